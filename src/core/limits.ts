@@ -1,0 +1,46 @@
+// Everything that comes from outside has a ceiling here, with its reason. Units are in the names.
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+
+export const limits = {
+  /** A JSON body: a full 8k-token prompt of 4-byte characters with escapes fits many times over. */
+  bodyBytes: 4 * MiB,
+  /** Messages in one chat request: long conversations pass, a million empty ones do not. */
+  messages: 4096,
+  /** Choices asked for by one request (`n`): each holds a slot, so it stays near the default slot count. */
+  choices: 16,
+  /** Prompts in one /v1/completions body. */
+  prompts: 128,
+  /** Stop strings, and the length of each in UTF-16 units: every one is searched after every token. */
+  stopStrings: 16,
+  stopStringChars: 256,
+  /** Stop token ids of a request. */
+  stopTokens: 64,
+  /** Alternatives a position in `logprobs`; OpenAI allows 20. */
+  logprobs: 20,
+  /** Entries of `logit_bias`; OpenAI's own ceiling is lower (300) for its clients. */
+  logitBias: 1024,
+  /** Requests waiting for a slot, all tenants together: at 16 slots this is many minutes of work. */
+  waitingRequests: 512,
+  /** Prompt tokens waiting, which is what a waiting request really costs in memory and time. */
+  waitingTokens: 1_000_000,
+
+  /** GGUF metadata: SmolLM2's is 2 MB (vocabulary and merges), the largest known 256k-vocabularies about 15 MB. */
+  ggufHeaderBytes: 64 * MiB,
+  ggufTensors: 20_000,
+  ggufMetadataEntries: 4096,
+  ggufArrayLength: 2_000_000,
+  ggufStringBytes: 16 * MiB,
+  /** Safetensors' own rule is 100 MB; a header of 8 MiB describes more than 20,000 tensors. */
+  safetensorsHeaderBytes: 8 * MiB,
+  safetensorsTensors: 20_000,
+  /** config.json, tokenizer_config.json. */
+  configBytes: 8 * MiB,
+  /** tokenizer.json: 256k vocabularies reach 35 MB. */
+  tokenizerBytes: 128 * MiB,
+  /** Dimensions of a base model, so that products stay far inside exact integers. */
+  modelLayers: 512,
+  modelHidden: 65_536,
+  modelVocabulary: 1_048_576,
+} as const;

@@ -1,0 +1,31 @@
+// The engine as the server sees it. Two implementations: the supervised child process, and a fake for tests.
+
+import type { EngineInfo, EngineStats, SequenceEnd, SequenceRequest, TokenEvent } from './messages.ts';
+
+export type EngineState = 'starting' | 'ready' | 'restarting' | 'draining' | 'stopped';
+
+/** Callbacks of one sequence. `onEnd` comes exactly once, last, on every kind of end; tokens come in order. */
+export type SequenceListener = {
+  onStart?(): void;
+  onToken(token: TokenEvent): void;
+  onEnd(end: SequenceEnd): void;
+};
+
+export type EngineClient = {
+  readonly state: EngineState;
+  /** null until the engine was ready once. */
+  readonly info: EngineInfo | null;
+  readonly stats: EngineStats;
+  /** Times that the engine was started again after it died. */
+  readonly restarts: number;
+  /**
+   * Queues a sequence. Throws `server_overloaded`, `server_draining` or `engine_unavailable` at once when it can't be
+   * taken; later failures arrive as an end with reason `error`.
+   * @returns a function that aborts it: the slot is free within one step, and `onEnd` comes with reason `abort`.
+   */
+  submit(sequence: Omit<SequenceRequest, 'id'>, listener: SequenceListener): () => void;
+  /** Called after every step, for metrics. */
+  onStep(listener: (stats: EngineStats) => void): void;
+  /** Takes nothing new, waits for what runs (at most `graceMs`), then stops the process. */
+  close(graceMs: number): Promise<void>;
+};

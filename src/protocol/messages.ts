@@ -1,0 +1,103 @@
+// Everything that crosses the boundary between the server and the engine: plain typed values, no tensors.
+// One `step` event carries all rows of a step, so that the channel's cost is per step and not per token.
+
+import type { ModelFiles } from '../core/base-model.ts';
+import type { ErrorCode } from '../core/errors.ts';
+import type { SamplingParams } from '../core/sampling-params.ts';
+
+export type WeightBits = 4 | 8 | 32;
+
+export type EngineConfig = {
+  readonly model: ModelFiles;
+  /** null keeps the file's own width (or 8 for float files). */
+  readonly weightBits: WeightBits | null;
+  readonly device: string;
+  /** Path of another libonnxruntime; null takes the one of the onnxruntime-node package. */
+  readonly ortLibrary: string | null;
+  /** null takes one thread a physical core. */
+  readonly threads: number | null;
+  readonly maxSequences: number;
+  /** Tokens a sequence may hold; null takes the smaller of the model's context and 2048. */
+  readonly maxContext: number | null;
+  /** Prompt tokens prefilled in one step beside the decoding rows. */
+  readonly prefillChunk: number;
+  /** Folder for lowered weights. */
+  readonly cacheDir: string;
+};
+
+/** A sequence as the engine knows it: token ids only. `id` is the client's, unique in the life of a channel. */
+export type SequenceRequest = {
+  readonly id: number;
+  readonly promptTokens: readonly number[];
+  readonly params: SamplingParams;
+};
+
+export type EngineCommand =
+  | { readonly type: 'start'; readonly config: EngineConfig }
+  | { readonly type: 'submit'; readonly sequence: SequenceRequest }
+  | { readonly type: 'abort'; readonly id: number }
+  | { readonly type: 'stop' };
+
+/** Natural logarithms of the model's own distribution, before temperature, penalties and filters. */
+export type TokenLogprobs = { readonly logprob: number; readonly top: readonly (readonly [number, number])[] };
+
+export type TokenEvent = {
+  readonly id: number;
+  readonly token: number;
+  readonly logprobs?: TokenLogprobs;
+};
+
+export type FinishReason = 'stop' | 'length' | 'abort' | 'error';
+
+export type Timings = { readonly queueMs: number; readonly prefillMs: number; readonly decodeMs: number };
+
+export type SequenceEnd = {
+  readonly id: number;
+  readonly reason: FinishReason;
+  /** The stop token that ended it, which is not part of the output; null otherwise. */
+  readonly stopToken: number | null;
+  readonly error?: { readonly code: ErrorCode; readonly message: string };
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+  /** Prompt tokens whose KV rows were reused. */
+  readonly cachedTokens: number;
+  readonly timings: Timings;
+};
+
+export type EngineInfo = {
+  readonly model: string;
+  readonly digest: string;
+  readonly architecture: string;
+  readonly vocabulary: number;
+  readonly maxContext: number;
+  readonly maxSequences: number;
+  readonly threads: number;
+  readonly device: string;
+  readonly weightBits: number;
+  /** Milliseconds from the engine's start until it could take a sequence. */
+  readonly loadMs: number;
+  /** True when lowered weights came from the cache on disk. */
+  readonly weightsCached: boolean;
+};
+
+export type EngineStats = {
+  readonly running: number;
+  readonly waiting: number;
+  /** KV positions in use over KV positions there are, 0..1. */
+  readonly kvUsage: number;
+  readonly steps: number;
+  /** Duration of this step, milliseconds. */
+  readonly stepMs: number;
+};
+
+export type EngineEvent =
+  | { readonly type: 'ready'; readonly info: EngineInfo }
+  | {
+      readonly type: 'step';
+      /** Sequences that left the queue and began prefill in this step. */
+      readonly started: readonly number[];
+      readonly tokens: readonly TokenEvent[];
+      readonly ended: readonly SequenceEnd[];
+      readonly stats: EngineStats;
+    }
+  | { readonly type: 'failed'; readonly code: ErrorCode; readonly message: string };
