@@ -30,7 +30,13 @@ export const limits = {
   ggufHeaderBytes: 64 * MiB,
   ggufTensors: 20_000,
   ggufMetadataEntries: 4096,
-  ggufArrayLength: 2_000_000,
+  /** Items of all arrays together: a 256k vocabulary with scores, types and merges has 1.3 million. */
+  ggufArrayElements: 4_000_000,
+  /** The format allows nested arrays; no known file has them. */
+  ggufArrayDepth: 3,
+  /** A metadata key or tensor name: the format's own limit for keys. */
+  ggufNameBytes: 65_535,
+  ggufAlignmentBytes: 65_536,
   ggufStringBytes: 16 * MiB,
   /** Safetensors' own rule is 100 MB; a header of 8 MiB describes more than 20,000 tensors. */
   safetensorsHeaderBytes: 8 * MiB,

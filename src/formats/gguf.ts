@@ -1,0 +1,187 @@
+// Reads the header of a GGUF file (versions 2 and 3, little endian): metadata, and where each tensor lies. The file is
+// not trusted: every count, size and offset is held against the file's length and core/limits.ts before it is used.
+// Knows neither what the metadata means nor how tensors are packed.
+
+import type { TensorType } from '../core/base-model.ts';
+import { LorikeetError } from '../core/errors.ts';
+import { limits } from '../core/limits.ts';
+import { GgufCursor, invalid, PrefixTooShort } from './gguf-cursor.ts';
+import { ggmlTypeNames } from './gguf-types.ts';
+import { blockLayout, elementCount, tensorBytes } from './tensor-bytes.ts';
+
+/** 64-bit integers are numbers where those are exact. */
+export type GgufValue = number | bigint | boolean | string | readonly GgufValue[];
+
+export type GgufTensor = {
+  readonly name: string;
+  readonly type: TensorType;
+  /** Slowest dimension first, [out, in] for a linear: the reverse of the order in the file. */
+  readonly shape: readonly number[];
+  /** From the start of the file. */
+  readonly offset: number;
+  readonly bytes: number;
+};
+
+export type GgufFile = {
+  readonly version: number;
+  readonly metadata: ReadonlyMap<string, GgufValue>;
+  /** In the order of the header. */
+  readonly tensors: readonly GgufTensor[];
+};
+
+/**
+ * `prefix` is the file's beginning, `fileBytes` its whole length. Returns null where the header goes on past the
+ * prefix: call again with a longer one. Throws `model_file_invalid`, or `model_unsupported` for a tensor type that
+ * exists and is not read here.
+ */
+export function parseGguf(prefix: Uint8Array, fileBytes: number): GgufFile | null {
+  const cursor = new GgufCursor(prefix, Math.min(fileBytes, limits.ggufHeaderBytes));
+  try {
+    return parseHeader(cursor, fileBytes);
+  } catch (error) {
+    if (error instanceof PrefixTooShort && prefix.length < fileBytes) return null;
+    throw error;
+  }
+}
+
+function parseHeader(cursor: GgufCursor, fileBytes: number): GgufFile {
+  if (cursor.u32('the magic number') !== 0x46554747) invalid('it does not begin with "GGUF"');
+  const version = cursor.u32('the version');
+  if (version !== 2 && version !== 3) invalid(`version ${version} is not known (2 and 3 are; big endian is not)`);
+  const tensorCount = cursor.size('the tensor count');
+  const metadataCount = cursor.size('the metadata count');
+  if (tensorCount > limits.ggufTensors) invalid(`it has ${tensorCount} tensors; the limit is ${limits.ggufTensors}`);
+  if (metadataCount > limits.ggufMetadataEntries) {
+    invalid(`it has ${metadataCount} metadata entries; the limit is ${limits.ggufMetadataEntries}`);
+  }
+  const metadata = readMetadata(cursor, metadataCount);
+  const found = Array.from({ length: tensorCount }, (_, index) => readTensor(cursor, `tensor ${index}`));
+  return { version, metadata, tensors: placeTensors(found, cursor.offset, alignmentOf(metadata), fileBytes) };
+}
+
+function readMetadata(cursor: GgufCursor, count: number): Map<string, GgufValue> {
+  const metadata = new Map<string, GgufValue>();
+  const budget = { elements: limits.ggufArrayElements };
+  for (let index = 0; index < count; index++) {
+    const key = cursor.string(limits.ggufNameBytes, `metadata key ${index}`);
+    if (metadata.has(key)) invalid(`metadata key ${show(key)} occurs twice`);
+    const what = `metadata ${show(key)}`;
+    metadata.set(key, readValue(cursor, cursor.u32(`the type of ${what}`), what, budget, 0));
+  }
+  return metadata;
+}
+
+type Reader = { readonly bytesMin: number; read(cursor: GgufCursor, what: string): GgufValue };
+
+const exact = (value: bigint) => (BigInt.asIntN(54, value) === value ? Number(value) : value);
+
+/** By the number of the value's type; 9 is the array. */
+const scalarReaders: Readonly<Record<number, Reader>> = {
+  0: { bytesMin: 1, read: (cursor, what) => cursor.u8(what) },
+  1: { bytesMin: 1, read: (cursor, what) => cursor.i8(what) },
+  2: { bytesMin: 2, read: (cursor, what) => cursor.u16(what) },
+  3: { bytesMin: 2, read: (cursor, what) => cursor.i16(what) },
+  4: { bytesMin: 4, read: (cursor, what) => cursor.u32(what) },
+  5: { bytesMin: 4, read: (cursor, what) => cursor.i32(what) },
+  6: { bytesMin: 4, read: (cursor, what) => cursor.f32(what) },
+  7: { bytesMin: 1, read: (cursor, what) => cursor.u8(what) !== 0 },
+  8: { bytesMin: 8, read: (cursor, what) => cursor.string(limits.ggufStringBytes, what) },
+  10: { bytesMin: 8, read: (cursor, what) => exact(cursor.u64(what)) },
+  11: { bytesMin: 8, read: (cursor, what) => exact(cursor.i64(what)) },
+  12: { bytesMin: 8, read: (cursor, what) => cursor.f64(what) },
+};
+const arrayType = 9;
+/** An array's type and count. */
+const arrayBytesMin = 12;
+
+function readValue(
+  cursor: GgufCursor,
+  type: number,
+  what: string,
+  budget: { elements: number },
+  depth: number,
+): GgufValue {
+  const scalar = scalarReaders[type];
+  if (scalar !== undefined) return scalar.read(cursor, what);
+  if (type !== arrayType) invalid(`${what} has the unknown type ${type}`);
+  if (depth === limits.ggufArrayDepth) invalid(`${what} nests arrays deeper than ${limits.ggufArrayDepth}`);
+  const itemType = cursor.u32(`the item type of ${what}`);
+  const count = cursor.size(`the item count of ${what}`);
+  if (count > budget.elements) invalid(`its arrays hold more than ${limits.ggufArrayElements} items together`);
+  budget.elements -= count;
+  const itemReader = scalarReaders[itemType];
+  cursor.expect(count, itemReader?.bytesMin ?? arrayBytesMin, what);
+  const items: GgufValue[] = [];
+  for (let index = 0; index < count; index++) {
+    items.push(itemReader?.read(cursor, what) ?? readValue(cursor, itemType, what, budget, depth + 1));
+  }
+  return items;
+}
+
+function alignmentOf(metadata: ReadonlyMap<string, GgufValue>): number {
+  const alignment = metadata.get('general.alignment') ?? 32;
+  const powerOfTwo = typeof alignment === 'number' && alignment > 0 && Number.isInteger(Math.log2(alignment));
+  if (!powerOfTwo || alignment < 8 || alignment > limits.ggufAlignmentBytes) {
+    invalid(`general.alignment must be a power of two from 8 to ${limits.ggufAlignmentBytes}`);
+  }
+  return alignment;
+}
+
+/** A tensor as the header tells of it; its offset counts from the end of the header. */
+function readTensor(cursor: GgufCursor, ordinal: string): GgufTensor {
+  const name = cursor.string(limits.ggufNameBytes, `the name of ${ordinal}`);
+  const what = `tensor ${show(name)}`;
+  const dimensions = cursor.u32(`the rank of ${what}`);
+  if (dimensions < 1 || dimensions > 4) invalid(`${what} has ${dimensions} dimensions (1 to 4 are possible)`);
+  const shape: number[] = [];
+  for (let axis = 0; axis < dimensions; axis++) shape.unshift(cursor.size(`the shape of ${what}`));
+  const type = tensorType(cursor.u32(`the type of ${what}`), what);
+  const offset = cursor.size(`the offset of ${what}`);
+  const count = elementCount(shape);
+  if (count === null) invalid(`${what} has an impossible shape [${shape}]`);
+  if (shape.at(-1)! % blockLayout[type].weights !== 0) {
+    invalid(`${what} has rows of ${shape.at(-1)}, not whole ${type} blocks of ${blockLayout[type].weights}`);
+  }
+  return { name, type, shape, offset, bytes: tensorBytes(type, count) };
+}
+
+function tensorType(id: number, what: string): TensorType {
+  const name = ggmlTypeNames[id];
+  if (name === undefined) invalid(`${what} has the unknown type ${id}`);
+  if (Object.hasOwn(blockLayout, name)) return name as TensorType;
+  throw new LorikeetError('model_unsupported', {
+    message: `In this GGUF file ${what} is of type ${name}; supported are ${Object.keys(blockLayout).join(', ')}.`,
+  });
+}
+
+/** Offsets from the start of the file, after each was found aligned, inside the file and apart from all others. */
+function placeTensors(
+  found: readonly GgufTensor[],
+  headerBytes: number,
+  alignment: number,
+  fileBytes: number,
+): GgufTensor[] {
+  const dataStart = Math.ceil(headerBytes / alignment) * alignment;
+  const names = new Set<string>();
+  const placed = found.map((tensor) => {
+    const what = `tensor ${show(tensor.name)}`;
+    if (names.has(tensor.name)) invalid(`${what} occurs twice`);
+    names.add(tensor.name);
+    if (tensor.offset % alignment !== 0) invalid(`${what} is not aligned to ${alignment} bytes`);
+    // Differences of exact integers, so that a huge offset cannot wrap round.
+    if (tensor.bytes > fileBytes - dataStart - tensor.offset) invalid(`${what} runs past the end of the file`);
+    return { ...tensor, offset: dataStart + tensor.offset };
+  });
+  const byOffset = placed.toSorted((a, b) => a.offset - b.offset);
+  for (let index = 1; index < byOffset.length; index++) {
+    const before = byOffset[index - 1]!;
+    const after = byOffset[index]!;
+    if (before.offset + before.bytes > after.offset) {
+      invalid(`tensors ${show(before.name)} and ${show(after.name)} overlap`);
+    }
+  }
+  return placed;
+}
+
+/** A name from the file in a message: quoted, control characters escaped, of bounded length. */
+const show = (name: string) => JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}...` : name);
