@@ -1,0 +1,32 @@
+// Runs a TypeScript file of this project under the right Node, and passes on its exit code and our signals.
+
+import { spawn } from 'node:child_process';
+import { constants } from 'node:os';
+import { ensureInstalled, root } from './install.js';
+
+/**
+ * Installs if need be, runs Node with these arguments, and ends this process as the child ended.
+ * @param {string[]} args arguments of node
+ * @param {{ dev?: boolean, cwd?: string }} options `dev`: needs the development packages
+ */
+export async function launch(args, { dev = false, cwd = process.cwd() } = {}) {
+  process.exitCode = await run(args, { dev, cwd }).catch((error) => {
+    process.stderr.write(`${error.message}\n`);
+    return 1;
+  });
+}
+
+/** Like `launch`, but returns the exit code. */
+export async function run(args, { dev = true, cwd = root } = {}) {
+  const node = await ensureInstalled({ dev });
+  const child = spawn(node, ['--disable-warning=ExperimentalWarning', ...args], { cwd, stdio: 'inherit' });
+  // On a terminal Ctrl-C reaches the child by itself; the launcher only has to outlive it.
+  const forward = (signal) => (signal === 'SIGINT' && process.stdin.isTTY ? undefined : child.kill(signal));
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, forward);
+  return await new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code, signal) => resolve(code ?? 128 + constants.signals[signal]));
+  }).finally(() => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.off(signal, forward);
+  });
+}
