@@ -1,0 +1,198 @@
+// Every setting of Lorikeet, once: the table makes the flags, the variables, the defaults, the help and `lorikeet
+// config`. The only reader of process.env.
+
+import { existsSync, readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { LorikeetError } from './core/errors.ts';
+import { limits } from './core/limits.ts';
+import {
+  integer,
+  oneOf,
+  onOff,
+  type Resolved,
+  resolveSettings,
+  type Setting,
+  type Sources,
+  secret,
+  text,
+  type ValuesOf,
+} from './settings.ts';
+
+const path = { placeholder: 'path' };
+
+export const settingTable = {
+  host: text('LORIKEET_HOST', '127.0.0.1', 'address to listen on; other than loopback needs a key', {
+    placeholder: 'address',
+  }),
+  port: port(),
+  dataDir: text('LORIKEET_DATA_DIR', './.lorikeet', 'keys, lowered weights and downloads', path),
+  model: text('LORIKEET_MODEL', 'SmolLM2-135M-Instruct', 'base model: a name, hf:org/repo[@revision] or a path', {
+    placeholder: 'model',
+  }),
+  servedModelName: text('LORIKEET_SERVED_MODEL_NAME', null, 'what clients call the base model', {
+    placeholder: 'name',
+    defaultHelp: "the model's own name",
+  }),
+  weightBits: oneOf('LORIKEET_WEIGHT_BITS', null, [4, 8, 32], 'bits a weight', {
+    defaultHelp: "the file's own, or 8",
+  }),
+  device: text('LORIKEET_DEVICE', 'cpu', 'what computes', { placeholder: 'device' }),
+  ortLibrary: text('LORIKEET_ORT_LIBRARY', null, 'another libonnxruntime', {
+    ...path,
+    defaultHelp: "the onnxruntime-node package's",
+  }),
+  threads: integer('LORIKEET_THREADS', null, { min: 1, max: 1024 }, 'threads that compute', {
+    defaultHelp: 'one a physical core',
+  }),
+  maxSequences: integer('LORIKEET_MAX_SEQUENCES', 16, { min: 1, max: 1024 }, 'slots: sequences that run at once', {
+    aliases: ['max-num-seqs'],
+  }),
+  maxContext: integer('LORIKEET_MAX_CONTEXT', null, { min: 16, max: 1_048_576 }, 'tokens a sequence may hold', {
+    aliases: ['max-model-len'],
+    defaultHelp: "the model's context, at most 2048",
+  }),
+  prefillChunk: integer(
+    'LORIKEET_PREFILL_CHUNK',
+    128,
+    { min: 1, max: 65_536 },
+    'prompt tokens prefilled in one step beside the rows that decode',
+  ),
+  maxWaiting: integer(
+    'LORIKEET_MAX_WAITING',
+    limits.waitingRequests,
+    { min: 1, max: 1_000_000 },
+    'requests that may wait for a slot; more are refused',
+  ),
+  drainSeconds: integer(
+    'LORIKEET_DRAIN_SECONDS',
+    30,
+    { min: 0, max: 86_400 },
+    'seconds that running requests have to finish after SIGTERM',
+  ),
+  logLevel: oneOf(
+    'LORIKEET_LOG_LEVEL',
+    'info',
+    ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
+    'least important line to log',
+    { placeholder: 'level' },
+  ),
+  databaseUrl: text('LORIKEET_DATABASE_URL', null, 'where keys are kept', {
+    placeholder: 'url',
+    defaultHelp: 'SQLite in the data dir',
+  }),
+  adminKey: secret('LORIKEET_ADMIN_KEY', 'LORIKEET_ADMIN_KEY_FILE', 'a key with every scope', {
+    aliases: ['api-key'],
+  }),
+  url: text('LORIKEET_URL', null, 'the server that `lorikeet generate` asks', {
+    placeholder: 'url',
+    defaultHelp: 'host and port above',
+  }),
+  apiKey: secret('LORIKEET_API_KEY', 'LORIKEET_API_KEY_FILE', 'the key that `lorikeet generate` sends', {
+    flag: 'key',
+  }),
+  hfEndpoint: text('HF_ENDPOINT', 'https://huggingface.co', 'Hugging Face hub', { placeholder: 'url' }),
+  hfToken: secret('HF_TOKEN', 'HF_TOKEN_PATH', 'token for the hub'),
+  hfHome: text('HF_HOME', null, "Hugging Face's folder", {
+    ...path,
+    defaultHelp: '~/.cache/huggingface',
+  }),
+  hfHubCache: text('HF_HUB_CACHE', null, "the hub's cache, shared with other programs", {
+    ...path,
+    defaultHelp: 'hub in HF_HOME',
+  }),
+  hfHubOffline: onOff('HF_HUB_OFFLINE', 'fetch nothing; use what is on this machine', { aliases: ['offline'] }),
+};
+
+type Values = ValuesOf<typeof settingTable>;
+
+/** All settings, checked, with the defaults that depend on the machine filled in; paths are absolute. */
+export type Config = Omit<Values, 'hfHome' | 'hfHubCache'> & { readonly hfHome: string; readonly hfHubCache: string };
+
+export type LoadedConfig = {
+  readonly config: Config;
+  readonly origins: Resolved<typeof settingTable>['origins'];
+  /** Variables that look like ours and are none: a typing error is not silent. */
+  readonly unknownVariables: readonly string[];
+};
+
+/** Flags > environment > lorikeet.json (or --config) > defaults. Throws `invalid_config`, naming the variable. */
+export function loadConfig(
+  flags: Sources['flags'] = {},
+  env: Sources['env'] = process.env,
+  cwd: string = process.cwd(),
+): LoadedConfig {
+  const readText = (file: string) => readFileSync(resolve(cwd, file), 'utf8');
+  const named = (flags.config as string | undefined) ?? env.LORIKEET_CONFIG;
+  const { values, origins } = resolveSettings(settingTable, { flags, env, file: configFile(named, cwd), readText });
+  const config = complete(values, env, cwd);
+  return { config: Object.freeze(config), origins, unknownVariables: unknownVariables(env) };
+}
+
+function complete(values: Values, env: Sources['env'], cwd: string): Config {
+  const absolute = (value: string) => resolve(cwd, value);
+  const hfHome = absolute(values.hfHome ?? join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'huggingface'));
+  const savedToken = join(hfHome, 'token');
+  return {
+    ...values,
+    dataDir: absolute(values.dataDir),
+    ortLibrary: values.ortLibrary === null ? null : absolute(values.ortLibrary),
+    hfHome,
+    hfHubCache: absolute(values.hfHubCache ?? join(hfHome, 'hub')),
+    // `hf auth login` leaves the token here; every program of the hub reads it.
+    hfToken: values.hfToken ?? (existsSync(savedToken) ? readFileSync(savedToken, 'utf8').trim() : null),
+  };
+}
+
+function configFile(named: string | undefined, cwd: string): Sources['file'] {
+  const name = named || 'lorikeet.json';
+  const file = resolve(cwd, name);
+  if (!named && !existsSync(file)) return null;
+  const refuse = (reason: string, cause?: unknown) =>
+    new LorikeetError('invalid_config', { message: `${name} ${reason}.`, param: 'LORIKEET_CONFIG', cause });
+  let values: unknown;
+  try {
+    values = JSON.parse(readFileSync(file, 'utf8'));
+  } catch (error) {
+    throw refuse(error instanceof SyntaxError ? `is not valid JSON: ${error.message}` : 'cannot be read', error);
+  }
+  if (typeof values !== 'object' || values === null || Array.isArray(values)) throw refuse('must hold a JSON object');
+  return { name, values: values as Record<string, unknown> };
+}
+
+function unknownVariables(env: Sources['env']): string[] {
+  const known = new Set(['LORIKEET_CONFIG']);
+  for (const setting of Object.values(settingTable)) {
+    known.add(setting.env);
+    if (setting.fileEnv !== null) known.add(setting.fileEnv);
+  }
+  // Kubernetes adds LORIKEET_SERVICE_HOST, LORIKEET_PORT_8080_TCP ... for a service of our name.
+  const serviceLink = /^LORIKEET_(SERVICE_|PORT_\d)/;
+  return Object.keys(env).filter((name) => /^LORIKEET_/.test(name) && !known.has(name) && !serviceLink.test(name));
+}
+
+function port(): Setting<number> {
+  const setting = integer('LORIKEET_PORT', 8080, { min: 0, max: 65_535 }, 'port to listen on; 0 takes a free one');
+  const parse = (value: string) => {
+    if (/^tcp:\/\//.test(value)) {
+      throw new Error(
+        `is ${JSON.stringify(value)}, which Kubernetes sets for a service named "lorikeet": ` +
+          'set enableServiceLinks: false in the pod, or set LORIKEET_PORT yourself',
+      );
+    }
+    return setting.parse(value);
+  };
+  return { ...setting, parse };
+}
+
+/**
+ * What a child process inherits: where to find things, nothing that could hold a secret.
+ * CUDA and ORT variables choose devices and libraries, so the engine needs them.
+ */
+export function environmentForChildren(env: Sources['env'] = process.env): Record<string, string> {
+  const wanted =
+    /^(PATH|HOME|TMPDIR|TEMP|TMP|TZ|LANG|LC_\w+|SystemRoot|(DY)?LD_LIBRARY_PATH|(CUDA|NVIDIA|ORT|VK)_\w+)$/i;
+  const secretive = /TOKEN|SECRET|PASSWORD|KEY/i;
+  const entries = Object.entries(env).filter(([name]) => wanted.test(name) && !secretive.test(name));
+  return Object.fromEntries(entries) as Record<string, string>;
+}
