@@ -25,6 +25,19 @@ export const limits = {
   waitingRequests: 512,
   /** Prompt tokens waiting, which is what a waiting request really costs in memory and time. */
   waitingTokens: 1_000_000,
+  /** All headers of a request: Node's own default, said here so that it is a decision. */
+  headerBytes: 16 * KiB,
+  /** A request id that a caller sent: a UUID or a trace id fits, a log injection does not. */
+  requestIdChars: 128,
+  /** How long headers, and a whole request, may take to arrive; slower senders hold sockets for nothing. */
+  headersTimeoutMs: 10_000,
+  requestTimeoutMs: 60_000,
+  /** An idle connection stays open a little longer than the 60 s of common load balancers, which must close first. */
+  keepAliveTimeoutMs: 65_000,
+  /** Silence on a stream before a comment is sent, so that proxies with a 30 s idle limit keep it open. */
+  heartbeatMs: 15_000,
+  /** Events that wait for a slow reader beyond the socket's own buffer; more than a full default answer. */
+  streamEvents: 1024,
 
   /** GGUF metadata: SmolLM2's is 2 MB (vocabulary and merges), the largest known 256k-vocabularies about 15 MB. */
   ggufHeaderBytes: 64 * MiB,
@@ -48,5 +61,9 @@ export const limits = {
   /** Dimensions of a base model, so that products stay far inside exact integers. */
   modelLayers: 512,
   modelHidden: 65_536,
+  modelIntermediate: 262_144,
+  modelHeads: 1024,
+  modelHeadDim: 1024,
+  modelContext: 16_777_216,
   modelVocabulary: 1_048_576,
 } as const;

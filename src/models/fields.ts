@@ -1,0 +1,43 @@
+// Reads values out of untrusted key-value data (config.json, GGUF metadata) and refuses what is missing or of a wrong
+// type, naming the key. Knows no key.
+
+import { LorikeetError } from '../core/errors.ts';
+
+export type Fields = {
+  /** undefined where the key is absent or null. */
+  get(key: string): unknown;
+  /** A positive integer up to `max`. */
+  count(key: string, max: number, fallback?: number): number;
+  /** A positive finite number. */
+  positive(key: string, fallback?: number): number;
+  text(key: string): string;
+};
+
+/** `source` names the data in messages: `config.json`. */
+export function fields(source: string, get: (key: string) => unknown): Fields {
+  const refuse = (key: string, expected: string, found: unknown): never => {
+    const shown = found === undefined ? 'is missing' : `must be ${expected}`;
+    throw new LorikeetError('model_file_invalid', { message: `Invalid ${source}: ${key} ${shown}.` });
+  };
+  return {
+    get,
+    count(key, max, fallback) {
+      const value = get(key) ?? fallback;
+      if (Number.isInteger(value) && (value as number) > 0 && (value as number) <= max) return value as number;
+      return refuse(key, `an integer from 1 to ${max}`, value);
+    },
+    positive(key, fallback) {
+      const value = get(key) ?? fallback;
+      if (typeof value === 'number' && Number.isFinite(value) && value > 0) return value;
+      return refuse(key, 'a positive number', value);
+    },
+    text(key) {
+      const value = get(key);
+      return typeof value === 'string' ? value : refuse(key, 'a text', value);
+    },
+  };
+}
+
+export function unsupported(reason: string): never {
+  throw new LorikeetError('model_unsupported', { message: `The model is not supported: ${reason}.` });
+}

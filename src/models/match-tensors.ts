@@ -1,0 +1,39 @@
+// Holds the tensors that a file has against those that its shape demands.
+
+import type { ModelShape, RawTensor } from '../core/base-model.ts';
+import { LorikeetError } from '../core/errors.ts';
+import { type TensorSpec, tensorSpecs } from './architectures.ts';
+
+/**
+ * The tensors in the order of the architecture, under `spec.name`. Throws where one is missing, has another shape, or
+ * nothing asks for it: a weight that is left out silently would be a wrong model.
+ */
+export function matchTensors(
+  shape: ModelShape,
+  found: ReadonlyMap<string, RawTensor>,
+  nameInFile: (spec: TensorSpec) => string,
+  adapt: (tensor: RawTensor, spec: TensorSpec) => RawTensor = (tensor) => tensor,
+): Map<string, RawTensor> {
+  const matched = new Map<string, RawTensor>();
+  const unused = new Set(found.keys());
+  for (const spec of tensorSpecs(shape)) {
+    const name = nameInFile(spec);
+    const tensor = found.get(name);
+    if (tensor === undefined) invalid(`tensor ${name} is missing`);
+    if (tensor.shape.join() !== spec.shape.join()) {
+      invalid(`tensor ${name} has shape [${tensor.shape.join(', ')}], expected [${spec.shape.join(', ')}]`);
+    }
+    unused.delete(name);
+    matched.set(spec.name, adapt({ ...tensor, name: spec.name }, spec));
+  }
+  if (unused.size > 0) {
+    const names = [...unused].slice(0, 5).map((name) => JSON.stringify(name));
+    const more = unused.size > names.length ? ` and ${unused.size - names.length} more` : '';
+    invalid(`a ${shape.architecture} model has no use for ${names.join(', ')}${more}`);
+  }
+  return matched;
+}
+
+function invalid(reason: string): never {
+  throw new LorikeetError('model_file_invalid', { message: `The weights do not fit the model: ${reason}.` });
+}

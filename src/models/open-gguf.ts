@@ -1,0 +1,34 @@
+// A base model from one GGUF file.
+
+import type { BaseModel, RawTensor } from '../core/base-model.ts';
+import { dequantize } from '../formats/dequantize.ts';
+import { elementCount } from '../formats/tensor-bytes.ts';
+import { ggufShape } from './gguf-shape.ts';
+import { matchTensors } from './match-tensors.ts';
+import { readGguf } from './read-gguf.ts';
+import { unpairRows } from './unpair-rows.ts';
+import { weightFile } from './weight-file.ts';
+
+/** Llama 3's rotary divisors: they become a part of the shape, not a weight. */
+const ropeFactors = 'rope_freqs.weight';
+
+export function openGguf(path: string): BaseModel {
+  const file = weightFile(path);
+  const header = readGguf(path, file);
+  const found = new Map<string, RawTensor>();
+  for (const { name, type, shape, offset, bytes } of header.tensors) {
+    found.set(name, { name, type, shape, bytes: () => file.read(offset, offset + bytes) });
+  }
+  const rope = found.get(ropeFactors);
+  found.delete(ropeFactors);
+  const factors = rope === undefined ? null : dequantize(rope.type, rope.bytes(), elementCount(rope.shape)!);
+  const shape = ggufShape(header, factors);
+  const tensors = matchTensors(
+    shape,
+    found,
+    (spec) => spec.gguf,
+    (tensor, { pairedHeads }) =>
+      pairedHeads === 0 ? tensor : { ...tensor, bytes: () => unpairRows(tensor.bytes(), pairedHeads, shape.headDim) },
+  );
+  return { shape, tensors };
+}

@@ -1,0 +1,47 @@
+// Reads ranges of a weight file on demand. Weights are read tensor by tensor, when the graph takes them, so that a model
+// never stands in memory twice; the page cache makes the small reads as fast as one large one.
+
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { LorikeetError } from '../core/errors.ts';
+
+export type WeightFile = {
+  readonly path: string;
+  readonly bytes: number;
+  /** The bytes from `start` to `end`, or up to the end of the file; each call reads anew. */
+  read(start: number, end: number): Uint8Array;
+};
+
+export function weightFile(path: string): WeightFile {
+  const bytes = withFile(path, (descriptor) => fstatSync(descriptor).size);
+  return {
+    path,
+    bytes,
+    read: (start, end) =>
+      withFile(path, (descriptor) => {
+        if (fstatSync(descriptor).size !== bytes) {
+          throw new LorikeetError('model_file_invalid', { message: `${path} changed while it was being read.` });
+        }
+        return readRange(descriptor, start, Math.min(end, bytes), path);
+      }),
+  };
+}
+
+function readRange(descriptor: number, start: number, end: number, path: string): Uint8Array {
+  const buffer = new Uint8Array(end - start);
+  let filled = 0;
+  while (filled < buffer.length) {
+    const got = readSync(descriptor, buffer, filled, buffer.length - filled, start + filled);
+    if (got === 0) throw new LorikeetError('model_file_invalid', { message: `${path} ends before byte ${end}.` });
+    filled += got;
+  }
+  return buffer;
+}
+
+function withFile<T>(path: string, use: (descriptor: number) => T): T {
+  const descriptor = openSync(path, 'r');
+  try {
+    return use(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}
