@@ -11,3 +11,17 @@ export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
 };
+
+/** Timers beside the clock: a simulation moves both together. */
+export type Timers = {
+  /** Calls once after this many milliseconds, unless the returned function is called before. */
+  after(ms: number, call: () => void): () => void;
+};
+
+/** A waiting timer does not keep the process alive. */
+export const systemTimers: Timers = {
+  after(ms, call) {
+    const timer = setTimeout(call, ms).unref();
+    return () => clearTimeout(timer);
+  },
+};

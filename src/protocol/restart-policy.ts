@@ -1,0 +1,48 @@
+// When to start the engine again after it died. Pure: the supervisor asks, and keeps the time.
+// A crash now and then costs a quarter of a second; a crash loop slows down; an engine that cannot start at all opens
+// the circuit: the server stops promising and tries again at long intervals, in case the cause goes away.
+
+export type RestartLimits = {
+  /** The wait before the first restart; it doubles with each failure in a row. */
+  readonly firstDelayMs: number;
+  readonly delayMsMax: number;
+  /** An engine that was ready this long starts a new count. */
+  readonly stableMs: number;
+  /** Deaths in a row before `ready` that open the circuit. */
+  readonly startFailuresMax: number;
+  /** The interval of attempts while the circuit is open. */
+  readonly openDelayMs: number;
+};
+
+export const defaultRestartLimits: RestartLimits = {
+  firstDelayMs: 250,
+  delayMsMax: 10_000,
+  stableMs: 60_000,
+  startFailuresMax: 4,
+  openDelayMs: 60_000,
+};
+
+export type RestartHistory = { readonly failures: number; readonly startFailures: number };
+
+export const noFailures: RestartHistory = { failures: 0, startFailures: 0 };
+
+export type Restart = { readonly history: RestartHistory; readonly delayMs: number; readonly open: boolean };
+
+/**
+ * @param readyMs how long the engine that died had been ready; null: it never was
+ * @param permanent the engine named a cause that a restart cannot mend (a model that is not supported)
+ */
+export function nextRestart(
+  history: RestartHistory,
+  readyMs: number | null,
+  permanent: boolean,
+  limits: RestartLimits,
+): Restart {
+  const failures = readyMs !== null && readyMs >= limits.stableMs ? 1 : history.failures + 1;
+  const startFailures = readyMs === null ? history.startFailures + 1 : 0;
+  const open = permanent || startFailures >= limits.startFailuresMax;
+  const delayMs = open
+    ? limits.openDelayMs
+    : Math.min(limits.firstDelayMs * 2 ** Math.min(failures - 1, 30), limits.delayMsMax);
+  return { history: { failures, startFailures }, delayMs, open };
+}

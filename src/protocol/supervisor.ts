@@ -1,0 +1,316 @@
+// Keeps one engine process alive and gives sequences to it. Decides admission, restart and the end of what an engine's
+// death leaves behind; the process, the clock and the timers come from outside, so that a simulation can drive it.
+// Knows no HTTP and no tokens' meaning.
+
+import type { Clock, Timers } from '../core/clock.ts';
+import { type ErrorCode, LorikeetError } from '../core/errors.ts';
+import { DrainRate } from './drain-rate.ts';
+import type { EngineClient, EngineState, SequenceListener } from './engine-client.ts';
+import type { EngineProcess, StartEngineProcess } from './engine-process.ts';
+import type { EngineConfig, EngineEvent, EngineInfo, EngineStats, SequenceRequest } from './messages.ts';
+import { defaultRestartLimits, nextRestart, noFailures, type RestartLimits } from './restart-policy.ts';
+import { type Failure, SequenceBook } from './sequence-book.ts';
+
+export type SupervisorLimits = RestartLimits & {
+  readonly waitingRequests: number;
+  readonly waitingTokens: number;
+  /** A step of the largest batch takes seconds on a slow machine; an engine silent for this long hangs. */
+  readonly silentMsMax: number;
+  /** Downloading is over by now, but weights may still be lowered for the first time. */
+  readonly startMsMax: number;
+  /** How long an engine that was told to stop may take. */
+  readonly stopMsMax: number;
+};
+
+export const defaultSupervisorLimits: Omit<SupervisorLimits, 'waitingRequests' | 'waitingTokens'> = {
+  ...defaultRestartLimits,
+  silentMsMax: 120_000,
+  startMsMax: 30 * 60_000,
+  stopMsMax: 5_000,
+};
+
+export type SupervisorLog = {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+};
+
+export type SupervisorOptions = {
+  readonly startProcess: StartEngineProcess;
+  readonly config: EngineConfig;
+  readonly limits: SupervisorLimits;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly log: SupervisorLog;
+};
+
+export type SupervisedEngine = EngineClient & {
+  /** The first `ready`, or why there will be none: the engine named a cause, or died too often while it started. */
+  readonly ready: Promise<EngineInfo>;
+  /** null while no process lives. */
+  readonly pid: number | null;
+};
+
+/** Causes that are the same after a restart. */
+const permanentCodes: ReadonlySet<ErrorCode> = new Set([
+  'model_file_invalid',
+  'model_unsupported',
+  'model_unavailable',
+  'runtime_unavailable',
+  'device_unavailable',
+  'invalid_config',
+]);
+
+const idleStats: EngineStats = { running: 0, waiting: 0, kvUsage: 0, steps: 0, stepMs: 0 };
+
+export function superviseEngine(options: SupervisorOptions): SupervisedEngine {
+  return new Supervisor(options);
+}
+
+class Supervisor implements SupervisedEngine {
+  state: EngineState = 'starting';
+  info: EngineInfo | null = null;
+  restarts = 0;
+  readonly ready: Promise<EngineInfo>;
+
+  readonly #options: SupervisorOptions;
+  readonly #book: SequenceBook;
+  readonly #drainRate = new DrainRate();
+  readonly #stepListeners: ((stats: EngineStats) => void)[] = [];
+  readonly #settleReady: PromiseWithResolvers<EngineInfo>;
+  #process: EngineProcess | null = null;
+  #readyAt: number | null = null;
+  #lastEventAt = 0;
+  #stats = idleStats;
+  #history = noFailures;
+  #circuitOpen = false;
+  #failure: Failure = { code: 'engine_unavailable', message: 'The engine is starting.' };
+  /** What the engine said of its own failure before it died. */
+  #said: Failure | null = null;
+  #cancelRestart = () => {};
+  #cancelWatch: (() => void) | null = null;
+  #cancelStartLimit = () => {};
+  #closing: Promise<void> | null = null;
+  #onIdle: (() => void) | null = null;
+  #onGone: (() => void) | null = null;
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+    this.#book = new SequenceBook((error) => options.log.error({ err: error }, 'a sequence listener failed'));
+    this.#settleReady = Promise.withResolvers();
+    this.ready = this.#settleReady.promise;
+    // Whoever wants to know awaits it; a rejection that nobody awaits must not end the server.
+    this.ready.catch(() => {});
+    this.#start();
+  }
+
+  get pid(): number | null {
+    return this.#process?.pid ?? null;
+  }
+
+  get stats(): EngineStats {
+    return { ...this.#stats, running: this.#book.running, waiting: this.#book.waiting };
+  }
+
+  onStep(listener: (stats: EngineStats) => void): void {
+    this.#stepListeners.push(listener);
+  }
+
+  submit(sequence: Omit<SequenceRequest, 'id'>, listener: SequenceListener): () => void {
+    this.#admit(sequence);
+    const id = this.#book.add(sequence, listener, this.#now());
+    if (this.state === 'ready') this.#send(id);
+    return () => this.#abort(id);
+  }
+
+  /** Takes it, or throws. While the engine restarts, requests wait for it as they would for a slot. */
+  #admit({ promptTokens }: Omit<SequenceRequest, 'id'>): void {
+    if (this.state === 'draining' || this.state === 'stopped') throw new LorikeetError('server_draining');
+    if (this.info === null || this.#circuitOpen) {
+      throw new LorikeetError('engine_unavailable', {
+        message: `The engine is not ready. ${this.#failure.message}`,
+        retryAfterSeconds: this.#circuitOpen ? Math.ceil(this.#options.limits.openDelayMs / 1000) : 5,
+      });
+    }
+    const { waiting, waitingTokens, running } = this.#book;
+    const { limits } = this.#options;
+    const freeSlots = Math.max(this.info.maxSequences - running, 0);
+    const tooMany = waiting >= limits.waitingRequests + freeSlots;
+    // A single long prompt always passes: the context, not the queue, limits it.
+    const tooLong = waiting > 0 && waitingTokens + promptTokens.length > limits.waitingTokens;
+    if (!tooMany && !tooLong) return;
+    throw new LorikeetError('server_overloaded', {
+      retryAfterSeconds: this.#drainRate.retryAfterSeconds(waiting, this.#now()),
+    });
+  }
+
+  #send(id: number): void {
+    this.#process?.send({ type: 'submit', sequence: this.#book.take(id) });
+    this.#watch();
+  }
+
+  #abort(id: number): void {
+    if (!this.#book.abort(id)) return;
+    if (this.#book.state(id) === 'held') this.#endAll([id], { code: 'engine_failed', message: 'Aborted.' });
+    else this.#process?.send({ type: 'abort', id });
+  }
+
+  // --- the life of a process ---
+
+  #start(): void {
+    this.#said = null;
+    this.#readyAt = null;
+    const process = this.#options.startProcess({
+      onEvent: (event) => this.#onEvent(event),
+      onExit: (reason) => this.#onExit(reason),
+    });
+    this.#process = process;
+    process.send({ type: 'start', config: this.#options.config });
+    this.#cancelStartLimit = this.#options.timers.after(this.#options.limits.startMsMax, () => {
+      this.#said ??= { code: 'engine_failed', message: 'The engine took too long to start.' };
+      process.kill();
+    });
+  }
+
+  #onEvent(event: EngineEvent): void {
+    const now = this.#now();
+    this.#lastEventAt = now;
+    if (event.type === 'ready') this.#onReady(event.info);
+    else if (event.type === 'failed') this.#said = { code: event.code, message: event.message };
+    else {
+      for (const id of event.started) {
+        this.#book.start(id, now);
+        this.#drainRate.started(now);
+      }
+      for (const token of event.tokens) this.#book.token(token, now);
+      for (const end of event.ended) this.#book.end(end);
+      this.#stats = event.stats;
+      const stats = this.stats;
+      for (const listener of this.#stepListeners) listener(stats);
+      this.#tellIfIdle();
+    }
+  }
+
+  #onReady(info: EngineInfo): void {
+    this.#cancelStartLimit();
+    this.info = info;
+    this.#readyAt = this.#now();
+    this.#circuitOpen = false;
+    this.#history = { ...this.#history, startFailures: 0 };
+    this.#settleReady.resolve(info);
+    if (this.state !== 'starting' && this.state !== 'restarting') return;
+    this.state = 'ready';
+    for (const id of this.#book.ids('held')) this.#send(id);
+  }
+
+  #onExit(reason: string): void {
+    this.#cancelStartLimit();
+    this.#cancelWatch?.();
+    this.#cancelWatch = null;
+    this.#process = null;
+    this.#stats = { ...idleStats, steps: this.#stats.steps };
+    this.#failure = this.#said ?? { code: 'engine_failed', message: `The engine ${reason}.` };
+    if (this.state === 'draining' || this.state === 'stopped') {
+      this.#endAll(this.#book.ids(), { code: 'engine_failed', message: this.#failure.message });
+      this.#onGone?.();
+      return;
+    }
+    const lost = this.#book.size;
+    this.state = this.info === null ? 'starting' : 'restarting';
+    this.#book.engineDied({ code: 'engine_failed', message: this.#failure.message }, this.#now());
+    this.#restartLater(lost - this.#book.size);
+  }
+
+  #restartLater(lost: number): void {
+    const { limits, log, timers } = this.#options;
+    const readyMs = this.#readyAt === null ? null : this.#now() - this.#readyAt;
+    const permanent = this.#said !== null && permanentCodes.has(this.#said.code);
+    const { history, delayMs, open } = nextRestart(this.#history, readyMs, permanent, limits);
+    this.#history = history;
+    this.#circuitOpen = open;
+    log.error({ ...this.#failure, lost, held: this.#book.size, restartInMs: delayMs }, 'the engine died');
+    this.#cancelRestart = timers.after(delayMs, () => {
+      this.restarts++;
+      this.#start();
+    });
+    if (!open) return;
+    const { code, message } = this.#failure;
+    this.#settleReady.reject(new LorikeetError(code, { message }));
+    this.#endAll(this.#book.ids(), { code: 'engine_unavailable', message });
+  }
+
+  /** Looks once per silent period, not once per step: a step costs the supervisor no timer. */
+  #watch(): void {
+    if (this.#cancelWatch !== null) return;
+    const { silentMsMax } = this.#options.limits;
+    this.#lastEventAt = this.#now();
+    const look = () => {
+      this.#cancelWatch = null;
+      if (this.#book.size === 0) return;
+      const silentMs = this.#now() - this.#lastEventAt;
+      if (silentMs < silentMsMax) {
+        this.#cancelWatch = this.#options.timers.after(silentMsMax - silentMs, look);
+        return;
+      }
+      this.#said = { code: 'engine_failed', message: `The engine was silent for ${Math.round(silentMs / 1000)} s.` };
+      this.#process?.kill();
+    };
+    this.#cancelWatch = this.#options.timers.after(silentMsMax, look);
+  }
+
+  // --- the end ---
+
+  close(graceMs: number): Promise<void> {
+    this.#closing ??= this.#close(graceMs);
+    return this.#closing;
+  }
+
+  async #close(graceMs: number): Promise<void> {
+    this.#cancelRestart();
+    this.state = 'draining';
+    this.#settleReady.reject(new LorikeetError('server_draining'));
+    if (this.#process !== null) await this.#idle(graceMs);
+    this.#endAll(this.#book.ids(), {
+      code: 'server_draining',
+      message: 'The server shut down before this request was finished.',
+    });
+    if (this.#process !== null) await this.#stopProcess(this.#process);
+    this.state = 'stopped';
+  }
+
+  #idle(graceMs: number): Promise<void> {
+    if (this.#book.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const cancel = this.#options.timers.after(graceMs, resolve);
+      this.#onIdle = () => {
+        cancel();
+        resolve();
+      };
+    });
+  }
+
+  #stopProcess(process: EngineProcess): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.#options.timers.after(this.#options.limits.stopMsMax, () => process.kill());
+      this.#onGone = () => {
+        cancel();
+        resolve();
+      };
+      if (this.#readyAt === null) process.kill();
+      else process.send({ type: 'stop' });
+    });
+  }
+
+  #endAll(ids: readonly number[], failure: Failure): void {
+    for (const id of ids) this.#book.fail(id, failure, this.#now());
+    this.#tellIfIdle();
+  }
+
+  #tellIfIdle(): void {
+    if (this.#book.size === 0) this.#onIdle?.();
+  }
+
+  #now(): number {
+    return this.#options.clock.monotonic();
+  }
+}

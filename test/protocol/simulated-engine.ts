@@ -1,0 +1,125 @@
+// An engine without a process: it does what the test says, one step at a time, and keeps what it was told.
+
+import type { EngineHandlers, EngineProcess } from '../../src/protocol/engine-process.ts';
+import type {
+  EngineCommand,
+  EngineConfig,
+  EngineInfo,
+  FinishReason,
+  SequenceEnd,
+  SequenceRequest,
+} from '../../src/protocol/messages.ts';
+
+export const testConfig: EngineConfig = {
+  model: { name: 'test', kind: 'gguf', weights: [], sidecars: {}, digest: 'sha256:00', source: 'path' },
+  weightBits: null,
+  device: 'cpu',
+  ortLibrary: null,
+  threads: null,
+  maxSequences: 2,
+  maxContext: null,
+  prefillChunk: 8,
+  cacheDir: '/nowhere',
+};
+
+export const testInfo: EngineInfo = {
+  model: 'test',
+  digest: 'sha256:00',
+  architecture: 'llama',
+  vocabulary: 100,
+  maxContext: 64,
+  maxSequences: 2,
+  threads: 1,
+  device: 'cpu',
+  weightBits: 4,
+  loadMs: 1,
+  weightsCached: false,
+};
+
+type Running = { readonly sequence: SequenceRequest; tokens: number };
+
+export class SimulatedEngine implements EngineProcess {
+  readonly pid = 1;
+  readonly commands: EngineCommand[] = [];
+  /** A process that hangs takes commands and never answers; SIGKILL still ends it. */
+  hangs = false;
+  alive = true;
+  readonly #handlers: EngineHandlers;
+  #waiting: SequenceRequest[] = [];
+  #running: Running[] = [];
+  #steps = 0;
+
+  constructor(handlers: EngineHandlers) {
+    this.#handlers = handlers;
+  }
+
+  get submitted(): number[] {
+    return this.commands.flatMap((command) => (command.type === 'submit' ? [command.sequence.id] : []));
+  }
+
+  send(command: EngineCommand): void {
+    if (!this.alive) return;
+    this.commands.push(command);
+    if (command.type === 'submit') this.#waiting.push(command.sequence);
+    if (command.type === 'stop' && !this.hangs) this.die('ended with exit code 0');
+  }
+
+  kill(): void {
+    this.die('was ended by SIGKILL');
+  }
+
+  ready(): void {
+    if (this.alive) this.#handlers.onEvent({ type: 'ready', info: testInfo });
+  }
+
+  fail(code: 'model_unsupported' | 'internal_error', message: string): void {
+    this.#handlers.onEvent({ type: 'failed', code, message });
+    this.die('ended with exit code 1');
+  }
+
+  die(reason = 'was ended by SIGSEGV'): void {
+    if (!this.alive) return;
+    this.alive = false;
+    this.#handlers.onExit(reason);
+  }
+
+  /** Ends what was aborted, fills the slots, gives every running sequence a token. */
+  step(): void {
+    if (!this.alive || this.hangs) return;
+    const aborted = new Set(this.commands.flatMap((command) => (command.type === 'abort' ? [command.id] : [])));
+    const ended: SequenceEnd[] = [];
+    this.#waiting = this.#waiting.filter((sequence) => {
+      if (aborted.has(sequence.id)) ended.push(end(sequence, 'abort', 0));
+      return !aborted.has(sequence.id);
+    });
+    const started = this.#waiting.splice(0, testInfo.maxSequences - this.#running.length);
+    this.#running.push(...started.map((sequence) => ({ sequence, tokens: 0 })));
+    const tokens = [];
+    const still: Running[] = [];
+    for (const row of this.#running) {
+      const { sequence } = row;
+      if (aborted.has(sequence.id)) {
+        ended.push(end(sequence, 'abort', row.tokens));
+        continue;
+      }
+      row.tokens++;
+      tokens.push({ id: sequence.id, token: row.tokens });
+      if (row.tokens >= sequence.params.maxTokens) ended.push(end(sequence, 'length', row.tokens));
+      else still.push(row);
+    }
+    this.#running = still;
+    this.#steps++;
+    const stats = { running: still.length, waiting: this.#waiting.length, kvUsage: 0, steps: this.#steps, stepMs: 1 };
+    this.#handlers.onEvent({ type: 'step', started: started.map(({ id }) => id), tokens, ended, stats });
+  }
+}
+
+const end = (sequence: SequenceRequest, reason: FinishReason, completionTokens: number): SequenceEnd => ({
+  id: sequence.id,
+  reason,
+  stopToken: null,
+  promptTokens: sequence.promptTokens.length,
+  completionTokens,
+  cachedTokens: 0,
+  timings: { queueMs: 0, prefillMs: 0, decodeMs: 0 },
+});

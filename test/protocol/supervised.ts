@@ -1,0 +1,75 @@
+// A supervisor over simulated engines on a virtual clock, and sequences that keep what happened to them.
+
+import assert from 'node:assert/strict';
+import { defaultSamplingParams } from '../../src/core/sampling-params.ts';
+import type { SequenceEnd } from '../../src/protocol/messages.ts';
+import {
+  defaultSupervisorLimits,
+  type SupervisedEngine,
+  type SupervisorLimits,
+  superviseEngine,
+} from '../../src/protocol/supervisor.ts';
+import { type VirtualTime, virtualTime } from '../fixtures/virtual-time.ts';
+import { SimulatedEngine, testConfig } from './simulated-engine.ts';
+
+export type Witness = {
+  readonly tokens: number[];
+  readonly ends: SequenceEnd[];
+  starts: number;
+  abort(): void;
+};
+
+export type Supervised = {
+  readonly time: VirtualTime;
+  readonly client: SupervisedEngine;
+  /** Every process there was, the newest last. */
+  readonly engines: SimulatedEngine[];
+  engine(): SimulatedEngine;
+  submit(maxTokens?: number, promptTokens?: number): Witness;
+};
+
+export function supervised(limits: Partial<SupervisorLimits> = {}): Supervised {
+  const time = virtualTime();
+  const engines: SimulatedEngine[] = [];
+  const listenerErrors: object[] = [];
+  const client = superviseEngine({
+    startProcess: (handlers) => {
+      const engine = new SimulatedEngine(handlers);
+      engines.push(engine);
+      return engine;
+    },
+    config: testConfig,
+    limits: { ...defaultSupervisorLimits, waitingRequests: 8, waitingTokens: 100, ...limits },
+    clock: time,
+    timers: time,
+    log: {
+      info: () => {},
+      warn: () => {},
+      error: (fields) => {
+        if ('err' in fields) listenerErrors.push(fields);
+      },
+    },
+  });
+  return {
+    time,
+    client,
+    engines,
+    engine: () => engines.at(-1)!,
+    submit(maxTokens = 3, promptTokens = 4) {
+      const witness: Witness = { tokens: [], ends: [], starts: 0, abort: () => {} };
+      const abort = client.submit(
+        { promptTokens: Array(promptTokens).fill(1), params: { ...defaultSamplingParams, maxTokens } },
+        {
+          onStart: () => void witness.starts++,
+          onToken: ({ token }) => {
+            assert.equal(witness.ends.length, 0, 'a token came after the end');
+            witness.tokens.push(token);
+          },
+          onEnd: (end) => void witness.ends.push(end),
+        },
+      );
+      witness.abort = abort;
+      return witness;
+    },
+  };
+}

@@ -1,0 +1,69 @@
+// Random traffic against random deaths: whatever happens, every sequence ends exactly once. fast-check prints the seed
+// and the shortest history that fails.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import fc from 'fast-check';
+import { LorikeetError } from '../../src/core/errors.ts';
+import { type Supervised, supervised, type Witness } from './supervised.ts';
+
+const action = fc.oneof(
+  { weight: 6, arbitrary: fc.record({ do: fc.constant('submit'), tokens: fc.integer({ min: 1, max: 4 }) }) },
+  { weight: 6, arbitrary: fc.record({ do: fc.constant('step') }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('abort'), which: fc.nat(30) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('ready') }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('die') }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('hang') }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('wait'), ms: fc.constantFrom(100, 1000, 20_000) }) },
+);
+type Action = { do: string; tokens?: number; which?: number; ms?: number };
+
+function perform(world: Supervised, witnesses: Witness[], { do: what, tokens, which, ms }: Action): void {
+  if (what === 'submit') {
+    try {
+      witnesses.push(world.submit(tokens));
+    } catch (error) {
+      assert.ok(error instanceof LorikeetError && error.status === 503, String(error));
+    }
+  } else if (what === 'step') world.engine().step();
+  else if (what === 'abort') witnesses[which! % Math.max(witnesses.length, 1)]?.abort();
+  else if (what === 'ready') world.engine().ready();
+  else if (what === 'die') world.engine().die();
+  else if (what === 'hang') world.engine().hangs = true;
+  else world.time.advance(ms!);
+}
+
+function checkInvariants({ client, engines }: Supervised, witnesses: Witness[]): void {
+  const open = witnesses.filter(({ ends }) => ends.length === 0);
+  assert.equal(client.stats.running + client.stats.waiting, open.length, 'the book and the callers disagree');
+  assert.equal(client.stats.running, open.filter(({ starts }) => starts === 1).length);
+  for (const { ends, starts } of witnesses) assert.ok(ends.length <= 1 && starts <= 1);
+  for (const id of new Set(engines.flatMap(({ submitted }) => submitted))) {
+    const engineCount = engines.filter(({ submitted }) => submitted.includes(id)).length;
+    assert.ok(engineCount <= 2, `sequence ${id} was given to ${engineCount} engines`);
+  }
+  assert.ok(engines.filter(({ alive }) => alive).length <= 1, 'two engines live at once');
+}
+
+test('every sequence ends exactly once, and none is replayed twice', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(action, { maxLength: 120 }), async (actions) => {
+      const world = supervised({ silentMsMax: 10_000, waitingRequests: 6 });
+      const witnesses: Witness[] = [];
+      world.engine().ready();
+      for (const one of actions) {
+        perform(world, witnesses, one);
+        checkInvariants(world, witnesses);
+      }
+      const closed = world.client.close(500);
+      world.time.advance(500);
+      for (let turn = 0; turn < 5; turn++) await Promise.resolve();
+      world.time.advance(10_000);
+      await closed;
+      assert.ok(witnesses.every(({ ends }) => ends.length === 1));
+      assert.equal(world.engine().alive, false);
+      assert.equal(world.client.state, 'stopped');
+    }),
+    { numRuns: 300 },
+  );
+});
