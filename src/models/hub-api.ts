@@ -1,0 +1,60 @@
+// The two questions that we ask the hub: which commit is a branch at, and which files does it have.
+
+import type { HubAccess, HubModel } from './hub.ts';
+import { describe, unavailable } from './unavailable.ts';
+
+/** A file at the top level of a repository. */
+export type HubFile = {
+  readonly path: string;
+  readonly bytes: number;
+  readonly digest: { readonly kind: 'sha256' | 'git'; readonly hex: string };
+};
+
+/** A machine behind a wall that drops packets should not wait long for the next source. */
+const answerMsMax = 5000;
+
+export async function hubCommit(model: HubModel, access: HubAccess): Promise<string> {
+  // Loaded late: a start from the cache does not need the library.
+  const { modelInfo } = await import('@huggingface/hub');
+  const { repo, revision } = model;
+  return ask(repo, access, async (common) => {
+    const { sha } = await modelInfo({ ...common, name: repo, revision, additionalFields: ['sha'] });
+    return sha !== undefined && /^[0-9a-f]{40}$/.test(sha)
+      ? sha
+      : unavailable(`the hub names no commit for ${revision} of ${repo}`);
+  });
+}
+
+export async function hubFiles(repo: string, commit: string, access: HubAccess): Promise<HubFile[]> {
+  const { listFiles } = await import('@huggingface/hub');
+  return ask(repo, access, async (common) => {
+    const files: HubFile[] = [];
+    for await (const { type, path, size, oid, lfs } of listFiles({ ...common, repo, revision: commit })) {
+      // The digest becomes a file's name in the cache, so it must be one.
+      const digest = {
+        kind: lfs === undefined ? 'git' : 'sha256',
+        hex: (lfs?.oid ?? oid ?? '').replace('sha256:', ''),
+      } as const;
+      if (type === 'file' && /^([0-9a-f]{40}|[0-9a-f]{64})$/.test(digest.hex))
+        files.push({ path, bytes: size, digest });
+    }
+    return files;
+  });
+}
+
+type Common = { readonly hubUrl: string; readonly fetch: typeof fetch; readonly accessToken?: string };
+
+async function ask<T>(repo: string, access: HubAccess, question: (common: Common) => Promise<T>): Promise<T> {
+  const { endpoint, token } = access.options;
+  const bounded: typeof fetch = (input, init) =>
+    access.fetch(input, { ...init, signal: AbortSignal.timeout(answerMsMax) });
+  try {
+    return await question({ hubUrl: endpoint, fetch: bounded, ...(token === null ? {} : { accessToken: token }) });
+  } catch (error) {
+    const { statusCode } = error as { statusCode?: number };
+    if (statusCode === undefined)
+      return unavailable(`the hub ${endpoint} cannot be reached (${describe(error)})`, error);
+    const hint = statusCode === 401 || statusCode === 403 ? '; a gated or private model needs HF_TOKEN' : '';
+    return unavailable(`the hub answers ${statusCode} for ${repo}${hint}`, error);
+  }
+}

@@ -1,0 +1,126 @@
+// Models from the Hugging Face hub, in the cache that its Python library uses too:
+//
+//   models--org--repo/blobs/<etag>              the bytes; the etag is their digest
+//   models--org--repo/snapshots/<commit>/<file> links to blobs
+//   models--org--repo/refs/<branch>             the commit that a branch was last seen at
+
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, symlink } from 'node:fs/promises';
+import { dirname, join, relative } from 'node:path';
+import { chooseFiles, shardNames } from './choose-files.ts';
+import { download } from './download.ts';
+import { type HubFile, hubCommit, hubFiles } from './hub-api.ts';
+import { type FoundFiles, localModel } from './local-model.ts';
+import { withLockFile } from './lock-file.ts';
+import type { FetchReport } from './progress.ts';
+import { readJsonObject } from './read-sidecar.ts';
+import { unavailable } from './unavailable.ts';
+import { writeAtomically } from './write-atomically.ts';
+
+export type HubOptions = {
+  readonly endpoint: string;
+  readonly token: string | null;
+  readonly cacheDir: string;
+  readonly offline: boolean;
+};
+
+/** What is wanted of the hub. `sha256`: of `file`, where it is known beforehand. */
+export type HubModel = {
+  readonly repo: string;
+  readonly revision: string;
+  readonly file: string | null;
+  readonly sha256?: string;
+};
+
+export type HubAccess = { readonly options: HubOptions; readonly fetch: typeof fetch; readonly report: FetchReport };
+
+export type Fetched = { readonly files: FoundFiles; readonly source: string };
+
+const isCommit = (revision: string) => /^[0-9a-f]{40}$/.test(revision);
+
+const repoFolder = (model: HubModel, options: HubOptions) =>
+  join(options.cacheDir, `models--${model.repo.replace('/', '--')}`);
+
+/** A pinned commit or an offline branch from the cache; null where it is not complete there. */
+export async function cachedHubModel(model: HubModel, options: HubOptions): Promise<Fetched | null> {
+  const folder = repoFolder(model, options);
+  const commit = isCommit(model.revision) ? model.revision : await cachedCommit(folder, model.revision);
+  return commit === null ? null : completeSnapshot(model, join(folder, 'snapshots', commit));
+}
+
+export async function fetchHubModel(model: HubModel, access: HubAccess): Promise<Fetched> {
+  const { options, report } = access;
+  const folder = repoFolder(model, options);
+  const commit = isCommit(model.revision) ? model.revision : await hubCommit(model, access);
+  const snapshot = join(folder, 'snapshots', commit);
+  const complete = completeSnapshot(model, snapshot);
+  if (complete === null) {
+    await mkdir(join(folder, 'blobs'), { recursive: true });
+    const onWait = () => report.log(`another process fetches ${model.repo}; waiting for it`);
+    await withLockFile(join(folder, `${commit}.lock`), onWait, () => fetchSnapshot(model, commit, folder, access));
+  }
+  if (!isCommit(model.revision)) {
+    const ref = join(folder, 'refs', model.revision);
+    await mkdir(dirname(ref), { recursive: true });
+    await writeAtomically(ref, commit);
+  }
+  return complete ?? { files: snapshotModel(model, snapshot), source: `hub:${model.repo}@${commit}` };
+}
+
+async function fetchSnapshot(model: HubModel, commit: string, folder: string, access: HubAccess): Promise<void> {
+  const files = new Map((await hubFiles(model.repo, commit, access)).map((file) => [file.path, file]));
+  const chosen = chooseFiles([...files.keys()], `hf:${model.repo}`, model.file);
+  const get = async (name: string) => {
+    const file = files.get(name) ?? unavailable(`hf:${model.repo} lacks ${name}`);
+    if (name === model.file && model.sha256 !== undefined && file.digest.hex !== model.sha256) {
+      unavailable(`${name} of hf:${model.repo} has the digest ${file.digest.hex}, expected ${model.sha256}`);
+    }
+    await fetchFile(model.repo, commit, file, folder, access);
+  };
+  for (const name of chosen.sidecars) await get(name);
+  const snapshot = join(folder, 'snapshots', commit);
+  const weights =
+    'index' in chosen.weights
+      ? shardNames(readJsonObject(join(snapshot, chosen.weights.index)))
+      : [chosen.weights.file];
+  for (const name of weights) await get(name);
+}
+
+/** The blob first, then the link to it: a link always leads to a whole file. */
+async function fetchFile(repo: string, commit: string, file: HubFile, folder: string, access: HubAccess) {
+  const { options, fetch, report } = access;
+  const link = join(folder, 'snapshots', commit, file.path);
+  const target = join(folder, 'blobs', file.digest.hex);
+  if (!existsSync(target)) {
+    const url = `${options.endpoint}/${repo}/resolve/${commit}/${encodeURIComponent(file.path)}`;
+    const headers: Record<string, string> = options.token === null ? {} : { authorization: `Bearer ${options.token}` };
+    await download({ ...file, url, headers, target, item: file.path }, fetch, report);
+  }
+  if (existsSync(link)) return;
+  await mkdir(dirname(link), { recursive: true });
+  await symlink(relative(dirname(link), target), link).catch((error: NodeJS.ErrnoException) => {
+    // Another process made it in the meantime.
+    if (error.code !== 'EEXIST') throw error;
+  });
+}
+
+/** Complete means: it opens, and with its tokeniser; Python programs may have fetched less. */
+function completeSnapshot(model: HubModel, snapshot: string): Fetched | null {
+  if (!existsSync(snapshot)) return null;
+  try {
+    const files = snapshotModel(model, snapshot);
+    const complete = files.kind === 'gguf' || 'tokenizer.json' in files.sidecars;
+    return complete ? { files, source: 'cache' } : null;
+  } catch {
+    return null;
+  }
+}
+
+const snapshotModel = (model: HubModel, snapshot: string) =>
+  localModel(snapshot, model.repo.split('/')[1]!, model.file);
+
+const cachedCommit = (folder: string, revision: string) =>
+  readFile(join(folder, 'refs', revision), 'utf8').then(
+    (text) => (isCommit(text.trim()) ? text.trim() : null),
+    () => null,
+  );

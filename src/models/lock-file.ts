@@ -1,0 +1,74 @@
+// One process fetches, the others wait for what it fetches. The lock only saves work: whatever is fetched is verified
+// and published by one rename, so that two holders (after a pause longer than the patience below) do no harm.
+
+import { randomUUID } from 'node:crypto';
+import { open, readFile, rm, writeFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Clock, systemClock } from '../core/clock.ts';
+
+export type LockTimes = { readonly beatMs: number; readonly patienceMs: number };
+
+/** A holder writes a new beat this often; one that misses ten beats is taken for dead. */
+const defaultTimes: LockTimes = { beatMs: 500, patienceMs: 5000 };
+
+/**
+ * Runs `work` while this process holds `path`. A holder proves with beats that it lives, not with a process id: that
+ * would mean nothing to another container or machine on a shared volume.
+ */
+export async function withLockFile<T>(
+  path: string,
+  onWait: () => void,
+  work: () => Promise<T>,
+  times: LockTimes = defaultTimes,
+  clock: Clock = systemClock,
+): Promise<T> {
+  const holder = randomUUID();
+  await acquire(path, holder, onWait, times, clock);
+  let beats = 0;
+  const timer = setInterval(() => void beat(path, holder, ++beats).catch(() => {}), times.beatMs);
+  try {
+    return await work();
+  } finally {
+    clearInterval(timer);
+    if ((await readLock(path))?.startsWith(holder)) await rm(path, { force: true });
+  }
+}
+
+async function acquire(path: string, holder: string, onWait: () => void, times: LockTimes, clock: Clock) {
+  let seen: string | null = null;
+  let seenAt = 0;
+  for (let tries = 0; ; tries++) {
+    if (await create(path, `${holder} 0`)) return;
+    if (tries === 0) onWait();
+    const now = await readLock(path);
+    if (now !== seen) {
+      seen = now;
+      seenAt = clock.monotonic();
+    } else if (clock.monotonic() - seenAt > times.patienceMs) {
+      await rm(path, { force: true });
+    }
+    await sleep(times.beatMs / 2);
+  }
+}
+
+async function create(path: string, content: string): Promise<boolean> {
+  try {
+    await writeFile(path, content, { flag: 'wx' });
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
+  }
+}
+
+/** Never creates the file, and never writes over another holder's. */
+async function beat(path: string, holder: string, count: number): Promise<void> {
+  const file = await open(path, 'r+');
+  try {
+    if ((await file.readFile('utf8')).startsWith(holder)) await file.write(`${holder} ${count}`, 0);
+  } finally {
+    await file.close();
+  }
+}
+
+const readLock = (path: string) => readFile(path, 'utf8').catch(() => null);
