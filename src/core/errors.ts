@@ -15,6 +15,7 @@ type ErrorRow = { status: number; type: ErrorType; message: string; retryable?: 
 /** The one table of codes: HTTP status, OpenAI's error type, and the message used when none is given. */
 export const errorTable = {
   invalid_json: { status: 400, type: 'invalid_request_error', message: 'The body is not valid JSON.' },
+  malformed_request: { status: 400, type: 'invalid_request_error', message: 'The request is not valid HTTP.' },
   invalid_parameter: { status: 400, type: 'invalid_request_error', message: 'A parameter is invalid.' },
   missing_parameter: { status: 400, type: 'invalid_request_error', message: 'A required parameter is missing.' },
   unknown_parameter: { status: 400, type: 'invalid_request_error', message: 'A parameter is not known.' },
@@ -39,6 +40,11 @@ export const errorTable = {
     type: 'permission_error',
     message: 'The API key lacks the scope that this route needs.',
   },
+  host_not_allowed: {
+    status: 403,
+    type: 'permission_error',
+    message: 'Without keys this server answers only to a loopback name; create a key to open it.',
+  },
   not_found: { status: 404, type: 'not_found_error', message: 'There is nothing at this address.' },
   model_not_found: { status: 404, type: 'not_found_error', message: 'The model does not exist.' },
   method_not_allowed: { status: 405, type: 'invalid_request_error', message: 'The route has no such method.' },
@@ -49,6 +55,7 @@ export const errorTable = {
     type: 'invalid_request_error',
     message: 'The content type is not supported; send application/json.',
   },
+  headers_too_large: { status: 431, type: 'invalid_request_error', message: 'The headers are too large.' },
   server_overloaded: {
     status: 503,
     type: 'overloaded_error',

@@ -1,0 +1,30 @@
+// vLLM's names for our metrics: its dashboards, llm-d's router and the Kubernetes inference gateway read these.
+// An alias is the same numbers under another name, written at the scrape, so that recording is paid once.
+
+export const vllmAliases = {
+  lorikeet_requests_running: 'vllm:num_requests_running',
+  lorikeet_requests_waiting: 'vllm:num_requests_waiting',
+  lorikeet_kv_cache_usage_ratio: 'vllm:kv_cache_usage_perc',
+  lorikeet_prompt_tokens_total: 'vllm:prompt_tokens_total',
+  lorikeet_generation_tokens_total: 'vllm:generation_tokens_total',
+  lorikeet_sequences_finished_total: 'vllm:request_success_total',
+  lorikeet_time_to_first_token_seconds: 'vllm:time_to_first_token_seconds',
+  lorikeet_inter_token_latency_seconds: 'vllm:inter_token_latency_seconds',
+  lorikeet_e2e_request_latency_seconds: 'vllm:e2e_request_latency_seconds',
+  lorikeet_request_queue_time_seconds: 'vllm:request_queue_time_seconds',
+  lorikeet_request_prefill_time_seconds: 'vllm:request_prefill_time_seconds',
+  lorikeet_request_decode_time_seconds: 'vllm:request_decode_time_seconds',
+} as const;
+
+/** One metric's Prometheus text under another name, with `model_name` in front of its labels, as vLLM has it. */
+export function aliasText(text: string, from: string, to: string, modelName: string): string {
+  const label = `model_name="${modelName.replace(/[\\"\n]/g, (c) => (c === '\n' ? '\\n' : `\\${c}`))}"`;
+  return text
+    .split('\n')
+    .map((line) => {
+      if (line.startsWith('#')) return line.replace(from, to);
+      const [, suffix, labels, value] = /^([^{ ]*)(?:\{(.*)\})? (\S+)$/.exec(line.slice(from.length)) ?? [];
+      return `${to}${suffix}{${labels ? `${label},${labels}` : label}} ${value}`;
+    })
+    .join('\n');
+}

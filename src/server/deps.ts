@@ -1,0 +1,35 @@
+// What the server is given. It makes none of these itself, so that a test passes fakes and main.ts the real ones.
+
+import type { FastifyBaseLogger } from 'fastify';
+import type { Clock } from '../core/clock.ts';
+import type { limits } from '../core/limits.ts';
+import type { Metrics } from '../metrics/metrics.ts';
+import type { EngineClient } from '../protocol/engine-client.ts';
+import type { KeyStore } from '../tenants/keys.ts';
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+
+export type Limits = { readonly [K in keyof typeof limits]: number };
+
+/** The base model as clients see it. */
+export type ModelIdentity = {
+  readonly name: string;
+  /** `sha256:<hex>`. */
+  readonly digest: string;
+  /** Milliseconds since the epoch. */
+  readonly createdAt: number;
+};
+
+export type AppDeps = {
+  readonly engine: EngineClient;
+  readonly tokenizer: Tokenizer;
+  readonly model: ModelIdentity;
+  readonly keys: KeyStore;
+  /** Has every scope; null where none is configured. */
+  readonly adminKey: string | null;
+  readonly metrics: Metrics;
+  readonly logger: FastifyBaseLogger;
+  readonly clock: Clock;
+  /** Unique ids for requests and answers. */
+  readonly newId: () => string;
+  readonly limits: Limits;
+};

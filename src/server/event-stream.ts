@@ -1,0 +1,74 @@
+// Server-sent events to one reader, with a bound on what a slow reader may leave unread.
+// It knows the frame (`data: ...`, comments, `[DONE]`), not what the events say.
+
+import { Readable } from 'node:stream';
+
+export type EventStream = {
+  /** The body of the answer. */
+  readonly body: Readable;
+  /** Fulfils with the first event or heartbeat; rejects if the stream fails before, when a status can still be sent. */
+  readonly opened: Promise<void>;
+  /** @param json an event, already in JSON: what is constant in it was serialised once. */
+  send(json: string): void;
+  /** Ends with `[DONE]`. */
+  done(): void;
+  /** Ends with an error event and without `[DONE]`, which some clients take for success. */
+  fail(error: unknown, json: string): void;
+};
+
+export const eventStreamHeaders = {
+  'content-type': 'text/event-stream; charset=utf-8',
+  'cache-control': 'no-cache',
+  // nginx holds a response back until its buffer is full, unless told not to.
+  'x-accel-buffering': 'no',
+} as const;
+
+export function eventStream(options: { heartbeatMs: number; eventsMax: number }): EventStream {
+  const opened = Promise.withResolvers<void>();
+  let isOpen = false;
+  let quiet = true;
+
+  const body = new Readable({
+    // Strings go to the socket as they are: no copy to a Buffer, and one write with its chunk header.
+    objectMode: true,
+    highWaterMark: options.eventsMax,
+    read() {},
+    destroy(error, callback) {
+      clearInterval(heartbeat);
+      callback(error);
+    },
+  });
+
+  const write = (frame: string) => {
+    quiet = false;
+    isOpen = true;
+    opened.resolve();
+    if (body.destroyed || body.readableEnded) return;
+    // The socket's buffer is full and so is ours: the reader is stuck or gone, and memory is not its store.
+    if (body.readableLength >= options.eventsMax) body.destroy(new Error('The reader of a stream is too slow.'));
+    else body.push(frame);
+  };
+  const end = () => {
+    clearInterval(heartbeat);
+    if (!body.destroyed) body.push(null);
+  };
+  const heartbeat = setInterval(() => {
+    if (quiet) write(': waiting\n\n');
+    quiet = true;
+  }, options.heartbeatMs);
+
+  return {
+    body,
+    opened: opened.promise,
+    send: (json) => write(`data: ${json}\n\n`),
+    done() {
+      write('data: [DONE]\n\n');
+      end();
+    },
+    fail(error, json) {
+      if (isOpen) write(`data: ${json}\n\n`);
+      else opened.reject(error);
+      end();
+    },
+  };
+}

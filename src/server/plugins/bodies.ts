@@ -1,0 +1,24 @@
+// Which bodies are read, and how: JSON only.
+
+import type { FastifyInstance } from 'fastify';
+import { LorikeetError } from '../../core/errors.ts';
+
+export function addBodies(app: FastifyInstance): void {
+  app.removeContentTypeParser('text/plain');
+
+  // `curl -d` labels its body as a form, so a form's label is read as JSON. Not from a browser: any web page may send
+  // a form to this server without asking first, and a browser says so with an Origin.
+  const parseJson = app.getDefaultJsonParser('error', 'error');
+  const form = 'application/x-www-form-urlencoded';
+  app.addContentTypeParser<string>(form, { parseAs: 'string' }, (request, body, done) => {
+    if (request.headers.origin !== undefined) done(new LorikeetError('unsupported_media_type'));
+    else parseJson(request, body, done);
+  });
+
+  // OpenAI's clients send null for what was not set: it means absent.
+  app.addHook('preValidation', async (request) => {
+    const { body } = request;
+    if (typeof body !== 'object' || body === null || Array.isArray(body)) return;
+    request.body = Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null));
+  });
+}

@@ -1,0 +1,37 @@
+// /openapi.json and /docs, from the schemas that validate the requests. The page's assets come from the package.
+
+import swagger from '@fastify/swagger';
+import swaggerUi from '@fastify/swagger-ui';
+import type { FastifyInstance } from 'fastify';
+
+const info = {
+  title: 'Lorikeet',
+  description: 'Serves many LoRA adapters over one frozen base model.',
+  version: '1',
+};
+
+export function addDocs(app: FastifyInstance): void {
+  app.addHook('onRoute', (route) => {
+    // The page's routes come from a package that knows no scopes.
+    if (route.prefix === '/docs') route.config = { ...route.config, scope: 'none' };
+  });
+  app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info,
+      components: { securitySchemes: { key: { type: 'http', scheme: 'bearer' } } },
+      security: [{ key: [] }],
+      tags: [
+        { name: 'generation', description: 'Text from the base model or an adapter.' },
+        { name: 'models', description: 'What can be asked for.' },
+        { name: 'operation', description: 'Health and metrics.' },
+      ],
+    },
+  });
+  app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true, indexPrefix: '' });
+  app.register(async (scoped) => {
+    const description = 'This interface in OpenAPI.';
+    const schema = { tags: ['operation'], description, security: [], response: { 200: { type: 'object' } } };
+    scoped.get('/openapi.json', { config: { scope: 'none' }, schema }, async () => app.swagger());
+  });
+}

@@ -1,0 +1,101 @@
+// Every answer that is not a success: thrown errors, unknown addresses, broken HTTP. Nothing of an unexpected error
+// leaves the server but a constant sentence; its stack goes to the log.
+
+import { type ServerResponse, STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { type ErrorCode, LorikeetError } from '../../core/errors.ts';
+import { errorAnswer, errorHeaders } from '../error-answer.ts';
+import type { Services } from '../services.ts';
+
+/** Fastify's own errors that are the caller's fault. */
+const frameworkCodes: Readonly<Record<string, ErrorCode>> = {
+  FST_ERR_CTP_INVALID_JSON_BODY: 'invalid_json',
+  FST_ERR_CTP_EMPTY_JSON_BODY: 'invalid_json',
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'unsupported_media_type',
+  FST_ERR_CTP_BODY_TOO_LARGE: 'body_too_large',
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'malformed_request',
+  FST_ERR_BAD_URL: 'malformed_request',
+  FST_ERR_MAX_PARAM_LENGTH: 'not_found',
+};
+
+/** Errors of Node's HTTP parser, before there is a request. */
+const parserCodes: Readonly<Record<string, ErrorCode>> = {
+  HPE_HEADER_OVERFLOW: 'headers_too_large',
+  ERR_HTTP_REQUEST_TIMEOUT: 'request_timeout',
+};
+
+export function addErrors(app: FastifyInstance, services: Services): void {
+  const methods = methodsByRoute(app);
+  app.setErrorHandler((error: FastifyError, request, reply) => answerError(services, error, request, reply));
+  app.setNotFoundHandler((request, reply) => {
+    const allowed = methods(request.url.split('?', 1)[0]!);
+    if (allowed.length > 0) reply.header('allow', allowed.join(', '));
+    return answerError(
+      services,
+      new LorikeetError(allowed.length > 0 ? 'method_not_allowed' : 'not_found'),
+      request,
+      reply,
+    );
+  });
+}
+
+export function answerError(services: Services, cause: unknown, request: FastifyRequest, reply: FastifyReply) {
+  const error = toLorikeetError(cause, services);
+  if (error.code === 'internal_error') request.log.error({ err: cause }, 'internal error');
+  services.metrics.requestFailed(error.code);
+  return reply
+    .status(error.status)
+    .headers({ 'x-request-id': request.id, ...errorHeaders(error) })
+    .send(errorAnswer(error));
+}
+
+export function toLorikeetError(cause: unknown, { drainRate, engine }: Services): LorikeetError {
+  if (cause instanceof LorikeetError) {
+    if (cause.code !== 'server_overloaded' || cause.retryAfterSeconds !== null) return cause;
+    const retryAfterSeconds = drainRate.secondsFor(engine.stats.waiting);
+    return new LorikeetError(cause.code, { message: cause.message, retryAfterSeconds });
+  }
+  const code = frameworkCodes[(cause as FastifyError | undefined)?.code ?? ''];
+  return new LorikeetError(code ?? 'internal_error', { cause });
+}
+
+/** Answers on the bare socket: there is no request to answer to. */
+export function onClientError(metrics: Services['metrics'], newId: () => string) {
+  return (cause: Error & { code?: string }, socket: Socket & { _httpMessage?: ServerResponse | null }): void => {
+    // A socket that was reset, or that has an answer on its way, cannot take another.
+    if (cause.code === 'ECONNRESET' || !socket.writable || socket._httpMessage?.headersSent) {
+      socket.destroy();
+      return;
+    }
+    const error = new LorikeetError(parserCodes[cause.code ?? ''] ?? 'malformed_request');
+    metrics.requestFailed(error.code);
+    const body = JSON.stringify(errorAnswer(error));
+    const headers = {
+      'content-type': 'application/json; charset=utf-8',
+      'content-length': String(Buffer.byteLength(body)),
+      connection: 'close',
+      'x-request-id': newId(),
+      ...errorHeaders(error),
+    };
+    const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+    socket.end(`HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}\r\n${lines.join('')}\r\n${body}`);
+  };
+}
+
+/** @returns the methods that an address does have. Fastify answers 404 for a known address with another method. */
+function methodsByRoute(app: FastifyInstance): (path: string) => string[] {
+  const routes = new Map<string, { pattern: RegExp; methods: string[] }>();
+  app.addHook('onRoute', ({ url, method }) => {
+    const source = url
+      .replace(/[.+?^${}()|[\]\\]/g, '\\$&')
+      .replace(/:[^/]+/g, '[^/]+')
+      .replaceAll('*', '.*');
+    const route = routes.get(url) ?? { pattern: new RegExp(`^${source}$`), methods: [] };
+    route.methods.push(...[method].flat());
+    routes.set(url, route);
+  });
+  return (path) => [
+    ...new Set([...routes.values()].flatMap((route) => (route.pattern.test(path) ? route.methods : []))),
+  ];
+}

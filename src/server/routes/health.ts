@@ -1,0 +1,33 @@
+// Probes: /livez (the process answers), /readyz and /health (it can serve now).
+
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { Liveness, Readiness } from '../schemas/health.ts';
+import type { Services } from '../services.ts';
+
+const tags = ['operation'];
+const config = { scope: 'none' } as const;
+const live = { tags, summary: 'The process answers', security: [], response: { 200: Liveness } };
+const ready = {
+  tags,
+  summary: 'The server takes requests',
+  security: [],
+  response: { 200: Readiness, 503: Readiness },
+};
+
+export const healthRoute =
+  (services: Services): FastifyPluginAsyncTypebox =>
+  async (app) => {
+    app.get('/livez', { config, schema: live }, async () => ({ status: 'ok' as const }));
+    for (const url of ['/readyz', '/health']) {
+      app.get(url, { config, schema: ready }, async (_request, reply) => {
+        const { state, restarts, stats } = services.engine;
+        const reasons = [...(services.draining ? ['draining'] : []), ...(state === 'ready' ? [] : [`engine_${state}`])];
+        const isReady = reasons.length === 0;
+        return reply.status(isReady ? 200 : 503).send({
+          status: isReady ? 'ok' : 'unavailable',
+          reasons,
+          engine: { state, restarts, running: stats.running, waiting: stats.waiting },
+        });
+      });
+    }
+  };

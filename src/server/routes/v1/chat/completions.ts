@@ -1,0 +1,83 @@
+// POST /v1/chat/completions: OpenAI's chat, through the model's own template.
+
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { LorikeetError } from '../../../../core/errors.ts';
+import { answerStream, answerWhole } from '../../../answer.ts';
+import type { Ask } from '../../../generation.ts';
+import { chatLogprobs } from '../../../logprobs.ts';
+import { checkModel } from '../../../models.ts';
+import { type ChunkShape, checkStreamOptions, chunkWriter, headOf, includesUsage, usageOf } from '../../../openai.ts';
+import { encodeMessages } from '../../../prompt.ts';
+import { paramsOfChoices, stopsOf, toSamplingParams } from '../../../sampling.ts';
+import { ChatAnswer, ChatBody, ChatChunk } from '../../../schemas/chat.ts';
+import { errorAnswers } from '../../../schemas/error.ts';
+import type { Services } from '../../../services.ts';
+import { checkMessages, checkUnsupported } from '../../../unsupported.ts';
+
+const schema = {
+  tags: ['generation'],
+  summary: "Generate the next turn, OpenAI's chat completions",
+  body: ChatBody,
+  response: {
+    200: {
+      description: 'The whole answer, or with `stream` chunks and `[DONE]`.',
+      content: { 'application/json': { schema: ChatAnswer }, 'text/event-stream': { schema: ChatChunk } },
+    },
+    ...errorAnswers,
+  },
+};
+
+export const chatCompletionsRoute =
+  (services: Services): FastifyPluginAsyncTypebox =>
+  async (app) => {
+    app.post('/v1/chat/completions', { config: { scope: 'generate' }, schema }, async (request, reply) => {
+      const { body } = request;
+      checkUnsupported(body, ChatBody.properties, request.log);
+      checkMessages(body.messages);
+      checkModel(services, body.model);
+      checkStreamOptions(body);
+      const asks = toAsks(services, body, request.arrivedAt);
+      if (body.stream) {
+        const head = headOf(services, 'chatcmpl', 'chat.completion.chunk');
+        return answerStream(services, { request, reply }, asks, (stream) =>
+          chunkWriter(stream, head, deltaChunks(services), includesUsage(body), 1),
+        );
+      }
+      const head = headOf(services, 'chatcmpl', 'chat.completion');
+      const outcomes = await answerWhole(services, { request, reply }, asks);
+      const choices = outcomes.map(({ text, positions, finishReason }, index) => ({
+        index,
+        message: { role: 'assistant' as const, content: text, refusal: null },
+        logprobs: body.logprobs ? chatLogprobs(services.tokenizer, positions) : null,
+        finish_reason: finishReason,
+      }));
+      return { ...head, choices, usage: usageOf(outcomes, 1) };
+    });
+  };
+
+function toAsks(services: Services, body: ChatBody, arrivedAt: number): Ask[] {
+  if (body.top_logprobs !== undefined && !body.logprobs) {
+    const message = 'top_logprobs needs logprobs.';
+    throw new LorikeetError('invalid_parameter', { message, param: 'top_logprobs' });
+  }
+  const promptTokens = encodeMessages(services, body.messages);
+  const route = {
+    maxTokens: body.max_completion_tokens ?? body.max_tokens ?? null,
+    maxTokensDefault: Number.POSITIVE_INFINITY,
+    maxTokensParam: body.max_completion_tokens === undefined ? 'max_tokens' : 'max_completion_tokens',
+    logprobs: body.logprobs ? (body.top_logprobs ?? 0) : null,
+  };
+  const params = toSamplingParams(services, body, route, promptTokens.length);
+  const stop = stopsOf(body);
+  return paramsOfChoices(params, body.n ?? 1).map((params) => ({ promptTokens, params, stop, arrivedAt }));
+}
+
+const deltaChunks = ({ tokenizer }: Services): ChunkShape => ({
+  first: '"delta":{"role":"assistant","content":""},"logprobs":null',
+  piece({ token, text, logprobs }) {
+    const positions = token === null || logprobs === null ? null : [{ token, logprobs }];
+    const shaped = positions === null ? 'null' : JSON.stringify(chatLogprobs(tokenizer, positions));
+    return `"delta":{"content":${JSON.stringify(text)}},"logprobs":${shaped}`;
+  },
+  last: '"delta":{},"logprobs":null',
+});

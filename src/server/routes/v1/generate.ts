@@ -1,0 +1,111 @@
+// POST /v1/generate: our own shape, with everything that the engine can say.
+
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { LorikeetError } from '../../../core/errors.ts';
+import { defaultSamplingParams } from '../../../core/sampling-params.ts';
+import { answerStream, answerWhole, type EventWriter } from '../../answer.ts';
+import type { EventStream } from '../../event-stream.ts';
+import type { Ask, Outcome, Piece } from '../../generation.ts';
+import { alternatives, generateLogprobs } from '../../logprobs.ts';
+import { checkAdapters } from '../../models.ts';
+import { encodeMessages, encodePrompt } from '../../prompt.ts';
+import { stopsOf, toSamplingParams } from '../../sampling.ts';
+import { errorAnswers } from '../../schemas/error.ts';
+import {
+  GenerateAnswer as AnswerSchema,
+  type GenerateAnswer,
+  GenerateBody,
+  TokenEvent,
+} from '../../schemas/generate.ts';
+import type { Services } from '../../services.ts';
+
+const schema = {
+  tags: ['generation'],
+  summary: 'Generate text',
+  description: 'Takes text, token ids or messages. Unknown fields are refused; null means absent.',
+  body: GenerateBody,
+  response: {
+    200: {
+      description: 'The whole answer, or with `stream` a token at a time, then the whole answer, then `[DONE]`.',
+      content: { 'application/json': { schema: AnswerSchema }, 'text/event-stream': { schema: TokenEvent } },
+    },
+    ...errorAnswers,
+  },
+};
+
+export const generateRoute =
+  (services: Services): FastifyPluginAsyncTypebox =>
+  async (app) => {
+    app.post('/v1/generate', { config: { scope: 'generate' }, schema }, async (request, reply) => {
+      const ask = toAsk(services, request.body, request.arrivedAt);
+      const shape = toAnswer(services, `gen-${services.newId()}`, ask.params.logprobs !== null);
+      if (request.body.stream) {
+        return answerStream(services, { request, reply }, [ask], (stream) => writer(services, stream, shape));
+      }
+      const [outcome] = await answerWhole(services, { request, reply }, [ask]);
+      return shape(outcome!);
+    });
+  };
+
+function toAsk(services: Services, body: GenerateBody, arrivedAt: number): Ask {
+  checkAdapters(body);
+  const promptTokens = toPromptTokens(services, body);
+  const route = {
+    maxTokens: body.max_tokens ?? null,
+    maxTokensDefault: defaultSamplingParams.maxTokens,
+    maxTokensParam: 'max_tokens',
+    logprobs: body.logprobs ?? null,
+  };
+  return {
+    promptTokens,
+    params: toSamplingParams(services, body, route, promptTokens.length),
+    stop: stopsOf(body),
+    arrivedAt,
+  };
+}
+
+function toPromptTokens(services: Services, { prompt, messages }: GenerateBody): number[] {
+  if (prompt !== undefined && messages !== undefined) {
+    const message = 'prompt and messages exclude each other.';
+    throw new LorikeetError('invalid_parameter', { message, param: 'messages' });
+  }
+  if (messages !== undefined) return encodeMessages(services, messages);
+  if (prompt !== undefined) return encodePrompt(services, prompt, 'prompt');
+  throw new LorikeetError('missing_parameter', { message: 'prompt or messages is required.', param: 'prompt' });
+}
+
+function toAnswer({ model, tokenizer }: Services, id: string, withLogprobs: boolean) {
+  return (outcome: Outcome): GenerateAnswer => ({
+    id,
+    model: model.name,
+    adapter: null,
+    text: outcome.text,
+    finish_reason: outcome.finishReason,
+    usage: {
+      prompt_tokens: outcome.promptTokens,
+      completion_tokens: outcome.completionTokens,
+      cached_tokens: outcome.cachedTokens,
+    },
+    timings: {
+      queue_ms: outcome.timings.queueMs,
+      prefill_ms: outcome.timings.prefillMs,
+      decode_ms: outcome.timings.decodeMs,
+    },
+    ...(withLogprobs ? { logprobs: generateLogprobs(tokenizer, outcome.positions) } : {}),
+  });
+}
+
+function writer(
+  { tokenizer }: Services,
+  stream: EventStream,
+  shape: (outcome: Outcome) => GenerateAnswer,
+): EventWriter {
+  return {
+    onPiece({ token, text, logprobs }: Piece) {
+      const logprob = logprobs === null ? 'null' : String(logprobs.logprob);
+      const top = logprobs?.top.length ? `,"top":${JSON.stringify(alternatives(tokenizer, logprobs))}` : '';
+      stream.send(`{"token":{"id":${token},"text":${JSON.stringify(text)},"logprob":${logprob}${top}}}`);
+    },
+    onOutcome: (outcome) => stream.send(JSON.stringify(shape(outcome))),
+  };
+}

@@ -1,0 +1,67 @@
+// The body's sampling fields to SamplingParams. Ranges were checked by the schema; what depends on the model is here.
+
+import { LorikeetError } from '../core/errors.ts';
+import { defaultSamplingParams as defaults, type SamplingParams } from '../core/sampling-params.ts';
+import type { SamplingBody } from './schemas/sampling.ts';
+import type { Services } from './services.ts';
+
+/** Fields by the names that a route gives them; `maxTokens` is null where the caller gave none. */
+export type RouteSampling = {
+  readonly maxTokens: number | null;
+  readonly maxTokensDefault: number;
+  /** The name of the caller's field, for the error. */
+  readonly maxTokensParam: string;
+  readonly logprobs: number | null;
+};
+
+export function toSamplingParams(
+  services: Services,
+  body: SamplingBody,
+  route: RouteSampling,
+  promptTokens: number,
+): SamplingParams {
+  const { tokenizer } = services;
+  return {
+    maxTokens: fitMaxTokens(services, route, promptTokens),
+    temperature: body.temperature ?? defaults.temperature,
+    topK: Math.max(0, body.top_k ?? defaults.topK),
+    topP: body.top_p ?? defaults.topP,
+    minP: body.min_p ?? defaults.minP,
+    repetitionPenalty: body.repetition_penalty ?? defaults.repetitionPenalty,
+    frequencyPenalty: body.frequency_penalty ?? defaults.frequencyPenalty,
+    presencePenalty: body.presence_penalty ?? defaults.presencePenalty,
+    logitBias: toLogitBias(body.logit_bias ?? {}, tokenizer.vocabulary),
+    seed: body.seed ?? defaults.seed,
+    stopTokens: [...(body.ignore_eos ? [] : tokenizer.eosTokens), ...(body.stop_token_ids ?? [])],
+    logprobs: route.logprobs,
+  };
+}
+
+/** One asking for each choice of `n`: the seed moves on, or all choices would be the same text. */
+export function paramsOfChoices(params: SamplingParams, n: number): SamplingParams[] {
+  return Array.from({ length: n }, (_, i) => (params.seed === null ? params : { ...params, seed: params.seed + i }));
+}
+
+export const stopsOf = ({ stop }: SamplingBody): readonly string[] =>
+  stop === undefined ? [] : typeof stop === 'string' ? [stop] : stop;
+
+function fitMaxTokens(services: Services, route: RouteSampling, promptTokens: number): number {
+  const context = services.contextTokens();
+  const room = context - promptTokens;
+  if (route.maxTokens === null) return Math.min(route.maxTokensDefault, room);
+  if (route.maxTokens <= room) return route.maxTokens;
+  throw new LorikeetError('context_length_exceeded', {
+    param: route.maxTokensParam,
+    message:
+      `The prompt has ${promptTokens} tokens and ${route.maxTokensParam} asks for ${route.maxTokens} more; ` +
+      `the context of this server is ${context}.`,
+  });
+}
+
+function toLogitBias(bias: Readonly<Record<string, number>>, vocabulary: number): (readonly [number, number])[] {
+  return Object.entries(bias).map(([id, value]) => {
+    if (Number(id) < vocabulary) return [Number(id), value] as const;
+    const param = `logit_bias.${id}`;
+    throw new LorikeetError('invalid_parameter', { message: `${param}: the vocabulary has ${vocabulary}.`, param });
+  });
+}

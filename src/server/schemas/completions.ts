@@ -1,0 +1,50 @@
+import { Type } from '@fastify/type-provider-typebox';
+import { limits } from '../../core/limits.ts';
+import { FinishReason, openaiProperties, Usage } from './openai.ts';
+import { TokenIds } from './prompt.ts';
+import { maxTokens } from './sampling.ts';
+
+/** OpenAI's own default for this route, which its users know. */
+export const completionsMaxTokens = 16;
+
+const text = Type.String({ minLength: 1 });
+
+export const CompletionsBody = Type.Object({
+  ...openaiProperties,
+  prompt: Type.Union(
+    [
+      text,
+      Type.Array(text, { minItems: 1, maxItems: limits.prompts }),
+      TokenIds,
+      Type.Array(TokenIds, { minItems: 1, maxItems: limits.prompts }),
+    ],
+    { title: 'a text, a list of texts, a list of token ids or a list of such lists' },
+  ),
+  max_tokens: maxTokens(`${completionsMaxTokens}`),
+  logprobs: Type.Optional(Type.Integer({ minimum: 0, maximum: limits.logprobs })),
+});
+export type CompletionsBody = Type.Static<typeof CompletionsBody>;
+
+const Logprobs = Type.Object({
+  tokens: Type.Array(Type.String()),
+  token_logprobs: Type.Array(Type.Number()),
+  top_logprobs: Type.Array(Type.Record(Type.String(), Type.Number())),
+  text_offset: Type.Array(Type.Integer()),
+});
+export type CompletionLogprobs = Type.Static<typeof Logprobs>;
+
+export const CompletionsAnswer = Type.Object({
+  id: Type.String(),
+  object: Type.Literal('text_completion'),
+  created: Type.Integer({ description: 'Seconds since the epoch.' }),
+  model: Type.String(),
+  choices: Type.Array(
+    Type.Object({
+      index: Type.Integer({ description: 'Prompt number times `n`, plus the number of the choice.' }),
+      text: Type.String(),
+      logprobs: Type.Union([Logprobs, Type.Null()]),
+      finish_reason: FinishReason,
+    }),
+  ),
+  usage: Usage,
+});

@@ -1,0 +1,14 @@
+import { Type } from '@fastify/type-provider-typebox';
+
+export const Liveness = Type.Object({ status: Type.Literal('ok') });
+
+export const Readiness = Type.Object({
+  status: Type.Enum(['ok', 'unavailable']),
+  reasons: Type.Array(Type.String(), { description: 'Why not, as stable words: `draining`, `engine_starting`, ...' }),
+  engine: Type.Object({
+    state: Type.Enum(['starting', 'ready', 'restarting', 'draining', 'stopped']),
+    restarts: Type.Integer(),
+    running: Type.Integer(),
+    waiting: Type.Integer(),
+  }),
+});

@@ -1,0 +1,16 @@
+import { Type } from '@fastify/type-provider-typebox';
+
+/** vLLM's model card, with a digest where it has a path of the server. */
+export const ModelCard = Type.Object({
+  id: Type.String(),
+  object: Type.Literal('model'),
+  created: Type.Integer({ description: 'Seconds since the epoch.' }),
+  owned_by: Type.String(),
+  root: Type.String({ description: '`sha256:` digest of the weights.' }),
+  parent: Type.Union([Type.String(), Type.Null()], { description: 'The base model of an adapter.' }),
+  max_model_len: Type.Union([Type.Integer(), Type.Null()], { description: 'null until the engine was ready.' }),
+  permission: Type.Array(Type.Unknown()),
+});
+export type ModelCard = Type.Static<typeof ModelCard>;
+
+export const ModelList = Type.Object({ object: Type.Literal('list'), data: Type.Array(ModelCard) });

@@ -1,0 +1,37 @@
+// What OpenAI's completions and chat completions share. Fields that are not here are ignored, as vLLM does, except
+// those in unsupported.ts, where ignoring would mislead.
+
+import { Type } from '@fastify/type-provider-typebox';
+import { limits } from '../../core/limits.ts';
+import { samplingProperties } from './sampling.ts';
+
+export const openaiProperties = {
+  model: Type.Optional(Type.String({ description: 'The base model or an adapter; none means the base model.' })),
+  ...samplingProperties,
+  n: Type.Optional(
+    Type.Integer({ minimum: 1, maximum: limits.choices, default: 1, description: 'Choices for each prompt.' }),
+  ),
+  stream: Type.Optional(Type.Boolean({ default: false })),
+  stream_options: Type.Optional(
+    Type.Object({
+      include_usage: Type.Optional(
+        Type.Union([Type.Boolean(), Type.Null()], {
+          title: 'a boolean',
+          description: 'One more event before `[DONE]`, with the usage and no choices.',
+        }),
+      ),
+    }),
+  ),
+};
+
+export const Usage = Type.Object({
+  prompt_tokens: Type.Integer(),
+  completion_tokens: Type.Integer(),
+  total_tokens: Type.Integer(),
+  prompt_tokens_details: Type.Object({ cached_tokens: Type.Integer() }),
+});
+export type Usage = Type.Static<typeof Usage>;
+
+export const FinishReason = Type.Enum(['stop', 'length', 'abort'], {
+  description: '`abort` stands only in an answer whose reader has left.',
+});

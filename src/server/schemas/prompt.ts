@@ -1,0 +1,23 @@
+import { Type } from '@fastify/type-provider-typebox';
+import { limits } from '../../core/limits.ts';
+
+export const TokenIds = Type.Array(Type.Integer({ minimum: 0, maximum: limits.modelVocabulary }), { minItems: 1 });
+
+/** A chat turn. Text only: a part of another type is refused, since leaving it out would change the question. */
+export const Message = Type.Object({
+  role: Type.Enum(['system', 'developer', 'user', 'assistant', 'tool']),
+  content: Type.Union(
+    [
+      Type.String(),
+      Type.Array(Type.Object({ type: Type.Literal('text'), text: Type.String() }), {
+        minItems: 1,
+        maxItems: limits.messages,
+      }),
+    ],
+    { title: 'a string or a list of text parts' },
+  ),
+  name: Type.Optional(Type.String()),
+});
+export type Message = Type.Static<typeof Message>;
+
+export const Messages = Type.Array(Message, { minItems: 1, maxItems: limits.messages });

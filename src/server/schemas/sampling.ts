@@ -1,0 +1,88 @@
+// Parameters of generation that every route takes, by vLLM's and OpenAI's names. Every number has both ends.
+
+import { Type } from '@fastify/type-provider-typebox';
+import { limits } from '../../core/limits.ts';
+import { defaultSamplingParams as defaults } from '../../core/sampling-params.ts';
+
+const stopString = Type.String({ minLength: 1, maxLength: limits.stopStringChars });
+
+export const samplingProperties = {
+  temperature: Type.Optional(
+    Type.Number({ minimum: 0, maximum: 2, default: defaults.temperature, description: '0 is greedy.' }),
+  ),
+  top_p: Type.Optional(
+    Type.Number({
+      exclusiveMinimum: 0,
+      maximum: 1,
+      default: defaults.topP,
+      description: 'Keep the smallest set of tokens whose probability reaches this.',
+    }),
+  ),
+  top_k: Type.Optional(
+    Type.Integer({
+      minimum: -1,
+      maximum: limits.modelVocabulary,
+      default: defaults.topK,
+      description: 'Keep this many of the most likely tokens; 0 and -1 keep all.',
+    }),
+  ),
+  min_p: Type.Optional(
+    Type.Number({
+      minimum: 0,
+      maximum: 1,
+      default: defaults.minP,
+      description: "Keep tokens at least this share of the most likely one's probability.",
+    }),
+  ),
+  seed: Type.Optional(
+    Type.Integer({
+      minimum: Number.MIN_SAFE_INTEGER,
+      maximum: Number.MAX_SAFE_INTEGER,
+      description: 'The same request alone with the same seed gives the same text. Choice i of `n` uses seed + i.',
+    }),
+  ),
+  stop: Type.Optional(
+    Type.Union([stopString, Type.Array(stopString, { maxItems: limits.stopStrings })], {
+      title: 'a string or a list of strings',
+      description: 'The output ends before the first of these. Found in the text, so also across tokens.',
+    }),
+  ),
+  stop_token_ids: Type.Optional(
+    Type.Array(Type.Integer({ minimum: 0, maximum: limits.modelVocabulary }), {
+      maxItems: limits.stopTokens,
+      description: "Tokens that end the output, besides the model's own end.",
+    }),
+  ),
+  ignore_eos: Type.Optional(
+    Type.Boolean({ default: false, description: "Go on past the model's own end of text, up to max_tokens." }),
+  ),
+  repetition_penalty: Type.Optional(
+    Type.Number({ exclusiveMinimum: 0, maximum: 2, default: defaults.repetitionPenalty }),
+  ),
+  frequency_penalty: Type.Optional(Type.Number({ minimum: -2, maximum: 2, default: defaults.frequencyPenalty })),
+  presence_penalty: Type.Optional(Type.Number({ minimum: -2, maximum: 2, default: defaults.presencePenalty })),
+  logit_bias: Type.Optional(
+    Type.Record(Type.String({ pattern: '^[0-9]{1,7}$' }), Type.Number({ minimum: -100, maximum: 100 }), {
+      maxProperties: limits.logitBias,
+      additionalProperties: false,
+      description: 'Token id to a number that is added to its logit.',
+    }),
+  ),
+};
+
+/** `max_tokens` differs between routes only in its default. */
+export const maxTokens = (byDefault: string) =>
+  Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: limits.modelContext,
+      description: `Longest output in tokens. Default: ${byDefault}, or what the context leaves after the prompt where
+that is less. One that is given and does not fit is refused with context_length_exceeded, as vLLM does.`.replace(
+        '\n',
+        ' ',
+      ),
+    }),
+  );
+
+export const SamplingBody = Type.Object(samplingProperties);
+export type SamplingBody = Type.Static<typeof SamplingBody>;

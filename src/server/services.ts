@@ -1,0 +1,41 @@
+// What the routes share: the given dependencies and the few things the server derives from them once.
+
+import { LorikeetError } from '../core/errors.ts';
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import type { AppDeps } from './deps.ts';
+import { type DrainRate, drainRate } from './retry-after.ts';
+
+export type Services = AppDeps & {
+  readonly drainRate: DrainRate;
+  /** Tokens that a sequence may hold. Throws `engine_unavailable` until the engine was ready once. */
+  contextTokens(): number;
+  /** Bytes of the longest token: more text than this times the context cannot fit, which is known before tokenising. */
+  tokenBytesMax(): number;
+  /** Set when the server goes down, so that readiness ends before the answers do. */
+  draining: boolean;
+};
+
+export function createServices(deps: AppDeps): Services {
+  let tokenBytesMax = 0;
+  return {
+    ...deps,
+    drainRate: drainRate(deps.clock),
+    draining: false,
+    contextTokens() {
+      if (deps.engine.info === null) throw new LorikeetError('engine_unavailable');
+      return deps.engine.info.maxContext;
+    },
+    tokenBytesMax() {
+      tokenBytesMax ||= longestToken(deps.tokenizer);
+      return tokenBytesMax;
+    },
+  };
+}
+
+function longestToken(tokenizer: Tokenizer): number {
+  let longest = 1;
+  for (let token = 0; token < tokenizer.vocabulary; token++) {
+    longest = Math.max(longest, tokenizer.tokenBytes(token).length);
+  }
+  return longest;
+}

@@ -1,0 +1,62 @@
+// Finds stop strings in text that comes in pieces. It knows text only; who stops the sequence is the caller.
+
+export type StopStrings = {
+  /** @returns the text that is certain not to belong to a stop string; after a match always ''. */
+  push(text: string): string;
+  /** What was still held back, when no more text comes. */
+  flush(): string;
+  readonly found: boolean;
+};
+
+/**
+ * The match that ends first wins, and the longest of those that end together: so the result does not depend on how
+ * the text was cut into pieces. Text that may be the start of a stop string is held back until that is decided.
+ */
+export function stopStrings(stops: readonly string[]): StopStrings {
+  let held = '';
+  let found = false;
+  return {
+    push(text) {
+      if (found) return '';
+      if (stops.length === 0) return text;
+      const candidate = held + text;
+      const start = firstMatch(candidate, stops);
+      found = start !== -1;
+      const certain = found ? start : candidate.length - longestStart(candidate, stops);
+      held = found ? '' : candidate.slice(certain);
+      return candidate.slice(0, certain);
+    },
+    flush() {
+      const rest = held;
+      held = '';
+      return rest;
+    },
+    get found() {
+      return found;
+    },
+  };
+}
+
+/** Where the winning stop string starts in the text; -1 where there is none. */
+function firstMatch(text: string, stops: readonly string[]): number {
+  let start = -1;
+  let end = Number.POSITIVE_INFINITY;
+  for (const stop of stops) {
+    const at = text.indexOf(stop);
+    if (at === -1) continue;
+    const stopEnd = at + stop.length;
+    if (stopEnd < end || (stopEnd === end && at < start)) [start, end] = [at, stopEnd];
+  }
+  return start;
+}
+
+/** Length of the longest end of the text that is a proper start of a stop string. */
+function longestStart(text: string, stops: readonly string[]): number {
+  let longest = 0;
+  for (const stop of stops) {
+    for (let length = Math.min(stop.length - 1, text.length); length > longest; length--) {
+      if (text.endsWith(stop.slice(0, length))) longest = length;
+    }
+  }
+  return longest;
+}

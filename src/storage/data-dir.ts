@@ -1,0 +1,54 @@
+// The folder that a server keeps its state in, and the promise that only one server uses it at a time.
+
+import { accessSync, constants, mkdirSync } from 'node:fs';
+import { isAbsolute, join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { LorikeetError } from '../core/errors.ts';
+
+/** Makes the folder, readable by its owner only: it holds keys' hashes. Throws `invalid_config`. */
+export function makeDataDir(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    accessSync(path, constants.W_OK);
+  } catch (error) {
+    const reason = (error as NodeJS.ErrnoException).code ?? 'unknown';
+    throw new LorikeetError('invalid_config', {
+      message: `The data dir ${path} cannot be written to (${reason}). Set LORIKEET_DATA_DIR to a folder of your own.`,
+      param: 'LORIKEET_DATA_DIR',
+      cause: error,
+    });
+  }
+}
+
+/**
+ * Holds the folder for this process. The lock is the operating system's on an open file, so it cannot outlive the
+ * process, as a file with a process id in it does after a crash. Throws `invalid_config` where another server has it.
+ * @returns a function that lets it go
+ */
+export function lockDataDir(path: string): () => void {
+  const lock = new DatabaseSync(join(path, 'server.lock'), { timeout: 0 });
+  try {
+    lock.exec('BEGIN EXCLUSIVE');
+  } catch (error) {
+    lock.close();
+    throw new LorikeetError('invalid_config', {
+      message: `Another Lorikeet server uses the data dir ${path}. Stop it, or set LORIKEET_DATA_DIR to another folder.`,
+      param: 'LORIKEET_DATA_DIR',
+      cause: error,
+    });
+  }
+  return () => lock.close();
+}
+
+/** The database's file: in the data dir unless `sqlite:<path>` says otherwise. Throws `invalid_config`. */
+export function databasePath(dataDir: string, url: string | null): string {
+  if (url === null) return join(dataDir, 'lorikeet.db');
+  const path = /^sqlite:(?:\/\/)?(.+)$/.exec(url)?.[1];
+  if (path === undefined) {
+    throw new LorikeetError('invalid_config', {
+      message: 'LORIKEET_DATABASE_URL must be sqlite:<path>; other databases are not supported yet.',
+      param: 'LORIKEET_DATABASE_URL',
+    });
+  }
+  return isAbsolute(path) ? path : join(dataDir, path);
+}

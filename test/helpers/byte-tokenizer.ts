@@ -1,0 +1,50 @@
+// A tokeniser whose tokens are bytes, so that a character of n bytes is n tokens and every split can be tested.
+// Its chat template is `<|start|>role\ncontent<|end|>` for each message.
+
+import { LorikeetError } from '../../src/core/errors.ts';
+import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts';
+
+export const endToken = 256;
+export const startToken = 257;
+const special = new Map([
+  [endToken, '<|end|>'],
+  [startToken, '<|start|>'],
+]);
+
+export function byteTokenizer(): Tokenizer {
+  const tokenBytes = (token: number) => Buffer.from(special.get(token) ?? [token]);
+  const isSpecial = (token: number) => special.has(token);
+  const text = (tokens: readonly number[], skipSpecial: boolean) =>
+    Buffer.concat(tokens.filter((token) => !(skipSpecial && isSpecial(token))).map(tokenBytes));
+  return {
+    vocabulary: 258,
+    eosTokens: [endToken],
+    chatTemplate: 'bytes',
+    encode(input, { parseSpecial }) {
+      if (!parseSpecial) return [...Buffer.from(input)];
+      return input.split(/(<\|end\|>|<\|start\|>)/).flatMap((part) => {
+        const token = [...special].find(([, name]) => name === part)?.[0];
+        return token === undefined ? [...Buffer.from(part)] : [token];
+      });
+    },
+    decode: (tokens, { skipSpecial = true } = {}) => text(tokens, skipSpecial).toString(),
+    tokenBytes,
+    isSpecial,
+    encodeChat(messages, { addGenerationPrompt = true } = {}) {
+      if (messages.some(({ role }) => role === 'tool')) throw new LorikeetError('chat_template_failed');
+      const turns = messages.flatMap(({ role, content }) => [
+        startToken,
+        ...Buffer.from(`${role}\n${content}`),
+        endToken,
+      ]);
+      return addGenerationPrompt ? [...turns, startToken, ...Buffer.from('assistant\n')] : turns;
+    },
+    detokenizer({ skipSpecial = true } = {}) {
+      const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+      return {
+        push: (token) => (skipSpecial && isSpecial(token) ? '' : decoder.decode(tokenBytes(token), { stream: true })),
+        flush: () => decoder.decode(),
+      };
+    },
+  };
+}

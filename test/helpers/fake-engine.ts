@@ -1,0 +1,214 @@
+// An engine without a model: it takes sequences into slots and emits scripted tokens a step at a time, so that tests
+// and the HTTP bench see the same order of events as from the real one, with failures at will.
+
+import { LorikeetError } from '../../src/core/errors.ts';
+import { limits } from '../../src/core/limits.ts';
+import type { EngineClient, EngineState, SequenceListener } from '../../src/protocol/engine-client.ts';
+import type { EngineStats, FinishReason, SequenceEnd, SequenceRequest } from '../../src/protocol/messages.ts';
+
+type Asked = Omit<SequenceRequest, 'id'>;
+
+export type FakeEngineOptions = {
+  /** Sequences that run at once; others wait. */
+  readonly slots?: number;
+  /** Sequences that may wait; one more is `server_overloaded`. */
+  readonly waitingMax?: number;
+  readonly maxContext?: number;
+  readonly vocabulary?: number;
+  /** Between steps. 0 takes the next turn of the event loop; null steps only when `step` is called. */
+  readonly stepMs?: number | null;
+  /**
+   * What a sequence generates. At the script's end the sequence stops, as if the model had emitted the first stop
+   * token; without any stop token (`ignore_eos`) the script starts over.
+   */
+  readonly script?: (sequence: Asked) => Iterable<number>;
+};
+
+export type FakeEngine = EngineClient & {
+  state: EngineState;
+  /** Everything that was submitted, oldest first. */
+  readonly submitted: readonly Asked[];
+  /** How sequences ended, oldest first. */
+  readonly ended: readonly FinishReason[];
+  /** What the next submits throw; null takes them. */
+  refusal: Error | null;
+  step(): void;
+  /** The process dies: running sequences end with `engine_failed`, waiting ones are kept, nothing steps. */
+  crash(): void;
+  /** The process is back. */
+  recover(): void;
+};
+
+type Row = {
+  readonly id: number;
+  readonly asked: Asked;
+  readonly listener: SequenceListener;
+  tokens: Iterator<number>;
+  generated: number;
+  aborted: boolean;
+};
+
+export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
+  const { slots = 16, waitingMax = limits.waitingRequests, stepMs = 0, vocabulary = 260 } = options;
+  const script = options.script ?? (() => Buffer.from('Hello from the fake engine.'));
+  const submitted: Asked[] = [];
+  const ended: FinishReason[] = [];
+  const stepListeners: ((stats: EngineStats) => void)[] = [];
+  let waiting: Row[] = [];
+  let running: Row[] = [];
+  let steps = 0;
+  let scheduled: { cancel(): void } | null = null;
+
+  const stats = (): EngineStats => ({
+    running: running.length,
+    waiting: waiting.length,
+    kvUsage: running.length / slots,
+    steps,
+    stepMs: stepMs ?? 0,
+  });
+
+  function end(row: Row, reason: FinishReason, rest: Pick<SequenceEnd, 'error'> & { stopToken?: number } = {}) {
+    ended.push(reason);
+    row.listener.onEnd({
+      id: row.id,
+      reason,
+      stopToken: rest.stopToken ?? null,
+      ...(rest.error ? { error: rest.error } : {}),
+      promptTokens: row.asked.promptTokens.length,
+      completionTokens: row.generated,
+      cachedTokens: 0,
+      timings: { queueMs: 1, prefillMs: 2, decodeMs: 3 },
+    });
+  }
+
+  /** @returns whether the row goes on. */
+  function advance(row: Row): boolean {
+    const { params } = row.asked;
+    let next = row.tokens.next();
+    if (next.done && params.stopTokens.length === 0) {
+      row.tokens = script(row.asked)[Symbol.iterator]();
+      next = row.tokens.next();
+    }
+    const token = next.done ? params.stopTokens[0] : next.value;
+    if (token === undefined || params.stopTokens.includes(token)) {
+      end(row, 'stop', token === undefined ? {} : { stopToken: token });
+      return false;
+    }
+    row.generated++;
+    row.listener.onToken(
+      params.logprobs === null
+        ? { id: row.id, token }
+        : { id: row.id, token, logprobs: { logprob: -0.5, top: alternatives(token, params.logprobs, vocabulary) } },
+    );
+    if (row.generated < params.maxTokens) return true;
+    end(row, 'length');
+    return false;
+  }
+
+  function step() {
+    steps++;
+    for (const row of [...waiting, ...running]) if (row.aborted) end(row, 'abort');
+    waiting = waiting.filter((row) => !row.aborted);
+    running = running.filter((row) => !row.aborted);
+    for (const row of waiting.splice(0, slots - running.length)) {
+      running.push(row);
+      row.listener.onStart?.();
+    }
+    running = running.filter(advance);
+    const now = stats();
+    for (const listener of stepListeners) listener(now);
+  }
+
+  function schedule() {
+    if (stepMs === null || scheduled !== null || engine.state !== 'ready') return;
+    const run = () => {
+      scheduled = null;
+      step();
+      if (running.length + waiting.length > 0) schedule();
+    };
+    if (stepMs === 0) {
+      const immediate = setImmediate(run);
+      scheduled = { cancel: () => clearImmediate(immediate) };
+    } else {
+      const timer = setTimeout(run, stepMs);
+      scheduled = { cancel: () => clearTimeout(timer) };
+    }
+  }
+
+  function stop(state: EngineState, error: NonNullable<SequenceEnd['error']>, rows: readonly Row[]) {
+    engine.state = state;
+    scheduled?.cancel();
+    scheduled = null;
+    for (const row of rows) end(row, 'error', { error });
+  }
+
+  let restarts = 0;
+  const engine: FakeEngine = {
+    state: 'ready',
+    info: {
+      model: 'fake',
+      digest: `sha256:${'0'.repeat(64)}`,
+      architecture: 'fake',
+      vocabulary,
+      maxContext: options.maxContext ?? 512,
+      maxSequences: slots,
+      threads: 1,
+      device: 'cpu',
+      weightBits: 32,
+      loadMs: 0,
+      weightsCached: false,
+    },
+    get stats() {
+      return stats();
+    },
+    get restarts() {
+      return restarts;
+    },
+    submitted,
+    ended,
+    refusal: null,
+    submit(asked, listener) {
+      if (engine.refusal !== null) throw engine.refusal;
+      if (engine.state === 'draining') throw new LorikeetError('server_draining');
+      if (engine.state === 'starting' || engine.state === 'stopped') throw new LorikeetError('engine_unavailable');
+      if (waiting.length >= waitingMax) throw new LorikeetError('server_overloaded');
+      const tokens = script(asked)[Symbol.iterator]();
+      const row: Row = { id: submitted.length, asked, listener, tokens, generated: 0, aborted: false };
+      submitted.push(asked);
+      waiting.push(row);
+      schedule();
+      return () => {
+        row.aborted = true;
+        schedule();
+      };
+    },
+    onStep: (listener) => void stepListeners.push(listener),
+    step,
+    crash() {
+      restarts++;
+      const rows = running;
+      running = [];
+      stop(
+        'restarting',
+        { code: 'engine_failed', message: 'The engine stopped while it worked on this request.' },
+        rows,
+      );
+    },
+    recover() {
+      engine.state = 'ready';
+      if (running.length + waiting.length > 0) schedule();
+    },
+    async close() {
+      const rows = [...running, ...waiting];
+      running = [];
+      waiting = [];
+      stop('stopped', { code: 'server_draining', message: 'The server is shutting down.' }, rows);
+    },
+  };
+  return engine;
+}
+
+/** The chosen token first, then its neighbours, each half as likely as the one before. */
+function alternatives(token: number, count: number, vocabulary: number): (readonly [number, number])[] {
+  return Array.from({ length: count }, (_, i) => [(token + i) % vocabulary, -0.5 - i * Math.LN2]);
+}
