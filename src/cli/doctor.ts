@@ -1,0 +1,148 @@
+// `lorikeet doctor`: what this machine lacks to serve, with what to do about it. Each check is one function; none
+// changes anything but the data dir's existence.
+
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { statfs } from 'node:fs/promises';
+import { availableParallelism, freemem, totalmem } from 'node:os';
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { type Config, environmentForChildren } from '../config.ts';
+import { portProblem } from '../server/port-problem.ts';
+import { makeDataDir } from '../storage/data-dir.ts';
+import { type Command, exitCodes } from './command.ts';
+
+type Status = 'ok' | 'warning' | 'failed';
+type Finding = { readonly status: Status; readonly detail: string; readonly hint?: string };
+type Check = { readonly name: string; run(config: Config): Finding | Promise<Finding> };
+
+const execute = promisify(execFile);
+const GiB = 2 ** 30;
+/** Room for the download, its lowered form and some growth of a small model. */
+const freeDiskWanted = 1 * GiB;
+const freeMemoryWanted = 1 * GiB;
+const probeMs = 20_000;
+const hubMs = 5000;
+
+const ok = (detail: string): Finding => ({ status: 'ok', detail });
+const warning = (detail: string, hint: string): Finding => ({ status: 'warning', detail, hint });
+const failed = (detail: string, hint: string): Finding => ({ status: 'failed', detail, hint });
+
+export const doctorCommand: Command = {
+  name: 'doctor',
+  usage: 'doctor',
+  summary: 'look for what would keep the server from starting',
+  options: {},
+  settings: true,
+  positionalsMax: 0,
+  async run({ json, print, printJson, loadConfig }) {
+    const { config } = loadConfig();
+    const findings = await Promise.all(
+      checks.map(async ({ name, run }) => ({ check: name, ...(await attempt(run, config)) })),
+    );
+    if (json) printJson(findings);
+    else {
+      for (const { check, status, detail, hint } of findings) {
+        print(`${status.padEnd(8)} ${check.padEnd(14)} ${detail}`);
+        if (hint !== undefined) print(`${' '.repeat(24)}${hint}`);
+      }
+    }
+    return findings.some(({ status }) => status === 'failed') ? exitCodes.failed : exitCodes.ok;
+  },
+};
+
+async function attempt(run: Check['run'], config: Config): Promise<Finding> {
+  try {
+    return await run(config);
+  } catch (error) {
+    return failed((error as Error).message, 'This is what the system answered.');
+  }
+}
+
+const checks: readonly Check[] = [
+  { name: 'Node', run: checkNode },
+  { name: 'ONNX Runtime', run: checkRuntime },
+  { name: 'data dir', run: checkDataDir },
+  { name: 'disk', run: checkDisk },
+  { name: 'memory', run: checkMemory },
+  { name: 'port', run: checkPort },
+  { name: 'pip', run: checkPip },
+  { name: 'model hub', run: checkHub },
+];
+
+function checkNode(): Finding {
+  const found = `${process.versions.node}, ${process.platform}-${process.arch}, ${availableParallelism()} threads`;
+  if (Number.parseInt(process.versions.node, 10) >= 24) return ok(found);
+  return failed(found, 'Lorikeet runs on Node 24 or newer; `npm start` brings its own.');
+}
+
+/** In a process of its own: loading native code can end a process. */
+async function checkRuntime({ ortLibrary }: Config): Promise<Finding> {
+  const probe = fileURLToPath(new URL('../runtime/probe.ts', import.meta.url));
+  const hint = 'Run `npm ci`, or set LORIKEET_ORT_LIBRARY to a libonnxruntime of your own.';
+  try {
+    const options = { timeout: probeMs, env: environmentForChildren() };
+    const { stdout } = await execute(process.execPath, [probe, ...(ortLibrary === null ? [] : [ortLibrary])], options);
+    const found = JSON.parse(stdout) as { name: string; providers: string[]; library: string } | { error: string };
+    if ('error' in found) return failed(found.error, hint);
+    return ok(`${found.name} with ${found.providers.join(', ')}; ${found.library}`);
+  } catch (error) {
+    const { signal, code } = error as { signal?: string; code?: unknown };
+    return failed(`the library ended the process (${signal ?? code})`, hint);
+  }
+}
+
+function checkDataDir({ dataDir }: Config): Finding {
+  makeDataDir(dataDir);
+  return ok(`${dataDir} can be written to`);
+}
+
+async function checkDisk({ dataDir }: Config): Promise<Finding> {
+  let folder = dataDir;
+  while (!existsSync(folder) && dirname(folder) !== folder) folder = dirname(folder);
+  const { bavail, bsize } = await statfs(folder);
+  const found = `${inGiB(bavail * bsize)} free at ${folder}`;
+  if (bavail * bsize >= freeDiskWanted) return ok(found);
+  return warning(found, 'A model and its lowered weights need about twice the size of its file.');
+}
+
+function checkMemory(): Finding {
+  const found = `${inGiB(freemem())} free of ${inGiB(totalmem())}`;
+  if (freemem() >= freeMemoryWanted) return ok(found);
+  return warning(found, 'Fewer slots (--max-sequences) or a shorter context (--max-context) need less.');
+}
+
+async function checkPort({ host, port }: Config): Promise<Finding> {
+  const reason = await portProblem(host, port);
+  if (reason === null) return ok(`${host}:${port} is free`);
+  return failed(
+    `${host}:${port} cannot be listened on (${reason})`,
+    'Choose another with --port, or 0 for a free one.',
+  );
+}
+
+async function checkPip({ python }: Config): Promise<Finding> {
+  const program = python ?? 'python3';
+  try {
+    const { stdout } = await execute(program, ['-m', 'pip', '--version'], { timeout: probeMs });
+    return ok(stdout.trim().replace(/ from .*\(/, ' ('));
+  } catch {
+    return warning(`${program} -m pip does not work`, 'Only needed where the hub cannot be reached.');
+  }
+}
+
+async function checkHub({ hfEndpoint, hfHubOffline, hfHubCache }: Config): Promise<Finding> {
+  const cache = existsSync(hfHubCache) ? hfHubCache : `${hfHubCache} (empty)`;
+  if (hfHubOffline) return ok(`switched off (HF_HUB_OFFLINE); cache ${cache}`);
+  try {
+    await fetch(hfEndpoint, { method: 'HEAD', signal: AbortSignal.timeout(hubMs) });
+    return ok(`${hfEndpoint} answers; cache ${cache}`);
+  } catch (error) {
+    const cause = (error as Error).cause as NodeJS.ErrnoException | undefined;
+    const reason = cause?.code ?? (error as Error).message;
+    return warning(`${hfEndpoint} does not answer (${reason}); cache ${cache}`, 'Cached models and pip still work.');
+  }
+}
+
+const inGiB = (bytes: number) => `${(bytes / GiB).toFixed(1)} GiB`;

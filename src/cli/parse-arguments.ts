@@ -1,0 +1,44 @@
+// Words of a command line -> flags and positionals, by the tables of settings and options.
+
+import { type ParseArgsConfig, parseArgs } from 'node:util';
+import { settingTable } from '../config.ts';
+import { type Command, type Option, UsageError } from './command.ts';
+
+export const commonOptions: Readonly<Record<string, Option>> = {
+  config: { placeholder: 'path', help: 'configuration file instead of ./lorikeet.json' },
+  json: { placeholder: null, help: 'print JSON' },
+  help: { placeholder: null, help: 'print this' },
+};
+
+type Flags = Record<string, string | boolean | string[] | undefined>;
+
+export function parseArguments(command: Command, args: readonly string[]): { flags: Flags; positionals: string[] } {
+  const options: NonNullable<ParseArgsConfig['options']> = { help: { type: 'boolean', short: 'h' } };
+  const add = (flag: string, placeholder: string | null, multiple = false) => {
+    options[flag] ??= { type: placeholder === null ? 'boolean' : 'string', multiple };
+  };
+  for (const [flag, option] of Object.entries({ ...commonOptions, ...command.options })) {
+    add(flag, option.placeholder, option.multiple);
+  }
+  if (command.settings) {
+    for (const { flag, aliases, placeholder } of Object.values(settingTable)) {
+      for (const name of [flag, ...aliases]) add(name, placeholder);
+    }
+  }
+  const { values, positionals } = parse(command, [...args], options);
+  if (positionals.length > command.positionalsMax && !values.help) {
+    throw new UsageError(`\`${positionals[command.positionalsMax]}\` is one word too many.`);
+  }
+  return { flags: values, positionals };
+}
+
+function parse(command: Command, args: string[], options: NonNullable<ParseArgsConfig['options']>) {
+  try {
+    const { values, positionals } = parseArgs({ args, options, allowPositionals: true, allowNegative: true });
+    return { values: values as Flags, positionals };
+  } catch (error) {
+    // Node's message goes on about `--`; its first sentence says what is wrong.
+    const [complaint] = (error as Error).message.split('. ');
+    throw new UsageError(`${complaint?.replace(/\.$/, '')}. \`lorikeet ${command.name} --help\` lists the options.`);
+  }
+}

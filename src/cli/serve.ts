@@ -1,0 +1,41 @@
+// `lorikeet serve`: the server in the foreground until it is told to stop.
+
+import { type Clock, systemClock } from '../core/clock.ts';
+import { type Command, exitCodes } from './command.ts';
+import { startReport } from './start-report.ts';
+
+/** One Ctrl-C can arrive twice, from the terminal and from npm; a person's second one comes later. */
+const sameSignalMs = 1000;
+
+export const serveCommand: Command = {
+  name: 'serve',
+  usage: 'serve [model]',
+  summary: 'start the server',
+  options: {},
+  settings: true,
+  positionalsMax: 1,
+  async run({ positionals: [model], io, loadConfig }) {
+    const loaded = loadConfig(model === undefined ? {} : { model });
+    const stop = stopSignal(systemClock);
+    // The other commands need none of what the server is made of, and start faster without it.
+    const { serve } = await import('../main.ts');
+    await serve(loaded, startReport(io.stderr, systemClock), stop).catch((error) => {
+      if (!stop.aborted) throw error;
+    });
+    return exitCodes.ok;
+  },
+};
+
+/** Aborted by the first signal; a second one ends the process at once, and the engine with it. */
+function stopSignal(clock: Clock): AbortSignal {
+  const controller = new AbortController();
+  let firstAt = 0;
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      if (!controller.signal.aborted) firstAt = clock.monotonic();
+      else if (clock.monotonic() - firstAt > sameSignalMs) process.exit(1);
+      controller.abort();
+    });
+  }
+  return controller.signal;
+}

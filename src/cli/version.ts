@@ -1,0 +1,23 @@
+// `lorikeet version`.
+
+import { readFileSync } from 'node:fs';
+import { type Command, exitCodes } from './command.ts';
+
+export const packageVersion: string = JSON.parse(
+  readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
+).version;
+
+export const versionCommand: Command = {
+  name: 'version',
+  usage: 'version',
+  summary: 'print the versions of Lorikeet and Node',
+  options: {},
+  settings: false,
+  positionalsMax: 0,
+  async run({ json, print, printJson }) {
+    const versions = { lorikeet: packageVersion, node: process.versions.node };
+    if (json) printJson(versions);
+    else print(`lorikeet ${versions.lorikeet} (Node ${versions.node}, ${process.platform}-${process.arch})`);
+    return exitCodes.ok;
+  },
+};

@@ -1,0 +1,190 @@
+// The composition root: configuration -> data dir -> storage -> model -> tokeniser -> engine -> app -> listen, and the
+// reverse at the end. Everything real is made here; everything else is given what it needs.
+
+import { randomUUID } from 'node:crypto';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import type { FastifyInstance } from 'fastify';
+import { type Config, environmentForChildren, type LoadedConfig } from './config.ts';
+import type { ModelFiles } from './core/base-model.ts';
+import { systemClock, systemTimers } from './core/clock.ts';
+import { LorikeetError } from './core/errors.ts';
+import { limits } from './core/limits.ts';
+import { createMetrics } from './metrics/metrics.ts';
+import type { ModelProgress } from './models/progress.ts';
+import { readGguf } from './models/read-gguf.ts';
+import { resolveModel } from './models/resolve.ts';
+import { engineProcessStarter } from './protocol/engine-process.ts';
+import { defaultSupervisorLimits, type SupervisedEngine, superviseEngine } from './protocol/supervisor.ts';
+import { createApp } from './server/app.ts';
+import { createLogger } from './server/logger.ts';
+import { assertSafeHost } from './server/loopback.ts';
+import { portProblem } from './server/port-problem.ts';
+import { databasePath, lockDataDir, makeDataDir } from './storage/data-dir.ts';
+import { openDatabase } from './storage/database.ts';
+import { keyTable } from './storage/key-table.ts';
+import { type KeyStore, keyStore } from './tenants/keys.ts';
+import { loadTokenizer } from './tokenizer/load.ts';
+
+/** What the operator sees while the server starts. Drawing it is the command line's. */
+export type StartReport = {
+  /** A phase is over. */
+  done(phase: string, detail: string, ms: number): void;
+  progress(progress: ModelProgress): void;
+  line(text: string): void;
+  ready(url: string, isOpen: boolean, ms: number): void;
+};
+
+/** How long connections may stay open after the last answer; slow readers are cut off then. */
+const closeMsMax = 5000;
+
+type Logger = ReturnType<typeof createLogger>;
+
+/**
+ * Serves until `stop` is aborted. Whatever fails on the way is thrown after what was started is closed.
+ * The port is open, and /livez answers, while the engine still loads; /readyz waits for it.
+ */
+export async function serve({ config, unknownVariables }: LoadedConfig, report: StartReport, stop: AbortSignal) {
+  const began = systemClock.monotonic();
+  await using open = new AsyncDisposableStack();
+  const phase = timedPhases(report);
+  for (const name of unknownVariables) report.line(`${name} is set, but is no setting of Lorikeet.`);
+
+  makeDataDir(config.dataDir);
+  open.defer(lockDataDir(config.dataDir));
+  const database = await openDatabase(databasePath(config.dataDir, config.databaseUrl));
+  open.defer(() => database.destroy());
+  const keys = keyStore(keyTable(database), systemClock);
+  const hasKeys = config.adminKey !== null || (await keys.any());
+  assertSafeHost(config.host, hasKeys);
+  await assertPortFree(config);
+  phase('data', config.dataDir);
+
+  const files = await unlessStopped(stop, findModel(config, report));
+  phase('model', `${files.name} (${files.source})`);
+  const tokenizer = await loadTokenizer(files, (path) => readGguf(path).metadata);
+  phase('tokeniser', `${tokenizer.vocabulary} tokens`);
+
+  const logger = createLogger(config.logLevel);
+  const engine = startEngine(config, files, logger);
+  open.defer(() => engine.close(0));
+  const app = createServer({ config, files, tokenizer, engine, keys, logger });
+  open.defer(() => closeServer(app, engine, config.drainSeconds * 1000));
+  const url = await listen(app, config);
+  phase('http', url);
+
+  const { loadMs: _, ...info } = await unlessStopped(stop, engine.ready);
+  const cached = info.weightsCached ? 'weights from the cache' : 'weights lowered and cached';
+  phase('engine', `${info.weightBits}-bit on ${info.device}, ${info.threads} threads, ${cached}`);
+  const startMs = systemClock.monotonic() - began;
+  report.ready(url, !hasKeys, startMs);
+  logger.info({ url, startMs: Math.round(startMs), engine: info, source: files.source }, 'ready');
+
+  await aborted(stop);
+  logger.info({ drainSeconds: config.drainSeconds }, 'stopping');
+}
+
+function findModel(config: Config, report: StartReport): Promise<ModelFiles> {
+  return resolveModel(config.model, {
+    cacheDir: join(config.dataDir, 'models'),
+    hub: {
+      endpoint: config.hfEndpoint,
+      token: config.hfToken,
+      cacheDir: config.hfHubCache,
+      offline: config.hfHubOffline,
+    },
+    ...(config.python === null ? {} : { python: config.python }),
+    onProgress: (progress) => report.progress(progress),
+    log: (line) => report.line(line),
+  }).then((files) => ({ ...files, name: config.servedModelName ?? files.name }));
+}
+
+function startEngine(config: Config, model: ModelFiles, logger: Logger): SupervisedEngine {
+  const { weightBits, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk } = config;
+  return superviseEngine({
+    startProcess: engineProcessStarter(new URL('./engine/main.ts', import.meta.url), environmentForChildren()),
+    config: {
+      ...{ model, weightBits, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk },
+      cacheDir: join(config.dataDir, 'weights'),
+    },
+    limits: {
+      ...defaultSupervisorLimits,
+      waitingRequests: config.maxWaiting,
+      waitingTokens: limits.waitingTokens,
+    },
+    clock: systemClock,
+    timers: systemTimers,
+    log: logger,
+  });
+}
+
+type ServerParts = {
+  readonly config: Config;
+  readonly files: ModelFiles;
+  readonly tokenizer: Awaited<ReturnType<typeof loadTokenizer>>;
+  readonly engine: SupervisedEngine;
+  readonly keys: KeyStore;
+  readonly logger: Logger;
+};
+
+function createServer({ config, files, tokenizer, engine, keys, logger }: ServerParts): FastifyInstance {
+  return createApp({
+    engine,
+    tokenizer,
+    keys,
+    logger,
+    model: { name: files.name, digest: files.digest, createdAt: systemClock.now() },
+    adminKey: config.adminKey,
+    metrics: createMetrics({ modelName: files.name }),
+    clock: systemClock,
+    newId: randomUUID,
+    limits: { ...limits, waitingRequests: config.maxWaiting },
+  });
+}
+
+/** Asked before the model is fetched: a taken port should not be found out after minutes. */
+async function assertPortFree({ host, port }: Config): Promise<void> {
+  const problem = await portProblem(host, port);
+  if (problem === null) return;
+  throw new LorikeetError('invalid_config', {
+    message: `Port ${port} on ${host} cannot be listened on (${problem}). Choose another with --port; 0 takes a free one.`,
+    param: 'LORIKEET_PORT',
+  });
+}
+
+async function listen(app: FastifyInstance, { host, port }: Config): Promise<string> {
+  await app.listen({ host, port });
+  const address = app.server.address() as AddressInfo;
+  return `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`;
+}
+
+/** Readiness ends first, then the engine finishes what it has, then the connections close. */
+async function closeServer(app: FastifyInstance, engine: SupervisedEngine, graceMs: number): Promise<void> {
+  app.drain();
+  await engine.close(graceMs);
+  const cancel = systemTimers.after(closeMsMax, () => app.server.closeAllConnections());
+  await app.close();
+  cancel();
+}
+
+function timedPhases(report: StartReport) {
+  let since = systemClock.monotonic();
+  return (name: string, detail: string) => {
+    const now = systemClock.monotonic();
+    report.done(name, detail, now - since);
+    since = now;
+  };
+}
+
+const aborted = (signal: AbortSignal) =>
+  signal.aborted
+    ? Promise.resolve()
+    : new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+
+/** A stop while the server still starts ends the start. */
+async function unlessStopped<T>(stop: AbortSignal, work: Promise<T>): Promise<T> {
+  const stopped = aborted(stop).then(() => {
+    throw new LorikeetError('server_draining', { message: 'Stopped before the server was ready.' });
+  });
+  return await Promise.race([work, stopped]);
+}
