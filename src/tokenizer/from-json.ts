@@ -1,0 +1,76 @@
+// A tokeniser from tokenizer.json and what lies beside it.
+
+import { LorikeetError } from '../core/errors.ts';
+import { afterLastAnswer, createChatTemplate } from './chat-template.ts';
+import { createControlGuard } from './control-guard.ts';
+import { createDecoder } from './decoder.ts';
+import { createDetokenizer, decodeWhole } from './detokenizer.ts';
+import { createEncoder } from './encoder.ts';
+import { readAffixes } from './post-processor.ts';
+import type { Tokenizer } from './tokenizer.ts';
+import { readTokenizerConfig, tokenOf } from './tokenizer-config.ts';
+import { type AddedToken, readTokenizerJson } from './tokenizer-json.ts';
+
+/** Parsed files, as they lie beside the weights. */
+export type TokenizerFiles = {
+  readonly tokenizerJson: unknown;
+  readonly tokenizerConfig?: unknown;
+  readonly generationConfig?: unknown;
+  /** chat_template.jinja; it goes before the one in tokenizer_config.json. */
+  readonly chatTemplate?: string;
+};
+
+export function tokenizerFromJson(files: TokenizerFiles): Tokenizer {
+  const json = readTokenizerJson(files.tokenizerJson);
+  const config = readTokenizerConfig(files);
+  const listed = new Set(json.addedTokens.map(({ id }) => id));
+  const added = [...json.addedTokens, ...config.addedTokens.filter(({ id }) => !listed.has(id))];
+  const control = new Map(added.filter((token) => token.special).map(({ id, content }) => [id, content]));
+  const isSpecial = (token: number) => control.has(token);
+
+  const spellings = spellingsOf(json.model.vocab, added);
+  const encoder = createEncoder(json, added);
+  const affixes = readAffixes(json.postProcessor);
+  const decoder = createDecoder(json.decoder, spellings, new Set(added.map(({ id }) => id)));
+  const guard = createControlGuard([...control.values()]);
+  const render = config.chatTemplate === null ? null : createChatTemplate(config.chatTemplate, config.variables);
+
+  const named = [...control.keys()].filter((token) => control.get(token) === config.variables.eos_token);
+  const afterAnswer = render === null ? undefined : encoder.cut(afterLastAnswer(render), true)[0];
+  const endOfTurn = typeof afterAnswer === 'number' && isSpecial(afterAnswer) ? [afterAnswer] : [];
+
+  return {
+    vocabulary: spellings.length,
+    eosTokens: [...new Set([...named, ...config.eosTokens, ...endOfTurn])],
+    chatTemplate: config.chatTemplate,
+    encode(text, { addSpecialTokens, parseSpecial }) {
+      const tokens = encoder.encode(text, parseSpecial);
+      return addSpecialTokens ? [...affixes.prefix, ...tokens, ...affixes.suffix] : tokens;
+    },
+    decode(tokens, { skipSpecial = true } = {}) {
+      return decodeWhole(decoder, skipSpecial ? tokens.filter((token) => !isSpecial(token)) : tokens);
+    },
+    tokenBytes: (token) => decoder.bytes(token),
+    isSpecial,
+    encodeChat(messages, { addGenerationPrompt = true } = {}) {
+      if (render === null) {
+        throw new LorikeetError('chat_template_failed', { message: 'The base model has no chat template.' });
+      }
+      const guarded = guard(messages);
+      const sections = encoder.cut(render(guarded.messages, addGenerationPrompt).toWellFormed(), true);
+      return sections.flatMap((section, index) =>
+        typeof section === 'number' ? section : encoder.encode(guarded.unmark(section), false, index === 0),
+      );
+    },
+    detokenizer: ({ skipSpecial = true } = {}) =>
+      createDetokenizer(decoder, (token) => skipSpecial && isSpecial(token)),
+  };
+}
+
+/** Spellings by token id, with holes where a file skips ids. */
+function spellingsOf(vocab: Readonly<Record<string, number>>, added: readonly AddedToken[]): (string | undefined)[] {
+  const spellings: (string | undefined)[] = [];
+  for (const [spelling, token] of Object.entries(vocab)) spellings[tokenOf(token)] = spelling;
+  for (const { id, content } of added) spellings[tokenOf(id)] = content;
+  return spellings;
+}

@@ -1,0 +1,57 @@
+// What the files beside tokenizer.json add: named special tokens, the chat template, end-of-sequence ids.
+
+import { limits } from '../core/limits.ts';
+import type { TokenizerFiles } from './from-json.ts';
+import { type AddedToken, invalid, objectOf } from './tokenizer-json.ts';
+
+export type TokenizerConfig = {
+  /** bos_token, eos_token, ... as chat templates call them. */
+  readonly variables: Readonly<Record<string, string>>;
+  readonly chatTemplate: string | null;
+  readonly addedTokens: readonly AddedToken[];
+  readonly eosTokens: readonly number[];
+};
+
+const names = ['bos_token', 'eos_token', 'unk_token', 'pad_token'];
+
+export function readTokenizerConfig(files: TokenizerFiles): TokenizerConfig {
+  const config = objectOf(files.tokenizerConfig ?? {}, 'tokenizer_config.json');
+  const generation = objectOf(files.generationConfig ?? {}, 'generation_config.json');
+  const variables = names.flatMap((name) => {
+    const content = contentOf(config[name]);
+    return content === null ? [] : [[name, content] as const];
+  });
+  return {
+    variables: Object.fromEntries(variables),
+    chatTemplate: files.chatTemplate ?? templateOf(config.chat_template),
+    addedTokens: Object.entries(objectOf(config.added_tokens_decoder ?? {}, 'added_tokens_decoder')).map(addedTokenOf),
+    eosTokens: [generation.eos_token_id ?? []].flat().map(tokenOf),
+  };
+}
+
+/** A special token is its text, or an object around it. */
+function contentOf(value: unknown): string | null {
+  const content = typeof value === 'object' && value !== null && 'content' in value ? value.content : value;
+  return typeof content === 'string' ? content : null;
+}
+
+/** One template, or several by name, of which `default` is for plain chat. */
+function templateOf(value: unknown): string | null {
+  if (typeof value === 'string') return value;
+  if (!Array.isArray(value)) return null;
+  const plain = value.find((entry) => objectOf(entry, 'chat_template').name === 'default');
+  return typeof plain?.template === 'string' ? plain.template : null;
+}
+
+function addedTokenOf([id, value]: [string, unknown]): AddedToken {
+  const entry = objectOf(value, 'added_tokens_decoder');
+  const content = contentOf(entry);
+  if (content === null || content === '') throw invalid(`tokenizer_config.json: added token ${id} has no content.`);
+  return { id: tokenOf(Number(id)), content, special: entry.special === true, normalized: entry.normalized === true };
+}
+
+export function tokenOf(value: unknown): number {
+  if (Number.isInteger(value) && (value as number) >= 0 && (value as number) < limits.modelVocabulary)
+    return value as number;
+  throw invalid(`The tokeniser has an impossible token id: ${String(value)}.`);
+}
