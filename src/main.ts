@@ -4,7 +4,6 @@
 import { randomUUID } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import type { FastifyInstance } from 'fastify';
 import { type Config, environmentForChildren, type LoadedConfig } from './config.ts';
 import type { ModelFiles } from './core/base-model.ts';
 import { systemClock, systemTimers } from './core/clock.ts';
@@ -15,7 +14,8 @@ import type { ModelProgress } from './models/progress.ts';
 import { readGguf } from './models/read-gguf.ts';
 import { resolveModel } from './models/resolve.ts';
 import { engineProcessStarter } from './protocol/engine-process.ts';
-import { defaultSupervisorLimits, type SupervisedEngine, superviseEngine } from './protocol/supervisor.ts';
+import { type SupervisedEngine, superviseEngine } from './protocol/supervisor.ts';
+import { defaultSupervisorLimits } from './protocol/supervisor-options.ts';
 import { createApp } from './server/app.ts';
 import { createLogger } from './server/logger.ts';
 import { assertSafeHost } from './server/loopback.ts';
@@ -38,6 +38,7 @@ export type StartReport = {
 /** How long connections may stay open after the last answer; slow readers are cut off then. */
 const closeMsMax = 5000;
 
+type App = ReturnType<typeof createApp>;
 type Logger = ReturnType<typeof createLogger>;
 
 /**
@@ -127,7 +128,7 @@ type ServerParts = {
   readonly logger: Logger;
 };
 
-function createServer({ config, files, tokenizer, engine, keys, logger }: ServerParts): FastifyInstance {
+function createServer({ config, files, tokenizer, engine, keys, logger }: ServerParts): App {
   return createApp({
     engine,
     tokenizer,
@@ -147,19 +148,19 @@ async function assertPortFree({ host, port }: Config): Promise<void> {
   const problem = await portProblem(host, port);
   if (problem === null) return;
   throw new LorikeetError('invalid_config', {
-    message: `Port ${port} on ${host} cannot be listened on (${problem}). Choose another with --port; 0 takes a free one.`,
+    message: `Port ${port} on ${host} cannot be listened on (${problem}). Choose another with --port, or 0.`,
     param: 'LORIKEET_PORT',
   });
 }
 
-async function listen(app: FastifyInstance, { host, port }: Config): Promise<string> {
+async function listen(app: App, { host, port }: Config): Promise<string> {
   await app.listen({ host, port });
   const address = app.server.address() as AddressInfo;
   return `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`;
 }
 
 /** Readiness ends first, then the engine finishes what it has, then the connections close. */
-async function closeServer(app: FastifyInstance, engine: SupervisedEngine, graceMs: number): Promise<void> {
+async function closeServer(app: App, engine: SupervisedEngine, graceMs: number): Promise<void> {
   app.drain();
   await engine.close(graceMs);
   const cancel = systemTimers.after(closeMsMax, () => app.server.closeAllConnections());

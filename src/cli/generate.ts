@@ -70,9 +70,9 @@ async function ask(url: string, body: string, key: string | null): Promise<Respo
   try {
     return await fetch(url, { method: 'POST', headers, body });
   } catch (error) {
-    const cause = (error as Error).cause as NodeJS.ErrnoException | undefined;
+    const { message, cause } = error as Error & { cause?: NodeJS.ErrnoException };
     throw new LorikeetError('engine_unavailable', {
-      message: `No server answers at ${url} (${cause?.code ?? (error as Error).message}). Start one with \`npm start\`, or set --url.`,
+      message: `No server answers at ${url} (${cause?.code ?? message}). Start one with \`npm start\`, or set --url.`,
       cause: error,
     });
   }

@@ -2,6 +2,18 @@
 // A crash now and then costs a quarter of a second; a crash loop slows down; an engine that cannot start at all opens
 // the circuit: the server stops promising and tries again at long intervals, in case the cause goes away.
 
+import type { ErrorCode } from '../core/errors.ts';
+
+/** Causes that are the same after a restart. */
+export const permanentCodes: ReadonlySet<ErrorCode> = new Set([
+  'model_file_invalid',
+  'model_unsupported',
+  'model_unavailable',
+  'runtime_unavailable',
+  'device_unavailable',
+  'invalid_config',
+]);
+
 export type RestartLimits = {
   /** The wait before the first restart; it doubles with each failure in a row. */
   readonly firstDelayMs: number;

@@ -2,47 +2,14 @@
 // death leaves behind; the process, the clock and the timers come from outside, so that a simulation can drive it.
 // Knows no HTTP and no tokens' meaning.
 
-import type { Clock, Timers } from '../core/clock.ts';
-import { type ErrorCode, LorikeetError } from '../core/errors.ts';
+import { LorikeetError } from '../core/errors.ts';
 import { DrainRate } from './drain-rate.ts';
 import type { EngineClient, EngineState, SequenceListener } from './engine-client.ts';
-import type { EngineProcess, StartEngineProcess } from './engine-process.ts';
-import type { EngineConfig, EngineEvent, EngineInfo, EngineStats, SequenceRequest } from './messages.ts';
-import { defaultRestartLimits, nextRestart, noFailures, type RestartLimits } from './restart-policy.ts';
+import type { EngineProcess } from './engine-process.ts';
+import type { EngineEvent, EngineInfo, EngineStats, SequenceRequest } from './messages.ts';
+import { nextRestart, noFailures, permanentCodes } from './restart-policy.ts';
 import { type Failure, SequenceBook } from './sequence-book.ts';
-
-export type SupervisorLimits = RestartLimits & {
-  readonly waitingRequests: number;
-  readonly waitingTokens: number;
-  /** A step of the largest batch takes seconds on a slow machine; an engine silent for this long hangs. */
-  readonly silentMsMax: number;
-  /** Downloading is over by now, but weights may still be lowered for the first time. */
-  readonly startMsMax: number;
-  /** How long an engine that was told to stop may take. */
-  readonly stopMsMax: number;
-};
-
-export const defaultSupervisorLimits: Omit<SupervisorLimits, 'waitingRequests' | 'waitingTokens'> = {
-  ...defaultRestartLimits,
-  silentMsMax: 120_000,
-  startMsMax: 30 * 60_000,
-  stopMsMax: 5_000,
-};
-
-export type SupervisorLog = {
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-  error(fields: object, message: string): void;
-};
-
-export type SupervisorOptions = {
-  readonly startProcess: StartEngineProcess;
-  readonly config: EngineConfig;
-  readonly limits: SupervisorLimits;
-  readonly clock: Clock;
-  readonly timers: Timers;
-  readonly log: SupervisorLog;
-};
+import type { SupervisorOptions } from './supervisor-options.ts';
 
 export type SupervisedEngine = EngineClient & {
   /** The first `ready`, or why there will be none: the engine named a cause, or died too often while it started. */
@@ -50,16 +17,6 @@ export type SupervisedEngine = EngineClient & {
   /** null while no process lives. */
   readonly pid: number | null;
 };
-
-/** Causes that are the same after a restart. */
-const permanentCodes: ReadonlySet<ErrorCode> = new Set([
-  'model_file_invalid',
-  'model_unsupported',
-  'model_unavailable',
-  'runtime_unavailable',
-  'device_unavailable',
-  'invalid_config',
-]);
 
 const idleStats: EngineStats = { running: 0, waiting: 0, kvUsage: 0, steps: 0, stepMs: 0 };
 

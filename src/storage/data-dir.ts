@@ -32,7 +32,7 @@ export function lockDataDir(path: string): () => void {
   } catch (error) {
     lock.close();
     throw new LorikeetError('invalid_config', {
-      message: `Another Lorikeet server uses the data dir ${path}. Stop it, or set LORIKEET_DATA_DIR to another folder.`,
+      message: `Another Lorikeet server uses the data dir ${path}. Stop it, or set LORIKEET_DATA_DIR.`,
       param: 'LORIKEET_DATA_DIR',
       cause: error,
     });

@@ -12,7 +12,8 @@ import { systemClock, systemTimers } from '../../src/core/clock.ts';
 import { defaultSamplingParams } from '../../src/core/sampling-params.ts';
 import { engineProcessStarter } from '../../src/protocol/engine-process.ts';
 import type { SequenceEnd } from '../../src/protocol/messages.ts';
-import { defaultSupervisorLimits, type SupervisedEngine, superviseEngine } from '../../src/protocol/supervisor.ts';
+import { type SupervisedEngine, superviseEngine } from '../../src/protocol/supervisor.ts';
+import { defaultSupervisorLimits } from '../../src/protocol/supervisor-options.ts';
 import { testConfig } from './simulated-engine.ts';
 
 const entry = new URL('../fixtures/fake-engine-child.ts', import.meta.url);

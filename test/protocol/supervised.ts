@@ -3,12 +3,8 @@
 import assert from 'node:assert/strict';
 import { defaultSamplingParams } from '../../src/core/sampling-params.ts';
 import type { SequenceEnd } from '../../src/protocol/messages.ts';
-import {
-  defaultSupervisorLimits,
-  type SupervisedEngine,
-  type SupervisorLimits,
-  superviseEngine,
-} from '../../src/protocol/supervisor.ts';
+import { type SupervisedEngine, superviseEngine } from '../../src/protocol/supervisor.ts';
+import { defaultSupervisorLimits, type SupervisorLimits } from '../../src/protocol/supervisor-options.ts';
 import { type VirtualTime, virtualTime } from '../fixtures/virtual-time.ts';
 import { SimulatedEngine, testConfig } from './simulated-engine.ts';
 

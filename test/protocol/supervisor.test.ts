@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { LorikeetError } from '../../src/core/errors.ts';
+import { defaultSamplingParams } from '../../src/core/sampling-params.ts';
 import { supervised } from './supervised.ts';
 
 const refusal = (code: string) => (error: unknown) => error instanceof LorikeetError && error.code === code;
@@ -103,7 +104,7 @@ test('an abort ends a held sequence at once, and a running one within a step', (
   assert.deepEqual(engine().submitted, []);
 });
 
-test('an engine that names a permanent cause opens the circuit at once, and is tried again at long intervals', async () => {
+test('an engine that names a permanent cause opens the circuit at once, with attempts far apart', async () => {
   const { client, engine, engines, submit, time } = supervised();
   engine().fail('model_unsupported', 'This model has experts.');
   await assert.rejects(client.ready, /experts/);
@@ -187,7 +188,7 @@ test('a faulty listener does not stop the others', () => {
   const { client, engine, submit } = supervised();
   engine().ready();
   client.submit(
-    { promptTokens: [1], params: { ...submitParams(), maxTokens: 1 } },
+    { promptTokens: [1], params: { ...defaultSamplingParams, maxTokens: 1 } },
     {
       onToken: () => {
         throw new Error('a fault of the listener');
@@ -199,20 +200,3 @@ test('a faulty listener does not stop the others', () => {
   engine().step();
   assert.equal(witness.ends.length, 1);
 });
-
-function submitParams() {
-  return {
-    maxTokens: 1,
-    temperature: 0,
-    topK: 0,
-    topP: 1,
-    minP: 0,
-    repetitionPenalty: 1,
-    frequencyPenalty: 0,
-    presencePenalty: 0,
-    logitBias: [],
-    seed: null,
-    stopTokens: [],
-    logprobs: null,
-  };
-}
