@@ -13,6 +13,8 @@ export const vllmAliases = {
   lorikeet_e2e_request_latency_seconds: 'vllm:e2e_request_latency_seconds',
   lorikeet_request_queue_time_seconds: 'vllm:request_queue_time_seconds',
   lorikeet_request_prefill_time_seconds: 'vllm:request_prefill_time_seconds',
+  lorikeet_request_prompt_tokens: 'vllm:request_prompt_tokens',
+  lorikeet_request_generation_tokens: 'vllm:request_generation_tokens',
   lorikeet_request_decode_time_seconds: 'vllm:request_decode_time_seconds',
 } as const;
 

@@ -71,6 +71,8 @@ type Sequence = { readonly outcome: Promise<Outcome>; abort(): void };
 function startSequence(services: Services, ask: Ask, listener: GenerationListener, choice: number): Sequence {
   const { engine, tokenizer, metrics, clock } = services;
   const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
+  // An error reaches whoever waits for it; where a later ask was refused, nobody does.
+  promise.catch(() => {});
   const detokenizer = tokenizer.detokenizer();
   const stops = stopStrings(ask.stop);
   const positions: Position[] = [];

@@ -61,7 +61,7 @@ function fitMaxTokens(services: Services, route: RouteSampling, promptTokens: nu
 function toLogitBias(bias: Readonly<Record<string, number>>, vocabulary: number): (readonly [number, number])[] {
   return Object.entries(bias).map(([id, value]) => {
     if (Number(id) < vocabulary) return [Number(id), value] as const;
-    const param = `logit_bias.${id}`;
+    const param = `logit_bias[${id}]`;
     throw new LorikeetError('invalid_parameter', { message: `${param}: the vocabulary has ${vocabulary}.`, param });
   });
 }

@@ -1,6 +1,7 @@
 // An app on fakes, made and closed for one test.
 
 import type { TestContext } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import type { FastifyInstance, LightMyRequestResponse } from 'fastify';
 import { type Clock, systemClock } from '../../src/core/clock.ts';
 import { limits } from '../../src/core/limits.ts';
@@ -27,6 +28,8 @@ export type TestAppOptions = FakeEngineOptions & {
   readonly deps?: Partial<AppDeps>;
   /** What the model says; `script` of the engine goes first. */
   readonly says?: string;
+  /** Called before the app is ready. */
+  readonly extend?: (app: FastifyInstance) => void;
 };
 
 export async function testApp(t: TestContext, options: TestAppOptions = {}): Promise<TestApp> {
@@ -55,9 +58,20 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
     await app.close();
     await db.destroy();
   });
+  options.extend?.(app);
   await app.ready();
   const post: TestApp['post'] = (url, payload, headers = {}) => app.inject({ method: 'POST', url, payload, headers });
   return { app, engine, keys, log, post };
+}
+
+/** @returns the port, for tests that need a real socket. */
+export async function listen(app: FastifyInstance): Promise<number> {
+  return Number(new URL(await app.listen({ port: 0, host: '127.0.0.1' })).port);
+}
+
+/** Waits for what another turn of the event loop brings about. */
+export async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await setTimeout(1);
 }
 
 /** The `data:` payloads of a stream, parsed; `[DONE]` stays text. */

@@ -7,14 +7,12 @@ import { maxTokens } from './sampling.ts';
 /** OpenAI's own default for this route, which its users know. */
 export const completionsMaxTokens = 16;
 
-const text = Type.String({ minLength: 1 });
-
 export const CompletionsBody = Type.Object({
   ...openaiProperties,
   prompt: Type.Union(
     [
-      text,
-      Type.Array(text, { minItems: 1, maxItems: limits.prompts }),
+      Type.String(),
+      Type.Array(Type.String(), { minItems: 1, maxItems: limits.prompts }),
       TokenIds,
       Type.Array(TokenIds, { minItems: 1, maxItems: limits.prompts }),
     ],

@@ -11,7 +11,7 @@ const scale = (description: string) => Type.Optional(Type.Number({ minimum: 0, m
 export const GenerateBody = Type.Object(
   {
     prompt: Type.Optional(
-      Type.Union([Type.String({ minLength: 1 }), TokenIds], {
+      Type.Union([Type.String(), TokenIds], {
         title: 'a text or a list of token ids',
         description: 'Text as it is, special tokens parsed; or token ids. Either this or `messages`.',
       }),

@@ -43,7 +43,7 @@ export const samplingProperties = {
   ),
   stop: Type.Optional(
     Type.Union([stopString, Type.Array(stopString, { maxItems: limits.stopStrings })], {
-      title: 'a string or a list of strings',
+      title: `a string of 1 to ${limits.stopStringChars} characters or a list of at most ${limits.stopStrings}`,
       description: 'The output ends before the first of these. Found in the text, so also across tokens.',
     }),
   ),

@@ -87,13 +87,16 @@ function toAnswer({ model, tokenizer }: Services, id: string, withLogprobs: bool
       cached_tokens: outcome.cachedTokens,
     },
     timings: {
-      queue_ms: outcome.timings.queueMs,
-      prefill_ms: outcome.timings.prefillMs,
-      decode_ms: outcome.timings.decodeMs,
+      queue_ms: toMicros(outcome.timings.queueMs),
+      prefill_ms: toMicros(outcome.timings.prefillMs),
+      decode_ms: toMicros(outcome.timings.decodeMs),
     },
     ...(withLogprobs ? { logprobs: generateLogprobs(tokenizer, outcome.positions) } : {}),
   });
 }
+
+/** Milliseconds cut to whole microseconds: more digits are noise. */
+const toMicros = (ms: number) => Math.round(ms * 1000) / 1000;
 
 function writer(
   { tokenizer }: Services,
@@ -102,7 +105,7 @@ function writer(
 ): EventWriter {
   return {
     onPiece({ token, text, logprobs }: Piece) {
-      const logprob = logprobs === null ? 'null' : String(logprobs.logprob);
+      const logprob = JSON.stringify(logprobs?.logprob ?? null);
       const top = logprobs?.top.length ? `,"top":${JSON.stringify(alternatives(tokenizer, logprobs))}` : '';
       stream.send(`{"token":{"id":${token},"text":${JSON.stringify(text)},"logprob":${logprob}${top}}}`);
     },

@@ -56,7 +56,7 @@ export const chatCompletionsRoute =
   };
 
 function toAsks(services: Services, body: ChatBody, arrivedAt: number): Ask[] {
-  if (body.top_logprobs !== undefined && !body.logprobs) {
+  if (body.top_logprobs && !body.logprobs) {
     const message = 'top_logprobs needs logprobs.';
     throw new LorikeetError('invalid_parameter', { message, param: 'top_logprobs' });
   }

@@ -1,0 +1,207 @@
+// Every code of the table that HTTP can answer is produced here through HTTP, each by what a caller would do.
+
+import assert from 'node:assert/strict';
+import { connect } from 'node:net';
+import { test } from 'node:test';
+import { type ErrorCode, errorTable, LorikeetError } from '../../src/core/errors.ts';
+import { limits } from '../../src/core/limits.ts';
+import { listen, type TestApp, type TestAppOptions, testApp, until } from '../helpers/app.ts';
+
+type Answer = { statusCode: number; headers: Record<string, unknown>; body: string };
+type Cause = { options?: TestAppOptions; ask(app: TestApp): Promise<Answer> };
+
+const url = '/v1/generate';
+const prompt = { prompt: 'x' };
+const json = { 'content-type': 'application/json' };
+const refusing = (error: Error): Cause => ({
+  ask({ engine, post }) {
+    engine.refusal = error;
+    return post(url, prompt);
+  },
+});
+const posting = (body: object): Cause => ({ ask: ({ post }) => post(url, body) });
+const injecting = (request: object): Cause => ({ ask: ({ app }) => app.inject(request) as Promise<Answer> });
+
+/** Bytes on a bare socket, since no client library sends what these need. */
+async function raw({ app }: TestApp, text: string): Promise<Answer> {
+  const socket = connect(await listen(app), '127.0.0.1');
+  socket.write(text);
+  let received = '';
+  for await (const chunk of socket) received += chunk;
+  const [head = '', body = ''] = received.split('\r\n\r\n');
+  const [status = '', ...lines] = head.split('\r\n');
+  const headers = Object.fromEntries(lines.map((line) => line.split(': ') as [string, string]));
+  return { statusCode: Number(status.split(' ')[1]), headers, body };
+}
+
+const causes: Partial<Record<ErrorCode, Cause>> = {
+  invalid_json: injecting({ method: 'POST', url, headers: json, payload: '{"prompt":' }),
+  malformed_request: { ask: (app) => raw(app, 'NONSENSE\r\n\r\n') },
+  invalid_parameter: posting({ ...prompt, temperature: 'warm' }),
+  missing_parameter: posting({}),
+  unknown_parameter: posting({ ...prompt, temprature: 1 }),
+  unsupported_parameter: { ask: ({ post }) => post('/v1/completions', { ...prompt, echo: true }) },
+  context_length_exceeded: posting({ prompt: 'x'.repeat(600) }),
+  chat_template_failed: posting({ messages: [{ role: 'tool', content: 'x' }] }),
+  invalid_api_key: { options: { deps: { adminKey: 'secret' } }, ask: ({ post }) => post(url, prompt) },
+  insufficient_permissions: {
+    async ask({ keys, post }) {
+      const { key } = await keys.create({ tenant: 'a', name: 'n', scopes: ['metrics'] });
+      return post(url, prompt, { authorization: `Bearer ${key}` });
+    },
+  },
+  host_not_allowed: injecting({ url: '/v1/models', headers: { host: 'example.com' } }),
+  not_found: injecting({ url: '/v1/nothing' }),
+  model_not_found: injecting({ url: '/v1/models/nothing' }),
+  method_not_allowed: injecting({ method: 'DELETE', url }),
+  request_timeout: {
+    options: { deps: { limits: { ...limits, headersTimeoutMs: 40, requestTimeoutMs: 80 } } },
+    ask: (app) => raw(app, 'POST /v1/generate HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n'),
+  },
+  body_too_large: injecting({ method: 'POST', url, headers: json, payload: ' '.repeat(limits.bodyBytes + 1) }),
+  unsupported_media_type: injecting({ method: 'POST', url, headers: { 'content-type': 'text/plain' }, payload: 'x' }),
+  headers_too_large: { ask: (app) => raw(app, `GET / HTTP/1.1\r\nx: ${'x'.repeat(limits.headerBytes)}\r\n\r\n`) },
+  server_overloaded: {
+    options: { stepMs: null, waitingMax: 0 },
+    ask: ({ post }) => post(url, prompt),
+  },
+  server_draining: {
+    ask({ engine, post }) {
+      engine.state = 'draining';
+      return post(url, prompt);
+    },
+  },
+  engine_unavailable: {
+    ask({ engine, post }) {
+      engine.state = 'starting';
+      return post(url, prompt);
+    },
+  },
+  engine_failed: {
+    options: { stepMs: 20 },
+    async ask({ engine, post }) {
+      const answer = post(url, { ...prompt, ignore_eos: true });
+      await until(() => engine.stats.running > 0);
+      engine.crash();
+      return answer;
+    },
+  },
+  internal_error: refusing(new Error('a detail that must not leave')),
+};
+
+/** These reach a user through the command line and the log. */
+const atStart: ErrorCode[] = [
+  'model_file_invalid',
+  'model_unsupported',
+  'model_unavailable',
+  'runtime_unavailable',
+  'device_unavailable',
+  'invalid_config',
+];
+
+test('every code of the table is produced or belongs to the start', () => {
+  const all = Object.keys(errorTable).sort();
+  assert.deepEqual([...Object.keys(causes), ...atStart].sort(), all);
+});
+
+for (const [code, { options, ask }] of Object.entries(causes) as [ErrorCode, Cause][]) {
+  test(`${code}: status, body and headers`, async (t) => {
+    const testing = await testApp(t, options);
+    const answer = await ask(testing);
+    const { status, type } = errorTable[code];
+    assert.equal(answer.statusCode, status, answer.body);
+    const { error, ...rest } = JSON.parse(answer.body);
+    assert.deepEqual([error.code, error.type, rest], [code, type, {}]);
+    assert.deepEqual(Object.keys(error).sort(), ['code', 'message', 'param', 'type']);
+    assert.match(String(answer.headers['content-type']), /^application\/json/);
+    assert.ok(answer.headers['x-request-id']);
+    assert.doesNotMatch(answer.body, /\bat .*\.[jt]s|detail/);
+    if ('retryable' in errorTable[code]) {
+      assert.ok(Number(answer.headers['retry-after']) >= 1);
+      assert.equal(Number(answer.headers['retry-after-ms']), Number(answer.headers['retry-after']) * 1000);
+    } else {
+      assert.equal(answer.headers['x-should-retry'], 'false');
+    }
+    assert.equal(answer.headers['www-authenticate'] !== undefined, status === 401);
+    await stillServes(testing, code);
+  });
+}
+
+async function stillServes({ app, engine }: TestApp, code: ErrorCode) {
+  if (engine.state !== 'ready' || ['invalid_api_key', 'insufficient_permissions'].includes(code)) return;
+  assert.equal((await app.inject('/v1/models')).statusCode, 200);
+}
+
+test('a wrong parameter is named by its path', async (t) => {
+  const { post } = await testApp(t);
+  const cases: [string, object, string, RegExp][] = [
+    [url, { ...prompt, temperature: 3 }, 'temperature', /<= 2/],
+    [url, { ...prompt, stop: ['a', ''] }, 'stop[1]', /fewer than 1/],
+    [url, { ...prompt, stop: 7 }, 'stop', /a string of 1 to 256/],
+    [url, { prompt: [1, 'a'] }, 'prompt[1]', /integer/],
+    [url, { prompt: [1, 9999] }, 'prompt[1]', /vocabulary/],
+    [url, { prompt: '' }, 'prompt', /no tokens/],
+    [url, { prompt: { a: 1 } }, 'prompt', /a text or a list of token ids/],
+    [url, { ...prompt, messages: [{ role: 'user', content: 'x' }] }, 'messages', /exclude/],
+    [url, { messages: [] }, 'messages', /fewer than 1/],
+    [url, { messages: [{ role: 'user' }] }, 'messages[0].content', /required/],
+    [url, { messages: [{ role: 'nobody', content: 'x' }] }, 'messages[0].role', /one of system, developer/],
+    [url, { messages: [{ role: 'user', content: 5 }] }, 'messages[0].content', /a string or a list of text parts/],
+    [
+      url,
+      { messages: [{ role: 'user', content: [{ type: 'image_url', text: '' }] }] },
+      'messages[0].content[0].type',
+      /"text"/,
+    ],
+    [url, { ...prompt, logit_bias: { x: 1 } }, 'logit_bias.x', /not a known/],
+    [url, { ...prompt, logit_bias: { 99999: 1 } }, 'logit_bias[99999]', /vocabulary/],
+    [url, { ...prompt, logit_bias: { 5: 101 } }, 'logit_bias[5]', /<= 100/],
+    [url, { ...prompt, seed: 1.5 }, 'seed', /integer/],
+    [url, { ...prompt, max_tokens: 0 }, 'max_tokens', />= 1/],
+    [url, { ...prompt, adapters: [{ id: 'a', weight: 1 }] }, 'adapters[0].weight', /not a known/],
+    ['/v1/completions', { ...prompt, n: 17 }, 'n', /<= 16/],
+    ['/v1/completions', { prompt: ['a', 5] }, 'prompt[1]', /string/],
+    ['/v1/completions', { prompt: [] }, 'prompt', /a list/],
+    ['/v1/completions', { prompt: ['ok', ''] }, 'prompt[1]', /no tokens/],
+    ['/v1/chat/completions', { messages: 'hi' }, 'messages', /array/],
+  ];
+  for (const [address, body, param, message] of cases) {
+    const answer = await post(address, body);
+    const { error } = answer.json();
+    assert.equal(answer.statusCode, 400, JSON.stringify(body));
+    assert.equal(error.param, param);
+    assert.match(error.message, message);
+  }
+});
+
+test('a body that is no object is refused', async (t) => {
+  const { app } = await testApp(t);
+  for (const payload of ['[]', '"x"', 'null', '7']) {
+    const answer = await app.inject({ method: 'POST', url, headers: json, payload });
+    assert.equal(answer.json().error.message, 'The body must be a JSON object.', payload);
+  }
+  assert.equal((await app.inject({ method: 'POST', url })).statusCode, 400);
+  const poisoned = await app.inject({ method: 'POST', url, headers: json, payload: '{"__proto__":{"stream":true}}' });
+  assert.equal(poisoned.json().error.code, 'invalid_json');
+});
+
+test('a wrong method tells which are right; a broken address is no crash', async (t) => {
+  const { app } = await testApp(t);
+  assert.equal((await app.inject({ method: 'PUT', url })).headers.allow, 'POST');
+  assert.equal((await app.inject({ method: 'POST', url: '/v1/models/x' })).headers.allow, 'GET, HEAD');
+  const broken = await app.inject('/v1/models/%E0%A4%A');
+  assert.deepEqual([broken.statusCode, broken.json().error.code], [400, 'malformed_request']);
+  assert.equal((await app.inject(`/v1/models/${'x'.repeat(1000)}`)).statusCode, 404);
+});
+
+test('a text that cannot fit is refused before it is tokenised', async (t) => {
+  const { post } = await testApp(t);
+  const answer = await post(url, { prompt: 'x'.repeat(1_000_000) });
+  assert.match(answer.json().error.message, /1000000 characters/);
+});
+
+test("an overloaded server says when to come back, from the pace of the queue's end", async (t) => {
+  const { engine, post } = await testApp(t);
+  engine.refusal = new LorikeetError('server_overloaded', { retryAfterSeconds: 7 });
+  assert.equal((await post(url, prompt)).headers['retry-after'], '7');
+});

@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { testApp } from '../helpers/app.ts';
+
+test('live always, ready while the engine is and nobody drains', async (t) => {
+  const { app, engine } = await testApp(t);
+  const readiness = async () => {
+    const { statusCode, body } = await app.inject('/readyz');
+    return [statusCode, JSON.parse(body).status, ...JSON.parse(body).reasons];
+  };
+  assert.deepEqual(await readiness(), [200, 'ok']);
+  engine.state = 'restarting';
+  assert.deepEqual(await readiness(), [503, 'unavailable', 'engine_restarting']);
+  assert.equal((await app.inject('/health')).statusCode, 503);
+  engine.state = 'ready';
+  app.drain();
+  assert.deepEqual(await readiness(), [503, 'unavailable', 'draining']);
+  assert.equal((await app.inject('/livez')).statusCode, 200);
+});
+
+test('while it drains the server still answers, and asks for no further request on the connection', async (t) => {
+  const { app, post } = await testApp(t);
+  app.drain();
+  const answer = await post('/v1/generate', { prompt: 'x' });
+  assert.deepEqual([answer.statusCode, answer.headers.connection], [200, 'close']);
+});
+
+test('the metrics count requests and tokens under our names and vLLM’s', async (t) => {
+  const { app, post } = await testApp(t, { says: 'four' });
+  await post('/v1/generate', { prompt: 'xyz' });
+  await post('/v1/generate', { prompt: 'xyz', max_tokens: 2 });
+  await post('/v1/generate', {});
+  const { body, headers } = await app.inject('/metrics');
+  assert.match(String(headers['content-type']), /^text\/plain; version=0\.0\.4/);
+  const lines = body.split('\n');
+  const expected = [
+    'lorikeet_prompt_tokens_total 6',
+    'lorikeet_generation_tokens_total 6',
+    'lorikeet_sequences_finished_total{finished_reason="stop"} 1',
+    'lorikeet_request_errors_total{code="missing_parameter"} 1',
+    'lorikeet_requests_running 0',
+    'lorikeet_engine_restarts_total 0',
+    'lorikeet_http_requests_total{method="POST",route="/v1/generate",status="400"} 1',
+    'vllm:num_requests_waiting{model_name="tiny"} 0',
+    'vllm:kv_cache_usage_perc{model_name="tiny"} 0',
+    'vllm:prompt_tokens_total{model_name="tiny"} 6',
+    'vllm:request_success_total{model_name="tiny",finished_reason="length"} 1',
+    'vllm:time_to_first_token_seconds_count{model_name="tiny"} 2',
+    'vllm:inter_token_latency_seconds_bucket{model_name="tiny",le="+Inf"} 4',
+  ];
+  for (const line of expected) assert.ok(lines.includes(line), line);
+});
+
+test('the description covers every route and is valid for its version', async (t) => {
+  const { app } = await testApp(t);
+  const { openapi, paths } = (await app.inject('/openapi.json')).json();
+  assert.equal(openapi, '3.1.0');
+  assert.deepEqual(Object.keys(paths).sort(), [
+    '/health',
+    '/livez',
+    '/metrics',
+    '/openapi.json',
+    '/readyz',
+    '/v1/chat/completions',
+    '/v1/completions',
+    '/v1/generate',
+    '/v1/models',
+    '/v1/models/{model}',
+  ]);
+  const generate = paths['/v1/generate'].post;
+  assert.deepEqual(Object.keys(generate.responses['200'].content), ['application/json', 'text/event-stream']);
+  assert.ok(generate.responses['4XX'] ?? generate.responses['4xx']);
+});
+
+test('the page for people comes with all its assets', async (t) => {
+  const { app } = await testApp(t);
+  const page = await app.inject('/docs');
+  assert.equal(page.statusCode, 200);
+  const assets = [...page.body.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, address]) => address!);
+  assert.ok(assets.length >= 3);
+  for (const asset of assets) {
+    assert.ok(asset.startsWith('/docs/'), asset);
+    assert.equal((await app.inject(asset)).statusCode, 200, asset);
+  }
+});
