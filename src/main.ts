@@ -85,8 +85,10 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   logger.info({ drainSeconds: config.drainSeconds }, 'stopping');
 }
 
-function findModel(config: Config, report: StartReport): Promise<ModelFiles> {
-  return resolveModel(config.model, {
+/** The base model's files, fetched where this machine does not have them. */
+export async function findModel(config: Config, report: StartReport): Promise<ModelFiles> {
+  makeDataDir(config.dataDir);
+  const files = await resolveModel(config.model, {
     cacheDir: join(config.dataDir, 'models'),
     hub: {
       endpoint: config.hfEndpoint,
@@ -97,7 +99,8 @@ function findModel(config: Config, report: StartReport): Promise<ModelFiles> {
     ...(config.python === null ? {} : { python: config.python }),
     onProgress: (progress) => report.progress(progress),
     log: (line) => report.line(line),
-  }).then((files) => ({ ...files, name: config.servedModelName ?? files.name }));
+  });
+  return { ...files, name: config.servedModelName ?? files.name };
 }
 
 function startEngine(config: Config, model: ModelFiles, logger: Logger): SupervisedEngine {

@@ -7,6 +7,7 @@ import { LorikeetError } from '../core/errors.ts';
 import { type Command, type ExitCode, exitCodes, type Invocation, type Io, UsageError } from './command.ts';
 import { configCommand } from './config.ts';
 import { doctorCommand } from './doctor.ts';
+import { fetchCommand } from './fetch.ts';
 import { generateCommand } from './generate.ts';
 import { commandHelp, overview } from './help.ts';
 import { keysCommand } from './keys.ts';
@@ -17,6 +18,7 @@ import { versionCommand } from './version.ts';
 const commands: readonly Command[] = [
   serveCommand,
   generateCommand,
+  fetchCommand,
   keysCommand,
   configCommand,
   doctorCommand,

@@ -6,12 +6,12 @@ import type { StartReport } from '../main.ts';
 import type { ModelProgress } from '../models/progress.ts';
 
 const barWidth = 28;
-/** A terminal is redrawn at most this often; a log gets a line for each of so many parts. */
+/** A terminal is redrawn at most this often; a log gets few lines, and none of work that is soon over. */
 const redrawMs = 100;
-const linesMax = 10;
+const lineMs = 2000;
 
 export function startReport(out: Writable & { isTTY?: boolean }, clock: Clock): StartReport {
-  const bar = out.isTTY === true ? drawnBar(out, clock) : printedBar(out);
+  const bar = out.isTTY === true ? drawnBar(out, clock) : printedBar(out, clock);
   const print = (text: string) => {
     bar.clear();
     out.write(`${text}\n`);
@@ -74,16 +74,20 @@ function describe({ phase, item, receivedBytes, totalBytes }: ModelProgress, ms:
   return `  ${phase} ${item}  [${filled}] ${percent} of ${megabytes(totalBytes)}${rate}`;
 }
 
-function printedBar(out: Writable): Bar {
-  let printed = '';
+function printedBar(out: Writable, clock: Clock): Bar {
+  let printedAt = 0;
+  let current = '';
   return {
-    show({ phase, item, receivedBytes, totalBytes }) {
-      if (totalBytes === null) return;
-      const part = Math.floor((receivedBytes / Math.max(totalBytes, 1)) * linesMax);
-      const line = `${phase} ${item}: ${(part * 100) / linesMax} % of ${megabytes(totalBytes)}`;
-      if (line === printed) return;
-      printed = line;
-      out.write(`${' '.repeat(20)}${line}\n`);
+    show(progress) {
+      const now = clock.monotonic();
+      const work = `${progress.phase} ${progress.item}`;
+      if (work !== current) printedAt = now;
+      current = work;
+      if (now - printedAt < lineMs) return;
+      printedAt = now;
+      const { receivedBytes, totalBytes } = progress;
+      const share = totalBytes === null ? '' : ` of ${megabytes(totalBytes)}`;
+      out.write(`${' '.repeat(20)}${work}: ${megabytes(receivedBytes)}${share}\n`);
     },
     clear() {},
   };

@@ -1,0 +1,22 @@
+// `lorikeet fetch`: the model's files onto this machine, without serving them: for images and machines that go offline.
+
+import { systemClock } from '../core/clock.ts';
+import { type Command, exitCodes } from './command.ts';
+import { startReport } from './start-report.ts';
+
+export const fetchCommand: Command = {
+  name: 'fetch',
+  usage: 'fetch [model]',
+  summary: 'fetch the base model and serve nothing',
+  options: {},
+  settings: true,
+  positionalsMax: 1,
+  async run({ positionals: [model], json, io, loadConfig, print, printJson }) {
+    const { config } = loadConfig(model === undefined ? {} : { model });
+    const { findModel } = await import('../main.ts');
+    const files = await findModel(config, startReport(io.stderr, systemClock));
+    if (json) printJson(files);
+    else for (const path of [...files.weights, ...Object.values(files.sidecars)]) print(path);
+    return exitCodes.ok;
+  },
+};
