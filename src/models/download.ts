@@ -4,7 +4,7 @@
 // bytes to the same places: two at once waste bandwidth and break nothing, and what a killed process left is used.
 
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { createReadStream, existsSync } from 'node:fs';
 import { type FileHandle, open, rm, stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FetchReport } from './progress.ts';
@@ -43,7 +43,13 @@ export async function download(
   const part = `${request.target}.part`;
   const resumed = await sizeOf(part);
   await fetchAll(request, part, fetch, report, times);
-  if (await verify(part, request)) return publish(part, request.target);
+  try {
+    if (await verify(part, request)) return await publish(part, request.target);
+  } catch (error) {
+    // Another writer of the same bytes was first, and took the part with it.
+    if (existsSync(request.target)) return;
+    throw error;
+  }
   await rm(part, { force: true });
   if (resumed === 0) unavailable(`${request.url} does not have the expected digest ${request.digest.hex}`);
   report.log(`what an earlier download left of ${request.item} was damaged; fetching it from the start`);
