@@ -1,6 +1,6 @@
 // Finds added tokens in text before anything else reads it: the leftmost, and the longest of those that start there.
 
-import type { AddedToken } from './tokenizer-json.ts';
+import type { AddedToken } from './tokenizer-schema.ts';
 
 /** Text and token ids, in order; no piece of text is empty. */
 export type Sections = (string | number)[];

@@ -3,7 +3,8 @@
 
 import { toByteCharacters } from './byte-alphabet.ts';
 import { createHeap } from './heap.ts';
-import { type BpeModel, invalid } from './tokenizer-json.ts';
+import { invalid } from './refuse.ts';
+import type { BpeModel } from './tokenizer-schema.ts';
 
 export type EncodePiece = (piece: string) => readonly number[];
 
@@ -74,7 +75,7 @@ function readMerges(list: BpeModel['merges'], vocabulary: ReadonlyMap<string, nu
   const ranks = new Map<number, number>();
   const merged: number[] = [];
   for (const entry of list) {
-    const [left, right] = typeof entry === 'string' ? splitMerge(entry) : entry;
+    const [left, right] = pairOf(entry);
     const [leftToken, rightToken] = [vocabulary.get(left), vocabulary.get(right)];
     const token = vocabulary.get(left + right);
     // A merge that would make a control token is left out with it.
@@ -86,10 +87,11 @@ function readMerges(list: BpeModel['merges'], vocabulary: ReadonlyMap<string, nu
   return { ranks, merged, size };
 }
 
-function splitMerge(entry: string): readonly [string, string] {
-  const space = typeof entry === 'string' ? entry.indexOf(' ', 1) : -1;
-  if (space < 0) throw invalid(`The tokeniser's merge ${JSON.stringify(entry)} is not a pair.`);
-  return [entry.slice(0, space), entry.slice(space + 1)];
+/** `"a b"`, or `["a", "b"]` in newer files. */
+function pairOf(entry: unknown): readonly [string, string] {
+  const [left, right, ...rest] = typeof entry === 'string' ? entry.split(' ') : Array.isArray(entry) ? entry : [];
+  if (typeof left === 'string' && typeof right === 'string' && rest.length === 0) return [left, right];
+  throw invalid(`The tokeniser's merge ${JSON.stringify(entry)} is not a pair.`);
 }
 
 function merge(symbols: number[], { ranks, merged, size }: Merges): readonly number[] {

@@ -2,7 +2,8 @@
 // the very start (SentencePiece writes one there). Bytes become text only when they are joined.
 
 import { fromByteCharacters } from './byte-alphabet.ts';
-import { type DecoderPart, unsupported } from './tokenizer-json.ts';
+import { unsupported } from './refuse.ts';
+import type { DecoderPart } from './tokenizer-schema.ts';
 
 export type Decoder = {
   bytes(token: number): Uint8Array;

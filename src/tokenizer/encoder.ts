@@ -4,7 +4,8 @@ import { createAddedSplit, type Sections } from './added-tokens.ts';
 import { createBpe } from './bpe.ts';
 import { createNormalizer } from './normalizer.ts';
 import { createPreTokenizer } from './pre-tokenizer.ts';
-import type { AddedToken, TokenizerJson } from './tokenizer-json.ts';
+import type { TokenizerJson } from './tokenizer-json.ts';
+import type { AddedToken } from './tokenizer-schema.ts';
 
 export type Encoder = {
   /** Cuts out the added tokens that stand in raw text; control tokens only where `parseSpecial`. */

@@ -3,8 +3,9 @@
 import { type TokenizerFiles, tokenizerFromJson } from './from-json.ts';
 import { createMetadataReader, type GgufMetadata } from './gguf-metadata.ts';
 import { readGgufVocabulary, tokenTypes } from './gguf-vocabulary.ts';
+import { invalid } from './refuse.ts';
 import type { Tokenizer } from './tokenizer.ts';
-import { type AddedToken, invalid } from './tokenizer-json.ts';
+import type { AddedToken } from './tokenizer-schema.ts';
 
 export function tokenizerFromGguf(metadata: GgufMetadata): Tokenizer {
   return tokenizerFromJson(filesFromGguf(metadata));

@@ -9,7 +9,8 @@ import { createEncoder } from './encoder.ts';
 import { readAffixes } from './post-processor.ts';
 import type { Tokenizer } from './tokenizer.ts';
 import { readTokenizerConfig, tokenOf } from './tokenizer-config.ts';
-import { type AddedToken, readTokenizerJson } from './tokenizer-json.ts';
+import { readTokenizerJson } from './tokenizer-json.ts';
+import type { AddedToken } from './tokenizer-schema.ts';
 
 /** Parsed files, as they lie beside the weights. */
 export type TokenizerFiles = {

@@ -1,6 +1,6 @@
 // Typed reads of GGUF metadata: a value of the wrong type is an error that names its key.
 
-import { invalid } from './tokenizer-json.ts';
+import { invalid } from './refuse.ts';
 
 /** Strings, numbers, booleans, and arrays of them. */
 export type GgufMetadata = ReadonlyMap<string, unknown>;

@@ -1,7 +1,7 @@
 // `tokenizer.ggml.pre` of byte-level vocabularies in GGUF files: a name for how text is split, as llama.cpp knows it.
 
 import { gpt2Pattern } from './pattern.ts';
-import type { NormalizerPart, PreTokenizerPart } from './tokenizer-json.ts';
+import type { NormalizerPart, PreTokenizerPart } from './tokenizer-schema.ts';
 
 export type GgufPre = {
   readonly normalizer: readonly NormalizerPart[];

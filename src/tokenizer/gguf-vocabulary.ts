@@ -4,8 +4,8 @@
 import { byteTokenName } from './bpe.ts';
 import type { MetadataReader } from './gguf-metadata.ts';
 import { ggufPres } from './gguf-pre.ts';
-import type { BpeModel, DecoderPart, NormalizerPart, PreTokenizerPart } from './tokenizer-json.ts';
-import { invalid, unsupported } from './tokenizer-json.ts';
+import { invalid, unsupported } from './refuse.ts';
+import type { BpeModel, DecoderPart, NormalizerPart, PreTokenizerPart } from './tokenizer-schema.ts';
 
 /** llama.cpp's token types; the rest are bytes and unused tokens. */
 export const tokenTypes = { normal: 1, unknown: 2, control: 3, userDefined: 4 } as const;

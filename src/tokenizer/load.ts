@@ -6,8 +6,8 @@ import { limits } from '../core/limits.ts';
 import { tokenizerFromGguf } from './from-gguf.ts';
 import { tokenizerFromJson } from './from-json.ts';
 import type { GgufMetadata } from './gguf-metadata.ts';
+import { invalid, unsupported } from './refuse.ts';
 import type { Tokenizer } from './tokenizer.ts';
-import { invalid, unsupported } from './tokenizer-json.ts';
 
 export async function loadTokenizer(
   files: ModelFiles,

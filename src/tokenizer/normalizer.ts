@@ -1,7 +1,7 @@
 // What happens to plain text before it is split: Unicode forms, and the replacements of SentencePiece vocabularies.
 
 import { toRegExp } from './pattern.ts';
-import type { NormalizerPart } from './tokenizer-json.ts';
+import type { NormalizerPart } from './tokenizer-schema.ts';
 
 export type Normalizer = (text: string) => string;
 

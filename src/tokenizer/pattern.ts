@@ -1,7 +1,8 @@
 // A tokenizer.json pattern as a JavaScript RegExp. The files are written for Oniguruma, where the shorthands are
 // Unicode's: `\s` is White_Space (with U+0085, without U+FEFF, against JavaScript's own) and `\d` is any decimal digit.
 
-import { type Pattern, unsupported } from './tokenizer-json.ts';
+import { unsupported } from './refuse.ts';
+import type { Pattern } from './tokenizer-schema.ts';
 
 const shorthands: Readonly<Record<string, string>> = {
   s: '\\p{White_Space}',

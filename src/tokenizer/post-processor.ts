@@ -1,7 +1,7 @@
 // What the model wants around a sequence: most often a beginning-of-sequence token, or nothing.
 
-import type { PostProcessorPart } from './tokenizer-json.ts';
-import { invalid } from './tokenizer-json.ts';
+import { invalid } from './refuse.ts';
+import type { PostProcessorPart } from './tokenizer-schema.ts';
 
 export type Affixes = { readonly prefix: readonly number[]; readonly suffix: readonly number[] };
 

@@ -2,7 +2,8 @@
 // here stay text, and whoever encodes them maps them (only on a miss of its cache).
 
 import { gpt2Pattern, toRegExp } from './pattern.ts';
-import { type PreTokenizerPart, unsupported } from './tokenizer-json.ts';
+import { unsupported } from './refuse.ts';
+import type { PreTokenizerPart } from './tokenizer-schema.ts';
 
 /** `first`: the text stands at the very beginning of the input, not after an added token. */
 type Split = (text: string, first: boolean) => readonly string[];

@@ -2,7 +2,8 @@
 
 import { limits } from '../core/limits.ts';
 import type { TokenizerFiles } from './from-json.ts';
-import { type AddedToken, invalid, objectOf } from './tokenizer-json.ts';
+import { invalid, objectOf } from './refuse.ts';
+import type { AddedToken } from './tokenizer-schema.ts';
 
 export type TokenizerConfig = {
   /** bos_token, eos_token, ... as chat templates call them. */
