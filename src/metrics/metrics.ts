@@ -1,7 +1,7 @@
 // What the server measures, as verbs. Times are seconds, from intervals of one process's monotonic clock.
 // It knows names and buckets; it does not know HTTP, the engine's channel or where the figures come from.
 
-import { metricsRegistry } from './registry.ts';
+import { type MetricsRegistry, metricsRegistry } from './registry.ts';
 import { aliasText, vllmAliases } from './vllm-aliases.ts';
 
 /** What is read at the moment of a scrape. */
@@ -42,63 +42,16 @@ const tokenCounts = [1, 4, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384
 
 export function createMetrics(options: { modelName: string; processMetrics?: boolean }): Metrics {
   const registry = metricsRegistry({ processMetrics: options.processMetrics ?? true });
-  const seconds = (name: string, help: string, buckets = requestSeconds) => {
-    const observe = registry.histogram({ name: `lorikeet_${name}_seconds`, help, buckets });
-    return (ms: number) => observe(ms / 1000);
-  };
-  const sizes = (name: string, help: string) =>
-    registry.histogram({ name: `lorikeet_${name}`, help, buckets: tokenCounts });
-  const count = <L extends string = never>(name: string, help: string, labels: readonly L[] = []) =>
-    registry.counter({ name: `lorikeet_${name}_total`, help, labels });
-
-  const firstToken = seconds('time_to_first_token', 'From the arrival of a request to its first token');
-  const nextToken = seconds('inter_token_latency', 'Gap between two tokens of a sequence', tokenSeconds);
-  const e2e = seconds('e2e_request_latency', 'From the arrival of a request to the end of a sequence');
-  const queue = seconds('request_queue_time', 'Time a sequence waited for a slot');
-  const prefill = seconds('request_prefill_time', 'Time from leaving the queue to the first token');
-  const decode = seconds('request_decode_time', 'Time from the first token to the last');
-  const step = seconds('engine_step', 'Duration of an engine step', tokenSeconds);
-  const promptSize = sizes('request_prompt_tokens', 'Prompt tokens of a sequence');
-  const generationSize = sizes('request_generation_tokens', 'Generated tokens of a sequence');
-  const promptTokens = count('prompt_tokens', 'Prompt tokens taken in');
-  const cachedTokens = count('cached_prompt_tokens', 'Prompt tokens whose KV rows were reused');
-  const generationTokens = count('generation_tokens', 'Tokens generated');
-  const finished = count('sequences_finished', 'Sequences by the reason of their end', ['finished_reason']);
-  const failed = count('request_errors', 'Requests answered with an error, by its code', ['code']);
-  const http = count('http_requests', 'HTTP requests answered', ['method', 'route', 'status']);
-  const httpSeconds = seconds('http_request_duration', 'Time from a request to the end of its answer');
-
+  const define = definitions(registry);
+  const failed = define.count('request_errors', 'Requests answered with an error, by its code', ['code']);
+  const http = define.count('http_requests', 'HTTP requests answered', ['method', 'route', 'status']);
+  const httpSeconds = define.seconds('http_request_duration', 'From a request to the end of its answer');
   return {
-    readEngine(read) {
-      const gauge = (name: string, help: string, value: () => number) =>
-        registry.reading({ name: `lorikeet_${name}`, help, type: 'gauge', read: value });
-      gauge('requests_running', 'Sequences that hold a slot', () => read().running);
-      gauge('requests_waiting', 'Sequences that wait for a slot', () => read().waiting);
-      gauge('kv_cache_usage_ratio', 'KV positions in use over all, 0 to 1', () => read().kvUsage);
-      gauge('engine_ready', '1 while the engine takes sequences', () => (read().ready ? 1 : 0));
-      const help = 'Times that the engine was started again';
-      registry.reading({
-        name: 'lorikeet_engine_restarts_total',
-        help,
-        type: 'counter',
-        read: () => read().restarts,
-      });
-    },
-    stepTaken: step,
-    firstToken,
-    nextToken,
-    sequenceFinished(sequence) {
-      finished({ finished_reason: sequence.reason });
-      promptTokens({}, sequence.promptTokens);
-      cachedTokens({}, sequence.cachedTokens);
-      generationTokens({}, sequence.completionTokens);
-      promptSize(sequence.promptTokens);
-      generationSize(sequence.completionTokens);
-      queue(sequence.timings.queueMs);
-      prefill(sequence.timings.prefillMs);
-      decode(sequence.timings.decodeMs);
-      e2e(sequence.e2eMs);
-    },
+    readEngine: (read) => defineReadings(registry, read),
+    stepTaken: define.seconds('engine_step', 'Duration of an engine step', tokenSeconds),
+    firstToken: define.seconds('time_to_first_token', 'From the arrival of a request to its first token'),
+    nextToken: define.seconds('inter_token_latency', 'Gap between two tokens of a sequence', tokenSeconds),
+    sequenceFinished: defineSequence(define),
     requestFailed: (code) => failed({ code }),
     httpAnswered({ method, route, status, ms }) {
       http({ method, route, status: String(status) });
@@ -112,4 +65,54 @@ export function createMetrics(options: { modelName: string; processMetrics?: boo
     },
     contentType: registry.contentType,
   };
+}
+
+type Definitions = ReturnType<typeof definitions>;
+
+/** Our prefix and the units' suffixes, said once. */
+function definitions(registry: MetricsRegistry) {
+  return {
+    seconds(name: string, help: string, buckets = requestSeconds) {
+      const observe = registry.histogram({ name: `lorikeet_${name}_seconds`, help, buckets });
+      return (ms: number) => observe(ms / 1000);
+    },
+    sizes: (name: string, help: string) => registry.histogram({ name: `lorikeet_${name}`, help, buckets: tokenCounts }),
+    count: <L extends string = never>(name: string, help: string, labels: readonly L[] = []) =>
+      registry.counter({ name: `lorikeet_${name}_total`, help, labels }),
+  };
+}
+
+function defineSequence({ seconds, sizes, count }: Definitions): Metrics['sequenceFinished'] {
+  const finished = count('sequences_finished', 'Sequences by the reason of their end', ['finished_reason']);
+  const promptTokens = count('prompt_tokens', 'Prompt tokens taken in');
+  const cachedTokens = count('cached_prompt_tokens', 'Prompt tokens whose KV rows were reused');
+  const generationTokens = count('generation_tokens', 'Tokens generated');
+  const promptSize = sizes('request_prompt_tokens', 'Prompt tokens of a sequence');
+  const generationSize = sizes('request_generation_tokens', 'Generated tokens of a sequence');
+  const queue = seconds('request_queue_time', 'Time a sequence waited for a slot');
+  const prefill = seconds('request_prefill_time', 'Time from leaving the queue to the first token');
+  const decode = seconds('request_decode_time', 'Time from the first token to the last');
+  const e2e = seconds('e2e_request_latency', 'From the arrival of a request to the end of a sequence');
+  return (sequence) => {
+    finished({ finished_reason: sequence.reason });
+    promptTokens({}, sequence.promptTokens);
+    cachedTokens({}, sequence.cachedTokens);
+    generationTokens({}, sequence.completionTokens);
+    promptSize(sequence.promptTokens);
+    generationSize(sequence.completionTokens);
+    queue(sequence.timings.queueMs);
+    prefill(sequence.timings.prefillMs);
+    decode(sequence.timings.decodeMs);
+    e2e(sequence.e2eMs);
+  };
+}
+
+function defineReadings(registry: MetricsRegistry, read: () => EngineReading): void {
+  const define = (type: 'gauge' | 'counter', name: string, help: string, value: (reading: EngineReading) => number) =>
+    registry.reading({ name: `lorikeet_${name}`, help, type, read: () => value(read()) });
+  define('gauge', 'requests_running', 'Sequences that hold a slot', ({ running }) => running);
+  define('gauge', 'requests_waiting', 'Sequences that wait for a slot', ({ waiting }) => waiting);
+  define('gauge', 'kv_cache_usage_ratio', 'KV positions in use over all, 0 to 1', ({ kvUsage }) => kvUsage);
+  define('gauge', 'engine_ready', '1 while the engine takes sequences', ({ ready }) => (ready ? 1 : 0));
+  define('counter', 'engine_restarts_total', 'Times that the engine was started again', ({ restarts }) => restarts);
 }

@@ -26,7 +26,11 @@ export async function answerStream(
   writerOf: (stream: EventStream) => EventWriter,
 ): Promise<FastifyReply> {
   const { heartbeatMs, streamEvents } = services.limits;
-  const stream = eventStream({ heartbeatMs, eventsMax: streamEvents });
+  const stream = eventStream({
+    heartbeatMs,
+    eventsMax: streamEvents,
+    onTooSlow: () => request.log.warn('the reader of a stream is too slow and was cut off'),
+  });
   const writer = writerOf(stream);
   const generation = startOrClose(stream, () => generate(services, asks, writer));
   abortWhenReaderLeaves(reply, generation);

@@ -23,7 +23,14 @@ export const eventStreamHeaders = {
   'x-accel-buffering': 'no',
 } as const;
 
-export function eventStream(options: { heartbeatMs: number; eventsMax: number }): EventStream {
+type Options = {
+  readonly heartbeatMs: number;
+  /** Events that may wait for the reader beyond the socket's buffer; at one more the answer is cut off. */
+  readonly eventsMax: number;
+  onTooSlow(): void;
+};
+
+export function eventStream(options: Options): EventStream {
   const opened = Promise.withResolvers<void>();
   let isOpen = false;
   let quiet = true;
@@ -44,9 +51,12 @@ export function eventStream(options: { heartbeatMs: number; eventsMax: number })
     isOpen = true;
     opened.resolve();
     if (body.destroyed || body.readableEnded) return;
-    // The socket's buffer is full and so is ours: the reader is stuck or gone, and memory is not its store.
-    if (body.readableLength >= options.eventsMax) body.destroy(new Error('The reader of a stream is too slow.'));
-    else body.push(frame);
+    if (body.readableLength < options.eventsMax) {
+      body.push(frame);
+      return;
+    }
+    options.onTooSlow();
+    body.destroy(new Error('The reader is too slow.'));
   };
   const end = () => {
     clearInterval(heartbeat);

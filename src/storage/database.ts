@@ -1,7 +1,8 @@
 // Opens the database and brings its schema up to date. It knows SQLite's settings, not what the tables mean.
 
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
-import { Kysely, Migrator, type SqliteDatabase, SqliteDialect } from 'kysely';
+import { Kysely, type SqliteDatabase, SqliteDialect, sql } from 'kysely';
+import { LorikeetError } from '../core/errors.ts';
 import { migrations } from './migrations/index.ts';
 import type { Tables } from './tables.ts';
 
@@ -13,12 +14,33 @@ export type Database = Kysely<Tables>;
  */
 export async function openDatabase(path: string): Promise<Database> {
   const db = new Kysely<Tables>({ dialect: new SqliteDialect({ database: openSqlite(path) }) });
-  const { error } = await new Migrator({ db, provider: { getMigrations: async () => migrations } }).migrateToLatest();
-  if (error !== undefined) {
+  try {
+    await migrate(db);
+    return db;
+  } catch (error) {
     await db.destroy();
     throw error;
   }
-  return db;
+}
+
+/** All missing migrations or none, by one process at a time: the others wait at the lock and find nothing to do. */
+async function migrate(db: Database): Promise<void> {
+  await db.connection().execute(async (connection) => {
+    await sql`BEGIN IMMEDIATE`.execute(connection);
+    try {
+      const { rows } = await sql<{ user_version: number }>`PRAGMA user_version`.execute(connection);
+      const version = rows[0]!.user_version;
+      if (version > migrations.length) {
+        throw new LorikeetError('invalid_config', { message: 'The database was made by a newer version of Lorikeet.' });
+      }
+      for (const up of migrations.slice(version)) await up(connection as unknown as Kysely<unknown>);
+      await sql.raw(`PRAGMA user_version = ${migrations.length}`).execute(connection);
+      await sql`COMMIT`.execute(connection);
+    } catch (error) {
+      await sql`ROLLBACK`.execute(connection);
+      throw error;
+    }
+  });
 }
 
 /** node:sqlite in the shape that kysely expects, which is better-sqlite3's. */

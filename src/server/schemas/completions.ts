@@ -1,3 +1,5 @@
+// The bodies and answers of /v1/completions.
+
 import { Type } from '@fastify/type-provider-typebox';
 import { limits } from '../../core/limits.ts';
 import { FinishReason, openaiProperties, Usage } from './openai.ts';

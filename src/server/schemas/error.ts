@@ -1,3 +1,5 @@
+// OpenAI's error object, which every refusal has.
+
 import { type TSchema, Type } from '@fastify/type-provider-typebox';
 import { errorTable } from '../../core/errors.ts';
 

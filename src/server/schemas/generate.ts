@@ -1,3 +1,5 @@
+// The bodies and answers of /v1/generate.
+
 import { Type } from '@fastify/type-provider-typebox';
 import { limits } from '../../core/limits.ts';
 import { defaultSamplingParams } from '../../core/sampling-params.ts';

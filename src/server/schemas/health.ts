@@ -1,3 +1,5 @@
+// The answers of the probes.
+
 import { Type } from '@fastify/type-provider-typebox';
 
 export const Liveness = Type.Object({ status: Type.Literal('ok') });

@@ -1,3 +1,5 @@
+// The answers of /v1/models.
+
 import { Type } from '@fastify/type-provider-typebox';
 
 /** vLLM's model card, with a digest where it has a path of the server. */

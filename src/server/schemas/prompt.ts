@@ -1,3 +1,5 @@
+// What a prompt may be: text, token ids, messages.
+
 import { Type } from '@fastify/type-provider-typebox';
 import { limits } from '../../core/limits.ts';
 

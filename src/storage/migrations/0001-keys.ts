@@ -1,7 +1,8 @@
+// Keys of tenants.
+
 import type { Kysely } from 'kysely';
 
-// A migration must not follow later changes of the tables' types, so it is written against none.
-export async function up(db: Kysely<unknown>): Promise<void> {
+export async function addKeys(db: Kysely<unknown>): Promise<void> {
   await db.schema
     .createTable('keys')
     .addColumn('prefix', 'text', (column) => column.primaryKey())
@@ -13,8 +14,4 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('last_used_at', 'integer')
     .addColumn('revoked_at', 'integer')
     .execute();
-}
-
-export async function down(db: Kysely<unknown>): Promise<void> {
-  await db.schema.dropTable('keys').execute();
 }

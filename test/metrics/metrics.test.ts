@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createMetrics } from '../../src/metrics/metrics.ts';
+import { aliasText, vllmAliases } from '../../src/metrics/vllm-aliases.ts';
+
+const line = /^[a-z_]+[a-z0-9_:]*(\{([a-z_]+="(\\.|[^"\\])*",?)+\})? (-?[\d.e+-]+|\+Inf|NaN)$/i;
+
+test('the text is well formed, every series under its help and type, no name twice', async () => {
+  const metrics = createMetrics({ modelName: 'a "quoted"\\name' });
+  metrics.readEngine(() => ({ running: 1, waiting: 2, kvUsage: 0.5, restarts: 3, ready: true }));
+  metrics.httpAnswered({ method: 'GET', route: '/x', status: 200, ms: 5 });
+  metrics.sequenceFinished({
+    reason: 'stop',
+    promptTokens: 3,
+    completionTokens: 4,
+    cachedTokens: 1,
+    timings: { queueMs: 1, prefillMs: 2, decodeMs: 3 },
+    e2eMs: 6,
+  });
+  const text = await metrics.text();
+  const types = new Map<string, string>();
+  for (const written of text.split('\n').filter((entry) => entry !== '')) {
+    if (written.startsWith('# HELP')) continue;
+    const [, name, type] = /^# TYPE (\S+) (\S+)$/.exec(written) ?? [];
+    if (name !== undefined && type !== undefined) {
+      assert.ok(!types.has(name), `${name} twice`);
+      types.set(name, type);
+      continue;
+    }
+    assert.match(written, line);
+    const series = written.split(/[ {]/)[0]!;
+    const histogram = series.replace(/_(bucket|sum|count)$/, '');
+    assert.ok(types.has(series) || types.get(histogram) === 'histogram' || types.get(histogram) === 'summary', series);
+  }
+  for (const alias of Object.values(vllmAliases)) assert.ok(types.has(alias), alias);
+  assert.match(text, /^lorikeet_engine_restarts_total 3$/m);
+  assert.match(text, /^process_cpu_seconds_total /m);
+  assert.match(text, /^vllm:num_requests_waiting\{model_name="a \\"quoted\\"\\\\name"\} 2$/m);
+});
+
+test('an alias keeps values and labels under the other name', () => {
+  const text = '# HELP a_b help of a_b\n# TYPE a_b counter\na_b 1\na_b{x="y"} 2\na_b_bucket{le="+Inf"} 3';
+  assert.deepEqual(aliasText(text, 'a_b', 'v:c', 'm').split('\n'), [
+    '# HELP v:c help of a_b',
+    '# TYPE v:c counter',
+    'v:c{model_name="m"} 1',
+    'v:c{model_name="m",x="y"} 2',
+    'v:c_bucket{model_name="m",le="+Inf"} 3',
+  ]);
+});
+
+test('times are recorded in seconds', async () => {
+  const metrics = createMetrics({ modelName: 'm', processMetrics: false });
+  metrics.readEngine(() => ({ running: 0, waiting: 0, kvUsage: 0, restarts: 0, ready: false }));
+  metrics.firstToken(1500);
+  assert.match(await metrics.text(), /^lorikeet_time_to_first_token_seconds_sum 1\.5$/m);
+});

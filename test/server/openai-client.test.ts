@@ -1,0 +1,129 @@
+// OpenAI's own client, unmodified, against the app on a loopback port.
+
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import OpenAI from 'openai';
+import { LorikeetError } from '../../src/core/errors.ts';
+import { listen, type TestAppOptions, testApp, until } from '../helpers/app.ts';
+
+const messages: OpenAI.ChatCompletionMessageParam[] = [{ role: 'user', content: 'hi' }];
+const model = 'tiny';
+
+async function client(t: TestContext, options: TestAppOptions = {}) {
+  const testing = await testApp(t, options);
+  const { key } = await testing.keys.create({ tenant: 'a', name: 'n', scopes: ['generate'] });
+  const baseURL = `http://127.0.0.1:${await listen(testing.app)}/v1`;
+  return { ...testing, baseURL, openai: new OpenAI({ apiKey: key, baseURL, maxRetries: 0 }) };
+}
+
+test('chat, whole', async (t) => {
+  const { openai } = await client(t, { says: 'Hello.' });
+  const asking = openai.chat.completions.create({ model, messages, user: 'u' });
+  const { data, request_id } = await asking.withResponse();
+  assert.equal(data.choices[0]?.message.content, 'Hello.');
+  assert.equal(data.choices[0]?.finish_reason, 'stop');
+  assert.match(String(request_id), /^req-/);
+});
+
+test('chat, streamed with usage', async (t) => {
+  const { openai } = await client(t, { says: 'Grüße 👋' });
+  const stream = await openai.chat.completions.create({
+    model,
+    messages,
+    stream: true,
+    stream_options: { include_usage: true },
+  });
+  let text = '';
+  let tokens = 0;
+  for await (const { choices, usage } of stream) {
+    text += choices[0]?.delta.content ?? '';
+    tokens = usage?.completion_tokens ?? 0;
+  }
+  assert.equal(text, 'Grüße 👋');
+  assert.equal(tokens, Buffer.byteLength(text));
+});
+
+test("the client's stream helper puts the answer together", async (t) => {
+  const { openai } = await client(t, { says: 'ab' });
+  const final = await openai.chat.completions.stream({ model, messages, n: 2, logprobs: true }).finalChatCompletion();
+  assert.deepEqual(
+    final.choices.map(({ message, logprobs }) => [message.role, message.content, logprobs?.content?.length]),
+    [
+      ['assistant', 'ab', 2],
+      ['assistant', 'ab', 2],
+    ],
+  );
+});
+
+test('completions, whole and streamed', async (t) => {
+  const { openai } = await client(t, { says: 'ok' });
+  const whole = await openai.completions.create({ model, prompt: ['a', 'b'], logprobs: 1 });
+  assert.deepEqual(
+    whole.choices.map(({ text, logprobs }) => [text, logprobs?.tokens]),
+    [
+      ['ok', ['o', 'k']],
+      ['ok', ['o', 'k']],
+    ],
+  );
+  let text = '';
+  for await (const chunk of await openai.completions.create({ model, prompt: 'a', stream: true })) {
+    text += chunk.choices[0]?.text;
+  }
+  assert.equal(text, 'ok');
+});
+
+test('models', async (t) => {
+  const { openai } = await client(t);
+  const ids = [];
+  for await (const { id } of openai.models.list()) ids.push(id);
+  assert.deepEqual(ids, [model]);
+  assert.equal((await openai.models.retrieve(model)).owned_by, 'lorikeet');
+});
+
+test('errors arrive as the classes that the client has for them', async (t) => {
+  const { openai, engine, baseURL } = await client(t);
+  const ask = (body: object = {}, by = openai) => by.chat.completions.create({ model, messages, ...body });
+  await assert.rejects(ask({ model: 'none' }), (error) => {
+    assert.ok(error instanceof OpenAI.NotFoundError);
+    assert.deepEqual([error.code, error.param, error.type], ['model_not_found', 'model', 'not_found_error']);
+    assert.ok(error.requestID);
+    return true;
+  });
+  await assert.rejects(ask({ temperature: 9 }), OpenAI.BadRequestError);
+  await assert.rejects(ask({}, new OpenAI({ apiKey: 'sk-x', baseURL, maxRetries: 0 })), OpenAI.AuthenticationError);
+  engine.refusal = new LorikeetError('server_overloaded', { retryAfterSeconds: 1 });
+  await assert.rejects(ask(), OpenAI.InternalServerError);
+});
+
+test('the client retries an overloaded server, and no refusal that is final', async (t) => {
+  const { openai, engine, log } = await client(t, { says: 'ok' });
+  const retrying = openai.withOptions({ maxRetries: 1 });
+  engine.refusal = new LorikeetError('engine_unavailable', { retryAfterSeconds: 1 });
+  const answer = retrying.chat.completions.create({ model, messages });
+  await until(() => log.some(({ status }) => status === 503));
+  engine.refusal = null;
+  assert.equal((await answer).choices[0]?.message.content, 'ok');
+  engine.refusal = new Error('a bug');
+  await assert.rejects(async () => retrying.chat.completions.create({ model, messages }));
+  assert.equal(log.filter(({ status }) => status === 500).length, 1);
+});
+
+test('a failure in a stream is an error of the client', async (t) => {
+  const { openai, engine } = await client(t, { stepMs: null });
+  const asking = openai.chat.completions.create({ model, messages, stream: true });
+  await until(() => engine.stats.waiting === 1);
+  engine.step();
+  const stream = await asking;
+  engine.crash();
+  await assert.rejects(async () => {
+    for await (const _chunk of stream);
+  }, OpenAI.APIError);
+});
+
+test('an aborted stream ends the sequence', async (t) => {
+  const { openai, engine } = await client(t, { stepMs: 1, says: 'a'.repeat(10_000), maxContext: 20_000 });
+  const stream = await openai.chat.completions.create({ model, messages, stream: true });
+  for await (const _chunk of stream) break;
+  await until(() => engine.ended.length === 1);
+  assert.deepEqual(engine.ended, ['abort']);
+});
