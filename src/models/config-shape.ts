@@ -4,7 +4,7 @@ import type { Architecture, ModelShape, RopeScaling } from '../core/base-model.t
 import { limits } from '../core/limits.ts';
 import { architectures, supportedArchitectures } from './architectures.ts';
 import { checkShape } from './check-shape.ts';
-import { type Fields, fields, unsupported } from './fields.ts';
+import { type Fields, fields, show, unsupported } from './fields.ts';
 
 /** `hasHead`: the weights hold an lm_head of their own, which decides where the config does not say. */
 export function configShape(json: Readonly<Record<string, unknown>>, hasHead: boolean): ModelShape {
@@ -40,13 +40,11 @@ function architectureOf(config: Fields): Architecture {
   const names = Object.keys(architectures) as Architecture[];
   const name = names.find((row) => architectures[row].modelTypes.includes(modelType));
   if (name === undefined) {
-    unsupported(`model_type ${JSON.stringify(modelType)}; supported are ${supportedArchitectures.join(', ')}`);
+    unsupported(`model_type ${show(modelType)}; supported are ${supportedArchitectures.join(', ')}`);
   }
   const classes = config.get('architectures');
   if (Array.isArray(classes) && !classes.some((item) => architectures[name].classes.includes(item))) {
-    unsupported(
-      `class ${JSON.stringify(classes[0])} of ${modelType}; it must be ${architectures[name].classes.join(' or ')}`,
-    );
+    unsupported(`class ${show(classes[0])} of ${modelType}; it must be ${architectures[name].classes.join(' or ')}`);
   }
   return name;
 }
@@ -54,7 +52,7 @@ function architectureOf(config: Fields): Architecture {
 /** Settings under which a model of a known architecture computes something that the graph does not. */
 function refuseVariants(config: Fields): void {
   const activation = config.get('hidden_act') ?? 'silu';
-  if (activation !== 'silu') unsupported(`hidden_act ${JSON.stringify(activation)}; only "silu" is`);
+  if (activation !== 'silu') unsupported(`hidden_act ${show(activation)}; only "silu" is`);
   for (const key of ['attention_bias', 'mlp_bias', 'use_sliding_window']) {
     if (config.get(key) === true) unsupported(`${key} is true in its config.json`);
   }
@@ -77,7 +75,7 @@ function ropeScaling(rope: Fields): RopeScaling | null {
   const kind = rope.get('rope_type') ?? rope.get('type') ?? 'default';
   if (kind === 'default') return null;
   if (kind === 'linear') return { kind, factor: rope.positive('factor') };
-  if (kind !== 'llama3') unsupported(`rope scaling ${JSON.stringify(kind)}; "linear" and "llama3" are`);
+  if (kind !== 'llama3') unsupported(`rope scaling ${show(kind)}; "linear" and "llama3" are`);
   return {
     kind,
     factor: rope.positive('factor'),

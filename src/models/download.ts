@@ -30,9 +30,9 @@ export type DownloadTimes = {
   readonly backOffMs: number;
 };
 
-const defaultTimes: DownloadTimes = { idleMs: 20_000, backOffMs: 500 };
+const defaultTimes: DownloadTimes = { idleMs: 15_000, backOffMs: 500 };
 /** Tries in a row that bring no byte. */
-const fruitlessTriesMax = 4;
+const fruitlessTriesMax = 3;
 
 export async function download(
   request: DownloadRequest,

@@ -38,6 +38,10 @@ export function fields(source: string, get: (key: string) => unknown): Fields {
   };
 }
 
+/** An untrusted value in a message. */
+export const show = (value: unknown): string =>
+  typeof value === 'string' ? JSON.stringify(value.slice(0, 80)) : String(value).slice(0, 80);
+
 export function unsupported(reason: string): never {
   throw new LorikeetError('model_unsupported', { message: `The model is not supported: ${reason}.` });
 }

@@ -5,7 +5,7 @@ import { limits } from '../core/limits.ts';
 import type { GgufFile } from '../formats/gguf.ts';
 import { architectures, supportedArchitectures } from './architectures.ts';
 import { checkShape } from './check-shape.ts';
-import { type Fields, fields, unsupported } from './fields.ts';
+import { type Fields, fields, show, unsupported } from './fields.ts';
 
 /** `ropeFactors`: what rope_freqs.weight holds, one divisor a rotary pair; null where the file has none. */
 export function ggufShape(file: GgufFile, ropeFactors: Float32Array | null): ModelShape {
@@ -13,7 +13,7 @@ export function ggufShape(file: GgufFile, ropeFactors: Float32Array | null): Mod
   const name = metadata.text('general.architecture');
   const architecture = (Object.keys(architectures) as Architecture[]).find((row) => architectures[row].gguf === name);
   if (architecture === undefined) {
-    unsupported(`GGUF architecture ${JSON.stringify(name)}; supported are ${supportedArchitectures.join(', ')}`);
+    unsupported(`GGUF architecture ${show(name)}; supported are ${supportedArchitectures.join(', ')}`);
   }
   if (Number(metadata.get('split.count') ?? 1) > 1) unsupported('GGUF files that are split into parts');
   const own = fields('GGUF metadata', (key) => file.metadata.get(`${name}.${key}`));
@@ -56,12 +56,12 @@ function refuseVariants(own: Fields, headDim: number, context: number): void {
 function ropeScaling(own: Fields, factors: Float32Array | null, theta: number, headDim: number): RopeScaling | null {
   const kind = own.get('rope.scaling.type') ?? 'none';
   if (factors !== null) {
-    if (kind !== 'none') unsupported(`rope_freqs.weight beside rope scaling ${JSON.stringify(kind)}`);
+    if (kind !== 'none') unsupported(`rope_freqs.weight beside rope scaling ${show(kind)}`);
     if (factors.length !== headDim / 2) unsupported(`${factors.length} rotary divisors for heads of ${headDim}`);
     return llama3Scaling(factors, theta);
   }
   if (kind === 'linear') return { kind, factor: own.positive('rope.scaling.factor') };
-  if (kind !== 'none') unsupported(`rope scaling ${JSON.stringify(kind)}`);
+  if (kind !== 'none') unsupported(`rope scaling ${show(kind)}`);
   return null;
 }
 

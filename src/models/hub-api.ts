@@ -42,19 +42,26 @@ export async function hubFiles(repo: string, commit: string, access: HubAccess):
   });
 }
 
-type Common = { readonly hubUrl: string; readonly fetch: typeof fetch; readonly accessToken?: string };
+type Common = { readonly hubUrl: string; readonly fetch: typeof fetch };
 
 async function ask<T>(repo: string, access: HubAccess, question: (common: Common) => Promise<T>): Promise<T> {
-  const { endpoint, token } = access.options;
-  const bounded: typeof fetch = (input, init) =>
-    access.fetch(input, { ...init, signal: AbortSignal.timeout(answerMsMax) });
+  const { endpoint } = access.options;
   try {
-    return await question({ hubUrl: endpoint, fetch: bounded, ...(token === null ? {} : { accessToken: token }) });
+    return await question({ hubUrl: endpoint, fetch: boundedFetch(access) });
   } catch (error) {
     const { statusCode } = error as { statusCode?: number };
-    if (statusCode === undefined)
-      return unavailable(`the hub ${endpoint} cannot be reached (${describe(error)})`, error);
+    if (statusCode === undefined) return unavailable(`the hub ${endpoint} gives no answer (${describe(error)})`, error);
     const hint = statusCode === 401 || statusCode === 403 ? '; a gated or private model needs HF_TOKEN' : '';
     return unavailable(`the hub answers ${statusCode} for ${repo}${hint}`, error);
   }
+}
+
+/** The library takes tokens of the public hub only; a mirror's own go into the header as they are. */
+function boundedFetch({ options, fetch }: HubAccess): typeof globalThis.fetch {
+  return (input, init) => {
+    const headers = new Headers(init?.headers);
+    const isHub = new URL(String(input)).origin === new URL(options.endpoint).origin;
+    if (isHub && options.token !== null) headers.set('authorization', `Bearer ${options.token}`);
+    return fetch(input, { ...init, headers, signal: AbortSignal.timeout(answerMsMax) });
+  };
 }

@@ -5,7 +5,7 @@
 //   models--org--repo/refs/<branch>             the commit that a branch was last seen at
 
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, symlink } from 'node:fs/promises';
+import { link as hardLink, mkdir, readFile, symlink } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { chooseFiles, shardNames } from './choose-files.ts';
 import { download } from './download.ts';
@@ -98,9 +98,11 @@ async function fetchFile(repo: string, commit: string, file: HubFile, folder: st
   }
   if (existsSync(link)) return;
   await mkdir(dirname(link), { recursive: true });
-  await symlink(relative(dirname(link), target), link).catch((error: NodeJS.ErrnoException) => {
-    // Another process made it in the meantime.
-    if (error.code !== 'EEXIST') throw error;
+  await symlink(relative(dirname(link), target), link).catch(async (error: NodeJS.ErrnoException) => {
+    // Windows lets few users make links to names; a second name for the file does as well.
+    if (error.code === 'EPERM') await hardLink(target, link);
+    // Otherwise another process made it in the meantime.
+    else if (error.code !== 'EEXIST') throw error;
   });
 }
 

@@ -19,7 +19,9 @@ export function localModel(path: string, name?: string, wanted: string | null = 
   }
   const isFolder = statSync(absolute).isDirectory();
   const folder = isFolder ? absolute : dirname(absolute);
-  const chosen = chooseFiles(readdirSync(folder), folder, isFolder ? wanted : basename(absolute));
+  // In the hub's cache a name may be a link to a file that is not there.
+  const names = readdirSync(folder).filter((file) => existsSync(join(folder, file)));
+  const chosen = chooseFiles(names, folder, isFolder ? wanted : basename(absolute));
   const shards =
     'index' in chosen.weights ? shardNames(readJsonObject(join(folder, chosen.weights.index))) : [chosen.weights.file];
   const missing = shards.find((shard) => !existsSync(join(folder, shard)));

@@ -9,7 +9,7 @@ import { type Clock, systemClock } from '../core/clock.ts';
 export type LockTimes = { readonly beatMs: number; readonly patienceMs: number };
 
 /** A holder writes a new beat this often; one that misses ten beats is taken for dead. */
-const defaultTimes: LockTimes = { beatMs: 500, patienceMs: 5000 };
+const defaultTimes: LockTimes = { beatMs: 300, patienceMs: 3000 };
 
 /**
  * Runs `work` while this process holds `path`. A holder proves with beats that it lives, not with a process id: that

@@ -121,7 +121,7 @@ test('a refusal is final, a broken server is given up after a few tries', async 
   assert.equal(hub.authorization.length, 1);
   hub.faults.status = 503;
   await assert.rejects(download(requestOf(hub, folder), fetch, report, times), /cannot be fetched \(it answers 503\)/);
-  assert.equal(hub.authorization.length, 5);
+  assert.equal(hub.authorization.length, 4);
 });
 
 test('two at once into one part break nothing', async (context) => {

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import fc from 'fast-check';
 import type { GgufFile, GgufTensor, GgufValue } from '../../src/formats/gguf.ts';
 import { configShape } from '../../src/models/config-shape.ts';
 import { ggufShape } from '../../src/models/gguf-shape.ts';
-import { assertRefuses } from '../formats/refusal.ts';
+import { accepts, assertRefuses } from '../formats/refusal.ts';
 import { tinyConfig, tinyShape } from './model-folder.ts';
 
 test('config.json gives the shape, in both spellings of rotary positions', () => {
@@ -103,6 +104,17 @@ for (const [change, reason, code] of ggufRefusals) {
     assertRefuses(() => ggufShape(file(change), null), reason, code);
   });
 }
+
+test('any metadata gives a shape or a refusal', () => {
+  const scalar = fc.oneof(fc.double(), fc.integer(), fc.bigInt(), fc.boolean(), fc.string());
+  const value: fc.Arbitrary<GgufValue> = fc.oneof(scalar, fc.array(scalar, { maxLength: 3 }));
+  const keys = [...Object.keys(entries), 'split.count', 'llama.expert_count', 'llama.attention.key_length'];
+  const more = ['llama.rope.scaling.type', 'llama.rope.scaling.factor', 'llama.attention.sliding_window'];
+  const change = fc.dictionary(fc.constantFrom(...keys, ...more), value, { maxKeys: 4 });
+  fc.assert(fc.property(change, (values) => void accepts(() => ggufShape(file(values), null))));
+  const json = fc.dictionary(fc.constantFrom(...Object.keys(tinyConfig), 'rope_scaling', 'head_dim'), fc.jsonValue());
+  fc.assert(fc.property(json, (values) => void accepts(() => configShape({ ...tinyConfig, ...values }, true))));
+});
 
 test("Llama 3's divisors become its rule, and others are refused", () => {
   const theta = 500_000;
