@@ -9,7 +9,9 @@ export function createAddedSplit(tokens: readonly AddedToken[]): (text: string) 
   const byFirstUnit = new Map<number, AddedToken[]>();
   for (const token of tokens.toSorted((a, b) => b.content.length - a.content.length)) {
     const unit = token.content.charCodeAt(0);
-    byFirstUnit.set(unit, [...(byFirstUnit.get(unit) ?? []), token]);
+    const candidates = byFirstUnit.get(unit);
+    if (candidates === undefined) byFirstUnit.set(unit, [token]);
+    else candidates.push(token);
   }
 
   return (text) => {

@@ -98,8 +98,12 @@ function merge(symbols: number[], { ranks, merged, size }: Merges): readonly num
   const count = symbols.length;
   if (count < 2) return symbols;
   // A doubly linked list over positions. A queue entry is rank * count + position: one number orders by both.
-  const next = Int32Array.from(symbols, (_, position) => position + 1);
-  const previous = Int32Array.from(symbols, (_, position) => position - 1);
+  const next = new Int32Array(count);
+  const previous = new Int32Array(count);
+  for (let position = 0; position < count; position++) {
+    next[position] = position + 1;
+    previous[position] = position - 1;
+  }
   const queue = createHeap();
   const rankAt = (left: number) => {
     const right = next[left]!;

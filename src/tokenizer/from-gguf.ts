@@ -1,10 +1,11 @@
 // A tokeniser from GGUF metadata, by way of the tokenizer.json that would say the same.
 
-import { type TokenizerFiles, tokenizerFromJson } from './from-json.ts';
+import { tokenizerFromJson } from './from-json.ts';
 import { createMetadataReader, type GgufMetadata } from './gguf-metadata.ts';
 import { readGgufVocabulary, tokenTypes } from './gguf-vocabulary.ts';
 import { invalid } from './refuse.ts';
 import type { Tokenizer } from './tokenizer.ts';
+import type { TokenizerFiles } from './tokenizer-config.ts';
 import type { AddedToken } from './tokenizer-schema.ts';
 
 export function tokenizerFromGguf(metadata: GgufMetadata): Tokenizer {
@@ -25,11 +26,12 @@ function filesFromGguf(metadata: GgufMetadata): TokenizerFiles {
     const content = (reader.flag(`tokenizer.ggml.add_${name}_token`) ?? wanted) ? named(name) : undefined;
     return content === undefined ? [] : [{ SpecialToken: { id: content } }];
   };
+  const ends = ['eos', 'eot', 'eom'].map(idOf).filter((token) => token !== undefined);
   const affixes = { bos: affix('bos', vocabulary.addBos), eos: affix('eos', false) };
 
   return {
     tokenizerJson: {
-      added_tokens: tokens.flatMap((content, id) => addedTokenOf(content, id, types[id]!)),
+      added_tokens: tokens.flatMap((content, id) => addedTokenOf(content, id, types[id]!, ends.includes(id))),
       normalizer: { type: 'Sequence', normalizers: vocabulary.normalizer },
       pre_tokenizer: { type: 'Sequence', pretokenizers: vocabulary.preTokenizer },
       decoder: { type: 'Sequence', decoders: vocabulary.decoder },
@@ -49,13 +51,16 @@ function filesFromGguf(metadata: GgufMetadata): TokenizerFiles {
       pad_token: named('padding'),
       chat_template: reader.text('tokenizer.chat_template'),
     },
-    generationConfig: { eos_token_id: ['eos', 'eot', 'eom'].map(idOf).filter((token) => token !== undefined) },
+    generationConfig: { eos_token_id: ends },
   };
 }
 
-/** Control and unknown tokens are no text; user-defined ones are text that no merge may cut. */
-function addedTokenOf(content: string, id: number, type: number): AddedToken[] {
-  const special = type === tokenTypes.control || type === tokenTypes.unknown;
+/**
+ * Control and unknown tokens are no text; user-defined ones are text that no merge may cut. Some files call their end
+ * of turn user-defined: what ends a sequence is control all the same.
+ */
+function addedTokenOf(content: string, id: number, type: number, ends: boolean): AddedToken[] {
+  const special = type === tokenTypes.control || type === tokenTypes.unknown || ends;
   if (content === '' || !(special || type === tokenTypes.userDefined)) return [];
   return [{ id, content, special, normalized: false }];
 }

@@ -8,18 +8,9 @@ import { createDetokenizer, decodeWhole } from './detokenizer.ts';
 import { createEncoder } from './encoder.ts';
 import { readAffixes } from './post-processor.ts';
 import type { Tokenizer } from './tokenizer.ts';
-import { readTokenizerConfig, tokenOf } from './tokenizer-config.ts';
+import { readTokenizerConfig, type TokenizerFiles, tokenOf } from './tokenizer-config.ts';
 import { readTokenizerJson } from './tokenizer-json.ts';
 import type { AddedToken } from './tokenizer-schema.ts';
-
-/** Parsed files, as they lie beside the weights. */
-export type TokenizerFiles = {
-  readonly tokenizerJson: unknown;
-  readonly tokenizerConfig?: unknown;
-  readonly generationConfig?: unknown;
-  /** chat_template.jinja; it goes before the one in tokenizer_config.json. */
-  readonly chatTemplate?: string;
-};
 
 export function tokenizerFromJson(files: TokenizerFiles): Tokenizer {
   const json = readTokenizerJson(files.tokenizerJson);
@@ -36,13 +27,13 @@ export function tokenizerFromJson(files: TokenizerFiles): Tokenizer {
   const guard = createControlGuard([...control.values()]);
   const render = config.chatTemplate === null ? null : createChatTemplate(config.chatTemplate, config.variables);
 
-  const named = [...control.keys()].filter((token) => control.get(token) === config.variables.eos_token);
+  const named = spellings.indexOf(config.variables.eos_token ?? '');
   const afterAnswer = render === null ? undefined : encoder.cut(afterLastAnswer(render), true)[0];
   const endOfTurn = typeof afterAnswer === 'number' && isSpecial(afterAnswer) ? [afterAnswer] : [];
 
   return {
     vocabulary: spellings.length,
-    eosTokens: [...new Set([...named, ...config.eosTokens, ...endOfTurn])],
+    eosTokens: [...new Set([...(named < 0 ? [] : [named]), ...config.eosTokens, ...endOfTurn])],
     chatTemplate: config.chatTemplate,
     encode(text, { addSpecialTokens, parseSpecial }) {
       const tokens = encoder.encode(text, parseSpecial);

@@ -18,7 +18,15 @@ const bytes: PreTokenizerPart = { type: 'ByteLevel', add_prefix_space: false, us
 
 /** Qwen 2's and Llama 3's pattern; they differ in how many digits may stand together. */
 const wordsAndDigits = (digits: string) =>
-  `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`;
+  [
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)",
+    '[^\\r\\n\\p{L}\\p{N}]?\\p{L}+',
+    digits,
+    ' ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*',
+    '\\s*[\\r\\n]+',
+    '\\s+(?!\\S)',
+    '\\s+',
+  ].join('|');
 
 const plain = { normalizer: [], addBos: false, ignoreMerges: false } as const;
 const gpt2: GgufPre = { ...plain, preTokenizer: [words] };

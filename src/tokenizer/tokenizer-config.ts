@@ -1,9 +1,18 @@
 // What the files beside tokenizer.json add: named special tokens, the chat template, end-of-sequence ids.
 
 import { limits } from '../core/limits.ts';
-import type { TokenizerFiles } from './from-json.ts';
 import { invalid, objectOf } from './refuse.ts';
+import { readAddedTokens } from './tokenizer-json.ts';
 import type { AddedToken } from './tokenizer-schema.ts';
+
+/** Parsed files, as they lie beside the weights. */
+export type TokenizerFiles = {
+  readonly tokenizerJson: unknown;
+  readonly tokenizerConfig?: unknown;
+  readonly generationConfig?: unknown;
+  /** chat_template.jinja; it goes before the one in tokenizer_config.json. */
+  readonly chatTemplate?: string;
+};
 
 export type TokenizerConfig = {
   /** bos_token, eos_token, ... as chat templates call them. */
@@ -18,6 +27,7 @@ const names = ['bos_token', 'eos_token', 'unk_token', 'pad_token'];
 export function readTokenizerConfig(files: TokenizerFiles): TokenizerConfig {
   const config = objectOf(files.tokenizerConfig ?? {}, 'tokenizer_config.json');
   const generation = objectOf(files.generationConfig ?? {}, 'generation_config.json');
+  const listed = Object.entries(objectOf(config.added_tokens_decoder ?? {}, 'added_tokens_decoder'));
   const variables = names.flatMap((name) => {
     const content = contentOf(config[name]);
     return content === null ? [] : [[name, content] as const];
@@ -25,7 +35,7 @@ export function readTokenizerConfig(files: TokenizerFiles): TokenizerConfig {
   return {
     variables: Object.fromEntries(variables),
     chatTemplate: files.chatTemplate ?? templateOf(config.chat_template),
-    addedTokens: Object.entries(objectOf(config.added_tokens_decoder ?? {}, 'added_tokens_decoder')).map(addedTokenOf),
+    addedTokens: readAddedTokens(listed.map(([id, token]) => ({ ...objectOf(token, 'added token'), id: Number(id) }))),
     eosTokens: [generation.eos_token_id ?? []].flat().map(tokenOf),
   };
 }
@@ -42,13 +52,6 @@ function templateOf(value: unknown): string | null {
   if (!Array.isArray(value)) return null;
   const plain = value.find((entry) => objectOf(entry, 'chat_template').name === 'default');
   return typeof plain?.template === 'string' ? plain.template : null;
-}
-
-function addedTokenOf([id, value]: [string, unknown]): AddedToken {
-  const entry = objectOf(value, 'added_tokens_decoder');
-  const content = contentOf(entry);
-  if (content === null || content === '') throw invalid(`tokenizer_config.json: added token ${id} has no content.`);
-  return { id: tokenOf(Number(id)), content, special: entry.special === true, normalized: entry.normalized === true };
 }
 
 export function tokenOf(value: unknown): number {

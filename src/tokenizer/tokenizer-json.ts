@@ -49,13 +49,17 @@ export function readTokenizerJson(value: unknown): TokenizerJson {
   const modelType = objectOf(root.model, 'tokenizer.json: model').type ?? 'BPE';
   if (modelType !== 'BPE') throw unsupported(`a tokeniser model of type ${String(modelType)}`);
   return {
-    addedTokens: checked(addedTokensCheck, root.added_tokens ?? [], 'added_tokens'),
+    addedTokens: readAddedTokens(root.added_tokens ?? []),
     normalizer: partsOf<NormalizerPart>('normalizer', root.normalizer),
     preTokenizer: partsOf<PreTokenizerPart>('pre_tokenizer', root.pre_tokenizer),
     postProcessor: partsOf<PostProcessorPart>('post_processor', root.post_processor),
     decoder: partsOf<DecoderPart>('decoder', root.decoder),
     model: checked(modelCheck, { type: 'BPE', ...objectOf(root.model, 'tokenizer.json: model') }, 'model'),
   };
+}
+
+export function readAddedTokens(value: unknown): readonly AddedToken[] {
+  return checked(addedTokensCheck, value, 'added_tokens');
 }
 
 function partsOf<Part>(name: keyof typeof sections, value: unknown): readonly Part[] {

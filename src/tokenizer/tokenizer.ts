@@ -21,7 +21,7 @@ export type Tokenizer = {
   /** null where the model has no chat template. */
   readonly chatTemplate: string | null;
   encode(text: string, options: EncodeOptions): number[];
-  /** Text of whole sequences; incomplete UTF-8 becomes U+FFFD. */
+  /** Text of whole sequences; incomplete UTF-8 becomes U+FFFD. Control tokens are skipped unless told otherwise. */
   decode(tokens: readonly number[], options?: { skipSpecial?: boolean }): string;
   /** The bytes that one token stands for (UTF-8, possibly a part of a character). */
   tokenBytes(token: number): Uint8Array;
@@ -29,7 +29,7 @@ export type Tokenizer = {
   isSpecial(token: number): boolean;
   /**
    * Messages through the chat template. Control tokens typed inside a message stay plain characters.
-   * Throws `chat_template_failed`.
+   * The generation prompt is added unless told otherwise. Throws `chat_template_failed`.
    */
   encodeChat(messages: readonly ChatMessage[], options?: { addGenerationPrompt?: boolean }): number[];
   /** Incremental: the joined pieces equal `decode` of all tokens, and no piece ends inside a character. */

@@ -1,4 +1,4 @@
-// Small vocabularies under the pre-tokenisers of several families give Python's ids and texts, from either kind of file.
+// Small vocabularies under several families' pre-tokenisers give Python's ids and texts, from either kind of file.
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';

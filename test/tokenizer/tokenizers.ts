@@ -1,8 +1,9 @@
 // The small tokenisers of the fixtures, each made from both kinds of file that may carry it.
 
 import { tokenizerFromGguf } from '../../src/tokenizer/from-gguf.ts';
-import { type TokenizerFiles, tokenizerFromJson } from '../../src/tokenizer/from-json.ts';
+import { tokenizerFromJson } from '../../src/tokenizer/from-json.ts';
 import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts';
+import type { TokenizerFiles } from '../../src/tokenizer/tokenizer-config.ts';
 import { readSmall, type Variant } from './fixtures.ts';
 
 export const small = readSmall();
