@@ -74,9 +74,9 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   const url = await listen(app, config);
   phase('http', url);
 
-  const { loadMs: _, ...info } = await unlessStopped(stop, engine.ready);
+  const info = await unlessStopped(stop, engine.ready);
   const cached = info.weightsCached ? 'weights from the cache' : 'weights lowered and cached';
-  phase('engine', `${info.weightBits}-bit on ${info.device}, ${info.threads} threads, ${cached}`);
+  report.done('engine', `${info.weightBits}-bit on ${info.device}, ${info.threads} threads, ${cached}`, info.loadMs);
   const startMs = systemClock.monotonic() - began;
   report.ready(url, !hasKeys, startMs);
   logger.info({ url, startMs: Math.round(startMs), engine: info, source: files.source }, 'ready');

@@ -72,7 +72,7 @@ async function ask(url: string, body: string, key: string | null): Promise<Respo
   } catch (error) {
     const { message, cause } = error as Error & { cause?: NodeJS.ErrnoException };
     throw new LorikeetError('engine_unavailable', {
-      message: `No server answers at ${url} (${cause?.code ?? message}). Start one with \`npm start\`, or set --url.`,
+      message: `No server answers at ${url} (${cause?.code ?? cause?.message ?? message}). Start one with \`npm start\`, or set --url.`,
       cause: error,
     });
   }

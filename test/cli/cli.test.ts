@@ -1,0 +1,170 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable, Writable } from 'node:stream';
+import { json as readJson } from 'node:stream/consumers';
+import test, { after, type TestContext } from 'node:test';
+import { runCli } from '../../src/cli/main.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'lorikeet-cli-'));
+after(() => rmSync(folder, { recursive: true }));
+
+async function run(args: readonly string[], { env = {}, stdin = '' } = {}) {
+  const written = { stdout: '', stderr: '' };
+  const sink = (name: keyof typeof written) =>
+    new Writable({
+      write(chunk, _encoding, done) {
+        written[name] += chunk;
+        done();
+      },
+    });
+  const io = { stdin: Readable.from([stdin]), stdout: sink('stdout'), stderr: sink('stderr') };
+  const code = await runCli(args, io, { LORIKEET_DATA_DIR: join(folder, 'data'), HF_HOME: folder, ...env }, folder);
+  return { code, ...written };
+}
+
+test('help names every command, and each command its settings', async () => {
+  const { code, stdout } = await run([]);
+  assert.equal(code, 0);
+  for (const name of ['serve', 'generate', 'fetch', 'keys', 'config', 'doctor', 'version']) {
+    assert.match(stdout, new RegExp(`lorikeet ${name}`));
+    const help = await run([name, '--help']);
+    assert.deepEqual([help.code, help.stderr], [0, '']);
+  }
+  assert.match((await run(['help', 'serve'])).stdout, /--max-num-seqs/);
+});
+
+test('a wrong command line is one line and exit code 2', async () => {
+  for (const args of [
+    ['serv'],
+    ['serve', '--prot', '1'],
+    ['config', 'extra'],
+    ['config', '--port'],
+    ['keys', 'steal'],
+  ]) {
+    const { code, stdout, stderr } = await run(args);
+    assert.deepEqual([code, stdout], [2, ''], args.join(' '));
+    assert.match(stderr, /^lorikeet: .+\n$/);
+  }
+});
+
+test('a wrong configuration is one line and exit code 2, in JSON where asked', async () => {
+  const env = { LORIKEET_PORT: 'x' };
+  assert.match((await run(['config'], { env })).stderr, /^lorikeet: LORIKEET_PORT must be .+\n$/);
+  const { code, stdout, stderr } = await run(['config', '--json'], { env });
+  assert.deepEqual([code, stderr, JSON.parse(stdout).error.code], [2, '', 'invalid_config']);
+});
+
+test('config shows origins and masks secrets', async () => {
+  const env = { LORIKEET_ADMIN_KEY: 'sesame', LORIKEET_PORT: '9', LORIKEET_PROT: '1' };
+  const { stdout } = await run(['config', '--host', 'localhost'], { env });
+  assert.match(stdout, /LORIKEET_PORT +9 +LORIKEET_PORT\n/);
+  assert.match(stdout, /LORIKEET_HOST +localhost +--host\n/);
+  assert.match(stdout, /LORIKEET_ADMIN_KEY +\*{8} +LORIKEET_ADMIN_KEY\n/);
+  assert.match(stdout, /LORIKEET_PROT is set, but is no setting/);
+  const asJson = (await run(['config', '--json'], { env })).stdout;
+  assert.deepEqual(JSON.parse(asJson).port, { env: 'LORIKEET_PORT', value: 9, shown: '9', origin: 'LORIKEET_PORT' });
+  assert.doesNotMatch(stdout + asJson, /sesame/);
+});
+
+test('keys are made, listed without their secret, and revoked once', async () => {
+  const env = { LORIKEET_DATA_DIR: join(folder, 'keys') };
+  assert.match((await run(['keys', 'list'], { env })).stdout, /No keys/);
+  const args = ['keys', 'create', '--tenant', 'acme', '--scopes', 'generate,metrics', '--json'];
+  const { key, prefix } = JSON.parse((await run(args, { env })).stdout);
+  assert.match(key, new RegExp(`^lk_${prefix}_`));
+  const listed = await run(['keys', 'list'], { env });
+  assert.match(listed.stdout, new RegExp(`^${prefix} +acme +generate,metrics`));
+  assert.ok(!listed.stdout.includes(key.slice(-20)));
+  assert.equal((await run(['keys', 'revoke', prefix], { env })).code, 0);
+  assert.equal((await run(['keys', 'revoke', prefix], { env })).code, 1);
+  assert.equal((await run(['keys', 'create', '--scopes', 'everything'], { env })).code, 2);
+});
+
+test('version and doctor say what is there', async () => {
+  const version = JSON.parse((await run(['version', '--json'])).stdout);
+  assert.equal(version.node, process.versions.node);
+  const env = { HF_HUB_OFFLINE: '1', LORIKEET_PORT: '0' };
+  const { code, stdout } = await run(['doctor', '--json'], { env });
+  const findings = JSON.parse(stdout) as { check: string; status: string; detail: string }[];
+  assert.equal(code, 0, stdout);
+  assert.match(findings.find(({ check }) => check === 'ONNX Runtime')!.detail, /onnxruntime \d/);
+});
+
+test('doctor finds a taken port, a library that is none and a data dir that is a file', async (context) => {
+  const { port } = await fakeServer(context, () => ({}));
+  const env = { HF_HUB_OFFLINE: '1', LORIKEET_PORT: String(port), LORIKEET_ORT_LIBRARY: import.meta.filename };
+  const { code, stdout } = await run(['doctor'], { env: { ...env, LORIKEET_DATA_DIR: import.meta.filename } });
+  assert.equal(code, 1);
+  assert.match(stdout, /failed +port .*EADDRINUSE/);
+  assert.match(stdout, /failed +ONNX Runtime/);
+  assert.match(stdout, /failed +data dir/);
+});
+
+type Answer = { status?: number; events?: readonly string[]; body?: unknown };
+type Seen = { readonly port: number; body: Record<string, unknown>; authorization: string | undefined };
+
+async function fakeServer(context: TestContext, answer: () => Answer): Promise<Seen> {
+  const seen = { port: 0, body: {}, authorization: undefined as string | undefined };
+  const server = createServer(async (request, response) => {
+    seen.body = (await readJson(request)) as Record<string, unknown>;
+    seen.authorization = request.headers.authorization;
+    const { status = 200, events, body } = answer();
+    response.statusCode = status;
+    response.end(events === undefined ? JSON.stringify(body) : events.map((event) => `data: ${event}\n\n`).join(''));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  context.after(() => server.close());
+  seen.port = (server.address() as AddressInfo).port;
+  return seen;
+}
+
+const whole = { text: ' Paris', finish_reason: 'length', usage: { prompt_tokens: 5, completion_tokens: 1 } };
+const tokens = ['{"token":{"id":1,"text":" Par","logprob":null}}', '{"token":{"id":2,"text":"is","logprob":null}}'];
+const answered = [...tokens, JSON.stringify(whole), '[DONE]'];
+
+test('generate sends what the flags say and prints the text as it comes', async (context) => {
+  const seen = await fakeServer(context, () => ({ events: answered }));
+  const args = ['generate', 'The capital of France is', '--port', String(seen.port), '--max-tokens', '8', '--key', 'k'];
+  const { code, stdout } = await run([...args, '--temperature', '0', '--stop', 'a', '--stop', 'b']);
+  assert.deepEqual([code, stdout], [0, ' Paris\n']);
+  const prompt = 'The capital of France is';
+  assert.deepEqual(seen.body, { prompt, max_tokens: 8, temperature: 0, stop: ['a', 'b'], stream: true });
+  assert.equal(seen.authorization, 'Bearer k');
+});
+
+test('generate takes the prompt from stdin, sends messages, and prints the whole answer as JSON', async (context) => {
+  const seen = await fakeServer(context, () => ({ events: answered }));
+  const url = `http://127.0.0.1:${seen.port}/`;
+  const { stdout } = await run(['generate', '--url', url, '--system', 'Be brief.', '--json'], { stdin: 'Where?\n' });
+  assert.deepEqual(JSON.parse(stdout), whole);
+  const messages = [
+    { role: 'system', content: 'Be brief.' },
+    { role: 'user', content: 'Where?' },
+  ];
+  assert.deepEqual(seen.body, { messages, stream: true });
+});
+
+test('generate says what went wrong: refused, failed in the middle, cut off, not there, no number', async (context) => {
+  let answer: Answer = { status: 401, body: { error: { message: 'No valid API key.', code: 'invalid_api_key' } } };
+  const { port } = await fakeServer(context, () => answer);
+  const ask = (...more: string[]) => run(['generate', 'x', '--port', String(port), ...more]);
+  const refused = await ask();
+  assert.equal(refused.code, 1);
+  assert.match(refused.stderr, /No valid API key. \(invalid_api_key\)\n.*LORIKEET_API_KEY/);
+  answer = { status: 503, body: { error: { message: 'Full.', code: 'server_overloaded' } } };
+  assert.equal((await ask()).code, 3);
+  answer = { events: [tokens[0]!, '{"error":{"message":"The engine died.","code":"engine_failed"}}'] };
+  const failed = await ask();
+  assert.deepEqual([failed.code, failed.stdout], [1, ' Par']);
+  assert.match(failed.stderr, /The engine died/);
+  answer = { events: tokens };
+  assert.equal((await ask()).code, 3);
+  assert.equal((await ask('--max-tokens', 'many')).code, 2);
+  const absent = await run(['generate', 'x', '--url', 'http://127.0.0.1:1']);
+  assert.equal(absent.code, 3);
+  assert.match(absent.stderr, /No server answers .*`npm start`/);
+});

@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test, { after } from 'node:test';
+import { environmentForChildren, loadConfig, settingTable } from '../../src/config.ts';
+import { LorikeetError } from '../../src/core/errors.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'lorikeet-config-'));
+after(() => rmSync(folder, { recursive: true }));
+
+type Environment = Record<string, string>;
+/** HF_HOME keeps a token that this machine may have out of it. */
+const load = (flags: Record<string, string | boolean> = {}, env: Environment = {}, cwd = folder) =>
+  loadConfig(flags, { HF_HOME: join(folder, 'hf'), ...env }, cwd);
+
+function inFile(values: unknown, name = 'lorikeet.json'): string {
+  const cwd = mkdtempSync(join(folder, 'case-'));
+  writeFileSync(join(cwd, name), typeof values === 'string' ? values : JSON.stringify(values));
+  return cwd;
+}
+
+const refusal = (param: string, message: RegExp) => (error: unknown) => {
+  assert.ok(error instanceof LorikeetError, String(error));
+  assert.deepEqual([error.code, error.param], ['invalid_config', param]);
+  assert.match(error.message, message);
+  return true;
+};
+
+test('defaults serve on loopback, with absolute paths, and cannot be changed', () => {
+  const { config, origins } = load();
+  assert.deepEqual([config.host, config.port, config.maxSequences], ['127.0.0.1', 8080, 16]);
+  assert.equal(config.dataDir, join(folder, '.lorikeet'));
+  assert.equal(config.hfHubCache, join(folder, 'hf', 'hub'));
+  assert.equal(origins.port, 'default');
+  assert.throws(() => Object.assign(config, { port: 1 }), TypeError);
+});
+
+test('flags win over variables, those over the file, that over defaults', () => {
+  const cwd = inFile({ port: 1, host: 'localhost', threads: 3, maxWaiting: 4 });
+  const env = { LORIKEET_PORT: '2', LORIKEET_THREADS: '5' };
+  const { config, origins } = load({ port: '3' }, env, cwd);
+  assert.deepEqual([config.port, config.threads, config.maxWaiting], [3, 5, 4]);
+  assert.deepEqual(
+    [origins.port, origins.threads, origins.maxWaiting, origins.model],
+    ['--port', 'LORIKEET_THREADS', 'lorikeet.json', 'default'],
+  );
+});
+
+test("other servers' flags mean the same", () => {
+  const { config, origins } = load({ 'max-num-seqs': '4', 'max-model-len': '512', 'api-key': 'k' });
+  assert.deepEqual([config.maxSequences, config.maxContext, config.adminKey], [4, 512, 'k']);
+  assert.equal(origins.maxContext, '--max-model-len');
+});
+
+test('an empty variable is an unset one', () => {
+  assert.equal(load({}, { LORIKEET_PORT: '' }).config.port, 8080);
+});
+
+for (const [name, value, message] of [
+  ['LORIKEET_PORT', 'http', /LORIKEET_PORT must be a whole number from 0 to 65535, not "http"\./],
+  ['LORIKEET_PORT', '65536', /from 0 to 65535/],
+  ['LORIKEET_PORT', '-1', /from 0 to 65535/],
+  ['LORIKEET_PORT', '0x50', /from 0 to 65535/],
+  ['LORIKEET_PORT', 'tcp://10.0.0.7:8080', /Kubernetes .* enableServiceLinks/],
+  ['LORIKEET_WEIGHT_BITS', '5', /must be one of 4, 8, 32, not "5"/],
+  ['LORIKEET_LOG_LEVEL', 'loud', /must be one of trace, debug/],
+  ['LORIKEET_MAX_SEQUENCES', '0', /from 1 to/],
+  ['LORIKEET_MAX_SEQUENCES', '2.5', /whole number/],
+  ['HF_HUB_OFFLINE', 'maybe', /must be on or off/],
+] as const) {
+  test(`${name}=${value} is refused by name`, () => {
+    assert.throws(() => load({}, { [name]: value }), refusal(name, message));
+  });
+}
+
+test('a value from elsewhere is refused with its origin', () => {
+  assert.throws(() => load({ port: 'x' }), refusal('LORIKEET_PORT', /\(from --port\)/));
+  assert.throws(() => load({}, {}, inFile({ port: 'x' })), refusal('LORIKEET_PORT', /\(from lorikeet.json\)/));
+  assert.throws(() => load({}, {}, inFile({ port: [1] })), refusal('LORIKEET_PORT', /must be a plain value/));
+});
+
+test('the file: unknown keys, bad JSON and a missing named file are refused', () => {
+  assert.throws(() => load({}, {}, inFile({ prot: 1 })), refusal('prot', /has "prot", which is no setting/));
+  assert.throws(() => load({}, {}, inFile('{')), refusal('LORIKEET_CONFIG', /not valid JSON/));
+  assert.throws(() => load({}, {}, inFile('[]')), refusal('LORIKEET_CONFIG', /must hold a JSON object/));
+  assert.throws(() => load({ config: 'absent.json' }), refusal('LORIKEET_CONFIG', /absent.json cannot be read/));
+  assert.equal(load({ config: 'other.json' }, {}, inFile({ port: 7 }, 'other.json')).config.port, 7);
+});
+
+test('switches take words, and a flag without a value', () => {
+  assert.equal(load({}, { HF_HUB_OFFLINE: 'ON' }).config.hfHubOffline, true);
+  assert.equal(load({}, { HF_HUB_OFFLINE: '0' }).config.hfHubOffline, false);
+  assert.equal(load({ offline: true }).config.hfHubOffline, true);
+  assert.equal(load({ offline: false }, { HF_HUB_OFFLINE: '1' }).config.hfHubOffline, false);
+});
+
+test('secrets come from files too, and no message shows them', () => {
+  const cwd = inFile('sesame\n', 'key');
+  const { config, origins } = load({}, { LORIKEET_ADMIN_KEY_FILE: 'key' }, cwd);
+  assert.deepEqual([config.adminKey, origins.adminKey], ['sesame', 'LORIKEET_ADMIN_KEY_FILE']);
+  assert.throws(
+    () => load({}, { LORIKEET_ADMIN_KEY_FILE: 'absent' }, cwd),
+    refusal('LORIKEET_ADMIN_KEY_FILE', /cannot be read \(ENOENT\)/),
+  );
+});
+
+test("the hub's own variables and its saved token are read", () => {
+  const home = inFile('hf_saved\n', 'token');
+  assert.equal(load({}, { HF_HOME: home }).config.hfToken, 'hf_saved');
+  assert.equal(load({}, { HF_HOME: home, HF_TOKEN: 'hf_given' }).config.hfToken, 'hf_given');
+  assert.equal(load({}, { HF_HOME: '', XDG_CACHE_HOME: folder }).config.hfHome, join(folder, 'huggingface'));
+});
+
+test('a misspelt variable is told, what Kubernetes adds is not', () => {
+  const { unknownVariables } = load({}, { LORIKEET_PROT: '1', LORIKEET_SERVICE_HOST: 'x', LORIKEET_PORT_80_TCP: 'x' });
+  assert.deepEqual(unknownVariables, ['LORIKEET_PROT']);
+});
+
+test('no flag stands for two settings', () => {
+  const flags = Object.values(settingTable).flatMap(({ flag, aliases }) => [flag, ...aliases]);
+  assert.equal(new Set(flags).size, flags.length);
+});
+
+test('children inherit where things are, and no secret', () => {
+  const env = { PATH: '/bin', CUDA_VISIBLE_DEVICES: '0', LORIKEET_ADMIN_KEY: 'a', HF_TOKEN: 'b', NVIDIA_API_KEY: 'c' };
+  assert.deepEqual(environmentForChildren(env), { PATH: '/bin', CUDA_VISIBLE_DEVICES: '0' });
+});
