@@ -1,4 +1,4 @@
-// Keys of tenants: make, list, revoke, verify. It knows no HTTP, and not the admin key, which is configured, not stored.
+// Keys of tenants: make, list, revoke, verify. It knows no HTTP, and not the admin key: that one is configuration.
 
 import type { Clock } from '../core/clock.ts';
 import type { KeyTable } from '../storage/key-table.ts';
