@@ -1,7 +1,25 @@
-// The two questions that we ask the hub: which commit is a branch at, and which files does it have.
+// How the hub is reached, and the two questions that we ask it: which commit is a branch at, and which files does it
+// have.
 
-import type { HubAccess, HubModel } from './hub.ts';
+import type { FetchReport } from './progress.ts';
 import { describe, unavailable } from './unavailable.ts';
+
+export type HubOptions = {
+  readonly endpoint: string;
+  readonly token: string | null;
+  readonly cacheDir: string;
+  readonly offline: boolean;
+};
+
+/** What is wanted of the hub. `sha256`: of `file`, where it is known beforehand. */
+export type HubModel = {
+  readonly repo: string;
+  readonly revision: string;
+  readonly file: string | null;
+  readonly sha256?: string;
+};
+
+export type HubAccess = { readonly options: HubOptions; readonly fetch: typeof fetch; readonly report: FetchReport };
 
 /** A file at the top level of a repository. */
 export type HubFile = {

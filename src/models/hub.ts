@@ -9,30 +9,12 @@ import { link as hardLink, mkdir, readFile, symlink } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { chooseFiles, shardNames } from './choose-files.ts';
 import { download } from './download.ts';
-import { type HubFile, hubCommit, hubFiles } from './hub-api.ts';
+import { type HubAccess, type HubFile, type HubModel, type HubOptions, hubCommit, hubFiles } from './hub-api.ts';
 import { type FoundFiles, localModel } from './local-model.ts';
 import { withLockFile } from './lock-file.ts';
-import type { FetchReport } from './progress.ts';
 import { readJsonObject } from './read-sidecar.ts';
 import { unavailable } from './unavailable.ts';
 import { writeAtomically } from './write-atomically.ts';
-
-export type HubOptions = {
-  readonly endpoint: string;
-  readonly token: string | null;
-  readonly cacheDir: string;
-  readonly offline: boolean;
-};
-
-/** What is wanted of the hub. `sha256`: of `file`, where it is known beforehand. */
-export type HubModel = {
-  readonly repo: string;
-  readonly revision: string;
-  readonly file: string | null;
-  readonly sha256?: string;
-};
-
-export type HubAccess = { readonly options: HubOptions; readonly fetch: typeof fetch; readonly report: FetchReport };
 
 export type Fetched = { readonly files: FoundFiles; readonly source: string };
 

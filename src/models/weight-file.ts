@@ -1,5 +1,5 @@
-// Reads ranges of a weight file on demand. Weights are read tensor by tensor, when the graph takes them, so that a model
-// never stands in memory twice; the page cache makes the small reads as fast as one large one.
+// Reads ranges of a weight file on demand. Weights are read tensor by tensor, when the graph takes them, so that a
+// model never stands in memory twice; the page cache makes the small reads as fast as one large one.
 
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { LorikeetError } from '../core/errors.ts';

@@ -24,7 +24,8 @@ fs.appendFileSync(${JSON.stringify(calls)}, 'x');
 const dest = process.argv.find((part) => part.startsWith('--dest=')).slice(7);
 setTimeout(() => {
   process.stderr.write(${JSON.stringify(behaviour.stderr ?? '')});
-  if (${behaviour.exitCode ?? 0} === 0) fs.copyFileSync(${JSON.stringify(archive)}, dest + '/package-1.0-py3-none-any.whl');
+  const wheel = dest + '/package-1.0-py3-none-any.whl';
+  if (${behaviour.exitCode ?? 0} === 0) fs.copyFileSync(${JSON.stringify(archive)}, wheel);
   process.exit(${behaviour.exitCode ?? 0});
 }, ${behaviour.delayMs ?? 0});
 `;
