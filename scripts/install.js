@@ -11,7 +11,11 @@ export const root = fileURLToPath(new URL('..', import.meta.url));
 /** The first line of Node that runs TypeScript by itself and has node:sqlite. */
 const nodeMajorMin = 24;
 const lockFile = join(root, '.install.lock');
-const localNode = join(root, 'node_modules', '.bin', process.platform === 'win32' ? 'node.cmd' : 'node');
+/** Looked for in its package: npm 10 makes no link for it in node_modules/.bin. */
+const localNode = () =>
+  ['node', 'node-bin']
+    .map((name) => join(root, 'node_modules', `${name}-${process.platform}-${process.arch}`, 'bin', 'node'))
+    .find((path) => existsSync(path));
 
 const ownNodeIsNewEnough = Number.parseInt(process.versions.node, 10) >= nodeMajorMin;
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -25,7 +29,8 @@ const say = (line) => process.stderr.write(`${line}\n`);
 export async function ensureInstalled({ dev }) {
   if (!installed(dev)) await withLock(() => (installed(dev) ? undefined : install()));
   if (ownNodeIsNewEnough) return process.execPath;
-  if (existsSync(localNode)) return localNode;
+  const node = localNode();
+  if (node !== undefined) return node;
   throw new Error(
     `Lorikeet needs Node ${nodeMajorMin} or newer; this is ${process.versions.node}, and npm has no binary of it ` +
       `for ${process.platform}-${process.arch}. Install Node ${nodeMajorMin} and start again.`,
