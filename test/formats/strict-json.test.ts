@@ -13,12 +13,12 @@ test('any JSON without duplicate keys is what JSON.parse makes of it', () => {
 });
 
 test('a duplicate key is refused at any depth and in any spelling', () => {
-  const escape = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  const spelled = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
   const outer = fc.array(fc.constantFrom('list', 'object'), { maxLength: 4 });
   fc.assert(
     fc.property(fc.string(), fc.jsonValue(), outer, (key, value, kinds) => {
       const member = `${JSON.stringify(key)}:${JSON.stringify(value)}`;
-      const again = `"${key.split('').map(escape).join('')}":0`;
+      const again = `"${key.split('').map(spelled).join('')}":0`;
       const nest = (inner: string, kind: string) => (kind === 'list' ? `[1,${inner}]` : `{"o":${inner}}`);
       assert.throws(() => parseStrictJson(kinds.reduce(nest, `{${member},${again}}`)), /occurs twice/);
     }),
