@@ -1,5 +1,6 @@
 // POST /v1/completions: OpenAI's older shape, which takes raw prompts and several at once.
 
+import { setImmediate } from 'node:timers/promises';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';
 import { answerStream, answerWhole } from '../../answer.ts';
@@ -38,7 +39,7 @@ export const completionsRoute =
       checkUnsupported(body, CompletionsBody.properties, request.log);
       checkModel(services, body.model);
       checkStreamOptions(body);
-      const prompts = toPrompts(services, body);
+      const prompts = await toPrompts(services, body);
       const asks = prompts.flatMap((promptTokens) => toAsks(services, body, promptTokens, request.arrivedAt));
       const head = headOf(services, 'cmpl', 'text_completion');
       if (body.stream) {
@@ -58,14 +59,20 @@ export const completionsRoute =
   };
 
 /** One prompt or several, each text or token ids: `[1, 2]` is one prompt, `[[1, 2]]` and `['a']` are lists of them. */
-function toPrompts(services: Services, { prompt, n = 1 }: CompletionsBody): number[][] {
+async function toPrompts(services: Services, { prompt, n = 1 }: CompletionsBody): Promise<number[][]> {
   const isList = Array.isArray(prompt) && typeof prompt[0] !== 'number';
   if (!isList) return [encodePrompt(services, prompt as string | number[], 'prompt')];
   if (prompt.length * n > services.limits.prompts) {
     const message = `${prompt.length} prompts with ${n} choices each are more than ${services.limits.prompts}.`;
     throw new LorikeetError('invalid_parameter', { message, param: 'n' });
   }
-  return (prompt as (string | number[])[]).map((entry, i) => encodePrompt(services, entry, `prompt[${i}]`));
+  const prompts: number[][] = [];
+  for (const [i, entry] of (prompt as (string | number[])[]).entries()) {
+    prompts.push(encodePrompt(services, entry, `prompt[${i}]`));
+    // Tokenising many long prompts takes long; the streams of others go on in between.
+    await setImmediate();
+  }
+  return prompts;
 }
 
 function toAsks(services: Services, body: CompletionsBody, promptTokens: number[], arrivedAt: number): Ask[] {

@@ -1,0 +1,53 @@
+// Whatever JSON comes, the answer is a good one or a refusal with a code: never a 500, and the server stays up.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { errorTable } from '../../src/core/errors.ts';
+import { ChatBody } from '../../src/server/schemas/chat.ts';
+import { CompletionsBody } from '../../src/server/schemas/completions.ts';
+import { GenerateBody } from '../../src/server/schemas/generate.ts';
+import { eventsOf, testApp } from '../helpers/app.ts';
+
+/** Values near the edges of what the schemas allow, and anything else. */
+const value = fc.oneof(
+  fc.jsonValue({ maxDepth: 3 }),
+  fc.constantFrom(0, -1, 1, 2, 16, 1e308, -0, 0.5, 2 ** 53, '', 'x', '\ud800', '\u0000', true, false, null, [], {}),
+  fc.array(fc.integer({ min: -1, max: 300 }), { maxLength: 8 }),
+  fc.array(fc.string(), { maxLength: 20 }),
+  fc.dictionary(fc.string(), fc.integer()),
+  fc.array(fc.record({ role: fc.constantFrom('user', 'tool', 'x'), content: fc.oneof(fc.string(), fc.jsonValue()) })),
+);
+
+const bodies = (valid: object, properties: object) =>
+  fc
+    .dictionary(fc.oneof(fc.constantFrom(...Object.keys(properties)), fc.string()), value, { maxKeys: 4 })
+    .map((fields) => ({ ...valid, ...fields }));
+
+const routes: [string, fc.Arbitrary<object>][] = [
+  ['/v1/generate', bodies({ prompt: 'x' }, GenerateBody.properties)],
+  ['/v1/completions', bodies({ prompt: 'x' }, CompletionsBody.properties)],
+  ['/v1/chat/completions', bodies({ messages: [{ role: 'user', content: 'x' }] }, ChatBody.properties)],
+];
+
+for (const [url, body] of routes) {
+  test(`${url} survives any body`, async (t) => {
+    const { post } = await testApp(t, { maxContext: 64, says: 'ok' });
+    let good = 0;
+    const survives = async (sent: object) => {
+      const answer = await post(url, sent);
+      if (answer.statusCode === 200) {
+        good++;
+        const isStream = String(answer.headers['content-type']).startsWith('text/event-stream');
+        if (isStream) assert.equal(eventsOf(answer.body).at(-1), '[DONE]');
+        else assert.ok(answer.json().id);
+        return;
+      }
+      assert.ok(answer.statusCode < 500, answer.body);
+      const { error } = answer.json();
+      assert.equal(errorTable[error.code as keyof typeof errorTable].status, answer.statusCode);
+    };
+    await fc.assert(fc.asyncProperty(body, survives), { numRuns: 250 });
+    assert.ok(good > 10, `only ${good} bodies were good: the others hide what is behind the schema`);
+  });
+}
