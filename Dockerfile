@@ -10,8 +10,10 @@
 FROM node:24-slim AS packages
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
-# The image's own Node runs the server; the one that npm would bring is for machines without.
-RUN npm ci --omit=dev && rm -rf node_modules/node-* node_modules/.bin/node
+# The image's own Node runs the server, so npm's goes; so do other platforms' builds of ONNX Runtime.
+RUN npm ci --omit=dev \
+  && rm -rf node_modules/node-* node_modules/.bin/node node_modules/onnxruntime-node/bin/*/darwin \
+    node_modules/onnxruntime-node/bin/*/win32
 
 FROM node:24-slim AS model
 # Where the hub does not have a model, a Python package does.

@@ -16,10 +16,10 @@ import { resolveModel } from './models/resolve.ts';
 import { engineProcessStarter } from './protocol/engine-process.ts';
 import { type SupervisedEngine, superviseEngine } from './protocol/supervisor.ts';
 import { defaultSupervisorLimits } from './protocol/supervisor-options.ts';
+import { portProblem, urlOf } from './server/address.ts';
 import { createApp } from './server/app.ts';
 import { createLogger } from './server/logger.ts';
 import { assertSafeHost } from './server/loopback.ts';
-import { portProblem } from './server/port-problem.ts';
 import { databasePath, lockDataDir, makeDataDir } from './storage/data-dir.ts';
 import { openDatabase } from './storage/database.ts';
 import { keyTable } from './storage/key-table.ts';
@@ -158,8 +158,7 @@ async function assertPortFree({ host, port }: Config): Promise<void> {
 
 async function listen(app: App, { host, port }: Config): Promise<string> {
   await app.listen({ host, port });
-  const address = app.server.address() as AddressInfo;
-  return `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`;
+  return urlOf(host, (app.server.address() as AddressInfo).port);
 }
 
 /** Readiness ends first, then the engine finishes what it has, then the connections close. */

@@ -9,7 +9,7 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { type Config, environmentForChildren } from '../config.ts';
-import { portProblem } from '../server/port-problem.ts';
+import { portProblem } from '../server/address.ts';
 import { makeDataDir } from '../storage/data-dir.ts';
 import { type Command, exitCodes } from './command.ts';
 

@@ -1,8 +1,8 @@
 // `lorikeet generate`: one request to a running server, the answer on stdout as it comes.
 
 import { text as readAll } from 'node:stream/consumers';
-import type { Config } from '../config.ts';
 import { LorikeetError } from '../core/errors.ts';
+import { urlOf } from '../server/address.ts';
 import type { GenerateAnswer } from '../server/schemas/generate.ts';
 import { type Command, type ExitCode, exitCodes, type Invocation, UsageError } from './command.ts';
 import { serverEvents } from './server-events.ts';
@@ -32,18 +32,13 @@ export const generateCommand: Command = {
   positionalsMax: 1,
   async run(invocation) {
     const { config } = invocation.loadConfig();
-    const base = (config.url ?? urlOf(config)).replace(/\/$/, '');
+    const base = (config.url ?? urlOf(config.host, config.port)).replace(/\/$/, '');
     const body = JSON.stringify(await bodyOf(invocation));
     const response = await ask(`${base}/v1/generate`, body, config.apiKey);
     if (!response.ok) return refused(response, invocation);
     return await show(response.body!, invocation);
   },
 };
-
-function urlOf({ host, port }: Config): string {
-  const everywhere = { '0.0.0.0': '127.0.0.1', '::': '[::1]' }[host];
-  return `http://${everywhere ?? (host.includes(':') ? `[${host}]` : host)}:${port}`;
-}
 
 async function bodyOf({ positionals, flags, io }: Invocation): Promise<Record<string, unknown>> {
   const prompt = positionals[0] ?? (await readAll(io.stdin)).trimEnd();
