@@ -66,8 +66,9 @@ async function ask(url: string, body: string, key: string | null): Promise<Respo
     return await fetch(url, { method: 'POST', headers, body });
   } catch (error) {
     const { message, cause } = error as Error & { cause?: NodeJS.ErrnoException };
+    const reason = cause?.code ?? cause?.message ?? message;
     throw new LorikeetError('engine_unavailable', {
-      message: `No server answers at ${url} (${cause?.code ?? cause?.message ?? message}). Start one with \`npm start\`, or set --url.`,
+      message: `No server answers at ${url} (${reason}). Start one with \`npm start\`, or set --url.`,
       cause: error,
     });
   }

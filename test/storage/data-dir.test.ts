@@ -27,7 +27,10 @@ test('one server at a time holds it; a process that is killed lets it go', () =>
   assert.throws(() => lockDataDir(folder), isRefusal);
   unlock();
   const module = new URL('../../src/storage/data-dir.ts', import.meta.url);
-  const holder = `import { lockDataDir } from '${module}'; lockDataDir('${folder}'); process.kill(process.pid, 'SIGKILL')`;
+  const holder = `
+    import { lockDataDir } from '${module}';
+    lockDataDir('${folder}');
+    process.kill(process.pid, 'SIGKILL');`;
   assert.throws(() => execFileSync(process.execPath, ['--input-type=module', '--eval', holder]), { signal: 'SIGKILL' });
   lockDataDir(folder)();
 });
