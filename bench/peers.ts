@@ -1,0 +1,147 @@
+// Lorikeet beside llama.cpp: same GGUF, same threads, same machine, runs in turns. Prints a table, writes a result file.
+//
+//     npm run bench:peers -- [--model <name or gguf>] [--threads 2] [--rounds 5] [--http] [--peer-only]
+
+import { mkdirSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import { parseArgs } from 'node:util';
+import { loadConfig } from '../src/config.ts';
+import { systemClock } from '../src/core/clock.ts';
+import { resolveModel } from '../src/models/resolve.ts';
+import { describeMachine } from './machine.ts';
+import { load, loadLlamaServer, loadOurs, withDataFolder } from './peers/http-works.ts';
+import { findOrBuildLlamaCpp, type LlamaCpp } from './peers/llama-cpp.ts';
+import {
+  llamaCppFlags,
+  measureLlamaCpp,
+  measureOurs,
+  type Sample,
+  type Setup,
+  workName,
+  works,
+} from './peers/step-works.ts';
+import { type Spread, spread } from './statistics.ts';
+
+type Side = { readonly tokensPerSecond: Spread; readonly peakRssBytes: number };
+
+type Comparison = {
+  readonly work: string;
+  readonly lorikeet: Side | null;
+  readonly llamaCpp: Side;
+  /** Lorikeet's speed over llama.cpp's, within each round: what slows the machine down for a while slows both. */
+  readonly ratio: Spread | null;
+};
+
+type Measure = (round: number) => Promise<Sample>;
+
+const { values: flags } = parseArgs({
+  options: {
+    model: { type: 'string' },
+    threads: { type: 'string', default: String(os.availableParallelism()) },
+    rounds: { type: 'string', default: '5' },
+    http: { type: 'boolean', default: false },
+    'peer-only': { type: 'boolean', default: false },
+  },
+});
+const rounds = Number(flags.rounds);
+const setup: Setup = { model: await modelFile(flags.model), threads: Number(flags.threads) };
+const llama = findOrBuildLlamaCpp();
+
+const comparisons = flags.http ? await compareServers(llama) : await compareSteps(llama);
+report(comparisons);
+
+async function compareSteps(llama: LlamaCpp): Promise<Comparison[]> {
+  const comparisons: Comparison[] = [];
+  for (const work of works) {
+    const ours = () => measureOurs(work, setup);
+    comparisons.push(await compare(workName(work), ours, () => measureLlamaCpp(work, setup, llama)));
+  }
+  return comparisons;
+}
+
+function compareServers(llama: LlamaCpp): Promise<Comparison[]> {
+  const { requests, promptTokens, newTokens } = load;
+  const name = `HTTP, ${requests} requests, ${promptTokens} + ${newTokens} tokens`;
+  return withDataFolder(async (folder) => [
+    await compare(
+      name,
+      (round) => loadOurs(setup, folder, round),
+      (round) => loadLlamaServer(setup, llama, round),
+    ),
+  ]);
+}
+
+/** In turns, and each side first in every other round. */
+async function compare(work: string, ours: Measure, peers: Measure): Promise<Comparison> {
+  const [lorikeet, llamaCpp]: [Sample[], Sample[]] = [[], []];
+  for (let round = 0; round < rounds; round++) {
+    const turns = [
+      async () => flags['peer-only'] || lorikeet.push(await ours(round)),
+      async () => llamaCpp.push(await peers(round)),
+    ];
+    for (const turn of round % 2 ? turns.toReversed() : turns) await turn();
+  }
+  const ratios = lorikeet.map((sample, round) => sample.tokensPerSecond / llamaCpp[round]!.tokensPerSecond);
+  const comparison = {
+    work,
+    lorikeet: lorikeet.length ? side(lorikeet) : null,
+    llamaCpp: side(llamaCpp),
+    ratio: ratios.length ? spread(ratios) : null,
+  };
+  console.error(line(comparison));
+  return comparison;
+}
+
+function side(samples: readonly Sample[]): Side {
+  return {
+    tokensPerSecond: spread(samples.map((sample) => sample.tokensPerSecond)),
+    peakRssBytes: Math.max(...samples.map((sample) => sample.peakRssBytes)),
+  };
+}
+
+function report(comparisons: readonly Comparison[]): void {
+  const machine = describeMachine();
+  const date = new Date(systemClock.now()).toISOString();
+  console.log(`\n${machine.cpu}, ${setup.threads} threads, commit ${machine.commit}\n`);
+  console.log('| work | Lorikeet tokens/s | llama.cpp tokens/s | ratio (min to max) | peak memory, MiB |');
+  console.log('| --- | --- | --- | --- | --- |');
+  for (const comparison of comparisons) console.log(line(comparison));
+  const peer = { ...{ version: llama.version }, flags: llamaCppFlags.join(' ') };
+  const result = {
+    date,
+    machine,
+    model: setup.model.split('/').at(-1),
+    threads: setup.threads,
+    rounds,
+    peer,
+    comparisons,
+  };
+  const folder = new URL('results/', import.meta.url);
+  mkdirSync(folder, { recursive: true });
+  const file = new URL(`${date.slice(0, 10)}-peers${flags.http ? '-http' : ''}.json`, folder);
+  writeFileSync(file, `${JSON.stringify(result, null, 2)}\n`);
+  console.log(`\nwritten to ${file.pathname}`);
+}
+
+function line({ work, lorikeet, llamaCpp, ratio }: Comparison): string {
+  const speed = (side: Side | null) => side?.tokensPerSecond.median.toFixed(1) ?? '-';
+  const memory = (side: Side | null) => (side ? (side.peakRssBytes / 2 ** 20).toFixed(0) : '-');
+  const times = ratio ? `${ratio.median.toFixed(2)} (${ratio.min.toFixed(2)} to ${ratio.max.toFixed(2)})` : '-';
+  return `| ${work} | ${speed(lorikeet)} | ${speed(llamaCpp)} | ${times} | ${memory(lorikeet)} / ${memory(llamaCpp)} |`;
+}
+
+async function modelFile(spec: string | undefined): Promise<string> {
+  const { config } = loadConfig(spec === undefined ? {} : { model: spec });
+  const { kind, weights } = await resolveModel(config.model, {
+    cacheDir: `${config.dataDir}/models`,
+    hub: {
+      endpoint: config.hfEndpoint,
+      token: config.hfToken,
+      cacheDir: config.hfHubCache,
+      offline: config.hfHubOffline,
+    },
+    log: console.error,
+  });
+  if (kind !== 'gguf') throw new Error(`llama.cpp needs a GGUF file, and ${config.model} is none`);
+  return weights[0]!;
+}

@@ -1,0 +1,79 @@
+// Concurrent streamed generations against a running server, timed from outside. Knows two wire formats.
+
+import { once } from 'node:events';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { createInterface } from 'node:readline';
+import { prng } from '../../src/core/prng.ts';
+
+export type Dialect = {
+  readonly path: string;
+  body(prompt: readonly number[], tokens: number): object;
+  /** Tokens generated, from the event that ends the stream; undefined in all others. */
+  tokensOf(event: Record<string, unknown>): number | undefined;
+};
+
+export const lorikeetDialect: Dialect = {
+  path: '/v1/generate',
+  body: (prompt, tokens) => ({ prompt, max_tokens: tokens, temperature: 0, ignore_eos: true, stream: true }),
+  tokensOf: (event) => (event.usage as { completion_tokens: number } | undefined)?.completion_tokens,
+};
+
+export const llamaServerDialect: Dialect = {
+  path: '/completion',
+  body: (prompt, tokens) => ({
+    ...{ prompt, n_predict: tokens, temperature: 0, ignore_eos: true, stream: true },
+    // Every prompt is new; the cache could only cost.
+    cache_prompt: false,
+  }),
+  tokensOf: (event) => (event.stop === true ? (event.tokens_predicted as number) : undefined),
+};
+
+export type Load = { readonly requests: number; readonly promptTokens: number; readonly newTokens: number };
+
+export type LoadResult = {
+  readonly tokensPerSecond: number;
+  readonly wallMs: number;
+  /** The median over the requests of the time to the first event. */
+  readonly ttftMs: number;
+};
+
+/** Sends all requests at once and waits for the last; throws unless every one gives exactly the tokens asked for. */
+export async function runLoad(url: string, dialect: Dialect, load: Load, seed: number): Promise<LoadResult> {
+  const random = prng(seed);
+  const began = performance.now();
+  const ttfts = await Promise.all(
+    Array.from({ length: load.requests }, async () => {
+      const prompt = Array.from({ length: load.promptTokens }, () => promptToken(random()));
+      return (await request(`${url}${dialect.path}`, dialect, prompt, load.newTokens)) - began;
+    }),
+  );
+  const wallMs = performance.now() - began;
+  const ttftMs = ttfts.toSorted((a, b) => a - b)[Math.floor(ttfts.length / 2)]!;
+  return { tokensPerSecond: (1000 * load.requests * load.newTokens) / wallMs, wallMs, ttftMs };
+}
+
+/** Ordinary tokens of any base model here: past the special and single-byte ones, below the smallest vocabulary. */
+const promptToken = (random: number) => 1000 + Math.floor(random * 30_000);
+
+/** The moment of the first event. */
+async function request(url: string, dialect: Dialect, prompt: readonly number[], tokens: number): Promise<number> {
+  const response = await post(url, JSON.stringify(dialect.body(prompt, tokens)));
+  let firstAt: number | undefined;
+  let generated: number | undefined;
+  for await (const line of createInterface({ input: response })) {
+    if (response.statusCode !== 200) throw new Error(`${response.statusCode}: ${line}`);
+    if (!line.startsWith('data: {')) continue;
+    firstAt ??= performance.now();
+    generated = dialect.tokensOf(JSON.parse(line.slice('data: '.length))) ?? generated;
+  }
+  if (firstAt === undefined || generated !== tokens) throw new Error(`${generated} tokens instead of ${tokens}`);
+  return firstAt;
+}
+
+/** A connection a request: llama-server closes idle ones, and a request sent at that moment would be lost. */
+async function post(url: string, body: string): Promise<IncomingMessage> {
+  const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
+  const sent = httpRequest(url, { method: 'POST', agent: false, headers }).end(body);
+  const [response] = (await once(sent, 'response')) as [IncomingMessage];
+  return response.setEncoding('utf8');
+}

@@ -1,0 +1,49 @@
+// The whole server under concurrent requests, on both sides: started, warmed up, loaded, stopped.
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type Dialect, type Load, type LoadResult, llamaServerDialect, lorikeetDialect, runLoad } from './http-load.ts';
+import type { LlamaCpp } from './llama-cpp.ts';
+import { type ServerCommand, startServer } from './running-server.ts';
+import { llamaCppFlags, type Setup } from './step-works.ts';
+
+export const load: Load = { requests: 16, promptTokens: 128, newTokens: 64 };
+const slotTokens = load.promptTokens + load.newTokens + 1;
+
+export type HttpSample = LoadResult & { readonly peakRssBytes: number };
+
+/** One temporary data folder for all rounds, so that only the first start lowers weights. */
+export function withDataFolder<T>(use: (folder: string) => Promise<T>): Promise<T> {
+  const folder = mkdtempSync(join(tmpdir(), 'lorikeet-peers-'));
+  return use(folder).finally(() => rmSync(folder, { recursive: true, force: true }));
+}
+
+export function loadOurs({ model, threads }: Setup, dataFolder: string, seed: number): Promise<HttpSample> {
+  const script = fileURLToPath(new URL('../../scripts/lorikeet.js', import.meta.url));
+  const sizes = ['--threads', String(threads), '--max-sequences', String(load.requests)];
+  const args = (port: number) => [
+    ...[script, 'serve', '--model', model, '--port', String(port)],
+    ...[...sizes, '--data-dir', dataFolder, '--log-level', 'warn'],
+  ];
+  return underLoad({ command: process.execPath, args, ready: '/readyz' }, lorikeetDialect, seed);
+}
+
+export function loadLlamaServer({ model, threads }: Setup, llama: LlamaCpp, seed: number): Promise<HttpSample> {
+  const sizes = ['-t', String(threads), '-np', String(load.requests), '-c', String(load.requests * slotTokens)];
+  const args = (port: number) => ['-m', model, '--port', String(port), ...sizes, ...llamaCppFlags];
+  return underLoad({ command: llama.server, args, ready: '/health' }, llamaServerDialect, seed);
+}
+
+async function underLoad(command: ServerCommand, dialect: Dialect, seed: number): Promise<HttpSample> {
+  const server = await startServer(command);
+  let peakRssBytes = 0;
+  const result = await (async () => {
+    await runLoad(server.url, dialect, { ...load, newTokens: 8 }, seed + 1);
+    return runLoad(server.url, dialect, load, seed);
+  })().finally(async () => {
+    peakRssBytes = await server.stop();
+  });
+  return { ...result, peakRssBytes };
+}

@@ -1,0 +1,10 @@
+// Medians and spreads of repeated measurements.
+
+export type Spread = { readonly median: number; readonly min: number; readonly max: number };
+
+export function spread(values: readonly number[]): Spread {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  const median = sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+  return { median, min: sorted[0]!, max: sorted.at(-1)! };
+}
