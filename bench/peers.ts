@@ -1,4 +1,4 @@
-// Lorikeet beside llama.cpp: same GGUF, same threads, same machine, runs in turns. Prints a table, writes a result file.
+// Lorikeet beside llama.cpp: same GGUF, same threads, runs in turns. Prints a table and writes a result file.
 //
 //     npm run bench:peers -- [--model <name or gguf>] [--threads 2] [--rounds 5] [--http] [--peer-only]
 

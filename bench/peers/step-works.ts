@@ -39,8 +39,8 @@ export async function measureOurs(work: Work, { model, threads }: Setup): Promis
 }
 
 /**
- * Flash attention is on: on the CPUs tried it was never slower, 2-9 % faster in prefill and at B=8. Repacked weights and
- * polling threads are llama.cpp's defaults, and its fastest. Both programs warm up before they measure.
+ * Flash attention is on: where tried it was never slower, and 2 to 9 % faster in prefill and at B=8. Repacked weights
+ * and polling threads are llama.cpp's defaults, and its fastest. Both programs warm up before they measure.
  */
 export const llamaCppFlags = ['-fa', 'on'] as const;
 
