@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { firstDifference } from './greedy.ts';
 import { klDivergence, measureParity } from './kl.ts';
 import { type Distribution, readReferences } from './references.ts';
 
@@ -60,6 +61,13 @@ test('NaN logits give a NaN mean, which no threshold accepts', async () => {
     new Float32Array(references.vocabulary).fill(Number.NaN),
   );
   assert.ok(Number.isNaN(parity.meanKl));
+});
+
+test('the first difference of greedy tokens tells how sure the reference was', () => {
+  const reference = { greedy: [5, 6, 7], margins: [1, 0.01, 2] };
+  assert.equal(firstDifference(reference, [5, 6, 7]), null);
+  assert.deepEqual(firstDifference(reference, [5, 9, 9]), { step: 1, margin: 0.01 });
+  assert.deepEqual(firstDifference(reference, [5, 6]), { step: 2, margin: 2 });
 });
 
 function logSoftmax(logits: Float32Array): number[] {
