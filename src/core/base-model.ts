@@ -32,18 +32,7 @@ export type RopeScaling =
       readonly originalContext: number;
     };
 
-export type TensorType =
-  | 'F32'
-  | 'F16'
-  | 'BF16'
-  | 'Q4_0'
-  | 'Q4_1'
-  | 'Q5_0'
-  | 'Q5_1'
-  | 'Q8_0'
-  | 'Q4_K'
-  | 'Q5_K'
-  | 'Q6_K';
+export type TensorType = 'F32' | 'F16' | 'BF16' | 'Q4_0' | 'Q4_1' | 'Q5_0' | 'Q5_1' | 'Q8_0' | 'Q4_K' | 'Q5_K' | 'Q6_K';
 
 /** A tensor as its file holds it. Rows are outputs: shape [out, in] for a linear, [n] for a vector. */
 export type RawTensor = {

@@ -1,0 +1,164 @@
+// The decoder ready to run: graph, weights and KV pool tied together. Knows rows, tokens and positions; knows no
+// sequences and no sampling.
+
+import { encodeOnnx } from '../formats/onnx.ts';
+import { buildDecoder, decoderNames, embeddingView } from '../graph/decoder.ts';
+import type { LoweredModel } from '../graph/lowered.ts';
+import { ropeTables } from '../graph/rope.ts';
+import type { Binding, Runtime, Session, Tensor } from '../runtime/session.ts';
+import { createKvCache, type KvCache } from './kv-cache.ts';
+
+/** Neighbouring KV rows [first, first + pasts.length), each with the same number of new tokens. */
+export type ForwardBatch = {
+  readonly first: number;
+  /** Tokens that each row holds already. */
+  readonly pasts: readonly number[];
+  /** Row-major [rows, new tokens]. */
+  readonly tokens: readonly number[];
+  /** Which of `tokens`, by index, to give the next token's logits for. */
+  readonly sampled: readonly number[];
+};
+
+export type Decoder = {
+  readonly kv: KvCache;
+  readonly vocabulary: number;
+  /** Logits [sampled, vocabulary] in a buffer that the next call overwrites. One call at a time. */
+  forward(batch: ForwardBatch): Promise<Float32Array>;
+  release(): void;
+};
+
+export type DecoderOptions = { readonly rows: number; readonly positions: number; readonly profile?: string };
+
+export function createDecoder(runtime: Runtime, model: LoweredModel, options: DecoderOptions): Decoder {
+  const { rows, positions, profile } = options;
+  const { shape } = model;
+  const kv = createKvCache(shape, rows, positions);
+  const graph = encodeOnnx(buildDecoder(model, positions));
+  const weights = weightTensors(runtime, model, positions);
+  const session = runtime.session(graph, { weights, ...(profile ? { profile } : {}) });
+  const windows = new Map<string, Window>();
+  let logits = new Float32Array(rows * shape.vocabulary);
+
+  return {
+    kv,
+    vocabulary: shape.vocabulary,
+    async forward(batch) {
+      const key = `${batch.first}+${batch.pasts.length}`;
+      let window = windows.get(key);
+      if (!window) {
+        window = createWindow(runtime, session, kv, shape.layers, batch);
+        windows.set(key, window);
+      }
+      const wanted = batch.sampled.length * shape.vocabulary;
+      if (logits.length < wanted) logits = new Float32Array(wanted);
+      window.fill(batch, logits.subarray(0, wanted));
+      await session.run(window.binding);
+      return logits.subarray(0, wanted);
+    },
+    release() {
+      for (const window of windows.values()) window.release();
+      session.release();
+      for (const tensor of weights.values()) tensor.release();
+    },
+  };
+}
+
+function weightTensors(runtime: Runtime, model: LoweredModel, positions: number): Map<string, Tensor> {
+  const tensors = new Map<string, Tensor>();
+  for (const [name, { data, shape }] of model.weights) tensors.set(name, runtime.tensor(data, shape));
+  const { cos, sin } = ropeTables(model.shape, positions);
+  const tableShape = [positions, model.shape.headDim / 2];
+  tensors.set(decoderNames.cos, runtime.tensor(cos, tableShape));
+  tensors.set(decoderNames.sin, runtime.tensor(sin, tableShape));
+  if (!model.weights.has('embedding')) {
+    const { vocabulary, hidden } = model.shape;
+    const blocks = model.weights.get('head.blocks')!.data;
+    const scales = model.weights.get('head.scales')!.data;
+    tensors.set(embeddingView.blocks, runtime.tensor(blocks, [vocabulary, hidden]));
+    tensors.set(embeddingView.scales, runtime.tensor(scales, [vocabulary, hidden / 32]));
+  }
+  return tensors;
+}
+
+/** A binding over one range of KV rows. The pool is tied once; in steady state a decode step binds nothing at all. */
+type Window = {
+  readonly binding: Binding;
+  fill(batch: ForwardBatch, logits: Float32Array): void;
+  release(): void;
+};
+
+function createWindow(
+  runtime: Runtime,
+  session: Session,
+  kv: KvCache,
+  layers: number,
+  { first, pasts }: ForwardBatch,
+): Window {
+  const binding = session.bind();
+  const count = pasts.length;
+  const pools: Tensor[] = [];
+  for (let layer = 0; layer < layers; layer++) {
+    for (const [name, data] of [
+      [decoderNames.key(layer), kv.keys(layer, first, count)],
+      [decoderNames.value(layer), kv.values(layer, first, count)],
+    ] as const) {
+      const tensor = runtime.tensor(data, kv.windowShape(count));
+      binding.input(name, tensor);
+      binding.output(decoderNames.present(name), tensor);
+      pools.push(tensor);
+    }
+  }
+  const lastPositions = runtime.tensor(new Int32Array(count), [count]);
+  const totalLength = runtime.tensor(new Int32Array(1), [1]);
+  const batchShape = runtime.tensor(new BigInt64Array(3), [3]);
+  binding.input(decoderNames.lastPositions, lastPositions);
+  binding.input(decoderNames.totalLength, totalLength);
+  binding.input(decoderNames.batchShape, batchShape);
+  const rowTensors = [lastPositions, totalLength, batchShape];
+  let stepTensors: StepTensors | null = null;
+
+  return {
+    binding,
+    fill({ pasts, tokens, sampled }, logits) {
+      const length = tokens.length / count;
+      if (!stepTensors?.fits(tokens.length, sampled.length, logits)) {
+        stepTensors?.release();
+        stepTensors = bindStep(runtime, binding, tokens.length, sampled.length, logits);
+        batchShape.data.set([BigInt(count), BigInt(length), -1n] as never);
+      }
+      for (let i = 0; i < count; i++) lastPositions.data[i] = pasts[i]! + length - 1;
+      totalLength.data[0] = Math.max(...pasts) + length;
+      stepTensors.set(tokens, sampled);
+    },
+    release() {
+      stepTensors?.release();
+      for (const tensor of [...pools, ...rowTensors]) tensor.release();
+      binding.release();
+    },
+  };
+}
+
+/** The tensors whose shape follows the numbers of new tokens and of sampled ones. */
+type StepTensors = ReturnType<typeof bindStep>;
+
+function bindStep(runtime: Runtime, binding: Binding, tokens: number, sampled: number, logits: Float32Array) {
+  const ids = new BigInt64Array(tokens);
+  const rows = new BigInt64Array(sampled);
+  const idTensor = runtime.tensor(ids, [tokens]);
+  const rowTensor = runtime.tensor(rows, [sampled]);
+  const logitTensor = runtime.tensor(logits, [sampled, logits.length / sampled]);
+  binding.input(decoderNames.tokens, idTensor);
+  binding.input(decoderNames.sampled, rowTensor);
+  binding.output(decoderNames.logits, logitTensor);
+  return {
+    fits: (tokenCount: number, sampledCount: number, buffer: Float32Array) =>
+      tokenCount === tokens && sampledCount === sampled && buffer.buffer === logits.buffer,
+    set(newTokens: readonly number[], newRows: readonly number[]) {
+      for (let i = 0; i < tokens; i++) ids[i] = BigInt(newTokens[i]!);
+      for (let i = 0; i < sampled; i++) rows[i] = BigInt(newRows[i]!);
+    },
+    release() {
+      for (const tensor of [idTensor, rowTensor, logitTensor]) tensor.release();
+    },
+  };
+}

@@ -1,0 +1,101 @@
+// Lowered weights, kept on disk: lowering reads and repacks every weight, a second start is one plain read. A cached
+// file is used only if its own checksum holds; one that is broken in any way is made anew.
+
+import { createHash } from 'node:crypto';
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ModelFiles, ModelShape } from '../core/base-model.ts';
+import { LorikeetError } from '../core/errors.ts';
+import { parseSafetensorsHeader } from '../formats/safetensors.ts';
+import { writeSafetensors } from '../formats/write-safetensors.ts';
+import { lower } from '../graph/lower.ts';
+import type { LinearBits, LinearForm, LoweredModel, LoweredTensor } from '../graph/lowered.ts';
+import { openModel } from '../models/open.ts';
+import { writeAtomically } from '../models/write-atomically.ts';
+
+/** Raised whenever the same model would lower to other bytes. */
+const loweringVersion = 1;
+
+export type LoadedWeights = {
+  readonly model: LoweredModel;
+  /** They came from the cache. */
+  readonly cached: boolean;
+};
+
+/** Throws what `openModel` throws. A cache that cannot be written only costs the next start its time. */
+export async function loadWeights(
+  files: ModelFiles,
+  bits: LinearBits | null,
+  cacheDir: string,
+  warn: (message: string) => void,
+): Promise<LoadedWeights> {
+  const digest = files.digest.replace(/^sha256:/, '');
+  const path = join(cacheDir, `${digest}-${bits ?? 'native'}-v${loweringVersion}.safetensors`);
+  const cached = await readLowered(path, warn);
+  if (cached) return { model: cached, cached: true };
+  const model = lower(await openModel(files), bits);
+  try {
+    await mkdir(cacheDir, { recursive: true });
+    await writeAtomically(path, encodeLowered(model));
+  } catch (error) {
+    warn(`lowered weights could not be cached: ${(error as Error).message}`);
+  }
+  return { model, cached: false };
+}
+
+const fileTypes = { float32: 'F32', uint8: 'U8' } as const;
+
+export function encodeLowered({ shape, linears, weights }: LoweredModel): Uint8Array {
+  const tensors = [...weights].map(([name, { type, shape, data }]) => {
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    return { name, type: fileTypes[type], shape, bytes };
+  });
+  return writeSafetensors(tensors, {
+    checksum: checksum(weights),
+    shape: JSON.stringify(shape),
+    linears: JSON.stringify([...linears]),
+  });
+}
+
+/** Throws `model_file_invalid` where the bytes are not what `encodeLowered` wrote. */
+export function decodeLowered(file: Uint8Array<ArrayBuffer>): LoweredModel {
+  const header = parseSafetensorsHeader(file, file.length);
+  if (header === null) throw broken('its header is cut off');
+  const weights = new Map<string, LoweredTensor>();
+  for (const { name, type, shape, offset, bytes } of header.tensors) {
+    const start = file.byteOffset + offset;
+    if (type === 'F32') {
+      weights.set(name, { type: 'float32', shape, data: new Float32Array(file.buffer, start, bytes / 4) });
+    } else weights.set(name, { type: 'uint8', shape, data: new Uint8Array(file.buffer, start, bytes) });
+  }
+  if (header.metadata.get('checksum') !== checksum(weights)) throw broken('its checksum does not hold');
+  const shape = JSON.parse(header.metadata.get('shape') ?? 'null') as ModelShape;
+  const linears = new Map(JSON.parse(header.metadata.get('linears') ?? '[]') as [string, LinearForm][]);
+  return { shape, linears, weights };
+}
+
+async function readLowered(path: string, warn: (message: string) => void): Promise<LoweredModel | null> {
+  try {
+    // Its own ArrayBuffer, so that the float tensors lie aligned.
+    const file = await readFile(path);
+    return decodeLowered(file.byteOffset % 8 === 0 ? file : Buffer.from(new Uint8Array(file).buffer));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
+      warn(`${path} is not used: ${(error as Error).message}`);
+    }
+    return null;
+  }
+}
+
+/** Over names and bytes, in the order of the names. */
+function checksum(weights: ReadonlyMap<string, LoweredTensor>): string {
+  const hash = createHash('sha256');
+  for (const name of [...weights.keys()].sort()) {
+    const { data } = weights.get(name)!;
+    hash.update(`${name}\0`).update(data);
+  }
+  return hash.digest('hex');
+}
+
+const broken = (reason: string) =>
+  new LorikeetError('model_file_invalid', { message: `The file of lowered weights is broken: ${reason}.` });

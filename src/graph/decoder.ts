@@ -1,0 +1,152 @@
+// The decoder as an ONNX graph over a lowered model. Rows of a batch are B sequences of T new tokens each, R = B * T;
+// activations are [R, width] and only attention sees [B, T, width].
+//
+//   tokens [R] ── embedding ──► x ─┬─ norm ─ qkv ─ attention(KV pool in place) ─ output ─┐
+//                                  └───────────────────────────────────────────────────(+)─┬─ norm ─ gate·up ─ down ─┐
+//                                                                                          └────────────────────────(+)─► ...
+//   x ── rows `sampled` [S] ── norm ─ head ──► logits [S, vocabulary]
+//
+// Attention is ONNX Runtime's GroupQueryAttention: rotary inside, and past and present the same memory, so a step
+// writes only its new rows. Inputs and outputs are named in `decoderNames`.
+
+import type { ModelShape } from '../core/base-model.ts';
+import type { OnnxGraph } from '../formats/onnx.ts';
+import { createGraphBuilder, type GraphBuilder } from './graph-builder.ts';
+import { linear } from './linear.ts';
+import type { LinearForm, LoweredModel } from './lowered.ts';
+
+/** Names that a binding uses. All are inputs except `logits`, and `key` / `value` are both. */
+export const decoderNames = {
+  /** int64 [R], row-major: all tokens of sequence 0, then of sequence 1, ... */
+  tokens: 'tokens',
+  /** int64 [3] = [B, T, -1] */
+  batchShape: 'batch_shape',
+  /** int32 [B]: tokens in the KV pool after this run, less one. */
+  lastPositions: 'last_positions',
+  /** int32 [1]: the largest of the above, plus one. */
+  totalLength: 'total_length',
+  /** int64 [S]: rows of R whose logits are wanted. */
+  sampled: 'sampled',
+  /** float32 [positions, headDim / 2] */
+  cos: 'cos',
+  sin: 'sin',
+  /** float32 [B, kvHeads, positions, headDim], read and written in place. */
+  key: (layer: number) => `key.${layer}`,
+  value: (layer: number) => `value.${layer}`,
+  /** The same memory as an output: ONNX wants a second name. */
+  present: (name: string) => `present.${name}`,
+  /** float32 [S, vocabulary] */
+  logits: 'logits',
+} as const;
+
+/** Weights are left to the session: names as in `LoweredModel`, plus `cos` and `sin`. */
+export function buildDecoder(model: LoweredModel, positions: number): OnnxGraph {
+  const { shape } = model;
+  const g = createGraphBuilder();
+  const names = decoderNames;
+  g.input(names.tokens, 'int64', ['R']);
+  g.input(names.batchShape, 'int64', [3]);
+  g.input(names.lastPositions, 'int32', ['B']);
+  g.input(names.totalLength, 'int32', [1]);
+  g.input(names.sampled, 'int64', ['S']);
+  g.weight(names.cos, 'float32', [positions, shape.headDim / 2]);
+  g.weight(names.sin, 'float32', [positions, shape.headDim / 2]);
+  g.integers('rows', [-1, shape.heads * shape.headDim]);
+  g.integers('gate_up_widths', [shape.intermediate, shape.intermediate]);
+  for (const [name, { type, shape: dimensions }] of model.weights) g.weight(name, type, dimensions);
+
+  const form = (name: string) => model.linears.get(name)!;
+  let residual = embed(g, model, form('head'));
+  let normed = rmsNorm(g, shape, residual, 'layers.0.attention_norm');
+  for (let i = 0; i < shape.layers; i++) {
+    const layer = `layers.${i}`;
+    const qkv = linear(g, form(`${layer}.qkv`), `${layer}.qkv`, normed);
+    const attended = attend(g, model, i, qkv, positions);
+    const output = linear(g, form(`${layer}.output`), `${layer}.output`, attended);
+    [normed, residual] = addAndNorm(g, shape, residual, output, `${layer}.mlp_norm`);
+    const gateUp = linear(g, form(`${layer}.gate_up`), `${layer}.gate_up`, normed);
+    const down = linear(g, form(`${layer}.down`), `${layer}.down`, gatedSilu(g, gateUp));
+    if (i + 1 < shape.layers) {
+      [normed, residual] = addAndNorm(g, shape, residual, down, `layers.${i + 1}.attention_norm`);
+    } else {
+      // Nobody reads the other rows any more: the last norm and the head run on the sampled ones alone.
+      const last = g.op('Add', [g.op('Gather', [residual, names.sampled]), g.op('Gather', [down, names.sampled])]);
+      normed = rmsNorm(g, shape, last, 'norm');
+    }
+  }
+  linear(g, form('head'), 'head', normed, names.logits);
+  g.output(names.logits, 'float32', ['S', shape.vocabulary]);
+  return g.build();
+}
+
+function embed(g: GraphBuilder, model: LoweredModel, head: LinearForm): string {
+  if (model.weights.has('embedding')) return g.op('Gather', ['embedding', decoderNames.tokens]);
+  // The head's blocks seen as rows of the embedding: one memory serves both.
+  const operands = [embeddingView.blocks, decoderNames.tokens, embeddingView.scales];
+  g.weight(embeddingView.blocks, 'uint8', [head.n, head.k]);
+  g.weight(embeddingView.scales, 'float32', [head.n, head.k / 32]);
+  const attributes = { bits: 8, block_size: 32, gather_axis: 0, quantize_axis: 1 };
+  return g.contrib('GatherBlockQuantized', operands, attributes)[0]!;
+}
+
+/** Weights that share the memory of a tied 8-bit head, under shapes [vocabulary, hidden] and [vocabulary, hidden / 32]. */
+export const embeddingView = { blocks: 'embedding.blocks', scales: 'embedding.scales' } as const;
+
+function attend(g: GraphBuilder, model: LoweredModel, layer: number, qkv: string, positions: number): string {
+  const { shape } = model;
+  const { heads, kvHeads, headDim } = shape;
+  const pool = ['B', kvHeads, positions, headDim];
+  const key = g.input(decoderNames.key(layer), 'float32', pool);
+  const value = g.input(decoderNames.value(layer), 'float32', pool);
+  const presents = [key, value].map((name) => g.output(decoderNames.present(name), 'float32', pool));
+
+  const inBatch = (rows: string) => g.op('Reshape', [rows, decoderNames.batchShape]);
+  let operands = [inBatch(qkv), '', ''];
+  if (model.weights.has(`layers.${layer}.q_norm`)) {
+    const widths = g.integers('qkv_widths', [heads * headDim, kvHeads * headDim, kvHeads * headDim]);
+    const [q, k, v] = g.split(qkv, widths, 3) as [string, string, string];
+    operands = [
+      inBatch(headNorm(g, shape, q, `layers.${layer}.q_norm`, heads)),
+      inBatch(headNorm(g, shape, k, `layers.${layer}.k_norm`, kvHeads)),
+      inBatch(v),
+    ];
+  }
+  const { lastPositions, totalLength, cos, sin } = decoderNames;
+  const [attended] = g.contrib(
+    'GroupQueryAttention',
+    [...operands, key, value, lastPositions, totalLength, cos, sin],
+    { num_heads: heads, kv_num_heads: kvHeads, do_rotary: 1 },
+    [null, ...presents],
+  );
+  return g.op('Reshape', [attended!, 'rows']);
+}
+
+/** RMS norm of each head by itself: [R, count * headDim]. */
+function headNorm(g: GraphBuilder, shape: ModelShape, x: string, weight: string, count: number): string {
+  const split = g.op('Reshape', [x, g.integers('by_head', [-1, shape.headDim])]);
+  const joined = g.integers(`${count}_heads`, [-1, count * shape.headDim]);
+  return g.op('Reshape', [rmsNorm(g, shape, split, weight), joined]);
+}
+
+function rmsNorm(g: GraphBuilder, shape: ModelShape, x: string, weight: string): string {
+  return g.op('SimplifiedLayerNormalization', [x, weight], { axis: -1, epsilon: { float: shape.rmsNormEps } });
+}
+
+/** [norm(residual + x), residual + x] */
+function addAndNorm(g: GraphBuilder, shape: ModelShape, residual: string, x: string, weight: string): [string, string] {
+  const attributes = { epsilon: { float: shape.rmsNormEps } };
+  const results = g.contrib('SkipSimplifiedLayerNormalization', [residual, x, weight], attributes, [
+    null,
+    '',
+    '',
+    null,
+  ]);
+  return [results[0]!, results[3]!];
+}
+
+/** SiLU(gate) * up; QuickGelu with alpha 1 is SiLU in one operator. */
+function gatedSilu(g: GraphBuilder, gateUp: string): string {
+  const [gate, up] = g.split(gateUp, 'gate_up_widths', 2) as [string, string];
+  const [activated] = g.contrib('QuickGelu', [gate], { alpha: { float: 1 } });
+  return g.op('Mul', [activated!, up]);
+}

@@ -1,0 +1,68 @@
+// Collects nodes of an ONNX graph. Every method adds one operator and returns the name of its output, so that a decoder
+// reads as the algebra that it is.
+
+import type {
+  OnnxAttribute,
+  OnnxGraph,
+  OnnxInitializer,
+  OnnxNode,
+  OnnxShape,
+  OnnxType,
+  OnnxValue,
+} from '../formats/onnx.ts';
+
+const microsoft = 'com.microsoft';
+
+export type GraphBuilder = ReturnType<typeof createGraphBuilder>;
+
+export function createGraphBuilder() {
+  const nodes: OnnxNode[] = [];
+  const inputs: OnnxValue[] = [];
+  const outputs: OnnxValue[] = [];
+  const initializers = new Map<string, OnnxInitializer>();
+  let fresh = 0;
+
+  type Attributes = Readonly<Record<string, OnnxAttribute>>;
+
+  /** `results` names the outputs; a name is made up for each one that is null, and '' leaves one out. */
+  const add = (
+    op: string,
+    operands: readonly string[],
+    attributes: Attributes = {},
+    domain = '',
+    results: readonly (string | null)[] = [null],
+  ): string[] => {
+    const names = results.map((name) => name ?? `t${fresh++}`);
+    nodes.push({ op, domain, inputs: operands, outputs: names, attributes });
+    return names;
+  };
+
+  return {
+    input(name: string, type: OnnxType, shape: OnnxShape): string {
+      inputs.push({ name, type, shape });
+      return name;
+    },
+    output(name: string, type: OnnxType, shape: OnnxShape): string {
+      outputs.push({ name, type, shape });
+      return name;
+    },
+    /** An initialiser whose memory is given when the session is made. */
+    weight(name: string, type: OnnxType, shape: readonly number[]): string {
+      initializers.set(name, { name, type, shape, data: null });
+      return name;
+    },
+    /** A small constant, held by the graph itself. */
+    integers(name: string, values: readonly number[]): string {
+      const data = new Uint8Array(BigInt64Array.from(values, BigInt).buffer);
+      initializers.set(name, { name, type: 'int64', shape: [values.length], data });
+      return name;
+    },
+    op: (op: string, operands: readonly string[], attributes?: Attributes, name?: string): string =>
+      add(op, operands, attributes, '', [name ?? null])[0]!,
+    contrib: (op: string, operands: readonly string[], attributes: Attributes, results?: readonly (string | null)[]) =>
+      add(op, operands, attributes, microsoft, results),
+    split: (operand: string, lengths: string, count: number): string[] =>
+      add('Split', [operand, lengths], { axis: -1 }, '', new Array(count).fill(null)),
+    build: (): OnnxGraph => ({ nodes, inputs, outputs, initializers: [...initializers.values()] }),
+  };
+}

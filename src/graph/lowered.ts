@@ -1,0 +1,36 @@
+// A base model lowered: linears in the operators' packing, joined where they read the same input, and everything else as
+// plain floats. This is what the graph is built over, what sessions share, and what the cache on disk holds.
+
+import type { ModelShape } from '../core/base-model.ts';
+
+/** Widths of a linear's weights; 32 is float. */
+export type LinearBits = 4 | 8 | 32;
+
+/**
+ * How one linear [n, k] is stored. `<name>` is the weight's name in `weights`:
+ * - 4 or 8 bits: `<name>.blocks` uint8 [n, k/32, 4 * bits], `<name>.scales` float32 [n * k/32] and, if `corrected`,
+ *   `<name>.minimums` float32 [k/32, n];
+ * - 32 bits: `<name>.matrix` float32 [k, n], transposed.
+ */
+export type LinearForm = {
+  readonly bits: LinearBits;
+  readonly n: number;
+  readonly k: number;
+  readonly corrected: boolean;
+  /** `<name>.bias` float32 [n] exists. */
+  readonly bias: boolean;
+};
+
+export type LoweredTensor = {
+  readonly type: 'float32' | 'uint8';
+  readonly shape: readonly number[];
+  readonly data: Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
+};
+
+export type LoweredModel = {
+  readonly shape: ModelShape;
+  /** `layers.<i>.qkv`, `.output`, `.gate_up`, `.down`, and `head`. */
+  readonly linears: ReadonlyMap<string, LinearForm>;
+  /** Linears' parts, `layers.<i>.*_norm` vectors, `norm`, and `embedding` [vocabulary, hidden] if it is float. */
+  readonly weights: ReadonlyMap<string, LoweredTensor>;
+};

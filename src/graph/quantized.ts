@@ -1,0 +1,155 @@
+// Weights as the quantised operators want them: integer codes, one scale a block of 32 and, where the format has a float
+// minimum, one minimum a block:  w = scale * (code - zero) + minimum.  Knows ggml's blocks; knows no operator's packing.
+//
+// Every 4- and 5-bit format is carried over exactly. Q6_K (blocks of 16) and float weights are rounded to 8 bits.
+
+import type { RawTensor, TensorType } from '../core/base-model.ts';
+import { dequantize } from '../formats/dequantize.ts';
+import { halfAt } from '../formats/half.ts';
+import { elementCount } from '../formats/tensor-bytes.ts';
+
+export const blockSize = 32;
+
+export type CodeBits = 4 | 8;
+
+export type Quantized = {
+  readonly bits: CodeBits;
+  /** One code a byte, row-major [n, k]; the zero is 8 for 4 bits, 128 for 8. */
+  readonly codes: Uint8Array;
+  /** [n, k / 32] */
+  readonly scales: Float32Array;
+  /** [n, k / 32]; null where every block is symmetric. */
+  readonly minimums: Float32Array | null;
+};
+
+const zeroOf = (bits: CodeBits) => (bits === 4 ? 8 : 128);
+
+type Reader = (bytes: Uint8Array, out: { codes: Uint8Array; scales: Float32Array; minimums: Float32Array }) => void;
+
+/** Formats whose values a scale, a code and a minimum hold exactly. */
+const exact: Partial<Record<TensorType, { bits: CodeBits; minimum: boolean; read: Reader }>> = {
+  Q4_0: { bits: 4, minimum: false, read: (bytes, out) => readNibbles(bytes, out, 18, 2, 0) },
+  Q4_1: { bits: 4, minimum: true, read: (bytes, out) => readNibbles(bytes, out, 20, 4, 8) },
+  Q5_0: { bits: 8, minimum: false, read: (bytes, out) => readFiveBits(bytes, out, 22, 2, 128 - 16, 0) },
+  Q5_1: { bits: 8, minimum: true, read: (bytes, out) => readFiveBits(bytes, out, 24, 4, 128 - 16, 16) },
+  Q8_0: { bits: 8, minimum: false, read: readEightBits },
+  Q4_K: { bits: 4, minimum: true, read: (bytes, out) => readSuperBlocks(bytes, out, 4) },
+  Q5_K: { bits: 8, minimum: true, read: (bytes, out) => readSuperBlocks(bytes, out, 5) },
+};
+
+/** The narrowest width that holds the file's weights: 4 or 8 bits; 32 for float formats is the caller's choice. */
+export function nativeBits(type: TensorType): CodeBits {
+  return exact[type]?.bits ?? 8;
+}
+
+/** Codes of a whole tensor at `bits` or wider: an exact 4-bit format asked for at 8 bits keeps its values. */
+export function quantize(tensor: RawTensor, bits: CodeBits): Quantized {
+  const count = elementCount(tensor.shape)!;
+  const format = exact[tensor.type];
+  if (!format || format.bits > bits) return roundToBlocks(dequantize(tensor.type, tensor.bytes(), count), bits);
+  const codes = new Uint8Array(count);
+  const scales = new Float32Array(count / blockSize);
+  const minimums = new Float32Array(format.minimum ? count / blockSize : 0);
+  format.read(tensor.bytes(), { codes, scales, minimums });
+  if (format.bits < bits) {
+    const shift = zeroOf(bits) - zeroOf(format.bits);
+    for (let i = 0; i < count; i++) codes[i]! += shift;
+  }
+  return { bits, codes, scales, minimums: format.minimum ? minimums : null };
+}
+
+/** Symmetric rounding to nearest: the largest magnitude of a block lands on the last code (ggml's Q4_0 and Q8_0). */
+export function roundToBlocks(weights: Float32Array, bits: CodeBits): Quantized {
+  const zero = zeroOf(bits);
+  const codes = new Uint8Array(weights.length);
+  const scales = new Float32Array(weights.length / blockSize);
+  for (let block = 0; block < scales.length; block++) {
+    const start = block * blockSize;
+    let extreme = 0;
+    for (let i = start; i < start + blockSize; i++) {
+      if (Math.abs(weights[i]!) > Math.abs(extreme)) extreme = weights[i]!;
+    }
+    // At 4 bits the extreme takes code -8, the one that has no positive twin.
+    const scale = Math.fround(bits === 4 ? extreme / -8 : Math.abs(extreme) / 127);
+    scales[block] = scale;
+    const inverse = scale === 0 ? 0 : 1 / scale;
+    for (let i = start; i < start + blockSize; i++) {
+      codes[i] = Math.min(2 * zero - 1, Math.max(0, Math.round(weights[i]! * inverse) + zero));
+    }
+  }
+  return { bits, codes, scales, minimums: null };
+}
+
+type Out = Parameters<Reader>[1];
+
+/** Q4_0, Q4_1: weight j of a block is the low half of byte j, weight j + 16 the high half. */
+function readNibbles(bytes: Uint8Array, out: Out, stride: number, header: number, zero: number): void {
+  for (let block = 0; block < out.scales.length; block++) {
+    const at = block * stride;
+    const scale = halfAt(bytes, at);
+    out.scales[block] = scale;
+    if (zero) out.minimums[block] = halfAt(bytes, at + 2) + zero * scale;
+    for (let j = 0; j < 16; j++) {
+      const byte = bytes[at + header + j]!;
+      out.codes[block * blockSize + j] = byte & 15;
+      out.codes[block * blockSize + j + 16] = byte >> 4;
+    }
+  }
+}
+
+/** Q5_0, Q5_1: as above, the fifth bits together in a 32-bit word before the nibbles. */
+function readFiveBits(bytes: Uint8Array, out: Out, stride: number, header: number, shift: number, zero: number): void {
+  for (let block = 0; block < out.scales.length; block++) {
+    const at = block * stride;
+    const scale = halfAt(bytes, at);
+    out.scales[block] = scale;
+    if (zero) out.minimums[block] = halfAt(bytes, at + 2) + zero * scale;
+    for (let j = 0; j < 16; j++) {
+      const byte = bytes[at + header + 4 + j]!;
+      const low = (bytes[at + header + (j >> 3)]! >> (j & 7)) & 1;
+      const high = (bytes[at + header + 2 + (j >> 3)]! >> (j & 7)) & 1;
+      out.codes[block * blockSize + j] = (byte & 15) + 16 * low + shift;
+      out.codes[block * blockSize + j + 16] = (byte >> 4) + 16 * high + shift;
+    }
+  }
+}
+
+function readEightBits(bytes: Uint8Array, out: Out): void {
+  for (let block = 0; block < out.scales.length; block++) {
+    const at = block * 34;
+    out.scales[block] = halfAt(bytes, at);
+    for (let j = 0; j < blockSize; j++) out.codes[block * blockSize + j] = (bytes[at + 2 + j]! ^ 128) & 255;
+  }
+}
+
+/** Q4_K, Q5_K: 8 blocks share two half floats; each has a 6-bit scale and a 6-bit minimum (ggml's get_scale_min_k4). */
+function readSuperBlocks(bytes: Uint8Array, out: Out, bits: 4 | 5): void {
+  const stride = bits === 4 ? 144 : 176;
+  const nibbles = bits === 4 ? 16 : 48;
+  const zero = bits === 4 ? 8 : 16;
+  const shift = bits === 4 ? 0 : 128 - 16;
+  for (let superBlock = 0; superBlock * 8 < out.scales.length; superBlock++) {
+    const at = superBlock * stride;
+    const scaleUnit = halfAt(bytes, at);
+    const minimumUnit = halfAt(bytes, at + 2);
+    for (let sub = 0; sub < 8; sub++) {
+      const [scaleCode, minimumCode] = sixBitPair(bytes, at + 4, sub);
+      const block = superBlock * 8 + sub;
+      const scale = Math.fround(scaleUnit * scaleCode);
+      out.scales[block] = scale;
+      out.minimums[block] = zero * scale - minimumUnit * minimumCode;
+      for (let j = 0; j < blockSize; j++) {
+        const byte = bytes[at + nibbles + (sub >> 1) * 32 + j]!;
+        const fifth = bits === 5 ? ((bytes[at + 16 + j]! >> sub) & 1) << 4 : 0;
+        out.codes[block * blockSize + j] = (sub & 1 ? byte >> 4 : byte & 15) + fifth + shift;
+      }
+    }
+  }
+}
+
+function sixBitPair(bytes: Uint8Array, at: number, sub: number): [scale: number, minimum: number] {
+  if (sub < 4) return [bytes[at + sub]! & 63, bytes[at + sub + 4]! & 63];
+  const low = bytes[at + sub + 4]!;
+  const scale = (low & 15) | ((bytes[at + sub - 4]! >> 6) << 4);
+  return [scale, (low >> 4) | ((bytes[at + sub]! >> 6) << 4)];
+}
