@@ -1,0 +1,97 @@
+// The step alone, without HTTP and without a scheduler: decode of a full batch, or prefill of one prompt.
+//
+//     node bench/step.ts --model model.gguf --mode decode --batch 8 --context 128 --tokens 64 [--threads 2] [--json]
+//     node bench/step.ts --model model.gguf --mode prefill --prompt 512
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { systemClock } from '../src/core/clock.ts';
+import { prng } from '../src/core/prng.ts';
+import { createDecoder } from '../src/engine/decoder.ts';
+import { loadWeights } from '../src/engine/weights.ts';
+import type { LinearBits } from '../src/graph/lowered.ts';
+import { resolveModel } from '../src/models/resolve.ts';
+import { createOnnxRuntime } from '../src/runtime/onnx-runtime.ts';
+import { spread } from './statistics.ts';
+
+const { values: flags } = parseArgs({
+  options: {
+    model: { type: 'string' },
+    mode: { type: 'string', default: 'decode' },
+    batch: { type: 'string', default: '1' },
+    context: { type: 'string', default: '128' },
+    tokens: { type: 'string', default: '64' },
+    prompt: { type: 'string', default: '512' },
+    rounds: { type: 'string', default: '3' },
+    bits: { type: 'string' },
+    threads: { type: 'string', default: String(os.availableParallelism()) },
+    profile: { type: 'string' },
+    json: { type: 'boolean', default: false },
+  },
+});
+if (flags.model === undefined) throw new Error('--model <file or folder> is needed');
+
+const cacheDir = mkdtempSync(join(os.tmpdir(), 'lorikeet-step-'));
+const hub = { endpoint: '', token: null, cacheDir, offline: true };
+const files = await resolveModel(flags.model, { cacheDir, hub });
+const bits = flags.bits === undefined ? null : (Number(flags.bits) as LinearBits);
+const weights = await loadWeights(files, bits, cacheDir, console.warn);
+rmSync(cacheDir, { recursive: true });
+
+const runtime = createOnnxRuntime({ library: null, threads: Number(flags.threads), spin: true });
+const rounds = Number(flags.rounds);
+const tokensPerSecond = flags.mode === 'prefill' ? await prefill(Number(flags.prompt)) : await decode();
+const result = { tokensPerSecond, peakRssBytes: process.resourceUsage().maxRSS * 1024 };
+console.log(flags.json ? JSON.stringify(result) : result);
+process.exit(0);
+
+async function decode(): Promise<number> {
+  const [batch, context, count] = [Number(flags.batch), Number(flags.context), Number(flags.tokens)];
+  const decoder = decoderOf(batch, context + count + 8);
+  const random = prng(1);
+  const token = () => Math.floor(random() * decoder.vocabulary);
+  for (let row = 0; row < batch; row++) {
+    const tokens = Array.from({ length: context }, token);
+    await decoder.forward({ first: row, pasts: [0], tokens, sampled: [context - 1] });
+  }
+  const sampled = Array.from({ length: batch }, (_, i) => i);
+  const step = (past: number) =>
+    decoder.forward({ first: 0, pasts: sampled.map(() => past), tokens: sampled.map(token), sampled });
+  for (let i = 0; i < 4; i++) await step(context + i);
+  return median(async () => {
+    for (let i = 0; i < count; i++) await step(context + i);
+    return batch * count;
+  });
+}
+
+async function prefill(length: number): Promise<number> {
+  const decoder = decoderOf(1, length);
+  const random = prng(1);
+  const tokens = Array.from({ length }, () => Math.floor(random() * decoder.vocabulary));
+  const run = () => decoder.forward({ first: 0, pasts: [0], tokens, sampled: [length - 1] });
+  await run();
+  return median(async () => {
+    await run();
+    return length;
+  });
+}
+
+function decoderOf(rows: number, positions: number) {
+  const profile = flags.profile === undefined ? {} : { profile: flags.profile };
+  const decoder = createDecoder(runtime, weights.model, { rows, positions, ...profile });
+  if (flags.profile !== undefined) process.on('exit', () => decoder.release());
+  return decoder;
+}
+
+/** Tokens a second; `work` returns the tokens that it did. */
+async function median(work: () => Promise<number>): Promise<number> {
+  const speeds: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    const start = systemClock.monotonic();
+    const tokens = await work();
+    speeds.push((tokens * 1000) / (systemClock.monotonic() - start));
+  }
+  return spread(speeds).median;
+}
