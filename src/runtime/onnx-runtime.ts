@@ -1,16 +1,16 @@
 // Runtime over ONNX Runtime's CPU provider. One environment and one thread pool serve all sessions.
 
 import { createRequire } from 'node:module';
-import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { LorikeetError } from '../core/errors.ts';
+import { physicalCores } from './cores.ts';
 import { loadOrtApi, type OrtApi, type Pointer } from './ort-api.ts';
 import { type Binding, elementCount, type Runtime, type Session, type Tensor, type TensorData } from './session.ts';
 
 export type OnnxRuntimeOptions = {
   /** Path of libonnxruntime; null takes the one inside the onnxruntime-node package. */
   readonly library: string | null;
-  /** null takes one a core. */
+  /** null takes one a physical core. */
   readonly threads: number | null;
   /** Idle workers spin for a moment instead of sleeping: faster steps, at the price of the other processes' time. */
   readonly spin: boolean;
@@ -23,7 +23,7 @@ const defaultMemory = 0;
 
 export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
   const api = loadOrtApi(options.library ?? packagedLibrary());
-  const threads = options.threads ?? availableParallelism();
+  const threads = options.threads ?? physicalCores();
   const threading = api.call('createThreadingOptions');
   api.call('setGlobalIntraOpNumThreads', threading, threads);
   api.call('setGlobalInterOpNumThreads', threading, 1);

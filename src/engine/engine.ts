@@ -1,0 +1,154 @@
+// The engine: one loop over schedule -> run -> sample -> emit. It knows token ids, rows and positions; it knows no text,
+// no HTTP and no process.
+
+import type { Clock } from '../core/clock.ts';
+import type { EngineEvent, EngineStats, SequenceEnd, SequenceRequest, TokenEvent } from '../protocol/messages.ts';
+import type { Decoder } from './decoder.ts';
+import { logprobsOf } from './logprobs.ts';
+import { Scheduler } from './scheduler.ts';
+import { createSequence, endOf, type Sequence } from './sequence.ts';
+
+export type EngineOptions = {
+  readonly decoder: Decoder;
+  /** Prompt tokens prefilled in one step. */
+  readonly prefillChunk: number;
+  readonly clock: Clock;
+  /** For requests that bring no seed. */
+  readonly freshSeed: () => number;
+  readonly emit: (event: Extract<EngineEvent, { type: 'step' }>) => void;
+};
+
+/** Logits of one row, sampled from once: the sequence that they belong to. */
+type Sampled = { readonly sequence: Sequence; readonly logits: Float32Array };
+
+export class Engine {
+  readonly #options: EngineOptions;
+  readonly #scheduler: Scheduler;
+  readonly #sequences = new Map<number, Sequence>();
+  #aborted: Sequence[] = [];
+  #steps = 0;
+
+  constructor(options: EngineOptions) {
+    this.#options = options;
+    const { kv } = options.decoder;
+    this.#scheduler = new Scheduler({ rows: kv.rows, prefillBudget: options.prefillChunk, moveRow: kv.move });
+  }
+
+  get idle(): boolean {
+    return this.#scheduler.idle && this.#aborted.length === 0;
+  }
+
+  add(request: SequenceRequest): void {
+    const sequence = createSequence(request, this.#options.clock.monotonic(), this.#options.freshSeed);
+    this.#sequences.set(request.id, sequence);
+    this.#scheduler.add(sequence);
+  }
+
+  /** Takes effect at the start of the next step: the row may be in use until then. An unknown id is no error. */
+  abort(id: number): void {
+    const sequence = this.#sequences.get(id);
+    if (sequence && !this.#aborted.includes(sequence)) this.#aborted.push(sequence);
+  }
+
+  async step(): Promise<void> {
+    const { clock, emit } = this.#options;
+    const start = clock.monotonic();
+    const ended = this.#takeAborted().map((sequence) => this.#end(sequence, endOf(sequence, 'abort', start)));
+
+    const plan = this.#scheduler.schedule(start);
+    const tokens: TokenEvent[] = [];
+    const sample = (rows: readonly Sampled[]) => {
+      for (const row of rows) {
+        const end = this.#sample(row, tokens);
+        if (end) ended.push(end);
+      }
+    };
+    const prefilled: Sampled[] = [];
+    for (const chunk of plan.prefill) prefilled.push(...(await this.#prefill(chunk.row, chunk.tokens)));
+    const decoded = plan.decode > 0 ? await this.#decode(plan.decode) : [];
+    this.#scheduler.promote();
+    sample(decoded);
+    sample(prefilled);
+
+    this.#steps++;
+    const stats = this.#stats(clock.monotonic() - start);
+    emit({ type: 'step', started: plan.started.map(({ request }) => request.id), tokens, ended, stats });
+  }
+
+  /** Those that did not end by themselves in the step during which they were aborted. */
+  #takeAborted(): Sequence[] {
+    const aborted = this.#aborted.filter(({ request }) => this.#sequences.has(request.id));
+    this.#aborted = [];
+    return aborted;
+  }
+
+  /** Rows 0 to `count` - 1, one token each. */
+  async #decode(count: number): Promise<Sampled[]> {
+    const { decoder } = this.#options;
+    const sequences = this.#scheduler.running.slice(0, count);
+    const logits = await decoder.forward({
+      first: 0,
+      pasts: sequences.map(({ past }) => past),
+      tokens: sequences.map(({ tokens, past }) => tokens[past]!),
+      sampled: sequences.map((_, row) => row),
+    });
+    const { vocabulary } = decoder;
+    return sequences.map((sequence, row) => {
+      sequence.past++;
+      return { sequence, logits: logits.subarray(row * vocabulary, (row + 1) * vocabulary) };
+    });
+  }
+
+  /** The next `count` prompt tokens of one row; logits only at the end of the prompt. */
+  async #prefill(row: number, count: number): Promise<Sampled[]> {
+    const sequence = this.#scheduler.running[row]!;
+    const { past, tokens, request } = sequence;
+    const logits = await this.#options.decoder.forward({
+      first: row,
+      pasts: [past],
+      tokens: tokens.slice(past, past + count),
+      sampled: [count - 1],
+    });
+    sequence.past += count;
+    // The next run overwrites the decoder's buffer.
+    return sequence.past === request.promptTokens.length ? [{ sequence, logits: logits.slice() }] : [];
+  }
+
+  #sample({ sequence, logits }: Sampled, tokens: TokenEvent[]): SequenceEnd | null {
+    const { id, params } = sequence.request;
+    const now = this.#options.clock.monotonic();
+    // Biases and penalties change the logits in place, and log-probabilities are of the model's own distribution.
+    const own = params.logprobs === null ? null : logits.slice();
+    const token = sequence.sampler.sample(logits);
+    sequence.firstTokenAt ??= now;
+    if (params.stopTokens.includes(token))
+      return this.#end(sequence, endOf(sequence, 'stop', now, { stopToken: token }));
+    sequence.tokens.push(token);
+    tokens.push(own ? { id, token, logprobs: logprobsOf(own, token, params.logprobs!) } : { id, token });
+    const generated = sequence.tokens.length - sequence.request.promptTokens.length;
+    const full = sequence.tokens.length > this.#options.decoder.kv.positions;
+    if (generated < params.maxTokens && !full) return null;
+    return this.#end(sequence, endOf(sequence, 'length', now));
+  }
+
+  #end(sequence: Sequence, end: SequenceEnd): SequenceEnd {
+    this.#sequences.delete(sequence.request.id);
+    this.#scheduler.remove(sequence);
+    return end;
+  }
+
+  #stats(stepMs: number): EngineStats {
+    const { running, waiting } = this.#scheduler;
+    const { kv } = this.#options.decoder;
+    const used = running.reduce((positions, { past }) => positions + past, 0);
+    const kvUsage = used / (kv.rows * kv.positions);
+    return { running: running.length, waiting: waiting.length, kvUsage, steps: this.#steps, stepMs };
+  }
+
+  /** For tests and idle moments: throws where the books do not balance. */
+  checkIntegrity(): void {
+    this.#scheduler.checkIntegrity();
+    const { running, waiting } = this.#scheduler;
+    if (this.#sequences.size !== running.length + waiting.length) throw new Error('a sequence leaked');
+  }
+}

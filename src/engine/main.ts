@@ -1,0 +1,51 @@
+// The engine's process: loads a model, then steps as long as there is work. Commands come in between steps. Whatever
+// goes wrong is said to the supervisor, and ends the process: it holds nothing that a fresh one has not.
+
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { systemClock } from '../core/clock.ts';
+import { LorikeetError } from '../core/errors.ts';
+import { parentChannel } from '../protocol/engine-process.ts';
+import type { EngineCommand, EngineConfig } from '../protocol/messages.ts';
+import type { Engine } from './engine.ts';
+import { startEngine } from './start-engine.ts';
+
+const channel = parentChannel();
+let engine: Engine | null = null;
+let wake = () => {};
+
+channel.onCommand((command) => {
+  if (command.type === 'start') serve(command.config).catch(fail);
+  else if (command.type === 'stop') process.exit(0);
+  else take(command);
+});
+
+function take(command: Extract<EngineCommand, { type: 'submit' | 'abort' }>): void {
+  if (command.type === 'submit') engine?.add(command.sequence);
+  else engine?.abort(command.id);
+  wake();
+}
+
+async function serve(config: EngineConfig): Promise<never> {
+  const started = await startEngine(config, systemClock, (event) => channel.send(event));
+  engine = started.engine;
+  channel.send({ type: 'ready', info: started.info });
+  for (;;) {
+    if (engine.idle) {
+      engine.checkIntegrity();
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+    }
+    await engine.step();
+    // Messages that arrived during the step are read before the next one.
+    await nextTurn();
+  }
+}
+
+function fail(error: Error): void {
+  const code = error instanceof LorikeetError ? error.code : 'engine_failed';
+  if (code === 'engine_failed') console.error(error);
+  channel.send({ type: 'failed', code, message: error.message });
+  // Long enough for the message to leave the pipe.
+  setTimeout(() => process.exit(1), 100);
+}

@@ -1,0 +1,59 @@
+// One sequence in the engine: its tokens, how far the KV pool holds them, and its times. Pure bookkeeping.
+
+import type { FinishReason, SequenceEnd, SequenceRequest, Timings } from '../protocol/messages.ts';
+import { createSampler, type Sampler } from './sampler.ts';
+
+export type Sequence = {
+  readonly request: SequenceRequest;
+  readonly sampler: Sampler;
+  /** Prompt and sampled tokens. The last sampled one is not in the KV pool yet: the next step feeds it. */
+  readonly tokens: number[];
+  /** Tokens in the KV pool. */
+  past: number;
+  /** Monotonic milliseconds; null until it happened. */
+  readonly queuedAt: number;
+  startedAt: number | null;
+  firstTokenAt: number | null;
+};
+
+export function createSequence(request: SequenceRequest, now: number, freshSeed: () => number): Sequence {
+  return {
+    request,
+    sampler: createSampler(request.params, request.promptTokens, freshSeed),
+    tokens: [...request.promptTokens],
+    past: 0,
+    queuedAt: now,
+    startedAt: null,
+    firstTokenAt: null,
+  };
+}
+
+/** Prompt tokens that are not in the KV pool yet; 0 once the sequence decodes. */
+export function prefillLeft(sequence: Sequence): number {
+  return Math.max(0, sequence.request.promptTokens.length - sequence.past);
+}
+
+export function endOf(
+  sequence: Sequence,
+  reason: FinishReason,
+  now: number,
+  detail: { stopToken?: number; error?: SequenceEnd['error'] } = {},
+): SequenceEnd {
+  const { request, tokens } = sequence;
+  return {
+    id: request.id,
+    reason,
+    stopToken: detail.stopToken ?? null,
+    ...(detail.error ? { error: detail.error } : {}),
+    promptTokens: request.promptTokens.length,
+    completionTokens: tokens.length - request.promptTokens.length,
+    cachedTokens: 0,
+    timings: timingsOf(sequence, now),
+  };
+}
+
+function timingsOf({ queuedAt, startedAt, firstTokenAt }: Sequence, now: number): Timings {
+  const started = startedAt ?? now;
+  const first = firstTokenAt ?? now;
+  return { queueMs: started - queuedAt, prefillMs: first - started, decodeMs: now - first };
+}

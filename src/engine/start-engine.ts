@@ -1,0 +1,54 @@
+// From a configuration to an engine that can take sequences. Throws operating errors with their codes.
+
+import { randomInt } from 'node:crypto';
+import type { Clock } from '../core/clock.ts';
+import { LorikeetError } from '../core/errors.ts';
+import type { EngineConfig, EngineEvent, EngineInfo } from '../protocol/messages.ts';
+import { createOnnxRuntime } from '../runtime/onnx-runtime.ts';
+import { createDecoder } from './decoder.ts';
+import { Engine } from './engine.ts';
+import { loadWeights } from './weights.ts';
+
+/** Where the context is not chosen: enough for most prompts, and a KV pool that fits beside a small model. */
+const defaultContext = 2048;
+
+export type StartedEngine = { readonly engine: Engine; readonly info: EngineInfo };
+
+export async function startEngine(
+  config: EngineConfig,
+  clock: Clock,
+  emit: (event: Extract<EngineEvent, { type: 'step' }>) => void,
+): Promise<StartedEngine> {
+  const start = clock.monotonic();
+  if (config.device !== 'cpu') {
+    const message = `The device ${config.device} is not available: this version computes on cpu.`;
+    throw new LorikeetError('device_unavailable', { message, param: 'LORIKEET_DEVICE' });
+  }
+  const runtime = createOnnxRuntime({ library: config.ortLibrary, threads: config.threads, spin: true });
+  const { model, cached } = await loadWeights(config.model, config.weightBits, config.cacheDir, console.warn);
+  const { context, architecture, vocabulary } = model.shape;
+  const positions = config.maxContext ?? Math.min(context, defaultContext);
+  if (positions > context) {
+    const message = `LORIKEET_MAX_CONTEXT is ${positions}, but ${config.model.name} takes at most ${context} tokens.`;
+    throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_MAX_CONTEXT' });
+  }
+  const decoder = createDecoder(runtime, model, { rows: config.maxSequences, positions });
+  // One step before the first request: pages are touched and kernels chosen.
+  await decoder.forward({ first: 0, pasts: [0], tokens: [0], sampled: [0] });
+  const freshSeed = () => randomInt(2 ** 48 - 1);
+  const engine = new Engine({ decoder, prefillChunk: config.prefillChunk, clock, freshSeed, emit });
+  const info: EngineInfo = {
+    model: config.model.name,
+    digest: config.model.digest,
+    architecture,
+    vocabulary,
+    maxContext: positions,
+    maxSequences: config.maxSequences,
+    threads: runtime.threads,
+    device: config.device,
+    weightBits: model.linears.get('layers.0.qkv')!.bits,
+    loadMs: clock.monotonic() - start,
+    weightsCached: cached,
+  };
+  return { engine, info };
+}
