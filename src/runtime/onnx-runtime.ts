@@ -55,7 +55,7 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
         prepacked,
       );
       api.call('releaseSessionOptions', settings);
-      return createSession(api, session);
+      return createSession(api, session, weights);
     },
   };
 }
@@ -112,13 +112,16 @@ function createTensor(api: OrtApi, memory: Pointer, data: TensorData, shape: rea
   return tensor;
 }
 
-function createSession(api: OrtApi, handle: Pointer): Session {
+function createSession(api: OrtApi, handle: Pointer, weights: ReadonlyMap<string, Tensor>): Session {
+  // The library does not own shared weights: the session keeps them, and so their data, alive.
+  const owned = new Map(weights);
   const session: Session = {
     bind: () => createBinding(api, handleOf(session)),
     run: (binding) => api.runWithBinding(handleOf(session), handleOf(binding)),
     release: () => {
       api.call('releaseSession', handleOf(session));
       handles.delete(session);
+      owned.clear();
     },
   };
   handles.set(session, handle);

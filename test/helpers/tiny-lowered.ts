@@ -1,0 +1,31 @@
+// The tiny models as the engine has them: opened from their files and lowered.
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { BaseModel, ModelFiles } from '../../src/core/base-model.ts';
+import { lower } from '../../src/graph/lower.ts';
+import type { LinearBits, LoweredModel } from '../../src/graph/lowered.ts';
+import { openModel } from '../../src/models/open.ts';
+import { resolveModel } from '../../src/models/resolve.ts';
+import { type TinyModel, tinyModelPath } from './tiny-models.ts';
+
+const root = mkdtempSync(join(tmpdir(), 'lorikeet-engine-'));
+process.once('exit', () => rmSync(root, { recursive: true, force: true }));
+
+/** A folder that is gone when the process ends. */
+export const temporaryFolder = () => mkdtempSync(join(root, 'f'));
+
+export async function tinyFiles(name: TinyModel): Promise<ModelFiles> {
+  const cacheDir = temporaryFolder();
+  const hub = { endpoint: 'http://127.0.0.1:1', token: null, cacheDir: join(cacheDir, 'hub'), offline: true };
+  return resolveModel(tinyModelPath(name), { cacheDir, hub });
+}
+
+export async function tinyModel(name: TinyModel): Promise<BaseModel> {
+  return openModel(await tinyFiles(name));
+}
+
+export async function tinyLowered(name: TinyModel, bits: LinearBits | null): Promise<LoweredModel> {
+  return lower(await tinyModel(name), bits);
+}

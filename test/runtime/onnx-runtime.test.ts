@@ -1,0 +1,196 @@
+// The real ONNX Runtime through its C API.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { LorikeetError } from '../../src/core/errors.ts';
+import { encodeOnnx } from '../../src/formats/onnx.ts';
+import { createGraphBuilder } from '../../src/graph/graph-builder.ts';
+import { createOnnxRuntime, packagedLibrary } from '../../src/runtime/onnx-runtime.ts';
+import type { Session } from '../../src/runtime/session.ts';
+
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
+
+const runtime = createOnnxRuntime({ library: null, threads: 1, spin: false });
+
+/** y [R, n] = x [R, n] · w [n, n], w given from outside; `times` of them in a row. */
+function productModel(n: number, times = 1): Uint8Array {
+  const g = createGraphBuilder();
+  let x = g.input('x', 'float32', ['R', n]);
+  g.weight('w', 'float32', [n, n]);
+  for (let i = 0; i < times; i++) x = g.op('MatMul', [x, 'w'], {}, i === times - 1 ? 'y' : undefined);
+  g.output('y', 'float32', ['R', n]);
+  return encodeOnnx(g.build());
+}
+
+/** Weights that exchange neighbouring columns: whatever goes through twice is unchanged. */
+function exchange(n: number): Float32Array {
+  const w = new Float32Array(n * n);
+  for (let i = 0; i < n; i++) w[i * n + (i ^ 1)] = 1;
+  return w;
+}
+
+function productSession(n: number, times = 1): Session {
+  const weights = new Map([['w', runtime.tensor(exchange(n), [n, n])]]);
+  return runtime.session(productModel(n, times), { weights });
+}
+
+test('says what it is', () => {
+  assert.match(runtime.name, /^onnxruntime \d+\.\d+\.\d+$/);
+  assert.ok(runtime.providers.includes('CPUExecutionProvider'));
+  assert.equal(runtime.threads, 1);
+});
+
+test('a library that cannot be loaded is an operating error with its path', () => {
+  for (const library of ['/nowhere/libonnxruntime.so.1', import.meta.filename]) {
+    assert.throws(
+      () => createOnnxRuntime({ library, threads: 1, spin: false }),
+      (error) =>
+        error instanceof LorikeetError && error.code === 'runtime_unavailable' && error.message.includes(library),
+    );
+  }
+});
+
+test('the packaged library is a file of the onnxruntime-node package', () => {
+  assert.match(packagedLibrary(), /onnxruntime-node/);
+});
+
+test('a shape that is not the data’s length is refused', () => {
+  assert.throws(() => runtime.tensor(new Float32Array(6), [2, 2]), /Shape \[2,2\] is not 6 elements/);
+  const moved = new Float32Array(4);
+  structuredClone(moved, { transfer: [moved.buffer] });
+  assert.throws(() => runtime.tensor(moved, [4]));
+});
+
+test('results land in the bound memory, in place, for every run', async () => {
+  const session = productSession(2);
+  const binding = session.bind();
+  const x = new Float32Array(2);
+  const y = new Float32Array(2);
+  binding.input('x', runtime.tensor(x, [1, 2]));
+  binding.output('y', runtime.tensor(y, [1, 2]));
+  for (const [a, b] of [
+    [1, 2],
+    [3, 4],
+  ] as const) {
+    x.set([a, b]);
+    await session.run(binding);
+    assert.deepEqual([...y], [b, a]);
+  }
+});
+
+test('a tensor may be bound again under the same name', async () => {
+  const session = productSession(2);
+  const binding = session.bind();
+  for (const rows of [1, 3, 2]) {
+    const x = Float32Array.from({ length: rows * 2 }, (_, i) => i);
+    const y = new Float32Array(rows * 2);
+    binding.input('x', runtime.tensor(x, [rows, 2]));
+    binding.output('y', runtime.tensor(y, [rows, 2]));
+    await session.run(binding);
+    assert.deepEqual([...y], [...x.map((_, i) => x[i ^ 1]!)]);
+  }
+});
+
+test('a run that fails rejects with what ONNX Runtime said, and the session is still good', async () => {
+  const session = productSession(2);
+  const binding = session.bind();
+  const y = new Float32Array(2);
+  binding.input('x', runtime.tensor(new Float32Array(3), [1, 3]));
+  binding.output('y', runtime.tensor(y, [1, 2]));
+  await assert.rejects(session.run(binding), /ONNX Runtime: .+/);
+  binding.input('x', runtime.tensor(Float32Array.of(5, 6), [1, 2]));
+  await session.run(binding);
+  assert.deepEqual([...y], [6, 5]);
+});
+
+test('unknown names and bytes that are no model are refused', () => {
+  const binding = productSession(2).bind();
+  assert.throws(() => binding.input('z', runtime.tensor(new Float32Array(2), [1, 2])), /ONNX Runtime: .*z/);
+  assert.throws(() => runtime.session(new Uint8Array(64).fill(255), { weights: new Map() }), /ONNX Runtime: /);
+  assert.throws(() => runtime.session(productModel(2), { weights: new Map() }), /ONNX Runtime: /);
+});
+
+test('sessions that share weights give the same results', async () => {
+  const n = 64;
+  const weights = new Map([['w', runtime.tensor(exchange(n), [n, n])]]);
+  const results: Float32Array[] = [];
+  for (let i = 0; i < 2; i++) {
+    const session = runtime.session(productModel(n, 3), { weights });
+    const binding = session.bind();
+    const y = new Float32Array(n);
+    binding.input('x', runtime.tensor(Float32Array.from({ length: n }, Math.sqrt), [1, n]));
+    binding.output('y', runtime.tensor(y, [1, n]));
+    await session.run(binding);
+    results.push(y);
+  }
+  assert.deepEqual(results[0], results[1]);
+});
+
+test('bound memory and weights live as long as what uses them', async () => {
+  const n = 4096;
+  const g = createGraphBuilder();
+  // A sum reads its weight at every run; of a matrix the session would keep a packed copy.
+  g.weight('w', 'float32', [n]);
+  g.op('Add', [g.input('x', 'float32', [n]), 'w'], {}, g.output('y', 'float32', [n]));
+  const model = encodeOnnx(g.build());
+  const open = () => {
+    const w = Float32Array.from({ length: n }, (_, i) => -i);
+    return runtime.session(model, { weights: new Map([['w', runtime.tensor(w, [n])]]) });
+  };
+  const session = open();
+  const binding = session.bind();
+  const bindInput = () => binding.input('x', runtime.tensor(new Float32Array(n).fill(n), [n]));
+  bindInput();
+  const y = new Float32Array(n);
+  binding.output('y', runtime.tensor(y, [n]));
+  for (let round = 0; round < 20; round++) {
+    collectGarbage();
+    await nextTurn();
+    // What was freed is taken again and written over.
+    const litter = Array.from({ length: 200 }, () => new Float32Array(n).fill(Number.NaN));
+    await session.run(binding);
+    assert.equal(litter.length, 200);
+    for (let i = 0; i < n; i++) assert.equal(y[i], n - i);
+  }
+});
+
+test('the event loop turns while a run computes', async () => {
+  const n = 512;
+  const session = productSession(n, 200);
+  const binding = session.bind();
+  const rows = 16;
+  binding.input('x', runtime.tensor(new Float32Array(rows * n), [rows, n]));
+  binding.output('y', runtime.tensor(new Float32Array(rows * n), [rows, n]));
+  let done = false;
+  const run = session.run(binding).then(() => {
+    done = true;
+  });
+  let turns = 0;
+  while (!done) {
+    await nextTurn();
+    turns++;
+  }
+  await run;
+  // Were the run on this thread, its promise would be settled before the first turn.
+  assert.ok(turns > 10, `${turns} turns`);
+});
+
+test('released objects refuse to be used', async () => {
+  const session = productSession(2);
+  const binding = session.bind();
+  const tensor = runtime.tensor(new Float32Array(2), [1, 2]);
+  tensor.release();
+  assert.throws(() => binding.input('x', tensor), /released/);
+  assert.throws(() => tensor.release(), /released/);
+  assert.throws(() => runtime.session(productModel(2), { weights: new Map([['w', tensor]]) }), /released/);
+  binding.release();
+  assert.throws(() => session.run(binding), /released/);
+  assert.throws(() => binding.release(), /released/);
+  session.release();
+  assert.throws(() => session.bind(), /released/);
+  assert.throws(() => session.release(), /released/);
+});
