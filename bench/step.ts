@@ -54,11 +54,11 @@ async function decode(): Promise<number> {
   const token = () => Math.floor(random() * decoder.vocabulary);
   for (let row = 0; row < batch; row++) {
     const tokens = Array.from({ length: context }, token);
-    await decoder.forward({ first: row, pasts: [0], tokens, sampled: [context - 1] });
+    await decoder.forward({ phase: 'prefill', first: row, pasts: [0], tokens, sampled: [context - 1] });
   }
   const sampled = Array.from({ length: batch }, (_, i) => i);
   const step = (past: number) =>
-    decoder.forward({ first: 0, pasts: sampled.map(() => past), tokens: sampled.map(token), sampled });
+    decoder.forward({ phase: 'decode', first: 0, pasts: sampled.map(() => past), tokens: sampled.map(token), sampled });
   for (let i = 0; i < 4; i++) await step(context + i);
   return median(async () => {
     for (let i = 0; i < count; i++) await step(context + i);
@@ -70,7 +70,7 @@ async function prefill(length: number): Promise<number> {
   const decoder = decoderOf(1, length);
   const random = prng(1);
   const tokens = Array.from({ length }, () => Math.floor(random() * decoder.vocabulary));
-  const run = () => decoder.forward({ first: 0, pasts: [0], tokens, sampled: [length - 1] });
+  const run = () => decoder.forward({ phase: 'prefill', first: 0, pasts: [0], tokens, sampled: [length - 1] });
   await run();
   return median(async () => {
     await run();

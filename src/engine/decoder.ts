@@ -3,6 +3,7 @@
 
 import { encodeOnnx } from '../formats/onnx.ts';
 import { buildDecoder, decoderNames, embeddingView } from '../graph/decoder.ts';
+import type { Activations } from '../graph/linear.ts';
 import type { LoweredModel } from '../graph/lowered.ts';
 import { ropeTables } from '../graph/rope.ts';
 import type { Binding, Runtime, Session, Tensor } from '../runtime/session.ts';
@@ -10,6 +11,8 @@ import { createKvCache, type KvCache } from './kv-cache.ts';
 
 /** Neighbouring KV rows [first, first + pasts.length), each with the same number of new tokens. */
 export type ForwardBatch = {
+  /** Prompts go through a graph that does not round activations: their keys and values are read by every later step. */
+  readonly phase: 'prefill' | 'decode';
   readonly first: number;
   /** Tokens that each row holds already. */
   readonly pasts: readonly number[];
@@ -33,9 +36,13 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
   const { rows, positions, profile } = options;
   const { shape } = model;
   const kv = createKvCache(shape, rows, positions);
-  const graph = encodeOnnx(buildDecoder(model, positions));
   const weights = weightTensors(runtime, model, positions);
-  const session = runtime.session(graph, { weights, ...(profile ? { profile } : {}) });
+  const session = (activations: Activations) =>
+    runtime.session(encodeOnnx(buildDecoder(model, positions, activations)), {
+      weights,
+      ...(profile ? { profile } : {}),
+    });
+  const sessions = { prefill: session('float32'), decode: session('int8') };
   const windows = new Map<string, Window>();
   let logits = new Float32Array(rows * shape.vocabulary);
 
@@ -43,21 +50,21 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
     kv,
     vocabulary: shape.vocabulary,
     async forward(batch) {
-      const key = `${batch.first}+${batch.pasts.length}`;
+      const key = `${batch.phase} ${batch.first}+${batch.pasts.length}`;
       let window = windows.get(key);
       if (!window) {
-        window = createWindow(runtime, session, kv, shape.layers, batch);
+        window = createWindow(runtime, sessions[batch.phase], kv, shape.layers, batch);
         windows.set(key, window);
       }
       const wanted = batch.sampled.length * shape.vocabulary;
       if (logits.length < wanted) logits = new Float32Array(wanted);
       window.fill(batch, logits.subarray(0, wanted));
-      await session.run(window.binding);
+      await sessions[batch.phase].run(window.binding);
       return logits.subarray(0, wanted);
     },
     release() {
       for (const window of windows.values()) window.release();
-      session.release();
+      for (const session of Object.values(sessions)) session.release();
       for (const tensor of weights.values()) tensor.release();
     },
   };

@@ -87,6 +87,7 @@ export class Engine {
     const { decoder } = this.#options;
     const sequences = this.#scheduler.running.slice(0, count);
     const logits = await decoder.forward({
+      phase: 'decode',
       first: 0,
       pasts: sequences.map(({ past }) => past),
       tokens: sequences.map(({ tokens, past }) => tokens[past]!),
@@ -104,6 +105,7 @@ export class Engine {
     const sequence = this.#scheduler.running[row]!;
     const { past, tokens, request } = sequence;
     const logits = await this.#options.decoder.forward({
+      phase: 'prefill',
       first: row,
       pasts: [past],
       tokens: tokens.slice(past, past + count),

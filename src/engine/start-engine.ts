@@ -33,8 +33,10 @@ export async function startEngine(
     throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_MAX_CONTEXT' });
   }
   const decoder = createDecoder(runtime, model, { rows: config.maxSequences, positions });
-  // One step before the first request: pages are touched and kernels chosen.
-  await decoder.forward({ first: 0, pasts: [0], tokens: [0], sampled: [0] });
+  // One step of each kind before the first request: pages are touched and buffers sized.
+  for (const phase of ['prefill', 'decode'] as const) {
+    await decoder.forward({ phase, first: 0, pasts: [0], tokens: [0], sampled: [0] });
+  }
   const freshSeed = () => randomInt(2 ** 48 - 1);
   const engine = new Engine({ decoder, prefillChunk: config.prefillChunk, clock, freshSeed, emit });
   const info: EngineInfo = {

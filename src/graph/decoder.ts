@@ -12,8 +12,8 @@
 import type { ModelShape } from '../core/base-model.ts';
 import type { OnnxGraph } from '../formats/onnx.ts';
 import { createGraphBuilder, type GraphBuilder } from './graph-builder.ts';
-import { linear } from './linear.ts';
-import type { LinearForm, LoweredModel } from './lowered.ts';
+import { type Activations, linear } from './linear.ts';
+import type { LoweredModel } from './lowered.ts';
 
 /** Names that a binding uses. All are inputs except `logits`, and `key` / `value` are both. */
 export const decoderNames = {
@@ -40,7 +40,7 @@ export const decoderNames = {
 } as const;
 
 /** Weights are left to the session: names as in `LoweredModel`, plus `cos` and `sin`. */
-export function buildDecoder(model: LoweredModel, positions: number): OnnxGraph {
+export function buildDecoder(model: LoweredModel, positions: number, activations: Activations): OnnxGraph {
   const { shape } = model;
   const g = createGraphBuilder();
   const names = decoderNames;
@@ -55,17 +55,18 @@ export function buildDecoder(model: LoweredModel, positions: number): OnnxGraph 
   g.integers('gate_up_widths', [shape.intermediate, shape.intermediate]);
   for (const [name, { type, shape: dimensions }] of model.weights) g.weight(name, type, dimensions);
 
-  const form = (name: string) => model.linears.get(name)!;
-  let residual = embed(g, model, form('head'));
+  const project = (name: string, x: string, result?: string) =>
+    linear(g, { name, form: model.linears.get(name)!, activations }, x, result);
+  let residual = embed(g, model);
   let normed = rmsNorm(g, shape, residual, 'layers.0.attention_norm');
   for (let i = 0; i < shape.layers; i++) {
     const layer = `layers.${i}`;
-    const qkv = linear(g, form(`${layer}.qkv`), `${layer}.qkv`, normed);
+    const qkv = project(`${layer}.qkv`, normed);
     const attended = attend(g, model, i, qkv, positions);
-    const output = linear(g, form(`${layer}.output`), `${layer}.output`, attended);
+    const output = project(`${layer}.output`, attended);
     [normed, residual] = addAndNorm(g, shape, residual, output, `${layer}.mlp_norm`);
-    const gateUp = linear(g, form(`${layer}.gate_up`), `${layer}.gate_up`, normed);
-    const down = linear(g, form(`${layer}.down`), `${layer}.down`, gatedSilu(g, gateUp));
+    const gateUp = project(`${layer}.gate_up`, normed);
+    const down = project(`${layer}.down`, gatedSilu(g, gateUp));
     if (i + 1 < shape.layers) {
       [normed, residual] = addAndNorm(g, shape, residual, down, `layers.${i + 1}.attention_norm`);
     } else {
@@ -74,13 +75,14 @@ export function buildDecoder(model: LoweredModel, positions: number): OnnxGraph 
       normed = rmsNorm(g, shape, last, 'norm');
     }
   }
-  linear(g, form('head'), 'head', normed, names.logits);
+  project('head', normed, names.logits);
   g.output(names.logits, 'float32', ['S', shape.vocabulary]);
   return g.build();
 }
 
-function embed(g: GraphBuilder, model: LoweredModel, head: LinearForm): string {
+function embed(g: GraphBuilder, model: LoweredModel): string {
   if (model.weights.has('embedding')) return g.op('Gather', ['embedding', decoderNames.tokens]);
+  const head = model.linears.get('head')!;
   // The head's blocks seen as rows of the embedding: one memory serves both.
   const operands = [embeddingView.blocks, decoderNames.tokens, embeddingView.scales];
   g.weight(embeddingView.blocks, 'uint8', [head.n, head.k]);
