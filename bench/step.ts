@@ -3,10 +3,10 @@
 //     node bench/step.ts --model model.gguf --mode decode --batch 8 --context 128 --tokens 64 [--threads 2] [--json]
 //     node bench/step.ts --model model.gguf --mode prefill --prompt 512
 
-import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { loadConfig } from '../src/config.ts';
 import { systemClock } from '../src/core/clock.ts';
 import { prng } from '../src/core/prng.ts';
 import { createDecoder } from '../src/engine/decoder.ts';
@@ -33,12 +33,11 @@ const { values: flags } = parseArgs({
 });
 if (flags.model === undefined) throw new Error('--model <file or folder> is needed');
 
-const cacheDir = mkdtempSync(join(os.tmpdir(), 'lorikeet-step-'));
+const cacheDir = join(loadConfig().config.dataDir, 'weights');
 const hub = { endpoint: '', token: null, cacheDir, offline: true };
 const files = await resolveModel(flags.model, { cacheDir, hub });
 const bits = flags.bits === undefined ? null : (Number(flags.bits) as LinearBits);
 const weights = await loadWeights(files, bits, cacheDir, console.warn);
-rmSync(cacheDir, { recursive: true });
 
 const runtime = createOnnxRuntime({ library: null, threads: Number(flags.threads), spin: true });
 const rounds = Number(flags.rounds);

@@ -43,7 +43,7 @@ export type RawTensor = {
   bytes(): Uint8Array;
 };
 
-/** Names are Hugging Face's: `model.layers.0.self_attn.q_proj.weight`, `model.embed_tokens.weight`, `lm_head.weight`. */
+/** Hugging Face's names: `model.layers.0.self_attn.q_proj.weight`, `model.embed_tokens.weight`, `lm_head.weight`. */
 export type BaseModel = {
   readonly shape: ModelShape;
   readonly tensors: ReadonlyMap<string, RawTensor>;

@@ -20,7 +20,7 @@ export type SamplingParams = {
   readonly logitBias: readonly (readonly [number, number])[];
   /** A safe integer; null draws one. */
   readonly seed: number | null;
-  /** Every token id that ends the sequence. The server puts the model's end-of-sequence ids here unless `ignore_eos`. */
+  /** Every token id that ends the sequence: the model's end-of-sequence ids too, unless the request ignores them. */
   readonly stopTokens: readonly number[];
   /** Report the chosen token's log-probability and this many alternatives; null reports none. */
   readonly logprobs: number | null;

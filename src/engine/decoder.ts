@@ -1,6 +1,7 @@
 // The decoder ready to run: graph, weights and KV pool tied together. Knows rows, tokens and positions; knows no
 // sequences and no sampling.
 
+import { LRUCache } from 'lru-cache';
 import { encodeOnnx } from '../formats/onnx.ts';
 import { buildDecoder, decoderNames, embeddingView } from '../graph/decoder.ts';
 import type { Activations } from '../graph/linear.ts';
@@ -30,6 +31,9 @@ export type Decoder = {
   release(): void;
 };
 
+/** Bindings kept: all batch sizes of the default slot count and the rows that prefill beside them. */
+const windowsMax = 64;
+
 export type DecoderOptions = { readonly rows: number; readonly positions: number; readonly profile?: string };
 
 export function createDecoder(runtime: Runtime, model: LoweredModel, options: DecoderOptions): Decoder {
@@ -43,7 +47,7 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
       ...(profile ? { profile } : {}),
     });
   const sessions = { prefill: session('float32'), decode: session('int8') };
-  const windows = new Map<string, Window>();
+  const windows = new LRUCache<string, Window>({ max: windowsMax, dispose: (window) => window.release() });
   let logits = new Float32Array(rows * shape.vocabulary);
 
   return {
@@ -63,7 +67,7 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
       return logits.subarray(0, wanted);
     },
     release() {
-      for (const window of windows.values()) window.release();
+      windows.clear();
       for (const session of Object.values(sessions)) session.release();
       for (const tensor of weights.values()) tensor.release();
     },

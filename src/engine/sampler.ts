@@ -51,12 +51,13 @@ export function argmax(logits: Float32Array): number {
   let best = -1;
   let max = Number.NEGATIVE_INFINITY;
   for (let i = 0; i < logits.length; i++) {
-    if (logits[i]! > max) {
-      max = logits[i]!;
-      best = i;
-    }
+    // NaN compares with nothing, so it does not pass here.
+    if (logits[i]! <= max) continue;
+    max = logits[i]!;
+    best = i;
+    if (Number.isNaN(max)) break;
   }
-  if (best < 0) throw new Error('The logits hold no number: the weights or the runtime are broken.');
+  if (!Number.isFinite(max)) throw new Error('The logits are not finite: the weights or the runtime are broken.');
   return best;
 }
 

@@ -1,10 +1,10 @@
 // The decoder as an ONNX graph over a lowered model. Rows of a batch are B sequences of T new tokens each, R = B * T;
 // activations are [R, width] and only attention sees [B, T, width].
 //
-//   tokens [R] ── embedding ──► x ─┬─ norm ─ qkv ─ attention(KV pool in place) ─ output ─┐
-//                                  └───────────────────────────────────────────────────(+)─┬─ norm ─ gate·up ─ down ─┐
-//                                                                                          └────────────────────────(+)─► ...
-//   x ── rows `sampled` [S] ── norm ─ head ──► logits [S, vocabulary]
+//   x = embedding(tokens [R])
+//   each layer:  x += output(attention(qkv(norm(x))))      KV pool read and written in place
+//                x += down(silu(gate(norm(x))) * up(norm(x)))
+//   logits [S, vocabulary] = head(norm(x[sampled]))
 //
 // Attention is ONNX Runtime's GroupQueryAttention: rotary inside, and past and present the same memory, so a step
 // writes only its new rows. Inputs and outputs are named in `decoderNames`.
@@ -91,7 +91,7 @@ function embed(g: GraphBuilder, model: LoweredModel): string {
   return g.contrib('GatherBlockQuantized', operands, attributes)[0]!;
 }
 
-/** Weights that share the memory of a tied 8-bit head, under shapes [vocabulary, hidden] and [vocabulary, hidden / 32]. */
+/** A tied 8-bit head's memory under other shapes: [vocabulary, hidden] and [vocabulary, hidden / 32]. */
 export const embeddingView = { blocks: 'embedding.blocks', scales: 'embedding.scales' } as const;
 
 function attend(g: GraphBuilder, model: LoweredModel, layer: number, qkv: string, positions: number): string {

@@ -9,9 +9,9 @@ import type { LinearForm } from './lowered.ts';
 import { blockSize } from './quantized.ts';
 
 /**
- * What a quantised product multiplies its weights with: activations rounded to 8 bits a block of 32 inside the operator,
- * or as they are. Rounding is two to four times as fast for a few rows; from 64 rows on there is no difference, and what
- * rounding costs is a mean KL of 0.004 nats (docs/log.md). The operator has no fast float form for 8-bit weights.
+ * What a quantised product multiplies its weights with: activations rounded to 8 bits a block of 32 inside the
+ * operator, or as they are. Rounding is two to four times as fast for a few rows, and no faster from 64 rows on; it costs
+ * a mean KL of 0.004 nats (docs/log.md). The operator has no fast float form for 8-bit weights.
  */
 export type Activations = 'int8' | 'float32';
 const accuracyLevel = { float32: 1, int8: 4 } as const;

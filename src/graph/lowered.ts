@@ -1,5 +1,5 @@
-// A base model lowered: linears in the operators' packing, joined where they read the same input, and everything else as
-// plain floats. This is what the graph is built over, what sessions share, and what the cache on disk holds.
+// A base model lowered: linears in the operators' packing, joined where they read the same input, and all else as plain
+// floats. This is what the graph is built over, what sessions share, and what the cache on disk holds.
 
 import type { ModelShape } from '../core/base-model.ts';
 

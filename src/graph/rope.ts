@@ -1,4 +1,4 @@
-// Rotary position tables. Source: RoFormer (arXiv 2104.09864); llama3's rule is transformers' `_compute_llama3_parameters`.
+// Rotary position tables (RoFormer, arXiv 2104.09864); llama3's rule is transformers' `_compute_llama3_parameters`.
 
 import type { ModelShape } from '../core/base-model.ts';
 

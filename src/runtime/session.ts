@@ -1,7 +1,6 @@
 // The runtime as the engine sees it: tensors over memory that JavaScript owns, sessions made from ONNX bytes, and
 // bindings that tie names to tensors once, so that a step in steady state makes a single call.
 
-export type DType = 'float32' | 'uint8' | 'int32' | 'int64';
 export type TensorData = Float32Array | Uint8Array | Int32Array | BigInt64Array;
 
 /** A view on memory. The runtime reads and writes `data` in place; it stays valid until `release`. */
