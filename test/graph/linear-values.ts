@@ -2,7 +2,9 @@
 
 import type { LoweredModel } from '../../src/graph/lowered.ts';
 
-export function linearValues({ linears, weights }: LoweredModel, name: string): Float32Array {
+type Linears = Pick<LoweredModel, 'linears' | 'weights'>;
+
+export function linearValues({ linears, weights }: Linears, name: string): Float32Array {
   const { bits, n, k, corrected } = linears.get(name)!;
   const values = new Float32Array(n * k);
   if (bits === 32) {

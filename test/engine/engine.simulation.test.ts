@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { prng } from '../../src/core/prng.ts';
+import { createDecoder } from '../../src/engine/decoder.ts';
+import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
+import { tinyLowered } from '../helpers/tiny-lowered.ts';
+import { hashDecoder, nextToken } from './hash-decoder.ts';
+import { type StormReport, storm } from './storm.ts';
+import { marginsOf, tokensOf, witnessedEngine } from './witnesses.ts';
+
+const reportLine = (seed: number, report: StormReport) => `seed ${seed}: ${JSON.stringify(report)}`;
+
+function randomPrompts(seed: number, count: number, lengthMax: number, vocabulary: number): number[][] {
+  const random = prng(seed);
+  const below = (limit: number) => Math.floor(random() * limit);
+  const short = () => 1 + below(Math.min(6, lengthMax));
+  return Array.from({ length: count }, (_, i) =>
+    Array.from({ length: i % 3 === 0 ? short() : 1 + below(lengthMax) }, () => below(vocabulary)),
+  );
+}
+
+test('storms over the scheduler: thousands of sequences, none lost, none mixed up', async (context) => {
+  const vocabulary = 997;
+  for (const [seed, rows, positions] of [
+    [1, 1, 24],
+    [2, 3, 48],
+    [3, 8, 64],
+    [4, 32, 40],
+  ] as const) {
+    const decoder = hashDecoder(rows, positions, vocabulary);
+    const prompts = randomPrompts(seed, 200, positions, vocabulary);
+    const known = new Map(
+      prompts.map((prompt) => {
+        const tokens = [...prompt];
+        while (tokens.length <= positions) tokens.push(nextToken(tokens, vocabulary));
+        return [prompt, tokens.slice(prompt.length)] as const;
+      }),
+    );
+    const alone = (prompt: readonly number[]) => known.get(prompt as number[])!;
+    const report = await storm({ decoder, seed, sequences: 1500, prompts, alone });
+    context.diagnostic(reportLine(seed, report));
+    assert.ok(report.stop > 50 && report.length > 50 && report.abort > 20, 'a storm in a teacup');
+    assert.ok(rows === 1 || decoder.moves > 100, `${decoder.moves} moves`);
+  }
+});
+
+test('storms over a real decoder: every sequence gets the tokens that it gets alone', async (context) => {
+  const runtime = createOnnxRuntime({ library: null, threads: 1, spin: false });
+  const model = await tinyLowered('llama', 32);
+  const decoder = createDecoder(runtime, model, { rows: 5, positions: 64 });
+  const prompts = randomPrompts(11, 24, 60, decoder.vocabulary);
+  const known = new Map<readonly number[], readonly number[]>();
+  for (const prompt of prompts) {
+    const witnessed = witnessedEngine(decoder, 1000);
+    const witness = witnessed.add(prompt, { maxTokens: 10_000, logprobs: 2 });
+    await witnessed.drain();
+    // Ties would make the comparison a coin toss: such a prompt is of no use.
+    if (Math.min(...marginsOf(witness)) > 1e-3) known.set(prompt, tokensOf(witness));
+  }
+  assert.ok(known.size >= 12, `${known.size} prompts without a tie`);
+  for (const seed of [21, 22]) {
+    const options = { decoder, seed, sequences: 120, prompts: [...known.keys()] };
+    const report = await storm({ ...options, alone: (prompt) => known.get(prompt)! });
+    context.diagnostic(reportLine(seed, report));
+    assert.ok(report.stop > 5 && report.length > 30 && report.abort > 5, 'a storm in a teacup');
+  }
+  decoder.release();
+});

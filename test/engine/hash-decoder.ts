@@ -1,0 +1,56 @@
+// A decoder without arithmetic: the next token is a hash of all tokens in the row's part of the pool. Whatever reads a
+// wrong row, a wrong position or what was there before gives other tokens.
+
+import assert from 'node:assert/strict';
+import type { Decoder } from '../../src/engine/decoder.ts';
+
+export type HashDecoder = Decoder & { readonly moves: number };
+
+const nothing = -1;
+
+export function hashDecoder(rows: number, positions: number, vocabulary: number): HashDecoder {
+  const pool = Array.from({ length: rows }, () => new Array<number>(positions).fill(nothing));
+  let moves = 0;
+  const unused = () => assert.fail('no keys and values here');
+  return {
+    vocabulary,
+    get moves() {
+      return moves;
+    },
+    kv: {
+      rows,
+      positions,
+      windowShape: unused,
+      keys: unused,
+      values: unused,
+      move(from, to, length) {
+        moves++;
+        pool[to] = [...pool[from]!.slice(0, length), ...new Array<number>(positions - length).fill(nothing)];
+        pool[from]!.fill(nothing);
+      },
+    },
+    async forward({ first, pasts, tokens, sampled }) {
+      const length = tokens.length / pasts.length;
+      for (const [i, past] of pasts.entries()) {
+        assert.ok(past + length <= positions, 'past the end of the row');
+        for (let t = 0; t < length; t++) pool[first + i]![past + t] = tokens[i * length + t]!;
+      }
+      // The caller may read the logits until it asks for the next ones, as with the real decoder.
+      const logits = new Float32Array(sampled.length * vocabulary);
+      for (const [i, index] of sampled.entries()) {
+        const row = Math.floor(index / length);
+        const held = pool[first + row]!.slice(0, pasts[row]! + (index % length) + 1);
+        logits[i * vocabulary + nextToken(held, vocabulary)] = 1;
+      }
+      return logits;
+    },
+    release() {},
+  };
+}
+
+/** FNV-1a over the tokens. */
+export function nextToken(held: readonly number[], vocabulary: number): number {
+  let hash = 0x811c9dc5;
+  for (const token of held) hash = Math.imul(hash ^ token, 0x01000193) >>> 0;
+  return (hash >>> 7) % vocabulary;
+}

@@ -1,0 +1,99 @@
+// A storm over the engine: sequences come in bursts, are aborted whenever it suits nobody (while they wait, prefill,
+// decode, in the middle of a forward, after their end), stop at tokens, at a maximum or at the end of the context.
+// One seed is one storm.
+
+import assert from 'node:assert/strict';
+import { prng } from '../../src/core/prng.ts';
+import type { Decoder } from '../../src/engine/decoder.ts';
+import type { FinishReason } from '../../src/protocol/messages.ts';
+import { tokensOf, type Witness, type WitnessedEngine, witnessedEngine } from './witnesses.ts';
+
+export type StormOptions = {
+  readonly decoder: Decoder;
+  readonly seed: number;
+  readonly sequences: number;
+  readonly prompts: readonly (readonly number[])[];
+  /** What a prompt's greedy tokens are when nothing else runs, up to the end of the context. */
+  readonly alone: (prompt: readonly number[]) => readonly number[];
+};
+
+export type StormReport = Record<FinishReason, number> & { readonly steps: number };
+
+export async function storm(options: StormOptions): Promise<StormReport> {
+  const { decoder, seed, sequences, prompts, alone } = options;
+  const random = prng(seed);
+  const below = (limit: number) => Math.floor(random() * limit);
+  const aborted = new Set<number>();
+
+  const disturb = () => {
+    const { engine, witnesses } = witnessed;
+    const burst = random() < 0.15 ? 1 + below(2 * decoder.kv.rows) : 0;
+    for (let i = 0; i < burst && witnesses.length < sequences; i++) {
+      const prompt = prompts[below(prompts.length)]!;
+      const stopTokens = random() < 0.3 ? [alone(prompt)[below(12)] ?? 0, 7] : [];
+      witnessed.add(prompt, { maxTokens: 1 + below(random() < 0.1 ? 10_000 : 20), stopTokens });
+    }
+    if (random() < 0.06) {
+      // Mostly one of the young, and now and then one that nobody has heard of.
+      const id = witnesses.length + 1 - below(Math.min(witnesses.length + 2, 3 * decoder.kv.rows));
+      aborted.add(id);
+      engine.abort(id);
+    }
+  };
+  const disturbed: Decoder = {
+    ...decoder,
+    async forward(batch) {
+      witnessed.time.advance(below(5));
+      const result = decoder.forward(batch);
+      disturb();
+      const logits = await result;
+      disturb();
+      return logits;
+    },
+  };
+  const witnessed: WitnessedEngine = witnessedEngine(disturbed, 1 + below(24));
+
+  let steps = 0;
+  while (witnessed.witnesses.length < sequences || !witnessed.engine.idle) {
+    disturb();
+    witnessed.time.advance(below(3));
+    if (witnessed.engine.idle) continue;
+    await witnessed.step();
+    steps++;
+  }
+  const report: StormReport = { stop: 0, length: 0, abort: 0, error: 0, steps };
+  for (const witness of witnessed.witnesses) {
+    check(witness, alone(witness.request.promptTokens), decoder.kv.positions, aborted);
+    report[witness.end!.reason]++;
+  }
+  return report;
+}
+
+function check(witness: Witness, alone: readonly number[], positions: number, aborted: ReadonlySet<number>): void {
+  const { request, end, addedAt, endedAt } = witness;
+  assert.ok(end, `sequence ${request.id} never ended`);
+  const expected = expectedEnd(request.promptTokens.length, request.params, alone, positions);
+  const tokens = tokensOf(witness);
+  if (end.reason === 'abort') {
+    assert.ok(aborted.has(request.id), `sequence ${request.id} was aborted by nobody`);
+    assert.deepEqual(tokens, expected.tokens.slice(0, tokens.length));
+  } else {
+    assert.deepEqual({ tokens, reason: end.reason, stopToken: end.stopToken }, expected);
+  }
+  const { queueMs, prefillMs, decodeMs } = end.timings;
+  assert.ok(Math.min(queueMs, prefillMs, decodeMs) >= 0, JSON.stringify(end.timings));
+  assert.ok(queueMs + prefillMs + decodeMs <= endedAt - addedAt, 'more time than there was');
+}
+
+function expectedEnd(
+  promptLength: number,
+  { maxTokens, stopTokens }: { maxTokens: number; stopTokens: readonly number[] },
+  alone: readonly number[],
+  positions: number,
+): { tokens: number[]; reason: FinishReason; stopToken: number | null } {
+  // The last token needs no place in the pool: nothing comes after it.
+  const most = Math.min(maxTokens, positions + 1 - promptLength);
+  const stop = alone.findIndex((token) => stopTokens.includes(token));
+  if (stop >= 0 && stop < most) return { tokens: alone.slice(0, stop), reason: 'stop', stopToken: alone[stop]! };
+  return { tokens: alone.slice(0, most), reason: 'length', stopToken: null };
+}

@@ -1,0 +1,97 @@
+// An engine whose events are checked as they come: every sequence starts once, before its tokens, and ends once, last.
+
+import assert from 'node:assert/strict';
+import { defaultSamplingParams, type SamplingParams } from '../../src/core/sampling-params.ts';
+import type { Decoder } from '../../src/engine/decoder.ts';
+import { Engine } from '../../src/engine/engine.ts';
+import type { EngineEvent, SequenceEnd, SequenceRequest, TokenEvent } from '../../src/protocol/messages.ts';
+import { type VirtualTime, virtualTime } from '../fixtures/virtual-time.ts';
+
+export const greedy: SamplingParams = { ...defaultSamplingParams, temperature: 0 };
+
+export type Witness = {
+  readonly request: SequenceRequest;
+  readonly addedAt: number;
+  readonly events: TokenEvent[];
+  started: boolean;
+  end: SequenceEnd | null;
+  endedAt: number;
+};
+
+export type WitnessedEngine = {
+  readonly engine: Engine;
+  readonly time: VirtualTime;
+  readonly witnesses: readonly Witness[];
+  add(promptTokens: readonly number[], params?: Partial<SamplingParams>): Witness;
+  /** One step, and the books balance after it. */
+  step(): Promise<StepEvent>;
+  /** Steps until nothing is left to do. */
+  drain(): Promise<void>;
+};
+
+type StepEvent = Extract<EngineEvent, { type: 'step' }>;
+
+export function witnessedEngine(decoder: Decoder, prefillChunk: number): WitnessedEngine {
+  const time = virtualTime();
+  const witnesses: Witness[] = [];
+  let last: StepEvent | null = null;
+  const emit = (event: StepEvent) => {
+    last = event;
+    const { running, kvUsage } = event.stats;
+    assert.ok(running <= decoder.kv.rows && kvUsage >= 0 && kvUsage <= 1, `${running} running, KV ${kvUsage}`);
+    for (const id of event.started) {
+      assert.deepEqual([witnesses[id]!.started, witnesses[id]!.end], [false, null]);
+      witnesses[id]!.started = true;
+    }
+    for (const token of event.tokens) {
+      const witness = witnesses[token.id]!;
+      assert.deepEqual([witness.started, witness.end], [true, null]);
+      witness.events.push(token);
+    }
+    for (const end of event.ended) {
+      const witness = witnesses[end.id]!;
+      assert.equal(witness.end, null, `sequence ${end.id} ended twice`);
+      assert.equal(end.completionTokens, witness.events.length);
+      witness.end = end;
+      witness.endedAt = time.monotonic();
+    }
+  };
+  const engine = new Engine({ decoder, prefillChunk, clock: time, freshSeed: () => 1, emit });
+  const step = async () => {
+    last = null;
+    await engine.step();
+    engine.checkIntegrity();
+    assert.ok(last, 'a step without its event');
+    return last;
+  };
+  return {
+    engine,
+    time,
+    witnesses,
+    step,
+    add(promptTokens, params = {}) {
+      const request = { id: witnesses.length, promptTokens, params: { ...greedy, ...params } };
+      const witness: Witness = {
+        request,
+        addedAt: time.monotonic(),
+        events: [],
+        started: false,
+        end: null,
+        endedAt: Number.NaN,
+      };
+      witnesses.push(witness);
+      engine.add(request);
+      return witness;
+    },
+    async drain() {
+      while (!engine.idle) await step();
+    },
+  };
+}
+
+export const tokensOf = ({ events }: Witness): number[] => events.map(({ token }) => token);
+
+/** How far the best logit led the second at each token; the sequence must have asked for two log-probabilities. */
+export function marginsOf({ events }: Witness): number[] {
+  return events.map(({ logprobs }) => logprobs!.top[0]![1] - logprobs!.top[1]![1]);
+}
