@@ -1,0 +1,130 @@
+// The tiny models of every architecture against transformers' float32.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { createDecoder, type Decoder } from '../../src/engine/decoder.ts';
+import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
+import { tinyLowered } from '../helpers/tiny-lowered.ts';
+import { type TinyPrompt, tinyModels, tinyReferences } from '../helpers/tiny-models.ts';
+import { measureGreedy } from '../parity/greedy.ts';
+import { klDivergence } from '../parity/kl.ts';
+import { greedy, marginsOf, tokensOf, witnessedEngine } from './witnesses.ts';
+
+const runtime = createOnnxRuntime({ library: null, threads: 1, spin: false });
+const positions = 160;
+
+async function generate(decoder: Decoder, prompt: readonly number[], count: number): Promise<number[]> {
+  const witnessed = witnessedEngine(decoder, 1000);
+  const witness = witnessed.add(prompt, { maxTokens: count });
+  await witnessed.drain();
+  return tokensOf(witness);
+}
+
+type Difference = { readonly largest: number; readonly meanKl: number };
+
+/** Logits of a whole prompt in one prefill, or of every token by itself in decode steps. */
+async function difference(
+  decoder: Decoder,
+  prompts: readonly TinyPrompt[],
+  phase: 'prefill' | 'decode',
+): Promise<Difference> {
+  let largest = 0;
+  const kls: number[] = [];
+  const compare = (expected: Float32Array, logits: Float32Array) => {
+    const apart = expected.map((logit, i) => Math.abs(logit - logits[i]!));
+    // Math.max carries NaN to the assertion.
+    largest = Math.max(largest, ...apart);
+    kls.push(klDivergence(whole(expected), logits));
+  };
+  for (const { tokens, positions: stored, logits } of prompts) {
+    if (phase === 'prefill') {
+      const all = await decoder.forward({ phase, first: 1, pasts: [0], tokens, sampled: stored });
+      for (const [i, expected] of logits.entries())
+        compare(expected, all.subarray(i * expected.length, (i + 1) * expected.length));
+      continue;
+    }
+    for (const [position, token] of tokens.entries()) {
+      const found = await decoder.forward({ phase, first: 1, pasts: [position], tokens: [token], sampled: [0] });
+      const at = stored.indexOf(position);
+      if (at >= 0) compare(logits[at]!, found);
+    }
+  }
+  return { largest, meanKl: kls.reduce((a, b) => a + b, 0) / kls.length };
+}
+
+function whole(logits: Float32Array) {
+  const max = Math.max(...logits);
+  const total = max + Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit - max), 0));
+  return { ids: Uint16Array.from(logits.keys()), logprobs: logits.map((logit) => logit - total), tail: 0 };
+}
+
+for (const name of tinyModels) {
+  const { prompts, vocabulary } = tinyReferences(name);
+
+  test(`${name} with float weights gives transformers' logits and greedy tokens`, async (context) => {
+    const decoder = createDecoder(runtime, await tinyLowered(name, 32), { rows: 2, positions });
+    assert.equal(decoder.vocabulary, vocabulary);
+    for (const phase of ['prefill', 'decode'] as const) {
+      const { largest, meanKl } = await difference(decoder, prompts, phase);
+      context.diagnostic(
+        `${phase}: logits within ${largest.toExponential(1)}, mean KL ${meanKl.toExponential(1)} nats`,
+      );
+      assert.ok(largest < 1e-4, `${phase}: ${largest}`);
+    }
+    for (const prompt of prompts) {
+      assert.deepEqual(await generate(decoder, prompt.tokens, prompt.greedy.length), prompt.greedy);
+    }
+    decoder.release();
+  });
+
+  test(`${name} at its native width stays near: weights of 4 and 8 bits, activations of 8`, async (context) => {
+    const decoder = createDecoder(runtime, await tinyLowered(name, null), { rows: 2, positions });
+    for (const phase of ['prefill', 'decode'] as const) {
+      const { largest, meanKl } = await difference(decoder, prompts, phase);
+      context.diagnostic(`${phase}: logits within ${largest.toFixed(3)}, mean KL ${meanKl.toExponential(1)} nats`);
+      // Of logits up to 9; random weights make no token sure, which is the worst case.
+      assert.ok(largest < 0.5 && meanKl < 0.01, `${phase}: ${largest}, ${meanKl}`);
+    }
+    const parity = await measureGreedy(prompts, (tokens, count) => generate(decoder, tokens, count));
+    context.diagnostic(`${parity.greedyEqual} of ${parity.prompts} greedy, largest margin ${parity.largestMargin}`);
+    assert.ok(parity.largestMargin < 0.5);
+    decoder.release();
+  });
+}
+
+for (const bits of [32, null] as const) {
+  test(`how a prompt is cut, and who runs beside it, changes no token: ${bits ?? 'native'} bits`, async (context) => {
+    const prompts = tinyReferences('llama-gguf').prompts.map(({ tokens }) => tokens);
+    const decoder = createDecoder(runtime, await tinyLowered('llama-gguf', bits), { rows: 6, positions });
+    const params = { ...greedy, maxTokens: 24, logprobs: 2 };
+    const run = async (chunk: number, copies: number) => {
+      const witnessed = witnessedEngine(decoder, chunk);
+      for (let i = 0; i < copies; i++) for (const prompt of prompts) witnessed.add(prompt, params);
+      await witnessed.drain();
+      return witnessed.witnesses;
+    };
+    const alone = [];
+    for (const prompt of prompts) {
+      const witnessed = witnessedEngine(decoder, 1000);
+      alone.push(witnessed.add(prompt, params));
+      await witnessed.drain();
+    }
+    let [compared, differed] = [0, 0];
+    for (const chunk of [1, 7, 32, 128]) {
+      for (const copies of [1, 3]) {
+        for (const [i, witness] of (await run(chunk, copies)).entries()) {
+          const expected = alone[i % prompts.length]!;
+          compared++;
+          const step = tokensOf(witness).findIndex((token, at) => token !== tokensOf(expected)[at]);
+          if (step < 0) continue;
+          differed++;
+          const margin = marginsOf(expected)[step]!;
+          assert.ok(margin < 0.02, `chunk ${chunk}, prompt ${i}: other at ${step}, where the margin was ${margin}`);
+        }
+      }
+    }
+    context.diagnostic(`${differed} of ${compared} sequences have another token somewhere, all where two were level`);
+    assert.ok(bits === null || differed === 0);
+    decoder.release();
+  });
+}

@@ -1,0 +1,229 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import fc from 'fast-check';
+import { prng } from '../../src/core/prng.ts';
+import { defaultSamplingParams, type SamplingParams } from '../../src/core/sampling-params.ts';
+import { logprobsOf } from '../../src/engine/logprobs.ts';
+import { argmax, createSampler } from '../../src/engine/sampler.ts';
+
+const samplerOf = (params: Partial<SamplingParams>, prompt: readonly number[] = []) =>
+  createSampler({ ...defaultSamplingParams, seed: 1, ...params }, prompt, () => assert.fail('a seed was given'));
+
+/** The definition: softmax at the temperature, then min-p, top-k, and top-p of what is left; the rest shares 1. */
+function probabilities(logits: Float32Array, params: SamplingParams): number[] {
+  const { temperature, topK, topP, minP } = params;
+  const max = Math.max(...logits);
+  const weights = [...logits].map((logit) => Math.exp((logit - max) / temperature));
+  let order = [...weights.keys()].sort((a, b) => weights[b]! - weights[a]! || a - b);
+  order = order.filter((token) => weights[token]! >= minP);
+  if (topK > 0) order = order.slice(0, topK);
+  const mass = order.reduce((sum, token) => sum + weights[token]!, 0);
+  let cumulated = 0;
+  const kept = order.filter((token) => {
+    const before = cumulated;
+    cumulated += weights[token]!;
+    return before < topP * mass;
+  });
+  const total = kept.reduce((sum, token) => sum + weights[token]!, 0);
+  return weights.map((weight, token) => (kept.includes(token) ? weight / total : 0));
+}
+
+/** Pearson's statistic; what is expected less than 5 times is one class. */
+function assertDistributed(counts: readonly number[], expected: readonly number[]): void {
+  const draws = counts.reduce((a, b) => a + b, 0);
+  let [statistic, classes, rareCount, rareExpected] = [0, 0, 0, 0];
+  for (const [i, count] of counts.entries()) {
+    const mean = expected[i]! * draws;
+    if (expected[i] === 0) assert.equal(count, 0, `${i} was drawn and has no probability`);
+    if (mean < 5) {
+      rareCount += count;
+      rareExpected += mean;
+    } else {
+      statistic += (count - mean) ** 2 / mean;
+      classes++;
+    }
+  }
+  // Mean `degrees`, variance 2 * degrees: five deviations above happens once in a hundred thousand seeds.
+  const degrees = Math.max(classes - 1, 1);
+  assert.ok(statistic < degrees + 5 * Math.sqrt(2 * degrees) + 4, `${statistic} for ${degrees} degrees of freedom`);
+  assert.ok(Math.abs(rareCount - rareExpected) < 5 * Math.sqrt(rareExpected + 1), `${rareCount} of ${rareExpected}`);
+}
+
+function countsOf(logits: Float32Array, params: Partial<SamplingParams>, draws: number): number[] {
+  const sampler = samplerOf(params);
+  const counts = new Array<number>(logits.length).fill(0);
+  for (let i = 0; i < draws; i++) counts[sampler.sample(logits)]!++;
+  return counts;
+}
+
+const random = prng(5);
+const uneven = Float32Array.from({ length: 24 }, () => random() * 6 - 3);
+
+const mixtures: readonly Partial<SamplingParams>[] = [
+  { temperature: 1 },
+  { temperature: 0.3 },
+  { temperature: 2 },
+  { topK: 1 },
+  { topK: 5, temperature: 1.5 },
+  { topK: 100 },
+  { topP: 0.5 },
+  { topP: 0.95, temperature: 1.3 },
+  { topP: 1e-6 },
+  { minP: 0.2 },
+  { minP: 1 },
+  { topK: 8, topP: 0.8 },
+  { topK: 8, topP: 0.8, minP: 0.05, temperature: 1.7 },
+  { minP: 0.3, topP: 0.9 },
+];
+for (const [i, mixture] of mixtures.entries()) {
+  test(`draws follow the definition: ${JSON.stringify(mixture)}`, () => {
+    const params = { ...defaultSamplingParams, ...mixture, seed: 100 + i };
+    assertDistributed(countsOf(uneven, params, 20_000), probabilities(uneven, params));
+  });
+}
+
+test('a wrong definition would be found out', () => {
+  const counts = countsOf(uneven, { temperature: 1 }, 20_000);
+  assert.throws(() => assertDistributed(counts, probabilities(uneven, { ...defaultSamplingParams, temperature: 1.1 })));
+});
+
+// Tokens beyond the sampler's first look, each next to nothing and together three in a thousand; their bound, which
+// decides how often the sampler looks at them, is four times that.
+const rare = 120_000;
+const flatTail = Float32Array.from({ length: 2 + rare }, (_, i) => (i < 2 ? -i : i % 2 === 0 ? -17 : -18));
+
+/** Both likely tokens, and the two halves of the tail. */
+const classOf = (token: number) => (token < 2 ? token : 2 + (token % 2));
+const classes = [0, -1].map((logit) => Math.exp(logit));
+const tails = [-17, -18].map((logit) => (Math.exp(logit) * rare) / 2);
+const flatMass = [...classes, ...tails].reduce((a, b) => a + b);
+
+test('tokens of a long flat tail are drawn as often as their probability says', () => {
+  const counts = [0, 0, 0, 0];
+  const sampler = samplerOf({ temperature: 1, seed: 4 });
+  for (let i = 0; i < 4000; i++) counts[classOf(sampler.sample(flatTail))]!++;
+  assert.ok(counts[2]! > 0 && counts[3]! > 0, 'the tail was never drawn');
+  assertDistributed(
+    counts,
+    [...classes, ...tails].map((weight) => weight / flatMass),
+  );
+});
+
+test('filters that end before the tail draw nothing from it', () => {
+  for (const cut of [{ topK: 2 }, { topP: 0.98 }, { minP: 0.01 }, { topK: 2, topP: 0.999 }]) {
+    const sampler = samplerOf({ temperature: 1, ...cut });
+    for (let i = 0; i < 10; i++) assert.ok(sampler.sample(flatTail) < 2, JSON.stringify(cut));
+  }
+});
+
+test('every draw of any logits and filters has a probability by the definition', () => {
+  const logit = fc.oneof(fc.float({ min: -30, max: 30, noNaN: true }), fc.constant(0), fc.constant(-1e30));
+  const params = fc.record({
+    temperature: fc.double({ min: 0.05, max: 2, noNaN: true }),
+    topK: fc.nat({ max: 12 }),
+    topP: fc.double({ min: 0.01, max: 1, noNaN: true }),
+    minP: fc.double({ min: 0, max: 1, noNaN: true }),
+    seed: fc.nat(),
+  });
+  fc.assert(
+    fc.property(fc.array(logit, { minLength: 1, maxLength: 10 }), params, (values, mixture) => {
+      const logits = Float32Array.from(values);
+      const full = { ...defaultSamplingParams, ...mixture };
+      const expected = probabilities(logits, full);
+      const sampler = samplerOf(full);
+      for (let i = 0; i < 5; i++) {
+        const token = sampler.sample(logits);
+        // A filter's edge may fall on either side of a rounding.
+        const edges = [full.minP, full.topP].flatMap((edge) => [edge * (1 - 1e-9), Math.min(1, edge * (1 + 1e-9))]);
+        const possible = () =>
+          edges
+            .slice(0, 2)
+            .some((minP) => edges.slice(2).some((topP) => probabilities(logits, { ...full, minP, topP })[token]! > 0));
+        assert.ok(expected[token]! > 0 || possible(), `${token} of ${values}`);
+      }
+    }),
+    { seed: 8 },
+  );
+});
+
+test('a seed is a sequence of draws; no seed asks for a fresh one', () => {
+  const draws = (seed: number) => {
+    const sampler = samplerOf({ temperature: 1, seed });
+    return Array.from({ length: 50 }, () => sampler.sample(uneven));
+  };
+  assert.deepEqual(draws(3), draws(3));
+  assert.notDeepEqual(draws(3), draws(4));
+  let asked = 0;
+  createSampler({ ...defaultSamplingParams, seed: null }, [], () => ++asked);
+  assert.equal(asked, 1);
+});
+
+test('temperature 0 takes the best, and the first of equals', () => {
+  const sampler = samplerOf({ temperature: 0, topK: 3, topP: 0.1, minP: 0.5 });
+  assert.equal(sampler.sample(Float32Array.of(1, 4, 2, 4)), 1);
+  assert.equal(argmax(Float32Array.of(-5, -3, -4)), 1);
+});
+
+test('equal logits are drawn alike, and top-k keeps exactly k of them', () => {
+  const equal = new Float32Array(6);
+  assertDistributed(countsOf(equal, { temperature: 1 }, 6000), new Array<number>(6).fill(1 / 6));
+  const counts = countsOf(equal, { temperature: 1, topK: 2 }, 2000);
+  assertDistributed(counts, [0.5, 0.5, 0, 0, 0, 0]);
+});
+
+test('biases are added first; a banned token is never drawn', () => {
+  const logits = () => Float32Array.of(3, 1, 2);
+  assert.equal(samplerOf({ temperature: 0, logitBias: [[1, 2.5]] }).sample(logits()), 1);
+  const sampler = samplerOf({ temperature: 1, logitBias: [[0, -100]] });
+  for (let i = 0; i < 200; i++) assert.notEqual(sampler.sample(logits()), 0);
+});
+
+test('the repetition penalty divides positive and multiplies negative logits of prompt and output, once', () => {
+  const sampler = samplerOf({ temperature: 0, repetitionPenalty: 2 }, [1, 1, 3]);
+  const first = Float32Array.of(1.5, 2, -0.5, -1);
+  assert.equal(sampler.sample(first), 0);
+  assert.deepEqual([...first], [1.5, 1, -0.5, -2]);
+  const second = Float32Array.of(1.5, 2, -0.5, -1);
+  assert.equal(sampler.sample(second), 1);
+  assert.deepEqual([...second], [0.75, 1, -0.5, -2]);
+});
+
+test('frequency is charged per occurrence in the output, presence once, the prompt not at all', () => {
+  const sampler = samplerOf({ temperature: 0, frequencyPenalty: 0.5, presencePenalty: 0.25 }, [0, 0, 0]);
+  const run = () => {
+    const logits = Float32Array.of(4, 3.125);
+    return [sampler.sample(logits), ...logits];
+  };
+  assert.deepEqual(run(), [0, 4, 3.125]);
+  assert.deepEqual(run(), [0, 3.25, 3.125]);
+  assert.deepEqual(run(), [1, 2.75, 3.125]);
+  assert.deepEqual(run(), [0, 2.75, 2.375]);
+});
+
+test('logits that are not finite are an error, wherever they are', () => {
+  for (const temperature of [0, 1]) {
+    for (const broken of [
+      [Number.NaN, 1, 2],
+      [1, 2, Number.NaN],
+      [1, Number.POSITIVE_INFINITY, 2],
+      new Array<number>(3).fill(Number.NEGATIVE_INFINITY),
+    ]) {
+      assert.throws(() => samplerOf({ temperature }).sample(Float32Array.from(broken)), /not finite/, `${broken}`);
+    }
+  }
+  assert.equal(samplerOf({ temperature: 1 }).sample(Float32Array.of(Number.NEGATIVE_INFINITY, 1)), 1);
+});
+
+test('log-probabilities are those of the whole distribution, best first, ties by id', () => {
+  const logits = Float32Array.of(1, 3, 2, 3);
+  const total = Math.log([...logits].reduce((sum, logit) => sum + Math.exp(logit), 0));
+  const { logprob, top } = logprobsOf(logits, 2, 3);
+  assert.ok(Math.abs(logprob - (2 - total)) < 1e-12);
+  assert.deepEqual(
+    top.map(([token]) => token),
+    [1, 3, 2],
+  );
+  for (const [token, value] of top) assert.ok(Math.abs(value - (logits[token]! - total)) < 1e-12);
+  assert.deepEqual(logprobsOf(logits, 0, 0).top, []);
+  assert.equal(logprobsOf(logits, 0, 9).top.length, 4);
+});
