@@ -50,11 +50,8 @@ export function encodeLowered({ shape, linears, weights }: LoweredModel): Uint8A
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     return { name, type: fileTypes[type], shape, bytes };
   });
-  return writeSafetensors(tensors, {
-    checksum: checksum(weights),
-    shape: JSON.stringify(shape),
-    linears: JSON.stringify([...linears]),
-  });
+  const described = { shape: JSON.stringify(shape), linears: JSON.stringify([...linears]) };
+  return writeSafetensors(tensors, { ...described, checksum: checksum(weights, described) });
 }
 
 /** Throws `model_file_invalid` where the bytes are not what `encodeLowered` wrote. */
@@ -68,9 +65,11 @@ export function decodeLowered(file: Uint8Array<ArrayBuffer>): LoweredModel {
       weights.set(name, { type: 'float32', shape, data: new Float32Array(file.buffer, start, bytes / 4) });
     } else weights.set(name, { type: 'uint8', shape, data: new Uint8Array(file.buffer, start, bytes) });
   }
-  if (header.metadata.get('checksum') !== checksum(weights)) throw broken('its checksum does not hold');
-  const shape = JSON.parse(header.metadata.get('shape') ?? 'null') as ModelShape;
-  const linears = new Map(JSON.parse(header.metadata.get('linears') ?? '[]') as [string, LinearForm][]);
+  const { metadata } = header;
+  const described = { shape: metadata.get('shape') ?? '', linears: metadata.get('linears') ?? '' };
+  if (metadata.get('checksum') !== checksum(weights, described)) throw broken('its checksum does not hold');
+  const shape = JSON.parse(described.shape) as ModelShape;
+  const linears = new Map(JSON.parse(described.linears) as [string, LinearForm][]);
   return { shape, linears, weights };
 }
 
@@ -87,12 +86,12 @@ async function readLowered(path: string, warn: (message: string) => void): Promi
   }
 }
 
-/** Over names and bytes, in the order of the names. */
-function checksum(weights: ReadonlyMap<string, LoweredTensor>): string {
-  const hash = createHash('sha256');
+/** Over all that a model is made of: its shape, and each tensor's name, type, shape and bytes, in the order of names. */
+function checksum(weights: LoweredModel['weights'], { shape, linears }: { shape: string; linears: string }): string {
+  const hash = createHash('sha256').update(`${shape}\0${linears}\0`);
   for (const name of [...weights.keys()].sort()) {
-    const { data } = weights.get(name)!;
-    hash.update(`${name}\0`).update(data);
+    const tensor = weights.get(name)!;
+    hash.update(`${name}\0${tensor.type}\0${tensor.shape}\0`).update(tensor.data);
   }
   return hash.digest('hex');
 }

@@ -83,7 +83,7 @@ for (const name of tinyModels) {
       const { largest, meanKl } = await difference(decoder, prompts, phase);
       context.diagnostic(`${phase}: logits within ${largest.toFixed(3)}, mean KL ${meanKl.toExponential(1)} nats`);
       // Of logits up to 9; random weights make no token sure, which is the worst case.
-      assert.ok(largest < 0.5 && meanKl < 0.01, `${phase}: ${largest}, ${meanKl}`);
+      assert.ok(largest < 0.5 && meanKl < 0.005, `${phase}: ${largest}, ${meanKl}`);
     }
     const parity = await measureGreedy(prompts, (tokens, count) => generate(decoder, tokens, count));
     context.diagnostic(`${parity.greedyEqual} of ${parity.prompts} greedy, largest margin ${parity.largestMargin}`);

@@ -1,0 +1,150 @@
+// The step loop over a decoder without arithmetic: who runs, who ends, when, and what is said of it.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import type { Decoder } from '../../src/engine/decoder.ts';
+import { hashDecoder, nextToken } from './hash-decoder.ts';
+import { tokensOf, type WitnessedEngine, witnessedEngine } from './witnesses.ts';
+
+const vocabulary = 101;
+const open = (rows: number, prefillChunk = 64, positions = 64) =>
+  witnessedEngine(hashDecoder(rows, positions, vocabulary), prefillChunk);
+
+/** Calls `during` in the middle of every forward. */
+function interrupted(rows: number, during: (forwards: number) => void): WitnessedEngine {
+  const decoder = hashDecoder(rows, 64, vocabulary);
+  let forwards = 0;
+  const forward: Decoder['forward'] = async (batch) => {
+    const logits = decoder.forward(batch);
+    during(++forwards);
+    return logits;
+  };
+  return witnessedEngine({ ...decoder, forward }, 64);
+}
+
+test('an abort frees the slot in the next step, and the next in the queue starts in it', async () => {
+  const witnessed = open(1);
+  const first = witnessed.add([1, 2], { maxTokens: 50 });
+  const second = witnessed.add([3], { maxTokens: 2 });
+  await witnessed.step();
+  witnessed.engine.abort(0);
+  const { ended, started, stats } = await witnessed.step();
+  assert.deepEqual([ended.map(({ id, reason }) => [id, reason]), started], [[[0, 'abort']], [1]]);
+  assert.equal(stats.running, 1);
+  assert.equal(first.events.length, 1);
+  await witnessed.drain();
+  assert.equal(second.end!.reason, 'length');
+});
+
+test('aborts: of one that waits, in the middle of a forward, twice, and of nobody', async () => {
+  const witnessed = interrupted(1, (forwards) => {
+    if (forwards === 2) for (let i = 0; i < 2; i++) witnessed.engine.abort(0);
+  });
+  const running = witnessed.add([1, 2], { maxTokens: 50 });
+  const waiting = witnessed.add([3], { maxTokens: 5 });
+  await witnessed.step();
+  witnessed.engine.abort(1);
+  witnessed.engine.abort(99);
+  await witnessed.step();
+  assert.deepEqual([waiting.end!.reason, waiting.started, waiting.events.length], ['abort', false, 0]);
+  await witnessed.step();
+  assert.deepEqual([running.end!.reason, running.events.length], ['abort', 2]);
+  assert.ok(witnessed.engine.idle);
+});
+
+test('who ends by itself in the step of its abort ends once, and by itself', async () => {
+  const witnessed = interrupted(1, () => witnessed.engine.abort(0));
+  const witness = witnessed.add([1, 2], { maxTokens: 1 });
+  await witnessed.drain();
+  assert.deepEqual([witness.end!.reason, witness.events.length], ['length', 1]);
+  const { ended } = await witnessed.step();
+  assert.deepEqual(ended, []);
+});
+
+test('an abort before the first step ends it without a forward', async () => {
+  const witnessed = interrupted(1, () => assert.fail('nothing was to be computed'));
+  const witness = witnessed.add([1], {});
+  witnessed.engine.abort(0);
+  await witnessed.drain();
+  assert.equal(witness.end!.reason, 'abort');
+});
+
+test('a context that is full ends a sequence with its length; the last token needs no place', async () => {
+  const positions = 16;
+  for (const length of [1, 15, 16]) {
+    const witnessed = open(2, 64, positions);
+    const prompt = Array.from({ length }, (_, i) => i);
+    const witness = witnessed.add(prompt, { maxTokens: 1000 });
+    await witnessed.drain();
+    assert.deepEqual([witness.end!.reason, witness.events.length], ['length', positions + 1 - length]);
+  }
+});
+
+test('a stop token ends a sequence, is named, and is no part of the output', async () => {
+  const prompt = [5, 6];
+  const second = nextToken([...prompt, nextToken(prompt, vocabulary)], vocabulary);
+  const witnessed = open(1);
+  const witness = witnessed.add(prompt, { stopTokens: [second], maxTokens: 9 });
+  await witnessed.drain();
+  assert.deepEqual(tokensOf(witness), [nextToken(prompt, vocabulary)]);
+  const { reason, stopToken, promptTokens, completionTokens } = witness.end!;
+  assert.deepEqual([reason, stopToken, promptTokens, completionTokens], ['stop', second, 2, 1]);
+});
+
+test('a long prompt takes several steps, and those that decode lose none of them', async () => {
+  const witnessed = open(2, 4);
+  witnessed.add([1], { maxTokens: 60 });
+  await witnessed.step();
+  const long = witnessed.add(Array(13).fill(2), { maxTokens: 1 });
+  const steps = [];
+  while (!long.end) steps.push((await witnessed.step()).tokens.map(({ id }) => id));
+  assert.deepEqual(steps, [[0], [0], [0], [0, 1]]);
+});
+
+test('short prompts share a step’s budget in the order of their coming', async () => {
+  const witnessed = open(4, 5);
+  for (const length of [2, 2, 2, 1]) witnessed.add(Array(length).fill(3), { maxTokens: 1 });
+  const ended = [];
+  while (!witnessed.engine.idle) ended.push((await witnessed.step()).ended.map(({ id }) => id));
+  assert.deepEqual(ended, [
+    [0, 1],
+    [2, 3],
+  ]);
+});
+
+test('times are those of the clock: in the queue, to the first token, and after it', async () => {
+  const forwardMs = 10;
+  const witnessed = interrupted(1, () => witnessed.time.advance(forwardMs));
+  const first = witnessed.add([1, 2, 3], { maxTokens: 3 });
+  const second = witnessed.add([4], { maxTokens: 1 });
+  witnessed.time.advance(5);
+  await witnessed.drain();
+  assert.deepEqual(first.end!.timings, { queueMs: 5, prefillMs: forwardMs, decodeMs: 2 * forwardMs });
+  assert.deepEqual(second.end!.timings, { queueMs: 5 + 3 * forwardMs, prefillMs: forwardMs, decodeMs: 0 });
+});
+
+test('statistics count rows, the queue, the pool and steps', async () => {
+  const witnessed = interrupted(2, () => witnessed.time.advance(10));
+  for (let i = 0; i < 3; i++) witnessed.add([1, 2, 3, 4], { maxTokens: 9 });
+  const { stats } = await witnessed.step();
+  assert.deepEqual(stats, { running: 2, waiting: 1, kvUsage: 8 / 128, steps: 1, stepMs: 20 });
+});
+
+test('log-probabilities are of the model, not of what biases make of it', async () => {
+  const witnessed = open(1);
+  const witness = witnessed.add([1], { maxTokens: 1, logprobs: 1, logitBias: [[7, 100]] });
+  await witnessed.drain();
+  const [event] = witness.events;
+  const total = Math.log(vocabulary - 1 + Math.E);
+  assert.equal(event!.token, 7);
+  assert.ok(Math.abs(event!.logprobs!.logprob - (0 - total)) < 1e-9);
+  assert.equal(event!.logprobs!.top[0]![0], nextToken([1], vocabulary));
+});
+
+test('logits that are no numbers stop the engine', async () => {
+  const decoder = hashDecoder(1, 8, vocabulary);
+  const forward = async () => new Float32Array(vocabulary).fill(Number.NaN);
+  const witnessed = witnessedEngine({ ...decoder, forward }, 8);
+  witnessed.add([1]);
+  await assert.rejects(witnessed.step(), /not finite/);
+});
