@@ -3,6 +3,7 @@
 
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { LorikeetError } from '../core/errors.ts';
+import { describe, unavailable } from './unavailable.ts';
 
 export type WeightFile = {
   readonly path: string;
@@ -38,10 +39,19 @@ function readRange(descriptor: number, start: number, end: number, path: string)
 }
 
 function withFile<T>(path: string, use: (descriptor: number) => T): T {
-  const descriptor = openSync(path, 'r');
+  const descriptor = openWeights(path);
   try {
     return use(descriptor);
   } finally {
     closeSync(descriptor);
+  }
+}
+
+/** A file that was there when the model was found may be gone, or not be ours to read. */
+function openWeights(path: string): number {
+  try {
+    return openSync(path, 'r');
+  } catch (error) {
+    return unavailable(`${path} cannot be read (${describe(error)})`, error);
   }
 }

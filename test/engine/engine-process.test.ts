@@ -1,0 +1,137 @@
+// The real engine in its own process under the supervisor, over a tiny model.
+
+import assert from 'node:assert/strict';
+import test, { type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { environmentForChildren } from '../../src/config.ts';
+import { systemClock, systemTimers } from '../../src/core/clock.ts';
+import { LorikeetError } from '../../src/core/errors.ts';
+import type { SamplingParams } from '../../src/core/sampling-params.ts';
+import { engineProcessStarter } from '../../src/protocol/engine-process.ts';
+import type { EngineConfig, SequenceEnd } from '../../src/protocol/messages.ts';
+import { type SupervisedEngine, superviseEngine } from '../../src/protocol/supervisor.ts';
+import { defaultSupervisorLimits } from '../../src/protocol/supervisor-options.ts';
+import { temporaryFolder, tinyFiles } from '../helpers/tiny-lowered.ts';
+import { tinyReferences } from '../helpers/tiny-models.ts';
+import { greedy } from './witnesses.ts';
+
+const entry = new URL('../../src/engine/main.ts', import.meta.url);
+const cacheDir = temporaryFolder();
+const tinyConfig: EngineConfig = {
+  model: await tinyFiles('llama'),
+  weightBits: 32,
+  device: 'cpu',
+  ortLibrary: null,
+  threads: 1,
+  maxSequences: 2,
+  maxContext: 512,
+  prefillChunk: 32,
+  cacheDir,
+};
+
+function supervise(context: TestContext, config: Partial<EngineConfig> = {}): SupervisedEngine {
+  const client = superviseEngine({
+    startProcess: engineProcessStarter(entry, environmentForChildren(process.env)),
+    config: { ...tinyConfig, ...config },
+    limits: { ...defaultSupervisorLimits, firstDelayMs: 10, waitingRequests: 8, waitingTokens: 1000 },
+    clock: systemClock,
+    timers: systemTimers,
+    log: { info: () => {}, warn: () => {}, error: () => {} },
+  });
+  context.after(() => client.close(0));
+  return client;
+}
+
+function generate(client: SupervisedEngine, promptTokens: readonly number[], params: Partial<SamplingParams>) {
+  const tokens: number[] = [];
+  const { promise: end, resolve } = Promise.withResolvers<SequenceEnd>();
+  const { promise: firstToken, resolve: began } = Promise.withResolvers<void>();
+  const onToken = ({ token }: { token: number }) => {
+    began();
+    tokens.push(token);
+  };
+  const abort = client.submit({ promptTokens, params: { ...greedy, ...params } }, { onToken, onEnd: resolve });
+  return { tokens, end, firstToken, abort };
+}
+
+const { prompts, vocabulary } = tinyReferences('llama');
+const endless = { maxTokens: 10_000 };
+
+test('it says what it is, generates the reference’s tokens for all at once, and aborts', async (context) => {
+  const client = supervise(context);
+  const info = await client.ready;
+  const { digest, architecture, maxContext, maxSequences, threads, device, weightBits } = info;
+  assert.deepEqual(
+    { digest, architecture, vocabulary: info.vocabulary, maxContext, maxSequences, threads, device, weightBits },
+    {
+      digest: tinyConfig.model.digest,
+      architecture: 'llama',
+      vocabulary,
+      maxContext: 512,
+      maxSequences: 2,
+      threads: 1,
+      device: 'cpu',
+      weightBits: 32,
+    },
+  );
+  assert.ok(info.loadMs > 0);
+  const runs = prompts.map((prompt) => generate(client, prompt.tokens, { maxTokens: prompt.greedy.length }));
+  for (const [i, run] of runs.entries()) {
+    assert.equal((await run.end).reason, 'length');
+    assert.deepEqual(run.tokens, prompts[i]!.greedy);
+  }
+  const long = generate(client, [5], endless);
+  await long.firstToken;
+  long.abort();
+  const end = await long.end;
+  assert.deepEqual([end.reason, end.completionTokens], ['abort', long.tokens.length]);
+});
+
+test('kill -9: what ran fails by its code, what waited is served by the next process', async (context) => {
+  const client = supervise(context);
+  await client.ready;
+  const pid = client.pid!;
+  const running = [generate(client, [5], endless), generate(client, [6], endless)];
+  await Promise.all(running.map(({ firstToken }) => firstToken));
+  const [prompt] = prompts;
+  const waiting = generate(client, prompt!.tokens, { maxTokens: prompt!.greedy.length });
+  process.kill(pid, 'SIGKILL');
+  for (const { end } of running) assert.equal((await end).error?.code, 'engine_failed');
+  assert.equal((await waiting.end).reason, 'length');
+  assert.deepEqual(waiting.tokens, prompt!.greedy);
+  assert.notEqual(client.pid, pid);
+  assert.equal(client.restarts, 1);
+  assert.equal(client.info!.weightsCached, true);
+});
+
+test('a start that cannot succeed says why, by its code', async (context) => {
+  const model = tinyConfig.model;
+  const cases: readonly [Partial<EngineConfig>, string, RegExp][] = [
+    [{ device: 'cuda' }, 'device_unavailable', /cuda/],
+    [{ maxContext: 513 }, 'invalid_config', /513.*512/],
+    [{ ortLibrary: '/nowhere/libonnxruntime.so' }, 'runtime_unavailable', /\/nowhere\/libonnxruntime\.so/],
+    [
+      { model: { ...model, digest: 'sha256:11', weights: ['/nowhere/model.safetensors'] } },
+      'model_unavailable',
+      /nowhere/,
+    ],
+  ];
+  for (const [config, code, message] of cases) {
+    await assert.rejects(supervise(context, config).ready, (error) => {
+      assert.ok(error instanceof LorikeetError, String(error));
+      assert.equal(error.code, code);
+      assert.match(error.message, message);
+      return true;
+    });
+  }
+});
+
+test('an idle engine waits without work: its steps do not count on', async (context) => {
+  const client = supervise(context);
+  await client.ready;
+  await generate(client, [5], { maxTokens: 3 }).end;
+  const { steps } = client.stats;
+  await sleep(50);
+  assert.equal(client.stats.steps, steps);
+  assert.equal(client.stats.running, 0);
+});
