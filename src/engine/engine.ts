@@ -1,5 +1,5 @@
-// The engine: one loop over schedule -> run -> sample -> emit. Knows token ids, rows and positions; knows no text, no HTTP
-// and no process.
+// The engine: one loop over schedule -> run -> sample -> emit. Knows token ids, rows and positions; knows no text, no
+// HTTP and no process.
 
 import type { Clock } from '../core/clock.ts';
 import type { EngineEvent, EngineStats, SequenceEnd, SequenceRequest, TokenEvent } from '../protocol/messages.ts';

@@ -61,8 +61,8 @@ export class Scheduler {
   }
 
   /**
-   * Rows whose prompt is whole decode from the next step on. They are the oldest of the prefilling rows, since these get
-   * the budget first: the border moves, and no row does.
+   * Rows whose prompt is whole decode from the next step on. They are the oldest of the prefilling rows, since these
+   * get the budget first: the border moves, and no row does.
    */
   promote(): void {
     while (this.#decoding < this.running.length && prefillLeft(this.running[this.#decoding]!) === 0) this.#decoding++;

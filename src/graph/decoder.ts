@@ -12,7 +12,7 @@
 import type { ModelShape } from '../core/base-model.ts';
 import type { OnnxGraph } from '../formats/onnx.ts';
 import { createGraphBuilder, type GraphBuilder } from './graph-builder.ts';
-import { type Activations, linear } from './linear.ts';
+import { type Activations, inTwoParts, linear } from './linear.ts';
 import type { LoweredModel } from './lowered.ts';
 
 /** Names that a binding uses. All are inputs except `logits`, and `key` / `value` are both. */
@@ -75,7 +75,14 @@ export function buildDecoder(model: LoweredModel, positions: number, activations
       normed = rmsNorm(g, shape, last, 'norm');
     }
   }
-  project('head', normed, names.logits);
+  if (activations === 'float32' && model.linears.get('head')!.bits === 8) {
+    g.op(
+      'Add',
+      inTwoParts(g, normed).map((part) => project('head', part)),
+      {},
+      names.logits,
+    );
+  } else project('head', normed, names.logits);
   g.output(names.logits, 'float32', ['S', shape.vocabulary]);
   return g.build();
 }

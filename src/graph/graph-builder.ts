@@ -57,6 +57,11 @@ export function createGraphBuilder() {
       initializers.set(name, { name, type: 'int64', shape: [values.length], data });
       return name;
     },
+    float(name: string, value: number): string {
+      const data = new Uint8Array(Float32Array.of(value).buffer);
+      initializers.set(name, { name, type: 'float32', shape: [1], data });
+      return name;
+    },
     op: (op: string, operands: readonly string[], attributes?: Attributes, name?: string): string =>
       add(op, operands, attributes, '', [name ?? null])[0]!,
     contrib: (op: string, operands: readonly string[], attributes: Attributes, results?: readonly (string | null)[]) =>

@@ -1,5 +1,5 @@
 // Weights as the quantised operators want them: integer codes, one scale a block of 32 and, where the format has a
-// float minimum, one minimum a block:  w = scale * (code - zero) + minimum.  Knows ggml's blocks, no operator's packing.
+// float minimum, one minimum a block:  w = scale * (code - zero) + minimum.  Knows ggml's blocks.
 //
 // Every 4- and 5-bit format is carried over exactly. Q6_K (blocks of 16) and float weights are rounded to 8 bits.
 
