@@ -67,14 +67,19 @@ function draw(logits: Float32Array, params: SamplingParams, random: Prng): numbe
   // Two numbers whatever happens, so that a seed's sequence does not depend on the path taken.
   const where = random();
   const which = random();
-  if (topK === 0 && topP === 1 && minP === 0) {
+  if (topP === 1 && minP === 0) {
     const likely = collect(logits, max, temperature, likelyNats);
+    const keepsThem = topK === 0 || topK > likely.tokens.length;
     const tailBound = (logits.length - likely.tokens.length) * Math.exp(-likelyNats);
     // The tail's share is at most tailBound / (likely + tailBound): above that the draw is surely among the likely, and
     // the bound is far too small for the exact sum to matter often.
-    if (where * (likely.mass + tailBound) < likely.mass) return pick(likely, which);
-    const all = collect(logits, max, temperature, Number.POSITIVE_INFINITY);
-    return pickFromTail(all, likely, where, which, tailBound);
+    if (keepsThem && where * (likely.mass + tailBound) < likely.mass) return pick(likely, which);
+    if (keepsThem) {
+      const everything = Number.POSITIVE_INFINITY;
+      const all =
+        topK === 0 ? collect(logits, max, temperature, everything) : filtered(logits, max, params, everything);
+      return pickFromTail(all, likely, where, which, tailBound);
+    }
   }
   return pick(filtered(logits, max, params), which);
 }

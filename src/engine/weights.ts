@@ -86,7 +86,7 @@ async function readLowered(path: string, warn: (message: string) => void): Promi
   }
 }
 
-/** Over all that a model is made of: its shape, and each tensor's name, type, shape and bytes, in the order of names. */
+/** Over all that a model is made of: its shape and linears; each tensor’s name, type, shape and bytes, by name. */
 function checksum(weights: LoweredModel['weights'], { shape, linears }: { shape: string; linears: string }): string {
   const hash = createHash('sha256').update(`${shape}\0${linears}\0`);
   for (const name of [...weights.keys()].sort()) {
