@@ -1,0 +1,90 @@
+// One matrix product alone, in every form that a linear may take, over batch sizes.
+//
+//     npm run bench:operator [-- --rounds 9]
+
+import { parseArgs } from 'node:util';
+import { systemClock } from '../src/core/clock.ts';
+import { prng } from '../src/core/prng.ts';
+import { encodeOnnx } from '../src/formats/onnx.ts';
+import { createGraphBuilder } from '../src/graph/graph-builder.ts';
+import { type Activations, linear } from '../src/graph/linear.ts';
+import type { LinearForm } from '../src/graph/lowered.ts';
+import { createOnnxRuntime } from '../src/runtime/onnx-runtime.ts';
+import type { Tensor } from '../src/runtime/session.ts';
+import { spread } from './statistics.ts';
+
+const { values: flags } = parseArgs({ options: { rounds: { type: 'string', default: '9' } } });
+const runtime = createOnnxRuntime({ library: null, threads: null, spin: true });
+const random = prng(1);
+
+/** Copies of the product with weights of their own, so that the weights come from memory as they do in a model. */
+const copies = 16;
+const batches = [1, 8, 16, 32, 128, 512];
+const sizes = [
+  { k: 576, n: 3072 },
+  { k: 1536, n: 576 },
+];
+const forms: readonly { name: string; bits: 4 | 8 | 32; corrected: boolean; activations: Activations }[] = [
+  { name: '4-bit, int8 activations', bits: 4, corrected: false, activations: 'int8' },
+  { name: '4-bit, int8, corrected', bits: 4, corrected: true, activations: 'int8' },
+  { name: '4-bit, float activations', bits: 4, corrected: false, activations: 'float32' },
+  { name: '8-bit, int8 activations', bits: 8, corrected: false, activations: 'int8' },
+  { name: 'float weights', bits: 32, corrected: false, activations: 'float32' },
+];
+
+console.log(`microseconds a product, median of ${flags.rounds}; ${runtime.name}, ${runtime.threads} threads`);
+for (const { k, n } of sizes) {
+  console.log(`\n${k} x ${n}`.padEnd(28), ...batches.map((rows) => `M=${rows}`.padStart(8)));
+  for (const { name, ...form } of forms) {
+    const measure = await prepare({ ...form, k, n, bias: false }, form.activations);
+    const times: string[] = [];
+    for (const rows of batches) times.push((await measure(rows)).toFixed(0).padStart(8));
+    console.log(name.padEnd(27), ...times);
+  }
+}
+process.exit(0);
+
+async function prepare(form: LinearForm, activations: Activations): Promise<(rows: number) => Promise<number>> {
+  const g = createGraphBuilder();
+  const weights = new Map<string, Tensor>();
+  const add = (name: string, data: Float32Array | Uint8Array, shape: readonly number[]) => {
+    g.weight(name, data instanceof Uint8Array ? 'uint8' : 'float32', shape);
+    weights.set(name, runtime.tensor(data, shape));
+  };
+  const { k, n, bits } = form;
+  g.input('x', 'float32', ['R', k]);
+  for (let copy = 0; copy < copies; copy++) {
+    const name = `w${copy}`;
+    if (bits === 32) add(`${name}.matrix`, floats(k * n), [k, n]);
+    else {
+      add(`${name}.blocks`, bytes((k * n * bits) / 8), [n, k / 32, 4 * bits]);
+      add(`${name}.scales`, floats((k * n) / 32), [(k * n) / 32]);
+      if (form.corrected) add(`${name}.minimums`, floats((k * n) / 32), [k / 32, n]);
+    }
+    g.output(linear(g, { name, form, activations }, 'x', `y${copy}`), 'float32', ['R', n]);
+  }
+  const session = runtime.session(encodeOnnx(g.build()), { weights });
+  return async (rows) => {
+    const binding = session.bind();
+    binding.input('x', runtime.tensor(floats(rows * k), [rows, k]));
+    const y = runtime.tensor(new Float32Array(rows * n), [rows, n]);
+    for (let copy = 0; copy < copies; copy++) binding.output(`y${copy}`, y);
+    await session.run(binding);
+    const times: number[] = [];
+    for (let round = 0; round < Number(flags.rounds); round++) {
+      const start = systemClock.monotonic();
+      await session.run(binding);
+      times.push(((systemClock.monotonic() - start) * 1000) / copies);
+    }
+    binding.release();
+    return spread(times).median;
+  };
+}
+
+function floats(count: number): Float32Array {
+  return Float32Array.from({ length: count }, () => random() - 0.5);
+}
+
+function bytes(count: number): Uint8Array {
+  return Uint8Array.from({ length: count }, () => random() * 256);
+}
