@@ -24,14 +24,16 @@ export type Quantized = {
 
 const zeroOf = (bits: CodeBits) => (bits === 4 ? 8 : 128);
 
-type Reader = (bytes: Uint8Array, out: { codes: Uint8Array; scales: Float32Array; minimums: Float32Array }) => void;
+/** `minimums` is empty for a format that has none. */
+type Out = { readonly codes: Uint8Array; readonly scales: Float32Array; readonly minimums: Float32Array };
+type Reader = (bytes: Uint8Array, out: Out) => void;
 
 /** Formats whose values a scale, a code and a minimum hold exactly. */
 const exact: Partial<Record<TensorType, { bits: CodeBits; minimum: boolean; read: Reader }>> = {
-  Q4_0: { bits: 4, minimum: false, read: (bytes, out) => readNibbles(bytes, out, 18, 2, 0) },
-  Q4_1: { bits: 4, minimum: true, read: (bytes, out) => readNibbles(bytes, out, 20, 4, 8) },
-  Q5_0: { bits: 8, minimum: false, read: (bytes, out) => readFiveBits(bytes, out, 22, 2, 128 - 16, 0) },
-  Q5_1: { bits: 8, minimum: true, read: (bytes, out) => readFiveBits(bytes, out, 24, 4, 128 - 16, 16) },
+  Q4_0: { bits: 4, minimum: false, read: (bytes, out) => readSmallBlocks(bytes, out, smallBlocks.Q4_0) },
+  Q4_1: { bits: 4, minimum: true, read: (bytes, out) => readSmallBlocks(bytes, out, smallBlocks.Q4_1) },
+  Q5_0: { bits: 8, minimum: false, read: (bytes, out) => readSmallBlocks(bytes, out, smallBlocks.Q5_0) },
+  Q5_1: { bits: 8, minimum: true, read: (bytes, out) => readSmallBlocks(bytes, out, smallBlocks.Q5_1) },
   Q8_0: { bits: 8, minimum: false, read: readEightBits },
   Q4_K: { bits: 4, minimum: true, read: (bytes, out) => readSuperBlocks(bytes, out, 4) },
   Q5_K: { bits: 8, minimum: true, read: (bytes, out) => readSuperBlocks(bytes, out, 5) },
@@ -80,36 +82,39 @@ export function roundToBlocks(weights: Float32Array, bits: CodeBits): Quantized 
   return { bits, codes, scales, minimums: null };
 }
 
-type Out = Parameters<Reader>[1];
+type SmallBlocks = {
+  /** Bytes of a block, and where its nibbles start; a minimum, if any, follows the scale. */
+  readonly stride: number;
+  readonly nibbles: number;
+  /** The format's middle code, and what lifts its codes to those of the width they are carried in. */
+  readonly zero: number;
+  readonly shift: number;
+};
 
-/** Q4_0, Q4_1: weight j of a block is the low half of byte j, weight j + 16 the high half. */
-function readNibbles(bytes: Uint8Array, out: Out, stride: number, header: number, zero: number): void {
-  for (let block = 0; block < out.scales.length; block++) {
-    const at = block * stride;
-    const scale = halfAt(bytes, at);
-    out.scales[block] = scale;
-    if (zero) out.minimums[block] = halfAt(bytes, at + 2) + zero * scale;
-    for (let j = 0; j < 16; j++) {
-      const byte = bytes[at + header + j]!;
-      out.codes[block * blockSize + j] = byte & 15;
-      out.codes[block * blockSize + j + 16] = byte >> 4;
-    }
-  }
-}
+const smallBlocks = {
+  Q4_0: { stride: 18, nibbles: 2, zero: 8, shift: 0 },
+  Q4_1: { stride: 20, nibbles: 4, zero: 8, shift: 0 },
+  Q5_0: { stride: 22, nibbles: 6, zero: 16, shift: 128 - 16 },
+  Q5_1: { stride: 24, nibbles: 8, zero: 16, shift: 128 - 16 },
+} as const satisfies Partial<Record<TensorType, SmallBlocks>>;
 
-/** Q5_0, Q5_1: as above, the fifth bits together in a 32-bit word before the nibbles. */
-function readFiveBits(bytes: Uint8Array, out: Out, stride: number, header: number, shift: number, zero: number): void {
+/**
+ * Weight j of a block of 32 is the low half of byte j, weight j + 16 the high half. Formats of 5 bits hold the fifth ones
+ * together, in the 32-bit word before the nibbles.
+ */
+function readSmallBlocks(bytes: Uint8Array, out: Out, { stride, nibbles, zero, shift }: SmallBlocks): void {
+  const fifthBits = zero === 16;
+  const fifth = (at: number, j: number) => (fifthBits ? ((bytes[at - 4 + (j >> 3)]! >> (j & 7)) & 1) << 4 : 0);
   for (let block = 0; block < out.scales.length; block++) {
-    const at = block * stride;
-    const scale = halfAt(bytes, at);
+    const start = block * stride;
+    const scale = halfAt(bytes, start);
     out.scales[block] = scale;
-    if (zero) out.minimums[block] = halfAt(bytes, at + 2) + zero * scale;
+    if (out.minimums.length > 0) out.minimums[block] = halfAt(bytes, start + 2) + zero * scale;
+    const at = start + nibbles;
     for (let j = 0; j < 16; j++) {
-      const byte = bytes[at + header + 4 + j]!;
-      const low = (bytes[at + header + (j >> 3)]! >> (j & 7)) & 1;
-      const high = (bytes[at + header + 2 + (j >> 3)]! >> (j & 7)) & 1;
-      out.codes[block * blockSize + j] = (byte & 15) + 16 * low + shift;
-      out.codes[block * blockSize + j + 16] = (byte >> 4) + 16 * high + shift;
+      const byte = bytes[at + j]!;
+      out.codes[block * blockSize + j] = (byte & 15) + fifth(at, j) + shift;
+      out.codes[block * blockSize + j + 16] = (byte >> 4) + fifth(at, j + 16) + shift;
     }
   }
 }

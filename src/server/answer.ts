@@ -40,7 +40,7 @@ export async function answerStream(
       stream.done();
     },
     (cause) => {
-      const error = toLorikeetError(cause, services);
+      const error = toLorikeetError(cause);
       stream.fail(error, JSON.stringify(errorAnswer(error)));
       if (!reply.raw.headersSent) return;
       services.metrics.requestFailed(error.code);

@@ -86,7 +86,6 @@ function startSequence(services: Services, ask: Ask, listener: GenerationListene
   };
 
   const onEnd = (end: SequenceEnd) => {
-    services.drainRate.sequenceEnded();
     // A sequence that a stop string ended was aborted by us: for the caller it is a stop, whatever came after.
     const reason = stops.found ? 'stop' : end.reason;
     if (!stops.found) completionTokens = end.completionTokens;

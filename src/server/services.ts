@@ -3,10 +3,8 @@
 import { LorikeetError } from '../core/errors.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { AppDeps } from './deps.ts';
-import { type DrainRate, drainRate } from './retry-after.ts';
 
 export type Services = AppDeps & {
-  readonly drainRate: DrainRate;
   /** Tokens that a sequence may hold. Throws `engine_unavailable` until the engine was ready once. */
   contextTokens(): number;
   /** Bytes of the longest token: more text than this times the context cannot fit, which is known before tokenising. */
@@ -19,7 +17,6 @@ export function createServices(deps: AppDeps): Services {
   let tokenBytesMax = 0;
   return {
     ...deps,
-    drainRate: drainRate(deps.clock),
     draining: false,
     contextTokens() {
       if (deps.engine.info === null) throw new LorikeetError('engine_unavailable');

@@ -41,7 +41,7 @@ export function addErrors(app: FastifyInstance, services: Services): void {
 }
 
 export function answerError(services: Services, cause: unknown, request: FastifyRequest, reply: FastifyReply) {
-  const error = toLorikeetError(cause, services);
+  const error = toLorikeetError(cause);
   if (error.code === 'internal_error') request.log.error({ err: cause }, 'internal error');
   services.metrics.requestFailed(error.code);
   return reply
@@ -50,12 +50,8 @@ export function answerError(services: Services, cause: unknown, request: Fastify
     .send(errorAnswer(error));
 }
 
-export function toLorikeetError(cause: unknown, { drainRate, engine }: Services): LorikeetError {
-  if (cause instanceof LorikeetError) {
-    if (cause.code !== 'server_overloaded' || cause.retryAfterSeconds !== null) return cause;
-    const retryAfterSeconds = drainRate.secondsFor(engine.stats.waiting);
-    return new LorikeetError(cause.code, { message: cause.message, retryAfterSeconds });
-  }
+export function toLorikeetError(cause: unknown): LorikeetError {
+  if (cause instanceof LorikeetError) return cause;
   const code = frameworkCodes[(cause as FastifyError | undefined)?.code ?? ''];
   return new LorikeetError(code ?? 'internal_error', { cause });
 }
