@@ -99,8 +99,8 @@ const smallBlocks = {
 } as const satisfies Partial<Record<TensorType, SmallBlocks>>;
 
 /**
- * Weight j of a block of 32 is the low half of byte j, weight j + 16 the high half. Formats of 5 bits hold the fifth ones
- * together, in the 32-bit word before the nibbles.
+ * Weight j of a block of 32 is the low half of byte j, weight j + 16 the high half. Formats of 5 bits hold the fifth
+ * ones together, in the 32-bit word before the nibbles.
  */
 function readSmallBlocks(bytes: Uint8Array, out: Out, { stride, nibbles, zero, shift }: SmallBlocks): void {
   const fifthBits = zero === 16;
