@@ -3,11 +3,12 @@
 //     npm run bench:operator [-- --rounds 9]
 
 import { parseArgs } from 'node:util';
+import type { Activations } from '../src/core/base-model.ts';
 import { systemClock } from '../src/core/clock.ts';
 import { prng } from '../src/core/prng.ts';
 import { encodeOnnx } from '../src/formats/onnx.ts';
 import { createGraphBuilder } from '../src/graph/graph-builder.ts';
-import { type Activations, linear } from '../src/graph/linear.ts';
+import { linear } from '../src/graph/linear.ts';
 import type { LinearForm } from '../src/graph/lowered.ts';
 import { createOnnxRuntime } from '../src/runtime/onnx-runtime.ts';
 import type { Tensor } from '../src/runtime/session.ts';

@@ -1,12 +1,13 @@
 // The step alone, without HTTP and without a scheduler: decode of a full batch, or prefill of one prompt.
 //
-//     node bench/step.ts --model model.gguf --mode decode --batch 8 --context 128 --tokens 64 [--threads 2] [--json]
+//     node bench/step.ts --model model.gguf --mode decode --batch 8 --context 128 --tokens 64 [--threads 2] [--activations float32] [--json]
 //     node bench/step.ts --model model.gguf --mode prefill --prompt 512
 
 import os from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { loadConfig } from '../src/config.ts';
+import type { Activations } from '../src/core/base-model.ts';
 import { systemClock } from '../src/core/clock.ts';
 import { prng } from '../src/core/prng.ts';
 import { createDecoder } from '../src/engine/decoder.ts';
@@ -27,6 +28,7 @@ const { values: flags } = parseArgs({
     rounds: { type: 'string', default: '3' },
     bits: { type: 'string' },
     threads: { type: 'string', default: String(os.availableParallelism()) },
+    activations: { type: 'string', default: 'int8' },
     profile: { type: 'string' },
     json: { type: 'boolean', default: false },
   },
@@ -79,7 +81,12 @@ async function prefill(length: number): Promise<number> {
 
 function decoderOf(rows: number, positions: number) {
   const profile = flags.profile === undefined ? {} : { profile: flags.profile };
-  const decoder = createDecoder(runtime, weights.model, { rows, positions, ...profile });
+  const decoder = createDecoder(runtime, weights.model, {
+    rows,
+    positions,
+    decodeActivations: flags.activations as Activations,
+    ...profile,
+  });
   if (flags.profile !== undefined) process.on('exit', () => decoder.release());
   return decoder;
 }

@@ -37,6 +37,7 @@ export const settingTable = {
   weightBits: oneOf('LORIKEET_WEIGHT_BITS', null, [4, 8, 32], 'bits a weight', {
     defaultHelp: "the file's own, or 8",
   }),
+  decodeActivations: oneOf('LORIKEET_DECODE_ACTIVATIONS', 'int8', ['int8', 'float32'], 'precision of decode steps'),
   device: text('LORIKEET_DEVICE', 'cpu', 'what computes', { placeholder: 'device' }),
   ortLibrary: text('LORIKEET_ORT_LIBRARY', null, 'another libonnxruntime', {
     ...path,

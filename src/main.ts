@@ -104,11 +104,11 @@ export async function findModel(config: Config, report: StartReport): Promise<Mo
 }
 
 function startEngine(config: Config, model: ModelFiles, logger: Logger): SupervisedEngine {
-  const { weightBits, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk } = config;
+  const { weightBits, decodeActivations, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk } = config;
   return superviseEngine({
     startProcess: engineProcessStarter(new URL('./engine/main.ts', import.meta.url), environmentForChildren()),
     config: {
-      ...{ model, weightBits, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk },
+      ...{ model, weightBits, decodeActivations, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk },
       cacheDir: join(config.dataDir, 'weights'),
     },
     limits: {

@@ -2,9 +2,9 @@
 // sequences and no sampling.
 
 import { LRUCache } from 'lru-cache';
+import type { Activations } from '../core/base-model.ts';
 import { encodeOnnx } from '../formats/onnx.ts';
 import { buildDecoder, decoderNames, embeddingView } from '../graph/decoder.ts';
-import type { Activations } from '../graph/linear.ts';
 import type { LoweredModel } from '../graph/lowered.ts';
 import { ropeTables } from '../graph/rope.ts';
 import type { Binding, Runtime, Session, Tensor } from '../runtime/session.ts';
@@ -34,10 +34,16 @@ export type Decoder = {
 /** Bindings kept: all batch sizes of the default slot count and the rows that prefill beside them. */
 const windowsMax = 64;
 
-export type DecoderOptions = { readonly rows: number; readonly positions: number; readonly profile?: string };
+export type DecoderOptions = {
+  readonly rows: number;
+  readonly positions: number;
+  /** 'float32' decodes with the graph of prefill: slower, and the same whatever else is in the batch. */
+  readonly decodeActivations?: Activations;
+  readonly profile?: string;
+};
 
 export function createDecoder(runtime: Runtime, model: LoweredModel, options: DecoderOptions): Decoder {
-  const { rows, positions, profile } = options;
+  const { rows, positions, decodeActivations = 'int8', profile } = options;
   const { shape } = model;
   const kv = createKvCache(shape, rows, positions);
   const weights = weightTensors(runtime, model, positions);
@@ -46,7 +52,8 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
       weights,
       ...(profile ? { profile } : {}),
     });
-  const sessions = { prefill: session('float32'), decode: session('int8') };
+  const prefill = session('float32');
+  const sessions = { prefill, decode: decodeActivations === 'float32' ? prefill : session(decodeActivations) };
   const windows = new LRUCache<string, Window>({ max: windowsMax, dispose: (window) => window.release() });
   let logits = new Float32Array(rows * shape.vocabulary);
 
@@ -68,7 +75,7 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
     },
     release() {
       windows.clear();
-      for (const session of Object.values(sessions)) session.release();
+      for (const session of new Set(Object.values(sessions))) session.release();
       for (const tensor of weights.values()) tensor.release();
     },
   };

@@ -32,7 +32,11 @@ export async function startEngine(
     const message = `LORIKEET_MAX_CONTEXT is ${positions}, but ${config.model.name} takes at most ${context} tokens.`;
     throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_MAX_CONTEXT' });
   }
-  const decoder = createDecoder(runtime, model, { rows: config.maxSequences, positions });
+  const decoder = createDecoder(runtime, model, {
+    rows: config.maxSequences,
+    positions,
+    decodeActivations: config.decodeActivations,
+  });
   // One step of each kind before the first request: pages are touched and buffers sized.
   for (const phase of ['prefill', 'decode'] as const) {
     await decoder.forward({ phase, first: 0, pasts: [0], tokens: [0], sampled: [0] });

@@ -9,10 +9,10 @@
 // Attention is ONNX Runtime's GroupQueryAttention: rotary inside, and past and present the same memory, so a step
 // writes only its new rows. Inputs and outputs are named in `decoderNames`.
 
-import type { ModelShape } from '../core/base-model.ts';
+import type { Activations, ModelShape } from '../core/base-model.ts';
 import type { OnnxGraph } from '../formats/onnx.ts';
 import { createGraphBuilder, type GraphBuilder } from './graph-builder.ts';
-import { type Activations, inTwoParts, linear } from './linear.ts';
+import { inTwoParts, linear } from './linear.ts';
 import type { LoweredModel } from './lowered.ts';
 
 /** Names that a binding uses. All are inputs except `logits`, and `key` / `value` are both. */

@@ -4,16 +4,12 @@
 //     y = x · symmetricᵀ + blockSums(x) · m,   blockSums(x) [R, k/32], m [k/32, n].
 // Exact, and a thirty-second of the product's work.
 
+import type { Activations } from '../core/base-model.ts';
 import type { GraphBuilder } from './graph-builder.ts';
 import type { LinearForm } from './lowered.ts';
 import { blockSize } from './quantized.ts';
 
-/**
- * What a quantised product multiplies its weights with: activations rounded to 8 bits a block of 32 inside the
- * operator, or as they are. Rounding is two to four times as fast for a few rows, and no faster from 64 rows on; it
- * costs a mean KL of 0.004 nats (docs/log.md). The operator has no fast float form for 8-bit weights.
- */
-export type Activations = 'int8' | 'float32';
+/** MatMulNBits' accuracy_level. */
 const accuracyLevel = { float32: 1, int8: 4 } as const;
 
 export type LinearInGraph = { readonly name: string; readonly form: LinearForm; readonly activations: Activations };

@@ -1,7 +1,7 @@
 // Everything that crosses the boundary between the server and the engine: plain typed values, no tensors.
 // One `step` event carries all rows of a step, so that the channel's cost is per step and not per token.
 
-import type { ModelFiles } from '../core/base-model.ts';
+import type { Activations, ModelFiles } from '../core/base-model.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import type { SamplingParams } from '../core/sampling-params.ts';
 
@@ -11,6 +11,8 @@ export type EngineConfig = {
   readonly model: ModelFiles;
   /** null keeps the file's own width (or 8 for float files). */
   readonly weightBits: WeightBits | null;
+  /** What decode steps multiply weights with: rounded to 8 bits, or as they are. */
+  readonly decodeActivations: Activations;
   readonly device: string;
   /** Path of another libonnxruntime; null takes the one of the onnxruntime-node package. */
   readonly ortLibrary: string | null;

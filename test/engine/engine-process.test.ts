@@ -20,6 +20,7 @@ const cacheDir = temporaryFolder();
 const tinyConfig: EngineConfig = {
   model: await tinyFiles('llama'),
   weightBits: 32,
+  decodeActivations: 'int8',
   device: 'cpu',
   ortLibrary: null,
   threads: 1,

@@ -3,10 +3,11 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import type { Activations } from '../../src/core/base-model.ts';
 import { prng } from '../../src/core/prng.ts';
 import { encodeOnnx } from '../../src/formats/onnx.ts';
 import { createGraphBuilder } from '../../src/graph/graph-builder.ts';
-import { type Activations, linear } from '../../src/graph/linear.ts';
+import { linear } from '../../src/graph/linear.ts';
 import type { LinearForm, LoweredTensor } from '../../src/graph/lowered.ts';
 import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
 import { linearValues } from './linear-values.ts';

@@ -9,6 +9,7 @@ import { createDecoder, type Decoder } from '../../src/engine/decoder.ts';
 import { argmax } from '../../src/engine/sampler.ts';
 import { loadWeights } from '../../src/engine/weights.ts';
 import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
+import { marginsOf, tokensOf, witnessedEngine } from '../engine/witnesses.ts';
 import { realModelFiles } from '../helpers/real-model.ts';
 import { greedyLine, measureGreedy } from './greedy.ts';
 import { measureParity, parityLine } from './kl.ts';
@@ -82,3 +83,39 @@ test('greedy tokens are the reference’s, but where two tokens are nearly level
   t.diagnostic(greedyLine(peer.peer, peer));
   assert.ok(ours.largestMargin < 1, `a first difference fell where the reference led by ${ours.largestMargin}`);
 });
+
+/**
+ * Tokens whose logits lie this near may change places: kernels for one row and for many sum in another order. Where
+ * decode steps round activations to 8 bits, a last bit decides how an activation is rounded, and what grows out of it over
+ * 30 layers is as large as the rounding itself.
+ */
+const nearTie = { float32: 0.02, int8: 0.5 };
+
+for (const decodeActivations of ['float32', 'int8'] as const) {
+  test(`in chunks, in a batch and alone, the same greedy tokens (${decodeActivations} decode)`, async (t) => {
+    const runtime = createOnnxRuntime({ library: null, threads: null, spin: true });
+    const { model } = await loadWeights(await realModelFiles(), null, cacheDir, assert.fail);
+    const decoder = createDecoder(runtime, model, { rows: 8, positions: 256, decodeActivations });
+    const run = async (chunk: number, group: readonly (readonly number[])[]) => {
+      const witnessed = witnessedEngine(decoder, chunk);
+      for (const prompt of group) witnessed.add(prompt, { maxTokens: 16, logprobs: 2 });
+      await witnessed.drain();
+      return witnessed.witnesses;
+    };
+    const short = references.prompts.filter(({ tokens }) => tokens.length < 200);
+    const prompts = short.filter((_, i) => i % 3 === 0).map(({ tokens }) => tokens);
+    const alone = [];
+    for (const prompt of prompts) alone.push(...(await run(chunkTokens, [prompt])));
+    const leads: number[] = [];
+    for (const chunk of [16, chunkTokens]) {
+      for (const [i, witness] of (await run(chunk, prompts)).entries()) {
+        const expected = tokensOf(alone[i]!);
+        const step = tokensOf(witness).findIndex((token, at) => token !== expected[at]);
+        if (step >= 0) leads.push(marginsOf(alone[i]!)[step]!);
+      }
+    }
+    decoder.release();
+    t.diagnostic(`${leads.length} of ${2 * prompts.length} differ, at leads up to ${Math.max(0, ...leads).toFixed(3)}`);
+    assert.ok(leads.every((lead) => lead < nearTie[decodeActivations]));
+  });
+}

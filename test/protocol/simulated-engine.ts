@@ -13,6 +13,7 @@ import type {
 export const testConfig: EngineConfig = {
   model: { name: 'test', kind: 'gguf', weights: [], sidecars: {}, digest: 'sha256:00', source: 'path' },
   weightBits: null,
+  decodeActivations: 'int8',
   device: 'cpu',
   ortLibrary: null,
   threads: null,
