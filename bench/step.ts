@@ -1,7 +1,8 @@
 // The step alone, without HTTP and without a scheduler: decode of a full batch, or prefill of one prompt.
 //
-//     node bench/step.ts --model model.gguf --mode decode --batch 8 --context 128 --tokens 64 [--threads 2] [--activations float32] [--json]
+//     node bench/step.ts --model model.gguf --mode decode --batch 8 --context 128 --tokens 64 [--threads 2] [--json]
 //     node bench/step.ts --model model.gguf --mode prefill --prompt 512
+//     ... --activations float32   decode without rounding activations to 8 bits
 
 import os from 'node:os';
 import { join } from 'node:path';

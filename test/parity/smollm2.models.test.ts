@@ -86,8 +86,8 @@ test('greedy tokens are the reference’s, but where two tokens are nearly level
 
 /**
  * Tokens whose logits lie this near may change places: kernels for one row and for many sum in another order. Where
- * decode steps round activations to 8 bits, a last bit decides how an activation is rounded, and what grows out of it over
- * 30 layers is as large as the rounding itself.
+ * decode steps round activations to 8 bits, a last bit decides how an activation is rounded, and what grows out of it
+ * over 30 layers is as large as the rounding itself.
  */
 const nearTie = { float32: 0.02, int8: 0.5 };
 
