@@ -7,6 +7,7 @@ import os from 'node:os';
 import { parseArgs } from 'node:util';
 import { loadConfig } from '../src/config.ts';
 import { systemClock } from '../src/core/clock.ts';
+import { modelSources } from '../src/main.ts';
 import { resolveModel } from '../src/models/resolve.ts';
 import { describeMachine } from './machine.ts';
 import { load, loadLlamaServer, loadOurs, withDataFolder } from './peers/http-works.ts';
@@ -132,16 +133,7 @@ function line({ work, lorikeet, llamaCpp, ratio }: Comparison): string {
 
 async function modelFile(spec: string | undefined): Promise<string> {
   const { config } = loadConfig(spec === undefined ? {} : { model: spec });
-  const { kind, weights } = await resolveModel(config.model, {
-    cacheDir: `${config.dataDir}/models`,
-    hub: {
-      endpoint: config.hfEndpoint,
-      token: config.hfToken,
-      cacheDir: config.hfHubCache,
-      offline: config.hfHubOffline,
-    },
-    log: console.error,
-  });
+  const { kind, weights } = await resolveModel(config.model, { ...modelSources(config), log: console.error });
   if (kind !== 'gguf') throw new Error(`llama.cpp needs a GGUF file, and ${config.model} is none`);
   return weights[0]!;
 }

@@ -12,7 +12,7 @@ import { limits } from './core/limits.ts';
 import { createMetrics } from './metrics/metrics.ts';
 import type { ModelProgress } from './models/progress.ts';
 import { readGguf } from './models/read-gguf.ts';
-import { resolveModel } from './models/resolve.ts';
+import { type ResolveOptions, resolveModel } from './models/resolve.ts';
 import { engineProcessStarter } from './protocol/engine-process.ts';
 import { type SupervisedEngine, superviseEngine } from './protocol/supervisor.ts';
 import { defaultSupervisorLimits } from './protocol/supervisor-options.ts';
@@ -89,6 +89,16 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
 export async function findModel(config: Config, report: StartReport): Promise<ModelFiles> {
   makeDataDir(config.dataDir);
   const files = await resolveModel(config.model, {
+    ...modelSources(config),
+    onProgress: (progress) => report.progress(progress),
+    log: (line) => report.line(line),
+  });
+  return { ...files, name: config.servedModelName ?? files.name };
+}
+
+/** Where base models are looked for, and kept. */
+export function modelSources(config: Config): Pick<ResolveOptions, 'cacheDir' | 'hub' | 'python'> {
+  return {
     cacheDir: join(config.dataDir, 'models'),
     hub: {
       endpoint: config.hfEndpoint,
@@ -97,10 +107,7 @@ export async function findModel(config: Config, report: StartReport): Promise<Mo
       offline: config.hfHubOffline,
     },
     ...(config.python === null ? {} : { python: config.python }),
-    onProgress: (progress) => report.progress(progress),
-    log: (line) => report.line(line),
-  });
-  return { ...files, name: config.servedModelName ?? files.name };
+  };
 }
 
 function startEngine(config: Config, model: ModelFiles, logger: Logger): SupervisedEngine {

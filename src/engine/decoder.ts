@@ -126,13 +126,13 @@ function createWindow(
       pools.push(tensor);
     }
   }
-  const lastPositions = runtime.tensor(new Int32Array(count), [count]);
-  const totalLength = runtime.tensor(new Int32Array(1), [1]);
-  const batchShape = runtime.tensor(new BigInt64Array(3), [3]);
-  binding.input(decoderNames.lastPositions, lastPositions);
-  binding.input(decoderNames.totalLength, totalLength);
-  binding.input(decoderNames.batchShape, batchShape);
-  const rowTensors = [lastPositions, totalLength, batchShape];
+  const lastPositions = new Int32Array(count);
+  const totalLength = new Int32Array(1);
+  const batchShape = new BigInt64Array(3);
+  const rowTensors = [lastPositions, totalLength, batchShape].map((data) => runtime.tensor(data, [data.length]));
+  for (const [i, name] of (['lastPositions', 'totalLength', 'batchShape'] as const).entries()) {
+    binding.input(decoderNames[name], rowTensors[i]!);
+  }
   let stepTensors: StepTensors | null = null;
 
   return {
@@ -142,10 +142,10 @@ function createWindow(
       if (!stepTensors?.fits(tokens.length, sampled.length, logits)) {
         stepTensors?.release();
         stepTensors = bindStep(runtime, binding, tokens.length, sampled.length, logits);
-        batchShape.data.set([BigInt(count), BigInt(length), -1n] as never);
+        batchShape.set([BigInt(count), BigInt(length), -1n]);
       }
-      for (let i = 0; i < count; i++) lastPositions.data[i] = pasts[i]! + length - 1;
-      totalLength.data[0] = Math.max(...pasts) + length;
+      for (let i = 0; i < count; i++) lastPositions[i] = pasts[i]! + length - 1;
+      totalLength[0] = Math.max(...pasts) + length;
       stepTensors.set(tokens, sampled);
     },
     release() {

@@ -68,20 +68,19 @@ export class Scheduler {
     while (this.#decoding < this.running.length && prefillLeft(this.running[this.#decoding]!) === 0) this.#decoding++;
   }
 
-  /** Takes a sequence out, waiting or running. False if it is neither. */
-  remove(sequence: Sequence): boolean {
+  /** Takes a sequence out, waiting or running. */
+  remove(sequence: Sequence): void {
     const place = this.waiting.indexOf(sequence);
     if (place >= 0) {
       this.waiting.splice(place, 1);
-      return true;
+      return;
     }
     const row = this.running.indexOf(sequence);
-    if (row < 0) return false;
+    if (row < 0) throw new Error('the sequence neither waits nor runs');
     this.#free(row);
-    return true;
   }
 
-  /** Every row is in use once, and its part of the pool fits. Called when tests step. */
+  /** Every row is in use once, and its part of the pool fits. For tests and idle moments. */
   checkIntegrity(): void {
     const { rows } = this.#options;
     if (this.running.length > rows) throw new Error(`${this.running.length} sequences on ${rows} rows`);
@@ -95,11 +94,8 @@ export class Scheduler {
   }
 
   #free(row: number): void {
-    let gap = row;
-    if (row < this.#decoding) {
-      gap = this.#move(--this.#decoding, row);
-      // Prefilling rows keep their order of age: all of them slide down by one, which is at most a few short copies.
-    }
+    const gap = row < this.#decoding ? this.#move(--this.#decoding, row) : row;
+    // Prefilling rows keep their order of age: all of them slide down by one, which is at most a few short copies.
     for (let from = gap + 1; from < this.running.length; from++) this.#move(from, from - 1);
     this.running.pop();
   }
