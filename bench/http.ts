@@ -75,7 +75,9 @@ async function cpuMicros(work: () => Promise<unknown>): Promise<number> {
 function runWithoutHttp(engine: FakeEngine): Promise<unknown> {
   const params = { ...defaultSamplingParams, maxTokens: tokens };
   const run = () =>
-    new Promise<void>((done) => engine.submit({ promptTokens: [1], params }, { onToken() {}, onEnd: () => done() }));
+    new Promise<void>((done) =>
+      engine.submit({ promptTokens: [1], params, adapters: [] }, { onToken() {}, onEnd: () => done() }),
+    );
   return Promise.all(Array.from({ length: batch }, run));
 }
 

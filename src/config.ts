@@ -7,6 +7,7 @@ import { join, resolve } from 'node:path';
 import { LorikeetError } from './core/errors.ts';
 import { limits } from './core/limits.ts';
 import {
+  bytes,
   integer,
   oneOf,
   onOff,
@@ -53,6 +54,21 @@ export const settingTable = {
     aliases: ['max-model-len'],
     defaultHelp: "the model's context, at most 2048",
   }),
+  adapterMemory: bytes(
+    'LORIKEET_ADAPTER_MEMORY',
+    1024 ** 3,
+    'memory for adapters; the least recently used are dropped',
+    {
+      aliases: ['lora-memory'],
+    },
+  ),
+  adapterPages: integer(
+    'LORIKEET_ADAPTER_PAGES',
+    null,
+    { min: 1, max: 65_536 },
+    'pages of 8 ranks that the adapters of running sequences share',
+    { defaultHelp: 'four a slot' },
+  ),
   prefillChunk: integer(
     'LORIKEET_PREFILL_CHUNK',
     128,

@@ -112,10 +112,12 @@ export function modelSources(config: Config): Pick<ResolveOptions, 'cacheDir' | 
 
 function startEngine(config: Config, model: ModelFiles, logger: Logger): SupervisedEngine {
   const { weightBits, decodeActivations, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk } = config;
+  const { adapterMemory: adapterBytes, adapterPages } = config;
   return superviseEngine({
     startProcess: engineProcessStarter(new URL('./engine/main.ts', import.meta.url), environmentForChildren()),
     config: {
       ...{ model, weightBits, decodeActivations, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk },
+      ...{ adapterBytes, adapterPages },
       cacheDir: join(config.dataDir, 'weights'),
     },
     limits: {

@@ -2,7 +2,14 @@
 // HTTP and no process.
 
 import type { Clock } from '../core/clock.ts';
-import type { EngineEvent, EngineStats, SequenceEnd, SequenceRequest, TokenEvent } from '../protocol/messages.ts';
+import {
+  type EngineEvent,
+  type EngineStats,
+  noAdapters,
+  type SequenceEnd,
+  type SequenceRequest,
+  type TokenEvent,
+} from '../protocol/messages.ts';
 import type { Decoder } from './decoder.ts';
 import { logprobsOf } from './logprobs.ts';
 import { Scheduler } from './scheduler.ts';
@@ -72,7 +79,7 @@ export class Engine {
 
     this.#steps++;
     const stats = this.#stats(clock.monotonic() - start);
-    emit({ type: 'step', started: plan.started.map(({ request }) => request.id), tokens, ended, stats });
+    emit({ type: 'step', started: plan.started.map(({ request }) => request.id), tokens, ended, loads: [], stats });
   }
 
   /** Those that did not end by themselves in the step during which they were aborted. */
@@ -144,7 +151,14 @@ export class Engine {
     const { kv } = this.#options.decoder;
     const used = running.reduce((positions, { past }) => positions + past, 0);
     const kvUsage = used / (kv.rows * kv.positions);
-    return { running: running.length, waiting: waiting.length, kvUsage, steps: this.#steps, stepMs };
+    return {
+      running: running.length,
+      waiting: waiting.length,
+      kvUsage,
+      steps: this.#steps,
+      stepMs,
+      adapters: noAdapters,
+    };
   }
 
   /** For tests and idle moments: throws where the books do not balance. */

@@ -26,7 +26,8 @@ export async function startEngine(
   }
   const runtime = createOnnxRuntime({ library: config.ortLibrary, threads: config.threads, spin: true });
   const { model, cached } = await loadWeights(config.model, config.weightBits, config.cacheDir, console.warn);
-  const { context, architecture, vocabulary } = model.shape;
+  const { shape } = model;
+  const { context } = shape;
   const positions = config.maxContext ?? Math.min(context, defaultContext);
   if (positions > context) {
     const message = `LORIKEET_MAX_CONTEXT is ${positions}, but ${config.model.name} takes at most ${context} tokens.`;
@@ -46,8 +47,7 @@ export async function startEngine(
   const info: EngineInfo = {
     model: config.model.name,
     digest: config.model.digest,
-    architecture,
-    vocabulary,
+    shape,
     maxContext: positions,
     maxSequences: config.maxSequences,
     threads: runtime.threads,

@@ -1,7 +1,8 @@
 // Everything that crosses the boundary between the server and the engine: plain typed values, no tensors.
 // One `step` event carries all rows of a step, so that the channel's cost is per step and not per token.
 
-import type { Activations, ModelFiles } from '../core/base-model.ts';
+import type { AppliedAdapter } from '../core/adapter.ts';
+import type { Activations, ModelFiles, ModelShape } from '../core/base-model.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import type { SamplingParams } from '../core/sampling-params.ts';
 
@@ -23,6 +24,10 @@ export type EngineConfig = {
   readonly maxContext: number | null;
   /** Prompt tokens prefilled in one step beside the decoding rows. */
   readonly prefillChunk: number;
+  /** Bytes of adapters kept in memory; the least recently used are dropped. */
+  readonly adapterBytes: number;
+  /** Pages of 8 ranks that the adapters of running sequences share; null takes four a slot. */
+  readonly adapterPages: number | null;
   /** Folder for lowered weights. */
   readonly cacheDir: string;
 };
@@ -32,6 +37,8 @@ export type SequenceRequest = {
   readonly id: number;
   readonly promptTokens: readonly number[];
   readonly params: SamplingParams;
+  /** Adapters that apply to it, all at once; empty: the base model alone. */
+  readonly adapters: readonly AppliedAdapter[];
 };
 
 export type EngineCommand =
@@ -69,8 +76,7 @@ export type SequenceEnd = {
 export type EngineInfo = {
   readonly model: string;
   readonly digest: string;
-  readonly architecture: string;
-  readonly vocabulary: number;
+  readonly shape: ModelShape;
   readonly maxContext: number;
   readonly maxSequences: number;
   readonly threads: number;
@@ -90,6 +96,37 @@ export type EngineStats = {
   readonly steps: number;
   /** Duration of this step, milliseconds. */
   readonly stepMs: number;
+  readonly adapters: AdapterStats;
+};
+
+export type AdapterStats = {
+  /** Adapters in memory, and their bytes. */
+  readonly resident: number;
+  readonly residentBytes: number;
+  /** Pages of 8 ranks that running sequences use, and pages there are. */
+  readonly pagesUsed: number;
+  readonly pagesTotal: number;
+  /** Bytes of adapters copied into pages in this step: 0 in steady state. */
+  readonly copiedBytes: number;
+  /** Adapters dropped from memory since the engine started. */
+  readonly evictions: number;
+};
+
+export const noAdapters: AdapterStats = {
+  resident: 0,
+  residentBytes: 0,
+  pagesUsed: 0,
+  pagesTotal: 0,
+  copiedBytes: 0,
+  evictions: 0,
+};
+
+/** An adapter was made ready for a sequence: read from disk, or copied from memory into pages. */
+export type AdapterLoad = {
+  readonly digest: string;
+  readonly tier: 'disk' | 'memory';
+  readonly bytes: number;
+  readonly ms: number;
 };
 
 export type EngineEvent =
@@ -100,6 +137,7 @@ export type EngineEvent =
       readonly started: readonly number[];
       readonly tokens: readonly TokenEvent[];
       readonly ended: readonly SequenceEnd[];
+      readonly loads: readonly AdapterLoad[];
       readonly stats: EngineStats;
     }
   | { readonly type: 'failed'; readonly code: ErrorCode; readonly message: string };

@@ -6,7 +6,7 @@ import { LorikeetError } from '../core/errors.ts';
 import { DrainRate } from './drain-rate.ts';
 import type { EngineClient, EngineState, SequenceListener } from './engine-client.ts';
 import type { EngineProcess } from './engine-process.ts';
-import type { EngineEvent, EngineInfo, EngineStats, SequenceRequest } from './messages.ts';
+import { type EngineEvent, type EngineInfo, type EngineStats, noAdapters, type SequenceRequest } from './messages.ts';
 import { nextRestart, noFailures, permanentCodes } from './restart-policy.ts';
 import { type Failure, SequenceBook } from './sequence-book.ts';
 import type { SupervisorOptions } from './supervisor-options.ts';
@@ -18,7 +18,7 @@ export type SupervisedEngine = EngineClient & {
   readonly pid: number | null;
 };
 
-const idleStats: EngineStats = { running: 0, waiting: 0, kvUsage: 0, steps: 0, stepMs: 0 };
+const idleStats: EngineStats = { running: 0, waiting: 0, kvUsage: 0, steps: 0, stepMs: 0, adapters: noAdapters };
 
 export function superviseEngine(options: SupervisorOptions): SupervisedEngine {
   return new Supervisor(options);

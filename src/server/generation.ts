@@ -1,6 +1,7 @@
 // The one path from token ids to text: engine sequences -> detokenise -> stop strings -> pieces and outcomes.
 // It knows no HTTP and no wire format; the routes give these pieces their shapes.
 
+import type { AppliedAdapter } from '../core/adapter.ts';
 import { LorikeetError } from '../core/errors.ts';
 import type { SamplingParams } from '../core/sampling-params.ts';
 import type { SequenceEnd, Timings, TokenLogprobs } from '../protocol/messages.ts';
@@ -12,6 +13,7 @@ export type Ask = {
   readonly promptTokens: readonly number[];
   readonly params: SamplingParams;
   readonly stop: readonly string[];
+  readonly adapters: readonly AppliedAdapter[];
   /** The clock's monotonic reading when the request came. */
   readonly arrivedAt: number;
 };
@@ -112,7 +114,7 @@ function startSequence(services: Services, ask: Ask, listener: GenerationListene
   };
 
   const abort = engine.submit(
-    { promptTokens: ask.promptTokens, params: ask.params },
+    { promptTokens: ask.promptTokens, params: ask.params, adapters: ask.adapters },
     {
       onToken({ token, logprobs = null }) {
         if (stops.found) return;

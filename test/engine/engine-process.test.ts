@@ -27,6 +27,8 @@ const tinyConfig: EngineConfig = {
   maxSequences: 2,
   maxContext: 512,
   prefillChunk: 32,
+  adapterBytes: 2 ** 20,
+  adapterPages: null,
   cacheDir,
 };
 
@@ -51,7 +53,10 @@ function generate(client: SupervisedEngine, promptTokens: readonly number[], par
     began();
     tokens.push(token);
   };
-  const abort = client.submit({ promptTokens, params: { ...greedy, ...params } }, { onToken, onEnd: resolve });
+  const abort = client.submit(
+    { promptTokens, params: { ...greedy, ...params }, adapters: [] },
+    { onToken, onEnd: resolve },
+  );
   return { tokens, end, firstToken, abort };
 }
 
@@ -61,9 +66,18 @@ const endless = { maxTokens: 10_000 };
 test('it says what it is, generates the reference’s tokens for all at once, and aborts', async (context) => {
   const client = supervise(context);
   const info = await client.ready;
-  const { digest, architecture, maxContext, maxSequences, threads, device, weightBits } = info;
+  const { digest, shape, maxContext, maxSequences, threads, device, weightBits } = info;
   assert.deepEqual(
-    { digest, architecture, vocabulary: info.vocabulary, maxContext, maxSequences, threads, device, weightBits },
+    {
+      digest,
+      architecture: shape.architecture,
+      vocabulary: shape.vocabulary,
+      maxContext,
+      maxSequences,
+      threads,
+      device,
+      weightBits,
+    },
     {
       digest: tinyConfig.model.digest,
       architecture: 'llama',

@@ -70,7 +70,7 @@ export function witnessedEngine(decoder: Decoder, prefillChunk: number): Witness
     witnesses,
     step,
     add(promptTokens, params = {}) {
-      const request = { id: witnesses.length, promptTokens, params: { ...greedy, ...params } };
+      const request = { id: witnesses.length, promptTokens, params: { ...greedy, ...params }, adapters: [] };
       const witness: Witness = {
         request,
         addedAt: time.monotonic(),

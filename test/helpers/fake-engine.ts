@@ -4,7 +4,14 @@
 import { LorikeetError } from '../../src/core/errors.ts';
 import { limits } from '../../src/core/limits.ts';
 import type { EngineClient, EngineState, SequenceListener } from '../../src/protocol/engine-client.ts';
-import type { EngineStats, FinishReason, SequenceEnd, SequenceRequest } from '../../src/protocol/messages.ts';
+import {
+  type EngineStats,
+  type FinishReason,
+  noAdapters,
+  type SequenceEnd,
+  type SequenceRequest,
+} from '../../src/protocol/messages.ts';
+import { tinyShape } from '../models/model-folder.ts';
 
 type Asked = Omit<SequenceRequest, 'id'>;
 
@@ -65,6 +72,7 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
     kvUsage: running.length / slots,
     steps,
     stepMs: stepMs ?? 0,
+    adapters: noAdapters,
   });
 
   function end(row: Row, reason: FinishReason, rest: Pick<SequenceEnd, 'error'> & { stopToken?: number } = {}) {
@@ -148,8 +156,7 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
     info: {
       model: 'fake',
       digest: `sha256:${'0'.repeat(64)}`,
-      architecture: 'fake',
-      vocabulary,
+      shape: { ...tinyShape, vocabulary },
       maxContext: options.maxContext ?? 512,
       maxSequences: slots,
       threads: 1,

@@ -36,7 +36,7 @@ function generate(client: SupervisedEngine, maxTokens: number) {
   const { promise: end, resolve } = Promise.withResolvers<SequenceEnd>();
   const { promise: firstToken, resolve: began } = Promise.withResolvers<void>();
   const abort = client.submit(
-    { promptTokens: [1, 2], params: { ...defaultSamplingParams, maxTokens } },
+    { promptTokens: [1, 2], params: { ...defaultSamplingParams, maxTokens }, adapters: [] },
     {
       onToken: ({ token }) => {
         began();

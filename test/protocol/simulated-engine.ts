@@ -1,14 +1,16 @@
 // An engine without a process: it does what the test says, one step at a time, and keeps what it was told.
 
 import type { EngineHandlers, EngineProcess } from '../../src/protocol/engine-process.ts';
-import type {
-  EngineCommand,
-  EngineConfig,
-  EngineInfo,
-  FinishReason,
-  SequenceEnd,
-  SequenceRequest,
+import {
+  type EngineCommand,
+  type EngineConfig,
+  type EngineInfo,
+  type FinishReason,
+  noAdapters,
+  type SequenceEnd,
+  type SequenceRequest,
 } from '../../src/protocol/messages.ts';
+import { tinyShape } from '../models/model-folder.ts';
 
 export const testConfig: EngineConfig = {
   model: { name: 'test', kind: 'gguf', weights: [], sidecars: {}, digest: 'sha256:00', source: 'path' },
@@ -20,14 +22,15 @@ export const testConfig: EngineConfig = {
   maxSequences: 2,
   maxContext: null,
   prefillChunk: 8,
+  adapterBytes: 0,
+  adapterPages: null,
   cacheDir: '/nowhere',
 };
 
 export const testInfo: EngineInfo = {
   model: 'test',
   digest: 'sha256:00',
-  architecture: 'llama',
-  vocabulary: 100,
+  shape: tinyShape,
   maxContext: 64,
   maxSequences: 2,
   threads: 1,
@@ -110,8 +113,9 @@ export class SimulatedEngine implements EngineProcess {
     }
     this.#running = still;
     this.#steps++;
-    const stats = { running: still.length, waiting: this.#waiting.length, kvUsage: 0, steps: this.#steps, stepMs: 1 };
-    this.#handlers.onEvent({ type: 'step', started: started.map(({ id }) => id), tokens, ended, stats });
+    const counts = { running: still.length, waiting: this.#waiting.length, steps: this.#steps };
+    const stats = { ...counts, kvUsage: 0, stepMs: 1, adapters: noAdapters };
+    this.#handlers.onEvent({ type: 'step', started: started.map(({ id }) => id), tokens, ended, loads: [], stats });
   }
 }
 

@@ -54,7 +54,7 @@ export function supervised(limits: Partial<SupervisorLimits> = {}): Supervised {
     submit(maxTokens = 3, promptTokens = 4) {
       const witness: Witness = { tokens: [], ends: [], starts: 0, abort: () => {} };
       const abort = client.submit(
-        { promptTokens: Array(promptTokens).fill(1), params: { ...defaultSamplingParams, maxTokens } },
+        { promptTokens: Array(promptTokens).fill(1), params: { ...defaultSamplingParams, maxTokens }, adapters: [] },
         {
           onStart: () => void witness.starts++,
           onToken: ({ token }) => {

@@ -188,7 +188,7 @@ test('a faulty listener does not stop the others', () => {
   const { client, engine, submit } = supervised();
   engine().ready();
   client.submit(
-    { promptTokens: [1], params: { ...defaultSamplingParams, maxTokens: 1 } },
+    { promptTokens: [1], params: { ...defaultSamplingParams, maxTokens: 1 }, adapters: [] },
     {
       onToken: () => {
         throw new Error('a fault of the listener');

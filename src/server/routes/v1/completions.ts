@@ -84,7 +84,13 @@ function toAsks(services: Services, body: CompletionsBody, promptTokens: number[
   };
   const params = toSamplingParams(services, body, route, promptTokens.length);
   const stop = stopsOf(body);
-  return paramsOfChoices(params, body.n ?? 1).map((params) => ({ promptTokens, params, stop, arrivedAt }));
+  return paramsOfChoices(params, body.n ?? 1).map((params) => ({
+    promptTokens,
+    params,
+    stop,
+    adapters: [],
+    arrivedAt,
+  }));
 }
 
 function textChunks({ tokenizer }: Services, choices: number): ChunkShape {

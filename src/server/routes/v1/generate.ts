@@ -60,6 +60,7 @@ function toAsk(services: Services, body: GenerateBody, arrivedAt: number): Ask {
     promptTokens,
     params: toSamplingParams(services, body, route, promptTokens.length),
     stop: stopsOf(body),
+    adapters: [],
     arrivedAt,
   };
 }

@@ -69,7 +69,13 @@ function toAsks(services: Services, body: ChatBody, arrivedAt: number): Ask[] {
   };
   const params = toSamplingParams(services, body, route, promptTokens.length);
   const stop = stopsOf(body);
-  return paramsOfChoices(params, body.n ?? 1).map((params) => ({ promptTokens, params, stop, arrivedAt }));
+  return paramsOfChoices(params, body.n ?? 1).map((params) => ({
+    promptTokens,
+    params,
+    stop,
+    adapters: [],
+    arrivedAt,
+  }));
 }
 
 const deltaChunks = ({ tokenizer }: Services): ChunkShape => ({

@@ -1,0 +1,55 @@
+// What an adapter is to the rest of the program: pairs of small matrices beside linears of the base model, and the
+// files that hold them. h = W x + scaling * B A x, with A [r, in] and B [out, r] (LoRA, arXiv 2106.09685).
+
+import type { ModelShape } from './base-model.ts';
+
+/** The linears that an adapter may touch, by PEFT's names. */
+export const targetModules = [
+  'q_proj',
+  'k_proj',
+  'v_proj',
+  'o_proj',
+  'gate_proj',
+  'up_proj',
+  'down_proj',
+  'lm_head',
+] as const;
+export type TargetModule = (typeof targetModules)[number];
+
+export const isTargetModule = (text: string): text is TargetModule =>
+  (targetModules as readonly string[]).includes(text);
+
+/** Inputs and outputs of a linear: its weight is [out, in]. */
+export type LinearSize = { readonly in: number; readonly out: number };
+
+export function linearSize(shape: ModelShape, module: TargetModule): LinearSize {
+  const { hidden, intermediate, heads, kvHeads, headDim, vocabulary } = shape;
+  switch (module) {
+    case 'q_proj':
+      return { in: hidden, out: heads * headDim };
+    case 'k_proj':
+    case 'v_proj':
+      return { in: hidden, out: kvHeads * headDim };
+    case 'o_proj':
+      return { in: heads * headDim, out: hidden };
+    case 'gate_proj':
+    case 'up_proj':
+      return { in: hidden, out: intermediate };
+    case 'down_proj':
+      return { in: intermediate, out: hidden };
+    case 'lm_head':
+      return { in: hidden, out: vocabulary };
+  }
+}
+
+/** An adapter's content as files that the engine opens by itself. */
+export type AdapterFiles = {
+  /** `sha256:<hex>` over both files: what weights are called wherever it matters which ones they are. */
+  readonly digest: string;
+  /** Absolute paths of adapter_config.json and adapter_model.safetensors. */
+  readonly config: string;
+  readonly weights: string;
+};
+
+/** An adapter as one sequence uses it. `scale` multiplies what it adds; 1 is what its author meant. */
+export type AppliedAdapter = { readonly files: AdapterFiles; readonly scale: number };
