@@ -1,19 +1,23 @@
 // A decoder without arithmetic: the next token is a hash of all tokens in the row's part of the pool. Whatever reads a
-// wrong row, a wrong position or what was there before gives other tokens.
+// wrong row, a wrong position, what was there before or another adapter gives other tokens.
 
 import assert from 'node:assert/strict';
+import { systemClock } from '../../src/core/clock.ts';
 import type { Decoder } from '../../src/engine/decoder.ts';
+import { markedPool, readMark } from './adapters/marked-adapters.ts';
 
 export type HashDecoder = Decoder & { readonly moves: number };
 
 const nothing = -1;
 
-export function hashDecoder(rows: number, positions: number, vocabulary: number): HashDecoder {
+export function hashDecoder(rows: number, positions: number, vocabulary: number, slots = 0): HashDecoder {
+  const pages = markedPool(slots, systemClock);
   const pool = Array.from({ length: rows }, () => new Array<number>(positions).fill(nothing));
   let moves = 0;
   const unused = () => assert.fail('no keys and values here');
   return {
     vocabulary,
+    pages,
     get moves() {
       return moves;
     },
@@ -29,7 +33,7 @@ export function hashDecoder(rows: number, positions: number, vocabulary: number)
         pool[from]!.fill(nothing);
       },
     },
-    async forward({ first, pasts, tokens, sampled }) {
+    async forward({ phase, first, pasts, tokens, sampled, adapters = [] }) {
       const length = tokens.length / pasts.length;
       for (const [i, past] of pasts.entries()) {
         assert.ok(past + length <= positions, 'past the end of the row');
@@ -40,17 +44,20 @@ export function hashDecoder(rows: number, positions: number, vocabulary: number)
       for (const [i, index] of sampled.entries()) {
         const row = Math.floor(index / length);
         const held = pool[first + row]!.slice(0, pasts[row]! + (index % length) + 1);
-        logits[i * vocabulary + nextToken(held, vocabulary)] = 1;
+        const mark = readMark(adapters[row] ?? null, phase, pages);
+        logits[i * vocabulary + nextToken(held, vocabulary, mark)] = 1;
       }
       return logits;
     },
+    forget() {},
     release() {},
   };
 }
 
-/** FNV-1a over the tokens. */
-export function nextToken(held: readonly number[], vocabulary: number): number {
-  let hash = 0x811c9dc5;
+/** FNV-1a over the adapter's mark (times its scale; 0 without one) and the tokens. */
+export function nextToken(held: readonly number[], vocabulary: number, mark = 0): number {
+  assert.ok(Number.isFinite(mark), 'a row reads pages that are not one adapter’s');
+  let hash = (0x811c9dc5 ^ Math.imul(mark * 64, 0x9e3779b9)) >>> 0;
   for (const token of held) hash = Math.imul(hash ^ token, 0x01000193) >>> 0;
   return (hash >>> 7) % vocabulary;
 }

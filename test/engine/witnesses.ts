@@ -1,11 +1,15 @@
 // An engine whose events are checked as they come: every sequence starts once, before its tokens, and ends once, last.
 
 import assert from 'node:assert/strict';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { AppliedAdapter } from '../../src/core/adapter.ts';
 import { defaultSamplingParams, type SamplingParams } from '../../src/core/sampling-params.ts';
+import type { AdapterStore } from '../../src/engine/adapters/adapter-store.ts';
 import type { Decoder } from '../../src/engine/decoder.ts';
 import { Engine } from '../../src/engine/engine.ts';
 import type { EngineEvent, SequenceEnd, SequenceRequest, TokenEvent } from '../../src/protocol/messages.ts';
 import { type VirtualTime, virtualTime } from '../fixtures/virtual-time.ts';
+import { markedStore } from './adapters/marked-adapters.ts';
 
 export const greedy: SamplingParams = { ...defaultSamplingParams, temperature: 0 };
 
@@ -22,17 +26,25 @@ export type WitnessedEngine = {
   readonly engine: Engine;
   readonly time: VirtualTime;
   readonly witnesses: readonly Witness[];
-  add(promptTokens: readonly number[], params?: Partial<SamplingParams>): Witness;
+  add(promptTokens: readonly number[], params?: Partial<SamplingParams>, adapters?: readonly AppliedAdapter[]): Witness;
   /** One step, and the books balance after it. */
   step(): Promise<StepEvent>;
-  /** Steps until nothing is left to do. */
+  /** A step that may find nothing to do, because adapters are on their way; then the event loop's turn. */
+  turn(): Promise<void>;
+  /** Turns until nothing is left to do. */
   drain(): Promise<void>;
 };
 
 type StepEvent = Extract<EngineEvent, { type: 'step' }>;
 
-export function witnessedEngine(decoder: Decoder, prefillChunk: number): WitnessedEngine {
+/** @param storeOf makes the adapters that sequences may use */
+export function witnessedEngine(
+  decoder: Decoder,
+  prefillChunk: number,
+  storeOf: (time: VirtualTime) => AdapterStore = (clock) => markedStore({ clock }),
+): WitnessedEngine {
   const time = virtualTime();
+  const adapters = storeOf(time);
   const witnesses: Witness[] = [];
   let last: StepEvent | null = null;
   const emit = (event: StepEvent) => {
@@ -56,7 +68,7 @@ export function witnessedEngine(decoder: Decoder, prefillChunk: number): Witness
       witness.endedAt = time.monotonic();
     }
   };
-  const engine = new Engine({ decoder, prefillChunk, clock: time, freshSeed: () => 1, emit });
+  const engine = new Engine({ decoder, adapters, prefillChunk, clock: time, freshSeed: () => 1, emit });
   const step = async () => {
     last = null;
     await engine.step();
@@ -64,13 +76,19 @@ export function witnessedEngine(decoder: Decoder, prefillChunk: number): Witness
     assert.ok(last, 'a step without its event');
     return last;
   };
+  const turn = async () => {
+    await engine.step();
+    engine.checkIntegrity();
+    await nextTurn();
+  };
   return {
     engine,
     time,
     witnesses,
     step,
-    add(promptTokens, params = {}) {
-      const request = { id: witnesses.length, promptTokens, params: { ...greedy, ...params }, adapters: [] };
+    turn,
+    add(promptTokens, params = {}, adapters = []) {
+      const request = { id: witnesses.length, promptTokens, params: { ...greedy, ...params }, adapters };
       const witness: Witness = {
         request,
         addedAt: time.monotonic(),
@@ -84,7 +102,7 @@ export function witnessedEngine(decoder: Decoder, prefillChunk: number): Witness
       return witness;
     },
     async drain() {
-      while (!engine.idle) await step();
+      while (!engine.idle) await turn();
     },
   };
 }
