@@ -8,6 +8,7 @@ import { modulesByName, type PartName, type PeftModule, parseTensorName, tensorN
 import { suffixes } from './peft-targets.ts';
 import { invalidAdapter, shorten, unsupportedAdapter, weightsFile } from './refuse-adapter.ts';
 import type { SafetensorsFile, SafetensorsTensor } from './safetensors.ts';
+import { elementCount } from './tensor-bytes.ts';
 
 /** Adds scaling * B A to a linear; with DoRA, each output row is then scaled to the length that `magnitude` says. */
 export type AdapterPair = {
@@ -56,7 +57,7 @@ export function readPeftAdapter(
   return {
     pairs,
     r: Math.max(...pairs.map(({ r }) => r)),
-    parameters: weights.tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0),
+    parameters: weights.tensors.reduce((sum, tensor) => sum + elementCount(tensor.shape)!, 0),
     targetModules: targetModules.filter((module) => pairs.some((pair) => pair.module === module)),
     usesDora: peft.useDora,
     warnings: [...peft.warnings, ...warnings(peft, [...found.keys()], untouched, baseName)],

@@ -102,6 +102,7 @@ const invalid: readonly Row[] = [
   ['r as text', { r: '4' }, {}, 'r'],
   ['r a fraction', { r: 4.5 }, {}, 'r'],
   ['lora_alpha null', { lora_alpha: null }, {}, 'lora_alpha'],
+  ['lora_alpha beyond 32-bit floats', { lora_alpha: 1e39 }, {}, 'lora_alpha'],
   ['lora_alpha true', { lora_alpha: true }, {}, 'lora_alpha'],
   ['rank_pattern a list', { rank_pattern: [4] }, {}, 'rank_pattern'],
   ['rank_pattern of texts', { rank_pattern: { q_proj: '4' } }, {}, 'rank_pattern.q_proj'],
@@ -281,7 +282,8 @@ test('any config is read or refused, and what is read agrees with the tensors', 
 
 test('the digest is that of a text that a shell can write', () => {
   const [config, weights] = ['a'.repeat(64), 'b'.repeat(64)];
-  const expected = 'sha256:89fecd1b77aa510b9b0dbb2363e8952653a5090cbf7ecebdfa31d20c17a25391'; // printf 'adapter_config.json aa..\nadapter_model.safetensors bb..\n' | sha256sum
+  // printf 'adapter_config.json %s\nadapter_model.safetensors %s\n' aa... bb... | sha256sum
+  const expected = 'sha256:89fecd1b77aa510b9b0dbb2363e8952653a5090cbf7ecebdfa31d20c17a25391';
   assert.equal(adapterDigest(config, weights), expected);
   assert.notEqual(adapterDigest(weights, config), expected);
 });
