@@ -41,9 +41,11 @@ export type Decoder = {
   readonly pages: PagePool;
   /** Logits [sampled, vocabulary] in a buffer that the next call overwrites. One call at a time. */
   forward(batch: ForwardBatch): Promise<Float32Array>;
+  /** Makes the graphs that adapters need, off the event loop, so that no step waits for them. */
+  prepare(extras: boolean): Promise<void>;
   /** Lets go of an adapter's memory, which bindings may still hold. */
   forget(adapter: ResidentAdapter): void;
-  release(): void;
+  release(): Promise<void>;
 };
 
 /** Bindings kept: all batch sizes of the default slot count and the rows that prefill beside them. */
@@ -79,7 +81,7 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
     async forward(batch) {
       const { phase, first, pasts, adapters = [] } = batch;
       const run = phase === 'prefill' ? runs.one(adapters[0] ?? null) : runs.mixed(adapters);
-      const session = sessions.of(phase, run.form);
+      const session = await sessions.of(phase, run.form);
       const key = `${phase} ${first}+${pasts.length} ${run.form.form}${run.form.extras} ${run.key}`;
       let window = windows.get(key);
       if (!window) {
@@ -96,9 +98,16 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
     forget(adapter) {
       for (const [key, { adapters }] of [...windows]) if (adapters?.adapter === adapter) windows.delete(key);
     },
-    release() {
+    async prepare(extras) {
+      const forms = [
+        ['prefill', 'one'],
+        ['decode', 'mixed'],
+      ] as const;
+      await Promise.all(forms.map(([phase, form]) => sessions.of(phase, { form, extras })));
+    },
+    async release() {
       windows.clear();
-      sessions.release();
+      await sessions.release();
     },
   };
 }
@@ -119,9 +128,9 @@ function adaptedWindow(window: Window): AdaptedWindow {
 function createSessions(runtime: Runtime, model: LoweredModel, options: DecoderOptions) {
   const { positions, decodeActivations = 'int8', profile } = options;
   const weights = weightTensors(runtime, model, positions);
-  const sessions = new Map<string, Session>();
+  const sessions = new Map<string, Promise<Session>>();
   return {
-    of(phase: Phase, adapters: AdaptersInGraph): Session {
+    of(phase: Phase, adapters: AdaptersInGraph): Promise<Session> {
       const activations = phase === 'prefill' ? 'float32' : decodeActivations;
       const key = `${activations} ${adapters.form} ${adapters.extras}`;
       let session = sessions.get(key);
@@ -132,8 +141,8 @@ function createSessions(runtime: Runtime, model: LoweredModel, options: DecoderO
       }
       return session;
     },
-    release() {
-      for (const session of sessions.values()) session.release();
+    async release() {
+      for (const session of await Promise.all(sessions.values())) session.release();
       for (const tensor of weights.values()) tensor.release();
     },
   };

@@ -58,12 +58,18 @@ export async function startEngine(
   for (const phase of ['prefill', 'decode'] as const) {
     await decoder.forward({ phase, first: 0, pasts: [0], tokens: [0], sampled: [0] });
   }
+  // Not waited for: the base serves at once, and an adapter that comes meanwhile waits for its graphs like for its bytes.
+  decoder.prepare(false).catch(() => {});
   const freshSeed = () => randomInt(2 ** 48 - 1);
   const breath = createBreath(clock);
   const adapters = new AdapterStore({
     bytesMax: config.adapterBytes,
     clock,
-    read: ({ files }) => readAdapter(files, { model, breath }),
+    async read({ files }) {
+      const adapter = await readAdapter(files, { model, breath });
+      await decoder.prepare(adapter.extras);
+      return adapter;
+    },
     combine: (key, scaled) => combineAdapters(key, scaled, shape, breath),
     onDrop: decoder.forget,
     onChange,

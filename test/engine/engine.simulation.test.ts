@@ -64,5 +64,5 @@ test('storms over a real decoder: every sequence gets the tokens that it gets al
     context.diagnostic(reportLine(seed, report));
     assert.ok(report.stop > 5 && report.length > 30 && report.abort > 5, 'a storm in a teacup');
   }
-  decoder.release();
+  await decoder.release();
 });

@@ -49,8 +49,9 @@ export function hashDecoder(rows: number, positions: number, vocabulary: number,
       }
       return logits;
     },
+    prepare: async () => {},
     forget() {},
-    release() {},
+    release: async () => {},
   };
 }
 
