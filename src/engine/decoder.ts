@@ -29,7 +29,7 @@ export type ForwardBatch = {
   readonly pasts: readonly number[];
   /** Row-major [rows, new tokens]. */
   readonly tokens: readonly number[];
-  /** Which of `tokens`, by index, to give the next token's logits for. */
+  /** Which of `tokens`, by index, to give the next token's logits for; all of them, in order, in a decode step. */
   readonly sampled: readonly number[];
   /** By row; left out: none. A prefill with an adapter has one row. */
   readonly adapters?: readonly (RowAdapter | null)[];
