@@ -69,6 +69,10 @@ export const settingTable = {
     'pages of 8 ranks that the adapters of running sequences share',
     { defaultHelp: 'four a slot' },
   ),
+  adapterRoot: text('LORIKEET_ADAPTER_ROOT', null, 'folder that /v1/load_lora_adapter may load from', {
+    ...path,
+    defaultHelp: 'none: that route is closed',
+  }),
   prefillChunk: integer(
     'LORIKEET_PREFILL_CHUNK',
     128,
@@ -157,6 +161,7 @@ function complete(values: Values, env: Sources['env'], cwd: string): Config {
   return {
     ...values,
     dataDir: absolute(values.dataDir),
+    adapterRoot: values.adapterRoot === null ? null : absolute(values.adapterRoot),
     ortLibrary: values.ortLibrary === null ? null : absolute(values.ortLibrary),
     hfHome,
     hfHubCache: absolute(values.hfHubCache ?? join(hfHome, 'hub')),

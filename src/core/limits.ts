@@ -36,6 +36,27 @@ export const limits = {
   keepAliveTimeoutMs: 65_000,
   /** Silence on a stream before a comment is sent, so that proxies with a 30 s idle limit keep it open. */
   heartbeatMs: 15_000,
+  /** Adapters that one request may apply at once: a page or more each, of a few pages a slot. */
+  appliedAdapters: 16,
+  /** What a caller may write for an adapter: a name of 127, `@` or `:`, and a version or an alias. */
+  adapterReferenceChars: 256,
+  /** Adapters on one page of a list, as OpenAI's lists. */
+  listPage: 100,
+  /** Adapters in /v1/models, which has no pages: clients read it whole. */
+  listedModels: 10_000,
+  /** Versions that an alias may split its requests between; a canary has two. */
+  aliasTargets: 16,
+  /** How long a deletion is waited for before the answer says that it goes on: requests in flight may take minutes. */
+  deletionWaitMs: 5000,
+  /** An upload brings at least this many bytes in each period, 1 KiB/s, or its sender is let go. */
+  uploadPeriodMs: 30_000,
+  uploadPeriodBytes: 30 * KiB,
+  /** A refused sender may read the refusal before its connection is closed on what it still sends. */
+  uploadRefusedMs: 1000,
+  /** Adapters with a series of their own in the metrics; each is a few hundred bytes at every scrape. */
+  metricsAdapters: 100,
+  /** Names in the list of running or of waiting adapters: more than the slots of a server. */
+  metricsActiveAdapters: 64,
   /** Events that wait for a slow reader beyond the socket's own buffer; more than a full default answer. */
   streamEvents: 1024,
 
