@@ -81,8 +81,9 @@ function unknownPart({ fieldname }: Multipart): LorikeetError {
 
 const invalid = (message: string, param: string) => new LorikeetError('invalid_parameter', { message, param });
 
-/** What the form's parser complains of is the sender's fault; errors with a code of their own are known elsewhere. */
-const broken = (error: unknown) =>
-  error instanceof LorikeetError || (error as { code?: unknown }).code !== undefined
-    ? error
-    : new LorikeetError('malformed_request', { message: 'The form is broken, or broke off.', cause: error });
+/** What the form's parser complains of is the sender's fault, and it has no code; neither has a broken connection. */
+function broken(error: unknown): unknown {
+  const { code } = error as { code?: unknown };
+  if (error instanceof LorikeetError || (code !== undefined && code !== 'ECONNRESET')) return error;
+  return new LorikeetError('malformed_request', { message: 'The form is broken, or broke off.', cause: error });
+}

@@ -34,9 +34,9 @@ export function watchUpload(services: Services, request: FastifyRequest, reply: 
 
   services.uploads.add(socket);
   reply.raw.once('finish', () => {
-    if (raw.complete) return;
+    if (raw.readableEnded) return;
     raw.resume();
-    setTimeout(() => raw.complete || socket.destroy(), uploadRefusedMs).unref();
+    setTimeout(() => raw.readableEnded || raw.destroy(), uploadRefusedMs).unref();
   });
   reply.raw.once('close', () => {
     clearInterval(timer);

@@ -2,7 +2,7 @@
 // test sees that each is let go, and fails at will.
 
 import { createHash } from 'node:crypto';
-import { createWriteStream } from 'node:fs';
+import { createReadStream, createWriteStream } from 'node:fs';
 import { appendFile, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -75,9 +75,12 @@ export async function fakeRegistry(): Promise<FakeRegistry> {
         throw new LorikeetError('adapter_invalid', { message: `The name '${name}' is not allowed.`, param: 'name' });
       }
       const config = await readFile(join(folder, 'adapter_config.json'));
-      const weights = await readFile(join(folder, 'adapter_model.safetensors'));
+      const weights = createReadStream(join(folder, 'adapter_model.safetensors'));
       const parsed = parse(config);
-      const digest = `sha256:${createHash('sha256').update(config).update(weights).digest('hex')}`;
+      const hash = createHash('sha256').update(config);
+      for await (const chunk of weights) hash.update(chunk);
+      const digest = `sha256:${hash.digest('hex')}`;
+      const bytes = weights.bytesRead;
       const same = rows.find((row) => row.tenant === tenant && row.name === name && row.digest === digest);
       if (same !== undefined) return { adapter: same, created: false };
       const version = (versionsMade.get(`${tenant} ${name}`) ?? 0) + 1;
@@ -87,8 +90,8 @@ export async function fakeRegistry(): Promise<FakeRegistry> {
         baseDigest: `sha256:${'a'.repeat(64)}`,
         r: parsed.r,
         targetModules: parsed.target_modules,
-        parameters: weights.length / 4,
-        bytes: weights.length,
+        parameters: Math.ceil(bytes / 4),
+        bytes,
         createdAt: 1_700_000_000_000 + rows.length * 1000,
         warnings: [],
       };

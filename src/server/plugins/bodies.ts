@@ -1,7 +1,11 @@
-// Which bodies are read, and how: JSON only.
+// Which bodies are read, and how: JSON, except where a route takes an upload.
 
 import type { FastifyInstance } from 'fastify';
 import { LorikeetError } from '../../core/errors.ts';
+
+/** As JSON makes it: a list is none, and neither is the stream of an upload. */
+const isObject = (body: unknown): body is object =>
+  typeof body === 'object' && body !== null && Object.getPrototypeOf(body) === Object.prototype;
 
 export function addBodies(app: FastifyInstance): void {
   app.removeContentTypeParser('text/plain');
@@ -18,7 +22,7 @@ export function addBodies(app: FastifyInstance): void {
   // OpenAI's clients send null for what was not set: it means absent.
   app.addHook('preValidation', async (request) => {
     const { body } = request;
-    if (typeof body !== 'object' || body === null || Array.isArray(body)) return;
+    if (!isObject(body)) return;
     request.body = Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null));
   });
 }
