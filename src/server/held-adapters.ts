@@ -2,7 +2,7 @@
 // Knows the registry; knows no wire format.
 
 import type { AppliedAdapter } from '../core/adapter.ts';
-import { type ErrorCode, LorikeetError } from '../core/errors.ts';
+import { LorikeetError } from '../core/errors.ts';
 import type { AdapterLease } from '../registry/adapter-registry.ts';
 import type { Services } from './services.ts';
 
@@ -45,7 +45,7 @@ export async function holdAdapters(
       adapters.push({ ...one, adapter: lease.adapter, files: lease.files });
     } catch (error) {
       release();
-      throw blame(error, one.param);
+      throw blame(error, one);
     }
   }
   return { adapters, applied: applied(adapters), release };
@@ -62,11 +62,17 @@ function applied(adapters: readonly HeldAdapter[]): AppliedAdapter[] {
 }
 
 /** An error of an adapter with the caller's parameter. OpenAI's routes know adapters as models. */
-export function blame(error: unknown, param: string): unknown {
+export function blame(error: unknown, { reference, param }: Pick<NamedAdapter, 'reference' | 'param'>): unknown {
   if (!(error instanceof LorikeetError)) return error;
-  const isMissing = error.code === 'adapter_not_found' || error.code === 'alias_not_found';
-  const code: ErrorCode = isMissing ? (param === 'model' ? 'model_not_found' : 'adapter_not_found') : error.code;
-  return new LorikeetError(code, { message: error.message, param, cause: error });
+  const { code, message } = error;
+  const isMissing = code === 'adapter_not_found' || code === 'alias_not_found';
+  if (!isMissing) return new LorikeetError(code, { message, param, cause: error });
+  if (param !== 'model') return new LorikeetError('adapter_not_found', { message, param, cause: error });
+  return new LorikeetError('model_not_found', {
+    message: `The model '${reference}' does not exist.`,
+    param,
+    cause: error,
+  });
 }
 
 /** The parameter that named the content, for an error of the engine. */

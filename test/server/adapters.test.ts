@@ -136,7 +136,7 @@ test('lists have pages', async (t) => {
   const first = await page('limit=2');
   assert.ok(Value.Check(AdapterList, first));
   assert.deepEqual([first.first_id, first.last_id, first.has_more], ['a/x@1', 'b@1', true]);
-  const second = await page(`limit=2&after=${encodeURIComponent(first.last_id)}`);
+  const second = await page(`limit=2&after=${encodeURIComponent(first.last_id!)}`);
   assert.deepEqual([second.data.map(({ name }: { name: string }) => name), second.has_more], [['c'], false]);
   assert.equal((await page('limit=0')).error.param, 'limit');
   assert.equal((await page('page=2')).error.code, 'unknown_parameter');

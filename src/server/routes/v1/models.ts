@@ -44,7 +44,7 @@ export const modelsRoute =
     app.get(url, { config, schema: one }, async ({ tenant, params: { model: id } }) => {
       if (id === model.name) return baseModelCard(services);
       const adapter = await registry.find(tenant, id).catch((error) => {
-        throw blame(error, 'model');
+        throw blame(error, { reference: id, param: 'model' });
       });
       return adapterCard(services, id, adapter);
     });
@@ -54,7 +54,7 @@ export const modelsRoute =
       const id = request.params.model;
       const { name, version } = deletable(services, id);
       const deletion = registry.delete(tenant, name, version).catch((error) => {
-        throw blame(error, 'model');
+        throw blame(error, { reference: id, param: 'model' });
       });
       const deleted = await settledWithin(limits.deletionWaitMs, deletion, log);
       return reply.status(deleted ? 200 : 202).send({ id, object: 'model', deleted });
