@@ -4,7 +4,8 @@
 import { LorikeetError } from '../core/errors.ts';
 import type { AdapterAlias, AdapterRegistry, AliasTarget } from './adapter-registry.ts';
 import { aliasOf, missing, type Named } from './catalogue.ts';
-import type { Parts, RegistryLimits } from './parts.ts';
+import type { RegistryLimits } from './options.ts';
+import type { Parts } from './parts.ts';
 import { isAliasName } from './reference.ts';
 
 export type Aliases = Pick<AdapterRegistry, 'aliases' | 'setAlias' | 'deleteAlias'>;

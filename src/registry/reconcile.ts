@@ -4,7 +4,7 @@
 import type { AdapterTable } from '../storage/adapter-table.ts';
 import type { BlobFolder } from '../storage/blob-folder.ts';
 import type { AdapterRow } from '../storage/tables.ts';
-import type { RegistryLog } from './parts.ts';
+import type { RegistryLog } from './options.ts';
 
 /**
  * A crash leaves one blob without a row at most. Many of them mean that this is another database than the folder's, or
@@ -33,10 +33,7 @@ export async function reconcile(parts: Reconciled): Promise<AdapterRow[]> {
 async function collectOrphans({ blobs, log }: Reconciled, digests: ReadonlySet<string>): Promise<void> {
   const orphans = (await blobs.digests()).filter((digest) => !digests.has(digest));
   if (orphans.length > orphansMax) {
-    log.warn(
-      { count: orphans.length },
-      'adapter files that the database does not know are left alone: is it the right one?',
-    );
+    log.warn({ count: orphans.length }, 'adapter files unknown to the database are left alone: is it theirs?');
     return;
   }
   for (const digest of orphans) await blobs.remove(digest);

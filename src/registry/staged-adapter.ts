@@ -9,7 +9,8 @@ import { fileSha256, type Received, receive } from '../storage/receive.ts';
 import { orStorageFull } from '../storage/storage-full.ts';
 import { adapterDigest } from './adapter-digest.ts';
 import type { AdapterVersion, Provenance, StagedAdapter } from './adapter-registry.ts';
-import type { CheckedAdapter, Parts } from './parts.ts';
+import type { CheckedAdapter } from './options.ts';
+import type { Parts } from './parts.ts';
 import { isAdapterName } from './reference.ts';
 import { toRow } from './version-row.ts';
 

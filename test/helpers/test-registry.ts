@@ -11,7 +11,7 @@ import { systemClock, systemTimers } from '../../src/core/clock.ts';
 import { limits } from '../../src/core/limits.ts';
 import { prng } from '../../src/core/prng.ts';
 import type { AdapterRegistry, AdapterVersion, Provenance } from '../../src/registry/adapter-registry.ts';
-import type { RegistryOptions } from '../../src/registry/parts.ts';
+import type { RegistryOptions } from '../../src/registry/options.ts';
 import { openAdapterRegistry } from '../../src/registry/registry.ts';
 import { type Database, openDatabase } from '../../src/storage/database.ts';
 import { nodeFiles } from '../../src/storage/files.ts';
