@@ -1,5 +1,5 @@
-// How adapters are called: `name`, `name@2` for one version, `name:alias` for what an alias points to. Names never become
-// paths, and hold neither `@`, `:` nor `,`, so that a reference reads in one way only.
+// How adapters are called: `name`, `name@2` for one version, `name:alias` for what an alias points to. Names never
+// become paths, and hold neither `@`, `:` nor `,`, so that a reference reads in one way only.
 
 /** What a reference says. At most one of version and alias is not null. */
 export type Reference = { readonly name: string; readonly version: number | null; readonly alias: string | null };

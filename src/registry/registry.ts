@@ -1,5 +1,5 @@
-// The registry over a database and a folder: versions, what a reference means, who holds what. This file wires the parts
-// and answers the reading questions; uploads, aliases and deletion have files of their own.
+// The registry over a database and a folder: versions, what a reference means, who holds what. This file wires the
+// parts and answers the reading questions; uploads, aliases and deletion have files of their own.
 
 import { LorikeetError } from '../core/errors.ts';
 import { adapterTable } from '../storage/adapter-table.ts';

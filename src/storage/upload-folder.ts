@@ -1,5 +1,5 @@
-// Weights that arrive in parts, over as many connections as it takes. Knows files and times, and no tenant: the owner of
-// a part is an opaque key, so that the same digest of two owners is two files.
+// Weights that arrive in parts, over as many connections as it takes. Knows files and times, and no tenant: the owner
+// of a part is an opaque key, so that the same digest of two owners is two files.
 //
 //   uploads/<sha256 of the owner's key>/<hex of the digest>.part, .whole once the digest was checked
 
