@@ -67,7 +67,15 @@ export const limits = {
   /** Safetensors' own rule is 100 MB; a header of 8 MiB describes more than 20,000 tensors. */
   safetensorsHeaderBytes: 8 * MiB,
   safetensorsTensors: 20_000,
-  /** config.json, tokenizer_config.json. */
+  /** An adapter's rank: published adapters end at 512, and pages of a larger one would crowd out all others. */
+  adapterRank: 1024,
+  /** Keys of rank_pattern or alpha_pattern: one for each linear of a model of 512 layers fits. */
+  adapterPatterns: 4096,
+  /** A pattern of an adapter's config: five times a module's full name. */
+  adapterPatternChars: 256,
+  /** Characters of all true regular expressions of a config, repetitions written out: about 200 usual ones. */
+  adapterRegexWeight: 8192,
+  /** config.json, tokenizer_config.json, adapter_config.json. */
   configBytes: 8 * MiB,
   /** tokenizer.json: 256k vocabularies reach 35 MB. */
   tokenizerBytes: 128 * MiB,
