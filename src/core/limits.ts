@@ -2,6 +2,7 @@
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
+const GiB = 1024 * MiB;
 
 export const limits = {
   /** A JSON body: a full 8k-token prompt of 4-byte characters with escapes fits many times over. */
@@ -60,6 +61,18 @@ export const limits = {
   /** Events that wait for a slow reader beyond the socket's own buffer; more than a full default answer. */
   streamEvents: 1024,
 
+  /** adapter_model.safetensors: rank 128 on every linear of a 70B model in 16 bits is 3.3 GB. */
+  adapterWeightsBytes: 4 * GiB,
+  /** Uploads at once, all tenants together: they share one disk, and each may hold a whole adapter's bytes there. */
+  uploads: 16,
+  /** Weights of one tenant that a resumable upload has begun or brought and no adapter took yet. */
+  uploadsKept: 32,
+  /** How long those are kept after their last byte: over a night and a bad connection, not for ever. */
+  uploadKeptMs: 24 * 60 * 60 * 1000,
+  /** Aliases of one name, and versions that one splits its requests over: people keep these in their heads. */
+  aliases: 256,
+  aliasTargets: 16,
+
   /** GGUF metadata: SmolLM2's is 2 MB (vocabulary and merges), the largest known 256k-vocabularies about 15 MB. */
   ggufHeaderBytes: 64 * MiB,
   ggufTensors: 20_000,
@@ -75,7 +88,15 @@ export const limits = {
   /** Safetensors' own rule is 100 MB; a header of 8 MiB describes more than 20,000 tensors. */
   safetensorsHeaderBytes: 8 * MiB,
   safetensorsTensors: 20_000,
-  /** config.json, tokenizer_config.json. */
+  /** An adapter's rank: published adapters end at 512, and pages of a larger one would crowd out all others. */
+  adapterRank: 1024,
+  /** Keys of rank_pattern or alpha_pattern: one for each linear of a model of 512 layers fits. */
+  adapterPatterns: 4096,
+  /** A pattern of an adapter's config: five times a module's full name. */
+  adapterPatternChars: 256,
+  /** Characters of all true regular expressions of a config, repetitions written out: about 200 usual ones. */
+  adapterRegexWeight: 8192,
+  /** config.json, tokenizer_config.json, adapter_config.json. */
   configBytes: 8 * MiB,
   /** tokenizer.json: 256k vocabularies reach 35 MB. */
   tokenizerBytes: 128 * MiB,

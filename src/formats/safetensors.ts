@@ -5,7 +5,7 @@
 //
 // Knows what a tensor is called and where it lies; knows no model and no adapter.
 
-import { LorikeetError } from '../core/errors.ts';
+import { type ErrorCode, LorikeetError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import { parseStrictJson, StrictJsonError } from './strict-json.ts';
 
@@ -56,9 +56,22 @@ const lengthBytes = 8;
 
 /**
  * `prefix` is the file's beginning, `fileBytes` its whole length. Returns null where the header goes on past the
- * prefix: call again with a longer one. Throws `model_file_invalid`.
+ * prefix: call again with a longer one. Throws `code`: whose file it is decides who is to blame.
  */
-export function parseSafetensorsHeader(prefix: Uint8Array, fileBytes: number): SafetensorsFile | null {
+export function parseSafetensorsHeader(
+  prefix: Uint8Array,
+  fileBytes: number,
+  code: ErrorCode = 'model_file_invalid',
+): SafetensorsFile | null {
+  try {
+    return parseHeader(prefix, fileBytes);
+  } catch (error) {
+    if (!(error instanceof SafetensorsError)) throw error;
+    throw new LorikeetError(code, { message: `Invalid safetensors file: ${error.message}.` });
+  }
+}
+
+function parseHeader(prefix: Uint8Array, fileBytes: number): SafetensorsFile | null {
   if (fileBytes < lengthBytes) invalid('it is shorter than 8 bytes');
   if (prefix.length < lengthBytes) return null;
   const headerBytes = new DataView(prefix.buffer, prefix.byteOffset).getBigUint64(0, true);
@@ -146,6 +159,8 @@ const isNaturals = (value: unknown): value is number[] =>
 /** A name from the file in a message: quoted, control characters escaped, of bounded length. */
 const show = (name: string) => JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}...` : name);
 
+class SafetensorsError extends Error {}
+
 function invalid(reason: string): never {
-  throw new LorikeetError('model_file_invalid', { message: `Invalid safetensors file: ${reason}.` });
+  throw new SafetensorsError(reason);
 }

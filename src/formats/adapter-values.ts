@@ -1,0 +1,58 @@
+// The numbers of an adapter's tensors: as floats, and whether they can be served at all. Knows nothing of files: the
+// caller brings each tensor's bytes.
+
+import type { TensorType } from '../core/base-model.ts';
+import { dequantize } from './dequantize.ts';
+import type { PeftAdapter } from './peft-adapter.ts';
+import { invalidAdapter } from './refuse-adapter.ts';
+import type { SafetensorsTensor } from './safetensors.ts';
+
+/** A tensor of F32, F16 or BF16, row by row, from exactly its own bytes. */
+export function pairValues(tensor: SafetensorsTensor, bytes: Uint8Array): Float32Array<ArrayBuffer> {
+  const count = tensor.shape.reduce((product, dimension) => product * dimension, 1);
+  return dequantize(tensor.type as TensorType, bytes, count);
+}
+
+/** Throws `adapter_invalid` for a NaN or an infinity. Returns warnings. */
+export function checkAdapterValues(
+  adapter: PeftAdapter,
+  bytesOf: (tensor: SafetensorsTensor) => Uint8Array,
+): readonly string[] {
+  let allZero = true;
+  for (const { loraA, loraB, magnitude } of adapter.pairs) {
+    for (const tensor of [loraA, loraB, magnitude]) {
+      if (tensor === null) continue;
+      const largest = largestMagnitude(tensor, bytesOf(tensor));
+      if (largest >= infinity[tensor.type as keyof typeof infinity]) {
+        invalidAdapter(tensor.name, 'holds a NaN or an infinity');
+      }
+      if (tensor === loraB && largest > 0) allZero = false;
+    }
+  }
+  if (!allZero) return [];
+  return [`Every lora_B is zero: the adapter adds nothing${adapter.usesDora ? ' beyond its magnitudes' : ''}.`];
+}
+
+/** The bits of infinity; those of a NaN are above. */
+const infinity = { F32: 0x7f800000, F16: 0x7c00, BF16: 0x7f80 } as const;
+
+/** The largest value as bits without the sign: floats are ordered as their bits are. */
+function largestMagnitude({ type, bytes: expected }: SafetensorsTensor, bytes: Uint8Array): number {
+  if (bytes.length !== expected) throw new Error(`${bytes.length} bytes are not the ${expected} of the tensor`);
+  const width = type === 'F32' ? 4 : 2;
+  // Views need an aligned start, which a tensor in the middle of a file may lack.
+  const aligned = bytes.byteOffset % width === 0 ? bytes : bytes.slice();
+  const count = bytes.length / width;
+  return width === 4
+    ? largest(new Uint32Array(aligned.buffer, aligned.byteOffset, count), 0x7fffffff)
+    : largest(new Uint16Array(aligned.buffer, aligned.byteOffset, count), 0x7fff);
+}
+
+function largest(values: Uint32Array | Uint16Array, mask: number): number {
+  let most = 0;
+  for (let i = 0; i < values.length; i++) {
+    const bits = values[i]! & mask;
+    if (bits > most) most = bits;
+  }
+  return most;
+}

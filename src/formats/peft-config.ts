@@ -1,0 +1,149 @@
+// adapter_config.json as PEFT reads it for LoRA. What changes the result is applied or refused by name, never ignored;
+// what matters to training only is skipped. Knows no tensors.
+
+import { limits } from '../core/limits.ts';
+import { type NameTest, type PatternCompiler, patternCompiler } from './peft-pattern.ts';
+import { type PeftTargets, readTargets } from './peft-targets.ts';
+import { configFile, invalidAdapter, shorten, unsupportedAdapter } from './refuse-adapter.ts';
+import { parseStrictJson, StrictJsonError } from './strict-json.ts';
+
+/** An entry of rank_pattern or alpha_pattern. */
+export type PatternEntry = { readonly key: string; readonly matches: NameTest; readonly value: number };
+
+export type PeftConfig = {
+  readonly r: number;
+  readonly loraAlpha: number;
+  /** In the file's order: the first that matches counts. */
+  readonly rankPattern: readonly PatternEntry[];
+  readonly alphaPattern: readonly PatternEntry[];
+  readonly useRslora: boolean;
+  readonly useDora: boolean;
+  readonly targets: PeftTargets;
+  readonly baseModel: string | null;
+  readonly warnings: readonly string[];
+};
+
+/** Fields that this reader applies, and those that say nothing about what the adapter computes. */
+const applied = [
+  ...['peft_type', 'task_type', 'r', 'lora_alpha', 'rank_pattern', 'alpha_pattern', 'use_rslora', 'use_dora'],
+  ...['target_modules', 'exclude_modules', 'layers_to_transform', 'layers_pattern', 'fan_in_fan_out'],
+  ...['init_lora_weights', 'base_model_name_or_path'],
+];
+const trainingOnly = [
+  ...['lora_dropout', 'inference_mode', 'peft_version', 'auto_mapping', 'revision', 'runtime_config'],
+  // Settings of ways to begin or to run backward; whether the beginning changed the base, init_lora_weights says.
+  ...['loftq_config', 'eva_config', 'corda_config', 'lora_ga_config', 'velora_config', 'qalora_group_size'],
+  // Ties pairs of embeddings, which are refused themselves.
+  'ensure_weight_tying',
+];
+const known = new Set([...applied, ...trainingOnly]);
+
+/** Values of other fields that are as good as none. */
+const off: Readonly<Record<string, unknown>> = { bias: 'none', megatron_core: 'megatron.core' };
+
+/** Ways to begin that leave the base model as it is; pissa, olora, corda, lora_ga and loftq take a part out of it. */
+const harmlessInits: readonly unknown[] = [undefined, null, true, false, 'gaussian', 'eva', 'orthogonal', 'mica'];
+
+type Config = Readonly<Record<string, unknown>>;
+
+/** Throws `adapter_invalid` and `adapter_unsupported` with the field's name. */
+export function parsePeftConfig(bytes: Uint8Array): PeftConfig {
+  const config = parseObject(bytes);
+  refuseOthers(config);
+  const compiler = patternCompiler();
+  const isWrongWay = flag(config, 'fan_in_fan_out');
+  return {
+    r: config.r === undefined ? 8 : rank(config.r, 'r'),
+    loraAlpha: config.lora_alpha === undefined ? 8 : alpha(config.lora_alpha, 'lora_alpha'),
+    rankPattern: readPattern(config, 'rank_pattern', rank, compiler),
+    alphaPattern: readPattern(config, 'alpha_pattern', alpha, compiler),
+    useRslora: flag(config, 'use_rslora'),
+    useDora: flag(config, 'use_dora'),
+    targets: readTargets(config, compiler),
+    baseModel: optionalText(config, 'base_model_name_or_path'),
+    // PEFT sets it back to false for linears, with a warning, and so do we.
+    warnings: isWrongWay ? ['fan_in_fan_out has no effect on the linears of this base model.'] : [],
+  };
+}
+
+/** What PEFT makes of the config for one module: scaling = alpha / r, or alpha / sqrt(r) with rsLoRA. */
+export function rankAndScaling(config: PeftConfig, module: string): { readonly r: number; readonly scaling: number } {
+  const ofModule = (entries: readonly PatternEntry[]) => entries.find(({ matches }) => matches(module))?.value;
+  const r = ofModule(config.rankPattern) ?? config.r;
+  const loraAlpha = ofModule(config.alphaPattern) ?? config.loraAlpha;
+  return { r, scaling: loraAlpha / (config.useRslora ? Math.sqrt(r) : r) };
+}
+
+function parseObject(bytes: Uint8Array): Config {
+  if (bytes.length > limits.configBytes) {
+    invalidAdapter(configFile, `has ${bytes.length} bytes; the limit is ${limits.configBytes}`);
+  }
+  let value: unknown;
+  try {
+    value = parseStrictJson(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
+  } catch (error) {
+    if (error instanceof StrictJsonError) invalidAdapter(configFile, `is refused: ${shorten(error.message)}`);
+    invalidAdapter(configFile, 'is not UTF-8');
+  }
+  return isRecord(value) ? value : invalidAdapter(configFile, 'is not an object');
+}
+
+function refuseOthers(config: Config): void {
+  if (config.peft_type === undefined) invalidAdapter('peft_type', 'is missing');
+  if (config.peft_type !== 'LORA') unsupportedAdapter('peft_type', 'is not LORA');
+  const task = config.task_type ?? 'CAUSAL_LM';
+  if (task !== 'CAUSAL_LM') unsupportedAdapter('task_type', 'is not CAUSAL_LM');
+  const init = config.init_lora_weights;
+  if (!harmlessInits.includes(typeof init === 'string' ? init.toLowerCase() : init)) {
+    unsupportedAdapter('init_lora_weights', 'belongs to a changed base model; convert the adapter to plain LoRA first');
+  }
+  for (const [field, value] of Object.entries(config)) {
+    if (!known.has(field) && !isOff(value) && value !== off[field]) {
+      unsupportedAdapter(field, 'is set, and would change the result');
+    }
+  }
+}
+
+const isOff = (value: unknown): boolean =>
+  value === null || value === false || value === '' || (typeof value === 'object' && Object.keys(value).length === 0);
+
+function readPattern(
+  config: Config,
+  field: string,
+  read: (value: unknown, field: string) => number,
+  compiler: PatternCompiler,
+): PatternEntry[] {
+  const value = config[field] ?? {};
+  if (!isRecord(value)) invalidAdapter(field, 'must be an object');
+  // Keys like "0" come first whatever the file's order; they end no linear's name, so they match nothing.
+  const entries = Object.entries(value);
+  if (entries.length > limits.adapterPatterns) invalidAdapter(field, `has more than ${limits.adapterPatterns} keys`);
+  return entries.map(([key, item]) => ({
+    key,
+    matches: compiler.suffix(key, field),
+    value: read(item, `${field}.${key}`),
+  }));
+}
+
+function rank(value: unknown, field: string): number {
+  if (!Number.isSafeInteger(value) || (value as number) < 1) invalidAdapter(field, 'must be a positive whole number');
+  if ((value as number) > limits.adapterRank) unsupportedAdapter(field, `is above the limit of ${limits.adapterRank}`);
+  return value as number;
+}
+
+/** PEFT takes any number; its annotation says integer, its users write fractions. */
+const alpha = (value: unknown, field: string): number =>
+  typeof value === 'number' && Number.isFinite(value) ? value : invalidAdapter(field, 'must be a number');
+
+function flag(config: Config, field: string): boolean {
+  const value = config[field] ?? false;
+  return typeof value === 'boolean' ? value : invalidAdapter(field, 'must be true or false');
+}
+
+function optionalText(config: Config, field: string): string | null {
+  const value = config[field] ?? null;
+  return value === null || typeof value === 'string' ? value : invalidAdapter(field, 'must be a text');
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -1,0 +1,76 @@
+// Regular expressions of an adapter's config, matched against module names as Python's `re` does. They come from
+// outside, so they run in linear time (RE2) and their number and size are bounded; what RE2 cannot express, or reads
+// differently, is refused.
+
+import { RE2JS, RE2JSException } from 're2js';
+import { limits } from '../core/limits.ts';
+import { shorten, unsupportedAdapter } from './refuse-adapter.ts';
+
+export type NameTest = (module: string) => boolean;
+
+/** One config's patterns, which share one budget. `param` is the field that a pattern stands in. */
+export type PatternCompiler = {
+  /** PEFT's rule for keys of rank_pattern and alpha_pattern: `re.match(rf"(.*\.)?({key})$", module)`. */
+  suffix(key: string, param: string): NameTest;
+  /** `re.fullmatch(pattern, module)`. */
+  whole(pattern: string, param: string): NameTest;
+  /** What the group `idx` of `source` holds after `re.match`: undefined where nothing matches, null an empty group. */
+  index(source: string, pattern: string, param: string): (module: string) => string | null | undefined;
+};
+
+export function patternCompiler(): PatternCompiler {
+  let weightLeft = limits.adapterRegexWeight;
+  const compile = (source: string, pattern: string, param: string): RE2JS => {
+    checkPattern(pattern, param);
+    weightLeft -= weight(source);
+    if (weightLeft < 0) unsupportedAdapter(param, 'and its like take more regular expressions than are read here');
+    try {
+      return RE2JS.compile(source);
+    } catch (error) {
+      if (!(error instanceof RE2JSException)) throw error;
+      return unsupportedAdapter(param, `has the pattern "${shorten(pattern)}", which has no linear-time form`);
+    }
+  };
+  return {
+    suffix(key, param) {
+      if (isName(key)) return nameTest(key);
+      // Not anchored by a group of its own: a key with a lone ")" must stay the error that it is in Python.
+      const regex = compile(`(.*\\.)?(${key})$`, key, param);
+      return (module) => regex.matcher(module).lookingAt();
+    },
+    whole(pattern, param) {
+      const regex = compile(pattern, pattern, param);
+      return (module) => regex.testExact(module);
+    },
+    index(source, pattern, param) {
+      const regex = compile(source, pattern, param);
+      return (module) => {
+        const matcher = regex.matcher(module);
+        return matcher.lookingAt() ? matcher.group('idx') : undefined;
+      };
+    },
+  };
+}
+
+/** Most keys are a module's name, whole or its end; hundreds of them are usual, and RE2 is slow to start. */
+const isName = (key: string) => key.length <= limits.adapterPatternChars && /^\^?(\w|\.|\\\.)+$/.test(key);
+
+/** Without a repetition there is nothing to backtrack over: the engine's own expressions are safe. */
+function nameTest(key: string): NameTest {
+  const regex = key.startsWith('^') ? new RegExp(`${key}$`) : new RegExp(`(^|\\.)${key}$`);
+  return (module) => regex.test(module);
+}
+
+function checkPattern(pattern: string, param: string): void {
+  const refuse = (reason: string) => unsupportedAdapter(param, `has the pattern "${shorten(pattern)}", ${reason}`);
+  if (pattern.length > limits.adapterPatternChars) refuse(`longer than ${limits.adapterPatternChars} characters`);
+  // `{,3}` is "up to three" to Python and five characters to RE2; `[[:alpha:]]` is a class to RE2 only.
+  if (/\{,\d*\}|\[[^\]]*\[:/.test(pattern)) refuse('which engines read differently');
+}
+
+/** Length with every counted repetition written out, however they nest: what a match may cost for each character. */
+const weight = (source: string): number =>
+  [...source.matchAll(/\{(\d+)(?:,(\d*))?\}/g)].reduce(
+    (product, [, least, most]) => product * Math.max(1, Number(most || least)),
+    source.length,
+  );

@@ -1,0 +1,43 @@
+// Writes an adapter as PEFT's two files, which PEFT loads as they are.
+
+import { moduleName, type PartName, type PeftModule, tensorName } from './peft-modules.ts';
+import { type TensorToWrite, writeSafetensors } from './write-safetensors.ts';
+
+export type PairToWrite = PeftModule & {
+  readonly r: number;
+  /** [r, in] */
+  readonly loraA: Float32Array;
+  /** [out, r] */
+  readonly loraB: Float32Array;
+  /** [out]; with DoRA. */
+  readonly magnitude?: Float32Array;
+};
+
+/**
+ * `config` holds PEFT's fields and must say of ranks and modules what the pairs are; nothing is derived from them.
+ * The same input gives the same bytes.
+ */
+export function writePeftAdapter(
+  config: Readonly<Record<string, unknown>>,
+  pairs: readonly PairToWrite[],
+): { readonly config: Uint8Array; readonly weights: Uint8Array } {
+  const fields = { peft_type: 'LORA', task_type: 'CAUSAL_LM', bias: 'none', inference_mode: true, ...config };
+  const sorted = Object.fromEntries(Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1)));
+  const weights = writeSafetensors(pairs.flatMap(tensorsOf), { format: 'pt' });
+  return { config: new TextEncoder().encode(`${JSON.stringify(sorted, null, 2)}\n`), weights };
+}
+
+function tensorsOf(pair: PairToWrite): TensorToWrite[] {
+  const { r, loraA, loraB, magnitude } = pair;
+  const tensor = (part: PartName, values: Float32Array, shape: readonly number[]): TensorToWrite => ({
+    name: tensorName(moduleName(pair), part),
+    type: 'F32',
+    shape,
+    bytes: new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
+  });
+  return [
+    tensor('loraA', loraA, [r, loraA.length / r]),
+    tensor('loraB', loraB, [loraB.length / r, r]),
+    ...(magnitude === undefined ? [] : [tensor('magnitude', magnitude, [magnitude.length])]),
+  ];
+}
