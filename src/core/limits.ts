@@ -45,8 +45,6 @@ export const limits = {
   listPage: 100,
   /** Adapters in /v1/models, which has no pages: clients read it whole. */
   listedModels: 10_000,
-  /** Versions that an alias may split its requests between; a canary has two. */
-  aliasTargets: 16,
   /** How long a deletion is waited for before the answer says that it goes on: requests in flight may take minutes. */
   deletionWaitMs: 5000,
   /** An upload brings at least this many bytes in each period, 1 KiB/s, or its sender is let go. */

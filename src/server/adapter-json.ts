@@ -16,8 +16,10 @@ export async function adaptersJson(
   adapters: readonly AdapterVersion[],
 ): Promise<Adapter[]> {
   const aliases = new Map<string, AdapterAlias[]>();
+  // A name that goes away meanwhile has none.
+  const read = (name: string) => registry.aliases(tenant, name).catch(() => []);
   for (const { name } of adapters) {
-    if (!aliases.has(name)) aliases.set(name, await registry.aliases(tenant, name));
+    if (!aliases.has(name)) aliases.set(name, await read(name));
   }
   return adapters.map((adapter) => adapterJson(adapter, aliases.get(adapter.name)!));
 }

@@ -14,12 +14,12 @@ import { keyTable } from '../../src/storage/key-table.ts';
 import { type KeyStore, keyStore } from '../../src/tenants/keys.ts';
 import { byteTokenizer } from './byte-tokenizer.ts';
 import { type FakeEngine, type FakeEngineOptions, fakeEngine } from './fake-engine.ts';
-import { type FakeRegistry, fakeRegistry } from './fake-registry.ts';
+import { type WatchedRegistry, watchedRegistry } from './watched-registry.ts';
 
 export type TestApp = {
   readonly app: FastifyInstance;
   readonly engine: FakeEngine;
-  readonly registry: FakeRegistry;
+  readonly registry: WatchedRegistry;
   readonly keys: KeyStore;
   /** Lines of the log, parsed. */
   readonly log: Record<string, unknown>[];
@@ -40,7 +40,7 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
   const clock: Clock = options.deps?.clock ?? systemClock;
   const db = await openDatabase(':memory:');
   const keys = keyStore(keyTable(db), clock);
-  const registry = await fakeRegistry();
+  const registry = await watchedRegistry(t);
   const log: Record<string, unknown>[] = [];
   let ids = 0;
   const app = createApp({
@@ -61,7 +61,6 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
   t.after(async () => {
     await engine.close(0);
     await app.close();
-    await registry.close();
     await db.destroy();
   });
   options.extend?.(app);

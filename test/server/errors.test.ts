@@ -108,7 +108,12 @@ const causes: Partial<Record<ErrorCode, Cause>> = {
     },
   },
   adapter_not_found: posting({ ...prompt, adapter_id: 'nothing' }),
-  alias_not_found: injecting({ method: 'DELETE', url: '/v1/adapters/a/aliases/prod' }),
+  alias_not_found: {
+    async ask({ app, registry }) {
+      await registry.add('a');
+      return app.inject({ method: 'DELETE', url: '/v1/adapters/a/aliases/prod' });
+    },
+  },
   upload_not_found: { ask: ({ post }) => post('/v1/adapters', { name: 'a', config: '{}', weights: digest }) },
   adapter_invalid: {
     async ask({ app, post }) {
@@ -117,9 +122,8 @@ const causes: Partial<Record<ErrorCode, Cause>> = {
     },
   },
   adapter_unsupported: {
-    async ask({ app, registry, post }) {
+    async ask({ app, post }) {
       await append(app, 'weights');
-      registry.writeFailure = new LorikeetError('adapter_unsupported', { param: 'use_dora' });
       return post('/v1/adapters', { name: 'a', config: '{"use_dora":true}', weights: digest });
     },
   },
@@ -130,7 +134,8 @@ const causes: Partial<Record<ErrorCode, Cause>> = {
     async ask({ registry, post }) {
       await registry.add('a');
       await registry.lease('default', 'a');
-      void registry.delete('default', 'a', null);
+      // Goes on until the registry closes.
+      registry.delete('default', 'a', null).catch(() => {});
       return post(url, { ...prompt, adapter_id: 'a' });
     },
   },

@@ -108,7 +108,7 @@ test('a sender who goes on after its refusal is cut off', async (t) => {
   registry.writeFailure = new LorikeetError('storage_full');
   for (const options of [form, patch]) {
     const sending = send(options);
-    sending.write(options === form ? head + weights : 'some');
+    sending.write(options === form ? `${head + weights}some` : 'some');
     const { body } = await answerOf(sending);
     assert.equal(body.error.code, 'storage_full');
     const endless = setInterval(() => sending.write('more'), 5);
