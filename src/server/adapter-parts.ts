@@ -4,10 +4,9 @@ import type { Readable } from 'node:stream';
 import type { Multipart } from '@fastify/multipart';
 import { LorikeetError } from '../core/errors.ts';
 import type { StagedAdapter } from '../registry/adapter-registry.ts';
+import { configFile, weightsFile } from './adapter-files.ts';
 import type { UploadWatch } from './upload-watch.ts';
 
-export const configFile = 'adapter_config.json';
-export const weightsFile = 'adapter_model.safetensors';
 const known: readonly string[] = ['name', configFile, weightsFile];
 
 /** @returns the name that the form gives the adapter. */

@@ -5,7 +5,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, open, realpath } from 'node:fs/promises';
 import { join, relative, resolve, sep } from 'node:path';
 import { LorikeetError } from '../core/errors.ts';
-import { configFile, weightsFile } from './adapter-parts.ts';
+import { configFile, weightsFile } from './adapter-files.ts';
 
 export type AdapterFolder = { readonly config: FileHandle; readonly weights: FileHandle };
 

@@ -2,8 +2,8 @@
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { packTar } from 'modern-tar/fs';
+import { configFile, weightsFile } from '../../../adapter-files.ts';
 import { adaptersJson, idOf, listJson } from '../../../adapter-json.ts';
-import { configFile, weightsFile } from '../../../adapter-parts.ts';
 import { settledWithin } from '../../../deletion.ts';
 import { digestHeader } from '../../../held-adapters.ts';
 import { Adapter, AdapterList, Deletion, NameParams, VersionParams } from '../../../schemas/adapters.ts';
