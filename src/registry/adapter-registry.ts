@@ -101,7 +101,10 @@ export type AdapterRegistry = {
   list(tenant: string, page: { readonly after: string | null; readonly limit: number }): Promise<AdapterVersion[]>;
   /** All versions of a name, newest first. Throws `adapter_not_found`. */
   versions(tenant: string, name: string): Promise<AdapterVersion[]>;
-  /** A reference (`name`, `name@2`, `name:alias`) without a hold on it. Throws `adapter_not_found`, `alias_not_found`. */
+  /**
+   * What a reference (`name`, `name@2`, `name:alias`) means, without a hold on it; of a split alias the version with
+   * the largest share. Throws `adapter_not_found`, `alias_not_found`.
+   */
   find(tenant: string, reference: string): Promise<AdapterVersion>;
   /**
    * The version that a reference means for one request; a split alias draws one. `name` alone is its newest version

@@ -35,7 +35,9 @@ export function aliases(parts: Parts): Aliases {
         }
         const updatedAt = options.clock.now();
         const revision = await parts.aliases.set({ tenant, name, alias, updated_at: updatedAt }, targets);
-        const ordered = targets.toSorted((a, b) => a.version - b.version);
+        const ordered = targets
+          .map(({ version, weight }) => ({ version, weight }))
+          .sort((a, b) => a.version - b.version);
         const changed: AdapterAlias = { name, alias, targets: ordered, revision, updatedAt };
         known.set(alias, changed);
         return changed;

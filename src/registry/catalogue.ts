@@ -70,13 +70,13 @@ export function catalogue(baseDigest: string) {
         ({ adapter }) => adapter.digest === digest && adapter.baseDigest === baseDigest && adapter.state !== 'deleting',
       );
     },
-    /** @param random draws a target where an alias has several. Throws `adapter_not_found`, `alias_not_found`. */
-    resolve(tenant: string, text: string, random: Prng): Entry {
+    /** `choose` says the version where an alias has several. Throws `adapter_not_found`, `alias_not_found`. */
+    resolve(tenant: string, text: string, choose: (targets: readonly AliasTarget[]) => number): Entry {
       const reference = parseReference(text);
       const named = reference === null ? undefined : find(tenant, reference.name);
       if (reference === null || named === undefined) throw missing(text);
       if (reference.alias === null && reference.version === null) return newest(named);
-      const version = reference.version ?? draw(aliasOf(named, reference.alias!, text).targets, random);
+      const version = reference.version ?? choose(aliasOf(named, reference.alias!, text).targets);
       const entry = named.versions.find(({ adapter }) => adapter.version === version);
       if (entry === undefined) throw missing(text);
       return entry;
@@ -98,6 +98,9 @@ export function aliasOf({ aliases }: Named, alias: string, reference: string): A
   if (found !== undefined) return found;
   throw new LorikeetError('alias_not_found', { message: `The alias '${shorten(reference)}' does not exist.` });
 }
+
+export const heaviest = (targets: readonly AliasTarget[]): number =>
+  targets.reduce((most, target) => (target.weight > most.weight ? target : most)).version;
 
 /** A share of requests proportional to each weight; 0 gets none. */
 export function draw(targets: readonly AliasTarget[], random: Prng): number {

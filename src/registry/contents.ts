@@ -1,9 +1,9 @@
 // Whether content on the disk is still what its digest says. No content is served before this process has either
 // written it itself or read it whole: a disk that rots, or a hand that edits, must not answer in an adapter's name.
 
+import { adapterDigest } from '../formats/adapter-digest.ts';
 import type { AdapterTable } from '../storage/adapter-table.ts';
 import type { BlobFolder } from '../storage/blob-folder.ts';
-import { adapterDigest } from './adapter-digest.ts';
 import type { AdapterState } from './adapter-registry.ts';
 import { type Catalogue, setState } from './catalogue.ts';
 import type { RegistryLog } from './options.ts';

@@ -17,7 +17,7 @@ export type Parts = {
   readonly uploads: UploadFolder;
   readonly catalogue: Catalogue;
   readonly contents: Contents;
-  /** Every change goes through here. Throws `server_draining` after the end. */
+  /** Every change goes through here. Throws `storage_full`, and `server_draining` after the end. */
   readonly exclusive: Serially;
   /** Takes one of the places for uploads, and returns what gives it back. Throws `too_many_uploads`. */
   readonly beginUpload: () => () => void;

@@ -7,9 +7,9 @@ import { aliasTable } from '../storage/alias-table.ts';
 import { blobFolder } from '../storage/blob-folder.ts';
 import { orStorageFull } from '../storage/storage-full.ts';
 import { uploadFolder } from '../storage/upload-folder.ts';
-import type { AdapterLease, AdapterRegistry } from './adapter-registry.ts';
+import type { AdapterLease, AdapterRegistry, AliasTarget } from './adapter-registry.ts';
 import { aliases } from './aliases.ts';
-import { catalogue, type Entry, missing } from './catalogue.ts';
+import { catalogue, draw, type Entry, heaviest, missing } from './catalogue.ts';
 import { contents } from './contents.ts';
 import { deletion } from './deletion.ts';
 import type { RegistryOptions } from './options.ts';
@@ -82,6 +82,7 @@ async function openParts(options: RegistryOptions, stop: AbortSignal): Promise<P
 
 function reading({ adapters, catalogue: entries, contents, options }: Parts) {
   const { base, random } = options;
+  const drawn = (targets: readonly AliasTarget[]) => draw(targets, random);
   return {
     async list(tenant, { after, limit }) {
       const names = await adapters.names(tenant, after ?? '', limit);
@@ -95,10 +96,10 @@ function reading({ adapters, catalogue: entries, contents, options }: Parts) {
       return found.versions.map(({ adapter }) => adapter).reverse();
     },
     async find(tenant, reference) {
-      return entries.resolve(tenant, reference, random).adapter;
+      return entries.resolve(tenant, reference, heaviest).adapter;
     },
     async lease(tenant, reference) {
-      const entry = entries.resolve(tenant, reference, random);
+      const entry = entries.resolve(tenant, reference, drawn);
       assertServed(entry, reference);
       const { baseDigest, digest } = entry.adapter;
       if (baseDigest !== base.digest) throw otherBase(entry, base.name);
@@ -151,7 +152,7 @@ function untilStopped(queue: Serially, stop: AbortSignal): Serially {
   return (work) =>
     queue(() => {
       stop.throwIfAborted();
-      return work();
+      return orStorageFull(work);
     });
 }
 

@@ -4,10 +4,10 @@
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { LorikeetError } from '../core/errors.ts';
+import { adapterDigest } from '../formats/adapter-digest.ts';
 import { configName, weightsName } from '../storage/blob-folder.ts';
 import { fileSha256, type Received, receive } from '../storage/receive.ts';
 import { orStorageFull } from '../storage/storage-full.ts';
-import { adapterDigest } from './adapter-digest.ts';
 import type { AdapterVersion, Provenance, StagedAdapter } from './adapter-registry.ts';
 import type { CheckedAdapter } from './options.ts';
 import type { Parts } from './parts.ts';
@@ -37,6 +37,12 @@ export function stagedAdapter(parts: Parts, folder: string, end: () => void): St
       }
     });
 
+  /** What cannot be removed now is removed at the next start. */
+  const discard = async () => {
+    await blobs.discard(folder).catch(() => {});
+    end();
+  };
+
   return {
     async config(bytes) {
       staged.config = await take(configName, bytes, limits.configBytes);
@@ -57,17 +63,13 @@ export function stagedAdapter(parts: Parts, folder: string, end: () => void): St
       assertName(name, options.base.name);
       const content = { config: present(staged.config, configName), weights: present(staged.weights, weightsName) };
       const checked = await check(parts, folder, content);
-      const result = await orStorageFull(() => publish(parts, folder, { name, provenance, content, checked }));
+      const result = await publish(parts, folder, { name, provenance, content, checked });
       // The version is made; whatever is left over now only takes room until the next start.
       if (staged.upload !== null) await uploads.remove(staged.upload.tenant, staged.upload.digest).catch(() => {});
-      await blobs.discard(folder).catch(() => {});
-      end();
+      await discard();
       return result;
     },
-    async discard() {
-      end();
-      await blobs.discard(folder);
-    },
+    discard,
   };
 }
 

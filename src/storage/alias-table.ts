@@ -15,7 +15,11 @@ export function aliasTable(db: Database) {
         JSON.stringify([tenant, name, alias]);
       const grouped = Map.groupBy(targets, key);
       const rows = await db.selectFrom('aliases').selectAll().execute();
-      return rows.map((row) => ({ ...row, targets: grouped.get(key(row)) ?? [] }));
+      const targetsOf = (row: AliasRow) => grouped.get(key(row)) ?? [];
+      return rows.map((row) => ({
+        ...row,
+        targets: targetsOf(row).map(({ version, weight }) => ({ version, weight })),
+      }));
     },
     /** Makes or changes one. @returns its new revision. */
     set(change: Omit<AliasRow, 'revision'>, targets: readonly Target[]): Promise<number> {

@@ -11,6 +11,7 @@ import { systemClock, systemTimers } from '../../src/core/clock.ts';
 import { limits } from '../../src/core/limits.ts';
 import { prng } from '../../src/core/prng.ts';
 import type { AdapterRegistry, AdapterVersion, Provenance } from '../../src/registry/adapter-registry.ts';
+import { checkAdapter } from '../../src/registry/check-adapter.ts';
 import type { RegistryOptions } from '../../src/registry/options.ts';
 import { openAdapterRegistry } from '../../src/registry/registry.ts';
 import { type Database, openDatabase } from '../../src/storage/database.ts';
@@ -52,7 +53,7 @@ export async function testRegistry(t: TestContext, options: Partial<RegistryOpti
     void log.push({ ...fields, level, message });
   const registry = await openAdapterRegistry({
     base: testBase,
-    check: () => ({ r: 2, parameters: 64, targetModules: ['q_proj'], warnings: [] }),
+    check: checkAdapter,
     clock: systemClock,
     timers: systemTimers,
     random: prng(1),
