@@ -32,10 +32,8 @@ test('load, load again, load in place, unload', async (t) => {
   assert.match(String(loaded.headers['content-type']), /^text\/plain/);
   const again = await load('a', 'team/a');
   assert.equal(again.statusCode, 400);
-  assert.equal(
-    again.json().error.message,
-    "The lora adapter 'a' has already been loaded. If you want to load the adapter in place, set 'load_inplace' to True.",
-  );
+  const inPlace = "If you want to load the adapter in place, set 'load_inplace' to True.";
+  assert.equal(again.json().error.message, `The lora adapter 'a' has already been loaded. ${inPlace}`);
   adapterFolder(join(root, 'team/a'), 'newer weights');
   assert.equal((await load('a', 'team/a', { load_inplace: true })).statusCode, 200);
   const { version, source } = await registry.find('default', 'a');

@@ -1,4 +1,5 @@
-// /v1/adapters/{name}/aliases: names that can be moved, to promote a version, try one on a share of requests, roll back.
+// /v1/adapters/{name}/aliases: names that can be moved, to promote a version, to try one on a share of the requests, to
+// roll back.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../../core/errors.ts';
