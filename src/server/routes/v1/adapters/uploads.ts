@@ -1,5 +1,5 @@
-// /v1/adapters/uploads/{digest}: weights in parts, for senders whose connection breaks. HEAD says how far it came, PATCH
-// goes on from there, and a POST to /v1/adapters names the digest.
+// /v1/adapters/uploads/{digest}: weights in parts, for senders whose connection breaks. HEAD says how far it came,
+// PATCH goes on from there, and a POST to /v1/adapters names the digest.
 
 import type { Readable } from 'node:stream';
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
