@@ -83,5 +83,5 @@ export function paramOf({ adapters }: HeldAdapters, digest: string | undefined):
 export const digestHeader = 'x-adapter-digest';
 
 /** Which weights an answer comes from; a base model's answer has no such header. */
-export const digestHeaders = ({ adapters }: HeldAdapters): Record<string, string> =>
-  adapters.length === 0 ? {} : { [digestHeader]: adapters.map(({ files }) => files.digest).join(', ') };
+export const digestHeaders = ({ applied }: HeldAdapters): Record<string, string> =>
+  applied.length === 0 ? {} : { [digestHeader]: applied.map(({ files }) => files.digest).join(', ') };

@@ -16,7 +16,7 @@ import openai
 MODEL_MISSING = "no-such-model"
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 GREEDY = dict(max_tokens=16, temperature=0)
-FORM = {"headers": {"content-type": "multipart/form-data"}}
+FORM = {"headers": {"Content-Type": "multipart/form-data"}}
 
 
 def expect(condition: bool, what: object) -> None:

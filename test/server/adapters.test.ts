@@ -219,6 +219,14 @@ test("another tenant's adapter answers as one that does not exist, on every rout
   assert.equal((await app.inject({ url: '/v1/models', headers })).json().data.length, 1);
 });
 
+test('a web page of others cannot upload to a server without keys', async (t) => {
+  const testing = await testApp(t);
+  const statusOf = async (origin: string) => (await post(testing, whole(), { origin, host: 'localhost:8080' })).statusCode;
+  assert.equal(await statusOf('http://example.com'), 415);
+  assert.equal(await statusOf('null'), 415);
+  assert.equal(await statusOf('http://localhost:8080'), 201, 'its own page may');
+});
+
 test('who made a version is the prefix of the key', async (t) => {
   const testing = await testApp(t);
   const { key, record } = await testing.keys.create({ tenant: 'a', name: 'n', scopes: ['adapters'] });

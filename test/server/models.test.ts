@@ -68,7 +68,13 @@ test('a model that does not exist is a 404, its name read from the address', asy
 test('deleting a model deletes the adapter, or its one version', async (t) => {
   const { app, registry } = await testApp(t);
   for (const content of ['1', '2', '3']) await registry.add('a', { content });
-  const remove = (id: string) => app.inject({ method: 'DELETE', url: `/v1/models/${encodeURIComponent(id)}` });
+  const remove = (id: string) =>
+    app.inject({
+      method: 'DELETE',
+      url: `/v1/models/${encodeURIComponent(id)}`,
+      // As OpenAI's Python client has it, though there is no body.
+      headers: { 'content-type': 'application/json' },
+    });
   assert.deepEqual((await remove('a@2')).json(), { id: 'a@2', object: 'model', deleted: true });
   assert.equal((await registry.versions('default', 'a')).length, 2);
   for (const id of ['tiny', 'a:prod']) assert.equal((await remove(id)).json().error.code, 'invalid_parameter');

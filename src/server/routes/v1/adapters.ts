@@ -72,11 +72,21 @@ type Exchange = { readonly request: FastifyRequest; readonly reply: FastifyReply
 
 /** @returns the adapter's name */
 async function stage(services: Services, { request, reply }: Exchange, staged: StagedAdapter): Promise<string> {
-  if (request.isMultipart()) return stageParts(request.parts(), staged, watchUpload(services, request, reply));
+  if (request.isMultipart()) {
+    refuseForeignPage(request);
+    return stageParts(request.parts(), staged, watchUpload(services, request, reply));
+  }
   const body = request.body as PublishBody | null | undefined;
   if (!body) throw new LorikeetError('unsupported_media_type', { message: 'Send a form, or JSON.' });
   const { name, config: given, weights } = body;
   await staged.config(Buffer.from(typeof given === 'string' ? given : JSON.stringify(given)));
   await staged.uploadedWeights(request.tenant, weights);
   return name;
+}
+
+/** Any web page may make a browser send a form here without asking first; where no key is needed it would be taken. */
+function refuseForeignPage({ headers: { origin }, host, keyPrefix }: FastifyRequest): void {
+  if (origin === undefined || keyPrefix !== null || URL.parse(origin)?.host === host) return;
+  const message = 'Without keys this server takes no forms from web pages of others.';
+  throw new LorikeetError('unsupported_media_type', { message });
 }
