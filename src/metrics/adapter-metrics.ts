@@ -1,4 +1,5 @@
-// What is measured of adapters: loads, pages, memory, who asks for which, and what a gateway reads to route by adapter.
+// What is measured of adapters: loads, pages, memory, which are asked for, and what a gateway reads to route by adapter.
+// Names stand for those of all tenants: the `metrics` scope is the operator's.
 
 import { limits } from '../core/limits.ts';
 import { activeAdapters, type Place } from './active-adapters.ts';

@@ -13,10 +13,12 @@ export type UploadWatch = {
   reads<T extends Readable>(stream: T): T;
 };
 
+/** Throws where the sender has gone while its key was looked up. */
 export function watchUpload(services: Services, request: FastifyRequest, reply: FastifyReply): UploadWatch {
   const { uploadPeriodMs, uploadPeriodBytes, uploadRefusedMs } = services.limits;
   const { raw } = request;
   const { socket } = raw;
+  if (reply.raw.destroyed) throw brokeOff();
   const slow = Promise.withResolvers<never>();
   slow.promise.catch(() => {});
   let current: Readable | null = null;
@@ -56,7 +58,9 @@ export function detachedBody(raw: Readable): Readable {
   const body = new PassThrough();
   raw.pipe(body);
   raw.once('close', () => {
-    if (!raw.readableEnded) body.destroy(new LorikeetError('malformed_request', { message: 'The upload broke off.' }));
+    if (!raw.readableEnded) body.destroy(brokeOff());
   });
   return body;
 }
+
+const brokeOff = () => new LorikeetError('malformed_request', { message: 'The upload broke off.' });

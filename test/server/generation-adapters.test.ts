@@ -22,6 +22,7 @@ test('an adapter goes to the engine by its digest, and the answer names it', asy
   assert.equal(answer.headers['x-adapter-digest'], digest);
   assert.deepEqual(answer.json().adapter, { name, version, digest });
   assert.equal(answer.json().adapters, undefined);
+  await until(() => testing.log.some(({ adapter }) => adapter === digest));
   const [asked] = testing.engine.submitted;
   assert.deepEqual(
     asked?.adapters.map(({ files, scale }) => [files.digest, scale]),

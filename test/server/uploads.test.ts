@@ -125,3 +125,26 @@ test('an upload that is refused at the door is not read', async (t) => {
   sending.write(head);
   assert.equal((await answerOf(sending)).body.error.code, 'too_many_uploads');
 });
+
+test('a sender who goes while its key is looked up holds nothing', async (t) => {
+  const { send, keys, registry, log } = await uploading(t, {});
+  const { any } = keys;
+  for (const options of [form, patch]) {
+    const [asked, answered] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    keys.any = async () => {
+      asked.resolve();
+      await answered.promise;
+      return any();
+    };
+    const sending = send(options);
+    sending.write('some');
+    await asked.promise;
+    const before = log.filter(({ status }) => status === 499).length;
+    sending.destroy();
+    await until(() => log.filter(({ status }) => status === 499).length === before + 1);
+    answered.resolve();
+    await wait(20);
+    assert.equal(registry.staged, 0);
+  }
+  assert.equal(await registry.uploadOf('default', digest), null);
+});

@@ -2,7 +2,7 @@
 
 import multipart from '@fastify/multipart';
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyRequest } from 'fastify';
 import { LorikeetError } from '../../../core/errors.ts';
 import type { StagedAdapter } from '../../../registry/adapter-registry.ts';
 import { adaptersJson, addressOf, listJson } from '../../adapter-json.ts';
@@ -10,7 +10,7 @@ import { stageParts } from '../../adapter-parts.ts';
 import { Adapter, AdapterList, PageQuery, PublishBody } from '../../schemas/adapters.ts';
 import { errorAnswers } from '../../schemas/error.ts';
 import type { Services } from '../../services.ts';
-import { watchUpload } from '../../upload-watch.ts';
+import { type UploadWatch, watchUpload } from '../../upload-watch.ts';
 
 const tags = ['adapters'];
 const config = { scope: 'adapters' } as const;
@@ -52,9 +52,10 @@ export const adaptersRoute =
     });
 
     app.post('/v1/adapters', { config, schema: upload }, async (request, reply) => {
+      const watch = request.isMultipart() ? watchUpload(services, request, reply) : null;
       const staged = await registry.stage();
       try {
-        const name = await stage(services, { request, reply }, staged);
+        const name = watch === null ? await stageJson(request, staged) : await stageForm(request, staged, watch);
         const { tenant, keyPrefix: createdBy } = request;
         const { adapter, created } = await staged.publish(name, { tenant, createdBy, source: 'upload' });
         const [body] = await adaptersJson(services, tenant, [adapter]);
@@ -68,19 +69,17 @@ export const adaptersRoute =
     });
   };
 
-type Exchange = { readonly request: FastifyRequest; readonly reply: FastifyReply };
-
 /** @returns the adapter's name */
-async function stage(services: Services, { request, reply }: Exchange, staged: StagedAdapter): Promise<string> {
-  if (request.isMultipart()) {
-    refuseForeignPage(request);
-    return stageParts(request.parts(), staged, watchUpload(services, request, reply));
-  }
-  const body = request.body as PublishBody | null | undefined;
+function stageForm(request: FastifyRequest, staged: StagedAdapter, watch: UploadWatch): Promise<string> {
+  refuseForeignPage(request);
+  return stageParts(request.parts(), staged, watch);
+}
+
+async function stageJson({ body, tenant }: FastifyRequest, staged: StagedAdapter): Promise<string> {
   if (!body) throw new LorikeetError('unsupported_media_type', { message: 'Send a form, or JSON.' });
-  const { name, config: given, weights } = body;
+  const { name, config: given, weights } = body as PublishBody;
   await staged.config(Buffer.from(typeof given === 'string' ? given : JSON.stringify(given)));
-  await staged.uploadedWeights(request.tenant, weights);
+  await staged.uploadedWeights(tenant, weights);
   return name;
 }
 

@@ -62,17 +62,28 @@ export const versionsRoute =
       return reply.status(deleted ? 200 : 202).send({ id: reference(params), object: 'adapter', deleted });
     });
 
-    app.get(`${url}/:version/content`, { config, schema: content }, async ({ tenant, params }, reply) => {
-      // Held while its reader takes it, so that a deletion does not cut the files off.
-      const { adapter, files, release } = await registry.lease(tenant, reference(params));
-      reply.raw.once('close', release);
-      const mtime = new Date(adapter.createdAt);
-      const entry = (source: string, target: string) => ({ type: 'file' as const, source, target, mtime, mode: 0o644 });
-      const fileName = `${idOf(adapter).replaceAll('/', '-')}.tar`;
-      return reply
-        .type('application/x-tar')
-        .header('content-disposition', `attachment; filename="${fileName}"`)
-        .header(digestHeader, adapter.digest)
-        .send(packTar([entry(files.config, configFile), entry(files.weights, weightsFile)]));
-    });
+    app.get(
+      `${url}/:version/content`,
+      { config, schema: content, exposeHeadRoute: false },
+      async ({ tenant, params }, reply) => {
+        // Held while its reader takes it, so that a deletion does not cut the files off.
+        const { adapter, files, release } = await registry.lease(tenant, reference(params));
+        if (reply.raw.destroyed) release();
+        else reply.raw.once('close', release);
+        const mtime = new Date(adapter.createdAt);
+        const entry = (source: string, target: string) => ({
+          type: 'file' as const,
+          source,
+          target,
+          mtime,
+          mode: 0o644,
+        });
+        const fileName = `${idOf(adapter).replaceAll('/', '-')}.tar`;
+        return reply
+          .type('application/x-tar')
+          .header('content-disposition', `attachment; filename="${fileName}"`)
+          .header(digestHeader, adapter.digest)
+          .send(packTar([entry(files.config, configFile), entry(files.weights, weightsFile)]));
+      },
+    );
   };
