@@ -80,7 +80,7 @@ function unknownPart({ fieldname }: Multipart): LorikeetError {
 
 const invalid = (message: string, param: string) => new LorikeetError('invalid_parameter', { message, param });
 
-/** What the form's parser complains of is the sender's fault, and it has no code; neither has a broken connection. */
+/** A complaint of the form's parser, which has no code, and a broken connection are the sender's. */
 function broken(error: unknown): unknown {
   const { code } = error as { code?: unknown };
   if (error instanceof LorikeetError || (code !== undefined && code !== 'ECONNRESET')) return error;

@@ -7,18 +7,16 @@ import { join, relative, resolve, sep } from 'node:path';
 import { LorikeetError } from '../core/errors.ts';
 import { configFile, weightsFile } from './adapter-files.ts';
 
-export type AdapterFolder = { readonly config: FileHandle; readonly weights: FileHandle };
+export type AdapterFolder = AsyncDisposable & { readonly config: FileHandle; readonly weights: FileHandle };
 
 /** @param path absolute, or below the root. Throws `adapter_not_found` for what is missing or outside. */
 export async function openAdapterFolder(root: string, path: string): Promise<AdapterFolder> {
   const folder = resolve(root, path);
-  const config = await openBelow(root, join(folder, configFile), path);
-  try {
-    return { config, weights: await openBelow(root, join(folder, weightsFile), path) };
-  } catch (error) {
-    await config.close();
-    throw error;
-  }
+  await using opened = new AsyncDisposableStack();
+  const config = opened.use(await openBelow(root, join(folder, configFile), path));
+  const weights = opened.use(await openBelow(root, join(folder, weightsFile), path));
+  const kept = opened.move();
+  return { config, weights, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
 async function openBelow(root: string, file: string, path: string): Promise<FileHandle> {

@@ -77,7 +77,8 @@ export function blame(error: unknown, { reference, param }: Pick<NamedAdapter, '
 
 /** The parameter that named the content, for an error of the engine. */
 export function paramOf({ adapters }: HeldAdapters, digest: string | undefined): string | undefined {
-  return (adapters.find(({ files }) => files.digest === digest) ?? adapters[0])?.param;
+  const named = adapters.find(({ files }) => files.digest === digest);
+  return (named ?? (adapters.length === 1 ? adapters[0] : undefined))?.param;
 }
 
 export const digestHeader = 'x-adapter-digest';

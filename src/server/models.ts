@@ -11,6 +11,13 @@ import type { Services } from './services.ts';
 export const adaptersOfModel = ({ model }: Services, reference: string | undefined): NamedAdapter[] =>
   reference === undefined || reference === model.name ? [] : [{ reference, scale: 1, param: 'model' }];
 
+/** Nobody could ask for an adapter of the base model's name. Throws `invalid_parameter`. */
+export function assertFreeName({ model }: Services, name: string, param: string): void {
+  if (name !== model.name) return;
+  const message = `The lora adapter name '${name}' conflicts with a served base model.`;
+  throw new LorikeetError('invalid_parameter', { message, param });
+}
+
 type AdapterFields = {
   adapter_id?: string;
   adapter_scale?: number;

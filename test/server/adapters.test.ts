@@ -76,6 +76,7 @@ test('a form that is wrong is refused with the part at fault, and leaves nothing
     [[...whole().slice(0, 2), ['adapter_model.safetensors', 'text']], 'invalid_parameter', 'adapter_model.safetensors'],
     [[['name', file('x')], ...whole().slice(1)], 'invalid_parameter', 'name'],
     [whole({ name: '../x' }), 'invalid_parameter', 'name'],
+    [whole({ name: 'tiny' }), 'invalid_parameter', 'name'],
   ];
   for (const [entries, code, param] of cases) {
     const { error } = (await post(testing, entries)).json();
@@ -127,7 +128,10 @@ test('weights come in parts, go on where they stopped, and are published by thei
   const taken = await testing.post('/v1/adapters', { ...body, config: JSON.parse(config) });
   assert.equal(taken.json().error.code, 'upload_not_found', 'an upload is taken once');
   assert.equal((await patch(0, 'x', { 'upload-offset': '-1' })).json().error.param, 'upload-offset');
-  assert.equal((await patch(0, 'x', { 'content-type': 'application/json' })).statusCode, 400);
+  assert.equal((await patch(0, 'x', { 'upload-length': '0' })).json().error.param, 'upload-length');
+  const huge = await patch(0, 'x', { 'upload-length': String(limits.adapterWeightsBytes + 1) });
+  assert.deepEqual([huge.statusCode, huge.json().error.param], [413, 'upload-length']);
+  assert.equal((await patch(0, '{}', { 'content-type': 'application/json' })).statusCode, 415);
   assert.equal(testing.registry.staged, 0);
 });
 

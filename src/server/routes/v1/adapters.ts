@@ -7,6 +7,7 @@ import { LorikeetError } from '../../../core/errors.ts';
 import type { StagedAdapter } from '../../../registry/adapter-registry.ts';
 import { adaptersJson, addressOf, listJson } from '../../adapter-json.ts';
 import { stageParts } from '../../adapter-parts.ts';
+import { assertFreeName } from '../../models.ts';
 import { Adapter, AdapterList, PageQuery, PublishBody } from '../../schemas/adapters.ts';
 import { errorAnswers } from '../../schemas/error.ts';
 import type { Services } from '../../services.ts';
@@ -56,6 +57,7 @@ export const adaptersRoute =
       const staged = await registry.stage();
       try {
         const name = watch === null ? await stageJson(request, staged) : await stageForm(request, staged, watch);
+        assertFreeName(services, name, 'name');
         const { tenant, keyPrefix: createdBy } = request;
         const { adapter, created } = await staged.publish(name, { tenant, createdBy, source: 'upload' });
         const [body] = await adaptersJson(services, tenant, [adapter]);

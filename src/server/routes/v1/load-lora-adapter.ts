@@ -4,6 +4,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';
 import { openAdapterFolder } from '../../adapter-root.ts';
+import { assertFreeName } from '../../models.ts';
 import { LoadBody } from '../../schemas/adapters.ts';
 import { errorAnswers } from '../../schemas/error.ts';
 import type { Services } from '../../services.ts';
@@ -42,14 +43,15 @@ export const loadLoraAdapterRoute =
             "If you want to load the adapter in place, set 'load_inplace' to True.";
           throw new LorikeetError('invalid_parameter', { message, param: 'lora_name' });
         }
-        const folder = await openAdapterFolder(adapterRoot, path);
+        assertFreeName(services, name, 'lora_name');
+        await using folder = await openAdapterFolder(adapterRoot, path);
         const staged = await registry.stage();
         try {
           await staged.config(folder.config.createReadStream());
           await staged.weights(folder.weights.createReadStream());
           await staged.publish(name, { tenant, createdBy: keyPrefix, source: 'load' });
         } finally {
-          await Promise.all([staged.discard(), folder.config.close(), folder.weights.close()]);
+          await staged.discard();
         }
         return reply.type('text/plain').send(`Success: LoRA adapter '${name}' added successfully.`);
       },

@@ -1,7 +1,7 @@
 // /v1/adapters/uploads/{digest}: weights in parts, for senders whose connection breaks. HEAD says how far it came,
 // PATCH goes on from there, and a POST to /v1/adapters names the digest.
 
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../../core/errors.ts';
 import type { ResumableUpload } from '../../../../registry/adapter-registry.ts';
@@ -54,9 +54,11 @@ export const uploadsRoute =
 
     app.patch(url, { config, schema: append }, async (request, reply) => {
       const { tenant, params, headers } = request;
-      if (!request.body) throw new LorikeetError('unsupported_media_type', { message: `Send ${contentTypes[0]}.` });
+      if (!(request.body instanceof Readable)) {
+        throw new LorikeetError('unsupported_media_type', { message: `Send ${contentTypes[0]}.` });
+      }
       const watch = watchUpload(services, request, reply);
-      const bytes = watch.reads(detachedBody(request.body as Readable));
+      const bytes = watch.reads(detachedBody(request.body));
       const part = { offset: Number(headers['upload-offset']), total: Number(headers['upload-length']), bytes };
       try {
         return reply
@@ -68,9 +70,19 @@ export const uploadsRoute =
           // Where to go on, without another question.
           reply.header('upload-offset', String((await registry.uploadOf(tenant, params.digest))?.offset ?? 0));
         }
-        throw error;
+        throw withHeaderName(error);
       } finally {
         bytes.destroy();
       }
     });
   };
+
+/** The registry's names for what came in headers. */
+const headerNames: Readonly<Record<string, string>> = { offset: 'upload-offset', total: 'upload-length' };
+
+function withHeaderName(error: unknown): unknown {
+  const param = error instanceof LorikeetError ? headerNames[error.param ?? ''] : undefined;
+  if (param === undefined) return error;
+  const { code, message } = error as LorikeetError;
+  return new LorikeetError(code, { message, param, cause: error });
+}
