@@ -1,4 +1,4 @@
-// What is measured of adapters: loads, pages, memory, which are asked for, and what a gateway reads to route by adapter.
+// What is measured of adapters: loads, pages, memory, which are asked for, and what a gateway routes by.
 // Names stand for those of all tenants: the `metrics` scope is the operator's.
 
 import { limits } from '../core/limits.ts';
