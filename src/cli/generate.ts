@@ -2,8 +2,8 @@
 
 import { text as readAll } from 'node:stream/consumers';
 import { LorikeetError } from '../core/errors.ts';
-import { urlOf } from '../server/address.ts';
 import type { GenerateAnswer } from '../server/schemas/generate.ts';
+import { askServer } from './ask-server.ts';
 import { type Command, type ExitCode, exitCodes, type Invocation, UsageError } from './command.ts';
 import { serverEvents } from './server-events.ts';
 
@@ -16,6 +16,7 @@ const numbers = {
   'min-p': "keep tokens with this share of the likeliest one's probability",
   seed: 'the same seed gives the same text',
   'repetition-penalty': '1 is none',
+  'adapter-scale': 'multiplies what the adapter adds',
 } as const;
 
 export const generateCommand: Command = {
@@ -25,6 +26,7 @@ export const generateCommand: Command = {
   options: {
     chat: { placeholder: null, help: 'send the prompt as a message through the chat template' },
     system: { placeholder: 'text', help: 'a system message before it; implies --chat' },
+    adapter: { placeholder: 'ref', help: 'name, name@version or name:alias; none asks the base model' },
     stop: { placeholder: 'text', help: 'a text that ends the answer; may be given several times', multiple: true },
     ...Object.fromEntries(Object.entries(numbers).map(([flag, help]) => [flag, { placeholder: 'n', help }])),
   },
@@ -32,10 +34,7 @@ export const generateCommand: Command = {
   positionalsMax: 1,
   async run(invocation) {
     const { config } = invocation.loadConfig();
-    const base = (config.url ?? urlOf(config.host, config.port)).replace(/\/$/, '');
-    const body = JSON.stringify(await bodyOf(invocation));
-    const response = await ask(`${base}/v1/generate`, body, config.apiKey);
-    if (!response.ok) return refused(response, invocation);
+    const response = await askServer(config).post('/v1/generate', await bodyOf(invocation));
     return await show(response.body!, invocation);
   },
 };
@@ -55,35 +54,10 @@ async function bodyOf({ positionals, flags, io }: Invocation): Promise<Record<st
     if (value === '' || Number.isNaN(number)) throw new UsageError(`--${flag} must be a number, not \`${value}\`.`);
     body[flag.replaceAll('-', '_')] = number;
   }
+  if (flags.adapter !== undefined) body.adapter_id = flags.adapter;
   if (flags.stop !== undefined) body.stop = flags.stop;
   return { ...body, stream: true };
 }
-
-async function ask(url: string, body: string, key: string | null): Promise<Response> {
-  const headers: Record<string, string> = { 'content-type': 'application/json' };
-  if (key !== null) headers.authorization = `Bearer ${key}`;
-  try {
-    return await fetch(url, { method: 'POST', headers, body });
-  } catch (error) {
-    const { message, cause } = error as Error & { cause?: NodeJS.ErrnoException };
-    const reason = cause?.code ?? cause?.message ?? message;
-    throw new LorikeetError('engine_unavailable', {
-      message: `No server answers at ${url} (${reason}). Start one with \`npm start\`, or set --url.`,
-      cause: error,
-    });
-  }
-}
-
-async function refused(response: Response, { json, io, printJson }: Invocation): Promise<ExitCode> {
-  const body = (await response.json().catch(() => null)) as { error?: { message?: string; code?: string } } | null;
-  const { message = response.statusText, code = String(response.status) } = body?.error ?? {};
-  if (json) printJson({ error: { code, message } });
-  else io.stderr.write(`lorikeet: ${message} (${code})\n${hintFor(response.status)}`);
-  return response.status === 503 ? exitCodes.unavailable : exitCodes.failed;
-}
-
-const hintFor = (status: number) =>
-  status === 401 ? 'Set LORIKEET_API_KEY, or make a key with `lorikeet keys create`.\n' : '';
 
 type StreamEvent = { token: { text: string } } | { error: { code: string; message: string } } | GenerateAnswer;
 

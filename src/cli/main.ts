@@ -4,6 +4,8 @@
 import { pathToFileURL } from 'node:url';
 import { loadConfig } from '../config.ts';
 import { LorikeetError } from '../core/errors.ts';
+import { adaptersCommand } from './adapters.ts';
+import { ServerRefusal } from './ask-server.ts';
 import { type Command, type ExitCode, exitCodes, type Invocation, type Io, UsageError } from './command.ts';
 import { configCommand } from './config.ts';
 import { doctorCommand } from './doctor.ts';
@@ -18,6 +20,7 @@ import { versionCommand } from './version.ts';
 const commands: readonly Command[] = [
   serveCommand,
   generateCommand,
+  adaptersCommand,
   fetchCommand,
   keysCommand,
   configCommand,
@@ -33,14 +36,26 @@ export async function runCli(args: readonly string[], io: Io, env?: Environment,
   try {
     return await dispatch(args, io, env, cwd);
   } catch (error) {
-    if (!(error instanceof UsageError || error instanceof LorikeetError)) throw error;
-    const isUsage = error instanceof UsageError;
-    const code = isUsage ? 'usage' : error.code;
-    const exitCode = isUsage ? exitCodes.usage : exitCodeOf(error);
-    if (json) io.stdout.write(`${JSON.stringify({ error: { code, message: error.message } })}\n`);
-    else io.stderr.write(`lorikeet: ${error.message}\n`);
+    const said = explain(error);
+    if (said === null) throw error;
+    const { code, message, hint = '', exitCode } = said;
+    if (json) io.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
+    else io.stderr.write(`lorikeet: ${message}\n${hint}`);
     return exitCode;
   }
+}
+
+type Explanation = { code: string; message: string; hint?: string; exitCode: ExitCode };
+
+/** null for a programmer's error. */
+function explain(error: unknown): Explanation | null {
+  if (error instanceof UsageError) return { code: 'usage', message: error.message, exitCode: exitCodes.usage };
+  if (error instanceof ServerRefusal) {
+    const { code, message, hint, status } = error;
+    return { code, message: `${message} (${code})`, hint, exitCode: exitCodeOf(code, status) };
+  }
+  if (!(error instanceof LorikeetError)) return null;
+  return { code: error.code, message: error.message, exitCode: exitCodeOf(error.code, error.status) };
 }
 
 async function dispatch(words: readonly string[], io: Io, env?: Environment, cwd?: string): Promise<ExitCode> {
@@ -75,7 +90,7 @@ function find(name: string): Command {
   throw new UsageError(`There is no command \`${name}\`. \`lorikeet help\` lists them.`);
 }
 
-function exitCodeOf({ code, status }: LorikeetError): ExitCode {
+function exitCodeOf(code: string, status: number): ExitCode {
   if (code === 'invalid_config') return exitCodes.usage;
   return status === 503 ? exitCodes.unavailable : exitCodes.failed;
 }

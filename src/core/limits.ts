@@ -2,6 +2,7 @@
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
+const GiB = 1024 * MiB;
 
 export const limits = {
   /** A JSON body: a full 8k-token prompt of 4-byte characters with escapes fits many times over. */
@@ -36,8 +37,39 @@ export const limits = {
   keepAliveTimeoutMs: 65_000,
   /** Silence on a stream before a comment is sent, so that proxies with a 30 s idle limit keep it open. */
   heartbeatMs: 15_000,
+  /** Adapters that one request may apply at once: a page or more each, of a few pages a slot. */
+  appliedAdapters: 16,
+  /** What a caller may write for an adapter: a name of 127, `@` or `:`, and a version or an alias. */
+  adapterReferenceChars: 256,
+  /** Adapters on one page of a list, as OpenAI's lists. */
+  listPage: 100,
+  /** Adapters in /v1/models, which has no pages: clients read it whole. */
+  listedModels: 10_000,
+  /** How long a deletion is waited for before the answer says that it goes on: requests in flight may take minutes. */
+  deletionWaitMs: 5000,
+  /** An upload brings at least this many bytes in each period, 1 KiB/s, or its sender is let go. */
+  uploadPeriodMs: 30_000,
+  uploadPeriodBytes: 30 * KiB,
+  /** A refused sender may read the refusal before its connection is closed on what it still sends. */
+  uploadRefusedMs: 1000,
+  /** Adapters with a series of their own in the metrics; each is a few hundred bytes at every scrape. */
+  metricsAdapters: 100,
+  /** Names in the list of running or of waiting adapters: more than the slots of a server. */
+  metricsActiveAdapters: 64,
   /** Events that wait for a slow reader beyond the socket's own buffer; more than a full default answer. */
   streamEvents: 1024,
+
+  /** adapter_model.safetensors: rank 128 on every linear of a 70B model in 16 bits is 3.3 GB. */
+  adapterWeightsBytes: 4 * GiB,
+  /** Uploads at once, all tenants together: they share one disk, and each may hold a whole adapter's bytes there. */
+  uploads: 16,
+  /** Weights of one tenant that a resumable upload has begun or brought and no adapter took yet. */
+  uploadsKept: 32,
+  /** How long those are kept after their last byte: over a night and a bad connection, not for ever. */
+  uploadKeptMs: 24 * 60 * 60 * 1000,
+  /** Aliases of one name, and versions that one splits its requests over: people keep these in their heads. */
+  aliases: 256,
+  aliasTargets: 16,
 
   /** GGUF metadata: SmolLM2's is 2 MB (vocabulary and merges), the largest known 256k-vocabularies about 15 MB. */
   ggufHeaderBytes: 64 * MiB,

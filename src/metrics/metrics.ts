@@ -1,6 +1,7 @@
 // What the server measures, as verbs. Times are seconds, from intervals of one process's monotonic clock.
 // It knows names and buckets; it does not know HTTP, the engine's channel or where the figures come from.
 
+import { type AdapterMetrics, adapterMetrics } from './adapter-metrics.ts';
 import { type MetricsRegistry, metricsRegistry } from './registry.ts';
 import { aliasText, vllmAliases } from './vllm-aliases.ts';
 
@@ -23,7 +24,7 @@ export type FinishedSequence = {
   readonly e2eMs: number;
 };
 
-export type Metrics = {
+export type Metrics = AdapterMetrics & {
   readEngine(read: () => EngineReading): void;
   stepTaken(stepMs: number): void;
   firstToken(sinceArrivalMs: number): void;
@@ -47,6 +48,7 @@ export function createMetrics(options: { modelName: string; processMetrics?: boo
   const http = define.count('http_requests', 'HTTP requests answered', ['method', 'route', 'status']);
   const httpSeconds = define.seconds('http_request_duration', 'From a request to the end of its answer');
   return {
+    ...adapterMetrics(registry),
     readEngine: (read) => defineReadings(registry, read),
     stepTaken: define.seconds('engine_step', 'Duration of an engine step', tokenSeconds),
     firstToken: define.seconds('time_to_first_token', 'From the arrival of a request to its first token'),
@@ -78,7 +80,7 @@ function definitions(registry: MetricsRegistry) {
     },
     sizes: (name: string, help: string) => registry.histogram({ name: `lorikeet_${name}`, help, buckets: tokenCounts }),
     count: <L extends string = never>(name: string, help: string, labels: readonly L[] = []) =>
-      registry.counter({ name: `lorikeet_${name}_total`, help, labels }),
+      registry.counter({ name: `lorikeet_${name}_total`, help, labels }).add,
   };
 }
 

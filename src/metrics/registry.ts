@@ -5,11 +5,21 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 type Definition = { readonly name: string; readonly help: string };
 type Labelled<L extends string> = Definition & { readonly labels: readonly L[] };
 
+export type CounterSeries<L extends string> = {
+  add(labels: Record<L, string>, by?: number): void;
+  /** The series with these labels ends. */
+  drop(labels: Record<L, string>): void;
+};
+
 export type MetricsRegistry = {
-  counter<L extends string = never>(definition: Labelled<L>): (labels: Record<L, string>, by?: number) => void;
+  counter<L extends string = never>(definition: Labelled<L>): CounterSeries<L>;
   /** A counter or gauge whose value is read when the metrics are scraped. */
   reading(definition: Definition & { type: 'counter' | 'gauge'; read: () => number }): void;
-  histogram(definition: Definition & { buckets: readonly number[] }): (value: number) => void;
+  /** A gauge of one series whose labels are what it says: the series before is gone at every scrape. */
+  info<L extends string>(definition: Labelled<L> & { read(): { labels: Record<L, string>; value: number } }): void;
+  histogram<L extends string = never>(
+    definition: Definition & { buckets: readonly number[]; labels?: readonly L[] },
+  ): (value: number, labels?: Record<L, string>) => void;
   /** The Prometheus text of one metric, without a final line break. */
   textOf(name: string): Promise<string>;
   text(): Promise<string>;
@@ -23,7 +33,7 @@ export function metricsRegistry(options: { processMetrics: boolean }): MetricsRe
   return {
     counter({ name, help, labels }) {
       const counter = new Counter({ name, help, labelNames: [...labels], registers });
-      return (values, by = 1) => counter.inc(values, by);
+      return { add: (values, by = 1) => counter.inc(values, by), drop: (values) => counter.remove(values) };
     },
     reading({ name, help, type, read }) {
       if (type === 'gauge') {
@@ -47,9 +57,22 @@ export function metricsRegistry(options: { processMetrics: boolean }): MetricsRe
         },
       });
     },
-    histogram({ name, help, buckets }) {
-      const histogram = new Histogram({ name, help, buckets: [...buckets], registers });
-      return (value) => histogram.observe(value);
+    info({ name, help, labels, read }) {
+      new Gauge({
+        name,
+        help,
+        labelNames: [...labels],
+        registers,
+        collect() {
+          const { labels: values, value } = read();
+          this.reset();
+          this.set(values, value);
+        },
+      });
+    },
+    histogram({ name, help, buckets, labels = [] }) {
+      const histogram = new Histogram({ name, help, buckets: [...buckets], labelNames: [...labels], registers });
+      return (value, values) => (values === undefined ? histogram.observe(value) : histogram.observe(values, value));
     },
     textOf: (name) => registry.getSingleMetricAsString(name),
     text: () => registry.metrics(),

@@ -5,6 +5,7 @@ export const vllmAliases = {
   lorikeet_requests_running: 'vllm:num_requests_running',
   lorikeet_requests_waiting: 'vllm:num_requests_waiting',
   lorikeet_kv_cache_usage_ratio: 'vllm:kv_cache_usage_perc',
+  lorikeet_lora_requests_info: 'vllm:lora_requests_info',
   lorikeet_prompt_tokens_total: 'vllm:prompt_tokens_total',
   lorikeet_generation_tokens_total: 'vllm:generation_tokens_total',
   lorikeet_sequences_finished_total: 'vllm:request_success_total',

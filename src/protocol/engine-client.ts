@@ -1,6 +1,6 @@
 // The engine as the server sees it. Two implementations: the supervised child process, and a fake for tests.
 
-import type { EngineInfo, EngineStats, SequenceEnd, SequenceRequest, TokenEvent } from './messages.ts';
+import type { AdapterLoad, EngineInfo, EngineStats, SequenceEnd, SequenceRequest, TokenEvent } from './messages.ts';
 
 export type EngineState = 'starting' | 'ready' | 'restarting' | 'draining' | 'stopped';
 
@@ -10,6 +10,9 @@ export type SequenceListener = {
   onToken(token: TokenEvent): void;
   onEnd(end: SequenceEnd): void;
 };
+
+/** @param loads adapters that were made ready in this step */
+export type StepListener = (stats: EngineStats, loads: readonly AdapterLoad[]) => void;
 
 export type EngineClient = {
   readonly state: EngineState;
@@ -25,7 +28,7 @@ export type EngineClient = {
    */
   submit(sequence: Omit<SequenceRequest, 'id'>, listener: SequenceListener): () => void;
   /** Called after every step, for metrics. */
-  onStep(listener: (stats: EngineStats) => void): void;
+  onStep(listener: StepListener): void;
   /** Takes nothing new, waits for what runs (at most `graceMs`), then stops the process. */
   close(graceMs: number): Promise<void>;
 };

@@ -65,7 +65,8 @@ export type SequenceEnd = {
   readonly reason: FinishReason;
   /** The stop token that ended it, which is not part of the output; null otherwise. */
   readonly stopToken: number | null;
-  readonly error?: { readonly code: ErrorCode; readonly message: string };
+  /** `digest` names the adapter at fault, where one is. */
+  readonly error?: { readonly code: ErrorCode; readonly message: string; readonly digest?: string };
   readonly promptTokens: number;
   readonly completionTokens: number;
   /** Prompt tokens whose KV rows were reused. */

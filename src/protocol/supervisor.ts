@@ -4,7 +4,7 @@
 
 import { LorikeetError } from '../core/errors.ts';
 import { DrainRate } from './drain-rate.ts';
-import type { EngineClient, EngineState, SequenceListener } from './engine-client.ts';
+import type { EngineClient, EngineState, SequenceListener, StepListener } from './engine-client.ts';
 import type { EngineProcess } from './engine-process.ts';
 import { type EngineEvent, type EngineInfo, type EngineStats, noAdapters, type SequenceRequest } from './messages.ts';
 import { nextRestart, noFailures, permanentCodes } from './restart-policy.ts';
@@ -33,7 +33,7 @@ class Supervisor implements SupervisedEngine {
   readonly #options: SupervisorOptions;
   readonly #book: SequenceBook;
   readonly #drainRate = new DrainRate();
-  readonly #stepListeners: ((stats: EngineStats) => void)[] = [];
+  readonly #stepListeners: StepListener[] = [];
   readonly #settleReady: PromiseWithResolvers<EngineInfo>;
   #process: EngineProcess | null = null;
   #readyAt: number | null = null;
@@ -69,7 +69,7 @@ class Supervisor implements SupervisedEngine {
     return { ...this.#stats, running: this.#book.running, waiting: this.#book.waiting };
   }
 
-  onStep(listener: (stats: EngineStats) => void): void {
+  onStep(listener: StepListener): void {
     this.#stepListeners.push(listener);
   }
 
@@ -143,7 +143,7 @@ class Supervisor implements SupervisedEngine {
       for (const end of event.ended) this.#book.end(end);
       this.#stats = event.stats;
       const stats = this.stats;
-      for (const listener of this.#stepListeners) listener(stats);
+      for (const listener of this.#stepListeners) listener(stats, event.loads);
       this.#tellIfIdle();
     }
   }

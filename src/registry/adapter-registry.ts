@@ -88,8 +88,8 @@ export type AdapterRegistry = {
   /** null where nothing of it is here. `digest` is `sha256:<hex>` of the weights file. */
   uploadOf(tenant: string, digest: string): Promise<ResumableUpload | null>;
   /**
-   * Appends from `offset` of `total` bytes; what arrived stays when the connection breaks. At the last byte the digest is
-   * checked. Throws `upload_offset_mismatch`, `digest_mismatch`, `body_too_large`, `storage_full`.
+   * Appends from `offset` of `total` bytes; what arrived stays when the connection breaks. At the last byte the digest
+   * is checked. Throws `upload_offset_mismatch`, `digest_mismatch`, `body_too_large`, `storage_full`.
    */
   appendUpload(
     tenant: string,
@@ -101,11 +101,15 @@ export type AdapterRegistry = {
   list(tenant: string, page: { readonly after: string | null; readonly limit: number }): Promise<AdapterVersion[]>;
   /** All versions of a name, newest first. Throws `adapter_not_found`. */
   versions(tenant: string, name: string): Promise<AdapterVersion[]>;
-  /** A reference (`name`, `name@2`, `name:alias`) without a hold on it. Throws `adapter_not_found`, `alias_not_found`. */
+  /**
+   * What a reference (`name`, `name@2`, `name:alias`) means, without a hold on it; of a split alias the version with
+   * the largest share. Throws `adapter_not_found`, `alias_not_found`.
+   */
   find(tenant: string, reference: string): Promise<AdapterVersion>;
   /**
-   * The version that a reference means for one request; a split alias draws one. `name` alone is its newest version that
-   * is ready. Throws `adapter_not_found`, `alias_not_found`, `adapter_corrupt`, `adapter_deleting`.
+   * The version that a reference means for one request; a split alias draws one. `name` alone is its newest version
+   * that is ready. Throws `adapter_not_found`, `alias_not_found`, `adapter_corrupt`, `adapter_deleting`, and
+   * `adapter_unsupported` for a version that was made for another base model than the one that runs.
    */
   lease(tenant: string, reference: string): Promise<AdapterLease>;
 

@@ -5,15 +5,24 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { errorAnswer } from './error-answer.ts';
 import { type EventStream, eventStream, eventStreamHeaders } from './event-stream.ts';
 import { type Ask, type Generation, type GenerationListener, generate, type Outcome } from './generation.ts';
+import { digestHeaders, type HeldAdapters, holdAdapters, type NamedAdapter } from './held-adapters.ts';
 import { toLorikeetError } from './plugins/errors.ts';
 import type { Services } from './services.ts';
 
 type Exchange = { readonly request: FastifyRequest; readonly reply: FastifyReply };
 
-export async function answerWhole(services: Services, { reply }: Exchange, asks: readonly Ask[]): Promise<Outcome[]> {
-  const generation = generate(services, asks);
-  abortWhenReaderLeaves(reply, generation);
-  return generation.outcomes;
+/** Sequences to generate, and the adapters to hold for them. */
+export type Order = { readonly asks: readonly Ask[]; readonly adapters: readonly NamedAdapter[] };
+
+export async function answerWhole(
+  services: Services,
+  exchange: Exchange,
+  order: Order,
+): Promise<{ outcomes: Outcome[]; held: HeldAdapters }> {
+  const held = await hold(services, exchange, order);
+  const generation = generate(services, { asks: order.asks, held });
+  abortWhenReaderLeaves(exchange.reply, generation);
+  return { outcomes: await generation.outcomes, held };
 }
 
 /** Writes a generation's events; `end` writes what comes between the last token and `[DONE]`. */
@@ -21,18 +30,20 @@ export type EventWriter = GenerationListener & { end?(outcomes: readonly Outcome
 
 export async function answerStream(
   services: Services,
-  { request, reply }: Exchange,
-  asks: readonly Ask[],
-  writerOf: (stream: EventStream) => EventWriter,
+  exchange: Exchange,
+  order: Order,
+  writerOf: (stream: EventStream, held: HeldAdapters) => EventWriter,
 ): Promise<FastifyReply> {
+  const { request, reply } = exchange;
   const { heartbeatMs, streamEvents } = services.limits;
+  const held = await hold(services, exchange, order);
   const stream = eventStream({
     heartbeatMs,
     eventsMax: streamEvents,
     onTooSlow: () => request.log.warn('the reader of a stream is too slow and was cut off'),
   });
-  const writer = writerOf(stream);
-  const generation = startOrClose(stream, () => generate(services, asks, writer));
+  const writer = writerOf(stream, held);
+  const generation = startOrClose(stream, () => generate(services, { asks: order.asks, held }, writer));
   abortWhenReaderLeaves(reply, generation);
   generation.outcomes.then(
     (outcomes) => {
@@ -52,6 +63,17 @@ export async function answerStream(
   return reply.headers(eventStreamHeaders).send(stream.body);
 }
 
+/** Between this and `generate` nothing may fail: the adapters are held here, and let go there. */
+async function hold(services: Services, { request, reply }: Exchange, { adapters }: Order): Promise<HeldAdapters> {
+  const held = await holdAdapters(services, request.tenant, adapters);
+  services.metrics.adaptersAsked(
+    held.adapters.map(({ adapter }) => adapter.name),
+    request.arrivedAt,
+  );
+  reply.headers(digestHeaders(held));
+  return held;
+}
+
 function startOrClose(stream: EventStream, start: () => Generation): Generation {
   try {
     return start();
@@ -62,6 +84,8 @@ function startOrClose(stream: EventStream, start: () => Generation): Generation 
 }
 
 function abortWhenReaderLeaves({ raw }: FastifyReply, generation: Generation): void {
+  // Gone while the adapters were looked up: its `close` has been.
+  if (raw.destroyed) generation.abort();
   raw.once('close', () => {
     if (!raw.writableEnded) generation.abort();
   });

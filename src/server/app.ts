@@ -9,11 +9,18 @@ import { addErrors, answerError, onClientError } from './plugins/errors.ts';
 import { addRequests, requestIds } from './plugins/requests.ts';
 import { healthRoute } from './routes/health.ts';
 import { metricsRoute } from './routes/metrics.ts';
+import { adapterRoute } from './routes/v1/adapters/adapter.ts';
+import { aliasesRoute } from './routes/v1/adapters/aliases.ts';
+import { uploadsRoute } from './routes/v1/adapters/uploads.ts';
+import { versionsRoute } from './routes/v1/adapters/versions.ts';
+import { adaptersRoute } from './routes/v1/adapters.ts';
 import { chatCompletionsRoute } from './routes/v1/chat/completions.ts';
 import { completionsRoute } from './routes/v1/completions.ts';
 import { generateRoute } from './routes/v1/generate.ts';
+import { loadLoraAdapterRoute } from './routes/v1/load-lora-adapter.ts';
 import { modelsRoute } from './routes/v1/models.ts';
-import { createServices } from './services.ts';
+import { unloadLoraAdapterRoute } from './routes/v1/unload-lora-adapter.ts';
+import { createServices, type Services } from './services.ts';
 import { validationError } from './validation-error.ts';
 
 declare module 'fastify' {
@@ -23,9 +30,16 @@ declare module 'fastify' {
   }
 }
 
+const routes = [
+  ...[generateRoute, completionsRoute, chatCompletionsRoute, modelsRoute],
+  ...[adaptersRoute, adapterRoute, versionsRoute, aliasesRoute, uploadsRoute],
+  ...[loadLoraAdapterRoute, unloadLoraAdapterRoute],
+  ...[healthRoute, metricsRoute],
+];
+
 export function createApp(deps: AppDeps): FastifyInstance {
   const services = createServices(deps);
-  const { limits, metrics, engine } = services;
+  const { limits } = services;
   const app = Fastify({
     loggerInstance: deps.logger,
     logController: new LogController({ disableRequestLogging: true }),
@@ -38,13 +52,13 @@ export function createApp(deps: AppDeps): FastifyInstance {
       headersTimeout: limits.headersTimeoutMs,
       connectionsCheckingInterval: Math.min(limits.headersTimeoutMs, limits.requestTimeoutMs) / 4,
     },
-    routerOptions: { maxParamLength: 256 },
+    routerOptions: { maxParamLength: limits.adapterReferenceChars * 3 },
     // While it closes, the server goes on answering what arrives on open connections; the engine refuses new work.
     return503OnClosing: false,
     // Nothing is filled in, converted or dropped behind the caller's back; verbose errors carry the broken schema.
     ajv: { customOptions: { coerceTypes: false, useDefaults: false, removeAdditional: false, verbose: true } },
     schemaErrorFormatter: validationError,
-    clientErrorHandler: onClientError(metrics, deps.newId),
+    clientErrorHandler: onClientError(services),
     frameworkErrors: (error, request, reply) => answerError(services, error, request, reply),
   });
   // Response schemas describe; they do not filter, which would hide a wrong answer instead of failing a test.
@@ -56,14 +70,24 @@ export function createApp(deps: AppDeps): FastifyInstance {
   addDocs(app);
   addAuth(app, services);
 
-  for (const route of [generateRoute, completionsRoute, chatCompletionsRoute, modelsRoute, healthRoute, metricsRoute]) {
-    app.register(route(services));
-  }
-
-  metrics.readEngine(() => ({ ...engine.stats, restarts: engine.restarts, ready: engine.state === 'ready' }));
-  engine.onStep(({ stepMs }) => metrics.stepTaken(stepMs));
+  for (const route of routes) app.register(route(services));
+  measureEngine(services);
   app.decorate('drain', () => {
     services.draining = true;
   });
   return app;
+}
+
+function measureEngine({ metrics, engine, clock }: Services): void {
+  metrics.readEngine(() => ({ ...engine.stats, restarts: engine.restarts, ready: engine.state === 'ready' }));
+  metrics.readAdapters(() => ({
+    ...engine.stats.adapters,
+    adaptersMax: engine.info?.maxSequences ?? 0,
+    nowSeconds: clock.now() / 1000,
+  }));
+  engine.onStep(({ stepMs, adapters }, loads) => {
+    metrics.stepTaken(stepMs);
+    metrics.adapterBytesCopied(adapters.copiedBytes);
+    for (const load of loads) metrics.adapterLoaded(load);
+  });
 }

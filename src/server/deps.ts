@@ -5,6 +5,7 @@ import type { Clock } from '../core/clock.ts';
 import type { limits } from '../core/limits.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { EngineClient } from '../protocol/engine-client.ts';
+import type { AdapterRegistry } from '../registry/adapter-registry.ts';
 import type { KeyStore } from '../tenants/keys.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 
@@ -23,6 +24,9 @@ export type AppDeps = {
   readonly engine: EngineClient;
   readonly tokenizer: Tokenizer;
   readonly model: ModelIdentity;
+  readonly registry: AdapterRegistry;
+  /** Adapters may be loaded by path from below this folder; null: by none. */
+  readonly adapterRoot: string | null;
   readonly keys: KeyStore;
   /** Has every scope; null where none is configured. */
   readonly adminKey: string | null;

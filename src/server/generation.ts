@@ -1,10 +1,10 @@
 // The one path from token ids to text: engine sequences -> detokenise -> stop strings -> pieces and outcomes.
 // It knows no HTTP and no wire format; the routes give these pieces their shapes.
 
-import type { AppliedAdapter } from '../core/adapter.ts';
 import { LorikeetError } from '../core/errors.ts';
 import type { SamplingParams } from '../core/sampling-params.ts';
 import type { SequenceEnd, Timings, TokenLogprobs } from '../protocol/messages.ts';
+import { type HeldAdapters, paramOf } from './held-adapters.ts';
 import type { Services } from './services.ts';
 import { stopStrings } from './stop-strings.ts';
 
@@ -13,7 +13,6 @@ export type Ask = {
   readonly promptTokens: readonly number[];
   readonly params: SamplingParams;
   readonly stop: readonly string[];
-  readonly adapters: readonly AppliedAdapter[];
   /** The clock's monotonic reading when the request came. */
   readonly arrivedAt: number;
 };
@@ -39,6 +38,9 @@ export type Outcome = {
   readonly timings: Timings;
 };
 
+/** A request's sequences, and the adapters that apply to each of them. */
+export type Work = { readonly asks: readonly Ask[]; readonly held: HeldAdapters };
+
 /** `choice` is the position of the sequence in the asks. */
 export type GenerationListener = {
   onPiece?(piece: Piece, choice: number): void;
@@ -51,17 +53,37 @@ export type Generation = {
   abort(): void;
 };
 
-/** Throws what the engine refuses with; then none of the sequences runs. */
-export function generate(services: Services, asks: readonly Ask[], listener: GenerationListener = {}): Generation {
+/**
+ * Throws what the engine refuses with; then none of the sequences runs. From here on the adapters are this function's:
+ * they are let go when the last sequence has ended, which may be after the answer, since aborted ones end a step later.
+ */
+export function generate(services: Services, { asks, held }: Work, listener: GenerationListener = {}): Generation {
   const sequences: Sequence[] = [];
+  const place = services.metrics.adaptersQueued(held.adapters.map(({ reference }) => reference));
+  let ended = 0;
+  let isStarted = false;
+  const releaseIfOver = () => {
+    if (!isStarted || ended < sequences.length) return;
+    place.ends();
+    held.release();
+  };
+  const onEnded = () => {
+    ended++;
+    releaseIfOver();
+  };
   const abort = () => {
     for (const sequence of sequences) sequence.abort();
   };
   try {
-    for (const [choice, ask] of asks.entries()) sequences.push(startSequence(services, ask, listener, choice));
+    for (const [choice, ask] of asks.entries()) {
+      sequences.push(startSequence(services, { ask, held, choice, listener, onStart: place.runs, onEnded }));
+    }
   } catch (error) {
     abort();
     throw error;
+  } finally {
+    isStarted = true;
+    releaseIfOver();
   }
   const outcomes = Promise.all(sequences.map((sequence) => sequence.outcome));
   outcomes.catch(abort);
@@ -70,7 +92,16 @@ export function generate(services: Services, asks: readonly Ask[], listener: Gen
 
 type Sequence = { readonly outcome: Promise<Outcome>; abort(): void };
 
-function startSequence(services: Services, ask: Ask, listener: GenerationListener, choice: number): Sequence {
+type SequenceStart = {
+  readonly ask: Ask;
+  readonly held: HeldAdapters;
+  readonly choice: number;
+  readonly listener: GenerationListener;
+  onStart(): void;
+  onEnded(): void;
+};
+
+function startSequence(services: Services, { ask, held, choice, listener, onStart, onEnded }: SequenceStart): Sequence {
   const { engine, tokenizer, metrics, clock } = services;
   const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
   // An error reaches whoever waits for it; where a later ask was refused, nobody does.
@@ -88,13 +119,13 @@ function startSequence(services: Services, ask: Ask, listener: GenerationListene
   };
 
   const onEnd = (end: SequenceEnd) => {
+    onEnded();
     // A sequence that a stop string ended was aborted by us: for the caller it is a stop, whatever came after.
     const reason = stops.found ? 'stop' : end.reason;
     if (!stops.found) completionTokens = end.completionTokens;
     metrics.sequenceFinished({ ...end, reason, completionTokens, e2eMs: clock.monotonic() - ask.arrivedAt });
     if (reason === 'error') {
-      const { code, message } = end.error ?? { code: 'engine_failed', message: 'The engine gave no reason.' };
-      reject(new LorikeetError(code, { message }));
+      reject(failure(services, end, held));
       return;
     }
     const tail = stops.push(detokenizer.flush()) + stops.flush();
@@ -114,8 +145,9 @@ function startSequence(services: Services, ask: Ask, listener: GenerationListene
   };
 
   const abort = engine.submit(
-    { promptTokens: ask.promptTokens, params: ask.params, adapters: ask.adapters },
+    { promptTokens: ask.promptTokens, params: ask.params, adapters: held.applied },
     {
+      onStart,
       onToken({ token, logprobs = null }) {
         if (stops.found) return;
         const now = clock.monotonic();
@@ -131,4 +163,15 @@ function startSequence(services: Services, ask: Ask, listener: GenerationListene
     },
   );
   return { outcome: promise, abort };
+}
+
+function failure({ registry, logger }: Services, { error }: SequenceEnd, held: HeldAdapters): LorikeetError {
+  const { code, message, digest } = error ?? { code: 'engine_failed', message: 'The engine gave no reason.' };
+  const param = code.startsWith('adapter_') ? paramOf(held, digest) : undefined;
+  const damaged = digest ?? (held.applied.length === 1 ? held.applied[0]?.files.digest : undefined);
+  if (code === 'adapter_corrupt' && damaged !== undefined) {
+    logger.error({ digest: damaged }, 'an adapter is damaged');
+    registry.markCorrupt(damaged).catch((cause) => logger.error({ err: cause }, 'a damaged adapter was not marked'));
+  }
+  return new LorikeetError(code, { message, ...(param === undefined ? {} : { param }) });
 }

@@ -12,9 +12,15 @@ type StreamFields = { stream?: boolean; stream_options?: { include_usage?: boole
 /** The same in every chunk of a stream. */
 export type Head<O extends string> = { id: string; object: O; created: number; model: string };
 
-export function headOf<O extends string>(services: Services, prefix: string, object: O): Head<O> {
+/** @param model the caller's own name for it comes back, as OpenAI's clients and vLLM have it */
+export function headOf<O extends string>(
+  services: Services,
+  prefix: string,
+  object: O,
+  model = services.model.name,
+): Head<O> {
   const created = Math.floor(services.clock.now() / 1000);
-  return { id: `${prefix}-${services.newId()}`, object, created, model: services.model.name };
+  return { id: `${prefix}-${services.newId()}`, object, created, model };
 }
 
 export function checkStreamOptions({ stream, stream_options }: StreamFields): void {

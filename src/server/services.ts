@@ -1,5 +1,6 @@
 // What the routes share: the given dependencies and the few things the server derives from them once.
 
+import type { Socket } from 'node:net';
 import { LorikeetError } from '../core/errors.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { AppDeps } from './deps.ts';
@@ -9,6 +10,8 @@ export type Services = AppDeps & {
   contextTokens(): number;
   /** Bytes of the longest token: more text than this times the context cannot fit, which is known before tokenising. */
   tokenBytesMax(): number;
+  /** Connections that bring an upload, whose time is not limited as a whole request's is. */
+  readonly uploads: WeakSet<Socket>;
   /** Set when the server goes down, so that readiness ends before the answers do. */
   draining: boolean;
 };
@@ -17,6 +20,7 @@ export function createServices(deps: AppDeps): Services {
   let tokenBytesMax = 0;
   return {
     ...deps,
+    uploads: new WeakSet(),
     draining: false,
     contextTokens() {
       if (deps.engine.info === null) throw new LorikeetError('engine_unavailable');

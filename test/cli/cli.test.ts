@@ -4,32 +4,19 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Readable, Writable } from 'node:stream';
 import { json as readJson } from 'node:stream/consumers';
 import test, { after, type TestContext } from 'node:test';
-import { runCli } from '../../src/cli/main.ts';
+import { cliIn } from '../helpers/run-cli.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'lorikeet-cli-'));
 after(() => rmSync(folder, { recursive: true }));
 
-async function run(args: readonly string[], { env = {}, stdin = '' } = {}) {
-  const written = { stdout: '', stderr: '' };
-  const sink = (name: keyof typeof written) =>
-    new Writable({
-      write(chunk, _encoding, done) {
-        written[name] += chunk;
-        done();
-      },
-    });
-  const io = { stdin: Readable.from([stdin]), stdout: sink('stdout'), stderr: sink('stderr') };
-  const code = await runCli(args, io, { LORIKEET_DATA_DIR: join(folder, 'data'), HF_HOME: folder, ...env }, folder);
-  return { code, ...written };
-}
+const run = cliIn(folder);
 
 test('help names every command, and each command its settings', async () => {
   const { code, stdout } = await run([]);
   assert.equal(code, 0);
-  for (const name of ['serve', 'generate', 'fetch', 'keys', 'config', 'doctor', 'version']) {
+  for (const name of ['serve', 'generate', 'adapters', 'fetch', 'keys', 'config', 'doctor', 'version']) {
     assert.match(stdout, new RegExp(`lorikeet ${name}`));
     const help = await run([name, '--help']);
     assert.deepEqual([help.code, help.stderr], [0, '']);
@@ -44,6 +31,13 @@ test('a wrong command line is one line and exit code 2', async () => {
     ['config', 'extra'],
     ['config', '--port'],
     ['keys', 'steal'],
+    ['adapters'],
+    ['adapters', 'steal'],
+    ['adapters', 'push'],
+    ['adapters', 'rm', 'a@b'],
+    ['adapters', 'alias', 'a', 'prod', 'new'],
+    ['adapters', 'alias', 'a', 'prod'],
+    ['adapters', 'push', 'no-such-folder'],
   ]) {
     const { code, stdout, stderr } = await run(args);
     assert.deepEqual([code, stdout], [2, ''], args.join(' '));

@@ -14,10 +14,12 @@ import { keyTable } from '../../src/storage/key-table.ts';
 import { type KeyStore, keyStore } from '../../src/tenants/keys.ts';
 import { byteTokenizer } from './byte-tokenizer.ts';
 import { type FakeEngine, type FakeEngineOptions, fakeEngine } from './fake-engine.ts';
+import { type WatchedRegistry, watchedRegistry } from './watched-registry.ts';
 
 export type TestApp = {
   readonly app: FastifyInstance;
   readonly engine: FakeEngine;
+  readonly registry: WatchedRegistry;
   readonly keys: KeyStore;
   /** Lines of the log, parsed. */
   readonly log: Record<string, unknown>[];
@@ -38,12 +40,15 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
   const clock: Clock = options.deps?.clock ?? systemClock;
   const db = await openDatabase(':memory:');
   const keys = keyStore(keyTable(db), clock);
+  const registry = await watchedRegistry(t);
   const log: Record<string, unknown>[] = [];
   let ids = 0;
   const app = createApp({
     engine,
     tokenizer: byteTokenizer(),
     model: { name: 'tiny', digest: `sha256:${'a'.repeat(64)}`, createdAt: 1_700_000_000_000 },
+    registry,
+    adapterRoot: null,
     keys,
     adminKey: null,
     metrics: createMetrics({ modelName: 'tiny', processMetrics: false }),
@@ -61,7 +66,7 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
   options.extend?.(app);
   await app.ready();
   const post: TestApp['post'] = (url, payload, headers = {}) => app.inject({ method: 'POST', url, payload, headers });
-  return { app, engine, keys, log, post };
+  return { app, engine, registry, keys, log, post };
 }
 
 /** @returns the port, for tests that need a real socket. */

@@ -3,8 +3,10 @@
 
 import { LorikeetError } from '../../src/core/errors.ts';
 import { limits } from '../../src/core/limits.ts';
-import type { EngineClient, EngineState, SequenceListener } from '../../src/protocol/engine-client.ts';
+import type { EngineClient, EngineState, SequenceListener, StepListener } from '../../src/protocol/engine-client.ts';
 import {
+  type AdapterLoad,
+  type AdapterStats,
   type EngineStats,
   type FinishReason,
   noAdapters,
@@ -29,6 +31,7 @@ export type FakeEngineOptions = {
    * token; without any stop token (`ignore_eos`) the script starts over.
    */
   readonly script?: (sequence: Asked) => Iterable<number>;
+  readonly adapterStats?: AdapterStats;
 };
 
 export type FakeEngine = EngineClient & {
@@ -39,6 +42,10 @@ export type FakeEngine = EngineClient & {
   readonly ended: readonly FinishReason[];
   /** What the next submits throw; null takes them. */
   refusal: Error | null;
+  /** How sequences that start from now on end; null lets them run. */
+  failure: NonNullable<SequenceEnd['error']> | null;
+  /** What the next step reports. */
+  load(load: AdapterLoad): void;
   step(): void;
   /** The process dies: running sequences end with `engine_failed`, waiting ones are kept, nothing steps. */
   crash(): void;
@@ -60,7 +67,8 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
   const script = options.script ?? (() => Buffer.from('Hello from the fake engine.'));
   const submitted: Asked[] = [];
   const ended: FinishReason[] = [];
-  const stepListeners: ((stats: EngineStats) => void)[] = [];
+  const stepListeners: StepListener[] = [];
+  const loads: AdapterLoad[] = [];
   let waiting: Row[] = [];
   let running: Row[] = [];
   let steps = 0;
@@ -72,7 +80,7 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
     kvUsage: running.length / slots,
     steps,
     stepMs: stepMs ?? 0,
-    adapters: noAdapters,
+    adapters: options.adapterStats ?? noAdapters,
   });
 
   function end(row: Row, reason: FinishReason, rest: Pick<SequenceEnd, 'error'> & { stopToken?: number } = {}) {
@@ -91,6 +99,10 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
 
   /** @returns whether the row goes on. */
   function advance(row: Row): boolean {
+    if (engine.failure !== null) {
+      end(row, 'error', { error: engine.failure });
+      return false;
+    }
     const { params } = row.asked;
     let next = row.tokens.next();
     if (next.done && params.stopTokens.length === 0) {
@@ -124,7 +136,7 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
     }
     running = running.filter(advance);
     const now = stats();
-    for (const listener of stepListeners) listener(now);
+    for (const listener of stepListeners) listener(now, loads.splice(0));
   }
 
   function schedule() {
@@ -174,6 +186,8 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
     submitted,
     ended,
     refusal: null,
+    failure: null,
+    load: (load) => void loads.push(load),
     submit(asked, listener) {
       if (engine.refusal !== null) throw engine.refusal;
       if (engine.state === 'draining') throw new LorikeetError('server_draining');

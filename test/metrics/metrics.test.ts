@@ -5,9 +5,17 @@ import { aliasText, vllmAliases } from '../../src/metrics/vllm-aliases.ts';
 
 const line = /^[a-z_]+[a-z0-9_:]*(\{([a-z_]+="(\\.|[^"\\])*",?)+\})? (-?[\d.e+-]+|\+Inf|NaN)$/i;
 
+const reading = {
+  ...{ resident: 3, residentBytes: 4096, pagesUsed: 2, pagesTotal: 64, evictions: 5 },
+  ...{ adaptersMax: 16, nowSeconds: 1_700_000_000.5 },
+};
+
 test('the text is well formed, every series under its help and type, no name twice', async () => {
   const metrics = createMetrics({ modelName: 'a "quoted"\\name' });
   metrics.readEngine(() => ({ running: 1, waiting: 2, kvUsage: 0.5, restarts: 3, ready: true }));
+  metrics.readAdapters(() => reading);
+  metrics.adapterLoaded({ tier: 'disk', ms: 20 });
+  metrics.adaptersAsked(['org/a'], 0);
   metrics.httpAnswered({ method: 'GET', route: '/x', status: 200, ms: 5 });
   metrics.sequenceFinished({
     reason: 'stop',
@@ -34,6 +42,8 @@ test('the text is well formed, every series under its help and type, no name twi
   }
   for (const alias of Object.values(vllmAliases)) assert.ok(types.has(alias), alias);
   assert.match(text, /^lorikeet_engine_restarts_total 3$/m);
+  assert.match(text, /^lorikeet_adapter_load_seconds_sum\{tier="disk"\} 0.02$/m);
+  assert.match(text, /^lorikeet_adapter_evictions_total 5$/m);
   assert.match(text, /^process_cpu_seconds_total /m);
   assert.match(text, /^vllm:num_requests_waiting\{model_name="a \\"quoted\\"\\\\name"\} 2$/m);
 });
@@ -52,6 +62,7 @@ test('an alias keeps values and labels under the other name', () => {
 test('times are recorded in seconds', async () => {
   const metrics = createMetrics({ modelName: 'm', processMetrics: false });
   metrics.readEngine(() => ({ running: 0, waiting: 0, kvUsage: 0, restarts: 0, ready: false }));
+  metrics.readAdapters(() => reading);
   metrics.firstToken(1500);
   assert.match(await metrics.text(), /^lorikeet_time_to_first_token_seconds_sum 1\.5$/m);
 });

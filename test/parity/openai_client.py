@@ -1,20 +1,22 @@
 """Runs the official openai client, unmodified, against a Lorikeet server: what it parses must be what it expects.
 
-    python test/parity/openai_client.py http://127.0.0.1:8080 [--api-key KEY] [--say Paris]
+    python test/parity/openai_client.py http://127.0.0.1:8080 [--api-key KEY] [--say Paris] [--adapter FOLDER]
 
 Needs the openai package and a running server. --say adds a check that only a real model passes: the answer about the
-capital of France contains that word.
+capital of France contains that word. --adapter uploads a PEFT folder and asks it as a model.
 """
 
 import argparse
 import asyncio
 import math
+import pathlib
 
 import openai
 
 MODEL_MISSING = "no-such-model"
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 GREEDY = dict(max_tokens=16, temperature=0)
+FORM = {"headers": {"Content-Type": "multipart/form-data"}}
 
 
 def expect(condition: bool, what: object) -> None:
@@ -111,6 +113,24 @@ def check_errors(client: openai.OpenAI, model: str, url: str, api_key: str | Non
         expect_error(openai.AuthenticationError, lambda: stranger.models.list())
 
 
+def check_adapter(client: openai.OpenAI, base: str, folder: pathlib.Path) -> None:
+    name = "openai-client/check"
+    files = {file: (file, (folder / file).read_bytes()) for file in ("adapter_config.json", "adapter_model.safetensors")}
+    made = client.post("/adapters", cast_to=object, body={"name": name}, files=files, options=FORM)
+    expect(made["id"].startswith(f"{name}@") and made["state"] == "ready", made)
+    expect(name in [model.id for model in client.models.list()], "listed")
+    card = client.models.retrieve(name)
+    expect(card.parent == base and card.root == made["digest"], card)
+    for model in (name, made["id"]):
+        raw = client.chat.completions.with_raw_response.create(model=model, messages=QUESTION, **GREEDY)
+        expect(raw.headers["x-adapter-digest"] == made["digest"], raw.headers)
+        expect(raw.parse().model == model, raw.parse())
+    chunks = list(client.completions.create(model=name, prompt="The capital of France is", stream=True, **GREEDY))
+    expect({chunk.model for chunk in chunks} == {name}, chunks)
+    expect(client.models.delete(name).deleted, "deleted")
+    expect_error(openai.NotFoundError, lambda: client.models.retrieve(name), param="model")
+
+
 async def check_concurrency(url: str, api_key: str | None, model: str) -> None:
     """A reader who leaves early must not disturb the others."""
     async with openai.AsyncOpenAI(base_url=url, api_key=api_key or "none", max_retries=0) as client:
@@ -134,6 +154,7 @@ def main() -> None:
     parser.add_argument("server")
     parser.add_argument("--api-key")
     parser.add_argument("--say")
+    parser.add_argument("--adapter", type=pathlib.Path)
     args = parser.parse_args()
     url = f"{args.server.rstrip('/')}/v1"
     client = openai.OpenAI(base_url=url, api_key=args.api_key or "none", max_retries=0)
@@ -142,6 +163,8 @@ def main() -> None:
     check_logprobs(client, model)
     check_completions(client, model)
     check_errors(client, model, url, args.api_key)
+    if args.adapter is not None:
+        check_adapter(client, model, args.adapter)
     asyncio.run(check_concurrency(url, args.api_key, model))
     print(f"openai {openai.__version__}: models, chat, logprobs, completions, errors, concurrency: ok ({model})")
 

@@ -1,6 +1,7 @@
 // Every code of the table that HTTP can answer is produced here through HTTP, each by what a caller would do.
 
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { connect } from 'node:net';
 import { test } from 'node:test';
 import { type ErrorCode, errorTable, LorikeetError } from '../../src/core/errors.ts';
@@ -33,6 +34,26 @@ async function raw({ app }: TestApp, text: string): Promise<Answer> {
   const headers = Object.fromEntries(lines.map((line) => line.split(': ') as [string, string]));
   return { statusCode: Number(status.split(' ')[1]), headers, body };
 }
+
+/** The digest of `weights`. */
+const digest = `sha256:${createHash('sha256').update('weights').digest('hex')}`;
+
+const append = (app: TestApp['app'], payload: string, offset = 0): Promise<Answer> =>
+  app.inject({
+    method: 'PATCH',
+    url: `/v1/adapters/uploads/${digest}`,
+    headers: { 'content-type': 'application/octet-stream', 'upload-offset': String(offset), 'upload-length': '7' },
+    payload,
+  });
+
+/** What the engine finds out when it takes up the adapter. */
+const failing = (code: ErrorCode): Cause => ({
+  async ask({ engine, registry, post }) {
+    await registry.add('a');
+    engine.failure = { code, message: 'So it is.' };
+    return post(url, { ...prompt, adapter_id: 'a' });
+  },
+});
 
 const causes: Partial<Record<ErrorCode, Cause>> = {
   invalid_json: injecting({ method: 'POST', url, headers: json, payload: '{"prompt":' }),
@@ -84,6 +105,60 @@ const causes: Partial<Record<ErrorCode, Cause>> = {
       await until(() => engine.stats.running > 0);
       engine.crash();
       return answer;
+    },
+  },
+  adapter_not_found: posting({ ...prompt, adapter_id: 'nothing' }),
+  alias_not_found: {
+    async ask({ app, registry }) {
+      await registry.add('a');
+      return app.inject({ method: 'DELETE', url: '/v1/adapters/a/aliases/prod' });
+    },
+  },
+  upload_not_found: { ask: ({ post }) => post('/v1/adapters', { name: 'a', config: '{}', weights: digest }) },
+  adapter_invalid: {
+    async ask({ app, post }) {
+      await append(app, 'weights');
+      return post('/v1/adapters', { name: 'a', config: 'no JSON', weights: digest });
+    },
+  },
+  adapter_unsupported: {
+    async ask({ app, post }) {
+      await append(app, 'weights');
+      return post('/v1/adapters', { name: 'a', config: '{"use_dora":true}', weights: digest });
+    },
+  },
+  adapter_too_large: failing('adapter_too_large'),
+  adapter_corrupt: failing('adapter_corrupt'),
+  adapter_deleting: {
+    options: { stepMs: null },
+    async ask({ registry, post }) {
+      await registry.add('a');
+      await registry.lease('default', 'a');
+      // Goes on until the registry closes.
+      registry.delete('default', 'a', null).catch(() => {});
+      return post(url, { ...prompt, adapter_id: 'a' });
+    },
+  },
+  alias_changed: {
+    async ask({ app, registry }) {
+      await registry.add('a');
+      const change = { method: 'PUT', url: '/v1/adapters/a/aliases/prod', payload: { version: 1 } } as const;
+      await app.inject(change);
+      return app.inject({ ...change, headers: { 'if-none-match': '*' } });
+    },
+  },
+  digest_mismatch: { ask: ({ app }) => append(app, 'strange') },
+  upload_offset_mismatch: { ask: ({ app }) => append(app, 'weights', 3) },
+  too_many_uploads: {
+    ask({ registry, post }) {
+      registry.stageFailure = new LorikeetError('too_many_uploads', { retryAfterSeconds: 5 });
+      return post('/v1/adapters', { name: 'a', config: '{}', weights: digest });
+    },
+  },
+  storage_full: {
+    ask({ app, registry }) {
+      registry.writeFailure = new LorikeetError('storage_full');
+      return append(app, 'weights');
     },
   },
   internal_error: refusing(new Error('a detail that must not leave')),
@@ -159,6 +234,10 @@ test('a wrong parameter is named by its path', async (t) => {
     [url, { ...prompt, seed: 1.5 }, 'seed', /integer/],
     [url, { ...prompt, max_tokens: 0 }, 'max_tokens', />= 1/],
     [url, { ...prompt, adapters: [{ id: 'a', weight: 1 }] }, 'adapters[0].weight', /not a known/],
+    [url, { ...prompt, adapter_scale: 1 }, 'adapter_scale', /needs adapter_id/],
+    [url, { ...prompt, adapter_id: 'a', adapter_scale: 3 }, 'adapter_scale', /<= 2/],
+    [url, { ...prompt, adapter_id: 'a', adapters: [{ id: 'a' }] }, 'adapters', /exclude/],
+    [url, { ...prompt, adapters: Array(17).fill({ id: 'a' }) }, 'adapters', /more than 16/],
     ['/v1/completions', { ...prompt, n: 17 }, 'n', /<= 16/],
     ['/v1/completions', { prompt: ['a', 5] }, 'prompt[1]', /string/],
     ['/v1/completions', { prompt: [] }, 'prompt', /a list/],
@@ -188,7 +267,7 @@ test('a body that is no object is refused', async (t) => {
 test('a wrong method tells which are right; a broken address is no crash', async (t) => {
   const { app } = await testApp(t);
   assert.equal((await app.inject({ method: 'PUT', url })).headers.allow, 'POST');
-  assert.equal((await app.inject({ method: 'POST', url: '/v1/models/x' })).headers.allow, 'GET, HEAD');
+  assert.equal((await app.inject({ method: 'POST', url: '/v1/models/x' })).headers.allow, 'GET, HEAD, DELETE');
   const broken = await app.inject('/v1/models/%E0%A4%A');
   assert.deepEqual([broken.statusCode, broken.json().error.code], [400, 'malformed_request']);
   assert.equal((await app.inject(`/v1/models/${'x'.repeat(1000)}`)).statusCode, 404);

@@ -183,7 +183,7 @@ test('an adapter that does not exist is a 404, never an answer of the base model
   ] as const) {
     const answer = await post(url, { prompt: 'x', ...body });
     assert.equal(answer.statusCode, 404);
-    assert.deepEqual([answer.json().error.code, answer.json().error.param], ['model_not_found', param]);
+    assert.deepEqual([answer.json().error.code, answer.json().error.param], ['adapter_not_found', param]);
   }
   assert.equal((await post(url, { prompt: 'x', adapter_scale: 1 })).json().error.param, 'adapter_scale');
   assert.equal((await post(url, { prompt: 'x', adapters: [] })).statusCode, 200);

@@ -11,7 +11,7 @@ const model = 'tiny';
 
 async function client(t: TestContext, options: TestAppOptions = {}) {
   const testing = await testApp(t, options);
-  const { key } = await testing.keys.create({ tenant: 'a', name: 'n', scopes: ['generate'] });
+  const { key } = await testing.keys.create({ tenant: 'a', name: 'n', scopes: ['generate', 'adapters'] });
   const baseURL = `http://127.0.0.1:${await listen(testing.app)}/v1`;
   return { ...testing, baseURL, openai: new OpenAI({ apiKey: key, baseURL, maxRetries: 0 }) };
 }
@@ -78,6 +78,23 @@ test('models', async (t) => {
   for await (const { id } of openai.models.list()) ids.push(id);
   assert.deepEqual(ids, [model]);
   assert.equal((await openai.models.retrieve(model)).owned_by, 'lorikeet');
+});
+
+test('an adapter is a model: listed after the base model, asked for by name, deleted', async (t) => {
+  const { openai, registry } = await client(t, { says: 'ok' });
+  const { digest } = await registry.add('org/style', { tenant: 'a' });
+  const ids = [];
+  for await (const { id } of openai.models.list()) ids.push(id);
+  assert.deepEqual(ids, [model, 'org/style']);
+  assert.equal((await openai.models.retrieve('org/style@1')).id, 'org/style@1');
+  const asking = openai.chat.completions.create({ model: 'org/style', messages });
+  const { data, response } = await asking.withResponse();
+  assert.deepEqual([data.model, response.headers.get('x-adapter-digest')], ['org/style', digest]);
+  for await (const chunk of await openai.completions.create({ model: 'org/style', prompt: 'a', stream: true })) {
+    assert.equal(chunk.model, 'org/style');
+  }
+  assert.equal((await openai.models.delete('org/style')).deleted, true);
+  await assert.rejects(openai.models.retrieve('org/style'), OpenAI.NotFoundError);
 });
 
 test('errors arrive as the classes that the client has for them', async (t) => {

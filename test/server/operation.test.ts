@@ -61,15 +61,28 @@ test('the description covers every route and is valid for its version', async (t
     '/metrics',
     '/openapi.json',
     '/readyz',
+    '/v1/adapters',
+    '/v1/adapters/uploads/{digest}',
+    '/v1/adapters/{name}',
+    '/v1/adapters/{name}/aliases',
+    '/v1/adapters/{name}/aliases/{alias}',
+    '/v1/adapters/{name}/versions',
+    '/v1/adapters/{name}/versions/{version}',
+    '/v1/adapters/{name}/versions/{version}/content',
     '/v1/chat/completions',
     '/v1/completions',
     '/v1/generate',
+    '/v1/load_lora_adapter',
     '/v1/models',
     '/v1/models/{model}',
+    '/v1/unload_lora_adapter',
   ]);
   const generate = paths['/v1/generate'].post;
   assert.deepEqual(Object.keys(generate.responses['200'].content), ['application/json', 'text/event-stream']);
   assert.deepEqual(Object.keys(generate.responses), ['200', '4XX', '5XX']);
+  const upload = paths['/v1/adapters'].post;
+  assert.deepEqual(Object.keys(upload.requestBody.content), ['application/json', 'multipart/form-data']);
+  assert.deepEqual(Object.keys(upload.responses), ['200', '201', '4XX', '5XX']);
 });
 
 test('the page for people comes with all its assets', async (t) => {

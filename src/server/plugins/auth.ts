@@ -15,10 +15,12 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Comes from the key alone; never from a header or a body. */
     tenant: string;
+    /** Names the caller's key in records; null on a server without keys. */
+    keyPrefix: string | null;
   }
 }
 
-type Caller = { readonly tenant: string; can(scope: Scope): boolean };
+type Caller = { readonly tenant: string; readonly keyPrefix: string | null; can(scope: Scope): boolean };
 
 const digest = (text: string) => createHash('sha256').update(text).digest();
 
@@ -34,19 +36,20 @@ export function addAuth(app: FastifyInstance, services: Services): void {
     if (adminDigest === null && !(await keys.any())) {
       // A web page can make a browser ask this server under a name of the page's own (DNS rebinding).
       if (request.hostname && !isLoopback(request.hostname)) throw new LorikeetError('host_not_allowed');
-      return { tenant: defaultTenant, can: () => true };
+      return { tenant: defaultTenant, keyPrefix: null, can: () => true };
     }
     const key = presentedKey(request);
     if (key === null) throw new LorikeetError('invalid_api_key');
     if (adminDigest !== null && timingSafeEqual(digest(key), adminDigest)) {
-      return { tenant: defaultTenant, can: () => true };
+      return { tenant: defaultTenant, keyPrefix: 'admin', can: () => true };
     }
     const record = await keys.verify(key);
     if (record === null) throw new LorikeetError('invalid_api_key');
-    return { tenant: record.tenant, can: (scope) => record.scopes.includes(scope) };
+    return { tenant: record.tenant, keyPrefix: record.prefix, can: (scope) => record.scopes.includes(scope) };
   }
 
   app.decorateRequest('tenant', '');
+  app.decorateRequest('keyPrefix', null);
   app.addHook('onRequest', async (request) => {
     const { scope } = request.routeOptions.config;
     // Unknown addresses have no scope; they answer 404 to everybody.
@@ -56,6 +59,7 @@ export function addAuth(app: FastifyInstance, services: Services): void {
       throw new LorikeetError('insufficient_permissions', { message: `The API key lacks the scope '${scope}'.` });
     }
     request.tenant = caller.tenant;
+    request.keyPrefix = caller.keyPrefix;
   });
 }
 

@@ -17,6 +17,12 @@ const frameworkCodes: Readonly<Record<string, ErrorCode>> = {
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'malformed_request',
   FST_ERR_BAD_URL: 'malformed_request',
   FST_ERR_MAX_PARAM_LENGTH: 'not_found',
+  FST_PROTO_VIOLATION: 'unknown_parameter',
+  FST_PARTS_LIMIT: 'unknown_parameter',
+  FST_FILES_LIMIT: 'unknown_parameter',
+  FST_FIELDS_LIMIT: 'unknown_parameter',
+  FST_INVALID_JSON_FIELD_ERROR: 'invalid_json',
+  FST_MP_PREMATURE_CLOSE: 'malformed_request',
 };
 
 /** Errors of Node's HTTP parser, before there is a request. */
@@ -57,8 +63,10 @@ export function toLorikeetError(cause: unknown): LorikeetError {
 }
 
 /** Answers on the bare socket: there is no request to answer to. */
-export function onClientError(metrics: Services['metrics'], newId: () => string) {
+export function onClientError({ metrics, newId, uploads }: Services) {
   return (cause: Error & { code?: string }, socket: Socket & { _httpMessage?: ServerResponse | null }): void => {
+    // Node says once that a request takes long; an upload is watched by its own rule.
+    if (cause.code === 'ERR_HTTP_REQUEST_TIMEOUT' && uploads.has(socket)) return;
     // A socket that was reset, or that has an answer on its way, cannot take another.
     if (cause.code === 'ECONNRESET' || !socket.writable || socket._httpMessage?.headersSent) {
       socket.destroy();

@@ -4,6 +4,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { FastifyInstance } from 'fastify';
 import type { Limits } from '../deps.ts';
+import { digestHeader } from '../held-adapters.ts';
 import type { Services } from '../services.ts';
 
 declare module 'fastify' {
@@ -39,10 +40,12 @@ export function addRequests(app: FastifyInstance, services: Services): void {
       metrics.httpAnswered({ method: request.method, route, status, ms });
       const path = request.url.split('?', 1)[0];
       const line = { method: request.method, path, status, ms: Math.round(ms * 10) / 10, tenant: request.tenant };
+      // Which weights answered, for who asks later.
+      const adapter = reply.getHeader(digestHeader);
       // Probes and scrapes come every few seconds and say nothing while they succeed.
       const { scope } = request.routeOptions.config;
       const dull = status < 400 && (scope === 'none' || scope === 'metrics');
-      request.log[dull ? 'debug' : 'info'](line, 'request');
+      request.log[dull ? 'debug' : 'info'](adapter === undefined ? line : { ...line, adapter }, 'request');
     });
   });
 }

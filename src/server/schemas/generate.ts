@@ -9,6 +9,9 @@ import { maxTokens, samplingProperties } from './sampling.ts';
 
 const scale = (description: string) => Type.Optional(Type.Number({ minimum: 0, maximum: 2, default: 1, description }));
 
+const reference = (options: { description?: string } = {}) =>
+  Type.String({ minLength: 1, maxLength: limits.adapterReferenceChars, ...options });
+
 /** Unknown fields are refused: a misspelt one would mislead without a word. */
 export const GenerateBody = Type.Object(
   {
@@ -20,16 +23,16 @@ export const GenerateBody = Type.Object(
     ),
     messages: Type.Optional(Messages),
     adapter_id: Type.Optional(
-      Type.String({ minLength: 1, description: '`name`, `name@version` or `name:alias`; none means the base model.' }),
+      reference({ description: '`name`, `name@version` or `name:alias`; none means the base model.' }),
     ),
     adapter_scale: scale('Multiplies what the adapter adds.'),
     adapters: Type.Optional(
       Type.Array(
         Type.Object(
-          { id: Type.String({ minLength: 1 }), scale: scale('Multiplies what this adapter adds.') },
+          { id: reference(), scale: scale('Multiplies what this adapter adds.') },
           { additionalProperties: false },
         ),
-        { maxItems: 16, description: 'Several adapters at once, each with its scale.' },
+        { maxItems: limits.appliedAdapters, description: 'Several adapters at once, each with its scale.' },
       ),
     ),
     max_tokens: maxTokens(`${defaultSamplingParams.maxTokens}`),
@@ -51,13 +54,17 @@ export type GenerateBody = Type.Static<typeof GenerateBody>;
 
 const TokenLogprob = Type.Object({ id: Type.Integer(), token: Type.String(), logprob: Type.Number() });
 
+const adapter = { name: Type.String(), version: Type.Integer(), digest: Type.String() };
+
 export const GenerateAnswer = Type.Object({
   id: Type.String(),
   model: Type.String(),
-  adapter: Type.Union([
-    Type.Null(),
-    Type.Object({ name: Type.String(), version: Type.Integer(), digest: Type.String() }),
-  ]),
+  adapter: Type.Union([Type.Object(adapter), Type.Null()], {
+    description: 'Whose weights gave this answer; null for the base model, and for several adapters.',
+  }),
+  adapters: Type.Optional(
+    Type.Array(Type.Object({ ...adapter, scale: Type.Number() }), { description: 'Where several were applied.' }),
+  ),
   text: Type.String(),
   finish_reason: FinishReason,
   usage: Type.Object({

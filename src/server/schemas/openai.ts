@@ -6,7 +6,13 @@ import { limits } from '../../core/limits.ts';
 import { samplingProperties } from './sampling.ts';
 
 export const openaiProperties = {
-  model: Type.Optional(Type.String({ description: 'The base model or an adapter; none means the base model.' })),
+  model: Type.Optional(
+    Type.String({
+      maxLength: limits.adapterReferenceChars,
+      description:
+        'The base model, or an adapter as `name`, `name@version` or `name:alias`; none means the base model.',
+    }),
+  ),
   ...samplingProperties,
   n: Type.Optional(
     Type.Integer({ minimum: 1, maximum: limits.choices, default: 1, description: 'Choices for each prompt.' }),

@@ -2,8 +2,9 @@
 
 import type { Kysely } from 'kysely';
 import { addKeys } from './0001-keys.ts';
+import { addAdapters } from './0002-adapters.ts';
 
 /** Written against no table types: those follow later changes, and a migration must not. */
 type Migration = (db: Kysely<unknown>) => Promise<void>;
 
-export const migrations: readonly Migration[] = [addKeys];
+export const migrations: readonly Migration[] = [addKeys, addAdapters];

@@ -6,7 +6,7 @@ import { LorikeetError } from '../../../core/errors.ts';
 import { answerStream, answerWhole } from '../../answer.ts';
 import type { Ask } from '../../generation.ts';
 import { completionLogprobs } from '../../logprobs.ts';
-import { checkModel } from '../../models.ts';
+import { adaptersOfModel } from '../../models.ts';
 import { type ChunkShape, checkStreamOptions, chunkWriter, headOf, includesUsage, usageOf } from '../../openai.ts';
 import { encodePrompt } from '../../prompt.ts';
 import { paramsOfChoices, stopsOf, toSamplingParams } from '../../sampling.ts';
@@ -37,17 +37,17 @@ export const completionsRoute =
     app.post('/v1/completions', { config: { scope: 'generate' }, schema }, async (request, reply) => {
       const { body } = request;
       checkUnsupported(body, CompletionsBody.properties, request.log);
-      checkModel(services, body.model);
+      const adapters = adaptersOfModel(services, body.model);
       checkStreamOptions(body);
       const prompts = await toPrompts(services, body);
       const asks = prompts.flatMap((promptTokens) => toAsks(services, body, promptTokens, request.arrivedAt));
-      const head = headOf(services, 'cmpl', 'text_completion');
+      const head = headOf(services, 'cmpl', 'text_completion', body.model);
       if (body.stream) {
-        return answerStream(services, { request, reply }, asks, (stream) => {
+        return answerStream(services, { request, reply }, { asks, adapters }, (stream) => {
           return chunkWriter(stream, head, textChunks(services, asks.length), includesUsage(body), prompts.length);
         });
       }
-      const outcomes = await answerWhole(services, { request, reply }, asks);
+      const { outcomes } = await answerWhole(services, { request, reply }, { asks, adapters });
       const choices = outcomes.map(({ text, positions, finishReason }, index) => ({
         index,
         text,
@@ -88,7 +88,6 @@ function toAsks(services: Services, body: CompletionsBody, promptTokens: number[
     promptTokens,
     params,
     stop,
-    adapters: [],
     arrivedAt,
   }));
 }

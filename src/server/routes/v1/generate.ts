@@ -6,8 +6,9 @@ import { defaultSamplingParams } from '../../../core/sampling-params.ts';
 import { answerStream, answerWhole, type EventWriter } from '../../answer.ts';
 import type { EventStream } from '../../event-stream.ts';
 import type { Ask, Outcome, Piece } from '../../generation.ts';
+import type { HeldAdapters } from '../../held-adapters.ts';
 import { alternatives, generateLogprobs } from '../../logprobs.ts';
-import { checkAdapters } from '../../models.ts';
+import { adaptersOfBody } from '../../models.ts';
 import { encodeMessages, encodePrompt } from '../../prompt.ts';
 import { stopsOf, toSamplingParams } from '../../sampling.ts';
 import { errorAnswers } from '../../schemas/error.ts';
@@ -37,18 +38,23 @@ export const generateRoute =
   (services: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
     app.post('/v1/generate', { config: { scope: 'generate' }, schema }, async (request, reply) => {
-      const ask = toAsk(services, request.body, request.arrivedAt);
-      const shape = toAnswer(services, `gen-${services.newId()}`, ask.params.logprobs !== null);
-      if (request.body.stream) {
-        return answerStream(services, { request, reply }, [ask], (stream) => writer(services, stream, shape));
+      const { body } = request;
+      const adapters = adaptersOfBody(body);
+      const ask = toAsk(services, body, request.arrivedAt);
+      const id = `gen-${services.newId()}`;
+      const order = { asks: [ask], adapters };
+      const withLogprobs = ask.params.logprobs !== null;
+      if (body.stream) {
+        return answerStream(services, { request, reply }, order, (stream, held) =>
+          writer(services, stream, toAnswer(services, id, held, withLogprobs)),
+        );
       }
-      const [outcome] = await answerWhole(services, { request, reply }, [ask]);
-      return shape(outcome!);
+      const { outcomes, held } = await answerWhole(services, { request, reply }, order);
+      return toAnswer(services, id, held, withLogprobs)(outcomes[0]!);
     });
   };
 
 function toAsk(services: Services, body: GenerateBody, arrivedAt: number): Ask {
-  checkAdapters(body);
   const promptTokens = toPromptTokens(services, body);
   const route = {
     maxTokens: body.max_tokens ?? null,
@@ -60,7 +66,6 @@ function toAsk(services: Services, body: GenerateBody, arrivedAt: number): Ask {
     promptTokens,
     params: toSamplingParams(services, body, route, promptTokens.length),
     stop: stopsOf(body),
-    adapters: [],
     arrivedAt,
   };
 }
@@ -75,11 +80,14 @@ function toPromptTokens(services: Services, { prompt, messages }: GenerateBody):
   throw new LorikeetError('missing_parameter', { message: 'prompt or messages is required.', param: 'prompt' });
 }
 
-function toAnswer({ model, tokenizer }: Services, id: string, withLogprobs: boolean) {
+function toAnswer({ model, tokenizer }: Services, id: string, held: HeldAdapters, withLogprobs: boolean) {
+  const adapters = held.adapters.map(({ adapter: { name, version, digest }, scale }) => {
+    return { name, version, digest, scale };
+  });
   return (outcome: Outcome): GenerateAnswer => ({
     id,
     model: model.name,
-    adapter: null,
+    ...adapterFields(adapters),
     text: outcome.text,
     finish_reason: outcome.finishReason,
     usage: {
@@ -94,6 +102,15 @@ function toAnswer({ model, tokenizer }: Services, id: string, withLogprobs: bool
     },
     ...(withLogprobs ? { logprobs: generateLogprobs(tokenizer, outcome.positions) } : {}),
   });
+}
+
+type Applied = NonNullable<GenerateAnswer['adapters']>;
+
+function adapterFields(adapters: Applied): Pick<GenerateAnswer, 'adapter' | 'adapters'> {
+  const [first] = adapters;
+  if (first === undefined) return { adapter: null };
+  if (adapters.length > 1) return { adapter: null, adapters };
+  return { adapter: { name: first.name, version: first.version, digest: first.digest } };
 }
 
 /** Milliseconds cut to whole microseconds: more digits are noise. */

@@ -1,30 +1,80 @@
-// GET /v1/models and /v1/models/{model}.
+// GET /v1/models and /v1/models/{model}, DELETE /v1/models/{model}: what may stand in `model`.
 
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
-import { baseModelCard, checkModel } from '../../models.ts';
+import { LorikeetError } from '../../../core/errors.ts';
+import type { AdapterVersion } from '../../../registry/adapter-registry.ts';
+import { settledWithin } from '../../deletion.ts';
+import { blame } from '../../held-adapters.ts';
+import { adapterCard, baseModelCard } from '../../models.ts';
+import { Deletion } from '../../schemas/adapters.ts';
 import { errorAnswers } from '../../schemas/error.ts';
 import { ModelCard, ModelList } from '../../schemas/models.ts';
 import type { Services } from '../../services.ts';
 
 const tags = ['models'];
+const url = '/v1/models/:model';
 const config = { scope: 'generate' } as const;
-const list = { tags, summary: 'List what can be asked for', response: { 200: ModelList, ...errorAnswers } };
-const one = {
+const params = Type.Object({ model: Type.String() });
+const list = {
   tags,
-  summary: 'One model',
-  params: Type.Object({ model: Type.String() }),
-  response: { 200: ModelCard, ...errorAnswers },
+  summary: 'List what can be asked for',
+  description: "The base model, then the caller's adapters by name.",
+  response: { 200: ModelList, ...errorAnswers },
+};
+const one = { tags, summary: 'One model', params, response: { 200: ModelCard, ...errorAnswers } };
+const remove = {
+  tags,
+  summary: 'Delete an adapter',
+  description: '`name` is deleted whole, `name@version` alone; 202 while requests in flight still use it.',
+  params,
+  response: { 200: Deletion, 202: Deletion, ...errorAnswers },
 };
 
 export const modelsRoute =
   (services: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
-    app.get('/v1/models', { config, schema: list }, async () => ({
-      object: 'list' as const,
-      data: [baseModelCard(services)],
-    }));
-    app.get('/v1/models/:model', { config, schema: one }, async (request) => {
-      checkModel(services, request.params.model);
-      return baseModelCard(services);
+    const { registry, model, limits } = services;
+
+    app.get('/v1/models', { config, schema: list }, async ({ tenant }) => {
+      const adapters = await allAdapters(services, tenant);
+      const cards = adapters.map((adapter) => adapterCard(services, adapter.name, adapter));
+      return { object: 'list' as const, data: [baseModelCard(services), ...cards] };
+    });
+
+    app.get(url, { config, schema: one }, async ({ tenant, params: { model: id } }) => {
+      if (id === model.name) return baseModelCard(services);
+      const adapter = await registry.find(tenant, id).catch((error) => {
+        throw blame(error, { reference: id, param: 'model' });
+      });
+      return adapterCard(services, id, adapter);
+    });
+
+    app.delete(url, { config: { scope: 'adapters' }, schema: remove }, async (request, reply) => {
+      const { tenant, log } = request;
+      const id = request.params.model;
+      const { name, version } = deletable(services, id);
+      const deletion = registry.delete(tenant, name, version).catch((error) => {
+        throw blame(error, { reference: id, param: 'model' });
+      });
+      const deleted = await settledWithin(limits.deletionWaitMs, deletion, log);
+      return reply.status(deleted ? 200 : 202).send({ id, object: 'model', deleted });
     });
   };
+
+async function allAdapters({ registry, limits }: Services, tenant: string): Promise<AdapterVersion[]> {
+  const adapters: AdapterVersion[] = [];
+  for (;;) {
+    const after = adapters.at(-1)?.name ?? null;
+    const page = await registry.list(tenant, { after, limit: limits.listPage });
+    adapters.push(...page);
+    if (page.length < limits.listPage || adapters.length >= limits.listedModels) return adapters;
+  }
+}
+
+function deletable({ model }: Services, id: string): { name: string; version: number | null } {
+  const [, name, version] = /^([^@:]+)(?:@([1-9]\d{0,8}))?$/.exec(id) ?? [];
+  if (name !== undefined && id !== model.name) return { name, version: version === undefined ? null : Number(version) };
+  const what = id === model.name ? 'The base model' : 'An alias';
+  const message = `${what} is not deleted here; \`name\` and \`name@version\` are.`;
+  throw new LorikeetError('invalid_parameter', { message, param: 'model' });
+}

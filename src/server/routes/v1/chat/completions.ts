@@ -5,7 +5,7 @@ import { LorikeetError } from '../../../../core/errors.ts';
 import { answerStream, answerWhole } from '../../../answer.ts';
 import type { Ask } from '../../../generation.ts';
 import { chatLogprobs } from '../../../logprobs.ts';
-import { checkModel } from '../../../models.ts';
+import { adaptersOfModel } from '../../../models.ts';
 import { type ChunkShape, checkStreamOptions, chunkWriter, headOf, includesUsage, usageOf } from '../../../openai.ts';
 import { encodeMessages } from '../../../prompt.ts';
 import { paramsOfChoices, stopsOf, toSamplingParams } from '../../../sampling.ts';
@@ -34,17 +34,17 @@ export const chatCompletionsRoute =
       const { body } = request;
       checkUnsupported(body, ChatBody.properties, request.log);
       checkMessages(body.messages);
-      checkModel(services, body.model);
+      const adapters = adaptersOfModel(services, body.model);
       checkStreamOptions(body);
       const asks = toAsks(services, body, request.arrivedAt);
       if (body.stream) {
-        const head = headOf(services, 'chatcmpl', 'chat.completion.chunk');
-        return answerStream(services, { request, reply }, asks, (stream) =>
+        const head = headOf(services, 'chatcmpl', 'chat.completion.chunk', body.model);
+        return answerStream(services, { request, reply }, { asks, adapters }, (stream) =>
           chunkWriter(stream, head, deltaChunks(services), includesUsage(body), 1),
         );
       }
-      const head = headOf(services, 'chatcmpl', 'chat.completion');
-      const outcomes = await answerWhole(services, { request, reply }, asks);
+      const head = headOf(services, 'chatcmpl', 'chat.completion', body.model);
+      const { outcomes } = await answerWhole(services, { request, reply }, { asks, adapters });
       const choices = outcomes.map(({ text, positions, finishReason }, index) => ({
         index,
         message: { role: 'assistant' as const, content: text, refusal: null },
@@ -73,7 +73,6 @@ function toAsks(services: Services, body: ChatBody, arrivedAt: number): Ask[] {
     promptTokens,
     params,
     stop,
-    adapters: [],
     arrivedAt,
   }));
 }

@@ -1,0 +1,146 @@
+// `lorikeet adapters list | show | push | pull | alias | rm`, on a running server.
+
+import { parseReference } from '../registry/reference.ts';
+import type { Adapter } from '../server/schemas/adapters.ts';
+import type { Alias } from '../server/schemas/aliases.ts';
+import { pullAdapter } from './adapters/pull.ts';
+import { pushAdapter } from './adapters/push.ts';
+import { adapterTable, describeAdapter } from './adapters/show.ts';
+import { askServer, type Server } from './ask-server.ts';
+import { type Command, type ExitCode, exitCodes, type Invocation, UsageError } from './command.ts';
+
+const usage = 'adapters list | show <ref> | push <folder> | pull <ref> | alias <name> <alias> <version> | rm <ref>';
+
+export const adaptersCommand: Command = {
+  name: 'adapters',
+  usage,
+  summary: 'adapters of a running server; <ref> is name, name@version or name:alias',
+  options: {
+    name: { placeholder: 'name', help: "push: the adapter's name (the folder's)" },
+    to: { placeholder: 'folder', help: "pull: where to (a folder of the adapter's name, here)" },
+    weights: { placeholder: 'list', help: 'alias: several versions by weight, as 1=0.9,2=0.1' },
+  },
+  settings: true,
+  positionalsMax: 4,
+  async run(invocation) {
+    const [verb = '', ...words] = invocation.positionals;
+    const found = Object.hasOwn(verbs, verb) ? verbs[verb] : undefined;
+    if (found === undefined) throw new UsageError(`Write \`lorikeet ${usage}\`.`);
+    const {
+      run,
+      words: [least, most],
+    } = found;
+    if (words.length < least || words.length > most) throw new UsageError(`Write \`lorikeet ${usage}\`.`);
+    const { config } = invocation.loadConfig();
+    return await run(askServer(config), invocation, words);
+  },
+};
+
+type Verb = {
+  /** How many words follow it. */
+  readonly words: readonly [number, number];
+  run(server: Server, invocation: Invocation, words: readonly string[]): Promise<ExitCode>;
+};
+
+const addressOf = (name: string) => `/v1/adapters/${encodeURIComponent(name)}`;
+
+const verbs: Readonly<Record<string, Verb>> = {
+  list: {
+    words: [0, 0],
+    async run(server, { json, print, printJson }) {
+      const adapters = await allAdapters(server);
+      if (json) printJson(adapters);
+      else if (adapters.length === 0) print('No adapters. `lorikeet adapters push <folder>` makes one.');
+      else for (const line of adapterTable(adapters)) print(line);
+      return exitCodes.ok;
+    },
+  },
+  show: {
+    words: [1, 1],
+    async run(server, { json, print, printJson }, [reference]) {
+      const adapter = await server.get<Adapter>(addressOf(reference!));
+      if (json) printJson(adapter);
+      else print(describeAdapter(adapter));
+      return exitCodes.ok;
+    },
+  },
+  push: {
+    words: [1, 1],
+    async run(server, invocation, [folder]) {
+      const { adapter, created } = await pushAdapter(server, invocation, folder!);
+      if (invocation.json) invocation.printJson(adapter);
+      else invocation.print(created ? `${adapter.id} is ready.` : `${adapter.id} is this content already.`);
+      for (const warning of adapter.warnings) invocation.io.stderr.write(`lorikeet: ${warning}\n`);
+      return exitCodes.ok;
+    },
+  },
+  pull: {
+    words: [1, 1],
+    async run(server, invocation, [reference]) {
+      const adapter = await server.get<Adapter>(addressOf(reference!));
+      const folder = await pullAdapter(server, invocation, adapter);
+      if (invocation.json) invocation.printJson({ ...adapter, folder });
+      else invocation.print(`${adapter.id} is in ${folder}.`);
+      return exitCodes.ok;
+    },
+  },
+  alias: {
+    words: [2, 3],
+    async run(server, { flags, json, print, printJson }, [name, alias, version]) {
+      const body = { ...versionOf(version), ...weightsOf(flags.weights) };
+      if (Object.keys(body).length === 0) throw new UsageError('Write a version, or --weights 1=0.9,2=0.1.');
+      const answer = await server.ask(`${addressOf(name!)}/aliases/${encodeURIComponent(alias!)}`, {
+        method: 'PUT',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      });
+      const set = (await answer.json()) as Alias;
+      if (json) printJson(set);
+      else print(`${set.id} is ${set.targets.map((target) => `${target.version} (${target.weight})`).join(', ')}.`);
+      return exitCodes.ok;
+    },
+  },
+  rm: {
+    words: [1, 1],
+    async run(server, { json, print, printJson }, [reference]) {
+      const answer = await server.ask(removalOf(reference!), { method: 'DELETE' });
+      const { id, deleted } = (await answer.json()) as { id: string; deleted: boolean };
+      if (json) printJson({ id, deleted });
+      else print(deleted ? `${id} is gone.` : `${id} takes no new requests and goes with the last that uses it.`);
+      return exitCodes.ok;
+    },
+  },
+};
+
+async function allAdapters(server: Server): Promise<Adapter[]> {
+  const adapters: Adapter[] = [];
+  for (let after = ''; ; ) {
+    const page = await server.get<{ data: Adapter[]; has_more: boolean; last_id: string }>(`/v1/adapters${after}`);
+    adapters.push(...page.data);
+    if (!page.has_more) return adapters;
+    after = `?after=${encodeURIComponent(page.last_id)}`;
+  }
+}
+
+function removalOf(reference: string): string {
+  const parsed = parseReference(reference);
+  if (parsed === null) throw new UsageError(`\`${reference}\` is no name, name@version or name:alias.`);
+  const { name, version, alias } = parsed;
+  if (alias !== null) return `${addressOf(name)}/aliases/${encodeURIComponent(alias)}`;
+  return version === null ? addressOf(name) : `${addressOf(name)}/versions/${version}`;
+}
+
+function versionOf(word: string | undefined): { version?: number } {
+  if (word === undefined) return {};
+  if (!/^[1-9]\d{0,8}$/.test(word)) throw new UsageError(`\`${word}\` is no version: they are 1, 2, ...`);
+  return { version: Number(word) };
+}
+
+function weightsOf(flag: unknown): { weights?: Record<string, number> } {
+  if (flag === undefined) return {};
+  const entries = String(flag)
+    .split(',')
+    .map((entry) => /^([1-9]\d{0,8})=(\d{1,6}(?:\.\d{1,9})?)$/.exec(entry.trim()));
+  if (entries.includes(null)) throw new UsageError('--weights is a list such as 1=0.9,2=0.1.');
+  return { weights: Object.fromEntries(entries.map((entry) => [entry![1]!, Number(entry![2])])) };
+}

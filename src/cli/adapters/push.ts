@@ -1,0 +1,109 @@
+// A folder to the server. Weights go by the resumable upload, so that a connection that breaks costs only what was on
+// its way; the version is made at the end, by digest.
+
+import { createReadStream } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { basename, resolve } from 'node:path';
+import { Readable } from 'node:stream';
+import { setTimeout } from 'node:timers/promises';
+import { systemClock } from '../../core/clock.ts';
+import { LorikeetError } from '../../core/errors.ts';
+import type { Adapter } from '../../server/schemas/adapters.ts';
+import { type Server, ServerRefusal } from '../ask-server.ts';
+import type { Invocation } from '../command.ts';
+import { progressBar } from '../progress-bar.ts';
+import { type AdapterFolder, readAdapterFolder } from './folder.ts';
+
+/** Tries in a row that bring nothing, and the wait before the first of them; each next wait is twice as long. */
+const triesMax = 5;
+const firstWaitMs = 250;
+
+export async function pushAdapter(
+  server: Server,
+  { flags, io }: Invocation,
+  path: string,
+): Promise<{ adapter: Adapter; created: boolean }> {
+  const name = flags.name === undefined ? basename(resolve(path)) : String(flags.name);
+  const folder = await readAdapterFolder(path);
+  const there = (await versionsOf(server, name)).find(
+    ({ digest, state }) => digest === folder.digest && state === 'ready',
+  );
+  if (there !== undefined) return { adapter: there, created: false };
+  const bar = progressBar(io.stderr, systemClock);
+  try {
+    await upload(server, folder, (receivedBytes) =>
+      bar.show({ phase: 'upload', item: name, receivedBytes, totalBytes: folder.weightsBytes }),
+    );
+  } finally {
+    bar.clear();
+  }
+  // The text and not the object: its bytes are part of the digest.
+  const config = await readFile(folder.config, 'utf8');
+  const answer = await server.post('/v1/adapters', { name, config, weights: `sha256:${folder.weightsSha256}` });
+  return { adapter: (await answer.json()) as Adapter, created: answer.status === 201 };
+}
+
+async function versionsOf(server: Server, name: string): Promise<Adapter[]> {
+  const address = `/v1/adapters/${encodeURIComponent(name)}/versions`;
+  return await orNothing(server.get<{ data: Adapter[] }>(address)).then((found) => found?.data ?? []);
+}
+
+async function upload(server: Server, folder: AdapterFolder, onSent: (bytes: number) => void): Promise<void> {
+  const address = `/v1/adapters/uploads/sha256:${folder.weightsSha256}`;
+  let reached = -1;
+  for (let tries = 0; ; tries++) {
+    try {
+      const there = await orNothing(server.ask(address, { method: 'HEAD' }));
+      if (there?.headers.get('upload-complete') === '?1') return;
+      const offset = Number(there?.headers.get('upload-offset') ?? 0);
+      if (offset > reached) tries = 0;
+      reached = offset;
+      await append(server, address, { folder, offset, onSent });
+      return;
+    } catch (error) {
+      if (!isPassing(error) || tries >= triesMax) throw error;
+      await setTimeout(firstWaitMs * 2 ** tries);
+    }
+  }
+}
+
+type Rest = { readonly folder: AdapterFolder; readonly offset: number; onSent(bytes: number): void };
+
+async function append(server: Server, address: string, { folder, offset, onSent }: Rest): Promise<void> {
+  const file = createReadStream(folder.weights, { start: offset });
+  const counted = async function* () {
+    let sent = offset;
+    for await (const chunk of file) {
+      yield chunk;
+      sent += (chunk as Uint8Array).length;
+      onSent(sent);
+    }
+  };
+  const request: RequestInit & { duplex: 'half' } = {
+    method: 'PATCH',
+    duplex: 'half',
+    headers: {
+      'content-type': 'application/octet-stream',
+      'upload-offset': String(offset),
+      'upload-length': String(folder.weightsBytes),
+    },
+    body: Readable.toWeb(Readable.from(counted(), { objectMode: false })) as ReadableStream,
+  };
+  try {
+    await server.ask(address, request);
+  } finally {
+    file.destroy();
+  }
+}
+
+/** Worth another try: nobody answered, the server is busy, or another connection of ours had not ended yet. */
+const isPassing = (error: unknown) =>
+  error instanceof LorikeetError
+    ? error.code === 'engine_unavailable'
+    : error instanceof ServerRefusal && [408, 409, 429, 503].includes(error.status);
+
+const orNothing = <T>(answer: Promise<T>): Promise<T | null> =>
+  answer.catch((error) => {
+    if (error instanceof ServerRefusal && error.status === 404) return null;
+    throw error;
+  });

@@ -1,0 +1,39 @@
+// Adapters as text: a table of many, a list of one's properties.
+
+import type { Adapter } from '../../server/schemas/adapters.ts';
+import { columns } from '../help.ts';
+import { megabytes } from '../progress-bar.ts';
+
+const date = (seconds: number) => new Date(seconds * 1000).toISOString().slice(0, 16).replace('T', ' ');
+
+export function adapterTable(adapters: readonly Adapter[]): string[] {
+  const rows = adapters.map((adapter) => [
+    adapter.id,
+    `r ${adapter.r}`,
+    megabytes(adapter.bytes),
+    date(adapter.created_at),
+    [adapter.state, ...adapter.aliases.map((alias) => `:${alias}`)].join(' '),
+  ]);
+  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
+  return rows.map((row) =>
+    row
+      .map((cell, i) => cell.padEnd(widths[i]!))
+      .join('  ')
+      .trimEnd(),
+  );
+}
+
+export const describeAdapter = (adapter: Adapter): string =>
+  columns([
+    ['id', adapter.id],
+    ['digest', adapter.digest],
+    ['base', adapter.base_digest],
+    ['rank', String(adapter.r)],
+    ['modules', adapter.target_modules.join(', ')],
+    ['parameters', adapter.parameters.toLocaleString('en')],
+    ['size', megabytes(adapter.bytes)],
+    ['made', `${date(adapter.created_at)} by ${adapter.source}`],
+    ['state', adapter.state],
+    ['aliases', adapter.aliases.join(', ') || 'none'],
+    ...adapter.warnings.map((warning): [string, string] => ['warning', warning]),
+  ]);

@@ -1,0 +1,88 @@
+// What is measured of adapters: loads, pages, memory, which are asked for, and what a gateway routes by.
+// Names stand for those of all tenants: the `metrics` scope is the operator's.
+
+import { limits } from '../core/limits.ts';
+import { activeAdapters, type Place } from './active-adapters.ts';
+import { boundedNames } from './bounded-names.ts';
+import type { MetricsRegistry } from './registry.ts';
+
+/** What is read at the moment of a scrape. */
+export type AdapterReading = {
+  readonly resident: number;
+  readonly residentBytes: number;
+  readonly pagesUsed: number;
+  readonly pagesTotal: number;
+  readonly evictions: number;
+  /** Adapters that can run at once. */
+  readonly adaptersMax: number;
+  readonly nowSeconds: number;
+};
+
+export type AdapterMetrics = {
+  readAdapters(read: () => AdapterReading): void;
+  adapterLoaded(load: { readonly tier: 'disk' | 'memory'; readonly ms: number }): void;
+  adapterBytesCopied(bytes: number): void;
+  /** A request for adapters came. @param now the clock's monotonic reading */
+  adaptersAsked(names: readonly string[], now: number): void;
+  /** One sequence, by the references that its caller wrote, which is what a gateway compares. */
+  adaptersQueued(references: readonly string[]): Place;
+};
+
+const idleMs = 3_600_000;
+const loadSeconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
+
+export function adapterMetrics(registry: MetricsRegistry): AdapterMetrics {
+  const active = activeAdapters();
+  const loads = registry.histogram({
+    name: 'lorikeet_adapter_load_seconds',
+    help: 'Making an adapter ready, by where it came from',
+    buckets: loadSeconds,
+    labels: ['tier'],
+  });
+  const copied = registry.counter({
+    name: 'lorikeet_adapter_copied_bytes_total',
+    help: 'Bytes of adapters copied into pages; flat in steady state',
+    labels: [],
+  });
+  const asked = registry.counter({
+    name: 'lorikeet_adapter_requests_total',
+    help: 'Requests by adapter; beyond a number of names, other',
+    labels: ['adapter'],
+  });
+  const labelOf = boundedNames({
+    namesMax: limits.metricsAdapters,
+    idleMs,
+    onDrop: (adapter) => asked.drop({ adapter }),
+  });
+  return {
+    readAdapters(read) {
+      defineReadings(registry, read);
+      registry.info({
+        name: 'lorikeet_lora_requests_info',
+        help: 'Adapters whose sequences run and wait; the value is the time in seconds since the epoch',
+        labels: ['max_lora', 'running_lora_adapters', 'waiting_lora_adapters'],
+        read() {
+          const { adaptersMax, nowSeconds } = read();
+          const names = { running_lora_adapters: active.running(), waiting_lora_adapters: active.waiting() };
+          return { labels: { max_lora: String(adaptersMax), ...names }, value: nowSeconds };
+        },
+      });
+    },
+    adapterLoaded: ({ tier, ms }) => loads(ms / 1000, { tier }),
+    adapterBytesCopied: (bytes) => copied.add({}, bytes),
+    adaptersAsked(names, now) {
+      for (const name of names) asked.add({ adapter: labelOf(name, now) });
+    },
+    adaptersQueued: (references) => active.queued(references),
+  };
+}
+
+function defineReadings(registry: MetricsRegistry, read: () => AdapterReading): void {
+  const define = (type: 'gauge' | 'counter', name: string, help: string, value: (reading: AdapterReading) => number) =>
+    registry.reading({ name: `lorikeet_${name}`, help, type, read: () => value(read()) });
+  define('gauge', 'adapters_resident', 'Adapters in memory', ({ resident }) => resident);
+  define('gauge', 'adapters_resident_bytes', 'Bytes of adapters in memory', ({ residentBytes }) => residentBytes);
+  define('gauge', 'adapter_pages', 'Pages of 8 ranks that there are', ({ pagesTotal }) => pagesTotal);
+  define('gauge', 'adapter_pages_used', 'Pages that running sequences use', ({ pagesUsed }) => pagesUsed);
+  define('counter', 'adapter_evictions_total', 'Adapters dropped from memory', ({ evictions }) => evictions);
+}

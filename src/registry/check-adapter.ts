@@ -1,0 +1,37 @@
+// Whether an uploaded adapter can be served: its header and config against the base model, then every number.
+
+import { setImmediate } from 'node:timers/promises';
+import { LorikeetError } from '../core/errors.ts';
+import { limits } from '../core/limits.ts';
+import { checkAdapterValues } from '../formats/adapter-values.ts';
+import { readPeftAdapter } from '../formats/peft-adapter.ts';
+import { parseSafetensorsHeader, type SafetensorsFile, type SafetensorsTensor } from '../formats/safetensors.ts';
+import type { AdapterCheck, WeightsReader } from './options.ts';
+
+/** Reads a pair at a time and lets others run in between: tokens of other requests are on their way meanwhile. */
+export const checkAdapter: AdapterCheck = async (config, weights, base) => {
+  const adapter = readPeftAdapter(config, readHeader(weights), base.shape(), base.name);
+  const bytesOf = ({ offset, bytes }: SafetensorsTensor) => weights.read(offset, bytes);
+  const warnings = new Set<string>();
+  let clean = 0;
+  for (const pair of adapter.pairs) {
+    const found = checkAdapterValues({ ...adapter, pairs: [pair] }, bytesOf);
+    for (const warning of found) warnings.add(warning);
+    if (found.length === 0) clean++;
+    await setImmediate();
+  }
+  // What is said of values is said of all pairs together: one that is not zero is enough.
+  const { r, parameters, targetModules } = adapter;
+  return { r, parameters, targetModules, warnings: [...adapter.warnings, ...(clean > 0 ? [] : warnings)] };
+};
+
+/** Most headers fit the first read; the others are read again in longer prefixes. */
+const prefixBytesFirst = 256 * 1024;
+
+function readHeader(weights: WeightsReader): SafetensorsFile {
+  for (let bytes = prefixBytesFirst; bytes < 8 * limits.safetensorsHeaderBytes; bytes *= 4) {
+    const header = parseSafetensorsHeader(weights.read(0, bytes), weights.bytes, 'adapter_invalid');
+    if (header !== null) return header;
+  }
+  throw new LorikeetError('adapter_invalid', { message: 'adapter_model.safetensors has no header.' });
+}

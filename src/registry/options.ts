@@ -1,0 +1,62 @@
+// What the registry is given. It makes none of these itself.
+
+import type { ModelShape } from '../core/base-model.ts';
+import type { Clock, Timers } from '../core/clock.ts';
+import type { limits } from '../core/limits.ts';
+import type { Prng } from '../core/prng.ts';
+import type { Database } from '../storage/database.ts';
+import type { Files } from '../storage/files.ts';
+
+/** The base model that runs here. */
+export type RunningBase = {
+  readonly name: string;
+  /** `sha256:<hex>`. */
+  readonly digest: string;
+  /** Known once the engine was ready. Throws `engine_unavailable` before. */
+  shape(): ModelShape;
+};
+
+export type RegistryLimits = Pick<
+  { readonly [K in keyof typeof limits]: number },
+  'configBytes' | 'adapterWeightsBytes' | 'uploads' | 'uploadsKept' | 'uploadKeptMs' | 'aliases' | 'aliasTargets'
+>;
+
+export type RegistryLog = {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+};
+
+export type RegistryOptions = {
+  readonly database: Database;
+  /** Absolute; made if it is missing. Only one process may use it. */
+  readonly folder: string;
+  readonly base: RunningBase;
+  readonly check: AdapterCheck;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  /** Draws the version of a request where an alias is split. */
+  readonly random: Prng;
+  readonly newId: () => string;
+  readonly log: RegistryLog;
+  readonly limits: RegistryLimits;
+  readonly files: Files;
+};
+
+/** What an adapter's files say once they were checked against the base model. */
+export type CheckedAdapter = {
+  readonly r: number;
+  readonly parameters: number;
+  readonly targetModules: readonly string[];
+  readonly warnings: readonly string[];
+};
+
+/** adapter_model.safetensors, read in parts. */
+export type WeightsReader = { readonly bytes: number; read(offset: number, bytes: number): Uint8Array };
+
+/** Throws `adapter_invalid` or `adapter_unsupported`. */
+export type AdapterCheck = (
+  config: Uint8Array,
+  weights: WeightsReader,
+  base: RunningBase,
+) => CheckedAdapter | Promise<CheckedAdapter>;

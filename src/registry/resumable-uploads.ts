@@ -1,0 +1,57 @@
+// Weights that arrive in parts: who may send how much, one sender a file, and what is forgotten after a while.
+
+import { LorikeetError } from '../core/errors.ts';
+import { orStorageFull } from '../storage/storage-full.ts';
+import type { AdapterRegistry } from './adapter-registry.ts';
+import type { Parts } from './parts.ts';
+
+export type ResumableUploads = Pick<AdapterRegistry, 'uploadOf' | 'appendUpload'>;
+
+const isDigest = (text: string) => /^sha256:[0-9a-f]{64}$/.test(text);
+const isNatural = (value: number) => Number.isSafeInteger(value) && value >= 0;
+
+export function resumableUploads({ uploads, options, beginUpload }: Parts): ResumableUploads {
+  const { limits } = options;
+  /** Files that a request appends to just now. */
+  const appending = new Set<string>();
+
+  const assertRoom = async (tenant: string, digest: string): Promise<void> => {
+    if ((await uploads.find(tenant, digest)) !== null || (await uploads.count(tenant)) < limits.uploadsKept) return;
+    const message = `There are ${limits.uploadsKept} uploads that no adapter has taken yet. Finish one, or wait.`;
+    throw new LorikeetError('too_many_uploads', { message });
+  };
+
+  return {
+    async uploadOf(tenant, digest) {
+      const state = isDigest(digest) ? await uploads.find(tenant, digest) : null;
+      return state === null ? null : { digest, ...state };
+    },
+    async appendUpload(tenant, digest, part) {
+      if (!isDigest(digest)) invalid('digest', "must be 'sha256:' and 64 lower-case hexadecimal digits");
+      if (!isNatural(part.offset)) invalid('offset', 'must be a natural number');
+      if (!isNatural(part.total) || part.total === 0) invalid('total', 'must be a positive integer');
+      if (part.total > limits.adapterWeightsBytes) {
+        const message = `The limit is ${limits.adapterWeightsBytes} bytes.`;
+        throw new LorikeetError('body_too_large', { message, param: 'total' });
+      }
+      const key = `${digest} ${tenant}`;
+      if (appending.has(key)) {
+        const message = 'Another request sends a part of this upload.';
+        throw new LorikeetError('upload_offset_mismatch', { message });
+      }
+      const end = beginUpload();
+      appending.add(key);
+      try {
+        await assertRoom(tenant, digest);
+        return { digest, ...(await orStorageFull(() => uploads.append(tenant, digest, part))) };
+      } finally {
+        appending.delete(key);
+        end();
+      }
+    },
+  };
+}
+
+function invalid(param: string, must: string): never {
+  throw new LorikeetError('invalid_parameter', { message: `${param} ${must}.`, param });
+}

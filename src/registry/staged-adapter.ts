@@ -1,0 +1,159 @@
+// An upload from its first byte to its version. The order makes it safe to die anywhere: bytes to the disk and flushed,
+// the check, the blob into place, and the row last. Before the row nobody sees any of it, and a start collects it.
+
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { LorikeetError } from '../core/errors.ts';
+import { adapterDigest } from '../formats/adapter-digest.ts';
+import { configName, weightsName } from '../storage/blob-folder.ts';
+import { fileSha256, type Received, receive } from '../storage/receive.ts';
+import { orStorageFull } from '../storage/storage-full.ts';
+import type { AdapterVersion, Provenance, StagedAdapter } from './adapter-registry.ts';
+import type { CheckedAdapter } from './options.ts';
+import type { Parts } from './parts.ts';
+import { isAdapterName } from './reference.ts';
+import { toRow } from './version-row.ts';
+
+type Upload = { readonly tenant: string; readonly digest: string };
+type Staged = { config: Received | null; weights: Received | null; upload: Upload | null };
+type Content = { readonly config: Received; readonly weights: Received };
+
+/** @param end gives the upload's place back; more than one call does nothing. */
+export function stagedAdapter(parts: Parts, folder: string, end: () => void): StagedAdapter {
+  const { blobs, uploads, options } = parts;
+  const { files, limits } = options;
+  const staged: Staged = { config: null, weights: null, upload: null };
+
+  const take = (name: string, bytes: Readable | Uint8Array, bytesMax: number): Promise<Received> =>
+    orStorageFull(async () => {
+      const file = await files.create(join(folder, name));
+      try {
+        const source = bytes instanceof Uint8Array ? [bytes] : bytes;
+        const received = await receive(source, file, bytesMax, () => tooLarge(name, bytesMax));
+        await file.sync();
+        return received;
+      } finally {
+        await file.close();
+      }
+    });
+
+  /** What cannot be removed now is removed at the next start. */
+  const discard = async () => {
+    await blobs.discard(folder).catch(() => {});
+    end();
+  };
+
+  return {
+    async config(bytes) {
+      staged.config = await take(configName, bytes, limits.configBytes);
+    },
+    async weights(bytes) {
+      staged.weights = await take(weightsName, bytes, limits.adapterWeightsBytes);
+    },
+    async uploadedWeights(tenant, digest) {
+      const path = join(folder, weightsName);
+      const bytes = await orStorageFull(() => uploads.linkTo(tenant, digest, path));
+      staged.weights = { bytes, sha256: await fileSha256(files, path) };
+      staged.upload = { tenant, digest };
+      if (`sha256:${staged.weights.sha256}` === digest) return;
+      await uploads.remove(tenant, digest);
+      throw new LorikeetError('upload_not_found', { message: 'The upload was damaged on the disk. Send it again.' });
+    },
+    async publish(name, provenance) {
+      assertName(name, options.base.name);
+      const content = { config: present(staged.config, configName), weights: present(staged.weights, weightsName) };
+      const checked = await check(parts, folder, content);
+      const result = await publish(parts, folder, { name, provenance, content, checked });
+      // The version is made; whatever is left over now only takes room until the next start.
+      if (staged.upload !== null) await uploads.remove(staged.upload.tenant, staged.upload.digest).catch(() => {});
+      await discard();
+      return result;
+    },
+    discard,
+  };
+}
+
+function assertName(name: string, baseName: string): void {
+  if (!isAdapterName(name)) {
+    const message =
+      "A name has 1 to 127 letters, digits, '.', '_', '-' or '/', begins with a letter or digit, " +
+      "and has no '..', no '//' and no '/' at its end.";
+    throw new LorikeetError('invalid_parameter', { message, param: 'name' });
+  }
+  if (name === baseName) {
+    throw new LorikeetError('invalid_parameter', { message: `'${name}' is the base model's name.`, param: 'name' });
+  }
+}
+
+function present<T>(part: T | null, name: string): T {
+  if (part !== null) return part;
+  throw new LorikeetError('missing_parameter', { message: `${name} is missing.`, param: name });
+}
+
+function tooLarge(name: string, bytesMax: number): never {
+  const message = `${name} is larger than the limit of ${bytesMax} bytes.`;
+  throw new LorikeetError('body_too_large', { message, param: name });
+}
+
+/** The config is small; the weights are read tensor by tensor. */
+async function check({ options }: Parts, folder: string, content: Content): Promise<CheckedAdapter> {
+  const { files, base } = options;
+  const config = await files.open(join(folder, configName));
+  const weights = await files.open(join(folder, weightsName)).catch(async (error) => {
+    await config.close();
+    throw error;
+  });
+  try {
+    const bytes = await config.read(0, content.config.bytes);
+    const reader = { bytes: content.weights.bytes, read: weights.readSync };
+    return await options.check(bytes, reader, base);
+  } finally {
+    await Promise.all([config.close(), weights.close()]);
+  }
+}
+
+type NewVersion = {
+  readonly name: string;
+  readonly provenance: Provenance;
+  readonly content: Content;
+  readonly checked: CheckedAdapter;
+};
+
+async function publish(parts: Parts, folder: string, made: NewVersion) {
+  const { blobs, contents, catalogue } = parts;
+  const digest = adapterDigest(made.content.config.sha256, made.content.weights.sha256);
+  // Content that is here already is kept where it is still whole: requests may hold it.
+  if (catalogue.ofDigest(digest).size > 0 && !contents.isTrusted(digest)) await contents.verify(digest);
+  return await parts.exclusive(async () => {
+    try {
+      if (!contents.isTrusted(digest)) {
+        await blobs.place(folder, digest);
+        await contents.trust(digest);
+      }
+      const same = catalogue.same(made.provenance.tenant, made.name, digest);
+      if (same !== undefined) return { adapter: same.adapter, created: false };
+      return { adapter: await insert(parts, digest, made), created: true };
+    } catch (error) {
+      if (catalogue.ofDigest(digest).size === 0) {
+        contents.forget(digest);
+        await blobs.remove(digest).catch(() => {});
+      }
+      throw error;
+    }
+  });
+}
+
+/** The row makes the version. */
+async function insert(parts: Parts, digest: string, made: NewVersion): Promise<AdapterVersion> {
+  const { adapters, blobs, catalogue, options } = parts;
+  const { name: baseName, digest: baseDigest } = options.base;
+  const adapter = {
+    ...{ name: made.name, digest, baseDigest, ...made.provenance, ...made.checked },
+    bytes: made.content.weights.bytes,
+    createdAt: options.clock.now(),
+    state: 'ready' as const,
+  };
+  const version = { ...adapter, version: await adapters.insert(toRow(adapter, baseName)) };
+  catalogue.add({ adapter: version, files: blobs.filesOf(digest), baseName, leases: 0, onFree: null });
+  return version;
+}

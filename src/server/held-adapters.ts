@@ -1,0 +1,88 @@
+// The adapters of one request: from the names in its body to leases that are kept until its last sequence has ended.
+// Knows the registry; knows no wire format.
+
+import type { AppliedAdapter } from '../core/adapter.ts';
+import { LorikeetError } from '../core/errors.ts';
+import type { AdapterLease } from '../registry/adapter-registry.ts';
+import type { Services } from './services.ts';
+
+/** As a caller named it. */
+export type NamedAdapter = {
+  readonly reference: string;
+  readonly scale: number;
+  /** Where it stands in the body. */
+  readonly param: string;
+};
+
+export type HeldAdapter = NamedAdapter & Pick<AdapterLease, 'adapter' | 'files'>;
+
+export type HeldAdapters = {
+  /** As the caller named them, with the version that each name meant. */
+  readonly adapters: readonly HeldAdapter[];
+  /** What the engine applies: one entry for each content. */
+  readonly applied: readonly AppliedAdapter[];
+  release(): void;
+};
+
+const nothingHeld: HeldAdapters = { adapters: [], applied: [], release() {} };
+
+/** Holds all or none. Throws the registry's refusals with the caller's own parameter; never falls back to the base. */
+export async function holdAdapters(
+  { registry }: Services,
+  tenant: string,
+  named: readonly NamedAdapter[],
+): Promise<HeldAdapters> {
+  if (named.length === 0) return nothingHeld;
+  const leases: AdapterLease[] = [];
+  const release = () => {
+    for (const lease of leases.splice(0)) lease.release();
+  };
+  const adapters: HeldAdapter[] = [];
+  for (const one of named) {
+    try {
+      const lease = await registry.lease(tenant, one.reference);
+      leases.push(lease);
+      adapters.push({ ...one, adapter: lease.adapter, files: lease.files });
+    } catch (error) {
+      release();
+      throw blame(error, one);
+    }
+  }
+  return { adapters, applied: applied(adapters), release };
+}
+
+/** Two names may mean one content, as two aliases do: W + s BA + t BA is W + (s + t) BA. */
+function applied(adapters: readonly HeldAdapter[]): AppliedAdapter[] {
+  const byDigest = new Map<string, AppliedAdapter>();
+  for (const { files, scale } of adapters) {
+    const before = byDigest.get(files.digest)?.scale ?? 0;
+    byDigest.set(files.digest, { files, scale: before + scale });
+  }
+  return [...byDigest.values()];
+}
+
+/** An error of an adapter with the caller's parameter. OpenAI's routes know adapters as models. */
+export function blame(error: unknown, { reference, param }: Pick<NamedAdapter, 'reference' | 'param'>): unknown {
+  if (!(error instanceof LorikeetError)) return error;
+  const { code, message } = error;
+  const isMissing = code === 'adapter_not_found' || code === 'alias_not_found';
+  if (!isMissing) return new LorikeetError(code, { message, param, cause: error });
+  if (param !== 'model') return new LorikeetError('adapter_not_found', { message, param, cause: error });
+  return new LorikeetError('model_not_found', {
+    message: `The model '${reference}' does not exist.`,
+    param,
+    cause: error,
+  });
+}
+
+/** The parameter that named the content, for an error of the engine. */
+export function paramOf({ adapters }: HeldAdapters, digest: string | undefined): string | undefined {
+  const named = adapters.find(({ files }) => files.digest === digest);
+  return (named ?? (adapters.length === 1 ? adapters[0] : undefined))?.param;
+}
+
+export const digestHeader = 'x-adapter-digest';
+
+/** Which weights an answer comes from; a base model's answer has no such header. */
+export const digestHeaders = ({ applied }: HeldAdapters): Record<string, string> =>
+  applied.length === 0 ? {} : { [digestHeader]: applied.map(({ files }) => files.digest).join(', ') };

@@ -1,0 +1,93 @@
+// /v1/adapters: upload, list.
+
+import multipart from '@fastify/multipart';
+import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
+import type { FastifyRequest } from 'fastify';
+import { LorikeetError } from '../../../core/errors.ts';
+import type { StagedAdapter } from '../../../registry/adapter-registry.ts';
+import { adaptersJson, addressOf, listJson } from '../../adapter-json.ts';
+import { stageParts } from '../../adapter-parts.ts';
+import { assertFreeName } from '../../models.ts';
+import { Adapter, AdapterList, PageQuery, PublishBody } from '../../schemas/adapters.ts';
+import { errorAnswers } from '../../schemas/error.ts';
+import type { Services } from '../../services.ts';
+import { type UploadWatch, watchUpload } from '../../upload-watch.ts';
+
+const tags = ['adapters'];
+const config = { scope: 'adapters' } as const;
+
+const list = {
+  tags,
+  summary: "List the caller's adapters: the newest version of each name, by name",
+  querystring: PageQuery,
+  response: { 200: AdapterList, ...errorAnswers },
+};
+
+const upload = {
+  tags,
+  summary: 'Upload a version of an adapter, as PEFT saves it',
+  description:
+    'A form with the parts `name`, `adapter_config.json` and `adapter_model.safetensors`, in any order; or JSON, for ' +
+    'weights that /v1/adapters/uploads has taken. The same content under the same name is the same version: 200.',
+  body: {
+    content: { 'application/json': { schema: PublishBody }, 'multipart/form-data': { schema: Type.Unknown() } },
+  },
+  response: { 200: Adapter, 201: Adapter, ...errorAnswers },
+};
+
+/** What may stand beside the two files; the registry limits those. */
+const formLimits = { fields: 4, files: 4, parts: 8, fileSize: Number.POSITIVE_INFINITY };
+
+export const adaptersRoute =
+  (services: Services): FastifyPluginAsyncTypebox =>
+  async (app) => {
+    const { registry, limits } = services;
+    await app.register(multipart, { limits: formLimits });
+
+    app.get('/v1/adapters', { config, schema: list }, async ({ query, tenant }) => {
+      const limit = Math.min(Number(query.limit ?? limits.listPage), limits.listPage);
+      // The cursor is an id; the registry's is a name.
+      const after = query.after?.split('@')[0] ?? null;
+      const found = await registry.list(tenant, { after, limit: limit + 1 });
+      return listJson(await adaptersJson(services, tenant, found.slice(0, limit)), found.length > limit);
+    });
+
+    app.post('/v1/adapters', { config, schema: upload }, async (request, reply) => {
+      const watch = request.isMultipart() ? watchUpload(services, request, reply) : null;
+      const staged = await registry.stage();
+      try {
+        const name = watch === null ? await stageJson(request, staged) : await stageForm(request, staged, watch);
+        assertFreeName(services, name, 'name');
+        const { tenant, keyPrefix: createdBy } = request;
+        const { adapter, created } = await staged.publish(name, { tenant, createdBy, source: 'upload' });
+        const [body] = await adaptersJson(services, tenant, [adapter]);
+        return reply
+          .status(created ? 201 : 200)
+          .header('location', addressOf(adapter))
+          .send(body!);
+      } finally {
+        await staged.discard();
+      }
+    });
+  };
+
+/** @returns the adapter's name */
+function stageForm(request: FastifyRequest, staged: StagedAdapter, watch: UploadWatch): Promise<string> {
+  refuseForeignPage(request);
+  return stageParts(request.parts(), staged, watch);
+}
+
+async function stageJson({ body, tenant }: FastifyRequest, staged: StagedAdapter): Promise<string> {
+  if (!body) throw new LorikeetError('unsupported_media_type', { message: 'Send a form, or JSON.' });
+  const { name, config: given, weights } = body as PublishBody;
+  await staged.config(Buffer.from(typeof given === 'string' ? given : JSON.stringify(given)));
+  await staged.uploadedWeights(tenant, weights);
+  return name;
+}
+
+/** Any web page may make a browser send a form here without asking first; where no key is needed it would be taken. */
+function refuseForeignPage({ headers: { origin }, host, keyPrefix }: FastifyRequest): void {
+  if (origin === undefined || keyPrefix !== null || URL.parse(origin)?.host === host) return;
+  const message = 'Without keys this server takes no forms from web pages of others.';
+  throw new LorikeetError('unsupported_media_type', { message });
+}

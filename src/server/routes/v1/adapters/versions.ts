@@ -1,0 +1,89 @@
+// /v1/adapters/{name}/versions: all versions of a name, one of them, its files.
+
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { packTar } from 'modern-tar/fs';
+import { configFile, weightsFile } from '../../../adapter-files.ts';
+import { adaptersJson, idOf, listJson } from '../../../adapter-json.ts';
+import { settledWithin } from '../../../deletion.ts';
+import { digestHeader } from '../../../held-adapters.ts';
+import { Adapter, AdapterList, Deletion, NameParams, VersionParams } from '../../../schemas/adapters.ts';
+import { errorAnswers } from '../../../schemas/error.ts';
+import type { Services } from '../../../services.ts';
+
+const tags = ['adapters'];
+const config = { scope: 'adapters' } as const;
+const url = '/v1/adapters/:name/versions';
+
+const list = {
+  tags,
+  summary: 'All versions of an adapter, newest first',
+  params: NameParams,
+  response: { 200: AdapterList, ...errorAnswers },
+};
+const one = { tags, summary: 'One version', params: VersionParams, response: { 200: Adapter, ...errorAnswers } };
+const remove = {
+  tags,
+  summary: 'Delete a version',
+  description:
+    '200 when it is gone; 202 while requests in flight still use it. A version that an alias points to stays.',
+  params: VersionParams,
+  response: { 200: Deletion, 202: Deletion, ...errorAnswers },
+};
+const content = {
+  tags,
+  summary: 'Download a version as PEFT reads it',
+  description: 'An uncompressed tar of adapter_config.json and adapter_model.safetensors.',
+  params: VersionParams,
+  response: {
+    200: { description: 'The archive.', content: { 'application/x-tar': { schema: { type: 'string' } } } },
+    ...errorAnswers,
+  },
+};
+
+const reference = ({ name, version }: { name: string; version: string }) => `${name}@${version}`;
+
+export const versionsRoute =
+  (services: Services): FastifyPluginAsyncTypebox =>
+  async (app) => {
+    const { registry, limits } = services;
+
+    app.get(url, { config, schema: list }, async ({ tenant, params: { name } }) => {
+      return listJson(await adaptersJson(services, tenant, await registry.versions(tenant, name)));
+    });
+
+    app.get(`${url}/:version`, { config, schema: one }, async ({ tenant, params }) => {
+      const [adapter] = await adaptersJson(services, tenant, [await registry.find(tenant, reference(params))]);
+      return adapter!;
+    });
+
+    app.delete(`${url}/:version`, { config, schema: remove }, async ({ tenant, params, log }, reply) => {
+      const deletion = registry.delete(tenant, params.name, Number(params.version));
+      const deleted = await settledWithin(limits.deletionWaitMs, deletion, log);
+      return reply.status(deleted ? 200 : 202).send({ id: reference(params), object: 'adapter', deleted });
+    });
+
+    app.get(
+      `${url}/:version/content`,
+      { config, schema: content, exposeHeadRoute: false },
+      async ({ tenant, params }, reply) => {
+        // Held while its reader takes it, so that a deletion does not cut the files off.
+        const { adapter, files, release } = await registry.lease(tenant, reference(params));
+        if (reply.raw.destroyed) release();
+        else reply.raw.once('close', release);
+        const mtime = new Date(adapter.createdAt);
+        const entry = (source: string, target: string) => ({
+          type: 'file' as const,
+          source,
+          target,
+          mtime,
+          mode: 0o644,
+        });
+        const fileName = `${idOf(adapter).replaceAll('/', '-')}.tar`;
+        return reply
+          .type('application/x-tar')
+          .header('content-disposition', `attachment; filename="${fileName}"`)
+          .header(digestHeader, adapter.digest)
+          .send(packTar([entry(files.config, configFile), entry(files.weights, weightsFile)]));
+      },
+    );
+  };

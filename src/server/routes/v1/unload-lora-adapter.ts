@@ -1,0 +1,42 @@
+// POST /v1/unload_lora_adapter: vLLM's body and texts. The name is deleted whole; requests in flight finish first.
+
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { LorikeetError } from '../../../core/errors.ts';
+import { settledWithin } from '../../deletion.ts';
+import { UnloadBody } from '../../schemas/adapters.ts';
+import { errorAnswers } from '../../schemas/error.ts';
+import type { Services } from '../../services.ts';
+
+const schema = {
+  tags: ['adapters'],
+  summary: "Delete an adapter, as vLLM's route",
+  body: UnloadBody,
+  response: {
+    200: { description: 'A sentence.', content: { 'text/plain': { schema: { type: 'string' } } } },
+    ...errorAnswers,
+  },
+};
+
+export const unloadLoraAdapterRoute =
+  ({ registry, limits }: Services): FastifyPluginAsyncTypebox =>
+  async (app) => {
+    app.post(
+      '/v1/unload_lora_adapter',
+      { config: { scope: 'admin' }, schema },
+      async ({ body, tenant, log }, reply) => {
+        const { lora_name: name } = body;
+        if (!name) {
+          const message = "'lora_name' needs to be provided to unload a LoRA adapter.";
+          throw new LorikeetError('missing_parameter', { message, param: 'lora_name' });
+        }
+        try {
+          await settledWithin(limits.deletionWaitMs, registry.delete(tenant, name, null), log);
+        } catch (error) {
+          if (!(error instanceof LorikeetError) || error.code !== 'adapter_not_found') throw error;
+          const message = `The lora adapter '${name}' cannot be found.`;
+          throw new LorikeetError('adapter_not_found', { message, param: 'lora_name' });
+        }
+        return reply.type('text/plain').send(`Success: LoRA adapter '${name}' removed successfully.`);
+      },
+    );
+  };

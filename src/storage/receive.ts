@@ -1,0 +1,44 @@
+// Bytes on their way from a sender to the disk, never more of them in memory than one chunk.
+
+import { createHash } from 'node:crypto';
+import type { Readable } from 'node:stream';
+import type { Files, OpenFile } from './files.ts';
+
+/** How much is hashed between two turns of the event loop: about a third of a millisecond. */
+const chunkBytes = 512 * 1024;
+
+export type Received = { readonly bytes: number; readonly sha256: string };
+
+/** Writes all that comes. `onTooLong` is called, and must throw, when it is more than `bytesMax`. */
+export async function receive(
+  source: AsyncIterable<Uint8Array> | Iterable<Uint8Array> | Readable,
+  file: OpenFile,
+  bytesMax: number,
+  onTooLong: () => never,
+): Promise<Received> {
+  const hash = createHash('sha256');
+  let bytes = 0;
+  for await (const chunk of source as AsyncIterable<Uint8Array>) {
+    bytes += chunk.length;
+    if (bytes > bytesMax) onTooLong();
+    hash.update(chunk);
+    await file.write(chunk);
+  }
+  return { bytes, sha256: hash.digest('hex') };
+}
+
+/** @returns hex. `stop` ends it with the signal's reason. */
+export async function fileSha256(files: Files, path: string, stop?: AbortSignal): Promise<string> {
+  const hash = createHash('sha256');
+  const file = await files.open(path);
+  try {
+    for (let offset = 0; ; offset += chunkBytes) {
+      stop?.throwIfAborted();
+      const chunk = await file.read(offset, chunkBytes);
+      hash.update(chunk);
+      if (chunk.length < chunkBytes) return hash.digest('hex');
+    }
+  } finally {
+    await file.close();
+  }
+}

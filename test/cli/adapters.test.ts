@@ -1,0 +1,142 @@
+// `lorikeet adapters` and `generate --adapter` against the app on a loopback port.
+
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { listen, type TestAppOptions, testApp } from '../helpers/app.ts';
+import { cliIn } from '../helpers/run-cli.ts';
+
+const config = '{ "r": 8,  "target_modules": ["q_proj"] }\n';
+
+async function server(t: TestContext, options: TestAppOptions = {}) {
+  const folder = mkdtempSync(join(tmpdir(), 'lorikeet-cli-adapters-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const testing = await testApp(t, options);
+  const port = await listen(testing.app);
+  const run = cliIn(folder);
+  const write = (name: string, weights: string | Uint8Array = 'weights') => {
+    mkdirSync(join(folder, name), { recursive: true });
+    writeFileSync(join(folder, name, 'adapter_config.json'), config);
+    writeFileSync(join(folder, name, 'adapter_model.safetensors'), weights);
+    return join(folder, name);
+  };
+  const ask = (...args: string[]) => run(['adapters', ...args, '--port', String(port)]);
+  return { ...testing, folder, port, run, write, ask };
+}
+
+test('push, list, show, alias, pull, rm', async (t) => {
+  const { folder, write, ask } = await server(t);
+  assert.match((await ask('list')).stdout, /^No adapters/);
+  const pushed = await ask('push', write('style'));
+  assert.deepEqual([pushed.code, pushed.stdout, pushed.stderr], [0, 'style@1 is ready.\n', '']);
+  assert.equal((await ask('push', write('style'))).stdout, 'style@1 is this content already.\n');
+  const second = await ask('push', write('style', 'new weights'), '--name', 'org/style', '--json');
+  assert.equal(JSON.parse(second.stdout).id, 'org/style@1');
+  assert.equal((await ask('push', write('style'), '--name', 'org/style')).stdout, 'org/style@2 is ready.\n');
+
+  const aliased = await ask('alias', 'org/style', 'prod', '1');
+  assert.equal(aliased.stdout, 'org/style:prod is 1 (1).\n');
+  const split = await ask('alias', 'org/style', 'try', '--weights', '1=0.9,2=0.1', '--json');
+  assert.deepEqual(
+    JSON.parse(split.stdout).targets.map(({ weight }: { weight: number }) => weight),
+    [0.9, 0.1],
+  );
+  const listed = (await ask('list')).stdout;
+  assert.match(listed, /^org\/style@2 {2}r 8 {2}0\.0 MB {2}20\S+ \S+ {2}ready :try\nstyle@1 /);
+  assert.match((await ask('show', 'org/style:prod')).stdout, /^ {2}id +org\/style@1\n {2}digest +sha256:/);
+  assert.equal(JSON.parse((await ask('list', '--json')).stdout).length, 2);
+
+  const to = join(folder, 'pulled');
+  const pulled = await ask('pull', 'org/style:prod', '--to', to);
+  assert.equal(pulled.stdout, `org/style@1 is in ${to}.\n`, pulled.stderr);
+  assert.equal(readFileSync(join(to, 'adapter_config.json'), 'utf8'), config);
+  assert.equal(readFileSync(join(to, 'adapter_model.safetensors'), 'utf8'), 'new weights');
+  assert.equal((await ask('pull', 'org/style', '--to', to)).code, 2, 'nothing is overwritten');
+
+  assert.equal((await ask('rm', 'org/style:prod')).stdout, 'org/style:prod is gone.\n');
+  assert.equal((await ask('rm', 'org/style@2')).code, 1, 'an alias points to it');
+  assert.equal((await ask('rm', 'org/style')).stdout, 'org/style is gone.\n');
+  const gone = await ask('show', 'org/style');
+  assert.deepEqual([gone.code, gone.stdout], [1, '']);
+  assert.match(gone.stderr, /^lorikeet: The adapter 'org\/style' does not exist\. \(adapter_not_found\)\n$/);
+});
+
+/** Closes its first connections after `bytes` of a body have passed. */
+async function breakingProxy(t: TestContext, port: number, breaks: number, bytes: number) {
+  const passed: number[] = [];
+  const proxy = createServer((from) => {
+    const to = connect(port, '127.0.0.1');
+    const index = passed.push(0) - 1;
+    const end = () => {
+      from.destroy();
+      to.destroy();
+    };
+    from.on('data', (chunk) => {
+      passed[index]! += chunk.length;
+      to.write(chunk);
+      if (passed[index]! > bytes && passed.filter((count) => count > bytes).length <= breaks) end();
+    });
+    to.pipe(from);
+    for (const socket of [from, to]) socket.on('error', end).on('close', end);
+  });
+  proxy.listen(0, '127.0.0.1');
+  await new Promise((listening) => proxy.once('listening', listening));
+  t.after(() => proxy.close());
+  return { url: `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`, passed };
+}
+
+test('a push goes on where its connection broke', async (t) => {
+  const { port, run, write, registry } = await server(t);
+  const weights = Buffer.alloc(8 * 2 ** 20, 'weights');
+  const { url, passed } = await breakingProxy(t, port, 2, 2 * 2 ** 20);
+  const pushed = await run(['adapters', 'push', write('big', weights), '--url', url]);
+  assert.equal(pushed.stdout, 'big@1 is ready.\n', pushed.stderr);
+  assert.equal((await registry.find('default', 'big')).bytes, weights.length);
+  const sent = passed.reduce((sum, count) => sum + count, 0);
+  t.diagnostic(`${(sent / 2 ** 20).toFixed(1)} MiB were sent for 8`);
+  assert.ok(sent < 1.5 * weights.length, `${sent} bytes were sent`);
+});
+
+test('a push that nothing helps gives up; a pull that was altered leaves no folder', async (t) => {
+  const { folder, ask, run, write, registry } = await server(t);
+  const absent = await run(['adapters', 'push', write('a'), '--url', 'http://127.0.0.1:1']);
+  assert.equal(absent.code, 3);
+  await ask('push', write('a'));
+  const { files, release } = await registry.lease('default', 'a');
+  writeFileSync(files.weights, 'altered');
+  release();
+  const pulled = await ask('pull', 'a', '--to', join(folder, 'b'));
+  assert.equal(pulled.code, 1);
+  assert.match(pulled.stderr, /digest/);
+  assert.deepEqual(
+    readdirSync(folder).filter((name) => name.startsWith('b')),
+    [],
+  );
+});
+
+test('generate asks an adapter, and a refusal comes in the words of the server', async (t) => {
+  const { port, run, registry, engine } = await server(t, { says: 'ok' });
+  const { digest } = await registry.add('a');
+  const args = ['generate', 'x', '--port', String(port), '--adapter'];
+  assert.equal((await run([...args, 'a', '--adapter-scale', '0.5'])).stdout, 'ok\n');
+  assert.deepEqual(
+    engine.submitted[0]?.adapters.map(({ files, scale }) => [files.digest, scale]),
+    [[digest, 0.5]],
+  );
+  const refused = await run([...args, 'b', '--json']);
+  assert.deepEqual([refused.code, JSON.parse(refused.stdout).error.code], [1, 'adapter_not_found']);
+});
+
+test('a key is sent, and its lack is explained', async (t) => {
+  const { run, port, keys, registry } = await server(t);
+  const { key } = await keys.create({ tenant: 'acme', name: 'n', scopes: ['adapters'] });
+  await registry.add('theirs', { tenant: 'acme' });
+  const list = (env: Record<string, string>) => run(['adapters', 'list', '--port', String(port)], { env });
+  assert.match((await list({ LORIKEET_API_KEY: key })).stdout, /^theirs@1/);
+  const refused = await list({});
+  assert.equal(refused.code, 1);
+  assert.match(refused.stderr, /invalid_api_key\)\n.*LORIKEET_API_KEY/);
+});

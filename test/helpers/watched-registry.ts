@@ -1,0 +1,103 @@
+// The real registry, watched: it counts what is held, so that a test sees that all is let go, and fails at will. Any
+// bytes pass as weights; the config must be JSON.
+
+import type { Readable } from 'node:stream';
+import type { TestContext } from 'node:test';
+import { LorikeetError } from '../../src/core/errors.ts';
+import type { AdapterVersion } from '../../src/registry/adapter-registry.ts';
+import type { AdapterCheck } from '../../src/registry/options.ts';
+import { byUpload, type TestRegistry, testRegistry, upload } from './test-registry.ts';
+
+export type WatchedRegistry = TestRegistry & {
+  /** Makes a version without HTTP. */
+  add(name: string, options?: { tenant?: string; content?: string }): Promise<AdapterVersion>;
+  readonly leases: number;
+  readonly releases: number;
+  /** Leases that are not let go. */
+  readonly held: number;
+  /** Stages that are not discarded. */
+  readonly staged: number;
+  /** What was marked. */
+  readonly corrupt: readonly string[];
+  /** What the next stage, or write, throws. */
+  stageFailure: LorikeetError | null;
+  writeFailure: LorikeetError | null;
+};
+
+export async function watchedRegistry(t: TestContext): Promise<WatchedRegistry> {
+  const real = await testRegistry(t, { check });
+  const corrupt: string[] = [];
+  const counts = { leases: 0, releases: 0, staged: 0 };
+  const failIfAsked = () => {
+    if (watched.writeFailure !== null) throw watched.writeFailure;
+  };
+  const watched: WatchedRegistry = {
+    ...real,
+    corrupt,
+    stageFailure: null,
+    writeFailure: null,
+    get leases() {
+      return counts.leases;
+    },
+    get releases() {
+      return counts.releases;
+    },
+    get held() {
+      return counts.leases - counts.releases;
+    },
+    get staged() {
+      return counts.staged;
+    },
+    async add(name, { tenant = 'default', content = name } = {}) {
+      const bytes = { config: Buffer.from('{"r":8,"target_modules":["q_proj"]}'), weights: Buffer.from(content) };
+      return (await upload(real, name, bytes, { ...byUpload, tenant })).adapter;
+    },
+    async lease(tenant, reference) {
+      const lease = await real.lease(tenant, reference);
+      counts.leases++;
+      return {
+        ...lease,
+        release() {
+          counts.releases++;
+          lease.release();
+        },
+      };
+    },
+    async stage() {
+      if (watched.stageFailure !== null) throw watched.stageFailure;
+      const staged = await real.stage();
+      counts.staged++;
+      return {
+        ...staged,
+        async weights(bytes: Readable) {
+          failIfAsked();
+          await staged.weights(bytes);
+        },
+        async discard() {
+          counts.staged--;
+          await staged.discard();
+        },
+      };
+    },
+    async appendUpload(tenant, digest, part) {
+      failIfAsked();
+      return real.appendUpload(tenant, digest, part);
+    },
+    async markCorrupt(digest) {
+      corrupt.push(digest);
+      await real.markCorrupt(digest);
+    },
+  };
+  return watched;
+}
+
+const check: AdapterCheck = (config, weights) => {
+  try {
+    const { r, target_modules: targetModules, use_dora } = JSON.parse(Buffer.from(config).toString());
+    if (use_dora) throw new LorikeetError('adapter_unsupported', { param: 'use_dora' });
+    return { r, targetModules, parameters: weights.bytes, warnings: [] };
+  } catch (cause) {
+    if (cause instanceof LorikeetError) throw cause;
+    throw new LorikeetError('adapter_invalid', { message: 'adapter_config.json is not JSON.', cause });
+  }
+};

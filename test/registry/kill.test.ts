@@ -1,0 +1,114 @@
+// A process that changes registries is killed at random moments, start included, over and over on the same folders.
+// Whatever it said was done is there afterwards, with every byte, and nothing else is.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import test, { type TestContext } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { systemClock } from '../../src/core/clock.ts';
+import { type Prng, prng } from '../../src/core/prng.ts';
+import type { AdapterVersion } from '../../src/registry/adapter-registry.ts';
+import { openDatabase } from '../../src/storage/database.ts';
+import { temporaryFolder, testRegistry } from '../helpers/test-registry.ts';
+import { assertIntact } from './intact.ts';
+
+const child = fileURLToPath(new URL('../fixtures/registry-child.ts', import.meta.url));
+/** A process takes longest to start, so that each one that is killed takes several registries along. */
+const processes = 25;
+const registries = 8;
+
+/** @returns the lines that it wrote, by registry. The last one may be cut short, and is no promise then. */
+async function runAndKill(folders: readonly string[], random: Prng): Promise<string[][]> {
+  const seed = String(Math.floor(random() * 1e9));
+  const running = spawn(process.execPath, [child, seed, ...folders], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const ended = once(running, 'close');
+  const { promise: begun, resolve } = Promise.withResolvers<void>();
+  // One in five dies while it starts, the others at work.
+  const [cue, msMax] = random() < 0.2 ? ['starting\n', 30] : ['ready\n', 200];
+  let text = '';
+  running.stdout.setEncoding('utf8').on('data', (part: string) => {
+    text += part;
+    if (text.includes(cue)) resolve();
+  });
+  await Promise.race([begun, ended]);
+  await setTimeout(random() * msMax);
+  running.kill('SIGKILL');
+  assert.deepEqual(await ended, [null, 'SIGKILL'], text);
+  const lines = text.split('\n').slice(0, -1);
+  return folders.map((_, index) =>
+    lines.filter((line) => line.startsWith(`${index} `)).map((line) => line.slice(`${index} `.length)),
+  );
+}
+
+/** What must be true after these lines, on top of what was there before them. @returns acknowledged uploads */
+function checkPromises(
+  lines: readonly string[],
+  before: readonly AdapterVersion[],
+  now: readonly AdapterVersion[],
+): number {
+  const key = ({ name, version, digest }: AdapterVersion) => `${name} ${version} ${digest}`;
+  const promised = new Set(before.map(key));
+  let deleting: string | null = null;
+  let uploads = 0;
+  for (const line of lines) {
+    const [kind, name = '', ...version] = line.split(' ');
+    if (kind === '!') assert.fail(line);
+    if (kind === '+') uploads++;
+    if (kind === '+') promised.add([name, ...version].join(' '));
+    if (kind === '-') for (const entry of promised) if (entry.startsWith(`${name} `)) promised.delete(entry);
+    deleting = kind === '-' ? name : null;
+  }
+  const found = new Set(now.map(key));
+  for (const entry of promised) assert.ok(found.has(entry), `lost: ${entry}`);
+  const others = [...found].filter((entry) => !promised.has(entry) && !entry.startsWith(`${deleting} `));
+  assert.ok(others.length <= 1, `there without a promise, and more than the one in flight: ${others}`);
+  return uploads;
+}
+
+/** Opens what a killed process left, and checks it. */
+async function inspect(t: TestContext, folder: string, lines: readonly string[], before: readonly AdapterVersion[]) {
+  const database = await openDatabase(join(folder, 'lorikeet.db'));
+  const registry = await testRegistry(t, { database, folder: join(folder, 'adapters') });
+  const now = await assertIntact(registry, registry.folder, ['default']);
+  const uploads = checkPromises(lines, before, now);
+  for (const { name } of now) {
+    for (const { alias } of await registry.aliases('default', name)) {
+      (await registry.lease('default', `${name}:${alias}`)).release();
+    }
+  }
+  const complaints = registry.log.filter(({ level }) => level !== 'info');
+  assert.deepEqual(complaints, []);
+  const orphans = registry.log.length;
+  await registry.close();
+  await database.destroy();
+  return { now, uploads, orphans };
+}
+
+test(`kill -9 of ${processes} processes with ${registries} registries each`, async (t) => {
+  const began = systemClock.monotonic();
+  const seed = Math.floor(systemClock.now()) % 1e9;
+  t.diagnostic(`seed ${seed}`);
+  const random = prng(seed);
+  const root = temporaryFolder(t);
+  const folders = Array.from({ length: registries }, (_, index) => join(root, String(index)));
+  for (const folder of folders) mkdirSync(folder);
+  const versions = new Map<string, readonly AdapterVersion[]>();
+  const total = { uploads: 0, orphans: 0 };
+  for (let killed = 0; killed < processes; killed++) {
+    const lines = await runAndKill(folders, random);
+    for (const [index, folder] of folders.entries()) {
+      const { now, uploads, orphans } = await inspect(t, folder, lines[index]!, versions.get(folder) ?? []);
+      versions.set(folder, now);
+      total.uploads += uploads;
+      total.orphans += orphans;
+    }
+  }
+  const seconds = (systemClock.monotonic() - began) / 1000;
+  t.diagnostic(`${total.uploads} uploads acknowledged, none lost; ${total.orphans} orphans collected`);
+  t.diagnostic(`${processes * registries} registries killed in ${seconds.toFixed(1)} s`);
+  assert.ok(total.uploads > 0);
+});

@@ -1,0 +1,270 @@
+// Random uses of the registry against a plain model of what it promises: tables in memory and no files at all.
+
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test, { type TestContext } from 'node:test';
+import fc from 'fast-check';
+import type { AdapterLease, AdapterState } from '../../src/registry/adapter-registry.ts';
+import { openDatabase } from '../../src/storage/database.ts';
+import { type TestRegistry, temporaryFolder, testRegistry, upload } from '../helpers/test-registry.ts';
+
+const tenants = ['one', 'two'] as const;
+const names = ['a', 'b'] as const;
+const aliases = ['prod', 'beta'] as const;
+const seeds = [0, 1, 2];
+
+type Owner = { readonly tenant: (typeof tenants)[number]; readonly name: (typeof names)[number] };
+type Operation = Owner &
+  (
+    | { readonly kind: 'upload'; readonly seed: number }
+    | { readonly kind: 'alias'; readonly alias: string; readonly version: number; readonly isCurrent: boolean }
+    | { readonly kind: 'deleteAlias'; readonly alias: string }
+    | { readonly kind: 'lease'; readonly suffix: string }
+    | { readonly kind: 'release'; readonly which: number }
+    | { readonly kind: 'delete'; readonly version: number | null }
+    | { readonly kind: 'corrupt'; readonly version: number }
+    | { readonly kind: 'restart' }
+  );
+
+const version = fc.integer({ min: 1, max: 4 });
+const owner = { tenant: fc.constantFrom(...tenants), name: fc.constantFrom(...names) };
+const alias = fc.constantFrom(...aliases);
+const suffix = fc.oneof(
+  fc.constant(''),
+  version.map((version) => `@${version}`),
+  alias.map((alias) => `:${alias}`),
+);
+const operation = fc.oneof(
+  { weight: 5, arbitrary: fc.record({ ...owner, kind: fc.constant('upload'), seed: fc.constantFrom(...seeds) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ ...owner, kind: fc.constant('alias'), alias, version, isCurrent: fc.boolean() }),
+  },
+  { weight: 1, arbitrary: fc.record({ ...owner, kind: fc.constant('deleteAlias'), alias }) },
+  { weight: 4, arbitrary: fc.record({ ...owner, kind: fc.constant('lease'), suffix }) },
+  { weight: 3, arbitrary: fc.record({ ...owner, kind: fc.constant('release'), which: fc.nat(9) }) },
+  { weight: 3, arbitrary: fc.record({ ...owner, kind: fc.constant('delete'), version: fc.option(version) }) },
+  { weight: 1, arbitrary: fc.record({ ...owner, kind: fc.constant('corrupt'), version }) },
+  { weight: 1, arbitrary: fc.record({ ...owner, kind: fc.constant('restart') }) },
+) as fc.Arbitrary<Operation>;
+
+// --- the model ---
+
+type Version = { readonly version: number; readonly seed: number; state: AdapterState; leases: number };
+type Name = { last: number; lastRevision: number; versions: Version[]; aliases: Map<string, [number, number]> };
+
+class Model {
+  readonly names = new Map<string, Name>();
+
+  of({ tenant, name }: Owner): Name {
+    const key = `${tenant} ${name}`;
+    if (!this.names.has(key)) this.names.set(key, { last: 0, lastRevision: 0, versions: [], aliases: new Map() });
+    return this.names.get(key)!;
+  }
+
+  all(): Version[] {
+    return [...this.names.values()].flatMap(({ versions }) => versions);
+  }
+
+  /** The version, or the code of the error. */
+  resolve(owner: Owner, suffix: string): Version | string {
+    const { versions, aliases } = this.of(owner);
+    if (versions.length === 0) return 'adapter_not_found';
+    const number = suffix.startsWith('@') ? Number(suffix.slice(1)) : aliases.get(suffix.slice(1))?.[0];
+    if (suffix.startsWith(':') && number === undefined) return 'alias_not_found';
+    const newest = versions.findLast(({ state }) => state === 'ready') ?? versions.at(-1)!;
+    const found = suffix === '' ? newest : versions.find(({ version }) => version === number);
+    if (found === undefined) return 'adapter_not_found';
+    if (found.state === 'corrupt') return 'adapter_corrupt';
+    return found.state === 'deleting' ? 'adapter_deleting' : found;
+  }
+
+  /** Removes what is being deleted and held by nobody. */
+  settle(): void {
+    for (const name of this.names.values()) {
+      name.versions = name.versions.filter(({ state, leases }) => state !== 'deleting' || leases > 0);
+    }
+  }
+}
+
+// --- the registry beside it ---
+
+class Run {
+  readonly model = new Model();
+  readonly leases: { readonly lease: AdapterLease; readonly version: Version }[] = [];
+  readonly deletions: Promise<unknown>[] = [];
+  readonly open: () => Promise<TestRegistry>;
+  registry!: TestRegistry;
+
+  constructor(open: () => Promise<TestRegistry>) {
+    this.open = open;
+  }
+
+  /** The code of an error, or null. */
+  async code(work: Promise<unknown>): Promise<string | null> {
+    return await work.then(
+      () => null,
+      (error) => error.code ?? assert.fail(error),
+    );
+  }
+
+  async apply(operation: Operation): Promise<void> {
+    const { model, registry } = this;
+    const { tenant, name } = operation;
+    const named = model.of(operation);
+    switch (operation.kind) {
+      case 'upload':
+        return await this.upload(operation, operation.seed);
+      case 'alias': {
+        const current = named.aliases.get(operation.alias);
+        const target = named.versions.find(({ version }) => version === operation.version);
+        const isThere = target !== undefined && target.state !== 'deleting';
+        const expected = operation.isCurrent ? (current?.[1] ?? 0) : 99;
+        const targets = [{ version: operation.version, weight: 1 }];
+        const code = await this.code(registry.setAlias(tenant, { name, alias: operation.alias, targets, expected }));
+        assert.equal(code, isThere ? (operation.isCurrent ? null : 'alias_changed') : 'adapter_not_found');
+        if (code === null) named.aliases.set(operation.alias, [operation.version, ++named.lastRevision]);
+        return;
+      }
+      case 'deleteAlias': {
+        const code = await this.code(registry.deleteAlias(tenant, name, operation.alias, null));
+        const isThere = named.aliases.delete(operation.alias);
+        assert.equal(code, named.versions.length === 0 ? 'adapter_not_found' : isThere ? null : 'alias_not_found');
+        return;
+      }
+      case 'lease': {
+        const expected = model.resolve(operation, operation.suffix);
+        const lease = registry.lease(tenant, name + operation.suffix);
+        if (typeof expected === 'string') return assert.equal(await this.code(lease), expected);
+        expected.leases++;
+        assert.equal((await lease).adapter.version, expected.version);
+        this.leases.push({ lease: await lease, version: expected });
+        return;
+      }
+      case 'release': {
+        const [held] = this.leases.splice(operation.which, 1);
+        if (held === undefined) return;
+        held.lease.release();
+        held.lease.release();
+        held.version.leases--;
+        return;
+      }
+      case 'delete':
+        return await this.delete(operation, operation.version);
+      case 'corrupt':
+        return await this.corrupt(named, operation.version);
+      case 'restart':
+        return await this.restart();
+    }
+  }
+
+  async upload(owner: Owner, seed: number): Promise<void> {
+    const named = this.model.of(owner);
+    const same = named.versions.find((version) => version.seed === seed && version.state !== 'deleting');
+    const { adapter, created } = await upload(this.registry, owner.name, seed, { tenant: owner.tenant });
+    assert.equal(created, same === undefined);
+    // The bytes are whole now, for all who have them.
+    for (const other of this.model.all()) if (other.seed === seed && other.state === 'corrupt') other.state = 'ready';
+    if (same === undefined) named.versions.push({ version: ++named.last, seed, state: 'ready', leases: 0 });
+    assert.equal(adapter.version, same?.version ?? named.last);
+    assert.equal(adapter.state, 'ready');
+  }
+
+  async delete({ tenant, name }: Owner, version: number | null): Promise<void> {
+    const named = this.model.of({ tenant, name } as Owner);
+    const work = this.code(this.registry.delete(tenant, name, version));
+    const going = named.versions.filter((entry) => version === null || entry.version === version);
+    const isAliased = version !== null && [...named.aliases.values()].some(([target]) => target === version);
+    if (going.length === 0) return assert.equal(await work, 'adapter_not_found');
+    if (isAliased) return assert.equal(await work, 'invalid_parameter');
+    if (version === null) named.aliases.clear();
+    for (const entry of going) entry.state = 'deleting';
+    this.deletions.push(work);
+    if (going.every(({ leases }) => leases === 0)) assert.equal(await work, null);
+  }
+
+  async corrupt(named: Name, number: number): Promise<void> {
+    const found = named.versions.find(({ version, state }) => version === number && state === 'ready');
+    if (found === undefined) return;
+    const owner = [...this.model.names].find(([, value]) => value === named)![0].split(' ');
+    const { digest } = await this.registry.find(owner[0]!, `${owner[1]}@${number}`);
+    const path = join(this.registry.folder, 'blobs', digest.slice(7), 'adapter_model.safetensors');
+    writeFileSync(path, readFileSync(path).fill(1, 300));
+    await this.registry.markCorrupt(digest);
+    for (const other of this.model.all()) {
+      if (other.seed === found.seed && other.state === 'ready') other.state = 'corrupt';
+    }
+  }
+
+  async restart(): Promise<void> {
+    await this.registry.close();
+    this.registry = await this.open();
+    for (const { lease } of this.leases.splice(0)) lease.release();
+    for (const version of this.model.all()) version.leases = 0;
+  }
+
+  /** What the registry shows is what the model has. */
+  async compare(): Promise<void> {
+    // Whatever was set free is removed by the queue that this waits for.
+    await new Promise(setImmediate);
+    await this.registry.markCorrupt('none');
+    this.model.settle();
+    for (const tenant of tenants) {
+      const listed = await this.registry.list(tenant, { after: null, limit: 9 });
+      const there = names.filter((name) => this.model.of({ tenant, name }).versions.length > 0);
+      assert.deepEqual(
+        listed.map(({ name }) => name),
+        there,
+      );
+      for (const name of there) await this.compareName({ tenant, name });
+    }
+  }
+
+  async compareName(owner: Owner): Promise<void> {
+    const { versions, aliases } = this.model.of(owner);
+    const shown = await this.registry.versions(owner.tenant, owner.name);
+    assert.deepEqual(
+      shown.map(({ version, state }) => [version, state]),
+      versions.map(({ version, state }) => [version, state]).reverse(),
+    );
+    const pointing = await this.registry.aliases(owner.tenant, owner.name);
+    assert.deepEqual(
+      pointing.map(({ alias, targets, revision }) => [alias, [targets[0]!.version, revision]]),
+      [...aliases].sort(),
+    );
+  }
+}
+
+async function play(t: TestContext, operations: readonly Operation[]): Promise<void> {
+  const [folder, database] = [temporaryFolder(t), await openDatabase(':memory:')];
+  const run = new Run(() => testRegistry(t, { folder, database }));
+  run.registry = await run.open();
+  for (const operation of operations) {
+    await run.apply(operation);
+    await run.compare();
+  }
+  for (const { lease, version } of run.leases) {
+    lease.release();
+    version.leases--;
+  }
+  assert.ok((await Promise.all(run.deletions)).every((code) => code === null || code === 'server_draining'));
+  await run.compare();
+  const contents = new Set(run.model.all().map(({ seed }) => seed));
+  assert.equal(readdirSync(join(folder, 'blobs')).length, contents.size);
+  await run.registry.close();
+  await database.destroy();
+}
+
+test('any sequence of uses does what the model does', async (t) => {
+  const counts = { runs: 0, operations: 0 };
+  await fc.assert(
+    fc.asyncProperty(fc.array(operation, { minLength: 1, maxLength: 60, size: 'max' }), async (operations) => {
+      counts.runs++;
+      counts.operations += operations.length;
+      await play(t, operations);
+    }),
+    { numRuns: 60 },
+  );
+  t.diagnostic(`${counts.operations} operations in ${counts.runs} runs`);
+});
