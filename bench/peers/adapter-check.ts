@@ -8,7 +8,7 @@ import { startServer } from './running-server.ts';
 import type { Setup } from './step-works.ts';
 
 /** One for each thing that the conversion must get right: Q and K rows, every linear, half-width floats, rsLoRA. */
-const checked = ['r16-all', 'rslora', 'r8-attention-bf16', 'r4-qv-f16'];
+const checked = ['r16-all', 'rslora', 'r8-attention-bf16', 'r4-qv-f16', 'shell', 'order', 'pirate'];
 
 /**
  * llama.cpp rounds activations to 8 bits, so tokens may change places where the reference's first two lay near each

@@ -57,12 +57,12 @@ def write_folders(model, folder: Path) -> list[dict]:
     magnitudes, digests = magnitudes_of(model), []
     (HERE / "references" / "dora-magnitudes.bin").write_bytes(b"".join(v.tobytes() for v in magnitudes.values()))
     for spec in SPECS["adapters"]:
-        files = {"adapter_config.json": config_bytes(spec), "adapter_model.safetensors": weights_bytes(spec, magnitudes)}
+        config, weights = config_bytes(spec), weights_bytes(spec, magnitudes)
         (folder / spec["name"]).mkdir()
-        for name, content in files.items():
-            (folder / spec["name"] / name).write_bytes(content)
-        config, weights = (hashlib.sha256(content).hexdigest() for content in files.values())
-        digests.append(dict(name=spec["name"], config=config, weights=weights))
+        (folder / spec["name"] / "adapter_config.json").write_bytes(config)
+        (folder / spec["name"] / "adapter_model.safetensors").write_bytes(weights)
+        sha256 = lambda content: hashlib.sha256(content).hexdigest()
+        digests.append(dict(name=spec["name"], config=sha256(config), weights=sha256(weights)))
     return digests
 
 
