@@ -146,8 +146,9 @@ export class AdapterStore {
   }
 
   async #read(adapter: AppliedAdapter): Promise<ResidentAdapter> {
+    // Who waited takes the place of the load that ended: nobody can slip in between.
     if (this.#loading >= loadsMax) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    this.#loading++;
+    else this.#loading++;
     const { clock, read } = this.#options;
     const start = clock.monotonic();
     try {
@@ -156,8 +157,9 @@ export class AdapterStore {
       this.#loads.push({ digest, tier: 'disk', bytes: resident.bytes, ms: clock.monotonic() - start });
       return resident;
     } finally {
-      this.#loading--;
-      this.#waiting.shift()?.();
+      const next = this.#waiting.shift();
+      if (next) next();
+      else this.#loading--;
     }
   }
 
