@@ -32,6 +32,8 @@ export class Engine {
   readonly #sequences = new Map<number, Sequence>();
   #aborted: Sequence[] = [];
   #steps = 0;
+  /** A sequence ended in the last step: what it held may let another one start. */
+  #isFreed = false;
 
   constructor(options: EngineOptions) {
     this.#options = options;
@@ -49,9 +51,10 @@ export class Engine {
     return this.#scheduler.idle && this.#aborted.length === 0;
   }
 
-  /** True while the next step has rows to run; otherwise only a command, or an adapter that arrives, brings work. */
+  /** True while the next step may have rows to run; otherwise only a command, or an adapter that arrives, brings work. */
   get busy(): boolean {
-    return this.#scheduler.running.length > 0;
+    const { running, waiting } = this.#scheduler;
+    return running.length > 0 || (this.#isFreed && waiting.length > 0);
   }
 
   add(request: SequenceRequest): void {
@@ -69,6 +72,7 @@ export class Engine {
   async step(): Promise<void> {
     const { adapters, clock, decoder, emit } = this.#options;
     const start = clock.monotonic();
+    this.#isFreed = false;
     const ended = this.#takeAborted().map((sequence) => this.#end(sequence, endOf(sequence, 'abort', start)));
     ended.push(...this.#fetchAdapters(start));
 
@@ -171,6 +175,7 @@ export class Engine {
     this.#sequences.delete(sequence.request.id);
     this.#door.leave(sequence);
     this.#scheduler.remove(sequence);
+    this.#isFreed = true;
     return end;
   }
 

@@ -4,14 +4,20 @@
 import assert from 'node:assert/strict';
 import { systemClock } from '../../src/core/clock.ts';
 import type { Decoder } from '../../src/engine/decoder.ts';
-import { markedPool, readMark } from './adapters/marked-adapters.ts';
+import { markedPool, readSignature } from './adapters/marked-adapters.ts';
 
 export type HashDecoder = Decoder & { readonly moves: number };
 
 const nothing = -1;
 
-export function hashDecoder(rows: number, positions: number, vocabulary: number, slots = 0): HashDecoder {
-  const pages = markedPool(slots, systemClock);
+export function hashDecoder(
+  rows: number,
+  positions: number,
+  vocabulary: number,
+  slots = 0,
+  onPagesChange = () => {},
+): HashDecoder {
+  const pages = markedPool(slots, systemClock, onPagesChange);
   const pool = Array.from({ length: rows }, () => new Array<number>(positions).fill(nothing));
   let moves = 0;
   const unused = () => assert.fail('no keys and values here');
@@ -44,8 +50,8 @@ export function hashDecoder(rows: number, positions: number, vocabulary: number,
       for (const [i, index] of sampled.entries()) {
         const row = Math.floor(index / length);
         const held = pool[first + row]!.slice(0, pasts[row]! + (index % length) + 1);
-        const mark = readMark(adapters[row] ?? null, phase, pages);
-        logits[i * vocabulary + nextToken(held, vocabulary, mark)] = 1;
+        const signature = readSignature(adapters[row] ?? null, phase, pages);
+        logits[i * vocabulary + nextToken(held, vocabulary, signature)] = 1;
       }
       return logits;
     },
@@ -55,10 +61,17 @@ export function hashDecoder(rows: number, positions: number, vocabulary: number,
   };
 }
 
-/** FNV-1a over the adapter's mark (times its scale; 0 without one) and the tokens. */
-export function nextToken(held: readonly number[], vocabulary: number, mark = 0): number {
-  assert.ok(Number.isFinite(mark), 'a row reads pages that are not one adapter’s');
-  let hash = (0x811c9dc5 ^ Math.imul(mark * 64, 0x9e3779b9)) >>> 0;
+/** FNV-1a over the adapters' signature (0 without any) and the tokens. */
+export function nextToken(held: readonly number[], vocabulary: number, signature = 0): number {
+  assert.ok(Number.isFinite(signature), 'a row reads pages that are not its adapter’s');
+  let hash = (0x811c9dc5 ^ Math.imul(signature * 64, 0x9e3779b9)) >>> 0;
   for (const token of held) hash = Math.imul(hash ^ token, 0x01000193) >>> 0;
   return (hash >>> 7) % vocabulary;
+}
+
+/** What a prompt gives when nothing else runs, until the context is full. */
+export function tokensAlone(prompt: readonly number[], vocabulary: number, positions: number, signature = 0): number[] {
+  const tokens = [...prompt];
+  while (tokens.length <= positions) tokens.push(nextToken(tokens, vocabulary, signature));
+  return tokens.slice(prompt.length);
 }

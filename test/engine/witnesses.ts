@@ -6,7 +6,7 @@ import type { AppliedAdapter } from '../../src/core/adapter.ts';
 import { defaultSamplingParams, type SamplingParams } from '../../src/core/sampling-params.ts';
 import type { AdapterStore } from '../../src/engine/adapters/adapter-store.ts';
 import type { Decoder } from '../../src/engine/decoder.ts';
-import { Engine } from '../../src/engine/engine.ts';
+import { Engine, type EngineOptions } from '../../src/engine/engine.ts';
 import type { EngineEvent, SequenceEnd, SequenceRequest, TokenEvent } from '../../src/protocol/messages.ts';
 import { type VirtualTime, virtualTime } from '../fixtures/virtual-time.ts';
 import { markedStore } from './adapters/marked-adapters.ts';
@@ -26,29 +26,67 @@ export type WitnessedEngine = {
   readonly engine: Engine;
   readonly time: VirtualTime;
   readonly witnesses: readonly Witness[];
+  /** For what may let a sequence start and comes from outside, as the decoder's pages. */
+  wake(): void;
   add(promptTokens: readonly number[], params?: Partial<SamplingParams>, adapters?: readonly AppliedAdapter[]): Witness;
   /** One step, and the books balance after it. */
   step(): Promise<StepEvent>;
-  /** A step that may find nothing to do, because adapters are on their way; then the event loop's turn. */
+  /** A step where the engine's process would take one; then the event loop's turn. */
   turn(): Promise<void>;
-  /** Turns until nothing is left to do. */
+  /** Turns until nothing is left to do. An engine that sleeps while sequences wait fails. */
   drain(): Promise<void>;
+  /** After the last sequence: lets loads end that nobody waits for, and nothing is left held. */
+  settle(): Promise<void>;
+  /** Adapters copied into pages, and dropped from memory. */
+  readonly copies: number;
+  readonly evictions: number;
 };
+
+/** Turns of the event loop without a step until an engine with work counts as asleep. */
+const idleTurnsMax = 1000;
+
+/** Says when a command came, as the engine's process does. */
+class WokenEngine extends Engine {
+  readonly #wake: () => void;
+
+  constructor(wake: () => void, options: EngineOptions) {
+    super(options);
+    this.#wake = wake;
+  }
+
+  override add(request: SequenceRequest): void {
+    super.add(request);
+    this.#wake();
+  }
+
+  override abort(id: number): void {
+    super.abort(id);
+    this.#wake();
+  }
+}
 
 type StepEvent = Extract<EngineEvent, { type: 'step' }>;
 
-/** @param storeOf makes the adapters that sequences may use */
+/** @param storeOf makes the adapters that sequences may use; `wake` is to be called as the engine's process is woken */
 export function witnessedEngine(
   decoder: Decoder,
   prefillChunk: number,
-  storeOf: (time: VirtualTime) => AdapterStore = (clock) => markedStore({ clock }),
+  storeOf: (time: VirtualTime, wake: () => void) => AdapterStore = (clock, onChange) =>
+    markedStore({ clock, onChange }),
 ): WitnessedEngine {
   const time = virtualTime();
-  const adapters = storeOf(time);
+  let isWoken = true;
+  let copies = 0;
+  let idleTurns = 0;
+  const wake = () => {
+    isWoken = true;
+  };
+  const adapters = storeOf(time, wake);
   const witnesses: Witness[] = [];
   let last: StepEvent | null = null;
   const emit = (event: StepEvent) => {
     last = event;
+    copies += event.loads.filter(({ tier }) => tier === 'memory').length;
     const { running, kvUsage } = event.stats;
     assert.ok(running <= decoder.kv.rows && kvUsage >= 0 && kvUsage <= 1, `${running} running, KV ${kvUsage}`);
     for (const id of event.started) {
@@ -68,7 +106,7 @@ export function witnessedEngine(
       witness.endedAt = time.monotonic();
     }
   };
-  const engine = new Engine({ decoder, adapters, prefillChunk, clock: time, freshSeed: () => 1, emit });
+  const engine = new WokenEngine(wake, { decoder, adapters, prefillChunk, clock: time, freshSeed: () => 1, emit });
   const step = async () => {
     last = null;
     await engine.step();
@@ -77,14 +115,19 @@ export function witnessedEngine(
     return last;
   };
   const turn = async () => {
-    await engine.step();
-    engine.checkIntegrity();
+    if (engine.busy || isWoken) {
+      isWoken = false;
+      idleTurns = 0;
+      await engine.step();
+      engine.checkIntegrity();
+    } else assert.ok(idleTurns++ < idleTurnsMax, 'the engine sleeps, and sequences wait');
     await nextTurn();
   };
   return {
     engine,
     time,
     witnesses,
+    wake,
     step,
     turn,
     add(promptTokens, params = {}, adapters = []) {
@@ -103,6 +146,18 @@ export function witnessedEngine(
     },
     async drain() {
       while (!engine.idle) await turn();
+    },
+    async settle() {
+      for (let i = 0; i < idleTurnsMax; i++) await nextTurn();
+      assert.ok(engine.idle);
+      engine.checkIntegrity();
+      assert.equal(decoder.pages.used, 0);
+    },
+    get copies() {
+      return copies;
+    },
+    get evictions() {
+      return adapters.evictions;
     },
   };
 }

@@ -110,8 +110,12 @@ export class AdapterStore {
     };
   }
 
-  /** For idle moments: nobody holds anything. */
+  /**
+   * For idle moments: nobody holds anything. A load whose sequences were aborted goes on, and one of several adapters
+   * holds these until it is over.
+   */
   checkIntegrity(): void {
+    if ([...this.#held.values()].some(({ adapter, error }) => adapter === null && error === null)) return;
     if (this.#held.size > 0) throw new Error(`adapters are still held: ${[...this.#held.keys()]}`);
     if (this.#heldBytes !== 0) throw new Error(`${this.#heldBytes} bytes are held by nobody`);
   }
@@ -142,8 +146,9 @@ export class AdapterStore {
   }
 
   async #read(adapter: AppliedAdapter): Promise<ResidentAdapter> {
+    // Who waited takes the place of the load that ended: nobody can slip in between.
     if (this.#loading >= loadsMax) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    this.#loading++;
+    else this.#loading++;
     const { clock, read } = this.#options;
     const start = clock.monotonic();
     try {
@@ -152,8 +157,9 @@ export class AdapterStore {
       this.#loads.push({ digest, tier: 'disk', bytes: resident.bytes, ms: clock.monotonic() - start });
       return resident;
     } finally {
-      this.#loading--;
-      this.#waiting.shift()?.();
+      const next = this.#waiting.shift();
+      if (next) next();
+      else this.#loading--;
     }
   }
 

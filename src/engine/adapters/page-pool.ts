@@ -13,8 +13,9 @@ import type { Breath } from './breath.ts';
 import { PageSlots } from './page-slots.ts';
 import { type JoinedSizes, joinedSizes, pageRanks, type ResidentAdapter } from './resident-adapter.ts';
 
+/** Names its adapter and does not keep it: pages outlive the adapter's place in memory. */
 export type Placement = {
-  readonly adapter: ResidentAdapter;
+  readonly key: string;
   /** First slot and number of pages in each linear's pool. */
   readonly ranges: ReadonlyMap<JoinedLinear, PageRange>;
   /** Its pages hold the adapter. */
@@ -99,7 +100,7 @@ export class PagePool {
 
   /** Ends one row's hold. */
   release(placement: Placement): void {
-    const entry = this.#entries.get(placement.adapter.key);
+    const entry = this.#entries.get(placement.key);
     if (entry !== placement || entry.users === 0) throw new Error('a placement was released twice');
     entry.users--;
   }
@@ -134,8 +135,8 @@ export class PagePool {
 
   /** For idle moments: nobody uses a page, and every slot that is taken belongs to somebody. */
   checkIntegrity(): void {
-    for (const { users, adapter } of this.#entries.values()) {
-      if (users !== 0) throw new Error(`${users} rows still hold pages of ${adapter.key}`);
+    for (const { users, key } of this.#entries.values()) {
+      if (users !== 0) throw new Error(`${users} rows still hold pages of ${key}`);
     }
     for (const [linear, { slots }] of this.#pools) {
       const owned = [...this.#entries.values()].reduce((sum, { ranges }) => sum + (ranges.get(linear)?.pages ?? 0), 0);
@@ -171,19 +172,19 @@ export class PagePool {
   #add(adapter: ResidentAdapter, ranges: ReadonlyMap<JoinedLinear, PageRange>): Entry {
     const { clock, onChange } = this.#options;
     const start = clock.monotonic();
+    const { key, bytes } = adapter;
     const copied = this.#copy(adapter, ranges).then(() => {
       entry.isCopied = true;
-      const { key: digest, bytes } = adapter;
-      this.#loads.push({ digest, tier: 'memory', bytes, ms: clock.monotonic() - start });
+      this.#loads.push({ digest: key, tier: 'memory', bytes, ms: clock.monotonic() - start });
       onChange();
     });
-    const entry: Entry = { adapter, ranges, users: 1, isCopied: false, copied };
-    this.#entries.set(adapter.key, entry);
+    const entry: Entry = { key, ranges, users: 1, isCopied: false, copied };
+    this.#entries.set(key, entry);
     return entry;
   }
 
-  #drop({ adapter, ranges }: Entry): void {
-    this.#entries.delete(adapter.key);
+  #drop({ key, ranges }: Entry): void {
+    this.#entries.delete(key);
     this.#freeRanges(ranges);
   }
 

@@ -20,28 +20,42 @@ import { tinyShape } from '../../models/model-folder.ts';
 
 export const markedShape: ModelShape = { ...tinyShape, layers: 2, hidden: 2, intermediate: 2, heads: 1, headDim: 2 };
 
-/** Adapter number `mark` (1, 2, ...) at a scale. Its rank and the linears that it touches follow from the number. */
+/** Adapter number `mark` (1, 2, ...) at a scale. Its ranks and the linears that it touches follow from the number. */
 export const marked = (mark: number, scale = 1): AppliedAdapter => ({
   files: { digest: `sha256:${mark}`, config: '', weights: '' },
   scale,
 });
 
-const markOf = ({ files }: AppliedAdapter) => Number(files.digest.slice('sha256:'.length));
+export const markOf = ({ files }: AppliedAdapter): number => Number(files.digest.slice('sha256:'.length));
+
+const pagesOfMark = (mark: number) => [2, 1, 1, 2, 3, 1, 4, 8, 5, 16][mark % 10]!;
 
 export function markedResident(mark: number): ResidentAdapter {
-  const ranks = pageRanks * (1 + (mark % 3));
   const touched = joinedSizes(markedShape).filter(
     ({ linear }, i) => linear !== 'head' && (i === mark % 4 || mark % 2 === 0),
   );
   const linears = touched.map(({ linear, layers, in: inputs, outs }) => {
-    const part = (out: number) => ({
-      ranks,
-      a: new Float32Array(layers * ranks * inputs).fill(mark),
-      b: new Float32Array(layers * ranks * out).fill(mark),
-    });
-    return [linear, { pages: ranks / pageRanks, parts: outs.map(part), gains: null }] as const;
+    const part = (out: number, i: number) => {
+      // The last part of several has one page, whatever the others have.
+      const ranks = pageRanks * (i > 0 && i === outs.length - 1 ? 1 : pagesOfMark(mark));
+      const a = new Float32Array(layers * ranks * inputs).fill(mark);
+      return { ranks, a, b: new Float32Array(layers * ranks * out).fill(mark) };
+    };
+    return [linear, { pages: pagesOfMark(mark), parts: outs.map(part), gains: null }] as const;
   });
   return createResident(`sha256:${mark}`, new Map(linears));
+}
+
+/** Pages that adapters together need in the linear that needs most. */
+export function markedPages(adapters: readonly AppliedAdapter[]): number {
+  const residents = adapters.map((adapter) => markedResident(markOf(adapter)));
+  const pages = joinedSizes(markedShape).map(({ linear, outs }) => {
+    const parts = outs.map((_, part) =>
+      residents.reduce((ranks, { linears }) => ranks + (linears.get(linear)?.parts[part]?.ranks ?? 0), 0),
+    );
+    return Math.max(...parts) / pageRanks;
+  });
+  return Math.max(...pages);
 }
 
 export type MarkedStoreOptions = {
@@ -51,9 +65,12 @@ export type MarkedStoreOptions = {
   readonly turns?: () => number;
   /** Adapters that turn out to be damaged. */
   readonly broken?: (mark: number) => boolean;
+  readonly onChange?: () => void;
+  readonly onDrop?: (adapter: ResidentAdapter) => void;
 };
 
-export function markedStore({ clock, bytesMax = 2 ** 30, turns = () => 0, broken }: MarkedStoreOptions): AdapterStore {
+export function markedStore(options: MarkedStoreOptions): AdapterStore {
+  const { clock, bytesMax = 2 ** 30, turns = () => 0, broken, onChange = () => {}, onDrop = () => {} } = options;
   return new AdapterStore({
     clock,
     bytesMax,
@@ -63,32 +80,51 @@ export function markedStore({ clock, bytesMax = 2 ** 30, turns = () => 0, broken
       return markedResident(markOf(applied));
     },
     combine: (key, scaled) => combineAdapters(key, scaled, markedShape, { take: async () => {} }),
-    onDrop: () => {},
-    onChange: () => {},
+    onDrop,
+    onChange,
   });
 }
 
-export function markedPool(slots: number, clock: Clock): PagePool {
-  return new PagePool({ shape: markedShape, slots, clock, breath: { take: () => nextTurn() }, onChange: () => {} });
+export function markedPool(slots: number, clock: Clock, onChange = () => {}): PagePool {
+  return new PagePool({ shape: markedShape, slots, clock, breath: { take: () => nextTurn() }, onChange });
 }
 
+/** A number that tells adapters and their scales apart; 0 without any. */
+export function signatureOf(adapters: readonly AppliedAdapter[]): number {
+  const terms = adapters.map((adapter) => termOf(markOf(adapter), adapter.scale));
+  return [...new Set(terms)].reduce((sum, term) => sum + term, 0);
+}
+
+const termOf = (mark: number, scale: number) => mark * (64 + scale);
+
 /**
- * The mark that a row reads, in a decode step from its pages and in a prefill from its adapter; NaN where they do not
- * hold one adapter, whole.
+ * The signature that a row reads, in a decode step from its pages and in a prefill from its adapter; NaN where pages
+ * are not their adapter, whole, with zeros where it has fewer ranks.
  */
-export function readMark(row: RowAdapter | null, phase: 'prefill' | 'decode', pool: PagePool): number {
+export function readSignature(row: RowAdapter | null, phase: 'prefill' | 'decode', pool: PagePool): number {
   if (row === null) return 0;
-  const marks = new Set<number>();
-  for (const { linear, layers } of joinedSizes(markedShape)) {
-    const resident = row.adapter.linears.get(linear);
-    for (const [part, { a, b }] of (resident?.parts ?? []).entries()) {
-      const range = row.placement.ranges.get(linear)!;
+  const terms = new Set<number>();
+  for (const { linear, layers, in: inputs, outs } of joinedSizes(markedShape)) {
+    const range = row.placement.ranges.get(linear);
+    for (const [part, { ranks, a, b }] of (row.adapter.linears.get(linear)?.parts ?? []).entries()) {
+      const out = outs[part]!;
+      for (let rank = 0; rank < layers * ranks; rank++) {
+        terms.add(termOf(a[rank * inputs]!, (row.scale * b[rank * out]!) / a[rank * inputs]!));
+      }
+      if (phase === 'prefill') continue;
       for (let layer = 0; layer < layers; layer++) {
-        const read =
-          phase === 'prefill' ? [a, b] : [pool.a(linear, part, layer, range), pool.b(linear, part, layer, range)];
-        for (const matrix of read) for (const value of matrix) marks.add(value);
+        const ofLayer = (matrix: Float32Array, width: number) =>
+          matrix.subarray(layer * ranks * width, (layer + 1) * ranks * width);
+        const isWhole =
+          holds(pool.a(linear, part, layer, range!), ofLayer(a, inputs)) &&
+          holds(pool.b(linear, part, layer, range!), ofLayer(b, out));
+        if (!isWhole) return Number.NaN;
       }
     }
   }
-  return marks.size === 1 ? [...marks][0]! * row.scale : Number.NaN;
+  return [...terms].reduce((sum, term) => sum + term, 0);
 }
+
+/** Pages hold the matrix, and zeros after it. */
+const holds = (pages: Float32Array, matrix: Float32Array) =>
+  pages.length >= matrix.length && pages.every((value, i) => value === (matrix[i] ?? 0));
