@@ -1,5 +1,5 @@
-// Every call to the file system and every query fails once: nothing that was acknowledged is lost, nothing half is seen,
-// and the registry goes on.
+// Every call to the file system and every query fails once: nothing that was acknowledged is lost, nothing half is
+// seen, and the registry goes on.
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -87,7 +87,8 @@ for (const { code, isLasting } of [
   { code: 'EIO', isLasting: false },
   { code: 'ENOSPC', isLasting: true },
 ] as const) {
-  test(`a file system of which ${isLasting ? 'all calls from the n-th on fail' : 'the n-th call fails'}: ${code}`, async (t) => {
+  const what = isLasting ? 'all calls from the n-th on fail' : 'the n-th call fails';
+  test(`a file system of which ${what}: ${code}`, async (t) => {
     let starts = 0;
     for (let at = 1; ; at++) {
       const { files, calls } = faultyFiles({ at, code, isLasting });
