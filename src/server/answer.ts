@@ -1,6 +1,7 @@
 // How a generation becomes an answer, whole or as events, and what happens when its reader leaves. The shapes are the
 // routes'; this is what they share.
 
+import type { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { errorAnswer } from './error-answer.ts';
 import { type EventStream, eventStream, eventStreamHeaders } from './event-stream.ts';
@@ -60,6 +61,7 @@ export async function answerStream(
   );
   // Until the first token a failure can still be an ordinary error with a status, which clients know to retry.
   await stream.opened;
+  if (reply.raw.destroyed) return answerNobody(reply, stream.body);
   return reply.headers(eventStreamHeaders).send(stream.body);
 }
 
@@ -89,4 +91,10 @@ function abortWhenReaderLeaves({ raw }: FastifyReply, generation: Generation): v
   raw.once('close', () => {
     if (!raw.writableEnded) generation.abort();
   });
+}
+
+/** The reader has gone: a stream that is sent to nobody would be an error of ours. */
+export function answerNobody(reply: FastifyReply, body: Readable | null): FastifyReply {
+  body?.destroy();
+  return reply.hijack();
 }

@@ -49,7 +49,7 @@ test('a reader who leaves before a whole answer ends its sequences, all choices 
 });
 
 test('a reader who leaves the queue never gets a slot', async (t) => {
-  const { ask, engine, left } = await leavable(t, { slots: 1 }, '/v1/generate', { prompt: 'x', stream: true });
+  const { ask, engine, left, log } = await leavable(t, { slots: 1 }, '/v1/generate', { prompt: 'x', stream: true });
   const first = ask();
   await until(() => engine.stats.running === 1);
   const second = ask();
@@ -59,6 +59,8 @@ test('a reader who leaves the queue never gets a slot', async (t) => {
   assert.deepEqual([engine.stats.running, ...engine.ended], [1, 'abort']);
   first.destroy();
   await until(() => left() === 2);
+  await new Promise(setImmediate);
+  assert.ok(!log.some(({ msg }) => msg === 'internal error'));
 });
 
 test('a reader who does not read is cut off, and no memory grows for it', async (t) => {

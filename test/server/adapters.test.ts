@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { get } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -11,7 +12,7 @@ import { unpackTar } from 'modern-tar/fs';
 import { Value } from 'typebox/value';
 import { limits } from '../../src/core/limits.ts';
 import { Adapter, AdapterList } from '../../src/server/schemas/adapters.ts';
-import { type TestApp, testApp, until } from '../helpers/app.ts';
+import { listen, type TestApp, testApp, until } from '../helpers/app.ts';
 
 const config = '{"r":8,"target_modules":["q_proj","v_proj"]}';
 const parts = { name: 'org/first', 'adapter_config.json': config, 'adapter_model.safetensors': 'weights' };
@@ -164,6 +165,17 @@ test("a version's content is a folder that PEFT reads, held while it is read", a
   const read = await unpacked(t, answer.rawPayload);
   assert.deepEqual([read('adapter_config.json'), read('adapter_model.safetensors')], [config, 'weights']);
   await until(() => testing.registry.held === 0);
+});
+
+test('who takes nothing of a download is cut off and holds the version no longer', async (t) => {
+  const { app, registry } = await testApp(t, { deps: { limits: { ...limits, downloadIdleMs: 50 } } });
+  await registry.add('big', { content: 'x'.repeat(16 * 2 ** 20) });
+  const port = await listen(app);
+  const reading = get(`http://127.0.0.1:${port}/v1/adapters/big/versions/1/content`, (answer) => void answer.pause());
+  reading.on('error', () => {});
+  t.after(() => reading.destroy());
+  await until(() => registry.leases === 1);
+  await until(() => registry.held === 0);
 });
 
 test('a deletion waits for the requests that use the version, or says that it goes on', async (t) => {

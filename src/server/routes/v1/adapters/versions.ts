@@ -4,6 +4,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { packTar } from 'modern-tar/fs';
 import { configFile, weightsFile } from '../../../adapter-files.ts';
 import { adaptersJson, idOf, listJson } from '../../../adapter-json.ts';
+import { answerNobody } from '../../../answer.ts';
 import { settledWithin } from '../../../deletion.ts';
 import { digestHeader } from '../../../held-adapters.ts';
 import { Adapter, AdapterList, Deletion, NameParams, VersionParams } from '../../../schemas/adapters.ts';
@@ -68,8 +69,12 @@ export const versionsRoute =
       async ({ tenant, params }, reply) => {
         // Held while its reader takes it, so that a deletion does not cut the files off.
         const { adapter, files, release } = await registry.lease(tenant, reference(params));
-        if (reply.raw.destroyed) release();
-        else reply.raw.once('close', release);
+        if (reply.raw.destroyed) {
+          release();
+          return answerNobody(reply, null);
+        }
+        reply.raw.once('close', release);
+        reply.raw.setTimeout(limits.downloadIdleMs, () => reply.raw.destroy());
         const mtime = new Date(adapter.createdAt);
         const entry = (source: string, target: string) => ({
           type: 'file' as const,
