@@ -88,15 +88,19 @@ export function createAdaptedRuns(runtime: Runtime, shape: ModelShape, rowsMax: 
       form: { form: 'mixed', extras },
       key: [...blocks.values()].map((range) => [range.first, range.pages, range.width, range.served].join()).join(' '),
       prepare(window) {
-        if (window.adapters === null) {
-          const { set, tensors } = tieMixed(runtime, window.binding, { sizes, pool, gains }, rows.length, blocks);
-          window.adapters = { adapter: null, set: set as (run: unknown) => void, release: () => releaseAll(tensors) };
-        }
+        const source = { sizes, pool, gains };
+        window.adapters ??= tiedMixed(runtime, window.binding, source, rows.length, blocks);
         window.adapters.set(blocks);
       },
     };
   };
   return { one, mixed };
+}
+
+/** Outside of the run's scope, which would live as long as the window and keep the adapters of the first run's rows. */
+function tiedMixed(...inputs: Parameters<typeof tieMixed>): NonNullable<AdaptedWindow['adapters']> {
+  const { set, tensors } = tieMixed(...inputs);
+  return { adapter: null, set: set as (run: unknown) => void, release: () => releaseAll(tensors) };
 }
 
 function blocksOf(linear: JoinedLinear, rows: readonly (RowAdapter | null)[]): PageBlocks {
