@@ -213,7 +213,10 @@ export class Engine {
 
 /** An operating error keeps its code; any other is ours. */
 function causeOf(error: Error): NonNullable<SequenceEnd['error']> {
-  if (error instanceof LorikeetError) return { code: error.code, message: error.message };
+  if (error instanceof LorikeetError) {
+    const { code, message, param } = error;
+    return { code, message, ...(code === 'adapter_corrupt' && param !== null ? { digest: param } : {}) };
+  }
   console.error(error);
   return { code: 'internal_error', message: 'The adapter could not be loaded.' };
 }

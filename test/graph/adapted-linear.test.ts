@@ -45,7 +45,7 @@ async function run(
   if (adapters.extras) base = addGain(g, target, base);
   addAdapters(g, adapters.form as 'one' | 'mixed', target, { x, base }, 'y');
   g.output('y', 'float32', ['R', sum(outs)]);
-  const session = runtime.session(encodeOnnx(g.build()), { weights: new Map() });
+  const session = await runtime.session(encodeOnnx(g.build()), { weights: new Map() });
   const binding = session.bind();
   const y = new Float32Array(rows * sum(outs));
   const tensors = [...given].map(([name, [data, shape]]) => {

@@ -80,7 +80,12 @@ async function applyGains(
 
 async function readProved(files: AdapterFiles, breath: Breath): Promise<[Buffer, Buffer]> {
   const corrupt = (reason: string, cause?: unknown) =>
-    new LorikeetError('adapter_corrupt', { message: `The adapter ${files.digest} is damaged: ${reason}.`, cause });
+    new LorikeetError('adapter_corrupt', {
+      message: `The adapter ${files.digest} is damaged: ${reason}.`,
+      // Of several adapters, the one at fault.
+      param: files.digest,
+      cause,
+    });
   let contents: [Buffer, Buffer];
   try {
     contents = await Promise.all([readFile(files.config), readFile(files.weights)]);
