@@ -10,12 +10,12 @@ import { buildDecoder, decoderNames, embeddingView } from '../graph/decoder.ts';
 import type { LoweredModel } from '../graph/lowered.ts';
 import { ropeTables } from '../graph/rope.ts';
 import type { Runtime, Session, Tensor } from '../runtime/session.ts';
-import { type AdaptedWindow, createAdaptedRuns, type RowAdapter } from './adapters/adapted-windows.ts';
+import { type AdaptedWindow, adaptedWindow, createAdaptedRuns, type RowAdapter } from './adapters/adapted-windows.ts';
 import { createBreath } from './adapters/breath.ts';
 import { PagePool } from './adapters/page-pool.ts';
 import type { ResidentAdapter } from './adapters/resident-adapter.ts';
 import { createKvCache, type KvCache } from './kv-cache.ts';
-import { createWindow, type Window } from './window.ts';
+import { createWindow } from './window.ts';
 
 type Phase = 'prefill' | 'decode';
 
@@ -96,7 +96,7 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
       return logits.subarray(0, wanted);
     },
     forget(adapter) {
-      for (const [key, { adapters }] of [...windows]) if (adapters?.adapter === adapter) windows.delete(key);
+      for (const [key, { one }] of [...windows]) if (one?.adapter === adapter) windows.delete(key);
     },
     async prepare(extras) {
       const forms = [
@@ -110,18 +110,6 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
       await sessions.release();
     },
   };
-}
-
-function adaptedWindow(window: Window): AdaptedWindow {
-  const adapted: AdaptedWindow = {
-    ...window,
-    adapters: null,
-    release() {
-      adapted.adapters?.release();
-      window.release();
-    },
-  };
-  return adapted;
 }
 
 /** Graphs by phase and by what they do for adapters; all share one set of weights. */

@@ -2,7 +2,6 @@
 
 import type { ModelShape } from '../../core/base-model.ts';
 import type { AdaptersInGraph, JoinedLinear } from '../../graph/adapted-linear.ts';
-import { adapterNames } from '../../graph/adapted-linear.ts';
 import { withoutAdapters } from '../../graph/decoder.ts';
 import type { Runtime, Tensor } from '../../runtime/session.ts';
 import type { Window } from '../window.ts';
@@ -10,8 +9,8 @@ import { type PageBlocks, pageBlocks } from './page-blocks.ts';
 import type { PagePool, Placement } from './page-pool.ts';
 import { joinedSizes, type ResidentAdapter } from './resident-adapter.ts';
 import { createRowGains, type RowGains } from './row-gains.ts';
-import { tieMixed } from './tie-mixed.ts';
-import { tieOne } from './tie-one.ts';
+import { type MixedInputs, tieMixed } from './tie-mixed.ts';
+import { type OneInputs, tieOne } from './tie-one.ts';
 
 /** An adapter as one row uses it. */
 export type RowAdapter = {
@@ -30,10 +29,8 @@ export type AdaptedRun = {
   prepare(window: AdaptedWindow): void;
 };
 
-export type AdaptedWindow = Window & {
-  /** What is tied: by `prepare` alone. */
-  adapters: { readonly adapter: ResidentAdapter | null; set(run: unknown): void; release(): void } | null;
-};
+/** What is tied beside the base's inputs, by `prepare` alone. */
+export type AdaptedWindow = Window & { one: OneInputs | null; mixed: MixedInputs | null };
 
 export type AdaptedRuns = {
   /** A prefill of one sequence. */
@@ -56,21 +53,11 @@ export function createAdaptedRuns(runtime: Runtime, shape: ModelShape, rowsMax: 
       form: { form: 'one', extras },
       key: '',
       prepare(window) {
-        if (window.adapters?.adapter !== adapter) {
-          window.adapters?.release();
-          const scales = new Float32Array(1);
-          const scaleTensor = runtime.tensor(scales, [1]);
-          window.binding.input(adapterNames.scale, scaleTensor);
-          const tensors = [scaleTensor, ...tieOne(runtime, window.binding, sizes, adapter, extras)];
-          window.adapters = {
-            adapter,
-            set: (scale) => {
-              scales[0] = scale as number;
-            },
-            release: () => releaseAll(tensors),
-          };
+        if (window.one?.adapter !== adapter) {
+          releaseAll(window.one?.tensors);
+          window.one = tieOne(runtime, window.binding, sizes, adapter);
         }
-        window.adapters.set(scale);
+        window.one.setScale(scale);
       },
     };
   };
@@ -88,19 +75,26 @@ export function createAdaptedRuns(runtime: Runtime, shape: ModelShape, rowsMax: 
       form: { form: 'mixed', extras },
       key: [...blocks.values()].map((range) => [range.first, range.pages, range.width, range.served].join()).join(' '),
       prepare(window) {
-        const source = { sizes, pool, gains };
-        window.adapters ??= tiedMixed(runtime, window.binding, source, rows.length, blocks);
-        window.adapters.set(blocks);
+        window.mixed ??= tieMixed(runtime, window.binding, { sizes, pool, gains }, rows.length, blocks);
+        window.mixed.set(blocks);
       },
     };
   };
   return { one, mixed };
 }
 
-/** Outside of the run's scope, which would live as long as the window and keep the adapters of the first run's rows. */
-function tiedMixed(...inputs: Parameters<typeof tieMixed>): NonNullable<AdaptedWindow['adapters']> {
-  const { set, tensors } = tieMixed(...inputs);
-  return { adapter: null, set: set as (run: unknown) => void, release: () => releaseAll(tensors) };
+export function adaptedWindow(window: Window): AdaptedWindow {
+  const adapted: AdaptedWindow = {
+    ...window,
+    one: null,
+    mixed: null,
+    release() {
+      releaseAll(adapted.one?.tensors);
+      releaseAll(adapted.mixed?.tensors);
+      window.release();
+    },
+  };
+  return adapted;
 }
 
 function blocksOf(linear: JoinedLinear, rows: readonly (RowAdapter | null)[]): PageBlocks {
@@ -112,6 +106,6 @@ function blocksOf(linear: JoinedLinear, rows: readonly (RowAdapter | null)[]): P
   );
 }
 
-const releaseAll = (tensors: readonly Tensor[]) => {
+const releaseAll = (tensors: readonly Tensor[] = []) => {
   for (const tensor of tensors) tensor.release();
 };

@@ -4,20 +4,28 @@ import { adapterNames } from '../../graph/adapted-linear.ts';
 import type { Binding, Runtime, Tensor } from '../../runtime/session.ts';
 import type { JoinedSizes, ResidentAdapter } from './resident-adapter.ts';
 
-/** @returns the tensors, to be released with the binding or before other ones are tied */
+export type OneInputs = {
+  readonly adapter: ResidentAdapter;
+  setScale(scale: number): void;
+  /** To be released with the binding, or before others are tied. */
+  readonly tensors: readonly Tensor[];
+};
+
 export function tieOne(
   runtime: Runtime,
   binding: Binding,
   allSizes: readonly JoinedSizes[],
   adapter: ResidentAdapter,
-  extras: boolean,
-): Tensor[] {
+): OneInputs {
+  const { extras } = adapter;
   const tensors: Tensor[] = [];
   const tie = (name: string, data: Float32Array<ArrayBuffer>, shape: readonly number[]) => {
     const tensor = runtime.tensor(data, shape);
     binding.input(name, tensor);
     tensors.push(tensor);
   };
+  const scales = new Float32Array(1);
+  tie(adapterNames.scale, scales, [1]);
   for (const { linear, layers, modules, in: inputs, outs, out: width } of allSizes) {
     if (linear === 'head' && !extras) continue;
     const resident = adapter.linears.get(linear);
@@ -35,7 +43,13 @@ export function tieOne(
       tie(adapterNames.gain(layer, linear), gains, [1, width]);
     }
   }
-  return tensors;
+  return {
+    adapter,
+    tensors,
+    setScale: (scale) => {
+      scales[0] = scale;
+    },
+  };
 }
 
 const none = new Float32Array(0);
