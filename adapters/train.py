@@ -63,7 +63,7 @@ def batches(rows: list, epochs: int, pick: random.Random):
 
 
 def loss_at(model, input_ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The mean cross-entropy of the labels; only where one counts are there logits, which saves a fifth of the time."""
+    """The mean cross-entropy of the labels; logits are computed only where one counts."""
     counts = labels[:, 1:] != IGNORED
     hidden = model.get_base_model().model(input_ids=input_ids).last_hidden_state[:, :-1][counts]
     return torch.nn.functional.cross_entropy(model.get_base_model().lm_head(hidden), labels[:, 1:][counts])

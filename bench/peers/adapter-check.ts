@@ -20,7 +20,7 @@ const marginMax = 1;
 const endOfTurn = 2;
 
 /** Short prompts, and few: this comes before every measurement. */
-const promptTokensMax = 40;
+const promptTokensMax = 64;
 
 /** A line about it. Throws where the first difference falls at a step of which the reference was sure. */
 export async function checkPeerAdapters(setup: Setup, llama: LlamaCpp, folder: string): Promise<string> {

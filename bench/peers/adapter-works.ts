@@ -2,8 +2,8 @@
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { buildSeededAdapter, seededAdapters } from '../../test/parity/seeded-adapter.ts';
-import { type AdapterFolder, type Heads, toGgufAdapter } from './gguf-adapter.ts';
+import { type AdapterFolder, buildSeededAdapter, seededAdapters } from '../../test/parity/seeded-adapter.ts';
+import { type Heads, toGgufAdapter } from './gguf-adapter.ts';
 import { llamaServerDialect, lorikeetDialect, withFields } from './http-load.ts';
 import { type HttpSample, llamaServer, ourServer, underLoad } from './http-works.ts';
 import type { LlamaCpp } from './llama-cpp.ts';
@@ -34,7 +34,7 @@ export function loadOursWithAdapters(
   });
 }
 
-export async function upload(url: string, name: string, { config, weights }: AdapterFolder): Promise<void> {
+async function upload(url: string, name: string, { config, weights }: AdapterFolder): Promise<void> {
   const form = new FormData();
   form.set('name', name);
   form.set('adapter_config.json', new Blob([Uint8Array.from(config)]), 'adapter_config.json');

@@ -1,8 +1,7 @@
 // A PEFT adapter as the GGUF file that llama.cpp takes. Knows both layouts; reads and writes bytes.
 
 import { parseSafetensorsHeader, type SafetensorsTensor } from '../../src/formats/safetensors.ts';
-
-export type AdapterFolder = { readonly config: Uint8Array; readonly weights: Uint8Array };
+import type { AdapterFolder } from '../../test/parity/seeded-adapter.ts';
 
 /** Attention heads of the base model: GGUF keeps the rows of Q and K in another order. */
 export type Heads = { readonly heads: number; readonly kvHeads: number };

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
+import { parseSafetensorsHeader } from '../../src/formats/safetensors.ts';
 import { adapterFolder, readAdapterCases, readSeededDigests, withGreedyTokens } from './adapters.ts';
 import { seededAdapters } from './seeded-adapter.ts';
 
@@ -17,8 +18,7 @@ test('seeded adapters are, byte for byte, the ones that PEFT read', () => {
 });
 
 test('references fit together: the top token is the greedy one, and probabilities sum to 1', () => {
-  for (const { name, adapters, prompts } of readAdapterCases()) {
-    for (const adapter of adapters) assert.ok(adapterFolder(adapter.name).weights.length > 0);
+  for (const { name, prompts } of readAdapterCases()) {
     for (const { kind, greedy, margins, steps, distributions } of prompts) {
       assert.equal(greedy.length, margins.length);
       for (const [i, { ids, logprobs, tail }] of distributions.entries()) {
@@ -28,6 +28,16 @@ test('references fit together: the top token is the greedy one, and probabilitie
         assert.ok(Math.abs(sum - 1) < 1e-4, `${where}: ${sum}`);
       }
     }
+  }
+});
+
+test('every adapter of a case is here, A and B side by side', () => {
+  const names = new Set(readAdapterCases().flatMap(({ adapters }) => adapters.map(({ name }) => name)));
+  for (const name of names) {
+    const { weights } = adapterFolder(name);
+    const tensors = parseSafetensorsHeader(weights, weights.length)!.tensors.map((tensor) => tensor.name);
+    const pairs = tensors.filter((tensor) => tensor.endsWith('.lora_A.weight'));
+    assert.ok(pairs.length > 0 && pairs.every((a) => tensors.includes(a.replace('lora_A', 'lora_B'))), name);
   }
 });
 

@@ -22,6 +22,7 @@ export type SeededAdapter = {
   readonly pairs: readonly Pair[];
 };
 
+/** The bytes of adapter_config.json and adapter_model.safetensors. */
 export type AdapterFolder = { readonly config: Uint8Array; readonly weights: Uint8Array };
 
 type Specs = {
