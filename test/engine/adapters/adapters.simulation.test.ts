@@ -3,11 +3,20 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { systemClock } from '../../../src/core/clock.ts';
 import { prng } from '../../../src/core/prng.ts';
-import type { AdapterStore } from '../../../src/engine/adapters/adapter-store.ts';
+import { AdapterStore } from '../../../src/engine/adapters/adapter-store.ts';
+import { createBreath } from '../../../src/engine/adapters/breath.ts';
+import { combineAdapters } from '../../../src/engine/adapters/combine-adapters.ts';
+import { readAdapter } from '../../../src/engine/adapters/read-adapter.ts';
+import { createDecoder } from '../../../src/engine/decoder.ts';
+import { createOnnxRuntime } from '../../../src/runtime/onnx-runtime.ts';
+import { tinyLowered } from '../../helpers/tiny-lowered.ts';
 import { hashDecoder, tokensAlone } from '../hash-decoder.ts';
 import { storm, type Weights } from '../storm.ts';
+import { marginsOf, tokensOf, witnessedEngine } from '../witnesses.ts';
 import { marked, markedPages, markedResident, markedStore, markOf, signatureOf } from './marked-adapters.ts';
+import { everyModule, layerModules, randomAdapter } from './random-adapters.ts';
 
 const vocabulary = 997;
 const adapters = 50;
@@ -67,3 +76,83 @@ for (const { seed, sequences, rows, positions, slots, bytesMax } of [
     assert.ok(store!.residentBytes <= bytesMax);
   });
 }
+
+const plans = [
+  { modules: layerModules, r: 16 },
+  { modules: ['q_proj', 'v_proj'], r: 1 },
+  { modules: layerModules, r: 5 },
+  { modules: layerModules, r: 24 },
+  { modules: everyModule, r: 5 },
+  { modules: layerModules, r: 8, dora: true },
+  { modules: ['down_proj'], r: 9, layers: [1] },
+] as const;
+
+test('storms with adapters over a real decoder: every sequence gets the tokens that it gets alone', async (context) => {
+  const runtime = createOnnxRuntime({ library: null, threads: 1, spin: false });
+  const model = await tinyLowered('llama', 32);
+  let wake = () => {};
+  const options = { rows: 5, positions: 48, pages: 5, onPagesChange: () => wake() };
+  const decoder = await createDecoder(runtime, model, options);
+  const files = plans.map((plan, i) => randomAdapter(model.shape, { seed: i, ...plan }).files);
+  const of = (i: number, scale = 1) => ({ files: files[i]!, scale });
+  const weights: Weights[] = [
+    [],
+    [of(0)],
+    [of(0, 0.5)],
+    [of(1), of(2, 2)],
+    [of(4)],
+    [of(5)],
+    [of(2)],
+    [of(3)],
+    [of(6)],
+  ];
+  weights.push([of(6, -1), of(0)], [of(4, 0.5)]);
+  const breath = createBreath(systemClock);
+  const storeOf = (bytesMax: number) => (_: unknown, onChange: () => void) =>
+    new AdapterStore({
+      bytesMax,
+      clock: systemClock,
+      read: ({ files }) => readAdapter(files, { model, breath }),
+      combine: (key, scaled) => combineAdapters(key, scaled, model.shape, breath),
+      onDrop: decoder.forget,
+      onChange,
+    });
+  const random = prng(31);
+  const below = (limit: number) => Math.floor(random() * limit);
+  const candidates = Array.from({ length: 12 }, () => Array.from({ length: 1 + below(40) }, () => below(300)));
+  const known = new Map<string, readonly number[]>();
+  const keyOf = (prompt: readonly number[], adapters: Weights) => `${prompt} / ${weights.indexOf(adapters)}`;
+  const prompts: number[][] = [];
+  for (const prompt of candidates) {
+    const witnessed = witnessedEngine(decoder, 1000, storeOf(2 ** 30));
+    wake = witnessed.wake;
+    let margin = Number.POSITIVE_INFINITY;
+    for (const adapters of weights) {
+      const witness = witnessed.add(prompt, { maxTokens: 10_000, logprobs: 2 }, adapters);
+      await witnessed.drain();
+      margin = Math.min(margin, ...marginsOf(witness));
+      known.set(keyOf(prompt, adapters), tokensOf(witness));
+    }
+    // Ties would make the comparison a coin toss: such a prompt is of no use.
+    if (margin > 3e-4) prompts.push(prompt);
+  }
+  assert.ok(prompts.length >= 4, `${prompts.length} prompts without a tie`);
+  const distinct = new Set(weights.map((adapters) => known.get(keyOf(prompts[0]!, adapters))!.join()));
+  assert.ok(distinct.size >= weights.length - 2, 'the adapters change nothing');
+  for (const seed of [41, 42]) {
+    const start = performance.now();
+    const report = await storm({
+      decoderOf: (onWake) => {
+        wake = onWake;
+        return decoder;
+      },
+      ...{ seed, sequences: 150, prompts, weights },
+      storeOf: storeOf(400_000),
+      alone: (prompt, adapters) => known.get(keyOf(prompt, adapters))!,
+    });
+    context.diagnostic(`seed ${seed}: ${JSON.stringify(report)}, ${Math.round(performance.now() - start)} ms`);
+    assert.ok(report.length > 40 && report.abort > 5 && report.error === 0, 'a storm in a teacup');
+    assert.ok(report.copies > 20 && report.evictions > 10);
+  }
+  decoder.release();
+});
