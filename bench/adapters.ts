@@ -10,7 +10,7 @@ import { parseArgs } from 'node:util';
 import { loadConfig } from '../src/config.ts';
 import type { TargetModule } from '../src/core/adapter.ts';
 import { systemClock } from '../src/core/clock.ts';
-import type { RowAdapter } from '../src/engine/adapters/adapted-windows.ts';
+import type { RowAdapter } from '../src/engine/adapters/row-adapter.ts';
 import { createDecoder } from '../src/engine/decoder.ts';
 import { loadWeights } from '../src/engine/weights.ts';
 import { modelSources } from '../src/main.ts';

@@ -1,4 +1,5 @@
-// The first token of an adapter that is only on disk, against one in memory, while others decode; and what these notice.
+// The first token of an adapter that is only on disk, against one in memory, while others decode; and what these
+// notice.
 
 import type { Setup } from '../peers/step-works.ts';
 import { spread } from '../statistics.ts';

@@ -18,7 +18,7 @@ export async function registeredAgainstNone(
     await register(full.url, adapters);
     const load = (url: string, round: number) =>
       throughput(requests, atOnce, tokens, (i) => ask(url, { prompt: promptOf(round * requests + i, 32) }, tokens));
-    for (const { url } of [full, empty]) await load(url, -1);
+    for (const { url } of [full, empty]) await load(url, rounds);
     const ratios: number[] = [];
     const speeds: number[] = [];
     for (let round = 0; round < rounds; round++) {

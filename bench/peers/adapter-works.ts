@@ -34,7 +34,7 @@ export function loadOursWithAdapters(
   });
 }
 
-async function upload(url: string, name: string, { config, weights }: AdapterFolder): Promise<void> {
+export async function upload(url: string, name: string, { config, weights }: AdapterFolder): Promise<void> {
   const form = new FormData();
   form.set('name', name);
   form.set('adapter_config.json', new Blob([Uint8Array.from(config)]), 'adapter_config.json');
@@ -53,7 +53,10 @@ export function writeGgufAdapters(adapters: readonly AdapterFolder[], folder: st
   });
 }
 
-/** llama-server with adapters that only requests which name them use: `lora: [{id, scale}]`, ids in the order of `files`. */
+/**
+ * llama-server with adapters that only requests which name them use: `lora: [{id, scale}]`, ids in the order of
+ * `files`.
+ */
 export function llamaServerWithAdapters(setup: Setup, llama: LlamaCpp, files: readonly string[]): ServerCommand {
   const { args, ...command } = llamaServer(setup, llama);
   return { ...command, args: (port) => [...args(port), '--lora', files.join(), '--lora-init-without-apply'] };

@@ -1,5 +1,5 @@
-// The decoder ready to run: graphs, weights, KV pool and rank pages tied together. Knows rows, tokens and positions; knows
-// no sequences and no sampling.
+// The decoder ready to run: graphs, weights, KV pool and rank pages tied together. Knows rows, tokens and positions;
+// knows no sequences and no sampling.
 
 import { LRUCache } from 'lru-cache';
 import type { Activations } from '../core/base-model.ts';
@@ -10,30 +10,13 @@ import { buildDecoder, decoderNames, embeddingView } from '../graph/decoder.ts';
 import type { LoweredModel } from '../graph/lowered.ts';
 import { ropeTables } from '../graph/rope.ts';
 import type { Runtime, Session, Tensor } from '../runtime/session.ts';
-import { type AdaptedWindow, adaptedWindow, createAdaptedRuns, type RowAdapter } from './adapters/adapted-windows.ts';
+import { type AdaptedWindow, adaptedWindow, createAdaptedRuns } from './adapters/adapted-windows.ts';
 import { createBreath } from './adapters/breath.ts';
 import { PagePool } from './adapters/page-pool.ts';
 import type { ResidentAdapter } from './adapters/resident-adapter.ts';
+import type { ForwardBatch, Phase } from './forward-batch.ts';
 import { createKvCache, type KvCache } from './kv-cache.ts';
 import { createWindow } from './window.ts';
-
-type Phase = 'prefill' | 'decode';
-
-/** Neighbouring KV rows [first, first + pasts.length), each with the same number of new tokens. */
-export type ForwardBatch = {
-  /** Prompts go through a graph that does not round activations: their keys and values are read by every later step. */
-  readonly phase: Phase;
-  /** 0 in a decode step. */
-  readonly first: number;
-  /** Tokens that each row holds already. */
-  readonly pasts: readonly number[];
-  /** Row-major [rows, new tokens]. */
-  readonly tokens: readonly number[];
-  /** Which of `tokens`, by index, to give the next token's logits for; all of them, in order, in a decode step. */
-  readonly sampled: readonly number[];
-  /** By row; left out: none. A prefill with an adapter has one row. */
-  readonly adapters?: readonly (RowAdapter | null)[];
-};
 
 export type Decoder = {
   readonly kv: KvCache;

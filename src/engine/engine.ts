@@ -51,7 +51,9 @@ export class Engine {
     return this.#scheduler.idle && this.#aborted.length === 0;
   }
 
-  /** True while the next step may have rows to run; otherwise only a command, or an adapter that arrives, brings work. */
+  /**
+   * True while the next step may have rows to run; otherwise only a command, or an adapter that arrives, brings work.
+   */
   get busy(): boolean {
     const { running, waiting } = this.#scheduler;
     return running.length > 0 || (this.#isFreed && waiting.length > 0);

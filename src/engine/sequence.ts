@@ -1,8 +1,8 @@
 // One sequence in the engine: its tokens, how far the KV pool holds them, and its times. Pure bookkeeping.
 
 import type { FinishReason, SequenceEnd, SequenceRequest, Timings } from '../protocol/messages.ts';
-import type { RowAdapter } from './adapters/adapted-windows.ts';
 import type { AdapterHold } from './adapters/adapter-store.ts';
+import type { RowAdapter } from './adapters/row-adapter.ts';
 import { createSampler, type Sampler } from './sampler.ts';
 
 export type Sequence = {

@@ -58,7 +58,8 @@ export async function startEngine(
   for (const phase of ['prefill', 'decode'] as const) {
     await decoder.forward({ phase, first: 0, pasts: [0], tokens: [0], sampled: [0] });
   }
-  // Not waited for: the base serves at once, and an adapter that comes meanwhile waits for its graphs like for its bytes.
+  // Not waited for: the base serves at once, and an adapter that comes meanwhile waits for its graphs like for its
+  // bytes.
   decoder.prepare(false).catch(() => {});
   const freshSeed = () => randomInt(2 ** 48 - 1);
   const breath = createBreath(clock);

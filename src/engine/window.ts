@@ -2,7 +2,7 @@
 
 import { decoderNames } from '../graph/decoder.ts';
 import type { Binding, Runtime, Session, Tensor } from '../runtime/session.ts';
-import type { ForwardBatch } from './decoder.ts';
+import type { ForwardBatch } from './forward-batch.ts';
 import type { KvCache } from './kv-cache.ts';
 
 export type Window = {

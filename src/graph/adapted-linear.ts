@@ -1,4 +1,5 @@
-// Adapters beside a linear in the graph: y = x Wᵀ + what adapters add. Two forms, since a prompt and a decode step differ:
+// Adapters beside a linear in the graph: y = x Wᵀ + what adapters add. Two forms, since a prompt and a decode step
+// differ:
 //
 //   one     all rows are one sequence's:            y += ((x · Aᵀ) * scale) · B
 //   mixed   each row has its own adapters, in blocks of rank pages; a block serves up to T rows:

@@ -58,7 +58,9 @@ export type OrtApi = {
   readonly version: string;
   /** Calls a function and throws on a bad status. Where the last parameter is an out pointer, returns what it wrote. */
   call(name: Name, ...args: unknown[]): Pointer;
-  /** The same on a thread of libuv's pool: the event loop stays free. What `args` point to must stay until it settles. */
+  /**
+   * The same on a thread of libuv's pool: the event loop stays free. What `args` point to must stay until it settles.
+   */
   callAsync(name: Name, ...args: unknown[]): Promise<Pointer>;
   availableProviders(): string[];
 };

@@ -6,19 +6,12 @@ import { withoutAdapters } from '../../graph/decoder.ts';
 import type { Runtime, Tensor } from '../../runtime/session.ts';
 import type { Window } from '../window.ts';
 import { type PageBlocks, pageBlocks } from './page-blocks.ts';
-import type { PagePool, Placement } from './page-pool.ts';
-import { joinedSizes, type ResidentAdapter } from './resident-adapter.ts';
+import type { PagePool } from './page-pool.ts';
+import { joinedSizes } from './resident-adapter.ts';
+import type { RowAdapter } from './row-adapter.ts';
 import { createRowGains, type RowGains } from './row-gains.ts';
 import { type MixedInputs, tieMixed } from './tie-mixed.ts';
 import { type OneInputs, tieOne } from './tie-one.ts';
-
-/** An adapter as one row uses it. */
-export type RowAdapter = {
-  readonly adapter: ResidentAdapter;
-  readonly scale: number;
-  /** Its pages, which a decode step reads; a prefill reads the adapter itself. */
-  readonly placement: Placement;
-};
 
 /** One run's use of adapters. */
 export type AdaptedRun = {

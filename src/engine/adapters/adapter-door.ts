@@ -1,5 +1,5 @@
-// What a sequence needs of adapters before it may run, and what it holds until it ends: its adapter in memory, and pages
-// for its row. Every hold is let go exactly once, on every kind of end.
+// What a sequence needs of adapters before it may run, and what it holds until it ends: its adapter in memory, and
+// pages for its row. Every hold is let go exactly once, on every kind of end.
 
 import { LorikeetError } from '../../core/errors.ts';
 import type { Admission } from '../policies/admission.ts';

@@ -1,6 +1,6 @@
 // Which adapters are in memory. A hold keeps one there, loading it first where it has to; what nobody holds stays until
-// the budget needs its room, the least recently used goes first. Everybody who wants an adapter that is on its way waits
-// for the same load. Knows keys and bytes; what an adapter is made of is its reader's business.
+// the budget needs its room, the least recently used goes first. Everybody who wants an adapter that is on its way
+// waits for the same load. Knows keys and bytes; what an adapter is made of is its reader's business.
 
 import { LRUCache } from 'lru-cache';
 import type { AppliedAdapter } from '../../core/adapter.ts';

@@ -1,5 +1,5 @@
-// How the rows of a step read a linear's pages: one range of the pool, cut into blocks of equal width, and for each block
-// the rows that it serves. Pure.
+// How the rows of a step read a linear's pages: one range of the pool, cut into blocks of equal width, and for each
+// block the rows that it serves. Pure.
 
 import { largestPowerOfTwoIn } from './page-slots.ts';
 

@@ -1,6 +1,6 @@
-// Which slots of a pool of pages are taken. Neighbouring pages of one adapter are one matrix, so an adapter takes a range,
-// and it starts at a multiple of the largest power of two in its length, so that ranges of equal length line up. Pure
-// bookkeeping.
+// Which slots of a pool of pages are taken. Neighbouring pages of one adapter are one matrix, so an adapter takes a
+// range, and it starts at a multiple of the largest power of two in its length, so that ranges of equal length line
+// up. Pure bookkeeping.
 
 export class PageSlots {
   readonly #taken: Uint8Array;

@@ -1,5 +1,6 @@
 // An adapter in memory, in the layout that every reading of it shares: ranks as rows, padded with zeros to whole pages
-// of 8, all layers of a linear behind each other. A prefill binds its matrices as they are, and pages are copies of them.
+// of 8, all layers of a linear behind each other. A prefill binds its matrices as they are, and pages are copies of
+// them.
 
 import type { TargetModule } from '../../core/adapter.ts';
 import { linearSize } from '../../core/adapter.ts';

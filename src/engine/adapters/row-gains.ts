@@ -1,5 +1,5 @@
-// DoRA's gains of the rows of a mixed step, [rows, out] for every layer and joined linear. A row without DoRA holds ones.
-// Gains are copied when a row's adapter changes, and not again.
+// DoRA's gains of the rows of a mixed step, [rows, out] for every layer and joined linear. A row without DoRA holds
+// ones. Gains are copied when a row's adapter changes, and not again.
 
 import type { ModelShape } from '../../core/base-model.ts';
 import type { JoinedLinear } from '../../graph/adapted-linear.ts';

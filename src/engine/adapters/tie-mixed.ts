@@ -1,5 +1,5 @@
-// Ties ranges of the page pool, and who reads which block, to a run of the form `mixed`. The ranges are tied once; a step
-// only writes which rows read what.
+// Ties ranges of the page pool, and who reads which block, to a run of the form `mixed`. The ranges are tied once; a
+// step only writes which rows read what.
 
 import { adapterNames, type JoinedLinear } from '../../graph/adapted-linear.ts';
 import type { Binding, Runtime, Tensor } from '../../runtime/session.ts';

@@ -6,7 +6,6 @@ import type { AppliedAdapter } from '../../../src/core/adapter.ts';
 import type { ModelShape } from '../../../src/core/base-model.ts';
 import type { Clock } from '../../../src/core/clock.ts';
 import { LorikeetError } from '../../../src/core/errors.ts';
-import type { RowAdapter } from '../../../src/engine/adapters/adapted-windows.ts';
 import { AdapterStore } from '../../../src/engine/adapters/adapter-store.ts';
 import { combineAdapters } from '../../../src/engine/adapters/combine-adapters.ts';
 import { PagePool } from '../../../src/engine/adapters/page-pool.ts';
@@ -16,6 +15,7 @@ import {
   pageRanks,
   type ResidentAdapter,
 } from '../../../src/engine/adapters/resident-adapter.ts';
+import type { RowAdapter } from '../../../src/engine/adapters/row-adapter.ts';
 import { tinyShape } from '../../models/model-folder.ts';
 
 export const markedShape: ModelShape = { ...tinyShape, layers: 2, hidden: 2, intermediate: 2, heads: 1, headDim: 2 };

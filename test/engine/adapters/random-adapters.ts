@@ -1,5 +1,5 @@
-// Random adapters as PEFT's files, and what they mean by the definition: W + scaling · B A for each linear, with DoRA each
-// row scaled to its magnitude. Knows none of the engine's own layouts.
+// Random adapters as PEFT's files, and what they mean by the definition: W + scaling · B A for each linear, with DoRA
+// each row scaled to its magnitude. Knows none of the engine's own layouts.
 
 import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';

@@ -1,0 +1,21 @@
+// What one run of the decoder is asked for.
+
+import type { RowAdapter } from './adapters/row-adapter.ts';
+
+export type Phase = 'prefill' | 'decode';
+
+/** Neighbouring KV rows [first, first + pasts.length), each with the same number of new tokens. */
+export type ForwardBatch = {
+  /** Prompts go through a graph that does not round activations: their keys and values are read by every later step. */
+  readonly phase: Phase;
+  /** 0 in a decode step. */
+  readonly first: number;
+  /** Tokens that each row holds already. */
+  readonly pasts: readonly number[];
+  /** Row-major [rows, new tokens]. */
+  readonly tokens: readonly number[];
+  /** Which of `tokens`, by index, to give the next token's logits for; all of them, in order, in a decode step. */
+  readonly sampled: readonly number[];
+  /** By row; left out: none. A prefill with an adapter has one row. */
+  readonly adapters?: readonly (RowAdapter | null)[];
+};
