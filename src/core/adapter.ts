@@ -16,9 +16,6 @@ export const targetModules = [
 ] as const;
 export type TargetModule = (typeof targetModules)[number];
 
-export const isTargetModule = (text: string): text is TargetModule =>
-  (targetModules as readonly string[]).includes(text);
-
 /** Inputs and outputs of a linear: its weight is [out, in]. */
 export type LinearSize = { readonly in: number; readonly out: number };
 

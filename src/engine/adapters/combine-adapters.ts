@@ -3,6 +3,7 @@
 //
 //     sum_i scale_i * B_i A_i = [scale_1 B_1, scale_2 B_2, ...] [A_1; A_2; ...]
 
+import type { ModelShape } from '../../core/base-model.ts';
 import { LorikeetError } from '../../core/errors.ts';
 import type { JoinedLinear } from '../../graph/adapted-linear.ts';
 import type { Breath } from './breath.ts';
