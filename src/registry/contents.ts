@@ -36,8 +36,8 @@ export function contents({ adapters, blobs, catalogue, exclusive, log, stop }: C
   };
 
   const trust = async (digest: string): Promise<void> => {
-    trusted.add(digest);
     await setStates(digest, 'corrupt', 'ready');
+    trusted.add(digest);
   };
 
   const check = async (digest: string): Promise<boolean> => {

@@ -1,12 +1,13 @@
-// Every call to the file system and every query fails once: nothing that was acknowledged is lost, nothing half is seen,
-// and the registry goes on.
+// Every call to the file system and every query fails once: nothing that was acknowledged is lost, nothing half is
+// seen, and the registry goes on.
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import test, { type TestContext } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
-import type { KyselyPlugin } from 'kysely';
+import { type KyselyPlugin, sql } from 'kysely';
 import type { AdapterRegistry } from '../../src/registry/adapter-registry.ts';
 import { type Database, openDatabase } from '../../src/storage/database.ts';
 import { type Files, nodeFiles } from '../../src/storage/files.ts';
@@ -86,7 +87,8 @@ for (const { code, isLasting } of [
   { code: 'EIO', isLasting: false },
   { code: 'ENOSPC', isLasting: true },
 ] as const) {
-  test(`a file system of which ${isLasting ? 'all calls from the n-th on fail' : 'the n-th call fails'}: ${code}`, async (t) => {
+  const what = isLasting ? 'all calls from the n-th on fail' : 'the n-th call fails';
+  test(`a file system of which ${what}: ${code}`, async (t) => {
     let starts = 0;
     for (let at = 1; ; at++) {
       const { files, calls } = faultyFiles({ at, code, isLasting });
@@ -122,4 +124,18 @@ test('a database of which the n-th query fails', async (t) => {
       return;
     }
   }
+});
+
+test('a full database says so', async (t) => {
+  const database = await openDatabase(join(temporaryFolder(t), 'lorikeet.db'));
+  const registry = await testRegistry(t, { database });
+  await upload(registry, 'a', 0);
+  await sql`PRAGMA max_page_count = 1`.execute(database);
+  const createdBy = 'x'.repeat(100_000);
+  await assert.rejects(upload(registry, 'b', 1, { createdBy }), { code: 'storage_full' });
+  assert.equal((await assertIntact(registry, registry.folder, ['default'])).length, 1);
+  await sql`PRAGMA max_page_count = 1000000`.execute(database);
+  assert.equal((await upload(registry, 'b', 1, { createdBy })).adapter.version, 1);
+  await registry.close();
+  await database.destroy();
 });
