@@ -64,7 +64,7 @@ async function prepare(form: LinearForm, activations: Activations): Promise<(row
     }
     g.output(linear(g, { name, form, activations }, 'x', `y${copy}`), 'float32', ['R', n]);
   }
-  const session = runtime.session(encodeOnnx(g.build()), { weights });
+  const session = await runtime.session(encodeOnnx(g.build()), { weights });
   return async (rows) => {
     const binding = session.bind();
     binding.input('x', runtime.tensor(floats(rows * k), [rows, k]));

@@ -1,15 +1,23 @@
 // Lorikeet beside llama.cpp: same GGUF, same threads, runs in turns. Prints a table and writes a result file.
 //
-//     npm run bench:peers -- [--model <name or gguf>] [--threads 2] [--rounds 5] [--http] [--peer-only]
+//     npm run bench:peers -- [--model <name or gguf>] [--threads 2] [--rounds 5] [--http | --adapters] [--peer-only]
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { loadConfig } from '../src/config.ts';
 import { systemClock } from '../src/core/clock.ts';
 import { modelSources } from '../src/main.ts';
 import { resolveModel } from '../src/models/resolve.ts';
 import { describeMachine } from './machine.ts';
+import { checkPeerAdapters } from './peers/adapter-check.ts';
+import {
+  loadLlamaServerWithAdapters,
+  loadOursWithAdapters,
+  makeAdapters,
+  writeGgufAdapters,
+} from './peers/adapter-works.ts';
 import { load, loadLlamaServer, loadOurs, withDataFolder } from './peers/http-works.ts';
 import { findOrBuildLlamaCpp, type LlamaCpp } from './peers/llama-cpp.ts';
 import {
@@ -41,6 +49,7 @@ const { values: flags } = parseArgs({
     threads: { type: 'string', default: String(os.availableParallelism()) },
     rounds: { type: 'string', default: '5' },
     http: { type: 'boolean', default: false },
+    adapters: { type: 'boolean', default: false },
     'peer-only': { type: 'boolean', default: false },
   },
 });
@@ -48,8 +57,9 @@ const rounds = Number(flags.rounds);
 const setup: Setup = { model: await modelFile(flags.model), threads: Number(flags.threads) };
 const llama = findOrBuildLlamaCpp();
 
-const comparisons = flags.http ? await compareServers(llama) : await compareSteps(llama);
-report(comparisons);
+const kind = flags.adapters ? 'adapters' : flags.http ? 'http' : 'steps';
+const compareAll = { steps: compareSteps, http: compareServers, adapters: compareAdapters }[kind];
+report(await compareAll(llama));
 
 async function compareSteps(llama: LlamaCpp): Promise<Comparison[]> {
   const comparisons: Comparison[] = [];
@@ -70,6 +80,24 @@ function compareServers(llama: LlamaCpp): Promise<Comparison[]> {
       (round) => loadLlamaServer(setup, llama, round),
     ),
   ]);
+}
+
+/** Every request on an adapter of its own. */
+function compareAdapters(llama: LlamaCpp): Promise<Comparison[]> {
+  const { requests, promptTokens, newTokens } = load;
+  const name = `HTTP, ${requests} requests on ${requests} adapters, ${promptTokens} + ${newTokens} tokens`;
+  return withDataFolder(async (folder) => {
+    console.error(await checkPeerAdapters(setup, llama, join(folder, 'checked')));
+    const adapters = makeAdapters(requests);
+    const files = writeGgufAdapters(adapters, join(folder, 'gguf'));
+    return [
+      await compare(
+        name,
+        (round) => loadOursWithAdapters(setup, adapters, folder, round),
+        (round) => loadLlamaServerWithAdapters(setup, llama, files, round),
+      ),
+    ];
+  });
 }
 
 /** In turns, and each side first in every other round. */
@@ -119,7 +147,7 @@ function report(comparisons: readonly Comparison[]): void {
   };
   const folder = new URL('results/', import.meta.url);
   mkdirSync(folder, { recursive: true });
-  const file = new URL(`${date.slice(0, 10)}-peers${flags.http ? '-http' : ''}.json`, folder);
+  const file = new URL(`${date.slice(0, 10)}-peers${kind === 'steps' ? '' : `-${kind}`}.json`, folder);
   writeFileSync(file, `${JSON.stringify(result, null, 2)}\n`);
   console.log(`\nwritten to ${file.pathname}`);
 }

@@ -11,7 +11,7 @@ import { loadConfig } from '../src/config.ts';
 import type { Activations } from '../src/core/base-model.ts';
 import { systemClock } from '../src/core/clock.ts';
 import { prng } from '../src/core/prng.ts';
-import { createDecoder } from '../src/engine/decoder.ts';
+import { createDecoder, type Decoder } from '../src/engine/decoder.ts';
 import { loadWeights } from '../src/engine/weights.ts';
 import type { LinearBits } from '../src/graph/lowered.ts';
 import { resolveModel } from '../src/models/resolve.ts';
@@ -44,9 +44,12 @@ const weights = await loadWeights(files, bits, cacheDir, console.warn);
 
 const runtime = createOnnxRuntime({ library: null, threads: Number(flags.threads), spin: true });
 const rounds = Number(flags.rounds);
+const opened: Decoder[] = [];
 const tokensPerSecond = flags.mode === 'prefill' ? await prefill(Number(flags.prompt)) : await decode();
 const result = { tokensPerSecond, peakRssBytes: process.resourceUsage().maxRSS * 1024 };
 console.log(flags.json ? JSON.stringify(result) : result);
+// A profile is written when its session is released.
+for (const decoder of opened) await decoder.release();
 process.exit(0);
 
 async function decode(): Promise<number> {
@@ -88,7 +91,7 @@ function decoderOf(rows: number, positions: number) {
     decodeActivations: flags.activations as Activations,
     ...profile,
   });
-  if (flags.profile !== undefined) process.on('exit', () => decoder.release());
+  opened.push(decoder);
   return decoder;
 }
 

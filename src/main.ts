@@ -1,14 +1,16 @@
 // The composition root: configuration -> data dir -> storage -> model -> tokeniser -> engine -> app -> listen, and the
 // reverse at the end. Everything real is made here; everything else is given what it needs.
 
-import { randomUUID } from 'node:crypto';
+import { randomInt, randomUUID } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { type Config, environmentForChildren, type LoadedConfig } from './config.ts';
 import type { ModelFiles } from './core/base-model.ts';
 import { systemClock, systemTimers } from './core/clock.ts';
 import { LorikeetError } from './core/errors.ts';
 import { limits } from './core/limits.ts';
+import { prng } from './core/prng.ts';
 import { createMetrics } from './metrics/metrics.ts';
 import type { ModelProgress } from './models/progress.ts';
 import { readGguf } from './models/read-gguf.ts';
@@ -16,14 +18,20 @@ import { type ResolveOptions, resolveModel } from './models/resolve.ts';
 import { engineProcessStarter } from './protocol/engine-process.ts';
 import { type SupervisedEngine, superviseEngine } from './protocol/supervisor.ts';
 import { defaultSupervisorLimits } from './protocol/supervisor-options.ts';
+import type { AdapterRegistry } from './registry/adapter-registry.ts';
+import { checkAdapter } from './registry/check-adapter.ts';
+import { loadExamples } from './registry/example-adapters.ts';
+import { openAdapterRegistry } from './registry/registry.ts';
 import { portProblem, urlOf } from './server/address.ts';
 import { createApp } from './server/app.ts';
 import { createLogger } from './server/logger.ts';
 import { assertSafeHost } from './server/loopback.ts';
 import { databasePath, lockDataDir, makeDataDir } from './storage/data-dir.ts';
-import { openDatabase } from './storage/database.ts';
+import { type Database, openDatabase } from './storage/database.ts';
+import { nodeFiles } from './storage/files.ts';
 import { keyTable } from './storage/key-table.ts';
 import { type KeyStore, keyStore } from './tenants/keys.ts';
+import { defaultTenant } from './tenants/scopes.ts';
 import { loadTokenizer } from './tokenizer/load.ts';
 
 /** What the operator sees while the server starts. Drawing it is the command line's. */
@@ -37,6 +45,10 @@ export type StartReport = {
 
 /** How long connections may stay open after the last answer; slow readers are cut off then. */
 const closeMsMax = 5000;
+
+/** The examples of the project, and the base model that they were trained on. */
+const exampleFolder = fileURLToPath(new URL('../adapters', import.meta.url));
+const exampleBase = 'SmolLM2-135M-Instruct';
 
 type App = ReturnType<typeof createApp>;
 type Logger = ReturnType<typeof createLogger>;
@@ -69,7 +81,9 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   const logger = createLogger(config.logLevel);
   const engine = startEngine(config, files, logger);
   open.defer(() => engine.close(0));
-  const app = createServer({ config, files, tokenizer, engine, keys, logger });
+  const registry = await openRegistry(config, { database, files, engine, logger });
+  open.defer(() => registry.close());
+  const app = createServer({ config, files, tokenizer, engine, registry, keys, logger });
   open.defer(() => closeServer(app, engine, config.drainSeconds * 1000));
   const url = await listen(app, config);
   phase('http', url);
@@ -77,6 +91,11 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   const info = await unlessStopped(stop, engine.ready);
   const cached = info.weightsCached ? 'weights from the cache' : 'weights lowered and cached';
   report.done('engine', `${info.weightBits}-bit on ${info.device}, ${info.threads} threads, ${cached}`, info.loadMs);
+  if (!hasKeys && config.model === exampleBase) {
+    const marker = join(config.dataDir, 'examples');
+    const names = await loadExamples(registry, { folder: exampleFolder, marker, tenant: defaultTenant });
+    if (names.length > 0) phase('adapters', `examples ${names.join(', ')}`);
+  }
   const startMs = systemClock.monotonic() - began;
   report.ready(url, !hasKeys, startMs);
   logger.info({ url, startMs: Math.round(startMs), engine: info, source: files.source }, 'ready');
@@ -131,18 +150,48 @@ function startEngine(config: Config, model: ModelFiles, logger: Logger): Supervi
   });
 }
 
+type RegistryParts = {
+  readonly database: Database;
+  readonly files: ModelFiles;
+  readonly engine: SupervisedEngine;
+  readonly logger: Logger;
+};
+
+function openRegistry(config: Config, { database, files, engine, logger }: RegistryParts): Promise<AdapterRegistry> {
+  const shape = () => {
+    if (engine.info === null) throw new LorikeetError('engine_unavailable');
+    return engine.info.shape;
+  };
+  return openAdapterRegistry({
+    database,
+    folder: join(config.dataDir, 'adapters'),
+    base: { name: files.name, digest: files.digest, shape },
+    check: checkAdapter,
+    clock: systemClock,
+    timers: systemTimers,
+    random: prng(randomInt(2 ** 48 - 1)),
+    newId: randomUUID,
+    log: logger,
+    limits,
+    files: nodeFiles,
+  });
+}
+
 type ServerParts = {
   readonly config: Config;
   readonly files: ModelFiles;
   readonly tokenizer: Awaited<ReturnType<typeof loadTokenizer>>;
   readonly engine: SupervisedEngine;
+  readonly registry: AdapterRegistry;
   readonly keys: KeyStore;
   readonly logger: Logger;
 };
 
-function createServer({ config, files, tokenizer, engine, keys, logger }: ServerParts): App {
+function createServer({ config, files, tokenizer, engine, registry, keys, logger }: ServerParts): App {
   return createApp({
     engine,
+    registry,
+    adapterRoot: config.adapterRoot,
     tokenizer,
     keys,
     logger,

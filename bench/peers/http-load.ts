@@ -7,7 +7,8 @@ import { prng } from '../../src/core/prng.ts';
 
 export type Dialect = {
   readonly path: string;
-  body(prompt: readonly number[], tokens: number): object;
+  /** Of request number `index`. */
+  body(prompt: readonly number[], tokens: number, index: number): object;
   /** Tokens generated, from the event that ends the stream; undefined in all others. */
   tokensOf(event: Record<string, unknown>): number | undefined;
 };
@@ -28,6 +29,12 @@ export const llamaServerDialect: Dialect = {
   tokensOf: (event) => (event.stop === true ? (event.tokens_predicted as number) : undefined),
 };
 
+/** The same wire format with more fields in each body. */
+export const withFields = (dialect: Dialect, fields: (index: number) => object): Dialect => ({
+  ...dialect,
+  body: (prompt, tokens, index) => ({ ...dialect.body(prompt, tokens, index), ...fields(index) }),
+});
+
 export type Load = { readonly requests: number; readonly promptTokens: number; readonly newTokens: number };
 
 export type LoadResult = {
@@ -42,9 +49,10 @@ export async function runLoad(url: string, dialect: Dialect, load: Load, seed: n
   const random = prng(seed);
   const began = performance.now();
   const ttfts = await Promise.all(
-    Array.from({ length: load.requests }, async () => {
+    Array.from({ length: load.requests }, async (_, index) => {
       const prompt = Array.from({ length: load.promptTokens }, () => promptToken(random()));
-      return (await request(`${url}${dialect.path}`, dialect, prompt, load.newTokens)) - began;
+      const body = dialect.body(prompt, load.newTokens, index);
+      return (await request(`${url}${dialect.path}`, dialect, body, load.newTokens)) - began;
     }),
   );
   const wallMs = performance.now() - began;
@@ -56,8 +64,8 @@ export async function runLoad(url: string, dialect: Dialect, load: Load, seed: n
 const promptToken = (random: number) => 1000 + Math.floor(random * 30_000);
 
 /** The moment of the first event. */
-async function request(url: string, dialect: Dialect, prompt: readonly number[], tokens: number): Promise<number> {
-  const response = await post(url, JSON.stringify(dialect.body(prompt, tokens)));
+async function request(url: string, dialect: Dialect, body: object, tokens: number): Promise<number> {
+  const response = await post(url, JSON.stringify(body));
   let firstAt: number | undefined;
   let generated: number | undefined;
   for await (const line of createInterface({ input: response })) {

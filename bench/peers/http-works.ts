@@ -20,26 +20,39 @@ export function withDataFolder<T>(use: (folder: string) => Promise<T>): Promise<
   return use(folder).finally(() => rmSync(folder, { recursive: true, force: true }));
 }
 
-export function loadOurs({ model, threads }: Setup, dataFolder: string, seed: number): Promise<HttpSample> {
+export const loadOurs = (setup: Setup, dataFolder: string, seed: number) =>
+  underLoad(ourServer(setup, dataFolder), lorikeetDialect, seed);
+
+export const loadLlamaServer = (setup: Setup, llama: LlamaCpp, seed: number) =>
+  underLoad(llamaServer(setup, llama), llamaServerDialect, seed);
+
+export function ourServer({ model, threads }: Setup, dataFolder: string): ServerCommand {
   const script = fileURLToPath(new URL('../../scripts/lorikeet.js', import.meta.url));
   const sizes = ['--threads', String(threads), '--max-sequences', String(load.requests)];
   const args = (port: number) => [
     ...[script, 'serve', '--model', model, '--port', String(port)],
     ...[...sizes, '--data-dir', dataFolder, '--log-level', 'warn'],
   ];
-  return underLoad({ command: process.execPath, args, ready: '/readyz' }, lorikeetDialect, seed);
+  return { command: process.execPath, args, ready: '/readyz' };
 }
 
-export function loadLlamaServer({ model, threads }: Setup, llama: LlamaCpp, seed: number): Promise<HttpSample> {
+export function llamaServer({ model, threads }: Setup, llama: LlamaCpp): ServerCommand {
   const sizes = ['-t', String(threads), '-np', String(load.requests), '-c', String(load.requests * slotTokens)];
   const args = (port: number) => ['-m', model, '--port', String(port), ...sizes, ...llamaCppFlags];
-  return underLoad({ command: llama.server, args, ready: '/health' }, llamaServerDialect, seed);
+  return { command: llama.server, args, ready: '/health' };
 }
 
-async function underLoad(command: ServerCommand, dialect: Dialect, seed: number): Promise<HttpSample> {
+/** `prepare` is for what a server must be given once it runs; it is not measured. */
+export async function underLoad(
+  command: ServerCommand,
+  dialect: Dialect,
+  seed: number,
+  prepare: (url: string) => Promise<void> = async () => {},
+): Promise<HttpSample> {
   const server = await startServer(command);
   let peakRssBytes = 0;
   const result = await (async () => {
+    await prepare(server.url);
     await runLoad(server.url, dialect, { ...load, newTokens: 8 }, seed + 1);
     return runLoad(server.url, dialect, load, seed);
   })().finally(async () => {

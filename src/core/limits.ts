@@ -94,8 +94,8 @@ export const limits = {
   adapterPatterns: 4096,
   /** A pattern of an adapter's config: five times a module's full name. */
   adapterPatternChars: 256,
-  /** Characters of all true regular expressions of a config, repetitions written out: about 200 usual ones. */
-  adapterRegexWeight: 8192,
+  /** Characters of all true regular expressions of a config, repetitions written out: about 100 usual ones. */
+  adapterRegexWeight: 4096,
   /** config.json, tokenizer_config.json, adapter_config.json. */
   configBytes: 8 * MiB,
   /** tokenizer.json: 256k vocabularies reach 35 MB. */

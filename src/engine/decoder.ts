@@ -1,34 +1,51 @@
-// The decoder ready to run: graph, weights and KV pool tied together. Knows rows, tokens and positions; knows no
-// sequences and no sampling.
+// The decoder ready to run: graphs, weights, KV pool and rank pages tied together. Knows rows, tokens and positions; knows
+// no sequences and no sampling.
 
 import { LRUCache } from 'lru-cache';
 import type { Activations } from '../core/base-model.ts';
+import { type Clock, systemClock } from '../core/clock.ts';
 import { encodeOnnx } from '../formats/onnx.ts';
+import type { AdaptersInGraph } from '../graph/adapted-linear.ts';
 import { buildDecoder, decoderNames, embeddingView } from '../graph/decoder.ts';
 import type { LoweredModel } from '../graph/lowered.ts';
 import { ropeTables } from '../graph/rope.ts';
-import type { Binding, Runtime, Session, Tensor } from '../runtime/session.ts';
+import type { Runtime, Session, Tensor } from '../runtime/session.ts';
+import { type AdaptedWindow, adaptedWindow, createAdaptedRuns, type RowAdapter } from './adapters/adapted-windows.ts';
+import { createBreath } from './adapters/breath.ts';
+import { PagePool } from './adapters/page-pool.ts';
+import type { ResidentAdapter } from './adapters/resident-adapter.ts';
 import { createKvCache, type KvCache } from './kv-cache.ts';
+import { createWindow } from './window.ts';
+
+type Phase = 'prefill' | 'decode';
 
 /** Neighbouring KV rows [first, first + pasts.length), each with the same number of new tokens. */
 export type ForwardBatch = {
   /** Prompts go through a graph that does not round activations: their keys and values are read by every later step. */
-  readonly phase: 'prefill' | 'decode';
+  readonly phase: Phase;
+  /** 0 in a decode step. */
   readonly first: number;
   /** Tokens that each row holds already. */
   readonly pasts: readonly number[];
   /** Row-major [rows, new tokens]. */
   readonly tokens: readonly number[];
-  /** Which of `tokens`, by index, to give the next token's logits for. */
+  /** Which of `tokens`, by index, to give the next token's logits for; all of them, in order, in a decode step. */
   readonly sampled: readonly number[];
+  /** By row; left out: none. A prefill with an adapter has one row. */
+  readonly adapters?: readonly (RowAdapter | null)[];
 };
 
 export type Decoder = {
   readonly kv: KvCache;
   readonly vocabulary: number;
+  readonly pages: PagePool;
   /** Logits [sampled, vocabulary] in a buffer that the next call overwrites. One call at a time. */
   forward(batch: ForwardBatch): Promise<Float32Array>;
-  release(): void;
+  /** Makes the graphs that adapters need, off the event loop, so that no step waits for them. */
+  prepare(extras: boolean): Promise<void>;
+  /** Lets go of an adapter's memory, which bindings may still hold. */
+  forget(adapter: ResidentAdapter): void;
+  release(): Promise<void>;
 };
 
 /** Bindings kept: all batch sizes of the default slot count and the rows that prefill beside them. */
@@ -37,45 +54,83 @@ const windowsMax = 64;
 export type DecoderOptions = {
   readonly rows: number;
   readonly positions: number;
+  /** Rank pages for the adapters of decoding rows; none by default. */
+  readonly pages?: number;
+  readonly clock?: Clock;
+  /** Called when pages hold an adapter, or can be taken again. */
+  readonly onPagesChange?: () => void;
   /** 'float32' decodes with the graph of prefill: slower, and the same whatever else is in the batch. */
   readonly decodeActivations?: Activations;
   readonly profile?: string;
 };
 
 export function createDecoder(runtime: Runtime, model: LoweredModel, options: DecoderOptions): Decoder {
-  const { rows, positions, decodeActivations = 'int8', profile } = options;
+  const { rows, positions, pages: slots = 0, clock = systemClock, onPagesChange: onChange = () => {} } = options;
   const { shape } = model;
   const kv = createKvCache(shape, rows, positions);
-  const weights = weightTensors(runtime, model, positions);
-  const session = (activations: Activations) =>
-    runtime.session(encodeOnnx(buildDecoder(model, positions, activations)), {
-      weights,
-      ...(profile ? { profile } : {}),
-    });
-  const prefill = session('float32');
-  const sessions = { prefill, decode: decodeActivations === 'float32' ? prefill : session(decodeActivations) };
-  const windows = new LRUCache<string, Window>({ max: windowsMax, dispose: (window) => window.release() });
+  const pages = new PagePool({ shape, slots, clock, onChange, breath: createBreath(clock) });
+  const runs = createAdaptedRuns(runtime, shape, rows, pages);
+  const sessions = createSessions(runtime, model, options);
+  const windows = new LRUCache<string, AdaptedWindow>({ max: windowsMax, dispose: (window) => window.release() });
   let logits = new Float32Array(rows * shape.vocabulary);
 
   return {
     kv,
+    pages,
     vocabulary: shape.vocabulary,
     async forward(batch) {
-      const key = `${batch.phase} ${batch.first}+${batch.pasts.length}`;
+      const { phase, first, pasts, adapters = [] } = batch;
+      const run = phase === 'prefill' ? runs.one(adapters[0] ?? null) : runs.mixed(adapters);
+      const session = await sessions.of(phase, run.form);
+      const key = `${phase} ${first}+${pasts.length} ${run.form.form}${run.form.extras} ${run.key}`;
       let window = windows.get(key);
       if (!window) {
-        window = createWindow(runtime, sessions[batch.phase], kv, shape.layers, batch);
+        window = adaptedWindow(createWindow(runtime, session, kv, shape.layers, batch));
         windows.set(key, window);
       }
       const wanted = batch.sampled.length * shape.vocabulary;
       if (logits.length < wanted) logits = new Float32Array(wanted);
       window.fill(batch, logits.subarray(0, wanted));
-      await sessions[batch.phase].run(window.binding);
+      run.prepare(window);
+      await session.run(window.binding);
       return logits.subarray(0, wanted);
     },
-    release() {
+    forget(adapter) {
+      for (const [key, { one }] of [...windows]) if (one?.adapter === adapter) windows.delete(key);
+    },
+    async prepare(extras) {
+      const forms = [
+        ['prefill', 'one'],
+        ['decode', 'mixed'],
+      ] as const;
+      await Promise.all(forms.map(([phase, form]) => sessions.of(phase, { form, extras })));
+    },
+    async release() {
       windows.clear();
-      for (const session of new Set(Object.values(sessions))) session.release();
+      await sessions.release();
+    },
+  };
+}
+
+/** Graphs by phase and by what they do for adapters; all share one set of weights. */
+function createSessions(runtime: Runtime, model: LoweredModel, options: DecoderOptions) {
+  const { positions, decodeActivations = 'int8', profile } = options;
+  const weights = weightTensors(runtime, model, positions);
+  const sessions = new Map<string, Promise<Session>>();
+  return {
+    of(phase: Phase, adapters: AdaptersInGraph): Promise<Session> {
+      const activations = phase === 'prefill' ? 'float32' : decodeActivations;
+      const key = `${activations} ${adapters.form} ${adapters.extras}`;
+      let session = sessions.get(key);
+      if (!session) {
+        const graph = buildDecoder(model, { positions, activations, adapters });
+        session = runtime.session(encodeOnnx(graph), { weights, ...(profile ? { profile } : {}) });
+        sessions.set(key, session);
+      }
+      return session;
+    },
+    async release() {
+      for (const session of await Promise.all(sessions.values())) session.release();
       for (const tensor of weights.values()) tensor.release();
     },
   };
@@ -96,87 +151,4 @@ function weightTensors(runtime: Runtime, model: LoweredModel, positions: number)
     tensors.set(embeddingView.scales, runtime.tensor(scales, [vocabulary, hidden / 32]));
   }
   return tensors;
-}
-
-/** A binding over one range of KV rows. The pool is tied once; in steady state a decode step binds nothing at all. */
-type Window = {
-  readonly binding: Binding;
-  fill(batch: ForwardBatch, logits: Float32Array): void;
-  release(): void;
-};
-
-function createWindow(
-  runtime: Runtime,
-  session: Session,
-  kv: KvCache,
-  layers: number,
-  { first, pasts }: ForwardBatch,
-): Window {
-  const binding = session.bind();
-  const count = pasts.length;
-  const pools: Tensor[] = [];
-  for (let layer = 0; layer < layers; layer++) {
-    for (const [name, data] of [
-      [decoderNames.key(layer), kv.keys(layer, first, count)],
-      [decoderNames.value(layer), kv.values(layer, first, count)],
-    ] as const) {
-      const tensor = runtime.tensor(data, kv.windowShape(count));
-      binding.input(name, tensor);
-      binding.output(decoderNames.present(name), tensor);
-      pools.push(tensor);
-    }
-  }
-  const lastPositions = new Int32Array(count);
-  const totalLength = new Int32Array(1);
-  const batchShape = new BigInt64Array(3);
-  const rowTensors = [lastPositions, totalLength, batchShape].map((data) => runtime.tensor(data, [data.length]));
-  for (const [i, name] of (['lastPositions', 'totalLength', 'batchShape'] as const).entries()) {
-    binding.input(decoderNames[name], rowTensors[i]!);
-  }
-  let stepTensors: StepTensors | null = null;
-
-  return {
-    binding,
-    fill({ pasts, tokens, sampled }, logits) {
-      const length = tokens.length / count;
-      if (!stepTensors?.fits(tokens.length, sampled.length, logits)) {
-        stepTensors?.release();
-        stepTensors = bindStep(runtime, binding, tokens.length, sampled.length, logits);
-        batchShape.set([BigInt(count), BigInt(length), -1n]);
-      }
-      for (let i = 0; i < count; i++) lastPositions[i] = pasts[i]! + length - 1;
-      totalLength[0] = Math.max(...pasts) + length;
-      stepTensors.set(tokens, sampled);
-    },
-    release() {
-      stepTensors?.release();
-      for (const tensor of [...pools, ...rowTensors]) tensor.release();
-      binding.release();
-    },
-  };
-}
-
-/** The tensors whose shape follows the numbers of new tokens and of sampled ones. */
-type StepTensors = ReturnType<typeof bindStep>;
-
-function bindStep(runtime: Runtime, binding: Binding, tokens: number, sampled: number, logits: Float32Array) {
-  const ids = new BigInt64Array(tokens);
-  const rows = new BigInt64Array(sampled);
-  const idTensor = runtime.tensor(ids, [tokens]);
-  const rowTensor = runtime.tensor(rows, [sampled]);
-  const logitTensor = runtime.tensor(logits, [sampled, logits.length / sampled]);
-  binding.input(decoderNames.tokens, idTensor);
-  binding.input(decoderNames.sampled, rowTensor);
-  binding.output(decoderNames.logits, logitTensor);
-  return {
-    fits: (tokenCount: number, sampledCount: number, buffer: Float32Array) =>
-      tokenCount === tokens && sampledCount === sampled && buffer.buffer === logits.buffer,
-    set(newTokens: readonly number[], newRows: readonly number[]) {
-      for (let i = 0; i < tokens; i++) ids[i] = BigInt(newTokens[i]!);
-      for (let i = 0; i < sampled; i++) rows[i] = BigInt(newRows[i]!);
-    },
-    release() {
-      for (const tensor of [idTensor, rowTensor, logitTensor]) tensor.release();
-    },
-  };
 }

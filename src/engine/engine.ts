@@ -2,14 +2,10 @@
 // HTTP and no process.
 
 import type { Clock } from '../core/clock.ts';
-import {
-  type EngineEvent,
-  type EngineStats,
-  noAdapters,
-  type SequenceEnd,
-  type SequenceRequest,
-  type TokenEvent,
-} from '../protocol/messages.ts';
+import { LorikeetError } from '../core/errors.ts';
+import type { EngineEvent, EngineStats, SequenceEnd, SequenceRequest, TokenEvent } from '../protocol/messages.ts';
+import { AdapterDoor } from './adapters/adapter-door.ts';
+import type { AdapterStore } from './adapters/adapter-store.ts';
 import type { Decoder } from './decoder.ts';
 import { logprobsOf } from './logprobs.ts';
 import { Scheduler } from './scheduler.ts';
@@ -17,6 +13,7 @@ import { createSequence, endOf, type Sequence } from './sequence.ts';
 
 export type EngineOptions = {
   readonly decoder: Decoder;
+  readonly adapters: AdapterStore;
   /** Prompt tokens prefilled in one step. */
   readonly prefillChunk: number;
   readonly clock: Clock;
@@ -31,18 +28,33 @@ type Sampled = { readonly sequence: Sequence; readonly logits: Float32Array };
 export class Engine {
   readonly #options: EngineOptions;
   readonly #scheduler: Scheduler;
+  readonly #door: AdapterDoor;
   readonly #sequences = new Map<number, Sequence>();
   #aborted: Sequence[] = [];
   #steps = 0;
+  /** A sequence ended in the last step: what it held may let another one start. */
+  #isFreed = false;
 
   constructor(options: EngineOptions) {
     this.#options = options;
-    const { kv } = options.decoder;
-    this.#scheduler = new Scheduler({ rows: kv.rows, prefillBudget: options.prefillChunk, moveRow: kv.move });
+    const { kv, pages } = options.decoder;
+    this.#door = new AdapterDoor(options.adapters, pages);
+    this.#scheduler = new Scheduler({
+      rows: kv.rows,
+      prefillBudget: options.prefillChunk,
+      moveRow: kv.move,
+      admit: (sequence) => this.#door.admit(sequence),
+    });
   }
 
   get idle(): boolean {
     return this.#scheduler.idle && this.#aborted.length === 0;
+  }
+
+  /** True while the next step may have rows to run; otherwise only a command, or an adapter that arrives, brings work. */
+  get busy(): boolean {
+    const { running, waiting } = this.#scheduler;
+    return running.length > 0 || (this.#isFreed && waiting.length > 0);
   }
 
   add(request: SequenceRequest): void {
@@ -58,9 +70,11 @@ export class Engine {
   }
 
   async step(): Promise<void> {
-    const { clock, emit } = this.#options;
+    const { adapters, clock, decoder, emit } = this.#options;
     const start = clock.monotonic();
+    this.#isFreed = false;
     const ended = this.#takeAborted().map((sequence) => this.#end(sequence, endOf(sequence, 'abort', start)));
+    ended.push(...this.#fetchAdapters(start));
 
     const plan = this.#scheduler.schedule(start);
     const tokens: TokenEvent[] = [];
@@ -77,9 +91,22 @@ export class Engine {
     sample(decoded);
     sample(prefilled);
 
+    const started = plan.started.map(({ request }) => request.id);
+    const loads = [...adapters.takeLoads(), ...decoder.pages.takeLoads()];
+    // A step that only found that adapters are still on their way is none.
+    if (decoded.length + plan.prefill.length + ended.length + loads.length === 0) return;
     this.#steps++;
-    const stats = this.#stats(clock.monotonic() - start);
-    emit({ type: 'step', started: plan.started.map(({ request }) => request.id), tokens, ended, loads: [], stats });
+    emit({ type: 'step', started, tokens, ended, loads, stats: this.#stats(clock.monotonic() - start) });
+  }
+
+  /** Asks for the adapters of those that start next; ends those whose adapter cannot be had. */
+  #fetchAdapters(now: number): SequenceEnd[] {
+    const { waiting } = this.#scheduler;
+    this.#door.prefetch(waiting.slice(0, this.#options.decoder.kv.rows));
+    return [...waiting].flatMap((sequence) => {
+      const error = this.#door.failure(sequence);
+      return error === null ? [] : [this.#end(sequence, endOf(sequence, 'error', now, { error: causeOf(error) }))];
+    });
   }
 
   /** Those that did not end by themselves in the step during which they were aborted. */
@@ -93,12 +120,15 @@ export class Engine {
   async #decode(count: number): Promise<Sampled[]> {
     const { decoder } = this.#options;
     const sequences = this.#scheduler.running.slice(0, count);
+    // Pages fill while their sequence prefills; what is left of it is waited for here.
+    for (const { row } of sequences) await row?.placement.copied;
     const logits = await decoder.forward({
       phase: 'decode',
       first: 0,
       pasts: sequences.map(({ past }) => past),
       tokens: sequences.map(({ tokens, past }) => tokens[past]!),
       sampled: sequences.map((_, row) => row),
+      adapters: sequences.map(({ row }) => row),
     });
     const { vocabulary } = decoder;
     return sequences.map((sequence, row) => {
@@ -117,6 +147,7 @@ export class Engine {
       pasts: [past],
       tokens: tokens.slice(past, past + count),
       sampled: [count - 1],
+      adapters: [sequence.row],
     });
     sequence.past += count;
     // The next run overwrites the decoder's buffer.
@@ -142,13 +173,16 @@ export class Engine {
 
   #end(sequence: Sequence, end: SequenceEnd): SequenceEnd {
     this.#sequences.delete(sequence.request.id);
+    this.#door.leave(sequence);
     this.#scheduler.remove(sequence);
+    this.#isFreed = true;
     return end;
   }
 
   #stats(stepMs: number): EngineStats {
     const { running, waiting } = this.#scheduler;
-    const { kv } = this.#options.decoder;
+    const { adapters: store, decoder } = this.#options;
+    const { kv, pages } = decoder;
     const used = running.reduce((positions, { past }) => positions + past, 0);
     const kvUsage = used / (kv.rows * kv.positions);
     return {
@@ -157,14 +191,32 @@ export class Engine {
       kvUsage,
       steps: this.#steps,
       stepMs,
-      adapters: noAdapters,
+      adapters: {
+        resident: store.resident,
+        residentBytes: store.residentBytes,
+        pagesUsed: pages.used,
+        pagesTotal: pages.slots,
+        copiedBytes: pages.takeCopiedBytes(),
+        evictions: store.evictions,
+      },
     };
   }
 
   /** For tests and idle moments: throws where the books do not balance. */
   checkIntegrity(): void {
     this.#scheduler.checkIntegrity();
+    if (this.idle) this.#door.checkIntegrity();
     const { running, waiting } = this.#scheduler;
     if (this.#sequences.size !== running.length + waiting.length) throw new Error('a sequence leaked');
   }
+}
+
+/** An operating error keeps its code; any other is ours. */
+function causeOf(error: Error): NonNullable<SequenceEnd['error']> {
+  if (error instanceof LorikeetError) {
+    const { code, message, param } = error;
+    return { code, message, ...(code === 'adapter_corrupt' && param !== null ? { digest: param } : {}) };
+  }
+  console.error(error);
+  return { code: 'internal_error', message: 'The adapter could not be loaded.' };
 }

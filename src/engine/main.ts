@@ -11,7 +11,14 @@ import { startEngine } from './start-engine.ts';
 
 const channel = parentChannel();
 let engine: Engine | null = null;
-let wake = () => {};
+let isWoken = false;
+let resume = () => {};
+
+/** There may be something to do: a command came, or an adapter arrived. */
+function wake(): void {
+  isWoken = true;
+  resume();
+}
 
 channel.onCommand((command) => {
   if (command.type === 'start') serve(command.config).catch(fail);
@@ -26,16 +33,17 @@ function take(command: Extract<EngineCommand, { type: 'submit' | 'abort' }>): vo
 }
 
 async function serve(config: EngineConfig): Promise<never> {
-  const started = await startEngine(config, systemClock, (event) => channel.send(event));
+  const started = await startEngine(config, systemClock, { emit: (event) => channel.send(event), onChange: wake });
   engine = started.engine;
   channel.send({ type: 'ready', info: started.info });
   for (;;) {
-    if (engine.idle) {
-      engine.checkIntegrity();
+    if (engine.idle) engine.checkIntegrity();
+    if (!engine.busy && !isWoken) {
       await new Promise<void>((resolve) => {
-        wake = resolve;
+        resume = resolve;
       });
     }
+    isWoken = false;
     await engine.step();
     // Messages that arrived during the step are read before the next one.
     await nextTurn();

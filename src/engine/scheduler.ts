@@ -6,6 +6,7 @@
 // so that a decode step is one range of rows. When a row ends, the last of its part moves into the gap. Knows sequences
 // and rows; knows no weights, and no time but what it is given.
 
+import { type Admission, admissible } from './policies/admission.ts';
 import { type PrefillChunk, prefillChunks } from './policies/prefill-chunks.ts';
 import { prefillLeft, type Sequence } from './sequence.ts';
 
@@ -23,7 +24,12 @@ export type SchedulerOptions = {
   readonly prefillBudget: number;
   /** Copies the first `length` KV positions of a row over another's. */
   readonly moveRow: (from: number, to: number, length: number) => void;
+  /** Whether a sequence can start now; what it needs is its own from then on. */
+  readonly admit: (sequence: Sequence) => Admission;
 };
+
+/** A sequence whose pages others hold is overtaken by this many for each row there is. */
+const overtakenMaxPerRow = 4;
 
 export class Scheduler {
   readonly waiting: Sequence[] = [];
@@ -45,12 +51,13 @@ export class Scheduler {
   }
 
   schedule(now: number): Plan {
-    const started: Sequence[] = [];
-    while (this.waiting.length > 0 && this.running.length < this.#options.rows) {
-      const sequence = this.waiting.shift()!;
+    const { rows, admit } = this.#options;
+    const room = rows - this.running.length;
+    const started = admissible(this.waiting, room, overtakenMaxPerRow * rows, admit);
+    for (const sequence of started) {
+      this.waiting.splice(this.waiting.indexOf(sequence), 1);
       sequence.startedAt = now;
       this.running.push(sequence);
-      started.push(sequence);
     }
     const left = this.running.slice(this.#decoding).map(prefillLeft);
     return {

@@ -1,6 +1,8 @@
 // One sequence in the engine: its tokens, how far the KV pool holds them, and its times. Pure bookkeeping.
 
 import type { FinishReason, SequenceEnd, SequenceRequest, Timings } from '../protocol/messages.ts';
+import type { RowAdapter } from './adapters/adapted-windows.ts';
+import type { AdapterHold } from './adapters/adapter-store.ts';
 import { createSampler, type Sampler } from './sampler.ts';
 
 export type Sequence = {
@@ -14,6 +16,12 @@ export type Sequence = {
   readonly queuedAt: number;
   startedAt: number | null;
   firstTokenAt: number | null;
+  /** Its adapter in memory, or on its way; null without one, and before it is fetched. */
+  hold: AdapterHold | null;
+  /** Its adapter as its row uses it, from its start on. */
+  row: RowAdapter | null;
+  /** Sequences that started while this one stood before them and could not. */
+  overtaken: number;
 };
 
 export function createSequence(request: SequenceRequest, now: number, freshSeed: () => number): Sequence {
@@ -25,6 +33,9 @@ export function createSequence(request: SequenceRequest, now: number, freshSeed:
     queuedAt: now,
     startedAt: null,
     firstTokenAt: null,
+    hold: null,
+    row: null,
+    overtaken: 0,
   };
 }
 

@@ -5,6 +5,10 @@ import type { Clock } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
 import type { EngineConfig, EngineEvent, EngineInfo } from '../protocol/messages.ts';
 import { createOnnxRuntime } from '../runtime/onnx-runtime.ts';
+import { AdapterStore } from './adapters/adapter-store.ts';
+import { createBreath } from './adapters/breath.ts';
+import { combineAdapters } from './adapters/combine-adapters.ts';
+import { readAdapter } from './adapters/read-adapter.ts';
 import { createDecoder } from './decoder.ts';
 import { Engine } from './engine.ts';
 import { loadWeights } from './weights.ts';
@@ -12,12 +16,21 @@ import { loadWeights } from './weights.ts';
 /** Where the context is not chosen: enough for most prompts, and a KV pool that fits beside a small model. */
 const defaultContext = 2048;
 
+export type EngineCallbacks = {
+  emit(event: Extract<EngineEvent, { type: 'step' }>): void;
+  /** Between steps something came about that may let a sequence start. */
+  onChange(): void;
+};
+
+/** Pages a slot where their number is not chosen: rank 32 for every row. */
+const defaultPagesPerSlot = 4;
+
 export type StartedEngine = { readonly engine: Engine; readonly info: EngineInfo };
 
 export async function startEngine(
   config: EngineConfig,
   clock: Clock,
-  emit: (event: Extract<EngineEvent, { type: 'step' }>) => void,
+  { emit, onChange }: EngineCallbacks,
 ): Promise<StartedEngine> {
   const start = clock.monotonic();
   if (config.device !== 'cpu') {
@@ -37,13 +50,31 @@ export async function startEngine(
     rows: config.maxSequences,
     positions,
     decodeActivations: config.decodeActivations,
+    pages: config.adapterPages ?? defaultPagesPerSlot * config.maxSequences,
+    clock,
+    onPagesChange: onChange,
   });
   // One step of each kind before the first request: pages are touched and buffers sized.
   for (const phase of ['prefill', 'decode'] as const) {
     await decoder.forward({ phase, first: 0, pasts: [0], tokens: [0], sampled: [0] });
   }
+  // Not waited for: the base serves at once, and an adapter that comes meanwhile waits for its graphs like for its bytes.
+  decoder.prepare(false).catch(() => {});
   const freshSeed = () => randomInt(2 ** 48 - 1);
-  const engine = new Engine({ decoder, prefillChunk: config.prefillChunk, clock, freshSeed, emit });
+  const breath = createBreath(clock);
+  const adapters = new AdapterStore({
+    bytesMax: config.adapterBytes,
+    clock,
+    async read({ files }) {
+      const adapter = await readAdapter(files, { model, breath });
+      await decoder.prepare(adapter.extras);
+      return adapter;
+    },
+    combine: (key, scaled) => combineAdapters(key, scaled, shape, breath),
+    onDrop: decoder.forget,
+    onChange,
+  });
+  const engine = new Engine({ decoder, adapters, prefillChunk: config.prefillChunk, clock, freshSeed, emit });
   const info: EngineInfo = {
     model: config.model.name,
     digest: config.model.digest,

@@ -6,11 +6,11 @@ import { dequantize } from './dequantize.ts';
 import type { PeftAdapter } from './peft-adapter.ts';
 import { invalidAdapter } from './refuse-adapter.ts';
 import type { SafetensorsTensor } from './safetensors.ts';
+import { elementCount } from './tensor-bytes.ts';
 
 /** A tensor of F32, F16 or BF16, row by row, from exactly its own bytes. */
 export function pairValues(tensor: SafetensorsTensor, bytes: Uint8Array): Float32Array<ArrayBuffer> {
-  const count = tensor.shape.reduce((product, dimension) => product * dimension, 1);
-  return dequantize(tensor.type as TensorType, bytes, count);
+  return dequantize(tensor.type as TensorType, bytes, elementCount(tensor.shape)!);
 }
 
 /** Throws `adapter_invalid` for a NaN or an infinity. Returns warnings. */

@@ -8,6 +8,7 @@ import { modulesByName, type PartName, type PeftModule, parseTensorName, tensorN
 import { suffixes } from './peft-targets.ts';
 import { invalidAdapter, shorten, unsupportedAdapter, weightsFile } from './refuse-adapter.ts';
 import type { SafetensorsFile, SafetensorsTensor } from './safetensors.ts';
+import { elementCount } from './tensor-bytes.ts';
 
 /** Adds scaling * B A to a linear; with DoRA, each output row is then scaled to the length that `magnitude` says. */
 export type AdapterPair = {
@@ -56,10 +57,10 @@ export function readPeftAdapter(
   return {
     pairs,
     r: Math.max(...pairs.map(({ r }) => r)),
-    parameters: weights.tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0),
+    parameters: weights.tensors.reduce((sum, tensor) => sum + elementCount(tensor.shape)!, 0),
     targetModules: targetModules.filter((module) => pairs.some((pair) => pair.module === module)),
     usesDora: peft.useDora,
-    warnings: [...peft.warnings, ...warnings(peft, [...found.keys()], untouched, baseName)],
+    warnings: [...peft.warnings, ...warningsOf(peft, [...found.keys()], untouched, baseName)],
   };
 }
 
@@ -89,7 +90,7 @@ function readPair(peft: PeftConfig, shape: ModelShape, name: string, module: Pef
   const loraB = need('loraB');
   const magnitude = peft.useDora ? need('magnitude') : (parts.magnitude ?? null);
   if (magnitude !== null && !peft.useDora) invalidAdapter(magnitude.name, 'is there, but use_dora is not set');
-  if (!peft.targets.targets(name)) {
+  if (!peft.targets.includes(name)) {
     invalidAdapter(loraA.name, 'is there, but the config does not target its module (target_modules and the like)');
   }
   const size = linearSize(shape, module.module);
@@ -110,8 +111,8 @@ function checkShape({ name, shape }: SafetensorsTensor, expected: readonly numbe
  * many modules the config targets without a pair: PEFT leaves them as they are.
  */
 function checkTargets(peft: PeftConfig, modules: readonly string[], paired: ReadonlySet<string>): number {
-  const { entries, targets } = peft.targets;
-  const targeted = modules.filter(targets);
+  const { entries, includes } = peft.targets;
+  const targeted = modules.filter(includes);
   const withEntry = (names: Iterable<string>) => new Set([...names].flatMap((name) => [name, ...suffixes(name)]));
   const [meansSome, meansTargeted, meansPaired] = [withEntry(modules), withEntry(targeted), withEntry(paired)];
   const lost = entries.find((entry) => !meansPaired.has(entry) && (meansTargeted.has(entry) || !meansSome.has(entry)));
@@ -119,7 +120,7 @@ function checkTargets(peft: PeftConfig, modules: readonly string[], paired: Read
   return targeted.filter((name) => !paired.has(name)).length;
 }
 
-function warnings(peft: PeftConfig, paired: readonly string[], untouched: number, baseName: string | null): string[] {
+function warningsOf(peft: PeftConfig, paired: readonly string[], untouched: number, baseName: string | null): string[] {
   const found: string[] = [];
   if (untouched > 0) found.push(`The config targets ${untouched} modules that have no tensors; they stay as they are.`);
   for (const [field, entries] of [
@@ -137,9 +138,4 @@ function warnings(peft: PeftConfig, paired: readonly string[], untouched: number
 }
 
 /** Repositories and folders differ where the model is the same. */
-const lastPart = (name: string) =>
-  name
-    .replace(/[/\\]+$/, '')
-    .split(/[/\\]/)
-    .at(-1)!
-    .toLowerCase();
+const lastPart = (name: string) => name.split(/[/\\]/).filter(Boolean).at(-1)?.toLowerCase();

@@ -131,9 +131,9 @@ function rank(value: unknown, field: string): number {
   return value as number;
 }
 
-/** PEFT takes any number; its annotation says integer, its users write fractions. */
+/** PEFT takes any number: its annotation says integer, its users write fractions. Here it must fit a 32-bit float. */
 const alpha = (value: unknown, field: string): number =>
-  typeof value === 'number' && Number.isFinite(value) ? value : invalidAdapter(field, 'must be a number');
+  typeof value === 'number' && Number.isFinite(Math.fround(value)) ? value : invalidAdapter(field, 'must be a number');
 
 function flag(config: Config, field: string): boolean {
   const value = config[field] ?? false;

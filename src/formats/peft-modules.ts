@@ -8,8 +8,7 @@ import { invalidAdapter, unsupportedAdapter } from './refuse-adapter.ts';
 /** `layer` is null for lm_head. */
 export type PeftModule = { readonly layer: number | null; readonly module: TargetModule };
 
-export const partNames = ['loraA', 'loraB', 'magnitude'] as const;
-export type PartName = (typeof partNames)[number];
+export type PartName = 'loraA' | 'loraB' | 'magnitude';
 
 const blockOf = (module: TargetModule) => (/^(gate|up|down)_/.test(module) ? 'mlp' : 'self_attn');
 

@@ -23,12 +23,12 @@ export function patternCompiler(): PatternCompiler {
   const compile = (source: string, pattern: string, param: string): RE2JS => {
     checkPattern(pattern, param);
     weightLeft -= weight(source);
-    if (weightLeft < 0) unsupportedAdapter(param, 'and its like take more regular expressions than are read here');
+    if (weightLeft < 0) unsupportedAdapter(param, 'holds more regular expressions than are read here');
     try {
       return RE2JS.compile(source);
     } catch (error) {
       if (!(error instanceof RE2JSException)) throw error;
-      return unsupportedAdapter(param, `has the pattern "${shorten(pattern)}", which has no linear-time form`);
+      return unsupportedAdapter(param, `has the pattern "${shorten(pattern)}", which cannot be matched in linear time`);
     }
   };
   return {
@@ -52,13 +52,18 @@ export function patternCompiler(): PatternCompiler {
   };
 }
 
-/** Most keys are a module's name, whole or its end; hundreds of them are usual, and RE2 is slow to start. */
+/** Most keys are a module's name, whole or its end. Hundreds of them are usual, and RE2 is slow to start. */
 const isName = (key: string) => key.length <= limits.adapterPatternChars && /^\^?(\w|\.|\\\.)+$/.test(key);
 
-/** Without a repetition there is nothing to backtrack over: the engine's own expressions are safe. */
+/** Such a key matches as many characters as it has: the name's last ones, any where it has a dot. */
 function nameTest(key: string): NameTest {
-  const regex = key.startsWith('^') ? new RegExp(`${key}$`) : new RegExp(`(^|\\.)${key}$`);
-  return (module) => regex.test(module);
+  const isWhole = key.startsWith('^');
+  const chars = key.slice(isWhole ? 1 : 0).match(/\\?./g)!;
+  return (module) => {
+    const start = module.length - chars.length;
+    if (start < 0 || (start > 0 && (isWhole || module[start - 1] !== '.'))) return false;
+    return chars.every((char, index) => char === '.' || char.at(-1) === module[start + index]);
+  };
 }
 
 function checkPattern(pattern: string, param: string): void {

@@ -6,7 +6,8 @@ import type { NameTest, PatternCompiler } from './peft-pattern.ts';
 import { invalidAdapter, shorten, unsupportedAdapter } from './refuse-adapter.ts';
 
 export type PeftTargets = {
-  readonly targets: NameTest;
+  /** Whether a module is adapted. */
+  readonly includes: NameTest;
   /** target_modules as a list; empty where it is a pattern. */
   readonly entries: readonly string[];
 };
@@ -21,7 +22,7 @@ export function readTargets(config: Config, compiler: PatternCompiler): PeftTarg
       if (config[field] != null) invalidAdapter(field, 'cannot stand beside target_modules as a pattern');
     }
     const targeted = readPattern(target, compiler);
-    return { targets: (module) => !excluded(module) && targeted(module), entries: [] };
+    return { includes: (module) => !excluded(module) && targeted(module), entries: [] };
   }
   if (target == null) invalidAdapter('target_modules', 'is missing');
   const entries = readTexts(target, 'target_modules');
@@ -32,7 +33,7 @@ export function readTargets(config: Config, compiler: PatternCompiler): PeftTarg
   // PEFT's own order: a full name stands above layers_to_transform.
   const targeted: NameTest = (module) =>
     known.has(module) || (suffixes(module).some((suffix) => known.has(suffix)) && inLayers(module));
-  return { targets: (module) => !excluded(module) && targeted(module), entries };
+  return { includes: (module) => !excluded(module) && targeted(module), entries };
 }
 
 /** `self_attn.q_proj` and `q_proj` of `0.self_attn.q_proj`. */

@@ -9,8 +9,17 @@
 // Attention is ONNX Runtime's GroupQueryAttention: rotary inside, and past and present the same memory, so a step
 // writes only its new rows. Inputs and outputs are named in `decoderNames`.
 
+import { linearSize } from '../core/adapter.ts';
 import type { Activations, ModelShape } from '../core/base-model.ts';
 import type { OnnxGraph } from '../formats/onnx.ts';
+import {
+  type AdaptersInGraph,
+  addAdapterInputs,
+  addAdapters,
+  addGain,
+  type JoinedLinear,
+  joinedLinears,
+} from './adapted-linear.ts';
 import { createGraphBuilder, type GraphBuilder } from './graph-builder.ts';
 import { inTwoParts, linear } from './linear.ts';
 import type { LoweredModel } from './lowered.ts';
@@ -39,8 +48,17 @@ export const decoderNames = {
   logits: 'logits',
 } as const;
 
+export type DecoderForm = {
+  readonly positions: number;
+  readonly activations: Activations;
+  readonly adapters: AdaptersInGraph;
+};
+
+export const withoutAdapters: AdaptersInGraph = { form: 'none', extras: false };
+
 /** Weights are left to the session: names as in `LoweredModel`, plus `cos` and `sin`. */
-export function buildDecoder(model: LoweredModel, positions: number, activations: Activations): OnnxGraph {
+export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph {
+  const { positions, adapters } = form;
   const { shape } = model;
   const g = createGraphBuilder();
   const names = decoderNames;
@@ -54,19 +72,19 @@ export function buildDecoder(model: LoweredModel, positions: number, activations
   g.integers('rows', [-1, shape.heads * shape.headDim]);
   g.integers('gate_up_widths', [shape.intermediate, shape.intermediate]);
   for (const [name, { type, shape: dimensions }] of model.weights) g.weight(name, type, dimensions);
+  addAdapterInputs(g, adapters);
 
-  const project = (name: string, x: string, result?: string) =>
-    linear(g, { name, form: model.linears.get(name)!, activations }, x, result);
+  const project = projection(g, model, form);
   let residual = embed(g, model);
   let normed = rmsNorm(g, shape, residual, 'layers.0.attention_norm');
   for (let i = 0; i < shape.layers; i++) {
     const layer = `layers.${i}`;
-    const qkv = project(`${layer}.qkv`, normed);
+    const qkv = project(i, 'qkv', normed);
     const attended = attend(g, model, i, qkv, positions);
-    const output = project(`${layer}.output`, attended);
+    const output = project(i, 'output', attended);
     [normed, residual] = addAndNorm(g, shape, residual, output, `${layer}.mlp_norm`);
-    const gateUp = project(`${layer}.gate_up`, normed);
-    const down = project(`${layer}.down`, gatedSilu(g, gateUp));
+    const gateUp = project(i, 'gate_up', normed);
+    const down = project(i, 'down', gatedSilu(g, gateUp));
     if (i + 1 < shape.layers) {
       [normed, residual] = addAndNorm(g, shape, residual, down, `layers.${i + 1}.attention_norm`);
     } else {
@@ -75,16 +93,38 @@ export function buildDecoder(model: LoweredModel, positions: number, activations
       normed = rmsNorm(g, shape, last, 'norm');
     }
   }
-  if (activations === 'float32' && model.linears.get('head')!.bits === 8) {
-    g.op(
-      'Add',
-      inTwoParts(g, normed).map((part) => project('head', part)),
-      {},
-      names.logits,
-    );
-  } else project('head', normed, names.logits);
+  project(0, 'head', normed, names.logits);
   g.output(names.logits, 'float32', ['S', shape.vocabulary]);
   return g.build();
+}
+
+/** A linear of the lowered model, and what adapters add to it. */
+function projection(g: GraphBuilder, { shape, linears }: LoweredModel, { activations, adapters }: DecoderForm) {
+  return (layer: number, joined: JoinedLinear, x: string, result?: string): string => {
+    const name = joined === 'head' ? joined : `layers.${layer}.${joined}`;
+    const form = linears.get(name)!;
+    const product = (bias: boolean, last?: string) => {
+      const one = (x: string, last?: string) =>
+        linear(g, { name, form: { ...form, bias: bias && form.bias }, activations }, x, last);
+      // 8-bit weights have no fast float product; the head's rounding is worth two of the other kind.
+      if (joined !== 'head' || activations !== 'float32' || form.bits !== 8) return one(x, last);
+      return g.op(
+        'Add',
+        inTwoParts(g, x).map((part) => one(part)),
+        {},
+        last,
+      );
+    };
+    const { form: adapterForm, extras } = adapters;
+    if (adapterForm === 'none' || (joined === 'head' && !extras)) return product(true, result);
+    const sizes = joinedLinears[joined].map((module) => linearSize(shape, module));
+    const target = { layer, linear: joined, in: sizes[0]!.in, outs: sizes.map(({ out }) => out) };
+    if (!extras) return addAdapters(g, adapterForm, target, { x, base: product(true) }, result);
+    // A gain multiplies the weights, and so not the bias.
+    const base = addGain(g, target, product(false));
+    if (!form.bias) return addAdapters(g, adapterForm, target, { x, base }, result);
+    return g.op('Add', [addAdapters(g, adapterForm, target, { x, base }), `${name}.bias`], {}, result);
+  };
 }
 
 function embed(g: GraphBuilder, model: LoweredModel): string {

@@ -30,6 +30,7 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
   api.call('setGlobalSpinControl', threading, options.spin ? 1 : 0);
   const environment = api.call('createEnvWithGlobalThreadPools', warning, 'lorikeet', threading);
   const memory = api.call('createCpuMemoryInfo', arenaAllocator, defaultMemory);
+  const reading = new Set<Uint8Array>();
   const prepacked = api.call('createPrepackedWeightsContainer');
 
   return {
@@ -37,7 +38,7 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
     providers: api.availableProviders(),
     threads,
     tensor: (data, shape) => createTensor(api, memory, data, shape),
-    session(model, { weights, profile }) {
+    async session(model, { weights, profile }) {
       const settings = api.call('createSessionOptions');
       // The graphs are built in their final form: the optimiser finds nothing, and would copy shared weights.
       api.call('setSessionGraphOptimizationLevel', settings, optimizeNothing);
@@ -46,7 +47,9 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
       const names = [...weights.keys()];
       api.call('addExternalInitializers', settings, names, [...weights.values()].map(handleOf), names.length);
       for (const [name, tensor] of weights) api.call('addInitializer', settings, name, handleOf(tensor));
-      const session = api.call(
+      // Packing weights takes most of a second, which nobody should wait for. The library reads `model` all the while.
+      reading.add(model);
+      const session = await api.callAsync(
         'createSessionFromArrayWithPrepackedWeightsContainer',
         environment,
         model,
@@ -54,6 +57,7 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
         settings,
         prepacked,
       );
+      reading.delete(model);
       api.call('releaseSessionOptions', settings);
       return createSession(api, session, weights);
     },
@@ -117,7 +121,7 @@ function createSession(api: OrtApi, handle: Pointer, weights: ReadonlyMap<string
   const owned = new Map(weights);
   const session: Session = {
     bind: () => createBinding(api, handleOf(session)),
-    run: (binding) => api.runWithBinding(handleOf(session), handleOf(binding)),
+    run: async (binding) => void (await api.callAsync('runWithBinding', handleOf(session), null, handleOf(binding))),
     release: () => {
       api.call('releaseSession', handleOf(session));
       handles.delete(session);

@@ -58,8 +58,8 @@ export type OrtApi = {
   readonly version: string;
   /** Calls a function and throws on a bad status. Where the last parameter is an out pointer, returns what it wrote. */
   call(name: Name, ...args: unknown[]): Pointer;
-  /** RunWithBinding on a thread of libuv's pool: the event loop stays free. */
-  runWithBinding(session: Pointer, binding: Pointer): Promise<void>;
+  /** The same on a thread of libuv's pool: the event loop stays free. What `args` point to must stay until it settles. */
+  callAsync(name: Name, ...args: unknown[]): Promise<Pointer>;
   availableProviders(): string[];
 };
 
@@ -82,6 +82,7 @@ export function loadOrtApi(path: string): OrtApi {
     functions[name as Name] = koffi.decode(pointers[index], proto);
   }
 
+  const outOf = (name: Name): [Pointer] | null => (table[name][2].at(-1) === '_Out_ void**' ? [0n] : null);
   const check = (status: unknown) => {
     if (status === null) return;
     const message = `ONNX Runtime: ${functions.getErrorMessage(status)}`;
@@ -91,19 +92,20 @@ export function loadOrtApi(path: string): OrtApi {
   return {
     version,
     call(name, ...args) {
-      const [, result, parameters] = table[name];
-      const out: [Pointer] | null = parameters.at(-1) === '_Out_ void**' ? [0n] : null;
+      const [, result] = table[name];
+      const out = outOf(name);
       const value = out ? functions[name](...args, out) : functions[name](...args);
       if (result === 'status') check(value);
       return out ? out[0] : 0n;
     },
-    runWithBinding(session, binding) {
+    callAsync(name, ...args) {
+      const out: [Pointer] | null = outOf(name);
       return new Promise((resolve, reject) => {
-        functions.runWithBinding.async(session, null, binding, (error: Error | null, status: unknown) => {
+        functions[name].async(...args, ...(out ? [out] : []), (error: Error | null, status: unknown) => {
           try {
             if (error) throw error;
             check(status);
-            resolve();
+            resolve(out ? out[0] : 0n);
           } catch (cause) {
             reject(cause);
           }

@@ -39,7 +39,7 @@ export type Runtime = {
   /** Zero-copy: `data` must not be resized or detached while the tensor lives. Throws if shape and length disagree. */
   tensor(data: TensorData, shape: readonly number[]): Tensor;
   /** Compiles a model. Slow (prepacks weights), and done once per graph. */
-  session(model: Uint8Array, options: SessionOptions): Session;
+  session(model: Uint8Array, options: SessionOptions): Promise<Session>;
 };
 
 export function elementCount(shape: readonly number[]): number {

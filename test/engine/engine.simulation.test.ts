@@ -4,7 +4,7 @@ import { prng } from '../../src/core/prng.ts';
 import { createDecoder } from '../../src/engine/decoder.ts';
 import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
 import { tinyLowered } from '../helpers/tiny-lowered.ts';
-import { hashDecoder, nextToken } from './hash-decoder.ts';
+import { hashDecoder, tokensAlone } from './hash-decoder.ts';
 import { type StormReport, storm } from './storm.ts';
 import { marginsOf, tokensOf, witnessedEngine } from './witnesses.ts';
 
@@ -29,15 +29,9 @@ test('storms over the scheduler: thousands of sequences, none lost, none mixed u
   ] as const) {
     const decoder = hashDecoder(rows, positions, vocabulary);
     const prompts = randomPrompts(seed, 200, positions, vocabulary);
-    const known = new Map(
-      prompts.map((prompt) => {
-        const tokens = [...prompt];
-        while (tokens.length <= positions) tokens.push(nextToken(tokens, vocabulary));
-        return [prompt, tokens.slice(prompt.length)] as const;
-      }),
-    );
+    const known = new Map(prompts.map((prompt) => [prompt, tokensAlone(prompt, vocabulary, positions)]));
     const alone = (prompt: readonly number[]) => known.get(prompt as number[])!;
-    const report = await storm({ decoder, seed, sequences: 1500, prompts, alone });
+    const report = await storm({ decoderOf: () => decoder, seed, sequences: 1500, prompts, alone });
     context.diagnostic(reportLine(seed, report));
     assert.ok(report.stop > 50 && report.length > 50 && report.abort > 20, 'a storm in a teacup');
     assert.ok(rows === 1 || decoder.moves > 100, `${decoder.moves} moves`);
@@ -59,10 +53,10 @@ test('storms over a real decoder: every sequence gets the tokens that it gets al
   }
   assert.ok(known.size >= 12, `${known.size} prompts without a tie`);
   for (const seed of [21, 22]) {
-    const options = { decoder, seed, sequences: 120, prompts: [...known.keys()] };
+    const options = { decoderOf: () => decoder, seed, sequences: 120, prompts: [...known.keys()] };
     const report = await storm({ ...options, alone: (prompt) => known.get(prompt)! });
     context.diagnostic(reportLine(seed, report));
     assert.ok(report.stop > 5 && report.length > 30 && report.abort > 5, 'a storm in a teacup');
   }
-  decoder.release();
+  await decoder.release();
 });

@@ -1,19 +1,29 @@
 // A decoder without arithmetic: the next token is a hash of all tokens in the row's part of the pool. Whatever reads a
-// wrong row, a wrong position or what was there before gives other tokens.
+// wrong row, a wrong position, what was there before or another adapter gives other tokens.
 
 import assert from 'node:assert/strict';
+import { systemClock } from '../../src/core/clock.ts';
 import type { Decoder } from '../../src/engine/decoder.ts';
+import { markedPool, readSignature } from './adapters/marked-adapters.ts';
 
 export type HashDecoder = Decoder & { readonly moves: number };
 
 const nothing = -1;
 
-export function hashDecoder(rows: number, positions: number, vocabulary: number): HashDecoder {
+export function hashDecoder(
+  rows: number,
+  positions: number,
+  vocabulary: number,
+  slots = 0,
+  onPagesChange = () => {},
+): HashDecoder {
+  const pages = markedPool(slots, systemClock, onPagesChange);
   const pool = Array.from({ length: rows }, () => new Array<number>(positions).fill(nothing));
   let moves = 0;
   const unused = () => assert.fail('no keys and values here');
   return {
     vocabulary,
+    pages,
     get moves() {
       return moves;
     },
@@ -29,7 +39,7 @@ export function hashDecoder(rows: number, positions: number, vocabulary: number)
         pool[from]!.fill(nothing);
       },
     },
-    async forward({ first, pasts, tokens, sampled }) {
+    async forward({ phase, first, pasts, tokens, sampled, adapters = [] }) {
       const length = tokens.length / pasts.length;
       for (const [i, past] of pasts.entries()) {
         assert.ok(past + length <= positions, 'past the end of the row');
@@ -40,17 +50,28 @@ export function hashDecoder(rows: number, positions: number, vocabulary: number)
       for (const [i, index] of sampled.entries()) {
         const row = Math.floor(index / length);
         const held = pool[first + row]!.slice(0, pasts[row]! + (index % length) + 1);
-        logits[i * vocabulary + nextToken(held, vocabulary)] = 1;
+        const signature = readSignature(adapters[row] ?? null, phase, pages);
+        logits[i * vocabulary + nextToken(held, vocabulary, signature)] = 1;
       }
       return logits;
     },
-    release() {},
+    prepare: async () => {},
+    forget() {},
+    release: async () => {},
   };
 }
 
-/** FNV-1a over the tokens. */
-export function nextToken(held: readonly number[], vocabulary: number): number {
-  let hash = 0x811c9dc5;
+/** FNV-1a over the adapters' signature (0 without any) and the tokens. */
+export function nextToken(held: readonly number[], vocabulary: number, signature = 0): number {
+  assert.ok(Number.isFinite(signature), 'a row reads pages that are not its adapter’s');
+  let hash = (0x811c9dc5 ^ Math.imul(signature * 64, 0x9e3779b9)) >>> 0;
   for (const token of held) hash = Math.imul(hash ^ token, 0x01000193) >>> 0;
   return (hash >>> 7) % vocabulary;
+}
+
+/** What a prompt gives when nothing else runs, until the context is full. */
+export function tokensAlone(prompt: readonly number[], vocabulary: number, positions: number, signature = 0): number[] {
+  const tokens = [...prompt];
+  while (tokens.length <= positions) tokens.push(nextToken(tokens, vocabulary, signature));
+  return tokens.slice(prompt.length);
 }

@@ -74,7 +74,7 @@ for (const name of tinyModels) {
     for (const prompt of prompts) {
       assert.deepEqual(await generate(decoder, prompt.tokens, prompt.greedy.length), prompt.greedy);
     }
-    decoder.release();
+    await decoder.release();
   });
 
   test(`${name} at its native width stays near: weights of 4 and 8 bits, activations of 8`, async (context) => {
@@ -93,7 +93,7 @@ for (const name of tinyModels) {
     }
     context.diagnostic(`greedy: ${equal} of ${prompts.length} equal; surest token lost led by ${surest}`);
     assert.ok(surest < 0.5);
-    decoder.release();
+    await decoder.release();
   });
 }
 
@@ -130,6 +130,6 @@ for (const bits of [32, null] as const) {
     }
     context.diagnostic(`${differed} of ${compared} sequences have another token somewhere, all where two were level`);
     assert.ok(bits === null || differed === 0);
-    decoder.release();
+    await decoder.release();
   });
 }

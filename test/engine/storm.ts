@@ -1,37 +1,58 @@
 // A storm over the engine: sequences come in bursts, are aborted whenever it suits nobody (while they wait, prefill,
-// decode, in the middle of a forward, after their end), stop at tokens, at a maximum or at the end of the context.
-// One seed is one storm.
+// load their adapters, decode, in the middle of a forward, after their end), stop at tokens, at a maximum or at the end
+// of the context. One seed is one storm.
 
 import assert from 'node:assert/strict';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { AppliedAdapter } from '../../src/core/adapter.ts';
+import type { ErrorCode } from '../../src/core/errors.ts';
 import { prng } from '../../src/core/prng.ts';
+import type { AdapterStore } from '../../src/engine/adapters/adapter-store.ts';
 import type { Decoder } from '../../src/engine/decoder.ts';
 import type { FinishReason } from '../../src/protocol/messages.ts';
+import type { VirtualTime } from '../fixtures/virtual-time.ts';
 import { tokensOf, type Witness, type WitnessedEngine, witnessedEngine } from './witnesses.ts';
 
+/** What one sequence computes with. */
+export type Weights = readonly AppliedAdapter[];
+
 export type StormOptions = {
-  readonly decoder: Decoder;
+  /** @param wake for `onPagesChange` */
+  readonly decoderOf: (wake: () => void) => Decoder;
   readonly seed: number;
   readonly sequences: number;
   readonly prompts: readonly (readonly number[])[];
+  /** What sequences may compute with; the first ones are popular. The base alone by default. */
+  readonly weights?: readonly Weights[];
+  readonly storeOf?: (time: VirtualTime, wake: () => void, below: (limit: number) => number) => AdapterStore;
   /** What a prompt's greedy tokens are when nothing else runs, up to the end of the context. */
-  readonly alone: (prompt: readonly number[]) => readonly number[];
+  readonly alone: (prompt: readonly number[], weights: Weights) => readonly number[];
+  /** Why sequences with these weights must fail; null where they must not. */
+  readonly failing?: (weights: Weights) => ErrorCode | null;
 };
 
-export type StormReport = Record<FinishReason, number> & { readonly steps: number };
+export type StormReport = Record<FinishReason, number> & {
+  readonly steps: number;
+  readonly evictions: number;
+  readonly copies: number;
+};
 
 export async function storm(options: StormOptions): Promise<StormReport> {
-  const { decoder, seed, sequences, prompts, alone } = options;
+  const { seed, sequences, prompts, weights = [[]], storeOf, alone, failing = () => null } = options;
   const random = prng(seed);
   const below = (limit: number) => Math.floor(random() * limit);
   const aborted = new Set<number>();
+  const decoder = options.decoderOf(() => witnessed.wake());
 
   const disturb = () => {
     const { engine, witnesses } = witnessed;
     const burst = random() < 0.15 ? 1 + below(2 * decoder.kv.rows) : 0;
     for (let i = 0; i < burst && witnesses.length < sequences; i++) {
       const prompt = prompts[below(prompts.length)]!;
-      const stopTokens = random() < 0.3 ? [alone(prompt)[below(12)] ?? 0, 7] : [];
-      witnessed.add(prompt, { maxTokens: 1 + below(random() < 0.1 ? 10_000 : 20), stopTokens });
+      const adapters = weights[random() < 0.5 ? below(weights.length) : below(Math.min(weights.length, 6))]!;
+      const stopTokens = random() < 0.3 ? [alone(prompt, adapters)[below(12)] ?? 0, 7] : [];
+      const params = { maxTokens: 1 + below(random() < 0.1 ? 10_000 : 20), stopTokens };
+      witnessed.add(prompt, params, adapters);
     }
     if (random() < 0.06) {
       // Mostly one of the young, and now and then one that nobody has heard of.
@@ -46,32 +67,49 @@ export async function storm(options: StormOptions): Promise<StormReport> {
       witnessed.time.advance(below(5));
       const result = decoder.forward(batch);
       disturb();
+      // Loads and copies go on while a step runs.
+      for (let turn = below(3); turn > 0; turn--) await nextTurn();
       const logits = await result;
       disturb();
       return logits;
     },
   };
-  const witnessed: WitnessedEngine = witnessedEngine(disturbed, 1 + below(24));
+  const witnessed: WitnessedEngine = witnessedEngine(
+    disturbed,
+    1 + below(24),
+    ...(storeOf ? [(time: VirtualTime, wake: () => void) => storeOf(time, wake, below)] : []),
+  );
 
   let steps = 0;
   while (witnessed.witnesses.length < sequences || !witnessed.engine.idle) {
     disturb();
     witnessed.time.advance(below(3));
     if (witnessed.engine.idle) continue;
-    await witnessed.step();
+    await witnessed.turn();
     steps++;
   }
-  const report: StormReport = { stop: 0, length: 0, abort: 0, error: 0, steps };
+  await witnessed.settle();
+  const { evictions, copies } = witnessed;
+  const report: StormReport = { stop: 0, length: 0, abort: 0, error: 0, steps, evictions, copies };
   for (const witness of witnessed.witnesses) {
-    check(witness, alone(witness.request.promptTokens), decoder.kv.positions, aborted);
+    const { promptTokens, adapters } = witness.request;
+    const code = failing(adapters);
+    const tokens = code === null ? alone(promptTokens, adapters) : [];
+    check(witness, { code, alone: tokens, positions: decoder.kv.positions }, aborted);
     report[witness.end!.reason]++;
   }
   return report;
 }
 
-function check(witness: Witness, alone: readonly number[], positions: number, aborted: ReadonlySet<number>): void {
+type Expected = { readonly code: ErrorCode | null; readonly alone: readonly number[]; readonly positions: number };
+
+function check(witness: Witness, { code, alone, positions }: Expected, aborted: ReadonlySet<number>): void {
   const { request, end, addedAt, endedAt } = witness;
   assert.ok(end, `sequence ${request.id} never ended`);
+  if (code !== null && end.reason !== 'abort') {
+    assert.deepEqual([end.reason, end.error?.code, witness.started], ['error', code, false]);
+    return;
+  }
   const expected = expectedEnd(request.promptTokens.length, request.params, alone, positions);
   const tokens = tokensOf(witness);
   if (end.reason === 'abort') {

@@ -1,11 +1,15 @@
 // An engine whose events are checked as they come: every sequence starts once, before its tokens, and ends once, last.
 
 import assert from 'node:assert/strict';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import type { AppliedAdapter } from '../../src/core/adapter.ts';
 import { defaultSamplingParams, type SamplingParams } from '../../src/core/sampling-params.ts';
+import type { AdapterStore } from '../../src/engine/adapters/adapter-store.ts';
 import type { Decoder } from '../../src/engine/decoder.ts';
-import { Engine } from '../../src/engine/engine.ts';
+import { Engine, type EngineOptions } from '../../src/engine/engine.ts';
 import type { EngineEvent, SequenceEnd, SequenceRequest, TokenEvent } from '../../src/protocol/messages.ts';
 import { type VirtualTime, virtualTime } from '../fixtures/virtual-time.ts';
+import { markedStore } from './adapters/marked-adapters.ts';
 
 export const greedy: SamplingParams = { ...defaultSamplingParams, temperature: 0 };
 
@@ -22,21 +26,68 @@ export type WitnessedEngine = {
   readonly engine: Engine;
   readonly time: VirtualTime;
   readonly witnesses: readonly Witness[];
-  add(promptTokens: readonly number[], params?: Partial<SamplingParams>): Witness;
+  /** For what may let a sequence start and comes from outside, as the decoder's pages. */
+  wake(): void;
+  add(promptTokens: readonly number[], params?: Partial<SamplingParams>, adapters?: readonly AppliedAdapter[]): Witness;
   /** One step, and the books balance after it. */
   step(): Promise<StepEvent>;
-  /** Steps until nothing is left to do. */
+  /** A step where the engine's process would take one; then the event loop's turn. */
+  turn(): Promise<void>;
+  /** Turns until nothing is left to do. An engine that sleeps while sequences wait fails. */
   drain(): Promise<void>;
+  /** After the last sequence: lets loads end that nobody waits for, and nothing is left held. */
+  settle(): Promise<void>;
+  /** Adapters copied into pages, and dropped from memory. */
+  readonly copies: number;
+  readonly evictions: number;
 };
+
+/** Turns of the event loop without a step until an engine with work counts as asleep; most of them take a millisecond. */
+const idleTurnsMax = 3000;
+const quickTurns = 200;
+
+/** Says when a command came, as the engine's process does. */
+class WokenEngine extends Engine {
+  readonly #wake: () => void;
+
+  constructor(wake: () => void, options: EngineOptions) {
+    super(options);
+    this.#wake = wake;
+  }
+
+  override add(request: SequenceRequest): void {
+    super.add(request);
+    this.#wake();
+  }
+
+  override abort(id: number): void {
+    super.abort(id);
+    this.#wake();
+  }
+}
 
 type StepEvent = Extract<EngineEvent, { type: 'step' }>;
 
-export function witnessedEngine(decoder: Decoder, prefillChunk: number): WitnessedEngine {
+/** @param storeOf makes the adapters that sequences may use; `wake` is to be called as the engine's process is woken */
+export function witnessedEngine(
+  decoder: Decoder,
+  prefillChunk: number,
+  storeOf: (time: VirtualTime, wake: () => void) => AdapterStore = (clock, onChange) =>
+    markedStore({ clock, onChange }),
+): WitnessedEngine {
   const time = virtualTime();
+  let isWoken = true;
+  let copies = 0;
+  let idleTurns = 0;
+  const wake = () => {
+    isWoken = true;
+  };
+  const adapters = storeOf(time, wake);
   const witnesses: Witness[] = [];
   let last: StepEvent | null = null;
   const emit = (event: StepEvent) => {
     last = event;
+    copies += event.loads.filter(({ tier }) => tier === 'memory').length;
     const { running, kvUsage } = event.stats;
     assert.ok(running <= decoder.kv.rows && kvUsage >= 0 && kvUsage <= 1, `${running} running, KV ${kvUsage}`);
     for (const id of event.started) {
@@ -56,7 +107,7 @@ export function witnessedEngine(decoder: Decoder, prefillChunk: number): Witness
       witness.endedAt = time.monotonic();
     }
   };
-  const engine = new Engine({ decoder, prefillChunk, clock: time, freshSeed: () => 1, emit });
+  const engine = new WokenEngine(wake, { decoder, adapters, prefillChunk, clock: time, freshSeed: () => 1, emit });
   const step = async () => {
     last = null;
     await engine.step();
@@ -64,13 +115,25 @@ export function witnessedEngine(decoder: Decoder, prefillChunk: number): Witness
     assert.ok(last, 'a step without its event');
     return last;
   };
+  const turn = async () => {
+    if (engine.busy || isWoken) {
+      isWoken = false;
+      idleTurns = 0;
+      await engine.step();
+      engine.checkIntegrity();
+    } else assert.ok(idleTurns++ < idleTurnsMax, 'the engine sleeps, and sequences wait');
+    // Files are read in other threads, which turns alone outrun.
+    await (idleTurns < quickTurns ? nextTurn() : sleep(1));
+  };
   return {
     engine,
     time,
     witnesses,
+    wake,
     step,
-    add(promptTokens, params = {}) {
-      const request = { id: witnesses.length, promptTokens, params: { ...greedy, ...params }, adapters: [] };
+    turn,
+    add(promptTokens, params = {}, adapters = []) {
+      const request = { id: witnesses.length, promptTokens, params: { ...greedy, ...params }, adapters };
       const witness: Witness = {
         request,
         addedAt: time.monotonic(),
@@ -84,7 +147,19 @@ export function witnessedEngine(decoder: Decoder, prefillChunk: number): Witness
       return witness;
     },
     async drain() {
-      while (!engine.idle) await step();
+      while (!engine.idle) await turn();
+    },
+    async settle() {
+      for (let i = 0; i < quickTurns; i++) await nextTurn();
+      assert.ok(engine.idle);
+      engine.checkIntegrity();
+      assert.equal(decoder.pages.used, 0);
+    },
+    get copies() {
+      return copies;
+    },
+    get evictions() {
+      return adapters.evictions;
     },
   };
 }

@@ -51,7 +51,7 @@ async function run(
   for (const [name, { type, shape }] of weights) g.weight(name, type, shape);
   linear(g, { name: 'x', form, activations }, 'in', 'out');
   const tensors = new Map([...weights].map(([name, { data, shape }]) => [name, runtime.tensor(data, shape)]));
-  const session = runtime.session(encodeOnnx(g.build()), { weights: tensors });
+  const session = await runtime.session(encodeOnnx(g.build()), { weights: tensors });
   const binding = session.bind();
   const out = new Float32Array(rows * form.n);
   binding.input('in', runtime.tensor(x, [rows, form.k]));

@@ -21,10 +21,11 @@ export type ReferencePrompt = {
   readonly margins: readonly number[];
 };
 
-type Index = {
+/** What an index says of the distributions in the file beside it: how many, and of how many tokens each. */
+export type StoredDistributions = { readonly top: number; readonly rows: number };
+
+type Index = StoredDistributions & {
   readonly vocabulary: number;
-  readonly top: number;
-  readonly rows: number;
   readonly prompts: readonly (Omit<ReferencePrompt, 'distributions'> & { readonly row: number })[];
 };
 
@@ -34,20 +35,24 @@ const folder = new URL('references/', import.meta.url);
 
 export function readReferences(name = 'smollm2'): References {
   const index = JSON.parse(readFileSync(new URL(`${name}.json`, folder), 'utf8')) as Index;
-  const { top, rows } = index;
-  // A fresh ArrayBuffer: a Buffer from the pool may start at an odd address.
-  const { buffer } = new Uint8Array(readFileSync(new URL(`${name}.bin`, folder)));
-  const logprobs = new Float32Array(buffer, 0, rows * top);
-  const tails = new Float32Array(buffer, logprobs.byteLength, rows);
-  const ids = new Uint16Array(buffer, logprobs.byteLength + tails.byteLength, rows * top);
-  const distribution = (row: number): Distribution => ({
-    ids: ids.subarray(row * top, (row + 1) * top),
-    logprobs: logprobs.subarray(row * top, (row + 1) * top),
-    tail: tails[row]!,
-  });
+  const distribution = readDistributions(name, index);
   const prompts = index.prompts.map(({ row, ...prompt }) => ({
     ...prompt,
     distributions: prompt.positions.map((_, i) => distribution(row + i)),
   }));
   return { vocabulary: index.vocabulary, prompts };
+}
+
+/** Distributions by row. */
+export function readDistributions(name: string, { top, rows }: StoredDistributions): (row: number) => Distribution {
+  // A fresh ArrayBuffer: a Buffer from the pool may start at an odd address.
+  const { buffer } = new Uint8Array(readFileSync(new URL(`${name}.bin`, folder)));
+  const logprobs = new Float32Array(buffer, 0, rows * top);
+  const tails = new Float32Array(buffer, logprobs.byteLength, rows);
+  const ids = new Uint16Array(buffer, logprobs.byteLength + tails.byteLength, rows * top);
+  return (row) => ({
+    ids: ids.subarray(row * top, (row + 1) * top),
+    logprobs: logprobs.subarray(row * top, (row + 1) * top),
+    tail: tails[row]!,
+  });
 }

@@ -114,7 +114,7 @@ for (const decodeActivations of ['float32', 'int8'] as const) {
         if (step >= 0) leads.push(marginsOf(alone[i]!)[step]!);
       }
     }
-    decoder.release();
+    await decoder.release();
     t.diagnostic(`${leads.length} of ${2 * prompts.length} differ, at leads up to ${Math.max(0, ...leads).toFixed(3)}`);
     assert.ok(leads.every((lead) => lead < nearTie[decodeActivations]));
   });

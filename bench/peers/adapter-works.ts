@@ -1,0 +1,70 @@
+// Concurrent requests, each on an adapter of its own, against both servers: adapters made, given to the server, loaded.
+
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type AdapterFolder, buildSeededAdapter, seededAdapters } from '../../test/parity/seeded-adapter.ts';
+import { type Heads, toGgufAdapter } from './gguf-adapter.ts';
+import { llamaServerDialect, lorikeetDialect, withFields } from './http-load.ts';
+import { type HttpSample, llamaServer, ourServer, underLoad } from './http-works.ts';
+import type { LlamaCpp } from './llama-cpp.ts';
+import type { ServerCommand } from './running-server.ts';
+import type { Setup } from './step-works.ts';
+
+/** Of SmolLM2-135M, which is what the seeded adapters fit. */
+const heads: Heads = { heads: 9, kvHeads: 3 };
+
+/** Different random weights, r = 16 on all seven linears, in float16 as most published adapters are. */
+export function makeAdapters(count: number): AdapterFolder[] {
+  const spec = seededAdapters.find(({ name }) => name === 'r16-all')!;
+  return Array.from({ length: count }, (_, i) => buildSeededAdapter({ ...spec, type: 'F16', seed: 1000 + i }));
+}
+
+const nameOf = (index: number) => `bench-${index}`;
+
+/** One request an adapter. The same folder for all rounds: the same upload again is the same version. */
+export function loadOursWithAdapters(
+  setup: Setup,
+  adapters: readonly AdapterFolder[],
+  dataFolder: string,
+  seed: number,
+): Promise<HttpSample> {
+  const dialect = withFields(lorikeetDialect, (index) => ({ adapter_id: nameOf(index % adapters.length) }));
+  return underLoad(ourServer(setup, dataFolder), dialect, seed, async (url) => {
+    for (const [i, adapter] of adapters.entries()) await upload(url, nameOf(i), adapter);
+  });
+}
+
+async function upload(url: string, name: string, { config, weights }: AdapterFolder): Promise<void> {
+  const form = new FormData();
+  form.set('name', name);
+  form.set('adapter_config.json', new Blob([Uint8Array.from(config)]), 'adapter_config.json');
+  form.set('adapter_model.safetensors', new Blob([Uint8Array.from(weights)]), 'adapter_model.safetensors');
+  const response = await fetch(`${url}/v1/adapters`, { method: 'POST', body: form });
+  if (!response.ok) throw new Error(`upload of ${name}: ${response.status} ${await response.text()}`);
+}
+
+/** The same adapters as GGUF files, paths in their order. */
+export function writeGgufAdapters(adapters: readonly AdapterFolder[], folder: string): string[] {
+  mkdirSync(folder, { recursive: true });
+  return adapters.map((adapter, i) => {
+    const path = join(folder, `${nameOf(i)}.gguf`);
+    writeFileSync(path, toGgufAdapter(adapter, heads));
+    return path;
+  });
+}
+
+/** llama-server with adapters that only requests which name them use: `lora: [{id, scale}]`, ids in the order of `files`. */
+export function llamaServerWithAdapters(setup: Setup, llama: LlamaCpp, files: readonly string[]): ServerCommand {
+  const { args, ...command } = llamaServer(setup, llama);
+  return { ...command, args: (port) => [...args(port), '--lora', files.join(), '--lora-init-without-apply'] };
+}
+
+export function loadLlamaServerWithAdapters(
+  setup: Setup,
+  llama: LlamaCpp,
+  files: readonly string[],
+  seed: number,
+): Promise<HttpSample> {
+  const dialect = withFields(llamaServerDialect, (index) => ({ lora: [{ id: index % files.length, scale: 1 }] }));
+  return underLoad(llamaServerWithAdapters(setup, llama, files), dialect, seed);
+}

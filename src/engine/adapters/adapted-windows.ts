@@ -1,0 +1,111 @@
+// What a run of the decoder needs of adapters: which graph, which binding, and what is written into it before the run.
+
+import type { ModelShape } from '../../core/base-model.ts';
+import type { AdaptersInGraph, JoinedLinear } from '../../graph/adapted-linear.ts';
+import { withoutAdapters } from '../../graph/decoder.ts';
+import type { Runtime, Tensor } from '../../runtime/session.ts';
+import type { Window } from '../window.ts';
+import { type PageBlocks, pageBlocks } from './page-blocks.ts';
+import type { PagePool, Placement } from './page-pool.ts';
+import { joinedSizes, type ResidentAdapter } from './resident-adapter.ts';
+import { createRowGains, type RowGains } from './row-gains.ts';
+import { type MixedInputs, tieMixed } from './tie-mixed.ts';
+import { type OneInputs, tieOne } from './tie-one.ts';
+
+/** An adapter as one row uses it. */
+export type RowAdapter = {
+  readonly adapter: ResidentAdapter;
+  readonly scale: number;
+  /** Its pages, which a decode step reads; a prefill reads the adapter itself. */
+  readonly placement: Placement;
+};
+
+/** One run's use of adapters. */
+export type AdaptedRun = {
+  readonly form: AdaptersInGraph;
+  /** Tells bindings apart that tie other ranges of pages. */
+  readonly key: string;
+  /** Ties what a new window lacks, and writes what this run needs. */
+  prepare(window: AdaptedWindow): void;
+};
+
+/** What is tied beside the base's inputs, by `prepare` alone. */
+export type AdaptedWindow = Window & { one: OneInputs | null; mixed: MixedInputs | null };
+
+export type AdaptedRuns = {
+  /** A prefill of one sequence. */
+  one(row: RowAdapter | null): AdaptedRun;
+  /** A decode step, by row. */
+  mixed(rows: readonly (RowAdapter | null)[]): AdaptedRun;
+};
+
+const baseRun: AdaptedRun = { form: withoutAdapters, key: '', prepare: () => {} };
+
+export function createAdaptedRuns(runtime: Runtime, shape: ModelShape, rowsMax: number, pool: PagePool): AdaptedRuns {
+  const sizes = joinedSizes(shape);
+  let rowGains: RowGains | null = null;
+
+  const one = (row: RowAdapter | null): AdaptedRun => {
+    if (row === null) return baseRun;
+    const { adapter, scale } = row;
+    const { extras } = adapter;
+    return {
+      form: { form: 'one', extras },
+      key: '',
+      prepare(window) {
+        if (window.one?.adapter !== adapter) {
+          releaseAll(window.one?.tensors);
+          window.one = tieOne(runtime, window.binding, sizes, adapter);
+        }
+        window.one.setScale(scale);
+      },
+    };
+  };
+
+  const mixed = (rows: readonly (RowAdapter | null)[]): AdaptedRun => {
+    if (rows.every((row) => row === null)) return baseRun;
+    const extras = rows.some((row) => row?.adapter.extras);
+    const blocks = new Map(sizes.map(({ linear }) => [linear, blocksOf(linear, rows)] as const));
+    if (extras) {
+      rowGains ??= createRowGains(shape, rowsMax);
+      rowGains.set(rows.map((row) => row?.adapter ?? null));
+    }
+    const gains = extras ? rowGains : null;
+    return {
+      form: { form: 'mixed', extras },
+      key: [...blocks.values()].map((range) => [range.first, range.pages, range.width, range.served].join()).join(' '),
+      prepare(window) {
+        window.mixed ??= tieMixed(runtime, window.binding, { sizes, pool, gains }, rows.length, blocks);
+        window.mixed.set(blocks);
+      },
+    };
+  };
+  return { one, mixed };
+}
+
+export function adaptedWindow(window: Window): AdaptedWindow {
+  const adapted: AdaptedWindow = {
+    ...window,
+    one: null,
+    mixed: null,
+    release() {
+      releaseAll(adapted.one?.tensors);
+      releaseAll(adapted.mixed?.tensors);
+      window.release();
+    },
+  };
+  return adapted;
+}
+
+function blocksOf(linear: JoinedLinear, rows: readonly (RowAdapter | null)[]): PageBlocks {
+  return pageBlocks(
+    rows.map((row) => {
+      const range = row?.placement.ranges.get(linear);
+      return range ? { ...range, scale: row!.scale } : null;
+    }),
+  );
+}
+
+const releaseAll = (tensors: readonly Tensor[] = []) => {
+  for (const tensor of tensors) tensor.release();
+};

@@ -1,0 +1,211 @@
+// Which adapters are in memory. A hold keeps one there, loading it first where it has to; what nobody holds stays until
+// the budget needs its room, the least recently used goes first. Everybody who wants an adapter that is on its way waits
+// for the same load. Knows keys and bytes; what an adapter is made of is its reader's business.
+
+import { LRUCache } from 'lru-cache';
+import type { AppliedAdapter } from '../../core/adapter.ts';
+import type { Clock } from '../../core/clock.ts';
+import { LorikeetError } from '../../core/errors.ts';
+import type { AdapterLoad } from '../../protocol/messages.ts';
+import type { Scaled } from './combine-adapters.ts';
+import type { ResidentAdapter } from './resident-adapter.ts';
+
+export type AdapterHold = {
+  readonly key: string;
+  /** null while it loads, and when it failed. */
+  readonly adapter: ResidentAdapter | null;
+  readonly error: Error | null;
+  /** Settles, and never rejects, when the load is over. */
+  readonly settled: Promise<void>;
+  /** Exactly once. */
+  release(): void;
+};
+
+export type AdapterStoreOptions = {
+  readonly bytesMax: number;
+  readonly clock: Clock;
+  read(adapter: AppliedAdapter): Promise<ResidentAdapter>;
+  combine(key: string, scaled: readonly Scaled[]): Promise<ResidentAdapter>;
+  /** The adapter left memory: nothing else may keep it there. */
+  onDrop(adapter: ResidentAdapter): void;
+  /** A load is over. */
+  onChange(): void;
+};
+
+/** Loads at a time: one reads the disk while the other converts. More would only share the same thread. */
+const loadsMax = 2;
+
+type Entry = { adapter: ResidentAdapter | null; error: Error | null; holds: number; settled: Promise<void> };
+
+export class AdapterStore {
+  readonly #options: AdapterStoreOptions;
+  /** Held or loading. */
+  readonly #held = new Map<string, Entry>();
+  readonly #idle: LRUCache<string, ResidentAdapter>;
+  readonly #waiting: (() => void)[] = [];
+  #loading = 0;
+  #heldBytes = 0;
+  #loads: AdapterLoad[] = [];
+  evictions = 0;
+
+  constructor(options: AdapterStoreOptions) {
+    this.#options = options;
+    this.#idle = new LRUCache<string, ResidentAdapter>({
+      maxSize: Math.max(1, options.bytesMax),
+      sizeCalculation: ({ bytes }) => bytes,
+      dispose: (adapter, _, reason) => {
+        if (reason !== 'evict') return;
+        this.evictions++;
+        options.onDrop(adapter);
+      },
+    });
+  }
+
+  /** True while another adapter may be fetched ahead of its turn. */
+  get hasRoom(): boolean {
+    return this.#heldBytes < this.#options.bytesMax && this.#loading < loadsMax;
+  }
+
+  get residentBytes(): number {
+    return this.#heldBytes + this.#idle.calculatedSize;
+  }
+
+  get resident(): number {
+    const held = [...this.#held.values()].filter(({ adapter }) => adapter !== null).length;
+    return held + this.#idle.size;
+  }
+
+  /** Loads since the last call. */
+  takeLoads(): AdapterLoad[] {
+    const loads = this.#loads;
+    this.#loads = [];
+    return loads;
+  }
+
+  has(key: string): boolean {
+    return this.#idle.has(key) || this.#held.has(key);
+  }
+
+  /** `adapters` are all that apply to one sequence, at least one. */
+  hold(adapters: readonly AppliedAdapter[]): AdapterHold {
+    const key = keyOf(adapters);
+    const entry = this.#held.get(key) ?? this.#open(key, adapters);
+    entry.holds++;
+    let isReleased = false;
+    return {
+      key,
+      settled: entry.settled,
+      get adapter() {
+        return entry.adapter;
+      },
+      get error() {
+        return entry.error;
+      },
+      release: () => {
+        if (isReleased) throw new Error('a hold was released twice');
+        isReleased = true;
+        entry.holds--;
+        this.#settle(key, entry);
+      },
+    };
+  }
+
+  /**
+   * For idle moments: nobody holds anything. A load whose sequences were aborted goes on, and one of several adapters
+   * holds these until it is over.
+   */
+  checkIntegrity(): void {
+    if ([...this.#held.values()].some(({ adapter, error }) => adapter === null && error === null)) return;
+    if (this.#held.size > 0) throw new Error(`adapters are still held: ${[...this.#held.keys()]}`);
+    if (this.#heldBytes !== 0) throw new Error(`${this.#heldBytes} bytes are held by nobody`);
+  }
+
+  #open(key: string, adapters: readonly AppliedAdapter[]): Entry {
+    const idle = this.#idle.get(key) ?? null;
+    const entry: Entry = { adapter: null, error: null, holds: 0, settled: Promise.resolve() };
+    this.#held.set(key, entry);
+    if (idle) {
+      this.#idle.delete(key);
+      this.#arrive(entry, idle);
+    } else entry.settled = this.#load(key, entry, adapters);
+    return entry;
+  }
+
+  async #load(key: string, entry: Entry, adapters: readonly AppliedAdapter[]): Promise<void> {
+    try {
+      const [only, ...others] = adapters as [AppliedAdapter, ...AppliedAdapter[]];
+      const adapter = others.length === 0 ? await this.#read(only) : await this.#combine(key, adapters);
+      const { bytesMax } = this.#options;
+      if (adapter.bytes > bytesMax) throw tooLarge(adapter.bytes, bytesMax);
+      this.#arrive(entry, adapter);
+    } catch (error) {
+      entry.error = error as Error;
+    }
+    this.#settle(key, entry);
+    this.#options.onChange();
+  }
+
+  async #read(adapter: AppliedAdapter): Promise<ResidentAdapter> {
+    // Who waited takes the place of the load that ended: nobody can slip in between.
+    if (this.#loading >= loadsMax) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else this.#loading++;
+    const { clock, read } = this.#options;
+    const start = clock.monotonic();
+    try {
+      const resident = await read(adapter);
+      const { digest } = adapter.files;
+      this.#loads.push({ digest, tier: 'disk', bytes: resident.bytes, ms: clock.monotonic() - start });
+      return resident;
+    } finally {
+      const next = this.#waiting.shift();
+      if (next) next();
+      else this.#loading--;
+    }
+  }
+
+  async #combine(key: string, adapters: readonly AppliedAdapter[]): Promise<ResidentAdapter> {
+    const holds = adapters.map((adapter) => this.hold([adapter]));
+    try {
+      await Promise.all(holds.map(({ settled }) => settled));
+      const scaled = holds.map(({ adapter, error }, i) => {
+        if (adapter === null) throw error;
+        return { adapter, scale: adapters[i]!.scale };
+      });
+      return await this.#options.combine(key, scaled);
+    } finally {
+      for (const hold of holds) hold.release();
+    }
+  }
+
+  #arrive(entry: Entry, adapter: ResidentAdapter): void {
+    entry.adapter = adapter;
+    this.#heldBytes += adapter.bytes;
+    this.#makeRoom();
+  }
+
+  /** What nobody holds any more, and is not on its way, may be dropped when its room is needed. */
+  #settle(key: string, { adapter, error, holds }: Entry): void {
+    if (holds > 0 || (adapter === null && error === null)) return;
+    if (!this.#held.delete(key) || adapter === null) return;
+    this.#heldBytes -= adapter.bytes;
+    this.#idle.set(key, adapter);
+    this.#makeRoom();
+  }
+
+  #makeRoom(): void {
+    while (this.#idle.size > 0 && this.residentBytes > this.#options.bytesMax) {
+      this.#idle.pop();
+    }
+  }
+}
+
+/** Content and scales; names never enter. One adapter's scale is not its weights' affair. */
+export function keyOf(adapters: readonly AppliedAdapter[]): string {
+  if (adapters.length === 1) return adapters[0]!.files.digest;
+  return adapters.map(({ files, scale }) => `${files.digest}*${scale}`).join('+');
+}
+
+function tooLarge(bytes: number, bytesMax: number): LorikeetError {
+  const message = `The adapter takes ${bytes} bytes in memory; LORIKEET_ADAPTER_MEMORY is ${bytesMax}.`;
+  return new LorikeetError('adapter_too_large', { message });
+}

@@ -1,0 +1,42 @@
+// DoRA (arXiv 2402.09353): the adapted weight W + s B A is scaled row by row to the length that `magnitude` says,
+//     y = g * (W x + s B A x),   g [out] = magnitude / ||W + s B A||   (each row's length over its inputs),
+// so g is one vector a linear, and is computed once, when the adapter is read, against the dequantised base.
+
+import { dequantizeRow } from '../../graph/dequantize-row.ts';
+import type { LoweredModel } from '../../graph/lowered.ts';
+import type { Breath } from './breath.ts';
+import type { JoinedSizes, ResidentPart } from './resident-adapter.ts';
+
+export type GainTarget = {
+  readonly sizes: JoinedSizes;
+  readonly layer: number;
+  /** Which of the joined linear's parts. */
+  readonly part: number;
+};
+
+/** Gains [out] of one part in one layer. `pair` holds s B, transposed, of all layers. */
+export async function gainsOf(
+  model: LoweredModel,
+  { sizes, layer, part }: GainTarget,
+  { ranks, a, b }: ResidentPart,
+  magnitude: Float32Array,
+  breath: Breath,
+): Promise<Float32Array> {
+  const { linear, in: inputs, outs } = sizes;
+  const name = linear === 'head' ? linear : `layers.${layer}.${linear}`;
+  const first = outs.slice(0, part).reduce((sum, out) => sum + out, 0);
+  const out = outs[part]!;
+  const row = new Float32Array(inputs);
+  const gains = new Float32Array(out);
+  for (let n = 0; n < out; n++) {
+    dequantizeRow(model, name, first + n, row);
+    for (let rank = layer * ranks; rank < (layer + 1) * ranks; rank++) {
+      const weight = b[rank * out + n]!;
+      if (weight === 0) continue;
+      for (let i = 0; i < inputs; i++) row[i]! += weight * a[rank * inputs + i]!;
+    }
+    gains[n] = magnitude[n]! / Math.sqrt(row.reduce((sum, value) => sum + value * value, 0));
+    if (n % 64 === 63) await breath.take();
+  }
+  return gains;
+}

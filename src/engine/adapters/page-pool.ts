@@ -1,0 +1,218 @@
+// Rank pages of the adapters that decode: for each linear a pool of pages, of which a mixed step reads one range.
+//
+//   a [layers][slots, 8, in]   b [layers][slots, 8, out]   for every part of every joined linear
+//
+// Pages are sticky: an adapter stays in its slots after its last row has ended, until another needs them, so that in
+// steady state nothing is copied. Slots are never written while a row uses them.
+
+import type { ModelShape } from '../../core/base-model.ts';
+import type { Clock } from '../../core/clock.ts';
+import type { JoinedLinear } from '../../graph/adapted-linear.ts';
+import type { AdapterLoad } from '../../protocol/messages.ts';
+import type { Breath } from './breath.ts';
+import { PageSlots } from './page-slots.ts';
+import { type JoinedSizes, joinedSizes, pageRanks, type ResidentAdapter } from './resident-adapter.ts';
+
+/** Names its adapter and does not keep it: pages outlive the adapter's place in memory. */
+export type Placement = {
+  readonly key: string;
+  /** First slot and number of pages in each linear's pool. */
+  readonly ranges: ReadonlyMap<JoinedLinear, PageRange>;
+  /** Its pages hold the adapter. */
+  readonly copied: Promise<void>;
+};
+
+export type PageRange = { readonly first: number; readonly pages: number };
+
+type Entry = Placement & { users: number; isCopied: boolean };
+
+type LinearPool = {
+  readonly sizes: JoinedSizes;
+  readonly slots: PageSlots;
+  /** By part. */
+  readonly a: readonly Float32Array<ArrayBuffer>[];
+  readonly b: readonly Float32Array<ArrayBuffer>[];
+};
+
+export type PagePoolOptions = {
+  readonly shape: ModelShape;
+  /** Slots of each linear's pool. Their memory is reserved, and touched as it fills. */
+  readonly slots: number;
+  readonly breath: Breath;
+  readonly clock: Clock;
+  /** Called when pages hold an adapter, or can be taken again. */
+  readonly onChange: () => void;
+};
+
+export class PagePool {
+  readonly slots: number;
+  readonly #options: PagePoolOptions;
+  readonly #pools: ReadonlyMap<JoinedLinear, LinearPool>;
+  /** By key, the least recently placed first. */
+  readonly #entries = new Map<string, Entry>();
+  #copiedBytes = 0;
+  #loads: AdapterLoad[] = [];
+
+  constructor(options: PagePoolOptions) {
+    const { shape, slots } = options;
+    this.slots = slots;
+    this.#options = options;
+    this.#pools = new Map(
+      joinedSizes(shape).map((sizes) => {
+        const floats = (width: number) => new Float32Array(sizes.layers * slots * pageRanks * width);
+        const pool = {
+          sizes,
+          slots: new PageSlots(slots),
+          a: sizes.outs.map(() => floats(sizes.in)),
+          b: sizes.outs.map(floats),
+        };
+        return [sizes.linear, pool];
+      }),
+    );
+  }
+
+  /** False where the adapter has more pages than there are: it can never run. */
+  fits(adapter: ResidentAdapter): boolean {
+    return [...adapter.linears.values()].every(({ pages }) => pages <= this.slots);
+  }
+
+  /**
+   * Holds pages for one more row, and starts to fill them where they do not hold the adapter yet. Takes the pages of
+   * adapters that nobody uses; null where those do not suffice.
+   */
+  place(adapter: ResidentAdapter): Placement | null {
+    const known = this.#entries.get(adapter.key);
+    if (known) {
+      known.users++;
+      // Moves to the end of the line of those that may be dropped.
+      this.#entries.delete(adapter.key);
+      this.#entries.set(adapter.key, known);
+      return known;
+    }
+    for (;;) {
+      const ranges = this.#takeRanges(adapter);
+      if (ranges) return this.#add(adapter, ranges);
+      const idle = [...this.#entries.values()].find(({ users, isCopied }) => users === 0 && isCopied);
+      if (!idle) return null;
+      this.#drop(idle);
+    }
+  }
+
+  /** Ends one row's hold. */
+  release(placement: Placement): void {
+    const entry = this.#entries.get(placement.key);
+    if (entry !== placement || entry.users === 0) throw new Error('a placement was released twice');
+    entry.users--;
+  }
+
+  /** Pages [first, first + pages) of a layer's part. */
+  a(linear: JoinedLinear, part: number, layer: number, { first, pages }: PageRange): Float32Array<ArrayBuffer> {
+    const { a, sizes } = this.#pools.get(linear)!;
+    return this.#view(a[part]!, layer, sizes.in, first, pages);
+  }
+
+  b(linear: JoinedLinear, part: number, layer: number, { first, pages }: PageRange): Float32Array<ArrayBuffer> {
+    const { b, sizes } = this.#pools.get(linear)!;
+    return this.#view(b[part]!, layer, sizes.outs[part]!, first, pages);
+  }
+
+  /** Pages in use by rows, in the linear that has the most. */
+  get used(): number {
+    const used = new Map<JoinedLinear, number>();
+    for (const { ranges, users } of this.#entries.values()) {
+      if (users === 0) continue;
+      for (const [linear, { pages }] of ranges) used.set(linear, (used.get(linear) ?? 0) + pages);
+    }
+    return Math.max(0, ...used.values());
+  }
+
+  /** Bytes copied into pages since the last call. */
+  takeCopiedBytes(): number {
+    const bytes = this.#copiedBytes;
+    this.#copiedBytes = 0;
+    return bytes;
+  }
+
+  /** For idle moments: nobody uses a page, and every slot that is taken belongs to somebody. */
+  checkIntegrity(): void {
+    for (const { users, key } of this.#entries.values()) {
+      if (users !== 0) throw new Error(`${users} rows still hold pages of ${key}`);
+    }
+    for (const [linear, { slots }] of this.#pools) {
+      const owned = [...this.#entries.values()].reduce((sum, { ranges }) => sum + (ranges.get(linear)?.pages ?? 0), 0);
+      if (owned !== slots.taken) throw new Error(`${slots.taken} pages of ${linear} are taken, ${owned} have an owner`);
+    }
+  }
+
+  /** Adapters that were copied into pages since the last call. */
+  takeLoads(): AdapterLoad[] {
+    const loads = this.#loads;
+    this.#loads = [];
+    return loads;
+  }
+
+  #takeRanges(adapter: ResidentAdapter): Map<JoinedLinear, PageRange> | null {
+    const ranges = new Map<JoinedLinear, PageRange>();
+    for (const [linear, { pages }] of adapter.linears) {
+      if (pages === 0) continue;
+      const first = this.#pools.get(linear)!.slots.take(pages);
+      if (first === null) {
+        this.#freeRanges(ranges);
+        return null;
+      }
+      ranges.set(linear, { first, pages });
+    }
+    return ranges;
+  }
+
+  #freeRanges(ranges: ReadonlyMap<JoinedLinear, PageRange>): void {
+    for (const [linear, { first, pages }] of ranges) this.#pools.get(linear)!.slots.free(first, pages);
+  }
+
+  #add(adapter: ResidentAdapter, ranges: ReadonlyMap<JoinedLinear, PageRange>): Entry {
+    const { clock, onChange } = this.#options;
+    const start = clock.monotonic();
+    const { key, bytes } = adapter;
+    const copied = this.#copy(adapter, ranges).then(() => {
+      entry.isCopied = true;
+      this.#loads.push({ digest: key, tier: 'memory', bytes, ms: clock.monotonic() - start });
+      onChange();
+    });
+    const entry: Entry = { key, ranges, users: 1, isCopied: false, copied };
+    this.#entries.set(key, entry);
+    return entry;
+  }
+
+  #drop({ key, ranges }: Entry): void {
+    this.#entries.delete(key);
+    this.#freeRanges(ranges);
+  }
+
+  async #copy(adapter: ResidentAdapter, ranges: ReadonlyMap<JoinedLinear, PageRange>): Promise<void> {
+    for (const [linear, range] of ranges) {
+      const { layers, in: inputs, outs } = this.#pools.get(linear)!.sizes;
+      const { parts } = adapter.linears.get(linear)!;
+      for (let layer = 0; layer < layers; layer++) {
+        for (const [i, { ranks, a, b }] of parts.entries()) {
+          this.#fill(this.a(linear, i, layer, range), a.subarray(layer * ranks * inputs, (layer + 1) * ranks * inputs));
+          const out = outs[i]!;
+          this.#fill(this.b(linear, i, layer, range), b.subarray(layer * ranks * out, (layer + 1) * ranks * out));
+        }
+        await this.#options.breath.take();
+      }
+    }
+  }
+
+  /** Ranks that a part lacks are zeros: the pages may have held another adapter. */
+  #fill(pages: Float32Array, matrix: Float32Array): void {
+    pages.set(matrix);
+    pages.fill(0, matrix.length);
+    this.#copiedBytes += pages.byteLength;
+  }
+
+  #view(pool: Float32Array<ArrayBuffer>, layer: number, width: number, first: number, pages: number) {
+    const page = pageRanks * width;
+    const start = (layer * this.slots + first) * page;
+    return pool.subarray(start, start + pages * page);
+  }
+}

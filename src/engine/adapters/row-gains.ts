@@ -1,0 +1,46 @@
+// DoRA's gains of the rows of a mixed step, [rows, out] for every layer and joined linear. A row without DoRA holds ones.
+// Gains are copied when a row's adapter changes, and not again.
+
+import type { ModelShape } from '../../core/base-model.ts';
+import type { JoinedLinear } from '../../graph/adapted-linear.ts';
+import { joinedSizes, type ResidentAdapter } from './resident-adapter.ts';
+
+export type RowGains = {
+  /** Rows [0, count) of a layer, in place. */
+  of(linear: JoinedLinear, layer: number, count: number): Float32Array<ArrayBuffer>;
+  /** Makes row i hold what `adapters[i]` needs. */
+  set(adapters: readonly (ResidentAdapter | null)[]): void;
+};
+
+export function createRowGains(shape: ModelShape, rows: number): RowGains {
+  const pools = new Map(
+    joinedSizes(shape).map((sizes) => {
+      const layers = Array.from({ length: sizes.layers }, () => new Float32Array(rows * sizes.out).fill(1));
+      return [sizes.linear, { sizes, layers }];
+    }),
+  );
+  /** Key of the adapter whose gains a row holds; null: ones. */
+  const owners = new Array<string | null>(rows).fill(null);
+  return {
+    of: (linear, layer, count) => {
+      const { sizes, layers } = pools.get(linear)!;
+      return layers[layer]!.subarray(0, count * sizes.out);
+    },
+    set(adapters) {
+      for (const [row, adapter] of adapters.entries()) {
+        const withGains = adapter !== null && [...adapter.linears.values()].some(({ gains }) => gains !== null);
+        const owner = withGains ? adapter.key : null;
+        if (owners[row] === owner) continue;
+        owners[row] = owner;
+        for (const [linear, { sizes, layers }] of pools) {
+          const gains = withGains ? (adapter.linears.get(linear)?.gains ?? null) : null;
+          for (const [layer, pool] of layers.entries()) {
+            const target = pool.subarray(row * sizes.out, (row + 1) * sizes.out);
+            if (gains === null) target.fill(1);
+            else target.set(gains.subarray(layer * sizes.out, (layer + 1) * sizes.out));
+          }
+        }
+      }
+    },
+  };
+}

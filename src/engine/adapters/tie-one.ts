@@ -1,0 +1,56 @@
+// Ties one adapter's matrices to a run of the form `one`: the resident memory itself, nothing is copied.
+
+import { adapterNames } from '../../graph/adapted-linear.ts';
+import type { Binding, Runtime, Tensor } from '../../runtime/session.ts';
+import type { JoinedSizes, ResidentAdapter } from './resident-adapter.ts';
+
+export type OneInputs = {
+  readonly adapter: ResidentAdapter;
+  setScale(scale: number): void;
+  /** To be released with the binding, or before others are tied. */
+  readonly tensors: readonly Tensor[];
+};
+
+export function tieOne(
+  runtime: Runtime,
+  binding: Binding,
+  allSizes: readonly JoinedSizes[],
+  adapter: ResidentAdapter,
+): OneInputs {
+  const { extras } = adapter;
+  const tensors: Tensor[] = [];
+  const tie = (name: string, data: Float32Array<ArrayBuffer>, shape: readonly number[]) => {
+    const tensor = runtime.tensor(data, shape);
+    binding.input(name, tensor);
+    tensors.push(tensor);
+  };
+  const scales = new Float32Array(1);
+  tie(adapterNames.scale, scales, [1]);
+  for (const { linear, layers, modules, in: inputs, outs, out: width } of allSizes) {
+    if (linear === 'head' && !extras) continue;
+    const resident = adapter.linears.get(linear);
+    const ones = extras && !resident?.gains ? new Float32Array(width).fill(1) : null;
+    for (let layer = 0; layer < layers; layer++) {
+      for (const [part, module] of modules.entries()) {
+        const { ranks, a, b } = resident?.parts[part] ?? untouched;
+        const rows = (matrix: Float32Array<ArrayBuffer>, columns: number) =>
+          matrix.subarray(layer * ranks * columns, (layer + 1) * ranks * columns);
+        tie(adapterNames.a(layer, module), rows(a, inputs), [ranks, inputs]);
+        tie(adapterNames.b(layer, module), rows(b, outs[part]!), [ranks, outs[part]!]);
+      }
+      if (!extras) continue;
+      const gains = ones ?? resident!.gains!.subarray(layer * width, (layer + 1) * width);
+      tie(adapterNames.gain(layer, linear), gains, [1, width]);
+    }
+  }
+  return {
+    adapter,
+    tensors,
+    setScale: (scale) => {
+      scales[0] = scale;
+    },
+  };
+}
+
+const none = new Float32Array(0);
+const untouched = { ranks: 0, a: none, b: none };

@@ -1,0 +1,88 @@
+// A binding over one range of KV rows: the pool is tied once, and in steady state a decode step binds nothing at all.
+
+import { decoderNames } from '../graph/decoder.ts';
+import type { Binding, Runtime, Session, Tensor } from '../runtime/session.ts';
+import type { ForwardBatch } from './decoder.ts';
+import type { KvCache } from './kv-cache.ts';
+
+export type Window = {
+  readonly binding: Binding;
+  fill(batch: ForwardBatch, logits: Float32Array): void;
+  release(): void;
+};
+
+export function createWindow(
+  runtime: Runtime,
+  session: Session,
+  kv: KvCache,
+  layers: number,
+  { first, pasts }: Pick<ForwardBatch, 'first' | 'pasts'>,
+): Window {
+  const binding = session.bind();
+  const count = pasts.length;
+  const pools: Tensor[] = [];
+  for (let layer = 0; layer < layers; layer++) {
+    for (const [name, data] of [
+      [decoderNames.key(layer), kv.keys(layer, first, count)],
+      [decoderNames.value(layer), kv.values(layer, first, count)],
+    ] as const) {
+      const tensor = runtime.tensor(data, kv.windowShape(count));
+      binding.input(name, tensor);
+      binding.output(decoderNames.present(name), tensor);
+      pools.push(tensor);
+    }
+  }
+  const lastPositions = new Int32Array(count);
+  const totalLength = new Int32Array(1);
+  const batchShape = new BigInt64Array(3);
+  const rowTensors = [lastPositions, totalLength, batchShape].map((data) => runtime.tensor(data, [data.length]));
+  for (const [i, name] of (['lastPositions', 'totalLength', 'batchShape'] as const).entries()) {
+    binding.input(decoderNames[name], rowTensors[i]!);
+  }
+  let stepTensors: StepTensors | null = null;
+
+  return {
+    binding,
+    fill({ pasts, tokens, sampled }, logits) {
+      const length = tokens.length / count;
+      if (!stepTensors?.fits(tokens.length, sampled.length, logits)) {
+        stepTensors?.release();
+        stepTensors = bindStep(runtime, binding, tokens.length, sampled.length, logits);
+        batchShape.set([BigInt(count), BigInt(length), -1n]);
+      }
+      for (let i = 0; i < count; i++) lastPositions[i] = pasts[i]! + length - 1;
+      totalLength[0] = Math.max(...pasts) + length;
+      stepTensors.set(tokens, sampled);
+    },
+    release() {
+      stepTensors?.release();
+      for (const tensor of [...pools, ...rowTensors]) tensor.release();
+      binding.release();
+    },
+  };
+}
+
+/** The tensors whose shape follows the numbers of new tokens and of sampled ones. */
+type StepTensors = ReturnType<typeof bindStep>;
+
+function bindStep(runtime: Runtime, binding: Binding, tokens: number, sampled: number, logits: Float32Array) {
+  const ids = new BigInt64Array(tokens);
+  const rows = new BigInt64Array(sampled);
+  const idTensor = runtime.tensor(ids, [tokens]);
+  const rowTensor = runtime.tensor(rows, [sampled]);
+  const logitTensor = runtime.tensor(logits, [sampled, logits.length / sampled]);
+  binding.input(decoderNames.tokens, idTensor);
+  binding.input(decoderNames.sampled, rowTensor);
+  binding.output(decoderNames.logits, logitTensor);
+  return {
+    fits: (tokenCount: number, sampledCount: number, buffer: Float32Array) =>
+      tokenCount === tokens && sampledCount === sampled && buffer.buffer === logits.buffer,
+    set(newTokens: readonly number[], newRows: readonly number[]) {
+      for (let i = 0; i < tokens; i++) ids[i] = BigInt(newTokens[i]!);
+      for (let i = 0; i < sampled; i++) rows[i] = BigInt(newRows[i]!);
+    },
+    release() {
+      for (const tensor of [idTensor, rowTensor, logitTensor]) tensor.release();
+    },
+  };
+}

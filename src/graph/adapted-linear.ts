@@ -1,0 +1,120 @@
+// Adapters beside a linear in the graph: y = x Wᵀ + what adapters add. Two forms, since a prompt and a decode step differ:
+//
+//   one     all rows are one sequence's:            y += ((x · Aᵀ) * scale) · B
+//   mixed   each row has its own adapters, in blocks of rank pages; a block serves up to T rows:
+//           z [blocks, T, out] = (x[rows [blocks, T]] · Aᵀ [blocks, width, in]) · B [blocks, width, out]
+//           y += shares [R, blocks * T] · z [blocks * T, out]
+//
+// `shares` says how much of each product goes into each row: the request's scale, or 0. A linear that no adapter of the
+// batch touches has no blocks: its operators work on empty tensors and y stays as it is.
+
+import type { TargetModule } from '../core/adapter.ts';
+import type { GraphBuilder } from './graph-builder.ts';
+
+/** The lowered model's linears, and what their outputs are by PEFT's names, side by side. */
+export const joinedLinears = {
+  qkv: ['q_proj', 'k_proj', 'v_proj'],
+  output: ['o_proj'],
+  gate_up: ['gate_proj', 'up_proj'],
+  down: ['down_proj'],
+  head: ['lm_head'],
+} as const satisfies Record<string, readonly TargetModule[]>;
+export type JoinedLinear = keyof typeof joinedLinears;
+
+export type AdapterForm = 'none' | 'one' | 'mixed';
+
+export type AdaptersInGraph = {
+  readonly form: AdapterForm;
+  /** With lm_head and DoRA's gains, which most adapters lack and every step would pay for. */
+  readonly extras: boolean;
+};
+
+/** Inputs that a binding ties. `layer` is 0 for the head. */
+export const adapterNames = {
+  /** float32: [ranks, in] in `one`, [blocks, width, in] in `mixed`. */
+  a: (layer: number, module: TargetModule) => `lora_a.${layer}.${module}`,
+  /** float32: [ranks, out] or [blocks, width, out]: B transposed, scaling folded in. */
+  b: (layer: number, module: TargetModule) => `lora_b.${layer}.${module}`,
+  /** float32 [1], `one`. */
+  scale: 'adapter_scale',
+  /** int64 [blocks, T], `mixed`: the rows that each block serves. */
+  rows: (linear: JoinedLinear) => `rows.${linear}`,
+  /** float32 [R, blocks * T], `mixed`. */
+  shares: (linear: JoinedLinear) => `shares.${linear}`,
+  /** float32 [1, out] in `one`, [R, out] in `mixed`: multiplies the base's own product (DoRA); 1 elsewhere. */
+  gain: (layer: number, linear: JoinedLinear) => `gain.${layer}.${linear}`,
+} as const;
+
+export type AdaptedLinear = {
+  readonly layer: number;
+  readonly linear: JoinedLinear;
+  /** Inputs, and outputs of each part. */
+  readonly in: number;
+  readonly outs: readonly number[];
+};
+
+/** Inputs that all linears of a graph share. */
+export function addAdapterInputs(g: GraphBuilder, { form, extras }: AdaptersInGraph): void {
+  if (form === 'one') g.input(adapterNames.scale, 'float32', [1]);
+  if (form !== 'mixed') return;
+  for (const linear of adaptedLinears(extras)) {
+    g.input(adapterNames.rows(linear), 'int64', [`blocks.${linear}`, `T.${linear}`]);
+    g.input(adapterNames.shares(linear), 'float32', [`R.${linear}`, `products.${linear}`]);
+  }
+}
+
+export function adaptedLinears(extras: boolean): JoinedLinear[] {
+  return (Object.keys(joinedLinears) as JoinedLinear[]).filter((linear) => extras || linear !== 'head');
+}
+
+/** base [R, out] + what adapters add to it. */
+export function addAdapters(
+  g: GraphBuilder,
+  form: Exclude<AdapterForm, 'none'>,
+  target: AdaptedLinear,
+  { x, base }: { x: string; base: string },
+  result?: string,
+): string {
+  const { linear, outs } = target;
+  const width = outs.reduce((sum, out) => sum + out, 0);
+  if (form === 'one') {
+    const added = products(g, target, ['ranks'], (a) => {
+      const [inner] = g.contrib('FusedMatMul', [x, a], { transB: 1 });
+      return g.op('Mul', [inner!, adapterNames.scale]);
+    });
+    return g.op('Add', [base, added], {}, result);
+  }
+  const served = g.op('Gather', [x, adapterNames.rows(linear)]);
+  const added = products(
+    g,
+    target,
+    [`blocks.${linear}`, `width.${linear}`],
+    (a) => g.contrib('FusedMatMul', [served, a], { transB: 1 })[0]!,
+  );
+  const flat = g.op('Reshape', [added, g.integers(`products_${width}`, [-1, width])]);
+  return g.op('Gemm', [adapterNames.shares(linear), flat, base], {}, result);
+}
+
+/** The parts' products side by side. `inner` makes x · Aᵀ of a part. */
+function products(
+  g: GraphBuilder,
+  { layer, linear, in: inputs, outs }: AdaptedLinear,
+  ranks: readonly string[],
+  inner: (a: string) => string,
+): string {
+  const parts = joinedLinears[linear].map((module, i) => {
+    // Ranks of a part are its own in `one`: what an adapter does not touch costs nothing there.
+    const dimensions = ranks.length === 1 ? [`${ranks[0]}.${layer}.${module}`] : ranks;
+    const a = g.input(adapterNames.a(layer, module), 'float32', [...dimensions, inputs]);
+    const b = g.input(adapterNames.b(layer, module), 'float32', [...dimensions, outs[i]!]);
+    return g.op('MatMul', [inner(a), b]);
+  });
+  return parts.length === 1 ? parts[0]! : g.op('Concat', parts, { axis: -1 });
+}
+
+/** base * gain: DoRA's part that is not low-rank. */
+export function addGain(g: GraphBuilder, { layer, linear, outs }: AdaptedLinear, base: string): string {
+  const width = outs.reduce((sum, out) => sum + out, 0);
+  const gain = g.input(adapterNames.gain(layer, linear), 'float32', [`G.${linear}`, width]);
+  return g.op('Mul', [base, gain]);
+}

@@ -1,0 +1,166 @@
+// The step loop with adapters over a decoder without arithmetic: who waits, who starts, what is copied.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Decoder } from '../../../src/engine/decoder.ts';
+import { hashDecoder, tokensAlone } from '../hash-decoder.ts';
+import { tokensOf, type Witness, type WitnessedEngine, witnessedEngine } from '../witnesses.ts';
+import { type MarkedStoreOptions, marked, markedResident, markedStore, signatureOf } from './marked-adapters.ts';
+
+const vocabulary = 997;
+const positions = 128;
+
+type Options = Omit<MarkedStoreOptions, 'clock'> & { readonly rows: number; readonly slots: number };
+
+function open({ rows, slots, ...options }: Options, watch = (decoder: Decoder) => decoder): WitnessedEngine {
+  const decoder = watch(hashDecoder(rows, positions, vocabulary, slots, () => witnessed.wake()));
+  const witnessed: WitnessedEngine = witnessedEngine(decoder, 64, (clock, onChange) =>
+    markedStore({ clock, onChange, ...options }),
+  );
+  return witnessed;
+}
+
+function assertOwn(...witnesses: Witness[]): void {
+  for (const witness of witnesses) {
+    const { promptTokens, adapters } = witness.request;
+    const alone = tokensAlone(promptTokens, vocabulary, positions, signatureOf(adapters));
+    assert.deepEqual(tokensOf(witness), alone.slice(0, witness.events.length));
+  }
+}
+
+test('in steady state nothing is copied: 50 steps of rows on several adapters', async () => {
+  const witnessed = open({ rows: 8, slots: 32 });
+  const weights = [[marked(1)], [marked(2)], [marked(1, 0.5)], [], [marked(4), marked(2, 2)], [marked(7)], [marked(7)]];
+  const witnesses = weights.map((adapters, i) => witnessed.add([i], { maxTokens: 100 }, adapters));
+  while (witnesses.some(({ events }) => events.length < 2)) await witnessed.turn();
+  const copied = [];
+  for (let step = 0; step < 50; step++) {
+    const { tokens, stats, loads } = await witnessed.step();
+    assert.equal(tokens.length, weights.length);
+    copied.push(stats.adapters.copiedBytes + loads.length);
+  }
+  assert.deepEqual(copied, Array(50).fill(0));
+  await witnessed.drain();
+  // The same adapters again: they still are where they were.
+  const again = weights.map((adapters, i) => witnessed.add([i], { maxTokens: 5 }, adapters));
+  let later = 0;
+  while (!witnessed.engine.idle) later += (await witnessed.step()).stats.adapters.copiedBytes;
+  assert.equal(later, 0);
+  assertOwn(...witnesses, ...again);
+});
+
+test('one whose adapter loads holds nobody up', async () => {
+  const witnessed = open({ rows: 2, slots: 8, turns: () => 60 });
+  const slow = witnessed.add([1], { maxTokens: 3 }, [marked(1)]);
+  const others = [2, 3, 4].map((token) => witnessed.add([token], { maxTokens: 4 }));
+  await witnessed.drain();
+  assert.ok(others.every(({ end }) => end!.reason === 'length'));
+  assert.deepEqual([slow.end!.reason, slow.events.length], ['length', 3]);
+  assertOwn(slow, ...others);
+});
+
+test('a row that ends lets the next one start, though nothing else happens', async () => {
+  const witnessed = open({ rows: 4, slots: 2 });
+  // Two pages each: one at a time.
+  const witnesses = [10, 20, 30].map((mark) => witnessed.add([mark], { maxTokens: 4 }, [marked(mark)]));
+  const base = open({ rows: 1, slots: 0 });
+  for (let i = 0; i < 3; i++) base.add([i], { maxTokens: 2 });
+  await witnessed.drain();
+  await base.drain();
+  assertOwn(...witnesses, ...base.witnesses);
+});
+
+test('those that fail make room for those behind them to be fetched', async () => {
+  const witnessed = open({ rows: 1, slots: 4, turns: () => 3, broken: (mark) => mark < 5 });
+  for (const mark of [1, 2, 3]) witnessed.add([mark], { maxTokens: 2 }, [marked(mark)]);
+  const last = witnessed.add([9], { maxTokens: 2 }, [marked(5)]);
+  await witnessed.drain();
+  const reasons = witnessed.witnesses.map(({ end }) => end!.error?.code ?? end!.reason);
+  assert.deepEqual(reasons, ['adapter_corrupt', 'adapter_corrupt', 'adapter_corrupt', 'length']);
+  assertOwn(last);
+});
+
+test('an abort while the adapter loads leaves an engine that is idle, sound, and serves it later', async () => {
+  const witnessed = open({ rows: 2, slots: 8, turns: () => 20 });
+  const aborted = [witnessed.add([1], {}, [marked(1)]), witnessed.add([2], {}, [marked(2), marked(5)])];
+  await witnessed.turn();
+  for (const { request } of aborted) witnessed.engine.abort(request.id);
+  await witnessed.turn();
+  assert.ok(witnessed.engine.idle && aborted.every(({ end, started }) => end?.reason === 'abort' && !started));
+  witnessed.engine.checkIntegrity();
+  for (let turn = 0; turn < 50; turn++) await witnessed.turn();
+  const later = witnessed.add([1], { maxTokens: 3 }, [marked(1)]);
+  await witnessed.drain();
+  await witnessed.settle();
+  assertOwn(later);
+});
+
+test('an abort while pages fill: the next one gets them when they are whole', async () => {
+  const witnessed = open({ rows: 1, slots: 2 });
+  const first = witnessed.add([1], { maxTokens: 9 }, [marked(10)]);
+  while (!first.started) await witnessed.turn();
+  witnessed.engine.abort(0);
+  const next = witnessed.add([2], { maxTokens: 3 }, [marked(20)]);
+  await witnessed.drain();
+  assert.deepEqual([first.end!.reason, next.end!.reason, next.events.length], ['abort', 'length', 3]);
+  assertOwn(first, next);
+});
+
+test('too many pages, too many bytes: a typed error at once, and nobody else feels it', async () => {
+  const { bytes } = markedResident(8);
+  // 8 and 9 have 5 and 16 pages; 8 has the most bytes that there are.
+  const witnessed = open({ rows: 4, slots: 6, bytesMax: bytes });
+  const weights = [[marked(9)], [marked(8), marked(2)], [marked(8)], []];
+  for (const adapters of weights) witnessed.add([1], { maxTokens: 3 }, adapters);
+  await witnessed.drain();
+  const reasons = witnessed.witnesses.map(({ end }) => end!.error?.code ?? end!.reason);
+  assert.deepEqual(reasons, ['adapter_too_large', 'adapter_too_large', 'length', 'length']);
+  assert.match(witnessed.witnesses[0]!.end!.error!.message, /LORIKEET_ADAPTER_PAGES, which is 6/);
+  assert.match(witnessed.witnesses[1]!.end!.error!.message, /LORIKEET_ADAPTER_MEMORY/);
+  assertOwn(...witnessed.witnesses);
+});
+
+test('a large adapter starts at last, though a popular one never stops coming', async (context) => {
+  const rows = 4;
+  const witnessed = open({ rows, slots: 8 });
+  const popular = () => {
+    const id = witnessed.witnesses.length;
+    return witnessed.add([id % vocabulary], { maxTokens: 3 + (id % 11) }, [marked(1)]);
+  };
+  for (let i = 0; i < rows; i++) popular();
+  while (!witnessed.witnesses[0]!.started) await witnessed.turn();
+  // All pages of `output`, of which the popular one would use one for ever.
+  const large = witnessed.add([5], { maxTokens: 2 }, [marked(17)]);
+  const before = witnessed.witnesses.length;
+  for (let turns = 0; !large.started; turns++) {
+    assert.ok(turns < 3000, 'it starves');
+    while (witnessed.witnesses.filter(({ end }) => end === null).length < 3 * rows) popular();
+    await witnessed.turn();
+  }
+  const overtook = witnessed.witnesses.slice(before).filter(({ started }) => started).length;
+  context.diagnostic(`${overtook} overtook it`);
+  assert.ok(overtook > rows && overtook <= 4 * rows, `${overtook}`);
+  await witnessed.drain();
+  assertOwn(...witnessed.witnesses);
+});
+
+test('a sequence is never run before its pages are whole, and they stay so while it runs', async () => {
+  let checks = 0;
+  const witnessed = open({ rows: 4, slots: 4 }, (decoder) => ({
+    ...decoder,
+    async forward(batch) {
+      const logits = await decoder.forward(batch);
+      for (let turn = 0; turn < 15; turn++) await nextTurn();
+      checks++;
+      // The same rows read again what they read at the start.
+      assert.deepEqual(await decoder.forward(batch), logits);
+      return logits;
+    },
+  }));
+  for (let i = 0; i < 60; i++)
+    witnessed.add([i], { maxTokens: 1 + (i % 7) }, i % 5 === 0 ? [] : [marked(1 + (i % 23))]);
+  await witnessed.drain();
+  assert.ok(checks > 60);
+  assertOwn(...witnessed.witnesses);
+});

@@ -1,0 +1,130 @@
+// Adapters whose every number is their own mark, for a decoder without arithmetic: whoever reads the pages of another
+// adapter, pages that are only half filled, or pages that were taken away reads another mark.
+
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { AppliedAdapter } from '../../../src/core/adapter.ts';
+import type { ModelShape } from '../../../src/core/base-model.ts';
+import type { Clock } from '../../../src/core/clock.ts';
+import { LorikeetError } from '../../../src/core/errors.ts';
+import type { RowAdapter } from '../../../src/engine/adapters/adapted-windows.ts';
+import { AdapterStore } from '../../../src/engine/adapters/adapter-store.ts';
+import { combineAdapters } from '../../../src/engine/adapters/combine-adapters.ts';
+import { PagePool } from '../../../src/engine/adapters/page-pool.ts';
+import {
+  createResident,
+  joinedSizes,
+  pageRanks,
+  type ResidentAdapter,
+} from '../../../src/engine/adapters/resident-adapter.ts';
+import { tinyShape } from '../../models/model-folder.ts';
+
+export const markedShape: ModelShape = { ...tinyShape, layers: 2, hidden: 2, intermediate: 2, heads: 1, headDim: 2 };
+
+/** Adapter number `mark` (1, 2, ...) at a scale. Its ranks and the linears that it touches follow from the number. */
+export const marked = (mark: number, scale = 1): AppliedAdapter => ({
+  files: { digest: `sha256:${mark}`, config: '', weights: '' },
+  scale,
+});
+
+export const markOf = ({ files }: AppliedAdapter): number => Number(files.digest.slice('sha256:'.length));
+
+const pagesOfMark = (mark: number) => [2, 1, 1, 2, 3, 1, 4, 8, 5, 16][mark % 10]!;
+
+export function markedResident(mark: number): ResidentAdapter {
+  const touched = joinedSizes(markedShape).filter(
+    ({ linear }, i) => linear !== 'head' && (i === mark % 4 || mark % 2 === 0),
+  );
+  const linears = touched.map(({ linear, layers, in: inputs, outs }) => {
+    const part = (out: number, i: number) => {
+      // The last part of several has one page, whatever the others have.
+      const ranks = pageRanks * (i > 0 && i === outs.length - 1 ? 1 : pagesOfMark(mark));
+      const a = new Float32Array(layers * ranks * inputs).fill(mark);
+      return { ranks, a, b: new Float32Array(layers * ranks * out).fill(mark) };
+    };
+    return [linear, { pages: pagesOfMark(mark), parts: outs.map(part), gains: null }] as const;
+  });
+  return createResident(`sha256:${mark}`, new Map(linears));
+}
+
+/** Pages that adapters together need in the linear that needs most. */
+export function markedPages(adapters: readonly AppliedAdapter[]): number {
+  const residents = adapters.map((adapter) => markedResident(markOf(adapter)));
+  const pages = joinedSizes(markedShape).map(({ linear, outs }) => {
+    const parts = outs.map((_, part) =>
+      residents.reduce((ranks, { linears }) => ranks + (linears.get(linear)?.parts[part]?.ranks ?? 0), 0),
+    );
+    return Math.max(...parts) / pageRanks;
+  });
+  return Math.max(...pages);
+}
+
+export type MarkedStoreOptions = {
+  readonly clock: Clock;
+  readonly bytesMax?: number;
+  /** Turns of the event loop that a load takes. */
+  readonly turns?: () => number;
+  /** Adapters that turn out to be damaged. */
+  readonly broken?: (mark: number) => boolean;
+  readonly onChange?: () => void;
+  readonly onDrop?: (adapter: ResidentAdapter) => void;
+};
+
+export function markedStore(options: MarkedStoreOptions): AdapterStore {
+  const { clock, bytesMax = 2 ** 30, turns = () => 0, broken, onChange = () => {}, onDrop = () => {} } = options;
+  return new AdapterStore({
+    clock,
+    bytesMax,
+    async read(applied) {
+      for (let turn = turns(); turn > 0; turn--) await nextTurn();
+      if (broken?.(markOf(applied))) throw new LorikeetError('adapter_corrupt');
+      return markedResident(markOf(applied));
+    },
+    combine: (key, scaled) => combineAdapters(key, scaled, markedShape, { take: async () => {} }),
+    onDrop,
+    onChange,
+  });
+}
+
+export function markedPool(slots: number, clock: Clock, onChange = () => {}): PagePool {
+  return new PagePool({ shape: markedShape, slots, clock, breath: { take: () => nextTurn() }, onChange });
+}
+
+/** A number that tells adapters and their scales apart; 0 without any. */
+export function signatureOf(adapters: readonly AppliedAdapter[]): number {
+  const terms = adapters.map((adapter) => termOf(markOf(adapter), adapter.scale));
+  return [...new Set(terms)].reduce((sum, term) => sum + term, 0);
+}
+
+const termOf = (mark: number, scale: number) => mark * (64 + scale);
+
+/**
+ * The signature that a row reads, in a decode step from its pages and in a prefill from its adapter; NaN where pages
+ * are not their adapter, whole, with zeros where it has fewer ranks.
+ */
+export function readSignature(row: RowAdapter | null, phase: 'prefill' | 'decode', pool: PagePool): number {
+  if (row === null) return 0;
+  const terms = new Set<number>();
+  for (const { linear, layers, in: inputs, outs } of joinedSizes(markedShape)) {
+    const range = row.placement.ranges.get(linear);
+    for (const [part, { ranks, a, b }] of (row.adapter.linears.get(linear)?.parts ?? []).entries()) {
+      const out = outs[part]!;
+      for (let rank = 0; rank < layers * ranks; rank++) {
+        terms.add(termOf(a[rank * inputs]!, (row.scale * b[rank * out]!) / a[rank * inputs]!));
+      }
+      if (phase === 'prefill') continue;
+      for (let layer = 0; layer < layers; layer++) {
+        const ofLayer = (matrix: Float32Array, width: number) =>
+          matrix.subarray(layer * ranks * width, (layer + 1) * ranks * width);
+        const isWhole =
+          holds(pool.a(linear, part, layer, range!), ofLayer(a, inputs)) &&
+          holds(pool.b(linear, part, layer, range!), ofLayer(b, out));
+        if (!isWhole) return Number.NaN;
+      }
+    }
+  }
+  return [...terms].reduce((sum, term) => sum + term, 0);
+}
+
+/** Pages hold the matrix, and zeros after it. */
+const holds = (pages: Float32Array, matrix: Float32Array) =>
+  pages.length >= matrix.length && pages.every((value, i) => value === (matrix[i] ?? 0));

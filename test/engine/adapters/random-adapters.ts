@@ -1,0 +1,133 @@
+// Random adapters as PEFT's files, and what they mean by the definition: W + scaling · B A for each linear, with DoRA each
+// row scaled to its magnitude. Knows none of the engine's own layouts.
+
+import { createHash } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type AdapterFiles, linearSize, type TargetModule, targetModules } from '../../../src/core/adapter.ts';
+import type { BaseModel, ModelShape, RawTensor } from '../../../src/core/base-model.ts';
+import { prng } from '../../../src/core/prng.ts';
+import { adapterDigest } from '../../../src/formats/adapter-digest.ts';
+import { dequantize } from '../../../src/formats/dequantize.ts';
+import { moduleName, type PeftModule } from '../../../src/formats/peft-modules.ts';
+import { type PairToWrite, writePeftAdapter } from '../../../src/formats/write-peft.ts';
+import { temporaryFolder } from '../../helpers/tiny-lowered.ts';
+
+export type AdapterPlan = {
+  readonly seed: number;
+  readonly modules: readonly TargetModule[];
+  readonly r: number;
+  /** Ranks of single modules, by their full name or its end. */
+  readonly rankPattern?: Readonly<Record<string, number>>;
+  readonly alpha?: number;
+  readonly layers?: readonly number[];
+  readonly dora?: boolean;
+};
+
+export type RandomPair = PairToWrite & { readonly scaling: number };
+
+export type RandomAdapter = { readonly files: AdapterFiles; readonly pairs: readonly RandomPair[] };
+
+export const everyModule = targetModules;
+export const layerModules = targetModules.filter((module) => module !== 'lm_head');
+
+export function randomPairs(shape: ModelShape, plan: AdapterPlan): RandomPair[] {
+  const random = prng(plan.seed);
+  const floats = (length: number, from: number, to: number) =>
+    Float32Array.from({ length }, () => from + (to - from) * random());
+  const layers = plan.layers ?? Array.from({ length: shape.layers }, (_, layer) => layer);
+  const places = plan.modules.flatMap((module): PeftModule[] =>
+    module === 'lm_head' ? [{ layer: null, module }] : layers.map((layer) => ({ layer, module })),
+  );
+  return places.map((place) => {
+    const name = moduleName(place);
+    const pattern = Object.entries(plan.rankPattern ?? {}).find(([key]) => name === key || name.endsWith(`.${key}`));
+    const r = pattern?.[1] ?? plan.r;
+    const { in: inputs, out } = linearSize(shape, place.module);
+    // A product about as large as the tiny models' own weights, whatever the rank.
+    const width = 0.5 / r ** 0.25;
+    return {
+      ...place,
+      r,
+      scaling: (plan.alpha ?? 2 * plan.r) / r,
+      loraA: floats(r * inputs, -width, width),
+      loraB: floats(out * r, -width, width),
+      ...(plan.dora ? { magnitude: floats(out, 0.5, 1.5) } : {}),
+    };
+  });
+}
+
+export function configOf({ modules, r, rankPattern, alpha, layers, dora }: AdapterPlan): Record<string, unknown> {
+  return {
+    r,
+    lora_alpha: alpha ?? 2 * r,
+    target_modules: modules,
+    ...(rankPattern ? { rank_pattern: rankPattern } : {}),
+    ...(layers ? { layers_to_transform: layers } : {}),
+    ...(dora ? { use_dora: true } : {}),
+  };
+}
+
+export function randomAdapter(shape: ModelShape, plan: AdapterPlan): RandomAdapter {
+  const pairs = randomPairs(shape, plan);
+  const { config, weights } = writePeftAdapter(configOf(plan), pairs);
+  return { files: writeAdapterFiles(config, weights), pairs };
+}
+
+const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
+
+export function writeAdapterFiles(config: Uint8Array, weights: Uint8Array): AdapterFiles {
+  const folder = temporaryFolder();
+  const files = {
+    digest: adapterDigest(sha256(config), sha256(weights)),
+    config: join(folder, 'adapter_config.json'),
+    weights: join(folder, 'adapter_model.safetensors'),
+  };
+  writeFileSync(files.config, config);
+  writeFileSync(files.weights, weights);
+  return files;
+}
+
+/** Adds scale · scaling · B A to W [out, in], and with DoRA scales each row to its magnitude. */
+export function mergePair(matrix: Float32Array, pair: RandomPair, scale: number): void {
+  const { r, scaling, loraA, loraB, magnitude } = pair;
+  const inputs = loraA.length / r;
+  for (let out = 0; out < matrix.length / inputs; out++) {
+    const row = matrix.subarray(out * inputs, (out + 1) * inputs);
+    for (let i = 0; i < inputs; i++) {
+      let product = 0;
+      for (let rank = 0; rank < r; rank++) product += loraB[out * r + rank]! * loraA[rank * inputs + i]!;
+      row[i]! += scale * scaling * product;
+    }
+    if (magnitude === undefined) continue;
+    const gain = magnitude[out]! / Math.sqrt(row.reduce((sum, value) => sum + value * value, 0));
+    for (let i = 0; i < inputs; i++) row[i]! *= gain;
+  }
+}
+
+export type ScaledAdapter = { readonly adapter: RandomAdapter; readonly scale: number };
+
+/** The base model with the adapters merged into its floats; an adapted lm_head is no longer tied. */
+export function mergedModel(base: BaseModel, scaled: readonly ScaledAdapter[]): BaseModel {
+  const tensors = new Map(base.tensors);
+  const floatTensor = (name: string, source: RawTensor) => {
+    const { shape } = source;
+    const values = dequantize(source.type, source.bytes(), shape[0]! * shape[1]!).slice();
+    const bytes = () => new Uint8Array(values.buffer);
+    tensors.set(name, { name, type: 'F32', shape, bytes });
+    return values;
+  };
+  const merged = new Map<string, Float32Array>();
+  for (const { adapter, scale } of scaled) {
+    for (const pair of adapter.pairs) {
+      const name = `${moduleName(pair)}.weight`;
+      const isTied = pair.layer === null && base.shape.tiedEmbedding;
+      const source = base.tensors.get(isTied ? 'model.embed_tokens.weight' : name)!;
+      const values = merged.get(name) ?? floatTensor(name, source);
+      merged.set(name, values);
+      mergePair(values, pair, scale);
+    }
+  }
+  const tiedEmbedding = base.shape.tiedEmbedding && !merged.has('lm_head.weight');
+  return { shape: { ...base.shape, tiedEmbedding }, tensors };
+}

@@ -1,0 +1,289 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { LorikeetError } from '../../src/core/errors.ts';
+import { limits } from '../../src/core/limits.ts';
+import { adapterDigest } from '../../src/formats/adapter-digest.ts';
+import { readPeftAdapter } from '../../src/formats/peft-adapter.ts';
+import { bytesOf, headerOf, inLayer, plainConfig, plainShapes, readWith, tinyShape } from './peft-files.ts';
+import { accepts, assertRefuses } from './refusal.ts';
+
+const q = (layer: number | string, part: string) => inLayer(layer, `self_attn.q_proj.${part}`);
+const without = (...names: string[]) => Object.fromEntries(names.map((name) => [name, undefined]));
+const allQ = Object.keys(plainShapes);
+
+function assertBlames(
+  work: () => unknown,
+  param: string,
+  reason: RegExp,
+  code: 'adapter_invalid' | 'adapter_unsupported',
+) {
+  assertRefuses(work, reason, code);
+  assert.throws(work, (error) => error instanceof LorikeetError && error.param === param);
+}
+
+test('a plain adapter', () => {
+  const adapter = readWith({});
+  assert.deepEqual(
+    adapter.pairs.map(({ layer, module, r, scaling, loraA, loraB, magnitude }) => [
+      ...[layer, module, r, scaling],
+      ...[loraA.name, loraB.name, magnitude],
+    ]),
+    [0, 1, 2].map((layer) => [layer, 'q_proj', 4, 2, q(layer, 'lora_A.weight'), q(layer, 'lora_B.weight'), null]),
+  );
+  const { pairs: _, ...rest } = adapter;
+  const expected = { r: 4, parameters: 3 * 2 * 64, targetModules: ['q_proj'], usesDora: false, warnings: [] };
+  assert.deepEqual(rest, expected);
+});
+
+test('pairs come by layer and module, lm_head last, whatever the order of the tensors', () => {
+  const shapes = {
+    'base_model.model.lm_head.lora_B.weight': [40, 4],
+    'base_model.model.lm_head.lora_A.weight': [4, 16],
+    [inLayer(2, 'mlp.down_proj.lora_A.weight')]: [4, 24],
+    [inLayer(2, 'mlp.down_proj.lora_B.weight')]: [16, 4],
+    [inLayer(2, 'self_attn.k_proj.lora_B.weight')]: [8, 4],
+    [inLayer(2, 'self_attn.k_proj.lora_A.weight')]: [4, 16],
+    ...plainShapes,
+  };
+  const config = { ...plainConfig, target_modules: ['lm_head', 'down_proj', 'k_proj', 'q_proj'] };
+  const { pairs, targetModules } = readPeftAdapter(bytesOf(config), headerOf(shapes), tinyShape);
+  assert.deepEqual(
+    pairs.map(({ layer, module }) => `${layer} ${module}`),
+    ['0 q_proj', '1 q_proj', '2 q_proj', '2 k_proj', '2 down_proj', 'null lm_head'],
+  );
+  assert.deepEqual(targetModules, ['q_proj', 'k_proj', 'down_proj', 'lm_head']);
+});
+
+type Row = [what: string, config: Record<string, unknown>, shapes: Parameters<typeof readWith>[1], param: string];
+
+const invalid: readonly Row[] = [
+  ['A without B', {}, without(q(1, 'lora_B.weight')), q(1, 'lora_B.weight')],
+  ['B without A', {}, without(q(1, 'lora_A.weight')), q(1, 'lora_A.weight')],
+  ['no pair', {}, without(...allQ), 'adapter_model.safetensors'],
+  ['both spellings', {}, { [q(0, 'lora_A.default.weight')]: [4, 16] }, q(0, 'lora_A.default.weight')],
+  [
+    'another name',
+    {},
+    { 'model.layers.0.self_attn.q_proj.weight': [16, 16] },
+    'model.layers.0.self_attn.q_proj.weight',
+  ],
+  ['another adapter name', {}, { [q(0, 'lora_A.mine.weight')]: [4, 16] }, q(0, 'lora_A.mine.weight')],
+  ['one layer too many', {}, { [q(3, 'lora_A.weight')]: [4, 16] }, q(3, 'lora_A.weight')],
+  ['a layer as 01', {}, { [q('01', 'lora_A.weight')]: [4, 16] }, q('01', 'lora_A.weight')],
+  ['another block', {}, { [inLayer(0, 'mlp.q_proj.lora_A.weight')]: [4, 16] }, inLayer(0, 'mlp.q_proj.lora_A.weight')],
+  ['another input size', {}, { [q(0, 'lora_A.weight')]: [4, 17] }, q(0, 'lora_A.weight')],
+  ['another output size', {}, { [q(0, 'lora_B.weight')]: [15, 4] }, q(0, 'lora_B.weight')],
+  ['A transposed', {}, { [q(0, 'lora_A.weight')]: [16, 4] }, q(0, 'lora_A.weight')],
+  ['three dimensions', {}, { [q(0, 'lora_A.weight')]: [4, 16, 1] }, q(0, 'lora_A.weight')],
+  ['rank 0', {}, { [q(0, 'lora_A.weight')]: [0, 16] }, q(0, 'lora_A.weight')],
+  ['A and B of different ranks', {}, { [q(0, 'lora_B.weight')]: [16, 3] }, q(0, 'lora_B.weight')],
+  ['r is not what the tensors have', { r: 8 }, {}, q(0, 'lora_A.weight')],
+  ['rank_pattern is not what the tensors have', { rank_pattern: { q_proj: 2 } }, {}, q(0, 'lora_A.weight')],
+  ['a module that is not targeted', { target_modules: ['v_proj'] }, {}, q(0, 'lora_A.weight')],
+  ['a layer that is not targeted', { layers_to_transform: [0, 1] }, {}, q(2, 'lora_A.weight')],
+  ['an excluded module', { exclude_modules: ['q_proj'] }, {}, q(0, 'lora_A.weight')],
+  ['a module outside the pattern', { target_modules: '.*[02].*q_proj' }, {}, q(1, 'lora_A.weight')],
+  ['all-linear has no lm_head', { target_modules: 'all-linear' }, lmHead(), 'base_model.model.lm_head.lora_A.weight'],
+  ['a target without tensors', { target_modules: ['q_proj', 'v_proj'] }, {}, 'target_modules'],
+  ['a target that is no module', { target_modules: ['q_proj', 'c_attn'] }, {}, 'target_modules'],
+  ['an empty target', { target_modules: ['q_proj', ''] }, {}, 'target_modules'],
+  ['magnitudes without use_dora', {}, { [q(0, 'lora_magnitude_vector')]: [16] }, q(0, 'lora_magnitude_vector')],
+  ['use_dora without magnitudes', { use_dora: true }, {}, q(0, 'lora_magnitude_vector')],
+  ['magnitudes of another size', { use_dora: true }, magnitudes([1, 16]), q(0, 'lora_magnitude_vector')],
+  ['no peft_type', { peft_type: undefined }, {}, 'peft_type'],
+  ['no target_modules', { target_modules: undefined }, {}, 'target_modules'],
+  ['target_modules null', { target_modules: null }, {}, 'target_modules'],
+  ['target_modules of numbers', { target_modules: [1] }, {}, 'target_modules'],
+  ['target_modules a number', { target_modules: 1 }, {}, 'target_modules'],
+  ['exclude_modules true', { exclude_modules: true }, {}, 'exclude_modules'],
+  ['r 0', { r: 0 }, {}, 'r'],
+  ['r null', { r: null }, {}, 'r'],
+  ['r as text', { r: '4' }, {}, 'r'],
+  ['r a fraction', { r: 4.5 }, {}, 'r'],
+  ['lora_alpha null', { lora_alpha: null }, {}, 'lora_alpha'],
+  ['lora_alpha beyond 32-bit floats', { lora_alpha: 1e39 }, {}, 'lora_alpha'],
+  ['lora_alpha true', { lora_alpha: true }, {}, 'lora_alpha'],
+  ['rank_pattern a list', { rank_pattern: [4] }, {}, 'rank_pattern'],
+  ['rank_pattern of texts', { rank_pattern: { q_proj: '4' } }, {}, 'rank_pattern.q_proj'],
+  ['alpha_pattern of texts', { alpha_pattern: { q_proj: '4' } }, {}, 'alpha_pattern.q_proj'],
+  ['too many keys', { alpha_pattern: manyKeys() }, {}, 'alpha_pattern'],
+  ['use_rslora 1', { use_rslora: 1 }, {}, 'use_rslora'],
+  ['use_dora as text', { use_dora: 'false' }, {}, 'use_dora'],
+  ['fan_in_fan_out as text', { fan_in_fan_out: 'yes' }, {}, 'fan_in_fan_out'],
+  ['layers_to_transform of texts', { layers_to_transform: ['0'] }, {}, 'layers_to_transform'],
+  [
+    'layers_to_transform beside a pattern',
+    { target_modules: '.*q_proj', layers_to_transform: 0 },
+    {},
+    'layers_to_transform',
+  ],
+  ['layers_pattern beside a pattern', { target_modules: '.*q_proj', layers_pattern: 'h' }, {}, 'layers_pattern'],
+  ['layers_pattern alone', { layers_pattern: 'layers' }, {}, 'layers_pattern'],
+  ['layers_pattern a number', { layers_to_transform: 0, layers_pattern: 3 }, {}, 'layers_pattern'],
+  ['base_model_name_or_path a number', { base_model_name_or_path: 5 }, {}, 'base_model_name_or_path'],
+];
+
+const unsupported: readonly Row[] = [
+  ['another method', { peft_type: 'IA3' }, {}, 'peft_type'],
+  ['another task', { task_type: 'SEQ_2_SEQ_LM' }, {}, 'task_type'],
+  ['an unknown field', { shiny_new_thing: 1 }, {}, 'shiny_new_thing'],
+  ['an unknown field of zero', { shiny_new_thing: 0 }, {}, 'shiny_new_thing'],
+  ['an unknown field that is an own __proto__', JSON.parse('{"__proto__": {"a": 1}}'), {}, '__proto__'],
+  ['an unknown beginning', { init_lora_weights: 'from_the_base' }, {}, 'init_lora_weights'],
+  ['corda', { init_lora_weights: 'corda' }, {}, 'init_lora_weights'],
+  ['lora_ga', { init_lora_weights: 'lora_ga' }, {}, 'init_lora_weights'],
+  ['loftq', { init_lora_weights: 'loftq', loftq_config: { loftq_bits: 4 } }, {}, 'init_lora_weights'],
+  ['megatron_core', { megatron_core: 'other.core' }, {}, 'megatron_core'],
+  ['r above the limit', { r: limits.adapterRank + 1 }, {}, 'r'],
+  ['an embedding', { target_modules: ['q_proj', 'embed_tokens'] }, {}, 'target_modules'],
+  ['an embedding tensor', {}, embedding(), 'base_model.model.model.embed_tokens.lora_embedding_A'],
+  ['a bias of a pair', {}, { [q(0, 'lora_B.bias')]: [16] }, q(0, 'lora_B.bias')],
+  ['a look-ahead', { rank_pattern: { '(?=q)q_proj': 4 } }, {}, 'rank_pattern'],
+  ['a back-reference as target', { target_modules: '(.).*\\1q_proj' }, {}, 'target_modules'],
+  ['an unbalanced bracket', { exclude_modules: '(' }, {}, 'exclude_modules'],
+  ['a layer pattern in backtracking', { layers_to_transform: 0, layers_pattern: '(?!h)l.*' }, {}, 'layers_pattern'],
+  ['a long pattern', { target_modules: 'q'.repeat(limits.adapterPatternChars + 1) }, {}, 'target_modules'],
+  ['a long key', { alpha_pattern: { ['q'.repeat(limits.adapterPatternChars + 1)]: 1 } }, {}, 'alpha_pattern'],
+  ['many expressions', { alpha_pattern: manyKeys(200, '.*') }, {}, 'alpha_pattern'],
+  ['a nested count', { alpha_pattern: { '((a{99}){99}){99}': 1 } }, {}, 'alpha_pattern'],
+];
+
+function manyKeys(count = limits.adapterPatterns + 1, before = '') {
+  return Object.fromEntries(Array.from({ length: count }, (_, index) => [`${before}k${index}_a_longer_name`, 1]));
+}
+
+function lmHead() {
+  return { 'base_model.model.lm_head.lora_A.weight': [4, 16], 'base_model.model.lm_head.lora_B.weight': [40, 4] };
+}
+
+function magnitudes(shape: readonly number[]) {
+  return Object.fromEntries([0, 1, 2].map((layer) => [q(layer, 'lora_magnitude_vector'), shape]));
+}
+
+function embedding() {
+  return { 'base_model.model.model.embed_tokens.lora_embedding_A': [4, 40] };
+}
+
+for (const [what, config, shapes, param] of invalid) {
+  test(`invalid: ${what}`, () =>
+    assertBlames(() => readWith(config, shapes), param, /^Invalid adapter: /, 'adapter_invalid'));
+}
+for (const [what, config, shapes, param] of unsupported) {
+  test(`unsupported: ${what}`, () =>
+    assertBlames(() => readWith(config, shapes), param, /^The adapter is not supported: /, 'adapter_unsupported'));
+}
+
+for (const type of ['F64', 'I8', 'F8_E4M3'] as const) {
+  test(`unsupported: tensors of ${type}`, () =>
+    assertBlames(() => readWith({}, {}, type), q(0, 'lora_A.weight'), new RegExp(type), 'adapter_unsupported'));
+}
+
+const broken: readonly [what: string, text: string | Uint8Array, reason: RegExp][] = [
+  ['not JSON', '{', /not JSON/],
+  ['a list', '[]', /is not an object/],
+  ['null', 'null', /is not an object/],
+  ['the same key twice', '{"r":4,"r":8}', /occurs twice/],
+  ['the same key twice, deep down', '{"rank_pattern":{"q":1,"\\u0071":2}}', /occurs twice/],
+  ['a byte-order mark', '\ufeff{}', /not JSON/],
+  ['NaN', '{"lora_alpha":NaN}', /not JSON/],
+  ['not UTF-8', Uint8Array.of(0x7b, 0xff, 0x7d), /is not UTF-8/],
+  ['a huge file', new Uint8Array(limits.configBytes + 1), /the limit is/],
+];
+for (const [what, text, reason] of broken) {
+  test(`invalid: a config that is ${what}`, () => {
+    const bytes = typeof text === 'string' ? bytesOf(text) : text;
+    const read = () => readPeftAdapter(bytes, headerOf(plainShapes), tinyShape);
+    assertBlames(read, 'adapter_config.json', reason, 'adapter_invalid');
+  });
+}
+
+const accepted: readonly [what: string, config: Record<string, unknown>, warning: RegExp | null][] = [
+  [
+    'fields of training',
+    { lora_dropout: 0.1, peft_version: '1', auto_mapping: { a: 1 }, eva_config: { rho: 2 } },
+    null,
+  ],
+  ['fields at rest', { modules_to_save: null, bias: 'none', layer_replication: [], use_qalora: false, what: '' }, null],
+  ['megatron_core as PEFT sets it', { megatron_core: 'megatron.core' }, null],
+  ['empty patterns', { rank_pattern: {}, alpha_pattern: null }, null],
+  ['another case', { target_modules: 'ALL-Linear' }, /18 modules that have no tensors/],
+  ['an unused key', { rank_pattern: { c_attn: 2 } }, /1 keys of rank_pattern match no module, as "c_attn"/],
+  ['fan_in_fan_out', { fan_in_fan_out: true }, /fan_in_fan_out has no effect/],
+  ['an excluded target', { target_modules: ['q_proj', 'v_proj'], exclude_modules: 'model.*v_proj' }, null],
+  ['another base', { base_model_name_or_path: 'org/Other-1B' }, /was made for "org\/Other-1B"/],
+  ['the same base elsewhere', { base_model_name_or_path: '/models/tiny-llama/' }, null],
+];
+for (const [what, config, warning] of accepted) {
+  test(`accepted: ${what}`, () => {
+    const bytes = bytesOf({ ...plainConfig, ...config });
+    const { pairs, warnings } = readPeftAdapter(bytes, headerOf(plainShapes), tinyShape, 'org/Tiny-Llama');
+    assert.equal(pairs.length, 3);
+    if (warning === null) assert.deepEqual(warnings, []);
+    else assert.match(warnings.join('\n'), warning);
+  });
+}
+
+test('magnitudes are read in every spelling', () => {
+  for (const spelling of ['', '.weight', '.default', '.default.weight']) {
+    for (const shape of [[16], [16, 1]]) {
+      const vectors = [0, 1, 2].map((layer) => [q(layer, `lora_magnitude_vector${spelling}`), shape]);
+      const { pairs, usesDora, parameters } = readWith({ use_dora: true }, Object.fromEntries(vectors));
+      assert.ok(usesDora);
+      assert.equal(parameters, 3 * (2 * 64 + 16));
+      assert.equal(pairs[2]!.magnitude!.name, q(2, `lora_magnitude_vector${spelling}`));
+    }
+  }
+});
+
+test('names from outside are shortened and escaped', () => {
+  const name = `\u001b[31m\n${'x'.repeat(1000)}`;
+  assert.throws(
+    () => readWith({}, { [name]: [1] }),
+    (error) => {
+      assert.ok(error instanceof LorikeetError);
+      assert.ok(error.message.length < 300 && error.param!.length < 200);
+      assert.doesNotMatch(error.message + error.param, /\p{Cc}/u);
+      return true;
+    },
+  );
+});
+
+const fields = [
+  ...['peft_type', 'task_type', 'r', 'lora_alpha', 'rank_pattern', 'alpha_pattern', 'use_rslora', 'use_dora', 'bias'],
+  ...['target_modules', 'exclude_modules', 'layers_to_transform', 'layers_pattern', 'fan_in_fan_out', 'what'],
+];
+const anyText = fc.oneof(
+  fc.constantFrom('q_proj', 'LORA', 'all-linear', '.*', '(', 'layers', '__proto__'),
+  fc.string(),
+);
+const anyValue = fc.oneof(
+  fc.constantFrom(null, true, false, 0, 1, 4, 4.5, -1, 1e308),
+  anyText,
+  fc.array(fc.oneof(anyText, fc.integer()), { maxLength: 3 }),
+  fc.dictionary(anyText, fc.oneof(fc.integer({ min: -1, max: 9 }), anyText), { maxKeys: 3 }),
+  fc.jsonValue(),
+);
+
+test('any config is read or refused, and what is read agrees with the tensors', () => {
+  const anyConfig = fc.dictionary(fc.constantFrom(...fields), anyValue, { maxKeys: 3 });
+  fc.assert(
+    fc.property(anyConfig, (config) => {
+      accepts(() => {
+        const { pairs, r } = readWith(config);
+        assert.equal(pairs.length, 3);
+        assert.equal(r, 4);
+        for (const pair of pairs) assert.ok(pair.r === 4 && Number.isFinite(pair.scaling));
+      });
+    }),
+    { numRuns: 3000 },
+  );
+});
+
+test('the digest is that of a text that a shell can write', () => {
+  const [config, weights] = ['a'.repeat(64), 'b'.repeat(64)];
+  // printf 'adapter_config.json %s\nadapter_model.safetensors %s\n' aa... bb... | sha256sum
+  const expected = 'sha256:89fecd1b77aa510b9b0dbb2363e8952653a5090cbf7ecebdfa31d20c17a25391';
+  assert.equal(adapterDigest(config, weights), expected);
+  assert.notEqual(adapterDigest(weights, config), expected);
+});

@@ -1,0 +1,168 @@
+// Adapters beside a linear, in the real runtime, against plain loops: both forms, gains, any ranks, nothing at all.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { prng } from '../../src/core/prng.ts';
+import { encodeOnnx } from '../../src/formats/onnx.ts';
+import {
+  type AdaptersInGraph,
+  adaptedLinears,
+  adapterNames,
+  addAdapterInputs,
+  addAdapters,
+  addGain,
+  type JoinedLinear,
+  joinedLinears,
+} from '../../src/graph/adapted-linear.ts';
+import { createGraphBuilder } from '../../src/graph/graph-builder.ts';
+import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
+import type { TensorData } from '../../src/runtime/session.ts';
+
+const runtime = createOnnxRuntime({ library: null, threads: 1, spin: false });
+const random = prng(12);
+const floats = (length: number) => Float32Array.from({ length }, () => random() - 0.5);
+
+const inputs = 6;
+/** As many parts as the linear has, of different widths. */
+const outsOf = (linear: JoinedLinear) => joinedLinears[linear].map((_, i) => 4 + i);
+const sum = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0);
+
+type Inputs = Map<string, readonly [TensorData, readonly number[]]>;
+
+/** y [R, out] of x and base through a graph of the one linear. */
+async function run(
+  adapters: AdaptersInGraph,
+  linear: JoinedLinear,
+  rows: number,
+  given: Inputs,
+): Promise<Float32Array> {
+  const g = createGraphBuilder();
+  const outs = outsOf(linear);
+  const target = { layer: 3, linear, in: inputs, outs };
+  addAdapterInputs(g, adapters);
+  const x = g.input('x', 'float32', ['R', inputs]);
+  let base = g.input('base', 'float32', ['R', sum(outs)]);
+  if (adapters.extras) base = addGain(g, target, base);
+  addAdapters(g, adapters.form as 'one' | 'mixed', target, { x, base }, 'y');
+  g.output('y', 'float32', ['R', sum(outs)]);
+  const session = await runtime.session(encodeOnnx(g.build()), { weights: new Map() });
+  const binding = session.bind();
+  const y = new Float32Array(rows * sum(outs));
+  const tensors = [...given].map(([name, [data, shape]]) => {
+    const tensor = runtime.tensor(data, shape);
+    binding.input(name, tensor);
+    return tensor;
+  });
+  const output = runtime.tensor(y, [rows, sum(outs)]);
+  binding.output('y', output);
+  await session.run(binding);
+  for (const tensor of [...tensors, output]) tensor.release();
+  binding.release();
+  session.release();
+  return y;
+}
+
+/** What ranks [first, first + count) of a part add to a row: share * (x aᵀ) b, into `y` from column `at` on. */
+function addTo(y: Float32Array, at: number, x: Float32Array, a: Float32Array, b: Float32Array, share: number): void {
+  const ranks = a.length / inputs;
+  const out = b.length / Math.max(1, ranks);
+  for (let rank = 0; rank < ranks; rank++) {
+    let inner = 0;
+    for (let i = 0; i < inputs; i++) inner += x[i]! * a[rank * inputs + i]!;
+    for (let o = 0; o < out; o++) y[at + o]! += share * inner * b[rank * out + o]!;
+  }
+}
+
+function assertNear(found: Float32Array, expected: Float32Array): void {
+  for (const [i, value] of expected.entries())
+    assert.ok(Math.abs(found[i]! - value) < 1e-5, `${i}: ${found[i]}, ${value}`);
+}
+
+/** Inputs that the form lists for all linears, for those that are not under test. */
+function restOf(extras: boolean, tested: JoinedLinear, rows: number): Inputs {
+  const rest: Inputs = new Map();
+  for (const linear of adaptedLinears(extras)) {
+    if (linear === tested) continue;
+    rest.set(adapterNames.rows(linear), [new BigInt64Array(0), [0, 1]]);
+    rest.set(adapterNames.shares(linear), [new Float32Array(0), [rows, 0]]);
+  }
+  return rest;
+}
+
+for (const linear of adaptedLinears(true)) {
+  for (const extras of linear === 'head' ? [true] : [false, true]) {
+    const outs = outsOf(linear);
+    const width = sum(outs);
+    const firstOf = (part: number) => sum(outs.slice(0, part));
+
+    test(`one adapter, ${linear}${extras ? ' with gains' : ''}: parts of any ranks, none too`, async () => {
+      for (const ranks of [
+        [8, 0, 3],
+        [0, 16, 1],
+        [5, 5, 5],
+        [0, 0, 0],
+      ]) {
+        for (const rows of [1, 4]) {
+          const [x, base, gain, scale] = [floats(rows * inputs), floats(rows * width), floats(width), 0.5];
+          const given: Inputs = new Map([
+            ['x', [x, [rows, inputs]]],
+            ['base', [base, [rows, width]]],
+            [adapterNames.scale, [Float32Array.of(scale), [1]]],
+          ]);
+          if (extras) given.set(adapterNames.gain(3, linear), [gain, [1, width]]);
+          const expected = base.map((value, i) => (extras ? value * gain[i % width]! : value));
+          for (const [part, module] of joinedLinears[linear].entries()) {
+            const [r, out] = [ranks[part]!, outs[part]!];
+            const [a, b] = [floats(r * inputs), floats(r * out)];
+            given.set(adapterNames.a(3, module), [a, [r, inputs]]);
+            given.set(adapterNames.b(3, module), [b, [r, out]]);
+            for (let row = 0; row < rows; row++) {
+              addTo(expected, row * width + firstOf(part), x.subarray(row * inputs, (row + 1) * inputs), a, b, scale);
+            }
+          }
+          assertNear(await run({ form: 'one', extras }, linear, rows, given), expected);
+        }
+      }
+    });
+
+    test(`rows by blocks, ${linear}${extras ? ' with gains' : ''}: any number of blocks, none too`, async () => {
+      for (const { blocks, ranks, served, rows } of [
+        { blocks: 3, ranks: 8, served: 2, rows: 5 },
+        { blocks: 1, ranks: 64, served: 1, rows: 1 },
+        { blocks: 5, ranks: 16, served: 4, rows: 4 },
+        { blocks: 0, ranks: 8, served: 1, rows: 3 },
+      ]) {
+        const [x, base, gain] = [floats(rows * inputs), floats(rows * width), floats(rows * width)];
+        const places = blocks * served;
+        const readers = Array.from({ length: places }, () => Math.floor(random() * rows));
+        // Not one-hot: the graph must not care.
+        const shares = floats(rows * places).map((share) => (random() < 0.5 ? 0 : share));
+        const given: Inputs = new Map([
+          ...restOf(extras, linear, rows),
+          ['x', [x, [rows, inputs]]],
+          ['base', [base, [rows, width]]],
+          [adapterNames.rows(linear), [BigInt64Array.from(readers, BigInt), [blocks, served]]],
+          [adapterNames.shares(linear), [shares, [rows, places]]],
+        ]);
+        if (extras) given.set(adapterNames.gain(3, linear), [gain, [rows, width]]);
+        const expected = base.map((value, i) => (extras ? value * gain[i]! : value));
+        for (const [part, module] of joinedLinears[linear].entries()) {
+          const out = outs[part]!;
+          const [a, b] = [floats(blocks * ranks * inputs), floats(blocks * ranks * out)];
+          given.set(adapterNames.a(3, module), [a, [blocks, ranks, inputs]]);
+          given.set(adapterNames.b(3, module), [b, [blocks, ranks, out]]);
+          for (const [place, reader] of readers.entries()) {
+            const block = Math.floor(place / served) * ranks;
+            const blockA = a.subarray(block * inputs, (block + ranks) * inputs);
+            const blockB = b.subarray(block * out, (block + ranks) * out);
+            const read = x.subarray(reader * inputs, (reader + 1) * inputs);
+            for (let row = 0; row < rows; row++) {
+              addTo(expected, row * width + firstOf(part), read, blockA, blockB, shares[row * places + place]!);
+            }
+          }
+        }
+        assertNear(await run({ form: 'mixed', extras }, linear, rows, given), expected);
+      }
+    });
+  }
+}

@@ -1,0 +1,74 @@
+// Reads what PEFT says of adapters of every kind, as make-adapter-references.py wrote it, and the adapters' own files.
+
+import { readFileSync } from 'node:fs';
+import { type Distribution, type ReferencePrompt, readDistributions, type StoredDistributions } from './references.ts';
+import { type AdapterFolder, buildSeededAdapter, seededAdapters } from './seeded-adapter.ts';
+
+/** One adapter, or several that apply at once, each multiplied by its scale. */
+export type AdapterCase = {
+  readonly name: string;
+  readonly adapters: readonly { readonly name: string; readonly scale: number }[];
+  readonly prompts: readonly AdapterPrompt[];
+};
+
+export type AdapterPrompt = {
+  readonly kind: string;
+  readonly tokens: readonly number[];
+  /** The next tokens by argmax, end-of-sequence ignored, and how far the first logit led the second at each. */
+  readonly greedy: readonly number[];
+  readonly margins: readonly number[];
+  /** How many of the greedy tokens follow the prompt where each distribution was taken; the first is 0. */
+  readonly steps: readonly number[];
+  readonly distributions: readonly Distribution[];
+};
+
+type Index = StoredDistributions & {
+  readonly vocabulary: number;
+  readonly steps: readonly number[];
+  /** The seeded adapters, with the sha256 of both files that PEFT was given. */
+  readonly adapters: readonly { readonly name: string; readonly config: string; readonly weights: string }[];
+  readonly prompts: readonly { readonly kind: string; readonly tokens: readonly number[] }[];
+  readonly cases: readonly {
+    readonly name: string;
+    readonly adapters: AdapterCase['adapters'];
+    readonly continuations: readonly {
+      readonly prompt: number;
+      readonly row: number;
+      readonly greedy: readonly number[];
+      readonly margins: readonly number[];
+    }[];
+  }[];
+};
+
+const readIndex = (): Index =>
+  JSON.parse(readFileSync(new URL('references/adapters.json', import.meta.url), 'utf8')) as Index;
+
+export function readAdapterCases(): AdapterCase[] {
+  const index = readIndex();
+  const { steps, prompts } = index;
+  const distribution = readDistributions('adapters', index);
+  return index.cases.map(({ name, adapters, continuations }) => ({
+    name,
+    adapters,
+    prompts: continuations.map(({ prompt, row, ...continuation }) => {
+      return { ...prompts[prompt]!, ...continuation, steps, distributions: steps.map((_, i) => distribution(row + i)) };
+    }),
+  }));
+}
+
+export const readSeededDigests = () => readIndex().adapters;
+
+/** A prompt with its greedy tokens, so that each distribution follows a prefix of it, as measureParity takes them. */
+export function withGreedyTokens({ steps, ...prompt }: AdapterPrompt): ReferencePrompt {
+  const tokens = [...prompt.tokens, ...prompt.greedy.slice(0, steps.at(-1))];
+  return { ...prompt, tokens, positions: steps.map((step) => prompt.tokens.length - 1 + step) };
+}
+
+/** The files of an adapter that a case names: seeded, or a trained example. */
+export function adapterFolder(name: string): AdapterFolder {
+  const seeded = seededAdapters.find((spec) => spec.name === name);
+  if (seeded) return buildSeededAdapter(seeded);
+  const read = (file: string) =>
+    new Uint8Array(readFileSync(new URL(`../../adapters/${name}/${file}`, import.meta.url)));
+  return { config: read('adapter_config.json'), weights: read('adapter_model.safetensors') };
+}
