@@ -90,6 +90,13 @@ export const limits = {
   safetensorsTensors: 20_000,
   /** An adapter's rank: published adapters end at 512, and pages of a larger one would crowd out all others. */
   adapterRank: 1024,
+  /**
+   * What an adapter may make of an input of 1 in one linear. Usual ones stay below a thousand; through a whole layer,
+   * where gate and up multiply, this still ends far below the largest float.
+   */
+  adapterGrowth: 1_000_000,
+  /** How much DoRA may lengthen a row of the base: learned magnitudes stay near the row's own length. */
+  adapterGain: 1000,
   /** Keys of rank_pattern or alpha_pattern: one for each linear of a model of 512 layers fits. */
   adapterPatterns: 4096,
   /** A pattern of an adapter's config: five times a module's full name. */

@@ -2,8 +2,9 @@
 // caller brings each tensor's bytes.
 
 import type { TensorType } from '../core/base-model.ts';
+import { limits } from '../core/limits.ts';
 import { dequantize } from './dequantize.ts';
-import type { PeftAdapter } from './peft-adapter.ts';
+import type { AdapterPair, PeftAdapter } from './peft-adapter.ts';
 import { invalidAdapter } from './refuse-adapter.ts';
 import type { SafetensorsTensor } from './safetensors.ts';
 import { elementCount } from './tensor-bytes.ts';
@@ -13,13 +14,17 @@ export function pairValues(tensor: SafetensorsTensor, bytes: Uint8Array): Float3
   return dequantize(tensor.type as TensorType, bytes, elementCount(tensor.shape)!);
 }
 
-/** Throws `adapter_invalid` for a NaN or an infinity. Returns warnings. */
+/**
+ * Throws `adapter_invalid` for a NaN, an infinity, or values that could grow into them: rows of many callers share
+ * products in which zero times infinity would spoil them all. Returns warnings.
+ */
 export function checkAdapterValues(
   adapter: PeftAdapter,
   bytesOf: (tensor: SafetensorsTensor) => Uint8Array,
 ): readonly string[] {
   let allZero = true;
-  for (const { loraA, loraB, magnitude } of adapter.pairs) {
+  for (const pair of adapter.pairs) {
+    const { loraA, loraB, magnitude } = pair;
     for (const tensor of [loraA, loraB, magnitude]) {
       if (tensor === null) continue;
       const largest = largestMagnitude(tensor, bytesOf(tensor));
@@ -28,9 +33,32 @@ export function checkAdapterValues(
       }
       if (tensor === loraB && largest > 0) allZero = false;
     }
+    const growth = growthOf(pair, pairValues(loraA, bytesOf(loraA)), pairValues(loraB, bytesOf(loraB)));
+    if (growth > limits.adapterGrowth) {
+      invalidAdapter(loraB.name, `makes its input up to ${growth.toExponential(1)} times larger: it would overflow`);
+    }
   }
   if (!allZero) return [];
   return [`Every lora_B is zero: the adapter adds nothing${adapter.usesDora ? ' beyond its magnitudes' : ''}.`];
+}
+
+/**
+ * The most that scaling * B A can add to an output, for inputs of at most 1: the largest row sum of |scaling * B| |A|,
+ * bounded by the rows' own sums.
+ */
+function growthOf({ r, scaling }: AdapterPair, a: Float32Array, b: Float32Array): number {
+  const inputs = a.length / r;
+  const sums = new Float64Array(r);
+  for (let j = 0; j < r; j++) {
+    for (let i = j * inputs; i < (j + 1) * inputs; i++) sums[j]! += Math.abs(a[i]!);
+  }
+  let most = 0;
+  for (let at = 0; at < b.length; at += r) {
+    let sum = 0;
+    for (let j = 0; j < r; j++) sum += Math.abs(b[at + j]!) * sums[j]!;
+    most = Math.max(most, sum);
+  }
+  return most * Math.abs(scaling);
 }
 
 /** The bits of infinity; those of a NaN are above. */

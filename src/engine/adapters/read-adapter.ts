@@ -5,9 +5,11 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { AdapterFiles, TargetModule } from '../../core/adapter.ts';
 import { LorikeetError } from '../../core/errors.ts';
+import { limits } from '../../core/limits.ts';
 import { adapterDigest } from '../../formats/adapter-digest.ts';
 import { pairValues } from '../../formats/adapter-values.ts';
 import { type AdapterPair, readPeftAdapter } from '../../formats/peft-adapter.ts';
+import { invalidAdapter } from '../../formats/refuse-adapter.ts';
 import { parseSafetensorsHeader, type SafetensorsTensor } from '../../formats/safetensors.ts';
 import type { JoinedLinear } from '../../graph/adapted-linear.ts';
 import type { LoweredModel } from '../../graph/lowered.ts';
@@ -68,6 +70,10 @@ async function applyGains(
     const part = sizes.modules.indexOf(module);
     const resident = parts[part]!;
     const gains = await gainsOf(model, { sizes, layer, part }, resident, values(magnitude), breath);
+    // Divided by a row that is nearly zero; what follows from it would spoil rows of others, as in adapter-values.ts.
+    if (!gains.every((gain) => Math.abs(gain) < limits.adapterGain)) {
+      invalidAdapter(magnitude.name, 'stretches a row of the base model beyond measure');
+    }
     const first = sizes.outs.slice(0, part).reduce((sum, out) => sum + out, 0);
     all.set(gains, layer * sizes.out + first);
     const out = sizes.outs[part]!;
