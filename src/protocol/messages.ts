@@ -14,6 +14,8 @@ export type EngineConfig = {
   readonly weightBits: WeightBits | null;
   /** What decode steps multiply weights with: rounded to 8 bits, or as they are. */
   readonly decodeActivations: Activations;
+  /** A row gets the same bits alone as in a batch, at some cost to lone rows on some processors; left out: it does. */
+  readonly batchInvariant?: boolean;
   readonly device: string;
   /** Path of another libonnxruntime; null takes the one of the onnxruntime-node package. */
   readonly ortLibrary: string | null;
