@@ -5,10 +5,18 @@
 import type { ForwardBatch } from './decoder.ts';
 import { spareRow } from './kv-cache.ts';
 
-type Forward = (batch: ForwardBatch) => Promise<Float32Array>;
+/** What is looked at of a batch for the decoder. */
+type Batch = {
+  readonly phase: string;
+  readonly first: number;
+  readonly pasts: readonly number[];
+  readonly tokens: readonly number[];
+  readonly sampled: readonly number[];
+  readonly adapters?: readonly unknown[];
+};
 
 /** The same step with the spare row before it; that row's one token is its whole past. */
-function besideSpare(batch: ForwardBatch): ForwardBatch {
+function besideSpare<B extends Batch>(batch: B): B {
   const { pasts, tokens, adapters } = batch;
   return {
     ...batch,
@@ -25,13 +33,13 @@ function besideSpare(batch: ForwardBatch): ForwardBatch {
  * `forward`, with a lone decoding row run beside the spare one where this machine's kernels need it: the first such
  * step runs both ways and compares every bit. Running a step again writes the same keys and values again.
  */
-export function evenForLoneRows(forward: Forward): Forward {
+export function evenForLoneRows<B extends Batch>(forward: (batch: B) => Promise<Float32Array>) {
   let uneven: boolean | null = null;
-  const besides = async (batch: ForwardBatch) => {
+  const besides = async (batch: B) => {
     const logits = await forward(besideSpare(batch));
     return logits.subarray(logits.length / 2);
   };
-  return async (batch) => {
+  return async (batch: B): Promise<Float32Array> => {
     const lone = batch.phase === 'decode' && batch.first === 0 && batch.pasts.length === 1;
     if (!lone || uneven === false) return forward(batch);
     if (uneven) return besides(batch);

@@ -84,7 +84,7 @@ test('greedy tokens are the reference’s, but where two tokens are nearly level
   assert.ok(ours.largestMargin < 1, `a first difference fell where the reference led by ${ours.largestMargin}`);
 });
 
-/** Tokens whose logits lie this near may change places. With 8-bit activations not even these do: rows keep every bit. */
+/** Tokens whose logits lie this near may change places; with 8-bit activations none did, since rows keep every bit. */
 const nearTie = 0.02;
 
 for (const decodeActivations of ['float32', 'int8'] as const) {
