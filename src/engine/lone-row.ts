@@ -2,7 +2,6 @@
 // (MLAS on AVX2), and where activations are rounded to 8 bits, over a model's depth that last bit grows to the size of
 // the rounding: the text would depend on who else is there. Two rows take the kernel of many. Knows batches, no graph.
 
-import type { ForwardBatch } from './decoder.ts';
 import { spareRow } from './kv-cache.ts';
 
 /** What is looked at of a batch for the decoder. */

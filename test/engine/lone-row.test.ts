@@ -12,7 +12,7 @@ const vocabulary = 3;
 function machine(uneven: boolean) {
   const batches: ForwardBatch[] = [];
   const buffer = new Float32Array(64);
-  const forward = evenForLoneRows(async (batch) => {
+  const forward = evenForLoneRows<ForwardBatch>(async (batch) => {
     batches.push(batch);
     const alone = uneven && batch.tokens.length === 1 ? 2 ** -20 : 0;
     for (const [i, row] of batch.sampled.entries()) {
