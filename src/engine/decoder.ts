@@ -62,7 +62,7 @@ export type DecoderOptions = {
   readonly onPagesChange?: () => void;
   /** 'float32' decodes with the graph of prefill: slower, and the same whatever else is in the batch. */
   readonly decodeActivations?: Activations;
-  /** Steps with 8-bit activations give a row the same bits alone as in a batch; true by default. */
+  /** Steps with 8-bit activations compute a row alone as they do in a batch; true by default. */
   readonly batchInvariant?: boolean;
   readonly profile?: string;
 };

@@ -22,8 +22,8 @@ function besideSpare<B extends Batch>(batch: B): B {
     first: spareRow,
     pasts: [0, ...pasts],
     tokens: [...tokens, ...tokens],
-    // The head, too, must see two rows.
-    sampled: [0, 1],
+    // The head sees one row either way: nothing reads its last bits again.
+    sampled: [1],
     ...(adapters && { adapters: [null, ...adapters] }),
   };
 }
@@ -34,16 +34,12 @@ function besideSpare<B extends Batch>(batch: B): B {
  */
 export function evenForLoneRows<B extends Batch>(forward: (batch: B) => Promise<Float32Array>) {
   let uneven: boolean | null = null;
-  const besides = async (batch: B) => {
-    const logits = await forward(besideSpare(batch));
-    return logits.subarray(logits.length / 2);
-  };
   return async (batch: B): Promise<Float32Array> => {
     const lone = batch.phase === 'decode' && batch.first === 0 && batch.pasts.length === 1;
     if (!lone || uneven === false) return forward(batch);
-    if (uneven) return besides(batch);
+    if (uneven) return forward(besideSpare(batch));
     const alone = (await forward(batch)).slice();
-    const beside = await besides(batch);
+    const beside = await forward(besideSpare(batch));
     uneven = alone.some((logit, i) => logit !== beside[i]);
     return beside;
   };

@@ -43,7 +43,7 @@ test('where it does not, it runs beside the spare row, and gets the bits of a ba
     batches.map(({ first }) => first),
     [0, 0, spareRow, spareRow, spareRow],
   );
-  assert.deepEqual(batches.at(-1)!.pasts, [0, 5]);
+  assert.deepEqual(batches.at(-1), { ...lone, first: spareRow, pasts: [0, 5], tokens: [7, 7], sampled: [1] });
 });
 
 test('its adapter stays its own', async () => {
