@@ -3,6 +3,7 @@
 //     node bench/step.ts --model model.gguf --mode decode --batch 8 --context 128 --tokens 64 [--threads 2] [--json]
 //     node bench/step.ts --model model.gguf --mode prefill --prompt 512
 //     ... --activations float32   decode without rounding activations to 8 bits
+//     ... --batch-invariant off   a lone row takes the kernels of one row
 
 import os from 'node:os';
 import { join } from 'node:path';
@@ -30,6 +31,7 @@ const { values: flags } = parseArgs({
     bits: { type: 'string' },
     threads: { type: 'string', default: String(os.availableParallelism()) },
     activations: { type: 'string', default: 'int8' },
+    'batch-invariant': { type: 'string', default: 'on' },
     profile: { type: 'string' },
     json: { type: 'boolean', default: false },
   },
@@ -54,7 +56,7 @@ process.exit(0);
 
 async function decode(): Promise<number> {
   const [batch, context, count] = [Number(flags.batch), Number(flags.context), Number(flags.tokens)];
-  const decoder = decoderOf(batch, context + count + 8);
+  const decoder = decoderOf(Math.max(batch, 2), context + count + 8);
   const random = prng(1);
   const token = () => Math.floor(random() * decoder.vocabulary);
   for (let row = 0; row < batch; row++) {
@@ -89,6 +91,7 @@ function decoderOf(rows: number, positions: number) {
     rows,
     positions,
     decodeActivations: flags.activations as Activations,
+    batchInvariant: flags['batch-invariant'] === 'on',
     ...profile,
   });
   opened.push(decoder);

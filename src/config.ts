@@ -39,6 +39,7 @@ export const settingTable = {
     defaultHelp: "the file's own, or 8",
   }),
   decodeActivations: oneOf('LORIKEET_DECODE_ACTIVATIONS', 'int8', ['int8', 'float32'], 'precision of decode steps'),
+  batchInvariant: oneOf('LORIKEET_BATCH_INVARIANT', 'on', ['on', 'off'], 'the same tokens alone as in a batch'),
   device: text('LORIKEET_DEVICE', 'cpu', 'what computes', { placeholder: 'device' }),
   ortLibrary: text('LORIKEET_ORT_LIBRARY', null, 'another libonnxruntime', {
     ...path,

@@ -137,6 +137,7 @@ function startEngine(config: Config, model: ModelFiles, logger: Logger): Supervi
     config: {
       ...{ model, weightBits, decodeActivations, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk },
       ...{ adapterBytes, adapterPages },
+      batchInvariant: config.batchInvariant === 'on',
       cacheDir: join(config.dataDir, 'weights'),
     },
     limits: {

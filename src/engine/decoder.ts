@@ -16,6 +16,7 @@ import { PagePool } from './adapters/page-pool.ts';
 import type { ResidentAdapter } from './adapters/resident-adapter.ts';
 import type { ForwardBatch, Phase } from './forward-batch.ts';
 import { createKvCache, type KvCache } from './kv-cache.ts';
+import { evenForLoneRows } from './lone-row.ts';
 import { createWindow } from './window.ts';
 
 export type Decoder = {
@@ -44,11 +45,14 @@ export type DecoderOptions = {
   readonly onPagesChange?: () => void;
   /** 'float32' decodes with the graph of prefill: slower, and the same whatever else is in the batch. */
   readonly decodeActivations?: Activations;
+  /** Steps with 8-bit activations compute a row alone as they do in a batch; true by default. */
+  readonly batchInvariant?: boolean;
   readonly profile?: string;
 };
 
 export function createDecoder(runtime: Runtime, model: LoweredModel, options: DecoderOptions): Decoder {
   const { rows, positions, pages: slots = 0, clock = systemClock, onPagesChange: onChange = () => {} } = options;
+  const { decodeActivations = 'int8', batchInvariant = true } = options;
   const { shape } = model;
   const kv = createKvCache(shape, rows, positions);
   const pages = new PagePool({ shape, slots, clock, onChange, breath: createBreath(clock) });
@@ -57,27 +61,29 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
   const windows = new LRUCache<string, AdaptedWindow>({ max: windowsMax, dispose: (window) => window.release() });
   let logits = new Float32Array(rows * shape.vocabulary);
 
+  const forward = async (batch: ForwardBatch): Promise<Float32Array> => {
+    const { phase, first, pasts, adapters = [] } = batch;
+    const run = phase === 'prefill' ? runs.one(adapters[0] ?? null) : runs.mixed(adapters);
+    const session = await sessions.of(phase, run.form);
+    const key = `${phase} ${first}+${pasts.length} ${run.form.form}${run.form.extras} ${run.key}`;
+    let window = windows.get(key);
+    if (!window) {
+      window = adaptedWindow(createWindow(runtime, session, kv, shape.layers, batch));
+      windows.set(key, window);
+    }
+    const wanted = batch.sampled.length * shape.vocabulary;
+    if (logits.length < wanted) logits = new Float32Array(wanted);
+    window.fill(batch, logits.subarray(0, wanted));
+    run.prepare(window);
+    await session.run(window.binding);
+    return logits.subarray(0, wanted);
+  };
+
   return {
     kv,
     pages,
     vocabulary: shape.vocabulary,
-    async forward(batch) {
-      const { phase, first, pasts, adapters = [] } = batch;
-      const run = phase === 'prefill' ? runs.one(adapters[0] ?? null) : runs.mixed(adapters);
-      const session = await sessions.of(phase, run.form);
-      const key = `${phase} ${first}+${pasts.length} ${run.form.form}${run.form.extras} ${run.key}`;
-      let window = windows.get(key);
-      if (!window) {
-        window = adaptedWindow(createWindow(runtime, session, kv, shape.layers, batch));
-        windows.set(key, window);
-      }
-      const wanted = batch.sampled.length * shape.vocabulary;
-      if (logits.length < wanted) logits = new Float32Array(wanted);
-      window.fill(batch, logits.subarray(0, wanted));
-      run.prepare(window);
-      await session.run(window.binding);
-      return logits.subarray(0, wanted);
-    },
+    forward: batchInvariant && decodeActivations === 'int8' && rows > 1 ? evenForLoneRows(forward) : forward,
     forget(adapter) {
       for (const [key, { one }] of [...windows]) if (one?.adapter === adapter) windows.delete(key);
     },

@@ -143,12 +143,14 @@ export class Engine {
   async #prefill(row: number, count: number): Promise<Sampled[]> {
     const sequence = this.#scheduler.running[row]!;
     const { past, tokens, request } = sequence;
+    // One row sums in another order than many, so a token is computed beside another: the one before it, again.
+    const again = past > 0 && (count === 1 || past === 1) ? 1 : 0;
     const logits = await this.#options.decoder.forward({
       phase: 'prefill',
       first: row,
-      pasts: [past],
-      tokens: tokens.slice(past, past + count),
-      sampled: [count - 1],
+      pasts: [past - again],
+      tokens: tokens.slice(past - again, past + count),
+      sampled: [again + count - 1],
       adapters: [sequence.row],
     });
     sequence.past += count;

@@ -1,9 +1,12 @@
 // The KV pool: one row a sequence, keys and values of every layer. Memory is reserved whole and touched as it fills, so
 // idle rows cost address space only.
 //
-//   keys[layer], values[layer]: [rows, kvHeads, positions, headDim]
+//   keys[layer], values[layer]: [spare + rows, kvHeads, positions, headDim]
 
 import type { ModelShape } from '../core/base-model.ts';
+
+/** No sequence's: it lies before row 0, so that both are one range. */
+export const spareRow = -1;
 
 export type KvCache = {
   readonly rows: number;
@@ -20,11 +23,11 @@ export type KvCache = {
 export function createKvCache(shape: ModelShape, rows: number, positions: number): KvCache {
   const headElements = positions * shape.headDim;
   const rowElements = shape.kvHeads * headElements;
-  const pool = () => Array.from({ length: shape.layers }, () => new Float32Array(rows * rowElements));
+  const pool = () => Array.from({ length: shape.layers }, () => new Float32Array((rows - spareRow) * rowElements));
   const keys = pool();
   const values = pool();
   const view = (layers: Float32Array[], layer: number, first: number, count: number) =>
-    layers[layer]!.subarray(first * rowElements, (first + count) * rowElements);
+    layers[layer]!.subarray((first - spareRow) * rowElements, (first - spareRow + count) * rowElements);
   return {
     rows,
     positions,
@@ -34,8 +37,8 @@ export function createKvCache(shape: ModelShape, rows: number, positions: number
     move(from, to, length) {
       for (const layer of [...keys, ...values]) {
         for (let head = 0; head < shape.kvHeads; head++) {
-          const start = from * rowElements + head * headElements;
-          layer.copyWithin(to * rowElements + head * headElements, start, start + length * shape.headDim);
+          const start = (from - spareRow) * rowElements + head * headElements;
+          layer.copyWithin((to - spareRow) * rowElements + head * headElements, start, start + length * shape.headDim);
         }
       }
     },

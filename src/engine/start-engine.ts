@@ -50,6 +50,7 @@ export async function startEngine(
     rows: config.maxSequences,
     positions,
     decodeActivations: config.decodeActivations,
+    batchInvariant: config.batchInvariant ?? true,
     pages: config.adapterPages ?? defaultPagesPerSlot * config.maxSequences,
     clock,
     onPagesChange: onChange,

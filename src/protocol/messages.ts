@@ -14,6 +14,8 @@ export type EngineConfig = {
   readonly weightBits: WeightBits | null;
   /** What decode steps multiply weights with: rounded to 8 bits, or as they are. */
   readonly decodeActivations: Activations;
+  /** A row is computed alone as in a batch, which costs a lone row some speed on some processors; left out: it is. */
+  readonly batchInvariant?: boolean;
   readonly device: string;
   /** Path of another libonnxruntime; null takes the one of the onnxruntime-node package. */
   readonly ortLibrary: string | null;
