@@ -52,7 +52,9 @@ export class Engine {
     return this.#scheduler.idle && this.#aborted.length === 0;
   }
 
-  /** True while the next step may have rows to run; otherwise only a command, or an adapter that arrives, brings work. */
+  /**
+   * True while the next step may have rows to run; otherwise only a command, or an adapter that arrives, brings work.
+   */
   get busy(): boolean {
     const { running, waiting } = this.#scheduler;
     return running.length > 0 || (this.#isFreed && waiting.length > 0);
@@ -143,7 +145,7 @@ export class Engine {
   }
 
   /**
-   * A step again, row by row: rows of a batch share their adapters' products, and one that overflows spoils all of them.
+   * A step again, row by row: rows of a batch share their adapters' products, and one that overflows spoils them all.
    * Alone each has its own, and its keys and values are written anew.
    */
   async #decodeAlone(sequences: readonly Sequence[]): Promise<Float32Array[]> {

@@ -42,7 +42,9 @@ export type WitnessedEngine = {
   readonly evictions: number;
 };
 
-/** Turns of the event loop without a step until an engine with work counts as asleep; most of them take a millisecond. */
+/**
+ * Turns of the event loop without a step until an engine with work counts as asleep; most of them take a millisecond.
+ */
 const idleTurnsMax = 3000;
 const quickTurns = 200;
 
