@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Decoder, ForwardBatch } from '../../../src/engine/decoder.ts';
+import type { Decoder } from '../../../src/engine/decoder.ts';
 import { hashDecoder, tokensAlone } from '../hash-decoder.ts';
 import { tokensOf, type Witness, type WitnessedEngine, witnessedEngine } from '../witnesses.ts';
 import { type MarkedStoreOptions, marked, markedResident, markedStore, signatureOf } from './marked-adapters.ts';
@@ -167,7 +167,7 @@ test('a sequence is never run before its pages are whole, and they stay so while
 
 /** As the real decoder: an adapter that overflows spoils its own run, and the whole of a step with others. */
 function overflowing(decoder: Decoder, mark: number, from: number): Decoder {
-  const isSpoilt = ({ adapters = [], pasts }: ForwardBatch) =>
+  const isSpoilt = ({ adapters = [], pasts }: Parameters<Decoder['forward']>[0]) =>
     adapters.some((row, i) => row?.adapter.key === `sha256:${mark}` && pasts[i]! >= from);
   return {
     ...decoder,
