@@ -8,6 +8,7 @@ import { AdapterDoor } from './adapters/adapter-door.ts';
 import type { AdapterStore } from './adapters/adapter-store.ts';
 import type { Decoder } from './decoder.ts';
 import { logprobsOf } from './logprobs.ts';
+import { LogitsNotFinite } from './sampler.ts';
 import { Scheduler } from './scheduler.ts';
 import { createSequence, endOf, type Sequence } from './sequence.ts';
 
@@ -133,10 +134,28 @@ export class Engine {
       adapters: sequences.map(({ row }) => row),
     });
     const { vocabulary } = decoder;
+    const ofRow = (row: number) => logits.subarray(row * vocabulary, (row + 1) * vocabulary);
+    // What is no number in a row's activations is none in any of its logits.
+    const isSpoilt = sequences.some((_, row) => !Number.isFinite(logits[row * vocabulary]));
+    const all = isSpoilt ? await this.#decodeAlone(sequences) : sequences.map((_, row) => ofRow(row));
     return sequences.map((sequence, row) => {
       sequence.past++;
-      return { sequence, logits: logits.subarray(row * vocabulary, (row + 1) * vocabulary) };
+      return { sequence, logits: all[row]! };
     });
+  }
+
+  /**
+   * A step again, row by row: rows of a batch share their adapters' products, and one that overflows spoils them all.
+   * Alone each has its own, and its keys and values are written anew.
+   */
+  async #decodeAlone(sequences: readonly Sequence[]): Promise<Float32Array[]> {
+    const all: Float32Array[] = [];
+    for (const [first, { past, tokens, row }] of sequences.entries()) {
+      const one = { pasts: [past], tokens: [tokens[past]!], sampled: [0], adapters: [row] };
+      const logits = await this.#options.decoder.forward({ phase: 'prefill', first, ...one });
+      all.push(logits.slice());
+    }
+    return all;
   }
 
   /** The next `count` prompt tokens of one row; logits only at the end of the prompt. */
@@ -163,7 +182,8 @@ export class Engine {
     const now = this.#options.clock.monotonic();
     // Biases and penalties change the logits in place, and log-probabilities are of the model's own distribution.
     const own = params.logprobs === null ? null : logits.slice();
-    const token = sequence.sampler.sample(logits);
+    const token = sampleFrom(sequence, logits);
+    if (token === null) return this.#end(sequence, endOf(sequence, 'error', now, { error: overflow }));
     sequence.firstTokenAt ??= now;
     if (params.stopTokens.includes(token))
       return this.#end(sequence, endOf(sequence, 'stop', now, { stopToken: token }));
@@ -214,6 +234,21 @@ export class Engine {
     if (this.#sequences.size !== running.length + waiting.length) throw new Error('a sequence leaked');
   }
 }
+
+/** null where the sequence's adapter makes numbers too large to be any; the base's own failure ends the engine. */
+function sampleFrom({ sampler, row }: Sequence, logits: Float32Array): number | null {
+  try {
+    return sampler.sample(logits);
+  } catch (error) {
+    if (error instanceof LogitsNotFinite && row !== null) return null;
+    throw error;
+  }
+}
+
+const overflow: NonNullable<SequenceEnd['error']> = {
+  code: 'adapter_invalid',
+  message: 'With this adapter the logits are not finite: its values are too large for the base model.',
+};
 
 /** An operating error keeps its code; any other is ours. */
 function causeOf(error: Error): NonNullable<SequenceEnd['error']> {

@@ -46,6 +46,14 @@ export function createSampler(params: SamplingParams, prompt: readonly number[],
   };
 }
 
+/** Weights, or an adapter's, that overflow; or a runtime that is broken. */
+export class LogitsNotFinite extends Error {
+  constructor() {
+    super('The logits are not finite: the weights or the runtime are broken.');
+    this.name = 'LogitsNotFinite';
+  }
+}
+
 /** The first of the largest. */
 export function argmax(logits: Float32Array): number {
   let best = -1;
@@ -57,7 +65,7 @@ export function argmax(logits: Float32Array): number {
     best = i;
     if (Number.isNaN(max)) break;
   }
-  if (!Number.isFinite(max)) throw new Error('The logits are not finite: the weights or the runtime are broken.');
+  if (!Number.isFinite(max)) throw new LogitsNotFinite();
   return best;
 }
 

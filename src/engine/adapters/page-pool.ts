@@ -26,6 +26,9 @@ export type PageRange = { readonly first: number; readonly pages: number };
 
 type Entry = Placement & { users: number; isCopied: boolean };
 
+/** Pages that can be taken: nobody uses them, and nothing writes to them. */
+const isIdle = ({ users, isCopied }: Entry) => users === 0 && isCopied;
+
 type LinearPool = {
   readonly sizes: JoinedSizes;
   readonly slots: PageSlots;
@@ -89,12 +92,13 @@ export class PagePool {
       this.#entries.set(adapter.key, known);
       return known;
     }
+    const idle = [...this.#entries.values()].filter(isIdle);
     for (;;) {
       const ranges = this.#takeRanges(adapter);
       if (ranges) return this.#add(adapter, ranges);
-      const idle = [...this.#entries.values()].find(({ users, isCopied }) => users === 0 && isCopied);
-      if (!idle) return null;
-      this.#drop(idle);
+      // One that is blocked asks in every step: it must not cost others their pages for nothing.
+      if (!this.#hasRoomWithoutIdle(adapter)) return null;
+      this.#drop(idle.shift()!);
     }
   }
 
@@ -149,6 +153,14 @@ export class PagePool {
     const loads = this.#loads;
     this.#loads = [];
     return loads;
+  }
+
+  #hasRoomWithoutIdle(adapter: ResidentAdapter): boolean {
+    const kept = [...this.#entries.values()].filter((entry) => !isIdle(entry));
+    return [...adapter.linears].every(([linear, { pages }]) => {
+      const taken = kept.flatMap(({ ranges }) => ranges.get(linear) ?? []);
+      return new PageSlots(this.slots, taken).take(pages) !== null;
+    });
   }
 
   #takeRanges(adapter: ResidentAdapter): Map<JoinedLinear, PageRange> | null {

@@ -5,8 +5,9 @@
 export class PageSlots {
   readonly #taken: Uint8Array;
 
-  constructor(slots: number) {
+  constructor(slots: number, taken: Iterable<{ readonly first: number; readonly pages: number }> = []) {
     this.#taken = new Uint8Array(slots);
+    for (const { first, pages } of taken) this.#taken.fill(1, first, first + pages);
   }
 
   /** The first slot of the lowest free range, or null where none is long enough. */

@@ -181,3 +181,39 @@ async function difference(decoder: Decoder, parties: readonly Party[]): Promise<
   }
   return largest / scale;
 }
+
+test('at the native width too, rows in one batch get what each gets by itself', async (context) => {
+  for (const name of ['llama-gguf', 'llama', 'qwen2'] as const) {
+    const model = lower(await tinyModel(name), null);
+    const options = { rows: 6, positions, pages: 16, decodeActivations: 'float32' } as const;
+    const decoder = await createDecoder(runtime, model, options);
+    const rows: (RowAdapter | null)[] = [];
+    for (const row of [[['dora', 1]], [['a', 0.5]], [], [['head', 2]], [['a', 1]], []] as Row[]) {
+      const scaled = row.map(([letter, scale]) => {
+        return { adapter: randomAdapter(model.shape, plans[letter as keyof typeof plans]), scale };
+      });
+      rows.push(await placed(decoder, model, scaled));
+    }
+    const tokens = Array.from({ length: 7 }, () => below(decoder.vocabulary));
+    const sampled = [tokens.length - 1];
+    for (const [first, row] of rows.entries()) {
+      await decoder.forward({ phase: 'prefill', first, pasts: [0], tokens, sampled, adapters: [row] });
+    }
+    const next = rows.map(() => 9);
+    const step = { first: 0, pasts: rows.map(() => tokens.length), tokens: next, sampled: [...rows.keys()] };
+    const found = (await decoder.forward({ phase: 'decode', ...step, adapters: rows })).slice();
+    let [largest, scale] = [0, 0];
+    for (const [first, row] of rows.entries()) {
+      const one = { pasts: [tokens.length], tokens: [9], sampled: [0], adapters: [row] };
+      const alone = await decoder.forward({ phase: 'prefill', first, ...one });
+      for (const [i, logit] of alone.entries()) {
+        const apart = Math.abs(logit - found[first * decoder.vocabulary + i]!);
+        if (!(apart <= largest)) largest = apart;
+        scale = Math.max(scale, Math.abs(logit));
+      }
+    }
+    context.diagnostic(`${name}: within ${(largest / scale).toExponential(1)} of the largest logit`);
+    assert.ok(largest < 5e-3 * scale, `${name}: ${largest / scale}`);
+    await decoder.release();
+  }
+});

@@ -110,6 +110,23 @@ test('what does not fit at all, and what never will', () => {
   assert.ok(!open(0).fits(markedResident(1)));
 });
 
+test('one that cannot be placed takes nothing from others', async () => {
+  const pool = open(4);
+  const [used, idle] = [place(pool, 10), place(pool, 20)];
+  await Promise.all([used.placement.copied, idle.placement.copied]);
+  pool.release(idle.placement);
+  pool.takeCopiedBytes();
+  // Three pages: there is no room for them beside those in use.
+  assert.equal(pool.place(markedResident(4)), null);
+  const again = place(pool, 20);
+  assert.deepEqual([again.placement, pool.takeCopiedBytes()], [idle.placement, 0]);
+  pool.release(again.placement);
+  pool.release(used.placement);
+  const large = place(pool, 4);
+  await large.placement.copied;
+  assertWhole(pool, 4, large.placement);
+});
+
 test('a placement that fails in its last linear leaves no slot taken', async () => {
   const pool = open(3);
   // 1 touches `output` alone, so that `qkv` has room for 10 and `output` has not.

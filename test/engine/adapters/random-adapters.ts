@@ -57,7 +57,7 @@ export function randomPairs(shape: ModelShape, plan: AdapterPlan): RandomPair[] 
   });
 }
 
-export function configOf({ modules, r, rankPattern, alpha, layers, dora }: AdapterPlan): Record<string, unknown> {
+function configOf({ modules, r, rankPattern, alpha, layers, dora }: AdapterPlan): Record<string, unknown> {
   return {
     r,
     lora_alpha: alpha ?? 2 * r,
@@ -70,13 +70,13 @@ export function configOf({ modules, r, rankPattern, alpha, layers, dora }: Adapt
 
 export function randomAdapter(shape: ModelShape, plan: AdapterPlan): RandomAdapter {
   const pairs = randomPairs(shape, plan);
-  const { config, weights } = writePeftAdapter(configOf(plan), pairs);
-  return { files: writeAdapterFiles(config, weights), pairs };
+  return { files: writeAdapter(plan, pairs), pairs };
 }
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
 
-export function writeAdapterFiles(config: Uint8Array, weights: Uint8Array): AdapterFiles {
+export function writeAdapter(plan: AdapterPlan, pairs: readonly RandomPair[]): AdapterFiles {
+  const { config, weights } = writePeftAdapter(configOf(plan), pairs);
   const folder = temporaryFolder();
   const files = {
     digest: adapterDigest(sha256(config), sha256(weights)),

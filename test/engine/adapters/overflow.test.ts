@@ -1,0 +1,67 @@
+// An adapter of finite numbers whose products are not: its own sequence ends, and nobody else notices.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import type { AppliedAdapter } from '../../../src/core/adapter.ts';
+import { systemClock } from '../../../src/core/clock.ts';
+import { AdapterStore } from '../../../src/engine/adapters/adapter-store.ts';
+import { createBreath } from '../../../src/engine/adapters/breath.ts';
+import { combineAdapters } from '../../../src/engine/adapters/combine-adapters.ts';
+import { readAdapter } from '../../../src/engine/adapters/read-adapter.ts';
+import { createDecoder, type Decoder } from '../../../src/engine/decoder.ts';
+import { createOnnxRuntime } from '../../../src/runtime/onnx-runtime.ts';
+import { tinyLowered } from '../../helpers/tiny-lowered.ts';
+import { tokensOf, type Witness, witnessedEngine } from '../witnesses.ts';
+import { layerModules, randomAdapter, randomPairs, writeAdapter } from './random-adapters.ts';
+
+const runtime = createOnnxRuntime({ library: null, threads: 1, spin: false });
+const breath = createBreath(systemClock);
+
+test('rows beside an adapter that overflows get what they get alone', async () => {
+  const model = await tinyLowered('llama', null);
+  const options = { rows: 4, positions: 32, pages: 8, decodeActivations: 'float32' } as const;
+  const real = await createDecoder(runtime, model, options);
+  let repeated = 0;
+  const decoder: Decoder = {
+    ...real,
+    forward(batch) {
+      if (batch.phase === 'prefill' && batch.pasts[0]! > 0) repeated++;
+      return real.forward(batch);
+    },
+  };
+  const plan = { modules: layerModules, r: 8 } as const;
+  const huge = randomPairs(model.shape, { ...plan, seed: 1 }).map(({ loraA, loraB, ...pair }) => {
+    return { ...pair, loraA: loraA.map((value) => 1e25 * value), loraB: loraB.map((value) => 1e25 * value) };
+  });
+  const culprit = { files: writeAdapter({ ...plan, seed: 1 }, huge), scale: 1 };
+  const good = [2, 3].map((seed) => ({ files: randomAdapter(model.shape, { ...plan, seed }).files, scale: 1 }));
+  const generate = async (requests: readonly (readonly AppliedAdapter[])[]) => {
+    const witnessed = witnessedEngine(
+      decoder,
+      64,
+      (clock, onChange) =>
+        new AdapterStore({
+          ...{ bytesMax: 2 ** 30, clock, onChange, onDrop: decoder.forget },
+          read: ({ files }) => readAdapter(files, { model, breath }),
+          combine: (key, scaled) => combineAdapters(key, scaled, model.shape, breath),
+        }),
+    );
+    const all = requests.map((adapters) => witnessed.add([1, 2, 3], { maxTokens: 8 }, adapters));
+    await witnessed.drain();
+    return all;
+  };
+  // Pages in this order: the culprit's lie between the others', and every range over these has them.
+  const alone: Witness[] = [];
+  for (const adapters of [[], [good[0]!], [culprit], [good[1]!]]) alone.push((await generate([adapters]))[0]!);
+  assert.equal(repeated, 0);
+  const together = await generate([[], [good[0]!], [culprit], [good[1]!]]);
+  for (const witnesses of [alone, together]) {
+    assert.deepEqual(
+      witnesses.map(({ end }) => end!.error?.code),
+      [undefined, undefined, 'adapter_invalid', undefined],
+    );
+  }
+  assert.deepEqual(together.map(tokensOf), alone.map(tokensOf));
+  assert.ok(repeated > 7, 'the steps were not spoilt, and prove nothing');
+  await real.release();
+});
