@@ -22,11 +22,13 @@ function besideSpare<B extends Batch>(batch: B): B {
     first: spareRow,
     pasts: [0, ...pasts],
     tokens: [...tokens, ...tokens],
-    // The head sees one row either way: nothing reads its last bits again.
-    sampled: [1],
-    ...(adapters && { adapters: [null, ...adapters] }),
+    // The head sees one row either way, since nothing reads its last bits again; adapters may be on it, by row.
+    ...(adapters?.some(Boolean) ? { sampled: [0, 1], adapters: [null, ...adapters] } : { sampled: [1] }),
   };
 }
+
+const lastOf = (logits: Float32Array, { sampled }: Batch) =>
+  logits.subarray(logits.length - logits.length / sampled.length);
 
 /**
  * `forward`, with a lone decoding row run beside the spare one where this machine's kernels need it: the first such
@@ -37,9 +39,10 @@ export function evenForLoneRows<B extends Batch>(forward: (batch: B) => Promise<
   return async (batch: B): Promise<Float32Array> => {
     const lone = batch.phase === 'decode' && batch.first === 0 && batch.pasts.length === 1;
     if (!lone || uneven === false) return forward(batch);
-    if (uneven) return forward(besideSpare(batch));
+    const pair = besideSpare(batch);
+    if (uneven) return lastOf(await forward(pair), pair);
     const alone = (await forward(batch)).slice();
-    const beside = await forward(besideSpare(batch));
+    const beside = lastOf(await forward(pair), pair);
     uneven = alone.some((logit, i) => logit !== beside[i]);
     return beside;
   };

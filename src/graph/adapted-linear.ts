@@ -2,12 +2,13 @@
 // differ:
 //
 //   one     all rows are one sequence's:            y += ((x · Aᵀ) * scale) · B
-//   mixed   each row has its own adapters, in blocks of rank pages; a block serves up to T rows:
-//           z [blocks, T, out] = (x[rows [blocks, T]] · Aᵀ [blocks, width, in]) · B [blocks, width, out]
-//           y += shares [R, blocks * T] · z [blocks * T, out]
+//   mixed   each row has its own adapter, in rank pages; a page serves up to T rows:
+//           z [pages, T, 1, out] = (x[rows [pages, T, 1]] · Aᵀ [pages, 1, 8, in]) · B [pages, 1, 8, out]
+//           y += shares [R, pages * T] · z [pages * T, out]
 //
 // `shares` says how much of each product goes into each row: the request's scale, or 0. A linear that no adapter of the
-// batch touches has no blocks: its operators work on empty tensors and y stays as it is.
+// batch touches has no pages: its operators work on empty tensors and y stays as it is. Each product is of one row and
+// one page, whatever else is in the batch, so that a row's sums have the same bits alone and beside others.
 
 import type { TargetModule } from '../core/adapter.ts';
 import type { GraphBuilder } from './graph-builder.ts';
@@ -32,15 +33,15 @@ export type AdaptersInGraph = {
 
 /** Inputs that a binding ties. `layer` is 0 for the head. */
 export const adapterNames = {
-  /** float32: [ranks, in] in `one`, [blocks, width, in] in `mixed`. */
+  /** float32: [ranks, in] in `one`, [pages, 1, 8, in] in `mixed`. */
   a: (layer: number, module: TargetModule) => `lora_a.${layer}.${module}`,
-  /** float32: [ranks, out] or [blocks, width, out]: B transposed, scaling folded in. */
+  /** float32: [ranks, out] or [pages, 1, 8, out]: B transposed, scaling folded in. */
   b: (layer: number, module: TargetModule) => `lora_b.${layer}.${module}`,
   /** float32 [1], `one`. */
   scale: 'adapter_scale',
-  /** int64 [blocks, T], `mixed`: the rows that each block serves. */
+  /** int64 [pages, T, 1], `mixed`: the rows that each page serves. */
   rows: (linear: JoinedLinear) => `rows.${linear}`,
-  /** float32 [R, blocks * T], `mixed`. */
+  /** float32 [R, pages * T], `mixed`. */
   shares: (linear: JoinedLinear) => `shares.${linear}`,
   /** float32 [1, out] in `one`, [R, out] in `mixed`: multiplies the base's own product (DoRA); 1 elsewhere. */
   gain: (layer: number, linear: JoinedLinear) => `gain.${layer}.${linear}`,
@@ -59,7 +60,7 @@ export function addAdapterInputs(g: GraphBuilder, { form, extras }: AdaptersInGr
   if (form === 'one') g.input(adapterNames.scale, 'float32', [1]);
   if (form !== 'mixed') return;
   for (const linear of adaptedLinears(extras)) {
-    g.input(adapterNames.rows(linear), 'int64', [`blocks.${linear}`, `T.${linear}`]);
+    g.input(adapterNames.rows(linear), 'int64', [`pages.${linear}`, `T.${linear}`, 1]);
     g.input(adapterNames.shares(linear), 'float32', [`R.${linear}`, `products.${linear}`]);
   }
 }
@@ -89,7 +90,7 @@ export function addAdapters(
   const added = products(
     g,
     target,
-    [`blocks.${linear}`, `width.${linear}`],
+    [`pages.${linear}`, 1, `ranks.${linear}`],
     (a) => g.contrib('FusedMatMul', [served, a], { transB: 1 })[0]!,
   );
   const flat = g.op('Reshape', [added, g.integers(`products_${width}`, [-1, width])]);
@@ -100,7 +101,7 @@ export function addAdapters(
 function products(
   g: GraphBuilder,
   { layer, linear, in: inputs, outs }: AdaptedLinear,
-  ranks: readonly string[],
+  ranks: readonly (string | number)[],
   inner: (a: string) => string,
 ): string {
   const parts = joinedLinears[linear].map((module, i) => {

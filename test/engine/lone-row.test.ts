@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import type { RowAdapter } from '../../src/engine/adapters/row-adapter.ts';
 import type { ForwardBatch } from '../../src/engine/forward-batch.ts';
 import { spareRow } from '../../src/engine/kv-cache.ts';
 import { evenForLoneRows } from '../../src/engine/lone-row.ts';
@@ -48,8 +49,11 @@ test('where it does not, it runs beside the spare row, and gets the bits of a ba
 
 test('its adapter stays its own', async () => {
   const { batches, forward } = machine(true);
-  await forward({ ...lone, adapters: [null] });
-  assert.deepEqual(batches.at(-1)!.adapters, [null, null]);
+  const row = {} as RowAdapter;
+  const logits = await forward({ ...lone, adapters: [row] });
+  const { adapters, sampled } = batches.at(-1)!;
+  // lm_head may be adapted too, so both rows pass it; the spare one's logits are left out.
+  assert.deepEqual([adapters, sampled, logits.length], [[null, row], [0, 1], vocabulary]);
 });
 
 test('prompts and batches pass as they are', async () => {

@@ -83,7 +83,7 @@ function restOf(extras: boolean, tested: JoinedLinear, rows: number): Inputs {
   const rest: Inputs = new Map();
   for (const linear of adaptedLinears(extras)) {
     if (linear === tested) continue;
-    rest.set(adapterNames.rows(linear), [new BigInt64Array(0), [0, 1]]);
+    rest.set(adapterNames.rows(linear), [new BigInt64Array(0), [0, 1, 1]]);
     rest.set(adapterNames.shares(linear), [new Float32Array(0), [rows, 0]]);
   }
   return rest;
@@ -125,15 +125,15 @@ for (const linear of adaptedLinears(true)) {
       }
     });
 
-    test(`rows by blocks, ${linear}${extras ? ' with gains' : ''}: any number of blocks, none too`, async () => {
-      for (const { blocks, ranks, served, rows } of [
-        { blocks: 3, ranks: 8, served: 2, rows: 5 },
-        { blocks: 1, ranks: 64, served: 1, rows: 1 },
-        { blocks: 5, ranks: 16, served: 4, rows: 4 },
-        { blocks: 0, ranks: 8, served: 1, rows: 3 },
+    test(`rows by pages, ${linear}${extras ? ' with gains' : ''}: any number of pages, none too`, async () => {
+      for (const { pages, ranks, served, rows } of [
+        { pages: 3, ranks: 8, served: 2, rows: 5 },
+        { pages: 1, ranks: 64, served: 1, rows: 1 },
+        { pages: 5, ranks: 16, served: 4, rows: 4 },
+        { pages: 0, ranks: 8, served: 1, rows: 3 },
       ]) {
         const [x, base, gain] = [floats(rows * inputs), floats(rows * width), floats(rows * width)];
-        const places = blocks * served;
+        const places = pages * served;
         const readers = Array.from({ length: places }, () => Math.floor(random() * rows));
         // Not one-hot: the graph must not care.
         const shares = floats(rows * places).map((share) => (random() < 0.5 ? 0 : share));
@@ -141,23 +141,23 @@ for (const linear of adaptedLinears(true)) {
           ...restOf(extras, linear, rows),
           ['x', [x, [rows, inputs]]],
           ['base', [base, [rows, width]]],
-          [adapterNames.rows(linear), [BigInt64Array.from(readers, BigInt), [blocks, served]]],
+          [adapterNames.rows(linear), [BigInt64Array.from(readers, BigInt), [pages, served, 1]]],
           [adapterNames.shares(linear), [shares, [rows, places]]],
         ]);
         if (extras) given.set(adapterNames.gain(3, linear), [gain, [rows, width]]);
         const expected = base.map((value, i) => (extras ? value * gain[i]! : value));
         for (const [part, module] of joinedLinears[linear].entries()) {
           const out = outs[part]!;
-          const [a, b] = [floats(blocks * ranks * inputs), floats(blocks * ranks * out)];
-          given.set(adapterNames.a(3, module), [a, [blocks, ranks, inputs]]);
-          given.set(adapterNames.b(3, module), [b, [blocks, ranks, out]]);
+          const [a, b] = [floats(pages * ranks * inputs), floats(pages * ranks * out)];
+          given.set(adapterNames.a(3, module), [a, [pages, 1, ranks, inputs]]);
+          given.set(adapterNames.b(3, module), [b, [pages, 1, ranks, out]]);
           for (const [place, reader] of readers.entries()) {
-            const block = Math.floor(place / served) * ranks;
-            const blockA = a.subarray(block * inputs, (block + ranks) * inputs);
-            const blockB = b.subarray(block * out, (block + ranks) * out);
+            const start = Math.floor(place / served) * ranks;
+            const pageA = a.subarray(start * inputs, (start + ranks) * inputs);
+            const pageB = b.subarray(start * out, (start + ranks) * out);
             const read = x.subarray(reader * inputs, (reader + 1) * inputs);
             for (let row = 0; row < rows; row++) {
-              addTo(expected, row * width + firstOf(part), read, blockA, blockB, shares[row * places + place]!);
+              addTo(expected, row * width + firstOf(part), read, pageA, pageB, shares[row * places + place]!);
             }
           }
         }

@@ -5,8 +5,8 @@ import type { AdaptersInGraph, JoinedLinear } from '../../graph/adapted-linear.t
 import { withoutAdapters } from '../../graph/decoder.ts';
 import type { Runtime, Tensor } from '../../runtime/session.ts';
 import type { Window } from '../window.ts';
-import { type PageBlocks, pageBlocks } from './page-blocks.ts';
 import type { PagePool } from './page-pool.ts';
+import { type PageReaders, pageReaders } from './page-readers.ts';
 import { joinedSizes } from './resident-adapter.ts';
 import type { RowAdapter } from './row-adapter.ts';
 import { createRowGains, type RowGains } from './row-gains.ts';
@@ -58,7 +58,7 @@ export function createAdaptedRuns(runtime: Runtime, shape: ModelShape, rowsMax: 
   const mixed = (rows: readonly (RowAdapter | null)[]): AdaptedRun => {
     if (rows.every((row) => row === null)) return baseRun;
     const extras = rows.some((row) => row?.adapter.extras);
-    const blocks = new Map(sizes.map(({ linear }) => [linear, blocksOf(linear, rows)] as const));
+    const readers = new Map(sizes.map(({ linear }) => [linear, readersOf(linear, rows)] as const));
     if (extras) {
       rowGains ??= createRowGains(shape, rowsMax);
       rowGains.set(rows.map((row) => row?.adapter ?? null));
@@ -66,10 +66,10 @@ export function createAdaptedRuns(runtime: Runtime, shape: ModelShape, rowsMax: 
     const gains = extras ? rowGains : null;
     return {
       form: { form: 'mixed', extras },
-      key: [...blocks.values()].map((range) => [range.first, range.pages, range.width, range.served].join()).join(' '),
+      key: [...readers.values()].map(({ first, pages, served }) => [first, pages, served].join()).join(' '),
       prepare(window) {
-        window.mixed ??= tieMixed(runtime, window.binding, { sizes, pool, gains }, rows.length, blocks);
-        window.mixed.set(blocks);
+        window.mixed ??= tieMixed(runtime, window.binding, { sizes, pool, gains }, rows.length, readers);
+        window.mixed.set(readers);
       },
     };
   };
@@ -90,8 +90,8 @@ export function adaptedWindow(window: Window): AdaptedWindow {
   return adapted;
 }
 
-function blocksOf(linear: JoinedLinear, rows: readonly (RowAdapter | null)[]): PageBlocks {
-  return pageBlocks(
+function readersOf(linear: JoinedLinear, rows: readonly (RowAdapter | null)[]): PageReaders {
+  return pageReaders(
     rows.map((row) => {
       const range = row?.placement.ranges.get(linear);
       return range ? { ...range, scale: row!.scale } : null;

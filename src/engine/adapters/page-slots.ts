@@ -1,6 +1,5 @@
-// Which slots of a pool of pages are taken. Neighbouring pages of one adapter are one matrix, so an adapter takes a
-// range, and it starts at a multiple of the largest power of two in its length, so that ranges of equal length line
-// up. Pure bookkeeping.
+// Which slots of a pool of pages are taken. An adapter's pages lie side by side, so that a step reads one range. Pure
+// bookkeeping.
 
 export class PageSlots {
   readonly #taken: Uint8Array;
@@ -12,8 +11,7 @@ export class PageSlots {
 
   /** The first slot of the lowest free range, or null where none is long enough. */
   take(count: number): number | null {
-    const step = largestPowerOfTwoIn(count);
-    for (let first = 0; first + count <= this.#taken.length; first += step) {
+    for (let first = 0; first + count <= this.#taken.length; first++) {
       if (this.#taken.subarray(first, first + count).includes(1)) continue;
       this.#taken.fill(1, first, first + count);
       return first;
@@ -30,5 +28,3 @@ export class PageSlots {
     return this.#taken.reduce((sum, taken) => sum + taken, 0);
   }
 }
-
-export const largestPowerOfTwoIn = (count: number): number => count & -count;

@@ -1,21 +1,19 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
-import { largestPowerOfTwoIn, PageSlots } from '../../../src/engine/adapters/page-slots.ts';
+import { PageSlots } from '../../../src/engine/adapters/page-slots.ts';
 
 type Range = { readonly first: number; readonly count: number };
 
-/** The lowest free range at a multiple of the largest power of two in `count`, by trying all. */
+/** The lowest free range, by trying all. */
 function lowest(slots: number, count: number, taken: readonly Range[]): number | null {
-  let step = 1;
-  while (count % (2 * step) === 0) step *= 2;
   const isFree = (first: number) =>
     taken.every((range) => first + count <= range.first || first >= range.first + range.count);
-  for (let first = 0; first + count <= slots; first++) if (first % step === 0 && isFree(first)) return first;
+  for (let first = 0; first + count <= slots; first++) if (isFree(first)) return first;
   return null;
 }
 
-test('ranges are the lowest free ones, line up, and come back whole', () => {
+test('ranges are the lowest free ones, and come back whole', () => {
   const action = fc.record({ takes: fc.boolean(), count: fc.integer({ min: 1, max: 16 }), which: fc.nat() });
   fc.assert(
     fc.property(fc.integer({ min: 0, max: 40 }), fc.array(action, { maxLength: 60 }), (size, actions) => {
@@ -46,8 +44,4 @@ test('what is free in part is not freed, and stays as it is', () => {
   assert.throws(() => slots.free(2, 4), /freed twice/);
   assert.equal(slots.taken, 4);
   assert.throws(() => slots.free(6, 4), 'beyond the end');
-});
-
-test('the largest power of two in a count', () => {
-  assert.deepEqual([1, 2, 3, 4, 6, 8, 12, 16, 24].map(largestPowerOfTwoIn), [1, 2, 1, 4, 2, 8, 4, 16, 8]);
 });

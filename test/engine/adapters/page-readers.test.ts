@@ -1,10 +1,10 @@
-// The graph's algebra over blocks in plain loops, against each row's own formula.
+// The graph's algebra over pages in plain loops, against each row's own formula.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
 import { prng } from '../../../src/core/prng.ts';
-import { type PageBlocks, pageBlocks, type RowPages } from '../../../src/engine/adapters/page-blocks.ts';
+import { type PageReaders, pageReaders, type RowPages } from '../../../src/engine/adapters/page-readers.ts';
 import { PageSlots } from '../../../src/engine/adapters/page-slots.ts';
 
 const [ranks, inputs, outs, slots] = [8, 3, 2, 64];
@@ -20,14 +20,14 @@ function addProduct({ a, b, x }: Values, row: number, first: number, pages: numb
   }
 }
 
-/** y = shares · z over all blocks, empty places included, as the graph computes it. */
-function throughBlocks(blocks: PageBlocks, values: Values, count: number): Float64Array[] {
-  const { first, width, served, rows, shares } = blocks;
+/** y = shares · z over all pages, empty places included, as the graph computes it. */
+function throughPages(readers: PageReaders, values: Values, count: number): Float64Array[] {
+  const { first, served, rows, shares } = readers;
   return Array.from({ length: count }, (_, row) => {
     const y = new Float64Array(outs);
     for (const [place, source] of rows.entries()) {
-      const block = first + Math.floor(place / served) * width;
-      addProduct(values, source, block, width, shares[row * rows.length + place]!, y);
+      const page = first + Math.floor(place / served);
+      addProduct(values, source, page, 1, shares[row * rows.length + place]!, y);
     }
     return y;
   });
@@ -40,7 +40,7 @@ const picks = fc.array(fc.record({ adapter: fc.option(fc.nat(20)), scale: fc.con
   maxLength: 12,
 });
 
-test('blocks give each row its own adapter’s product, and nothing else', () => {
+test('pages give each row its own adapter’s product, and nothing else', () => {
   fc.assert(
     fc.property(adapters, picks, fc.array(fc.nat(5), { maxLength: 3 }), fc.nat(), (pages, picks, gone, seed) => {
       const pool = new PageSlots(slots);
@@ -59,24 +59,23 @@ test('blocks give each row its own adapter’s product, and nothing else', () =>
       const floats = (length: number) => Float64Array.from({ length }, () => random() - 0.5);
       const values = { a: floats(slots * ranks * inputs), b: floats(slots * ranks * outs), x: floats(12 * inputs) };
 
-      const blocks = pageBlocks(rows);
-      const found = throughBlocks(blocks, values, rows.length);
+      const readers = pageReaders(rows);
+      const found = throughPages(readers, values, rows.length);
       for (const [row, pages] of rows.entries()) {
         const expected = new Float64Array(outs);
         if (pages) addProduct(values, row, pages.first, pages.pages, pages.scale, expected);
         for (let o = 0; o < outs; o++) assert.ok(Math.abs(found[row]![o]! - expected[o]!) < 1e-9);
       }
-      checkForm(blocks, rows);
+      checkForm(readers, rows);
     }),
     { numRuns: 300 },
   );
 });
 
 /** What the graph's shapes, and the tied range, need. */
-function checkForm({ first, pages, width, served, rows, shares }: PageBlocks, picked: readonly (RowPages | null)[]) {
-  assert.ok([1, 2, 4, 8].includes(width) && served >= 1);
-  assert.equal(pages % width, 0);
-  assert.equal(rows.length, (pages / width) * served);
+function checkForm({ first, pages, served, rows, shares }: PageReaders, picked: readonly (RowPages | null)[]) {
+  assert.ok(served >= 1);
+  assert.equal(rows.length, pages * served);
   assert.ok(rows.every((row) => row >= 0 && row < picked.length));
   const reading = picked.filter((row) => row !== null);
   assert.equal(shares.length, reading.length === 0 ? 0 : picked.length * rows.length);
@@ -85,25 +84,14 @@ function checkForm({ first, pages, width, served, rows, shares }: PageBlocks, pi
   assert.equal(first + pages, Math.max(...reading.map((row) => row.first + row.pages)));
 }
 
-test('widths: as wide as all ranges allow, and no wider than 8 pages', () => {
-  const width = (...rows: (readonly [number, number])[]) =>
-    pageBlocks(rows.map(([first, pages]) => ({ first, pages, scale: 1 }))).width;
-  assert.equal(width([0, 16]), 8);
-  assert.equal(width([3, 1], [4, 1]), 1);
-  assert.equal(width([4, 4], [8, 2]), 2);
-  // Counted from the first page of the range, wherever that lies.
-  assert.equal(width([2, 4], [6, 4]), 4);
-  assert.equal(width([0, 8], [12, 4]), 4);
-});
-
 test('rows that share an adapter read it once; nobody reads nothing', () => {
-  const shared = pageBlocks([{ first: 2, pages: 2, scale: 1 }, null, { first: 2, pages: 2, scale: 0.5 }]);
+  const shared = pageReaders([{ first: 2, pages: 2, scale: 1 }, null, { first: 2, pages: 2, scale: 0.5 }]);
   assert.deepEqual(shared, {
-    ...{ first: 2, pages: 2, width: 2, served: 2, rows: [0, 2] },
-    shares: Float32Array.of(1, 0, 0, 0, 0, 0.5),
+    ...{ first: 2, pages: 2, served: 2, rows: [0, 2, 0, 2] },
+    shares: Float32Array.of(1, 0, 1, 0, 0, 0, 0, 0, 0, 0.5, 0, 0.5),
   });
   for (const rows of [[], [null, null]]) {
-    const none = { first: 0, pages: 0, width: 1, served: 1, rows: [], shares: new Float32Array(0) };
-    assert.deepEqual(pageBlocks(rows), none);
+    const none = { first: 0, pages: 0, served: 1, rows: [], shares: new Float32Array(0) };
+    assert.deepEqual(pageReaders(rows), none);
   }
 });
