@@ -64,7 +64,11 @@ for (const { seed, sequences, rows, positions, slots, bytesMax } of [
         return tokens;
       },
       failing(weights) {
-        if (weights.some((adapter) => isBroken(markOf(adapter)))) return 'adapter_corrupt';
+        // Of several that fail, the first in the request's order is told.
+        for (const adapter of weights) {
+          if (isBroken(markOf(adapter))) return 'adapter_corrupt';
+          if (bytesOf([adapter]) > bytesMax) return 'adapter_too_large';
+        }
         const isTooLarge = markedPages(weights) > slots || bytesOf(weights) > bytesMax;
         return weights.length > 0 && isTooLarge ? 'adapter_too_large' : null;
       },
