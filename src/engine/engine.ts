@@ -134,28 +134,10 @@ export class Engine {
       adapters: sequences.map(({ row }) => row),
     });
     const { vocabulary } = decoder;
-    const ofRow = (row: number) => logits.subarray(row * vocabulary, (row + 1) * vocabulary);
-    // What is no number in a row's activations is none in any of its logits.
-    const isSpoilt = sequences.some((_, row) => !Number.isFinite(logits[row * vocabulary]));
-    const all = isSpoilt ? await this.#decodeAlone(sequences) : sequences.map((_, row) => ofRow(row));
     return sequences.map((sequence, row) => {
       sequence.past++;
-      return { sequence, logits: all[row]! };
+      return { sequence, logits: logits.subarray(row * vocabulary, (row + 1) * vocabulary) };
     });
-  }
-
-  /**
-   * A step again, row by row: rows of a batch share their adapters' products, and one that overflows spoils them all.
-   * Alone each has its own, and its keys and values are written anew.
-   */
-  async #decodeAlone(sequences: readonly Sequence[]): Promise<Float32Array[]> {
-    const all: Float32Array[] = [];
-    for (const [first, { past, tokens, row }] of sequences.entries()) {
-      const one = { pasts: [past], tokens: [tokens[past]!], sampled: [0], adapters: [row] };
-      const logits = await this.#options.decoder.forward({ phase: 'prefill', first, ...one });
-      all.push(logits.slice());
-    }
-    return all;
   }
 
   /** The next `count` prompt tokens of one row; logits only at the end of the prompt. */

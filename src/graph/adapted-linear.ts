@@ -4,11 +4,12 @@
 //   one     all rows are one sequence's:            y += ((x · Aᵀ) * scale) · B
 //   mixed   each row has its own adapter, in rank pages; a page serves up to T rows:
 //           z [pages, T, 1, out] = (x[rows [pages, T, 1]] · Aᵀ [pages, 1, 8, in]) · B [pages, 1, 8, out]
-//           y += shares [R, pages * T] · z [pages * T, out]
+//           y += shares [R, R * C] · z[own [R * C]]                           z as [pages * T, out]
 //
-// `shares` says how much of each product goes into each row: the request's scale, or 0. A linear that no adapter of the
-// batch touches has no pages: its operators work on empty tensors and y stays as it is. Each product is of one row and
-// one page, whatever else is in the batch, so that a row's sums have the same bits alone and beside others.
+// `own` says which C products each row takes, `shares` how much of each: the request's scale, or 0. A linear that no
+// adapter of the batch touches has no pages: its operators work on empty tensors and y stays as it is. Each product is
+// of one row and one page, and each row's products lie side by side, whatever else is in the batch: a row's sums have
+// the same bits alone and beside others.
 
 import type { TargetModule } from '../core/adapter.ts';
 import type { GraphBuilder } from './graph-builder.ts';
@@ -41,7 +42,9 @@ export const adapterNames = {
   scale: 'adapter_scale',
   /** int64 [pages, T, 1], `mixed`: the rows that each page serves. */
   rows: (linear: JoinedLinear) => `rows.${linear}`,
-  /** float32 [R, pages * T], `mixed`. */
+  /** int64 [R * C], `mixed`: the products of each row, by page and place in it. */
+  own: (linear: JoinedLinear) => `own.${linear}`,
+  /** float32 [R, R * C], `mixed`. */
   shares: (linear: JoinedLinear) => `shares.${linear}`,
   /** float32 [1, out] in `one`, [R, out] in `mixed`: multiplies the base's own product (DoRA); 1 elsewhere. */
   gain: (layer: number, linear: JoinedLinear) => `gain.${layer}.${linear}`,
@@ -61,7 +64,8 @@ export function addAdapterInputs(g: GraphBuilder, { form, extras }: AdaptersInGr
   if (form !== 'mixed') return;
   for (const linear of adaptedLinears(extras)) {
     g.input(adapterNames.rows(linear), 'int64', [`pages.${linear}`, `T.${linear}`, 1]);
-    g.input(adapterNames.shares(linear), 'float32', [`R.${linear}`, `products.${linear}`]);
+    g.input(adapterNames.own(linear), 'int64', [`own.${linear}`]);
+    g.input(adapterNames.shares(linear), 'float32', [`R.${linear}`, `own.${linear}`]);
   }
 }
 
@@ -94,7 +98,8 @@ export function addAdapters(
     (a) => g.contrib('FusedMatMul', [served, a], { transB: 1 })[0]!,
   );
   const flat = g.op('Reshape', [added, g.integers(`products_${width}`, [-1, width])]);
-  return g.op('Gemm', [adapterNames.shares(linear), flat, base], {}, result);
+  const own = g.op('Gather', [flat, adapterNames.own(linear)]);
+  return g.op('Gemm', [adapterNames.shares(linear), own, base], {}, result);
 }
 
 /** The parts' products side by side. `inner` makes x · Aᵀ of a part. */

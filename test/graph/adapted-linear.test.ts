@@ -84,6 +84,7 @@ function restOf(extras: boolean, tested: JoinedLinear, rows: number): Inputs {
   for (const linear of adaptedLinears(extras)) {
     if (linear === tested) continue;
     rest.set(adapterNames.rows(linear), [new BigInt64Array(0), [0, 1, 1]]);
+    rest.set(adapterNames.own(linear), [new BigInt64Array(0), [0]]);
     rest.set(adapterNames.shares(linear), [new Float32Array(0), [rows, 0]]);
   }
   return rest;
@@ -135,14 +136,16 @@ for (const linear of adaptedLinears(true)) {
         const [x, base, gain] = [floats(rows * inputs), floats(rows * width), floats(rows * width)];
         const places = pages * served;
         const readers = Array.from({ length: places }, () => Math.floor(random() * rows));
-        // Not one-hot: the graph must not care.
-        const shares = floats(rows * places).map((share) => (random() < 0.5 ? 0 : share));
+        // Neither distinct nor one-hot: the graph must not care.
+        const own = Array.from({ length: places === 0 ? 0 : 2 * rows }, () => Math.floor(random() * places));
+        const shares = floats(rows * own.length).map((share) => (random() < 0.5 ? 0 : share));
         const given: Inputs = new Map([
           ...restOf(extras, linear, rows),
           ['x', [x, [rows, inputs]]],
           ['base', [base, [rows, width]]],
           [adapterNames.rows(linear), [BigInt64Array.from(readers, BigInt), [pages, served, 1]]],
-          [adapterNames.shares(linear), [shares, [rows, places]]],
+          [adapterNames.own(linear), [BigInt64Array.from(own, BigInt), [own.length]]],
+          [adapterNames.shares(linear), [shares, [rows, own.length]]],
         ]);
         if (extras) given.set(adapterNames.gain(3, linear), [gain, [rows, width]]);
         const expected = base.map((value, i) => (extras ? value * gain[i]! : value));
@@ -151,13 +154,14 @@ for (const linear of adaptedLinears(true)) {
           const [a, b] = [floats(pages * ranks * inputs), floats(pages * ranks * out)];
           given.set(adapterNames.a(3, module), [a, [pages, 1, ranks, inputs]]);
           given.set(adapterNames.b(3, module), [b, [pages, 1, ranks, out]]);
-          for (const [place, reader] of readers.entries()) {
-            const start = Math.floor(place / served) * ranks;
+          for (const [i, product] of own.entries()) {
+            const reader = readers[product]!;
+            const start = Math.floor(product / served) * ranks;
             const pageA = a.subarray(start * inputs, (start + ranks) * inputs);
             const pageB = b.subarray(start * out, (start + ranks) * out);
             const read = x.subarray(reader * inputs, (reader + 1) * inputs);
             for (let row = 0; row < rows; row++) {
-              addTo(expected, row * width + firstOf(part), read, pageA, pageB, shares[row * places + place]!);
+              addTo(expected, row * width + firstOf(part), read, pageA, pageB, shares[row * own.length + i]!);
             }
           }
         }

@@ -66,7 +66,9 @@ export function createAdaptedRuns(runtime: Runtime, shape: ModelShape, rowsMax: 
     const gains = extras ? rowGains : null;
     return {
       form: { form: 'mixed', extras },
-      key: [...readers.values()].map(({ first, pages, served }) => [first, pages, served].join()).join(' '),
+      key: [...readers.values()]
+        .map(({ first, pages, served, own }) => [first, pages, served, own.length].join())
+        .join(' '),
       prepare(window) {
         window.mixed ??= tieMixed(runtime, window.binding, { sizes, pool, gains }, rows.length, readers);
         window.mixed.set(readers);

@@ -34,7 +34,8 @@ export function tieMixed(
     binding.input(name, tensor);
     tensors.push(tensor);
   };
-  const written = new Map<JoinedLinear, { rows: BigInt64Array; shares: Float32Array<ArrayBuffer> }>();
+  type Arrays = { rows: BigInt64Array; own: BigInt64Array; shares: Float32Array<ArrayBuffer> };
+  const written = new Map<JoinedLinear, Arrays>();
   for (const { linear, layers, modules, in: inputs, outs, out } of allSizes) {
     if (linear === 'head' && gains === null) continue;
     const range = readers.get(linear)!;
@@ -47,17 +48,24 @@ export function tieMixed(
       if (gains !== null) tie(adapterNames.gain(layer, linear), gains.of(linear, layer, rows), [rows, out]);
     }
     const places = pages * served;
-    const arrays = { rows: new BigInt64Array(places), shares: new Float32Array(rows * places) };
+    const { length } = range.own;
+    const arrays = {
+      rows: new BigInt64Array(places),
+      own: new BigInt64Array(length),
+      shares: new Float32Array(rows * length),
+    };
     tie(adapterNames.rows(linear), arrays.rows, [pages, served, 1]);
-    tie(adapterNames.shares(linear), arrays.shares, [rows, places]);
+    tie(adapterNames.own(linear), arrays.own, [length]);
+    tie(adapterNames.shares(linear), arrays.shares, [rows, length]);
     written.set(linear, arrays);
   }
   return {
     tensors,
     set(readers) {
       for (const [linear, arrays] of written) {
-        const { rows, shares } = readers.get(linear)!;
+        const { rows, own, shares } = readers.get(linear)!;
         for (const [i, row] of rows.entries()) arrays.rows[i] = BigInt(row);
+        for (const [i, product] of own.entries()) arrays.own[i] = BigInt(product);
         arrays.shares.set(shares);
       }
     },

@@ -22,12 +22,12 @@ function addProduct({ a, b, x }: Values, row: number, first: number, pages: numb
 
 /** y = shares · z over all pages, empty places included, as the graph computes it. */
 function throughPages(readers: PageReaders, values: Values, count: number): Float64Array[] {
-  const { first, served, rows, shares } = readers;
+  const { first, served, rows, own, shares } = readers;
   return Array.from({ length: count }, (_, row) => {
     const y = new Float64Array(outs);
-    for (const [place, source] of rows.entries()) {
-      const page = first + Math.floor(place / served);
-      addProduct(values, source, page, 1, shares[row * rows.length + place]!, y);
+    for (const [i, product] of own.entries()) {
+      const page = first + Math.floor(product / served);
+      addProduct(values, rows[product]!, page, 1, shares[row * own.length + i]!, y);
     }
     return y;
   });
@@ -73,12 +73,13 @@ test('pages give each row its own adapter’s product, and nothing else', () => 
 });
 
 /** What the graph's shapes, and the tied range, need. */
-function checkForm({ first, pages, served, rows, shares }: PageReaders, picked: readonly (RowPages | null)[]) {
+function checkForm({ first, pages, served, rows, own, shares }: PageReaders, picked: readonly (RowPages | null)[]) {
   assert.ok(served >= 1);
   assert.equal(rows.length, pages * served);
   assert.ok(rows.every((row) => row >= 0 && row < picked.length));
   const reading = picked.filter((row) => row !== null);
-  assert.equal(shares.length, reading.length === 0 ? 0 : picked.length * rows.length);
+  assert.equal(shares.length, picked.length * own.length);
+  assert.ok(own.every((product) => product >= 0 && product < rows.length));
   if (reading.length === 0) return;
   assert.equal(first, Math.min(...reading.map((row) => row.first)));
   assert.equal(first + pages, Math.max(...reading.map((row) => row.first + row.pages)));
@@ -88,10 +89,11 @@ test('rows that share an adapter read it once; nobody reads nothing', () => {
   const shared = pageReaders([{ first: 2, pages: 2, scale: 1 }, null, { first: 2, pages: 2, scale: 0.5 }]);
   assert.deepEqual(shared, {
     ...{ first: 2, pages: 2, served: 2, rows: [0, 2, 0, 2] },
-    shares: Float32Array.of(1, 0, 1, 0, 0, 0, 0, 0, 0, 0.5, 0, 0.5),
+    own: [0, 2, 0, 0, 1, 3],
+    shares: Float32Array.of(1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.5, 0.5),
   });
   for (const rows of [[], [null, null]]) {
-    const none = { first: 0, pages: 0, served: 1, rows: [], shares: new Float32Array(0) };
+    const none = { first: 0, pages: 0, served: 1, rows: [], own: [], shares: new Float32Array(0) };
     assert.deepEqual(pageReaders(rows), none);
   }
 });
