@@ -83,7 +83,7 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
     kv,
     pages,
     vocabulary: shape.vocabulary,
-    forward: batchInvariant && decodeActivations === 'int8' && rows > 1 ? evenForLoneRows(forward) : forward,
+    forward: batchInvariant && decodeActivations === 'int8' && rows > 1 ? evenForLoneRows(forward, pagesRead) : forward,
     forget(adapter) {
       for (const [key, { one }] of [...windows]) if (one?.adapter === adapter) windows.delete(key);
     },
@@ -100,6 +100,10 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
     },
   };
 }
+
+/** How many pages of each linear a lone row reads: the number decides how its products are summed. */
+const pagesRead = ({ adapters: [row] = [] }: ForwardBatch): string =>
+  [...(row?.placement.ranges ?? [])].map(([linear, { pages }]) => `${linear} ${pages}`).join();
 
 /** Graphs by phase and by what they do for adapters; all share one set of weights. */
 function createSessions(runtime: Runtime, model: LoweredModel, options: DecoderOptions) {

@@ -32,18 +32,27 @@ const lastOf = (logits: Float32Array, { sampled }: Batch) =>
 
 /**
  * `forward`, with a lone decoding row run beside the spare one where this machine's kernels need it: the first such
- * step runs both ways and compares every bit. Running a step again writes the same keys and values again.
+ * step of each kind runs both ways and compares every bit. Running a step again writes the same keys and values again.
+ * @param kindOf tells apart steps whose kernels may differ
  */
-export function evenForLoneRows<B extends Batch>(forward: (batch: B) => Promise<Float32Array>) {
-  let uneven: boolean | null = null;
+export function evenForLoneRows<B extends Batch>(
+  forward: (batch: B) => Promise<Float32Array>,
+  kindOf: (batch: B) => string,
+) {
+  const unevenKinds = new Map<string, boolean>();
   return async (batch: B): Promise<Float32Array> => {
     const lone = batch.phase === 'decode' && batch.first === 0 && batch.pasts.length === 1;
+    const kind = lone ? kindOf(batch) : '';
+    const uneven = unevenKinds.get(kind);
     if (!lone || uneven === false) return forward(batch);
     const pair = besideSpare(batch);
     if (uneven) return lastOf(await forward(pair), pair);
     const alone = (await forward(batch)).slice();
     const beside = lastOf(await forward(pair), pair);
-    uneven = alone.some((logit, i) => logit !== beside[i]);
+    unevenKinds.set(
+      kind,
+      alone.some((logit, i) => logit !== beside[i]),
+    );
     return beside;
   };
 }

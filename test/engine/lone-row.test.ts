@@ -10,7 +10,7 @@ import { evenForLoneRows } from '../../src/engine/lone-row.ts';
 const vocabulary = 3;
 
 /** Logits tell the token and the past of each sampled row, and whether it was alone. */
-function machine(uneven: boolean) {
+function machine(uneven: boolean, kindOf: (batch: ForwardBatch) => string = () => '') {
   const batches: ForwardBatch[] = [];
   const buffer = new Float32Array(64);
   const forward = evenForLoneRows<ForwardBatch>(async (batch) => {
@@ -20,7 +20,7 @@ function machine(uneven: boolean) {
       buffer.set([batch.tokens[row]! + alone, batch.pasts[row]!, 1], i * vocabulary);
     }
     return buffer.subarray(0, batch.sampled.length * vocabulary);
-  });
+  }, kindOf);
   return { batches, forward };
 }
 
@@ -62,4 +62,13 @@ test('prompts and batches pass as they are', async () => {
   await forward(prompt);
   await forward(pair);
   assert.deepEqual(batches, [prompt, pair]);
+});
+
+test('each kind of step is looked at once', async () => {
+  const { batches, forward } = machine(false, ({ tokens }) => String(tokens[0]! % 2));
+  for (const token of [2, 4, 3, 5, 6]) await forward({ ...lone, tokens: [token] });
+  assert.deepEqual(
+    batches.map(({ tokens }) => tokens),
+    [[2], [2, 2], [4], [3], [3, 3], [5], [6]],
+  );
 });
