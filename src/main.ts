@@ -22,6 +22,7 @@ import type { AdapterRegistry } from './registry/adapter-registry.ts';
 import { checkAdapter } from './registry/check-adapter.ts';
 import { loadExamples } from './registry/example-adapters.ts';
 import { openAdapterRegistry } from './registry/registry.ts';
+import { mallocEnvironment } from './runtime/malloc.ts';
 import { portProblem, urlOf } from './server/address.ts';
 import { createApp } from './server/app.ts';
 import { createLogger } from './server/logger.ts';
@@ -133,7 +134,10 @@ function startEngine(config: Config, model: ModelFiles, logger: Logger): Supervi
   const { weightBits, decodeActivations, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk } = config;
   const { adapterMemory: adapterBytes, adapterPages } = config;
   return superviseEngine({
-    startProcess: engineProcessStarter(new URL('./engine/main.ts', import.meta.url), environmentForChildren()),
+    startProcess: engineProcessStarter(new URL('./engine/main.ts', import.meta.url), {
+      ...mallocEnvironment,
+      ...environmentForChildren(),
+    }),
     config: {
       ...{ model, weightBits, decodeActivations, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk },
       ...{ adapterBytes, adapterPages },

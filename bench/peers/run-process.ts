@@ -8,8 +8,12 @@ export type Finished = { readonly stdout: string; readonly peakRssBytes: number 
 const pollMs = 20;
 const stderrTailChars = 2000;
 
-export async function runProcess(command: string, args: readonly string[]): Promise<Finished> {
-  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+export async function runProcess(
+  command: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<Finished> {
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
   const memory = watchMemory(child);
   let stdout = '';
   let stderr = '';

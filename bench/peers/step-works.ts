@@ -1,6 +1,7 @@
 // Decode and prefill without HTTP: what is measured, and how each side is asked for it.
 
 import { fileURLToPath } from 'node:url';
+import { mallocEnvironment } from '../../src/runtime/malloc.ts';
 import { spread } from '../statistics.ts';
 import type { LlamaCpp } from './llama-cpp.ts';
 import { runProcess } from './run-process.ts';
@@ -33,7 +34,7 @@ export async function measureOurs(work: Work, { model, threads }: Setup): Promis
       : ['--prompt', String(work.prompt)];
   const script = fileURLToPath(new URL('../step.ts', import.meta.url));
   const args = [script, '--model', model, '--threads', String(threads), '--mode', work.kind, ...shape, '--json'];
-  const { stdout, peakRssBytes } = await runProcess(process.execPath, args);
+  const { stdout, peakRssBytes } = await runProcess(process.execPath, args, mallocEnvironment);
   const { tokensPerSecond } = JSON.parse(stdout) as { tokensPerSecond: number };
   return { tokensPerSecond, peakRssBytes };
 }

@@ -5,7 +5,7 @@ import { LRUCache } from 'lru-cache';
 import type { Activations } from '../core/base-model.ts';
 import { type Clock, systemClock } from '../core/clock.ts';
 import { encodeOnnx } from '../formats/onnx.ts';
-import type { AdaptersInGraph } from '../graph/adapted-linear.ts';
+import type { AdaptersInGraph, Reach } from '../graph/adapted-linear.ts';
 import { buildDecoder, decoderNames, embeddingView } from '../graph/decoder.ts';
 import type { LoweredModel } from '../graph/lowered.ts';
 import { ropeTables } from '../graph/rope.ts';
@@ -25,8 +25,8 @@ export type Decoder = {
   readonly pages: PagePool;
   /** Logits [sampled, vocabulary] in a buffer that the next call overwrites. One call at a time. */
   forward(batch: ForwardBatch): Promise<Float32Array>;
-  /** Makes the graphs that adapters need, off the event loop, so that no step waits for them. */
-  prepare(extras: boolean): Promise<void>;
+  /** Makes the graphs that adapters of this reach need, off the event loop, so that no step waits for them. */
+  prepare(reach: Reach): Promise<void>;
   /** Lets go of an adapter's memory, which bindings may still hold. */
   forget(adapter: ResidentAdapter): void;
   release(): Promise<void>;
@@ -65,7 +65,7 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
     const { phase, first, pasts, adapters = [] } = batch;
     const run = phase === 'prefill' ? runs.one(adapters[0] ?? null) : runs.mixed(adapters);
     const session = await sessions.of(phase, run.form);
-    const key = `${phase} ${first}+${pasts.length} ${run.form.form}${run.form.extras} ${run.key}`;
+    const key = `${phase} ${first}+${pasts.length} ${graphKey(run.form)} ${run.key}`;
     let window = windows.get(key);
     if (!window) {
       window = adaptedWindow(createWindow(runtime, session, kv, shape.layers, batch));
@@ -87,12 +87,12 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
     forget(adapter) {
       for (const [key, { one }] of [...windows]) if (one?.adapter === adapter) windows.delete(key);
     },
-    async prepare(extras) {
+    async prepare(reach) {
       const forms = [
         ['prefill', 'one'],
         ['decode', 'mixed'],
       ] as const;
-      await Promise.all(forms.map(([phase, form]) => sessions.of(phase, { form, extras })));
+      await Promise.all(forms.map(([phase, form]) => sessions.of(phase, { form, reach })));
     },
     async release() {
       windows.clear();
@@ -100,6 +100,9 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
     },
   };
 }
+
+const graphKey = (adapters: AdaptersInGraph) =>
+  adapters.form === 'none' ? 'none' : `${adapters.form} ${adapters.reach}`;
 
 /** How many pages of each linear a lone row reads: the number decides how its products are summed. */
 const pagesRead = ({ adapters: [row] = [] }: ForwardBatch): string =>
@@ -113,7 +116,7 @@ function createSessions(runtime: Runtime, model: LoweredModel, options: DecoderO
   return {
     of(phase: Phase, adapters: AdaptersInGraph): Promise<Session> {
       const activations = phase === 'prefill' ? 'float32' : decodeActivations;
-      const key = `${activations} ${adapters.form} ${adapters.extras}`;
+      const key = `${activations} ${graphKey(adapters)}`;
       let session = sessions.get(key);
       if (!session) {
         const graph = buildDecoder(model, { positions, activations, adapters });

@@ -61,7 +61,7 @@ export async function startEngine(
   }
   // Not waited for: the base serves at once, and an adapter that comes meanwhile waits for its graphs like for its
   // bytes.
-  decoder.prepare(false).catch(() => {});
+  for (const reach of ['attention', 'layers'] as const) decoder.prepare(reach).catch(() => {});
   const freshSeed = () => randomInt(2 ** 48 - 1);
   const breath = createBreath(clock);
   const adapters = new AdapterStore({
@@ -69,7 +69,7 @@ export async function startEngine(
     clock,
     async read({ files }) {
       const adapter = await readAdapter(files, { model, breath });
-      await decoder.prepare(adapter.extras);
+      await decoder.prepare(adapter.reach);
       return adapter;
     },
     combine: (key, scaled) => combineAdapters(key, scaled, shape, breath),

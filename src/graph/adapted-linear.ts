@@ -24,13 +24,25 @@ export const joinedLinears = {
 } as const satisfies Record<string, readonly TargetModule[]>;
 export type JoinedLinear = keyof typeof joinedLinears;
 
-export type AdapterForm = 'none' | 'one' | 'mixed';
+/**
+ * Which linears a graph lets adapters reach. Operators on empty tensors cost little and are many, and most adapters
+ * touch only attention; lm_head, and DoRA's gains, hardly any has. Narrowest first: each reaches what the ones before do.
+ */
+export const reaches = {
+  attention: { linears: ['qkv'], gains: false },
+  layers: { linears: ['qkv', 'output', 'gate_up', 'down'], gains: false },
+  all: { linears: ['qkv', 'output', 'gate_up', 'down', 'head'], gains: true },
+} as const satisfies Record<string, { linears: readonly JoinedLinear[]; gains: boolean }>;
+export type Reach = keyof typeof reaches;
 
-export type AdaptersInGraph = {
-  readonly form: AdapterForm;
-  /** With lm_head and DoRA's gains, which most adapters lack and every step would pay for. */
-  readonly extras: boolean;
-};
+/** The narrowest graph for these linears. */
+export function reachOf(linears: Iterable<JoinedLinear>, gains: boolean): Reach {
+  const touched = new Set(linears);
+  const covers = (reach: Reach) => touched.isSubsetOf(new Set<JoinedLinear>(reaches[reach].linears));
+  return (Object.keys(reaches) as Reach[]).find((reach) => covers(reach) && (reaches[reach].gains || !gains)) ?? 'all';
+}
+
+export type AdaptersInGraph = { readonly form: 'none' } | { readonly form: 'one' | 'mixed'; readonly reach: Reach };
 
 /** Inputs that a binding ties. `layer` is 0 for the head. */
 export const adapterNames = {
@@ -59,24 +71,20 @@ export type AdaptedLinear = {
 };
 
 /** Inputs that all linears of a graph share. */
-export function addAdapterInputs(g: GraphBuilder, { form, extras }: AdaptersInGraph): void {
-  if (form === 'one') g.input(adapterNames.scale, 'float32', [1]);
-  if (form !== 'mixed') return;
-  for (const linear of adaptedLinears(extras)) {
+export function addAdapterInputs(g: GraphBuilder, adapters: AdaptersInGraph): void {
+  if (adapters.form === 'one') g.input(adapterNames.scale, 'float32', [1]);
+  if (adapters.form !== 'mixed') return;
+  for (const linear of reaches[adapters.reach].linears) {
     g.input(adapterNames.rows(linear), 'int64', [`pages.${linear}`, `T.${linear}`, 1]);
     g.input(adapterNames.own(linear), 'int64', [`own.${linear}`]);
     g.input(adapterNames.shares(linear), 'float32', [`R.${linear}`, `own.${linear}`]);
   }
 }
 
-export function adaptedLinears(extras: boolean): JoinedLinear[] {
-  return (Object.keys(joinedLinears) as JoinedLinear[]).filter((linear) => extras || linear !== 'head');
-}
-
 /** base [R, out] + what adapters add to it. */
 export function addAdapters(
   g: GraphBuilder,
-  form: Exclude<AdapterForm, 'none'>,
+  form: 'one' | 'mixed',
   target: AdaptedLinear,
   { x, base }: { x: string; base: string },
   result?: string,

@@ -19,6 +19,7 @@ import {
   addGain,
   type JoinedLinear,
   joinedLinears,
+  reaches,
 } from './adapted-linear.ts';
 import { createGraphBuilder, type GraphBuilder } from './graph-builder.ts';
 import { inTwoParts, linear } from './linear.ts';
@@ -54,7 +55,7 @@ export type DecoderForm = {
   readonly adapters: AdaptersInGraph;
 };
 
-export const withoutAdapters: AdaptersInGraph = { form: 'none', extras: false };
+export const withoutAdapters: AdaptersInGraph = { form: 'none' };
 
 /** Weights are left to the session: names as in `LoweredModel`, plus `cos` and `sin`. */
 export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph {
@@ -98,6 +99,8 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
   return g.build();
 }
 
+type Reached = { readonly linears: readonly JoinedLinear[]; readonly gains: boolean };
+
 /** A linear of the lowered model, and what adapters add to it. */
 function projection(g: GraphBuilder, { shape, linears }: LoweredModel, { activations, adapters }: DecoderForm) {
   return (layer: number, joined: JoinedLinear, x: string, result?: string): string => {
@@ -115,15 +118,16 @@ function projection(g: GraphBuilder, { shape, linears }: LoweredModel, { activat
         last,
       );
     };
-    const { form: adapterForm, extras } = adapters;
-    if (adapterForm === 'none' || (joined === 'head' && !extras)) return product(true, result);
+    if (adapters.form === 'none') return product(true, result);
+    const { linears: reached, gains }: Reached = reaches[adapters.reach];
+    if (!reached.includes(joined)) return product(true, result);
     const sizes = joinedLinears[joined].map((module) => linearSize(shape, module));
     const target = { layer, linear: joined, in: sizes[0]!.in, outs: sizes.map(({ out }) => out) };
-    if (!extras) return addAdapters(g, adapterForm, target, { x, base: product(true) }, result);
+    if (!gains) return addAdapters(g, adapters.form, target, { x, base: product(true) }, result);
     // A gain multiplies the weights, and so not the bias.
     const base = addGain(g, target, product(false));
-    if (!form.bias) return addAdapters(g, adapterForm, target, { x, base }, result);
-    return g.op('Add', [addAdapters(g, adapterForm, target, { x, base }), `${name}.bias`], {}, result);
+    if (!form.bias) return addAdapters(g, adapters.form, target, { x, base }, result);
+    return g.op('Add', [addAdapters(g, adapters.form, target, { x, base }), `${name}.bias`], {}, result);
   };
 }
 

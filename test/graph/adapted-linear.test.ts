@@ -6,13 +6,15 @@ import { prng } from '../../src/core/prng.ts';
 import { encodeOnnx } from '../../src/formats/onnx.ts';
 import {
   type AdaptersInGraph,
-  adaptedLinears,
   adapterNames,
   addAdapterInputs,
   addAdapters,
   addGain,
   type JoinedLinear,
   joinedLinears,
+  type Reach,
+  reaches,
+  reachOf,
 } from '../../src/graph/adapted-linear.ts';
 import { createGraphBuilder } from '../../src/graph/graph-builder.ts';
 import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
@@ -31,7 +33,7 @@ type Inputs = Map<string, readonly [TensorData, readonly number[]]>;
 
 /** y [R, out] of x and base through a graph of the one linear. */
 async function run(
-  adapters: AdaptersInGraph,
+  adapters: Extract<AdaptersInGraph, { reach: Reach }>,
   linear: JoinedLinear,
   rows: number,
   given: Inputs,
@@ -42,8 +44,8 @@ async function run(
   addAdapterInputs(g, adapters);
   const x = g.input('x', 'float32', ['R', inputs]);
   let base = g.input('base', 'float32', ['R', sum(outs)]);
-  if (adapters.extras) base = addGain(g, target, base);
-  addAdapters(g, adapters.form as 'one' | 'mixed', target, { x, base }, 'y');
+  if (reaches[adapters.reach].gains) base = addGain(g, target, base);
+  addAdapters(g, adapters.form, target, { x, base }, 'y');
   g.output('y', 'float32', ['R', sum(outs)]);
   const session = await runtime.session(encodeOnnx(g.build()), { weights: new Map() });
   const binding = session.bind();
@@ -79,9 +81,9 @@ function assertNear(found: Float32Array, expected: Float32Array): void {
 }
 
 /** Inputs that the form lists for all linears, for those that are not under test. */
-function restOf(extras: boolean, tested: JoinedLinear, rows: number): Inputs {
+function restOf(reach: Reach, tested: JoinedLinear, rows: number): Inputs {
   const rest: Inputs = new Map();
-  for (const linear of adaptedLinears(extras)) {
+  for (const linear of reaches[reach].linears) {
     if (linear === tested) continue;
     rest.set(adapterNames.rows(linear), [new BigInt64Array(0), [0, 1, 1]]);
     rest.set(adapterNames.own(linear), [new BigInt64Array(0), [0]]);
@@ -90,13 +92,15 @@ function restOf(extras: boolean, tested: JoinedLinear, rows: number): Inputs {
   return rest;
 }
 
-for (const linear of adaptedLinears(true)) {
-  for (const extras of linear === 'head' ? [true] : [false, true]) {
+for (const linear of reaches.all.linears) {
+  for (const reach of ['attention', 'layers', 'all'] as const) {
+    const { linears, gains }: { linears: readonly JoinedLinear[]; gains: boolean } = reaches[reach];
+    if (!linears.includes(linear)) continue;
     const outs = outsOf(linear);
     const width = sum(outs);
     const firstOf = (part: number) => sum(outs.slice(0, part));
 
-    test(`one adapter, ${linear}${extras ? ' with gains' : ''}: parts of any ranks, none too`, async () => {
+    test(`one adapter, ${linear}${gains ? ' with gains' : ` in ${reach}`}: parts of any ranks, none too`, async () => {
       for (const ranks of [
         [8, 0, 3],
         [0, 16, 1],
@@ -110,8 +114,8 @@ for (const linear of adaptedLinears(true)) {
             ['base', [base, [rows, width]]],
             [adapterNames.scale, [Float32Array.of(scale), [1]]],
           ]);
-          if (extras) given.set(adapterNames.gain(3, linear), [gain, [1, width]]);
-          const expected = base.map((value, i) => (extras ? value * gain[i % width]! : value));
+          if (gains) given.set(adapterNames.gain(3, linear), [gain, [1, width]]);
+          const expected = base.map((value, i) => (gains ? value * gain[i % width]! : value));
           for (const [part, module] of joinedLinears[linear].entries()) {
             const [r, out] = [ranks[part]!, outs[part]!];
             const [a, b] = [floats(r * inputs), floats(r * out)];
@@ -121,12 +125,12 @@ for (const linear of adaptedLinears(true)) {
               addTo(expected, row * width + firstOf(part), x.subarray(row * inputs, (row + 1) * inputs), a, b, scale);
             }
           }
-          assertNear(await run({ form: 'one', extras }, linear, rows, given), expected);
+          assertNear(await run({ form: 'one', reach }, linear, rows, given), expected);
         }
       }
     });
 
-    test(`rows by pages, ${linear}${extras ? ' with gains' : ''}: any number of pages, none too`, async () => {
+    test(`rows by pages, ${linear}${gains ? ' with gains' : ` in ${reach}`}: any number of pages, none too`, async () => {
       for (const { pages, ranks, served, rows } of [
         { pages: 3, ranks: 8, served: 2, rows: 5 },
         { pages: 1, ranks: 64, served: 1, rows: 1 },
@@ -140,15 +144,15 @@ for (const linear of adaptedLinears(true)) {
         const own = Array.from({ length: places === 0 ? 0 : 2 * rows }, () => Math.floor(random() * places));
         const shares = floats(rows * own.length).map((share) => (random() < 0.5 ? 0 : share));
         const given: Inputs = new Map([
-          ...restOf(extras, linear, rows),
+          ...restOf(reach, linear, rows),
           ['x', [x, [rows, inputs]]],
           ['base', [base, [rows, width]]],
           [adapterNames.rows(linear), [BigInt64Array.from(readers, BigInt), [pages, served, 1]]],
           [adapterNames.own(linear), [BigInt64Array.from(own, BigInt), [own.length]]],
           [adapterNames.shares(linear), [shares, [rows, own.length]]],
         ]);
-        if (extras) given.set(adapterNames.gain(3, linear), [gain, [rows, width]]);
-        const expected = base.map((value, i) => (extras ? value * gain[i]! : value));
+        if (gains) given.set(adapterNames.gain(3, linear), [gain, [rows, width]]);
+        const expected = base.map((value, i) => (gains ? value * gain[i]! : value));
         for (const [part, module] of joinedLinears[linear].entries()) {
           const out = outs[part]!;
           const [a, b] = [floats(pages * ranks * inputs), floats(pages * ranks * out)];
@@ -165,8 +169,16 @@ for (const linear of adaptedLinears(true)) {
             }
           }
         }
-        assertNear(await run({ form: 'mixed', extras }, linear, rows, given), expected);
+        assertNear(await run({ form: 'mixed', reach }, linear, rows, given), expected);
       }
     });
   }
 }
+
+test('the narrowest reach that covers', () => {
+  assert.equal(reachOf([], false), 'attention');
+  assert.equal(reachOf(['qkv'], false), 'attention');
+  assert.equal(reachOf(['qkv', 'down'], false), 'layers');
+  assert.equal(reachOf(['head'], false), 'all');
+  assert.equal(reachOf(['qkv'], true), 'all');
+});

@@ -41,7 +41,7 @@ before(async () => {
     onDrop: decoder.forget,
     onChange: () => {},
   });
-  await decoder.prepare(true);
+  for (const reach of ['attention', 'layers', 'all'] as const) await decoder.prepare(reach);
 });
 after(async () => {
   await decoder.release();

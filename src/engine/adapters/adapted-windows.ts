@@ -1,7 +1,7 @@
 // What a run of the decoder needs of adapters: which graph, which binding, and what is written into it before the run.
 
 import type { ModelShape } from '../../core/base-model.ts';
-import type { AdaptersInGraph, JoinedLinear } from '../../graph/adapted-linear.ts';
+import { type AdaptersInGraph, type JoinedLinear, type Reach, reaches } from '../../graph/adapted-linear.ts';
 import { withoutAdapters } from '../../graph/decoder.ts';
 import type { Runtime, Tensor } from '../../runtime/session.ts';
 import type { Window } from '../window.ts';
@@ -41,9 +41,8 @@ export function createAdaptedRuns(runtime: Runtime, shape: ModelShape, rowsMax: 
   const one = (row: RowAdapter | null): AdaptedRun => {
     if (row === null) return baseRun;
     const { adapter, scale } = row;
-    const { extras } = adapter;
     return {
-      form: { form: 'one', extras },
+      form: { form: 'one', reach: adapter.reach },
       key: '',
       prepare(window) {
         if (window.one?.adapter !== adapter) {
@@ -57,15 +56,15 @@ export function createAdaptedRuns(runtime: Runtime, shape: ModelShape, rowsMax: 
 
   const mixed = (rows: readonly (RowAdapter | null)[]): AdaptedRun => {
     if (rows.every((row) => row === null)) return baseRun;
-    const extras = rows.some((row) => row?.adapter.extras);
-    const readers = new Map(sizes.map(({ linear }) => [linear, readersOf(linear, rows)] as const));
-    if (extras) {
+    const reach = widest(rows);
+    const readers = new Map(reaches[reach].linears.map((linear) => [linear, readersOf(linear, rows)] as const));
+    if (reaches[reach].gains) {
       rowGains ??= createRowGains(shape, rowsMax);
       rowGains.set(rows.map((row) => row?.adapter ?? null));
     }
-    const gains = extras ? rowGains : null;
+    const gains = reaches[reach].gains ? rowGains : null;
     return {
-      form: { form: 'mixed', extras },
+      form: { form: 'mixed', reach },
       key: [...readers.values()]
         .map(({ first, pages, served, own }) => [first, pages, served, own.length].join())
         .join(' '),
@@ -90,6 +89,11 @@ export function adaptedWindow(window: Window): AdaptedWindow {
     },
   };
   return adapted;
+}
+
+function widest(rows: readonly (RowAdapter | null)[]): Reach {
+  const order = Object.keys(reaches) as Reach[];
+  return order[Math.max(...rows.map((row) => (row ? order.indexOf(row.adapter.reach) : 0)))]!;
 }
 
 function readersOf(linear: JoinedLinear, rows: readonly (RowAdapter | null)[]): PageReaders {

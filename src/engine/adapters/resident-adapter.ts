@@ -5,7 +5,7 @@
 import type { TargetModule } from '../../core/adapter.ts';
 import { linearSize } from '../../core/adapter.ts';
 import type { ModelShape } from '../../core/base-model.ts';
-import { type JoinedLinear, joinedLinears } from '../../graph/adapted-linear.ts';
+import { type JoinedLinear, joinedLinears, type Reach, reachOf } from '../../graph/adapted-linear.ts';
 
 /** Ranks of a page. */
 export const pageRanks = 8;
@@ -33,8 +33,8 @@ export type ResidentAdapter = {
   readonly key: string;
   readonly linears: ReadonlyMap<JoinedLinear, ResidentLinear>;
   readonly bytes: number;
-  /** It needs the graph with lm_head and gains. */
-  readonly extras: boolean;
+  /** The graph that it needs. */
+  readonly reach: Reach;
 };
 
 /** A joined linear's sizes in the base model; `layers` is 1 for the head. */
@@ -75,13 +75,13 @@ export function createPart(sizes: JoinedSizes, part: number, ranks: number): Res
 
 export function createResident(key: string, linears: ReadonlyMap<JoinedLinear, ResidentLinear>): ResidentAdapter {
   let bytes = 0;
-  let extras = linears.has('head');
+  let hasGains = false;
   for (const { parts, gains } of linears.values()) {
     for (const { a, b } of parts) bytes += a.byteLength + b.byteLength;
     bytes += gains?.byteLength ?? 0;
-    extras ||= gains !== null;
+    hasGains ||= gains !== null;
   }
-  return { key, linears, bytes, extras };
+  return { key, linears, bytes, reach: reachOf(linears.keys(), hasGains) };
 }
 
 export const pagesOf = (parts: readonly ResidentPart[]): number =>

@@ -17,7 +17,7 @@ export type MixedInputs = {
 export type MixedSource = {
   readonly sizes: readonly JoinedSizes[];
   readonly pool: PagePool;
-  /** null without extras. */
+  /** null in a graph without. */
   readonly gains: RowGains | null;
 };
 
@@ -37,8 +37,8 @@ export function tieMixed(
   type Arrays = { rows: BigInt64Array; own: BigInt64Array; shares: Float32Array<ArrayBuffer> };
   const written = new Map<JoinedLinear, Arrays>();
   for (const { linear, layers, modules, in: inputs, outs, out } of allSizes) {
-    if (linear === 'head' && gains === null) continue;
-    const range = readers.get(linear)!;
+    const range = readers.get(linear);
+    if (!range) continue;
     const { pages, served } = range;
     for (let layer = 0; layer < layers; layer++) {
       for (const [part, module] of modules.entries()) {

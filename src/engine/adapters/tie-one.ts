@@ -1,6 +1,6 @@
 // Ties one adapter's matrices to a run of the form `one`: the resident memory itself, nothing is copied.
 
-import { adapterNames } from '../../graph/adapted-linear.ts';
+import { adapterNames, type JoinedLinear, type Reach, reaches } from '../../graph/adapted-linear.ts';
 import type { Binding, Runtime, Tensor } from '../../runtime/session.ts';
 import type { JoinedSizes, ResidentAdapter } from './resident-adapter.ts';
 
@@ -17,7 +17,7 @@ export function tieOne(
   allSizes: readonly JoinedSizes[],
   adapter: ResidentAdapter,
 ): OneInputs {
-  const { extras } = adapter;
+  const { linears, gains: hasGains }: (typeof reaches)[Reach] = reaches[adapter.reach];
   const tensors: Tensor[] = [];
   const tie = (name: string, data: Float32Array<ArrayBuffer>, shape: readonly number[]) => {
     const tensor = runtime.tensor(data, shape);
@@ -27,9 +27,9 @@ export function tieOne(
   const scales = new Float32Array(1);
   tie(adapterNames.scale, scales, [1]);
   for (const { linear, layers, modules, in: inputs, outs, out: width } of allSizes) {
-    if (linear === 'head' && !extras) continue;
+    if (!(linears as readonly JoinedLinear[]).includes(linear)) continue;
     const resident = adapter.linears.get(linear);
-    const ones = extras && !resident?.gains ? new Float32Array(width).fill(1) : null;
+    const ones = hasGains && !resident?.gains ? new Float32Array(width).fill(1) : null;
     for (let layer = 0; layer < layers; layer++) {
       for (const [part, module] of modules.entries()) {
         const { ranks, a, b } = resident?.parts[part] ?? untouched;
@@ -38,7 +38,7 @@ export function tieOne(
         tie(adapterNames.a(layer, module), rows(a, inputs), [ranks, inputs]);
         tie(adapterNames.b(layer, module), rows(b, outs[part]!), [ranks, outs[part]!]);
       }
-      if (!extras) continue;
+      if (!hasGains) continue;
       const gains = ones ?? resident!.gains!.subarray(layer * width, (layer + 1) * width);
       tie(adapterNames.gain(layer, linear), gains, [1, width]);
     }

@@ -24,7 +24,7 @@ for (const [bits, decodeActivations] of [
   test(`an adapter as violent as an upload may be leaves other rows their logits: ${bits} bits`, async () => {
     const model = await tinyLowered('llama', bits);
     const decoder = createDecoder(runtime, model, { rows: 3, positions: 64, pages: 8, decodeActivations });
-    await decoder.prepare(false);
+    await decoder.prepare('layers');
     const sizes = joinedSizes(model.shape).filter(({ linear }) => linear !== 'head');
     /** Adds `growth` times the sum of the inputs to every output. */
     const adapterOf = (growth: number): ResidentAdapter => {

@@ -110,20 +110,24 @@ async function check(of: LoweredModel, plan: AdapterPlan): Promise<ResidentAdapt
   return resident;
 }
 
-for (const [what, plan, extras] of [
-  ['one whole page', { modules: layerModules, r: 8 }, false],
-  ['rank 1', { modules: ['q_proj', 'v_proj'], r: 1 }, false],
-  ['rank 13, another alpha', { modules: layerModules, r: 13, alpha: 7.5 }, false],
-  ['ranks by module', { modules: layerModules, r: 5, rankPattern: { v_proj: 17, 'layers.1.mlp.up_proj': 9 } }, false],
-  ['one layer', { modules: ['k_proj', 'down_proj'], r: 3, layers: [1] }, false],
-  ['the head alone', { modules: ['lm_head'], r: 4 }, true],
-  ['everything', { modules: everyModule, r: 16 }, true],
-  ['DoRA', { modules: everyModule, r: 5, dora: true }, true],
-  ['DoRA on a part, in one layer', { modules: ['v_proj', 'gate_proj'], r: 9, layers: [0], dora: true }, true],
+for (const [what, plan, reach] of [
+  ['one whole page', { modules: layerModules, r: 8 }, 'layers'],
+  ['rank 1', { modules: ['q_proj', 'v_proj'], r: 1 }, 'attention'],
+  ['rank 13, another alpha', { modules: layerModules, r: 13, alpha: 7.5 }, 'layers'],
+  [
+    'ranks by module',
+    { modules: layerModules, r: 5, rankPattern: { v_proj: 17, 'layers.1.mlp.up_proj': 9 } },
+    'layers',
+  ],
+  ['one layer', { modules: ['k_proj', 'down_proj'], r: 3, layers: [1] }, 'layers'],
+  ['the head alone', { modules: ['lm_head'], r: 4 }, 'all'],
+  ['everything', { modules: everyModule, r: 16 }, 'all'],
+  ['DoRA', { modules: everyModule, r: 5, dora: true }, 'all'],
+  ['DoRA on a part, in one layer', { modules: ['v_proj', 'gate_proj'], r: 9, layers: [0], dora: true }, 'all'],
 ] as const) {
   test(`in memory is what the definition says: ${what}`, async () => {
     const resident = await check(model, { seed: what.length, ...plan });
-    assert.equal(resident.extras, extras);
+    assert.equal(resident.reach, reach);
   });
 }
 
