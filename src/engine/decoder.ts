@@ -122,6 +122,8 @@ function createSessions(runtime: Runtime, model: LoweredModel, options: DecoderO
         const graph = buildDecoder(model, { positions, activations, adapters });
         session = runtime.session(encodeOnnx(graph), { weights, ...(profile ? { profile } : {}) });
         sessions.set(key, session);
+        // What failed once, for want of memory perhaps, is tried again by the next who needs it.
+        session.catch(() => sessions.delete(key));
       }
       return session;
     },

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import { parseSafetensorsHeader } from '../../src/formats/safetensors.ts';
-import { adapterFolder, readAdapterCases, readSeededDigests, withGreedyTokens } from './adapters.ts';
+import { adapterFolder, readAdapterCases, readSeededDigests } from './adapters.ts';
 import { seededAdapters } from './seeded-adapter.ts';
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
@@ -39,12 +39,4 @@ test('every adapter of a case is here, A and B side by side', () => {
     const pairs = tensors.filter((tensor) => tensor.endsWith('.lora_A.weight'));
     assert.ok(pairs.length > 0 && pairs.every((a) => tensors.includes(a.replace('lora_A', 'lora_B'))), name);
   }
-});
-
-test('a prompt with its greedy tokens ends where the last distribution was taken', () => {
-  const [prompt] = readAdapterCases()[0]!.prompts;
-  const { tokens, positions, distributions } = withGreedyTokens(prompt!);
-  assert.equal(positions[0], prompt!.tokens.length - 1);
-  assert.equal(positions.at(-1), tokens.length - 1);
-  assert.equal(positions.length, distributions.length);
 });

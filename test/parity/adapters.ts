@@ -1,7 +1,7 @@
 // Reads what PEFT says of adapters of every kind, as make-adapter-references.py wrote it, and the adapters' own files.
 
 import { readFileSync } from 'node:fs';
-import { type Distribution, type ReferencePrompt, readDistributions, type StoredDistributions } from './references.ts';
+import { type Distribution, readDistributions, type StoredDistributions } from './references.ts';
 import { type AdapterFolder, buildSeededAdapter, seededAdapters } from './seeded-adapter.ts';
 
 /** One adapter, or several that apply at once, each multiplied by its scale. */
@@ -57,12 +57,6 @@ export function readAdapterCases(): AdapterCase[] {
 }
 
 export const readSeededDigests = () => readIndex().adapters;
-
-/** A prompt with its greedy tokens, so that each distribution follows a prefix of it, as measureParity takes them. */
-export function withGreedyTokens({ steps, ...prompt }: AdapterPrompt): ReferencePrompt {
-  const tokens = [...prompt.tokens, ...prompt.greedy.slice(0, steps.at(-1))];
-  return { ...prompt, tokens, positions: steps.map((step) => prompt.tokens.length - 1 + step) };
-}
 
 /** The files of an adapter that a case names: seeded, or a trained example. */
 export function adapterFolder(name: string): AdapterFolder {
