@@ -26,7 +26,8 @@ export type JoinedLinear = keyof typeof joinedLinears;
 
 /**
  * Which linears a graph lets adapters reach. Operators on empty tensors cost little and are many, and most adapters
- * touch only attention; lm_head, and DoRA's gains, hardly any has. Narrowest first: each reaches what the ones before do.
+ * touch only attention; lm_head, and DoRA's gains, hardly any has. Narrowest first: each reaches what the ones before
+ * do.
  */
 export const reaches = {
   attention: { linears: ['qkv'], gains: false },
