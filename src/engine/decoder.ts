@@ -113,14 +113,19 @@ function createSessions(runtime: Runtime, model: LoweredModel, options: DecoderO
   const { positions, decodeActivations = 'int8', profile } = options;
   const weights = weightTensors(runtime, model, positions);
   const sessions = new Map<string, Promise<Session>>();
+  let last: Promise<unknown> = Promise.resolve();
   return {
     of(phase: Phase, adapters: AdaptersInGraph): Promise<Session> {
       const activations = phase === 'prefill' ? 'float32' : decodeActivations;
       const key = `${activations} ${graphKey(adapters)}`;
       let session = sessions.get(key);
       if (!session) {
-        const graph = buildDecoder(model, { positions, activations, adapters });
-        session = runtime.session(encodeOnnx(graph), { weights, ...(profile ? { profile } : {}) });
+        // One after another: each packs all weights anew before it finds that another has them.
+        session = last.then(() => {
+          const graph = buildDecoder(model, { positions, activations, adapters });
+          return runtime.session(encodeOnnx(graph), { weights, ...(profile ? { profile } : {}) });
+        });
+        last = session.catch(() => {});
         sessions.set(key, session);
         // What failed once, for want of memory perhaps, is tried again by the next who needs it.
         session.catch(() => sessions.delete(key));

@@ -1,6 +1,6 @@
 // The whole server in a storm: HTTP, registry, supervised engine, a real tiny model. Adapters are uploaded, aliased and
-// deleted while requests for them and for the base run. Every answer must be
-// exactly what the weights that it names say alone.
+// deleted while requests for them and for the base run. Every answer must be exactly what the weights that it names say
+// alone.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
