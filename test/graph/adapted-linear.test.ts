@@ -130,7 +130,7 @@ for (const linear of reaches.all.linears) {
       }
     });
 
-    test(`rows by pages, ${linear}${gains ? ' with gains' : ` in ${reach}`}: any number of pages, none too`, async () => {
+    test(`rows by pages, ${linear}${gains ? ' with gains' : ` in ${reach}`}: any number, none too`, async () => {
       for (const { pages, ranks, served, rows } of [
         { pages: 3, ranks: 8, served: 2, rows: 5 },
         { pages: 1, ranks: 64, served: 1, rows: 1 },
