@@ -46,6 +46,8 @@ export function contents({ adapters, blobs, catalogue, exclusive, log, stop }: C
     return await exclusive(async () => {
       // Bytes that were placed while the old ones were read are not those that were found wanting.
       if (trusted.has(digest)) return true;
+      // The last version went meanwhile, and the bytes with it: trusted, they would not be written for the next one.
+      if (catalogue.ofDigest(digest).size === 0) return false;
       if (isIntact) await trust(digest);
       else await setStates(digest, 'ready', 'corrupt');
       return isIntact;
