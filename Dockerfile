@@ -36,6 +36,7 @@ WORKDIR /app
 COPY --from=packages /app/node_modules node_modules
 COPY package.json ./
 COPY models models
+COPY adapters adapters
 COPY src src
 COPY --from=model --chown=node:node /data /data
 VOLUME /data

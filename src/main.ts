@@ -92,9 +92,13 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   const info = await unlessStopped(stop, engine.ready);
   const cached = info.weightsCached ? 'weights from the cache' : 'weights lowered and cached';
   report.done('engine', `${info.weightBits}-bit on ${info.device}, ${info.threads} threads, ${cached}`, info.loadMs);
-  if (!hasKeys && config.model === exampleBase) {
+  if (config.model === exampleBase) {
     const marker = join(config.dataDir, 'examples');
-    const names = await loadExamples(registry, { folder: exampleFolder, marker, tenant: defaultTenant });
+    const examples = { folder: exampleFolder, marker, tenant: defaultTenant };
+    const names = await loadExamples(registry, examples).catch((error) => {
+      logger.warn({ err: error }, 'the example adapters could not be loaded');
+      return [];
+    });
     if (names.length > 0) phase('adapters', `examples ${names.join(', ')}`);
   }
   const startMs = systemClock.monotonic() - began;
