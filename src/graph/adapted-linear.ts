@@ -2,6 +2,7 @@
 // differ:
 //
 //   one     all rows are one sequence's:            y += ((x · Aᵀ) * scale) · B
+//           x · Aᵀ in pages of few ranks, which no kernel splits: how depends on the number of rows
 //   mixed   each row has its own adapter, in rank pages; a page serves up to T rows:
 //           z [pages, T, 1, out] = (x[rows [pages, T, 1]] · Aᵀ [pages, 1, 8, in]) · B [pages, 1, 8, out]
 //           y += shares [R, R * C] · z[own [R * C]]                           z as [pages * T, out]
@@ -47,7 +48,7 @@ export type AdaptersInGraph = { readonly form: 'none' } | { readonly form: 'one'
 
 /** Inputs that a binding ties. `layer` is 0 for the head. */
 export const adapterNames = {
-  /** float32: [ranks, in] in `one`, [pages, 1, 8, in] in `mixed`. */
+  /** float32: [pages, width, in] in `one`, [pages, 1, 8, in] in `mixed`. */
   a: (layer: number, module: TargetModule) => `lora_a.${layer}.${module}`,
   /** float32: [ranks, out] or [pages, 1, 8, out]: B transposed, scaling folded in. */
   b: (layer: number, module: TargetModule) => `lora_b.${layer}.${module}`,
@@ -93,9 +94,11 @@ export function addAdapters(
   const { linear, outs } = target;
   const width = outs.reduce((sum, out) => sum + out, 0);
   if (form === 'one') {
-    const added = products(g, target, ['ranks'], (a) => {
-      const [inner] = g.contrib('FusedMatMul', [x, a], { transB: 1 });
-      return g.op('Mul', [inner!, adapterNames.scale]);
+    const added = products(g, target, null, (a) => {
+      const [pages] = g.contrib('FusedMatMul', [x, a], { transB: 1 });
+      const byRow = g.op('Transpose', [pages!], { perm: [1, 0, 2] });
+      const inner = g.op('Reshape', [byRow, g.integers('row_by_row', [0, -1])]);
+      return g.op('Mul', [inner, adapterNames.scale]);
     });
     return g.op('Add', [base, added], {}, result);
   }
@@ -115,14 +118,16 @@ export function addAdapters(
 function products(
   g: GraphBuilder,
   { layer, linear, in: inputs, outs }: AdaptedLinear,
-  ranks: readonly (string | number)[],
+  /** Leading dimensions of A and B in `mixed`; null in `one`. */
+  pages: readonly (string | number)[] | null,
   inner: (a: string) => string,
 ): string {
   const parts = joinedLinears[linear].map((module, i) => {
     // Ranks of a part are its own in `one`: what an adapter does not touch costs nothing there.
-    const dimensions = ranks.length === 1 ? [`${ranks[0]}.${layer}.${module}`] : ranks;
-    const a = g.input(adapterNames.a(layer, module), 'float32', [...dimensions, inputs]);
-    const b = g.input(adapterNames.b(layer, module), 'float32', [...dimensions, outs[i]!]);
+    const own = `${layer}.${module}`;
+    const [ofA, ofB] = pages === null ? [[`pages.${own}`, `width.${own}`], [`ranks.${own}`]] : [pages, pages];
+    const a = g.input(adapterNames.a(layer, module), 'float32', [...ofA, inputs]);
+    const b = g.input(adapterNames.b(layer, module), 'float32', [...ofB, outs[i]!]);
     return g.op('MatMul', [inner(a), b]);
   });
   return parts.length === 1 ? parts[0]! : g.op('Concat', parts, { axis: -1 });

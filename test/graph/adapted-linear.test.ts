@@ -119,7 +119,7 @@ for (const linear of reaches.all.linears) {
           for (const [part, module] of joinedLinears[linear].entries()) {
             const [r, out] = [ranks[part]!, outs[part]!];
             const [a, b] = [floats(r * inputs), floats(r * out)];
-            given.set(adapterNames.a(3, module), [a, [r, inputs]]);
+            given.set(adapterNames.a(3, module), [a, [1, r, inputs]]);
             given.set(adapterNames.b(3, module), [b, [r, out]]);
             for (let row = 0; row < rows; row++) {
               addTo(expected, row * width + firstOf(part), x.subarray(row * inputs, (row + 1) * inputs), a, b, scale);

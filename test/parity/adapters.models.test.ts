@@ -27,11 +27,16 @@ const cases = readAdapterCases();
 const folder = mkdtempSync(join(tmpdir(), 'lorikeet-adapter-parity-'));
 let decoder: Decoder;
 let store: AdapterStore;
+/** Who is told that an adapter or pages arrived. */
+let changed = () => {};
 
 before(async () => {
   const runtime = createOnnxRuntime({ library: null, threads: null, spin: true });
   const { model } = await loadWeights(await realModelFiles(), null, folder, assert.fail);
-  decoder = createDecoder(runtime, model, { rows: 24, positions: 512, pages: 96 });
+  decoder = createDecoder(runtime, model, {
+    ...{ rows: 24, positions: 512, pages: 96 },
+    onPagesChange: () => changed(),
+  });
   const breath = createBreath(systemClock);
   store = new AdapterStore({
     bytesMax: 2 ** 31,
@@ -39,7 +44,7 @@ before(async () => {
     read: ({ files }) => readAdapter(files, { model, breath }),
     combine: (key, scaled) => combineAdapters(key, scaled, model.shape, breath),
     onDrop: decoder.forget,
-    onChange: () => {},
+    onChange: () => changed(),
   });
   for (const reach of ['attention', 'layers', 'all'] as const) await decoder.prepare(reach);
 });
@@ -132,7 +137,10 @@ test('all of them at once in one batch say what each says alone, and what PEFT s
     one.prompts.filter((_, i) => i % 3 === 0).map((prompt) => ({ one, prompt, applied: appliedOf(one) })),
   );
   const run = async (group: typeof asked): Promise<readonly Witness[]> => {
-    const witnessed = witnessedEngine(decoder, 128, () => store);
+    const witnessed = witnessedEngine(decoder, 128, (_, onChange) => {
+      changed = onChange;
+      return store;
+    });
     for (const { prompt, applied } of group) witnessed.add(prompt.tokens, { maxTokens: 16, logprobs: 2 }, applied);
     await witnessed.drain();
     return witnessed.witnesses;
@@ -145,7 +153,10 @@ test('all of them at once in one batch say what each says alone, and what PEFT s
     const tokens = tokensOf(together[i]!);
     assert.equal(together[i]!.end!.reason, 'length');
     const step = tokens.findIndex((token, at) => token !== tokensOf(alone!)[at]);
-    if (step >= 0) leads.push(marginsOf(alone!)[step]!);
+    if (step >= 0) {
+      leads.push(marginsOf(alone!)[step]!);
+      t.diagnostic(`${ask.one.name} after ${ask.prompt.tokens.length} tokens: another token at step ${step}`);
+    }
     const other = tokens.findIndex((token, at) => token !== ask.prompt.greedy[at]);
     if (other < 0) continue;
     fromPeft++;

@@ -26,6 +26,9 @@ export type PageRange = { readonly first: number; readonly pages: number };
 
 type Entry = Placement & { users: number; isCopied: boolean };
 
+/** A page at the end that nobody takes: a range may have to be longer than what is taken of it. */
+const spare = 1;
+
 /** Pages that can be taken: nobody uses them, and nothing writes to them. */
 const isIdle = ({ users, isCopied }: Entry) => users === 0 && isCopied;
 
@@ -62,7 +65,7 @@ export class PagePool {
     this.#options = options;
     this.#pools = new Map(
       joinedSizes(shape).map((sizes) => {
-        const floats = (width: number) => new Float32Array(sizes.layers * slots * pageRanks * width);
+        const floats = (width: number) => new Float32Array(sizes.layers * (slots + spare) * pageRanks * width);
         const pool = {
           sizes,
           slots: new PageSlots(slots),
@@ -224,7 +227,7 @@ export class PagePool {
 
   #view(pool: Float32Array<ArrayBuffer>, layer: number, width: number, first: number, pages: number) {
     const page = pageRanks * width;
-    const start = (layer * this.slots + first) * page;
+    const start = (layer * (this.slots + spare) + first) * page;
     return pool.subarray(start, start + pages * page);
   }
 }

@@ -23,9 +23,11 @@ export function pageReaders(rows: readonly (RowPages | null)[]): PageReaders {
   const reading = [...rows.entries()].filter((entry): entry is [number, RowPages] => entry[1] !== null);
   if (reading.length === 0) return { first: 0, pages: 0, served: 1, rows: [], own: [], shares: new Float32Array(0) };
   const first = Math.min(...reading.map(([, row]) => row.first));
-  const end = Math.max(...reading.map(([, row]) => row.first + row.pages));
   const readers = Map.groupBy(reading, ([, row]) => row.first);
   const served = Math.max(...[...readers.values()].map(({ length }) => length));
+  // The product of a single page is one of all its rows at once, which sums otherwise; beside another page it is not.
+  const pagesMin = served > 1 ? 2 : 1;
+  const end = Math.max(first + pagesMin, ...reading.map(([, row]) => row.first + row.pages));
   // A power of two: products are summed in runs of a larger one, and none of a row's is to fall into the next run.
   const most = 2 ** Math.ceil(Math.log2(Math.max(...reading.map(([, row]) => row.pages))));
   const places = new Array<number>((end - first) * served).fill(0);

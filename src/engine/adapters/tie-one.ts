@@ -2,7 +2,7 @@
 
 import { adapterNames, type JoinedLinear, type Reach, reaches } from '../../graph/adapted-linear.ts';
 import type { Binding, Runtime, Tensor } from '../../runtime/session.ts';
-import type { JoinedSizes, ResidentAdapter } from './resident-adapter.ts';
+import { type JoinedSizes, pageRanks, type ResidentAdapter } from './resident-adapter.ts';
 
 export type OneInputs = {
   readonly adapter: ResidentAdapter;
@@ -35,7 +35,7 @@ export function tieOne(
         const { ranks, a, b } = resident?.parts[part] ?? untouched;
         const rows = (matrix: Float32Array<ArrayBuffer>, columns: number) =>
           matrix.subarray(layer * ranks * columns, (layer + 1) * ranks * columns);
-        tie(adapterNames.a(layer, module), rows(a, inputs), [ranks, inputs]);
+        tie(adapterNames.a(layer, module), rows(a, inputs), [...inPages(ranks), inputs]);
         tie(adapterNames.b(layer, module), rows(b, outs[part]!), [ranks, outs[part]!]);
       }
       if (!hasGains) continue;
@@ -50,6 +50,16 @@ export function tieOne(
       scales[0] = scale;
     },
   };
+}
+
+/** As many ranks as a kernel takes at once, and keeps together. */
+const widePage = 16;
+
+/** Pages and their width; one page of none where there are none, since no page at all cannot be multiplied with. */
+function inPages(ranks: number): [pages: number, width: number] {
+  if (ranks === 0) return [1, 0];
+  const width = ranks % widePage === 0 ? widePage : pageRanks;
+  return [ranks / width, width];
 }
 
 const none = new Float32Array(0);
