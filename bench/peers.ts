@@ -1,6 +1,7 @@
 // Lorikeet beside llama.cpp: same GGUF, same threads, runs in turns. Prints a table and writes a result file.
 //
-//     npm run bench:peers -- [--model <name or gguf>] [--threads 2] [--rounds 5] [--http | --adapters] [--peer-only]
+//     npm run bench:peers -- [--model <name or gguf>] [--threads 2] [--rounds 5] [--http | --adapters] [--prompt 128]
+//         [--peer-only]
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
@@ -18,7 +19,7 @@ import {
   makeAdapters,
   writeGgufAdapters,
 } from './peers/adapter-works.ts';
-import { load, loadLlamaServer, loadOurs, withDataFolder } from './peers/http-works.ts';
+import { loadLlamaServer, loadOf, loadOurs, withDataFolder } from './peers/http-works.ts';
 import { findOrBuildLlamaCpp, type LlamaCpp } from './peers/llama-cpp.ts';
 import {
   llamaCppFlags,
@@ -48,13 +49,18 @@ const { values: flags } = parseArgs({
     model: { type: 'string' },
     threads: { type: 'string', default: String(os.availableParallelism()) },
     rounds: { type: 'string', default: '5' },
+    prompt: { type: 'string', default: '128' },
     http: { type: 'boolean', default: false },
     adapters: { type: 'boolean', default: false },
     'peer-only': { type: 'boolean', default: false },
   },
 });
 const rounds = Number(flags.rounds);
-const setup: Setup = { model: await modelFile(flags.model), threads: Number(flags.threads) };
+const setup: Setup = {
+  model: await modelFile(flags.model),
+  threads: Number(flags.threads),
+  promptTokens: Number(flags.prompt),
+};
 const llama = findOrBuildLlamaCpp();
 
 const kind = flags.adapters ? 'adapters' : flags.http ? 'http' : 'steps';
@@ -71,7 +77,7 @@ async function compareSteps(llama: LlamaCpp): Promise<Comparison[]> {
 }
 
 function compareServers(llama: LlamaCpp): Promise<Comparison[]> {
-  const { requests, promptTokens, newTokens } = load;
+  const { requests, promptTokens, newTokens } = loadOf(setup);
   const name = `HTTP, ${requests} requests, ${promptTokens} + ${newTokens} tokens`;
   return withDataFolder(async (folder) => [
     await compare(
@@ -84,7 +90,7 @@ function compareServers(llama: LlamaCpp): Promise<Comparison[]> {
 
 /** Every request on an adapter of its own. */
 function compareAdapters(llama: LlamaCpp): Promise<Comparison[]> {
-  const { requests, promptTokens, newTokens } = load;
+  const { requests, promptTokens, newTokens } = loadOf(setup);
   const name = `HTTP, ${requests} requests on ${requests} adapters, ${promptTokens} + ${newTokens} tokens`;
   return withDataFolder(async (folder) => {
     console.error(await checkPeerAdapters(setup, llama, join(folder, 'checked')));
@@ -147,7 +153,10 @@ function report(comparisons: readonly Comparison[]): void {
   };
   const folder = new URL('results/', import.meta.url);
   mkdirSync(folder, { recursive: true });
-  const file = new URL(`${date.slice(0, 10)}-peers${kind === 'steps' ? '' : `-${kind}`}.json`, folder);
+  const file = new URL(
+    `${date.slice(0, 10)}-peers${kind === 'steps' ? '' : `-${kind}-${setup.promptTokens}`}.json`,
+    folder,
+  );
   writeFileSync(file, `${JSON.stringify(result, null, 2)}\n`);
   console.log(`\nwritten to ${file.pathname}`);
 }

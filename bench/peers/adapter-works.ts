@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type AdapterFolder, buildSeededAdapter, seededAdapters } from '../../test/parity/seeded-adapter.ts';
 import { type Heads, toGgufAdapter } from './gguf-adapter.ts';
 import { llamaServerDialect, lorikeetDialect, withFields } from './http-load.ts';
-import { type HttpSample, llamaServer, ourServer, underLoad } from './http-works.ts';
+import { type HttpSample, llamaServer, loadOf, ourServer, underLoad } from './http-works.ts';
 import type { LlamaCpp } from './llama-cpp.ts';
 import type { ServerCommand } from './running-server.ts';
 import type { Setup } from './step-works.ts';
@@ -29,7 +29,7 @@ export function loadOursWithAdapters(
   seed: number,
 ): Promise<HttpSample> {
   const dialect = withFields(lorikeetDialect, (index) => ({ adapter_id: nameOf(index % adapters.length) }));
-  return underLoad(ourServer(setup, dataFolder), dialect, seed, async (url) => {
+  return underLoad(ourServer(setup, dataFolder), dialect, loadOf(setup), seed, async (url) => {
     for (const [i, adapter] of adapters.entries()) await upload(url, nameOf(i), adapter);
   });
 }
@@ -69,5 +69,5 @@ export function loadLlamaServerWithAdapters(
   seed: number,
 ): Promise<HttpSample> {
   const dialect = withFields(llamaServerDialect, (index) => ({ lora: [{ id: index % files.length, scale: 1 }] }));
-  return underLoad(llamaServerWithAdapters(setup, llama, files), dialect, seed);
+  return underLoad(llamaServerWithAdapters(setup, llama, files), dialect, loadOf(setup), seed);
 }

@@ -9,8 +9,7 @@ import type { LlamaCpp } from './llama-cpp.ts';
 import { type ServerCommand, startServer } from './running-server.ts';
 import { llamaCppFlags, type Setup } from './step-works.ts';
 
-export const load: Load = { requests: 16, promptTokens: 128, newTokens: 64 };
-const slotTokens = load.promptTokens + load.newTokens + 1;
+export const loadOf = ({ promptTokens }: Setup): Load => ({ requests: 16, promptTokens, newTokens: 64 });
 
 export type HttpSample = LoadResult & { readonly peakRssBytes: number };
 
@@ -21,14 +20,15 @@ export function withDataFolder<T>(use: (folder: string) => Promise<T>): Promise<
 }
 
 export const loadOurs = (setup: Setup, dataFolder: string, seed: number) =>
-  underLoad(ourServer(setup, dataFolder), lorikeetDialect, seed);
+  underLoad(ourServer(setup, dataFolder), lorikeetDialect, loadOf(setup), seed);
 
 export const loadLlamaServer = (setup: Setup, llama: LlamaCpp, seed: number) =>
-  underLoad(llamaServer(setup, llama), llamaServerDialect, seed);
+  underLoad(llamaServer(setup, llama), llamaServerDialect, loadOf(setup), seed);
 
-export function ourServer({ model, threads }: Setup, dataFolder: string): ServerCommand {
+export function ourServer(setup: Setup, dataFolder: string): ServerCommand {
+  const { model, threads } = setup;
   const script = fileURLToPath(new URL('../../scripts/lorikeet.js', import.meta.url));
-  const sizes = ['--threads', String(threads), '--max-sequences', String(load.requests)];
+  const sizes = ['--threads', String(threads), '--max-sequences', String(loadOf(setup).requests)];
   const args = (port: number) => [
     ...[script, 'serve', '--model', model, '--port', String(port)],
     ...[...sizes, '--data-dir', dataFolder, '--log-level', 'warn'],
@@ -36,8 +36,11 @@ export function ourServer({ model, threads }: Setup, dataFolder: string): Server
   return { command: process.execPath, args, ready: '/readyz' };
 }
 
-export function llamaServer({ model, threads }: Setup, llama: LlamaCpp): ServerCommand {
-  const sizes = ['-t', String(threads), '-np', String(load.requests), '-c', String(load.requests * slotTokens)];
+export function llamaServer(setup: Setup, llama: LlamaCpp): ServerCommand {
+  const { model, threads } = setup;
+  const { requests, promptTokens, newTokens } = loadOf(setup);
+  const positions = requests * (promptTokens + newTokens + 1);
+  const sizes = ['-t', String(threads), '-np', String(requests), '-c', String(positions)];
   const args = (port: number) => ['-m', model, '--port', String(port), ...sizes, ...llamaCppFlags];
   return { command: llama.server, args, ready: '/health' };
 }
@@ -46,6 +49,7 @@ export function llamaServer({ model, threads }: Setup, llama: LlamaCpp): ServerC
 export async function underLoad(
   command: ServerCommand,
   dialect: Dialect,
+  load: Load,
   seed: number,
   prepare: (url: string) => Promise<void> = async () => {},
 ): Promise<HttpSample> {

@@ -25,7 +25,12 @@ export const works: readonly Work[] = [
 export const workName = (work: Work) =>
   work.kind === 'decode' ? `decode B=${work.batch}` : `prefill ${work.prompt} tokens`;
 
-export type Setup = { readonly model: string; readonly threads: number };
+export type Setup = {
+  readonly model: string;
+  readonly threads: number;
+  /** Of each request to a whole server. */
+  readonly promptTokens: number;
+};
 
 export async function measureOurs(work: Work, { model, threads }: Setup): Promise<Sample> {
   const shape =
