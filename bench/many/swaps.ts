@@ -5,8 +5,8 @@ import { upload } from '../peers/adapter-works.ts';
 import type { Setup } from '../peers/step-works.ts';
 import { ask, makeAdapter, nameOf, promptOf, type Size, startOurs } from './server.ts';
 
-/** Memory grows until the budget and the allocators' pools are full; what comes after this many must be flat. */
-const settled = 100;
+/** Memory is looked at after so many. It grows until the budget and the allocators' pools are full. */
+const every = 100;
 
 export async function swaps(setup: Setup, folder: string, { adapters }: Size): Promise<object> {
   const { url, stop } = await startOurs(setup, folder, ['--adapter-memory', '64MiB']);
@@ -18,14 +18,13 @@ export async function swaps(setup: Setup, folder: string, { adapters }: Size): P
       await ask(url, { prompt: promptOf(i, 8), adapter_id: nameOf(i) }, 2);
       const answer = await fetch(`${url}/v1/adapters/${nameOf(i)}`, { method: 'DELETE' });
       if (!answer.ok) throw new Error(`${answer.status}: ${await answer.text()}`);
-      if (i === settled || i === adapters - 1) memory.push(residentBytes(folder));
+      if ((i + 1) % every === 0) memory.push(Math.round(residentBytes(folder) / 2 ** 20));
     }
   } finally {
     await stop();
   }
-  const [before, after] = memory as [number, number];
   const seconds = (performance.now() - began) / 1000;
-  return { swaps: adapters, seconds, beforeBytes: before, afterBytes: after, ratio: after / before };
+  return { swaps: adapters, seconds, residentMiB: memory };
 }
 
 /** Of the server that uses the folder, and its children. Linux only. */
