@@ -25,6 +25,10 @@ export const joinedLinears = {
 } as const satisfies Record<string, readonly TargetModule[]>;
 export type JoinedLinear = keyof typeof joinedLinears;
 
+/** What a joined linear is called in the lowered model. */
+export const loweredName = (layer: number, linear: JoinedLinear): string =>
+  linear === 'head' ? linear : `layers.${layer}.${linear}`;
+
 /**
  * Which linears a graph lets adapters reach. Operators on empty tensors cost little and are many, and most adapters
  * touch only attention; lm_head, and DoRA's gains, hardly any has. Narrowest first: each reaches what the ones before

@@ -19,6 +19,7 @@ import {
   addGain,
   type JoinedLinear,
   joinedLinears,
+  loweredName,
   reaches,
 } from './adapted-linear.ts';
 import { createGraphBuilder, type GraphBuilder } from './graph-builder.ts';
@@ -104,7 +105,7 @@ type Reached = { readonly linears: readonly JoinedLinear[]; readonly gains: bool
 /** A linear of the lowered model, and what adapters add to it. */
 function projection(g: GraphBuilder, { shape, linears }: LoweredModel, { activations, adapters }: DecoderForm) {
   return (layer: number, joined: JoinedLinear, x: string, result?: string): string => {
-    const name = joined === 'head' ? joined : `layers.${layer}.${joined}`;
+    const name = loweredName(layer, joined);
     const form = linears.get(name)!;
     const product = (bias: boolean, last?: string) => {
       const one = (x: string, last?: string) =>

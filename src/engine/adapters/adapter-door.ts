@@ -50,8 +50,7 @@ export class AdapterDoor {
       const message = `The adapter needs more pages than LORIKEET_ADAPTER_PAGES, which is ${this.#pool.slots}.`;
       return new LorikeetError('adapter_too_large', { message });
     }
-    const hasGains = [...hold.adapter.linears.values()].some(({ gains }) => gains !== null);
-    if (!hasGains || request.adapters[0]!.scale === 1) return null;
+    if (!hold.adapter.hasGains || request.adapters[0]!.scale === 1) return null;
     const message = 'An adapter with DoRA has no scale: the lengths that it sets hold for 1 only.';
     return new LorikeetError('adapter_unsupported', { message, param: 'adapter_scale' });
   }

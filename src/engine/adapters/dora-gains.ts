@@ -2,10 +2,11 @@
 //     y = g * (W x + s B A x),   g [out] = magnitude / ||W + s B A||   (each row's length over its inputs),
 // so g is one vector a linear, and is computed once, when the adapter is read, against the dequantised base.
 
+import { loweredName } from '../../graph/adapted-linear.ts';
 import { dequantizeRow } from '../../graph/dequantize-row.ts';
 import type { LoweredModel } from '../../graph/lowered.ts';
 import type { Breath } from './breath.ts';
-import type { JoinedSizes, ResidentPart } from './resident-adapter.ts';
+import { firstOutput, type JoinedSizes, type ResidentPart } from './resident-adapter.ts';
 
 export type GainTarget = {
   readonly sizes: JoinedSizes;
@@ -23,8 +24,8 @@ export async function gainsOf(
   breath: Breath,
 ): Promise<Float32Array> {
   const { linear, in: inputs, outs } = sizes;
-  const name = linear === 'head' ? linear : `layers.${layer}.${linear}`;
-  const first = outs.slice(0, part).reduce((sum, out) => sum + out, 0);
+  const name = loweredName(layer, linear);
+  const first = firstOutput(sizes, part);
   const out = outs[part]!;
   const row = new Float32Array(inputs);
   const gains = new Float32Array(out);

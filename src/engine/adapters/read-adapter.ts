@@ -18,6 +18,7 @@ import { gainsOf } from './dora-gains.ts';
 import {
   createPart,
   createResident,
+  firstOutput,
   type JoinedSizes,
   joinedSizes,
   pageRanks,
@@ -74,8 +75,7 @@ async function applyGains(
     if (!gains.every((gain) => Math.abs(gain) < limits.adapterGain)) {
       invalidAdapter(magnitude.name, 'stretches a row of the base model beyond measure');
     }
-    const first = sizes.outs.slice(0, part).reduce((sum, out) => sum + out, 0);
-    all.set(gains, layer * sizes.out + first);
+    all.set(gains, layer * sizes.out + firstOutput(sizes, part));
     const out = sizes.outs[part]!;
     for (let rank = layer * resident.ranks; rank < (layer + 1) * resident.ranks; rank++) {
       for (let n = 0; n < out; n++) resident.b[rank * out + n]! *= gains[n]!;

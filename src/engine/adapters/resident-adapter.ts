@@ -33,6 +33,8 @@ export type ResidentAdapter = {
   readonly key: string;
   readonly linears: ReadonlyMap<JoinedLinear, ResidentLinear>;
   readonly bytes: number;
+  /** DoRA, in some linear. */
+  readonly hasGains: boolean;
   /** The graph that it needs. */
   readonly reach: Reach;
 };
@@ -64,6 +66,10 @@ export function joinedSizes(shape: ModelShape): JoinedSizes[] {
   });
 }
 
+/** Where a part begins among the outputs of its joined linear. */
+export const firstOutput = ({ outs }: JoinedSizes, part: number): number =>
+  outs.slice(0, part).reduce((sum, out) => sum + out, 0);
+
 export function createPart(sizes: JoinedSizes, part: number, ranks: number): ResidentPart {
   const { layers, in: inputs, outs } = sizes;
   return {
@@ -81,7 +87,7 @@ export function createResident(key: string, linears: ReadonlyMap<JoinedLinear, R
     bytes += gains?.byteLength ?? 0;
     hasGains ||= gains !== null;
   }
-  return { key, linears, bytes, reach: reachOf(linears.keys(), hasGains) };
+  return { key, linears, bytes, hasGains, reach: reachOf(linears.keys(), hasGains) };
 }
 
 export const pagesOf = (parts: readonly ResidentPart[]): number =>

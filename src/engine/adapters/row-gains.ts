@@ -28,12 +28,11 @@ export function createRowGains(shape: ModelShape, rows: number): RowGains {
     },
     set(adapters) {
       for (const [row, adapter] of adapters.entries()) {
-        const withGains = adapter !== null && [...adapter.linears.values()].some(({ gains }) => gains !== null);
-        const owner = withGains ? adapter.key : null;
+        const owner = adapter?.hasGains ? adapter.key : null;
         if (owners[row] === owner) continue;
         owners[row] = owner;
         for (const [linear, { sizes, layers }] of pools) {
-          const gains = withGains ? (adapter.linears.get(linear)?.gains ?? null) : null;
+          const gains = adapter?.linears.get(linear)?.gains ?? null;
           for (const [layer, pool] of layers.entries()) {
             const target = pool.subarray(row * sizes.out, (row + 1) * sizes.out);
             if (gains === null) target.fill(1);
