@@ -40,12 +40,20 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   jobs: ['core', 'protocol', 'storage', 'registry', 'tenants'],
   engine: ['core', 'formats', 'models', 'graph', 'runtime', 'protocol'],
   training: ['core', 'formats', 'models', 'graph', 'runtime', 'protocol', 'tokenizer'],
+  // One-shot processes: work on weights outside serving.
+  offline: ['core', 'formats', 'models', 'graph', 'protocol', 'tokenizer'],
   server: ['core', 'protocol', 'tokenizer', 'metrics', 'storage', 'registry', 'tenants', 'jobs'],
   main: [...below, 'config', 'models', 'storage', 'registry', 'tenants', 'jobs', 'server'],
   cli: [...below, 'config', 'models', 'storage', 'registry', 'tenants', 'jobs', 'server', 'main'],
 };
 /** Processes of their own: started by path, never imported. */
-const entries = ['src/cli/main.ts', 'src/engine/main.ts', 'src/training/main.ts', 'src/runtime/probe.ts'];
+const entries = [
+  'src/cli/main.ts',
+  'src/engine/main.ts',
+  'src/training/main.ts',
+  'src/offline/main.ts',
+  'src/runtime/probe.ts',
+];
 
 const areaOf = (file: string) => (/^src\/([^/]+)\//.exec(file) ?? /^src\/(.+)\.ts$/.exec(file))?.[1] ?? '';
 

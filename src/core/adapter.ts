@@ -50,3 +50,7 @@ export type AdapterFiles = {
 
 /** An adapter as one sequence uses it. `scale` multiplies what it adds; 1 is what its author meant. */
 export type AppliedAdapter = { readonly files: AdapterFiles; readonly scale: number };
+
+/** Says which weights a merge has: contents and scales, in order; names never enter. */
+export const mergeKey = (adapters: readonly AppliedAdapter[]): string =>
+  adapters.map(({ files, scale }) => `${files.digest}*${scale}`).join('+');

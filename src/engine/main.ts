@@ -23,7 +23,7 @@ function wake(): void {
 channel.onCommand((command) => {
   if (command.type === 'start') serve(command.config).catch(fail);
   else if (command.type === 'stop') process.exit(0);
-  else take(command);
+  else if (command.type === 'submit' || command.type === 'abort') take(command);
 });
 
 function take(command: Extract<EngineCommand, { type: 'submit' | 'abort' }>): void {

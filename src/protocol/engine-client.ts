@@ -1,6 +1,15 @@
 // The engine as the server sees it. Two implementations: the supervised child process, and a fake for tests.
 
-import type { AdapterLoad, EngineInfo, EngineStats, SequenceEnd, SequenceRequest, TokenEvent } from './messages.ts';
+import type {
+  AdapterLoad,
+  EngineInfo,
+  EngineStats,
+  MergeEvent,
+  MergeRequest,
+  SequenceEnd,
+  SequenceRequest,
+  TokenEvent,
+} from './messages.ts';
 
 export type EngineState = 'starting' | 'ready' | 'restarting' | 'draining' | 'stopped';
 
@@ -27,6 +36,14 @@ export type EngineClient = {
    * @returns a function that aborts it: the slot is free within one step, and `onEnd` comes with reason `abort`.
    */
   submit(sequence: Omit<SequenceRequest, 'id'>, listener: SequenceListener): () => void;
+  /**
+   * Asks for a merge. It is asked for again, by itself, of every engine that is started until `unmerge`. Its progress
+   * arrives at `onMerge`; a key that is already there is a no-op.
+   */
+  merge(request: MergeRequest): void;
+  /** A key that is not there is a no-op, and answers `unmerged` all the same. */
+  unmerge(key: string): void;
+  onMerge(listener: (event: MergeEvent) => void): void;
   /** Called after every step, for metrics. */
   onStep(listener: StepListener): void;
   /** Takes nothing new, waits for what runs (at most `graceMs`), then stops the process. */

@@ -30,6 +30,8 @@ export type EngineConfig = {
   readonly adapterBytes: number;
   /** Pages of 8 ranks that the adapters of running sequences share; null takes four a slot. */
   readonly adapterPages: number | null;
+  /** Bytes that merged weights may take beside the base's; left out: none, and every merge is refused. */
+  readonly mergeBytes?: number;
   /** Folder for lowered weights. */
   readonly cacheDir: string;
 };
@@ -43,10 +45,51 @@ export type SequenceRequest = {
   readonly adapters: readonly AppliedAdapter[];
 };
 
+/** Adapters to merge into a copy of the linears that they touch; sequences with the same `mergeKey` may run on it. */
+export type MergeRequest = {
+  /** `mergeKey(adapters)`. */
+  readonly key: string;
+  readonly adapters: readonly AppliedAdapter[];
+  /** Of the merged linears; null keeps each one's own. */
+  readonly bits: WeightBits | null;
+  /** Token ids of short texts, on which merged and unmerged are compared; none: they are not. */
+  readonly probes: readonly (readonly number[])[];
+};
+
+/** Merged against unmerged at every position of the probes, natural logarithms. */
+export type MergeQuality = {
+  readonly positions: number;
+  readonly meanKl: number;
+  readonly maxKl: number;
+  /** Share of positions whose most likely token is the same, 0..1. */
+  readonly top1Agreement: number;
+};
+
+/**
+ * `merging` may repeat, with growing progress; then `merged` or `failed`. `unmerged` is the end of an `unmerge`: its
+ * last sequence has ended and its memory is given back.
+ */
+export type MergeEvent =
+  | { readonly key: string; readonly state: 'merging'; readonly progress: number }
+  | {
+      readonly key: string;
+      readonly state: 'merged';
+      readonly bits: WeightBits;
+      /** Beside the base's: merged weights and their packed forms. */
+      readonly bytes: number;
+      readonly ms: number;
+      readonly quality: MergeQuality | null;
+    }
+  | { readonly key: string; readonly state: 'failed'; readonly code: ErrorCode; readonly message: string }
+  | { readonly key: string; readonly state: 'unmerged' };
+
 export type EngineCommand =
   | { readonly type: 'start'; readonly config: EngineConfig }
   | { readonly type: 'submit'; readonly sequence: SequenceRequest }
   | { readonly type: 'abort'; readonly id: number }
+  | { readonly type: 'merge'; readonly merge: MergeRequest }
+  /** Takes no new sequence, and goes when the last one has ended. */
+  | { readonly type: 'unmerge'; readonly key: string }
   | { readonly type: 'stop' };
 
 /** Natural logarithms of the model's own distribution, before temperature, penalties and filters. */
@@ -73,6 +116,8 @@ export type SequenceEnd = {
   readonly completionTokens: number;
   /** Prompt tokens whose KV rows were reused. */
   readonly cachedTokens: number;
+  /** It ran on merged weights, of these bits; null: on the base's, its adapter beside them. */
+  readonly mergedBits?: WeightBits | null;
   readonly timings: Timings;
 };
 
@@ -100,6 +145,8 @@ export type EngineStats = {
   /** Duration of this step, milliseconds. */
   readonly stepMs: number;
   readonly adapters: AdapterStats;
+  /** Merges that serve, and their bytes. */
+  readonly merges?: { readonly merged: number; readonly bytes: number; readonly running: number };
 };
 
 export type AdapterStats = {
@@ -143,4 +190,5 @@ export type EngineEvent =
       readonly loads: readonly AdapterLoad[];
       readonly stats: EngineStats;
     }
+  | { readonly type: 'merge'; readonly merge: MergeEvent }
   | { readonly type: 'failed'; readonly code: ErrorCode; readonly message: string };

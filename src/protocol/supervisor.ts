@@ -6,7 +6,16 @@ import { LorikeetError } from '../core/errors.ts';
 import { DrainRate } from './drain-rate.ts';
 import type { EngineClient, EngineState, SequenceListener, StepListener } from './engine-client.ts';
 import type { EngineProcess } from './engine-process.ts';
-import { type EngineEvent, type EngineInfo, type EngineStats, noAdapters, type SequenceRequest } from './messages.ts';
+import { MergeBook } from './merge-book.ts';
+import {
+  type EngineEvent,
+  type EngineInfo,
+  type EngineStats,
+  type MergeEvent,
+  type MergeRequest,
+  noAdapters,
+  type SequenceRequest,
+} from './messages.ts';
 import { nextRestart, noFailures, permanentCodes } from './restart-policy.ts';
 import { type Failure, SequenceBook } from './sequence-book.ts';
 import type { SupervisorOptions } from './supervisor-options.ts';
@@ -32,6 +41,7 @@ class Supervisor implements SupervisedEngine {
 
   readonly #options: SupervisorOptions;
   readonly #book: SequenceBook;
+  readonly #merges = new MergeBook();
   readonly #drainRate = new DrainRate();
   readonly #stepListeners: StepListener[] = [];
   readonly #settleReady: PromiseWithResolvers<EngineInfo>;
@@ -71,6 +81,20 @@ class Supervisor implements SupervisedEngine {
 
   onStep(listener: StepListener): void {
     this.#stepListeners.push(listener);
+  }
+
+  merge(request: MergeRequest): void {
+    if (this.#merges.add(request) && this.state === 'ready') this.#process?.send({ type: 'merge', merge: request });
+  }
+
+  unmerge(key: string): void {
+    this.#merges.delete(key);
+    if (this.state === 'ready') this.#process?.send({ type: 'unmerge', key });
+    else this.#merges.tell({ key, state: 'unmerged' });
+  }
+
+  onMerge(listener: (event: MergeEvent) => void): void {
+    this.#merges.listen(listener);
   }
 
   submit(sequence: Omit<SequenceRequest, 'id'>, listener: SequenceListener): () => void {
@@ -134,6 +158,7 @@ class Supervisor implements SupervisedEngine {
     this.#lastEventAt = now;
     if (event.type === 'ready') this.#onReady(event.info);
     else if (event.type === 'failed') this.#said = { code: event.code, message: event.message };
+    else if (event.type === 'merge') this.#merges.tell(event.merge);
     else {
       for (const id of event.started) {
         this.#book.start(id, now);
@@ -157,6 +182,7 @@ class Supervisor implements SupervisedEngine {
     this.#settleReady.resolve(info);
     if (this.state !== 'starting' && this.state !== 'restarting') return;
     this.state = 'ready';
+    for (const merge of this.#merges.wanted) this.#process?.send({ type: 'merge', merge });
     for (const id of this.#book.ids('held')) this.#send(id);
   }
 

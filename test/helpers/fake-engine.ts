@@ -9,6 +9,8 @@ import {
   type AdapterStats,
   type EngineStats,
   type FinishReason,
+  type MergeEvent,
+  type MergeRequest,
   noAdapters,
   type SequenceEnd,
   type SequenceRequest,
@@ -42,6 +44,10 @@ export type FakeEngine = EngineClient & {
   readonly ended: readonly FinishReason[];
   /** What the next submits throw; null takes them. */
   refusal: Error | null;
+  /** Merges that are wanted, in order. */
+  readonly merges: ReadonlyMap<string, MergeRequest>;
+  /** What the engine says of a merge; an `unmerge` is answered by itself. */
+  tellMerge(event: MergeEvent): void;
   /** How sequences that start from now on end; null lets them run. */
   failure: NonNullable<SequenceEnd['error']> | null;
   /** What the next step reports. */
@@ -69,6 +75,11 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
   const ended: FinishReason[] = [];
   const stepListeners: StepListener[] = [];
   const loads: AdapterLoad[] = [];
+  const merges = new Map<string, MergeRequest>();
+  const mergeListeners: ((event: MergeEvent) => void)[] = [];
+  const tellMerge = (event: MergeEvent) => {
+    for (const listener of mergeListeners) listener(event);
+  };
   let waiting: Row[] = [];
   let running: Row[] = [];
   let steps = 0;
@@ -203,6 +214,14 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
         schedule();
       };
     },
+    merges,
+    tellMerge,
+    merge: (request) => void merges.set(request.key, request),
+    unmerge(key) {
+      merges.delete(key);
+      tellMerge({ key, state: 'unmerged' });
+    },
+    onMerge: (listener) => void mergeListeners.push(listener),
     onStep: (listener) => void stepListeners.push(listener),
     step,
     crash() {
