@@ -38,14 +38,18 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
     providers: api.availableProviders(),
     threads,
     tensor: (data, shape) => createTensor(api, memory, data, shape),
-    async session(model, { weights, profile }) {
+    async session(model, { weights, own = new Map(), profile }) {
       const settings = api.call('createSessionOptions');
       // The graphs are built in their final form: the optimiser finds nothing, and would copy shared weights.
       api.call('setSessionGraphOptimizationLevel', settings, optimizeNothing);
       api.call('disablePerSessionThreads', settings);
       if (profile) api.call('enableProfiling', settings, profile);
-      const names = [...weights.keys()];
-      api.call('addExternalInitializers', settings, names, [...weights.values()].map(handleOf), names.length);
+      // The arena doubles as it grows: what a session packs for itself would take up to twice its size there.
+      api.call('addSessionConfigEntry', settings, 'session.use_device_allocator_for_initializers', '1');
+      const all = new Map([...weights, ...own]);
+      const names = [...all.keys()];
+      api.call('addExternalInitializers', settings, names, [...all.values()].map(handleOf), names.length);
+      // Only these go into the container of packed weights, out of which nothing ever comes.
       for (const [name, tensor] of weights) api.call('addInitializer', settings, name, handleOf(tensor));
       // Packing weights takes most of a second, which nobody should wait for. The library reads `model` all the while.
       reading.add(model);
@@ -59,7 +63,7 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
       );
       reading.delete(model);
       api.call('releaseSessionOptions', settings);
-      return createSession(api, session, weights);
+      return createSession(api, session, all);
     },
   };
 }
