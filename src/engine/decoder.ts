@@ -146,7 +146,7 @@ function weightTensors(runtime: Runtime, model: LoweredModel, positions: number)
   const tableShape = [positions, model.shape.headDim / 2];
   tensors.set(decoderNames.cos, runtime.tensor(cos, tableShape));
   tensors.set(decoderNames.sin, runtime.tensor(sin, tableShape));
-  if (!model.weights.has('embedding')) {
+  if (!model.weights.has('embedding') && !model.weights.has(embeddingView.blocks)) {
     const { vocabulary, hidden } = model.shape;
     const blocks = model.weights.get('head.blocks')!.data;
     const scales = model.weights.get('head.scales')!.data;
