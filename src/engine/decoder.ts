@@ -167,19 +167,13 @@ function sessionForm({ positions, decodeActivations = 'int8', profile }: Decoder
   };
 }
 
-function weightTensors(runtime: Runtime, model: LoweredModel, positions: number): Map<string, Tensor> {
-  const tensors = new Map<string, Tensor>();
-  for (const [name, { data, shape }] of model.weights) tensors.set(name, runtime.tensor(data, shape));
-  const { cos, sin } = ropeTables(model.shape, positions);
-  const tableShape = [positions, model.shape.headDim / 2];
-  tensors.set(decoderNames.cos, runtime.tensor(cos, tableShape));
-  tensors.set(decoderNames.sin, runtime.tensor(sin, tableShape));
-  if (!model.weights.has('embedding') && !model.weights.has(embeddingView.blocks)) {
-    const { vocabulary, hidden } = model.shape;
-    const blocks = model.weights.get('head.blocks')!.data;
-    const scales = model.weights.get('head.scales')!.data;
-    tensors.set(embeddingView.blocks, runtime.tensor(blocks, [vocabulary, hidden]));
-    tensors.set(embeddingView.scales, runtime.tensor(scales, [vocabulary, hidden / 32]));
-  }
-  return tensors;
-}
+/** What decides how a lone row sums: the model's kernels, and how many pages of each linear the row reads. */
+const kernelsOf = ({ merged, adapters: [row] = [] }: ForwardBatch): string =>
+  merged?.kernels ?? [...(row?.placement.ranges ?? [])].map(([linear, { pages }]) => `${linear} ${pages}`).join();
+
+const kernelsOfModel = ({ linears }: LoweredModel): string =>
+  [
+    ...new Set(
+      [...linears].map(([name, { bits, corrected }]) => `${name.replace(/^layers.\d+./, '')} ${bits} ${corrected}`),
+    ),
+  ].join();
