@@ -93,7 +93,12 @@ test('a stream names its weights before its first token and in its last event', 
   const { name, version, digest } = await testing.registry.add('a');
   const answer = await testing.post(url, { prompt: 'x', adapter_id: 'a', stream: true });
   assert.equal(answer.headers['x-adapter-digest'], digest);
-  assert.deepEqual((eventsOf(answer.body).at(-2) as { adapter: object }).adapter, { name, version, digest, merged_bits: null });
+  assert.deepEqual((eventsOf(answer.body).at(-2) as { adapter: object }).adapter, {
+    name,
+    version,
+    digest,
+    merged_bits: null,
+  });
   await letGo(testing, 1);
 });
 
