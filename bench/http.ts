@@ -7,15 +7,18 @@ import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
-import { systemClock } from '../src/core/clock.ts';
+import { systemClock, systemTimers } from '../src/core/clock.ts';
 import { limits } from '../src/core/limits.ts';
 import { defaultSamplingParams } from '../src/core/sampling-params.ts';
+import { openMerges } from '../src/jobs/merges/merge-keeper.ts';
+import { measureTraffic } from '../src/jobs/merges/traffic.ts';
 import { createMetrics } from '../src/metrics/metrics.ts';
 import type { AdapterRegistry } from '../src/registry/adapter-registry.ts';
 import { createApp } from '../src/server/app.ts';
 import { createLogger } from '../src/server/logger.ts';
 import { openDatabase } from '../src/storage/database.ts';
 import { keyTable } from '../src/storage/key-table.ts';
+import { mergeTable } from '../src/storage/merge-table.ts';
 import { keyStore } from '../src/tenants/keys.ts';
 import { byteTokenizer } from '../test/helpers/byte-tokenizer.ts';
 import { type FakeEngine, fakeEngine } from '../test/helpers/fake-engine.ts';
@@ -48,17 +51,25 @@ const kinds: Record<string, { path: string; body: object }> = {
 
 async function startServer(engine: FakeEngine) {
   const db = await openDatabase(':memory:');
+  // These requests name no adapter, so nobody asks it.
+  const registry = {} as AdapterRegistry;
+  const logger = createLogger('warn');
+  const merges = await openMerges({
+    ...{ table: mergeTable(db), registry, engine, limits, budgetBytes: 0, keepsAutomatic: false, probes: () => [] },
+    ...{ clock: systemClock, timers: systemTimers, log: logger },
+  });
   const app = createApp({
     engine,
     tokenizer: byteTokenizer(),
     model: { name: 'SmolLM2-135M-Instruct', digest: `sha256:${'0'.repeat(64)}`, createdAt: 0 },
-    // These requests name no adapter, so nobody asks it.
-    registry: {} as AdapterRegistry,
+    registry,
+    merges,
+    traffic: measureTraffic(systemClock, limits),
     adapterRoot: null,
     keys: keyStore(keyTable(db), systemClock),
     adminKey: null,
     metrics: createMetrics({ modelName: 'fake' }),
-    logger: createLogger('warn'),
+    logger,
     clock: systemClock,
     newId: () => crypto.randomUUID(),
     limits,

@@ -79,6 +79,22 @@ export const settingTable = {
     ...path,
     defaultHelp: 'none: that route is closed',
   }),
+  mergeMemory: bytes('LORIKEET_MERGE_MEMORY', 1024 ** 3, 'memory for merged weights beside the base; 0 merges nothing'),
+  autoMerge: oneOf('LORIKEET_AUTO_MERGE', 'off', ['on', 'off'], 'merge heavy adapters without being asked'),
+  autoMergeShare: integer(
+    'LORIKEET_AUTO_MERGE_SHARE',
+    50,
+    { min: 1, max: 100 },
+    'percent of the generated tokens from which it merges an adapter',
+    { placeholder: 'percent' },
+  ),
+  autoUnmergeShare: integer(
+    'LORIKEET_AUTO_UNMERGE_SHARE',
+    25,
+    { min: 0, max: 99 },
+    'percent below which it takes that back',
+    { placeholder: 'percent' },
+  ),
   prefillChunk: integer(
     'LORIKEET_PREFILL_CHUNK',
     128,
@@ -156,6 +172,7 @@ export function loadConfig(
   const readText = (file: string) => readFileSync(resolve(cwd, file), 'utf8');
   const named = (flags.config as string | undefined) ?? env.LORIKEET_CONFIG;
   const { values, origins } = resolveSettings(settingTable, { flags, env, file: configFile(named, cwd), readText });
+  assertGap(values);
   const config = complete(values, env, cwd);
   return { config: Object.freeze(config), origins, unknownVariables: unknownVariables(env) };
 }
@@ -174,6 +191,14 @@ function complete(values: Values, env: Sources['env'], cwd: string): Config {
     // `hf auth login` leaves the token here; every program of the hub reads it.
     hfToken: values.hfToken ?? (existsSync(savedToken) ? readFileSync(savedToken, 'utf8').trim() : null),
   };
+}
+
+/** One threshold for both directions would merge and unmerge in turns. */
+function assertGap({ autoMergeShare, autoUnmergeShare }: Values): void {
+  if (autoUnmergeShare < autoMergeShare) return;
+  const param = 'LORIKEET_AUTO_UNMERGE_SHARE';
+  const message = `${param} (${autoUnmergeShare}) must be less than LORIKEET_AUTO_MERGE_SHARE (${autoMergeShare}).`;
+  throw new LorikeetError('invalid_config', { message, param });
 }
 
 function configFile(named: string | undefined, cwd: string): Sources['file'] {

@@ -11,7 +11,11 @@ import { systemClock, systemTimers } from './core/clock.ts';
 import { LorikeetError } from './core/errors.ts';
 import { limits } from './core/limits.ts';
 import { prng } from './core/prng.ts';
-import { createMetrics } from './metrics/metrics.ts';
+import { autoMerge } from './jobs/merges/auto-merge.ts';
+import { openMerges } from './jobs/merges/merge-keeper.ts';
+import type { Merges } from './jobs/merges/merges.ts';
+import { measureTraffic, type Traffic } from './jobs/merges/traffic.ts';
+import { createMetrics, type Metrics } from './metrics/metrics.ts';
 import type { ModelProgress } from './models/progress.ts';
 import { readGguf } from './models/read-gguf.ts';
 import { type ResolveOptions, resolveModel } from './models/resolve.ts';
@@ -27,13 +31,16 @@ import { portProblem, urlOf } from './server/address.ts';
 import { createApp } from './server/app.ts';
 import { createLogger } from './server/logger.ts';
 import { assertSafeHost } from './server/loopback.ts';
+import { mergeProbes } from './server/merge-probes.ts';
 import { databasePath, lockDataDir, makeDataDir } from './storage/data-dir.ts';
 import { type Database, openDatabase } from './storage/database.ts';
 import { nodeFiles } from './storage/files.ts';
 import { keyTable } from './storage/key-table.ts';
+import { mergeTable } from './storage/merge-table.ts';
 import { type KeyStore, keyStore } from './tenants/keys.ts';
 import { defaultTenant } from './tenants/scopes.ts';
 import { loadTokenizer } from './tokenizer/load.ts';
+import type { Tokenizer } from './tokenizer/tokenizer.ts';
 
 /** What the operator sees while the server starts. Drawing it is the command line's. */
 export type StartReport = {
@@ -84,7 +91,12 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   open.defer(() => engine.close(0));
   const registry = await openRegistry(config, { database, files, engine, logger });
   open.defer(() => registry.close());
-  const app = createServer({ config, files, tokenizer, engine, registry, keys, logger });
+  const merges = await startMerges(config, { database, tokenizer, engine, registry, logger });
+  open.defer(() => merges.close());
+  const traffic = measureTraffic(systemClock, limits);
+  const metrics = createMetrics({ modelName: files.name });
+  if (config.autoMerge === 'on') open.defer(startAutoMerge(config, { merges, traffic, engine, metrics, logger }));
+  const app = createServer({ config, files, tokenizer, engine, registry, merges, traffic, keys, metrics, logger });
   open.defer(() => closeServer(app, engine, config.drainSeconds * 1000));
   const url = await listen(app, config);
   phase('http', url);
@@ -186,27 +198,50 @@ function openRegistry(config: Config, { database, files, engine, logger }: Regis
   });
 }
 
+type MergeParts = Omit<RegistryParts, 'files'> & Pick<ServerParts, 'tokenizer' | 'registry'>;
+
+function startMerges(config: Config, { database, tokenizer, engine, registry, logger }: MergeParts): Promise<Merges> {
+  return openMerges({
+    table: mergeTable(database),
+    ...{ registry, engine, limits },
+    budgetBytes: config.mergeMemory,
+    probes: mergeProbes(tokenizer, config.maxContext ?? limits.mergeProbeTokens),
+    keepsAutomatic: config.autoMerge === 'on',
+    ...{ clock: systemClock, timers: systemTimers, log: logger },
+  });
+}
+
+type AutoMergeParts = Pick<ServerParts, 'merges' | 'traffic' | 'engine' | 'metrics' | 'logger'>;
+
+function startAutoMerge(config: Config, { metrics, logger, ...parts }: AutoMergeParts): () => void {
+  return autoMerge({
+    ...parts,
+    shareUp: config.autoMergeShare / 100,
+    shareDown: config.autoUnmergeShare / 100,
+    limits,
+    ...{ clock: systemClock, timers: systemTimers, log: logger, onDecision: metrics.mergeDecided },
+  });
+}
+
 type ServerParts = {
   readonly config: Config;
   readonly files: ModelFiles;
-  readonly tokenizer: Awaited<ReturnType<typeof loadTokenizer>>;
+  readonly tokenizer: Tokenizer;
   readonly engine: SupervisedEngine;
   readonly registry: AdapterRegistry;
+  readonly merges: Merges;
+  readonly traffic: Traffic;
   readonly keys: KeyStore;
+  readonly metrics: Metrics;
   readonly logger: Logger;
 };
 
-function createServer({ config, files, tokenizer, engine, registry, keys, logger }: ServerParts): App {
+function createServer({ config, files, ...parts }: ServerParts): App {
   return createApp({
-    engine,
-    registry,
+    ...parts,
     adapterRoot: config.adapterRoot,
-    tokenizer,
-    keys,
-    logger,
     model: { name: files.name, digest: files.digest, createdAt: systemClock.now() },
     adminKey: config.adminKey,
-    metrics: createMetrics({ modelName: files.name }),
     clock: systemClock,
     newId: randomUUID,
     limits: { ...limits, waitingRequests: config.maxWaiting },

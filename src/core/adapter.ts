@@ -51,6 +51,19 @@ export type AdapterFiles = {
 /** An adapter as one sequence uses it. `scale` multiplies what it adds; 1 is what its author meant. */
 export type AppliedAdapter = { readonly files: AdapterFiles; readonly scale: number };
 
+/** All that says which weights a sequence or a merge has. */
+type Applied = { readonly files: Pick<AdapterFiles, 'digest'>; readonly scale: number };
+
+/** One entry for each content, in order, as two names may mean the same: W + s BA + t BA is W + (s + t) BA. */
+export function combineAdapters<A extends Applied>(adapters: readonly A[]): A[] {
+  const byDigest = new Map<string, A>();
+  for (const adapter of adapters) {
+    const first = byDigest.get(adapter.files.digest);
+    byDigest.set(adapter.files.digest, first ? { ...first, scale: first.scale + adapter.scale } : adapter);
+  }
+  return [...byDigest.values()];
+}
+
 /** Says which weights a merge has: contents and scales, in order; names never enter. */
-export const mergeKey = (adapters: readonly AppliedAdapter[]): string =>
+export const mergeKey = (adapters: readonly Applied[]): string =>
   adapters.map(({ files, scale }) => `${files.digest}*${scale}`).join('+');

@@ -73,6 +73,27 @@ export const limits = {
   aliases: 256,
   aliasTargets: 16,
 
+  /** Merges of one tenant, failed ones too: far more than any budget holds, and each is a row. */
+  merges: 256,
+  /** How long an answer waits for a merge: proxies give up on a silent one after 60 s. */
+  mergeWaitMs: 30_000,
+  /** Of each short text on which merged and unmerged are compared: some 500 positions together, a second's work. */
+  mergeProbeTokens: 64,
+  /** Combinations of adapters and scales whose traffic is measured; of more, only the sum. */
+  trafficAdapters: 1024,
+  /** The window over which shares of traffic are measured: longer than a burst, shorter than a shift of load. */
+  trafficWindowMs: 60_000,
+  /** Less than this in a window says nothing of what is popular: a few answers. */
+  autoMergeTokensMin: 1000,
+  /** How often the policy looks. */
+  autoMergePeriodMs: 5000,
+  /** Merges that the policy has at once: beyond these, groups alternate more than merging saves. */
+  autoMerges: 4,
+  /** The policy lets a merge live for as long, which is many times what making it costs. */
+  autoMergeLifeMs: 5 * 60_000,
+  /** What failed, or an admin has unmerged, is not tried again by itself for as long. */
+  autoMergeRetryMs: 30 * 60_000,
+
   /** GGUF metadata: SmolLM2's is 2 MB (vocabulary and merges), the largest known 256k-vocabularies about 15 MB. */
   ggufHeaderBytes: 64 * MiB,
   ggufTensors: 20_000,

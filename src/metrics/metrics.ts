@@ -2,6 +2,7 @@
 // It knows names and buckets; it does not know HTTP, the engine's channel or where the figures come from.
 
 import { type AdapterMetrics, adapterMetrics } from './adapter-metrics.ts';
+import { type MergeMetrics, mergeMetrics } from './merge-metrics.ts';
 import { type MetricsRegistry, metricsRegistry } from './registry.ts';
 import { aliasText, vllmAliases } from './vllm-aliases.ts';
 
@@ -20,22 +21,25 @@ export type FinishedSequence = {
   readonly completionTokens: number;
   readonly cachedTokens: number;
   readonly timings: { readonly queueMs: number; readonly prefillMs: number; readonly decodeMs: number };
+  /** Of the merged weights that it ran on; null or left out: it ran on none. */
+  readonly mergedBits?: number | null;
   /** From the request's arrival to the sequence's end. */
   readonly e2eMs: number;
 };
 
-export type Metrics = AdapterMetrics & {
-  readEngine(read: () => EngineReading): void;
-  stepTaken(stepMs: number): void;
-  firstToken(sinceArrivalMs: number): void;
-  nextToken(sinceLastMs: number): void;
-  sequenceFinished(sequence: FinishedSequence): void;
-  requestFailed(code: string): void;
-  /** `route` is the pattern, never the address, so that callers cannot make new series. */
-  httpAnswered(request: { method: string; route: string; status: number; ms: number }): void;
-  text(): Promise<string>;
-  readonly contentType: string;
-};
+export type Metrics = AdapterMetrics &
+  MergeMetrics & {
+    readEngine(read: () => EngineReading): void;
+    stepTaken(stepMs: number): void;
+    firstToken(sinceArrivalMs: number): void;
+    nextToken(sinceLastMs: number): void;
+    sequenceFinished(sequence: FinishedSequence): void;
+    requestFailed(code: string): void;
+    /** `route` is the pattern, never the address, so that callers cannot make new series. */
+    httpAnswered(request: { method: string; route: string; status: number; ms: number }): void;
+    text(): Promise<string>;
+    readonly contentType: string;
+  };
 
 const tokenSeconds = [0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5];
 const requestSeconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
@@ -49,6 +53,7 @@ export function createMetrics(options: { modelName: string; processMetrics?: boo
   const httpSeconds = define.seconds('http_request_duration', 'From a request to the end of its answer');
   return {
     ...adapterMetrics(registry),
+    ...mergeMetrics(registry),
     readEngine: (read) => defineReadings(registry, read),
     stepTaken: define.seconds('engine_step', 'Duration of an engine step', tokenSeconds),
     firstToken: define.seconds('time_to_first_token', 'From the arrival of a request to its first token'),
@@ -86,6 +91,7 @@ function definitions(registry: MetricsRegistry) {
 
 function defineSequence({ seconds, sizes, count }: Definitions): Metrics['sequenceFinished'] {
   const finished = count('sequences_finished', 'Sequences by the reason of their end', ['finished_reason']);
+  const merged = count('merged_sequences', 'Sequences that ran on merged weights, by bits', ['bits']);
   const promptTokens = count('prompt_tokens', 'Prompt tokens taken in');
   const cachedTokens = count('cached_prompt_tokens', 'Prompt tokens whose KV rows were reused');
   const generationTokens = count('generation_tokens', 'Tokens generated');
@@ -97,6 +103,7 @@ function defineSequence({ seconds, sizes, count }: Definitions): Metrics['sequen
   const e2e = seconds('e2e_request_latency', 'From the arrival of a request to the end of a sequence');
   return (sequence) => {
     finished({ finished_reason: sequence.reason });
+    if (sequence.mergedBits) merged({ bits: String(sequence.mergedBits) });
     promptTokens({}, sequence.promptTokens);
     cachedTokens({}, sequence.cachedTokens);
     generationTokens({}, sequence.completionTokens);

@@ -2,23 +2,31 @@
 
 import type { MergeEvent, MergeRequest } from './messages.ts';
 
+/** Engines that may die over a merge before it counts as the cause: else each next one would be asked, and die. */
+const deathsMax = 2;
+
+type Wanted = { readonly request: MergeRequest; isMerging: boolean; deaths: number };
+
 export class MergeBook {
-  readonly #wanted = new Map<string, MergeRequest>();
+  readonly #wanted = new Map<string, Wanted>();
+  /** An engine was told to unmerge these, and has not said yet that they are gone. */
+  readonly #leaving = new Set<string>();
   readonly #listeners: ((event: MergeEvent) => void)[] = [];
 
   get wanted(): readonly MergeRequest[] {
-    return [...this.#wanted.values()];
+    return [...this.#wanted.values()].map(({ request }) => request);
   }
 
   /** False where it is there already. */
   add(request: MergeRequest): boolean {
     if (this.#wanted.has(request.key)) return false;
-    this.#wanted.set(request.key, request);
+    this.#wanted.set(request.key, { request, isMerging: false, deaths: 0 });
     return true;
   }
 
   delete(key: string): void {
     this.#wanted.delete(key);
+    this.#leaving.add(key);
   }
 
   listen(listener: (event: MergeEvent) => void): void {
@@ -27,7 +35,22 @@ export class MergeBook {
 
   /** What failed is not asked for again. */
   tell(event: MergeEvent): void {
+    const wanted = this.#wanted.get(event.key);
+    if (wanted !== undefined) wanted.isMerging = event.state === 'merging';
     if (event.state === 'failed') this.#wanted.delete(event.key);
+    if (event.state === 'unmerged') this.#leaving.delete(event.key);
     for (const listener of this.#listeners) listener(event);
+  }
+
+  /** What was to leave is gone with the engine. */
+  engineDied(): void {
+    for (const key of this.#leaving) this.tell({ key, state: 'unmerged' });
+    for (const [key, wanted] of this.#wanted) {
+      if (!wanted.isMerging) continue;
+      wanted.isMerging = false;
+      wanted.deaths++;
+      const message = 'The engine died each time that it worked on this merge.';
+      if (wanted.deaths >= deathsMax) this.tell({ key, state: 'failed', code: 'engine_failed', message });
+    }
   }
 }

@@ -198,6 +198,7 @@ class Supervisor implements SupervisedEngine {
       this.#onGone?.();
       return;
     }
+    this.#merges.engineDied();
     const lost = this.#book.size;
     this.state = this.info === null ? 'starting' : 'restarting';
     this.#book.engineDied({ code: 'engine_failed', message: this.#failure.message }, this.#now());

@@ -47,10 +47,12 @@ export type AdapterAlias = {
 };
 export type AliasTarget = { readonly version: number; readonly weight: number };
 
-/** One request's hold on a version: its files stay until `release`, which may be called more than once. */
+/** A hold on a version: its files stay until `release`, which may be called more than once. */
 export type AdapterLease = {
   readonly adapter: AdapterVersion;
   readonly files: AdapterFiles;
+  /** Aborted when the version begins to be deleted. Who holds it for longer than one request lets it go then. */
+  readonly deleting: AbortSignal;
   release(): void;
 };
 

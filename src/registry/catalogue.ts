@@ -13,8 +13,10 @@ export type Entry = {
   readonly files: AdapterFiles;
   /** What the base model was called that it was checked against. */
   readonly baseName: string;
-  /** Requests that hold it. */
+  /** Holds on it. */
   leases: number;
+  /** Tells those who hold it that it is to go. */
+  readonly deleting: AbortController;
   /** Set while a deletion waits for the last of them. */
   onFree: (() => void) | null;
 };
@@ -83,6 +85,13 @@ export function catalogue(baseDigest: string) {
     },
   };
 }
+
+export const newEntry = (known: Pick<Entry, 'adapter' | 'files' | 'baseName'>): Entry => ({
+  ...known,
+  leases: 0,
+  deleting: new AbortController(),
+  onFree: null,
+});
 
 export function setState(entry: Entry, state: AdapterState): void {
   entry.adapter = { ...entry.adapter, state };

@@ -44,6 +44,7 @@ export function deletion(parts: Parts): Pick<AdapterRegistry, 'delete'> {
         setState(entry, 'deleting');
         return [entry];
       });
+      for (const { deleting } of entries) deleting.abort();
       await Promise.all(entries.map(drain));
 
       async function beginWhole(named: Named): Promise<Entry[]> {

@@ -51,6 +51,7 @@ function hold(entry: Entry): AdapterLease {
   return {
     adapter: entry.adapter,
     files: entry.files,
+    deleting: entry.deleting.signal,
     release() {
       if (!isHeld) return;
       isHeld = false;

@@ -8,7 +8,7 @@ import { orStorageFull } from '../storage/storage-full.ts';
 import { uploadFolder } from '../storage/upload-folder.ts';
 import type { AdapterRegistry } from './adapter-registry.ts';
 import { aliases } from './aliases.ts';
-import { catalogue } from './catalogue.ts';
+import { catalogue, newEntry } from './catalogue.ts';
 import { contents } from './contents.ts';
 import { deletion } from './deletion.ts';
 import type { RegistryOptions } from './options.ts';
@@ -62,7 +62,7 @@ async function openParts(options: RegistryOptions, stop: AbortSignal): Promise<P
   const entries = catalogue(base.digest);
   for (const row of await reconcile({ adapters, blobs, log })) {
     const adapter = fromRow(row);
-    entries.add({ adapter, files: blobs.filesOf(row.digest), baseName: row.base_name, leases: 0, onFree: null });
+    entries.add(newEntry({ adapter, files: blobs.filesOf(row.digest), baseName: row.base_name }));
   }
   for (const { tenant, name, alias, targets, revision, updated_at: updatedAt } of await aliasRows.all()) {
     entries.find(tenant, name)?.aliases.set(alias, { name, alias, targets, revision, updatedAt });

@@ -9,6 +9,7 @@ import { configName, weightsName } from '../storage/blob-folder.ts';
 import { fileSha256, type Received, receive } from '../storage/receive.ts';
 import { orStorageFull } from '../storage/storage-full.ts';
 import type { AdapterVersion, Provenance, StagedAdapter } from './adapter-registry.ts';
+import { newEntry } from './catalogue.ts';
 import type { CheckedAdapter } from './options.ts';
 import type { Parts } from './parts.ts';
 import { isAdapterName } from './reference.ts';
@@ -154,6 +155,6 @@ async function insert(parts: Parts, digest: string, made: NewVersion): Promise<A
     state: 'ready' as const,
   };
   const version = { ...adapter, version: await adapters.insert(toRow(adapter, baseName)) };
-  catalogue.add({ adapter: version, files: blobs.filesOf(digest), baseName, leases: 0, onFree: null });
+  catalogue.add(newEntry({ adapter: version, files: blobs.filesOf(digest), baseName }));
   return version;
 }

@@ -7,7 +7,7 @@ import type { Services } from './services.ts';
 
 const seconds = (ms: number) => Math.floor(ms / 1000);
 
-export const idOf = ({ name, version }: AdapterVersion) => `${name}@${version}`;
+export const idOf = ({ name, version }: Pick<AdapterVersion, 'name' | 'version'>) => `${name}@${version}`;
 
 /** Versions of one tenant; the aliases of each name are read once. */
 export async function adaptersJson(

@@ -14,6 +14,8 @@ import { aliasesRoute } from './routes/v1/adapters/aliases.ts';
 import { uploadsRoute } from './routes/v1/adapters/uploads.ts';
 import { versionsRoute } from './routes/v1/adapters/versions.ts';
 import { adaptersRoute } from './routes/v1/adapters.ts';
+import { mergeRoute } from './routes/v1/admin/adapters/merge.ts';
+import { mergesRoute } from './routes/v1/admin/merges.ts';
 import { chatCompletionsRoute } from './routes/v1/chat/completions.ts';
 import { completionsRoute } from './routes/v1/completions.ts';
 import { generateRoute } from './routes/v1/generate.ts';
@@ -34,6 +36,7 @@ const routes = [
   ...[generateRoute, completionsRoute, chatCompletionsRoute, modelsRoute],
   ...[adaptersRoute, adapterRoute, versionsRoute, aliasesRoute, uploadsRoute],
   ...[loadLoraAdapterRoute, unloadLoraAdapterRoute],
+  ...[mergeRoute, mergesRoute],
   ...[healthRoute, metricsRoute],
 ];
 
@@ -72,6 +75,7 @@ export function createApp(deps: AppDeps): FastifyInstance {
 
   for (const route of routes) app.register(route(services));
   measureEngine(services);
+  measureMerges(services);
   app.decorate('drain', () => {
     services.draining = true;
   });
@@ -90,4 +94,13 @@ function measureEngine({ metrics, engine, clock }: Services): void {
     metrics.adapterBytesCopied(adapters.copiedBytes);
     for (const load of loads) metrics.adapterLoaded(load);
   });
+}
+
+function measureMerges({ metrics, merges }: Services): void {
+  metrics.readMerges(() => ({
+    states: merges.list().map(({ state }) => state),
+    usedBytes: merges.usedBytes,
+    budgetBytes: merges.budgetBytes,
+  }));
+  merges.listen({ merged: ({ figures }) => metrics.mergeMade(figures?.ms ?? 0) });
 }

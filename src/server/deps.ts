@@ -3,6 +3,8 @@
 import type { FastifyBaseLogger } from 'fastify';
 import type { Clock } from '../core/clock.ts';
 import type { limits } from '../core/limits.ts';
+import type { Merges } from '../jobs/merges/merges.ts';
+import type { Traffic } from '../jobs/merges/traffic.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { EngineClient } from '../protocol/engine-client.ts';
 import type { AdapterRegistry } from '../registry/adapter-registry.ts';
@@ -25,6 +27,9 @@ export type AppDeps = {
   readonly tokenizer: Tokenizer;
   readonly model: ModelIdentity;
   readonly registry: AdapterRegistry;
+  readonly merges: Merges;
+  /** Counts what is generated on which weights. */
+  readonly traffic: Traffic;
   /** Adapters may be loaded by path from below this folder; null: by none. */
   readonly adapterRoot: string | null;
   readonly keys: KeyStore;

@@ -3,7 +3,7 @@
 
 import { LorikeetError } from '../core/errors.ts';
 import type { SamplingParams } from '../core/sampling-params.ts';
-import type { SequenceEnd, Timings, TokenLogprobs } from '../protocol/messages.ts';
+import type { SequenceEnd, Timings, TokenLogprobs, WeightBits } from '../protocol/messages.ts';
 import { type HeldAdapters, paramOf } from './held-adapters.ts';
 import type { Services } from './services.ts';
 import { stopStrings } from './stop-strings.ts';
@@ -35,6 +35,8 @@ export type Outcome = {
   readonly promptTokens: number;
   readonly completionTokens: number;
   readonly cachedTokens: number;
+  /** It ran on merged weights, of these bits; null: on the base's. */
+  readonly mergedBits: WeightBits | null;
   readonly timings: Timings;
 };
 
@@ -102,12 +104,13 @@ type SequenceStart = {
 };
 
 function startSequence(services: Services, { ask, held, choice, listener, onStart, onEnded }: SequenceStart): Sequence {
-  const { engine, tokenizer, metrics, clock } = services;
+  const { engine, tokenizer, metrics, traffic, clock } = services;
   const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
   // An error reaches whoever waits for it; where a later ask was refused, nobody does.
   promise.catch(() => {});
   const detokenizer = tokenizer.detokenizer();
   const stops = stopStrings(ask.stop);
+  const countToken = traffic.counterOf(held);
   const positions: Position[] = [];
   let text = '';
   let completionTokens = 0;
@@ -130,7 +133,7 @@ function startSequence(services: Services, { ask, held, choice, listener, onStar
     }
     const tail = stops.push(detokenizer.flush()) + stops.flush();
     if (tail !== '') emit(null, tail, null);
-    const { promptTokens, cachedTokens, timings } = end;
+    const { promptTokens, cachedTokens, mergedBits = null, timings } = end;
     const outcome: Outcome = {
       text,
       positions,
@@ -138,6 +141,7 @@ function startSequence(services: Services, { ask, held, choice, listener, onStar
       promptTokens,
       completionTokens,
       cachedTokens,
+      mergedBits,
       timings,
     };
     listener.onOutcome?.(outcome, choice);
@@ -155,6 +159,7 @@ function startSequence(services: Services, { ask, held, choice, listener, onStar
         else metrics.nextToken(now - lastTokenAt);
         lastTokenAt = now;
         completionTokens++;
+        countToken(now);
         if (logprobs !== null) positions.push({ token, logprobs });
         emit(token, stops.push(detokenizer.push(token)), logprobs);
         if (stops.found) abort();

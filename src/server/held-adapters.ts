@@ -1,7 +1,7 @@
 // The adapters of one request: from the names in its body to leases that are kept until its last sequence has ended.
 // Knows the registry; knows no wire format.
 
-import type { AppliedAdapter } from '../core/adapter.ts';
+import { type AppliedAdapter, combineAdapters } from '../core/adapter.ts';
 import { LorikeetError } from '../core/errors.ts';
 import type { AdapterLease } from '../registry/adapter-registry.ts';
 import type { Services } from './services.ts';
@@ -17,6 +17,7 @@ export type NamedAdapter = {
 export type HeldAdapter = NamedAdapter & Pick<AdapterLease, 'adapter' | 'files'>;
 
 export type HeldAdapters = {
+  readonly tenant: string;
   /** As the caller named them, with the version that each name meant. */
   readonly adapters: readonly HeldAdapter[];
   /** What the engine applies: one entry for each content. */
@@ -24,15 +25,13 @@ export type HeldAdapters = {
   release(): void;
 };
 
-const nothingHeld: HeldAdapters = { adapters: [], applied: [], release() {} };
-
 /** Holds all or none. Throws the registry's refusals with the caller's own parameter; never falls back to the base. */
 export async function holdAdapters(
   { registry }: Services,
   tenant: string,
   named: readonly NamedAdapter[],
 ): Promise<HeldAdapters> {
-  if (named.length === 0) return nothingHeld;
+  if (named.length === 0) return { tenant, adapters: [], applied: [], release() {} };
   const leases: AdapterLease[] = [];
   const release = () => {
     for (const lease of leases.splice(0)) lease.release();
@@ -48,17 +47,8 @@ export async function holdAdapters(
       throw blame(error, one);
     }
   }
-  return { adapters, applied: applied(adapters), release };
-}
-
-/** Two names may mean one content, as two aliases do: W + s BA + t BA is W + (s + t) BA. */
-function applied(adapters: readonly HeldAdapter[]): AppliedAdapter[] {
-  const byDigest = new Map<string, AppliedAdapter>();
-  for (const { files, scale } of adapters) {
-    const before = byDigest.get(files.digest)?.scale ?? 0;
-    byDigest.set(files.digest, { files, scale: before + scale });
-  }
-  return [...byDigest.values()];
+  const applied = combineAdapters(adapters.map(({ files, scale }) => ({ files, scale })));
+  return { tenant, adapters, applied, release };
 }
 
 /** An error of an adapter with the caller's parameter. OpenAI's routes know adapters as models. */

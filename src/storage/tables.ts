@@ -6,6 +6,7 @@ export type Tables = {
   adapters: AdapterRow;
   aliases: AliasRow;
   alias_targets: AliasTargetRow;
+  merges: MergeRow;
 };
 
 export type KeyRow = {
@@ -57,3 +58,23 @@ export type AdapterRow = {
 export type AliasRow = { tenant: string; name: string; alias: string; revision: number; updated_at: number };
 
 export type AliasTargetRow = { tenant: string; name: string; alias: string; version: number; weight: number };
+
+export type MergeRow = {
+  tenant: string;
+  /** Says which weights, by digests and scales. */
+  merge_key: string;
+  /** A JSON list: name, version, digest, scale. */
+  adapters: string;
+  /** As asked for; null: each linear's own. */
+  bits: number | null;
+  /** `wanted`, or `failed` until it is asked for again. */
+  state: string;
+  error_code: string | null;
+  error_message: string | null;
+  /** 1: made by the server itself. */
+  automatic: number;
+  created_at: number;
+  created_by: string | null;
+  /** Of the last time that it was merged, in JSON; null before the first. */
+  figures: string | null;
+};

@@ -3,14 +3,20 @@
 import type { TestContext } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import type { FastifyInstance, LightMyRequestResponse } from 'fastify';
-import { type Clock, systemClock } from '../../src/core/clock.ts';
+import { type Clock, systemClock, systemTimers } from '../../src/core/clock.ts';
 import { limits } from '../../src/core/limits.ts';
+import { openMerges } from '../../src/jobs/merges/merge-keeper.ts';
+import type { Merges } from '../../src/jobs/merges/merges.ts';
+import { measureTraffic, type Traffic } from '../../src/jobs/merges/traffic.ts';
 import { createMetrics } from '../../src/metrics/metrics.ts';
+import type { RegistryOptions } from '../../src/registry/options.ts';
 import { createApp } from '../../src/server/app.ts';
 import type { AppDeps } from '../../src/server/deps.ts';
 import { createLogger } from '../../src/server/logger.ts';
-import { openDatabase } from '../../src/storage/database.ts';
+import { mergeProbes } from '../../src/server/merge-probes.ts';
+import { type Database, openDatabase } from '../../src/storage/database.ts';
 import { keyTable } from '../../src/storage/key-table.ts';
+import { mergeTable } from '../../src/storage/merge-table.ts';
 import { type KeyStore, keyStore } from '../../src/tenants/keys.ts';
 import { byteTokenizer } from './byte-tokenizer.ts';
 import { type FakeEngine, type FakeEngineOptions, fakeEngine } from './fake-engine.ts';
@@ -20,6 +26,8 @@ export type TestApp = {
   readonly app: FastifyInstance;
   readonly engine: FakeEngine;
   readonly registry: WatchedRegistry;
+  readonly merges: Merges;
+  readonly traffic: Traffic;
   readonly keys: KeyStore;
   /** Lines of the log, parsed. */
   readonly log: Record<string, unknown>[];
@@ -30,6 +38,9 @@ export type TestAppOptions = FakeEngineOptions & {
   readonly deps?: Partial<AppDeps>;
   /** What the model says; `script` of the engine goes first. */
   readonly says?: string;
+  /** Where adapters and merges are; left out, in memory and a folder of the test's. */
+  readonly database?: Database;
+  readonly registry?: Partial<RegistryOptions>;
   /** Called before the app is ready. */
   readonly extend?: (app: FastifyInstance) => void;
 };
@@ -40,19 +51,32 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
   const clock: Clock = options.deps?.clock ?? systemClock;
   const db = await openDatabase(':memory:');
   const keys = keyStore(keyTable(db), clock);
-  const registry = await watchedRegistry(t);
+  const registry = await watchedRegistry(t, options.registry);
   const log: Record<string, unknown>[] = [];
+  const logger = createLogger('debug', { write: (line) => log.push(JSON.parse(line)) });
+  const tokenizer = byteTokenizer();
+  const merges = await openMerges({
+    table: mergeTable(options.database ?? db),
+    ...{ registry, engine, clock, limits: { ...limits, ...options.deps?.limits }, log: logger },
+    timers: systemTimers,
+    budgetBytes: 1000,
+    probes: mergeProbes(tokenizer, 512),
+    keepsAutomatic: true,
+  });
+  const traffic = measureTraffic(clock, limits);
   let ids = 0;
   const app = createApp({
     engine,
-    tokenizer: byteTokenizer(),
+    tokenizer,
     model: { name: 'tiny', digest: `sha256:${'a'.repeat(64)}`, createdAt: 1_700_000_000_000 },
     registry,
+    merges,
+    traffic,
     adapterRoot: null,
     keys,
     adminKey: null,
     metrics: createMetrics({ modelName: 'tiny', processMetrics: false }),
-    logger: createLogger('debug', { write: (line) => log.push(JSON.parse(line)) }),
+    logger,
     clock,
     newId: () => String(++ids),
     limits,
@@ -61,12 +85,13 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
   t.after(async () => {
     await engine.close(0);
     await app.close();
+    await merges.close();
     await db.destroy();
   });
   options.extend?.(app);
   await app.ready();
   const post: TestApp['post'] = (url, payload, headers = {}) => app.inject({ method: 'POST', url, payload, headers });
-  return { app, engine, registry, keys, log, post };
+  return { app, engine, registry, merges, traffic, keys, log, post };
 }
 
 /** @returns the port, for tests that need a real socket. */

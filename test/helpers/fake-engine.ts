@@ -1,6 +1,7 @@
 // An engine without a model: it takes sequences into slots and emits scripted tokens a step at a time, so that tests
 // and the HTTP bench see the same order of events as from the real one, with failures at will.
 
+import { mergeKey } from '../../src/core/adapter.ts';
 import { LorikeetError } from '../../src/core/errors.ts';
 import { limits } from '../../src/core/limits.ts';
 import type { EngineClient, EngineState, SequenceListener, StepListener } from '../../src/protocol/engine-client.ts';
@@ -14,6 +15,7 @@ import {
   noAdapters,
   type SequenceEnd,
   type SequenceRequest,
+  type WeightBits,
 } from '../../src/protocol/messages.ts';
 import { tinyShape } from '../models/model-folder.ts';
 
@@ -46,8 +48,12 @@ export type FakeEngine = EngineClient & {
   refusal: Error | null;
   /** Merges that are wanted, in order. */
   readonly merges: ReadonlyMap<string, MergeRequest>;
-  /** What the engine says of a merge; an `unmerge` is answered by itself. */
+  /** Keys that were asked for, also when they were there already, oldest first. */
+  readonly mergesAsked: readonly string[];
+  /** What the engine says of a merge. Sequences on weights that it has called merged say that they ran on them. */
   tellMerge(event: MergeEvent): void;
+  /** Whether an `unmerge` is answered at once, by itself; it is, until a test wants sequences to drain. */
+  unmergesAtOnce: boolean;
   /** How sequences that start from now on end; null lets them run. */
   failure: NonNullable<SequenceEnd['error']> | null;
   /** What the next step reports. */
@@ -77,7 +83,11 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
   const loads: AdapterLoad[] = [];
   const merges = new Map<string, MergeRequest>();
   const mergeListeners: ((event: MergeEvent) => void)[] = [];
+  const mergesAsked: string[] = [];
+  const mergedBits = new Map<string, WeightBits>();
   const tellMerge = (event: MergeEvent) => {
+    if (event.state === 'merged') mergedBits.set(event.key, event.bits);
+    if (event.state === 'unmerged') mergedBits.delete(event.key);
     for (const listener of mergeListeners) listener(event);
   };
   let waiting: Row[] = [];
@@ -104,6 +114,7 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
       promptTokens: row.asked.promptTokens.length,
       completionTokens: row.generated,
       cachedTokens: 0,
+      mergedBits: mergedBits.get(mergeKey(row.asked.adapters)) ?? null,
       timings: { queueMs: 1, prefillMs: 2, decodeMs: 3 },
     });
   }
@@ -216,16 +227,22 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
     },
     merges,
     tellMerge,
-    merge: (request) => void merges.set(request.key, request),
+    mergesAsked,
+    unmergesAtOnce: true,
+    merge(request) {
+      mergesAsked.push(request.key);
+      merges.set(request.key, request);
+    },
     unmerge(key) {
       merges.delete(key);
-      tellMerge({ key, state: 'unmerged' });
+      if (engine.unmergesAtOnce) tellMerge({ key, state: 'unmerged' });
     },
     onMerge: (listener) => void mergeListeners.push(listener),
     onStep: (listener) => void stepListeners.push(listener),
     step,
     crash() {
       restarts++;
+      mergedBits.clear();
       const rows = running;
       running = [];
       stop(

@@ -5,7 +5,7 @@ import type { Readable } from 'node:stream';
 import type { TestContext } from 'node:test';
 import { LorikeetError } from '../../src/core/errors.ts';
 import type { AdapterVersion } from '../../src/registry/adapter-registry.ts';
-import type { AdapterCheck } from '../../src/registry/options.ts';
+import type { AdapterCheck, RegistryOptions } from '../../src/registry/options.ts';
 import { byUpload, type TestRegistry, testRegistry, upload } from './test-registry.ts';
 
 export type WatchedRegistry = TestRegistry & {
@@ -24,8 +24,11 @@ export type WatchedRegistry = TestRegistry & {
   writeFailure: LorikeetError | null;
 };
 
-export async function watchedRegistry(t: TestContext): Promise<WatchedRegistry> {
-  const real = await testRegistry(t, { check });
+export async function watchedRegistry(
+  t: TestContext,
+  options: Partial<RegistryOptions> = {},
+): Promise<WatchedRegistry> {
+  const real = await testRegistry(t, { check, ...options });
   const corrupt: string[] = [];
   const counts = { leases: 0, releases: 0, staged: 0 };
   const failIfAsked = () => {

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { connect } from 'node:net';
 import { test } from 'node:test';
+import { mergeKey } from '../../src/core/adapter.ts';
 import { type ErrorCode, errorTable, LorikeetError } from '../../src/core/errors.ts';
 import { limits } from '../../src/core/limits.ts';
 import { listen, type TestApp, type TestAppOptions, testApp, until } from '../helpers/app.ts';
@@ -153,6 +154,22 @@ const causes: Partial<Record<ErrorCode, Cause>> = {
     ask({ registry, post }) {
       registry.stageFailure = new LorikeetError('too_many_uploads', { retryAfterSeconds: 5 });
       return post('/v1/adapters', { name: 'a', config: '{}', weights: digest });
+    },
+  },
+  merge_not_found: {
+    async ask({ app, registry }) {
+      await registry.add('a');
+      return app.inject({ method: 'DELETE', url: '/v1/admin/adapters/a/merge' });
+    },
+  },
+  merge_budget_exceeded: {
+    async ask({ engine, registry, post }) {
+      const { digest } = await registry.add('a');
+      const answer = post('/v1/admin/adapters/a/merge', { wait: true });
+      await until(() => engine.merges.size === 1);
+      const key = mergeKey([{ files: { digest }, scale: 1 }]);
+      engine.tellMerge({ key, state: 'failed', code: 'merge_budget_exceeded', message: 'Too much.' });
+      return answer;
     },
   },
   storage_full: {

@@ -20,7 +20,7 @@ test('an adapter goes to the engine by its digest, and the answer names it', asy
   const { name, version, digest } = await testing.registry.add('org/a');
   const answer = await testing.post(url, { prompt: 'x', adapter_id: 'org/a', adapter_scale: 0.5 });
   assert.equal(answer.headers['x-adapter-digest'], digest);
-  assert.deepEqual(answer.json().adapter, { name, version, digest });
+  assert.deepEqual(answer.json().adapter, { name, version, digest, merged_bits: null });
   assert.equal(answer.json().adapters, undefined);
   await until(() => testing.log.some(({ adapter }) => adapter === digest));
   const [asked] = testing.engine.submitted;
@@ -93,7 +93,12 @@ test('a stream names its weights before its first token and in its last event', 
   const { name, version, digest } = await testing.registry.add('a');
   const answer = await testing.post(url, { prompt: 'x', adapter_id: 'a', stream: true });
   assert.equal(answer.headers['x-adapter-digest'], digest);
-  assert.deepEqual((eventsOf(answer.body).at(-2) as { adapter: object }).adapter, { name, version, digest });
+  assert.deepEqual((eventsOf(answer.body).at(-2) as { adapter: object }).adapter, {
+    name,
+    version,
+    digest,
+    merged_bits: null,
+  });
   await letGo(testing, 1);
 });
 

@@ -54,7 +54,14 @@ export type GenerateBody = Type.Static<typeof GenerateBody>;
 
 const TokenLogprob = Type.Object({ id: Type.Integer(), token: Type.String(), logprob: Type.Number() });
 
-const adapter = { name: Type.String(), version: Type.Integer(), digest: Type.String() };
+const adapter = {
+  name: Type.String(),
+  version: Type.Integer(),
+  digest: Type.String(),
+  merged_bits: Type.Union([Type.Integer(), Type.Null()], {
+    description: "Bits of the merged weights that it ran on; null: on the base's, the adapter beside them.",
+  }),
+};
 
 export const GenerateAnswer = Type.Object({
   id: Type.String(),

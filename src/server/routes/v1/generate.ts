@@ -87,7 +87,7 @@ function toAnswer({ model, tokenizer }: Services, id: string, held: HeldAdapters
   return (outcome: Outcome): GenerateAnswer => ({
     id,
     model: model.name,
-    ...adapterFields(adapters),
+    ...adapterFields(adapters, outcome),
     text: outcome.text,
     finish_reason: outcome.finishReason,
     usage: {
@@ -104,13 +104,18 @@ function toAnswer({ model, tokenizer }: Services, id: string, held: HeldAdapters
   });
 }
 
-type Applied = NonNullable<GenerateAnswer['adapters']>;
+type Applied = Omit<NonNullable<GenerateAnswer['adapters']>[number], 'merged_bits'>;
 
-function adapterFields(adapters: Applied): Pick<GenerateAnswer, 'adapter' | 'adapters'> {
+function adapterFields(
+  applied: readonly Applied[],
+  { mergedBits: merged_bits }: Outcome,
+): Pick<GenerateAnswer, 'adapter' | 'adapters'> {
+  const adapters = applied.map((one) => ({ ...one, merged_bits }));
   const [first] = adapters;
   if (first === undefined) return { adapter: null };
   if (adapters.length > 1) return { adapter: null, adapters };
-  return { adapter: { name: first.name, version: first.version, digest: first.digest } };
+  const { scale: _, ...adapter } = first;
+  return { adapter };
 }
 
 /** Milliseconds cut to whole microseconds: more digits are noise. */

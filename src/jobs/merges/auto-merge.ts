@@ -1,0 +1,139 @@
+// Looks at the traffic now and then, asks the policy and does what it says. Every decision is logged with its figures.
+
+import { LRUCache } from 'lru-cache';
+import type { Clock, Timers } from '../../core/clock.ts';
+import type { EngineClient } from '../../protocol/engine-client.ts';
+import { type AutoMergeDecision, type AutoMergeRules, decideMerges, type MergeNow } from './auto-merge-policy.ts';
+import type { Merge } from './merge.ts';
+import { expectedMergeBytes } from './merge-bytes.ts';
+import type { Merges, MergesOptions } from './merges.ts';
+import type { AdapterTraffic, Traffic } from './traffic.ts';
+
+export type AutoMergeOptions = {
+  readonly merges: Merges;
+  readonly traffic: Traffic;
+  readonly engine: Pick<EngineClient, 'info' | 'state'>;
+  /** Of the generated tokens, 0..1. */
+  readonly shareUp: number;
+  readonly shareDown: number;
+  readonly limits: MergesOptions['limits'];
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly log: MergesOptions['log'];
+  onDecision(decision: AutoMergeDecision): void;
+};
+
+/** @returns a function that ends it; merges that were made stay. */
+export function autoMerge(options: AutoMergeOptions): () => void {
+  const { merges, traffic, engine, limits, clock, timers, log } = options;
+  const rules = rulesOf(options);
+  const memory = remember(options);
+  let isEnded = false;
+  let cancel = () => {};
+
+  const look = async (): Promise<void> => {
+    if (engine.info === null || engine.state !== 'ready') return;
+    const { shape, weightBits } = engine.info;
+    const there = merges.list();
+    // One that failed for an admin is the admin's to try again.
+    const keys = new Set(there.map(({ key }) => key));
+    const asked = traffic.adapters().filter(({ key }) => !keys.has(key));
+    const tokens = traffic.tokens();
+    const decisions = decideMerges(rules, {
+      ...{ now: clock.monotonic(), tokens, merges: mergesNow(there, traffic) },
+      candidates: asked.map(({ key, share, applied }) => ({
+        ...{ key, share, restsSince: memory.restsSince(key) },
+        bytes: memory.bytesOf(key) ?? expectedMergeBytes(shape, weightBits, modulesOf(applied)),
+      })),
+    });
+    for (const decision of decisions) {
+      const wanted = asked.find(({ key }) => key === decision.key);
+      const taken = there.filter(({ key, automatic }) => key === decision.key && automatic);
+      const adapters = wanted?.applied.adapters.map(({ adapter }) => adapter) ?? taken[0]?.adapters ?? [];
+      const names = adapters.map(({ name, version }) => `${name}@${version}`);
+      if (memory.isNews(decision)) log.info({ ...decision, adapters: names, tokens }, 'automatic merging');
+      options.onDecision(decision);
+      await act(decision, wanted, taken).catch((error) => {
+        memory.rest(decision.key);
+        log.warn({ err: error, adapters: names }, 'an automatic merge could not be begun, or not be taken back');
+      });
+    }
+  };
+
+  const act = async ({ decision }: AutoMergeDecision, wanted: AdapterTraffic | undefined, taken: readonly Merge[]) => {
+    if (decision === 'merge' && wanted !== undefined) {
+      await merges.want({ ...wanted.applied, bits: null, createdBy: null, automatic: true });
+    }
+    if (decision === 'unmerge') for (const { tenant, key } of taken) await merges.unmerge(tenant, key, 'policy');
+  };
+
+  const again = () => {
+    cancel = timers.after(limits.autoMergePeriodMs, () => {
+      look()
+        .catch((error) => log.error({ err: error }, 'automatic merging failed'))
+        .finally(() => {
+          if (!isEnded) again();
+        });
+    });
+  };
+  again();
+  return () => {
+    isEnded = true;
+    cancel();
+  };
+}
+
+const rulesOf = ({ shareUp, shareDown, merges, limits }: AutoMergeOptions): AutoMergeRules => ({
+  ...{ shareUp, shareDown, budgetBytes: merges.budgetBytes },
+  mergesMax: limits.autoMerges,
+  lifeMs: limits.autoMergeLifeMs,
+  retryMs: limits.autoMergeRetryMs,
+  tokensMin: limits.autoMergeTokensMin,
+});
+
+/** Tenants with the same weights share a merge: it is an admin's where one of them wants it so. */
+function mergesNow(merges: readonly Merge[], { shareOf }: Traffic): MergeNow[] {
+  const byKey = Map.groupBy(
+    merges.filter(({ state }) => state !== 'failed'),
+    ({ key }) => key,
+  );
+  return [...byKey].map(([key, wishes]): MergeNow => {
+    const { state, since, figures } = wishes.find((wish) => wish.state !== 'draining') ?? wishes[0]!;
+    return {
+      ...{ key, share: shareOf(key), bytes: figures?.bytes ?? 0 },
+      automatic: wishes.every((wish) => wish.automatic),
+      state: state === 'merged' || state === 'draining' ? state : 'merging',
+      since: since ?? 0,
+    };
+  });
+}
+
+const modulesOf = ({ adapters }: AdapterTraffic['applied']) => adapters.flatMap(({ adapter }) => adapter.targetModules);
+
+/** What was seen before: sizes, what failed or an admin took back, which waiting was told. */
+function remember({ merges, clock, limits: { trafficAdapters: max } }: AutoMergeOptions) {
+  const bytes = new LRUCache<string, number>({ max });
+  const rests = new LRUCache<string, number>({ max });
+  const told = new LRUCache<string, string>({ max });
+  const rest = (key: string) => void rests.set(key, clock.monotonic());
+  merges.listen({
+    merged: ({ key, figures }) => void bytes.set(key, figures?.bytes ?? 0),
+    failed: ({ key }) => rest(key),
+    unmerging({ key }, by) {
+      if (by === 'admin') rest(key);
+    },
+  });
+  return {
+    rest,
+    restsSince: (key: string): number | null => rests.get(key) ?? null,
+    /** As it was when it was merged last; null: it never was. */
+    bytesOf: (key: string): number | null => bytes.get(key) ?? null,
+    /** Waiting is told once for each reason, not in every round. */
+    isNews({ key, decision, reason }: AutoMergeDecision): boolean {
+      const what = `${decision}: ${reason}`;
+      const isNews = decision !== 'wait' || told.get(key) !== what;
+      told.set(key, what);
+      return isNews;
+    },
+  };
+}

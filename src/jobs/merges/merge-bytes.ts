@@ -1,0 +1,27 @@
+// How many bytes a merge is expected to take before one was made: an estimate for the policy; the engine's own count
+// decides. Touched linears alone; linears that the engine joins are copied together.
+
+import { linearSize, type TargetModule } from '../../core/adapter.ts';
+import type { ModelShape } from '../../core/base-model.ts';
+
+/** Linears that share their input, and are one in the engine. */
+const joined: readonly (readonly TargetModule[])[] = [
+  ['q_proj', 'k_proj', 'v_proj'],
+  ['o_proj'],
+  ['gate_proj', 'up_proj'],
+  ['down_proj'],
+];
+/** A float scale for each block of 32 weights. */
+const scaleBits = 32 / 32;
+/** The weights, and the form that their kernels read. */
+const copies = 2;
+
+export function expectedMergeBytes(shape: ModelShape, bits: number, modules: readonly string[]): number {
+  const bytesOf = (module: TargetModule) => {
+    const { in: inputs, out: outputs } = linearSize(shape, module);
+    return copies * inputs * outputs * ((bits + (bits < 32 ? scaleBits : 0)) / 8);
+  };
+  const touched = joined.filter((linears) => linears.some((module) => modules.includes(module))).flat();
+  const ofLayers = shape.layers * touched.reduce((sum, module) => sum + bytesOf(module), 0);
+  return Math.ceil(ofLayers + (modules.includes('lm_head') ? bytesOf('lm_head') : 0));
+}

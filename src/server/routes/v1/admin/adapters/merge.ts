@@ -1,0 +1,125 @@
+// /v1/admin/adapters/{id}/merge: merge an adapter, or several into one, and take it back. A name or an alias means the
+// version that it leads to now; where it is moved later, the merge stays with that version.
+
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import type { FastifyReply } from 'fastify';
+import { mergeKey } from '../../../../../core/adapter.ts';
+import { LorikeetError } from '../../../../../core/errors.ts';
+import type { Merge } from '../../../../../jobs/merges/merge.ts';
+import type { MergeOrder } from '../../../../../jobs/merges/merges.ts';
+import type { AdapterVersion } from '../../../../../registry/adapter-registry.ts';
+import { answerNobody } from '../../../../answer.ts';
+import { blame } from '../../../../held-adapters.ts';
+import { mergeId, mergeJson } from '../../../../merge-json.ts';
+import { errorAnswers } from '../../../../schemas/error.ts';
+import { MergeBody, MergeParams, Merge as MergeSchema, UnmergeQuery } from '../../../../schemas/merges.ts';
+import type { Services } from '../../../../services.ts';
+
+const tags = ['merges'];
+const config = { scope: 'admin' } as const;
+const url = '/v1/admin/adapters/:id/merge';
+const params = MergeParams;
+const merge = {
+  tags,
+  summary: 'Merge an adapter into a copy of the linears that it touches',
+  description:
+    'Requests for these weights then run at the speed of the base. 200 when it is merged, 202 while it goes on; the ' +
+    'same again is the same merge, and one that failed is tried again. Takes `name`, `name@version` and `name:alias`.',
+  params,
+  body: MergeBody,
+  response: { 200: MergeSchema, 202: MergeSchema, ...errorAnswers },
+};
+const unmerge = {
+  tags,
+  summary: 'Take a merge back',
+  description: '200 when its memory is free; 202 while sequences still run on it. It takes no new ones in either case.',
+  params,
+  querystring: UnmergeQuery,
+  response: { 200: MergeSchema, 202: MergeSchema, ...errorAnswers },
+};
+
+export const mergeRoute =
+  (services: Services): FastifyPluginAsyncTypebox =>
+  async (app) => {
+    const { merges, limits } = services;
+    // A POST without a body is a merge without wishes.
+    const preValidation = async (request: { body: unknown }) => {
+      request.body ??= {};
+    };
+
+    app.post(url, { config, schema: merge, preValidation }, async ({ tenant, keyPrefix, params, body }, reply) => {
+      const adapters = await versionsOf(services, tenant, params.id, body);
+      const order = { tenant, adapters, bits: body.bits ?? null, createdBy: keyPrefix, automatic: false };
+      const made = await wantMerge(services, order, body.adapters === undefined ? 'id' : 'adapters');
+      const now = () => merges.find(tenant, made.key);
+      if (body.wait) await waitFor(services, reply, limits.mergeWaitMs, () => now()?.state !== 'merging');
+      if (reply.raw.destroyed) return answerNobody(reply, null);
+      const current = body.wait ? now() : made;
+      if (current === null) throw new LorikeetError('merge_not_found', { message: 'It was unmerged meanwhile.' });
+      if (current.failure !== null) throw new LorikeetError(current.failure.code, { message: current.failure.message });
+      return reply.status(current.state === 'merged' ? 200 : 202).send(mergeJson(services, current));
+    });
+
+    app.delete(url, { config, schema: unmerge }, async ({ tenant, params: { id }, query }, reply) => {
+      const found = await findMerge(services, tenant, id, query.merge);
+      const left = await merges.unmerge(tenant, found.key, 'admin');
+      const isGone = () => merges.find(tenant, found.key)?.state !== 'draining';
+      await waitFor(services, reply, limits.deletionWaitMs, isGone);
+      if (reply.raw.destroyed) return answerNobody(reply, null);
+      const state = isGone() ? 'unmerged' : 'draining';
+      return reply.status(isGone() ? 200 : 202).send(mergeJson(services, { ...left, state }));
+    });
+  };
+
+/** Until it is over, the time is up, or the caller has left. */
+async function waitFor({ merges }: Services, { raw }: FastifyReply, ms: number, isOver: () => boolean): Promise<void> {
+  const left = new AbortController();
+  const leave = () => left.abort();
+  raw.once('close', leave);
+  if (raw.destroyed) leave();
+  await merges.wait(isOver, ms, left.signal);
+  raw.off('close', leave);
+}
+
+async function versionsOf(
+  { registry }: Services,
+  tenant: string,
+  id: string,
+  { adapters }: MergeBody,
+): Promise<MergeOrder['adapters']> {
+  const find = (reference: string, param: string): Promise<AdapterVersion> =>
+    registry.find(tenant, reference).catch((error) => {
+      throw blame(error, { reference, param });
+    });
+  const adapter = await find(id, 'id');
+  if (adapters === undefined) return [{ adapter, scale: 1 }];
+  const named: { adapter: AdapterVersion; scale: number }[] = [];
+  for (const [i, { id: reference, weight: scale = 1 }] of adapters.entries()) {
+    named.push({ adapter: await find(reference, `adapters[${i}].id`), scale });
+  }
+  if (named.some((one) => one.adapter.digest === adapter.digest)) return named;
+  const message = `adapters lists all that are merged, and '${id}' is not among them.`;
+  throw new LorikeetError('invalid_parameter', { message, param: 'adapters' });
+}
+
+/** @param param for what an adapter is refused for */
+async function wantMerge({ merges }: Services, order: MergeOrder, param: string): Promise<Merge> {
+  return await merges.want(order).catch((error) => {
+    const isAdapters = error instanceof LorikeetError && error.code.startsWith('adapter_');
+    throw isAdapters ? new LorikeetError(error.code, { message: error.message, param, cause: error }) : error;
+  });
+}
+
+async function findMerge({ merges, registry }: Services, tenant: string, id: string, merge?: string): Promise<Merge> {
+  const { digest, name, version } = await registry.find(tenant, id).catch((error) => {
+    throw blame(error, { reference: id, param: 'id' });
+  });
+  const alone = mergeKey([{ files: { digest }, scale: 1 }]);
+  const ofAdapter = merges.list(tenant).filter(({ adapters }) => adapters.some((one) => one.digest === digest));
+  const found = ofAdapter.find(({ key }) => (merge === undefined ? key === alone : mergeId(key) === merge));
+  if (found !== undefined) return found;
+  const others = ofAdapter.map(({ key }) => mergeId(key)).join(', ');
+  const hint = others === '' ? '' : ` It is part of ${others}: name one with ?merge=.`;
+  const message = `'${name}@${version}' has no such merge.${hint}`;
+  throw new LorikeetError('merge_not_found', { message, param: merge === undefined ? 'id' : 'merge' });
+}
