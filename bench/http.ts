@@ -11,6 +11,7 @@ import { systemClock } from '../src/core/clock.ts';
 import { limits } from '../src/core/limits.ts';
 import { defaultSamplingParams } from '../src/core/sampling-params.ts';
 import { createMetrics } from '../src/metrics/metrics.ts';
+import type { OfflineClient } from '../src/protocol/offline-process.ts';
 import type { AdapterRegistry } from '../src/registry/adapter-registry.ts';
 import { createApp } from '../src/server/app.ts';
 import { createLogger } from '../src/server/logger.ts';
@@ -52,8 +53,9 @@ async function startServer(engine: FakeEngine) {
     engine,
     tokenizer: byteTokenizer(),
     model: { name: 'SmolLM2-135M-Instruct', digest: `sha256:${'0'.repeat(64)}`, createdAt: 0 },
-    // These requests name no adapter, so nobody asks it.
+    // These requests name no adapter, so nobody asks these.
     registry: {} as AdapterRegistry,
+    offline: {} as OfflineClient,
     adapterRoot: null,
     keys: keyStore(keyTable(db), systemClock),
     adminKey: null,

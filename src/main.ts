@@ -16,6 +16,7 @@ import type { ModelProgress } from './models/progress.ts';
 import { readGguf } from './models/read-gguf.ts';
 import { type ResolveOptions, resolveModel } from './models/resolve.ts';
 import { engineProcessStarter } from './protocol/engine-process.ts';
+import { type OfflineClient, offlineClient } from './protocol/offline-process.ts';
 import { type SupervisedEngine, superviseEngine } from './protocol/supervisor.ts';
 import { defaultSupervisorLimits } from './protocol/supervisor-options.ts';
 import type { AdapterRegistry } from './registry/adapter-registry.ts';
@@ -84,7 +85,9 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   open.defer(() => engine.close(0));
   const registry = await openRegistry(config, { database, files, engine, logger });
   open.defer(() => registry.close());
-  const app = createServer({ config, files, tokenizer, engine, registry, keys, logger });
+  const offline = startOffline(files, logger);
+  open.defer(() => offline.close());
+  const app = createServer({ config, files, tokenizer, engine, registry, offline, keys, logger });
   open.defer(() => closeServer(app, engine, config.drainSeconds * 1000));
   const url = await listen(app, config);
   phase('http', url);
@@ -159,6 +162,13 @@ function startEngine(config: Config, model: ModelFiles, logger: Logger): Supervi
   });
 }
 
+const startOffline = (model: ModelFiles, log: Logger): OfflineClient =>
+  offlineClient({
+    entry: new URL('./offline/main.ts', import.meta.url),
+    env: { ...mallocEnvironment, ...environmentForChildren() },
+    ...{ model, limits, log },
+  });
+
 type RegistryParts = {
   readonly database: Database;
   readonly files: ModelFiles;
@@ -192,14 +202,16 @@ type ServerParts = {
   readonly tokenizer: Awaited<ReturnType<typeof loadTokenizer>>;
   readonly engine: SupervisedEngine;
   readonly registry: AdapterRegistry;
+  readonly offline: OfflineClient;
   readonly keys: KeyStore;
   readonly logger: Logger;
 };
 
-function createServer({ config, files, tokenizer, engine, registry, keys, logger }: ServerParts): App {
+function createServer({ config, files, tokenizer, engine, registry, offline, keys, logger }: ServerParts): App {
   return createApp({
     engine,
     registry,
+    offline,
     adapterRoot: config.adapterRoot,
     tokenizer,
     keys,

@@ -23,7 +23,8 @@ type Planned = GgufTensorHead & { chunks(): Iterable<Uint8Array> };
 /** Throws `unsupported_parameter` for a base that did not come as GGUF, and the adapter's own errors. */
 export function exportGguf({ model, adapter: files, dtype, name }: ExportWork): Exported {
   if (model.kind !== 'gguf') {
-    const message = 'The base model came as safetensors: what GGUF must say of its tokeniser is not there to be copied.';
+    const message =
+      'The base model came as safetensors: what GGUF must say of its tokeniser is not there to be copied.';
     throw new LorikeetError('unsupported_parameter', { message: `${message} Ask for safetensors.`, param: 'format' });
   }
   const path = model.weights[0]!;

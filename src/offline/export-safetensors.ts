@@ -76,8 +76,7 @@ const tarSizeMax = 8 ** 11 - 1;
 
 /** The small files first, so that a reader who only wants to look has them at once. */
 function tarOf(files: readonly SmallFile[], weights: Exported & { readonly name: string }): Exported {
-  const entry = (bytes: number) =>
-    (1 + Math.ceil(bytes / tarBlock) + (bytes > tarSizeMax ? 2 : 0)) * tarBlock;
+  const entry = (bytes: number) => (1 + Math.ceil(bytes / tarBlock) + (bytes > tarSizeMax ? 2 : 0)) * tarBlock;
   const bytes = files.reduce((sum, { content }) => sum + entry(content.length), entry(weights.bytes));
   const meta = { mode: 0o644, mtime: new Date(0) };
   const sources = (): TarSource[] => [

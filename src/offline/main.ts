@@ -21,7 +21,7 @@ channel.close();
 
 async function answer(work: OfflineWork): Promise<void> {
   if (work.kind === 'analysis') {
-    return channel.send({ type: 'analysis', analysis: analyseAdapter(work) });
+    return await channel.send({ type: 'analysis', analysis: await analyseAdapter(work) });
   }
   const exported = work.format === 'gguf' ? exportGguf(work) : await exportSafetensors(work);
   await channel.send({ type: 'bytes', bytes: exported.bytes });

@@ -5,6 +5,7 @@ import type { Clock } from '../core/clock.ts';
 import type { limits } from '../core/limits.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { EngineClient } from '../protocol/engine-client.ts';
+import type { OfflineClient } from '../protocol/offline-process.ts';
 import type { AdapterRegistry } from '../registry/adapter-registry.ts';
 import type { KeyStore } from '../tenants/keys.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
@@ -25,6 +26,8 @@ export type AppDeps = {
   readonly tokenizer: Tokenizer;
   readonly model: ModelIdentity;
   readonly registry: AdapterRegistry;
+  /** Work on weights beside serving, a process each. */
+  readonly offline: Pick<OfflineClient, 'exportMerged' | 'analyse'>;
   /** Adapters may be loaded by path from below this folder; null: by none. */
   readonly adapterRoot: string | null;
   readonly keys: KeyStore;

@@ -14,6 +14,7 @@ import { keyTable } from '../../src/storage/key-table.ts';
 import { type KeyStore, keyStore } from '../../src/tenants/keys.ts';
 import { byteTokenizer } from './byte-tokenizer.ts';
 import { type FakeEngine, type FakeEngineOptions, fakeEngine } from './fake-engine.ts';
+import { fakeOffline } from './fake-offline.ts';
 import { type WatchedRegistry, watchedRegistry } from './watched-registry.ts';
 
 export type TestApp = {
@@ -48,6 +49,7 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
     tokenizer: byteTokenizer(),
     model: { name: 'tiny', digest: `sha256:${'a'.repeat(64)}`, createdAt: 1_700_000_000_000 },
     registry,
+    offline: fakeOffline(),
     adapterRoot: null,
     keys,
     adminKey: null,
