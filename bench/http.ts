@@ -13,6 +13,7 @@ import { defaultSamplingParams } from '../src/core/sampling-params.ts';
 import { openMerges } from '../src/jobs/merges/merge-keeper.ts';
 import { measureTraffic } from '../src/jobs/merges/traffic.ts';
 import { createMetrics } from '../src/metrics/metrics.ts';
+import type { OfflineClient } from '../src/protocol/offline-process.ts';
 import type { AdapterRegistry } from '../src/registry/adapter-registry.ts';
 import { createApp } from '../src/server/app.ts';
 import { createLogger } from '../src/server/logger.ts';
@@ -65,6 +66,8 @@ async function startServer(engine: FakeEngine) {
     registry,
     merges,
     traffic: measureTraffic(systemClock, limits),
+    // These requests name no adapter, so nobody asks it.
+    offline: {} as OfflineClient,
     adapterRoot: null,
     keys: keyStore(keyTable(db), systemClock),
     adminKey: null,

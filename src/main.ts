@@ -20,6 +20,7 @@ import type { ModelProgress } from './models/progress.ts';
 import { readGguf } from './models/read-gguf.ts';
 import { type ResolveOptions, resolveModel } from './models/resolve.ts';
 import { engineProcessStarter } from './protocol/engine-process.ts';
+import { type OfflineClient, offlineClient } from './protocol/offline-process.ts';
 import { type SupervisedEngine, superviseEngine } from './protocol/supervisor.ts';
 import { defaultSupervisorLimits } from './protocol/supervisor-options.ts';
 import type { AdapterRegistry } from './registry/adapter-registry.ts';
@@ -96,7 +97,11 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   const traffic = measureTraffic(systemClock, limits);
   const metrics = createMetrics({ modelName: files.name });
   if (config.autoMerge === 'on') open.defer(startAutoMerge(config, { merges, traffic, engine, metrics, logger }));
-  const app = createServer({ config, files, tokenizer, engine, registry, merges, traffic, keys, metrics, logger });
+  const offline = startOffline(files, logger);
+  open.defer(() => offline.close());
+  const app = createServer({
+    ...{ config, files, tokenizer, engine, registry, merges, traffic, offline, keys, metrics, logger },
+  });
   open.defer(() => closeServer(app, engine, config.drainSeconds * 1000));
   const url = await listen(app, config);
   phase('http', url);
@@ -171,6 +176,13 @@ function startEngine(config: Config, model: ModelFiles, logger: Logger): Supervi
   });
 }
 
+const startOffline = (model: ModelFiles, log: Logger): OfflineClient =>
+  offlineClient({
+    entry: new URL('./offline/main.ts', import.meta.url),
+    env: { ...mallocEnvironment, ...environmentForChildren() },
+    ...{ model, limits, log },
+  });
+
 type RegistryParts = {
   readonly database: Database;
   readonly files: ModelFiles;
@@ -231,6 +243,7 @@ type ServerParts = {
   readonly registry: AdapterRegistry;
   readonly merges: Merges;
   readonly traffic: Traffic;
+  readonly offline: OfflineClient;
   readonly keys: KeyStore;
   readonly metrics: Metrics;
   readonly logger: Logger;

@@ -1,15 +1,19 @@
-// `lorikeet adapters list | show | push | pull | alias | rm`, on a running server.
+// `lorikeet adapters list | show | push | pull | export | analyse | alias | rm`, on a running server.
 
 import { parseReference } from '../registry/reference.ts';
 import type { Adapter } from '../server/schemas/adapters.ts';
 import type { Alias } from '../server/schemas/aliases.ts';
+import { analysisTable, readAnalysis } from './adapters/analyse.ts';
+import { exportAdapter } from './adapters/export.ts';
 import { pullAdapter } from './adapters/pull.ts';
 import { pushAdapter } from './adapters/push.ts';
 import { adapterTable, describeAdapter } from './adapters/show.ts';
 import { askServer, type Server } from './ask-server.ts';
 import { type Command, type ExitCode, exitCodes, type Invocation, UsageError } from './command.ts';
 
-const usage = 'adapters list | show <ref> | push <folder> | pull <ref> | alias <name> <alias> <version> | rm <ref>';
+const usage =
+  'adapters list | show <ref> | push <folder> | pull <ref> | export <ref> | analyse <ref> | ' +
+  'alias <name> <alias> <version> | rm <ref>';
 
 export const adaptersCommand: Command = {
   name: 'adapters',
@@ -17,7 +21,10 @@ export const adaptersCommand: Command = {
   summary: 'adapters of a running server; <ref> is name, name@version or name:alias',
   options: {
     name: { placeholder: 'name', help: "push: the adapter's name (the folder's)" },
-    to: { placeholder: 'folder', help: "pull: where to (a folder of the adapter's name, here)" },
+    to: { placeholder: 'path', help: "pull, export: where to (a folder or file of the adapter's name, here)" },
+    format: { placeholder: 'gguf|safetensors', help: 'export: a file for llama.cpp, or a folder for transformers' },
+    dtype: { placeholder: 'F16|BF16|F32', help: 'export: of the merged weights (F16)' },
+    against: { placeholder: 'ref', help: 'analyse: another adapter, to compare with' },
     weights: { placeholder: 'list', help: 'alias: several versions by weight, as 1=0.9,2=0.1' },
   },
   settings: true,
@@ -81,6 +88,25 @@ const verbs: Readonly<Record<string, Verb>> = {
       const folder = await pullAdapter(server, invocation, adapter);
       if (invocation.json) invocation.printJson({ ...adapter, folder });
       else invocation.print(`${adapter.id} is in ${folder}.`);
+      return exitCodes.ok;
+    },
+  },
+  export: {
+    words: [1, 1],
+    async run(server, invocation, [reference]) {
+      const adapter = await server.get<Adapter>(addressOf(reference!));
+      const path = await exportAdapter(server, invocation, adapter);
+      if (invocation.json) invocation.printJson({ ...adapter, path });
+      else invocation.print(`The base model with ${adapter.id} merged in is ${path}.`);
+      return exitCodes.ok;
+    },
+  },
+  analyse: {
+    words: [1, 1],
+    async run(server, { flags, json, print, printJson }, [reference]) {
+      const analysis = await readAnalysis(server, addressOf(reference!), flags.against);
+      if (json) printJson(analysis);
+      else for (const line of analysisTable(analysis)) print(line);
       return exitCodes.ok;
     },
   },

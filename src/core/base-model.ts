@@ -34,6 +34,9 @@ export type RopeScaling =
 
 export type TensorType = 'F32' | 'F16' | 'BF16' | 'Q4_0' | 'Q4_1' | 'Q5_0' | 'Q5_1' | 'Q8_0' | 'Q4_K' | 'Q5_K' | 'Q6_K';
 
+/** Weights as they are, not packed into blocks. */
+export type FloatType = Extract<TensorType, 'F32' | 'F16' | 'BF16'>;
+
 /** A tensor as its file holds it. Rows are outputs: shape [out, in] for a linear, [n] for a vector. */
 export type RawTensor = {
   readonly name: string;

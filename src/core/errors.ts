@@ -110,6 +110,13 @@ export const errorTable = {
     retryable: true,
   },
   training_failed: { status: 500, type: 'server_error', message: 'The training job failed.' },
+  offline_overloaded: {
+    status: 503,
+    type: 'overloaded_error',
+    message: 'Too many exports and analyses are under way. Try again later.',
+    retryable: true,
+  },
+  offline_failed: { status: 500, type: 'server_error', message: 'The work on the weights failed.' },
   storage_full: { status: 507, type: 'server_error', message: 'The disk of this server is full.' },
   method_not_allowed: { status: 405, type: 'invalid_request_error', message: 'The route has no such method.' },
   request_timeout: { status: 408, type: 'invalid_request_error', message: 'The request did not arrive in time.' },

@@ -69,6 +69,17 @@ export const limits = {
   uploadsKept: 32,
   /** How long those are kept after their last byte: over a night and a bad connection, not for ever. */
   uploadKeptMs: 24 * 60 * 60 * 1000,
+  /**
+   * Exports and analyses at once, a process each: a core and about 200 MB while they work, beside an engine that wants
+   * all cores. A second one lets a short analysis pass a long download.
+   */
+  offlineProcesses: 2,
+  /** What such a process may write to the log: a stack with some context; a loop of warnings does not fill the disk. */
+  offlineLogBytes: 16 * KiB,
+  /** Analyses kept in memory: content never changes, so an answer stays right; each is up to a few MB. */
+  analysesKept: 32,
+  /** Singular values told of each linear, the largest ones: beyond these a figure shows nothing. */
+  analysisSingularValues: 64,
   /** Aliases of one name, and versions that one splits its requests over: people keep these in their heads. */
   aliases: 256,
   aliasTargets: 16,

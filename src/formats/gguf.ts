@@ -25,6 +25,10 @@ export type GgufTensor = {
 export type GgufFile = {
   readonly version: number;
   readonly metadata: ReadonlyMap<string, GgufValue>;
+  /** Where each entry (key, type and value) lies in the file, from `start` to `end`: for copying it as it is. */
+  readonly entries: ReadonlyMap<string, { readonly start: number; readonly end: number }>;
+  /** Of the data, in bytes. */
+  readonly alignment: number;
   /** In the order of the header. */
   readonly tensors: readonly GgufTensor[];
 };
@@ -54,21 +58,26 @@ function parseHeader(cursor: GgufCursor, fileBytes: number): GgufFile {
   if (metadataCount > limits.ggufMetadataEntries) {
     invalid(`it has ${metadataCount} metadata entries; the limit is ${limits.ggufMetadataEntries}`);
   }
-  const metadata = readMetadata(cursor, metadataCount);
+  const { metadata, entries } = readMetadata(cursor, metadataCount);
   const found = Array.from({ length: tensorCount }, (_, index) => readTensor(cursor, `tensor ${index}`));
-  return { version, metadata, tensors: placeTensors(found, cursor.offset, alignmentOf(metadata), fileBytes) };
+  const alignment = alignmentOf(metadata);
+  const tensors = placeTensors(found, cursor.offset, alignment, fileBytes);
+  return { version, metadata, entries, alignment, tensors };
 }
 
-function readMetadata(cursor: GgufCursor, count: number): Map<string, GgufValue> {
+function readMetadata(cursor: GgufCursor, count: number): Pick<GgufFile, 'metadata' | 'entries'> {
   const metadata = new Map<string, GgufValue>();
+  const entries = new Map<string, { start: number; end: number }>();
   const budget = { elements: limits.ggufArrayElements };
   for (let index = 0; index < count; index++) {
+    const start = cursor.offset;
     const key = cursor.string(limits.ggufNameBytes, `metadata key ${index}`);
     if (metadata.has(key)) invalid(`metadata key ${show(key)} occurs twice`);
     const what = `metadata ${show(key)}`;
     metadata.set(key, readValue(cursor, cursor.u32(`the type of ${what}`), what, budget, 0));
+    entries.set(key, { start, end: cursor.offset });
   }
-  return metadata;
+  return { metadata, entries };
 }
 
 type Reader = { readonly bytesMin: number; read(cursor: GgufCursor, what: string): GgufValue };

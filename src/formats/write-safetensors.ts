@@ -2,43 +2,57 @@
 
 import { type SafetensorsType, safetensorsBits } from './safetensors.ts';
 
-export type TensorToWrite = {
+/** What the header says of a tensor. */
+export type TensorHead = {
   readonly name: string;
   readonly type: SafetensorsType;
   readonly shape: readonly number[];
-  readonly bytes: Uint8Array;
 };
+
+export type TensorToWrite = TensorHead & { readonly bytes: Uint8Array };
 
 /** A whole file. The same tensors and metadata give the same bytes, in whatever order they come. */
 export function writeSafetensors(
   tensors: readonly TensorToWrite[],
   metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array {
-  const ordered = tensors.toSorted(byAlignmentThenName);
-  const header = writeHeader(ordered, metadata);
+  const { header, ordered } = safetensorsHeader(tensors, metadata);
   const file = new Uint8Array(ordered.reduce((bytes, tensor) => bytes + tensor.bytes.length, header.length));
   file.set(header);
   let position = header.length;
-  for (const tensor of ordered) {
-    file.set(tensor.bytes, position);
-    position += tensor.bytes.length;
+  for (const { name, type, shape, bytes } of ordered) {
+    const expected = safetensorsBytes({ name, type, shape });
+    if (expected !== bytes.length) throw new Error(`${name}: ${type} [${shape}] does not take ${bytes.length} bytes`);
+    file.set(bytes, position);
+    position += bytes.length;
   }
   return file;
 }
 
-/** Length and JSON, padded so that the data starts at a multiple of 8. */
-function writeHeader(tensors: readonly TensorToWrite[], metadata: Readonly<Record<string, string>>): Uint8Array {
+/** Bytes that a tensor's data takes. */
+export const safetensorsBytes = ({ type, shape }: TensorHead): number =>
+  shape.reduce((product, dimension) => product * dimension, safetensorsBits[type]) / 8;
+
+/**
+ * The file's beginning, and the order in which the tensors' data must follow it, end to end: so a file can be written
+ * without holding its data. Length and JSON, padded so that the data starts at a multiple of 8.
+ */
+export function safetensorsHeader<T extends TensorHead>(
+  tensors: readonly T[],
+  metadata: Readonly<Record<string, string>> = {},
+): { readonly header: Uint8Array; readonly ordered: readonly T[] } {
+  const ordered = tensors.toSorted(byAlignmentThenName);
   // A map, since an object would move names like "0" to the front.
   const entries = new Map<string, unknown>();
   const keys = Object.keys(metadata).sort();
   if (keys.length > 0) entries.set('__metadata__', Object.fromEntries(keys.map((key) => [key, metadata[key]])));
   let position = 0;
-  for (const { name, type, shape, bytes } of tensors) {
+  for (const tensor of ordered) {
+    const { name, type: dtype, shape } = tensor;
     if (entries.has(name) || name === '__metadata__') throw new Error(`the tensor name ${name} is taken`);
-    const bits = shape.reduce((product, dimension) => product * dimension, safetensorsBits[type]);
-    if (bits !== bytes.length * 8) throw new Error(`${name}: ${type} [${shape}] does not take ${bytes.length} bytes`);
-    entries.set(name, { dtype: type, shape, data_offsets: [position, position + bytes.length] });
-    position += bytes.length;
+    const end = position + safetensorsBytes(tensor);
+    entries.set(name, { dtype, shape, data_offsets: [position, end] });
+    position = end;
   }
   const members = [...entries].map(([name, entry]) => `${JSON.stringify(name)}:${JSON.stringify(entry)}`);
   const json = new TextEncoder().encode(`{${members.join()}}`);
@@ -46,10 +60,10 @@ function writeHeader(tensors: readonly TensorToWrite[], metadata: Readonly<Recor
   const header = new Uint8Array(8 + padded).fill(0x20);
   new DataView(header.buffer).setBigUint64(0, BigInt(padded), true);
   header.set(json, 8);
-  return header;
+  return { header, ordered };
 }
 
 /** The reference's order: the widest types first, so that each tensor is aligned to its type. */
 const typeOrder = Object.keys(safetensorsBits);
-const byAlignmentThenName = (a: TensorToWrite, b: TensorToWrite) =>
+const byAlignmentThenName = (a: TensorHead, b: TensorHead) =>
   typeOrder.indexOf(b.type) - typeOrder.indexOf(a.type) || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);

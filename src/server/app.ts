@@ -11,6 +11,8 @@ import { healthRoute } from './routes/health.ts';
 import { metricsRoute } from './routes/metrics.ts';
 import { adapterRoute } from './routes/v1/adapters/adapter.ts';
 import { aliasesRoute } from './routes/v1/adapters/aliases.ts';
+import { analysisRoute } from './routes/v1/adapters/analysis.ts';
+import { mergedRoute } from './routes/v1/adapters/merged.ts';
 import { uploadsRoute } from './routes/v1/adapters/uploads.ts';
 import { versionsRoute } from './routes/v1/adapters/versions.ts';
 import { adaptersRoute } from './routes/v1/adapters.ts';
@@ -35,6 +37,7 @@ declare module 'fastify' {
 const routes = [
   ...[generateRoute, completionsRoute, chatCompletionsRoute, modelsRoute],
   ...[adaptersRoute, adapterRoute, versionsRoute, aliasesRoute, uploadsRoute],
+  ...[mergedRoute, analysisRoute],
   ...[loadLoraAdapterRoute, unloadLoraAdapterRoute],
   ...[mergeRoute, mergesRoute],
   ...[healthRoute, metricsRoute],

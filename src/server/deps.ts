@@ -7,6 +7,7 @@ import type { Merges } from '../jobs/merges/merges.ts';
 import type { Traffic } from '../jobs/merges/traffic.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { EngineClient } from '../protocol/engine-client.ts';
+import type { OfflineClient } from '../protocol/offline-process.ts';
 import type { AdapterRegistry } from '../registry/adapter-registry.ts';
 import type { KeyStore } from '../tenants/keys.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
@@ -30,6 +31,8 @@ export type AppDeps = {
   readonly merges: Merges;
   /** Counts what is generated on which weights. */
   readonly traffic: Traffic;
+  /** Work on weights beside serving, a process each. */
+  readonly offline: Pick<OfflineClient, 'exportMerged' | 'analyse'>;
   /** Adapters may be loaded by path from below this folder; null: by none. */
   readonly adapterRoot: string | null;
   readonly keys: KeyStore;

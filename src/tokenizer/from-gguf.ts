@@ -12,7 +12,8 @@ export function tokenizerFromGguf(metadata: GgufMetadata): Tokenizer {
   return tokenizerFromJson(filesFromGguf(metadata));
 }
 
-function filesFromGguf(metadata: GgufMetadata): TokenizerFiles {
+/** What lies beside the weights of the same model in Hugging Face's form. */
+export function filesFromGguf(metadata: GgufMetadata) {
   const reader = createMetadataReader(metadata);
   const tokens = reader.texts('tokenizer.ggml.tokens');
   if (tokens === undefined) throw invalid('GGUF: tokenizer.ggml.tokens is missing.');
@@ -36,7 +37,7 @@ function filesFromGguf(metadata: GgufMetadata): TokenizerFiles {
       pre_tokenizer: { type: 'Sequence', pretokenizers: vocabulary.preTokenizer },
       decoder: { type: 'Sequence', decoders: vocabulary.decoder },
       post_processor: {
-        type: 'TemplateProcessing',
+        type: 'TemplateProcessing' as const,
         single: [...affixes.bos, { Sequence: { id: 'A' } }, ...affixes.eos],
         special_tokens: Object.fromEntries(
           ['bos', 'eos'].map((name) => [named(name) ?? '', { ids: [idOf(name) ?? 0] }]),
@@ -52,7 +53,7 @@ function filesFromGguf(metadata: GgufMetadata): TokenizerFiles {
       chat_template: reader.text('tokenizer.chat_template'),
     },
     generationConfig: { eos_token_id: ends },
-  };
+  } satisfies TokenizerFiles;
 }
 
 /**

@@ -5,8 +5,13 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { type TestContext, test } from 'node:test';
+import { packTar } from 'modern-tar/fs';
+import { LorikeetError } from '../../src/core/errors.ts';
+import type { OfflineClient } from '../../src/protocol/offline-process.ts';
 import { listen, type TestAppOptions, testApp } from '../helpers/app.ts';
+import { fakeOffline } from '../helpers/fake-offline.ts';
 import { cliIn } from '../helpers/run-cli.ts';
 
 const config = '{ "r": 8,  "target_modules": ["q_proj"] }\n';
@@ -139,4 +144,58 @@ test('a key is sent, and its lack is explained', async (t) => {
   const refused = await list({});
   assert.equal(refused.code, 1);
   assert.match(refused.stderr, /invalid_api_key\)\n.*LORIKEET_API_KEY/);
+});
+
+test('export writes a file or a folder when it is whole, and nothing before', async (t) => {
+  const tar = packTar([{ type: 'content', target: 'config.json', content: '{}' }]);
+  const folderBytes = Buffer.concat(await tar.toArray());
+  let breaks = false;
+  const ggufBytes = async function* () {
+    yield Buffer.from('GGUF');
+    if (breaks) throw new LorikeetError('offline_failed');
+  };
+  const exportMerged: OfflineClient['exportMerged'] = async ({ format }) =>
+    format === 'gguf'
+      ? { bytes: breaks ? 100 : 4, body: Readable.from(ggufBytes()) }
+      : { bytes: folderBytes.length, body: Readable.from([folderBytes]) };
+  const offline = fakeOffline({ exportMerged });
+  const { folder, write, ask } = await server(t, { deps: { offline } });
+  await ask('push', write('style'), '--name', 'org/style');
+  const file = join(folder, 'out.gguf');
+  const done = await ask('export', 'org/style', '--format', 'gguf', '--dtype', 'F32', '--to', file);
+  assert.deepEqual(
+    [done.code, done.stdout],
+    [0, `The base model with org/style@1 merged in is ${file}.\n`],
+    done.stderr,
+  );
+  assert.equal(readFileSync(file, 'utf8'), 'GGUF');
+  assert.partialDeepStrictEqual(offline.asked[0], { format: 'gguf', dtype: 'F32' });
+  assert.equal((await ask('export', 'org/style', '--format', 'gguf', '--to', file)).code, 2, 'nothing is overwritten');
+  assert.equal((await ask('export', 'org/style', '--to', join(folder, 'x'))).code, 2, 'a format is needed');
+  const to = join(folder, 'out');
+  assert.equal((await ask('export', 'org/style', '--format', 'safetensors', '--to', to)).code, 0);
+  assert.equal(readFileSync(join(to, 'config.json'), 'utf8'), '{}');
+  breaks = true;
+  const broken = await ask('export', 'org/style', '--format', 'gguf', '--to', join(folder, 'broken.gguf'));
+  assert.equal(broken.code, 1);
+  assert.match(broken.stderr, /^lorikeet: The download broke off/);
+  assert.deepEqual(
+    readdirSync(folder).filter((name) => /partial|broken/.test(name)),
+    [],
+  );
+});
+
+test('analyse prints a line for each kind of linear', async (t) => {
+  const { write, ask } = await server(t);
+  await ask('push', write('style'));
+  const lines = (await ask('analyse', 'style')).stdout.split('\n');
+  assert.deepEqual(lines, [
+    'What style@1 adds to each linear: means over layers.',
+    'module  layers  r  norm  effective rank  stable rank  amplification',
+    'q_proj  1       2  3.25  1.75            1.10         20.0',
+    '',
+  ]);
+  assert.match((await ask('analyse', 'style', '--against', 'style@1')).stdout, /20\.0 +1\.000 +1\.000\n$/);
+  assert.equal(JSON.parse((await ask('analyse', 'style', '--json')).stdout).linears.length, 1);
+  assert.match((await ask('analyse', 'style', '--against', 'x')).stderr, /adapter_not_found/);
 });

@@ -20,6 +20,7 @@ import { mergeTable } from '../../src/storage/merge-table.ts';
 import { type KeyStore, keyStore } from '../../src/tenants/keys.ts';
 import { byteTokenizer } from './byte-tokenizer.ts';
 import { type FakeEngine, type FakeEngineOptions, fakeEngine } from './fake-engine.ts';
+import { fakeOffline } from './fake-offline.ts';
 import { type WatchedRegistry, watchedRegistry } from './watched-registry.ts';
 
 export type TestApp = {
@@ -72,6 +73,7 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
     registry,
     merges,
     traffic,
+    offline: fakeOffline(),
     adapterRoot: null,
     keys,
     adminKey: null,

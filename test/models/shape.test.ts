@@ -77,6 +77,8 @@ const embedding: GgufTensor = { name: 'token_embd.weight', type: 'F32', shape: [
 const file = (change: object = {}, tensors: GgufTensor[] = [embedding]): GgufFile => ({
   version: 3,
   metadata: new Map(Object.entries({ ...entries, ...change }).filter(([, value]) => value !== undefined)),
+  entries: new Map(),
+  alignment: 32,
   tensors,
 });
 

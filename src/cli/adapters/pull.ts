@@ -2,17 +2,16 @@
 
 import { mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
-import { Readable, Transform } from 'node:stream';
+import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { ReadableStream } from 'node:stream/web';
 import { unpackTar } from 'modern-tar/fs';
-import { systemClock } from '../../core/clock.ts';
 import { LorikeetError } from '../../core/errors.ts';
 import { configFile, weightsFile } from '../../server/adapter-files.ts';
 import type { Adapter } from '../../server/schemas/adapters.ts';
 import type { Server } from '../ask-server.ts';
 import { type Invocation, UsageError } from '../command.ts';
-import { progressBar } from '../progress-bar.ts';
+import { countedDownload } from './counted-download.ts';
 import { readAdapterFolder } from './folder.ts';
 
 /** @returns the folder */
@@ -22,15 +21,7 @@ export async function pullAdapter(server: Server, { flags, io }: Invocation, ada
   const inside = await readdir(folder).catch(() => []);
   if (inside.length > 0) throw new UsageError(`${folder} is not empty. Choose another folder with --to.`);
   const { body } = await server.ask(`/v1/adapters/${encodeURIComponent(name)}/versions/${version}/content`);
-  const bar = progressBar(io.stderr, systemClock);
-  let receivedBytes = 0;
-  const counted = new Transform({
-    transform(chunk: Uint8Array, _encoding, done) {
-      receivedBytes = Math.min(receivedBytes + chunk.length, totalBytes);
-      bar.show({ phase: 'download', item: adapter.id, receivedBytes, totalBytes });
-      done(null, chunk);
-    },
-  });
+  const { counted, clear } = countedDownload(io.stderr, adapter.id, totalBytes);
   const partial = await mkdtemp(`${folder}.partial-`).catch((cause) => {
     throw new UsageError(`${dirname(folder)} cannot be written to (${cause.code}).`, { cause });
   });
@@ -39,7 +30,7 @@ export async function pullAdapter(server: Server, { flags, io }: Invocation, ada
     if ((await readAdapterFolder(partial)).digest !== digest) throw new LorikeetError('digest_mismatch');
     await rename(partial, folder);
   } finally {
-    bar.clear();
+    clear();
     await rm(partial, { recursive: true, force: true });
   }
   return folder;

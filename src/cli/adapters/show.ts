@@ -14,6 +14,11 @@ export function adapterTable(adapters: readonly Adapter[]): string[] {
     date(adapter.created_at),
     [adapter.state, ...adapter.aliases.map((alias) => `:${alias}`)].join(' '),
   ]);
+  return table(rows);
+}
+
+/** Rows of the same number of cells, in columns. */
+export function table(rows: readonly (readonly string[])[]): string[] {
   const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
   return rows.map((row) =>
     row

@@ -1,0 +1,35 @@
+// Numbers as the bytes of 32- and 16-bit floats, little endian, each rounded to the nearest (ties to even).
+
+import type { FloatType } from '../core/base-model.ts';
+
+export const floatBytes: Readonly<Record<FloatType, number>> = { F16: 2, BF16: 2, F32: 4 };
+
+/** Throws RangeError for a number that becomes an infinity: F16 ends at 65,504. */
+export function encodeFloats(type: FloatType, values: Float64Array): Uint8Array {
+  const encoded = encoders[type](values);
+  return new Uint8Array(encoded.buffer, 0, encoded.byteLength);
+}
+
+const encoders = {
+  F32: (values: Float64Array) => finite(new Float32Array(values)),
+  F16: (values: Float64Array) => finite(new Float16Array(values)),
+  BF16(values: Float64Array) {
+    const bits = new Uint32Array(new Float32Array(values).buffer);
+    const out = new Uint16Array(bits.length);
+    for (let i = 0; i < bits.length; i++) {
+      // Half of the last kept place, and a little less where that place is even.
+      out[i] = (bits[i]! + 0x7fff + ((bits[i]! >>> 16) & 1)) >>> 16;
+      if ((out[i]! & 0x7f80) === 0x7f80) overflow();
+    }
+    return out;
+  },
+} as const;
+
+function finite<T extends Float32Array | Float16Array>(values: T): T {
+  for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i]!)) overflow();
+  return values;
+}
+
+function overflow(): never {
+  throw new RangeError('a weight is beyond the range of the type');
+}

@@ -1,0 +1,40 @@
+// config.json and generation_config.json of a model that came without them, from its shape: the way back from
+// config-shape.ts.
+
+import type { ModelShape } from '../core/base-model.ts';
+import { architectures } from './architectures.ts';
+
+/** In the spelling that every version of transformers reads. */
+export function configOf(shape: ModelShape): Record<string, unknown> {
+  const { modelTypes, classes, qkvBias } = architectures[shape.architecture];
+  return {
+    model_type: modelTypes[0],
+    architectures: [classes[0]],
+    num_hidden_layers: shape.layers,
+    hidden_size: shape.hidden,
+    intermediate_size: shape.intermediate,
+    num_attention_heads: shape.heads,
+    num_key_value_heads: shape.kvHeads,
+    head_dim: shape.headDim,
+    vocab_size: shape.vocabulary,
+    max_position_embeddings: shape.context,
+    rope_theta: shape.ropeTheta,
+    ...(shape.ropeScaling === null ? {} : { rope_scaling: ropeScalingOf(shape.ropeScaling) }),
+    rms_norm_eps: shape.rmsNormEps,
+    tie_word_embeddings: shape.tiedEmbedding,
+    hidden_act: 'silu',
+    // Qwen2 has its biases by its architecture, the others have none.
+    ...(qkvBias ? {} : { attention_bias: false }),
+  };
+}
+
+function ropeScalingOf(scaling: NonNullable<ModelShape['ropeScaling']>): Record<string, unknown> {
+  if (scaling.kind === 'linear') return { rope_type: 'linear', factor: scaling.factor };
+  return {
+    rope_type: 'llama3',
+    factor: scaling.factor,
+    low_freq_factor: scaling.lowFreqFactor,
+    high_freq_factor: scaling.highFreqFactor,
+    original_max_position_embeddings: scaling.originalContext,
+  };
+}

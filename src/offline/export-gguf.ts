@@ -1,0 +1,81 @@
+// A base model's GGUF file with an adapter merged in, as llama.cpp loads it. What the adapter does not touch keeps the
+// base's own bytes, packed as they are: that is exact, and smaller than any float. Merged weights become floats: packing
+// them again would round much of the adapter away, whose changes are smaller than a 4-bit step.
+
+import { LorikeetError } from '../core/errors.ts';
+import type { GgufFile, GgufTensor } from '../formats/gguf.ts';
+import { elementCount, tensorBytes } from '../formats/tensor-bytes.ts';
+import { type GgufTensorHead, ggufText, layOutGguf } from '../formats/write-gguf.ts';
+import { tensorSpecs } from '../models/architectures.ts';
+import { openGguf } from '../models/open-gguf.ts';
+import { readGguf } from '../models/read-gguf.ts';
+import { unpairedRow } from '../models/unpair-rows.ts';
+import { type WeightFile, weightFile } from '../models/weight-file.ts';
+import type { OfflineWork } from '../protocol/offline-messages.ts';
+import type { Exported } from './exported.ts';
+import { mergedWeight } from './merged-weight.ts';
+import { type OpenAdapter, readAdapter } from './read-adapter.ts';
+
+type ExportWork = Extract<OfflineWork, { kind: 'export' }>;
+/** A tensor of the new file and how its data is made. */
+type Planned = GgufTensorHead & { chunks(): Iterable<Uint8Array> };
+
+/** Throws `unsupported_parameter` for a base that did not come as GGUF, and the adapter's own errors. */
+export function exportGguf({ model, adapter: files, dtype, name }: ExportWork): Exported {
+  if (model.kind !== 'gguf') {
+    const message =
+      'The base model came as safetensors: what GGUF must say of its tokeniser is not there to be copied.';
+    throw new LorikeetError('unsupported_parameter', { message: `${message} Ask for safetensors.`, param: 'format' });
+  }
+  const path = model.weights[0]!;
+  const file = weightFile(path);
+  const base = readGguf(path, file);
+  const { shape, tensors } = openGguf(path);
+  const adapter = readAdapter(files, shape);
+  const specs = new Map(tensorSpecs(shape).map((spec) => [spec.gguf, spec]));
+
+  const merged = (head: GgufTensorHead, weight: string, source = weight): Planned => {
+    const pairedHeads = specs.get(head.name)?.pairedHeads ?? 0;
+    const order = pairedHeads === 0 ? undefined : (row: number) => unpairedRow(row, shape.headDim);
+    return {
+      ...{ name: head.name, type: dtype, shape: head.shape },
+      chunks: () => mergedWeight(tensors.get(source)!, adapter.values(adapter.pairs.get(weight)!), dtype, order),
+    };
+  };
+  const planned: Planned[] = base.tensors.map((tensor) => {
+    const weight = specs.get(tensor.name)?.name ?? '';
+    return adapter.pairs.has(weight) ? merged(tensor, weight) : { ...tensor, chunks: () => pieces(file, tensor) };
+  });
+  if (untiesHead(adapter, shape.tiedEmbedding)) {
+    const embedding = base.tensors.find((tensor) => specs.get(tensor.name)?.name === 'model.embed_tokens.weight')!;
+    planned.push(merged({ ...embedding, name: 'output.weight' }, 'lm_head.weight', 'model.embed_tokens.weight'));
+  }
+  const layout = layOutGguf(entriesOf(base, file, name), planned, base.alignment);
+  return {
+    bytes: layout.fileBytes,
+    *chunks() {
+      yield layout.header;
+      for (const tensor of planned) {
+        yield* tensor.chunks();
+        yield layout.padding(tensorBytes(tensor.type, elementCount(tensor.shape)!));
+      }
+    },
+  };
+}
+
+/** An adapter on lm_head leaves the embedding alone, so the two cannot share their weights any more. */
+export const untiesHead = ({ pairs }: OpenAdapter, tied: boolean) => tied && pairs.has('lm_head.weight');
+
+/** The base's metadata as it is, under a name of its own, without a type of most weights: that would now be a guess. */
+function entriesOf({ entries }: GgufFile, file: WeightFile, name: string): Uint8Array[] {
+  const kept = [...entries].filter(([key]) => key !== 'general.name' && key !== 'general.file_type');
+  return [...kept.map(([, { start, end }]) => file.read(start, end)), ggufText('general.name', name)];
+}
+
+const pieceBytes = 4 * 2 ** 20;
+
+function* pieces(file: WeightFile, { offset, bytes }: GgufTensor): Generator<Uint8Array> {
+  for (let at = 0; at < bytes; at += pieceBytes) {
+    yield file.read(offset + at, offset + Math.min(at + pieceBytes, bytes));
+  }
+}

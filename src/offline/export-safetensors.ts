@@ -1,0 +1,93 @@
+// A base model with an adapter merged in as the folder that transformers loads, in a tar: config.json, the weights as
+// one safetensors file of one float type, the tokeniser. For a base that came as GGUF the files around the weights are
+// derived from its metadata; of one that came as safetensors they are its own.
+
+import { readFileSync } from 'node:fs';
+import { Readable } from 'node:stream';
+import { packTar, type TarSource } from 'modern-tar/fs';
+import type { FloatType, ModelFiles, ModelShape } from '../core/base-model.ts';
+import { safetensorsBytes, safetensorsHeader, type TensorHead } from '../formats/write-safetensors.ts';
+import { indexName } from '../models/choose-files.ts';
+import { openModel } from '../models/open.ts';
+import { readGguf } from '../models/read-gguf.ts';
+import { readSidecar } from '../models/read-sidecar.ts';
+import { configOf } from '../models/write-config.ts';
+import type { OfflineWork } from '../protocol/offline-messages.ts';
+import { writeTokenizer } from '../tokenizer/write-json.ts';
+import { untiesHead } from './export-gguf.ts';
+import type { Exported } from './exported.ts';
+import { mergedWeight } from './merged-weight.ts';
+import { readAdapter } from './read-adapter.ts';
+
+type ExportWork = Extract<OfflineWork, { kind: 'export' }>;
+/** A tensor of the new file and how its data is made. */
+type Planned = TensorHead & { chunks(): Iterable<Uint8Array> };
+
+const torchTypes: Readonly<Record<FloatType, string>> = { F16: 'float16', BF16: 'bfloat16', F32: 'float32' };
+
+/** Throws the adapter's own errors. */
+export async function exportSafetensors(work: ExportWork): Promise<Exported> {
+  const { model, dtype } = work;
+  const { shape, tensors } = await openModel(model);
+  const adapter = readAdapter(work.adapter, shape);
+  const planned = [...tensors.values()].map((tensor): Planned => {
+    const pair = adapter.pairs.get(tensor.name);
+    const chunks = () => mergedWeight(tensor, pair === undefined ? null : adapter.values(pair), dtype);
+    return { name: tensor.name, type: dtype, shape: tensor.shape, chunks };
+  });
+  const tiedEmbedding = shape.tiedEmbedding && !untiesHead(adapter, shape.tiedEmbedding);
+  if (tiedEmbedding !== shape.tiedEmbedding) {
+    const [name, embedding] = ['lm_head.weight', tensors.get('model.embed_tokens.weight')!] as const;
+    const chunks = () => mergedWeight(embedding, adapter.values(adapter.pairs.get(name)!), dtype);
+    planned.push({ name, type: dtype, shape: embedding.shape, chunks });
+  }
+  const { header, ordered } = safetensorsHeader(planned, { format: 'pt' });
+  const weightsBytes = ordered.reduce((bytes, tensor) => bytes + safetensorsBytes(tensor), header.length);
+  function* weights() {
+    yield header;
+    for (const tensor of ordered) yield* tensor.chunks();
+  }
+  const files = filesAround(model, { ...shape, tiedEmbedding }, dtype);
+  return tarOf(files, { name: 'model.safetensors', bytes: weightsBytes, chunks: weights });
+}
+
+type SmallFile = { readonly name: string; readonly content: Uint8Array };
+
+function filesAround(model: ModelFiles, shape: ModelShape, dtype: FloatType): SmallFile[] {
+  const json = (name: string, value: object) => ({ name, content: Buffer.from(`${JSON.stringify(value, null, 2)}\n`) });
+  const own = { tie_word_embeddings: shape.tiedEmbedding, torch_dtype: torchTypes[dtype] };
+  if (model.kind === 'safetensors') {
+    // `dtype` is what newer versions call torch_dtype, which they read too.
+    const { dtype: _, ...config } = readSidecar(model, 'config.json')!;
+    const others = Object.entries(model.sidecars).filter(([name]) => name !== 'config.json' && name !== indexName);
+    return [
+      json('config.json', { ...config, ...own }),
+      ...others.map(([name, path]) => ({ name, content: readFileSync(path) })),
+    ];
+  }
+  const tokenizer = writeTokenizer(readGguf(model.weights[0]!).metadata, shape.context);
+  const config = { ...configOf(shape), ...own, ...tokenizer['generation_config.json'] };
+  return [json('config.json', config), ...Object.entries(tokenizer).map(([name, value]) => json(name, value))];
+}
+
+const tarBlock = 512;
+/** A size that tar's own field cannot hold takes a header and a block of their own in front. */
+const tarSizeMax = 8 ** 11 - 1;
+
+/** The small files first, so that a reader who only wants to look has them at once. */
+function tarOf(files: readonly SmallFile[], weights: Exported & { readonly name: string }): Exported {
+  const entry = (bytes: number) => (1 + Math.ceil(bytes / tarBlock) + (bytes > tarSizeMax ? 2 : 0)) * tarBlock;
+  const bytes = files.reduce((sum, { content }) => sum + entry(content.length), entry(weights.bytes));
+  const meta = { mode: 0o644, mtime: new Date(0) };
+  const sources = (): TarSource[] => [
+    ...files.map(({ name, content }) => ({ type: 'content' as const, content, target: name, ...meta })),
+    {
+      type: 'stream',
+      content: Readable.from(weights.chunks(), { objectMode: false }),
+      size: weights.bytes,
+      target: weights.name,
+      ...meta,
+    },
+  ];
+  return { bytes: bytes + 2 * tarBlock, chunks: () => packTar(sources()) };
+}

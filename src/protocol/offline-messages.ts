@@ -1,0 +1,69 @@
+// What crosses between the server and a one-shot process that works on weights: one piece of work in, one answer out.
+// An export's bytes go through the process's standard output; everything else is a message.
+
+import type { AdapterFiles, TargetModule } from '../core/adapter.ts';
+import type { FloatType, ModelFiles } from '../core/base-model.ts';
+import type { ErrorCode } from '../core/errors.ts';
+
+export type ExportFormat = 'safetensors' | 'gguf';
+
+export type ExportOrder = {
+  readonly adapter: AdapterFiles;
+  readonly format: ExportFormat;
+  /** Of the merged weights; with safetensors of all weights. */
+  readonly dtype: FloatType;
+  /** What the result is called in its own metadata. */
+  readonly name: string;
+};
+
+export type AnalysisOrder = {
+  readonly adapter: AdapterFiles;
+  /** Its directions are compared with this one's; null: with nothing. */
+  readonly against: AdapterFiles | null;
+};
+
+export type OfflineWork =
+  | ({ readonly kind: 'export'; readonly model: ModelFiles } & ExportOrder)
+  | ({ readonly kind: 'analysis'; readonly model: ModelFiles } & AnalysisOrder);
+
+/** `bytes` of an export come first, before its data; what fails after that is told too, and the data ends early. */
+export type OfflineEvent =
+  | { readonly type: 'bytes'; readonly bytes: number }
+  | { readonly type: 'analysis'; readonly analysis: AdapterAnalysis }
+  | { readonly type: 'failed'; readonly code: ErrorCode; readonly message: string; readonly param: string | null };
+
+/** Of what an adapter adds, linear by linear: ΔW = scaling · B A. */
+export type AdapterAnalysis = {
+  readonly usesDora: boolean;
+  /** In the adapter's order: by layer, within a layer by module, lm_head last. */
+  readonly linears: readonly LinearAnalysis[];
+};
+
+export type LinearAnalysis = {
+  /** null for lm_head. */
+  readonly layer: number | null;
+  readonly module: TargetModule;
+  readonly r: number;
+  readonly scaling: number;
+  /** The largest ones, descending. */
+  readonly singularValues: readonly number[];
+  readonly frobeniusNorm: number;
+  /** exp of the entropy of σ / Σσ (Roy and Vetterli 2007); 0 where ΔW is zero, as the stable rank. */
+  readonly effectiveRank: number;
+  /** ‖ΔW‖²_F / σ₁² (Rudelson and Vershynin 2007). */
+  readonly stableRank: number;
+  /** ‖ΔW‖_F / ‖Uᵀ W V‖_F over ΔW's directions (LoRA, section 7.3); null where either norm is zero. */
+  readonly amplification: number | null;
+  /** null where nothing is compared, or the other adapter does not touch this linear. */
+  readonly similarity: LinearSimilarity | null;
+};
+
+/** φ(i, j) of the directions that ΔW reads from its input, and of those that it writes to. */
+export type LinearSimilarity = { readonly input: SimilarityGrid; readonly output: SimilarityGrid };
+
+/** phi[a][b] = ‖U_iᵀ U'_j‖²_F / min(i, j), i = own[a] and j = other[b] leading directions: 0 apart, 1 one in the other. */
+export type SimilarityGrid = {
+  readonly own: readonly number[];
+  readonly other: readonly number[];
+  readonly phi: readonly (readonly number[])[];
+};

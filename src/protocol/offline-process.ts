@@ -1,0 +1,156 @@
+// One-shot processes that work on weights: merged exports, analyses. Beside the server's event loop, which they would
+// block, and beside the engine, whose cores they must not take: they run at the lowest priority of the system, few at
+// once, and end with whoever asked. Knows how to start, kill and listen to them; knows nothing of their work.
+
+import { type ChildProcess, fork } from 'node:child_process';
+import { constants, setPriority } from 'node:os';
+import { pipeline, type Readable, Transform } from 'node:stream';
+import type { ModelFiles } from '../core/base-model.ts';
+import { LorikeetError } from '../core/errors.ts';
+import type { AdapterAnalysis, AnalysisOrder, ExportOrder, OfflineEvent, OfflineWork } from './offline-messages.ts';
+
+/** `body` ends with an error unless it brings exactly `bytes`. */
+export type ExportedFile = { readonly bytes: number; readonly body: Readable };
+
+/** Both throw `offline_overloaded` at once, and the work's own errors; an aborted signal kills the process. */
+export type OfflineClient = {
+  exportMerged(order: ExportOrder, signal: AbortSignal): Promise<ExportedFile>;
+  analyse(order: AnalysisOrder, signal: AbortSignal): Promise<AdapterAnalysis>;
+  /** Kills what runs. */
+  close(): void;
+};
+
+export type OfflineOptions = {
+  /** The main file of the process. */
+  readonly entry: string | URL;
+  /** Its whole environment: nothing is inherited. */
+  readonly env: Record<string, string>;
+  readonly model: ModelFiles;
+  readonly limits: { readonly offlineProcesses: number; readonly offlineLogBytes: number };
+  readonly log: { warn(fields: object, message: string): void };
+};
+
+export function offlineClient(options: OfflineOptions): OfflineClient {
+  const { model, limits } = options;
+  const running = new Set<ChildProcess>();
+  const start = (work: OfflineWork, signal: AbortSignal) => {
+    if (running.size >= limits.offlineProcesses) throw new LorikeetError('offline_overloaded');
+    signal.throwIfAborted();
+    const child = startProcess(options, work);
+    running.add(child);
+    const kill = () => void child.kill('SIGKILL');
+    signal.addEventListener('abort', kill);
+    child.once('close', () => {
+      running.delete(child);
+      signal.removeEventListener('abort', kill);
+    });
+    return child;
+  };
+  return {
+    async exportMerged(order, signal) {
+      const child = start({ kind: 'export', model, ...order }, signal);
+      const { bytes } = await firstEvent(child, 'bytes');
+      return { bytes, body: wholeBody(child, bytes) };
+    },
+    async analyse(order, signal) {
+      const child = start({ kind: 'analysis', model, ...order }, signal);
+      return (await firstEvent(child, 'analysis')).analysis;
+    },
+    close() {
+      for (const child of running) child.kill('SIGKILL');
+    },
+  };
+}
+
+function startProcess({ entry, env, limits, log }: OfflineOptions, work: OfflineWork): ChildProcess {
+  const child = fork(entry, [], {
+    serialization: 'advanced',
+    execPath: process.execPath,
+    execArgv: ['--disable-warning=ExperimentalWarning'],
+    env,
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+  });
+  let written = '';
+  child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+    written = (written + text).slice(0, limits.offlineLogBytes);
+  });
+  child.once('close', () => {
+    if (written !== '') log.warn({ kind: work.kind, stderr: written }, 'an offline process complained');
+  });
+  // Of the process before it has threads, which inherit it. It may be gone already, or not be started at all.
+  try {
+    setPriority(child.pid!, constants.priority.PRIORITY_LOW);
+  } catch {}
+  child.send(work, () => {});
+  return child;
+}
+
+type EventOf<T> = Extract<OfflineEvent, { type: T }>;
+
+/** Waits for an event of this type. */
+function firstEvent<T extends OfflineEvent['type']>(child: ChildProcess, type: T): Promise<EventOf<T>> {
+  return new Promise((resolve, reject) => {
+    child.on('message', (message) => {
+      const event = message as OfflineEvent;
+      if (event.type === type) resolve(event as EventOf<T>);
+      if (event.type === 'failed') reject(failureOf(event));
+    });
+    child.once('error', (cause) => reject(ended(`could not be started: ${cause.message}`, cause)));
+    child.once('close', (code, signal) => reject(ended(`ended (${signal ?? `exit code ${code}`})`)));
+  });
+}
+
+const failureOf = ({ code, message, param }: EventOf<'failed'>) =>
+  new LorikeetError(code, { message, ...(param === null ? {} : { param }) });
+
+const ended = (how: string, cause?: unknown) =>
+  new LorikeetError('offline_failed', { message: `The process that works on the weights ${how}.`, cause });
+
+/** The process's output; a reader that leaves ends the process, and an output that ends early is an error. */
+function wholeBody(child: ChildProcess, bytes: number): Readable {
+  let received = 0;
+  let failure = ended('ended before its output did');
+  // After all messages, which may be read later than the end of the output.
+  const closed = new Promise<void>((resolve) => child.once('close', () => resolve()));
+  child.on('message', (event) => {
+    if ((event as OfflineEvent).type === 'failed') failure = failureOf(event as EventOf<'failed'>);
+  });
+  const whole = new Transform({
+    transform(chunk: Uint8Array, _encoding, done) {
+      received += chunk.length;
+      done(null, chunk);
+    },
+    flush(done) {
+      closed.then(() => done(received === bytes ? null : failure));
+    },
+  });
+  return pipeline(child.stdout!, whole, () => void child.kill('SIGKILL'));
+}
+
+export type OfflineChannel = {
+  readonly work: Promise<OfflineWork>;
+  /** Resolves when it is written. */
+  send(event: OfflineEvent): Promise<void>;
+  /** The process may end when its output is written. */
+  close(): void;
+};
+
+/** The process's own side. It takes its end from the server alone: Ctrl-C signals the whole group. */
+export function offlineChannel(): OfflineChannel {
+  const send = process.send?.bind(process);
+  if (send === undefined) throw new LorikeetError('offline_failed', { message: 'It is started by the server.' });
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});
+  const orphaned = () => process.exit(1);
+  process.once('disconnect', orphaned);
+  return {
+    work: new Promise((resolve) => process.once('message', (work) => resolve(work as OfflineWork))),
+    send: (event) =>
+      new Promise((resolve, reject) => {
+        send(event, undefined, undefined, (error) => (error === null ? resolve() : reject(error)));
+      }),
+    close() {
+      process.off('disconnect', orphaned);
+      process.disconnect();
+    },
+  };
+}
