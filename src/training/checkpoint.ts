@@ -97,7 +97,7 @@ function encode({ adapter, moments, progress, threads }: Checkpoint, fingerprint
   const state = JSON.stringify({ version, fingerprint, threads, progress, files } satisfies State);
   return {
     ...Object.fromEntries(names.map((name, index) => [name, contents[index]!])),
-    'state.json': new TextEncoder().encode(`${sha256(state)}\n${state}\n`),
+    'state.json': new TextEncoder().encode(`${sha256(state)}\n${state}`),
   };
 }
 
