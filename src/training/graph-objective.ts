@@ -6,7 +6,6 @@ import { prng } from '../core/prng.ts';
 import { encodeOnnx } from '../formats/onnx.ts';
 import { dropoutLength, fillDropout } from '../graph/dropout.ts';
 import type { LoweredModel } from '../graph/lowered.ts';
-import { ropeTables } from '../graph/rope.ts';
 import { type TrainTarget, trainingNames } from '../graph/training-form.ts';
 import { buildTrainingGraph } from '../graph/training-graph.ts';
 import type { Binding, Runtime, Session, Tensor, TensorData } from '../runtime/session.ts';
@@ -34,9 +33,17 @@ export async function graphObjective(
 ): Promise<GraphObjective> {
   const { targets, positions, dropout, recompute, values } = options;
   const { shape } = model;
-  const weights = weightTensors(runtime, model, positions);
-  const session = (form: { backward: boolean; dropout: boolean }) =>
-    runtime.session(encodeOnnx(buildTrainingGraph(model, { targets, positions, recompute, ...form })), { weights });
+  const weights = new Map<string, Tensor>();
+  const session = (form: { backward: boolean; dropout: boolean }) => {
+    const { graph, weights: needed } = buildTrainingGraph(model, { targets, positions, recompute, ...form });
+    for (const [name, { type, data, shape }] of needed) {
+      // Both sessions read one memory.
+      if (weights.has(name)) continue;
+      weights.set(name, runtime.tensor(data, shape, ...(type === 'uint4' ? [type] : [])));
+    }
+    const own = new Map([...needed.keys()].map((name) => [name, weights.get(name)!]));
+    return runtime.session(encodeOnnx(graph), { weights: own });
+  };
   const training = await session({ backward: true, dropout: dropout > 0 });
   let validation: Promise<Session> | null = null;
 
@@ -83,16 +90,6 @@ export async function graphObjective(
       for (const tensor of [...weights.values(), ...parameters.values(), ...outputs.values()]) tensor.release();
     },
   };
-}
-
-function weightTensors(runtime: Runtime, model: LoweredModel, positions: number): Map<string, Tensor> {
-  const tensors = new Map<string, Tensor>();
-  for (const [name, { data, shape }] of model.weights) tensors.set(name, runtime.tensor(data, shape));
-  const tables = ropeTables(model.shape, positions);
-  for (const name of ['cos', 'sin'] as const) {
-    tensors.set(trainingNames[name], runtime.tensor(tables[name], [positions, model.shape.headDim / 2]));
-  }
-  return tensors;
 }
 
 type PairNames = Pick<typeof trainingNames, 'a' | 'b'>;
