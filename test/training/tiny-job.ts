@@ -7,6 +7,8 @@ import { temporaryFolder, tinyFiles } from '../helpers/tiny-lowered.ts';
 import type { TinyModel } from '../helpers/tiny-models.ts';
 import { defaultHyperparameters } from './hyperparameters.ts';
 
+export const trainerEntry = new URL('../../src/training/main.ts', import.meta.url);
+
 export type TinyJobOptions = {
   readonly model?: TinyModel;
   readonly rows?: readonly unknown[];
