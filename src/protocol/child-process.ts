@@ -1,0 +1,107 @@
+// A child process that takes commands and says events, as whoever supervises it sees it, and the child's side of the
+// same channel. Knows how to start, kill and listen to a process; knows nothing of what the two say to each other.
+
+import { fork } from 'node:child_process';
+import { setPriority } from 'node:os';
+import { LorikeetError } from '../core/errors.ts';
+
+export type ChildProcess<Command> = {
+  readonly pid: number | undefined;
+  /** Commands to a process that has gone are dropped: `onExit` tells of it. */
+  send(command: Command): void;
+  /** SIGKILL. A child holds nothing that is not on the disk or can be had again. */
+  kill(): void;
+};
+
+export type ChildHandlers<Event> = {
+  onEvent(event: Event): void;
+  /** Exactly once, and last. `reason` completes the sentence "The engine ...". */
+  onExit(reason: string): void;
+};
+
+export type StartChild<Command, Event> = (handlers: ChildHandlers<Event>) => ChildProcess<Command>;
+
+export type ChildOptions = {
+  /** The whole environment of the child: nothing is inherited. */
+  readonly env: Record<string, string>;
+  /** How far the child steps back for others, 0 to 19; left out: not at all. */
+  readonly nice?: number;
+};
+
+/** What is in the pipe when the process ends is still read, but not waited for longer than this. */
+const drainMs = 1000;
+
+/** @param entry the child's main file */
+export function childStarter<Command extends object, Event>(
+  entry: string | URL,
+  { env, nice = 0 }: ChildOptions,
+): StartChild<Command, Event> {
+  return (handlers) => {
+    // stdout belongs to the server's log; whatever native code prints goes to stderr.
+    const child = fork(entry, [], {
+      serialization: 'advanced',
+      execPath: process.execPath,
+      execArgv: ['--disable-warning=ExperimentalWarning'],
+      env,
+      stdio: ['ignore', 2, 2, 'ipc'],
+    });
+    if (nice > 0 && child.pid !== undefined) stepBack(child.pid, nice);
+    let ended = false;
+    const end = (reason: string) => {
+      if (ended) return;
+      ended = true;
+      handlers.onExit(reason);
+    };
+    child.on('message', (event) => {
+      if (!ended) handlers.onEvent(event as Event);
+    });
+    child.once('error', (error) => end(`could not be started: ${error.message}`));
+    child.once('disconnect', () => child.kill('SIGKILL'));
+    child.once('exit', (code, signal) => {
+      const hint = signal === 'SIGKILL' && !child.killed ? ' (the system does so when memory runs out)' : '';
+      const reason = signal === null ? `ended with exit code ${code}` : `was ended by ${signal}${hint}`;
+      if (!child.connected) return end(reason);
+      child.once('disconnect', () => end(reason));
+      setTimeout(() => end(reason), drainMs).unref();
+    });
+    return {
+      pid: child.pid,
+      send(command) {
+        if (child.connected) child.send(command, () => {});
+      },
+      kill: () => void child.kill('SIGKILL'),
+    };
+  };
+}
+
+/** Threads take the priority of the one that makes them, so it is set before the child has made any that compute. */
+function stepBack(pid: number, nice: number): void {
+  try {
+    setPriority(pid, nice);
+  } catch {
+    // It has ended already, which its own end tells, or the system has no such thing.
+  }
+}
+
+export type ParentChannel<Command, Event> = {
+  send(event: Event): void;
+  onCommand(listener: (command: Command) => void): void;
+};
+
+/**
+ * The child's side of the channel. The process ends when its parent does, and takes its end from nobody else:
+ * Ctrl-C and a service manager signal the whole group, and the server decides what is still to finish.
+ * @param name of the child, for who starts it by hand
+ */
+export function channelToParent<Command, Event extends object>(name: string): ParentChannel<Command, Event> {
+  const send = process.send?.bind(process);
+  if (send === undefined) {
+    throw new LorikeetError('engine_unavailable', { message: `The ${name} is started by the server, not by hand.` });
+  }
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});
+  process.once('disconnect', () => process.exit(0));
+  return {
+    send: (event) => void send(event, undefined, undefined, () => {}),
+    onCommand: (listener) => void process.on('message', (message) => listener(message as Command)),
+  };
+}

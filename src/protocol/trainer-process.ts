@@ -1,0 +1,20 @@
+// The trainer's child process: what it is told and what it says.
+
+import { type ChildProcess, channelToParent, childStarter, type StartChild } from './child-process.ts';
+import type { TrainerCommand, TrainerEvent } from './training-messages.ts';
+
+export type TrainerProcess = ChildProcess<TrainerCommand>;
+export type StartTrainerProcess = StartChild<TrainerCommand, TrainerEvent>;
+
+/** Serving goes first wherever both want a core: at 10 the system gives the trainer about a tenth of a contested one. */
+const nice = 10;
+
+/**
+ * @param entry the trainer's main file
+ * @param env the whole environment of the child: nothing is inherited
+ */
+export const trainerProcessStarter = (entry: string | URL, env: Record<string, string>): StartTrainerProcess =>
+  childStarter(entry, { env, nice });
+
+/** The trainer's own end of the channel. */
+export const trainerChannel = () => channelToParent<TrainerCommand, TrainerEvent>('trainer');
