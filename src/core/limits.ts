@@ -97,6 +97,8 @@ export const limits = {
   adapterGrowth: 1_000_000,
   /** How much DoRA may lengthen a row of the base: learned magnitudes stay near the row's own length. */
   adapterGain: 1000,
+  /** A line of a training file: a row of 100k tokens with its escapes; longer ones would be cut anyway. */
+  trainingRowChars: MiB,
   /** Keys of rank_pattern or alpha_pattern: one for each linear of a model of 512 layers fits. */
   adapterPatterns: 4096,
   /** A pattern of an adapter's config: five times a module's full name. */

@@ -1,0 +1,124 @@
+// One line of a training file: a prompt with its completion, or a conversation in OpenAI's shape. Strict about types and
+// keys, so that a misspelt field is named and not trained without. Knows no tokens and no files.
+
+import { limits } from '../core/limits.ts';
+import { parseStrictJson, StrictJsonError } from './strict-json.ts';
+
+export type TrainingMessage = {
+  /** `developer`, OpenAI's newer word, has become `system`: templates know the older one. */
+  readonly role: 'system' | 'user' | 'assistant';
+  readonly content: string;
+  readonly name?: string;
+  /** The loss counts this turn. True for assistant turns without `weight: 0`, never for others. */
+  readonly isTarget: boolean;
+};
+
+export type TrainingRow =
+  | { readonly kind: 'completion'; readonly prompt: string; readonly completion: string }
+  | { readonly kind: 'chat'; readonly messages: readonly TrainingMessage[] };
+
+/** `problem` completes the sentence "Line 7 ...". */
+export type RowProblem = { readonly problem: string };
+
+/** `line` is without its newline. Never throws for what a line has in it. */
+export function parseTrainingRow(line: string): TrainingRow | RowProblem {
+  try {
+    return readRow(parseLine(line));
+  } catch (error) {
+    if (error instanceof BadRow) return { problem: error.message };
+    throw error;
+  }
+}
+
+class BadRow extends Error {}
+
+function bad(problem: string): never {
+  throw new BadRow(problem);
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function parseLine(line: string): unknown {
+  if (line.length > limits.trainingRowChars) bad(`is longer than ${limits.trainingRowChars} characters`);
+  if (line.trim() === '') bad('is empty');
+  try {
+    return parseStrictJson(line);
+  } catch (error) {
+    if (error instanceof StrictJsonError) bad(`is refused: ${error.message}`);
+    throw error;
+  }
+}
+
+function readRow(value: unknown): TrainingRow {
+  const row = fields(value, '');
+  if ('messages' in row) {
+    refuseOthers(row, '', ['messages']);
+    return { kind: 'chat', messages: readMessages(row.messages) };
+  }
+  refuseOthers(row, '', ['prompt', 'completion']);
+  if (!('prompt' in row || 'completion' in row)) bad('has neither messages nor prompt and completion');
+  return { kind: 'completion', prompt: text(row.prompt, 'prompt'), completion: text(row.completion, 'completion') };
+}
+
+function readMessages(value: unknown): TrainingMessage[] {
+  if (!Array.isArray(value)) bad('has messages that are not an array');
+  if (value.length > limits.messages) bad(`has more than ${limits.messages} messages`);
+  const messages = value.map((message, index) => readMessage(message, `messages[${index}]`));
+  if (!messages.some(({ role }) => role === 'assistant')) bad('has no message of the assistant');
+  return messages;
+}
+
+const roles: Readonly<Record<string, TrainingMessage['role']>> = {
+  system: 'system',
+  developer: 'system',
+  user: 'user',
+  assistant: 'assistant',
+};
+
+function readMessage(value: unknown, path: string): TrainingMessage {
+  const message = fields(value, path);
+  refuseOthers(message, path, ['role', 'content', 'name', 'weight']);
+  const name = text(message.role, `${path}.role`);
+  const role = Object.hasOwn(roles, name)
+    ? roles[name]!
+    : bad(`has a ${path}.role that is not trained: ${quote(name)}`);
+  const { weight = 1 } = message;
+  if (weight !== 0 && weight !== 1) bad(`has a ${path}.weight that is neither 0 nor 1`);
+  if ('weight' in message && role !== 'assistant') bad(`has a ${path}.weight beside a turn of the ${role}`);
+  return {
+    role,
+    content: readContent(message.content, `${path}.content`),
+    ...('name' in message ? { name: text(message.name, `${path}.name`) } : {}),
+    isTarget: role === 'assistant' && weight === 1,
+  };
+}
+
+/** A text, or parts of type `text`, which stand on lines of their own as in a request. */
+function readContent(value: unknown, path: string): string {
+  if (!Array.isArray(value)) return text(value, path);
+  const parts = value.map((part, index) => {
+    const at = `${path}[${index}]`;
+    const { type, ...rest } = fields(part, at);
+    if (type !== 'text') bad(`has a ${at}.type that is not "text"`);
+    refuseOthers(rest, at, ['text']);
+    return text(rest.text, `${at}.text`);
+  });
+  return parts.join('\n');
+}
+
+function fields(value: unknown, path: string): Fields {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Fields;
+  return bad(path === '' ? 'is not an object' : `has a ${path} that is not an object`);
+}
+
+function refuseOthers(object: Fields, path: string, known: readonly string[]): void {
+  const other = Object.keys(object).find((key) => !known.includes(key));
+  if (other !== undefined) bad(`has an unknown key${path === '' ? '' : ` in ${path}`}: ${quote(other)}`);
+}
+
+function text(value: unknown, path: string): string {
+  if (value === undefined) bad(`has no ${path}`);
+  return typeof value === 'string' ? value : bad(`has a ${path} that is not a text`);
+}
+
+const quote = (word: string) => JSON.stringify(word.length > 60 ? `${word.slice(0, 60)}...` : word);
