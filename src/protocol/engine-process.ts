@@ -1,6 +1,12 @@
 // The engine's child process: what it is told and what it says.
 
-import { type ChildHandlers, type ChildProcess, channelToParent, childStarter, type StartChild } from './child-process.ts';
+import {
+  type ChildHandlers,
+  type ChildProcess,
+  channelToParent,
+  childStarter,
+  type StartChild,
+} from './child-process.ts';
 import type { EngineCommand, EngineEvent } from './messages.ts';
 
 export type EngineProcess = ChildProcess<EngineCommand>;

@@ -46,6 +46,17 @@ export function jobEventTable(db: Database) {
       await db.deleteFrom('job_events').where('job', '=', job).where('step', '>', step).execute();
       await db.deleteFrom('job_checkpoints').where('job', '=', job).where('step', '>', step).execute();
     },
+    /** The figures of a step, where it was kept. */
+    async dataAt(job: string, step: number): Promise<string | undefined> {
+      const row = await ofJob(job).where('step', '=', step).orderBy('seq', 'desc').limit(1).executeTakeFirst();
+      return row?.data ?? undefined;
+    },
+    async removeCheckpoint(job: string, step: number): Promise<void> {
+      await db
+        .deleteFrom('job_checkpoints')
+        .where((row) => row.and({ job, step }))
+        .execute();
+    },
     async addCheckpoint(row: JobCheckpointRow): Promise<void> {
       const values = { created_at: row.created_at, train_loss: row.train_loss, valid_loss: row.valid_loss };
       await db
