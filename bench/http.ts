@@ -13,6 +13,7 @@ import { defaultSamplingParams } from '../src/core/sampling-params.ts';
 import { createMetrics } from '../src/metrics/metrics.ts';
 import type { AdapterRegistry } from '../src/registry/adapter-registry.ts';
 import { createApp } from '../src/server/app.ts';
+import type { AppDeps } from '../src/server/deps.ts';
 import { createLogger } from '../src/server/logger.ts';
 import { openDatabase } from '../src/storage/database.ts';
 import { keyTable } from '../src/storage/key-table.ts';
@@ -54,6 +55,8 @@ async function startServer(engine: FakeEngine) {
     model: { name: 'SmolLM2-135M-Instruct', digest: `sha256:${'0'.repeat(64)}`, createdAt: 0 },
     // These requests name no adapter, so nobody asks it.
     registry: {} as AdapterRegistry,
+    files: {} as AppDeps['files'],
+    jobs: { stats: { byState: {}, trainerRestarts: 0 } } as unknown as AppDeps['jobs'],
     adapterRoot: null,
     keys: keyStore(keyTable(db), systemClock),
     adminKey: null,

@@ -6,18 +6,22 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Config, environmentForChildren, type LoadedConfig } from './config.ts';
-import type { ModelFiles } from './core/base-model.ts';
+import type { ModelFiles, ModelShape } from './core/base-model.ts';
 import { systemClock, systemTimers } from './core/clock.ts';
 import { LorikeetError } from './core/errors.ts';
 import { limits } from './core/limits.ts';
 import { prng } from './core/prng.ts';
-import { createMetrics } from './metrics/metrics.ts';
+import { type OpenJobs, openTrainingJobs } from './jobs/jobs.ts';
+import { defaultTrainerRestart } from './jobs/policies/trainer-restart.ts';
+import { defaultShare } from './jobs/policies/training-share.ts';
+import { createMetrics, type Metrics } from './metrics/metrics.ts';
 import type { ModelProgress } from './models/progress.ts';
 import { readGguf } from './models/read-gguf.ts';
 import { type ResolveOptions, resolveModel } from './models/resolve.ts';
 import { engineProcessStarter } from './protocol/engine-process.ts';
 import { type SupervisedEngine, superviseEngine } from './protocol/supervisor.ts';
 import { defaultSupervisorLimits } from './protocol/supervisor-options.ts';
+import { trainerProcessStarter } from './protocol/trainer-process.ts';
 import type { AdapterRegistry } from './registry/adapter-registry.ts';
 import { checkAdapter } from './registry/check-adapter.ts';
 import { loadExamples } from './registry/example-adapters.ts';
@@ -84,8 +88,11 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   open.defer(() => engine.close(0));
   const registry = await openRegistry(config, { database, files, engine, logger });
   open.defer(() => registry.close());
-  const app = createServer({ config, files, tokenizer, engine, registry, keys, logger });
-  open.defer(() => closeServer(app, engine, config.drainSeconds * 1000));
+  const metrics = createMetrics({ modelName: files.name });
+  const training = await openTraining(config, { database, files, engine, registry, metrics, logger });
+  open.defer(() => training.jobs.close(0));
+  const app = createServer({ config, files, tokenizer, engine, registry, training, keys, metrics, logger });
+  open.defer(() => closeServer(app, { engine, training }, config.drainSeconds * 1000));
   const url = await listen(app, config);
   phase('http', url);
 
@@ -101,6 +108,7 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
     });
     if (names.length > 0) phase('adapters', `examples ${names.join(', ')}`);
   }
+  training.start();
   const startMs = systemClock.monotonic() - began;
   report.ready(url, !hasKeys, startMs);
   logger.info({ url, startMs: Math.round(startMs), engine: info, source: files.source }, 'ready');
@@ -166,15 +174,16 @@ type RegistryParts = {
   readonly logger: Logger;
 };
 
+function shapeOf({ info }: SupervisedEngine): ModelShape {
+  if (info === null) throw new LorikeetError('engine_unavailable');
+  return info.shape;
+}
+
 function openRegistry(config: Config, { database, files, engine, logger }: RegistryParts): Promise<AdapterRegistry> {
-  const shape = () => {
-    if (engine.info === null) throw new LorikeetError('engine_unavailable');
-    return engine.info.shape;
-  };
   return openAdapterRegistry({
     database,
     folder: join(config.dataDir, 'adapters'),
-    base: { name: files.name, digest: files.digest, shape },
+    base: { name: files.name, digest: files.digest, shape: () => shapeOf(engine) },
     check: checkAdapter,
     clock: systemClock,
     timers: systemTimers,
@@ -186,27 +195,56 @@ function openRegistry(config: Config, { database, files, engine, logger }: Regis
   });
 }
 
+type TrainingParts = RegistryParts & { readonly registry: AdapterRegistry; readonly metrics: Metrics };
+
+/** The engine's environment, without its heap: the trainer makes few sessions and many threads' worth of arrays. */
+function openTraining(config: Config, parts: TrainingParts): Promise<OpenJobs> {
+  const { database, files, engine, registry, metrics, logger } = parts;
+  const { weightBits, ortLibrary, threads } = config;
+  return openTrainingJobs({
+    ...{ database, engine, registry },
+    folder: join(config.dataDir, 'training'),
+    base: { files, shape: () => shapeOf(engine) },
+    startTrainer: trainerProcessStarter(new URL('./training/main.ts', import.meta.url), environmentForChildren()),
+    trainer: { weightBits, ortLibrary, threads, cacheDir: join(config.dataDir, 'weights') },
+    share: { ...defaultShare, busyShare: config.trainingShare },
+    restart: defaultTrainerRestart,
+    meter: { stepTaken: metrics.trainingStepTaken },
+    clock: systemClock,
+    timers: systemTimers,
+    newId: () => randomUUID().replaceAll('-', '').slice(0, 24),
+    newSeed: () => randomInt(2 ** 31 - 1),
+    log: logger,
+    files: nodeFiles,
+  });
+}
+
 type ServerParts = {
   readonly config: Config;
   readonly files: ModelFiles;
   readonly tokenizer: Awaited<ReturnType<typeof loadTokenizer>>;
   readonly engine: SupervisedEngine;
   readonly registry: AdapterRegistry;
+  readonly training: OpenJobs;
   readonly keys: KeyStore;
+  readonly metrics: Metrics;
   readonly logger: Logger;
 };
 
-function createServer({ config, files, tokenizer, engine, registry, keys, logger }: ServerParts): App {
+function createServer(parts: ServerParts): App {
+  const { config, files, tokenizer, engine, registry, training, keys, metrics, logger } = parts;
   return createApp({
     engine,
     registry,
+    files: training.files,
+    jobs: training.jobs,
     adapterRoot: config.adapterRoot,
     tokenizer,
     keys,
     logger,
     model: { name: files.name, digest: files.digest, createdAt: systemClock.now() },
     adminKey: config.adminKey,
-    metrics: createMetrics({ modelName: files.name }),
+    metrics,
     clock: systemClock,
     newId: randomUUID,
     limits: { ...limits, waitingRequests: config.maxWaiting },
@@ -228,10 +266,12 @@ async function listen(app: App, { host, port }: Config): Promise<string> {
   return urlOf(host, (app.server.address() as AddressInfo).port);
 }
 
-/** Readiness ends first, then the engine finishes what it has, then the connections close. */
-async function closeServer(app: App, engine: SupervisedEngine, graceMs: number): Promise<void> {
+type Working = { readonly engine: SupervisedEngine; readonly training: OpenJobs };
+
+/** Readiness ends first, then engine and trainer finish what they have or save it, then the connections close. */
+async function closeServer(app: App, { engine, training }: Working, graceMs: number): Promise<void> {
   app.drain();
-  await engine.close(graceMs);
+  await Promise.all([engine.close(graceMs), training.jobs.close(Math.min(graceMs, limits.trainerPauseMs))]);
   const cancel = systemTimers.after(closeMsMax, () => app.server.closeAllConnections());
   await app.close();
   cancel();

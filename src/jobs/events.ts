@@ -106,7 +106,7 @@ export function jobEvents({ clock, timers, log, table }: Options) {
   };
 }
 
-const isValidated = ({ data }: JobEventRow): boolean => data !== null && data.includes('"valid_loss"');
+const isValidated = ({ data }: JobEventRow): boolean => data?.includes('"valid_loss"') === true;
 
 const idOf = ({ job, seq }: JobEventRow) => `ftevent-${idPart(job)}-${seq}`;
 

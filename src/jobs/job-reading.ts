@@ -26,7 +26,7 @@ export function jobReading(parts: JobParts): JobReading {
     },
     async follow(tenant, id, after, stop) {
       await find(tenant, id);
-      return follow(parts, id, after === null ? 0 : cursor(after), stop);
+      return follow(parts, id, after === null ? 0 : cursor(after), AbortSignal.any([stop, parts.stop]));
     },
     async checkpoints(tenant, id, { after, limit }) {
       await find(tenant, id);

@@ -41,6 +41,7 @@ export async function openTrainingJobs(options: JobOptions): Promise<OpenJobs> {
   const share = trainerShare({ ...options, settings: options.share });
   const runner = jobRunner(parts, share);
   onValid(() => runner.wake());
+  let closing: Promise<void> | null = null;
   return {
     files,
     jobs: {
@@ -49,7 +50,10 @@ export async function openTrainingJobs(options: JobOptions): Promise<OpenJobs> {
       get stats(): JobStats {
         return { byState: states.counts, trainerRestarts: runner.restarts };
       },
-      close: (graceMs) => close(parts, runner, end, graceMs),
+      close(graceMs) {
+        closing ??= close(parts, runner, end, graceMs);
+        return closing;
+      },
     },
     start() {
       runner.start();
@@ -69,7 +73,7 @@ function openParts(options: JobOptions, stop: AbortSignal) {
   const eventTable = jobEventTable(database);
   let wake = () => {};
   const parts: JobParts = {
-    ...{ options, clock, newId, jobs, eventTable },
+    ...{ options, clock, newId, jobs, eventTable, stop },
     files: fileTable(database),
     folder: fileFolder(join(options.folder, 'files'), files, newId),
     events: jobEvents({ clock, timers, log, table: eventTable }),

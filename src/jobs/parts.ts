@@ -21,6 +21,8 @@ export type JobParts = {
   readonly events: JobEvents;
   /** Every change of a file's or a job's row goes through here. Throws `storage_full`, `server_draining` at the end. */
   readonly exclusive: Serially;
+  /** Aborted at the end. */
+  readonly stop: AbortSignal;
   /** Moves a job that waits for its files into the queue. Never rejects. */
   validate(id: string): Promise<void>;
   /** Removes a job's own folder. Never rejects. */

@@ -3,6 +3,7 @@
 
 import { type AdapterMetrics, adapterMetrics } from './adapter-metrics.ts';
 import { type MetricsRegistry, metricsRegistry } from './registry.ts';
+import { type TrainingMetrics, trainingMetrics } from './training-metrics.ts';
 import { aliasText, vllmAliases } from './vllm-aliases.ts';
 
 /** What is read at the moment of a scrape. */
@@ -24,18 +25,19 @@ export type FinishedSequence = {
   readonly e2eMs: number;
 };
 
-export type Metrics = AdapterMetrics & {
-  readEngine(read: () => EngineReading): void;
-  stepTaken(stepMs: number): void;
-  firstToken(sinceArrivalMs: number): void;
-  nextToken(sinceLastMs: number): void;
-  sequenceFinished(sequence: FinishedSequence): void;
-  requestFailed(code: string): void;
-  /** `route` is the pattern, never the address, so that callers cannot make new series. */
-  httpAnswered(request: { method: string; route: string; status: number; ms: number }): void;
-  text(): Promise<string>;
-  readonly contentType: string;
-};
+export type Metrics = AdapterMetrics &
+  TrainingMetrics & {
+    readEngine(read: () => EngineReading): void;
+    stepTaken(stepMs: number): void;
+    firstToken(sinceArrivalMs: number): void;
+    nextToken(sinceLastMs: number): void;
+    sequenceFinished(sequence: FinishedSequence): void;
+    requestFailed(code: string): void;
+    /** `route` is the pattern, never the address, so that callers cannot make new series. */
+    httpAnswered(request: { method: string; route: string; status: number; ms: number }): void;
+    text(): Promise<string>;
+    readonly contentType: string;
+  };
 
 const tokenSeconds = [0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5];
 const requestSeconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
@@ -49,6 +51,7 @@ export function createMetrics(options: { modelName: string; processMetrics?: boo
   const httpSeconds = define.seconds('http_request_duration', 'From a request to the end of its answer');
   return {
     ...adapterMetrics(registry),
+    ...trainingMetrics(registry),
     readEngine: (read) => defineReadings(registry, read),
     stepTaken: define.seconds('engine_step', 'Duration of an engine step', tokenSeconds),
     firstToken: define.seconds('time_to_first_token', 'From the arrival of a request to its first token'),

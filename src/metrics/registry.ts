@@ -15,6 +15,8 @@ export type MetricsRegistry = {
   counter<L extends string = never>(definition: Labelled<L>): CounterSeries<L>;
   /** A counter or gauge whose value is read when the metrics are scraped. */
   reading(definition: Definition & { type: 'counter' | 'gauge'; read: () => number }): void;
+  /** A gauge with a series for each value of one label, read when the metrics are scraped. */
+  readings<L extends string>(definition: Definition & { label: L; read: () => Readonly<Record<string, number>> }): void;
   /** A gauge of one series whose labels are what it says: the series before is gone at every scrape. */
   info<L extends string>(definition: Labelled<L> & { read(): { labels: Record<L, string>; value: number } }): void;
   histogram<L extends string = never>(
@@ -54,6 +56,18 @@ export function metricsRegistry(options: { processMetrics: boolean }): MetricsRe
         collect() {
           this.reset();
           this.inc(read());
+        },
+      });
+    },
+    readings({ name, help, label, read }) {
+      new Gauge({
+        name,
+        help,
+        labelNames: [label],
+        registers,
+        collect() {
+          this.reset();
+          for (const [value, number] of Object.entries(read())) this.set({ [label]: value } as never, number);
         },
       });
     },

@@ -3,6 +3,8 @@
 import type { FastifyBaseLogger } from 'fastify';
 import type { Clock } from '../core/clock.ts';
 import type { limits } from '../core/limits.ts';
+import type { TrainingFiles } from '../jobs/training-files.ts';
+import type { TrainingJobs } from '../jobs/training-jobs.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { EngineClient } from '../protocol/engine-client.ts';
 import type { AdapterRegistry } from '../registry/adapter-registry.ts';
@@ -25,6 +27,8 @@ export type AppDeps = {
   readonly tokenizer: Tokenizer;
   readonly model: ModelIdentity;
   readonly registry: AdapterRegistry;
+  readonly files: TrainingFiles;
+  readonly jobs: TrainingJobs;
   /** Adapters may be loaded by path from below this folder; null: by none. */
   readonly adapterRoot: string | null;
   readonly keys: KeyStore;

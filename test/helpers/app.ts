@@ -14,12 +14,15 @@ import { keyTable } from '../../src/storage/key-table.ts';
 import { type KeyStore, keyStore } from '../../src/tenants/keys.ts';
 import { byteTokenizer } from './byte-tokenizer.ts';
 import { type FakeEngine, type FakeEngineOptions, fakeEngine } from './fake-engine.ts';
+import type { FakeTrainerOptions } from './fake-trainer.ts';
+import { type TestJobs, testJobs } from './test-jobs.ts';
 import { type WatchedRegistry, watchedRegistry } from './watched-registry.ts';
 
 export type TestApp = {
   readonly app: FastifyInstance;
   readonly engine: FakeEngine;
   readonly registry: WatchedRegistry;
+  readonly training: TestJobs;
   readonly keys: KeyStore;
   /** Lines of the log, parsed. */
   readonly log: Record<string, unknown>[];
@@ -28,6 +31,7 @@ export type TestApp = {
 
 export type TestAppOptions = FakeEngineOptions & {
   readonly deps?: Partial<AppDeps>;
+  readonly trainer?: FakeTrainerOptions;
   /** What the model says; `script` of the engine goes first. */
   readonly says?: string;
   /** Called before the app is ready. */
@@ -41,6 +45,7 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
   const db = await openDatabase(':memory:');
   const keys = keyStore(keyTable(db), clock);
   const registry = await watchedRegistry(t);
+  const training = await testJobs(t, { ...options.trainer, registry, jobs: { engine } });
   const log: Record<string, unknown>[] = [];
   let ids = 0;
   const app = createApp({
@@ -48,6 +53,8 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
     tokenizer: byteTokenizer(),
     model: { name: 'tiny', digest: `sha256:${'a'.repeat(64)}`, createdAt: 1_700_000_000_000 },
     registry,
+    files: training.files,
+    jobs: training.jobs,
     adapterRoot: null,
     keys,
     adminKey: null,
@@ -66,7 +73,7 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
   options.extend?.(app);
   await app.ready();
   const post: TestApp['post'] = (url, payload, headers = {}) => app.inject({ method: 'POST', url, payload, headers });
-  return { app, engine, registry, keys, log, post };
+  return { app, engine, registry, training, keys, log, post };
 }
 
 /** @returns the port, for tests that need a real socket. */
