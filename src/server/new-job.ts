@@ -6,14 +6,15 @@ import { choicesOf } from './hyperparameters.ts';
 import type { JobBody } from './schemas/fine-tuning.ts';
 import type { HyperparametersBody } from './schemas/hyperparameters.ts';
 
-export function newJobOf(body: JobBody, createdBy: string | null): NewJob {
+/** @param base the base model's name, which a body without `model` means */
+export function newJobOf(body: JobBody, createdBy: string | null, base: string): NewJob {
   if ((body.integrations ?? []).length > 0) {
     throw unsupported('integrations', 'integrations are not supported: this server calls no others.');
   }
   const hyperparameters = hyperparametersOf(body);
   return {
     createdBy,
-    model: body.model,
+    model: body.model ?? base,
     trainingFile: body.training_file,
     validationFile: body.validation_file ?? null,
     choices: { ...choicesOf(hyperparameters), ...(body.seed === undefined ? {} : { seed: body.seed }) },

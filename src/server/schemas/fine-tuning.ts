@@ -29,11 +29,13 @@ const Method = Type.Object(
 
 export const JobBody = Type.Object(
   {
-    model: Type.String({
-      minLength: 1,
-      maxLength: limits.adapterReferenceChars,
-      description: 'The base, or an adapter.',
-    }),
+    model: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: limits.adapterReferenceChars,
+        description: "The base model, as if left out, or one of the caller's adapters.",
+      }),
+    ),
     training_file: Type.String({ minLength: 1 }),
     validation_file: Type.Optional(Type.String({ minLength: 1 })),
     method: Type.Optional(Method),

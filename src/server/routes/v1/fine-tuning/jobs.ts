@@ -33,10 +33,10 @@ const list = {
 export const jobsRoute =
   (services: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
-    const { jobs, limits } = services;
+    const { jobs, model, limits } = services;
 
     app.post(url, { config, schema: create }, async ({ tenant, keyPrefix, body }) => {
-      return jobJson(await jobs.create(tenant, newJobOf(body, keyPrefix)));
+      return jobJson(await jobs.create(tenant, newJobOf(body, keyPrefix, model.name)));
     });
 
     app.get(url, { config, schema: list }, async ({ tenant, query }) => {
