@@ -41,10 +41,15 @@ export const HyperparametersBody = Type.Object(
     ),
     r: count(limits.trainingRank, 'Rank; auto: 8.'),
     alpha: above(limits.trainingAlpha, 'What the adapter adds is scaled by alpha / r; auto: 2 r.'),
-    target_modules: choice(
-      Type.Union([Type.Literal('all-linear'), Type.Array(module, { minItems: 1, maxItems: 7, uniqueItems: true })]),
-      "'all-linear', a list of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj,",
-      'Linears that get an adapter; auto: all.',
+    target_modules: Type.Optional(
+      Type.Union(
+        [auto, Type.Literal('all-linear'), Type.Array(module, { minItems: 1, maxItems: 7, uniqueItems: true })],
+        {
+          title: "'all-linear', 'auto' or a list of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj",
+          description: 'Linears that get an adapter; auto: all.',
+          default: 'auto',
+        },
+      ),
     ),
     rank_pattern: Type.Optional(
       Type.Record(
