@@ -56,7 +56,10 @@ export class RunningJob {
   }
 
   async run(): Promise<void> {
-    const outcome = outcomeOf((await this.#parts.jobs.get(this.id))!) ?? (await this.#train());
+    const row = await this.#parts.jobs.get(this.id);
+    // Cancelled, or paused, just after it was taken.
+    if (row?.state !== 'running') return;
+    const outcome = outcomeOf(row) ?? (await this.#train());
     if (outcome !== null && !this.#stop.signal.aborted) await this.#finish(outcome);
   }
 

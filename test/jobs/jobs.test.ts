@@ -185,8 +185,8 @@ test('the result waits for a registry that takes nothing just now, and is not lo
   const { create, reaches, registry, trainer, jobs } = await testJobs(t, {
     jobs: {
       timers: {
-        after: (_ms, call) => {
-          const timer = globalThis.setTimeout(call, 1).unref();
+        after: (ms, call) => {
+          const timer = globalThis.setTimeout(call, ms === 5000 ? 1 : ms).unref();
           return () => clearTimeout(timer);
         },
       },
