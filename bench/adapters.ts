@@ -12,7 +12,7 @@ import type { TargetModule } from '../src/core/adapter.ts';
 import { systemClock } from '../src/core/clock.ts';
 import type { RowAdapter } from '../src/engine/adapters/row-adapter.ts';
 import { createDecoder } from '../src/engine/decoder.ts';
-import { loadWeights } from '../src/engine/weights.ts';
+import { loadWeights } from '../src/graph/weights.ts';
 import { modelSources } from '../src/main.ts';
 import { resolveModel } from '../src/models/resolve.ts';
 import { createOnnxRuntime } from '../src/runtime/onnx-runtime.ts';

@@ -3,6 +3,7 @@
 import { randomInt } from 'node:crypto';
 import type { Clock } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
+import { loadWeights } from '../graph/weights.ts';
 import type { EngineConfig, EngineEvent, EngineInfo } from '../protocol/messages.ts';
 import { createOnnxRuntime } from '../runtime/onnx-runtime.ts';
 import { AdapterStore } from './adapters/adapter-store.ts';
@@ -11,7 +12,6 @@ import { combineAdapters } from './adapters/combine-adapters.ts';
 import { readAdapter } from './adapters/read-adapter.ts';
 import { createDecoder } from './decoder.ts';
 import { Engine } from './engine.ts';
-import { loadWeights } from './weights.ts';
 
 /** Where the context is not chosen: enough for most prompts, and a KV pool that fits beside a small model. */
 const defaultContext = 2048;

@@ -2,7 +2,10 @@
 
 import type { ModelShape } from '../core/base-model.ts';
 
-export type RopeTables = { readonly cos: Float32Array; readonly sin: Float32Array };
+export type RopeTables = {
+  readonly cos: Float32Array<ArrayBuffer>;
+  readonly sin: Float32Array<ArrayBuffer>;
+};
 
 /** cos and sin of position * frequency: each [positions, headDim / 2]. */
 export function ropeTables(shape: ModelShape, positions: number): RopeTables {

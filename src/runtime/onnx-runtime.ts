@@ -37,7 +37,7 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
     name: `onnxruntime ${api.version}`,
     providers: api.availableProviders(),
     threads,
-    tensor: (data, shape) => createTensor(api, memory, data, shape),
+    tensor: (data, shape, packed) => createTensor(api, memory, data, shape, packed),
     async session(model, { weights, profile }) {
       const settings = api.call('createSessionOptions');
       // The graphs are built in their final form: the optimiser finds nothing, and would copy shared weights.
@@ -81,6 +81,8 @@ const elementTypes = new Map<unknown, number>([
   [BigInt64Array, 7],
 ]);
 
+const packedUint4 = 21;
+
 const handles = new WeakMap<object, Pointer>();
 
 function handleOf(owner: object): Pointer {
@@ -89,12 +91,19 @@ function handleOf(owner: object): Pointer {
   return handle;
 }
 
-function createTensor(api: OrtApi, memory: Pointer, data: TensorData, shape: readonly number[]): Tensor {
-  if (elementCount(shape) !== data.length) throw new Error(`Shape [${shape}] is not ${data.length} elements.`);
+function createTensor(
+  api: OrtApi,
+  memory: Pointer,
+  data: TensorData,
+  shape: readonly number[],
+  packed?: 'uint4',
+): Tensor {
+  if (Math.ceil(elementCount(shape) / (packed ? 2 : 1)) !== data.length)
+    throw new Error(`Shape [${shape}] is not ${data.length} elements.`);
   // Reading `buffer` moves a small array off V8's heap, so that its address never changes afterwards.
   if (data.buffer.byteLength < data.byteLength) throw new Error('The memory was detached.');
   const dimensions = BigInt64Array.from(shape, BigInt);
-  const element = elementTypes.get(data.constructor);
+  const element = packed ? packedUint4 : elementTypes.get(data.constructor);
   const handle = api.call(
     'createTensorWithDataAsOrtValue',
     memory,

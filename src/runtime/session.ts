@@ -36,8 +36,11 @@ export type Runtime = {
   readonly name: string;
   readonly providers: readonly string[];
   readonly threads: number;
-  /** Zero-copy: `data` must not be resized or detached while the tensor lives. Throws if shape and length disagree. */
-  tensor(data: TensorData, shape: readonly number[]): Tensor;
+  /**
+   * Zero-copy: `data` must not be resized or detached while the tensor lives. Throws if shape and length disagree.
+   * `packed` bytes hold two elements each, the low half first.
+   */
+  tensor(data: TensorData, shape: readonly number[], packed?: 'uint4'): Tensor;
   /** Compiles a model. Slow (prepacks weights), and done once per graph. */
   session(model: Uint8Array, options: SessionOptions): Promise<Session>;
 };

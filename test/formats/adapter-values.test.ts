@@ -6,8 +6,8 @@ import { checkAdapterValues, pairValues } from '../../src/formats/adapter-values
 import { readPeftAdapter } from '../../src/formats/peft-adapter.ts';
 import { moduleName, modulesByName, type PeftModule } from '../../src/formats/peft-modules.ts';
 import { parseSafetensorsHeader, type SafetensorsTensor } from '../../src/formats/safetensors.ts';
+import { type PairToWrite, writePeftAdapter } from '../../src/formats/write-peft.ts';
 import { writeSafetensors } from '../../src/formats/write-safetensors.ts';
-import { type PairToWrite, writePeftAdapter } from '../helpers/write-peft.ts';
 import { inLayer, plainConfig, readWith, tinyShape } from './peft-files.ts';
 import { accepts, assertRefuses } from './refusal.ts';
 

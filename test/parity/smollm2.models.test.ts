@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { createDecoder, type Decoder } from '../../src/engine/decoder.ts';
 import { argmax } from '../../src/engine/sampler.ts';
-import { loadWeights } from '../../src/engine/weights.ts';
+import { loadWeights } from '../../src/graph/weights.ts';
 import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
 import { marginsOf, tokensOf, witnessedEngine } from '../engine/witnesses.ts';
 import { realModelFiles } from '../helpers/real-model.ts';

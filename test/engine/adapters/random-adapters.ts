@@ -10,8 +10,8 @@ import { prng } from '../../../src/core/prng.ts';
 import { adapterDigest } from '../../../src/formats/adapter-digest.ts';
 import { dequantize } from '../../../src/formats/dequantize.ts';
 import { moduleName, type PeftModule } from '../../../src/formats/peft-modules.ts';
+import { type PairToWrite, writePeftAdapter } from '../../../src/formats/write-peft.ts';
 import { temporaryFolder } from '../../helpers/tiny-lowered.ts';
-import { type PairToWrite, writePeftAdapter } from '../../helpers/write-peft.ts';
 
 export type AdapterPlan = {
   readonly seed: number;

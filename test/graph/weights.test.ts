@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import test from 'node:test';
 import type { ModelFiles } from '../../src/core/base-model.ts';
 import { prng } from '../../src/core/prng.ts';
-import { decodeLowered, encodeLowered, loadWeights } from '../../src/engine/weights.ts';
+import { decodeLowered, encodeLowered, loadWeights } from '../../src/graph/weights.ts';
 import { temporaryFolder, tinyFiles, tinyLowered } from '../helpers/tiny-lowered.ts';
 import { tinyModels } from '../helpers/tiny-models.ts';
 

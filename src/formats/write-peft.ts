@@ -1,7 +1,7 @@
 // Writes an adapter as PEFT's two files, which PEFT loads as they are.
 
-import { moduleName, type PartName, type PeftModule, tensorName } from '../../src/formats/peft-modules.ts';
-import { type TensorToWrite, writeSafetensors } from '../../src/formats/write-safetensors.ts';
+import { moduleName, type PartName, type PeftModule, tensorName } from './peft-modules.ts';
+import { type TensorToWrite, writeSafetensors } from './write-safetensors.ts';
 
 export type PairToWrite = PeftModule & {
   readonly r: number;

@@ -8,10 +8,10 @@ import type { ModelFiles, ModelShape } from '../core/base-model.ts';
 import { LorikeetError } from '../core/errors.ts';
 import { parseSafetensorsHeader } from '../formats/safetensors.ts';
 import { writeSafetensors } from '../formats/write-safetensors.ts';
-import { lower } from '../graph/lower.ts';
-import type { LinearBits, LinearForm, LoweredModel, LoweredTensor } from '../graph/lowered.ts';
 import { openModel } from '../models/open.ts';
 import { writeAtomically } from '../models/write-atomically.ts';
+import { lower } from './lower.ts';
+import type { LinearBits, LinearForm, LoweredModel, LoweredTensor } from './lowered.ts';
 
 /** Raised whenever the same model would lower to other bytes. */
 const loweringVersion = 1;

@@ -1,0 +1,32 @@
+// RMS norm over the last axis, forward and backward.
+//
+//     y = x * s * weight,  s = 1 / sqrt(mean(x²) + epsilon)
+//     dx = s * (h - x * s² * mean(h * x)),  h = dy * weight
+
+import type { GraphBuilder } from './graph-builder.ts';
+
+export type RmsNorm = {
+  readonly y: string;
+  readonly x: string;
+  /** s [..., 1] */
+  readonly inverse: string;
+  readonly weight: string;
+};
+
+export function rmsNorm(g: GraphBuilder, x: string, weight: string, epsilon: number): RmsNorm {
+  const y = g.op('SimplifiedLayerNormalization', [x, weight], { axis: -1, epsilon: { float: epsilon } });
+  const [inverse] = [inverseRms(g, x, epsilon)];
+  return { y, x, inverse, weight };
+}
+
+function inverseRms(g: GraphBuilder, x: string, epsilon: number): string {
+  const mean = g.op('ReduceMean', [g.op('Mul', [x, x]), g.integers('last', [-1])], { keepdims: 1 });
+  return g.op('Reciprocal', [g.op('Sqrt', [g.op('Add', [mean, g.float('rms_epsilon', epsilon)])])]);
+}
+
+export function backRmsNorm(g: GraphBuilder, { x, inverse, weight }: RmsNorm, dy: string): string {
+  const h = g.op('Mul', [dy, weight]);
+  const mean = g.op('ReduceMean', [g.op('Mul', [h, x]), g.integers('last', [-1])], { keepdims: 1 });
+  const share = g.op('Mul', [mean, g.op('Mul', [inverse, inverse])]);
+  return g.op('Mul', [inverse, g.op('Sub', [h, g.op('Mul', [x, share])])]);
+}

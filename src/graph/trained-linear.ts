@@ -1,0 +1,129 @@
+// One joined linear of a layer with the pairs that are trained beside it, forward and backward.
+//
+//     y = x Wᵀ + scaling * drop(x) Aᵀ Bᵀ            x [R, in], A [r, in], B [out, r]
+//     dB = dyᵀ (scaling * drop(x) Aᵀ)               u = scaling * drop(x) Aᵀ [R, r] is kept
+//     dA = duᵀ drop(x),  du = scaling * dy B
+//     dx = dy W + drop(du A)
+
+import type { TargetModule } from '../core/adapter.ts';
+import { type JoinedLinear, joinedLinears, loweredName } from './adapted-linear.ts';
+import { dropoutStart } from './dropout.ts';
+import { floatWeights, timesTransposed, timesWeights } from './float-weights.ts';
+import { linear } from './linear.ts';
+import type { LinearForm } from './lowered.ts';
+import { after, type Target, type TrainingBuilder } from './training-builder.ts';
+import { trainingNames } from './training-form.ts';
+
+export type TrainedLinear = {
+  readonly layer: number;
+  readonly linear: JoinedLinear;
+  /** [R, out] of each part of the joined linear. */
+  readonly outputs: readonly string[];
+  /** u of each part; null where it is not trained. */
+  readonly inner: readonly (string | null)[];
+};
+
+const modulesOf = (joined: JoinedLinear): readonly TargetModule[] => joinedLinears[joined];
+
+export function applyTrained(
+  t: TrainingBuilder,
+  layer: number,
+  joined: JoinedLinear,
+  outs: readonly number[],
+  x: string,
+): TrainedLinear {
+  const { g } = t;
+  const product = baseProduct(t, loweredName(layer, joined), x);
+  const base = outs.length === 1 ? [product] : g.split(product, g.integers(`widths_${joined}`, outs), outs.length);
+  const inner = modulesOf(joined).map((module) => {
+    const target = t.target(layer, module);
+    if (target === null) return null;
+    const attributes = { transB: 1, alpha: { float: target.scaling } };
+    return g.contrib('FusedMatMul', [dropped(t, target, x), trainingNames.a(layer, module)], attributes)[0]!;
+  });
+  const outputs = modulesOf(joined).map((module, i) => {
+    if (inner[i] === null) return base[i]!;
+    return g.op('Gemm', [inner[i]!, trainingNames.b(layer, module), base[i]!], { transB: 1 });
+  });
+  return { layer, linear: joined, outputs, inner };
+}
+
+/**
+ * Derivatives from those of the outputs: of the pairs, as outputs of the graph, and of x, null where nothing below is
+ * trained. `x` makes the input again; it is asked for only where a pair needs it.
+ */
+export function backTrained(
+  t: TrainingBuilder,
+  { layer, linear: joined, inner }: TrainedLinear,
+  dOutputs: readonly string[],
+  x: () => string,
+): string | null {
+  const { g, model } = t;
+  const name = loweredName(layer, joined);
+  const { k } = model.linears.get(name)!;
+  let dx: string | null = null;
+  if (t.reachesBelow(layer, joined)) {
+    const dy = dOutputs.length === 1 ? dOutputs[0]! : g.op('Concat', dOutputs, { axis: -1 });
+    dx = timesWeights(g, dy, floatWeights(t, name, [dy]));
+  }
+  const trained = modulesOf(joined).map((module) => t.target(layer, module));
+  const input = trained.some((target) => target) ? after(g, x(), [-1, k], dOutputs) : '';
+  const gradients: string[] = [];
+  for (const [i, target] of trained.entries()) {
+    if (target === null) continue;
+    const dy = dOutputs[i]!;
+    const { module } = target;
+    const byRank = g.contrib('FusedMatMul', [inner[i]!, dy], { transA: 1 })[0]!;
+    const gradB = g.op('Transpose', [byRank], { perm: [1, 0] }, trainingNames.gradB(layer, module));
+    const alpha = { float: target.scaling };
+    const du = g.contrib('FusedMatMul', [dy, trainingNames.b(layer, module)], { alpha })[0]!;
+    const read = dropped(t, target, input);
+    const gradA = trainingNames.gradA(layer, module);
+    g.contrib('FusedMatMul', [du, read], { transA: 1 }, [gradA]);
+    gradients.push(gradA, gradB);
+    if (dx !== null) dx = addThroughPair(t, target, du, dx);
+  }
+  addGradientOutputs(t, layer, joined);
+  return dx === null || gradients.length === 0 ? dx : after(g, dx, [-1, k], gradients);
+}
+
+function addThroughPair(t: TrainingBuilder, target: Target, du: string, dx: string): string {
+  const { g, form } = t;
+  const a = trainingNames.a(target.layer, target.module);
+  if (!form.dropout) return g.op('Gemm', [du, a, dx]);
+  return g.op('Add', [dx, dropped(t, target, g.op('MatMul', [du, a]))]);
+}
+
+function addGradientOutputs({ g, model, target }: TrainingBuilder, layer: number, joined: JoinedLinear): void {
+  const { k } = model.linears.get(loweredName(layer, joined))!;
+  for (const module of modulesOf(joined)) {
+    const found = target(layer, module);
+    if (found === null) continue;
+    g.output(trainingNames.gradA(layer, module), 'float32', [found.r, k]);
+    g.output(trainingNames.gradB(layer, module), 'float32', [`out.${layer}.${module}`, found.r]);
+  }
+}
+
+/** x [R, in] by the target's mask. */
+function dropped({ g, form }: TrainingBuilder, { index }: Target, x: string): string {
+  if (!form.dropout) return x;
+  const start = g.integers(`dropout_start_${index}`, [dropoutStart(index)]);
+  const end = g.op('Add', [start, g.op('Size', [x])]);
+  const mask = g.op('Slice', [trainingNames.dropout, start, end]);
+  return g.op('Mul', [x, g.op('Reshape', [mask, g.op('Shape', [x])])]);
+}
+
+/** x Wᵀ (+ bias): the 4-bit operator keeps float activations as they are; the 8-bit one would round them. */
+function baseProduct(t: TrainingBuilder, name: string, x: string): string {
+  const form = t.model.linears.get(name)!;
+  if (form.bias) t.own(`${name}.bias`);
+  if (form.bits === 8) {
+    const product = timesTransposed(t.g, x, floatWeights(t, name, [x]));
+    return form.bias ? t.g.op('Add', [product, `${name}.bias`]) : product;
+  }
+  for (const part of partsOf(form)) t.own(`${name}.${part}`);
+  return linear(t.g, { name, form, activations: 'float32' }, x);
+}
+
+const partsOf = ({ bits, corrected }: LinearForm): readonly string[] =>
+  bits === 32 ? ['matrix'] : ['blocks', 'scales', ...(corrected ? ['minimums'] : [])];

@@ -1,0 +1,82 @@
+// What the parts of a training graph share: the operators collected so far, the weights that they read, which linears
+// are trained, and the order of execution.
+
+import { linearSize, type TargetModule } from '../core/adapter.ts';
+import { type JoinedLinear, joinedLinears } from './adapted-linear.ts';
+import { createGraphBuilder, type GraphBuilder } from './graph-builder.ts';
+import type { LoweredModel } from './lowered.ts';
+import { type TrainingForm, type TrainTarget, trainingNames } from './training-form.ts';
+
+/** Memory that a session is given. uint4 is two codes a byte, the low half first. */
+export type GraphTensor = {
+  readonly type: 'float32' | 'uint8' | 'uint4';
+  readonly shape: readonly number[];
+  readonly data: Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
+};
+
+/** `index` is the target's place in the form. */
+export type Target = TrainTarget & { readonly index: number };
+
+export type TrainingBuilder = {
+  readonly g: GraphBuilder;
+  readonly model: LoweredModel;
+  readonly form: TrainingForm;
+  readonly weights: ReadonlyMap<string, GraphTensor>;
+  /** An initialiser over memory of the model. */
+  weight(name: string, tensor: GraphTensor): string;
+  /** An initialiser of the model under its own name. */
+  own(name: string): string;
+  target(layer: number, module: TargetModule): Target | null;
+  /** Whether something below the linear is trained, so that its input needs a derivative. */
+  reachesBelow(layer: number, linear: JoinedLinear): boolean;
+};
+
+/** Order of a layer's linears. */
+const places: readonly JoinedLinear[] = ['qkv', 'output', 'gate_up', 'down'];
+const depth = (layer: number, linear: JoinedLinear) => layer * places.length + places.indexOf(linear);
+
+export function createTrainingBuilder(model: LoweredModel, form: TrainingForm): TrainingBuilder {
+  const g = createGraphBuilder();
+  const weights = new Map<string, GraphTensor>();
+  const targets = new Map(
+    form.targets.map((target, index) => [key(target.layer, target.module), { ...target, index }]),
+  );
+  const lowest = Math.min(...form.targets.map(({ layer, module }) => depth(layer, joinedLinearOf(module))));
+  for (const { layer, module, r } of form.targets) {
+    const size = linearSize(model.shape, module);
+    g.input(trainingNames.a(layer, module), 'float32', [r, size.in]);
+    g.input(trainingNames.b(layer, module), 'float32', [size.out, r]);
+  }
+  const weight = (name: string, tensor: GraphTensor) => {
+    weights.set(name, tensor);
+    return g.weight(name, tensor.type, tensor.shape);
+  };
+  return {
+    g,
+    model,
+    form,
+    weights,
+    weight,
+    own: (name) => weight(name, model.weights.get(name)!),
+    target: (layer, module) => targets.get(key(layer, module)) ?? null,
+    reachesBelow: (layer, linear) => lowest < depth(layer, linear),
+  };
+}
+
+const key = (layer: number, module: TargetModule) => `${layer}.${module}`;
+
+function joinedLinearOf(module: TargetModule): JoinedLinear {
+  const found = places.find((linear) => (joinedLinears[linear] as readonly TargetModule[]).includes(module));
+  if (!found) throw new Error(`${module} cannot be trained.`);
+  return found;
+}
+
+/**
+ * `x` in `shape`, but not before every one of `first` is there. The runtime computes what an operator reads in an order
+ * of its own, which keeps floats of all layers in memory; a shape that waits costs nothing and binds it.
+ */
+export function after(g: GraphBuilder, x: string, shape: readonly number[], first: readonly string[]): string {
+  // An empty part of a shape: no values, but no value before its tensor.
+  const waits = first.map((name) => g.op('Shape', [name], { start: 0, end: 0 }));
+  return g.op('Reshape', [x, g.op('Concat', [g.integers(`shape_${shape.join('_')}`, shape), ...waits], { axis: 0 })]);
+}

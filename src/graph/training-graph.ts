@@ -1,0 +1,64 @@
+// The training graph of a lowered model: loss of a batch and its derivatives by the adapters' matrices. The base is
+// frozen and gets none; its weights are taken apart inside the graph, so what is trained against is what serves.
+//
+//   x = embedding(tokens [B, T])
+//   each layer:  x += output(attention(qkv(norm(x))));  x += down(silu(gate(norm(x))) * up(norm(x)))
+//   loss(head(norm(x[sampled])), labels), and the same way back, down to the lowest linear that is trained
+
+import type { OnnxGraph } from '../formats/onnx.ts';
+import { gatherRows } from './float-weights.ts';
+import type { LoweredModel } from './lowered.ts';
+import { backRmsNorm, rmsNorm } from './rms-norm.ts';
+import { ropeTables } from './rope.ts';
+import { attentionInputs } from './training-attention.ts';
+import { after, createTrainingBuilder, type GraphTensor, type TrainingBuilder } from './training-builder.ts';
+import { type TrainingForm, trainingNames } from './training-form.ts';
+import { applyLayer, backLayer, type TrainedLayer } from './training-layer.ts';
+import { addLoss } from './training-loss.ts';
+
+export type TrainingGraph = {
+  readonly graph: OnnxGraph;
+  /** What a session of the graph is given, by initialiser name: memory of the model, shared. */
+  readonly weights: ReadonlyMap<string, GraphTensor>;
+};
+
+export function buildTrainingGraph(model: LoweredModel, form: TrainingForm): TrainingGraph {
+  const t = createTrainingBuilder(model, form);
+  const { g } = t;
+  const { shape } = model;
+  addInputs(t);
+  const inputs = attentionInputs(t, ropeTables(shape, form.positions));
+  const layers: TrainedLayer[] = [];
+  let x = embed(t);
+  for (let layer = 0; layer < shape.layers; layer++) {
+    layers.push(applyLayer(t, inputs, layer, x));
+    x = layers[layer]!.result;
+  }
+  const norm = rmsNorm(g, x, t.own('norm'), shape.rmsNormEps);
+  const dNorm = addLoss(t, norm.y);
+  let dx = dNorm === null ? null : backRmsNorm(g, norm, dNorm);
+  for (let layer = shape.layers - 1; dx !== null; layer--) {
+    let kept = layers[layer]!;
+    if (form.recompute && layer < shape.layers - 1) {
+      kept = applyLayer(t, inputs, layer, after(g, kept.attentionNorm.x, [-1, shape.hidden], [dx]));
+    }
+    dx = backLayer(t, inputs, layer, kept, dx);
+  }
+  return { graph: g.build(), weights: t.weights };
+}
+
+function addInputs({ g, form }: TrainingBuilder): void {
+  const { tokens, positions, segments, sampled, labels, lossWeights, dropout } = trainingNames;
+  for (const name of [tokens, positions, segments]) g.input(name, 'int64', ['B', 'T']);
+  for (const name of [sampled, labels]) g.input(name, 'int64', ['S']);
+  g.input(lossWeights, 'float32', ['S']);
+  if (form.dropout) g.input(dropout, 'float32', ['D']);
+}
+
+/** [R, hidden] */
+function embed(t: TrainingBuilder): string {
+  const { g, model, own } = t;
+  const tokens = g.op('Reshape', [trainingNames.tokens, g.integers('flat', [-1])]);
+  // A tied 8-bit embedding is the head's.
+  return model.weights.has('embedding') ? g.op('Gather', [own('embedding'), tokens]) : gatherRows(t, 'head', tokens);
+}

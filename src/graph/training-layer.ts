@@ -1,0 +1,88 @@
+// One layer of the decoder, forward with what its backward pass needs, and backward. Products are kept; what lies
+// between them is cheap and made again.
+
+import { linearSize } from '../core/adapter.ts';
+import { type JoinedLinear, joinedLinears } from './adapted-linear.ts';
+import { backRmsNorm, type RmsNorm, rmsNorm } from './rms-norm.ts';
+import { applyTrained, backTrained, type TrainedLinear } from './trained-linear.ts';
+import { type Attention, type AttentionInputs, attend, backAttend } from './training-attention.ts';
+import { after, type TrainingBuilder } from './training-builder.ts';
+import { trainingNames } from './training-form.ts';
+import { backGatedSilu, gatedSilu } from './training-mlp.ts';
+
+export type TrainedLayer = {
+  readonly attentionNorm: RmsNorm;
+  readonly qkv: TrainedLinear;
+  readonly attention: Attention;
+  readonly output: TrainedLinear;
+  readonly mlpNorm: RmsNorm;
+  readonly gateUp: TrainedLinear;
+  readonly down: TrainedLinear;
+  /** The layer's result: [R, hidden], of the last layer [S, hidden]. */
+  readonly result: string;
+};
+
+export function applyLayer(t: TrainingBuilder, inputs: AttentionInputs, layer: number, x: string): TrainedLayer {
+  const { g, model, own } = t;
+  const { rmsNormEps, layers } = model.shape;
+  const project = (linear: JoinedLinear, input: string) => {
+    const outs = joinedLinears[linear].map((module) => linearSize(model.shape, module).out);
+    return applyTrained(t, layer, linear, outs, input);
+  };
+  const attentionNorm = rmsNorm(g, x, own(`layers.${layer}.attention_norm`), rmsNormEps);
+  const qkv = project('qkv', attentionNorm.y);
+  const attention = attend(t, inputs, layer, qkv.outputs as [string, string, string]);
+  const output = project('output', attention.attended);
+  let between = g.op('Add', [x, output.outputs[0]!]);
+  // Nobody reads the other rows of the last layer.
+  if (layer === layers - 1) between = g.op('Gather', [between, trainingNames.sampled]);
+  const mlpNorm = rmsNorm(g, between, own(`layers.${layer}.mlp_norm`), rmsNormEps);
+  const gateUp = project('gate_up', mlpNorm.y);
+  const [gate, up] = gateUp.outputs as [string, string];
+  const down = project('down', gatedSilu(g, gate, up));
+  const result = g.op('Add', [between, down.outputs[0]!]);
+  return { attentionNorm, qkv, attention, output, mlpNorm, gateUp, down, result };
+}
+
+/** The derivative by the layer's input from that by its result; null where nothing below is trained. */
+export function backLayer(
+  t: TrainingBuilder,
+  inputs: AttentionInputs,
+  layer: number,
+  kept: TrainedLayer,
+  dResult: string,
+): string | null {
+  const { g, model } = t;
+  const { hidden, intermediate, layers } = model.shape;
+  const { qkv, attention, output, gateUp, down } = kept;
+  const [gate, up] = gateUp.outputs as [string, string];
+
+  const again = (norm: RmsNorm, first: string) => rmsAgain(t, norm, hidden, first);
+  const dHidden = backTrained(t, down, [dResult], () =>
+    gatedSilu(g, after(g, gate, [-1, intermediate], [dResult]), up),
+  );
+  if (dHidden === null) return null;
+  const { dGate, dUp } = backGatedSilu(g, { gate, up, width: intermediate }, dHidden);
+  const dMlp = backTrained(t, gateUp, [dGate, dUp], () => again(kept.mlpNorm, dGate));
+  if (dMlp === null) return null;
+  let dBetween = g.op('Add', [dResult, backRmsNorm(g, kept.mlpNorm, dMlp)]);
+  if (layer === layers - 1) dBetween = scatter(t, dBetween, kept.attentionNorm.x);
+
+  const dAttended = backTrained(t, output, [dBetween], () => attention.attended);
+  if (dAttended === null) return null;
+  const dParts = backAttend(t, inputs, attention, dAttended);
+  const dNormed = backTrained(t, qkv, dParts, () => again(kept.attentionNorm, dParts[0]));
+  return dNormed === null ? null : g.op('Add', [dBetween, backRmsNorm(g, kept.attentionNorm, dNormed)]);
+}
+
+/** The norm's result once more, not before `first`. */
+function rmsAgain({ g, model }: TrainingBuilder, { x, weight }: RmsNorm, width: number, first: string): string {
+  return rmsNorm(g, after(g, x, [-1, width], [first]), weight, model.shape.rmsNormEps).y;
+}
+
+/** Rows of [S, hidden] back in their places among those of `like` [R, hidden]; 0 elsewhere. */
+function scatter({ g }: TrainingBuilder, rows: string, like: string): string {
+  const zeros = g.op('ConstantOfShape', [g.op('Shape', [like])]);
+  const places = g.op('Unsqueeze', [trainingNames.sampled, g.integers('last', [-1])]);
+  return g.op('ScatterND', [zeros, places, rows], { reduction: 'add' });
+}

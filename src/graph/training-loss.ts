@@ -1,0 +1,68 @@
+// Loss of the sampled rows h [S, k] against their labels, and its derivative by h, over the head in pieces: neither the
+// head's floats nor the logits are ever in memory whole.
+//
+//     loss = sum over rows of weight * (log Z - z),  z = h · W[label],  Z = sum over the vocabulary of exp(h · W)
+//     dh = weight * (softmax(h Wᵀ) W - W[label])
+//
+// A piece c gives log Z_c and softmax_c · W_c of its own; their shares Z_c / Z are a softmax over pieces. The logarithm
+// comes from what the fused softmax leaves: log Z = max - log(softmax at the max).
+
+import { floatWeights, gatherRows, timesTransposed, timesWeights } from './float-weights.ts';
+import type { GraphBuilder } from './graph-builder.ts';
+import type { TrainingBuilder } from './training-builder.ts';
+import { trainingNames } from './training-form.ts';
+
+/** Rows of the head in a piece: 9 MB of floats at a hidden size of 576. */
+const pieceRows = 4096;
+
+/** The derivative of the loss by h [S, k]; null without a backward pass. */
+export function addLoss(t: TrainingBuilder, h: string): string | null {
+  const { g, model, form } = t;
+  const { k } = model.linears.get('head')!;
+  const { labels, lossWeights, logprobs, loss } = trainingNames;
+  const last = g.integers('last', [-1]);
+  const labelRows = gatherRows(t, 'head', labels);
+  const logits = g.op('ReduceSum', [g.op('Mul', [h, labelRows]), last], { keepdims: 0 });
+  const pieces = headPieces(t, h);
+  const [ofPieces, means] = form.backward
+    ? (g.split(pieces, g.integers('piece_widths', [1, k]), 2) as [string, string])
+    : [pieces, null];
+  const logs = g.op('Squeeze', [ofPieces, last]);
+  const shares = g.op('Softmax', [logs], { axis: -1 });
+  const logZ = logSum(g, logs, shares, 0);
+  g.op('Sub', [logits, logZ], {}, logprobs);
+  const weighted = g.op('Mul', [logprobs, lossWeights]);
+  g.op('Neg', [g.op('ReduceSum', [weighted, g.integers('at_0', [0])], { keepdims: 1 })], {}, loss);
+  g.output(logprobs, 'float32', ['S']);
+  g.output(loss, 'float32', [1]);
+  if (means === null) return null;
+  const mean = g.op('Squeeze', [g.op('MatMul', [g.op('Unsqueeze', [shares, g.integers('at_1', [1])]), means]), 'at_1']);
+  const rowWeights = g.op('Unsqueeze', [lossWeights, last]);
+  return g.op('Mul', [g.op('Sub', [mean, labelRows]), rowWeights]);
+}
+
+/** [S, pieces, 1 + k]: log Z_c, and softmax_c · W_c beside it if there is a backward pass. */
+function headPieces(t: TrainingBuilder, h: string): string {
+  const { g, model, form } = t;
+  const { n } = model.linears.get('head')!;
+  const results: string[] = [];
+  for (let first = 0; first < n; first += pieceRows) {
+    const rows = { first, count: Math.min(pieceRows, n - first) };
+    // One piece after the other.
+    const weights = floatWeights(t, 'head', [results.at(-1) ?? h], rows);
+    const logits = timesTransposed(g, h, weights);
+    const softmax = g.op('Softmax', [logits], { axis: -1 });
+    const log = logSum(g, logits, softmax, 1);
+    const parts = form.backward ? [log, timesWeights(g, softmax, weights)] : [log];
+    const result = form.backward ? g.op('Concat', parts, { axis: -1 }) : log;
+    results.push(g.op('Unsqueeze', [result, g.integers('at_1', [1])]));
+  }
+  return g.op('Concat', results, { axis: 1 });
+}
+
+/** log(sum(exp(x))) of rows, given their softmax. */
+function logSum(g: GraphBuilder, x: string, softmax: string, keepdims: 0 | 1): string {
+  const last = g.integers('last', [-1]);
+  const largest = g.op('ReduceMax', [x, last], { keepdims });
+  return g.op('Sub', [largest, g.op('Log', [g.op('ReduceMax', [softmax, last], { keepdims })])]);
+}

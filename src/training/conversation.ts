@@ -1,0 +1,96 @@
+// A conversation through the chat template, and where in its tokens the assistant speaks: from behind the turn's header
+// to its end-of-turn token. Templates add system messages and drop parts of earlier turns, so nothing is counted off
+// from what a turn should look like.
+
+import { LorikeetError } from '../core/errors.ts';
+import type { TrainingMessage } from '../formats/training-rows.ts';
+import type { ChatMessage, Tokenizer } from '../tokenizer/tokenizer.ts';
+
+export type Conversation = {
+  readonly tokens: readonly number[];
+  /** [start, end) of each target turn, its end-of-turn token included. */
+  readonly spans: readonly (readonly [number, number])[];
+};
+
+export function encodeConversation(tokenizer: Tokenizer): (messages: readonly TrainingMessage[]) => Conversation {
+  const header = tokenizer.chatTemplate === null ? null : answerHeader(tokenizer);
+  return (messages) => {
+    const turns = messages.map(({ role, content, name }) => ({
+      role,
+      content,
+      ...(name === undefined ? {} : { name }),
+    }));
+    const answers = [...messages.keys()].filter((index) => messages[index]!.role === 'assistant');
+    const tokens = tokenizer.encodeChat(turns, { addGenerationPrompt: false });
+    const starts = headerEnds(tokens, header);
+    const spans = answers.flatMap((index, answer) => {
+      if (!messages[index]!.isTarget) return [];
+      const isTold = starts.length === answers.length;
+      const start = isTold ? starts[answer]! : startAfterPrefix(tokenizer, turns.slice(0, index), tokens);
+      const end = start === null ? -1 : tokens.findIndex((token, at) => at >= start && isEnd(tokenizer, token));
+      if (start === null || end === -1) throw untold(index);
+      return [[start, end + 1] as const];
+    });
+    return { tokens, spans };
+  };
+}
+
+const isEnd = (tokenizer: Tokenizer, token: number) => tokenizer.eosTokens.includes(token);
+
+const untold = (index: number) =>
+  new LorikeetError('chat_template_failed', {
+    message: `The chat template does not show where messages[${index}] begins and ends.`,
+    param: `messages[${index}]`,
+  });
+
+/** What opens an answer: `stem` always, `space` unless the answer begins with white space and both became one token. */
+type AnswerHeader = { readonly stem: readonly number[]; readonly space: number | null };
+
+/**
+ * What the template adds to ask for an answer. null where it adds no control token: plain text may stand in any turn,
+ * while control tokens typed into one never become such.
+ */
+function answerHeader(tokenizer: Tokenizer): AnswerHeader | null {
+  const question = [{ role: 'user', content: 'a' }];
+  try {
+    const bare = tokenizer.encodeChat(question, { addGenerationPrompt: false });
+    const asking = tokenizer.encodeChat(question, { addGenerationPrompt: true });
+    const added = asking.slice(bare.length);
+    if (!startsWith(asking, bare) || !added.some(tokenizer.isSpecial)) return null;
+    const last = added.at(-1)!;
+    const isSpace = !tokenizer.isSpecial(last) && tokenizer.decode([last]).trim() === '';
+    return isSpace ? { stem: added.slice(0, -1), space: last } : { stem: added, space: null };
+  } catch {
+    // A template that refuses so short a conversation tells nothing here.
+    return null;
+  }
+}
+
+/** Where headers end in `tokens`, in order. */
+function headerEnds(tokens: readonly number[], header: AnswerHeader | null): number[] {
+  if (header === null) return [];
+  const { stem, space } = header;
+  const ends: number[] = [];
+  for (let at = tokens.indexOf(stem[0]!); at !== -1; at = tokens.indexOf(stem[0]!, at + 1)) {
+    const end = at + stem.length;
+    if (startsWith(tokens.slice(at, end), stem)) ends.push(tokens[end] === space ? end + 1 : end);
+  }
+  return ends;
+}
+
+/** Without a header to look for: behind what the template makes of the turns before; null where that is no prefix. */
+function startAfterPrefix(
+  tokenizer: Tokenizer,
+  before: readonly ChatMessage[],
+  tokens: readonly number[],
+): number | null {
+  if (before.length === 0) return null;
+  for (const addGenerationPrompt of [true, false]) {
+    const prefix = tokenizer.encodeChat(before, { addGenerationPrompt });
+    if (startsWith(tokens, prefix)) return prefix.length;
+  }
+  return null;
+}
+
+const startsWith = (tokens: readonly number[], prefix: readonly number[]) =>
+  prefix.length <= tokens.length && prefix.every((token, index) => token === tokens[index]);

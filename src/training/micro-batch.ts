@@ -1,0 +1,46 @@
+// Packed rows as the arrays that the training graph reads.
+
+import type { PackedLines } from './packing.ts';
+import type { TokenRow } from './token-row.ts';
+
+/** B lines of T tokens; S targets. All int64, as the graph takes them. */
+export type MicroBatch = {
+  readonly lines: number;
+  readonly length: number;
+  /** [B, T] */
+  readonly tokens: BigInt64Array<ArrayBuffer>;
+  /** [B, T]: place within the own row. */
+  readonly positions: BigInt64Array<ArrayBuffer>;
+  /** [B, T]: which row of its line a token belongs to; -1 is padding. */
+  readonly segments: BigInt64Array<ArrayBuffer>;
+  /** [S]: places in [B * T] whose next token the loss counts. */
+  readonly sampled: BigInt64Array<ArrayBuffer>;
+  /** [S]: those next tokens. */
+  readonly labels: BigInt64Array<ArrayBuffer>;
+};
+
+export function microBatch({ length, lines }: PackedLines, rows: readonly TokenRow[]): MicroBatch {
+  const places = lines.length * length;
+  const tokens = new BigInt64Array(places);
+  const positions = new BigInt64Array(places);
+  const segments = new BigInt64Array(places).fill(-1n);
+  const sampled: bigint[] = [];
+  const labels: bigint[] = [];
+  for (const [line, inLine] of lines.entries()) {
+    let place = line * length;
+    for (const [segment, index] of inLine.entries()) {
+      const row = rows[index]!;
+      for (let i = 0; i < row.tokens.length; i++, place++) {
+        const token = BigInt(row.tokens[i]!);
+        tokens[place] = token;
+        positions[place] = BigInt(i);
+        segments[place] = BigInt(segment);
+        if (row.counted[i] !== 1) continue;
+        sampled.push(BigInt(place - 1));
+        labels.push(token);
+      }
+    }
+  }
+  const targets = { sampled: BigInt64Array.from(sampled), labels: BigInt64Array.from(labels) };
+  return { lines: lines.length, length, tokens, positions, segments, ...targets };
+}

@@ -1,0 +1,111 @@
+// From a job to a trainer that can run: data, weights, starting values or the last checkpoint, graph. Data come first:
+// a file that cannot be trained on is told before anything slow begins.
+
+import { join } from 'node:path';
+import type { Clock } from '../core/clock.ts';
+import { LorikeetError } from '../core/errors.ts';
+import { loadWeights } from '../graph/weights.ts';
+import { readGguf } from '../models/read-gguf.ts';
+import type { TrainerEvent, TrainingJob } from '../protocol/training-messages.ts';
+import { createOnnxRuntime } from '../runtime/onnx-runtime.ts';
+import { loadTokenizer } from '../tokenizer/load.ts';
+import { createMoments } from './adam-w.ts';
+import { decodeAdapter, encodeAdapter } from './adapter-bytes.ts';
+import { planBatches } from './batches.ts';
+import { type AdapterBytes, type Checkpoint, type CheckpointStore, openCheckpoints } from './checkpoint.ts';
+import { readDataset } from './dataset.ts';
+import { fingerprintOf } from './fingerprint.ts';
+import { graphObjective } from './graph-objective.ts';
+import type { Objective } from './objective.ts';
+import { noProgress } from './progress.ts';
+import { startingPoint } from './starting-point.ts';
+import { rowEncoder, type TokenRow } from './token-row.ts';
+import { Trainer } from './trainer.ts';
+import type { WriteFile } from './write-folder.ts';
+
+export type Surroundings = {
+  readonly clock: Clock;
+  emit(event: TrainerEvent): void;
+  /** Called after each micro-batch with the time that it took; rejects to stop the trainer where it is. */
+  rest(workMs: number): Promise<void>;
+  /** For tests that make the disk fail. */
+  readonly write?: WriteFile;
+  /** For tests that make the arithmetic fail. */
+  readonly objective?: (made: Objective) => Objective;
+};
+
+export type Prepared = {
+  readonly trainer: Trainer;
+  readonly checkpoints: CheckpointStore;
+  readonly validationRows: readonly TokenRow[] | null;
+  /** The values as they are now. */
+  adapter(): AdapterBytes;
+  release(): void;
+};
+
+/**
+ * Tokens that are computed at once, padding included. More are no faster from here on, and activations grow with them;
+ * the rest after each is what serving waits for.
+ */
+export const microBatchTokens = 512;
+
+export async function prepare(job: TrainingJob, around: Surroundings): Promise<Prepared> {
+  const { hyperparameters: settings, model: files } = job;
+  const encode = rowEncoder(await loadTokenizer(files, (path) => readGguf(path).metadata));
+  const dataset = await readDataset(job.trainingFile, encode, settings.maxTokens);
+  const { validationFile } = job;
+  const validation = validationFile === null ? null : await readDataset(validationFile, encode, settings.maxTokens);
+  const { model } = await loadWeights(files, job.weightBits, job.cacheDir, console.warn);
+  const { shape } = model;
+  if (settings.maxTokens > shape.context) {
+    const message = `max_tokens is ${settings.maxTokens}, but ${files.name} takes at most ${shape.context} tokens.`;
+    throw new LorikeetError('invalid_parameter', { message, param: 'max_tokens' });
+  }
+  const validationRows = validation?.rows ?? null;
+  const start = await startingPoint(job, shape);
+  const checkpoints = await openCheckpoints(join(job.folder, 'checkpoints'), fingerprintOf(job, dataset), around.write);
+  const resumed = await checkpoints.latest();
+  const { values, moments, progress } = stateFrom(resumed, start.values, (adapter, into) =>
+    decodeAdapter(adapter, into, start.targets, shape),
+  );
+
+  const threads = resumed?.threads ?? job.threads;
+  const runtime = createOnnxRuntime({ library: job.ortLibrary, threads, spin: false });
+  const longest = (rows: readonly TokenRow[]) => rows.reduce((most, { tokens }) => Math.max(most, tokens.length), 0);
+  const made = await graphObjective(runtime, model, {
+    targets: start.targets,
+    positions: Math.max(longest(dataset.rows), longest(validationRows ?? [])),
+    dropout: settings.loraDropout,
+    recompute: settings.recompute,
+    values,
+  });
+  const adapter = (of: Float32Array<ArrayBuffer> = values) => encodeAdapter(of, start, shape);
+  const lengths = dataset.rows.map(({ tokens }) => tokens.length);
+  const batches = planBatches(lengths, settings);
+  const trainer = new Trainer(
+    {
+      ...{ settings, rows: dataset.rows, validationRows, batches, checkpoints, microBatchTokens },
+      ...{ objective: around.objective?.(made) ?? made, encodeAdapter: adapter, threads: runtime.threads },
+      ...{ clock: around.clock, emit: around.emit, rest: around.rest },
+    },
+    { values, moments },
+    progress,
+    resumed !== null,
+  );
+  around.emit({
+    type: 'started',
+    ...{ rows: dataset.rows.length, steps: batches.steps, rowsCut: dataset.cut, parameters: values.length },
+    resumedStep: progress.step,
+  });
+  return { trainer, checkpoints, validationRows, adapter, release: () => made.release() };
+}
+
+function stateFrom(
+  resumed: Checkpoint | null,
+  values: Float32Array<ArrayBuffer>,
+  read: (adapter: AdapterBytes, into: Float32Array<ArrayBuffer>) => void,
+) {
+  if (resumed === null) return { values, moments: createMoments(values.length), progress: noProgress };
+  read(resumed.adapter, values);
+  return { values, moments: resumed.moments, progress: resumed.progress };
+}

@@ -1,0 +1,101 @@
+// What a job trains: which pairs, and their values before the first step. Fresh ones as PEFT begins them, or those of an
+// existing adapter.
+
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import type { AdapterFiles } from '../core/adapter.ts';
+import type { ModelFiles, ModelShape } from '../core/base-model.ts';
+import { LorikeetError } from '../core/errors.ts';
+import { prng, seedFor } from '../core/prng.ts';
+import { adapterDigest } from '../formats/adapter-digest.ts';
+import { pairValues } from '../formats/adapter-values.ts';
+import { type AdapterPair, readPeftAdapter } from '../formats/peft-adapter.ts';
+import { parsePeftConfig, rankAndScaling } from '../formats/peft-config.ts';
+import { modulesByName } from '../formats/peft-modules.ts';
+import { unsupportedAdapter } from '../formats/refuse-adapter.ts';
+import { parseSafetensorsHeader, type SafetensorsTensor } from '../formats/safetensors.ts';
+import type { TrainTarget } from '../graph/training-form.ts';
+import type { Hyperparameters } from '../protocol/training-messages.ts';
+import { type AdapterConfig, baseModelName, continuedConfig, freshConfig } from './adapter-config.ts';
+import { pairViews, parameterCount } from './parameters.ts';
+import { purposes } from './purposes.ts';
+
+export type StartingPoint = {
+  readonly config: AdapterConfig;
+  readonly targets: readonly TrainTarget[];
+  /** Laid out as parameters.ts says. */
+  readonly values: Float32Array<ArrayBuffer>;
+};
+
+type Job = {
+  readonly model: ModelFiles;
+  readonly hyperparameters: Hyperparameters;
+  readonly initial: AdapterFiles | null;
+};
+
+/** Throws `adapter_...` for an adapter that cannot be trained on. */
+export async function startingPoint(
+  { model, hyperparameters, initial }: Job,
+  shape: ModelShape,
+): Promise<StartingPoint> {
+  const baseModel = baseModelName(model);
+  if (initial !== null) return continued(initial, hyperparameters, baseModel, shape);
+  const config = freshConfig(hyperparameters, baseModel);
+  const targets = targetsOf(config, shape);
+  return { config, targets, values: freshValues(targets, shape, hyperparameters.seed) };
+}
+
+/** Read from the config as every reader of the result will: names and patterns mean what PEFT makes of them. */
+function targetsOf(config: AdapterConfig, shape: ModelShape): TrainTarget[] {
+  const peft = parsePeftConfig(new TextEncoder().encode(JSON.stringify(config)));
+  return [...modulesByName(shape)].flatMap(([name, { layer, module }]) => {
+    if (!peft.targets.includes(name)) return [];
+    return layer === null ? refuseHead() : [{ layer, module, ...rankAndScaling(peft, name) }];
+  });
+}
+
+function refuseHead(): never {
+  return unsupportedAdapter('lm_head', 'is served, but not trained');
+}
+
+/** PEFT's beginning: A uniform within 1 / sqrt(in), which is kaiming_uniform with a = sqrt(5); B zero. */
+function freshValues(targets: readonly TrainTarget[], shape: ModelShape, seed: number): Float32Array<ArrayBuffer> {
+  const values = new Float32Array(parameterCount(shape, targets));
+  const random = prng(seedFor(seed, purposes.init));
+  for (const { a, size } of pairViews(values, shape, targets)) {
+    const bound = 1 / Math.sqrt(size.in);
+    for (let i = 0; i < a.length; i++) a[i] = (2 * random() - 1) * bound;
+  }
+  return values;
+}
+
+async function continued(
+  files: AdapterFiles,
+  settings: Hyperparameters,
+  baseModel: string,
+  shape: ModelShape,
+): Promise<StartingPoint> {
+  const [config, weights] = await Promise.all([readFile(files.config), readFile(files.weights)]);
+  const [configHex, weightsHex] = [config, weights].map((bytes) => createHash('sha256').update(bytes).digest('hex'));
+  if (adapterDigest(configHex!, weightsHex!) !== files.digest) {
+    const message = `The adapter ${files.digest} is damaged: its bytes have another digest.`;
+    throw new LorikeetError('adapter_corrupt', { message, param: files.digest });
+  }
+  const header = parseSafetensorsHeader(weights, weights.length, 'adapter_invalid')!;
+  const { pairs, usesDora } = readPeftAdapter(config, header, shape);
+  if (usesDora) unsupportedAdapter('use_dora', 'is served, but not trained');
+  const targets = pairs.map(targetOf);
+  const values = new Float32Array(parameterCount(shape, targets));
+  const read = (tensor: SafetensorsTensor) =>
+    pairValues(tensor, weights.subarray(tensor.offset, tensor.offset + tensor.bytes));
+  for (const [index, { a, b }] of pairViews(values, shape, targets).entries()) {
+    a.set(read(pairs[index]!.loraA));
+    b.set(read(pairs[index]!.loraB));
+  }
+  const original = JSON.parse(config.toString()) as AdapterConfig;
+  return { config: continuedConfig(original, settings, baseModel), targets, values };
+}
+
+function targetOf({ layer, module, r, scaling }: AdapterPair): TrainTarget {
+  return layer === null ? refuseHead() : { layer, module, r, scaling };
+}

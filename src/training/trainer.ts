@@ -1,0 +1,186 @@
+// The loop: next rows -> gradients over micro-batches -> clip -> AdamW, and now and then a validation and a checkpoint.
+// All state is that of the last whole step, at every moment: what a pause or a kill interrupts is simply done again.
+
+import type { Clock } from '../core/clock.ts';
+import { LorikeetError } from '../core/errors.ts';
+import { seedFor } from '../core/prng.ts';
+import type { Hyperparameters, TrainerEvent, TrainingMetrics } from '../protocol/training-messages.ts';
+import { adamW, type Moments } from './adam-w.ts';
+import type { Batches } from './batches.ts';
+import type { AdapterBytes, CheckpointStore } from './checkpoint.ts';
+import { clipGradients } from './clip.ts';
+import { microBatch } from './micro-batch.ts';
+import type { Objective } from './objective.ts';
+import { packRows } from './packing.ts';
+import { type Progress, validated } from './progress.ts';
+import { purposes } from './purposes.ts';
+import { learningRateAt } from './schedule.ts';
+import { countTargets, type TokenRow } from './token-row.ts';
+
+export type TrainerOptions = {
+  readonly settings: Hyperparameters;
+  readonly rows: readonly TokenRow[];
+  readonly validationRows: readonly TokenRow[] | null;
+  readonly batches: Batches;
+  readonly objective: Objective;
+  readonly checkpoints: CheckpointStore;
+  readonly encodeAdapter: (values: Float32Array<ArrayBuffer>) => AdapterBytes;
+  /** Tokens of a micro-batch, padding included. */
+  readonly microBatchTokens: number;
+  readonly threads: number;
+  readonly clock: Clock;
+  emit(event: TrainerEvent): void;
+  /** Called after each micro-batch with the time that it took; rejects to stop where it is. */
+  rest(workMs: number): Promise<void>;
+};
+
+/** What is trained. `values` are those that the objective reads. */
+export type TrainerState = { readonly values: Float32Array<ArrayBuffer>; readonly moments: Moments };
+
+/** Validation rows packed together: packing more at once takes longer and saves nothing. */
+const validationRowsAtOnce = 64;
+
+export class Trainer {
+  #options: TrainerOptions;
+  #state: TrainerState;
+  #progress: Progress;
+  #gradients: Float32Array<ArrayBuffer>;
+  /** Steps of this process, for the time that is left. */
+  #stepped = { steps: 0, seconds: 0 };
+  /** Step of the newest checkpoint with this very progress. */
+  #saved: Progress | null;
+
+  /** @param isSaved `progress` comes from a checkpoint */
+  constructor(options: TrainerOptions, state: TrainerState, progress: Progress, isSaved: boolean) {
+    this.#options = options;
+    this.#state = state;
+    this.#progress = progress;
+    this.#gradients = new Float32Array(state.values.length);
+    this.#saved = isSaved ? progress : null;
+  }
+
+  get progress(): Progress {
+    return this.#progress;
+  }
+
+  get isEarly(): boolean {
+    const { patience } = this.#options.settings;
+    return patience !== null && this.#progress.missed >= patience && this.#progress.step < this.#options.batches.steps;
+  }
+
+  /** To the last step, or to the validation after which nothing got better for too long. */
+  async run(): Promise<void> {
+    for (;;) {
+      if (this.#progress.unvalidated !== null) await this.#validate(this.#progress.unvalidated);
+      if (this.#isCheckpointDue()) await this.save();
+      if (this.#isLast()) return;
+      await this.#step();
+    }
+  }
+
+  /** A checkpoint of the last whole step, unless that is on the disk already. */
+  async save(): Promise<void> {
+    const { checkpoints, encodeAdapter, threads, emit } = this.#options;
+    const progress = this.#progress;
+    if (this.#saved === progress) return;
+    const { values, moments } = this.#state;
+    await checkpoints.save({ adapter: encodeAdapter(values), moments, progress, threads });
+    this.#saved = progress;
+    const { step, best } = progress;
+    const validLoss = best?.step === step ? best.validLoss : null;
+    emit({ type: 'checkpoint', step, validLoss, folder: checkpoints.folderOf(step) });
+  }
+
+  async #step(): Promise<void> {
+    const { settings, batches, clock } = this.#options;
+    const { step } = this.#progress;
+    const began = clock.monotonic();
+    const { trainLoss, tokens } = await this.#computeGradients(step);
+    refuseInfinite('loss', trainLoss, step + 1);
+    const gradNorm = clipGradients(this.#gradients, settings.maxGradNorm);
+    refuseInfinite('gradient', gradNorm, step + 1);
+    const learningRate = learningRateAt(step, batches.steps, settings);
+    const { weightDecay } = settings;
+    adamW(this.#state.values, this.#gradients, this.#state.moments, { step: step + 1, learningRate, weightDecay });
+    const seconds = (clock.monotonic() - began) / 1000;
+    this.#stepped = { steps: this.#stepped.steps + 1, seconds: this.#stepped.seconds + seconds };
+    const etaSeconds = (this.#stepped.seconds / this.#stepped.steps) * (batches.steps - step - 1);
+    const metrics: TrainingMetrics = {
+      ...{ step: step + 1, steps: batches.steps, epoch: batches.epochAfter(step + 1) },
+      ...{ trainLoss, validLoss: null, learningRate, gradNorm },
+      ...{ tokens, tokensPerSecond: tokens / seconds, etaSeconds },
+    };
+    const trainedTokens = this.#progress.trainedTokens + tokens;
+    const isUnvalidated = this.#isValidationDue(step + 1);
+    this.#progress = { ...this.#progress, step: step + 1, trainedTokens, unvalidated: isUnvalidated ? metrics : null };
+    if (!isUnvalidated) this.#options.emit({ type: 'step', metrics });
+  }
+
+  /** Mean over the step's targets, whichever micro-batch they are in. */
+  async #computeGradients(step: number): Promise<{ trainLoss: number; tokens: number }> {
+    const { settings, rows: all, batches, objective, microBatchTokens } = this.#options;
+    const rows = batches.rowsOf(step).map((row) => all[row]!);
+    const weight = 1 / rows.reduce((sum, row) => sum + countTargets(row), 0);
+    const lengths = rows.map(({ tokens }) => tokens.length);
+    this.#gradients.fill(0);
+    let trainLoss = 0;
+    for (const [index, packed] of packRows(lengths, microBatchTokens).entries()) {
+      const seed = seedFor(settings.seed, purposes.dropout, step, index);
+      const batch = microBatch(packed, rows);
+      trainLoss += await this.#timed(() => objective.gradients(batch, weight, seed, this.#gradients));
+    }
+    return { trainLoss, tokens: lengths.reduce((sum, length) => sum + length, 0) };
+  }
+
+  async #validate(metrics: TrainingMetrics): Promise<void> {
+    const validLoss = await this.meanLoss(this.#options.validationRows!);
+    refuseInfinite('validation loss', validLoss, metrics.step);
+    this.#progress = validated(this.#progress, validLoss);
+    this.#options.emit({ type: 'step', metrics: { ...metrics, validLoss } });
+    if (this.#progress.best?.step === metrics.step) await this.save();
+  }
+
+  /** Mean over target tokens. */
+  async meanLoss(rows: readonly TokenRow[]): Promise<number> {
+    const { objective, microBatchTokens } = this.#options;
+    let [sum, targets] = [0, 0];
+    for (let at = 0; at < rows.length; at += validationRowsAtOnce) {
+      const some = rows.slice(at, at + validationRowsAtOnce);
+      const lengths = some.map(({ tokens }) => tokens.length);
+      for (const packed of packRows(lengths, microBatchTokens)) {
+        const logprobs = await this.#timed(() => objective.logprobs(microBatch(packed, some)));
+        for (const logprob of logprobs) sum -= logprob;
+        targets += logprobs.length;
+      }
+    }
+    return sum / targets;
+  }
+
+  async #timed<T>(work: () => Promise<T>): Promise<T> {
+    const { clock, rest } = this.#options;
+    const began = clock.monotonic();
+    const result = await work();
+    await rest(clock.monotonic() - began);
+    return result;
+  }
+
+  #isLast(): boolean {
+    return this.#progress.step >= this.#options.batches.steps || this.isEarly;
+  }
+
+  #isValidationDue(step: number): boolean {
+    const { settings, validationRows, batches } = this.#options;
+    return validationRows !== null && (step % settings.evalSteps === 0 || step === batches.steps);
+  }
+
+  #isCheckpointDue(): boolean {
+    const { step } = this.#progress;
+    return step > 0 && (step % this.#options.settings.checkpointSteps === 0 || this.#isLast());
+  }
+}
+
+function refuseInfinite(what: string, value: number, step: number): void {
+  if (Number.isFinite(value)) return;
+  const message = `The ${what} of step ${step} is no finite number; a lower learning_rate may help.`;
+  throw new LorikeetError('training_failed', { message });
+}

@@ -1,0 +1,111 @@
+// A training graph in the real runtime: a batch in, loss, log-probabilities and gradients out.
+
+import { linearSize } from '../../src/core/adapter.ts';
+import { encodeOnnx } from '../../src/formats/onnx.ts';
+import type { LoweredModel } from '../../src/graph/lowered.ts';
+import { type TrainingForm, trainingNames } from '../../src/graph/training-form.ts';
+import { buildTrainingGraph } from '../../src/graph/training-graph.ts';
+import type { Runtime, TensorData } from '../../src/runtime/session.ts';
+
+export type TrainingBatch = {
+  /** [B][T], all of one length. */
+  readonly tokens: readonly (readonly number[])[];
+  readonly positions: readonly (readonly number[])[];
+  readonly segments: readonly (readonly number[])[];
+  readonly sampled: readonly number[];
+  readonly labels: readonly number[];
+  readonly lossWeights: readonly number[];
+};
+
+/** A, B and their gradients by the names that a binding uses. */
+export type TrainingResult = {
+  readonly loss: number;
+  readonly logprobs: Float32Array;
+  readonly gradients: ReadonlyMap<string, Float32Array>;
+};
+
+/** A text a line: every token but the first is a target, all with the same share. */
+export function plainBatch(texts: readonly (readonly number[])[]): TrainingBatch {
+  const T = texts[0]!.length;
+  const targets = texts.flatMap((text, b) => text.slice(1).map((label, i) => ({ row: b * T + i, label })));
+  return {
+    tokens: texts,
+    positions: texts.map((text) => text.map((_, i) => i)),
+    segments: texts.map((text) => text.map(() => 0)),
+    sampled: targets.map(({ row }) => row),
+    labels: targets.map(({ label }) => label),
+    lossWeights: targets.map(() => 1 / targets.length),
+  };
+}
+
+export async function trainingSession(runtime: Runtime, model: LoweredModel, form: TrainingForm) {
+  const { graph, weights } = buildTrainingGraph(model, form);
+  const tensors = new Map(
+    [...weights].map(([name, { type, shape, data }]) => [
+      name,
+      runtime.tensor(data, shape, type === 'uint4' ? type : undefined),
+    ]),
+  );
+  const session = await runtime.session(encodeOnnx(graph), { weights: tensors });
+
+  /** `adapter` has A and B of every target, `mask` the dropout input where the form has one. */
+  return async (
+    batch: TrainingBatch,
+    adapter: ReadonlyMap<string, Float32Array>,
+    mask?: Float32Array,
+  ): Promise<TrainingResult> => {
+    const names = trainingNames;
+    const binding = session.bind();
+    const input = (name: string, data: TensorData, shape: readonly number[]) =>
+      binding.input(name, runtime.tensor(data, shape));
+    const output = (name: string, data: Float32Array, shape: readonly number[]) => {
+      binding.output(name, runtime.tensor(data, shape));
+      return data;
+    };
+    const lines = [batch.tokens.length, batch.tokens[0]!.length];
+    const integers = (values: readonly number[]) => BigInt64Array.from(values, BigInt);
+    input(names.tokens, integers(batch.tokens.flat()), lines);
+    input(names.positions, integers(batch.positions.flat()), lines);
+    input(names.segments, integers(batch.segments.flat()), lines);
+    const count = batch.sampled.length;
+    input(names.sampled, integers(batch.sampled), [count]);
+    input(names.labels, integers(batch.labels), [count]);
+    input(names.lossWeights, Float32Array.from(batch.lossWeights), [count]);
+    if (mask) input(names.dropout, mask, [mask.length]);
+    const loss = output(names.loss, new Float32Array(1), [1]);
+    const logprobs = output(names.logprobs, new Float32Array(count), [count]);
+    const gradients = new Map<string, Float32Array>();
+    for (const { layer, module, r } of form.targets) {
+      const size = linearSize(model.shape, module);
+      const [a, b] = [names.a(layer, module), names.b(layer, module)];
+      input(a, adapter.get(a)!, [r, size.in]);
+      input(b, adapter.get(b)!, [size.out, r]);
+      if (!form.backward) continue;
+      gradients.set(a, output(names.gradA(layer, module), new Float32Array(r * size.in), [r, size.in]));
+      gradients.set(b, output(names.gradB(layer, module), new Float32Array(size.out * r), [size.out, r]));
+    }
+    await session.run(binding);
+    binding.release();
+    return { loss: loss[0]!, logprobs, gradients };
+  };
+}
+
+/** A and B of every target, uniform within `size`. */
+export function randomAdapter(
+  model: LoweredModel,
+  { targets }: TrainingForm,
+  random: () => number,
+  size = 0.1,
+): Map<string, Float32Array> {
+  const floats = (length: number) => Float32Array.from({ length }, () => (random() * 2 - 1) * size);
+  return new Map(
+    targets.flatMap(({ layer, module, r }) => {
+      const { in: inputs, out } = linearSize(model.shape, module);
+      const pair: [string, Float32Array][] = [
+        [trainingNames.a(layer, module), floats(r * inputs)],
+        [trainingNames.b(layer, module), floats(out * r)],
+      ];
+      return pair;
+    }),
+  );
+}

@@ -1,0 +1,183 @@
+// The trainer's process, killed and paused for real at random moments. However a job was interrupted, its result has the
+// digest of an undisturbed run.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { environmentForChildren } from '../../src/config.ts';
+import { prng } from '../../src/core/prng.ts';
+import { trainerProcessStarter } from '../../src/protocol/trainer-process.ts';
+import type { TrainerCommand, TrainerEvent, TrainingJob } from '../../src/protocol/training-messages.ts';
+import { resultFiles } from './result-files.ts';
+import { eightRows, tinyJob, trainerEntry } from './tiny-job.ts';
+
+const start = trainerProcessStarter(trainerEntry, environmentForChildren());
+
+type Run = {
+  readonly events: TrainerEvent[];
+  readonly exit: Promise<string>;
+  /** The first event of this type, or null where the process ends without one. */
+  first(type: TrainerEvent['type']): Promise<TrainerEvent | null>;
+  send(command: TrainerCommand): void;
+  kill(): void;
+};
+
+function launch(job: TrainingJob): Run {
+  const events: TrainerEvent[] = [];
+  const waiting: { type: TrainerEvent['type']; resolve(event: TrainerEvent | null): void }[] = [];
+  const { promise: exit, resolve: exited } = Promise.withResolvers<string>();
+  const child = start({
+    onEvent(event) {
+      events.push(event);
+      for (const { type, resolve } of waiting) if (type === event.type) resolve(event);
+    },
+    onExit(reason) {
+      for (const { resolve } of waiting) resolve(null);
+      exited(reason);
+    },
+  });
+  child.send({ type: 'start', job });
+  return {
+    events,
+    exit,
+    first: (type) =>
+      new Promise((resolve) => {
+        const event = events.find((other) => other.type === type);
+        if (event) resolve(event);
+        else waiting.push({ type, resolve });
+      }),
+    send: (command) => child.send(command),
+    kill: () => child.kill(),
+  };
+}
+
+const stepsOf = ({ events }: Run) =>
+  events.flatMap((event) => (event.type === 'step' ? [[event.metrics.step, event.metrics] as const] : []));
+
+/** Short, with several micro-batches a step, validations and checkpoints in the middle of epochs. */
+const settings = { epochs: 20, batchRows: 3, shuffle: true, loraDropout: 0.1, evalSteps: 7, checkpointSteps: 5 };
+const interrupted = () => tinyJob({ settings, validation: eightRows.slice(0, 3) });
+
+test('kill -9 at random moments: the same digest, the same loss at each step', async (t) => {
+  const job = await interrupted();
+  const whole = launch(job);
+  const began = performance.now();
+  assert.ok((await whole.first('finished')) !== null, JSON.stringify(whole.events.at(-1)));
+  const durationMs = performance.now() - began;
+  await whole.exit;
+  const { digest } = resultFiles(join(job.folder, 'result'));
+  const expected = new Map(stepsOf(whole).map(([step, { trainLoss, validLoss }]) => [step, [trainLoss, validLoss]]));
+  assert.equal(expected.size, 60);
+
+  const random = prng(1);
+  let kills = 0;
+  for (let jobs = 0; kills < 12; jobs++) {
+    assert.ok(jobs < 8, 'too few kills');
+    const again = { ...(await interrupted()), cacheDir: job.cacheDir };
+    for (let isFinished = false; !isFinished; ) {
+      const run = launch(again);
+      // From before the first step to after the last, and often while a checkpoint is written.
+      const moment = sleep(random() * durationMs);
+      const afterEvent = random() < 0.5 ? run.first('checkpoint').then(() => sleep(random() * 20)) : moment;
+      isFinished = (await Promise.race([run.first('finished'), afterEvent])) !== undefined;
+      if (!isFinished) {
+        run.kill();
+        kills++;
+      }
+      await run.exit;
+      isFinished ||= run.events.some(({ type }) => type === 'finished');
+      for (const [step, { trainLoss, validLoss }] of stepsOf(run)) {
+        assert.deepEqual([trainLoss, validLoss], expected.get(step), `step ${step}`);
+      }
+      const left = readdirSync(again.folder);
+      assert.ok(left.length <= 3, `${left}`);
+    }
+    assert.equal(resultFiles(join(again.folder, 'result')).digest, digest);
+  }
+  t.diagnostic(`${kills} kills`);
+});
+
+test('paused again and again: each time a checkpoint of the last step, and at the end the same digest', async () => {
+  const [whole, parted] = [await interrupted(), await interrupted()];
+  const run = launch(whole);
+  await run.first('finished');
+  await run.exit;
+  let step = 0;
+  for (let pauses = 0; ; pauses++) {
+    assert.ok(pauses < 70);
+    const part = launch(parted);
+    const started = await part.first('started');
+    assert.ok(started?.type === 'started');
+    assert.equal(started.resumedStep, step);
+    // Some steps each time.
+    if (pauses < 3) await part.first('step').then(() => part.send({ type: 'pause' }));
+    assert.match(await part.exit, /exit code 0/);
+    const end = part.events.at(-1)!;
+    if (end.type === 'finished') break;
+    assert.ok(end.type === 'paused', JSON.stringify(end));
+    assert.ok(end.step > step);
+    step = end.step;
+  }
+  const [expected, found] = [whole, parted].map(({ folder }) => resultFiles(join(folder, 'result')).digest);
+  assert.equal(found, expected);
+});
+
+test('a small budget makes it rest, and the rest ends when the budget grows', async () => {
+  const run = launch(await tinyJob({ settings: { epochs: 400, batchRows: 8 } }));
+  await run.first('step');
+  run.send({ type: 'budget', share: 0.001 });
+  await sleep(100);
+  const before = stepsOf(run).length;
+  await sleep(400);
+  assert.ok(stepsOf(run).length <= before + 2, 'it did not rest');
+  run.send({ type: 'budget', share: 1 });
+  assert.ok((await run.first('finished')) !== null);
+  await run.exit;
+});
+
+test('cancelled, it ends at once, resting or not', async () => {
+  const run = launch(await tinyJob({ settings: { epochs: 1000 } }));
+  await run.first('step');
+  run.send({ type: 'budget', share: 0.001 });
+  await sleep(50);
+  run.send({ type: 'cancel' });
+  assert.match(await run.exit, /exit code 0/);
+  assert.ok(!run.events.some(({ type }) => type === 'finished' || type === 'paused'));
+});
+
+test('a failed job says why and ends', async () => {
+  const run = launch(await tinyJob({ rows: [{ prompt: 'a' }] }));
+  const end = await run.first('failed');
+  assert.ok(end?.type === 'failed' && end.code === 'file_invalid');
+  assert.match(await run.exit, /exit code 1/);
+});
+
+const isAlive = (pid: number) => {
+  const stat = existsSync(`/proc/${pid}/stat`) ? readFileSync(`/proc/${pid}/stat`, 'utf8') : null;
+  return stat !== null && !/\) Z /.test(stat);
+};
+
+test('it ends when its parent is killed, and steps back for others', {
+  skip: process.platform !== 'linux',
+}, async () => {
+  const job = await tinyJob({ settings: { epochs: 100_000 } });
+  const description = join(job.folder, '..', 'job.json');
+  writeFileSync(description, JSON.stringify(job));
+  const parent = spawn(
+    process.execPath,
+    [fileURLToPath(new URL('../fixtures/training-parent.ts', import.meta.url)), description],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  );
+  const [line] = (await once(parent.stdout, 'data')) as [Buffer];
+  const pid = Number(String(line));
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ');
+  assert.equal(Number(fields[16]), 19, 'nice');
+  parent.kill('SIGKILL');
+  for (let turn = 0; turn < 500 && isAlive(pid); turn++) await sleep(10);
+  assert.ok(!isAlive(pid));
+});
