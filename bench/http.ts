@@ -16,6 +16,7 @@ import { createMetrics } from '../src/metrics/metrics.ts';
 import type { OfflineClient } from '../src/protocol/offline-process.ts';
 import type { AdapterRegistry } from '../src/registry/adapter-registry.ts';
 import { createApp } from '../src/server/app.ts';
+import type { AppDeps } from '../src/server/deps.ts';
 import { createLogger } from '../src/server/logger.ts';
 import { openDatabase } from '../src/storage/database.ts';
 import { keyTable } from '../src/storage/key-table.ts';
@@ -68,6 +69,8 @@ async function startServer(engine: FakeEngine) {
     traffic: measureTraffic(systemClock, limits),
     // These requests name no adapter, so nobody asks it.
     offline: {} as OfflineClient,
+    files: {} as AppDeps['files'],
+    jobs: { stats: { byState: {}, trainerRestarts: 0 } } as unknown as AppDeps['jobs'],
     adapterRoot: null,
     keys: keyStore(keyTable(db), systemClock),
     adminKey: null,

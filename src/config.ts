@@ -16,6 +16,7 @@ import {
   type Setting,
   type Sources,
   secret,
+  share,
   text,
   type ValuesOf,
 } from './settings.ts';
@@ -95,6 +96,11 @@ export const settingTable = {
     128,
     { min: 1, max: 65_536 },
     'prompt tokens prefilled in one step beside the rows that decode',
+  ),
+  trainingShare: share(
+    'LORIKEET_TRAINING_SHARE',
+    0.5,
+    'share of the time that a training job computes in while requests are served; alone it has all of it',
   ),
   maxWaiting: integer(
     'LORIKEET_MAX_WAITING',

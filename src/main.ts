@@ -6,15 +6,18 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Config, environmentForChildren, type LoadedConfig } from './config.ts';
-import type { ModelFiles } from './core/base-model.ts';
+import type { ModelFiles, ModelShape } from './core/base-model.ts';
 import { systemClock, systemTimers } from './core/clock.ts';
 import { LorikeetError } from './core/errors.ts';
 import { limits } from './core/limits.ts';
 import { prng } from './core/prng.ts';
+import { type OpenJobs, openTrainingJobs } from './jobs/jobs.ts';
 import { autoMerge } from './jobs/merges/auto-merge.ts';
 import { openMerges } from './jobs/merges/merge-keeper.ts';
 import type { Merges } from './jobs/merges/merges.ts';
 import { measureTraffic, type Traffic } from './jobs/merges/traffic.ts';
+import { defaultTrainerRestart } from './jobs/policies/trainer-restart.ts';
+import { defaultShare } from './jobs/policies/training-share.ts';
 import { createMetrics, type Metrics } from './metrics/metrics.ts';
 import type { ModelProgress } from './models/progress.ts';
 import { readGguf } from './models/read-gguf.ts';
@@ -23,6 +26,7 @@ import { engineProcessStarter } from './protocol/engine-process.ts';
 import { type OfflineClient, offlineClient } from './protocol/offline-process.ts';
 import { type SupervisedEngine, superviseEngine } from './protocol/supervisor.ts';
 import { defaultSupervisorLimits } from './protocol/supervisor-options.ts';
+import { trainerProcessStarter } from './protocol/trainer-process.ts';
 import type { AdapterRegistry } from './registry/adapter-registry.ts';
 import { checkAdapter } from './registry/check-adapter.ts';
 import { loadExamples } from './registry/example-adapters.ts';
@@ -99,10 +103,12 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   if (config.autoMerge === 'on') open.defer(startAutoMerge(config, { merges, traffic, engine, metrics, logger }));
   const offline = startOffline(files, logger);
   open.defer(() => offline.close());
+  const training = await openTraining(config, { database, files, engine, registry, metrics, logger });
+  open.defer(() => training.jobs.close(0));
   const app = createServer({
-    ...{ config, files, tokenizer, engine, registry, merges, traffic, offline, keys, metrics, logger },
+    ...{ config, files, tokenizer, engine, registry, merges, traffic, offline, training, keys, metrics, logger },
   });
-  open.defer(() => closeServer(app, engine, config.drainSeconds * 1000));
+  open.defer(() => closeServer(app, { engine, training }, config.drainSeconds * 1000));
   const url = await listen(app, config);
   phase('http', url);
 
@@ -118,6 +124,7 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
     });
     if (names.length > 0) phase('adapters', `examples ${names.join(', ')}`);
   }
+  training.start();
   const startMs = systemClock.monotonic() - began;
   report.ready(url, !hasKeys, startMs);
   logger.info({ url, startMs: Math.round(startMs), engine: info, source: files.source }, 'ready');
@@ -190,15 +197,16 @@ type RegistryParts = {
   readonly logger: Logger;
 };
 
+function shapeOf({ info }: SupervisedEngine): ModelShape {
+  if (info === null) throw new LorikeetError('engine_unavailable');
+  return info.shape;
+}
+
 function openRegistry(config: Config, { database, files, engine, logger }: RegistryParts): Promise<AdapterRegistry> {
-  const shape = () => {
-    if (engine.info === null) throw new LorikeetError('engine_unavailable');
-    return engine.info.shape;
-  };
   return openAdapterRegistry({
     database,
     folder: join(config.dataDir, 'adapters'),
-    base: { name: files.name, digest: files.digest, shape },
+    base: { name: files.name, digest: files.digest, shape: () => shapeOf(engine) },
     check: checkAdapter,
     clock: systemClock,
     timers: systemTimers,
@@ -235,6 +243,30 @@ function startAutoMerge(config: Config, { metrics, logger, ...parts }: AutoMerge
   });
 }
 
+type TrainingParts = RegistryParts & { readonly registry: AdapterRegistry; readonly metrics: Metrics };
+
+/** The engine's environment, without its heap: the trainer makes few sessions and many threads' worth of arrays. */
+function openTraining(config: Config, parts: TrainingParts): Promise<OpenJobs> {
+  const { database, files, engine, registry, metrics, logger } = parts;
+  const { weightBits, ortLibrary, threads } = config;
+  return openTrainingJobs({
+    ...{ database, engine, registry },
+    folder: join(config.dataDir, 'training'),
+    base: { files, shape: () => shapeOf(engine) },
+    startTrainer: trainerProcessStarter(new URL('./training/main.ts', import.meta.url), environmentForChildren()),
+    trainer: { weightBits, ortLibrary, threads, cacheDir: join(config.dataDir, 'weights') },
+    share: { ...defaultShare, busyShare: config.trainingShare },
+    restart: defaultTrainerRestart,
+    meter: { stepTaken: metrics.trainingStepTaken },
+    clock: systemClock,
+    timers: systemTimers,
+    newId: () => randomUUID().replaceAll('-', '').slice(0, 24),
+    newSeed: () => randomInt(2 ** 31 - 1),
+    log: logger,
+    files: nodeFiles,
+  });
+}
+
 type ServerParts = {
   readonly config: Config;
   readonly files: ModelFiles;
@@ -244,14 +276,17 @@ type ServerParts = {
   readonly merges: Merges;
   readonly traffic: Traffic;
   readonly offline: OfflineClient;
+  readonly training: OpenJobs;
   readonly keys: KeyStore;
   readonly metrics: Metrics;
   readonly logger: Logger;
 };
 
-function createServer({ config, files, ...parts }: ServerParts): App {
+function createServer({ config, files, training, ...parts }: ServerParts): App {
   return createApp({
     ...parts,
+    files: training.files,
+    jobs: training.jobs,
     adapterRoot: config.adapterRoot,
     model: { name: files.name, digest: files.digest, createdAt: systemClock.now() },
     adminKey: config.adminKey,
@@ -276,10 +311,12 @@ async function listen(app: App, { host, port }: Config): Promise<string> {
   return urlOf(host, (app.server.address() as AddressInfo).port);
 }
 
-/** Readiness ends first, then the engine finishes what it has, then the connections close. */
-async function closeServer(app: App, engine: SupervisedEngine, graceMs: number): Promise<void> {
+type Working = { readonly engine: SupervisedEngine; readonly training: OpenJobs };
+
+/** Readiness ends first, then engine and trainer finish what they have or save it, then the connections close. */
+async function closeServer(app: App, { engine, training }: Working, graceMs: number): Promise<void> {
   app.drain();
-  await engine.close(graceMs);
+  await Promise.all([engine.close(graceMs), training.jobs.close(Math.min(graceMs, limits.trainerPauseMs))]);
   const cancel = systemTimers.after(closeMsMax, () => app.server.closeAllConnections());
   await app.close();
   cancel();

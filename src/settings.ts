@@ -94,6 +94,18 @@ export function integer<T extends number | null>(
   return row<number | T>({ env, default: fallback, help, extras: { placeholder: 'n', ...extras }, parse });
 }
 
+/** A share: above 0, at most 1. */
+export function share(env: string, fallback: number, help: string, extras: Extras = {}): Setting<number> {
+  const parse = (value: string) => {
+    const number = Number(value);
+    if (!/^\d(\.\d{1,6})?$/.test(value) || number <= 0 || number > 1) {
+      throw new Error(`must be a number above 0, at most 1, not ${JSON.stringify(value)}`);
+    }
+    return number;
+  };
+  return row({ env, default: fallback, help, extras: { placeholder: 'share', ...extras }, parse });
+}
+
 /** Values are compared as text: `oneOf(..., [4, 8])` takes "4". */
 export function oneOf<const Choice extends string | number, T extends Choice | null>(
   env: string,

@@ -37,7 +37,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   storage: ['core'],
   registry: ['core', 'formats', 'protocol', 'storage'],
   tenants: ['core', 'storage'],
-  jobs: ['core', 'protocol', 'storage', 'registry', 'tenants'],
+  jobs: ['core', 'formats', 'protocol', 'storage', 'registry', 'tenants'],
   engine: ['core', 'formats', 'models', 'graph', 'runtime', 'protocol'],
   training: ['core', 'formats', 'models', 'graph', 'runtime', 'protocol', 'tokenizer'],
   // One-shot processes: work on weights outside serving.

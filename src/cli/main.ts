@@ -12,15 +12,19 @@ import { doctorCommand } from './doctor.ts';
 import { fetchCommand } from './fetch.ts';
 import { generateCommand } from './generate.ts';
 import { commandHelp, overview } from './help.ts';
+import { jobsCommand } from './jobs.ts';
 import { keysCommand } from './keys.ts';
 import { parseArguments } from './parse-arguments.ts';
 import { serveCommand } from './serve.ts';
+import { trainCommand } from './train.ts';
 import { versionCommand } from './version.ts';
 
 const commands: readonly Command[] = [
   serveCommand,
   generateCommand,
   adaptersCommand,
+  trainCommand,
+  jobsCommand,
   fetchCommand,
   keysCommand,
   configCommand,

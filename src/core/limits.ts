@@ -104,6 +104,58 @@ export const limits = {
   autoMergeLifeMs: 5 * 60_000,
   /** What failed, or an admin has unmerged, is not tried again by itself for as long. */
   autoMergeRetryMs: 30 * 60_000,
+  /** A file of rows: half a gigabyte is weeks of training on a CPU, and OpenAI's own ceiling. */
+  trainingFileBytes: 512 * MiB,
+  /** Rows of a file; the trainer keeps an offset of each in memory. */
+  trainingRows: 1_000_000,
+  /** Problems of a file that its refusal lists; more than a screen of them helps nobody. */
+  trainingProblems: 20,
+  /** Files of one tenant, results of jobs included: a thousand names are all that anybody overlooks. */
+  trainingFiles: 1000,
+  /** A file's name, which is only shown. */
+  fileNameChars: 255,
+  /** Jobs of one tenant, and of all, that are not over: one trains at a time, for hours. */
+  liveJobs: 16,
+  liveJobsInAll: 256,
+  /** Jobs of one tenant that are over and still listed. */
+  finishedJobs: 1000,
+  /** Metrics of a job that are kept: a curve of so many points looks the same with more. Events beside them are few. */
+  jobMetrics: 1000,
+  /** Points of the loss curve that stays with a trained version. */
+  lossCurvePoints: 200,
+  /** A job's latest checkpoints that can be asked for as adapters, as at OpenAI: each takes an adapter's room. */
+  jobCheckpoints: 3,
+  /** `metadata` of a job: OpenAI's own ceilings. */
+  metadataEntries: 16,
+  metadataKeyChars: 64,
+  metadataValueChars: 512,
+  /** OpenAI's ceiling for a suffix; it becomes the adapter's name. */
+  suffixChars: 64,
+  /** Passes over a file: a small one is known by heart after far fewer. */
+  trainingEpochs: 100,
+  /** Optimiser steps: at a tenth of a second each this is a day. */
+  trainingSteps: 1_000_000,
+  /** Rows, and tokens, of one optimiser step: they are gathered piece by piece, so that only time limits them. */
+  trainingBatchRows: 1024,
+  trainingBatchTokens: 1_048_576,
+  /** Adapters diverge far below this. */
+  trainingLearningRate: 1,
+  trainingLearningRateMultiplier: 100,
+  /** Decay of 1 with a rate of 1 makes every weight zero in one step. */
+  trainingWeightDecay: 1,
+  trainingGradNorm: 1_000_000,
+  /** Rank of a trained adapter: its optimiser holds three more copies of it. */
+  trainingRank: 256,
+  trainingAlpha: 65_536,
+  /** More than half of the inputs dropped leaves noise. */
+  trainingDropout: 0.5,
+  /** Tokens of a row: attention's memory grows with the square. */
+  trainingRowTokens: 8192,
+  /** Without a word for so long a trainer hangs: a step of the largest batch at the least share takes minutes. */
+  trainerSilentMs: 30 * 60_000,
+  /** How long a trainer may take to write its checkpoint when it is paused, and to end when it is done or cancelled. */
+  trainerPauseMs: 60_000,
+  trainerStopMs: 10_000,
 
   /** GGUF metadata: SmolLM2's is 2 MB (vocabulary and merges), the largest known 256k-vocabularies about 15 MB. */
   ggufHeaderBytes: 64 * MiB,

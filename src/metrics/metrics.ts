@@ -4,6 +4,7 @@
 import { type AdapterMetrics, adapterMetrics } from './adapter-metrics.ts';
 import { type MergeMetrics, mergeMetrics } from './merge-metrics.ts';
 import { type MetricsRegistry, metricsRegistry } from './registry.ts';
+import { type TrainingMetrics, trainingMetrics } from './training-metrics.ts';
 import { aliasText, vllmAliases } from './vllm-aliases.ts';
 
 /** What is read at the moment of a scrape. */
@@ -28,7 +29,8 @@ export type FinishedSequence = {
 };
 
 export type Metrics = AdapterMetrics &
-  MergeMetrics & {
+  MergeMetrics &
+  TrainingMetrics & {
     readEngine(read: () => EngineReading): void;
     stepTaken(stepMs: number): void;
     firstToken(sinceArrivalMs: number): void;
@@ -54,6 +56,7 @@ export function createMetrics(options: { modelName: string; processMetrics?: boo
   return {
     ...adapterMetrics(registry),
     ...mergeMetrics(registry),
+    ...trainingMetrics(registry),
     readEngine: (read) => defineReadings(registry, read),
     stepTaken: define.seconds('engine_step', 'Duration of an engine step', tokenSeconds),
     firstToken: define.seconds('time_to_first_token', 'From the arrival of a request to its first token'),

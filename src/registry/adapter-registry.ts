@@ -4,6 +4,7 @@
 
 import type { Readable } from 'node:stream';
 import type { AdapterFiles } from '../core/adapter.ts';
+import type { Hyperparameters } from '../protocol/training-messages.ts';
 
 /** `corrupt`: its files are missing or altered; `deleting`: it waits for the last request that uses it. */
 export type AdapterState = 'ready' | 'corrupt' | 'deleting';
@@ -61,6 +62,23 @@ export type Provenance = {
   readonly tenant: string;
   readonly createdBy: string | null;
   readonly source: AdapterSource;
+  /** Of a trained one. */
+  readonly training?: TrainingRecord;
+};
+
+/** How a version was trained: enough to train it again. Files and adapters by digest, since names may go. */
+export type TrainingRecord = {
+  readonly job: string;
+  readonly trainingFile: string;
+  readonly validationFile: string | null;
+  /** The adapter that it went on from. */
+  readonly initial: string | null;
+  readonly hyperparameters: Hyperparameters;
+  readonly steps: number;
+  readonly trainedTokens: number;
+  readonly validLoss: number | null;
+  /** Thinned, in the order of the steps. */
+  readonly curve: readonly { readonly step: number; readonly trainLoss: number; readonly validLoss: number | null }[];
 };
 
 /** Files of a new version, on their way in. Whatever is not published is collected, at the latest at the next start. */
@@ -110,6 +128,8 @@ export type AdapterRegistry = {
    * the largest share. Throws `adapter_not_found`, `alias_not_found`.
    */
   find(tenant: string, reference: string): Promise<AdapterVersion>;
+  /** How a version was trained; null for one that was not trained here. */
+  training(adapter: Pick<AdapterVersion, 'tenant' | 'name' | 'version'>): Promise<TrainingRecord | null>;
   /**
    * The version that a reference means for one request; a split alias draws one. `name` alone is its newest version
    * that is ready. Throws `adapter_not_found`, `alias_not_found`, `adapter_corrupt`, `adapter_deleting`, and

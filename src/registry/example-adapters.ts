@@ -1,10 +1,10 @@
 // The adapters that come with the project, put into a registry once: one that its owner deletes does not come back.
 
-import { createReadStream, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { configName, weightsName } from '../storage/blob-folder.ts';
+import { weightsName } from '../storage/blob-folder.ts';
 import type { AdapterRegistry } from './adapter-registry.ts';
+import { publishFolder } from './publish-folder.ts';
 
 export type ExampleOptions = {
   /** A PEFT folder for each example. */
@@ -21,14 +21,7 @@ export async function loadExamples(registry: AdapterRegistry, options: ExampleOp
   const names = readdirSync(folder).filter((name) => existsSync(join(folder, name, weightsName)));
   const fresh = names.filter((name) => !known.includes(name)).sort();
   for (const name of fresh) {
-    const staged = await registry.stage();
-    try {
-      await staged.config(await readFile(join(folder, name, configName)));
-      await staged.weights(createReadStream(join(folder, name, weightsName)));
-      await staged.publish(name, { tenant, createdBy: null, source: 'example' });
-    } finally {
-      await staged.discard();
-    }
+    await publishFolder(registry, join(folder, name), name, { tenant, createdBy: null, source: 'example' });
   }
   if (fresh.length > 0) writeFileSync(marker, [...known, ...fresh, ''].join('\n'));
   return fresh;

@@ -2,11 +2,11 @@
 // for the first time after a start, when the content is read and checked.
 
 import { LorikeetError } from '../core/errors.ts';
-import type { AdapterLease, AdapterRegistry, AliasTarget } from './adapter-registry.ts';
+import type { AdapterLease, AdapterRegistry, AliasTarget, TrainingRecord } from './adapter-registry.ts';
 import { draw, type Entry, heaviest, missing } from './catalogue.ts';
 import type { Parts } from './parts.ts';
 
-export type Reading = Pick<AdapterRegistry, 'list' | 'versions' | 'find' | 'lease'>;
+export type Reading = Pick<AdapterRegistry, 'list' | 'versions' | 'find' | 'training' | 'lease'>;
 
 export function reading({ adapters, catalogue, contents, options }: Parts): Reading {
   const { base, random } = options;
@@ -25,6 +25,10 @@ export function reading({ adapters, catalogue, contents, options }: Parts): Read
     },
     async find(tenant, reference) {
       return catalogue.resolve(tenant, reference, heaviest).adapter;
+    },
+    async training({ tenant, name, version }) {
+      const record = await adapters.training(tenant, name, version);
+      return record === undefined ? null : (JSON.parse(record) as TrainingRecord);
     },
     async lease(tenant, reference) {
       const entry = catalogue.resolve(tenant, reference, drawn);

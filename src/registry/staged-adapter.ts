@@ -148,13 +148,15 @@ async function publish(parts: Parts, folder: string, made: NewVersion) {
 async function insert(parts: Parts, digest: string, made: NewVersion): Promise<AdapterVersion> {
   const { adapters, blobs, catalogue, options } = parts;
   const { name: baseName, digest: baseDigest } = options.base;
+  const { training, ...provenance } = made.provenance;
   const adapter = {
-    ...{ name: made.name, digest, baseDigest, ...made.provenance, ...made.checked },
+    ...{ name: made.name, digest, baseDigest, ...provenance, ...made.checked },
     bytes: made.content.weights.bytes,
     createdAt: options.clock.now(),
     state: 'ready' as const,
   };
-  const version = { ...adapter, version: await adapters.insert(toRow(adapter, baseName)) };
+  const record = training === undefined ? null : JSON.stringify(training);
+  const version = { ...adapter, version: await adapters.insert(toRow(adapter, baseName), record) };
   catalogue.add(newEntry({ adapter: version, files: blobs.filesOf(digest), baseName }));
   return version;
 }

@@ -20,6 +20,10 @@ import { mergeRoute } from './routes/v1/admin/adapters/merge.ts';
 import { mergesRoute } from './routes/v1/admin/merges.ts';
 import { chatCompletionsRoute } from './routes/v1/chat/completions.ts';
 import { completionsRoute } from './routes/v1/completions.ts';
+import { filesRoute } from './routes/v1/files.ts';
+import { jobEventsRoute } from './routes/v1/fine-tuning/jobs/events.ts';
+import { jobRoute } from './routes/v1/fine-tuning/jobs/job.ts';
+import { jobsRoute } from './routes/v1/fine-tuning/jobs.ts';
 import { generateRoute } from './routes/v1/generate.ts';
 import { loadLoraAdapterRoute } from './routes/v1/load-lora-adapter.ts';
 import { modelsRoute } from './routes/v1/models.ts';
@@ -40,6 +44,7 @@ const routes = [
   ...[mergedRoute, analysisRoute],
   ...[loadLoraAdapterRoute, unloadLoraAdapterRoute],
   ...[mergeRoute, mergesRoute],
+  ...[filesRoute, jobsRoute, jobRoute, jobEventsRoute],
   ...[healthRoute, metricsRoute],
 ];
 
@@ -85,13 +90,14 @@ export function createApp(deps: AppDeps): FastifyInstance {
   return app;
 }
 
-function measureEngine({ metrics, engine, clock }: Services): void {
+function measureEngine({ metrics, engine, jobs, clock }: Services): void {
   metrics.readEngine(() => ({ ...engine.stats, restarts: engine.restarts, ready: engine.state === 'ready' }));
   metrics.readAdapters(() => ({
     ...engine.stats.adapters,
     adaptersMax: engine.info?.maxSequences ?? 0,
     nowSeconds: clock.now() / 1000,
   }));
+  metrics.readTraining(() => jobs.stats);
   engine.onStep(({ stepMs, adapters }, loads) => {
     metrics.stepTaken(stepMs);
     metrics.adapterBytesCopied(adapters.copiedBytes);

@@ -5,6 +5,8 @@ import type { Clock } from '../core/clock.ts';
 import type { limits } from '../core/limits.ts';
 import type { Merges } from '../jobs/merges/merges.ts';
 import type { Traffic } from '../jobs/merges/traffic.ts';
+import type { TrainingFiles } from '../jobs/training-files.ts';
+import type { TrainingJobs } from '../jobs/training-jobs.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { EngineClient } from '../protocol/engine-client.ts';
 import type { OfflineClient } from '../protocol/offline-process.ts';
@@ -33,6 +35,8 @@ export type AppDeps = {
   readonly traffic: Traffic;
   /** Work on weights beside serving, a process each. */
   readonly offline: Pick<OfflineClient, 'exportMerged' | 'analyse'>;
+  readonly files: TrainingFiles;
+  readonly jobs: TrainingJobs;
   /** Adapters may be loaded by path from below this folder; null: by none. */
   readonly adapterRoot: string | null;
   readonly keys: KeyStore;

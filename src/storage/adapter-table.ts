@@ -9,8 +9,11 @@ export function adapterTable(db: Database) {
   return {
     all: (): Promise<AdapterRow[]> =>
       db.selectFrom('adapters').selectAll().orderBy('tenant').orderBy('name').orderBy('version').execute(),
-    /** @returns the number that the version got: one more than any before under this name. */
-    insert(row: Omit<AdapterRow, 'version'>): Promise<number> {
+    /**
+     * @param training how it was trained, in JSON
+     * @returns the number that the version got: one more than any before under this name
+     */
+    insert(row: Omit<AdapterRow, 'version'>, training: string | null): Promise<number> {
       const { tenant, name } = row;
       return db.transaction().execute(async (transaction) => {
         // A write comes first, so that the transaction never has to become a writer half-way, which can fail.
@@ -28,8 +31,17 @@ export function adapterTable(db: Database) {
           .insertInto('adapters')
           .values({ ...row, version })
           .execute();
+        if (training !== null) {
+          const record = { tenant, name, version, record: training };
+          await transaction.insertInto('adapter_trainings').values(record).execute();
+        }
         return version;
       });
+    },
+    async training(tenant: string, name: string, version: number): Promise<string | undefined> {
+      const query = db.selectFrom('adapter_trainings').select('record');
+      const found = await query.where((row) => row.and({ tenant, name, version })).executeTakeFirst();
+      return found?.record;
     },
     /** Of all versions with this content, whoever has them. */
     async setState(digest: string, from: string, to: string): Promise<void> {

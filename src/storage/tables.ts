@@ -1,5 +1,7 @@
 // The tables as they are after the last migration. Times are milliseconds since the epoch.
 
+import type { Generated, Selectable } from 'kysely';
+
 export type Tables = {
   keys: KeyRow;
   adapter_names: AdapterNameRow;
@@ -7,6 +9,11 @@ export type Tables = {
   aliases: AliasRow;
   alias_targets: AliasTargetRow;
   merges: MergeRow;
+  files: FileTable;
+  jobs: JobTable;
+  job_events: JobEventRow;
+  job_checkpoints: JobCheckpointRow;
+  adapter_trainings: AdapterTrainingRow;
 };
 
 export type KeyRow = {
@@ -78,3 +85,70 @@ export type MergeRow = {
   /** Of the last time that it was merged, in JSON; null before the first. */
   figures: string | null;
 };
+type FileTable = {
+  /** The order of arrival, which lists go by. */
+  seq: Generated<number>;
+  id: string;
+  tenant: string;
+  created_at: number;
+  created_by: string | null;
+  filename: string;
+  purpose: string;
+  bytes: number;
+  /** `sha256:<hex>` of the bytes; also says where they lie. */
+  digest: string;
+  rows: number;
+};
+export type FileRow = Selectable<FileTable>;
+
+type JobTable = {
+  seq: Generated<number>;
+  id: string;
+  tenant: string;
+  state: string;
+  created_at: number;
+  /** When it last began to wait. */
+  queued_at: number;
+  /** When it was last taken from the queue. */
+  started_at: number | null;
+  finished_at: number | null;
+  training_file: string;
+  validation_file: string | null;
+  /** JSON: what was asked for, every choice made. Never changes. */
+  spec: string;
+  /** JSON: how far it came. */
+  progress: string;
+  /** JSON: the trainer's last word; there before the adapter is, and published again until it is. */
+  outcome: string | null;
+  /** `name@version`. */
+  adapter: string | null;
+  /** JSON: code, message, parameter. */
+  error: string | null;
+};
+export type JobRow = Selectable<JobTable>;
+
+export type JobEventRow = {
+  job: string;
+  /** 1, 2, ... in each job. Old steps are thinned, so that there are gaps. */
+  seq: number;
+  created_at: number;
+  level: string;
+  message: string;
+  /** Of metrics; null for a message. */
+  step: number | null;
+  /** JSON. */
+  data: string | null;
+};
+
+export type JobCheckpointRow = {
+  job: string;
+  step: number;
+  created_at: number;
+  train_loss: number | null;
+  valid_loss: number | null;
+  /** What the checkpoint's adapter is called. */
+  adapter: string;
+};
+
+/** How a version was trained. */
+export type AdapterTrainingRow = { tenant: string; name: string; version: number; record: string };

@@ -21,6 +21,8 @@ import { type KeyStore, keyStore } from '../../src/tenants/keys.ts';
 import { byteTokenizer } from './byte-tokenizer.ts';
 import { type FakeEngine, type FakeEngineOptions, fakeEngine } from './fake-engine.ts';
 import { fakeOffline } from './fake-offline.ts';
+import type { FakeTrainerOptions } from './fake-trainer.ts';
+import { type TestJobs, testJobs } from './test-jobs.ts';
 import { type WatchedRegistry, watchedRegistry } from './watched-registry.ts';
 
 export type TestApp = {
@@ -29,6 +31,7 @@ export type TestApp = {
   readonly registry: WatchedRegistry;
   readonly merges: Merges;
   readonly traffic: Traffic;
+  readonly training: TestJobs;
   readonly keys: KeyStore;
   /** Lines of the log, parsed. */
   readonly log: Record<string, unknown>[];
@@ -37,6 +40,7 @@ export type TestApp = {
 
 export type TestAppOptions = FakeEngineOptions & {
   readonly deps?: Partial<AppDeps>;
+  readonly trainer?: FakeTrainerOptions;
   /** What the model says; `script` of the engine goes first. */
   readonly says?: string;
   /** Where adapters and merges are; left out, in memory and a folder of the test's. */
@@ -53,6 +57,7 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
   const db = await openDatabase(':memory:');
   const keys = keyStore(keyTable(db), clock);
   const registry = await watchedRegistry(t, options.registry);
+  const training = await testJobs(t, { ...options.trainer, registry, jobs: { engine } });
   const log: Record<string, unknown>[] = [];
   const logger = createLogger('debug', { write: (line) => log.push(JSON.parse(line)) });
   const tokenizer = byteTokenizer();
@@ -74,6 +79,8 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
     merges,
     traffic,
     offline: fakeOffline(),
+    files: training.files,
+    jobs: training.jobs,
     adapterRoot: null,
     keys,
     adminKey: null,
@@ -93,7 +100,7 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
   options.extend?.(app);
   await app.ready();
   const post: TestApp['post'] = (url, payload, headers = {}) => app.inject({ method: 'POST', url, payload, headers });
-  return { app, engine, registry, merges, traffic, keys, log, post };
+  return { app, engine, registry, merges, traffic, training, keys, log, post };
 }
 
 /** @returns the port, for tests that need a real socket. */

@@ -8,6 +8,7 @@ import { mergeKey } from '../../src/core/adapter.ts';
 import { type ErrorCode, errorTable, LorikeetError } from '../../src/core/errors.ts';
 import { limits } from '../../src/core/limits.ts';
 import { listen, type TestApp, type TestAppOptions, testApp, until } from '../helpers/app.ts';
+import { rowsForm } from './form.ts';
 
 type Answer = { statusCode: number; headers: Record<string, unknown>; body: string };
 type Cause = { options?: TestAppOptions; ask(app: TestApp): Promise<Answer> };
@@ -178,6 +179,31 @@ const causes: Partial<Record<ErrorCode, Cause>> = {
       return append(app, 'weights');
     },
   },
+  file_not_found: injecting({ url: '/v1/files/file-none' }),
+  file_invalid: injecting({ method: 'POST', url: '/v1/files', ...rowsForm('no JSON') }),
+  file_in_use: {
+    async ask({ app, training }) {
+      const { trainingFile } = await training.create();
+      return app.inject({ method: 'DELETE', url: `/v1/files/${trainingFile}` });
+    },
+    options: { trainer: { stepMs: null } },
+  },
+  job_not_found: injecting({ url: '/v1/fine_tuning/jobs/ftjob-none' }),
+  job_state_conflict: {
+    async ask({ post, training }) {
+      const { id } = await training.create();
+      await training.reaches(id, 'succeeded');
+      return post(`/v1/fine_tuning/jobs/${id}/pause`, {});
+    },
+  },
+  job_limit_exceeded: {
+    options: { trainer: { stepMs: null } },
+    async ask({ post, training }) {
+      const { id: training_file } = await training.file();
+      for (let i = 0; i < limits.liveJobs; i++) await post('/v1/fine_tuning/jobs', { training_file });
+      return post('/v1/fine_tuning/jobs', { training_file });
+    },
+  },
   internal_error: refusing(new Error('a detail that must not leave')),
 };
 
@@ -191,9 +217,12 @@ const atStart: ErrorCode[] = [
   'invalid_config',
 ];
 
+/** This one reaches a user in a job's `error`. */
+const inJobs: ErrorCode[] = ['training_failed'];
+
 test('every code of the table is produced or belongs to the start', () => {
   const all = Object.keys(errorTable).sort();
-  assert.deepEqual([...Object.keys(causes), ...atStart].sort(), all);
+  assert.deepEqual([...Object.keys(causes), ...atStart, ...inJobs].sort(), all);
 });
 
 for (const [code, { options, ask }] of Object.entries(causes) as [ErrorCode, Cause][]) {

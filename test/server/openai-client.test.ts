@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import OpenAI from 'openai';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import OpenAI, { toFile } from 'openai';
 import { LorikeetError } from '../../src/core/errors.ts';
 import { listen, type TestAppOptions, testApp, until } from '../helpers/app.ts';
 
@@ -143,4 +144,68 @@ test('an aborted stream ends the sequence', async (t) => {
   for await (const _chunk of stream) break;
   await until(() => engine.ended.length === 1);
   assert.deepEqual(engine.ended, ['abort']);
+});
+
+const rows = Array.from({ length: 4 }, (_, i) => `{"prompt":"${i} and","completion":" ${i + 1}"}\n`).join('');
+const rowsFile = () => toFile(Buffer.from(rows), 'rows.jsonl');
+
+async function trainingClient(t: TestContext, options: TestAppOptions = {}) {
+  const testing = await testApp(t, options);
+  const { key } = await testing.keys.create({ tenant: 'a', name: 'n', scopes: ['generate', 'train'] });
+  const baseURL = `http://127.0.0.1:${await listen(testing.app)}/v1`;
+  return { ...testing, openai: new OpenAI({ apiKey: key, baseURL, maxRetries: 0 }) };
+}
+
+test('files', async (t) => {
+  const { openai } = await trainingClient(t);
+  const file = await openai.files.create({ file: await rowsFile(), purpose: 'fine-tune' });
+  assert.deepEqual([file.object, file.bytes, file.filename], ['file', rows.length, 'rows.jsonl']);
+  assert.equal((await openai.files.waitForProcessing(file.id)).status, 'processed');
+  const ids = [];
+  for await (const { id } of openai.files.list({ limit: 1 })) ids.push(id);
+  assert.deepEqual(ids, [file.id]);
+  assert.equal(await (await openai.files.content(file.id)).text(), rows);
+  assert.equal((await openai.files.delete(file.id)).deleted, true);
+  await assert.rejects(openai.files.retrieve(file.id), OpenAI.NotFoundError);
+  const bad = await toFile(Buffer.from('no JSON'), 'rows.jsonl');
+  await assert.rejects(openai.files.create({ file: bad, purpose: 'fine-tune' }), OpenAI.BadRequestError);
+});
+
+test('a training from its rows to an answer', async (t) => {
+  const { openai } = await trainingClient(t, { says: 'ok' });
+  const file = await openai.files.create({ file: await rowsFile(), purpose: 'fine-tune' });
+  const { id } = await openai.fineTuning.jobs.create({
+    model,
+    training_file: file.id,
+    suffix: 'mine',
+    method: { type: 'supervised', supervised: { hyperparameters: { n_epochs: 2, batch_size: 1 } } },
+  });
+  let job = await openai.fineTuning.jobs.retrieve(id);
+  for (; job.finished_at === null; job = await openai.fineTuning.jobs.retrieve(id)) await nextTurn();
+  assert.deepEqual([job.status, job.fine_tuned_model, job.hyperparameters.n_epochs], ['succeeded', 'mine@1', 2]);
+  const messages = [];
+  for await (const event of openai.fineTuning.jobs.listEvents(id, { limit: 3 })) messages.push(event.message);
+  assert.equal(messages[0], 'The job has successfully completed');
+  assert.equal(messages.filter((message) => message.startsWith('Step ')).length, 8);
+  for await (const checkpoint of openai.fineTuning.jobs.checkpoints.list(id)) {
+    assert.match(checkpoint.fine_tuned_model_checkpoint, /^mine\/step-\d$/);
+  }
+  const listed = [];
+  for await (const one of openai.fineTuning.jobs.list()) listed.push(one.id);
+  assert.deepEqual(listed, [id]);
+  const answer = await openai.completions.create({ model: job.fine_tuned_model!, prompt: 'x' });
+  assert.equal(answer.choices[0]?.text, 'ok');
+});
+
+test('a training is paused, resumed and cancelled', async (t) => {
+  const { openai, training } = await trainingClient(t, { trainer: { stepMs: null } });
+  const file = await openai.files.create({ file: await rowsFile(), purpose: 'fine-tune' });
+  const { id } = await openai.fineTuning.jobs.create({ model, training_file: file.id, seed: 3 });
+  await until(() => training.trainer.alive === 1);
+  assert.equal((await openai.fineTuning.jobs.pause(id)).id, id);
+  await until(() => training.trainer.alive === 0);
+  await openai.fineTuning.jobs.resume(id);
+  await until(() => training.trainer.alive === 1);
+  assert.equal((await openai.fineTuning.jobs.cancel(id)).status, 'cancelled');
+  await assert.rejects(openai.fineTuning.jobs.resume(id), OpenAI.ConflictError);
 });

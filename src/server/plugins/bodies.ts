@@ -10,9 +10,9 @@ const isObject = (body: unknown): body is object =>
 export function addBodies(app: FastifyInstance): void {
   app.removeContentTypeParser(['text/plain', 'application/json']);
   const parseJson = app.getDefaultJsonParser('error', 'error');
-  // OpenAI's Python client labels the body that its DELETE does not have.
+  // OpenAI's Python client labels the body that its DELETE, or its POST to a route that takes none, does not have.
   app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) => {
-    if (body === '' && request.method === 'DELETE') done(null, undefined);
+    if (body === '' && request.routeOptions.schema?.body === undefined) done(null, undefined);
     else parseJson(request, body, done);
   });
 

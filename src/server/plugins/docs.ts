@@ -25,6 +25,7 @@ export function addDocs(app: FastifyInstance): void {
         { name: 'generation', description: 'Text from the base model or an adapter.' },
         { name: 'models', description: 'What can be asked for.' },
         { name: 'adapters', description: 'Upload, versions, aliases. In an address, the `/` of a name is `%2F`.' },
+        { name: 'training', description: 'From a file of rows to an adapter.' },
         { name: 'operation', description: 'Health and metrics.' },
       ],
     },

@@ -32,6 +32,22 @@ export const Adapter = Type.Object({
 });
 export type Adapter = Type.Static<typeof Adapter>;
 
+export const Provenance = Type.Object({
+  job: Type.String(),
+  training_file: Type.String({ description: '`sha256:` of its bytes.' }),
+  validation_file: nullable(Type.String()),
+  initial: nullable(Type.String({ description: 'Digest of the adapter that it went on from.' })),
+  hyperparameters: Type.Record(Type.String(), Type.Unknown()),
+  steps: Type.Integer(),
+  trained_tokens: Type.Integer(),
+  valid_loss: nullable(Type.Number({ description: 'The best.' })),
+  loss_curve: Type.Array(
+    Type.Object({ step: Type.Integer(), train_loss: Type.Number(), valid_loss: Type.Optional(Type.Number()) }),
+  ),
+});
+
+export const AdapterWithProvenance = Type.Intersect([Adapter, Type.Object({ provenance: nullable(Provenance) })]);
+
 export const listOf = <T extends TSchema>(item: T) =>
   Type.Object({
     object: Type.Literal('list'),

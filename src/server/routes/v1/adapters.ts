@@ -7,6 +7,7 @@ import { LorikeetError } from '../../../core/errors.ts';
 import type { StagedAdapter } from '../../../registry/adapter-registry.ts';
 import { adaptersJson, addressOf, listJson } from '../../adapter-json.ts';
 import { stageParts } from '../../adapter-parts.ts';
+import { refuseForeignPage } from '../../foreign-page.ts';
 import { assertFreeName } from '../../models.ts';
 import { Adapter, AdapterList, PageQuery, PublishBody } from '../../schemas/adapters.ts';
 import { errorAnswers } from '../../schemas/error.ts';
@@ -83,11 +84,4 @@ async function stageJson({ body, tenant }: FastifyRequest, staged: StagedAdapter
   await staged.config(Buffer.from(typeof given === 'string' ? given : JSON.stringify(given)));
   await staged.uploadedWeights(tenant, weights);
   return name;
-}
-
-/** Any web page may make a browser send a form here without asking first; where no key is needed it would be taken. */
-function refuseForeignPage({ headers: { origin }, host, keyPrefix }: FastifyRequest): void {
-  if (origin === undefined || keyPrefix !== null || URL.parse(origin)?.host === host) return;
-  const message = 'Without keys this server takes no forms from web pages of others.';
-  throw new LorikeetError('unsupported_media_type', { message });
 }

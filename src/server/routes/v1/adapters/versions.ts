@@ -7,7 +7,8 @@ import { adaptersJson, idOf, listJson } from '../../../adapter-json.ts';
 import { answerNobody } from '../../../answer.ts';
 import { settledWithin } from '../../../deletion.ts';
 import { digestHeader } from '../../../held-adapters.ts';
-import { Adapter, AdapterList, Deletion, NameParams, VersionParams } from '../../../schemas/adapters.ts';
+import { provenanceJson } from '../../../job-json.ts';
+import { AdapterList, AdapterWithProvenance, Deletion, NameParams, VersionParams } from '../../../schemas/adapters.ts';
 import { errorAnswers } from '../../../schemas/error.ts';
 import type { Services } from '../../../services.ts';
 
@@ -21,7 +22,12 @@ const list = {
   params: NameParams,
   response: { 200: AdapterList, ...errorAnswers },
 };
-const one = { tags, summary: 'One version', params: VersionParams, response: { 200: Adapter, ...errorAnswers } };
+const one = {
+  tags,
+  summary: 'One version; of one that was trained here also how',
+  params: VersionParams,
+  response: { 200: AdapterWithProvenance, ...errorAnswers },
+};
 const remove = {
   tags,
   summary: 'Delete a version',
@@ -53,8 +59,10 @@ export const versionsRoute =
     });
 
     app.get(`${url}/:version`, { config, schema: one }, async ({ tenant, params }) => {
-      const [adapter] = await adaptersJson(services, tenant, [await registry.find(tenant, reference(params))]);
-      return adapter!;
+      const found = await registry.find(tenant, reference(params));
+      const [adapter] = await adaptersJson(services, tenant, [found]);
+      const training = await registry.training(found);
+      return { ...adapter!, provenance: training === null ? null : provenanceJson(training) };
     });
 
     app.delete(`${url}/:version`, { config, schema: remove }, async ({ tenant, params, log }, reply) => {

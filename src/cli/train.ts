@@ -1,0 +1,76 @@
+// `lorikeet train <file>`: rows to a running server, a job on them, and its progress until the adapter answers.
+
+import { openAsBlob } from 'node:fs';
+import { basename } from 'node:path';
+import type { FileObject } from '../server/schemas/files.ts';
+import type { Job } from '../server/schemas/fine-tuning.ts';
+import { askServer, type Server } from './ask-server.ts';
+import { type Command, exitCodes, type Invocation, UsageError } from './command.ts';
+import { choices, hyperparametersOf, numberOf } from './jobs/choices.ts';
+import { followJob, howToGoOn } from './jobs/follow.ts';
+
+export const trainCommand: Command = {
+  name: 'train',
+  usage: 'train <file.jsonl>',
+  summary: 'train an adapter on a running server; rows are {"prompt", "completion"} or {"messages"}',
+  options: {
+    name: { placeholder: 'name', help: "the adapter's name (ft- and the job's id); also --suffix" },
+    suffix: { placeholder: 'name', help: 'the same as --name' },
+    validation: { placeholder: 'file', help: 'rows that are not trained on and tell how good it is' },
+    from: { placeholder: 'ref', help: 'an adapter to go on from, instead of a fresh one' },
+    alias: { placeholder: 'alias', help: 'of the name, to move to the new version on success' },
+    'if-better': { placeholder: null, help: 'move it only if the validation loss is below that of the version there' },
+    canary: { placeholder: 'share', help: 'move it for this share of the requests only' },
+    detach: { placeholder: null, help: 'do not wait for the end' },
+    ...choices,
+  },
+  settings: true,
+  positionalsMax: 1,
+  async run(invocation) {
+    const [path] = invocation.positionals;
+    if (path === undefined) throw new UsageError('Write `lorikeet train <file.jsonl>`.');
+    const { flags, json, io, print, printJson } = invocation;
+    const rest = bodyOf(invocation);
+    const server = askServer(invocation.loadConfig().config);
+    const training_file = await uploadRows(server, path);
+    const validation = flags.validation === undefined ? null : await uploadRows(server, String(flags.validation));
+    const files = {
+      training_file: training_file.id,
+      ...(validation === null ? {} : { validation_file: validation.id }),
+    };
+    const answer = await server.post('/v1/fine_tuning/jobs', { ...files, ...rest });
+    const job = (await answer.json()) as Job;
+    if (flags.detach === true) {
+      if (json) printJson(job);
+      else print(howToGoOn(job.id));
+      return exitCodes.ok;
+    }
+    if (!json) io.stderr.write(`${training_file.rows} rows are on the server. Ctrl-C leaves the job to itself.\n`);
+    return await followJob(server, invocation, job.id);
+  },
+};
+
+function bodyOf(invocation: Invocation): Record<string, unknown> {
+  const { name, suffix, from, alias, canary, 'if-better': ifBetter } = invocation.flags;
+  if (name !== undefined && suffix !== undefined) throw new UsageError('--name and --suffix are the same.');
+  const called = name ?? suffix;
+  return {
+    method: { type: 'supervised', supervised: { hyperparameters: hyperparametersOf(invocation) } },
+    ...(called === undefined ? {} : { suffix: called }),
+    ...(from === undefined ? {} : { model: from }),
+    ...(alias === undefined ? {} : { alias }),
+    ...(ifBetter === undefined ? {} : { alias_if_better: ifBetter }),
+    ...(canary === undefined ? {} : { canary_weight: numberOf('canary', canary) }),
+  };
+}
+
+/** Read from the disk as it is sent. */
+async function uploadRows(server: Server, path: string): Promise<FileObject> {
+  const blob = await openAsBlob(path).catch((error: NodeJS.ErrnoException) => {
+    throw new UsageError(`${path} cannot be read (${error.code ?? error.message}).`);
+  });
+  const form = new FormData();
+  form.append('purpose', 'fine-tune');
+  form.append('file', blob, basename(path));
+  return (await (await server.ask('/v1/files', { method: 'POST', body: form })).json()) as FileObject;
+}

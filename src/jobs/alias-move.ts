@@ -1,0 +1,51 @@
+// Points an alias to a new version: wholly, for a share of the requests, or only if it is better.
+
+import type {
+  AdapterAlias,
+  AdapterRegistry,
+  AdapterVersion,
+  AliasTarget,
+  TrainingRecord,
+} from '../registry/adapter-registry.ts';
+import type { AliasMove } from './training-jobs.ts';
+
+/** @returns a sentence on what was done. Done already, it is not done again. */
+export async function moveAlias(
+  registry: AdapterRegistry,
+  { tenant, name, version }: AdapterVersion,
+  { alias, ifBetter, canaryWeight }: AliasMove,
+  training: TrainingRecord,
+): Promise<string> {
+  const full = `${name}:${alias}`;
+  const before = (await registry.aliases(tenant, name)).find((one) => one.alias === alias);
+  if (before?.targets.some((target) => target.version === version)) return `${full} points to version ${version}.`;
+  const reason = ifBetter && before !== undefined ? await reasonToStay(registry, tenant, before, training) : null;
+  if (reason !== null) return `${full} stays where it is: ${reason}.`;
+  const targets = targetsOf(before?.targets ?? [], version, canaryWeight);
+  await registry.setAlias(tenant, { name, alias, targets, expected: null });
+  const share = targets.length === 1 ? '' : ` for ${canaryWeight} of the requests`;
+  return `${full} points to version ${version}${share}.`;
+}
+
+/** The others keep their proportions in what the new version leaves. */
+function targetsOf(before: readonly AliasTarget[], version: number, canaryWeight: number | null): AliasTarget[] {
+  if (canaryWeight === null || before.length === 0) return [{ version, weight: 1 }];
+  const total = before.reduce((sum, { weight }) => sum + weight, 0);
+  const others = before.map((target) => ({ ...target, weight: (target.weight / total) * (1 - canaryWeight) }));
+  return [...others, { version, weight: canaryWeight }];
+}
+
+/** Losses compare on the same rows only. null: it moves. */
+async function reasonToStay(
+  registry: AdapterRegistry,
+  tenant: string,
+  { name, targets }: AdapterAlias,
+  { validLoss, validationFile }: TrainingRecord,
+): Promise<string | null> {
+  const { version } = targets.reduce((most, target) => (target.weight > most.weight ? target : most));
+  const current = await registry.training({ tenant, name, version });
+  if (current === null || current.validLoss === null) return `version ${version} has no validation loss to beat`;
+  if (current.validationFile !== validationFile) return `version ${version} was validated on other rows`;
+  if (validLoss !== null && validLoss < current.validLoss) return null;
+  return `its validation loss is ${current.validLoss} and the new one's ${validLoss}`;
+}

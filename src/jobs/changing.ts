@@ -1,0 +1,138 @@
+// Jobs come, pause, go on and end: the row first, then the process. A job whose trainer has said its last word is beyond
+// being stopped: its adapter is on its way.
+
+import { LorikeetError } from '../core/errors.ts';
+import { limits } from '../core/limits.ts';
+import type { JobRow } from '../storage/tables.ts';
+import { noProgress, outcomeOf, present, recordOf } from './job-row.ts';
+import { prepareJob } from './new-job.ts';
+import type { JobParts } from './parts.ts';
+import type { JobRunner } from './runner.ts';
+import type { TrainingFiles } from './training-files.ts';
+import { finishedStates, type JobState, liveStates, type TrainingJobs } from './training-jobs.ts';
+
+export type JobChanging = Pick<TrainingJobs, 'create' | 'cancel' | 'pause' | 'resume'>;
+
+type Step = {
+  readonly verb: string;
+  readonly to: JobState;
+  /** States that it changes. */
+  readonly from: readonly JobState[];
+  /** States that are what was asked for. */
+  readonly already: readonly JobState[];
+  readonly message: string;
+};
+
+const steps = {
+  cancel: {
+    verb: 'cancelled',
+    to: 'cancelled',
+    from: liveStates,
+    already: ['cancelled'],
+    message: 'The job was cancelled',
+  },
+  pause: {
+    verb: 'paused',
+    to: 'paused',
+    from: ['validating_files', 'queued', 'running'],
+    already: ['paused'],
+    message: 'The job was paused',
+  },
+  resume: {
+    verb: 'resumed',
+    to: 'validating_files',
+    from: ['paused'],
+    already: ['validating_files', 'queued', 'running'],
+    message: 'The job was resumed',
+  },
+} as const satisfies Record<string, Step>;
+
+export function jobChanging(parts: JobParts, files: TrainingFiles, runner: JobRunner): JobChanging {
+  const { jobs, clock, newId, exclusive, events } = parts;
+
+  const insert = async (tenant: string, id: string, asked: Parameters<TrainingJobs['create']>[1]): Promise<void> => {
+    const { spec, training, validation } = await prepareJob(parts, files, { tenant, id }, asked);
+    const now = clock.now();
+    const spans = { created_at: now, queued_at: now, started_at: null, finished_at: null };
+    const rest = { outcome: null, adapter: null, error: null, progress: JSON.stringify(noProgress) };
+    const names = { training_file: training.id, validation_file: validation?.id ?? null };
+    await jobs.insert({
+      id,
+      tenant,
+      state: 'validating_files',
+      ...spans,
+      ...names,
+      ...rest,
+      spec: JSON.stringify(spec),
+    });
+    await jobs.prune(tenant, finishedStates, limits.finishedJobs);
+  };
+
+  const change = async (tenant: string, id: string, step: Step): Promise<JobRow> => {
+    const row = present(await jobs.find(tenant, id), id);
+    const state = row.state as JobState;
+    if (step.already.includes(state)) return row;
+    if (!step.from.includes(state) || outcomeOf(row) !== null) throw conflict(row, step);
+    // Before the state, so that whoever follows reads it last.
+    await events.say(id, step.message);
+    const now = clock.now();
+    const isOver = step.to === 'cancelled';
+    const change = { state: step.to, ...(isOver ? { finished_at: now } : {}), ...(isOver ? {} : { queued_at: now }) };
+    await jobs.change(id, [state], change);
+    events.end(id);
+    return present(await jobs.find(tenant, id), id);
+  };
+
+  const inOrder = (tenant: string, id: string, step: Step) => exclusive(() => change(tenant, id, step));
+
+  return {
+    async create(tenant, asked) {
+      const id = `ftjob-${newId()}`;
+      const row = await exclusive(async () => {
+        await assertRoom(parts, tenant);
+        try {
+          await insert(tenant, id, asked);
+        } catch (error) {
+          await parts.forget(id);
+          throw error;
+        }
+        return present(await jobs.find(tenant, id), id);
+      });
+      await events.say(id, `Created fine-tuning job: ${id}`);
+      void parts.validate(id);
+      return recordOf(row);
+    },
+    async cancel(tenant, id) {
+      const row = await inOrder(tenant, id, steps.cancel);
+      runner.cancel(id);
+      if (!runner.has(id)) await parts.forget(id);
+      return recordOf(row);
+    },
+    async pause(tenant, id) {
+      const row = await inOrder(tenant, id, steps.pause);
+      runner.pause(id);
+      return recordOf(row);
+    },
+    async resume(tenant, id) {
+      const row = await inOrder(tenant, id, steps.resume);
+      void parts.validate(id);
+      return recordOf(row);
+    },
+  };
+}
+
+async function assertRoom({ jobs }: JobParts, tenant: string): Promise<void> {
+  const live = await jobs.inStates(liveStates);
+  const own = live.filter((row) => row.tenant === tenant).length;
+  if (own < limits.liveJobs && live.length < limits.liveJobsInAll) return;
+  const whose = own < limits.liveJobs ? 'All tenants together have' : 'You have';
+  const count = own < limits.liveJobs ? limits.liveJobsInAll : limits.liveJobs;
+  const message = `${whose} ${count} training jobs that are not over. Cancel one, or wait.`;
+  throw new LorikeetError('job_limit_exceeded', { message, retryAfterSeconds: 60 });
+}
+
+function conflict(row: JobRow, { verb }: Step): LorikeetError {
+  const isEnding = row.outcome !== null && row.state === 'running';
+  const why = isEnding ? 'has been trained and its adapter is on its way' : `is ${row.state}`;
+  return new LorikeetError('job_state_conflict', { message: `The job ${why}; it cannot be ${verb}.` });
+}

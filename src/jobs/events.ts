@@ -1,0 +1,127 @@
+// What a job says: written in small groups, since a commit costs more than a step's line; thinned when they become many;
+// told to whoever follows. Knows rows and listeners, not what is trained.
+
+import type { Clock, Timers } from '../core/clock.ts';
+import { limits } from '../core/limits.ts';
+import type { JobEventTable, NewJobEvent } from '../storage/job-event-table.ts';
+import type { JobEventRow } from '../storage/tables.ts';
+import { idPart } from './job-row.ts';
+import type { JobLog } from './options.ts';
+import { thinMetrics } from './policies/thin-metrics.ts';
+import type { JobEvent, JobProgress } from './training-jobs.ts';
+
+export type JobEvents = ReturnType<typeof jobEvents>;
+
+type Waiting = { readonly events: NewJobEvent[]; progress: JobProgress | null };
+type Options = { readonly clock: Clock; readonly timers: Timers; readonly log: JobLog; readonly table: JobEventTable };
+
+/** Steps of a small model come many a second; nobody reads them faster than this. */
+const flushMs = 250;
+
+export function jobEvents({ clock, timers, log, table }: Options) {
+  const waiting = new Map<string, Waiting>();
+  const listeners = new Map<string, Set<() => void>>();
+  /** Metrics in the table, of jobs that wrote some. */
+  const counts = new Map<string, number>();
+  let last: Promise<unknown> = Promise.resolve();
+  let cancelFlush: (() => void) | null = null;
+
+  const thin = async (job: string): Promise<void> => {
+    const rows = (await table.metrics(job)).map((row) => ({ ...row, step: row.step!, isValidated: isValidated(row) }));
+    const kept = new Set(thinMetrics(rows, limits.jobMetrics).map(({ seq }) => seq));
+    await table.remove(
+      job,
+      rows.flatMap(({ seq }) => (kept.has(seq) ? [] : [seq])),
+    );
+    counts.set(job, kept.size);
+  };
+
+  const write = async (job: string, { events, progress }: Waiting): Promise<void> => {
+    await table.append(job, events, progress === null ? null : JSON.stringify(progress));
+    if (!counts.has(job)) counts.set(job, (await table.metrics(job)).length);
+    else counts.set(job, counts.get(job)! + events.filter(({ step }) => step !== null).length);
+    if (counts.get(job)! > 2 * limits.jobMetrics) await thin(job);
+    for (const listener of listeners.get(job) ?? []) listener();
+  };
+
+  /** All that waits, in order. A failure is the caller's to know, and the next flush is not held up by it. */
+  const flush = (): Promise<void> => {
+    cancelFlush?.();
+    cancelFlush = null;
+    const groups = [...waiting];
+    waiting.clear();
+    const written = last.then(async () => {
+      for (const [job, group] of groups) await write(job, group);
+    });
+    last = written.catch(() => {});
+    return written;
+  };
+
+  const add = (job: string, event: NewJobEvent, progress: JobProgress | null): void => {
+    const group = waiting.get(job) ?? { events: [], progress: null };
+    waiting.set(job, group);
+    group.events.push(event);
+    group.progress = progress ?? group.progress;
+    cancelFlush ??= timers.after(flushMs, () => {
+      flush().catch((error) => log.error({ err: error }, 'events of training jobs could not be written'));
+    });
+  };
+
+  return {
+    flush,
+    /** A sentence; on the disk when it resolves. */
+    async say(job: string, message: string, level: JobEvent['level'] = 'info'): Promise<void> {
+      add(job, { job, created_at: clock.now(), level, message, step: null, data: null }, null);
+      await flush();
+    },
+    /** A step's figures; on the disk soon. */
+    metrics(job: string, message: string, data: Readonly<Record<string, number>>, progress: JobProgress): void {
+      const event = { job, created_at: clock.now(), level: 'info', message, data: JSON.stringify(data) };
+      add(job, { ...event, step: progress.step }, progress);
+    },
+    /** Forgets steps beyond this one, which will be taken again. */
+    rewind(job: string, step: number): Promise<void> {
+      const rewound = flush().then(async () => {
+        await table.rewind(job, step);
+        counts.delete(job);
+      });
+      // Before what comes next is written.
+      last = rewound.catch(() => {});
+      return rewound;
+    },
+    /** Forgets what memory has of a job that is over. */
+    end(job: string): void {
+      counts.delete(job);
+      for (const listener of listeners.get(job) ?? []) listener();
+    },
+    /** @returns a function that ends it */
+    onChange(job: string, listener: () => void): () => void {
+      const those = listeners.get(job) ?? new Set();
+      listeners.set(job, those.add(listener));
+      return () => {
+        those.delete(listener);
+        if (those.size === 0) listeners.delete(job);
+      };
+    },
+  };
+}
+
+const isValidated = ({ data }: JobEventRow): boolean => data?.includes('"valid_loss"') === true;
+
+const idOf = ({ job, seq }: JobEventRow) => `ftevent-${idPart(job)}-${seq}`;
+
+/** @returns null for a text that no event can be called by. */
+export function seqOf(id: string): number | null {
+  const [, seq] = /^ftevent-.*-([1-9][0-9]{0,14})$/.exec(id) ?? [];
+  return seq === undefined ? null : Number(seq);
+}
+
+export function eventOf(row: JobEventRow): JobEvent {
+  return {
+    id: idOf(row),
+    createdAt: row.created_at,
+    level: row.level as JobEvent['level'],
+    message: row.message,
+    data: row.data === null ? null : (JSON.parse(row.data) as Record<string, number>),
+  };
+}

@@ -1,0 +1,120 @@
+// The files over a table and a folder. A file is there when its row is: bytes first, flushed and in place, the row
+// last; a start collects bytes without a row.
+
+import { LorikeetError } from '../core/errors.ts';
+import { limits } from '../core/limits.ts';
+import type { StagedFile } from '../storage/file-folder.ts';
+import type { NewFileRow } from '../storage/file-table.ts';
+import { orStorageFull } from '../storage/storage-full.ts';
+import type { FileRow } from '../storage/tables.ts';
+import { type CheckedRows, RowCheck } from './check-rows.ts';
+import type { JobParts } from './parts.ts';
+import type { FilePurpose, StagedTrainingFile, TrainingFile, TrainingFiles } from './training-files.ts';
+import { liveStates } from './training-jobs.ts';
+
+export function trainingFiles(parts: JobParts): TrainingFiles {
+  const { files, folder, jobs, exclusive } = parts;
+  let uploads = 0;
+
+  const begin = (): (() => void) => {
+    if (uploads >= limits.uploads) throw new LorikeetError('too_many_uploads');
+    uploads++;
+    let isTaken = true;
+    return () => {
+      if (isTaken) uploads--;
+      isTaken = false;
+    };
+  };
+
+  const find = async (tenant: string, id: string): Promise<TrainingFile> => fileOf(await files.find(tenant, id), id);
+
+  return {
+    async stage(tenant) {
+      if ((await files.count(tenant)) >= limits.trainingFiles) {
+        const message = `There are ${limits.trainingFiles} files already. Delete some.`;
+        throw new LorikeetError('too_many_uploads', { message });
+      }
+      return stagedFile(parts, begin());
+    },
+    async list(tenant, { purpose, ...page }) {
+      return (await files.list(tenant, purpose, page)).map((row) => fileOf(row, row.id));
+    },
+    find,
+    pathOf: ({ digest }) => folder.pathOf(digest),
+    delete: (tenant, id) =>
+      exclusive(async () => {
+        const { digest } = await find(tenant, id);
+        const job = await jobs.using(id, liveStates);
+        if (job !== undefined) {
+          throw new LorikeetError('file_in_use', { message: `The job ${job.id} still needs the file ${id}.` });
+        }
+        await files.delete(id);
+        if (!(await files.isUsed(digest))) await folder.remove(digest);
+      }),
+  };
+}
+
+function stagedFile(parts: JobParts, end: () => void): StagedTrainingFile {
+  const { folder, newId } = parts;
+  let staged: StagedFile | null = null;
+  let checked: CheckedRows | null = null;
+  const tooLong = (): never => {
+    const message = `The file is larger than the limit of ${limits.trainingFileBytes} bytes.`;
+    throw new LorikeetError('body_too_large', { message, param: 'file' });
+  };
+  return {
+    async rows(bytes) {
+      const check = new RowCheck();
+      staged = await orStorageFull(() => folder.stage(watched(bytes, check), limits.trainingFileBytes, tooLong));
+      checked = check.end();
+      if (checked.problemCount > 0) throw refusal(checked);
+    },
+    async publish({ tenant, createdBy, filename }) {
+      if (staged === null || checked === null) {
+        throw new LorikeetError('missing_parameter', { message: 'The form has no part file.', param: 'file' });
+      }
+      const about = { tenant, created_by: createdBy, filename, purpose: 'fine-tune', rows: checked.rows };
+      const file = await publishFile(parts, staged, { ...about, id: `file-${newId()}` });
+      staged = null;
+      end();
+      return file;
+    },
+    async discard() {
+      if (staged !== null) await folder.discard(staged).catch(() => {});
+      end();
+    },
+  };
+}
+
+/** A file that is there under this id already stays as it is. */
+export function publishFile(
+  { files, folder, clock, exclusive }: JobParts,
+  staged: StagedFile,
+  about: Omit<NewFileRow, 'created_at' | 'bytes' | 'digest'>,
+): Promise<TrainingFile> {
+  return exclusive(async () => {
+    await folder.place(staged);
+    const content = { bytes: staged.bytes, digest: staged.digest };
+    return fileOf(await files.insert({ ...about, ...content, created_at: clock.now() }), about.id);
+  });
+}
+
+async function* watched(bytes: AsyncIterable<Uint8Array>, check: RowCheck): AsyncGenerator<Uint8Array> {
+  for await (const chunk of bytes) {
+    check.push(chunk);
+    yield chunk;
+  }
+}
+
+function refusal({ problems, problemCount }: CheckedRows): LorikeetError {
+  const more = problemCount > problems.length ? ` And ${problemCount - problems.length} more.` : '';
+  return new LorikeetError('file_invalid', { message: `${problems.join(' ')}${more}`, param: 'file' });
+}
+
+function fileOf(row: FileRow | undefined, id: string): TrainingFile {
+  if (row === undefined) {
+    throw new LorikeetError('file_not_found', { message: `The file '${id.slice(0, 200)}' does not exist.` });
+  }
+  const { created_at: createdAt, created_by: createdBy, purpose, seq: _, ...rest } = row;
+  return { ...rest, createdAt, createdBy, purpose: purpose as FilePurpose };
+}

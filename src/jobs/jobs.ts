@@ -1,0 +1,123 @@
+// The jobs over a database, a folder and a trainer: opens the stores, brings them into agreement, and puts together
+// what the other files here can do.
+
+import { join } from 'node:path';
+import { LorikeetError } from '../core/errors.ts';
+import { serially } from '../registry/serially.ts';
+import { fileFolder } from '../storage/file-folder.ts';
+import { fileTable } from '../storage/file-table.ts';
+import { jobEventTable } from '../storage/job-event-table.ts';
+import { jobTable } from '../storage/job-table.ts';
+import { orStorageFull } from '../storage/storage-full.ts';
+import { jobChanging } from './changing.ts';
+import { jobEvents } from './events.ts';
+import { trainingFiles } from './files.ts';
+import { jobReading } from './job-reading.ts';
+import type { JobOptions } from './options.ts';
+import { type JobParts, workFolder } from './parts.ts';
+import { reconcile } from './reconcile.ts';
+import { type JobRunner, jobRunner } from './runner.ts';
+import { trainerShare } from './trainer-share.ts';
+import type { TrainingFiles } from './training-files.ts';
+import { type JobStats, jobStates, type TrainingJobs } from './training-jobs.ts';
+import { validateJob } from './validate.ts';
+
+export type OpenJobs = {
+  readonly files: TrainingFiles;
+  readonly jobs: TrainingJobs;
+  /** Begins to train; before, jobs only wait. */
+  start(): void;
+  /** Of the trainer that runs. */
+  readonly trainerPid: number | null;
+};
+
+/** Brings the folder and the database into agreement first. Throws `storage_full`. */
+export async function openTrainingJobs(options: JobOptions): Promise<OpenJobs> {
+  const end = new AbortController();
+  const { parts, onValid, states } = openParts(options, end.signal);
+  await orStorageFull(() => reconcile(parts));
+  await states.read();
+  const files = trainingFiles(parts);
+  const share = trainerShare({ ...options, settings: options.share });
+  const runner = jobRunner(parts, share);
+  onValid(() => runner.wake());
+  let closing: Promise<void> | null = null;
+  return {
+    files,
+    jobs: {
+      ...jobReading(parts),
+      ...jobChanging(parts, files, runner),
+      get stats(): JobStats {
+        return { byState: states.counts, trainerRestarts: runner.restarts };
+      },
+      close(graceMs) {
+        closing ??= close(parts, runner, end, graceMs);
+        return closing;
+      },
+    },
+    start() {
+      runner.start();
+      void validateAll(parts);
+    },
+    get trainerPid() {
+      return runner.pid;
+    },
+  };
+}
+
+function openParts(options: JobOptions, stop: AbortSignal) {
+  const { database, files, newId, clock, timers, log } = options;
+  const queue = serially();
+  const jobs = jobTable(database);
+  const states = stateCounts(jobs.countByState);
+  const eventTable = jobEventTable(database);
+  let wake = () => {};
+  const parts: JobParts = {
+    ...{ options, clock, newId, jobs, eventTable, stop },
+    files: fileTable(database),
+    folder: fileFolder(join(options.folder, 'files'), files, newId),
+    events: jobEvents({ clock, timers, log, table: eventTable }),
+    exclusive: (work) =>
+      queue(async () => {
+        stop.throwIfAborted();
+        return await orStorageFull(work).finally(() => states.read());
+      }),
+    async validate(id) {
+      await validateJob(parts, id).catch((error) => {
+        if (!stop.aborted) log.error({ err: error, job: id }, 'a training job could not be validated');
+      });
+      wake();
+    },
+    // What cannot be removed now is removed at the next start.
+    forget: (id) => files.remove(workFolder(parts, id)).catch(() => {}),
+  };
+  const onValid = (listener: () => void) => {
+    wake = listener;
+  };
+  return { parts, onValid, states };
+}
+
+/** Kept beside the table, since a scrape of the metrics does not wait for a query. */
+function stateCounts(count: () => Promise<Map<string, number>>) {
+  const states = {
+    counts: {} as Readonly<Record<string, number>>,
+    async read(): Promise<void> {
+      const found = await count();
+      states.counts = Object.fromEntries(jobStates.map((state) => [state, found.get(state) ?? 0]));
+    },
+  };
+  return states;
+}
+
+async function validateAll({ jobs, validate }: JobParts): Promise<void> {
+  for (const { id } of await jobs.inStates(['validating_files'])) await validate(id);
+}
+
+async function close(parts: JobParts, runner: JobRunner, end: AbortController, graceMs: number): Promise<void> {
+  await runner.close(graceMs);
+  // What has begun to write is waited for: the database closes next.
+  await parts.events.flush().catch(() => {});
+  const written = parts.exclusive(async () => {}).catch(() => {});
+  end.abort(new LorikeetError('server_draining'));
+  await written;
+}

@@ -1,0 +1,136 @@
+// From a request to a job's row: its files and its model are looked up, every choice is made. What cannot be trained is
+// refused here and not hours later.
+
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { TargetModule } from '../core/adapter.ts';
+import { LorikeetError } from '../core/errors.ts';
+import { limits } from '../core/limits.ts';
+import { isAdapterName, isAliasName } from '../registry/reference.ts';
+import { configName, weightsName } from '../storage/blob-folder.ts';
+import { completeHyperparameters, trainableModules } from './hyperparameters.ts';
+import { type JobParts, workFolder } from './parts.ts';
+import type { TrainingFile, TrainingFiles } from './training-files.ts';
+import type { HyperparameterChoices, JobSpec, NewJob } from './training-jobs.ts';
+
+export type PreparedJob = {
+  readonly spec: JobSpec;
+  readonly training: TrainingFile;
+  readonly validation: TrainingFile | null;
+};
+
+/** Puts the adapter that it goes on from into the job's folder, so that it may be deleted meanwhile. */
+export async function prepareJob(
+  parts: JobParts,
+  files: TrainingFiles,
+  { tenant, id }: { readonly tenant: string; readonly id: string },
+  asked: NewJob,
+): Promise<PreparedJob> {
+  const { options } = parts;
+  const { context } = options.base.shape();
+  const training = await fileFor(files, tenant, asked.trainingFile, 'training_file');
+  const validation =
+    asked.validationFile === null ? null : await fileFor(files, tenant, asked.validationFile, 'validation_file');
+  const adapterName = asked.suffix ?? id.replace(/^ftjob-/, 'ft-');
+  assertNames(parts, asked, adapterName);
+  const initial = asked.model === options.base.files.name ? null : await takeInitial(parts, tenant, id, asked);
+  const choices = { ...asked.choices, ...initial?.choices };
+  const data = { rows: training.rows, contextTokens: context, seed: options.newSeed() };
+  const { createdBy, model, suffix, alias, metadata } = asked;
+  const spec: JobSpec = {
+    ...{ createdBy, model, suffix, alias, metadata, adapterName },
+    hyperparameters: completeHyperparameters(choices, data),
+    trainingDigest: training.digest,
+    validationDigest: validation?.digest ?? null,
+    initial: initial?.digest ?? null,
+  };
+  return { spec, training, validation };
+}
+
+async function fileFor(files: TrainingFiles, tenant: string, id: string, param: string): Promise<TrainingFile> {
+  const file = await files.find(tenant, id).catch((error) => {
+    if (!(error instanceof LorikeetError)) throw error;
+    throw new LorikeetError(error.code, { message: error.message, param, cause: error });
+  });
+  if (file.purpose !== 'fine-tune')
+    invalid(param, `The file's purpose is ${file.purpose}; only fine-tune is trained on.`);
+  return file;
+}
+
+function assertNames({ options }: JobParts, { alias, validationFile, choices }: NewJob, name: string): void {
+  // Names of checkpoints are longer than the adapter's own.
+  if (!isAdapterName(name) || !isAdapterName(`${name}/step-${limits.trainingSteps}`)) {
+    invalid('suffix', "It becomes the adapter's name: letters, digits, '.', '_', '-' and '/'.");
+  }
+  if (name === options.base.files.name) invalid('suffix', `'${name}' is the base model's name.`);
+  if (alias !== null && !isAliasName(alias.alias)) {
+    invalid('alias', "An alias has 1 to 63 letters, digits, '.', '_' or '-', and begins with a letter or digit.");
+  }
+  if (alias?.ifBetter && validationFile === null) {
+    invalid('alias_if_better', 'Without validation_file there is no loss to compare.');
+  }
+  if ((choices.patience ?? null) !== null && validationFile === null) {
+    invalid('patience', 'Without validation_file there is no loss to watch.');
+  }
+}
+
+type Initial = { readonly digest: string; readonly choices: HyperparameterChoices };
+
+/** What an adapter decides for whoever goes on from it. */
+const decided = {
+  r: 'r',
+  loraAlpha: 'alpha',
+  targetModules: 'target_modules',
+  rankPattern: 'rank_pattern',
+  useRslora: 'use_rslora',
+} as const;
+
+async function takeInitial(parts: JobParts, tenant: string, id: string, asked: NewJob): Promise<Initial> {
+  const { registry, files } = parts.options;
+  for (const [name, param] of Object.entries(decided)) {
+    if (asked.choices[name as keyof typeof decided] !== undefined) {
+      invalid(param, `The adapter '${asked.model}' that the job goes on from decides it.`);
+    }
+  }
+  const lease = await registry.lease(tenant, asked.model).catch((error) => {
+    if (!(error instanceof LorikeetError)) throw error;
+    const isMissing = error.code === 'adapter_not_found' || error.code === 'alias_not_found';
+    const message = isMissing ? `The model '${asked.model}' does not exist.` : error.message;
+    throw new LorikeetError(isMissing ? 'model_not_found' : error.code, { message, param: 'model', cause: error });
+  });
+  try {
+    const config = JSON.parse(await readFile(lease.files.config, 'utf8')) as Record<string, unknown>;
+    assertTrainable(asked.model, config, lease.adapter.targetModules);
+    const folder = join(workFolder(parts, id), 'initial');
+    await files.makeFolder(folder);
+    await files.link(lease.files.config, join(folder, configName));
+    await files.link(lease.files.weights, join(folder, weightsName));
+    return {
+      digest: lease.adapter.digest,
+      choices: {
+        r: lease.adapter.r,
+        loraAlpha: Number(config.lora_alpha ?? 8),
+        targetModules: lease.adapter.targetModules as readonly TargetModule[],
+        rankPattern: (config.rank_pattern ?? {}) as Record<string, number>,
+        useRslora: config.use_rslora === true,
+      },
+    };
+  } finally {
+    lease.release();
+  }
+}
+
+function assertTrainable(model: string, config: Readonly<Record<string, unknown>>, modules: readonly string[]): void {
+  const refuse = (what: string) =>
+    new LorikeetError('unsupported_parameter', {
+      message: `'${model}' ${what}, which is not trained.`,
+      param: 'model',
+    });
+  if (config.use_dora === true) throw refuse('is a DoRA adapter');
+  const other = modules.find((module) => !trainableModules.includes(module as TargetModule));
+  if (other !== undefined) throw refuse(`touches ${other}`);
+}
+
+function invalid(param: string, message: string): never {
+  throw new LorikeetError('invalid_parameter', { message, param });
+}

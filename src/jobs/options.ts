@@ -1,0 +1,53 @@
+// What the jobs are given. They make none of these themselves.
+
+import type { ModelFiles, ModelShape } from '../core/base-model.ts';
+import type { Clock, Timers } from '../core/clock.ts';
+import type { EngineClient } from '../protocol/engine-client.ts';
+import type { StartTrainerProcess } from '../protocol/trainer-process.ts';
+import type { TrainingJob, TrainingMetrics } from '../protocol/training-messages.ts';
+import type { AdapterRegistry } from '../registry/adapter-registry.ts';
+import type { Database } from '../storage/database.ts';
+import type { Files } from '../storage/files.ts';
+import type { TrainerRestartLimits } from './policies/trainer-restart.ts';
+import type { ShareSettings } from './policies/training-share.ts';
+
+/** The base model that adapters are trained for. */
+export type TrainedBase = {
+  readonly files: ModelFiles;
+  /** Known once the engine was ready. Throws `engine_unavailable` before. */
+  shape(): ModelShape;
+};
+
+/** How every trainer computes. */
+export type TrainerConfig = Pick<TrainingJob, 'weightBits' | 'cacheDir' | 'ortLibrary' | 'threads'>;
+
+export type JobLog = {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+};
+
+/** What is counted of training, by whoever keeps the counts. */
+export type JobMeter = { stepTaken(step: Pick<TrainingMetrics, 'tokens' | 'tokensPerSecond'>): void };
+
+export type JobOptions = {
+  readonly database: Database;
+  /** Absolute; made if it is missing. Only one process may use it. */
+  readonly folder: string;
+  readonly base: TrainedBase;
+  readonly registry: AdapterRegistry;
+  readonly startTrainer: StartTrainerProcess;
+  readonly trainer: TrainerConfig;
+  /** Whose load the trainer gives way to. */
+  readonly engine: Pick<EngineClient, 'onStep'>;
+  readonly share: ShareSettings;
+  readonly restart: TrainerRestartLimits;
+  readonly meter: JobMeter;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  /** Letters and digits. */
+  readonly newId: () => string;
+  readonly newSeed: () => number;
+  readonly log: JobLog;
+  readonly files: Files;
+};

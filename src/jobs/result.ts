@@ -1,0 +1,100 @@
+// From a trainer's last word to a version that answers. Every part may be done again after a crash, and is then found
+// done: the same content under the same name is the same version, an alias that has it stays, a results file has its
+// job's id. The job's row comes last.
+
+import { limits } from '../core/limits.ts';
+import type { AdapterVersion, TrainingRecord } from '../registry/adapter-registry.ts';
+import { publishFolder } from '../registry/publish-folder.ts';
+import type { JobRow } from '../storage/tables.ts';
+import { moveAlias } from './alias-move.ts';
+import { publishFile } from './files.ts';
+import { type JobOutcome, recordOf, resultFileId } from './job-row.ts';
+import { type JobParts, workFolder } from './parts.ts';
+import { thinMetrics } from './policies/thin-metrics.ts';
+import type { JobSpec, TrainingJobRecord } from './training-jobs.ts';
+
+type Curve = TrainingRecord['curve'];
+
+export async function finishJob(parts: JobParts, row: JobRow, outcome: JobOutcome): Promise<void> {
+  const { options, events, jobs, clock, exclusive } = parts;
+  const job = recordOf(row);
+  const { tenant, id, spec } = job;
+  await events.flush();
+  const curve = await curveOf(parts, id);
+  const training = recordOfTraining(job, outcome, thinned(curve, limits.lossCurvePoints));
+  const provenance = { tenant, createdBy: spec.createdBy, source: 'training' as const, training };
+  const adapter = await publishFolder(options.registry, outcome.folder, spec.adapterName, provenance);
+  const moved = spec.alias === null ? null : await moveAlias(options.registry, adapter, spec.alias, training);
+  await writeResults(parts, job, curve);
+  const reference = `${adapter.name}@${adapter.version}`;
+  if (outcome.isEarly)
+    await events.say(id, `Stopped early at step ${outcome.step}: the validation loss got no better.`);
+  await events.say(id, `New fine-tuned model created: ${reference}`);
+  if (moved !== null) await events.say(id, moved);
+  await events.say(id, 'The job has successfully completed');
+  const progress = { ...job.progress, step: outcome.step, trainedTokens: outcome.trainedTokens, finishAt: null };
+  await exclusive(() =>
+    jobs.change(id, ['running'], {
+      state: 'succeeded',
+      adapter: reference,
+      finished_at: clock.now(),
+      progress: JSON.stringify(progress),
+    }),
+  );
+  events.end(id);
+  await options.files.remove(workFolder(parts, id));
+  options.log.info({ job: id, tenant, adapter: reference, digest: adapter.digest }, 'a training job succeeded');
+}
+
+/** All steps that were kept, oldest first. */
+async function curveOf({ eventTable }: JobParts, id: string): Promise<Curve> {
+  return (await eventTable.metrics(id)).map(({ step, data }) => {
+    const { train_loss: trainLoss, valid_loss: validLoss } = JSON.parse(data!) as Record<string, number | undefined>;
+    return { step: step!, trainLoss: trainLoss!, validLoss: validLoss ?? null };
+  });
+}
+
+const thinned = (curve: Curve, most: number): Curve =>
+  thinMetrics(
+    curve.map((point) => ({ ...point, isValidated: point.validLoss !== null })),
+    most,
+  ).map(({ step, trainLoss, validLoss }) => ({ step, trainLoss, validLoss }));
+
+function recordOfTraining({ id, spec }: TrainingJobRecord, outcome: JobOutcome, curve: Curve): TrainingRecord {
+  return {
+    job: id,
+    trainingFile: spec.trainingDigest,
+    validationFile: spec.validationDigest,
+    initial: spec.initial,
+    hyperparameters: spec.hyperparameters,
+    steps: outcome.step,
+    trainedTokens: outcome.trainedTokens,
+    validLoss: outcome.bestValidLoss,
+    curve,
+  };
+}
+
+/** OpenAI's results file: a table of the steps. */
+async function writeResults(parts: JobParts, { id, tenant }: TrainingJobRecord, curve: Curve): Promise<void> {
+  const lines = curve.map(({ step, trainLoss, validLoss }) => `${step},${trainLoss},${validLoss ?? ''}\n`);
+  const bytes = Buffer.from(`step,train_loss,valid_loss\n${lines.join('')}`);
+  const staged = await parts.folder.stage([bytes], bytes.length, () => {
+    throw new Error('It cannot be longer than itself.');
+  });
+  const about = { tenant, created_by: null, filename: 'step_metrics.csv', purpose: 'fine-tune-results', rows: 0 };
+  await publishFile(parts, staged, { ...about, id: resultFileId(id) });
+}
+
+/** The name that a checkpoint's adapter has. */
+export const checkpointName = ({ adapterName }: JobSpec, step: number) => `${adapterName}/step-${step}`;
+
+/** The folder's pair as an adapter of its own name, so that no checkpoint is ever what the job's name alone means. */
+export function publishCheckpoint(
+  { options }: JobParts,
+  { tenant, spec }: TrainingJobRecord,
+  folder: string,
+  step: number,
+): Promise<AdapterVersion> {
+  const provenance = { tenant, createdBy: spec.createdBy, source: 'training' as const };
+  return publishFolder(options.registry, folder, checkpointName(spec, step), provenance);
+}

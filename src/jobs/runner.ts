@@ -1,0 +1,119 @@
+// Takes one job after another from the queue in the store. One trains at a time: two would share the cores and the
+// memory, and both be later. What a server left running when it died comes first.
+
+import type { JobRow } from '../storage/tables.ts';
+import type { JobParts } from './parts.ts';
+import { nextJob } from './policies/next-job.ts';
+import { RunningJob } from './running-job.ts';
+import type { TrainerShare } from './trainer-share.ts';
+
+export type JobRunner = {
+  /** Begins to look into the queue. */
+  start(): void;
+  /** Something may be in the queue. */
+  wake(): void;
+  /** Where this job has a process, tells it; the row says so already. */
+  pause(id: string): void;
+  cancel(id: string): void;
+  /** Whether this job is the one that runs, or that just stops running. */
+  has(id: string): boolean;
+  readonly restarts: number;
+  readonly pid: number | null;
+  close(graceMs: number): Promise<void>;
+};
+
+/** After a failure of the store itself. */
+const retryMs = 5000;
+
+export function jobRunner(parts: JobParts, share: TrainerShare): JobRunner {
+  const { jobs, clock, options, exclusive } = parts;
+  let current: RunningJob | null = null;
+  let restarts = 0;
+  let isClosed = false;
+  let resume = () => {};
+  let isWoken = false;
+  let loop: Promise<void> = Promise.resolve();
+
+  /** Takes it, so that no other server can, unless it was cancelled or paused just now. */
+  const take = async (row: JobRow): Promise<JobRow | null> => {
+    const started_at = clock.now();
+    const isTaken = await exclusive(() => jobs.change(row.id, ['queued'], { state: 'running', started_at }));
+    return isTaken ? { ...row, state: 'running', started_at } : null;
+  };
+
+  const next = async (): Promise<JobRow | null> => {
+    const [left] = await jobs.inStates(['running']);
+    if (left !== undefined) return left;
+    const rows = (await jobs.inStates(['queued'])).map((row) => ({ ...row, queuedAt: row.queued_at }));
+    const chosen = nextJob(rows, await jobs.lastStarts());
+    return chosen === null ? null : await take(chosen);
+  };
+
+  const sleep = (ms: number | null): Promise<void> =>
+    new Promise((resolve) => {
+      const cancel = ms === null ? () => {} : options.timers.after(ms, resolve);
+      resume = () => {
+        cancel();
+        resolve();
+      };
+      if (isWoken || isClosed) resume();
+      isWoken = false;
+    });
+
+  const runOne = async (row: JobRow): Promise<void> => {
+    current = new RunningJob(parts, row, share);
+    if (isClosed) current.pause();
+    try {
+      await current.run();
+    } finally {
+      restarts += current.restarts;
+      current = null;
+    }
+    // Its folder was in use until now.
+    const { state } = (await jobs.get(row.id)) ?? { state: 'cancelled' };
+    if (state === 'cancelled') await parts.forget(row.id);
+  };
+
+  const run = async (): Promise<void> => {
+    while (!isClosed) {
+      try {
+        const row = await next();
+        if (row === null) await sleep(null);
+        else await runOne(row);
+      } catch (error) {
+        if (isClosed) return;
+        options.log.error({ err: error }, 'the queue of training jobs failed');
+        await sleep(retryMs);
+      }
+    }
+  };
+
+  return {
+    start() {
+      loop = run();
+    },
+    wake() {
+      isWoken = true;
+      resume();
+    },
+    pause(id) {
+      if (current?.id === id) current.pause();
+    },
+    cancel(id) {
+      if (current?.id === id) current.cancel();
+    },
+    has: (id) => current?.id === id,
+    get restarts() {
+      return restarts + (current?.restarts ?? 0);
+    },
+    get pid() {
+      return current?.pid ?? null;
+    },
+    async close(graceMs) {
+      isClosed = true;
+      current?.pause(graceMs);
+      resume();
+      await loop;
+    },
+  };
+}

@@ -1,0 +1,249 @@
+// One job from the moment it is taken from the queue until it is over, paused or left to the next start: trainers are
+// started as often as it takes, and what they say becomes events, checkpoints, and at the end an adapter.
+
+import { join } from 'node:path';
+import { LorikeetError } from '../core/errors.ts';
+import { limits } from '../core/limits.ts';
+import { noFailures } from '../protocol/restart-policy.ts';
+import type { TrainerEvent, TrainingJob, TrainingMetrics } from '../protocol/training-messages.ts';
+import { configName, weightsName } from '../storage/blob-folder.ts';
+import type { JobRow } from '../storage/tables.ts';
+import { type JobOutcome, outcomeOf, recordOf } from './job-row.ts';
+import { type JobParts, workFolder } from './parts.ts';
+import { restartAfterDeath } from './policies/trainer-restart.ts';
+import { checkpointName, finishJob, publishCheckpoint } from './result.ts';
+import { startTrainerLife, type TrainerLife } from './trainer-life.ts';
+import type { TrainerShare } from './trainer-share.ts';
+import type { JobFailure, TrainingJobRecord } from './training-jobs.ts';
+
+/** Between two tries to register a result that the registry could not take just now. */
+const retryMs = 5000;
+/** What passes by itself: the engine loads, others upload. */
+const passing: ReadonlySet<string> = new Set(['engine_unavailable', 'too_many_uploads', 'server_overloaded']);
+
+export class RunningJob {
+  /** Trainers that were started again after one died. */
+  restarts = 0;
+  readonly id: string;
+  readonly #parts: JobParts;
+  readonly #job: TrainingJobRecord;
+  readonly #share: TrainerShare;
+  readonly #stop = new AbortController();
+  #life: TrainerLife | null = null;
+  #hasProgressed = false;
+  #checkpoints: Promise<unknown> = Promise.resolve();
+
+  constructor(parts: JobParts, row: JobRow, share: TrainerShare) {
+    this.#parts = parts;
+    this.#job = recordOf(row);
+    this.#share = share;
+    this.id = row.id;
+  }
+
+  get pid(): number | null {
+    return this.#life?.pid ?? null;
+  }
+
+  /** The row says so already; here it is done. The job's promise resolves when the process is gone. */
+  pause(ms: number = limits.trainerPauseMs): void {
+    this.#stop.abort();
+    this.#life?.pause(ms);
+  }
+
+  cancel(): void {
+    this.#stop.abort();
+    this.#life?.cancel();
+  }
+
+  async run(): Promise<void> {
+    const row = await this.#parts.jobs.get(this.id);
+    // Cancelled, or paused, just after it was taken.
+    if (row?.state !== 'running') return;
+    const outcome = outcomeOf(row) ?? (await this.#train());
+    if (outcome !== null && !this.#stop.signal.aborted) await this.#finish(outcome);
+  }
+
+  /** @returns null where the job is over, or stopped. */
+  async #train(): Promise<JobOutcome | null> {
+    const { options, events } = this.#parts;
+    for (let history = noFailures; !this.#stop.signal.aborted; this.restarts++) {
+      const end = await this.#live();
+      if (end.type === 'stopped') return null;
+      if (end.type === 'failed') return await this.#fail(end.failure);
+      if (end.type === 'finished') return await this.#keep(end.outcome);
+      const restart = restartAfterDeath(history, this.#hasProgressed, options.restart);
+      options.log.error({ job: this.id, reason: end.reason, restartInMs: restart?.delayMs }, 'the trainer died');
+      if (restart === null) {
+        const message = `The trainer ${end.reason}, ${options.restart.deathsMax} times without getting further.`;
+        return await this.#fail({ code: 'training_failed', message, param: null });
+      }
+      history = restart.history;
+      await events.say(this.id, `The trainer ${end.reason} and is started again.`, 'warn');
+      await this.#wait(restart.delayMs);
+    }
+    return null;
+  }
+
+  /** One process. */
+  async #live() {
+    const { startTrainer, timers } = this.#parts.options;
+    this.#hasProgressed = false;
+    const onEvent = (event: TrainerEvent) => this.#hear(event);
+    const life = startTrainerLife({ startTrainer, timers, job: this.#order(), share: this.#share.current, onEvent });
+    this.#life = life;
+    this.#share.onChange = (share) => life.setShare(share);
+    const end = await life.ended;
+    this.#share.onChange = null;
+    this.#life = null;
+    await this.#checkpoints;
+    await this.#parts.events.flush();
+    return end;
+  }
+
+  #order(): TrainingJob {
+    const { options, folder } = this.#parts;
+    const { id, spec } = this.#job;
+    const work = workFolder(this.#parts, id);
+    const initial = join(work, 'initial');
+    return {
+      id,
+      model: options.base.files,
+      ...options.trainer,
+      trainingFile: folder.pathOf(spec.trainingDigest),
+      validationFile: spec.validationDigest === null ? null : folder.pathOf(spec.validationDigest),
+      hyperparameters: spec.hyperparameters,
+      initial:
+        spec.initial === null
+          ? null
+          : { digest: spec.initial, config: join(initial, configName), weights: join(initial, weightsName) },
+      folder: work,
+    };
+  }
+
+  #hear(event: TrainerEvent): void {
+    if (event.type === 'started') this.#started(event);
+    else if (event.type === 'step') this.#stepped(event.metrics);
+    else if (event.type === 'checkpoint') {
+      this.#hasProgressed = true;
+      this.#checkpoints = this.#checkpoints.then(() => this.#checkpoint(event)).catch((error) => this.#warn(error));
+    }
+  }
+
+  #started({ rows, steps, rowsCut, parameters, resumedStep }: Extract<TrainerEvent, { type: 'started' }>): void {
+    const { events } = this.#parts;
+    const cut = rowsCut === 0 ? '' : `, ${rowsCut} rows were cut`;
+    const from = resumedStep === 0 ? 'Training started' : `Training goes on from step ${resumedStep}`;
+    const sentence = `${from}: ${rows} rows, ${steps} steps, ${parameters} parameters${cut}`;
+    const said = events.rewind(this.id, resumedStep).then(() => events.say(this.id, sentence));
+    said.catch((error) => this.#warn(error));
+  }
+
+  #stepped(metrics: TrainingMetrics): void {
+    const { events, clock, options } = this.#parts;
+    const { step, steps, trainLoss, validLoss } = metrics;
+    const valid = validLoss === null ? '' : `, validation loss=${validLoss.toFixed(4)}`;
+    const finishAt = clock.now() + metrics.etaSeconds * 1000;
+    events.metrics(this.id, `Step ${step}/${steps}: training loss=${trainLoss.toFixed(4)}${valid}`, dataOf(metrics), {
+      ...{ step, steps, trainedTokens: 0, finishAt },
+    });
+    options.meter.stepTaken(metrics);
+  }
+
+  async #checkpoint({ step, validLoss, folder }: Extract<TrainerEvent, { type: 'checkpoint' }>): Promise<void> {
+    const { eventTable, clock, options } = this.#parts;
+    const { tenant, id, spec } = this.#job;
+    // One that holds the optimiser's state alone is no adapter.
+    if ((await options.files.stat(join(folder, configName))) === null) return;
+    await publishCheckpoint(this.#parts, this.#job, folder, step);
+    const train_loss = await this.#lossAt(step);
+    const name = checkpointName(spec, step);
+    const about = { created_at: clock.now(), train_loss, valid_loss: validLoss, adapter: name };
+    await eventTable.addCheckpoint({ job: id, step, ...about });
+    const kept = await eventTable.checkpoints(id, Number.MAX_SAFE_INTEGER, limits.jobCheckpoints + 1);
+    const old = kept.slice(limits.jobCheckpoints);
+    for (const checkpoint of old) {
+      await eventTable.removeCheckpoint(id, checkpoint.step);
+      // Drains by itself where somebody asks it just now.
+      options.registry.delete(tenant, checkpoint.adapter, null).catch(() => {});
+    }
+  }
+
+  async #lossAt(step: number): Promise<number | null> {
+    await this.#parts.events.flush();
+    const data = await this.#parts.eventTable.dataAt(this.id, step);
+    return data === undefined ? null : ((JSON.parse(data) as { train_loss: number }).train_loss ?? null);
+  }
+
+  /** On the disk before anything is made of it; null where the job was stopped meanwhile. */
+  async #keep(outcome: JobOutcome): Promise<JobOutcome | null> {
+    const { jobs, exclusive } = this.#parts;
+    const isKept = await exclusive(() => jobs.change(this.id, ['running'], { outcome: JSON.stringify(outcome) }));
+    return isKept ? outcome : null;
+  }
+
+  async #finish(outcome: JobOutcome): Promise<void> {
+    const { jobs } = this.#parts;
+    while (!this.#stop.signal.aborted) {
+      try {
+        return await finishJob(this.#parts, (await jobs.get(this.id))!, outcome);
+      } catch (error) {
+        if (error instanceof LorikeetError && error.code === 'server_draining') return;
+        if (!(error instanceof LorikeetError && passing.has(error.code))) {
+          this.#warn(error);
+          return void (await this.#fail(failureOf(error)));
+        }
+        await this.#wait(retryMs);
+      }
+    }
+  }
+
+  async #fail(failure: JobFailure): Promise<null> {
+    const { jobs, events, options, clock, exclusive } = this.#parts;
+    await events.say(this.id, failure.message, 'error');
+    const change = { state: 'failed', error: JSON.stringify(failure), finished_at: clock.now() };
+    await exclusive(() => jobs.change(this.id, ['running'], change));
+    events.end(this.id);
+    options.log.error({ job: this.id, ...failure }, 'a training job failed');
+    await options.files.remove(workFolder(this.#parts, this.id));
+    return null;
+  }
+
+  #wait(ms: number): Promise<void> {
+    const { signal } = this.#stop;
+    return new Promise((resolve) => {
+      const cancel = this.#parts.options.timers.after(ms, resolve);
+      const onStop = () => {
+        cancel();
+        resolve();
+      };
+      if (signal.aborted) onStop();
+      else signal.addEventListener('abort', onStop, { once: true });
+    });
+  }
+
+  #warn(error: unknown): void {
+    this.#parts.options.log.warn({ err: error, job: this.id }, 'something a trainer said could not be kept');
+  }
+}
+
+/** Of an error without a code nothing is told but that there was one; the log has it. */
+function failureOf(error: unknown): JobFailure {
+  if (error instanceof LorikeetError) return { code: error.code, message: error.message, param: error.param };
+  return { code: 'training_failed', message: 'The result could not be registered.', param: null };
+}
+
+function dataOf(metrics: TrainingMetrics): Record<string, number> {
+  const { validLoss } = metrics;
+  return {
+    step: metrics.step,
+    total_steps: metrics.steps,
+    epoch: metrics.epoch,
+    train_loss: metrics.trainLoss,
+    ...(validLoss === null ? {} : { valid_loss: validLoss }),
+    learning_rate: metrics.learningRate,
+    grad_norm: metrics.gradNorm,
+    tokens: metrics.tokens,
+    tokens_per_second: metrics.tokensPerSecond,
+    eta_seconds: metrics.etaSeconds,
+  };
+}

@@ -1,0 +1,109 @@
+// /v1/files: rows to train on, and what jobs leave.
+
+import { createReadStream } from 'node:fs';
+import multipart from '@fastify/multipart';
+import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
+import { LorikeetError } from '../../../core/errors.ts';
+import { listJson } from '../../adapter-json.ts';
+import { stageRows } from '../../file-parts.ts';
+import { refuseForeignPage } from '../../foreign-page.ts';
+import { fileJson } from '../../job-json.ts';
+import { Deletion } from '../../schemas/adapters.ts';
+import { errorAnswers } from '../../schemas/error.ts';
+import { FileList, FileObject, FileParams, FileQuery } from '../../schemas/files.ts';
+import type { Services } from '../../services.ts';
+import { watchUpload } from '../../upload-watch.ts';
+
+const tags = ['training'];
+const config = { scope: 'train' } as const;
+const url = '/v1/files';
+const params = FileParams;
+
+const upload = {
+  tags,
+  summary: 'Upload rows to train on',
+  description:
+    'A form with the parts `file` and `purpose`, which is `fine-tune`. The file is JSONL of `{"prompt", "completion"}` ' +
+    'or `{"messages"}`; every line is looked at while it comes, and those that cannot be trained on are named.',
+  body: { content: { 'multipart/form-data': { schema: Type.Unknown() } } },
+  response: { 200: FileObject, ...errorAnswers },
+};
+const list = {
+  tags,
+  summary: "The caller's files",
+  querystring: FileQuery,
+  response: { 200: FileList, ...errorAnswers },
+};
+const one = { tags, summary: 'One file', params, response: { 200: FileObject, ...errorAnswers } };
+const remove = {
+  tags,
+  summary: 'Delete a file',
+  description: 'One that a job still needs stays.',
+  params,
+  response: { 200: Deletion, ...errorAnswers },
+};
+const content = {
+  tags,
+  summary: "A file's bytes",
+  params,
+  response: {
+    200: { description: 'As they came.', content: { 'application/octet-stream': { schema: { type: 'string' } } } },
+    ...errorAnswers,
+  },
+};
+
+/** The file has its own limit; the words beside it are short. */
+const formLimits = { fields: 4, files: 1, parts: 5, fileSize: Number.POSITIVE_INFINITY };
+
+export const filesRoute =
+  (services: Services): FastifyPluginAsyncTypebox =>
+  async (app) => {
+    const { files, limits } = services;
+    await app.register(multipart, { limits: formLimits });
+
+    app.post(url, { config, schema: upload }, async (request, reply) => {
+      if (!request.isMultipart()) {
+        throw new LorikeetError('unsupported_media_type', { message: 'Send a form: multipart/form-data.' });
+      }
+      refuseForeignPage(request);
+      const { tenant, keyPrefix: createdBy } = request;
+      const watch = watchUpload(services, request, reply);
+      const staged = await files.stage(tenant);
+      try {
+        const filename = await stageRows(request.parts(), staged, watch);
+        return fileJson(await staged.publish({ tenant, createdBy, filename }));
+      } finally {
+        await staged.discard();
+      }
+    });
+
+    app.get(url, { config, schema: list }, async ({ tenant, query }) => {
+      const limit = Math.min(Number(query.limit ?? limits.listPage), limits.listPage);
+      const page = { after: query.after ?? null, purpose: query.purpose ?? null, newestFirst: query.order !== 'asc' };
+      const found = await files.list(tenant, { ...page, limit: limit + 1 });
+      return listJson(found.slice(0, limit).map(fileJson), found.length > limit);
+    });
+
+    app.get(`${url}/:id`, { config, schema: one }, async ({ tenant, params: { id } }) => {
+      return fileJson(await files.find(tenant, id));
+    });
+
+    app.delete(`${url}/:id`, { config, schema: remove }, async ({ tenant, params: { id } }) => {
+      await files.delete(tenant, id);
+      return { id, object: 'file', deleted: true };
+    });
+
+    app.get(
+      `${url}/:id/content`,
+      { config, schema: content, exposeHeadRoute: false },
+      async ({ tenant, params: { id } }, reply) => {
+        const file = await files.find(tenant, id);
+        reply.raw.setTimeout(limits.downloadIdleMs, () => reply.raw.destroy());
+        return reply
+          .type('application/octet-stream')
+          .header('content-length', file.bytes)
+          .header('content-disposition', `attachment; filename*=UTF-8''${encodeURIComponent(file.filename)}`)
+          .send(createReadStream(files.pathOf(file)));
+      },
+    );
+  };

@@ -1,0 +1,47 @@
+// /v1/fine_tuning/jobs: begin a training, list trainings.
+
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { listJson } from '../../../adapter-json.ts';
+import { jobJson } from '../../../job-json.ts';
+import { newJobOf } from '../../../new-job.ts';
+import { errorAnswers } from '../../../schemas/error.ts';
+import { Job, JobBody, JobList, JobPageQuery } from '../../../schemas/fine-tuning.ts';
+import type { Services } from '../../../services.ts';
+
+const tags = ['training'];
+const config = { scope: 'train' } as const;
+const url = '/v1/fine_tuning/jobs';
+/** OpenAI's own. */
+const pageDefault = 20;
+
+const create = {
+  tags,
+  summary: 'Train an adapter on a file of rows',
+  description:
+    "`model` is the base, or one of the caller's adapters to go on from. The adapter is registered when the job has " +
+    'succeeded, and `alias` moved to it.',
+  body: JobBody,
+  response: { 200: Job, ...errorAnswers },
+};
+const list = {
+  tags,
+  summary: "The caller's training jobs, newest first",
+  querystring: JobPageQuery,
+  response: { 200: JobList, ...errorAnswers },
+};
+
+export const jobsRoute =
+  (services: Services): FastifyPluginAsyncTypebox =>
+  async (app) => {
+    const { jobs, model, limits } = services;
+
+    app.post(url, { config, schema: create }, async ({ tenant, keyPrefix, body }) => {
+      return jobJson(await jobs.create(tenant, newJobOf(body, keyPrefix, model.name)));
+    });
+
+    app.get(url, { config, schema: list }, async ({ tenant, query }) => {
+      const limit = Math.min(Number(query.limit ?? pageDefault), limits.listPage);
+      const found = await jobs.list(tenant, { after: query.after ?? null, limit: limit + 1 });
+      return listJson(found.slice(0, limit).map(jobJson), found.length > limit);
+    });
+  };

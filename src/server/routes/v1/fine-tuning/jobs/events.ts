@@ -1,0 +1,98 @@
+// /v1/fine_tuning/jobs/{id}/events and /checkpoints: what a training says, in pages or as it comes, and what it has saved.
+
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { JobEvent } from '../../../../../jobs/training-jobs.ts';
+import { listJson } from '../../../../adapter-json.ts';
+import { answerNobody } from '../../../../answer.ts';
+import { errorAnswer } from '../../../../error-answer.ts';
+import { eventStream, eventStreamHeaders } from '../../../../event-stream.ts';
+import { checkpointJson, eventJson } from '../../../../job-json.ts';
+import { toLorikeetError } from '../../../../plugins/errors.ts';
+import { errorAnswers } from '../../../../schemas/error.ts';
+import { CheckpointList, EventQuery, JobEventList, JobPageQuery, JobParams } from '../../../../schemas/fine-tuning.ts';
+import type { Services } from '../../../../services.ts';
+
+const tags = ['training'];
+const config = { scope: 'train' } as const;
+const url = '/v1/fine_tuning/jobs/:id';
+/** OpenAI's own. */
+const [eventsDefault, checkpointsDefault] = [20, 10];
+
+const events = {
+  tags,
+  summary: 'Events of a job, newest first',
+  description:
+    'With `stream=true`, or where the caller accepts text/event-stream: oldest first, as they come, until the job is ' +
+    'over, then `[DONE]`. Old steps of a long job are thinned.',
+  params: JobParams,
+  querystring: EventQuery,
+  response: { 200: JobEventList, ...errorAnswers },
+};
+const checkpoints = {
+  tags,
+  summary: 'Checkpoints of a job that can be asked for as adapters, newest first',
+  params: JobParams,
+  querystring: JobPageQuery,
+  response: { 200: CheckpointList, ...errorAnswers },
+};
+
+export const jobEventsRoute =
+  (services: Services): FastifyPluginAsyncTypebox =>
+  async (app) => {
+    const { jobs, limits } = services;
+    const limitOf = (limit: string | undefined, fallback: number) =>
+      Math.min(Number(limit ?? fallback), limits.listPage);
+
+    app.get(`${url}/events`, { config, schema: events }, async (request, reply) => {
+      const { tenant, params, query, headers } = request;
+      const after = query.after ?? null;
+      const wantsStream = query.stream ?? String(headers.accept?.includes('text/event-stream') === true);
+      if (wantsStream === 'true') {
+        const stop = new AbortController();
+        const told = await jobs.follow(tenant, params.id, after, stop.signal);
+        return sendEvents(services, { request, reply, stop }, told);
+      }
+      const limit = limitOf(query.limit, eventsDefault);
+      const found = await jobs.events(tenant, params.id, { after, limit: limit + 1 });
+      return listJson(found.slice(0, limit).map(eventJson), found.length > limit);
+    });
+
+    app.get(`${url}/checkpoints`, { config, schema: checkpoints }, async ({ tenant, params: { id }, query }) => {
+      const limit = limitOf(query.limit, checkpointsDefault);
+      const found = await jobs.checkpoints(tenant, id, { after: query.after ?? null, limit: limit + 1 });
+      return listJson(
+        found.slice(0, limit).map((checkpoint) => checkpointJson(id, checkpoint)),
+        found.length > limit,
+      );
+    });
+  };
+
+type Exchange = { readonly request: FastifyRequest; readonly reply: FastifyReply; readonly stop: AbortController };
+
+/** The job goes on whoever reads; who leaves is only no longer told. */
+function sendEvents({ limits }: Services, { request, reply, stop }: Exchange, told: AsyncIterable<JobEvent>) {
+  const stream = eventStream({
+    heartbeatMs: limits.heartbeatMs,
+    eventsMax: limits.streamEvents,
+    onTooSlow: () => request.log.warn('the reader of a stream is too slow and was cut off'),
+  });
+  reply.raw.once('close', () => stop.abort());
+  if (reply.raw.destroyed) {
+    stop.abort();
+    return answerNobody(reply, stream.body);
+  }
+  // A reader who fails before the first event is no failure of ours.
+  stream.opened.catch(() => {});
+  void (async () => {
+    try {
+      for await (const event of told) stream.send(JSON.stringify(eventJson(event)));
+      stream.done();
+    } catch (cause) {
+      const error = toLorikeetError(cause);
+      request.log.warn({ code: error.code, err: cause }, 'stream failed');
+      stream.fail(error, JSON.stringify(errorAnswer(error)));
+    }
+  })();
+  return reply.headers(eventStreamHeaders).send(stream.body);
+}

@@ -1,0 +1,39 @@
+// /v1/fine_tuning/jobs/{id}: one training, and what can be done to it.
+
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { jobJson } from '../../../../job-json.ts';
+import { errorAnswers } from '../../../../schemas/error.ts';
+import { Job, JobParams } from '../../../../schemas/fine-tuning.ts';
+import type { Services } from '../../../../services.ts';
+
+const config = { scope: 'train' } as const;
+const url = '/v1/fine_tuning/jobs/:id';
+const schemaOf = (summary: string) => ({
+  tags: ['training'],
+  summary,
+  params: JobParams,
+  response: { 200: Job, ...errorAnswers },
+});
+
+export const jobRoute =
+  ({ jobs }: Services): FastifyPluginAsyncTypebox =>
+  async (app) => {
+    app.get(url, { config, schema: schemaOf('One training job') }, async ({ tenant, params: { id } }) => {
+      return jobJson(await jobs.find(tenant, id));
+    });
+
+    const cancel = schemaOf('End a job for good; its checkpoints go');
+    app.post(`${url}/cancel`, { config, schema: cancel }, async ({ tenant, params: { id } }) => {
+      return jobJson(await jobs.cancel(tenant, id));
+    });
+
+    const pause = schemaOf('Stop a job for now: it writes a checkpoint and gives its memory back');
+    app.post(`${url}/pause`, { config, schema: pause }, async ({ tenant, params: { id } }) => {
+      return jobJson(await jobs.pause(tenant, id));
+    });
+
+    const resume = schemaOf('Let a paused job go on from its last checkpoint');
+    app.post(`${url}/resume`, { config, schema: resume }, async ({ tenant, params: { id } }) => {
+      return jobJson(await jobs.resume(tenant, id));
+    });
+  };

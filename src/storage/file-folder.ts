@@ -1,0 +1,66 @@
+// Single files on disk by digest, durable as the adapters' blobs are. Knows bytes; knows no name, no tenant, no row.
+//
+//   blobs/<hex of the digest>
+//   staging/<id>               on its way in: emptied at every start
+
+import { join } from 'node:path';
+import type { Files } from './files.ts';
+import { fileSha256, type Received, receive } from './receive.ts';
+
+export type FileFolder = ReturnType<typeof fileFolder>;
+
+type Source = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+
+/** Bytes that were flushed and are nobody's yet. */
+export type StagedFile = Received & { readonly path: string; readonly digest: string };
+
+/** @param root an absolute path; everything below it lies on one file system. */
+export function fileFolder(root: string, files: Files, newId: () => string) {
+  const [blobs, staging] = [join(root, 'blobs'), join(root, 'staging')];
+  const pathOf = (digest: string) => join(blobs, digest.replace('sha256:', ''));
+  return {
+    pathOf,
+    /** Makes the folders, and empties the one for what was under way. */
+    async open(): Promise<void> {
+      await files.makeFolder(blobs);
+      await files.makeFolder(staging);
+      for (const name of await files.list(staging)) await files.remove(join(staging, name));
+      await files.syncFolder(root);
+    },
+    /** Writes and flushes all that comes; what did not come whole is removed. `onTooLong` must throw. */
+    async stage(source: Source, bytesMax: number, onTooLong: () => never): Promise<StagedFile> {
+      const path = join(staging, newId());
+      const file = await files.create(path);
+      try {
+        const received = await receive(source, file, bytesMax, onTooLong);
+        await file.sync();
+        return { ...received, path, digest: `sha256:${received.sha256}` };
+      } catch (error) {
+        await files.remove(path).catch(() => {});
+        throw error;
+      } finally {
+        await file.close();
+      }
+    },
+    discard: ({ path }: StagedFile): Promise<void> => files.remove(path),
+    /** In place of one that is there: the bytes are the same, and these are known to be whole. */
+    async place({ path, digest }: StagedFile): Promise<void> {
+      await files.rename(path, pathOf(digest));
+      await files.syncFolder(blobs);
+    },
+    async remove(digest: string): Promise<void> {
+      await files.remove(pathOf(digest));
+      await files.syncFolder(blobs);
+    },
+    /** Digests of the files that are there; whatever else lies in the folder is not ours. */
+    async digests(): Promise<string[]> {
+      const names = await files.list(blobs);
+      return names.filter((name) => /^[0-9a-f]{64}$/.test(name)).map((name) => `sha256:${name}`);
+    },
+    /** Reads it whole: whether its bytes are still those that the digest names. */
+    async isIntact(digest: string): Promise<boolean> {
+      if ((await files.stat(pathOf(digest))) === null) return false;
+      return `sha256:${await fileSha256(files, pathOf(digest))}` === digest;
+    },
+  };
+}

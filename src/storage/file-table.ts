@@ -1,0 +1,60 @@
+// The queries on uploaded files. It knows rows; whose a file is and what it is for is known above.
+
+import type { Insertable } from 'kysely';
+import type { Database } from './database.ts';
+import type { FileRow, Tables } from './tables.ts';
+
+export type FileTable = ReturnType<typeof fileTable>;
+export type NewFileRow = Insertable<Tables['files']>;
+
+/** Rows after the one that `after` names, newest first or oldest first. */
+export type Page = { readonly after: string | null; readonly limit: number; readonly newestFirst: boolean };
+
+export function fileTable(db: Database) {
+  return {
+    /** The row that is there, where one has the id already. */
+    async insert(row: NewFileRow): Promise<FileRow> {
+      await db
+        .insertInto('files')
+        .values(row)
+        .onConflict((conflict) => conflict.column('id').doNothing())
+        .execute();
+      return await db.selectFrom('files').selectAll().where('id', '=', row.id).executeTakeFirstOrThrow();
+    },
+    find: (tenant: string, id: string): Promise<FileRow | undefined> =>
+      db
+        .selectFrom('files')
+        .selectAll()
+        .where((row) => row.and({ tenant, id }))
+        .executeTakeFirst(),
+    list(tenant: string, purpose: string | null, { after, limit, newestFirst }: Page): Promise<FileRow[]> {
+      let query = db.selectFrom('files').selectAll().where('tenant', '=', tenant);
+      if (purpose !== null) query = query.where('purpose', '=', purpose);
+      if (after !== null) {
+        const at = db.selectFrom('files').select('seq').where('id', '=', after).where('tenant', '=', tenant);
+        query = query.where('seq', newestFirst ? '<' : '>', at);
+      }
+      return query
+        .orderBy('seq', newestFirst ? 'desc' : 'asc')
+        .limit(limit)
+        .execute();
+    },
+    async count(tenant: string): Promise<number> {
+      const query = db.selectFrom('files').where('tenant', '=', tenant);
+      const { count } = await query.select((row) => row.fn.countAll<number>().as('count')).executeTakeFirstOrThrow();
+      return count;
+    },
+    /** Whether any row, of whatever tenant, has this content. */
+    async isUsed(digest: string): Promise<boolean> {
+      const row = await db.selectFrom('files').select('id').where('digest', '=', digest).limit(1).executeTakeFirst();
+      return row !== undefined;
+    },
+    async digests(): Promise<Set<string>> {
+      const rows = await db.selectFrom('files').select('digest').distinct().execute();
+      return new Set(rows.map(({ digest }) => digest));
+    },
+    async delete(id: string): Promise<void> {
+      await db.deleteFrom('files').where('id', '=', id).execute();
+    },
+  };
+}

@@ -1,0 +1,79 @@
+// The queries on events and checkpoints of training jobs.
+
+import type { Database } from './database.ts';
+import type { JobCheckpointRow, JobEventRow } from './tables.ts';
+
+export type JobEventTable = ReturnType<typeof jobEventTable>;
+
+export type NewJobEvent = Omit<JobEventRow, 'seq'>;
+
+export function jobEventTable(db: Database) {
+  const ofJob = (job: string) => db.selectFrom('job_events').selectAll().where('job', '=', job);
+  return {
+    /** All or none, with the job's progress, numbered in order. */
+    append(job: string, events: readonly NewJobEvent[], progress: string | null): Promise<void> {
+      return db.transaction().execute(async (transaction) => {
+        // A write comes first, so that the transaction never has to become a writer half-way, which can fail.
+        const touched = transaction.updateTable('jobs').where('id', '=', job);
+        await (progress === null ? touched.set({ id: job }) : touched.set({ progress })).execute();
+        if (events.length === 0) return;
+        const { last } = await transaction
+          .selectFrom('job_events')
+          .select((row) => row.fn.coalesce(row.fn.max('seq'), row.lit(0)).as('last'))
+          .where('job', '=', job)
+          .executeTakeFirstOrThrow();
+        const rows = events.map((event, i) => ({ ...event, seq: Number(last) + 1 + i }));
+        await transaction.insertInto('job_events').values(rows).execute();
+      });
+    },
+    /** Oldest first, after this one. */
+    after: (job: string, seq: number, limit: number): Promise<JobEventRow[]> =>
+      ofJob(job).where('seq', '>', seq).orderBy('seq').limit(limit).execute(),
+    /** Newest first, before this one. */
+    before: (job: string, seq: number, limit: number): Promise<JobEventRow[]> =>
+      ofJob(job).where('seq', '<', seq).orderBy('seq', 'desc').limit(limit).execute(),
+    metrics: (job: string): Promise<JobEventRow[]> =>
+      ofJob(job).where('step', 'is not', null).orderBy('step').orderBy('seq').execute(),
+    async remove(job: string, seqs: readonly number[]): Promise<void> {
+      // SQLite takes some thousand parameters in one statement.
+      for (let from = 0; from < seqs.length; from += 500) {
+        const some = seqs.slice(from, from + 500);
+        await db.deleteFrom('job_events').where('job', '=', job).where('seq', 'in', some).execute();
+      }
+    },
+    /** Steps that a job which goes on from `step` will take again. */
+    async rewind(job: string, step: number): Promise<void> {
+      await db.deleteFrom('job_events').where('job', '=', job).where('step', '>', step).execute();
+      await db.deleteFrom('job_checkpoints').where('job', '=', job).where('step', '>', step).execute();
+    },
+    /** The figures of a step, where it was kept. */
+    async dataAt(job: string, step: number): Promise<string | undefined> {
+      const row = await ofJob(job).where('step', '=', step).orderBy('seq', 'desc').limit(1).executeTakeFirst();
+      return row?.data ?? undefined;
+    },
+    async removeCheckpoint(job: string, step: number): Promise<void> {
+      await db
+        .deleteFrom('job_checkpoints')
+        .where((row) => row.and({ job, step }))
+        .execute();
+    },
+    async addCheckpoint(row: JobCheckpointRow): Promise<void> {
+      const values = { created_at: row.created_at, train_loss: row.train_loss, valid_loss: row.valid_loss };
+      await db
+        .insertInto('job_checkpoints')
+        .values(row)
+        .onConflict((conflict) => conflict.columns(['job', 'step']).doUpdateSet(values))
+        .execute();
+    },
+    /** Newest first, before this step. */
+    checkpoints: (job: string, step: number, limit: number): Promise<JobCheckpointRow[]> =>
+      db
+        .selectFrom('job_checkpoints')
+        .selectAll()
+        .where('job', '=', job)
+        .where('step', '<', step)
+        .orderBy('step', 'desc')
+        .limit(limit)
+        .execute(),
+  };
+}

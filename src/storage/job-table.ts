@@ -1,0 +1,84 @@
+// The queries on training jobs. It knows rows and their states' names; what a state allows is known above.
+
+import type { Insertable, Updateable } from 'kysely';
+import type { Database } from './database.ts';
+import type { Page } from './file-table.ts';
+import type { JobRow, Tables } from './tables.ts';
+
+export type JobTable = ReturnType<typeof jobTable>;
+export type JobChange = Omit<Updateable<Tables['jobs']>, 'id' | 'seq' | 'tenant'>;
+
+export function jobTable(db: Database) {
+  return {
+    async insert(row: Insertable<Tables['jobs']>): Promise<void> {
+      await db.insertInto('jobs').values(row).execute();
+    },
+    find: (tenant: string, id: string): Promise<JobRow | undefined> =>
+      db
+        .selectFrom('jobs')
+        .selectAll()
+        .where((row) => row.and({ tenant, id }))
+        .executeTakeFirst(),
+    get: (id: string): Promise<JobRow | undefined> =>
+      db.selectFrom('jobs').selectAll().where('id', '=', id).executeTakeFirst(),
+    /** Newest first. */
+    list(tenant: string, { after, limit }: Omit<Page, 'newestFirst'>): Promise<JobRow[]> {
+      let query = db.selectFrom('jobs').selectAll().where('tenant', '=', tenant);
+      if (after !== null) {
+        const at = db.selectFrom('jobs').select('seq').where('id', '=', after).where('tenant', '=', tenant);
+        query = query.where('seq', '<', at);
+      }
+      return query.orderBy('seq', 'desc').limit(limit).execute();
+    },
+    /** Of all tenants, in the order in which they began to wait. */
+    inStates: (states: readonly string[]): Promise<JobRow[]> =>
+      db
+        .selectFrom('jobs')
+        .selectAll()
+        .where('state', 'in', [...states])
+        .orderBy('queued_at')
+        .orderBy('seq')
+        .execute(),
+    /** Changes it if it is in one of these states: who comes second changes nothing. @returns whether it was. */
+    async change(id: string, from: readonly string[], change: JobChange): Promise<boolean> {
+      const update = db.updateTable('jobs').set(change).where('id', '=', id);
+      const { numUpdatedRows } = await update.where('state', 'in', [...from]).executeTakeFirst();
+      return numUpdatedRows > 0n;
+    },
+    /** When each tenant's last start was, for those who had one. */
+    async lastStarts(): Promise<Map<string, number>> {
+      const query = db.selectFrom('jobs').select('tenant').groupBy('tenant').where('started_at', 'is not', null);
+      const rows = await query.select((row) => row.fn.max<number>('started_at').as('at')).execute();
+      return new Map(rows.map(({ tenant, at }) => [tenant, at]));
+    },
+    async countByState(): Promise<Map<string, number>> {
+      const query = db.selectFrom('jobs').select('state').groupBy('state');
+      const rows = await query.select((row) => row.fn.countAll<number>().as('count')).execute();
+      return new Map(rows.map(({ state, count }) => [state, count]));
+    },
+    /** A job in one of these states that has the file; undefined where none does. */
+    using: (file: string, states: readonly string[]): Promise<Pick<JobRow, 'id'> | undefined> =>
+      db
+        .selectFrom('jobs')
+        .select('id')
+        .where((row) => row.or([row('training_file', '=', file), row('validation_file', '=', file)]))
+        .where('state', 'in', [...states])
+        .limit(1)
+        .executeTakeFirst(),
+    /** Forgets the oldest of a tenant's jobs in these states beyond `keep`, with their events. */
+    async prune(tenant: string, states: readonly string[], keep: number): Promise<void> {
+      const done = db
+        .selectFrom('jobs')
+        .where('tenant', '=', tenant)
+        .where('state', 'in', [...states]);
+      const kept = done.select('seq').orderBy('seq', 'desc').limit(1).offset(keep);
+      const { seq } = (await kept.executeTakeFirst()) ?? {};
+      if (seq === undefined) return;
+      const old = db
+        .deleteFrom('jobs')
+        .where('tenant', '=', tenant)
+        .where('state', 'in', [...states]);
+      await old.where('seq', '<=', seq).execute();
+    },
+  };
+}

@@ -1,0 +1,120 @@
+// The real jobs over a registry's database, with a trainer without a model, made and closed for one test.
+
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import type { TestContext } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
+import { systemClock, systemTimers } from '../../src/core/clock.ts';
+import { type OpenJobs, openTrainingJobs } from '../../src/jobs/jobs.ts';
+import type { JobOptions } from '../../src/jobs/options.ts';
+import type { TrainingFile } from '../../src/jobs/training-files.ts';
+import type { HyperparameterChoices, JobState, NewJob, TrainingJobRecord } from '../../src/jobs/training-jobs.ts';
+import { nodeFiles } from '../../src/storage/files.ts';
+import { tinyShape } from '../models/model-folder.ts';
+import { type FakeTrainer, type FakeTrainerOptions, fakeTrainer } from './fake-trainer.ts';
+import { type LogLine, type TestRegistry, testBase, testRegistry } from './test-registry.ts';
+
+export type TestJobs = OpenJobs & {
+  readonly trainer: FakeTrainer;
+  readonly registry: TestRegistry;
+  readonly log: LogLine[];
+  /** Uploads rows. */
+  file(options?: { rows?: number; tenant?: string }): Promise<TrainingFile>;
+  /** Makes a job on a file of its own where none is given. */
+  create(options?: Partial<NewJob> & { tenant?: string; choices?: HyperparameterChoices }): Promise<TrainingJobRecord>;
+  /** Waits until a job is in one of these states. */
+  reaches(id: string, ...states: JobState[]): Promise<TrainingJobRecord>;
+};
+
+export type TestJobsOptions = FakeTrainerOptions & {
+  readonly registry?: TestRegistry;
+  readonly folder?: string;
+  readonly trainer?: FakeTrainer;
+  readonly jobs?: Partial<JobOptions>;
+  /** The queue waits until `start` is called. */
+  readonly isIdle?: boolean;
+};
+
+/** The parts of a job that no test has to think about. */
+export const plainJob: Omit<NewJob, 'trainingFile'> = {
+  createdBy: null,
+  model: testBase.name,
+  validationFile: null,
+  choices: { maxSteps: 4, checkpointSteps: 2, seed: 1 },
+  suffix: null,
+  alias: null,
+  metadata: null,
+};
+
+const rowOf = (i: number) => `{"prompt":"${i} and","completion":" ${i + 1}"}\n`;
+
+export const rowsText = (count: number) => Array.from({ length: count }, (_, i) => rowOf(i)).join('');
+
+export async function testJobs(t: TestContext, options: TestJobsOptions = {}): Promise<TestJobs> {
+  const registry = options.registry ?? (await testRegistry(t));
+  const trainer = options.trainer ?? fakeTrainer(options);
+  const log: LogLine[] = [];
+  let ids = 0;
+  const write = (level: LogLine['level']) => (fields: object, message: string) =>
+    void log.push({ ...fields, level, message });
+  const open = await openTrainingJobs({
+    database: registry.database,
+    folder: options.folder ?? join(registry.folder, 'training'),
+    base: {
+      files: { ...testBase, kind: 'gguf', weights: [], sidecars: {}, source: 'test' },
+      shape: () => tinyShape,
+    },
+    registry,
+    startTrainer: trainer.start,
+    trainer: { weightBits: null, cacheDir: registry.folder, ortLibrary: null, threads: null },
+    engine: { onStep: () => {} },
+    share: { busyShare: 0.5, quietMs: 10 },
+    restart: { firstDelayMs: 1, delayMsMax: 4, deathsMax: 3 },
+    meter: { stepTaken: () => {} },
+    clock: systemClock,
+    timers: systemTimers,
+    newId: () => `${systemClock.now().toString(36)}${ids++}`,
+    newSeed: () => 7,
+    log: { info: write('info'), warn: write('warn'), error: write('error') },
+    files: nodeFiles,
+    ...options.jobs,
+  });
+  if (!options.isIdle) open.start();
+  t.after(() => open.jobs.close(0));
+  return {
+    ...open,
+    ...scripts(open),
+    get trainerPid() {
+      return open.trainerPid;
+    },
+    trainer,
+    registry,
+    log,
+  };
+}
+
+function scripts({ files, jobs }: OpenJobs): Pick<TestJobs, 'file' | 'create' | 'reaches'> {
+  const file: TestJobs['file'] = async ({ rows = 4, tenant = 'default' } = {}) => {
+    const staged = await files.stage(tenant);
+    await staged.rows(Readable.from([Buffer.from(rowsText(rows))]));
+    return await staged.publish({ tenant, createdBy: null, filename: 'rows.jsonl' });
+  };
+  return {
+    file,
+    async create({ tenant = 'default', ...job } = {}) {
+      const trainingFile = job.trainingFile ?? (await file({ tenant })).id;
+      return await jobs.create(tenant, { ...plainJob, trainingFile, ...job });
+    },
+    async reaches(id, ...states) {
+      for (const tenant of ['default', 'a', 'b', 'c']) {
+        for (;;) {
+          const job = await jobs.find(tenant, id).catch(() => null);
+          if (job === null) break;
+          if (states.includes(job.state)) return job;
+          await setTimeout(2);
+        }
+      }
+      throw new Error(`There is no job ${id}.`);
+    },
+  };
+}
