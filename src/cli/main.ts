@@ -13,6 +13,7 @@ import { fetchCommand } from './fetch.ts';
 import { generateCommand } from './generate.ts';
 import { commandHelp, overview } from './help.ts';
 import { keysCommand } from './keys.ts';
+import { mergesCommand } from './merges.ts';
 import { parseArguments } from './parse-arguments.ts';
 import { serveCommand } from './serve.ts';
 import { versionCommand } from './version.ts';
@@ -21,6 +22,7 @@ const commands: readonly Command[] = [
   serveCommand,
   generateCommand,
   adaptersCommand,
+  mergesCommand,
   fetchCommand,
   keysCommand,
   configCommand,

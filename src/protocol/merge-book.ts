@@ -37,6 +37,7 @@ export class MergeBook {
   tell(event: MergeEvent): void {
     const wanted = this.#wanted.get(event.key);
     if (wanted !== undefined) wanted.isMerging = event.state === 'merging';
+    if (wanted !== undefined && event.state === 'merged') wanted.deaths = 0;
     if (event.state === 'failed') this.#wanted.delete(event.key);
     if (event.state === 'unmerged') this.#leaving.delete(event.key);
     for (const listener of this.#listeners) listener(event);

@@ -6,6 +6,7 @@ import {
   type EngineConfig,
   type EngineInfo,
   type FinishReason,
+  type MergeEvent,
   noAdapters,
   type SequenceEnd,
   type SequenceRequest,
@@ -70,6 +71,11 @@ export class SimulatedEngine implements EngineProcess {
 
   kill(): void {
     this.die('was ended by SIGKILL');
+  }
+
+  /** Of merges, which a simulated engine only tells of. */
+  sayMerge(merge: MergeEvent): void {
+    if (this.alive) this.#handlers.onEvent({ type: 'merge', merge });
   }
 
   ready(): void {

@@ -70,7 +70,7 @@ test('a merge goes on, is merged, serves, and is taken back', async (t) => {
   assert.deepEqual([again.json().id, state, progress, bits, bytes, seconds], [id, 'merged', 1, 4, 400, 1.5]);
   assert.deepEqual(told, { positions: 500, mean_kl: 0.01, max_kl: 0.5, top1_agreement: 0.98 });
   const { data, ...memory } = await list();
-  assert.deepEqual([data.length, memory.budget_bytes, memory.used_bytes], [1, 1000, 400]);
+  assert.deepEqual([data.length, memory.budget_bytes, memory.used_bytes], [1, 1_000_000, 400]);
 
   const answer = await post('/v1/generate', { prompt: 'x', adapter_id: 'org/a', max_tokens: 3 });
   assert.equal(answer.json().adapter.merged_bits, 4);
@@ -437,7 +437,7 @@ test('metrics: merges by state, their memory, and what ran on them', async (t) =
     'lorikeet_merges{state="merging"} 1',
     'lorikeet_merges{state="failed"} 0',
     'lorikeet_merged_bytes 400',
-    'lorikeet_merge_budget_bytes 1000',
+    'lorikeet_merge_budget_bytes 1000000',
     'lorikeet_merge_seconds_sum 1.5',
     'lorikeet_merged_sequences_total{bits="4"} 1',
   ]) {
