@@ -148,7 +148,7 @@ test('a tenant sees and takes back its own merges; the same content is merged on
   assert.deepEqual([engine.merges.size, registry.held], [0, 0]);
 });
 
-test('merges survive the server: wanted ones are asked for again, failed ones told, those of no version dropped', async (t) => {
+test('after a restart wanted merges are asked for again, failed ones told, those of no version dropped', async (t) => {
   const database = await openDatabase(':memory:');
   const options = { database, registry: { database, folder: temporaryFolder(t) } };
   const first = await mergeApp(t, options);
