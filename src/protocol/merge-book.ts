@@ -3,7 +3,7 @@
 import type { MergeEvent, MergeRequest } from './messages.ts';
 
 /** Engines that may die over a merge before it counts as the cause: else each next one would be asked, and die. */
-const deathsMax = 2;
+const deathsMax = 3;
 
 type Wanted = { readonly request: MergeRequest; isMerging: boolean; deaths: number };
 
@@ -46,12 +46,13 @@ export class MergeBook {
   /** What was to leave is gone with the engine. */
   engineDied(): void {
     for (const key of this.#leaving) this.tell({ key, state: 'unmerged' });
-    for (const [key, wanted] of this.#wanted) {
-      if (!wanted.isMerging) continue;
-      wanted.isMerging = false;
-      wanted.deaths++;
-      const message = 'The engine died each time that it worked on this merge.';
-      if (wanted.deaths >= deathsMax) this.tell({ key, state: 'failed', code: 'engine_failed', message });
-    }
+    // They are made one after another, in this order.
+    const [underWay] = [...this.#wanted].filter(([, { isMerging }]) => isMerging);
+    for (const wanted of this.#wanted.values()) wanted.isMerging = false;
+    if (underWay === undefined) return;
+    const [key, wanted] = underWay;
+    wanted.deaths++;
+    const message = 'The engine died each time that it worked on this merge.';
+    if (wanted.deaths >= deathsMax) this.tell({ key, state: 'failed', code: 'engine_failed', message });
   }
 }
