@@ -119,11 +119,9 @@ const verbs: Readonly<Record<string, Verb>> = {
     async run(server, { json, print, printJson }, [reference]) {
       const merge = await unmergeAdapter(server, reference!);
       const names = merge.adapters.map(({ id }) => id).join(' + ');
+      const when = merge.state === 'unmerged' ? '' : ' with the last request that runs on it';
       if (json) printJson(merge);
-      else
-        print(
-          merge.state === 'unmerged' ? `${names} is unmerged.` : `${names} is unmerged with the last that uses it.`,
-        );
+      else print(`${names} is unmerged${when}.`);
       return exitCodes.ok;
     },
   },

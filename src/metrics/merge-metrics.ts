@@ -23,7 +23,7 @@ const mergeSeconds = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600];
 export function mergeMetrics(registry: MetricsRegistry): MergeMetrics {
   const made = registry.histogram({
     name: 'lorikeet_merge_seconds',
-    help: 'Making a merge, from the order to the first sequence that may run on it',
+    help: 'Making a merge, the comparison with the unmerged weights included',
     buckets: mergeSeconds,
   });
   const decided = registry.counter({

@@ -237,7 +237,7 @@ class MergeKeeper implements Merges {
     const { log, registry, table } = this.#options;
     const { tenant, key, adapters, automatic } = wish.merge;
     wish.merge = { ...wish.merge, failure };
-    log.error({ tenant, adapters: namesOf(wish.merge), automatic, ...failure }, 'a merge failed');
+    log.warn({ tenant, adapters: namesOf(wish.merge), automatic, ...failure }, 'a merge failed');
     if (failure.code === 'adapter_corrupt' && adapters.length === 1) {
       registry
         .markCorrupt(adapters[0]!.digest)
