@@ -36,10 +36,10 @@ export function mergeMetrics(registry: MetricsRegistry): MergeMetrics {
       registry.readings({
         name: 'lorikeet_merges',
         help: 'Merges by state',
-        labels: ['state'],
+        label: 'state',
         read() {
           const now = read().states;
-          return states.map((state) => ({ labels: { state }, value: now.filter((one) => one === state).length }));
+          return Object.fromEntries(states.map((state) => [state, now.filter((one) => one === state).length]));
         },
       });
       const gauge = (name: string, help: string, value: (reading: MergeReading) => number) =>

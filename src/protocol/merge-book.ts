@@ -1,4 +1,5 @@
-// Which merges are wanted: every engine that becomes ready is asked for them again. Pure bookkeeping.
+// Which merges are wanted: every engine that becomes ready is asked for them again; and which unmerges an engine has
+// not answered: its death answers them. Pure bookkeeping.
 
 import type { MergeEvent, MergeRequest } from './messages.ts';
 

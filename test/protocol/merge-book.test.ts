@@ -14,7 +14,7 @@ function merging() {
     ...testing,
     events,
     merge: (key: string) => client.merge({ key, adapters: [], bits: null, probes: [] }),
-    say: (event: MergeEvent) => engine().sayMerge(event),
+    say: (event: MergeEvent) => engine().merge(event),
     /** Keys that the newest engine was asked for. */
     asked: () => engine().commands.flatMap((command) => (command.type === 'merge' ? [command.merge.key] : [])),
     restart() {

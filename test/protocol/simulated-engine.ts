@@ -73,13 +73,12 @@ export class SimulatedEngine implements EngineProcess {
     this.die('was ended by SIGKILL');
   }
 
-  /** Of merges, which a simulated engine only tells of. */
-  sayMerge(merge: MergeEvent): void {
-    if (this.alive) this.#handlers.onEvent({ type: 'merge', merge });
-  }
-
   ready(): void {
     if (this.alive) this.#handlers.onEvent({ type: 'ready', info: testInfo });
+  }
+
+  merge(event: MergeEvent): void {
+    if (this.alive) this.#handlers.onEvent({ type: 'merge', merge: event });
   }
 
   fail(code: 'model_unsupported' | 'internal_error', message: string): void {
