@@ -64,6 +64,11 @@ export const settingTable = {
       aliases: ['lora-memory'],
     },
   ),
+  mergeMemory: bytes(
+    'LORIKEET_MERGE_MEMORY',
+    512 * 1024 ** 2,
+    'memory for merged weights beside the base; a merge that does not fit is refused',
+  ),
   adapterPages: integer(
     'LORIKEET_ADAPTER_PAGES',
     null,
@@ -75,7 +80,6 @@ export const settingTable = {
     ...path,
     defaultHelp: 'none: that route is closed',
   }),
-  mergeMemory: bytes('LORIKEET_MERGE_MEMORY', 1024 ** 3, 'memory for merged weights beside the base; 0 merges nothing'),
   autoMerge: oneOf('LORIKEET_AUTO_MERGE', 'off', ['on', 'off'], 'merge heavy adapters without being asked'),
   autoMergeShare: integer(
     'LORIKEET_AUTO_MERGE_SHARE',

@@ -1,4 +1,5 @@
-// `lorikeet adapters list | show | push | pull | export | analyse | alias | rm`, on a running server.
+// `lorikeet adapters list | show | push | pull | export | analyse | alias | merge | unmerge | rm`, on a running
+// server.
 
 import { parseReference } from '../registry/reference.ts';
 import type { Adapter } from '../server/schemas/adapters.ts';
@@ -10,10 +11,11 @@ import { pushAdapter } from './adapters/push.ts';
 import { adapterTable, describeAdapter } from './adapters/show.ts';
 import { askServer, type Server } from './ask-server.ts';
 import { type Command, type ExitCode, exitCodes, type Invocation, UsageError } from './command.ts';
+import { describeMerge, mergeAdapter, unmergeAdapter } from './merges.ts';
 
 const usage =
   'adapters list | show <ref> | push <folder> | pull <ref> | export <ref> | analyse <ref> | ' +
-  'alias <name> <alias> <version> | rm <ref>';
+  'alias <name> <alias> <version> | merge <ref> | unmerge <ref> | rm <ref>';
 
 export const adaptersCommand: Command = {
   name: 'adapters',
@@ -25,6 +27,8 @@ export const adaptersCommand: Command = {
     format: { placeholder: 'gguf|safetensors', help: 'export: a file for llama.cpp, or a folder for transformers' },
     dtype: { placeholder: 'F16|BF16|F32', help: 'export: of the merged weights (F16)' },
     against: { placeholder: 'ref', help: 'analyse: another adapter, to compare with' },
+    bits: { placeholder: '4|8|32', help: "merge: bits of the merged weights (each linear's own)" },
+    wait: { placeholder: null, help: 'merge: until it is merged' },
     weights: { placeholder: 'list', help: 'alias: several versions by weight, as 1=0.9,2=0.1' },
   },
   settings: true,
@@ -123,6 +127,26 @@ const verbs: Readonly<Record<string, Verb>> = {
       const set = (await answer.json()) as Alias;
       if (json) printJson(set);
       else print(`${set.id} is ${set.targets.map((target) => `${target.version} (${target.weight})`).join(', ')}.`);
+      return exitCodes.ok;
+    },
+  },
+  merge: {
+    words: [1, 1],
+    async run(server, invocation, [reference]) {
+      const merge = await mergeAdapter(server, invocation, reference!);
+      if (invocation.json) invocation.printJson(merge);
+      else invocation.print(describeMerge(merge));
+      return exitCodes.ok;
+    },
+  },
+  unmerge: {
+    words: [1, 1],
+    async run(server, { json, print, printJson }, [reference]) {
+      const merge = await unmergeAdapter(server, reference!);
+      const names = merge.adapters.map(({ id }) => id).join(' + ');
+      const when = merge.state === 'unmerged' ? '' : ' with the last request that runs on it';
+      if (json) printJson(merge);
+      else print(`${names} is unmerged${when}.`);
       return exitCodes.ok;
     },
   },

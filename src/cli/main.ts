@@ -14,6 +14,7 @@ import { generateCommand } from './generate.ts';
 import { commandHelp, overview } from './help.ts';
 import { jobsCommand } from './jobs.ts';
 import { keysCommand } from './keys.ts';
+import { mergesCommand } from './merges.ts';
 import { parseArguments } from './parse-arguments.ts';
 import { serveCommand } from './serve.ts';
 import { trainCommand } from './train.ts';
@@ -25,6 +26,7 @@ const commands: readonly Command[] = [
   adaptersCommand,
   trainCommand,
   jobsCommand,
+  mergesCommand,
   fetchCommand,
   keysCommand,
   configCommand,

@@ -100,7 +100,7 @@ export const limits = {
   autoMergePeriodMs: 5000,
   /** Merges that the policy has at once: beyond these, groups alternate more than merging saves. */
   autoMerges: 4,
-  /** The policy lets a merge live for as long, which is many times what making it costs. */
+  /** The policy lets a merge live for as long, which is several times what making it takes. */
   autoMergeLifeMs: 5 * 60_000,
   /** What failed, or an admin has unmerged, is not tried again by itself for as long. */
   autoMergeRetryMs: 30 * 60_000,

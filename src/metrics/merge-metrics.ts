@@ -23,7 +23,7 @@ const mergeSeconds = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600];
 export function mergeMetrics(registry: MetricsRegistry): MergeMetrics {
   const made = registry.histogram({
     name: 'lorikeet_merge_seconds',
-    help: 'Making a merge, from the order to the first sequence that may run on it',
+    help: 'Making a merge, the comparison with the unmerged weights included',
     buckets: mergeSeconds,
   });
   const decided = registry.counter({
@@ -36,10 +36,10 @@ export function mergeMetrics(registry: MetricsRegistry): MergeMetrics {
       registry.readings({
         name: 'lorikeet_merges',
         help: 'Merges by state',
-        labels: ['state'],
+        label: 'state',
         read() {
           const now = read().states;
-          return states.map((state) => ({ labels: { state }, value: now.filter((one) => one === state).length }));
+          return Object.fromEntries(states.map((state) => [state, now.filter((one) => one === state).length]));
         },
       });
       const gauge = (name: string, help: string, value: (reading: MergeReading) => number) =>

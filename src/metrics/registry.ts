@@ -5,8 +5,6 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 type Definition = { readonly name: string; readonly help: string };
 type Labelled<L extends string> = Definition & { readonly labels: readonly L[] };
 
-export type Series<L extends string> = { labels: Record<L, string>; value: number };
-
 export type CounterSeries<L extends string> = {
   add(labels: Record<L, string>, by?: number): void;
   /** The series with these labels ends. */
@@ -17,10 +15,10 @@ export type MetricsRegistry = {
   counter<L extends string = never>(definition: Labelled<L>): CounterSeries<L>;
   /** A counter or gauge whose value is read when the metrics are scraped. */
   reading(definition: Definition & { type: 'counter' | 'gauge'; read: () => number }): void;
-  /** A gauge whose series are read when the metrics are scraped; others are gone. */
-  readings<L extends string>(definition: Labelled<L> & { read(): Series<L>[] }): void;
+  /** A gauge with a series for each value of one label, read when the metrics are scraped. */
+  readings<L extends string>(definition: Definition & { label: L; read: () => Readonly<Record<string, number>> }): void;
   /** A gauge of one series whose labels are what it says: the series before is gone at every scrape. */
-  info<L extends string>(definition: Labelled<L> & { read(): Series<L> }): void;
+  info<L extends string>(definition: Labelled<L> & { read(): { labels: Record<L, string>; value: number } }): void;
   histogram<L extends string = never>(
     definition: Definition & { buckets: readonly number[]; labels?: readonly L[] },
   ): (value: number, labels?: Record<L, string>) => void;
@@ -34,17 +32,6 @@ export function metricsRegistry(options: { processMetrics: boolean }): MetricsRe
   const registry = new Registry();
   const registers = [registry];
   if (options.processMetrics) collectDefaultMetrics({ register: registry });
-  const defineReadings: MetricsRegistry['readings'] = ({ name, help, labels, read }) =>
-    new Gauge({
-      name,
-      help,
-      labelNames: [...labels],
-      registers,
-      collect() {
-        this.reset();
-        for (const { labels: values, value } of read()) this.set(values, value);
-      },
-    });
   return {
     counter({ name, help, labels }) {
       const counter = new Counter({ name, help, labelNames: [...labels], registers });
@@ -72,8 +59,31 @@ export function metricsRegistry(options: { processMetrics: boolean }): MetricsRe
         },
       });
     },
-    readings: defineReadings,
-    info: ({ read, ...definition }) => defineReadings({ ...definition, read: () => [read()] }),
+    readings({ name, help, label, read }) {
+      new Gauge({
+        name,
+        help,
+        labelNames: [label],
+        registers,
+        collect() {
+          this.reset();
+          for (const [value, number] of Object.entries(read())) this.set({ [label]: value } as never, number);
+        },
+      });
+    },
+    info({ name, help, labels, read }) {
+      new Gauge({
+        name,
+        help,
+        labelNames: [...labels],
+        registers,
+        collect() {
+          const { labels: values, value } = read();
+          this.reset();
+          this.set(values, value);
+        },
+      });
+    },
     histogram({ name, help, buckets, labels = [] }) {
       const histogram = new Histogram({ name, help, buckets: [...buckets], labelNames: [...labels], registers });
       return (value, values) => (values === undefined ? histogram.observe(value) : histogram.observe(values, value));

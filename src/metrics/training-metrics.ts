@@ -32,8 +32,8 @@ export function trainingMetrics(registry: MetricsRegistry): TrainingMetrics {
       registry.readings({
         name: 'lorikeet_training_jobs',
         help: 'Training jobs by state',
-        labels: ['state'],
-        read: () => Object.entries(read().byState).map(([state, value]) => ({ labels: { state }, value })),
+        label: 'state',
+        read: () => read().byState,
       });
       registry.reading({
         name: 'lorikeet_trainer_restarts_total',

@@ -1,9 +1,10 @@
-// Which merges are wanted: every engine that becomes ready is asked for them again. Pure bookkeeping.
+// Which merges are wanted: every engine that becomes ready is asked for them again; and which unmerges an engine has
+// not answered: its death answers them. Pure bookkeeping.
 
 import type { MergeEvent, MergeRequest } from './messages.ts';
 
 /** Engines that may die over a merge before it counts as the cause: else each next one would be asked, and die. */
-const deathsMax = 2;
+const deathsMax = 3;
 
 type Wanted = { readonly request: MergeRequest; isMerging: boolean; deaths: number };
 
@@ -37,6 +38,7 @@ export class MergeBook {
   tell(event: MergeEvent): void {
     const wanted = this.#wanted.get(event.key);
     if (wanted !== undefined) wanted.isMerging = event.state === 'merging';
+    if (wanted !== undefined && event.state === 'merged') wanted.deaths = 0;
     if (event.state === 'failed') this.#wanted.delete(event.key);
     if (event.state === 'unmerged') this.#leaving.delete(event.key);
     for (const listener of this.#listeners) listener(event);
@@ -45,12 +47,13 @@ export class MergeBook {
   /** What was to leave is gone with the engine. */
   engineDied(): void {
     for (const key of this.#leaving) this.tell({ key, state: 'unmerged' });
-    for (const [key, wanted] of this.#wanted) {
-      if (!wanted.isMerging) continue;
-      wanted.isMerging = false;
-      wanted.deaths++;
-      const message = 'The engine died each time that it worked on this merge.';
-      if (wanted.deaths >= deathsMax) this.tell({ key, state: 'failed', code: 'engine_failed', message });
-    }
+    // They are made one after another, in this order.
+    const [underWay] = [...this.#wanted].filter(([, { isMerging }]) => isMerging);
+    for (const wanted of this.#wanted.values()) wanted.isMerging = false;
+    if (underWay === undefined) return;
+    const [key, wanted] = underWay;
+    wanted.deaths++;
+    const message = 'The engine died each time that it worked on this merge.';
+    if (wanted.deaths >= deathsMax) this.tell({ key, state: 'failed', code: 'engine_failed', message });
   }
 }

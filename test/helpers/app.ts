@@ -46,6 +46,8 @@ export type TestAppOptions = FakeEngineOptions & {
   /** Where adapters and merges are; left out, in memory and a folder of the test's. */
   readonly database?: Database;
   readonly registry?: Partial<RegistryOptions>;
+  /** Automatic merges of the last run; kept, where it is left out. */
+  readonly keepsAutomatic?: boolean;
   /** Called before the app is ready. */
   readonly extend?: (app: FastifyInstance) => void;
 };
@@ -65,9 +67,9 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
     table: mergeTable(options.database ?? db),
     ...{ registry, engine, clock, limits: { ...limits, ...options.deps?.limits }, log: logger },
     timers: systemTimers,
-    budgetBytes: 1000,
+    budgetBytes: 1_000_000,
     probes: mergeProbes(tokenizer, 512),
-    keepsAutomatic: true,
+    keepsAutomatic: options.keepsAutomatic ?? true,
   });
   const traffic = measureTraffic(clock, limits);
   let ids = 0;

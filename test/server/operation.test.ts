@@ -69,6 +69,8 @@ test('the description covers every route and is valid for its version', async (t
     '/v1/adapters/{name}/versions',
     '/v1/adapters/{name}/versions/{version}',
     '/v1/adapters/{name}/versions/{version}/content',
+    '/v1/admin/adapters/{id}/merge',
+    '/v1/admin/merges',
     '/v1/chat/completions',
     '/v1/completions',
     '/v1/generate',

@@ -2,7 +2,7 @@
 
 import type { Analysis, ModuleSummary } from '../../server/schemas/offline.ts';
 import type { Server } from '../ask-server.ts';
-import { table } from './show.ts';
+import { table } from '../help.ts';
 
 export function readAnalysis(server: Server, address: string, against: unknown): Promise<Analysis> {
   const query = against === undefined ? '' : `?against=${encodeURIComponent(String(against))}`;

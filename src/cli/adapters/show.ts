@@ -1,7 +1,7 @@
 // Adapters as text: a table of many, a list of one's properties.
 
 import type { Adapter } from '../../server/schemas/adapters.ts';
-import { columns } from '../help.ts';
+import { columns, table } from '../help.ts';
 import { megabytes } from '../progress-bar.ts';
 
 const date = (seconds: number) => new Date(seconds * 1000).toISOString().slice(0, 16).replace('T', ' ');
@@ -15,17 +15,6 @@ export function adapterTable(adapters: readonly Adapter[]): string[] {
     [adapter.state, ...adapter.aliases.map((alias) => `:${alias}`)].join(' '),
   ]);
   return table(rows);
-}
-
-/** Rows of the same number of cells, in columns. */
-export function table(rows: readonly (readonly string[])[]): string[] {
-  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
-  return rows.map((row) =>
-    row
-      .map((cell, i) => cell.padEnd(widths[i]!))
-      .join('  ')
-      .trimEnd(),
-  );
 }
 
 export const describeAdapter = (adapter: Adapter): string =>

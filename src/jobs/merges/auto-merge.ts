@@ -51,7 +51,8 @@ export function autoMerge(options: AutoMergeOptions): () => void {
       const taken = there.filter(({ key, automatic }) => key === decision.key && automatic);
       const adapters = wanted?.applied.adapters.map(({ adapter }) => adapter) ?? taken[0]?.adapters ?? [];
       const names = adapters.map(({ name, version }) => `${name}@${version}`);
-      if (memory.isNews(decision)) log.info({ ...decision, adapters: names, tokens }, 'automatic merging');
+      const { key: _, ...figures } = decision;
+      if (memory.isNews(decision)) log.info({ ...figures, adapters: names, tokens }, 'automatic merging');
       options.onDecision(decision);
       await act(decision, wanted, taken).catch((error) => {
         memory.rest(decision.key);

@@ -32,6 +32,10 @@ export function engineMerges(
 ) {
   const all = new Map<string, Held>();
 
+  /** It went with the engine that had made it; the next one was asked, and has not answered yet. */
+  const isLost = ({ phase, engine: made }: Held): boolean =>
+    phase.state === 'merged' && (engine.restarts !== made || engine.state === 'restarting');
+
   const ask = (request: MergeRequest): void => {
     all.set(request.key, { phase: { state: 'merging', progress: 0 }, engine: engine.restarts, next: null });
     engine.merge(request);
@@ -91,12 +95,10 @@ export function engineMerges(
       const held = all.get(key);
       if (held === undefined) return null;
       if (held.next !== null) return { state: 'merging', progress: 0 };
-      const isOfThisEngine = engine.restarts === held.engine && engine.state !== 'restarting';
-      if (held.phase.state === 'merged' && !isOfThisEngine) return { state: 'merging', progress: 0 };
-      return held.phase;
+      return isLost(held) ? { state: 'merging', progress: 0 } : held.phase;
     },
     /** Bytes of all of them, those that drain included. */
-    bytes: (): number => [...all.values()].reduce((sum, { phase }) => sum + bytesOf(phase), 0),
+    bytes: (): number => [...all.values()].reduce((sum, held) => sum + (isLost(held) ? 0 : bytesOf(held.phase)), 0),
   };
 }
 

@@ -11,15 +11,15 @@ const joined: readonly (readonly TargetModule[])[] = [
   ['gate_proj', 'up_proj'],
   ['down_proj'],
 ];
-/** A float scale for each block of 32 weights. */
-const scaleBits = 32 / 32;
-/** The weights, and the form that their kernels read. */
-const copies = 2;
+/** A float scale and a float minimum for each block of 32 weights. */
+const blockBits = 64 / 32;
+/** The weights, and the forms that the kernels of both phases read. */
+const copies = 3;
 
 export function expectedMergeBytes(shape: ModelShape, bits: number, modules: readonly string[]): number {
   const bytesOf = (module: TargetModule) => {
     const { in: inputs, out: outputs } = linearSize(shape, module);
-    return copies * inputs * outputs * ((bits + (bits < 32 ? scaleBits : 0)) / 8);
+    return copies * inputs * outputs * ((bits + (bits < 32 ? blockBits : 0)) / 8);
   };
   const touched = joined.filter((linears) => linears.some((module) => modules.includes(module))).flat();
   const ofLayers = shape.layers * touched.reduce((sum, module) => sum + bytesOf(module), 0);

@@ -1,24 +1,15 @@
 // Keeps the store, the engine and the files' leases in agreement with what is wanted. What the store has is what is
 // wanted or has failed; what drains is nobody's wish any more and is in memory only, as in the engine.
 
-import { combineAdapters, mergeKey } from '../../core/adapter.ts';
-import { type ErrorCode, LorikeetError } from '../../core/errors.ts';
+import { LorikeetError } from '../../core/errors.ts';
 import { serially } from '../../registry/serially.ts';
 import { type EngineMerges, engineMerges, type MergePhase } from './engine-merges.ts';
 import { type HeldFiles, holdFiles } from './hold-files.ts';
-import type { Merge, MergedAdapter, MergeFailure } from './merge.ts';
-import { fromRow, type StoredMerge, toRow } from './merge-row.ts';
+import type { Merge, MergedAdapter, MergeFailure, MergeFigures } from './merge.ts';
+import { fromRow, toRow } from './merge-row.ts';
 import type { MergeListener, MergeOrder, Merges, MergesOptions, UnmergedBy } from './merges.ts';
-
-/** One tenant's wish for one merge. */
-type Wish = {
-  merge: StoredMerge;
-  /** null until they are held, and from its end on. */
-  files: HeldFiles | null;
-  /** Settles when it is stored and the engine was asked. */
-  opened: Promise<void>;
-  isLeaving: boolean;
-};
+import { type Waiters, waiters } from './waiters.ts';
+import { adaptersOf, assertStays, failureOf, idOf, keyOf, namesOf, newWish, viewOf, type Wish } from './wish.ts';
 
 /** Asks for all stored merges again, one after another, in the background: their files are read and checked first. */
 export async function openMerges(options: MergesOptions): Promise<Merges> {
@@ -33,12 +24,13 @@ class MergeKeeper implements Merges {
   /** By tenant and key, oldest first. */
   readonly #wishes = new Map<string, Wish>();
   readonly #listeners: MergeListener[] = [];
-  readonly #waiters = new Set<() => void>();
+  readonly #waiters: Waiters;
   /** Writes reach the store in the order in which memory changed. */
   readonly #exclusive = serially();
 
   constructor(options: MergesOptions) {
     this.#options = options;
+    this.#waiters = waiters(options.timers);
     const now = () => options.clock.monotonic();
     this.#engine = engineMerges(options.engine, now, (key, phase) => this.#onPhase(key, phase));
   }
@@ -54,23 +46,23 @@ class MergeKeeper implements Merges {
   async want(order: MergeOrder): Promise<Merge> {
     assertTakes(this.#options.engine);
     const adapters = adaptersOf(order);
-    const key = mergeKey(adapters.map(({ digest, scale }) => ({ files: { digest }, scale })));
+    const key = keyOf(adapters);
     this.#assertBits(key, order);
-    const there = this.#wishes.get(idOf(order.tenant, key));
+    const there = this.#wishes.get(idOf({ tenant: order.tenant, key }));
     const wish = there === undefined || there.isLeaving ? this.#make(order, key, adapters) : this.#again(there, order);
     await wish.opened;
     return this.#view(wish);
   }
 
   async unmerge(tenant: string, key: string, by: UnmergedBy): Promise<Merge> {
-    const wish = this.#wishes.get(idOf(tenant, key));
+    const wish = this.#wishes.get(idOf({ tenant, key }));
     if (wish === undefined) throw new LorikeetError('merge_not_found');
     await this.#leave(wish, by);
     return this.find(tenant, key) ?? { ...this.#view(wish), state: 'unmerged' };
   }
 
   find(tenant: string, key: string): Merge | null {
-    const wish = this.#wishes.get(idOf(tenant, key));
+    const wish = this.#wishes.get(idOf({ tenant, key }));
     return wish === undefined ? null : this.#view(wish);
   }
 
@@ -86,21 +78,7 @@ class MergeKeeper implements Merges {
   }
 
   wait(isOver: () => boolean, ms: number, signal: AbortSignal): Promise<void> {
-    if (isOver() || signal.aborted) return Promise.resolve();
-    return new Promise((resolve) => {
-      const end = () => {
-        this.#waiters.delete(look);
-        signal.removeEventListener('abort', end);
-        cancel();
-        resolve();
-      };
-      const look = () => {
-        if (isOver()) end();
-      };
-      const cancel = this.#options.timers.after(ms, end);
-      this.#waiters.add(look);
-      signal.addEventListener('abort', end);
-    });
+    return this.#waiters.wait(isOver, ms, signal);
   }
 
   async close(): Promise<void> {
@@ -118,9 +96,9 @@ class MergeKeeper implements Merges {
         continue;
       }
       const wish = newWish(merge);
-      this.#wishes.set(idOf(merge.tenant, merge.key), wish);
-      if (merge.failure !== null) continue;
-      wish.opened = last.then(() => this.#open(wish)).catch((error) => this.#notRestored(wish, error));
+      this.#wishes.set(idOf(merge), wish);
+      const begin = (): Promise<unknown> => (merge.failure === null ? this.#open(wish) : this.#hold(wish));
+      wish.opened = last.then(begin).catch((error) => this.#notRestored(wish, error));
       last = wish.opened;
     }
   }
@@ -139,10 +117,13 @@ class MergeKeeper implements Merges {
       ...{ tenant, key, adapters, bitsAsked, automatic, createdAt, createdBy },
       ...{ figures: null, failure: null },
     });
-    const id = idOf(tenant, key);
+    const id = idOf({ tenant, key });
     this.#wishes.delete(id);
     this.#wishes.set(id, wish);
-    this.#begin(wish, () => this.#forget(wish));
+    this.#begin(wish, () => {
+      this.#forget(wish);
+      wish.files?.release();
+    });
     return wish;
   }
 
@@ -173,39 +154,39 @@ class MergeKeeper implements Merges {
   }
 
   async #open(wish: Wish): Promise<void> {
-    const { registry, probes } = this.#options;
-    const { key } = wish.merge;
+    const files = await this.#hold(wish);
+    const probes = this.#options.probes();
+    await this.#save(wish);
+    assertStays(wish);
+    const { key, bitsAsked: bits, failure } = wish.merge;
+    // It may have failed meanwhile, for another tenant with the same weights.
+    if (failure === null) this.#engine.want({ key, adapters: files.adapters, bits, probes });
+  }
+
+  /** One that failed holds its files too: when they are deleted, it goes. */
+  async #hold(wish: Wish): Promise<HeldFiles> {
     const onDeleting = () => void this.#leave(wish, 'deletion').catch((error) => this.#logUnwritten(wish, error));
-    const files = await holdFiles(registry, wish.merge, onDeleting);
+    const files = await holdFiles(this.#options.registry, wish.merge, onDeleting);
+    wish.files?.release();
     wish.files = files;
-    try {
-      await this.#save(wish);
-      // Meanwhile it may have been taken back, or have failed for another tenant with the same weights.
-      const isWanted = !wish.isLeaving && wish.merge.failure === null;
-      const { adapters } = files;
-      if (isWanted) this.#engine.want({ key, adapters, bits: wish.merge.bitsAsked, probes: probes() });
-    } catch (error) {
-      files.release();
-      throw error;
-    }
-    if (!wish.isLeaving) return;
-    files.release();
-    throw new LorikeetError('merge_not_found', { message: 'The merge was taken back before it began.' });
+    if (wish.isLeaving) files.release();
+    assertStays(wish);
+    return files;
   }
 
   async #notRestored(wish: Wish, cause: unknown): Promise<void> {
     if (wish.isLeaving) return;
     const { log, table } = this.#options;
     const { tenant, key } = wish.merge;
-    const failure = failureOf(cause);
+    const failure = wish.merge.failure ?? failureOf(cause);
     log.error({ err: cause, tenant, adapters: namesOf(wish.merge) }, 'a merge of the last run could not be restored');
     // What is stored stays wanted: the next start may have the right files, or the right base model, again.
     wish.merge = { ...wish.merge, failure };
-    if (failure.code === 'adapter_not_found' || failure.code === 'adapter_deleting') {
+    if (['adapter_not_found', 'adapter_deleting'].includes(failureOf(cause).code)) {
       this.#forget(wish);
       await this.#exclusive(() => table.delete(tenant, key)).catch((error) => this.#logUnwritten(wish, error));
     }
-    this.#changed();
+    this.#waiters.changed();
   }
 
   /** In memory at once, so that a deletion waits for nothing; resolves when the store knows. */
@@ -215,17 +196,17 @@ class MergeKeeper implements Merges {
     const merge = this.#view(wish);
     wish.isLeaving = true;
     wish.files?.release();
-    const isShared = this.#wishesFor(key).some(({ merge: { failure } }) => failure === null);
+    const isShared = this.#wishesFor(key).length > 0;
     if (!isShared) this.#engine.drop(key);
     if (isShared || this.#engine.phase(key)?.state !== 'draining') this.#forget(wish);
     for (const listener of this.#listeners) listener.unmerging?.(merge, by);
     this.#options.log.info({ tenant, by, adapters: namesOf(merge), state: merge.state }, 'unmerging');
-    this.#changed();
+    this.#waiters.changed();
     return this.#exclusive(() => this.#options.table.delete(tenant, key));
   }
 
   #forget(wish: Wish): void {
-    const id = idOf(wish.merge.tenant, wish.merge.key);
+    const id = idOf(wish.merge);
     if (this.#wishes.get(id) === wish) this.#wishes.delete(id);
   }
 
@@ -236,15 +217,14 @@ class MergeKeeper implements Merges {
     for (const wish of [...this.#wishes.values()]) {
       if (wish.merge.key === key && wish.isLeaving) this.#forget(wish);
     }
-    const [first, ...others] = this.#wishesFor(key);
-    for (const wish of first === undefined ? [] : [first, ...others]) {
-      if (phase?.state === 'merged') this.#onMerged(wish, phase.figures, wish === first);
+    for (const [i, wish] of this.#wishesFor(key).entries()) {
+      if (phase?.state === 'merged') this.#onMerged(wish, phase.figures, i === 0);
       if (phase?.state === 'failed') this.#onFailed(wish, phase.failure);
     }
-    this.#changed();
+    this.#waiters.changed();
   }
 
-  #onMerged(wish: Wish, figures: NonNullable<StoredMerge['figures']>, isFirst: boolean): void {
+  #onMerged(wish: Wish, figures: MergeFigures, isFirst: boolean): void {
     wish.merge = { ...wish.merge, figures };
     this.#save(wish).catch((error) => this.#logUnwritten(wish, error));
     if (!isFirst) return;
@@ -257,8 +237,7 @@ class MergeKeeper implements Merges {
     const { log, registry, table } = this.#options;
     const { tenant, key, adapters, automatic } = wish.merge;
     wish.merge = { ...wish.merge, failure };
-    wish.files?.release();
-    log.error({ tenant, adapters: namesOf(wish.merge), automatic, ...failure }, 'a merge failed');
+    log.warn({ tenant, adapters: namesOf(wish.merge), automatic, ...failure }, 'a merge failed');
     if (failure.code === 'adapter_corrupt' && adapters.length === 1) {
       registry
         .markCorrupt(adapters[0]!.digest)
@@ -266,7 +245,10 @@ class MergeKeeper implements Merges {
     }
     for (const listener of this.#listeners) listener.failed?.(this.#view(wish));
     // Nobody has asked for an automatic one, so nobody has to be told.
-    if (automatic) this.#forget(wish);
+    if (automatic) {
+      this.#forget(wish);
+      wish.files?.release();
+    }
     if (this.#wishesFor(key).length === 0) this.#engine.drop(key);
     const written = automatic ? this.#exclusive(() => table.delete(tenant, key)) : this.#save(wish);
     written.catch((error) => this.#logUnwritten(wish, error));
@@ -275,20 +257,14 @@ class MergeKeeper implements Merges {
   // --- what is true now ---
 
   #view(wish: Wish): Merge {
-    const { merge } = wish;
-    if (wish.isLeaving) return { ...merge, state: 'draining', progress: 1, since: null };
-    if (merge.failure !== null) return { ...merge, state: 'failed', progress: 0, since: null };
-    const phase = this.#engine.phase(merge.key);
-    if (phase?.state !== 'merged') {
-      return { ...merge, state: 'merging', progress: phase?.state === 'merging' ? phase.progress : 0, since: null };
-    }
-    const { figures, since } = phase;
-    return { ...merge, figures, state: 'merged', progress: 1, since };
+    return viewOf(wish, this.#engine.phase(wish.merge.key));
   }
 
-  /** Whoever wants these weights. */
+  /** Whoever wants these weights; what failed is not wanted until it is asked for again. */
   #wishesFor(key: string): Wish[] {
-    return [...this.#wishes.values()].filter(({ merge, isLeaving }) => merge.key === key && !isLeaving);
+    return [...this.#wishes.values()].filter(({ merge, isLeaving }) => {
+      return merge.key === key && merge.failure === null && !isLeaving;
+    });
   }
 
   /** One engine has one merge of the same weights, whoever asked for it first. */
@@ -297,7 +273,7 @@ class MergeKeeper implements Merges {
     for (const wish of this.#wishesFor(key)) {
       const { state, figures, bitsAsked } = this.#view(wish);
       const has = state === 'merged' ? (figures?.bits ?? null) : bitsAsked;
-      if (state === 'failed' || has === bits) continue;
+      if (has === bits) continue;
       const message = `It is merged with ${has === null ? 'its own' : has} bits. Unmerge it first.`;
       throw new LorikeetError('invalid_parameter', { message, param: 'bits' });
     }
@@ -312,33 +288,10 @@ class MergeKeeper implements Merges {
   #logUnwritten({ merge }: Wish, error: unknown): void {
     this.#options.log.error({ err: error, adapters: namesOf(merge) }, 'a merge could not be written to the store');
   }
-
-  #changed(): void {
-    for (const look of [...this.#waiters]) look();
-  }
-}
-
-const idOf = (tenant: string, key: string) => JSON.stringify([tenant, key]);
-
-const namesOf = ({ adapters }: Pick<StoredMerge, 'adapters'>) =>
-  adapters.map(({ name, version }) => `${name}@${version}`);
-
-const newWish = (merge: StoredMerge): Wish => ({ merge, files: null, opened: Promise.resolve(), isLeaving: false });
-
-function adaptersOf({ adapters }: MergeOrder): MergedAdapter[] {
-  const applied = adapters.map(({ adapter, scale }) => ({ files: { digest: adapter.digest }, adapter, scale }));
-  return combineAdapters(applied).map(({ adapter: { name, version, digest }, scale }) => {
-    return { name, version, digest, scale };
-  });
 }
 
 function assertTakes({ state, info }: MergesOptions['engine']): void {
   if (state === 'draining' || state === 'stopped') throw new LorikeetError('server_draining');
   // While an engine restarts it is asked for later, as sequences wait for it.
   if (info === null) throw new LorikeetError('engine_unavailable');
-}
-
-function failureOf(cause: unknown): MergeFailure {
-  const code: ErrorCode = cause instanceof LorikeetError ? cause.code : 'internal_error';
-  return { code, message: cause instanceof LorikeetError ? cause.message : 'The merge could not be restored.' };
 }

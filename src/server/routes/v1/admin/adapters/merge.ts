@@ -110,16 +110,20 @@ async function wantMerge({ merges }: Services, order: MergeOrder, param: string)
   });
 }
 
-async function findMerge({ merges, registry }: Services, tenant: string, id: string, merge?: string): Promise<Merge> {
-  const { digest, name, version } = await registry.find(tenant, id).catch((error) => {
+async function findMerge(services: Services, tenant: string, id: string, merge?: string): Promise<Merge> {
+  const all = services.merges.list(tenant);
+  // Named by its own id it is found also where its adapter is gone.
+  const named = all.find(({ key }) => mergeId(key) === merge);
+  if (named !== undefined) return named;
+  const { digest, name, version } = await services.registry.find(tenant, id).catch((error) => {
     throw blame(error, { reference: id, param: 'id' });
   });
-  const alone = mergeKey([{ files: { digest }, scale: 1 }]);
-  const ofAdapter = merges.list(tenant).filter(({ adapters }) => adapters.some((one) => one.digest === digest));
-  const found = ofAdapter.find(({ key }) => (merge === undefined ? key === alone : mergeId(key) === merge));
-  if (found !== undefined) return found;
-  const others = ofAdapter.map(({ key }) => mergeId(key)).join(', ');
-  const hint = others === '' ? '' : ` It is part of ${others}: name one with ?merge=.`;
+  const key = mergeKey([{ files: { digest }, scale: 1 }]);
+  const alone = all.find((one) => one.key === key);
+  if (alone !== undefined && merge === undefined) return alone;
+  const parts = all.filter(({ adapters }) => adapters.some((one) => one.digest === digest));
+  const others = parts.map((one) => mergeId(one.key)).join(', ');
+  const hint = others === '' ? '' : ` There is ${others}: name one with ?merge=.`;
   const message = `'${name}@${version}' has no such merge.${hint}`;
   throw new LorikeetError('merge_not_found', { message, param: merge === undefined ? 'id' : 'merge' });
 }

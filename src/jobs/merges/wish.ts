@@ -1,0 +1,62 @@
+// One tenant's wish for one merge, and what there is to say of it at a moment.
+
+import { combineAdapters, mergeKey } from '../../core/adapter.ts';
+import { LorikeetError } from '../../core/errors.ts';
+import type { MergePhase } from './engine-merges.ts';
+import type { HeldFiles } from './hold-files.ts';
+import type { Merge, MergedAdapter, MergeFailure } from './merge.ts';
+import type { StoredMerge } from './merge-row.ts';
+import type { MergeOrder } from './merges.ts';
+
+export type Wish = {
+  merge: StoredMerge;
+  /** null until they are held. */
+  files: HeldFiles | null;
+  /** Settles when it is stored and the engine was asked. */
+  opened: Promise<unknown>;
+  /** It is taken back; its sequences may still run. */
+  isLeaving: boolean;
+};
+
+export const newWish = (merge: StoredMerge): Wish => ({
+  merge,
+  files: null,
+  opened: Promise.resolve(),
+  isLeaving: false,
+});
+
+/** @param phase the engine's, of the same weights */
+export function viewOf({ merge, isLeaving }: Wish, phase: MergePhase | null): Merge {
+  if (isLeaving) return { ...merge, state: 'draining', progress: 1, since: null };
+  if (merge.failure !== null) return { ...merge, state: 'failed', progress: 0, since: null };
+  if (phase?.state === 'merged') {
+    return { ...merge, figures: phase.figures, state: 'merged', progress: 1, since: phase.since };
+  }
+  return { ...merge, state: 'merging', progress: phase?.state === 'merging' ? phase.progress : 0, since: null };
+}
+
+/** Throws `merge_not_found` where it was taken back while it was waited for. */
+export function assertStays({ isLeaving }: Wish): void {
+  if (isLeaving) throw new LorikeetError('merge_not_found', { message: 'The merge was taken back before it began.' });
+}
+
+export const idOf = ({ tenant, key }: Pick<StoredMerge, 'tenant' | 'key'>) => JSON.stringify([tenant, key]);
+
+export const namesOf = ({ adapters }: Pick<StoredMerge, 'adapters'>) =>
+  adapters.map(({ name, version }) => `${name}@${version}`);
+
+/** One entry for each content, as a request for the same adapters has them. */
+export function adaptersOf({ adapters }: MergeOrder): MergedAdapter[] {
+  const applied = adapters.map(({ adapter, scale }) => ({ files: { digest: adapter.digest }, adapter, scale }));
+  return combineAdapters(applied).map(({ adapter: { name, version, digest }, scale }) => {
+    return { name, version, digest, scale };
+  });
+}
+
+export const keyOf = (adapters: readonly MergedAdapter[]) =>
+  mergeKey(adapters.map(({ digest, scale }) => ({ files: { digest }, scale })));
+
+export function failureOf(cause: unknown): MergeFailure {
+  if (cause instanceof LorikeetError) return { code: cause.code, message: cause.message };
+  return { code: 'internal_error', message: 'The merge could not be restored.' };
+}
