@@ -14,7 +14,7 @@ import { adapterPlans } from './adapters.ts';
 const batches = [1, 8, 16];
 const context = 128;
 /** Steps of each model in a round of a turn; their median counts. */
-const stepsARound = 20;
+const stepsARound = 8;
 
 export async function mergedSpeed(runtime: Runtime, base: LoweredModel, rounds: number): Promise<object> {
   const decoder = createDecoder(runtime, base, { rows: Math.max(...batches), positions: context + 8 });
