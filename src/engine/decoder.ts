@@ -6,25 +6,18 @@ import { LRUCache } from 'lru-cache';
 import type { Activations } from '../core/base-model.ts';
 import { type Clock, systemClock } from '../core/clock.ts';
 import type { Reach } from '../graph/adapted-linear.ts';
-import { withoutAdapters } from '../graph/decoder.ts';
 import type { LoweredModel } from '../graph/lowered.ts';
 import type { Runtime } from '../runtime/session.ts';
 import { type AdaptedWindow, adaptedWindow, createAdaptedRuns } from './adapters/adapted-windows.ts';
 import { createBreath } from './adapters/breath.ts';
 import { PagePool } from './adapters/page-pool.ts';
 import type { ResidentAdapter } from './adapters/resident-adapter.ts';
+import { createDecoderModels } from './decoder-models.ts';
 import type { ForwardBatch } from './forward-batch.ts';
 import { createKvCache, type KvCache } from './kv-cache.ts';
 import { evenForLoneRows } from './lone-row.ts';
 import type { MergedModel } from './merges/merged-model.ts';
-import {
-  baseWeights,
-  createModelSessions,
-  graphKey,
-  type ModelSessions,
-  mergedWeights,
-  type SessionForm,
-} from './model-sessions.ts';
+import { graphKey, type SessionForm } from './model-sessions.ts';
 import { createWindow } from './window.ts';
 
 export type Decoder = {
@@ -53,9 +46,6 @@ export type Decoder = {
  */
 const windowsMax = 128;
 
-/** A model of the decoder. `id` tells its bindings from those of others. */
-type Runnable = { readonly id: number; readonly sessions: ModelSessions; logits: Float32Array<ArrayBuffer> };
-
 export type DecoderOptions = {
   readonly rows: number;
   readonly positions: number;
@@ -78,18 +68,19 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
   const kv = createKvCache(shape, rows, positions);
   const pages = new PagePool({ shape, slots, clock, onChange, breath: createBreath(clock) });
   const runs = createAdaptedRuns(runtime, shape, rows, pages);
-  const form = sessionForm(options);
-  const weights = baseWeights(runtime, model, positions);
-  let ids = 0;
-  const runnable = (sessions: ModelSessions): Runnable => ({ id: ids++, sessions, logits: new Float32Array(0) });
-  const base = runnable(createModelSessions(runtime, model, weights, form));
-  const merges = new Map<MergedModel, Runnable>();
   const windows = new LRUCache<string, AdaptedWindow>({ max: windowsMax, dispose: (window) => window.release() });
+
+  const models = createDecoderModels(runtime, model, {
+    form: sessionForm(options),
+    logits: rows * shape.vocabulary,
+    onRelease(id) {
+      for (const key of [...windows.keys()]) if (key.startsWith(`${id} `)) windows.delete(key);
+    },
+  });
 
   const forward = async (batch: ForwardBatch): Promise<Float32Array> => {
     const { phase, first, pasts, adapters = [], merged = null } = batch;
-    const on = merged === null ? base : merges.get(merged);
-    if (!on) throw new Error('the merged model is not there');
+    const on = models.of(merged);
     const run = phase === 'prefill' ? runs.one(adapters[0] ?? null) : runs.mixed(adapters);
     const session = await on.sessions.of(phase, run.form);
     const key = `${on.id} ${phase} ${first}+${pasts.length} ${graphKey(run.form)} ${run.key}`;
@@ -98,19 +89,12 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
       window = adaptedWindow(createWindow(runtime, session, kv, shape.layers, batch));
       windows.set(key, window);
     }
-    const wanted = batch.sampled.length * shape.vocabulary;
-    if (on.logits.length < wanted) on.logits = new Float32Array(Math.max(wanted, rows * shape.vocabulary));
-    const logits = on.logits.subarray(0, wanted);
+    const logits = on.logits(batch.sampled.length * shape.vocabulary);
     window.fill(batch, logits);
     run.prepare(window);
     await session.run(window.binding);
     return logits;
   };
-  const release = async ({ id, sessions }: Runnable) => {
-    for (const key of [...windows.keys()]) if (key.startsWith(`${id} `)) windows.delete(key);
-    await sessions.release();
-  };
-
   return {
     kv,
     pages,
@@ -124,32 +108,11 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
         ['prefill', 'one'],
         ['decode', 'mixed'],
       ] as const;
-      await Promise.all(forms.map(([phase, form]) => base.sessions.of(phase, { form, reach })));
+      await Promise.all(forms.map(([phase, form]) => models.of(null).sessions.of(phase, { form, reach })));
     },
-    async addMerged(lowered) {
-      const added = runnable(
-        createModelSessions(runtime, lowered, mergedWeights(runtime, lowered, model, weights), form),
-      );
-      try {
-        for (const phase of ['prefill', 'decode'] as const) await added.sessions.of(phase, withoutAdapters);
-      } catch (error) {
-        await release(added);
-        throw error;
-      }
-      const merged = { kernels: kernelsOfModel(lowered) };
-      merges.set(merged, added);
-      return merged;
-    },
-    async removeMerged(merged) {
-      const removed = merges.get(merged);
-      if (!removed) throw new Error('the merged model is not there');
-      merges.delete(merged);
-      await release(removed);
-    },
-    async release() {
-      for (const each of [...merges.values(), base]) await release(each);
-      for (const tensor of weights.shared.values()) tensor.release();
-    },
+    addMerged: models.add,
+    removeMerged: models.remove,
+    release: models.release,
   };
 }
 
@@ -170,10 +133,3 @@ function sessionForm({ positions, decodeActivations = 'int8', profile }: Decoder
 /** What decides how a lone row sums: the model's kernels, and how many pages of each linear the row reads. */
 const kernelsOf = ({ merged, adapters: [row] = [] }: ForwardBatch): string =>
   merged?.kernels ?? [...(row?.placement.ranges ?? [])].map(([linear, { pages }]) => `${linear} ${pages}`).join();
-
-const kernelsOfModel = ({ linears }: LoweredModel): string =>
-  [
-    ...new Set(
-      [...linears].map(([name, { bits, corrected }]) => `${name.replace(/^layers.\d+./, '')} ${bits} ${corrected}`),
-    ),
-  ].join();

@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { LorikeetError } from '../core/errors.ts';
 import { physicalCores } from './cores.ts';
+import { giveBackFreeMemory } from './free-memory.ts';
 import { loadOrtApi, type OrtApi, type Pointer } from './ort-api.ts';
 import { type Binding, elementCount, type Runtime, type Session, type Tensor, type TensorData } from './session.ts';
 
@@ -37,6 +38,7 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
     name: `onnxruntime ${api.version}`,
     providers: api.availableProviders(),
     threads,
+    giveBackFreeMemory,
     tensor: (data, shape, packed) => createTensor(api, memory, data, shape, packed),
     async session(model, { weights, own = new Map(), profile }) {
       const settings = api.call('createSessionOptions');

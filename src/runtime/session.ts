@@ -48,6 +48,8 @@ export type Runtime = {
   tensor(data: TensorData, shape: readonly number[], packed?: 'uint4'): Tensor;
   /** Compiles a model. Slow (prepacks weights), and done once per graph. */
   session(model: Uint8Array, options: SessionOptions): Promise<Session>;
+  /** After the release of something large: the system gets back what the allocator would keep. */
+  giveBackFreeMemory(): Promise<void>;
 };
 
 export function elementCount(shape: readonly number[]): number {

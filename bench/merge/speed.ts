@@ -1,0 +1,61 @@
+// Decode steps of merged models against the base's, in one process, in turns over the same positions.
+
+import { systemClock } from '../../src/core/clock.ts';
+import { createBreath } from '../../src/engine/adapters/breath.ts';
+import { createDecoder, type Decoder } from '../../src/engine/decoder.ts';
+import { mergeModel } from '../../src/engine/merges/merge-model.ts';
+import type { MergedModel } from '../../src/engine/merges/merged-model.ts';
+import type { LoweredModel } from '../../src/graph/lowered.ts';
+import type { Runtime } from '../../src/runtime/session.ts';
+import { randomAdapter } from '../random-adapter.ts';
+import { spread } from '../statistics.ts';
+import { adapterPlans } from './adapters.ts';
+
+const batches = [1, 8, 16];
+const context = 128;
+/** Steps of each model, in turns. */
+const stepsARound = 16;
+export async function mergedSpeed(runtime: Runtime, base: LoweredModel, rounds: number): Promise<object> {
+  const decoder = createDecoder(runtime, base, { rows: Math.max(...batches), positions: context + 8 });
+  const models = new Map<string, MergedModel | null>([['base', null]]);
+  for (const [name, plan] of Object.entries(adapterPlans)) {
+    const breath = createBreath(systemClock);
+    const adapter = randomAdapter(base.shape, { seed: 1, ...plan });
+    models.set(
+      name,
+      await decoder.addMerged(await mergeModel(runtime, base, adapter, { scale: 1, bits: null, breath })),
+    );
+  }
+  for (let row = 0; row < Math.max(...batches); row++) {
+    const tokens = Array.from({ length: context }, (_, i) => 1000 + ((row * 7919 + i * 104_729) % 30_000));
+    await decoder.forward({ phase: 'prefill', first: row, pasts: [0], tokens, sampled: [context - 1] });
+  }
+  const results: Record<string, object> = {};
+  for (const rows of batches) {
+    const times = new Map([...models.keys()].map((name) => [name, [] as number[]]));
+    for (let round = -1; round < stepsARound * rounds; round++) {
+      for (const [name, merged] of round % 2 ? [...models].reverse() : models) {
+        const ms = await step(decoder, rows, merged);
+        // The first one ties bindings.
+        if (round >= 0) times.get(name)!.push(ms);
+      }
+    }
+    const base = spread(times.get('base')!);
+    for (const name of Object.keys(adapterPlans)) {
+      const merged = spread(times.get(name)!);
+      const ratios = { ratioOfMedians: base.median / merged.median, ratioOfFastest: base.min / merged.min };
+      results[`${name}, B=${rows}`] = { baseMs: base.median, mergedMs: merged.median, ...ratios };
+    }
+  }
+  await decoder.release();
+  return results;
+}
+
+/** Milliseconds of one step. */
+async function step(decoder: Decoder, rows: number, merged: MergedModel | null): Promise<number> {
+  const each = Array.from({ length: rows }, (_, row) => row);
+  const batch = { first: 0, pasts: each.map(() => context), tokens: each.map(() => 1234), sampled: each };
+  const start = systemClock.monotonic();
+  await decoder.forward({ phase: 'decode', ...batch, merged });
+  return systemClock.monotonic() - start;
+}
