@@ -15,7 +15,7 @@ import {
   writeRow,
 } from './coded-linear.ts';
 import type { MergePart, MergeTarget } from './merge-targets.ts';
-import { type CodedRow, freshGrid, keepGrid } from './round-row.ts';
+import { type CodedRow, roundRow } from './round-row.ts';
 
 export type MergedLinear = {
   readonly form: LinearForm;
@@ -71,10 +71,8 @@ async function mergeToCodes(
     if (source) readRow(source, at, coded);
     if (part || source === null || source.bits > bits) {
       mergedRow(base, target, scale, at, row);
-      if (source?.bits === 4 && bits === 4) {
-        stretch(coded, part?.gains?.[at - part.first] ?? 1);
-        keepGrid(row, bits, coded);
-      } else freshGrid(row, bits, corrected, coded);
+      stretch(coded, part?.gains?.[at - part.first] ?? 1);
+      roundRow(row, coded, { bits, corrected, keepsGrid: source?.bits === bits });
     } else widen(coded, source.bits, bits);
     writeRow(merged, at, coded);
     await breath.take();
