@@ -51,15 +51,20 @@ type Row = { readonly adapter: string; readonly bits: string; readonly cells: re
 const breath = longestBreath();
 const folder = mkdtempSync(join(tmpdir(), 'lorikeet-merge-'));
 const rows: Row[] = [];
+printHead();
 for (const name of flags.adapters.split(',')) {
   const adapter = await readAdapter(writtenAdapter(name, folder), { model, breath });
   const texts = (examples.includes(name) ? [name] : examples).flatMap(heldOut);
   const greedy = [];
   for (const text of texts) greedy.push(await continuation(adapter, text));
-  for (const bits of widths) rows.push(await measure(name, adapter, bits, texts, greedy));
+  for (const bits of widths) {
+    const row = await measure(name, adapter, bits, texts, greedy);
+    rows.push(row);
+    printRow([row.adapter, row.bits, ...row.cells]);
+  }
 }
 rmSync(folder, { recursive: true });
-report();
+writeResults();
 process.exit(0);
 
 /** Chats of a trained example that its training did not see. */
@@ -159,18 +164,22 @@ function longestBreath() {
   };
 }
 
-function report(): void {
-  const machine = describeMachine();
-  const date = new Date(systemClock.now()).toISOString();
+function printHead(): void {
+  const { cpu, commit } = describeMachine();
   const head = ['adapter', 'bits', 'positions', 'mean KL, nats', 'largest', 'top-1', 'greedy equal', 'MiB'];
-  console.log(`\n${machine.cpu}, ${flags.threads} threads, commit ${machine.commit}\n`);
-  const lines = [[...head, 'ms', 'CPU ms', 'longest stretch, ms'], Array(11).fill('---')];
-  for (const cells of [...lines, ...rows.map((row) => [row.adapter, row.bits, ...row.cells])]) {
-    console.log(`| ${cells.join(' | ')} |`);
-  }
+  console.log(`\n${cpu}, ${flags.threads} threads, commit ${commit}\n`);
+  for (const cells of [[...head, 'ms', 'CPU ms', 'longest stretch, ms'], Array(11).fill('---')]) printRow(cells);
+}
+
+function printRow(cells: readonly string[]): void {
+  console.log(`| ${cells.join(' | ')} |`);
+}
+
+function writeResults(): void {
+  const date = new Date(systemClock.now()).toISOString();
   const folder = new URL('results/', import.meta.url);
   mkdirSync(folder, { recursive: true });
   const file = new URL(`${date.slice(0, 10)}-merge-quality.json`, folder);
-  writeFileSync(file, `${JSON.stringify({ date, machine, rows }, null, 2)}\n`);
+  writeFileSync(file, `${JSON.stringify({ date, machine: describeMachine(), rows }, null, 2)}\n`);
   console.log(`\nwritten to ${file.pathname}`);
 }

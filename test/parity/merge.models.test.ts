@@ -47,23 +47,28 @@ const bounds: Readonly<Record<string, readonly Bound[]>> = {
   order: [exact, eight, own],
   pirate: [exact, eight, own],
   shell: [exact, eight, own],
-  // Random adapters change more of each weight than trained ones do.
+  // Large random matrices, which change little of what the model says and every weight: the worst case for 4 bits,
+  // whose noise here is more than the adapter itself.
   'r16-all': [{ ...own, meanKl: 0.8, top1: 0.6 }],
   dora: [exact, eight],
   'lm-head': [eight],
   'two-at-once': [exact, eight],
 };
 
+const trained = ['order', 'pirate', 'shell'];
+
 for (const one of readAdapterCases().filter(({ name }) => Object.hasOwn(bounds, name))) {
   test(`${one.name}: merged against unmerged`, async (context) => {
     const { adapter, scale } = await adapterOf(one);
+    const unmerged = await logitsOf(one, base, { adapter, scale });
+    const without = compare(unmerged, await logitsOf(one, base, null));
+    context.diagnostic(`without the adapter: ${line(without)}`);
     for (const { bits, meanKl, top1 } of bounds[one.name]!) {
       const merged = await mergeModel(runtime, model, adapter, { scale, bits, breath });
       const decoder = createDecoder(runtime, merged, { rows: 1, positions: 256 });
-      const found = await compare(one, decoder, adapter, scale);
-      const without = await compare(one, base, adapter, scale);
+      const found = compare(unmerged, await logitsOf(one, decoder, null));
       await decoder.release();
-      context.diagnostic(`${bits ?? 'own'} bits: ${line(found)}; without the adapter ${line(without)}`);
+      context.diagnostic(`${bits ?? 'own'} bits: ${line(found)}`);
       assert.ok(found.meanKl <= meanKl, `${bits ?? 'own'} bits: mean KL ${found.meanKl}`);
       assert.ok(found.top1Agreement >= top1, `${bits ?? 'own'} bits: top-1 ${found.top1Agreement}`);
       // What is left of the way to the base: to the nearest code of 4 bits it would be nearly all.
@@ -87,19 +92,24 @@ async function adapterOf({ name, adapters }: AdapterCase): Promise<{ adapter: Re
   return { adapter: await combineAdapters(name, scaled, model.shape, breath), scale: 1 };
 }
 
-async function compare(
+/** At every position of each prompt and of what follows it. */
+async function logitsOf(
   { prompts }: AdapterCase,
-  merged: Decoder,
-  adapter: ResidentAdapter,
-  scale: number,
-): Promise<MergeQuality> {
-  const comparison = createComparison(base.vocabulary);
-  const row = { adapter, placement: { ranges: new Map() } as never, scale };
+  decoder: Decoder,
+  applied: { adapter: ResidentAdapter; scale: number } | null,
+): Promise<Float32Array[]> {
+  const row = applied && { ...applied, placement: { ranges: new Map() } as never };
+  const all = [];
   for (const { tokens: prompt, greedy } of prompts) {
     const tokens = [...prompt, ...greedy];
     const batch = { phase: 'prefill', first: 0, pasts: [0], tokens, sampled: [...tokens.keys()] } as const;
-    const unmerged = (await base.forward({ ...batch, adapters: [row] })).slice();
-    comparison.add(unmerged, await merged.forward(batch));
+    all.push((await decoder.forward({ ...batch, adapters: [row] })).slice());
   }
+  return all;
+}
+
+function compare(unmerged: readonly Float32Array[], merged: readonly Float32Array[]): MergeQuality {
+  const comparison = createComparison(base.vocabulary);
+  for (const [i, logits] of unmerged.entries()) comparison.add(logits, merged[i]!);
   return comparison.quality();
 }
