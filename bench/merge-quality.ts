@@ -12,7 +12,7 @@ import { parseArgs } from 'node:util';
 import { loadConfig } from '../src/config.ts';
 import { systemClock } from '../src/core/clock.ts';
 import { readAdapter } from '../src/engine/adapters/read-adapter.ts';
-import type { ResidentAdapter } from '../src/engine/adapters/resident-adapter.ts';
+import type { RowAdapter } from '../src/engine/adapters/row-adapter.ts';
 import { createDecoder, type Decoder } from '../src/engine/decoder.ts';
 import { createComparison } from '../src/engine/merges/compare.ts';
 import { mergedBytes, mergeModel } from '../src/engine/merges/merge-model.ts';
@@ -43,7 +43,7 @@ const files = await resolveModel(config.model, { ...modelSources(config), log: c
 const { model } = await loadWeights(files, null, join(config.dataDir, 'weights'), console.warn);
 const tokenizer = await loadTokenizer(files, (path) => readGguf(path).metadata);
 const runtime = createOnnxRuntime({ library: null, threads: Number(flags.threads), spin: false });
-const base = createDecoder(runtime, model, { rows: 1, positions });
+const base = createDecoder(runtime, model, { rows: 1, positions, pages: 16 });
 
 type Text = { readonly tokens: readonly number[]; readonly promptLength: number };
 type Row = { readonly adapter: string; readonly bits: string; readonly cells: readonly string[] };
@@ -54,14 +54,18 @@ const rows: Row[] = [];
 printHead();
 for (const name of flags.adapters.split(',')) {
   const adapter = await readAdapter(writtenAdapter(name, folder), { model, breath });
+  const placement = base.pages.place(adapter)!;
+  await placement.copied;
+  const row: RowAdapter = { adapter, placement, scale: 1 };
   const texts = (examples.includes(name) ? [name] : examples).flatMap(heldOut);
   const greedy = [];
-  for (const text of texts) greedy.push(await continuation(adapter, text));
+  for (const text of texts) greedy.push(await continuation(row, text));
   for (const bits of widths) {
-    const row = await measure(name, adapter, bits, texts, greedy);
-    rows.push(row);
-    printRow([row.adapter, row.bits, ...row.cells]);
+    const found = await measure(name, row, bits, texts, greedy);
+    rows.push(found);
+    printRow([found.adapter, found.bits, ...found.cells]);
   }
+  base.pages.release(placement);
 }
 rmSync(folder, { recursive: true });
 writeResults();
@@ -79,44 +83,37 @@ function heldOut(name: string): Text[] {
   });
 }
 
-/** Logits at the last `wanted` of the tokens, which follow `past` others. */
-function logits(
-  decoder: Decoder,
-  adapter: ResidentAdapter | null,
-  past: number,
-  tokens: readonly number[],
-  wanted: number,
-) {
-  const row = adapter && { adapter, placement: { ranges: new Map() } as never, scale: 1 };
+/** Logits [wanted, vocabulary] at the last `wanted` of the tokens, which follow `past` others. */
+function logits(decoder: Decoder, row: RowAdapter | null, past: number, tokens: readonly number[], wanted: number) {
   const sampled = [...tokens.keys()].slice(-wanted);
   return decoder.forward({ phase: 'prefill', first: 0, pasts: [past], tokens, sampled, adapters: [row] });
 }
 
-async function continuation(adapter: ResidentAdapter, { tokens, promptLength }: Text): Promise<number[]> {
-  const greedy = [argmax(await logits(base, adapter, 0, tokens.slice(0, promptLength), 1))];
+async function continuation(row: RowAdapter, { tokens, promptLength }: Text): Promise<number[]> {
+  const greedy = [argmax(await logits(base, row, 0, tokens.slice(0, promptLength), 1))];
   while (greedy.length < continued) {
-    greedy.push(argmax(await logits(base, adapter, promptLength + greedy.length - 1, greedy.slice(-1), 1)));
+    greedy.push(argmax(await logits(base, row, promptLength + greedy.length - 1, greedy.slice(-1), 1)));
   }
   return greedy;
 }
 
 async function measure(
   name: string,
-  adapter: ResidentAdapter,
+  row: RowAdapter,
   bits: (typeof widths)[number],
   texts: readonly Text[],
   greedy: readonly (readonly number[])[],
 ): Promise<Row> {
   breath.restart();
   const [start, cpu] = [systemClock.monotonic(), process.cpuUsage()];
-  const merged = await mergeModel(runtime, model, adapter, { scale: 1, bits, breath });
+  const merged = await mergeModel(runtime, model, row.adapter, { scale: 1, bits, breath });
   const ms = systemClock.monotonic() - start;
   const { user, system } = process.cpuUsage(cpu);
   const decoder = createDecoder(runtime, merged, { rows: 1, positions });
   const comparison = createComparison(decoder.vocabulary);
   let equal = 0;
   for (const [i, { tokens, promptLength }] of texts.entries()) {
-    const unmerged = (await logits(base, adapter, 0, tokens, tokens.length)).slice();
+    const unmerged = (await logits(base, row, 0, tokens, tokens.length)).slice();
     comparison.add(unmerged, await logits(decoder, null, 0, tokens, tokens.length));
     // Until the first difference the merged model would have written the same text, so one prefill finds it.
     const text = [...tokens.slice(0, promptLength), ...greedy[i]!.slice(0, -1)];
@@ -133,7 +130,7 @@ async function measure(
     maxKl.toFixed(3),
     `${(100 * top1Agreement).toFixed(1)} %`,
     `${equal} of ${texts.length}`,
-    (mergedBytes(model, adapter, bits) / 2 ** 20).toFixed(1),
+    (mergedBytes(model, row.adapter, bits) / 2 ** 20).toFixed(1),
     ms.toFixed(0),
     ((user + system) / 1000).toFixed(0),
     breath.longest().toFixed(1),

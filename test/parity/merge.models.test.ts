@@ -12,6 +12,7 @@ import { createBreath } from '../../src/engine/adapters/breath.ts';
 import { combineAdapters } from '../../src/engine/adapters/combine-adapters.ts';
 import { readAdapter } from '../../src/engine/adapters/read-adapter.ts';
 import type { ResidentAdapter } from '../../src/engine/adapters/resident-adapter.ts';
+import type { RowAdapter } from '../../src/engine/adapters/row-adapter.ts';
 import { createDecoder, type Decoder } from '../../src/engine/decoder.ts';
 import { createComparison } from '../../src/engine/merges/compare.ts';
 import { mergeModel } from '../../src/engine/merges/merge-model.ts';
@@ -30,7 +31,7 @@ let base: Decoder;
 
 before(async () => {
   ({ model } = await loadWeights(await realModelFiles(), null, folder, assert.fail));
-  base = createDecoder(runtime, model, { rows: 1, positions: 256 });
+  base = createDecoder(runtime, model, { rows: 1, positions: 256, pages: 16 });
 });
 after(async () => {
   await base.release();
@@ -60,7 +61,10 @@ const trained = ['order', 'pirate', 'shell'];
 for (const one of readAdapterCases().filter(({ name }) => Object.hasOwn(bounds, name))) {
   test(`${one.name}: merged against unmerged`, async (context) => {
     const { adapter, scale } = await adapterOf(one);
-    const unmerged = await logitsOf(one, base, { adapter, scale });
+    const placement = base.pages.place(adapter)!;
+    await placement.copied;
+    const unmerged = await logitsOf(one, base, { adapter, scale, placement });
+    base.pages.release(placement);
     const without = compare(unmerged, await logitsOf(one, base, null));
     context.diagnostic(`without the adapter: ${line(without)}`);
     for (const { bits, meanKl, top1 } of bounds[one.name]!) {
@@ -71,11 +75,8 @@ for (const one of readAdapterCases().filter(({ name }) => Object.hasOwn(bounds, 
       context.diagnostic(`${bits ?? 'own'} bits: ${line(found)}`);
       assert.ok(found.meanKl <= meanKl, `${bits ?? 'own'} bits: mean KL ${found.meanKl}`);
       assert.ok(found.top1Agreement >= top1, `${bits ?? 'own'} bits: top-1 ${found.top1Agreement}`);
-      // What is left of the way to the base: to the nearest code of 4 bits it would be nearly all.
-      assert.ok(
-        found.meanKl < 0.3 * without.meanKl,
-        `${bits ?? 'own'} bits: the base itself lies ${without.meanKl} off`,
-      );
+      // Most of the way from the base to a trained adapter; to the nearest code of 4 bits it would be next to nothing.
+      if (trained.includes(one.name)) assert.ok(found.meanKl < 0.2 * without.meanKl, `the base: ${without.meanKl}`);
     }
   });
 }
@@ -93,12 +94,7 @@ async function adapterOf({ name, adapters }: AdapterCase): Promise<{ adapter: Re
 }
 
 /** At every position of each prompt and of what follows it. */
-async function logitsOf(
-  { prompts }: AdapterCase,
-  decoder: Decoder,
-  applied: { adapter: ResidentAdapter; scale: number } | null,
-): Promise<Float32Array[]> {
-  const row = applied && { ...applied, placement: { ranges: new Map() } as never };
+async function logitsOf({ prompts }: AdapterCase, decoder: Decoder, row: RowAdapter | null): Promise<Float32Array[]> {
   const all = [];
   for (const { tokens: prompt, greedy } of prompts) {
     const tokens = [...prompt, ...greedy];

@@ -201,11 +201,13 @@ test('a tied 8-bit head that is merged stays the embedding as it was', async () 
 
 /** Prefills both; differences are bounded by `tolerance` times the largest logit. */
 async function sameLogits(base: LoweredModel, adapter: ResidentAdapter, merged: LoweredModel, tolerance: number) {
-  const decoders = [base, merged].map((model) => createDecoder(runtime, model, { rows: 1, positions: 32 }));
+  const decoders = [base, merged].map((model) => createDecoder(runtime, model, { rows: 1, positions: 32, pages: 16 }));
   const [unmerged, alone] = decoders as [(typeof decoders)[0], (typeof decoders)[0]];
   const tokens = Array.from({ length: 20 }, (_, i) => (i * 37) % unmerged.vocabulary);
   const batch = { phase: 'prefill', first: 0, pasts: [0], tokens, sampled: [...tokens.keys()] } as const;
-  const row = { adapter, placement: { ranges: new Map() } as never, scale: 1 };
+  const placement = unmerged.pages.place(adapter)!;
+  await placement.copied;
+  const row = { adapter, placement, scale: 1 };
   const wanted = (await unmerged.forward({ ...batch, adapters: [row] })).slice();
   const found = await alone.forward(batch);
   const largest = wanted.reduce((most, logit) => Math.max(most, Math.abs(logit)), 0);
