@@ -21,7 +21,10 @@ export type MergeOptions = {
   onProgress?(share: number): void;
 };
 
-/** A lowered model whose untouched weights are `base`'s own tensors; `base` itself stays as it is. */
+/**
+ * A lowered model whose untouched weights are `base`'s own tensors; `base` itself stays as it is. What `onProgress`
+ * throws ends the merge.
+ */
 export async function mergeModel(
   runtime: Runtime,
   base: LoweredModel,
@@ -55,9 +58,8 @@ export async function mergeModel(
 function keepEmbedding(base: LoweredModel, weights: Map<string, LoweredTensor>): void {
   if (weights.has('embedding')) return;
   const { n, k } = base.linears.get('head')!;
-  const { blocks, scales } = { blocks: weights.get('head.blocks')!, scales: weights.get('head.scales')! };
-  weights.set(embeddingView.blocks, { ...blocks, shape: [n, k] });
-  weights.set(embeddingView.scales, { ...scales, shape: [n, k / blockSize] });
+  weights.set(embeddingView.blocks, { ...base.weights.get('head.blocks')!, shape: [n, k] });
+  weights.set(embeddingView.scales, { ...base.weights.get('head.scales')!, shape: [n, k / blockSize] });
 }
 
 /** Bytes of the weights that `mergeModel` would make, without their packed forms. */
