@@ -19,7 +19,9 @@ import {
   everyModule,
   layerModules,
   randomAdapter,
+  randomPairs,
   type ScaledAdapter,
+  writeAdapter,
 } from '../adapters/random-adapters.ts';
 import { breath, densely, oddModel, resident } from './merging.ts';
 
@@ -172,6 +174,11 @@ test('a scale, and several adapters as one', async () => {
 
 test('an adapter that adds nothing, or at scale 0, leaves all values as they are', async () => {
   const base = lower(await tinyModel('llama-gguf'), null);
+  const pairs = randomPairs(base.shape, plans.all!).map((pair) => ({ ...pair, loraB: pair.loraB.map(() => 0) }));
+  const files = writeAdapter(plans.all!, pairs);
+  const nothing = await resident(base, { files, pairs });
+  assert.equal(mergedBytes(base, nothing, 8), 0);
+  assert.deepEqual(await mergeModel(runtime, base, nothing, { scale: 1, bits: 8, breath }), base);
   const adapter = await resident(base, randomAdapter(base.shape, plans.all!));
   const merged = await mergeModel(runtime, base, adapter, { scale: 0, bits: null, breath });
   for (const name of base.linears.keys()) {
