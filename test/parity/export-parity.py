@@ -36,7 +36,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 EXAMPLES = ["pirate", "order", "shell"]
 DEFAULT = EXAMPLES + ["dora", "lm-head", "rank-and-alpha-pattern"]
-ROWS, TOKENS = 4, 48
+ROWS, TOKENS = 3, 32
 LEAD_MAX = 1
 
 
@@ -172,13 +172,15 @@ def main() -> None:
     parser.add_argument("llama_server", type=Path)
     parser.add_argument("--adapters", default=",".join(DEFAULT))
     parser.add_argument("--node", default="node")
+    parser.add_argument("--threads", default="2")
     args = parser.parse_args()
+    torch.set_num_threads(int(args.threads))
     wrong = 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         start = lambda port: [
             *(args.node, ROOT / "scripts" / "lorikeet.js", "serve", "--model", args.gguf.resolve()),
-            *("--port", str(port), "--data-dir", folder / "data"),
+            *("--port", str(port), "--data-dir", folder / "data", "--threads", args.threads),
         ]
         with Server(start, "/readyz") as server:
             for i, name in enumerate(args.adapters.split(",")):
@@ -194,7 +196,7 @@ def main() -> None:
                 ends = model.generation_config.eos_token_id
                 ends = ends if isinstance(ends, list) else [ends]
                 torch_tally, llama_tally = Tally(), Tally()
-                command = lambda port: [args.llama_server, "-m", gguf, "--port", str(port), "-c", "2048", "-t", "2", "-np", "1"]
+                command = lambda port: [args.llama_server, "-m", gguf, "--port", str(port), "-c", "2048", "-t", args.threads, "-np", "1"]
                 with Server(command, "/health") as llama:
                     for messages in rows():
                         ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)

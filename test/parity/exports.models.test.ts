@@ -19,7 +19,7 @@ import { adapterDigest } from '../../src/formats/adapter-digest.ts';
 import { readGguf } from '../../src/models/read-gguf.ts';
 import { resolveModel } from '../../src/models/resolve.ts';
 import { engineProcessStarter } from '../../src/protocol/engine-process.ts';
-import type { SequenceEnd } from '../../src/protocol/messages.ts';
+import type { SequenceEnd, TokenEvent } from '../../src/protocol/messages.ts';
 import { offlineClient } from '../../src/protocol/offline-process.ts';
 import { superviseEngine } from '../../src/protocol/supervisor.ts';
 import { defaultSupervisorLimits } from '../../src/protocol/supervisor-options.ts';
@@ -45,7 +45,9 @@ function pirate(): AdapterFiles {
   return { config, weights, digest: adapterDigest(sha256(config), sha256(weights)) };
 }
 
-/** Greedy tokens after each prompt, by an engine's process of its own. */
+type Said = { readonly tokens: number[]; readonly leads: number[] };
+
+/** Greedy tokens after each prompt and how far each led the second, by an engine's process of its own. */
 async function say(model: ModelFiles, adapters: readonly AppliedAdapter[], weightBits: 32 | null) {
   const engine = superviseEngine({
     startProcess: engineProcessStarter(new URL('../../src/engine/main.ts', import.meta.url), env),
@@ -61,12 +63,17 @@ async function say(model: ModelFiles, adapters: readonly AppliedAdapter[], weigh
     await engine.ready;
     return await Promise.all(
       prompts.map(({ tokens: promptTokens, greedy: reference }) => {
-        const params = { ...greedy, maxTokens: reference.length, ignoreEos: true };
-        const said: number[] = [];
-        return new Promise<number[]>((resolve, reject) => {
+        const params = { ...greedy, maxTokens: reference.length, ignoreEos: true, logprobs: 2 };
+        const said: Said = { tokens: [], leads: [] };
+        const onToken = ({ token, logprobs }: TokenEvent) => {
+          const [[, first], [, second]] = logprobs!.top as [[number, number], [number, number]];
+          said.tokens.push(token);
+          said.leads.push(first - second);
+        };
+        return new Promise<Said>((resolve, reject) => {
           const onEnd = ({ reason, error }: SequenceEnd) =>
             reason === 'length' ? resolve(said) : reject(new Error(`${reason}: ${error?.message}`));
-          engine.submit({ promptTokens, params, adapters }, { onToken: ({ token }) => said.push(token), onEnd });
+          engine.submit({ promptTokens, params, adapters }, { onToken, onEnd });
         });
       }),
     );
@@ -90,7 +97,7 @@ async function exported(format: 'gguf' | 'safetensors'): Promise<ModelFiles> {
 test('an exported merge says what the base with the adapter says', async (t) => {
   const beside = await say(base, [{ files: pirate(), scale: 1 }], null);
   const plain = await say(base, [], null);
-  const changed = prompts.filter((_, i) => plain[i]!.join() !== beside[i]!.join()).length;
+  const changed = prompts.filter((_, i) => plain[i]!.tokens.join() !== beside[i]!.tokens.join()).length;
   assert.ok(changed >= prompts.length / 2, 'the adapter changes what is said');
   const tokenizer = (files: ModelFiles) => loadTokenizer(files, (path) => readGguf(path).metadata);
   const own = await tokenizer(base);
@@ -98,11 +105,11 @@ test('an exported merge says what the base with the adapter says', async (t) => 
     const files = await exported(format);
     const merged = await say(files, [], 32);
     // Near-ties fall either way: the base's steps round activations to 8 bits, these do not.
-    const leads = prompts.flatMap(({ margins }, i) => {
-      const difference = firstDifference({ greedy: beside[i]!, margins }, merged[i]!);
+    const leads = beside.flatMap(({ tokens, leads }, i) => {
+      const difference = firstDifference({ greedy: tokens, margins: leads }, merged[i]!.tokens);
       return difference === null ? [] : [difference.margin];
     });
-    const fromPeft = prompts.filter((prompt, i) => firstDifference(prompt, merged[i]!) !== null).length;
+    const fromPeft = prompts.filter((prompt, i) => firstDifference(prompt, merged[i]!.tokens) !== null).length;
     t.diagnostic(
       `${format}: ${prompts.length - leads.length} of ${prompts.length} equal; differences at leads ${leads}`,
     );
