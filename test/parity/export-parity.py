@@ -36,7 +36,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 EXAMPLES = ["pirate", "order", "shell"]
 DEFAULT = EXAMPLES + ["dora", "lm-head", "rank-and-alpha-pattern"]
-ROWS, TOKENS = 3, 32
+ROWS, TOKENS = 2, 32
 LEAD_MAX = 1
 
 
@@ -173,6 +173,7 @@ def main() -> None:
     parser.add_argument("--adapters", default=",".join(DEFAULT))
     parser.add_argument("--node", default="node")
     parser.add_argument("--threads", default="2")
+    parser.add_argument("--activations", default="float32")
     args = parser.parse_args()
     torch.set_num_threads(int(args.threads))
     wrong = 0
@@ -181,6 +182,8 @@ def main() -> None:
         start = lambda port: [
             *(args.node, ROOT / "scripts" / "lorikeet.js", "serve", "--model", args.gguf.resolve()),
             *("--port", str(port), "--data-dir", folder / "data", "--threads", args.threads),
+            # Without rounding of its own: what differs from transformers is the export's.
+            *("--decode-activations", args.activations),
         ]
         with Server(start, "/readyz") as server:
             for i, name in enumerate(args.adapters.split(",")):
