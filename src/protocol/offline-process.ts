@@ -40,10 +40,13 @@ export function offlineClient(options: OfflineOptions): OfflineClient {
     running.add(child);
     const kill = () => void child.kill('SIGKILL');
     signal.addEventListener('abort', kill);
-    child.once('close', () => {
+    const free = () => {
       running.delete(child);
       signal.removeEventListener('abort', kill);
-    });
+    };
+    child.once('close', free);
+    // Of a process that could not be started.
+    child.once('error', free);
     return child;
   };
   return {
@@ -71,7 +74,7 @@ function startProcess({ entry, env, limits, log }: OfflineOptions, work: Offline
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
   let written = '';
-  child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     written = (written + text).slice(0, limits.offlineLogBytes);
   });
   child.once('close', () => {
