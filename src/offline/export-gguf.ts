@@ -1,6 +1,6 @@
 // A base model's GGUF file with an adapter merged in, as llama.cpp loads it. What the adapter does not touch keeps the
-// base's own bytes, packed as they are: that is exact, and smaller than any float. Merged weights become floats: packing
-// them again would round much of the adapter away, whose changes are smaller than a 4-bit step.
+// base's own bytes, packed as they are: that is exact, and smaller than any float. Merged weights become floats:
+// packing them again would round much of the adapter away, whose changes are smaller than a 4-bit step.
 
 import { LorikeetError } from '../core/errors.ts';
 import type { GgufFile, GgufTensor } from '../formats/gguf.ts';

@@ -1,5 +1,5 @@
-// The pirate merged into the real model, exported in both formats by the real process, opened again as any model is, and
-// asked what the base with the adapter beside it is asked.
+// The pirate merged into the real model, exported in both formats by the real process, opened again as any model is,
+// and asked what the base with the adapter beside it is asked.
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';

@@ -77,7 +77,7 @@ test('it has the given environment alone, the lowest priority, and its complaint
   assert.equal(getPriority(Number(pid)), constants.priority.PRIORITY_LOW);
 });
 
-test('a third is told to come again; places are free when a reader leaves, before the answer or within it', async (t) => {
+test('a third is told to come again; places are free when a reader leaves', async (t) => {
   const offline = client(t, fake);
   const { body } = await offline.exportMerged(order('hangs'), never);
   const gone = new AbortController();
