@@ -7,6 +7,8 @@ ones of other kinds: DoRA, lm_head, patterns), downloads its merge in both forma
 the held-out rows of the examples by argmax. Then the tokeniser that transformers made of the export encodes the
 awkward corpus of the fixtures. After the first difference two texts have nothing to do with each other, so what counts
 is how far the server's first choice led its second there; a lead of 1 or more, or another token id, ends with code 1.
+llama.cpp rounds activations to 8 bits, so it differs at near-ties whatever the weights: first the base without an
+adapter shows how often.
 Needs torch, transformers, safetensors and numpy.
 """
 
@@ -38,6 +40,7 @@ EXAMPLES = ["pirate", "order", "shell"]
 DEFAULT = EXAMPLES + ["dora", "lm-head", "rank-and-alpha-pattern"]
 ROWS, TOKENS = 2, 32
 LEAD_MAX = 1
+END = 2  # of a turn; the server does not count it among its tokens
 
 
 def free_port() -> int:
@@ -120,16 +123,17 @@ def rows() -> list[list[dict]]:
 
 
 def ours(server: Server, name: str, tokens: list[int]) -> tuple[list[int], list[float]]:
-    body = dict(prompt=tokens, adapter_id=name, max_tokens=TOKENS, temperature=0, logprobs=2)
+    body = dict(prompt=tokens, max_tokens=TOKENS, temperature=0, logprobs=2)
+    if name != "base":
+        body["adapter_id"] = name
     steps = server.post("/v1/generate", body)["logprobs"]
     leads = [step["top"][0]["logprob"] - step["top"][1]["logprob"] for step in steps]
     return [step["id"] for step in steps], leads
 
 
 @torch.no_grad()
-def theirs_transformers(model, tokens: list[int], ends: list[int]) -> list[int]:
-    out = model.generate(torch.tensor([tokens]), max_new_tokens=TOKENS, do_sample=False)[0, len(tokens) :].tolist()
-    return [token for token in out if token not in ends]
+def theirs_transformers(model, tokens: list[int]) -> list[int]:
+    return model.generate(torch.tensor([tokens]), max_new_tokens=TOKENS, do_sample=False)[0, len(tokens) :].tolist()
 
 
 def theirs_llama_cpp(server: Server, tokens: list[int]) -> list[int]:
@@ -141,8 +145,8 @@ class Tally:
     def __init__(self):
         self.equal, self.leads = 0, []
 
-    def add(self, own: list[int], leads: list[float], other: list[int], ends: list[int]) -> None:
-        other = [token for token in other if token not in ends]
+    def add(self, own: list[int], leads: list[float], other: list[int]) -> None:
+        other = [token for token in other if token != END]
         at = next((i for i in range(max(len(own), len(other))) if own[i : i + 1] != other[i : i + 1]), None)
         if at is None:
             self.equal += 1
@@ -153,6 +157,15 @@ class Tally:
     def __str__(self):
         lead = f" (leads of {', '.join(f'{lead:.3f}' for lead in self.leads)} where not)" if self.leads else ""
         return f"{self.equal} of {self.equal + len(self.leads)} equal{lead}"
+
+
+def against_llama_cpp(server: Server, name: str, gguf: Path, asked: list[list[int]], args) -> Tally:
+    tally = Tally()
+    command = lambda port: [args.llama_server, "-m", gguf, "--port", str(port), "-c", "2048", "-t", args.threads, "-np", "1"]
+    with Server(command, "/health") as llama:
+        for tokens in asked:
+            tally.add(*ours(server, name, tokens), theirs_llama_cpp(llama, tokens))
+    return tally
 
 
 def tokens_differ(tokenizer) -> int:
@@ -176,7 +189,7 @@ def main() -> None:
     parser.add_argument("--activations", default="float32")
     args = parser.parse_args()
     torch.set_num_threads(int(args.threads))
-    wrong = 0
+    wrong, asked = 0, []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         start = lambda port: [
@@ -186,26 +199,24 @@ def main() -> None:
             *("--decode-activations", args.activations),
         ]
         with Server(start, "/readyz") as server:
-            for i, name in enumerate(args.adapters.split(",")):
+            for name in args.adapters.split(","):
                 upload(server, name)
                 place = folder / name
                 place.mkdir()
                 gguf, model_folder, took = download(server, name, place)
                 tokenizer = AutoTokenizer.from_pretrained(model_folder)
-                if i == 0:
+                if not asked:
                     wrong += tokens_differ(tokenizer)
+                    chat = lambda one: tokenizer.apply_chat_template(one, add_generation_prompt=True, return_dict=False)
+                    asked = [chat(messages) for messages in rows()]
+                    tally = against_llama_cpp(server, "base", args.gguf, asked, args)
+                    print(f"the base itself in llama.cpp: {tally}", flush=True)
                 # The F16 weights as they are, with arithmetic that adds no rounding of its own.
                 model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32).eval()
-                ends = model.generation_config.eos_token_id
-                ends = ends if isinstance(ends, list) else [ends]
-                torch_tally, llama_tally = Tally(), Tally()
-                command = lambda port: [args.llama_server, "-m", gguf, "--port", str(port), "-c", "2048", "-t", args.threads, "-np", "1"]
-                with Server(command, "/health") as llama:
-                    for messages in rows():
-                        ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
-                        own, leads = ours(server, name, ids)
-                        torch_tally.add(own, leads, theirs_transformers(model, ids, ends), ends)
-                        llama_tally.add(own, leads, theirs_llama_cpp(llama, ids), ends)
+                torch_tally = Tally()
+                for tokens in asked:
+                    torch_tally.add(*ours(server, name, tokens), theirs_transformers(model, tokens))
+                llama_tally = against_llama_cpp(server, name, gguf, asked, args)
                 print(f"{name}: {took}\n  transformers: {torch_tally}\n  llama.cpp: {llama_tally}", flush=True)
                 wrong += sum(lead >= LEAD_MAX for lead in torch_tally.leads + llama_tally.leads)
     sys.exit(1 if wrong else 0)
