@@ -70,8 +70,8 @@ export const limits = {
   /** How long those are kept after their last byte: over a night and a bad connection, not for ever. */
   uploadKeptMs: 24 * 60 * 60 * 1000,
   /**
-   * Exports and analyses at once, a process each: a core and about 200 MB while they work, beside an engine that wants
-   * all cores. A second one lets a short analysis pass a long download.
+   * Exports and analyses at once, a process each: a core and 150 to 500 MB while they work, beside an engine that
+   * wants all cores. A second one lets a short analysis pass a long download.
    */
   offlineProcesses: 2,
   /** What such a process may write to the log: a stack with some context; a loop of warnings does not fill the disk. */

@@ -2,8 +2,6 @@
 
 import type { FloatType } from '../core/base-model.ts';
 
-export const floatBytes: Readonly<Record<FloatType, number>> = { F16: 2, BF16: 2, F32: 4 };
-
 /** Throws RangeError for a number that becomes an infinity: F16 ends at 65,504. */
 export function encodeFloats(type: FloatType, values: Float64Array): Uint8Array {
   const encoded = encoders[type](values);

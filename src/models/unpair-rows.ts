@@ -1,6 +1,6 @@
 // The row order of Llama-type GGUF files, and back. GGUF keeps the two numbers that rotary turns together in
-// neighbouring rows (2j, 2j + 1 of a head); Hugging Face's order, which PEFT's adapters and our graph use, has them half
-// a head apart (j, j + headDim / 2).
+// neighbouring rows (2j, 2j + 1 of a head); Hugging Face's order, which PEFT's adapters and our graph use, has them
+// half a head apart (j, j + headDim / 2).
 
 /** Where a row of Hugging Face's order stands in GGUF's. */
 export function pairedRow(row: number, headDim: number): number {

@@ -1,6 +1,6 @@
 // A base model's GGUF file with an adapter merged in, as llama.cpp loads it. What the adapter does not touch keeps the
-// base's own bytes, packed as they are: that is exact, and smaller than any float. Merged weights become floats: packing
-// them again would round much of the adapter away, whose changes are smaller than a 4-bit step.
+// base's own bytes, packed as they are: that is exact, and smaller than any float. Merged weights become floats:
+// packing them again would round much of the adapter away, whose changes are smaller than a 4-bit step.
 
 import { LorikeetError } from '../core/errors.ts';
 import type { GgufFile, GgufTensor } from '../formats/gguf.ts';
@@ -14,7 +14,7 @@ import { type WeightFile, weightFile } from '../models/weight-file.ts';
 import type { OfflineWork } from '../protocol/offline-messages.ts';
 import type { Exported } from './exported.ts';
 import { mergedWeight } from './merged-weight.ts';
-import { type OpenAdapter, readAdapter } from './read-adapter.ts';
+import { readAdapter, untiesHead } from './read-adapter.ts';
 
 type ExportWork = Extract<OfflineWork, { kind: 'export' }>;
 /** A tensor of the new file and how its data is made. */
@@ -46,7 +46,7 @@ export function exportGguf({ model, adapter: files, dtype, name }: ExportWork): 
     const weight = specs.get(tensor.name)?.name ?? '';
     return adapter.pairs.has(weight) ? merged(tensor, weight) : { ...tensor, chunks: () => pieces(file, tensor) };
   });
-  if (untiesHead(adapter, shape.tiedEmbedding)) {
+  if (untiesHead(adapter, shape)) {
     const embedding = base.tensors.find((tensor) => specs.get(tensor.name)?.name === 'model.embed_tokens.weight')!;
     planned.push(merged({ ...embedding, name: 'output.weight' }, 'lm_head.weight', 'model.embed_tokens.weight'));
   }
@@ -62,9 +62,6 @@ export function exportGguf({ model, adapter: files, dtype, name }: ExportWork): 
     },
   };
 }
-
-/** An adapter on lm_head leaves the embedding alone, so the two cannot share their weights any more. */
-export const untiesHead = ({ pairs }: OpenAdapter, tied: boolean) => tied && pairs.has('lm_head.weight');
 
 /** The base's metadata as it is, under a name of its own, without a type of most weights: that would now be a guess. */
 function entriesOf({ entries }: GgufFile, file: WeightFile, name: string): Uint8Array[] {

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { packTar, type TarSource } from 'modern-tar/fs';
-import type { FloatType, ModelFiles, ModelShape } from '../core/base-model.ts';
+import type { FloatType, ModelFiles, ModelShape, RawTensor } from '../core/base-model.ts';
 import { safetensorsBytes, safetensorsHeader, type TensorHead } from '../formats/write-safetensors.ts';
 import { indexName } from '../models/choose-files.ts';
 import { openModel } from '../models/open.ts';
@@ -14,10 +14,9 @@ import { readSidecar } from '../models/read-sidecar.ts';
 import { configOf } from '../models/write-config.ts';
 import type { OfflineWork } from '../protocol/offline-messages.ts';
 import { writeTokenizer } from '../tokenizer/write-json.ts';
-import { untiesHead } from './export-gguf.ts';
 import type { Exported } from './exported.ts';
 import { mergedWeight } from './merged-weight.ts';
-import { readAdapter } from './read-adapter.ts';
+import { readAdapter, untiesHead } from './read-adapter.ts';
 
 type ExportWork = Extract<OfflineWork, { kind: 'export' }>;
 /** A tensor of the new file and how its data is made. */
@@ -30,24 +29,21 @@ export async function exportSafetensors(work: ExportWork): Promise<Exported> {
   const { model, dtype } = work;
   const { shape, tensors } = await openModel(model);
   const adapter = readAdapter(work.adapter, shape);
-  const planned = [...tensors.values()].map((tensor): Planned => {
-    const pair = adapter.pairs.get(tensor.name);
+  const plan = (name: string, tensor: RawTensor): Planned => {
+    const pair = adapter.pairs.get(name);
     const chunks = () => mergedWeight(tensor, pair === undefined ? null : adapter.values(pair), dtype);
-    return { name: tensor.name, type: dtype, shape: tensor.shape, chunks };
-  });
-  const tiedEmbedding = shape.tiedEmbedding && !untiesHead(adapter, shape.tiedEmbedding);
-  if (tiedEmbedding !== shape.tiedEmbedding) {
-    const [name, embedding] = ['lm_head.weight', tensors.get('model.embed_tokens.weight')!] as const;
-    const chunks = () => mergedWeight(embedding, adapter.values(adapter.pairs.get(name)!), dtype);
-    planned.push({ name, type: dtype, shape: embedding.shape, chunks });
-  }
+    return { name, type: dtype, shape: tensor.shape, chunks };
+  };
+  const planned = [...tensors].map(([name, tensor]) => plan(name, tensor));
+  const unties = untiesHead(adapter, shape);
+  if (unties) planned.push(plan('lm_head.weight', tensors.get('model.embed_tokens.weight')!));
   const { header, ordered } = safetensorsHeader(planned, { format: 'pt' });
   const weightsBytes = ordered.reduce((bytes, tensor) => bytes + safetensorsBytes(tensor), header.length);
   function* weights() {
     yield header;
     for (const tensor of ordered) yield* tensor.chunks();
   }
-  const files = filesAround(model, { ...shape, tiedEmbedding }, dtype);
+  const files = filesAround(model, { ...shape, tiedEmbedding: shape.tiedEmbedding && !unties }, dtype);
   return tarOf(files, { name: 'model.safetensors', bytes: weightsBytes, chunks: weights });
 }
 

@@ -9,6 +9,8 @@ import { exportGguf } from './export-gguf.ts';
 import { exportSafetensors } from './export-safetensors.ts';
 
 const channel = offlineChannel();
+// Nobody wants the rest: the end comes anyway, and this is nothing to complain of.
+process.stdout.on('error', () => process.exit(1));
 
 try {
   await answer(await channel.work);

@@ -28,6 +28,10 @@ export type OpenAdapter = Pick<PeftAdapter, 'usesDora'> & {
   values(pair: AdapterPair): PairValues;
 };
 
+/** An adapter on lm_head leaves the embedding alone, so the two cannot share their weights any more. */
+export const untiesHead = ({ pairs }: OpenAdapter, { tiedEmbedding }: ModelShape): boolean =>
+  tiedEmbedding && pairs.has('lm_head.weight');
+
 /** Throws `adapter_corrupt` where the files are missing or are not what the digest says. */
 export function readAdapter(files: AdapterFiles, shape: ModelShape): OpenAdapter {
   const [config, weights] = readProved(files);

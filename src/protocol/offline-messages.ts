@@ -61,7 +61,10 @@ export type LinearAnalysis = {
 /** φ(i, j) of the directions that ΔW reads from its input, and of those that it writes to. */
 export type LinearSimilarity = { readonly input: SimilarityGrid; readonly output: SimilarityGrid };
 
-/** phi[a][b] = ‖U_iᵀ U'_j‖²_F / min(i, j), i = own[a] and j = other[b] leading directions: 0 apart, 1 one in the other. */
+/**
+ * phi[a][b] = ‖U_iᵀ U'_j‖²_F / min(i, j) of i = own[a] and j = other[b] leading directions: 0 where they are
+ * orthogonal, 1 where one space lies in the other.
+ */
 export type SimilarityGrid = {
   readonly own: readonly number[];
   readonly other: readonly number[];

@@ -1,6 +1,6 @@
 // One-shot processes that work on weights: merged exports, analyses. Beside the server's event loop, which they would
-// block, and beside the engine, whose cores they must not take: they run at the lowest priority of the system, few at
-// once, and end with whoever asked. Knows how to start, kill and listen to them; knows nothing of their work.
+// block, and beside the engine, whose cores they must not take: they run at a low priority, few at once, and end with
+// whoever asked. Knows how to start, kill and listen to them; knows nothing of their work.
 
 import { type ChildProcess, fork } from 'node:child_process';
 import { constants, setPriority } from 'node:os';
@@ -40,17 +40,18 @@ export function offlineClient(options: OfflineOptions): OfflineClient {
     running.add(child);
     const kill = () => void child.kill('SIGKILL');
     signal.addEventListener('abort', kill);
-    child.once('close', () => {
+    const free = () => {
       running.delete(child);
       signal.removeEventListener('abort', kill);
-    });
+    };
+    child.once('close', free);
+    // Of a process that could not be started.
+    child.once('error', free);
     return child;
   };
   return {
     async exportMerged(order, signal) {
-      const child = start({ kind: 'export', model, ...order }, signal);
-      const { bytes } = await firstEvent(child, 'bytes');
-      return { bytes, body: wholeBody(child, bytes) };
+      return await exportedFile(start({ kind: 'export', model, ...order }, signal));
     },
     async analyse(order, signal) {
       const child = start({ kind: 'analysis', model, ...order }, signal);
@@ -71,15 +72,16 @@ function startProcess({ entry, env, limits, log }: OfflineOptions, work: Offline
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
   let written = '';
-  child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     written = (written + text).slice(0, limits.offlineLogBytes);
   });
   child.once('close', () => {
     if (written !== '') log.warn({ kind: work.kind, stderr: written }, 'an offline process complained');
   });
-  // Of the process before it has threads, which inherit it. It may be gone already, or not be started at all.
+  // Before it has threads, which inherit it; it may be gone already. A tenth of a core where serving takes all: at the
+  // lowest priority it would be a seventieth, and a download of seconds would take minutes.
   try {
-    setPriority(child.pid!, constants.priority.PRIORITY_LOW);
+    setPriority(child.pid!, constants.priority.PRIORITY_BELOW_NORMAL);
   } catch {}
   child.send(work, () => {});
   return child;
@@ -106,25 +108,33 @@ const failureOf = ({ code, message, param }: EventOf<'failed'>) =>
 const ended = (how: string, cause?: unknown) =>
   new LorikeetError('offline_failed', { message: `The process that works on the weights ${how}.`, cause });
 
-/** The process's output; a reader that leaves ends the process, and an output that ends early is an error. */
-function wholeBody(child: ChildProcess, bytes: number): Readable {
+/**
+ * The process's output, listened to from the start: the process may be done before its first message is read. A reader
+ * that leaves ends it, and an output that ends early is an error.
+ */
+async function exportedFile(child: ChildProcess): Promise<ExportedFile> {
+  let announced = -1;
   let received = 0;
   let failure = ended('ended before its output did');
+  child.on('message', (message) => {
+    const event = message as OfflineEvent;
+    if (event.type === 'bytes') announced = event.bytes;
+    if (event.type === 'failed') failure = failureOf(event);
+  });
   // After all messages, which may be read later than the end of the output.
   const closed = new Promise<void>((resolve) => child.once('close', () => resolve()));
-  child.on('message', (event) => {
-    if ((event as OfflineEvent).type === 'failed') failure = failureOf(event as EventOf<'failed'>);
-  });
   const whole = new Transform({
     transform(chunk: Uint8Array, _encoding, done) {
       received += chunk.length;
       done(null, chunk);
     },
     flush(done) {
-      closed.then(() => done(received === bytes ? null : failure));
+      closed.then(() => done(received === announced ? null : failure));
     },
   });
-  return pipeline(child.stdout!, whole, () => void child.kill('SIGKILL'));
+  const body = pipeline(child.stdout!, whole, () => void child.kill('SIGKILL'));
+  const { bytes } = await firstEvent(child, 'bytes');
+  return { bytes, body };
 }
 
 export type OfflineChannel = {

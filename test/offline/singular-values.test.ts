@@ -10,6 +10,7 @@ import { parseSafetensorsHeader } from '../../src/formats/safetensors.ts';
 import { figuresOf } from '../../src/offline/analyse-adapter.ts';
 import { deltaSvd } from '../../src/offline/delta-svd.ts';
 import { jacobiSvd } from '../../src/offline/jacobi-svd.ts';
+import { normAlong } from '../../src/offline/norm-along.ts';
 import { subspaceSimilarity } from '../../src/offline/subspace-similarity.ts';
 import { type Columns, dot, thinQr } from '../../src/offline/thin-qr.ts';
 
@@ -144,6 +145,29 @@ test('similarity is 1 of a space with itself, 0 of orthogonal ones, and symmetri
       }
     }),
   );
+});
+
+test('the norm of W along directions is that of the whole product', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 9 }), fc.nat(), (size, seed) => {
+      const [out, inputs] = [13, 11];
+      const values = Float32Array.from({ length: out * inputs }, prng(seed));
+      const bytes = () => new Uint8Array(values.buffer);
+      const weight = { name: 'w', type: 'F32', shape: [out, inputs], bytes } as const;
+      const { q: u } = thinQr(matrix(out, size, seed + 1));
+      const { q: v } = thinQr(matrix(inputs, size, seed + 2));
+      const w = Array.from({ length: inputs }, (_, i) =>
+        Float64Array.from({ length: out }, (_, n) => values[n * inputs + i]!),
+      );
+      const whole = norm(product(transposed(u), product(w, v)));
+      assert.ok(Math.abs(normAlong(weight, u, v) - whole) <= 1e-12 * whole);
+    }),
+  );
+  // All of a space: nothing of W is left out.
+  const axes = (count: number) => Array.from({ length: count }, (_, at) => new Float64Array(count).fill(1, at, at + 1));
+  const values = Float32Array.of(3, 0, 0, 4);
+  const weight = { name: 'w', type: 'F32', shape: [2, 2], bytes: () => new Uint8Array(values.buffer) } as const;
+  assert.equal(normAlong(weight, axes(2), axes(2)), 5);
 });
 
 type NumpyCase = {

@@ -66,7 +66,7 @@ test('errors keep their codes, before the first byte and after', async (t) => {
 
 const offlineWithoutEntry = (t: TestContext) => client(t, new URL('./nowhere.ts', import.meta.url));
 
-test('it has the given environment alone, the lowest priority, and its complaints are logged', async (t) => {
+test('it has the given environment alone, a low priority, and its complaints are logged', async (t) => {
   const offline = client(t, fake);
   await assert.rejects(offline.exportMerged(order('environment'), never), /^LorikeetError: GIVEN$/);
   await assert.rejects(offline.exportMerged(order('complains'), never), code('offline_failed'));
@@ -74,10 +74,10 @@ test('it has the given environment alone, the lowest priority, and its complaint
   assert.deepEqual(line, { kind: 'export', stderr: 'Something is odd.\n', message: 'an offline process complained' });
   const { body } = await offline.exportMerged(order('hangs'), never);
   const [pid] = await once(body, 'data');
-  assert.equal(getPriority(Number(pid)), constants.priority.PRIORITY_LOW);
+  assert.equal(getPriority(Number(pid)), constants.priority.PRIORITY_BELOW_NORMAL);
 });
 
-test('a third is told to come again; places are free when a reader leaves, before the answer or within it', async (t) => {
+test('a third is told to come again; places are free when a reader leaves', async (t) => {
   const offline = client(t, fake);
   const { body } = await offline.exportMerged(order('hangs'), never);
   const gone = new AbortController();

@@ -66,6 +66,8 @@ test('the description covers every route and is valid for its version', async (t
     '/v1/adapters/{name}',
     '/v1/adapters/{name}/aliases',
     '/v1/adapters/{name}/aliases/{alias}',
+    '/v1/adapters/{name}/analysis',
+    '/v1/adapters/{name}/merged',
     '/v1/adapters/{name}/versions',
     '/v1/adapters/{name}/versions/{version}',
     '/v1/adapters/{name}/versions/{version}/content',

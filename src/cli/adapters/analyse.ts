@@ -10,10 +10,11 @@ export function readAnalysis(server: Server, address: string, against: unknown):
 }
 
 export function analysisTable({ id, against, uses_dora, modules }: Analysis): string[] {
+  const nearness = against === null ? '' : `, and its nearness to ${against.id}`;
   const head = ['module', 'layers', 'r', 'norm', 'effective rank', 'stable rank', 'amplification'];
   const compared = against === null ? [] : ['φ input', 'φ output'];
   return [
-    `What ${id} adds to each linear${against === null ? '' : `, and how near it is to ${against.id}`}: means over layers.`,
+    `What ${id} adds to each linear${nearness}: means over layers.`,
     ...(uses_dora ? ['It uses DoRA: this is s·B·A alone, before magnitudes.'] : []),
     ...table([[...head, ...compared], ...modules.map((one) => [...cells(one), ...(compared.length ? phis(one) : [])])]),
   ];

@@ -17,8 +17,8 @@ const schema = {
   tags: ['adapters'],
   summary: 'Singular values, effective rank and amplification of what an adapter adds, and its nearness to another',
   description:
-    'Of ΔW = s·B·A for each linear (LoRA, arXiv 2106.09685, section 7): takes seconds the first time. With `against`, ' +
-    'φ(i, j) = ‖U_iᵀU′_j‖²_F / min(i, j) of the leading singular directions of both.',
+    'Of ΔW = s·B·A for each linear (LoRA, arXiv 2106.09685, section 7); the first time it takes seconds. ' +
+    'With `against`, φ(i, j) = ‖U_iᵀU′_j‖²_F / min(i, j) of the leading singular directions of both.',
   params: NameParams,
   querystring: AnalysisQuery,
   response: { 200: Analysis, ...errorAnswers },
