@@ -1,5 +1,5 @@
-// A job from its start to its last event. Every end leaves checkpoints as they are, so that a job can be looked into and
-// gone on with.
+// A job from its start to its last event. Every end leaves checkpoints as they are, so that a job can be looked into
+// and gone on with.
 
 import { join } from 'node:path';
 import { isDiskFull } from '../core/disk-full.ts';
