@@ -94,8 +94,8 @@ export async function prepare(job: TrainingJob, around: Surroundings): Promise<P
   );
   around.emit({
     type: 'started',
-    ...{ rows: dataset.rows.length, steps: batches.steps, rowsCut: dataset.cut, parameters: values.length },
-    resumedStep: progress.step,
+    ...{ rows: dataset.rows.length, rowsCut: dataset.cut, rowsSkipped: dataset.skipped },
+    ...{ steps: batches.steps, parameters: values.length, resumedStep: progress.step },
   });
   return { trainer, checkpoints, validationRows, adapter, release: () => made.release() };
 }
