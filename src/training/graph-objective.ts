@@ -42,7 +42,8 @@ export async function graphObjective(
       weights.set(name, runtime.tensor(data, shape, ...(type === 'uint4' ? [type] : [])));
     }
     const own = new Map([...needed.keys()].map((name) => [name, weights.get(name)!]));
-    return runtime.session(encodeOnnx(graph), { weights: own });
+    // Nearly every micro-batch has a shape of its own, and a layout would be kept for each.
+    return runtime.session(encodeOnnx(graph), { weights: own, planMemory: false });
   };
   const training = await session({ backward: true, dropout: dropout > 0 });
   let validation: Promise<Session> | null = null;
