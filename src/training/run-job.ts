@@ -26,7 +26,7 @@ export async function runJob(job: TrainingJob, around: Surroundings): Promise<Tr
       await trainer.save();
       return { type: 'paused', step };
     } finally {
-      prepared.release();
+      await prepared.release();
     }
   } catch (error) {
     return { type: 'failed', step, ...failureOf(error) };
