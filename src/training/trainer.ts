@@ -142,7 +142,7 @@ export class Trainer {
     if (this.#progress.best?.step === metrics.step) await this.save();
   }
 
-  /** Mean over target tokens, from where a pause may have interrupted it: long files would else never come to an end. */
+  /** Mean over target tokens, from where a pause may have cut it off: long files would else never come to an end. */
   async #validationLoss(rows: readonly TokenRow[]): Promise<number> {
     const { objective, microBatchTokens } = this.#options;
     let { rows: at, sum, targets } = this.#progress.validating ?? { rows: 0, sum: 0, targets: 0 };
