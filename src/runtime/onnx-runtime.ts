@@ -40,12 +40,13 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
     threads,
     giveBackFreeMemory,
     tensor: (data, shape, packed) => createTensor(api, memory, data, shape, packed),
-    async session(model, { weights, own = new Map(), profile }) {
+    async session(model, { weights, own = new Map(), profile, planMemory }) {
       const settings = api.call('createSessionOptions');
       // The graphs are built in their final form: the optimiser finds nothing, and would copy shared weights.
       api.call('setSessionGraphOptimizationLevel', settings, optimizeNothing);
       api.call('disablePerSessionThreads', settings);
       if (profile) api.call('enableProfiling', settings, profile);
+      if (planMemory === false) api.call('disableMemPattern', settings);
       // The arena doubles as it grows: what a session packs for itself would take up to twice its size there.
       api.call('addSessionConfigEntry', settings, 'session.use_device_allocator_for_initializers', '1');
       const all = new Map([...weights, ...own]);

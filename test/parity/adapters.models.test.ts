@@ -14,7 +14,6 @@ import { combineAdapters } from '../../src/engine/adapters/combine-adapters.ts';
 import { readAdapter } from '../../src/engine/adapters/read-adapter.ts';
 import type { RowAdapter } from '../../src/engine/adapters/row-adapter.ts';
 import { createDecoder, type Decoder } from '../../src/engine/decoder.ts';
-import { adapterDigest } from '../../src/formats/adapter-digest.ts';
 import { loadWeights } from '../../src/graph/weights.ts';
 import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
 import { marginsOf, tokensOf, type Witness, witnessedEngine } from '../engine/witnesses.ts';
