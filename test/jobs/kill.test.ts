@@ -1,6 +1,7 @@
-// A process that trains is killed at random moments, over and over on the same folders: while jobs are made, wait, train,
-// pause, are cancelled, and above all while a result becomes an adapter. Afterwards every job that was acknowledged ends
-// as it would have undisturbed: one version of the right content, one results file, no step told twice.
+// A process that trains is killed at random moments, over and over on the same folders: while jobs are made, wait,
+// train, pause, are cancelled, and above all while a result becomes an adapter. Afterwards every job that was
+// acknowledged ends as it would have undisturbed: one version of the right content, one results file, no step told
+// twice.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
