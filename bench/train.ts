@@ -1,5 +1,5 @@
-// A training job without a server: the trainer's process alone, driven as the server drives it. Prints each step, and at
-// the end tokens a second and the process's peak memory.
+// A training job without a server: the trainer's process alone, driven as the server drives it. Prints each step, and
+// at the end tokens a second and the process's peak memory.
 //
 //     node bench/train.ts --train rows.jsonl --out folder [--validation rows.jsonl --validation-rows 64] [--steps 150]
 //         [--batch 8] [--rate 2e-3] [--warmup 10] [--r 4] [--alpha 8] [--targets q_proj,v_proj] [--threads 2]

@@ -1,5 +1,5 @@
-// One line of a training file: a prompt with its completion, or a conversation in OpenAI's shape. Strict about types and
-// keys, so that a misspelt field is named and not trained without. Knows no tokens and no files.
+// One line of a training file: a prompt with its completion, or a conversation in OpenAI's shape. Strict about types
+// and keys, so that a misspelt field is named and not trained without. Knows no tokens and no files.
 
 import { limits } from '../core/limits.ts';
 import { parseStrictJson, StrictJsonError } from './strict-json.ts';

@@ -6,7 +6,7 @@ import type { TrainerCommand, TrainerEvent } from './training-messages.ts';
 export type TrainerProcess = ChildProcess<TrainerCommand>;
 export type StartTrainerProcess = StartChild<TrainerCommand, TrainerEvent>;
 
-/** Serving goes first wherever both want a core: at 10 the system gives the trainer about a tenth of a contested one. */
+/** Serving goes first wherever both want a core: at 10 the trainer has about a tenth of a contested one. */
 const nice = 10;
 
 /**

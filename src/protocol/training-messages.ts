@@ -94,6 +94,8 @@ export type TrainerEvent =
       readonly steps: number;
       /** Rows that were cut at `maxTokens`. */
       readonly rowsCut: number;
+      /** Rows without anything to learn, which are left out: every turn of weight 0, or cut off. */
+      readonly rowsSkipped?: number;
       readonly parameters: number;
       /** 0, or the step of the checkpoint that it goes on from. */
       readonly resumedStep: number;

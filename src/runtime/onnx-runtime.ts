@@ -38,12 +38,13 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
     providers: api.availableProviders(),
     threads,
     tensor: (data, shape, packed) => createTensor(api, memory, data, shape, packed),
-    async session(model, { weights, profile }) {
+    async session(model, { weights, profile, planMemory }) {
       const settings = api.call('createSessionOptions');
       // The graphs are built in their final form: the optimiser finds nothing, and would copy shared weights.
       api.call('setSessionGraphOptimizationLevel', settings, optimizeNothing);
       api.call('disablePerSessionThreads', settings);
       if (profile) api.call('enableProfiling', settings, profile);
+      if (planMemory === false) api.call('disableMemPattern', settings);
       const names = [...weights.keys()];
       api.call('addExternalInitializers', settings, names, [...weights.values()].map(handleOf), names.length);
       for (const [name, tensor] of weights) api.call('addInitializer', settings, name, handleOf(tensor));

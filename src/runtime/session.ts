@@ -29,6 +29,11 @@ export type SessionOptions = {
   readonly weights: ReadonlyMap<string, Tensor>;
   /** Write an operator profile (JSON) under this path prefix when the session is released. */
   readonly profile?: string;
+  /**
+   * False: memory is taken piece by piece in every run, not laid out as a whole after the first run of a shape. The
+   * layout is one more block as large as all that a run holds at once: worth its speed where that is little.
+   */
+  readonly planMemory?: boolean;
 };
 
 export type Runtime = {

@@ -1,5 +1,5 @@
-// `checkpoints/<step>/`: a PEFT folder, the optimiser's moments and the progress, all that the rest of a job depends on.
-// A checkpoint counts only if every byte of it is what was written; what is not, is as good as absent.
+// `checkpoints/<step>/`: a PEFT folder, the optimiser's moments and the progress, all that the rest of a job depends
+// on. A checkpoint counts only if every byte of it is what was written; what is not, is as good as absent.
 //
 //   adapter_config.json  adapter_model.safetensors   what PEFT loads
 //   moments.safetensors                              first and second, laid out as the parameters

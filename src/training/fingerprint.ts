@@ -2,16 +2,24 @@
 
 import { createHash } from 'node:crypto';
 import type { TrainingJob } from '../protocol/training-messages.ts';
-import type { Dataset } from './dataset.ts';
+import type { TokenRow } from './token-row.ts';
 
-export function fingerprintOf(job: TrainingJob, dataset: Dataset): string {
+export function fingerprintOf(
+  job: TrainingJob,
+  rows: readonly TokenRow[],
+  validationRows: readonly TokenRow[],
+): string {
   const { model, weightBits, hyperparameters, initial } = job;
-  const rows = createHash('sha256');
-  for (const { tokens, counted } of dataset.rows) rows.update(tokens).update(counted);
   const parts = [
-    ...[model.digest, weightBits, initial?.digest ?? null, rows.digest('hex')],
+    ...[model.digest, weightBits, initial?.digest ?? null, digestOf(rows), digestOf(validationRows)],
     // By name, since a store may keep them in another order; the order within one of them may matter.
     ...Object.entries(hyperparameters).sort(([a], [b]) => (a < b ? -1 : 1)),
   ];
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
+}
+
+function digestOf(rows: readonly TokenRow[]): string {
+  const hash = createHash('sha256');
+  for (const { tokens, counted } of rows) hash.update(Int32Array.of(tokens.length)).update(tokens).update(counted);
+  return hash.digest('hex');
 }

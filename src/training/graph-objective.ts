@@ -24,7 +24,7 @@ export type GraphOptions = {
   readonly values: Float32Array<ArrayBuffer>;
 };
 
-export type GraphObjective = Objective & { release(): void };
+export type GraphObjective = Objective & { release(): Promise<void> };
 
 export async function graphObjective(
   runtime: Runtime,
@@ -42,7 +42,8 @@ export async function graphObjective(
       weights.set(name, runtime.tensor(data, shape, ...(type === 'uint4' ? [type] : [])));
     }
     const own = new Map([...needed.keys()].map((name) => [name, weights.get(name)!]));
-    return runtime.session(encodeOnnx(graph), { weights: own });
+    // Nearly every micro-batch has a shape of its own, and a layout would be kept for each.
+    return runtime.session(encodeOnnx(graph), { weights: own, planMemory: false });
   };
   const training = await session({ backward: true, dropout: dropout > 0 });
   let validation: Promise<Session> | null = null;
@@ -57,7 +58,7 @@ export async function graphObjective(
   return {
     async gradients(batch, weight, seed, gradients) {
       const loss = new Float32Array(1);
-      await using run = runOf(runtime, training);
+      using run = runOf(runtime, training);
       run.inputs(parameters).batch(batch, weight);
       if (dropout > 0) {
         const length = dropoutLength(shape, targets, batch.lines * batch.length);
@@ -74,7 +75,7 @@ export async function graphObjective(
     async logprobs(batch) {
       validation ??= session({ backward: false, dropout: false });
       const forward = await validation;
-      await using run = runOf(runtime, forward);
+      using run = runOf(runtime, forward);
       run.inputs(parameters).batch(batch, 1);
       const count = batch.labels.length;
       if (logprobs.length < count) logprobs = new Float32Array(count);
@@ -84,9 +85,9 @@ export async function graphObjective(
       await forward.run(run.binding);
       return found;
     },
-    release() {
+    async release() {
       training.release();
-      validation?.then((made) => made.release()).catch(() => {});
+      (await validation)?.release();
       for (const tensor of [...weights.values(), ...parameters.values(), ...outputs.values()]) tensor.release();
     },
   };
@@ -136,7 +137,7 @@ function runOf(runtime: Runtime, session: Session) {
       run.input(names.labels, labels, [labels.length]);
       run.input(lossWeights, new Float32Array(labels.length).fill(weight), [labels.length]);
     },
-    async [Symbol.asyncDispose]() {
+    [Symbol.dispose]() {
       binding.release();
       for (const made of own) made.release();
     },

@@ -1,5 +1,5 @@
-// What is minimised, as the trainer sees it: the loss of a micro-batch and its derivatives. The training graph is behind
-// it; a test may put a function of its own there.
+// What is minimised, as the trainer sees it: the loss of a micro-batch and its derivatives. The training graph is
+// behind it; a test may put a function of its own there.
 
 import type { MicroBatch } from './micro-batch.ts';
 

@@ -3,7 +3,7 @@
 
 import { type LinearSize, linearSize } from '../core/adapter.ts';
 import type { ModelShape } from '../core/base-model.ts';
-import type { TrainTarget } from '../graph/training-form.ts';
+import { type TrainTarget, targetParameters } from '../graph/training-form.ts';
 
 export type PairView = {
   readonly target: TrainTarget;
@@ -15,9 +15,10 @@ export type PairView = {
 };
 
 export const parameterCount = (shape: ModelShape, targets: readonly TrainTarget[]): number =>
-  targets.reduce((sum, target) => sum + lengthOf(target, linearSize(shape, target.module)), 0);
-
-const lengthOf = ({ r }: TrainTarget, size: LinearSize) => r * (size.in + size.out);
+  targets.reduce((sum, target) => {
+    const { a, b } = targetParameters(target, linearSize(shape, target.module));
+    return sum + a + b;
+  }, 0);
 
 /** Views on `flat`, in the order of `targets`. */
 export function pairViews(
@@ -28,8 +29,10 @@ export function pairViews(
   let offset = 0;
   return targets.map((target) => {
     const size = linearSize(shape, target.module);
-    const [start, middle] = [offset, offset + target.r * size.in];
-    offset += lengthOf(target, size);
-    return { target, size, a: flat.subarray(start, middle), b: flat.subarray(middle, offset) };
+    const count = targetParameters(target, size);
+    const middle = offset + count.a;
+    const a = flat.subarray(offset, middle);
+    offset = middle + count.b;
+    return { target, size, a, b: flat.subarray(middle, offset) };
   });
 }

@@ -37,10 +37,9 @@ export type Surroundings = {
 export type Prepared = {
   readonly trainer: Trainer;
   readonly checkpoints: CheckpointStore;
-  readonly validationRows: readonly TokenRow[] | null;
   /** The values as they are now. */
   adapter(): AdapterBytes;
-  release(): void;
+  release(): Promise<void>;
 };
 
 /**
@@ -63,7 +62,8 @@ export async function prepare(job: TrainingJob, around: Surroundings): Promise<P
   }
   const validationRows = validation?.rows ?? null;
   const start = await startingPoint(job, shape);
-  const checkpoints = await openCheckpoints(join(job.folder, 'checkpoints'), fingerprintOf(job, dataset), around.write);
+  const fingerprint = fingerprintOf(job, dataset.rows, validationRows ?? []);
+  const checkpoints = await openCheckpoints(join(job.folder, 'checkpoints'), fingerprint, around.write);
   const resumed = await checkpoints.latest();
   const { values, moments, progress } = stateFrom(resumed, start.values, (adapter, into) =>
     decodeAdapter(adapter, into, start.targets, shape),
@@ -94,10 +94,10 @@ export async function prepare(job: TrainingJob, around: Surroundings): Promise<P
   );
   around.emit({
     type: 'started',
-    ...{ rows: dataset.rows.length, steps: batches.steps, rowsCut: dataset.cut, parameters: values.length },
-    resumedStep: progress.step,
+    ...{ rows: dataset.rows.length, rowsCut: dataset.cut, rowsSkipped: dataset.skipped },
+    ...{ steps: batches.steps, parameters: values.length, resumedStep: progress.step },
   });
-  return { trainer, checkpoints, validationRows, adapter, release: () => made.release() };
+  return { trainer, checkpoints, adapter, release: () => made.release() };
 }
 
 function stateFrom(

@@ -12,9 +12,14 @@ export type Progress = {
   readonly missed: number;
   /** The last step's figures where its validation is still to come. */
   readonly unvalidated: TrainingMetrics | null;
+  /** What a validation that was interrupted has summed so far, over its first `rows` rows. */
+  readonly validating: { readonly rows: number; readonly sum: number; readonly targets: number } | null;
 };
 
-export const noProgress: Progress = { step: 0, trainedTokens: 0, best: null, missed: 0, unvalidated: null };
+export const noProgress: Progress = {
+  ...{ step: 0, trainedTokens: 0, best: null, missed: 0 },
+  ...{ unvalidated: null, validating: null },
+};
 
 /** After a validation of the last step. */
 export function validated(progress: Progress, validLoss: number): Progress {
@@ -24,5 +29,6 @@ export function validated(progress: Progress, validLoss: number): Progress {
     best: isBetter ? { step: progress.step, validLoss } : progress.best,
     missed: isBetter ? 0 : progress.missed + 1,
     unvalidated: null,
+    validating: null,
   };
 }

@@ -1,5 +1,5 @@
-// A job from its start to its last event. Every end leaves checkpoints as they are, so that a job can be looked into and
-// gone on with.
+// A job from its start to its last event. Every end leaves checkpoints as they are, so that a job can be looked into
+// and gone on with.
 
 import { join } from 'node:path';
 import { isDiskFull } from '../core/disk-full.ts';
@@ -26,7 +26,7 @@ export async function runJob(job: TrainingJob, around: Surroundings): Promise<Tr
       await trainer.save();
       return { type: 'paused', step };
     } finally {
-      prepared.release();
+      await prepared.release();
     }
   } catch (error) {
     return { type: 'failed', step, ...failureOf(error) };

@@ -1,5 +1,5 @@
-// What a job trains: which pairs, and their values before the first step. Fresh ones as PEFT begins them, or those of an
-// existing adapter.
+// What a job trains: which pairs, and their values before the first step. Fresh ones as PEFT begins them, or those of
+// an existing adapter.
 
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';

@@ -37,8 +37,8 @@ export type TrainerOptions = {
 /** What is trained. `values` are those that the objective reads. */
 export type TrainerState = { readonly values: Float32Array<ArrayBuffer>; readonly moments: Moments };
 
-/** Validation rows packed together: packing more at once takes longer and saves nothing. */
-const validationRowsAtOnce = 64;
+/** Validation rows packed together, after which a pause finds the sum kept: a few micro-batches of usual rows. */
+const validationRowsAtOnce = 32;
 
 export class Trainer {
   #options: TrainerOptions;
@@ -47,7 +47,8 @@ export class Trainer {
   #gradients: Float32Array<ArrayBuffer>;
   /** Steps of this process, for the time that is left. */
   #stepped = { steps: 0, seconds: 0 };
-  /** Step of the newest checkpoint with this very progress. */
+  #lastValidation: Progress['best'] = null;
+  /** What the newest checkpoint on the disk has. */
   #saved: Progress | null;
 
   /** @param isSaved `progress` comes from a checkpoint */
@@ -86,8 +87,8 @@ export class Trainer {
     const { values, moments } = this.#state;
     await checkpoints.save({ adapter: encodeAdapter(values), moments, progress, threads });
     this.#saved = progress;
-    const { step, best } = progress;
-    const validLoss = best?.step === step ? best.validLoss : null;
+    const { step } = progress;
+    const validLoss = this.#lastValidation?.step === step ? this.#lastValidation.validLoss : null;
     emit({ type: 'checkpoint', step, validLoss, folder: checkpoints.folderOf(step) });
   }
 
@@ -133,18 +134,19 @@ export class Trainer {
   }
 
   async #validate(metrics: TrainingMetrics): Promise<void> {
-    const validLoss = await this.meanLoss(this.#options.validationRows!);
+    const validLoss = await this.#validationLoss(this.#options.validationRows!);
     refuseInfinite('validation loss', validLoss, metrics.step);
     this.#progress = validated(this.#progress, validLoss);
+    this.#lastValidation = { step: metrics.step, validLoss };
     this.#options.emit({ type: 'step', metrics: { ...metrics, validLoss } });
     if (this.#progress.best?.step === metrics.step) await this.save();
   }
 
-  /** Mean over target tokens. */
-  async meanLoss(rows: readonly TokenRow[]): Promise<number> {
+  /** Mean over target tokens, from where a pause may have cut it off: long files would else never come to an end. */
+  async #validationLoss(rows: readonly TokenRow[]): Promise<number> {
     const { objective, microBatchTokens } = this.#options;
-    let [sum, targets] = [0, 0];
-    for (let at = 0; at < rows.length; at += validationRowsAtOnce) {
+    let { rows: at, sum, targets } = this.#progress.validating ?? { rows: 0, sum: 0, targets: 0 };
+    while (at < rows.length) {
       const some = rows.slice(at, at + validationRowsAtOnce);
       const lengths = some.map(({ tokens }) => tokens.length);
       for (const packed of packRows(lengths, microBatchTokens)) {
@@ -152,6 +154,8 @@ export class Trainer {
         for (const logprob of logprobs) sum -= logprob;
         targets += logprobs.length;
       }
+      at += some.length;
+      this.#progress = { ...this.#progress, validating: { rows: at, sum, targets } };
     }
     return sum / targets;
   }

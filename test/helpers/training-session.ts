@@ -24,21 +24,35 @@ export type TrainingResult = {
   readonly gradients: ReadonlyMap<string, Float32Array>;
 };
 
-/** A text a line: every token but the first is a target, all with the same share. */
-export function plainBatch(texts: readonly (readonly number[])[]): TrainingBatch {
-  const T = texts[0]!.length;
-  const targets = texts.flatMap((text, b) => text.slice(1).map((label, i) => ({ row: b * T + i, label })));
+/** A text, of which the tokens from `firstTarget` on count. */
+export type TrainingText = { readonly tokens: readonly number[]; readonly firstTarget: number };
+
+/** Texts line by line, each line filled up to `length` tokens. Every target has the same share of the loss. */
+export function batchOf(lines: readonly (readonly TrainingText[])[], length: number): TrainingBatch {
+  const padded = lines.map((texts) => {
+    const all = texts.flatMap(({ tokens }, segment) => tokens.map((token, i) => ({ token, position: i, segment })));
+    const padding = { token: 0, position: 0, segment: -1 };
+    return [...all, ...new Array<typeof padding>(length - all.length).fill(padding)];
+  });
+  const targets = lines.flatMap((texts, line) => {
+    const starts = texts.map((_, i) =>
+      texts.slice(0, i).reduce((sum, { tokens }) => sum + tokens.length, line * length),
+    );
+    return texts.flatMap(({ tokens, firstTarget }, i) =>
+      tokens.slice(firstTarget).map((label, j) => ({ row: starts[i]! + firstTarget - 1 + j, label })),
+    );
+  });
   return {
-    tokens: texts,
-    positions: texts.map((text) => text.map((_, i) => i)),
-    segments: texts.map((text) => text.map(() => 0)),
+    tokens: padded.map((line) => line.map(({ token }) => token)),
+    positions: padded.map((line) => line.map(({ position }) => position)),
+    segments: padded.map((line) => line.map(({ segment }) => segment)),
     sampled: targets.map(({ row }) => row),
     labels: targets.map(({ label }) => label),
     lossWeights: targets.map(() => 1 / targets.length),
   };
 }
 
-export async function trainingSession(runtime: Runtime, model: LoweredModel, form: TrainingForm) {
+export async function trainingSession(runtime: Runtime, model: LoweredModel, form: TrainingForm, profile?: string) {
   const { graph, weights } = buildTrainingGraph(model, form);
   const tensors = new Map(
     [...weights].map(([name, { type, shape, data }]) => [
@@ -46,10 +60,14 @@ export async function trainingSession(runtime: Runtime, model: LoweredModel, for
       runtime.tensor(data, shape, type === 'uint4' ? type : undefined),
     ]),
   );
-  const session = await runtime.session(encodeOnnx(graph), { weights: tensors });
+  const session = await runtime.session(encodeOnnx(graph), {
+    weights: tensors,
+    planMemory: false,
+    ...(profile && { profile }),
+  });
 
   /** `adapter` has A and B of every target, `mask` the dropout input where the form has one. */
-  return async (
+  const step = async (
     batch: TrainingBatch,
     adapter: ReadonlyMap<string, Float32Array>,
     mask?: Float32Array,
@@ -88,6 +106,7 @@ export async function trainingSession(runtime: Runtime, model: LoweredModel, for
     binding.release();
     return { loss: loss[0]!, logprobs, gradients };
   };
+  return Object.assign(step, { release: () => session.release() });
 }
 
 /** A and B of every target, uniform within `size`. */

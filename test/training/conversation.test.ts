@@ -20,8 +20,8 @@ const templates: Readonly<Record<string, readonly [Tokenizer, string]>> = {
   chatml: [fromJson('smollm'), '<|im_end|>'],
   'a default system message': [
     withTemplate(
-      `{% for m in messages %}{% if loop.first and m['role'] != 'system' %}{{ '<|im_start|>system\\nYou are a helpful ` +
-        `AI assistant<|im_end|>\\n' }}{% endif %}${turn}{% endfor %}${ask}`,
+      `{% for m in messages %}{% if loop.first and m['role'] != 'system' %}` +
+        `{{ '<|im_start|>system\\nYou are a helpful AI assistant<|im_end|>\\n' }}{% endif %}${turn}{% endfor %}${ask}`,
     ),
     '<|im_end|>',
   ],

@@ -42,7 +42,7 @@ const row = (length: number, first: number): TokenRow => ({
 });
 
 export const rows = Array.from({ length: 11 }, (_, index) => row(3 + (index % 4), 10 * index));
-const validationRows = [row(4, 500), row(3, 600)];
+const validationRows = Array.from({ length: 34 }, (_, index) => row(2, 500 + 10 * index));
 
 export type JobOptions = {
   readonly settings?: Partial<Hyperparameters>;

@@ -86,7 +86,8 @@ test('the result is what the registry reads: every pair of the chosen ranks, by 
   const [started] = events;
   assert.ok(started?.type === 'started');
   assert.equal(started.parameters, adapter.parameters);
-  assert.deepEqual([started.rows, started.steps, started.rowsCut, started.resumedStep], [8, 2, 0, 0]);
+  assert.deepEqual([started.rows, started.rowsCut, started.rowsSkipped], [8, 0, 0]);
+  assert.deepEqual([started.steps, started.resumedStep], [2, 0]);
 });
 
 test('a validation file: its loss is told, and the best checkpoint is the result', async () => {

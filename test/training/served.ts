@@ -62,7 +62,7 @@ export async function trainedLogprobs(
       byRow[row] = logprobs.splice(0, rows[row]!.counted.filter((mark) => mark === 1).length);
     }
   }
-  objective.release();
+  await objective.release();
   return byRow.flat();
 }
 

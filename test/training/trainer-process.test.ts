@@ -1,5 +1,5 @@
-// The trainer's process, killed and paused for real at random moments. However a job was interrupted, its result has the
-// digest of an undisturbed run.
+// The trainer's process, killed and paused for real at random moments. However a job was interrupted, its result has
+// the digest of an undisturbed run.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
