@@ -1,7 +1,5 @@
 // Who wants to know when a job has something new to say.
 
-export type Listeners = ReturnType<typeof listeners>;
-
 export function listeners() {
   const byJob = new Map<string, Set<() => void>>();
   return {

@@ -2,6 +2,7 @@
 // memory, and both be later. What a server left running when it died comes first.
 
 import type { JobRow } from '../storage/tables.ts';
+import { recordOf } from './job-row.ts';
 import type { JobParts } from './parts.ts';
 import { nextJob } from './policies/next-job.ts';
 import { RunningJob } from './running-job.ts';
@@ -91,10 +92,13 @@ export function jobRunner(parts: JobParts, share: TrainerShare): JobRunner {
 
 /** null where nothing waits. */
 async function takeNext(parts: JobParts): Promise<JobRow | null> {
-  const { jobs, clock, exclusive } = parts;
-  const [left] = await jobs.inStates(['running']);
+  const { jobs, clock, exclusive, options } = parts;
+  // A job of another base model is no job here: what it trained would be registered for the wrong one.
+  const isOurs = (row: JobRow) => recordOf(row).spec.baseDigest === options.base.files.digest;
+  const left = (await jobs.inStates(['running'])).find(isOurs);
   if (left !== undefined) return left;
-  const rows = (await jobs.inStates(['queued'])).map((row) => ({ ...row, queuedAt: row.queued_at }));
+  const queued = (await jobs.inStates(['queued'])).filter(isOurs);
+  const rows = queued.map((row) => ({ ...row, queuedAt: row.queued_at }));
   const chosen = nextJob(rows, await jobs.lastStarts());
   if (chosen === null) return null;
   // Whoever changes the row first has it: no other server can take it too.
