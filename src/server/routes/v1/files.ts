@@ -24,7 +24,8 @@ const upload = {
   summary: 'Upload rows to train on',
   description:
     'A form with the parts `file` and `purpose`, which is `fine-tune`. The file is JSONL of ' +
-    '`{"prompt", "completion"}` or `{"messages"}`; every line is looked at while it comes, and those that cannot be trained on are named.',
+    '`{"prompt", "completion"}` or `{"messages"}`; every line is looked at while it comes, and those that cannot be ' +
+    'trained on are named.',
   body: { content: { 'multipart/form-data': { schema: Type.Unknown() } } },
   response: { 200: FileObject, ...errorAnswers },
 };
