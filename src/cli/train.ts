@@ -66,9 +66,12 @@ function bodyOf(invocation: Invocation): Record<string, unknown> {
 
 /** Read from the disk as it is sent. */
 async function uploadRows(server: Server, path: string): Promise<FileObject> {
-  const blob = await openAsBlob(path).catch((error: NodeJS.ErrnoException) => {
-    throw new UsageError(`${path} cannot be read (${error.code ?? error.message}).`);
-  });
+  // It throws for a path that leads nowhere before there is a promise.
+  const blob = await Promise.resolve(path)
+    .then((file) => openAsBlob(file))
+    .catch((error: Error) => {
+      throw new UsageError(`${path} cannot be read: ${error.message}.`);
+    });
   const form = new FormData();
   form.append('purpose', 'fine-tune');
   form.append('file', blob, basename(path));

@@ -1,5 +1,5 @@
-// Jobs come, pause, go on and end: the row first, then the process. A job whose trainer has said its last word is beyond
-// being stopped: its adapter is on its way.
+// Jobs come, pause, go on and end: the row first, then the process. A job whose trainer has said its last word is
+// beyond being stopped: its adapter is on its way.
 
 import { LorikeetError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
@@ -9,7 +9,7 @@ import { prepareJob } from './new-job.ts';
 import type { JobParts } from './parts.ts';
 import type { JobRunner } from './runner.ts';
 import type { TrainingFiles } from './training-files.ts';
-import { finishedStates, type JobState, liveStates, type TrainingJobs } from './training-jobs.ts';
+import { finishedStates, type JobState, liveStates, type NewJob, type TrainingJobs } from './training-jobs.ts';
 
 export type JobChanging = Pick<TrainingJobs, 'create' | 'cancel' | 'pause' | 'resume'>;
 
@@ -48,42 +48,9 @@ const steps = {
 } as const satisfies Record<string, Step>;
 
 export function jobChanging(parts: JobParts, files: TrainingFiles, runner: JobRunner): JobChanging {
-  const { jobs, clock, newId, exclusive, events } = parts;
+  const { jobs, newId, exclusive, events } = parts;
 
-  const insert = async (tenant: string, id: string, asked: Parameters<TrainingJobs['create']>[1]): Promise<void> => {
-    const { spec, training, validation } = await prepareJob(parts, files, { tenant, id }, asked);
-    const now = clock.now();
-    const spans = { created_at: now, queued_at: now, started_at: null, finished_at: null };
-    const rest = { outcome: null, adapter: null, error: null, progress: JSON.stringify(noProgress) };
-    const names = { training_file: training.id, validation_file: validation?.id ?? null };
-    await jobs.insert({
-      id,
-      tenant,
-      state: 'validating_files',
-      ...spans,
-      ...names,
-      ...rest,
-      spec: JSON.stringify(spec),
-    });
-    await jobs.prune(tenant, finishedStates, limits.finishedJobs);
-  };
-
-  const change = async (tenant: string, id: string, step: Step): Promise<JobRow> => {
-    const row = present(await jobs.find(tenant, id), id);
-    const state = row.state as JobState;
-    if (step.already.includes(state)) return row;
-    if (!step.from.includes(state) || outcomeOf(row) !== null) throw conflict(row, step);
-    // Before the state, so that whoever follows reads it last.
-    await events.say(id, step.message);
-    const now = clock.now();
-    const isOver = step.to === 'cancelled';
-    const change = { state: step.to, ...(isOver ? { finished_at: now } : {}), ...(isOver ? {} : { queued_at: now }) };
-    await jobs.change(id, [state], change);
-    events.end(id);
-    return present(await jobs.find(tenant, id), id);
-  };
-
-  const inOrder = (tenant: string, id: string, step: Step) => exclusive(() => change(tenant, id, step));
+  const inOrder = (tenant: string, id: string, step: Step) => exclusive(() => change(parts, tenant, id, step));
 
   return {
     async create(tenant, asked) {
@@ -91,7 +58,7 @@ export function jobChanging(parts: JobParts, files: TrainingFiles, runner: JobRu
       const row = await exclusive(async () => {
         await assertRoom(parts, tenant);
         try {
-          await insert(tenant, id, asked);
+          await insert(parts, files, { tenant, id }, asked);
         } catch (error) {
           await parts.forget(id);
           throw error;
@@ -119,6 +86,43 @@ export function jobChanging(parts: JobParts, files: TrainingFiles, runner: JobRu
       return recordOf(row);
     },
   };
+}
+
+type Owned = { readonly tenant: string; readonly id: string };
+
+async function insert(parts: JobParts, files: TrainingFiles, owned: Owned, asked: NewJob): Promise<void> {
+  const { jobs, clock } = parts;
+  const { tenant, id } = owned;
+  const { spec, training, validation } = await prepareJob(parts, files, owned, asked);
+  const now = clock.now();
+  const spans = { created_at: now, queued_at: now, started_at: null, finished_at: null };
+  const rest = { outcome: null, adapter: null, error: null, progress: JSON.stringify(noProgress) };
+  const names = { training_file: training.id, validation_file: validation?.id ?? null };
+  await jobs.insert({
+    id,
+    tenant,
+    state: 'validating_files',
+    ...spans,
+    ...names,
+    ...rest,
+    spec: JSON.stringify(spec),
+  });
+  await jobs.prune(tenant, finishedStates, limits.finishedJobs);
+}
+
+async function change({ jobs, events, clock }: JobParts, tenant: string, id: string, step: Step): Promise<JobRow> {
+  const row = present(await jobs.find(tenant, id), id);
+  const state = row.state as JobState;
+  if (step.already.includes(state)) return row;
+  if (!step.from.includes(state) || outcomeOf(row) !== null) throw conflict(row, step);
+  // Before the state, so that whoever follows reads it last.
+  await events.say(id, step.message);
+  const now = clock.now();
+  const isOver = step.to === 'cancelled';
+  const change = { state: step.to, ...(isOver ? { finished_at: now } : {}), ...(isOver ? {} : { queued_at: now }) };
+  await jobs.change(id, [state], change);
+  events.end(id);
+  return present(await jobs.find(tenant, id), id);
 }
 
 async function assertRoom({ jobs }: JobParts, tenant: string): Promise<void> {

@@ -1,17 +1,19 @@
-// What a job says: written in small groups, since a commit costs more than a step's line; thinned when they become many;
-// told to whoever follows. Knows rows and listeners, not what is trained.
+// What a job says: written in small groups, since a commit costs more than a step's line; thinned when they become
+// many; told to whoever follows. Knows rows and listeners, not what is trained.
 
 import type { Clock, Timers } from '../core/clock.ts';
 import { limits } from '../core/limits.ts';
 import type { JobEventTable, NewJobEvent } from '../storage/job-event-table.ts';
 import type { JobEventRow } from '../storage/tables.ts';
 import { idPart } from './job-row.ts';
+import { listeners } from './listeners.ts';
 import type { JobLog } from './options.ts';
 import { thinMetrics } from './policies/thin-metrics.ts';
 import type { JobEvent, JobProgress } from './training-jobs.ts';
 
 export type JobEvents = ReturnType<typeof jobEvents>;
 
+type Metrics = Readonly<Record<string, number>>;
 type Waiting = { readonly events: NewJobEvent[]; progress: JobProgress | null };
 type Options = { readonly clock: Clock; readonly timers: Timers; readonly log: JobLog; readonly table: JobEventTable };
 
@@ -20,28 +22,19 @@ const flushMs = 250;
 
 export function jobEvents({ clock, timers, log, table }: Options) {
   const waiting = new Map<string, Waiting>();
-  const listeners = new Map<string, Set<() => void>>();
+  const told = listeners();
   /** Metrics in the table, of jobs that wrote some. */
   const counts = new Map<string, number>();
   let last: Promise<unknown> = Promise.resolve();
   let cancelFlush: (() => void) | null = null;
 
-  const thin = async (job: string): Promise<void> => {
-    const rows = (await table.metrics(job)).map((row) => ({ ...row, step: row.step!, isValidated: isValidated(row) }));
-    const kept = new Set(thinMetrics(rows, limits.jobMetrics).map(({ seq }) => seq));
-    await table.remove(
-      job,
-      rows.flatMap(({ seq }) => (kept.has(seq) ? [] : [seq])),
-    );
-    counts.set(job, kept.size);
-  };
-
   const write = async (job: string, { events, progress }: Waiting): Promise<void> => {
     await table.append(job, events, progress === null ? null : JSON.stringify(progress));
-    if (!counts.has(job)) counts.set(job, (await table.metrics(job)).length);
-    else counts.set(job, counts.get(job)! + events.filter(({ step }) => step !== null).length);
-    if (counts.get(job)! > 2 * limits.jobMetrics) await thin(job);
-    for (const listener of listeners.get(job) ?? []) listener();
+    const before = counts.get(job);
+    const metrics = events.filter(({ step }) => step !== null).length;
+    const count = before === undefined ? (await table.metrics(job)).length : before + metrics;
+    counts.set(job, count > 2 * limits.jobMetrics ? await thin(table, job) : count);
+    told.tell(job);
   };
 
   /** All that waits, in order. A failure is the caller's to know, and the next flush is not held up by it. */
@@ -75,16 +68,14 @@ export function jobEvents({ clock, timers, log, table }: Options) {
       await flush();
     },
     /** A step's figures; on the disk soon. */
-    metrics(job: string, message: string, data: Readonly<Record<string, number>>, progress: JobProgress): void {
+    metrics(job: string, message: string, data: Metrics, progress: JobProgress): void {
       const event = { job, created_at: clock.now(), level: 'info', message, data: JSON.stringify(data) };
       add(job, { ...event, step: progress.step }, progress);
     },
     /** Forgets steps beyond this one, which will be taken again. */
     rewind(job: string, step: number): Promise<void> {
-      const rewound = flush().then(async () => {
-        await table.rewind(job, step);
-        counts.delete(job);
-      });
+      counts.delete(job);
+      const rewound = flush().then(() => table.rewind(job, step));
       // Before what comes next is written.
       last = rewound.catch(() => {});
       return rewound;
@@ -92,18 +83,22 @@ export function jobEvents({ clock, timers, log, table }: Options) {
     /** Forgets what memory has of a job that is over. */
     end(job: string): void {
       counts.delete(job);
-      for (const listener of listeners.get(job) ?? []) listener();
+      told.tell(job);
     },
     /** @returns a function that ends it */
-    onChange(job: string, listener: () => void): () => void {
-      const those = listeners.get(job) ?? new Set();
-      listeners.set(job, those.add(listener));
-      return () => {
-        those.delete(listener);
-        if (those.size === 0) listeners.delete(job);
-      };
-    },
+    onChange: told.add,
   };
+}
+
+/** @returns how many are left. */
+async function thin(table: JobEventTable, job: string): Promise<number> {
+  const rows = (await table.metrics(job)).map((row) => ({ ...row, step: row.step!, isValidated: isValidated(row) }));
+  const kept = new Set(thinMetrics(rows, limits.jobMetrics).map(({ seq }) => seq));
+  await table.remove(
+    job,
+    rows.flatMap(({ seq }) => (kept.has(seq) ? [] : [seq])),
+  );
+  return kept.size;
 }
 
 const isValidated = ({ data }: JobEventRow): boolean => data?.includes('"valid_loss"') === true;

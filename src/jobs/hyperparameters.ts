@@ -1,5 +1,5 @@
-// From what a caller chose to every choice made. The defaults suit what people bring: hundreds to some thousands of short
-// rows, on a CPU. Pure.
+// From what a caller chose to every choice made. The defaults suit what people bring: hundreds to some thousands of
+// short rows, on a CPU. Pure.
 
 import { type TargetModule, targetModules } from '../core/adapter.ts';
 import { LorikeetError } from '../core/errors.ts';

@@ -42,6 +42,7 @@ export async function prepareJob(
     hyperparameters: completeHyperparameters(choices, data),
     trainingDigest: training.digest,
     validationDigest: validation?.digest ?? null,
+    baseDigest: options.base.files.digest,
     initial: initial?.digest ?? null,
   };
   return { spec, training, validation };

@@ -2,9 +2,11 @@
 // memory, and both be later. What a server left running when it died comes first.
 
 import type { JobRow } from '../storage/tables.ts';
+import { recordOf } from './job-row.ts';
 import type { JobParts } from './parts.ts';
 import { nextJob } from './policies/next-job.ts';
 import { RunningJob } from './running-job.ts';
+import { sleeper } from './sleeper.ts';
 import type { TrainerShare } from './trainer-share.ts';
 
 export type JobRunner = {
@@ -26,39 +28,12 @@ export type JobRunner = {
 const retryMs = 5000;
 
 export function jobRunner(parts: JobParts, share: TrainerShare): JobRunner {
-  const { jobs, clock, options, exclusive } = parts;
+  const { jobs, options } = parts;
+  const { sleep, wake } = sleeper(options.timers);
   let current: RunningJob | null = null;
   let restarts = 0;
   let isClosed = false;
-  let resume = () => {};
-  let isWoken = false;
   let loop: Promise<void> = Promise.resolve();
-
-  /** Takes it, so that no other server can, unless it was cancelled or paused just now. */
-  const take = async (row: JobRow): Promise<JobRow | null> => {
-    const started_at = clock.now();
-    const isTaken = await exclusive(() => jobs.change(row.id, ['queued'], { state: 'running', started_at }));
-    return isTaken ? { ...row, state: 'running', started_at } : null;
-  };
-
-  const next = async (): Promise<JobRow | null> => {
-    const [left] = await jobs.inStates(['running']);
-    if (left !== undefined) return left;
-    const rows = (await jobs.inStates(['queued'])).map((row) => ({ ...row, queuedAt: row.queued_at }));
-    const chosen = nextJob(rows, await jobs.lastStarts());
-    return chosen === null ? null : await take(chosen);
-  };
-
-  const sleep = (ms: number | null): Promise<void> =>
-    new Promise((resolve) => {
-      const cancel = ms === null ? () => {} : options.timers.after(ms, resolve);
-      resume = () => {
-        cancel();
-        resolve();
-      };
-      if (isWoken || isClosed) resume();
-      isWoken = false;
-    });
 
   const runOne = async (row: JobRow): Promise<void> => {
     current = new RunningJob(parts, row, share);
@@ -77,7 +52,7 @@ export function jobRunner(parts: JobParts, share: TrainerShare): JobRunner {
   const run = async (): Promise<void> => {
     while (!isClosed) {
       try {
-        const row = await next();
+        const row = await takeNext(parts);
         if (row === null) await sleep(null);
         else await runOne(row);
       } catch (error) {
@@ -92,10 +67,7 @@ export function jobRunner(parts: JobParts, share: TrainerShare): JobRunner {
     start() {
       loop = run();
     },
-    wake() {
-      isWoken = true;
-      resume();
-    },
+    wake,
     pause(id) {
       if (current?.id === id) current.pause();
     },
@@ -112,8 +84,25 @@ export function jobRunner(parts: JobParts, share: TrainerShare): JobRunner {
     async close(graceMs) {
       isClosed = true;
       current?.pause(graceMs);
-      resume();
+      wake();
       await loop;
     },
   };
+}
+
+/** null where nothing waits. */
+async function takeNext(parts: JobParts): Promise<JobRow | null> {
+  const { jobs, clock, exclusive, options } = parts;
+  // A job of another base model is no job here: what it trained would be registered for the wrong one.
+  const isOurs = (row: JobRow) => recordOf(row).spec.baseDigest === options.base.files.digest;
+  const left = (await jobs.inStates(['running'])).find(isOurs);
+  if (left !== undefined) return left;
+  const queued = (await jobs.inStates(['queued'])).filter(isOurs);
+  const rows = queued.map((row) => ({ ...row, queuedAt: row.queued_at }));
+  const chosen = nextJob(rows, await jobs.lastStarts());
+  if (chosen === null) return null;
+  // Whoever changes the row first has it: no other server can take it too.
+  const started_at = clock.now();
+  const isTaken = await exclusive(() => jobs.change(chosen.id, ['queued'], { state: 'running', started_at }));
+  return isTaken ? chosen : await takeNext(parts);
 }

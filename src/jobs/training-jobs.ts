@@ -53,6 +53,8 @@ export type JobSpec = Omit<NewJob, 'choices' | 'suffix' | 'trainingFile' | 'vali
   readonly hyperparameters: Hyperparameters;
   readonly trainingDigest: string;
   readonly validationDigest: string | null;
+  /** The base model that it was made for. While another one runs, it waits. */
+  readonly baseDigest: string;
   /** Digest of the adapter that it goes on from. */
   readonly initial: string | null;
 };

@@ -1,9 +1,8 @@
 // The trainer's child process: what it is told and what it says.
 
-import { type ChildProcess, channelToParent, childStarter, type StartChild } from './child-process.ts';
+import { channelToParent, childStarter, type StartChild } from './child-process.ts';
 import type { TrainerCommand, TrainerEvent } from './training-messages.ts';
 
-export type TrainerProcess = ChildProcess<TrainerCommand>;
 export type StartTrainerProcess = StartChild<TrainerCommand, TrainerEvent>;
 
 /** Serving goes first wherever both want a core: at 10 the trainer has about a tenth of a contested one. */

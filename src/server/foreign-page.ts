@@ -1,5 +1,5 @@
-// Forms from web pages: any page may make a browser send a form here without asking first, and where no key is needed it
-// would be taken.
+// Forms from web pages: any page may make a browser send a form here without asking first, and where no key is needed
+// it would be taken.
 
 import type { FastifyRequest } from 'fastify';
 import { LorikeetError } from '../core/errors.ts';

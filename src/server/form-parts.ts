@@ -1,5 +1,5 @@
-// The parts of a multipart form as they arrive, watched, with what goes wrong in them in our own words. Knows forms; knows
-// no route.
+// The parts of a multipart form as they arrive, watched, with what goes wrong in them in our own words. Knows forms;
+// knows no route.
 
 import type { Readable } from 'node:stream';
 import type { Multipart } from '@fastify/multipart';

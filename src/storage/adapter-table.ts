@@ -13,31 +13,7 @@ export function adapterTable(db: Database) {
      * @param training how it was trained, in JSON
      * @returns the number that the version got: one more than any before under this name
      */
-    insert(row: Omit<AdapterRow, 'version'>, training: string | null): Promise<number> {
-      const { tenant, name } = row;
-      return db.transaction().execute(async (transaction) => {
-        // A write comes first, so that the transaction never has to become a writer half-way, which can fail.
-        const { last_version: version } = await transaction
-          .insertInto('adapter_names')
-          .values({ tenant, name, last_version: 1, last_revision: 0 })
-          .onConflict((conflict) =>
-            conflict.columns(['tenant', 'name']).doUpdateSet((set) => ({
-              last_version: set('adapter_names.last_version', '+', 1),
-            })),
-          )
-          .returning('last_version')
-          .executeTakeFirstOrThrow();
-        await transaction
-          .insertInto('adapters')
-          .values({ ...row, version })
-          .execute();
-        if (training !== null) {
-          const record = { tenant, name, version, record: training };
-          await transaction.insertInto('adapter_trainings').values(record).execute();
-        }
-        return version;
-      });
-    },
+    insert: (row: Omit<AdapterRow, 'version'>, training: string | null) => insertVersion(db, row, training),
     async training(tenant: string, name: string, version: number): Promise<string | undefined> {
       const query = db.selectFrom('adapter_trainings').select('record');
       const found = await query.where((row) => row.and({ tenant, name, version })).executeTakeFirst();
@@ -76,4 +52,30 @@ export function adapterTable(db: Database) {
       return rows.map(({ name }) => name);
     },
   };
+}
+
+function insertVersion(db: Database, row: Omit<AdapterRow, 'version'>, training: string | null): Promise<number> {
+  const { tenant, name } = row;
+  return db.transaction().execute(async (transaction) => {
+    // A write comes first, so that the transaction never has to become a writer half-way, which can fail.
+    const { last_version: version } = await transaction
+      .insertInto('adapter_names')
+      .values({ tenant, name, last_version: 1, last_revision: 0 })
+      .onConflict((conflict) =>
+        conflict.columns(['tenant', 'name']).doUpdateSet((set) => ({
+          last_version: set('adapter_names.last_version', '+', 1),
+        })),
+      )
+      .returning('last_version')
+      .executeTakeFirstOrThrow();
+    await transaction
+      .insertInto('adapters')
+      .values({ ...row, version })
+      .execute();
+    if (training !== null) {
+      const record = { tenant, name, version, record: training };
+      await transaction.insertInto('adapter_trainings').values(record).execute();
+    }
+    return version;
+  });
 }

@@ -14,15 +14,15 @@ export function jobEventTable(db: Database) {
     append(job: string, events: readonly NewJobEvent[], progress: string | null): Promise<void> {
       return db.transaction().execute(async (transaction) => {
         // A write comes first, so that the transaction never has to become a writer half-way, which can fail.
-        const touched = transaction.updateTable('jobs').where('id', '=', job);
-        await (progress === null ? touched.set({ id: job }) : touched.set({ progress })).execute();
-        if (events.length === 0) return;
-        const { last } = await transaction
-          .selectFrom('job_events')
-          .select((row) => row.fn.coalesce(row.fn.max('seq'), row.lit(0)).as('last'))
-          .where('job', '=', job)
+        const { last_event: last } = await transaction
+          .updateTable('jobs')
+          .set((set) => ({ last_event: set('last_event', '+', events.length) }))
+          .where('id', '=', job)
+          .returning('last_event')
           .executeTakeFirstOrThrow();
-        const rows = events.map((event, i) => ({ ...event, seq: Number(last) + 1 + i }));
+        if (progress !== null) await transaction.updateTable('jobs').set({ progress }).where('id', '=', job).execute();
+        if (events.length === 0) return;
+        const rows = events.map((event, i) => ({ ...event, seq: last - events.length + 1 + i }));
         await transaction.insertInto('job_events').values(rows).execute();
       });
     },

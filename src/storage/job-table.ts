@@ -66,19 +66,21 @@ export function jobTable(db: Database) {
         .limit(1)
         .executeTakeFirst(),
     /** Forgets the oldest of a tenant's jobs in these states beyond `keep`, with their events. */
-    async prune(tenant: string, states: readonly string[], keep: number): Promise<void> {
-      const done = db
-        .selectFrom('jobs')
-        .where('tenant', '=', tenant)
-        .where('state', 'in', [...states]);
-      const kept = done.select('seq').orderBy('seq', 'desc').limit(1).offset(keep);
-      const { seq } = (await kept.executeTakeFirst()) ?? {};
-      if (seq === undefined) return;
-      const old = db
-        .deleteFrom('jobs')
-        .where('tenant', '=', tenant)
-        .where('state', 'in', [...states]);
-      await old.where('seq', '<=', seq).execute();
-    },
+    prune: (tenant: string, states: readonly string[], keep: number) => prune(db, tenant, states, keep),
   };
+}
+
+async function prune(db: Database, tenant: string, states: readonly string[], keep: number): Promise<void> {
+  const done = db
+    .selectFrom('jobs')
+    .where('tenant', '=', tenant)
+    .where('state', 'in', [...states]);
+  const kept = done.select('seq').orderBy('seq', 'desc').limit(1).offset(keep);
+  const { seq } = (await kept.executeTakeFirst()) ?? {};
+  if (seq === undefined) return;
+  const old = db
+    .deleteFrom('jobs')
+    .where('tenant', '=', tenant)
+    .where('state', 'in', [...states]);
+  await old.where('seq', '<=', seq).execute();
 }

@@ -118,6 +118,8 @@ type JobTable = {
   spec: string;
   /** JSON: how far it came. */
   progress: string;
+  /** Number of its last event, raised only: one that is taken back does not give its number to another. */
+  last_event: Generated<number>;
   /** JSON: the trainer's last word; there before the adapter is, and published again until it is. */
   outcome: string | null;
   /** `name@version`. */

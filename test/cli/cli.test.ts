@@ -16,7 +16,18 @@ const run = cliIn(folder);
 test('help names every command, and each command its settings', async () => {
   const { code, stdout } = await run([]);
   assert.equal(code, 0);
-  for (const name of ['serve', 'generate', 'adapters', 'fetch', 'keys', 'config', 'doctor', 'version']) {
+  for (const name of [
+    'serve',
+    'generate',
+    'adapters',
+    'train',
+    'jobs',
+    'fetch',
+    'keys',
+    'config',
+    'doctor',
+    'version',
+  ]) {
     assert.match(stdout, new RegExp(`lorikeet ${name}`));
     const help = await run([name, '--help']);
     assert.deepEqual([help.code, help.stderr], [0, '']);

@@ -69,6 +69,8 @@ for (const [name, value, message] of [
   ['LORIKEET_MAX_SEQUENCES', '0', /from 1 to/],
   ['LORIKEET_MAX_SEQUENCES', '2.5', /whole number/],
   ['HF_HUB_OFFLINE', 'maybe', /must be on or off/],
+  ['LORIKEET_TRAINING_SHARE', '0', /must be a number above 0, at most 1, not "0"/],
+  ['LORIKEET_TRAINING_SHARE', '1.5', /at most 1/],
 ] as const) {
   test(`${name}=${value} is refused by name`, () => {
     assert.throws(() => load({}, { [name]: value }), refusal(name, message));

@@ -9,7 +9,8 @@ import { LorikeetError } from '../../src/core/errors.ts';
 import type { JobEvent } from '../../src/jobs/training-jobs.ts';
 import { until } from '../helpers/app.ts';
 import { testJobs } from '../helpers/test-jobs.ts';
-import { upload } from '../helpers/test-registry.ts';
+import { testBase, testRegistry, upload } from '../helpers/test-registry.ts';
+import { tinyShape } from '../models/model-folder.ts';
 
 const never = new AbortController().signal;
 
@@ -268,3 +269,41 @@ test('no more jobs than a tenant may have', async (t) => {
   await jobs.cancel('default', made[3]!.id);
   await create({ trainingFile });
 });
+
+test('a job of another base model waits until its own runs again', async (t) => {
+  const registry = await testRegistry(t);
+  const first = await testJobs(t, { registry, isIdle: true });
+  const { id } = await first.create();
+  await first.reaches(id, 'queued');
+  await first.jobs.close(0);
+  const files = { ...testBase, kind: 'gguf', weights: [], sidecars: {}, source: 'test' } as const;
+  const other = { files: { ...files, digest: `sha256:${'b'.repeat(64)}` }, shape: () => tinyShape };
+  const second = await testJobs(t, { registry, jobs: { base: other } });
+  const theirs = await second.create();
+  await second.reaches(theirs.id, 'succeeded');
+  assert.equal((await second.jobs.find('default', id)).state, 'queued');
+  await second.jobs.close(0);
+  const third = await testJobs(t, { registry });
+  await third.reaches(id, 'succeeded');
+});
+
+for (const state of ['queued', 'running', 'paused'] as const) {
+  test(`a start takes up a job that was ${state}`, async (t) => {
+    const registry = await testRegistry(t);
+    const first = await testJobs(t, { registry, stepMs: null, isIdle: state === 'queued' });
+    const { id } = await first.create();
+    await first.reaches(id, state === 'queued' ? 'queued' : 'running');
+    if (state !== 'queued') {
+      await until(() => first.trainer.alive === 1);
+      first.trainer.step();
+    }
+    if (state === 'paused') await first.jobs.pause('default', id);
+    await first.jobs.close(1000);
+    assert.equal(first.trainer.alive, 0);
+    const second = await testJobs(t, { registry });
+    assert.equal((await second.jobs.find('default', id)).state, state);
+    if (state === 'paused') await second.jobs.resume('default', id);
+    await second.reaches(id, 'succeeded');
+    assert.equal(second.trainer.lives, 1);
+  });
+}

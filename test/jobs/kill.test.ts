@@ -1,6 +1,7 @@
-// A process that trains is killed at random moments, over and over on the same folders: while jobs are made, wait, train,
-// pause, are cancelled, and above all while a result becomes an adapter. Afterwards every job that was acknowledged ends
-// as it would have undisturbed: one version of the right content, one results file, no step told twice.
+// A process that trains is killed at random moments, over and over on the same folders: while jobs are made, wait,
+// train, pause, are cancelled, and above all while a result becomes an adapter. Afterwards every job that was
+// acknowledged ends as it would have undisturbed: one version of the right content, one results file, no step told
+// twice.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -21,7 +22,7 @@ import { temporaryFolder, testRegistry } from '../helpers/test-registry.ts';
 import { tinyAdapter } from '../helpers/tiny-adapters.ts';
 
 const child = fileURLToPath(new URL('../fixtures/jobs-child.ts', import.meta.url));
-const processes = 14;
+const processes = 12;
 const folders = 6;
 
 type Promised = { seed: number; mayBeCancelled: boolean };
@@ -35,10 +36,10 @@ async function runAndKill(paths: readonly string[], random: Prng): Promise<strin
   let text = '';
   running.stdout.setEncoding('utf8').on('data', (part: string) => {
     text += part;
-    if (text.includes('ready\n')) resolve();
+    if (text.split('ready\n').length > paths.length) resolve();
   });
   await Promise.race([begun, ended]);
-  await setTimeout(random() * 500);
+  await setTimeout(random() * 800);
   running.kill('SIGKILL');
   assert.deepEqual(await ended, [null, 'SIGKILL'], text);
   const lines = text.split('\n').slice(0, -1);

@@ -1,15 +1,18 @@
 """Runs the official openai client, unmodified, against a Lorikeet server: what it parses must be what it expects.
 
     python test/parity/openai_client.py http://127.0.0.1:8080 [--api-key KEY] [--say Paris] [--adapter FOLDER]
+        [--train FILE]
 
 Needs the openai package and a running server. --say adds a check that only a real model passes: the answer about the
-capital of France contains that word. --adapter uploads a PEFT folder and asks it as a model.
+capital of France contains that word. --adapter uploads a PEFT folder and asks it as a model. --train trains on a JSONL
+file, some steps, and asks what came of it.
 """
 
 import argparse
 import asyncio
 import math
 import pathlib
+import time
 
 import openai
 
@@ -131,6 +134,39 @@ def check_adapter(client: openai.OpenAI, base: str, folder: pathlib.Path) -> Non
     expect_error(openai.NotFoundError, lambda: client.models.retrieve(name), param="model")
 
 
+def check_training(client: openai.OpenAI, base: str, rows: pathlib.Path) -> None:
+    file = client.files.create(file=rows, purpose="fine-tune")
+    expect(client.files.retrieve(file.id) == file and file.filename == rows.name, file)
+    expect(client.files.content(file.id).content == rows.read_bytes(), "content")
+    hyperparameters = {"n_epochs": 1, "batch_size": "auto"}
+    # What OpenAI has no name for goes beside its own.
+    lora = {"method": {"type": "supervised", "supervised": {"hyperparameters": {"max_steps": 4, "r": 2}}}}
+    jobs = client.fine_tuning.jobs
+    paused = jobs.create(model=base, training_file=file.id, hyperparameters=hyperparameters)
+    expect(paused.object == "fine_tuning.job" and paused.fine_tuned_model is None, paused)
+    expect(jobs.pause(paused.id).status == "paused", "paused")
+    jobs.resume(paused.id)
+    expect(jobs.cancel(paused.id).status == "cancelled", "cancelled")
+    expect_error(openai.ConflictError, lambda: jobs.resume(paused.id))
+    job = jobs.create(model=base, training_file=file.id, suffix="openai-client/trained", extra_body=lora)
+    while job.finished_at is None:
+        time.sleep(0.5)
+        job = jobs.retrieve(job.id)
+    expect(job.status == "succeeded" and job.trained_tokens > 0, job)
+    events = list(jobs.list_events(job.id, limit=3))
+    expect(events[0].message == "The job has successfully completed", events[0])
+    steps = [event.data["step"] for event in events if event.type == "metrics"]
+    expect(steps == [4, 3, 2, 1], steps)
+    for checkpoint in jobs.checkpoints.list(job.id):
+        expect(checkpoint.fine_tuning_job_id == job.id and checkpoint.metrics.train_loss > 0, checkpoint)
+    expect(job.id in [other.id for other in jobs.list(limit=1)], "listed")
+    raw = client.completions.with_raw_response.create(model=job.fine_tuned_model, prompt="Hello", **GREEDY)
+    expect("x-adapter-digest" in raw.headers and raw.parse().model == job.fine_tuned_model, raw.headers)
+    client.models.delete("openai-client/trained")
+    expect(client.files.delete(file.id).deleted, "deleted")
+    expect_error(openai.NotFoundError, lambda: client.files.retrieve(file.id))
+
+
 async def check_concurrency(url: str, api_key: str | None, model: str) -> None:
     """A reader who leaves early must not disturb the others."""
     async with openai.AsyncOpenAI(base_url=url, api_key=api_key or "none", max_retries=0) as client:
@@ -155,6 +191,7 @@ def main() -> None:
     parser.add_argument("--api-key")
     parser.add_argument("--say")
     parser.add_argument("--adapter", type=pathlib.Path)
+    parser.add_argument("--train", type=pathlib.Path)
     args = parser.parse_args()
     url = f"{args.server.rstrip('/')}/v1"
     client = openai.OpenAI(base_url=url, api_key=args.api_key or "none", max_retries=0)
@@ -165,6 +202,8 @@ def main() -> None:
     check_errors(client, model, url, args.api_key)
     if args.adapter is not None:
         check_adapter(client, model, args.adapter)
+    if args.train is not None:
+        check_training(client, model, args.train)
     asyncio.run(check_concurrency(url, args.api_key, model))
     print(f"openai {openai.__version__}: models, chat, logprobs, completions, errors, concurrency: ok ({model})")
 

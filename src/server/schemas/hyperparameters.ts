@@ -1,5 +1,5 @@
-// What may be chosen of a training: OpenAI's names, and LoRA's own beside them. Every number has both ends. 'auto' is what
-// the server chooses by the size of the data.
+// What may be chosen of a training: OpenAI's names, and LoRA's own beside them. Every number has both ends. 'auto' is
+// what the server chooses by the size of the data.
 
 import { type TSchema, Type } from '@fastify/type-provider-typebox';
 import { limits } from '../../core/limits.ts';

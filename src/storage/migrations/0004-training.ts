@@ -44,6 +44,7 @@ async function addJobs(db: Kysely<unknown>): Promise<void> {
     .addColumn('validation_file', 'text')
     .addColumn('spec', 'text', (column) => column.notNull())
     .addColumn('progress', 'text', (column) => column.notNull())
+    .addColumn('last_event', 'integer', (column) => column.notNull().defaultTo(0))
     .addColumn('outcome', 'text')
     .addColumn('adapter', 'text')
     .addColumn('error', 'text')

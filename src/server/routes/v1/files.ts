@@ -23,8 +23,9 @@ const upload = {
   tags,
   summary: 'Upload rows to train on',
   description:
-    'A form with the parts `file` and `purpose`, which is `fine-tune`. The file is JSONL of `{"prompt", "completion"}` ' +
-    'or `{"messages"}`; every line is looked at while it comes, and those that cannot be trained on are named.',
+    'A form with the parts `file` and `purpose`, which is `fine-tune`. The file is JSONL of ' +
+    '`{"prompt", "completion"}` or `{"messages"}`; every line is looked at while it comes, and those that cannot be ' +
+    'trained on are named.',
   body: { content: { 'multipart/form-data': { schema: Type.Unknown() } } },
   response: { 200: FileObject, ...errorAnswers },
 };

@@ -1,4 +1,5 @@
-// /v1/fine_tuning/jobs/{id}/events and /checkpoints: what a training says, in pages or as it comes, and what it has saved.
+// /v1/fine_tuning/jobs/{id}/events and /checkpoints: what a training says, in pages or as it comes, and what it has
+// saved.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';

@@ -22,7 +22,7 @@ export const jobRoute =
       return jobJson(await jobs.find(tenant, id));
     });
 
-    const cancel = schemaOf('End a job for good; its checkpoints go');
+    const cancel = schemaOf('End a job for good; checkpoints that are adapters stay');
     app.post(`${url}/cancel`, { config, schema: cancel }, async ({ tenant, params: { id } }) => {
       return jobJson(await jobs.cancel(tenant, id));
     });
