@@ -1,0 +1,33 @@
+// What bench/training.ts measures.
+
+import { type TargetModule, targetModules } from '../../src/core/adapter.ts';
+
+export type TrainingCase = {
+  /** A name, or a file. */
+  readonly model: string;
+  readonly threads: number;
+  readonly lines: number;
+  readonly tokens: number;
+  /** The last so many tokens of each line count. */
+  readonly targets: number;
+  readonly modules: readonly TargetModule[];
+  readonly r: number;
+  readonly recompute: boolean;
+  /** Measured steps, after one that is not. */
+  readonly steps: number;
+};
+
+export type TrainingSample = {
+  readonly tokensPerSecond: number;
+  /** Of all threads: what a step takes of a machine that others use too. */
+  readonly cpuSecondsPerStep: number;
+  readonly peakRssBytes: number;
+  readonly loss: number;
+};
+
+const allLinears = targetModules.filter((module) => module !== 'lm_head');
+
+export const adapters = {
+  'r=4 q,v': { r: 4, modules: ['q_proj', 'v_proj'] },
+  'r=16 all linears': { r: 16, modules: allLinears },
+} as const satisfies Record<string, Pick<TrainingCase, 'r' | 'modules'>>;
