@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { loadConfig } from '../../src/config.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import { prng } from '../../src/core/prng.ts';
-import { loadWeights } from '../../src/engine/weights.ts';
+import { loadWeights } from '../../src/graph/weights.ts';
 import { modelSources } from '../../src/main.ts';
 import { resolveModel } from '../../src/models/resolve.ts';
 import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';

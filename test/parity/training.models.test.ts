@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { linearSize, type TargetModule } from '../../src/core/adapter.ts';
-import { loadWeights } from '../../src/engine/weights.ts';
+import { loadWeights } from '../../src/graph/weights.ts';
 import type { LoweredModel } from '../../src/graph/lowered.ts';
 import { trainingNames } from '../../src/graph/training-form.ts';
 import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
