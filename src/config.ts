@@ -81,6 +81,7 @@ export const settingTable = {
     defaultHelp: 'none: that route is closed',
   }),
   autoMerge: oneOf('LORIKEET_AUTO_MERGE', 'off', ['on', 'off'], 'merge heavy adapters without being asked'),
+  autoMergeBits: oneOf('LORIKEET_AUTO_MERGE_BITS', 8, [4, 8, 32], 'bits of automatic merges: fewer round more'),
   autoMergeShare: integer(
     'LORIKEET_AUTO_MERGE_SHARE',
     50,

@@ -238,6 +238,7 @@ function startAutoMerge(config: Config, { metrics, logger, ...parts }: AutoMerge
     ...parts,
     shareUp: config.autoMergeShare / 100,
     shareDown: config.autoUnmergeShare / 100,
+    bits: config.autoMergeBits,
     limits,
     ...{ clock: systemClock, timers: systemTimers, log: logger, onDecision: metrics.mergeDecided },
   });

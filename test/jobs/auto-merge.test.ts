@@ -30,6 +30,7 @@ async function autoApp(t: TestContext, options: TestAppOptions = {}) {
   const write = (fields: object) => void lines.push({ ...fields });
   const stop = autoMerge({
     ...{ merges, traffic, engine, limits, clock: time, timers: time, shareUp: 0.5, shareDown: 0.2 },
+    bits: 8,
     log: { info: write, warn: write, error: write },
     onDecision: (decision) => void decisions.push(decision),
   });

@@ -3,6 +3,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock, Timers } from '../../core/clock.ts';
 import type { EngineClient } from '../../protocol/engine-client.ts';
+import type { WeightBits } from '../../protocol/messages.ts';
 import { type AutoMergeDecision, type AutoMergeRules, decideMerges, type MergeNow } from './auto-merge-policy.ts';
 import type { Merge } from './merge.ts';
 import { expectedMergeBytes } from './merge-bytes.ts';
@@ -16,6 +17,8 @@ export type AutoMergeOptions = {
   /** Of the generated tokens, 0..1. */
   readonly shareUp: number;
   readonly shareDown: number;
+  /** Of the merged weights. */
+  readonly bits: WeightBits;
   readonly limits: MergesOptions['limits'];
   readonly clock: Clock;
   readonly timers: Timers;
@@ -25,7 +28,7 @@ export type AutoMergeOptions = {
 
 /** @returns a function that ends it; merges that were made stay. */
 export function autoMerge(options: AutoMergeOptions): () => void {
-  const { merges, traffic, engine, limits, clock, timers, log } = options;
+  const { merges, traffic, engine, bits, limits, clock, timers, log } = options;
   const rules = rulesOf(options);
   const memory = remember(options);
   let isEnded = false;
@@ -33,7 +36,7 @@ export function autoMerge(options: AutoMergeOptions): () => void {
 
   const look = async (): Promise<void> => {
     if (engine.info === null || engine.state !== 'ready') return;
-    const { shape, weightBits } = engine.info;
+    const { shape } = engine.info;
     const there = merges.list();
     // One that failed for an admin is the admin's to try again.
     const keys = new Set(there.map(({ key }) => key));
@@ -43,7 +46,7 @@ export function autoMerge(options: AutoMergeOptions): () => void {
       ...{ now: clock.monotonic(), tokens, merges: mergesNow(there, traffic) },
       candidates: asked.map(({ key, share, applied }) => ({
         ...{ key, share, restsSince: memory.restsSince(key) },
-        bytes: memory.bytesOf(key) ?? expectedMergeBytes(shape, weightBits, modulesOf(applied)),
+        bytes: memory.bytesOf(key) ?? expectedMergeBytes(shape, bits, modulesOf(applied)),
       })),
     });
     for (const decision of decisions) {
@@ -63,7 +66,7 @@ export function autoMerge(options: AutoMergeOptions): () => void {
 
   const act = async ({ decision }: AutoMergeDecision, wanted: AdapterTraffic | undefined, taken: readonly Merge[]) => {
     if (decision === 'merge' && wanted !== undefined) {
-      await merges.want({ ...wanted.applied, bits: null, createdBy: null, automatic: true });
+      await merges.want({ ...wanted.applied, bits, createdBy: null, automatic: true });
     }
     if (decision === 'unmerge') for (const { tenant, key } of taken) await merges.unmerge(tenant, key, 'policy');
   };
