@@ -158,7 +158,8 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
     }
     running = running.filter(advance);
     const now = stats();
-    for (const listener of stepListeners) listener(now, loads.splice(0));
+    const loaded = loads.splice(0);
+    for (const listener of stepListeners) listener(now, loaded);
   }
 
   function schedule() {
