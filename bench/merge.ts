@@ -38,7 +38,7 @@ const { model } = await loadWeights(files, null, cacheDir, console.warn);
 const threads = Number(flags.threads);
 const rounds = Number(flags.rounds);
 const shares = flags.shares.split(',').map(Number);
-const createRuntime = () => createOnnxRuntime({ library: null, threads, spin: true });
+const createRuntime = () => createOnnxRuntime({ library: null, threads, spin: threads > 1 });
 
 const works = {
   speed: () => mergedSpeed(createRuntime(), model, rounds),

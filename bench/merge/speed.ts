@@ -33,17 +33,21 @@ export async function mergedSpeed(runtime: Runtime, base: LoweredModel, rounds: 
   const results: Record<string, object> = {};
   for (const rows of batches) {
     const times = new Map([...models.keys()].map((name) => [name, [] as number[]]));
+    const busy = new Map([...models.keys()].map((name) => [name, [] as number[]]));
     for (let round = -1; round < stepsARound * rounds; round++) {
       for (const [name, merged] of round % 2 ? [...models].reverse() : models) {
-        const ms = await step(decoder, rows, merged);
+        const { ms, busyMs } = await step(decoder, rows, merged);
         // The first one ties bindings.
-        if (round >= 0) times.get(name)!.push(ms);
+        if (round < 0) continue;
+        times.get(name)!.push(ms);
+        busy.get(name)!.push(busyMs);
       }
     }
     const base = spread(times.get('base')!);
     for (const name of Object.keys(adapterPlans)) {
       const merged = spread(times.get(name)!);
-      const ratios = { ratioOfMedians: base.median / merged.median, ratioOfFastest: base.min / merged.min };
+      const ofProcessor = spread(busy.get('base')!).median / spread(busy.get(name)!).median;
+      const ratios = { ratio: base.median / merged.median, ofFastest: base.min / merged.min, ofProcessor };
       results[`${name}, B=${rows}`] = { baseMs: base.median, mergedMs: merged.median, ...ratios };
     }
   }
@@ -51,11 +55,12 @@ export async function mergedSpeed(runtime: Runtime, base: LoweredModel, rounds: 
   return results;
 }
 
-/** Milliseconds of one step. */
-async function step(decoder: Decoder, rows: number, merged: MergedModel | null): Promise<number> {
+/** Milliseconds of one step, by the clock and of the processor's time, which others on the machine hardly change. */
+async function step(decoder: Decoder, rows: number, merged: MergedModel | null) {
   const each = Array.from({ length: rows }, (_, row) => row);
   const batch = { first: 0, pasts: each.map(() => context), tokens: each.map(() => 1234), sampled: each };
-  const start = systemClock.monotonic();
+  const [start, before] = [systemClock.monotonic(), process.cpuUsage()];
   await decoder.forward({ phase: 'decode', ...batch, merged });
-  return systemClock.monotonic() - start;
+  const { user, system } = process.cpuUsage(before);
+  return { ms: systemClock.monotonic() - start, busyMs: (user + system) / 1000 };
 }

@@ -74,7 +74,7 @@ export function baseWeights(runtime: Runtime, model: LoweredModel, positions: nu
   const tableShape = [positions, model.shape.headDim / 2];
   shared.set(decoderNames.cos, runtime.tensor(cos, tableShape));
   shared.set(decoderNames.sin, runtime.tensor(sin, tableShape));
-  if (!model.weights.has('embedding')) {
+  if (!model.weights.has('embedding') && !model.weights.has(embeddingView.blocks)) {
     const { vocabulary, hidden } = model.shape;
     const blocks = model.weights.get('head.blocks')!.data;
     const scales = model.weights.get('head.scales')!.data;
