@@ -1,5 +1,5 @@
-// One training step, forward and backward, beside PEFT on torch in float32: same GGUF, same threads, in turns, each in a
-// process of its own. Prints a table and writes a result file.
+// One training step, forward and backward, beside PEFT on torch in float32: same GGUF, same threads, in turns, each in
+// a process of its own. Prints a table and writes a result file.
 //
 //     npm run bench:training -- --python path/to/python [--threads 2] [--rounds 3] [--lines 4] [--tokens 128]
 //         [--targets 32]

@@ -64,6 +64,9 @@ export function createGraphBuilder() {
     },
     op: (op: string, operands: readonly string[], attributes?: Attributes, name?: string): string =>
       add(op, operands, attributes, '', [name ?? null])[0]!,
+    /** An operator with `count` outputs. */
+    ops: (op: string, operands: readonly string[], attributes: Attributes, count: number): string[] =>
+      add(op, operands, attributes, '', new Array(count).fill(null)),
     contrib: (op: string, operands: readonly string[], attributes: Attributes, results?: readonly (string | null)[]) =>
       add(op, operands, attributes, microsoft, results),
     split: (operand: string, lengths: string, count: number): string[] =>

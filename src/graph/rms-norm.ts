@@ -14,14 +14,9 @@ export type RmsNorm = {
 };
 
 export function rmsNorm(g: GraphBuilder, x: string, weight: string, epsilon: number): RmsNorm {
-  const y = g.op('SimplifiedLayerNormalization', [x, weight], { axis: -1, epsilon: { float: epsilon } });
-  const [inverse] = [inverseRms(g, x, epsilon)];
+  const attributes = { axis: -1, epsilon: { float: epsilon } };
+  const [y, inverse] = g.ops('SimplifiedLayerNormalization', [x, weight], attributes, 2) as [string, string];
   return { y, x, inverse, weight };
-}
-
-function inverseRms(g: GraphBuilder, x: string, epsilon: number): string {
-  const mean = g.op('ReduceMean', [g.op('Mul', [x, x]), g.integers('last', [-1])], { keepdims: 1 });
-  return g.op('Reciprocal', [g.op('Sqrt', [g.op('Add', [mean, g.float('rms_epsilon', epsilon)])])]);
 }
 
 export function backRmsNorm(g: GraphBuilder, { x, inverse, weight }: RmsNorm, dy: string): string {

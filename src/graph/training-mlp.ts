@@ -10,7 +10,7 @@ export function gatedSilu(g: GraphBuilder, gate: string, up: string): string {
   return g.op('Mul', [silu(g, gate), up]);
 }
 
-/** [dgate, dup], and h again for whoever needs it. */
+/** `gate` and `up` [R, width] are what the forward pass read. */
 export function backGatedSilu(
   g: GraphBuilder,
   kept: { gate: string; up: string; width: number },

@@ -7,8 +7,8 @@ held out from the examples under adapters/, loss on the answer with its end.
 
 Per case, with values of A and B from `values`: the loss (mean over targets), the targets' log-probabilities, and for
 every A and B the norm of its derivative and its product with a direction from `values` again, which a norm alone would
-not see. --rows prints the base's loss over the first 64 rows {prompt, completion} of a file, the end of sequence
-counted, as batches of 8 have it in the mean, and writes nothing.
+not see. --rows prints the base's loss over the targets of the first 64 rows {prompt, completion} of a file, ends of
+sequence among them, and writes nothing.
 """
 
 import argparse
@@ -57,16 +57,13 @@ def logprobs_of(model, tokens: list[int], first: int) -> torch.Tensor:
 
 
 def print_loss(model, tokenizer, path: Path) -> None:
-    rows, losses = [json.loads(line) for line in path.read_text().splitlines()[:64]], []
+    logprobs = []
     with torch.no_grad():
-        for start in range(0, len(rows), 8):
-            logprobs = []
-            for row in rows[start : start + 8]:
-                prompt = tokenizer.encode(row["prompt"])
-                answer = tokenizer.encode(row["completion"]) + [tokenizer.eos_token_id]
-                logprobs.append(logprobs_of(model, prompt + answer, len(prompt)))
-            losses.append(float(-torch.cat(logprobs).mean()))
-    print(f"loss {np.mean(losses):.5f}")
+        for row in map(json.loads, path.read_text().splitlines()[:64]):
+            prompt = tokenizer.encode(row["prompt"])
+            answer = tokenizer.encode(row["completion"]) + [tokenizer.eos_token_id]
+            logprobs.append(logprobs_of(model, prompt + answer, len(prompt)))
+    print(f"loss {float(-torch.cat(logprobs).mean()):.5f}")
 
 
 def main() -> None:

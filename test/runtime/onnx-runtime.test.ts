@@ -114,6 +114,23 @@ test('unknown names and bytes that are no model are refused', async () => {
   await assert.rejects(() => runtime.session(productModel(2), { weights: new Map() }), /ONNX Runtime: /);
 });
 
+test('packed bytes hold two elements each, the low half first', async () => {
+  const g = createGraphBuilder();
+  g.weight('codes', 'uint4', [5]);
+  g.op('Cast', ['codes'], { to: 1 }, 'y');
+  g.output('y', 'float32', [5]);
+  const weights = new Map([['codes', runtime.tensor(Uint8Array.of(0x21, 0x43, 0x0f), [5], 'uint4')]]);
+  for (const planMemory of [true, false]) {
+    const session = await runtime.session(encodeOnnx(g.build()), { weights, planMemory });
+    const binding = session.bind();
+    const y = new Float32Array(5);
+    binding.output('y', runtime.tensor(y, [5]));
+    await session.run(binding);
+    assert.deepEqual([...y], [1, 2, 3, 4, 15]);
+  }
+  assert.throws(() => runtime.tensor(new Uint8Array(3), [7], 'uint4'), /Shape/);
+});
+
 test('sessions that share weights give the same results', async () => {
   const n = 64;
   const weights = new Map([['w', runtime.tensor(exchange(n), [n, n])]]);
