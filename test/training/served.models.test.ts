@@ -1,4 +1,5 @@
-// On the real base model: a job learns, and what it learnt is served with the log-probabilities that it was trained to.
+// On the real base model, with all threads: a job learns, what it learnt is served with the log-probabilities that it
+// was trained to, and a pause changes no bit.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -8,7 +9,7 @@ import { readGguf } from '../../src/models/read-gguf.ts';
 import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
 import { loadTokenizer } from '../../src/tokenizer/load.ts';
 import { readDataset } from '../../src/training/dataset.ts';
-import { runJob } from '../../src/training/run-job.ts';
+import { Paused, runJob } from '../../src/training/run-job.ts';
 import { startingPoint } from '../../src/training/starting-point.ts';
 import { rowEncoder } from '../../src/training/token-row.ts';
 import { realModelFiles } from '../helpers/real-model.ts';
@@ -49,4 +50,26 @@ test('an adapter trained on the real model is served as it was trained', async (
   const largest = Math.max(...differences);
   t.diagnostic(`${served.length} targets differ by ${mean.toExponential(1)}, at most ${largest.toExponential(1)}`);
   assert.ok(largest < 0.01);
+});
+
+test('paused after its first step, it ends with the bits of an undisturbed run', async () => {
+  const model = await realModelFiles();
+  const run = async (pausesAt: number | null) => {
+    const settings = { epochs: null, maxSteps: 3, batchRows: 2, shuffle: true, loraDropout: 0.1 };
+    const job = await tinyJob({ rows, settings, job: { model, threads: null } });
+    let micros = 0;
+    const rest = async () => {
+      if (++micros === pausesAt) throw new Paused();
+    };
+    const around = { clock: systemClock, emit: () => {}, rest };
+    let end = await runJob(job, around);
+    if (pausesAt !== null) {
+      assert.ok(end.type === 'paused' && end.step === 1, JSON.stringify(end));
+      end = await runJob(job, around);
+    }
+    assert.ok(end.type === 'finished', JSON.stringify(end));
+    return resultFiles(end.folder).digest;
+  };
+  // The second micro-batch is the second step's.
+  assert.equal(await run(2), await run(null));
 });
