@@ -8,6 +8,7 @@ import { mergeKey } from '../../src/core/adapter.ts';
 import { type ErrorCode, errorTable, LorikeetError } from '../../src/core/errors.ts';
 import { limits } from '../../src/core/limits.ts';
 import { listen, type TestApp, type TestAppOptions, testApp, until } from '../helpers/app.ts';
+import { fakeOffline } from '../helpers/fake-offline.ts';
 import { rowsForm } from './form.ts';
 
 type Answer = { statusCode: number; headers: Record<string, unknown>; body: string };
@@ -20,6 +21,13 @@ const refusing = (error: Error): Cause => ({
   ask({ engine, post }) {
     engine.refusal = error;
     return post(url, prompt);
+  },
+});
+const notAnalysing = (code: ErrorCode): Cause => ({
+  options: { deps: { offline: fakeOffline({ analyse: () => Promise.reject(new LorikeetError(code)) }) } },
+  async ask({ app, registry }) {
+    await registry.add('a');
+    return app.inject({ method: 'GET', url: '/v1/adapters/a/analysis' });
   },
 });
 const posting = (body: object): Cause => ({ ask: ({ post }) => post(url, body) });
@@ -157,6 +165,8 @@ const causes: Partial<Record<ErrorCode, Cause>> = {
       return post('/v1/adapters', { name: 'a', config: '{}', weights: digest });
     },
   },
+  offline_overloaded: notAnalysing('offline_overloaded'),
+  offline_failed: notAnalysing('offline_failed'),
   merge_not_found: {
     async ask({ app, registry }) {
       await registry.add('a');
