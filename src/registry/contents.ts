@@ -7,7 +7,7 @@ import type { BlobFolder } from '../storage/blob-folder.ts';
 import type { AdapterState } from './adapter-registry.ts';
 import { type Catalogue, setState } from './catalogue.ts';
 import type { RegistryLog } from './options.ts';
-import type { Serially } from './serially.ts';
+import type { Serially } from '../core/serially.ts';
 
 export type Contents = ReturnType<typeof contents>;
 

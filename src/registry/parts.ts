@@ -7,7 +7,7 @@ import type { UploadFolder } from '../storage/upload-folder.ts';
 import type { Catalogue } from './catalogue.ts';
 import type { Contents } from './contents.ts';
 import type { RegistryOptions } from './options.ts';
-import type { Serially } from './serially.ts';
+import type { Serially } from '../core/serially.ts';
 
 export type Parts = {
   readonly options: RegistryOptions;

@@ -2,7 +2,8 @@
 // node src/runtime/probe.ts [path of libonnxruntime] -> one line of JSON, `{error}` where it cannot be loaded.
 
 import { LorikeetError } from '../core/errors.ts';
-import { createOnnxRuntime, packagedLibrary } from './onnx-runtime.ts';
+import { createOnnxRuntime } from './onnx-runtime.ts';
+import { packagedLibrary } from './packaged-library.ts';
 
 const print = (value: object) => process.stdout.write(`${JSON.stringify(value)}\n`);
 

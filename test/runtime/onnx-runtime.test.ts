@@ -8,13 +8,15 @@ import { runInNewContext } from 'node:vm';
 import { LorikeetError } from '../../src/core/errors.ts';
 import { encodeOnnx } from '../../src/formats/onnx.ts';
 import { createGraphBuilder } from '../../src/graph/graph-builder.ts';
-import { createOnnxRuntime, packagedLibrary } from '../../src/runtime/onnx-runtime.ts';
+import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
+import { packagedLibrary } from '../../src/runtime/packaged-library.ts';
 import type { Session } from '../../src/runtime/session.ts';
+import { testRuntime } from '../helpers/test-runtime.ts';
 
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
 
-const runtime = createOnnxRuntime({ library: null, threads: 1, spin: false });
+const runtime = testRuntime();
 
 /** y [R, n] = x [R, n] · w [n, n], w given from outside; `times` of them in a row. */
 function productModel(n: number, times = 1): Uint8Array {

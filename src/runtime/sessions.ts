@@ -1,0 +1,74 @@
+// Sessions and their bindings. On a device, what lies in JavaScript's memory is bound anew before each run, which is
+// what sends it there.
+
+import type { Serially } from '../core/serially.ts';
+import { forgetHandle, handleOf, setHandle } from './handles.ts';
+import type { OrtApi, Pointer } from './ort-api.ts';
+import type { Binding, Session, Tensor } from './session.ts';
+import { dataOf } from './tensors.ts';
+
+type Ownership = {
+  /** The library does not own shared weights: the session keeps them, and so their data, alive. */
+  readonly weights: ReadonlyMap<string, Tensor>;
+  /** The same in device memory: released with the session. */
+  readonly views: readonly Tensor[];
+  /** null where runs may overlap, which is where nothing has to be sent. */
+  readonly inTurn: Serially | null;
+};
+
+export function createSession(api: OrtApi, handle: Pointer, { weights, views, inTurn }: Ownership): Session {
+  const owned = new Map(weights);
+  const session: Session = {
+    bind: () => createBinding(api, handleOf(session), inTurn !== null),
+    async run(binding) {
+      const start = () => api.callAsync('runWithBinding', handleOf(session), null, handleOf(binding));
+      if (inTurn === null) await start();
+      else {
+        await inTurn(() => {
+          sendInputs.get(binding)?.();
+          return start();
+        });
+      }
+    },
+    release: () => {
+      api.call('releaseSession', handleOf(session));
+      forgetHandle(session);
+      for (const view of views) view.release();
+      owned.clear();
+    },
+  };
+  setHandle(session, handle);
+  return session;
+}
+
+const sendInputs = new WeakMap<Binding, () => void>();
+
+function createBinding(api: OrtApi, session: Pointer, sends: boolean): Binding {
+  // The library does not own bound memory: the binding keeps its tensors, and so their data, alive.
+  const tensors = new Map<string, Tensor>();
+  const sent = new Map<string, Tensor>();
+  const handle = api.call('createIoBinding', session);
+  const binding: Binding = {
+    input(name, tensor) {
+      sent.delete(name);
+      if (sends && dataOf(tensor)) sent.set(name, tensor);
+      else api.call('bindInput', handleOf(binding), name, handleOf(tensor));
+      tensors.set(`in ${name}`, tensor);
+    },
+    output(name, tensor) {
+      api.call('bindOutput', handleOf(binding), name, handleOf(tensor));
+      tensors.set(`out ${name}`, tensor);
+    },
+    release: () => {
+      api.call('releaseIoBinding', handleOf(binding));
+      forgetHandle(binding);
+      tensors.clear();
+      sent.clear();
+    },
+  };
+  setHandle(binding, handle);
+  sendInputs.set(binding, () => {
+    for (const [name, tensor] of sent) api.call('bindInput', handle, name, handleOf(tensor));
+  });
+  return binding;
+}
