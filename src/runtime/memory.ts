@@ -20,6 +20,7 @@ export function hostMemory(
 ): Memory {
   const data: TensorData = new arrayTypes[type](elements);
   const view = (start: number, shape: readonly number[]) =>
+    // A range past the end is a shape of another length.
     tensor(data.subarray(start, start + elementCount(shape)), shape);
   return { type, elements, view, release: () => {} };
 }

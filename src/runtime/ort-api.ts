@@ -7,6 +7,9 @@ import { LorikeetError } from '../core/errors.ts';
 /** An address inside the library. */
 export type Pointer = bigint;
 
+// A thread's usual stack. koffi's own for a call on another thread is 128 KiB, which a compiler of shaders overruns.
+koffi.config({ async_stack_size: 8 * 2 ** 20 });
+
 /** Version of the table asked for; every function below is in it. */
 const apiVersion = 24;
 

@@ -21,6 +21,7 @@ export type Memory = {
 
 /** Inputs and outputs of a session tied to tensors. The same tensor may be input and output (KV pools). */
 export type Binding = {
+  /** An unknown name is an error: here, or of the next run where the tensor is sent with that. */
   input(name: string, tensor: Tensor): void;
   output(name: string, tensor: Tensor): void;
   release(): void;

@@ -50,9 +50,10 @@ function createBinding(api: OrtApi, session: Pointer, sends: boolean): Binding {
   const handle = api.call('createIoBinding', session);
   const binding: Binding = {
     input(name, tensor) {
+      const value = handleOf(tensor);
       sent.delete(name);
       if (sends && dataOf(tensor)) sent.set(name, tensor);
-      else api.call('bindInput', handleOf(binding), name, handleOf(tensor));
+      else api.call('bindInput', handleOf(binding), name, value);
       tensors.set(`in ${name}`, tensor);
     },
     output(name, tensor) {
