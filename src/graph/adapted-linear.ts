@@ -2,7 +2,8 @@
 // differ:
 //
 //   one     all rows are one sequence's:            y += ((x · Aᵀ) * scale) · B
-//           x · Aᵀ in pages of few ranks, which no kernel splits: how depends on the number of rows
+//           x · Aᵀ in pages of few ranks, which no kernel splits: how depends on the number of rows. On a device the
+//           pages are a range of the pool, and `scale` says of each rank how much of it is taken, or 0
 //   mixed   each row has its own adapter, in rank pages; a page serves up to T rows:
 //           z [pages, T, 1, out] = (x[rows [pages, T, 1]] · Aᵀ [pages, 1, 8, in]) · B [pages, 1, 8, out]
 //           y += shares [R, R * C] · z[own [R * C]]                           z as [pages * T, out]
@@ -14,6 +15,7 @@
 
 import type { TargetModule } from '../core/adapter.ts';
 import type { GraphBuilder } from './graph-builder.ts';
+import { type GraphTarget, hostTarget } from './target.ts';
 
 /** The lowered model's linears, and what their outputs are by PEFT's names, side by side. */
 export const joinedLinears = {
@@ -52,12 +54,14 @@ export type AdaptersInGraph = { readonly form: 'none' } | { readonly form: 'one'
 
 /** Inputs that a binding ties. `layer` is 0 for the head. */
 export const adapterNames = {
-  /** float32: [pages, width, in] in `one`, [pages, 1, 8, in] in `mixed`. */
+  /** [pages, width, in] in `one`, [pages, 1, 8, in] in `mixed`; the last two exchanged on a device. */
   a: (layer: number, module: TargetModule) => `lora_a.${layer}.${module}`,
-  /** float32: [ranks, out] or [pages, 1, 8, out]: B transposed, scaling folded in. */
+  /** [ranks, out] or [pages, 1, 8, out]: B transposed, scaling folded in. */
   b: (layer: number, module: TargetModule) => `lora_b.${layer}.${module}`,
   /** float32 [1], `one`. */
   scale: 'adapter_scale',
+  /** float32 [ranks], `one` on a device. */
+  scales: (linear: JoinedLinear) => `scales.${linear}`,
   /** int64 [pages, T, 1], `mixed`: the rows that each page serves. */
   rows: (linear: JoinedLinear) => `rows.${linear}`,
   /** int64 [R * C], `mixed`: the products of each row, by page and place in it. */
@@ -74,13 +78,19 @@ export type AdaptedLinear = {
   /** Inputs, and outputs of each part. */
   readonly in: number;
   readonly outs: readonly number[];
+  /** The host by default. */
+  readonly target?: GraphTarget;
 };
 
 /** Inputs that all linears of a graph share. */
-export function addAdapterInputs(g: GraphBuilder, adapters: AdaptersInGraph): void {
-  if (adapters.form === 'one') g.input(adapterNames.scale, 'float32', [1]);
-  if (adapters.form !== 'mixed') return;
+export function addAdapterInputs(g: GraphBuilder, adapters: AdaptersInGraph, { on } = hostTarget): void {
+  if (adapters.form === 'none') return;
+  if (adapters.form === 'one' && on === 'host') g.input(adapterNames.scale, 'float32', [1]);
   for (const linear of reaches[adapters.reach].linears) {
+    if (adapters.form === 'one') {
+      if (on === 'device') g.input(adapterNames.scales(linear), 'float32', [`ranks.${linear}`]);
+      continue;
+    }
     g.input(adapterNames.rows(linear), 'int64', [`pages.${linear}`, `T.${linear}`, 1]);
     g.input(adapterNames.own(linear), 'int64', [`own.${linear}`]);
     g.input(adapterNames.shares(linear), 'float32', [`R.${linear}`, `own.${linear}`]);
@@ -91,55 +101,60 @@ export function addAdapterInputs(g: GraphBuilder, adapters: AdaptersInGraph): vo
 export function addAdapters(
   g: GraphBuilder,
   form: 'one' | 'mixed',
-  target: AdaptedLinear,
+  adapted: AdaptedLinear,
   { x, base }: { x: string; base: string },
   result?: string,
 ): string {
-  const { linear, outs } = target;
+  const { linear, outs, target: { on, real } = hostTarget } = adapted;
   const width = outs.reduce((sum, out) => sum + out, 0);
   if (form === 'one') {
-    const added = products(g, target, null, (a) => {
-      const [pages] = g.contrib('FusedMatMul', [x, a], { transB: 1 });
-      const byRow = g.op('Transpose', [pages!], { perm: [1, 0, 2] });
+    const scale = on === 'host' ? adapterNames.scale : g.cast(adapterNames.scales(linear), real);
+    const added = products(g, adapted, null, (a) => {
+      const byRow = g.op('Transpose', [timesA(g, x, a, on)], { perm: [1, 0, 2] });
       const inner = g.op('Reshape', [byRow, g.integers('row_by_row', [0, -1])]);
-      return g.op('Mul', [inner, adapterNames.scale]);
+      return g.op('Mul', [inner, scale]);
     });
     return g.op('Add', [base, added], {}, result);
   }
   const served = g.op('Gather', [x, adapterNames.rows(linear)]);
-  const added = products(
-    g,
-    target,
-    [`pages.${linear}`, 1, `ranks.${linear}`],
-    (a) => g.contrib('FusedMatMul', [served, a], { transB: 1 })[0]!,
-  );
+  const added = products(g, adapted, [`pages.${linear}`, 1], (a) => timesA(g, served, a, on));
   const flat = g.op('Reshape', [added, g.integers(`products_${width}`, [-1, width])]);
   const own = g.op('Gather', [flat, adapterNames.own(linear)]);
-  return g.op('Gemm', [adapterNames.shares(linear), own, base], {}, result);
+  return g.op('Gemm', [g.cast(adapterNames.shares(linear), real), own, base], {}, result);
 }
+
+/** x · Aᵀ, page by page. */
+const timesA = (g: GraphBuilder, x: string, a: string, on: GraphTarget['on']): string =>
+  on === 'device' ? g.op('MatMul', [x, a]) : g.contrib('FusedMatMul', [x, a], { transB: 1 })[0]!;
 
 /** The parts' products side by side. `inner` makes x · Aᵀ of a part. */
 function products(
   g: GraphBuilder,
-  { layer, linear, in: inputs, outs }: AdaptedLinear,
+  { layer, linear, in: inputs, outs, target: { on, real } = hostTarget }: AdaptedLinear,
   /** Leading dimensions of A and B in `mixed`; null in `one`. */
   pages: readonly (string | number)[] | null,
   inner: (a: string) => string,
 ): string {
   const parts = joinedLinears[linear].map((module, i) => {
-    // Ranks of a part are its own in `one`: what an adapter does not touch costs nothing there.
-    const own = `${layer}.${module}`;
-    const [ofA, ofB] = pages === null ? [[`pages.${own}`, `width.${own}`], [`ranks.${own}`]] : [pages, pages];
-    const a = g.input(adapterNames.a(layer, module), 'float32', [...ofA, inputs]);
-    const b = g.input(adapterNames.b(layer, module), 'float32', [...ofB, outs[i]!]);
+    // Ranks of a part are its own in `one` on the host: what an adapter does not touch costs nothing there.
+    const own = on === 'device' ? linear : `${layer}.${module}`;
+    const [ofA, width] = pages === null ? [[`pages.${own}`], `width.${own}`] : [pages, `ranks.${linear}`];
+    const page = on === 'device' ? [inputs, width] : [width, inputs];
+    const a = g.input(adapterNames.a(layer, module), real, [...ofA, ...page]);
+    const ofB = pages === null ? [`ranks.${own}`] : [...pages, width];
+    const b = g.input(adapterNames.b(layer, module), real, [...ofB, outs[i]!]);
     return g.op('MatMul', [inner(a), b]);
   });
   return parts.length === 1 ? parts[0]! : g.op('Concat', parts, { axis: -1 });
 }
 
 /** base * gain: DoRA's part that is not low-rank. */
-export function addGain(g: GraphBuilder, { layer, linear, outs }: AdaptedLinear, base: string): string {
+export function addGain(
+  g: GraphBuilder,
+  { layer, linear, outs, target = hostTarget }: AdaptedLinear,
+  base: string,
+): string {
   const width = outs.reduce((sum, out) => sum + out, 0);
   const gain = g.input(adapterNames.gain(layer, linear), 'float32', [`G.${linear}`, width]);
-  return g.op('Mul', [base, gain]);
+  return g.op('Mul', [base, g.cast(gain, target.real)]);
 }

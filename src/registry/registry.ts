@@ -1,6 +1,7 @@
 // The registry over a database and a folder: opens both, and puts together what the other files here can do.
 
 import { LorikeetError } from '../core/errors.ts';
+import { type Serially, serially } from '../core/serially.ts';
 import { adapterTable } from '../storage/adapter-table.ts';
 import { aliasTable } from '../storage/alias-table.ts';
 import { blobFolder } from '../storage/blob-folder.ts';
@@ -16,7 +17,6 @@ import type { Parts } from './parts.ts';
 import { reading } from './reading.ts';
 import { reconcile } from './reconcile.ts';
 import { resumableUploads } from './resumable-uploads.ts';
-import { type Serially, serially } from '../core/serially.ts';
 import { stagedAdapter } from './staged-adapter.ts';
 import { fromRow } from './version-row.ts';
 

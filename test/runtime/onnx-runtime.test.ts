@@ -242,6 +242,9 @@ test('a device that is not there is an operating error that says what was looked
   assert.throws(() => open({ kind: 'cuda', index: 99 }), refused('device_unavailable', /cuda.*setup-cuda/));
   // The packaged library knows of CUDA, and lacks the library that has it.
   const packaged = packagedLibrary();
-  assert.throws(() => open({ kind: 'cuda', index: 99 }, packaged), refused('device_unavailable', /cuda:99.*setup-cuda/));
+  assert.throws(
+    () => open({ kind: 'cuda', index: 99 }, packaged),
+    refused('device_unavailable', /cuda:99.*setup-cuda/),
+  );
   assert.throws(() => open({ kind: 'webgpu' }, '/nowhere.so'), refused('runtime_unavailable', /nowhere/));
 });
