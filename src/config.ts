@@ -63,6 +63,11 @@ export const settingTable = {
       aliases: ['lora-memory'],
     },
   ),
+  mergeMemory: bytes(
+    'LORIKEET_MERGE_MEMORY',
+    512 * 1024 ** 2,
+    'memory for merged weights beside the base; a merge that does not fit is refused',
+  ),
   adapterPages: integer(
     'LORIKEET_ADAPTER_PAGES',
     null,

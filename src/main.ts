@@ -136,7 +136,7 @@ export function modelSources(config: Config): Pick<ResolveOptions, 'cacheDir' | 
 
 function startEngine(config: Config, model: ModelFiles, logger: Logger): SupervisedEngine {
   const { weightBits, decodeActivations, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk } = config;
-  const { adapterMemory: adapterBytes, adapterPages } = config;
+  const { adapterMemory: adapterBytes, adapterPages, mergeMemory: mergeBytes } = config;
   return superviseEngine({
     startProcess: engineProcessStarter(new URL('./engine/main.ts', import.meta.url), {
       ...mallocEnvironment,
@@ -144,7 +144,7 @@ function startEngine(config: Config, model: ModelFiles, logger: Logger): Supervi
     }),
     config: {
       ...{ model, weightBits, decodeActivations, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk },
-      ...{ adapterBytes, adapterPages },
+      ...{ adapterBytes, adapterPages, mergeBytes },
       batchInvariant: config.batchInvariant === 'on',
       cacheDir: join(config.dataDir, 'weights'),
     },

@@ -1,39 +1,60 @@
-// The decoder ready to run: graphs, weights, KV pool and rank pages tied together. Knows rows, tokens and positions;
-// knows no sequences and no sampling.
+// The decoder ready to run: graphs, weights, KV pool and rank pages tied together. Beside the base it runs models that
+// were merged from it, on the same rows of the same pool. Knows rows, tokens and positions; knows no sequences and no
+// sampling.
 
 import { LRUCache } from 'lru-cache';
 import type { Activations } from '../core/base-model.ts';
 import { type Clock, systemClock } from '../core/clock.ts';
-import { encodeOnnx } from '../formats/onnx.ts';
-import type { AdaptersInGraph, Reach } from '../graph/adapted-linear.ts';
-import { buildDecoder, decoderNames, embeddingView } from '../graph/decoder.ts';
+import type { Reach } from '../graph/adapted-linear.ts';
+import { withoutAdapters } from '../graph/decoder.ts';
 import type { LoweredModel } from '../graph/lowered.ts';
-import { ropeTables } from '../graph/rope.ts';
-import type { Runtime, Session, Tensor } from '../runtime/session.ts';
+import type { Runtime } from '../runtime/session.ts';
 import { type AdaptedWindow, adaptedWindow, createAdaptedRuns } from './adapters/adapted-windows.ts';
 import { createBreath } from './adapters/breath.ts';
 import { PagePool } from './adapters/page-pool.ts';
 import type { ResidentAdapter } from './adapters/resident-adapter.ts';
-import type { ForwardBatch, Phase } from './forward-batch.ts';
+import type { ForwardBatch } from './forward-batch.ts';
 import { createKvCache, type KvCache } from './kv-cache.ts';
 import { evenForLoneRows } from './lone-row.ts';
+import type { MergedModel } from './merges/merged-model.ts';
+import {
+  baseWeights,
+  createModelSessions,
+  graphKey,
+  type ModelSessions,
+  mergedWeights,
+  type SessionForm,
+} from './model-sessions.ts';
 import { createWindow } from './window.ts';
 
 export type Decoder = {
   readonly kv: KvCache;
   readonly vocabulary: number;
   readonly pages: PagePool;
-  /** Logits [sampled, vocabulary] in a buffer that the next call overwrites. One call at a time. */
+  /** Logits [sampled, vocabulary] in a buffer that the same model's next call overwrites. One call at a time. */
   forward(batch: ForwardBatch): Promise<Float32Array>;
   /** Makes the graphs that adapters of this reach need, off the event loop, so that no step waits for them. */
   prepare(reach: Reach): Promise<void>;
   /** Lets go of an adapter's memory, which bindings may still hold. */
   forget(adapter: ResidentAdapter): void;
+  /**
+   * Makes a merged model's graphs, off the event loop; they hold what is not the base's own tensor until
+   * `removeMerged`. After an error nothing is held.
+   */
+  addMerged(model: LoweredModel): Promise<MergedModel>;
+  /** No row may run on it any more. */
+  removeMerged(merged: MergedModel): Promise<void>;
   release(): Promise<void>;
 };
 
-/** Bindings kept: all batch sizes of the default slot count and the rows that prefill beside them. */
-const windowsMax = 64;
+/**
+ * Bindings kept: all batch sizes of the default slot count and the rows that prefill beside them, of the base and of a
+ * few merged models, whose rows begin anywhere.
+ */
+const windowsMax = 128;
+
+/** A model of the decoder. `id` tells its bindings from those of others. */
+type Runnable = { readonly id: number; readonly sessions: ModelSessions; logits: Float32Array<ArrayBuffer> };
 
 export type DecoderOptions = {
   readonly rows: number;
@@ -57,33 +78,44 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
   const kv = createKvCache(shape, rows, positions);
   const pages = new PagePool({ shape, slots, clock, onChange, breath: createBreath(clock) });
   const runs = createAdaptedRuns(runtime, shape, rows, pages);
-  const sessions = createSessions(runtime, model, options);
+  const form = sessionForm(options);
+  const weights = baseWeights(runtime, model, positions);
+  let ids = 0;
+  const runnable = (sessions: ModelSessions): Runnable => ({ id: ids++, sessions, logits: new Float32Array(0) });
+  const base = runnable(createModelSessions(runtime, model, weights, form));
+  const merges = new Map<MergedModel, Runnable>();
   const windows = new LRUCache<string, AdaptedWindow>({ max: windowsMax, dispose: (window) => window.release() });
-  let logits = new Float32Array(rows * shape.vocabulary);
 
   const forward = async (batch: ForwardBatch): Promise<Float32Array> => {
-    const { phase, first, pasts, adapters = [] } = batch;
+    const { phase, first, pasts, adapters = [], merged = null } = batch;
+    const on = merged === null ? base : merges.get(merged);
+    if (!on) throw new Error('the merged model is not there');
     const run = phase === 'prefill' ? runs.one(adapters[0] ?? null) : runs.mixed(adapters);
-    const session = await sessions.of(phase, run.form);
-    const key = `${phase} ${first}+${pasts.length} ${graphKey(run.form)} ${run.key}`;
+    const session = await on.sessions.of(phase, run.form);
+    const key = `${on.id} ${phase} ${first}+${pasts.length} ${graphKey(run.form)} ${run.key}`;
     let window = windows.get(key);
     if (!window) {
       window = adaptedWindow(createWindow(runtime, session, kv, shape.layers, batch));
       windows.set(key, window);
     }
     const wanted = batch.sampled.length * shape.vocabulary;
-    if (logits.length < wanted) logits = new Float32Array(wanted);
-    window.fill(batch, logits.subarray(0, wanted));
+    if (on.logits.length < wanted) on.logits = new Float32Array(Math.max(wanted, rows * shape.vocabulary));
+    const logits = on.logits.subarray(0, wanted);
+    window.fill(batch, logits);
     run.prepare(window);
     await session.run(window.binding);
-    return logits.subarray(0, wanted);
+    return logits;
+  };
+  const release = async ({ id, sessions }: Runnable) => {
+    for (const key of [...windows.keys()]) if (key.startsWith(`${id} `)) windows.delete(key);
+    await sessions.release();
   };
 
   return {
     kv,
     pages,
     vocabulary: shape.vocabulary,
-    forward: batchInvariant && decodeActivations === 'int8' && rows > 1 ? evenForLoneRows(forward, pagesRead) : forward,
+    forward: batchInvariant && decodeActivations === 'int8' && rows > 1 ? evenForLoneRows(forward, kernelsOf) : forward,
     forget(adapter) {
       for (const [key, { one }] of [...windows]) if (one?.adapter === adapter) windows.delete(key);
     },
@@ -92,66 +124,56 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
         ['prefill', 'one'],
         ['decode', 'mixed'],
       ] as const;
-      await Promise.all(forms.map(([phase, form]) => sessions.of(phase, { form, reach })));
+      await Promise.all(forms.map(([phase, form]) => base.sessions.of(phase, { form, reach })));
+    },
+    async addMerged(lowered) {
+      const added = runnable(
+        createModelSessions(runtime, lowered, mergedWeights(runtime, lowered, model, weights), form),
+      );
+      try {
+        for (const phase of ['prefill', 'decode'] as const) await added.sessions.of(phase, withoutAdapters);
+      } catch (error) {
+        await release(added);
+        throw error;
+      }
+      const merged = { kernels: kernelsOfModel(lowered) };
+      merges.set(merged, added);
+      return merged;
+    },
+    async removeMerged(merged) {
+      const removed = merges.get(merged);
+      if (!removed) throw new Error('the merged model is not there');
+      merges.delete(merged);
+      await release(removed);
     },
     async release() {
-      windows.clear();
-      await sessions.release();
+      for (const each of [...merges.values(), base]) await release(each);
+      for (const tensor of weights.shared.values()) tensor.release();
     },
   };
 }
 
-const graphKey = (adapters: AdaptersInGraph) =>
-  adapters.form === 'none' ? 'none' : `${adapters.form} ${adapters.reach}`;
-
-/** How many pages of each linear a lone row reads: the number decides how its products are summed. */
-const pagesRead = ({ adapters: [row] = [] }: ForwardBatch): string =>
-  [...(row?.placement.ranges ?? [])].map(([linear, { pages }]) => `${linear} ${pages}`).join();
-
-/** Graphs by phase and by what they do for adapters; all share one set of weights. */
-function createSessions(runtime: Runtime, model: LoweredModel, options: DecoderOptions) {
-  const { positions, decodeActivations = 'int8', profile } = options;
-  const weights = weightTensors(runtime, model, positions);
-  const sessions = new Map<string, Promise<Session>>();
+function sessionForm({ positions, decodeActivations = 'int8', profile }: DecoderOptions): SessionForm {
   let last: Promise<unknown> = Promise.resolve();
   return {
-    of(phase: Phase, adapters: AdaptersInGraph): Promise<Session> {
-      const activations = phase === 'prefill' ? 'float32' : decodeActivations;
-      const key = `${activations} ${graphKey(adapters)}`;
-      let session = sessions.get(key);
-      if (!session) {
-        // One after another: each packs all weights anew before it finds that another has them.
-        session = last.then(() => {
-          const graph = buildDecoder(model, { positions, activations, adapters });
-          return runtime.session(encodeOnnx(graph), { weights, ...(profile ? { profile } : {}) });
-        });
-        last = session.catch(() => {});
-        sessions.set(key, session);
-        // What failed once, for want of memory perhaps, is tried again by the next who needs it.
-        session.catch(() => sessions.delete(key));
-      }
-      return session;
-    },
-    async release() {
-      for (const session of await Promise.all(sessions.values())) session.release();
-      for (const tensor of weights.values()) tensor.release();
+    positions,
+    decodeActivations,
+    ...(profile ? { profile } : {}),
+    inTurn(work) {
+      const done = last.then(work);
+      last = done.catch(() => {});
+      return done;
     },
   };
 }
 
-function weightTensors(runtime: Runtime, model: LoweredModel, positions: number): Map<string, Tensor> {
-  const tensors = new Map<string, Tensor>();
-  for (const [name, { data, shape }] of model.weights) tensors.set(name, runtime.tensor(data, shape));
-  const { cos, sin } = ropeTables(model.shape, positions);
-  const tableShape = [positions, model.shape.headDim / 2];
-  tensors.set(decoderNames.cos, runtime.tensor(cos, tableShape));
-  tensors.set(decoderNames.sin, runtime.tensor(sin, tableShape));
-  if (!model.weights.has('embedding')) {
-    const { vocabulary, hidden } = model.shape;
-    const blocks = model.weights.get('head.blocks')!.data;
-    const scales = model.weights.get('head.scales')!.data;
-    tensors.set(embeddingView.blocks, runtime.tensor(blocks, [vocabulary, hidden]));
-    tensors.set(embeddingView.scales, runtime.tensor(scales, [vocabulary, hidden / 32]));
-  }
-  return tensors;
-}
+/** What decides how a lone row sums: the model's kernels, and how many pages of each linear the row reads. */
+const kernelsOf = ({ merged, adapters: [row] = [] }: ForwardBatch): string =>
+  merged?.kernels ?? [...(row?.placement.ranges ?? [])].map(([linear, { pages }]) => `${linear} ${pages}`).join();
+
+const kernelsOfModel = ({ linears }: LoweredModel): string =>
+  [
+    ...new Set(
+      [...linears].map(([name, { bits, corrected }]) => `${name.replace(/^layers.\d+./, '')} ${bits} ${corrected}`),
+    ),
+  ].join();

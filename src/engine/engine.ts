@@ -3,18 +3,36 @@
 
 import type { Clock } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
-import type { EngineEvent, EngineStats, SequenceEnd, SequenceRequest, TokenEvent } from '../protocol/messages.ts';
+import type {
+  EngineEvent,
+  EngineStats,
+  MergeRequest,
+  SequenceEnd,
+  SequenceRequest,
+  TokenEvent,
+} from '../protocol/messages.ts';
 import { AdapterDoor } from './adapters/adapter-door.ts';
 import type { AdapterStore } from './adapters/adapter-store.ts';
 import type { Decoder } from './decoder.ts';
 import { logprobsOf } from './logprobs.ts';
+import type { BetweenSteps } from './merges/between-steps.ts';
+import type { Merges } from './merges/merges.ts';
+import { mergedOrMixed } from './policies/merged-or-mixed.ts';
 import { LogitsNotFinite } from './sampler.ts';
-import { Scheduler } from './scheduler.ts';
+import { type DecodeRange, Scheduler } from './scheduler.ts';
 import { createSequence, endOf, type Sequence } from './sequence.ts';
+import { StepCosts } from './step-costs.ts';
 
 export type EngineOptions = {
   readonly decoder: Decoder;
   readonly adapters: AdapterStore;
+  readonly merges: Merges;
+  /** What needs the decoder beside the sequences. */
+  readonly betweenSteps: BetweenSteps;
+  /** Whether sequences whose adapter is merged run on the merge: where it is faster, or for measurements. */
+  readonly onMerges?: 'auto' | 'always' | 'never';
+  /** Groups of rows on the same weights that decode in one step. */
+  readonly groupsMax?: number;
   /** Prompt tokens prefilled in one step. */
   readonly prefillChunk: number;
   readonly clock: Clock;
@@ -22,6 +40,9 @@ export type EngineOptions = {
   readonly freshSeed: () => number;
   readonly emit: (event: Extract<EngineEvent, { type: 'step' }>) => void;
 };
+
+/** As measured (docs/log.md): groups that take turns make nobody faster, and a step of so many is still short. */
+const groupsInStep = 4;
 
 /** Logits of one row, sampled from once: the sequence that they belong to. */
 type Sampled = { readonly sequence: Sequence; readonly logits: Float32Array };
@@ -31,6 +52,7 @@ export class Engine {
   readonly #scheduler: Scheduler;
   readonly #door: AdapterDoor;
   readonly #sequences = new Map<number, Sequence>();
+  readonly #costs = new StepCosts();
   #aborted: Sequence[] = [];
   #steps = 0;
   /** A sequence ended in the last step: what it held may let another one start. */
@@ -38,12 +60,14 @@ export class Engine {
 
   constructor(options: EngineOptions) {
     this.#options = options;
-    const { kv, pages } = options.decoder;
-    this.#door = new AdapterDoor(options.adapters, pages);
+    const { adapters: store, merges, prefillChunk: prefillBudget, groupsMax = groupsInStep } = options;
+    const { kv, pages: pool } = options.decoder;
+    const prefersMerge = (sequence: Sequence) => this.#prefersMerge(sequence);
+    this.#door = new AdapterDoor({ store, pool, merges, prefersMerge });
     this.#scheduler = new Scheduler({
-      rows: kv.rows,
-      prefillBudget: options.prefillChunk,
+      ...{ rows: kv.rows, prefillBudget, groupsMax },
       moveRow: kv.move,
+      swapRows: kv.swap,
       admit: (sequence) => this.#door.admit(sequence),
     });
   }
@@ -57,7 +81,7 @@ export class Engine {
    */
   get busy(): boolean {
     const { running, waiting } = this.#scheduler;
-    return running.length > 0 || (this.#isFreed && waiting.length > 0);
+    return running.length > 0 || (this.#isFreed && waiting.length > 0) || !this.#options.betweenSteps.isEmpty;
   }
 
   add(request: SequenceRequest): void {
@@ -72,8 +96,18 @@ export class Engine {
     if (sequence && !this.#aborted.includes(sequence)) this.#aborted.push(sequence);
   }
 
+  /** What becomes of it is told by merge events. */
+  merge(request: MergeRequest): void {
+    this.#options.merges.merge(request);
+  }
+
+  unmerge(key: string): void {
+    this.#options.merges.unmerge(key);
+  }
+
   async step(): Promise<void> {
-    const { adapters, clock, decoder, emit } = this.#options;
+    const { adapters, betweenSteps, clock, decoder, emit } = this.#options;
+    await betweenSteps.runNext();
     const start = clock.monotonic();
     this.#isFreed = false;
     const ended = this.#takeAborted().map((sequence) => this.#end(sequence, endOf(sequence, 'abort', start)));
@@ -89,7 +123,8 @@ export class Engine {
     };
     const prefilled: Sampled[] = [];
     for (const chunk of plan.prefill) prefilled.push(...(await this.#prefill(chunk.row, chunk.tokens)));
-    const decoded = plan.decode > 0 ? await this.#decode(plan.decode) : [];
+    const decoded: Sampled[] = [];
+    for (const range of plan.decode) decoded.push(...(await this.#decode(range)));
     this.#scheduler.promote();
     sample(decoded);
     sample(prefilled);
@@ -119,24 +154,28 @@ export class Engine {
     return aborted;
   }
 
-  /** Rows 0 to `count` - 1, one token each. */
-  async #decode(count: number): Promise<Sampled[]> {
-    const { decoder } = this.#options;
-    const sequences = this.#scheduler.running.slice(0, count);
+  /** One token for each row of a group. */
+  async #decode({ first, rows, merge }: DecodeRange): Promise<Sampled[]> {
+    const { clock, decoder } = this.#options;
+    const { running } = this.#scheduler;
+    const sequences = running.slice(first, first + rows);
     // Pages fill while their sequence prefills; what is left of it is waited for here.
     for (const { row } of sequences) await row?.placement.copied;
+    const start = clock.monotonic();
     const logits = await decoder.forward({
-      phase: 'decode',
-      first: 0,
+      ...{ phase: 'decode', first, pastBefore: running[first - 1]?.past ?? 0 },
       pasts: sequences.map(({ past }) => past),
       tokens: sequences.map(({ tokens, past }) => tokens[past]!),
-      sampled: sequences.map((_, row) => row),
+      sampled: sequences.map((_, i) => i),
       adapters: sequences.map(({ row }) => row),
+      merged: merge?.model ?? null,
     });
+    const kind = merge ? 'merged' : sequences.some(({ row }) => row !== null) ? 'mixed' : 'base';
+    this.#costs.observe(kind, rows, clock.monotonic() - start);
     const { vocabulary } = decoder;
-    return sequences.map((sequence, row) => {
+    return sequences.map((sequence, i) => {
       sequence.past++;
-      return { sequence, logits: logits.subarray(row * vocabulary, (row + 1) * vocabulary) };
+      return { sequence, logits: logits.subarray(i * vocabulary, (i + 1) * vocabulary) };
     });
   }
 
@@ -153,6 +192,7 @@ export class Engine {
       tokens: tokens.slice(past - again, past + count),
       sampled: [again + count - 1],
       adapters: [sequence.row],
+      merged: sequence.merge?.model ?? null,
     });
     sequence.past += count;
     // The next run overwrites the decoder's buffer.
@@ -185,6 +225,17 @@ export class Engine {
     return end;
   }
 
+  #prefersMerge({ key }: Sequence): boolean {
+    const { onMerges = 'auto' } = this.#options;
+    if (onMerges !== 'auto') return onMerges === 'always';
+    const { running, waiting, room } = this.#scheduler;
+    const crowd = [...running, ...waiting.slice(0, room)];
+    const others = crowd.filter((sequence) => sequence.key !== key && sequence.merge === null);
+    const own = crowd.filter((sequence) => sequence.key === key).length;
+    const othersAdapted = others.some(({ request }) => request.adapters.length > 0);
+    return mergedOrMixed({ own, others: others.length, othersAdapted }, this.#costs.stepMs) === 'merged';
+  }
+
   #stats(stepMs: number): EngineStats {
     const { running, waiting } = this.#scheduler;
     const { adapters: store, decoder } = this.#options;
@@ -205,6 +256,7 @@ export class Engine {
         copiedBytes: pages.takeCopiedBytes(),
         evictions: store.evictions,
       },
+      merges: this.#options.merges.stats,
     };
   }
 
@@ -213,16 +265,17 @@ export class Engine {
     this.#scheduler.checkIntegrity();
     if (this.idle) this.#door.checkIntegrity();
     const { running, waiting } = this.#scheduler;
+    this.#options.merges.checkIntegrity(running.map(({ merge }) => merge));
     if (this.#sequences.size !== running.length + waiting.length) throw new Error('a sequence leaked');
   }
 }
 
 /** null where the sequence's adapter makes numbers too large to be any; the base's own failure ends the engine. */
-function sampleFrom({ sampler, row }: Sequence, logits: Float32Array): number | null {
+function sampleFrom({ sampler, row, merge }: Sequence, logits: Float32Array): number | null {
   try {
     return sampler.sample(logits);
   } catch (error) {
-    if (error instanceof LogitsNotFinite && row !== null) return null;
+    if (error instanceof LogitsNotFinite && (row !== null || merge !== null)) return null;
     throw error;
   }
 }

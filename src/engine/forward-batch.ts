@@ -1,6 +1,7 @@
 // What one run of the decoder is asked for.
 
 import type { RowAdapter } from './adapters/row-adapter.ts';
+import type { MergedModel } from './merges/merged-model.ts';
 
 export type Phase = 'prefill' | 'decode';
 
@@ -8,7 +9,6 @@ export type Phase = 'prefill' | 'decode';
 export type ForwardBatch = {
   /** Prompts go through a graph that does not round activations: their keys and values are read by every later step. */
   readonly phase: Phase;
-  /** 0 in a decode step. */
   readonly first: number;
   /** Tokens that each row holds already. */
   readonly pasts: readonly number[];
@@ -18,4 +18,8 @@ export type ForwardBatch = {
   readonly sampled: readonly number[];
   /** By row; left out: none. A prefill with an adapter has one row. */
   readonly adapters?: readonly (RowAdapter | null)[];
+  /** Whose weights; left out: the base's. Merged rows have no adapters. */
+  readonly merged?: MergedModel | null;
+  /** Tokens that the row before `first` holds, beside which a lone row may decode; left out: it is the spare one. */
+  readonly pastBefore?: number;
 };

@@ -1,12 +1,17 @@
 // The KV pool: one row a sequence, keys and values of every layer. Memory is reserved whole and touched as it fills, so
 // idle rows cost address space only.
 //
-//   keys[layer], values[layer]: [spare + rows, kvHeads, positions, headDim]
+//   keys[layer], values[layer]: [2 + rows, kvHeads, positions, headDim]
 
 import type { ModelShape } from '../core/base-model.ts';
 
 /** No sequence's: it lies before row 0, so that both are one range. */
 export const spareRow = -1;
+
+/** No sequence's either: what runs there disturbs nobody, and nobody disturbs it. */
+export const probeRow = -2;
+
+const firstRow = probeRow;
 
 export type KvCache = {
   readonly rows: number;
@@ -18,16 +23,34 @@ export type KvCache = {
   values(layer: number, first: number, count: number): Float32Array;
   /** Copies the first `length` positions of a row over another's. */
   move(from: number, to: number, length: number): void;
+  /** Two rows change places, as far as `length` positions. */
+  swap(one: number, other: number, length: number): void;
 };
 
 export function createKvCache(shape: ModelShape, rows: number, positions: number): KvCache {
   const headElements = positions * shape.headDim;
   const rowElements = shape.kvHeads * headElements;
-  const pool = () => Array.from({ length: shape.layers }, () => new Float32Array((rows - spareRow) * rowElements));
+  const pool = () => Array.from({ length: shape.layers }, () => new Float32Array((rows - firstRow) * rowElements));
   const keys = pool();
   const values = pool();
   const view = (layers: Float32Array[], layer: number, first: number, count: number) =>
-    layers[layer]!.subarray((first - spareRow) * rowElements, (first - spareRow + count) * rowElements);
+    layers[layer]!.subarray((first - firstRow) * rowElements, (first - firstRow + count) * rowElements);
+  const forEachHead = (
+    one: number,
+    other: number,
+    length: number,
+    visit: (a: Float32Array, b: Float32Array) => void,
+  ) => {
+    for (const layer of [...keys, ...values]) {
+      for (let head = 0; head < shape.kvHeads; head++) {
+        const held = (row: number) => {
+          const start = (row - firstRow) * rowElements + head * headElements;
+          return layer.subarray(start, start + length * shape.headDim);
+        };
+        visit(held(one), held(other));
+      }
+    }
+  };
   return {
     rows,
     positions,
@@ -35,12 +58,15 @@ export function createKvCache(shape: ModelShape, rows: number, positions: number
     keys: (layer, first, count) => view(keys, layer, first, count),
     values: (layer, first, count) => view(values, layer, first, count),
     move(from, to, length) {
-      for (const layer of [...keys, ...values]) {
-        for (let head = 0; head < shape.kvHeads; head++) {
-          const start = (from - spareRow) * rowElements + head * headElements;
-          layer.copyWithin((to - spareRow) * rowElements + head * headElements, start, start + length * shape.headDim);
-        }
-      }
+      forEachHead(from, to, length, (source, target) => target.set(source));
+    },
+    swap(one, other, length) {
+      const kept = new Float32Array(length * shape.headDim);
+      forEachHead(one, other, length, (a, b) => {
+        kept.set(a);
+        a.set(b);
+        b.set(kept);
+      });
     },
   };
 }

@@ -1,8 +1,9 @@
 // A row that decodes alone, beside one that nobody reads. Some kernels sum in another order for one row than for many
 // (MLAS on AVX2), and where activations are rounded to 8 bits, over a model's depth that last bit grows to the size of
 // the rounding: the text would depend on who else is there. Two rows take the kernel of many. Knows batches, no graph.
-
-import { spareRow } from './kv-cache.ts';
+//
+// The other row is the one before it: the spare one before row 0, or the last of another group. It takes its token at
+// the position that comes after all it holds, and which its own next step writes.
 
 /** What is looked at of a batch for the decoder. */
 type Batch = {
@@ -12,15 +13,16 @@ type Batch = {
   readonly tokens: readonly number[];
   readonly sampled: readonly number[];
   readonly adapters?: readonly unknown[];
+  readonly pastBefore?: number;
 };
 
-/** The same step with the spare row before it; that row's one token is its whole past. */
-function besideSpare<B extends Batch>(batch: B): B {
-  const { pasts, tokens, adapters } = batch;
+/** The same step with the row before it. */
+function besideAnother<B extends Batch>(batch: B): B {
+  const { first, pasts, tokens, adapters, pastBefore = 0 } = batch;
   return {
     ...batch,
-    first: spareRow,
-    pasts: [0, ...pasts],
+    first: first - 1,
+    pasts: [pastBefore, ...pasts],
     tokens: [...tokens, ...tokens],
     // The head sees one row either way, since nothing reads its last bits again; adapters may be on it, by row.
     ...(adapters?.some(Boolean) ? { sampled: [0, 1], adapters: [null, ...adapters] } : { sampled: [1] }),
@@ -31,7 +33,7 @@ const lastOf = (logits: Float32Array, { sampled }: Batch) =>
   logits.subarray(logits.length - logits.length / sampled.length);
 
 /**
- * `forward`, with a lone decoding row run beside the spare one where this machine's kernels need it: the first such
+ * `forward`, with a lone decoding row run beside another where this machine's kernels need it: the first such
  * step of each kind runs both ways and compares every bit. Running a step again writes the same keys and values again.
  * @param kindOf tells apart steps whose kernels may differ
  */
@@ -41,11 +43,11 @@ export function evenForLoneRows<B extends Batch>(
 ) {
   const unevenKinds = new Map<string, boolean>();
   return async (batch: B): Promise<Float32Array> => {
-    const lone = batch.phase === 'decode' && batch.first === 0 && batch.pasts.length === 1;
+    const lone = batch.phase === 'decode' && batch.pasts.length === 1;
     const kind = lone ? kindOf(batch) : '';
     const uneven = unevenKinds.get(kind);
     if (!lone || uneven === false) return forward(batch);
-    const pair = besideSpare(batch);
+    const pair = besideAnother(batch);
     if (uneven) return lastOf(await forward(pair), pair);
     const alone = (await forward(batch)).slice();
     const beside = lastOf(await forward(pair), pair);

@@ -23,12 +23,14 @@ function wake(): void {
 channel.onCommand((command) => {
   if (command.type === 'start') serve(command.config).catch(fail);
   else if (command.type === 'stop') process.exit(0);
-  else if (command.type === 'submit' || command.type === 'abort') take(command);
+  else take(command);
 });
 
-function take(command: Extract<EngineCommand, { type: 'submit' | 'abort' }>): void {
+function take(command: Exclude<EngineCommand, { type: 'start' | 'stop' }>): void {
   if (command.type === 'submit') engine?.add(command.sequence);
-  else engine?.abort(command.id);
+  else if (command.type === 'abort') engine?.abort(command.id);
+  else if (command.type === 'merge') engine?.merge(command.merge);
+  else engine?.unmerge(command.key);
   wake();
 }
 

@@ -1,13 +1,17 @@
 // One sequence in the engine: its tokens, how far the KV pool holds them, and its times. Pure bookkeeping.
 
+import { mergeKey } from '../core/adapter.ts';
 import type { FinishReason, SequenceEnd, SequenceRequest, Timings } from '../protocol/messages.ts';
 import type { AdapterHold } from './adapters/adapter-store.ts';
 import type { RowAdapter } from './adapters/row-adapter.ts';
+import type { Merge } from './merges/merge.ts';
 import { createSampler, type Sampler } from './sampler.ts';
 
 export type Sequence = {
   readonly request: SequenceRequest;
   readonly sampler: Sampler;
+  /** Says which weights it computes with: of its adapters; empty without any. */
+  readonly key: string;
   /** Prompt and sampled tokens. The last sampled one is not in the KV pool yet: the next step feeds it. */
   readonly tokens: number[];
   /** Tokens in the KV pool. */
@@ -18,8 +22,10 @@ export type Sequence = {
   firstTokenAt: number | null;
   /** Its adapter in memory, or on its way; null without one, and before it is fetched. */
   hold: AdapterHold | null;
-  /** Its adapter as its row uses it, from its start on. */
+  /** Its adapter as its row uses it, from its start on; null where it runs on a merge. */
   row: RowAdapter | null;
+  /** The merge that it runs on, from its start to its end; null: on the base's weights. */
+  merge: Merge | null;
   /** Sequences that started while this one stood before them and could not. */
   overtaken: number;
 };
@@ -28,6 +34,7 @@ export function createSequence(request: SequenceRequest, now: number, freshSeed:
   return {
     request,
     sampler: createSampler(request.params, request.promptTokens, freshSeed),
+    key: mergeKey(request.adapters),
     tokens: [...request.promptTokens],
     past: 0,
     queuedAt: now,
@@ -35,6 +42,7 @@ export function createSequence(request: SequenceRequest, now: number, freshSeed:
     firstTokenAt: null,
     hold: null,
     row: null,
+    merge: null,
     overtaken: 0,
   };
 }
@@ -59,6 +67,7 @@ export function endOf(
     promptTokens: request.promptTokens.length,
     completionTokens: tokens.length - request.promptTokens.length,
     cachedTokens: 0,
+    mergedBits: sequence.merge?.bits ?? null,
     timings: timingsOf(sequence, now),
   };
 }

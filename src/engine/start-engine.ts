@@ -11,13 +11,17 @@ import { combineAdapters } from './adapters/combine-adapters.ts';
 import { readAdapter } from './adapters/read-adapter.ts';
 import { createDecoder } from './decoder.ts';
 import { Engine } from './engine.ts';
+import { BetweenSteps } from './merges/between-steps.ts';
+import { mergeMemory } from './merges/merge-memory.ts';
+import { mergeModel } from './merges/merge-model.ts';
+import { Merges } from './merges/merges.ts';
 import { loadWeights } from './weights.ts';
 
 /** Where the context is not chosen: enough for most prompts, and a KV pool that fits beside a small model. */
 const defaultContext = 2048;
 
 export type EngineCallbacks = {
-  emit(event: Extract<EngineEvent, { type: 'step' }>): void;
+  emit(event: Extract<EngineEvent, { type: 'step' | 'merge' }>): void;
   /** Between steps something came about that may let a sequence start. */
   onChange(): void;
 };
@@ -76,7 +80,18 @@ export async function startEngine(
     onDrop: decoder.forget,
     onChange,
   });
-  const engine = new Engine({ decoder, adapters, prefillChunk: config.prefillChunk, clock, freshSeed, emit });
+  const betweenSteps = new BetweenSteps(onChange);
+  const merges = new Merges({
+    ...{ decoder, adapters, betweenSteps, breath: createBreath(clock), clock, onChange },
+    bytesMax: config.mergeBytes ?? 0,
+    arithmetic: {
+      bytesOf: (adapter, bits) => mergeMemory(model, adapter, bits),
+      merge: (adapter, options) => mergeModel(runtime, model, adapter, options),
+    },
+    emit: (merge) => emit({ type: 'merge', merge }),
+  });
+  const { prefillChunk } = config;
+  const engine = new Engine({ decoder, adapters, merges, betweenSteps, prefillChunk, clock, freshSeed, emit });
   const info: EngineInfo = {
     model: config.model.name,
     digest: config.model.digest,

@@ -12,7 +12,7 @@ import { packagedLibrary } from './packaged-library.ts';
 import { probeModel } from './probe-model.ts';
 import type { Provider } from './provider.ts';
 import { providerOf, unavailable } from './providers.ts';
-import type { Runtime, SessionOptions, Tensor, TensorData } from './session.ts';
+import type { Runtime, Tensor, TensorData } from './session.ts';
 import { createSession } from './sessions.ts';
 import { hostTensor } from './tensors.ts';
 
@@ -55,9 +55,11 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
       ...common,
       device: null,
       allocate: (type, elements) => hostMemory(type, elements, tensor),
-      async session(model, { weights, profile }) {
-        const handle = await openSession(opened, model, { weights, shared: weights, profile, provider });
-        return createSession(api, handle, { weights, views: [], inTurn: null });
+      async session(model, { weights, own = none, profile }) {
+        const all = new Map([...weights, ...own]);
+        // Only what is shared goes into the container of packed weights, out of which nothing ever comes.
+        const handle = await openSession(opened, model, { all, given: weights, profile, provider });
+        return createSession(api, handle, { weights: all, views: [], inTurn: null });
       },
     };
   }
@@ -69,21 +71,25 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
     ...common,
     device: { name: provider.name, anchored: provider.anchored, freeBytes: provider.freeBytes },
     allocate: (type, elements) => deviceMemory(place, type, elements),
-    session: (model, { weights, profile }) =>
+    session: (model, { weights, own = none, profile }) =>
       inTurn(async () => {
-        const shared = deviceWeights.of(weights);
-        const handle = await openSession(opened, model, { weights, shared, profile, provider });
-        return createSession(api, handle, { weights, views: [...shared.values()], inTurn });
+        const all = new Map([...weights, ...own]);
+        const given = deviceWeights.of(all);
+        const handle = await openSession(opened, model, { all, given, profile, provider });
+        return createSession(api, handle, { weights: all, views: [...given.values()], inTurn });
       }),
   };
 }
 
 type Library = { readonly api: OrtApi; readonly environment: Pointer; readonly prepacked: Pointer };
 
+const none: ReadonlyMap<string, Tensor> = new Map();
+
 type Opening = {
-  readonly weights: SessionOptions['weights'];
-  /** The same where sessions compute. */
-  readonly shared: ReadonlyMap<string, Tensor>;
+  /** In JavaScript's memory, by name. */
+  readonly all: ReadonlyMap<string, Tensor>;
+  /** Where sessions compute; of what is not here each session makes its own copy. */
+  readonly given: ReadonlyMap<string, Tensor>;
   readonly profile?: string | undefined;
   readonly provider: Provider | null;
 };
@@ -92,25 +98,21 @@ const reading = new Set<Uint8Array>();
 
 async function openSession(library: Library, model: Uint8Array, opening: Opening): Promise<Pointer> {
   const { api, environment, prepacked } = library;
-  const { weights, shared, profile, provider } = opening;
+  const { all, given, profile, provider } = opening;
   const settings = sessionSettings(api, provider);
   if (profile) api.call('enableProfiling', settings, profile);
-  const names = [...weights.keys()];
-  api.call('addExternalInitializers', settings, names, [...weights.values()].map(handleOf), names.length);
-  for (const [name, tensor] of shared) api.call('addInitializer', settings, name, handleOf(tensor));
+  const names = [...all.keys()];
+  api.call('addExternalInitializers', settings, names, [...all.values()].map(handleOf), names.length);
+  for (const [name, tensor] of given) api.call('addInitializer', settings, name, handleOf(tensor));
   // Packing weights takes most of a second, which nobody should wait for. The library reads `model` all the while.
   reading.add(model);
-  const session = await api.callAsync(
-    'createSessionFromArrayWithPrepackedWeightsContainer',
-    environment,
-    model,
-    model.byteLength,
-    settings,
-    prepacked,
-  );
-  reading.delete(model);
-  api.call('releaseSessionOptions', settings);
-  return session;
+  const create = 'createSessionFromArrayWithPrepackedWeightsContainer';
+  try {
+    return await api.callAsync(create, environment, model, model.byteLength, settings, prepacked);
+  } finally {
+    reading.delete(model);
+    api.call('releaseSessionOptions', settings);
+  }
 }
 
 function sessionSettings(api: OrtApi, provider: Provider | null): Pointer {
@@ -118,6 +120,8 @@ function sessionSettings(api: OrtApi, provider: Provider | null): Pointer {
   // The graphs are built in their final form: the optimiser finds nothing, and would copy shared weights.
   api.call('setSessionGraphOptimizationLevel', settings, optimizeNothing);
   api.call('disablePerSessionThreads', settings);
+  // The arena doubles as it grows: what a session packs for itself would take up to twice its size there.
+  api.call('addSessionConfigEntry', settings, 'session.use_device_allocator_for_initializers', '1');
   provider?.append(api, settings);
   if (provider?.strict) api.call('addSessionConfigEntry', settings, 'session.disable_cpu_ep_fallback', '1');
   return settings;

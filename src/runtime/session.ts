@@ -38,8 +38,13 @@ export type Session = {
 };
 
 export type SessionOptions = {
-  /** Weights by initialiser name. Sessions given the same tensors share them and their prepacked forms. */
+  /**
+   * Weights by initialiser name. Sessions given the same tensors share them and their prepacked forms, which stay as
+   * long as the runtime does.
+   */
   readonly weights: ReadonlyMap<string, Tensor>;
+  /** Weights of this session alone: their prepacked forms go when it is released. */
+  readonly own?: ReadonlyMap<string, Tensor>;
   /** Write an operator profile (JSON) under this path prefix when the session is released. */
   readonly profile?: string;
 };

@@ -127,7 +127,8 @@ test('statistics count rows, the queue, the pool and steps', async () => {
   const witnessed = interrupted(2, () => witnessed.time.advance(10));
   for (let i = 0; i < 3; i++) witnessed.add([1, 2, 3, 4], { maxTokens: 9 });
   const { adapters: _, ...stats } = (await witnessed.step()).stats;
-  assert.deepEqual(stats, { running: 2, waiting: 1, kvUsage: 8 / 128, steps: 1, stepMs: 20 });
+  const merges = { merged: 0, bytes: 0, running: 0 };
+  assert.deepEqual(stats, { running: 2, waiting: 1, kvUsage: 8 / 128, steps: 1, stepMs: 20, merges });
 });
 
 test('log-probabilities are of the model, not of what biases make of it', async () => {

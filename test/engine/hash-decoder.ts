@@ -2,11 +2,19 @@
 // wrong row, a wrong position, what was there before or another adapter gives other tokens.
 
 import assert from 'node:assert/strict';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { systemClock } from '../../src/core/clock.ts';
 import type { Decoder } from '../../src/engine/decoder.ts';
+import { probeRow } from '../../src/engine/kv-cache.ts';
+import type { MergedModel } from '../../src/engine/merges/merged-model.ts';
 import { markedPool, readSignature } from './adapters/marked-adapters.ts';
+import { signatureOfMerged } from './merges/marked-merges.ts';
 
-export type HashDecoder = Decoder & { readonly moves: number };
+export type HashDecoder = Decoder & {
+  readonly moves: number;
+  /** Merged models that are there. */
+  readonly merged: number;
+};
 
 const nothing = -1;
 
@@ -18,7 +26,11 @@ export function hashDecoder(
   onPagesChange = () => {},
 ): HashDecoder {
   const pages = markedPool(slots, systemClock, onPagesChange);
-  const pool = Array.from({ length: rows }, () => new Array<number>(positions).fill(nothing));
+  const emptyRow = () => new Array<number>(positions).fill(nothing);
+  const pool = Array.from({ length: rows }, emptyRow);
+  const probing = emptyRow();
+  const heldBy = (row: number) => (row === probeRow ? probing : pool[row]!);
+  const merges = new Map<MergedModel, number>();
   let moves = 0;
   const unused = () => assert.fail('no keys and values here');
   return {
@@ -26,6 +38,9 @@ export function hashDecoder(
     pages,
     get moves() {
       return moves;
+    },
+    get merged() {
+      return merges.size;
     },
     kv: {
       rows,
@@ -38,25 +53,43 @@ export function hashDecoder(
         pool[to] = [...pool[from]!.slice(0, length), ...new Array<number>(positions - length).fill(nothing)];
         pool[from]!.fill(nothing);
       },
+      swap(one, other, length) {
+        moves++;
+        const cut = (row: number) => [...pool[row]!.slice(0, length), ...emptyRow().slice(length)];
+        [pool[one], pool[other]] = [cut(other), cut(one)];
+      },
     },
-    async forward({ phase, first, pasts, tokens, sampled, adapters = [] }) {
+    async forward({ phase, first, pasts, tokens, sampled, adapters = [], merged = null }) {
       const length = tokens.length / pasts.length;
       for (const [i, past] of pasts.entries()) {
         assert.ok(past + length <= positions, 'past the end of the row');
-        for (let t = 0; t < length; t++) pool[first + i]![past + t] = tokens[i * length + t]!;
+        for (let t = 0; t < length; t++) heldBy(first + i)[past + t] = tokens[i * length + t]!;
       }
       // The caller may read the logits until it asks for the next ones, as with the real decoder.
       const logits = new Float32Array(sampled.length * vocabulary);
       for (const [i, index] of sampled.entries()) {
         const row = Math.floor(index / length);
-        const held = pool[first + row]!.slice(0, pasts[row]! + (index % length) + 1);
-        const signature = readSignature(adapters[row] ?? null, phase, pages);
+        const held = heldBy(first + row).slice(0, pasts[row]! + (index % length) + 1);
+        const own = merged === null ? 0 : merges.get(merged);
+        assert.ok(own !== undefined, 'a merged model that is not there runs');
+        assert.ok(merged === null || (adapters[row] ?? null) === null, 'a merged row has no adapter');
+        const signature = own + readSignature(adapters[row] ?? null, phase, pages);
         logits[i * vocabulary + nextToken(held, vocabulary, signature)] = 1;
       }
       return logits;
     },
     prepare: async () => {},
     forget() {},
+    async addMerged(model) {
+      await nextTurn();
+      const merged = { kernels: '' };
+      merges.set(merged, signatureOfMerged(model));
+      return merged;
+    },
+    async removeMerged(merged) {
+      assert.ok(merges.delete(merged), 'it was removed before');
+      await nextTurn();
+    },
     release: async () => {},
   };
 }

@@ -7,9 +7,20 @@ import { defaultSamplingParams, type SamplingParams } from '../../src/core/sampl
 import type { AdapterStore } from '../../src/engine/adapters/adapter-store.ts';
 import type { Decoder } from '../../src/engine/decoder.ts';
 import { Engine, type EngineOptions } from '../../src/engine/engine.ts';
-import type { EngineEvent, SequenceEnd, SequenceRequest, TokenEvent } from '../../src/protocol/messages.ts';
+import { BetweenSteps } from '../../src/engine/merges/between-steps.ts';
+import type { MergeArithmetic } from '../../src/engine/merges/make-merge.ts';
+import { Merges } from '../../src/engine/merges/merges.ts';
+import type {
+  EngineEvent,
+  MergeEvent,
+  MergeRequest,
+  SequenceEnd,
+  SequenceRequest,
+  TokenEvent,
+} from '../../src/protocol/messages.ts';
 import { type VirtualTime, virtualTime } from '../fixtures/virtual-time.ts';
 import { markedStore } from './adapters/marked-adapters.ts';
+import { markedArithmetic } from './merges/marked-merges.ts';
 
 export const greedy: SamplingParams = { ...defaultSamplingParams, temperature: 0 };
 
@@ -26,6 +37,8 @@ export type WitnessedEngine = {
   readonly engine: Engine;
   readonly time: VirtualTime;
   readonly witnesses: readonly Witness[];
+  /** What was told of merges, in order. */
+  readonly mergeEvents: readonly MergeEvent[];
   /** For what may let a sequence start and comes from outside, as the decoder's pages. */
   wake(): void;
   add(promptTokens: readonly number[], params?: Partial<SamplingParams>, adapters?: readonly AppliedAdapter[]): Witness;
@@ -66,7 +79,24 @@ class WokenEngine extends Engine {
     super.abort(id);
     this.#wake();
   }
+
+  override merge(request: MergeRequest): void {
+    super.merge(request);
+    this.#wake();
+  }
+
+  override unmerge(key: string): void {
+    super.unmerge(key);
+    this.#wake();
+  }
 }
+
+export type WitnessedMerges = {
+  readonly arithmetic?: MergeArithmetic;
+  readonly bytesMax?: number;
+  readonly onMerges?: EngineOptions['onMerges'];
+  readonly groupsMax?: number;
+};
 
 type StepEvent = Extract<EngineEvent, { type: 'step' }>;
 
@@ -76,6 +106,7 @@ export function witnessedEngine(
   prefillChunk: number,
   storeOf: (time: VirtualTime, wake: () => void) => AdapterStore = (clock, onChange) =>
     markedStore({ clock, onChange }),
+  { arithmetic = markedArithmetic(), bytesMax = 0, onMerges = 'always', groupsMax = 4 }: WitnessedMerges = {},
 ): WitnessedEngine {
   const time = virtualTime();
   let isWoken = true;
@@ -109,7 +140,17 @@ export function witnessedEngine(
       witness.endedAt = time.monotonic();
     }
   };
-  const engine = new WokenEngine(wake, { decoder, adapters, prefillChunk, clock: time, freshSeed: () => 1, emit });
+  const mergeEvents: MergeEvent[] = [];
+  const betweenSteps = new BetweenSteps(wake);
+  const merges = new Merges({
+    ...{ decoder, adapters, arithmetic, betweenSteps, bytesMax, clock: time, onChange: wake },
+    breath: { take: async () => {} },
+    emit: (event) => void mergeEvents.push(event),
+  });
+  const engine = new WokenEngine(wake, {
+    ...{ decoder, adapters, merges, betweenSteps, onMerges, groupsMax, prefillChunk, clock: time, emit },
+    freshSeed: () => 1,
+  });
   const step = async () => {
     last = null;
     await engine.step();
@@ -131,6 +172,7 @@ export function witnessedEngine(
     engine,
     time,
     witnesses,
+    mergeEvents,
     wake,
     step,
     turn,

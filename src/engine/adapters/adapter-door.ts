@@ -1,19 +1,29 @@
-// What a sequence needs of adapters before it may run, and what it holds until it ends: its adapter in memory, and
-// pages for its row. Every hold is let go exactly once, on every kind of end.
+// What a sequence needs of adapters before it may run, and what it holds until it ends: a merge, or its adapter in
+// memory and pages for its row. Which of the two is decided when it starts, and stays: its keys and values are of those
+// weights. Every hold is let go exactly once, on every kind of end.
 
 import { LorikeetError } from '../../core/errors.ts';
+import type { Merge } from '../merges/merge.ts';
+import type { Merges } from '../merges/merges.ts';
 import type { Admission } from '../policies/admission.ts';
 import type { Sequence } from '../sequence.ts';
 import type { AdapterStore } from './adapter-store.ts';
 import type { PagePool } from './page-pool.ts';
+import { scaleOf } from './scale-of.ts';
+
+export type AdapterDoorOptions = {
+  readonly store: AdapterStore;
+  readonly pool: PagePool;
+  readonly merges: Merges;
+  /** Whether a sequence whose adapter is merged had better run on the merge now. */
+  readonly prefersMerge: (sequence: Sequence) => boolean;
+};
 
 export class AdapterDoor {
-  readonly #store: AdapterStore;
-  readonly #pool: PagePool;
+  readonly #options: AdapterDoorOptions;
 
-  constructor(store: AdapterStore, pool: PagePool) {
-    this.#store = store;
-    this.#pool = pool;
+  constructor(options: AdapterDoorOptions) {
+    this.#options = options;
   }
 
   /**
@@ -21,49 +31,76 @@ export class AdapterDoor {
    * The first in the line is always fetched; those behind it while there is room.
    */
   prefetch(next: readonly Sequence[]): void {
+    const { store, merges, prefersMerge } = this.#options;
     let isFirst = true;
     for (const sequence of next) {
       if (sequence.request.adapters.length === 0) continue;
-      if (sequence.hold === null && (isFirst || this.#store.hasRoom)) {
-        sequence.hold = this.#store.hold(sequence.request.adapters);
+      if (merges.ready(sequence.key) && prefersMerge(sequence)) continue;
+      if (sequence.hold === null && (isFirst || store.hasRoom)) {
+        sequence.hold = store.hold(sequence.request.adapters);
       }
       isFirst = false;
     }
   }
 
-  /** Gives the sequence pages for its row where it can start. */
+  /** Gives the sequence a merge, or pages for its row, where it can start. */
   admit(sequence: Sequence): Admission {
+    const { merges, pool, prefersMerge } = this.#options;
     const { adapters } = sequence.request;
     if (adapters.length === 0) return 'start';
-    const adapter = sequence.hold?.adapter;
-    if (!adapter) return 'wait';
-    const placement = this.#pool.place(adapter);
-    if (placement === null) return 'blocked';
-    sequence.row = { adapter, placement, scale: adapters.length === 1 ? adapters[0]!.scale : 1 };
+    const merge = merges.ready(sequence.key);
+    if (merge && prefersMerge(sequence)) return this.#join(sequence, merge);
+    const { hold } = sequence;
+    // What keeps it from the mixed batch does not keep it from a merge.
+    if (merge && hold && this.#failure(sequence) !== null) return this.#join(sequence, merge);
+    if (!hold?.adapter) return 'wait';
+    const placement = pool.place(hold.adapter);
+    if (placement === null) return merge ? this.#join(sequence, merge) : 'blocked';
+    sequence.row = { adapter: hold.adapter, placement, scale: scaleOf(adapters, hold.adapter) };
     return 'start';
   }
 
   /** Why a sequence can never start; null where it can. */
-  failure({ request, hold }: Sequence): Error | null {
-    if (!hold?.adapter) return hold?.error ?? null;
-    if (!this.#pool.fits(hold.adapter)) {
-      const message = `The adapter needs more pages than LORIKEET_ADAPTER_PAGES, which is ${this.#pool.slots}.`;
-      return new LorikeetError('adapter_too_large', { message });
-    }
-    if (!hold.adapter.hasGains || request.adapters[0]!.scale === 1) return null;
-    const message = 'An adapter with DoRA has no scale: the lengths that it sets hold for 1 only.';
-    return new LorikeetError('adapter_unsupported', { message, param: 'adapter_scale' });
+  failure(sequence: Sequence): Error | null {
+    return this.#options.merges.ready(sequence.key) ? null : this.#failure(sequence);
   }
 
   leave(sequence: Sequence): void {
-    if (sequence.row !== null) this.#pool.release(sequence.row.placement);
+    const { pool, merges } = this.#options;
+    if (sequence.row !== null) pool.release(sequence.row.placement);
+    if (sequence.merge !== null) merges.leave(sequence.merge);
     sequence.hold?.release();
     sequence.row = null;
+    sequence.merge = null;
     sequence.hold = null;
   }
 
+  /** For idle moments. A merge that is being made holds its adapter. */
   checkIntegrity(): void {
-    this.#store.checkIntegrity();
-    this.#pool.checkIntegrity();
+    if (!this.#options.merges.isWorking) this.#options.store.checkIntegrity();
+    this.#options.pool.checkIntegrity();
+  }
+
+  #join(sequence: Sequence, merge: Merge): Admission {
+    this.#options.merges.join(merge);
+    sequence.merge = merge;
+    sequence.hold?.release();
+    sequence.hold = null;
+    return 'start';
+  }
+
+  #failure({ request, hold }: Sequence): Error | null {
+    if (!hold?.adapter) return hold?.error ?? null;
+    const { pool } = this.#options;
+    if (!pool.fits(hold.adapter)) {
+      const message = `The adapter needs more pages than LORIKEET_ADAPTER_PAGES, which is ${pool.slots}.`;
+      return new LorikeetError('adapter_too_large', { message });
+    }
+    try {
+      scaleOf(request.adapters, hold.adapter);
+      return null;
+    } catch (error) {
+      return error as Error;
+    }
   }
 }

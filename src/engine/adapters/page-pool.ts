@@ -22,6 +22,9 @@ export type Placement = {
   readonly copied: Promise<void>;
 };
 
+/** Of a row that only prefills. */
+export const noPages: Placement = { key: '', ranges: new Map(), copied: Promise.resolve() };
+
 export type PageRange = { readonly first: number; readonly pages: number };
 
 type Entry = Placement & { users: number; isCopied: boolean };

@@ -1,0 +1,11 @@
+// A merge that serves, as the sequences that run on it know it.
+
+import type { WeightBits } from '../../protocol/messages.ts';
+import type { MergedModel } from './merged-model.ts';
+
+export type Merge = {
+  /** `mergeKey` of its adapters. */
+  readonly key: string;
+  readonly model: MergedModel;
+  readonly bits: WeightBits;
+};

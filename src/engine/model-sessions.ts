@@ -1,0 +1,102 @@
+// A lowered model ready to run: its weights as tensors, and its graphs as sessions, each made when it is first needed.
+// A merged model takes what it has in common with the base from the base, tensor by tensor, so that the runtime holds
+// and packs those once. Knows no rows.
+
+import type { Activations } from '../core/base-model.ts';
+import { encodeOnnx } from '../formats/onnx.ts';
+import type { AdaptersInGraph } from '../graph/adapted-linear.ts';
+import { buildDecoder, decoderNames, embeddingView } from '../graph/decoder.ts';
+import type { LoweredModel, LoweredTensor } from '../graph/lowered.ts';
+import { ropeTables } from '../graph/rope.ts';
+import type { Runtime, Session, Tensor } from '../runtime/session.ts';
+import type { Phase } from './forward-batch.ts';
+
+/** By initialiser name. */
+export type ModelWeights = {
+  /** Of the base: packed once for all sessions, for good. */
+  readonly shared: ReadonlyMap<string, Tensor>;
+  /** Of a merged model alone: packed by each of its sessions, and gone with them. */
+  readonly own: ReadonlyMap<string, Tensor>;
+};
+
+export type ModelSessions = {
+  of(phase: Phase, adapters: AdaptersInGraph): Promise<Session>;
+  /** Waits for those that are being made; the model's own weights go with them. */
+  release(): Promise<void>;
+};
+
+export type SessionForm = {
+  readonly positions: number;
+  readonly decodeActivations: Activations;
+  readonly profile?: string;
+  /** One session after another: each packs all weights anew before it finds that another has them. */
+  readonly inTurn: <T>(work: () => Promise<T>) => Promise<T>;
+};
+
+export function createModelSessions(
+  runtime: Runtime,
+  model: LoweredModel,
+  { shared, own }: ModelWeights,
+  { positions, decodeActivations, profile, inTurn }: SessionForm,
+): ModelSessions {
+  const sessions = new Map<string, Promise<Session>>();
+  return {
+    of(phase, adapters) {
+      const activations = phase === 'prefill' ? 'float32' : decodeActivations;
+      const key = `${activations} ${graphKey(adapters)}`;
+      let session = sessions.get(key);
+      if (!session) {
+        session = inTurn(() => {
+          const graph = buildDecoder(model, { positions, activations, adapters });
+          return runtime.session(encodeOnnx(graph), { weights: shared, own, ...(profile ? { profile } : {}) });
+        });
+        sessions.set(key, session);
+        // What failed once, for want of memory perhaps, is tried again by the next who needs it.
+        session.catch(() => sessions.delete(key));
+      }
+      return session;
+    },
+    async release() {
+      for (const made of await Promise.allSettled(sessions.values())) {
+        if (made.status === 'fulfilled') made.value.release();
+      }
+      for (const tensor of own.values()) tensor.release();
+    },
+  };
+}
+
+export const graphKey = (adapters: AdaptersInGraph): string =>
+  adapters.form === 'none' ? 'none' : `${adapters.form} ${adapters.reach}`;
+
+export function baseWeights(runtime: Runtime, model: LoweredModel, positions: number): ModelWeights {
+  const shared = new Map([...model.weights].map(([name, weight]) => [name, tensorOf(runtime, weight)]));
+  const { cos, sin } = ropeTables(model.shape, positions);
+  const tableShape = [positions, model.shape.headDim / 2];
+  shared.set(decoderNames.cos, runtime.tensor(cos, tableShape));
+  shared.set(decoderNames.sin, runtime.tensor(sin, tableShape));
+  if (!model.weights.has('embedding')) {
+    const { vocabulary, hidden } = model.shape;
+    const blocks = model.weights.get('head.blocks')!.data;
+    const scales = model.weights.get('head.scales')!.data;
+    shared.set(embeddingView.blocks, runtime.tensor(blocks, [vocabulary, hidden]));
+    shared.set(embeddingView.scales, runtime.tensor(scales, [vocabulary, hidden / 32]));
+  }
+  return { shared, own: new Map() };
+}
+
+/**
+ * @param merged untouched weights are the very objects that `base` has. An adapter on a head that is tied to the
+ * embedding changes the head alone, merged or not: the embedding's views stay the base's.
+ */
+export function mergedWeights(
+  runtime: Runtime,
+  merged: LoweredModel,
+  base: LoweredModel,
+  { shared: baseTensors }: ModelWeights,
+): ModelWeights {
+  const shared = new Map([...baseTensors].filter(([name]) => merged.weights.get(name) === base.weights.get(name)));
+  const own = [...merged.weights].filter(([name]) => !shared.has(name));
+  return { shared, own: new Map(own.map(([name, weight]) => [name, tensorOf(runtime, weight)])) };
+}
+
+const tensorOf = (runtime: Runtime, { data, shape }: LoweredTensor) => runtime.tensor(data, shape);

@@ -1,0 +1,65 @@
+// Merges for a decoder without arithmetic: a merged model is only the signature of the adapters that are in it.
+
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { LorikeetError } from '../../../src/core/errors.ts';
+import type { ResidentAdapter } from '../../../src/engine/adapters/resident-adapter.ts';
+import { joinedSizes } from '../../../src/engine/adapters/resident-adapter.ts';
+import type { MergeArithmetic } from '../../../src/engine/merges/make-merge.ts';
+import type { LoweredModel } from '../../../src/graph/lowered.ts';
+import { markedShape } from '../adapters/marked-adapters.ts';
+
+type MarkedModel = LoweredModel & { readonly signature: number };
+
+export const signatureOfMerged = (model: LoweredModel): number => (model as MarkedModel).signature;
+
+/** What one merge takes: every one the same. */
+export const markedMergeBytes = 1000;
+
+export type MarkedArithmeticOptions = {
+  /** Pieces that a merge is made in. */
+  readonly pieces?: () => number;
+  /** Merges that come to nothing, by their adapter's key. */
+  readonly broken?: (key: string) => boolean;
+};
+
+export function markedArithmetic(options: MarkedArithmeticOptions = {}): MergeArithmetic {
+  const { pieces = () => 3, broken = () => false } = options;
+  return {
+    bytesOf: () => markedMergeBytes,
+    async merge(adapter, { scale, bits, breath, onProgress }) {
+      const count = pieces();
+      for (let piece = 0; piece < count; piece++) {
+        await nextTurn();
+        await breath.take();
+        onProgress((piece + 1) / count);
+      }
+      if (broken(adapter.key)) throw new LorikeetError('adapter_unsupported', { message: 'It cannot be merged.' });
+      const linears = new Map([
+        ['layers.0.qkv', { bits: bits ?? 4, n: 1, k: 1, corrected: false, bias: false } as const],
+      ]);
+      const names = [...adapter.linears.keys()].map((linear) => `layers.0.${linear}`);
+      for (const name of names) linears.set(name, linears.get('layers.0.qkv')!);
+      const model: MarkedModel = {
+        shape: markedShape,
+        linears,
+        weights: new Map(),
+        signature: signatureOf(adapter, scale),
+      };
+      return model;
+    },
+  };
+}
+
+/** As a prefill reads it: every distinct mark and scale once. */
+function signatureOf(adapter: ResidentAdapter, scale: number): number {
+  const terms = new Set<number>();
+  for (const { linear, in: inputs, outs } of joinedSizes(markedShape)) {
+    for (const [part, { ranks, a, b }] of (adapter.linears.get(linear)?.parts ?? []).entries()) {
+      for (let rank = 0; rank < ranks; rank++) {
+        const mark = a[rank * inputs]!;
+        terms.add(mark * (64 + (scale * b[rank * outs[part]!]!) / mark));
+      }
+    }
+  }
+  return [...terms].reduce((sum, term) => sum + term, 0);
+}
