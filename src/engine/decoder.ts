@@ -5,18 +5,20 @@
 import { LRUCache } from 'lru-cache';
 import type { Activations } from '../core/base-model.ts';
 import { type Clock, systemClock } from '../core/clock.ts';
+import { serially } from '../core/serially.ts';
 import type { Reach } from '../graph/adapted-linear.ts';
 import { withoutAdapters } from '../graph/decoder.ts';
 import type { LoweredModel } from '../graph/lowered.ts';
+import type { GraphTarget } from '../graph/target.ts';
 import type { Runtime } from '../runtime/session.ts';
 import { type AdaptedWindow, adaptedWindow, createAdaptedRuns } from './adapters/adapted-windows.ts';
-import { createBreath } from './adapters/breath.ts';
 import { PagePool } from './adapters/page-pool.ts';
 import type { ResidentAdapter } from './adapters/resident-adapter.ts';
 import type { ForwardBatch } from './forward-batch.ts';
-import { createKvCache, type KvCache } from './kv-cache.ts';
+import type { KvCache } from './kv-cache.ts';
 import { evenForLoneRows } from './lone-row.ts';
 import type { MergedModel } from './merges/merged-model.ts';
+import { createModelMemory } from './model-memory.ts';
 import {
   baseWeights,
   createModelSessions,
@@ -68,18 +70,20 @@ export type DecoderOptions = {
   readonly decodeActivations?: Activations;
   /** Steps with 8-bit activations compute a row alone as they do in a batch; true by default. */
   readonly batchInvariant?: boolean;
+  /** Form of the graphs, and where keys, values and pages lie: where the runtime computes, by default. */
+  readonly target?: GraphTarget;
   readonly profile?: string;
 };
 
 export function createDecoder(runtime: Runtime, model: LoweredModel, options: DecoderOptions): Decoder {
-  const { rows, positions, pages: slots = 0, clock = systemClock, onPagesChange: onChange = () => {} } = options;
-  const { decodeActivations = 'int8', batchInvariant = true } = options;
+  const { rows, pages: slots = 0, clock = systemClock, onPagesChange: onChange = () => {} } = options;
   const { shape } = model;
-  const kv = createKvCache(shape, rows, positions);
-  const pages = new PagePool({ shape, slots, clock, onChange, breath: createBreath(clock) });
-  const runs = createAdaptedRuns(runtime, shape, rows, pages);
-  const form = sessionForm(options);
-  const weights = baseWeights(runtime, model, positions);
+  const form = sessionForm(runtime, options);
+  const { target } = form;
+  const { kv, memory, releaseMemory } = createModelMemory(runtime, model, { ...options, target, clock });
+  const pages = new PagePool({ memory, slots, clock, onChange });
+  const runs = createAdaptedRuns(runtime, { shape, rows, memory, on: target.on });
+  const weights = baseWeights(runtime, model, form);
   let ids = 0;
   const runnable = (sessions: ModelSessions): Runnable => ({ id: ids++, sessions, logits: new Float32Array(0) });
   const base = runnable(createModelSessions(runtime, model, weights, form));
@@ -88,6 +92,8 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
 
   const forward = async (batch: ForwardBatch): Promise<Float32Array> => {
     const { phase, first, pasts, adapters = [], merged = null } = batch;
+    // On a device a prefill reads pages, too.
+    if (target.on === 'device') for (const row of adapters) await row?.placement.copied;
     const on = merged === null ? base : merges.get(merged);
     if (!on) throw new Error('the merged model is not there');
     const run = phase === 'prefill' ? runs.one(adapters[0] ?? null) : runs.mixed(adapters);
@@ -103,7 +109,9 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
     const logits = on.logits.subarray(0, wanted);
     window.fill(batch, logits);
     run.prepare(window);
+    await kv.enter(first, pasts);
     await session.run(window.binding);
+    await kv.leave(first, pasts.length);
     return logits;
   };
   const release = async ({ id, sessions }: Runnable) => {
@@ -115,7 +123,7 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
     kv,
     pages,
     vocabulary: shape.vocabulary,
-    forward: batchInvariant && decodeActivations === 'int8' && rows > 1 ? evenForLoneRows(forward, kernelsOf) : forward,
+    forward: roundsLoneRows(form, options) ? evenForLoneRows(forward, kernelsOf) : forward,
     forget(adapter) {
       for (const [key, { one }] of [...windows]) if (one?.adapter === adapter) windows.delete(key);
     },
@@ -128,7 +136,7 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
     },
     async addMerged(lowered) {
       const added = runnable(
-        createModelSessions(runtime, lowered, mergedWeights(runtime, lowered, model, weights), form),
+        createModelSessions(runtime, lowered, mergedWeights(runtime, lowered, model, weights, target.real), form),
       );
       try {
         for (const phase of ['prefill', 'decode'] as const) await added.sessions.of(phase, withoutAdapters);
@@ -149,23 +157,27 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
     async release() {
       for (const each of [...merges.values(), base]) await release(each);
       for (const tensor of weights.shared.values()) tensor.release();
+      await releaseMemory();
     },
   };
 }
 
-function sessionForm({ positions, decodeActivations = 'int8', profile }: DecoderOptions): SessionForm {
-  let last: Promise<unknown> = Promise.resolve();
+function sessionForm(runtime: Runtime, options: DecoderOptions): SessionForm {
+  const { positions, decodeActivations = 'int8', profile } = options;
+  const target = options.target ?? { on: runtime.device ? 'device' : 'host', real: 'float32' };
   return {
     positions,
-    decodeActivations,
+    // A device multiplies floats as fast.
+    decodeActivations: target.on === 'device' ? 'float32' : decodeActivations,
+    target,
     ...(profile ? { profile } : {}),
-    inTurn(work) {
-      const done = last.then(work);
-      last = done.catch(() => {});
-      return done;
-    },
+    inTurn: serially(),
   };
 }
+
+/** A lone row would be rounded otherwise than beside others. */
+const roundsLoneRows = ({ decodeActivations }: SessionForm, { batchInvariant = true, rows }: DecoderOptions) =>
+  batchInvariant && decodeActivations === 'int8' && rows > 1;
 
 /** What decides how a lone row sums: the model's kernels, and how many pages of each linear the row reads. */
 const kernelsOf = ({ merged, adapters: [row] = [] }: ForwardBatch): string =>

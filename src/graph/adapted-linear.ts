@@ -64,9 +64,9 @@ export const adapterNames = {
   scales: (linear: JoinedLinear) => `scales.${linear}`,
   /** int64 [pages, T, 1], `mixed`: the rows that each page serves. */
   rows: (linear: JoinedLinear) => `rows.${linear}`,
-  /** int64 [R * C], `mixed`: the products of each row, by page and place in it. */
+  /** int64 [R * C], `mixed`: the products of each row, by page and place in it; [R, C] on a device. */
   own: (linear: JoinedLinear) => `own.${linear}`,
-  /** float32 [R, R * C], `mixed`. */
+  /** float32 [R, R * C], `mixed`; [R, 1, C] on a device. */
   shares: (linear: JoinedLinear) => `shares.${linear}`,
   /** float32 [1, out] in `one`, [R, out] in `mixed`: multiplies the base's own product (DoRA); 1 elsewhere. */
   gain: (layer: number, linear: JoinedLinear) => `gain.${layer}.${linear}`,
@@ -92,6 +92,11 @@ export function addAdapterInputs(g: GraphBuilder, adapters: AdaptersInGraph, { o
       continue;
     }
     g.input(adapterNames.rows(linear), 'int64', [`pages.${linear}`, `T.${linear}`, 1]);
+    if (on === 'device') {
+      g.input(adapterNames.own(linear), 'int64', [`R.${linear}`, `C.${linear}`]);
+      g.input(adapterNames.shares(linear), 'float32', [`R.${linear}`, 1, `C.${linear}`]);
+      continue;
+    }
     g.input(adapterNames.own(linear), 'int64', [`own.${linear}`]);
     g.input(adapterNames.shares(linear), 'float32', [`R.${linear}`, `own.${linear}`]);
   }
@@ -120,7 +125,11 @@ export function addAdapters(
   const added = products(g, adapted, [`pages.${linear}`, 1], (a) => timesA(g, served, a, on));
   const flat = g.op('Reshape', [added, g.integers(`products_${width}`, [-1, width])]);
   const own = g.op('Gather', [flat, adapterNames.own(linear)]);
-  return g.op('Gemm', [g.cast(adapterNames.shares(linear), real), own, base], {}, result);
+  if (on === 'host') return g.op('Gemm', [adapterNames.shares(linear), own, base], {}, result);
+  // R * R * C products for R * C that count: many rows are cheaper row by row.
+  const sums = g.op('MatMul', [g.cast(adapterNames.shares(linear), real), own]);
+  const byRow = g.op('Reshape', [sums, g.integers(`products_${width}`, [-1, width])]);
+  return g.op('Add', [base, byRow], {}, result);
 }
 
 /** x · Aᵀ, page by page. */

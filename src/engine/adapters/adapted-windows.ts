@@ -3,10 +3,12 @@
 import type { ModelShape } from '../../core/base-model.ts';
 import { type AdaptersInGraph, type JoinedLinear, type Reach, reaches } from '../../graph/adapted-linear.ts';
 import { withoutAdapters } from '../../graph/decoder.ts';
+import type { GraphTarget } from '../../graph/target.ts';
 import type { Runtime, Tensor } from '../../runtime/session.ts';
+import { tiePages } from '../device/tie-pages.ts';
 import type { Window } from '../window.ts';
-import type { PagePool } from './page-pool.ts';
-import { type PageReaders, pageReaders } from './page-readers.ts';
+import type { PageMemory } from './page-memory.ts';
+import { type PageReaders, pageReaders, type RangeRules } from './page-readers.ts';
 import { joinedSizes } from './resident-adapter.ts';
 import type { RowAdapter } from './row-adapter.ts';
 import { createRowGains, type RowGains } from './row-gains.ts';
@@ -34,22 +36,47 @@ export type AdaptedRuns = {
 
 const baseRun: AdaptedRun = { form: withoutAdapters, key: '', prepare: () => {} };
 
-export function createAdaptedRuns(runtime: Runtime, shape: ModelShape, rowsMax: number, pool: PagePool): AdaptedRuns {
+export type AdaptedRunsOptions = {
+  readonly shape: ModelShape;
+  readonly rows: number;
+  readonly memory: PageMemory;
+  readonly on: GraphTarget['on'];
+};
+
+export function createAdaptedRuns(runtime: Runtime, options: AdaptedRunsOptions): AdaptedRuns {
+  const { shape, rows: rowsMax, memory, on } = options;
   const sizes = joinedSizes(shape);
+  const rules = on === 'device' ? { anchored: runtime.device?.anchored ?? false, pagesMin: 1 } : undefined;
   let rowGains: RowGains | null = null;
+
+  const readersBy = (reach: Reach, rows: readonly (RowAdapter | null)[]) =>
+    new Map(reaches[reach].linears.map((linear) => [linear, readersOf(linear, rows, rules)] as const));
 
   const one = (row: RowAdapter | null): AdaptedRun => {
     if (row === null) return baseRun;
-    const { adapter, scale } = row;
+    const { adapter } = row;
+    const form = { form: 'one', reach: adapter.reach } as const;
+    if (on === 'host') {
+      return {
+        form,
+        key: '',
+        prepare(window) {
+          if (window.one?.adapter !== adapter) {
+            releaseAll(window.one?.tensors);
+            window.one = tieOne(runtime, window.binding, sizes, adapter);
+          }
+          window.one.set(row);
+        },
+      };
+    }
+    const ranges = readersBy(adapter.reach, [row]);
+    const { gains: hasGains } = reaches[adapter.reach];
     return {
-      form: { form: 'one', reach: adapter.reach },
-      key: '',
+      form,
+      key: [...ranges.values()].map(({ first, pages }) => [first, pages].join()).join(' '),
       prepare(window) {
-        if (window.one?.adapter !== adapter) {
-          releaseAll(window.one?.tensors);
-          window.one = tieOne(runtime, window.binding, sizes, adapter);
-        }
-        window.one.setScale(scale);
+        window.one ??= tiePages(runtime, window.binding, { sizes, memory, ranges, hasGains });
+        window.one.set(row);
       },
     };
   };
@@ -57,7 +84,7 @@ export function createAdaptedRuns(runtime: Runtime, shape: ModelShape, rowsMax: 
   const mixed = (rows: readonly (RowAdapter | null)[]): AdaptedRun => {
     if (rows.every((row) => row === null)) return baseRun;
     const reach = widest(rows);
-    const readers = new Map(reaches[reach].linears.map((linear) => [linear, readersOf(linear, rows)] as const));
+    const readers = readersBy(reach, rows);
     if (reaches[reach].gains) {
       rowGains ??= createRowGains(shape, rowsMax);
       rowGains.set(rows.map((row) => row?.adapter ?? null));
@@ -69,7 +96,7 @@ export function createAdaptedRuns(runtime: Runtime, shape: ModelShape, rowsMax: 
         .map(({ first, pages, served, own }) => [first, pages, served, own.length].join())
         .join(' '),
       prepare(window) {
-        window.mixed ??= tieMixed(runtime, window.binding, { sizes, pool, gains }, rows.length, readers);
+        window.mixed ??= tieMixed(runtime, window.binding, { sizes, memory, on, gains }, rows.length, readers);
         window.mixed.set(readers);
       },
     };
@@ -96,12 +123,13 @@ function widest(rows: readonly (RowAdapter | null)[]): Reach {
   return order[Math.max(...rows.map((row) => (row ? order.indexOf(row.adapter.reach) : 0)))]!;
 }
 
-function readersOf(linear: JoinedLinear, rows: readonly (RowAdapter | null)[]): PageReaders {
+function readersOf(linear: JoinedLinear, rows: readonly (RowAdapter | null)[], rules?: RangeRules): PageReaders {
   return pageReaders(
     rows.map((row) => {
       const range = row?.placement.ranges.get(linear);
       return range ? { ...range, scale: row!.scale } : null;
     }),
+    rules,
   );
 }
 

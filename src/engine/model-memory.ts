@@ -1,0 +1,52 @@
+// What a decoder holds beside weights: keys, values and rank pages, where its sessions compute.
+
+import type { Clock } from '../core/clock.ts';
+import type { LoweredModel } from '../graph/lowered.ts';
+import type { GraphTarget } from '../graph/target.ts';
+import type { Runtime } from '../runtime/session.ts';
+import { createBreath } from './adapters/breath.ts';
+import { HostPages } from './adapters/host-pages.ts';
+import type { PageMemory } from './adapters/page-memory.ts';
+import { createDeviceKv } from './device/device-kv.ts';
+import { DevicePages } from './device/device-pages.ts';
+import { createRowSessions } from './device/row-sessions.ts';
+import { createKvCache, type KvCache } from './kv-cache.ts';
+
+export type ModelMemory = {
+  readonly kv: KvCache;
+  readonly memory: PageMemory;
+  releaseMemory(): Promise<void>;
+};
+
+export type ModelMemoryOptions = {
+  readonly rows: number;
+  readonly positions: number;
+  readonly pages?: number;
+  readonly target: GraphTarget;
+  readonly clock: Clock;
+};
+
+export function createModelMemory(
+  runtime: Runtime,
+  { shape }: LoweredModel,
+  { rows, positions, pages: slots = 0, target, clock }: ModelMemoryOptions,
+): ModelMemory {
+  const { on, real } = target;
+  if (on === 'host') {
+    const kv = createKvCache(runtime, shape, rows, positions);
+    const memory = new HostPages(runtime, shape, slots, createBreath(clock));
+    return { kv, memory, releaseMemory: async () => {} };
+  }
+  const sessions = createRowSessions(runtime, real);
+  const kv = createDeviceKv(runtime, sessions, shape, { rows, positions, real });
+  const memory = new DevicePages(runtime, sessions, shape, { slots, real });
+  return {
+    kv,
+    memory,
+    async releaseMemory() {
+      await sessions.release();
+      kv.release();
+      memory.release();
+    },
+  };
+}
