@@ -14,6 +14,7 @@ import type { Runtime } from '../runtime/session.ts';
 import { type AdaptedWindow, adaptedWindow, createAdaptedRuns } from './adapters/adapted-windows.ts';
 import { PagePool } from './adapters/page-pool.ts';
 import type { ResidentAdapter } from './adapters/resident-adapter.ts';
+import { evenForLongPrefills } from './device/even-prefills.ts';
 import type { ForwardBatch } from './forward-batch.ts';
 import type { KvCache } from './kv-cache.ts';
 import { evenForLoneRows } from './lone-row.ts';
@@ -119,11 +120,16 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
     await sessions.release();
   };
 
+  const even = (run: typeof forward) => {
+    if (runtime.device) return evenForLongPrefills(run, console.warn);
+    return roundsLoneRows(form, options) ? evenForLoneRows(run, kernelsOf) : run;
+  };
+
   return {
     kv,
     pages,
     vocabulary: shape.vocabulary,
-    forward: roundsLoneRows(form, options) ? evenForLoneRows(forward, kernelsOf) : forward,
+    forward: even(forward),
     forget(adapter) {
       for (const [key, { one }] of [...windows]) if (one?.adapter === adapter) windows.delete(key);
     },

@@ -14,7 +14,7 @@ import type { Provider } from './provider.ts';
 import { providerOf, unavailable } from './providers.ts';
 import type { Runtime, Tensor, TensorData } from './session.ts';
 import { createSession } from './sessions.ts';
-import { hostTensor } from './tensors.ts';
+import { dataOf, hostTensor } from './tensors.ts';
 
 export type OnnxRuntimeOptions = {
   /** Path of libonnxruntime; null takes the one inside the onnxruntime-node package, or one that has the device. */
@@ -57,8 +57,10 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
       allocate: (type, elements) => hostMemory(type, elements, tensor),
       async session(model, { weights, own = none, profile }) {
         const all = new Map([...weights, ...own]);
-        // Only what is shared goes into the container of packed weights, out of which nothing ever comes.
-        const handle = await openSession(opened, model, { all, given: weights, profile, provider });
+        // Only what is shared goes into the container of packed weights, out of which nothing ever comes; of half floats
+        // nothing can, since the processor's kernels for them cannot share.
+        const given = new Map([...weights].filter(([, tensor]) => !(dataOf(tensor) instanceof Float16Array)));
+        const handle = await openSession(opened, model, { all, given, profile, provider });
         return createSession(api, handle, { weights: all, views: [], inTurn: null });
       },
     };

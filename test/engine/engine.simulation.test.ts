@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { prng } from '../../src/core/prng.ts';
 import { createDecoder } from '../../src/engine/decoder.ts';
-import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
+import { testRuntime } from '../helpers/test-runtime.ts';
 import { tinyLowered } from '../helpers/tiny-lowered.ts';
 import { hashDecoder, tokensAlone } from './hash-decoder.ts';
 import { type StormReport, storm } from './storm.ts';
@@ -39,7 +39,7 @@ test('storms over the scheduler: thousands of sequences, none lost, none mixed u
 });
 
 test('storms over a real decoder: every sequence gets the tokens that it gets alone', async (context) => {
-  const runtime = createOnnxRuntime({ library: null, threads: 1, spin: false });
+  const runtime = testRuntime();
   const model = await tinyLowered('llama', 32);
   const decoder = createDecoder(runtime, model, { rows: 5, positions: 64 });
   const prompts = randomPrompts(11, 24, 60, decoder.vocabulary);

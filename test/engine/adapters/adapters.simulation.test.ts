@@ -10,7 +10,7 @@ import { createBreath } from '../../../src/engine/adapters/breath.ts';
 import { combineAdapters } from '../../../src/engine/adapters/combine-adapters.ts';
 import { readAdapter } from '../../../src/engine/adapters/read-adapter.ts';
 import { createDecoder } from '../../../src/engine/decoder.ts';
-import { createOnnxRuntime } from '../../../src/runtime/onnx-runtime.ts';
+import { testRuntime } from '../../helpers/test-runtime.ts';
 import { tinyLowered } from '../../helpers/tiny-lowered.ts';
 import { hashDecoder, tokensAlone } from '../hash-decoder.ts';
 import { storm, type Weights } from '../storm.ts';
@@ -92,7 +92,7 @@ const plans = [
 ] as const;
 
 test('storms with adapters over a real decoder: every sequence gets the tokens that it gets alone', async (context) => {
-  const runtime = createOnnxRuntime({ library: null, threads: 1, spin: false });
+  const runtime = testRuntime();
   const model = await tinyLowered('llama', 32);
   let wake = () => {};
   const options = { rows: 5, positions: 48, pages: 5, onPagesChange: () => wake() };
