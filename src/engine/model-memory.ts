@@ -1,21 +1,24 @@
-// What a decoder holds beside weights: keys, values and rank pages, where its sessions compute.
+// What a decoder holds beside weights: keys, values and rank pages, where its sessions compute, and how they are read.
 
 import type { Clock } from '../core/clock.ts';
 import type { LoweredModel } from '../graph/lowered.ts';
 import type { GraphTarget } from '../graph/target.ts';
 import type { Runtime } from '../runtime/session.ts';
+import { type AdaptedRuns, createAdaptedRuns } from './adapters/adapted-windows.ts';
 import { createBreath } from './adapters/breath.ts';
 import { HostPages } from './adapters/host-pages.ts';
 import type { PageMemory } from './adapters/page-memory.ts';
 import { createDeviceKv } from './device/device-kv.ts';
 import { DevicePages } from './device/device-pages.ts';
+import { createDeviceRuns } from './device/device-runs.ts';
 import { createRowSessions } from './device/row-sessions.ts';
 import { createKvCache, type KvCache } from './kv-cache.ts';
 
 export type ModelMemory = {
   readonly kv: KvCache;
   readonly memory: PageMemory;
-  releaseMemory(): Promise<void>;
+  readonly runs: AdaptedRuns;
+  release(): Promise<void>;
 };
 
 export type ModelMemoryOptions = {
@@ -34,8 +37,8 @@ export function createModelMemory(
   const { on, real } = target;
   if (on === 'host') {
     const kv = createKvCache(runtime, shape, rows, positions);
-    const memory = new HostPages(runtime, shape, slots, createBreath(clock));
-    return { kv, memory, releaseMemory: async () => {} };
+    const memory = new HostPages(shape, slots, createBreath(clock));
+    return { kv, memory, runs: createAdaptedRuns(runtime, shape, rows, memory), release: async () => {} };
   }
   const sessions = createRowSessions(runtime, real);
   const kv = createDeviceKv(runtime, sessions, shape, { rows, positions, real });
@@ -43,7 +46,8 @@ export function createModelMemory(
   return {
     kv,
     memory,
-    async releaseMemory() {
+    runs: createDeviceRuns(runtime, shape, memory),
+    async release() {
       await sessions.release();
       kv.release();
       memory.release();

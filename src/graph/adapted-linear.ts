@@ -2,11 +2,12 @@
 // differ:
 //
 //   one     all rows are one sequence's:            y += ((x · Aᵀ) * scale) · B
-//           x · Aᵀ in pages of few ranks, which no kernel splits: how depends on the number of rows. On a device the
-//           pages are a range of the pool, and `scale` says of each rank how much of it is taken, or 0
+//           x · Aᵀ in pages of few ranks, which no kernel splits: how depends on the number of rows
 //   mixed   each row has its own adapter, in rank pages; a page serves up to T rows:
 //           z [pages, T, 1, out] = (x[rows [pages, T, 1]] · Aᵀ [pages, 1, 8, in]) · B [pages, 1, 8, out]
 //           y += shares [R, R * C] · z[own [R * C]]                           z as [pages * T, out]
+//
+// On a device A and B are whole pools, of which `pages` are gathered, in both forms.
 //
 // `own` says which C products each row takes, `shares` how much of each: the request's scale, or 0. A linear that no
 // adapter of the batch touches has no pages: its operators work on empty tensors and y stays as it is. Each product is
@@ -52,6 +53,9 @@ export function reachOf(linears: Iterable<JoinedLinear>, gains: boolean): Reach 
 
 export type AdaptersInGraph = { readonly form: 'none' } | { readonly form: 'one' | 'mixed'; readonly reach: Reach };
 
+/** Ranks of a page in a device's pools. */
+const pageWidth = 8;
+
 /** Inputs that a binding ties. `layer` is 0 for the head. */
 export const adapterNames = {
   /** [pages, width, in] in `one`, [pages, 1, 8, in] in `mixed`; the last two exchanged on a device. */
@@ -60,6 +64,8 @@ export const adapterNames = {
   b: (layer: number, module: TargetModule) => `lora_b.${layer}.${module}`,
   /** float32 [1], `one`. */
   scale: 'adapter_scale',
+  /** int64 [pages], on a device: which of the pool's. */
+  pages: (linear: JoinedLinear) => `pages.${linear}`,
   /** float32 [ranks], `one` on a device. */
   scales: (linear: JoinedLinear) => `scales.${linear}`,
   /** int64 [pages, T, 1], `mixed`: the rows that each page serves. */
@@ -87,6 +93,7 @@ export function addAdapterInputs(g: GraphBuilder, adapters: AdaptersInGraph, { o
   if (adapters.form === 'none') return;
   if (adapters.form === 'one' && on === 'host') g.input(adapterNames.scale, 'float32', [1]);
   for (const linear of reaches[adapters.reach].linears) {
+    if (on === 'device') g.input(adapterNames.pages(linear), 'int64', [`pages.${linear}`]);
     if (adapters.form === 'one') {
       if (on === 'device') g.input(adapterNames.scales(linear), 'float32', [`ranks.${linear}`]);
       continue;
@@ -122,7 +129,7 @@ export function addAdapters(
     return g.op('Add', [base, added], {}, result);
   }
   const served = g.op('Gather', [x, adapterNames.rows(linear)]);
-  const added = products(g, adapted, [`pages.${linear}`, 1], (a) => timesA(g, served, a, on));
+  const added = products(g, adapted, [`pages.${linear}`, 1, `ranks.${linear}`], (a) => timesA(g, served, a, on));
   const flat = g.op('Reshape', [added, g.integers(`products_${width}`, [-1, width])]);
   const own = g.op('Gather', [flat, adapterNames.own(linear)]);
   if (on === 'host') return g.op('Gemm', [adapterNames.shares(linear), own, base], {}, result);
@@ -139,22 +146,40 @@ const timesA = (g: GraphBuilder, x: string, a: string, on: GraphTarget['on']): s
 /** The parts' products side by side. `inner` makes x · Aᵀ of a part. */
 function products(
   g: GraphBuilder,
-  { layer, linear, in: inputs, outs, target: { on, real } = hostTarget }: AdaptedLinear,
+  adapted: AdaptedLinear,
   /** Leading dimensions of A and B in `mixed`; null in `one`. */
   pages: readonly (string | number)[] | null,
   inner: (a: string) => string,
 ): string {
+  const { layer, linear, in: inputs, outs, target = hostTarget } = adapted;
   const parts = joinedLinears[linear].map((module, i) => {
-    // Ranks of a part are its own in `one` on the host: what an adapter does not touch costs nothing there.
-    const own = on === 'device' ? linear : `${layer}.${module}`;
-    const [ofA, width] = pages === null ? [[`pages.${own}`], `width.${own}`] : [pages, `ranks.${linear}`];
-    const page = on === 'device' ? [inputs, width] : [width, inputs];
-    const a = g.input(adapterNames.a(layer, module), real, [...ofA, ...page]);
-    const ofB = pages === null ? [`ranks.${own}`] : [...pages, width];
-    const b = g.input(adapterNames.b(layer, module), real, [...ofB, outs[i]!]);
+    if (target.on === 'device') {
+      const { a, b } = gathered(g, adapted, module, { out: outs[i]!, leading: pages === null ? [] : [1] });
+      return g.op('MatMul', [inner(a), b]);
+    }
+    // Ranks of a part are its own in `one`: what an adapter does not touch costs nothing there.
+    const own = `${layer}.${module}`;
+    const [ofA, ofB] = pages === null ? [[`pages.${own}`, `width.${own}`], [`ranks.${own}`]] : [pages, pages];
+    const a = g.input(adapterNames.a(layer, module), 'float32', [...ofA, inputs]);
+    const b = g.input(adapterNames.b(layer, module), 'float32', [...ofB, outs[i]!]);
     return g.op('MatMul', [inner(a), b]);
   });
   return parts.length === 1 ? parts[0]! : g.op('Concat', parts, { axis: -1 });
+}
+
+/** A part's pages, out of the pool: [P, 1, in, 8] and [P, 1, 8, out], or [P, in, 8] and [P * 8, out] in `one`. */
+function gathered(
+  g: GraphBuilder,
+  { layer, linear, in: inputs, target = hostTarget }: AdaptedLinear,
+  module: TargetModule,
+  { out, leading }: { readonly out: number; readonly leading: readonly number[] },
+): { a: string; b: string } {
+  const { real } = target;
+  const list = adapterNames.pages(linear);
+  const poolA = g.input(adapterNames.a(layer, module), real, ['slots', ...leading, inputs, pageWidth]);
+  const poolB = g.input(adapterNames.b(layer, module), real, ['slots', ...leading, pageWidth, out]);
+  const [a, b] = [g.op('Gather', [poolA, list]), g.op('Gather', [poolB, list])];
+  return { a, b: leading.length > 0 ? b : g.op('Reshape', [b, g.integers(`ranks_${out}`, [-1, out])]) };
 }
 
 /** base * gain: DoRA's part that is not low-rank. */

@@ -2,9 +2,8 @@
 
 import type { ModelShape } from '../../core/base-model.ts';
 import type { JoinedLinear } from '../../graph/adapted-linear.ts';
-import type { Runtime } from '../../runtime/session.ts';
 import type { Breath } from './breath.ts';
-import { type PageMemory, type PagePlace, type PageRange, sparePages } from './page-memory.ts';
+import { type PageMemory, type PageRange, sparePages } from './page-memory.ts';
 import { type JoinedSizes, joinedSizes, pageRanks, type ResidentLinear } from './resident-adapter.ts';
 
 type LinearPages = {
@@ -14,15 +13,20 @@ type LinearPages = {
   readonly b: readonly Float32Array<ArrayBuffer>[];
 };
 
+export type PagePlace = {
+  readonly linear: JoinedLinear;
+  readonly part: number;
+  readonly layer: number;
+  readonly range: PageRange;
+};
+
 export class HostPages implements PageMemory {
   readonly bytes: number;
-  readonly #runtime: Pick<Runtime, 'tensor'>;
   readonly #breath: Breath;
   readonly #slots: number;
   readonly #pages: ReadonlyMap<JoinedLinear, LinearPages>;
 
-  constructor(runtime: Pick<Runtime, 'tensor'>, shape: ModelShape, slots: number, breath: Breath) {
-    this.#runtime = runtime;
+  constructor(shape: ModelShape, slots: number, breath: Breath) {
     this.#breath = breath;
     this.#slots = slots + sparePages;
     this.#pages = new Map(
@@ -34,15 +38,6 @@ export class HostPages implements PageMemory {
     );
     const all = [...this.#pages.values()].flatMap(({ a, b }) => [...a, ...b]);
     this.bytes = all.reduce((sum, { byteLength }) => sum + byteLength, 0);
-  }
-
-  tie(_form: 'one' | 'mixed', place: PagePlace) {
-    const { in: inputs, outs } = this.#pages.get(place.linear)!.sizes;
-    const leading = [place.range.pages, 1, pageRanks];
-    return {
-      a: this.#runtime.tensor(this.a(place), [...leading, inputs]),
-      b: this.#runtime.tensor(this.b(place), [...leading, outs[place.part]!]),
-    };
   }
 
   /** Pages [first, first + pages) of a layer's part. */

@@ -12,29 +12,17 @@ export type PageReaders = {
   readonly served: number;
   /** [pages, served]: a row, or 0 where a place is empty. */
   readonly rows: readonly number[];
-  /** Products that each row takes, C. */
-  readonly taken: number;
-  /** [rows of the step, C]: for each row its pages' products, `page * served + place`; 0 where it has fewer than C. */
+  /** [rows of the step * C]: for each row its pages' products, `page * served + place`; 0 where it has fewer than C. */
   readonly own: readonly number[];
-  /** [rows of the step, C]: how much of each it takes; 0 where there is none. */
-  readonly scales: Float32Array<ArrayBuffer>;
+  /** [rows of the step, rows of the step * C]: the scale at a row's own products, 0 elsewhere. */
+  readonly shares: Float32Array<ArrayBuffer>;
 };
-
-/** What ranges a device can read. */
-export type RangeRules = {
-  /** Ranges begin at the pool's first page. */
-  readonly anchored: boolean;
-  /** Pages of a range that nobody reads: operators of a device take no empty tensors. */
-  readonly pagesMin: number;
-};
-
-const hostRules: RangeRules = { anchored: false, pagesMin: 0 };
 
 /** @param rows what each row of the step reads; null for one that reads nothing here */
-export function pageReaders(rows: readonly (RowPages | null)[], rules = hostRules): PageReaders {
+export function pageReaders(rows: readonly (RowPages | null)[]): PageReaders {
   const reading = [...rows.entries()].filter((entry): entry is [number, RowPages] => entry[1] !== null);
-  if (reading.length === 0) return readingNothing(rows.length, rules.pagesMin);
-  const first = rules.anchored ? 0 : Math.min(...reading.map(([, row]) => row.first));
+  if (reading.length === 0) return { first: 0, pages: 0, served: 1, rows: [], own: [], shares: new Float32Array(0) };
+  const first = Math.min(...reading.map(([, row]) => row.first));
   const readers = Map.groupBy(reading, ([, row]) => row.first);
   const served = Math.max(...[...readers.values()].map(({ length }) => length));
   // The product of a single page is one of all its rows at once, which sums otherwise; beside another page it is not.
@@ -44,22 +32,16 @@ export function pageReaders(rows: readonly (RowPages | null)[], rules = hostRule
   const most = 2 ** Math.ceil(Math.log2(Math.max(...reading.map(([, row]) => row.pages))));
   const places = new Array<number>((end - first) * served).fill(0);
   const own = new Array<number>(rows.length * most).fill(0);
-  const scales = new Float32Array(own.length);
+  const shares = new Float32Array(rows.length * own.length);
   for (const [start, entries] of readers) {
     for (const [place, [row, { pages, scale }]] of entries.entries()) {
       for (let page = 0; page < pages; page++) {
         const product = (start - first + page) * served + place;
         places[product] = row;
         own[row * most + page] = product;
-        scales[row * most + page] = scale;
+        shares[row * own.length + row * most + page] = scale;
       }
     }
   }
-  return { first, pages: end - first, served, rows: places, taken: most, own, scales };
-}
-
-function readingNothing(rows: number, pages: number): PageReaders {
-  const own = new Array<number>(rows * pages).fill(0);
-  const places = new Array<number>(pages).fill(0);
-  return { first: 0, pages, served: 1, rows: places, taken: pages, own, scales: new Float32Array(own.length) };
+  return { first, pages: end - first, served, rows: places, own, shares };
 }

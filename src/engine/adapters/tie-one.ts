@@ -3,12 +3,10 @@
 import { adapterNames, type JoinedLinear, type Reach, reaches } from '../../graph/adapted-linear.ts';
 import type { Binding, Runtime, Tensor } from '../../runtime/session.ts';
 import { type JoinedSizes, pageRanks, type ResidentAdapter } from './resident-adapter.ts';
-import type { RowAdapter } from './row-adapter.ts';
 
 export type OneInputs = {
-  /** Whose memory is tied; null where pages are. */
-  readonly adapter: ResidentAdapter | null;
-  set(row: RowAdapter): void;
+  readonly adapter: ResidentAdapter;
+  setScale(scale: number): void;
   /** To be released with the binding, or before others are tied. */
   readonly tensors: readonly Tensor[];
 };
@@ -48,7 +46,7 @@ export function tieOne(
   return {
     adapter,
     tensors,
-    set: ({ scale }) => {
+    setScale: (scale) => {
       scales[0] = scale;
     },
   };

@@ -4,8 +4,8 @@
 import type { ModelShape } from '../../core/base-model.ts';
 import type { JoinedLinear } from '../../graph/adapted-linear.ts';
 import type { Real } from '../../graph/target.ts';
-import type { Runtime } from '../../runtime/session.ts';
-import { type PageMemory, type PagePlace, type PageRange, sparePages } from '../adapters/page-memory.ts';
+import type { Runtime, Tensor } from '../../runtime/session.ts';
+import { type PageMemory, type PageRange, sparePages } from '../adapters/page-memory.ts';
 import { type JoinedSizes, joinedSizes, pageRanks, type ResidentLinear } from '../adapters/resident-adapter.ts';
 import { DeviceRows } from './device-rows.ts';
 import type { RowSessions } from './row-sessions.ts';
@@ -19,10 +19,12 @@ type LinearPages = {
 
 export class DevicePages implements PageMemory {
   readonly bytes: number;
+  readonly #slots: number;
   readonly #pages: ReadonlyMap<JoinedLinear, LinearPages>;
 
   constructor(runtime: Runtime, sessions: RowSessions, shape: ModelShape, { slots, real }: DevicePagesForm) {
     const rows = slots + sparePages;
+    this.#slots = rows;
     this.#pages = new Map(
       joinedSizes(shape).map((sizes) => {
         const pools = { pools: sizes.layers, rows, real };
@@ -34,20 +36,14 @@ export class DevicePages implements PageMemory {
     this.bytes = this.#all().reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
-  tie(form: 'one' | 'mixed', { linear, part, layer, range: { first, pages } }: PagePlace) {
+  /** A part's pool in one layer, whole, as graphs take it in a form: the caller releases it. */
+  tie(form: 'one' | 'mixed', linear: JoinedLinear, part: number, layer: number): { a: Tensor; b: Tensor } {
     const { sizes, a, b } = this.#pages.get(linear)!;
-    const [inputs, out] = [sizes.in, sizes.outs[part]!];
-    const [ofA, ofB] =
-      form === 'one'
-        ? [
-            [pages, inputs, pageRanks],
-            [pages * pageRanks, out],
-          ]
-        : [
-            [pages, 1, inputs, pageRanks],
-            [pages, 1, pageRanks, out],
-          ];
-    return { a: a[part]!.view(layer, first, ofA), b: b[part]!.view(layer, first, ofB) };
+    const leading = form === 'one' ? [this.#slots] : [this.#slots, 1];
+    return {
+      a: a[part]!.view(layer, 0, [...leading, sizes.in, pageRanks]),
+      b: b[part]!.view(layer, 0, [...leading, pageRanks, sizes.outs[part]!]),
+    };
   }
 
   async fill(linear: JoinedLinear, { first, pages }: PageRange, { parts }: ResidentLinear): Promise<number> {

@@ -1,7 +1,6 @@
 // Adapters whose every number is their own mark, for a decoder without arithmetic: whoever reads the pages of another
 // adapter, pages that are only half filled, or pages that were taken away reads another mark.
 
-import assert from 'node:assert/strict';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { AppliedAdapter } from '../../../src/core/adapter.ts';
 import type { ModelShape } from '../../../src/core/base-model.ts';
@@ -88,8 +87,7 @@ export function markedStore(options: MarkedStoreOptions): AdapterStore {
 }
 
 export function markedPool(slots: number, clock: Clock, onChange = () => {}): PagePool<HostPages> {
-  const runtime = { tensor: () => assert.fail('no tensors here') };
-  const memory = new HostPages(runtime, markedShape, slots, { take: () => nextTurn() });
+  const memory = new HostPages(markedShape, slots, { take: () => nextTurn() });
   return new PagePool({ memory, slots, clock, onChange });
 }
 

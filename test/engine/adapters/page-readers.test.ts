@@ -22,13 +22,12 @@ function addProduct({ a, b, x }: Values, row: number, first: number, pages: numb
 
 /** y = shares · z over all pages, empty places included, as the graph computes it. */
 function throughPages(readers: PageReaders, values: Values, count: number): Float64Array[] {
-  const { first, served, rows, taken, own, scales } = readers;
+  const { first, served, rows, own, shares } = readers;
   return Array.from({ length: count }, (_, row) => {
     const y = new Float64Array(outs);
-    for (let i = row * taken; i < (row + 1) * taken; i++) {
-      const product = own[i]!;
+    for (const [i, product] of own.entries()) {
       const page = first + Math.floor(product / served);
-      addProduct(values, rows[product]!, page, 1, scales[i]!, y);
+      addProduct(values, rows[product]!, page, 1, shares[row * own.length + i]!, y);
     }
     return y;
   });
@@ -78,15 +77,12 @@ test('pages give each row its own adapter’s product, and nothing else', () => 
 });
 
 /** What the graph's shapes, and the tied range, need. */
-function checkForm(
-  { first, pages, served, rows, own, taken, scales }: PageReaders,
-  picked: readonly (RowPages | null)[],
-) {
+function checkForm({ first, pages, served, rows, own, shares }: PageReaders, picked: readonly (RowPages | null)[]) {
   assert.ok(served >= 1);
   assert.equal(rows.length, pages * served);
   assert.ok(rows.every((row) => row >= 0 && row < picked.length));
   const reading = picked.filter((row) => row !== null);
-  assert.deepEqual([own.length, scales.length], [picked.length * taken, picked.length * taken]);
+  assert.equal(shares.length, picked.length * own.length);
   assert.ok(own.every((product) => product >= 0 && product < rows.length));
   if (reading.length === 0) return;
   assert.equal(first, Math.min(...reading.map((row) => row.first)));
@@ -99,23 +95,11 @@ test('rows that share an adapter read it once; nobody reads nothing', () => {
   const shared = pageReaders([{ first: 2, pages: 2, scale: 1 }, null, { first: 2, pages: 2, scale: 0.5 }]);
   assert.deepEqual(shared, {
     ...{ first: 2, pages: 2, served: 2, rows: [0, 2, 0, 2] },
-    ...{ taken: 2, own: [0, 2, 0, 0, 1, 3] },
-    scales: Float32Array.of(1, 1, 0, 0, 0.5, 0.5),
+    own: [0, 2, 0, 0, 1, 3],
+    shares: Float32Array.of(1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.5, 0.5),
   });
   for (const rows of [[], [null, null]]) {
-    const none = { first: 0, pages: 0, served: 1, rows: [], taken: 0, own: [], scales: new Float32Array(0) };
+    const none = { first: 0, pages: 0, served: 1, rows: [], own: [], shares: new Float32Array(0) };
     assert.deepEqual(pageReaders(rows), none);
   }
-});
-
-test('a device reads ranges from its pool’s first page, and a page where nobody reads any', () => {
-  const rules = { anchored: true, pagesMin: 1 };
-  assert.deepEqual(pageReaders([null, { first: 2, pages: 1, scale: 3 }], rules), {
-    ...{ first: 0, pages: 3, served: 1, rows: [0, 0, 1] },
-    ...{ taken: 1, own: [0, 2], scales: Float32Array.of(0, 3) },
-  });
-  assert.deepEqual(pageReaders([null, null], rules), {
-    ...{ first: 0, pages: 1, served: 1, rows: [0] },
-    ...{ taken: 1, own: [0, 0], scales: Float32Array.of(0, 0) },
-  });
 });
