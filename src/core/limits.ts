@@ -97,6 +97,8 @@ export const limits = {
   adapterGrowth: 1_000_000,
   /** How much DoRA may lengthen a row of the base: learned magnitudes stay near the row's own length. */
   adapterGain: 1000,
+  /** Pages of 8 ranks in a linear's pool: one r = 16 adapter for each of 32,768. */
+  adapterPages: 65_536,
   /** Keys of rank_pattern or alpha_pattern: one for each linear of a model of 512 layers fits. */
   adapterPatterns: 4096,
   /** A pattern of an adapter's config: five times a module's full name. */

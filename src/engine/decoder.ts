@@ -158,6 +158,7 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
       if (!removed) throw new Error('the merged model is not there');
       merges.delete(merged);
       await release(removed);
+      await runtime.giveBackFreeMemory();
     },
     async release() {
       for (const each of [...merges.values(), base]) await release(each);

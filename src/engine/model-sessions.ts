@@ -91,8 +91,8 @@ export function baseWeights(
 }
 
 /**
- * @param merged untouched weights are the very objects that `base` has. An adapter on a head that is tied to the
- * embedding changes the head alone, merged or not: the embedding's views stay the base's.
+ * @param merged untouched weights are the very objects that `base` has. The embedding is the base's in any case, also
+ * where the head that it is tied to is merged.
  */
 export function mergedWeights(
   runtime: Runtime,
@@ -101,7 +101,8 @@ export function mergedWeights(
   { shared: baseTensors }: ModelWeights,
   real: Real,
 ): ModelWeights {
-  const shared = new Map([...baseTensors].filter(([name]) => merged.weights.get(name) === base.weights.get(name)));
+  const isShared = (name: string) => !base.weights.has(name) || merged.weights.get(name) === base.weights.get(name);
+  const shared = new Map([...baseTensors].filter(([name]) => isShared(name)));
   const own = [...merged.weights].filter(([name]) => !shared.has(name));
   return { shared, own: new Map(own.map(([name, weight]) => [name, tensorOf(runtime, weight, real)])) };
 }

@@ -144,10 +144,12 @@ function projection(g: GraphBuilder, { shape, linears }: LoweredModel, form: Dec
 function embed(g: GraphBuilder, model: LoweredModel, real: Real): string {
   if (model.weights.has('embedding')) return g.op('Gather', ['embedding', decoderNames.tokens]);
   const head = model.linears.get('head')!;
-  // The head's blocks seen as rows of the embedding: one memory serves both.
+  // The head's blocks seen as rows of the embedding: one memory serves both. A merged model has them as weights.
   const operands = [embeddingView.blocks, decoderNames.tokens, embeddingView.scales];
-  g.weight(embeddingView.blocks, 'uint8', [head.n, head.k]);
-  g.weight(embeddingView.scales, real, [head.n, head.k / 32]);
+  if (!model.weights.has(embeddingView.blocks)) {
+    g.weight(embeddingView.blocks, 'uint8', [head.n, head.k]);
+    g.weight(embeddingView.scales, real, [head.n, head.k / 32]);
+  }
   const attributes = { bits: 8, block_size: 32, gather_axis: 0, quantize_axis: 1 };
   return g.contrib('GatherBlockQuantized', operands, attributes)[0]!;
 }

@@ -191,6 +191,7 @@ class Supervisor implements SupervisedEngine {
     this.#cancelWatch?.();
     this.#cancelWatch = null;
     this.#process = null;
+    this.#merges.engineDied();
     this.#stats = { ...idleStats, steps: this.#stats.steps };
     this.#failure = this.#said ?? { code: 'engine_failed', message: `The engine ${reason}.` };
     if (this.state === 'draining' || this.state === 'stopped') {

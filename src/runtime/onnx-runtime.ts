@@ -5,6 +5,7 @@ import type { Device } from '../core/device.ts';
 import { serially } from '../core/serially.ts';
 import { physicalCores } from './cores.ts';
 import { createDeviceWeights } from './device-weights.ts';
+import { giveBackFreeMemory } from './free-memory.ts';
 import { handleOf } from './handles.ts';
 import { deviceMemory, hostMemory } from './memory.ts';
 import { loadOrtApi, type OrtApi, type Pointer } from './ort-api.ts';
@@ -39,7 +40,8 @@ const defaultMemory = 0;
 export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
   const { library, device = { kind: 'cpu' }, cudaDir = null } = options;
   const provider = providerOf(device, { library, cudaDir });
-  const api = loadOrtApi(provider?.library ?? library ?? packagedLibrary());
+  const path = provider?.library ?? library ?? packagedLibrary();
+  const api = loadOrtApi(path);
   const threads = options.threads ?? physicalCores();
   const threading = api.call('createThreadingOptions');
   api.call('setGlobalIntraOpNumThreads', threading, threads);
@@ -49,7 +51,9 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
   const memoryInfo = api.call('createCpuMemoryInfo', arenaAllocator, defaultMemory);
   const opened = { api, environment, prepacked: api.call('createPrepackedWeightsContainer') };
   const tensor = (data: TensorData, shape: readonly number[]) => hostTensor(api, memoryInfo, data, shape);
-  const common = { name: `onnxruntime ${api.version}`, providers: api.availableProviders(), threads, tensor };
+  const name = `onnxruntime ${api.version}`;
+  const providers = api.availableProviders();
+  const common = { name, library: path, providers, threads, giveBackFreeMemory, tensor };
   if (provider === null) {
     return {
       ...common,

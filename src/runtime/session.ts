@@ -62,6 +62,8 @@ export type RuntimeDevice = {
 export type Runtime = {
   /** What runs underneath, for the log: `onnxruntime 1.30.0`. */
   readonly name: string;
+  /** The file that it was loaded from. */
+  readonly library: string;
   readonly providers: readonly string[];
   readonly threads: number;
   /** null: sessions compute in the memory that JavaScript sees. */
@@ -72,6 +74,8 @@ export type Runtime = {
   allocate(type: ElementType, elements: number): Memory;
   /** Compiles a model. Slow (prepacks weights, or sends them to the device), and done once per graph. */
   session(model: Uint8Array, options: SessionOptions): Promise<Session>;
+  /** After the release of something large: the system gets back what the allocator would keep. */
+  giveBackFreeMemory(): Promise<void>;
 };
 
 export function elementCount(shape: readonly number[]): number {

@@ -47,6 +47,14 @@ test('where it does not, it runs beside the spare row, and gets the bits of a ba
   assert.deepEqual(batches.at(-1), { ...lone, first: spareRow, pasts: [0, 5], tokens: [7, 7], sampled: [1] });
 });
 
+test('in another group it runs beside the row before it, at the position that this writes next', async () => {
+  const { batches, forward } = machine(true);
+  const merged = { kernels: '' };
+  assert.deepEqual([...(await forward({ ...lone, first: 4, merged, pastBefore: 11 }))], [7, 5, 1]);
+  const { first, pasts, sampled, merged: on } = batches.at(-1)!;
+  assert.deepEqual([first, pasts, sampled, on], [3, [11, 5], [1], merged]);
+});
+
 test('its adapter stays its own', async () => {
   const { batches, forward } = machine(true);
   const row = {} as RowAdapter;

@@ -1,17 +1,17 @@
 // A storm over the engine: sequences come in bursts, are aborted whenever it suits nobody (while they wait, prefill,
 // load their adapters, decode, in the middle of a forward, after their end), stop at tokens, at a maximum or at the end
-// of the context. One seed is one storm.
+// of the context, while their adapters are merged and unmerged. One seed is one storm.
 
 import assert from 'node:assert/strict';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { AppliedAdapter } from '../../src/core/adapter.ts';
+import { type AppliedAdapter, mergeKey } from '../../src/core/adapter.ts';
 import type { ErrorCode } from '../../src/core/errors.ts';
 import { prng } from '../../src/core/prng.ts';
 import type { AdapterStore } from '../../src/engine/adapters/adapter-store.ts';
 import type { Decoder } from '../../src/engine/decoder.ts';
-import type { FinishReason } from '../../src/protocol/messages.ts';
+import type { FinishReason, WeightBits } from '../../src/protocol/messages.ts';
 import type { VirtualTime } from '../fixtures/virtual-time.ts';
-import { tokensOf, type Witness, type WitnessedEngine, witnessedEngine } from './witnesses.ts';
+import { tokensOf, type Witness, type WitnessedEngine, type WitnessedMerges, witnessedEngine } from './witnesses.ts';
 
 /** What one sequence computes with. */
 export type Weights = readonly AppliedAdapter[];
@@ -26,19 +26,28 @@ export type StormOptions = {
   readonly weights?: readonly Weights[];
   readonly storeOf?: (time: VirtualTime, wake: () => void, below: (limit: number) => number) => AdapterStore;
   /** What a prompt's greedy tokens are when nothing else runs, up to the end of the context. */
-  readonly alone: (prompt: readonly number[], weights: Weights) => readonly number[];
+  readonly alone: (prompt: readonly number[], weights: Weights, isMerged: boolean) => readonly number[];
   /** Why sequences with these weights must fail; null where they must not. */
   readonly failing?: (weights: Weights) => ErrorCode | null;
+  /** Left out: nothing is merged. */
+  readonly merges?: WitnessedMerges & {
+    readonly probes: readonly (readonly number[])[];
+    /** Whatever comes of a merge. */
+    readonly bits: readonly (WeightBits | null)[];
+  };
 };
 
 export type StormReport = Record<FinishReason, number> & {
   readonly steps: number;
   readonly evictions: number;
   readonly copies: number;
+  /** Merges that were ready, and sequences that ran on one. */
+  readonly merged: number;
+  readonly onMerges: number;
 };
 
 export async function storm(options: StormOptions): Promise<StormReport> {
-  const { seed, sequences, prompts, weights = [[]], storeOf, alone, failing = () => null } = options;
+  const { seed, sequences, prompts, weights = [[]], storeOf, alone, failing = () => null, merges } = options;
   const random = prng(seed);
   const below = (limit: number) => Math.floor(random() * limit);
   const aborted = new Set<number>();
@@ -50,9 +59,16 @@ export async function storm(options: StormOptions): Promise<StormReport> {
     for (let i = 0; i < burst && witnesses.length < sequences; i++) {
       const prompt = prompts[below(prompts.length)]!;
       const adapters = weights[random() < 0.5 ? below(weights.length) : below(Math.min(weights.length, 6))]!;
-      const stopTokens = random() < 0.3 ? [alone(prompt, adapters)[below(12)] ?? 0, 7] : [];
+      const stopTokens = random() < 0.3 ? [alone(prompt, adapters, false)[below(12)] ?? 0, 7] : [];
       const params = { maxTokens: 1 + below(random() < 0.1 ? 10_000 : 20), stopTokens };
       witnessed.add(prompt, params, adapters);
+    }
+    if (merges && random() < 0.05) {
+      // The popular ones, so that there is something to join.
+      const adapters = weights[below(Math.min(weights.length, 8))]!;
+      const [key, bits] = [mergeKey(adapters), merges.bits[below(merges.bits.length)]!];
+      if (adapters.length > 0 && random() < 0.6) engine.merge({ key, adapters, bits, probes: merges.probes });
+      else engine.unmerge(key);
     }
     if (random() < 0.06) {
       // Mostly one of the young, and now and then one that nobody has heard of.
@@ -77,7 +93,8 @@ export async function storm(options: StormOptions): Promise<StormReport> {
   const witnessed: WitnessedEngine = witnessedEngine(
     disturbed,
     1 + below(24),
-    ...(storeOf ? [(time: VirtualTime, wake: () => void) => storeOf(time, wake, below)] : []),
+    storeOf && ((time: VirtualTime, wake: () => void) => storeOf(time, wake, below)),
+    merges,
   );
 
   let steps = 0;
@@ -89,12 +106,19 @@ export async function storm(options: StormOptions): Promise<StormReport> {
     steps++;
   }
   await witnessed.settle();
+  const merged = witnessed.mergeEvents.filter(({ state }) => state === 'merged').length;
+  for (const adapters of weights) witnessed.engine.unmerge(mergeKey(adapters));
+  await witnessed.settle();
+  assert.deepEqual(witnessed.merges.stats, { merged: 0, bytes: 0, running: 0 });
   const { evictions, copies } = witnessed;
-  const report: StormReport = { stop: 0, length: 0, abort: 0, error: 0, steps, evictions, copies };
+  const onMerges = witnessed.witnesses.filter(({ end }) => (end?.mergedBits ?? null) !== null).length;
+  const report: StormReport = { stop: 0, length: 0, abort: 0, error: 0, steps, evictions, copies, merged, onMerges };
   for (const witness of witnessed.witnesses) {
     const { promptTokens, adapters } = witness.request;
-    const code = failing(adapters);
-    const tokens = code === null ? alone(promptTokens, adapters) : [];
+    const isMerged = (witness.end?.mergedBits ?? null) !== null;
+    // What keeps a sequence from the mixed batch does not keep it from a merge.
+    const code = isMerged ? null : failing(adapters);
+    const tokens = code === null ? alone(promptTokens, adapters, isMerged) : [];
     check(witness, { code, alone: tokens, positions: decoder.kv.positions }, aborted);
     report[witness.end!.reason]++;
   }

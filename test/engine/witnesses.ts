@@ -37,6 +37,7 @@ export type WitnessedEngine = {
   readonly engine: Engine;
   readonly time: VirtualTime;
   readonly witnesses: readonly Witness[];
+  readonly merges: Merges;
   /** What was told of merges, in order. */
   readonly mergeEvents: readonly MergeEvent[];
   /** For what may let a sequence start and comes from outside, as the decoder's pages. */
@@ -48,6 +49,8 @@ export type WitnessedEngine = {
   turn(): Promise<void>;
   /** Turns until nothing is left to do. An engine that sleeps while sequences wait fails. */
   drain(): Promise<void>;
+  /** Turns until nothing is left to be merged or released. */
+  mergesSettled(): Promise<void>;
   /** After the last sequence: lets loads end that nobody waits for, and nothing is left held. */
   settle(): Promise<void>;
   /** Adapters copied into pages, and dropped from memory. */
@@ -172,6 +175,7 @@ export function witnessedEngine(
     engine,
     time,
     witnesses,
+    merges,
     mergeEvents,
     wake,
     step,
@@ -193,7 +197,11 @@ export function witnessedEngine(
     async drain() {
       while (!engine.idle) await turn();
     },
+    async mergesSettled() {
+      while (merges.isWorking) await turn();
+    },
     async settle() {
+      while (merges.isWorking) await turn();
       for (let i = 0; i < quickTurns; i++) await nextTurn();
       assert.ok(engine.idle);
       engine.checkIntegrity();

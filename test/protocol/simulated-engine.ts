@@ -6,6 +6,7 @@ import {
   type EngineConfig,
   type EngineInfo,
   type FinishReason,
+  type MergeEvent,
   noAdapters,
   type SequenceEnd,
   type SequenceRequest,
@@ -74,6 +75,10 @@ export class SimulatedEngine implements EngineProcess {
 
   ready(): void {
     if (this.alive) this.#handlers.onEvent({ type: 'ready', info: testInfo });
+  }
+
+  merge(event: MergeEvent): void {
+    if (this.alive) this.#handlers.onEvent({ type: 'merge', merge: event });
   }
 
   fail(code: 'model_unsupported' | 'internal_error', message: string): void {

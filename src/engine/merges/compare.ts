@@ -1,41 +1,55 @@
-// Logits of the merged and the unmerged model at the same positions: how far their distributions lie apart. Pure.
+// How far merged weights lie from unmerged ones: next-token distributions, position by position. Knows logits alone.
 
 import type { MergeQuality } from '../../protocol/messages.ts';
 
 export type Comparison = {
-  /** Rows [positions, vocabulary] of both. */
+  /** Logits [positions, vocabulary] of both at the same positions. */
   add(unmerged: Float32Array, merged: Float32Array): void;
-  /** null where nothing was added. */
-  quality(): MergeQuality | null;
+  /** Of all that was added, at least one position. */
+  quality(): MergeQuality;
 };
 
 export function createComparison(vocabulary: number): Comparison {
   let positions = 0;
-  let sum = 0;
-  let max = 0;
   let agreed = 0;
+  let sum = 0;
+  let maxKl = 0;
   return {
     add(unmerged, merged) {
       for (let at = 0; at < unmerged.length; at += vocabulary) {
-        const p = unmerged.subarray(at, at + vocabulary);
-        const q = merged.subarray(at, at + vocabulary);
-        const [pBest, qBest] = [argmax(p), argmax(q)];
-        const [pTotal, qTotal] = [total(p, p[pBest]!), total(q, q[qBest]!)];
-        let kl = 0;
-        for (let i = 0; i < vocabulary; i++) {
-          const logP = p[i]! - p[pBest]! - Math.log(pTotal);
-          kl += Math.exp(logP) * (logP - (q[i]! - q[qBest]! - Math.log(qTotal)));
-        }
+        const [p, q] = [unmerged.subarray(at, at + vocabulary), merged.subarray(at, at + vocabulary)];
+        const kl = klDivergence(p, q);
         positions++;
         sum += kl;
-        max = Math.max(max, kl);
-        if (pBest === qBest) agreed++;
+        maxKl = Math.max(maxKl, kl);
+        if (largest(p) === largest(q)) agreed++;
       }
     },
-    quality: () =>
-      positions === 0 ? null : { positions, meanKl: sum / positions, maxKl: max, top1Agreement: agreed / positions },
+    quality: () => ({ positions, meanKl: sum / positions, maxKl, top1Agreement: agreed / positions }),
   };
 }
 
-const argmax = (row: Float32Array) => row.reduce((best, value, i) => (value > row[best]! ? i : best), 0);
-const total = (row: Float32Array, max: number) => row.reduce((sum, value) => sum + Math.exp(value - max), 0);
+/** KL(p ‖ q) in nats of two distributions given as logits. */
+export function klDivergence(p: Float32Array, q: Float32Array): number {
+  const [ofP, ofQ] = [logSumExp(p), logSumExp(q)];
+  let kl = 0;
+  for (let i = 0; i < p.length; i++) {
+    const logP = p[i]! - ofP;
+    kl += Math.exp(logP) * (logP - (q[i]! - ofQ));
+  }
+  // Rounding may leave less than nothing where both are the same.
+  return Math.max(kl, 0);
+}
+
+function logSumExp(logits: Float32Array): number {
+  const most = logits[largest(logits)]!;
+  let sum = 0;
+  for (let i = 0; i < logits.length; i++) sum += Math.exp(logits[i]! - most);
+  return most + Math.log(sum);
+}
+
+function largest(logits: Float32Array): number {
+  let best = 0;
+  for (let i = 1; i < logits.length; i++) if (logits[i]! > logits[best]!) best = i;
+  return best;
+}

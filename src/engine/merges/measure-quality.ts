@@ -33,6 +33,7 @@ export async function measureQuality(
 ): Promise<MergeQuality | null> {
   const { decoder, breath } = probing;
   const probes = probing.probes.map((probe) => probe.slice(0, decoder.kv.positions)).filter(({ length }) => length > 0);
+  if (probes.length === 0) return null;
   const comparison = createComparison(decoder.vocabulary);
   const adapters = [{ ...unmerged, placement: noPages }];
   for (const [done, tokens] of probes.entries()) {

@@ -10,6 +10,9 @@ import { markedShape } from '../adapters/marked-adapters.ts';
 
 type MarkedModel = LoweredModel & { readonly signature: number };
 
+/** Merged weights are others than the base's with the adapter beside them: a sequence must not go from one to the other. */
+export const mergedMark = 0.25;
+
 export const signatureOfMerged = (model: LoweredModel): number => (model as MarkedModel).signature;
 
 /** What one merge takes: every one the same. */
@@ -43,7 +46,7 @@ export function markedArithmetic(options: MarkedArithmeticOptions = {}): MergeAr
         shape: markedShape,
         linears,
         weights: new Map(),
-        signature: signatureOf(adapter, scale),
+        signature: signatureOf(adapter, scale) + mergedMark,
       };
       return model;
     },

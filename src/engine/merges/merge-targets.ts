@@ -1,0 +1,54 @@
+// Which linears of a lowered model an adapter changes, and which of their parts. Knows no arithmetic.
+
+import { type JoinedLinear, loweredName } from '../../graph/adapted-linear.ts';
+import type { LinearForm, LoweredModel } from '../../graph/lowered.ts';
+import { firstOutput, type JoinedSizes, joinedSizes, type ResidentAdapter } from '../adapters/resident-adapter.ts';
+
+/** Rows `first` to `first + out` of a linear get gain · W + B A. */
+export type MergePart = {
+  readonly first: number;
+  readonly out: number;
+  readonly ranks: number;
+  /** [ranks, k] and [ranks, out], views of the adapter's own. */
+  readonly a: Float32Array<ArrayBuffer>;
+  readonly b: Float32Array<ArrayBuffer>;
+  /** [out]; null is 1 everywhere. */
+  readonly gains: Float32Array | null;
+};
+
+export type MergeTarget = {
+  readonly name: string;
+  readonly linear: JoinedLinear;
+  /** The base's. */
+  readonly form: LinearForm;
+  /** Those that the adapter changes in this layer, at least one, in the order of rows. */
+  readonly parts: readonly MergePart[];
+};
+
+/** In the model's order. A layer that an adapter leaves alone (`layers_to_transform`) is no target. */
+export function mergeTargets({ shape, linears }: LoweredModel, adapter: ResidentAdapter): MergeTarget[] {
+  return joinedSizes(shape).flatMap((sizes) => {
+    const layers = Array.from({ length: sizes.layers }, (_, layer) => layer);
+    return layers.flatMap((layer): MergeTarget[] => {
+      const name = loweredName(layer, sizes.linear);
+      const parts = mergeParts(sizes, layer, adapter);
+      return parts.length === 0 ? [] : [{ name, linear: sizes.linear, form: linears.get(name)!, parts }];
+    });
+  });
+}
+
+function mergeParts(sizes: JoinedSizes, layer: number, adapter: ResidentAdapter): MergePart[] {
+  const linear = adapter.linears.get(sizes.linear);
+  if (!linear) return [];
+  const slice = (values: Float32Array<ArrayBuffer>, length: number) =>
+    values.subarray(layer * length, (layer + 1) * length);
+  return linear.parts.flatMap(({ ranks, a, b }, part) => {
+    const first = firstOutput(sizes, part);
+    const out = sizes.outs[part]!;
+    const own = linear.gains && slice(linear.gains, sizes.out).subarray(first, first + out);
+    const gains = own?.some((gain) => gain !== 1) ? own : null;
+    const ofB = slice(b, ranks * out);
+    const isLeftAlone = gains === null && ofB.every((value) => value === 0);
+    return isLeftAlone ? [] : [{ first, out, ranks, a: slice(a, ranks * sizes.in), b: ofB, gains }];
+  });
+}
