@@ -14,7 +14,11 @@ export function providerOf(device: Device, places: ProviderPlaces): Provider | n
 
 /** The device's own words, and what to do. */
 export function unavailable({ name, library, hint }: Provider, cause: unknown): LorikeetError {
-  const reason = (cause as Error).message.replace(/\s+/g, ' ').trim();
-  const message = `The device ${name} is not available with ${library}: ${reason} ${hint}`;
+  // The library's own words begin behind where in its sources it said them.
+  const reason = (cause as Error).message
+    .replace(/\s+/g, ' ')
+    .replace(/^.*(was false\.|\[ONNXRuntimeError\] : \d+ : \w+ :) /, '')
+    .trim();
+  const message = `The device ${name} is not available with ${library}: ${reason.replace(/\.$/, '')}. ${hint}`;
   return new LorikeetError('device_unavailable', { message, param: 'LORIKEET_DEVICE', cause });
 }
