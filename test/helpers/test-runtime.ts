@@ -14,3 +14,6 @@ export const testRuntime = (): Runtime =>
     device: testDevice,
     cudaDir: process.env.LORIKEET_TEST_CUDA_DIR || null,
   });
+
+/** Without a card WebGPU is computed in software, hundreds of times slower: storms there are short. */
+export const isSlow = testDevice.kind === 'webgpu';
