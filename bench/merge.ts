@@ -1,7 +1,7 @@
 // What merges are worth and what they cost.
 //
 //   speed     decode steps of a merged model against the base's, in turns
-//   traffic   one adapter's share of all requests: sequences always mixed, always on the merge, or as the engine chooses
+//   traffic   one adapter's share of all requests: always mixed, always on the merge, or as the engine chooses
 //   life      an engine's process: its memory, and the token gaps of others, while an adapter is merged and unmerged
 //
 //     npm run bench:merge -- [--only speed,traffic,life] [--rounds 5] [--shares 0.25,0.5,0.75,1] [--threads 2]
@@ -38,7 +38,7 @@ const { model } = await loadWeights(files, null, cacheDir, console.warn);
 const threads = Number(flags.threads);
 const rounds = Number(flags.rounds);
 const shares = flags.shares.split(',').map(Number);
-const createRuntime = () => createOnnxRuntime({ library: null, threads, spin: true });
+const createRuntime = () => createOnnxRuntime({ library: null, threads, spin: threads > 1 });
 
 const works = {
   speed: () => mergedSpeed(createRuntime(), model, rounds),

@@ -13,9 +13,8 @@ import { adapterPlans } from './adapters.ts';
 
 const batches = [1, 8, 16];
 const context = 128;
-/** Steps of each model in a round of a turn; their median counts. */
-const stepsARound = 20;
-
+/** Steps of each model, in turns. */
+const stepsARound = 16;
 export async function mergedSpeed(runtime: Runtime, base: LoweredModel, rounds: number): Promise<object> {
   const decoder = createDecoder(runtime, base, { rows: Math.max(...batches), positions: context + 8 });
   const models = new Map<string, MergedModel | null>([['base', null]]);
@@ -34,34 +33,34 @@ export async function mergedSpeed(runtime: Runtime, base: LoweredModel, rounds: 
   const results: Record<string, object> = {};
   for (const rows of batches) {
     const times = new Map([...models.keys()].map((name) => [name, [] as number[]]));
-    for (let round = -1; round < rounds; round++) {
+    const busy = new Map([...models.keys()].map((name) => [name, [] as number[]]));
+    for (let round = -1; round < stepsARound * rounds; round++) {
       for (const [name, merged] of round % 2 ? [...models].reverse() : models) {
-        const ms = await medianStep(decoder, rows, merged);
-        // The first round ties bindings.
-        if (round >= 0) times.get(name)!.push(ms);
+        const { ms, busyMs } = await step(decoder, rows, merged);
+        // The first one ties bindings.
+        if (round < 0) continue;
+        times.get(name)!.push(ms);
+        busy.get(name)!.push(busyMs);
       }
     }
-    const baseMs = times.get('base')!;
+    const base = spread(times.get('base')!);
     for (const name of Object.keys(adapterPlans)) {
-      const ratio = spread(times.get(name)!.map((ms, round) => baseMs[round]! / ms));
-      const mergedMs = spread(times.get(name)!).median;
-      results[`${name}, B=${rows}`] = { baseMs: spread(baseMs).median, mergedMs, ratio: ratio.median, ...ends(ratio) };
+      const merged = spread(times.get(name)!);
+      const ofProcessor = spread(busy.get('base')!).median / spread(busy.get(name)!).median;
+      const ratios = { ratio: base.median / merged.median, ofFastest: base.min / merged.min, ofProcessor };
+      results[`${name}, B=${rows}`] = { baseMs: base.median, mergedMs: merged.median, ...ratios };
     }
   }
   await decoder.release();
   return results;
 }
 
-const ends = ({ min, max }: { min: number; max: number }) => ({ ratioMin: min, ratioMax: max });
-
-async function medianStep(decoder: Decoder, rows: number, merged: MergedModel | null): Promise<number> {
+/** Milliseconds of one step, by the clock and of the processor's time, which others on the machine hardly change. */
+async function step(decoder: Decoder, rows: number, merged: MergedModel | null) {
   const each = Array.from({ length: rows }, (_, row) => row);
   const batch = { first: 0, pasts: each.map(() => context), tokens: each.map(() => 1234), sampled: each };
-  const times: number[] = [];
-  for (let step = 0; step < stepsARound; step++) {
-    const start = systemClock.monotonic();
-    await decoder.forward({ phase: 'decode', ...batch, merged });
-    times.push(systemClock.monotonic() - start);
-  }
-  return spread(times).median;
+  const [start, before] = [systemClock.monotonic(), process.cpuUsage()];
+  await decoder.forward({ phase: 'decode', ...batch, merged });
+  const { user, system } = process.cpuUsage(before);
+  return { ms: systemClock.monotonic() - start, busyMs: (user + system) / 1000 };
 }

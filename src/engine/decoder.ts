@@ -7,27 +7,20 @@ import type { Activations } from '../core/base-model.ts';
 import { type Clock, systemClock } from '../core/clock.ts';
 import { serially } from '../core/serially.ts';
 import type { Reach } from '../graph/adapted-linear.ts';
-import { withoutAdapters } from '../graph/decoder.ts';
 import type { LoweredModel } from '../graph/lowered.ts';
 import type { GraphTarget } from '../graph/target.ts';
 import type { Runtime } from '../runtime/session.ts';
 import { type AdaptedWindow, adaptedWindow } from './adapters/adapted-windows.ts';
 import { PagePool } from './adapters/page-pool.ts';
 import type { ResidentAdapter } from './adapters/resident-adapter.ts';
+import { createDecoderModels } from './decoder-models.ts';
 import { evenForLongPrefills } from './device/even-prefills.ts';
 import type { ForwardBatch } from './forward-batch.ts';
 import type { KvCache } from './kv-cache.ts';
 import { evenForLoneRows } from './lone-row.ts';
 import type { MergedModel } from './merges/merged-model.ts';
 import { createModelMemory } from './model-memory.ts';
-import {
-  baseWeights,
-  createModelSessions,
-  graphKey,
-  type ModelSessions,
-  mergedWeights,
-  type SessionForm,
-} from './model-sessions.ts';
+import { graphKey, type SessionForm } from './model-sessions.ts';
 import { createWindow } from './window.ts';
 
 export type Decoder = {
@@ -56,9 +49,6 @@ export type Decoder = {
  */
 const windowsMax = 128;
 
-/** A model of the decoder. `id` tells its bindings from those of others. */
-type Runnable = { readonly id: number; readonly sessions: ModelSessions; logits: Float32Array<ArrayBuffer> };
-
 export type DecoderOptions = {
   readonly rows: number;
   readonly positions: number;
@@ -81,21 +71,23 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
   const { shape } = model;
   const form = sessionForm(runtime, options);
   const { target } = form;
-  const { kv, memory, runs, release: releaseMemory } = createModelMemory(runtime, model, { ...options, target, clock });
+  const { kv, memory, runs, release } = createModelMemory(runtime, model, { ...options, target, clock });
   const pages = new PagePool({ memory, slots, clock, onChange });
-  const weights = baseWeights(runtime, model, form);
-  let ids = 0;
-  const runnable = (sessions: ModelSessions): Runnable => ({ id: ids++, sessions, logits: new Float32Array(0) });
-  const base = runnable(createModelSessions(runtime, model, weights, form));
-  const merges = new Map<MergedModel, Runnable>();
   const windows = new LRUCache<string, AdaptedWindow>({ max: windowsMax, dispose: (window) => window.release() });
+
+  const models = createDecoderModels(runtime, model, {
+    form,
+    logits: rows * shape.vocabulary,
+    onRelease(id) {
+      for (const key of [...windows.keys()]) if (key.startsWith(`${id} `)) windows.delete(key);
+    },
+  });
 
   const forward = async (batch: ForwardBatch): Promise<Float32Array> => {
     const { phase, first, pasts, adapters = [], merged = null } = batch;
     // On a device a prefill reads pages, too.
     if (target.on === 'device') for (const row of adapters) await row?.placement.copied;
-    const on = merged === null ? base : merges.get(merged);
-    if (!on) throw new Error('the merged model is not there');
+    const on = models.of(merged);
     const run = phase === 'prefill' ? runs.one(adapters[0] ?? null) : runs.mixed(adapters);
     const session = await on.sessions.of(phase, run.form);
     const key = `${on.id} ${phase} ${first}+${pasts.length} ${graphKey(run.form)} ${run.key}`;
@@ -104,9 +96,7 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
       window = adaptedWindow(createWindow(runtime, session, kv, shape.layers, batch));
       windows.set(key, window);
     }
-    const wanted = batch.sampled.length * shape.vocabulary;
-    if (on.logits.length < wanted) on.logits = new Float32Array(Math.max(wanted, rows * shape.vocabulary));
-    const logits = on.logits.subarray(0, wanted);
+    const logits = on.logits(batch.sampled.length * shape.vocabulary);
     window.fill(batch, logits);
     run.prepare(window);
     await kv.enter(first, pasts);
@@ -114,11 +104,6 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
     await kv.leave(first, pasts.length);
     return logits;
   };
-  const release = async ({ id, sessions }: Runnable) => {
-    for (const key of [...windows.keys()]) if (key.startsWith(`${id} `)) windows.delete(key);
-    await sessions.release();
-  };
-
   const even = (run: typeof forward) => {
     if (runtime.device) return evenForLongPrefills(run, console.warn);
     return roundsLoneRows(form, options) ? evenForLoneRows(run, kernelsOf) : run;
@@ -137,33 +122,13 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
         ['prefill', 'one'],
         ['decode', 'mixed'],
       ] as const;
-      await Promise.all(forms.map(([phase, form]) => base.sessions.of(phase, { form, reach })));
+      await Promise.all(forms.map(([phase, form]) => models.of(null).sessions.of(phase, { form, reach })));
     },
-    async addMerged(lowered) {
-      const added = runnable(
-        createModelSessions(runtime, lowered, mergedWeights(runtime, lowered, model, weights, target.real), form),
-      );
-      try {
-        for (const phase of ['prefill', 'decode'] as const) await added.sessions.of(phase, withoutAdapters);
-      } catch (error) {
-        await release(added);
-        throw error;
-      }
-      const merged = { kernels: kernelsOfModel(lowered) };
-      merges.set(merged, added);
-      return merged;
-    },
-    async removeMerged(merged) {
-      const removed = merges.get(merged);
-      if (!removed) throw new Error('the merged model is not there');
-      merges.delete(merged);
-      await release(removed);
-      await runtime.giveBackFreeMemory();
-    },
+    addMerged: models.add,
+    removeMerged: models.remove,
     async release() {
-      for (const each of [...merges.values(), base]) await release(each);
-      for (const tensor of weights.shared.values()) tensor.release();
-      await releaseMemory();
+      await models.release();
+      await release();
     },
   };
 }
@@ -188,10 +153,3 @@ const roundsLoneRows = ({ decodeActivations }: SessionForm, { batchInvariant = t
 /** What decides how a lone row sums: the model's kernels, and how many pages of each linear the row reads. */
 const kernelsOf = ({ merged, adapters: [row] = [] }: ForwardBatch): string =>
   merged?.kernels ?? [...(row?.placement.ranges ?? [])].map(([linear, { pages }]) => `${linear} ${pages}`).join();
-
-const kernelsOfModel = ({ linears }: LoweredModel): string =>
-  [
-    ...new Set(
-      [...linears].map(([name, { bits, corrected }]) => `${name.replace(/^layers.\d+./, '')} ${bits} ${corrected}`),
-    ),
-  ].join();

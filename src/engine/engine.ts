@@ -31,7 +31,7 @@ export type EngineOptions = {
   readonly betweenSteps: BetweenSteps;
   /** Whether sequences whose adapter is merged run on the merge: where it is faster, or for measurements. */
   readonly onMerges?: 'auto' | 'always' | 'never';
-  /** Groups of rows on the same weights that decode in one step. */
+  /** Groups of rows on the same weights that decode in one step; all by default: turns only let rows wait longer. */
   readonly groupsMax?: number;
   /** Prompt tokens prefilled in one step. */
   readonly prefillChunk: number;
@@ -40,9 +40,6 @@ export type EngineOptions = {
   readonly freshSeed: () => number;
   readonly emit: (event: Extract<EngineEvent, { type: 'step' }>) => void;
 };
-
-/** As measured (docs/log.md): groups that take turns make nobody faster, and a step of so many is still short. */
-const groupsInStep = 4;
 
 /** Logits of one row, sampled from once: the sequence that they belong to. */
 type Sampled = { readonly sequence: Sequence; readonly logits: Float32Array };
@@ -60,8 +57,8 @@ export class Engine {
 
   constructor(options: EngineOptions) {
     this.#options = options;
-    const { adapters: store, merges, prefillChunk: prefillBudget, groupsMax = groupsInStep } = options;
     const { kv, pages: pool } = options.decoder;
+    const { adapters: store, merges, prefillChunk: prefillBudget, groupsMax = kv.rows } = options;
     const prefersMerge = (sequence: Sequence) => this.#prefersMerge(sequence);
     this.#door = new AdapterDoor({ store, pool, merges, prefersMerge });
     this.#scheduler = new Scheduler({

@@ -5,10 +5,10 @@
 //     rows   | base | merge 1 | merge 2 | ... | prefill, oldest first
 //
 // A group is there as long as it has rows, the base's always, first. A row that ends leaves a gap, which the last row
-// of its group fills; the gap that this leaves is filled by the last row of the next group, and so on: one move a group
-// that lies behind. A row whose prompt is whole is the first one behind the groups. To come to its own it changes places
-// with the first row of each group behind that: of the last, none. Knows sequences and rows; knows no weights, and no
-// time but what it is given.
+// of its group fills; the gap that this leaves is filled by the last row of the next group, and so on: one move a
+// group that lies behind. A row whose prompt is whole is the first one behind the groups. To come to its own it changes
+// places with the first row of each group behind that: of the last, none. Knows sequences and rows; knows no weights,
+// and no time but what it is given.
 
 import type { Merge } from './merges/merge.ts';
 import { type Admission, admissible } from './policies/admission.ts';

@@ -14,13 +14,12 @@ const outlier = 3;
 
 /**
  * Costs of `rows` rows in units of the base's lone row. A step reads all weights once, and a row adds a fifth of that
- * (SmolLM2-135M on two cores). Mixed and merged are guessed low, so that what is not known is tried.
+ * (SmolLM2-135M on two cores); adapters add a quarter.
  */
-const prior: Record<StepKind, (rows: number) => number> = {
-  base: (rows) => 1 + 0.2 * (rows - 1),
-  merged: (rows) => 1 + 0.2 * (rows - 1),
-  mixed: (rows) => 1.1 * (1 + 0.2 * (rows - 1)),
-};
+const prior = (kind: StepKind, rows: number) => (1 + 0.2 * (rows - 1)) * (kind === 'mixed' ? 1.25 : 1);
+
+/** A guess from steps with adapters for those without, or the other way, is a low one: so it is tried, and known. */
+const optimism = 0.8;
 
 /** Before the first step: only their ratios matter. */
 const guessMs = 10;
@@ -48,15 +47,24 @@ export class StepCosts {
     let distance = Number.POSITIVE_INFINITY;
     for (const cell of this.#cells.values()) {
       if (this.#isStale(cell)) continue;
-      // Another kind is farther than any number of rows of the same.
-      const apart = Math.abs(cell.rows - rows) + (cell.kind === kind ? 0 : 1e6);
+      const apart = Math.abs(cell.rows - rows) + distanceOf(cell.kind, kind);
       if (apart < distance) [nearest, distance] = [cell, apart];
     }
-    if (nearest === null) return guessMs * prior[kind](rows);
-    return (nearest.ms * prior[kind](rows)) / prior[nearest.kind](nearest.rows);
+    if (nearest === null) return guessMs * prior(kind, rows);
+    const guess = (nearest.ms * prior(kind, rows)) / prior(nearest.kind, nearest.rows);
+    return distance < otherWork ? guess : optimism * guess;
   };
 
   #isStale({ at }: Cell): boolean {
     return this.#steps - at > staleAfter;
   }
+}
+
+/** Farther than any number of rows of the same: merged weights take the base's kernels, adapters are other work. */
+const otherWeights = 1000;
+const otherWork = 1_000_000;
+
+function distanceOf(one: StepKind, other: StepKind): number {
+  if (one === other) return 0;
+  return one === 'mixed' || other === 'mixed' ? otherWork : otherWeights;
 }

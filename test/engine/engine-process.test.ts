@@ -4,16 +4,18 @@ import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { environmentForChildren } from '../../src/config.ts';
+import { type AppliedAdapter, mergeKey } from '../../src/core/adapter.ts';
 import { systemClock, systemTimers } from '../../src/core/clock.ts';
 import { LorikeetError } from '../../src/core/errors.ts';
 import type { SamplingParams } from '../../src/core/sampling-params.ts';
 import { engineProcessStarter } from '../../src/protocol/engine-process.ts';
-import type { EngineConfig, SequenceEnd } from '../../src/protocol/messages.ts';
+import type { EngineConfig, MergeEvent, SequenceEnd } from '../../src/protocol/messages.ts';
 import { type SupervisedEngine, superviseEngine } from '../../src/protocol/supervisor.ts';
 import { defaultSupervisorLimits } from '../../src/protocol/supervisor-options.ts';
 import { testDevice } from '../helpers/test-runtime.ts';
 import { temporaryFolder, tinyFiles } from '../helpers/tiny-lowered.ts';
 import { tinyReferences } from '../helpers/tiny-models.ts';
+import { layerModules, randomAdapter } from './adapters/random-adapters.ts';
 import { greedy } from './witnesses.ts';
 
 const entry = new URL('../../src/engine/main.ts', import.meta.url);
@@ -22,7 +24,7 @@ const tinyConfig: EngineConfig = {
   model: await tinyFiles('llama'),
   weightBits: 32,
   decodeActivations: 'int8',
-  device: process.env.LORIKEET_TEST_DEVICE || 'cpu',
+  device: testDevice.kind === 'cuda' ? `cuda:${testDevice.index}` : testDevice.kind,
   ortLibrary: null,
   cudaDir: process.env.LORIKEET_TEST_CUDA_DIR || '/nowhere',
   threads: 1,
@@ -47,7 +49,12 @@ function supervise(context: TestContext, config: Partial<EngineConfig> = {}): Su
   return client;
 }
 
-function generate(client: SupervisedEngine, promptTokens: readonly number[], params: Partial<SamplingParams>) {
+function generate(
+  client: SupervisedEngine,
+  promptTokens: readonly number[],
+  params: Partial<SamplingParams>,
+  adapters: readonly AppliedAdapter[] = [],
+) {
   const tokens: number[] = [];
   const { promise: end, resolve } = Promise.withResolvers<SequenceEnd>();
   const { promise: firstToken, resolve: began } = Promise.withResolvers<void>();
@@ -56,7 +63,7 @@ function generate(client: SupervisedEngine, promptTokens: readonly number[], par
     tokens.push(token);
   };
   const abort = client.submit(
-    { promptTokens, params: { ...greedy, ...params }, adapters: [] },
+    { promptTokens, params: { ...greedy, ...params }, adapters },
     { onToken, onEnd: resolve },
   );
   return { tokens, end, firstToken, abort };
@@ -87,7 +94,7 @@ test('it says what it is, generates the reference’s tokens for all at once, an
       maxContext: 512,
       maxSequences: 2,
       threads: 1,
-      device: testDevice.kind === 'cuda' ? `cuda:${testDevice.index}` : testDevice.kind,
+      device: tinyConfig.device,
       weightBits: 32,
     },
   );
@@ -152,4 +159,44 @@ test('an idle engine waits without work: its steps do not count on', async (cont
   await sleep(50);
   assert.equal(client.stats.steps, steps);
   assert.equal(client.stats.running, 0);
+});
+
+test('an adapter is merged, served, merged again by the next process after a kill -9, and unmerged', async (context) => {
+  const client = supervise(context, { mergeBytes: 2 ** 24 });
+  const { shape } = await client.ready;
+  const events: MergeEvent[] = [];
+  client.onMerge((event) => events.push(event));
+  const until = async (state: MergeEvent['state'], count = 1) => {
+    const deadline = systemClock.monotonic() + 60_000;
+    while (events.filter((event) => event.state === state).length < count) {
+      assert.ok(systemClock.monotonic() < deadline, JSON.stringify(events.at(-1)));
+      await sleep(5);
+    }
+    return events.findLast((event) => event.state === state)!;
+  };
+  const adapters = [{ files: randomAdapter(shape, { seed: 1, modules: layerModules, r: 8 }).files, scale: 1 }];
+  const key = mergeKey(adapters);
+  const mixed = generate(client, [5, 6], { maxTokens: 12 }, adapters);
+  assert.equal((await mixed.end).mergedBits, null);
+  client.merge({ key, adapters, bits: null, probes: [[1, 2, 3, 4, 5, 6, 7]] });
+  const merged = (await until('merged')) as Extract<MergeEvent, { state: 'merged' }>;
+  assert.equal(merged.bits, 32);
+  assert.deepEqual([merged.quality!.positions, merged.quality!.top1Agreement], [7, 1]);
+  assert.ok(merged.quality!.meanKl < 1e-6 && merged.bytes > 0, JSON.stringify(merged));
+  for (let round = 1; round <= 2; round++) {
+    const run = generate(client, [5, 6], { maxTokens: 12 }, adapters);
+    assert.equal((await run.end).mergedBits, 32);
+    assert.deepEqual(run.tokens, mixed.tokens);
+    assert.equal(client.stats.merges!.bytes, merged.bytes);
+    if (round === 1) process.kill(client.pid!, 'SIGKILL');
+    if (round === 1) await until('merged', 2);
+  }
+  client.unmerge(key);
+  await until('unmerged');
+  const after = generate(client, [5, 6], { maxTokens: 12 }, adapters);
+  assert.equal((await after.end).mergedBits, null);
+  assert.deepEqual([after.tokens, client.stats.merges!.bytes], [mixed.tokens, 0]);
+  const lost = [{ files: { digest: 'sha256:00', config: '/nowhere', weights: '/nowhere' }, scale: 1 }];
+  client.merge({ key: mergeKey(lost), adapters: lost, bits: null, probes: [] });
+  assert.equal(((await until('failed')) as Extract<MergeEvent, { state: 'failed' }>).code, 'adapter_corrupt');
 });

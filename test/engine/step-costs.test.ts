@@ -20,6 +20,15 @@ test('what was seen is its mean, newer steps weigh more, and one that was interr
   assert.ok(Math.abs(costs.stepMs('mixed', 4) - 30) < 0.1);
 });
 
+test('a guess across kinds is low in both directions: what is not known is tried', () => {
+  const one = new StepCosts();
+  one.observe('base', 8, 20);
+  assert.ok(one.stepMs('mixed', 8) <= 20);
+  const other = new StepCosts();
+  other.observe('mixed', 8, 30);
+  assert.ok(other.stepMs('merged', 8) < 24);
+});
+
 test('what was not seen is guessed from the nearest of its kind, and else from another kind', () => {
   const costs = new StepCosts();
   costs.observe('base', 16, 40);
@@ -36,5 +45,5 @@ test('what was not seen for long is forgotten, so that it is tried again', () =>
   const costs = new StepCosts();
   costs.observe('mixed', 8, 1000);
   for (let i = 0; i < 5000; i++) costs.observe('base', 8, 20);
-  assert.ok(Math.abs(costs.stepMs('mixed', 8) - 22) < 1e-9);
+  assert.ok(costs.stepMs('mixed', 8) < 25);
 });

@@ -2,8 +2,7 @@
 // a prefill, through a decode step, and all of them at once in one mixed batch.
 
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -16,11 +15,10 @@ import { readAdapter } from '../../src/engine/adapters/read-adapter.ts';
 import type { RowAdapter } from '../../src/engine/adapters/row-adapter.ts';
 import { createDecoder, type Decoder } from '../../src/engine/decoder.ts';
 import { loadWeights } from '../../src/engine/weights.ts';
-import { adapterDigest } from '../../src/formats/adapter-digest.ts';
 import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
 import { marginsOf, tokensOf, type Witness, witnessedEngine } from '../engine/witnesses.ts';
 import { realModelFiles } from '../helpers/real-model.ts';
-import { type AdapterCase, adapterFolder, readAdapterCases } from './adapters.ts';
+import { type AdapterCase, readAdapterCases, writtenAdapter } from './adapters.ts';
 import { klDivergence } from './kl.ts';
 
 const cases = readAdapterCases();
@@ -53,19 +51,8 @@ after(async () => {
   rmSync(folder, { recursive: true });
 });
 
-const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
-
-function appliedOf({ adapters }: AdapterCase): AppliedAdapter[] {
-  return adapters.map(({ name, scale }) => {
-    const { config, weights } = adapterFolder(name);
-    const place = join(folder, name);
-    const files = { config: join(place, 'adapter_config.json'), weights: join(place, 'adapter_model.safetensors') };
-    mkdirSync(place, { recursive: true });
-    writeFileSync(files.config, config);
-    writeFileSync(files.weights, weights);
-    return { files: { ...files, digest: adapterDigest(sha256(config), sha256(weights)) }, scale };
-  });
-}
+const appliedOf = ({ adapters }: AdapterCase): AppliedAdapter[] =>
+  adapters.map(({ name, scale }) => ({ files: writtenAdapter(name, folder), scale }));
 
 /** Runs `use` with the case's adapter in memory and in pages. */
 async function withRow<T>(one: AdapterCase, use: (row: RowAdapter) => Promise<T>): Promise<T> {

@@ -1,6 +1,10 @@
 // Reads what PEFT says of adapters of every kind, as make-adapter-references.py wrote it, and the adapters' own files.
 
-import { readFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { AdapterFiles } from '../../src/core/adapter.ts';
+import { adapterDigest } from '../../src/formats/adapter-digest.ts';
 import { type Distribution, readDistributions, type StoredDistributions } from './references.ts';
 import { type AdapterFolder, buildSeededAdapter, seededAdapters } from './seeded-adapter.ts';
 
@@ -65,4 +69,17 @@ export function adapterFolder(name: string): AdapterFolder {
   const read = (file: string) =>
     new Uint8Array(readFileSync(new URL(`../../adapters/${name}/${file}`, import.meta.url)));
   return { config: read('adapter_config.json'), weights: read('adapter_model.safetensors') };
+}
+
+const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
+
+/** The same, written under `root` as the engine opens it. */
+export function writtenAdapter(name: string, root: string): AdapterFiles {
+  const { config, weights } = adapterFolder(name);
+  const folder = join(root, name);
+  const files = { config: join(folder, 'adapter_config.json'), weights: join(folder, 'adapter_model.safetensors') };
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(files.config, config);
+  writeFileSync(files.weights, weights);
+  return { ...files, digest: adapterDigest(sha256(config), sha256(weights)) };
 }

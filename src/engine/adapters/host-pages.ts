@@ -22,6 +22,7 @@ export type PagePlace = {
 
 export class HostPages implements PageMemory {
   readonly bytes: number;
+  readonly servesPrefills = false;
   readonly #breath: Breath;
   readonly #slots: number;
   readonly #pages: ReadonlyMap<JoinedLinear, LinearPages>;

@@ -19,6 +19,7 @@ type LinearPages = {
 
 export class DevicePages implements PageMemory {
   readonly bytes: number;
+  readonly servesPrefills = true;
   readonly #slots: number;
   readonly #pages: ReadonlyMap<JoinedLinear, LinearPages>;
 

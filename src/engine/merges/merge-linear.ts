@@ -1,7 +1,6 @@
-// One linear with an adapter in it: gain · W + scale · B A, from the base's dequantised weights, quantised once. Knows
-// rows; knows no model and no session.
+// One linear with an adapter in it: rows of merged floats into the form that is wanted, quantised once. Knows rows;
+// knows no arithmetic and no model around the linear.
 
-import { dequantizeRow } from '../../graph/dequantize-row.ts';
 import type { LinearBits, LinearForm, LoweredModel, LoweredTensor } from '../../graph/lowered.ts';
 import { blockSize, type CodeBits } from '../../graph/quantized.ts';
 import type { Breath } from '../adapters/breath.ts';
@@ -14,8 +13,9 @@ import {
   widen,
   writeRow,
 } from './coded-linear.ts';
-import type { MergePart, MergeTarget } from './merge-targets.ts';
-import { type CodedRow, freshGrid, keepGrid } from './round-row.ts';
+import type { MergeTarget } from './merge-targets.ts';
+import { type MergedRows, mergePieces } from './merged-rows.ts';
+import { type CodedRow, roundRow } from './round-row.ts';
 
 export type MergedLinear = {
   readonly form: LinearForm;
@@ -23,82 +23,59 @@ export type MergedLinear = {
   readonly tensors: readonly (readonly [string, LoweredTensor])[];
 };
 
-export type MergeRule = {
-  /** Multiplies B A. */
-  readonly scale: number;
-  /** null keeps the linear's own. */
-  readonly bits: LinearBits | null;
-  readonly breath: Breath;
-};
+export type MergeSource = { readonly base: LoweredModel; readonly rows: MergedRows; readonly breath: Breath };
 
-/** Width of a merged linear. Blocks of 32 need a `k` of whole blocks; any other stays float. */
+/** Width of a merged linear; null keeps its own. Blocks of 32 need a `k` of whole blocks: any other is float. */
 export const mergedBits = ({ bits, k }: LinearForm, wanted: LinearBits | null): LinearBits =>
   k % blockSize === 0 ? (wanted ?? bits) : 32;
 
-export function mergeLinear(base: LoweredModel, target: MergeTarget, rule: MergeRule): Promise<MergedLinear> {
-  const bits = mergedBits(target.form, rule.bits);
-  return bits === 32 ? mergeToFloats(base, target, rule) : mergeToCodes(base, target, bits, rule);
-}
+export const mergeLinear = (source: MergeSource, target: MergeTarget, bits: LinearBits): Promise<MergedLinear> =>
+  bits === 32 ? mergeToFloats(source, target) : mergeToCodes(source, target, bits);
 
-async function mergeToFloats(base: LoweredModel, target: MergeTarget, rule: MergeRule): Promise<MergedLinear> {
+async function mergeToFloats({ rows, breath }: MergeSource, target: MergeTarget): Promise<MergedLinear> {
   const { form } = target;
   const { n, k } = form;
   const matrix = new Float32Array(k * n);
-  const row = new Float32Array(k);
-  for (let at = 0; at < n; at++) {
-    mergedRow(base, target, rule.scale, at, row);
-    for (let i = 0; i < k; i++) matrix[i * n + at] = row[i]!;
-    await rule.breath.take();
+  for (const piece of mergePieces(target)) {
+    const { from, to } = piece;
+    const values = await rows.of(target, piece);
+    for (let i = 0; i < k; i++) {
+      for (let at = from; at < to; at++) matrix[i * n + at] = values[(at - from) * k + i]!;
+    }
+    await breath.take();
   }
   const tensors = [['matrix', { type: 'float32', shape: [k, n], data: matrix }]] as const;
   return { form: { ...form, bits: 32, corrected: false }, tensors };
 }
 
 async function mergeToCodes(
-  base: LoweredModel,
+  { base, rows, breath }: MergeSource,
   target: MergeTarget,
   bits: CodeBits,
-  { scale, breath }: MergeRule,
 ): Promise<MergedLinear> {
-  const { form, name, parts } = target;
-  const { n, k, corrected } = form;
+  const { form, name } = target;
+  const { k, corrected } = form;
   const source = form.bits === 32 ? null : codedLinear(base, name);
   const merged = createCodedLinear(form, bits);
-  const row = new Float32Array(k);
   const coded = createCodedRow(k);
-  for (let at = 0; at < n; at++) {
-    const part = parts.find(({ first, out }) => at >= first && at < first + out);
-    if (source) readRow(source, at, coded);
-    if (part || source === null || source.bits > bits) {
-      mergedRow(base, target, scale, at, row);
-      if (source?.bits === 4 && bits === 4) {
+  for (const piece of mergePieces(target)) {
+    const { from, to, part } = piece;
+    /** The base's own codes, which go where they are; null: there are none that fit. */
+    const kept = part === null && source !== null && source.bits <= bits ? source : null;
+    const values = kept ? null : await rows.of(target, piece);
+    for (let at = from; at < to; at++) {
+      if (source) readRow(source, at, coded);
+      if (values === null) widen(coded, source!.bits, bits);
+      else {
         stretch(coded, part?.gains?.[at - part.first] ?? 1);
-        keepGrid(row, bits, coded);
-      } else freshGrid(row, bits, corrected, coded);
-    } else widen(coded, source.bits, bits);
-    writeRow(merged, at, coded);
-    await breath.take();
+        const row = values.subarray((at - from) * k, (at - from + 1) * k);
+        roundRow(row, coded, { bits, corrected, keepsGrid: source?.bits === bits });
+      }
+      writeRow(merged, at, coded);
+      await breath.take();
+    }
   }
   return { form: { ...form, bits }, tensors: codedTensors(merged) };
-}
-
-/** Row `at` of the merged linear, [k]. */
-function mergedRow(base: LoweredModel, { name, parts }: MergeTarget, scale: number, at: number, row: Float32Array) {
-  dequantizeRow(base, name, at, row);
-  const part = parts.find(({ first, out }) => at >= first && at < first + out);
-  if (part) addPart(row, part, at - part.first, scale);
-}
-
-/** row = gain · row + scale · B A */
-function addPart(row: Float32Array, { ranks, out, a, b, gains }: MergePart, at: number, scale: number): void {
-  const k = row.length;
-  if (gains) for (let i = 0; i < k; i++) row[i]! *= gains[at]!;
-  for (let rank = 0; rank < ranks; rank++) {
-    const weight = scale * b[rank * out + at]!;
-    if (weight === 0) continue;
-    const from = rank * k;
-    for (let i = 0; i < k; i++) row[i]! += weight * a[from + i]!;
-  }
 }
 
 /** DoRA's gain multiplies the base's weights, and so the grid that they lie on. */

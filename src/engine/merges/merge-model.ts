@@ -9,6 +9,7 @@ import type { Breath } from '../adapters/breath.ts';
 import type { ResidentAdapter } from '../adapters/resident-adapter.ts';
 import { mergedBits, mergeLinear } from './merge-linear.ts';
 import { mergeTargets } from './merge-targets.ts';
+import { createMergedRows } from './merged-rows.ts';
 
 export type MergeOptions = {
   /** Multiplies what the adapter adds; 1 for one with DoRA, whose norms hold for 1 alone. */
@@ -20,9 +21,12 @@ export type MergeOptions = {
   onProgress?(share: number): void;
 };
 
-/** A lowered model whose untouched weights are `base`'s own tensors; `base` itself stays as it is. */
+/**
+ * A lowered model whose untouched weights are `base`'s own tensors; `base` itself stays as it is. What `onProgress`
+ * throws ends the merge.
+ */
 export async function mergeModel(
-  _runtime: Runtime,
+  runtime: Runtime,
   base: LoweredModel,
   adapter: ResidentAdapter,
   { scale, bits, breath, onProgress = () => {} }: MergeOptions,
@@ -31,16 +35,21 @@ export async function mergeModel(
   const weights = new Map(base.weights);
   const targets = mergeTargets(base, adapter);
   const work = targets.reduce((sum, { form }) => sum + form.n * form.k, 0);
+  const rows = await createMergedRows(runtime, base, scale, breath);
   let done = 0;
-  for (const target of targets) {
-    const { name, form } = target;
-    if (name === 'head') keepEmbedding(base, weights);
-    const merged = await mergeLinear(base, target, { scale, bits, breath });
-    for (const part of ['blocks', 'scales', 'minimums', 'matrix']) weights.delete(`${name}.${part}`);
-    for (const [part, tensor] of merged.tensors) weights.set(`${name}.${part}`, tensor);
-    linears.set(name, merged.form);
-    done += form.n * form.k;
-    onProgress(done / work);
+  try {
+    for (const target of targets) {
+      const { name, form } = target;
+      if (name === 'head') keepEmbedding(base, weights);
+      const merged = await mergeLinear({ base, rows, breath }, target, mergedBits(form, bits));
+      for (const part of ['blocks', 'scales', 'minimums', 'matrix']) weights.delete(`${name}.${part}`);
+      for (const [part, tensor] of merged.tensors) weights.set(`${name}.${part}`, tensor);
+      linears.set(name, merged.form);
+      done += form.n * form.k;
+      onProgress(done / work);
+    }
+  } finally {
+    rows.release();
   }
   return { shape: base.shape, linears, weights };
 }
@@ -49,9 +58,8 @@ export async function mergeModel(
 function keepEmbedding(base: LoweredModel, weights: Map<string, LoweredTensor>): void {
   if (weights.has('embedding')) return;
   const { n, k } = base.linears.get('head')!;
-  const { blocks, scales } = { blocks: weights.get('head.blocks')!, scales: weights.get('head.scales')! };
-  weights.set(embeddingView.blocks, { ...blocks, shape: [n, k] });
-  weights.set(embeddingView.scales, { ...scales, shape: [n, k / blockSize] });
+  weights.set(embeddingView.blocks, { ...base.weights.get('head.blocks')!, shape: [n, k] });
+  weights.set(embeddingView.scales, { ...base.weights.get('head.scales')!, shape: [n, k / blockSize] });
 }
 
 /** Bytes of the weights that `mergeModel` would make, without their packed forms. */

@@ -1,66 +1,87 @@
-// One row of merged weights -> codes. Two roundings, since a merge differs from a file of floats:
+// One row of merged weights -> codes, w = scale * (code - zero) + minimum with one scale and minimum a block of 32.
 //
-//   keepGrid   the base's own grid, w = scale * (code - zero) + minimum, and the rounding error carried along the row.
-//              The base lies on that grid, so only what the adapter adds is rounded; but that is a small part of a
-//              step, and rounding to nearest would give the base back: the adapter would be gone. Carried on, the
-//              error of any stretch of a row stays below a step, and what the adapter adds arrives on average.
-//   freshGrid  scale and minimum anew from the row's own blocks, each weight to the nearest code.
+// The base lies on its grid already. Kept, only what the adapter adds has to be rounded; but that is a small part of a
+// step, and to the nearest code nearly every weight would fall back to the base's: the adapter would be gone. So the
+// error of each weight is carried to the next one, and what the adapter adds arrives in the sum of every stretch of a
+// row. docs/log.md has the figures of this and of what else was tried.
 
 import { blockSize, type CodeBits } from '../../graph/quantized.ts';
 
-/** Codes [k], and a scale and a minimum for each block of 32. A symmetric form leaves its minimums at 0. */
+/** Codes [k], and a scale and a minimum for each block of 32. A symmetric form's minimums are 0. */
 export type CodedRow = {
   readonly codes: Uint8Array;
   readonly scales: Float32Array;
   readonly minimums: Float32Array;
 };
 
+export type Rounding = {
+  readonly bits: CodeBits;
+  /** The form has minimums. */
+  readonly corrected: boolean;
+  /** The grid in `coded` is the base's, in codes of the same bits. */
+  readonly keepsGrid: boolean;
+};
+
 export const zeroOf = (bits: CodeBits): number => (bits === 4 ? 8 : 128);
 
-/** Fills `codes`; `scales` and `minimums` are the grid. */
-export function keepGrid(row: Float32Array, bits: CodeBits, { codes, scales, minimums }: CodedRow): void {
-  const zero = zeroOf(bits);
-  const last = 2 * zero - 1;
-  /** What the weights so far were rounded down by, all together. */
-  let carried = 0;
-  for (let block = 0; block < scales.length; block++) {
-    const scale = scales[block]!;
-    const minimum = minimums[block]!;
-    const inverse = scale === 0 ? 0 : 1 / scale;
-    for (let i = block * blockSize; i < (block + 1) * blockSize; i++) {
-      const wanted = row[i]! + carried;
-      const code = Math.min(last, Math.max(0, Math.round((wanted - minimum) * inverse) + zero));
-      codes[i] = code;
-      carried = wanted - (scale * (code - zero) + minimum);
-    }
-  }
-}
-
-/** Fills all three. */
-export function freshGrid(row: Float32Array, bits: CodeBits, isCorrected: boolean, coded: CodedRow): void {
+/**
+ * Fills `coded` with the row [k]. A block keeps its grid if that reaches all of its weights, up to half a step, and
+ * has a new one otherwise. No weight ends farther than one step of its grid from what it should be.
+ */
+export function roundRow(row: Float32Array, coded: CodedRow, { bits, corrected, keepsGrid }: Rounding): void {
   const { codes, scales, minimums } = coded;
   const zero = zeroOf(bits);
   const last = 2 * zero - 1;
+  /** What the weights so far lack. */
+  let carried = 0;
   for (let block = 0; block < scales.length; block++) {
     const start = block * blockSize;
-    let [lowest, highest] = [row[start]!, row[start]!];
-    for (let i = start; i < start + blockSize; i++) {
-      lowest = Math.min(lowest, row[i]!);
-      highest = Math.max(highest, row[i]!);
+    const values = row.subarray(start, start + blockSize);
+    if (!keepsGrid || !reaches(values, scales[block]!, minimums[block]!, zero)) {
+      const [scale, minimum] = gridOf(values, zero, corrected);
+      scales[block] = scale;
+      minimums[block] = minimum;
     }
-    const scale = Math.fround(isCorrected ? (highest - lowest) / last : symmetricScale(lowest, highest, zero));
-    const minimum = Math.fround(isCorrected ? lowest + zero * scale : 0);
+    const scale = scales[block]!;
+    const lowest = minimums[block]! - zero * scale;
     const inverse = scale === 0 ? 0 : 1 / scale;
-    scales[block] = scale;
-    minimums[block] = minimum;
-    for (let i = start; i < start + blockSize; i++) {
-      codes[i] = Math.min(last, Math.max(0, Math.round((row[i]! - minimum) * inverse) + zero));
+    const most = Math.abs(scale) / 2;
+    // Half a step at most, or a coarse block would push a fine one beyond its codes.
+    carried = Math.min(most, Math.max(-most, carried));
+    for (let i = 0; i < blockSize; i++) {
+      const wanted = values[i]! + carried;
+      const code = Math.min(last, Math.max(0, Math.round((wanted - lowest) * inverse)));
+      codes[start + i] = code;
+      carried = Math.min(most, Math.max(-most, wanted - lowest - scale * code));
     }
   }
 }
 
-/** The larger end lands on code 0 at 4 bits, the one that has no twin (ggml's Q4_0); at 8 bits on 127 (Q8_0). */
-function symmetricScale(lowest: number, highest: number, zero: number): number {
-  const extreme = -lowest > highest ? lowest : highest;
-  return zero === 8 ? -extreme / zero : Math.abs(extreme) / (zero - 1);
+/** All values lie within half a step of some code. */
+function reaches(values: Float32Array, scale: number, minimum: number, zero: number): boolean {
+  if (scale === 0) return false;
+  const inverse = 1 / scale;
+  for (let i = 0; i < blockSize; i++) {
+    const code = (values[i]! - minimum) * inverse + zero;
+    if (!(code >= -0.5 && code <= 2 * zero - 0.5)) return false;
+  }
+  return true;
+}
+
+/** The finest grid that spans all values. */
+function gridOf(values: Float32Array, zero: number, corrected: boolean): [scale: number, minimum: number] {
+  let lowest = values[0]!;
+  let highest = values[0]!;
+  for (let i = 1; i < blockSize; i++) {
+    lowest = Math.min(lowest, values[i]!);
+    highest = Math.max(highest, values[i]!);
+  }
+  if (corrected) {
+    const scale = Math.fround((highest - lowest) / (2 * zero - 1));
+    return [scale, lowest + zero * scale];
+  }
+  // Code 0 has no positive twin: the scale's sign says at which end it is of more use.
+  const upright = Math.max(-lowest / zero, highest / (zero - 1));
+  const inverted = Math.max(highest / zero, -lowest / (zero - 1));
+  return upright <= inverted ? [upright, 0] : [-inverted, 0];
 }

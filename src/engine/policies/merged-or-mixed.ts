@@ -22,6 +22,8 @@ export type Crowd = {
  * next step would keep a batch mixed for ever because it is.
  */
 export function mergedOrMixed({ own, others, othersAdapted }: Crowd, stepMs: StepMs): 'merged' | 'mixed' {
+  // By themselves they are the same step, without an adapter's work.
+  if (others === 0) return 'merged';
   const merged = stepMs(othersAdapted ? 'mixed' : 'base', others) + stepMs('merged', own);
   return stepMs('mixed', others + own) < merged ? 'mixed' : 'merged';
 }

@@ -66,7 +66,8 @@ test('bindings and pages do not keep an adapter that is forgotten, and it comes 
     };
   };
   const first = await use();
-  assert.ok(!(await isGone(first.weights)), 'bindings hold what is not forgotten');
+  // A device has a copy.
+  if (!runtime.device) assert.ok(!(await isGone(first.weights)), 'bindings hold what is not forgotten');
   forget(decoder, first.adapter);
   assert.ok((await isGone(first.weights)) && (await isGone(first.adapter)));
 

@@ -10,7 +10,7 @@ import { markedShape } from '../adapters/marked-adapters.ts';
 
 type MarkedModel = LoweredModel & { readonly signature: number };
 
-/** Merged weights are others than the base's with the adapter beside them: a sequence must not go from one to the other. */
+/** Merged weights are not the base's with an adapter beside them: no sequence may go from one to the other. */
 export const mergedMark = 0.25;
 
 export const signatureOfMerged = (model: LoweredModel): number => (model as MarkedModel).signature;

@@ -10,6 +10,8 @@ const costs = (read: number, row: number, adapter: number) => (kind: StepKind, r
 test('alone, its rows run on the merge; beside few others reading the weights twice is dearer', () => {
   const stepMs = costs(8, 1, 0.4);
   assert.equal(mergedOrMixed({ own: 1, others: 0, othersAdapted: false }, stepMs), 'merged');
+  const misled = (kind: StepKind) => (kind === 'mixed' ? 1 : 100);
+  assert.equal(mergedOrMixed({ own: 9, others: 0, othersAdapted: false }, misled), 'merged');
   assert.equal(mergedOrMixed({ own: 4, others: 4, othersAdapted: false }, stepMs), 'mixed');
 });
 
@@ -28,13 +30,21 @@ test('never dearer than the dearer of both', () => {
   const small = fc.integer({ min: 0, max: 16 });
   const part = fc.double({ min: 0.01, max: 50, noNaN: true });
   fc.assert(
-    fc.property(small, small, fc.boolean(), part, part, part, (own, others, othersAdapted, read, row, adapter) => {
-      const stepMs = costs(read, row, adapter);
-      const crowd = { own: own + 1, others, othersAdapted };
-      const merged = stepMs(othersAdapted ? 'mixed' : 'base', others) + stepMs('merged', own + 1);
-      const mixed = stepMs('mixed', own + 1 + others);
-      const chosen = mergedOrMixed(crowd, stepMs) === 'merged' ? merged : mixed;
-      assert.ok(chosen <= Math.min(merged, mixed));
-    }),
+    fc.property(
+      small,
+      fc.integer({ min: 1, max: 16 }),
+      fc.boolean(),
+      part,
+      part,
+      part,
+      (own, others, othersAdapted, read, row, adapter) => {
+        const stepMs = costs(read, row, adapter);
+        const crowd = { own: own + 1, others, othersAdapted };
+        const merged = stepMs(othersAdapted ? 'mixed' : 'base', others) + stepMs('merged', own + 1);
+        const mixed = stepMs('mixed', own + 1 + others);
+        const chosen = mergedOrMixed(crowd, stepMs) === 'merged' ? merged : mixed;
+        assert.ok(chosen <= Math.min(merged, mixed));
+      },
+    ),
   );
 });
