@@ -2,31 +2,76 @@
 
 import type { Serially } from '../core/serially.ts';
 import { handleOf } from './handles.ts';
-import { type DevicePlace, deviceMemory } from './memory.ts';
+import { type DeviceMemory, type DevicePlace, deviceMemory } from './memory.ts';
 import type { Pointer } from './ort-api.ts';
-import { elementCount, type Memory, type Tensor, type TensorData } from './session.ts';
-import { dataOf, typeOf } from './tensors.ts';
+import type { Memory, Tensor, TensorData } from './session.ts';
+import { dataOf, elementTypes, hostTensor, typeOf } from './tensors.ts';
 
-export function createDeviceWeights(place: DevicePlace, environment: Pointer, inTurn: Serially) {
+export type WeightSender = {
+  readonly place: DevicePlace;
+  /** Of JavaScript's memory. */
+  readonly memoryInfo: Pointer;
+  /** Of the probe model, which copies what it is given. */
+  readonly session: Pointer;
+};
+
+/** Bytes of what the probe model copies. */
+const unit = elementTypes.float32.bytes;
+
+export function createDeviceWeights(sender: WeightSender, inTurn: Serially) {
   /** Gone with the data that it is a copy of. */
   const copies = new WeakMap<TensorData, Memory>();
   const released = new FinalizationRegistry<Memory>((memory) => inTurn(async () => memory.release()));
 
-  const copyOf = (tensor: Tensor): Memory => {
+  const copyOf = async (tensor: Tensor): Promise<Memory> => {
     const data = dataOf(tensor)!;
     const known = copies.get(data);
     if (known) return known;
-    const memory = deviceMemory(place, typeOf(data), elementCount(tensor.shape));
-    const target = memory.view(0, tensor.shape);
-    place.api.call('copyTensors', environment, [handleOf(tensor)], [handleOf(target)], null, 1);
-    target.release();
+    const { bytes } = elementTypes[typeOf(data)];
+    // Whole units, so that any type can be sent as floats.
+    const units = Math.ceil(data.byteLength / unit);
+    const memory = deviceMemory(sender.place, typeOf(data), (units * unit) / bytes);
+    await send(sender, data, units, memory);
     copies.set(data, memory);
     released.register(data, memory);
     return memory;
   };
   return {
     /** Views that live as long as the session that reads them. */
-    of: (weights: ReadonlyMap<string, Tensor>): ReadonlyMap<string, Tensor> =>
-      new Map([...weights].map(([name, tensor]) => [name, copyOf(tensor).view(0, tensor.shape)])),
+    async of(weights: ReadonlyMap<string, Tensor>): Promise<ReadonlyMap<string, Tensor>> {
+      const views = new Map<string, Tensor>();
+      for (const [name, tensor] of weights) views.set(name, (await copyOf(tensor)).view(0, tensor.shape));
+      return views;
+    },
   };
+}
+
+/** Through a run, since that is what every provider copies in: bits are moved, and no float is computed with. */
+async function send(
+  { place, memoryInfo, session }: WeightSender,
+  data: TensorData,
+  units: number,
+  target: DeviceMemory,
+) {
+  const { api } = place;
+  const source = hostTensor(api, memoryInfo, asFloats(data, units), [units]);
+  const copy = target.viewAs('float32', [units]);
+  const binding = api.call('createIoBinding', session);
+  try {
+    api.call('bindInput', binding, 'x', handleOf(source));
+    api.call('bindOutput', binding, 'y', handleOf(copy));
+    api.call('synchronizeBoundInputs', binding);
+    await api.callAsync('runWithBinding', session, null, binding);
+  } finally {
+    api.call('releaseIoBinding', binding);
+    for (const tensor of [source, copy]) tensor.release();
+  }
+}
+
+function asFloats(data: TensorData, units: number): Float32Array {
+  const isAligned = data.byteOffset % unit === 0 && data.byteLength === units * unit;
+  if (isAligned) return new Float32Array(data.buffer, data.byteOffset, units);
+  const bytes = new Uint8Array(units * unit);
+  bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  return new Float32Array(bytes.buffer);
 }

@@ -32,7 +32,12 @@ export type DevicePlace = {
   readonly anchored: boolean;
 };
 
-export function deviceMemory(place: DevicePlace, type: ElementType, elements: number): Memory {
+export type DeviceMemory = Memory & {
+  /** The memory from its start, seen as another type. */
+  viewAs(type: ElementType, shape: readonly number[]): Tensor;
+};
+
+export function deviceMemory(place: DevicePlace, type: ElementType, elements: number): DeviceMemory {
   const { api, memoryInfo, allocator, anchored } = place;
   const { code, bytes } = elementTypes[type];
   const owner = api.call('createTensorAsOrtValue', allocator, BigInt64Array.of(BigInt(elements)), 1, code);
@@ -46,6 +51,11 @@ export function deviceMemory(place: DevicePlace, type: ElementType, elements: nu
       if (anchored && start !== 0) throw new Error('Views of this device begin at the start of their memory.');
       const at = address + BigInt(start * bytes);
       return createTensor(api, memoryInfo, { at, bytes: count * bytes, type }, shape);
+    },
+    viewAs(other, shape) {
+      const count = elementCount(shape) * elementTypes[other].bytes;
+      if (count > elements * bytes) throw new Error(`[${shape}] of ${other} is past the end.`);
+      return createTensor(api, memoryInfo, { at: address, bytes: count, type: other }, shape);
     },
     release: () => void api.call('releaseValue', owner),
   };

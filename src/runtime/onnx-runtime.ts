@@ -71,8 +71,8 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
   }
 
   const inTurn = serially();
-  const place = openDevice(opened, provider);
-  const deviceWeights = createDeviceWeights(place, environment, inTurn);
+  const { place, session } = openDevice(opened, provider);
+  const deviceWeights = createDeviceWeights({ place, memoryInfo, session }, inTurn);
   return {
     ...common,
     device: { name: provider.name, anchored: provider.anchored, freeBytes: provider.freeBytes },
@@ -80,7 +80,7 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
     session: (model, { weights, own = none, profile }) =>
       inTurn(async () => {
         const all = new Map([...weights, ...own]);
-        const given = deviceWeights.of(all);
+        const given = await deviceWeights.of(all);
         const handle = await openSession(opened, model, { all, given, profile, provider });
         return createSession(api, handle, { weights: all, views: [...given.values()], inTurn });
       }),
@@ -114,6 +114,8 @@ async function openSession(library: Library, model: Uint8Array, opening: Opening
   reading.add(model);
   const create = 'createSessionFromArrayWithPrepackedWeightsContainer';
   try {
+    // A device's kernels that pack weights have no form that others could share.
+    if (provider) return await api.callAsync('createSessionFromArray', environment, model, model.byteLength, settings);
     return await api.callAsync(create, environment, model, model.byteLength, settings, prepacked);
   } finally {
     reading.delete(model);
@@ -135,22 +137,15 @@ function sessionSettings(api: OrtApi, provider: Provider | null): Pointer {
 
 /** Proves that the device is there, and gets its allocator, which belongs to a session. */
 function openDevice(library: Library, provider: Provider) {
-  const { api, environment, prepacked } = library;
+  const { api, environment } = library;
   try {
     const settings = sessionSettings(api, provider);
-    const session = api.call(
-      'createSessionFromArrayWithPrepackedWeightsContainer',
-      environment,
-      probeModel,
-      probeModel.byteLength,
-      settings,
-      prepacked,
-    );
+    const session = api.call('createSessionFromArray', environment, probeModel, probeModel.byteLength, settings);
     api.call('releaseSessionOptions', settings);
     const { name, index } = provider.memory;
     const memoryInfo = api.call('createMemoryInfo', name, deviceAllocator, index, defaultMemory);
     const allocator = api.call('createAllocator', session, memoryInfo);
-    return { api, memoryInfo, allocator, anchored: provider.anchored };
+    return { session, place: { api, memoryInfo, allocator, anchored: provider.anchored } };
   } catch (error) {
     throw unavailable(provider, error);
   }

@@ -69,7 +69,10 @@ function createBinding(api: OrtApi, session: Pointer, sends: boolean): Binding {
   };
   setHandle(binding, handle);
   sendInputs.set(binding, () => {
-    for (const [name, tensor] of sent) api.call('bindInput', handle, name, handleOf(tensor));
+    const alive = handleOf(binding);
+    for (const [name, tensor] of sent) api.call('bindInput', alive, name, handleOf(tensor));
+    // What is sent may be on another stream than what reads it.
+    api.call('synchronizeBoundInputs', alive);
   });
   return binding;
 }
