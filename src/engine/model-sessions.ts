@@ -80,7 +80,7 @@ export function baseWeights(
   const tableShape = [positions, model.shape.headDim / 2];
   shared.set(decoderNames.cos, runtime.tensor(inReal(cos, real), tableShape));
   shared.set(decoderNames.sin, runtime.tensor(inReal(sin, real), tableShape));
-  if (!model.weights.has('embedding')) {
+  if (!model.weights.has('embedding') && !model.weights.has(embeddingView.blocks)) {
     const { vocabulary, hidden } = model.shape;
     const blocks = model.weights.get('head.blocks')!.data;
     const scales = inReal(model.weights.get('head.scales')!.data, real);

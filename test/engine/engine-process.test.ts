@@ -161,7 +161,7 @@ test('an idle engine waits without work: its steps do not count on', async (cont
   assert.equal(client.stats.running, 0);
 });
 
-test('an adapter is merged, served, merged again by the next process after a kill -9, and unmerged', async (context) => {
+test('an adapter is merged, served, merged again after a kill -9, and unmerged', async (context) => {
   const client = supervise(context, { mergeBytes: 2 ** 24 });
   const { shape } = await client.ready;
   const events: MergeEvent[] = [];
