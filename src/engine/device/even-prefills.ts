@@ -1,7 +1,7 @@
 // Prompts on a device run in kernels for long pieces, which rest on what the device says of itself: ONNX Runtime's for
 // WebGPU gives wrong attention from 32 tokens on where subgroups have 4 lanes (a software device). So the first long
-// piece runs both ways, whole and in short pieces, and where they differ prompts run in short pieces from then on. Knows
-// batches, no graph.
+// piece runs both ways, whole and in short pieces, and where they differ prompts run in short pieces from then on.
+// Knows batches, no graph.
 
 /** What is looked at of a batch for the decoder. */
 type Batch = {
@@ -14,7 +14,7 @@ type Batch = {
 /** Below what any kernel takes for long. */
 const pieceTokens = 31;
 
-/** Share of the logits' range by which two right ways may differ: far above any rounding, far below another attention. */
+/** Share of the logits' range by which two right ways may differ: above any rounding, below another attention. */
 const differenceMax = 0.05;
 
 type Forward<B> = (batch: B) => Promise<Float32Array>;
