@@ -15,6 +15,14 @@ export type WeightSender = {
   readonly session: Pointer;
 };
 
+type Weights = ReadonlyMap<string, Tensor>;
+
+export type DeviceWeights = {
+  readonly given: ReadonlyMap<string, Tensor>;
+  /** With the session. */
+  release(): void;
+};
+
 /** Bytes of what the probe model copies. */
 const unit = elementTypes.float32.bytes;
 
@@ -23,27 +31,42 @@ export function createDeviceWeights(sender: WeightSender, inTurn: Serially) {
   const copies = new WeakMap<TensorData, Memory>();
   const released = new FinalizationRegistry<Memory>((memory) => inTurn(async () => memory.release()));
 
-  const copyOf = async (tensor: Tensor): Promise<Memory> => {
-    const data = dataOf(tensor)!;
+  const sharedCopy = async (data: TensorData): Promise<Memory> => {
     const known = copies.get(data);
     if (known) return known;
-    const { bytes } = elementTypes[typeOf(data)];
-    // Whole units, so that any type can be sent as floats.
-    const units = Math.ceil(data.byteLength / unit);
-    const memory = deviceMemory(sender.place, typeOf(data), (units * unit) / bytes);
-    await send(sender, data, units, memory);
+    const memory = await copyOf(sender, data);
     copies.set(data, memory);
     released.register(data, memory);
     return memory;
   };
   return {
-    /** Views that live as long as the session that reads them. */
-    async of(weights: ReadonlyMap<string, Tensor>): Promise<ReadonlyMap<string, Tensor>> {
-      const views = new Map<string, Tensor>();
-      for (const [name, tensor] of weights) views.set(name, (await copyOf(tensor)).view(0, tensor.shape));
-      return views;
+    /** `shared` are sent once for all sessions; `own` for this one, and gone with it. */
+    async of(shared: Weights, own: Weights): Promise<DeviceWeights> {
+      const given = new Map<string, Tensor>();
+      const memories: Memory[] = [];
+      for (const [name, tensor] of shared) {
+        given.set(name, (await sharedCopy(dataOf(tensor)!)).view(0, tensor.shape));
+      }
+      for (const [name, tensor] of own) {
+        const memory = await copyOf(sender, dataOf(tensor)!);
+        memories.push(memory);
+        given.set(name, memory.view(0, tensor.shape));
+      }
+      const release = () => {
+        for (const held of [...given.values(), ...memories]) held.release();
+      };
+      return { given, release };
     },
   };
+}
+
+async function copyOf(sender: WeightSender, data: TensorData): Promise<Memory> {
+  const { bytes } = elementTypes[typeOf(data)];
+  // Whole units, so that any type can be sent as floats.
+  const units = Math.ceil(data.byteLength / unit);
+  const memory = deviceMemory(sender.place, typeOf(data), (units * unit) / bytes);
+  await send(sender, data, units, memory);
+  return memory;
 }
 
 /** Through a run, since that is what every provider copies in: bits are moved, and no float is computed with. */

@@ -13,7 +13,7 @@ import { packagedLibrary } from './packaged-library.ts';
 import { probeModel } from './probe-model.ts';
 import type { Provider } from './provider.ts';
 import { providerOf, unavailable } from './providers.ts';
-import type { Runtime, Tensor, TensorData } from './session.ts';
+import type { Runtime, Tensor } from './session.ts';
 import { createSession } from './sessions.ts';
 import { dataOf, hostTensor } from './tensors.ts';
 
@@ -49,45 +49,64 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
   api.call('setGlobalSpinControl', threading, options.spin ? 1 : 0);
   const environment = api.call('createEnvWithGlobalThreadPools', warning, 'lorikeet', threading);
   const memoryInfo = api.call('createCpuMemoryInfo', arenaAllocator, defaultMemory);
-  const opened = { api, environment, prepacked: api.call('createPrepackedWeightsContainer') };
-  const tensor = (data: TensorData, shape: readonly number[]) => hostTensor(api, memoryInfo, data, shape);
+  const opened = { api, environment, memoryInfo, prepacked: api.call('createPrepackedWeightsContainer') };
+  const computing = provider === null ? onHost(opened) : onDevice(opened, provider);
   const name = `onnxruntime ${api.version}`;
-  const providers = api.availableProviders();
-  const common = { name, library: path, providers, threads, giveBackFreeMemory, tensor };
-  if (provider === null) {
-    return {
-      ...common,
-      device: null,
-      allocate: (type, elements) => hostMemory(type, elements, tensor),
-      async session(model, { weights, own = none, profile }) {
-        const all = new Map([...weights, ...own]);
-        // Only what is shared goes into the container of packed weights, out of which nothing ever comes; half floats
-        // cannot, since the processor's kernels for them pack for themselves.
-        const given = new Map([...weights].filter(([, tensor]) => !(dataOf(tensor) instanceof Float16Array)));
-        const handle = await openSession(opened, model, { all, given, profile, provider });
-        return createSession(api, handle, { weights: all, views: [], inTurn: null });
-      },
-    };
-  }
+  return {
+    ...{ name, library: path, providers: api.availableProviders(), threads, giveBackFreeMemory },
+    tensor: (data, shape) => hostTensor(api, memoryInfo, data, shape),
+    ...computing,
+  };
+}
 
+type Computing = Pick<Runtime, 'device' | 'allocate' | 'session'>;
+
+function onHost(library: Library): Computing {
+  const { api, memoryInfo } = library;
+  return {
+    device: null,
+    allocate: (type, elements) => hostMemory(type, elements, (data, shape) => hostTensor(api, memoryInfo, data, shape)),
+    async session(model, { weights, own = none, profile }) {
+      const all = new Map([...weights, ...own]);
+      // Only what is shared goes into the container of packed weights, out of which nothing ever comes; half floats
+      // cannot, since the processor's kernels for them pack for themselves.
+      const given = new Map([...weights].filter(([, tensor]) => !(dataOf(tensor) instanceof Float16Array)));
+      const handle = await openSession(library, model, { all, given, profile, provider: null });
+      return createSession(api, handle, { weights: all, onRelease: () => {}, inTurn: null });
+    },
+  };
+}
+
+function onDevice(library: Library, provider: Provider): Computing {
+  const { api, memoryInfo } = library;
+  const { place, session } = openDevice(library, provider);
   const inTurn = serially();
-  const { place, session } = openDevice(opened, provider);
   const deviceWeights = createDeviceWeights({ place, memoryInfo, session }, inTurn);
   return {
-    ...common,
     device: { name: provider.name, anchored: provider.anchored, freeBytes: provider.freeBytes },
     allocate: (type, elements) => deviceMemory(place, type, elements),
     session: (model, { weights, own = none, profile }) =>
       inTurn(async () => {
         const all = new Map([...weights, ...own]);
-        const given = await deviceWeights.of(all);
-        const handle = await openSession(opened, model, { all, given, profile, provider });
-        return createSession(api, handle, { weights: all, views: [...given.values()], inTurn });
+        const { given, release } = await deviceWeights.of(weights, own);
+        try {
+          const handle = await openSession(library, model, { all, given, profile, provider });
+          return createSession(api, handle, { weights: all, onRelease: release, inTurn });
+        } catch (error) {
+          release();
+          throw error;
+        }
       }),
   };
 }
 
-type Library = { readonly api: OrtApi; readonly environment: Pointer; readonly prepacked: Pointer };
+type Library = {
+  readonly api: OrtApi;
+  readonly environment: Pointer;
+  /** Of JavaScript's memory. */
+  readonly memoryInfo: Pointer;
+  readonly prepacked: Pointer;
+};
 
 const none: ReadonlyMap<string, Tensor> = new Map();
 

@@ -10,13 +10,13 @@ import { dataOf } from './tensors.ts';
 type Ownership = {
   /** The library does not own shared weights: the session keeps them, and so their data, alive. */
   readonly weights: ReadonlyMap<string, Tensor>;
-  /** The same in device memory: released with the session. */
-  readonly views: readonly Tensor[];
+  /** Lets go of what else it had. */
+  readonly onRelease: () => void;
   /** null where runs may overlap, which is where nothing has to be sent. */
   readonly inTurn: Serially | null;
 };
 
-export function createSession(api: OrtApi, handle: Pointer, { weights, views, inTurn }: Ownership): Session {
+export function createSession(api: OrtApi, handle: Pointer, { weights, onRelease, inTurn }: Ownership): Session {
   const owned = new Map(weights);
   const session: Session = {
     bind: () => createBinding(api, handleOf(session), inTurn !== null),
@@ -33,7 +33,7 @@ export function createSession(api: OrtApi, handle: Pointer, { weights, views, in
     release: () => {
       api.call('releaseSession', handleOf(session));
       forgetHandle(session);
-      for (const view of views) view.release();
+      onRelease();
       owned.clear();
     },
   };
