@@ -10,6 +10,7 @@ import { HostPages } from './adapters/host-pages.ts';
 import type { PageMemory } from './adapters/page-memory.ts';
 import { createDeviceKv } from './device/device-kv.ts';
 import { DevicePages } from './device/device-pages.ts';
+import type { DeviceRows } from './device/device-rows.ts';
 import { createDeviceRuns } from './device/device-runs.ts';
 import { createRowSessions } from './device/row-sessions.ts';
 import { createKvCache, type KvCache } from './kv-cache.ts';
@@ -41,8 +42,14 @@ export function createModelMemory(
     return { kv, memory, runs: createAdaptedRuns(runtime, shape, rows, memory), release: async () => {} };
   }
   const sessions = createRowSessions(runtime, real);
-  const kv = createDeviceKv(runtime, sessions, shape, { rows, positions, real });
-  const memory = new DevicePages(runtime, sessions, shape, { slots, real });
+  const clearing = Promise.withResolvers<void>();
+  const ready = clearing.promise;
+  const kv = createDeviceKv(runtime, sessions, shape, { rows, positions, real, ready });
+  const memory = new DevicePages(runtime, sessions, shape, { slots, real, ready });
+  // Memory is not allocated while anything runs: all of it is there now.
+  clear([...kv.pools, ...memory.pools]).then(clearing.resolve, clearing.reject);
+  // Whoever waits for it hears of a failure.
+  ready.catch(() => {});
   return {
     kv,
     memory,
@@ -53,4 +60,8 @@ export function createModelMemory(
       memory.release();
     },
   };
+}
+
+async function clear(pools: readonly DeviceRows[]): Promise<void> {
+  for (const rows of pools) await rows.clear();
 }

@@ -19,7 +19,7 @@ type Ownership = {
 export function createSession(api: OrtApi, handle: Pointer, { weights, onRelease, inTurn }: Ownership): Session {
   const owned = new Map(weights);
   const session: Session = {
-    bind: () => createBinding(api, handleOf(session), inTurn !== null),
+    bind: () => createBinding(api, handleOf(session), inTurn),
     async run(binding) {
       const start = () => api.callAsync('runWithBinding', handleOf(session), null, handleOf(binding));
       if (inTurn === null) await start();
@@ -30,20 +30,29 @@ export function createSession(api: OrtApi, handle: Pointer, { weights, onRelease
         });
       }
     },
-    release: () => {
-      api.call('releaseSession', handleOf(session));
+    release() {
+      const gone = handleOf(session);
       forgetHandle(session);
-      onRelease();
-      owned.clear();
+      soon(inTurn, () => {
+        api.call('releaseSession', gone);
+        onRelease();
+        owned.clear();
+      });
     },
   };
   setHandle(session, handle);
   return session;
 }
 
+/** A device's memory is given back between its runs: what another thread computes with is not touched. */
+function soon(inTurn: Serially | null, work: () => void): void {
+  if (inTurn === null) work();
+  else inTurn(async () => work());
+}
+
 const sendInputs = new WeakMap<Binding, () => void>();
 
-function createBinding(api: OrtApi, session: Pointer, sends: boolean): Binding {
+function createBinding(api: OrtApi, session: Pointer, inTurn: Serially | null): Binding {
   // The library does not own bound memory: the binding keeps its tensors, and so their data, alive.
   const tensors = new Map<string, Tensor>();
   const sent = new Map<string, Tensor>();
@@ -52,7 +61,7 @@ function createBinding(api: OrtApi, session: Pointer, sends: boolean): Binding {
     input(name, tensor) {
       const value = handleOf(tensor);
       sent.delete(name);
-      if (sends && dataOf(tensor)) sent.set(name, tensor);
+      if (inTurn && dataOf(tensor)) sent.set(name, tensor);
       else api.call('bindInput', handleOf(binding), name, value);
       tensors.set(`in ${name}`, tensor);
     },
@@ -60,11 +69,14 @@ function createBinding(api: OrtApi, session: Pointer, sends: boolean): Binding {
       api.call('bindOutput', handleOf(binding), name, handleOf(tensor));
       tensors.set(`out ${name}`, tensor);
     },
-    release: () => {
-      api.call('releaseIoBinding', handleOf(binding));
+    release() {
+      const gone = handleOf(binding);
       forgetHandle(binding);
-      tensors.clear();
-      sent.clear();
+      soon(inTurn, () => {
+        api.call('releaseIoBinding', gone);
+        tensors.clear();
+        sent.clear();
+      });
     },
   };
   setHandle(binding, handle);

@@ -4,7 +4,6 @@
 //   pools 2 * layer, 2 * layer + 1: keys, values [rows + 3, kvHeads, positions * headDim]
 
 import type { ModelShape } from '../../core/base-model.ts';
-import { serially } from '../../core/serially.ts';
 import type { Real } from '../../graph/target.ts';
 import type { Runtime } from '../../runtime/session.ts';
 import { type KvCache, probeRow } from '../kv-cache.ts';
@@ -14,14 +13,20 @@ import type { RowSessions } from './row-sessions.ts';
 /** Holds one row while two change places. */
 const exchangeRow = probeRow - 1;
 
-export type DeviceKvForm = { readonly rows: number; readonly positions: number; readonly real: Real };
+export type DeviceKvForm = {
+  readonly rows: number;
+  readonly positions: number;
+  readonly real: Real;
+  /** Rows may be used. */
+  readonly ready: Promise<void>;
+};
 
 export function createDeviceKv(
   runtime: Runtime,
   sessions: RowSessions,
   shape: ModelShape,
-  { rows, positions, real }: DeviceKvForm,
-): KvCache {
+  { rows, positions, real, ready }: DeviceKvForm,
+): KvCache & { readonly pools: readonly DeviceRows[] } {
   const { layers, kvHeads, headDim } = shape;
   const form = { pools: 2 * layers, row: [kvHeads, positions * headDim], real } as const;
   // Rows that are no sequence's lie behind the others: row 0 is at the start.
@@ -30,11 +35,11 @@ export function createDeviceKv(
   const placeOf = (row: number) => (row < 0 ? rows - 1 - row : row);
   /** Which row the single one is a copy of. */
   let copied: number | null = null;
-  // Copies are asked for between runs, in an order that matters; the next run waits for them.
-  const inTurn = serially();
-  let asked: Promise<void> = Promise.resolve();
+  // Copies are asked for between runs, in an order that matters. The next run waits for them, and after one that failed
+  // no row is what it should be: none runs any more.
+  let asked = ready;
   const copy = (target: DeviceRows, source: DeviceRows, from: number, to: number) => {
-    asked = inTurn(() => target.copyFrom(source, from, to));
+    asked = asked.then(() => target.copyFrom(source, from, to));
     asked.catch(() => {});
     return asked;
   };
@@ -47,6 +52,7 @@ export function createDeviceKv(
   return {
     rows,
     positions,
+    pools: single === null ? [pool] : [pool, single],
     bytes: pool.bytes + (single?.bytes ?? 0),
     key: (layer, first, count) => view(2 * layer, first, count),
     value: (layer, first, count) => view(2 * layer + 1, first, count),
@@ -63,7 +69,6 @@ export function createDeviceKv(
     },
     async enter(first, pasts) {
       await asked;
-      await pool.cleared;
       if (single === null || first === 0) return;
       if (copied !== first && pasts[0]! > 0) await copy(single, pool, placeOf(first), 0);
       copied = first;

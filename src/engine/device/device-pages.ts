@@ -21,11 +21,13 @@ export class DevicePages implements PageMemory {
   readonly bytes: number;
   readonly servesPrefills = true;
   readonly #slots: number;
+  readonly #ready: Promise<void>;
   readonly #pages: ReadonlyMap<JoinedLinear, LinearPages>;
 
-  constructor(runtime: Runtime, sessions: RowSessions, shape: ModelShape, { slots, real }: DevicePagesForm) {
+  constructor(runtime: Runtime, sessions: RowSessions, shape: ModelShape, { slots, real, ready }: DevicePagesForm) {
     const rows = slots + sparePages;
     this.#slots = rows;
+    this.#ready = ready;
     this.#pages = new Map(
       joinedSizes(shape).map((sizes) => {
         const pools = { pools: sizes.layers, rows, real };
@@ -34,7 +36,7 @@ export class DevicePages implements PageMemory {
         return [sizes.linear, { sizes, a: sizes.outs.map(a), b: sizes.outs.map(b) }];
       }),
     );
-    this.bytes = this.#all().reduce((sum, { bytes }) => sum + bytes, 0);
+    this.bytes = this.pools.reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
   /** A part's pool in one layer, whole, as graphs take it in a form: the caller releases it. */
@@ -50,6 +52,7 @@ export class DevicePages implements PageMemory {
   async fill(linear: JoinedLinear, { first, pages }: PageRange, { parts }: ResidentLinear): Promise<number> {
     const { sizes, a, b } = this.#pages.get(linear)!;
     let bytes = 0;
+    await this.#ready;
     for (const [part, resident] of parts.entries()) {
       for (const [rows, matrices, width] of [
         [a[part]!, resident.a, sizes.in],
@@ -64,15 +67,20 @@ export class DevicePages implements PageMemory {
   }
 
   release(): void {
-    for (const rows of this.#all()) rows.release();
+    for (const rows of this.pools) rows.release();
   }
 
-  #all(): DeviceRows[] {
+  get pools(): readonly DeviceRows[] {
     return [...this.#pages.values()].flatMap(({ a, b }) => [...a, ...b]);
   }
 }
 
-export type DevicePagesForm = { readonly slots: number; readonly real: Real };
+export type DevicePagesForm = {
+  readonly slots: number;
+  readonly real: Real;
+  /** Pages may be used. */
+  readonly ready: Promise<void>;
+};
 
 /** A part's matrices by layer, in whole pages: ranks that it lacks are zeros. */
 function layersOf(matrices: Float32Array<ArrayBuffer>, layers: number, elements: number): Float32Array[] {

@@ -18,8 +18,6 @@ export type DeviceRowsForm = {
 
 export class DeviceRows {
   readonly bytes: number;
-  /** Every row is zeros. */
-  readonly cleared: Promise<void>;
   readonly #runtime: Runtime;
   readonly #sessions: RowSessions;
   readonly #form: DeviceRowsForm;
@@ -34,9 +32,6 @@ export class DeviceRows {
     const elements = form.rows * this.#elements;
     this.#memories = Array.from({ length: form.pools }, () => runtime.allocate(form.real, elements));
     this.bytes = form.pools * elements * (form.real === 'float16' ? 2 : 4);
-    this.cleared = this.#clear();
-    // Who uses the rows waits for it, and hears of a failure.
-    this.cleared.catch(() => {});
   }
 
   /** Rows [first, first + count) of a pool, in a shape of as many elements; the caller releases it. */
@@ -49,7 +44,6 @@ export class DeviceRows {
     const { pools, rows, row, transposed = false } = this.#form;
     const count = data[0]!.length / this.#elements;
     const [x, y] = row;
-    await this.cleared;
     const session = await this.#sessions.write(pools, transposed);
     await this.#run(session, (tie) => {
       const at = BigInt64Array.from({ length: count }, (_, i) => BigInt(first + i));
@@ -66,7 +60,6 @@ export class DeviceRows {
   /** Copies row `from` of `source`, which has pools of the same rows, over row `to`. */
   async copyFrom(source: DeviceRows, from: number, to: number): Promise<void> {
     const { pools, rows } = this.#form;
-    await Promise.all([this.cleared, source.cleared]);
     const session = await this.#sessions.copy(pools);
     await this.#run(session, (tie) => {
       tie.input(poolNames.from, this.#runtime.tensor(BigInt64Array.of(BigInt(from)), [1]));
@@ -84,7 +77,8 @@ export class DeviceRows {
     for (const memory of this.#memories) memory.release();
   }
 
-  async #clear(): Promise<void> {
+  /** Makes every row zeros; before anything else is done with them. */
+  async clear(): Promise<void> {
     const session = await this.#sessions.clear();
     for (const memory of this.#memories) {
       await this.#run(session, (tie) => {
