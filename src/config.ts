@@ -4,6 +4,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { parseDevice } from './core/device.ts';
 import { LorikeetError } from './core/errors.ts';
 import { limits } from './core/limits.ts';
 import {
@@ -41,7 +42,14 @@ export const settingTable = {
   }),
   decodeActivations: oneOf('LORIKEET_DECODE_ACTIVATIONS', 'int8', ['int8', 'float32'], 'precision of decode steps'),
   batchInvariant: oneOf('LORIKEET_BATCH_INVARIANT', 'on', ['on', 'off'], 'the same tokens alone as in a batch'),
-  device: text('LORIKEET_DEVICE', 'cpu', 'what computes', { placeholder: 'device' }),
+  device: device(),
+  devicePrecision: oneOf(
+    'LORIKEET_DEVICE_PRECISION',
+    null,
+    ['float32', 'float16'],
+    'floats that a device other than the processor computes with',
+    { defaultHelp: 'float16 on cuda, float32 on webgpu' },
+  ),
   ortLibrary: text('LORIKEET_ORT_LIBRARY', null, 'another libonnxruntime', {
     ...path,
     defaultHelp: "the onnxruntime-node package's",
@@ -72,9 +80,9 @@ export const settingTable = {
   adapterPages: integer(
     'LORIKEET_ADAPTER_PAGES',
     null,
-    { min: 1, max: 65_536 },
+    { min: 1, max: limits.adapterPages },
     'pages of 8 ranks that the adapters of running sequences share',
-    { defaultHelp: 'four a slot' },
+    { defaultHelp: 'four a slot; on cuda, what fits' },
   ),
   adapterRoot: text('LORIKEET_ADAPTER_ROOT', null, 'folder that /v1/load_lora_adapter may load from', {
     ...path,
@@ -184,6 +192,7 @@ export function loadConfig(
 }
 
 function complete(values: Values, env: Sources['env'], cwd: string): Config {
+  checkPrecision(values);
   const absolute = (value: string) => resolve(cwd, value);
   const hfHome = absolute(values.hfHome ?? join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'huggingface'));
   const savedToken = join(hfHome, 'token');
@@ -205,6 +214,16 @@ function assertGap({ autoMergeShare, autoUnmergeShare }: Values): void {
   const param = 'LORIKEET_AUTO_UNMERGE_SHARE';
   const message = `${param} (${autoUnmergeShare}) must be less than LORIKEET_AUTO_MERGE_SHARE (${autoMergeShare}).`;
   throw new LorikeetError('invalid_config', { message, param });
+}
+
+function checkPrecision({ device, devicePrecision }: Values): void {
+  const refuse = (reason: string) => {
+    const message = `LORIKEET_DEVICE_PRECISION is ${devicePrecision}, but ${reason}.`;
+    throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_DEVICE_PRECISION' });
+  };
+  const { kind } = parseDevice(device);
+  if (kind === 'cpu' && devicePrecision === 'float16') refuse('the processor computes with float32');
+  if (kind === 'cuda' && devicePrecision === 'float32') refuse('attention on cuda has half floats only');
 }
 
 function configFile(named: string | undefined, cwd: string): Sources['file'] {
@@ -234,6 +253,16 @@ function unknownVariables(env: Sources['env']): string[] {
   return Object.keys(env).filter((name) => /^LORIKEET_/.test(name) && !known.has(name) && !serviceLink.test(name));
 }
 
+function device(): Setting<string> {
+  const help = 'what computes: cpu, cuda, cuda:1 for the second card, or webgpu';
+  const setting = text('LORIKEET_DEVICE', 'cpu', help, { placeholder: 'device' });
+  const parse = (value: string) => {
+    parseDevice(value);
+    return value;
+  };
+  return { ...setting, parse };
+}
+
 function port(): Setting<number> {
   const setting = integer('LORIKEET_PORT', 8080, { min: 0, max: 65_535 }, 'port to listen on; 0 takes a free one');
   const parse = (value: string) => {
@@ -247,6 +276,9 @@ function port(): Setting<number> {
   };
   return { ...setting, parse };
 }
+
+/** Where scripts/setup-cuda.js puts a build of ONNX Runtime with CUDA. */
+export const cudaDir = (dataDir: string): string => join(dataDir, 'cuda');
 
 /**
  * What a child process inherits: where to find things, nothing that could hold a secret.

@@ -5,7 +5,7 @@ import { randomInt, randomUUID } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Config, environmentForChildren, type LoadedConfig } from './config.ts';
+import { type Config, cudaDir, environmentForChildren, type LoadedConfig } from './config.ts';
 import type { ModelFiles, ModelShape } from './core/base-model.ts';
 import { systemClock, systemTimers } from './core/clock.ts';
 import { LorikeetError } from './core/errors.ts';
@@ -160,7 +160,7 @@ export function modelSources(config: Config): Pick<ResolveOptions, 'cacheDir' | 
 
 function startEngine(config: Config, model: ModelFiles, logger: Logger): SupervisedEngine {
   const { weightBits, decodeActivations, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk } = config;
-  const { adapterMemory: adapterBytes, adapterPages, mergeMemory: mergeBytes } = config;
+  const { devicePrecision, adapterMemory: adapterBytes, adapterPages, mergeMemory: mergeBytes } = config;
   return superviseEngine({
     startProcess: engineProcessStarter(new URL('./engine/main.ts', import.meta.url), {
       ...mallocEnvironment,
@@ -168,7 +168,8 @@ function startEngine(config: Config, model: ModelFiles, logger: Logger): Supervi
     }),
     config: {
       ...{ model, weightBits, decodeActivations, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk },
-      ...{ adapterBytes, adapterPages, mergeBytes },
+      ...{ devicePrecision, adapterBytes, adapterPages, mergeBytes },
+      cudaDir: cudaDir(config.dataDir),
       batchInvariant: config.batchInvariant === 'on',
       cacheDir: join(config.dataDir, 'weights'),
     },

@@ -8,7 +8,8 @@ import { availableParallelism, freemem, totalmem } from 'node:os';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { type Config, environmentForChildren } from '../config.ts';
+import { type Config, cudaDir, environmentForChildren } from '../config.ts';
+import { parseDevice } from '../core/device.ts';
 import { portProblem } from '../server/address.ts';
 import { makeDataDir } from '../storage/data-dir.ts';
 import { type Command, exitCodes } from './command.ts';
@@ -63,6 +64,8 @@ async function attempt(run: Check['run'], config: Config): Promise<Finding> {
 const checks: readonly Check[] = [
   { name: 'Node', run: checkNode },
   { name: 'ONNX Runtime', run: checkRuntime },
+  { name: 'cuda', run: (config) => checkDevice('cuda', config) },
+  { name: 'webgpu', run: (config) => checkDevice('webgpu', config) },
   { name: 'data dir', run: checkDataDir },
   { name: 'disk', run: checkDisk },
   { name: 'memory', run: checkMemory },
@@ -77,20 +80,41 @@ function checkNode(): Finding {
   return failed(found, 'Lorikeet runs on Node 24 or newer; `npm start` brings its own.');
 }
 
+type Probed =
+  | { readonly name: string; readonly providers: string[]; readonly library: string; readonly freeBytes: number | null }
+  | { readonly error: string };
+
 /** In a process of its own: loading native code can end a process. */
-async function checkRuntime({ ortLibrary }: Config): Promise<Finding> {
-  const probe = fileURLToPath(new URL('../runtime/probe.ts', import.meta.url));
-  const hint = 'Run `npm ci`, or set LORIKEET_ORT_LIBRARY to a libonnxruntime of your own.';
+async function probe({ ortLibrary: library, dataDir }: Config, device: string): Promise<Probed> {
+  const program = fileURLToPath(new URL('../runtime/probe.ts', import.meta.url));
+  const asked = JSON.stringify({ library, device, cudaDir: cudaDir(dataDir) });
   try {
     const options = { timeout: probeMs, env: environmentForChildren() };
-    const { stdout } = await execute(process.execPath, [probe, ...(ortLibrary === null ? [] : [ortLibrary])], options);
-    const found = JSON.parse(stdout) as { name: string; providers: string[]; library: string } | { error: string };
-    if ('error' in found) return failed(found.error, hint);
-    return ok(`${found.name} with ${found.providers.join(', ')}; ${found.library}`);
+    const { stdout } = await execute(process.execPath, [program, asked], options);
+    return JSON.parse(stdout) as Probed;
   } catch (error) {
     const { signal, code } = error as { signal?: string; code?: unknown };
-    return failed(`the library ended the process (${signal ?? code})`, hint);
+    return { error: `the library ended the process (${signal ?? code})` };
   }
+}
+
+async function checkRuntime(config: Config): Promise<Finding> {
+  const found = await probe(config, 'cpu');
+  if (!('error' in found)) return ok(`${found.name} with ${found.providers.join(', ')}; ${found.library}`);
+  return failed(found.error, 'Run `npm ci`, or set LORIKEET_ORT_LIBRARY to a libonnxruntime of your own.');
+}
+
+/** A device that is not there is no fault unless it was chosen. */
+async function checkDevice(kind: 'cuda' | 'webgpu', config: Config): Promise<Finding> {
+  const isChosen = parseDevice(config.device).kind === kind;
+  const device = isChosen ? config.device : kind;
+  const found = await probe(config, device);
+  if (!('error' in found)) {
+    const free = found.freeBytes === null ? '' : `, ${inGiB(found.freeBytes)} free`;
+    return ok(`${device} is there${free}; ${found.library}`);
+  }
+  if (isChosen) return failed(found.error, 'Choose another with --device; cpu is always there.');
+  return ok(`not chosen, and not there: ${found.error}`);
 }
 
 function checkDataDir({ dataDir }: Config): Finding {

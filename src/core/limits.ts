@@ -183,6 +183,8 @@ export const limits = {
   adapterGain: 1000,
   /** A line of a training file: a row of 100k tokens with its escapes; longer ones would be cut anyway. */
   trainingRowChars: MiB,
+  /** Pages of 8 ranks in a linear's pool: one r = 16 adapter for each of 32,768. */
+  adapterPages: 65_536,
   /** Keys of rank_pattern or alpha_pattern: one for each linear of a model of 512 layers fits. */
   adapterPatterns: 4096,
   /** A pattern of an adapter's config: five times a module's full name. */

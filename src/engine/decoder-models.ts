@@ -60,7 +60,7 @@ export function createDecoderModels(
     onRelease(id);
     return sessions.release();
   };
-  const weights = baseWeights(runtime, base, form.positions);
+  const weights = baseWeights(runtime, base, form);
   const baseModel = open(base, weights);
   const merges = new Map<MergedModel, DecoderModel>();
   const of = (merged: MergedModel | null) => {
@@ -71,7 +71,7 @@ export function createDecoderModels(
   return {
     of,
     async add(lowered) {
-      const model = open(lowered, mergedWeights(runtime, lowered, base, weights));
+      const model = open(lowered, mergedWeights(runtime, lowered, base, weights, form.target.real));
       try {
         for (const phase of ['prefill', 'decode'] as const) await model.sessions.of(phase, withoutAdapters);
       } catch (error) {

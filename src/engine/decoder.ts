@@ -5,18 +5,21 @@
 import { LRUCache } from 'lru-cache';
 import type { Activations } from '../core/base-model.ts';
 import { type Clock, systemClock } from '../core/clock.ts';
+import { serially } from '../core/serially.ts';
 import type { Reach } from '../graph/adapted-linear.ts';
 import type { LoweredModel } from '../graph/lowered.ts';
+import type { GraphTarget } from '../graph/target.ts';
 import type { Runtime } from '../runtime/session.ts';
-import { type AdaptedWindow, adaptedWindow, createAdaptedRuns } from './adapters/adapted-windows.ts';
-import { createBreath } from './adapters/breath.ts';
+import { type AdaptedWindow, adaptedWindow } from './adapters/adapted-windows.ts';
 import { PagePool } from './adapters/page-pool.ts';
 import type { ResidentAdapter } from './adapters/resident-adapter.ts';
 import { createDecoderModels } from './decoder-models.ts';
+import { evenForLongPrefills } from './device/even-prefills.ts';
 import type { ForwardBatch } from './forward-batch.ts';
-import { createKvCache, type KvCache } from './kv-cache.ts';
+import type { KvCache } from './kv-cache.ts';
 import { evenForLoneRows } from './lone-row.ts';
 import type { MergedModel } from './merges/merged-model.ts';
+import { createModelMemory } from './model-memory.ts';
 import { graphKey, type SessionForm } from './model-sessions.ts';
 import { createWindow } from './window.ts';
 
@@ -58,20 +61,22 @@ export type DecoderOptions = {
   readonly decodeActivations?: Activations;
   /** Steps with 8-bit activations compute a row alone as they do in a batch; true by default. */
   readonly batchInvariant?: boolean;
+  /** Form of the graphs, and where keys, values and pages lie: where the runtime computes, by default. */
+  readonly target?: GraphTarget;
   readonly profile?: string;
 };
 
 export function createDecoder(runtime: Runtime, model: LoweredModel, options: DecoderOptions): Decoder {
-  const { rows, positions, pages: slots = 0, clock = systemClock, onPagesChange: onChange = () => {} } = options;
-  const { decodeActivations = 'int8', batchInvariant = true } = options;
+  const { rows, pages: slots = 0, clock = systemClock, onPagesChange: onChange = () => {} } = options;
   const { shape } = model;
-  const kv = createKvCache(shape, rows, positions);
-  const pages = new PagePool({ shape, slots, clock, onChange, breath: createBreath(clock) });
-  const runs = createAdaptedRuns(runtime, shape, rows, pages);
+  const form = sessionForm(runtime, options);
+  const { target } = form;
+  const { kv, memory, runs, release } = createModelMemory(runtime, model, { ...options, target, clock });
+  const pages = new PagePool({ memory, slots, clock, onChange });
   const windows = new LRUCache<string, AdaptedWindow>({ max: windowsMax, dispose: (window) => window.release() });
 
   const models = createDecoderModels(runtime, model, {
-    form: sessionForm(options),
+    form,
     logits: rows * shape.vocabulary,
     onRelease(id) {
       for (const key of [...windows.keys()]) if (key.startsWith(`${id} `)) windows.delete(key);
@@ -80,6 +85,8 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
 
   const forward = async (batch: ForwardBatch): Promise<Float32Array> => {
     const { phase, first, pasts, adapters = [], merged = null } = batch;
+    // On a device a prefill reads pages, too.
+    if (target.on === 'device') for (const row of adapters) await row?.placement.copied;
     const on = models.of(merged);
     const run = phase === 'prefill' ? runs.one(adapters[0] ?? null) : runs.mixed(adapters);
     const session = await on.sessions.of(phase, run.form);
@@ -92,14 +99,21 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
     const logits = on.logits(batch.sampled.length * shape.vocabulary);
     window.fill(batch, logits);
     run.prepare(window);
+    await kv.enter(first, pasts);
     await session.run(window.binding);
+    await kv.leave(first, pasts.length);
     return logits;
   };
+  const even = (run: typeof forward) => {
+    if (runtime.device) return evenForLongPrefills(run, console.warn);
+    return roundsLoneRows(form, options) ? evenForLoneRows(run, kernelsOf) : run;
+  };
+
   return {
     kv,
     pages,
     vocabulary: shape.vocabulary,
-    forward: batchInvariant && decodeActivations === 'int8' && rows > 1 ? evenForLoneRows(forward, kernelsOf) : forward,
+    forward: even(forward),
     forget(adapter) {
       for (const [key, { one }] of [...windows]) if (one?.adapter === adapter) windows.delete(key);
     },
@@ -112,23 +126,29 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
     },
     addMerged: models.add,
     removeMerged: models.remove,
-    release: models.release,
-  };
-}
-
-function sessionForm({ positions, decodeActivations = 'int8', profile }: DecoderOptions): SessionForm {
-  let last: Promise<unknown> = Promise.resolve();
-  return {
-    positions,
-    decodeActivations,
-    ...(profile ? { profile } : {}),
-    inTurn(work) {
-      const done = last.then(work);
-      last = done.catch(() => {});
-      return done;
+    async release() {
+      await models.release();
+      await release();
     },
   };
 }
+
+function sessionForm(runtime: Runtime, options: DecoderOptions): SessionForm {
+  const { positions, decodeActivations = 'int8', profile } = options;
+  const target = options.target ?? { on: runtime.device ? 'device' : 'host', real: 'float32' };
+  return {
+    positions,
+    // A device multiplies floats as fast.
+    decodeActivations: target.on === 'device' ? 'float32' : decodeActivations,
+    target,
+    ...(profile ? { profile } : {}),
+    inTurn: serially(),
+  };
+}
+
+/** A lone row would be rounded otherwise than beside others. */
+const roundsLoneRows = ({ decodeActivations }: SessionForm, { batchInvariant = true, rows }: DecoderOptions) =>
+  batchInvariant && decodeActivations === 'int8' && rows > 1;
 
 /** What decides how a lone row sums: the model's kernels, and how many pages of each linear the row reads. */
 const kernelsOf = ({ merged, adapters: [row] = [] }: ForwardBatch): string =>

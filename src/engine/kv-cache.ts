@@ -4,6 +4,7 @@
 //   keys[layer], values[layer]: [2 + rows, kvHeads, positions, headDim]
 
 import type { ModelShape } from '../core/base-model.ts';
+import type { Runtime, Tensor } from '../runtime/session.ts';
 
 /** No sequence's: it lies before row 0, so that both are one range. */
 export const spareRow = -1;
@@ -16,25 +17,33 @@ const firstRow = probeRow;
 export type KvCache = {
   readonly rows: number;
   readonly positions: number;
-  /** Shape of a range of `count` rows. */
-  windowShape(count: number): readonly number[];
-  /** Rows [first, first + count) of a layer, in place. */
-  keys(layer: number, first: number, count: number): Float32Array;
-  values(layer: number, first: number, count: number): Float32Array;
+  readonly bytes: number;
+  /** Rows [first, first + count) of a layer, in place, [count, kvHeads, positions, headDim]; the caller releases it. */
+  key(layer: number, first: number, count: number): Tensor;
+  value(layer: number, first: number, count: number): Tensor;
   /** Copies the first `length` positions of a row over another's. */
   move(from: number, to: number, length: number): void;
   /** Two rows change places, as far as `length` positions. */
   swap(one: number, other: number, length: number): void;
+  /** Before a run over rows from `first` on: what was asked for is done, and their tensors hold them. */
+  enter(first: number, pasts: readonly number[]): Promise<void> | void;
+  /** After it. */
+  leave(first: number, count: number): Promise<void> | void;
+  release(): void;
 };
 
-export function createKvCache(shape: ModelShape, rows: number, positions: number): KvCache {
+/** In memory that JavaScript has. */
+export function createKvCache(runtime: Runtime, shape: ModelShape, rows: number, positions: number): KvCache {
   const headElements = positions * shape.headDim;
   const rowElements = shape.kvHeads * headElements;
   const pool = () => Array.from({ length: shape.layers }, () => new Float32Array((rows - firstRow) * rowElements));
   const keys = pool();
   const values = pool();
-  const view = (layers: Float32Array[], layer: number, first: number, count: number) =>
-    layers[layer]!.subarray((first - firstRow) * rowElements, (first - firstRow + count) * rowElements);
+  const view = (layers: Float32Array[], layer: number, first: number, count: number) => {
+    const start = (first - firstRow) * rowElements;
+    const data = layers[layer]!.subarray(start, start + count * rowElements);
+    return runtime.tensor(data, [count, shape.kvHeads, positions, shape.headDim]);
+  };
   const forEachHead = (
     one: number,
     other: number,
@@ -54,9 +63,9 @@ export function createKvCache(shape: ModelShape, rows: number, positions: number
   return {
     rows,
     positions,
-    windowShape: (count) => [count, shape.kvHeads, positions, shape.headDim],
-    keys: (layer, first, count) => view(keys, layer, first, count),
-    values: (layer, first, count) => view(values, layer, first, count),
+    bytes: 2 * shape.layers * (rows - firstRow) * rowElements * Float32Array.BYTES_PER_ELEMENT,
+    key: (layer, first, count) => view(keys, layer, first, count),
+    value: (layer, first, count) => view(values, layer, first, count),
     move(from, to, length) {
       forEachHead(from, to, length, (source, target) => target.set(source));
     },
@@ -68,5 +77,8 @@ export function createKvCache(shape: ModelShape, rows: number, positions: number
         b.set(kept);
       });
     },
+    enter() {},
+    leave() {},
+    release() {},
   };
 }

@@ -8,7 +8,8 @@ import type { AdaptersInGraph } from '../graph/adapted-linear.ts';
 import { buildDecoder, decoderNames, embeddingView } from '../graph/decoder.ts';
 import type { LoweredModel, LoweredTensor } from '../graph/lowered.ts';
 import { ropeTables } from '../graph/rope.ts';
-import type { Runtime, Session, Tensor } from '../runtime/session.ts';
+import type { GraphTarget, Real } from '../graph/target.ts';
+import type { Runtime, Session, Tensor, TensorData } from '../runtime/session.ts';
 import type { Phase } from './forward-batch.ts';
 
 /** By initialiser name. */
@@ -28,6 +29,7 @@ export type ModelSessions = {
 export type SessionForm = {
   readonly positions: number;
   readonly decodeActivations: Activations;
+  readonly target: GraphTarget;
   readonly profile?: string;
   /** One session after another: each packs all weights anew before it finds that another has them. */
   readonly inTurn: <T>(work: () => Promise<T>) => Promise<T>;
@@ -37,7 +39,7 @@ export function createModelSessions(
   runtime: Runtime,
   model: LoweredModel,
   { shared, own }: ModelWeights,
-  { positions, decodeActivations, profile, inTurn }: SessionForm,
+  { positions, decodeActivations, target, profile, inTurn }: SessionForm,
 ): ModelSessions {
   const sessions = new Map<string, Promise<Session>>();
   return {
@@ -47,7 +49,7 @@ export function createModelSessions(
       let session = sessions.get(key);
       if (!session) {
         session = inTurn(() => {
-          const graph = buildDecoder(model, { positions, activations, adapters });
+          const graph = buildDecoder(model, { positions, activations, adapters, target });
           return runtime.session(encodeOnnx(graph), { weights: shared, own, ...(profile ? { profile } : {}) });
         });
         sessions.set(key, session);
@@ -68,16 +70,20 @@ export function createModelSessions(
 export const graphKey = (adapters: AdaptersInGraph): string =>
   adapters.form === 'none' ? 'none' : `${adapters.form} ${adapters.reach}`;
 
-export function baseWeights(runtime: Runtime, model: LoweredModel, positions: number): ModelWeights {
-  const shared = new Map([...model.weights].map(([name, weight]) => [name, tensorOf(runtime, weight)]));
+export function baseWeights(
+  runtime: Runtime,
+  model: LoweredModel,
+  { positions, target: { real } }: Pick<SessionForm, 'positions' | 'target'>,
+): ModelWeights {
+  const shared = new Map([...model.weights].map(([name, weight]) => [name, tensorOf(runtime, weight, real)]));
   const { cos, sin } = ropeTables(model.shape, positions);
   const tableShape = [positions, model.shape.headDim / 2];
-  shared.set(decoderNames.cos, runtime.tensor(cos, tableShape));
-  shared.set(decoderNames.sin, runtime.tensor(sin, tableShape));
+  shared.set(decoderNames.cos, runtime.tensor(inReal(cos, real), tableShape));
+  shared.set(decoderNames.sin, runtime.tensor(inReal(sin, real), tableShape));
   if (!model.weights.has('embedding') && !model.weights.has(embeddingView.blocks)) {
     const { vocabulary, hidden } = model.shape;
     const blocks = model.weights.get('head.blocks')!.data;
-    const scales = model.weights.get('head.scales')!.data;
+    const scales = inReal(model.weights.get('head.scales')!.data, real);
     shared.set(embeddingView.blocks, runtime.tensor(blocks, [vocabulary, hidden]));
     shared.set(embeddingView.scales, runtime.tensor(scales, [vocabulary, hidden / 32]));
   }
@@ -93,11 +99,16 @@ export function mergedWeights(
   merged: LoweredModel,
   base: LoweredModel,
   { shared: baseTensors }: ModelWeights,
+  real: Real,
 ): ModelWeights {
   const isShared = (name: string) => !base.weights.has(name) || merged.weights.get(name) === base.weights.get(name);
   const shared = new Map([...baseTensors].filter(([name]) => isShared(name)));
   const own = [...merged.weights].filter(([name]) => !shared.has(name));
-  return { shared, own: new Map(own.map(([name, weight]) => [name, tensorOf(runtime, weight)])) };
+  return { shared, own: new Map(own.map(([name, weight]) => [name, tensorOf(runtime, weight, real)])) };
 }
 
-const tensorOf = (runtime: Runtime, { data, shape }: LoweredTensor) => runtime.tensor(data, shape);
+const tensorOf = (runtime: Runtime, { data, shape }: LoweredTensor, real: Real) =>
+  runtime.tensor(inReal(data, real), shape);
+
+const inReal = (data: TensorData, real: Real): TensorData =>
+  data instanceof Float32Array && real === 'float16' ? new Float16Array(data) : data;

@@ -5,12 +5,12 @@ import type { Clock } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
 import { loadWeights } from '../graph/weights.ts';
 import type { EngineConfig, EngineEvent, EngineInfo } from '../protocol/messages.ts';
-import { createOnnxRuntime } from '../runtime/onnx-runtime.ts';
 import { AdapterStore } from './adapters/adapter-store.ts';
 import { createBreath } from './adapters/breath.ts';
 import { combineAdapters } from './adapters/combine-adapters.ts';
 import { readAdapter } from './adapters/read-adapter.ts';
 import { createDecoder } from './decoder.ts';
+import { openDevice, pagesFor } from './device/open-device.ts';
 import { Engine } from './engine.ts';
 import { BetweenSteps } from './merges/between-steps.ts';
 import { mergeMemory } from './merges/merge-memory.ts';
@@ -26,9 +26,6 @@ export type EngineCallbacks = {
   onChange(): void;
 };
 
-/** Pages a slot where their number is not chosen: rank 32 for every row. */
-const defaultPagesPerSlot = 4;
-
 export type StartedEngine = { readonly engine: Engine; readonly info: EngineInfo };
 
 export async function startEngine(
@@ -37,11 +34,8 @@ export async function startEngine(
   { emit, onChange }: EngineCallbacks,
 ): Promise<StartedEngine> {
   const start = clock.monotonic();
-  if (config.device !== 'cpu') {
-    const message = `The device ${config.device} is not available: this version computes on cpu.`;
-    throw new LorikeetError('device_unavailable', { message, param: 'LORIKEET_DEVICE' });
-  }
-  const runtime = createOnnxRuntime({ library: config.ortLibrary, threads: config.threads, spin: true });
+  const device = openDevice(config);
+  const { runtime, target } = device;
   const { model, cached } = await loadWeights(config.model, config.weightBits, config.cacheDir, console.warn);
   const { shape } = model;
   const { context } = shape;
@@ -55,7 +49,8 @@ export async function startEngine(
     positions,
     decodeActivations: config.decodeActivations,
     batchInvariant: config.batchInvariant ?? true,
-    pages: config.adapterPages ?? defaultPagesPerSlot * config.maxSequences,
+    pages: config.adapterPages ?? pagesFor(device, model, { rows: config.maxSequences, positions }),
+    target,
     clock,
     onPagesChange: onChange,
   });
@@ -83,7 +78,8 @@ export async function startEngine(
   const betweenSteps = new BetweenSteps(onChange);
   const merges = new Merges({
     ...{ decoder, adapters, betweenSteps, breath: createBreath(clock), clock, onChange },
-    bytesMax: config.mergeBytes ?? 0,
+    // Where rows of a group cannot be read by themselves there are no merges: each is refused for want of memory.
+    bytesMax: runtime.device?.anchored ? 0 : (config.mergeBytes ?? 0),
     arithmetic: {
       bytesOf: (adapter, bits) => mergeMemory(model, adapter, bits),
       merge: (adapter, options) => mergeModel(runtime, model, adapter, options),
@@ -99,7 +95,7 @@ export async function startEngine(
     maxContext: positions,
     maxSequences: config.maxSequences,
     threads: runtime.threads,
-    device: config.device,
+    device: runtime.device?.name ?? 'cpu',
     weightBits: model.linears.get('layers.0.qkv')!.bits,
     loadMs: clock.monotonic() - start,
     weightsCached: cached,

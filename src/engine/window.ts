@@ -22,11 +22,10 @@ export function createWindow(
   const count = pasts.length;
   const pools: Tensor[] = [];
   for (let layer = 0; layer < layers; layer++) {
-    for (const [name, data] of [
-      [decoderNames.key(layer), kv.keys(layer, first, count)],
-      [decoderNames.value(layer), kv.values(layer, first, count)],
+    for (const [name, tensor] of [
+      [decoderNames.key(layer), kv.key(layer, first, count)],
+      [decoderNames.value(layer), kv.value(layer, first, count)],
     ] as const) {
-      const tensor = runtime.tensor(data, kv.windowShape(count));
       binding.input(name, tensor);
       binding.output(decoderNames.present(name), tensor);
       pools.push(tensor);

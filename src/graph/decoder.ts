@@ -11,7 +11,7 @@
 
 import { linearSize } from '../core/adapter.ts';
 import type { Activations, ModelShape } from '../core/base-model.ts';
-import type { OnnxGraph } from '../formats/onnx.ts';
+import { dataTypes, type OnnxGraph } from '../formats/onnx.ts';
 import {
   type AdaptersInGraph,
   addAdapterInputs,
@@ -25,6 +25,7 @@ import {
 import { createGraphBuilder, type GraphBuilder } from './graph-builder.ts';
 import { inTwoParts, linear } from './linear.ts';
 import type { LoweredModel } from './lowered.ts';
+import { type GraphTarget, hostTarget, type Real } from './target.ts';
 
 /** Names that a binding uses. All are inputs except `logits`, and `key` / `value` are both. */
 export const decoderNames = {
@@ -38,10 +39,10 @@ export const decoderNames = {
   totalLength: 'total_length',
   /** int64 [S]: rows of R whose logits are wanted. */
   sampled: 'sampled',
-  /** float32 [positions, headDim / 2] */
+  /** [positions, headDim / 2] */
   cos: 'cos',
   sin: 'sin',
-  /** float32 [B, kvHeads, positions, headDim], read and written in place. */
+  /** [B, kvHeads, positions, headDim], read and written in place. */
   key: (layer: number) => `key.${layer}`,
   value: (layer: number) => `value.${layer}`,
   /** The same memory as an output: ONNX wants a second name. */
@@ -54,13 +55,16 @@ export type DecoderForm = {
   readonly positions: number;
   readonly activations: Activations;
   readonly adapters: AdaptersInGraph;
+  /** The host by default. */
+  readonly target?: GraphTarget;
 };
 
 export const withoutAdapters: AdaptersInGraph = { form: 'none' };
 
 /** Weights are left to the session: names as in `LoweredModel`, plus `cos` and `sin`. */
 export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph {
-  const { positions, adapters } = form;
+  const { positions, adapters, target = hostTarget } = form;
+  const { real } = target;
   const { shape } = model;
   const g = createGraphBuilder();
   const names = decoderNames;
@@ -69,20 +73,22 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
   g.input(names.lastPositions, 'int32', ['B']);
   g.input(names.totalLength, 'int32', [1]);
   g.input(names.sampled, 'int64', ['S']);
-  g.weight(names.cos, 'float32', [positions, shape.headDim / 2]);
-  g.weight(names.sin, 'float32', [positions, shape.headDim / 2]);
+  g.weight(names.cos, real, [positions, shape.headDim / 2]);
+  g.weight(names.sin, real, [positions, shape.headDim / 2]);
   g.integers('rows', [-1, shape.heads * shape.headDim]);
   g.integers('gate_up_widths', [shape.intermediate, shape.intermediate]);
-  for (const [name, { type, shape: dimensions }] of model.weights) g.weight(name, type, dimensions);
-  addAdapterInputs(g, adapters);
+  for (const [name, { type, shape: dimensions }] of model.weights) {
+    g.weight(name, type === 'float32' ? real : type, dimensions);
+  }
+  addAdapterInputs(g, adapters, target);
 
   const project = projection(g, model, form);
-  let residual = embed(g, model);
+  let residual = embed(g, model, real);
   let normed = rmsNorm(g, shape, residual, 'layers.0.attention_norm');
   for (let i = 0; i < shape.layers; i++) {
     const layer = `layers.${i}`;
     const qkv = project(i, 'qkv', normed);
-    const attended = attend(g, model, i, qkv, positions);
+    const attended = attend(g, model, i, qkv, { positions, real });
     const output = project(i, 'output', attended);
     [normed, residual] = addAndNorm(g, shape, residual, output, `${layer}.mlp_norm`);
     const gateUp = project(i, 'gate_up', normed);
@@ -95,7 +101,8 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
       normed = rmsNorm(g, shape, last, 'norm');
     }
   }
-  project(0, 'head', normed, names.logits);
+  if (real === 'float32') project(0, 'head', normed, names.logits);
+  else g.op('Cast', [project(0, 'head', normed)], { to: dataTypes.float32 }, names.logits);
   g.output(names.logits, 'float32', ['S', shape.vocabulary]);
   return g.build();
 }
@@ -103,15 +110,17 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
 type Reached = { readonly linears: readonly JoinedLinear[]; readonly gains: boolean };
 
 /** A linear of the lowered model, and what adapters add to it. */
-function projection(g: GraphBuilder, { shape, linears }: LoweredModel, { activations, adapters }: DecoderForm) {
+function projection(g: GraphBuilder, { shape, linears }: LoweredModel, form: DecoderForm) {
+  const { activations, adapters, target = hostTarget } = form;
   return (layer: number, joined: JoinedLinear, x: string, result?: string): string => {
     const name = loweredName(layer, joined);
     const form = linears.get(name)!;
     const product = (bias: boolean, last?: string) => {
       const one = (x: string, last?: string) =>
-        linear(g, { name, form: { ...form, bias: bias && form.bias }, activations }, x, last);
-      // 8-bit weights have no fast float product; the head's rounding is worth two of the other kind.
-      if (joined !== 'head' || activations !== 'float32' || form.bits !== 8) return one(x, last);
+        linear(g, { name, form: { ...form, bias: bias && form.bias }, activations, target }, x, last);
+      // 8-bit weights have no fast float product on the host; the head's rounding is worth two of the other kind.
+      const isRounded = target.on === 'host' && form.bits === 8;
+      if (joined !== 'head' || activations !== 'float32' || !isRounded) return one(x, last);
       return g.op(
         'Add',
         inTwoParts(g, x).map((part) => one(part)),
@@ -123,23 +132,23 @@ function projection(g: GraphBuilder, { shape, linears }: LoweredModel, { activat
     const { linears: reached, gains }: Reached = reaches[adapters.reach];
     if (!reached.includes(joined)) return product(true, result);
     const sizes = joinedLinears[joined].map((module) => linearSize(shape, module));
-    const target = { layer, linear: joined, in: sizes[0]!.in, outs: sizes.map(({ out }) => out) };
-    if (!gains) return addAdapters(g, adapters.form, target, { x, base: product(true) }, result);
+    const adapted = { layer, linear: joined, in: sizes[0]!.in, outs: sizes.map(({ out }) => out), target };
+    if (!gains) return addAdapters(g, adapters.form, adapted, { x, base: product(true) }, result);
     // A gain multiplies the weights, and so not the bias.
-    const base = addGain(g, target, product(false));
-    if (!form.bias) return addAdapters(g, adapters.form, target, { x, base }, result);
-    return g.op('Add', [addAdapters(g, adapters.form, target, { x, base }), `${name}.bias`], {}, result);
+    const base = addGain(g, adapted, product(false));
+    if (!form.bias) return addAdapters(g, adapters.form, adapted, { x, base }, result);
+    return g.op('Add', [addAdapters(g, adapters.form, adapted, { x, base }), `${name}.bias`], {}, result);
   };
 }
 
-function embed(g: GraphBuilder, model: LoweredModel): string {
+function embed(g: GraphBuilder, model: LoweredModel, real: Real): string {
   if (model.weights.has('embedding')) return g.op('Gather', ['embedding', decoderNames.tokens]);
   const head = model.linears.get('head')!;
   // The head's blocks seen as rows of the embedding: one memory serves both. A merged model has them as weights.
   const operands = [embeddingView.blocks, decoderNames.tokens, embeddingView.scales];
   if (!model.weights.has(embeddingView.blocks)) {
     g.weight(embeddingView.blocks, 'uint8', [head.n, head.k]);
-    g.weight(embeddingView.scales, 'float32', [head.n, head.k / 32]);
+    g.weight(embeddingView.scales, real, [head.n, head.k / 32]);
   }
   const attributes = { bits: 8, block_size: 32, gather_axis: 0, quantize_axis: 1 };
   return g.contrib('GatherBlockQuantized', operands, attributes)[0]!;
@@ -148,13 +157,19 @@ function embed(g: GraphBuilder, model: LoweredModel): string {
 /** A tied 8-bit head's memory under other shapes: [vocabulary, hidden] and [vocabulary, hidden / 32]. */
 export const embeddingView = { blocks: 'embedding.blocks', scales: 'embedding.scales' } as const;
 
-function attend(g: GraphBuilder, model: LoweredModel, layer: number, qkv: string, positions: number): string {
+function attend(
+  g: GraphBuilder,
+  model: LoweredModel,
+  layer: number,
+  qkv: string,
+  { positions, real }: { positions: number; real: Real },
+): string {
   const { shape } = model;
   const { heads, kvHeads, headDim } = shape;
   const pool = ['B', kvHeads, positions, headDim];
-  const key = g.input(decoderNames.key(layer), 'float32', pool);
-  const value = g.input(decoderNames.value(layer), 'float32', pool);
-  const presents = [key, value].map((name) => g.output(decoderNames.present(name), 'float32', pool));
+  const key = g.input(decoderNames.key(layer), real, pool);
+  const value = g.input(decoderNames.value(layer), real, pool);
+  const presents = [key, value].map((name) => g.output(decoderNames.present(name), real, pool));
 
   const inBatch = (rows: string) => g.op('Reshape', [rows, decoderNames.batchShape]);
   let operands = [inBatch(qkv), '', ''];

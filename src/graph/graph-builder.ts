@@ -1,14 +1,15 @@
 // Collects nodes of an ONNX graph. Every method adds one operator and returns the name of its output, so that a decoder
 // reads as the algebra that it is.
 
-import type {
-  OnnxAttribute,
-  OnnxGraph,
-  OnnxInitializer,
-  OnnxNode,
-  OnnxShape,
-  OnnxType,
-  OnnxValue,
+import {
+  dataTypes,
+  type OnnxAttribute,
+  type OnnxGraph,
+  type OnnxInitializer,
+  type OnnxNode,
+  type OnnxShape,
+  type OnnxType,
+  type OnnxValue,
 } from '../formats/onnx.ts';
 
 const microsoft = 'com.microsoft';
@@ -20,6 +21,7 @@ export function createGraphBuilder() {
   const inputs: OnnxValue[] = [];
   const outputs: OnnxValue[] = [];
   const initializers = new Map<string, OnnxInitializer>();
+  const casts = new Map<string, string>();
   let fresh = 0;
 
   type Attributes = Readonly<Record<string, OnnxAttribute>>;
@@ -69,6 +71,13 @@ export function createGraphBuilder() {
       add(op, operands, attributes, '', new Array(count).fill(null)),
     contrib: (op: string, operands: readonly string[], attributes: Attributes, results?: readonly (string | null)[]) =>
       add(op, operands, attributes, microsoft, results),
+    /** To another float type than the inputs' float32; nothing to do where it is the same. */
+    cast(operand: string, type: 'float32' | 'float16'): string {
+      if (type === 'float32') return operand;
+      const name = casts.get(operand) ?? add('Cast', [operand], { to: dataTypes[type] })[0]!;
+      casts.set(operand, name);
+      return name;
+    },
     split: (operand: string, lengths: string, count: number): string[] =>
       add('Split', [operand, lengths], { axis: -1 }, '', new Array(count).fill(null)),
     build: (): OnnxGraph => ({ nodes, inputs, outputs, initializers: [...initializers.values()] }),

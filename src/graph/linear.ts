@@ -8,15 +8,22 @@ import type { Activations } from '../core/base-model.ts';
 import type { GraphBuilder } from './graph-builder.ts';
 import type { LinearForm } from './lowered.ts';
 import { blockSize } from './quantized.ts';
+import { type GraphTarget, hostTarget } from './target.ts';
 
 /** MatMulNBits' accuracy_level. */
 const accuracyLevel = { float32: 1, int8: 4 } as const;
 
-export type LinearInGraph = { readonly name: string; readonly form: LinearForm; readonly activations: Activations };
+export type LinearInGraph = {
+  readonly name: string;
+  readonly form: LinearForm;
+  readonly activations: Activations;
+  /** The host by default. */
+  readonly target?: GraphTarget;
+};
 
 export function linear(
   g: GraphBuilder,
-  { name, form, activations }: LinearInGraph,
+  { name, form, activations, target = hostTarget }: LinearInGraph,
   x: string,
   result?: string,
 ): string {
@@ -27,7 +34,7 @@ export function linear(
       ? g.op('Gemm', [x, `${name}.matrix`, biased], {}, result)
       : g.op('MatMul', [x, `${name}.matrix`], {}, result);
   }
-  const accuracy = accuracyLevel[bits === 4 ? activations : 'int8'];
+  const accuracy = accuracyLevel[bits === 4 || target.on === 'device' ? activations : 'int8'];
   const attributes = { K: k, N: n, bits, block_size: blockSize, accuracy_level: accuracy };
   const operands = [x, `${name}.blocks`, `${name}.scales`, '', '', biased];
   const last = corrected ? null : (result ?? null);

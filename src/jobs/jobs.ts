@@ -3,7 +3,7 @@
 
 import { join } from 'node:path';
 import { LorikeetError } from '../core/errors.ts';
-import { serially } from '../registry/serially.ts';
+import { serially } from '../core/serially.ts';
 import { fileFolder } from '../storage/file-folder.ts';
 import { fileTable } from '../storage/file-table.ts';
 import { jobEventTable } from '../storage/job-event-table.ts';

@@ -2,7 +2,7 @@
 
 import { join } from 'node:path';
 import type { Clock } from '../core/clock.ts';
-import type { Serially } from '../registry/serially.ts';
+import type { Serially } from '../core/serially.ts';
 import type { FileFolder } from '../storage/file-folder.ts';
 import type { FileTable } from '../storage/file-table.ts';
 import type { JobEventTable } from '../storage/job-event-table.ts';

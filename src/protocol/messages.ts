@@ -16,7 +16,12 @@ export type EngineConfig = {
   readonly decodeActivations: Activations;
   /** A row is computed alone as in a batch, which costs a lone row some speed on some processors; left out: it is. */
   readonly batchInvariant?: boolean;
+  /** As in core/device.ts. */
   readonly device: string;
+  /** Floats that a device computes with; null or left out: what suits it. The processor takes none. */
+  readonly devicePrecision?: 'float32' | 'float16' | null;
+  /** Where a build of ONNX Runtime with CUDA may have been put. */
+  readonly cudaDir?: string;
   /** Path of another libonnxruntime; null takes the one of the onnxruntime-node package. */
   readonly ortLibrary: string | null;
   /** null takes one thread a physical core. */
@@ -28,7 +33,10 @@ export type EngineConfig = {
   readonly prefillChunk: number;
   /** Bytes of adapters kept in memory; the least recently used are dropped. */
   readonly adapterBytes: number;
-  /** Pages of 8 ranks that the adapters of running sequences share; null takes four a slot. */
+  /**
+   * Pages of 8 ranks that the adapters of running sequences share; null takes four a slot, or what fits in the memory
+   * of a device that tells.
+   */
   readonly adapterPages: number | null;
   /** Bytes that merged weights may take beside the base's; left out: none, and every merge is refused. */
   readonly mergeBytes?: number;

@@ -1,13 +1,13 @@
 // Whether content on the disk is still what its digest says. No content is served before this process has either
 // written it itself or read it whole: a disk that rots, or a hand that edits, must not answer in an adapter's name.
 
+import type { Serially } from '../core/serially.ts';
 import { adapterDigest } from '../formats/adapter-digest.ts';
 import type { AdapterTable } from '../storage/adapter-table.ts';
 import type { BlobFolder } from '../storage/blob-folder.ts';
 import type { AdapterState } from './adapter-registry.ts';
 import { type Catalogue, setState } from './catalogue.ts';
 import type { RegistryLog } from './options.ts';
-import type { Serially } from './serially.ts';
 
 export type Contents = ReturnType<typeof contents>;
 

@@ -1,5 +1,6 @@
 // What the registry's files share: the stores, and what is true in memory.
 
+import type { Serially } from '../core/serially.ts';
 import type { AdapterTable } from '../storage/adapter-table.ts';
 import type { AliasTable } from '../storage/alias-table.ts';
 import type { BlobFolder } from '../storage/blob-folder.ts';
@@ -7,7 +8,6 @@ import type { UploadFolder } from '../storage/upload-folder.ts';
 import type { Catalogue } from './catalogue.ts';
 import type { Contents } from './contents.ts';
 import type { RegistryOptions } from './options.ts';
-import type { Serially } from './serially.ts';
 
 export type Parts = {
   readonly options: RegistryOptions;

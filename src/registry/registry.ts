@@ -1,6 +1,7 @@
 // The registry over a database and a folder: opens both, and puts together what the other files here can do.
 
 import { LorikeetError } from '../core/errors.ts';
+import { type Serially, serially } from '../core/serially.ts';
 import { adapterTable } from '../storage/adapter-table.ts';
 import { aliasTable } from '../storage/alias-table.ts';
 import { blobFolder } from '../storage/blob-folder.ts';
@@ -16,7 +17,6 @@ import type { Parts } from './parts.ts';
 import { reading } from './reading.ts';
 import { reconcile } from './reconcile.ts';
 import { resumableUploads } from './resumable-uploads.ts';
-import { type Serially, serially } from './serially.ts';
 import { stagedAdapter } from './staged-adapter.ts';
 import { fromRow } from './version-row.ts';
 
@@ -67,6 +67,7 @@ async function openParts(options: RegistryOptions, stop: AbortSignal): Promise<P
   for (const { tenant, name, alias, targets, revision, updated_at: updatedAt } of await aliasRows.all()) {
     entries.find(tenant, name)?.aliases.set(alias, { name, alias, targets, revision, updatedAt });
   }
+  // Publishing a content and removing the same content never overlap, and memory changes in the order of the database.
   const exclusive = untilStopped(serially(), stop);
   const stopped = new Promise<never>((_, reject) => {
     stop.addEventListener('abort', () => reject(stop.reason), { once: true });

@@ -1,170 +1,173 @@
-// Runtime over ONNX Runtime's CPU provider. One environment and one thread pool serve all sessions.
+// Runtime over ONNX Runtime. One environment and one thread pool serve all sessions; on a device, one queue of commands
+// does: its provider is not made for two threads.
 
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
-import { LorikeetError } from '../core/errors.ts';
+import type { Device } from '../core/device.ts';
+import { serially } from '../core/serially.ts';
 import { physicalCores } from './cores.ts';
+import { createDeviceWeights } from './device-weights.ts';
 import { giveBackFreeMemory } from './free-memory.ts';
+import { handleOf } from './handles.ts';
+import { deviceMemory, hostMemory } from './memory.ts';
 import { loadOrtApi, type OrtApi, type Pointer } from './ort-api.ts';
-import { type Binding, elementCount, type Runtime, type Session, type Tensor, type TensorData } from './session.ts';
+import { packagedLibrary } from './packaged-library.ts';
+import { probeModel } from './probe-model.ts';
+import type { Provider } from './provider.ts';
+import { providerOf, unavailable } from './providers.ts';
+import type { Runtime, Tensor } from './session.ts';
+import { createSession } from './sessions.ts';
+import { dataOf, hostTensor } from './tensors.ts';
 
 export type OnnxRuntimeOptions = {
-  /** Path of libonnxruntime; null takes the one inside the onnxruntime-node package. */
+  /** Path of libonnxruntime; null takes the one inside the onnxruntime-node package, or one that has the device. */
   readonly library: string | null;
   /** null takes one a physical core. */
   readonly threads: number | null;
   /** Idle workers spin for a moment instead of sleeping: faster steps, at the price of the other processes' time. */
   readonly spin: boolean;
+  /** The processor by default. */
+  readonly device?: Device;
+  /** Where scripts/setup-cuda.js puts a build with CUDA. */
+  readonly cudaDir?: string | null;
 };
 
 const warning = 2;
 const optimizeNothing = 0;
 const arenaAllocator = 1;
+const deviceAllocator = 0;
 const defaultMemory = 0;
 
+/** Throws `runtime_unavailable` without a library, and `device_unavailable` without the device. */
 export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
-  const api = loadOrtApi(options.library ?? packagedLibrary());
+  const { library, device = { kind: 'cpu' }, cudaDir = null } = options;
+  const provider = providerOf(device, { library, cudaDir });
+  const path = provider?.library ?? library ?? packagedLibrary();
+  const api = loadOrtApi(path);
   const threads = options.threads ?? physicalCores();
   const threading = api.call('createThreadingOptions');
   api.call('setGlobalIntraOpNumThreads', threading, threads);
   api.call('setGlobalInterOpNumThreads', threading, 1);
   api.call('setGlobalSpinControl', threading, options.spin ? 1 : 0);
   const environment = api.call('createEnvWithGlobalThreadPools', warning, 'lorikeet', threading);
-  const memory = api.call('createCpuMemoryInfo', arenaAllocator, defaultMemory);
-  const reading = new Set<Uint8Array>();
-  const prepacked = api.call('createPrepackedWeightsContainer');
-
+  const memoryInfo = api.call('createCpuMemoryInfo', arenaAllocator, defaultMemory);
+  const opened = { api, environment, memoryInfo, prepacked: api.call('createPrepackedWeightsContainer') };
+  const computing = provider === null ? onHost(opened) : onDevice(opened, provider);
+  const name = `onnxruntime ${api.version}`;
   return {
-    name: `onnxruntime ${api.version}`,
-    providers: api.availableProviders(),
-    threads,
-    giveBackFreeMemory,
-    tensor: (data, shape, packed) => createTensor(api, memory, data, shape, packed),
-    async session(model, { weights, own = new Map(), profile, planMemory }) {
-      const settings = api.call('createSessionOptions');
-      // The graphs are built in their final form: the optimiser finds nothing, and would copy shared weights.
-      api.call('setSessionGraphOptimizationLevel', settings, optimizeNothing);
-      api.call('disablePerSessionThreads', settings);
-      if (profile) api.call('enableProfiling', settings, profile);
-      if (planMemory === false) api.call('disableMemPattern', settings);
-      // The arena doubles as it grows: what a session packs for itself would take up to twice its size there.
-      api.call('addSessionConfigEntry', settings, 'session.use_device_allocator_for_initializers', '1');
+    ...{ name, library: path, providers: api.availableProviders(), threads, giveBackFreeMemory },
+    tensor: (data, shape, packed) => hostTensor(api, memoryInfo, data, shape, packed),
+    ...computing,
+  };
+}
+
+type Computing = Pick<Runtime, 'device' | 'allocate' | 'session'>;
+
+function onHost(library: Library): Computing {
+  const { api, memoryInfo } = library;
+  return {
+    device: null,
+    allocate: (type, elements) => hostMemory(type, elements, (data, shape) => hostTensor(api, memoryInfo, data, shape)),
+    async session(model, { weights, own = none, profile, planMemory }) {
       const all = new Map([...weights, ...own]);
-      const names = [...all.keys()];
-      api.call('addExternalInitializers', settings, names, [...all.values()].map(handleOf), names.length);
-      // Only these go into the container of packed weights, out of which nothing ever comes.
-      for (const [name, tensor] of weights) api.call('addInitializer', settings, name, handleOf(tensor));
-      // Packing weights takes most of a second, which nobody should wait for. The library reads `model` all the while.
-      reading.add(model);
-      const session = await api.callAsync(
-        'createSessionFromArrayWithPrepackedWeightsContainer',
-        environment,
-        model,
-        model.byteLength,
-        settings,
-        prepacked,
-      );
-      reading.delete(model);
-      api.call('releaseSessionOptions', settings);
-      return createSession(api, session, all);
+      // Only what is shared goes into the container of packed weights, out of which nothing ever comes; half floats
+      // cannot, since the processor's kernels for them pack for themselves.
+      const given = new Map([...weights].filter(([, tensor]) => !(dataOf(tensor) instanceof Float16Array)));
+      const handle = await openSession(library, model, { all, given, profile, planMemory, provider: null });
+      return createSession(api, handle, { weights: all, onRelease: () => {}, inTurn: null });
     },
   };
 }
 
-/** libonnxruntime as the onnxruntime-node package ships it for this platform. */
-export function packagedLibrary(): string {
-  const file = { linux: 'libonnxruntime.so.1', darwin: 'libonnxruntime.1.dylib', win32: 'onnxruntime.dll' };
-  const name = file[process.platform as keyof typeof file];
-  if (!name) throw new LorikeetError('runtime_unavailable', { message: `No ONNX Runtime for ${process.platform}.` });
-  const root = dirname(createRequire(import.meta.url).resolve('onnxruntime-node/package.json'));
-  return join(root, 'bin', 'napi-v6', process.platform, process.arch, name);
+function onDevice(library: Library, provider: Provider): Computing {
+  const { api, memoryInfo } = library;
+  const { place, session } = openDevice(library, provider);
+  const inTurn = serially();
+  const deviceWeights = createDeviceWeights({ place, memoryInfo, session }, inTurn);
+  return {
+    device: { name: provider.name, anchored: provider.anchored, freeBytes: provider.freeBytes },
+    allocate: (type, elements) => deviceMemory(place, type, elements),
+    session: (model, { weights, own = none, profile, planMemory }) =>
+      inTurn(async () => {
+        const all = new Map([...weights, ...own]);
+        const { given, release } = await deviceWeights.of(weights, own);
+        try {
+          const handle = await openSession(library, model, { all, given, profile, planMemory, provider });
+          return createSession(api, handle, { weights: all, onRelease: release, inTurn });
+        } catch (error) {
+          release();
+          throw error;
+        }
+      }),
+  };
 }
 
-/** ONNXTensorElementDataType */
-const elementTypes = new Map<unknown, number>([
-  [Float32Array, 1],
-  [Uint8Array, 2],
-  [Int32Array, 6],
-  [BigInt64Array, 7],
-]);
+type Library = {
+  readonly api: OrtApi;
+  readonly environment: Pointer;
+  /** Of JavaScript's memory. */
+  readonly memoryInfo: Pointer;
+  readonly prepacked: Pointer;
+};
 
-const packedUint4 = 21;
+const none: ReadonlyMap<string, Tensor> = new Map();
 
-const handles = new WeakMap<object, Pointer>();
+type Opening = {
+  /** In JavaScript's memory, by name. */
+  readonly all: ReadonlyMap<string, Tensor>;
+  /** Where sessions compute; of what is not here each session makes its own copy. */
+  readonly given: ReadonlyMap<string, Tensor>;
+  readonly profile?: string | undefined;
+  readonly planMemory?: boolean | undefined;
+  readonly provider: Provider | null;
+};
 
-function handleOf(owner: object): Pointer {
-  const handle = handles.get(owner);
-  if (handle === undefined) throw new Error('This runtime object was released or is another runtime’s.');
-  return handle;
+const reading = new Set<Uint8Array>();
+
+async function openSession(library: Library, model: Uint8Array, opening: Opening): Promise<Pointer> {
+  const { api, environment, prepacked } = library;
+  const { all, given, profile, planMemory, provider } = opening;
+  const settings = sessionSettings(api, provider);
+  if (profile) api.call('enableProfiling', settings, profile);
+  if (planMemory === false) api.call('disableMemPattern', settings);
+  const names = [...all.keys()];
+  api.call('addExternalInitializers', settings, names, [...all.values()].map(handleOf), names.length);
+  for (const [name, tensor] of given) api.call('addInitializer', settings, name, handleOf(tensor));
+  // Packing weights takes most of a second, which nobody should wait for. The library reads `model` all the while.
+  reading.add(model);
+  const create = 'createSessionFromArrayWithPrepackedWeightsContainer';
+  try {
+    // A device's kernels that pack weights have no form that others could share.
+    if (provider) return await api.callAsync('createSessionFromArray', environment, model, model.byteLength, settings);
+    return await api.callAsync(create, environment, model, model.byteLength, settings, prepacked);
+  } finally {
+    reading.delete(model);
+    api.call('releaseSessionOptions', settings);
+  }
 }
 
-function createTensor(
-  api: OrtApi,
-  memory: Pointer,
-  data: TensorData,
-  shape: readonly number[],
-  packed?: 'uint4',
-): Tensor {
-  if (Math.ceil(elementCount(shape) / (packed ? 2 : 1)) !== data.length)
-    throw new Error(`Shape [${shape}] is not ${data.length} elements.`);
-  // Reading `buffer` moves a small array off V8's heap, so that its address never changes afterwards.
-  if (data.buffer.byteLength < data.byteLength) throw new Error('The memory was detached.');
-  const dimensions = BigInt64Array.from(shape, BigInt);
-  const element = packed ? packedUint4 : elementTypes.get(data.constructor);
-  const handle = api.call(
-    'createTensorWithDataAsOrtValue',
-    memory,
-    data,
-    data.byteLength,
-    dimensions,
-    shape.length,
-    element,
-  );
-  const tensor: Tensor = {
-    data,
-    shape,
-    release: () => {
-      api.call('releaseValue', handleOf(tensor));
-      handles.delete(tensor);
-    },
-  };
-  handles.set(tensor, handle);
-  return tensor;
+function sessionSettings(api: OrtApi, provider: Provider | null): Pointer {
+  const settings = api.call('createSessionOptions');
+  // The graphs are built in their final form: the optimiser finds nothing, and would copy shared weights.
+  api.call('setSessionGraphOptimizationLevel', settings, optimizeNothing);
+  api.call('disablePerSessionThreads', settings);
+  // The arena doubles as it grows: what a session packs for itself would take up to twice its size there.
+  api.call('addSessionConfigEntry', settings, 'session.use_device_allocator_for_initializers', '1');
+  provider?.append(api, settings);
+  if (provider?.strict) api.call('addSessionConfigEntry', settings, 'session.disable_cpu_ep_fallback', '1');
+  return settings;
 }
 
-function createSession(api: OrtApi, handle: Pointer, weights: ReadonlyMap<string, Tensor>): Session {
-  // The library does not own shared weights: the session keeps them, and so their data, alive.
-  const owned = new Map(weights);
-  const session: Session = {
-    bind: () => createBinding(api, handleOf(session)),
-    run: async (binding) => void (await api.callAsync('runWithBinding', handleOf(session), null, handleOf(binding))),
-    release: () => {
-      api.call('releaseSession', handleOf(session));
-      handles.delete(session);
-      owned.clear();
-    },
-  };
-  handles.set(session, handle);
-  return session;
-}
-
-function createBinding(api: OrtApi, session: Pointer): Binding {
-  // The library does not own bound memory: the binding keeps its tensors, and so their data, alive.
-  const tensors = new Map<string, Tensor>();
-  const handle = api.call('createIoBinding', session);
-  const tie = (call: 'bindInput' | 'bindOutput', name: string, tensor: Tensor) => {
-    api.call(call, handle, name, handleOf(tensor));
-    tensors.set(`${call} ${name}`, tensor);
-  };
-  const binding: Binding = {
-    input: (name, tensor) => tie('bindInput', name, tensor),
-    output: (name, tensor) => tie('bindOutput', name, tensor),
-    release: () => {
-      api.call('releaseIoBinding', handleOf(binding));
-      handles.delete(binding);
-      tensors.clear();
-    },
-  };
-  handles.set(binding, handle);
-  return binding;
+/** Proves that the device is there, and gets its allocator, which belongs to a session. */
+function openDevice(library: Library, provider: Provider) {
+  const { api, environment } = library;
+  try {
+    const settings = sessionSettings(api, provider);
+    const session = api.call('createSessionFromArray', environment, probeModel, probeModel.byteLength, settings);
+    api.call('releaseSessionOptions', settings);
+    const { name, index } = provider.memory;
+    const memoryInfo = api.call('createMemoryInfo', name, deviceAllocator, index, defaultMemory);
+    const allocator = api.call('createAllocator', session, memoryInfo);
+    return { session, place: { api, memoryInfo, allocator, anchored: provider.anchored } };
+  } catch (error) {
+    throw unavailable(provider, error);
+  }
 }

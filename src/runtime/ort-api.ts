@@ -7,6 +7,9 @@ import { LorikeetError } from '../core/errors.ts';
 /** An address inside the library. */
 export type Pointer = bigint;
 
+// A thread's usual stack. koffi's own for a call on another thread is 128 KiB, which a compiler of shaders overruns.
+koffi.config({ async_stack_size: 8 * 2 ** 20 });
+
 /** Version of the table asked for; every function below is in it. */
 const apiVersion = 24;
 
@@ -15,13 +18,17 @@ const table = {
   getErrorMessage: [2, 'const char*', ['void*']],
   enableProfiling: [14, 'status', ['void*', 'const char*']],
   disableMemPattern: [17, 'status', ['void*']],
+  createSessionFromArray: [8, 'status', ['void*', 'void*', 'size_t', 'void*', '_Out_ void**']],
   createSessionOptions: [10, 'status', ['_Out_ void**']],
   setSessionGraphOptimizationLevel: [23, 'status', ['void*', 'int']],
+  createTensorAsOrtValue: [48, 'status', ['void*', 'const int64_t*', 'size_t', 'int', '_Out_ void**']],
   createTensorWithDataAsOrtValue: [
     49,
     'status',
     ['void*', 'void*', 'size_t', 'const int64_t*', 'size_t', 'int', '_Out_ void**'],
   ],
+  getTensorMutableData: [51, 'status', ['void*', '_Out_ void**']],
+  createMemoryInfo: [68, 'status', ['const char*', 'int', 'int', 'int', '_Out_ void**']],
   createCpuMemoryInfo: [69, 'status', ['int', 'int', '_Out_ void**']],
   releaseStatus: [93, 'void', ['void*']],
   releaseSession: [95, 'void', ['void*']],
@@ -31,6 +38,7 @@ const table = {
   disablePerSessionThreads: [120, 'status', ['void*']],
   createThreadingOptions: [121, 'status', ['_Out_ void**']],
   getAvailableProviders: [125, 'status', ['_Out_ void**', '_Out_ int*']],
+  createAllocator: [131, 'status', ['void*', 'void*', '_Out_ void**']],
   addSessionConfigEntry: [130, 'status', ['void*', 'const char*', 'const char*']],
   runWithBinding: [133, 'status', ['void*', 'void*', 'void*']],
   createIoBinding: [134, 'status', ['void*', '_Out_ void**']],
@@ -42,6 +50,12 @@ const table = {
   setGlobalSpinControl: [149, 'status', ['void*', 'int']],
   addInitializer: [150, 'status', ['void*', 'const char*', 'void*']],
   createPrepackedWeightsContainer: [166, 'status', ['_Out_ void**']],
+  synchronizeBoundInputs: [202, 'status', ['void*']],
+  appendCuda: [204, 'status', ['void*', 'void*']],
+  createCudaOptions: [205, 'status', ['_Out_ void**']],
+  updateCudaOptions: [206, 'status', ['void*', 'const char**', 'const char**', 'size_t']],
+  releaseCudaOptions: [208, 'void', ['void*']],
+  appendExecutionProvider: [216, 'status', ['void*', 'const char*', 'const char**', 'const char**', 'size_t']],
   addExternalInitializers: [210, 'status', ['void*', 'const char**', 'void**', 'size_t']],
   createSessionFromArrayWithPrepackedWeightsContainer: [
     169,
@@ -126,7 +140,7 @@ export function loadOrtApi(path: string): OrtApi {
 // When a library's handle is collected, koffi unloads the library and the next call crashes: hold every one for ever.
 const libraries: LibraryHandle[] = [];
 
-function openLibrary(path: string): LibraryHandle {
+export function openLibrary(path: string): LibraryHandle {
   try {
     const library = koffi.load(path);
     libraries.push(library);

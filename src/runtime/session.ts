@@ -1,17 +1,27 @@
-// The runtime as the engine sees it: tensors over memory that JavaScript owns, sessions made from ONNX bytes, and
-// bindings that tie names to tensors once, so that a step in steady state makes a single call.
+// The runtime as the engine sees it: tensors over memory that JavaScript owns or that only a device sees, sessions made
+// from ONNX bytes, and bindings that tie names to tensors once, so that a step in steady state makes a single call.
 
-export type TensorData = Float32Array | Uint8Array | Int32Array | BigInt64Array;
+export type TensorData = Float32Array | Float16Array | Uint8Array | Int32Array | BigInt64Array;
+export type ElementType = 'float32' | 'float16' | 'uint8' | 'int32' | 'int64';
 
-/** A view on memory. The runtime reads and writes `data` in place; it stays valid until `release`. */
+/** A view on memory. The runtime reads and writes it in place; it stays valid until `release`. */
 export type Tensor = {
-  readonly data: TensorData;
   readonly shape: readonly number[];
+  release(): void;
+};
+
+/** Memory where sessions compute. What it holds at first is not said. */
+export type Memory = {
+  readonly type: ElementType;
+  readonly elements: number;
+  /** Elements from `start` on. Throws where `start` is not 0 and views of the device begin at the start only. */
+  view(start: number, shape: readonly number[]): Tensor;
   release(): void;
 };
 
 /** Inputs and outputs of a session tied to tensors. The same tensor may be input and output (KV pools). */
 export type Binding = {
+  /** An unknown name is an error: here, or of the next run where the tensor is sent with that. */
   input(name: string, tensor: Tensor): void;
   output(name: string, tensor: Tensor): void;
   release(): void;
@@ -19,7 +29,10 @@ export type Binding = {
 
 export type Session = {
   bind(): Binding;
-  /** Runs off the event loop. Bound memory must not be touched until it resolves. One run at a time per binding. */
+  /**
+   * Runs off the event loop. Bound memory must not be touched until it resolves. One run at a time per binding. On a
+   * device, tensors over JavaScript's memory are sent there before each run, or fetched after it.
+   */
   run(binding: Binding): Promise<void>;
   release(): void;
 };
@@ -41,17 +54,33 @@ export type SessionOptions = {
   readonly planMemory?: boolean;
 };
 
+/** A device other than the processor. */
+export type RuntimeDevice = {
+  /** `cuda:0`, `webgpu` */
+  readonly name: string;
+  /** Views of its memory begin at the start only. */
+  readonly anchored: boolean;
+  /** null where it does not tell. */
+  freeBytes(): number | null;
+};
+
 export type Runtime = {
   /** What runs underneath, for the log: `onnxruntime 1.30.0`. */
   readonly name: string;
+  /** The file that it was loaded from. */
+  readonly library: string;
   readonly providers: readonly string[];
   readonly threads: number;
+  /** null: sessions compute in the memory that JavaScript sees. */
+  readonly device: RuntimeDevice | null;
   /**
    * Zero-copy: `data` must not be resized or detached while the tensor lives. Throws if shape and length disagree.
    * `packed` bytes hold two elements each, the low half first.
    */
   tensor(data: TensorData, shape: readonly number[], packed?: 'uint4'): Tensor;
-  /** Compiles a model. Slow (prepacks weights), and done once per graph. */
+  /** Not while a run is under way. */
+  allocate(type: ElementType, elements: number): Memory;
+  /** Compiles a model. Slow (prepacks weights, or sends them to the device), and done once per graph. */
   session(model: Uint8Array, options: SessionOptions): Promise<Session>;
   /** After the release of something large: the system gets back what the allocator would keep. */
   giveBackFreeMemory(): Promise<void>;

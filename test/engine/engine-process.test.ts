@@ -12,6 +12,7 @@ import { engineProcessStarter } from '../../src/protocol/engine-process.ts';
 import type { EngineConfig, MergeEvent, SequenceEnd } from '../../src/protocol/messages.ts';
 import { type SupervisedEngine, superviseEngine } from '../../src/protocol/supervisor.ts';
 import { defaultSupervisorLimits } from '../../src/protocol/supervisor-options.ts';
+import { testDevice } from '../helpers/test-runtime.ts';
 import { temporaryFolder, tinyFiles } from '../helpers/tiny-lowered.ts';
 import { tinyReferences } from '../helpers/tiny-models.ts';
 import { layerModules, randomAdapter } from './adapters/random-adapters.ts';
@@ -23,8 +24,9 @@ const tinyConfig: EngineConfig = {
   model: await tinyFiles('llama'),
   weightBits: 32,
   decodeActivations: 'int8',
-  device: 'cpu',
+  device: testDevice.kind === 'cuda' ? `cuda:${testDevice.index}` : testDevice.kind,
   ortLibrary: null,
+  cudaDir: process.env.LORIKEET_TEST_CUDA_DIR || '/nowhere',
   threads: 1,
   maxSequences: 2,
   maxContext: 512,
@@ -92,7 +94,7 @@ test('it says what it is, generates the reference’s tokens for all at once, an
       maxContext: 512,
       maxSequences: 2,
       threads: 1,
-      device: 'cpu',
+      device: tinyConfig.device,
       weightBits: 32,
     },
   );
@@ -129,7 +131,8 @@ test('kill -9: what ran fails by its code, what waited is served by the next pro
 test('a start that cannot succeed says why, by its code', async (context) => {
   const model = tinyConfig.model;
   const cases: readonly [Partial<EngineConfig>, string, RegExp][] = [
-    [{ device: 'cuda' }, 'device_unavailable', /cuda/],
+    [{ device: 'cuda:99' }, 'device_unavailable', /cuda/],
+    [{ device: 'gpu' }, 'invalid_config', /gpu/],
     [{ maxContext: 513 }, 'invalid_config', /513.*512/],
     [{ ortLibrary: '/nowhere/libonnxruntime.so' }, 'runtime_unavailable', /\/nowhere\/libonnxruntime\.so/],
     [

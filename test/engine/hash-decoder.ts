@@ -45,9 +45,12 @@ export function hashDecoder(
     kv: {
       rows,
       positions,
-      windowShape: unused,
-      keys: unused,
-      values: unused,
+      bytes: 0,
+      key: unused,
+      value: unused,
+      enter() {},
+      leave() {},
+      release() {},
       move(from, to, length) {
         moves++;
         pool[to] = [...pool[from]!.slice(0, length), ...new Array<number>(positions - length).fill(nothing)];

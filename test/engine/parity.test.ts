@@ -3,14 +3,14 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { createDecoder, type Decoder } from '../../src/engine/decoder.ts';
-import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
+import { testRuntime } from '../helpers/test-runtime.ts';
 import { tinyLowered } from '../helpers/tiny-lowered.ts';
 import { type TinyPrompt, tinyModels, tinyReferences } from '../helpers/tiny-models.ts';
 import { firstDifference } from '../parity/greedy.ts';
 import { klDivergence } from '../parity/kl.ts';
 import { greedy, marginsOf, tokensOf, witnessedEngine } from './witnesses.ts';
 
-const runtime = createOnnxRuntime({ library: null, threads: 1, spin: false });
+const runtime = testRuntime();
 const positions = 160;
 
 async function generate(decoder: Decoder, prompt: readonly number[], count: number): Promise<number[]> {

@@ -5,16 +5,20 @@ import test from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import type { Device } from '../../src/core/device.ts';
 import { LorikeetError } from '../../src/core/errors.ts';
 import { encodeOnnx } from '../../src/formats/onnx.ts';
 import { createGraphBuilder } from '../../src/graph/graph-builder.ts';
-import { createOnnxRuntime, packagedLibrary } from '../../src/runtime/onnx-runtime.ts';
-import type { Session } from '../../src/runtime/session.ts';
+import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
+import { packagedLibrary } from '../../src/runtime/packaged-library.ts';
+import { probeModel } from '../../src/runtime/probe-model.ts';
+import type { Session, Tensor } from '../../src/runtime/session.ts';
+import { testRuntime } from '../helpers/test-runtime.ts';
 
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
 
-const runtime = createOnnxRuntime({ library: null, threads: 1, spin: false });
+const runtime = testRuntime();
 
 /** y [R, n] = x [R, n] · w [n, n], w given from outside; `times` of them in a row. */
 function productModel(n: number, times = 1): Uint8Array {
@@ -37,6 +41,12 @@ function productSession(n: number, times = 1): Promise<Session> {
   const weights = new Map([['w', runtime.tensor(exchange(n), [n, n])]]);
   return runtime.session(productModel(n, times), { weights });
 }
+
+test('the model that proves a device is what an encoder makes of it', () => {
+  const g = createGraphBuilder();
+  g.op('Identity', [g.input('x', 'float32', ['N'])], {}, g.output('y', 'float32', ['N']));
+  assert.deepEqual(Buffer.from(probeModel), Buffer.from(encodeOnnx(g.build())));
+});
 
 test('says what it is', () => {
   assert.match(runtime.name, /^onnxruntime \d+\.\d+\.\d+$/);
@@ -108,8 +118,12 @@ test('a run that fails rejects with what ONNX Runtime said, and the session is s
 });
 
 test('unknown names and bytes that are no model are refused', async () => {
-  const binding = (await productSession(2)).bind();
-  assert.throws(() => binding.input('z', runtime.tensor(new Float32Array(2), [1, 2])), /ONNX Runtime: .*z/);
+  const session = await productSession(2);
+  const binding = session.bind();
+  await assert.rejects(async () => {
+    binding.input('z', runtime.tensor(new Float32Array(2), [1, 2]));
+    await session.run(binding);
+  }, /ONNX Runtime: .*z/);
   await assert.rejects(() => runtime.session(new Uint8Array(64).fill(255), { weights: new Map() }), /ONNX Runtime: /);
   await assert.rejects(() => runtime.session(productModel(2), { weights: new Map() }), /ONNX Runtime: /);
 });
@@ -176,7 +190,7 @@ test('bound memory and weights live as long as what uses them', async () => {
 });
 
 test('the event loop turns while a run computes', async () => {
-  const n = 512;
+  const n = runtime.device ? 128 : 512;
   const session = await productSession(n, 200);
   const binding = session.bind();
   const rows = 16;
@@ -210,4 +224,44 @@ test('released objects refuse to be used', async () => {
   session.release();
   assert.throws(() => session.bind(), /released/);
   assert.throws(() => session.release(), /released/);
+});
+
+test('memory where sessions compute: runs write it in place, views share it, and it ends', async () => {
+  const session = await productSession(2);
+  const memory = runtime.allocate('float32', 6);
+  const upper = memory.view(0, [1, 2]);
+  const through = async (input: Tensor, output: Tensor) => {
+    const binding = session.bind();
+    binding.input('x', input);
+    binding.output('y', output);
+    await session.run(binding);
+    binding.release();
+  };
+  await through(runtime.tensor(Float32Array.of(1, 2, 3, 4, 5, 6), [3, 2]), memory.view(0, [3, 2]));
+  const y = new Float32Array(2);
+  await through(upper, runtime.tensor(y, [1, 2]));
+  assert.deepEqual([...y], [1, 2]);
+  if (runtime.device?.anchored) assert.throws(() => memory.view(2, [1, 2]), /begin at the start/);
+  else {
+    await through(memory.view(4, [1, 2]), runtime.tensor(y, [1, 2]));
+    assert.deepEqual([...y], [5, 6]);
+  }
+  assert.throws(() => memory.view(0, [7]), /7/);
+  upper.release();
+  memory.release();
+});
+
+test('a device that is not there is an operating error that says what was looked at, and what to do', () => {
+  const open = (device: Device, library: string | null = null) =>
+    createOnnxRuntime({ library, threads: 1, spin: false, device, cudaDir: '/nowhere/cuda' });
+  const refused = (code: string, pattern: RegExp) => (error: unknown) =>
+    error instanceof LorikeetError && error.code === code && pattern.test(error.message);
+  assert.throws(() => open({ kind: 'cuda', index: 99 }), refused('device_unavailable', /cuda.*setup-cuda/));
+  // The packaged library knows of CUDA, and lacks the library that has it.
+  const packaged = packagedLibrary();
+  assert.throws(
+    () => open({ kind: 'cuda', index: 99 }, packaged),
+    refused('device_unavailable', /cuda:99.*setup-cuda/),
+  );
+  assert.throws(() => open({ kind: 'webgpu' }, '/nowhere.so'), refused('runtime_unavailable', /nowhere/));
 });

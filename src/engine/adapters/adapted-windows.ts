@@ -4,8 +4,10 @@ import type { ModelShape } from '../../core/base-model.ts';
 import { type AdaptersInGraph, type JoinedLinear, type Reach, reaches } from '../../graph/adapted-linear.ts';
 import { withoutAdapters } from '../../graph/decoder.ts';
 import type { Runtime, Tensor } from '../../runtime/session.ts';
+import type { TiedPages } from '../device/tie-pages.ts';
 import type { Window } from '../window.ts';
-import type { PagePool } from './page-pool.ts';
+import type { HostPages } from './host-pages.ts';
+
 import { type PageReaders, pageReaders } from './page-readers.ts';
 import { joinedSizes } from './resident-adapter.ts';
 import type { RowAdapter } from './row-adapter.ts';
@@ -23,7 +25,7 @@ export type AdaptedRun = {
 };
 
 /** What is tied beside the base's inputs, by `prepare` alone. */
-export type AdaptedWindow = Window & { one: OneInputs | null; mixed: MixedInputs | null };
+export type AdaptedWindow = Window & { one: OneInputs | null; mixed: MixedInputs | null; pages: TiedPages | null };
 
 export type AdaptedRuns = {
   /** A prefill of one sequence. */
@@ -32,9 +34,10 @@ export type AdaptedRuns = {
   mixed(rows: readonly (RowAdapter | null)[]): AdaptedRun;
 };
 
-const baseRun: AdaptedRun = { form: withoutAdapters, key: '', prepare: () => {} };
+export const baseRun: AdaptedRun = { form: withoutAdapters, key: '', prepare: () => {} };
 
-export function createAdaptedRuns(runtime: Runtime, shape: ModelShape, rowsMax: number, pool: PagePool): AdaptedRuns {
+/** Where pages are in memory that JavaScript has. */
+export function createAdaptedRuns(runtime: Runtime, shape: ModelShape, rowsMax: number, pages: HostPages): AdaptedRuns {
   const sizes = joinedSizes(shape);
   let rowGains: RowGains | null = null;
 
@@ -69,7 +72,7 @@ export function createAdaptedRuns(runtime: Runtime, shape: ModelShape, rowsMax: 
         .map(({ first, pages, served, own }) => [first, pages, served, own.length].join())
         .join(' '),
       prepare(window) {
-        window.mixed ??= tieMixed(runtime, window.binding, { sizes, pool, gains }, rows.length, readers);
+        window.mixed ??= tieMixed(runtime, window.binding, { sizes, pages, gains }, rows.length, readers);
         window.mixed.set(readers);
       },
     };
@@ -82,16 +85,19 @@ export function adaptedWindow(window: Window): AdaptedWindow {
     ...window,
     one: null,
     mixed: null,
+    pages: null,
     release() {
       releaseAll(adapted.one?.tensors);
       releaseAll(adapted.mixed?.tensors);
+      adapted.pages?.release();
       window.release();
     },
   };
   return adapted;
 }
 
-function widest(rows: readonly (RowAdapter | null)[]): Reach {
+/** The narrowest graph that covers all of them. */
+export function widest(rows: readonly (RowAdapter | null)[]): Reach {
   const order = Object.keys(reaches) as Reach[];
   return order[Math.max(...rows.map((row) => (row ? order.indexOf(row.adapter.reach) : 0)))]!;
 }

@@ -75,9 +75,10 @@ export class AdapterDoor {
     sequence.hold = null;
   }
 
-  /** For idle moments. A merge that is being made holds its adapter. */
+  /** For idle moments. A merge that is being made holds its adapter, and pages where prefills read those. */
   checkIntegrity(): void {
-    if (!this.#options.merges.isWorking) this.#options.store.checkIntegrity();
+    if (this.#options.merges.isWorking) return;
+    this.#options.store.checkIntegrity();
     this.#options.pool.checkIntegrity();
   }
 

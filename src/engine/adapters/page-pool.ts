@@ -1,17 +1,15 @@
-// Rank pages of the adapters that decode: for each linear a pool of pages, of which a mixed step reads one range.
-//
-//   a [layers][slots, 8, in]   b [layers][slots, 8, out]   for every part of every joined linear
+// Which adapters' rank pages are where: for each linear a pool of pages, of which a mixed step reads one range. The
+// pages' memory is behind `PageMemory`.
 //
 // Pages are sticky: an adapter stays in its slots after its last row has ended, until another needs them, so that in
 // steady state nothing is copied. Slots are never written while a row uses them.
 
-import type { ModelShape } from '../../core/base-model.ts';
 import type { Clock } from '../../core/clock.ts';
-import type { JoinedLinear } from '../../graph/adapted-linear.ts';
+import { type JoinedLinear, joinedLinears } from '../../graph/adapted-linear.ts';
 import type { AdapterLoad } from '../../protocol/messages.ts';
-import type { Breath } from './breath.ts';
+import type { PageMemory, PageRange } from './page-memory.ts';
 import { PageSlots } from './page-slots.ts';
-import { type JoinedSizes, joinedSizes, pageRanks, type ResidentAdapter } from './resident-adapter.ts';
+import type { ResidentAdapter } from './resident-adapter.ts';
 
 /** Names its adapter and does not keep it: pages outlive the adapter's place in memory. */
 export type Placement = {
@@ -25,59 +23,36 @@ export type Placement = {
 /** Of a row that only prefills. */
 export const noPages: Placement = { key: '', ranges: new Map(), copied: Promise.resolve() };
 
-export type PageRange = { readonly first: number; readonly pages: number };
-
 type Entry = Placement & { users: number; isCopied: boolean };
-
-/** A page at the end that nobody takes: a range may have to be longer than what is taken of it. */
-const spare = 1;
 
 /** Pages that can be taken: nobody uses them, and nothing writes to them. */
 const isIdle = ({ users, isCopied }: Entry) => users === 0 && isCopied;
 
-type LinearPool = {
-  readonly sizes: JoinedSizes;
-  readonly slots: PageSlots;
-  /** By part. */
-  readonly a: readonly Float32Array<ArrayBuffer>[];
-  readonly b: readonly Float32Array<ArrayBuffer>[];
-};
-
-export type PagePoolOptions = {
-  readonly shape: ModelShape;
-  /** Slots of each linear's pool. Their memory is reserved, and touched as it fills. */
+export type PagePoolOptions<Memory extends PageMemory> = {
+  readonly memory: Memory;
+  /** Slots of each linear's pool; the memory has one page more. */
   readonly slots: number;
-  readonly breath: Breath;
   readonly clock: Clock;
   /** Called when pages hold an adapter, or can be taken again. */
   readonly onChange: () => void;
 };
 
-export class PagePool {
+export class PagePool<Memory extends PageMemory = PageMemory> {
   readonly slots: number;
-  readonly #options: PagePoolOptions;
-  readonly #pools: ReadonlyMap<JoinedLinear, LinearPool>;
+  readonly memory: Memory;
+  readonly #options: PagePoolOptions<Memory>;
+  readonly #slots: ReadonlyMap<JoinedLinear, PageSlots>;
   /** By key, the least recently placed first. */
   readonly #entries = new Map<string, Entry>();
   #copiedBytes = 0;
   #loads: AdapterLoad[] = [];
 
-  constructor(options: PagePoolOptions) {
-    const { shape, slots } = options;
-    this.slots = slots;
+  constructor(options: PagePoolOptions<Memory>) {
+    this.slots = options.slots;
+    this.memory = options.memory;
     this.#options = options;
-    this.#pools = new Map(
-      joinedSizes(shape).map((sizes) => {
-        const floats = (width: number) => new Float32Array(sizes.layers * (slots + spare) * pageRanks * width);
-        const pool = {
-          sizes,
-          slots: new PageSlots(slots),
-          a: sizes.outs.map(() => floats(sizes.in)),
-          b: sizes.outs.map(floats),
-        };
-        return [sizes.linear, pool];
-      }),
-    );
+    const linears = Object.keys(joinedLinears) as JoinedLinear[];
+    this.#slots = new Map(linears.map((linear) => [linear, new PageSlots(options.slots)]));
   }
 
   /** False where the adapter has more pages than there are: it can never run. */
@@ -115,17 +90,6 @@ export class PagePool {
     entry.users--;
   }
 
-  /** Pages [first, first + pages) of a layer's part. */
-  a(linear: JoinedLinear, part: number, layer: number, { first, pages }: PageRange): Float32Array<ArrayBuffer> {
-    const { a, sizes } = this.#pools.get(linear)!;
-    return this.#view(a[part]!, layer, sizes.in, first, pages);
-  }
-
-  b(linear: JoinedLinear, part: number, layer: number, { first, pages }: PageRange): Float32Array<ArrayBuffer> {
-    const { b, sizes } = this.#pools.get(linear)!;
-    return this.#view(b[part]!, layer, sizes.outs[part]!, first, pages);
-  }
-
   /** Pages in use by rows, in the linear that has the most. */
   get used(): number {
     const used = new Map<JoinedLinear, number>();
@@ -148,7 +112,7 @@ export class PagePool {
     for (const { users, key } of this.#entries.values()) {
       if (users !== 0) throw new Error(`${users} rows still hold pages of ${key}`);
     }
-    for (const [linear, { slots }] of this.#pools) {
+    for (const [linear, slots] of this.#slots) {
       const owned = [...this.#entries.values()].reduce((sum, { ranges }) => sum + (ranges.get(linear)?.pages ?? 0), 0);
       if (owned !== slots.taken) throw new Error(`${slots.taken} pages of ${linear} are taken, ${owned} have an owner`);
     }
@@ -173,7 +137,7 @@ export class PagePool {
     const ranges = new Map<JoinedLinear, PageRange>();
     for (const [linear, { pages }] of adapter.linears) {
       if (pages === 0) continue;
-      const first = this.#pools.get(linear)!.slots.take(pages);
+      const first = this.#slots.get(linear)!.take(pages);
       if (first === null) {
         this.#freeRanges(ranges);
         return null;
@@ -184,7 +148,7 @@ export class PagePool {
   }
 
   #freeRanges(ranges: ReadonlyMap<JoinedLinear, PageRange>): void {
-    for (const [linear, { first, pages }] of ranges) this.#pools.get(linear)!.slots.free(first, pages);
+    for (const [linear, { first, pages }] of ranges) this.#slots.get(linear)!.free(first, pages);
   }
 
   #add(adapter: ResidentAdapter, ranges: ReadonlyMap<JoinedLinear, PageRange>): Entry {
@@ -208,29 +172,7 @@ export class PagePool {
 
   async #copy(adapter: ResidentAdapter, ranges: ReadonlyMap<JoinedLinear, PageRange>): Promise<void> {
     for (const [linear, range] of ranges) {
-      const { layers, in: inputs, outs } = this.#pools.get(linear)!.sizes;
-      const { parts } = adapter.linears.get(linear)!;
-      for (let layer = 0; layer < layers; layer++) {
-        for (const [i, { ranks, a, b }] of parts.entries()) {
-          this.#fill(this.a(linear, i, layer, range), a.subarray(layer * ranks * inputs, (layer + 1) * ranks * inputs));
-          const out = outs[i]!;
-          this.#fill(this.b(linear, i, layer, range), b.subarray(layer * ranks * out, (layer + 1) * ranks * out));
-        }
-        await this.#options.breath.take();
-      }
+      this.#copiedBytes += await this.memory.fill(linear, range, adapter.linears.get(linear)!);
     }
-  }
-
-  /** Ranks that a part lacks are zeros: the pages may have held another adapter. */
-  #fill(pages: Float32Array, matrix: Float32Array): void {
-    pages.set(matrix);
-    pages.fill(0, matrix.length);
-    this.#copiedBytes += pages.byteLength;
-  }
-
-  #view(pool: Float32Array<ArrayBuffer>, layer: number, width: number, first: number, pages: number) {
-    const page = pageRanks * width;
-    const start = (layer * (this.slots + spare) + first) * page;
-    return pool.subarray(start, start + pages * page);
   }
 }

@@ -3,7 +3,7 @@
 
 import { adapterNames, type JoinedLinear } from '../../graph/adapted-linear.ts';
 import type { Binding, Runtime, Tensor } from '../../runtime/session.ts';
-import type { PagePool } from './page-pool.ts';
+import type { HostPages } from './host-pages.ts';
 import type { PageReaders } from './page-readers.ts';
 import { type JoinedSizes, pageRanks } from './resident-adapter.ts';
 import type { RowGains } from './row-gains.ts';
@@ -16,7 +16,7 @@ export type MixedInputs = {
 
 export type MixedSource = {
   readonly sizes: readonly JoinedSizes[];
-  readonly pool: PagePool;
+  readonly pages: HostPages;
   /** null in a graph without. */
   readonly gains: RowGains | null;
 };
@@ -24,7 +24,7 @@ export type MixedSource = {
 export function tieMixed(
   runtime: Runtime,
   binding: Binding,
-  { sizes: allSizes, pool, gains }: MixedSource,
+  { sizes: allSizes, pages: memory, gains }: MixedSource,
   rows: number,
   readers: ReadonlyMap<JoinedLinear, PageReaders>,
 ): MixedInputs {
@@ -42,8 +42,9 @@ export function tieMixed(
     const { pages, served } = range;
     for (let layer = 0; layer < layers; layer++) {
       for (const [part, module] of modules.entries()) {
-        tie(adapterNames.a(layer, module), pool.a(linear, part, layer, range), [pages, 1, pageRanks, inputs]);
-        tie(adapterNames.b(layer, module), pool.b(linear, part, layer, range), [pages, 1, pageRanks, outs[part]!]);
+        const place = { linear, part, layer, range };
+        tie(adapterNames.a(layer, module), memory.a(place), [pages, 1, pageRanks, inputs]);
+        tie(adapterNames.b(layer, module), memory.b(place), [pages, 1, pageRanks, outs[part]!]);
       }
       if (gains !== null) tie(adapterNames.gain(layer, linear), gains.of(linear, layer, rows), [rows, out]);
     }

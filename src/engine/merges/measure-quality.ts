@@ -6,6 +6,7 @@ import type { MergeQuality } from '../../protocol/messages.ts';
 import type { Breath } from '../adapters/breath.ts';
 import { noPages } from '../adapters/page-pool.ts';
 import type { ResidentAdapter } from '../adapters/resident-adapter.ts';
+import type { RowAdapter } from '../adapters/row-adapter.ts';
 import type { Decoder } from '../decoder.ts';
 import { probeRow } from '../kv-cache.ts';
 import type { BetweenSteps } from './between-steps.ts';
@@ -24,21 +25,41 @@ type Unmerged = { readonly adapter: ResidentAdapter; readonly scale: number };
 /** Tokens of a piece: about half of a step of a few rows, so that nobody's token comes noticeably later. */
 const pieceTokens = 4;
 
-/** null without probes. */
+/** null without probes, and where rows hold all the pages that the adapter would need. */
 export async function measureQuality(
   probing: Probing,
   unmerged: Unmerged,
   merged: MergedModel,
   onProgress: (share: number) => void,
 ): Promise<MergeQuality | null> {
-  const { decoder, breath } = probing;
-  const probes = probing.probes.map((probe) => probe.slice(0, decoder.kv.positions)).filter(({ length }) => length > 0);
+  const { positions } = probing.decoder.kv;
+  const probes = probing.probes.map((probe) => probe.slice(0, positions)).filter(({ length }) => length > 0);
   if (probes.length === 0) return null;
+  const { pages } = probing.decoder;
+  if (!pages.memory.servesPrefills) {
+    return compareOn(probes, probing, { ...unmerged, placement: noPages }, merged, onProgress);
+  }
+  const placement = pages.place(unmerged.adapter);
+  if (placement === null) return null;
+  try {
+    return await compareOn(probes, probing, { ...unmerged, placement }, merged, onProgress);
+  } finally {
+    pages.release(placement);
+  }
+}
+
+async function compareOn(
+  probes: readonly (readonly number[])[],
+  probing: Probing,
+  row: RowAdapter,
+  merged: MergedModel,
+  onProgress: (share: number) => void,
+): Promise<MergeQuality> {
+  const { decoder, breath } = probing;
   const comparison = createComparison(decoder.vocabulary);
-  const adapters = [{ ...unmerged, placement: noPages }];
   for (const [done, tokens] of probes.entries()) {
     const expected: Float32Array[] = [];
-    await eachPiece(probing, tokens, { adapters }, async (logits) => void expected.push(logits));
+    await eachPiece(probing, tokens, { adapters: [row] }, async (logits) => void expected.push(logits));
     // What the row holds is the unmerged model's: the merged one begins again.
     await eachPiece(probing, tokens, { merged }, async (logits) => {
       comparison.add(expected.shift()!, logits);

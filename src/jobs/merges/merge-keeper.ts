@@ -2,7 +2,7 @@
 // wanted or has failed; what drains is nobody's wish any more and is in memory only, as in the engine.
 
 import { LorikeetError } from '../../core/errors.ts';
-import { serially } from '../../registry/serially.ts';
+import { serially } from '../../core/serially.ts';
 import { type EngineMerges, engineMerges, type MergePhase } from './engine-merges.ts';
 import { type HeldFiles, holdFiles } from './hold-files.ts';
 import type { Merge, MergedAdapter, MergeFailure, MergeFigures } from './merge.ts';

@@ -12,7 +12,7 @@ import type { RowAdapter } from '../../../src/engine/adapters/row-adapter.ts';
 import { createDecoder, type Decoder } from '../../../src/engine/decoder.ts';
 import { lower } from '../../../src/graph/lower.ts';
 import type { LoweredModel } from '../../../src/graph/lowered.ts';
-import { createOnnxRuntime } from '../../../src/runtime/onnx-runtime.ts';
+import { testRuntime } from '../../helpers/test-runtime.ts';
 import { tinyModel } from '../../helpers/tiny-lowered.ts';
 import { tinyModels } from '../../helpers/tiny-models.ts';
 import {
@@ -24,7 +24,7 @@ import {
   type ScaledAdapter,
 } from './random-adapters.ts';
 
-const runtime = createOnnxRuntime({ library: null, threads: 1, spin: false });
+const runtime = testRuntime();
 const breath = createBreath(systemClock);
 const positions = 64;
 const steps = 6;

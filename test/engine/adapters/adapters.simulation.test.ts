@@ -10,7 +10,7 @@ import { createBreath } from '../../../src/engine/adapters/breath.ts';
 import { combineAdapters } from '../../../src/engine/adapters/combine-adapters.ts';
 import { readAdapter } from '../../../src/engine/adapters/read-adapter.ts';
 import { createDecoder } from '../../../src/engine/decoder.ts';
-import { createOnnxRuntime } from '../../../src/runtime/onnx-runtime.ts';
+import { isSlow, testRuntime } from '../../helpers/test-runtime.ts';
 import { tinyLowered } from '../../helpers/tiny-lowered.ts';
 import { hashDecoder, tokensAlone } from '../hash-decoder.ts';
 import { storm, type Weights } from '../storm.ts';
@@ -92,7 +92,7 @@ const plans = [
 ] as const;
 
 test('storms with adapters over a real decoder: every sequence gets the tokens that it gets alone', async (context) => {
-  const runtime = createOnnxRuntime({ library: null, threads: 1, spin: false });
+  const runtime = testRuntime();
   const model = await tinyLowered('llama', 32);
   let wake = () => {};
   const options = { rows: 5, positions: 48, pages: 5, onPagesChange: () => wake() };
@@ -123,7 +123,9 @@ test('storms with adapters over a real decoder: every sequence gets the tokens t
     });
   const random = prng(31);
   const below = (limit: number) => Math.floor(random() * limit);
-  const candidates = Array.from({ length: 12 }, () => Array.from({ length: 1 + below(40) }, () => below(300)));
+  const candidates = Array.from({ length: isSlow ? 2 : 12 }, () =>
+    Array.from({ length: 1 + below(40) }, () => below(300)),
+  );
   const known = new Map<string, readonly number[]>();
   const keyOf = (prompt: readonly number[], adapters: Weights) => `${prompt} / ${weights.indexOf(adapters)}`;
   const prompts: number[][] = [];
@@ -140,23 +142,25 @@ test('storms with adapters over a real decoder: every sequence gets the tokens t
     // Ties would make the comparison a coin toss: such a prompt is of no use.
     if (margin > 3e-4) prompts.push(prompt);
   }
-  assert.ok(prompts.length >= 4, `${prompts.length} prompts without a tie`);
+  assert.ok(prompts.length >= (isSlow ? 1 : 4), `${prompts.length} prompts without a tie`);
   const distinct = new Set(weights.map((adapters) => known.get(keyOf(prompts[0]!, adapters))!.join()));
   assert.ok(distinct.size >= weights.length - 2, 'the adapters change nothing');
-  for (const seed of [41, 42]) {
+  for (const seed of isSlow ? [41] : [41, 42]) {
     const start = performance.now();
     const report = await storm({
       decoderOf: (onWake) => {
         wake = onWake;
         return decoder;
       },
-      ...{ seed, sequences: 150, prompts, weights },
+      ...{ seed, sequences: isSlow ? 24 : 150, prompts, weights },
       storeOf: storeOf(400_000),
       alone: (prompt, adapters) => known.get(keyOf(prompt, adapters))!,
     });
     context.diagnostic(`seed ${seed}: ${JSON.stringify(report)}, ${Math.round(performance.now() - start)} ms`);
-    assert.ok(report.length > 40 && report.abort > 5 && report.error === 0, 'a storm in a teacup');
-    assert.ok(report.copies > 20 && report.evictions > 10);
+    assert.equal(report.error, 0);
+    const [lengths, aborts, copies, evictions] = isSlow ? [6, 0, 4, 0] : [40, 5, 20, 10];
+    assert.ok(report.length > lengths && report.abort > aborts, 'a storm in a teacup');
+    assert.ok(report.copies > copies && report.evictions > evictions);
   }
   decoder.release();
 });

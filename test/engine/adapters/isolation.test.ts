@@ -12,10 +12,10 @@ import {
 } from '../../../src/engine/adapters/resident-adapter.ts';
 import type { RowAdapter } from '../../../src/engine/adapters/row-adapter.ts';
 import { createDecoder } from '../../../src/engine/decoder.ts';
-import { createOnnxRuntime } from '../../../src/runtime/onnx-runtime.ts';
+import { testRuntime } from '../../helpers/test-runtime.ts';
 import { tinyLowered } from '../../helpers/tiny-lowered.ts';
 
-const runtime = createOnnxRuntime({ library: null, threads: 1, spin: false });
+const runtime = testRuntime();
 
 for (const [bits, decodeActivations] of [
   [32, 'float32'],

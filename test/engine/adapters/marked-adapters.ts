@@ -8,6 +8,7 @@ import type { Clock } from '../../../src/core/clock.ts';
 import { LorikeetError } from '../../../src/core/errors.ts';
 import { AdapterStore } from '../../../src/engine/adapters/adapter-store.ts';
 import { combineAdapters } from '../../../src/engine/adapters/combine-adapters.ts';
+import { HostPages } from '../../../src/engine/adapters/host-pages.ts';
 import { PagePool } from '../../../src/engine/adapters/page-pool.ts';
 import {
   createResident,
@@ -85,8 +86,9 @@ export function markedStore(options: MarkedStoreOptions): AdapterStore {
   });
 }
 
-export function markedPool(slots: number, clock: Clock, onChange = () => {}): PagePool {
-  return new PagePool({ shape: markedShape, slots, clock, breath: { take: () => nextTurn() }, onChange });
+export function markedPool(slots: number, clock: Clock, onChange = () => {}): PagePool<HostPages> {
+  const memory = new HostPages(markedShape, slots, { take: () => nextTurn() });
+  return new PagePool({ memory, slots, clock, onChange });
 }
 
 /** A number that tells adapters and their scales apart; 0 without any. */
@@ -101,7 +103,7 @@ const termOf = (mark: number, scale: number) => mark * (64 + scale);
  * The signature that a row reads, in a decode step from its pages and in a prefill from its adapter; NaN where pages
  * are not their adapter, whole, with zeros where it has fewer ranks.
  */
-export function readSignature(row: RowAdapter | null, phase: 'prefill' | 'decode', pool: PagePool): number {
+export function readSignature(row: RowAdapter | null, phase: 'prefill' | 'decode', pool: PagePool<HostPages>): number {
   if (row === null) return 0;
   const terms = new Set<number>();
   for (const { linear, layers, in: inputs, outs } of joinedSizes(markedShape)) {
@@ -115,9 +117,9 @@ export function readSignature(row: RowAdapter | null, phase: 'prefill' | 'decode
       for (let layer = 0; layer < layers; layer++) {
         const ofLayer = (matrix: Float32Array, width: number) =>
           matrix.subarray(layer * ranks * width, (layer + 1) * ranks * width);
-        const isWhole =
-          holds(pool.a(linear, part, layer, range!), ofLayer(a, inputs)) &&
-          holds(pool.b(linear, part, layer, range!), ofLayer(b, out));
+        const place = { linear, part, layer, range: range! };
+        const { memory } = pool;
+        const isWhole = holds(memory.a(place), ofLayer(a, inputs)) && holds(memory.b(place), ofLayer(b, out));
         if (!isWhole) return Number.NaN;
       }
     }

@@ -9,12 +9,12 @@ import { createBreath } from '../../../src/engine/adapters/breath.ts';
 import { combineAdapters } from '../../../src/engine/adapters/combine-adapters.ts';
 import { readAdapter } from '../../../src/engine/adapters/read-adapter.ts';
 import { createDecoder } from '../../../src/engine/decoder.ts';
-import { createOnnxRuntime } from '../../../src/runtime/onnx-runtime.ts';
+import { testRuntime } from '../../helpers/test-runtime.ts';
 import { tinyLowered } from '../../helpers/tiny-lowered.ts';
 import { tokensOf, type Witness, witnessedEngine } from '../witnesses.ts';
 import { layerModules, randomAdapter, randomPairs, writeAdapter } from './random-adapters.ts';
 
-const runtime = createOnnxRuntime({ library: null, threads: 1, spin: false });
+const runtime = testRuntime();
 const breath = createBreath(systemClock);
 
 test('rows beside an adapter that overflows get what they get alone', async () => {

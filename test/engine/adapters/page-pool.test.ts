@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { HostPages } from '../../../src/engine/adapters/host-pages.ts';
 import type { PagePool, Placement } from '../../../src/engine/adapters/page-pool.ts';
 import type { ResidentAdapter } from '../../../src/engine/adapters/resident-adapter.ts';
 import { joinedSizes, pageRanks } from '../../../src/engine/adapters/resident-adapter.ts';
@@ -17,7 +18,7 @@ function place(pool: PagePool, mark: number): { adapter: ResidentAdapter; placem
 }
 
 /** Its pages hold the adapter, and zeros where it has fewer ranks. */
-function assertWhole(pool: PagePool, mark: number, placement: Placement): void {
+function assertWhole(pool: PagePool<HostPages>, mark: number, placement: Placement): void {
   const row = { adapter: markedResident(mark), placement, scale: 1 };
   assert.equal(readSignature(row, 'decode', pool), signatureOf([marked(mark)]));
 }

@@ -15,14 +15,14 @@ import { mergeMemory } from '../../../src/engine/merges/merge-memory.ts';
 import { mergeModel } from '../../../src/engine/merges/merge-model.ts';
 import type { MergedModel } from '../../../src/engine/merges/merged-model.ts';
 import type { LinearBits, LoweredModel } from '../../../src/graph/lowered.ts';
-import { createOnnxRuntime } from '../../../src/runtime/onnx-runtime.ts';
 import type { Runtime, SessionOptions } from '../../../src/runtime/session.ts';
+import { testRuntime } from '../../helpers/test-runtime.ts';
 import { tinyLowered } from '../../helpers/tiny-lowered.ts';
 import { type AdapterPlan, everyModule, layerModules, randomAdapter } from '../adapters/random-adapters.ts';
 import { storm, type Weights } from '../storm.ts';
 import { marginsOf, tokensOf, witnessedEngine } from '../witnesses.ts';
 
-const runtime = createOnnxRuntime({ library: null, threads: 1, spin: false });
+const runtime = testRuntime();
 const breath = createBreath(systemClock);
 
 async function residentOf(model: LoweredModel, plan: AdapterPlan) {
@@ -89,7 +89,10 @@ for (const name of ['llama', 'llama-gguf', 'qwen2'] as const) {
   });
 }
 
-test('a merged row has the same bits in any row and beside rows of any weights', async () => {
+/** Of how the host packs and sums. */
+const onHost = { skip: runtime.device !== null };
+
+test('a merged row has the same bits in any row and beside rows of any weights', onHost, async () => {
   const model = await tinyLowered('llama-gguf', null);
   const decoder = createDecoder(runtime, model, { rows: 4, positions: 32 });
   const one = await addMerge(decoder, model, { seed: 1, modules: layerModules, r: 8 });
@@ -130,7 +133,7 @@ test('a float merge is what the mixed batch computes', async () => {
   await decoder.release();
 });
 
-test('untouched weights are the base’s own tensors; only the merged ones are the session’s alone', async () => {
+test('untouched weights are the base’s own tensors; only the merged ones are the session’s alone', onHost, async () => {
   const asked: SessionOptions[] = [];
   const watched: Runtime = {
     ...runtime,

@@ -1,5 +1,4 @@
-// One piece of work after another. Whatever changes rows or blobs goes through one such queue, so that publishing a
-// content and removing the same content never overlap, and memory changes in the order in which the database does.
+// One piece of work after another, for what must not overlap: changes of the registry, commands to a device.
 
 export type Serially = <T>(work: () => Promise<T>) => Promise<T>;
 

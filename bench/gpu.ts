@@ -1,0 +1,167 @@
+// The base resident on a device: decode steps of the base and of mixed batches, beside torch with PEFT's mixed batch on
+// the same device, the share of what the device's memory could give, and what resident adapters take.
+//
+//     npm run bench:gpu -- --device cuda [--model random:1b] [--rows 1,16,64,128,256] [--adapters 0,1,16,all]
+//         [--context 128] [--rank 16] [--rounds 20] [--resident 1000] [--bits 4|8|32] [--python <with torch and peft>]
+//     npm run bench:gpu -- --device cpu --model random:tiny --rows 1,4 --adapters 0,2,all --resident 8    tries it out
+//
+// `--device cpu` runs the device's form of everything on the processor, to try this out; its figures say nothing.
+
+import { mkdirSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import { parseArgs } from 'node:util';
+import { cudaDir, loadConfig } from '../src/config.ts';
+import { systemClock } from '../src/core/clock.ts';
+import { parseDevice } from '../src/core/device.ts';
+import { LorikeetError } from '../src/core/errors.ts';
+import type { ResidentAdapter } from '../src/engine/adapters/resident-adapter.ts';
+import { createDecoder } from '../src/engine/decoder.ts';
+import type { LinearBits, LoweredModel } from '../src/graph/lowered.ts';
+import type { Real } from '../src/graph/target.ts';
+import { createOnnxRuntime } from '../src/runtime/onnx-runtime.ts';
+import type { Runtime } from '../src/runtime/session.ts';
+import { copyBandwidth } from './gpu/bandwidth.ts';
+import { allLinears, type Measured, measureDecode, type Work } from './gpu/decode.ts';
+import { benchModel } from './gpu/model.ts';
+import { type PeftRun, runPeft } from './gpu/peft.ts';
+import { describeMachine } from './machine.ts';
+import { randomAdapter } from './random-adapter.ts';
+
+const { values: flags } = parseArgs({
+  options: {
+    device: { type: 'string' },
+    model: { type: 'string' },
+    bits: { type: 'string' },
+    rows: { type: 'string', default: '1,16,64,128,256' },
+    adapters: { type: 'string', default: '0,1,16,all' },
+    context: { type: 'string', default: '128' },
+    rank: { type: 'string', default: '16' },
+    rounds: { type: 'string', default: '20' },
+    resident: { type: 'string', default: '1000' },
+    'copy-mib': { type: 'string', default: '512' },
+    python: { type: 'string' },
+  },
+});
+const [context, rank, rounds, resident] = [flags.context, flags.rank, flags.rounds, flags.resident].map(Number) as [
+  ...[number, number, number, number],
+];
+const { config } = loadConfig(flags.device === undefined ? {} : { device: flags.device });
+const device = parseDevice(config.device);
+const real: Real = config.devicePrecision ?? (device.kind === 'cuda' ? 'float16' : 'float32');
+const rowCounts = flags.rows.split(',').map(Number);
+const works: Work[] = rowCounts.flatMap((rows) => {
+  const counts = flags.adapters.split(',').map((count) => (count === 'all' ? rows : Math.min(rows, Number(count))));
+  return [...new Set(counts)].map((adapters) => ({ rows, adapters }));
+});
+
+const runtime = openRuntime();
+const model = await benchModel(flags.model ?? null, flags.bits ? (Number(flags.bits) as LinearBits) : null, config);
+const pages = Math.max(resident, ...works.map(({ adapters }) => adapters)) * Math.ceil(rank / 8);
+const freeBefore = runtime.device?.freeBytes() ?? null;
+const decoder = createDecoder(runtime, model, {
+  ...{ rows: Math.max(2, ...rowCounts), positions: context + 8, pages, target: { on: 'device', real } },
+});
+const adapters = new Map<number, ResidentAdapter>();
+const adapter = (i: number) => {
+  const made = adapters.get(i) ?? randomAdapter(model.shape, { seed: i, r: rank, modules: allLinears });
+  adapters.set(i, made);
+  return made;
+};
+const measured: Measured[] = [];
+for (const work of works) measured.push(await measureDecode({ decoder, context, rounds, adapter }, work));
+const filled = await fillResident();
+const freeAfter = runtime.device?.freeBytes() ?? null;
+const bandwidth = await copyBandwidth(runtime, Number(flags['copy-mib']) * 2 ** 20);
+const peft = await measurePeft();
+report();
+process.exit(0);
+
+function openRuntime(): Runtime {
+  const { ortLibrary: library, threads, dataDir } = config;
+  try {
+    return createOnnxRuntime({ library, threads, spin: true, device, cudaDir: cudaDir(dataDir) });
+  } catch (error) {
+    if (!(error instanceof LorikeetError)) throw error;
+    console.error(`bench:gpu: ${error.message}`);
+    process.exit(1);
+  }
+}
+
+/** Adapters into all pages that there are; seconds and bytes that were sent. */
+async function fillResident(): Promise<{ adapters: number; bytes: number; seconds: number }> {
+  decoder.pages.takeCopiedBytes();
+  const start = systemClock.monotonic();
+  // More than a few only repeat the first ones' numbers, under keys of their own.
+  const placed = Array.from({ length: resident }, (_, i) => ({ ...adapter(i % 8), key: `resident ${i}` }));
+  for (const each of placed) {
+    const placement = decoder.pages.place(each);
+    await placement?.copied;
+    if (placement) decoder.pages.release(placement);
+  }
+  const seconds = (systemClock.monotonic() - start) / 1000;
+  return { adapters: resident, bytes: decoder.pages.takeCopiedBytes(), seconds };
+}
+
+async function measurePeft(): Promise<PeftRun | string> {
+  if (device.kind === 'webgpu') return 'torch has no WebGPU';
+  const python = flags.python ?? config.python ?? 'python3';
+  return runPeft(python, { shape: model.shape, device: device.kind, works, context, rounds, rank });
+}
+
+/** Bytes that a step must read: weights, keys and values, and the pages of its adapters. */
+function bytesRead({ rows, adapters }: Work): number {
+  const { layers, kvHeads, headDim } = model.shape;
+  const size = real === 'float16' ? 2 : 4;
+  const kv = 2 * layers * rows * kvHeads * context * headDim * size;
+  const pageBytes = decoder.pages.memory.bytes / (pages + 1);
+  return weightBytes(model) + kv + adapters * Math.ceil(rank / 8) * pageBytes;
+}
+
+/** As they lie on the device; of the embedding a step reads a few rows only. */
+function weightBytes({ weights }: LoweredModel): number {
+  const sizeOf = (data: Float32Array | Uint8Array) =>
+    data instanceof Float32Array && real === 'float16' ? data.byteLength / 2 : data.byteLength;
+  return [...weights].reduce((sum, [name, { data }]) => sum + (name === 'embedding' ? 0 : sizeOf(data)), 0);
+}
+
+function report(): void {
+  const machine = { ...describeMachine(), device: config.device, onnxRuntime: runtime.name, library: runtime.library };
+  const date = new Date(systemClock.now()).toISOString();
+  const name = flags.model ?? config.model;
+  console.log(`\n${name} on ${config.device} (${real}), ${runtime.name}, ${machine.cpu}, commit ${machine.commit}`);
+  console.log(typeof peft === 'string' ? `PEFT is left out: ${peft}` : peft.versions);
+  console.log(`copies ${(bandwidth / 1e9).toFixed(1)} GB/s within the device\n`);
+  const columns = ['rows', 'adapters', 'base step, ms', 'mixed step, ms', 'kept', 'of the bandwidth', 'argmax, ms'];
+  columns.push('PEFT, ms', 'PEFT / ours');
+  console.log(`| ${columns.join(' | ')} |`);
+  console.log(`| ${columns.map(() => '---').join(' | ')} |`);
+  const results = measured.map((row, i) => {
+    const peftMs = typeof peft === 'string' ? null : peft.rows[i]!.ms;
+    const roofline = bytesRead(row) / (row.mixedMs.median / 1000) / bandwidth;
+    // PEFT's step ends with the chosen tokens; so does ours here.
+    const ratio = peftMs === null ? null : peftMs / (row.mixedMs.median + row.argmaxMs);
+    return { ...row, roofline, peftMs, ratio };
+  });
+  for (const { rows, adapters, baseMs, mixedMs, kept, roofline, argmaxMs, peftMs, ratio } of results) {
+    const cells = [rows, adapters, baseMs.median.toFixed(2), mixedMs.median.toFixed(2), kept.median.toFixed(2)];
+    cells.push(roofline.toFixed(3), argmaxMs.toFixed(2), peftMs?.toFixed(1) ?? '', ratio?.toFixed(1) ?? '');
+    console.log(`| ${cells.join(' | ')} |`);
+  }
+  const perAdapter = (decoder.pages.memory.bytes / (pages + 1)) * Math.ceil(rank / 8);
+  const memory = { perAdapterBytes: perAdapter, filled, freeBefore, freeAfter, hostGiB: os.totalmem() / 2 ** 30 };
+  console.log(
+    `\n${resident} resident adapters of rank ${rank}: ${((resident * perAdapter) / 2 ** 30).toFixed(2)} GiB, ` +
+      `sent at ${(filled.bytes / filled.seconds / 1e9).toFixed(2)} GB/s` +
+      (freeBefore === null || freeAfter === null ? '' : `; the device has ${freeBefore - freeAfter} bytes less`),
+  );
+  if (device.kind === 'cpu') return;
+  const folder = new URL('results/', import.meta.url);
+  mkdirSync(folder, { recursive: true });
+  const file = new URL(
+    `${date.slice(0, 10)}-gpu-${config.device.replace(':', '-')}-${name.replace(/\W+/g, '-')}.json`,
+    folder,
+  );
+  const written = { date, machine, model: name, real, context, rank, rounds, bandwidth, results, memory, peft };
+  writeFileSync(file, `${JSON.stringify(written, null, 2)}\n`);
+  console.log(`written to ${file.pathname}`);
+}

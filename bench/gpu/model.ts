@@ -1,0 +1,87 @@
+// The base model of a run: one by name, lowered as the engine has it, or random weights in the shape of a Llama.
+
+import { join } from 'node:path';
+import type { Config } from '../../src/config.ts';
+import type { ModelShape } from '../../src/core/base-model.ts';
+import type { LinearBits, LinearForm, LoweredModel, LoweredTensor } from '../../src/graph/lowered.ts';
+import { blockSize } from '../../src/graph/quantized.ts';
+import { loadWeights } from '../../src/graph/weights.ts';
+import { modelSources } from '../../src/main.ts';
+import { resolveModel } from '../../src/models/resolve.ts';
+
+const llama = {
+  architecture: 'llama',
+  context: 8192,
+  ropeTheta: 500_000,
+  ropeScaling: null,
+  rmsNormEps: 1e-5,
+} as const;
+
+/** Llama 3.2 1B, Llama 3.1 8B, SmolLM2 135M, and one that a processor runs in no time. */
+export const randomShapes: Readonly<Record<string, ModelShape>> = {
+  '8b': shape([32, 4096, 14_336, 32, 8, 128, 128_256], false),
+  '1b': shape([16, 2048, 8192, 32, 8, 64, 128_256], true),
+  '135m': shape([30, 576, 1536, 9, 3, 64, 49_152], true),
+  tiny: shape([2, 64, 128, 4, 2, 16, 512], true),
+};
+
+function shape(sizes: readonly number[], tiedEmbedding: boolean): ModelShape {
+  const [layers, hidden, intermediate, heads, kvHeads, headDim, vocabulary] = sizes as [
+    ...[number, number, number, number, number, number, number],
+  ];
+  return { ...llama, layers, hidden, intermediate, heads, kvHeads, headDim, vocabulary, tiedEmbedding };
+}
+
+/** `name`: as --model takes it, or `random:1b`. */
+export async function benchModel(name: string | null, bits: LinearBits | null, config: Config): Promise<LoweredModel> {
+  const random = /^random:(.+)$/.exec(name ?? '')?.[1];
+  if (random !== undefined) {
+    const known = randomShapes[random];
+    if (!known) throw new Error(`--model random: has the shapes ${Object.keys(randomShapes).join(', ')}`);
+    return randomModel(known, bits ?? 32);
+  }
+  const files = await resolveModel(name ?? config.model, { ...modelSources(config), log: console.error });
+  return (await loadWeights(files, bits, join(config.dataDir, 'weights'), console.warn)).model;
+}
+
+/** Values only have to be such that nothing overflows; each matrix is its own memory, as it is in a real model. */
+function randomModel(shape: ModelShape, bits: LinearBits): LoweredModel {
+  const linears = new Map<string, LinearForm>();
+  const weights = new Map<string, LoweredTensor>();
+  const linear = (name: string, n: number, k: number) => {
+    linears.set(name, { bits, n, k, corrected: false, bias: false });
+    if (bits === 32) {
+      weights.set(`${name}.matrix`, floats([k, n], k ** -0.5));
+      return;
+    }
+    const data = new Uint8Array((n * k * bits) / 8);
+    for (let i = 0; i < data.length; i++) data[i] = (i * 2_654_435_761) >>> 24;
+    weights.set(`${name}.blocks`, { type: 'uint8', shape: [n, k / blockSize, 4 * bits], data });
+    weights.set(`${name}.scales`, floats([(n * k) / blockSize], 0.1 * k ** -0.5 * 2 ** (4 - bits)));
+  };
+  const { hidden, intermediate, heads, kvHeads, headDim, vocabulary } = shape;
+  for (let i = 0; i < shape.layers; i++) {
+    linear(`layers.${i}.qkv`, (heads + 2 * kvHeads) * headDim, hidden);
+    linear(`layers.${i}.output`, hidden, heads * headDim);
+    linear(`layers.${i}.gate_up`, 2 * intermediate, hidden);
+    linear(`layers.${i}.down`, hidden, intermediate);
+    for (const norm of ['attention_norm', 'mlp_norm']) weights.set(`layers.${i}.${norm}`, ones(hidden));
+  }
+  weights.set('norm', ones(hidden));
+  linear('head', vocabulary, hidden);
+  weights.set('embedding', floats([vocabulary, hidden], 1));
+  return { shape, linears, weights };
+}
+
+const ones = (length: number): LoweredTensor => ({
+  ...{ type: 'float32', shape: [length], data: new Float32Array(length).fill(1) },
+});
+
+/** A pattern of pseudo-random values, repeated: a large model has billions of them. */
+function floats(shape: readonly number[], amplitude: number): LoweredTensor {
+  const data = new Float32Array(shape.reduce((product, length) => product * length, 1));
+  const pattern = Math.min(data.length, 65_521);
+  for (let i = 0; i < pattern; i++) data[i] = (((i * 2_654_435_761) >>> 0) / 2 ** 31 - 1) * amplitude;
+  for (let done = pattern; done < data.length; done *= 2) data.copyWithin(done, 0, Math.min(done, data.length - done));
+  return { type: 'float32', shape, data };
+}

@@ -1,0 +1,110 @@
+// Pools of rows in device memory, several of one shape, of which a row is the same place in all. Only small graphs
+// touch them: what JavaScript has is sent as whole rows, and rows are copied where they are.
+
+import { poolNames } from '../../graph/pool-rows.ts';
+import type { Real } from '../../graph/target.ts';
+import { type Binding, elementCount, type Memory, type Runtime, type Tensor } from '../../runtime/session.ts';
+import type { RowSessions } from './row-sessions.ts';
+
+export type DeviceRowsForm = {
+  readonly pools: number;
+  readonly rows: number;
+  /** Of one row. */
+  readonly row: readonly [number, number];
+  readonly real: Real;
+  /** Rows are sent with their dimensions the other way round. */
+  readonly transposed?: boolean;
+};
+
+export class DeviceRows {
+  readonly bytes: number;
+  readonly #runtime: Runtime;
+  readonly #sessions: RowSessions;
+  readonly #form: DeviceRowsForm;
+  readonly #elements: number;
+  readonly #memories: readonly Memory[];
+
+  constructor(runtime: Runtime, sessions: RowSessions, form: DeviceRowsForm) {
+    this.#runtime = runtime;
+    this.#sessions = sessions;
+    this.#form = form;
+    this.#elements = elementCount(form.row);
+    const elements = form.rows * this.#elements;
+    this.#memories = Array.from({ length: form.pools }, () => runtime.allocate(form.real, elements));
+    this.bytes = form.pools * elements * (form.real === 'float16' ? 2 : 4);
+  }
+
+  /** Rows [first, first + count) of a pool, in a shape of as many elements; the caller releases it. */
+  view(pool: number, first: number, shape: readonly number[]): Tensor {
+    return this.#memories[pool]!.view(first * this.#elements, shape);
+  }
+
+  /** Overwrites rows from `first` on in every pool, with as many as `data`, by pool, holds. */
+  async write(first: number, data: readonly Float32Array[]): Promise<void> {
+    const { pools, rows, row, transposed = false } = this.#form;
+    const count = data[0]!.length / this.#elements;
+    const [x, y] = row;
+    const session = await this.#sessions.write(pools, transposed);
+    await this.#run(session, (tie) => {
+      const at = BigInt64Array.from({ length: count }, (_, i) => BigInt(first + i));
+      tie.input(poolNames.at, this.#runtime.tensor(at, [count, 1]));
+      for (const [pool, sent] of data.entries()) {
+        const target = this.view(pool, 0, [rows, x, y]);
+        tie.input(poolNames.target(pool), target);
+        tie.input(poolNames.rows(pool), this.#runtime.tensor(sent, transposed ? [count, y, x] : [count, x, y]));
+        tie.output(poolNames.written(pool), target);
+      }
+    });
+  }
+
+  /** Copies row `from` of `source`, which has pools of the same rows, over row `to`. */
+  async copyFrom(source: DeviceRows, from: number, to: number): Promise<void> {
+    const { pools, rows } = this.#form;
+    const session = await this.#sessions.copy(pools);
+    await this.#run(session, (tie) => {
+      tie.input(poolNames.from, this.#runtime.tensor(BigInt64Array.of(BigInt(from)), [1]));
+      tie.input(poolNames.at, this.#runtime.tensor(BigInt64Array.of(BigInt(to)), [1, 1]));
+      for (let pool = 0; pool < pools; pool++) {
+        const target = this.view(pool, 0, [rows, this.#elements]);
+        tie.input(poolNames.source(pool), source.view(pool, 0, [source.#form.rows, this.#elements]));
+        tie.input(poolNames.target(pool), target);
+        tie.output(poolNames.written(pool), target);
+      }
+    });
+  }
+
+  release(): void {
+    for (const memory of this.#memories) memory.release();
+  }
+
+  /** Makes every row zeros; before anything else is done with them. */
+  async clear(): Promise<void> {
+    const session = await this.#sessions.clear();
+    for (const memory of this.#memories) {
+      await this.#run(session, (tie) => {
+        const length = this.#runtime.tensor(BigInt64Array.of(BigInt(memory.elements)), [1]);
+        tie.input(poolNames.length, length);
+        tie.output(poolNames.cleared, memory.view(0, [memory.elements]));
+      });
+    }
+  }
+
+  /** One run, after which nothing is bound any more. */
+  async #run(session: Awaited<ReturnType<RowSessions['clear']>>, bind: (tie: Tie) => void): Promise<void> {
+    const binding = session.bind();
+    const tied = new Set<Tensor>();
+    const keep = (call: 'input' | 'output') => (name: string, tensor: Tensor) => {
+      binding[call](name, tensor);
+      tied.add(tensor);
+    };
+    try {
+      bind({ input: keep('input'), output: keep('output') });
+      await session.run(binding);
+    } finally {
+      binding.release();
+      for (const tensor of tied) tensor.release();
+    }
+  }
+}
+
+type Tie = Pick<Binding, 'input' | 'output'>;

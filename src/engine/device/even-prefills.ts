@@ -1,0 +1,61 @@
+// Prompts on a device run in kernels for long pieces, which rest on what the device says of itself: ONNX Runtime's for
+// WebGPU gives wrong attention from 32 tokens on where subgroups have 4 lanes (a software device). So the first long
+// piece runs both ways, whole and in short pieces, and where they differ prompts run in short pieces from then on.
+// Knows batches, no graph.
+
+/** What is looked at of a batch for the decoder. */
+type Batch = {
+  readonly phase: string;
+  readonly pasts: readonly number[];
+  readonly tokens: readonly number[];
+  readonly sampled: readonly number[];
+};
+
+/** Below what any kernel takes for long. */
+const pieceTokens = 31;
+
+/** Share of the logits' range by which two right ways may differ: above any rounding, below another attention. */
+const differenceMax = 0.05;
+
+type Forward<B> = (batch: B) => Promise<Float32Array>;
+
+export function evenForLongPrefills<B extends Batch>(forward: Forward<B>, warn: (message: string) => void): Forward<B> {
+  let isEven: boolean | null = null;
+  return async (batch) => {
+    if (batch.phase !== 'prefill' || batch.tokens.length <= pieceTokens || isEven === true) return forward(batch);
+    if (isEven === false) return inPieces(forward, batch);
+    const whole = (await forward(batch)).slice();
+    const pieces = await inPieces(forward, batch);
+    isEven = agree(whole, pieces);
+    if (!isEven) warn('this device computes long prompts wrongly at once: they run in pieces, which is slower');
+    return pieces;
+  };
+}
+
+/** One row's prompt, a piece at a time; running it again writes the same keys and values. */
+async function inPieces<B extends Batch>(forward: Forward<B>, batch: B): Promise<Float32Array> {
+  const { tokens, sampled } = batch;
+  const past = batch.pasts[0]!;
+  const found: Float32Array[] = [];
+  for (let start = 0; start < tokens.length; start += pieceTokens) {
+    const piece = tokens.slice(start, start + pieceTokens);
+    const inPiece = sampled.filter((index) => index >= start && index < start + piece.length);
+    // A run gives some logits in any case.
+    const wanted = inPiece.length > 0 ? inPiece.map((index) => index - start) : [piece.length - 1];
+    const logits = await forward({ ...batch, pasts: [past + start], tokens: piece, sampled: wanted });
+    if (inPiece.length > 0) found.push(logits.slice());
+  }
+  const joined = new Float32Array(found.reduce((length, logits) => length + logits.length, 0));
+  let at = 0;
+  for (const logits of found) {
+    joined.set(logits, at);
+    at += logits.length;
+  }
+  return joined;
+}
+
+function agree(whole: Float32Array, pieces: Float32Array): boolean {
+  const range =
+    pieces.reduce((max, logit) => Math.max(max, logit)) - pieces.reduce((min, logit) => Math.min(min, logit));
+  return whole.every((logit, i) => Math.abs(logit - pieces[i]!) <= differenceMax * range);
+}

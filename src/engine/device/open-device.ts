@@ -1,0 +1,71 @@
+// The device of a configuration, in what floats it computes, and how many pages of adapters it holds.
+
+import { type Device, parseDevice } from '../../core/device.ts';
+import { LorikeetError } from '../../core/errors.ts';
+import { limits } from '../../core/limits.ts';
+import type { LoweredModel } from '../../graph/lowered.ts';
+import type { GraphTarget, Real } from '../../graph/target.ts';
+import type { EngineConfig } from '../../protocol/messages.ts';
+import { createOnnxRuntime } from '../../runtime/onnx-runtime.ts';
+import type { Runtime } from '../../runtime/session.ts';
+import { joinedSizes, pageRanks } from '../adapters/resident-adapter.ts';
+import { devicePages } from '../policies/device-budget.ts';
+
+export type OpenDevice = { readonly runtime: Runtime; readonly target: GraphTarget };
+
+/** Throws `invalid_config`, `runtime_unavailable` or `device_unavailable`. */
+export function openDevice(config: EngineConfig): OpenDevice {
+  const { ortLibrary: library, threads, cudaDir = null, devicePrecision } = config;
+  const device = deviceOf(config.device);
+  const runtime = createOnnxRuntime({ library, threads, spin: true, device, cudaDir });
+  // CUDA's attention has no other.
+  const real = devicePrecision ?? (device.kind === 'cuda' ? 'float16' : 'float32');
+  return { runtime, target: { on: device.kind === 'cpu' ? 'host' : 'device', real } };
+}
+
+function deviceOf(text: string): Device {
+  try {
+    return parseDevice(text);
+  } catch (error) {
+    const message = `LORIKEET_DEVICE ${(error as Error).message}.`;
+    throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_DEVICE' });
+  }
+}
+
+/** Pages a slot where neither their number is chosen nor memory known: rank 32 for every row. */
+const defaultPagesPerSlot = 4;
+
+/** Throws `invalid_config` where a device has no room for the keys and values of all slots. */
+export function pagesFor(
+  { runtime, target: { real } }: OpenDevice,
+  { shape, weights }: LoweredModel,
+  { rows, positions }: { readonly rows: number; readonly positions: number },
+): number {
+  const pagesMin = defaultPagesPerSlot * rows;
+  const freeBytes = runtime.device?.freeBytes() ?? null;
+  if (freeBytes === null) return pagesMin;
+  const needs = {
+    freeBytes,
+    weightBytes: [...weights.values()].reduce((sum, { data }) => sum + data.byteLength, 0),
+    kvBytes: 2 * shape.layers * rows * shape.kvHeads * positions * shape.headDim * realBytes[real],
+    pageBytes: realBytes[real] * pageFloats(shape),
+    ...{ pagesMin, pagesMax: limits.adapterPages },
+  };
+  const pages = devicePages(needs);
+  if (pages !== null) return pages;
+  const inGiB = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+  const message =
+    `${runtime.device!.name} has ${inGiB(freeBytes)} free: too little for ${inGiB(needs.weightBytes)} of weights, ` +
+    `${inGiB(needs.kvBytes)} of keys and values for ${rows} slots of ${positions} tokens, and adapters. ` +
+    'Set fewer slots (LORIKEET_MAX_SEQUENCES) or a shorter context (LORIKEET_MAX_CONTEXT).';
+  throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_MAX_SEQUENCES' });
+}
+
+const realBytes: Readonly<Record<Real, number>> = { float32: 4, float16: 2 };
+
+/** Of a page in every linear and layer. */
+const pageFloats = (shape: LoweredModel['shape']): number =>
+  joinedSizes(shape).reduce(
+    (sum, { layers, in: inputs, modules, out }) => sum + layers * pageRanks * (modules.length * inputs + out),
+    0,
+  );

@@ -1,0 +1,32 @@
+// The sessions that write, copy and clear rows in device memory, each made when it is first needed.
+
+import { encodeOnnx, type OnnxGraph } from '../../formats/onnx.ts';
+import { buildClear, buildCopyRow, buildWriteRows } from '../../graph/pool-rows.ts';
+import type { Real } from '../../graph/target.ts';
+import type { Runtime, Session } from '../../runtime/session.ts';
+
+export type RowSessions = {
+  write(pools: number, transposed: boolean): Promise<Session>;
+  copy(pools: number): Promise<Session>;
+  clear(): Promise<Session>;
+  release(): Promise<void>;
+};
+
+export function createRowSessions(runtime: Runtime, real: Real): RowSessions {
+  const sessions = new Map<string, Promise<Session>>();
+  const once = (key: string, build: () => OnnxGraph) => {
+    const session = sessions.get(key) ?? runtime.session(encodeOnnx(build()), { weights: new Map() });
+    sessions.set(key, session);
+    return session;
+  };
+  return {
+    write: (pools, transposed) => once(`write ${pools} ${transposed}`, () => buildWriteRows(pools, real, transposed)),
+    copy: (pools) => once(`copy ${pools}`, () => buildCopyRow(pools, real)),
+    clear: () => once('clear', () => buildClear(real)),
+    async release() {
+      for (const made of await Promise.allSettled(sessions.values())) {
+        if (made.status === 'fulfilled') made.value.release();
+      }
+    },
+  };
+}

@@ -1,0 +1,67 @@
+// What a decoder holds beside weights: keys, values and rank pages, where its sessions compute, and how they are read.
+
+import type { Clock } from '../core/clock.ts';
+import type { LoweredModel } from '../graph/lowered.ts';
+import type { GraphTarget } from '../graph/target.ts';
+import type { Runtime } from '../runtime/session.ts';
+import { type AdaptedRuns, createAdaptedRuns } from './adapters/adapted-windows.ts';
+import { createBreath } from './adapters/breath.ts';
+import { HostPages } from './adapters/host-pages.ts';
+import type { PageMemory } from './adapters/page-memory.ts';
+import { createDeviceKv } from './device/device-kv.ts';
+import { DevicePages } from './device/device-pages.ts';
+import type { DeviceRows } from './device/device-rows.ts';
+import { createDeviceRuns } from './device/device-runs.ts';
+import { createRowSessions } from './device/row-sessions.ts';
+import { createKvCache, type KvCache } from './kv-cache.ts';
+
+export type ModelMemory = {
+  readonly kv: KvCache;
+  readonly memory: PageMemory;
+  readonly runs: AdaptedRuns;
+  release(): Promise<void>;
+};
+
+export type ModelMemoryOptions = {
+  readonly rows: number;
+  readonly positions: number;
+  readonly pages?: number;
+  readonly target: GraphTarget;
+  readonly clock: Clock;
+};
+
+export function createModelMemory(
+  runtime: Runtime,
+  { shape }: LoweredModel,
+  { rows, positions, pages: slots = 0, target, clock }: ModelMemoryOptions,
+): ModelMemory {
+  const { on, real } = target;
+  if (on === 'host') {
+    const kv = createKvCache(runtime, shape, rows, positions);
+    const memory = new HostPages(shape, slots, createBreath(clock));
+    return { kv, memory, runs: createAdaptedRuns(runtime, shape, rows, memory), release: async () => {} };
+  }
+  const sessions = createRowSessions(runtime, real);
+  const clearing = Promise.withResolvers<void>();
+  const ready = clearing.promise;
+  const kv = createDeviceKv(runtime, sessions, shape, { rows, positions, real, ready });
+  const memory = new DevicePages(runtime, sessions, shape, { slots, real, ready });
+  // Memory is not allocated while anything runs: all of it is there now.
+  clear([...kv.pools, ...memory.pools]).then(clearing.resolve, clearing.reject);
+  // Whoever waits for it hears of a failure.
+  ready.catch(() => {});
+  return {
+    kv,
+    memory,
+    runs: createDeviceRuns(runtime, shape, memory),
+    async release() {
+      await sessions.release();
+      kv.release();
+      memory.release();
+    },
+  };
+}
+
+async function clear(pools: readonly DeviceRows[]): Promise<void> {
+  for (const rows of pools) await rows.clear();
+}

@@ -1,0 +1,100 @@
+// Weights in device memory, sent there once: all sessions read the same copy, whatever name and shape they see it in.
+
+import type { Serially } from '../core/serially.ts';
+import { handleOf } from './handles.ts';
+import { type DeviceMemory, type DevicePlace, deviceMemory } from './memory.ts';
+import type { Pointer } from './ort-api.ts';
+import type { Memory, Tensor, TensorData } from './session.ts';
+import { dataOf, elementTypes, hostTensor, typeOf } from './tensors.ts';
+
+export type WeightSender = {
+  readonly place: DevicePlace;
+  /** Of JavaScript's memory. */
+  readonly memoryInfo: Pointer;
+  /** Of the probe model, which copies what it is given. */
+  readonly session: Pointer;
+};
+
+type Weights = ReadonlyMap<string, Tensor>;
+
+export type DeviceWeights = {
+  readonly given: ReadonlyMap<string, Tensor>;
+  /** With the session. */
+  release(): void;
+};
+
+/** Bytes of what the probe model copies. */
+const unit = elementTypes.float32.bytes;
+
+export function createDeviceWeights(sender: WeightSender, inTurn: Serially) {
+  /** Gone with the data that it is a copy of. */
+  const copies = new WeakMap<TensorData, Memory>();
+  const released = new FinalizationRegistry<Memory>((memory) => inTurn(async () => memory.release()));
+
+  const sharedCopy = async (data: TensorData): Promise<Memory> => {
+    const known = copies.get(data);
+    if (known) return known;
+    const memory = await copyOf(sender, data);
+    copies.set(data, memory);
+    released.register(data, memory);
+    return memory;
+  };
+  return {
+    /** `shared` are sent once for all sessions; `own` for this one, and gone with it. */
+    async of(shared: Weights, own: Weights): Promise<DeviceWeights> {
+      const given = new Map<string, Tensor>();
+      const memories: Memory[] = [];
+      for (const [name, tensor] of shared) {
+        given.set(name, (await sharedCopy(dataOf(tensor)!)).view(0, tensor.shape));
+      }
+      for (const [name, tensor] of own) {
+        const memory = await copyOf(sender, dataOf(tensor)!);
+        memories.push(memory);
+        given.set(name, memory.view(0, tensor.shape));
+      }
+      const release = () => {
+        for (const held of [...given.values(), ...memories]) held.release();
+      };
+      return { given, release };
+    },
+  };
+}
+
+async function copyOf(sender: WeightSender, data: TensorData): Promise<Memory> {
+  const { bytes } = elementTypes[typeOf(data)];
+  // Whole units, so that any type can be sent as floats.
+  const units = Math.ceil(data.byteLength / unit);
+  const memory = deviceMemory(sender.place, typeOf(data), (units * unit) / bytes);
+  await send(sender, data, units, memory);
+  return memory;
+}
+
+/** Through a run, since that is what every provider copies in: bits are moved, and no float is computed with. */
+async function send(
+  { place, memoryInfo, session }: WeightSender,
+  data: TensorData,
+  units: number,
+  target: DeviceMemory,
+) {
+  const { api } = place;
+  const source = hostTensor(api, memoryInfo, asFloats(data, units), [units]);
+  const copy = target.viewAs('float32', [units]);
+  const binding = api.call('createIoBinding', session);
+  try {
+    api.call('bindInput', binding, 'x', handleOf(source));
+    api.call('bindOutput', binding, 'y', handleOf(copy));
+    api.call('synchronizeBoundInputs', binding);
+    await api.callAsync('runWithBinding', session, null, binding);
+  } finally {
+    api.call('releaseIoBinding', binding);
+    for (const tensor of [source, copy]) tensor.release();
+  }
+}
+
+function asFloats(data: TensorData, units: number): Float32Array {
+  const isAligned = data.byteOffset % unit === 0 && data.byteLength === units * unit;
+  if (isAligned) return new Float32Array(data.buffer, data.byteOffset, units);
+  const bytes = new Uint8Array(units * unit);
+  bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  return new Float32Array(bytes.buffer);
+}

@@ -1,0 +1,62 @@
+// Memory for sessions, where they compute.
+
+import type { OrtApi, Pointer } from './ort-api.ts';
+import { type ElementType, elementCount, type Memory, type Tensor, type TensorData } from './session.ts';
+import { createTensor, elementTypes } from './tensors.ts';
+
+const arrayTypes = {
+  float32: Float32Array,
+  float16: Float16Array,
+  uint8: Uint8Array,
+  int32: Int32Array,
+  int64: BigInt64Array,
+} as const satisfies Record<ElementType, unknown>;
+
+/** Where sessions compute in memory that JavaScript has, too. */
+export function hostMemory(
+  type: ElementType,
+  elements: number,
+  tensor: (data: TensorData, shape: readonly number[]) => Tensor,
+): Memory {
+  const data: TensorData = new arrayTypes[type](elements);
+  const view = (start: number, shape: readonly number[]) =>
+    // A range past the end is a shape of another length.
+    tensor(data.subarray(start, start + elementCount(shape)), shape);
+  return { type, elements, view, release: () => {} };
+}
+
+export type DevicePlace = {
+  readonly api: OrtApi;
+  readonly memoryInfo: Pointer;
+  readonly allocator: Pointer;
+  readonly anchored: boolean;
+};
+
+export type DeviceMemory = Memory & {
+  /** The memory from its start, seen as another type. */
+  viewAs(type: ElementType, shape: readonly number[]): Tensor;
+};
+
+export function deviceMemory(place: DevicePlace, type: ElementType, elements: number): DeviceMemory {
+  const { api, memoryInfo, allocator, anchored } = place;
+  const { code, bytes } = elementTypes[type];
+  const owner = api.call('createTensorAsOrtValue', allocator, BigInt64Array.of(BigInt(elements)), 1, code);
+  const address = api.call('getTensorMutableData', owner);
+  return {
+    type,
+    elements,
+    view(start, shape) {
+      const count = elementCount(shape);
+      if (start + count > elements) throw new Error(`[${shape}] from ${start} is past the ${elements} elements.`);
+      if (anchored && start !== 0) throw new Error('Views of this device begin at the start of their memory.');
+      const at = address + BigInt(start * bytes);
+      return createTensor(api, memoryInfo, { at, bytes: count * bytes, type }, shape);
+    },
+    viewAs(other, shape) {
+      const count = elementCount(shape) * elementTypes[other].bytes;
+      if (count > elements * bytes) throw new Error(`[${shape}] of ${other} is past the end.`);
+      return createTensor(api, memoryInfo, { at: address, bytes: count, type: other }, shape);
+    },
+    release: () => void api.call('releaseValue', owner),
+  };
+}

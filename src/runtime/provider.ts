@@ -1,0 +1,26 @@
+// What a device needs of the library: where that lies, how the device is added to a session, and how its memory is
+// called. One file a device makes one.
+
+import type { OrtApi, Pointer } from './ort-api.ts';
+
+export type Provider = {
+  readonly name: string;
+  /** Path of the library that has it. */
+  readonly library: string;
+  /** The library's name for its memory, and which of several devices. */
+  readonly memory: { readonly name: string; readonly index: number };
+  readonly anchored: boolean;
+  /** Sessions must not leave any operator to the processor. */
+  readonly strict: boolean;
+  /** What to do where the device cannot be had; a sentence. */
+  readonly hint: string;
+  append(api: OrtApi, settings: Pointer): void;
+  freeBytes(): number | null;
+};
+
+export type ProviderPlaces = {
+  /** LORIKEET_ORT_LIBRARY. */
+  readonly library: string | null;
+  /** Where scripts/setup-cuda.js puts a build with CUDA. */
+  readonly cudaDir: string | null;
+};

@@ -1,0 +1,24 @@
+// The provider of a device, and what is said where there is none.
+
+import type { Device } from '../core/device.ts';
+import { LorikeetError } from '../core/errors.ts';
+import { cudaProvider } from './cuda.ts';
+import type { Provider, ProviderPlaces } from './provider.ts';
+import { webGpuProvider } from './webgpu.ts';
+
+/** null for the processor. Throws `device_unavailable` where no library has the device. */
+export function providerOf(device: Device, places: ProviderPlaces): Provider | null {
+  if (device.kind === 'cpu') return null;
+  return device.kind === 'cuda' ? cudaProvider(device.index, places) : webGpuProvider(places);
+}
+
+/** The device's own words, and what to do. */
+export function unavailable({ name, library, hint }: Provider, cause: unknown): LorikeetError {
+  // The library's own words begin behind where in its sources it said them.
+  const reason = (cause as Error).message
+    .replace(/\s+/g, ' ')
+    .replace(/^.*(was false\.|\[ONNXRuntimeError\] : \d+ : \w+ :) /, '')
+    .trim();
+  const message = `The device ${name} is not available with ${library}: ${reason.replace(/\.$/, '')}. ${hint}`;
+  return new LorikeetError('device_unavailable', { message, param: 'LORIKEET_DEVICE', cause });
+}

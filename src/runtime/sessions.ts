@@ -1,0 +1,90 @@
+// Sessions and their bindings. On a device, what lies in JavaScript's memory is bound anew before each run, which is
+// what sends it there.
+
+import type { Serially } from '../core/serially.ts';
+import { forgetHandle, handleOf, setHandle } from './handles.ts';
+import type { OrtApi, Pointer } from './ort-api.ts';
+import type { Binding, Session, Tensor } from './session.ts';
+import { dataOf } from './tensors.ts';
+
+type Ownership = {
+  /** The library does not own shared weights: the session keeps them, and so their data, alive. */
+  readonly weights: ReadonlyMap<string, Tensor>;
+  /** Lets go of what else it had. */
+  readonly onRelease: () => void;
+  /** null where runs may overlap, which is where nothing has to be sent. */
+  readonly inTurn: Serially | null;
+};
+
+export function createSession(api: OrtApi, handle: Pointer, { weights, onRelease, inTurn }: Ownership): Session {
+  const owned = new Map(weights);
+  const session: Session = {
+    bind: () => createBinding(api, handleOf(session), inTurn),
+    async run(binding) {
+      const start = () => api.callAsync('runWithBinding', handleOf(session), null, handleOf(binding));
+      if (inTurn === null) await start();
+      else {
+        await inTurn(() => {
+          sendInputs.get(binding)?.();
+          return start();
+        });
+      }
+    },
+    release() {
+      const gone = handleOf(session);
+      forgetHandle(session);
+      soon(inTurn, () => {
+        api.call('releaseSession', gone);
+        onRelease();
+        owned.clear();
+      });
+    },
+  };
+  setHandle(session, handle);
+  return session;
+}
+
+/** A device's memory is given back between its runs: what another thread computes with is not touched. */
+function soon(inTurn: Serially | null, work: () => void): void {
+  if (inTurn === null) work();
+  else inTurn(async () => work());
+}
+
+const sendInputs = new WeakMap<Binding, () => void>();
+
+function createBinding(api: OrtApi, session: Pointer, inTurn: Serially | null): Binding {
+  // The library does not own bound memory: the binding keeps its tensors, and so their data, alive.
+  const tensors = new Map<string, Tensor>();
+  const sent = new Map<string, Tensor>();
+  const handle = api.call('createIoBinding', session);
+  const binding: Binding = {
+    input(name, tensor) {
+      const value = handleOf(tensor);
+      sent.delete(name);
+      if (inTurn && dataOf(tensor)) sent.set(name, tensor);
+      else api.call('bindInput', handleOf(binding), name, value);
+      tensors.set(`in ${name}`, tensor);
+    },
+    output(name, tensor) {
+      api.call('bindOutput', handleOf(binding), name, handleOf(tensor));
+      tensors.set(`out ${name}`, tensor);
+    },
+    release() {
+      const gone = handleOf(binding);
+      forgetHandle(binding);
+      soon(inTurn, () => {
+        api.call('releaseIoBinding', gone);
+        tensors.clear();
+        sent.clear();
+      });
+    },
+  };
+  setHandle(binding, handle);
+  sendInputs.set(binding, () => {
+    const alive = handleOf(binding);
+    for (const [name, tensor] of sent) api.call('bindInput', alive, name, handleOf(tensor));
+    // What is sent may be on another stream than what reads it.
+    api.call('synchronizeBoundInputs', alive);
+  });
+  return binding;
+}

@@ -1,0 +1,16 @@
+// WebGPU: Dawn over Vulkan, Metal or Direct3D, inside the packaged library.
+
+import { packagedLibrary } from './packaged-library.ts';
+import type { Provider, ProviderPlaces } from './provider.ts';
+
+export const webGpuProvider = ({ library }: ProviderPlaces): Provider => ({
+  name: 'webgpu',
+  library: library ?? packagedLibrary(),
+  memory: { name: 'WebGPU_Buffer', index: 0 },
+  // An address is a buffer's, and nothing says where in it.
+  anchored: true,
+  strict: true,
+  hint: 'It needs a graphics driver with Vulkan (Linux), Metal or Direct3D 12; see "Devices" in the README.',
+  append: (api, settings) => void api.call('appendExecutionProvider', settings, 'WebGPU', null, null, 0),
+  freeBytes: () => null,
+});

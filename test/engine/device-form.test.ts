@@ -1,0 +1,128 @@
+// The decoder in a device's form, with everything in memory of the runtime's, beside the host's form on the processor:
+// the same logits for prompts in pieces, for steps of rows with adapters of every kind, and after rows have moved.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { systemClock } from '../../src/core/clock.ts';
+import { prng } from '../../src/core/prng.ts';
+import { createBreath } from '../../src/engine/adapters/breath.ts';
+import { readAdapter } from '../../src/engine/adapters/read-adapter.ts';
+import type { RowAdapter } from '../../src/engine/adapters/row-adapter.ts';
+import { createDecoder, type Decoder } from '../../src/engine/decoder.ts';
+import { probeRow } from '../../src/engine/kv-cache.ts';
+import type { Real } from '../../src/graph/target.ts';
+import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
+import { testRuntime } from '../helpers/test-runtime.ts';
+import { tinyLowered } from '../helpers/tiny-lowered.ts';
+import { everyModule, layerModules, randomAdapter } from './adapters/random-adapters.ts';
+
+const host = createOnnxRuntime({ library: null, threads: 1, spin: false });
+const device = testRuntime();
+const breath = createBreath(systemClock);
+const rows = 5;
+
+const plans = [
+  { seed: 1, modules: layerModules, r: 16 },
+  { seed: 2, modules: ['q_proj', 'v_proj'], r: 1 },
+  { seed: 7, modules: everyModule, r: 5, dora: true },
+  null,
+  { seed: 5, modules: everyModule, r: 9 },
+] as const;
+
+type Case = { readonly bits: 32 | null; readonly real: Real; readonly tolerance: number };
+
+/** Largest difference over the largest logit. At the native width the host rounds activations of 8-bit products. */
+const cases: readonly Case[] = [
+  { bits: 32, real: 'float32', tolerance: 1e-4 },
+  { bits: null, real: 'float32', tolerance: 0.02 },
+  { bits: null, real: 'float16', tolerance: 0.03 },
+];
+
+for (const { bits, real, tolerance } of cases) {
+  // A software device has no half floats.
+  const skip = real === 'float16' && device.device?.name === 'webgpu';
+  test(`in a device’s form every row gets the host’s logits: ${bits ?? 'native'} bits, ${real}`, {
+    skip,
+  }, async (t) => {
+    const model = await tinyLowered('llama-gguf', bits);
+    const options = { rows, positions: 64, pages: 12, decodeActivations: 'float32' } as const;
+    const pair = [
+      createDecoder(host, model, options),
+      createDecoder(device, model, { ...options, target: { on: 'device', real } }),
+    ] as const;
+    const placed: (readonly [RowAdapter | null, RowAdapter | null])[] = [];
+    for (const plan of plans) {
+      if (plan === null) {
+        placed.push([null, null]);
+        continue;
+      }
+      const adapter = await readAdapter(randomAdapter(model.shape, plan).files, { model, breath });
+      const scale = 'dora' in plan ? 1 : 0.5;
+      const place = ({ pages }: Decoder) => ({ adapter, scale, placement: pages.place(adapter)! });
+      placed.push([place(pair[0]), place(pair[1])]);
+    }
+    for (const row of placed.flat()) await row?.placement.copied;
+    const [largest, effect] = await compare(pair, placed);
+    t.diagnostic(`within ${largest.toExponential(1)} of the largest logit; adapters change ${effect.toFixed(2)}`);
+    assert.ok(largest < tolerance, `${largest}`);
+    assert.ok(effect > 0.05, 'the adapters change nothing');
+    for (const decoder of pair) await decoder.release();
+  });
+}
+
+/** Differences between the two, and what the adapters do, of the largest logit. */
+async function compare(
+  pair: readonly [Decoder, Decoder],
+  placed: readonly (readonly [RowAdapter | null, RowAdapter | null])[],
+): Promise<[difference: number, effect: number]> {
+  const random = prng(9);
+  const { vocabulary } = pair[0];
+  const token = () => Math.floor(random() * vocabulary);
+  let [largest, effect, scale] = [0, 0, 0];
+  const run = async (batch: Parameters<Decoder['forward']>[0], who: readonly number[]): Promise<Float32Array> => {
+    const logits: Float32Array[] = [];
+    for (const [side, decoder] of pair.entries()) {
+      logits.push((await decoder.forward({ ...batch, adapters: who.map((row) => placed[row]![side]!) })).slice());
+    }
+    const [a, b] = logits as [Float32Array, Float32Array];
+    for (const [i, logit] of a.entries()) {
+      // Not a maximum, which would lose a NaN.
+      if (!(Math.abs(logit - b[i]!) <= largest)) largest = Math.abs(logit - b[i]!);
+      scale = Math.max(scale, Math.abs(logit));
+    }
+    return a;
+  };
+  const pasts = Array.from({ length: rows }, (_, row) => 3 + 4 * row);
+  for (const [row, length] of pasts.entries()) {
+    const tokens = Array.from({ length }, token);
+    const half = Math.ceil(length / 2);
+    const prefill = { phase: 'prefill', first: row } as const;
+    await run({ ...prefill, pasts: [0], tokens: tokens.slice(0, half), sampled: [half - 1] }, [row]);
+    await run({ ...prefill, pasts: [half], tokens: tokens.slice(half), sampled: [0, length - half - 1] }, [row]);
+  }
+  let who = [0, 1, 2, 3, 4];
+  const step = async () => {
+    const tokens = who.map(token);
+    const sampled = who.map((_, i) => i);
+    const logits = await run({ phase: 'decode', first: 0, pasts: who.map((row) => pasts[row]!), tokens, sampled }, who);
+    for (const row of who) pasts[row]!++;
+    return { logits, tokens };
+  };
+  for (let i = 0; i < 3; i++) await step();
+  // Row 1 ends and the last takes its place; then two change places, and something runs on the row that is nobody's.
+  for (const { kv } of pair) kv.move(4, 1, pasts[4]!);
+  who = [0, 4, 2, 3];
+  await step();
+  for (const { kv } of pair) kv.swap(0, 3, Math.max(pasts[0]!, pasts[3]!));
+  who = [3, 4, 2, 0];
+  await step();
+  await run({ phase: 'prefill', first: probeRow, pasts: [0], tokens: [1, 2, 3], sampled: [2] }, [3]);
+  await step();
+  const { logits, tokens } = await step();
+  const again = who.map((row) => pasts[row]! - 1);
+  const plain = await pair[1].forward({
+    ...{ phase: 'decode', first: 0, pasts: again, tokens, sampled: who.map((_, i) => i) },
+  });
+  for (const [i, logit] of plain.entries()) effect = Math.max(effect, Math.abs(logit - logits[i]!));
+  return [largest / scale, effect / scale];
+}
