@@ -91,6 +91,19 @@ test('the file: unknown keys, bad JSON and a missing named file are refused', ()
   assert.equal(load({ config: 'other.json' }, {}, inFile({ port: 7 }, 'other.json')).config.port, 7);
 });
 
+test('a device is one that there may be, and computes with floats that it has', () => {
+  for (const device of ['cpu', 'webgpu', 'cuda', 'cuda:0', 'cuda:12']) {
+    assert.equal(load({ device }).config.device, device);
+  }
+  for (const device of ['gpu', 'cuda:', 'cuda:x', 'CUDA', 'cuda:100', 'cpu:0', 'webgpu:1']) {
+    assert.throws(() => load({ device }), refusal('LORIKEET_DEVICE', /cpu, cuda, cuda:<number> or webgpu/));
+  }
+  const of = (device: string, precision: string) => () => load({ device, 'device-precision': precision });
+  assert.equal(of('webgpu', 'float16')().config.devicePrecision, 'float16');
+  assert.throws(of('cpu', 'float16'), refusal('LORIKEET_DEVICE_PRECISION', /float16.*processor/));
+  assert.throws(of('cuda', 'float32'), refusal('LORIKEET_DEVICE_PRECISION', /float32.*half/));
+});
+
 test('switches take words, and a flag without a value', () => {
   assert.equal(load({}, { HF_HUB_OFFLINE: 'ON' }).config.hfHubOffline, true);
   assert.equal(load({}, { HF_HUB_OFFLINE: '0' }).config.hfHubOffline, false);
