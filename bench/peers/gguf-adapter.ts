@@ -1,6 +1,9 @@
 // A PEFT adapter as the GGUF file that llama.cpp takes. Knows both layouts; reads and writes bytes.
 
+import type { TensorType } from '../../src/core/base-model.ts';
 import { parseSafetensorsHeader, type SafetensorsTensor } from '../../src/formats/safetensors.ts';
+import { type GgufTensorHead, ggufFloat, ggufText, layOutGguf } from '../../src/formats/write-gguf.ts';
+import { pairedRow } from '../../src/models/unpair-rows.ts';
 import type { AdapterFolder } from '../../test/parity/seeded-adapter.ts';
 
 /** Attention heads of the base model: GGUF keeps the rows of Q and K in another order. */
@@ -15,14 +18,9 @@ type Config = {
   readonly alpha_pattern?: object | null;
 };
 
-type GgufTensor = {
-  readonly name: string;
-  readonly type: number;
-  readonly shape: number[];
-  readonly bytes: Uint8Array;
-};
+type GgufTensor = GgufTensorHead & { readonly bytes: Uint8Array };
 
-const ggufTypes: Readonly<Record<string, number>> = { F32: 0, F16: 1, BF16: 30 };
+const ggufTypes: Readonly<Record<string, TensorType>> = { F32: 'F32', F16: 'F16', BF16: 'BF16' };
 const linears: Readonly<Record<string, string>> = {
   'self_attn.q_proj': 'attn_q',
   'self_attn.k_proj': 'attn_k',
@@ -57,8 +55,7 @@ function toGgufTensor({ name, type, shape, offset, bytes }: SafetensorsTensor, f
   return {
     name: `blk.${parts[1]}.${linear}.weight.lora_${parts[3]!.toLowerCase()}`,
     type: ggufType,
-    // Fastest dimension first.
-    shape: shape.toReversed(),
+    shape,
     bytes: heads !== undefined && parts[3] === 'B' ? pairRows(data, shape[0]!, heads) : data,
   };
 }
@@ -69,54 +66,18 @@ function pairRows(bytes: Uint8Array, rows: number, heads: number): Uint8Array {
   const headDim = rows / heads;
   const paired = new Uint8Array(bytes.length);
   for (let row = 0; row < rows; row++) {
-    const at = row % headDim;
-    const target = row - at + (at < headDim / 2 ? 2 * at : 2 * at - headDim + 1);
-    paired.set(bytes.subarray(row * rowBytes, (row + 1) * rowBytes), target * rowBytes);
+    paired.set(bytes.subarray(row * rowBytes, (row + 1) * rowBytes), pairedRow(row, headDim) * rowBytes);
   }
   return paired;
 }
 
-/** Version 3: counts, metadata, what tensors there are, and their data, each aligned. */
 function writeGguf(alpha: number, tensors: readonly GgufTensor[]): Uint8Array {
   const entries = [
-    [text('general.type'), u32(8), text('adapter')],
-    [text('general.architecture'), u32(8), text('llama')],
-    [text('adapter.type'), u32(8), text('lora')],
-    [text('adapter.lora.alpha'), u32(6), f32(alpha)],
+    ggufText('general.type', 'adapter'),
+    ggufText('general.architecture', 'llama'),
+    ggufText('adapter.type', 'lora'),
+    ggufFloat('adapter.lora.alpha', alpha),
   ];
-  let position = 0;
-  const infos = tensors.map(({ name, type, shape, bytes }) => {
-    const offset = position;
-    position = aligned(position + bytes.length);
-    return [text(name), u32(shape.length), ...shape.map(u64), u32(type), u64(offset)];
-  });
-  const head = Buffer.concat([
-    ...[Buffer.from('GGUF'), u32(3), u64(tensors.length), u64(entries.length)],
-    ...entries.flat(),
-    ...infos.flat(),
-  ]);
-  return Buffer.concat([head, ...tensors.map(({ bytes }) => bytes)].flatMap((bytes) => [bytes, padding(bytes.length)]));
+  const { header, padding } = layOutGguf(entries, tensors, alignment);
+  return Buffer.concat([header, ...tensors.flatMap(({ bytes }) => [bytes, padding(bytes.length)])]);
 }
-
-const aligned = (position: number) => Math.ceil(position / alignment) * alignment;
-const padding = (length: number) => Buffer.alloc(aligned(length) - length);
-
-function u32(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32LE(value);
-  return bytes;
-}
-
-function u64(value: number): Buffer {
-  const bytes = Buffer.alloc(8);
-  bytes.writeBigUInt64LE(BigInt(value));
-  return bytes;
-}
-
-function f32(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
-  bytes.writeFloatLE(value);
-  return bytes;
-}
-
-const text = (value: string) => Buffer.concat([u64(Buffer.byteLength(value)), Buffer.from(value)]);

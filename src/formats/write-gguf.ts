@@ -17,7 +17,7 @@ export type GgufLayout = {
 };
 
 const ggmlTypes = new Map(Object.entries(ggmlTypeNames).map(([number, name]) => [name, Number(number)]));
-const valueTypes = { text: 8 } as const;
+const valueTypes = { float: 6, text: 8 } as const;
 
 /**
  * @param entries of the metadata, each as the file holds it: key, type, value. An entry `general.alignment` must be
@@ -50,6 +50,16 @@ export function layOutGguf(
 /** A metadata entry that holds a text. */
 export const ggufText = (key: string, value: string): Uint8Array =>
   Buffer.concat([text(key), u32(valueTypes.text), text(value)]);
+
+/** A metadata entry that holds a float32. */
+export const ggufFloat = (key: string, value: number): Uint8Array =>
+  Buffer.concat([text(key), u32(valueTypes.float), f32(value)]);
+
+function f32(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeFloatLE(value);
+  return bytes;
+}
 
 function u32(value: number): Buffer {
   const bytes = Buffer.alloc(4);
