@@ -26,6 +26,7 @@ export const adaptersCommand: Command = {
     to: { placeholder: 'path', help: "pull, export: where to (a folder or file of the adapter's name, here)" },
     format: { placeholder: 'gguf|safetensors', help: 'export: a file for llama.cpp, or a folder for transformers' },
     dtype: { placeholder: 'F16|BF16|F32', help: 'export: of the merged weights (F16)' },
+    unpacked: { placeholder: null, help: 'export: all matrices of a GGUF in floats, not the merged ones alone' },
     against: { placeholder: 'ref', help: 'analyse: another adapter, to compare with' },
     bits: { placeholder: '4|8|32', help: "merge: bits of the merged weights (each linear's own)" },
     wait: { placeholder: null, help: 'merge: until it is merged' },

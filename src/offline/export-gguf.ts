@@ -1,6 +1,7 @@
 // A base model's GGUF file with an adapter merged in, as llama.cpp loads it. What the adapter does not touch keeps the
 // base's own bytes, packed as they are: that is exact, and smaller than any float. Merged weights become floats:
-// packing them again would round much of the adapter away, whose changes are smaller than a 4-bit step.
+// packing them again would round much of the adapter away, whose changes are smaller than a 4-bit step. Unpacked, all
+// matrices become floats, for a program that packs them itself or computes with nothing rounded.
 
 import { LorikeetError } from '../core/errors.ts';
 import type { GgufFile, GgufTensor } from '../formats/gguf.ts';
@@ -21,7 +22,7 @@ type ExportWork = Extract<OfflineWork, { kind: 'export' }>;
 type Planned = GgufTensorHead & { chunks(): Iterable<Uint8Array> };
 
 /** Throws `unsupported_parameter` for a base that did not come as GGUF, and the adapter's own errors. */
-export function exportGguf({ model, adapter: files, dtype, name }: ExportWork): Exported {
+export function exportGguf({ model, adapter: files, dtype, unpacked, name }: ExportWork): Exported {
   if (model.kind !== 'gguf') {
     const message =
       'The base model came as safetensors: what GGUF must say of its tokeniser is not there to be copied.';
@@ -34,21 +35,25 @@ export function exportGguf({ model, adapter: files, dtype, name }: ExportWork): 
   const adapter = readAdapter(files, shape);
   const specs = new Map(tensorSpecs(shape).map((spec) => [spec.gguf, spec]));
 
-  const merged = (head: GgufTensorHead, weight: string, source = weight): Planned => {
+  const inFloats = (head: GgufTensorHead, weight: string, source = weight): Planned => {
     const pairedHeads = specs.get(head.name)?.pairedHeads ?? 0;
     const order = pairedHeads === 0 ? undefined : (row: number) => unpairedRow(row, shape.headDim);
     return {
       ...{ name: head.name, type: dtype, shape: head.shape },
-      chunks: () => mergedWeight(tensors.get(source)!, adapter.values(adapter.pairs.get(weight)!), dtype, order),
+      chunks() {
+        const pair = adapter.pairs.get(weight);
+        return mergedWeight(tensors.get(source)!, pair === undefined ? null : adapter.values(pair), dtype, order);
+      },
     };
   };
   const planned: Planned[] = base.tensors.map((tensor) => {
     const weight = specs.get(tensor.name)?.name ?? '';
-    return adapter.pairs.has(weight) ? merged(tensor, weight) : { ...tensor, chunks: () => pieces(file, tensor) };
+    const isKept = !adapter.pairs.has(weight) && !(unpacked && tensor.shape.length === 2);
+    return isKept ? { ...tensor, chunks: () => pieces(file, tensor) } : inFloats(tensor, weight);
   });
   if (untiesHead(adapter, shape)) {
     const embedding = base.tensors.find((tensor) => specs.get(tensor.name)?.name === 'model.embed_tokens.weight')!;
-    planned.push(merged({ ...embedding, name: 'output.weight' }, 'lm_head.weight', 'model.embed_tokens.weight'));
+    planned.push(inFloats({ ...embedding, name: 'output.weight' }, 'lm_head.weight', 'model.embed_tokens.weight'));
   }
   const layout = layOutGguf(entriesOf(base, file, name), planned, base.alignment);
   return {

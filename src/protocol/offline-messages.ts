@@ -10,8 +10,10 @@ export type ExportFormat = 'safetensors' | 'gguf';
 export type ExportOrder = {
   readonly adapter: AdapterFiles;
   readonly format: ExportFormat;
-  /** Of the merged weights; with safetensors of all weights. */
+  /** Of the merged weights; with safetensors, and unpacked, of all weights. */
   readonly dtype: FloatType;
+  /** GGUF: matrices that the adapter leaves alone become floats too, instead of keeping the base's bytes. */
+  readonly unpacked: boolean;
   /** What the result is called in its own metadata. */
   readonly name: string;
 };

@@ -91,7 +91,7 @@ async function exported(format: 'gguf' | 'safetensors'): Promise<ModelFiles> {
   const offline = offlineClient({ entry, env, model: base, limits, log: silent });
   const path = join(folder, format === 'gguf' ? 'pirate.gguf' : 'pirate');
   if (format === 'safetensors') mkdirSync(path);
-  const order = { adapter: pirate(), format, dtype: 'F16', name: 'pirate' } as const;
+  const order = { adapter: pirate(), format, dtype: 'F16', unpacked: false, name: 'pirate' } as const;
   const { body } = await offline.exportMerged(order, new AbortController().signal);
   await pipeline(body, format === 'gguf' ? createWriteStream(path) : unpackTar(path));
   const hub = { endpoint: 'http://127.0.0.1:1', token: null, cacheDir: folder, offline: true };

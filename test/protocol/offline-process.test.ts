@@ -30,7 +30,7 @@ function client(t: TestContext, entry: URL): OfflineClient & { readonly log: obj
   return { ...offline, log };
 }
 
-const order = (name: string): ExportOrder => ({ adapter, format: 'gguf', dtype: 'F16', name });
+const order = (name: string): ExportOrder => ({ adapter, format: 'gguf', dtype: 'F16', unpacked: false, name });
 const code = (name: string) => (error: unknown) => error instanceof LorikeetError && error.code === name;
 
 test('the real process exports and analyses', async (t) => {

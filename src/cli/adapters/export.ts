@@ -27,7 +27,9 @@ export async function exportAdapter(server: Server, { flags, io }: Invocation, a
     throw new UsageError(`${dirname(path)} cannot be written to (${cause.code}).`, { cause });
   });
   try {
-    const query = new URLSearchParams({ format, ...(flags.dtype === undefined ? {} : { dtype: String(flags.dtype) }) });
+    const query = new URLSearchParams({ format });
+    if (flags.dtype !== undefined) query.set('dtype', String(flags.dtype));
+    if (flags.unpacked === true) query.set('unpacked', 'true');
     const answer = await server.ask(`/v1/adapters/${encodeURIComponent(adapter.id)}/merged?${query}`);
     const file = join(partial, 'file');
     await download(answer, format === 'gguf' ? createWriteStream(file) : unpackTar(partial), io.stderr, adapter.id);

@@ -14,6 +14,11 @@ export const ExportQuery = Type.Object(
         description: 'Of the merged weights (F16), in safetensors of all. In GGUF the others keep what the base has.',
       }),
     ),
+    unpacked: Type.Optional(
+      Type.Boolean({
+        description: 'GGUF: the other matrices are of `dtype` too, as llama-quantize takes them (false).',
+      }),
+    ),
   },
   { additionalProperties: false },
 );
