@@ -3,12 +3,12 @@
     python test/parity/export-parity.py SmolLM2-135M-Instruct.Q4_1.gguf llama-server [--adapters pirate,dora]
 
 Starts the server on the GGUF file in a data dir of its own, uploads each adapter (the trained examples, and seeded
-ones of other kinds: DoRA, lm_head, patterns), downloads its merge in both formats, F16, and lets all three continue
+ones of other kinds: DoRA, lm_head, patterns), downloads its merge in both formats, and lets all three continue
 the held-out rows of the examples by argmax. Then the tokeniser that transformers made of the export encodes the
 awkward corpus of the fixtures. After the first difference two texts have nothing to do with each other, so what counts
 is how far the server's first choice led its second there; a lead of 1 or more, or another token id, ends with code 1.
-llama.cpp rounds activations to 8 bits, so it differs at near-ties whatever the weights: first the base without an
-adapter shows how often.
+Where weights are packed llama.cpp rounds activations to 8 bits and differs at near-ties whatever the weights: first the
+packed base without an adapter shows how often. Exports go to it in F32, unpacked.
 Needs torch, transformers, safetensors and numpy.
 """
 
@@ -102,9 +102,10 @@ def upload(server: Server, name: str) -> None:
 def download(server: Server, name: str, folder: Path) -> tuple[Path, Path, str]:
     """The GGUF file, the folder, and how long each took."""
     took = []
-    for form in ("gguf", "safetensors"):
+    # llama.cpp rounds activations where weights are packed; with all of them in floats it rounds nothing.
+    for form, query in (("gguf", "format=gguf&dtype=F32&unpacked=true"), ("safetensors", "format=safetensors")):
         began = time.monotonic()
-        with server.ask(f"/v1/adapters/{name}/merged?format={form}") as answer:
+        with server.ask(f"/v1/adapters/{name}/merged?{query}") as answer:
             data = answer.read()
             assert len(data) == int(answer.headers["content-length"])
         took.append(f"{form} {len(data) / 1e6:.0f} MB in {time.monotonic() - began:.1f} s")
@@ -161,7 +162,7 @@ class Tally:
 
 def against_llama_cpp(server: Server, name: str, gguf: Path, asked: list[list[int]], args) -> Tally:
     tally = Tally()
-    command = lambda port: [args.llama_server, "-m", gguf, "--port", str(port), "-c", "2048", "-t", args.threads, "-np", "1"]
+    command = lambda port: [args.llama_server, "-m", gguf, "--port", str(port), "-c", "2048", "-ctk", "f32", "-ctv", "f32", "-t", args.threads, "-np", "1"]
     with Server(command, "/health") as llama:
         for tokens in asked:
             tally.add(*ours(server, name, tokens), theirs_llama_cpp(llama, tokens))
