@@ -15,8 +15,9 @@ test('an export has its length, a name, the digest; the process gets the files a
   const offline = fakeOffline();
   const { app, registry } = await testApp(t, { deps: { offline } });
   const { digest } = await registry.add('org/a');
-  for (const [query, type, file, dtype] of [
+  for (const [query, type, file, dtype, unpacked = false] of [
     ['format=gguf', 'application/octet-stream', 'tiny-org-a@1.gguf', 'F16'],
+    ['format=gguf&dtype=F32&unpacked=true', 'application/octet-stream', 'tiny-org-a@1.gguf', 'F32', true],
     ['format=safetensors&dtype=BF16', 'application/x-tar', 'tiny-org-a@1.tar', 'BF16'],
   ] as const) {
     const answer = await app.inject(`/v1/adapters/org%2Fa@1/merged?${query}`);
@@ -27,7 +28,7 @@ test('an export has its length, a name, the digest; the process gets the files a
     assert.deepEqual([headers['content-type'], headers['x-adapter-digest']], [type, digest]);
     const { adapter, signal, ...order } = offline.asked.at(-1)!;
     assert.equal(adapter.digest, digest);
-    assert.deepEqual(order, { format: body, dtype, unpacked: false, name: 'tiny with org/a@1' });
+    assert.deepEqual(order, { format: body, dtype, unpacked, name: 'tiny with org/a@1' });
   }
   assert.equal(registry.held, 0);
 });

@@ -15,7 +15,7 @@ export const ExportQuery = Type.Object(
       }),
     ),
     unpacked: Type.Optional(
-      Type.Boolean({
+      Type.Enum(['true', 'false'], {
         description: 'GGUF: the other matrices are of `dtype` too, as llama-quantize takes them (false).',
       }),
     ),

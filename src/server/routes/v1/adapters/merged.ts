@@ -37,13 +37,13 @@ export const mergedRoute =
     const { offline, model, limits } = services;
 
     app.get(url, { config, schema, exposeHeadRoute: false }, async (request, reply) => {
-      const { format, dtype = 'F16', unpacked = false } = request.query;
+      const { format, dtype = 'F16', unpacked = 'false' } = request.query;
       const { type, extension } = answers[format];
       const named = [{ reference: request.params.name, param: 'name' }];
       return withLeases(services, { request, reply }, named, async ([lease], signal) => {
         const { adapter, files } = lease!;
         const name = `${model.name} with ${idOf(adapter)}`;
-        const order = { adapter: files, format, dtype, unpacked, name };
+        const order = { adapter: files, format, dtype, unpacked: unpacked === 'true', name };
         const { bytes, body } = await offline.exportMerged(order, signal);
         reply.raw.setTimeout(limits.downloadIdleMs, () => reply.raw.destroy());
         const fileName = `${model.name}-${idOf(adapter)}`.replaceAll(/[^\w.@-]/g, '-');
