@@ -1,1 +1,33 @@
-export const costsOf = (..._: unknown[]) => ({});
+// What an adapter takes beside full fine-tuning of the same base. The latter is computed, not run.
+
+import type { BaseModel } from '../../src/core/base-model.ts';
+import type { Run } from './train-once.ts';
+
+export type Cost = {
+  readonly name: string;
+  readonly parameters: number;
+  readonly checkpointBytes: number;
+  /** In 32 bits: the parameters, their gradients and AdamW's two moments. */
+  readonly stateBytes: number;
+  /** The whole trainer's, base and activations included; null where nothing ran. */
+  readonly peakRssBytes: number | null;
+};
+
+const floatBytes = 4;
+const copies = 4;
+
+/** Full fine-tuning first. */
+export function costsOf(runs: ReadonlyMap<string, Run>, { tensors }: BaseModel): Cost[] {
+  const sizes = [...tensors.values()].map(({ shape }) => shape.reduce((product, length) => product * length, 1));
+  const all = sizes.reduce((sum, size) => sum + size, 0);
+  return [
+    {
+      ...{ name: 'full fine-tuning', parameters: all, checkpointBytes: all * floatBytes },
+      ...{ stateBytes: all * floatBytes * copies, peakRssBytes: null },
+    },
+    ...[...runs.values()].map(({ name, parameters, adapterBytes, peakRssBytes }) => ({
+      ...{ name, parameters, checkpointBytes: adapterBytes },
+      ...{ stateBytes: parameters * floatBytes * copies, peakRssBytes },
+    })),
+  ];
+}
