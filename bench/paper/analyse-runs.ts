@@ -99,7 +99,8 @@ function amplificationOf(
   const weight = weightOf(base, layer, module);
   const [outputs, inputs] = weight.shape as [number, number];
   const random = prng(1);
-  const [u, v] = [randomDirections(random, outputs, r), randomDirections(random, inputs, r)];
+  const count = Math.min(r, outputs, inputs);
+  const [u, v] = [randomDirections(random, outputs, count), randomDirections(random, inputs, count)];
   // Columns of Wᵀ, of which there are no more than rows.
   const { s } = jacobiSvd([...rowsOf(weight)].map(({ weights }) => Float64Array.from(weights)));
   return {

@@ -1,6 +1,7 @@
 // What an adapter takes beside full fine-tuning of the same base. The latter is computed, not run.
 
 import type { BaseModel } from '../../src/core/base-model.ts';
+import { elementCount } from '../../src/formats/tensor-bytes.ts';
 import type { Run } from './train-once.ts';
 
 export type Cost = {
@@ -18,8 +19,7 @@ const copies = 4;
 
 /** Full fine-tuning first. */
 export function costsOf(runs: ReadonlyMap<string, Run>, { tensors }: BaseModel): Cost[] {
-  const sizes = [...tensors.values()].map(({ shape }) => shape.reduce((product, length) => product * length, 1));
-  const all = sizes.reduce((sum, size) => sum + size, 0);
+  const all = [...tensors.values()].reduce((sum, { shape }) => sum + elementCount(shape)!, 0);
   return [
     {
       ...{ name: 'full fine-tuning', parameters: all, checkpointBytes: all * floatBytes },
