@@ -54,7 +54,9 @@ const runs = new Map<string, Run>();
 for (const plan of allPlans) {
   const run = finishedRun(plan, settings) ?? (flags.tables ? null : await trainOnce(plan, settings));
   if (run !== null) runs.set(nameOf(plan), run);
-  else if (!flags.tables) process.exit(1);
+  if (run !== null || flags.tables) continue;
+  console.error(`${nameOf(plan)} is paused; the same command goes on.`);
+  process.exit(1);
 }
 
 const base = await openModel(model);

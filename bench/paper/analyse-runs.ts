@@ -1,7 +1,7 @@
 // What the trained adapters changed, by the analysis that the server gives: where their directions meet, and what of
 // the base's weights they amplify.
 
-import type { BaseModel, ModelFiles } from '../../src/core/base-model.ts';
+import type { BaseModel, ModelFiles, RawTensor } from '../../src/core/base-model.ts';
 import { type Prng, prng } from '../../src/core/prng.ts';
 import { analyseAdapter } from '../../src/offline/analyse-adapter.ts';
 import { jacobiSvd } from '../../src/offline/jacobi-svd.ts';
@@ -10,11 +10,20 @@ import { normAlong } from '../../src/offline/norm-along.ts';
 import { type Columns, thinQr } from '../../src/offline/thin-qr.ts';
 import type { LinearAnalysis, LinearSimilarity } from '../../src/protocol/offline-messages.ts';
 import { spread } from '../statistics.ts';
-import { nameOf, rankPlan, seeds } from './plans.ts';
+import { nameOf, type Plan, rankPlan, seeds } from './plans.ts';
 import type { Run } from './train-once.ts';
 
-export const analysedModules = ['q_proj', 'v_proj'] as const;
+const analysedModules = ['q_proj', 'v_proj'] as const;
 type AnalysedModule = (typeof analysedModules)[number];
+
+/** The paper's Figure 3, and its Figure 4. */
+const comparedPlans = [
+  [rankPlan(8), rankPlan(64)],
+  [rankPlan(64), rankPlan(64, seeds[1])],
+] as const;
+
+/** Those of its Table 7. */
+const amplifiedRanks = [4, 64] as const;
 
 export type Comparison = {
   readonly module: AnalysedModule;
@@ -53,66 +62,70 @@ export async function analyseRuns(
   model: ModelFiles,
   base: BaseModel,
 ): Promise<PaperAnalysis> {
-  const layer = Math.floor(base.shape.layers / 2);
   const linearsOf = async (run: Run, against: Run | null) => {
     const work = { kind: 'analysis', model, adapter: run.adapter, against: against?.adapter ?? null } as const;
     return (await analyseAdapter(work)).linears;
   };
-  const sizeOf = (module: AnalysedModule) => {
-    const [output, input] = weightOf(base, layer, module).shape;
-    return { input: input!, output: output! };
-  };
+  const layer = Math.floor(base.shape.layers / 2);
+  const weights = analysedModules.map((module) => ({ module, weight: weightOf(base, layer, module) }));
+  const run = (plan: Plan) => runs.get(nameOf(plan));
 
   const comparisons: Comparison[] = [];
-  for (const [one, two] of [
-    [rankPlan(8), rankPlan(64)],
-    [rankPlan(64), rankPlan(64, seeds[1])],
-  ] as const) {
-    const [run, against] = [runs.get(nameOf(one)), runs.get(nameOf(two))];
-    if (run === undefined || against === undefined) continue;
-    const linears = await linearsOf(run, against);
-    for (const module of analysedModules) {
+  for (const [own, other] of comparedPlans) {
+    const [one, two] = [run(own), run(other)];
+    if (one === undefined || two === undefined) continue;
+    const linears = await linearsOf(one, two);
+    for (const { module, weight } of weights) {
       const { similarity } = linears.find((linear) => linear.layer === layer && linear.module === module)!;
-      comparisons.push({ module, own: run.name, other: against.name, similarity: similarity!, size: sizeOf(module) });
+      const size = { output: weight.shape[0]!, input: weight.shape[1]! };
+      comparisons.push({ module, own: one.name, other: two.name, similarity: similarity!, size });
     }
   }
 
+  const measured = weights.map((one) => ({ ...one, s: singularValues(one.weight) }));
   const amplifications: Amplification[] = [];
-  for (const r of [4, 64]) {
-    const run = runs.get(nameOf(rankPlan(r)));
-    if (run === undefined) continue;
-    const linears = await linearsOf(run, null);
-    for (const module of analysedModules) amplifications.push(amplificationOf(linears, base, layer, module, r));
+  for (const r of amplifiedRanks) {
+    const one = run(rankPlan(r));
+    if (one === undefined) continue;
+    const linears = await linearsOf(one, null);
+    amplifications.push(...measured.map((weight) => amplificationOf(linears, weight, layer, r)));
   }
   return { layer, comparisons, amplifications };
 }
 
+type MeasuredWeight = {
+  readonly module: AnalysedModule;
+  readonly weight: RawTensor;
+  /** All of the weight's singular values, descending. */
+  readonly s: Float64Array;
+};
+
 function amplificationOf(
   linears: readonly LinearAnalysis[],
-  base: BaseModel,
+  { module, weight, s }: MeasuredWeight,
   layer: number,
-  module: AnalysedModule,
   r: number,
 ): Amplification {
   const ofModule = linears.filter((linear) => linear.module === module);
   const { frobeniusNorm, effectiveRank, amplification } = ofModule.find((linear) => linear.layer === layer)!;
-  const weight = weightOf(base, layer, module);
-  const [outputs, inputs] = weight.shape as [number, number];
+  const count = Math.min(r, ...weight.shape);
   const random = prng(1);
-  const count = Math.min(r, outputs, inputs);
-  const [u, v] = [randomDirections(random, outputs, count), randomDirections(random, inputs, count)];
-  // Columns of Wᵀ, of which there are no more than rows.
-  const { s } = jacobiSvd([...rowsOf(weight)].map(({ weights }) => Float64Array.from(weights)));
+  const [u, v] = weight.shape.map((length) => randomDirections(random, length, count));
   return {
     ...{ module, r, weightNorm: norm(s), deltaNorm: frobeniusNorm, effectiveRank },
     ...{ alongDelta: frobeniusNorm / amplification!, alongWeight: norm(s.subarray(0, r)) },
-    alongRandom: normAlong(weight, u, v),
+    alongRandom: normAlong(weight, u!, v!),
     factor: amplification!,
     medianFactor: spread(ofModule.map((linear) => linear.amplification!)).median,
   };
 }
 
-function weightOf({ tensors }: BaseModel, layer: number, module: AnalysedModule) {
+/** Of W through Wᵀ, which has no more columns than rows. */
+function singularValues(weight: RawTensor): Float64Array {
+  return jacobiSvd([...rowsOf(weight)].map(({ weights }) => Float64Array.from(weights))).s;
+}
+
+function weightOf({ tensors }: BaseModel, layer: number, module: AnalysedModule): RawTensor {
   return tensors.get(`model.layers.${layer}.self_attn.${module}.weight`)!;
 }
 

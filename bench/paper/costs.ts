@@ -2,6 +2,7 @@
 
 import type { BaseModel } from '../../src/core/base-model.ts';
 import { elementCount } from '../../src/formats/tensor-bytes.ts';
+import { matrixPlans, nameOf, rankPlan, ranks } from './plans.ts';
 import type { Run } from './train-once.ts';
 
 export type Cost = {
@@ -17,15 +18,18 @@ export type Cost = {
 const floatBytes = 4;
 const copies = 4;
 
-/** Full fine-tuning first. */
+const plans = [...ranks.map((r) => rankPlan(r)), matrixPlans['Wq,Wk,Wv,Wo']];
+
+/** Full fine-tuning first, then what has been trained of one adapter a size. */
 export function costsOf(runs: ReadonlyMap<string, Run>, { tensors }: BaseModel): Cost[] {
   const all = [...tensors.values()].reduce((sum, { shape }) => sum + elementCount(shape)!, 0);
+  const trained = plans.map((plan) => runs.get(nameOf(plan))).filter((run) => run !== undefined);
   return [
     {
       ...{ name: 'full fine-tuning', parameters: all, checkpointBytes: all * floatBytes },
       ...{ stateBytes: all * floatBytes * copies, peakRssBytes: null },
     },
-    ...[...runs.values()].map(({ name, parameters, adapterBytes, peakRssBytes }) => ({
+    ...trained.map(({ name, parameters, adapterBytes, peakRssBytes }) => ({
       ...{ name, parameters, checkpointBytes: adapterBytes },
       ...{ stateBytes: parameters * floatBytes * copies, peakRssBytes },
     })),
