@@ -27,6 +27,6 @@ export const paperAmplification = [
 
 /** Section 4.2: r = 4 on queries and values; weights in 16 bits. */
 export const paperCosts = {
-  ...{ fullParameters: 175e9, loraParameters: 4.7e6, fullBytes: 350e9, loraBytes: 35e6 },
+  ...{ fullParameters: 175e9, loraParameters: 18e6, fullBytes: 350e9, loraBytes: 35e6 },
   ...{ fullMemoryBytes: 1.2e12, loraMemoryBytes: 350e9 },
 } as const;

@@ -1,6 +1,5 @@
 // The results as Markdown, each table beside the paper's own figures. What has not been trained is a dash.
 
-import type { SimilarityGrid } from '../../src/protocol/offline-messages.ts';
 import type { Amplification, Comparison, PaperAnalysis } from './analyse-runs.ts';
 import type { Cost } from './costs.ts';
 import { paperAmplification, paperCosts, paperMatrices, paperRanks } from './paper-figures.ts';
@@ -13,11 +12,8 @@ export function tablesOf(runs: Runs, analysis: PaperAnalysis, costs: readonly Co
   return [
     ['Rank', rankTable(runs)],
     ['Which matrices', matrixTable(runs)],
-    ...analysis.comparisons.flatMap((comparison) =>
-      (['input', 'output'] as const).map((side) => [
-        `φ, ${comparison.module} of layer ${analysis.layer}, ${side}, ${comparison.own} (rows), ${comparison.other}`,
-        similarityTable(comparison, side),
-      ]),
+    ...[...Map.groupBy(analysis.comparisons, ({ own, other }) => `${own} (i) and ${other} (j)`)].map(
+      ([pair, comparisons]) => [`φ(i, j) in layer ${analysis.layer} of ${pair}`, similarityTable(comparisons)],
     ),
     [`Amplification, layer ${analysis.layer}`, amplificationTable(analysis.amplifications)],
     ['Costs', costTable(costs)],
@@ -48,13 +44,25 @@ function matrixTable(runs: Runs): string {
   return markdown(['', 'ranks here', 'parameters', 'loss', "paper's ranks", 'WikiSQL, %', 'MNLI, %'], rows);
 }
 
-function similarityTable({ similarity, size }: Comparison, side: 'input' | 'output'): string {
-  const { own, other, phi }: SimilarityGrid = similarity[side];
-  const rows = own.map((i, at) => [
-    `i = ${i}`,
-    ...other.map((j, to) => `${phi[at]![to]!.toFixed(2)} (${Math.min(1, Math.max(i, j) / size[side]).toFixed(2)})`),
-  ]);
-  return markdown(['(by chance)', ...other.map((j) => `j = ${j}`)], rows);
+/** Of the grid's steps those that say something; chance is where it is largest. */
+const shownDirections = [1, 2, 4, 8, 64];
+
+function similarityTable(comparisons: readonly Comparison[]): string {
+  const last = shownDirections.at(-1)!;
+  const rows = comparisons.flatMap(({ module, similarity, size }) =>
+    (['input', 'output'] as const).flatMap((side) => {
+      const { own, other, phi } = similarity[side];
+      const at = (i: number, j: number) => phi[own.indexOf(i)]?.[other.indexOf(j)]?.toFixed(2) ?? '-';
+      return shownDirections
+        .filter((i) => own.includes(i))
+        .map((i) => [
+          `${module}, ${side}, i = ${i}`,
+          ...shownDirections.map((j) => at(i, j)),
+          fixed(2)(Math.min(1, last / size[side])),
+        ]);
+    }),
+  );
+  return markdown(['', ...shownDirections.map((j) => `j = ${j}`), `j = ${last} by chance`], rows);
 }
 
 function amplificationTable(own: readonly Amplification[]): string {
@@ -63,13 +71,13 @@ function amplificationTable(own: readonly Amplification[]): string {
     ...own.map(({ module, r, medianFactor, factor, ...norms }) => [
       `here, ${module}, r = ${r}`,
       ...normsOf(norms),
-      fixed(1)(factor),
-      fixed(1)(medianFactor),
+      factor.toPrecision(3),
+      medianFactor.toPrecision(3),
     ]),
     ...paperAmplification.map(({ r, ...norms }) => [
       `paper, Wq, r = ${r}`,
       ...normsOf(norms),
-      fixed(1)(norms.deltaNorm / norms.alongDelta),
+      (norms.deltaNorm / norms.alongDelta).toPrecision(3),
       '',
     ]),
   ]);
