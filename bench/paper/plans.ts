@@ -22,8 +22,8 @@ export const rankPlan = (r: number, seed: number = seeds[0]): Plan => ({ modules
 export const queryRankPlan = (r: number): Plan => ({ modules: ['q_proj'], r, seed: seeds[0] });
 
 /**
- * Table 5's rows at one number of parameters. The paper's matrices are all of one size; with grouped queries k and v
- * are smaller, and a third more of their ranks, 3 where q has 2, takes as much as q and o do on heads : kvHeads = 3.
+ * Table 5's rows at one number of parameters. The paper's matrices are all of one size; where three heads share one key
+ * and one value, k and v are smaller, and a rank of 3 takes there what one of 2 takes at q and o.
  */
 export const matrixPlans = {
   Wq: { modules: ['q_proj'], r: 8, seed: 1 },
