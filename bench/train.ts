@@ -7,16 +7,13 @@
 //
 // Ctrl-C pauses; a second run with the same folder goes on where the first was ended.
 
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { environmentForChildren, loadConfig } from '../src/config.ts';
+import { loadConfig } from '../src/config.ts';
 import type { TargetModule } from '../src/core/adapter.ts';
 import { modelSources } from '../src/main.ts';
 import { resolveModel } from '../src/models/resolve.ts';
-import { trainerProcessStarter } from '../src/protocol/trainer-process.ts';
-import type { Hyperparameters, TrainerEvent, TrainingJob } from '../src/protocol/training-messages.ts';
-import { mallocEnvironment } from '../src/runtime/malloc.ts';
+import { headlessJob, runTrainer, usualHyperparameters } from './training/headless.ts';
 
 const { values: flags } = parseArgs({
   options: {
@@ -42,76 +39,27 @@ const { values: flags } = parseArgs({
 if (flags.train === undefined || flags.out === undefined)
   throw new Error('--train <rows> and --out <folder> are needed');
 
-const out = resolve(flags.out);
-mkdirSync(out, { recursive: true });
 const { config } = loadConfig();
-
-const hyperparameters: Hyperparameters = {
-  ...{ epochs: null, maxSteps: Number(flags.steps), batchRows: Number(flags.batch), batchTokens: null },
-  ...{ learningRate: Number(flags.rate), schedule: 'linear', warmupSteps: Number(flags.warmup) },
-  ...{ weightDecay: 0, maxGradNorm: 1, r: Number(flags.r), loraAlpha: Number(flags.alpha) },
-  targetModules: flags.targets.split(',') as TargetModule[],
-  ...{ rankPattern: {}, useRslora: false, loraDropout: 0, seed: 1, shuffle: false },
-  ...{ maxTokens: Number(flags['max-tokens']), evalSteps: Number(flags['eval-steps']), checkpointSteps: 50 },
-  ...{ patience: null, recompute: flags.recompute },
-};
-
-const job: TrainingJob = {
-  id: 'bench',
+const { validation } = flags;
+const job = headlessJob({
+  config,
   model: await resolveModel(flags.model, modelSources(config)),
-  weightBits: config.weightBits,
-  cacheDir: join(config.dataDir, 'weights'),
-  ortLibrary: config.ortLibrary,
   threads: flags.threads === undefined ? null : Number(flags.threads),
   trainingFile: resolve(flags.train),
-  validationFile: flags.validation === undefined ? null : firstRows(flags.validation, Number(flags['validation-rows'])),
-  hyperparameters,
-  initial: null,
-  folder: out,
-};
-
-const entry = new URL('../src/training/main.ts', import.meta.url);
-const start = trainerProcessStarter(entry, { ...environmentForChildren(), ...mallocEnvironment });
-const child = start({ onEvent: report, onExit: (reason) => fail(`The trainer ${reason}.`) });
-const sum = { tokens: 0, seconds: 0 };
-let [peakRssBytes, validLoss] = [0, null as number | null];
-child.send({ type: 'start', job });
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.send({ type: 'pause' }));
-
-function report(event: TrainerEvent): void {
-  peakRssBytes = Math.max(peakRssBytes, residentBytes(child.pid));
-  if (event.type === 'step') {
-    const { tokens, tokensPerSecond } = event.metrics;
-    sum.tokens += tokens;
-    sum.seconds += tokens / tokensPerSecond;
-    validLoss = event.metrics.validLoss ?? validLoss;
-  }
-  if (event.type === 'failed') fail(event.message);
+  validation: validation === undefined ? null : { path: validation, rows: Number(flags['validation-rows']) },
+  hyperparameters: {
+    ...usualHyperparameters,
+    ...{ maxSteps: Number(flags.steps), batchRows: Number(flags.batch), learningRate: Number(flags.rate) },
+    ...{ warmupSteps: Number(flags.warmup), r: Number(flags.r), loraAlpha: Number(flags.alpha) },
+    targetModules: flags.targets.split(',') as TargetModule[],
+    ...{ maxTokens: Number(flags['max-tokens']), evalSteps: Number(flags['eval-steps']), recompute: flags.recompute },
+  },
+  folder: resolve(flags.out),
+});
+const { ended, ...figures } = await runTrainer(job, (event) => {
   if (!flags.json) console.log(JSON.stringify(event));
-  if (event.type === 'paused') process.exit(0);
-  if (event.type !== 'finished') return;
-  const { step, trainedTokens, folder } = event;
-  const tokensPerSecond = sum.tokens / sum.seconds;
-  console.log(JSON.stringify({ step, trainedTokens, validLoss, tokensPerSecond, peakRssBytes, folder }));
-  process.exit(0);
-}
-
-function fail(message: string): never {
-  console.error(message);
-  process.exit(1);
-}
-
-/** The most that the process has held so far; 0 where the system does not tell. */
-function residentBytes(pid: number | undefined): number {
-  try {
-    return Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) * 1024;
-  } catch {
-    return 0;
-  }
-}
-
-function firstRows(path: string, count: number): string {
-  const cut = join(out, 'validation.jsonl');
-  writeFileSync(cut, `${readFileSync(path, 'utf8').split('\n').slice(0, count).join('\n')}\n`);
-  return cut;
+});
+if (ended.type === 'finished') {
+  const { step, trainedTokens, folder } = ended;
+  console.log(JSON.stringify({ step, trainedTokens, ...figures, folder }));
 }

@@ -1,0 +1,37 @@
+// What an adapter takes beside full fine-tuning of the same base. The latter is computed, not run.
+
+import type { BaseModel } from '../../src/core/base-model.ts';
+import { elementCount } from '../../src/formats/tensor-bytes.ts';
+import { matrixPlans, nameOf, rankPlan, ranks } from './plans.ts';
+import type { Run } from './train-once.ts';
+
+export type Cost = {
+  readonly name: string;
+  readonly parameters: number;
+  readonly checkpointBytes: number;
+  /** In 32 bits: the parameters, their gradients and AdamW's two moments. */
+  readonly stateBytes: number;
+  /** The whole trainer's, base and activations included; null where nothing ran. */
+  readonly peakRssBytes: number | null;
+};
+
+const floatBytes = 4;
+const copies = 4;
+
+const plans = [...ranks.map((r) => rankPlan(r)), matrixPlans['Wq,Wk,Wv,Wo']];
+
+/** Full fine-tuning first, then what has been trained of one adapter a size. */
+export function costsOf(runs: ReadonlyMap<string, Run>, { tensors }: BaseModel): Cost[] {
+  const all = [...tensors.values()].reduce((sum, { shape }) => sum + elementCount(shape)!, 0);
+  const trained = plans.map((plan) => runs.get(nameOf(plan))).filter((run) => run !== undefined);
+  return [
+    {
+      ...{ name: 'full fine-tuning', parameters: all, checkpointBytes: all * floatBytes },
+      ...{ stateBytes: all * floatBytes * copies, peakRssBytes: null },
+    },
+    ...trained.map(({ name, parameters, adapterBytes, peakRssBytes }) => ({
+      ...{ name, parameters, checkpointBytes: adapterBytes },
+      ...{ stateBytes: parameters * floatBytes * copies, peakRssBytes },
+    })),
+  ];
+}

@@ -1,0 +1,90 @@
+// A plan -> its trained adapter and figures. What is finished is kept under the data dir and never done again; what is
+// not goes on where it was paused.
+
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Config } from '../../src/config.ts';
+import type { AdapterFiles } from '../../src/core/adapter.ts';
+import type { ModelFiles } from '../../src/core/base-model.ts';
+import { adapterDigest } from '../../src/formats/adapter-digest.ts';
+import { writeAtomically } from '../../src/models/write-atomically.ts';
+import type { Hyperparameters } from '../../src/protocol/training-messages.ts';
+import { firstRows, headlessJob, runTrainer, usualHyperparameters } from '../training/headless.ts';
+import { nameOf, type Plan } from './plans.ts';
+
+export type Settings = {
+  readonly config: Config;
+  readonly model: ModelFiles;
+  readonly threads: number | null;
+  readonly trainingFile: string;
+  readonly validation: { readonly path: string; readonly rows: number };
+  readonly steps: number;
+  readonly batchRows: number;
+  readonly learningRate: number;
+  readonly warmupSteps: number;
+  /** One for all ranks, as the paper has it. */
+  readonly loraAlpha: number;
+};
+
+export type Run = {
+  readonly name: string;
+  readonly validLoss: number;
+  readonly parameters: number;
+  readonly adapterBytes: number;
+  readonly trainedTokens: number;
+  readonly peakRssBytes: number;
+  readonly adapter: AdapterFiles;
+};
+
+/** The run if it is finished. */
+export function finishedRun(plan: Plan, settings: Settings): Run | null {
+  const path = join(folderOf(plan, settings), 'run.json');
+  return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as Run) : null;
+}
+
+/** null where the run was paused. */
+export async function trainOnce(plan: Plan, settings: Settings): Promise<Run | null> {
+  const folder = folderOf(plan, settings);
+  let parameters = 0;
+  const job = headlessJob({ ...settings, hyperparameters: hyperparametersOf(plan, settings), folder });
+  const { ended, validLoss, peakRssBytes } = await runTrainer(job, (event) => {
+    if (event.type === 'started') ({ parameters } = event);
+    if (event.type !== 'step' || event.metrics.step % 8 !== 0) return;
+    const { step, trainLoss, tokensPerSecond } = event.metrics;
+    console.log(`${nameOf(plan)} step ${step}: ${trainLoss.toFixed(3)}, ${tokensPerSecond.toFixed(0)} tokens/s`);
+  });
+  if (ended.type === 'paused') return null;
+  const adapter = adapterIn(ended.folder);
+  const run: Run = {
+    ...{ name: nameOf(plan), validLoss: ended.bestValidLoss ?? validLoss!, parameters, adapter, peakRssBytes },
+    ...{ adapterBytes: statSync(adapter.weights).size, trainedTokens: ended.trainedTokens },
+  };
+  await writeAtomically(join(folder, 'run.json'), JSON.stringify(run));
+  return run;
+}
+
+function hyperparametersOf({ modules, r, rankPattern = {}, seed }: Plan, settings: Settings): Hyperparameters {
+  const { steps, batchRows, learningRate, warmupSteps, loraAlpha } = settings;
+  return {
+    ...usualHyperparameters,
+    // One validation, after the last step, so that the result is of that step in every run.
+    ...{ maxSteps: steps, batchRows, learningRate, warmupSteps, evalSteps: steps, checkpointSteps: steps },
+    ...{ r, loraAlpha, targetModules: modules, rankPattern, seed },
+  };
+}
+
+/** Named by all that its figures depend on. */
+function folderOf(plan: Plan, settings: Settings): string {
+  const { config, model, trainingFile, validation } = settings;
+  const parts = [model.digest, config.weightBits, hyperparametersOf(plan, settings)];
+  const key = createHash('sha256').update(JSON.stringify(parts)).update(readFileSync(trainingFile));
+  key.update(firstRows(validation.path, validation.rows));
+  return join(config.dataDir, 'bench', 'paper', `${nameOf(plan)}-${key.digest('hex').slice(0, 12)}`);
+}
+
+function adapterIn(folder: string): AdapterFiles {
+  const [config, weights] = [join(folder, 'adapter_config.json'), join(folder, 'adapter_model.safetensors')];
+  const sha256 = (path: string) => createHash('sha256').update(readFileSync(path)).digest('hex');
+  return { digest: adapterDigest(sha256(config), sha256(weights)), config, weights };
+}

@@ -1,0 +1,94 @@
+// A training job without a server: the trainer's process alone, driven as the server drives it.
+
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Config, environmentForChildren } from '../../src/config.ts';
+import type { ModelFiles } from '../../src/core/base-model.ts';
+import { trainerProcessStarter } from '../../src/protocol/trainer-process.ts';
+import type { Hyperparameters, TrainerEvent, TrainingJob } from '../../src/protocol/training-messages.ts';
+import { mallocEnvironment } from '../../src/runtime/malloc.ts';
+
+/** What the benchmarks leave alone: rows in the file's order, linear to zero, clipped at 1, nothing drawn but A. */
+export const usualHyperparameters = {
+  ...{ epochs: null, batchTokens: null, schedule: 'linear', weightDecay: 0, maxGradNorm: 1 },
+  ...{ rankPattern: {}, useRslora: false, loraDropout: 0, seed: 1, shuffle: false },
+  ...{ maxTokens: 256, evalSteps: 50, checkpointSteps: 50, patience: null, recompute: false },
+} as const satisfies Partial<Hyperparameters>;
+
+type JobOptions = {
+  readonly model: ModelFiles;
+  readonly config: Config;
+  readonly threads: number | null;
+  readonly trainingFile: string;
+  /** The first `rows` of the file; null: no validation. */
+  readonly validation: { readonly path: string; readonly rows: number } | null;
+  readonly hyperparameters: Hyperparameters;
+  /** Made if it is not there. */
+  readonly folder: string;
+};
+
+export function headlessJob({ model, config, validation, folder, ...rest }: JobOptions): TrainingJob {
+  mkdirSync(folder, { recursive: true });
+  const validationFile = validation && join(folder, 'validation.jsonl');
+  if (validationFile !== null) writeFileSync(validationFile, firstRows(validation!.path, validation!.rows));
+  const { weightBits, dataDir, ortLibrary } = config;
+  return {
+    ...{ id: 'bench', model, weightBits, cacheDir: join(dataDir, 'weights'), ortLibrary },
+    ...{ ...rest, validationFile, initial: null, folder },
+  };
+}
+
+/** Complete lines. */
+export function firstRows(path: string, count: number): string {
+  return `${readFileSync(path, 'utf8').split('\n').slice(0, count).join('\n')}\n`;
+}
+
+export type Trained = {
+  readonly ended: Extract<TrainerEvent, { type: 'finished' | 'paused' }>;
+  /** Of the last validation in this process. */
+  readonly validLoss: number | null;
+  /** Over all steps of this process; NaN without any. */
+  readonly tokensPerSecond: number;
+  /** 0 where the system does not tell. */
+  readonly peakRssBytes: number;
+};
+
+const trainerEntry = new URL('../../src/training/main.ts', import.meta.url);
+
+/** SIGINT and SIGTERM pause the job; its folder takes it up again. Rejects where the job or its process fails. */
+export function runTrainer(job: TrainingJob, onEvent: (event: TrainerEvent) => void): Promise<Trained> {
+  const start = trainerProcessStarter(trainerEntry, { ...environmentForChildren(), ...mallocEnvironment });
+  const { promise, resolve, reject } = Promise.withResolvers<Trained>();
+  const sum = { tokens: 0, seconds: 0 };
+  let [peakRssBytes, validLoss] = [0, null as number | null];
+  const child = start({ onEvent: take, onExit: (reason) => reject(new Error(`The trainer ${reason}.`)) });
+  const pause = () => child.send({ type: 'pause' });
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, pause);
+  child.send({ type: 'start', job });
+  return promise.finally(() => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, pause);
+  });
+
+  function take(event: TrainerEvent): void {
+    peakRssBytes = Math.max(peakRssBytes, residentBytes(child.pid));
+    onEvent(event);
+    if (event.type === 'step') {
+      const { tokens, tokensPerSecond } = event.metrics;
+      sum.tokens += tokens;
+      sum.seconds += tokens / tokensPerSecond;
+      validLoss = event.metrics.validLoss ?? validLoss;
+    }
+    if (event.type === 'failed') reject(new Error(event.message));
+    if (event.type !== 'finished' && event.type !== 'paused') return;
+    resolve({ ended: event, validLoss, tokensPerSecond: sum.tokens / sum.seconds, peakRssBytes });
+  }
+}
+
+/** The most that the process has held so far. */
+function residentBytes(pid: number | undefined): number {
+  try {
+    return Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) * 1024;
+  } catch {
+    return 0;
+  }
+}
