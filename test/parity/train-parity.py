@@ -2,12 +2,13 @@
 adapter that bench/train.ts has made.
 
     python test/parity/train-parity.py model.gguf --train rows.jsonl --eval rows.jsonl [--steps 150] [--threads 2]
-        [--adapter folder [--within 0.02]]
+        [--adapter folder [--within 0.02]] [--save folder]
 
 Rows are {prompt, completion}, in file order: 8 a step, loss on the completion and its end; AdamW, 2e-3, linear to zero
 with 10 warm-up steps, clipped at 1, no weight decay; r = 4 on q_proj and v_proj, alpha 8. The validation loss is the mean
 over target tokens of the first 64 rows. With --adapter, PEFT loads that folder, and its loss must be within the given
-share of what training here came to (--steps 0: only says what it is).
+share of what training here came to (--steps 0: only says what it is). --save keeps what was trained here as a PEFT
+folder.
 """
 
 import argparse
@@ -63,7 +64,7 @@ def train(base, rows, steps: int, pad: int):
     model = get_peft_model(base, config)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=RATE, weight_decay=0.0)
-    scheduler = get_linear_schedule_with_warmup(optimizer, WARMUP, 150)
+    scheduler = get_linear_schedule_with_warmup(optimizer, WARMUP, steps)
     model.train()
     tokens, began = 0, time.monotonic()
     for step in range(steps):
@@ -88,6 +89,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--adapter", type=Path)
     parser.add_argument("--within", type=float, default=0.02)
+    parser.add_argument("--save", type=Path)
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -105,6 +107,8 @@ def main() -> None:
         figures["before"] = validation_loss(base, held_out, pad)
         model, figures["tokens_per_second"] = train(base, read_rows(args.train, tokenizer), args.steps, pad)
         figures["peak_rss_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        if args.save:
+            model.save_pretrained(args.save)
         figures["after"] = validation_loss(model, held_out, pad)
     print(json.dumps(figures))
     if "ours" in figures and "after" in figures:
