@@ -73,8 +73,9 @@ const job: TrainingJob = {
 const entry = new URL('../src/training/main.ts', import.meta.url);
 const start = trainerProcessStarter(entry, { ...environmentForChildren(), ...mallocEnvironment });
 const child = start({ onEvent: report, onExit: (reason) => fail(`The trainer ${reason}.`) });
-const sum = { tokens: 0, seconds: 0 };
-let [peakRssBytes, validLoss] = [0, null as number | null];
+/** Of all steps but the first, which makes what the others find. */
+const sum = { steps: 0, tokens: 0, seconds: 0 };
+let [peakRssBytes, cpuSeconds, validLoss] = [0, null as number | null, null as number | null];
 child.send({ type: 'start', job });
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.send({ type: 'pause' }));
 
@@ -82,8 +83,12 @@ function report(event: TrainerEvent): void {
   peakRssBytes = Math.max(peakRssBytes, residentBytes(child.pid));
   if (event.type === 'step') {
     const { tokens, tokensPerSecond } = event.metrics;
-    sum.tokens += tokens;
-    sum.seconds += tokens / tokensPerSecond;
+    if (cpuSeconds === null) cpuSeconds = processorSeconds(child.pid);
+    else {
+      sum.steps++;
+      sum.tokens += tokens;
+      sum.seconds += tokens / tokensPerSecond;
+    }
     validLoss = event.metrics.validLoss ?? validLoss;
   }
   if (event.type === 'failed') fail(event.message);
@@ -92,7 +97,9 @@ function report(event: TrainerEvent): void {
   if (event.type !== 'finished') return;
   const { step, trainedTokens, folder } = event;
   const tokensPerSecond = sum.tokens / sum.seconds;
-  console.log(JSON.stringify({ step, trainedTokens, validLoss, tokensPerSecond, peakRssBytes, folder }));
+  const cpuSecondsPerStep = (processorSeconds(child.pid) - cpuSeconds!) / sum.steps;
+  const figures = { tokensPerSecond, cpuSecondsPerStep, peakRssBytes };
+  console.log(JSON.stringify({ step, trainedTokens, validLoss, ...figures, folder }));
   process.exit(0);
 }
 
@@ -105,6 +112,16 @@ function fail(message: string): never {
 function residentBytes(pid: number | undefined): number {
   try {
     return Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) * 1024;
+  } catch {
+    return 0;
+  }
+}
+
+/** Of all its threads so far, in hundredths as Linux counts them; 0 where the system does not tell. */
+function processorSeconds(pid: number | undefined): number {
+  try {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ');
+    return (Number(fields[11]) + Number(fields[12])) / 100;
   } catch {
     return 0;
   }

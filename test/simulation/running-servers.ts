@@ -63,8 +63,7 @@ function childOf(parent: number, part: keyof typeof entries): number | null {
 }
 
 /** Ended, and not yet taken note of by its parent, is not alive. */
-export const isAlive = (pid: number) =>
-  existsSync(`/proc/${pid}/stat`) && !/^$|\) Z /.test(readProcess(pid, 'stat'));
+export const isAlive = (pid: number) => existsSync(`/proc/${pid}/stat`) && !/^$|\) Z /.test(readProcess(pid, 'stat'));
 
 /** The empty text where the process is gone. */
 function readProcess(pid: number, file: string): string {

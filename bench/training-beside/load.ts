@@ -1,0 +1,37 @@
+// Requests at a steady rate, whether or not the ones before are answered, as people send them; and the most that a
+// server can do.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ask, promptOf, throughput } from '../many/server.ts';
+
+const [promptTokens, newTokens] = [32, 48];
+
+export type Served = {
+  readonly tokensPerSecond: number;
+  readonly gapsMs: readonly number[];
+  readonly ttftMs: readonly number[];
+};
+
+let seed = 0;
+const request = (url: string) => ask(url, { prompt: promptOf(seed++, promptTokens) }, newTokens);
+
+/** Tokens a second with every slot taken, each caller asking again when it has its answer. */
+export const saturation = (url: string, slots: number): Promise<number> =>
+  throughput(2 * slots, slots, newTokens, () => request(url));
+
+/** `tokensPerSecond` asked for, in requests at equal distances. */
+export async function serveSteadily(url: string, tokensPerSecond: number, seconds: number): Promise<Served> {
+  const everyMs = (1000 * newTokens) / tokensPerSecond;
+  const asked: ReturnType<typeof ask>[] = [];
+  const began = performance.now();
+  for (let count = 0; count * everyMs < seconds * 1000; count++) {
+    await sleep(began + count * everyMs - performance.now());
+    asked.push(request(url));
+  }
+  const answers = await Promise.all(asked);
+  return {
+    tokensPerSecond: (1000 * newTokens * answers.length) / (performance.now() - began),
+    gapsMs: answers.flatMap(({ gapsMs }) => gapsMs),
+    ttftMs: answers.map(({ ttftMs }) => ttftMs),
+  };
+}
