@@ -2,7 +2,7 @@
 // half of it, with a job that trains and without in turns, and the job trains alone.
 //
 //     npm run bench:training-beside -- --train rows.jsonl [--rounds 3] [--seconds 20] [--share 0.5] [--threads 2]
-//         [--load 0.5] [--name half]
+//         [--load 0.5] [--batch 8] [--name half]
 //
 // Rows are {prompt, completion}. Writes bench/results.
 
@@ -29,6 +29,7 @@ const { values: flags } = parseArgs({
     seconds: { type: 'string', default: '20' },
     share: { type: 'string', default: '0.5' },
     load: { type: 'string', default: '0.5' },
+    batch: { type: 'string', default: '8' },
     name: { type: 'string', default: 'half' },
     threads: { type: 'string', default: String(os.availableParallelism()) },
   },
@@ -53,9 +54,9 @@ const setup = { model: weights[0]!, threads: Number(flags.threads), promptTokens
 const result = await withDataFolder(async (folder) => {
   const server = await startOurs(setup, folder, ['--training-share', flags.share]);
   try {
-    await saturation(server.url, slots);
     const most = await saturation(server.url, slots);
-    const job = await measuredJob(server.url, rows);
+    console.log(`saturated at ${most.toFixed(0)} tokens/s`);
+    const job = await measuredJob(server.url, rows, Number(flags.batch));
     const measured: Round[] = [];
     for (let round = 0; round < Number(flags.rounds); round++) {
       measured.push(await measureRound(server.url, job, most * Number(flags.load)));

@@ -21,14 +21,14 @@ type Event = { readonly data: { step: number; tokens?: number; tokens_per_second
 /** More than any measurement takes. */
 const stepsMax = 100_000;
 
-/** Rows of the file `rows`, 8 a step, r = 4 on q and v. */
-export async function measuredJob(url: string, rows: string): Promise<MeasuredJob> {
+/** Rows of the file `rows` in its order, `batch` a step, r = 4 on q and v. */
+export async function measuredJob(url: string, rows: string, batch: number): Promise<MeasuredJob> {
   const form = new FormData();
   form.append('purpose', 'fine-tune');
   form.append('file', await openAsBlob(rows), 'rows.jsonl');
   const { id: training_file } = await answerOf<{ id: string }>(`${url}/v1/files`, { method: 'POST', body: form });
   const hyperparameters = {
-    ...{ max_steps: stepsMax, batch_size: 8, r: 4, alpha: 8, target_modules: ['q_proj', 'v_proj'] },
+    ...{ max_steps: stepsMax, batch_size: batch, r: 4, alpha: 8, target_modules: ['q_proj', 'v_proj'] },
     ...{ learning_rate: 1e-4, shuffle: false, checkpoint_steps: stepsMax },
   };
   const jobs = `${url}/v1/fine_tuning/jobs`;

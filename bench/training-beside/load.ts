@@ -15,9 +15,11 @@ export type Served = {
 let seed = 0;
 const request = (url: string) => ask(url, { prompt: promptOf(seed++, promptTokens) }, newTokens);
 
-/** Tokens a second with every slot taken, each caller asking again when it has its answer. */
-export const saturation = (url: string, slots: number): Promise<number> =>
-  throughput(2 * slots, slots, newTokens, () => request(url));
+/** Tokens a second with every slot taken; what the first requests of a server make is made before. */
+export async function saturation(url: string, slots: number): Promise<number> {
+  await ask(url, { prompt: promptOf(seed++, promptTokens) }, 2);
+  return await throughput(slots, slots, newTokens, () => request(url));
+}
 
 /** `tokensPerSecond` asked for, in requests at equal distances. */
 export async function serveSteadily(url: string, tokensPerSecond: number, seconds: number): Promise<Served> {
@@ -25,7 +27,7 @@ export async function serveSteadily(url: string, tokensPerSecond: number, second
   const asked: ReturnType<typeof ask>[] = [];
   const began = performance.now();
   for (let count = 0; count * everyMs < seconds * 1000; count++) {
-    await sleep(began + count * everyMs - performance.now());
+    await sleep(Math.max(0, began + count * everyMs - performance.now()));
     asked.push(request(url));
   }
   const answers = await Promise.all(asked);
