@@ -5,7 +5,7 @@
 //         [--targets 32] [--only r=4] [--rows rows.jsonl --steps 3]
 //
 // The Python needs torch, transformers, peft and gguf; without --python only our side runs. --only takes the adapters
-// whose names begin so, and those without recomputation. --rows adds the first steps of a job on that file, 8 rows a step.
+// whose names begin so, without recomputation. --rows adds the first steps of a job on that file, 8 rows a step.
 
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';

@@ -1,6 +1,6 @@
 // Which folder a trainer writes into. Each has one of its own name, to which what the one before it left is moved: a
-// trainer that outlives its killed server for a moment finds its paths gone, and can neither replace nor remove what its
-// successor reads and writes.
+// trainer that outlives its killed server for a moment finds its paths gone, and can neither replace nor remove what
+// its successor reads and writes.
 
 import { join } from 'node:path';
 import { type JobParts, workFolder } from './parts.ts';
