@@ -34,4 +34,3 @@ async function train(job: TrainingJob): Promise<void> {
   // Long enough for the message to leave the pipe.
   setTimeout(() => process.exit(end.type === 'failed' ? 1 : 0), 100);
 }
-
