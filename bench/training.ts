@@ -2,9 +2,10 @@
 // a process of its own. Prints a table and writes a result file.
 //
 //     npm run bench:training -- --python path/to/python [--threads 2] [--rounds 3] [--lines 4] [--tokens 128]
-//         [--targets 32]
+//         [--targets 32] [--only r=4] [--rows rows.jsonl --steps 3]
 //
-// The Python needs torch, transformers, peft and gguf; without --python only our side runs.
+// The Python needs torch, transformers, peft and gguf; without --python only our side runs. --only takes the adapters
+// whose names begin so, without recomputation. --rows adds the first steps of a job on that file, 8 rows a step.
 
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -19,6 +20,7 @@ import { mallocEnvironment } from '../src/runtime/malloc.ts';
 import { describeMachine } from './machine.ts';
 import { spread } from './statistics.ts';
 import { adapters, type TrainingCase, type TrainingSample } from './training/cases.ts';
+import { type JobCase, type JobSample, trainOurs, trainPeft } from './training/jobs.ts';
 
 const { values: flags } = parseArgs({
   options: {
@@ -28,13 +30,16 @@ const { values: flags } = parseArgs({
     lines: { type: 'string', default: '4' },
     tokens: { type: 'string', default: '128' },
     targets: { type: 'string', default: '32' },
+    only: { type: 'string', default: '' },
+    rows: { type: 'string' },
+    steps: { type: 'string', default: '3' },
   },
 });
 const { config } = loadConfig();
 const files = await resolveModel(config.model, modelSources(config));
 const folder = join(import.meta.dirname, 'training');
 
-type Side = { readonly tokensPerSecond: number; readonly cpuSecondsPerStep: number; readonly peakRssBytes: number };
+type Side = JobSample;
 type Row = {
   readonly adapter: string;
   readonly recompute: boolean;
@@ -44,7 +49,8 @@ type Row = {
 
 const rows: Row[] = [];
 for (const [adapter, pairs] of Object.entries(adapters)) {
-  for (const recompute of [false, true]) {
+  if (!adapter.startsWith(flags.only)) continue;
+  for (const recompute of flags.only === '' ? [false, true] : [false]) {
     const one: TrainingCase = {
       ...pairs,
       model: config.model,
@@ -55,21 +61,43 @@ for (const [adapter, pairs] of Object.entries(adapters)) {
       recompute,
       steps: 3,
     };
-    const [ours, theirs]: [TrainingSample[], TrainingSample[]] = [[], []];
-    for (let round = 0; round < Number(flags.rounds); round++) {
-      ours.push(measureOurs(one));
-      if (flags.python !== undefined) theirs.push(measurePeft(flags.python, one));
-    }
-    const row = { adapter, recompute, lorikeet: sideOf(ours), peft: theirs.length === 0 ? null : sideOf(theirs) };
-    rows.push(row);
-    console.log(lineOf(row));
+    const sides = inTurns(
+      () => measureOurs(one),
+      (python) => measurePeft(python, one),
+    );
+    report({ adapter, recompute, ...sides });
   }
 }
-const result = { machine: describeMachine(), flags: { ...flags, python: undefined }, rows };
+if (flags.rows !== undefined) {
+  const { model } = config;
+  const [gguf, steps, threads] = [files.weights[0]!, Number(flags.steps), Number(flags.threads)];
+  const one: JobCase = { model, gguf, rows: flags.rows, steps, threads };
+  const sides = inTurns(
+    () => trainOurs(one),
+    (python) => trainPeft(python, one),
+  );
+  report({ adapter: 'r=4 q,v, a job on rows', recompute: false, ...sides });
+}
+const said = { ...flags, python: undefined, rows: undefined };
+const result = { machine: describeMachine(), loadAverage: os.loadavg(), flags: said, rows };
 const results = join(import.meta.dirname, 'results');
 mkdirSync(results, { recursive: true });
 const day = new Date(systemClock.now()).toISOString().slice(0, 10);
 writeFileSync(join(results, `${day}-training.json`), `${JSON.stringify(result, null, 2)}\n`);
+
+function report(row: Row): void {
+  rows.push(row);
+  console.log(lineOf(row));
+}
+
+function inTurns(ours: () => JobSample, theirs: (python: string) => JobSample): Pick<Row, 'lorikeet' | 'peft'> {
+  const samples: { ours: JobSample[]; theirs: JobSample[] } = { ours: [], theirs: [] };
+  for (let round = 0; round < Number(flags.rounds); round++) {
+    samples.ours.push(ours());
+    if (flags.python !== undefined) samples.theirs.push(theirs(flags.python));
+  }
+  return { lorikeet: sideOf(samples.ours), peft: samples.theirs.length === 0 ? null : sideOf(samples.theirs) };
+}
 
 function measureOurs(one: TrainingCase): TrainingSample {
   const env = { ...process.env, ...mallocEnvironment };
@@ -86,8 +114,8 @@ function lastLine(output: Buffer): TrainingSample {
   return JSON.parse(output.toString().trim().split('\n').at(-1)!) as TrainingSample;
 }
 
-function sideOf(samples: readonly TrainingSample[]): Side {
-  const median = (of: (sample: TrainingSample) => number) => spread(samples.map(of)).median;
+function sideOf(samples: readonly JobSample[]): Side {
+  const median = (of: (sample: JobSample) => number) => spread(samples.map(of)).median;
   return {
     tokensPerSecond: median((sample) => sample.tokensPerSecond),
     cpuSecondsPerStep: median((sample) => sample.cpuSecondsPerStep),

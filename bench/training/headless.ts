@@ -47,8 +47,9 @@ export type Trained = {
   readonly ended: Extract<TrainerEvent, { type: 'finished' | 'paused' }>;
   /** Of the last validation in this process. */
   readonly validLoss: number | null;
-  /** Over all steps of this process; NaN without any. */
+  /** Over all steps of this process but the first, which makes what the others find; NaN without any. */
   readonly tokensPerSecond: number;
+  readonly cpuSecondsPerStep: number;
   /** 0 where the system does not tell. */
   readonly peakRssBytes: number;
 };
@@ -59,8 +60,8 @@ const trainerEntry = new URL('../../src/training/main.ts', import.meta.url);
 export function runTrainer(job: TrainingJob, onEvent: (event: TrainerEvent) => void): Promise<Trained> {
   const start = trainerProcessStarter(trainerEntry, { ...environmentForChildren(), ...mallocEnvironment });
   const { promise, resolve, reject } = Promise.withResolvers<Trained>();
-  const sum = { tokens: 0, seconds: 0 };
-  let [peakRssBytes, validLoss] = [0, null as number | null];
+  const sum = { steps: 0, tokens: 0, seconds: 0 };
+  let [peakRssBytes, validLoss, cpuSeconds] = [0, null as number | null, null as number | null];
   const child = start({ onEvent: take, onExit: (reason) => reject(new Error(`The trainer ${reason}.`)) });
   const pause = () => child.send({ type: 'pause' });
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, pause);
@@ -74,13 +75,18 @@ export function runTrainer(job: TrainingJob, onEvent: (event: TrainerEvent) => v
     onEvent(event);
     if (event.type === 'step') {
       const { tokens, tokensPerSecond } = event.metrics;
-      sum.tokens += tokens;
-      sum.seconds += tokens / tokensPerSecond;
+      if (cpuSeconds === null) cpuSeconds = processorSeconds(child.pid);
+      else {
+        sum.steps++;
+        sum.tokens += tokens;
+        sum.seconds += tokens / tokensPerSecond;
+      }
       validLoss = event.metrics.validLoss ?? validLoss;
     }
     if (event.type === 'failed') reject(new Error(event.message));
     if (event.type !== 'finished' && event.type !== 'paused') return;
-    resolve({ ended: event, validLoss, tokensPerSecond: sum.tokens / sum.seconds, peakRssBytes });
+    const cpuSecondsPerStep = (processorSeconds(child.pid) - (cpuSeconds ?? 0)) / sum.steps;
+    resolve({ ended: event, validLoss, tokensPerSecond: sum.tokens / sum.seconds, cpuSecondsPerStep, peakRssBytes });
   }
 }
 
@@ -88,6 +94,16 @@ export function runTrainer(job: TrainingJob, onEvent: (event: TrainerEvent) => v
 function residentBytes(pid: number | undefined): number {
   try {
     return Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) * 1024;
+  } catch {
+    return 0;
+  }
+}
+
+/** Of all its threads so far, in hundredths as Linux counts them; 0 where the system does not tell. */
+function processorSeconds(pid: number | undefined): number {
+  try {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ');
+    return (Number(fields[11]) + Number(fields[12])) / 100;
   } catch {
     return 0;
   }

@@ -29,5 +29,5 @@ export type JobParts = {
   forget(id: string): Promise<void>;
 };
 
-/** A job's own folder: checkpoints, the result, and the adapter that it goes on from. */
+/** A job's own folder: its trainer's, with checkpoints and the result, and the adapter that it goes on from. */
 export const workFolder = ({ options }: Pick<JobParts, 'options'>, id: string) => join(options.folder, 'work', id);

@@ -12,6 +12,7 @@ import { type JobOutcome, outcomeOf, recordOf } from './job-row.ts';
 import { type JobParts, workFolder } from './parts.ts';
 import { restartAfterDeath } from './policies/trainer-restart.ts';
 import { checkpointName, finishJob, publishCheckpoint } from './result.ts';
+import { takeTrainerFolder } from './trainer-folder.ts';
 import { startTrainerLife, type TrainerLife } from './trainer-life.ts';
 import type { TrainerShare } from './trainer-share.ts';
 import type { JobFailure, TrainingJobRecord } from './training-jobs.ts';
@@ -89,7 +90,9 @@ export class RunningJob {
     const { startTrainer, timers } = this.#parts.options;
     this.#hasProgressed = false;
     const onEvent = (event: TrainerEvent) => this.#hear(event);
-    const life = startTrainerLife({ startTrainer, timers, job: this.#order(), share: this.#share.current, onEvent });
+    const job = await this.#order();
+    if (this.#stop.signal.aborted) return { type: 'stopped' } as const;
+    const life = startTrainerLife({ startTrainer, timers, job, share: this.#share.current, onEvent });
     this.#life = life;
     this.#share.onChange = (share) => life.setShare(share);
     const end = await life.ended;
@@ -100,11 +103,10 @@ export class RunningJob {
     return end;
   }
 
-  #order(): TrainingJob {
+  async #order(): Promise<TrainingJob> {
     const { options, folder } = this.#parts;
     const { id, spec } = this.#job;
-    const work = workFolder(this.#parts, id);
-    const initial = join(work, 'initial');
+    const initial = join(workFolder(this.#parts, id), 'initial');
     return {
       id,
       model: options.base.files,
@@ -116,7 +118,7 @@ export class RunningJob {
         spec.initial === null
           ? null
           : { digest: spec.initial, config: join(initial, configName), weights: join(initial, weightsName) },
-      folder: work,
+      folder: await takeTrainerFolder(this.#parts, id),
     };
   }
 

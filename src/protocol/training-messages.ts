@@ -59,7 +59,10 @@ export type TrainingJob = {
   readonly hyperparameters: Hyperparameters;
   /** Starts from this adapter's values instead of fresh ones; its ranks and modules count. */
   readonly initial: AdapterFiles | null;
-  /** The job's own: `checkpoints/<step>/`, and `result/` with the PEFT folder. What is whole in it is resumed from. */
+  /**
+   * The trainer's own: `checkpoints/<step>/`, and `result/` with the PEFT folder. What is whole in it is resumed from.
+   * It is never made: moved away or removed, it ends the trainer.
+   */
   readonly folder: string;
 };
 

@@ -46,7 +46,7 @@ export async function openCheckpoints(
   fingerprint: string,
   write?: WriteFile,
 ): Promise<CheckpointStore> {
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await makeFolder(folder);
   await removeUnfinished(folder);
   const folderOf = (step: number) => join(folder, String(step));
   const load = async (step: number) => decode(await readFiles(folderOf(step)), fingerprint);
@@ -70,6 +70,13 @@ export async function openCheckpoints(
       return null;
     },
   };
+}
+
+/** In a folder that is there. */
+async function makeFolder(path: string): Promise<void> {
+  await mkdir(path, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') throw error;
+  });
 }
 
 /** The highest first. */

@@ -1,7 +1,6 @@
 // The trainer's process: one job, then it ends and its memory is free. Commands come in between micro-batches; whatever
 // ends it in between is made good by the next process from the last checkpoint.
 
-import { setPriority } from 'node:os';
 import { systemClock, systemTimers } from '../core/clock.ts';
 import { trainerChannel } from '../protocol/trainer-process.ts';
 import type { TrainingJob } from '../protocol/training-messages.ts';
@@ -23,7 +22,6 @@ channel.onCommand((command) => {
 });
 
 async function train(job: TrainingJob): Promise<void> {
-  stepBack();
   const end = await runJob(job, {
     clock: systemClock,
     emit: (event) => channel.send(event),
@@ -35,13 +33,4 @@ async function train(job: TrainingJob): Promise<void> {
   channel.send(end);
   // Long enough for the message to leave the pipe.
   setTimeout(() => process.exit(end.type === 'failed' ? 1 : 0), 100);
-}
-
-/** Threads take the priority of the one that makes them: before the runtime has made any. */
-function stepBack(): void {
-  try {
-    setPriority(19);
-  } catch {
-    // Where the system refuses, `budget` still holds the trainer back.
-  }
 }

@@ -17,7 +17,8 @@ const writeFlushed: WriteFile = (path, bytes) => writeFile(path, bytes, { flush:
 export async function writeFolder(path: string, files: FolderFiles, write: WriteFile = writeFlushed): Promise<void> {
   const temporary = join(dirname(path), `${unfinished}${basename(path)}.${randomUUID()}`);
   try {
-    await mkdir(temporary, { recursive: true, mode: 0o700 });
+    // Not the folder around it: whoever moved that away wants nothing more from this process.
+    await mkdir(temporary, { mode: 0o700 });
     for (const [name, bytes] of Object.entries(files)) await write(join(temporary, name), bytes);
     await flushFolder(temporary);
     await rm(path, { recursive: true, force: true });

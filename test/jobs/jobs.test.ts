@@ -164,6 +164,8 @@ test('a trainer that dies is started again, and given up when it gets no further
     data === null ? [] : [data.step!],
   );
   assert.deepEqual(steps, [8, 7, 6, 5, 4, 3, 2, 1], 'each step once, as if nothing had happened');
+  const taken = dying.trainer.jobs.map(({ folder }) => folder);
+  assert.equal(new Set(taken).size, taken.length, 'each trainer has a folder of its own name');
 
   const hopeless = await testJobs(t, { dieAfter: () => 1 });
   const lost = await hopeless.create();

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -19,6 +19,7 @@ import { eightRows, tinyJob, trainerEntry } from './tiny-job.ts';
 const start = trainerProcessStarter(trainerEntry, environmentForChildren());
 
 type Run = {
+  readonly pid: number;
   readonly events: TrainerEvent[];
   readonly exit: Promise<string>;
   /** The first event of this type, or null where the process ends without one. */
@@ -43,6 +44,7 @@ function launch(job: TrainingJob): Run {
   });
   child.send({ type: 'start', job });
   return {
+    pid: child.pid!,
     events,
     exit,
     first: (type) =>
@@ -127,6 +129,29 @@ test('paused again and again: each time a checkpoint of the last step, and at th
   assert.equal(found, expected);
 });
 
+test('whoever takes its folder is not disturbed by it any more', async () => {
+  const job = await interrupted();
+  const old = launch(job);
+  await old.first('checkpoint');
+  process.kill(old.pid, 'SIGSTOP');
+  const taken = { ...job, folder: `${job.folder}-taken` };
+  renameSync(job.folder, taken.folder);
+  const next = launch(taken);
+  await next.first('checkpoint');
+  process.kill(old.pid, 'SIGCONT');
+  const end = await old.first('failed');
+  assert.ok(end?.type === 'failed' && end.code === 'training_failed');
+  assert.ok((await next.first('finished')) !== null);
+  await Promise.all([old.exit, next.exit]);
+  assert.ok(!existsSync(job.folder));
+  const calm = await interrupted();
+  const whole = launch(calm);
+  assert.ok((await whole.first('finished')) !== null);
+  const [expected, found] = [calm, taken].map(({ folder }) => resultFiles(join(folder, 'result')).digest);
+  assert.equal(found, expected);
+  await whole.exit;
+});
+
 test('a small budget makes it rest, and the rest ends when the budget grows', async () => {
   const run = launch(await tinyJob({ settings: { epochs: 400, batchRows: 8 } }));
   await run.first('step');
@@ -176,7 +201,7 @@ test('it ends when its parent is killed, and steps back for others', {
   const [line] = (await once(parent.stdout, 'data')) as [Buffer];
   const pid = Number(String(line));
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ');
-  assert.equal(Number(fields[16]), 19, 'nice');
+  assert.equal(Number(fields[16]), 5, 'nice');
   parent.kill('SIGKILL');
   for (let turn = 0; turn < 500 && isAlive(pid); turn++) await sleep(10);
   assert.ok(!isAlive(pid));
