@@ -4,14 +4,16 @@ As make-references.py does it: transformers, float32, on the dequantised weights
 through PeftModel.from_pretrained, from the very files that an upload would have: the seeded ones (seeded_adapter.py,
 with magnitudes of DoRA in dora-magnitudes.bin) and the trained examples under adapters/.
 
-    python test/parity/make-adapter-references.py path/to/SmolLM2-135M-Instruct.Q4_1.gguf
+    python test/parity/make-adapter-references.py path/to/SmolLM2-135M-Instruct.Q4_1.gguf [--examples [pirate ...]]
 
+--examples asks only these trained examples, or all of them, and keeps every other case as it stands.
 A case is one adapter, or several with scales that apply at once; for each of its prompts there are 24 greedy tokens
 with margins, and distributions at the end of the prompt and after 1, 8 and 23 of the greedy tokens. `row` is the
 first of the four in the .bin, whose layout is that of make-references.py. adapters.ts reads them.
 """
 
 import argparse
+import functools
 import hashlib
 import importlib
 import json
@@ -30,6 +32,7 @@ from seeded_adapter import SPECS, config_bytes, modules_of, weights_bytes
 base_references = importlib.import_module("make-references")
 encode, check_sanity, HERE, TOP = (getattr(base_references, n) for n in ("encode", "check_sanity", "HERE", "TOP"))
 EXAMPLES = HERE.parent.parent / "adapters"
+REFERENCES = HERE / "references"
 GREEDY_TOKENS = 24
 STEPS = [0, 1, 8, 23]
 # Of prompts.json: a fact, code, chat, chat with a system message, several turns, another script, 198 tokens of prose.
@@ -55,7 +58,7 @@ def magnitudes_of(model) -> dict[str, np.ndarray]:
 def write_folders(model, folder: Path) -> list[dict]:
     """A PEFT folder for each seeded adapter, and the digests of its files."""
     magnitudes, digests = magnitudes_of(model), []
-    (HERE / "references" / "dora-magnitudes.bin").write_bytes(b"".join(v.tobytes() for v in magnitudes.values()))
+    (REFERENCES / "dora-magnitudes.bin").write_bytes(b"".join(v.tobytes() for v in magnitudes.values()))
     for spec in SPECS["adapters"]:
         config, weights = config_bytes(spec), weights_bytes(spec, magnitudes)
         (folder / spec["name"]).mkdir()
@@ -105,22 +108,36 @@ def example_prompts(folder: Path) -> list[dict]:
     return prompts[:EXAMPLE_PROMPTS]
 
 
-def write_references(rows: list[np.ndarray], index: dict) -> None:
-    full = np.concatenate(rows)
+def packed(full: np.ndarray) -> list[np.ndarray]:
+    """Log-probs [rows, vocabulary] as the three parts of the .bin."""
     ids = np.argsort(-full, axis=1, kind="stable")[:, :TOP]
     top = np.take_along_axis(full, ids, axis=1)
     rest = full.copy()
     np.put_along_axis(rest, ids, -np.inf, axis=1)
-    parts = top.astype("<f4"), np.exp(rest).sum(axis=1).astype("<f4"), ids.astype("<u2")
-    folder = HERE / "references"
-    (folder / "adapters.bin").write_bytes(b"".join(part.tobytes() for part in parts))
-    head = dict(vocabulary=full.shape[1], top=TOP, rows=len(full), steps=STEPS)
-    (folder / "adapters.json").write_text(json.dumps(head | index) + "\n")
+    return [top.astype("<f4"), np.exp(rest).sum(axis=1).astype("<f4"), ids.astype("<u2")]
+
+
+def read_references() -> tuple[dict, list[np.ndarray]]:
+    """The index as it stands and its rows, packed."""
+    index, at, parts = json.loads((REFERENCES / "adapters.json").read_text()), 0, []
+    content, rows = (REFERENCES / "adapters.bin").read_bytes(), index["rows"]
+    for kind, width in ("<f4", TOP), ("<f4", 1), ("<u2", TOP):
+        parts.append(np.frombuffer(content, kind, rows * width, at).reshape(rows, width).squeeze())
+        at += parts[-1].nbytes
+    assert at == len(content) and index["steps"] == STEPS
+    return index, parts
+
+
+def write_references(parts: list[list[np.ndarray]], index: dict) -> None:
+    joined = [b"".join(piece.tobytes() for piece in pieces) for pieces in zip(*parts)]
+    (REFERENCES / "adapters.bin").write_bytes(b"".join(joined))
+    (REFERENCES / "adapters.json").write_text(json.dumps(index) + "\n")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("gguf", type=Path)
+    parser.add_argument("--examples", nargs="*")
     args = parser.parse_args()
     warnings.filterwarnings("ignore", message=".*(fan_in_fan_out|tie_word_embeddings).*")
     source = dict(pretrained_model_name_or_path=args.gguf.parent, gguf_file=args.gguf.name)
@@ -132,37 +149,59 @@ def main() -> None:
     prompts = [every[i] for i in COMMON_PROMPTS]
     encoded = [dict(kind=prompt["kind"], tokens=encode(tokenizer, prompt)) for prompt in prompts]
     common = range(len(prompts))
-    without = [reference(base, encoded[i]["tokens"]) for i in common]
-    cases, rows = [], []
+    examples = sorted(config.parent for config in EXAMPLES.glob("*/adapter_config.json"))
+    asked = args.examples or [folder.name for folder in examples]
+    cases, parts = [], []
+    without = functools.cache(lambda i: reference(base, encoded[i]["tokens"])[0])
+    next_row = lambda: sum(len(top) for top, _, _ in parts)
 
-    def add(name: str, parts: list[tuple[str, float]], numbers: list[int]) -> None:
-        model = apply(base, parts, folders)
+    def keep(case: dict) -> None:
+        continuations = []
+        for one in case["continuations"]:
+            continuations.append(one | dict(row=next_row()))
+            parts.append([part[one["row"] :][: len(STEPS)] for part in stored])
+        cases.append(case | dict(continuations=continuations))
+
+    def add(name: str, applied: list[tuple[str, float]], numbers: list[int]) -> None:
+        before = {i: without(i) for i in numbers if i in common}
+        model = apply(base, applied, folders)
         continuations, results = [], [reference(model, encoded[i]["tokens"]) for i in numbers]
         for number, (logprobs, greedy, margins) in zip(numbers, results):
-            continuations.append(dict(prompt=number, row=sum(map(len, rows)), greedy=greedy, margins=margins))
-            rows.append(logprobs)
-        adapters = [dict(name=part, scale=scale) for part, scale in parts]
+            continuations.append(dict(prompt=number, row=next_row(), greedy=greedy, margins=margins))
+            parts.append(packed(logprobs))
+        adapters = [dict(name=one, scale=scale) for one, scale in applied]
         cases.append(dict(name=name, adapters=adapters, continuations=continuations))
         model.unload()
-        ends = [(b[0][0], r[0][0]) for b, r in zip(without, results)]
+        ends = [(before[i][0], r[0][0]) for i, r in zip(numbers, results) if i in common]
         kl = np.mean([(np.exp(r) * (r - b)).sum() for b, r in ends])
         same = sum(b.argmax() == r.argmax() for b, r in ends)
         print(f"{name}: KL from the base {kl:.3f} nats, {same} of {len(ends)} next tokens as without", flush=True)
 
     with tempfile.TemporaryDirectory() as temporary:
-        digests = write_folders(base, Path(temporary))
-        folders = {spec["name"]: Path(temporary) / spec["name"] for spec in digests}
-        for spec in digests:
-            add(spec["name"], [(spec["name"], 1)], [*common])
-        for name, parts in COMBINATIONS:
-            add(name, parts, [*common])
-        for folder in sorted(config.parent for config in EXAMPLES.glob("*/adapter_config.json")):
-            folders[folder.name] = folder
+        folders = {folder.name: folder for folder in examples}
+        if args.examples is not None:
+            index, stored = read_references()
+            digests, named = index["adapters"], {case["name"]: case for case in index["cases"]}
+            for case in index["cases"]:
+                if case["name"] not in folders:
+                    keep(case)
+        else:
+            digests = write_folders(base, Path(temporary))
+            folders |= {spec["name"]: Path(temporary) / spec["name"] for spec in digests}
+            for spec in digests:
+                add(spec["name"], [(spec["name"], 1)], [*common])
+            for name, applied in COMBINATIONS:
+                add(name, applied, [*common])
+        for folder in examples:
             own = [dict(kind=p["kind"], tokens=encode(tokenizer, p)) for p in example_prompts(folder)]
             encoded.extend(own)
             numbers = range(len(encoded) - len(own), len(encoded))
-            add(folder.name, [(folder.name, 1)], [*common[2:5], *numbers])
-    write_references(rows, dict(model=args.gguf.name, adapters=digests, prompts=encoded, cases=cases))
+            if folder.name in asked:
+                add(folder.name, [(folder.name, 1)], [*common[2:5], *numbers])
+            else:
+                keep(named[folder.name])
+    head = dict(vocabulary=base.config.vocab_size, top=TOP, rows=next_row(), steps=STEPS)
+    write_references(parts, head | dict(model=args.gguf.name, adapters=digests, prompts=encoded, cases=cases))
 
 
 if __name__ == "__main__":

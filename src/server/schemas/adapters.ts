@@ -45,8 +45,10 @@ export const Provenance = Type.Object({
     Type.Object({ step: Type.Integer(), train_loss: Type.Number(), valid_loss: Type.Optional(Type.Number()) }),
   ),
 });
+export type Provenance = Type.Static<typeof Provenance>;
 
 export const AdapterWithProvenance = Type.Intersect([Adapter, Type.Object({ provenance: nullable(Provenance) })]);
+export type AdapterWithProvenance = Type.Static<typeof AdapterWithProvenance>;
 
 export const listOf = <T extends TSchema>(item: T) =>
   Type.Object({
