@@ -1,7 +1,7 @@
 // How much of the time the trainer may compute in. Alone it has all of it. Beside serving it has the share that the
-// operator gives it: a half by default, which others' gaps hardly show, while all of it nearly doubles what the job keeps
-// and does show. It steps back at once, and comes back when serving has been quiet for a while: requests come in bursts,
-// and a change costs a message. Pure.
+// operator gives it: a half by default, which others' gaps hardly show, while all of it nearly doubles what the job
+// keeps and does show. It steps back at once, and comes back when serving has been quiet for a while: requests come
+// in bursts, and a change costs a message. Pure.
 
 export type ShareSettings = {
   /** Above 0 to 1. */
