@@ -11,7 +11,8 @@ export function logprobsOf(logits: Float32Array, chosen: number, count: number):
   };
 }
 
-function logSumExp(logits: Float32Array): number {
+/** What turns logits into log-probabilities when it is subtracted. */
+export function logSumExp(logits: Float32Array): number {
   let max = Number.NEGATIVE_INFINITY;
   for (let i = 0; i < logits.length; i++) if (logits[i]! > max) max = logits[i]!;
   let sum = 0;

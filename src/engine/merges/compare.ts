@@ -1,6 +1,7 @@
 // How far merged weights lie from unmerged ones: next-token distributions, position by position. Knows logits alone.
 
 import type { MergeQuality } from '../../protocol/messages.ts';
+import { logSumExp } from '../logprobs.ts';
 
 export type Comparison = {
   /** Logits [positions, vocabulary] of both at the same positions. */
@@ -39,13 +40,6 @@ export function klDivergence(p: Float32Array, q: Float32Array): number {
   }
   // Rounding may leave less than nothing where both are the same.
   return Math.max(kl, 0);
-}
-
-function logSumExp(logits: Float32Array): number {
-  const most = logits[largest(logits)]!;
-  let sum = 0;
-  for (let i = 0; i < logits.length; i++) sum += Math.exp(logits[i]! - most);
-  return most + Math.log(sum);
 }
 
 function largest(logits: Float32Array): number {

@@ -15,13 +15,12 @@ import { tinyLowered } from '../../helpers/tiny-lowered.ts';
 import { hashDecoder, tokensAlone } from '../hash-decoder.ts';
 import { storm, type Weights } from '../storm.ts';
 import { marginsOf, tokensOf, witnessedEngine } from '../witnesses.ts';
-import { marked, markedPages, markedResident, markedStore, markOf, signatureOf } from './marked-adapters.ts';
+import { failureOfMarked, marked, markedStore, signatureOf } from './marked-adapters.ts';
 import { everyModule, layerModules, randomAdapter } from './random-adapters.ts';
 
 const vocabulary = 997;
 const adapters = 50;
 const isBroken = (mark: number) => mark % 13 === 0;
-const bytesOf = (weights: Weights) => weights.reduce((sum, adapter) => sum + markedResident(markOf(adapter)).bytes, 0);
 
 function randomWeights(below: (limit: number) => number): Weights[] {
   const one = () => marked(1 + below(adapters), [1, 1, 1, 0.5, 2, 0, -1][below(7)]);
@@ -63,15 +62,7 @@ for (const { seed, sequences, rows, positions, slots, bytesMax } of [
         known.set(key, tokens);
         return tokens;
       },
-      failing(weights) {
-        // Of several that fail, the first in the request's order is told.
-        for (const adapter of weights) {
-          if (isBroken(markOf(adapter))) return 'adapter_corrupt';
-          if (bytesOf([adapter]) > bytesMax) return 'adapter_too_large';
-        }
-        const isTooLarge = markedPages(weights) > slots || bytesOf(weights) > bytesMax;
-        return weights.length > 0 && isTooLarge ? 'adapter_too_large' : null;
-      },
+      failing: (weights) => failureOfMarked(weights, { isBroken, slots, bytesMax }),
     });
     const ms = Math.round(performance.now() - start);
     context.diagnostic(`seed ${seed}: ${JSON.stringify(report)}, ${ms} ms`);

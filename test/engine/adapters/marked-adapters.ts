@@ -5,7 +5,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { AppliedAdapter } from '../../../src/core/adapter.ts';
 import type { ModelShape } from '../../../src/core/base-model.ts';
 import type { Clock } from '../../../src/core/clock.ts';
-import { LorikeetError } from '../../../src/core/errors.ts';
+import { type ErrorCode, LorikeetError } from '../../../src/core/errors.ts';
 import { AdapterStore } from '../../../src/engine/adapters/adapter-store.ts';
 import { combineAdapters } from '../../../src/engine/adapters/combine-adapters.ts';
 import { HostPages } from '../../../src/engine/adapters/host-pages.ts';
@@ -57,6 +57,27 @@ export function markedPages(adapters: readonly AppliedAdapter[]): number {
     return Math.max(...parts) / pageRanks;
   });
   return Math.max(...pages);
+}
+
+type MarkedLimits = {
+  readonly isBroken: (mark: number) => boolean;
+  readonly slots: number;
+  readonly bytesMax: number;
+};
+
+/** How a sequence on these adapters must end where it cannot run; null where it can. */
+export function failureOfMarked(
+  adapters: readonly AppliedAdapter[],
+  { isBroken, slots, bytesMax }: MarkedLimits,
+): ErrorCode | null {
+  const bytes = adapters.map((adapter) => markedResident(markOf(adapter)).bytes);
+  // Of several that fail, the first in the request's order is told.
+  for (const [i, adapter] of adapters.entries()) {
+    if (isBroken(markOf(adapter))) return 'adapter_corrupt';
+    if (bytes[i]! > bytesMax) return 'adapter_too_large';
+  }
+  const isTooLarge = markedPages(adapters) > slots || bytes.reduce((sum, each) => sum + each, 0) > bytesMax;
+  return adapters.length > 0 && isTooLarge ? 'adapter_too_large' : null;
 }
 
 export type MarkedStoreOptions = {

@@ -4,14 +4,13 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { prng } from '../../../src/core/prng.ts';
-import { marked, markedPages, markedResident, markedStore, markOf, signatureOf } from '../adapters/marked-adapters.ts';
+import { failureOfMarked, marked, markedStore, signatureOf } from '../adapters/marked-adapters.ts';
 import { type HashDecoder, hashDecoder, tokensAlone } from '../hash-decoder.ts';
 import { storm, type Weights } from '../storm.ts';
 import { markedArithmetic, markedMergeBytes, mergedMark } from './marked-merges.ts';
 
 const vocabulary = 997;
 const isBroken = (mark: number) => mark % 13 === 0;
-const bytesOf = (weights: Weights) => weights.reduce((sum, adapter) => sum + markedResident(markOf(adapter)).bytes, 0);
 
 function randomWeights(below: (limit: number) => number): Weights[] {
   const one = () => marked(1 + below(30), [1, 1, 1, 0.5, 2, -1][below(6)]);
@@ -51,14 +50,7 @@ for (const { seed, sequences, rows, slots, onMerges, groupsMax, merges } of [
         known.set(key, tokens);
         return tokens;
       },
-      failing(weights) {
-        for (const adapter of weights) {
-          if (isBroken(markOf(adapter))) return 'adapter_corrupt';
-          if (bytesOf([adapter]) > bytesMax) return 'adapter_too_large';
-        }
-        const isTooLarge = markedPages(weights) > slots || bytesOf(weights) > bytesMax;
-        return weights.length > 0 && isTooLarge ? 'adapter_too_large' : null;
-      },
+      failing: (weights) => failureOfMarked(weights, { isBroken, slots, bytesMax }),
       merges: {
         arithmetic: markedArithmetic({ pieces: () => 1 + below(6), broken: (key) => key === 'sha256:7' }),
         bytesMax: merges * markedMergeBytes,
