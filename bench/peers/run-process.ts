@@ -53,7 +53,8 @@ export function watchMemory(child: ChildProcess): MemoryWatch {
   };
 }
 
-function highWaterBytes(pid: number): number {
+/** The most that a process and its children have held so far; 0 where the system does not tell. */
+export function highWaterBytes(pid: number): number {
   try {
     const status = readFileSync(`/proc/${pid}/status`, 'utf8');
     const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean);

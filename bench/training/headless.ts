@@ -7,6 +7,7 @@ import type { ModelFiles } from '../../src/core/base-model.ts';
 import { trainerProcessStarter } from '../../src/protocol/trainer-process.ts';
 import type { Hyperparameters, TrainerEvent, TrainingJob } from '../../src/protocol/training-messages.ts';
 import { mallocEnvironment } from '../../src/runtime/malloc.ts';
+import { highWaterBytes } from '../peers/run-process.ts';
 
 /** What the benchmarks leave alone: rows in the file's order, linear to zero, clipped at 1, nothing drawn but A. */
 export const usualHyperparameters = {
@@ -71,7 +72,7 @@ export function runTrainer(job: TrainingJob, onEvent: (event: TrainerEvent) => v
   });
 
   function take(event: TrainerEvent): void {
-    peakRssBytes = Math.max(peakRssBytes, residentBytes(child.pid));
+    peakRssBytes = Math.max(peakRssBytes, highWaterBytes(child.pid ?? 0));
     onEvent(event);
     if (event.type === 'step') {
       const { tokens, tokensPerSecond } = event.metrics;
@@ -87,15 +88,6 @@ export function runTrainer(job: TrainingJob, onEvent: (event: TrainerEvent) => v
     if (event.type !== 'finished' && event.type !== 'paused') return;
     const cpuSecondsPerStep = (processorSeconds(child.pid) - (cpuSeconds ?? 0)) / sum.steps;
     resolve({ ended: event, validLoss, tokensPerSecond: sum.tokens / sum.seconds, cpuSecondsPerStep, peakRssBytes });
-  }
-}
-
-/** The most that the process has held so far. */
-function residentBytes(pid: number | undefined): number {
-  try {
-    return Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) * 1024;
-  } catch {
-    return 0;
   }
 }
 
