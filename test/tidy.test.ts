@@ -122,7 +122,7 @@ const doors: readonly Door[] = [
   { what: 'the clock', pattern: /\bDate\.now\b|\bperformance\.now\b|new Date\(\)/, where: /^src\/core\/clock\.ts$/ },
   { what: 'child processes', pattern: /'node:child_process'/, where: /^src\/(protocol|models|cli)\// },
   { what: 'metrics library', pattern: /from 'prom-client'/, where: /^src\/metrics\// },
-  { what: 'worker threads', pattern: /'node:worker_threads'/, where: /^$/ },
+  { what: 'worker threads', pattern: /'node:worker_threads'/, where: /^src\/runtime\// },
   { what: 'randomness', pattern: /\bMath\.random\b/, where: /^$/ },
 ];
 

@@ -1,5 +1,6 @@
 // An engine's process of its own, whose rows decode all the while: what it holds in memory with the base, with a merge
-// and after it, and how long anybody waits for a token meanwhile.
+// and after it, and how long anybody waits for a token meanwhile. Each row's answer is followed by the next question, so
+// that the length of contexts is the same before, meanwhile and after.
 
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -15,9 +16,9 @@ import { randomAdapter } from '../../test/engine/adapters/random-adapters.ts';
 import { adapterPlans } from './adapters.ts';
 
 const rows = 8;
-/** Enough for rows to decode through all of it. */
-const positions = 2048;
-const quietMs = 5000;
+const positions = 256;
+const newTokens = 192;
+const quietMs = 10_000;
 
 export type LifeSetup = {
   readonly files: ModelFiles;
@@ -28,6 +29,7 @@ export type LifeSetup = {
 
 export async function mergeLife({ files, cacheDir, threads, shape }: LifeSetup): Promise<object> {
   const results: Record<string, object> = {};
+  const gapTable: Record<string, Gaps> = {};
   for (const [name, plan] of Object.entries(adapterPlans)) {
     const engine = startEngine({
       model: files,
@@ -36,11 +38,15 @@ export async function mergeLife({ files, cacheDir, threads, shape }: LifeSetup):
       mergeBytes: 2 ** 30,
     });
     await engine.until((event) => event.type === 'ready');
-    for (let id = 0; id < rows; id++) engine.decode(id);
+    for (let row = 0; row < rows; row++) {
+      engine.ask();
+      // Rows do not all end together.
+      await sleep(quietMs / rows / 2);
+    }
     // Graphs for adapters are made after the start.
     await sleep(quietMs);
     const baseRss = engine.rssMiB();
-    const without = await engine.gapsWhile(() => sleep(quietMs));
+    const before = await engine.gapsWhile(() => sleep(quietMs));
     const adapters = [{ files: randomAdapter(shape, { seed: 1, alpha: 0.02 * plan.r, ...plan }).files, scale: 1 }];
     const key = mergeKey(adapters);
     const probes = Array.from({ length: 4 }, (_, i) => Array.from({ length: 32 }, (_, j) => 1000 + i * 997 + j * 31));
@@ -53,19 +59,25 @@ export async function mergeLife({ files, cacheDir, threads, shape }: LifeSetup):
     const mergedRss = engine.rssMiB();
     engine.send({ type: 'unmerge', key });
     await engine.untilMerge(({ state }) => state === 'unmerged');
-    await sleep(quietMs);
+    const after = await engine.gapsWhile(() => sleep(quietMs));
     results[name] = {
       ...{ mergeMs: merged.ms, accountedMiB: merged.bytes / 2 ** 20, topAgreement: merged.quality!.top1Agreement },
       ...{ baseRss, mergedRss, unmergedRss: engine.rssMiB() },
-      ...{ gapMsWithout: without.p99, gapMsDuring: during.p99, worstWithout: without.worst, worstDuring: during.worst },
     };
+    for (const [when, gaps] of Object.entries({ before, during, after })) gapTable[`${name}, ${when}`] = gaps;
     engine.kill();
   }
-  return results;
+  console.log('milliseconds between steps:');
+  console.table(gapTable);
+  return { ...results, gaps: gapTable };
 }
+
+/** Milliseconds. */
+type Gaps = { readonly median: number; readonly p99: number; readonly worst: number };
 
 function startEngine(config: EngineConfig) {
   const waiters = new Set<(event: EngineEvent) => void>();
+  let asked = 0;
   let stepTimes: number[] = [];
   const start = engineProcessStarter(new URL('../../src/engine/main.ts', import.meta.url), {
     ...mallocEnvironment,
@@ -73,12 +85,20 @@ function startEngine(config: EngineConfig) {
   });
   const process = start({
     onEvent(event) {
-      if (event.type === 'step') stepTimes.push(systemClock.monotonic());
+      if (event.type === 'step') {
+        stepTimes.push(systemClock.monotonic());
+        for (const _ of event.ended) ask();
+      }
       for (const waiter of waiters) waiter(event);
     },
     onExit: () => {},
   });
   process.send({ type: 'start', config });
+  const ask = () => {
+    const params = { ...defaultSamplingParams, temperature: 0, maxTokens: newTokens };
+    const id = asked++;
+    process.send({ type: 'submit', sequence: { id, promptTokens: [1, 2, 3, 1000 + id], params, adapters: [] } });
+  };
   const until = (isIt: (event: EngineEvent) => boolean) =>
     new Promise<EngineEvent>((resolve) => {
       const waiter = (event: EngineEvent) => {
@@ -89,24 +109,20 @@ function startEngine(config: EngineConfig) {
       waiters.add(waiter);
     });
   return {
-    ...{ send: process.send, kill: process.kill, until },
+    ...{ send: process.send, kill: process.kill, until, ask },
     async untilMerge(isIt: (event: MergeEvent) => boolean): Promise<MergeEvent> {
       const event = await until((event) => event.type === 'merge' && isIt(event.merge));
       return (event as Extract<EngineEvent, { type: 'merge' }>).merge;
     },
-    /** A row that decodes as long as there is room for it. */
-    decode(id: number): void {
-      const params = { ...defaultSamplingParams, temperature: 0, maxTokens: positions };
-      process.send({ type: 'submit', sequence: { id, promptTokens: [1, 2, 3, 1000 + id], params, adapters: [] } });
-    },
     rssMiB: () =>
       Math.round(Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${process.pid}/status`, 'utf8'))![1]) / 1024),
-    async gapsWhile(work: () => Promise<unknown>): Promise<{ p99: number; worst: number }> {
+    async gapsWhile(work: () => Promise<unknown>): Promise<Gaps> {
       stepTimes = [];
       await work();
       const gaps = stepTimes.slice(1).map((time, i) => time - stepTimes[i]!);
       gaps.sort((a, b) => a - b);
-      return { p99: gaps[Math.floor(gaps.length * 0.99)]!, worst: gaps.at(-1)! };
+      const at = (share: number) => gaps[Math.floor(gaps.length * share)]!;
+      return { median: at(0.5), p99: at(0.99), worst: gaps.at(-1)! };
     },
   };
 }

@@ -9,7 +9,6 @@ import { AdapterStore } from '../../src/engine/adapters/adapter-store.ts';
 import { createBreath } from '../../src/engine/adapters/breath.ts';
 import { createDecoder } from '../../src/engine/decoder.ts';
 import { Engine, type EngineOptions } from '../../src/engine/engine.ts';
-import { BetweenSteps } from '../../src/engine/merges/between-steps.ts';
 import { mergeMemory } from '../../src/engine/merges/merge-memory.ts';
 import { mergeModel } from '../../src/engine/merges/merge-model.ts';
 import { Merges } from '../../src/engine/merges/merges.ts';
@@ -68,12 +67,10 @@ async function openSide(runtime: Runtime, base: LoweredModel, plan: Plan) {
     combine: () => Promise.reject(new Error('one adapter is enough here')),
   });
   const events: MergeEvent[] = [];
-  const betweenSteps = new BetweenSteps(ignore);
   const merges = new Merges({
     ...{
       decoder,
       adapters: store,
-      betweenSteps,
       breath: createBreath(clock),
       clock,
       bytesMax: 2 ** 32,
@@ -86,7 +83,7 @@ async function openSide(runtime: Runtime, base: LoweredModel, plan: Plan) {
     emit: (event) => void events.push(event),
   });
   let onStep: EngineOptions['emit'] = ignore;
-  const common = { decoder, adapters: store, merges, betweenSteps, prefillChunk: 128, clock, freshSeed: () => 1 };
+  const common = { decoder, adapters: store, merges, prefillChunk: 128, clock, freshSeed: () => 1 };
   const engines = new Map(
     modes.map((onMerges) => [onMerges, new Engine({ ...common, onMerges, emit: (event) => onStep(event) })]),
   );

@@ -73,7 +73,7 @@ export function createDecoderModels(
     async add(lowered) {
       const model = open(lowered, mergedWeights(runtime, lowered, base, weights, form.target.real));
       try {
-        for (const phase of ['prefill', 'decode'] as const) await model.sessions.of(phase, withoutAdapters);
+        for (const phase of ['prefill', 'decode'] as const) await model.sessions.of(phase, withoutAdapters, true);
       } catch (error) {
         await release(model);
         throw error;

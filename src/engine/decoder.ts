@@ -29,13 +29,15 @@ export type Decoder = {
   readonly pages: PagePool;
   /** Logits [sampled, vocabulary] in a buffer that the same model's next call overwrites. One call at a time. */
   forward(batch: ForwardBatch): Promise<Float32Array>;
+  /** Something is computed beside the steps. */
+  readonly isWorkingAside: boolean;
   /** Makes the graphs that adapters of this reach need, off the event loop, so that no step waits for them. */
   prepare(reach: Reach): Promise<void>;
   /** Lets go of an adapter's memory, which bindings may still hold. */
   forget(adapter: ResidentAdapter): void;
   /**
-   * Makes a merged model's graphs, off the event loop; they hold what is not the base's own tensor until
-   * `removeMerged`. After an error nothing is held.
+   * Makes a merged model's graphs beside the steps; they hold what is not the base's own tensor until `removeMerged`.
+   * After an error nothing is held.
    */
   addMerged(model: LoweredModel): Promise<MergedModel>;
   /** No row may run on it any more. */
@@ -83,6 +85,16 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
     },
   });
 
+  let worksAside = 0;
+  const aside = async <T>(work: () => Promise<T>): Promise<T> => {
+    worksAside++;
+    try {
+      return await work();
+    } finally {
+      worksAside--;
+    }
+  };
+
   const forward = async (batch: ForwardBatch): Promise<Float32Array> => {
     const { phase, first, pasts, adapters = [], merged = null } = batch;
     // On a device a prefill reads pages, too.
@@ -90,13 +102,24 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
     const on = models.of(merged);
     const run = phase === 'prefill' ? runs.one(adapters[0] ?? null) : runs.mixed(adapters);
     const session = await on.sessions.of(phase, run.form);
+    const tie = () => adaptedWindow(createWindow(runtime, session, kv, shape.layers, batch));
+    const count = batch.sampled.length * shape.vocabulary;
+    if (batch.aside) {
+      const [window, logits] = [tie(), new Float32Array(count)];
+      window.fill(batch, logits);
+      run.prepare(window);
+      await kv.enter(first, pasts);
+      await aside(() => session.run(window.binding, { aside: true })).finally(window.release);
+      await kv.leave(first, pasts.length);
+      return logits;
+    }
     const key = `${on.id} ${phase} ${first}+${pasts.length} ${graphKey(run.form)} ${run.key}`;
     let window = windows.get(key);
     if (!window) {
-      window = adaptedWindow(createWindow(runtime, session, kv, shape.layers, batch));
+      window = tie();
       windows.set(key, window);
     }
-    const logits = on.logits(batch.sampled.length * shape.vocabulary);
+    const logits = on.logits(count);
     window.fill(batch, logits);
     run.prepare(window);
     await kv.enter(first, pasts);
@@ -113,6 +136,9 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
     kv,
     pages,
     vocabulary: shape.vocabulary,
+    get isWorkingAside() {
+      return worksAside > 0;
+    },
     forward: even(forward),
     forget(adapter) {
       for (const [key, { one }] of [...windows]) if (one?.adapter === adapter) windows.delete(key);
@@ -124,7 +150,7 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
       ] as const;
       await Promise.all(forms.map(([phase, form]) => models.of(null).sessions.of(phase, { form, reach })));
     },
-    addMerged: models.add,
+    addMerged: (model) => aside(() => models.add(model)),
     removeMerged: models.remove,
     async release() {
       await models.release();

@@ -15,9 +15,9 @@ import { AdapterDoor } from './adapters/adapter-door.ts';
 import type { AdapterStore } from './adapters/adapter-store.ts';
 import type { Decoder } from './decoder.ts';
 import { logprobsOf } from './logprobs.ts';
-import type { BetweenSteps } from './merges/between-steps.ts';
 import type { Merges } from './merges/merges.ts';
 import { mergedOrMixed } from './policies/merged-or-mixed.ts';
+import { roomAside } from './policies/room-aside.ts';
 import { LogitsNotFinite } from './sampler.ts';
 import { type DecodeRange, Scheduler } from './scheduler.ts';
 import { createSequence, endOf, type Sequence } from './sequence.ts';
@@ -27,8 +27,6 @@ export type EngineOptions = {
   readonly decoder: Decoder;
   readonly adapters: AdapterStore;
   readonly merges: Merges;
-  /** What needs the decoder beside the sequences. */
-  readonly betweenSteps: BetweenSteps;
   /** Whether sequences whose adapter is merged run on the merge: where it is faster, or for measurements. */
   readonly onMerges?: 'auto' | 'always' | 'never';
   /** Groups of rows on the same weights that decode in one step; all by default: turns only let rows wait longer. */
@@ -52,6 +50,7 @@ export class Engine {
   readonly #costs = new StepCosts();
   #aborted: Sequence[] = [];
   #steps = 0;
+  #stepMs = 0;
   /** A sequence ended in the last step: what it held may let another one start. */
   #isFreed = false;
 
@@ -73,12 +72,22 @@ export class Engine {
     return this.#scheduler.idle && this.#aborted.length === 0;
   }
 
+  /** Rows run. */
+  get serving(): boolean {
+    return this.#scheduler.running.length > 0;
+  }
+
   /**
    * True while the next step may have rows to run; otherwise only a command, or an adapter that arrives, brings work.
    */
   get busy(): boolean {
-    const { running, waiting } = this.#scheduler;
-    return running.length > 0 || (this.#isFreed && waiting.length > 0) || !this.#options.betweenSteps.isEmpty;
+    const { waiting } = this.#scheduler;
+    return this.serving || (this.#isFreed && waiting.length > 0);
+  }
+
+  /** Milliseconds before the next step that belong to what is computed beside the steps; mostly 0. */
+  get pauseMs(): number {
+    return this.serving && this.#options.decoder.isWorkingAside ? roomAside(this.#stepMs) : 0;
   }
 
   add(request: SequenceRequest): void {
@@ -103,8 +112,7 @@ export class Engine {
   }
 
   async step(): Promise<void> {
-    const { adapters, betweenSteps, clock, decoder, emit } = this.#options;
-    await betweenSteps.runNext();
+    const { adapters, clock, decoder, emit } = this.#options;
     const start = clock.monotonic();
     this.#isFreed = false;
     const ended = this.#takeAborted().map((sequence) => this.#end(sequence, endOf(sequence, 'abort', start)));
@@ -131,7 +139,8 @@ export class Engine {
     // A step that only found that adapters are still on their way is none.
     if (decoded.length + plan.prefill.length + ended.length + loads.length === 0) return;
     this.#steps++;
-    emit({ type: 'step', started, tokens, ended, loads, stats: this.#stats(clock.monotonic() - start) });
+    this.#stepMs = clock.monotonic() - start;
+    emit({ type: 'step', started, tokens, ended, loads, stats: this.#stats() });
   }
 
   /** Asks for the adapters of those that start next; ends those whose adapter cannot be had. */
@@ -233,7 +242,7 @@ export class Engine {
     return mergedOrMixed({ own, others: others.length, othersAdapted }, this.#costs.stepMs) === 'merged';
   }
 
-  #stats(stepMs: number): EngineStats {
+  #stats(): EngineStats {
     const { running, waiting } = this.#scheduler;
     const { adapters: store, decoder } = this.#options;
     const { kv, pages } = decoder;
@@ -244,7 +253,7 @@ export class Engine {
       waiting: waiting.length,
       kvUsage,
       steps: this.#steps,
-      stepMs,
+      stepMs: this.#stepMs,
       adapters: {
         resident: store.resident,
         residentBytes: store.residentBytes,

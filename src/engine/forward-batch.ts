@@ -20,6 +20,11 @@ export type ForwardBatch = {
   readonly adapters?: readonly (RowAdapter | null)[];
   /** Whose weights; left out: the base's. Merged rows have no adapters. */
   readonly merged?: MergedModel | null;
+  /**
+   * While steps run, of what they leave of the processor; left out: false. Not two at a time, and on rows that no step
+   * touches. The logits are the caller's own.
+   */
+  readonly aside?: boolean;
   /** Tokens that the row before `first` holds, beside which a lone row may decode; left out: it is the spare one. */
   readonly pastBefore?: number;
 };

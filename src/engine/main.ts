@@ -1,7 +1,7 @@
 // The engine's process: loads a model, then steps as long as there is work. Commands come in between steps. Whatever
 // goes wrong is said to the supervisor, and ends the process: it holds nothing that a fresh one has not.
 
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
 import { parentChannel } from '../protocol/engine-process.ts';
@@ -49,6 +49,8 @@ async function serve(config: EngineConfig): Promise<never> {
     await engine.step();
     // Messages that arrived during the step are read before the next one.
     await nextTurn();
+    const { pauseMs } = engine;
+    if (pauseMs > 0) await sleep(pauseMs);
   }
 }
 

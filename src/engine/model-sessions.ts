@@ -21,7 +21,8 @@ export type ModelWeights = {
 };
 
 export type ModelSessions = {
-  of(phase: Phase, adapters: AdaptersInGraph): Promise<Session>;
+  /** @param aside where it has to be made: nobody waits for it, and others run meanwhile */
+  of(phase: Phase, adapters: AdaptersInGraph, aside?: boolean): Promise<Session>;
   /** Waits for those that are being made; the model's own weights go with them. */
   release(): Promise<void>;
 };
@@ -43,14 +44,14 @@ export function createModelSessions(
 ): ModelSessions {
   const sessions = new Map<string, Promise<Session>>();
   return {
-    of(phase, adapters) {
+    of(phase, adapters, aside = false) {
       const activations = phase === 'prefill' ? 'float32' : decodeActivations;
       const key = `${activations} ${graphKey(adapters)}`;
       let session = sessions.get(key);
       if (!session) {
         session = inTurn(() => {
           const graph = buildDecoder(model, { positions, activations, adapters, target });
-          return runtime.session(encodeOnnx(graph), { weights: shared, own, ...(profile ? { profile } : {}) });
+          return runtime.session(encodeOnnx(graph), { weights: shared, own, aside, ...(profile ? { profile } : {}) });
         });
         sessions.set(key, session);
         // What failed once, for want of memory perhaps, is tried again by the next who needs it.

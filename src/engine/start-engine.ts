@@ -12,7 +12,6 @@ import { readAdapter } from './adapters/read-adapter.ts';
 import { createDecoder } from './decoder.ts';
 import { openDevice, pagesFor } from './device/open-device.ts';
 import { Engine } from './engine.ts';
-import { BetweenSteps } from './merges/between-steps.ts';
 import { mergeMemory } from './merges/merge-memory.ts';
 import { mergeModel } from './merges/merge-model.ts';
 import { Merges } from './merges/merges.ts';
@@ -75,9 +74,9 @@ export async function startEngine(
     onDrop: decoder.forget,
     onChange,
   });
-  const betweenSteps = new BetweenSteps(onChange);
   const merges = new Merges({
-    ...{ decoder, adapters, betweenSteps, breath: createBreath(clock), clock, onChange },
+    ...{ decoder, adapters, clock, onChange },
+    breath: createBreath(clock, () => engine.serving),
     // Where rows of a group cannot be read by themselves there are no merges: each is refused for want of memory.
     bytesMax: runtime.device?.anchored ? 0 : (config.mergeBytes ?? 0),
     arithmetic: {
@@ -87,7 +86,7 @@ export async function startEngine(
     emit: (merge) => emit({ type: 'merge', merge }),
   });
   const { prefillChunk } = config;
-  const engine = new Engine({ decoder, adapters, merges, betweenSteps, prefillChunk, clock, freshSeed, emit });
+  const engine: Engine = new Engine({ decoder, adapters, merges, prefillChunk, clock, freshSeed, emit });
   const info: EngineInfo = {
     model: config.model.name,
     digest: config.model.digest,

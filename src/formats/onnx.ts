@@ -122,14 +122,17 @@ type Message = {
 const wire = { varint: 0, bytes: 2, float: 5 } as const;
 const utf8 = new TextEncoder();
 
+/** A byte, or many. */
+type Chunk = number | Uint8Array;
+
 /** One protobuf message: `write` adds its fields in order. */
 function message(write: (m: Message) => unknown): Uint8Array {
-  const chunks: Uint8Array[] = [];
-  const tag = (field: number, type: number) => chunks.push(varint(field * 8 + type));
+  const chunks: Chunk[] = [];
+  const tag = (field: number, type: number) => pushVarint(chunks, field * 8 + type);
   const self: Message = {
     int(field, value) {
       tag(field, wire.varint);
-      chunks.push(varint(value));
+      pushVarint(chunks, value);
       return self;
     },
     float(field, value) {
@@ -140,7 +143,8 @@ function message(write: (m: Message) => unknown): Uint8Array {
     string: (field, value) => self.bytes(field, utf8.encode(value)),
     bytes(field, value) {
       tag(field, wire.bytes);
-      chunks.push(varint(value.length), value);
+      pushVarint(chunks, value.length);
+      chunks.push(value);
       return self;
     },
   };
@@ -149,23 +153,30 @@ function message(write: (m: Message) => unknown): Uint8Array {
 }
 
 /** Base-128, least significant group first; negatives are 64-bit two's complement. */
-function varint(value: number): Uint8Array {
-  let rest = BigInt.asUintN(64, BigInt(value));
-  const bytes: number[] = [];
-  do {
-    const low = Number(rest & 0x7fn);
-    rest >>= 7n;
-    bytes.push(rest > 0n ? low | 0x80 : low);
-  } while (rest > 0n);
-  return Uint8Array.from(bytes);
+function pushVarint(chunks: Chunk[], value: number): void {
+  if (value < 0) {
+    pushNegative(chunks, value);
+    return;
+  }
+  let rest = value;
+  for (; rest > 0x7f; rest = Math.floor(rest / 128)) chunks.push((rest % 128) | 0x80);
+  chunks.push(rest);
 }
 
-function concat(chunks: readonly Uint8Array[]): Uint8Array {
-  const all = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
+function pushNegative(chunks: Chunk[], value: number): void {
+  let rest = BigInt.asUintN(64, BigInt(value));
+  for (; rest > 0x7fn; rest >>= 7n) chunks.push(Number(rest & 0x7fn) | 0x80);
+  chunks.push(Number(rest));
+}
+
+function concat(chunks: readonly Chunk[]): Uint8Array {
+  const length = (chunk: Chunk) => (typeof chunk === 'number' ? 1 : chunk.length);
+  const all = new Uint8Array(chunks.reduce<number>((sum, chunk) => sum + length(chunk), 0));
   let offset = 0;
   for (const chunk of chunks) {
-    all.set(chunk, offset);
-    offset += chunk.length;
+    if (typeof chunk === 'number') all[offset] = chunk;
+    else all.set(chunk, offset);
+    offset += length(chunk);
   }
   return all;
 }

@@ -1,7 +1,8 @@
 // Gives memory that is free back to the system. A released session leaves holes among small blocks that others still
 // have, and glibc keeps their pages: merging and unmerging six times left 150 MB behind, and with this none.
 
-import koffi, { type LibraryHandle } from 'koffi';
+import type { LibraryHandle } from 'koffi';
+import { koffi } from './native.ts';
 
 type Trim = (padding: number, done: () => void) => void;
 

@@ -3,6 +3,7 @@
 
 import type { Device } from '../core/device.ts';
 import { serially } from '../core/serially.ts';
+import { callAside } from './aside.ts';
 import { physicalCores } from './cores.ts';
 import { createDeviceWeights } from './device-weights.ts';
 import { giveBackFreeMemory } from './free-memory.ts';
@@ -49,7 +50,7 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
   api.call('setGlobalSpinControl', threading, options.spin ? 1 : 0);
   const environment = api.call('createEnvWithGlobalThreadPools', warning, 'lorikeet', threading);
   const memoryInfo = api.call('createCpuMemoryInfo', arenaAllocator, defaultMemory);
-  const opened = { api, environment, memoryInfo, prepacked: api.call('createPrepackedWeightsContainer') };
+  const opened = { api, path, environment, memoryInfo, prepacked: api.call('createPrepackedWeightsContainer') };
   const computing = provider === null ? onHost(opened) : onDevice(opened, provider);
   const name = `onnxruntime ${api.version}`;
   return {
@@ -62,23 +63,23 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
 type Computing = Pick<Runtime, 'device' | 'allocate' | 'session'>;
 
 function onHost(library: Library): Computing {
-  const { api, memoryInfo } = library;
+  const { api, memoryInfo, path } = library;
   return {
     device: null,
     allocate: (type, elements) => hostMemory(type, elements, (data, shape) => hostTensor(api, memoryInfo, data, shape)),
-    async session(model, { weights, own = none, profile, planMemory }) {
+    async session(model, { weights, own = none, profile, planMemory, aside }) {
       const all = new Map([...weights, ...own]);
       // Only what is shared goes into the container of packed weights, out of which nothing ever comes; half floats
       // cannot, since the processor's kernels for them pack for themselves.
       const given = new Map([...weights].filter(([, tensor]) => !(dataOf(tensor) instanceof Float16Array)));
-      const handle = await openSession(library, model, { all, given, profile, planMemory, provider: null });
-      return createSession(api, handle, { weights: all, onRelease: () => {}, inTurn: null });
+      const handle = await openSession(library, model, { all, given, profile, planMemory, aside, provider: null });
+      return createSession(api, handle, { weights: all, onRelease: () => {}, inTurn: null, library: path });
     },
   };
 }
 
 function onDevice(library: Library, provider: Provider): Computing {
-  const { api, memoryInfo } = library;
+  const { api, memoryInfo, path } = library;
   const { place, session } = openDevice(library, provider);
   const inTurn = serially();
   const deviceWeights = createDeviceWeights({ place, memoryInfo, session }, inTurn);
@@ -91,7 +92,7 @@ function onDevice(library: Library, provider: Provider): Computing {
         const { given, release } = await deviceWeights.of(weights, own);
         try {
           const handle = await openSession(library, model, { all, given, profile, planMemory, provider });
-          return createSession(api, handle, { weights: all, onRelease: release, inTurn });
+          return createSession(api, handle, { weights: all, onRelease: release, inTurn, library: path });
         } catch (error) {
           release();
           throw error;
@@ -102,6 +103,7 @@ function onDevice(library: Library, provider: Provider): Computing {
 
 type Library = {
   readonly api: OrtApi;
+  readonly path: string;
   readonly environment: Pointer;
   /** Of JavaScript's memory. */
   readonly memoryInfo: Pointer;
@@ -117,14 +119,15 @@ type Opening = {
   readonly given: ReadonlyMap<string, Tensor>;
   readonly profile?: string | undefined;
   readonly planMemory?: boolean | undefined;
+  readonly aside?: boolean | undefined;
   readonly provider: Provider | null;
 };
 
 const reading = new Set<Uint8Array>();
 
 async function openSession(library: Library, model: Uint8Array, opening: Opening): Promise<Pointer> {
-  const { api, environment, prepacked } = library;
-  const { all, given, profile, planMemory, provider } = opening;
+  const { api, path, environment, prepacked } = library;
+  const { all, given, profile, planMemory, aside, provider } = opening;
   const settings = sessionSettings(api, provider);
   if (profile) api.call('enableProfiling', settings, profile);
   if (planMemory === false) api.call('disableMemPattern', settings);
@@ -133,11 +136,12 @@ async function openSession(library: Library, model: Uint8Array, opening: Opening
   for (const [name, tensor] of given) api.call('addInitializer', settings, name, handleOf(tensor));
   // Packing weights takes most of a second, which nobody should wait for. The library reads `model` all the while.
   reading.add(model);
-  const create = 'createSessionFromArrayWithPrepackedWeightsContainer';
+  const name = 'createSessionFromArrayWithPrepackedWeightsContainer';
+  const args = [environment, model, model.byteLength, settings, prepacked];
   try {
     // A device's kernels that pack weights have no form that others could share.
     if (provider) return await api.callAsync('createSessionFromArray', environment, model, model.byteLength, settings);
-    return await api.callAsync(create, environment, model, model.byteLength, settings, prepacked);
+    return await (aside ? callAside({ library: path, name, args }) : api.callAsync(name, ...args));
   } finally {
     reading.delete(model);
     api.call('releaseSessionOptions', settings);

@@ -1,14 +1,12 @@
 // ONNX Runtime's C API as functions. The API is a table of function pointers whose order is ABI and only ever grows
 // (struct OrtApi in onnxruntime_c_api.h), so an index is stable. Knows calling conventions, no tensors or sessions.
 
-import koffi, { type LibraryHandle } from 'koffi';
+import type { LibraryHandle } from 'koffi';
 import { LorikeetError } from '../core/errors.ts';
+import { koffi } from './native.ts';
 
 /** An address inside the library. */
 export type Pointer = bigint;
-
-// A thread's usual stack. koffi's own for a call on another thread is 128 KiB, which a compiler of shaders overruns.
-koffi.config({ async_stack_size: 8 * 2 ** 20 });
 
 /** Version of the table asked for; every function below is in it. */
 const apiVersion = 24;

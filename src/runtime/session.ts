@@ -33,8 +33,13 @@ export type Session = {
    * Runs off the event loop. Bound memory must not be touched until it resolves. One run at a time per binding. On a
    * device, tensors over JavaScript's memory are sent there before each run, or fetched after it.
    */
-  run(binding: Binding): Promise<void>;
+  run(binding: Binding, options?: RunOptions): Promise<void>;
   release(): void;
+};
+
+export type RunOptions = {
+  /** Of what others leave of the processor, for whom nobody waits. A device makes no difference. */
+  readonly aside?: boolean;
 };
 
 export type SessionOptions = {
@@ -52,6 +57,8 @@ export type SessionOptions = {
    * layout is one more block as large as all that a run holds at once: worth its speed where that is little.
    */
   readonly planMemory?: boolean;
+  /** As of a run. */
+  readonly aside?: boolean;
 };
 
 /** A device other than the processor. */

@@ -2,6 +2,7 @@
 // what sends it there.
 
 import type { Serially } from '../core/serially.ts';
+import { callAside } from './aside.ts';
 import { forgetHandle, handleOf, setHandle } from './handles.ts';
 import type { OrtApi, Pointer } from './ort-api.ts';
 import type { Binding, Session, Tensor } from './session.ts';
@@ -14,15 +15,23 @@ type Ownership = {
   readonly onRelease: () => void;
   /** null where runs may overlap, which is where nothing has to be sent. */
   readonly inTurn: Serially | null;
+  /** Path of the library. */
+  readonly library: string;
 };
 
-export function createSession(api: OrtApi, handle: Pointer, { weights, onRelease, inTurn }: Ownership): Session {
+export function createSession(
+  api: OrtApi,
+  handle: Pointer,
+  { weights, onRelease, inTurn, library }: Ownership,
+): Session {
   const owned = new Map(weights);
   const session: Session = {
     bind: () => createBinding(api, handleOf(session), inTurn),
-    async run(binding) {
-      const start = () => api.callAsync('runWithBinding', handleOf(session), null, handleOf(binding));
-      if (inTurn === null) await start();
+    async run(binding, { aside = false } = {}) {
+      const name = 'runWithBinding';
+      const args = [handleOf(session), null, handleOf(binding)];
+      const start = () => api.callAsync(name, ...args);
+      if (inTurn === null) await (aside ? callAside({ library, name, args }) : start());
       else {
         await inTurn(() => {
           sendInputs.get(binding)?.();

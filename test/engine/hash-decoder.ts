@@ -36,6 +36,7 @@ export function hashDecoder(
   return {
     vocabulary,
     pages,
+    isWorkingAside: false,
     get moves() {
       return moves;
     },
@@ -62,7 +63,9 @@ export function hashDecoder(
         [pool[one], pool[other]] = [cut(other), cut(one)];
       },
     },
-    async forward({ phase, first, pasts, tokens, sampled, adapters = [], merged = null }) {
+    async forward({ phase, first, pasts, tokens, sampled, adapters = [], merged = null, aside = false }) {
+      // Steps go on meanwhile.
+      if (aside) await nextTurn();
       const length = tokens.length / pasts.length;
       for (const [i, past] of pasts.entries()) {
         assert.ok(past + length <= positions, 'past the end of the row');

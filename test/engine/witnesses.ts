@@ -7,7 +7,6 @@ import { defaultSamplingParams, type SamplingParams } from '../../src/core/sampl
 import type { AdapterStore } from '../../src/engine/adapters/adapter-store.ts';
 import type { Decoder } from '../../src/engine/decoder.ts';
 import { Engine, type EngineOptions } from '../../src/engine/engine.ts';
-import { BetweenSteps } from '../../src/engine/merges/between-steps.ts';
 import type { MergeArithmetic } from '../../src/engine/merges/make-merge.ts';
 import { Merges } from '../../src/engine/merges/merges.ts';
 import type {
@@ -144,14 +143,13 @@ export function witnessedEngine(
     }
   };
   const mergeEvents: MergeEvent[] = [];
-  const betweenSteps = new BetweenSteps(wake);
   const merges = new Merges({
-    ...{ decoder, adapters, arithmetic, betweenSteps, bytesMax, clock: time, onChange: wake },
+    ...{ decoder, adapters, arithmetic, bytesMax, clock: time, onChange: wake },
     breath: { take: async () => {} },
     emit: (event) => void mergeEvents.push(event),
   });
   const engine = new WokenEngine(wake, {
-    ...{ decoder, adapters, merges, betweenSteps, onMerges, groupsMax, prefillChunk, clock: time, emit },
+    ...{ decoder, adapters, merges, onMerges, groupsMax, prefillChunk, clock: time, emit },
     freshSeed: () => 1,
   });
   const step = async () => {

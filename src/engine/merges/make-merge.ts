@@ -11,7 +11,6 @@ import type { Breath } from '../adapters/breath.ts';
 import type { ResidentAdapter } from '../adapters/resident-adapter.ts';
 import { scaleOf } from '../adapters/scale-of.ts';
 import type { Decoder } from '../decoder.ts';
-import type { BetweenSteps } from './between-steps.ts';
 import { measureQuality } from './measure-quality.ts';
 import type { MergedModel } from './merged-model.ts';
 
@@ -29,7 +28,6 @@ export type MergeMaker = {
   readonly decoder: Decoder;
   readonly adapters: AdapterStore;
   readonly arithmetic: MergeArithmetic;
-  readonly betweenSteps: BetweenSteps;
   readonly breath: Breath;
 };
 
@@ -56,7 +54,7 @@ const computed = 0.6;
 const made = 0.9;
 
 export async function makeMerge(maker: MergeMaker, request: MergeRequest, life: MergeLife): Promise<MadeMerge> {
-  const { decoder, adapters, arithmetic, betweenSteps } = maker;
+  const { decoder, adapters, arithmetic } = maker;
   const check = () => {
     if (!life.isWanted()) throw new MergeUnwanted();
   };
@@ -85,7 +83,7 @@ export async function makeMerge(maker: MergeMaker, request: MergeRequest, life: 
       check();
       life.onProgress(made);
       const quality = await measureQuality(
-        { decoder, betweenSteps, breath, probes: request.probes },
+        { decoder, breath, probes: request.probes },
         { adapter, scale },
         model,
         (share) => life.onProgress(made + (1 - made) * share),

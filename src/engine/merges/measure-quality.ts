@@ -1,6 +1,6 @@
 // What a merge's rounding costs: the probes' tokens run through the merged weights, and through the base's with the
-// adapter beside them, and the distributions of the next token compared at every position. In pieces between the steps
-// of those who are served, on a KV row of its own.
+// adapter beside them, and the distributions of the next token compared at every position. Beside the steps of those
+// who are served, on a KV row of its own.
 
 import type { MergeQuality } from '../../protocol/messages.ts';
 import type { Breath } from '../adapters/breath.ts';
@@ -9,21 +9,16 @@ import type { ResidentAdapter } from '../adapters/resident-adapter.ts';
 import type { RowAdapter } from '../adapters/row-adapter.ts';
 import type { Decoder } from '../decoder.ts';
 import { probeRow } from '../kv-cache.ts';
-import type { BetweenSteps } from './between-steps.ts';
 import { createComparison } from './compare.ts';
 import type { MergedModel } from './merged-model.ts';
 
 export type Probing = {
   readonly decoder: Decoder;
-  readonly betweenSteps: BetweenSteps;
   readonly breath: Breath;
   readonly probes: readonly (readonly number[])[];
 };
 
 type Unmerged = { readonly adapter: ResidentAdapter; readonly scale: number };
-
-/** Tokens of a piece: about half of a step of a few rows, so that nobody's token comes noticeably later. */
-const pieceTokens = 4;
 
 /** null without probes, and where rows hold all the pages that the adapter would need. */
 export async function measureQuality(
@@ -56,35 +51,18 @@ async function compareOn(
   onProgress: (share: number) => void,
 ): Promise<MergeQuality> {
   const { decoder, breath } = probing;
-  const comparison = createComparison(decoder.vocabulary);
+  const { vocabulary } = decoder;
+  const comparison = createComparison(vocabulary);
   for (const [done, tokens] of probes.entries()) {
-    const expected: Float32Array[] = [];
-    await eachPiece(probing, tokens, { adapters: [row] }, async (logits) => void expected.push(logits));
-    // What the row holds is the unmerged model's: the merged one begins again.
-    await eachPiece(probing, tokens, { merged }, async (logits) => {
-      comparison.add(expected.shift()!, logits);
+    const sampled = tokens.map((_, i) => i);
+    const prompt = { phase: 'prefill', first: probeRow, pasts: [0], tokens, sampled, aside: true } as const;
+    const unmerged = await decoder.forward({ ...prompt, adapters: [row] });
+    const ofMerged = await decoder.forward({ ...prompt, merged });
+    for (let at = 0; at < unmerged.length; at += vocabulary) {
+      comparison.add(unmerged.subarray(at, at + vocabulary), ofMerged.subarray(at, at + vocabulary));
       await breath.take();
-    });
+    }
     onProgress((done + 1) / probes.length);
   }
   return comparison.quality();
-}
-
-async function eachPiece(
-  { decoder, betweenSteps, breath }: Probing,
-  tokens: readonly number[],
-  weights: Partial<Parameters<Decoder['forward']>[0]>,
-  visit: (logits: Float32Array) => Promise<void>,
-): Promise<void> {
-  for (let past = 0; past < tokens.length; past += pieceTokens) {
-    const piece = tokens.slice(past, past + pieceTokens);
-    const run = async () => {
-      const sampled = piece.map((_, i) => i);
-      const place = { phase: 'prefill', first: probeRow, pasts: [past] } as const;
-      const logits = await decoder.forward({ ...place, tokens: piece, sampled, ...weights });
-      return logits.slice();
-    };
-    await visit(await betweenSteps.run(run));
-    await breath.take();
-  }
 }

@@ -186,7 +186,15 @@ test('an unmerge at any stage of a merge leaves nothing', async () => {
   for (let turns = 0; turns < 40; turns++) {
     const witnessed = open({ store: { turns: () => 4 }, work: { pieces: () => 5 } });
     const row = witnessed.add([1], { maxTokens: 40 });
-    witnessed.engine.merge(request([marked(1)], [[1, 2, 3, 4, 5, 6, 7, 8, 9]]));
+    witnessed.engine.merge(
+      request(
+        [marked(1)],
+        [
+          [1, 2, 3, 4],
+          [5, 6, 7],
+        ],
+      ),
+    );
     for (let i = 0; i < turns; i++) await witnessed.turn();
     const told = last(witnessed);
     seen.add(told.state === 'merging' ? `merging ${told.progress}` : told.state);
