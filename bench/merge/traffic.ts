@@ -22,7 +22,7 @@ import { adapterPlans } from './adapters.ts';
 const callers = 16;
 const promptTokens = 32;
 const newTokens = 48;
-const requests = 48;
+const requests = 32;
 const modes = ['never', 'always', 'auto'] as const;
 type Mode = (typeof modes)[number];
 
