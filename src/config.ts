@@ -113,7 +113,7 @@ export const settingTable = {
   trainingShare: share(
     'LORIKEET_TRAINING_SHARE',
     0.5,
-    'share of the time that a training job computes in while requests are served; alone it has all of it',
+    'share of the time that a training job has while requests are served and slots are free; alone it has all',
   ),
   maxWaiting: integer(
     'LORIKEET_MAX_WAITING',

@@ -17,7 +17,6 @@ import { openMerges } from './jobs/merges/merge-keeper.ts';
 import type { Merges } from './jobs/merges/merges.ts';
 import { measureTraffic, type Traffic } from './jobs/merges/traffic.ts';
 import { defaultTrainerRestart } from './jobs/policies/trainer-restart.ts';
-import { defaultShare } from './jobs/policies/training-share.ts';
 import { createMetrics, type Metrics } from './metrics/metrics.ts';
 import type { ModelProgress } from './models/progress.ts';
 import { readGguf } from './models/read-gguf.ts';
@@ -257,7 +256,7 @@ function openTraining(config: Config, parts: TrainingParts): Promise<OpenJobs> {
     base: { files, shape: () => shapeOf(engine) },
     startTrainer: trainerProcessStarter(new URL('./training/main.ts', import.meta.url), environmentForChildren()),
     trainer: { weightBits, ortLibrary, threads, cacheDir: join(config.dataDir, 'weights') },
-    share: { ...defaultShare, busyShare: config.trainingShare },
+    share: config.trainingShare,
     restart: defaultTrainerRestart,
     meter: { stepTaken: metrics.trainingStepTaken },
     clock: systemClock,

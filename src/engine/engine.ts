@@ -51,6 +51,7 @@ export class Engine {
   #aborted: Sequence[] = [];
   #steps = 0;
   #stepMs = 0;
+  #trainingShare = 0;
   /** A sequence ended in the last step: what it held may let another one start. */
   #isFreed = false;
 
@@ -85,9 +86,18 @@ export class Engine {
     return this.serving || (this.#isFreed && waiting.length > 0);
   }
 
+  /** @param share of the time while there is room, to a process that computes while cores idle */
+  leaveRoom(share: number): void {
+    this.#trainingShare = share;
+  }
+
   /** Milliseconds before the next step that belong to what is computed beside the steps; mostly 0. */
   get pauseMs(): number {
-    return this.serving && this.#options.decoder.isWorkingAside ? roomAside(this.#stepMs) : 0;
+    if (!this.serving) return 0;
+    const { kv, isWorkingAside: isMerging } = this.#options.decoder;
+    const rows = this.#scheduler.running.length;
+    const [stepMs, trainingShare] = [this.#stepMs, this.#trainingShare];
+    return roomAside({ stepMs, rows, slots: kv.rows, isMerging, trainingShare });
   }
 
   add(request: SequenceRequest): void {

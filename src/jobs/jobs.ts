@@ -17,7 +17,6 @@ import type { JobOptions } from './options.ts';
 import { type JobParts, workFolder } from './parts.ts';
 import { reconcile } from './reconcile.ts';
 import { type JobRunner, jobRunner } from './runner.ts';
-import { trainerShare } from './trainer-share.ts';
 import type { TrainingFiles } from './training-files.ts';
 import { type JobStats, jobStates, type TrainingJobs } from './training-jobs.ts';
 import { validateJob } from './validate.ts';
@@ -38,8 +37,7 @@ export async function openTrainingJobs(options: JobOptions): Promise<OpenJobs> {
   await orStorageFull(() => reconcile(parts));
   await states.read();
   const files = trainingFiles(parts);
-  const share = trainerShare({ ...options, settings: options.share });
-  const runner = jobRunner(parts, share);
+  const runner = jobRunner(parts);
   onValid(() => runner.wake());
   let closing: Promise<void> | null = null;
   return {

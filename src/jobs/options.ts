@@ -9,7 +9,6 @@ import type { AdapterRegistry } from '../registry/adapter-registry.ts';
 import type { Database } from '../storage/database.ts';
 import type { Files } from '../storage/files.ts';
 import type { TrainerRestartLimits } from './policies/trainer-restart.ts';
-import type { ShareSettings } from './policies/training-share.ts';
 
 /** The base model that adapters are trained for. */
 export type TrainedBase = {
@@ -38,9 +37,9 @@ export type JobOptions = {
   readonly registry: AdapterRegistry;
   readonly startTrainer: StartTrainerProcess;
   readonly trainer: TrainerConfig;
-  /** Whose load the trainer gives way to. */
-  readonly engine: Pick<EngineClient, 'onStep'>;
-  readonly share: ShareSettings;
+  /** Leaves room for the trainer: this share of the time beside those who are served. */
+  readonly engine: Pick<EngineClient, 'leaveRoom'>;
+  readonly share: number;
   readonly restart: TrainerRestartLimits;
   readonly meter: JobMeter;
   readonly clock: Clock;

@@ -7,7 +7,6 @@ import type { JobParts } from './parts.ts';
 import { nextJob } from './policies/next-job.ts';
 import { RunningJob } from './running-job.ts';
 import { sleeper } from './sleeper.ts';
-import type { TrainerShare } from './trainer-share.ts';
 
 export type JobRunner = {
   /** Begins to look into the queue. */
@@ -27,7 +26,7 @@ export type JobRunner = {
 /** After a failure of the store itself. */
 const retryMs = 5000;
 
-export function jobRunner(parts: JobParts, share: TrainerShare): JobRunner {
+export function jobRunner(parts: JobParts): JobRunner {
   const { jobs, options } = parts;
   const { sleep, wake } = sleeper(options.timers);
   let current: RunningJob | null = null;
@@ -36,7 +35,7 @@ export function jobRunner(parts: JobParts, share: TrainerShare): JobRunner {
   let loop: Promise<void> = Promise.resolve();
 
   const runOne = async (row: JobRow): Promise<void> => {
-    current = new RunningJob(parts, row, share);
+    current = new RunningJob(parts, row);
     if (isClosed) current.pause();
     try {
       await current.run();

@@ -14,7 +14,6 @@ import { restartAfterDeath } from './policies/trainer-restart.ts';
 import { checkpointName, finishJob, publishCheckpoint } from './result.ts';
 import { takeTrainerFolder } from './trainer-folder.ts';
 import { startTrainerLife, type TrainerLife } from './trainer-life.ts';
-import type { TrainerShare } from './trainer-share.ts';
 import type { JobFailure, TrainingJobRecord } from './training-jobs.ts';
 
 /** Between two tries to register a result that the registry could not take just now. */
@@ -28,16 +27,14 @@ export class RunningJob {
   readonly id: string;
   readonly #parts: JobParts;
   readonly #job: TrainingJobRecord;
-  readonly #share: TrainerShare;
   readonly #stop = new AbortController();
   #life: TrainerLife | null = null;
   #hasProgressed = false;
   #checkpoints: Promise<unknown> = Promise.resolve();
 
-  constructor(parts: JobParts, row: JobRow, share: TrainerShare) {
+  constructor(parts: JobParts, row: JobRow) {
     this.#parts = parts;
     this.#job = recordOf(row);
-    this.#share = share;
     this.id = row.id;
   }
 
@@ -87,16 +84,16 @@ export class RunningJob {
 
   /** One process. */
   async #live() {
-    const { startTrainer, timers } = this.#parts.options;
+    const { startTrainer, timers, engine, share } = this.#parts.options;
     this.#hasProgressed = false;
     const onEvent = (event: TrainerEvent) => this.#hear(event);
     const job = await this.#order();
     if (this.#stop.signal.aborted) return { type: 'stopped' } as const;
-    const life = startTrainerLife({ startTrainer, timers, job, share: this.#share.current, onEvent });
+    const life = startTrainerLife({ startTrainer, timers, job, onEvent });
     this.#life = life;
-    this.#share.onChange = (share) => life.setShare(share);
+    engine.leaveRoom(share);
     const end = await life.ended;
-    this.#share.onChange = null;
+    engine.leaveRoom(0);
     this.#life = null;
     await this.#checkpoints;
     await this.#parts.events.flush();

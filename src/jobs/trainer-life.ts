@@ -23,18 +23,16 @@ export type TrainerLife = {
   /** It may write a checkpoint for so long, then it is killed. */
   pause(ms: number): void;
   cancel(): void;
-  setShare(share: number): void;
 };
 
 type Options = {
   readonly startTrainer: StartTrainerProcess;
   readonly timers: Timers;
   readonly job: TrainingJob;
-  readonly share: number;
   onEvent(event: TrainerEvent): void;
 };
 
-export function startTrainerLife({ startTrainer, timers, job, share, onEvent }: Options): TrainerLife {
+export function startTrainerLife({ startTrainer, timers, job, onEvent }: Options): TrainerLife {
   const { promise: ended, resolve } = Promise.withResolvers<TrainerEnd>();
   let isStopped = false;
   let isGone = false;
@@ -72,7 +70,6 @@ export function startTrainerLife({ startTrainer, timers, job, share, onEvent }: 
   });
   watch();
   trainer.send({ type: 'start', job });
-  if (share < 1) trainer.send({ type: 'budget', share });
 
   const stop = (type: 'pause' | 'cancel', ms: number) => {
     if (isGone) return;
@@ -85,7 +82,6 @@ export function startTrainerLife({ startTrainer, timers, job, share, onEvent }: 
     pid: trainer.pid,
     pause: (ms) => stop('pause', ms),
     cancel: () => stop('cancel', limits.trainerStopMs),
-    setShare: (to) => trainer.send({ type: 'budget', share: to }),
   };
 }
 

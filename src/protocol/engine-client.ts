@@ -43,6 +43,10 @@ export type EngineClient = {
   merge(request: MergeRequest): void;
   /** A key that is not there is a no-op, and answers `unmerged` all the same. */
   unmerge(key: string): void;
+  /**
+   * Share of the time, 0 to 1, that every engine leaves between its steps to a process that computes while cores idle.
+   */
+  leaveRoom(share: number): void;
   onMerge(listener: (event: MergeEvent) => void): void;
   /** Called after every step, for metrics. */
   onStep(listener: StepListener): void;

@@ -98,6 +98,8 @@ export type EngineCommand =
   | { readonly type: 'merge'; readonly merge: MergeRequest }
   /** Takes no new sequence, and goes when the last one has ended. */
   | { readonly type: 'unmerge'; readonly key: string }
+  /** Share of the time to leave to a training job's process on the same cores, while there is room; 0: none trains. */
+  | { readonly type: 'room'; readonly share: number }
   | { readonly type: 'stop' };
 
 /** Natural logarithms of the model's own distribution, before temperature, penalties and filters. */

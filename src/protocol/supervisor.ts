@@ -57,6 +57,7 @@ class Supervisor implements SupervisedEngine {
   #cancelRestart = () => {};
   #cancelWatch: (() => void) | null = null;
   #cancelStartLimit = () => {};
+  #room = 0;
   #closing: Promise<void> | null = null;
   #onIdle: (() => void) | null = null;
   #onGone: (() => void) | null = null;
@@ -91,6 +92,11 @@ class Supervisor implements SupervisedEngine {
     this.#merges.delete(key);
     if (this.state === 'ready') this.#process?.send({ type: 'unmerge', key });
     else this.#merges.tell({ key, state: 'unmerged' });
+  }
+
+  leaveRoom(share: number): void {
+    this.#room = share;
+    if (this.state === 'ready') this.#process?.send({ type: 'room', share });
   }
 
   onMerge(listener: (event: MergeEvent) => void): void {
@@ -182,6 +188,7 @@ class Supervisor implements SupervisedEngine {
     this.#settleReady.resolve(info);
     if (this.state !== 'starting' && this.state !== 'restarting') return;
     this.state = 'ready';
+    if (this.#room > 0) this.#process?.send({ type: 'room', share: this.#room });
     for (const merge of this.#merges.wanted) this.#process?.send({ type: 'merge', merge });
     for (const id of this.#book.ids('held')) this.#send(id);
   }

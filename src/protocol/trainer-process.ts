@@ -5,10 +5,7 @@ import type { TrainerCommand, TrainerEvent } from './training-messages.ts';
 
 export type StartTrainerProcess = StartChild<TrainerCommand, TrainerEvent>;
 
-/**
- * Serving goes first wherever both want a core: at 5 the trainer has about a quarter of a contested one. At 19 it has a
- * seventieth, and beside a busy engine, which spins, no step comes to its end.
- */
+/** Where the system has no class of processes for idle cores: about a quarter of a contested one. */
 const nice = 5;
 
 /**

@@ -68,8 +68,6 @@ export type TrainingJob = {
 
 export type TrainerCommand =
   | { readonly type: 'start'; readonly job: TrainingJob }
-  /** Share of the time that may be computed in, above 0 to 1; sent whenever the serving load changes. */
-  | { readonly type: 'budget'; readonly share: number }
   /** Writes a checkpoint, says `paused` and ends the process: its memory is free. */
   | { readonly type: 'pause' }
   | { readonly type: 'cancel' };

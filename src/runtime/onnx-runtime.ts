@@ -152,7 +152,13 @@ function sessionSettings(api: OrtApi, provider: Provider | null): Pointer {
   const settings = api.call('createSessionOptions');
   // The graphs are built in their final form: the optimiser finds nothing, and would copy shared weights.
   api.call('setSessionGraphOptimizationLevel', settings, optimizeNothing);
-  api.call('disablePerSessionThreads', settings);
+  const mode = process.env.POOL ?? 'global';
+  if (mode === 'global' || provider) api.call('disablePerSessionThreads', settings);
+  else {
+    api.call('setIntraOpNumThreads', settings, 2);
+    if (mode === 'stop') api.call('addSessionConfigEntry', settings, 'session.force_spinning_stop', '1');
+    if (mode === 'short') api.call('addSessionConfigEntry', settings, 'session.intra_op.spin_duration_us', '1000');
+  }
   // The arena doubles as it grows: what a session packs for itself would take up to twice its size there.
   api.call('addSessionConfigEntry', settings, 'session.use_device_allocator_for_initializers', '1');
   provider?.append(api, settings);

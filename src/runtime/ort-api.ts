@@ -19,6 +19,7 @@ const table = {
   createSessionFromArray: [8, 'status', ['void*', 'void*', 'size_t', 'void*', '_Out_ void**']],
   createSessionOptions: [10, 'status', ['_Out_ void**']],
   setSessionGraphOptimizationLevel: [23, 'status', ['void*', 'int']],
+  setIntraOpNumThreads: [24, 'status', ['void*', 'int']],
   createTensorAsOrtValue: [48, 'status', ['void*', 'const int64_t*', 'size_t', 'int', '_Out_ void**']],
   createTensorWithDataAsOrtValue: [
     49,

@@ -26,8 +26,8 @@ import type { WriteFile } from './write-folder.ts';
 export type Surroundings = {
   readonly clock: Clock;
   emit(event: TrainerEvent): void;
-  /** Called after each micro-batch with the time that it took; rejects to stop the trainer where it is. */
-  rest(workMs: number): Promise<void>;
+  /** Called after each micro-batch; rejects to stop the trainer where it is. */
+  between(): Promise<void>;
   /** For tests that make the disk fail. */
   readonly write?: WriteFile;
   /** For tests that make the arithmetic fail. */
@@ -86,7 +86,7 @@ export async function prepare(job: TrainingJob, around: Surroundings): Promise<P
     {
       ...{ settings, rows: dataset.rows, validationRows, batches, checkpoints, microBatchTokens },
       ...{ objective: around.objective?.(made) ?? made, encodeAdapter: adapter, threads: runtime.threads },
-      ...{ clock: around.clock, emit: around.emit, rest: around.rest },
+      ...{ clock: around.clock, emit: around.emit, between: around.between },
     },
     { values, moments },
     progress,

@@ -8,7 +8,7 @@ import type { TrainerEvent, TrainingJob } from '../protocol/training-messages.ts
 import { type Prepared, prepare, type Surroundings } from './prepare.ts';
 import { removeUnfinished, writeFolder } from './write-folder.ts';
 
-/** What `rest` rejects with to pause the job. */
+/** What `between` rejects with to pause the job. */
 export class Paused extends Error {}
 
 /** Never rejects. The returned event is the job's last and has not been emitted. */

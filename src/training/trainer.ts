@@ -30,8 +30,8 @@ export type TrainerOptions = {
   readonly threads: number;
   readonly clock: Clock;
   emit(event: TrainerEvent): void;
-  /** Called after each micro-batch with the time that it took; rejects to stop where it is. */
-  rest(workMs: number): Promise<void>;
+  /** Called after each micro-batch; rejects to stop where it is. */
+  between(): Promise<void>;
 };
 
 /** What is trained. `values` are those that the objective reads. */
@@ -128,7 +128,7 @@ export class Trainer {
     for (const [index, packed] of packRows(lengths, microBatchTokens).entries()) {
       const seed = seedFor(settings.seed, purposes.dropout, step, index);
       const batch = microBatch(packed, rows);
-      trainLoss += await this.#timed(() => objective.gradients(batch, weight, seed, this.#gradients));
+      trainLoss += await this.#piece(() => objective.gradients(batch, weight, seed, this.#gradients));
     }
     return { trainLoss, tokens: lengths.reduce((sum, length) => sum + length, 0) };
   }
@@ -150,7 +150,7 @@ export class Trainer {
       const some = rows.slice(at, at + validationRowsAtOnce);
       const lengths = some.map(({ tokens }) => tokens.length);
       for (const packed of packRows(lengths, microBatchTokens)) {
-        const logprobs = await this.#timed(() => objective.logprobs(microBatch(packed, some)));
+        const logprobs = await this.#piece(() => objective.logprobs(microBatch(packed, some)));
         for (const logprob of logprobs) sum -= logprob;
         targets += logprobs.length;
       }
@@ -160,11 +160,9 @@ export class Trainer {
     return sum / targets;
   }
 
-  async #timed<T>(work: () => Promise<T>): Promise<T> {
-    const { clock, rest } = this.#options;
-    const began = clock.monotonic();
+  async #piece<T>(work: () => Promise<T>): Promise<T> {
     const result = await work();
-    await rest(clock.monotonic() - began);
+    await this.#options.between();
     return result;
   }
 

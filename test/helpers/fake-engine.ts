@@ -50,6 +50,8 @@ export type FakeEngine = EngineClient & {
   readonly merges: ReadonlyMap<string, MergeRequest>;
   /** Keys that were asked for, also when they were there already, oldest first. */
   readonly mergesAsked: readonly string[];
+  /** Shares of the time that it was asked to leave, in order. */
+  readonly rooms: readonly number[];
   /** What the engine says of a merge. Sequences on weights that it has called merged say that they ran on them. */
   tellMerge(event: MergeEvent): void;
   /** Whether an `unmerge` is answered at once, by itself; it is, until a test wants sequences to drain. */
@@ -84,6 +86,7 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
   const merges = new Map<string, MergeRequest>();
   const mergeListeners: ((event: MergeEvent) => void)[] = [];
   const mergesAsked: string[] = [];
+  const rooms: number[] = [];
   const mergedBits = new Map<string, WeightBits>();
   const tellMerge = (event: MergeEvent) => {
     if (event.state === 'merged') mergedBits.set(event.key, event.bits);
@@ -229,6 +232,7 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
     merges,
     tellMerge,
     mergesAsked,
+    rooms,
     unmergesAtOnce: true,
     merge(request) {
       mergesAsked.push(request.key);
@@ -238,6 +242,7 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
       merges.delete(key);
       if (engine.unmergesAtOnce) tellMerge({ key, state: 'unmerged' });
     },
+    leaveRoom: (share) => void rooms.push(share),
     onMerge: (listener) => void mergeListeners.push(listener),
     onStep: (listener) => void stepListeners.push(listener),
     step,

@@ -96,7 +96,7 @@ export function fakeTrainer(options: FakeTrainerOptions = {}): FakeTrainer {
           const rows = rowsOf(job);
           say({ type: 'started', rows, steps: stepsOf(job), rowsCut: 0, parameters: 64, resumedStep: done });
           again();
-        } else if (command.type !== 'budget' && !isDeaf) {
+        } else if (!isDeaf) {
           if (command.type === 'pause' && job !== null) {
             if (done > 0) save(job, `checkpoints/${done}`, done);
             say({ type: 'paused', step: done });

@@ -8,7 +8,6 @@ import { completeHyperparameters } from '../../src/jobs/hyperparameters.ts';
 import { nextJob } from '../../src/jobs/policies/next-job.ts';
 import { thinMetrics } from '../../src/jobs/policies/thin-metrics.ts';
 import { defaultTrainerRestart, restartAfterDeath } from '../../src/jobs/policies/trainer-restart.ts';
-import { defaultShare, fullShare, nextShare } from '../../src/jobs/policies/training-share.ts';
 import type { HyperparameterChoices } from '../../src/jobs/training-jobs.ts';
 import { noFailures } from '../../src/protocol/restart-policy.ts';
 
@@ -49,20 +48,6 @@ test('between two turns of one tenant every other that waits has had one, and ea
       }
     }),
   );
-});
-
-test('a trainer steps back at once, and comes back after a while of quiet', () => {
-  const { busyShare, quietMs } = defaultShare;
-  let state = nextShare(fullShare, 0, 0, defaultShare);
-  assert.equal(state.share, 1);
-  state = nextShare(state, 3, 10, defaultShare);
-  assert.equal(state.share, busyShare);
-  state = nextShare(state, 0, 20, defaultShare);
-  assert.equal(state.share, busyShare, 'requests come in bursts');
-  state = nextShare(state, 1, 20 + quietMs - 1, defaultShare);
-  state = nextShare(state, 0, 30 + quietMs, defaultShare);
-  assert.equal(nextShare(state, 0, 29 + 2 * quietMs, defaultShare).share, busyShare);
-  assert.equal(nextShare(state, 0, 30 + 2 * quietMs, defaultShare).share, 1);
 });
 
 test('a curve of any length keeps its ends, its order and its validations, in so many points', () => {

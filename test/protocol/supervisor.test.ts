@@ -200,3 +200,22 @@ test('a faulty listener does not stop the others', () => {
   engine().step();
   assert.equal(witness.ends.length, 1);
 });
+
+test('every engine leaves the room that was asked for last', () => {
+  const { client, engine, time } = supervised();
+  const rooms = () => engine().commands.flatMap((command) => (command.type === 'room' ? [command.share] : []));
+  client.leaveRoom(0.5);
+  assert.deepEqual(rooms(), []);
+  engine().ready();
+  assert.deepEqual(rooms(), [0.5]);
+  engine().die();
+  time.advance(60_000);
+  engine().ready();
+  assert.deepEqual(rooms(), [0.5]);
+  client.leaveRoom(0);
+  assert.deepEqual(rooms(), [0.5, 0]);
+  engine().die();
+  time.advance(60_000);
+  engine().ready();
+  assert.deepEqual(rooms(), []);
+});

@@ -287,13 +287,13 @@ test('metrics count jobs, tokens, steps and trainers that died', async (t) => {
   assert.match(body, /^lorikeet_trainer_restarts_total 1$/m);
 });
 
-test('a trainer steps back while requests are served, and only then', async (t) => {
+test('the engine leaves room while a job trains, and only then', async (t) => {
   const testing = await testApp(t, { trainer: { stepMs: null } });
   const { trainer } = testing.training;
-  await testing.post(url, { training_file: await rows(testing), hyperparameters: brief });
+  const job = (await testing.post(url, { training_file: await rows(testing), hyperparameters: brief })).json();
   await until(() => trainer.alive === 1);
-  assert.equal((await testing.post('/v1/generate', { prompt: 'x' })).statusCode, 200);
-  const shares = () => trainer.commands.flatMap((command) => (command.type === 'budget' ? [command.share] : []));
-  await until(() => shares().length === 2);
-  assert.deepEqual(shares(), [0.5, 1]);
+  assert.deepEqual(testing.engine.rooms, [0.5]);
+  await testing.post(`${url}/${job.id}/pause`, {});
+  await until(() => trainer.alive === 0 && testing.engine.rooms.length === 2);
+  assert.deepEqual(testing.engine.rooms, [0.5, 0]);
 });

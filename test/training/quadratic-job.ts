@@ -48,14 +48,14 @@ export type JobOptions = {
   readonly settings?: Partial<Hyperparameters>;
   readonly validates?: boolean;
   /** Called after each micro-batch. */
-  readonly rest?: () => Promise<void>;
+  readonly between?: () => Promise<void>;
   readonly write?: WriteFile;
   readonly objective?: (made: Objective) => Objective;
 };
 
 /** A trainer as a fresh process would have it: from the last checkpoint in `folder`. */
 export async function openJob(folder: string, options: JobOptions = {}) {
-  const { validates = false, rest = async () => {}, write, objective = (made) => made } = options;
+  const { validates = false, between = async () => {}, write, objective = (made) => made } = options;
   const settings = { ...defaultHyperparameters, shuffle: true, ...options.settings };
   const checkpoints = await openCheckpoints(folder, JSON.stringify(settings), write);
   const resumed = await checkpoints.latest();
@@ -73,7 +73,7 @@ export async function openJob(folder: string, options: JobOptions = {}) {
       ...{ microBatchTokens: 12, threads: 1 },
       clock: { now: () => 0, monotonic: () => now++ },
       emit: (event) => events.push(event),
-      rest,
+      between,
     },
     { values, moments: resumed?.moments ?? createMoments(count) },
     resumed?.progress ?? noProgress,

@@ -24,7 +24,7 @@ import { eightRows, tinyJob } from './tiny-job.ts';
 async function run(job: TrainingJob, around: Partial<Surroundings> = {}) {
   const events: TrainerEvent[] = [];
   const emit = (event: TrainerEvent) => events.push(event);
-  const end = await runJob(job, { clock: systemClock, emit, rest: async () => {}, ...around });
+  const end = await runJob(job, { clock: systemClock, emit, between: async () => {}, ...around });
   const metrics = events.flatMap((event): TrainingMetrics[] => (event.type === 'step' ? [event.metrics] : []));
   return { end, events, metrics };
 }

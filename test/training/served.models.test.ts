@@ -31,7 +31,7 @@ test('an adapter trained on the real model is served as it was trained', async (
   const end = await runJob(job, {
     clock: systemClock,
     emit: (event) => event.type === 'step' && losses.push(event.metrics.trainLoss),
-    rest: async () => {},
+    between: async () => {},
   });
   assert.ok(end.type === 'finished', JSON.stringify(end));
   t.diagnostic(`loss ${losses.map((loss) => loss.toFixed(3)).join(' ')}`);
@@ -58,10 +58,10 @@ test('paused after its first step, it ends with the bits of an undisturbed run',
     const settings = { epochs: null, maxSteps: 3, batchRows: 2, shuffle: true, loraDropout: 0.1 };
     const job = await tinyJob({ rows, settings, job: { model, threads: null } });
     let micros = 0;
-    const rest = async () => {
+    const between = async () => {
       if (++micros === pausesAt) throw new Paused();
     };
-    const around = { clock: systemClock, emit: () => {}, rest };
+    const around = { clock: systemClock, emit: () => {}, between };
     let end = await runJob(job, around);
     if (pausesAt !== null) {
       assert.ok(end.type === 'paused' && end.step === 1, JSON.stringify(end));

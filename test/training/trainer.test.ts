@@ -45,7 +45,7 @@ for (const [name, options] of Object.entries(kinds)) {
     test(`${how} after any micro-batch, a job ends with the same bits: ${name}`, async () => {
       let rests = 0;
       const count = async () => void rests++;
-      const expected = await undisturbed({ ...options, rest: count });
+      const expected = await undisturbed({ ...options, between: count });
       assert.ok(rests > 10);
       for (let stopAt = 1; stopAt <= rests; stopAt++) {
         const folder = temporaryFolder();
@@ -53,7 +53,7 @@ for (const [name, options] of Object.entries(kinds)) {
         const stop = async () => {
           if (--left === 0) throw new Paused();
         };
-        const first = await openJob(folder, { ...options, rest: stop });
+        const first = await openJob(folder, { ...options, between: stop });
         await assert.rejects(first.trainer.run(), Paused);
         if (how === 'paused') await first.trainer.save();
         const second = await openJob(folder, options);

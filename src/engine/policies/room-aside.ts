@@ -1,11 +1,27 @@
-// How long the next step waits while something is computed beside the steps. That computes only where a core idles, and
-// with rows on every core none ever does: without this it would never end.
+// How long the next step waits for what computes beside the steps: merges, and a training job's process. Those compute
+// only where a core would idle, and with rows on every core none ever does. Pure.
 
-/** Of the last step's time: everybody's tokens come that much later, and the rest has as much of the processor. */
-const share = 0.25;
+export type RoomAside = {
+  /** Of the last step. */
+  readonly stepMs: number;
+  /** Rows that run, of so many. */
+  readonly rows: number;
+  readonly slots: number;
+  /** A merge is being made. */
+  readonly isMerging: boolean;
+  /** Of the time, for a training job while half of the slots or fewer are taken; 0 without any. */
+  readonly trainingShare: number;
+};
 
-/** A long prompt's step, which nobody's tokens wait for twice, is no reason for a longer pause. */
-const pauseMsMax = 10;
+/** Of the time: everybody's tokens come a quarter later, and soon a merge makes up for that. */
+const mergingShare = 0.2;
 
-/** Milliseconds. */
-export const roomAside = (stepMs: number): number => Math.min(share * stepMs, pauseMsMax);
+/** Rows that decode wait twice as long then; behind a long prompt, which they have waited for, hardly longer. */
+const pauseMsMax = 12;
+
+/** Milliseconds. A job's share ends where every slot is taken: callers come first, and rows beside them cost little. */
+export function roomAside({ stepMs, rows, slots, isMerging, trainingShare }: RoomAside): number {
+  const free = 1 - rows / slots;
+  const share = Math.max(isMerging ? mergingShare : 0, Math.min(trainingShare, 0.9) * Math.min(1, 2 * free));
+  return Math.min((stepMs * share) / (1 - share), pauseMsMax);
+}
