@@ -20,7 +20,7 @@ import { mergedOrMixed } from './policies/merged-or-mixed.ts';
 import { roomAside } from './policies/room-aside.ts';
 import { LogitsNotFinite } from './sampler.ts';
 import { type DecodeRange, Scheduler } from './scheduler.ts';
-import { createSequence, endOf, type Sequence } from './sequence.ts';
+import { createSequence, endOf, prefillLeft, type Sequence } from './sequence.ts';
 import { StepCosts } from './step-costs.ts';
 
 export type EngineOptions = {
@@ -91,11 +91,16 @@ export class Engine {
     this.#trainingShare = share;
   }
 
-  /** Milliseconds before the next step that belong to what is computed beside the steps; mostly 0. */
+  /**
+   * Milliseconds before the next step that belong to what is computed beside the steps; mostly 0. Prompts wait for
+   * nothing: their steps are the long ones.
+   */
   get pauseMs(): number {
-    if (!this.serving) return 0;
+    const { running, waiting } = this.#scheduler;
+    const prefills = waiting.length > 0 || running.some((sequence) => prefillLeft(sequence) > 0);
+    if (running.length === 0 || prefills) return 0;
     const { kv, isWorkingAside: isMerging } = this.#options.decoder;
-    const rows = this.#scheduler.running.length;
+    const rows = running.length;
     const [stepMs, trainingShare] = [this.#stepMs, this.#trainingShare];
     return roomAside({ stepMs, rows, slots: kv.rows, isMerging, trainingShare });
   }

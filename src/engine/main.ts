@@ -1,7 +1,7 @@
 // The engine's process: loads a model, then steps as long as there is work. Commands come in between steps. Whatever
 // goes wrong is said to the supervisor, and ends the process: it holds nothing that a fresh one has not.
 
-import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { systemClock } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
 import { parentChannel } from '../protocol/engine-process.ts';
@@ -41,18 +41,25 @@ async function serve(config: EngineConfig): Promise<never> {
   channel.send({ type: 'ready', info: started.info });
   for (;;) {
     if (engine.idle) engine.checkIntegrity();
-    if (!engine.busy && !isWoken) {
-      await new Promise<void>((resolve) => {
-        resume = resolve;
-      });
-    }
+    if (!engine.busy && !isWoken) await wokenOrAfter(null);
     isWoken = false;
     await engine.step();
     // Messages that arrived during the step are read before the next one.
     await nextTurn();
-    const { pauseMs } = engine;
-    if (pauseMs > 0) await sleep(pauseMs);
+    // Whoever comes meanwhile ends it.
+    if (engine.pauseMs > 0 && !isWoken) await wokenOrAfter(engine.pauseMs);
   }
+}
+
+/** @param ms null: however long it takes */
+function wokenOrAfter(ms: number | null): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = ms === null ? undefined : setTimeout(resolve, ms);
+    resume = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+  });
 }
 
 function fail(error: Error): void {

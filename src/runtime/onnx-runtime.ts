@@ -1,5 +1,5 @@
-// Runtime over ONNX Runtime. One environment and one thread pool serve all sessions; on a device, one queue of commands
-// does: its provider is not made for two threads.
+// Runtime over ONNX Runtime. One environment serves all sessions, and one thread pool those that do not spin; on
+// a device, one queue of commands does: its provider is not made for two threads.
 
 import type { Device } from '../core/device.ts';
 import { serially } from '../core/serially.ts';
@@ -32,6 +32,8 @@ export type OnnxRuntimeOptions = {
 };
 
 const warning = 2;
+/** Longer than any operator between two that are shared out. The common pool, which has no such limit, spins 30 ms. */
+const spinMicroseconds = '1000';
 const optimizeNothing = 0;
 const arenaAllocator = 1;
 const deviceAllocator = 0;
@@ -50,7 +52,15 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
   api.call('setGlobalSpinControl', threading, options.spin ? 1 : 0);
   const environment = api.call('createEnvWithGlobalThreadPools', warning, 'lorikeet', threading);
   const memoryInfo = api.call('createCpuMemoryInfo', arenaAllocator, defaultMemory);
-  const opened = { api, path, environment, memoryInfo, prepacked: api.call('createPrepackedWeightsContainer') };
+  const spinningThreads = options.spin && threads > 1 ? threads : null;
+  const opened = {
+    api,
+    path,
+    spinningThreads,
+    environment,
+    memoryInfo,
+    prepacked: api.call('createPrepackedWeightsContainer'),
+  };
   const computing = provider === null ? onHost(opened) : onDevice(opened, provider);
   const name = `onnxruntime ${api.version}`;
   return {
@@ -104,6 +114,8 @@ function onDevice(library: Library, provider: Provider): Computing {
 type Library = {
   readonly api: OrtApi;
   readonly path: string;
+  /** Of each session, but for those made aside, whose threads would be of that thread's class. */
+  readonly spinningThreads: number | null;
   readonly environment: Pointer;
   /** Of JavaScript's memory. */
   readonly memoryInfo: Pointer;
@@ -128,7 +140,7 @@ const reading = new Set<Uint8Array>();
 async function openSession(library: Library, model: Uint8Array, opening: Opening): Promise<Pointer> {
   const { api, path, environment, prepacked } = library;
   const { all, given, profile, planMemory, aside, provider } = opening;
-  const settings = sessionSettings(api, provider);
+  const settings = sessionSettings(api, provider, aside || provider ? null : library.spinningThreads);
   if (profile) api.call('enableProfiling', settings, profile);
   if (planMemory === false) api.call('disableMemPattern', settings);
   const names = [...all.keys()];
@@ -148,16 +160,15 @@ async function openSession(library: Library, model: Uint8Array, opening: Opening
   }
 }
 
-function sessionSettings(api: OrtApi, provider: Provider | null): Pointer {
+/** @param spinningThreads of a pool of its own; null: those that all sessions share */
+function sessionSettings(api: OrtApi, provider: Provider | null, spinningThreads: number | null = null): Pointer {
   const settings = api.call('createSessionOptions');
   // The graphs are built in their final form: the optimiser finds nothing, and would copy shared weights.
   api.call('setSessionGraphOptimizationLevel', settings, optimizeNothing);
-  const mode = process.env.POOL ?? 'global';
-  if (mode === 'global' || provider) api.call('disablePerSessionThreads', settings);
+  if (spinningThreads === null) api.call('disablePerSessionThreads', settings);
   else {
-    api.call('setIntraOpNumThreads', settings, 2);
-    if (mode === 'stop') api.call('addSessionConfigEntry', settings, 'session.force_spinning_stop', '1');
-    if (mode === 'short') api.call('addSessionConfigEntry', settings, 'session.intra_op.spin_duration_us', '1000');
+    api.call('setIntraOpNumThreads', settings, spinningThreads);
+    api.call('addSessionConfigEntry', settings, 'session.intra_op.spin_duration_us', spinMicroseconds);
   }
   // The arena doubles as it grows: what a session packs for itself would take up to twice its size there.
   api.call('addSessionConfigEntry', settings, 'session.use_device_allocator_for_initializers', '1');

@@ -70,7 +70,7 @@ export async function prepare(job: TrainingJob, around: Surroundings): Promise<P
   );
 
   const threads = resumed?.threads ?? job.threads;
-  const runtime = createOnnxRuntime({ library: job.ortLibrary, threads, spin: false });
+  const runtime = createOnnxRuntime({ library: job.ortLibrary, threads, spin: true });
   const longest = (rows: readonly TokenRow[]) => rows.reduce((most, { tokens }) => Math.max(most, tokens.length), 0);
   const made = await graphObjective(runtime, model, {
     targets: start.targets,

@@ -16,8 +16,8 @@ export type RoomAside = {
 /** Of the time: everybody's tokens come a quarter later, and soon a merge makes up for that. */
 const mergingShare = 0.2;
 
-/** Rows that decode wait twice as long then; behind a long prompt, which they have waited for, hardly longer. */
-const pauseMsMax = 12;
+/** Two or three steps of decoding: a longer pause is more than a reader overlooks. */
+const pauseMsMax = 25;
 
 /** Milliseconds. A job's share ends where every slot is taken: callers come first, and rows beside them cost little. */
 export function roomAside({ stepMs, rows, slots, isMerging, trainingShare }: RoomAside): number {
