@@ -27,7 +27,7 @@ const { values: flags } = parseArgs({
     train: { type: 'string' },
     rounds: { type: 'string', default: '3' },
     seconds: { type: 'string', default: '20' },
-    share: { type: 'string', default: '0.65' },
+    share: { type: 'string', default: '0.67' },
     load: { type: 'string', default: '0.5' },
     batch: { type: 'string', default: '8' },
     name: { type: 'string', default: 'half' },

@@ -112,7 +112,7 @@ export const settingTable = {
   ),
   trainingShare: share(
     'LORIKEET_TRAINING_SHARE',
-    0.65,
+    0.67,
     'share of the time that a training job has while requests are served and slots are free; alone it has all',
   ),
   maxWaiting: integer(

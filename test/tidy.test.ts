@@ -53,6 +53,7 @@ const entries = [
   'src/training/main.ts',
   'src/offline/main.ts',
   'src/runtime/probe.ts',
+  'src/runtime/aside-thread.ts',
 ];
 
 const areaOf = (file: string) => (/^src\/([^/]+)\//.exec(file) ?? /^src\/(.+)\.ts$/.exec(file))?.[1] ?? '';

@@ -1,6 +1,6 @@
 // An engine's process of its own, whose rows decode all the while: what it holds in memory with the base, with a merge
-// and after it, and how long anybody waits for a token meanwhile. Each row's answer is followed by the next question, so
-// that the length of contexts is the same before, meanwhile and after.
+// and after it, and how long anybody waits for a token meanwhile. Each row's answer is followed by the next question,
+// so that the length of contexts is the same before, meanwhile and after.
 
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';

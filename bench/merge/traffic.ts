@@ -78,14 +78,7 @@ async function openSide(runtime: Runtime, base: LoweredModel, plan: Plan) {
   });
   const events: MergeEvent[] = [];
   const merges = new Merges({
-    ...{
-      decoder,
-      adapters: store,
-      breath: createBreath(clock),
-      clock,
-      bytesMax: 2 ** 32,
-      onChange: ignore,
-    },
+    ...{ decoder, adapters: store, breath: createBreath(clock), clock, bytesMax: 2 ** 32, onChange: ignore },
     arithmetic: {
       bytesOf: (adapter, bits) => mergeMemory(base, adapter, bits),
       merge: (adapter, options) => mergeModel(runtime, base, adapter, options),

@@ -75,25 +75,13 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
   const { target } = form;
   const { kv, memory, runs, release } = createModelMemory(runtime, model, { ...options, target, clock });
   const pages = new PagePool({ memory, slots, clock, onChange });
-  const windows = new LRUCache<string, AdaptedWindow>({ max: windowsMax, dispose: (window) => window.release() });
-
+  const windows = createWindows();
   const models = createDecoderModels(runtime, model, {
     form,
     logits: rows * shape.vocabulary,
-    onRelease(id) {
-      for (const key of [...windows.keys()]) if (key.startsWith(`${id} `)) windows.delete(key);
-    },
+    onRelease: windows.dropModel,
   });
-
-  let worksAside = 0;
-  const aside = async <T>(work: () => Promise<T>): Promise<T> => {
-    worksAside++;
-    try {
-      return await work();
-    } finally {
-      worksAside--;
-    }
-  };
+  const aside = countedWork();
 
   const forward = async (batch: ForwardBatch): Promise<Float32Array> => {
     const { phase, first, pasts, adapters = [], merged = null } = batch;
@@ -103,29 +91,21 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
     const run = phase === 'prefill' ? runs.one(adapters[0] ?? null) : runs.mixed(adapters);
     const session = await on.sessions.of(phase, run.form);
     const tie = () => adaptedWindow(createWindow(runtime, session, kv, shape.layers, batch));
-    const count = batch.sampled.length * shape.vocabulary;
-    if (batch.aside) {
-      const [window, logits] = [tie(), new Float32Array(count)];
+    const compute = async (window: AdaptedWindow, logits: Float32Array<ArrayBuffer>) => {
       window.fill(batch, logits);
       run.prepare(window);
       await kv.enter(first, pasts);
-      await aside(() => session.run(window.binding, { aside: true })).finally(window.release);
+      await session.run(window.binding, { aside: batch.aside ?? false });
       await kv.leave(first, pasts.length);
       return logits;
+    };
+    const count = batch.sampled.length * shape.vocabulary;
+    if (batch.aside) {
+      const window = tie();
+      return aside.during(() => compute(window, new Float32Array(count))).finally(window.release);
     }
     const key = `${on.id} ${phase} ${first}+${pasts.length} ${graphKey(run.form)} ${run.key}`;
-    let window = windows.get(key);
-    if (!window) {
-      window = tie();
-      windows.set(key, window);
-    }
-    const logits = on.logits(count);
-    window.fill(batch, logits);
-    run.prepare(window);
-    await kv.enter(first, pasts);
-    await session.run(window.binding);
-    await kv.leave(first, pasts.length);
-    return logits;
+    return compute(windows.of(key, tie), on.logits(count));
   };
   const even = (run: typeof forward) => {
     if (runtime.device) return evenForLongPrefills(run, console.warn);
@@ -137,12 +117,10 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
     pages,
     vocabulary: shape.vocabulary,
     get isWorkingAside() {
-      return worksAside > 0;
+      return aside.count > 0;
     },
     forward: even(forward),
-    forget(adapter) {
-      for (const [key, { one }] of [...windows]) if (one?.adapter === adapter) windows.delete(key);
-    },
+    forget: windows.dropAdapter,
     async prepare(reach) {
       const forms = [
         ['prefill', 'one'],
@@ -150,11 +128,46 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
       ] as const;
       await Promise.all(forms.map(([phase, form]) => models.of(null).sessions.of(phase, { form, reach })));
     },
-    addMerged: (model) => aside(() => models.add(model)),
+    addMerged: (model) => aside.during(() => models.add(model)),
     removeMerged: models.remove,
     async release() {
       await models.release();
       await release();
+    },
+  };
+}
+
+/** Bindings by what they tie; those that were not used for long are released. */
+function createWindows() {
+  const windows = new LRUCache<string, AdaptedWindow>({ max: windowsMax, dispose: (window) => window.release() });
+  return {
+    of(key: string, tie: () => AdaptedWindow): AdaptedWindow {
+      const window = windows.get(key) ?? tie();
+      windows.set(key, window);
+      return window;
+    },
+    dropModel(id: number): void {
+      for (const key of [...windows.keys()]) if (key.startsWith(`${id} `)) windows.delete(key);
+    },
+    dropAdapter(adapter: ResidentAdapter): void {
+      for (const [key, { one }] of [...windows]) if (one?.adapter === adapter) windows.delete(key);
+    },
+  };
+}
+
+function countedWork() {
+  let count = 0;
+  return {
+    get count() {
+      return count;
+    },
+    async during<T>(work: () => Promise<T>): Promise<T> {
+      count++;
+      try {
+        return await work();
+      } finally {
+        count--;
+      }
     },
   };
 }

@@ -1,6 +1,6 @@
 // What a decode step costs on this machine, learned from the engine's own steps: an exponentially weighted mean for
-// each kind of group and number of rows. What was never seen, or not for long, is guessed from the nearest that was, by
-// the shape that such costs have. Knows no clock.
+// each kind of group and number of rows, and from those near it, by the shape that such costs have, since a mean alone
+// is noise where two ways are nearly level. Knows no clock.
 
 import type { StepKind, StepMs } from './policies/merged-or-mixed.ts';
 
@@ -8,6 +8,9 @@ import type { StepKind, StepMs } from './policies/merged-or-mixed.ts';
 const newest = 0.1;
 /** Steps after which a cell counts as unknown: a choice that was bad once, among other adapters, is tried again. */
 const staleAfter = 4096;
+
+/** Steps that a cell's mean is worth. */
+const countMax = 20;
 
 /** A first step ties bindings; what takes so many times the mean was interrupted. */
 const outlier = 3;
@@ -24,7 +27,7 @@ const optimism = 0.8;
 /** Before the first step: only their ratios matter. */
 const guessMs = 10;
 
-type Cell = { readonly kind: StepKind; readonly rows: number; ms: number; at: number };
+type Cell = { readonly kind: StepKind; readonly rows: number; ms: number; count: number; at: number };
 
 export class StepCosts {
   readonly #cells = new Map<string, Cell>();
@@ -34,25 +37,22 @@ export class StepCosts {
     this.#steps++;
     const key = `${kind} ${rows}`;
     const cell = this.#cells.get(key);
-    if (!cell || this.#isStale(cell)) this.#cells.set(key, { kind, rows, ms, at: this.#steps });
+    if (!cell || this.#isStale(cell)) this.#cells.set(key, { kind, rows, ms, count: 1, at: this.#steps });
     else {
       cell.ms += newest * (Math.min(ms, outlier * cell.ms) - cell.ms);
       cell.at = this.#steps;
+      cell.count = Math.min(cell.count + 1, countMax);
     }
   }
 
   readonly stepMs: StepMs = (kind, rows) => {
     if (rows === 0) return 0;
-    let nearest: Cell | null = null;
-    let distance = Number.POSITIVE_INFINITY;
-    for (const cell of this.#cells.values()) {
-      if (this.#isStale(cell)) continue;
-      const apart = Math.abs(cell.rows - rows) + distanceOf(cell.kind, kind);
-      if (apart < distance) [nearest, distance] = [cell, apart];
+    const known = [...this.#cells.values()].filter((cell) => !this.#isStale(cell));
+    for (const like of alike[kind]) {
+      const cells = known.filter((cell) => cell.kind === like);
+      if (cells.length > 0) return prior(kind, rows) * priorsAt(rows, cells);
     }
-    if (nearest === null) return guessMs * prior(kind, rows);
-    const guess = (nearest.ms * prior(kind, rows)) / prior(nearest.kind, nearest.rows);
-    return distance < otherWork ? guess : optimism * guess;
+    return prior(kind, rows) * (known.length > 0 ? optimism * priorsAt(rows, known) : guessMs);
   };
 
   #isStale({ at }: Cell): boolean {
@@ -60,11 +60,20 @@ export class StepCosts {
   }
 }
 
-/** Farther than any number of rows of the same: merged weights take the base's kernels, adapters are other work. */
-const otherWeights = 1000;
-const otherWork = 1_000_000;
+/** Merged weights take the base's kernels; adapters are other work. */
+const alike: Readonly<Record<StepKind, readonly StepKind[]>> = {
+  base: ['base', 'merged'],
+  merged: ['merged', 'base'],
+  mixed: ['mixed'],
+};
 
-function distanceOf(one: StepKind, other: StepKind): number {
-  if (one === other) return 0;
-  return one === 'mixed' || other === 'mixed' ? otherWork : otherWeights;
+/** What so many rows cost in units of the prior: of all cells, by how often each was seen and how near it is. */
+function priorsAt(rows: number, cells: readonly Cell[]): number {
+  let [sum, weights] = [0, 0];
+  for (const cell of cells) {
+    const weight = cell.count / (1 + Math.abs(cell.rows - rows)) ** 2;
+    sum += (weight * cell.ms) / prior(cell.kind, cell.rows);
+    weights += weight;
+  }
+  return sum / weights;
 }

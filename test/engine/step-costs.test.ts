@@ -29,7 +29,7 @@ test('a guess across kinds is low in both directions: what is not known is tried
   assert.ok(other.stepMs('merged', 8) < 24);
 });
 
-test('what was not seen is guessed from the nearest of its kind, and else from another kind', () => {
+test('what was not seen is guessed from its kind, most from the nearest, and else from another kind', () => {
   const costs = new StepCosts();
   costs.observe('base', 16, 40);
   const merged = costs.stepMs('merged', 16);
@@ -38,7 +38,9 @@ test('what was not seen is guessed from the nearest of its kind, and else from a
   // Four rows cost 1.6 units, sixteen 4.
   assert.ok(Math.abs(costs.stepMs('merged', 16) - 40) < 1e-9);
   costs.observe('merged', 8, 48);
-  assert.ok(Math.abs(costs.stepMs('merged', 16) - 80) < 1e-9);
+  // By the nearer one 80.
+  const guess = costs.stepMs('merged', 16);
+  assert.ok(guess > 60 && guess < 80, `${guess}`);
 });
 
 test('what was not seen for long is forgotten, so that it is tried again', () => {
