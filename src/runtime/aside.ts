@@ -1,5 +1,6 @@
-// Long calls of the library on a thread that takes only what others leave of the processor. It ends when nobody has
-// called for a while. Knows threads; knows nothing of what is called.
+// Long calls of the library on a thread that takes only what others leave of the processor. Where they leave nothing,
+// as other programs may for hours, calls are made like any other. The thread ends when nobody has called for a while.
+// Knows threads; knows nothing of what is called.
 
 import { Worker } from 'node:worker_threads';
 import { systemTimers } from '../core/clock.ts';
@@ -14,22 +15,29 @@ export type AsideCall = {
   readonly args: readonly unknown[];
 };
 
-export type AsideAnswer = { readonly pointer: Pointer } | { readonly error: Error };
+/** `call` null: some milliseconds of work, by which is seen whether the thread gets anywhere. */
+export type AsideQuestion = { readonly id: number; readonly call: AsideCall | null };
+export type AsideAnswer = { readonly id: number } & ({ readonly pointer: Pointer } | { readonly error: Error });
 
 /** Its memory, some 20 MiB, for the 30 ms that a start takes. */
 const idleMsMax = 2000;
 
+/** For a start and some milliseconds of work: a fiftieth of a core. A call would take half a minute and more. */
+const patienceMs = 1000;
+
 const inTurn = serially();
 let thread: Worker | null = null;
 let stayAlive = () => {};
+let asked = 0;
 
-/** As `OrtApi.callAsync`. */
-export const callAside = (call: AsideCall): Promise<Pointer> =>
+/** @param api the library, for where there is no room aside */
+export const callAside = (api: OrtApi, call: AsideCall): Promise<Pointer> =>
   inTurn(async () => {
     stayAlive();
     thread ??= new Worker(new URL('./aside-thread.ts', import.meta.url));
     thread.ref();
     try {
+      if (!(await hasRoom(thread))) return await api.callAsync(call.name, ...call.args);
       const answer = await answerOf(thread, call);
       if ('error' in answer) throw answer.error;
       return answer.pointer;
@@ -39,18 +47,31 @@ export const callAside = (call: AsideCall): Promise<Pointer> =>
     }
   });
 
+function hasRoom(thread: Worker): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, patienceMs, false);
+    answerOf(thread, null)
+      .then(() => resolve(true), reject)
+      .finally(() => clearTimeout(timer));
+  });
+}
+
 function end(): void {
   thread?.terminate();
   thread = null;
 }
 
-function answerOf(thread: Worker, call: AsideCall): Promise<AsideAnswer> {
+function answerOf(thread: Worker, call: AsideCall | null): Promise<AsideAnswer> {
   const { promise, resolve, reject } = Promise.withResolvers<AsideAnswer>();
+  const id = asked++;
+  const take = (answer: AsideAnswer) => {
+    if (answer.id === id) resolve(answer);
+  };
   const fail = (error: Error) => {
     end();
     reject(error);
   };
-  thread.once('message', resolve).once('error', fail);
-  thread.postMessage(call);
-  return promise.finally(() => thread.off('message', resolve).off('error', fail));
+  thread.on('message', take).once('error', fail);
+  thread.postMessage({ id, call } satisfies AsideQuestion);
+  return promise.finally(() => thread.off('message', take).off('error', fail));
 }

@@ -153,7 +153,7 @@ async function openSession(library: Library, model: Uint8Array, opening: Opening
   try {
     // A device's kernels that pack weights have no form that others could share.
     if (provider) return await api.callAsync('createSessionFromArray', environment, model, model.byteLength, settings);
-    return await (aside ? callAside({ library: path, name, args }) : api.callAsync(name, ...args));
+    return await (aside ? callAside(api, { library: path, name, args }) : api.callAsync(name, ...args));
   } finally {
     reading.delete(model);
     api.call('releaseSessionOptions', settings);

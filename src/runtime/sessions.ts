@@ -31,7 +31,7 @@ export function createSession(
       const name = 'runWithBinding';
       const args = [handleOf(session), null, handleOf(binding)];
       const start = () => api.callAsync(name, ...args);
-      if (inTurn === null) await (aside ? callAside({ library, name, args }) : start());
+      if (inTurn === null) await (aside ? callAside(api, { library, name, args }) : start());
       else {
         await inTurn(() => {
           sendInputs.get(binding)?.();
