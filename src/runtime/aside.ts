@@ -3,7 +3,7 @@
 // Knows threads; knows nothing of what is called.
 
 import { Worker } from 'node:worker_threads';
-import { systemTimers } from '../core/clock.ts';
+import { systemClock, systemTimers } from '../core/clock.ts';
 import { serially } from '../core/serially.ts';
 import type { OrtApi, Pointer } from './ort-api.ts';
 
@@ -25,10 +25,14 @@ const idleMsMax = 2000;
 /** For a start and some milliseconds of work: a fiftieth of a core. A call would take half a minute and more. */
 const patienceMs = 1000;
 
+/** What was seen of that holds for so long: a merge is many calls. */
+const roomMs = 10_000;
+
 const inTurn = serially();
 let thread: Worker | null = null;
 let stayAlive = () => {};
 let asked = 0;
+let roomUntil = Number.NEGATIVE_INFINITY;
 
 /** @param api the library, for where there is no room aside */
 export const callAside = (api: OrtApi, call: AsideCall): Promise<Pointer> =>
@@ -47,7 +51,14 @@ export const callAside = (api: OrtApi, call: AsideCall): Promise<Pointer> =>
     }
   });
 
-function hasRoom(thread: Worker): Promise<boolean> {
+async function hasRoom(thread: Worker): Promise<boolean> {
+  if (systemClock.monotonic() < roomUntil) return true;
+  const isThere = await getsAnywhere(thread);
+  if (isThere) roomUntil = systemClock.monotonic() + roomMs;
+  return isThere;
+}
+
+function getsAnywhere(thread: Worker): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(resolve, patienceMs, false);
     answerOf(thread, null)

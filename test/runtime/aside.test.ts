@@ -46,6 +46,17 @@ const policies = () =>
   });
 const onLinux = { skip: process.platform !== 'linux' };
 
+// The first here: what another test saw of the room would hold.
+test('where others leave nothing, calls are made like any other', onLinux, async (context) => {
+  const cores = availableParallelism() + 1;
+  const busy = Array.from({ length: cores }, () => spawn('sh', ['-c', 'while :; do :; done']));
+  context.after(() => busy.map((one) => one.kill('SIGKILL')));
+  const start = performance.now();
+  for (let i = 0; i < 3; i++) assert.deepEqual(await sumOf([i], true, true), [10 + i]);
+  // Six calls, each after a second of patience, on a machine that is shared by many.
+  assert.ok(performance.now() - start < 30_000);
+});
+
 test('sessions made aside and runs aside give what others give', async () => {
   for (const made of [false, true]) {
     for (const ran of [false, true]) assert.deepEqual(await sumOf([1, 2, 3], made, ran), [11, 12, 13]);
@@ -64,16 +75,6 @@ test('what fails aside says what ONNX Runtime said, and the next call is good', 
   const weights = new Map([['w', runtime.tensor(Float32Array.of(10), [1])]]);
   await assert.rejects(runtime.session(Uint8Array.of(1, 2, 3), { weights, aside: true }), /ONNX Runtime: .+/);
   assert.deepEqual(await sumOf([4], true, true), [14]);
-});
-
-test('where others leave nothing, calls are made like any other', onLinux, async (context) => {
-  const cores = availableParallelism() + 1;
-  const busy = Array.from({ length: cores }, () => spawn('sh', ['-c', 'while :; do :; done']));
-  context.after(() => busy.map((one) => one.kill('SIGKILL')));
-  const start = performance.now();
-  for (let i = 0; i < 3; i++) assert.deepEqual(await sumOf([i], true, true), [10 + i]);
-  // Six calls, each after a second of patience, on a machine that is shared by many.
-  assert.ok(performance.now() - start < 30_000);
 });
 
 test('only that thread is of the idle class; it ends when nobody calls, and comes again', onLinux, async () => {
