@@ -142,7 +142,9 @@ function createWindows() {
   const windows = new LRUCache<string, AdaptedWindow>({ max: windowsMax, dispose: (window) => window.release() });
   return {
     of(key: string, tie: () => AdaptedWindow): AdaptedWindow {
-      const window = windows.get(key) ?? tie();
+      const known = windows.get(key);
+      if (known) return known;
+      const window = tie();
       windows.set(key, window);
       return window;
     },

@@ -2,8 +2,9 @@
 // goes wrong is said to the supervisor, and ends the process: it holds nothing that a fresh one has not.
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { systemClock } from '../core/clock.ts';
+import { systemClock, systemTimers } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
+import { sleeper } from '../core/sleeper.ts';
 import { parentChannel } from '../protocol/engine-process.ts';
 import type { EngineCommand, EngineConfig } from '../protocol/messages.ts';
 import type { Engine } from './engine.ts';
@@ -11,14 +12,8 @@ import { startEngine } from './start-engine.ts';
 
 const channel = parentChannel();
 let engine: Engine | null = null;
-let isWoken = false;
-let resume = () => {};
-
-/** There may be something to do: a command came, or an adapter arrived. */
-function wake(): void {
-  isWoken = true;
-  resume();
-}
+/** Woken where there may be something to do: a command came, or an adapter arrived. */
+const { sleep, wake } = sleeper(systemTimers);
 
 channel.onCommand((command) => {
   if (command.type === 'start') serve(command.config).catch(fail);
@@ -41,25 +36,11 @@ async function serve(config: EngineConfig): Promise<never> {
   channel.send({ type: 'ready', info: started.info });
   for (;;) {
     if (engine.idle) engine.checkIntegrity();
-    if (!engine.busy && !isWoken) await wokenOrAfter(null);
-    isWoken = false;
+    await sleep(engine.busy ? engine.pauseMs : null);
     await engine.step();
     // Messages that arrived during the step are read before the next one.
     await nextTurn();
-    // Whoever comes meanwhile ends it.
-    if (engine.pauseMs > 0 && !isWoken) await wokenOrAfter(engine.pauseMs);
   }
-}
-
-/** @param ms null: however long it takes */
-function wokenOrAfter(ms: number | null): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = ms === null ? undefined : setTimeout(resolve, ms);
-    resume = () => {
-      clearTimeout(timer);
-      resolve();
-    };
-  });
 }
 
 function fail(error: Error): void {

@@ -1,12 +1,12 @@
 // Takes one job after another from the queue in the store. One trains at a time: two would share the cores and the
 // memory, and both be later. What a server left running when it died comes first.
 
+import { sleeper } from '../core/sleeper.ts';
 import type { JobRow } from '../storage/tables.ts';
 import { recordOf } from './job-row.ts';
 import type { JobParts } from './parts.ts';
 import { nextJob } from './policies/next-job.ts';
 import { RunningJob } from './running-job.ts';
-import { sleeper } from './sleeper.ts';
 
 export type JobRunner = {
   /** Begins to look into the queue. */

@@ -8,10 +8,9 @@ import { serially } from '../core/serially.ts';
 import type { OrtApi, Pointer } from './ort-api.ts';
 
 export type AsideCall = {
-  /** Path of the library, which is open already. */
+  /** Its file, which is open already. */
   readonly library: string;
   readonly name: Parameters<OrtApi['call']>[0];
-  /** Bytes are copied. */
   readonly args: readonly unknown[];
 };
 
@@ -34,15 +33,15 @@ let stayAlive = () => {};
 let asked = 0;
 let roomUntil = Number.NEGATIVE_INFINITY;
 
-/** @param api the library, for where there is no room aside */
-export const callAside = (api: OrtApi, call: AsideCall): Promise<Pointer> =>
+/** As `api.callAsync`; bytes are copied. */
+export const callAside = (api: OrtApi, name: AsideCall['name'], ...args: readonly unknown[]): Promise<Pointer> =>
   inTurn(async () => {
     stayAlive();
     thread ??= new Worker(new URL('./aside-thread.ts', import.meta.url));
     thread.ref();
     try {
-      if (!(await hasRoom(thread))) return await api.callAsync(call.name, ...call.args);
-      const answer = await answerOf(thread, call);
+      if (!(await hasRoom(thread))) return await api.callAsync(name, ...args);
+      const answer = await answerOf(thread, { library: api.library, name, args });
       if ('error' in answer) throw answer.error;
       return answer.pointer;
     } finally {

@@ -43,8 +43,7 @@ const defaultMemory = 0;
 export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
   const { library, device = { kind: 'cpu' }, cudaDir = null } = options;
   const provider = providerOf(device, { library, cudaDir });
-  const path = provider?.library ?? library ?? packagedLibrary();
-  const api = loadOrtApi(path);
+  const api = loadOrtApi(provider?.library ?? library ?? packagedLibrary());
   const threads = options.threads ?? physicalCores();
   const threading = api.call('createThreadingOptions');
   api.call('setGlobalIntraOpNumThreads', threading, threads);
@@ -55,7 +54,6 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
   const spinningThreads = options.spin && threads > 1 ? threads : null;
   const opened = {
     api,
-    path,
     spinningThreads,
     environment,
     memoryInfo,
@@ -64,7 +62,7 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
   const computing = provider === null ? onHost(opened) : onDevice(opened, provider);
   const name = `onnxruntime ${api.version}`;
   return {
-    ...{ name, library: path, providers: api.availableProviders(), threads, giveBackFreeMemory },
+    ...{ name, library: api.library, providers: api.availableProviders(), threads, giveBackFreeMemory },
     tensor: (data, shape, packed) => hostTensor(api, memoryInfo, data, shape, packed),
     ...computing,
   };
@@ -73,7 +71,7 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
 type Computing = Pick<Runtime, 'device' | 'allocate' | 'session'>;
 
 function onHost(library: Library): Computing {
-  const { api, memoryInfo, path } = library;
+  const { api, memoryInfo } = library;
   return {
     device: null,
     allocate: (type, elements) => hostMemory(type, elements, (data, shape) => hostTensor(api, memoryInfo, data, shape)),
@@ -83,13 +81,13 @@ function onHost(library: Library): Computing {
       // cannot, since the processor's kernels for them pack for themselves.
       const given = new Map([...weights].filter(([, tensor]) => !(dataOf(tensor) instanceof Float16Array)));
       const handle = await openSession(library, model, { all, given, profile, planMemory, aside, provider: null });
-      return createSession(api, handle, { weights: all, onRelease: () => {}, inTurn: null, library: path });
+      return createSession(api, handle, { weights: all, onRelease: () => {}, inTurn: null });
     },
   };
 }
 
 function onDevice(library: Library, provider: Provider): Computing {
-  const { api, memoryInfo, path } = library;
+  const { api, memoryInfo } = library;
   const { place, session } = openDevice(library, provider);
   const inTurn = serially();
   const deviceWeights = createDeviceWeights({ place, memoryInfo, session }, inTurn);
@@ -102,7 +100,7 @@ function onDevice(library: Library, provider: Provider): Computing {
         const { given, release } = await deviceWeights.of(weights, own);
         try {
           const handle = await openSession(library, model, { all, given, profile, planMemory, provider });
-          return createSession(api, handle, { weights: all, onRelease: release, inTurn, library: path });
+          return createSession(api, handle, { weights: all, onRelease: release, inTurn });
         } catch (error) {
           release();
           throw error;
@@ -113,7 +111,6 @@ function onDevice(library: Library, provider: Provider): Computing {
 
 type Library = {
   readonly api: OrtApi;
-  readonly path: string;
   /** Of each session, but for those made aside, whose threads would be of that thread's class. */
   readonly spinningThreads: number | null;
   readonly environment: Pointer;
@@ -138,7 +135,7 @@ type Opening = {
 const reading = new Set<Uint8Array>();
 
 async function openSession(library: Library, model: Uint8Array, opening: Opening): Promise<Pointer> {
-  const { api, path, environment, prepacked } = library;
+  const { api, environment, prepacked } = library;
   const { all, given, profile, planMemory, aside, provider } = opening;
   const settings = sessionSettings(api, provider, aside || provider ? null : library.spinningThreads);
   if (profile) api.call('enableProfiling', settings, profile);
@@ -153,7 +150,7 @@ async function openSession(library: Library, model: Uint8Array, opening: Opening
   try {
     // A device's kernels that pack weights have no form that others could share.
     if (provider) return await api.callAsync('createSessionFromArray', environment, model, model.byteLength, settings);
-    return await (aside ? callAside(api, { library: path, name, args }) : api.callAsync(name, ...args));
+    return await (aside ? callAside(api, name, ...args) : api.callAsync(name, ...args));
   } finally {
     reading.delete(model);
     api.call('releaseSessionOptions', settings);

@@ -67,6 +67,8 @@ type Name = keyof typeof table;
 type Call = (...args: unknown[]) => unknown;
 
 export type OrtApi = {
+  /** The file that it was loaded from. */
+  readonly library: string;
   /** Version of the library, such as `1.30.0`. */
   readonly version: string;
   /** Calls a function and throws on a bad status. Where the last parameter is an out pointer, returns what it wrote. */
@@ -105,6 +107,7 @@ export function loadOrtApi(path: string): OrtApi {
     throw new Error(message);
   };
   return {
+    library: path,
     version,
     call(name, ...args) {
       const [, result] = table[name];

@@ -15,15 +15,9 @@ type Ownership = {
   readonly onRelease: () => void;
   /** null where runs may overlap, which is where nothing has to be sent. */
   readonly inTurn: Serially | null;
-  /** Path of the library. */
-  readonly library: string;
 };
 
-export function createSession(
-  api: OrtApi,
-  handle: Pointer,
-  { weights, onRelease, inTurn, library }: Ownership,
-): Session {
+export function createSession(api: OrtApi, handle: Pointer, { weights, onRelease, inTurn }: Ownership): Session {
   const owned = new Map(weights);
   const session: Session = {
     bind: () => createBinding(api, handleOf(session), inTurn),
@@ -31,7 +25,7 @@ export function createSession(
       const name = 'runWithBinding';
       const args = [handleOf(session), null, handleOf(binding)];
       const start = () => api.callAsync(name, ...args);
-      if (inTurn === null) await (aside ? callAside(api, { library, name, args }) : start());
+      if (inTurn === null) await (aside ? callAside(api, name, ...args) : start());
       else {
         await inTurn(() => {
           sendInputs.get(binding)?.();

@@ -2,13 +2,13 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { encodeOnnx } from '../../src/formats/onnx.ts';
 import { createGraphBuilder } from '../../src/graph/graph-builder.ts';
 import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
+import { idlePolicy, schedulingPolicies } from '../helpers/scheduling-policies.ts';
 
 const runtime = createOnnxRuntime({ library: null, threads: 1, spin: false });
 
@@ -38,12 +38,6 @@ async function sumOf(values: readonly number[], made: boolean, ran: boolean): Pr
   return [...y];
 }
 
-/** Scheduling policies of this process's threads, field 41 of their stat; SCHED_IDLE is 5. */
-const policies = () =>
-  readdirSync('/proc/self/task').map((thread) => {
-    const stat = readFileSync(`/proc/self/task/${thread}/stat`, 'utf8');
-    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[38]);
-  });
 const onLinux = { skip: process.platform !== 'linux' };
 
 // The first here: what another test saw of the room would hold.
@@ -79,9 +73,9 @@ test('what fails aside says what ONNX Runtime said, and the next call is good', 
 
 test('only that thread is of the idle class; it ends when nobody calls, and comes again', onLinux, async () => {
   await sumOf([1], true, true);
-  assert.equal(policies().filter((policy) => policy === 5).length, 1);
+  assert.equal(schedulingPolicies('self').filter((policy) => policy === idlePolicy).length, 1);
   const end = performance.now() + 20_000;
-  while (policies().includes(5) && performance.now() < end) await sleep(100);
-  assert.ok(!policies().includes(5), 'it is still there');
+  while (schedulingPolicies('self').includes(idlePolicy) && performance.now() < end) await sleep(100);
+  assert.ok(!schedulingPolicies('self').includes(idlePolicy), 'it is still there');
   assert.deepEqual(await sumOf([5], true, true), [15]);
 });

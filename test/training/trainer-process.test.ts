@@ -13,6 +13,7 @@ import { environmentForChildren } from '../../src/config.ts';
 import { prng } from '../../src/core/prng.ts';
 import { trainerProcessStarter } from '../../src/protocol/trainer-process.ts';
 import type { TrainerCommand, TrainerEvent, TrainingJob } from '../../src/protocol/training-messages.ts';
+import { idlePolicy, schedulingPolicies } from '../helpers/scheduling-policies.ts';
 import { resultFiles } from './result-files.ts';
 import { eightRows, tinyJob, trainerEntry } from './tiny-job.ts';
 
@@ -163,13 +164,10 @@ test('cancelled, it ends at once', async () => {
 test('it computes only while cores idle, all of its threads', { skip: process.platform !== 'linux' }, async () => {
   const run = launch(await tinyJob({ settings: { epochs: 1000 } }));
   await run.first('step');
-  const stats = readdirSync(`/proc/${run.pid}/task`).map((thread) =>
-    readFileSync(`/proc/${run.pid}/task/${thread}/stat`, 'utf8'),
-  );
-  // Field 41, after the name: SCHED_IDLE is 5. Node has its own helpers by then, of which none computes.
-  const policies = stats.map((stat) => Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[38]));
-  assert.equal(policies[0], 5);
-  assert.ok(policies.filter((policy) => policy === 5).length > 1, `${policies}`);
+  const policies = schedulingPolicies(run.pid);
+  assert.equal(policies[0], idlePolicy);
+  // Node has its own helpers by then, of which none computes.
+  assert.ok(policies.filter((policy) => policy === idlePolicy).length > 1, `${policies}`);
   run.send({ type: 'cancel' });
   await run.exit;
 });

@@ -1,6 +1,6 @@
-// Sleeps until it is woken, or a while is over. A call to wake that comes before the sleep is not lost.
+// Sleeps until it is woken, or a while is over: 0 is no sleep. A call to wake that comes before it is not lost.
 
-import type { Timers } from '../core/clock.ts';
+import type { Timers } from './clock.ts';
 
 export type Sleeper = { sleep(ms: number | null): Promise<void>; wake(): void };
 
@@ -9,7 +9,7 @@ export function sleeper(timers: Timers): Sleeper {
   let resume = () => {};
   return {
     async sleep(ms) {
-      if (!isWoken) {
+      if (!isWoken && ms !== 0) {
         await new Promise<void>((resolve) => {
           const cancel = ms === null ? () => {} : timers.after(ms, resolve);
           resume = () => {
