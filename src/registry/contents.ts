@@ -23,6 +23,8 @@ export type ContentsParts = {
 export function contents({ adapters, blobs, catalogue, exclusive, log, stop }: ContentsParts) {
   const trusted = new Set<string>();
   const running = new Map<string, Promise<boolean>>();
+  /** Reported as damaged while they were being read. */
+  const doubted = new Set<string>();
 
   /** Of all versions with this content. Within `exclusive`. */
   const setStates = async (digest: string, from: AdapterState, to: AdapterState): Promise<void> => {
@@ -41,17 +43,21 @@ export function contents({ adapters, blobs, catalogue, exclusive, log, stop }: C
   };
 
   const check = async (digest: string): Promise<boolean> => {
+    doubted.delete(digest);
     const hashes = await blobs.hash(digest, stop);
     const isIntact = hashes !== null && adapterDigest(hashes.config, hashes.weights) === digest;
-    return await exclusive(async () => {
+    const found = await exclusive(async () => {
       // Bytes that were placed while the old ones were read are not those that were found wanting.
       if (trusted.has(digest)) return true;
       // The last version went meanwhile, and the bytes with it: trusted, they would not be written for the next one.
       if (catalogue.ofDigest(digest).size === 0) return false;
+      // The damage may be younger than what was read.
+      if (isIntact && doubted.has(digest)) return null;
       if (isIntact) await trust(digest);
       else await setStates(digest, 'ready', 'corrupt');
       return isIntact;
     });
+    return found ?? (await check(digest));
   };
 
   return {
@@ -61,6 +67,7 @@ export function contents({ adapters, blobs, catalogue, exclusive, log, stop }: C
     /** Within `exclusive`. */
     async distrust(digest: string): Promise<void> {
       trusted.delete(digest);
+      if (running.has(digest)) doubted.add(digest);
       await setStates(digest, 'ready', 'corrupt');
     },
     forget: (digest: string): void => void trusted.delete(digest),

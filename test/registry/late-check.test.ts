@@ -1,14 +1,38 @@
-// A check that ends after what it read is gone: what it found must not stand for the next content of that digest.
+// A check that ends when what it read is no longer so: what it found must not stand for what is there now.
 
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
-import { test } from 'node:test';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { openDatabase } from '../../src/storage/database.ts';
 import { type Files, nodeFiles } from '../../src/storage/files.ts';
 import { temporaryFolder, testRegistry, upload } from '../helpers/test-registry.ts';
 
 test('content that is deleted while it is read is written again by the next upload', async (t) => {
+  const { registry, endCheck } = await duringCheck(t);
+  await registry.delete('default', 'old', null);
+  await endCheck();
+
+  await upload(registry, 'new', 1);
+  const lease = await registry.lease('default', 'new');
+  assert.ok(existsSync(lease.files.weights), 'a version without its content');
+  lease.release();
+});
+
+test('damage that is reported after the bytes were read is not overlooked', async (t) => {
+  const { registry, endCheck } = await duringCheck(t);
+  const { digest } = await registry.find('default', 'old');
+  const path = join(registry.folder, 'blobs', digest.slice(7), 'adapter_model.safetensors');
+  writeFileSync(path, readFileSync(path).fill(1, 300));
+  await registry.markCorrupt(digest);
+  await endCheck();
+
+  await assert.rejects(registry.lease('default', 'old'), { code: 'adapter_corrupt' });
+});
+
+/** A registry whose check after the start has read the one content, whole, and has not judged it yet. */
+async function duringCheck(t: TestContext) {
   const [folder, database] = [temporaryFolder(t), await openDatabase(':memory:')];
   t.after(() => database.destroy());
   const first = await testRegistry(t, { folder, database });
@@ -21,26 +45,27 @@ test('content that is deleted while it is read is written again by the next uplo
     ...nodeFiles,
     async open(path) {
       const file = await nodeFiles.open(path);
-      // The first to open a blob after a start is the check in the background. It has both files, and is slow.
-      if (!path.includes('blobs') || !path.endsWith('.safetensors') || read++ > 0) return file;
+      // The first to open a blob after a start is the check in the background.
+      if (!path.includes('blobs') || !path.endsWith('.safetensors') || read > 0) return file;
       return {
         ...file,
         async read(offset, bytes) {
+          const chunk = await file.read(offset, bytes);
+          read++;
           await gate;
-          return file.read(offset, bytes);
+          return chunk;
         },
       };
     },
   };
   const registry = await testRegistry(t, { folder, database, files });
   while (read === 0) await nextTurn();
-  await registry.delete('default', 'old', null);
-  open();
-  for (let turn = 0; turn < 50; turn++) await nextTurn();
-  await registry.markCorrupt('none');
-
-  await upload(registry, 'new', 1);
-  const lease = await registry.lease('default', 'new');
-  assert.ok(existsSync(lease.files.weights), 'a version without its content');
-  lease.release();
-});
+  return {
+    registry,
+    async endCheck() {
+      open();
+      for (let turn = 0; turn < 50; turn++) await nextTurn();
+      await registry.markCorrupt('none');
+    },
+  };
+}

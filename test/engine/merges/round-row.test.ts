@@ -81,6 +81,9 @@ test('nothing added changes no code', () => {
   fc.assert(
     fc.property(roundings, seeds, (rounding, seed) => {
       const coded = gridRow(seed, rounding);
+      // Of a block that is finer yet, the rounding of its neighbour's floats is a step.
+      const finest = 1e-3 * Math.max(...coded.scales.map(Math.abs));
+      for (const [block, scale] of coded.scales.entries()) if (Math.abs(scale) < finest) coded.scales[block] = 0;
       const scales = coded.scales.slice();
       const [codes, values] = [coded.codes.slice(), Float32Array.from(valuesOf(coded, rounding))];
       roundRow(values, coded, { ...rounding, keepsGrid: true });
