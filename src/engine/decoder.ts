@@ -14,14 +14,16 @@ import { type AdaptedWindow, adaptedWindow } from './adapters/adapted-windows.ts
 import { PagePool } from './adapters/page-pool.ts';
 import type { ResidentAdapter } from './adapters/resident-adapter.ts';
 import { createDecoderModels } from './decoder-models.ts';
+import type { DeviceLogits } from './device/device-logits.ts';
 import { evenForLongPrefills } from './device/even-prefills.ts';
+import type { TopLogits } from './draw-top.ts';
 import type { ForwardBatch } from './forward-batch.ts';
 import type { KvCache } from './kv-cache.ts';
 import { evenForLoneRows } from './lone-row.ts';
 import type { MergedModel } from './merges/merged-model.ts';
 import { createModelMemory } from './model-memory.ts';
 import { graphKey, type SessionForm } from './model-sessions.ts';
-import { createWindow } from './window.ts';
+import { createWindow, type LogitsPlace, logitsIn } from './window.ts';
 
 export type Decoder = {
   readonly kv: KvCache;
@@ -29,6 +31,11 @@ export type Decoder = {
   readonly pages: PagePool;
   /** Logits [sampled, vocabulary] in a buffer that the same model's next call overwrites. One call at a time. */
   forward(batch: ForwardBatch): Promise<Float32Array>;
+  /**
+   * The same where logits stay in a device's memory, for a decode step: what the tokens are chosen from comes back.
+   * null where they do not.
+   */
+  readonly forwardTop: ForwardTop | null;
   /** Something is computed beside the steps. */
   readonly isWorkingAside: boolean;
   /** Makes the graphs that adapters of this reach need, off the event loop, so that no step waits for them. */
@@ -43,6 +50,15 @@ export type Decoder = {
   /** No row may run on it any more. */
   removeMerged(merged: MergedModel): Promise<void>;
   release(): Promise<void>;
+};
+
+/** @param temperatures of the sampled rows */
+export type ForwardTop = (batch: ForwardBatch, temperatures: readonly number[]) => Promise<TopRows>;
+
+export type TopRows = {
+  readonly rows: readonly TopLogits[];
+  /** Rows by number, each [vocabulary]; before the next call. */
+  whole(rows: readonly number[]): Promise<Float32Array[]>;
 };
 
 /**
@@ -73,7 +89,7 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
   const { shape } = model;
   const form = sessionForm(runtime, options);
   const { target } = form;
-  const { kv, memory, runs, release } = createModelMemory(runtime, model, { ...options, target, clock });
+  const { kv, memory, runs, logits, release } = createModelMemory(runtime, model, { ...options, target, clock });
   const pages = new PagePool({ memory, slots, clock, onChange });
   const windows = createWindows();
   const models = createDecoderModels(runtime, model, {
@@ -83,29 +99,32 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
   });
   const aside = countedWork();
 
-  const forward = async (batch: ForwardBatch): Promise<Float32Array> => {
-    const { phase, first, pasts, adapters = [], merged = null } = batch;
+  const compute = async (batch: ForwardBatch, logits: LogitsPlace): Promise<void> => {
+    const { phase, first, pasts, adapters = [], merged = null, aside = false } = batch;
     // On a device a prefill reads pages, too.
     if (target.on === 'device') for (const row of adapters) await row?.placement.copied;
     const on = models.of(merged);
     const run = phase === 'prefill' ? runs.one(adapters[0] ?? null) : runs.mixed(adapters);
     const session = await on.sessions.of(phase, run.form);
     const tie = () => adaptedWindow(createWindow(runtime, session, kv, shape.layers, batch));
-    const compute = async (window: AdaptedWindow, logits: Float32Array<ArrayBuffer>) => {
+    const key = `${on.id} ${phase} ${first}+${pasts.length} ${graphKey(run.form)} ${run.key}`;
+    const window = aside ? tie() : windows.of(key, tie);
+    try {
       window.fill(batch, logits);
       run.prepare(window);
       await kv.enter(first, pasts);
-      await session.run(window.binding, { aside: batch.aside ?? false });
+      await session.run(window.binding, { aside });
       await kv.leave(first, pasts.length);
-      return logits;
-    };
-    const count = batch.sampled.length * shape.vocabulary;
-    if (batch.aside) {
-      const window = tie();
-      return aside.during(() => compute(window, new Float32Array(count))).finally(window.release);
+    } finally {
+      if (aside) window.release();
     }
-    const key = `${on.id} ${phase} ${first}+${pasts.length} ${graphKey(run.form)} ${run.key}`;
-    return compute(windows.of(key, tie), on.logits(count));
+  };
+  const forward = async (batch: ForwardBatch): Promise<Float32Array> => {
+    const count = batch.sampled.length * shape.vocabulary;
+    const logits = batch.aside ? new Float32Array(count) : models.of(batch.merged ?? null).logits(count);
+    const work = () => compute(batch, logitsIn(runtime, logits));
+    await (batch.aside ? aside.during(work) : work());
+    return logits;
   };
   const even = (run: typeof forward) => {
     if (runtime.device) return evenForLongPrefills(run, console.warn);
@@ -120,6 +139,7 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
       return aside.count > 0;
     },
     forward: even(forward),
+    forwardTop: logits && topOf(logits, compute),
     forget: windows.dropAdapter,
     async prepare(reach) {
       const forms = [
@@ -154,6 +174,13 @@ function createWindows() {
     dropAdapter(adapter: ResidentAdapter): void {
       for (const [key, { one }] of [...windows]) if (one?.adapter === adapter) windows.delete(key);
     },
+  };
+}
+
+function topOf(logits: DeviceLogits, compute: (batch: ForwardBatch, place: LogitsPlace) => Promise<void>): ForwardTop {
+  return async (batch, temperatures) => {
+    await compute(batch, logits);
+    return { rows: await logits.top(temperatures), whole: (rows) => logits.whole(rows, temperatures.length) };
   };
 }
 

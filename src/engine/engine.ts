@@ -13,12 +13,12 @@ import type {
 } from '../protocol/messages.ts';
 import { AdapterDoor } from './adapters/adapter-door.ts';
 import type { AdapterStore } from './adapters/adapter-store.ts';
+import { type Choice, choose, chooseEach } from './choose.ts';
 import type { Decoder } from './decoder.ts';
-import { logprobsOf } from './logprobs.ts';
+import type { ForwardBatch } from './forward-batch.ts';
 import type { Merges } from './merges/merges.ts';
 import { mergedOrMixed } from './policies/merged-or-mixed.ts';
 import { roomAside } from './policies/room-aside.ts';
-import { LogitsNotFinite } from './sampler.ts';
 import { type DecodeRange, Scheduler } from './scheduler.ts';
 import { createSequence, endOf, prefillLeft, type Sequence } from './sequence.ts';
 import { StepCosts } from './step-costs.ts';
@@ -38,9 +38,6 @@ export type EngineOptions = {
   readonly freshSeed: () => number;
   readonly emit: (event: Extract<EngineEvent, { type: 'step' }>) => void;
 };
-
-/** Logits of one row, sampled from once: the sequence that they belong to. */
-type Sampled = { readonly sequence: Sequence; readonly logits: Float32Array };
 
 export class Engine {
   readonly #options: EngineOptions;
@@ -135,19 +132,15 @@ export class Engine {
 
     const plan = this.#scheduler.schedule(start);
     const tokens: TokenEvent[] = [];
-    const sample = (rows: readonly Sampled[]) => {
-      for (const row of rows) {
-        const end = this.#sample(row, tokens);
-        if (end) ended.push(end);
-      }
-    };
-    const prefilled: Sampled[] = [];
+    const prefilled: Choice[] = [];
     for (const chunk of plan.prefill) prefilled.push(...(await this.#prefill(chunk.row, chunk.tokens)));
-    const decoded: Sampled[] = [];
+    const decoded: Choice[] = [];
     for (const range of plan.decode) decoded.push(...(await this.#decode(range)));
     this.#scheduler.promote();
-    sample(decoded);
-    sample(prefilled);
+    for (const choice of [...decoded, ...prefilled]) {
+      const end = this.#append(choice, tokens);
+      if (end) ended.push(end);
+    }
 
     const started = plan.started.map(({ request }) => request.id);
     const loads = [...adapters.takeLoads(), ...decoder.pages.takeLoads()];
@@ -176,32 +169,31 @@ export class Engine {
   }
 
   /** One token for each row of a group. */
-  async #decode({ first, rows, merge }: DecodeRange): Promise<Sampled[]> {
+  async #decode({ first, rows, merge }: DecodeRange): Promise<Choice[]> {
     const { clock, decoder } = this.#options;
     const { running } = this.#scheduler;
     const sequences = running.slice(first, first + rows);
     // Pages fill while their sequence prefills; what is left of it is waited for here.
     for (const { row } of sequences) await row?.placement.copied;
     const start = clock.monotonic();
-    const logits = await decoder.forward({
+    const batch: ForwardBatch = {
       ...{ phase: 'decode', first, pastBefore: running[first - 1]?.past ?? 0 },
       pasts: sequences.map(({ past }) => past),
       tokens: sequences.map(({ tokens, past }) => tokens[past]!),
       sampled: sequences.map((_, i) => i),
       adapters: sequences.map(({ row }) => row),
       merged: merge?.model ?? null,
-    });
+    };
+    const temperatures = sequences.map(({ request }) => request.params.temperature);
+    const logits = await (decoder.forwardTop?.(batch, temperatures) ?? decoder.forward(batch));
     const kind = merge ? 'merged' : sequences.some(({ row }) => row !== null) ? 'mixed' : 'base';
     this.#costs.observe(kind, rows, clock.monotonic() - start);
-    const { vocabulary } = decoder;
-    return sequences.map((sequence, i) => {
-      sequence.past++;
-      return { sequence, logits: logits.subarray(i * vocabulary, (i + 1) * vocabulary) };
-    });
+    for (const sequence of sequences) sequence.past++;
+    return await chooseEach(sequences, logits);
   }
 
-  /** The next `count` prompt tokens of one row; logits only at the end of the prompt. */
-  async #prefill(row: number, count: number): Promise<Sampled[]> {
+  /** The next `count` prompt tokens of one row; a token only at the end of the prompt. */
+  async #prefill(row: number, count: number): Promise<Choice[]> {
     const sequence = this.#scheduler.running[row]!;
     const { past, tokens, request } = sequence;
     // One row sums in another order than many, so a token is computed beside another: the one before it, again.
@@ -216,22 +208,18 @@ export class Engine {
       merged: sequence.merge?.model ?? null,
     });
     sequence.past += count;
-    // The next run overwrites the decoder's buffer.
-    return sequence.past === request.promptTokens.length ? [{ sequence, logits: logits.slice() }] : [];
+    return sequence.past === request.promptTokens.length ? [choose(sequence, logits)] : [];
   }
 
-  #sample({ sequence, logits }: Sampled, tokens: TokenEvent[]): SequenceEnd | null {
+  #append({ sequence, token, logprobs }: Choice, tokens: TokenEvent[]): SequenceEnd | null {
     const { id, params } = sequence.request;
     const now = this.#options.clock.monotonic();
-    // Biases and penalties change the logits in place, and log-probabilities are of the model's own distribution.
-    const own = params.logprobs === null ? null : logits.slice();
-    const token = sampleFrom(sequence, logits);
-    if (token === null) return this.#end(sequence, endOf(sequence, 'error', now, { error: overflow }));
+    if (token === 'overflow') return this.#end(sequence, endOf(sequence, 'error', now, { error: overflow }));
     sequence.firstTokenAt ??= now;
     if (params.stopTokens.includes(token))
       return this.#end(sequence, endOf(sequence, 'stop', now, { stopToken: token }));
     sequence.tokens.push(token);
-    tokens.push(own ? { id, token, logprobs: logprobsOf(own, token, params.logprobs!) } : { id, token });
+    tokens.push(logprobs ? { id, token, logprobs } : { id, token });
     const generated = sequence.tokens.length - sequence.request.promptTokens.length;
     const full = sequence.tokens.length > this.#options.decoder.kv.positions;
     if (generated < params.maxTokens && !full) return null;
@@ -288,16 +276,6 @@ export class Engine {
     const { running, waiting } = this.#scheduler;
     this.#options.merges.checkIntegrity(running.map(({ merge }) => merge));
     if (this.#sequences.size !== running.length + waiting.length) throw new Error('a sequence leaked');
-  }
-}
-
-/** null where the sequence's adapter makes numbers too large to be any; the base's own failure ends the engine. */
-function sampleFrom({ sampler, row, merge }: Sequence, logits: Float32Array): number | null {
-  try {
-    return sampler.sample(logits);
-  } catch (error) {
-    if (error instanceof LogitsNotFinite && (row !== null || merge !== null)) return null;
-    throw error;
   }
 }
 

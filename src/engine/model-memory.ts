@@ -1,4 +1,4 @@
-// What a decoder holds beside weights: keys, values and rank pages, where its sessions compute, and how they are read.
+// What a decoder holds beside weights: keys, values, rank pages and, on a device, logits, where its sessions compute.
 
 import type { Clock } from '../core/clock.ts';
 import type { LoweredModel } from '../graph/lowered.ts';
@@ -9,6 +9,7 @@ import { createBreath } from './adapters/breath.ts';
 import { HostPages } from './adapters/host-pages.ts';
 import type { PageMemory } from './adapters/page-memory.ts';
 import { createDeviceKv } from './device/device-kv.ts';
+import { createDeviceLogits, type DeviceLogits } from './device/device-logits.ts';
 import { DevicePages } from './device/device-pages.ts';
 import type { DeviceRows } from './device/device-rows.ts';
 import { createDeviceRuns } from './device/device-runs.ts';
@@ -19,6 +20,8 @@ export type ModelMemory = {
   readonly kv: KvCache;
   readonly memory: PageMemory;
   readonly runs: AdaptedRuns;
+  /** null where JavaScript's memory is the one that sessions compute in. */
+  readonly logits: DeviceLogits | null;
   release(): Promise<void>;
 };
 
@@ -39,13 +42,14 @@ export function createModelMemory(
   if (on === 'host') {
     const kv = createKvCache(runtime, shape, rows, positions);
     const memory = new HostPages(shape, slots, createBreath(clock));
-    return { kv, memory, runs: createAdaptedRuns(runtime, shape, rows, memory), release: async () => {} };
+    return { kv, memory, runs: createAdaptedRuns(runtime, shape, rows, memory), logits: null, release: async () => {} };
   }
   const sessions = createRowSessions(runtime, real);
   const clearing = Promise.withResolvers<void>();
   const ready = clearing.promise;
   const kv = createDeviceKv(runtime, sessions, shape, { rows, positions, real, ready });
   const memory = new DevicePages(runtime, sessions, shape, { slots, real, ready });
+  const logits = createDeviceLogits(runtime, sessions, { rows, vocabulary: shape.vocabulary });
   // Memory is not allocated while anything runs: all of it is there now.
   clear([...kv.pools, ...memory.pools]).then(clearing.resolve, clearing.reject);
   // Whoever waits for it hears of a failure.
@@ -54,7 +58,9 @@ export function createModelMemory(
     kv,
     memory,
     runs: createDeviceRuns(runtime, shape, memory),
+    logits,
     async release() {
+      logits.release();
       await sessions.release();
       kv.release();
       memory.release();

@@ -5,9 +5,16 @@ import type { Binding, Runtime, Session, Tensor } from '../runtime/session.ts';
 import type { ForwardBatch } from './forward-batch.ts';
 import type { KvCache } from './kv-cache.ts';
 
+/** Where a run leaves its logits. */
+export type LogitsPlace = {
+  /** What is bound stays bound while this is the same. */
+  readonly memory: unknown;
+  view(rows: number): Tensor;
+};
+
 export type Window = {
   readonly binding: Binding;
-  fill(batch: ForwardBatch, logits: Float32Array): void;
+  fill(batch: ForwardBatch, logits: LogitsPlace): void;
   release(): void;
 };
 
@@ -44,7 +51,7 @@ export function createWindow(
     binding,
     fill({ pasts, tokens, sampled }, logits) {
       const length = tokens.length / count;
-      if (!stepTensors?.fits(tokens.length, sampled.length, logits)) {
+      if (!stepTensors?.fits(tokens.length, sampled.length, logits.memory)) {
         stepTensors?.release();
         stepTensors = bindStep(runtime, binding, tokens.length, sampled.length, logits);
         batchShape.set([BigInt(count), BigInt(length), -1n]);
@@ -64,18 +71,18 @@ export function createWindow(
 /** The tensors whose shape follows the numbers of new tokens and of sampled ones. */
 type StepTensors = ReturnType<typeof bindStep>;
 
-function bindStep(runtime: Runtime, binding: Binding, tokens: number, sampled: number, logits: Float32Array) {
+function bindStep(runtime: Runtime, binding: Binding, tokens: number, sampled: number, place: LogitsPlace) {
   const ids = new BigInt64Array(tokens);
   const rows = new BigInt64Array(sampled);
   const idTensor = runtime.tensor(ids, [tokens]);
   const rowTensor = runtime.tensor(rows, [sampled]);
-  const logitTensor = runtime.tensor(logits, [sampled, logits.length / sampled]);
+  const logitTensor = place.view(sampled);
   binding.input(decoderNames.tokens, idTensor);
   binding.input(decoderNames.sampled, rowTensor);
   binding.output(decoderNames.logits, logitTensor);
   return {
-    fits: (tokenCount: number, sampledCount: number, buffer: Float32Array) =>
-      tokenCount === tokens && sampledCount === sampled && buffer.buffer === logits.buffer,
+    fits: (tokenCount: number, sampledCount: number, memory: unknown) =>
+      tokenCount === tokens && sampledCount === sampled && memory === place.memory,
     set(newTokens: readonly number[], newRows: readonly number[]) {
       for (let i = 0; i < tokens; i++) ids[i] = BigInt(newTokens[i]!);
       for (let i = 0; i < sampled; i++) rows[i] = BigInt(newRows[i]!);
@@ -85,3 +92,9 @@ function bindStep(runtime: Runtime, binding: Binding, tokens: number, sampled: n
     },
   };
 }
+
+/** [rows, logits / rows] in JavaScript's memory. */
+export const logitsIn = (runtime: Runtime, logits: Float32Array<ArrayBuffer>): LogitsPlace => ({
+  memory: logits.buffer,
+  view: (rows) => runtime.tensor(logits, [rows, logits.length / rows]),
+});

@@ -66,9 +66,9 @@ export function createGraphBuilder() {
     },
     op: (op: string, operands: readonly string[], attributes?: Attributes, name?: string): string =>
       add(op, operands, attributes, '', [name ?? null])[0]!,
-    /** An operator with `count` outputs. */
-    ops: (op: string, operands: readonly string[], attributes: Attributes, count: number): string[] =>
-      add(op, operands, attributes, '', new Array(count).fill(null)),
+    /** An operator with several outputs. */
+    ops: (op: string, operands: readonly string[], attributes: Attributes, results: readonly (string | null)[]) =>
+      add(op, operands, attributes, '', results),
     contrib: (op: string, operands: readonly string[], attributes: Attributes, results?: readonly (string | null)[]) =>
       add(op, operands, attributes, microsoft, results),
     /** To another float type than the inputs' float32; nothing to do where it is the same. */

@@ -15,7 +15,7 @@ export type RmsNorm = {
 
 export function rmsNorm(g: GraphBuilder, x: string, weight: string, epsilon: number): RmsNorm {
   const attributes = { axis: -1, epsilon: { float: epsilon } };
-  const [y, inverse] = g.ops('SimplifiedLayerNormalization', [x, weight], attributes, 2) as [string, string];
+  const [y, inverse] = g.ops('SimplifiedLayerNormalization', [x, weight], attributes, [null, null]) as [string, string];
   return { y, x, inverse, weight };
 }
 

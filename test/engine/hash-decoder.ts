@@ -37,6 +37,7 @@ export function hashDecoder(
     vocabulary,
     pages,
     isWorkingAside: false,
+    forwardTop: null,
     get moves() {
       return moves;
     },

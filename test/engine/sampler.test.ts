@@ -3,8 +3,10 @@ import test from 'node:test';
 import fc from 'fast-check';
 import { prng } from '../../src/core/prng.ts';
 import { defaultSamplingParams, type SamplingParams } from '../../src/core/sampling-params.ts';
-import { logprobsOf } from '../../src/engine/logprobs.ts';
-import { argmax, createSampler } from '../../src/engine/sampler.ts';
+import { argmax } from '../../src/engine/argmax.ts';
+import { logprobsOf, logprobsOfTop } from '../../src/engine/logprobs.ts';
+import { createSampler } from '../../src/engine/sampler.ts';
+import { topOf } from './top-of.ts';
 
 const samplerOf = (params: Partial<SamplingParams>, prompt: readonly number[] = []) =>
   createSampler({ ...defaultSamplingParams, seed: 1, ...params }, prompt, () => assert.fail('a seed was given'));
@@ -49,10 +51,12 @@ function assertDistributed(counts: readonly number[], expected: readonly number[
   assert.ok(Math.abs(rareCount - rareExpected) < 5 * Math.sqrt(rareExpected + 1), `${rareCount} of ${rareExpected}`);
 }
 
-function countsOf(logits: Float32Array, params: Partial<SamplingParams>, draws: number): number[] {
+/** @param best logits of those that a draw begins with; all of them where the row is at hand */
+function countsOf(logits: Float32Array, params: Partial<SamplingParams>, draws: number, best?: number): number[] {
   const sampler = samplerOf(params);
   const counts = new Array<number>(logits.length).fill(0);
-  for (let i = 0; i < draws; i++) counts[sampler.sample(logits)]!++;
+  const top = best === undefined ? null : topOf(logits, best, params.temperature ?? 1);
+  for (let i = 0; i < draws; i++) counts[(top && sampler.sampleTop(top)) ?? sampler.sample(logits)]!++;
   return counts;
 }
 
@@ -79,6 +83,9 @@ for (const [i, mixture] of mixtures.entries()) {
   test(`draws follow the definition: ${JSON.stringify(mixture)}`, () => {
     const params = { ...defaultSamplingParams, ...mixture, seed: 100 + i };
     assertDistributed(countsOf(uneven, params, 20_000), probabilities(uneven, params));
+    // From the best alone where they decide: nearly always, seldom, and always.
+    for (const best of [12, 3, 24])
+      assertDistributed(countsOf(uneven, params, 20_000, best), probabilities(uneven, params));
   });
 }
 
@@ -143,22 +150,30 @@ test('every draw of any logits and filters has a probability by the definition',
     seed: fc.nat(),
   });
   fc.assert(
-    fc.property(fc.array(logit, { minLength: 1, maxLength: 10 }), params, (values, mixture) => {
-      const logits = Float32Array.from(values);
-      const full = { ...defaultSamplingParams, ...mixture };
-      const expected = probabilities(logits, full);
-      const sampler = samplerOf(full);
-      for (let i = 0; i < 5; i++) {
-        const token = sampler.sample(logits);
-        // A filter's edge may fall on either side of a rounding.
-        const edges = [full.minP, full.topP].flatMap((edge) => [edge * (1 - 1e-9), Math.min(1, edge * (1 + 1e-9))]);
-        const possible = () =>
-          edges
-            .slice(0, 2)
-            .some((minP) => edges.slice(2).some((topP) => probabilities(logits, { ...full, minP, topP })[token]! > 0));
-        assert.ok(expected[token]! > 0 || possible(), `${token} of ${values}`);
-      }
-    }),
+    fc.property(
+      fc.array(logit, { minLength: 1, maxLength: 10 }),
+      params,
+      fc.integer({ min: 1, max: 10 }),
+      (values, mixture, best) => {
+        const logits = Float32Array.from(values);
+        const full = { ...defaultSamplingParams, ...mixture };
+        const expected = probabilities(logits, full);
+        const sampler = samplerOf(full);
+        const top = topOf(logits, Math.min(best, logits.length), full.temperature);
+        for (let i = 0; i < 10; i++) {
+          const token = (i % 2 === 0 ? null : sampler.sampleTop(top)) ?? sampler.sample(logits);
+          // A filter's edge may fall on either side of a rounding.
+          const edges = [full.minP, full.topP].flatMap((edge) => [edge * (1 - 1e-9), Math.min(1, edge * (1 + 1e-9))]);
+          const possible = () =>
+            edges
+              .slice(0, 2)
+              .some((minP) =>
+                edges.slice(2).some((topP) => probabilities(logits, { ...full, minP, topP })[token]! > 0),
+              );
+          assert.ok(expected[token]! > 0 || possible(), `${token} of ${values}`);
+        }
+      },
+    ),
     { seed: 8 },
   );
 });
@@ -173,6 +188,27 @@ test('a seed is a sequence of draws; no seed asks for a fresh one', () => {
   let asked = 0;
   createSampler({ ...defaultSamplingParams, seed: null }, [], () => ++asked);
   assert.equal(asked, 1);
+});
+
+test('the best logits decide where they can, and the row is asked for where they cannot', () => {
+  const isDecided = (params: Partial<SamplingParams>, best = 4) =>
+    samplerOf(params).sampleTop(topOf(uneven, best, params.temperature ?? 1)) !== null;
+  for (const params of [{ temperature: 0 }, { topK: 4 }, { minP: 0.9 }, { topP: 0.01 }]) assert.ok(isDecided(params));
+  for (const params of [{ topK: 5 }, { minP: 1e-9 }, { topP: 0.999 }, { temperature: 0, repetitionPenalty: 1.1 }]) {
+    assert.ok(!isDecided(params), JSON.stringify(params));
+  }
+  assert.ok(!isDecided({ temperature: 0, logitBias: [[3, 1]] }));
+  assert.ok(isDecided({ topP: 0.999, minP: 1e-9, topK: 1000 }, 24), 'these are all that there are');
+});
+
+test('a row that is asked for is drawn from with the dice of the first look: other draws stay what they are', () => {
+  const whole = samplerOf({ topK: 5, seed: 11 });
+  const halves = samplerOf({ topK: 5, seed: 11 });
+  const top = topOf(uneven, 4, 1);
+  for (let i = 0; i < 20; i++) {
+    assert.equal(halves.sampleTop(top), null);
+    assert.equal(halves.sample(uneven), whole.sample(uneven));
+  }
 });
 
 test('temperature 0 takes the best, and the first of equals', () => {
@@ -225,7 +261,13 @@ test('logits that are not finite are an error, wherever they are', () => {
       [1, Number.POSITIVE_INFINITY, 2],
       new Array<number>(3).fill(Number.NEGATIVE_INFINITY),
     ]) {
-      assert.throws(() => samplerOf({ temperature }).sample(Float32Array.from(broken)), /not finite/, `${broken}`);
+      const logits = Float32Array.from(broken);
+      assert.throws(() => samplerOf({ temperature }).sample(logits), /not finite/, `${broken}`);
+      assert.throws(
+        () => samplerOf({ temperature }).sampleTop(topOf(logits, 2, temperature)),
+        /not finite/,
+        `${broken}`,
+      );
     }
   }
   assert.equal(samplerOf({ temperature: 1 }).sample(Float32Array.of(Number.NEGATIVE_INFINITY, 1)), 1);
@@ -243,4 +285,5 @@ test('log-probabilities are those of the whole distribution, best first, ties by
   for (const [token, value] of top) assert.ok(Math.abs(value - (logits[token]! - total)) < 1e-12);
   assert.deepEqual(logprobsOf(logits, 0, 0).top, []);
   assert.equal(logprobsOf(logits, 0, 9).top.length, 4);
+  assert.deepEqual(logprobsOfTop(topOf(logits, 3, 0.5), 2, 3), { logprob, top });
 });

@@ -77,18 +77,21 @@ export async function storm(options: StormOptions): Promise<StormReport> {
       engine.abort(id);
     }
   };
+  const disturbing = async <T>(run: () => Promise<T>): Promise<T> => {
+    witnessed.time.advance(below(5));
+    const result = run();
+    disturb();
+    // Loads and copies go on while a step runs.
+    for (let turn = below(3); turn > 0; turn--) await nextTurn();
+    const logits = await result;
+    disturb();
+    return logits;
+  };
+  const { forward, forwardTop } = decoder;
   const disturbed: Decoder = {
     ...decoder,
-    async forward(batch) {
-      witnessed.time.advance(below(5));
-      const result = decoder.forward(batch);
-      disturb();
-      // Loads and copies go on while a step runs.
-      for (let turn = below(3); turn > 0; turn--) await nextTurn();
-      const logits = await result;
-      disturb();
-      return logits;
-    },
+    forward: (batch) => disturbing(() => forward(batch)),
+    forwardTop: forwardTop && ((batch, temperatures) => disturbing(() => forwardTop(batch, temperatures))),
   };
   const witnessed: WitnessedEngine = witnessedEngine(
     disturbed,

@@ -1,14 +1,17 @@
-// The sessions that write, copy and clear rows in device memory, each made when it is first needed.
+// The sessions of small graphs over device memory, each made when it is first needed.
 
 import { encodeOnnx, type OnnxGraph } from '../../formats/onnx.ts';
 import { buildClear, buildCopyRow, buildWriteRows } from '../../graph/pool-rows.ts';
 import type { Real } from '../../graph/target.ts';
+import { buildFetchRows, buildTopLogits } from '../../graph/top-logits.ts';
 import type { Runtime, Session } from '../../runtime/session.ts';
 
 export type RowSessions = {
   write(pools: number, transposed: boolean): Promise<Session>;
   copy(pools: number): Promise<Session>;
   clear(): Promise<Session>;
+  top(vocabulary: number, count: number): Promise<Session>;
+  fetch(vocabulary: number): Promise<Session>;
   release(): Promise<void>;
 };
 
@@ -23,6 +26,8 @@ export function createRowSessions(runtime: Runtime, real: Real): RowSessions {
     write: (pools, transposed) => once(`write ${pools} ${transposed}`, () => buildWriteRows(pools, real, transposed)),
     copy: (pools) => once(`copy ${pools}`, () => buildCopyRow(pools, real)),
     clear: () => once('clear', () => buildClear(real)),
+    top: (vocabulary, count) => once(`top ${vocabulary} ${count}`, () => buildTopLogits(vocabulary, count)),
+    fetch: (vocabulary) => once(`fetch ${vocabulary}`, () => buildFetchRows(vocabulary)),
     async release() {
       for (const made of await Promise.allSettled(sessions.values())) {
         if (made.status === 'fulfilled') made.value.release();

@@ -1,0 +1,60 @@
+// The next token of each sequence from the logits of its row. Knows a sequence's sampler; changes nothing else of it.
+
+import type { TokenLogprobs } from '../protocol/messages.ts';
+import { LogitsNotFinite } from './argmax.ts';
+import type { TopRows } from './decoder.ts';
+import type { TopLogits } from './draw-top.ts';
+import { logprobsOf, logprobsOfTop } from './logprobs.ts';
+import type { Sequence } from './sequence.ts';
+
+export type Choice = {
+  readonly sequence: Sequence;
+  /** `overflow`: its adapter makes numbers too large to be any. */
+  readonly token: number | 'overflow';
+  /** For those who ask. */
+  readonly logprobs?: TokenLogprobs;
+};
+
+/** @param logits [vocabulary], changed in place. Throws `LogitsNotFinite` where the base itself fails. */
+export function choose(sequence: Sequence, logits: Float32Array): Choice {
+  const { logprobs: count } = sequence.request.params;
+  // Biases and penalties change the logits in place, and log-probabilities are of the model's own distribution.
+  const own = count === null ? null : logits.slice();
+  const token = orOverflow(sequence, () => sequence.sampler.sample(logits));
+  if (own === null || token === 'overflow') return { sequence, token };
+  return { sequence, token, logprobs: logprobsOf(own, token, count!) };
+}
+
+/** @param logits of the sequences' rows, in their order, [rows, vocabulary]; or the best of them, on a device */
+export async function chooseEach(sequences: readonly Sequence[], logits: Float32Array | TopRows): Promise<Choice[]> {
+  if (logits instanceof Float32Array) {
+    const vocabulary = logits.length / sequences.length;
+    return sequences.map((sequence, row) =>
+      choose(sequence, logits.subarray(row * vocabulary, (row + 1) * vocabulary)),
+    );
+  }
+  const choices = sequences.map((sequence, row) => chooseFromTop(sequence, logits.rows[row]!));
+  const open = [...choices.keys()].filter((row) => choices[row] === null);
+  const fetched = open.length > 0 ? await logits.whole(open) : [];
+  for (const [i, row] of open.entries()) choices[row] = choose(sequences[row]!, fetched[i]!);
+  return choices as Choice[];
+}
+
+/** null where the whole row decides, which is then for `choose`. */
+function chooseFromTop(sequence: Sequence, top: TopLogits): Choice | null {
+  const { logprobs: count } = sequence.request.params;
+  const token = orOverflow(sequence, () => sequence.sampler.sampleTop(top));
+  if (token === null) return null;
+  if (count === null || token === 'overflow') return { sequence, token };
+  return { sequence, token, logprobs: logprobsOfTop(top, token, count) };
+}
+
+/** The base's own failure is nobody's overflow: it ends the engine. */
+function orOverflow<T>({ row, merge }: Sequence, work: () => T): T | 'overflow' {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof LogitsNotFinite && (row !== null || merge !== null)) return 'overflow';
+    throw error;
+  }
+}

@@ -1,0 +1,123 @@
+// Logits that stay in device memory. Of a step's rows only the best come back, and what all of them weigh; a row comes
+// whole where somebody asks for it, before the next run.
+
+import { topNames } from '../../graph/top-logits.ts';
+import type { Memory, Runtime, Session, Tensor } from '../../runtime/session.ts';
+import type { TopLogits } from '../draw-top.ts';
+import type { RowSessions } from './row-sessions.ts';
+
+/** As many as filters in common use keep, and more than log-probabilities are given for. */
+const topMax = 64;
+
+export type DeviceLogits = {
+  readonly memory: Memory;
+  /** Where a run leaves the logits of `rows` rows; the caller releases it. */
+  view(rows: number): Tensor;
+  /** By row, each weighed at its temperature too; where that is 0, at 1. */
+  top(temperatures: readonly number[]): Promise<TopLogits[]>;
+  /** Rows by number out of `rows`, each [vocabulary]. */
+  whole(wanted: readonly number[], rows: number): Promise<Float32Array[]>;
+  release(): void;
+};
+
+export function createDeviceLogits(
+  runtime: Runtime,
+  sessions: RowSessions,
+  { rows, vocabulary }: { readonly rows: number; readonly vocabulary: number },
+): DeviceLogits {
+  const memory = runtime.allocate('float32', rows * vocabulary);
+  const view = (rows: number) => memory.view(0, [rows, vocabulary]);
+  const count = Math.min(topMax, vocabulary);
+  /** By number of rows. */
+  const readers = new Map<number, TopReader>();
+  return {
+    memory,
+    view,
+    async top(temperatures) {
+      const session = await sessions.top(vocabulary, count);
+      const { length } = temperatures;
+      const reader = readers.get(length) ?? createTopReader(runtime, session, view(length), count, vocabulary);
+      readers.set(length, reader);
+      return await reader.read(temperatures);
+    },
+    async whole(wanted, rows) {
+      const session = await sessions.fetch(vocabulary);
+      const found = new Float32Array(wanted.length * vocabulary);
+      const at = runtime.tensor(BigInt64Array.from(wanted, BigInt), [wanted.length]);
+      const [logits, fetched] = [view(rows), runtime.tensor(found, [wanted.length, vocabulary])];
+      const binding = session.bind();
+      try {
+        binding.input(topNames.logits, logits);
+        binding.input(topNames.wanted, at);
+        binding.output(topNames.rows, fetched);
+        await session.run(binding);
+      } finally {
+        binding.release();
+        for (const tensor of [logits, at, fetched]) tensor.release();
+      }
+      return wanted.map((_, i) => found.subarray(i * vocabulary, (i + 1) * vocabulary));
+    },
+    release() {
+      for (const reader of readers.values()) reader.release();
+      memory.release();
+    },
+  };
+}
+
+type TopReader = { read(temperatures: readonly number[]): Promise<TopLogits[]>; release(): void };
+
+/** Bound once; what it reads into is its own. */
+function createTopReader(
+  runtime: Runtime,
+  session: Session,
+  logits: Tensor,
+  count: number,
+  vocabulary: number,
+): TopReader {
+  const rows = logits.shape[0]!;
+  const floats = (width: number) => new Float32Array(rows * width);
+  const [sharpness, values, mass, sharpMass] = [floats(1), floats(count), floats(1), floats(1)];
+  const ids = new BigInt64Array(rows * count);
+  const binding = session.bind();
+  const tensors = [logits];
+  const tied = (data: Float32Array<ArrayBuffer> | BigInt64Array<ArrayBuffer>) => {
+    const tensor = runtime.tensor(data, [rows, data.length / rows]);
+    tensors.push(tensor);
+    return tensor;
+  };
+  binding.input(topNames.logits, logits);
+  binding.input(topNames.sharpness, tied(sharpness));
+  binding.output(topNames.tokens, tied(ids));
+  for (const [name, data] of Object.entries({ values, mass, sharpMass })) {
+    binding.output(topNames[name as 'values' | 'mass' | 'sharpMass'], tied(data));
+  }
+  return {
+    async read(temperatures) {
+      for (const [row, temperature] of temperatures.entries()) sharpness[row] = temperature === 0 ? 1 : 1 / temperature;
+      await session.run(binding);
+      return temperatures.map((_, row) => {
+        const [start, end] = [row * count, (row + 1) * count];
+        const [tokens, logits] = [Array.from(ids.subarray(start, end), Number), values.subarray(start, end)];
+        orderEquals(tokens, logits);
+        return { tokens, logits, mass: mass[row]!, sharpMass: sharpMass[row]!, vocabulary };
+      });
+    },
+    release() {
+      binding.release();
+      for (const tensor of tensors) tensor.release();
+    },
+  };
+}
+
+/** By id where logits are equal: a device's sort may leave them in any order. */
+function orderEquals(tokens: number[], logits: Float32Array): void {
+  for (let i = 1; i < tokens.length; i++) {
+    const token = tokens[i]!;
+    let at = i;
+    while (at > 0 && logits[at - 1] === logits[i] && tokens[at - 1]! > token) {
+      tokens[at] = tokens[at - 1]!;
+      at--;
+    }
+    tokens[at] = token;
+  }
+}
