@@ -1,10 +1,13 @@
-// Decode steps of a number of rows on a number of adapters, the base's and the mixed batch's in turns.
+// Decode steps of a number of rows on a number of adapters, to the tokens that they choose: the base's, the mixed
+// batch's, and the mixed batch's with whole logits fetched, in turns.
 
 import type { TargetModule } from '../../src/core/adapter.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import type { ResidentAdapter } from '../../src/engine/adapters/resident-adapter.ts';
 import type { RowAdapter } from '../../src/engine/adapters/row-adapter.ts';
+import { argmax } from '../../src/engine/argmax.ts';
 import type { Decoder } from '../../src/engine/decoder.ts';
+import type { ForwardBatch } from '../../src/engine/forward-batch.ts';
 import { type Spread, spread } from '../statistics.ts';
 
 export const allLinears: readonly TargetModule[] = [
@@ -19,8 +22,8 @@ export type Measured = Work & {
   readonly mixedMs: Spread;
   /** Of the base's speed. */
   readonly kept: Spread;
-  /** Choosing the largest logit of every row, on the host. */
-  readonly argmaxMs: number;
+  /** The mixed batch where every row's logits are fetched, and the largest found on the host. */
+  readonly fetchedMs: Spread;
 };
 
 export type Steps = {
@@ -36,26 +39,21 @@ export async function measureDecode(steps: Steps, work: Work): Promise<Measured>
   const placed = Array.from({ length: work.adapters }, (_, i) => place(decoder, steps.adapter(i)));
   for (const { placement } of placed) await placement.copied;
   const rows = Array.from({ length: work.rows }, (_, row) => (placed.length > 0 ? placed[row % placed.length]! : null));
+  const nobody = rows.map(() => null);
   const base: number[] = [];
   const mixed: number[] = [];
-  let argmaxMs = 0;
+  const fetched: number[] = [];
   for (let round = -3; round < rounds; round++) {
-    const [baseStep, mixedStep] = [
-      await step(
-        steps,
-        rows.map(() => null),
-      ),
-      await step(steps, rows),
-    ];
+    const times = [await step(steps, nobody), await step(steps, rows), await stepFetching(steps, rows)] as const;
     // The first rounds bind, and compile kernels.
     if (round < 0) continue;
-    base.push(baseStep.ms);
-    mixed.push(mixedStep.ms);
-    argmaxMs = argmaxOf(mixedStep.logits, decoder.vocabulary);
+    base.push(times[0]);
+    mixed.push(times[1]);
+    fetched.push(times[2]);
   }
   for (const { placement } of placed) decoder.pages.release(placement);
   const kept = spread(base.map((ms, i) => ms / mixed[i]!));
-  return { ...work, baseMs: spread(base), mixedMs: spread(mixed), kept, argmaxMs };
+  return { ...work, baseMs: spread(base), mixedMs: spread(mixed), fetchedMs: spread(fetched), kept };
 }
 
 function place({ pages }: Decoder, adapter: ResidentAdapter): RowAdapter {
@@ -64,27 +62,34 @@ function place({ pages }: Decoder, adapter: ResidentAdapter): RowAdapter {
   return { adapter, placement, scale: 1 };
 }
 
+type Rows = readonly (RowAdapter | null)[];
+
 /** Always over the same positions: what the rows hold there does not matter to time. */
-async function step({ decoder, context }: Steps, adapters: readonly (RowAdapter | null)[]) {
+const batchOf = ({ decoder, context }: Steps, adapters: Rows): ForwardBatch => ({
+  ...{ phase: 'decode', first: 0 },
+  pasts: adapters.map(() => context),
+  tokens: adapters.map((_, row) => row % decoder.vocabulary),
+  sampled: adapters.map((_, row) => row),
+  adapters,
+});
+
+/** Milliseconds of a step whose logits stay on the device. */
+async function step(steps: Steps, adapters: Rows): Promise<number> {
+  const batch = batchOf(steps, adapters);
+  const greedy = adapters.map(() => 0);
   const start = systemClock.monotonic();
-  const logits = await decoder.forward({
-    ...{ phase: 'decode', first: 0 },
-    pasts: adapters.map(() => context),
-    tokens: adapters.map((_, row) => row % decoder.vocabulary),
-    sampled: adapters.map((_, row) => row),
-    adapters,
-  });
-  return { ms: systemClock.monotonic() - start, logits };
+  const { rows } = await steps.decoder.forwardTop!(batch, greedy);
+  const chosen = rows.reduce((sum, { tokens, mass }) => sum + tokens[0]! * mass, 0);
+  const ms = systemClock.monotonic() - start;
+  if (Number.isNaN(chosen)) throw new Error('the logits are no numbers');
+  return ms;
 }
 
-function argmaxOf(logits: Float32Array, vocabulary: number): number {
+async function stepFetching(steps: Steps, adapters: Rows): Promise<number> {
+  const { vocabulary } = steps.decoder;
+  const batch = batchOf(steps, adapters);
   const start = systemClock.monotonic();
-  let chosen = 0;
-  for (let at = 0; at < logits.length; at += vocabulary) {
-    let best = at;
-    for (let i = at + 1; i < at + vocabulary; i++) if (logits[i]! > logits[best]!) best = i;
-    chosen += best;
-  }
-  if (Number.isNaN(chosen)) throw new Error('the logits are no numbers');
+  const logits = await steps.decoder.forward(batch);
+  for (let at = 0; at < logits.length; at += vocabulary) argmax(logits.subarray(at, at + vocabulary));
   return systemClock.monotonic() - start;
 }

@@ -54,9 +54,10 @@ export async function startEngine(
     onPagesChange: onChange,
   });
   // One step of each kind before the first request: pages are touched and buffers sized.
-  for (const phase of ['prefill', 'decode'] as const) {
-    await decoder.forward({ phase, first: 0, pasts: [0], tokens: [0], sampled: [0] });
-  }
+  const firstStep = { first: 0, pasts: [0], tokens: [0], sampled: [0] };
+  await decoder.forward({ phase: 'prefill', ...firstStep });
+  const decode = { phase: 'decode', ...firstStep } as const;
+  await (decoder.forwardTop?.(decode, [0]) ?? decoder.forward(decode));
   // Not waited for: the base serves at once, and an adapter that comes meanwhile waits for its graphs like for its
   // bytes.
   for (const reach of ['attention', 'layers'] as const) decoder.prepare(reach).catch(() => {});
