@@ -1,5 +1,5 @@
-// Sessions and their bindings. On a device, what lies in JavaScript's memory is bound anew before each run, which is
-// what sends it there.
+// Sessions and their bindings. On a device, what lies in JavaScript's memory is sent there before a run, which is what
+// binding it does; what has not changed since the last run is there already.
 
 import type { Serially } from '../core/serially.ts';
 import { callAside } from './aside.ts';
@@ -55,16 +55,32 @@ function soon(inTurn: Serially | null, work: () => void): void {
 
 const sendInputs = new WeakMap<Binding, () => void>();
 
+/** Comparing more than this costs as much as sending it. */
+const comparedBytesMax = 2 ** 20;
+
+/** An input in JavaScript's memory, and a copy of what was last sent of it, where that is compared. */
+type SentInput = { readonly tensor: Tensor; last: Buffer | null };
+
+function send(input: SentInput, bind: () => void): void {
+  const data = dataOf(input.tensor)!;
+  const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+  if (input.last?.equals(bytes)) return;
+  bind();
+  if (bytes.length > comparedBytesMax) return;
+  input.last ??= Buffer.alloc(bytes.length);
+  bytes.copy(input.last);
+}
+
 function createBinding(api: OrtApi, session: Pointer, inTurn: Serially | null): Binding {
   // The library does not own bound memory: the binding keeps its tensors, and so their data, alive.
   const tensors = new Map<string, Tensor>();
-  const sent = new Map<string, Tensor>();
+  const sent = new Map<string, SentInput>();
   const handle = api.call('createIoBinding', session);
   const binding: Binding = {
     input(name, tensor) {
       const value = handleOf(tensor);
       sent.delete(name);
-      if (inTurn && dataOf(tensor)) sent.set(name, tensor);
+      if (inTurn && dataOf(tensor)) sent.set(name, { tensor, last: null });
       else api.call('bindInput', handleOf(binding), name, value);
       tensors.set(`in ${name}`, tensor);
     },
@@ -85,7 +101,9 @@ function createBinding(api: OrtApi, session: Pointer, inTurn: Serially | null): 
   setHandle(binding, handle);
   sendInputs.set(binding, () => {
     const alive = handleOf(binding);
-    for (const [name, tensor] of sent) api.call('bindInput', alive, name, handleOf(tensor));
+    for (const [name, input] of sent) {
+      send(input, () => api.call('bindInput', alive, name, handleOf(input.tensor)));
+    }
     // What is sent may be on another stream than what reads it.
     api.call('synchronizeBoundInputs', alive);
   });

@@ -82,11 +82,16 @@ test('results land in the bound memory, in place, for every run', async () => {
   const y = new Float32Array(2);
   binding.input('x', runtime.tensor(x, [1, 2]));
   binding.output('y', runtime.tensor(y, [1, 2]));
+  // The same once more, and what was there before: what is not sent again must be what is there.
   for (const [a, b] of [
     [1, 2],
     [3, 4],
+    [3, 4],
+    [0, 4],
+    [1, 2],
   ] as const) {
     x.set([a, b]);
+    y.fill(9);
     await session.run(binding);
     assert.deepEqual([...y], [b, a]);
   }
