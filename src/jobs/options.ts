@@ -18,7 +18,10 @@ export type TrainedBase = {
 };
 
 /** How every trainer computes. */
-export type TrainerConfig = Pick<TrainingJob, 'weightBits' | 'cacheDir' | 'device' | 'ortLibrary' | 'cudaDir' | 'threads'>;
+export type TrainerConfig = Pick<
+  TrainingJob,
+  'weightBits' | 'cacheDir' | 'device' | 'ortLibrary' | 'cudaDir' | 'threads'
+>;
 
 export type JobLog = {
   info(fields: object, message: string): void;

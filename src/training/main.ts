@@ -1,5 +1,6 @@
 // The trainer's process: one job, then it ends and its memory is free. On the processor it computes while cores idle.
-// Commands come in between micro-batches; whatever ends it in between is made good by the next process from the last checkpoint.
+// Commands come in between micro-batches; whatever ends it in between is made good by the next process from the last
+// checkpoint.
 
 import { systemClock } from '../core/clock.ts';
 import { trainerChannel } from '../protocol/trainer-process.ts';

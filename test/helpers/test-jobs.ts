@@ -12,8 +12,8 @@ import type { HyperparameterChoices, JobState, NewJob, TrainingJobRecord } from 
 import { nodeFiles } from '../../src/storage/files.ts';
 import { tinyShape } from '../models/model-folder.ts';
 import { type FakeTrainer, type FakeTrainerOptions, fakeTrainer } from './fake-trainer.ts';
-import { testCudaDir, testDeviceName } from './test-runtime.ts';
 import { type LogLine, type TestRegistry, testBase, testRegistry } from './test-registry.ts';
+import { testCudaDir, testDeviceName } from './test-runtime.ts';
 
 export type TestJobs = OpenJobs & {
   readonly trainer: FakeTrainer;

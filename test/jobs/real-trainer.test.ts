@@ -10,6 +10,7 @@ import { openModel } from '../../src/models/open.ts';
 import { trainerProcessStarter } from '../../src/protocol/trainer-process.ts';
 import { plainTrainer, testJobs } from '../helpers/test-jobs.ts';
 import { testRegistry } from '../helpers/test-registry.ts';
+import { testDevice } from '../helpers/test-runtime.ts';
 import { tinyFiles } from '../helpers/tiny-lowered.ts';
 
 const entry = new URL('../../src/training/main.ts', import.meta.url);
@@ -25,6 +26,17 @@ async function realJobs(t: TestContext, changes: Partial<TrainerConfig> = {}) {
   const jobs = { base: { files, shape: () => shape }, startTrainer, trainer };
   return { testing: await testJobs(t, { registry, jobs }), model: files.name };
 }
+
+test('a device that is not there fails the job with what is missing', {
+  skip: testDevice.kind === 'cuda',
+}, async (t) => {
+  const { testing, model } = await realJobs(t, { device: 'cuda:1' });
+  const { id } = await testing.create({ model, trainingFile: (await testing.file()).id, choices });
+  const { state, error } = await testing.reaches(id, 'succeeded', 'failed');
+  assert.deepEqual([state, error?.code], ['failed', 'device_unavailable']);
+  assert.match(error!.message, /cuda is not available: no ONNX Runtime with CUDA in .*setup-cuda/);
+  assert.equal(testing.jobs.stats.trainerRestarts, 0);
+});
 
 test('a job is trained, and again with its trainer killed and paused: the same adapter', async (t) => {
   const { testing, model } = await realJobs(t);
