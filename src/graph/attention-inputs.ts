@@ -63,8 +63,8 @@ function deviceShapes(g: GraphBuilder, headDim: number): AttentionInputs['shapeB
   const known = new Map<number, string>();
   const places = g.op('Unsqueeze', [trainingNames.tokens, g.integers('at_2_3', [2, 3])]);
   return (count) => {
-    const sizes = g.integers(`each_of_${count}`, [1, 1, count, headDim]);
-    const shape = known.get(count) ?? g.op('Shape', [g.op('Expand', [places, sizes])]);
+    const made = () => g.op('Expand', [places, g.integers(`each_of_${count}`, [1, 1, count, headDim])]);
+    const shape = known.get(count) ?? g.op('Shape', [made()]);
     known.set(count, shape);
     return shape;
   };

@@ -5,8 +5,6 @@
 
 import type { TrainingBuilder } from './training-builder.ts';
 
-type Graph = Pick<TrainingBuilder, 'g' | 'on'>;
-
 export type RmsNorm = {
   readonly y: string;
   readonly x: string;
@@ -16,14 +14,14 @@ export type RmsNorm = {
   readonly inverse: string | null;
 };
 
-export function rmsNorm({ g, on }: Graph, x: string, weight: string, epsilon: number): RmsNorm {
+export function rmsNorm({ g, on }: TrainingBuilder, x: string, weight: string, epsilon: number): RmsNorm {
   const attributes = { axis: -1, epsilon: { float: epsilon } };
   const outputs = on === 'host' ? 2 : 1;
   const [y, inverse = null] = g.ops('SimplifiedLayerNormalization', [x, weight], attributes, outputs);
   return { y: y!, x, weight, epsilon, inverse };
 }
 
-export function backRmsNorm({ g }: Graph, norm: RmsNorm, dy: string): string {
+export function backRmsNorm({ g }: TrainingBuilder, norm: RmsNorm, dy: string): string {
   const { x, weight } = norm;
   const inverse = norm.inverse ?? inverseOf(g, norm);
   const h = g.op('Mul', [dy, weight]);

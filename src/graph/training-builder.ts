@@ -74,14 +74,17 @@ function joinedLinearOf(module: TargetModule): JoinedLinear {
   return found;
 }
 
-type Graph = Pick<TrainingBuilder, 'g' | 'on'>;
-
 /**
  * `x` in `shape`, which is its own, but not before every one of `first` is there. The runtime computes what an operator
  * reads in an order of its own, which keeps floats of all layers in memory. A shape that waits costs nothing and binds
  * it; a device, which computes no shapes, multiplies with a one that waits.
  */
-export function after({ g, on }: Graph, x: string, shape: readonly number[], first: readonly string[]): string {
+export function after(
+  { g, on }: TrainingBuilder,
+  x: string,
+  shape: readonly number[],
+  first: readonly string[],
+): string {
   // An empty part of a shape: no values, but no value before its tensor.
   const part = (name: string) => g.op('Shape', [name], { start: 0, end: 0 });
   if (on === 'device') {

@@ -3,8 +3,6 @@
 
 import type { TrainingBuilder } from './training-builder.ts';
 
-type Graph = Pick<TrainingBuilder, 'g' | 'on'>;
-
 type Changes = {
   readonly transA?: 0 | 1;
   readonly transB?: 0 | 1;
@@ -13,13 +11,22 @@ type Changes = {
 };
 
 /** a · b, each [rows, columns]. */
-export function product({ g, on }: Graph, [a, b]: readonly [string, string], changes: Changes, result?: string) {
+export function product(
+  { g, on }: TrainingBuilder,
+  [a, b]: readonly [string, string],
+  changes: Changes,
+  result?: string,
+) {
   if (on === 'device') return g.op('Gemm', [a, b], changes, result);
   return g.contrib('FusedMatMul', [a, b], changes, [result ?? null])[0]!;
 }
 
 /** The same of each pair in two stacks [B, heads, rows, columns]. */
-export function stackedProduct({ g, on }: Graph, [a, b]: readonly [string, string], changes: Changes): string {
+export function stackedProduct(
+  { g, on }: TrainingBuilder,
+  [a, b]: readonly [string, string],
+  changes: Changes,
+): string {
   if (on === 'host') return g.contrib('FusedMatMul', [a, b], changes)[0]!;
   const { transA, transB, alpha } = changes;
   const turned = (x: string, isTurned: 0 | 1 = 0) => (isTurned ? g.op('Transpose', [x], { perm: [0, 1, 3, 2] }) : x);

@@ -103,7 +103,9 @@ test('doctor finds a taken port, a library that is none and a data dir that is a
   const { port } = await fakeServer(context, () => ({}));
   const env = { HF_HUB_OFFLINE: '1', LORIKEET_PORT: String(port), LORIKEET_ORT_LIBRARY: import.meta.filename };
   const chosen = { LORIKEET_TRAINING_DEVICE: 'cuda:1' };
-  const { code, stdout } = await run(['doctor'], { env: { ...env, ...chosen, LORIKEET_DATA_DIR: import.meta.filename } });
+  const { code, stdout } = await run(['doctor'], {
+    env: { ...env, ...chosen, LORIKEET_DATA_DIR: import.meta.filename },
+  });
   assert.equal(code, 1);
   assert.match(stdout, /failed +port .*EADDRINUSE/);
   assert.match(stdout, /failed +ONNX Runtime/);
