@@ -2,7 +2,10 @@
 // a process of its own. Prints a table and writes a result file.
 //
 //     npm run bench:training -- --python path/to/python [--threads 2] [--rounds 3] [--lines 4] [--tokens 128]
-//         [--targets 32] [--only r=4] [--rows rows.jsonl --steps 3]
+//         [--targets 32] [--only r=4] [--rows rows.jsonl --steps 3] [--device cpu] [--model random:1b]
+//
+// On a device both sides are on it, but for a job on rows, which is ours alone there. PEFT has no WebGPU, and not the
+// random weights (of LORIKEET_WEIGHT_BITS, 32 by default).
 //
 // The Python needs torch, transformers, peft and gguf; without --python only our side runs. --only takes the adapters
 // whose names begin so, without recomputation. --rows adds the first steps of a job on that file, 8 rows a step.
@@ -25,6 +28,8 @@ import { type JobCase, type JobSample, trainOurs, trainPeft } from './training/j
 const { values: flags } = parseArgs({
   options: {
     python: { type: 'string' },
+    device: { type: 'string' },
+    model: { type: 'string' },
     threads: { type: 'string', default: String(os.availableParallelism()) },
     rounds: { type: 'string', default: '3' },
     lines: { type: 'string', default: '4' },
@@ -35,8 +40,11 @@ const { values: flags } = parseArgs({
     steps: { type: 'string', default: '3' },
   },
 });
-const { config } = loadConfig();
-const files = await resolveModel(config.model, modelSources(config));
+const { config } = loadConfig(flags.device === undefined ? {} : { 'training-device': flags.device });
+const { trainingDevice: device } = config;
+const model = flags.model ?? config.model;
+const gguf = model.startsWith('random:') ? null : (await resolveModel(model, modelSources(config))).weights[0]!;
+const python = gguf === null || device === 'webgpu' ? undefined : flags.python;
 const folder = join(import.meta.dirname, 'training');
 
 type Side = JobSample;
@@ -53,7 +61,7 @@ for (const [adapter, pairs] of Object.entries(adapters)) {
   for (const recompute of flags.only === '' ? [false, true] : [false]) {
     const one: TrainingCase = {
       ...pairs,
-      model: config.model,
+      ...{ model, device },
       threads: Number(flags.threads),
       lines: Number(flags.lines),
       tokens: Number(flags.tokens),
@@ -68,33 +76,35 @@ for (const [adapter, pairs] of Object.entries(adapters)) {
     report({ adapter, recompute, ...sides });
   }
 }
-if (flags.rows !== undefined) {
-  const { model } = config;
-  const [gguf, steps, threads] = [files.weights[0]!, Number(flags.steps), Number(flags.threads)];
-  const one: JobCase = { model, gguf, rows: flags.rows, steps, threads };
-  const sides = inTurns(
-    () => trainOurs(one),
-    (python) => trainPeft(python, one),
-  );
+if (flags.rows !== undefined && gguf !== null) {
+  const one: JobCase = {
+    ...{ model, device, gguf, rows: flags.rows },
+    ...{ steps: Number(flags.steps), threads: Number(flags.threads) },
+  };
+  const sides = inTurns(() => trainOurs(one), device === 'cpu' ? (python) => trainPeft(python, one) : null);
   report({ adapter: 'r=4 q,v, a job on rows', recompute: false, ...sides });
 }
 const said = { ...flags, python: undefined, rows: undefined };
-const result = { machine: describeMachine(), loadAverage: os.loadavg(), flags: said, rows };
+const result = { machine: describeMachine(), model, device, loadAverage: os.loadavg(), flags: said, rows };
 const results = join(import.meta.dirname, 'results');
 mkdirSync(results, { recursive: true });
 const day = new Date(systemClock.now()).toISOString().slice(0, 10);
-writeFileSync(join(results, `${day}-training.json`), `${JSON.stringify(result, null, 2)}\n`);
+const place = device === 'cpu' ? '' : `-${device.replace(':', '-')}`;
+writeFileSync(join(results, `${day}-training${place}.json`), `${JSON.stringify(result, null, 2)}\n`);
 
 function report(row: Row): void {
   rows.push(row);
   console.log(lineOf(row));
 }
 
-function inTurns(ours: () => JobSample, theirs: (python: string) => JobSample): Pick<Row, 'lorikeet' | 'peft'> {
+function inTurns(
+  ours: () => JobSample,
+  theirs: ((python: string) => JobSample) | null,
+): Pick<Row, 'lorikeet' | 'peft'> {
   const samples: { ours: JobSample[]; theirs: JobSample[] } = { ours: [], theirs: [] };
   for (let round = 0; round < Number(flags.rounds); round++) {
     samples.ours.push(ours());
-    if (flags.python !== undefined) samples.theirs.push(theirs(flags.python));
+    if (python !== undefined && theirs !== null) samples.theirs.push(theirs(python));
   }
   return { lorikeet: sideOf(samples.ours), peft: samples.theirs.length === 0 ? null : sideOf(samples.theirs) };
 }
@@ -106,7 +116,7 @@ function measureOurs(one: TrainingCase): TrainingSample {
 
 function measurePeft(python: string, one: TrainingCase): TrainingSample {
   const env = { ...process.env, OMP_NUM_THREADS: String(one.threads), HF_HUB_OFFLINE: '1' };
-  const script = [join(folder, 'peft-step.py'), files.weights[0]!, JSON.stringify(one)];
+  const script = [join(folder, 'peft-step.py'), gguf!, JSON.stringify(one)];
   return lastLine(execFileSync(python, script, { env, stdio: ['ignore', 'pipe', 'ignore'] }));
 }
 

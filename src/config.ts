@@ -42,7 +42,7 @@ export const settingTable = {
   }),
   decodeActivations: oneOf('LORIKEET_DECODE_ACTIVATIONS', 'int8', ['int8', 'float32'], 'precision of decode steps'),
   batchInvariant: oneOf('LORIKEET_BATCH_INVARIANT', 'on', ['on', 'off'], 'the same tokens alone as in a batch'),
-  device: device(),
+  device: device('LORIKEET_DEVICE', 'cpu', 'what computes: cpu, cuda, cuda:1 for the second card, or webgpu'),
   devicePrecision: oneOf(
     'LORIKEET_DEVICE_PRECISION',
     null,
@@ -115,6 +115,9 @@ export const settingTable = {
     0.67,
     'share of the time that a training job has while requests are served and slots are free; alone it has all',
   ),
+  trainingDevice: device('LORIKEET_TRAINING_DEVICE', null, 'what computes training jobs', {
+    defaultHelp: 'what serves: --device',
+  }),
   maxWaiting: integer(
     'LORIKEET_MAX_WAITING',
     limits.waitingRequests,
@@ -168,7 +171,11 @@ export const settingTable = {
 type Values = ValuesOf<typeof settingTable>;
 
 /** All settings, checked, with the defaults that depend on the machine filled in; paths are absolute. */
-export type Config = Omit<Values, 'hfHome' | 'hfHubCache'> & { readonly hfHome: string; readonly hfHubCache: string };
+export type Config = Omit<Values, 'trainingDevice' | 'hfHome' | 'hfHubCache'> & {
+  readonly trainingDevice: string;
+  readonly hfHome: string;
+  readonly hfHubCache: string;
+};
 
 export type LoadedConfig = {
   readonly config: Config;
@@ -198,6 +205,7 @@ function complete(values: Values, env: Sources['env'], cwd: string): Config {
   const savedToken = join(hfHome, 'token');
   return {
     ...values,
+    trainingDevice: values.trainingDevice ?? values.device,
     dataDir: absolute(values.dataDir),
     adapterRoot: values.adapterRoot === null ? null : absolute(values.adapterRoot),
     ortLibrary: values.ortLibrary === null ? null : absolute(values.ortLibrary),
@@ -253,9 +261,13 @@ function unknownVariables(env: Sources['env']): string[] {
   return Object.keys(env).filter((name) => /^LORIKEET_/.test(name) && !known.has(name) && !serviceLink.test(name));
 }
 
-function device(): Setting<string> {
-  const help = 'what computes: cpu, cuda, cuda:1 for the second card, or webgpu';
-  const setting = text('LORIKEET_DEVICE', 'cpu', help, { placeholder: 'device' });
+function device<T extends string | null>(
+  env: string,
+  fallback: T,
+  help: string,
+  extras: { defaultHelp?: string } = {},
+): Setting<string | T> {
+  const setting = text(env, fallback, help, { placeholder: 'device', ...extras });
   const parse = (value: string) => {
     parseDevice(value);
     return value;

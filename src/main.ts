@@ -17,6 +17,7 @@ import { openMerges } from './jobs/merges/merge-keeper.ts';
 import type { Merges } from './jobs/merges/merges.ts';
 import { measureTraffic, type Traffic } from './jobs/merges/traffic.ts';
 import { defaultTrainerRestart } from './jobs/policies/trainer-restart.ts';
+import { trainingRoom } from './jobs/policies/training-room.ts';
 import { createMetrics, type Metrics } from './metrics/metrics.ts';
 import type { ModelProgress } from './models/progress.ts';
 import { readGguf } from './models/read-gguf.ts';
@@ -249,14 +250,17 @@ type TrainingParts = RegistryParts & { readonly registry: AdapterRegistry; reado
 /** The engine's environment, without its heap: the trainer makes few sessions and many threads' worth of arrays. */
 function openTraining(config: Config, parts: TrainingParts): Promise<OpenJobs> {
   const { database, files, engine, registry, metrics, logger } = parts;
-  const { weightBits, ortLibrary, threads } = config;
+  const { weightBits, trainingDevice: device, ortLibrary, threads } = config;
   return openTrainingJobs({
     ...{ database, engine, registry },
     folder: join(config.dataDir, 'training'),
     base: { files, shape: () => shapeOf(engine) },
     startTrainer: trainerProcessStarter(new URL('./training/main.ts', import.meta.url), environmentForChildren()),
-    trainer: { weightBits, ortLibrary, threads, cacheDir: join(config.dataDir, 'weights') },
-    share: config.trainingShare,
+    trainer: {
+      ...{ weightBits, device, ortLibrary, threads },
+      ...{ cacheDir: join(config.dataDir, 'weights'), cudaDir: cudaDir(config.dataDir) },
+    },
+    share: trainingRoom(config),
     restart: defaultTrainerRestart,
     meter: { stepTaken: metrics.trainingStepTaken },
     clock: systemClock,

@@ -3,8 +3,9 @@
 import { type TargetModule, targetModules } from '../../src/core/adapter.ts';
 
 export type TrainingCase = {
-  /** A name, or a file. */
+  /** As bench/gpu/model.ts takes it. */
   readonly model: string;
+  readonly device: string;
   readonly threads: number;
   readonly lines: number;
   readonly tokens: number;

@@ -2,7 +2,7 @@
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Config, environmentForChildren } from '../../src/config.ts';
+import { type Config, cudaDir, environmentForChildren } from '../../src/config.ts';
 import type { ModelFiles } from '../../src/core/base-model.ts';
 import { trainerProcessStarter } from '../../src/protocol/trainer-process.ts';
 import type { Hyperparameters, TrainerEvent, TrainingJob } from '../../src/protocol/training-messages.ts';
@@ -32,9 +32,10 @@ export function headlessJob({ model, config, validation, folder, ...rest }: JobO
   mkdirSync(folder, { recursive: true });
   const validationFile = validation && join(folder, 'validation.jsonl');
   if (validationFile !== null) writeFileSync(validationFile, firstRows(validation!.path, validation!.rows));
-  const { weightBits, dataDir, ortLibrary } = config;
+  const { weightBits, dataDir, trainingDevice: device, ortLibrary } = config;
   return {
     ...{ id: 'bench', model, weightBits, cacheDir: join(dataDir, 'weights'), ortLibrary },
+    ...{ device, cudaDir: cudaDir(dataDir) },
     ...{ ...rest, validationFile, initial: null, folder },
   };
 }

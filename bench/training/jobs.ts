@@ -10,6 +10,7 @@ import type { TrainingSample } from './cases.ts';
 
 export type JobCase = {
   readonly model: string;
+  readonly device: string;
   readonly gguf: string;
   readonly rows: string;
   /** Not counting the first, which is not measured. */
@@ -21,11 +22,22 @@ export type JobSample = Omit<TrainingSample, 'loss'>;
 
 const root = join(import.meta.dirname, '../..');
 
-export function trainOurs({ model, rows, steps, threads }: JobCase): JobSample {
+export function trainOurs({ model, device, rows, steps, threads }: JobCase): JobSample {
   const out = mkdtempSync(join(tmpdir(), 'lorikeet-bench-training-'));
   try {
     const settings = ['--steps', `${steps + 1}`, '--threads', `${threads}`, '--eval-steps', '1000', '--json'];
-    const args = [join(root, 'bench/train.ts'), '--model', model, '--train', rows, '--out', out, ...settings];
+    const args = [
+      join(root, 'bench/train.ts'),
+      '--model',
+      model,
+      '--device',
+      device,
+      '--train',
+      rows,
+      '--out',
+      out,
+      ...settings,
+    ];
     return lastLine(execFileSync(process.execPath, args, { cwd: root, env: { ...process.env, ...mallocEnvironment } }));
   } finally {
     rmSync(out, { recursive: true });

@@ -22,13 +22,13 @@ def main() -> None:
     torch.manual_seed(1)
     model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
     config = LoraConfig(r=case["r"], lora_alpha=2 * case["r"], target_modules=case["modules"], lora_dropout=0.0)
-    model = get_peft_model(model, config)
+    model = get_peft_model(model, config).to(case["device"])
     if case["recompute"]:
         model.enable_input_require_grads()
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=dict(use_reentrant=False))
     model.train()
     lines, tokens, targets = case["lines"], case["tokens"], case["targets"]
-    ids = torch.randint(0, model.config.vocab_size, (lines, tokens))
+    ids = torch.randint(0, model.config.vocab_size, (lines, tokens), device=case["device"])
     labels = ids.clone()
     labels[:, : tokens - targets] = -100
 
@@ -36,6 +36,8 @@ def main() -> None:
         loss = model(input_ids=ids, labels=labels, use_cache=False).loss
         loss.backward()
         model.zero_grad()
+        if case["device"] != "cpu":
+            torch.cuda.synchronize(case["device"])
         return float(loss)
 
     loss = step()

@@ -3,22 +3,22 @@
 //
 //     node bench/training/step.ts '<a TrainingCase>' [profile prefix]
 
-import { join } from 'node:path';
-import { loadConfig } from '../../src/config.ts';
+import { cudaDir, loadConfig } from '../../src/config.ts';
 import { systemClock } from '../../src/core/clock.ts';
+import { parseDevice } from '../../src/core/device.ts';
 import { prng } from '../../src/core/prng.ts';
-import { loadWeights } from '../../src/graph/weights.ts';
-import { modelSources } from '../../src/main.ts';
-import { resolveModel } from '../../src/models/resolve.ts';
 import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
 import { randomAdapter, trainingSession } from '../../test/helpers/training-session.ts';
+import { benchModel } from '../gpu/model.ts';
 import type { TrainingCase, TrainingSample } from './cases.ts';
 
 const one = JSON.parse(process.argv[2]!) as TrainingCase;
 const { config } = loadConfig();
-const files = await resolveModel(one.model, modelSources(config));
-const { model } = await loadWeights(files, null, join(config.dataDir, 'weights'), console.warn);
-const runtime = createOnnxRuntime({ library: null, threads: one.threads, spin: false });
+const model = await benchModel(one.model, config.weightBits, config);
+const runtime = createOnnxRuntime({
+  ...{ library: config.ortLibrary, threads: one.threads, spin: false },
+  ...{ device: parseDevice(one.device), cudaDir: cudaDir(config.dataDir) },
+});
 const random = prng(1);
 const { lines, tokens, targets } = one;
 

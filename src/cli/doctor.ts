@@ -104,16 +104,24 @@ async function checkRuntime(config: Config): Promise<Finding> {
   return failed(found.error, 'Run `npm ci`, or set LORIKEET_ORT_LIBRARY to a libonnxruntime of your own.');
 }
 
-/** A device that is not there is no fault unless it was chosen. */
+/** A device that is not there is no fault unless it was chosen, to serve or to train. */
 async function checkDevice(kind: 'cuda' | 'webgpu', config: Config): Promise<Finding> {
-  const isChosen = parseDevice(config.device).kind === kind;
-  const device = isChosen ? config.device : kind;
+  const chosen = [...new Set([config.device, config.trainingDevice])].filter(
+    (device) => parseDevice(device).kind === kind,
+  );
+  const findings = await Promise.all(
+    chosen.length > 0 ? chosen.map((device) => probeDevice(device, config, true)) : [probeDevice(kind, config, false)],
+  );
+  return findings.find(({ status }) => status === 'failed') ?? findings[0]!;
+}
+
+async function probeDevice(device: string, config: Config, isChosen: boolean): Promise<Finding> {
   const found = await probe(config, device);
   if (!('error' in found)) {
     const free = found.freeBytes === null ? '' : `, ${inGiB(found.freeBytes)} free`;
     return ok(`${device} is there${free}; ${found.library}`);
   }
-  if (isChosen) return failed(found.error, 'Choose another with --device; cpu is always there.');
+  if (isChosen) return failed(found.error, 'Choose another with --device or --training-device; cpu is always there.');
   return ok(`not chosen, and not there: ${found.error}`);
 }
 

@@ -9,6 +9,7 @@ import type { GraphBuilder } from './graph-builder.ts';
 import type { LinearForm } from './lowered.ts';
 import { blockSize } from './quantized.ts';
 import { after, type TrainingBuilder } from './training-builder.ts';
+import { product } from './training-product.ts';
 
 /** [n, k], or [k, n] where `transposed`. */
 export type FloatWeights = { readonly name: string; readonly transposed: boolean };
@@ -29,10 +30,17 @@ export function floatWeights(
   if (form.bits === 32) {
     const matrix = t.own(`${name}.matrix`);
     if (whole) return { name: matrix, transposed: true };
-    return { name: columns(g, after(g, matrix, [form.k, form.n], first), rows), transposed: true };
+    // To wait would copy it there for each piece.
+    if (t.on === 'device') return { name: columns(g, matrix, rows), transposed: true };
+    return { name: columns(g, after(t, matrix, [form.k, form.n], first), rows), transposed: true };
+  }
+  if (t.on === 'device') {
+    const numbers = Array.from({ length: rows.count }, (_, i) => rows.first + i);
+    const listed = g.integers(`rows_${rows.first}_${rows.count}`, numbers);
+    return { name: gatherRows(t, name, listed, first), transposed: false };
   }
   // Whole numbers first: the operator with a scale a block takes twice as long.
-  const one = after(g, g.float('one', 1), [1], first);
+  const one = after(t, g.float('one', 1), [1], first);
   const codes = g.op('DequantizeLinear', [codesOf(t, name, rows), one, zeroOf(t, form.bits)]);
   const products = g.op('Mul', [codes, scalesOf(t, name, rows)]);
   const floats = form.corrected ? g.op('Add', [products, minimumsOf(t, name, rows, whole)]) : products;
@@ -40,15 +48,15 @@ export function floatWeights(
 }
 
 /** x [R, k] · Wᵀ -> [R, n] */
-export const timesTransposed = (g: GraphBuilder, x: string, { name, transposed }: FloatWeights): string =>
-  g.contrib('FusedMatMul', [x, name], { transB: transposed ? 0 : 1 })[0]!;
+export const timesTransposed = (t: TrainingBuilder, x: string, { name, transposed }: FloatWeights): string =>
+  product(t, [x, name], { transB: transposed ? 0 : 1 });
 
 /** y [R, n] · W -> [R, k] */
-export const timesWeights = (g: GraphBuilder, y: string, { name, transposed }: FloatWeights): string =>
-  g.contrib('FusedMatMul', [y, name], { transB: transposed ? 1 : 0 })[0]!;
+export const timesWeights = (t: TrainingBuilder, y: string, { name, transposed }: FloatWeights): string =>
+  product(t, [y, name], { transB: transposed ? 1 : 0 });
 
-/** Rows of a linear by their numbers, int64 [S] -> float32 [S, k]. */
-export function gatherRows(t: TrainingBuilder, name: string, indices: string): string {
+/** Rows of a linear by their numbers [S] -> float32 [S, k], not before the tensors `first` are there. */
+export function gatherRows(t: TrainingBuilder, name: string, indices: string, first: readonly string[] = []): string {
   const { g, model } = t;
   const form = model.linears.get(name)!;
   const { bits, n, k } = form;
@@ -63,7 +71,8 @@ export function gatherRows(t: TrainingBuilder, name: string, indices: string): s
     data: model.weights.get(`${name}.scales`)!.data,
   });
   const attributes = { bits, block_size: blockSize, gather_axis: 0, quantize_axis: 1 };
-  const [rows] = g.contrib('GatherBlockQuantized', [bytes, indices, scales], attributes);
+  const waiting = first.length === 0 ? scales : after(t, scales, [n, k / blockSize], first);
+  const [rows] = g.contrib('GatherBlockQuantized', [bytes, indices, waiting], attributes);
   if (!form.corrected) return rows!;
   const byRow = g.op('Gather', [g.op('Transpose', [t.own(`${name}.minimums`)], { perm: [1, 0] }), indices]);
   const minimums = g.op('Unsqueeze', [byRow, g.integers('last', [-1])]);

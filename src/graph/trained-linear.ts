@@ -9,10 +9,12 @@ import type { TargetModule } from '../core/adapter.ts';
 import { type JoinedLinear, joinedLinears, loweredName } from './adapted-linear.ts';
 import { dropoutStart } from './dropout.ts';
 import { floatWeights, timesTransposed, timesWeights } from './float-weights.ts';
+import type { GraphBuilder } from './graph-builder.ts';
 import { linear } from './linear.ts';
 import type { LinearForm } from './lowered.ts';
 import { after, type Target, type TrainingBuilder } from './training-builder.ts';
 import { trainingNames } from './training-form.ts';
+import { product } from './training-product.ts';
 
 export type TrainedLinear = {
   readonly layer: number;
@@ -33,13 +35,13 @@ export function applyTrained(
   x: string,
 ): TrainedLinear {
   const { g } = t;
-  const product = baseProduct(t, loweredName(layer, joined), x);
-  const base = outs.length === 1 ? [product] : g.split(product, g.integers(`widths_${joined}`, outs), outs.length);
+  const joint = baseProduct(t, loweredName(layer, joined), x);
+  const base = outs.length === 1 ? [joint] : g.split(joint, g.integers(`widths_${joined}`, outs), outs.length);
   const inner = modulesOf(joined).map((module) => {
     const target = t.target(layer, module);
     if (target === null) return null;
-    const attributes = { transB: 1, alpha: { float: target.scaling } };
-    return g.contrib('FusedMatMul', [dropped(t, target, x), trainingNames.a(layer, module)], attributes)[0]!;
+    const changes = { transB: 1, alpha: { float: target.scaling } } as const;
+    return product(t, [dropped(t, target, x), trainingNames.a(layer, module)], changes);
   });
   const outputs = modulesOf(joined).map((module, i) => {
     if (inner[i] === null) return base[i]!;
@@ -64,27 +66,27 @@ export function backTrained(
   let dx: string | null = null;
   if (t.reachesBelow(layer, joined)) {
     const dy = dOutputs.length === 1 ? dOutputs[0]! : g.op('Concat', dOutputs, { axis: -1 });
-    dx = timesWeights(g, dy, floatWeights(t, name, [dy]));
+    dx = timesWeights(t, dy, floatWeights(t, name, [dy]));
   }
   const trained = modulesOf(joined).map((module) => t.target(layer, module));
-  const input = trained.some((target) => target) ? after(g, x(), [-1, k], dOutputs) : '';
+  const input = trained.some((target) => target) ? after(t, x(), [-1, k], dOutputs) : '';
   const gradients: string[] = [];
   for (const [i, target] of trained.entries()) {
     if (target === null) continue;
     const dy = dOutputs[i]!;
     const { module } = target;
-    const byRank = g.contrib('FusedMatMul', [inner[i]!, dy], { transA: 1 })[0]!;
+    const byRank = product(t, [inner[i]!, dy], { transA: 1 });
     const gradB = g.op('Transpose', [byRank], { perm: [1, 0] }, trainingNames.gradB(layer, module));
     const alpha = { float: target.scaling };
-    const du = g.contrib('FusedMatMul', [dy, trainingNames.b(layer, module)], { alpha })[0]!;
+    const du = product(t, [dy, trainingNames.b(layer, module)], { alpha });
     const read = dropped(t, target, input);
     const gradA = trainingNames.gradA(layer, module);
-    g.contrib('FusedMatMul', [du, read], { transA: 1 }, [gradA]);
+    product(t, [du, read], { transA: 1 }, gradA);
     gradients.push(gradA, gradB);
     if (dx !== null) dx = addThroughPair(t, target, du, dx);
   }
   addGradientOutputs(t, layer, joined);
-  return dx === null || gradients.length === 0 ? dx : after(g, dx, [-1, k], gradients);
+  return dx === null || gradients.length === 0 ? dx : after(t, dx, [-1, k], gradients);
 }
 
 function addThroughPair(t: TrainingBuilder, target: Target, du: string, dx: string): string {
@@ -105,24 +107,36 @@ function addGradientOutputs({ g, model, target }: TrainingBuilder, layer: number
 }
 
 /** x [R, in] by the target's mask. */
-function dropped({ g, form }: TrainingBuilder, { index }: Target, x: string): string {
+function dropped({ g, on, form }: TrainingBuilder, { index }: Target, x: string): string {
   if (!form.dropout) return x;
   const start = g.integers(`dropout_start_${index}`, [dropoutStart(index)]);
-  const end = g.op('Add', [start, g.op('Size', [x])]);
-  const mask = g.op('Slice', [trainingNames.dropout, start, end]);
+  const mask = on === 'host' ? maskFrom(g, start, x) : deviceMaskFrom(g, start, x);
   return g.op('Mul', [x, g.op('Reshape', [mask, g.op('Shape', [x])])]);
 }
 
-/** x Wᵀ (+ bias): the 4-bit operator keeps float activations as they are; the 8-bit one would round them. */
+/** As many values of the masks as x has. */
+function maskFrom(g: GraphBuilder, start: string, x: string): string {
+  const end = g.op('Add', [start, g.op('Size', [x])]);
+  return g.op('Slice', [trainingNames.dropout, start, end]);
+}
+
+/** The end of a slice may be a shape there, but no sum. */
+function deviceMaskFrom(g: GraphBuilder, start: string, x: string): string {
+  const rest = g.op('Slice', [trainingNames.dropout, start, g.integers('to_the_end', [2 ** 31 - 1])]);
+  const length = g.op('Shape', [g.op('Reshape', [x, g.integers('flat', [-1])])]);
+  return g.op('Slice', [rest, g.integers('at_0', [0]), length]);
+}
+
+/** x Wᵀ (+ bias): the 4-bit operator keeps float activations as they are; the host's 8-bit one would round them. */
 function baseProduct(t: TrainingBuilder, name: string, x: string): string {
   const form = t.model.linears.get(name)!;
   if (form.bias) t.own(`${name}.bias`);
-  if (form.bits === 8) {
-    const product = timesTransposed(t.g, x, floatWeights(t, name, [x]));
+  if (form.bits === 8 && t.on === 'host') {
+    const product = timesTransposed(t, x, floatWeights(t, name, [x]));
     return form.bias ? t.g.op('Add', [product, `${name}.bias`]) : product;
   }
   for (const part of partsOf(form)) t.own(`${name}.${part}`);
-  return linear(t.g, { name, form, activations: 'float32' }, x);
+  return linear(t.g, { name, form, activations: 'float32', target: { on: t.on, real: 'float32' } }, x);
 }
 
 const partsOf = ({ bits, corrected }: LinearForm): readonly string[] =>

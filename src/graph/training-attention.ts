@@ -6,21 +6,12 @@
 // Query heads of a group read the same keys: their rows lie under each other, [B, kvHeads, group * T, headDim], so that
 // keys are never repeated and their derivatives add up inside the product.
 
+import type { AttentionInputs } from './attention-inputs.ts';
 import type { GraphBuilder } from './graph-builder.ts';
 import { backRmsNorm, type RmsNorm, rmsNorm } from './rms-norm.ts';
-import type { RopeTables } from './rope.ts';
 import type { TrainingBuilder } from './training-builder.ts';
 import { trainingNames } from './training-form.ts';
-
-/** What every layer's attention reads. */
-export type AttentionInputs = {
-  /** float32 [B, 1, T, T]: 0 where a row sees a column, else far below any score. */
-  readonly mask: string;
-  /** int64 [2] = [B, T] */
-  readonly batchShape: string;
-  /** float32 [positions, headDim / 2] */
-  readonly minusSin: string;
-};
+import { stackedProduct } from './training-product.ts';
 
 type Head = { readonly rows: string; readonly norm: RmsNorm | null };
 
@@ -36,26 +27,6 @@ export type Attention = {
   readonly attended: string;
 };
 
-export function attentionInputs({ g, model, weight }: TrainingBuilder, rope: RopeTables): AttentionInputs {
-  const { headDim } = model.shape;
-  const { segments, tokens, cos, sin } = trainingNames;
-  for (const [name, data] of [
-    [cos, rope.cos],
-    [sin, rope.sin],
-  ] as const) {
-    weight(name, { type: 'float32', shape: [data.length / (headDim / 2), headDim / 2], data });
-  }
-  const column = g.op('Unsqueeze', [segments, g.integers('at_2', [2])]);
-  const row = g.op('Unsqueeze', [segments, g.integers('at_1', [1])]);
-  const seen = g.op('Trilu', [g.op('Equal', [column, row])], { upper: 0 });
-  const mask = g.op('Where', [seen, g.float('zero', 0), g.float('unseen', -1e30)]);
-  return {
-    mask: g.op('Unsqueeze', [mask, g.integers('at_1', [1])]),
-    batchShape: g.op('Shape', [tokens]),
-    minusSin: g.op('Neg', [sin]),
-  };
-}
-
 /** Rows q [R, heads * headDim], k, v [R, kvHeads * headDim] of the layer. */
 export function attend(
   t: TrainingBuilder,
@@ -67,11 +38,11 @@ export function attend(
   const { heads, kvHeads, headDim } = model.shape;
   const query = rotated(t, inputs, q, { count: heads, weight: `layers.${layer}.q_norm` });
   const key = rotated(t, inputs, k, { count: kvHeads, weight: `layers.${layer}.k_norm` });
-  const value = byHead(g, inputs, v, kvHeads, headDim);
+  const value = byHead(g, inputs, v, kvHeads);
   const grouped = g.op('Reshape', [query.rows, g.integers('grouped', [0, kvHeads, -1, headDim])]);
   const alpha = { float: headDim ** -0.5 };
-  const [scores] = g.contrib('FusedMatMul', [grouped, key.rows], { transB: 1, alpha });
-  const apart = g.op('Reshape', [scores!, g.integers('heads_apart', [0, heads, -1, 0])]);
+  const scores = stackedProduct(t, [grouped, key.rows], { transB: 1, alpha });
+  const apart = g.op('Reshape', [scores, g.integers('heads_apart', [0, heads, -1, 0])]);
   const softmax = g.op('Softmax', [g.op('Add', [apart, inputs.mask])], { axis: -1 });
   const shares = g.op('Reshape', [softmax, g.integers('heads_grouped', [0, kvHeads, -1, 0])]);
   const output = g.op('MatMul', [shares, value]);
@@ -97,43 +68,45 @@ export function backAttend(
   const { g, model } = t;
   const { heads, kvHeads, headDim } = model.shape;
   const alpha = { float: headDim ** -0.5 };
-  const apart = byHead(g, inputs, dAttended, heads, headDim);
+  const apart = byHead(g, inputs, dAttended, heads);
   const dOutput = g.op('Reshape', [apart, g.integers('grouped', [0, kvHeads, -1, headDim])]);
-  const [dv] = g.contrib('FusedMatMul', [shares, dOutput], { transA: 1 });
-  const [dShares] = g.contrib('FusedMatMul', [dOutput, v], { transB: 1 });
+  const dv = stackedProduct(t, [shares, dOutput], { transA: 1 });
+  const dShares = stackedProduct(t, [dOutput, v], { transB: 1 });
   const rowSums = g.op('ReduceSum', [g.op('Mul', [dOutput, output]), g.integers('last', [-1])], { keepdims: 1 });
-  const dScores = g.op('Mul', [shares, g.op('Sub', [dShares!, rowSums])]);
-  const [dq] = g.contrib('FusedMatMul', [dScores, k.rows], { alpha });
-  const [dk] = g.contrib('FusedMatMul', [dScores, q.rows], { transA: 1, alpha });
+  const dScores = g.op('Mul', [shares, g.op('Sub', [dShares, rowSums])]);
+  const dq = stackedProduct(t, [dScores, k.rows], { alpha });
+  const dk = stackedProduct(t, [dScores, q.rows], { transA: 1, alpha });
   return [
-    backRotated(t, inputs, q, g.op('Reshape', [dq!, g.integers('ungrouped', [0, heads, -1, headDim])]), heads),
-    backRotated(t, inputs, k, dk!, kvHeads),
-    asRows(g, dv!, kvHeads, headDim),
+    backRotated(t, inputs, q, g.op('Reshape', [dq, g.integers('ungrouped', [0, heads, -1, headDim])]), heads),
+    backRotated(t, inputs, k, dk, kvHeads),
+    asRows(g, dv, kvHeads, headDim),
   ];
 }
 
 /** [R, count * headDim] -> normed where the model norms heads, rotated [B, count, T, headDim]. */
 function rotated(
-  { g, model, own }: TrainingBuilder,
+  t: TrainingBuilder,
   inputs: AttentionInputs,
   rows: string,
   { count, weight }: { count: number; weight: string },
 ): Head {
-  const { headDim, rmsNormEps } = model.shape;
-  const split = byHead(g, inputs, rows, count, headDim);
-  const norm = model.weights.has(weight) ? rmsNorm(g, split, own(weight), rmsNormEps) : null;
+  const { g, model, own } = t;
+  const { rmsNormEps } = model.shape;
+  const split = byHead(g, inputs, rows, count);
+  const norm = model.weights.has(weight) ? rmsNorm(t, split, own(weight), rmsNormEps) : null;
   return { rows: rotate(g, norm === null ? split : norm.y, trainingNames.sin), norm };
 }
 
 function backRotated(
-  { g, model }: TrainingBuilder,
+  t: TrainingBuilder,
   inputs: AttentionInputs,
   { norm }: Head,
   dRows: string,
   count: number,
 ): string {
+  const { g, model } = t;
   const back = rotate(g, dRows, inputs.minusSin);
-  return asRows(g, norm === null ? back : backRmsNorm(g, norm, back), count, model.shape.headDim);
+  return asRows(g, norm === null ? back : backRmsNorm(t, norm, back), count, model.shape.headDim);
 }
 
 function rotate(g: GraphBuilder, x: string, sin: string): string {
@@ -141,9 +114,8 @@ function rotate(g: GraphBuilder, x: string, sin: string): string {
 }
 
 /** [R, count * headDim] -> [B, count, T, headDim] */
-function byHead(g: GraphBuilder, { batchShape }: AttentionInputs, rows: string, count: number, dim: number): string {
-  const shape = g.op('Concat', [batchShape, g.integers(`heads_${count}`, [count, dim])], { axis: 0 });
-  return g.op('Transpose', [g.op('Reshape', [rows, shape])], { perm: [0, 2, 1, 3] });
+function byHead(g: GraphBuilder, { shapeByHead }: AttentionInputs, rows: string, count: number): string {
+  return g.op('Transpose', [g.op('Reshape', [rows, shapeByHead(count)])], { perm: [0, 2, 1, 3] });
 }
 
 /** [B, ..., headDim] with `count` heads in all -> [R, count * headDim] */

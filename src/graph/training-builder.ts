@@ -5,6 +5,7 @@ import { linearSize, type TargetModule } from '../core/adapter.ts';
 import { type JoinedLinear, joinedLinears } from './adapted-linear.ts';
 import { createGraphBuilder, type GraphBuilder } from './graph-builder.ts';
 import type { LoweredModel } from './lowered.ts';
+import type { GraphTarget } from './target.ts';
 import { type TrainingForm, type TrainTarget, trainingNames } from './training-form.ts';
 
 /** Memory that a session is given. uint4 is two codes a byte, the low half first. */
@@ -21,6 +22,7 @@ export type TrainingBuilder = {
   readonly g: GraphBuilder;
   readonly model: LoweredModel;
   readonly form: TrainingForm;
+  readonly on: GraphTarget['on'];
   readonly weights: ReadonlyMap<string, GraphTensor>;
   /** An initialiser over memory of the model. */
   weight(name: string, tensor: GraphTensor): string;
@@ -55,6 +57,7 @@ export function createTrainingBuilder(model: LoweredModel, form: TrainingForm): 
     g,
     model,
     form,
+    on: form.on ?? 'host',
     weights,
     weight,
     own: (name) => weight(name, model.weights.get(name)!),
@@ -72,11 +75,22 @@ function joinedLinearOf(module: TargetModule): JoinedLinear {
 }
 
 /**
- * `x` in `shape`, but not before every one of `first` is there. The runtime computes what an operator reads in an order
- * of its own, which keeps floats of all layers in memory; a shape that waits costs nothing and binds it.
+ * `x` in `shape`, which is its own, but not before every one of `first` is there. The runtime computes what an operator
+ * reads in an order of its own, which keeps floats of all layers in memory. A shape that waits costs nothing and binds
+ * it; a device, which computes no shapes, multiplies with a one that waits.
  */
-export function after(g: GraphBuilder, x: string, shape: readonly number[], first: readonly string[]): string {
+export function after(
+  { g, on }: TrainingBuilder,
+  x: string,
+  shape: readonly number[],
+  first: readonly string[],
+): string {
   // An empty part of a shape: no values, but no value before its tensor.
-  const waits = first.map((name) => g.op('Shape', [name], { start: 0, end: 0 }));
+  const part = (name: string) => g.op('Shape', [name], { start: 0, end: 0 });
+  if (on === 'device') {
+    const one = first.reduce((waiting, name) => g.op('Expand', [waiting, part(name)]), g.float('one', 1));
+    return g.op('Mul', [x, one]);
+  }
+  const waits = first.map(part);
   return g.op('Reshape', [x, g.op('Concat', [g.integers(`shape_${shape.join('_')}`, shape), ...waits], { axis: 0 })]);
 }

@@ -4,6 +4,7 @@
 // own: a token sees earlier tokens of its segment alone. S targets are the rows whose next token counts.
 
 import type { LinearSize, TargetModule } from '../core/adapter.ts';
+import type { GraphTarget } from './target.ts';
 
 /** One pair beside one linear. `scaling` is alpha / r, or alpha / sqrt(r). */
 export type TrainTarget = {
@@ -24,9 +25,11 @@ export type TrainingForm = {
   readonly backward: boolean;
   /** Layers are computed again in the backward pass: a few activations a layer stay in memory instead of all. */
   readonly recompute: boolean;
+  /** What computes it; the host by default. Floats are float32 on either. */
+  readonly on?: GraphTarget['on'];
 };
 
-/** Names that a binding uses; outputs that nobody binds are not made. */
+/** Names that a binding uses; outputs that nobody binds are not made. `integersFor` says what int64 is on a device. */
 export const trainingNames = {
   /** int64 [B, T] */
   tokens: 'tokens',
@@ -57,6 +60,10 @@ export const trainingNames = {
   gradA: (layer: number, module: TargetModule) => `grad.lora_a.${layer}.${module}`,
   gradB: (layer: number, module: TargetModule) => `grad.lora_b.${layer}.${module}`,
 } as const;
+
+/** Batches in the integers that a graph reads, but for positions: WebGPU computes with int32 alone. */
+export const integersFor = (on: GraphTarget['on'], values: BigInt64Array<ArrayBuffer>) =>
+  on === 'host' ? values : Int32Array.from(values, Number);
 
 /** Parameters of one target: floats of A and of B. */
 export const targetParameters = ({ r }: TrainTarget, size: LinearSize) => ({ a: r * size.in, b: size.out * r });

@@ -6,11 +6,11 @@
 //   loss(head(norm(x[sampled])), labels), and the same way back, down to the lowest linear that is trained
 
 import type { OnnxGraph } from '../formats/onnx.ts';
+import { attentionInputs } from './attention-inputs.ts';
 import { gatherRows } from './float-weights.ts';
 import type { LoweredModel } from './lowered.ts';
 import { backRmsNorm, rmsNorm } from './rms-norm.ts';
 import { ropeTables } from './rope.ts';
-import { attentionInputs } from './training-attention.ts';
 import { after, createTrainingBuilder, type GraphTensor, type TrainingBuilder } from './training-builder.ts';
 import { type TrainingForm, trainingNames } from './training-form.ts';
 import { applyLayer, backLayer, type TrainedLayer } from './training-layer.ts';
@@ -34,23 +34,24 @@ export function buildTrainingGraph(model: LoweredModel, form: TrainingForm): Tra
     layers.push(applyLayer(t, inputs, layer, x));
     x = layers[layer]!.result;
   }
-  const norm = rmsNorm(g, x, t.own('norm'), shape.rmsNormEps);
+  const norm = rmsNorm(t, x, t.own('norm'), shape.rmsNormEps);
   const dNorm = addLoss(t, norm.y);
-  let dx = dNorm === null ? null : backRmsNorm(g, norm, dNorm);
+  let dx = dNorm === null ? null : backRmsNorm(t, norm, dNorm);
   for (let layer = shape.layers - 1; dx !== null; layer--) {
     let kept = layers[layer]!;
     if (form.recompute && layer < shape.layers - 1) {
-      kept = applyLayer(t, inputs, layer, after(g, kept.attentionNorm.x, [-1, shape.hidden], [dx]));
+      kept = applyLayer(t, inputs, layer, after(t, kept.attentionNorm.x, [-1, shape.hidden], [dx]));
     }
     dx = backLayer(t, inputs, layer, kept, dx);
   }
   return { graph: g.build(), weights: t.weights };
 }
 
-function addInputs({ g, form }: TrainingBuilder): void {
+function addInputs({ g, on, form }: TrainingBuilder): void {
   const { tokens, positions, segments, sampled, labels, lossWeights, dropout } = trainingNames;
-  for (const name of [tokens, positions, segments]) g.input(name, 'int64', ['B', 'T']);
-  for (const name of [sampled, labels]) g.input(name, 'int64', ['S']);
+  const integer = on === 'host' ? 'int64' : 'int32';
+  for (const name of [tokens, positions, segments]) g.input(name, name === positions ? 'int64' : integer, ['B', 'T']);
+  for (const name of [sampled, labels]) g.input(name, integer, ['S']);
   g.input(lossWeights, 'float32', ['S']);
   if (form.dropout) g.input(dropout, 'float32', ['D']);
 }

@@ -2,10 +2,12 @@
 // between them is cheap and made again.
 
 import { linearSize } from '../core/adapter.ts';
+import { dataTypes } from '../formats/onnx.ts';
 import { type JoinedLinear, joinedLinears } from './adapted-linear.ts';
+import type { AttentionInputs } from './attention-inputs.ts';
 import { backRmsNorm, type RmsNorm, rmsNorm } from './rms-norm.ts';
 import { applyTrained, backTrained, type TrainedLinear } from './trained-linear.ts';
-import { type Attention, type AttentionInputs, attend, backAttend } from './training-attention.ts';
+import { type Attention, attend, backAttend } from './training-attention.ts';
 import { after, type TrainingBuilder } from './training-builder.ts';
 import { trainingNames } from './training-form.ts';
 import { backGatedSilu, gatedSilu } from './training-mlp.ts';
@@ -29,14 +31,14 @@ export function applyLayer(t: TrainingBuilder, inputs: AttentionInputs, layer: n
     const outs = joinedLinears[linear].map((module) => linearSize(model.shape, module).out);
     return applyTrained(t, layer, linear, outs, input);
   };
-  const attentionNorm = rmsNorm(g, x, own(`layers.${layer}.attention_norm`), rmsNormEps);
+  const attentionNorm = rmsNorm(t, x, own(`layers.${layer}.attention_norm`), rmsNormEps);
   const qkv = project('qkv', attentionNorm.y);
   const attention = attend(t, inputs, layer, qkv.outputs as [string, string, string]);
   const output = project('output', attention.attended);
   let between = g.op('Add', [x, output.outputs[0]!]);
   // Nobody reads the other rows of the last layer.
   if (layer === layers - 1) between = g.op('Gather', [between, trainingNames.sampled]);
-  const mlpNorm = rmsNorm(g, between, own(`layers.${layer}.mlp_norm`), rmsNormEps);
+  const mlpNorm = rmsNorm(t, between, own(`layers.${layer}.mlp_norm`), rmsNormEps);
   const gateUp = project('gate_up', mlpNorm.y);
   const [gate, up] = gateUp.outputs as [string, string];
   const down = project('down', gatedSilu(g, gate, up));
@@ -59,30 +61,32 @@ export function backLayer(
 
   const again = (norm: RmsNorm, first: string) => rmsAgain(t, norm, hidden, first);
   const dHidden = backTrained(t, down, [dResult], () =>
-    gatedSilu(g, after(g, gate, [-1, intermediate], [dResult]), up),
+    gatedSilu(g, after(t, gate, [-1, intermediate], [dResult]), up),
   );
   if (dHidden === null) return null;
-  const { dGate, dUp } = backGatedSilu(g, { gate, up, width: intermediate }, dHidden);
+  const { dGate, dUp } = backGatedSilu(t, { gate, up, width: intermediate }, dHidden);
   const dMlp = backTrained(t, gateUp, [dGate, dUp], () => again(kept.mlpNorm, dGate));
   if (dMlp === null) return null;
-  let dBetween = g.op('Add', [dResult, backRmsNorm(g, kept.mlpNorm, dMlp)]);
+  let dBetween = g.op('Add', [dResult, backRmsNorm(t, kept.mlpNorm, dMlp)]);
   if (layer === layers - 1) dBetween = scatter(t, dBetween, kept.attentionNorm.x);
 
   const dAttended = backTrained(t, output, [dBetween], () => attention.attended);
   if (dAttended === null) return null;
   const dParts = backAttend(t, inputs, attention, dAttended);
   const dNormed = backTrained(t, qkv, dParts, () => again(kept.attentionNorm, dParts[0]));
-  return dNormed === null ? null : g.op('Add', [dBetween, backRmsNorm(g, kept.attentionNorm, dNormed)]);
+  return dNormed === null ? null : g.op('Add', [dBetween, backRmsNorm(t, kept.attentionNorm, dNormed)]);
 }
 
 /** The norm's result once more, not before `first`. */
-function rmsAgain({ g, model }: TrainingBuilder, { x, weight }: RmsNorm, width: number, first: string): string {
-  return rmsNorm(g, after(g, x, [-1, width], [first]), weight, model.shape.rmsNormEps).y;
+function rmsAgain(t: TrainingBuilder, { x, weight }: RmsNorm, width: number, first: string): string {
+  return rmsNorm(t, after(t, x, [-1, width], [first]), weight, t.model.shape.rmsNormEps).y;
 }
 
 /** Rows of [S, hidden] back in their places among those of `like` [R, hidden]; 0 elsewhere. */
-function scatter({ g }: TrainingBuilder, rows: string, like: string): string {
-  const zeros = g.op('ConstantOfShape', [g.op('Shape', [like])]);
-  const places = g.op('Unsqueeze', [trainingNames.sampled, g.integers('last', [-1])]);
+function scatter({ g, on }: TrainingBuilder, rows: string, like: string): string {
+  const shape = g.op('Shape', [like]);
+  const zeros = on === 'host' ? g.op('ConstantOfShape', [shape]) : g.op('Expand', [g.float('zero', 0), shape]);
+  const numbers = g.op('Unsqueeze', [trainingNames.sampled, g.integers('last', [-1])]);
+  const places = on === 'host' ? numbers : g.op('Cast', [numbers], { to: dataTypes.int64 });
   return g.op('ScatterND', [zeros, places, rows], { reduction: 'add' });
 }

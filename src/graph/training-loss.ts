@@ -50,10 +50,10 @@ function headPieces(t: TrainingBuilder, h: string): string {
     const rows = { first, count: Math.min(pieceRows, n - first) };
     // One piece after the other.
     const weights = floatWeights(t, 'head', [results.at(-1) ?? h], rows);
-    const logits = timesTransposed(g, h, weights);
+    const logits = timesTransposed(t, h, weights);
     const softmax = g.op('Softmax', [logits], { axis: -1 });
     const log = logSum(g, logits, softmax, 1);
-    const parts = form.backward ? [log, timesWeights(g, softmax, weights)] : [log];
+    const parts = form.backward ? [log, timesWeights(t, softmax, weights)] : [log];
     const result = form.backward ? g.op('Concat', parts, { axis: -1 }) : log;
     results.push(g.op('Unsqueeze', [result, g.integers('at_1', [1])]));
   }

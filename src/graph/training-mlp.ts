@@ -4,7 +4,7 @@
 //     dup = dh * a,  dgate = dh * up * s * (1 + gate - a)
 
 import type { GraphBuilder } from './graph-builder.ts';
-import { after } from './training-builder.ts';
+import { after, type TrainingBuilder } from './training-builder.ts';
 
 export function gatedSilu(g: GraphBuilder, gate: string, up: string): string {
   return g.op('Mul', [silu(g, gate), up]);
@@ -12,11 +12,12 @@ export function gatedSilu(g: GraphBuilder, gate: string, up: string): string {
 
 /** `gate` and `up` [R, width] are what the forward pass read. */
 export function backGatedSilu(
-  g: GraphBuilder,
+  t: TrainingBuilder,
   kept: { gate: string; up: string; width: number },
   dh: string,
 ): { dGate: string; dUp: string } {
-  const gate = after(g, kept.gate, [-1, kept.width], [dh]);
+  const { g } = t;
+  const gate = after(t, kept.gate, [-1, kept.width], [dh]);
   const sigmoid = g.op('Sigmoid', [gate]);
   const activated = g.op('Mul', [gate, sigmoid]);
   const slope = g.op('Mul', [sigmoid, g.op('Add', [g.op('Sub', [gate, activated]), g.float('one', 1)])]);

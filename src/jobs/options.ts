@@ -18,7 +18,10 @@ export type TrainedBase = {
 };
 
 /** How every trainer computes. */
-export type TrainerConfig = Pick<TrainingJob, 'weightBits' | 'cacheDir' | 'ortLibrary' | 'threads'>;
+export type TrainerConfig = Pick<
+  TrainingJob,
+  'weightBits' | 'cacheDir' | 'device' | 'ortLibrary' | 'cudaDir' | 'threads'
+>;
 
 export type JobLog = {
   info(fields: object, message: string): void;
@@ -39,6 +42,7 @@ export type JobOptions = {
   readonly trainer: TrainerConfig;
   /** Leaves room for the trainer: this share of the time beside those who are served. */
   readonly engine: Pick<EngineClient, 'leaveRoom'>;
+  /** As policies/training-room.ts has it. */
   readonly share: number;
   readonly restart: TrainerRestartLimits;
   readonly meter: JobMeter;

@@ -51,7 +51,11 @@ export type TrainingJob = {
   readonly weightBits: WeightBits | null;
   /** Lowered weights, shared with the engine. */
   readonly cacheDir: string;
+  /** As in core/device.ts; it need not be the engine's. */
+  readonly device: string;
   readonly ortLibrary: string | null;
+  /** Where a build of ONNX Runtime with CUDA may have been put. */
+  readonly cudaDir: string;
   readonly threads: number | null;
   /** JSONL of `{prompt, completion}` or `{messages}`, checked by the server; absolute paths. */
   readonly trainingFile: string;

@@ -27,7 +27,8 @@ export function cudaProvider(index: number, places: ProviderPlaces): Provider {
     append(api, settings) {
       const options = api.call('createCudaOptions');
       try {
-        const values = { device_id: String(index), arena_extend_strategy: 'kSameAsRequested' };
+        // By itself it multiplies float32 with the 10 bits of TF32, of which gradients would keep three digits.
+        const values = { device_id: String(index), arena_extend_strategy: 'kSameAsRequested', use_tf32: '0' };
         const names = Object.keys(values);
         api.call('updateCudaOptions', options, names, Object.values(values), names.length);
         api.call('appendCuda', settings, options);

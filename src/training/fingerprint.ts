@@ -1,4 +1,5 @@
-// What a job's every number depends on. A checkpoint of another fingerprint is another job's, whatever its folder.
+// What a job's every number depends on. A checkpoint of another fingerprint is another job's, whatever its folder. The
+// device is left out: from one to another only the last bits differ, and a job should not begin anew for them.
 
 import { createHash } from 'node:crypto';
 import type { TrainingJob } from '../protocol/training-messages.ts';

@@ -1,12 +1,13 @@
 // The objective by the training graph: one session with derivatives, and one without for validation, made when first
-// asked for. Parameters and derivatives are bound in place.
+// asked for. Parameters and derivatives are bound in place; to and from a device they are copied with each run.
 
 import type { ModelShape } from '../core/base-model.ts';
 import { prng } from '../core/prng.ts';
 import { encodeOnnx } from '../formats/onnx.ts';
 import { dropoutLength, fillDropout } from '../graph/dropout.ts';
 import type { LoweredModel } from '../graph/lowered.ts';
-import { type TrainTarget, trainingNames } from '../graph/training-form.ts';
+import type { GraphTarget } from '../graph/target.ts';
+import { integersFor, type TrainTarget, trainingNames } from '../graph/training-form.ts';
 import { buildTrainingGraph } from '../graph/training-graph.ts';
 import type { Binding, Runtime, Session, Tensor, TensorData } from '../runtime/session.ts';
 import type { MicroBatch } from './micro-batch.ts';
@@ -33,9 +34,10 @@ export async function graphObjective(
 ): Promise<GraphObjective> {
   const { targets, positions, dropout, recompute, values } = options;
   const { shape } = model;
+  const on = runtime.device === null ? 'host' : 'device';
   const weights = new Map<string, Tensor>();
   const session = (form: { backward: boolean; dropout: boolean }) => {
-    const { graph, weights: needed } = buildTrainingGraph(model, { targets, positions, recompute, ...form });
+    const { graph, weights: needed } = buildTrainingGraph(model, { targets, positions, recompute, on, ...form });
     for (const [name, { type, data, shape }] of needed) {
       // Both sessions read one memory.
       if (weights.has(name)) continue;
@@ -58,7 +60,7 @@ export async function graphObjective(
   return {
     async gradients(batch, weight, seed, gradients) {
       const loss = new Float32Array(1);
-      using run = runOf(runtime, training);
+      using run = runOf(runtime, training, on);
       run.inputs(parameters).batch(batch, weight);
       if (dropout > 0) {
         const length = dropoutLength(shape, targets, batch.lines * batch.length);
@@ -75,7 +77,7 @@ export async function graphObjective(
     async logprobs(batch) {
       validation ??= session({ backward: false, dropout: false });
       const forward = await validation;
-      using run = runOf(runtime, forward);
+      using run = runOf(runtime, forward, on);
       run.inputs(parameters).batch(batch, 1);
       const count = batch.labels.length;
       if (logprobs.length < count) logprobs = new Float32Array(count);
@@ -112,7 +114,7 @@ function pairTensors(
 }
 
 /** A binding for one run, and what only this run binds. */
-function runOf(runtime: Runtime, session: Session) {
+function runOf(runtime: Runtime, session: Session, on: GraphTarget['on']) {
   const binding: Binding = session.bind();
   const own: Tensor[] = [];
   const tensor = (data: TensorData, shape: readonly number[]) => {
@@ -130,11 +132,13 @@ function runOf(runtime: Runtime, session: Session) {
     },
     batch({ lines, length, tokens, positions, segments, sampled, labels }: MicroBatch, weight: number) {
       const { lossWeights, ...names } = trainingNames;
-      for (const [name, data] of Object.entries({ tokens, positions, segments })) {
-        run.input(names[name as 'tokens'], data, [lines, length]);
+      run.input(names.positions, positions, [lines, length]);
+      for (const [name, data] of Object.entries({ tokens, segments })) {
+        run.input(names[name as 'tokens'], integersFor(on, data), [lines, length]);
       }
-      run.input(names.sampled, sampled, [sampled.length]);
-      run.input(names.labels, labels, [labels.length]);
+      for (const [name, data] of Object.entries({ sampled, labels })) {
+        run.input(names[name as 'sampled'], integersFor(on, data), [data.length]);
+      }
       run.input(lossWeights, new Float32Array(labels.length).fill(weight), [labels.length]);
     },
     [Symbol.dispose]() {

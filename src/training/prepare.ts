@@ -3,11 +3,13 @@
 
 import { join } from 'node:path';
 import type { Clock } from '../core/clock.ts';
+import { parseDevice } from '../core/device.ts';
 import { LorikeetError } from '../core/errors.ts';
 import { loadWeights } from '../graph/weights.ts';
 import { readGguf } from '../models/read-gguf.ts';
 import type { TrainerEvent, TrainingJob } from '../protocol/training-messages.ts';
 import { createOnnxRuntime } from '../runtime/onnx-runtime.ts';
+import type { Runtime } from '../runtime/session.ts';
 import { loadTokenizer } from '../tokenizer/load.ts';
 import { createMoments } from './adam-w.ts';
 import { decodeAdapter, encodeAdapter } from './adapter-bytes.ts';
@@ -28,6 +30,8 @@ export type Surroundings = {
   emit(event: TrainerEvent): void;
   /** Called after each micro-batch; rejects to stop the trainer where it is. */
   between(): Promise<void>;
+  /** For tests that compute elsewhere. */
+  readonly openRuntime?: typeof openRuntime;
   /** For tests that make the disk fail. */
   readonly write?: WriteFile;
   /** For tests that make the arithmetic fail. */
@@ -70,7 +74,7 @@ export async function prepare(job: TrainingJob, around: Surroundings): Promise<P
   );
 
   const threads = resumed?.threads ?? job.threads;
-  const runtime = createOnnxRuntime({ library: job.ortLibrary, threads, spin: true });
+  const runtime = (around.openRuntime ?? openRuntime)(job, threads);
   const longest = (rows: readonly TokenRow[]) => rows.reduce((most, { tokens }) => Math.max(most, tokens.length), 0);
   const made = await graphObjective(runtime, model, {
     targets: start.targets,
@@ -98,6 +102,11 @@ export async function prepare(job: TrainingJob, around: Surroundings): Promise<P
     ...{ steps: batches.steps, parameters: values.length, resumedStep: progress.step },
   });
   return { trainer, checkpoints, adapter, release: () => made.release() };
+}
+
+/** Throws `device_unavailable` with what is missing. */
+function openRuntime({ device, ortLibrary: library, cudaDir }: TrainingJob, threads: number | null): Runtime {
+  return createOnnxRuntime({ library, threads, spin: true, device: parseDevice(device), cudaDir });
 }
 
 function stateFrom(

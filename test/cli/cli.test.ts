@@ -102,11 +102,15 @@ test('version and doctor say what is there', async () => {
 test('doctor finds a taken port, a library that is none and a data dir that is a file', async (context) => {
   const { port } = await fakeServer(context, () => ({}));
   const env = { HF_HUB_OFFLINE: '1', LORIKEET_PORT: String(port), LORIKEET_ORT_LIBRARY: import.meta.filename };
-  const { code, stdout } = await run(['doctor'], { env: { ...env, LORIKEET_DATA_DIR: import.meta.filename } });
+  const chosen = { LORIKEET_TRAINING_DEVICE: 'cuda:1' };
+  const { code, stdout } = await run(['doctor'], {
+    env: { ...env, ...chosen, LORIKEET_DATA_DIR: import.meta.filename },
+  });
   assert.equal(code, 1);
   assert.match(stdout, /failed +port .*EADDRINUSE/);
   assert.match(stdout, /failed +ONNX Runtime/);
   assert.match(stdout, /failed +data dir/);
+  assert.match(stdout, /failed +cuda/);
 });
 
 type Answer = { status?: number; events?: readonly string[]; body?: unknown };

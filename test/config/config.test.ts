@@ -98,6 +98,11 @@ test('a device is one that there may be, and computes with floats that it has', 
   for (const device of ['gpu', 'cuda:', 'cuda:x', 'CUDA', 'cuda:100', 'cpu:0', 'webgpu:1']) {
     assert.throws(() => load({ device }), refusal('LORIKEET_DEVICE', /cpu, cuda, cuda:<number> or webgpu/));
   }
+  assert.equal(load({ device: 'webgpu' }).config.trainingDevice, 'webgpu');
+  const apart = load({ device: 'cuda' }, { LORIKEET_TRAINING_DEVICE: 'cuda:1' });
+  assert.deepEqual([apart.config.device, apart.config.trainingDevice], ['cuda', 'cuda:1']);
+  assert.equal(load({ device: 'cuda', 'training-device': 'cpu' }).config.trainingDevice, 'cpu');
+  assert.throws(() => load({ 'training-device': 'gpu' }), refusal('LORIKEET_TRAINING_DEVICE', /cpu, cuda, cuda:/));
   const of = (device: string, precision: string) => () => load({ device, 'device-precision': precision });
   assert.equal(of('webgpu', 'float16')().config.devicePrecision, 'float16');
   assert.throws(of('cpu', 'float16'), refusal('LORIKEET_DEVICE_PRECISION', /float16.*processor/));

@@ -12,7 +12,7 @@ import { engineProcessStarter } from '../../src/protocol/engine-process.ts';
 import type { EngineConfig, MergeEvent, SequenceEnd } from '../../src/protocol/messages.ts';
 import { type SupervisedEngine, superviseEngine } from '../../src/protocol/supervisor.ts';
 import { defaultSupervisorLimits } from '../../src/protocol/supervisor-options.ts';
-import { testDevice } from '../helpers/test-runtime.ts';
+import { testCudaDir, testDeviceName } from '../helpers/test-runtime.ts';
 import { temporaryFolder, tinyFiles } from '../helpers/tiny-lowered.ts';
 import { tinyReferences } from '../helpers/tiny-models.ts';
 import { layerModules, randomAdapter } from './adapters/random-adapters.ts';
@@ -24,9 +24,9 @@ const tinyConfig: EngineConfig = {
   model: await tinyFiles('llama'),
   weightBits: 32,
   decodeActivations: 'int8',
-  device: testDevice.kind === 'cuda' ? `cuda:${testDevice.index}` : testDevice.kind,
+  device: testDeviceName,
   ortLibrary: null,
-  cudaDir: process.env.LORIKEET_TEST_CUDA_DIR || '/nowhere',
+  cudaDir: testCudaDir,
   threads: 1,
   maxSequences: 2,
   maxContext: 512,

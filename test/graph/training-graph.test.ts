@@ -10,7 +10,7 @@ import { dropoutLength, fillDropout } from '../../src/graph/dropout.ts';
 import type { LinearBits, LoweredModel } from '../../src/graph/lowered.ts';
 import { type TrainingForm, trainingNames } from '../../src/graph/training-form.ts';
 import { buildTrainingGraph } from '../../src/graph/training-graph.ts';
-import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
+import { testRuntime } from '../helpers/test-runtime.ts';
 import { tinyLowered } from '../helpers/tiny-lowered.ts';
 import type { TinyModel } from '../helpers/tiny-models.ts';
 import {
@@ -22,7 +22,7 @@ import {
 } from '../helpers/training-session.ts';
 import { floatCopy } from './float-copy.ts';
 
-const runtime = createOnnxRuntime({ library: null, threads: 1, spin: false });
+const runtime = testRuntime();
 const modules = targetModules.filter((module) => module !== 'lm_head');
 
 const texts: readonly TrainingText[] = [

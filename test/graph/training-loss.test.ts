@@ -6,12 +6,12 @@ import { prng } from '../../src/core/prng.ts';
 import { encodeOnnx } from '../../src/formats/onnx.ts';
 import type { LinearForm, LoweredModel, LoweredTensor } from '../../src/graph/lowered.ts';
 import { createTrainingBuilder } from '../../src/graph/training-builder.ts';
-import { trainingNames } from '../../src/graph/training-form.ts';
+import { integersFor, trainingNames } from '../../src/graph/training-form.ts';
 import { addLoss } from '../../src/graph/training-loss.ts';
-import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
+import { testRuntime } from '../helpers/test-runtime.ts';
 import { linearValues } from './linear-values.ts';
 
-const runtime = createOnnxRuntime({ library: null, threads: 1, spin: false });
+const runtime = testRuntime();
 const random = prng(21);
 const [vocabulary, k, S] = [9001, 32, 5];
 const floats = (length: number, size = 1) => Float32Array.from({ length }, () => (random() - 0.5) * size);
@@ -40,11 +40,12 @@ for (const [bits, corrected] of [
 ] as const) {
   test(`loss and derivative over ${bits}-bit pieces${corrected ? ' with minimums' : ''}`, async () => {
     const model = headOf(bits, corrected);
-    const form = { targets: [], positions: 1, dropout: false, backward: true, recompute: false };
+    const on = runtime.device === null ? 'host' : 'device';
+    const form = { targets: [], positions: 1, dropout: false, backward: true, recompute: false, on } as const;
     const t = createTrainingBuilder(model, form);
     const { labels, lossWeights, loss, logprobs } = trainingNames;
     const h = t.g.input('h', 'float32', ['S', k]);
-    t.g.input(labels, 'int64', ['S']);
+    t.g.input(labels, on === 'host' ? 'int64' : 'int32', ['S']);
     t.g.input(lossWeights, 'float32', ['S']);
     const dh = t.g.op('Identity', [addLoss(t, h)!], {}, 'dh');
     t.g.output(dh, 'float32', ['S', k]);
@@ -62,7 +63,7 @@ for (const [bits, corrected] of [
     const shares = [0.5, 0, 1, 0.25, 2];
     const found = { loss: new Float32Array(1), logprobs: new Float32Array(S), dh: new Float32Array(S * k) };
     binding.input('h', runtime.tensor(rows, [S, k]));
-    binding.input(labels, runtime.tensor(BigInt64Array.from(chosen, BigInt), [S]));
+    binding.input(labels, runtime.tensor(integersFor(on, BigInt64Array.from(chosen, BigInt)), [S]));
     binding.input(lossWeights, runtime.tensor(Float32Array.from(shares), [S]));
     binding.output(loss, runtime.tensor(found.loss, [1]));
     binding.output(logprobs, runtime.tensor(found.logprobs, [S]));

@@ -6,13 +6,14 @@ import type { TestContext } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { systemClock, systemTimers } from '../../src/core/clock.ts';
 import { type OpenJobs, openTrainingJobs } from '../../src/jobs/jobs.ts';
-import type { JobOptions } from '../../src/jobs/options.ts';
+import type { JobOptions, TrainerConfig } from '../../src/jobs/options.ts';
 import type { TrainingFile } from '../../src/jobs/training-files.ts';
 import type { HyperparameterChoices, JobState, NewJob, TrainingJobRecord } from '../../src/jobs/training-jobs.ts';
 import { nodeFiles } from '../../src/storage/files.ts';
 import { tinyShape } from '../models/model-folder.ts';
 import { type FakeTrainer, type FakeTrainerOptions, fakeTrainer } from './fake-trainer.ts';
 import { type LogLine, type TestRegistry, testBase, testRegistry } from './test-registry.ts';
+import { testCudaDir, testDeviceName } from './test-runtime.ts';
 
 export type TestJobs = OpenJobs & {
   readonly trainer: FakeTrainer;
@@ -50,6 +51,11 @@ const rowOf = (i: number) => `{"prompt":"${i} and","completion":" ${i + 1}"}\n`;
 
 export const rowsText = (count: number) => Array.from({ length: count }, (_, i) => rowOf(i)).join('');
 
+/** Where a test that trains says nothing else. */
+export const plainTrainer: Omit<TrainerConfig, 'cacheDir'> = {
+  ...{ weightBits: null, device: testDeviceName, ortLibrary: null, cudaDir: testCudaDir, threads: null },
+};
+
 export async function testJobs(t: TestContext, options: TestJobsOptions = {}): Promise<TestJobs> {
   const registry = options.registry ?? (await testRegistry(t));
   const trainer = options.trainer ?? fakeTrainer(options);
@@ -66,7 +72,7 @@ export async function testJobs(t: TestContext, options: TestJobsOptions = {}): P
     },
     registry,
     startTrainer: trainer.start,
-    trainer: { weightBits: null, cacheDir: registry.folder, ortLibrary: null, threads: null },
+    trainer: { ...plainTrainer, cacheDir: registry.folder },
     engine: { leaveRoom: () => {} },
     share: 0.5,
     restart: { firstDelayMs: 1, delayMsMax: 4, deathsMax: 3 },

@@ -9,6 +9,9 @@ import type { Runtime } from '../../src/runtime/session.ts';
 const named = process.env.LORIKEET_TEST_DEVICE || 'cpu';
 const isPretended = named === 'host-as-device';
 export const testDevice = parseDevice(isPretended ? 'cpu' : named);
+/** For what opens it by itself, in another process perhaps, where nothing is pretended. */
+export const testDeviceName = testDevice.kind === 'cuda' ? `cuda:${testDevice.index}` : testDevice.kind;
+export const testCudaDir = process.env.LORIKEET_TEST_CUDA_DIR || '/nowhere';
 
 export function testRuntime(): Runtime {
   const runtime = createOnnxRuntime({
@@ -16,7 +19,7 @@ export function testRuntime(): Runtime {
     threads: 1,
     spin: false,
     device: testDevice,
-    cudaDir: process.env.LORIKEET_TEST_CUDA_DIR || null,
+    cudaDir: testCudaDir,
   });
   return isPretended ? asDevice(runtime) : runtime;
 }

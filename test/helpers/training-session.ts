@@ -3,7 +3,7 @@
 import { linearSize } from '../../src/core/adapter.ts';
 import { encodeOnnx } from '../../src/formats/onnx.ts';
 import type { LoweredModel } from '../../src/graph/lowered.ts';
-import { type TrainingForm, trainingNames } from '../../src/graph/training-form.ts';
+import { integersFor, type TrainingForm, trainingNames } from '../../src/graph/training-form.ts';
 import { buildTrainingGraph } from '../../src/graph/training-graph.ts';
 import type { Runtime, TensorData } from '../../src/runtime/session.ts';
 
@@ -52,7 +52,10 @@ export function batchOf(lines: readonly (readonly TrainingText[])[], length: num
   };
 }
 
-export async function trainingSession(runtime: Runtime, model: LoweredModel, form: TrainingForm, profile?: string) {
+/** In the form of what computes, where the caller does not say another. */
+export async function trainingSession(runtime: Runtime, model: LoweredModel, asked: TrainingForm, profile?: string) {
+  const on = runtime.device === null ? 'host' : 'device';
+  const form = { on, ...asked } as const;
   const { graph, weights } = buildTrainingGraph(model, form);
   const tensors = new Map(
     [...weights].map(([name, { type, shape, data }]) => [
@@ -81,9 +84,9 @@ export async function trainingSession(runtime: Runtime, model: LoweredModel, for
       return data;
     };
     const lines = [batch.tokens.length, batch.tokens[0]!.length];
-    const integers = (values: readonly number[]) => BigInt64Array.from(values, BigInt);
+    const integers = (values: readonly number[]) => integersFor(form.on, BigInt64Array.from(values, BigInt));
     input(names.tokens, integers(batch.tokens.flat()), lines);
-    input(names.positions, integers(batch.positions.flat()), lines);
+    input(names.positions, BigInt64Array.from(batch.positions.flat(), BigInt), lines);
     input(names.segments, integers(batch.segments.flat()), lines);
     const count = batch.sampled.length;
     input(names.sampled, integers(batch.sampled), [count]);

@@ -8,6 +8,7 @@ import { completeHyperparameters } from '../../src/jobs/hyperparameters.ts';
 import { nextJob } from '../../src/jobs/policies/next-job.ts';
 import { thinMetrics } from '../../src/jobs/policies/thin-metrics.ts';
 import { defaultTrainerRestart, restartAfterDeath } from '../../src/jobs/policies/trainer-restart.ts';
+import { trainingRoom } from '../../src/jobs/policies/training-room.ts';
 import type { HyperparameterChoices } from '../../src/jobs/training-jobs.ts';
 import { noFailures } from '../../src/protocol/restart-policy.ts';
 
@@ -95,6 +96,13 @@ test('a trainer that gets no further is given up, one that does is not', () => {
     assert.ok(restart !== null);
     forever = restart.history;
   }
+});
+
+test('the engine leaves room only where it and the trainer compute on the same cores', () => {
+  const share = (device: string, trainingDevice: string) =>
+    trainingRoom({ device, trainingDevice, trainingShare: 0.6 });
+  assert.equal(share('cpu', 'cpu'), 0.6);
+  assert.deepEqual([share('cpu', 'cuda'), share('cuda', 'cpu'), share('cuda:1', 'cuda:1')], [0, 0, 0]);
 });
 
 const complete = (choices: HyperparameterChoices, rows: number, contextTokens = 2048) =>

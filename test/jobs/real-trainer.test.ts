@@ -5,25 +5,38 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { environmentForChildren } from '../../src/config.ts';
+import type { TrainerConfig } from '../../src/jobs/options.ts';
 import { openModel } from '../../src/models/open.ts';
 import { trainerProcessStarter } from '../../src/protocol/trainer-process.ts';
-import { testJobs } from '../helpers/test-jobs.ts';
+import { plainTrainer, testJobs } from '../helpers/test-jobs.ts';
 import { testRegistry } from '../helpers/test-registry.ts';
+import { testDevice } from '../helpers/test-runtime.ts';
 import { tinyFiles } from '../helpers/tiny-lowered.ts';
 
 const entry = new URL('../../src/training/main.ts', import.meta.url);
 const choices = { maxSteps: 8, batchRows: 2, checkpointSteps: 2, evalSteps: 4, seed: 4, r: 2, maxTokens: 32 };
 
-async function realJobs(t: TestContext) {
+async function realJobs(t: TestContext, changes: Partial<TrainerConfig> = {}) {
   const files = await tinyFiles('llama');
   const { shape } = await openModel(files);
   const base = { name: files.name, digest: files.digest, shape: () => shape };
   const registry = await testRegistry(t, { base });
   const startTrainer = trainerProcessStarter(entry, environmentForChildren());
-  const trainer = { weightBits: null, cacheDir: registry.folder, ortLibrary: null, threads: 1 };
+  const trainer = { ...plainTrainer, cacheDir: registry.folder, threads: 1, ...changes };
   const jobs = { base: { files, shape: () => shape }, startTrainer, trainer };
   return { testing: await testJobs(t, { registry, jobs }), model: files.name };
 }
+
+test('a device that is not there fails the job with what is missing', {
+  skip: testDevice.kind === 'cuda',
+}, async (t) => {
+  const { testing, model } = await realJobs(t, { device: 'cuda:1' });
+  const { id } = await testing.create({ model, trainingFile: (await testing.file()).id, choices });
+  const { state, error } = await testing.reaches(id, 'succeeded', 'failed');
+  assert.deepEqual([state, error?.code], ['failed', 'device_unavailable']);
+  assert.match(error!.message, /cuda is not available: no ONNX Runtime with CUDA in .*setup-cuda/);
+  assert.equal(testing.jobs.stats.trainerRestarts, 0);
+});
 
 test('a job is trained, and again with its trainer killed and paused: the same adapter', async (t) => {
   const { testing, model } = await realJobs(t);

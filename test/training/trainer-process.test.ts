@@ -14,6 +14,7 @@ import { prng } from '../../src/core/prng.ts';
 import { trainerProcessStarter } from '../../src/protocol/trainer-process.ts';
 import type { TrainerCommand, TrainerEvent, TrainingJob } from '../../src/protocol/training-messages.ts';
 import { idlePolicy, schedulingPolicies } from '../helpers/scheduling-policies.ts';
+import { testCudaDir, testDevice, testDeviceName } from '../helpers/test-runtime.ts';
 import { resultFiles } from './result-files.ts';
 import { eightRows, tinyJob, trainerEntry } from './tiny-job.ts';
 
@@ -58,6 +59,8 @@ function launch(job: TrainingJob): Run {
     kill: () => child.kill(),
   };
 }
+
+const testPlace = { device: testDeviceName, cudaDir: testCudaDir };
 
 const stepsOf = ({ events }: Run) =>
   events.flatMap((event) => (event.type === 'step' ? [[event.metrics.step, event.metrics] as const] : []));
@@ -168,6 +171,16 @@ test('it computes only while cores idle, all of its threads', { skip: process.pl
   assert.equal(policies[0], idlePolicy);
   // Node has its own helpers by then, of which none computes.
   assert.ok(policies.filter((policy) => policy === idlePolicy).length > 1, `${policies}`);
+  run.send({ type: 'cancel' });
+  await run.exit;
+});
+
+test('for a device that it feeds it does not wait until a core idles', {
+  skip: process.platform !== 'linux' || testDevice.kind === 'cpu',
+}, async () => {
+  const run = launch(await tinyJob({ settings: { epochs: 1000 }, job: testPlace }));
+  assert.ok((await run.first('step')) !== null, JSON.stringify(run.events));
+  assert.ok(!schedulingPolicies(run.pid).includes(idlePolicy));
   run.send({ type: 'cancel' });
   await run.exit;
 });
