@@ -15,8 +15,8 @@ import { PagePool } from './adapters/page-pool.ts';
 import type { ResidentAdapter } from './adapters/resident-adapter.ts';
 import { createDecoderModels } from './decoder-models.ts';
 import { evenForLongPrefills } from './device/even-prefills.ts';
-import type { ForwardBatch } from './forward-batch.ts';
-import type { KvCache } from './kv-cache.ts';
+import { type ForwardBatch, inOrder } from './forward-batch.ts';
+import type { KvCache, KvRange } from './kv-cache.ts';
 import { evenForLoneRows } from './lone-row.ts';
 import type { MergedModel } from './merges/merged-model.ts';
 import { createModelMemory } from './model-memory.ts';
@@ -73,30 +73,36 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
   const { shape } = model;
   const form = sessionForm(runtime, options);
   const { target } = form;
-  const { kv, memory, runs, release } = createModelMemory(runtime, model, { ...options, target, clock });
-  const pages = new PagePool({ memory, slots, clock, onChange });
   const windows = createWindows();
+  const { kv, memory, runs, release } = createModelMemory(runtime, model, {
+    ...{ ...options, target, clock },
+    onGone: windows.dropPlace,
+  });
+  const pages = new PagePool({ memory, slots, clock, onChange });
   const models = createDecoderModels(runtime, model, {
     form,
     logits: rows * shape.vocabulary,
+    onChange: kv.expectGroups,
     onRelease: windows.dropModel,
   });
   const aside = countedWork();
 
-  const forward = async (batch: ForwardBatch): Promise<Float32Array> => {
-    const { phase, first, pasts, adapters = [], merged = null } = batch;
+  const forward = async (asked: ForwardBatch): Promise<Float32Array> => {
     // On a device a prefill reads pages, too.
-    if (target.on === 'device') for (const row of adapters) await row?.placement.copied;
+    if (target.on === 'device') for (const row of asked.adapters ?? []) await row?.placement.copied;
+    return kv.use(asked.first, asked.pasts, (range) => forwardIn(range, inOrder(asked, range.order)));
+  };
+  const forwardIn = async (range: KvRange, batch: ForwardBatch): Promise<Float32Array> => {
+    const { phase, pasts, adapters = [], merged = null } = batch;
     const on = models.of(merged);
-    const run = phase === 'prefill' ? runs.one(adapters[0] ?? null) : runs.mixed(adapters);
+    const adapted = () => runs.mixed(adapters, adapters.length > 0 ? batch.sampled.map((row) => adapters[row]!) : []);
+    const run = phase === 'prefill' ? runs.one(adapters[0] ?? null) : adapted();
     const session = await on.sessions.of(phase, run.form);
-    const tie = () => adaptedWindow(createWindow(runtime, session, kv, shape.layers, batch));
+    const tie = () => adaptedWindow(createWindow(runtime, session, range, shape.layers, batch));
     const compute = async (window: AdaptedWindow, logits: Float32Array<ArrayBuffer>) => {
       window.fill(batch, logits);
       run.prepare(window);
-      await kv.enter(first, pasts);
       await session.run(window.binding, { aside: batch.aside ?? false });
-      await kv.leave(first, pasts.length);
       return logits;
     };
     const count = batch.sampled.length * shape.vocabulary;
@@ -104,7 +110,7 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
       const window = tie();
       return aside.during(() => compute(window, new Float32Array(count))).finally(window.release);
     }
-    const key = `${on.id} ${phase} ${first}+${pasts.length} ${graphKey(run.form)} ${run.key}`;
+    const key = `${on.id} ${phase} ${range.place} ${pasts.length} ${graphKey(run.form)} ${run.key}`;
     return compute(windows.of(key, tie), on.logits(count));
   };
   const even = (run: typeof forward) => {
@@ -150,6 +156,9 @@ function createWindows() {
     },
     dropModel(id: number): void {
       for (const key of [...windows.keys()]) if (key.startsWith(`${id} `)) windows.delete(key);
+    },
+    dropPlace(place: string): void {
+      for (const key of [...windows.keys()]) if (key.split(' ')[2] === place) windows.delete(key);
     },
     dropAdapter(adapter: ResidentAdapter): void {
       for (const [key, { one }] of [...windows]) if (one?.adapter === adapter) windows.delete(key);

@@ -1,14 +1,15 @@
 // The runtime that a test computes on: LORIKEET_TEST_DEVICE says which device, the processor by default.
 // `host-as-device` is the processor too, and says that it is a device: everything then takes a device's form, in memory
-// that has views anywhere, as CUDA's.
+// that has views anywhere, as CUDA's. `host-as-anchored-device` has them at the start of memory only, as WebGPU.
 
 import { parseDevice } from '../../src/core/device.ts';
+import { serially } from '../../src/core/serially.ts';
 import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
-import type { Runtime } from '../../src/runtime/session.ts';
+import type { Memory, Runtime } from '../../src/runtime/session.ts';
 
 const named = process.env.LORIKEET_TEST_DEVICE || 'cpu';
-const isPretended = named === 'host-as-device';
-export const testDevice = parseDevice(isPretended ? 'cpu' : named);
+const pretended = ['host-as-device', 'host-as-anchored-device'].indexOf(named);
+export const testDevice = parseDevice(pretended < 0 ? named : 'cpu');
 
 export function testRuntime(): Runtime {
   const runtime = createOnnxRuntime({
@@ -18,13 +19,43 @@ export function testRuntime(): Runtime {
     device: testDevice,
     cudaDir: process.env.LORIKEET_TEST_CUDA_DIR || null,
   });
-  return isPretended ? asDevice(runtime) : runtime;
+  return pretended < 0 ? runtime : asDevice(runtime, pretended === 1);
 }
 
-export const asDevice = (runtime: Runtime): Runtime => ({
-  ...runtime,
-  device: { name: 'host', anchored: false, freeBytes: () => null },
-});
+/** One run at a time, none of them aside; memory that comes or goes while one is under way fails. */
+export function asDevice(runtime: Runtime, anchored: boolean): Runtime {
+  const inTurn = serially();
+  let running = 0;
+  const between = <T>(what: T): T => {
+    if (running > 0) throw new Error('Memory is touched while a run is under way.');
+    return what;
+  };
+  const guarded = (memory: Memory): Memory => ({
+    ...memory,
+    view(start, shape) {
+      if (anchored && start !== 0) throw new Error('Views of this device begin at the start of their memory.');
+      return memory.view(start, shape);
+    },
+    release: () => between(memory.release()),
+  });
+  return {
+    ...runtime,
+    device: { name: 'host', anchored, freeBytes: () => null },
+    allocate: (type, elements) => guarded(between(runtime.allocate(type, elements))),
+    betweenRuns: (work) => inTurn(async () => work()),
+    async session(model, { aside: _, ...options }) {
+      const session = await inTurn(() => runtime.session(model, options));
+      return {
+        ...session,
+        run: (binding) =>
+          inTurn(async () => {
+            running++;
+            await session.run(binding).finally(() => running--);
+          }),
+      };
+    },
+  };
+}
 
 /** Without a card WebGPU is computed in software, hundreds of times slower: storms there are short. */
 export const isSlow = testDevice.kind === 'webgpu';

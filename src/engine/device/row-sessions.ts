@@ -1,7 +1,7 @@
 // The sessions that write, copy and clear rows in device memory, each made when it is first needed.
 
 import { encodeOnnx, type OnnxGraph } from '../../formats/onnx.ts';
-import { buildClear, buildCopyRow, buildWriteRows } from '../../graph/pool-rows.ts';
+import { buildClear, buildCopyRows, buildWriteRows } from '../../graph/pool-rows.ts';
 import type { Real } from '../../graph/target.ts';
 import type { Runtime, Session } from '../../runtime/session.ts';
 
@@ -21,7 +21,7 @@ export function createRowSessions(runtime: Runtime, real: Real): RowSessions {
   };
   return {
     write: (pools, transposed) => once(`write ${pools} ${transposed}`, () => buildWriteRows(pools, real, transposed)),
-    copy: (pools) => once(`copy ${pools}`, () => buildCopyRow(pools, real)),
+    copy: (pools) => once(`copy ${pools}`, () => buildCopyRows(pools, real)),
     clear: () => once('clear', () => buildClear(real)),
     async release() {
       for (const made of await Promise.allSettled(sessions.values())) {
