@@ -10,7 +10,7 @@ import type { Reach } from '../graph/adapted-linear.ts';
 import type { LoweredModel } from '../graph/lowered.ts';
 import type { GraphTarget } from '../graph/target.ts';
 import type { Runtime } from '../runtime/session.ts';
-import { type AdaptedWindow, adaptedWindow } from './adapters/adapted-windows.ts';
+import { type AdaptedRun, type AdaptedRuns, type AdaptedWindow, adaptedWindow } from './adapters/adapted-windows.ts';
 import { PagePool } from './adapters/page-pool.ts';
 import type { ResidentAdapter } from './adapters/resident-adapter.ts';
 import { createDecoderModels } from './decoder-models.ts';
@@ -29,7 +29,7 @@ export type Decoder = {
   readonly pages: PagePool;
   /** Logits [sampled, vocabulary] in a buffer that the same model's next call overwrites. One call at a time. */
   forward(batch: ForwardBatch): Promise<Float32Array>;
-  /** Something is computed beside the steps. */
+  /** Something is computed beside the steps, of what they leave of the processor. On a device nothing is. */
   readonly isWorkingAside: boolean;
   /** Makes the graphs that adapters of this reach need, off the event loop, so that no step waits for them. */
   prepare(reach: Reach): Promise<void>;
@@ -74,16 +74,13 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
   const form = sessionForm(runtime, options);
   const { target } = form;
   const windows = createWindows();
-  const { kv, memory, runs, release } = createModelMemory(runtime, model, {
-    ...{ ...options, target, clock },
-    onGone: windows.dropPlace,
-  });
+  const forms = { ...options, target, clock, onGone: windows.dropPlace };
+  const { kv, memory, runs, release } = createModelMemory(runtime, model, forms);
   const pages = new PagePool({ memory, slots, clock, onChange });
   const models = createDecoderModels(runtime, model, {
     form,
     logits: rows * shape.vocabulary,
-    onChange: kv.expectGroups,
-    onRelease: windows.dropModel,
+    ...{ onChange: kv.expectGroups, onRelease: windows.dropModel },
   });
   const aside = countedWork();
 
@@ -93,10 +90,9 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
     return kv.use(asked.first, asked.pasts, (range) => forwardIn(range, inOrder(asked, range.order)));
   };
   const forwardIn = async (range: KvRange, batch: ForwardBatch): Promise<Float32Array> => {
-    const { phase, pasts, adapters = [], merged = null } = batch;
-    const on = models.of(merged);
-    const adapted = () => runs.mixed(adapters, adapters.length > 0 ? batch.sampled.map((row) => adapters[row]!) : []);
-    const run = phase === 'prefill' ? runs.one(adapters[0] ?? null) : adapted();
+    const { phase, pasts } = batch;
+    const on = models.of(batch.merged ?? null);
+    const run = runOf(runs, batch);
     const session = await on.sessions.of(phase, run.form);
     const tie = () => adaptedWindow(createWindow(runtime, session, range, shape.layers, batch));
     const compute = async (window: AdaptedWindow, logits: Float32Array<ArrayBuffer>) => {
@@ -123,7 +119,7 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
     pages,
     vocabulary: shape.vocabulary,
     get isWorkingAside() {
-      return aside.count > 0;
+      return runtime.device === null && aside.count > 0;
     },
     forward: even(forward),
     forget: windows.dropAdapter,
@@ -141,6 +137,11 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
       await release();
     },
   };
+}
+
+function runOf(runs: AdaptedRuns, { phase, adapters = [], sampled }: ForwardBatch): AdaptedRun {
+  if (phase === 'prefill') return runs.one(adapters[0] ?? null);
+  return runs.mixed(adapters, adapters.length > 0 ? sampled.map((row) => adapters[row]!) : []);
 }
 
 /** Bindings by what they tie; those that were not used for long are released. */

@@ -32,7 +32,7 @@ export type KvCache = {
   release(): void;
 };
 
-/** Neighbouring rows of every layer, in place, [count, kvHeads, positions, headDim]; the caller releases each tensor. */
+/** Neighbouring rows of every layer, in place, [count, kvHeads, positions, headDim]; the caller releases tensors. */
 export type KvRange = {
   /** Of as many rows, the same place has the same tensors. */
   readonly place: string;

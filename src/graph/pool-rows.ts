@@ -36,7 +36,7 @@ export function buildWriteRows(pools: number, real: Real, transposed: boolean): 
   return g.build();
 }
 
-/** Copies rows: target[at] = source[from]. Source and target may be the same pools: all are read before any is written. */
+/** Copies rows: target[at] = source[from], all read before any is written: both may be the same pools. */
 export function buildCopyRows(pools: number, real: Real): OnnxGraph {
   const g = createGraphBuilder();
   g.input(poolNames.at, 'int64', ['n', 1]);

@@ -1,5 +1,5 @@
-// Keys and values in device memory whose views begin at its start only, as WebGPU's. A run's rows lie at the start of a
-// pool while it runs: which pool, and what has to be copied for that, `RowPlaces` says. Knows pools and when they may be
+// Keys and values in device memory that is viewed from its start only, as WebGPU's. A run's rows lie at the start of a
+// pool while it runs: which pool, and what has to be copied for that, `RowPlaces` says. Knows pools and when they are
 // touched; knows no places.
 //
 //   pool 0   all rows, and room to rearrange them
@@ -12,8 +12,8 @@
 // Invariant: rows are renamed at any time, but copied between runs alone, one run after another: whoever runs finds its
 // rows where it was told.
 
-import { serially } from '../../core/serially.ts';
 import type { ModelShape } from '../../core/base-model.ts';
+import { serially } from '../../core/serially.ts';
 import type { Runtime } from '../../runtime/session.ts';
 import type { DeviceKv, DeviceKvForm } from './device-kv.ts';
 import { DeviceRows } from './device-rows.ts';

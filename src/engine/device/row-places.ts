@@ -99,7 +99,9 @@ export class RowPlaces {
 
   /** Takes others' rows out of the first places, as many as there are places for elsewhere: at least one. */
   #makeRoom(first: Row, pool: number, count: number): RowCopy[] {
-    const others = this.#rows[pool]!.slice(0, count).filter((row) => row !== null && (row < first || row >= first + count));
+    const others = this.#rows[pool]!.slice(0, count).filter(
+      (row) => row !== null && (row < first || row >= first + count),
+    );
     const copies: RowCopy[] = [];
     for (const row of others) {
       const place = this.#freePlace(pool, count);
@@ -109,7 +111,7 @@ export class RowPlaces {
     return copies;
   }
 
-  /** Where fewest rows have to be copied; others that are in the way come back later. The first pool is the last choice. */
+  /** Where fewest rows are copied; others in the way come back later. The first pool is the last choice. */
   #cheapest(first: Row, count: number): number {
     let [best, least] = [0, Number.POSITIVE_INFINITY];
     for (const pool of [...this.#rows.keys()].sort((a, b) => Number(a === 0) - Number(b === 0))) {
@@ -151,7 +153,9 @@ export class RowPlaces {
 
   /** Throws where a row has two places or a place two rows. For tests. */
   checkIntegrity(): void {
-    const found = this.#rows.flatMap((slots, pool) => slots.flatMap((row, slot) => (row === null ? [] : [{ row, pool, slot }])));
+    const found = this.#rows.flatMap((slots, pool) =>
+      slots.flatMap((row, slot) => (row === null ? [] : [{ row, pool, slot }])),
+    );
     if (found.length !== this.#places.size) throw new Error(`${found.length} places, ${this.#places.size} rows`);
     for (const { row, pool, slot } of found) {
       const place = this.#places.get(row);

@@ -16,7 +16,7 @@ import { mergeModel } from '../../../src/engine/merges/merge-model.ts';
 import type { MergedModel } from '../../../src/engine/merges/merged-model.ts';
 import type { LinearBits, LoweredModel } from '../../../src/graph/lowered.ts';
 import type { Runtime, SessionOptions } from '../../../src/runtime/session.ts';
-import { testRuntime } from '../../helpers/test-runtime.ts';
+import { isSlow, testRuntime } from '../../helpers/test-runtime.ts';
 import { tinyLowered } from '../../helpers/tiny-lowered.ts';
 import { type AdapterPlan, everyModule, layerModules, randomAdapter } from '../adapters/random-adapters.ts';
 import { storm, type Weights } from '../storm.ts';
@@ -183,7 +183,12 @@ const plans: readonly AdapterPlan[] = [
 test('storms over a real decoder with merges: every sequence gets the tokens that it gets alone', async (context) => {
   const model = await tinyLowered('llama', 32);
   let wake = () => {};
-  const decoder = createDecoder(runtime, model, { rows: 5, positions: 48, pages: 8, onPagesChange: () => wake() });
+  const decoder = createDecoder(runtime, model, {
+    rows: 5,
+    positions: isSlow ? 28 : 48,
+    pages: 8,
+    onPagesChange: () => wake(),
+  });
   const files = plans.map((plan) => randomAdapter(model.shape, plan).files);
   const of = (i: number, scale = 1) => ({ files: files[i]!, scale });
   const weights: Weights[] = [[], [of(0)], [of(0, 0.5)], [of(1), of(0, 2)], [of(2)], [of(1)]];
@@ -197,7 +202,7 @@ test('storms over a real decoder with merges: every sequence gets the tokens tha
     bytesMax: 2 ** 30,
     arithmetic: {
       bytesOf: (adapter: Parameters<typeof mergeMemory>[1], bits: LinearBits | null) =>
-        mergeMemory(model, adapter, bits),
+        mergeMemory(model, adapter, bits, runtime.device ? 'device' : 'host'),
       merge: (adapter: Parameters<typeof mergeMemory>[1], options: Parameters<typeof mergeModel>[3]) =>
         mergeModel(runtime, model, adapter, options),
     },
@@ -208,8 +213,8 @@ test('storms over a real decoder with merges: every sequence gets the tokens tha
   const keyOf = (prompt: readonly number[], adapters: Weights, isMerged: boolean) =>
     `${prompt} / ${weights.indexOf(adapters)} ${isMerged}`;
   const prompts: number[][] = [];
-  for (let i = 0; i < 12; i++) {
-    const prompt = Array.from({ length: 1 + below(40) }, () => below(300));
+  for (let i = 0; i < (isSlow ? 2 : 12); i++) {
+    const prompt = Array.from({ length: 1 + below(isSlow ? 20 : 40) }, () => below(300));
     let margin = Number.POSITIVE_INFINITY;
     for (const onMerges of ['never', 'always'] as const) {
       const witnessed = witnessedEngine(decoder, 1000, storeOf, { ...merges, onMerges });
@@ -231,24 +236,26 @@ test('storms over a real decoder with merges: every sequence gets the tokens tha
     // Ties would make the comparison a coin toss: such a prompt is of no use.
     if (margin > 3e-4) prompts.push(prompt);
   }
-  assert.ok(prompts.length >= 4, `${prompts.length} prompts without a tie`);
-  for (const [seed, groupsMax] of [
+  assert.ok(prompts.length >= (isSlow ? 1 : 4), `${prompts.length} prompts without a tie`);
+  const storms = [
     [61, 4],
     [62, 1],
-  ] as const) {
+  ] as const;
+  for (const [seed, groupsMax] of storms.slice(0, isSlow ? 1 : 2)) {
     const start = performance.now();
     const report = await storm({
       decoderOf: (onWake) => {
         wake = onWake;
         return decoder;
       },
-      ...{ seed, sequences: 150, prompts, weights, storeOf },
+      ...{ seed, sequences: isSlow ? 24 : 150, prompts, weights, storeOf },
       alone: (prompt, adapters, isMerged) => known.get(keyOf(prompt, adapters, isMerged))!,
       merges: { ...merges, groupsMax, probes: [[1, 2, 3, 4, 5, 6]], bits: [null] },
     });
     context.diagnostic(`seed ${seed}: ${JSON.stringify(report)}, ${Math.round(performance.now() - start)} ms`);
-    assert.ok(report.length > 40 && report.abort > 5 && report.error === 0, 'a storm in a teacup');
-    assert.ok(report.merged > 5 && report.onMerges > 5, 'hardly anything was merged');
+    const [lengths, aborts, merged, onMerges] = isSlow ? [6, 0, 2, 2] : [40, 5, 5, 5];
+    assert.ok(report.length > lengths && report.abort > aborts && report.error === 0, 'a storm in a teacup');
+    assert.ok(report.merged > merged && report.onMerges > onMerges, 'hardly anything was merged');
   }
   await decoder.release();
 });
