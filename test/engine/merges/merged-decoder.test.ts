@@ -11,10 +11,12 @@ import { combineAdapters } from '../../../src/engine/adapters/combine-adapters.t
 import { readAdapter } from '../../../src/engine/adapters/read-adapter.ts';
 import { createDecoder, type Decoder } from '../../../src/engine/decoder.ts';
 import { createComparison } from '../../../src/engine/merges/compare.ts';
+import { measureQuality } from '../../../src/engine/merges/measure-quality.ts';
 import { mergeMemory } from '../../../src/engine/merges/merge-memory.ts';
 import { mergeModel } from '../../../src/engine/merges/merge-model.ts';
 import type { MergedModel } from '../../../src/engine/merges/merged-model.ts';
 import type { LinearBits, LoweredModel } from '../../../src/graph/lowered.ts';
+import type { Real } from '../../../src/graph/target.ts';
 import type { Runtime, SessionOptions } from '../../../src/runtime/session.ts';
 import { isSlow, testRuntime } from '../../helpers/test-runtime.ts';
 import { tinyLowered } from '../../helpers/tiny-lowered.ts';
@@ -89,6 +91,31 @@ for (const name of ['llama', 'llama-gguf', 'qwen2'] as const) {
   });
 }
 
+test('what a merge costs is measured beside steps, which it does not disturb', async () => {
+  const model = await tinyLowered('llama-gguf', null);
+  const decoder = createDecoder(runtime, model, { rows: 2, positions: 64, pages: 12 });
+  const plan = { seed: 3, modules: layerModules, r: 8 };
+  const adapter = await residentOf(model, plan);
+  await decoder.prepare(adapter.reach);
+  const before = await run(decoder, 1, null);
+  // The second one is long: where kernels for such are wrong it runs in pieces.
+  const probes = [[5, 6, 7], Array.from({ length: 50 }, (_, i) => (i * 37) % 300)];
+  const costs = [];
+  for (const bits of [32, 4] as const) {
+    const merged = await addMerge(decoder, model, plan, bits);
+    const measured = measureQuality({ decoder, breath, probes }, { adapter, scale: 1 }, merged, () => {});
+    assert.deepEqual(await run(decoder, 1, null), before);
+    const quality = (await measured)!;
+    assert.equal(quality.positions, 53);
+    costs.push(quality.meanKl);
+    await decoder.removeMerged(merged);
+  }
+  const [exact, rounded] = costs as [number, number];
+  assert.ok(exact < 1e-4 && rounded > 10 * exact, `${costs}`);
+  assert.equal(decoder.pages.used, 0);
+  await decoder.release();
+});
+
 /** Of how the host packs and sums. */
 const onHost = { skip: runtime.device !== null };
 
@@ -114,9 +141,16 @@ test('a merged row has the same bits in any row and beside rows of any weights',
   await decoder.release();
 });
 
-test('a float merge is what the mixed batch computes', async () => {
+for (const real of ['float32', 'float16'] as const) {
+  // The host's form has single floats, and a software device has no half ones.
+  const skip = real === 'float16' && (runtime.device === null || isSlow);
+  test(`a float merge is what the mixed batch computes, ${real}`, { skip }, () => floatMergeIn(real));
+}
+
+async function floatMergeIn(real: Real): Promise<void> {
   const model = await tinyLowered('llama', 32);
-  const decoder = createDecoder(runtime, model, { rows: 2, positions: 32, pages: 8 });
+  const target = { on: runtime.device ? 'device' : 'host', real } as const;
+  const decoder = createDecoder(runtime, model, { rows: 2, positions: 32, pages: 8, target });
   const plan = { seed: 3, modules: everyModule, r: 8, dora: true };
   const adapter = await residentOf(model, plan);
   await decoder.prepare(adapter.reach);
@@ -129,9 +163,10 @@ test('a float merge is what the mixed batch computes', async () => {
   const unmerged = (await decoder.forward({ ...batch, adapters: [{ adapter, placement, scale: 1 }] })).slice();
   comparison.add(unmerged, await decoder.forward({ ...batch, merged }));
   const { meanKl, top1Agreement } = comparison.quality();
-  assert.ok(meanKl < 1e-8 && top1Agreement === 1, `${meanKl}, ${top1Agreement}`);
+  const [klMax, agreementMin] = real === 'float32' ? [1e-8, 1] : [1e-4, 0.8];
+  assert.ok(meanKl < klMax && top1Agreement >= agreementMin, `${meanKl}, ${top1Agreement}`);
   await decoder.release();
-});
+}
 
 test('untouched weights are the base’s own tensors; only the merged ones are the session’s alone', onHost, async () => {
   const asked: SessionOptions[] = [];
@@ -191,7 +226,8 @@ test('storms over a real decoder with merges: every sequence gets the tokens tha
   });
   const files = plans.map((plan) => randomAdapter(model.shape, plan).files);
   const of = (i: number, scale = 1) => ({ files: files[i]!, scale });
-  const weights: Weights[] = [[], [of(0)], [of(0, 0.5)], [of(1), of(0, 2)], [of(2)], [of(1)]];
+  const all: Weights[] = [[], [of(0)], [of(1)], [of(1), of(0, 2)], [of(2)], [of(0, 0.5)]];
+  const weights = all.slice(0, isSlow ? 3 : all.length);
   const storeOf = (_: unknown, onChange: () => void) =>
     new AdapterStore({
       ...{ bytesMax: 2 ** 30, clock: systemClock, onDrop: decoder.forget, onChange },
@@ -248,7 +284,7 @@ test('storms over a real decoder with merges: every sequence gets the tokens tha
         wake = onWake;
         return decoder;
       },
-      ...{ seed, sequences: isSlow ? 24 : 150, prompts, weights, storeOf },
+      ...{ seed, sequences: isSlow ? 70 : 150, prompts, weights, storeOf },
       alone: (prompt, adapters, isMerged) => known.get(keyOf(prompt, adapters, isMerged))!,
       merges: { ...merges, groupsMax, probes: [[1, 2, 3, 4, 5, 6]], bits: [null] },
     });
