@@ -73,9 +73,9 @@ export function createDecoderModels(
   return {
     of,
     async add(lowered) {
-      await onChange(merges.size + 1);
       const model = open(lowered, mergedWeights(runtime, lowered, base, weights, form.target.real));
       try {
+        await onChange(merges.size + 1);
         for (const phase of ['prefill', 'decode'] as const) await model.sessions.of(phase, withoutAdapters, true);
       } catch (error) {
         await release(model);

@@ -77,14 +77,21 @@ for (const name of ['llama', 'llama-gguf', 'qwen2'] as const) {
     const model = await tinyLowered(name, null);
     const decoder = createDecoder(runtime, model, { rows: 3, positions: 32 });
     const before = await run(decoder, 0, null);
+    const { bytes } = decoder.kv;
     for (const [seed, bits] of [null, 8, 32, 4].entries()) {
       const merged = await addMerge(decoder, model, { seed, modules: everyModule, r: 4 }, bits as LinearBits | null);
       const during = await run(decoder, 0, merged);
       assert.notDeepEqual(during[0], before[0], 'the adapter changes nothing');
+      assert.equal(
+        decoder.kv.bytes > bytes,
+        runtime.device?.anchored ?? false,
+        'groups have memory where they need it',
+      );
       assert.deepEqual(await run(decoder, 0, null), before);
       assert.deepEqual(await run(decoder, 0, merged), during, 'the merge has the bits that it had');
       await decoder.removeMerged(merged);
       await assert.rejects(run(decoder, 0, merged), /not there/);
+      assert.equal(decoder.kv.bytes, bytes);
     }
     assert.deepEqual(await run(decoder, 0, null), before);
     await decoder.release();
@@ -284,12 +291,12 @@ test('storms over a real decoder with merges: every sequence gets the tokens tha
         wake = onWake;
         return decoder;
       },
-      ...{ seed, sequences: isSlow ? 90 : 150, prompts, weights, storeOf },
+      ...{ seed, sequences: isSlow ? 70 : 150, prompts, weights, storeOf },
       alone: (prompt, adapters, isMerged) => known.get(keyOf(prompt, adapters, isMerged))!,
-      merges: { ...merges, groupsMax, probes: [[1, 2, 3, 4, 5, 6]], bits: [null] },
+      merges: { ...merges, groupsMax, probes: [[1, 2, 3, 4, 5, 6]], bits: [null], atFirst: isSlow },
     });
     context.diagnostic(`seed ${seed}: ${JSON.stringify(report)}, ${Math.round(performance.now() - start)} ms`);
-    const [lengths, aborts, merged, onMerges] = isSlow ? [6, 0, 1, 1] : [40, 5, 5, 5];
+    const [lengths, aborts, merged, onMerges] = isSlow ? [6, 0, 1, 3] : [40, 5, 5, 5];
     assert.ok(report.length > lengths && report.abort > aborts && report.error === 0, 'a storm in a teacup');
     assert.ok(report.merged > merged && report.onMerges > onMerges, 'hardly anything was merged');
   }
