@@ -80,7 +80,7 @@ async function openSide(runtime: Runtime, base: LoweredModel, plan: Plan) {
   const merges = new Merges({
     ...{ decoder, adapters: store, breath: createBreath(clock), clock, bytesMax: 2 ** 32, onChange: ignore },
     arithmetic: {
-      bytesOf: (adapter, bits) => mergeMemory(base, adapter, bits),
+      bytesOf: (adapter, bits) => mergeMemory(base, adapter, bits, 'host'),
       merge: (adapter, options) => mergeModel(runtime, base, adapter, options),
     },
     emit: (event) => void events.push(event),

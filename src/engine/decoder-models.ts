@@ -35,6 +35,8 @@ export type DecoderModelsOptions = {
   readonly form: SessionForm;
   /** Logits of a full batch. */
   readonly logits: number;
+  /** Before a merged model comes and after one has gone: how many there are with it, or without. */
+  readonly onChange: (merged: number) => Promise<void>;
   /** A model goes: its bindings must have gone before. */
   readonly onRelease: (id: number) => void;
 };
@@ -42,7 +44,7 @@ export type DecoderModelsOptions = {
 export function createDecoderModels(
   runtime: Runtime,
   base: LoweredModel,
-  { form, logits, onRelease }: DecoderModelsOptions,
+  { form, logits, onChange, onRelease }: DecoderModelsOptions,
 ): DecoderModels {
   let ids = 0;
   const open = (model: LoweredModel, weights: ModelWeights): DecoderModel => {
@@ -73,9 +75,11 @@ export function createDecoderModels(
     async add(lowered) {
       const model = open(lowered, mergedWeights(runtime, lowered, base, weights, form.target.real));
       try {
+        await onChange(merges.size + 1);
         for (const phase of ['prefill', 'decode'] as const) await model.sessions.of(phase, withoutAdapters, true);
       } catch (error) {
         await release(model);
+        await onChange(merges.size);
         throw error;
       }
       const merged = { kernels: kernelsOf(lowered) };
@@ -86,6 +90,7 @@ export function createDecoderModels(
       const model = of(merged);
       merges.delete(merged);
       await release(model);
+      await onChange(merges.size);
       await runtime.giveBackFreeMemory();
     },
     async release() {

@@ -10,15 +10,15 @@ import type { Reach } from '../graph/adapted-linear.ts';
 import type { LoweredModel } from '../graph/lowered.ts';
 import type { GraphTarget } from '../graph/target.ts';
 import type { Runtime } from '../runtime/session.ts';
-import { type AdaptedWindow, adaptedWindow } from './adapters/adapted-windows.ts';
+import { type AdaptedRun, type AdaptedRuns, type AdaptedWindow, adaptedWindow } from './adapters/adapted-windows.ts';
 import { PagePool } from './adapters/page-pool.ts';
 import type { ResidentAdapter } from './adapters/resident-adapter.ts';
 import { createDecoderModels } from './decoder-models.ts';
 import type { DeviceLogits } from './device/device-logits.ts';
 import { evenForLongPrefills } from './device/even-prefills.ts';
 import type { TopLogits } from './draw-top.ts';
-import type { ForwardBatch } from './forward-batch.ts';
-import type { KvCache } from './kv-cache.ts';
+import { type ForwardBatch, inOrder } from './forward-batch.ts';
+import type { KvCache, KvRange } from './kv-cache.ts';
 import { evenForLoneRows } from './lone-row.ts';
 import type { MergedModel } from './merges/merged-model.ts';
 import { createModelMemory } from './model-memory.ts';
@@ -36,7 +36,7 @@ export type Decoder = {
    * null where they do not.
    */
   readonly forwardTop: ForwardTop | null;
-  /** Something is computed beside the steps. */
+  /** Something is computed beside the steps, of what they leave of the processor. On a device nothing is. */
   readonly isWorkingAside: boolean;
   /** Makes the graphs that adapters of this reach need, off the event loop, so that no step waits for them. */
   prepare(reach: Reach): Promise<void>;
@@ -89,32 +89,34 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
   const { shape } = model;
   const form = sessionForm(runtime, options);
   const { target } = form;
-  const { kv, memory, runs, logits, release } = createModelMemory(runtime, model, { ...options, target, clock });
-  const pages = new PagePool({ memory, slots, clock, onChange });
   const windows = createWindows();
+  const forms = { ...options, target, clock, onGone: windows.dropPlace };
+  const { kv, memory, runs, logits, release } = createModelMemory(runtime, model, forms);
+  const pages = new PagePool({ memory, slots, clock, onChange });
   const models = createDecoderModels(runtime, model, {
     form,
     logits: rows * shape.vocabulary,
-    onRelease: windows.dropModel,
+    ...{ onChange: kv.expectGroups, onRelease: windows.dropModel },
   });
   const aside = countedWork();
 
-  const compute = async (batch: ForwardBatch, logits: LogitsPlace): Promise<void> => {
-    const { phase, first, pasts, adapters = [], merged = null, aside = false } = batch;
+  const compute = async (asked: ForwardBatch, logits: LogitsPlace): Promise<void> => {
     // On a device a prefill reads pages, too.
-    if (target.on === 'device') for (const row of adapters) await row?.placement.copied;
-    const on = models.of(merged);
-    const run = phase === 'prefill' ? runs.one(adapters[0] ?? null) : runs.mixed(adapters);
+    if (target.on === 'device') for (const row of asked.adapters ?? []) await row?.placement.copied;
+    return kv.use(asked.first, asked.pasts, (range) => computeIn(range, inOrder(asked, range.order), logits));
+  };
+  const computeIn = async (range: KvRange, batch: ForwardBatch, logits: LogitsPlace): Promise<void> => {
+    const { phase, pasts, aside = false } = batch;
+    const on = models.of(batch.merged ?? null);
+    const run = runOf(runs, batch);
     const session = await on.sessions.of(phase, run.form);
-    const tie = () => adaptedWindow(createWindow(runtime, session, kv, shape.layers, batch));
-    const key = `${on.id} ${phase} ${first}+${pasts.length} ${graphKey(run.form)} ${run.key}`;
+    const tie = () => adaptedWindow(createWindow(runtime, session, range, shape.layers, batch));
+    const key = `${on.id} ${phase} ${range.place} ${pasts.length} ${graphKey(run.form)} ${run.key}`;
     const window = aside ? tie() : windows.of(key, tie);
     try {
       window.fill(batch, logits);
       run.prepare(window);
-      await kv.enter(first, pasts);
       await session.run(window.binding, { aside });
-      await kv.leave(first, pasts.length);
     } finally {
       if (aside) window.release();
     }
@@ -136,7 +138,7 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
     pages,
     vocabulary: shape.vocabulary,
     get isWorkingAside() {
-      return aside.count > 0;
+      return runtime.device === null && aside.count > 0;
     },
     forward: even(forward),
     forwardTop: logits && topOf(logits, compute),
@@ -157,6 +159,11 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
   };
 }
 
+function runOf(runs: AdaptedRuns, { phase, adapters = [], sampled }: ForwardBatch): AdaptedRun {
+  if (phase === 'prefill') return runs.one(adapters[0] ?? null);
+  return runs.mixed(adapters, adapters.length > 0 ? sampled.map((row) => adapters[row]!) : []);
+}
+
 /** Bindings by what they tie; those that were not used for long are released. */
 function createWindows() {
   const windows = new LRUCache<string, AdaptedWindow>({ max: windowsMax, dispose: (window) => window.release() });
@@ -170,6 +177,9 @@ function createWindows() {
     },
     dropModel(id: number): void {
       for (const key of [...windows.keys()]) if (key.startsWith(`${id} `)) windows.delete(key);
+    },
+    dropPlace(place: string): void {
+      for (const key of [...windows.keys()]) if (key.split(' ')[2] === place) windows.delete(key);
     },
     dropAdapter(adapter: ResidentAdapter): void {
       for (const [key, { one }] of [...windows]) if (one?.adapter === adapter) windows.delete(key);

@@ -14,7 +14,7 @@ export type ForwardBatch = {
   readonly pasts: readonly number[];
   /** Row-major [rows, new tokens]. */
   readonly tokens: readonly number[];
-  /** Which of `tokens`, by index, to give the next token's logits for; all of them, in order, in a decode step. */
+  /** Which of `tokens`, by index, to give the next token's logits for; all of them in a decode step. */
   readonly sampled: readonly number[];
   /** By row; left out: none. A prefill with an adapter has one row. */
   readonly adapters?: readonly (RowAdapter | null)[];
@@ -28,3 +28,21 @@ export type ForwardBatch = {
   /** Tokens that the row before `first` holds, beside which a lone row may decode; left out: it is the spare one. */
   readonly pastBefore?: number;
 };
+
+/**
+ * The same run with row `order[i]` in place i. Logits still come as `sampled` asks, so whoever reads them sees no
+ * difference.
+ */
+export function inOrder(batch: ForwardBatch, order: readonly number[] | null): ForwardBatch {
+  if (order === null) return batch;
+  const { pasts, tokens, sampled, adapters } = batch;
+  const length = tokens.length / pasts.length;
+  const placeOf = new Map(order.map((row, place) => [row, place]));
+  return {
+    ...batch,
+    pasts: order.map((row) => pasts[row]!),
+    tokens: order.flatMap((row) => tokens.slice(row * length, (row + 1) * length)),
+    sampled: sampled.map((index) => placeOf.get(Math.floor(index / length))! * length + (index % length)),
+    ...(adapters && adapters.length > 0 ? { adapters: order.map((row) => adapters[row]!) } : {}),
+  };
+}

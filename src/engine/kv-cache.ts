@@ -18,18 +18,28 @@ export type KvCache = {
   readonly rows: number;
   readonly positions: number;
   readonly bytes: number;
-  /** Rows [first, first + count) of a layer, in place, [count, kvHeads, positions, headDim]; the caller releases it. */
-  key(layer: number, first: number, count: number): Tensor;
-  value(layer: number, first: number, count: number): Tensor;
-  /** Copies the first `length` positions of a row over another's. */
+  /** Row `to` is what row `from` was, as far as `length` positions; row `from` holds nothing that anybody reads. */
   move(from: number, to: number, length: number): void;
   /** Two rows change places, as far as `length` positions. */
   swap(one: number, other: number, length: number): void;
-  /** Before a run over rows from `first` on: what was asked for is done, and their tensors hold them. */
-  enter(first: number, pasts: readonly number[]): Promise<void> | void;
-  /** After it. */
-  leave(first: number, count: number): Promise<void> | void;
+  /**
+   * `work` runs over rows from `first` on, which hold `pasts` tokens, after all that was asked for before; what is
+   * written there while it runs they hold afterwards. Meanwhile rows may be moved, not be used by others.
+   */
+  use<T>(first: number, pasts: readonly number[], work: (range: KvRange) => Promise<T>): Promise<T>;
+  /** Says how many merged models there are, whose rows decode apart from the base's: memory for that comes and goes. */
+  expectGroups(count: number): Promise<void>;
   release(): void;
+};
+
+/** Neighbouring rows of every layer, in place, [count, kvHeads, positions, headDim]; the caller releases tensors. */
+export type KvRange = {
+  /** Of as many rows, the same place has the same tensors. */
+  readonly place: string;
+  /** The tensors' row i is the range's row `order[i]`; null where it is row i. */
+  readonly order: readonly number[] | null;
+  key(layer: number): Tensor;
+  value(layer: number): Tensor;
 };
 
 /** In memory that JavaScript has. */
@@ -64,8 +74,6 @@ export function createKvCache(runtime: Runtime, shape: ModelShape, rows: number,
     rows,
     positions,
     bytes: 2 * shape.layers * (rows - firstRow) * rowElements * Float32Array.BYTES_PER_ELEMENT,
-    key: (layer, first, count) => view(keys, layer, first, count),
-    value: (layer, first, count) => view(values, layer, first, count),
     move(from, to, length) {
       forEachHead(from, to, length, (source, target) => target.set(source));
     },
@@ -77,8 +85,13 @@ export function createKvCache(runtime: Runtime, shape: ModelShape, rows: number,
         b.set(kept);
       });
     },
-    enter() {},
-    leave() {},
+    use: (first, { length }, work) =>
+      work({
+        ...{ place: `${first}`, order: null },
+        key: (layer) => view(keys, layer, first, length),
+        value: (layer) => view(values, layer, first, length),
+      }),
+    expectGroups: async () => {},
     release() {},
   };
 }

@@ -8,6 +8,7 @@ import { type AdaptedRuns, createAdaptedRuns } from './adapters/adapted-windows.
 import { createBreath } from './adapters/breath.ts';
 import { HostPages } from './adapters/host-pages.ts';
 import type { PageMemory } from './adapters/page-memory.ts';
+import { createAnchoredKv } from './device/anchored-kv.ts';
 import { createDeviceKv } from './device/device-kv.ts';
 import { createDeviceLogits, type DeviceLogits } from './device/device-logits.ts';
 import { DevicePages } from './device/device-pages.ts';
@@ -31,12 +32,14 @@ export type ModelMemoryOptions = {
   readonly pages?: number;
   readonly target: GraphTarget;
   readonly clock: Clock;
+  /** Keys' and values' memory of this place goes: nothing may be tied to it any more. */
+  readonly onGone: (place: string) => void;
 };
 
 export function createModelMemory(
   runtime: Runtime,
   { shape }: LoweredModel,
-  { rows, positions, pages: slots = 0, target, clock }: ModelMemoryOptions,
+  { rows, positions, pages: slots = 0, target, clock, onGone }: ModelMemoryOptions,
 ): ModelMemory {
   const { on, real } = target;
   if (on === 'host') {
@@ -47,7 +50,8 @@ export function createModelMemory(
   const sessions = createRowSessions(runtime, real);
   const clearing = Promise.withResolvers<void>();
   const ready = clearing.promise;
-  const kv = createDeviceKv(runtime, sessions, shape, { rows, positions, real, ready });
+  const createKv = runtime.device?.anchored ? createAnchoredKv : createDeviceKv;
+  const kv = createKv(runtime, sessions, shape, { rows, positions, real, ready, onGone });
   const memory = new DevicePages(runtime, sessions, shape, { slots, real, ready });
   const logits = createDeviceLogits(runtime, sessions, { rows, vocabulary: shape.vocabulary });
   // Memory is not allocated while anything runs: all of it is there now.

@@ -48,7 +48,7 @@ export async function startEngine(
     positions,
     decodeActivations: config.decodeActivations,
     batchInvariant: config.batchInvariant ?? true,
-    pages: config.adapterPages ?? pagesFor(device, model, { rows: config.maxSequences, positions }),
+    pages: config.adapterPages ?? pagesFor(device, model, config, positions),
     target,
     clock,
     onPagesChange: onChange,
@@ -78,10 +78,9 @@ export async function startEngine(
   const merges = new Merges({
     ...{ decoder, adapters, clock, onChange },
     breath: createBreath(clock, () => engine.serving),
-    // Where rows of a group cannot be read by themselves there are no merges: each is refused for want of memory.
-    bytesMax: runtime.device?.anchored ? 0 : (config.mergeBytes ?? 0),
+    bytesMax: config.mergeBytes ?? 0,
     arithmetic: {
-      bytesOf: (adapter, bits) => mergeMemory(model, adapter, bits),
+      bytesOf: (adapter, bits) => mergeMemory(model, adapter, bits, target.on),
       merge: (adapter, options) => mergeModel(runtime, model, adapter, options),
     },
     emit: (merge) => emit({ type: 'merge', merge }),

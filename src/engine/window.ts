@@ -3,7 +3,7 @@
 import { decoderNames } from '../graph/decoder.ts';
 import type { Binding, Runtime, Session, Tensor } from '../runtime/session.ts';
 import type { ForwardBatch } from './forward-batch.ts';
-import type { KvCache } from './kv-cache.ts';
+import type { KvRange } from './kv-cache.ts';
 
 /** Where a run leaves its logits. */
 export type LogitsPlace = {
@@ -21,17 +21,17 @@ export type Window = {
 export function createWindow(
   runtime: Runtime,
   session: Session,
-  kv: KvCache,
+  rows: KvRange,
   layers: number,
-  { first, pasts }: Pick<ForwardBatch, 'first' | 'pasts'>,
+  { pasts }: Pick<ForwardBatch, 'pasts'>,
 ): Window {
   const binding = session.bind();
   const count = pasts.length;
   const pools: Tensor[] = [];
   for (let layer = 0; layer < layers; layer++) {
     for (const [name, tensor] of [
-      [decoderNames.key(layer), kv.key(layer, first, count)],
-      [decoderNames.value(layer), kv.value(layer, first, count)],
+      [decoderNames.key(layer), rows.key(layer)],
+      [decoderNames.value(layer), rows.value(layer)],
     ] as const) {
       binding.input(name, tensor);
       binding.output(decoderNames.present(name), tensor);

@@ -16,7 +16,7 @@ export const poolNames = {
   source: (pool: number) => `source.${pool}`,
   /** int64 [n, 1]: the rows of the target. */
   at: 'at',
-  /** int64 [1]: the row of the source. */
+  /** int64 [n]: the rows of the source. */
   from: 'from',
   /** int64 [1]: elements to clear. */
   length: 'length',
@@ -36,16 +36,16 @@ export function buildWriteRows(pools: number, real: Real, transposed: boolean): 
   return g.build();
 }
 
-/** Copies a row: target[at] = source[from]. Source and target may be the same pools. */
-export function buildCopyRow(pools: number, real: Real): OnnxGraph {
+/** Copies rows: target[at] = source[from], all read before any is written: both may be the same pools. */
+export function buildCopyRows(pools: number, real: Real): OnnxGraph {
   const g = createGraphBuilder();
-  g.input(poolNames.at, 'int64', [1, 1]);
-  g.input(poolNames.from, 'int64', [1]);
+  g.input(poolNames.at, 'int64', ['n', 1]);
+  g.input(poolNames.from, 'int64', ['n']);
   for (let pool = 0; pool < pools; pool++) {
     const source = g.input(poolNames.source(pool), real, ['M', 'W']);
     const target = g.input(poolNames.target(pool), real, ['N', 'W']);
-    const row = g.op('Gather', [source, poolNames.from]);
-    g.op('ScatterND', [target, poolNames.at, row], {}, g.output(poolNames.written(pool), real, ['N', 'W']));
+    const rows = g.op('Gather', [source, poolNames.from]);
+    g.op('ScatterND', [target, poolNames.at, rows], {}, g.output(poolNames.written(pool), real, ['N', 'W']));
   }
   return g.build();
 }

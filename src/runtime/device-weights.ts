@@ -19,7 +19,7 @@ type Weights = ReadonlyMap<string, Tensor>;
 
 export type DeviceWeights = {
   readonly given: ReadonlyMap<string, Tensor>;
-  /** With the session. */
+  /** With the session, and between runs. */
   release(): void;
 };
 
@@ -28,33 +28,42 @@ const unit = elementTypes.float32.bytes;
 
 export function createDeviceWeights(sender: WeightSender, inTurn: Serially) {
   /** Gone with the data that it is a copy of. */
-  const copies = new WeakMap<TensorData, Memory>();
+  const copies = new WeakMap<TensorData, Promise<Memory>>();
   const released = new FinalizationRegistry<Memory>((memory) => inTurn(async () => memory.release()));
 
-  const sharedCopy = async (data: TensorData): Promise<Memory> => {
+  const ownCopy = (data: TensorData): Promise<Memory> => inTurn(() => copyOf(sender, data));
+  const sharedCopy = (data: TensorData): Promise<Memory> => {
     const known = copies.get(data);
     if (known) return known;
-    const memory = await copyOf(sender, data);
-    copies.set(data, memory);
-    released.register(data, memory);
-    return memory;
+    const copy = ownCopy(data);
+    copies.set(data, copy);
+    copy.then(
+      (memory) => released.register(data, memory),
+      () => copies.delete(data),
+    );
+    return copy;
   };
   return {
-    /** `shared` are sent once for all sessions; `own` for this one, and gone with it. */
+    /** `shared` are sent once for all sessions; `own` for this one, and gone with it. After an error none is held. */
     async of(shared: Weights, own: Weights): Promise<DeviceWeights> {
       const given = new Map<string, Tensor>();
       const memories: Memory[] = [];
-      for (const [name, tensor] of shared) {
-        given.set(name, (await sharedCopy(dataOf(tensor)!)).view(0, tensor.shape));
-      }
-      for (const [name, tensor] of own) {
-        const memory = await copyOf(sender, dataOf(tensor)!);
-        memories.push(memory);
-        given.set(name, memory.view(0, tensor.shape));
-      }
       const release = () => {
         for (const held of [...given.values(), ...memories]) held.release();
       };
+      try {
+        for (const [name, tensor] of shared) {
+          given.set(name, (await sharedCopy(dataOf(tensor)!)).view(0, tensor.shape));
+        }
+        for (const [name, tensor] of own) {
+          const memory = await ownCopy(dataOf(tensor)!);
+          memories.push(memory);
+          given.set(name, memory.view(0, tensor.shape));
+        }
+      } catch (error) {
+        await inTurn(async () => release());
+        throw error;
+      }
       return { given, release };
     },
   };

@@ -68,13 +68,14 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
   };
 }
 
-type Computing = Pick<Runtime, 'device' | 'allocate' | 'session'>;
+type Computing = Pick<Runtime, 'device' | 'allocate' | 'betweenRuns' | 'session'>;
 
 function onHost(library: Library): Computing {
   const { api, memoryInfo } = library;
   return {
     device: null,
     allocate: (type, elements) => hostMemory(type, elements, (data, shape) => hostTensor(api, memoryInfo, data, shape)),
+    betweenRuns: async (work) => work(),
     async session(model, { weights, own = none, profile, planMemory, aside }) {
       const all = new Map([...weights, ...own]);
       // Only what is shared goes into the container of packed weights, out of which nothing ever comes; half floats
@@ -94,10 +95,12 @@ function onDevice(library: Library, provider: Provider): Computing {
   return {
     device: { name: provider.name, anchored: provider.anchored, freeBytes: provider.freeBytes },
     allocate: (type, elements) => deviceMemory(place, type, elements),
-    session: (model, { weights, own = none, profile, planMemory }) =>
-      inTurn(async () => {
-        const all = new Map([...weights, ...own]);
-        const { given, release } = await deviceWeights.of(weights, own);
+    betweenRuns: (work) => inTurn(async () => work()),
+    async session(model, { weights, own = none, profile, planMemory }) {
+      const all = new Map([...weights, ...own]);
+      // Weights are sent in turns of their own: others run meanwhile.
+      const { given, release } = await deviceWeights.of(weights, own);
+      return inTurn(async () => {
         try {
           const handle = await openSession(library, model, { all, given, profile, planMemory, provider });
           return createSession(api, handle, { weights: all, onRelease: release, inTurn });
@@ -105,7 +108,8 @@ function onDevice(library: Library, provider: Provider): Computing {
           release();
           throw error;
         }
-      }),
+      });
+    },
   };
 }
 

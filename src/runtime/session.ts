@@ -85,8 +85,10 @@ export type Runtime = {
    * `packed` bytes hold two elements each, the low half first.
    */
   tensor(data: TensorData, shape: readonly number[], packed?: 'uint4'): Tensor;
-  /** Not while a run is under way. */
+  /** Not while a run is under way; nor may memory be released then. */
   allocate(type: ElementType, elements: number): Memory;
+  /** What must not happen while a run is under way; at once where runs may overlap. */
+  betweenRuns<T>(work: () => T): Promise<T>;
   /** Compiles a model. Slow (prepacks weights, or sends them to the device), and done once per graph. */
   session(model: Uint8Array, options: SessionOptions): Promise<Session>;
   /** After the release of something large: the system gets back what the allocator would keep. */

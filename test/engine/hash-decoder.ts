@@ -48,10 +48,8 @@ export function hashDecoder(
       rows,
       positions,
       bytes: 0,
-      key: unused,
-      value: unused,
-      enter() {},
-      leave() {},
+      use: unused,
+      expectGroups: async () => {},
       release() {},
       move(from, to, length) {
         moves++;

@@ -34,6 +34,8 @@ export type StormOptions = {
     readonly probes: readonly (readonly number[])[];
     /** Whatever comes of a merge. */
     readonly bits: readonly (WeightBits | null)[];
+    /** All are merged before the first sequence comes: where a storm is over before a merge is made. */
+    readonly atFirst?: boolean;
   };
 };
 
@@ -100,6 +102,11 @@ export async function storm(options: StormOptions): Promise<StormReport> {
     merges,
   );
 
+  for (const adapters of merges?.atFirst ? weights : []) {
+    const [key, bits] = [mergeKey(adapters), merges!.bits[0] ?? null];
+    if (adapters.length > 0) witnessed.engine.merge({ key, adapters, bits, probes: merges!.probes });
+  }
+  await witnessed.mergesSettled();
   let steps = 0;
   while (witnessed.witnesses.length < sequences || !witnessed.engine.idle) {
     disturb();

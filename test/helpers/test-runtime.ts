@@ -1,14 +1,15 @@
 // The runtime that a test computes on: LORIKEET_TEST_DEVICE says which device, the processor by default.
 // `host-as-device` is the processor too, and says that it is a device: everything then takes a device's form, in memory
-// that has views anywhere, as CUDA's.
+// that has views anywhere, as CUDA's. `host-as-anchored-device` has them at the start of memory only, as WebGPU.
 
 import { parseDevice } from '../../src/core/device.ts';
+import { serially } from '../../src/core/serially.ts';
 import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
-import type { Runtime } from '../../src/runtime/session.ts';
+import type { Memory, Runtime } from '../../src/runtime/session.ts';
 
 const named = process.env.LORIKEET_TEST_DEVICE || 'cpu';
-const isPretended = named === 'host-as-device';
-export const testDevice = parseDevice(isPretended ? 'cpu' : named);
+const pretended = ['host-as-device', 'host-as-anchored-device'].indexOf(named);
+export const testDevice = parseDevice(pretended < 0 ? named : 'cpu');
 /** For what opens it by itself, in another process perhaps, where nothing is pretended. */
 export const testDeviceName = testDevice.kind === 'cuda' ? `cuda:${testDevice.index}` : testDevice.kind;
 export const testCudaDir = process.env.LORIKEET_TEST_CUDA_DIR || '/nowhere';
@@ -21,13 +22,33 @@ export function testRuntime(): Runtime {
     device: testDevice,
     cudaDir: testCudaDir,
   });
-  return isPretended ? asDevice(runtime) : runtime;
+  return pretended < 0 ? runtime : asDevice(runtime, pretended === 1);
 }
 
-export const asDevice = (runtime: Runtime): Runtime => ({
-  ...runtime,
-  device: { name: 'host', anchored: false, freeBytes: () => null },
-});
+/** One run at a time, and none of them aside. */
+export function asDevice(runtime: Runtime, anchored: boolean): Runtime {
+  const inTurn = serially();
+  const anchoredMemory = (memory: Memory): Memory => ({
+    ...memory,
+    view(start, shape) {
+      if (start !== 0) throw new Error('Views of this device begin at the start of their memory.');
+      return memory.view(start, shape);
+    },
+  });
+  return {
+    ...runtime,
+    device: { name: 'host', anchored, freeBytes: () => null },
+    allocate(type, elements) {
+      const memory = runtime.allocate(type, elements);
+      return anchored ? anchoredMemory(memory) : memory;
+    },
+    betweenRuns: (work) => inTurn(async () => work()),
+    async session(model, { aside: _, ...options }) {
+      const session = await inTurn(() => runtime.session(model, options));
+      return { ...session, run: (binding) => inTurn(() => session.run(binding)) };
+    },
+  };
+}
 
 /** Without a card WebGPU is computed in software, hundreds of times slower: storms there are short. */
 export const isSlow = testDevice.kind === 'webgpu';

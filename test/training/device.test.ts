@@ -18,7 +18,7 @@ import { eightRows, tinyJob } from './tiny-job.ts';
 
 const host = createOnnxRuntime({ library: null, threads: 1, spin: false });
 const opened = testRuntime();
-const device = opened.device === null ? asDevice(opened) : opened;
+const device = opened.device === null ? asDevice(opened, false) : opened;
 
 async function run(job: TrainingJob, runtime: Runtime | null) {
   const losses: number[] = [];

@@ -30,8 +30,8 @@ export type AdaptedWindow = Window & { one: OneInputs | null; mixed: MixedInputs
 export type AdaptedRuns = {
   /** A prefill of one sequence. */
   one(row: RowAdapter | null): AdaptedRun;
-  /** A decode step, by row. */
-  mixed(rows: readonly (RowAdapter | null)[]): AdaptedRun;
+  /** A decode step, by row, and in the order in which the head sees rows, where that is another. */
+  mixed(rows: readonly (RowAdapter | null)[], sampled: readonly (RowAdapter | null)[]): AdaptedRun;
 };
 
 export const baseRun: AdaptedRun = { form: withoutAdapters, key: '', prepare: () => {} };

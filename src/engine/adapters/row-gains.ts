@@ -8,30 +8,30 @@ import { joinedSizes, type ResidentAdapter } from './resident-adapter.ts';
 export type RowGains = {
   /** Rows [0, count) of a layer, in place. */
   of(linear: JoinedLinear, layer: number, count: number): Float32Array<ArrayBuffer>;
-  /** Makes row i hold what `adapters[i]` needs. */
-  set(adapters: readonly (ResidentAdapter | null)[]): void;
+  /** Makes row i hold what `adapters[i]` needs; the head's row i what `sampled[i]` does, by default the same. */
+  set(adapters: readonly (ResidentAdapter | null)[], sampled?: readonly (ResidentAdapter | null)[]): void;
 };
 
 export function createRowGains(shape: ModelShape, rows: number): RowGains {
   const pools = new Map(
     joinedSizes(shape).map((sizes) => {
       const layers = Array.from({ length: sizes.layers }, () => new Float32Array(rows * sizes.out).fill(1));
-      return [sizes.linear, { sizes, layers }];
+      /** Key of the adapter whose gains a row holds; null: ones. */
+      const owners = new Array<string | null>(rows).fill(null);
+      return [sizes.linear, { sizes, layers, owners }];
     }),
   );
-  /** Key of the adapter whose gains a row holds; null: ones. */
-  const owners = new Array<string | null>(rows).fill(null);
   return {
     of: (linear, layer, count) => {
       const { sizes, layers } = pools.get(linear)!;
       return layers[layer]!.subarray(0, count * sizes.out);
     },
-    set(adapters) {
-      for (const [row, adapter] of adapters.entries()) {
-        const owner = adapter?.hasGains ? adapter.key : null;
-        if (owners[row] === owner) continue;
-        owners[row] = owner;
-        for (const [linear, { sizes, layers }] of pools) {
+    set(adapters, sampled = adapters) {
+      for (const [linear, { sizes, layers, owners }] of pools) {
+        for (const [row, adapter] of (linear === 'head' ? sampled : adapters).entries()) {
+          const owner = adapter?.hasGains ? adapter.key : null;
+          if (owners[row] === owner) continue;
+          owners[row] = owner;
           const gains = adapter?.linears.get(linear)?.gains ?? null;
           for (const [layer, pool] of layers.entries()) {
             const target = pool.subarray(row * sizes.out, (row + 1) * sizes.out);

@@ -1,5 +1,4 @@
-// The KV pool in device memory. A run reads and writes a range of its rows in place. Where views begin at the start of
-// their memory only, a row by itself runs in a pool of one row, and is copied there and back.
+// The KV pool in device memory, where views begin anywhere. A run reads and writes a range of its rows in place.
 //
 //   pools 2 * layer, 2 * layer + 1: keys, values [rows + 3, kvHeads, positions * headDim]
 
@@ -19,68 +18,53 @@ export type DeviceKvForm = {
   readonly real: Real;
   /** Rows may be used. */
   readonly ready: Promise<void>;
+  /** Memory of this place goes: nothing may be tied to it any more. */
+  readonly onGone: (place: string) => void;
+};
+
+export type DeviceKv = KvCache & {
+  /** Those that are there from the start. */
+  readonly pools: readonly DeviceRows[];
 };
 
 export function createDeviceKv(
   runtime: Runtime,
   sessions: RowSessions,
-  shape: ModelShape,
+  { layers, kvHeads, headDim }: ModelShape,
   { rows, positions, real, ready }: DeviceKvForm,
-): KvCache & { readonly pools: readonly DeviceRows[] } {
-  const { layers, kvHeads, headDim } = shape;
-  const form = { pools: 2 * layers, row: [kvHeads, positions * headDim], real } as const;
-  // Rows that are no sequence's lie behind the others: row 0 is at the start.
-  const pool = new DeviceRows(runtime, sessions, { ...form, rows: rows - exchangeRow });
-  const single = runtime.device?.anchored ? new DeviceRows(runtime, sessions, { ...form, rows: 1 }) : null;
+): DeviceKv {
+  // Rows that are no sequence's lie behind the others.
+  const form = { pools: 2 * layers, rows: rows - exchangeRow, row: [kvHeads, positions * headDim], real } as const;
+  const pool = new DeviceRows(runtime, sessions, form);
   const placeOf = (row: number) => (row < 0 ? rows - 1 - row : row);
-  /** Which row the single one is a copy of. */
-  let copied: number | null = null;
   // Copies are asked for between runs, in an order that matters. The next run waits for them, and after one that failed
   // no row is what it should be: none runs any more.
   let asked = ready;
-  const copy = (target: DeviceRows, source: DeviceRows, from: number, to: number) => {
-    asked = asked.then(() => target.copyFrom(source, from, to));
+  const copy = (from: number, to: number) => {
+    asked = asked.then(() => pool.copyFrom(pool, [placeOf(from)], [placeOf(to)]));
     asked.catch(() => {});
-    return asked;
-  };
-  const view = (which: number, first: number, count: number) => {
-    const inShape = [count, kvHeads, positions, headDim];
-    if (single === null || first === 0) return pool.view(which, placeOf(first), inShape);
-    if (count > 1) throw new Error('On this device several rows begin at row 0.');
-    return single.view(which, 0, inShape);
   };
   return {
     rows,
     positions,
-    pools: single === null ? [pool] : [pool, single],
-    bytes: pool.bytes + (single?.bytes ?? 0),
-    key: (layer, first, count) => view(2 * layer, first, count),
-    value: (layer, first, count) => view(2 * layer + 1, first, count),
-    move(from, to) {
-      copied = null;
-      copy(pool, pool, placeOf(from), placeOf(to));
-    },
+    pools: [pool],
+    bytes: pool.bytes,
+    move: copy,
     swap(one, other) {
-      copied = null;
-      const spare = placeOf(exchangeRow);
-      copy(pool, pool, placeOf(one), spare);
-      copy(pool, pool, placeOf(other), placeOf(one));
-      copy(pool, pool, spare, placeOf(other));
+      copy(one, exchangeRow);
+      copy(other, one);
+      copy(exchangeRow, other);
     },
-    async enter(first, pasts) {
+    async use(first, pasts, work) {
       await asked;
-      if (single === null || first === 0) return;
-      if (copied !== first && pasts[0]! > 0) await copy(single, pool, placeOf(first), 0);
-      copied = first;
+      const view = (which: number) => pool.view(which, placeOf(first), [pasts.length, kvHeads, positions, headDim]);
+      return work({
+        ...{ place: `${first}`, order: null },
+        key: (layer) => view(2 * layer),
+        value: (layer) => view(2 * layer + 1),
+      });
     },
-    async leave(first, count) {
-      if (single === null) return;
-      if (first !== 0) await copy(pool, single, 0, placeOf(first));
-      else if (copied !== null && copied < count) copied = null;
-    },
-    release() {
-      pool.release();
-      single?.release();
-    },
+    expectGroups: async () => {},
+    release: () => pool.release(),
   };
 }

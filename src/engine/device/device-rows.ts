@@ -30,7 +30,7 @@ export class DeviceRows {
     this.#form = form;
     this.#elements = elementCount(form.row);
     const elements = form.rows * this.#elements;
-    this.#memories = Array.from({ length: form.pools }, () => runtime.allocate(form.real, elements));
+    this.#memories = allocateAll(runtime, form, elements);
     this.bytes = form.pools * elements * (form.real === 'float16' ? 2 : 4);
   }
 
@@ -57,13 +57,16 @@ export class DeviceRows {
     });
   }
 
-  /** Copies row `from` of `source`, which has pools of the same rows, over row `to`. */
-  async copyFrom(source: DeviceRows, from: number, to: number): Promise<void> {
+  /**
+   * Copies rows `from` of `source`, which has pools of the same rows, over rows `to`: all are read before any is
+   * written.
+   */
+  async copyFrom(source: DeviceRows, from: readonly number[], to: readonly number[]): Promise<void> {
     const { pools, rows } = this.#form;
     const session = await this.#sessions.copy(pools);
     await this.#run(session, (tie) => {
-      tie.input(poolNames.from, this.#runtime.tensor(BigInt64Array.of(BigInt(from)), [1]));
-      tie.input(poolNames.at, this.#runtime.tensor(BigInt64Array.of(BigInt(to)), [1, 1]));
+      tie.input(poolNames.from, this.#runtime.tensor(BigInt64Array.from(from, BigInt), [from.length]));
+      tie.input(poolNames.at, this.#runtime.tensor(BigInt64Array.from(to, BigInt), [to.length, 1]));
       for (let pool = 0; pool < pools; pool++) {
         const target = this.view(pool, 0, [rows, this.#elements]);
         tie.input(poolNames.source(pool), source.view(pool, 0, [source.#form.rows, this.#elements]));
@@ -108,3 +111,15 @@ export class DeviceRows {
 }
 
 type Tie = Pick<Binding, 'input' | 'output'>;
+
+/** All or none. */
+function allocateAll(runtime: Runtime, { pools, real }: DeviceRowsForm, elements: number): readonly Memory[] {
+  const memories: Memory[] = [];
+  try {
+    for (let pool = 0; pool < pools; pool++) memories.push(runtime.allocate(real, elements));
+  } catch (error) {
+    for (const memory of memories) memory.release();
+    throw error;
+  }
+  return memories;
+}

@@ -14,10 +14,10 @@ import { type PageLists, tiePages } from './tie-pages.ts';
 
 export function createDeviceRuns(runtime: Runtime, shape: ModelShape, pages: DevicePages): AdaptedRuns {
   const sizes = joinedSizes(shape);
-  const run = (form: 'one' | 'mixed', rows: readonly (RowAdapter | null)[]): AdaptedRun => {
+  const run = (form: 'one' | 'mixed', rows: Rows, sampled: Rows): AdaptedRun => {
     if (rows.every((row) => row === null)) return baseRun;
     const reach = widest(rows);
-    const lists = listsOf(reach, rows);
+    const lists = listsOf(reach, rows, sampled);
     const { linears, gains: hasGains } = reaches[reach];
     return {
       form: { form, reach },
@@ -28,21 +28,23 @@ export function createDeviceRuns(runtime: Runtime, shape: ModelShape, pages: Dev
           ...{ sizes, pages, form, linears, rows: rows.length },
           gains: hasGains ? createRowGains(shape, rows.length) : null,
         });
-        window.pages.set(
-          lists,
-          rows.map((row) => row?.adapter ?? null),
-        );
+        window.pages.set(lists, adaptersOf(rows), adaptersOf(sampled));
       },
     };
   };
-  return { one: (row) => run('one', [row]), mixed: (rows) => run('mixed', rows) };
+  return { one: (row) => run('one', [row], [row]), mixed: (rows, sampled) => run('mixed', rows, sampled) };
 }
 
-function listsOf(reach: Reach, rows: readonly (RowAdapter | null)[]): PageLists {
+type Rows = readonly (RowAdapter | null)[];
+
+const adaptersOf = (rows: Rows) => rows.map((row) => row?.adapter ?? null);
+
+/** The head sees sampled rows alone. */
+function listsOf(reach: Reach, rows: Rows, sampled: Rows): PageLists {
   const linears: readonly JoinedLinear[] = reaches[reach].linears;
   return new Map(
     linears.map((linear) => {
-      const reading = rows.map((row) => {
+      const reading = (linear === 'head' ? sampled : rows).map((row) => {
         if (row === null) return null;
         const range = row.placement.ranges.get(linear);
         // Without its pages a row would silently be the base's.

@@ -39,7 +39,8 @@ const defaultPagesPerSlot = 4;
 export function pagesFor(
   { runtime, target: { real } }: OpenDevice,
   { shape, weights }: LoweredModel,
-  { rows, positions }: { readonly rows: number; readonly positions: number },
+  { maxSequences: rows, mergeBytes = 0 }: Pick<EngineConfig, 'maxSequences' | 'mergeBytes'>,
+  positions: number,
 ): number {
   const pagesMin = defaultPagesPerSlot * rows;
   const freeBytes = runtime.device?.freeBytes() ?? null;
@@ -48,6 +49,7 @@ export function pagesFor(
     freeBytes,
     weightBytes: [...weights.values()].reduce((sum, { data }) => sum + data.byteLength, 0),
     kvBytes: 2 * shape.layers * rows * shape.kvHeads * positions * shape.headDim * realBytes[real],
+    mergeBytes,
     pageBytes: realBytes[real] * pageFloats(shape),
     ...{ pagesMin, pagesMax: limits.adapterPages },
   };

@@ -1,7 +1,7 @@
 // The sessions of small graphs over device memory, each made when it is first needed.
 
 import { encodeOnnx, type OnnxGraph } from '../../formats/onnx.ts';
-import { buildClear, buildCopyRow, buildWriteRows } from '../../graph/pool-rows.ts';
+import { buildClear, buildCopyRows, buildWriteRows } from '../../graph/pool-rows.ts';
 import type { Real } from '../../graph/target.ts';
 import { buildFetchRows, buildTopLogits } from '../../graph/top-logits.ts';
 import type { Runtime, Session } from '../../runtime/session.ts';
@@ -24,7 +24,7 @@ export function createRowSessions(runtime: Runtime, real: Real): RowSessions {
   };
   return {
     write: (pools, transposed) => once(`write ${pools} ${transposed}`, () => buildWriteRows(pools, real, transposed)),
-    copy: (pools) => once(`copy ${pools}`, () => buildCopyRow(pools, real)),
+    copy: (pools) => once(`copy ${pools}`, () => buildCopyRows(pools, real)),
     clear: () => once('clear', () => buildClear(real)),
     top: (vocabulary, count) => once(`top ${vocabulary} ${count}`, () => buildTopLogits(vocabulary, count)),
     fetch: (vocabulary) => once(`fetch ${vocabulary}`, () => buildFetchRows(vocabulary)),

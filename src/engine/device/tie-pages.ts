@@ -10,10 +10,12 @@ import type { PageList } from './page-list.ts';
 export type PageLists = ReadonlyMap<JoinedLinear, PageList>;
 
 export type TiedPages = {
-  /** `adapters` by row; a prefill has one. */
-  set(lists: PageLists, adapters: readonly (ResidentAdapter | null)[]): void;
+  /** `adapters` by row, and by sampled row; a prefill has one. */
+  set(lists: PageLists, adapters: Adapters, sampled: Adapters): void;
   release(): void;
 };
+
+type Adapters = readonly (ResidentAdapter | null)[];
 
 export type TiedPagesOptions = {
   readonly sizes: readonly JoinedSizes[];
@@ -45,8 +47,8 @@ export function tiePages(runtime: Runtime, binding: Binding, options: TiedPagesO
   }
   const lists = linears.map((linear) => ({ linear, list: sentList(runtime, binding, form, linear) }));
   return {
-    set(wanted, adapters) {
-      gains?.set(adapters);
+    set(wanted, adapters, sampled) {
+      gains?.set(adapters, sampled);
       for (const { linear, list } of lists) list.send(wanted.get(linear)!);
     },
     release() {

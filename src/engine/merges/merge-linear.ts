@@ -14,7 +14,7 @@ import {
   writeRow,
 } from './coded-linear.ts';
 import type { MergeTarget } from './merge-targets.ts';
-import { type MergedRows, mergePieces } from './merged-rows.ts';
+import type { MergedRows } from './merged-rows.ts';
 import { type CodedRow, roundRow } from './round-row.ts';
 
 export type MergedLinear = {
@@ -36,7 +36,7 @@ async function mergeToFloats({ rows, breath }: MergeSource, target: MergeTarget)
   const { form } = target;
   const { n, k } = form;
   const matrix = new Float32Array(k * n);
-  for (const piece of mergePieces(target)) {
+  for (const piece of rows.pieces(target)) {
     const { from, to } = piece;
     const values = await rows.of(target, piece);
     for (let i = 0; i < k; i++) {
@@ -58,7 +58,7 @@ async function mergeToCodes(
   const source = form.bits === 32 ? null : codedLinear(base, name);
   const merged = createCodedLinear(form, bits);
   const coded = createCodedRow(k);
-  for (const piece of mergePieces(target)) {
+  for (const piece of rows.pieces(target)) {
     const { from, to, part } = piece;
     /** The base's own codes, which go where they are; null: there are none that fit. */
     const kept = part === null && source !== null && source.bits <= bits ? source : null;

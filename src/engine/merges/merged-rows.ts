@@ -1,5 +1,5 @@
 // Rows of a merged linear as floats: gain · W + scale · B A over the base's dequantised W, a few at a time. The product
-// is the runtime's, on the threads that decode steps use, so a piece is a small part of a step.
+// is the runtime's, where decode steps are computed, so a piece is a small part of a step.
 
 import { encodeOnnx } from '../../formats/onnx.ts';
 import { dequantizeRow } from '../../graph/dequantize-row.ts';
@@ -12,16 +12,27 @@ import type { MergePart, MergeTarget } from './merge-targets.ts';
 /** Rows `from` to `to` of a linear, all of one part, or of none that the adapter changes. */
 export type MergePiece = { readonly from: number; readonly to: number; readonly part: MergePart | null };
 
-/** Multiplications in one product: some tenths of a millisecond on one core. */
-const productMax = 2 ** 22;
-/** Rows whose values lie in a core's cache while they are rounded. */
-const rowsMax = 64;
+type PieceLimits = {
+  /** Multiplications in one product. */
+  readonly products: number;
+  readonly rows: number;
+  /** Floats that come of it. */
+  readonly values: number;
+};
 
-/** All rows of the linear in order. */
-export function* mergePieces({ form, parts }: MergeTarget): Generator<MergePiece> {
+/**
+ * On the host some tenths of a millisecond on one core, and rows whose values lie in its cache while they are rounded.
+ * On a device each piece waits for a step to end, and is nothing beside one: as much as comes back in a millisecond.
+ */
+const limitsOn: Readonly<Record<'host' | 'device', PieceLimits>> = {
+  host: { products: 2 ** 22, rows: 64, values: Number.POSITIVE_INFINITY },
+  device: { products: 2 ** 30, rows: Number.POSITIVE_INFINITY, values: 2 ** 21 },
+};
+
+function* piecesOf({ form, parts }: MergeTarget, most: PieceLimits): Generator<MergePiece> {
   const cut = function* (from: number, to: number, part: MergePart | null): Generator<MergePiece> {
-    const affordable = part ? Math.floor(productMax / (part.ranks * form.k)) : rowsMax;
-    const rows = Math.max(1, Math.min(rowsMax, affordable));
+    const affordable = part ? Math.floor(most.products / (part.ranks * form.k)) : most.rows;
+    const rows = Math.max(1, Math.min(most.rows, affordable, Math.floor(most.values / form.k)));
     for (let at = from; at < to; at += rows) yield { from: at, to: Math.min(to, at + rows), part };
   };
   let next = 0;
@@ -34,6 +45,8 @@ export function* mergePieces({ form, parts }: MergeTarget): Generator<MergePiece
 }
 
 export type MergedRows = {
+  /** All rows of the linear in order. */
+  pieces(target: MergeTarget): Iterable<MergePiece>;
   /** [rows, k] in a buffer that the next call overwrites. */
   of(target: MergeTarget, piece: MergePiece): Promise<Float32Array>;
   release(): void;
@@ -48,7 +61,9 @@ export async function createMergedRows(
 ): Promise<MergedRows> {
   const session = await runtime.session(encodeOnnx(buildMerge()), { weights: new Map() });
   let values = new Float32Array(0);
+  const most = limitsOn[runtime.device ? 'device' : 'host'];
   return {
+    pieces: (target) => piecesOf(target, most),
     async of({ name, form: { k } }, { from, to, part }) {
       const length = (to - from) * k;
       if (values.length < length) values = new Float32Array(length);

@@ -11,12 +11,14 @@ import { combineAdapters } from '../../../src/engine/adapters/combine-adapters.t
 import { readAdapter } from '../../../src/engine/adapters/read-adapter.ts';
 import { createDecoder, type Decoder } from '../../../src/engine/decoder.ts';
 import { createComparison } from '../../../src/engine/merges/compare.ts';
+import { measureQuality } from '../../../src/engine/merges/measure-quality.ts';
 import { mergeMemory } from '../../../src/engine/merges/merge-memory.ts';
 import { mergeModel } from '../../../src/engine/merges/merge-model.ts';
 import type { MergedModel } from '../../../src/engine/merges/merged-model.ts';
 import type { LinearBits, LoweredModel } from '../../../src/graph/lowered.ts';
+import type { Real } from '../../../src/graph/target.ts';
 import type { Runtime, SessionOptions } from '../../../src/runtime/session.ts';
-import { testRuntime } from '../../helpers/test-runtime.ts';
+import { isSlow, testRuntime } from '../../helpers/test-runtime.ts';
 import { tinyLowered } from '../../helpers/tiny-lowered.ts';
 import { type AdapterPlan, everyModule, layerModules, randomAdapter } from '../adapters/random-adapters.ts';
 import { storm, type Weights } from '../storm.ts';
@@ -75,19 +77,51 @@ for (const name of ['llama', 'llama-gguf', 'qwen2'] as const) {
     const model = await tinyLowered(name, null);
     const decoder = createDecoder(runtime, model, { rows: 3, positions: 32 });
     const before = await run(decoder, 0, null);
+    const { bytes } = decoder.kv;
     for (const [seed, bits] of [null, 8, 32, 4].entries()) {
       const merged = await addMerge(decoder, model, { seed, modules: everyModule, r: 4 }, bits as LinearBits | null);
       const during = await run(decoder, 0, merged);
       assert.notDeepEqual(during[0], before[0], 'the adapter changes nothing');
+      assert.equal(
+        decoder.kv.bytes > bytes,
+        runtime.device?.anchored ?? false,
+        'groups have memory where they need it',
+      );
       assert.deepEqual(await run(decoder, 0, null), before);
       assert.deepEqual(await run(decoder, 0, merged), during, 'the merge has the bits that it had');
       await decoder.removeMerged(merged);
       await assert.rejects(run(decoder, 0, merged), /not there/);
+      assert.equal(decoder.kv.bytes, bytes);
     }
     assert.deepEqual(await run(decoder, 0, null), before);
     await decoder.release();
   });
 }
+
+test('what a merge costs is measured beside steps, which it does not disturb', async () => {
+  const model = await tinyLowered('llama-gguf', null);
+  const decoder = createDecoder(runtime, model, { rows: 2, positions: 64, pages: 12 });
+  const plan = { seed: 3, modules: layerModules, r: 8 };
+  const adapter = await residentOf(model, plan);
+  await decoder.prepare(adapter.reach);
+  const before = await run(decoder, 1, null);
+  // The second one is long: where kernels for such are wrong it runs in pieces.
+  const probes = [[5, 6, 7], Array.from({ length: 50 }, (_, i) => (i * 37) % 300)];
+  const costs = [];
+  for (const bits of [32, 4] as const) {
+    const merged = await addMerge(decoder, model, plan, bits);
+    const measured = measureQuality({ decoder, breath, probes }, { adapter, scale: 1 }, merged, () => {});
+    assert.deepEqual(await run(decoder, 1, null), before);
+    const quality = (await measured)!;
+    assert.equal(quality.positions, 53);
+    costs.push(quality.meanKl);
+    await decoder.removeMerged(merged);
+  }
+  const [exact, rounded] = costs as [number, number];
+  assert.ok(exact < 1e-4 && rounded > 10 * exact, `${costs}`);
+  assert.equal(decoder.pages.used, 0);
+  await decoder.release();
+});
 
 /** Of how the host packs and sums. */
 const onHost = { skip: runtime.device !== null };
@@ -114,9 +148,16 @@ test('a merged row has the same bits in any row and beside rows of any weights',
   await decoder.release();
 });
 
-test('a float merge is what the mixed batch computes', async () => {
+for (const real of ['float32', 'float16'] as const) {
+  // The host's form has single floats, and a software device has no half ones.
+  const skip = real === 'float16' && (runtime.device === null || isSlow);
+  test(`a float merge is what the mixed batch computes, ${real}`, { skip }, () => floatMergeIn(real));
+}
+
+async function floatMergeIn(real: Real): Promise<void> {
   const model = await tinyLowered('llama', 32);
-  const decoder = createDecoder(runtime, model, { rows: 2, positions: 32, pages: 8 });
+  const target = { on: runtime.device ? 'device' : 'host', real } as const;
+  const decoder = createDecoder(runtime, model, { rows: 2, positions: 32, pages: 8, target });
   const plan = { seed: 3, modules: everyModule, r: 8, dora: true };
   const adapter = await residentOf(model, plan);
   await decoder.prepare(adapter.reach);
@@ -129,9 +170,10 @@ test('a float merge is what the mixed batch computes', async () => {
   const unmerged = (await decoder.forward({ ...batch, adapters: [{ adapter, placement, scale: 1 }] })).slice();
   comparison.add(unmerged, await decoder.forward({ ...batch, merged }));
   const { meanKl, top1Agreement } = comparison.quality();
-  assert.ok(meanKl < 1e-8 && top1Agreement === 1, `${meanKl}, ${top1Agreement}`);
+  const [klMax, agreementMin] = real === 'float32' ? [1e-8, 1] : [1e-4, 0.8];
+  assert.ok(meanKl < klMax && top1Agreement >= agreementMin, `${meanKl}, ${top1Agreement}`);
   await decoder.release();
-});
+}
 
 test('untouched weights are the base’s own tensors; only the merged ones are the session’s alone', onHost, async () => {
   const asked: SessionOptions[] = [];
@@ -183,10 +225,16 @@ const plans: readonly AdapterPlan[] = [
 test('storms over a real decoder with merges: every sequence gets the tokens that it gets alone', async (context) => {
   const model = await tinyLowered('llama', 32);
   let wake = () => {};
-  const decoder = createDecoder(runtime, model, { rows: 5, positions: 48, pages: 8, onPagesChange: () => wake() });
+  const decoder = createDecoder(runtime, model, {
+    rows: 5,
+    positions: isSlow ? 28 : 48,
+    pages: 8,
+    onPagesChange: () => wake(),
+  });
   const files = plans.map((plan) => randomAdapter(model.shape, plan).files);
   const of = (i: number, scale = 1) => ({ files: files[i]!, scale });
-  const weights: Weights[] = [[], [of(0)], [of(0, 0.5)], [of(1), of(0, 2)], [of(2)], [of(1)]];
+  const all: Weights[] = [[], [of(0)], [of(1)], [of(1), of(0, 2)], [of(2)], [of(0, 0.5)]];
+  const weights = all.slice(0, isSlow ? 3 : all.length);
   const storeOf = (_: unknown, onChange: () => void) =>
     new AdapterStore({
       ...{ bytesMax: 2 ** 30, clock: systemClock, onDrop: decoder.forget, onChange },
@@ -197,7 +245,7 @@ test('storms over a real decoder with merges: every sequence gets the tokens tha
     bytesMax: 2 ** 30,
     arithmetic: {
       bytesOf: (adapter: Parameters<typeof mergeMemory>[1], bits: LinearBits | null) =>
-        mergeMemory(model, adapter, bits),
+        mergeMemory(model, adapter, bits, runtime.device ? 'device' : 'host'),
       merge: (adapter: Parameters<typeof mergeMemory>[1], options: Parameters<typeof mergeModel>[3]) =>
         mergeModel(runtime, model, adapter, options),
     },
@@ -208,8 +256,8 @@ test('storms over a real decoder with merges: every sequence gets the tokens tha
   const keyOf = (prompt: readonly number[], adapters: Weights, isMerged: boolean) =>
     `${prompt} / ${weights.indexOf(adapters)} ${isMerged}`;
   const prompts: number[][] = [];
-  for (let i = 0; i < 12; i++) {
-    const prompt = Array.from({ length: 1 + below(40) }, () => below(300));
+  for (let i = 0; i < (isSlow ? 2 : 12); i++) {
+    const prompt = Array.from({ length: 1 + below(isSlow ? 20 : 40) }, () => below(300));
     let margin = Number.POSITIVE_INFINITY;
     for (const onMerges of ['never', 'always'] as const) {
       const witnessed = witnessedEngine(decoder, 1000, storeOf, { ...merges, onMerges });
@@ -231,24 +279,26 @@ test('storms over a real decoder with merges: every sequence gets the tokens tha
     // Ties would make the comparison a coin toss: such a prompt is of no use.
     if (margin > 3e-4) prompts.push(prompt);
   }
-  assert.ok(prompts.length >= 4, `${prompts.length} prompts without a tie`);
-  for (const [seed, groupsMax] of [
+  assert.ok(prompts.length >= (isSlow ? 1 : 4), `${prompts.length} prompts without a tie`);
+  const storms = [
     [61, 4],
     [62, 1],
-  ] as const) {
+  ] as const;
+  for (const [seed, groupsMax] of storms.slice(0, isSlow ? 1 : 2)) {
     const start = performance.now();
     const report = await storm({
       decoderOf: (onWake) => {
         wake = onWake;
         return decoder;
       },
-      ...{ seed, sequences: 150, prompts, weights, storeOf },
+      ...{ seed, sequences: isSlow ? 70 : 150, prompts, weights, storeOf },
       alone: (prompt, adapters, isMerged) => known.get(keyOf(prompt, adapters, isMerged))!,
-      merges: { ...merges, groupsMax, probes: [[1, 2, 3, 4, 5, 6]], bits: [null] },
+      merges: { ...merges, groupsMax, probes: [[1, 2, 3, 4, 5, 6]], bits: [null], atFirst: isSlow },
     });
     context.diagnostic(`seed ${seed}: ${JSON.stringify(report)}, ${Math.round(performance.now() - start)} ms`);
-    assert.ok(report.length > 40 && report.abort > 5 && report.error === 0, 'a storm in a teacup');
-    assert.ok(report.merged > 5 && report.onMerges > 5, 'hardly anything was merged');
+    const [lengths, aborts, merged, onMerges] = isSlow ? [6, 0, 1, 3] : [40, 5, 5, 5];
+    assert.ok(report.length > lengths && report.abort > aborts && report.error === 0, 'a storm in a teacup');
+    assert.ok(report.merged > merged && report.onMerges > onMerges, 'hardly anything was merged');
   }
   await decoder.release();
 });

@@ -1,0 +1,167 @@
+// Where rows are, in pools of which a run reads the first places only. A row keeps its place when its number changes:
+// rows that move or change places are renamed. They are copied when a run wants them side by side at the start of a
+// pool, and then only those that are not there yet, in whatever order that leaves them. Pure: says what to copy.
+//
+// Invariant: a row that holds anything has one place, and a place one row. There is no second copy that could be old.
+// So what a run reads under a number is what was last written under it, or moved to it.
+//
+// The first pool has room for all rows and one more, so that every run can be served, by that pool alone if need be;
+// others save copies, where several groups of rows run in turns.
+
+export type Place = { readonly pool: number; readonly slot: number };
+
+export type RowCopy = { readonly from: Place; readonly to: Place };
+
+/** A run's rows: they are the first places of a pool once the copies are made, one after another. */
+export type Gathered = {
+  readonly pool: number;
+  /** Place i holds row `first + order[i]`; null where that is row `first + i`. */
+  readonly order: readonly number[] | null;
+  readonly copies: readonly RowCopy[];
+};
+
+type Row = number;
+
+export class RowPlaces {
+  /** By pool, then by slot. */
+  readonly #rows: (Row | null)[][];
+  readonly #places = new Map<Row, Place>();
+
+  /** @param slots of each pool, more in the first one than there are rows */
+  constructor(slots: readonly number[]) {
+    this.#rows = slots.map(emptyPool);
+  }
+
+  open(slots: number): void {
+    this.#rows.push(emptyPool(slots));
+  }
+
+  /** The last pool goes; what it holds is copied to the first one. */
+  close(): RowCopy[] {
+    const last = this.#rows.length - 1;
+    const copies: RowCopy[] = [];
+    for (const row of this.#rows[last]!) if (row !== null) copies.push(this.#carry(row, this.#freePlace(last, 0)!));
+    this.#rows.pop();
+    return copies;
+  }
+
+  /** Row `from` is row `to` from now on, in the place of what was there before. */
+  move(from: Row, to: Row): void {
+    const place = this.#take(from);
+    this.#take(to);
+    if (place) this.#put(to, place);
+  }
+
+  swap(one: Row, other: Row): void {
+    const [a, b] = [this.#take(one), this.#take(other)];
+    if (a) this.#put(other, a);
+    if (b) this.#put(one, b);
+  }
+
+  /**
+   * Brings rows from `first` on together. A row without a past holds nothing that would have to be kept. Throws where a
+   * row has a past and holds nothing.
+   */
+  gather(first: Row, pasts: readonly number[]): Gathered {
+    const count = pasts.length;
+    for (const [i, past] of pasts.entries()) {
+      if (past === 0) this.#take(first + i);
+      else if (!this.#places.has(first + i)) throw new Error(`row ${first + i} holds nothing`);
+    }
+    const pool = this.#cheapest(first, count);
+    const slots = this.#rows[pool]!;
+    const isThere = (row: Row) => {
+      const place = this.#places.get(row);
+      return place?.pool === pool && place.slot < count;
+    };
+    const missing = pasts.map((_, i) => first + i).filter((row) => !isThere(row));
+    const copies: RowCopy[] = [];
+    while (missing.length > 0) {
+      // Where all places are taken the first pool has a free one elsewhere: one row at least leaves.
+      copies.push(...this.#seat(missing, pool, count));
+      if (missing.length > 0) copies.push(...this.#makeRoom(first, pool, count));
+    }
+    const order = slots.slice(0, count).map((row) => row! - first);
+    return { pool, order: order.every((row, i) => row === i) ? null : order, copies };
+  }
+
+  /** Takes rows from `missing` into the free ones of the first places. */
+  #seat(missing: Row[], pool: number, count: number): RowCopy[] {
+    const copies: RowCopy[] = [];
+    for (let slot = 0; slot < count; slot++) {
+      if (this.#rows[pool]![slot] !== null) continue;
+      const row = missing.shift()!;
+      if (this.#places.has(row)) copies.push(this.#carry(row, { pool, slot }));
+      else this.#put(row, { pool, slot });
+    }
+    return copies;
+  }
+
+  /** Takes others' rows out of the first places, as many as there are places for elsewhere: at least one. */
+  #makeRoom(first: Row, pool: number, count: number): RowCopy[] {
+    const others = this.#rows[pool]!.slice(0, count).filter(
+      (row) => row !== null && (row < first || row >= first + count),
+    );
+    const copies: RowCopy[] = [];
+    for (const row of others) {
+      const place = this.#freePlace(pool, count);
+      if (place) copies.push(this.#carry(row!, place));
+    }
+    if (copies.length === 0) throw new Error('more rows than places');
+    return copies;
+  }
+
+  /** Where fewest rows are copied; others in the way come back later. The first pool is the last choice. */
+  #cheapest(first: Row, count: number): number {
+    let [best, least] = [0, Number.POSITIVE_INFINITY];
+    for (const pool of [...this.#rows.keys()].sort((a, b) => Number(a === 0) - Number(b === 0))) {
+      const slots = this.#rows[pool]!;
+      if (slots.length < count) continue;
+      const there = slots.slice(0, count).filter((row) => row !== null);
+      const own = there.filter((row) => row >= first && row < first + count).length;
+      let held = 0;
+      for (let row = first; row < first + count; row++) if (this.#places.has(row)) held++;
+      const cost = held - own + 2 * (there.length - own);
+      if (cost < least) [best, least] = [pool, cost];
+    }
+    return best;
+  }
+
+  /** In the first pool, as far behind as possible, and not among the first `count` of `pool`. */
+  #freePlace(pool: number, count: number): Place | null {
+    const slot = this.#rows[0]!.lastIndexOf(null);
+    return slot < (pool === 0 ? count : 0) ? null : { pool: 0, slot };
+  }
+
+  #carry(row: Row, to: Place): RowCopy {
+    const from = this.#take(row)!;
+    this.#put(row, to);
+    return { from, to };
+  }
+
+  #put(row: Row, place: Place): void {
+    this.#rows[place.pool]![place.slot] = row;
+    this.#places.set(row, place);
+  }
+
+  #take(row: Row): Place | undefined {
+    const place = this.#places.get(row);
+    if (place) this.#rows[place.pool]![place.slot] = null;
+    this.#places.delete(row);
+    return place;
+  }
+
+  /** Throws where a row has two places or a place two rows. For tests. */
+  checkIntegrity(): void {
+    const found = this.#rows.flatMap((slots, pool) =>
+      slots.flatMap((row, slot) => (row === null ? [] : [{ row, pool, slot }])),
+    );
+    if (found.length !== this.#places.size) throw new Error(`${found.length} places, ${this.#places.size} rows`);
+    for (const { row, pool, slot } of found) {
+      const place = this.#places.get(row);
+      if (place?.pool !== pool || place.slot !== slot) throw new Error(`row ${row} is elsewhere`);
+    }
+  }
+}
+
+const emptyPool = (slots: number) => new Array<Row | null>(slots).fill(null);

@@ -1,0 +1,167 @@
+// Rows in anchored pools beside a plain model of what each row holds: random moves, swaps, runs of groups and pools
+// that come and go; every run finds what was last written under its rows, whichever pool it is in.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import fc from 'fast-check';
+import { type RowCopy, RowPlaces } from '../../src/engine/device/row-places.ts';
+
+/** Pools of values, on which copies are made as a device would. */
+class Pools {
+  readonly places: RowPlaces;
+  readonly held: (string | null)[][];
+  copied = 0;
+
+  constructor(slots: readonly number[]) {
+    this.places = new RowPlaces(slots);
+    this.held = slots.map((count) => new Array(count).fill(null));
+  }
+
+  #make(copies: readonly RowCopy[]): void {
+    this.copied += copies.length;
+    for (const { from, to } of copies) {
+      assert.notEqual(this.held[from.pool]![from.slot], null, 'nothing is copied');
+      this.held[to.pool]![to.slot] = this.held[from.pool]![from.slot]!;
+      this.held[from.pool]![from.slot] = null;
+    }
+    // Neighbours between the same pools are made at once: none may read what another one wrote.
+    const written = new Set<string>();
+    for (const { from, to } of copies) {
+      assert.ok(!written.has(`${from.pool} ${from.slot}`), 'a copy of a copy');
+      written.add(`${to.pool} ${to.slot}`);
+    }
+  }
+
+  /** What each row of the range holds when the run begins; afterwards `values`. */
+  run(first: number, pasts: readonly number[], values: readonly string[]): (string | null)[] {
+    const { pool, order, copies } = this.places.gather(first, pasts);
+    this.places.checkIntegrity();
+    this.#make(copies);
+    const rowOf = (place: number) => order?.[place] ?? place;
+    assert.deepEqual(
+      pasts.map((_, i) => rowOf(i)).sort((a, b) => a - b),
+      [...pasts.keys()],
+    );
+    const found: (string | null)[] = new Array(pasts.length).fill(null);
+    for (let place = 0; place < pasts.length; place++) {
+      found[rowOf(place)] = this.held[pool]![place]!;
+      this.held[pool]![place] = values[rowOf(place)]!;
+    }
+    return found;
+  }
+
+  open(slots: number): void {
+    this.places.open(slots);
+    this.held.push(new Array(slots).fill(null));
+  }
+
+  close(): void {
+    this.#make(this.places.close());
+    this.held.pop();
+    this.places.checkIntegrity();
+  }
+}
+
+const probe = -2;
+
+type Action =
+  | { readonly kind: 'run'; readonly first: number; readonly count: number; readonly fresh: readonly boolean[] }
+  | { readonly kind: 'move' | 'swap'; readonly one: number; readonly other: number }
+  | { readonly kind: 'pool' }
+  | { readonly kind: 'probe' };
+
+const scripts = fc.integer({ min: 1, max: 7 }).chain((rows) => {
+  const row = fc.integer({ min: 0, max: rows - 1 });
+  const run = fc.record({
+    kind: fc.constant('run' as const),
+    first: row,
+    count: fc.integer({ min: 1, max: rows }),
+    fresh: fc.array(fc.boolean(), { minLength: rows, maxLength: rows }),
+  });
+  const rename = fc.record({ kind: fc.constantFrom('move' as const, 'swap' as const), one: row, other: row });
+  const others = fc.constantFrom<Action>({ kind: 'pool' }, { kind: 'probe' });
+  const action: fc.Arbitrary<Action> = fc.oneof(
+    { weight: 5, arbitrary: run },
+    { weight: 4, arbitrary: rename },
+    others,
+  );
+  return fc.record({ rows: fc.constant(rows), single: fc.boolean(), actions: fc.array(action, { maxLength: 60 }) });
+});
+
+test('every run finds what was last written under its rows', () => {
+  const script = ({ rows, single, actions }: { rows: number; single: boolean; actions: readonly Action[] }) => {
+    const pools = new Pools([rows + 2, ...(single ? [1] : [])]);
+    const model = new Map<number, string>();
+    let isOpen = false;
+    const run = (first: number, pasts: readonly number[], mark: string) => {
+      const values = pasts.map((_, i) => `${mark}.${i}`);
+      const found = pools.run(first, pasts, values);
+      for (const [i, past] of pasts.entries()) {
+        if (past > 0) assert.equal(found[i], model.get(first + i), `row ${first + i}`);
+        model.set(first + i, values[i]!);
+      }
+    };
+    for (const [at, action] of actions.entries()) {
+      if (action.kind === 'run') {
+        const count = Math.min(action.count, rows - action.first);
+        const isFresh = (i: number) => action.fresh[i] || !model.has(action.first + i);
+        run(
+          action.first,
+          Array.from({ length: count }, (_, i) => (isFresh(i) ? 0 : 1)),
+          `${at}`,
+        );
+      } else if (action.kind === 'probe') {
+        run(probe, [0], `${at} whole`);
+        run(probe, [1], `${at} piece`);
+      } else if (action.kind === 'pool') {
+        if (isOpen) pools.close();
+        else pools.open(rows);
+        isOpen = !isOpen;
+      } else if (action.one !== action.other) {
+        const { one, other } = action;
+        const [a, b] = [model.get(one), model.get(other)];
+        model.delete(one);
+        model.delete(other);
+        if (a !== undefined) model.set(other, a);
+        if (b !== undefined && action.kind === 'swap') model.set(one, b);
+        pools.places[action.kind](one, other);
+      }
+      pools.places.checkIntegrity();
+    }
+  };
+  fc.assert(fc.property(scripts, script), { numRuns: 3000, seed: 5 });
+});
+
+test('with a pool for each of two groups, steps copy nothing, whatever became of their rows before', () => {
+  const pools = new Pools([10, 1]);
+  pools.open(8);
+  for (let row = 0; row < 7; row++) pools.run(row, [0], [`${row}`]);
+  const step = () => {
+    pools.run(0, [1, 1, 1], ['a', 'b', 'c']);
+    pools.run(3, [1, 1, 1, 1], ['d', 'e', 'f', 'g']);
+  };
+  step();
+  const before = pools.copied;
+  for (let i = 0; i < 5; i++) step();
+  assert.equal(pools.copied, before);
+  // A prompt runs beside them, in the pool of one row.
+  pools.run(7, [0], ['p']);
+  step();
+  assert.equal(pools.copied, before);
+  // A row of the first group ends: its last row takes its place, and the other group's last one comes before its first.
+  pools.places.move(2, 0);
+  pools.places.move(6, 2);
+  pools.places.move(7, 6);
+  pools.run(0, [1, 1], ['c', 'b']);
+  assert.deepEqual(pools.run(2, [1, 1, 1, 1], ['g', 'd', 'e', 'f']), ['g', 'd', 'e', 'f']);
+  assert.equal(pools.copied, before + 1);
+});
+
+test('a row that was never written is no past', () => {
+  const { places } = new Pools([4, 1]);
+  assert.throws(() => places.gather(0, [1]), /row 0 holds nothing/);
+  places.gather(0, [0]);
+  places.move(0, 1);
+  assert.throws(() => places.gather(0, [1]), /row 0 holds nothing/);
+  places.gather(1, [1]);
+});
