@@ -169,6 +169,7 @@ function startEngine(config: Config, model: ModelFiles, logger: Logger): Supervi
     config: {
       ...{ model, weightBits, decodeActivations, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk },
       ...{ devicePrecision, adapterBytes, adapterPages, mergeBytes },
+      trainsBeside: config.trainingDevice === device,
       cudaDir: cudaDir(config.dataDir),
       batchInvariant: config.batchInvariant === 'on',
       cacheDir: join(config.dataDir, 'weights'),

@@ -2,7 +2,6 @@
 // were merged from it, on the same rows of the same pool. Knows rows, tokens and positions; knows no sequences and no
 // sampling.
 
-import { LRUCache } from 'lru-cache';
 import type { Activations } from '../core/base-model.ts';
 import { type Clock, systemClock } from '../core/clock.ts';
 import { serially } from '../core/serially.ts';
@@ -10,20 +9,21 @@ import type { Reach } from '../graph/adapted-linear.ts';
 import type { LoweredModel } from '../graph/lowered.ts';
 import type { GraphTarget } from '../graph/target.ts';
 import type { Runtime } from '../runtime/session.ts';
-import { type AdaptedRun, type AdaptedRuns, type AdaptedWindow, adaptedWindow } from './adapters/adapted-windows.ts';
 import { PagePool } from './adapters/page-pool.ts';
 import type { ResidentAdapter } from './adapters/resident-adapter.ts';
+import { type Compute, createCompute } from './compute.ts';
 import { createDecoderModels } from './decoder-models.ts';
 import type { DeviceLogits } from './device/device-logits.ts';
 import { evenForLongPrefills } from './device/even-prefills.ts';
 import type { TopLogits } from './draw-top.ts';
-import { type ForwardBatch, inOrder } from './forward-batch.ts';
-import type { KvCache, KvRange } from './kv-cache.ts';
+import type { ForwardBatch } from './forward-batch.ts';
+import type { KvCache } from './kv-cache.ts';
 import { evenForLoneRows } from './lone-row.ts';
 import type { MergedModel } from './merges/merged-model.ts';
 import { createModelMemory } from './model-memory.ts';
-import { graphKey, type SessionForm } from './model-sessions.ts';
-import { createWindow, type LogitsPlace, logitsIn } from './window.ts';
+import type { SessionForm } from './model-sessions.ts';
+import { logitsIn } from './window.ts';
+import { createWindows } from './windows.ts';
 
 export type Decoder = {
   readonly kv: KvCache;
@@ -61,12 +61,6 @@ export type TopRows = {
   whole(rows: readonly number[]): Promise<Float32Array[]>;
 };
 
-/**
- * Bindings kept: all batch sizes of the default slot count and the rows that prefill beside them, of the base and of a
- * few merged models, whose rows begin anywhere.
- */
-const windowsMax = 128;
-
 export type DecoderOptions = {
   readonly rows: number;
   readonly positions: number;
@@ -100,27 +94,7 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
   });
   const aside = countedWork();
 
-  const compute = async (asked: ForwardBatch, logits: LogitsPlace): Promise<void> => {
-    // On a device a prefill reads pages, too.
-    if (target.on === 'device') for (const row of asked.adapters ?? []) await row?.placement.copied;
-    return kv.use(asked.first, asked.pasts, (range) => computeIn(range, inOrder(asked, range.order), logits));
-  };
-  const computeIn = async (range: KvRange, batch: ForwardBatch, logits: LogitsPlace): Promise<void> => {
-    const { phase, pasts, aside = false } = batch;
-    const on = models.of(batch.merged ?? null);
-    const run = runOf(runs, batch);
-    const session = await on.sessions.of(phase, run.form);
-    const tie = () => adaptedWindow(createWindow(runtime, session, range, shape.layers, batch));
-    const key = `${on.id} ${phase} ${range.place} ${pasts.length} ${graphKey(run.form)} ${run.key}`;
-    const window = aside ? tie() : windows.of(key, tie);
-    try {
-      window.fill(batch, logits);
-      run.prepare(window);
-      await session.run(window.binding, { aside });
-    } finally {
-      if (aside) window.release();
-    }
-  };
+  const compute = createCompute(runtime, { layers: shape.layers, target, kv, runs, models, windows });
   const forward = async (batch: ForwardBatch): Promise<Float32Array> => {
     const count = batch.sampled.length * shape.vocabulary;
     const logits = batch.aside ? new Float32Array(count) : models.of(batch.merged ?? null).logits(count);
@@ -159,35 +133,7 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
   };
 }
 
-function runOf(runs: AdaptedRuns, { phase, adapters = [], sampled }: ForwardBatch): AdaptedRun {
-  if (phase === 'prefill') return runs.one(adapters[0] ?? null);
-  return runs.mixed(adapters, adapters.length > 0 ? sampled.map((row) => adapters[row]!) : []);
-}
-
-/** Bindings by what they tie; those that were not used for long are released. */
-function createWindows() {
-  const windows = new LRUCache<string, AdaptedWindow>({ max: windowsMax, dispose: (window) => window.release() });
-  return {
-    of(key: string, tie: () => AdaptedWindow): AdaptedWindow {
-      const known = windows.get(key);
-      if (known) return known;
-      const window = tie();
-      windows.set(key, window);
-      return window;
-    },
-    dropModel(id: number): void {
-      for (const key of [...windows.keys()]) if (key.startsWith(`${id} `)) windows.delete(key);
-    },
-    dropPlace(place: string): void {
-      for (const key of [...windows.keys()]) if (key.split(' ')[2] === place) windows.delete(key);
-    },
-    dropAdapter(adapter: ResidentAdapter): void {
-      for (const [key, { one }] of [...windows]) if (one?.adapter === adapter) windows.delete(key);
-    },
-  };
-}
-
-function topOf(logits: DeviceLogits, compute: (batch: ForwardBatch, place: LogitsPlace) => Promise<void>): ForwardTop {
+function topOf(logits: DeviceLogits, compute: Compute): ForwardTop {
   return async (batch, temperatures) => {
     await compute(batch, logits);
     return { rows: await logits.top(temperatures), whole: (rows) => logits.whole(rows, temperatures.length) };

@@ -1,4 +1,4 @@
-// What choosing tokens wants of logits that stay in a device's memory: the best of each row, and what all of them weigh.
+// What choosing tokens wants of logits that stay in a device's memory: the best of each row, and what all of it weighs.
 // A row is fetched whole only by whoever needs more of it.
 
 import type { OnnxGraph } from '../formats/onnx.ts';

@@ -40,6 +40,8 @@ export type EngineConfig = {
   readonly adapterPages: number | null;
   /** Bytes that merged weights may take beside the base's; left out: none, and every merge is refused. */
   readonly mergeBytes?: number;
+  /** Training jobs compute on the same device; false by default. */
+  readonly trainsBeside?: boolean;
   /** Folder for lowered weights. */
   readonly cacheDir: string;
 };

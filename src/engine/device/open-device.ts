@@ -32,6 +32,11 @@ function deviceOf(text: string): Device {
   }
 }
 
+type PageConfig = Pick<EngineConfig, 'maxSequences' | 'mergeBytes' | 'trainsBeside'>;
+
+/** Of a trainer's micro-batch, beside its copy of the weights: enough for a model of 8 billion parameters. */
+const activationBytes = 6 * 2 ** 30;
+
 /** Pages a slot where neither their number is chosen nor memory known: rank 32 for every row. */
 const defaultPagesPerSlot = 4;
 
@@ -39,17 +44,18 @@ const defaultPagesPerSlot = 4;
 export function pagesFor(
   { runtime, target: { real } }: OpenDevice,
   { shape, weights }: LoweredModel,
-  { maxSequences: rows, mergeBytes = 0 }: Pick<EngineConfig, 'maxSequences' | 'mergeBytes'>,
+  { maxSequences: rows, mergeBytes = 0, trainsBeside = false }: PageConfig,
   positions: number,
 ): number {
   const pagesMin = defaultPagesPerSlot * rows;
   const freeBytes = runtime.device?.freeBytes() ?? null;
   if (freeBytes === null) return pagesMin;
+  const weightBytes = [...weights.values()].reduce((sum, { data }) => sum + data.byteLength, 0);
   const needs = {
     freeBytes,
-    weightBytes: [...weights.values()].reduce((sum, { data }) => sum + data.byteLength, 0),
+    weightBytes,
     kvBytes: 2 * shape.layers * rows * shape.kvHeads * positions * shape.headDim * realBytes[real],
-    mergeBytes,
+    reservedBytes: mergeBytes + (trainsBeside ? weightBytes + activationBytes : 0),
     pageBytes: realBytes[real] * pageFloats(shape),
     ...{ pagesMin, pagesMax: limits.adapterPages },
   };

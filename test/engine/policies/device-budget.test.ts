@@ -4,7 +4,7 @@ import { type DeviceNeeds, devicePages } from '../../../src/engine/policies/devi
 
 const GB = 1e9;
 const needs: DeviceNeeds = {
-  ...{ freeBytes: 80 * GB, weightBytes: 16 * GB, kvBytes: 8 * GB, mergeBytes: 0, pageBytes: 0.04 * GB },
+  ...{ freeBytes: 80 * GB, weightBytes: 16 * GB, kvBytes: 8 * GB, reservedBytes: 0, pageBytes: 0.04 * GB },
   ...{ pagesMin: 64, pagesMax: 65_536 },
 };
 
@@ -14,9 +14,9 @@ test('pages take what weights, keys and values leave, and spare some for runs', 
   assert.equal(devicePages({ ...needs, pagesMax: 500 }), 500);
 });
 
-test('room for merges is left, as far as the smallest number of pages allows', () => {
-  assert.equal(devicePages({ ...needs, mergeBytes: 4 * GB }), 1000);
-  assert.equal(devicePages({ ...needs, mergeBytes: 400 * GB }), 64);
+test('room for merges and a trainer is left, as far as the smallest number of pages allows', () => {
+  assert.equal(devicePages({ ...needs, reservedBytes: 4 * GB }), 1000);
+  assert.equal(devicePages({ ...needs, reservedBytes: 400 * GB }), 64);
 });
 
 test('where the smallest number of pages does not fit, nothing does', () => {
