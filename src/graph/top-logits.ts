@@ -34,7 +34,8 @@ export function buildTopLogits(vocabulary: number, count: number): OnnxGraph {
   g.output(sharpMass, 'float32', ['S', 1]);
   g.ops('TopK', [logits, g.integers('count', [count])], { axis: -1 }, [values, tokens]);
   const last = g.integers('last', [-1]);
-  const below = g.op('Sub', [logits, g.op('ReduceMax', [logits, last], { keepdims: 1 })]);
+  const best = g.op('Slice', [values, g.integers('at_0', [0]), g.integers('at_1', [1]), last]);
+  const below = g.op('Sub', [logits, best]);
   g.op('ReduceSum', [g.op('Exp', [below]), last], { keepdims: 1 }, mass);
   g.op('ReduceSum', [g.op('Exp', [g.op('Mul', [below, sharpness])]), last], { keepdims: 1 }, sharpMass);
   return g.build();
