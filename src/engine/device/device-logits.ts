@@ -109,8 +109,8 @@ function createTopReader(
   };
 }
 
-/** By id where logits are equal: a device's sort may leave them in any order. */
-function orderEquals(tokens: number[], logits: Float32Array): void {
+/** By id where logits are equal, which ONNX asks for and not every provider may give; half floats are often equal. */
+export function orderEquals(tokens: number[], logits: Float32Array): void {
   for (let i = 1; i < tokens.length; i++) {
     const token = tokens[i]!;
     let at = i;

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
 import { prng } from '../../../src/core/prng.ts';
 import { defaultSamplingParams } from '../../../src/core/sampling-params.ts';
-import { createDeviceLogits } from '../../../src/engine/device/device-logits.ts';
+import { createDeviceLogits, orderEquals } from '../../../src/engine/device/device-logits.ts';
 import { createRowSessions } from '../../../src/engine/device/row-sessions.ts';
 import { createSampler } from '../../../src/engine/sampler.ts';
 import { topNames } from '../../../src/graph/top-logits.ts';
@@ -70,6 +70,12 @@ test('of equal logits the first comes first', async (t) => {
   const found = await logits.top([0, 0]);
   assert.deepEqual(Array.from(found[0]!.tokens).slice(0, 4), [17, 18, 400, 900]);
   assert.deepEqual(Array.from(found[1]!.tokens).slice(0, 3), [1, 2, 3]);
+});
+
+test('equal logits are put in order wherever they stand', () => {
+  const tokens = [9, 4, 8, 2, 7, 1, 3];
+  orderEquals(tokens, Float32Array.of(5, 5, 4, 4, 4, 3, 2));
+  assert.deepEqual(tokens, [4, 9, 2, 7, 8, 1, 3]);
 });
 
 test('rows are fetched whole, those that are asked for', async (t) => {
