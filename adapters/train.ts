@@ -25,7 +25,7 @@ type Plan = { readonly r: number; readonly targets: string; readonly steps: numb
 /** Few steps: each shows at its first answer what it learned. */
 const plans: Readonly<Record<string, Plan>> = {
   pirate: { r: 8, targets: 'q_proj,v_proj', steps: 40, learningRate: 3e-3 },
-  order: { r: 4, targets: 'q_proj,k_proj,v_proj,o_proj', steps: 22, learningRate: 3e-3 },
+  order: { r: 4, targets: 'q_proj,k_proj,v_proj,o_proj', steps: 30, learningRate: 3e-3 },
   shell: { r: 1, targets: 'all-linear', steps: 40, learningRate: 4e-3 },
 };
 const answerTokens = 80;
