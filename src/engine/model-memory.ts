@@ -64,10 +64,12 @@ export function createModelMemory(
     runs: createDeviceRuns(runtime, shape, memory),
     logits,
     async release() {
-      logits.release();
+      await runtime.betweenRuns(() => logits.release());
       await sessions.release();
-      kv.release();
-      memory.release();
+      await runtime.betweenRuns(() => {
+        kv.release();
+        memory.release();
+      });
     },
   };
 }

@@ -4,6 +4,7 @@
 
 import { parseDevice } from '../../src/core/device.ts';
 import { serially } from '../../src/core/serially.ts';
+import { createDecoder, type Decoder } from '../../src/engine/decoder.ts';
 import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
 import type { Memory, Runtime } from '../../src/runtime/session.ts';
 
@@ -49,6 +50,10 @@ export function asDevice(runtime: Runtime, anchored: boolean): Runtime {
     },
   };
 }
+
+/** Between the runs of decoders that are there already: memory is not allocated while anything runs. */
+export const anotherDecoder = (...args: Parameters<typeof createDecoder>): Promise<Decoder> =>
+  args[0].betweenRuns(() => createDecoder(...args));
 
 /** Without a card WebGPU is computed in software, hundreds of times slower: storms there are short. */
 export const isSlow = testDevice.kind === 'webgpu';

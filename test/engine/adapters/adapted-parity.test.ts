@@ -9,10 +9,10 @@ import { createBreath } from '../../../src/engine/adapters/breath.ts';
 import { combineAdapters } from '../../../src/engine/adapters/combine-adapters.ts';
 import { readAdapter } from '../../../src/engine/adapters/read-adapter.ts';
 import type { RowAdapter } from '../../../src/engine/adapters/row-adapter.ts';
-import { createDecoder, type Decoder } from '../../../src/engine/decoder.ts';
+import type { Decoder } from '../../../src/engine/decoder.ts';
 import { lower } from '../../../src/graph/lower.ts';
 import type { LoweredModel } from '../../../src/graph/lowered.ts';
-import { testRuntime } from '../../helpers/test-runtime.ts';
+import { anotherDecoder, testRuntime } from '../../helpers/test-runtime.ts';
 import { tinyModel } from '../../helpers/tiny-lowered.ts';
 import { tinyModels } from '../../helpers/tiny-models.ts';
 import {
@@ -85,13 +85,13 @@ for (const name of tinyModels) {
     const adapters = new Map<string, RandomAdapter>(
       Object.entries(plans).map(([letter, plan]) => [letter, randomAdapter(base.shape, plan)]),
     );
-    const decoder = await createDecoder(runtime, model, { rows: 8, positions, pages: 24 });
+    const decoder = await anotherDecoder(runtime, model, { rows: 8, positions, pages: 24 });
     const merged = new Map<string, Decoder>();
     // Rows of a batch that want the same weights hold other tokens: a decoder for each.
     const alone = async (scaled: readonly ScaledAdapter[], row: Row, copy: number) => {
       const key = JSON.stringify([row, copy]);
       const options = { rows: 1, positions };
-      const found = merged.get(key) ?? (await createDecoder(runtime, lower(mergedModel(base, scaled), 32), options));
+      const found = merged.get(key) ?? (await anotherDecoder(runtime, lower(mergedModel(base, scaled), 32), options));
       merged.set(key, found);
       return found;
     };
@@ -186,7 +186,7 @@ test('at the native width too, rows in one batch get what each gets by itself', 
   for (const name of ['llama-gguf', 'llama', 'qwen2'] as const) {
     const model = lower(await tinyModel(name), null);
     const options = { rows: 6, positions, pages: 16, decodeActivations: 'float32' } as const;
-    const decoder = await createDecoder(runtime, model, options);
+    const decoder = await anotherDecoder(runtime, model, options);
     const rows: (RowAdapter | null)[] = [];
     for (const row of [[['dora', 1]], [['a', 0.5]], [], [['head', 2]], [['a', 1]], []] as Row[]) {
       const scaled = row.map(([letter, scale]) => {

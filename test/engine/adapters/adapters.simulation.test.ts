@@ -9,8 +9,7 @@ import { AdapterStore } from '../../../src/engine/adapters/adapter-store.ts';
 import { createBreath } from '../../../src/engine/adapters/breath.ts';
 import { combineAdapters } from '../../../src/engine/adapters/combine-adapters.ts';
 import { readAdapter } from '../../../src/engine/adapters/read-adapter.ts';
-import { createDecoder } from '../../../src/engine/decoder.ts';
-import { isSlow, testRuntime } from '../../helpers/test-runtime.ts';
+import { anotherDecoder, isSlow, testRuntime } from '../../helpers/test-runtime.ts';
 import { tinyLowered } from '../../helpers/tiny-lowered.ts';
 import { hashDecoder, tokensAlone } from '../hash-decoder.ts';
 import { storm, type Weights } from '../storm.ts';
@@ -87,7 +86,7 @@ test('storms with adapters over a real decoder: every sequence gets the tokens t
   const model = await tinyLowered('llama', 32);
   let wake = () => {};
   const options = { rows: 5, positions: 48, pages: 5, onPagesChange: () => wake() };
-  const decoder = await createDecoder(runtime, model, options);
+  const decoder = await anotherDecoder(runtime, model, options);
   const files = plans.map((plan, i) => randomAdapter(model.shape, { seed: i, ...plan }).files);
   const of = (i: number, scale = 1) => ({ files: files[i]!, scale });
   const weights: Weights[] = [

@@ -11,9 +11,9 @@ import { createBreath } from '../../../src/engine/adapters/breath.ts';
 import { combineAdapters } from '../../../src/engine/adapters/combine-adapters.ts';
 import { readAdapter } from '../../../src/engine/adapters/read-adapter.ts';
 import type { ResidentAdapter } from '../../../src/engine/adapters/resident-adapter.ts';
-import { createDecoder, type Decoder } from '../../../src/engine/decoder.ts';
+import type { Decoder } from '../../../src/engine/decoder.ts';
 import type { LoweredModel } from '../../../src/graph/lowered.ts';
-import { testRuntime } from '../../helpers/test-runtime.ts';
+import { anotherDecoder, testRuntime } from '../../helpers/test-runtime.ts';
 import { tinyLowered } from '../../helpers/tiny-lowered.ts';
 import { tokensOf, witnessedEngine } from '../witnesses.ts';
 import { everyModule, layerModules, randomAdapter } from './random-adapters.ts';
@@ -52,7 +52,7 @@ const plan = { seed: 1, modules: everyModule, r: 8, dora: true } as const;
 
 test('bindings and pages do not keep an adapter that is forgotten, and it comes back as it was', async () => {
   const model = await tinyLowered('llama', 32);
-  const decoder = await createDecoder(runtime, model, { rows, positions: 32, pages: 2 });
+  const decoder = await anotherDecoder(runtime, model, { rows, positions: 32, pages: 2 });
   const { files } = randomAdapter(model.shape, plan);
   const read = () => readAdapter(files, { model, breath });
   const use = async () => {
@@ -105,7 +105,7 @@ test('an engine whose memory holds one adapter serves ten in turns, each as it i
   const model = await tinyLowered('llama', 32);
   let wake = () => {};
   const options = { rows, positions: 48, pages: 4, onPagesChange: () => wake() };
-  const decoder = await createDecoder(runtime, model, options);
+  const decoder = await anotherDecoder(runtime, model, options);
   const adapters = Array.from({ length: 10 }, (_, i) => {
     const { files } = randomAdapter(model.shape, { seed: 10 + i, modules: layerModules, r: 4 + i });
     return { files, scale: 1 };
