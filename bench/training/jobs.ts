@@ -26,18 +26,8 @@ export function trainOurs({ model, device, rows, steps, threads }: JobCase): Job
   const out = mkdtempSync(join(tmpdir(), 'lorikeet-bench-training-'));
   try {
     const settings = ['--steps', `${steps + 1}`, '--threads', `${threads}`, '--eval-steps', '1000', '--json'];
-    const args = [
-      join(root, 'bench/train.ts'),
-      '--model',
-      model,
-      '--device',
-      device,
-      '--train',
-      rows,
-      '--out',
-      out,
-      ...settings,
-    ];
+    const what = ['--model', model, '--device', device, '--train', rows, '--out', out];
+    const args = [join(root, 'bench/train.ts'), ...what, ...settings];
     return lastLine(execFileSync(process.execPath, args, { cwd: root, env: { ...process.env, ...mallocEnvironment } }));
   } finally {
     rmSync(out, { recursive: true });

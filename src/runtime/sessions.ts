@@ -59,14 +59,17 @@ const sendInputs = new WeakMap<Binding, () => void>();
 const comparedBytesMax = 2 ** 20;
 
 /** An input in JavaScript's memory, and a copy of what was last sent of it, where that is compared. */
-type SentInput = { readonly tensor: Tensor; last: Buffer | null };
+type SentInput = { readonly tensor: Tensor; isFirst: boolean; last: Buffer | null };
 
 function send(input: SentInput, bind: () => void): void {
   const data = dataOf(input.tensor)!;
   const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
   if (input.last?.equals(bytes)) return;
   bind();
-  if (bytes.length > comparedBytesMax) return;
+  // Many bindings run once: only from the second run on is a copy worth its time.
+  const { isFirst } = input;
+  input.isFirst = false;
+  if (isFirst || bytes.length > comparedBytesMax) return;
   input.last ??= Buffer.alloc(bytes.length);
   bytes.copy(input.last);
 }
@@ -80,7 +83,7 @@ function createBinding(api: OrtApi, session: Pointer, inTurn: Serially | null): 
     input(name, tensor) {
       const value = handleOf(tensor);
       sent.delete(name);
-      if (inTurn && dataOf(tensor)) sent.set(name, { tensor, last: null });
+      if (inTurn && dataOf(tensor)) sent.set(name, { tensor, isFirst: true, last: null });
       else api.call('bindInput', handleOf(binding), name, value);
       tensors.set(`in ${name}`, tensor);
     },

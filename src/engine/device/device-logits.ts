@@ -2,6 +2,7 @@
 // whole where somebody asks for it, before the next run.
 
 import { topNames } from '../../graph/top-logits.ts';
+import { runOnce } from '../../runtime/run-once.ts';
 import type { Memory, Runtime, Session, Tensor } from '../../runtime/session.ts';
 import type { TopLogits } from '../draw-top.ts';
 import type { RowSessions } from './row-sessions.ts';
@@ -43,18 +44,11 @@ export function createDeviceLogits(
     async whole(wanted, rows) {
       const session = await sessions.fetch(vocabulary);
       const found = new Float32Array(wanted.length * vocabulary);
-      const at = runtime.tensor(BigInt64Array.from(wanted, BigInt), [wanted.length]);
-      const [logits, fetched] = [view(rows), runtime.tensor(found, [wanted.length, vocabulary])];
-      const binding = session.bind();
-      try {
-        binding.input(topNames.logits, logits);
-        binding.input(topNames.wanted, at);
-        binding.output(topNames.rows, fetched);
-        await session.run(binding);
-      } finally {
-        binding.release();
-        for (const tensor of [logits, at, fetched]) tensor.release();
-      }
+      await runOnce(session, (tie) => {
+        tie.input(topNames.logits, view(rows));
+        tie.input(topNames.wanted, runtime.tensor(BigInt64Array.from(wanted, BigInt), [wanted.length]));
+        tie.output(topNames.rows, runtime.tensor(found, [wanted.length, vocabulary]));
+      });
       return wanted.map((_, i) => found.subarray(i * vocabulary, (i + 1) * vocabulary));
     },
     release() {

@@ -3,7 +3,8 @@
 
 import { poolNames } from '../../graph/pool-rows.ts';
 import type { Real } from '../../graph/target.ts';
-import { type Binding, elementCount, type Memory, type Runtime, type Tensor } from '../../runtime/session.ts';
+import { runOnce } from '../../runtime/run-once.ts';
+import { elementCount, type Memory, type Runtime, type Tensor } from '../../runtime/session.ts';
 import type { RowSessions } from './row-sessions.ts';
 
 export type DeviceRowsForm = {
@@ -45,7 +46,7 @@ export class DeviceRows {
     const count = data[0]!.length / this.#elements;
     const [x, y] = row;
     const session = await this.#sessions.write(pools, transposed);
-    await this.#run(session, (tie) => {
+    await runOnce(session, (tie) => {
       const at = BigInt64Array.from({ length: count }, (_, i) => BigInt(first + i));
       tie.input(poolNames.at, this.#runtime.tensor(at, [count, 1]));
       for (const [pool, sent] of data.entries()) {
@@ -64,7 +65,7 @@ export class DeviceRows {
   async copyFrom(source: DeviceRows, from: readonly number[], to: readonly number[]): Promise<void> {
     const { pools, rows } = this.#form;
     const session = await this.#sessions.copy(pools);
-    await this.#run(session, (tie) => {
+    await runOnce(session, (tie) => {
       tie.input(poolNames.from, this.#runtime.tensor(BigInt64Array.from(from, BigInt), [from.length]));
       tie.input(poolNames.at, this.#runtime.tensor(BigInt64Array.from(to, BigInt), [to.length, 1]));
       for (let pool = 0; pool < pools; pool++) {
@@ -84,33 +85,14 @@ export class DeviceRows {
   async clear(): Promise<void> {
     const session = await this.#sessions.clear();
     for (const memory of this.#memories) {
-      await this.#run(session, (tie) => {
+      await runOnce(session, (tie) => {
         const length = this.#runtime.tensor(BigInt64Array.of(BigInt(memory.elements)), [1]);
         tie.input(poolNames.length, length);
         tie.output(poolNames.cleared, memory.view(0, [memory.elements]));
       });
     }
   }
-
-  /** One run, after which nothing is bound any more. */
-  async #run(session: Awaited<ReturnType<RowSessions['clear']>>, bind: (tie: Tie) => void): Promise<void> {
-    const binding = session.bind();
-    const tied = new Set<Tensor>();
-    const keep = (call: 'input' | 'output') => (name: string, tensor: Tensor) => {
-      binding[call](name, tensor);
-      tied.add(tensor);
-    };
-    try {
-      bind({ input: keep('input'), output: keep('output') });
-      await session.run(binding);
-    } finally {
-      binding.release();
-      for (const tensor of tied) tensor.release();
-    }
-  }
 }
-
-type Tie = Pick<Binding, 'input' | 'output'>;
 
 /** All or none. */
 function allocateAll(runtime: Runtime, { pools, real }: DeviceRowsForm, elements: number): readonly Memory[] {

@@ -5,6 +5,7 @@ import { encodeOnnx } from '../../formats/onnx.ts';
 import { dequantizeRow } from '../../graph/dequantize-row.ts';
 import type { LoweredModel } from '../../graph/lowered.ts';
 import { buildMerge, mergeNames } from '../../graph/merge.ts';
+import { runOnce } from '../../runtime/run-once.ts';
 import type { Runtime, Session } from '../../runtime/session.ts';
 import type { Breath } from '../adapters/breath.ts';
 import type { MergePart, MergeTarget } from './merge-targets.ts';
@@ -99,20 +100,9 @@ async function product(
   for (let row = 0; row < rows; row++) {
     for (let rank = 0; rank < ranks; rank++) left[row * ranks + rank] = scale * b[rank * out + first + row]!;
   }
-  const tensors = [
-    runtime.tensor(a, [ranks, k]),
-    runtime.tensor(left, [rows, ranks]),
-    runtime.tensor(delta, [rows, k]),
-  ];
-  const [ofA, ofB, ofDelta] = tensors as [(typeof tensors)[0], (typeof tensors)[0], (typeof tensors)[0]];
-  const binding = session.bind();
-  binding.input(mergeNames.a, ofA);
-  binding.input(mergeNames.b, ofB);
-  binding.output(mergeNames.delta, ofDelta);
-  try {
-    await session.run(binding);
-  } finally {
-    binding.release();
-    for (const tensor of tensors) tensor.release();
-  }
+  await runOnce(session, (tie) => {
+    tie.input(mergeNames.a, runtime.tensor(a, [ranks, k]));
+    tie.input(mergeNames.b, runtime.tensor(left, [rows, ranks]));
+    tie.output(mergeNames.delta, runtime.tensor(delta, [rows, k]));
+  });
 }
