@@ -45,5 +45,10 @@ function packageVersion(name: string): string {
 /** `-dirty` where tracked files differ, so that no result passes for a commit's that is not. */
 function commit(): string {
   const cwd = import.meta.dirname;
-  return execFileSync('git', ['describe', '--always', '--dirty', '--abbrev=12'], { cwd, encoding: 'utf8' }).trim();
+  try {
+    return execFileSync('git', ['describe', '--always', '--dirty', '--abbrev=12'], { cwd, encoding: 'utf8' }).trim();
+  } catch {
+    // A machine that only has the files.
+    return 'unknown';
+  }
 }

@@ -40,6 +40,8 @@ export async function measureDecode(steps: Steps, work: Work): Promise<Measured>
   for (const { placement } of placed) await placement.copied;
   const rows = Array.from({ length: work.rows }, (_, row) => (placed.length > 0 ? placed[row % placed.length]! : null));
   const nobody = rows.map(() => null);
+  // Where memory is viewed from its start only, a row with a past must have run before.
+  await decoder.forwardTop!({ ...batchOf(steps, nobody), pasts: nobody.map(() => 0) }, greedy(nobody));
   const base: number[] = [];
   const mixed: number[] = [];
   const fetched: number[] = [];
@@ -73,12 +75,14 @@ const batchOf = ({ decoder, context }: Steps, adapters: Rows): ForwardBatch => (
   adapters,
 });
 
+const greedy = (rows: Rows) => rows.map(() => 0);
+
 /** Milliseconds of a step whose logits stay on the device. */
 async function step(steps: Steps, adapters: Rows): Promise<number> {
   const batch = batchOf(steps, adapters);
-  const greedy = adapters.map(() => 0);
+  const temperatures = greedy(adapters);
   const start = systemClock.monotonic();
-  const { rows } = await steps.decoder.forwardTop!(batch, greedy);
+  const { rows } = await steps.decoder.forwardTop!(batch, temperatures);
   const chosen = rows.reduce((sum, { tokens, mass }) => sum + tokens[0]! * mass, 0);
   const ms = systemClock.monotonic() - start;
   if (Number.isNaN(chosen)) throw new Error('the logits are no numbers');

@@ -5,9 +5,11 @@ import type { Config } from '../../src/config.ts';
 import type { ModelShape } from '../../src/core/base-model.ts';
 import type { LinearBits, LinearForm, LoweredModel, LoweredTensor } from '../../src/graph/lowered.ts';
 import { blockSize } from '../../src/graph/quantized.ts';
+import type { Real } from '../../src/graph/target.ts';
 import { loadWeights } from '../../src/graph/weights.ts';
 import { modelSources } from '../../src/main.ts';
 import { resolveModel } from '../../src/models/resolve.ts';
+import { elementCount } from '../../src/runtime/session.ts';
 
 const llama = {
   architecture: 'llama',
@@ -33,33 +35,49 @@ function shape(sizes: readonly number[], tiedEmbedding: boolean): ModelShape {
 }
 
 /** `name`: as --model takes it, or `random:1b`. */
-export async function benchModel(name: string | null, bits: LinearBits | null, config: Config): Promise<LoweredModel> {
+export async function benchModel(
+  name: string | null,
+  bits: LinearBits | null,
+  config: Config,
+  real: Real = 'float32',
+): Promise<LoweredModel> {
   const random = /^random:(.+)$/.exec(name ?? '')?.[1];
   if (random !== undefined) {
     const known = randomShapes[random];
     if (!known) throw new Error(`--model random: has the shapes ${Object.keys(randomShapes).join(', ')}`);
-    return randomModel(known, bits ?? 32);
+    return randomModel(known, bits ?? 32, real);
   }
   const files = await resolveModel(name ?? config.model, { ...modelSources(config), log: console.error });
   return (await loadWeights(files, bits, join(config.dataDir, 'weights'), console.warn)).model;
 }
 
-/** Values only have to be such that nothing overflows; each matrix is its own memory, as it is in a real model. */
-function randomModel(shape: ModelShape, bits: LinearBits): LoweredModel {
+/**
+ * Values only have to be such that nothing overflows. All matrices are views of one array, so that a model of billions
+ * of weights is there at once; each is memory of its own on a device, as in a real model.
+ */
+function randomModel(shape: ModelShape, bits: LinearBits, real: Real): LoweredModel {
+  const { hidden, intermediate, heads, kvHeads, headDim, vocabulary } = shape;
   const linears = new Map<string, LinearForm>();
   const weights = new Map<string, LoweredTensor>();
+  const largest =
+    Math.max(vocabulary, 2 * intermediate, (heads + 2 * kvHeads) * headDim) * Math.max(hidden, intermediate);
+  const pool = pattern(Math.min(largest, Math.max(vocabulary * hidden, 2 * intermediate * hidden)), real);
+  const codes = new Uint8Array(pool.buffer);
+  const floats = (shape: readonly number[]): LoweredTensor => ({
+    type: 'float32',
+    shape,
+    data: pool.subarray(0, elementCount(shape)),
+  });
   const linear = (name: string, n: number, k: number) => {
     linears.set(name, { bits, n, k, corrected: false, bias: false });
     if (bits === 32) {
-      weights.set(`${name}.matrix`, floats([k, n], k ** -0.5));
+      weights.set(`${name}.matrix`, floats([k, n]));
       return;
     }
-    const data = new Uint8Array((n * k * bits) / 8);
-    for (let i = 0; i < data.length; i++) data[i] = (i * 2_654_435_761) >>> 24;
+    const data = codes.subarray(0, (n * k * bits) / 8);
     weights.set(`${name}.blocks`, { type: 'uint8', shape: [n, k / blockSize, 4 * bits], data });
-    weights.set(`${name}.scales`, floats([(n * k) / blockSize], 0.1 * k ** -0.5 * 2 ** (4 - bits)));
+    weights.set(`${name}.scales`, floats([(n * k) / blockSize]));
   };
-  const { hidden, intermediate, heads, kvHeads, headDim, vocabulary } = shape;
   for (let i = 0; i < shape.layers; i++) {
     linear(`layers.${i}.qkv`, (heads + 2 * kvHeads) * headDim, hidden);
     linear(`layers.${i}.output`, hidden, heads * headDim);
@@ -69,7 +87,7 @@ function randomModel(shape: ModelShape, bits: LinearBits): LoweredModel {
   }
   weights.set('norm', ones(hidden));
   linear('head', vocabulary, hidden);
-  weights.set('embedding', floats([vocabulary, hidden], 1));
+  weights.set('embedding', floats([vocabulary, hidden]));
   return { shape, linears, weights };
 }
 
@@ -77,11 +95,14 @@ const ones = (length: number): LoweredTensor => ({
   ...{ type: 'float32', shape: [length], data: new Float32Array(length).fill(1) },
 });
 
-/** A pattern of pseudo-random values, repeated: a large model has billions of them. */
-function floats(shape: readonly number[], amplitude: number): LoweredTensor {
-  const data = new Float32Array(shape.reduce((product, length) => product * length, 1));
-  const pattern = Math.min(data.length, 65_521);
-  for (let i = 0; i < pattern; i++) data[i] = (((i * 2_654_435_761) >>> 0) / 2 ** 31 - 1) * amplitude;
-  for (let done = pattern; done < data.length; done *= 2) data.copyWithin(done, 0, Math.min(done, data.length - done));
-  return { type: 'float32', shape, data };
+/** Uniform around 0, repeated, in the floats that the device computes with. */
+function pattern(elements: number, real: Real): Float32Array<ArrayBuffer> {
+  // Half floats are passed on as they are: nothing between here and the device reads them.
+  const data = (
+    real === 'float16' ? new Float16Array(elements) : new Float32Array(elements)
+  ) as Float32Array<ArrayBuffer>;
+  const length = Math.min(elements, 65_521);
+  for (let i = 0; i < length; i++) data[i] = (((i * 2_654_435_761) >>> 0) / 2 ** 31 - 1) / 64;
+  for (let done = length; done < elements; done *= 2) data.copyWithin(done, 0, Math.min(done, elements - done));
+  return data;
 }

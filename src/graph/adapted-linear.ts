@@ -98,7 +98,8 @@ export function addAdapterInputs(g: GraphBuilder, adapters: AdaptersInGraph, { o
       if (on === 'device') g.input(adapterNames.scales(linear), 'float32', [`ranks.${linear}`]);
       continue;
     }
-    g.input(adapterNames.rows(linear), 'int64', [`pages.${linear}`, `T.${linear}`, 1]);
+    const places = [`pages.${linear}`, `T.${linear}`];
+    g.input(adapterNames.rows(linear), 'int64', on === 'device' ? places : [...places, 1]);
     if (on === 'device') {
       g.input(adapterNames.own(linear), 'int64', [`R.${linear}`, `C.${linear}`]);
       g.input(adapterNames.shares(linear), 'float32', [`R.${linear}`, 1, `C.${linear}`]);
@@ -154,7 +155,7 @@ function products(
   const { layer, linear, in: inputs, outs, target = hostTarget } = adapted;
   const parts = joinedLinears[linear].map((module, i) => {
     if (target.on === 'device') {
-      const { a, b } = gathered(g, adapted, module, { out: outs[i]!, leading: pages === null ? [] : [1] });
+      const { a, b } = gathered(g, adapted, module, { out: outs[i]!, joined: pages === null });
       return g.op('MatMul', [inner(a), b]);
     }
     // Ranks of a part are its own in `one`: what an adapter does not touch costs nothing there.
@@ -167,19 +168,19 @@ function products(
   return parts.length === 1 ? parts[0]! : g.op('Concat', parts, { axis: -1 });
 }
 
-/** A part's pages, out of the pool: [P, 1, in, 8] and [P, 1, 8, out], or [P, in, 8] and [P * 8, out] in `one`. */
+/** A part's pages, out of the pool: [P, in, 8] and [P, 8, out], or [P * 8, out] where `joined`. */
 function gathered(
   g: GraphBuilder,
   { layer, linear, in: inputs, target = hostTarget }: AdaptedLinear,
   module: TargetModule,
-  { out, leading }: { readonly out: number; readonly leading: readonly number[] },
+  { out, joined }: { readonly out: number; readonly joined: boolean },
 ): { a: string; b: string } {
   const { real } = target;
   const list = adapterNames.pages(linear);
-  const poolA = g.input(adapterNames.a(layer, module), real, ['slots', ...leading, inputs, pageWidth]);
-  const poolB = g.input(adapterNames.b(layer, module), real, ['slots', ...leading, pageWidth, out]);
+  const poolA = g.input(adapterNames.a(layer, module), real, ['slots', inputs, pageWidth]);
+  const poolB = g.input(adapterNames.b(layer, module), real, ['slots', pageWidth, out]);
   const [a, b] = [g.op('Gather', [poolA, list]), g.op('Gather', [poolB, list])];
-  return { a, b: leading.length > 0 ? b : g.op('Reshape', [b, g.integers(`ranks_${out}`, [-1, out])]) };
+  return { a, b: joined ? g.op('Reshape', [b, g.integers(`ranks_${out}`, [-1, out])]) : b };
 }
 
 /** base * gain: DoRA's part that is not low-rank. */

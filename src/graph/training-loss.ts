@@ -8,7 +8,6 @@
 // comes from what the fused softmax leaves: log Z = max - log(softmax at the max).
 
 import { floatWeights, gatherRows, timesTransposed, timesWeights } from './float-weights.ts';
-import type { GraphBuilder } from './graph-builder.ts';
 import type { TrainingBuilder } from './training-builder.ts';
 import { trainingNames } from './training-form.ts';
 
@@ -29,7 +28,7 @@ export function addLoss(t: TrainingBuilder, h: string): string | null {
     : [pieces, null];
   const logs = g.op('Squeeze', [ofPieces, last]);
   const shares = g.op('Softmax', [logs], { axis: -1 });
-  const logZ = logSum(g, logs, shares, 0);
+  const logZ = logSum(t, logs, shares, 0);
   g.op('Sub', [logits, logZ], {}, logprobs);
   const weighted = g.op('Mul', [logprobs, lossWeights]);
   g.op('Neg', [g.op('ReduceSum', [weighted, g.integers('at_0', [0])], { keepdims: 1 })], {}, loss);
@@ -52,7 +51,7 @@ function headPieces(t: TrainingBuilder, h: string): string {
     const weights = floatWeights(t, 'head', [results.at(-1) ?? h], rows);
     const logits = timesTransposed(t, h, weights);
     const softmax = g.op('Softmax', [logits], { axis: -1 });
-    const log = logSum(g, logits, softmax, 1);
+    const log = logSum(t, logits, softmax, 1);
     const parts = form.backward ? [log, timesWeights(t, softmax, weights)] : [log];
     const result = form.backward ? g.op('Concat', parts, { axis: -1 }) : log;
     results.push(g.op('Unsqueeze', [result, g.integers('at_1', [1])]));
@@ -61,8 +60,15 @@ function headPieces(t: TrainingBuilder, h: string): string {
 }
 
 /** log(sum(exp(x))) of rows, given their softmax. */
-function logSum(g: GraphBuilder, x: string, softmax: string, keepdims: 0 | 1): string {
+function logSum(t: TrainingBuilder, x: string, softmax: string, keepdims: 0 | 1): string {
+  const { g } = t;
+  return g.op('Sub', [largest(t, x, keepdims), g.op('Log', [largest(t, softmax, keepdims)])]);
+}
+
+/** Along the last axis. CUDA's ReduceMax is cuDNN's, which need not be there; the best of many is not. */
+function largest({ g, on }: TrainingBuilder, x: string, keepdims: 0 | 1): string {
   const last = g.integers('last', [-1]);
-  const largest = g.op('ReduceMax', [x, last], { keepdims });
-  return g.op('Sub', [largest, g.op('Log', [g.op('ReduceMax', [softmax, last], { keepdims })])]);
+  if (on === 'host') return g.op('ReduceMax', [x, last], { keepdims });
+  const best = g.ops('TopK', [x, g.integers('at_1', [1])], { axis: -1 }, [null, null])[0]!;
+  return keepdims ? best : g.op('Squeeze', [best, last]);
 }

@@ -39,13 +39,12 @@ export class DevicePages implements PageMemory {
     this.bytes = this.pools.reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
-  /** A part's pool in one layer, whole, as graphs take it in a form: the caller releases it. */
-  tie(form: 'one' | 'mixed', linear: JoinedLinear, part: number, layer: number): { a: Tensor; b: Tensor } {
+  /** A part's pool in one layer, whole, as graphs take it: the caller releases it. */
+  tie(linear: JoinedLinear, part: number, layer: number): { a: Tensor; b: Tensor } {
     const { sizes, a, b } = this.#pages.get(linear)!;
-    const leading = form === 'one' ? [this.#slots] : [this.#slots, 1];
     return {
-      a: a[part]!.view(layer, 0, [...leading, sizes.in, pageRanks]),
-      b: b[part]!.view(layer, 0, [...leading, pageRanks, sizes.outs[part]!]),
+      a: a[part]!.view(layer, 0, [this.#slots, sizes.in, pageRanks]),
+      b: b[part]!.view(layer, 0, [this.#slots, pageRanks, sizes.outs[part]!]),
     };
   }
 

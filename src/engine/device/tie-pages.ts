@@ -38,7 +38,7 @@ export function tiePages(runtime: Runtime, binding: Binding, options: TiedPagesO
   for (const { linear, layers, modules, out } of sizes.filter(({ linear }) => linears.includes(linear))) {
     for (let layer = 0; layer < layers; layer++) {
       for (const [part, module] of modules.entries()) {
-        const { a, b } = pages.tie(form, linear, part, layer);
+        const { a, b } = pages.tie(linear, part, layer);
         tie(adapterNames.a(layer, module), a);
         tie(adapterNames.b(layer, module), b);
       }
@@ -85,7 +85,7 @@ function sentList(runtime: Runtime, binding: Binding, form: 'one' | 'mixed', lin
         write(adapterNames.scales(linear), ofRanks, [ofRanks.length]);
         return;
       }
-      write(adapterNames.rows(linear), rows, [pages.length, served, 1]);
+      write(adapterNames.rows(linear), rows, [pages.length, served]);
       write(adapterNames.own(linear), own, [own.length / taken, taken]);
       write(adapterNames.shares(linear), scales, [own.length / taken, 1, taken]);
     },
