@@ -22,6 +22,7 @@ WORKDIR /app
 COPY --from=packages /app/node_modules node_modules
 COPY package.json ./
 COPY models models
+COPY native/lib native/lib
 COPY src src
 ARG MODEL=
 RUN mkdir /data && if [ -n "$MODEL" ]; then node src/cli/main.ts fetch "$MODEL" --data-dir /data; fi
@@ -37,6 +38,7 @@ COPY --from=packages /app/node_modules node_modules
 COPY package.json ./
 COPY models models
 COPY adapters adapters
+COPY native/lib native/lib
 COPY src src
 COPY --from=model --chown=node:node /data /data
 VOLUME /data

@@ -38,17 +38,21 @@ export const dataTypes = { float32: 1, uint8: 2, uint4: 21, int32: 6, int64: 7, 
 const attributeTypes = { float: 1, int: 2, string: 3, ints: 7 } as const;
 const externalData = 1;
 
-/** Serialises a model with the standard operators and ONNX Runtime's (`com.microsoft`). */
+/** Operators of native/. */
+export const nativeDomain = 'lorikeet';
+
+/** Serialises a model with the standard operators, ONNX Runtime's (`com.microsoft`) and those of native/. */
 export function encodeOnnx(graph: OnnxGraph): Uint8Array {
   const opset = (domain: string, version: number) => message((m) => m.string(1, domain).int(2, version));
-  return message((model) =>
+  return message((model) => {
     model
       .int(1, irVersion)
       .string(2, 'lorikeet')
       .bytes(7, encodeGraph(graph))
       .bytes(8, opset('', opsetVersion))
-      .bytes(8, opset('com.microsoft', 1)),
-  );
+      .bytes(8, opset('com.microsoft', 1));
+    if (graph.nodes.some(({ domain }) => domain === nativeDomain)) model.bytes(8, opset(nativeDomain, 1));
+  });
 }
 
 function encodeGraph(graph: OnnxGraph): Uint8Array {

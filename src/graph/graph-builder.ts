@@ -3,6 +3,7 @@
 
 import {
   dataTypes,
+  nativeDomain,
   type OnnxAttribute,
   type OnnxGraph,
   type OnnxInitializer,
@@ -71,6 +72,9 @@ export function createGraphBuilder() {
       add(op, operands, attributes, '', results),
     contrib: (op: string, operands: readonly string[], attributes: Attributes, results?: readonly (string | null)[]) =>
       add(op, operands, attributes, microsoft, results),
+    /** An operator of native/. */
+    native: (op: string, operands: readonly string[], attributes: Attributes = {}, name?: string): string =>
+      add(op, operands, attributes, nativeDomain, [name ?? null])[0]!,
     /** To another float type than the inputs' float32; nothing to do where it is the same. */
     cast(operand: string, type: 'float32' | 'float16'): string {
       if (type === 'float32') return operand;

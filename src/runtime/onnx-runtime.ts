@@ -9,6 +9,7 @@ import { createDeviceWeights } from './device-weights.ts';
 import { giveBackFreeMemory } from './free-memory.ts';
 import { handleOf } from './handles.ts';
 import { deviceMemory, hostMemory } from './memory.ts';
+import { type NativeOperators, nativeOperators } from './native-operators.ts';
 import { loadOrtApi, type OrtApi, type Pointer } from './ort-api.ts';
 import { packagedLibrary } from './packaged-library.ts';
 import { probeModel } from './probe-model.ts';
@@ -29,6 +30,8 @@ export type OnnxRuntimeOptions = {
   readonly device?: Device;
   /** Where scripts/setup-cuda.js puts a build with CUDA. */
   readonly cudaDir?: string | null;
+  /** Instructions that the native operators use; the best that the processor has by default. */
+  readonly variant?: string | null;
 };
 
 const warning = 2;
@@ -52,15 +55,17 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
   const environment = api.call('createEnvWithGlobalThreadPools', warning, 'lorikeet', threading);
   const memoryInfo = api.call('createCpuMemoryInfo', arenaAllocator, defaultMemory);
   const spinningThreads = options.spin && threads > 1 ? threads : null;
+  const operators = nativeOperators(api, options.variant ?? null);
   const opened = {
     api,
+    operators,
     spinningThreads,
     environment,
     memoryInfo,
     prepacked: api.call('createPrepackedWeightsContainer'),
   };
   const computing = provider === null ? onHost(opened) : onDevice(opened, provider);
-  const name = `onnxruntime ${api.version}`;
+  const name = `onnxruntime ${api.version}, native operators ${operators.variant}`;
   return {
     ...{ name, library: api.library, providers: api.availableProviders(), threads, giveBackFreeMemory },
     tensor: (data, shape, packed) => hostTensor(api, memoryInfo, data, shape, packed),
@@ -115,6 +120,7 @@ function onDevice(library: Library, provider: Provider): Computing {
 
 type Library = {
   readonly api: OrtApi;
+  readonly operators: NativeOperators;
   /** Of each session, but for those made aside, whose threads would be of that thread's class. */
   readonly spinningThreads: number | null;
   readonly environment: Pointer;
@@ -141,7 +147,7 @@ const reading = new Set<Uint8Array>();
 async function openSession(library: Library, model: Uint8Array, opening: Opening): Promise<Pointer> {
   const { api, environment, prepacked } = library;
   const { all, given, profile, planMemory, aside, provider } = opening;
-  const settings = sessionSettings(api, provider, aside || provider ? null : library.spinningThreads);
+  const settings = sessionSettings(library, provider, aside || provider ? null : library.spinningThreads);
   if (profile) api.call('enableProfiling', settings, profile);
   if (planMemory === false) api.call('disableMemPattern', settings);
   const names = [...all.keys()];
@@ -162,8 +168,13 @@ async function openSession(library: Library, model: Uint8Array, opening: Opening
 }
 
 /** @param spinningThreads of a pool of its own; null: those that all sessions share */
-function sessionSettings(api: OrtApi, provider: Provider | null, spinningThreads: number | null = null): Pointer {
+function sessionSettings(
+  { api, operators }: Pick<Library, 'api' | 'operators'>,
+  provider: Provider | null,
+  spinningThreads: number | null = null,
+): Pointer {
   const settings = api.call('createSessionOptions');
+  api.call('addCustomOpDomain', settings, operators.domain);
   // The graphs are built in their final form: the optimiser finds nothing, and would copy shared weights.
   api.call('setSessionGraphOptimizationLevel', settings, optimizeNothing);
   if (spinningThreads === null) api.call('disablePerSessionThreads', settings);
@@ -182,7 +193,7 @@ function sessionSettings(api: OrtApi, provider: Provider | null, spinningThreads
 function openDevice(library: Library, provider: Provider) {
   const { api, environment } = library;
   try {
-    const settings = sessionSettings(api, provider);
+    const settings = sessionSettings(library, provider);
     const session = api.call('createSessionFromArray', environment, probeModel, probeModel.byteLength, settings);
     api.call('releaseSessionOptions', settings);
     const { name, index } = provider.memory;

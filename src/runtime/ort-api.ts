@@ -20,6 +20,9 @@ const table = {
   createSessionOptions: [10, 'status', ['_Out_ void**']],
   setSessionGraphOptimizationLevel: [23, 'status', ['void*', 'int']],
   setIntraOpNumThreads: [24, 'status', ['void*', 'int']],
+  createCustomOpDomain: [26, 'status', ['const char*', '_Out_ void**']],
+  customOpDomainAdd: [27, 'status', ['void*', 'void*']],
+  addCustomOpDomain: [28, 'status', ['void*', 'void*']],
   createTensorAsOrtValue: [48, 'status', ['void*', 'const int64_t*', 'size_t', 'int', '_Out_ void**']],
   createTensorWithDataAsOrtValue: [
     49,
@@ -148,7 +151,7 @@ export function openLibrary(path: string): LibraryHandle {
     libraries.push(library);
     return library;
   } catch (cause) {
-    const message = `ONNX Runtime could not be loaded from ${path}: ${(cause as Error).message}`;
+    const message = `A library could not be loaded from ${path}: ${(cause as Error).message}`;
     throw new LorikeetError('runtime_unavailable', { message, cause });
   }
 }

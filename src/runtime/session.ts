@@ -72,7 +72,7 @@ export type RuntimeDevice = {
 };
 
 export type Runtime = {
-  /** What runs underneath, for the log: `onnxruntime 1.30.0`. */
+  /** What runs underneath, for the log: `onnxruntime 1.30.0, native operators avx2`. */
   readonly name: string;
   /** The file that it was loaded from. */
   readonly library: string;

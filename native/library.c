@@ -1,0 +1,68 @@
+// The library's one function: its operators for this processor. Knows the variants, not what they compute.
+#include "operator.h"
+#include "processor.h"
+#include <string.h>
+
+#ifdef _WIN32
+#define EXPORT __declspec(dllexport)
+#else
+#define EXPORT __attribute__((visibility("default")))
+#endif
+
+typedef struct {
+  const char *name;
+  int (*runs_here)(void);
+  Operator *const *kernels;
+} Variant;
+
+extern Operator *const kernels_scalar[];
+static int always(void) { return 1; }
+
+#if defined(__x86_64__) && !defined(SCALAR_ONLY)
+extern Operator *const kernels_avx2[], *const kernels_avx512vnni[];
+static const Variant variants[] = {
+    {"avx512vnni", has_avx512vnni, kernels_avx512vnni},
+    {"avx2", has_avx2, kernels_avx2},
+    {"scalar", always, kernels_scalar},
+};
+#elif defined(__aarch64__) && !defined(SCALAR_ONLY)
+extern Operator *const kernels_dotprod[];
+static const Variant variants[] = {{"dotprod", has_dotprod, kernels_dotprod}, {"scalar", always, kernels_scalar}};
+#else
+static const Variant variants[] = {{"scalar", always, kernels_scalar}};
+#endif
+
+#define SINGLE(name) extern Operator name;
+#include "operators.h"
+static Operator *const singles[] = {
+#define SINGLE(name) &name,
+#include "operators.h"
+    NULL,
+};
+
+/**
+ * Operators, as ONNX Runtime takes them.
+ * @param name of a variant; null or empty: the fastest that runs here
+ * @param chosen the variant's name
+ * @param operators at least `capacity` places
+ * @return how many there are; 0: no such variant runs here, or too few places
+ */
+EXPORT size_t lorikeet_operators(const char *name, const char **chosen, OrtCustomOp **operators, size_t capacity) {
+  int any = name == NULL || name[0] == 0;
+  for (size_t v = 0; v < sizeof variants / sizeof *variants; v++) {
+    const Variant *variant = &variants[v];
+    if (!(any || strcmp(name, variant->name) == 0) || !variant->runs_here()) continue;
+    Operator *const *lists[] = {variant->kernels, singles};
+    size_t count = 0;
+    for (int l = 0; l < 2; l++) {
+      for (Operator *const *op = lists[l]; *op != NULL; op++) {
+        if (count == capacity) return 0;
+        complete_operator(*op);
+        operators[count++] = &(*op)->ort;
+      }
+    }
+    *chosen = variant->name;
+    return count;
+  }
+  return 0;
+}

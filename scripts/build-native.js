@@ -1,0 +1,159 @@
+// node scripts/build-native.js: compiles native/ into native/lib/, for every platform that has a library there.
+//
+//   --check       makes them elsewhere and fails where a byte differs from what is checked in
+//   --only NAME   one platform, such as linux-x64
+//   --here        with this machine's compiler ($CC, or cc) for this machine alone: for platforms that have none
+//   --sanitize    with --here: finds wrong addresses and undefined behaviour while it runs
+//   --out DIR     instead of native/lib
+//   --python BIN  that has pip, which fetches the compiler (python3)
+//
+// The compiler is zig's, of one version: clang with the system libraries of every platform. The same sources give the
+// same bytes wherever it runs.
+
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { root } from './install.js';
+
+const { values } = parseArgs({
+  options: {
+    check: { type: 'boolean', default: false },
+    here: { type: 'boolean', default: false },
+    sanitize: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    out: { type: 'string' },
+    python: { type: 'string', default: process.env.LORIKEET_PYTHON || 'python3' },
+  },
+});
+
+const zigVersion = '0.17.0';
+const zigHome = join(homedir(), '.cache', 'lorikeet', `ziglang-${zigVersion}`);
+const sources = join(root, 'native');
+
+const x64 = {
+  scalar: [],
+  avx2: ['-mavx2', '-mfma', '-mf16c', '-mbmi2'],
+  avx512vnni: [
+    '-mavx2',
+    '-mfma',
+    '-mf16c',
+    '-mbmi2',
+    ...['f', 'bw', 'dq', 'vl', 'vnni'].map((part) => `-mavx512${part}`),
+  ],
+};
+// zig has names of its own for what others write as an architecture.
+const arm64 = { scalar: [], dotprod: [values.here ? '-march=armv8.2-a+dotprod' : '-mcpu=generic+dotprod'] };
+/** By Node's names: zig's target, the file, and flags of each variant of kernels/. */
+const platforms = {
+  'linux-x64': { target: 'x86_64-linux-gnu.2.17', file: 'lorikeet.so', variants: x64 },
+  'linux-arm64': { target: 'aarch64-linux-gnu.2.17', file: 'lorikeet.so', variants: arm64 },
+  'darwin-arm64': { target: 'aarch64-macos.11.0', file: 'lorikeet.dylib', variants: arm64 },
+  'win32-x64': { target: 'x86_64-windows-gnu', file: 'lorikeet.dll', variants: x64 },
+};
+
+// Sums are in the order that is written: neither regrouped nor contracted, which would depend on what stands beside.
+const common = ['-std=c17', '-O3', '-fvisibility=hidden', '-ffp-contract=off', '-fno-math-errno', '-g0'];
+const warnings = ['-Wall', '-Wextra', '-Werror', '-Wno-missing-field-initializers'];
+
+function main() {
+  if (values.here) {
+    const name = `${process.platform}-${process.arch}`;
+    const path = build(name, hostPlatform(name), values.out ?? join(sources, 'lib'), hostCompiler());
+    process.stdout.write(`${path}\n`);
+    return;
+  }
+  const names = values.only ? [values.only] : Object.keys(platforms);
+  const zig = compiler();
+  const out = values.check ? mkdtempSync(join(tmpdir(), 'lorikeet-native-')) : (values.out ?? join(sources, 'lib'));
+  try {
+    for (const name of names) {
+      if (!platforms[name]) throw new Error(`no platform ${name}; there are ${Object.keys(platforms).join(', ')}`);
+      const made = build(name, platforms[name], out, zig);
+      if (values.check) compare(made, join(sources, 'lib', name, platforms[name].file));
+      process.stdout.write(`${values.check ? 'the same: ' : ''}${name} ${readFileSync(made).length} bytes\n`);
+    }
+  } finally {
+    if (values.check) rmSync(out, { recursive: true, force: true });
+  }
+}
+
+function compare(made, kept) {
+  if (!existsSync(kept) || !readFileSync(made).equals(readFileSync(kept))) {
+    throw new Error(`${kept} is not what its sources make: run \`node scripts/build-native.js\``);
+  }
+}
+
+/** @returns the library's path */
+function build(name, { target, file, variants, sanitize = [] }, out, compile) {
+  const work = mkdtempSync(join(tmpdir(), 'lorikeet-objects-'));
+  const path = join(out, name, file);
+  const isPic = name.startsWith('win32') ? [] : ['-fPIC'];
+  const flags = [...(target ? ['-target', target] : []), ...common, ...sanitize];
+  try {
+    const objects = [];
+    const object = (folder, source, extra, suffix = '') => {
+      const made = join(work, `${source}${suffix}.o`);
+      compile([...flags, ...isPic, ...warnings, ...extra, '-c', join(folder, source), '-o', made]);
+      objects.push(made);
+    };
+    for (const source of cFiles(sources))
+      object(sources, source, Object.keys(variants).length > 1 ? [] : ['-DSCALAR_ONLY']);
+    for (const [variant, extra] of Object.entries(variants)) {
+      const named = [`-DVARIANT_NAME=${variant}`, ...(variant === 'scalar' ? ['-DREFERENCE'] : []), ...extra];
+      for (const source of cFiles(join(sources, 'kernels')))
+        object(join(sources, 'kernels'), source, named, `.${variant}`);
+    }
+    mkdirSync(dirname(path), { recursive: true });
+    compile([...flags, '-shared', '-s', ...objects, '-o', join(work, file)]);
+    // Not in place: a library that is loaded stays what it is.
+    rmSync(path, { force: true });
+    copyFileSync(join(work, file), path);
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+  return path;
+}
+
+const cFiles = (folder) =>
+  readdirSync(folder)
+    .filter((file) => file.endsWith('.c'))
+    .sort();
+
+/** Fetched once from PyPI, whose package is the compiler's own release. */
+function compiler() {
+  const zig = join(zigHome, 'ziglang', process.platform === 'win32' ? 'zig.exe' : 'zig');
+  if (!existsSync(zig)) {
+    const options = ['--quiet', '--disable-pip-version-check', '--no-deps', '--only-binary=:all:', '--target', zigHome];
+    execute(values.python, ['-m', 'pip', 'install', ...options, `ziglang==${zigVersion}`]);
+  }
+  // Debug builds' checks are its default.
+  return (args) => execute(zig, ['cc', '-fno-sanitize=undefined', ...args]);
+}
+
+function hostCompiler() {
+  const cc = process.env.CC || 'cc';
+  return (args) => execute(cc, args);
+}
+
+function hostPlatform(name) {
+  const known = platforms[name];
+  const suffix = { darwin: 'dylib', win32: 'dll' }[process.platform] ?? 'so';
+  const variants = known?.variants ?? { x64, arm64 }[process.arch] ?? { scalar: [] };
+  const sanitize = values.sanitize ? ['-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-g'] : [];
+  return { file: `lorikeet.${suffix}`, variants, sanitize };
+}
+
+function execute(command, args) {
+  const { status, stderr, error } = spawnSync(command, args, { encoding: 'utf8' });
+  if (error) throw new Error(`${command} cannot be run: ${error.message}`);
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')}\n${stderr.trim()}`);
+}
+
+try {
+  main();
+} catch (error) {
+  process.stderr.write(`build-native: ${error.message}\n`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,48 @@
+// The project's own operators, compiled from native/: found for this platform, and offered to every session under the
+// domain `lorikeet`. Knows no operator by name.
+
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { LorikeetError } from '../core/errors.ts';
+import { type OrtApi, openLibrary, type Pointer } from './ort-api.ts';
+
+const suffixes: Partial<Record<NodeJS.Platform, string>> = { darwin: 'dylib', win32: 'dll' };
+
+/** More than there will be. */
+const operatorsMax = 256;
+
+export type NativeOperators = {
+  /** Which instructions they use, such as `avx2`. */
+  readonly variant: string;
+  /** An OrtCustomOpDomain, for the life of the process. */
+  readonly domain: Pointer;
+};
+
+/**
+ * @param variant null: the fastest that this processor has
+ * @throws `runtime_unavailable` where there is no library for this platform, or it lacks the variant
+ */
+export function nativeOperators(api: OrtApi, variant: string | null): NativeOperators {
+  const platform = `${process.platform}-${process.arch}`;
+  const file = `../../native/lib/${platform}/lorikeet.${suffixes[process.platform] ?? 'so'}`;
+  const path = fileURLToPath(new URL(file, import.meta.url));
+  if (!existsSync(path)) {
+    const message =
+      `There is no library of native operators for ${platform}. ` +
+      'Install a C compiler (cc) and run `node scripts/build-native.js --here` in the project.';
+    throw new LorikeetError('runtime_unavailable', { message });
+  }
+  const operators = new BigUint64Array(operatorsMax);
+  const chosen: [string | null] = [null];
+  const list = openLibrary(path).func(
+    'size_t lorikeet_operators(const char* name, _Out_ const char** chosen, void* operators, size_t capacity)',
+  );
+  const count = Number(list(variant, chosen, operators, operatorsMax));
+  if (count === 0) {
+    const message = `${path} has no operators of variant ${variant} for this processor.`;
+    throw new LorikeetError('runtime_unavailable', { message });
+  }
+  const domain = api.call('createCustomOpDomain', 'lorikeet');
+  for (const operator of operators.subarray(0, count)) api.call('customOpDomainAdd', domain, operator);
+  return { variant: chosen[0]!, domain };
+}
