@@ -2,8 +2,7 @@
 //
 //     node bench/step.ts --model model.gguf --mode decode --batch 8 --context 128 --tokens 64 [--threads 2] [--json]
 //     node bench/step.ts --model model.gguf --mode prefill --prompt 512
-//     ... --activations float32   decode without rounding activations to 8 bits
-//     ... --batch-invariant off   a lone row takes the kernels of one row
+//     ... --activations int16     decode with activations of 16 bits
 
 import os from 'node:os';
 import { join } from 'node:path';
@@ -31,7 +30,6 @@ const { values: flags } = parseArgs({
     bits: { type: 'string' },
     threads: { type: 'string', default: String(os.availableParallelism()) },
     activations: { type: 'string', default: 'int8' },
-    'batch-invariant': { type: 'string', default: 'on' },
     profile: { type: 'string' },
     json: { type: 'boolean', default: false },
   },
@@ -91,7 +89,6 @@ function decoderOf(rows: number, positions: number) {
     rows,
     positions,
     decodeActivations: flags.activations as Activations,
-    batchInvariant: flags['batch-invariant'] === 'on',
     ...profile,
   });
   opened.push(decoder);

@@ -6,6 +6,10 @@
 #ifndef KERNEL
 #define KERNEL(name)
 #endif
+KERNEL(Attention)
+KERNEL(FloatLinear)
 KERNEL(GatedSilu)
+KERNEL(QuantizedEmbedding)
+KERNEL(QuantizedLinear)
 #undef KERNEL
 #undef SINGLE

@@ -54,7 +54,7 @@ const platforms = {
 };
 
 // Sums are in the order that is written: neither regrouped nor contracted, which would depend on what stands beside.
-const common = ['-std=c17', '-O3', '-fvisibility=hidden', '-ffp-contract=off', '-fno-math-errno', '-g0'];
+const common = ['-std=c17', '-O2', '-fvisibility=hidden', '-ffp-contract=off', '-fno-math-errno', '-g0'];
 const warnings = ['-Wall', '-Wextra', '-Werror', '-Wno-missing-field-initializers'];
 
 function main() {

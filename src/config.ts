@@ -40,8 +40,7 @@ export const settingTable = {
   weightBits: oneOf('LORIKEET_WEIGHT_BITS', null, [4, 8, 32], 'bits a weight', {
     defaultHelp: "the file's own, or 8",
   }),
-  decodeActivations: oneOf('LORIKEET_DECODE_ACTIVATIONS', 'int8', ['int8', 'float32'], 'precision of decode steps'),
-  batchInvariant: oneOf('LORIKEET_BATCH_INVARIANT', 'on', ['on', 'off'], 'the same tokens alone as in a batch'),
+  decodeActivations: oneOf('LORIKEET_DECODE_ACTIVATIONS', 'int8', ['int8', 'int16'], 'precision of decode steps'),
   device: device('LORIKEET_DEVICE', 'cpu', 'what computes: cpu, cuda, cuda:1 for the second card, or webgpu'),
   devicePrecision: oneOf(
     'LORIKEET_DEVICE_PRECISION',

@@ -171,7 +171,6 @@ function startEngine(config: Config, model: ModelFiles, logger: Logger): Supervi
       ...{ devicePrecision, adapterBytes, adapterPages, mergeBytes },
       trainsBeside: config.trainingDevice === device,
       cudaDir: cudaDir(config.dataDir),
-      batchInvariant: config.batchInvariant === 'on',
       cacheDir: join(config.dataDir, 'weights'),
     },
     limits: {

@@ -29,7 +29,7 @@ export function createCompute(runtime: Runtime, parts: ComputeParts): Compute {
     const on = models.of(batch.merged ?? null);
     const run = runOf(runs, batch);
     const session = await on.sessions.of(phase, run.form);
-    const tie = () => adaptedWindow(createWindow(runtime, session, range, layers, batch));
+    const tie = () => adaptedWindow(createWindow(runtime, session, range, { layers, on: target.on }, batch));
     const key = `${on.id} ${phase} ${range.place} ${pasts.length} ${graphKey(run.form)} ${run.key}`;
     const window = aside ? tie() : windows.of(key, tie);
     try {

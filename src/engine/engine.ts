@@ -177,7 +177,7 @@ export class Engine {
     for (const { row } of sequences) await row?.placement.copied;
     const start = clock.monotonic();
     const batch: ForwardBatch = {
-      ...{ phase: 'decode', first, pastBefore: running[first - 1]?.past ?? 0 },
+      ...{ phase: 'decode', first },
       pasts: sequences.map(({ past }) => past),
       tokens: sequences.map(({ tokens, past }) => tokens[past]!),
       sampled: sequences.map((_, i) => i),
@@ -196,9 +196,10 @@ export class Engine {
   async #prefill(row: number, count: number): Promise<Choice[]> {
     const sequence = this.#scheduler.running[row]!;
     const { past, tokens, request } = sequence;
-    // One row sums in another order than many, so a token is computed beside another: the one before it, again.
-    const again = past > 0 && (count === 1 || past === 1) ? 1 : 0;
-    const logits = await this.#options.decoder.forward({
+    const { decoder } = this.#options;
+    // Where one token sums in another order than many, it is computed beside another: the one before it, again.
+    const again = decoder.pairsTokens && past > 0 && (count === 1 || past === 1) ? 1 : 0;
+    const logits = await decoder.forward({
       phase: 'prefill',
       first: row,
       pasts: [past - again],

@@ -1,16 +1,13 @@
 // The KV pool: one row a sequence, keys and values of every layer. Memory is reserved whole and touched as it fills, so
 // idle rows cost address space only.
 //
-//   keys[layer], values[layer]: [2 + rows, kvHeads, positions, headDim]
+//   keys[layer], values[layer]: [1 + rows, kvHeads, positions, headDim]
 
 import type { ModelShape } from '../core/base-model.ts';
 import type { Runtime, Tensor } from '../runtime/session.ts';
 
-/** No sequence's: it lies before row 0, so that both are one range. */
-export const spareRow = -1;
-
-/** No sequence's either: what runs there disturbs nobody, and nobody disturbs it. */
-export const probeRow = -2;
+/** No sequence's: what runs there disturbs nobody, and nobody disturbs it. */
+export const probeRow = -1;
 
 const firstRow = probeRow;
 

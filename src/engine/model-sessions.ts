@@ -45,7 +45,7 @@ export function createModelSessions(
   const sessions = new Map<string, Promise<Session>>();
   return {
     of(phase, adapters, aside = false) {
-      const activations = phase === 'prefill' ? 'float32' : decodeActivations;
+      const activations = phase === 'prefill' ? 'int16' : decodeActivations;
       const key = `${activations} ${graphKey(adapters)}`;
       let session = sessions.get(key);
       if (!session) {
@@ -74,14 +74,14 @@ export const graphKey = (adapters: AdaptersInGraph): string =>
 export function baseWeights(
   runtime: Runtime,
   model: LoweredModel,
-  { positions, target: { real } }: Pick<SessionForm, 'positions' | 'target'>,
+  { positions, target: { on, real } }: Pick<SessionForm, 'positions' | 'target'>,
 ): ModelWeights {
   const shared = new Map([...model.weights].map(([name, weight]) => [name, tensorOf(runtime, weight, real)]));
   const { cos, sin } = ropeTables(model.shape, positions);
   const tableShape = [positions, model.shape.headDim / 2];
   shared.set(decoderNames.cos, runtime.tensor(inReal(cos, real), tableShape));
   shared.set(decoderNames.sin, runtime.tensor(inReal(sin, real), tableShape));
-  if (!model.weights.has('embedding') && !model.weights.has(embeddingView.blocks)) {
+  if (on === 'device' && !model.weights.has('embedding') && !model.weights.has(embeddingView.blocks)) {
     const { vocabulary, hidden } = model.shape;
     const blocks = model.weights.get('head.blocks')!.data;
     const scales = inReal(model.weights.get('head.scales')!.data, real);
@@ -104,6 +104,12 @@ export function mergedWeights(
 ): ModelWeights {
   const isShared = (name: string) => !base.weights.has(name) || merged.weights.get(name) === base.weights.get(name);
   const shared = new Map([...baseTensors].filter(([name]) => isShared(name)));
+  // Under another name, too: the embedding is the base's head.
+  const names = new Map([...base.weights].map(([name, weight]) => [weight, name]));
+  for (const [name, weight] of merged.weights) {
+    const known = baseTensors.get(names.get(weight) ?? '');
+    if (known && !shared.has(name)) shared.set(name, known);
+  }
   const own = [...merged.weights].filter(([name]) => !shared.has(name));
   return { shared, own: new Map(own.map(([name, weight]) => [name, tensorOf(runtime, weight, real)])) };
 }

@@ -47,7 +47,6 @@ export async function startEngine(
     rows: config.maxSequences,
     positions,
     decodeActivations: config.decodeActivations,
-    batchInvariant: config.batchInvariant ?? true,
     pages: config.adapterPages ?? pagesFor(device, model, config, positions),
     target,
     clock,

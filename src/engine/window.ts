@@ -1,6 +1,7 @@
 // A binding over one range of KV rows: the pool is tied once, and in steady state a decode step binds nothing at all.
 
 import { decoderNames } from '../graph/decoder.ts';
+import type { GraphTarget } from '../graph/target.ts';
 import type { Binding, Runtime, Session, Tensor } from '../runtime/session.ts';
 import type { ForwardBatch } from './forward-batch.ts';
 import type { KvRange } from './kv-cache.ts';
@@ -22,7 +23,7 @@ export function createWindow(
   runtime: Runtime,
   session: Session,
   rows: KvRange,
-  layers: number,
+  { layers, on }: { readonly layers: number; readonly on: GraphTarget['on'] },
   { pasts }: Pick<ForwardBatch, 'pasts'>,
 ): Window {
   const binding = session.bind();
@@ -34,7 +35,7 @@ export function createWindow(
       [decoderNames.value(layer), rows.value(layer)],
     ] as const) {
       binding.input(name, tensor);
-      binding.output(decoderNames.present(name), tensor);
+      if (on === 'device') binding.output(decoderNames.present(name), tensor);
       pools.push(tensor);
     }
   }
@@ -42,7 +43,8 @@ export function createWindow(
   const totalLength = new Int32Array(1);
   const batchShape = new BigInt64Array(3);
   const rowTensors = [lastPositions, totalLength, batchShape].map((data) => runtime.tensor(data, [data.length]));
-  for (const [i, name] of (['lastPositions', 'totalLength', 'batchShape'] as const).entries()) {
+  const names = ['lastPositions', ...(on === 'device' ? (['totalLength', 'batchShape'] as const) : [])] as const;
+  for (const [i, name] of names.entries()) {
     binding.input(decoderNames[name], rowTensors[i]!);
   }
   let stepTensors: StepTensors | null = null;

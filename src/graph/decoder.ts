@@ -6,8 +6,9 @@
 //                x += down(silu(gate(norm(x))) * up(norm(x)))
 //   logits [S, vocabulary] = head(norm(x[sampled]))
 //
-// Attention is ONNX Runtime's GroupQueryAttention: rotary inside, and past and present the same memory, so a step
-// writes only its new rows. Inputs and outputs are named in `decoderNames`.
+// Linears and attention are native operators on the host. On a device attention is ONNX Runtime's GroupQueryAttention:
+// rotary inside, and past and present the same memory. Either way a step writes only its new rows of the KV pool.
+// Inputs and outputs are named in `decoderNames`.
 
 import { linearSize } from '../core/adapter.ts';
 import type { Activations, ModelShape } from '../core/base-model.ts';
@@ -23,19 +24,20 @@ import {
   reaches,
 } from './adapted-linear.ts';
 import { createGraphBuilder, type GraphBuilder } from './graph-builder.ts';
-import { inTwoParts, linear } from './linear.ts';
+import { linear, packedAttributes } from './linear.ts';
 import type { LoweredModel } from './lowered.ts';
+import { embeddingForm } from './packed.ts';
 import { type GraphTarget, hostTarget, type Real } from './target.ts';
 
 /** Names that a binding uses. All are inputs except `logits`, and `key` / `value` are both. */
 export const decoderNames = {
   /** int64 [R], row-major: all tokens of sequence 0, then of sequence 1, ... */
   tokens: 'tokens',
-  /** int64 [3] = [B, T, -1] */
+  /** int64 [3] = [B, T, -1], on a device. */
   batchShape: 'batch_shape',
   /** int32 [B]: tokens in the KV pool after this run, less one. */
   lastPositions: 'last_positions',
-  /** int32 [1]: the largest of the above, plus one. */
+  /** int32 [1], on a device: the largest of the above, plus one. */
   totalLength: 'total_length',
   /** int64 [S]: rows of R whose logits are wanted. */
   sampled: 'sampled',
@@ -45,7 +47,7 @@ export const decoderNames = {
   /** [B, kvHeads, positions, headDim], read and written in place. */
   key: (layer: number) => `key.${layer}`,
   value: (layer: number) => `value.${layer}`,
-  /** The same memory as an output: ONNX wants a second name. */
+  /** The same memory as an output, on a device: ONNX wants a second name. */
   present: (name: string) => `present.${name}`,
   /** float32 [S, vocabulary] */
   logits: 'logits',
@@ -69,21 +71,24 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
   const g = createGraphBuilder();
   const names = decoderNames;
   g.input(names.tokens, 'int64', ['R']);
-  g.input(names.batchShape, 'int64', [3]);
   g.input(names.lastPositions, 'int32', ['B']);
-  g.input(names.totalLength, 'int32', [1]);
+  if (target.on === 'device') {
+    g.input(names.batchShape, 'int64', [3]);
+    g.input(names.totalLength, 'int32', [1]);
+    g.integers('rows', [-1, shape.heads * shape.headDim]);
+  }
   g.input(names.sampled, 'int64', ['S']);
   g.weight(names.cos, real, [positions, shape.headDim / 2]);
   g.weight(names.sin, real, [positions, shape.headDim / 2]);
-  g.integers('rows', [-1, shape.heads * shape.headDim]);
-  g.integers('gate_up_widths', [shape.intermediate, shape.intermediate]);
+  if (target.on === 'device') g.integers('gate_up_widths', [shape.intermediate, shape.intermediate]);
   for (const [name, { type, shape: dimensions }] of model.weights) {
     g.weight(name, type === 'float32' ? real : type, dimensions);
   }
   addAdapterInputs(g, adapters, target);
 
   const project = projection(g, model, form);
-  let residual = embed(g, model, real);
+  const attend = target.on === 'device' ? attendOnDevice : attendInPlace;
+  let residual = embed(g, model, target);
   let normed = rmsNorm(g, shape, residual, 'layers.0.attention_norm');
   for (let i = 0; i < shape.layers; i++) {
     const layer = `layers.${i}`;
@@ -92,7 +97,7 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
     const output = project(i, 'output', attended);
     [normed, residual] = addAndNorm(g, shape, residual, output, `${layer}.mlp_norm`);
     const gateUp = project(i, 'gate_up', normed);
-    const down = project(i, 'down', gatedSilu(g, gateUp));
+    const down = project(i, 'down', gatedSilu(g, gateUp, target));
     if (i + 1 < shape.layers) {
       [normed, residual] = addAndNorm(g, shape, residual, down, `layers.${i + 1}.attention_norm`);
     } else {
@@ -115,19 +120,8 @@ function projection(g: GraphBuilder, { shape, linears }: LoweredModel, form: Dec
   return (layer: number, joined: JoinedLinear, x: string, result?: string): string => {
     const name = loweredName(layer, joined);
     const form = linears.get(name)!;
-    const product = (bias: boolean, last?: string) => {
-      const one = (x: string, last?: string) =>
-        linear(g, { name, form: { ...form, bias: bias && form.bias }, activations, target }, x, last);
-      // 8-bit weights have no fast float product on the host; the head's rounding is worth two of the other kind.
-      const isRounded = target.on === 'host' && form.bits === 8;
-      if (joined !== 'head' || activations !== 'float32' || !isRounded) return one(x, last);
-      return g.op(
-        'Add',
-        inTwoParts(g, x).map((part) => one(part)),
-        {},
-        last,
-      );
-    };
+    const product = (bias: boolean, last?: string) =>
+      linear(g, { name, form: { ...form, bias: bias && form.bias }, activations, target }, x, last);
     if (adapters.form === 'none') return product(true, result);
     const { linears: reached, gains }: Reached = reaches[adapters.reach];
     if (!reached.includes(joined)) return product(true, result);
@@ -141,10 +135,15 @@ function projection(g: GraphBuilder, { shape, linears }: LoweredModel, form: Dec
   };
 }
 
-function embed(g: GraphBuilder, model: LoweredModel, real: Real): string {
+function embed(g: GraphBuilder, model: LoweredModel, { on, real }: GraphTarget): string {
   if (model.weights.has('embedding')) return g.op('Gather', ['embedding', decoderNames.tokens]);
   const head = model.linears.get('head')!;
-  // The head's blocks seen as rows of the embedding: one memory serves both. A merged model has them as weights.
+  // The head's rows are the embedding: one memory serves both. Where the head is merged, the base's own lies beside it.
+  if (on === 'host') {
+    const kept = model.weights.has('embedding.packed');
+    const operands = [decoderNames.tokens, kept ? 'embedding.packed' : 'head.packed'];
+    return g.native('QuantizedEmbedding', operands, packedAttributes(kept ? embeddingForm(model) : head));
+  }
   const operands = [embeddingView.blocks, decoderNames.tokens, embeddingView.scales];
   if (!model.weights.has(embeddingView.blocks)) {
     g.weight(embeddingView.blocks, 'uint8', [head.n, head.k]);
@@ -157,12 +156,31 @@ function embed(g: GraphBuilder, model: LoweredModel, real: Real): string {
 /** A tied 8-bit head's memory under other shapes: [vocabulary, hidden] and [vocabulary, hidden / 32]. */
 export const embeddingView = { blocks: 'embedding.blocks', scales: 'embedding.scales' } as const;
 
-function attend(
+type KvPools = { readonly positions: number; readonly real: Real };
+
+/** By the native operator, which writes keys and values where it reads them, and norms heads itself. */
+function attendInPlace(
+  g: GraphBuilder,
+  { shape, weights }: LoweredModel,
+  layer: number,
+  qkv: string,
+  { positions }: KvPools,
+): string {
+  const { heads, kvHeads, headDim, rmsNormEps } = shape;
+  const pool = ['B', kvHeads, positions, headDim];
+  const { key, value, lastPositions, cos, sin } = decoderNames;
+  const pools = [key(layer), value(layer)].map((name) => g.input(name, 'float32', pool));
+  const norms = [`layers.${layer}.q_norm`, `layers.${layer}.k_norm`].filter((name) => weights.has(name));
+  const attributes = { heads, kv_heads: kvHeads, head_size: headDim, epsilon: { float: rmsNormEps } };
+  return g.native('Attention', [qkv, ...pools, lastPositions, cos, sin, ...norms], attributes);
+}
+
+function attendOnDevice(
   g: GraphBuilder,
   model: LoweredModel,
   layer: number,
   qkv: string,
-  { positions, real }: { positions: number; real: Real },
+  { positions, real }: KvPools,
 ): string {
   const { shape } = model;
   const { heads, kvHeads, headDim } = shape;
@@ -215,8 +233,9 @@ function addAndNorm(g: GraphBuilder, shape: ModelShape, residual: string, x: str
   return [results[0]!, results[3]!];
 }
 
-/** SiLU(gate) * up; QuickGelu with alpha 1 is SiLU in one operator. */
-function gatedSilu(g: GraphBuilder, gateUp: string): string {
+/** SiLU(gate) * up; on a device QuickGelu with alpha 1 is SiLU in one operator. */
+function gatedSilu(g: GraphBuilder, gateUp: string, { on }: GraphTarget): string {
+  if (on === 'host') return g.native('GatedSilu', [gateUp]);
   const [gate, up] = g.split(gateUp, 'gate_up_widths', 2) as [string, string];
   const [activated] = g.contrib('QuickGelu', [gate], { alpha: { float: 1 } });
   return g.op('Mul', [activated!, up]);

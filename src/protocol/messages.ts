@@ -12,10 +12,8 @@ export type EngineConfig = {
   readonly model: ModelFiles;
   /** null keeps the file's own width (or 8 for float files). */
   readonly weightBits: WeightBits | null;
-  /** What decode steps multiply weights with: rounded to 8 bits, or as they are. */
+  /** What decode steps round activations to; prompts have 16 bits. A device rounds none. */
   readonly decodeActivations: Activations;
-  /** A row is computed alone as in a batch, which costs a lone row some speed on some processors; left out: it is. */
-  readonly batchInvariant?: boolean;
   /** As in core/device.ts. */
   readonly device: string;
   /** Floats that a device computes with; null or left out: what suits it. The processor takes none. */

@@ -36,6 +36,7 @@ export function hashDecoder(
   return {
     vocabulary,
     pages,
+    pairsTokens: false,
     isWorkingAside: false,
     forwardTop: null,
     get moves() {
@@ -87,7 +88,7 @@ export function hashDecoder(
     forget() {},
     async addMerged(model) {
       await nextTurn();
-      const merged = { kernels: '' };
+      const merged = { id: merges.size };
       merges.set(merged, signatureOfMerged(model));
       return merged;
     },

@@ -9,27 +9,52 @@ import { encodeOnnx } from '../../src/formats/onnx.ts';
 import { createGraphBuilder } from '../../src/graph/graph-builder.ts';
 import { linear } from '../../src/graph/linear.ts';
 import type { LinearForm, LoweredTensor } from '../../src/graph/lowered.ts';
+import {
+  createCodedRow,
+  createPackedFloats,
+  type PackedForm,
+  packedBytes,
+  packedFloatTensor,
+  packedRows,
+  packedTensor,
+  writeFloats,
+} from '../../src/graph/packed.ts';
 import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
+import type { Runtime } from '../../src/runtime/session.ts';
 import { linearValues } from './linear-values.ts';
 
-const runtime = createOnnxRuntime({ library: null, threads: 1, spin: false });
+const made = new Map<string | null, Runtime>();
+function runtimes(variant: string | null): Runtime {
+  const runtime = made.get(variant) ?? createOnnxRuntime({ library: null, threads: 2, spin: false, variant });
+  made.set(variant, runtime);
+  return runtime;
+}
 const random = prng(9);
 const whole = (from: number, to: number) => from + Math.floor(random() * (to - from + 1));
 const floats = (length: number) => Float32Array.from({ length }, () => random() - 0.5);
 
-function randomLinear({ bits, n, k, corrected, bias }: LinearForm): Weights {
+function randomLinear(form: LinearForm): Weights {
+  const { bits, n, k, corrected, halves, bias } = form;
   const weights: Weights = new Map<string, LoweredTensor>();
-  const float = (name: string, shape: readonly number[]) =>
-    weights.set(name, { type: 'float32', shape, data: floats(shape.reduce((a, b) => a * b)) });
-  if (bits === 32) float('x.matrix', [k, n]);
-  else {
-    const data = Uint8Array.from({ length: (n * k * bits) / 8 }, () => whole(0, 255));
-    weights.set('x.blocks', { type: 'uint8', shape: [n, k / 32, 4 * bits], data });
-    float('x.scales', [(n * k) / 32]);
-    if (corrected) float('x.minimums', [k / 32, n]);
+  if (bias) weights.set('x.bias', { type: 'float32', shape: [n], data: floats(n) });
+  if (bits === 32) {
+    const data = createPackedFloats(n, k);
+    for (let row = 0; row < n; row++) writeFloats(data, k, row, floats(k));
+    return weights.set('x.packed', packedFloatTensor(n, k, data));
   }
-  if (bias) float('x.bias', [n]);
-  return weights;
+  const data = new Uint8Array(packedBytes(form as PackedForm));
+  const rows = packedRows(form as PackedForm, data);
+  const rounded = (value: number) => (halves ? Math.f16round(value) : Math.fround(value));
+  for (let row = 0; row < n; row++) {
+    const coded = createCodedRow(k);
+    for (let i = 0; i < k; i++) coded.codes[i] = whole(0, 2 ** bits - 1);
+    for (let block = 0; block < k / 32; block++) {
+      coded.scales[block] = rounded(random() - 0.5);
+      if (corrected) coded.minimums[block] = rounded(random() - 0.5);
+    }
+    rows.write(row, coded);
+  }
+  return weights.set('x.packed', packedTensor(data));
 }
 
 function wholeActivations(rows: number, k: number): Float32Array {
@@ -39,6 +64,7 @@ function wholeActivations(rows: number, k: number): Float32Array {
 type Weights = Map<string, LoweredTensor>;
 
 async function run(
+  runtime: Runtime,
   form: LinearForm,
   activations: Activations,
   weights: Weights,
@@ -83,36 +109,48 @@ function largestError(form: LinearForm, weights: Weights, x: Float32Array, y: Fl
 
 const sizes = [
   [1, 40, 32],
+  [13, 3, 64],
+  [70, 100, 96],
   [1, 64, 576],
   [7, 33, 96],
   [64, 16, 128],
 ] as const;
 
-async function check(form: Omit<LinearForm, 'n' | 'k'>, activations: Activations): Promise<void> {
+async function check(
+  form: Omit<LinearForm, 'n' | 'k'>,
+  activations: Activations,
+  variant: string | null,
+): Promise<void> {
   for (const [rows, n, k] of sizes) {
     const sized = { ...form, n, k };
     const weights = randomLinear(sized);
     const x = activations === 'int8' ? wholeActivations(rows, k) : floats(rows * k);
-    const error = largestError(sized, weights, x, await run(sized, activations, weights, x));
+    const runtime = runtimes(variant);
+    const error = largestError(sized, weights, x, await run(runtime, sized, activations, weights, x));
     assert.ok(error < 2e-5, `[${rows}, ${k}] x [${k}, ${n}]: ${error}`);
   }
 }
 
-for (const bias of [false, true]) {
-  const withBias = bias ? ', with bias' : '';
-  for (const corrected of [false, true]) {
-    const detail = `${corrected ? ', with minimums' : ''}${withBias}`;
-    test(`4 bits${detail}`, () => check({ bits: 4, corrected, bias }, 'int8'));
-    test(`4 bits, activations as they are${detail}`, () => check({ bits: 4, corrected, bias }, 'float32'));
-    test(`8 bits${detail}`, () => check({ bits: 8, corrected, bias }, 'int8'));
+for (const variant of [null, 'scalar']) {
+  for (const bias of [false, true]) {
+    const detail = `${bias ? ', with bias' : ''} (${variant ?? 'this processor'})`;
+    for (const bits of [4, 8] as const) {
+      for (const activations of ['int8', 'int16'] as const) {
+        test(`${bits} bits, activations ${activations}${detail}`, async () => {
+          for (const corrected of [false, true]) {
+            for (const halves of [false, true]) await check({ bits, corrected, halves, bias }, activations, variant);
+          }
+        });
+      }
+    }
+    test(`floats${detail}`, () => check({ bits: 32, corrected: false, halves: false, bias }, 'int16', variant));
   }
-  test(`floats${withBias}`, () => check({ bits: 32, corrected: false, bias }, 'float32'));
 }
 
 test('rounding activations to 8 bits errs by no more than a 254th of a block’s extreme each', async () => {
-  const form = { bits: 4, n: 32, k: 64, corrected: true, bias: false } as const;
+  const form = { bits: 4, n: 32, k: 64, corrected: true, halves: true, bias: false } as const;
   const weights = randomLinear(form);
   const x = floats(8 * form.k);
-  const error = largestError(form, weights, x, await run(form, 'int8', weights, x));
+  const error = largestError(form, weights, x, await run(runtimes(null), form, 'int8', weights, x));
   assert.ok(error > 1e-5 && error < 1 / 64, `${error}`);
 });

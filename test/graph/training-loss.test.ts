@@ -19,7 +19,7 @@ const bytes = (length: number) => Uint8Array.from({ length }, () => random() * 2
 
 /** A model of a head alone. */
 function headOf(bits: 4 | 8 | 32, corrected: boolean): LoweredModel {
-  const form: LinearForm = { bits, n: vocabulary, k, corrected, bias: false };
+  const form: LinearForm = { bits, n: vocabulary, k, corrected, halves: false, bias: false };
   const weights = new Map<string, LoweredTensor>();
   const add = (part: string, type: 'float32' | 'uint8', shape: number[], data: LoweredTensor['data']) =>
     weights.set(`head.${part}`, { type, shape, data });

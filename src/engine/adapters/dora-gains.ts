@@ -3,7 +3,7 @@
 // so g is one vector a linear, and is computed once, when the adapter is read, against the dequantised base.
 
 import { loweredName } from '../../graph/adapted-linear.ts';
-import { dequantizeRow } from '../../graph/dequantize-row.ts';
+import { rowReader } from '../../graph/dequantize-row.ts';
 import type { LoweredModel } from '../../graph/lowered.ts';
 import type { Breath } from './breath.ts';
 import { firstOutput, type JoinedSizes, type ResidentPart } from './resident-adapter.ts';
@@ -28,9 +28,10 @@ export async function gainsOf(
   const first = firstOutput(sizes, part);
   const out = outs[part]!;
   const row = new Float32Array(inputs);
+  const read = rowReader(model, name);
   const gains = new Float32Array(out);
   for (let n = 0; n < out; n++) {
-    dequantizeRow(model, name, first + n, row);
+    read(first + n, row);
     for (let rank = layer * ranks; rank < (layer + 1) * ranks; rank++) {
       const weight = b[rank * out + n]!;
       if (weight === 0) continue;

@@ -2,7 +2,7 @@
 // is the runtime's, where decode steps are computed, so a piece is a small part of a step.
 
 import { encodeOnnx } from '../../formats/onnx.ts';
-import { dequantizeRow } from '../../graph/dequantize-row.ts';
+import { rowReader } from '../../graph/dequantize-row.ts';
 import type { LoweredModel } from '../../graph/lowered.ts';
 import { buildMerge, mergeNames } from '../../graph/merge.ts';
 import { runOnce } from '../../runtime/run-once.ts';
@@ -72,8 +72,9 @@ export async function createMergedRows(
       if (part) await product(runtime, session, part, scale, from - part.first, delta);
       else delta.fill(0);
       const row = new Float32Array(k);
+      const read = rowReader(base, name);
       for (let at = from; at < to; at++) {
-        dequantizeRow(base, name, at, row);
+        read(at, row);
         const gain = part?.gains?.[at - part.first] ?? 1;
         const start = (at - from) * k;
         for (let i = 0; i < k; i++) delta[start + i]! += gain * row[i]!;

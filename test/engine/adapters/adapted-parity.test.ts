@@ -185,7 +185,7 @@ async function difference(decoder: Decoder, parties: readonly Party[]): Promise<
 test('at the native width too, rows in one batch get what each gets by itself', async (context) => {
   for (const name of ['llama-gguf', 'llama', 'qwen2'] as const) {
     const model = lower(await tinyModel(name), null);
-    const options = { rows: 6, positions, pages: 16, decodeActivations: 'float32' } as const;
+    const options = { rows: 6, positions, pages: 16, decodeActivations: 'int16' } as const;
     const decoder = await anotherDecoder(runtime, model, options);
     const rows: (RowAdapter | null)[] = [];
     for (const row of [[['dora', 1]], [['a', 0.5]], [], [['head', 2]], [['a', 1]], []] as Row[]) {

@@ -19,7 +19,7 @@ const breath = createBreath(systemClock);
 
 test('rows beside an adapter that overflows get what they get alone', async () => {
   const model = await tinyLowered('llama', null);
-  const options = { rows: 4, positions: 32, pages: 8, decodeActivations: 'float32' } as const;
+  const options = { rows: 4, positions: 32, pages: 8, decodeActivations: 'int16' } as const;
   const decoder = createDecoder(runtime, model, options);
   const plan = { modules: layerModules, r: 8 } as const;
   const huge = randomPairs(model.shape, { ...plan, seed: 1 }).map(({ loraA, loraB, ...pair }) => {

@@ -38,7 +38,7 @@ export function markedArithmetic(options: MarkedArithmeticOptions = {}): MergeAr
       }
       if (broken(adapter.key)) throw new LorikeetError('adapter_unsupported', { message: 'It cannot be merged.' });
       const linears = new Map([
-        ['layers.0.qkv', { bits: bits ?? 4, n: 1, k: 1, corrected: false, bias: false } as const],
+        ['layers.0.qkv', { bits: bits ?? 4, n: 1, k: 1, corrected: false, halves: false, bias: false } as const],
       ]);
       const names = [...adapter.linears.keys()].map((linear) => `layers.0.${linear}`);
       for (const name of names) linears.set(name, linears.get('layers.0.qkv')!);
