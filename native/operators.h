@@ -11,5 +11,6 @@ KERNEL(FloatLinear)
 KERNEL(GatedSilu)
 KERNEL(QuantizedEmbedding)
 KERNEL(QuantizedLinear)
+KERNEL(ReadMemory)
 #undef KERNEL
 #undef SINGLE

@@ -197,8 +197,8 @@ static const char *open(const Node *node, void *state) {
   return read_packed(node, &linear->weights);
 }
 
-/** Bytes of weights and products of a part: some ten microseconds, so that threads end together. */
-enum { PART_BYTES = 64 * 1024, PART_PRODUCTS = 1 << 20, PART_ROWS = 64 };
+/** Bytes of weights and products of a part: some microseconds, so that threads end together. */
+enum { PART_BYTES = 24 * 1024, PART_PRODUCTS = 1 << 20, PART_ROWS = 64 };
 
 static void cut(Work *w) {
   const Packed *p = &w->linear->weights;

@@ -55,10 +55,10 @@ export type PackedRows = {
   write(row: number, coded: CodedRow): void;
 };
 
-/** Where each of a block's 32 codes lies: a byte of the group's first row, and by how many bits it is shifted. */
-const places: Readonly<Record<CodeBits, readonly { at: number; shift: number }[]>> = {
-  4: Array.from({ length: blockSize }, (_, i) => ({ at: ((i % 16) >> 2) * 32 + (i & 3), shift: i < 16 ? 0 : 4 })),
-  8: Array.from({ length: blockSize }, (_, i) => ({ at: (i >> 2) * 32 + (i & 3), shift: 0 })),
+/** Where each of a block's codes lies, as a byte of the group's first row; at 4 bits the other 16 are the high halves. */
+const places: Readonly<Record<CodeBits, Uint8Array>> = {
+  4: Uint8Array.from({ length: 16 }, (_, i) => (i >> 2) * 32 + (i & 3)),
+  8: Uint8Array.from({ length: blockSize }, (_, i) => (i >> 2) * 32 + (i & 3)),
 };
 
 /** A view of packed rows. */
@@ -76,31 +76,37 @@ export function packedRows(form: PackedForm, data: Uint8Array<ArrayBuffer>): Pac
   const start = (row: number) => Math.floor(row / groupRows) * groupBytes;
   return {
     read(row, coded) {
-      const lane = row % groupRows;
+      const inGroup = row % groupRows;
       for (let block = 0, at = start(row); block < blocks; block++, at += blockBytes) {
-        const scale = floats[at / unit + lane]!;
+        const scale = floats[at / unit + inGroup]!;
         coded.scales[block] = scale;
-        coded.minimums[block] = minimums ? floats[(at + scaleBytes) / unit + lane]! + shift * scale : 0;
-        const codes = at + codesAt + 4 * lane;
-        for (let i = 0; i < blockSize; i++) {
-          const byte = data[codes + where[i]!.at]!;
-          coded.codes[block * blockSize + i] = bits === 8 ? byte ^ 128 : (byte >> where[i]!.shift) & 15;
+        coded.minimums[block] = minimums ? floats[(at + scaleBytes) / unit + inGroup]! + shift * scale : 0;
+        const codes = at + codesAt + 4 * inGroup;
+        const to = block * blockSize;
+        if (bits === 8) {
+          for (let i = 0; i < blockSize; i++) coded.codes[to + i] = data[codes + where[i]!]! ^ 128;
+        } else {
+          for (let i = 0; i < 16; i++) {
+            const byte = data[codes + where[i]!]!;
+            coded.codes[to + i] = byte & 15;
+            coded.codes[to + 16 + i] = byte >> 4;
+          }
         }
       }
     },
     write(row, coded) {
-      const lane = row % groupRows;
+      const inGroup = row % groupRows;
       for (let block = 0, at = start(row); block < blocks; block++, at += blockBytes) {
         const scale = coded.scales[block]!;
-        floats[at / unit + lane] = scale;
-        if (minimums) floats[(at + scaleBytes) / unit + lane] = coded.minimums[block]! - shift * scale;
-        const codes = at + codesAt + 4 * lane;
+        floats[at / unit + inGroup] = scale;
+        if (minimums) floats[(at + scaleBytes) / unit + inGroup] = coded.minimums[block]! - shift * scale;
+        const codes = at + codesAt + 4 * inGroup;
         const from = block * blockSize;
         if (bits === 8) {
-          for (let i = 0; i < blockSize; i++) data[codes + where[i]!.at] = coded.codes[from + i]! ^ 128;
+          for (let i = 0; i < blockSize; i++) data[codes + where[i]!] = coded.codes[from + i]! ^ 128;
         } else {
           for (let i = 0; i < 16; i++) {
-            data[codes + where[i]!.at] = coded.codes[from + i]! | (coded.codes[from + 16 + i]! << 4);
+            data[codes + where[i]!] = coded.codes[from + i]! | (coded.codes[from + 16 + i]! << 4);
           }
         }
       }

@@ -7,7 +7,7 @@ import type { Activations } from '../../src/core/base-model.ts';
 import { prng } from '../../src/core/prng.ts';
 import { encodeOnnx } from '../../src/formats/onnx.ts';
 import { createGraphBuilder } from '../../src/graph/graph-builder.ts';
-import { linear } from '../../src/graph/linear.ts';
+import { linear, packedAttributes } from '../../src/graph/linear.ts';
 import type { LinearForm, LoweredTensor } from '../../src/graph/lowered.ts';
 import {
   createCodedRow,
@@ -20,6 +20,7 @@ import {
   writeFloats,
 } from '../../src/graph/packed.ts';
 import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
+import { runOnce } from '../../src/runtime/run-once.ts';
 import type { Runtime } from '../../src/runtime/session.ts';
 import { linearValues } from './linear-values.ts';
 
@@ -153,4 +154,74 @@ test('rounding activations to 8 bits errs by no more than a 254th of a block’s
   const x = floats(8 * form.k);
   const error = largestError(form, weights, x, await run(runtimes(null), form, 'int8', weights, x));
   assert.ok(error > 1e-5 && error < 1 / 64, `${error}`);
+});
+
+test('a row has the same bits alone, beside any others, and on any number of threads', async () => {
+  const forms = [4, 8].flatMap((bits) =>
+    [false, true].map((corrected) => ({ bits: bits as 4 | 8, corrected, halves: corrected, bias: true })),
+  );
+  for (const form of [...forms, { bits: 32, corrected: false, halves: false, bias: false } as const]) {
+    const sized = { ...form, n: 77, k: 192 };
+    const weights = randomLinear(sized);
+    const rows = 71;
+    const x = floats(rows * sized.k);
+    const oneThread = createOnnxRuntime({ library: null, threads: 1, spin: false });
+    for (const activations of ['int8', 'int16'] as const) {
+      const all = await run(runtimes(null), sized, activations, weights, x);
+      assert.deepEqual(await run(oneThread, sized, activations, weights, x), all);
+      for (const count of [1, 2, 3, 5, 8, 13, 66]) {
+        const first = whole(0, rows - count);
+        const some = x.slice(first * sized.k, (first + count) * sized.k);
+        const wanted = all.slice(first * sized.n, (first + count) * sized.n);
+        assert.deepEqual(await run(runtimes(null), sized, activations, weights, some), wanted);
+      }
+    }
+  }
+});
+
+test('a row that is no number, or infinite, spoils no other', async () => {
+  for (const bits of [4, 8, 32] as const) {
+    const form = { bits, n: 24, k: 64, corrected: bits === 4, halves: bits !== 32, bias: false };
+    const weights = randomLinear(form);
+    for (const activations of ['int8', 'int16'] as const) {
+      const x = floats(3 * form.k);
+      const alone = await run(runtimes(null), form, activations, weights, x.slice(form.k, 2 * form.k));
+      x[5] = Number.NaN;
+      x[2 * form.k + 40] = Number.POSITIVE_INFINITY;
+      const y = await run(runtimes(null), form, activations, weights, x);
+      assert.deepEqual(y.slice(form.n, 2 * form.n), alone);
+      assert.ok(y.subarray(0, form.n).every(Number.isNaN));
+      assert.ok(y.subarray(2 * form.n).every((value) => !Number.isFinite(value)));
+    }
+  }
+});
+
+test('tokens of the embedding are rows of the weights, and one past them is an error with words', async () => {
+  for (const bits of [4, 8] as const) {
+    const form = { bits, n: 37, k: 96, corrected: bits === 4, halves: true, bias: false };
+    const weights = randomLinear(form);
+    const values = linearValues({ linears: new Map([['x', form]]), weights }, 'x');
+    const runtime = runtimes(null);
+    const g = createGraphBuilder();
+    for (const [name, { type, shape }] of weights) g.weight(name, type, shape);
+    const operands = [g.input('tokens', 'int64', ['R']), 'x.packed'];
+    g.native('QuantizedEmbedding', operands, packedAttributes(form), g.output('out', 'float32', ['R', form.k]));
+    const tensors = new Map([...weights].map(([name, { data, shape }]) => [name, runtime.tensor(data, shape)]));
+    const session = await runtime.session(encodeOnnx(g.build()), { weights: tensors });
+    const rowsOf = async (tokens: readonly number[]) => {
+      const out = new Float32Array(tokens.length * form.k);
+      await runOnce(session, ({ input, output }) => {
+        input('tokens', runtime.tensor(BigInt64Array.from(tokens, BigInt), [tokens.length]));
+        output('out', runtime.tensor(out, [tokens.length, form.k]));
+      });
+      return out;
+    };
+    const tokens = [0, 36, 7, 8, 7];
+    for (const [i, value] of (await rowsOf(tokens)).entries()) {
+      const wanted = values[tokens[Math.floor(i / form.k)]! * form.k + (i % form.k)]!;
+      assert.ok(Math.abs(value - wanted) <= 1e-6 * (1 + Math.abs(wanted)), `${value} is not ${wanted}`);
+    }
+    for (const token of [37, -1, 2 ** 40]) await assert.rejects(rowsOf([token]), /there is no such token/);
+    session.release();
+  }
 });

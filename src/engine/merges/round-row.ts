@@ -23,7 +23,7 @@ export type Rounding = {
  * has a new one otherwise. No weight ends farther than one step of its grid from what it should be.
  */
 export function roundRow(row: Float32Array, coded: CodedRow, rounding: Rounding): void {
-  const { bits, corrected, keepsGrid } = rounding;
+  const { bits, keepsGrid } = rounding;
   const { codes, scales, minimums } = coded;
   const zero = zeroOf(bits);
   const last = 2 * zero - 1;
