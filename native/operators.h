@@ -7,5 +7,6 @@
 #define KERNEL(name)
 #endif
 KERNEL(GatedSilu)
+KERNEL(GroupedLora)
 #undef KERNEL
 #undef SINGLE

@@ -6,7 +6,7 @@
 //   base    float32 [R, out]          the linear's own product, whose memory y takes
 //   pages   int32 [R, C]              slots of the pools; -1: none
 //   shares  float32 [R, C]            how much of the page's product the row takes
-//   gain    float32 [R, out]          DoRA; left out or [0, out]: 1
+//   gain    float32 [R, out]          DoRA; [1, out]: of all rows; left out: 1
 //   a_i     float16 [slots, 8, in]    for each part i of `parts` (q, k, v ...): ranks as rows
 //   b_i     float16 [slots, 8, out_i] B transposed
 //
@@ -42,6 +42,8 @@ typedef struct {
   const float *x, *base, *gain, *shares;
   const int32_t *pages;
   float *y;
+  /** From a row's gains to the next one's. */
+  size_t gain_stride;
   size_t rows, in, out, columns, parts, slots;
   Part part[PARTS_MAX];
   /** Rows in an order in which those with the same pages are neighbours. */
@@ -76,7 +78,8 @@ static size_t ranks_of(const Part *part, size_t in, int32_t page) {
 static void keep_product(const Work *work, size_t row, size_t column, size_t count) {
   size_t at = row * work->out + column;
   if (work->gain) {
-    for (size_t i = 0; i < count; i++) work->y[at + i] = work->base[at + i] * work->gain[at + i];
+    const float *gain = work->gain + row * work->gain_stride + column;
+    for (size_t i = 0; i < count; i++) work->y[at + i] = work->base[at + i] * gain[i];
   } else if (work->y != work->base) {
     memcpy(work->y + at, work->base + at, count * sizeof(float));
   }
@@ -230,12 +233,13 @@ INLINE void add_products(const size_t rows, const size_t vectors, const Work *wo
   }
   UNROLL for (size_t r = 0; r < rows; r++) {
     size_t at = order[r] * work->out + part->first + column;
+    const float *gains = work->gain ? work->gain + order[r] * work->gain_stride + part->first + column : NULL;
     UNROLL for (size_t v = 0; v < vectors; v++, at += LANES) {
       if (is_whole) {
-        Lanes gain = work->gain ? lanes_load(work->gain + at) : lanes_of(1);
+        Lanes gain = gains ? lanes_load(gains + v * LANES) : lanes_of(1);
         lanes_store(work->y + at, lanes_multiply_add(lanes_load(work->base + at), gain, sums[r][v]));
       } else {
-        Lanes gain = work->gain ? lanes_load_some(work->gain + at, count) : lanes_of(1);
+        Lanes gain = gains ? lanes_load_some(gains, count) : lanes_of(1);
         Lanes base = lanes_load_some(work->base + at, count);
         lanes_store_some(work->y + at, lanes_multiply_add(base, gain, sums[r][v]), count);
       }
@@ -377,9 +381,13 @@ static const char *read_call(const Call *call, size_t parts, Work *work) {
   work->base = input(call, BASE);
   work->pages = input(call, PAGES);
   work->shares = input(call, SHARES);
-  if (gain.rank == 2 && gain.dims[0] > 0) {
-    if (gain.dims[0] != base.dims[0] || gain.dims[1] != base.dims[1]) return "GroupedLora: gain must be as base";
+  if (gain.rank > 0) {
+    int is_shared = gain.dims[0] == 1;
+    if (gain.rank != 2 || gain.dims[1] != base.dims[1] || !(is_shared || gain.dims[0] == base.dims[0])) {
+      return "GroupedLora: gain must be [R, out] or [1, out]";
+    }
     work->gain = input(call, GAIN);
+    work->gain_stride = is_shared ? 0 : work->out;
   }
   work->y = output(call, 0, base);
   return work->y == NULL ? "GroupedLora: there is no memory for y" : NULL;
@@ -432,13 +440,21 @@ static const char *run(const Call *call, void *state) {
   return wrong == NULL ? compute(call, &work) : wrong;
 }
 
+/** y is base's memory; where ONNX Runtime cannot do that (base is the graph's own input), it is copied. */
+static size_t y_is_base(int **inputs, int **outputs) {
+  static int from[] = {BASE}, to[] = {0};
+  *inputs = from;
+  *outputs = to;
+  return 1;
+}
+
 Operator VARIANT(GroupedLora) = {
     .name = "GroupedLora",
     .inputs = {{FLOAT32}, {FLOAT32}, {INT32}, {FLOAT32}, {FLOAT32, .optional = 1},
                {FLOAT16}, {FLOAT16}, {FLOAT16, .optional = 1}, {FLOAT16, .optional = 1},
                {FLOAT16, .optional = 1}, {FLOAT16, .optional = 1}},
     .outputs = {{FLOAT32}},
-    .aliases_first = 1 + BASE,
+    .aliases = y_is_base,
     .state = sizeof(State),
     .open = open,
     .run = run,

@@ -5,7 +5,6 @@
 import type { Activations } from '../core/base-model.ts';
 import { type Clock, systemClock } from '../core/clock.ts';
 import { serially } from '../core/serially.ts';
-import type { Reach } from '../graph/adapted-linear.ts';
 import type { LoweredModel } from '../graph/lowered.ts';
 import type { GraphTarget } from '../graph/target.ts';
 import type { Runtime } from '../runtime/session.ts';
@@ -38,10 +37,10 @@ export type Decoder = {
   readonly forwardTop: ForwardTop | null;
   /** Something is computed beside the steps, of what they leave of the processor. On a device nothing is. */
   readonly isWorkingAside: boolean;
-  /** Makes the graphs that adapters of this reach need, off the event loop, so that no step waits for them. */
-  prepare(reach: Reach): Promise<void>;
-  /** Lets go of an adapter's memory, which bindings may still hold. */
-  forget(adapter: ResidentAdapter): void;
+  /**
+   * Makes the graphs that an adapter needs, or that most do, off the event loop, so that no step waits for them.
+   */
+  prepare(adapter: ResidentAdapter | null): Promise<void>;
   /**
    * Makes a merged model's graphs beside the steps; they hold what is not the base's own tensor until `removeMerged`.
    * After an error nothing is held.
@@ -94,7 +93,7 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
   });
   const aside = countedWork();
 
-  const compute = createCompute(runtime, { layers: shape.layers, target, kv, runs, models, windows });
+  const compute = createCompute(runtime, { layers: shape.layers, kv, runs, models, windows });
   const forward = async (batch: ForwardBatch): Promise<Float32Array> => {
     const count = batch.sampled.length * shape.vocabulary;
     const logits = batch.aside ? new Float32Array(count) : models.of(batch.merged ?? null).logits(count);
@@ -116,13 +115,8 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
     },
     forward: even(forward),
     forwardTop: logits && topOf(logits, compute),
-    forget: windows.dropAdapter,
-    async prepare(reach) {
-      const forms = [
-        ['prefill', 'one'],
-        ['decode', 'mixed'],
-      ] as const;
-      await Promise.all(forms.map(([phase, form]) => models.of(null).sessions.of(phase, { form, reach })));
+    async prepare(adapter) {
+      await Promise.all(runs.forms(adapter).map(([phase, form]) => models.of(null).sessions.of(phase, form)));
     },
     addMerged: (model) => aside.during(() => models.add(model)),
     removeMerged: models.remove,

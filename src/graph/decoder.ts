@@ -13,12 +13,11 @@ import { linearSize } from '../core/adapter.ts';
 import type { Activations, ModelShape } from '../core/base-model.ts';
 import { dataTypes, type OnnxGraph } from '../formats/onnx.ts';
 import {
+  type AdapterOperators,
   type AdaptersInGraph,
-  addGain,
   type JoinedLinear,
   joinedLinears,
   loweredName,
-  reaches,
 } from './adapted-linear.ts';
 import { deviceAdapters } from './device-adapters.ts';
 import { createGraphBuilder, type GraphBuilder } from './graph-builder.ts';
@@ -80,9 +79,10 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
   for (const [name, { type, shape: dimensions }] of model.weights) {
     g.weight(name, type === 'float32' ? real : type, dimensions);
   }
-  if (adapters.form !== 'none') operatorsOn(target).addInputs(g, adapters);
+  const adapted = operatorsOf(adapters);
+  adapted?.addInputs(g);
 
-  const project = projection(g, model, form);
+  const project = projection(g, model, form, adapted);
   let residual = embed(g, model, real);
   let normed = rmsNorm(g, shape, residual, 'layers.0.attention_norm');
   for (let i = 0; i < shape.layers; i++) {
@@ -107,13 +107,18 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
   return g.build();
 }
 
-const operatorsOn = ({ on }: GraphTarget) => (on === 'host' ? hostAdapters : deviceAdapters);
-
-type Reached = { readonly linears: readonly JoinedLinear[]; readonly gains: boolean };
+function operatorsOf(adapters: AdaptersInGraph): AdapterOperators | null {
+  if (adapters.form === 'none') return null;
+  return adapters.form === 'grouped' ? hostAdapters(adapters) : deviceAdapters(adapters);
+}
 
 /** A linear of the lowered model, and what adapters add to it. */
-function projection(g: GraphBuilder, { shape, linears }: LoweredModel, form: DecoderForm) {
-  const { activations, adapters, target = hostTarget } = form;
+function projection(
+  g: GraphBuilder,
+  { shape, linears }: LoweredModel,
+  { activations, target = hostTarget }: DecoderForm,
+  adapters: AdapterOperators | null,
+) {
   return (layer: number, joined: JoinedLinear, x: string, result?: string): string => {
     const name = loweredName(layer, joined);
     const form = linears.get(name)!;
@@ -130,17 +135,14 @@ function projection(g: GraphBuilder, { shape, linears }: LoweredModel, form: Dec
         last,
       );
     };
-    if (adapters.form === 'none') return product(true, result);
-    const { linears: reached, gains }: Reached = reaches[adapters.reach];
-    if (!reached.includes(joined)) return product(true, result);
+    if (!adapters?.linears.includes(joined)) return product(true, result);
     const sizes = joinedLinears[joined].map((module) => linearSize(shape, module));
     const adapted = { layer, linear: joined, in: sizes[0]!.in, outs: sizes.map(({ out }) => out), target };
-    const { add } = operatorsOn(target);
-    if (!gains) return add(g, adapters.form, adapted, { x, base: product(true) }, result);
     // A gain multiplies the weights, and so not the bias.
-    const base = addGain(g, adapted, product(false));
-    if (!form.bias) return add(g, adapters.form, adapted, { x, base }, result);
-    return g.op('Add', [add(g, adapters.form, adapted, { x, base }), `${name}.bias`], {}, result);
+    const isBiasLater = adapters.gains && form.bias;
+    const base = product(!isBiasLater);
+    if (!isBiasLater) return adapters.add(g, adapted, { x, base }, result);
+    return g.op('Add', [adapters.add(g, adapted, { x, base }), `${name}.bias`], {}, result);
   };
 }
 
