@@ -9,6 +9,7 @@
 KERNEL(Attention)
 KERNEL(FloatLinear)
 KERNEL(GatedSilu)
+KERNEL(GroupedLora)
 KERNEL(QuantizedEmbedding)
 KERNEL(QuantizedLinear)
 KERNEL(ReadMemory)

@@ -207,7 +207,10 @@ function openRegistry(config: Config, { database, files, engine, logger }: Regis
   return openAdapterRegistry({
     database,
     folder: join(config.dataDir, 'adapters'),
-    base: { name: files.name, digest: files.digest, shape: () => shapeOf(engine) },
+    base: {
+      ...{ name: files.name, digest: files.digest, shape: () => shapeOf(engine) },
+      rankMax: () => engine.info?.adapterRank ?? limits.adapterRank,
+    },
     check: checkAdapter,
     clock: systemClock,
     timers: systemTimers,

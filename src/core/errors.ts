@@ -127,6 +127,11 @@ export const errorTable = {
     message: 'The content type is not supported; send application/json.',
   },
   headers_too_large: { status: 431, type: 'invalid_request_error', message: 'The headers are too large.' },
+  logits_not_finite: {
+    status: 500,
+    type: 'server_error',
+    message: 'The base model gives no finite logits for this prompt: its activations overflow.',
+  },
   server_overloaded: {
     status: 503,
     type: 'overloaded_error',

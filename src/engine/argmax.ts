@@ -1,9 +1,9 @@
 // The largest logit.
 
-/** Weights, or an adapter's, that overflow; or a runtime that is broken. */
+/** A row whose activations overflowed, by the base's weights or by an adapter's. */
 export class LogitsNotFinite extends Error {
   constructor() {
-    super('The logits are not finite: the weights or the runtime are broken.');
+    super('The logits are not finite.');
     this.name = 'LogitsNotFinite';
   }
 }

@@ -3,7 +3,7 @@
 
 import type { GraphTarget } from '../graph/target.ts';
 import type { Runtime } from '../runtime/session.ts';
-import { type AdaptedRun, type AdaptedRuns, adaptedWindow } from './adapters/adapted-windows.ts';
+import { type AdapterRuns, adaptedRows, adaptedWindow, formOf } from './adapters/adapter-runs.ts';
 import type { DecoderModels } from './decoder-models.ts';
 import { type ForwardBatch, inOrder } from './forward-batch.ts';
 import type { KvCache, KvRange } from './kv-cache.ts';
@@ -17,7 +17,7 @@ export type ComputeParts = {
   readonly layers: number;
   readonly target: GraphTarget;
   readonly kv: KvCache;
-  readonly runs: AdaptedRuns;
+  readonly runs: AdapterRuns;
   readonly models: DecoderModels;
   readonly windows: Windows;
 };
@@ -27,27 +27,24 @@ export function createCompute(runtime: Runtime, parts: ComputeParts): Compute {
   const computeIn = async (range: KvRange, batch: ForwardBatch, logits: LogitsPlace): Promise<void> => {
     const { phase, pasts, aside = false } = batch;
     const on = models.of(batch.merged ?? null);
-    const run = runOf(runs, batch);
-    const session = await on.sessions.of(phase, run.form);
-    const tie = () => adaptedWindow(createWindow(runtime, session, range, { layers, on: target.on }, batch));
-    const key = `${on.id} ${phase} ${range.place} ${pasts.length} ${graphKey(run.form)} ${run.key}`;
+    const form = formOf(runs, batch);
+    const session = await on.sessions.of(phase, form);
+    const tie = () => {
+      const window = createWindow(runtime, session, range, { layers, on: target.on }, batch);
+      return adaptedWindow(window, runs.tie(window.binding, form, phase, pasts.length));
+    };
+    const key = `${on.id} ${phase} ${range.place} ${pasts.length} ${graphKey(form)}`;
     const window = aside ? tie() : windows.of(key, tie);
     try {
       window.fill(batch, logits);
-      run.prepare(window);
+      window.adapters?.write(adaptedRows(batch));
       await session.run(window.binding, { aside });
     } finally {
       if (aside) window.release();
     }
   };
   return async (asked, logits) => {
-    // On a device a prefill reads pages, too.
-    if (target.on === 'device') for (const row of asked.adapters ?? []) await row?.placement.copied;
+    for (const row of asked.adapters ?? []) await row?.placement.copied;
     await kv.use(asked.first, asked.pasts, (range) => computeIn(range, inOrder(asked, range.order), logits));
   };
-}
-
-function runOf(runs: AdaptedRuns, { phase, adapters = [], sampled }: ForwardBatch): AdaptedRun {
-  if (phase === 'prefill') return runs.one(adapters[0] ?? null);
-  return runs.mixed(adapters, adapters.length > 0 ? sampled.map((row) => adapters[row]!) : []);
 }

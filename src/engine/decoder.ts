@@ -5,7 +5,6 @@
 import type { Activations } from '../core/base-model.ts';
 import { type Clock, systemClock } from '../core/clock.ts';
 import { serially } from '../core/serially.ts';
-import type { Reach } from '../graph/adapted-linear.ts';
 import type { LoweredModel } from '../graph/lowered.ts';
 import { operatorForm } from '../graph/operator-form.ts';
 import type { GraphTarget } from '../graph/target.ts';
@@ -40,10 +39,10 @@ export type Decoder = {
   readonly pairsTokens: boolean;
   /** Something is computed beside the steps, of what they leave of the processor. On a device nothing is. */
   readonly isWorkingAside: boolean;
-  /** Makes the graphs that adapters of this reach need, off the event loop, so that no step waits for them. */
-  prepare(reach: Reach): Promise<void>;
-  /** Lets go of an adapter's memory, which bindings may still hold. */
-  forget(adapter: ResidentAdapter): void;
+  /**
+   * Makes the graphs that an adapter needs, or that most do, off the event loop, so that no step waits for them.
+   */
+  prepare(adapter: ResidentAdapter | null): Promise<void>;
   /**
    * Makes a merged model's graphs beside the steps; they hold what is not the base's own tensor until `removeMerged`.
    * After an error nothing is held.
@@ -114,13 +113,8 @@ export function createDecoder(runtime: Runtime, lowered: LoweredModel, options: 
     },
     forward: runtime.device ? evenForLongPrefills(forward, console.warn) : forward,
     forwardTop: logits && topOf(logits, compute),
-    forget: windows.dropAdapter,
-    async prepare(reach) {
-      const forms = [
-        ['prefill', 'one'],
-        ['decode', 'mixed'],
-      ] as const;
-      await Promise.all(forms.map(([phase, form]) => models.of(null).sessions.of(phase, { form, reach })));
+    async prepare(adapter) {
+      await Promise.all(runs.forms(adapter).map(([phase, form]) => models.of(null).sessions.of(phase, form)));
     },
     addMerged: (merged) => aside.during(() => models.add(forTarget(merged))),
     removeMerged: models.remove,

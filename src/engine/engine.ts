@@ -2,7 +2,7 @@
 // HTTP and no process.
 
 import type { Clock } from '../core/clock.ts';
-import { LorikeetError } from '../core/errors.ts';
+import { errorTable, LorikeetError } from '../core/errors.ts';
 import type {
   EngineEvent,
   EngineStats,
@@ -173,8 +173,6 @@ export class Engine {
     const { clock, decoder } = this.#options;
     const { running } = this.#scheduler;
     const sequences = running.slice(first, first + rows);
-    // Pages fill while their sequence prefills; what is left of it is waited for here.
-    for (const { row } of sequences) await row?.placement.copied;
     const start = clock.monotonic();
     const batch: ForwardBatch = {
       ...{ phase: 'decode', first },
@@ -215,7 +213,8 @@ export class Engine {
   #append({ sequence, token, logprobs }: Choice, tokens: TokenEvent[]): SequenceEnd | null {
     const { id, params } = sequence.request;
     const now = this.#options.clock.monotonic();
-    if (token === 'overflow') return this.#end(sequence, endOf(sequence, 'error', now, { error: overflow }));
+    if (token === 'overflow')
+      return this.#end(sequence, endOf(sequence, 'error', now, { error: overflowOf(sequence) }));
     sequence.firstTokenAt ??= now;
     if (params.stopTokens.includes(token))
       return this.#end(sequence, endOf(sequence, 'stop', now, { stopToken: token }));
@@ -280,10 +279,14 @@ export class Engine {
   }
 }
 
-const overflow: NonNullable<SequenceEnd['error']> = {
-  code: 'adapter_invalid',
-  message: 'With this adapter the logits are not finite: its values are too large for the base model.',
-};
+/** An adapter that spoils a row is its owner's: rows never compute with one another's. */
+function overflowOf({ row, merge }: Sequence): NonNullable<SequenceEnd['error']> {
+  if (row !== null || merge !== null) {
+    const message = 'With this adapter the logits are not finite: its values are too large for the base model.';
+    return { code: 'adapter_invalid', message };
+  }
+  return { code: 'logits_not_finite', message: errorTable.logits_not_finite.message };
+}
 
 /** An operating error keeps its code; any other is ours. */
 function causeOf(error: Error): NonNullable<SequenceEnd['error']> {

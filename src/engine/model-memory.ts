@@ -4,9 +4,10 @@ import type { Clock } from '../core/clock.ts';
 import type { LoweredModel } from '../graph/lowered.ts';
 import type { GraphTarget } from '../graph/target.ts';
 import type { Runtime } from '../runtime/session.ts';
-import { type AdaptedRuns, createAdaptedRuns } from './adapters/adapted-windows.ts';
+import type { AdapterRuns } from './adapters/adapter-runs.ts';
 import { createBreath } from './adapters/breath.ts';
 import { HostPages } from './adapters/host-pages.ts';
+import { createHostRuns } from './adapters/host-runs.ts';
 import type { PageMemory } from './adapters/page-memory.ts';
 import { createAnchoredKv } from './device/anchored-kv.ts';
 import { createDeviceKv } from './device/device-kv.ts';
@@ -20,7 +21,7 @@ import { createKvCache, type KvCache } from './kv-cache.ts';
 export type ModelMemory = {
   readonly kv: KvCache;
   readonly memory: PageMemory;
-  readonly runs: AdaptedRuns;
+  readonly runs: AdapterRuns;
   /** null where JavaScript's memory is the one that sessions compute in. */
   readonly logits: DeviceLogits | null;
   release(): Promise<void>;
@@ -44,8 +45,9 @@ export function createModelMemory(
   const { on, real } = target;
   if (on === 'host') {
     const kv = createKvCache(runtime, shape, rows, positions);
-    const memory = new HostPages(shape, slots, createBreath(clock));
-    return { kv, memory, runs: createAdaptedRuns(runtime, shape, rows, memory), logits: null, release: async () => {} };
+    const memory = new HostPages(runtime, shape, slots, createBreath(clock));
+    const release = async () => memory.release();
+    return { kv, memory, runs: createHostRuns(runtime, shape, memory), logits: null, release };
   }
   const sessions = createRowSessions(runtime, real);
   const clearing = Promise.withResolvers<void>();

@@ -68,8 +68,7 @@ export function createModelSessions(
   };
 }
 
-export const graphKey = (adapters: AdaptersInGraph): string =>
-  adapters.form === 'none' ? 'none' : `${adapters.form} ${adapters.reach}`;
+export const graphKey = (adapters: AdaptersInGraph): string => Object.values(adapters).join(' ');
 
 export function baseWeights(
   runtime: Runtime,

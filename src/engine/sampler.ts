@@ -16,6 +16,9 @@ export type Sampler = {
   sampleTop(top: TopLogits): number | null;
 };
 
+/** Of a 32-bit float. */
+const largest = 2 ** 128 - 2 ** 104;
+
 /** What a draw from the best logits has left to one from all. */
 type Left = { readonly dice: Dice; readonly without: ReadonlySet<number> };
 
@@ -33,7 +36,9 @@ export function createSampler(params: SamplingParams, prompt: readonly number[],
     if (repetitionPenalty !== 1) {
       for (const token of seen) {
         const logit = logits[token]!;
-        logits[token] = logit > 0 ? logit / repetitionPenalty : logit * repetitionPenalty;
+        const penalised = logit > 0 ? logit / repetitionPenalty : logit * repetitionPenalty;
+        // A penalty at its edge makes of a number no infinity.
+        logits[token] = Number.isFinite(logit) ? Math.min(Math.max(penalised, -largest), largest) : logit;
       }
     }
     for (const [token, count] of outputCounts) logits[token]! -= frequencyPenalty * count + presencePenalty;

@@ -3,6 +3,7 @@
 import { randomInt } from 'node:crypto';
 import type { Clock } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
+import { pageRanks } from '../graph/adapted-linear.ts';
 import { loadWeights } from '../graph/weights.ts';
 import type { EngineConfig, EngineEvent, EngineInfo } from '../protocol/messages.ts';
 import { AdapterStore } from './adapters/adapter-store.ts';
@@ -59,7 +60,7 @@ export async function startEngine(
   await (decoder.forwardTop?.(decode, [0]) ?? decoder.forward(decode));
   // Not waited for: the base serves at once, and an adapter that comes meanwhile waits for its graphs like for its
   // bytes.
-  for (const reach of ['attention', 'layers'] as const) decoder.prepare(reach).catch(() => {});
+  decoder.prepare(null).catch(() => {});
   const freshSeed = () => randomInt(2 ** 48 - 1);
   const breath = createBreath(clock);
   const adapters = new AdapterStore({
@@ -67,11 +68,10 @@ export async function startEngine(
     clock,
     async read({ files }) {
       const adapter = await readAdapter(files, { model, breath });
-      await decoder.prepare(adapter.reach);
+      await decoder.prepare(adapter);
       return adapter;
     },
     combine: (key, scaled) => combineAdapters(key, scaled, shape, breath),
-    onDrop: decoder.forget,
     onChange,
   });
   const merges = new Merges({
@@ -92,6 +92,7 @@ export async function startEngine(
     shape,
     maxContext: positions,
     maxSequences: config.maxSequences,
+    adapterRank: decoder.pages.slots * pageRanks,
     threads: runtime.threads,
     device: runtime.device?.name ?? 'cpu',
     weightBits: model.linears.get('layers.0.qkv')!.bits,

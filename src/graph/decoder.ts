@@ -14,16 +14,15 @@ import { linearSize } from '../core/adapter.ts';
 import type { Activations, ModelShape } from '../core/base-model.ts';
 import { dataTypes, type OnnxGraph } from '../formats/onnx.ts';
 import {
+  type AdapterOperators,
   type AdaptersInGraph,
-  addAdapterInputs,
-  addAdapters,
-  addGain,
   type JoinedLinear,
   joinedLinears,
   loweredName,
-  reaches,
 } from './adapted-linear.ts';
+import { deviceAdapters } from './device-adapters.ts';
 import { createGraphBuilder, type GraphBuilder } from './graph-builder.ts';
+import { hostAdapters } from './host-adapters.ts';
 import { linear, packedAttributes } from './linear.ts';
 import type { LoweredModel } from './lowered.ts';
 import { embeddingForm } from './packed.ts';
@@ -84,9 +83,10 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
   for (const [name, { type, shape: dimensions }] of model.weights) {
     g.weight(name, type === 'float32' ? real : type, dimensions);
   }
-  addAdapterInputs(g, adapters, target);
+  const adapted = operatorsOf(adapters);
+  adapted?.addInputs(g);
 
-  const project = projection(g, model, form);
+  const project = projection(g, model, form, adapted);
   const attend = target.on === 'device' ? attendOnDevice : attendInPlace;
   let residual = embed(g, model, target);
   let normed = rmsNorm(g, shape, residual, 'layers.0.attention_norm');
@@ -112,26 +112,31 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
   return g.build();
 }
 
-type Reached = { readonly linears: readonly JoinedLinear[]; readonly gains: boolean };
+function operatorsOf(adapters: AdaptersInGraph): AdapterOperators | null {
+  if (adapters.form === 'none') return null;
+  return adapters.form === 'grouped' ? hostAdapters(adapters) : deviceAdapters(adapters);
+}
 
 /** A linear of the lowered model, and what adapters add to it. */
-function projection(g: GraphBuilder, { shape, linears }: LoweredModel, form: DecoderForm) {
-  const { activations, adapters, target = hostTarget } = form;
+function projection(
+  g: GraphBuilder,
+  { shape, linears }: LoweredModel,
+  { activations, target = hostTarget }: DecoderForm,
+  adapters: AdapterOperators | null,
+) {
   return (layer: number, joined: JoinedLinear, x: string, result?: string): string => {
     const name = loweredName(layer, joined);
     const form = linears.get(name)!;
     const product = (bias: boolean, last?: string) =>
       linear(g, { name, form: { ...form, bias: bias && form.bias }, activations, target }, x, last);
-    if (adapters.form === 'none') return product(true, result);
-    const { linears: reached, gains }: Reached = reaches[adapters.reach];
-    if (!reached.includes(joined)) return product(true, result);
+    if (!adapters?.linears.includes(joined)) return product(true, result);
     const sizes = joinedLinears[joined].map((module) => linearSize(shape, module));
     const adapted = { layer, linear: joined, in: sizes[0]!.in, outs: sizes.map(({ out }) => out), target };
-    if (!gains) return addAdapters(g, adapters.form, adapted, { x, base: product(true) }, result);
     // A gain multiplies the weights, and so not the bias.
-    const base = addGain(g, adapted, product(false));
-    if (!form.bias) return addAdapters(g, adapters.form, adapted, { x, base }, result);
-    return g.op('Add', [addAdapters(g, adapters.form, adapted, { x, base }), `${name}.bias`], {}, result);
+    const isBiasLater = adapters.gains && form.bias;
+    const base = product(!isBiasLater);
+    if (!isBiasLater) return adapters.add(g, adapted, { x, base }, result);
+    return g.op('Add', [adapters.add(g, adapted, { x, base }), `${name}.bias`], {}, result);
   };
 }
 

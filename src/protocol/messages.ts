@@ -32,8 +32,8 @@ export type EngineConfig = {
   /** Bytes of adapters kept in memory; the least recently used are dropped. */
   readonly adapterBytes: number;
   /**
-   * Pages of 8 ranks that the adapters of running sequences share; null takes four a slot, or what fits in the memory
-   * of a device that tells.
+   * Pages of 8 ranks that the adapters of running sequences share; null takes four a slot and 128 at the least, or what
+   * fits in the memory of a device that tells.
    */
   readonly adapterPages: number | null;
   /** Bytes that merged weights may take beside the base's; left out: none, and every merge is refused. */
@@ -100,6 +100,8 @@ export type EngineCommand =
   | { readonly type: 'unmerge'; readonly key: string }
   /** Share of the time to leave to a training job's process on the same cores, while there is room; 0: none trains. */
   | { readonly type: 'room'; readonly share: number }
+  /** Asks for `alive`. */
+  | { readonly type: 'ping' }
   | { readonly type: 'stop' };
 
 /** Natural logarithms of the model's own distribution, before temperature, penalties and filters. */
@@ -137,6 +139,8 @@ export type EngineInfo = {
   readonly shape: ModelShape;
   readonly maxContext: number;
   readonly maxSequences: number;
+  /** The largest rank of an adapter that its pages hold; left out: any that an upload may have. */
+  readonly adapterRank?: number;
   readonly threads: number;
   readonly device: string;
   readonly weightBits: number;
@@ -201,4 +205,6 @@ export type EngineEvent =
       readonly stats: EngineStats;
     }
   | { readonly type: 'merge'; readonly merge: MergeEvent }
+  /** It is between two steps, with nothing to run: what its sequences wait for is on its way. */
+  | { readonly type: 'alive' }
   | { readonly type: 'failed'; readonly code: ErrorCode; readonly message: string };

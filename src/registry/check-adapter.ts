@@ -6,11 +6,12 @@ import { limits } from '../core/limits.ts';
 import { checkAdapterValues } from '../formats/adapter-values.ts';
 import { readPeftAdapter } from '../formats/peft-adapter.ts';
 import { parseSafetensorsHeader, type SafetensorsFile, type SafetensorsTensor } from '../formats/safetensors.ts';
-import type { AdapterCheck, WeightsReader } from './options.ts';
+import type { AdapterCheck, RunningBase, WeightsReader } from './options.ts';
 
 /** Reads a pair at a time and lets others run in between: tokens of other requests are on their way meanwhile. */
 export const checkAdapter: AdapterCheck = async (config, weights, base) => {
   const adapter = readPeftAdapter(config, readHeader(weights), base.shape(), base.name);
+  refuseRank(adapter.r, base);
   const bytesOf = ({ offset, bytes }: SafetensorsTensor) => weights.read(offset, bytes);
   const warnings = new Set<string>();
   let clean = 0;
@@ -24,6 +25,14 @@ export const checkAdapter: AdapterCheck = async (config, weights, base) => {
   const { r, parameters, targetModules } = adapter;
   return { r, parameters, targetModules, warnings: [...adapter.warnings, ...(clean > 0 ? [] : warnings)] };
 };
+
+/** Such an adapter could never run: its first request would say so. */
+function refuseRank(r: number, { rankMax }: RunningBase): void {
+  const most = rankMax?.() ?? limits.adapterRank;
+  if (r <= most) return;
+  const message = `The adapter has rank ${r}; the engine's pages hold ${most} (LORIKEET_ADAPTER_PAGES).`;
+  throw new LorikeetError('adapter_too_large', { message });
+}
 
 /** Most headers fit the first read; the others are read again in longer prefixes. */
 const prefixBytesFirst = 256 * 1024;

@@ -40,12 +40,22 @@ function refuseLongText(services: Services, chars: number, param: string): void 
 
 function checkLength(services: Services, tokens: number[], param: string): number[] {
   const context = services.contextTokens();
+  refuseUnknown(services, tokens, param);
   if (tokens.length === 0) {
     throw new LorikeetError('invalid_parameter', { message: `${param} has no tokens.`, param });
   }
   // The first generated token needs a place too.
   if (tokens.length >= context) throw tooLong(`${tokens.length} tokens`, context, param);
   return tokens;
+}
+
+/** A tokeniser may have more tokens than the model has embeddings: reading past them would end the engine. */
+function refuseUnknown({ engine }: Services, tokens: readonly number[], param: string): void {
+  const embeddings = engine.info?.shape.vocabulary ?? 0;
+  const unknown = tokens.findIndex((token) => token >= embeddings);
+  if (unknown === -1) return;
+  const message = `${param} has token ${tokens[unknown]}, of which the model has no embedding: it has ${embeddings}.`;
+  throw new LorikeetError('invalid_parameter', { message, param });
 }
 
 function tooLong(size: string, context: number, param: string): LorikeetError {

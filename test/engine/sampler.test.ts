@@ -287,3 +287,13 @@ test('log-probabilities are those of the whole distribution, best first, ties by
   assert.equal(logprobsOf(logits, 0, 9).top.length, 4);
   assert.deepEqual(logprobsOfTop(topOf(logits, 3, 0.5), 2, 3), { logprob, top });
 });
+
+test('penalties and temperatures at their edges choose a token', () => {
+  for (const edge of [{ repetitionPenalty: 1e-38 }, { repetitionPenalty: 5e-324 }, { temperature: 1e-39 }]) {
+    for (const temperature of [0, 1]) {
+      const logits = Float32Array.of(1, -2, 3, 0.5);
+      const token = samplerOf({ temperature, ...edge }, [0, 1]).sample(logits);
+      assert.ok(token >= 0 && token < logits.length, JSON.stringify(edge));
+    }
+  }
+});

@@ -26,8 +26,6 @@ export type AdapterStoreOptions = {
   readonly clock: Clock;
   read(adapter: AppliedAdapter): Promise<ResidentAdapter>;
   combine(key: string, scaled: readonly Scaled[]): Promise<ResidentAdapter>;
-  /** The adapter left memory: nothing else may keep it there. */
-  onDrop(adapter: ResidentAdapter): void;
   /** A load is over. */
   onChange(): void;
 };
@@ -53,10 +51,8 @@ export class AdapterStore {
     this.#idle = new LRUCache<string, ResidentAdapter>({
       maxSize: Math.max(1, options.bytesMax),
       sizeCalculation: ({ bytes }) => bytes,
-      dispose: (adapter, _, reason) => {
-        if (reason !== 'evict') return;
-        this.evictions++;
-        options.onDrop(adapter);
+      dispose: (_adapter, _key, reason) => {
+        if (reason === 'evict') this.evictions++;
       },
     });
   }

@@ -62,6 +62,8 @@ export async function createMergedRows(
 ): Promise<MergedRows> {
   const session = await runtime.session(encodeOnnx(buildMerge()), { weights: new Map() });
   let values = new Float32Array(0);
+  // Pieces come part by part.
+  let last: { part: MergePart; matrices: ReturnType<MergePart['matrices']> } | null = null;
   const most = limitsOn[runtime.device ? 'device' : 'host'];
   return {
     pieces: (target) => piecesOf(target, most),
@@ -69,8 +71,10 @@ export async function createMergedRows(
       const length = (to - from) * k;
       if (values.length < length) values = new Float32Array(length);
       const delta = values.subarray(0, length);
-      if (part) await product(runtime, session, part, scale, from - part.first, delta);
-      else delta.fill(0);
+      if (part) {
+        if (last?.part !== part) last = { part, matrices: part.matrices() };
+        await product(runtime, session, { ...part, ...last.matrices }, scale, from - part.first, delta);
+      } else delta.fill(0);
       const row = new Float32Array(k);
       const read = rowReader(base, name);
       for (let at = from; at < to; at++) {
@@ -90,7 +94,7 @@ export async function createMergedRows(
 async function product(
   runtime: Runtime,
   session: Session,
-  { a, b, ranks, out }: MergePart,
+  { a, b, ranks, out }: MergePart & ReturnType<MergePart['matrices']>,
   scale: number,
   first: number,
   delta: Float32Array,

@@ -29,7 +29,7 @@ const breath = createBreath(systemClock);
 const positions = 64;
 const steps = 6;
 /** Of the largest logit. */
-const toleranceMax = 1e-4;
+const toleranceMax = 1e-3;
 
 /** A row of the batch: what applies to it, by the adapters' letters, and how much of each. */
 type Row = readonly (readonly [letter: string, scale: number])[];
