@@ -6,10 +6,11 @@
 #ifndef KERNEL
 #define KERNEL(name)
 #endif
-KERNEL(Attention)
 KERNEL(FloatLinear)
 KERNEL(GatedSilu)
 KERNEL(GroupedLora)
+KERNEL(PagedAttention)
+KERNEL(PagedAttentionFloat)
 KERNEL(QuantizedEmbedding)
 KERNEL(QuantizedLinear)
 KERNEL(ReadMemory)

@@ -41,6 +41,12 @@ export const settingTable = {
     defaultHelp: "the file's own, or 8",
   }),
   decodeActivations: oneOf('LORIKEET_DECODE_ACTIVATIONS', 'int8', ['int8', 'int16'], 'precision of decode steps'),
+  kvType: oneOf(
+    'LORIKEET_KV_TYPE',
+    'float16',
+    ['float16', 'float32'],
+    'keys and values on the processor: float32 rounds nothing, at twice the memory',
+  ),
   device: device('LORIKEET_DEVICE', 'cpu', 'what computes: cpu, cuda, cuda:1 for the second card, or webgpu'),
   devicePrecision: oneOf(
     'LORIKEET_DEVICE_PRECISION',

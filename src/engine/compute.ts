@@ -1,7 +1,6 @@
 // One run of a decoder: rows where they lie, the session of their model and adapters, and the binding that ties both to
 // the place where logits come to lie.
 
-import type { GraphTarget } from '../graph/target.ts';
 import type { Runtime } from '../runtime/session.ts';
 import { type AdapterRuns, adaptedRows, adaptedWindow, formOf } from './adapters/adapter-runs.ts';
 import type { DecoderModels } from './decoder-models.ts';
@@ -15,7 +14,6 @@ export type Compute = (batch: ForwardBatch, logits: LogitsPlace) => Promise<void
 
 export type ComputeParts = {
   readonly layers: number;
-  readonly target: GraphTarget;
   readonly kv: KvCache;
   readonly runs: AdapterRuns;
   readonly models: DecoderModels;
@@ -23,20 +21,20 @@ export type ComputeParts = {
 };
 
 export function createCompute(runtime: Runtime, parts: ComputeParts): Compute {
-  const { layers, target, kv, runs, models, windows } = parts;
+  const { layers, kv, runs, models, windows } = parts;
   const computeIn = async (range: KvRange, batch: ForwardBatch, logits: LogitsPlace): Promise<void> => {
     const { phase, pasts, aside = false } = batch;
     const on = models.of(batch.merged ?? null);
     const form = formOf(runs, batch);
     const session = await on.sessions.of(phase, form);
     const tie = () => {
-      const window = createWindow(runtime, session, range, { layers, on: target.on }, batch);
+      const window = createWindow(runtime, session, range, { layers, positions: kv.positions }, batch);
       return adaptedWindow(window, runs.tie(window.binding, form, phase, pasts.length));
     };
     const key = `${on.id} ${phase} ${range.place} ${pasts.length} ${graphKey(form)}`;
     const window = aside ? tie() : windows.of(key, tie);
     try {
-      window.fill(batch, logits);
+      window.fill(batch, logits, range.blocks);
       window.adapters?.write(adaptedRows(batch));
       await session.run(window.binding, { aside });
     } finally {
@@ -45,6 +43,7 @@ export function createCompute(runtime: Runtime, parts: ComputeParts): Compute {
   };
   return async (asked, logits) => {
     for (const row of asked.adapters ?? []) await row?.placement.copied;
-    await kv.use(asked.first, asked.pasts, (range) => computeIn(range, inOrder(asked, range.order), logits));
+    const added = asked.tokens.length / asked.pasts.length;
+    await kv.use(asked.first, asked.pasts, added, (range) => computeIn(range, inOrder(asked, range.order), logits));
   };
 }

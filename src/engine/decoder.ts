@@ -7,7 +7,7 @@ import { type Clock, systemClock } from '../core/clock.ts';
 import { serially } from '../core/serially.ts';
 import type { LoweredModel } from '../graph/lowered.ts';
 import { operatorForm } from '../graph/operator-form.ts';
-import type { GraphTarget } from '../graph/target.ts';
+import type { GraphTarget, Real } from '../graph/target.ts';
 import type { Runtime } from '../runtime/session.ts';
 import { PagePool } from './adapters/page-pool.ts';
 import type { ResidentAdapter } from './adapters/resident-adapter.ts';
@@ -72,6 +72,8 @@ export type DecoderOptions = {
   readonly onPagesChange?: () => void;
   /** 'int16' decodes with the graph of prefill: nearer to floats, and slower. The host's alone. */
   readonly decodeActivations?: Activations;
+  /** Of keys and values on the processor: 'float32' rounds nothing, at twice the memory. 'float16' by default. */
+  readonly kvType?: Real;
   /** Form of the graphs, and where keys, values and pages lie: where the runtime computes, by default. */
   readonly target?: GraphTarget;
   readonly profile?: string;
@@ -85,7 +87,7 @@ export function createDecoder(runtime: Runtime, lowered: LoweredModel, options: 
   const model = forTarget(lowered);
   const { shape } = model;
   const windows = createWindows();
-  const forms = { ...options, target, clock, onGone: windows.dropPlace };
+  const forms = { ...options, target, kvType: form.kvType, clock, onGone: windows.dropPlace };
   const { kv, memory, runs, logits, release } = createModelMemory(runtime, model, forms);
   const pages = new PagePool({ memory, slots, clock, onChange });
   const models = createDecoderModels(runtime, model, {
@@ -95,7 +97,7 @@ export function createDecoder(runtime: Runtime, lowered: LoweredModel, options: 
   });
   const aside = countedWork();
 
-  const compute = createCompute(runtime, { layers: shape.layers, target, kv, runs, models, windows });
+  const compute = createCompute(runtime, { layers: shape.layers, kv, runs, models, windows });
   const forward = async (batch: ForwardBatch): Promise<Float32Array> => {
     const count = batch.sampled.length * shape.vocabulary;
     const logits = batch.aside ? new Float32Array(count) : models.of(batch.merged ?? null).logits(count);
@@ -150,12 +152,13 @@ function countedWork() {
 }
 
 function sessionForm(runtime: Runtime, options: DecoderOptions): SessionForm {
-  const { positions, decodeActivations = 'int8', profile } = options;
+  const { positions, decodeActivations = 'int8', kvType = 'float16', profile } = options;
   const target = options.target ?? { on: runtime.device ? 'device' : 'host', real: 'float32' };
   return {
     positions,
     // A device rounds none: both phases are one graph.
     decodeActivations: target.on === 'device' ? 'int16' : decodeActivations,
+    kvType,
     target,
     ...(profile ? { profile } : {}),
     inTurn: serially(),

@@ -2,7 +2,7 @@
 
 import type { Clock } from '../core/clock.ts';
 import type { LoweredModel } from '../graph/lowered.ts';
-import type { GraphTarget } from '../graph/target.ts';
+import type { GraphTarget, Real } from '../graph/target.ts';
 import type { Runtime } from '../runtime/session.ts';
 import type { AdapterRuns } from './adapters/adapter-runs.ts';
 import { createBreath } from './adapters/breath.ts';
@@ -16,7 +16,8 @@ import { DevicePages } from './device/device-pages.ts';
 import type { DeviceRows } from './device/device-rows.ts';
 import { createDeviceRuns } from './device/device-runs.ts';
 import { createRowSessions } from './device/row-sessions.ts';
-import { createKvCache, type KvCache } from './kv-cache.ts';
+import { createHostKv } from './kv/host-kv.ts';
+import type { KvCache } from './kv-cache.ts';
 
 export type ModelMemory = {
   readonly kv: KvCache;
@@ -32,6 +33,8 @@ export type ModelMemoryOptions = {
   readonly positions: number;
   readonly pages?: number;
   readonly target: GraphTarget;
+  /** Of keys and values on the processor. */
+  readonly kvType: Real;
   readonly clock: Clock;
   /** Keys' and values' memory of this place goes: nothing may be tied to it any more. */
   readonly onGone: (place: string) => void;
@@ -40,11 +43,11 @@ export type ModelMemoryOptions = {
 export function createModelMemory(
   runtime: Runtime,
   { shape }: LoweredModel,
-  { rows, positions, pages: slots = 0, target, clock, onGone }: ModelMemoryOptions,
+  { rows, positions, pages: slots = 0, target, kvType, clock, onGone }: ModelMemoryOptions,
 ): ModelMemory {
   const { on, real } = target;
   if (on === 'host') {
-    const kv = createKvCache(runtime, shape, rows, positions);
+    const kv = createHostKv(runtime, shape, { rows, positions, type: kvType });
     const memory = new HostPages(runtime, shape, slots, createBreath(clock));
     const release = async () => memory.release();
     return { kv, memory, runs: createHostRuns(runtime, shape, memory), logits: null, release };

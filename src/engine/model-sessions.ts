@@ -30,6 +30,7 @@ export type ModelSessions = {
 export type SessionForm = {
   readonly positions: number;
   readonly decodeActivations: Activations;
+  readonly kvType: Real;
   readonly target: GraphTarget;
   readonly profile?: string;
   /** One session after another: each packs all weights anew before it finds that another has them. */
@@ -40,7 +41,7 @@ export function createModelSessions(
   runtime: Runtime,
   model: LoweredModel,
   { shared, own }: ModelWeights,
-  { positions, decodeActivations, target, profile, inTurn }: SessionForm,
+  { positions, decodeActivations, kvType, target, profile, inTurn }: SessionForm,
 ): ModelSessions {
   const sessions = new Map<string, Promise<Session>>();
   return {
@@ -50,7 +51,7 @@ export function createModelSessions(
       let session = sessions.get(key);
       if (!session) {
         session = inTurn(() => {
-          const graph = buildDecoder(model, { positions, activations, adapters, target });
+          const graph = buildDecoder(model, { positions, activations, adapters, kvType, target });
           return runtime.session(encodeOnnx(graph), { weights: shared, own, aside, ...(profile ? { profile } : {}) });
         });
         sessions.set(key, session);

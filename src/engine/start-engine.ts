@@ -48,6 +48,7 @@ export async function startEngine(
     rows: config.maxSequences,
     positions,
     decodeActivations: config.decodeActivations,
+    kvType: config.kvType ?? 'float16',
     pages: config.adapterPages ?? pagesFor(device, model, config, positions),
     target,
     clock,

@@ -1,14 +1,15 @@
-// The decoder as an ONNX graph over a lowered model. Rows of a batch are B sequences of T new tokens each, R = B * T;
-// activations are [R, width] and only attention sees [B, T, width].
+// The decoder as an ONNX graph over a lowered model. A batch is B sequences with R new tokens in all; activations are
+// [R, width], and only attention knows sequences.
 //
 //   x = embedding(tokens [R])
 //   each layer:  x += output(attention(qkv(norm(x))))      KV pool read and written in place
 //                x += down(silu(gate(norm(x))) * up(norm(x)))
 //   logits [S, vocabulary] = head(norm(x[sampled]))
 //
-// Linears and attention are native operators on the host. On a device attention is ONNX Runtime's GroupQueryAttention:
-// rotary inside, and past and present the same memory. Either way a step writes only its new rows of the KV pool.
-// Inputs and outputs are named in `decoderNames`.
+// Linears and attention are native operators on the processor: sequences bring any number of new tokens each, and their
+// keys and values lie in blocks of a pool. On a device attention is ONNX Runtime's GroupQueryAttention, over neighbouring
+// rows of a pool with as many new tokens each. Either has rotary inside and writes only its new tokens, in place. Inputs
+// and outputs are named in `decoderNames`.
 
 import { linearSize } from '../core/adapter.ts';
 import type { Activations, ModelShape } from '../core/base-model.ts';
@@ -32,9 +33,15 @@ import { type GraphTarget, hostTarget, type Real } from './target.ts';
 export const decoderNames = {
   /** int64 [R], row-major: all tokens of sequence 0, then of sequence 1, ... */
   tokens: 'tokens',
-  /** int64 [3] = [B, T, -1], on a device. */
+  /** int32 [B + 1], on the processor: where each sequence's new tokens begin, and R. */
+  cumulative: 'cumulative_lengths',
+  /** int32 [B], on the processor: tokens that a sequence's blocks hold before this run. */
+  past: 'past_lengths',
+  /** int32 [B, most], on the processor: each sequence's blocks in the order of positions. */
+  table: 'block_table',
+  /** int64 [3] = [B, T, -1], on a device: every sequence has T new tokens. */
   batchShape: 'batch_shape',
-  /** int32 [B]: tokens in the KV pool after this run, less one. */
+  /** int32 [B], on a device: tokens in the KV pool after this run, less one. */
   lastPositions: 'last_positions',
   /** int32 [1], on a device: the largest of the above, plus one. */
   totalLength: 'total_length',
@@ -43,7 +50,10 @@ export const decoderNames = {
   /** [positions, headDim / 2] */
   cos: 'cos',
   sin: 'sin',
-  /** [B, kvHeads, positions, headDim], read and written in place. */
+  /**
+   * Read and written in place: [blocks, kvHeads, headDim, block] and [blocks, kvHeads, block, headDim] on the
+   * processor, [B, kvHeads, positions, headDim] on a device.
+   */
   key: (layer: number) => `key.${layer}`,
   value: (layer: number) => `value.${layer}`,
   /** The same memory as an output, on a device: ONNX wants a second name. */
@@ -56,9 +66,14 @@ export type DecoderForm = {
   readonly positions: number;
   readonly activations: Activations;
   readonly adapters: AdaptersInGraph;
+  /** Of keys and values on the processor; a device's are its target's. float16 by default. */
+  readonly kvType?: Real;
   /** The host by default. */
   readonly target?: GraphTarget;
 };
+
+/** Tokens of a block of keys and values on the processor. */
+export const kvBlock = 32;
 
 export const withoutAdapters: AdaptersInGraph = { form: 'none' };
 
@@ -70,12 +85,7 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
   const g = createGraphBuilder();
   const names = decoderNames;
   g.input(names.tokens, 'int64', ['R']);
-  g.input(names.lastPositions, 'int32', ['B']);
-  if (target.on === 'device') {
-    g.input(names.batchShape, 'int64', [3]);
-    g.input(names.totalLength, 'int32', [1]);
-    g.integers('rows', [-1, shape.heads * shape.headDim]);
-  }
+  addSequenceInputs(g, target);
   g.input(names.sampled, 'int64', ['S']);
   g.weight(names.cos, real, [positions, shape.headDim / 2]);
   g.weight(names.sin, real, [positions, shape.headDim / 2]);
@@ -87,13 +97,13 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
   adapted?.addInputs(g);
 
   const project = projection(g, model, form, adapted);
-  const attend = target.on === 'device' ? attendOnDevice : attendInPlace;
+  const attend = target.on === 'device' ? attendRows : attendBlocks;
   let residual = embed(g, model, target);
   let normed = rmsNorm(g, shape, residual, 'layers.0.attention_norm');
   for (let i = 0; i < shape.layers; i++) {
     const layer = `layers.${i}`;
     const qkv = project(i, 'qkv', normed);
-    const attended = attend(g, model, i, qkv, { positions, real });
+    const attended = attend(g, model, i, qkv, form);
     const output = project(i, 'output', attended);
     [normed, residual] = addAndNorm(g, shape, residual, output, `${layer}.mlp_norm`);
     const gateUp = project(i, 'gate_up', normed);
@@ -161,31 +171,44 @@ function embed(g: GraphBuilder, model: LoweredModel, { on, real }: GraphTarget):
 /** A tied 8-bit head's memory under other shapes: [vocabulary, hidden] and [vocabulary, hidden / 32]. */
 export const embeddingView = { blocks: 'embedding.blocks', scales: 'embedding.scales' } as const;
 
-type KvPools = { readonly positions: number; readonly real: Real };
+function addSequenceInputs(g: GraphBuilder, { on }: GraphTarget): void {
+  const { cumulative, past, table, batchShape, lastPositions, totalLength } = decoderNames;
+  if (on === 'host') {
+    g.input(cumulative, 'int32', ['B + 1']);
+    g.input(past, 'int32', ['B']);
+    g.input(table, 'int32', ['B', 'most']);
+    return;
+  }
+  g.input(batchShape, 'int64', [3]);
+  g.input(lastPositions, 'int32', ['B']);
+  g.input(totalLength, 'int32', [1]);
+}
 
-/** By the native operator, which writes keys and values where it reads them, and norms heads itself. */
-function attendInPlace(
+/** Over blocks of a pool, for sequences of any number of new tokens: [R, heads * headDim]. It norms heads itself. */
+function attendBlocks(
   g: GraphBuilder,
   { shape, weights }: LoweredModel,
   layer: number,
   qkv: string,
-  { positions }: KvPools,
+  { kvType = 'float16' }: DecoderForm,
 ): string {
   const { heads, kvHeads, headDim, rmsNormEps } = shape;
-  const pool = ['B', kvHeads, positions, headDim];
-  const { key, value, lastPositions, cos, sin } = decoderNames;
-  const pools = [key(layer), value(layer)].map((name) => g.input(name, 'float32', pool));
+  const { key, value, cumulative, past, table, cos, sin } = decoderNames;
+  const keys = g.input(key(layer), kvType, ['blocks', kvHeads, headDim, kvBlock]);
+  const values = g.input(value(layer), kvType, ['blocks', kvHeads, kvBlock, headDim]);
   const norms = [`layers.${layer}.q_norm`, `layers.${layer}.k_norm`].filter((name) => weights.has(name));
-  const attributes = { heads, kv_heads: kvHeads, head_size: headDim, epsilon: { float: rmsNormEps } };
-  return g.native('Attention', [qkv, ...pools, lastPositions, cos, sin, ...norms], attributes);
+  const operator = kvType === 'float16' ? 'PagedAttention' : 'PagedAttentionFloat';
+  const attributes = { num_heads: heads, kv_num_heads: kvHeads, epsilon: { float: rmsNormEps } };
+  return g.native(operator, [qkv, keys, values, cumulative, past, table, cos, sin, ...norms], attributes);
 }
 
-function attendOnDevice(
+/** Over neighbouring rows of a pool, each with as many new tokens: [R, heads * headDim]. */
+function attendRows(
   g: GraphBuilder,
   model: LoweredModel,
   layer: number,
   qkv: string,
-  { positions, real }: KvPools,
+  { positions, target: { real } = hostTarget }: DecoderForm,
 ): string {
   const { shape } = model;
   const { heads, kvHeads, headDim } = shape;
@@ -212,7 +235,7 @@ function attendOnDevice(
     { num_heads: heads, kv_num_heads: kvHeads, do_rotary: 1 },
     [null, ...presents],
   );
-  return g.op('Reshape', [attended!, 'rows']);
+  return g.op('Reshape', [attended!, g.integers('rows', [-1, heads * headDim])]);
 }
 
 /** RMS norm of each head by itself: [R, count * headDim]. */

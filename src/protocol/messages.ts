@@ -14,6 +14,8 @@ export type EngineConfig = {
   readonly weightBits: WeightBits | null;
   /** What decode steps round activations to; prompts have 16 bits. A device rounds none. */
   readonly decodeActivations: Activations;
+  /** Of keys and values on the processor; left out: float16. */
+  readonly kvType?: 'float32' | 'float16';
   /** As in core/device.ts. */
   readonly device: string;
   /** Floats that a device computes with; null or left out: what suits it. The processor takes none. */

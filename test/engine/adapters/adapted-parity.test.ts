@@ -85,12 +85,12 @@ for (const name of tinyModels) {
     const adapters = new Map<string, RandomAdapter>(
       Object.entries(plans).map(([letter, plan]) => [letter, randomAdapter(base.shape, plan)]),
     );
-    const decoder = await anotherDecoder(runtime, model, { rows: 8, positions, pages: 24 });
+    const decoder = await anotherDecoder(runtime, model, { rows: 8, positions, pages: 24, kvType: 'float32' });
     const merged = new Map<string, Decoder>();
     // Rows of a batch that want the same weights hold other tokens: a decoder for each.
     const alone = async (scaled: readonly ScaledAdapter[], row: Row, copy: number) => {
       const key = JSON.stringify([row, copy]);
-      const options = { rows: 1, positions };
+      const options = { rows: 1, positions, kvType: 'float32' } as const;
       const found = merged.get(key) ?? (await anotherDecoder(runtime, lower(mergedModel(base, scaled), 32), options));
       merged.set(key, found);
       return found;
