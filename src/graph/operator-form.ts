@@ -18,11 +18,11 @@ export function operatorForm(model: LoweredModel): LoweredModel {
   const weights = new Map<string, LoweredTensor>();
   for (const [name, tensor] of model.weights) {
     const linear = name.replace(/\.packed$/, '');
-    const form = linear === 'embedding' ? embeddingForm(model) : model.linears.get(linear);
-    if (linear === name || !form) {
+    if (linear === name) {
       weights.set(name, tensor);
       continue;
     }
+    const form = linear === 'embedding' ? embeddingForm(model) : model.linears.get(linear)!;
     const parts = known.get(tensor) ?? unpack(form, tensor);
     known.set(tensor, parts);
     for (const [part, unpacked] of parts) {

@@ -9,20 +9,11 @@ import { encodeOnnx } from '../../src/formats/onnx.ts';
 import { createGraphBuilder } from '../../src/graph/graph-builder.ts';
 import { linear, packedAttributes } from '../../src/graph/linear.ts';
 import type { LinearForm, LoweredTensor } from '../../src/graph/lowered.ts';
-import {
-  createCodedRow,
-  createPackedFloats,
-  type PackedForm,
-  packedBytes,
-  packedFloatTensor,
-  packedRows,
-  packedTensor,
-  writeFloats,
-} from '../../src/graph/packed.ts';
 import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
 import { runOnce } from '../../src/runtime/run-once.ts';
 import type { Runtime } from '../../src/runtime/session.ts';
 import { linearValues } from './linear-values.ts';
+import { randomLinear } from './random-linear.ts';
 
 const made = new Map<string | null, Runtime>();
 function runtimes(variant: string | null): Runtime {
@@ -33,30 +24,6 @@ function runtimes(variant: string | null): Runtime {
 const random = prng(9);
 const whole = (from: number, to: number) => from + Math.floor(random() * (to - from + 1));
 const floats = (length: number) => Float32Array.from({ length }, () => random() - 0.5);
-
-function randomLinear(form: LinearForm): Weights {
-  const { bits, n, k, corrected, halves, bias } = form;
-  const weights: Weights = new Map<string, LoweredTensor>();
-  if (bias) weights.set('x.bias', { type: 'float32', shape: [n], data: floats(n) });
-  if (bits === 32) {
-    const data = createPackedFloats(n, k);
-    for (let row = 0; row < n; row++) writeFloats(data, k, row, floats(k));
-    return weights.set('x.packed', packedFloatTensor(n, k, data));
-  }
-  const data = new Uint8Array(packedBytes(form as PackedForm));
-  const rows = packedRows(form as PackedForm, data);
-  const rounded = (value: number) => (halves ? Math.f16round(value) : Math.fround(value));
-  for (let row = 0; row < n; row++) {
-    const coded = createCodedRow(k);
-    for (let i = 0; i < k; i++) coded.codes[i] = whole(0, 2 ** bits - 1);
-    for (let block = 0; block < k / 32; block++) {
-      coded.scales[block] = rounded(random() - 0.5);
-      if (corrected) coded.minimums[block] = rounded(random() - 0.5);
-    }
-    rows.write(row, coded);
-  }
-  return weights.set('x.packed', packedTensor(data));
-}
 
 function wholeActivations(rows: number, k: number): Float32Array {
   return Float32Array.from({ length: rows * k }, (_, i) => (i % 32 === 5 ? 127 : whole(-127, 127)));
@@ -124,7 +91,7 @@ async function check(
 ): Promise<void> {
   for (const [rows, n, k] of sizes) {
     const sized = { ...form, n, k };
-    const weights = randomLinear(sized);
+    const weights = randomLinear('x', sized, random);
     const x = activations === 'int8' ? wholeActivations(rows, k) : floats(rows * k);
     const runtime = runtimes(variant);
     const error = largestError(sized, weights, x, await run(runtime, sized, activations, weights, x));
@@ -150,7 +117,7 @@ for (const variant of [null, 'scalar']) {
 
 test('rounding activations to 8 bits errs by no more than a 254th of a block’s extreme each', async () => {
   const form = { bits: 4, n: 32, k: 64, corrected: true, halves: true, bias: false } as const;
-  const weights = randomLinear(form);
+  const weights = randomLinear('x', form, random);
   const x = floats(8 * form.k);
   const error = largestError(form, weights, x, await run(runtimes(null), form, 'int8', weights, x));
   assert.ok(error > 1e-5 && error < 1 / 64, `${error}`);
@@ -162,7 +129,7 @@ test('a row has the same bits alone, beside any others, and on any number of thr
   );
   for (const form of [...forms, { bits: 32, corrected: false, halves: false, bias: false } as const]) {
     const sized = { ...form, n: 77, k: 192 };
-    const weights = randomLinear(sized);
+    const weights = randomLinear('x', sized, random);
     const rows = 71;
     const x = floats(rows * sized.k);
     const oneThread = createOnnxRuntime({ library: null, threads: 1, spin: false });
@@ -182,7 +149,7 @@ test('a row has the same bits alone, beside any others, and on any number of thr
 test('a row that is no number, or infinite, spoils no other', async () => {
   for (const bits of [4, 8, 32] as const) {
     const form = { bits, n: 24, k: 64, corrected: bits === 4, halves: bits !== 32, bias: false };
-    const weights = randomLinear(form);
+    const weights = randomLinear('x', form, random);
     for (const activations of ['int8', 'int16'] as const) {
       const x = floats(3 * form.k);
       const alone = await run(runtimes(null), form, activations, weights, x.slice(form.k, 2 * form.k));
@@ -199,7 +166,7 @@ test('a row that is no number, or infinite, spoils no other', async () => {
 test('tokens of the embedding are rows of the weights, and one past them is an error with words', async () => {
   for (const bits of [4, 8] as const) {
     const form = { bits, n: 37, k: 96, corrected: bits === 4, halves: true, bias: false };
-    const weights = randomLinear(form);
+    const weights = randomLinear('x', form, random);
     const values = linearValues({ linears: new Map([['x', form]]), weights }, 'x');
     const runtime = runtimes(null);
     const g = createGraphBuilder();
