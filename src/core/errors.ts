@@ -127,6 +127,11 @@ export const errorTable = {
     message: 'The content type is not supported; send application/json.',
   },
   headers_too_large: { status: 431, type: 'invalid_request_error', message: 'The headers are too large.' },
+  deadline_exceeded: {
+    status: 504,
+    type: 'server_error',
+    message: 'The answer was not ready within timeout_ms.',
+  },
   server_overloaded: {
     status: 503,
     type: 'overloaded_error',
