@@ -122,8 +122,19 @@ export const settingTable = {
     'LORIKEET_MAX_WAITING',
     limits.waitingRequests,
     { min: 1, max: 1_000_000 },
-    'requests that may wait for a slot; more are refused',
+    "requests of one tenant that may wait for a slot while nobody else's do; more are refused",
   ),
+  requestTimeout: integer(
+    'LORIKEET_REQUEST_TIMEOUT',
+    null,
+    { min: 1, max: 86_400 },
+    'seconds until the answer of a request that sets no timeout_ms is given up',
+    { placeholder: 'seconds', defaultHelp: 'never' },
+  ),
+  tenantQuota: text('LORIKEET_TENANT_QUOTA', null, "every tenant's quota: requests_per_minute=60,adapters=100,...", {
+    placeholder: 'quota',
+    defaultHelp: 'none',
+  }),
   drainSeconds: integer(
     'LORIKEET_DRAIN_SECONDS',
     30,

@@ -42,8 +42,11 @@ import { type Database, openDatabase } from './storage/database.ts';
 import { nodeFiles } from './storage/files.ts';
 import { keyTable } from './storage/key-table.ts';
 import { mergeTable } from './storage/merge-table.ts';
+import { parseQuota } from './tenants/ceilings.ts';
 import { type KeyStore, keyStore } from './tenants/keys.ts';
 import { defaultTenant } from './tenants/scopes.ts';
+import { noQuotas, openService, type Service } from './tenants/service.ts';
+import { noUse } from './tenants/usage.ts';
 import { loadTokenizer } from './tokenizer/load.ts';
 import type { Tokenizer } from './tokenizer/tokenizer.ts';
 
@@ -81,6 +84,7 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   const database = await openDatabase(databasePath(config.dataDir, config.databaseUrl));
   open.defer(() => database.destroy());
   const keys = keyStore(keyTable(database), systemClock);
+  const quota = parseQuota(config.tenantQuota, 'LORIKEET_TENANT_QUOTA');
   const hasKeys = config.adminKey !== null || (await keys.any());
   assertSafeHost(config.host, hasKeys);
   await assertPortFree(config);
@@ -92,21 +96,38 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   phase('tokeniser', `${tokenizer.vocabulary} tokens`);
 
   const logger = createLogger(config.logLevel);
+  const around = { clock: systemClock, timers: systemTimers, log: logger };
+  const service = await openService({ database, defaults: quota, source: noQuotas, ...around });
+  open.defer(() => service.close());
   const engine = startEngine(config, files, logger);
   open.defer(() => engine.close(0));
-  const registry = await openRegistry(config, { database, files, engine, logger });
+  const registry = await openRegistry(config, { database, files, engine, service, logger });
   open.defer(() => registry.close());
-  const merges = await startMerges(config, { database, tokenizer, engine, registry, logger });
+  const merges = await startMerges(config, { database, tokenizer, engine, registry, service, logger });
   open.defer(() => merges.close());
   const traffic = measureTraffic(systemClock, limits);
   const metrics = createMetrics({ modelName: files.name });
   if (config.autoMerge === 'on') open.defer(startAutoMerge(config, { merges, traffic, engine, metrics, logger }));
   const offline = startOffline(files, logger);
   open.defer(() => offline.close());
-  const training = await openTraining(config, { database, files, engine, registry, metrics, logger });
+  const training = await openTraining(config, { database, files, engine, registry, service, metrics, logger });
   open.defer(() => training.jobs.close(0));
   const app = createServer({
-    ...{ config, files, tokenizer, engine, registry, merges, traffic, offline, training, keys, metrics, logger },
+    ...{
+      config,
+      files,
+      tokenizer,
+      engine,
+      registry,
+      merges,
+      traffic,
+      offline,
+      training,
+      keys,
+      service,
+      metrics,
+      logger,
+    },
   });
   open.defer(() => closeServer(app, { engine, training }, config.drainSeconds * 1000));
   const url = await listen(app, config);
@@ -196,6 +217,7 @@ type RegistryParts = {
   readonly database: Database;
   readonly files: ModelFiles;
   readonly engine: SupervisedEngine;
+  readonly service: Service;
   readonly logger: Logger;
 };
 
@@ -204,7 +226,10 @@ function shapeOf({ info }: SupervisedEngine): ModelShape {
   return info.shape;
 }
 
-function openRegistry(config: Config, { database, files, engine, logger }: RegistryParts): Promise<AdapterRegistry> {
+function openRegistry(
+  config: Config,
+  { database, files, engine, service, logger }: RegistryParts,
+): Promise<AdapterRegistry> {
   return openAdapterRegistry({
     database,
     folder: join(config.dataDir, 'adapters'),
@@ -216,16 +241,20 @@ function openRegistry(config: Config, { database, files, engine, logger }: Regis
     newId: randomUUID,
     log: logger,
     limits,
+    assertQuota: service.assertQuota,
     files: nodeFiles,
   });
 }
 
 type MergeParts = Omit<RegistryParts, 'files'> & Pick<ServerParts, 'tokenizer' | 'registry'>;
 
-function startMerges(config: Config, { database, tokenizer, engine, registry, logger }: MergeParts): Promise<Merges> {
+function startMerges(
+  config: Config,
+  { database, tokenizer, engine, registry, service, logger }: MergeParts,
+): Promise<Merges> {
   return openMerges({
     table: mergeTable(database),
-    ...{ registry, engine, limits },
+    ...{ registry, engine, limits, assertQuota: service.assertQuota },
     budgetBytes: config.mergeMemory,
     probes: mergeProbes(tokenizer, config.maxContext ?? limits.mergeProbeTokens),
     keepsAutomatic: config.autoMerge === 'on',
@@ -250,7 +279,7 @@ type TrainingParts = RegistryParts & { readonly registry: AdapterRegistry; reado
 
 /** The engine's environment, without its heap: the trainer makes few sessions and many threads' worth of arrays. */
 function openTraining(config: Config, parts: TrainingParts): Promise<OpenJobs> {
-  const { database, files, engine, registry, metrics, logger } = parts;
+  const { database, files, engine, registry, service, metrics, logger } = parts;
   const { weightBits, trainingDevice: device, ortLibrary, threads } = config;
   return openTrainingJobs({
     ...{ database, engine, registry },
@@ -263,7 +292,14 @@ function openTraining(config: Config, parts: TrainingParts): Promise<OpenJobs> {
     },
     share: trainingRoom(config),
     restart: defaultTrainerRestart,
-    meter: { stepTaken: metrics.trainingStepTaken },
+    meter: {
+      stepTaken(step, tenant) {
+        metrics.trainingStepTaken(step);
+        void service.usage.record({ ...noUse, tenant, trainedTokens: step.tokens });
+      },
+    },
+    assertQuota: service.assertQuota,
+    trainedSince: service.usage.trainedSince,
     clock: systemClock,
     timers: systemTimers,
     newId: () => randomUUID().replaceAll('-', '').slice(0, 24),
@@ -284,6 +320,7 @@ type ServerParts = {
   readonly offline: OfflineClient;
   readonly training: OpenJobs;
   readonly keys: KeyStore;
+  readonly service: Service;
   readonly metrics: Metrics;
   readonly logger: Logger;
 };
@@ -296,6 +333,7 @@ function createServer({ config, files, training, ...parts }: ServerParts): App {
     adapterRoot: config.adapterRoot,
     model: { name: files.name, digest: files.digest, createdAt: systemClock.now() },
     adminKey: config.adminKey,
+    requestTimeoutMs: config.requestTimeout === null ? null : config.requestTimeout * 1000,
     clock: systemClock,
     newId: randomUUID,
     limits: { ...limits, waitingRequests: config.maxWaiting },

@@ -7,6 +7,7 @@ export type ErrorType =
   | 'permission_error'
   | 'not_found_error'
   | 'rate_limit_error'
+  | 'insufficient_quota'
   | 'server_error'
   | 'overloaded_error';
 
@@ -102,6 +103,17 @@ export const errorTable = {
     status: 409,
     type: 'invalid_request_error',
     message: 'The training job is not in a state that allows this.',
+  },
+  rate_limit_exceeded: {
+    status: 429,
+    type: 'rate_limit_error',
+    message: 'You have reached a rate limit. Try again later.',
+    retryable: true,
+  },
+  insufficient_quota: {
+    status: 429,
+    type: 'insufficient_quota',
+    message: 'You have used up your quota.',
   },
   job_limit_exceeded: {
     status: 429,

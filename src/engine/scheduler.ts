@@ -143,7 +143,7 @@ export class Scheduler {
       },
       admit,
       start: (sequence) => {
-        const giver = this.room > 0 ? null : (givers ??= this.#givers(young))(sequence);
+        const giver = this.room > 0 ? null : givers?.(sequence);
         givers = null;
         if (giver) this.#park(giver);
         if (sequence.startedAt === null) started.push(sequence);
@@ -177,7 +177,10 @@ export class Scheduler {
     const find = (flow: number) => {
       const giver = rowGiver(flows, flow, rows, lead);
       const rivals = this.running.filter((sequence) => sequence.line.flow === giver && !young.has(sequence));
-      return rivals.reduce<Sequence | null>((least, one) => (least && least.startedAt! > one.startedAt! ? least : one), null);
+      return rivals.reduce<Sequence | null>(
+        (least, one) => (least && least.startedAt! > one.startedAt! ? least : one),
+        null,
+      );
     };
     return ({ line: { flow } }) => {
       if (!known.has(flow)) known.set(flow, find(flow));

@@ -30,7 +30,8 @@ export type EngineCallbacks = {
  * KV rows that keep sequences which made room for another flow's. On the host rows take memory as they fill, so that
  * every slot has one; a device's are reserved whole. A single slot is never shared: its rows would only take turns.
  */
-const parkedRows = (slots: number, on: GraphTarget['on']) => (slots === 1 ? 0 : on === 'host' ? slots : Math.ceil(slots / 4));
+const parkedRows = (slots: number, on: GraphTarget['on']) =>
+  slots === 1 ? 0 : on === 'host' ? slots : Math.ceil(slots / 4);
 
 export type StartedEngine = { readonly engine: Engine; readonly info: EngineInfo };
 

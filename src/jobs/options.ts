@@ -2,6 +2,7 @@
 
 import type { ModelFiles, ModelShape } from '../core/base-model.ts';
 import type { Clock, Timers } from '../core/clock.ts';
+import type { QuotaCheck } from '../core/quota-check.ts';
 import type { EngineClient } from '../protocol/engine-client.ts';
 import type { StartTrainerProcess } from '../protocol/trainer-process.ts';
 import type { TrainingJob, TrainingMetrics } from '../protocol/training-messages.ts';
@@ -30,7 +31,9 @@ export type JobLog = {
 };
 
 /** What is counted of training, by whoever keeps the counts. */
-export type JobMeter = { stepTaken(step: Pick<TrainingMetrics, 'tokens' | 'tokensPerSecond'>): void };
+export type JobMeter = {
+  stepTaken(step: Pick<TrainingMetrics, 'tokens' | 'tokensPerSecond'>, tenant: string): void;
+};
 
 export type JobOptions = {
   readonly database: Database;
@@ -46,6 +49,10 @@ export type JobOptions = {
   readonly share: number;
   readonly restart: TrainerRestartLimits;
   readonly meter: JobMeter;
+  /** Left out: nobody has a quota. */
+  readonly assertQuota?: QuotaCheck;
+  /** Tokens that a tenant's jobs trained since, by the wall clock's milliseconds; left out: nobody asks. */
+  readonly trainedSince?: (tenant: string, since: number) => Promise<number>;
   readonly clock: Clock;
   readonly timers: Timers;
   /** Letters and digits. */

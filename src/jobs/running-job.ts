@@ -145,7 +145,7 @@ export class RunningJob {
     events.metrics(this.id, `Step ${step}/${steps}: training loss=${trainLoss.toFixed(4)}${valid}`, dataOf(metrics), {
       ...{ step, steps, trainedTokens: 0, finishAt },
     });
-    options.meter.stepTaken(metrics);
+    options.meter.stepTaken(metrics, this.#job.tenant);
   }
 
   async #checkpoint({ step, validLoss, folder }: Extract<TrainerEvent, { type: 'checkpoint' }>): Promise<void> {

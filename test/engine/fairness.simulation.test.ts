@@ -127,7 +127,10 @@ test('nothing starves: whatever waits for its adapter or for pages starts in the
 
 test('one that comes to a flood starts at once, and the flood still has all that it leaves', () => {
   const flood = Array.from({ length: 200 }, (): Job => ({ at: 0, share: share(0), prompt: 16, output: 200 }));
-  const victim = Array.from({ length: 40 }, (_, i): Job => ({ at: 100 + 40 * i, share: share(1), prompt: 64, output: 32 }));
+  const victim = Array.from(
+    { length: 40 },
+    (_, i): Job => ({ at: 100 + 40 * i, share: share(1), prompt: 64, output: 32 }),
+  );
   const waits = (jobs: readonly Job[]) => {
     const { served, work, step, parkings } = fairTraffic(jobs, usual);
     const own = served.filter(({ job }) => job.share.flow === 1).map(({ job, firstAt }) => firstAt - job.at);

@@ -116,7 +116,13 @@ export function witnessedEngine(
   prefillChunk: number,
   storeOf: (time: VirtualTime, wake: () => void) => AdapterStore = (clock, onChange) =>
     markedStore({ clock, onChange }),
-  { arithmetic = markedArithmetic(), bytesMax = 0, onMerges = 'always', groupsMax = 4, slots = decoder.kv.rows }: WitnessedMerges = {},
+  {
+    arithmetic = markedArithmetic(),
+    bytesMax = 0,
+    onMerges = 'always',
+    groupsMax = 4,
+    slots = decoder.kv.rows,
+  }: WitnessedMerges = {},
 ): WitnessedEngine {
   const time = virtualTime();
   let isWoken = true;

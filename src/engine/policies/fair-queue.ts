@@ -13,7 +13,11 @@ export type Line = {
 };
 
 type Lane<T> = { readonly id: string; readonly items: T[] };
-type Flow<T> = { readonly id: number; readonly lanes: Map<string, Lane<T>>; readonly counters: VirtualCounters<string> };
+type Flow<T> = {
+  readonly id: number;
+  readonly lanes: Map<string, Lane<T>>;
+  readonly counters: VirtualCounters<string>;
+};
 
 /** Flows without anything to start whose lanes' counters are kept. */
 const idleMax = 1024;

@@ -9,10 +9,13 @@ const flow = (id: number, running: number, waiting: number, rest: Partial<FlowRo
 });
 
 test('shares go by weight, and what one does not want goes to the others', () => {
-  assert.deepEqual([...rowShares([flow(1, 16, 99), flow(2, 0, 99)], 16)], [
-    [1, 8],
-    [2, 8],
-  ]);
+  assert.deepEqual(
+    [...rowShares([flow(1, 16, 99), flow(2, 0, 99)], 16)],
+    [
+      [1, 8],
+      [2, 8],
+    ],
+  );
   assert.deepEqual(
     new Map(rowShares([flow(1, 16, 99, { weight: 3 }), flow(2, 0, 99), flow(3, 1, 1)], 16)),
     new Map([
@@ -62,8 +65,14 @@ test('over any flows: shares are paid for by nobody below his, nothing flaps, an
           const giver = rowGiver(state, taker.flow, rows, 0);
           if (giver === null) continue;
           assert.notEqual(giver, taker.flow);
-          const change = (one: FlowRows, by: number) => ({ ...one, running: one.running + by, waiting: one.waiting - by });
-          state = state.map((one) => (one.flow === taker.flow ? change(one, 1) : one.flow === giver ? change(one, -1) : one));
+          const change = (one: FlowRows, by: number) => ({
+            ...one,
+            running: one.running + by,
+            waiting: one.waiting - by,
+          });
+          state = state.map((one) =>
+            one.flow === taker.flow ? change(one, 1) : one.flow === giver ? change(one, -1) : one,
+          );
           isMoved = true;
           assert.ok(++handed <= rows, 'rows go in circles');
         }
