@@ -292,6 +292,12 @@ function openTraining(config: Config, parts: TrainingParts): Promise<OpenJobs> {
     },
     share: trainingRoom(config),
     restart: defaultTrainerRestart,
+    bounds: {
+      turnMs: config.trainingTurn * 60_000,
+      stepsMax: config.trainingStepsMax,
+      trainingMsMax: config.trainingHoursMax === null ? Number.POSITIVE_INFINITY : config.trainingHoursMax * 3_600_000,
+      priority: config.trainingPriority,
+    },
     meter: {
       stepTaken(step, tenant) {
         metrics.trainingStepTaken(step);

@@ -57,8 +57,12 @@ export const limits = {
   uploadPeriodBytes: 30 * KiB,
   /** A refused sender may read the refusal before its connection is closed on what it still sends. */
   uploadRefusedMs: 1000,
-  /** Who takes nothing of a download for so long is cut off: the version cannot be deleted meanwhile. */
-  downloadIdleMs: 60_000,
+  /**
+   * A reader takes at least this many bytes of what waits for it in each period, 1 KiB/s, or its connection is closed:
+   * an answer holds memory, and a download its adapter's files or a process.
+   */
+  readPeriodMs: 60_000,
+  readPeriodBytes: 60 * KiB,
   /** Adapters with a series of their own in the metrics; each is a few hundred bytes at every scrape. */
   metricsAdapters: 100,
   /** Names in the list of running or of waiting adapters: more than the slots of a server. */

@@ -10,6 +10,7 @@ import type { AdapterRegistry } from '../registry/adapter-registry.ts';
 import type { Database } from '../storage/database.ts';
 import type { Files } from '../storage/files.ts';
 import type { TrainerRestartLimits } from './policies/trainer-restart.ts';
+import type { TrainingPriority } from './policies/training-floor.ts';
 
 /** The base model that adapters are trained for. */
 export type TrainedBase = {
@@ -23,6 +24,15 @@ export type TrainerConfig = Pick<
   TrainingJob,
   'weightBits' | 'cacheDir' | 'device' | 'ortLibrary' | 'cudaDir' | 'threads'
 >;
+
+export type TrainingBounds = {
+  /** How long a tenant's job trains before another tenant's has its turn. */
+  readonly turnMs: number;
+  /** Optimiser steps of a job, and how long its trainers may train; beyond that it fails. */
+  readonly stepsMax: number;
+  readonly trainingMsMax: number;
+  readonly priority: TrainingPriority;
+};
 
 export type JobLog = {
   info(fields: object, message: string): void;
@@ -48,6 +58,7 @@ export type JobOptions = {
   /** As policies/training-room.ts has it. */
   readonly share: number;
   readonly restart: TrainerRestartLimits;
+  readonly bounds: TrainingBounds;
   readonly meter: JobMeter;
   /** Left out: nobody has a quota. */
   readonly assertQuota?: QuotaCheck;

@@ -8,6 +8,7 @@ import { addDocs } from './plugins/docs.ts';
 import { addErrors, answerError, onClientError } from './plugins/errors.ts';
 import { addQuotas } from './plugins/quotas.ts';
 import { addRequests, requestIds } from './plugins/requests.ts';
+import { addSlowReaders } from './plugins/slow-readers.ts';
 import { healthRoute } from './routes/health.ts';
 import { metricsRoute } from './routes/metrics.ts';
 import { adapterRoute } from './routes/v1/adapters/adapter.ts';
@@ -80,6 +81,7 @@ export function createApp(deps: AppDeps): FastifyInstance {
 
   addErrors(app, services);
   addRequests(app, services);
+  addSlowReaders(app, services);
   addBodies(app);
   addDocs(app);
   addAuth(app, services);

@@ -34,7 +34,7 @@ const answers = {
 export const mergedRoute =
   (services: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
-    const { offline, model, limits } = services;
+    const { offline, model } = services;
 
     app.get(url, { config, schema, exposeHeadRoute: false }, async (request, reply) => {
       const { format, dtype = 'F16', unpacked = 'false' } = request.query;
@@ -46,7 +46,6 @@ export const mergedRoute =
         const order = { adapter: files, format, dtype, unpacked: unpacked === 'true', name };
         reply.raw.once('close', services.offlinePlace(request.tenant));
         const { bytes, body } = await offline.exportMerged(order, signal);
-        reply.raw.setTimeout(limits.downloadIdleMs, () => reply.raw.destroy());
         const fileName = `${model.name}-${idOf(adapter)}`.replaceAll(/[^\w.@-]/g, '-');
         return reply
           .type(type)
