@@ -65,13 +65,17 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
   const clock: Clock = options.deps?.clock ?? systemClock;
   const db = await openDatabase(':memory:');
   const keys = keyStore(keyTable(db), clock);
-  const registry = await watchedRegistry(t, options.registry);
-  const training = await testJobs(t, { ...options.trainer, registry, jobs: { engine } });
   const log: Record<string, unknown>[] = [];
   const logger = createLogger('debug', { write: (line) => log.push(JSON.parse(line)) });
   const service = await openService({
     ...{ database: options.database ?? db, defaults: options.quota ?? {}, source: options.quotas ?? noQuotas },
     ...{ clock, timers: systemTimers, log: logger },
+  });
+  const { assertQuota, usage } = service;
+  const registry = await watchedRegistry(t, { assertQuota, ...options.registry });
+  const training = await testJobs(t, {
+    ...{ ...options.trainer, registry },
+    jobs: { engine, assertQuota, trainedSince: usage.trainedSince },
   });
   const tokenizer = byteTokenizer();
   const merges = await openMerges({
