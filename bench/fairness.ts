@@ -1,7 +1,9 @@
 // One tenant floods, another asks now and then: the first tokens of the second, alone and beside the flood, with fair
 // sharing and without (both as one flow: first come, first served), on the same requests; and what sharing costs in all.
 //
-//     npm run bench:fairness -- [--flood 200] [--answer 64] [--visits 60] [--per-second 2] [--rounds 1]
+// Visits come at the second tenant's fair share: half of the visits a second that the engine can do.
+//
+//     npm run bench:fairness -- [--flood 200] [--answer 64] [--visits 40] [--rounds 1]
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
@@ -22,8 +24,7 @@ const { values: flags } = parseArgs({
     slots: { type: 'string', default: '16' },
     flood: { type: 'string', default: '200' },
     answer: { type: 'string', default: '64' },
-    visits: { type: 'string', default: '60' },
-    'per-second': { type: 'string', default: '2' },
+    visits: { type: 'string', default: '40' },
     rounds: { type: 'string', default: '1' },
   },
 });
@@ -47,11 +48,13 @@ const flood: Request[] = Array.from({ length: Number(flags.flood) }, () => {
   return { atMs: 0, flow: 1, prompt: 16, answer: Number(flags.answer) };
 });
 /** Arrivals of a Poisson process, the same in every run. */
-const visits: Request[] = [];
-const random = prng(1);
-for (let atMs = 500; visits.length < Number(flags.visits); ) {
-  visits.push({ atMs, flow: 2, prompt: 64, answer: 32 });
-  atMs += (-Math.log(1 - random()) * 1000) / Number(flags['per-second']);
+function visitsAt(perSecond: number, count: number): Request[] {
+  const random = prng(1);
+  let atMs = 500;
+  return Array.from({ length: count }, () => {
+    atMs += (-Math.log(1 - random()) * 1000) / perSecond;
+    return { atMs, flow: 2, prompt: 64, answer: 32 };
+  });
 }
 
 type Ran = { readonly firstMs: readonly number[]; readonly tokensPerSecond: number };
@@ -101,6 +104,11 @@ const quantile = (values: readonly number[], share: number) =>
 const own = ({ flow }: Request): Share => ({ flow, weight: 1, priority: 1 });
 const common = (): Share => ({ flow: 0, weight: 1, priority: 1 });
 await run(flood.slice(0, 16), own);
+// All at once: what the engine can do.
+const trial = visitsAt(1e6, 32);
+const perSecond = (await run(trial, own)).tokensPerSecond / (64 + 32) / 2;
+const visits = visitsAt(perSecond, Number(flags.visits));
+console.log(`a fair share of the engine: ${perSecond.toFixed(2)} visits a second`);
 for (let round = 0; round < Number(flags.rounds); round++) {
   const alone = await run(visits, own);
   const shared = await run([...flood, ...visits], own);

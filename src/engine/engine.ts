@@ -76,6 +76,8 @@ export class Engine {
       swapRows: kv.swap,
       admit: (sequence) => this.#door.admit(sequence),
       park: (sequence) => this.#door.park(sequence),
+      pages: pool.slots,
+      pagesOf: (sequence) => this.#door.pagesOf(sequence),
     });
   }
 

@@ -12,12 +12,13 @@
 // Behind the rows that run lie others, where a sequence that made room for another flow's is parked: it waits again, and
 // goes on where it was. Knows sequences and rows; knows no weights, and no time but what it is given.
 
+import { flowRows, noGivers, pageHolders, type RowGivers, rowGivers } from './givers.ts';
 import type { Merge } from './merges/merge.ts';
 import { type Admission, admitWaiting } from './policies/admission.ts';
 import { FairQueue } from './policies/fair-queue.ts';
 import { groupTurns } from './policies/group-turns.ts';
+import { pageGiver } from './policies/page-shares.ts';
 import { type PrefillChunk, prefillChunks } from './policies/prefill-chunks.ts';
-import { type FlowRows, hasExcess, rowGiver } from './policies/row-shares.ts';
 import { prefillLeft, type Sequence } from './sequence.ts';
 
 /** Rows [first, first + rows) on the same weights, which take one token each. */
@@ -49,6 +50,9 @@ export type SchedulerOptions = {
   readonly admit: (sequence: Sequence) => Admission;
   /** What it needs to run, and not to wait, is others' again. */
   readonly park: (sequence: Sequence) => void;
+  /** Pages there are, and those that a sequence takes, or would take; sequences of one key share theirs. */
+  readonly pages: number;
+  readonly pagesOf: (sequence: Sequence) => { readonly key: string; readonly pages: number } | null;
 };
 
 /** Service in units of a prompt's token, as in the paper on virtual token counters: a generated one is dearer. */
@@ -56,11 +60,6 @@ const outputCost = 2;
 
 /** A sequence whose pages others hold is overtaken by this many for each row there is. */
 const overtakenMaxPerRow = 4;
-
-/** Nobody has a row to give. */
-const noGiver = () => null;
-
-type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 type Group = { readonly merge: Merge | null; rows: number; waited: number };
 
@@ -127,23 +126,29 @@ export class Scheduler {
   }
 
   #admit(now: number): Sequence[] {
-    const { rows, admit } = this.#options;
+    const { rows, lead, admit } = this.#options;
     const started: Sequence[] = [];
     const young = new Set<Sequence>();
     /** As long as nobody starts: who gives a row to each flow. */
-    let givers: ((sequence: Sequence) => Sequence | null) | null = null;
+    let givers: RowGivers | null = null;
+    const giversNow = () => rowGivers(this, { rows, lead, young });
     admitWaiting(this.waiting.inOrder(), {
       overtakenMax: overtakenMaxPerRow * rows,
       room: (sequence) => {
         if (this.room > 0) return 'yes';
         if (this.#parking.length === 0) return 'never';
-        givers ??= this.#givers(young);
-        if (givers === noGiver) return 'never';
+        givers ??= giversNow();
+        if (givers === noGivers) return 'never';
         return givers(sequence) === null ? 'no' : 'yes';
       },
-      admit,
+      admit: (sequence) => {
+        const admission = admit(sequence);
+        if (admission !== 'blocked' || !this.#freePages(sequence, givers?.(sequence) ?? null, young)) return admission;
+        givers = null;
+        return admit(sequence);
+      },
       start: (sequence) => {
-        const giver = this.room > 0 ? null : givers?.(sequence);
+        const giver = this.room > 0 ? null : (givers ?? giversNow())(sequence);
         givers = null;
         if (giver) this.#park(giver);
         if (sequence.startedAt === null) started.push(sequence);
@@ -154,38 +159,27 @@ export class Scheduler {
     return started;
   }
 
-  /** Sequences by flow: those that wait and those that run. */
-  #flowRows(): FlowRows[] {
-    const flows = new Map<number, Mutable<FlowRows>>();
-    for (const { id: flow, weight, waiting, value: counter } of this.waiting.waitingFlows()) {
-      flows.set(flow, { flow, weight, waiting, counter, running: 0 });
+  /**
+   * Parks sequences of flows that have more than their share of the pages, until this one finds its own.
+   * @param giver of its row, who goes in any case
+   * @returns whether anybody was parked
+   */
+  #freePages(sequence: Sequence, giver: Sequence | null, young: ReadonlySet<Sequence>): boolean {
+    const { pages, pagesOf } = this.#options;
+    const needed = pagesOf(sequence)?.pages;
+    if (needed === undefined || sequence.hasAskedForPages || this.#parking.length === 0) return false;
+    sequence.hasAskedForPages = true;
+    const before = this.#parking.length;
+    if (giver && this.room === 0) this.#park(giver);
+    const flows = flowRows(this);
+    const taker = { flow: sequence.line.flow, needed };
+    for (;;) {
+      const holder = pageGiver(pageHolders(this.running, pagesOf), flows, taker, pages);
+      const rows = holder?.sequences ?? [];
+      if (rows.length === 0 || rows.length > this.#parking.length || rows.some((row) => young.has(row))) break;
+      for (const row of rows) this.#park(row);
     }
-    for (const { line } of this.running) {
-      const known = flows.get(line.flow);
-      if (known) known.running++;
-      else flows.set(line.flow, { ...line, waiting: 0, counter: this.waiting.counter(line.flow), running: 1 });
-    }
-    return [...flows.values()];
-  }
-
-  /** The sequence that is parked for another; null where that one has to wait. It has run the shortest of its flow's. */
-  #givers(young: ReadonlySet<Sequence>): (sequence: Sequence) => Sequence | null {
-    const { rows, lead } = this.#options;
-    const flows = this.#flowRows();
-    if (!hasExcess(flows, rows)) return noGiver;
-    const known = new Map<number, Sequence | null>();
-    const find = (flow: number) => {
-      const giver = rowGiver(flows, flow, rows, lead);
-      const rivals = this.running.filter((sequence) => sequence.line.flow === giver && !young.has(sequence));
-      return rivals.reduce<Sequence | null>(
-        (least, one) => (least && least.startedAt! > one.startedAt! ? least : one),
-        null,
-      );
-    };
-    return ({ line: { flow } }) => {
-      if (!known.has(flow)) known.set(flow, find(flow));
-      return known.get(flow)!;
-    };
+    return this.#parking.length < before;
   }
 
   #start(sequence: Sequence, now: number): void {

@@ -34,6 +34,8 @@ export type Sequence = {
   merge: Merge | null;
   /** The KV row that keeps what it has while another runs in its place; null while it runs, and before. */
   parkedIn: number | null;
+  /** Others were parked for its pages, which was in vain: that is tried once. */
+  hasAskedForPages: boolean;
   /** Sequences that started while this one stood before them and could not. */
   overtaken: number;
 };
@@ -56,6 +58,7 @@ export function createSequence(request: SequenceRequest, now: number, freshSeed:
     row: null,
     merge: null,
     parkedIn: null,
+    hasAskedForPages: false,
     overtaken: 0,
   };
 }

@@ -60,8 +60,8 @@ export type GenerationListener = {
 
 export type Generation = {
   /**
-   * All outcomes in the order of the asks, or the first error: then the other sequences are aborted. Either comes after
-   * what was used is kept.
+   * All outcomes in the order of the asks, after what was used is kept; or the first error: then the other sequences are
+   * aborted.
    */
   readonly outcomes: Promise<Outcome[]>;
   abort(): void;
@@ -78,6 +78,7 @@ export function generate(services: Services, work: Work, listener: GenerationLis
   const accounted = Promise.withResolvers<void>();
   const place = services.metrics.adaptersQueued(held.adapters.map(({ reference }) => reference));
   let isStarted = false;
+  let endOne = () => {};
   const endIfOver = () => {
     if (!isStarted || ended.length < sequences.length) return;
     place.ends();
@@ -88,7 +89,7 @@ export function generate(services: Services, work: Work, listener: GenerationLis
     for (const sequence of sequences) sequence.abort();
   };
   try {
-    const endOne = beginAll(services, work);
+    endOne = beginAll(services, work);
     const onEnded = (end: EndedSequence) => {
       endOne();
       ended.push(end);
@@ -100,15 +101,18 @@ export function generate(services: Services, work: Work, listener: GenerationLis
     }
   } catch (error) {
     abort();
+    // Those that were counted and never came to be.
+    for (let i = sequences.length; i < asks.length; i++) endOne();
     throw error;
   } finally {
     isStarted = true;
     endIfOver();
   }
-  const all = Promise.all(sequences.map((sequence) => sequence.outcome));
-  all.catch(abort);
-  const outcomes = all.finally(() => accounted.promise);
-  outcomes.catch(() => {});
+  const outcomes = Promise.all(sequences.map((sequence) => sequence.outcome)).then(async (all) => {
+    await accounted.promise;
+    return all;
+  });
+  outcomes.catch(abort);
   return { outcomes, abort };
 }
 

@@ -31,6 +31,8 @@ export type FairTrafficOptions = {
   readonly lead: number;
   readonly prefillBudget: number;
   readonly admit?: (sequence: Sequence) => Admission;
+  /** Pages that running sequences share, and those of each adapter; left out: nobody takes any. */
+  readonly pages?: { readonly total: number; readonly each: number };
   /** After each step. */
   readonly watch?: (state: FairTraffic) => void;
 };
@@ -52,7 +54,8 @@ const stepsMax = 200_000;
 export const laneOf = ({ line }: Sequence) => `${line.flow} ${line.lane}`;
 
 export function fairTraffic(jobs: readonly Job[], options: FairTrafficOptions): FairTraffic {
-  const { rows, parkedRows, lead, prefillBudget, admit = () => 'start', watch } = options;
+  const { rows, parkedRows, lead, prefillBudget, pages = { total: 0, each: 0 }, watch } = options;
+  const { admit = (sequence) => (hasPages(sequence) ? 'start' : 'blocked') } = options;
   const service = new Map<number, number>();
   const laneService = new Map<string, number>();
   const served = new Map<Sequence, Served>();
@@ -61,7 +64,13 @@ export function fairTraffic(jobs: readonly Job[], options: FairTrafficOptions): 
     moveRow() {},
     swapRows() {},
     park: () => void state.parkings++,
+    pages: pages.total,
+    pagesOf: ({ key }) => (pages.each === 0 || key === '' ? null : { key, pages: pages.each }),
   });
+  const hasPages = ({ key }: Sequence): boolean => {
+    const keys = new Set([...scheduler.running, { key }].map((one) => one.key).filter((one) => one !== ''));
+    return pages.each === 0 || keys.size * pages.each <= pages.total;
+  };
   const state = {
     ...{ step: 0, scheduler, service, laneService, work: 0, parkings: 0 },
     get served() {

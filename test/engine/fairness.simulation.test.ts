@@ -143,6 +143,23 @@ test('one that comes to a flood starts at once, and the flood still has all that
   assert.ok(flooded.perStep > 15, `${flooded.perStep} tokens a step`);
 });
 
+test('a flood of adapters that takes every page makes room for another tenant, who starts at once', () => {
+  // 16 rows, and pages for 8 adapters.
+  const flood = Array.from({ length: 200 }, (_, i): Job => {
+    return { at: 0, share: share(0), prompt: 16, output: 200, adapter: `flood ${i}` };
+  });
+  const victim = Array.from({ length: 20 }, (_, i): Job => {
+    return { at: 100 + 60 * i, share: share(1), prompt: 64, output: 32, adapter: `own ${i % 2}` };
+  });
+  const pages = { total: 64, each: 8 };
+  const worst = (jobs: readonly Job[]) => {
+    const { served } = fairTraffic(jobs, { ...usual, pages });
+    const own = served.filter(({ job }) => job.share.flow === 1).map(({ job, firstAt }) => firstAt - job.at);
+    return Math.max(...own);
+  };
+  assert.equal(worst([...flood, ...victim]), worst(victim));
+});
+
 test('who was away has no credit for it, and who works alone owes nobody', () => {
   const early = Array.from({ length: 40 }, (): Job => ({ at: 0, share: share(0), prompt: 10, output: 50 }));
   const both = [0, 1].flatMap((flow) =>

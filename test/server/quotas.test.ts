@@ -95,6 +95,25 @@ test('sequences at once, choices included; each end makes room', async (t) => {
   assert.equal((await after).statusCode, 200);
 });
 
+test('what the engine refuses counts as nothing that runs', async (t) => {
+  const app = await testApp(t, {
+    says: 'x',
+    slots: 1,
+    waitingMax: 1,
+    stepMs: null,
+    quota: { concurrent_sequences: 4 },
+  });
+  const ask = (n: number) => app.post('/v1/completions', { prompt: 'a', n, max_tokens: 1 });
+  for (let i = 0; i < 3; i++) {
+    assert.equal((await ask(4)).json().error.code, 'server_overloaded');
+    app.engine.step();
+  }
+  const one = ask(1);
+  while (app.engine.submitted.length < 4) await new Promise(setImmediate);
+  app.engine.step();
+  assert.equal((await one).statusCode, 200);
+});
+
 test('levels outlive a restart', async (t) => {
   const database = await openDatabase(':memory:');
   t.after(() => database.destroy());

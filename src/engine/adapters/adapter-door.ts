@@ -37,7 +37,7 @@ export class AdapterDoor {
       if (sequence.request.adapters.length === 0 || sequence.merge !== null) continue;
       if (merges.ready(sequence.key) && prefersMerge(sequence)) continue;
       if (sequence.hold === null && (isFirst || store.hasRoom)) {
-        sequence.hold = store.hold(sequence.request.adapters);
+        sequence.hold = store.hold(sequence.request.adapters, sequence.line.flow);
       }
       isFirst = false;
     }
@@ -57,6 +57,12 @@ export class AdapterDoor {
     if (!hold?.adapter) return 'wait';
     const admission = this.#place(sequence);
     return admission === 'blocked' && merge ? this.#join(sequence, merge) : admission;
+  }
+
+  /** What it takes, or would take, of the pool's fullest linear; null: it needs none, or it is not known yet. */
+  pagesOf({ hold, merge }: Sequence): { readonly key: string; readonly pages: number } | null {
+    if (!hold?.adapter || merge !== null) return null;
+    return { key: hold.key, pages: Math.max(...[...hold.adapter.linears.values()].map(({ pages }) => pages)) };
   }
 
   /** It waits again: its pages are others' until it goes on, its weights stay what they are. */
