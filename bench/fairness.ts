@@ -1,5 +1,6 @@
 // One tenant floods, another asks now and then: the first tokens of the second, alone and beside the flood, with fair
-// sharing and without (both as one flow: first come, first served), on the same requests; and what sharing costs in all.
+// sharing and without (both as one flow: first come, first served), on the same requests; and what sharing costs in
+// all.
 //
 // Visits come at the second tenant's fair share: half of the visits a second that the engine can do.
 //
@@ -126,7 +127,8 @@ for (let round = 0; round < Number(flags.rounds); round++) {
   const firstComeP90 = show('beside the flood, first come', firstCome);
   const ratio = (value: number) => value.toFixed(2);
   console.log(
-    `  p90 beside the flood / alone: ${ratio(sharedP90 / aloneP90)} shared, ${ratio(firstComeP90 / aloneP90)} first come; ` +
+    `  p90 beside the flood / alone: ${ratio(sharedP90 / aloneP90)} shared, ` +
+      `${ratio(firstComeP90 / aloneP90)} first come; ` +
       `throughput shared / first come: ${ratio(shared.tokensPerSecond / firstCome.tokensPerSecond)}`,
   );
 }

@@ -23,6 +23,7 @@ import type { ModelProgress } from './models/progress.ts';
 import { readGguf } from './models/read-gguf.ts';
 import { type ResolveOptions, resolveModel } from './models/resolve.ts';
 import { engineProcessStarter } from './protocol/engine-process.ts';
+import type { EngineInfo } from './protocol/messages.ts';
 import { type OfflineClient, offlineClient } from './protocol/offline-process.ts';
 import { type SupervisedEngine, superviseEngine } from './protocol/supervisor.ts';
 import { defaultSupervisorLimits } from './protocol/supervisor-options.ts';
@@ -84,7 +85,6 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   const database = await openDatabase(databasePath(config.dataDir, config.databaseUrl));
   open.defer(() => database.destroy());
   const keys = keyStore(keyTable(database), systemClock);
-  const quota = parseQuota(config.tenantQuota, 'LORIKEET_TENANT_QUOTA');
   const hasKeys = config.adminKey !== null || (await keys.any());
   assertSafeHost(config.host, hasKeys);
   await assertPortFree(config);
@@ -96,8 +96,7 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   phase('tokeniser', `${tokenizer.vocabulary} tokens`);
 
   const logger = createLogger(config.logLevel);
-  const around = { clock: systemClock, timers: systemTimers, log: logger };
-  const service = await openService({ database, defaults: quota, source: noQuotas, ...around });
+  const service = await startService(config, database, logger);
   open.defer(() => service.close());
   const engine = startEngine(config, files, logger);
   open.defer(() => engine.close(0));
@@ -134,24 +133,32 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   phase('http', url);
 
   const info = await unlessStopped(stop, engine.ready);
-  const cached = info.weightsCached ? 'weights from the cache' : 'weights lowered and cached';
-  report.done('engine', `${info.weightBits}-bit on ${info.device}, ${info.threads} threads, ${cached}`, info.loadMs);
-  if (config.model === exampleBase) {
-    const marker = join(config.dataDir, 'examples');
-    const examples = { folder: exampleFolder, marker, tenant: defaultTenant };
-    const names = await loadExamples(registry, examples).catch((error) => {
-      logger.warn({ err: error }, 'the example adapters could not be loaded');
-      return [];
-    });
-    if (names.length > 0) phase('adapters', `examples ${names.join(', ')}`);
-  }
+  report.done('engine', describeEngine(info), info.loadMs);
+  const examples = await addExamples(config, registry, logger);
+  if (examples.length > 0) phase('adapters', `examples ${examples.join(', ')}`);
   training.start();
-  const startMs = systemClock.monotonic() - began;
+  const startMs = Math.round(systemClock.monotonic() - began);
   report.ready(url, !hasKeys, startMs);
-  logger.info({ url, startMs: Math.round(startMs), engine: info, source: files.source }, 'ready');
+  logger.info({ url, startMs, engine: info, source: files.source }, 'ready');
 
   await aborted(stop);
   logger.info({ drainSeconds: config.drainSeconds }, 'stopping');
+}
+
+function describeEngine({ weightBits, device, threads, weightsCached }: EngineInfo): string {
+  const cached = weightsCached ? 'weights from the cache' : 'weights lowered and cached';
+  return `${weightBits}-bit on ${device}, ${threads} threads, ${cached}`;
+}
+
+/** @returns the names of those that were loaded now */
+async function addExamples(config: Config, registry: AdapterRegistry, logger: Logger): Promise<readonly string[]> {
+  if (config.model !== exampleBase) return [];
+  const marker = join(config.dataDir, 'examples');
+  const examples = { folder: exampleFolder, marker, tenant: defaultTenant };
+  return await loadExamples(registry, examples).catch((error) => {
+    logger.warn({ err: error }, 'the example adapters could not be loaded');
+    return [];
+  });
 }
 
 /** The base model's files, fetched where this machine does not have them. */
@@ -204,6 +211,11 @@ function startEngine(config: Config, model: ModelFiles, logger: Logger): Supervi
     timers: systemTimers,
     log: logger,
   });
+}
+
+function startService({ tenantQuota }: Config, database: Database, log: Logger): Promise<Service> {
+  const defaults = parseQuota(tenantQuota, 'LORIKEET_TENANT_QUOTA');
+  return openService({ database, defaults, source: noQuotas, clock: systemClock, timers: systemTimers, log });
 }
 
 const startOffline = (model: ModelFiles, log: Logger): OfflineClient =>

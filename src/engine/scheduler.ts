@@ -9,15 +9,15 @@
 // group that lies behind. A row whose prompt is whole changes places with the first one behind the groups. To come to
 // its own it changes places with the first row of each group behind that: of the last, none.
 //
-// Behind the rows that run lie others, where a sequence that made room for another flow's is parked: it waits again, and
-// goes on where it was. Knows sequences and rows; knows no weights, and no time but what it is given.
+// Behind the rows that run lie others, where a sequence that made room for another flow's is parked: it waits again,
+// and goes on where it was. Knows sequences and rows; knows no weights, and no time but what it is given.
 
 import { flowRows, noGivers, pageHolders, type RowGivers, rowGivers } from './givers.ts';
 import type { Merge } from './merges/merge.ts';
 import { type Admission, admitWaiting } from './policies/admission.ts';
 import { FairQueue } from './policies/fair-queue.ts';
 import { groupTurns } from './policies/group-turns.ts';
-import { pageGiver } from './policies/page-shares.ts';
+import { hasRightTo, pageGiver } from './policies/page-shares.ts';
 import { type PrefillChunk, prefillChunks } from './policies/prefill-chunks.ts';
 import { prefillLeft, type Sequence } from './sequence.ts';
 
@@ -134,6 +134,8 @@ export class Scheduler {
     const giversNow = () => rowGivers(this, { rows, lead, young });
     admitWaiting(this.waiting.inOrder(), {
       overtakenMax: overtakenMaxPerRow * rows,
+      // Another flow's only where pages are its right: one that is above its share waits for itself.
+      holdsUp: (blocked, { line }) => blocked.line.flow === line.flow || this.#hasRightToPages(blocked),
       room: (sequence) => {
         if (this.room > 0) return 'yes';
         if (this.#parking.length === 0) return 'never';
@@ -182,8 +184,16 @@ export class Scheduler {
     return this.#parking.length < before;
   }
 
+  #hasRightToPages(sequence: Sequence): boolean {
+    const { pages, pagesOf } = this.#options;
+    const needed = pagesOf(sequence)?.pages ?? 0;
+    const taker = { flow: sequence.line.flow, needed };
+    return hasRightTo(pageHolders(this.running, pagesOf), flowRows(this), taker, pages);
+  }
+
   #start(sequence: Sequence, now: number): void {
     this.waiting.delete(sequence);
+    sequence.hasAskedForPages = false;
     if (sequence.startedAt === null) this.waiting.charge(sequence, sequence.request.promptTokens.length);
     sequence.startedAt ??= now;
     this.running.push(sequence);

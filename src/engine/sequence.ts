@@ -47,7 +47,7 @@ export function createSequence(request: SequenceRequest, now: number, freshSeed:
     request,
     sampler: createSampler(request.params, request.promptTokens, freshSeed),
     key,
-    line: { flow, weight, lane: `${priority} ${key}`, laneWeight: priority },
+    line: { flow, weight, subflow: `${priority} ${key}`, subflowWeight: priority },
     tokens: [...request.promptTokens],
     past: 0,
     queuedAt: now,

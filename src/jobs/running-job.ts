@@ -123,6 +123,8 @@ export class RunningJob {
     if (this.#stop.signal.aborted) return { type: 'stopped' } as const;
     const life = startTrainerLife({ startTrainer, timers, job, onEvent });
     this.#life = life;
+    // It may have said so already.
+    if (this.#broken !== null) life.cancel();
     engine.leaveRoom(share);
     const around = { ...this.#parts.options, clock: this.#parts.clock };
     const stopWatch = watchPriority(around, life, this.#priority, (next) => this.#goOnAs(next));

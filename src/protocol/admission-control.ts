@@ -1,5 +1,5 @@
-// Whether one more sequence is taken: the queue has places for every flow, and what would come too late is refused while
-// its caller can still go elsewhere. Pure but for what it learns of the queue's pace.
+// Whether one more sequence is taken: the queue has places for every flow, and what would come too late is refused
+// while its caller can still go elsewhere. Pure but for what it learns of the queue's pace.
 
 import { LorikeetError } from '../core/errors.ts';
 import { mayTake, type Share } from '../core/share.ts';
@@ -43,11 +43,11 @@ export class AdmissionControl {
     this.#drainRate.started(now, since);
   }
 
-  /** Those that were cut off say nothing of how long one takes. */
-  ended({ reason, timings }: SequenceEnd): void {
+  /** Those that were cut off say nothing of how long one takes. @param ms from its start */
+  ended({ reason }: SequenceEnd, ms: number): void {
     if (reason !== 'stop' && reason !== 'length') return;
     const weight = Math.max(newest, 1 / ++this.#served);
-    this.#serviceMs += weight * (timings.prefillMs + timings.decodeMs - this.#serviceMs);
+    this.#serviceMs += weight * (ms - this.#serviceMs);
   }
 
   /** Throws `server_overloaded` with the seconds after which it is worth another try. */
@@ -57,7 +57,9 @@ export class AdmissionControl {
       const retryAfterSeconds = this.#drainRate.retryAfterSeconds(Math.max(1, starts - 1), now);
       throw new LorikeetError('server_overloaded', { retryAfterSeconds });
     }
-    const lateMs = starts * (this.#drainRate.msEach(now) ?? 0) + this.#serviceMs - timeoutMs;
+    // Where many expire while they run, starts come faster than answers: what slots can do is a bound on both.
+    const msEach = Math.max(this.#drainRate.msEach(now) ?? 0, this.#serviceMs / slots);
+    const lateMs = starts * msEach + this.#serviceMs - timeoutMs;
     if (lateMs <= 0) return;
     throw new LorikeetError('server_overloaded', {
       message: `The answer would not be ready within timeout_ms, which is ${timeoutMs}. Try again later.`,

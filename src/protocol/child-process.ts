@@ -79,7 +79,7 @@ export function childStarter<Command extends object, Event>(
 }
 
 /** A hundredth of a second, the unit of Linux's /proc on every architecture that Node runs on. */
-const tickMs = 10;
+const statUnitMs = 10;
 
 function processorMs(pid: number): number | null {
   try {
@@ -90,7 +90,7 @@ function processorMs(pid: number): number | null {
       .split(' ')
       .slice(11, 13)
       .map(Number);
-    return (user! + system!) * tickMs;
+    return (user! + system!) * statUnitMs;
   } catch {
     return null;
   }

@@ -1,5 +1,5 @@
-// How fast the queue moves, from the last times that a sequence left it: what Retry-After, and the refusal of what would
-// come too late, are made of. Time without anybody waiting is no time of the queue's.
+// How fast the queue moves, from the last times that a sequence left it: what Retry-After, and the refusal of what
+// would come too late, are made of. Time without anybody waiting is no time of the queue's.
 
 /** Starts older than this say nothing about now. */
 const windowMs = 60_000;

@@ -113,13 +113,14 @@ export class SequenceBook {
     return true;
   }
 
-  /** The engine's own account of the end. */
-  end(end: SequenceEnd): void {
+  /** The engine's own account of the end. @returns when it started; null: it never did, or had ended before */
+  end(end: SequenceEnd): number | null {
     const entry = this.#entries.get(end.id);
-    if (entry === undefined) return;
+    if (entry === undefined) return null;
     this.#entries.delete(end.id);
     this.load.ends(shareOf(entry.sequence), entry.sequence.promptTokens.length, entry.state === 'running');
     this.#call(() => entry.listener.onEnd(end));
+    return entry.startedAt;
   }
 
   /** An end that no engine reported: an abort where the caller asked for one, else the failure. */

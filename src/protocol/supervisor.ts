@@ -136,7 +136,9 @@ class Supervisor implements SupervisedEngine {
     this.#admission.assertRoom(this.#book.load, asked);
   }
 
-  /** The engine takes no step for it either; it ends here, so that the answer comes in time whatever the engine does. */
+  /**
+   * The engine takes no step for it either; it ends here, so that the answer comes in time whatever the engine does.
+   */
   #expire(id: number): void {
     if (this.#book.state(id) !== 'held') this.#process?.send({ type: 'abort', id });
     this.#endAll([id], { code: 'deadline_exceeded', message: errorTable.deadline_exceeded.message });
@@ -183,8 +185,8 @@ class Supervisor implements SupervisedEngine {
       }
       for (const token of event.tokens) this.#book.token(token, now);
       for (const end of event.ended) {
-        this.#admission.ended(end);
-        this.#book.end(end);
+        const startedAt = this.#book.end(end);
+        if (startedAt !== null) this.#admission.ended(end, now - startedAt);
       }
       this.#stats = event.stats;
       const stats = this.stats;

@@ -4,7 +4,7 @@
 import { LorikeetError } from '../core/errors.ts';
 import type { SamplingParams } from '../core/sampling-params.ts';
 import type { Share } from '../core/share.ts';
-import type { SequenceEnd, Timings, TokenLogprobs, WeightBits } from '../protocol/messages.ts';
+import type { SequenceEnd, SequenceRequest, Timings, TokenLogprobs, WeightBits } from '../protocol/messages.ts';
 import type { Caller } from '../tenants/ceilings.ts';
 import { type HeldAdapters, paramOf } from './held-adapters.ts';
 import type { Services } from './services.ts';
@@ -60,8 +60,8 @@ export type GenerationListener = {
 
 export type Generation = {
   /**
-   * All outcomes in the order of the asks, after what was used is kept; or the first error: then the other sequences are
-   * aborted.
+   * All outcomes in the order of the asks, after what was used is kept; or the first error: then the other sequences
+   * are aborted.
    */
   readonly outcomes: Promise<Outcome[]>;
   abort(): void;
@@ -122,7 +122,7 @@ function beginAll({ service }: Services, { asks, caller }: Work): () => void {
   const tokens = [...prompts].reduce((sum, { length }) => sum + length, 0);
   service.rates.assertTokens(caller, tokens);
   const end = service.begin(caller, asks.length);
-  service.rates.tokens(caller, tokens);
+  service.rates.takerOf(caller)(tokens);
   return end;
 }
 
@@ -155,6 +155,7 @@ function startSequence(services: Services, { ask, work, share, choice, listener,
   const detokenizer = tokenizer.detokenizer();
   const stops = stopStrings(ask.stop);
   const countToken = traffic.counterOf(held);
+  const takeToken = service.rates.takerOf(caller);
   const positions: Position[] = [];
   let text = '';
   let completionTokens = 0;
@@ -182,48 +183,44 @@ function startSequence(services: Services, { ask, work, share, choice, listener,
     if (tail !== '') emit(null, tail, null);
     const { promptTokens, cachedTokens, mergedBits = null, timings } = end;
     const outcome: Outcome = {
-      text,
-      positions,
-      finishReason: reason,
-      promptTokens,
-      completionTokens,
-      cachedTokens,
-      mergedBits,
-      timings,
+      ...{ text, positions, finishReason: reason, completionTokens },
+      ...{ promptTokens, cachedTokens, mergedBits, timings },
     };
     listener.onOutcome?.(outcome, choice);
     resolve(outcome);
   };
 
-  const abort = engine.submit(
-    {
-      ...{ promptTokens: ask.promptTokens, params: ask.params, adapters: held.applied, share },
-      ...(work.timeoutMs === undefined
-        ? {}
-        : { timeoutMs: Math.max(0, ask.arrivedAt + work.timeoutMs - clock.monotonic()) }),
+  const abort = engine.submit(requestOf(ask, work, share, clock.monotonic()), {
+    onStart() {
+      isStarted = true;
+      on.onStart();
     },
-    {
-      onStart() {
-        isStarted = true;
-        on.onStart();
-      },
-      onToken({ token, logprobs = null }) {
-        if (stops.found) return;
-        const now = clock.monotonic();
-        if (lastTokenAt === null) metrics.firstToken(now - ask.arrivedAt);
-        else metrics.nextToken(now - lastTokenAt);
-        lastTokenAt = now;
-        completionTokens++;
-        countToken(now);
-        service.rates.tokens(caller, 1);
-        if (logprobs !== null) positions.push({ token, logprobs });
-        emit(token, stops.push(detokenizer.push(token)), logprobs);
-        if (stops.found) abort();
-      },
-      onEnd,
+    onToken({ token, logprobs = null }) {
+      if (stops.found) return;
+      const now = clock.monotonic();
+      if (lastTokenAt === null) metrics.firstToken(now - ask.arrivedAt);
+      else metrics.nextToken(now - lastTokenAt);
+      lastTokenAt = now;
+      completionTokens++;
+      countToken(now);
+      takeToken(1);
+      if (logprobs !== null) positions.push({ token, logprobs });
+      emit(token, stops.push(detokenizer.push(token)), logprobs);
+      if (stops.found) abort();
     },
-  );
+    onEnd,
+  });
   return { outcome: promise, abort };
+}
+
+function requestOf(
+  { promptTokens, params, arrivedAt }: Ask,
+  { held, timeoutMs }: Work,
+  share: Share,
+  now: number,
+): Omit<SequenceRequest, 'id'> {
+  const request = { promptTokens, params, adapters: held.applied, share };
+  return timeoutMs === undefined ? request : { ...request, timeoutMs: Math.max(0, arrivedAt + timeoutMs - now) };
 }
 
 function failure({ registry, logger }: Services, { error }: SequenceEnd, held: HeldAdapters): LorikeetError {

@@ -5,6 +5,7 @@
 import type { Clock, Timers } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
 import type { RateTable } from '../storage/rate-table.ts';
+import { type Bucket, Buckets } from './buckets.ts';
 import type { Caller, Ceilings } from './ceilings.ts';
 
 export type Unit = 'requests' | 'tokens';
@@ -22,21 +23,20 @@ export type RateState = {
 export type Rates = {
   /** Takes a request. Throws `rate_limit_exceeded`; then nothing is taken. */
   request(caller: Caller): void;
-  /** Throws `rate_limit_exceeded` where a prompt of so many tokens is more than is left; one that fills a bucket passes. */
+  /**
+   * Throws `rate_limit_exceeded` where a prompt of so many tokens is more than is left; one that fills a bucket passes.
+   */
   assertTokens(caller: Caller, tokens: number): void;
-  /** Takes tokens that were read or generated. */
-  tokens(caller: Caller, tokens: number): void;
+  /** @returns what takes tokens that were read or generated */
+  takerOf(caller: Caller): (tokens: number) => void;
   /** The tightest ceiling of each unit. */
   states(caller: Caller): RateState[];
   /** Writes what has changed. */
-  flush(): Promise<void>;
   close(): Promise<void>;
 };
 
-type Level = { level: number; at: number };
-type Bucket = { readonly id: string; readonly unit: Unit; readonly perMinute: number };
+type UnitBucket = Bucket & { readonly unit: Unit };
 
-const minuteMs = 60_000;
 const flushMs = 1000;
 
 export type RatesOptions = {
@@ -48,90 +48,85 @@ export type RatesOptions = {
 };
 
 export async function openRates({ table, ceilings, clock, timers, log }: RatesOptions): Promise<Rates> {
-  const levels = new Map<string, Level>();
-  for (const { id, level, at } of await table.all()) levels.set(id, { level, at });
-  const changed = new Set<string>();
+  const buckets = new Buckets(await table.all(), clock);
 
-  const bucketsOf = (caller: Caller): Bucket[] => {
-    const found: Bucket[] = [];
-    const add = (owner: string, unit: Unit, perMinute: number | undefined) => {
-      if (perMinute !== undefined) found.push({ id: `${owner} ${unit}`, unit, perMinute });
-    };
-    const [tenant, key] = [ceilings.tenantOf(caller), ceilings.keyOf(caller)];
-    add(`tenant ${caller.tenant}`, 'requests', tenant.requests_per_minute);
-    add(`tenant ${caller.tenant}`, 'tokens', tenant.tokens_per_minute);
-    add(`key ${caller.keyPrefix}`, 'requests', key.requests_per_minute);
-    add(`key ${caller.keyPrefix}`, 'tokens', key.tokens_per_minute);
-    return found;
-  };
-  /** As it is now. A clock that was set back fills nothing. */
-  const levelOf = ({ id, perMinute }: Bucket): number => {
-    const known = levels.get(id);
-    if (known === undefined) return perMinute;
-    const elapsed = Math.max(0, clock.now() - known.at);
-    return Math.min(perMinute, known.level + (elapsed * perMinute) / minuteMs);
-  };
-  const take = (bucket: Bucket, amount: number) => {
-    levels.set(bucket.id, { level: levelOf(bucket) - amount, at: clock.now() });
-    changed.add(bucket.id);
-  };
-  const refuse = ({ unit, perMinute, id }: Bucket, needed: number) => {
-    const missing = needed - levelOf({ unit, perMinute, id });
-    const seconds = Math.ceil((missing * minuteMs) / Math.max(perMinute, 1e-9) / 1000);
-    const message = `Your limit is ${perMinute} ${unit} a minute. Try again in ${Math.max(1, seconds)} s.`;
-    return new LorikeetError('rate_limit_exceeded', { message, retryAfterSeconds: Math.max(1, seconds) });
+  const refuse = (bucket: UnitBucket, needed: number) => {
+    const retryAfterSeconds = Math.max(1, Math.ceil(buckets.msUntil(bucket, needed) / 1000));
+    const message = `Your limit is ${bucket.perMinute} ${bucket.unit} a minute. Try again in ${retryAfterSeconds} s.`;
+    return new LorikeetError('rate_limit_exceeded', { message, retryAfterSeconds });
   };
   const flush = async () => {
-    const written = [...changed].map((id) => ({ id, ...levels.get(id)! }));
-    changed.clear();
-    if (written.length === 0) return;
-    await table.save(written).catch((error) => {
-      for (const { id } of written) changed.add(id);
+    const changed = buckets.takeChanged();
+    if (changed.length === 0) return;
+    await table.save(changed).catch((error) => {
+      buckets.giveBack(changed);
       log.warn({ err: error }, 'levels of rate limits could not be written; they are tried again');
     });
   };
-  let isClosed = false;
-  let cancel = () => {};
-  const again = () => {
-    if (isClosed) return;
-    cancel = timers.after(flushMs, () => void flush().finally(again));
-  };
-  again();
+  const stop = repeatedly(timers, flushMs, flush);
 
   return {
     request(caller) {
-      const buckets = bucketsOf(caller);
-      for (const bucket of buckets) {
+      const own = bucketsOf(ceilings, caller);
+      for (const bucket of own) {
         const needed = bucket.unit === 'requests' ? 1 : Math.min(1, bucket.perMinute);
-        if (levelOf(bucket) < needed) throw refuse(bucket, needed);
+        if (buckets.level(bucket) < needed) throw refuse(bucket, needed);
       }
-      for (const bucket of buckets) if (bucket.unit === 'requests') take(bucket, 1);
+      for (const bucket of own) if (bucket.unit === 'requests') buckets.take(bucket, 1);
     },
     assertTokens(caller, tokens) {
-      for (const bucket of bucketsOf(caller)) {
+      for (const bucket of bucketsOf(ceilings, caller)) {
         const needed = Math.min(tokens, bucket.perMinute);
-        if (bucket.unit === 'tokens' && levelOf(bucket) < needed) throw refuse(bucket, needed);
+        if (bucket.unit === 'tokens' && buckets.level(bucket) < needed) throw refuse(bucket, needed);
       }
     },
-    tokens(caller, tokens) {
-      for (const bucket of bucketsOf(caller)) if (bucket.unit === 'tokens') take(bucket, tokens);
+    takerOf(caller) {
+      const own = bucketsOf(ceilings, caller).filter(({ unit }) => unit === 'tokens');
+      return (tokens) => {
+        for (const bucket of own) buckets.take(bucket, tokens);
+      };
     },
     states(caller) {
       const tightest = new Map<Unit, RateState>();
-      for (const bucket of bucketsOf(caller)) {
+      for (const bucket of bucketsOf(ceilings, caller)) {
         const { unit, perMinute: limit } = bucket;
-        const level = levelOf(bucket);
-        const resetMs = limit === 0 ? minuteMs : ((limit - level) * minuteMs) / limit;
-        const state = { unit, limit, remaining: Math.max(0, Math.floor(level)), resetMs: Math.ceil(resetMs) };
-        if (state.remaining < (tightest.get(unit)?.remaining ?? Number.POSITIVE_INFINITY)) tightest.set(unit, state);
+        const remaining = Math.max(0, Math.floor(buckets.level(bucket)));
+        const known = tightest.get(unit);
+        if (known !== undefined && known.remaining <= remaining) continue;
+        tightest.set(unit, { unit, limit, remaining, resetMs: buckets.msUntil(bucket, limit) });
       }
       return [...tightest.values()];
     },
-    flush,
     async close() {
-      isClosed = true;
-      cancel();
+      stop();
       await flush();
     },
+  };
+}
+
+function bucketsOf(ceilings: Ceilings, caller: Caller): UnitBucket[] {
+  const [tenant, key] = [ceilings.tenantOf(caller), ceilings.keyOf(caller)];
+  const found: UnitBucket[] = [];
+  const add = (owner: string, unit: Unit, perMinute: number | undefined) => {
+    if (perMinute !== undefined) found.push({ id: `${owner} ${unit}`, unit, perMinute });
+  };
+  add(`tenant ${caller.tenant}`, 'requests', tenant.requests_per_minute);
+  add(`tenant ${caller.tenant}`, 'tokens', tenant.tokens_per_minute);
+  add(`key ${caller.keyPrefix}`, 'requests', key.requests_per_minute);
+  add(`key ${caller.keyPrefix}`, 'tokens', key.tokens_per_minute);
+  return found;
+}
+
+/** @returns what ends it */
+function repeatedly(timers: Timers, ms: number, work: () => Promise<void>): () => void {
+  let isStopped = false;
+  let cancel = () => {};
+  const again = () => {
+    if (!isStopped) cancel = timers.after(ms, () => void work().finally(again));
+  };
+  again();
+  return () => {
+    isStopped = true;
+    cancel();
   };
 }

@@ -1,5 +1,5 @@
-// What a tenant and a key have of this server: their share of the engine, their rates, how many sequences they run, what
-// they have used. One object for the routes. Knows no HTTP.
+// What a tenant and a key have of this server: their share of the engine, their rates, how many sequences they run,
+// what they have used. One object for the routes. Knows no HTTP.
 
 import type { Clock, Timers } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';

@@ -40,9 +40,9 @@ export type FairTrafficOptions = {
 export type FairTraffic = {
   readonly step: number;
   readonly scheduler: Scheduler;
-  /** Units of service by flow, and by flow and lane. */
+  /** Units of service by flow, and by flow and subflow. */
   readonly service: ReadonlyMap<number, number>;
-  readonly laneService: ReadonlyMap<string, number>;
+  readonly subflowService: ReadonlyMap<string, number>;
   readonly served: readonly Served[];
   /** Tokens read and generated, all flows together. */
   readonly work: number;
@@ -51,13 +51,13 @@ export type FairTraffic = {
 
 const stepsMax = 200_000;
 
-export const laneOf = ({ line }: Sequence) => `${line.flow} ${line.lane}`;
+export const subflowOf = ({ line }: Sequence) => `${line.flow} ${line.subflow}`;
 
 export function fairTraffic(jobs: readonly Job[], options: FairTrafficOptions): FairTraffic {
   const { rows, parkedRows, lead, prefillBudget, pages = { total: 0, each: 0 }, watch } = options;
   const { admit = (sequence) => (hasPages(sequence) ? 'start' : 'blocked') } = options;
   const service = new Map<number, number>();
-  const laneService = new Map<string, number>();
+  const subflowService = new Map<string, number>();
   const served = new Map<Sequence, Served>();
   const scheduler = new Scheduler({
     ...{ rows, parkedRows, lead, prefillBudget, groupsMax: rows, admit },
@@ -72,7 +72,7 @@ export function fairTraffic(jobs: readonly Job[], options: FairTrafficOptions): 
     return pages.each === 0 || keys.size * pages.each <= pages.total;
   };
   const state = {
-    ...{ step: 0, scheduler, service, laneService, work: 0, parkings: 0 },
+    ...{ step: 0, scheduler, service, subflowService, work: 0, parkings: 0 },
     get served() {
       return [...served.values()];
     },
@@ -80,7 +80,7 @@ export function fairTraffic(jobs: readonly Job[], options: FairTrafficOptions): 
   const serve = (sequence: Sequence, cost: number) => {
     const { flow } = sequence.line;
     service.set(flow, (service.get(flow) ?? 0) + cost);
-    laneService.set(laneOf(sequence), (laneService.get(laneOf(sequence)) ?? 0) + cost);
+    subflowService.set(subflowOf(sequence), (subflowService.get(subflowOf(sequence)) ?? 0) + cost);
     state.work++;
   };
   const coming = [...jobs].sort((a, b) => a.at - b.at);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { prng } from '../../src/core/prng.ts';
 import type { Share } from '../../src/core/share.ts';
-import { type FairTrafficOptions, fairTraffic, type Job, laneOf } from './fair-traffic.ts';
+import { type FairTrafficOptions, fairTraffic, type Job, subflowOf } from './fair-traffic.ts';
 
 const share = (flow: number, weight = 1, priority = 1): Share => ({ flow, weight, priority });
 const usual: FairTrafficOptions = { rows: 16, parkedRows: 16, lead: 4096, prefillBudget: 128 };
@@ -33,7 +33,7 @@ type Sizes = { readonly prompt: number; readonly output: number };
 const vtcBound = ({ prompt, output }: Sizes, rows: number, weightMin: number) =>
   (2 * Math.max(prompt, 2 * rows * (prompt + output))) / weightMin;
 
-test('flows that always have something waiting get service by their weights, within the bound of the paper', (context) => {
+test('flows that always have something waiting are served by weight, within the bound of the paper', (context) => {
   let worst = 0;
   eachSeed(2000, (random) => {
     const rows = draw(random, 1, 8);
@@ -94,12 +94,12 @@ test('adapters of one flow are served alike, and priorities are weights among th
     let last: readonly number[] = [];
     fairTraffic(jobs, {
       ...{ rows, parkedRows: rows, lead: 100, prefillBudget: 32 },
-      watch({ scheduler, laneService }) {
-        const lanes = new Set([...scheduler.waiting].map(laneOf));
-        if (lanes.size < 3) return;
+      watch({ scheduler, subflowService }) {
+        const subflows = new Set([...scheduler.waiting].map(subflowOf));
+        if (subflows.size < 3) return;
         last = priorities.map((priority, i) => {
-          const lane = [...laneService].find(([id]) => id.includes(`adapter ${i}`));
-          return (lane?.[1] ?? 0) / priority;
+          const subflow = [...subflowService].find(([id]) => id.includes(`adapter ${i}`));
+          return (subflow?.[1] ?? 0) / priority;
         });
       },
     });

@@ -17,9 +17,8 @@ test('who reads nothing of a stream is cut off, also after the last token, and h
   const socket = connect(port, '127.0.0.1');
   socket.on('error', () => {});
   socket.pause();
-  socket.write(
-    `POST /v1/generate HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
-  );
+  const head = `host: localhost\r\ncontent-type: application/json\r\ncontent-length: ${body.length}`;
+  socket.write(`POST /v1/generate HTTP/1.1\r\n${head}\r\n\r\n${body}`);
   await until(() => engine.submitted.length === 1);
   await until(() => engine.ended.length === 1);
   assert.equal(engine.ended[0], 'abort');
@@ -28,14 +27,16 @@ test('who reads nothing of a stream is cut off, also after the last token, and h
 });
 
 test('who reads slowly, but reads, is not', async (t) => {
-  const { app, registry, log } = await testApp(t, { deps: { limits: { ...quick, readPeriodBytes: 1 } } });
+  const { app, registry, log } = await testApp(t, {
+    deps: { limits: { ...limits, readPeriodMs: 1000, readPeriodBytes: 1 } },
+  });
   await registry.add('big', { content: 'x'.repeat(12 * 2 ** 20) });
   const port = await listen(app);
   const [answer] = await once(get(`http://127.0.0.1:${port}/v1/adapters/big/versions/1/content`), 'response');
   let read = 0;
   for await (const chunk of answer) {
     read += chunk.length;
-    await setTimeout(1);
+    await setTimeout(10);
   }
   assert.ok(read > 12 * 2 ** 20);
   assert.deepEqual(

@@ -73,15 +73,12 @@ test('usage equals the sum of all answers, over 10,000 mixed requests with abort
   };
 
   let [answered, left, failed] = [0, 0, 0];
-  const post = (who: number, path: string, body: object, signal: AbortSignal | null = null) =>
-    fetch(`${url}${path}`, {
-      ...{ method: 'POST', body: JSON.stringify(body), signal },
-      headers: { authorization: `Bearer ${keys[who]}`, 'content-type': 'application/json' },
-    });
-
   const leave = async (): Promise<void> => {
     const gone = new AbortController();
-    const answer = post(3, '/v1/completions', { prompt: 'abc', max_tokens: 9, ignore_eos: true }, gone.signal);
+    const answer = fetch(`${url}/v1/completions`, {
+      ...{ method: 'POST', body: '{"prompt":"abc","max_tokens":9,"ignore_eos":true}', signal: gone.signal },
+      headers: { authorization: `Bearer ${keys[3]}`, 'content-type': 'application/json' },
+    });
     setTimeout(() => gone.abort(), below(8));
     await answer.then((response) => response.text()).catch(() => left++);
   };
@@ -99,11 +96,13 @@ test('usage equals the sum of all answers, over 10,000 mixed requests with abort
       ...(random() < 0.2 ? { stop: 'yyy' } : {}),
       ...(stream ? { stream_options: { include_usage: true } } : {}),
     };
-    const response = await post(who, isChat ? '/v1/chat/completions' : '/v1/completions', body);
-    const answer = await response.text();
+    const { statusCode, body: answer } = await server.app.inject({
+      ...{ method: 'POST', url: isChat ? '/v1/chat/completions' : '/v1/completions', payload: body },
+      headers: { authorization: `Bearer ${keys[who]}` },
+    });
     const events = stream ? eventsOf(answer) : [];
     const usage = (stream ? (events.at(-2) as never) : JSON.parse(answer))?.usage;
-    if (response.status !== 200 || !usage || (stream && events.at(-1) !== '[DONE]')) {
+    if (statusCode !== 200 || !usage || (stream && events.at(-1) !== '[DONE]')) {
       failed++;
       return;
     }

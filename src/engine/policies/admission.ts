@@ -12,17 +12,20 @@ export type AdmissionRules<T> = {
   start(sequence: T): void;
   /** Sequences that may start past one that is blocked. */
   readonly overtakenMax: number;
+  /** Whether one that was overtaken so often holds up the other. */
+  holdsUp(blocked: T, sequence: T): boolean;
 };
 
 /**
  * In the order given, but a sequence that cannot start holds nobody up: those behind it go ahead. One that is blocked
- * is overtaken only so often; then nobody behind it starts until it has, since a popular adapter's rows would otherwise
- * hold its pages for ever.
+ * is overtaken only so often; then those behind it wait until it has started, since a popular adapter's rows would
+ * otherwise hold its pages for ever.
  */
 export function admitWaiting<T extends { overtaken: number }>(order: Iterable<T>, rules: AdmissionRules<T>): void {
   const blocked: T[] = [];
   for (const sequence of order) {
-    if (blocked.some(({ overtaken }) => overtaken >= rules.overtakenMax)) return;
+    const isHeld = blocked.some((one) => one.overtaken >= rules.overtakenMax && rules.holdsUp(one, sequence));
+    if (isHeld) continue;
     const room = rules.room(sequence);
     if (room === 'never') return;
     if (room === 'no') continue;

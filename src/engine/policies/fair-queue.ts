@@ -1,6 +1,7 @@
-// The queue: lines of sequences by flow, and within a flow by lane (an adapter at a priority). The flow that has had the
-// least service is next, of its lanes the one that has had the least, and of a lane its oldest. Work-conserving: a flow
-// that has nothing to start leaves its turn to the others. Knows no sequence's inside and no clock.
+// The queue: lines of sequences by flow, and within a flow by subflow (an adapter at a priority). The flow that has had
+// the least service is next, of its subflows the one that has had the least, and of a subflow its oldest.
+// Work-conserving: a flow that has nothing to start leaves its turn to the others. Knows no sequence's inside and no
+// clock.
 
 import { type Rival, VirtualCounters } from './virtual-counters.ts';
 
@@ -8,18 +9,18 @@ import { type Rival, VirtualCounters } from './virtual-counters.ts';
 export type Line = {
   readonly flow: number;
   readonly weight: number;
-  readonly lane: string;
-  readonly laneWeight: number;
+  readonly subflow: string;
+  readonly subflowWeight: number;
 };
 
-type Lane<T> = { readonly id: string; readonly items: T[] };
+type Subflow<T> = { readonly id: string; readonly items: T[] };
 type Flow<T> = {
   readonly id: number;
-  readonly lanes: Map<string, Lane<T>>;
+  readonly subflows: Map<string, Subflow<T>>;
   readonly counters: VirtualCounters<string>;
 };
 
-/** Flows without anything to start whose lanes' counters are kept. */
+/** Flows without anything to start whose subflows' counters are kept. */
 const idleMax = 1024;
 
 export class FairQueue<T> {
@@ -45,45 +46,45 @@ export class FairQueue<T> {
     return this.#items.values();
   }
 
-  /** @param isFirst it was there before: it goes to the head of its lane */
+  /** @param isFirst it was there before: it goes to the head of its subflow */
   add(item: T, isFirst = false): void {
-    const { flow: id, weight, lane: laneId, laneWeight } = this.#lineOf(item);
+    const { flow: id, weight, subflow: subflowId, subflowWeight } = this.#lineOf(item);
     let flow = this.#flows.get(id);
     if (!flow) {
-      flow = { id, lanes: new Map(), counters: new VirtualCounters() };
+      flow = { id, subflows: new Map(), counters: new VirtualCounters() };
       this.#flows.set(id, flow);
     }
-    let lane = flow.lanes.get(laneId);
-    if (!lane) {
-      lane = { id: laneId, items: [] };
-      flow.lanes.set(laneId, lane);
+    let subflow = flow.subflows.get(subflowId);
+    if (!subflow) {
+      subflow = { id: subflowId, items: [] };
+      flow.subflows.set(subflowId, subflow);
     }
-    if (isFirst) lane.items.unshift(item);
-    else lane.items.push(item);
+    if (isFirst) subflow.items.unshift(item);
+    else subflow.items.push(item);
     this.#items.add(item);
     this.#counters.enter(id, weight);
-    flow.counters.enter(laneId, laneWeight);
+    flow.counters.enter(subflowId, subflowWeight);
   }
 
   /** @returns false where it does not wait */
   delete(item: T): boolean {
     if (!this.#items.delete(item)) return false;
-    const { flow: id, lane: laneId } = this.#lineOf(item);
+    const { flow: id, subflow: subflowId } = this.#lineOf(item);
     const flow = this.#flows.get(id)!;
-    const lane = flow.lanes.get(laneId)!;
-    lane.items.splice(lane.items.indexOf(item), 1);
-    if (lane.items.length === 0) flow.lanes.delete(laneId);
-    flow.counters.leave(laneId);
+    const subflow = flow.subflows.get(subflowId)!;
+    subflow.items.splice(subflow.items.indexOf(item), 1);
+    if (subflow.items.length === 0) flow.subflows.delete(subflowId);
+    flow.counters.leave(subflowId);
     this.#counters.leave(id);
-    if (this.#flows.size > idleMax && flow.lanes.size === 0) this.#flows.delete(id);
+    if (this.#flows.size > idleMax && flow.subflows.size === 0) this.#flows.delete(id);
     return true;
   }
 
   /** Service that an item has, waiting or not, in units of an input token. */
   charge(item: T, cost: number): void {
-    const { flow, lane } = this.#lineOf(item);
+    const { flow, subflow } = this.#lineOf(item);
     this.#counters.charge(flow, cost);
-    this.#flows.get(flow)?.counters.charge(lane, cost);
+    this.#flows.get(flow)?.counters.charge(subflow, cost);
   }
 
   /** Service that a flow has had over its weight; of one that is new, where it would begin. */
@@ -112,30 +113,31 @@ export class FairQueue<T> {
   /** @param ahead what to charge for an item while walking, and to forget then */
   *#walk(ahead: (item: T) => number): Generator<T> {
     const flows = [...this.#flows.values()]
-      .filter(({ lanes }) => lanes.size > 0)
-      .map(({ id, lanes, counters }) => ({
+      .filter(({ subflows }) => subflows.size > 0)
+      .map(({ id, subflows, counters }) => ({
         ...{ id, counters, ahead: 0 },
-        lanes: [...lanes.values()].map(({ id, items }) => ({ id, items: [...items], next: 0, ahead: 0 })),
+        subflows: [...subflows.values()].map(({ id, items }) => ({ id, items: [...items], next: 0, ahead: 0 })),
       }));
     while (flows.length > 0) {
       const at = leastOf(flows, ({ id, ahead }) => this.#counters.of(id) + ahead);
       const flow = flows[at]!;
-      const laneAt = leastOf(flow.lanes, ({ id, ahead }) => flow.counters.of(id) + ahead);
-      const lane = flow.lanes[laneAt]!;
-      const item = lane.items[lane.next++]!;
+      const subflowAt = leastOf(flow.subflows, ({ id, ahead }) => flow.counters.of(id) + ahead);
+      const subflow = flow.subflows[subflowAt]!;
+      const item = subflow.items[subflow.next++]!;
       yield item;
-      const { weight, laneWeight } = this.#lineOf(item);
+      const { weight, subflowWeight } = this.#lineOf(item);
       const cost = ahead(item);
       flow.ahead += cost / weight;
-      lane.ahead += cost / laneWeight;
-      if (lane.next === lane.items.length) flow.lanes.splice(laneAt, 1);
-      if (flow.lanes.length === 0) flows.splice(at, 1);
+      subflow.ahead += cost / subflowWeight;
+      if (subflow.next === subflow.items.length) flow.subflows.splice(subflowAt, 1);
+      if (flow.subflows.length === 0) flows.splice(at, 1);
     }
   }
 
   /** Throws where the lines and the items differ. For tests and idle moments. */
   checkIntegrity(): void {
-    const lined = [...this.#flows.values()].flatMap(({ lanes }) => [...lanes.values()].flatMap(({ items }) => items));
+    const subflows = [...this.#flows.values()].flatMap((flow) => [...flow.subflows.values()]);
+    const lined = subflows.flatMap(({ items }) => items);
     if (lined.length !== this.#items.size || lined.some((item) => !this.#items.has(item))) {
       throw new Error(`${this.#items.size} wait, ${lined.length} stand in a line`);
     }

@@ -1,5 +1,5 @@
-// Readers that do not read: an answer that waits for its reader holds a socket, what is unread of it, and often files or
-// a process. One look at all open answers every few seconds, whatever their route.
+// Readers that do not read: an answer that waits for its reader holds a socket, what is unread of it, and often files
+// or a process. One look at all open answers every few seconds, whatever their route.
 
 import type { ServerResponse } from 'node:http';
 import type { FastifyInstance, FastifyRequest } from 'fastify';

@@ -73,8 +73,8 @@ export const samplingProperties = {
       minimum: 1,
       maximum: limits.answerTimeoutMs,
       description:
-        'Milliseconds from the arrival of the request after which nobody waits for its answer. What would come too late ' +
-        'is refused at once with 503 and Retry-After, what comes too late is given up with 504.',
+        'Milliseconds from the arrival of the request after which nobody waits for its answer. What would come too ' +
+        'late is refused at once with 503 and Retry-After, what comes too late is given up with 504.',
     }),
   ),
 };

@@ -1,5 +1,5 @@
-// Service: what was used by tenant, adapter and minute, and how full the buckets of rate limits are. What a column means
-// is in tables.ts.
+// Service: what was used by tenant, adapter and minute, and how full the buckets of rate limits are. What a column
+// means is in tables.ts.
 
 import type { Kysely } from 'kysely';
 

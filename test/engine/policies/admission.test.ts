@@ -14,7 +14,8 @@ function admissible<T extends { overtaken: number }>(
 ): T[] {
   const started: T[] = [];
   const start = (sequence: T) => void started.push(sequence);
-  admitWaiting(waiting, { overtakenMax, admit, start, room: () => (started.length < room ? 'yes' : 'never') });
+  const rules = { overtakenMax, admit, start, holdsUp: () => true };
+  admitWaiting(waiting, { ...rules, room: () => (started.length < room ? 'yes' : 'never') });
   return started;
 }
 
@@ -100,9 +101,24 @@ test('one that there is no room for holds up nobody that there is room for, and 
   const started: number[] = [];
   admitWaiting(waiting, {
     overtakenMax: 1,
+    holdsUp: () => true,
     room: ({ id }) => (id === 1 ? 'no' : 'yes'),
     admit: ({ is }) => is,
     start: ({ id }) => void started.push(id),
   });
   assert.deepEqual([started, waiting[1]!.overtaken], [[0, 2], 0]);
+});
+
+test('one that was overtaken holds up only those that it may', () => {
+  const waiting = queue('blocked', 'start', 'start');
+  waiting[0]!.overtaken = 5;
+  const started: number[] = [];
+  admitWaiting(waiting, {
+    overtakenMax: 5,
+    holdsUp: (_, { id }) => id === 1,
+    room: () => 'yes',
+    admit: ({ is }) => is,
+    start: ({ id }) => void started.push(id),
+  });
+  assert.deepEqual(started, [2]);
 });

@@ -11,8 +11,8 @@ const schema = {
   tags: ['operation'],
   summary: "What the caller's tenant used, by minute and adapter",
   description:
-    'Counts equal the sums of `usage` in the answers, of callers who left as far as their answers came. A request that ' +
-    'the server failed counts nothing. An answer is counted before its last word is sent.',
+    'Counts equal the sums of `usage` in the answers, of callers who left as far as their answers came. A request ' +
+    'that the server failed counts nothing. An answer is counted before its last word is sent.',
   querystring: UsageQuery,
   response: { 200: UsageList, ...errorAnswers },
 };
