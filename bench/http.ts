@@ -22,6 +22,7 @@ import { openDatabase } from '../src/storage/database.ts';
 import { keyTable } from '../src/storage/key-table.ts';
 import { mergeTable } from '../src/storage/merge-table.ts';
 import { keyStore } from '../src/tenants/keys.ts';
+import { noQuotas, openService } from '../src/tenants/service.ts';
 import { byteTokenizer } from '../test/helpers/byte-tokenizer.ts';
 import { type FakeEngine, fakeEngine } from '../test/helpers/fake-engine.ts';
 import type { ReadOrder } from './http/readers.ts';
@@ -73,6 +74,11 @@ async function startServer(engine: FakeEngine) {
     jobs: { stats: { byState: {}, trainerRestarts: 0 } } as unknown as AppDeps['jobs'],
     adapterRoot: null,
     keys: keyStore(keyTable(db), systemClock),
+    service: await openService({
+      ...{ database: db, defaults: {}, source: noQuotas },
+      ...{ clock: systemClock, timers: systemTimers, log: logger },
+    }),
+    requestTimeoutMs: null,
     adminKey: null,
     metrics: createMetrics({ modelName: 'fake' }),
     logger,

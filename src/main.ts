@@ -23,6 +23,7 @@ import type { ModelProgress } from './models/progress.ts';
 import { readGguf } from './models/read-gguf.ts';
 import { type ResolveOptions, resolveModel } from './models/resolve.ts';
 import { engineProcessStarter } from './protocol/engine-process.ts';
+import type { EngineInfo } from './protocol/messages.ts';
 import { type OfflineClient, offlineClient } from './protocol/offline-process.ts';
 import { type SupervisedEngine, superviseEngine } from './protocol/supervisor.ts';
 import { defaultSupervisorLimits } from './protocol/supervisor-options.ts';
@@ -42,8 +43,11 @@ import { type Database, openDatabase } from './storage/database.ts';
 import { nodeFiles } from './storage/files.ts';
 import { keyTable } from './storage/key-table.ts';
 import { mergeTable } from './storage/merge-table.ts';
+import { parseQuota } from './tenants/ceilings.ts';
 import { type KeyStore, keyStore } from './tenants/keys.ts';
 import { defaultTenant } from './tenants/scopes.ts';
+import { noQuotas, openService, type Service } from './tenants/service.ts';
+import { noUse } from './tenants/usage.ts';
 import { loadTokenizer } from './tokenizer/load.ts';
 import type { Tokenizer } from './tokenizer/tokenizer.ts';
 
@@ -92,45 +96,69 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   phase('tokeniser', `${tokenizer.vocabulary} tokens`);
 
   const logger = createLogger(config.logLevel);
+  const service = await startService(config, database, logger);
+  open.defer(() => service.close());
   const engine = startEngine(config, files, logger);
   open.defer(() => engine.close(0));
-  const registry = await openRegistry(config, { database, files, engine, logger });
+  const registry = await openRegistry(config, { database, files, engine, service, logger });
   open.defer(() => registry.close());
-  const merges = await startMerges(config, { database, tokenizer, engine, registry, logger });
+  const merges = await startMerges(config, { database, tokenizer, engine, registry, service, logger });
   open.defer(() => merges.close());
   const traffic = measureTraffic(systemClock, limits);
   const metrics = createMetrics({ modelName: files.name });
   if (config.autoMerge === 'on') open.defer(startAutoMerge(config, { merges, traffic, engine, metrics, logger }));
   const offline = startOffline(files, logger);
   open.defer(() => offline.close());
-  const training = await openTraining(config, { database, files, engine, registry, metrics, logger });
+  const training = await openTraining(config, { database, files, engine, registry, service, metrics, logger });
   open.defer(() => training.jobs.close(0));
   const app = createServer({
-    ...{ config, files, tokenizer, engine, registry, merges, traffic, offline, training, keys, metrics, logger },
+    ...{
+      config,
+      files,
+      tokenizer,
+      engine,
+      registry,
+      merges,
+      traffic,
+      offline,
+      training,
+      keys,
+      service,
+      metrics,
+      logger,
+    },
   });
   open.defer(() => closeServer(app, { engine, training }, config.drainSeconds * 1000));
   const url = await listen(app, config);
   phase('http', url);
 
   const info = await unlessStopped(stop, engine.ready);
-  const cached = info.weightsCached ? 'weights from the cache' : 'weights lowered and cached';
-  report.done('engine', `${info.weightBits}-bit on ${info.device}, ${info.threads} threads, ${cached}`, info.loadMs);
-  if (config.model === exampleBase) {
-    const marker = join(config.dataDir, 'examples');
-    const examples = { folder: exampleFolder, marker, tenant: defaultTenant };
-    const names = await loadExamples(registry, examples).catch((error) => {
-      logger.warn({ err: error }, 'the example adapters could not be loaded');
-      return [];
-    });
-    if (names.length > 0) phase('adapters', `examples ${names.join(', ')}`);
-  }
+  report.done('engine', describeEngine(info), info.loadMs);
+  const examples = await addExamples(config, registry, logger);
+  if (examples.length > 0) phase('adapters', `examples ${examples.join(', ')}`);
   training.start();
-  const startMs = systemClock.monotonic() - began;
+  const startMs = Math.round(systemClock.monotonic() - began);
   report.ready(url, !hasKeys, startMs);
-  logger.info({ url, startMs: Math.round(startMs), engine: info, source: files.source }, 'ready');
+  logger.info({ url, startMs, engine: info, source: files.source }, 'ready');
 
   await aborted(stop);
   logger.info({ drainSeconds: config.drainSeconds }, 'stopping');
+}
+
+function describeEngine({ weightBits, device, threads, weightsCached }: EngineInfo): string {
+  const cached = weightsCached ? 'weights from the cache' : 'weights lowered and cached';
+  return `${weightBits}-bit on ${device}, ${threads} threads, ${cached}`;
+}
+
+/** @returns the names of those that were loaded now */
+async function addExamples(config: Config, registry: AdapterRegistry, logger: Logger): Promise<readonly string[]> {
+  if (config.model !== exampleBase) return [];
+  const marker = join(config.dataDir, 'examples');
+  const examples = { folder: exampleFolder, marker, tenant: defaultTenant };
+  return await loadExamples(registry, examples).catch((error) => {
+    logger.warn({ err: error }, 'the example adapters could not be loaded');
+    return [];
+  });
 }
 
 /** The base model's files, fetched where this machine does not have them. */
@@ -184,6 +212,11 @@ function startEngine(config: Config, model: ModelFiles, logger: Logger): Supervi
   });
 }
 
+function startService({ tenantQuota }: Config, database: Database, log: Logger): Promise<Service> {
+  const defaults = parseQuota(tenantQuota, 'LORIKEET_TENANT_QUOTA');
+  return openService({ database, defaults, source: noQuotas, clock: systemClock, timers: systemTimers, log });
+}
+
 const startOffline = (model: ModelFiles, log: Logger): OfflineClient =>
   offlineClient({
     entry: new URL('./offline/main.ts', import.meta.url),
@@ -195,6 +228,7 @@ type RegistryParts = {
   readonly database: Database;
   readonly files: ModelFiles;
   readonly engine: SupervisedEngine;
+  readonly service: Service;
   readonly logger: Logger;
 };
 
@@ -203,7 +237,10 @@ function shapeOf({ info }: SupervisedEngine): ModelShape {
   return info.shape;
 }
 
-function openRegistry(config: Config, { database, files, engine, logger }: RegistryParts): Promise<AdapterRegistry> {
+function openRegistry(
+  config: Config,
+  { database, files, engine, service, logger }: RegistryParts,
+): Promise<AdapterRegistry> {
   return openAdapterRegistry({
     database,
     folder: join(config.dataDir, 'adapters'),
@@ -218,16 +255,20 @@ function openRegistry(config: Config, { database, files, engine, logger }: Regis
     newId: randomUUID,
     log: logger,
     limits,
+    assertQuota: service.assertQuota,
     files: nodeFiles,
   });
 }
 
 type MergeParts = Omit<RegistryParts, 'files'> & Pick<ServerParts, 'tokenizer' | 'registry'>;
 
-function startMerges(config: Config, { database, tokenizer, engine, registry, logger }: MergeParts): Promise<Merges> {
+function startMerges(
+  config: Config,
+  { database, tokenizer, engine, registry, service, logger }: MergeParts,
+): Promise<Merges> {
   return openMerges({
     table: mergeTable(database),
-    ...{ registry, engine, limits },
+    ...{ registry, engine, limits, assertQuota: service.assertQuota },
     budgetBytes: config.mergeMemory,
     probes: mergeProbes(tokenizer, config.maxContext ?? limits.mergeProbeTokens),
     keepsAutomatic: config.autoMerge === 'on',
@@ -252,7 +293,7 @@ type TrainingParts = RegistryParts & { readonly registry: AdapterRegistry; reado
 
 /** The engine's environment, without its heap: the trainer makes few sessions and many threads' worth of arrays. */
 function openTraining(config: Config, parts: TrainingParts): Promise<OpenJobs> {
-  const { database, files, engine, registry, metrics, logger } = parts;
+  const { database, files, engine, registry, service, metrics, logger } = parts;
   const { weightBits, trainingDevice: device, ortLibrary, threads } = config;
   return openTrainingJobs({
     ...{ database, engine, registry },
@@ -265,7 +306,20 @@ function openTraining(config: Config, parts: TrainingParts): Promise<OpenJobs> {
     },
     share: trainingRoom(config),
     restart: defaultTrainerRestart,
-    meter: { stepTaken: metrics.trainingStepTaken },
+    bounds: {
+      turnMs: config.trainingTurn * 60_000,
+      stepsMax: config.trainingStepsMax,
+      trainingMsMax: config.trainingHoursMax === null ? Number.POSITIVE_INFINITY : config.trainingHoursMax * 3_600_000,
+      priority: config.trainingPriority,
+    },
+    meter: {
+      stepTaken(step, tenant) {
+        metrics.trainingStepTaken(step);
+        void service.usage.record({ ...noUse, tenant, trainedTokens: step.tokens });
+      },
+    },
+    assertQuota: service.assertQuota,
+    trainedSince: service.usage.trainedSince,
     clock: systemClock,
     timers: systemTimers,
     newId: () => randomUUID().replaceAll('-', '').slice(0, 24),
@@ -286,6 +340,7 @@ type ServerParts = {
   readonly offline: OfflineClient;
   readonly training: OpenJobs;
   readonly keys: KeyStore;
+  readonly service: Service;
   readonly metrics: Metrics;
   readonly logger: Logger;
 };
@@ -298,6 +353,7 @@ function createServer({ config, files, training, ...parts }: ServerParts): App {
     adapterRoot: config.adapterRoot,
     model: { name: files.name, digest: files.digest, createdAt: systemClock.now() },
     adminKey: config.adminKey,
+    requestTimeoutMs: config.requestTimeout === null ? null : config.requestTimeout * 1000,
     clock: systemClock,
     newId: randomUUID,
     limits: { ...limits, waitingRequests: config.maxWaiting },

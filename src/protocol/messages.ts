@@ -5,6 +5,7 @@ import type { AppliedAdapter } from '../core/adapter.ts';
 import type { Activations, ModelFiles, ModelShape } from '../core/base-model.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import type { SamplingParams } from '../core/sampling-params.ts';
+import type { Share } from '../core/share.ts';
 
 export type WeightBits = 4 | 8 | 32;
 
@@ -53,6 +54,10 @@ export type SequenceRequest = {
   readonly params: SamplingParams;
   /** Adapters that apply to it, all at once; empty: the base model alone. */
   readonly adapters: readonly AppliedAdapter[];
+  /** Whose service it counts as; left out: `commonShare`. */
+  readonly share?: Share;
+  /** Milliseconds after which nobody waits for it any more; left out: somebody always does. */
+  readonly timeoutMs?: number;
 };
 
 /** Adapters to merge into a copy of the linears that they touch; sequences with the same `mergeKey` may run on it. */

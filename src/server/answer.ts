@@ -5,7 +5,7 @@ import type { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { errorAnswer } from './error-answer.ts';
 import { type EventStream, eventStream, eventStreamHeaders } from './event-stream.ts';
-import { type Ask, type Generation, type GenerationListener, generate, type Outcome } from './generation.ts';
+import { type Generation, type GenerationListener, generate, type Outcome, type Work } from './generation.ts';
 import { digestHeaders, type HeldAdapters, holdAdapters, type NamedAdapter } from './held-adapters.ts';
 import { toLorikeetError } from './plugins/errors.ts';
 import type { Services } from './services.ts';
@@ -13,7 +13,7 @@ import type { Services } from './services.ts';
 type Exchange = { readonly request: FastifyRequest; readonly reply: FastifyReply };
 
 /** Sequences to generate, and the adapters to hold for them. */
-export type Order = { readonly asks: readonly Ask[]; readonly adapters: readonly NamedAdapter[] };
+export type Order = Pick<Work, 'asks'> & { readonly adapters: readonly NamedAdapter[] };
 
 export async function answerWhole(
   services: Services,
@@ -21,7 +21,7 @@ export async function answerWhole(
   order: Order,
 ): Promise<{ outcomes: Outcome[]; held: HeldAdapters }> {
   const held = await hold(services, exchange, order);
-  const generation = generate(services, { asks: order.asks, held });
+  const generation = generate(services, workOf(services, exchange.request, order, held));
   abortWhenReaderLeaves(exchange.reply, generation);
   return { outcomes: await generation.outcomes, held };
 }
@@ -44,7 +44,7 @@ export async function answerStream(
     onTooSlow: () => request.log.warn('the reader of a stream is too slow and was cut off'),
   });
   const writer = writerOf(stream, held);
-  const generation = startOrClose(stream, () => generate(services, { asks: order.asks, held }, writer));
+  const generation = startOrClose(stream, () => generate(services, workOf(services, request, order, held), writer));
   abortWhenReaderLeaves(reply, generation);
   generation.outcomes.then(
     (outcomes) => {
@@ -74,6 +74,12 @@ async function hold(services: Services, { request, reply }: Exchange, { adapters
   );
   reply.headers(digestHeaders(held));
   return held;
+}
+
+function workOf({ requestTimeoutMs }: Services, request: FastifyRequest, { asks }: Order, held: HeldAdapters): Work {
+  const timeoutMs = (request.body as { timeout_ms?: number }).timeout_ms ?? requestTimeoutMs;
+  const { tenant, keyPrefix } = request;
+  return { asks, held, caller: { tenant, keyPrefix }, ...(timeoutMs === null ? {} : { timeoutMs }) };
 }
 
 function startOrClose(stream: EventStream, start: () => Generation): Generation {

@@ -6,7 +6,9 @@ import { addAuth } from './plugins/auth.ts';
 import { addBodies } from './plugins/bodies.ts';
 import { addDocs } from './plugins/docs.ts';
 import { addErrors, answerError, onClientError } from './plugins/errors.ts';
+import { addQuotas } from './plugins/quotas.ts';
 import { addRequests, requestIds } from './plugins/requests.ts';
+import { addSlowReaders } from './plugins/slow-readers.ts';
 import { healthRoute } from './routes/health.ts';
 import { metricsRoute } from './routes/metrics.ts';
 import { adapterRoute } from './routes/v1/adapters/adapter.ts';
@@ -28,6 +30,7 @@ import { generateRoute } from './routes/v1/generate.ts';
 import { loadLoraAdapterRoute } from './routes/v1/load-lora-adapter.ts';
 import { modelsRoute } from './routes/v1/models.ts';
 import { unloadLoraAdapterRoute } from './routes/v1/unload-lora-adapter.ts';
+import { usageRoute } from './routes/v1/usage.ts';
 import { createServices, type Services } from './services.ts';
 import { validationError } from './validation-error.ts';
 
@@ -45,6 +48,7 @@ const routes = [
   ...[loadLoraAdapterRoute, unloadLoraAdapterRoute],
   ...[mergeRoute, mergesRoute],
   ...[filesRoute, jobsRoute, jobRoute, jobEventsRoute],
+  ...[usageRoute],
   ...[healthRoute, metricsRoute],
 ];
 
@@ -77,9 +81,11 @@ export function createApp(deps: AppDeps): FastifyInstance {
 
   addErrors(app, services);
   addRequests(app, services);
+  addSlowReaders(app, services);
   addBodies(app);
   addDocs(app);
   addAuth(app, services);
+  addQuotas(app, services);
 
   for (const route of routes) app.register(route(services));
   measureEngine(services);

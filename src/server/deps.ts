@@ -12,6 +12,7 @@ import type { EngineClient } from '../protocol/engine-client.ts';
 import type { OfflineClient } from '../protocol/offline-process.ts';
 import type { AdapterRegistry } from '../registry/adapter-registry.ts';
 import type { KeyStore } from '../tenants/keys.ts';
+import type { Service } from '../tenants/service.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 
 export type Limits = { readonly [K in keyof typeof limits]: number };
@@ -40,6 +41,10 @@ export type AppDeps = {
   /** Adapters may be loaded by path from below this folder; null: by none. */
   readonly adapterRoot: string | null;
   readonly keys: KeyStore;
+  /** Shares, rates and usage of tenants and keys. */
+  readonly service: Service;
+  /** Of a request that says none; null: it waits as long as it takes. */
+  readonly requestTimeoutMs: number | null;
   /** Has every scope; null where none is configured. */
   readonly adminKey: string | null;
   readonly metrics: Metrics;
