@@ -1,15 +1,19 @@
 // One sequence in the engine: its tokens, how far the KV pool holds them, and its times. Pure bookkeeping.
 
 import { mergeKey } from '../core/adapter.ts';
+import type { Constraint } from '../grammar/grammar-thread.ts';
 import type { FinishReason, SequenceEnd, SequenceRequest, Timings } from '../protocol/messages.ts';
 import type { AdapterHold } from './adapters/adapter-store.ts';
 import type { RowAdapter } from './adapters/row-adapter.ts';
 import type { Merge } from './merges/merge.ts';
+import { grammarMask } from './grammar-mask.ts';
 import { createSampler, type Sampler } from './sampler.ts';
 
 export type Sequence = {
   readonly request: SequenceRequest;
   readonly sampler: Sampler;
+  /** Says which tokens its output's grammar allows next; null without one. */
+  readonly constraint: Constraint | null;
   /** Says which weights it computes with: of its adapters; empty without any. */
   readonly key: string;
   /** Prompt and sampled tokens. The last sampled one is not in the KV pool yet: the next step feeds it. */
@@ -30,10 +34,18 @@ export type Sequence = {
   overtaken: number;
 };
 
-export function createSequence(request: SequenceRequest, now: number, freshSeed: () => number): Sequence {
+export function createSequence(
+  request: SequenceRequest,
+  now: number,
+  freshSeed: () => number,
+  constraint: Constraint | null = null,
+): Sequence {
+  const { params, promptTokens } = request;
+  const mask = constraint && grammarMask(constraint, params.stopTokens);
   return {
     request,
-    sampler: createSampler(request.params, request.promptTokens, freshSeed),
+    sampler: createSampler(params, promptTokens, freshSeed, mask),
+    constraint,
     key: mergeKey(request.adapters),
     tokens: [...request.promptTokens],
     past: 0,

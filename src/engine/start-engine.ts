@@ -3,6 +3,7 @@
 import { randomInt } from 'node:crypto';
 import type { Clock } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
+import { GrammarThread } from '../grammar/grammar-thread.ts';
 import { loadWeights } from '../graph/weights.ts';
 import type { EngineConfig, EngineEvent, EngineInfo } from '../protocol/messages.ts';
 import { AdapterStore } from './adapters/adapter-store.ts';
@@ -85,8 +86,9 @@ export async function startEngine(
     },
     emit: (merge) => emit({ type: 'merge', merge }),
   });
-  const { prefillChunk } = config;
-  const engine: Engine = new Engine({ decoder, adapters, merges, prefillChunk, clock, freshSeed, emit });
+  const { prefillChunk, tokens } = config;
+  const grammars = tokens ? new GrammarThread({ table: tokens, onChange }) : null;
+  const engine: Engine = new Engine({ decoder, adapters, merges, grammars, prefillChunk, clock, freshSeed, emit });
   const info: EngineInfo = {
     model: config.model.name,
     digest: config.model.digest,

@@ -4,6 +4,7 @@
 import type { AppliedAdapter } from '../core/adapter.ts';
 import type { Activations, ModelFiles, ModelShape } from '../core/base-model.ts';
 import type { ErrorCode } from '../core/errors.ts';
+import type { Grammar, TokenTable } from '../core/grammar.ts';
 import type { SamplingParams } from '../core/sampling-params.ts';
 
 export type WeightBits = 4 | 8 | 32;
@@ -44,6 +45,8 @@ export type EngineConfig = {
   readonly trainsBeside?: boolean;
   /** Folder for lowered weights. */
   readonly cacheDir: string;
+  /** What tokens spell, for outputs that have a grammar; left out: such sequences end with an error. */
+  readonly tokens?: TokenTable;
 };
 
 /** A sequence as the engine knows it: token ids only. `id` is the client's, unique in the life of a channel. */
@@ -53,6 +56,8 @@ export type SequenceRequest = {
   readonly params: SamplingParams;
   /** Adapters that apply to it, all at once; empty: the base model alone. */
   readonly adapters: readonly AppliedAdapter[];
+  /** What its output must look like; left out: anything. */
+  readonly grammar?: Grammar | null;
 };
 
 /** Adapters to merge into a copy of the linears that they touch; sequences with the same `mergeKey` may run on it. */
