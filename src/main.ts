@@ -11,6 +11,7 @@ import { systemClock, systemTimers } from './core/clock.ts';
 import { LorikeetError } from './core/errors.ts';
 import { limits } from './core/limits.ts';
 import { prng } from './core/prng.ts';
+import { GrammarChecker } from './grammar/grammar-checker.ts';
 import { type OpenJobs, openTrainingJobs } from './jobs/jobs.ts';
 import { autoMerge } from './jobs/merges/auto-merge.ts';
 import { openMerges } from './jobs/merges/merge-keeper.ts';
@@ -45,6 +46,7 @@ import { mergeTable } from './storage/merge-table.ts';
 import { type KeyStore, keyStore } from './tenants/keys.ts';
 import { defaultTenant } from './tenants/scopes.ts';
 import { loadTokenizer } from './tokenizer/load.ts';
+import { tokenTable } from './tokenizer/token-table.ts';
 import type { Tokenizer } from './tokenizer/tokenizer.ts';
 
 /** What the operator sees while the server starts. Drawing it is the command line's. */
@@ -92,7 +94,7 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   phase('tokeniser', `${tokenizer.vocabulary} tokens`);
 
   const logger = createLogger(config.logLevel);
-  const engine = startEngine(config, files, logger);
+  const engine = startEngine(config, { model: files, tokenizer, logger });
   open.defer(() => engine.close(0));
   const registry = await openRegistry(config, { database, files, engine, logger });
   open.defer(() => registry.close());
@@ -105,8 +107,24 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   open.defer(() => offline.close());
   const training = await openTraining(config, { database, files, engine, registry, metrics, logger });
   open.defer(() => training.jobs.close(0));
+  const grammars = new GrammarChecker();
+  open.defer(() => grammars.close());
   const app = createServer({
-    ...{ config, files, tokenizer, engine, registry, merges, traffic, offline, training, keys, metrics, logger },
+    ...{
+      config,
+      files,
+      tokenizer,
+      grammars,
+      engine,
+      registry,
+      merges,
+      traffic,
+      offline,
+      training,
+      keys,
+      metrics,
+      logger,
+    },
   });
   open.defer(() => closeServer(app, { engine, training }, config.drainSeconds * 1000));
   const url = await listen(app, config);
@@ -158,7 +176,9 @@ export function modelSources(config: Config): Pick<ResolveOptions, 'cacheDir' | 
   };
 }
 
-function startEngine(config: Config, model: ModelFiles, logger: Logger): SupervisedEngine {
+type EngineParts = { readonly model: ModelFiles; readonly tokenizer: Tokenizer; readonly logger: Logger };
+
+function startEngine(config: Config, { model, tokenizer, logger }: EngineParts): SupervisedEngine {
   const { weightBits, decodeActivations, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk } = config;
   const { devicePrecision, adapterMemory: adapterBytes, adapterPages, mergeMemory: mergeBytes } = config;
   return superviseEngine({
@@ -173,6 +193,7 @@ function startEngine(config: Config, model: ModelFiles, logger: Logger): Supervi
       cudaDir: cudaDir(config.dataDir),
       batchInvariant: config.batchInvariant === 'on',
       cacheDir: join(config.dataDir, 'weights'),
+      tokens: tokenTable(tokenizer),
     },
     limits: {
       ...defaultSupervisorLimits,
@@ -277,6 +298,7 @@ type ServerParts = {
   readonly config: Config;
   readonly files: ModelFiles;
   readonly tokenizer: Tokenizer;
+  readonly grammars: GrammarChecker;
   readonly engine: SupervisedEngine;
   readonly registry: AdapterRegistry;
   readonly merges: Merges;

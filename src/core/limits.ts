@@ -13,6 +13,8 @@ export const limits = {
   choices: 16,
   /** Prompts in one /v1/completions body. */
   prompts: 128,
+  /** Tools of one request, as at OpenAI, and calls of one message. */
+  tools: 128,
   /** Stop strings, and the length of each in UTF-16 units: every one is searched after every token. */
   stopStrings: 16,
   stopStringChars: 256,
@@ -45,6 +47,7 @@ export const limits = {
   grammarIdleBytes: 256 * MiB,
   /** Grammars that were found good and need no second look. */
   grammarsChecked: 1024,
+  grammarsCheckedChars: 16 * MiB,
   /** Requests waiting for a slot, all tenants together: at 16 slots this is many minutes of work. */
   waitingRequests: 512,
   /** Prompt tokens waiting, which is what a waiting request really costs in memory and time. */

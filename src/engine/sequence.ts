@@ -5,8 +5,8 @@ import type { Constraint } from '../grammar/grammar-thread.ts';
 import type { FinishReason, SequenceEnd, SequenceRequest, Timings } from '../protocol/messages.ts';
 import type { AdapterHold } from './adapters/adapter-store.ts';
 import type { RowAdapter } from './adapters/row-adapter.ts';
-import type { Merge } from './merges/merge.ts';
 import { grammarMask } from './grammar-mask.ts';
+import type { Merge } from './merges/merge.ts';
 import { createSampler, type Sampler } from './sampler.ts';
 
 export type Sequence = {

@@ -34,9 +34,13 @@ function work(question: Exclude<GrammarQuestion, { type: 'release' }>): void {
   if (question.type === 'create') {
     const matcher = prototype(question.grammar).copy();
     for (const token of question.tokens) matcher.accept(token);
-    if (question.words === null) return matcher.release();
+    if (question.words === null) {
+      matcher.release();
+      return;
+    }
     matchers.set(question.id, { matcher, words: question.words });
-    return matcher.mask(question.words);
+    matcher.mask(question.words);
+    return;
   }
   const { matcher, words } = matchers.get(question.id)!;
   matcher.accept(question.token);

@@ -2,6 +2,7 @@
 // It knows no HTTP and no wire format; the routes give these pieces their shapes.
 
 import { LorikeetError } from '../core/errors.ts';
+import type { Grammar } from '../core/grammar.ts';
 import type { SamplingParams } from '../core/sampling-params.ts';
 import type { SequenceEnd, Timings, TokenLogprobs, WeightBits } from '../protocol/messages.ts';
 import { type HeldAdapters, paramOf } from './held-adapters.ts';
@@ -13,6 +14,8 @@ export type Ask = {
   readonly promptTokens: readonly number[];
   readonly params: SamplingParams;
   readonly stop: readonly string[];
+  /** What the output must look like; left out: anything. */
+  readonly grammar?: Grammar | null;
   /** The clock's monotonic reading when the request came. */
   readonly arrivedAt: number;
 };
@@ -149,7 +152,12 @@ function startSequence(services: Services, { ask, held, choice, listener, onStar
   };
 
   const abort = engine.submit(
-    { promptTokens: ask.promptTokens, params: ask.params, adapters: held.applied },
+    {
+      promptTokens: ask.promptTokens,
+      params: ask.params,
+      adapters: held.applied,
+      ...(ask.grammar ? { grammar: ask.grammar } : {}),
+    },
     {
       onStart,
       onToken({ token, logprobs = null }) {

@@ -13,16 +13,15 @@ const oneOf =
   (...values: unknown[]): AsksForNothing =>
   (value) =>
     values.includes(value);
-const typeIsText: AsksForNothing = (value) => (value as { type?: unknown }).type === 'text';
 const textOnly: AsksForNothing = (value) => Array.isArray(value) && value.every((entry) => entry === 'text');
 
 const refused: Readonly<Record<string, AsksForNothing>> = {
   // OpenAI
+  // Tools are the chat's; elsewhere nothing would read the calls.
   tools: empty,
   tool_choice: oneOf('none', 'auto'),
   functions: empty,
   function_call: oneOf('none', 'auto'),
-  response_format: typeIsText,
   modalities: textOnly,
   audio: never,
   web_search_options: never,
@@ -30,11 +29,6 @@ const refused: Readonly<Record<string, AsksForNothing>> = {
   echo: off,
   best_of: oneOf(1),
   // vLLM
-  structured_outputs: never,
-  guided_json: never,
-  guided_regex: never,
-  guided_choice: never,
-  guided_grammar: never,
   chat_template: never,
   continue_final_message: off,
   add_generation_prompt: oneOf(true),
@@ -64,10 +58,10 @@ export function checkUnsupported(body: object, known: object, log: FastifyBaseLo
   if (ignored.length > 0) log.debug({ ignored }, 'unknown parameters');
 }
 
-/** Fields of a message that carry a tool's part in the conversation. */
+/** Fields of a message that would be left out of the prompt. */
 export function checkMessages(messages: readonly object[]): void {
   for (const [i, message] of messages.entries()) {
-    for (const name of ['tool_calls', 'function_call', 'audio']) {
+    for (const name of ['function_call', 'audio']) {
       const value = (message as Record<string, unknown>)[name] ?? null;
       if (value !== null && !empty(value)) throw unsupported(`messages[${i}].${name}`);
     }

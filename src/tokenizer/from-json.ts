@@ -44,12 +44,13 @@ export function tokenizerFromJson(files: TokenizerFiles): Tokenizer {
     },
     tokenBytes: (token) => decoder.bytes(token),
     isSpecial,
-    encodeChat(messages, { addGenerationPrompt = true } = {}) {
+    encodeChat(messages, { addGenerationPrompt = true, variables = {} } = {}) {
       if (render === null) {
         throw new LorikeetError('chat_template_failed', { message: 'The base model has no chat template.' });
       }
-      const guarded = guard(messages);
-      const sections = encoder.cut(render(guarded.messages, addGenerationPrompt).toWellFormed(), true);
+      const guarded = guard(messages, variables);
+      const text = render(guarded.messages, addGenerationPrompt, guarded.variables).toWellFormed();
+      const sections = encoder.cut(text, true);
       return sections.flatMap((section, index) =>
         typeof section === 'number' ? section : encoder.encode(guarded.unmark(section), false, index === 0),
       );
