@@ -15,6 +15,8 @@ export const limits = {
   prompts: 128,
   /** Tools of one request, as at OpenAI, and calls of one message. */
   tools: 128,
+  /** Calls that an output may be forced to hold: small models do not end by themselves. */
+  parallelCalls: 16,
   /** Stop strings, and the length of each in UTF-16 units: every one is searched after every token. */
   stopStrings: 16,
   stopStringChars: 256,

@@ -39,6 +39,8 @@ export type GrammarThreadOptions = {
   /** Called when a matcher is ready or refused. */
   readonly onChange?: () => void;
   readonly timers?: Timers;
+  /** The thread's main file. */
+  readonly entry?: URL;
 };
 
 export class GrammarThread {
@@ -51,12 +53,13 @@ export class GrammarThread {
   #nextId = 1;
   #stopWatch = () => {};
 
-  constructor({ table, answerMsMax, onChange, timers }: GrammarThreadOptions) {
+  constructor({ table, answerMsMax, onChange, timers, entry }: GrammarThreadOptions) {
     this.#options = {
       table,
       answerMsMax: answerMsMax ?? limits.grammarAnswerMs,
       onChange: onChange ?? (() => {}),
       timers: timers ?? systemTimers,
+      entry: entry ?? new URL('./thread.ts', import.meta.url),
     };
   }
 
@@ -131,7 +134,7 @@ export class GrammarThread {
   #start(): Worker {
     const workerData: GrammarThreadData = { table: this.#options.table, current: this.#current };
     Atomics.store(this.#current, 0, 0);
-    const worker = new Worker(new URL('./thread.ts', import.meta.url), { workerData });
+    const worker = new Worker(this.#options.entry, { workerData });
     worker.unref();
     worker.on('message', (answer: GrammarAnswer) => this.#take(answer));
     // A trap, or memory that ran out.

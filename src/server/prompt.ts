@@ -2,10 +2,10 @@
 
 import { LorikeetError } from '../core/errors.ts';
 import type { ChatMessage } from '../tokenizer/tokenizer.ts';
+import { chatTurn } from './chat-turns.ts';
 import type { Message } from './schemas/prompt.ts';
 import type { Tool } from './schemas/tools.ts';
 import type { Services } from './services.ts';
-import { turnsFor } from './tools/tool-turns.ts';
 
 /** @param param where the prompt stands in the body, for the error. Control tokens in the text are read as such. */
 export function encodePrompt(services: Services, prompt: string | readonly number[], param: string): number[] {
@@ -31,11 +31,11 @@ export type ChatParts = {
 export function encodeMessages(services: Services, messages: readonly Message[], parts: ChatParts = {}): number[] {
   const { tokenizer } = services;
   const { tools = [] } = parts;
-  const turns = turnsFor(tokenizer.chatTemplate, messages, tools);
-  const chars = [...turns.messages, ...tools].reduce((sum, turn) => sum + charsOf(turn), 0);
+  const turns = messages.map(chatTurn);
+  const chars = [...turns, ...tools].reduce((sum, turn) => sum + charsOf(turn), 0);
   refuseLongText(services, chars, 'messages');
-  const variables = { ...parts.variables, ...turns.variables };
-  return checkLength(services, tokenizer.encodeChat(turns.messages, { variables }), 'messages');
+  const { variables = {} } = parts;
+  return checkLength(services, tokenizer.encodeChat(turns, { tools, variables }), 'messages');
 }
 
 /** What a turn or a tool adds to a prompt at most; a text alone needs no JSON. */

@@ -13,15 +13,16 @@ const oneOf =
   (...values: unknown[]): AsksForNothing =>
   (value) =>
     values.includes(value);
+const typeIsText: AsksForNothing = (value) => (value as { type?: unknown }).type === 'text';
 const textOnly: AsksForNothing = (value) => Array.isArray(value) && value.every((entry) => entry === 'text');
 
 const refused: Readonly<Record<string, AsksForNothing>> = {
   // OpenAI
-  // Tools are the chat's; elsewhere nothing would read the calls.
   tools: empty,
   tool_choice: oneOf('none', 'auto'),
   functions: empty,
   function_call: oneOf('none', 'auto'),
+  response_format: typeIsText,
   modalities: textOnly,
   audio: never,
   web_search_options: never,
@@ -29,6 +30,11 @@ const refused: Readonly<Record<string, AsksForNothing>> = {
   echo: off,
   best_of: oneOf(1),
   // vLLM
+  structured_outputs: never,
+  guided_json: never,
+  guided_regex: never,
+  guided_choice: never,
+  guided_grammar: never,
   chat_template: never,
   continue_final_message: off,
   add_generation_prompt: oneOf(true),
@@ -58,7 +64,7 @@ export function checkUnsupported(body: object, known: object, log: FastifyBaseLo
   if (ignored.length > 0) log.debug({ ignored }, 'unknown parameters');
 }
 
-/** Fields of a message that would be left out of the prompt. */
+/** Fields of a message that carry a tool's part in the conversation. */
 export function checkMessages(messages: readonly object[]): void {
   for (const [i, message] of messages.entries()) {
     for (const name of ['function_call', 'audio']) {

@@ -11,6 +11,7 @@ import type { Tokenizer } from './tokenizer.ts';
 import { readTokenizerConfig, type TokenizerFiles, tokenOf } from './tokenizer-config.ts';
 import { readTokenizerJson } from './tokenizer-json.ts';
 import type { AddedToken } from './tokenizer-schema.ts';
+import { toolTurns } from './tool-turns.ts';
 
 export function tokenizerFromJson(files: TokenizerFiles): Tokenizer {
   const json = readTokenizerJson(files.tokenizerJson);
@@ -44,11 +45,12 @@ export function tokenizerFromJson(files: TokenizerFiles): Tokenizer {
     },
     tokenBytes: (token) => decoder.bytes(token),
     isSpecial,
-    encodeChat(messages, { addGenerationPrompt = true, variables = {} } = {}) {
+    encodeChat(messages, { addGenerationPrompt = true, tools = [], variables = {} } = {}) {
       if (render === null) {
         throw new LorikeetError('chat_template_failed', { message: 'The base model has no chat template.' });
       }
-      const guarded = guard(messages, variables);
+      const turns = toolTurns(config.chatTemplate, messages, tools);
+      const guarded = guard(turns.messages, { ...variables, ...turns.variables });
       const text = render(guarded.messages, addGenerationPrompt, guarded.variables).toWellFormed();
       const sections = encoder.cut(text, true);
       return sections.flatMap((section, index) =>

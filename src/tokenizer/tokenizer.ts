@@ -21,9 +21,14 @@ export type ChatMessage = {
   readonly reasoning_content?: string;
 };
 
+/** A function that the model may call, in OpenAI's shape. */
+export type ChatTool = { readonly type: string; readonly function: { readonly name: string } };
+
 export type ChatOptions = {
   readonly addGenerationPrompt?: boolean;
-  /** More of what the template may read: tools, switches. */
+  /** Described to the model, by the template or, where it knows no tools, in a system message. */
+  readonly tools?: readonly ChatTool[];
+  /** More of what the template may read. */
   readonly variables?: Readonly<Record<string, unknown>>;
 };
 

@@ -1,6 +1,8 @@
 // How models write calls of tools. Each form says where calls begin and end in a text, and gives the grammar of an
 // output that is nothing but calls.
 
+import { limits } from '../../core/limits.ts';
+import { knowsTools } from '../../tokenizer/tool-turns.ts';
 import type { Tool } from '../schemas/tools.ts';
 import { jsonSchemaText } from '../structured-output.ts';
 
@@ -41,8 +43,6 @@ export function callFormOf(template: string | null): CallForm {
   return template !== null && knowsTools(template) && template.includes('"parameters"') ? llama3 : hermes;
 }
 
-export const knowsTools = (template: string | null): boolean => template !== null && /\btools\b/.test(template);
-
 /** Lark: one call of these tools, or more. */
 export const callsGrammar = (form: CallForm, tools: readonly Tool[], isParallel: boolean): string =>
   `start: calls\n${callRules(form, tools, isParallel)}`;
@@ -60,7 +60,7 @@ function callRules(form: CallForm, tools: readonly Tool[], isParallel: boolean):
     return `call${i}: ${JSON.stringify(head)} args${i} "}"\nargs${i}: %json ${schema}`;
   });
   const call = `call: ${tools.map((_, i) => `call${i}`).join(' | ')}`;
-  const more = isParallel ? `(${text(between)}call ${text(after)})* ` : '';
+  const more = isParallel ? `(${text(between)}call ${text(after)}){0,${limits.parallelCalls - 1}} ` : '';
   return [`calls: ${text(before)}call ${text(after)}${more}${text(end)}`, call, ...rules].join('\n');
 }
 
