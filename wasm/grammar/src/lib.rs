@@ -1,15 +1,13 @@
-// llguidance for a WebAssembly host: a vocabulary, grammars and matchers behind plain functions on numbers. The host
-// owns all memory that it asks for with `allocate`; texts are UTF-8. What fails returns -1 and leaves its words for
-// `error_text`. A trap leaves the instance unusable: the host makes a new one.
+//! llguidance for a WebAssembly host: a vocabulary, grammars and matchers behind plain functions on numbers. The host
+//! owns all memory that it asks for with `allocate`; texts are UTF-8. What fails returns -1 and leaves its words for
+//! `error_pointer` and `error_bytes`. A trap leaves the instance unusable: the host makes a new one.
 
 use std::sync::Arc;
 
 use anyhow::{anyhow, Result};
 use llguidance::api::{ParserLimits, TopLevelGrammar};
-use llguidance::toktrie::{
-    InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv,
-};
 use llguidance::earley::SlicedBiasComputer;
+use llguidance::toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
 use llguidance::{Matcher, ParserFactory};
 
 struct Vocabulary {
@@ -111,7 +109,10 @@ fn open_vocabulary(bytes: &[u8], ends: &[u32], eos: &[u32], limits: &[u32]) -> R
     let info = TokRxInfo::new(tokens.len() as u32, first);
     let trie = TokTrie::from(&info, &tokens).with_eos_tokens(eos);
     let environment: TokEnv = Arc::new(Vocabulary { trie });
-    let capabilities = InferenceCapabilities { ff_tokens: false, ..Default::default() };
+    let capabilities = InferenceCapabilities {
+        ff_tokens: false,
+        ..Default::default()
+    };
     let mut factory = ParserFactory::new(&environment, capabilities, &SlicedBiasComputer::general_slices())?;
     factory.quiet();
     *factory.limits_mut() = ParserLimits {
@@ -214,12 +215,6 @@ pub extern "C" fn accept(number: u32, token: u32) -> i32 {
         matcher.consume_token(token)?;
         Ok(matcher.is_stopped() as i32)
     })())
-}
-
-/// 1 where the text so far is complete.
-#[no_mangle]
-pub extern "C" fn accepting(number: u32) -> i32 {
-    report(matcher(number).and_then(|matcher| Ok(matcher.is_accepting()? as i32)))
 }
 
 #[link(wasm_import_module = "host")]

@@ -115,7 +115,14 @@ fn exp2(t: v128) -> v128 {
     let rounded = f32x4_add(t, rounder);
     let f = f32x4_sub(t, f32x4_sub(rounded, rounder));
     let mut p = f32x4_splat(1.540_353e-4);
-    for c in [1.333_355_8e-3, 9.618_129e-3, 5.550_411e-2, 2.402_265e-1, 6.931_472e-1, 1.0] {
+    for c in [
+        1.333_355_8e-3,
+        9.618_129e-3,
+        5.550_411e-2,
+        2.402_265e-1,
+        6.931_472e-1,
+        1.0,
+    ] {
         p = f32x4_add(f32x4_mul(p, f), f32x4_splat(c));
     }
     i32x4_add(p, i32x4_shl(rounded, 23))
@@ -124,7 +131,13 @@ fn exp2(t: v128) -> v128 {
 /// Writes e to the power of (logit - best) * sharpness for each token; a weight below 2^-126 becomes that. Returns their
 /// sum.
 fn weigh(sharpness: f32) -> f64 {
-    let State { row, best, weights, sums, .. } = state();
+    let State {
+        row,
+        best,
+        weights,
+        sums,
+        ..
+    } = state();
     let best = f32x4_splat(*best);
     let factor = f32x4_splat(sharpness * core::f32::consts::LOG2_E);
     let least = f32x4_splat(-126.0);
@@ -141,7 +154,10 @@ fn weigh(sharpness: f32) -> f64 {
                 part = f32x4_add(part, weight);
             }
             let upper = i64x2_shuffle::<1, 1>(part, part);
-            total = f64x2_add(total, f64x2_add(f64x2_promote_low_f32x4(part), f64x2_promote_low_f32x4(upper)));
+            total = f64x2_add(
+                total,
+                f64x2_add(f64x2_promote_low_f32x4(part), f64x2_promote_low_f32x4(upper)),
+            );
         }
         *sum = f64x2_extract_lane::<0>(total) + f64x2_extract_lane::<1>(total);
     }
@@ -158,7 +174,13 @@ pub extern "C" fn mass(sharpness: f32) -> f64 {
 #[no_mangle]
 pub extern "C" fn draw(sharpness: f32, position: f64) -> i32 {
     let mut rest = position * weigh(sharpness);
-    let State { row, weights, sums, best_token, .. } = state();
+    let State {
+        row,
+        weights,
+        sums,
+        best_token,
+        ..
+    } = state();
     let mut block = 0;
     while block + 1 < sums.len() && rest >= sums[block] {
         rest -= sums[block];
@@ -187,7 +209,13 @@ fn by_logit(a: &Candidate, b: &Candidate) -> Ordering {
 
 /// Tokens at most `nats` below the best, after division by the temperature. False where they are more than `most`.
 fn gather(nats: f64, temperature: f64, most: usize) -> bool {
-    let State { row, vocabulary, best, candidates, .. } = state();
+    let State {
+        row,
+        vocabulary,
+        best,
+        candidates,
+        ..
+    } = state();
     candidates.clear();
     let floor = (*best as f64 - nats * temperature) as f32;
     let floors = f32x4_splat(floor);
@@ -202,7 +230,11 @@ fn gather(nats: f64, temperature: f64, most: usize) -> bool {
             let weight = ((row[token] as f64 - *best as f64) / temperature).exp();
             // What weighs nothing can never be drawn, however sums are rounded.
             if weight > 0.0 {
-                candidates.push(Candidate { logit: row[token], weight, token: token as u32 });
+                candidates.push(Candidate {
+                    logit: row[token],
+                    weight,
+                    token: token as u32,
+                });
             }
         }
         if candidates.len() > most {
@@ -237,7 +269,13 @@ fn find_bucket(target: f64, strict: bool) -> (usize, f64) {
 
 /// The tokens of one bucket.
 fn gather_bucket(bucket: usize) {
-    let State { row, vocabulary, weights, candidates, .. } = state();
+    let State {
+        row,
+        vocabulary,
+        weights,
+        candidates,
+        ..
+    } = state();
     candidates.clear();
     let wanted = i32x4_splat((BUCKETS - 1 - bucket) as i32);
     for at in (0..weights.len()).step_by(4) {
@@ -246,7 +284,11 @@ fn gather_bucket(bucket: usize) {
             let token = at + hits.trailing_zeros() as usize;
             hits &= hits - 1;
             if token < *vocabulary && row[token] > f32::NEG_INFINITY {
-                candidates.push(Candidate { logit: row[token], weight: weights[token] as f64, token: token as u32 });
+                candidates.push(Candidate {
+                    logit: row[token],
+                    weight: weights[token] as f64,
+                    token: token as u32,
+                });
             }
         }
     }
@@ -255,7 +297,13 @@ fn gather_bucket(bucket: usize) {
 /// The token at `position` along the least set of tokens that weighs `top_p` of `all`, best first, where that set is
 /// large: weights are summed by bucket, and only the buckets that decide are looked into.
 fn draw_wide(top_p: f64, all: f64, position: f64) -> i32 {
-    let State { row, vocabulary, weights, buckets, .. } = state();
+    let State {
+        row,
+        vocabulary,
+        weights,
+        buckets,
+        ..
+    } = state();
     buckets.clear();
     buckets.resize(BUCKETS, 0.0);
     for (&weight, &logit) in weights[..*vocabulary].iter().zip(row.iter()) {
