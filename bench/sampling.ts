@@ -78,8 +78,10 @@ for (let row = 0; row < batch; row++) {
   await decoder.forward({ phase: 'prefill', first: row, pasts: [0], tokens, sampled: [context - 1] });
 }
 
-/** Milliseconds of a step. */
-async function measure({ params, schema }: Work): Promise<number> {
+type Step = { readonly runMs: number; readonly chooseMs: number };
+
+/** Milliseconds of a step: of its run, and of what comes after it until all tokens are chosen. */
+async function measure({ params, schema }: Work): Promise<Step> {
   const sampled = Array.from({ length: batch }, (_, i) => i);
   const sequences = sampled.map((row) => {
     const request = {
@@ -94,32 +96,42 @@ async function measure({ params, schema }: Work): Promise<number> {
   };
   await masks();
   let tokens = sequences.map(({ tokens }) => tokens[0]!);
-  const start = systemClock.monotonic();
+  let [runMs, chooseMs] = [0, 0];
   for (let i = 0; i < count; i++) {
+    const start = systemClock.monotonic();
     const pasts = sampled.map(() => context + i);
     const logits = await decoder.forward({ phase: 'decode', first: 0, pasts, tokens, sampled });
+    const run = systemClock.monotonic();
     await masks();
     tokens = (await chooseEach(sequences, logits)).map(({ token }) => Number(token));
+    runMs += (run - start) / count;
+    chooseMs += (systemClock.monotonic() - run) / count;
   }
-  const stepMs = (systemClock.monotonic() - start) / count;
   for (const { constraint } of sequences) constraint?.release();
-  return stepMs;
+  return { runMs, chooseMs };
 }
 
-const times = new Map(Object.keys(works).map((name) => [name, [] as number[]]));
+const times = new Map(Object.keys(works).map((name) => [name, [] as Step[]]));
 for (const work of Object.values(works)) await measure(work);
 for (let round = 0; round < Number(flags.rounds); round++) {
   for (const [name, work] of Object.entries(works)) times.get(name)!.push(await measure(work));
 }
 const greedy = times.get('greedy')!;
-const results = [...times].map(([name, ms]) => ({
-  work: name,
-  stepMs: spread(ms).median,
-  /** Of the greedy step of the same round. */
-  ratio: spread(ms.map((value, round) => value / greedy[round]!)).median,
-}));
+const results = [...times].map(([name, steps]) => {
+  const stepMs = spread(steps.map(({ runMs, chooseMs }) => runMs + chooseMs)).median;
+  const chooseMs = spread(steps.map(({ chooseMs }) => chooseMs)).median;
+  // Of the greedy step of the same round.
+  const ratio = spread(
+    steps.map(({ runMs, chooseMs }, round) => (runMs + chooseMs) / (greedy[round]!.runMs + greedy[round]!.chooseMs)),
+  ).median;
+  return { work: name, stepMs, chooseMs, ratio };
+});
 if (flags.json) console.log(JSON.stringify({ batch, results }));
-else for (const { work, stepMs, ratio } of results) console.log(work.padEnd(24), stepMs.toFixed(2), ratio.toFixed(3));
+else {
+  console.log('work'.padEnd(24), 'step ms', 'choose ms', 'step / greedy');
+  for (const { work, stepMs, chooseMs, ratio } of results)
+    console.log(work.padEnd(24), stepMs.toFixed(2), chooseMs.toFixed(2), ratio.toFixed(3));
+}
 grammars.close();
 await decoder.release();
 process.exit(0);

@@ -36,7 +36,8 @@ export function applyMask(words: Uint32Array, logits: Float32Array): void {
     const first = place * 32;
     if (word === 0xffffffff) continue;
     if (word === 0) {
-      logits.fill(Number.NEGATIVE_INFINITY, first, first + 32);
+      while (words[place + 1] === 0) place++;
+      logits.fill(Number.NEGATIVE_INFINITY, first, (place + 1) * 32);
       continue;
     }
     for (let bit = 0; bit < 32 && first + bit < logits.length; bit++) {

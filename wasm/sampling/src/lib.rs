@@ -318,7 +318,8 @@ fn draw_wide(top_p: f64, all: f64, position: f64) -> i32 {
     candidates.truncate(kept);
     let target = position * (before + sum(candidates));
     let (bucket, before) = find_bucket(target, true);
-    if bucket != edge {
+    // Sums in another order may round to a place behind the edge.
+    if bucket < edge {
         gather_bucket(bucket);
     }
     let candidates = &mut state().candidates;
