@@ -65,6 +65,7 @@ async function startServer(engine: FakeEngine) {
     engine,
     tokenizer: byteTokenizer(),
     model: { name: 'SmolLM2-135M-Instruct', digest: `sha256:${'0'.repeat(64)}`, createdAt: 0 },
+    grammars: { check: async () => {} },
     registry,
     merges,
     traffic: measureTraffic(systemClock, limits),

@@ -11,6 +11,7 @@ import { systemClock, systemTimers } from './core/clock.ts';
 import { LorikeetError } from './core/errors.ts';
 import { limits } from './core/limits.ts';
 import { prng } from './core/prng.ts';
+import { GrammarChecker } from './grammar/grammar-checker.ts';
 import { type OpenJobs, openTrainingJobs } from './jobs/jobs.ts';
 import { autoMerge } from './jobs/merges/auto-merge.ts';
 import { openMerges } from './jobs/merges/merge-keeper.ts';
@@ -49,6 +50,7 @@ import { defaultTenant } from './tenants/scopes.ts';
 import { noQuotas, openService, type Service } from './tenants/service.ts';
 import { noUse } from './tenants/usage.ts';
 import { loadTokenizer } from './tokenizer/load.ts';
+import { tokenTable } from './tokenizer/token-table.ts';
 import type { Tokenizer } from './tokenizer/tokenizer.ts';
 
 /** What the operator sees while the server starts. Drawing it is the command line's. */
@@ -98,7 +100,7 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   const logger = createLogger(config.logLevel);
   const service = await startService(config, database, logger);
   open.defer(() => service.close());
-  const engine = startEngine(config, files, logger);
+  const engine = startEngine(config, { model: files, tokenizer, logger });
   open.defer(() => engine.close(0));
   const registry = await openRegistry(config, { database, files, engine, service, logger });
   open.defer(() => registry.close());
@@ -111,11 +113,14 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   open.defer(() => offline.close());
   const training = await openTraining(config, { database, files, engine, registry, service, metrics, logger });
   open.defer(() => training.jobs.close(0));
+  const grammars = new GrammarChecker();
+  open.defer(() => grammars.close());
   const app = createServer({
     ...{
       config,
       files,
       tokenizer,
+      grammars,
       engine,
       registry,
       merges,
@@ -186,7 +191,9 @@ export function modelSources(config: Config): Pick<ResolveOptions, 'cacheDir' | 
   };
 }
 
-function startEngine(config: Config, model: ModelFiles, logger: Logger): SupervisedEngine {
+type EngineParts = { readonly model: ModelFiles; readonly tokenizer: Tokenizer; readonly logger: Logger };
+
+function startEngine(config: Config, { model, tokenizer, logger }: EngineParts): SupervisedEngine {
   const { weightBits, decodeActivations, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk } = config;
   const { devicePrecision, kvType, adapterMemory: adapterBytes, adapterPages, mergeMemory: mergeBytes } = config;
   return superviseEngine({
@@ -200,6 +207,7 @@ function startEngine(config: Config, model: ModelFiles, logger: Logger): Supervi
       trainsBeside: config.trainingDevice === device,
       cudaDir: cudaDir(config.dataDir),
       cacheDir: join(config.dataDir, 'weights'),
+      tokens: tokenTable(tokenizer),
     },
     limits: {
       ...defaultSupervisorLimits,
@@ -333,6 +341,7 @@ type ServerParts = {
   readonly config: Config;
   readonly files: ModelFiles;
   readonly tokenizer: Tokenizer;
+  readonly grammars: GrammarChecker;
   readonly engine: SupervisedEngine;
   readonly registry: AdapterRegistry;
   readonly merges: Merges;

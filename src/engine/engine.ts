@@ -3,6 +3,7 @@
 
 import type { Clock } from '../core/clock.ts';
 import { errorTable, LorikeetError } from '../core/errors.ts';
+import type { GrammarThread } from '../grammar/grammar-thread.ts';
 import type {
   EngineEvent,
   EngineStats,
@@ -16,6 +17,7 @@ import type { AdapterStore } from './adapters/adapter-store.ts';
 import { type Choice, choose, chooseEach } from './choose.ts';
 import type { Decoder } from './decoder.ts';
 import type { ForwardBatch } from './forward-batch.ts';
+import { openConstraint } from './grammar-mask.ts';
 import type { Merges } from './merges/merges.ts';
 import { mergedOrMixed } from './policies/merged-or-mixed.ts';
 import { roomAside } from './policies/room-aside.ts';
@@ -27,6 +29,8 @@ export type EngineOptions = {
   readonly decoder: Decoder;
   readonly adapters: AdapterStore;
   readonly merges: Merges;
+  /** For outputs that have a grammar; left out: they end with an error. */
+  readonly grammars?: GrammarThread | null;
   /** Whether sequences whose adapter is merged run on the merge: where it is faster, or for measurements. */
   readonly onMerges?: 'auto' | 'always' | 'never';
   /** Groups of rows on the same weights that decode in one step; all by default: turns only let rows wait longer. */
@@ -74,7 +78,8 @@ export class Engine {
       ...{ rows: slots, parkedRows: kv.rows - slots, lead: leadOfContext * kv.positions, prefillBudget, groupsMax },
       moveRow: kv.move,
       swapRows: kv.swap,
-      admit: (sequence) => this.#door.admit(sequence),
+      // Until its grammar is compiled a sequence holds nobody up.
+      admit: (sequence) => (sequence.constraint?.isReady === false ? 'wait' : this.#door.admit(sequence)),
       park: (sequence) => this.#door.park(sequence),
       pages: pool.slots,
       pagesOf: (sequence) => this.#door.pagesOf(sequence),
@@ -118,7 +123,9 @@ export class Engine {
   }
 
   add(request: SequenceRequest): void {
-    const sequence = createSequence(request, this.#options.clock.monotonic(), this.#options.freshSeed);
+    const { clock, freshSeed, grammars = null } = this.#options;
+    const constraint = openConstraint(grammars, request.grammar);
+    const sequence = createSequence(request, clock.monotonic(), freshSeed, constraint);
     this.#sequences.set(request.id, sequence);
     if (request.timeoutMs !== undefined) this.#timed.add(sequence);
     this.#scheduler.add(sequence);
@@ -173,7 +180,7 @@ export class Engine {
     const { waiting } = this.#scheduler;
     this.#door.prefetch(waiting.first(this.#slots));
     return [...waiting].flatMap((sequence) => {
-      const error = this.#door.failure(sequence);
+      const error = sequence.constraint?.error ?? this.#door.failure(sequence);
       return error === null ? [] : [this.#end(sequence, endOf(sequence, 'error', now, { error: causeOf(error) }))];
     });
   }
@@ -210,6 +217,7 @@ export class Engine {
     const kind = merge ? 'merged' : sequences.some(({ row }) => row !== null) ? 'mixed' : 'base';
     this.#costs.observe(kind, rows, clock.monotonic() - start);
     for (const sequence of sequences) sequence.past++;
+    await masksOf(sequences);
     return await chooseEach(sequences, logits);
   }
 
@@ -230,13 +238,17 @@ export class Engine {
       merged: sequence.merge?.model ?? null,
     });
     sequence.past += count;
-    return sequence.past === request.promptTokens.length ? [choose(sequence, logits)] : [];
+    if (sequence.past < request.promptTokens.length) return [];
+    await masksOf([sequence]);
+    return [choose(sequence, logits)];
   }
 
   #append({ sequence, token, logprobs }: Choice, tokens: TokenEvent[]): SequenceEnd | null {
     const { id, params } = sequence.request;
     this.#scheduler.charge(sequence);
     const now = this.#options.clock.monotonic();
+    const failed = sequence.constraint?.error;
+    if (failed) return this.#end(sequence, endOf(sequence, 'error', now, { error: causeOf(failed) }));
     if (token === 'overflow')
       return this.#end(sequence, endOf(sequence, 'error', now, { error: overflowOf(sequence) }));
     sequence.firstTokenAt ??= now;
@@ -254,6 +266,7 @@ export class Engine {
     this.#sequences.delete(sequence.request.id);
     this.#timed.delete(sequence);
     this.#door.leave(sequence);
+    sequence.constraint?.release();
     this.#scheduler.remove(sequence);
     this.#isFreed = true;
     return end;
@@ -302,6 +315,11 @@ export class Engine {
     this.#options.merges.checkIntegrity(running.map(({ merge }) => merge));
     if (this.#sequences.size !== running.length + waiting.size) throw new Error('a sequence leaked');
   }
+}
+
+/** Masks are computed while the step runs; what is left of that is waited for here. An error is its sequence's end. */
+async function masksOf(sequences: readonly Sequence[]): Promise<void> {
+  for (const { constraint } of sequences) if (constraint !== null) await constraint.ready.catch(() => {});
 }
 
 /** An adapter that spoils a row is its owner's: rows never compute with one another's. */

@@ -2,9 +2,11 @@
 
 import { mergeKey } from '../core/adapter.ts';
 import { commonShare } from '../core/share.ts';
+import type { Constraint } from '../grammar/grammar-thread.ts';
 import type { FinishReason, SequenceEnd, SequenceRequest, Timings } from '../protocol/messages.ts';
 import type { AdapterHold } from './adapters/adapter-store.ts';
 import type { RowAdapter } from './adapters/row-adapter.ts';
+import { grammarMask } from './grammar-mask.ts';
 import type { Merge } from './merges/merge.ts';
 import type { Line } from './policies/fair-queue.ts';
 import { createSampler, type Sampler } from './sampler.ts';
@@ -12,6 +14,8 @@ import { createSampler, type Sampler } from './sampler.ts';
 export type Sequence = {
   readonly request: SequenceRequest;
   readonly sampler: Sampler;
+  /** Says which tokens its output's grammar allows next; null without one. */
+  readonly constraint: Constraint | null;
   /** Says which weights it computes with: of its adapters; empty without any. */
   readonly key: string;
   /** Where it stands while it waits. */
@@ -40,12 +44,20 @@ export type Sequence = {
   overtaken: number;
 };
 
-export function createSequence(request: SequenceRequest, now: number, freshSeed: () => number): Sequence {
+export function createSequence(
+  request: SequenceRequest,
+  now: number,
+  freshSeed: () => number,
+  constraint: Constraint | null = null,
+): Sequence {
   const { share: { flow, weight, priority } = commonShare, timeoutMs = Number.POSITIVE_INFINITY } = request;
   const key = mergeKey(request.adapters);
+  const { params, promptTokens } = request;
+  const mask = constraint && grammarMask(constraint, params.stopTokens);
   return {
     request,
-    sampler: createSampler(request.params, request.promptTokens, freshSeed),
+    sampler: createSampler(params, promptTokens, freshSeed, mask),
+    constraint,
     key,
     line: { flow, weight, subflow: `${priority} ${key}`, subflowWeight: priority },
     tokens: [...request.promptTokens],

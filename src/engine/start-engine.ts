@@ -5,6 +5,7 @@ import type { Clock } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
 import { pageRanks } from '../graph/adapted-linear.ts';
 import type { GraphTarget } from '../graph/target.ts';
+import { GrammarThread } from '../grammar/grammar-thread.ts';
 import { loadWeights } from '../graph/weights.ts';
 import type { EngineConfig, EngineEvent, EngineInfo } from '../protocol/messages.ts';
 import { AdapterStore } from './adapters/adapter-store.ts';
@@ -95,8 +96,9 @@ export async function startEngine(
     },
     emit: (merge) => emit({ type: 'merge', merge }),
   });
-  const { prefillChunk } = config;
-  const engine: Engine = new Engine({ decoder, adapters, merges, slots, prefillChunk, clock, freshSeed, emit });
+  const { prefillChunk, tokens } = config;
+  const grammars = tokens ? new GrammarThread({ table: tokens, onChange }) : null;
+  const engine: Engine = new Engine({ decoder, adapters, merges, grammars, slots, prefillChunk, clock, freshSeed, emit });
   const info: EngineInfo = {
     model: config.model.name,
     digest: config.model.digest,

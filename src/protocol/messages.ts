@@ -4,6 +4,7 @@
 import type { AppliedAdapter } from '../core/adapter.ts';
 import type { Activations, ModelFiles, ModelShape } from '../core/base-model.ts';
 import type { ErrorCode } from '../core/errors.ts';
+import type { Grammar, TokenTable } from '../core/grammar.ts';
 import type { SamplingParams } from '../core/sampling-params.ts';
 import type { Share } from '../core/share.ts';
 
@@ -45,6 +46,8 @@ export type EngineConfig = {
   readonly trainsBeside?: boolean;
   /** Folder for lowered weights. */
   readonly cacheDir: string;
+  /** What tokens spell, for outputs that have a grammar; left out: such sequences end with an error. */
+  readonly tokens?: TokenTable;
 };
 
 /** A sequence as the engine knows it: token ids only. `id` is the client's, unique in the life of a channel. */
@@ -58,6 +61,8 @@ export type SequenceRequest = {
   readonly share?: Share;
   /** Milliseconds after which nobody waits for it any more; left out: somebody always does. */
   readonly timeoutMs?: number;
+  /** What its output must look like; left out: anything. */
+  readonly grammar?: Grammar | null;
 };
 
 /** Adapters to merge into a copy of the linears that they touch; sequences with the same `mergeKey` may run on it. */

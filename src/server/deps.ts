@@ -2,6 +2,7 @@
 
 import type { FastifyBaseLogger } from 'fastify';
 import type { Clock } from '../core/clock.ts';
+import type { Grammar } from '../core/grammar.ts';
 import type { limits } from '../core/limits.ts';
 import type { Merges } from '../jobs/merges/merges.ts';
 import type { Traffic } from '../jobs/merges/traffic.ts';
@@ -30,6 +31,8 @@ export type AppDeps = {
   readonly engine: EngineClient;
   readonly tokenizer: Tokenizer;
   readonly model: ModelIdentity;
+  /** Whether an output can have this grammar: throws `grammar_invalid` or `grammar_too_complex`. */
+  readonly grammars: { check(grammar: Grammar): Promise<void> };
   readonly registry: AdapterRegistry;
   readonly merges: Merges;
   /** Counts what is generated on which weights. */

@@ -2,6 +2,7 @@
 // It knows no HTTP and no wire format; the routes give these pieces their shapes.
 
 import { LorikeetError } from '../core/errors.ts';
+import type { Grammar } from '../core/grammar.ts';
 import type { SamplingParams } from '../core/sampling-params.ts';
 import type { Share } from '../core/share.ts';
 import type { SequenceEnd, SequenceRequest, Timings, TokenLogprobs, WeightBits } from '../protocol/messages.ts';
@@ -16,6 +17,8 @@ export type Ask = {
   readonly promptTokens: readonly number[];
   readonly params: SamplingParams;
   readonly stop: readonly string[];
+  /** What the output must look like; left out: anything. */
+  readonly grammar?: Grammar | null;
   /** The clock's monotonic reading when the request came. */
   readonly arrivedAt: number;
 };
@@ -214,12 +217,12 @@ function startSequence(services: Services, { ask, work, share, choice, listener,
 }
 
 function requestOf(
-  { promptTokens, params, arrivedAt }: Ask,
+  { promptTokens, params, grammar, arrivedAt }: Ask,
   { held, timeoutMs }: Work,
   share: Share,
   now: number,
 ): Omit<SequenceRequest, 'id'> {
-  const request = { promptTokens, params, adapters: held.applied, share };
+  const request = { promptTokens, params, adapters: held.applied, share, ...(grammar ? { grammar } : {}) };
   return timeoutMs === undefined ? request : { ...request, timeoutMs: Math.max(0, arrivedAt + timeoutMs - now) };
 }
 

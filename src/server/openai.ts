@@ -51,6 +51,10 @@ export type ChunkShape = {
   /** Of a chunk before a choice's first text; null writes none. */
   readonly first: string | null;
   piece(piece: Piece, choice: number): string;
+  /** Where a piece is read first: members of as many chunks as it makes certain; null for the choice's end. */
+  read?(piece: Piece | null, choice: number): string[];
+  /** Left out: the engine's own. */
+  finishReason?(reason: Outcome['finishReason'], choice: number): string;
   /** Of the chunk that carries the finish reason. */
   readonly last: string;
 };
@@ -76,13 +80,18 @@ export function chunkWriter(
   return {
     onPiece(piece, choice) {
       begin(choice);
+      if (shape.read) {
+        for (const members of shape.read(piece, choice)) write(choice, members, 'null');
+        return;
+      }
       // Half a character, or what may be a stop string: nothing to say yet.
       if (piece.text === '' && piece.logprobs === null) return;
       write(choice, shape.piece(piece, choice), 'null');
     },
     onOutcome({ finishReason }, choice) {
       begin(choice);
-      write(choice, shape.last, `"${finishReason}"`);
+      for (const members of shape.read?.(null, choice) ?? []) write(choice, members, 'null');
+      write(choice, shape.last, `"${shape.finishReason?.(finishReason, choice) ?? finishReason}"`);
     },
     end(outcomes) {
       if (includeUsage) stream.send(`${start}[],"usage":${JSON.stringify(usageOf(outcomes, prompts))}}`);

@@ -1,7 +1,10 @@
 // What a caller sends (text, token ids, messages) to prompt tokens that fit the context.
 
 import { LorikeetError } from '../core/errors.ts';
+import type { ChatMessage } from '../tokenizer/tokenizer.ts';
+import { chatTurn } from './chat-turns.ts';
 import type { Message } from './schemas/prompt.ts';
+import type { Tool } from './schemas/tools.ts';
 import type { Services } from './services.ts';
 
 /** @param param where the prompt stands in the body, for the error. Control tokens in the text are read as such. */
@@ -19,16 +22,26 @@ export function encodePrompt(services: Services, prompt: string | readonly numbe
   return checkLength(services, [...prompt], param);
 }
 
-export function encodeMessages(services: Services, messages: readonly Message[]): number[] {
-  const turns = messages.map(({ role, content, name }) => ({
-    // OpenAI's newer word for the same turn; templates know the older one.
-    role: role === 'developer' ? 'system' : role,
-    content: typeof content === 'string' ? content : content.map((part) => part.text).join('\n'),
-    ...(name === undefined ? {} : { name }),
-  }));
-  const chars = turns.reduce((sum, { content }) => sum + content.length, 0);
+export type ChatParts = {
+  readonly tools?: readonly Tool[];
+  /** Variables of the chat template. */
+  readonly variables?: Readonly<Record<string, unknown>>;
+};
+
+export function encodeMessages(services: Services, messages: readonly Message[], parts: ChatParts = {}): number[] {
+  const { tokenizer } = services;
+  const { tools = [] } = parts;
+  const turns = messages.map(chatTurn);
+  const chars = [...turns, ...tools].reduce((sum, turn) => sum + charsOf(turn), 0);
   refuseLongText(services, chars, 'messages');
-  return checkLength(services, services.tokenizer.encodeChat(turns, { addGenerationPrompt: true }), 'messages');
+  const { variables = {} } = parts;
+  return checkLength(services, tokenizer.encodeChat(turns, { tools, variables }), 'messages');
+}
+
+/** What a turn or a tool adds to a prompt at most; a text alone needs no JSON. */
+function charsOf(turn: ChatMessage | Tool): number {
+  if ('content' in turn && turn.tool_calls === undefined) return turn.content.length;
+  return JSON.stringify(turn).length;
 }
 
 /** Throws where even the longest tokens could not carry so much text, so that nobody tokenises megabytes for a 400. */

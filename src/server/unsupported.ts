@@ -67,7 +67,7 @@ export function checkUnsupported(body: object, known: object, log: FastifyBaseLo
 /** Fields of a message that carry a tool's part in the conversation. */
 export function checkMessages(messages: readonly object[]): void {
   for (const [i, message] of messages.entries()) {
-    for (const name of ['tool_calls', 'function_call', 'audio']) {
+    for (const name of ['function_call', 'audio']) {
       const value = (message as Record<string, unknown>)[name] ?? null;
       if (value !== null && !empty(value)) throw unsupported(`messages[${i}].${name}`);
     }

@@ -73,7 +73,7 @@ const causes: Partial<Record<ErrorCode, Cause>> = {
   unknown_parameter: posting({ ...prompt, temprature: 1 }),
   unsupported_parameter: { ask: ({ post }) => post('/v1/completions', { ...prompt, echo: true }) },
   context_length_exceeded: posting({ prompt: 'x'.repeat(600) }),
-  chat_template_failed: posting({ messages: [{ role: 'tool', content: 'x' }] }),
+  chat_template_failed: posting({ messages: [{ role: 'user', name: 'refused', content: 'x' }] }),
   invalid_api_key: { options: { deps: { adminKey: 'secret' } }, ask: ({ post }) => post(url, prompt) },
   insufficient_permissions: {
     async ask({ keys, post }) {

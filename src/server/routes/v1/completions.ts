@@ -13,6 +13,7 @@ import { paramsOfChoices, stopsOf, toSamplingParams } from '../../sampling.ts';
 import { CompletionsAnswer, CompletionsBody, completionsMaxTokens } from '../../schemas/completions.ts';
 import { errorAnswers } from '../../schemas/error.ts';
 import type { Services } from '../../services.ts';
+import { checkEnds, compiledGrammar, structureOf } from '../../structured-output.ts';
 import { checkUnsupported } from '../../unsupported.ts';
 
 const schema = {
@@ -39,8 +40,12 @@ export const completionsRoute =
       checkUnsupported(body, CompletionsBody.properties, request.log);
       const adapters = adaptersOfModel(services, body.model);
       checkStreamOptions(body);
+      const grammar = await compiledGrammar(services, structureOf(body));
+      checkEnds(grammar, body);
       const prompts = await toPrompts(services, body);
-      const asks = prompts.flatMap((promptTokens) => toAsks(services, body, promptTokens, request.arrivedAt));
+      const asks = prompts
+        .flatMap((promptTokens) => toAsks(services, body, promptTokens, request.arrivedAt))
+        .map((ask) => ({ ...ask, grammar }));
       const head = headOf(services, 'cmpl', 'text_completion', body.model);
       if (body.stream) {
         return answerStream(services, { request, reply }, { asks, adapters }, (stream) => {
