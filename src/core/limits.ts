@@ -187,8 +187,8 @@ export const limits = {
   adapterPages: 65_536,
   /** Keys of rank_pattern or alpha_pattern: one for each linear of a model of 512 layers fits. */
   adapterPatterns: 4096,
-  /** A pattern of an adapter's config: five times a module's full name. */
-  adapterPatternChars: 256,
+  /** A pattern of an adapter's config: three times the longest that a common tool writes (Unsloth's, 323). */
+  adapterPatternChars: 1024,
   /** Characters of all true regular expressions of a config, repetitions written out: about 100 usual ones. */
   adapterRegexWeight: 4096,
   /** config.json, tokenizer_config.json, adapter_config.json. */

@@ -6,7 +6,7 @@ import { elementCount } from '../formats/tensor-bytes.ts';
 import { ggufShape } from './gguf-shape.ts';
 import { matchTensors } from './match-tensors.ts';
 import { readGguf } from './read-gguf.ts';
-import { unpairRows } from './unpair-rows.ts';
+import { unpairRows } from '../formats/unpair-rows.ts';
 import { weightFile } from './weight-file.ts';
 
 /** Llama 3's rotary divisors: they become a part of the shape, not a weight. */

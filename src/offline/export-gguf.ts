@@ -10,7 +10,7 @@ import { type GgufTensorHead, ggufText, layOutGguf } from '../formats/write-gguf
 import { tensorSpecs } from '../models/architectures.ts';
 import { openGguf } from '../models/open-gguf.ts';
 import { readGguf } from '../models/read-gguf.ts';
-import { unpairedRow } from '../models/unpair-rows.ts';
+import { unpairedRow } from '../formats/unpair-rows.ts';
 import { type WeightFile, weightFile } from '../models/weight-file.ts';
 import type { OfflineWork } from '../protocol/offline-messages.ts';
 import type { Exported } from './exported.ts';

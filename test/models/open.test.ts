@@ -11,7 +11,7 @@ import { writeSafetensors } from '../../src/formats/write-safetensors.ts';
 import { tensorSpecs } from '../../src/models/architectures.ts';
 import { localModel } from '../../src/models/local-model.ts';
 import { openModel } from '../../src/models/open.ts';
-import { unpairRows } from '../../src/models/unpair-rows.ts';
+import { unpairRows } from '../../src/formats/unpair-rows.ts';
 import { tinyConfig, tinyShape, tinyTensors, writeModelFolder } from './model-folder.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
