@@ -82,6 +82,7 @@ const verbs: Readonly<Record<string, Verb>> = {
       const { adapter, created } = await pushAdapter(server, invocation, folder!);
       if (invocation.json) invocation.printJson(adapter);
       else invocation.print(created ? `${adapter.id} is ready.` : `${adapter.id} is this content already.`);
+      if (created) for (const warning of adapter.warnings) invocation.io.stderr.write(`Warning: ${warning}\n`);
       for (const warning of adapter.warnings) invocation.io.stderr.write(`lorikeet: ${warning}\n`);
       return exitCodes.ok;
     },

@@ -37,6 +37,8 @@ export const limits = {
   keepAliveTimeoutMs: 65_000,
   /** Silence on a stream before a comment is sent, so that proxies with a 30 s idle limit keep it open. */
   heartbeatMs: 15_000,
+  /** Names of files beside an adapter's two that an upload may mention: a checkpoint's folder has about twenty. */
+  adapterCompanions: 64,
   /** Adapters that one request may apply at once: a page or more each, of a few pages a slot. */
   appliedAdapters: 16,
   /** What a caller may write for an adapter: a name of 127, `@` or `:`, and a version or an alias. */

@@ -246,8 +246,14 @@ const spellings: readonly [what: string, spell: (name: string) => string][] = [
   ['of the adapter that PEFT calls default', (name) => name.replace('.weight', '.default.weight')],
   ['of a compiled model', (name) => name.replace('base_model.model.', 'base_model.model._orig_mod.')],
   ['under FSDP', (name) => name.replace('.self_attn.', '._fsdp_wrapped_module.self_attn._checkpoint_wrapped_module.')],
-  ['of the text model inside a larger one', (name) => name.replace('model.model.model.', 'model.model.model.language_model.')],
-  ['of the text model in an older class', (name) => name.replace('model.model.model.', 'model.model.language_model.model.')],
+  [
+    'of the text model inside a larger one',
+    (name) => name.replace('model.model.model.', 'model.model.model.language_model.'),
+  ],
+  [
+    'of the text model in an older class',
+    (name) => name.replace('model.model.model.', 'model.model.language_model.model.'),
+  ],
   ['of a model without its head', (name) => name.replace('model.model.model.', 'model.model.')],
 ];
 for (const [what, spell] of spellings) {

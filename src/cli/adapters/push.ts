@@ -23,7 +23,7 @@ export async function pushAdapter(
   { flags, io }: Invocation,
   path: string,
 ): Promise<{ adapter: Adapter; created: boolean }> {
-  const name = flags.name === undefined ? basename(resolve(path)) : String(flags.name);
+  const name = flags.name === undefined ? basename(resolve(path)).replace(/\.gguf$/, '') : String(flags.name);
   const folder = await readAdapterFolder(path);
   const there = (await versionsOf(server, name)).find(
     ({ digest, state }) => digest === folder.digest && state === 'ready',
@@ -38,8 +38,10 @@ export async function pushAdapter(
     bar.clear();
   }
   // The text and not the object: its bytes are part of the digest.
-  const config = await readFile(folder.config, 'utf8');
-  const answer = await server.post('/v1/adapters', { name, config, weights: `sha256:${folder.weightsSha256}` });
+  const config = folder.config === null ? {} : { config: await readFile(folder.config, 'utf8') };
+  const { companions } = folder;
+  const weights = `sha256:${folder.weightsSha256}`;
+  const answer = await server.post('/v1/adapters', { name, ...config, weights, companions });
   return { adapter: (await answer.json()) as Adapter, created: answer.status === 201 };
 }
 

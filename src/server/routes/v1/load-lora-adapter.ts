@@ -47,6 +47,7 @@ export const loadLoraAdapterRoute =
         await using folder = await openAdapterFolder(adapterRoot, path);
         const staged = await registry.stage();
         try {
+          for (const companion of folder.companions) staged.companion(companion);
           await staged.config(folder.config.createReadStream());
           await staged.weights(folder.weights.createReadStream());
           await staged.publish(name, { tenant, createdBy: keyPrefix, source: 'load' });
