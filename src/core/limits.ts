@@ -9,8 +9,8 @@ export const limits = {
   bodyBytes: 4 * MiB,
   /** Messages in one chat request: long conversations pass, a million empty ones do not. */
   messages: 4096,
-  /** Choices asked for by one request (`n`): each holds a slot, so it stays near the default slot count. */
-  choices: 16,
+  /** Choices asked for by one request (`n`): OpenAI's own ceiling; those beyond the free slots wait. */
+  choices: 128,
   /** Prompts in one /v1/completions body. */
   prompts: 128,
   /** Stop strings, and the length of each in UTF-16 units: every one is searched after every token. */

@@ -1,6 +1,7 @@
 // What a caller sends (text, token ids, messages) to prompt tokens that fit the context.
 
 import { LorikeetError } from '../core/errors.ts';
+import { contextPhrase } from './sampling.ts';
 import type { Message } from './schemas/prompt.ts';
 import type { Services } from './services.ts';
 
@@ -49,6 +50,6 @@ function checkLength(services: Services, tokens: number[], param: string): numbe
 }
 
 function tooLong(size: string, context: number, param: string): LorikeetError {
-  const message = `${param} has ${size}; the context of this server is ${context} tokens, the output included.`;
+  const message = `${contextPhrase(context)} However, ${param} has ${size}, and the output needs room too.`;
   return new LorikeetError('context_length_exceeded', { message, param });
 }

@@ -36,7 +36,7 @@ export const completionsRoute =
   async (app) => {
     app.post('/v1/completions', { config: { scope: 'generate' }, schema }, async (request, reply) => {
       const { body } = request;
-      checkUnsupported(body, CompletionsBody.properties, request.log);
+      checkUnsupported(body, CompletionsBody.properties, reply);
       const adapters = adaptersOfModel(services, body.model);
       checkStreamOptions(body);
       const prompts = await toPrompts(services, body);

@@ -8,6 +8,7 @@ import { assertFreeName } from '../../models.ts';
 import { LoadBody } from '../../schemas/adapters.ts';
 import { errorAnswers } from '../../schemas/error.ts';
 import type { Services } from '../../services.ts';
+import { answerErrorsAsVllm } from '../../vllm-errors.ts';
 
 const schema = {
   tags: ['adapters'],
@@ -23,6 +24,7 @@ export const loadLoraAdapterRoute =
   (services: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
     const { registry, adapterRoot } = services;
+    answerErrorsAsVllm(app, services);
     app.post(
       '/v1/load_lora_adapter',
       { config: { scope: 'admin' }, schema },

@@ -6,6 +6,7 @@ import { settledWithin } from '../../deletion.ts';
 import { UnloadBody } from '../../schemas/adapters.ts';
 import { errorAnswers } from '../../schemas/error.ts';
 import type { Services } from '../../services.ts';
+import { answerErrorsAsVllm } from '../../vllm-errors.ts';
 
 const schema = {
   tags: ['adapters'],
@@ -18,8 +19,10 @@ const schema = {
 };
 
 export const unloadLoraAdapterRoute =
-  ({ registry, limits }: Services): FastifyPluginAsyncTypebox =>
+  (services: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
+    const { registry, limits } = services;
+    answerErrorsAsVllm(app, services);
     app.post(
       '/v1/unload_lora_adapter',
       { config: { scope: 'admin' }, schema },
