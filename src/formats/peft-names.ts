@@ -22,7 +22,7 @@ const part = /^(.+)\.lora_(?:([AB])(?:\.([^.]+))?\.weight|magnitude_vector(?:\.(
 /** Of a quantised base, states of its blocks follow the weight's name. */
 const copy = /^(.+)\.base_layer\.(?:weight(?:\..+)?|bias)$|^((?:.+\.)?(?:embed_tokens|lm_head))\.weight$/;
 
-/** Throws `adapter_unsupported` for what an adapter may hold and is not applied, `adapter_invalid` for anything else. */
+/** Throws `adapter_unsupported` for what an adapter may hold and is not applied; `adapter_invalid` for the rest. */
 export function parseTensorName(name: string): TensorName {
   const plain = name
     .split('.')

@@ -92,10 +92,11 @@ export type StagedAdapter = {
   /** Notes a file that came beside the two; what it would change and does not is said in the version's warnings. */
   companion(name: string): void;
   /**
-   * Rewrites what is in another program's layout (GGUF, mlx-lm) as PEFT's, then checks both files against the base model and makes them a version: durable when it returns. The same content under
-   * the same name is the same version; where its files were damaged, these take their place. Throws `adapter_invalid`
-   * or `adapter_unsupported` with the field's name, `missing_parameter`, `invalid_parameter` for the name,
-   * `storage_full`, `engine_unavailable` where the base model is not known yet.
+   * Rewrites what is in another program's layout (GGUF, mlx-lm) as PEFT's, then checks both files against the base
+   * model and makes them a version: durable when it returns. The same content under the same name is the same version;
+   * where its files were damaged, these take their place. Throws `adapter_invalid` or `adapter_unsupported` with the
+   * field's name, `missing_parameter`, `invalid_parameter` for the name, `storage_full`, `engine_unavailable` where the
+   * base model is not known yet.
    */
   publish(name: string, provenance: Provenance): Promise<{ adapter: AdapterVersion; created: boolean }>;
   /** Forgets what was not published, and makes room for another upload. Does nothing after `publish` has succeeded. */

@@ -43,7 +43,8 @@ function unsupportedPart(findings: readonly Finding[]): LorikeetError | null {
   );
   if (found === undefined) return null;
   const param = toPath(found.instancePath).replace(/\.type$/, '');
-  const message = `${param}: parts of type ${JSON.stringify(found.data).slice(0, 60)} are not supported; text parts are.`;
+  const type = JSON.stringify(found.data).slice(0, 60);
+  const message = `${param}: parts of type ${type} are not supported; text parts are.`;
   return new LorikeetError('unsupported_parameter', { message, param });
 }
 

@@ -180,7 +180,8 @@ test('an expression that Unsloth writes', async (t) => {
   const { upload } = await uploading(t);
   const tags = '(?:self_attn|attention|attn|mlp|feed_forward|ffn|dense)';
   const names = '(?:q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)';
-  const target_modules = `(?:.*?(?:language|text).*?${tags}.*?${names}.*?)|(?:\\bmodel\\.layers\\.[\\d]{1,}\\.${tags}\\.(?:${names}))`;
+  const layers = `(?:\\bmodel\\.layers\\.[\\d]{1,}\\.${tags}\\.(?:${names}))`;
+  const target_modules = `(?:.*?(?:language|text).*?${tags}.*?${names}.*?)|${layers}`;
   const answer = await upload(pairs(), { target_modules, base_model_name_or_path: 'unsloth/tiny' });
   assert.equal(answer.statusCode, 201, answer.body);
   assert.deepEqual(answer.json().target_modules, ['q_proj']);

@@ -48,8 +48,8 @@ export function ggufAdapter({ metadata, tensors }: GgufFile, shape: ModelShape):
 }
 
 const warning =
-  'Converted from a GGUF adapter, which knows one lora_alpha for all pairs and no rsLoRA: where the original had more, ' +
-  'it was lost before.';
+  'Converted from a GGUF adapter, which knows one lora_alpha for all pairs and no rsLoRA: ' +
+  'where the original had more, it was lost before.';
 
 function readName(name: string): { module: PeftModule; half: 'a' | 'b' } {
   const [, layer, linear, half] = /^(?:blk\.(\d{1,4})\.(\w+)|output)\.weight\.lora_([ab])$/.exec(name) ?? [];

@@ -39,7 +39,8 @@ export const samplingProperties = {
       minimum: -(2 ** 63),
       maximum: 2 ** 63,
       description:
-        'Any signed 64-bit integer. The same request alone with the same seed gives the same text. Choice i of `n` uses seed + i.',
+        'Any signed 64-bit integer. The same request alone with the same seed gives the same text. ' +
+        'Choice i of `n` uses seed + i.',
     }),
   ),
   stop: Type.Optional(

@@ -30,8 +30,8 @@ const upload = {
   description:
     'A form with the parts `name`, `adapter_config.json` and `adapter_model.safetensors`, in any order; or JSON, for ' +
     'weights that /v1/adapters/uploads has taken. A GGUF adapter (a file `*.gguf`, without a config) and one of ' +
-    'mlx-lm (`adapters.safetensors`) are rewritten as PEFT has them. Files that stand beside an adapter may come too; ' +
-    'what they would change is said in `warnings`. The same content under the same name is the same version: 200.',
+    'mlx-lm (`adapters.safetensors`) are rewritten as PEFT has them. Files that stand beside an adapter may come ' +
+    'too; what they would change is said in `warnings`. The same content under the same name is the same version: 200.',
   body: {
     content: { 'application/json': { schema: PublishBody }, 'multipart/form-data': { schema: Type.Unknown() } },
   },
