@@ -88,6 +88,10 @@ export const settingTable = {
     ...path,
     defaultHelp: 'none: that route is closed',
   }),
+  corsOrigins: text('LORIKEET_CORS_ORIGINS', '', 'origins whose web pages may read answers, or *', {
+    placeholder: 'origins',
+    defaultHelp: 'none',
+  }),
   autoMerge: oneOf('LORIKEET_AUTO_MERGE', 'off', ['on', 'off'], 'merge heavy adapters without being asked'),
   autoMergeBits: oneOf('LORIKEET_AUTO_MERGE_BITS', 8, [4, 8, 32], 'bits of automatic merges: fewer round more'),
   autoMergeShare: integer(

@@ -20,6 +20,7 @@ import type { Merges } from './merges/merges.ts';
 import { mergedOrMixed } from './policies/merged-or-mixed.ts';
 import { roomAside } from './policies/room-aside.ts';
 import { type DecodeRange, Scheduler } from './scheduler.ts';
+import { everyOf, notePrompt } from './prompt-logprobs.ts';
 import { createSequence, endOf, prefillLeft, type Sequence } from './sequence.ts';
 import { StepCosts } from './step-costs.ts';
 
@@ -203,12 +204,14 @@ export class Engine {
       first: row,
       pasts: [past - again],
       tokens: tokens.slice(past - again, past + count),
-      sampled: [again + count - 1],
+      sampled: sequence.promptLogprobs === null ? [again + count - 1] : everyOf(count, again),
       adapters: [sequence.row],
       merged: sequence.merge?.model ?? null,
     });
     sequence.past += count;
-    return sequence.past === request.promptTokens.length ? [choose(sequence, logits)] : [];
+    const last = logits.subarray(logits.length - this.#options.decoder.vocabulary);
+    if (sequence.promptLogprobs !== null) notePrompt(sequence, logits, count);
+    return sequence.past === request.promptTokens.length ? [choose(sequence, last)] : [];
   }
 
   #append({ sequence, token, logprobs }: Choice, tokens: TokenEvent[]): SequenceEnd | null {

@@ -1,7 +1,7 @@
 // One sequence in the engine: its tokens, how far the KV pool holds them, and its times. Pure bookkeeping.
 
 import { mergeKey } from '../core/adapter.ts';
-import type { FinishReason, SequenceEnd, SequenceRequest, Timings } from '../protocol/messages.ts';
+import type { FinishReason, SequenceEnd, SequenceRequest, Timings, TokenLogprobs } from '../protocol/messages.ts';
 import type { AdapterHold } from './adapters/adapter-store.ts';
 import type { RowAdapter } from './adapters/row-adapter.ts';
 import type { Merge } from './merges/merge.ts';
@@ -14,6 +14,8 @@ export type Sequence = {
   readonly key: string;
   /** Prompt and sampled tokens. The last sampled one is not in the KV pool yet: the next step feeds it. */
   readonly tokens: number[];
+  /** Of the prompt's tokens so far; null where nobody asks for them. */
+  readonly promptLogprobs: (TokenLogprobs | null)[] | null;
   /** Tokens in the KV pool. */
   past: number;
   /** Monotonic milliseconds; null until it happened. */
@@ -36,6 +38,7 @@ export function createSequence(request: SequenceRequest, now: number, freshSeed:
     sampler: createSampler(request.params, request.promptTokens, freshSeed),
     key: mergeKey(request.adapters),
     tokens: [...request.promptTokens],
+    promptLogprobs: request.promptLogprobs === undefined ? null : [null],
     past: 0,
     queuedAt: now,
     startedAt: null,
@@ -64,6 +67,7 @@ export function endOf(
     reason,
     stopToken: detail.stopToken ?? null,
     ...(detail.error ? { error: detail.error } : {}),
+    ...(sequence.promptLogprobs === null ? {} : { promptLogprobs: sequence.promptLogprobs }),
     promptTokens: request.promptTokens.length,
     completionTokens: tokens.length - request.promptTokens.length,
     cachedTokens: 0,

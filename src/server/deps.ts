@@ -26,6 +26,8 @@ export type ModelIdentity = {
 };
 
 export type AppDeps = {
+  /** Origins whose pages may read answers; `*` for any, none for none. */
+  readonly corsOrigins: readonly string[];
   readonly engine: EngineClient;
   readonly tokenizer: Tokenizer;
   readonly model: ModelIdentity;

@@ -13,6 +13,8 @@ export type Ask = {
   readonly promptTokens: readonly number[];
   readonly params: SamplingParams;
   readonly stop: readonly string[];
+  /** Report the prompt's own tokens with this many alternatives; left out: they are not. */
+  readonly promptLogprobs?: number;
   /** The clock's monotonic reading when the request came. */
   readonly arrivedAt: number;
 };
@@ -32,8 +34,12 @@ export type Outcome = {
   readonly positions: readonly Position[];
   /** `abort` is seen only by a caller that has left. */
   readonly finishReason: 'stop' | 'length' | 'abort';
+  /** A stop string ended it, not a token of the model. */
+  readonly byStopString: boolean;
   readonly promptTokens: number;
   readonly completionTokens: number;
+  /** Of each prompt token, the first null; null where nobody asked. */
+  readonly promptLogprobs: readonly (TokenLogprobs | null)[] | null;
   readonly cachedTokens: number;
   /** It ran on merged weights, of these bits; null: on the base's. */
   readonly mergedBits: WeightBits | null;
@@ -133,13 +139,15 @@ function startSequence(services: Services, { ask, held, choice, listener, onStar
     }
     const tail = stops.push(detokenizer.flush()) + stops.flush();
     if (tail !== '') emit(null, tail, null);
-    const { promptTokens, cachedTokens, mergedBits = null, timings } = end;
+    const { promptTokens, cachedTokens, mergedBits = null, promptLogprobs = null, timings } = end;
     const outcome: Outcome = {
       text,
       positions,
       finishReason: reason,
+      byStopString: stops.found,
       promptTokens,
       completionTokens,
+      promptLogprobs,
       cachedTokens,
       mergedBits,
       timings,
@@ -149,7 +157,10 @@ function startSequence(services: Services, { ask, held, choice, listener, onStar
   };
 
   const abort = engine.submit(
-    { promptTokens: ask.promptTokens, params: ask.params, adapters: held.applied },
+    {
+      ...{ promptTokens: ask.promptTokens, params: ask.params, adapters: held.applied },
+      ...(ask.promptLogprobs === undefined ? {} : { promptLogprobs: ask.promptLogprobs }),
+    },
     {
       onStart,
       onToken({ token, logprobs = null }) {

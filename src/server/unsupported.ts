@@ -30,8 +30,6 @@ const refused: Readonly<Record<string, AsksForNothing>> = {
   audio: never,
   web_search_options: never,
   suffix: empty,
-  echo: off,
-  best_of: oneOf(1),
   // vLLM
   structured_outputs: never,
   guided_json: never,

@@ -84,6 +84,7 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
     files: training.files,
     jobs: training.jobs,
     adapterRoot: null,
+    corsOrigins: [],
     keys,
     adminKey: null,
     metrics: createMetrics({ modelName: 'tiny', processMetrics: false }),

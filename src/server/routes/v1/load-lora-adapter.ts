@@ -4,11 +4,11 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';
 import { openAdapterFolder } from '../../adapter-root.ts';
+import { answerErrorsIn, vllmErrors } from '../../error-dialects.ts';
 import { assertFreeName } from '../../models.ts';
 import { LoadBody } from '../../schemas/adapters.ts';
 import { errorAnswers } from '../../schemas/error.ts';
 import type { Services } from '../../services.ts';
-import { answerErrorsAsVllm } from '../../vllm-errors.ts';
 
 const schema = {
   tags: ['adapters'],
@@ -24,7 +24,7 @@ export const loadLoraAdapterRoute =
   (services: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
     const { registry, adapterRoot } = services;
-    answerErrorsAsVllm(app, services);
+    answerErrorsIn(app, services, vllmErrors);
     app.post(
       '/v1/load_lora_adapter',
       { config: { scope: 'admin' }, schema },

@@ -3,10 +3,10 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';
 import { settledWithin } from '../../deletion.ts';
+import { answerErrorsIn, vllmErrors } from '../../error-dialects.ts';
 import { UnloadBody } from '../../schemas/adapters.ts';
 import { errorAnswers } from '../../schemas/error.ts';
 import type { Services } from '../../services.ts';
-import { answerErrorsAsVllm } from '../../vllm-errors.ts';
 
 const schema = {
   tags: ['adapters'],
@@ -22,7 +22,7 @@ export const unloadLoraAdapterRoute =
   (services: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
     const { registry, limits } = services;
-    answerErrorsAsVllm(app, services);
+    answerErrorsIn(app, services, vllmErrors);
     app.post(
       '/v1/unload_lora_adapter',
       { config: { scope: 'admin' }, schema },
