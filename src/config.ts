@@ -88,6 +88,11 @@ export const settingTable = {
     ...path,
     defaultHelp: 'none: that route is closed',
   }),
+  enableLora: onOff('LORIKEET_ENABLE_LORA', "vLLM's flag: adapters are always served"),
+  loraModules: text('LORIKEET_LORA_MODULES', null, 'adapters to load at a start: name=folder, several by commas', {
+    placeholder: 'list',
+    defaultHelp: 'none',
+  }),
   corsOrigins: text('LORIKEET_CORS_ORIGINS', '', 'origins whose web pages may read answers, or *', {
     placeholder: 'origins',
     defaultHelp: 'none',

@@ -30,6 +30,7 @@ import { trainerProcessStarter } from './protocol/trainer-process.ts';
 import type { AdapterRegistry } from './registry/adapter-registry.ts';
 import { checkAdapter } from './registry/check-adapter.ts';
 import { loadExamples } from './registry/example-adapters.ts';
+import { publishFolder } from './registry/publish-folder.ts';
 import { openAdapterRegistry } from './registry/registry.ts';
 import { mallocEnvironment } from './runtime/malloc.ts';
 import { portProblem, urlOf } from './server/address.ts';
@@ -124,6 +125,8 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
     });
     if (names.length > 0) phase('adapters', `examples ${names.join(', ')}`);
   }
+  const modules = await loadModules(registry, config.loraModules);
+  if (modules.length > 0) phase('adapters', `loaded ${modules.join(', ')}`);
   training.start();
   const startMs = systemClock.monotonic() - began;
   report.ready(url, !hasKeys, startMs);
@@ -131,6 +134,23 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
 
   await aborted(stop);
   logger.info({ drainSeconds: config.drainSeconds }, 'stopping');
+}
+
+/** `name=folder,...` as vLLM's --lora-modules: each becomes a version, unless its content is there. */
+async function loadModules(registry: AdapterRegistry, list: string | null): Promise<string[]> {
+  const entries = (list ?? '').split(',').filter(Boolean);
+  const names: string[] = [];
+  for (const entry of entries) {
+    const [, name, folder] = /^\s*([^=]+)=(.+?)\s*$/.exec(entry) ?? [];
+    if (name === undefined || folder === undefined) {
+      const message = `LORIKEET_LORA_MODULES is a list of name=folder, not ${JSON.stringify(entry)}.`;
+      throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_LORA_MODULES' });
+    }
+    const provenance = { tenant: defaultTenant, createdBy: null, source: 'load' } as const;
+    await publishFolder(registry, folder, name, provenance);
+    names.push(name);
+  }
+  return names;
 }
 
 /** The base model's files, fetched where this machine does not have them. */

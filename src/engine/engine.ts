@@ -19,8 +19,8 @@ import type { ForwardBatch } from './forward-batch.ts';
 import type { Merges } from './merges/merges.ts';
 import { mergedOrMixed } from './policies/merged-or-mixed.ts';
 import { roomAside } from './policies/room-aside.ts';
-import { type DecodeRange, Scheduler } from './scheduler.ts';
 import { everyOf, notePrompt } from './prompt-logprobs.ts';
+import { type DecodeRange, Scheduler } from './scheduler.ts';
 import { createSequence, endOf, prefillLeft, type Sequence } from './sequence.ts';
 import { StepCosts } from './step-costs.ts';
 

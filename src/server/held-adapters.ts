@@ -3,8 +3,9 @@
 
 import { type AppliedAdapter, combineAdapters } from '../core/adapter.ts';
 import { LorikeetError } from '../core/errors.ts';
-import type { AdapterLease } from '../registry/adapter-registry.ts';
+import type { AdapterLease, AdapterRegistry } from '../registry/adapter-registry.ts';
 import type { Services } from './services.ts';
+import { suggest } from './suggest.ts';
 
 /** As a caller named it. */
 export type NamedAdapter = {
@@ -44,22 +45,42 @@ export async function holdAdapters(
       adapters.push({ ...one, adapter: lease.adapter, files: lease.files });
     } catch (error) {
       release();
-      throw blame(error, one);
+      throw blame(error, one, await nearName(registry, tenant, one.reference));
     }
   }
   const applied = combineAdapters(adapters.map(({ files, scale }) => ({ files, scale })));
   return { tenant, adapters, applied, release };
 }
 
+/** One of the tenant's own names that the caller may have meant; null where none is near. */
+async function nearName({ list }: AdapterRegistry, tenant: string, reference: string): Promise<string | null> {
+  const name = reference.split(/[@:]/, 1)[0]!;
+  const known = await list(tenant, { after: null, limit: namesLookedAt });
+  const meant = suggest(
+    name,
+    known.map((adapter) => adapter.name),
+  );
+  return meant === name ? null : meant;
+}
+
+/** A mistake is answered as fast as anything else, however many adapters there are. */
+const namesLookedAt = 1000;
+
 /** An error of an adapter with the caller's parameter. OpenAI's routes know adapters as models. */
-export function blame(error: unknown, { reference, param }: Pick<NamedAdapter, 'reference' | 'param'>): unknown {
+export function blame(
+  error: unknown,
+  { reference, param }: Pick<NamedAdapter, 'reference' | 'param'>,
+  near: string | null = null,
+): unknown {
   if (!(error instanceof LorikeetError)) return error;
-  const { code, message } = error;
+  const { code } = error;
+  const hint = near === null ? '' : ` Did you mean '${near}'?`;
+  const message = code === 'adapter_not_found' ? `${error.message}${hint}` : error.message;
   const isMissing = code === 'adapter_not_found' || code === 'alias_not_found';
   if (!isMissing) return new LorikeetError(code, { message, param, cause: error });
   if (param !== 'model') return new LorikeetError('adapter_not_found', { message, param, cause: error });
   return new LorikeetError('model_not_found', {
-    message: `The model '${reference}' does not exist.`,
+    message: `The model '${reference}' does not exist.${hint}`,
     param,
     cause: error,
   });

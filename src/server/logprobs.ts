@@ -52,7 +52,9 @@ export function completionLogprobs(tokenizer: Tokenizer): (positions: readonly T
     tokens: positions.map(({ token }) => legacyText(tokenizer, token)),
     token_logprobs: positions.map(({ logprobs }) => logprobs?.logprob ?? null),
     top_logprobs: positions.map(({ token, logprobs }) =>
-      logprobs === null ? null : Object.fromEntries(topOf(token, logprobs).map(([id, value]) => [legacyText(tokenizer, id), value])),
+      logprobs === null
+        ? null
+        : Object.fromEntries(topOf(token, logprobs).map(([id, value]) => [legacyText(tokenizer, id), value])),
     ),
     text_offset: positions.map(({ token }) => {
       const start = offset;

@@ -11,7 +11,7 @@ import { usageIn } from './chat-ask.ts';
 
 export const responsesStream: StreamDialect = {
   format: namedEvents,
-  errorBody: (error) => ({ type: 'error', ...errorAnswer(error).error, sequence_number: 0 }),
+  errorBody: (error) => ({ ...errorAnswer(error).error, type: 'error', sequence_number: 0 }),
 };
 
 /** Each with the values that ask for nothing. Anything else of them would need what this server does not keep or do. */

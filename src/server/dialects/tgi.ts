@@ -74,9 +74,7 @@ function ending({ parameters = {} }: TgiBody, { finishReason, byStopString, ...o
 }
 
 function tokenJson({ tokenizer }: Services, position: Position) {
-  const [{ id, token, logprob }] = generateLogprobs(tokenizer, [position]) as [
-    { id: number; token: string; logprob: number },
-  ];
+  const { id, token, logprob } = generateLogprobs(tokenizer, [position])[0]!;
   return { id, text: token, logprob, special: tokenizer.isSpecial(id), skipped: false };
 }
 

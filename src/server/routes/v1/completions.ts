@@ -55,14 +55,21 @@ export const completionsRoute =
       const choices = best.map(({ outcome, prompt }, index) => {
         const shown = body.max_tokens === 0 ? { ...outcome, text: '', positions: [] } : outcome;
         const finish_reason = body.max_tokens === 0 ? ('length' as const) : outcome.finishReason;
-        return { index, ...(body.echo ? echoed(services, body, shown, prompt) : told(services, body, shown)), finish_reason };
+        return {
+          index,
+          ...(body.echo ? echoed(services, body, shown, prompt) : told(services, body, shown)),
+          finish_reason,
+        };
       });
       return { ...head, choices, usage: usageOf(outcomes, prompts.length) };
     });
   };
 
 /** One prompt or several, each text or token ids: `[1, 2]` is one prompt, `[[1, 2]]` and `['a']` are lists of them. */
-async function toPrompts(services: Services, { prompt, n = 1, best_of: choices = n }: CompletionsBody): Promise<number[][]> {
+async function toPrompts(
+  services: Services,
+  { prompt, n = 1, best_of: choices = n }: CompletionsBody,
+): Promise<number[][]> {
   const isList = Array.isArray(prompt) && typeof prompt[0] !== 'number';
   if (!isList) return [encodePrompt(services, prompt as string | number[], 'prompt')];
   if (prompt.length * choices > services.limits.prompts) {
@@ -105,8 +112,7 @@ function told({ tokenizer }: Services, body: CompletionsBody, { text, positions 
 /** The prompt before the text; with log-probabilities, the prompt's tokens before the generated ones. */
 function echoed({ tokenizer }: Services, body: CompletionsBody, outcome: Outcome, prompt: readonly number[]) {
   const given = prompt.map((token, i) => ({ token, logprobs: outcome.promptLogprobs?.[i] ?? null }));
-  const logprobs =
-    body.logprobs === undefined ? null : completionLogprobs(tokenizer)([...given, ...outcome.positions]);
+  const logprobs = body.logprobs === undefined ? null : completionLogprobs(tokenizer)([...given, ...outcome.positions]);
   return { text: tokenizer.decode(prompt) + outcome.text, logprobs };
 }
 

@@ -68,7 +68,10 @@ async function cardsOf(services: Services, tenant: string, adapter: AdapterVersi
   const { name } = adapter;
   const versions = await registry.versions(tenant, name);
   const byVersion = new Map(versions.map((version) => [version.version, version]));
-  const card = { ...adapterCard(services, name, adapter), versions: versions.map(({ version }) => `${name}@${version}`) };
+  const card = {
+    ...adapterCard(services, name, adapter),
+    versions: versions.map(({ version }) => `${name}@${version}`),
+  };
   const aliases = (await registry.aliases(tenant, name)).flatMap(({ alias, targets }) => {
     const largest = targets.toSorted((a, b) => b.weight - a.weight)[0]?.version;
     const target = largest === undefined ? undefined : byVersion.get(largest);
