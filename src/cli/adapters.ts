@@ -14,7 +14,8 @@ import { type Command, type ExitCode, exitCodes, type Invocation, UsageError } f
 import { describeMerge, mergeAdapter, unmergeAdapter } from './merges.ts';
 
 const usage =
-  'adapters list | show <ref> | push <folder|file.gguf|hf:org/repo> | pull <ref|hf:org/repo> | export <ref> | analyse <ref> | ' +
+  'adapters list | show <ref> | push <folder|file.gguf|hf:org/repo> | pull <ref|hf:org/repo> | ' +
+  'export <ref> | analyse <ref> | ' +
   'alias <name> <alias> <version> | merge <ref> | unmerge <ref> | rm <ref>';
 
 export const adaptersCommand: Command = {

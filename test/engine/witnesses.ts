@@ -41,7 +41,12 @@ export type WitnessedEngine = {
   readonly mergeEvents: readonly MergeEvent[];
   /** For what may let a sequence start and comes from outside, as the decoder's pages. */
   wake(): void;
-  add(promptTokens: readonly number[], params?: Partial<SamplingParams>, adapters?: readonly AppliedAdapter[]): Witness;
+  add(
+    promptTokens: readonly number[],
+    params?: Partial<SamplingParams>,
+    adapters?: readonly AppliedAdapter[],
+    more?: Pick<SequenceRequest, 'promptLogprobs'>,
+  ): Witness;
   /** One step, and the books balance after it. */
   step(): Promise<StepEvent>;
   /** A step where the engine's process would take one; then the event loop's turn. */
@@ -178,8 +183,8 @@ export function witnessedEngine(
     wake,
     step,
     turn,
-    add(promptTokens, params = {}, adapters = []) {
-      const request = { id: witnesses.length, promptTokens, params: { ...greedy, ...params }, adapters };
+    add(promptTokens, params = {}, adapters = [], more = {}) {
+      const request = { id: witnesses.length, promptTokens, params: { ...greedy, ...params }, adapters, ...more };
       const witness: Witness = {
         request,
         addedAt: time.monotonic(),

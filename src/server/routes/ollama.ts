@@ -23,9 +23,9 @@ const lines = {
   description: 'The whole answer, or unless `stream` is false a line of JSON for each piece.',
   content: { 'application/json': { schema: Type.Unknown() }, 'application/x-ndjson': { schema: Type.Unknown() } },
 };
-const chat = { tags, summary: 'Ollama’s chat', body: OllamaChatBody, response: { 200: lines, ...errors } };
-const generate = { tags, summary: 'Ollama’s generate', body: OllamaGenerateBody, response: { 200: lines, ...errors } };
-const list = { tags, summary: 'Ollama’s list of models', response: { 200: Type.Unknown(), ...errors } };
+const chat = { tags, summary: "Ollama's chat", body: OllamaChatBody, response: { 200: lines, ...errors } };
+const generate = { tags, summary: "Ollama's generate", body: OllamaGenerateBody, response: { 200: lines, ...errors } };
+const list = { tags, summary: "Ollama's list of models", response: { 200: Type.Unknown(), ...errors } };
 const version = { tags, summary: 'The version', response: { 200: Type.Unknown(), ...errors } };
 
 const dialect: StreamDialect = { format: jsonLines, errorBody: ollamaErrors.body };

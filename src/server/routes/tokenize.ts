@@ -9,7 +9,7 @@ import type { Services } from '../services.ts';
 
 const tags = ['generation'];
 const config = { scope: 'generate' } as const;
-const model = Type.Optional(Type.String({ description: 'Adapters share the base model’s tokens.' }));
+const model = Type.Optional(Type.String({ description: "Adapters share the base model's tokens." }));
 
 const tokenize = {
   tags,

@@ -18,7 +18,7 @@ const options = Type.Optional(
       repeat_penalty: sampling.repetition_penalty,
       frequency_penalty: sampling.frequency_penalty,
       presence_penalty: sampling.presence_penalty,
-      num_ctx: Type.Optional(Type.Integer({ description: 'Not used: the context is the server’s.' })),
+      num_ctx: Type.Optional(Type.Integer({ description: "Not used: the context is the server's." })),
     },
     { additionalProperties: false },
   ),

@@ -6,8 +6,8 @@ import { samplingProperties as sampling } from './sampling.ts';
 
 export const TgiParameters = Type.Object(
   {
-    adapter_id: Type.Optional(Type.String({ maxLength: limits.adapterReferenceChars, description: 'LoRAX’s field.' })),
-    adapter_source: Type.Optional(Type.Enum(['local', 'hub'], { description: 'Adapters are this server’s own.' })),
+    adapter_id: Type.Optional(Type.String({ maxLength: limits.adapterReferenceChars, description: "LoRAX's field." })),
+    adapter_source: Type.Optional(Type.Enum(['local', 'hub'], { description: "Adapters are this server's own." })),
     api_token: Type.Optional(Type.String({ description: 'Not used, not kept.' })),
     max_new_tokens: Type.Optional(Type.Integer({ minimum: 1, maximum: limits.modelContext, default: 100 })),
     do_sample: Type.Optional(Type.Boolean({ default: false })),
@@ -27,7 +27,7 @@ export const TgiParameters = Type.Object(
     decoder_input_details: Type.Optional(Type.Literal(false)),
     best_of: Type.Optional(Type.Literal(1)),
     watermark: Type.Optional(Type.Literal(false)),
-    apply_chat_template: Type.Optional(Type.Boolean({ default: false, description: '`inputs` is a user’s turn.' })),
+    apply_chat_template: Type.Optional(Type.Boolean({ default: false, description: "`inputs` is a user's turn." })),
     top_n_tokens: Type.Optional(Type.Integer({ minimum: 0, maximum: limits.logprobs })),
     truncate: Type.Optional(Type.Integer({ minimum: 1, description: 'Keep the last so many prompt tokens.' })),
   },
