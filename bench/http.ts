@@ -72,6 +72,7 @@ async function startServer(engine: FakeEngine) {
     files: {} as AppDeps['files'],
     jobs: { stats: { byState: {}, trainerRestarts: 0 } } as unknown as AppDeps['jobs'],
     adapterRoot: null,
+    adapterResolver: false,
     corsOrigins: [],
     keys: keyStore(keyTable(db), systemClock),
     adminKey: null,

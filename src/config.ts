@@ -88,6 +88,10 @@ export const settingTable = {
     ...path,
     defaultHelp: 'none: that route is closed',
   }),
+  adapterResolver: onOff(
+    'LORIKEET_ADAPTER_RESOLVER',
+    'load an adapter below the adapter root when it is first asked for, as its folder is called',
+  ),
   enableLora: onOff('LORIKEET_ENABLE_LORA', "vLLM's flag: adapters are always served"),
   loraModules: text('LORIKEET_LORA_MODULES', null, 'adapters to load at a start: name=folder, several by commas', {
     placeholder: 'list',

@@ -314,6 +314,7 @@ function createServer({ config, files, training, ...parts }: ServerParts): App {
     files: training.files,
     jobs: training.jobs,
     adapterRoot: config.adapterRoot,
+    adapterResolver: config.adapterResolver,
     corsOrigins: config.corsOrigins.split(/[ ,]+/).filter(Boolean),
     model: { name: files.name, digest: files.digest, createdAt: systemClock.now() },
     adminKey: config.adminKey,

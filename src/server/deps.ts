@@ -41,6 +41,8 @@ export type AppDeps = {
   readonly jobs: TrainingJobs;
   /** Adapters may be loaded by path from below this folder; null: by none. */
   readonly adapterRoot: string | null;
+  /** An adapter below it that is not there yet is loaded when it is first asked for. */
+  readonly adapterResolver: boolean;
   readonly keys: KeyStore;
   /** Has every scope; null where none is configured. */
   readonly adminKey: string | null;

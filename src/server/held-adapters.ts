@@ -4,6 +4,7 @@
 import { type AppliedAdapter, combineAdapters } from '../core/adapter.ts';
 import { LorikeetError } from '../core/errors.ts';
 import type { AdapterLease, AdapterRegistry } from '../registry/adapter-registry.ts';
+import { resolveAdapter } from './resolve-adapter.ts';
 import type { Services } from './services.ts';
 import { suggest } from './suggest.ts';
 
@@ -28,10 +29,11 @@ export type HeldAdapters = {
 
 /** Holds all or none. Throws the registry's refusals with the caller's own parameter; never falls back to the base. */
 export async function holdAdapters(
-  { registry }: Services,
+  services: Services,
   tenant: string,
   named: readonly NamedAdapter[],
 ): Promise<HeldAdapters> {
+  const { registry } = services;
   if (named.length === 0) return { tenant, adapters: [], applied: [], release() {} };
   const leases: AdapterLease[] = [];
   const release = () => {
@@ -40,7 +42,7 @@ export async function holdAdapters(
   const adapters: HeldAdapter[] = [];
   for (const one of named) {
     try {
-      const lease = await registry.lease(tenant, one.reference);
+      const lease = await leaseOrLoad(services, tenant, one.reference);
       leases.push(lease);
       adapters.push({ ...one, adapter: lease.adapter, files: lease.files });
     } catch (error) {
@@ -50,6 +52,17 @@ export async function holdAdapters(
   }
   const applied = combineAdapters(adapters.map(({ files, scale }) => ({ files, scale })));
   return { tenant, adapters, applied, release };
+}
+
+async function leaseOrLoad(services: Services, tenant: string, reference: string): Promise<AdapterLease> {
+  const { registry } = services;
+  try {
+    return await registry.lease(tenant, reference);
+  } catch (error) {
+    const isMissing = error instanceof LorikeetError && error.code === 'adapter_not_found';
+    if (!isMissing || !(await resolveAdapter(services, tenant, reference))) throw error;
+    return registry.lease(tenant, reference);
+  }
 }
 
 /** One of the tenant's own names that the caller may have meant; null where none is near. */

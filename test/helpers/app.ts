@@ -84,6 +84,7 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
     files: training.files,
     jobs: training.jobs,
     adapterRoot: null,
+    adapterResolver: false,
     corsOrigins: [],
     keys,
     adminKey: null,
