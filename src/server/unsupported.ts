@@ -30,6 +30,8 @@ const refused: Readonly<Record<string, AsksForNothing>> = {
   audio: never,
   web_search_options: never,
   suffix: empty,
+  echo: off,
+  best_of: oneOf(1),
   // vLLM
   structured_outputs: never,
   guided_json: never,
@@ -47,6 +49,16 @@ const refused: Readonly<Record<string, AsksForNothing>> = {
   truncate_prompt_tokens: never,
   include_stop_str_in_output: off,
   skip_special_tokens: oneOf(true),
+  // OpenAI's responses
+  input: never,
+  instructions: empty,
+  max_output_tokens: never,
+  previous_response_id: never,
+  conversation: never,
+  background: off,
+  include: empty,
+  text: (value) => isEmptyObject(value) || typeIsText((value as { format?: unknown }).format ?? {}),
+  truncation: oneOf('disabled'),
   // Our own names for adapters, which these routes take through `model`.
   adapter_id: never,
   adapter_scale: never,
@@ -112,23 +124,34 @@ const idle = new Set([
 /** Names what was ignored. */
 export const ignoredHeader = 'x-ignored-parameters';
 
-/** @param known the names that the route's schema has. */
-export function checkUnsupported(body: object, known: object, reply: FastifyReply): void {
+/**
+ * @param known the names that the route's schema has
+ * @param others what happens to a name that is in no list here: OpenAI's older routes have fields of many servers
+ */
+export function checkUnsupported(
+  body: object,
+  known: object,
+  reply: FastifyReply,
+  others: 'ignored' | 'refused' = 'ignored',
+): void {
   const ignored: string[] = [];
   for (const [name, value] of Object.entries(body)) {
     if (Object.hasOwn(known, name)) continue;
     const asksForNothing = Object.hasOwn(refused, name) ? refused[name] : undefined;
-    if (asksForNothing === undefined) ignored.push(refuseTypingError(name, known));
-    else if (!asksForNothing(value)) throw unsupported(name);
+    if (asksForNothing === undefined) {
+      refuseTypingError(name, known);
+      if (others === 'refused' && !idle.has(name)) throw unsupported(name);
+      ignored.push(name);
+    } else if (!asksForNothing(value)) throw unsupported(name);
   }
   if (ignored.length === 0) return;
   reply.log.warn({ ignored }, 'parameters that are not known here were ignored');
   reply.header(ignoredHeader, ignored.slice(0, 20).map(encodeURIComponent).join(', ').slice(0, 1000));
 }
 
-function refuseTypingError(name: string, known: object): string {
+function refuseTypingError(name: string, known: object): void {
   const meant = idle.has(name) ? null : suggest(name, Object.keys(known));
-  if (meant === null) return name;
+  if (meant === null) return;
   const message = `${name} is not a known parameter. Did you mean ${meant}?`;
   throw new LorikeetError('unknown_parameter', { message, param: name });
 }

@@ -37,7 +37,7 @@ export const responsesRoute =
     app.post('/v1/responses', { config: { scope: 'generate' }, schema }, async (request, reply) => {
       const { body } = request;
       refuseUnserved(body);
-      checkUnsupported(body, ResponsesBody.properties, reply);
+      checkUnsupported(body, ResponsesBody.properties, reply, 'refused');
       const { temperature, top_p, seed, max_output_tokens: maxTokens = null } = body;
       const sampling = given({ temperature: temperature ?? 1, top_p, seed });
       const longest = { maxTokens, param: 'max_output_tokens' };
