@@ -74,6 +74,8 @@ async function startServer(engine: FakeEngine) {
     files: {} as AppDeps['files'],
     jobs: { stats: { byState: {}, trainerRestarts: 0 } } as unknown as AppDeps['jobs'],
     adapterRoot: null,
+    adapterResolver: false,
+    corsOrigins: [],
     keys: keyStore(keyTable(db), systemClock),
     service: await openService({
       ...{ database: db, defaults: {}, source: noQuotas },

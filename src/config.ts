@@ -93,6 +93,19 @@ export const settingTable = {
     ...path,
     defaultHelp: 'none: that route is closed',
   }),
+  adapterResolver: onOff(
+    'LORIKEET_ADAPTER_RESOLVER',
+    'load an adapter below the adapter root when it is first asked for, as its folder is called',
+  ),
+  enableLora: onOff('LORIKEET_ENABLE_LORA', "vLLM's flag: adapters are always served"),
+  loraModules: text('LORIKEET_LORA_MODULES', null, 'adapters to load at a start: name=folder, several by commas', {
+    placeholder: 'list',
+    defaultHelp: 'none',
+  }),
+  corsOrigins: text('LORIKEET_CORS_ORIGINS', '', 'origins whose web pages may read answers, or *', {
+    placeholder: 'origins',
+    defaultHelp: 'none',
+  }),
   autoMerge: oneOf('LORIKEET_AUTO_MERGE', 'off', ['on', 'off'], 'merge heavy adapters without being asked'),
   autoMergeBits: oneOf('LORIKEET_AUTO_MERGE_BITS', 8, [4, 8, 32], 'bits of automatic merges: fewer round more'),
   autoMergeShare: integer(

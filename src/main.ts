@@ -32,6 +32,7 @@ import { trainerProcessStarter } from './protocol/trainer-process.ts';
 import type { AdapterRegistry } from './registry/adapter-registry.ts';
 import { checkAdapter } from './registry/check-adapter.ts';
 import { loadExamples } from './registry/example-adapters.ts';
+import { publishFolder } from './registry/publish-folder.ts';
 import { openAdapterRegistry } from './registry/registry.ts';
 import { mallocEnvironment } from './runtime/malloc.ts';
 import { portProblem, urlOf } from './server/address.ts';
@@ -141,6 +142,8 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   report.done('engine', describeEngine(info), info.loadMs);
   const examples = await addExamples(config, registry, logger);
   if (examples.length > 0) phase('adapters', `examples ${examples.join(', ')}`);
+  const modules = await loadModules(registry, config.loraModules);
+  if (modules.length > 0) phase('adapters', `loaded ${modules.join(', ')}`);
   training.start();
   const startMs = Math.round(systemClock.monotonic() - began);
   report.ready(url, !hasKeys, startMs);
@@ -164,6 +167,23 @@ async function addExamples(config: Config, registry: AdapterRegistry, logger: Lo
     logger.warn({ err: error }, 'the example adapters could not be loaded');
     return [];
   });
+}
+
+/** `name=folder,...` as vLLM's --lora-modules: each becomes a version, unless its content is there. */
+async function loadModules(registry: AdapterRegistry, list: string | null): Promise<string[]> {
+  const entries = (list ?? '').split(',').filter(Boolean);
+  const names: string[] = [];
+  for (const entry of entries) {
+    const [, name, folder] = /^\s*([^=]+)=(.+?)\s*$/.exec(entry) ?? [];
+    if (name === undefined || folder === undefined) {
+      const message = `LORIKEET_LORA_MODULES is a list of name=folder, not ${JSON.stringify(entry)}.`;
+      throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_LORA_MODULES' });
+    }
+    const provenance = { tenant: defaultTenant, createdBy: null, source: 'load' } as const;
+    await publishFolder(registry, folder, name, provenance);
+    names.push(name);
+  }
+  return names;
 }
 
 /** The base model's files, fetched where this machine does not have them. */
@@ -360,6 +380,8 @@ function createServer({ config, files, training, ...parts }: ServerParts): App {
     files: training.files,
     jobs: training.jobs,
     adapterRoot: config.adapterRoot,
+    adapterResolver: config.adapterResolver,
+    corsOrigins: config.corsOrigins.split(/[ ,]+/).filter(Boolean),
     model: { name: files.name, digest: files.digest, createdAt: systemClock.now() },
     adminKey: config.adminKey,
     requestTimeoutMs: config.requestTimeout === null ? null : config.requestTimeout * 1000,

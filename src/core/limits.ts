@@ -9,8 +9,8 @@ export const limits = {
   bodyBytes: 4 * MiB,
   /** Messages in one chat request: long conversations pass, a million empty ones do not. */
   messages: 4096,
-  /** Choices asked for by one request (`n`): each holds a slot, so it stays near the default slot count. */
-  choices: 16,
+  /** Choices asked for by one request (`n`): OpenAI's own ceiling; those beyond the free slots wait. */
+  choices: 128,
   /** Prompts in one /v1/completions body. */
   prompts: 128,
   /** Tools of one request, as at OpenAI, and calls of one message. */
@@ -70,6 +70,8 @@ export const limits = {
   keepAliveTimeoutMs: 65_000,
   /** Silence on a stream before a comment is sent, so that proxies with a 30 s idle limit keep it open. */
   heartbeatMs: 15_000,
+  /** Names of files beside an adapter's two that an upload may mention: a checkpoint's folder has about twenty. */
+  adapterCompanions: 64,
   /** Adapters that one request may apply at once: a page or more each, of a few pages a slot. */
   appliedAdapters: 16,
   /** What a caller may write for an adapter: a name of 127, `@` or `:`, and a version or an alias. */
@@ -227,8 +229,8 @@ export const limits = {
   adapterPages: 65_536,
   /** Keys of rank_pattern or alpha_pattern: one for each linear of a model of 512 layers fits. */
   adapterPatterns: 4096,
-  /** A pattern of an adapter's config: five times a module's full name. */
-  adapterPatternChars: 256,
+  /** A pattern of an adapter's config: three times the longest that a common tool writes (Unsloth's, 323). */
+  adapterPatternChars: 1024,
   /** Characters of all true regular expressions of a config, repetitions written out: about 100 usual ones. */
   adapterRegexWeight: 4096,
   /** config.json, tokenizer_config.json, adapter_config.json. */

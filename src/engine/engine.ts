@@ -21,6 +21,7 @@ import { openConstraint } from './grammar-mask.ts';
 import type { Merges } from './merges/merges.ts';
 import { mergedOrMixed } from './policies/merged-or-mixed.ts';
 import { roomAside } from './policies/room-aside.ts';
+import { everyOf, notePrompt } from './prompt-logprobs.ts';
 import { type DecodeRange, Scheduler } from './scheduler.ts';
 import { createSequence, endOf, prefillLeft, type Sequence } from './sequence.ts';
 import { StepCosts } from './step-costs.ts';
@@ -233,14 +234,16 @@ export class Engine {
       first: row,
       pasts: [past - again],
       tokens: tokens.slice(past - again, past + count),
-      sampled: [again + count - 1],
+      sampled: sequence.promptLogprobs === null ? [again + count - 1] : everyOf(count, again),
       adapters: [sequence.row],
       merged: sequence.merge?.model ?? null,
     });
     sequence.past += count;
+    const last = logits.subarray(logits.length - this.#options.decoder.vocabulary);
+    if (sequence.promptLogprobs !== null) notePrompt(sequence, logits, count);
     if (sequence.past < request.promptTokens.length) return [];
     await masksOf([sequence]);
-    return [choose(sequence, logits)];
+    return [choose(sequence, last)];
   }
 
   #append({ sequence, token, logprobs }: Choice, tokens: TokenEvent[]): SequenceEnd | null {

@@ -3,7 +3,7 @@
 import { mergeKey } from '../core/adapter.ts';
 import { commonShare } from '../core/share.ts';
 import type { Constraint } from '../grammar/grammar-thread.ts';
-import type { FinishReason, SequenceEnd, SequenceRequest, Timings } from '../protocol/messages.ts';
+import type { FinishReason, SequenceEnd, SequenceRequest, Timings, TokenLogprobs } from '../protocol/messages.ts';
 import type { AdapterHold } from './adapters/adapter-store.ts';
 import type { RowAdapter } from './adapters/row-adapter.ts';
 import { grammarMask } from './grammar-mask.ts';
@@ -22,6 +22,8 @@ export type Sequence = {
   readonly line: Line;
   /** Prompt and sampled tokens. The last sampled one is not in the KV pool yet: the next step feeds it. */
   readonly tokens: number[];
+  /** Of the prompt's tokens so far; null where nobody asks for them. */
+  readonly promptLogprobs: (TokenLogprobs | null)[] | null;
   /** Tokens in the KV pool. */
   past: number;
   /** Monotonic milliseconds; null until it happened. */
@@ -61,6 +63,7 @@ export function createSequence(
     key,
     line: { flow, weight, subflow: `${priority} ${key}`, subflowWeight: priority },
     tokens: [...request.promptTokens],
+    promptLogprobs: request.promptLogprobs === undefined ? null : [null],
     past: 0,
     queuedAt: now,
     expiresAt: now + timeoutMs,
@@ -92,6 +95,7 @@ export function endOf(
     reason,
     stopToken: detail.stopToken ?? null,
     ...(detail.error ? { error: detail.error } : {}),
+    ...(sequence.promptLogprobs === null ? {} : { promptLogprobs: sequence.promptLogprobs }),
     promptTokens: request.promptTokens.length,
     completionTokens: tokens.length - request.promptTokens.length,
     cachedTokens: 0,

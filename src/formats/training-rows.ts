@@ -32,6 +32,9 @@ export type TrainingRow =
 /** `problem` completes the sentence "Line 7 ...". */
 export type RowProblem = { readonly problem: string };
 
+/** A line of white space, which every reader of JSONL skips: it is no row, and counts as a line only. */
+export const isBlank = (line: string): boolean => line.trim() === '';
+
 /** `line` is without its newline. Never throws for what a line has in it. */
 export function parseTrainingRow(line: string): TrainingRow | RowProblem {
   try {
@@ -62,8 +65,9 @@ function parseLine(line: string): unknown {
 }
 
 function readRow(value: unknown): TrainingRow {
-  const row = fields(value, '');
+  const row = withoutEmpty(fields(value, ''), ['prompt', 'completion', 'messages']);
   if ('messages' in row) {
+    // Without tools there is nothing that could be called in parallel.
     refuseOthers(row, '', ['messages', 'tools', 'parallel_tool_calls']);
     return { kind: 'chat', messages: readMessages(row.messages), tools: readTools(row.tools ?? []) };
   }
@@ -89,7 +93,7 @@ const roles: Readonly<Record<string, TrainingMessage['role']>> = {
 };
 
 function readMessage(value: unknown, path: string): TrainingMessage {
-  const message = fields(value, path);
+  const message = withoutEmpty(fields(value, path), ['role', 'content', 'name', 'tool_calls', 'tool_call_id']);
   refuseOthers(message, path, ['role', 'content', 'name', 'weight', 'tool_calls', 'tool_call_id']);
   const name = text(message.role, `${path}.role`);
   const role = Object.hasOwn(roles, name)
@@ -165,6 +169,19 @@ function readContent(value: unknown, path: string): string {
 function fields(value: unknown, path: string): Fields {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Fields;
   return bad(path === '' ? 'is not an object' : `has a ${path} that is not an object`);
+}
+
+/**
+ * Null and empty mean absent, as clients write them: OpenAI's answers, taken back as rows, have `tool_calls: null`,
+ * `annotations: []` and the like. In the `kept` fields an empty text or list is a value; null is none anywhere.
+ */
+function withoutEmpty(object: Fields, kept: readonly string[]): Fields {
+  const isEmpty = (value: unknown) =>
+    value === '' || (typeof value === 'object' && Object.keys(value ?? {}).length === 0);
+  const entries = Object.entries(object).filter(
+    ([key, value]) => value !== null && (kept.includes(key) || !isEmpty(value)),
+  );
+  return Object.fromEntries(entries);
 }
 
 function refuseOthers(object: Fields, path: string, known: readonly string[]): void {

@@ -63,6 +63,8 @@ export type SequenceRequest = {
   readonly timeoutMs?: number;
   /** What its output must look like; left out: anything. */
   readonly grammar?: Grammar | null;
+  /** Report the prompt's own tokens with this many alternatives each; left out: they are not. */
+  readonly promptLogprobs?: number;
 };
 
 /** Adapters to merge into a copy of the linears that they touch; sequences with the same `mergeKey` may run on it. */
@@ -138,6 +140,8 @@ export type SequenceEnd = {
   readonly error?: { readonly code: ErrorCode; readonly message: string; readonly digest?: string };
   readonly promptTokens: number;
   readonly completionTokens: number;
+  /** Of each prompt token given those before it; the first one's is null. Where they were asked for. */
+  readonly promptLogprobs?: readonly (TokenLogprobs | null)[];
   /** Prompt tokens whose KV rows were reused. */
   readonly cachedTokens: number;
   /** It ran on merged weights, of these bits; null: on the base's, its adapter beside them. */

@@ -4,7 +4,9 @@ import { setImmediate } from 'node:timers/promises';
 import { LorikeetError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import { checkAdapterValues } from '../formats/adapter-values.ts';
+import { fileKind, kindPrefixBytes } from '../formats/file-kind.ts';
 import { readPeftAdapter } from '../formats/peft-adapter.ts';
+import { invalidAdapter, weightsFile } from '../formats/refuse-adapter.ts';
 import { parseSafetensorsHeader, type SafetensorsFile, type SafetensorsTensor } from '../formats/safetensors.ts';
 import type { AdapterCheck, RunningBase, WeightsReader } from './options.ts';
 
@@ -37,10 +39,22 @@ function refuseRank(r: number, { rankMax }: RunningBase): void {
 /** Most headers fit the first read; the others are read again in longer prefixes. */
 const prefixBytesFirst = 256 * 1024;
 
-function readHeader(weights: WeightsReader): SafetensorsFile {
+/** Throws `adapter_invalid`, which says what the file is where it is something else. */
+export function readHeader(weights: WeightsReader): SafetensorsFile {
+  const kind = fileKind(weights.read(0, kindPrefixBytes));
+  if (kind !== null) invalidAdapter(weightsFile, kind.says);
   for (let bytes = prefixBytesFirst; bytes < 8 * limits.safetensorsHeaderBytes; bytes *= 4) {
-    const header = parseSafetensorsHeader(weights.read(0, bytes), weights.bytes, 'adapter_invalid');
+    const header = parse(weights, bytes);
     if (header !== null) return header;
   }
-  throw new LorikeetError('adapter_invalid', { message: 'adapter_model.safetensors has no header.' });
+  return invalidAdapter(weightsFile, 'has no header');
+}
+
+function parse(weights: WeightsReader, bytes: number): SafetensorsFile | null {
+  try {
+    return parseSafetensorsHeader(weights.read(0, bytes), weights.bytes, 'adapter_invalid');
+  } catch (error) {
+    if (!(error instanceof LorikeetError)) throw error;
+    throw new LorikeetError(error.code, { message: error.message, param: weightsFile, cause: error });
+  }
 }

@@ -28,6 +28,8 @@ export type ModelIdentity = {
 };
 
 export type AppDeps = {
+  /** Origins whose pages may read answers; `*` for any, none for none. */
+  readonly corsOrigins: readonly string[];
   readonly engine: EngineClient;
   readonly tokenizer: Tokenizer;
   readonly model: ModelIdentity;
@@ -43,6 +45,8 @@ export type AppDeps = {
   readonly jobs: TrainingJobs;
   /** Adapters may be loaded by path from below this folder; null: by none. */
   readonly adapterRoot: string | null;
+  /** An adapter below it that is not there yet is loaded when it is first asked for. */
+  readonly adapterResolver: boolean;
   readonly keys: KeyStore;
   /** Shares, rates and usage of tenants and keys. */
   readonly service: Service;

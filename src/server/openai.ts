@@ -7,7 +7,7 @@ import type { Outcome, Piece } from './generation.ts';
 import type { Usage } from './schemas/openai.ts';
 import type { Services } from './services.ts';
 
-type StreamFields = { stream?: boolean; stream_options?: { include_usage?: boolean | null } };
+type StreamFields = { stream?: boolean; stream_options?: { include_usage?: boolean | 'true' | 'false' } };
 
 /** The same in every chunk of a stream. */
 export type Head<O extends string> = { id: string; object: O; created: number; model: string };
@@ -29,7 +29,8 @@ export function checkStreamOptions({ stream, stream_options }: StreamFields): vo
   throw new LorikeetError('invalid_parameter', { message, param: 'stream_options' });
 }
 
-export const includesUsage = ({ stream_options }: StreamFields) => stream_options?.include_usage === true;
+export const includesUsage = ({ stream_options }: StreamFields) =>
+  stream_options?.include_usage === true || stream_options?.include_usage === 'true';
 
 /** A prompt counts once, however many choices it has. */
 export function usageOf(outcomes: readonly Outcome[], prompts: number): Usage {

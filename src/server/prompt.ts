@@ -3,16 +3,30 @@
 import { LorikeetError } from '../core/errors.ts';
 import type { ChatMessage } from '../tokenizer/tokenizer.ts';
 import { chatTurn } from './chat-turns.ts';
+import { contextPhrase } from './sampling.ts';
 import type { Message } from './schemas/prompt.ts';
 import type { Tool } from './schemas/tools.ts';
 import type { Services } from './services.ts';
 
+type PromptOptions = {
+  /** What the model's post-processor adds; it is, where this is left out. */
+  readonly addSpecialTokens?: boolean;
+  /** Only the last so many tokens; all, where this is left out. */
+  readonly keepLast?: number;
+};
+
 /** @param param where the prompt stands in the body, for the error. Control tokens in the text are read as such. */
-export function encodePrompt(services: Services, prompt: string | readonly number[], param: string): number[] {
+export function encodePrompt(
+  services: Services,
+  prompt: string | readonly number[],
+  param: string,
+  { addSpecialTokens = true, keepLast = Number.POSITIVE_INFINITY }: PromptOptions = {},
+): number[] {
   const { tokenizer } = services;
   if (typeof prompt === 'string') {
     refuseLongText(services, prompt.length, param);
-    return checkLength(services, tokenizer.encode(prompt, { addSpecialTokens: true, parseSpecial: true }), param);
+    const tokens = tokenizer.encode(prompt, { addSpecialTokens, parseSpecial: true });
+    return checkLength(services, tokens.slice(Math.max(0, tokens.length - keepLast)), param);
   }
   const unknown = prompt.findIndex((token) => token >= tokenizer.vocabulary);
   if (unknown !== -1) {
@@ -72,6 +86,6 @@ function refuseUnknown({ engine }: Services, tokens: readonly number[], param: s
 }
 
 function tooLong(size: string, context: number, param: string): LorikeetError {
-  const message = `${param} has ${size}; the context of this server is ${context} tokens, the output included.`;
+  const message = `${contextPhrase(context)} However, ${param} has ${size}, and the output needs room too.`;
   return new LorikeetError('context_length_exceeded', { message, param });
 }

@@ -73,7 +73,7 @@ const problems: readonly (readonly [string, unknown, string])[] = [
   ['half a row', { prompt: 'a' }, 'has no completion'],
   ['another half', { completion: 'a' }, 'has no prompt'],
   ['a number for a text', { prompt: 1, completion: 'a' }, 'has a prompt that is not a text'],
-  ['null for a text', { prompt: 'a', completion: null }, 'has a completion that is not a text'],
+  ['null for a text', { prompt: 'a', completion: null }, 'has no completion'],
   ['an unknown key', { prompt: 'a', completion: 'b', promt: 'c' }, 'has an unknown key: "promt"'],
   ['both kinds', { messages: [assistant], prompt: 'a' }, 'has an unknown key: "prompt"'],
   ['tools of no kind', { messages: [assistant], tools: [{}] }, 'has a tools[0].type that is not "function"'],
@@ -98,6 +98,21 @@ for (const [name, row, problem] of problems) {
     assert.ok('problem' in found && found.problem.startsWith(problem), JSON.stringify(found));
   });
 }
+
+test('null and empty mean absent, as in the answers of OpenAI that are taken back as rows', () => {
+  const empty = { refusal: null, tool_calls: null, function_call: null, audio: null, annotations: [], weight: null };
+  const messages = [
+    { ...user, name: null },
+    { ...assistant, ...empty },
+  ];
+  assert.deepEqual(parse({ messages, tools: [], parallel_tool_calls: false, functions: null }), {
+    kind: 'chat',
+    messages: [
+      { ...user, isTarget: false },
+      { ...assistant, isTarget: true },
+    ],
+  });
+});
 
 test('refuses what is no JSON, and keys that occur twice', () => {
   for (const line of ['', '  ', '{', 'null', '{"prompt":"a","prompt":"b","completion":"c"}']) {

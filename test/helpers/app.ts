@@ -102,6 +102,8 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
     files: training.files,
     jobs: training.jobs,
     adapterRoot: null,
+    adapterResolver: false,
+    corsOrigins: [],
     keys,
     service,
     requestTimeoutMs: null,

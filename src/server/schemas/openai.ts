@@ -23,7 +23,7 @@ export const openaiProperties = {
   stream_options: Type.Optional(
     Type.Object({
       include_usage: Type.Optional(
-        Type.Union([Type.Boolean(), Type.Null()], {
+        Type.Union([Type.Boolean(), Type.Enum(['true', 'false'])], {
           title: 'a boolean',
           description: 'One more event before `[DONE]`, with the usage and no choices.',
         }),

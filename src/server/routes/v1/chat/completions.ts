@@ -35,7 +35,7 @@ export const chatCompletionsRoute =
   async (app) => {
     app.post('/v1/chat/completions', { config: { scope: 'generate' }, schema }, async (request, reply) => {
       const { body } = request;
-      checkUnsupported(body, ChatBody.properties, request.log);
+      checkUnsupported(body, ChatBody.properties, reply);
       checkMessages(body.messages);
       const adapters = adaptersOfModel(services, body.model);
       checkStreamOptions(body);
