@@ -30,11 +30,14 @@ export type Sequence = {
   overtaken: number;
 };
 
+/** Behind a key, so that no merge has it. */
+const unmerged = ' unmerged';
+
 export function createSequence(request: SequenceRequest, now: number, freshSeed: () => number): Sequence {
   return {
     request,
     sampler: createSampler(request.params, request.promptTokens, freshSeed),
-    key: mergeKey(request.adapters),
+    key: mergeKey(request.adapters) + (request.usesMerge === false ? unmerged : ''),
     tokens: [...request.promptTokens],
     past: 0,
     queuedAt: now,

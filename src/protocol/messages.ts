@@ -53,6 +53,8 @@ export type SequenceRequest = {
   readonly params: SamplingParams;
   /** Adapters that apply to it, all at once; empty: the base model alone. */
   readonly adapters: readonly AppliedAdapter[];
+  /** false: it runs on the base's weights also where these adapters are merged; left out: either way. */
+  readonly usesMerge?: boolean;
 };
 
 /** Adapters to merge into a copy of the linears that they touch; sequences with the same `mergeKey` may run on it. */

@@ -7,6 +7,7 @@ import { addBodies } from './plugins/bodies.ts';
 import { addDocs } from './plugins/docs.ts';
 import { addErrors, answerError, onClientError } from './plugins/errors.ts';
 import { addRequests, requestIds } from './plugins/requests.ts';
+import { consoleRoute } from './routes/console.ts';
 import { healthRoute } from './routes/health.ts';
 import { metricsRoute } from './routes/metrics.ts';
 import { adapterRoute } from './routes/v1/adapters/adapter.ts';
@@ -45,7 +46,7 @@ const routes = [
   ...[loadLoraAdapterRoute, unloadLoraAdapterRoute],
   ...[mergeRoute, mergesRoute],
   ...[filesRoute, jobsRoute, jobRoute, jobEventsRoute],
-  ...[healthRoute, metricsRoute],
+  ...[healthRoute, metricsRoute, consoleRoute],
 ];
 
 export function createApp(deps: AppDeps): FastifyInstance {

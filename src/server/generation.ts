@@ -15,6 +15,8 @@ export type Ask = {
   readonly stop: readonly string[];
   /** The clock's monotonic reading when the request came. */
   readonly arrivedAt: number;
+  /** false: on the base's weights, also where its adapters are merged; true if left out. */
+  readonly usesMerge?: boolean;
 };
 
 /** What became certain with one token. `token` is null for text that only the end of the sequence made certain. */
@@ -149,7 +151,10 @@ function startSequence(services: Services, { ask, held, choice, listener, onStar
   };
 
   const abort = engine.submit(
-    { promptTokens: ask.promptTokens, params: ask.params, adapters: held.applied },
+    {
+      ...{ promptTokens: ask.promptTokens, params: ask.params, adapters: held.applied },
+      ...(ask.usesMerge === false ? { usesMerge: false } : {}),
+    },
     {
       onStart,
       onToken({ token, logprobs = null }) {

@@ -1,0 +1,61 @@
+// How the console's plots look: thin lines, faint grid, the page's own colours and font.
+
+import type uPlot from 'uplot';
+import { figure } from '../figures.ts';
+import type { CurvesProps } from './curves.ts';
+
+type Size = { readonly width: number; readonly height: number };
+
+/** @param _shape drawn for these colours: read anew for each plot */
+export function plotOptions(props: CurvesProps, size: Size, _shape: string): uPlot.Options {
+  const style = getComputedStyle(document.documentElement);
+  const color = (name: string) => style.getPropertyValue(`--${name}`).trim();
+  const { shown = figure, fromZero = false, isTime = false, lines } = props;
+  const axis: uPlot.Axis = {
+    stroke: resolved('text-faint'),
+    grid: { stroke: resolved('line'), width: 1 },
+    ticks: { show: false },
+    font: `11px ${color('font')}`,
+  };
+  return {
+    ...size,
+    legend: { show: false },
+    cursor: { y: false, points: { size: 6 } },
+    scales: {
+      x: { time: isTime },
+      y: { range: (_plot, low, high) => spanOf(low, high, fromZero) },
+    },
+    axes: [
+      { ...axis, size: 28, space: 70 },
+      { ...axis, size: 52, space: 32, values: (_plot, values) => values.map((value) => shown(value)) },
+    ],
+    series: [
+      {},
+      ...lines.map(({ name, color: own, isDashed }) => ({
+        label: name,
+        stroke: resolved(own),
+        width: 1.75,
+        spanGaps: true,
+        points: { show: false },
+        ...(isDashed ? { dash: [5, 4] } : {}),
+      })),
+    ],
+  };
+}
+
+/** A canvas knows no custom properties and no light-dark(): the browser says what colour comes of one. */
+function resolved(name: string): string {
+  const probe = document.createElement('span');
+  probe.style.color = `var(--${name})`;
+  document.body.append(probe);
+  const { color } = getComputedStyle(probe);
+  probe.remove();
+  return color;
+}
+
+function spanOf(low: number | null, high: number | null, fromZero: boolean): [number, number] {
+  if (low === null || high === null) return [0, 1];
+  const bottom = fromZero ? 0 : low;
+  const room = (high - bottom) * 0.08 || Math.abs(high) * 0.1 || 1;
+  return [fromZero ? 0 : bottom - room, high + room];
+}

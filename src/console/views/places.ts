@@ -1,0 +1,18 @@
+// The views: their names in the address, their titles, and the route that a view of an operator needs.
+
+import type { IconName } from '../parts/icons.ts';
+
+export type Place = {
+  readonly name: string;
+  readonly title: string;
+  readonly icon: IconName;
+  /** Shown only where the server has this route. */
+  readonly needs?: string;
+};
+
+export const places: readonly Place[] = [
+  { name: 'adapters', title: 'Adapters', icon: 'adapters' },
+  { name: 'playground', title: 'Playground', icon: 'playground' },
+  { name: 'training', title: 'Training', icon: 'training' },
+  { name: 'traffic', title: 'Traffic', icon: 'traffic' },
+];
