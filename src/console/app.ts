@@ -2,24 +2,26 @@
 
 import { h } from 'preact';
 import { useEffect } from 'preact/hooks';
-import { Toaster } from './parts/toaster.ts';
 import { Navigation } from './navigation.ts';
+import { lazy } from './parts/lazy.ts';
+import { Toaster } from './parts/toaster.ts';
 import { baseModel, readBaseModel, watchReadiness } from './state/server.ts';
 import { session } from './state/session.ts';
 import { useStore } from './state/store.ts';
-import { SignIn } from './sign-in.ts';
 import { CurrentView } from './views/current.ts';
+
+const SignIn = lazy<object>('the question for a key', async () => (await import('./sign-in.ts')).SignIn);
 
 export function App() {
   const { key, asksForKey } = useStore(session);
   useEffect(watchReadiness, []);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: another key may see another server's face
+  // Again with every key: another one may see more.
   useEffect(() => {
     if (asksForKey) return;
     // A key without the scope `generate` is right nevertheless; every view says what it lacks.
     readBaseModel().catch(() => baseModel.set(null));
   }, [key, asksForKey]);
-  if (asksForKey) return h(SignIn, null);
+  if (asksForKey) return h(SignIn, {});
   const skip = (event: Event) => {
     event.preventDefault();
     document.getElementById('view')?.focus();

@@ -4,12 +4,12 @@ import { h } from 'preact';
 import { Button } from './parts/button.ts';
 import { Icon } from './parts/icons.ts';
 import { Mark } from './parts/mark.ts';
+import { useOperatorViews } from './state/offered.ts';
 import { href, route } from './state/route.ts';
 import { baseModel, type Readiness, readiness } from './state/server.ts';
 import { forgetKey, session } from './state/session.ts';
 import { useStore } from './state/store.ts';
 import { nextTheme, theme } from './state/theme.ts';
-import { useOperatorViews } from './state/offered.ts';
 import { type Place, places } from './views/places.ts';
 
 export function Navigation() {
@@ -70,6 +70,7 @@ function Foot() {
 function ServerState({ state }: { state: Readiness | null }) {
   const words = { ok: 'ready', unavailable: 'not ready', unreachable: 'does not answer' };
   const reason = state?.reasons[0]?.replaceAll('_', ' ');
-  const text = state === null ? 'asking' : state.status === 'unavailable' ? (reason ?? 'not ready') : words[state.status];
+  const text =
+    state === null ? 'asking' : state.status === 'unavailable' ? (reason ?? 'not ready') : words[state.status];
   return h('span', { class: `server ${state?.status ?? ''}`, role: 'status' }, text);
 }

@@ -18,7 +18,7 @@ export function parseMetrics(text: string, at: number): Sample {
   return { at, values };
 }
 
-export const valueOf = ({ values }: Sample, name: string): number => values.get(name) ?? 0;
+export const seriesValue = ({ values }: Sample, name: string): number => values.get(name) ?? 0;
 
 /** Label's value -> number, of a metric with this one label. */
 export function byLabel({ values }: Sample, name: string, label: string): Map<string, number> {
@@ -32,7 +32,7 @@ export function byLabel({ values }: Sample, name: string, label: string): Map<st
 
 /** What a counter grew by a second between two samples; null where a restart set it back. */
 export function rate(before: Sample, after: Sample, name: string): number | null {
-  const grown = valueOf(after, name) - valueOf(before, name);
+  const grown = seriesValue(after, name) - seriesValue(before, name);
   return grown < 0 ? null : (grown * 1000) / Math.max(1, after.at - before.at);
 }
 

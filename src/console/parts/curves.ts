@@ -4,8 +4,8 @@ import { h } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type uPlot from 'uplot';
 import { figure } from '../figures.ts';
-import { theme } from '../state/theme.ts';
 import { useStore } from '../state/store.ts';
+import { theme } from '../state/theme.ts';
 import { plotOptions } from './plot-options.ts';
 
 export type Line = {

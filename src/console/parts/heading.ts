@@ -40,7 +40,11 @@ export const Tabs = ({ tabs, label }: { tabs: readonly Tab[]; label: string }) =
     ),
   );
 
-type CardProps = { readonly title: string; readonly actions?: ComponentChildren; readonly children?: ComponentChildren };
+type CardProps = {
+  readonly title: string;
+  readonly actions?: ComponentChildren;
+  readonly children?: ComponentChildren;
+};
 
 export const Card = ({ title, actions, children }: CardProps) =>
   h('section', { class: 'card' }, h('header', null, h('h2', null, title), actions), children);

@@ -30,7 +30,9 @@ export function Heat(props: Props) {
       const here = value(i, j);
       const isChosen = chosen?.row === i && chosen.column === j;
       const shade = here === null ? 0 : Math.round((100 * Math.max(0, here)) / (most || 1));
-      const style = { fill: here === null ? 'none' : `color-mix(in oklab, var(--heat-high) ${shade}%, var(--heat-low))` };
+      const style = {
+        fill: here === null ? 'none' : `color-mix(in oklab, var(--heat-high) ${shade}%, var(--heat-low))`,
+      };
       const place = { x: margin.left + j * cell, y: margin.top + i * cell, width: cell - 1, height: cell - 1 };
       return h(
         'rect',
@@ -54,7 +56,11 @@ export function Heat(props: Props) {
     columns.map(
       (column, j) =>
         j % every === 0 &&
-        h('text', { key: column, class: 'column', x: margin.left + (j + 0.5) * cell, y: margin.top + height + 10 }, column),
+        h(
+          'text',
+          { key: column, class: 'column', x: margin.left + (j + 0.5) * cell, y: margin.top + height + 10 },
+          column,
+        ),
     ),
     h('text', { class: 'axis', x: margin.left + width / 2, y: margin.top + height + 24 }, columnTitle),
     cells,

@@ -4,6 +4,18 @@ import type uPlot from 'uplot';
 import { figure } from '../figures.ts';
 import type { CurvesProps } from './curves.ts';
 
+const wholeSteps = [1, 2, 5]
+  .flatMap((digit) => Array.from({ length: 7 }, (_, power) => digit * 10 ** power))
+  .sort((a, b) => a - b);
+
+const clock = new Intl.DateTimeFormat('en', {
+  hour: '2-digit',
+  minute: '2-digit',
+  second: '2-digit',
+  hourCycle: 'h23',
+});
+const clockTimes: uPlot.Axis.Values = (_plot, values) => values.map((seconds) => clock.format(seconds * 1000));
+
 type Size = { readonly width: number; readonly height: number };
 
 /** @param _shape drawn for these colours: read anew for each plot */
@@ -26,7 +38,7 @@ export function plotOptions(props: CurvesProps, size: Size, _shape: string): uPl
       y: { range: (_plot, low, high) => spanOf(low, high, fromZero) },
     },
     axes: [
-      { ...axis, size: 28, space: 70 },
+      { ...axis, size: 26, space: 70, ...(isTime ? { values: clockTimes } : { incrs: wholeSteps }) },
       { ...axis, size: 52, space: 32, values: (_plot, values) => values.map((value) => shown(value)) },
     ],
     series: [
@@ -57,5 +69,6 @@ function spanOf(low: number | null, high: number | null, fromZero: boolean): [nu
   if (low === null || high === null) return [0, 1];
   const bottom = fromZero ? 0 : low;
   const room = (high - bottom) * 0.08 || Math.abs(high) * 0.1 || 1;
-  return [fromZero ? 0 : bottom - room, high + room];
+  // What is never negative is not drawn as if it could be.
+  return [fromZero ? 0 : Math.max(low >= 0 ? 0 : Number.NEGATIVE_INFINITY, bottom - room), high + room];
 }

@@ -36,7 +36,11 @@ export function WindowRows<T>({ rows, rowPixels, columns, row }: Props<T>) {
   const end = Math.min(rows.length, start + shown);
   const gap = (count: number, key: string) =>
     count > 0 &&
-    h('tr', { key, class: 'gap', 'aria-hidden': 'true' }, h('td', { colSpan: columns, height: count * rowPixels }));
+    h(
+      'tr',
+      { key, class: 'gap', 'aria-hidden': 'true' },
+      h('td', { colSpan: columns, style: { height: `${count * rowPixels}px` } }),
+    );
   return h(
     'tbody',
     { ref: body },

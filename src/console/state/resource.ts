@@ -25,7 +25,7 @@ export function useResource<T>(key: string | null, read: Read<T>, everyMs?: numb
   const latest = useRef(read);
   latest.current = read;
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: a round is a wish to read again
+  // A round is a wish to read again.
   useEffect(() => {
     if (key === null) return;
     const stop = new AbortController();

@@ -1,9 +1,11 @@
 // Adapters: the list, and each of them.
 
 import { h } from 'preact';
+import { lazy } from '../parts/lazy.ts';
 import { AdapterList } from './adapters/list.ts';
-import { OneAdapter } from './adapters/one.ts';
-import type { ViewProps } from './current.ts';
+import type { ViewProps } from './view.ts';
+
+const OneAdapter = lazy('the adapter', async () => (await import('./adapters/one.ts')).OneAdapter);
 
 export function AdaptersView({ route: { parts } }: ViewProps) {
   const [, name, tab = 'versions'] = parts;

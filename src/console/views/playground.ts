@@ -1,4 +1,4 @@
-// The same prompt to several targets at once, side by side. The targets stand in the address, so a comparison is a link.
+// The same prompt to several targets at once, side by side. The targets stand in the address: a comparison is a link.
 
 import { h } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
@@ -6,13 +6,13 @@ import { Heading } from '../parts/heading.ts';
 import { replaceRoute } from '../state/route.ts';
 import { baseModel } from '../state/server.ts';
 import { useStore } from '../state/store.ts';
-import type { ViewProps } from './current.ts';
 import { AddTarget } from './playground/add-target.ts';
 import { Column } from './playground/column.ts';
 import { bodyOf, keepQuestion, lastQuestion, type Question } from './playground/question.ts';
 import { QuestionForm } from './playground/question-form.ts';
 import { type Answer, runTarget, waiting } from './playground/run.ts';
 import { base, parseTarget, type Target, targetsMax, targetText } from './playground/targets.ts';
+import type { ViewProps } from './view.ts';
 
 export function PlaygroundView({ route }: ViewProps) {
   const named = route.query.getAll('target').slice(0, targetsMax).map(parseTarget);

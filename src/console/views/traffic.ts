@@ -4,10 +4,10 @@ import { h } from 'preact';
 import { Figures } from '../parts/facts.ts';
 import { Heading } from '../parts/heading.ts';
 import { ErrorNote, Loading } from '../parts/notes.ts';
+import { ByAdapter } from './traffic/by-adapter.ts';
 import { figuresOf } from './traffic/figures.ts';
 import { Merges } from './traffic/merges.ts';
 import { useSamples } from './traffic/samples.ts';
-import { ByAdapter } from './traffic/by-adapter.ts';
 import { TrafficCurves } from './traffic/traffic-curves.ts';
 import { TrainingBeside } from './traffic/training-beside.ts';
 

@@ -1,11 +1,11 @@
 // Training: the jobs, a new one, one of them as it goes, several over each other.
 
 import { h } from 'preact';
-import type { ViewProps } from './current.ts';
 import { JobList } from './training/list.ts';
 import { NewJob } from './training/new.ts';
 import { OneJob } from './training/one.ts';
 import { Overlay } from './training/overlay.ts';
+import type { ViewProps } from './view.ts';
 
 export function TrainingView({ route: { parts, query } }: ViewProps) {
   const [, id] = parts;

@@ -13,7 +13,7 @@ export type Asset = { readonly type: string; readonly plain: Buffer; readonly gz
 export type Assets = {
   /** Part of every address, so that an address's bytes never change. */
   readonly digest: string;
-  /** By the address below the digest: `main.ts`, `styles/base.css`, `lib/preact`. */
+  /** By the address below the digest: `main.ts`, `console.css`, `lib/preact`. */
   readonly files: ReadonlyMap<string, Asset>;
 };
 
@@ -25,12 +25,10 @@ export const libraries: Readonly<Record<string, string>> = {
   'preact/hooks': 'preact/hooks',
   uplot: 'uplot/dist/uPlot.esm.js',
 };
-const styles: Readonly<Record<string, string>> = { 'lib/uplot.css': 'uplot/dist/uPlot.min.css' };
 
 const types: Readonly<Record<string, string>> = {
   // A browser runs a module by its type, whatever its name ends in.
   '.ts': 'text/javascript; charset=utf-8',
-  '.css': 'text/css; charset=utf-8',
   '.svg': 'image/svg+xml',
 };
 
@@ -45,15 +43,18 @@ export const libraryPath = (name: string) => `lib/${name}`;
 
 function read(): Assets {
   const files = new Map<string, Asset>();
+  const fromPackage = (specifier: string) => readFileSync(fileURLToPath(import.meta.resolve(specifier)));
+  // Sheets go in one: in the order of their names, behind that of the plots.
+  const sheets = [fromPackage('uplot/dist/uPlot.min.css')];
   for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort()) {
     const type = types[extname(name)];
-    if (type !== undefined) files.set(name.replaceAll('\\', '/'), asset(type, source(join(folder, name))));
+    if (name.endsWith('.css')) sheets.push(readFileSync(join(folder, name)));
+    else if (type !== undefined) files.set(name.replaceAll('\\', '/'), asset(type, source(join(folder, name))));
   }
-  const fromPackage = (specifier: string) => readFileSync(fileURLToPath(import.meta.resolve(specifier)));
+  files.set('console.css', asset('text/css; charset=utf-8', Buffer.concat(sheets)));
   for (const [name, specifier] of Object.entries(libraries)) {
     files.set(libraryPath(name), asset(types['.ts']!, fromPackage(specifier)));
   }
-  for (const [path, specifier] of Object.entries(styles)) files.set(path, asset(types['.css']!, fromPackage(specifier)));
   const hash = createHash('sha256');
   for (const [path, { plain }] of files) hash.update(`${path}\0${plain.length}\0`).update(plain);
   return { digest: hash.digest('hex').slice(0, 16), files };

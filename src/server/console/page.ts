@@ -2,23 +2,18 @@
 // the import map, whose hash is named.
 
 import { createHash } from 'node:crypto';
+import { posix } from 'node:path';
 import { type Assets, libraries, libraryPath } from './assets.ts';
 
 export type Page = { readonly html: string; readonly policy: string };
 
-/** Looked at first: fetched beside each other instead of one after the other as imports are found. */
-const views = /^views\/(?!adapters\/)|^parts\/(chart|curves)/;
+/** What the first view is made of, with all that these import. Others are fetched when they are gone to. */
+const first = ['main.ts', 'views/adapters.ts'];
 
-export function consolePage({ digest, files }: Assets): Page {
-  const at = (path: string) => `assets/${digest}/${path}`;
+export function consolePage(assets: Assets): Page {
+  const at = (path: string) => `assets/${assets.digest}/${path}`;
   const imports = Object.fromEntries(Object.keys(libraries).map((name) => [name, `./${at(libraryPath(name))}`]));
   const map = JSON.stringify({ imports });
-  const all = [...files.keys()];
-  const sheets = all.filter((path) => path.startsWith('styles/'));
-  const early = [
-    ...all.filter((path) => path.endsWith('.ts') && !views.test(path)),
-    ...['preact', 'preact/hooks'].map(libraryPath),
-  ];
   const html = [
     '<!doctype html>',
     '<html lang="en">',
@@ -28,15 +23,33 @@ export function consolePage({ digest, files }: Assets): Page {
     '<meta name="color-scheme" content="light dark">',
     '<title>Lorikeet</title>',
     `<link rel="icon" type="image/svg+xml" href="${at('icon.svg')}">`,
-    ...sheets.map((path) => `<link rel="stylesheet" href="${at(path)}">`),
+    `<link rel="stylesheet" href="${at('console.css')}">`,
     `<script type="importmap">${map}</script>`,
-    ...early.map((path) => `<link rel="modulepreload" href="${at(path)}">`),
+    // Beside each other, instead of one after the other as imports are found.
+    ...[...withImports(assets, first)].map((path) => `<link rel="modulepreload" href="${at(path)}">`),
     `<script type="module" src="${at('main.ts')}"></script>`,
     '</head>',
     '<body><div id="app"></div><noscript>The console needs JavaScript.</noscript></body>',
     '</html>',
   ].join('\n');
   return { html, policy: policyOf(map) };
+}
+
+/** Static imports alone: `import()` waits until it is called. */
+const importPattern = /^(?:import|export)[^;]*?\bfrom '([^']+)';/gm;
+
+function withImports({ files }: Assets, paths: readonly string[]): Set<string> {
+  const found = new Set<string>();
+  const visit = (path: string) => {
+    const file = files.get(path);
+    if (file === undefined || found.has(path)) return;
+    found.add(path);
+    for (const [, specifier = ''] of file.plain.toString().matchAll(importPattern)) {
+      visit(specifier.startsWith('.') ? posix.join(posix.dirname(path), specifier) : libraryPath(specifier));
+    }
+  };
+  for (const path of paths) visit(path);
+  return found;
 }
 
 function policyOf(importMap: string): string {

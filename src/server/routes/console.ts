@@ -4,7 +4,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../core/errors.ts';
 import { consoleAssets } from '../console/assets.ts';
-import { consolePage } from '../console/page.ts';
+import { consolePage, type Page } from '../console/page.ts';
 import type { Services } from '../services.ts';
 
 const config = { scope: 'none' } as const;
@@ -21,8 +21,10 @@ export const consoleRoute =
   async (app) => {
     app.get('/console', { config, schema }, async (_request, reply) => reply.redirect('/console/', 308));
 
+    let page: Page | null = null;
     app.get('/console/', { config, schema }, async (_request, reply) => {
-      const { html, policy } = consolePage(consoleAssets());
+      page ??= consolePage(consoleAssets());
+      const { html, policy } = page;
       return reply
         .headers({ ...headers, 'content-security-policy': policy, 'cache-control': 'no-cache' })
         .type('text/html; charset=utf-8')

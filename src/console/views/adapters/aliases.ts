@@ -117,7 +117,10 @@ function Canary({ shares, versions, isBusy, onMove }: CanaryProps) {
   if (ready.length === 0) return null;
   const share = moved ?? now;
   const apply = () => {
-    const [canary, rest] = [{ version: Number(chosen), weight: share / 100 }, { version: main, weight: 1 - share / 100 }];
+    const [canary, rest] = [
+      { version: Number(chosen), weight: share / 100 },
+      { version: main, weight: 1 - share / 100 },
+    ];
     onMove(share === 0 ? [{ ...rest, weight: 1 }] : share === 100 ? [{ ...canary, weight: 1 }] : [canary, rest]);
   };
   return h(

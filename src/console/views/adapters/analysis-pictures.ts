@@ -3,8 +3,8 @@
 import { h } from 'preact';
 import { useState } from 'preact/hooks';
 import type { Analysis, LinearAnalysis } from '../../api/types.ts';
-import { Card } from '../../parts/heading.ts';
 import { type Option, Select } from '../../parts/fields.ts';
+import { Card } from '../../parts/heading.ts';
 import { Heat, Scale } from '../../parts/heat.ts';
 import { LinearPictures } from './linear-pictures.ts';
 import { ModuleTable } from './module-table.ts';

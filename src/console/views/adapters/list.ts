@@ -6,14 +6,17 @@ import { readAll } from '../../api/pages.ts';
 import type { Adapter } from '../../api/types.ts';
 import { count, plural } from '../../figures.ts';
 import { Button } from '../../parts/button.ts';
-import { dropped } from '../../parts/drop-zone.ts';
+import { dropped } from '../../parts/dropped.ts';
 import { Heading } from '../../parts/heading.ts';
 import { Icon } from '../../parts/icons.ts';
+import { lazy } from '../../parts/lazy.ts';
 import { Loaded } from '../../parts/loaded.ts';
 import { Empty } from '../../parts/notes.ts';
 import { useResource } from '../../state/resource.ts';
 import { AdapterTable } from './table.ts';
-import { type Picked, UploadDialog } from './upload.ts';
+import type { Picked } from './upload.ts';
+
+const UploadDialog = lazy('the dialog', async () => (await import('./upload.ts')).UploadDialog);
 
 export function AdapterList() {
   const adapters = useResource<Adapter[]>('adapters', (signal, onPart) => readAll('/v1/adapters', signal, onPart));

@@ -24,7 +24,15 @@ export function ModuleTable({ modules, against }: { modules: readonly ModuleSumm
       h(
         'table',
         null,
-        h('thead', null, h('tr', null, all.map((title, i) => h('th', { key: title, class: i > 0 ? 'number' : '' }, title)))),
+        h(
+          'thead',
+          null,
+          h(
+            'tr',
+            null,
+            all.map((title, i) => h('th', { key: title, class: i > 0 ? 'number' : '' }, title)),
+          ),
+        ),
         h(
           'tbody',
           null,

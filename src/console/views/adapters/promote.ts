@@ -38,7 +38,11 @@ export function PromoteDialog({ name, version, aliases, onDone, onClose }: Props
   return h(
     Dialog,
     { title: `Promote v${version}`, onClose },
-    h('datalist', { id: 'aliases' }, aliases.map((one) => h('option', { key: one.alias, value: one.alias }))),
+    h(
+      'datalist',
+      { id: 'aliases' },
+      aliases.map((one) => h('option', { key: one.alias, value: one.alias })),
+    ),
     h(TextField, { label: 'Alias', value: alias, onChange: setAlias, list: 'aliases', hint }),
     other !== null &&
       h(Slider, {

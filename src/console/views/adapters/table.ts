@@ -40,7 +40,15 @@ export function AdapterTable({ adapters }: { adapters: readonly Adapter[] }) {
   return h(
     'table',
     { class: 'adapters', 'aria-rowcount': rows.length + 1, 'aria-label': 'Adapters' },
-    h('thead', null, h('tr', null, columns.map((column) => h(Head, { key: column.title, column, sorted, setSorted })))),
+    h(
+      'thead',
+      null,
+      h(
+        'tr',
+        null,
+        columns.map((column) => h(Head, { key: column.title, column, sorted, setSorted })),
+      ),
+    ),
     h(WindowRows<Adapter>, { rows, rowPixels, columns: columns.length, row: adapterRow }),
   );
 }
@@ -75,7 +83,11 @@ const adapterRow = (adapter: Adapter, index: number) =>
       ]),
     ),
     h('td', { class: 'number' }, count(adapter.r)),
-    h('td', { class: 'minor' }, h('span', { class: 'cut', title: adapter.target_modules.join(', ') }, modules(adapter))),
+    h(
+      'td',
+      { class: 'minor' },
+      h('span', { class: 'cut', title: adapter.target_modules.join(', ') }, modules(adapter)),
+    ),
     h('td', { class: 'minor number' }, short(adapter.parameters)),
     h('td', { class: 'minor number' }, bytes(adapter.bytes)),
     h('td', { class: 'minor' }, h(Digest, { digest: adapter.digest })),

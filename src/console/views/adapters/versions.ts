@@ -96,4 +96,3 @@ const factsOf = (version: Adapter) =>
     ['Base', h(Digest, { digest: version.base_digest })],
     ['By', version.created_by === null ? 'a server without keys' : h('code', null, version.created_by)],
   ] as const;
-

@@ -27,7 +27,11 @@ export function AddTarget({ onAdd }: { onAdd: (target: Target) => void }) {
   return h(
     'form',
     { class: 'bar', onSubmit: submit },
-    h('datalist', { id: 'references' }, names.map((name) => h('option', { key: name, value: name }))),
+    h(
+      'datalist',
+      { id: 'references' },
+      names.map((name) => h('option', { key: name, value: name })),
+    ),
     h(TextField, {
       ...{ label: 'Adapter, version or alias', value: typed, onChange: setTyped, list: 'references' },
       placeholder: 'name, name@2, name:prod',

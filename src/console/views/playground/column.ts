@@ -10,8 +10,8 @@ import { ErrorNote } from '../../parts/notes.ts';
 import { bodyOf, type Question } from './question.ts';
 import type { Answer } from './run.ts';
 import { asCurl, asPython } from './snippets.ts';
-import { type Target, targetTitle } from './targets.ts';
 import { TargetSettings } from './target-settings.ts';
+import { type Target, targetTitle } from './targets.ts';
 import { Tokens } from './tokens.ts';
 
 type Props = {
@@ -39,7 +39,8 @@ export function Column(props: Props) {
       h('h2', { title }, title),
       target.reference === '' && h(Badge, null, 'base'),
       answer?.whole && h(Weights, { answer }),
-      onRemove && h(Button, { kind: 'quiet', isSmall: true, icon: 'close', label: `Remove ${title}`, onClick: onRemove }),
+      onRemove &&
+        h(Button, { kind: 'quiet', isSmall: true, icon: 'close', label: `Remove ${title}`, onClick: onRemove }),
     ),
     target.reference !== '' && h(TargetSettings, { target, onChange }),
     answer === null
@@ -83,7 +84,9 @@ function Timings({ answer: { state, pieces, firstMs, totalMs, whole } }: { answe
     ...(decodeMs > 0 && tokens > 1 ? [['Tokens/s', figure(((tokens - 1) * 1000) / decodeMs)] as const] : []),
     ...(totalMs === null ? [] : [['All', millis(totalMs)] as const]),
     ...(whole === null ? [] : [['Queue', millis(whole.timings.queue_ms)] as const]),
-    ...(whole === null ? [] : [['Prompt', `${whole.usage.prompt_tokens} (${whole.usage.cached_tokens} cached)`] as const]),
+    ...(whole === null
+      ? []
+      : [['Prompt', `${whole.usage.prompt_tokens} (${whole.usage.cached_tokens} cached)`] as const]),
     ...(known.length === 0 ? [] : [['Perplexity', figure(Math.exp(-mean))] as const]),
     ['End', whole?.finish_reason ?? state],
   ] as const;

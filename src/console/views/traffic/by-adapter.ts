@@ -4,8 +4,8 @@ import { h } from 'preact';
 import { byLabel, type Sample } from '../../api/prometheus.ts';
 import { count, figure } from '../../figures.ts';
 import { Badge } from '../../parts/badge.ts';
-import { Card } from '../../parts/heading.ts';
 import { Curves } from '../../parts/curves.ts';
+import { Card } from '../../parts/heading.ts';
 import { href } from '../../state/route.ts';
 import { over } from './samples.ts';
 
@@ -14,7 +14,8 @@ const linesMax = 5;
 const metric = 'adapter_requests_total';
 
 const adapterRate = (name: string) => (before: Sample, after: Sample) => {
-  const grown = (byLabel(after, metric, 'adapter').get(name) ?? 0) - (byLabel(before, metric, 'adapter').get(name) ?? 0);
+  const grown =
+    (byLabel(after, metric, 'adapter').get(name) ?? 0) - (byLabel(before, metric, 'adapter').get(name) ?? 0);
   return grown < 0 ? null : (grown * 1000) / Math.max(1, after.at - before.at);
 };
 

@@ -1,13 +1,13 @@
 // The moment in figures.
 
-import { quantile, rate, type Sample, valueOf } from '../../api/prometheus.ts';
+import { quantile, rate, type Sample, seriesValue } from '../../api/prometheus.ts';
 import { bytes, count, figure, millis, percent } from '../../figures.ts';
 import { window } from './samples.ts';
 
 export function figuresOf(samples: readonly Sample[]) {
   const after = samples.at(-1)!;
   const before = samples.at(-1 - window) ?? samples[0]!;
-  const value = (name: string) => valueOf(after, name);
+  const value = (name: string) => seriesValue(after, name);
   const first = quantile(before, after, 'time_to_first_token_seconds', 0.5);
   const cached = cachedShare(samples[0]!, after);
   return [
@@ -17,7 +17,7 @@ export function figuresOf(samples: readonly Sample[]) {
     { name: 'KV cache', value: percent(value('kv_cache_usage_ratio')), about: 'of its positions' },
     { name: 'Prefix cache', value: cached === null ? '–' : percent(cached), about: 'of prompt tokens' },
     {
-      name: 'Adapters in memory',
+      name: 'Adapters resident',
       value: count(value('adapters_resident')),
       about: bytes(value('adapters_resident_bytes')),
     },
@@ -37,7 +37,7 @@ export function tokensPerSecond(before: Sample, after: Sample): number | null {
 }
 
 export function cachedShare(before: Sample, after: Sample): number | null {
-  const grown = (name: string) => valueOf(after, name) - valueOf(before, name);
+  const grown = (name: string) => seriesValue(after, name) - seriesValue(before, name);
   const prompts = grown('prompt_tokens_total');
   return prompts <= 0 ? null : grown('cached_prompt_tokens_total') / prompts;
 }

@@ -28,7 +28,11 @@ export function MergeTable({ merges, onChange }: Props) {
       'table',
       null,
       h('thead', null, h('tr', null, titles.map(head))),
-      h('tbody', null, merges.map((merge) => h(MergeRow, { key: merge.id, merge, onChange }))),
+      h(
+        'tbody',
+        null,
+        merges.map((merge) => h(MergeRow, { key: merge.id, merge, onChange })),
+      ),
     ),
   );
 }

@@ -6,9 +6,9 @@ import { ask, part } from '../../api/client.ts';
 import type { Merge, MergeList } from '../../api/types.ts';
 import { bytes } from '../../figures.ts';
 import { Button } from '../../parts/button.ts';
-import { Card } from '../../parts/heading.ts';
 import { Progress } from '../../parts/facts.ts';
 import { Select, TextField } from '../../parts/fields.ts';
+import { Card } from '../../parts/heading.ts';
 import { Loaded } from '../../parts/loaded.ts';
 import { ErrorNote } from '../../parts/notes.ts';
 import { useAction } from '../../state/action.ts';
@@ -82,4 +82,3 @@ function NewMerge({ onChange }: { onChange: () => void }) {
     action.error && h(ErrorNote, { error: action.error }),
   );
 }
-

@@ -1,7 +1,7 @@
 // The last half hour as curves.
 
 import { h } from 'preact';
-import { quantile, rate, type Sample, valueOf } from '../../api/prometheus.ts';
+import { quantile, rate, type Sample, seriesValue } from '../../api/prometheus.ts';
 import { millis, percent } from '../../figures.ts';
 import { Curves, type CurvesProps } from '../../parts/curves.ts';
 import { cachedShare, tokensPerSecond } from './figures.ts';
@@ -15,8 +15,10 @@ export function TrafficCurves({ samples }: { samples: readonly Sample[] }) {
       const seconds = quantile(before, after, `${name}_seconds`, q);
       return seconds === null ? null : seconds * 1000;
     });
-  const gauge = (name: string) => samples.map((sample) => valueOf(sample, name));
-  const pages = samples.map((sample) => valueOf(sample, 'adapter_pages_used') / (valueOf(sample, 'adapter_pages') || 1));
+  const gauge = (name: string) => samples.map((sample) => seriesValue(sample, name));
+  const pages = samples.map(
+    (sample) => seriesValue(sample, 'adapter_pages_used') / (seriesValue(sample, 'adapter_pages') || 1),
+  );
   const all: Omit<CurvesProps, 'x'>[] = [
     {
       label: 'Tokens a second',
@@ -67,7 +69,11 @@ export function TrafficCurves({ samples }: { samples: readonly Sample[] }) {
     'div',
     { class: 'cards' },
     all.map((one) =>
-      h('section', { class: 'card', key: one.label }, h(Curves, { ...one, x, height: 160, isTime: true, fromZero: true })),
+      h(
+        'section',
+        { class: 'card', key: one.label },
+        h(Curves, { ...one, x, height: 160, isTime: true, fromZero: true }),
+      ),
     ),
   );
 }

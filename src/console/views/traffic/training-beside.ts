@@ -2,10 +2,10 @@
 
 import { h } from 'preact';
 import { byLabel, rate, type Sample } from '../../api/prometheus.ts';
-import { Curves } from '../../parts/curves.ts';
-import { Card } from '../../parts/heading.ts';
 import { plural } from '../../figures.ts';
 import { LinkButton } from '../../parts/button.ts';
+import { Curves } from '../../parts/curves.ts';
+import { Card } from '../../parts/heading.ts';
 import { href } from '../../state/route.ts';
 import { tokensPerSecond } from './figures.ts';
 import { over } from './samples.ts';

@@ -73,7 +73,15 @@ export function Checkpoints({ job }: { job: Job }) {
       h(
         'table',
         null,
-        h('thead', null, h('tr', null, titles.map((title, i) => headOf(title, classes[i]!)))),
+        h(
+          'thead',
+          null,
+          h(
+            'tr',
+            null,
+            titles.map((title, i) => headOf(title, classes[i]!)),
+          ),
+        ),
         h('tbody', null, all.map(row)),
       ),
     ),

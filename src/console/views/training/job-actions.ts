@@ -8,8 +8,8 @@ import { Button, LinkButton } from '../../parts/button.ts';
 import { useAction } from '../../state/action.ts';
 import { href } from '../../state/route.ts';
 import { say } from '../../state/toasts.ts';
-import { PromoteReference } from './promote-reference.ts';
 import { isOver, jobsUrl, nameOf } from './jobs.ts';
+import { PromoteReference } from './promote-reference.ts';
 
 export function JobActions({ job, onChange }: { job: Job; onChange: () => void }) {
   const action = useAction();

@@ -14,10 +14,10 @@ import { href } from '../../state/route.ts';
 import { Checkpoints } from './checkpoints.ts';
 import { Chosen } from './chosen.ts';
 import { useTold } from './follow.ts';
-import { isOver, jobsUrl, nameOf, shareOf } from './jobs.ts';
 import { JobActions } from './job-actions.ts';
 import { JobCurves } from './job-curves.ts';
 import { JobFigures } from './job-figures.ts';
+import { isOver, jobsUrl, nameOf, shareOf } from './jobs.ts';
 import { Sentences } from './sentences.ts';
 
 const everyMs = 2000;

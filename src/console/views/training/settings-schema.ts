@@ -43,12 +43,12 @@ function toSetting([name, { description = '', type, anyOf = [] }]: [string, Sche
 export function hyperparametersOf(settings: readonly Setting[], typed: Readonly<Record<string, string>>) {
   const entries = settings.flatMap(({ name, kind }) => {
     const text = typed[name]?.trim() ?? '';
-    return text === '' ? [] : [[name, valueOf(text, kind)] as const];
+    return text === '' ? [] : [[name, typedValue(text, kind)] as const];
   });
   return Object.fromEntries(entries);
 }
 
-function valueOf(text: string, kind: Setting['kind']): unknown {
+function typedValue(text: string, kind: Setting['kind']): unknown {
   if (text === 'true' || text === 'false') return text === 'true';
   if (kind === 'number') return Number(text);
   if (text.startsWith('{')) return JSON.parse(text);
