@@ -6,27 +6,7 @@ import type uPlot from 'uplot';
 import { figure } from '../figures.ts';
 import { useStore } from '../state/store.ts';
 import { theme } from '../state/theme.ts';
-import { plotOptions } from './plot-options.ts';
-
-export type Line = {
-  readonly name: string;
-  /** A custom property of styles/tokens.css, without its dashes. */
-  readonly color: string;
-  readonly values: readonly (number | null)[];
-  readonly isDashed?: boolean;
-};
-
-export type CurvesProps = {
-  readonly label: string;
-  /** Steps, or with `isTime` seconds since the epoch; ascending. */
-  readonly x: readonly number[];
-  readonly lines: readonly Line[];
-  readonly height?: number;
-  readonly isTime?: boolean;
-  readonly shown?: (value: number) => string;
-  /** The lowest line is zero. */
-  readonly fromZero?: boolean;
-};
+import { type CurvesProps, type Line, plotOptions } from './plot-options.ts';
 
 const isDarkQuery = matchMedia('(prefers-color-scheme: dark)');
 

@@ -2,7 +2,26 @@
 
 import type uPlot from 'uplot';
 import { figure } from '../figures.ts';
-import type { CurvesProps } from './curves.ts';
+
+export type Line = {
+  readonly name: string;
+  /** A custom property of styles/tokens.css, without its dashes. */
+  readonly color: string;
+  readonly values: readonly (number | null)[];
+  readonly isDashed?: boolean;
+};
+
+export type CurvesProps = {
+  readonly label: string;
+  /** Steps, or with `isTime` seconds since the epoch; ascending. */
+  readonly x: readonly number[];
+  readonly lines: readonly Line[];
+  readonly height?: number;
+  readonly isTime?: boolean;
+  readonly shown?: (value: number) => string;
+  /** The lowest line is zero. */
+  readonly fromZero?: boolean;
+};
 
 const wholeSteps = [1, 2, 5]
   .flatMap((digit) => Array.from({ length: 7 }, (_, power) => digit * 10 ** power))

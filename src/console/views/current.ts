@@ -15,6 +15,10 @@ const views: Readonly<Record<string, ComponentType<ViewProps>>> = {
   playground: view(async () => (await import('./playground.ts')).PlaygroundView),
   training: view(async () => (await import('./training.ts')).TrainingView),
   traffic: view(async () => (await import('./traffic.ts')).TrafficView),
+  usage: view(async () => (await import('./operator/usage.ts')).UsageView),
+  keys: view(async () => (await import('./operator/keys.ts')).KeysView),
+  tenants: view(async () => (await import('./operator/tenants.ts')).TenantsView),
+  audit: view(async () => (await import('./operator/audit.ts')).AuditView),
 };
 
 export function CurrentView() {

@@ -15,4 +15,8 @@ export const places: readonly Place[] = [
   { name: 'playground', title: 'Playground', icon: 'playground' },
   { name: 'training', title: 'Training', icon: 'training' },
   { name: 'traffic', title: 'Traffic', icon: 'traffic' },
+  { name: 'usage', title: 'Usage', icon: 'usage', needs: '/v1/usage' },
+  { name: 'keys', title: 'Keys', icon: 'keys', needs: '/v1/admin/keys' },
+  { name: 'tenants', title: 'Tenants', icon: 'tenants', needs: '/v1/admin/tenants' },
+  { name: 'audit', title: 'Audit', icon: 'audit', needs: '/v1/admin/audit' },
 ];

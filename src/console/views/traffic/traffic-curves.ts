@@ -3,7 +3,8 @@
 import { h } from 'preact';
 import { quantile, rate, type Sample, seriesValue } from '../../api/prometheus.ts';
 import { millis, percent } from '../../figures.ts';
-import { Curves, type CurvesProps } from '../../parts/curves.ts';
+import { Curves } from '../../parts/curves.ts';
+import type { CurvesProps } from '../../parts/plot-options.ts';
 import { cachedShare, tokensPerSecond } from './figures.ts';
 import { over } from './samples.ts';
 
