@@ -74,6 +74,7 @@ async function startServer(engine: FakeEngine) {
     adapterRoot: null,
     keys: keyStore(keyTable(db), systemClock),
     adminKey: null,
+    settings: [],
     metrics: createMetrics({ modelName: 'fake' }),
     logger,
     clock: systemClock,

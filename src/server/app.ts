@@ -19,6 +19,7 @@ import { versionsRoute } from './routes/v1/adapters/versions.ts';
 import { adaptersRoute } from './routes/v1/adapters.ts';
 import { mergeRoute } from './routes/v1/admin/adapters/merge.ts';
 import { mergesRoute } from './routes/v1/admin/merges.ts';
+import { settingsRoute } from './routes/v1/admin/settings.ts';
 import { chatCompletionsRoute } from './routes/v1/chat/completions.ts';
 import { completionsRoute } from './routes/v1/completions.ts';
 import { filesRoute } from './routes/v1/files.ts';
@@ -44,7 +45,7 @@ const routes = [
   ...[adaptersRoute, adapterRoute, versionsRoute, aliasesRoute, uploadsRoute],
   ...[mergedRoute, analysisRoute],
   ...[loadLoraAdapterRoute, unloadLoraAdapterRoute],
-  ...[mergeRoute, mergesRoute],
+  ...[mergeRoute, mergesRoute, settingsRoute],
   ...[filesRoute, jobsRoute, jobRoute, jobEventsRoute],
   ...[healthRoute, metricsRoute, consoleRoute],
 ];

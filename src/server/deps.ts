@@ -25,6 +25,9 @@ export type ModelIdentity = {
   readonly createdAt: number;
 };
 
+/** A setting of this server, its secrets masked. */
+export type Setting = { readonly env: string; readonly shown: string; readonly origin: string };
+
 export type AppDeps = {
   readonly engine: EngineClient;
   readonly tokenizer: Tokenizer;
@@ -42,6 +45,7 @@ export type AppDeps = {
   readonly keys: KeyStore;
   /** Has every scope; null where none is configured. */
   readonly adminKey: string | null;
+  readonly settings: readonly Setting[];
   readonly metrics: Metrics;
   readonly logger: FastifyBaseLogger;
   readonly clock: Clock;

@@ -86,6 +86,7 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
     adapterRoot: null,
     keys,
     adminKey: null,
+    settings: [{ env: 'LORIKEET_PORT', shown: '0', origin: 'flag' }],
     metrics: createMetrics({ modelName: 'tiny', processMetrics: false }),
     logger,
     clock,
