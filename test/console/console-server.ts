@@ -1,6 +1,6 @@
 // A real server on the tiny model, for a console to be served by.
 
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { writePeftAdapter } from '../../src/formats/write-peft.ts';
@@ -8,7 +8,16 @@ import { randomPairs } from '../engine/adapters/random-adapters.ts';
 import { tinyModel } from '../helpers/tiny-lowered.ts';
 import { launchServer } from '../simulation/running-servers.ts';
 
-export type ConsoleServer = { readonly url: string; readonly folder: string; close(): Promise<void> };
+export type ConsoleServer = {
+  readonly url: string;
+  readonly folder: string;
+  /** Time that the server's own process has computed, milliseconds; its engine is another process. */
+  cpuMs(): number;
+  close(): Promise<void>;
+};
+
+/** Of a tick of /proc, as Linux has it. */
+const tickMs = 10;
 
 export async function startConsoleServer(): Promise<ConsoleServer> {
   const folder = mkdtempSync(join(tmpdir(), 'lorikeet-console-'));
@@ -18,6 +27,12 @@ export async function startConsoleServer(): Promise<ConsoleServer> {
   return {
     url,
     folder,
+    cpuMs() {
+      const fields = readFileSync(`/proc/${server.pidOf('server')}/stat`, 'utf8')
+        .replace(/^.*\) /, '')
+        .split(' ');
+      return (Number(fields[11]) + Number(fields[12])) * tickMs;
+    },
     async close() {
       await server.kill();
       rmSync(folder, { recursive: true, force: true });

@@ -126,6 +126,26 @@ test('a thousand adapters are listed, found and scrolled through smoothly', opti
   await page.context().close();
 });
 
+test('what an open view asks for costs the server little', options, async (t) => {
+  const rounds = 200;
+  const costOf = async (path: string) => {
+    const began = server.cpuMs();
+    for (let i = 0; i < rounds; i++) await (await fetch(server.url + path)).text();
+    return (server.cpuMs() - began) / rounds;
+  };
+  // As the view of the traffic does, which asks most: metrics every two seconds, merges every three, probes every five.
+  const [metrics, merges, probe] = [
+    await costOf('/metrics'),
+    await costOf('/v1/admin/merges'),
+    await costOf('/readyz'),
+  ];
+  const share = (metrics / 2 + merges / 3 + probe / 5) / 1000;
+  t.diagnostic(
+    `metrics ${metrics} ms, merges ${merges} ms, probe ${probe} ms: ${(share * 100).toFixed(2)} % of a core`,
+  );
+  assert.ok(share <= 0.01, `${share}`);
+});
+
 test('on a phone, by the keyboard, in both themes', options, async () => {
   const { page, problems } = await openPage(browser, { width: 375, height: 720, scheme: 'dark' });
   for (const view of ['adapters', 'adapters/wren', 'playground', 'training', 'training/new', 'traffic']) {

@@ -56,3 +56,10 @@ export function quantile(before: Sample, after: Sample, name: string, q: number)
   }
   return start;
 }
+
+/** Adapters that run (or are in memory, where the server tells so), or wait: without version or alias. */
+export function namesIn({ values }: Sample, which: 'running' | 'waiting'): Set<string> {
+  const info = [...values.keys()].find((key) => key.startsWith('lora_requests_info{')) ?? '';
+  const names = new RegExp(`${which}_lora_adapters="([^"]*)"`).exec(info)?.[1] ?? '';
+  return new Set(names.split(',').map((name) => name.replace(/[@:].*$/, '')));
+}

@@ -13,6 +13,7 @@ import { lazy } from '../../parts/lazy.ts';
 import { Loaded } from '../../parts/loaded.ts';
 import { Empty } from '../../parts/notes.ts';
 import { useResource } from '../../state/resource.ts';
+import { useResident } from './resident.ts';
 import { AdapterTable } from './table.ts';
 import type { Picked } from './upload.ts';
 
@@ -68,12 +69,13 @@ const wordsOf = (adapter: Adapter) =>
   [adapter.id, adapter.digest, adapter.source, ...adapter.aliases, ...adapter.target_modules].join(' ').toLowerCase();
 
 function Found({ all, search }: { all: readonly Adapter[]; search: string }) {
+  const resident = useResident();
   const words = search.toLowerCase().split(/\s+/).filter(Boolean);
   const found = all.filter((adapter) => words.every((word) => wordsOf(adapter).includes(word)));
   if (found.length === 0) {
     return h(Empty, { icon: 'search', title: `None of ${count(all.length)} adapters has "${search}"` });
   }
-  return h(AdapterTable, { adapters: found });
+  return h(AdapterTable, { adapters: found, resident });
 }
 
 const None = ({ onAdd }: { onAdd: () => void }) =>

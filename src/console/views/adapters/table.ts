@@ -33,7 +33,9 @@ const columns: readonly Column[] = [
   { title: 'Made', sort: (a, b) => b.created_at - a.created_at },
 ];
 
-export function AdapterTable({ adapters }: { adapters: readonly Adapter[] }) {
+type TableProps = { readonly adapters: readonly Adapter[]; readonly resident: ReadonlySet<string> };
+
+export function AdapterTable({ adapters, resident }: TableProps) {
   const [sorted, setSorted] = useState('Name');
   const order = columns.find(({ title }) => title === sorted)!.sort!;
   const rows = useMemo(() => [...adapters].sort(order), [adapters, order]);
@@ -49,7 +51,12 @@ export function AdapterTable({ adapters }: { adapters: readonly Adapter[] }) {
         columns.map((column) => h(Head, { key: column.title, column, sorted, setSorted })),
       ),
     ),
-    h(WindowRows<Adapter>, { rows, rowPixels, columns: columns.length, row: adapterRow }),
+    h(WindowRows<Adapter>, {
+      rows,
+      rowPixels,
+      columns: columns.length,
+      row: (adapter, i) => adapterRow(adapter, i, resident.has(adapter.name)),
+    }),
   );
 }
 
@@ -66,7 +73,7 @@ function Head({ column: { title, isMinor, isNumber, sort }, sorted, setSorted }:
   );
 }
 
-const adapterRow = (adapter: Adapter, index: number) =>
+const adapterRow = (adapter: Adapter, index: number, isResident: boolean) =>
   h(
     'tr',
     { key: adapter.id, 'aria-rowindex': index + 2 },
@@ -77,6 +84,7 @@ const adapterRow = (adapter: Adapter, index: number) =>
       h('span', { class: 'tags' }, [
         h('span', { key: 'version' }, `v${adapter.version}`),
         ...adapter.aliases.map((alias) => h(Badge, { key: alias, tone: 'accent' }, alias)),
+        isResident && h(Badge, { key: 'resident', tone: 'info' }, 'in memory'),
         adapter.state !== 'ready' && h(StateBadge, { key: 'state', state: adapter.state }),
         adapter.warnings.length > 0 &&
           h(Badge, { key: 'warnings', tone: 'warn', title: adapter.warnings.join('\n') }, 'warning'),

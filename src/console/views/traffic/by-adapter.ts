@@ -1,7 +1,7 @@
 // Requests by adapter, since the server started and now; which of them run or wait at this moment.
 
 import { h } from 'preact';
-import { byLabel, type Sample } from '../../api/prometheus.ts';
+import { byLabel, namesIn, type Sample } from '../../api/prometheus.ts';
 import { count, figure } from '../../figures.ts';
 import { Badge } from '../../parts/badge.ts';
 import { Curves } from '../../parts/curves.ts';
@@ -77,11 +77,4 @@ export function ByAdapter({ samples }: { samples: readonly Sample[] }) {
       ),
     ),
   );
-}
-
-/** Names without version or alias, as the counter has them. */
-function namesIn({ values }: Sample, which: 'running' | 'waiting'): Set<string> {
-  const info = [...values.keys()].find((key) => key.startsWith('lora_requests_info{')) ?? '';
-  const names = new RegExp(`${which}_lora_adapters="([^"]*)"`).exec(info)?.[1] ?? '';
-  return new Set(names.split(',').map((name) => name.replace(/[@:].*$/, '')));
 }
