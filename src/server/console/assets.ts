@@ -1,12 +1,13 @@
-// The console's files as a browser takes them: types stripped, each compressed once. Read when somebody first asks;
-// afterwards they are served from memory.
+// The console's files as a browser takes them: types stripped, each compressed once. Read when somebody first asks, one
+// after the other so that answers to others go on in between; afterwards they are served from memory.
 
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
 import { stripTypeScriptTypes } from 'node:module';
 import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { constants, gzipSync } from 'node:zlib';
+import { promisify } from 'node:util';
+import { gzip } from 'node:zlib';
 
 export type Asset = { readonly type: string; readonly plain: Buffer; readonly gzip: Buffer };
 
@@ -16,6 +17,8 @@ export type Assets = {
   /** By the address below the digest: `main.ts`, `console.css`, `lib/preact`. */
   readonly files: ReadonlyMap<string, Asset>;
 };
+
+type Plain = Omit<Asset, 'gzip'>;
 
 const folder = fileURLToPath(new URL('../../console', import.meta.url));
 
@@ -29,44 +32,47 @@ export const libraries: Readonly<Record<string, string>> = {
 const types: Readonly<Record<string, string>> = {
   // A browser runs a module by its type, whatever its name ends in.
   '.ts': 'text/javascript; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
   '.svg': 'image/svg+xml',
 };
 
-let known: Assets | null = null;
+let known: Promise<Assets> | null = null;
 
-export function consoleAssets(): Assets {
+export function consoleAssets(): Promise<Assets> {
   known ??= read();
   return known;
 }
 
 export const libraryPath = (name: string) => `lib/${name}`;
 
-function read(): Assets {
-  const files = new Map<string, Asset>();
-  const fromPackage = (specifier: string) => readFileSync(fileURLToPath(import.meta.resolve(specifier)));
-  // Sheets go in one: in the order of their names, behind that of the plots.
-  const sheets = [fromPackage('uplot/dist/uPlot.min.css')];
-  for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort()) {
-    const type = types[extname(name)];
-    if (name.endsWith('.css')) sheets.push(readFileSync(join(folder, name)));
-    else if (type !== undefined) files.set(name.replaceAll('\\', '/'), asset(type, source(join(folder, name))));
-  }
-  files.set('console.css', asset('text/css; charset=utf-8', Buffer.concat(sheets)));
-  for (const [name, specifier] of Object.entries(libraries)) {
-    files.set(libraryPath(name), asset(types['.ts']!, fromPackage(specifier)));
-  }
+async function read(): Promise<Assets> {
+  const plain = await readPlain();
   const hash = createHash('sha256');
-  for (const [path, { plain }] of files) hash.update(`${path}\0${plain.length}\0`).update(plain);
-  return { digest: hash.digest('hex').slice(0, 16), files };
+  for (const [path, { plain: bytes }] of plain) hash.update(`${path}\0${bytes.length}\0`).update(bytes);
+  // In threads of their own.
+  const pack = async ([path, file]: [string, Plain]) =>
+    [path, { ...file, gzip: await promisify(gzip)(file.plain) }] as const;
+  return { digest: hash.digest('hex').slice(0, 16), files: new Map(await Promise.all([...plain].map(pack))) };
 }
 
-const source = (path: string): Buffer => {
-  const bytes = readFileSync(path);
-  return path.endsWith('.ts') ? Buffer.from(stripTypeScriptTypes(bytes.toString())) : bytes;
-};
+async function readPlain(): Promise<Map<string, Plain>> {
+  const files = new Map<string, Plain>();
+  const fromPackage = (specifier: string) => readFile(fileURLToPath(import.meta.resolve(specifier)));
+  // Sheets go in one: in the order of their names, behind that of the plots.
+  const sheets = [await fromPackage('uplot/dist/uPlot.min.css')];
+  const names = (await readdir(folder, { recursive: true, encoding: 'utf8' })).sort();
+  for (const name of names) {
+    const type = types[extname(name)];
+    if (type === undefined) continue;
+    const bytes = await readFile(join(folder, name));
+    if (name.endsWith('.css')) sheets.push(bytes);
+    else files.set(name.replaceAll('\\', '/'), { type, plain: name.endsWith('.ts') ? stripped(bytes) : bytes });
+  }
+  files.set('console.css', { type: types['.css']!, plain: Buffer.concat(sheets) });
+  for (const [name, specifier] of Object.entries(libraries)) {
+    files.set(libraryPath(name), { type: types['.ts']!, plain: await fromPackage(specifier) });
+  }
+  return files;
+}
 
-const asset = (type: string, plain: Buffer): Asset => ({
-  type,
-  plain,
-  gzip: gzipSync(plain, { level: constants.Z_BEST_COMPRESSION }),
-});
+const stripped = (bytes: Buffer): Buffer => Buffer.from(stripTypeScriptTypes(bytes.toString()));

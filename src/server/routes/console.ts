@@ -23,7 +23,7 @@ export const consoleRoute =
 
     let page: Page | null = null;
     app.get('/console/', { config, schema }, async (_request, reply) => {
-      page ??= consolePage(consoleAssets());
+      page ??= consolePage(await consoleAssets());
       const { html, policy } = page;
       return reply
         .headers({ ...headers, 'content-security-policy': policy, 'cache-control': 'no-cache' })
@@ -35,7 +35,7 @@ export const consoleRoute =
       '/console/assets/:digest/*',
       { config, schema },
       async ({ params, headers: asked }, reply) => {
-        const { digest, files } = consoleAssets();
+        const { digest, files } = await consoleAssets();
         const file = params.digest === digest ? files.get(params['*']) : undefined;
         if (file === undefined) throw new LorikeetError('not_found');
         const packs = /\bgzip\b/.test(asked['accept-encoding'] ?? '');
