@@ -45,7 +45,7 @@ test('every import of a served file is a served file', async (t) => {
     assert.equal(file.statusCode, 200, path);
     assert.match(String(file.headers['content-type']), /^text\/javascript/);
     if (path.includes('/lib/')) continue;
-    for (const [, name] of file.body.matchAll(/(?:from|import\()\s*'([^']+)'/g)) {
+    for (const [, name] of file.body.matchAll(/(?:\bfrom |\bimport\()'([^'\n]+)'/g)) {
       const address = name!.startsWith('.') ? name! : imports[name!];
       assert.ok(address, `${path} imports ${name}`);
       left.push(new URL(address, name!.startsWith('.') ? `http://x${path}` : 'http://x/console/').pathname);
