@@ -1,15 +1,15 @@
 // Server-sent events of an answer. EventSource can send no key, so the body is read here.
 
-import { errorOf } from './client.ts';
+import { ApiError, errorOf } from './client.ts';
 
-/** The data of each event until `[DONE]`. An error event is thrown as an ApiError. */
+/** The data of each event until `[DONE]`. Throws ApiError: what an error event says, or that it broke off before. */
 export async function* eventsOf<T>(response: Response): AsyncGenerator<T> {
   const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
   let rest = '';
   try {
     for (;;) {
       const { value, done } = await reader.read();
-      if (done) return;
+      if (done) throw new ApiError(0, 'network', 'The answer broke off.');
       const frames = (rest + value).split('\n\n');
       rest = frames.pop()!;
       for (const frame of frames) {
