@@ -83,6 +83,7 @@ async function startServer(engine: FakeEngine) {
     }),
     requestTimeoutMs: null,
     adminKey: null,
+    settings: [],
     metrics: createMetrics({ modelName: 'fake' }),
     logger,
     clock: systemClock,

@@ -358,3 +358,24 @@ export function environmentForChildren(env: Sources['env'] = process.env): Recor
   const entries = Object.entries(env).filter(([name]) => wanted.test(name) && !secretive.test(name));
   return Object.fromEntries(entries) as Record<string, string>;
 }
+
+export type SettingLine = {
+  readonly key: string;
+  readonly env: string;
+  readonly value: unknown;
+  /** As text; what stands for a value that is chosen at the start. */
+  readonly shown: string;
+  readonly origin: string;
+};
+
+const mask = '********';
+
+/** Every setting with where it came from; secrets are masked. */
+export function describeSettings({ config, origins }: LoadedConfig): SettingLine[] {
+  return Object.entries(settingTable).map(([key, setting]) => {
+    const actual = config[key as keyof Config];
+    const value = setting.fileEnv !== null && actual !== null ? mask : actual;
+    const shown = value === null ? (setting.defaultHelp ?? '') : String(value);
+    return { key, env: setting.env, value, shown, origin: origins[key as keyof typeof origins] };
+  });
+}

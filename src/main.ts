@@ -5,7 +5,14 @@ import { randomInt, randomUUID } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Config, cudaDir, environmentForChildren, type LoadedConfig } from './config.ts';
+import {
+  type Config,
+  cudaDir,
+  describeSettings,
+  environmentForChildren,
+  type LoadedConfig,
+  type SettingLine,
+} from './config.ts';
 import type { ModelFiles, ModelShape } from './core/base-model.ts';
 import { systemClock, systemTimers } from './core/clock.ts';
 import { LorikeetError } from './core/errors.ts';
@@ -77,7 +84,8 @@ type Logger = ReturnType<typeof createLogger>;
  * Serves until `stop` is aborted. Whatever fails on the way is thrown after what was started is closed.
  * The port is open, and /livez answers, while the engine still loads; /readyz waits for it.
  */
-export async function serve({ config, unknownVariables }: LoadedConfig, report: StartReport, stop: AbortSignal) {
+export async function serve(loaded: LoadedConfig, report: StartReport, stop: AbortSignal) {
+  const { config, unknownVariables } = loaded;
   const began = systemClock.monotonic();
   await using open = new AsyncDisposableStack();
   const phase = timedPhases(report);
@@ -133,6 +141,7 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
       metrics,
       logger,
     },
+    settings: describeSettings(loaded),
   });
   open.defer(() => closeServer(app, { engine, training }, config.drainSeconds * 1000));
   const url = await listen(app, config);
@@ -359,6 +368,7 @@ function openTraining(config: Config, parts: TrainingParts): Promise<OpenJobs> {
 
 type ServerParts = {
   readonly config: Config;
+  readonly settings: readonly SettingLine[];
   readonly files: ModelFiles;
   readonly tokenizer: Tokenizer;
   readonly grammars: GrammarChecker;

@@ -46,6 +46,9 @@ export type Sequence = {
   overtaken: number;
 };
 
+/** Behind a key, so that no merge has it. */
+const unmerged = ' unmerged';
+
 export function createSequence(
   request: SequenceRequest,
   now: number,
@@ -53,7 +56,7 @@ export function createSequence(
   constraint: Constraint | null = null,
 ): Sequence {
   const { share: { flow, weight, priority } = commonShare, timeoutMs = Number.POSITIVE_INFINITY } = request;
-  const key = mergeKey(request.adapters);
+  const key = mergeKey(request.adapters) + (request.usesMerge === false ? unmerged : '');
   const { params, promptTokens } = request;
   const mask = constraint && grammarMask(constraint, params.stopTokens);
   return {

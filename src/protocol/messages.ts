@@ -65,6 +65,8 @@ export type SequenceRequest = {
   readonly grammar?: Grammar | null;
   /** Report the prompt's own tokens with this many alternatives each; left out: they are not. */
   readonly promptLogprobs?: number;
+  /** false: it runs on the base's weights also where these adapters are merged; left out: either way. */
+  readonly usesMerge?: boolean;
 };
 
 /** Adapters to merge into a copy of the linears that they touch; sequences with the same `mergeKey` may run on it. */

@@ -10,6 +10,7 @@ import { addDocs } from './plugins/docs.ts';
 import { addErrors, answerError, onClientError } from './plugins/errors.ts';
 import { addQuotas } from './plugins/quotas.ts';
 import { addRequests, requestIds } from './plugins/requests.ts';
+import { consoleRoute } from './routes/console.ts';
 import { addSlowReaders } from './plugins/slow-readers.ts';
 import { healthRoute } from './routes/health.ts';
 import { metricsRoute } from './routes/metrics.ts';
@@ -25,6 +26,7 @@ import { versionsRoute } from './routes/v1/adapters/versions.ts';
 import { adaptersRoute } from './routes/v1/adapters.ts';
 import { mergeRoute } from './routes/v1/admin/adapters/merge.ts';
 import { mergesRoute } from './routes/v1/admin/merges.ts';
+import { settingsRoute } from './routes/v1/admin/settings.ts';
 import { chatCompletionsRoute } from './routes/v1/chat/completions.ts';
 import { completionsRoute } from './routes/v1/completions.ts';
 import { filesRoute } from './routes/v1/files.ts';
@@ -55,10 +57,10 @@ const routes = [
   ...[adaptersRoute, adapterRoute, versionsRoute, aliasesRoute, uploadsRoute],
   ...[mergedRoute, analysisRoute],
   ...[loadLoraAdapterRoute, unloadLoraAdapterRoute],
-  ...[mergeRoute, mergesRoute],
+  ...[mergeRoute, mergesRoute, settingsRoute],
   ...[filesRoute, jobsRoute, jobRoute, jobEventsRoute],
   ...[usageRoute],
-  ...[healthRoute, metricsRoute],
+  ...[healthRoute, metricsRoute, consoleRoute],
 ];
 
 export function createApp(deps: AppDeps): FastifyInstance {

@@ -27,6 +27,9 @@ export type ModelIdentity = {
   readonly createdAt: number;
 };
 
+/** A setting of this server, its secrets masked. */
+export type Setting = { readonly env: string; readonly shown: string; readonly origin: string };
+
 export type AppDeps = {
   /** Origins whose pages may read answers; `*` for any, none for none. */
   readonly corsOrigins: readonly string[];
@@ -54,6 +57,7 @@ export type AppDeps = {
   readonly requestTimeoutMs: number | null;
   /** Has every scope; null where none is configured. */
   readonly adminKey: string | null;
+  readonly settings: readonly Setting[];
   readonly metrics: Metrics;
   readonly logger: FastifyBaseLogger;
   readonly clock: Clock;

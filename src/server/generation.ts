@@ -23,6 +23,8 @@ export type Ask = {
   readonly promptLogprobs?: number;
   /** The clock's monotonic reading when the request came. */
   readonly arrivedAt: number;
+  /** false: on the base's weights, also where its adapters are merged; true if left out. */
+  readonly usesMerge?: boolean;
 };
 
 /** What became certain with one token. `token` is null for text that only the end of the sequence made certain. */
@@ -223,7 +225,7 @@ function startSequence(services: Services, { ask, work, share, choice, listener,
 }
 
 function requestOf(
-  { promptTokens, params, grammar, promptLogprobs, arrivedAt }: Ask,
+  { promptTokens, params, grammar, promptLogprobs, usesMerge, arrivedAt }: Ask,
   { held, timeoutMs }: Work,
   share: Share,
   now: number,
@@ -232,6 +234,7 @@ function requestOf(
     ...{ promptTokens, params, adapters: held.applied, share },
     ...(grammar ? { grammar } : {}),
     ...(promptLogprobs === undefined ? {} : { promptLogprobs }),
+    ...(usesMerge === false ? { usesMerge } : {}),
   };
   return timeoutMs === undefined ? request : { ...request, timeoutMs: Math.max(0, arrivedAt + timeoutMs - now) };
 }

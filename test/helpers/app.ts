@@ -108,6 +108,7 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
     service,
     requestTimeoutMs: null,
     adminKey: null,
+    settings: [{ env: 'LORIKEET_PORT', shown: '0', origin: 'flag' }],
     metrics: createMetrics({ modelName: 'tiny', processMetrics: false }),
     logger,
     clock,

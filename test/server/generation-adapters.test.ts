@@ -282,3 +282,15 @@ test('the metrics say which adapters run and wait, who asks for which, and what 
   await Promise.all(asking);
   assert.ok((await metrics()).includes(`${info},running_lora_adapters="",waiting_lora_adapters=""} `));
 });
+
+test('a caller may keep off a merge', async (t) => {
+  const testing = await testApp(t);
+  await testing.registry.add('a');
+  await testing.post(url, { prompt: 'x', adapter_id: 'a', use_merge: false });
+  await testing.post(url, { prompt: 'x', adapter_id: 'a' });
+  assert.deepEqual(
+    testing.engine.submitted.map(({ usesMerge }) => usesMerge),
+    [false, undefined],
+  );
+  await letGo(testing, 2);
+});

@@ -36,6 +36,9 @@ export const GenerateBody = Type.Object(
         { maxItems: limits.appliedAdapters, description: 'Several adapters at once, each with its scale.' },
       ),
     ),
+    use_merge: Type.Optional(
+      Type.Boolean({ default: true, description: "false: on the base's weights, also where the adapter is merged." }),
+    ),
     max_tokens: maxTokens(`${defaultSamplingParams.maxTokens}`),
     ...samplingProperties,
     ...structuredProperties,

@@ -70,6 +70,7 @@ function toAsk(services: Services, body: GenerateBody, arrivedAt: number): Ask {
     params: toSamplingParams(services, body, route, promptTokens.length),
     stop: stopsOf(body),
     arrivedAt,
+    usesMerge: body.use_merge ?? true,
   };
 }
 
