@@ -3,9 +3,9 @@
 import { randomInt } from 'node:crypto';
 import type { Clock } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
+import { GrammarThread } from '../grammar/grammar-thread.ts';
 import { pageRanks } from '../graph/adapted-linear.ts';
 import type { GraphTarget } from '../graph/target.ts';
-import { GrammarThread } from '../grammar/grammar-thread.ts';
 import { loadWeights } from '../graph/weights.ts';
 import type { EngineConfig, EngineEvent, EngineInfo } from '../protocol/messages.ts';
 import { AdapterStore } from './adapters/adapter-store.ts';
@@ -98,7 +98,17 @@ export async function startEngine(
   });
   const { prefillChunk, tokens } = config;
   const grammars = tokens ? new GrammarThread({ table: tokens, onChange }) : null;
-  const engine: Engine = new Engine({ decoder, adapters, merges, grammars, slots, prefillChunk, clock, freshSeed, emit });
+  const engine: Engine = new Engine({
+    decoder,
+    adapters,
+    merges,
+    grammars,
+    slots,
+    prefillChunk,
+    clock,
+    freshSeed,
+    emit,
+  });
   const info: EngineInfo = {
     model: config.model.name,
     digest: config.model.digest,

@@ -194,7 +194,14 @@ export function witnessedEngine(
     step,
     turn,
     add(promptTokens, params = {}, adapters = [], share = commonShare, more = {}) {
-      const request = { id: witnesses.length, promptTokens, params: { ...greedy, ...params }, adapters, share, ...more };
+      const request = {
+        id: witnesses.length,
+        promptTokens,
+        params: { ...greedy, ...params },
+        adapters,
+        share,
+        ...more,
+      };
       const witness: Witness = {
         request,
         addedAt: time.monotonic(),

@@ -98,7 +98,13 @@ class Attention {
       input('keys', runtime.tensor(this.keys, [pool, kvHeads, dim, block]));
       input('values', runtime.tensor(this.values, [pool, kvHeads, block, dim]));
       input('cumulative', runtime.tensor(cumulative, [rows.length + 1]));
-      input('past', runtime.tensor(Int32Array.from(rows, ({ past }) => past), [rows.length]));
+      input(
+        'past',
+        runtime.tensor(
+          Int32Array.from(rows, ({ past }) => past),
+          [rows.length],
+        ),
+      );
       input('table', runtime.tensor(table, [rows.length, most]));
       input('cos', runtime.tensor(cos, [positions, turning / 2]));
       input('sin', runtime.tensor(sin, [positions, turning / 2]));
@@ -241,7 +247,11 @@ test('a sequence without a number leaves the others alone', async () => {
   const pool = new Attention(plain, 16);
   const width = widthOf(plain);
   const good = { past: 0, blocks: pool.take(40), qkv: numbers(1, 40 * width) };
-  const bad = { past: 0, blocks: pool.take(40), qkv: numbers(2, 40 * width).fill(Number.POSITIVE_INFINITY, 10 * width) };
+  const bad = {
+    past: 0,
+    blocks: pool.take(40),
+    qkv: numbers(2, 40 * width).fill(Number.POSITIVE_INFINITY, 10 * width),
+  };
   const [alone] = await pool.run([good]);
   const [beside, broken] = await pool.run([good, bad]);
   assert.deepEqual(beside, alone);
