@@ -69,6 +69,17 @@ export const settingTable = {
     aliases: ['max-model-len'],
     defaultHelp: "the model's context, at most 2048",
   }),
+  prefixCacheMemory: bytes(
+    'LORIKEET_PREFIX_CACHE_MEMORY',
+    256 * 1024 ** 2,
+    'memory for beginnings of prompts that are not computed again; 0: none',
+  ),
+  shareBasePrefixes: oneOf(
+    'LORIKEET_SHARE_BASE_PREFIXES',
+    'off',
+    ['on', 'off'],
+    'tenants share beginnings that the base computes without an adapter',
+  ),
   adapterMemory: bytes(
     'LORIKEET_ADAPTER_MEMORY',
     1024 ** 3,

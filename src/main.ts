@@ -224,7 +224,7 @@ type EngineParts = { readonly model: ModelFiles; readonly tokenizer: Tokenizer; 
 
 function startEngine(config: Config, { model, tokenizer, logger }: EngineParts): SupervisedEngine {
   const { weightBits, decodeActivations, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk } = config;
-  const { devicePrecision, kvType, adapterMemory: adapterBytes, adapterPages, mergeMemory: mergeBytes } = config;
+  const { devicePrecision, kvType, prefixCacheMemory: prefixBytes, adapterMemory: adapterBytes, adapterPages, mergeMemory: mergeBytes } = config;
   return superviseEngine({
     startProcess: engineProcessStarter(new URL('./engine/main.ts', import.meta.url), {
       ...mallocEnvironment,
@@ -232,7 +232,8 @@ function startEngine(config: Config, { model, tokenizer, logger }: EngineParts):
     }),
     config: {
       ...{ model, weightBits, decodeActivations, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk },
-      ...{ devicePrecision, kvType, adapterBytes, adapterPages, mergeBytes },
+      ...{ devicePrecision, kvType, prefixBytes, adapterBytes, adapterPages, mergeBytes },
+      sharesBasePrefixes: config.shareBasePrefixes === 'on',
       trainsBeside: config.trainingDevice === device,
       cudaDir: cudaDir(config.dataDir),
       cacheDir: join(config.dataDir, 'weights'),

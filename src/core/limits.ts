@@ -55,6 +55,8 @@ export const limits = {
    * this is many minutes of work.
    */
   waitingRequests: 512,
+  /** `cache_salt` of a request: a digest or an identifier. */
+  cacheSaltChars: 256,
   /** `timeout_ms` of a request: who waits longer than a day does not wait. */
   answerTimeoutMs: 24 * 60 * 60 * 1000,
   /** Prompt tokens waiting, which is what a waiting request really costs in memory and time. */

@@ -74,6 +74,8 @@ export type DecoderOptions = {
   readonly decodeActivations?: Activations;
   /** Of keys and values on the processor: 'float32' rounds nothing, at twice the memory. 'float16' by default. */
   readonly kvType?: Real;
+  /** Of computed beginnings of prompts that no row holds, on the processor; left out: none stays. */
+  readonly prefixBytes?: number;
   /** Form of the graphs, and where keys, values and pages lie: where the runtime computes, by default. */
   readonly target?: GraphTarget;
   readonly profile?: string;

@@ -3,7 +3,9 @@
 
 import type { Clock } from '../core/clock.ts';
 import { errorTable, LorikeetError } from '../core/errors.ts';
+import { commonShare } from '../core/share.ts';
 import type { GrammarThread } from '../grammar/grammar-thread.ts';
+import { kvBlock } from '../graph/decoder.ts';
 import type {
   EngineEvent,
   EngineStats,
@@ -18,6 +20,7 @@ import { type Choice, choose, chooseEach } from './choose.ts';
 import type { Decoder } from './decoder.ts';
 import type { ForwardBatch } from './forward-batch.ts';
 import { openConstraint } from './grammar-mask.ts';
+import { PrefixChain } from './kv/prefix-cache.ts';
 import type { Merges } from './merges/merges.ts';
 import { mergedOrMixed } from './policies/merged-or-mixed.ts';
 import { roomAside } from './policies/room-aside.ts';
@@ -38,6 +41,8 @@ export type EngineOptions = {
   readonly groupsMax?: number;
   /** Sequences that run at once; the rest of the decoder's rows keeps those that are parked. Left out: all rows. */
   readonly slots?: number;
+  /** What the base computes without an adapter is known to all flows. */
+  readonly sharesBasePrefixes?: boolean;
   /** Prompt tokens prefilled in one step. */
   readonly prefillChunk: number;
   readonly clock: Clock;
@@ -65,6 +70,9 @@ export class Engine {
   #steps = 0;
   #stepMs = 0;
   #trainingShare = 0;
+  /** Prompt tokens looked for among known prefixes, and found. */
+  #queried = 0;
+  #hit = 0;
   /** A sequence ended in the last step: what it held may let another one start. */
   #isFreed = false;
 
@@ -77,10 +85,11 @@ export class Engine {
     this.#door = new AdapterDoor({ store, pool, merges, prefersMerge });
     this.#scheduler = new Scheduler({
       ...{ rows: slots, parkedRows: kv.rows - slots, lead: leadOfContext * kv.positions, prefillBudget, groupsMax },
+      begin: (sequence, row) => this.#begin(sequence, row),
       moveRow: kv.move,
       swapRows: kv.swap,
-      // Until its grammar is compiled a sequence holds nobody up.
-      admit: (sequence) => (sequence.constraint?.isReady === false ? 'wait' : this.#door.admit(sequence)),
+      // Until its grammar is compiled, or the beginning of its prompt is, a sequence holds nobody up.
+      admit: (sequence) => (this.#isComing(sequence) ? 'wait' : this.#door.admit(sequence)),
       park: (sequence) => this.#door.park(sequence),
       pages: pool.slots,
       pagesOf: (sequence) => this.#door.pagesOf(sequence),
@@ -176,6 +185,31 @@ export class Engine {
     emit({ type: 'step', started, tokens, ended, loads, stats: this.#stats() });
   }
 
+  /** Something of its own is made just now: its grammar, or the beginning of its prompt by another. */
+  #isComing(sequence: Sequence): boolean {
+    if (sequence.constraint?.isReady === false) return true;
+    if (this.#options.decoder.kv.prefixes === null || sequence.startedAt !== null) return false;
+    if (sequence.request.promptLogprobs !== undefined) return false;
+    return this.#scheduler.running.some((other) => other.prefix !== null && computesBeginning(other, sequence));
+  }
+
+  /** What an earlier prompt computed with the same weights is not computed again, but for the last token. */
+  #begin(sequence: Sequence, row: number): void {
+    const { prefixes } = this.#options.decoder.kv;
+    const { request, merge } = sequence;
+    // Whose prompt's log-probabilities are wanted needs the logits of all of it.
+    if (prefixes === null || request.promptLogprobs !== undefined) return;
+    const { sharesBasePrefixes = false } = this.#options;
+    const flow = (request.share ?? commonShare).flow;
+    const owner = sharesBasePrefixes && request.adapters.length === 0 ? 'base' : `${flow}`;
+    const root = [sequence.key, merge?.bits ?? null, owner, request.cacheSalt ?? null];
+    sequence.prefix = new PrefixChain(root, owner, request.promptTokens);
+    sequence.cached = prefixes.begin(row, sequence.prefix, request.promptTokens.length - 1);
+    sequence.past = sequence.cached;
+    this.#queried += request.promptTokens.length;
+    this.#hit += sequence.cached;
+  }
+
   /** Asks for the adapters of those that start next; ends those whose adapter cannot be had. */
   #fetchAdapters(now: number): SequenceEnd[] {
     const { waiting } = this.#scheduler;
@@ -239,6 +273,7 @@ export class Engine {
       merged: sequence.merge?.model ?? null,
     });
     sequence.past += count;
+    if (sequence.prefix) this.#options.decoder.kv.prefixes?.keep(row, sequence.prefix, sequence.past);
     const last = logits.subarray(logits.length - this.#options.decoder.vocabulary);
     if (sequence.promptLogprobs !== null) notePrompt(sequence, logits, count);
     if (sequence.past < request.promptTokens.length) return [];
@@ -296,6 +331,9 @@ export class Engine {
       running: running.length,
       waiting: waiting.size,
       kvUsage,
+      ...(kv.prefixes
+        ? { prefixes: { queried: this.#queried, hit: this.#hit, bytes: kv.prefixes.blocks * kv.prefixes.blockBytes } }
+        : {}),
       steps: this.#steps,
       stepMs: this.#stepMs,
       adapters: {
@@ -332,6 +370,17 @@ function overflowOf({ row, merge }: Sequence): NonNullable<SequenceEnd['error']>
     return { code: 'adapter_invalid', message };
   }
   return { code: 'logits_not_finite', message: errorTable.logits_not_finite.message };
+}
+
+/** Whether `other` prefills blocks that `sequence` could begin with. */
+function computesBeginning(other: Sequence, { key, request }: Sequence): boolean {
+  const [theirs, own] = [other.request, request];
+  if (prefillLeft(other) === 0 || other.key !== key || theirs.cacheSalt !== own.cacheSalt) return false;
+  if ((theirs.share ?? commonShare).flow !== (own.share ?? commonShare).flow) return false;
+  const longest = Math.min(theirs.promptTokens.length, own.promptTokens.length - 1);
+  const differs = theirs.promptTokens.findIndex((token, i) => i >= longest || token !== own.promptTokens[i]);
+  const common = differs === -1 ? longest : differs;
+  return common - (common % kvBlock) > other.past;
 }
 
 const tooLate: NonNullable<SequenceEnd['error']> = {

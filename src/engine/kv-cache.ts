@@ -2,6 +2,7 @@
 // processor (kv/host-kv.ts), in rows on a device (device/device-kv.ts, device/anchored-kv.ts).
 
 import type { Tensor } from '../runtime/session.ts';
+import type { PrefixChain } from './kv/prefix-cache.ts';
 
 /** No sequence's: what runs there disturbs nobody, and nobody disturbs it. */
 export const probeRow = -1;
@@ -20,9 +21,22 @@ export type KvCache = {
    * others. A row that holds nothing begins anew.
    */
   use<T>(first: number, pasts: readonly number[], added: number, work: (range: KvRange) => Promise<T>): Promise<T>;
+  /** null where a row cannot begin with another's keys and values. */
+  readonly prefixes: Prefixes | null;
   /** Says how many merged models there are, whose rows decode apart from the base's: memory for that comes and goes. */
   expectGroups(count: number): Promise<void>;
   release(): void;
+};
+
+/** Beginnings of prompts that were computed before. Only what prompts computed counts, as a prompt would compute it again. */
+export type Prefixes = {
+  /** An empty row begins with the longest known prefix, in whole blocks, of at most `count` tokens: with so many. */
+  begin(row: number, chain: PrefixChain, count: number): number;
+  /** The row's first `count` tokens, all of the chain's prompt, are known from now on, in whole blocks. */
+  keep(row: number, chain: PrefixChain, count: number): void;
+  /** Blocks that are known, and bytes of one. */
+  readonly blocks: number;
+  readonly blockBytes: number;
 };
 
 /** Keys and values of every layer, in place, as the graph takes them; the caller releases tensors. */

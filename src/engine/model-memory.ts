@@ -35,6 +35,8 @@ export type ModelMemoryOptions = {
   readonly target: GraphTarget;
   /** Of keys and values on the processor. */
   readonly kvType: Real;
+  /** Of prefixes that no row holds, on the processor; left out: none stays. */
+  readonly prefixBytes?: number;
   readonly clock: Clock;
   /** Keys' and values' memory of this place goes: nothing may be tied to it any more. */
   readonly onGone: (place: string) => void;
@@ -43,11 +45,11 @@ export type ModelMemoryOptions = {
 export function createModelMemory(
   runtime: Runtime,
   { shape }: LoweredModel,
-  { rows, positions, pages: slots = 0, target, kvType, clock, onGone }: ModelMemoryOptions,
+  { rows, positions, pages: slots = 0, target, kvType, prefixBytes = 0, clock, onGone }: ModelMemoryOptions,
 ): ModelMemory {
   const { on, real } = target;
   if (on === 'host') {
-    const kv = createHostKv(runtime, shape, { rows, positions, type: kvType });
+    const kv = createHostKv(runtime, shape, { rows, positions, type: kvType, prefixBytes });
     const memory = new HostPages(runtime, shape, slots, createBreath(clock));
     const release = async () => memory.release();
     return { kv, memory, runs: createHostRuns(runtime, shape, memory), logits: null, release };

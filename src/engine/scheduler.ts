@@ -46,6 +46,8 @@ export type SchedulerOptions = {
   readonly moveRow: (from: number, to: number, length: number) => void;
   /** Exchanges the first `length` KV positions of two rows. */
   readonly swapRows: (one: number, other: number, length: number) => void;
+  /** A sequence takes an empty row for the first time. */
+  readonly begin: (sequence: Sequence, row: number) => void;
   /** Whether a sequence can start now; what it needs is its own from then on. */
   readonly admit: (sequence: Sequence) => Admission;
   /** What it needs to run, and not to wait, is others' again. */
@@ -197,7 +199,10 @@ export class Scheduler {
     if (sequence.startedAt === null) this.waiting.charge(sequence, sequence.request.promptTokens.length);
     sequence.startedAt ??= now;
     this.running.push(sequence);
-    if (sequence.parkedIn === null) return;
+    if (sequence.parkedIn === null) {
+      this.#options.begin(sequence, this.running.length - 1);
+      return;
+    }
     this.#options.moveRow(sequence.parkedIn, this.running.length - 1, sequence.past);
     this.#parking.push(sequence.parkedIn);
     sequence.parkedIn = null;

@@ -7,6 +7,7 @@ import type { FinishReason, SequenceEnd, SequenceRequest, Timings, TokenLogprobs
 import type { AdapterHold } from './adapters/adapter-store.ts';
 import type { RowAdapter } from './adapters/row-adapter.ts';
 import { grammarMask } from './grammar-mask.ts';
+import type { PrefixChain } from './kv/prefix-cache.ts';
 import type { Merge } from './merges/merge.ts';
 import type { Line } from './policies/fair-queue.ts';
 import { createSampler, type Sampler } from './sampler.ts';
@@ -26,6 +27,10 @@ export type Sequence = {
   readonly promptLogprobs: (TokenLogprobs | null)[] | null;
   /** Tokens in the KV pool. */
   past: number;
+  /** Those of them that another sequence computed. */
+  cached: number;
+  /** Under which its prompt's beginnings are known, from its start on; null where they are not. */
+  prefix: PrefixChain | null;
   /** Monotonic milliseconds; null until it happened. */
   readonly queuedAt: number;
   /** Nobody waits for it from then on. */
@@ -68,6 +73,8 @@ export function createSequence(
     tokens: [...request.promptTokens],
     promptLogprobs: request.promptLogprobs === undefined ? null : [null],
     past: 0,
+    cached: 0,
+    prefix: null,
     queuedAt: now,
     expiresAt: now + timeoutMs,
     startedAt: null,
@@ -101,7 +108,7 @@ export function endOf(
     ...(sequence.promptLogprobs === null ? {} : { promptLogprobs: sequence.promptLogprobs }),
     promptTokens: request.promptTokens.length,
     completionTokens: tokens.length - request.promptTokens.length,
-    cachedTokens: 0,
+    cachedTokens: sequence.cached,
     mergedBits: sequence.merge?.bits ?? null,
     timings: timingsOf(sequence, now),
   };

@@ -60,6 +60,7 @@ export async function startEngine(
     positions,
     decodeActivations: config.decodeActivations,
     kvType: config.kvType ?? 'float16',
+    prefixBytes: config.prefixBytes ?? 0,
     pages: config.adapterPages ?? pagesFor(device, model, config, { rows, positions }),
     target,
     clock,
@@ -96,7 +97,7 @@ export async function startEngine(
     },
     emit: (merge) => emit({ type: 'merge', merge }),
   });
-  const { prefillChunk, tokens } = config;
+  const { prefillChunk, tokens, sharesBasePrefixes = false } = config;
   const grammars = tokens ? new GrammarThread({ table: tokens, onChange }) : null;
   const engine: Engine = new Engine({
     decoder,
@@ -105,6 +106,7 @@ export async function startEngine(
     grammars,
     slots,
     prefillChunk,
+    sharesBasePrefixes,
     clock,
     freshSeed,
     emit,

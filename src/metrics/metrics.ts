@@ -12,6 +12,8 @@ export type EngineReading = {
   readonly running: number;
   readonly waiting: number;
   readonly kvUsage: number;
+  /** Prompt tokens looked for among known beginnings, and found, since the engine started; what these take. */
+  readonly prefixes?: { readonly queried: number; readonly hit: number; readonly bytes: number };
   readonly restarts: number;
   readonly ready: boolean;
 };
@@ -125,6 +127,10 @@ function defineReadings(registry: MetricsRegistry, read: () => EngineReading): v
   define('gauge', 'requests_running', 'Sequences that hold a slot', ({ running }) => running);
   define('gauge', 'requests_waiting', 'Sequences that wait for a slot', ({ waiting }) => waiting);
   define('gauge', 'kv_cache_usage_ratio', 'KV positions in use over all, 0 to 1', ({ kvUsage }) => kvUsage);
+  const prefix = (what: 'queried' | 'hit' | 'bytes') => (reading: EngineReading) => reading.prefixes?.[what] ?? 0;
+  define('counter', 'prefix_cache_queries_total', 'Prompt tokens looked for among known beginnings', prefix('queried'));
+  define('counter', 'prefix_cache_hits_total', 'Prompt tokens that were not computed again', prefix('hit'));
+  define('gauge', 'prefix_cache_bytes', 'Memory of known beginnings of prompts', prefix('bytes'));
   define('gauge', 'engine_ready', '1 while the engine takes sequences', ({ ready }) => (ready ? 1 : 0));
   define('counter', 'engine_restarts_total', 'Times that the engine was started again', ({ restarts }) => restarts);
 }

@@ -5,6 +5,8 @@ export const vllmAliases = {
   lorikeet_requests_running: 'vllm:num_requests_running',
   lorikeet_requests_waiting: 'vllm:num_requests_waiting',
   lorikeet_kv_cache_usage_ratio: 'vllm:kv_cache_usage_perc',
+  lorikeet_prefix_cache_queries_total: 'vllm:prefix_cache_queries_total',
+  lorikeet_prefix_cache_hits_total: 'vllm:prefix_cache_hits_total',
   lorikeet_lora_requests_info: 'vllm:lora_requests_info',
   lorikeet_prompt_tokens_total: 'vllm:prompt_tokens_total',
   lorikeet_generation_tokens_total: 'vllm:generation_tokens_total',

@@ -18,6 +18,10 @@ export type EngineConfig = {
   readonly decodeActivations: Activations;
   /** Of keys and values on the processor; left out: float16. */
   readonly kvType?: 'float32' | 'float16';
+  /** Bytes of computed beginnings of prompts that stay for later ones, on the processor; left out: none do. */
+  readonly prefixBytes?: number;
+  /** Beginnings that the base computes alone are shared by all flows; left out: each flow has its own. */
+  readonly sharesBasePrefixes?: boolean;
   /** As in core/device.ts. */
   readonly device: string;
   /** Floats that a device computes with; null or left out: what suits it. The processor takes none. */
@@ -63,6 +67,8 @@ export type SequenceRequest = {
   readonly timeoutMs?: number;
   /** What its output must look like; left out: anything. */
   readonly grammar?: Grammar | null;
+  /** Beginnings are shared only with requests of the same salt; left out: with those that have none. */
+  readonly cacheSalt?: string;
   /** Report the prompt's own tokens with this many alternatives each; left out: they are not. */
   readonly promptLogprobs?: number;
   /** false: it runs on the base's weights also where these adapters are merged; left out: either way. */
@@ -173,6 +179,8 @@ export type EngineStats = {
   readonly waiting: number;
   /** KV positions in use over KV positions there are, 0..1. */
   readonly kvUsage: number;
+  /** Prompt tokens that were looked for among known beginnings since the engine started, those found, and what stays. */
+  readonly prefixes?: { readonly queried: number; readonly hit: number; readonly bytes: number };
   readonly steps: number;
   /** Duration of this step, milliseconds. */
   readonly stepMs: number;

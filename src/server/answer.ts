@@ -84,10 +84,16 @@ async function hold(services: Services, { request, reply }: Exchange, { adapters
   return held;
 }
 
+type WorkBody = { readonly timeout_ms?: number; readonly cache_salt?: string };
+
 function workOf({ requestTimeoutMs }: Services, request: FastifyRequest, { asks }: Order, held: HeldAdapters): Work {
-  const timeoutMs = (request.body as { timeout_ms?: number }).timeout_ms ?? requestTimeoutMs;
+  const { timeout_ms: timeoutMs = requestTimeoutMs, cache_salt: cacheSalt } = request.body as WorkBody;
   const { tenant, keyPrefix } = request;
-  return { asks, held, caller: { tenant, keyPrefix }, ...(timeoutMs === null ? {} : { timeoutMs }) };
+  return {
+    ...{ asks, held, caller: { tenant, keyPrefix } },
+    ...(timeoutMs === null ? {} : { timeoutMs }),
+    ...(cacheSalt === undefined ? {} : { cacheSalt }),
+  };
 }
 
 function startOrClose(stream: EventStream, start: () => Generation): Generation {

@@ -61,6 +61,8 @@ export type Work = {
   readonly caller: Caller;
   /** From the request's arrival until nobody waits for its answer any more; left out: somebody always does. */
   readonly timeoutMs?: number;
+  /** What is computed of the prompts is shared with requests of the same salt alone. */
+  readonly cacheSalt?: string;
 };
 
 /** `choice` is the position of the sequence in the asks. */
@@ -226,7 +228,7 @@ function startSequence(services: Services, { ask, work, share, choice, listener,
 
 function requestOf(
   { promptTokens, params, grammar, promptLogprobs, usesMerge, arrivedAt }: Ask,
-  { held, timeoutMs }: Work,
+  { held, timeoutMs, cacheSalt }: Work,
   share: Share,
   now: number,
 ): Omit<SequenceRequest, 'id'> {
@@ -235,6 +237,7 @@ function requestOf(
     ...(grammar ? { grammar } : {}),
     ...(promptLogprobs === undefined ? {} : { promptLogprobs }),
     ...(usesMerge === false ? { usesMerge } : {}),
+    ...(cacheSalt === undefined ? {} : { cacheSalt }),
   };
   return timeoutMs === undefined ? request : { ...request, timeoutMs: Math.max(0, arrivedAt + timeoutMs - now) };
 }

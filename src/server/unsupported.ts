@@ -117,7 +117,7 @@ const refused: Readonly<Record<string, AsksForNothing>> = {
 /** They say nothing about the text, so they are ignored, and none of them is a typing error. */
 const idle = new Set([
   ...['user', 'store', 'metadata', 'service_tier', 'safety_identifier', 'prompt_cache_key', 'prompt_cache_options'],
-  ...['prompt_cache_retention', 'prediction', 'parallel_tool_calls', 'request_id', 'priority', 'cache_salt', 'rid'],
+  ...['prompt_cache_retention', 'prediction', 'parallel_tool_calls', 'request_id', 'priority', 'rid'],
   ...['return_hidden_states', 'cache_prompt', 'id_slot', 'session_id', 'extra_body', 'timeout', 'extra_headers'],
 ]);
 

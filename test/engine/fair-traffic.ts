@@ -61,6 +61,7 @@ export function fairTraffic(jobs: readonly Job[], options: FairTrafficOptions): 
   const served = new Map<Sequence, Served>();
   const scheduler = new Scheduler({
     ...{ rows, parkedRows, lead, prefillBudget, groupsMax: rows, admit },
+    begin() {},
     moveRow() {},
     swapRows() {},
     park: () => void state.parkings++,

@@ -50,7 +50,8 @@ export function hashDecoder(
       positions,
       bytes: 0,
       use: unused,
-      expectGroups: async () => {},
+      prefixes: null,
+    expectGroups: async () => {},
       release() {},
       move(from, to, length) {
         moves++;

@@ -47,7 +47,7 @@ export type WitnessedEngine = {
     params?: Partial<SamplingParams>,
     adapters?: readonly AppliedAdapter[],
     share?: Share,
-    more?: Pick<SequenceRequest, 'promptLogprobs'>,
+    more?: Pick<SequenceRequest, 'promptLogprobs' | 'cacheSalt'>,
   ): Witness;
   /** One step, and the books balance after it. */
   step(): Promise<StepEvent>;

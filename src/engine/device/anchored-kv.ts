@@ -82,6 +82,7 @@ export function createAnchoredKv(
           value: (layer) => view(2 * layer + 1),
         });
       }),
+    prefixes: null,
     expectGroups: (count) =>
       inTurn(async () => {
         const isOpen = pools.length > groupPool;

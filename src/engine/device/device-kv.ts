@@ -64,6 +64,7 @@ export function createDeviceKv(
         value: (layer) => view(2 * layer + 1),
       });
     },
+    prefixes: null,
     expectGroups: async () => {},
     release: () => pool.release(),
   };

@@ -70,6 +70,13 @@ export const samplingProperties = {
       description: 'Token id to a number that is added to its logit.',
     }),
   ),
+  cache_salt: Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: limits.cacheSaltChars,
+      description: 'What is computed of this prompt is used again only for requests with the same salt.',
+    }),
+  ),
   timeout_ms: Type.Optional(
     Type.Integer({
       minimum: 1,

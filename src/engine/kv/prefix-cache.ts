@@ -1,0 +1,105 @@
+// Which blocks hold which tokens, so that a prompt that begins as an earlier one does is not computed again. A block is
+// known by the chain of SHA-256 over all tokens up to its end, which begins with what computes them: names never enter.
+// Blocks that no row holds stay until others need their place; what one owner keeps cannot crowd out another's: the
+// owner with the most blocks gives up its least recently used one. Knows numbers of blocks; knows no memory.
+
+import { createHash } from 'node:crypto';
+import { kvBlock } from '../../graph/decoder.ts';
+
+/** The keys of a prompt's full blocks, made as they are asked for. */
+export class PrefixChain {
+  readonly owner: string;
+  readonly #root: string;
+  readonly #tokens: readonly number[];
+  readonly #keys: string[] = [];
+
+  /**
+   * @param root what computes the tokens, and who may share them
+   * @param owner whose share of the cache the blocks take
+   */
+  constructor(root: readonly unknown[], owner: string, tokens: readonly number[]) {
+    this.#root = createHash('sha256').update(JSON.stringify(root)).digest('base64');
+    this.#tokens = tokens;
+    this.owner = owner;
+  }
+
+  /** Of block `index`, all of whose tokens are the prompt's. */
+  key(index: number): string {
+    for (let i = this.#keys.length; i <= index; i++) {
+      const before = this.#keys[i - 1] ?? this.#root;
+      const tokens = Int32Array.from(this.#tokens.slice(i * kvBlock, (i + 1) * kvBlock));
+      if (tokens.length < kvBlock) throw new RangeError('the block is not full');
+      const hash = createHash('sha256').update(before, 'base64').update(new Uint8Array(tokens.buffer));
+      this.#keys.push(hash.digest('base64'));
+    }
+    return this.#keys[index]!;
+  }
+}
+
+export type PrefixCacheOptions = {
+  /** Blocks that may stay. */
+  readonly blocksMax: number;
+  /** A block that was known is known no more. */
+  readonly onForget: (block: number) => void;
+};
+
+export class PrefixCache {
+  readonly #options: PrefixCacheOptions;
+  /** By owner, the least recently used first. */
+  readonly #blocks = new Map<string, Map<string, number>>();
+  #size = 0;
+
+  constructor(options: PrefixCacheOptions) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** The blocks of the longest known beginning, of at most `count` blocks. */
+  find(chain: PrefixChain, count: number): number[] {
+    const known = this.#blocks.get(chain.owner);
+    const found: number[] = [];
+    if (!known) return found;
+    while (found.length < count) {
+      const block = known.get(chain.key(found.length));
+      if (block === undefined) break;
+      found.push(block);
+    }
+    // The last one is the oldest afterwards: a chain is given up from its end.
+    for (let i = found.length - 1; i >= 0; i--) touch(known, chain.key(i), found[i]!);
+    return found;
+  }
+
+  /** Block `index` of the chain lies in `block` from now on. False where it is known already, or nothing may stay. */
+  add(chain: PrefixChain, index: number, block: number): boolean {
+    const known = this.#blocks.get(chain.owner) ?? new Map<string, number>();
+    const key = chain.key(index);
+    if (this.#options.blocksMax === 0 || known.has(key)) return false;
+    this.#blocks.set(chain.owner, known);
+    known.set(key, block);
+    // Those before it were used with it.
+    for (let i = index - 1; i >= 0; i--) {
+      const before = known.get(chain.key(i));
+      if (before !== undefined) touch(known, chain.key(i), before);
+    }
+    this.#size++;
+    while (this.#size > this.#options.blocksMax) this.#evict();
+    return true;
+  }
+
+  #evict(): void {
+    const [owner, largest] = [...this.#blocks].reduce((a, b) => (b[1].size > a[1].size ? b : a));
+    const [key, block] = largest.entries().next().value!;
+    largest.delete(key);
+    if (largest.size === 0) this.#blocks.delete(owner);
+    this.#size--;
+    this.#options.onForget(block);
+  }
+}
+
+function touch(known: Map<string, number>, key: string, block: number): void {
+  known.delete(key);
+  known.set(key, block);
+}
