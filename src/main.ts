@@ -107,8 +107,6 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   open.defer(() => offline.close());
   const training = await openTraining(config, { database, files, engine, registry, metrics, logger });
   open.defer(() => training.jobs.close(0));
-  const grammars = new GrammarChecker();
-  open.defer(() => grammars.close());
   const app = createServer({
     ...{
       config,
@@ -298,7 +296,6 @@ type ServerParts = {
   readonly config: Config;
   readonly files: ModelFiles;
   readonly tokenizer: Tokenizer;
-  readonly grammars: GrammarChecker;
   readonly engine: SupervisedEngine;
   readonly registry: AdapterRegistry;
   readonly merges: Merges;
@@ -311,8 +308,10 @@ type ServerParts = {
 };
 
 function createServer({ config, files, training, ...parts }: ServerParts): App {
-  return createApp({
+  const grammars = new GrammarChecker();
+  const app = createApp({
     ...parts,
+    grammars,
     files: training.files,
     jobs: training.jobs,
     adapterRoot: config.adapterRoot,
@@ -322,6 +321,8 @@ function createServer({ config, files, training, ...parts }: ServerParts): App {
     newId: randomUUID,
     limits: { ...limits, waitingRequests: config.maxWaiting },
   });
+  app.addHook('onClose', () => grammars.close());
+  return app;
 }
 
 /** Asked before the model is fetched: a taken port should not be found out after minutes. */

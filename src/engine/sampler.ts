@@ -1,4 +1,5 @@
-// Chooses the next token from logits. Order of the steps is vLLM's: logits processors, temperature, min-p, top-k, top-p.
+// Chooses the next token from logits. Order of the steps is vLLM's: logits processors, temperature, min-p, top-k,
+// top-p.
 
 import { prng } from '../core/prng.ts';
 import type { SamplingParams } from '../core/sampling-params.ts';

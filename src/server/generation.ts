@@ -151,32 +151,29 @@ function startSequence(services: Services, { ask, held, choice, listener, onStar
     resolve(outcome);
   };
 
-  const abort = engine.submit(
-    {
-      promptTokens: ask.promptTokens,
-      params: ask.params,
-      adapters: held.applied,
-      ...(ask.grammar ? { grammar: ask.grammar } : {}),
+  const abort = engine.submit(sequenceOf(ask, held), {
+    onStart,
+    onToken({ token, logprobs = null }) {
+      if (stops.found) return;
+      const now = clock.monotonic();
+      if (lastTokenAt === null) metrics.firstToken(now - ask.arrivedAt);
+      else metrics.nextToken(now - lastTokenAt);
+      lastTokenAt = now;
+      completionTokens++;
+      countToken(now);
+      if (logprobs !== null) positions.push({ token, logprobs });
+      emit(token, stops.push(detokenizer.push(token)), logprobs);
+      if (stops.found) abort();
     },
-    {
-      onStart,
-      onToken({ token, logprobs = null }) {
-        if (stops.found) return;
-        const now = clock.monotonic();
-        if (lastTokenAt === null) metrics.firstToken(now - ask.arrivedAt);
-        else metrics.nextToken(now - lastTokenAt);
-        lastTokenAt = now;
-        completionTokens++;
-        countToken(now);
-        if (logprobs !== null) positions.push({ token, logprobs });
-        emit(token, stops.push(detokenizer.push(token)), logprobs);
-        if (stops.found) abort();
-      },
-      onEnd,
-    },
-  );
+    onEnd,
+  });
   return { outcome: promise, abort };
 }
+
+const sequenceOf = ({ promptTokens, params, grammar = null }: Ask, { applied: adapters }: HeldAdapters) => ({
+  ...{ promptTokens, params, adapters },
+  ...(grammar ? { grammar } : {}),
+});
 
 function failure({ registry, logger }: Services, { error }: SequenceEnd, held: HeldAdapters): LorikeetError {
   const { code, message, digest } = error ?? { code: 'engine_failed', message: 'The engine gave no reason.' };
