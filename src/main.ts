@@ -108,21 +108,7 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   const training = await openTraining(config, { database, files, engine, registry, metrics, logger });
   open.defer(() => training.jobs.close(0));
   const app = createServer({
-    ...{
-      config,
-      files,
-      tokenizer,
-      grammars,
-      engine,
-      registry,
-      merges,
-      traffic,
-      offline,
-      training,
-      keys,
-      metrics,
-      logger,
-    },
+    ...{ config, files, tokenizer, engine, registry, merges, traffic, offline, training, keys, metrics, logger },
   });
   open.defer(() => closeServer(app, { engine, training }, config.drainSeconds * 1000));
   const url = await listen(app, config);

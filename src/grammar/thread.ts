@@ -59,7 +59,7 @@ function prototype(grammar: Parameters<typeof grammars.create>[0]): Matcher {
   return made;
 }
 
-/** Why the work was refused; null where it was done. What is no refusal ends the thread, and nothing more is answered. */
+/** Why the work was refused; null where it was done. What is no refusal ends the thread; nothing more is answered. */
 function refusal(work: () => void): string | null {
   try {
     work();

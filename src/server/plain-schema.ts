@@ -1,5 +1,5 @@
-// A JSON schema in words that llguidance takes as JSON Schema means them: patterns of ASCII classes, and dates and times
-// that a calendar and a clock have.
+// A JSON schema in words that llguidance takes as JSON Schema means them: patterns of ASCII classes, and dates and
+// times that a calendar and a clock have.
 
 import { LorikeetError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
@@ -11,7 +11,9 @@ const data = new Set(['const', 'enum', 'default', 'examples']);
 const named = new Set(['properties', 'patternProperties', '$defs', 'definitions', 'dependentSchemas']);
 
 // February has 28 days here, so that no year is asked.
-const date = '\\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)|02-(0[1-9]|1\\d|2[0-8]))';
+const months31 = '(0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])';
+const months30 = '(0[469]|11)-(0[1-9]|[12]\\d|30)';
+const date = `\\d{4}-(${months31}|${months30}|02-(0[1-9]|1\\d|2[0-8]))`;
 const time = '([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,6})?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)';
 const formats: Readonly<Record<string, string>> = { date, time, 'date-time': `${date}T${time}` };
 
