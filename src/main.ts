@@ -122,14 +122,11 @@ export async function serve(loaded: LoadedConfig, report: StartReport, stop: Abo
   open.defer(() => offline.close());
   const training = await openTraining(config, { database, files, engine, registry, service, metrics, logger });
   open.defer(() => training.jobs.close(0));
-  const grammars = new GrammarChecker();
-  open.defer(() => grammars.close());
   const app = createServer({
     ...{
       config,
       files,
       tokenizer,
-      grammars,
       engine,
       registry,
       merges,
@@ -372,7 +369,6 @@ type ServerParts = {
   readonly settings: readonly SettingLine[];
   readonly files: ModelFiles;
   readonly tokenizer: Tokenizer;
-  readonly grammars: GrammarChecker;
   readonly engine: SupervisedEngine;
   readonly registry: AdapterRegistry;
   readonly merges: Merges;
@@ -386,8 +382,10 @@ type ServerParts = {
 };
 
 function createServer({ config, files, training, ...parts }: ServerParts): App {
-  return createApp({
+  const grammars = new GrammarChecker();
+  const app = createApp({
     ...parts,
+    grammars,
     files: training.files,
     jobs: training.jobs,
     adapterRoot: config.adapterRoot,
@@ -400,6 +398,8 @@ function createServer({ config, files, training, ...parts }: ServerParts): App {
     newId: randomUUID,
     limits: { ...limits, waitingRequests: config.maxWaiting },
   });
+  app.addHook('onClose', () => grammars.close());
+  return app;
 }
 
 /** Asked before the model is fetched: a taken port should not be found out after minutes. */

@@ -28,6 +28,8 @@ export const limits = {
   logitBias: 1024,
   /** A schema or grammar of an output, as text: FHIR's, among the largest there are, has 3 MB, usual ones some kB. */
   grammarChars: MiB,
+  /** Schemas within a schema: nobody reads deeper ones, and llguidance stops at 128 brackets. */
+  schemaDepth: 60,
   /** Alternatives of `choice`. */
   grammarChoices: 1024,
   /**

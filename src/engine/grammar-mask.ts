@@ -21,7 +21,10 @@ function withoutVocabulary(): Constraint {
 export function grammarMask(constraint: Constraint, ends: readonly number[]): LogitsProcessor {
   return {
     process(logits) {
-      if (constraint.isReady) applyMask(constraint.words, logits);
+      // With an error the sequence ends, whatever token it takes.
+      if (constraint.error !== null) return;
+      if (!constraint.isReady) throw new Error('a token is chosen before its mask is there');
+      applyMask(constraint.words, logits);
     },
     accept(token) {
       if (!ends.includes(token)) constraint.accept(token);

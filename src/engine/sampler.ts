@@ -1,4 +1,4 @@
-// Chooses the next token from logits. Order of the steps is vLLM's: logits processors, temperature, min-p, top-k, top-p.
+// Chooses the next token from logits, in vLLM's order: logits processors, temperature, min-p, top-k, top-p.
 
 import { prng } from '../core/prng.ts';
 import type { SamplingParams } from '../core/sampling-params.ts';

@@ -29,6 +29,8 @@ type Entry = {
   readonly words: Uint32Array | null;
   waiting: PromiseWithResolvers<void>;
   isReady: boolean;
+  /** Answers that are outstanding: the mask is the last one's. */
+  asked: number;
   error: LorikeetError | null;
 };
 
@@ -103,9 +105,9 @@ export class GrammarThread {
   }
 
   #add(grammar: Grammar, words: Uint32Array | null): Entry {
-    const entry = { id: this.#nextId++, grammar, tokens: [], words, ...unanswered(), error: null };
+    const entry = { id: this.#nextId++, grammar, tokens: [], words, ...unanswered(), asked: 0, error: null };
     this.#entries.set(entry.id, entry);
-    this.#ask(creation(entry));
+    this.#ask(entry, creation(entry));
     return entry;
   }
 
@@ -122,10 +124,11 @@ export class GrammarThread {
     if (!this.#entries.has(entry.id)) return;
     entry.tokens.push(token);
     Object.assign(entry, unanswered());
-    this.#ask({ type: 'accept', id: entry.id, token });
+    this.#ask(entry, { type: 'accept', id: entry.id, token });
   }
 
-  #ask(question: Exclude<GrammarQuestion, { type: 'release' }>): void {
+  #ask(entry: Entry, question: Exclude<GrammarQuestion, { type: 'release' }>): void {
+    entry.asked++;
     this.#worker ??= this.#start();
     this.#worker.postMessage(question);
     if (this.#asked++ === 0) this.#watch();
@@ -138,7 +141,8 @@ export class GrammarThread {
     worker.unref();
     worker.on('message', (answer: GrammarAnswer) => this.#take(answer));
     // A trap, or memory that ran out.
-    worker.on('error', (error) => this.#replace(`${error.message}`));
+    worker.on('error', (error) => this.#replace(error.message));
+    worker.on('exit', () => this.#replace('its thread ended'));
     return worker;
   }
 
@@ -146,7 +150,11 @@ export class GrammarThread {
     this.#asked--;
     this.#watch();
     const entry = this.#entries.get(id);
-    if (entry !== undefined) this.#settle(entry, refused === null ? null : refusal(refused));
+    if (entry !== undefined) {
+      entry.asked--;
+      if (refused !== null) this.#settle(entry, refusal(refused));
+      else if (entry.asked === 0) this.#settle(entry, null);
+    }
     if (this.#entries.size === 0 && memoryBytes > limits.grammarIdleBytes) this.close();
   }
 
@@ -181,9 +189,10 @@ export class GrammarThread {
     // It did not even start: a next one will not either.
     else for (const entry of others) this.#settle(entry, new LorikeetError('internal_error', { message: reason }));
     if (faulty === undefined) return;
+    // The masks that are there stay: they will be the same.
     for (const entry of others) {
-      if (entry.isReady) Object.assign(entry, unanswered());
-      this.#ask(creation(entry));
+      entry.asked = 0;
+      this.#ask(entry, creation(entry));
     }
   }
 }

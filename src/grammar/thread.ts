@@ -17,7 +17,10 @@ const prototypes = new LRUCache<string, Matcher>({
 });
 const matchers = new Map<number, { readonly matcher: Matcher; readonly words: Uint32Array }>();
 
+let isBroken = false;
+
 parentPort!.on('message', (question: GrammarQuestion) => {
+  if (isBroken) return;
   const { id } = question;
   if (question.type === 'release') {
     matchers.get(id)?.matcher.release();
@@ -56,13 +59,14 @@ function prototype(grammar: Parameters<typeof grammars.create>[0]): Matcher {
   return made;
 }
 
-/** Why the work was refused; null where it was done. What is no refusal ends the thread. */
+/** Why the work was refused; null where it was done. What is no refusal ends the thread; nothing more is answered. */
 function refusal(work: () => void): string | null {
   try {
     work();
     return null;
   } catch (error) {
     if (error instanceof GrammarRefused) return error.message;
+    isBroken = true;
     throw error;
   }
 }

@@ -4,6 +4,7 @@ import { LorikeetError } from '../core/errors.ts';
 import type { Grammar } from '../core/grammar.ts';
 import { limits } from '../core/limits.ts';
 import { asciiClasses, escapeRegex, larkOf } from './grammar-texts.ts';
+import { plainSchema } from './plain-schema.ts';
 import type { StructuredBody } from './schemas/structured.ts';
 import type { Services } from './services.ts';
 
@@ -92,7 +93,7 @@ export function jsonSchemaText(schema: unknown, compact = false): string {
     throw new LorikeetError('grammar_invalid', { message: 'x-guidance is not supported in a schema.' });
   }
   const options = compact ? { whitespace_flexible: false } : { whitespace_pattern: whitespace };
-  return JSON.stringify({ 'x-guidance': options, ...(withAsciiPatterns(parsed) as object) });
+  return JSON.stringify({ 'x-guidance': options, ...plainSchema(parsed) });
 }
 
 const jsonGrammar = (schema: unknown, compact = false): Grammar => ({
@@ -106,20 +107,6 @@ function parseSchema(text: string): unknown {
   } catch (cause) {
     throw new LorikeetError('grammar_invalid', { message: 'The schema is not valid JSON.', cause });
   }
-}
-
-/** Patterns of a schema are ECMAScript's, whose \d and \w are ASCII. */
-function withAsciiPatterns(value: unknown, key = ''): unknown {
-  if (typeof value === 'string') return key === 'pattern' ? asciiClasses(value) : value;
-  if (Array.isArray(value)) return value.map((entry) => withAsciiPatterns(entry));
-  if (typeof value !== 'object' || value === null) return value;
-  // What `const`, `enum` and examples hold is data, whatever its names are.
-  const isData = (name: string) => ['const', 'enum', 'default', 'examples'].includes(name);
-  const entries = Object.entries(value).map(([name, entry]) => {
-    const pattern = key === 'patternProperties' ? asciiClasses(name) : name;
-    return [pattern, isData(name) && key !== 'properties' ? entry : withAsciiPatterns(entry, name)] as const;
-  });
-  return Object.fromEntries(entries);
 }
 
 const regexGrammar = (text: string): Grammar => ({ kind: 'regex', text: asciiClasses(text) });

@@ -74,6 +74,8 @@ const causes: Partial<Record<ErrorCode, Cause>> = {
   unsupported_parameter: { ask: ({ post }) => post('/v1/completions', { ...prompt, echo: true }) },
   context_length_exceeded: posting({ prompt: 'x'.repeat(600) }),
   chat_template_failed: posting({ messages: [{ role: 'user', name: 'refused', content: 'x' }] }),
+  grammar_invalid: posting({ ...prompt, guided_regex: '(?=a)b' }),
+  grammar_too_complex: posting({ ...prompt, guided_json: { enum: ['x'.repeat(limits.grammarChars)] } }),
   invalid_api_key: { options: { deps: { adminKey: 'secret' } }, ask: ({ post }) => post(url, prompt) },
   insufficient_permissions: {
     async ask({ keys, post }) {

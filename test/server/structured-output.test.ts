@@ -61,7 +61,7 @@ test('patterns are ASCII, data stays what it is', () => {
 
 test('a grammar by rules becomes Lark', () => {
   const lark = larkOf('root ::= my-item ("," my-item)* # list\nmy-item ::= [a-z/]+\n  | "x::=y" [0-9]');
-  assert.equal(lark, 'start : r_my_item ("," r_my_item)* \nr_my_item : /[a-z\\/]+/\n  | "x::=y" /[0-9]/');
+  assert.equal(lark, 'start : r_my_item ("," r_my_item)* \nr_my_item : /[a-z\\/]/+\n  | "x::=y" /[0-9]/');
   assert.throws(() => larkOf('a ::= "b"'), /no rule root/);
 });
 

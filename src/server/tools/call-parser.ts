@@ -41,7 +41,10 @@ export class CallParser {
   }
 
   finish(): CallDelta[] {
-    return this.#read('', true);
+    const deltas = this.#read('', true);
+    // A mark with nothing behind it.
+    if (this.#phase === 'call' && this.#options.form.name === 'hermes') deltas.push({ content: mark });
+    return deltas;
   }
 
   #read(text: string, isLast: boolean): CallDelta[] {
@@ -97,6 +100,7 @@ export class CallParser {
   #readCall(isLast: boolean): boolean {
     const { names } = this.#options;
     this.#held = this.#held.trimStart();
+    if (this.#held === '') return false;
     const [start, name] = head.exec(this.#held) ?? [];
     if (name !== undefined && names.has(name)) {
       this.#name(name);

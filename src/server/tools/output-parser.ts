@@ -27,11 +27,18 @@ const end = '</think>';
 export function outputParser({ form, names, thinking, newId }: OutputOptions): OutputParser {
   const calls = form === null ? null : new CallParser({ form, names, newId });
   const say = (text: string): OutputDelta[] => (calls ? calls.push(text) : text === '' ? [] : [{ content: text }]);
-  let phase: 'start' | 'thinking' | 'said' = thinking === 'none' ? 'said' : thinking === 'open' ? 'thinking' : 'start';
+  let phase: 'start' | 'thinking' | 'thought' | 'said' =
+    thinking === 'none' ? 'said' : thinking === 'open' ? 'thinking' : 'start';
   let held = '';
 
   const read = (text: string, isLast: boolean): OutputDelta[] => {
     if (phase === 'said') return say(text);
+    if (phase === 'thought') {
+      // Space between thoughts and answer says nothing.
+      const said = text.trimStart();
+      if (said !== '') phase = 'said';
+      return say(said);
+    }
     held += text;
     if (phase === 'start') {
       const begun = held.trimStart();
@@ -52,7 +59,7 @@ export function outputParser({ form, names, thinking, newId }: OutputOptions): O
       return thought === '' ? [] : [{ reasoning: thought }];
     }
     const [thought, said] = [held.slice(0, at), held.slice(at + end.length).trimStart()];
-    phase = 'said';
+    phase = said === '' ? 'thought' : 'said';
     held = '';
     return [...(thought === '' ? [] : [{ reasoning: thought }]), ...say(said)];
   };

@@ -18,7 +18,7 @@ const look: OpenAI.ChatCompletionTool = { type: 'function', function: { name: 'l
 const written = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": 2}}\n</tool_call>';
 
 async function client(t: TestContext, options: TestAppOptions = {}) {
-  const testing = await testApp(t, options);
+  const testing = await testApp(t, { maxContext: 4096, ...options });
   const { key } = await testing.keys.create({ tenant: 'a', name: 'n', scopes: ['generate'] });
   const baseURL = `http://127.0.0.1:${await listen(testing.app)}/v1`;
   return { ...testing, openai: new OpenAI({ apiKey: key, baseURL, maxRetries: 0 }) };
