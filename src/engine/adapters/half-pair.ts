@@ -6,10 +6,9 @@
 //               a value is off by 2^-11 of itself, or by 2^-25, where the largest is about
 //               16 * sqrt(max |A| * max |2^s * B|)
 //
-// Where a linear's pairs differ in their scaling, or have DoRA's gains, these are multiplied into B before it is rounded.
-//
-// BF16 has 8 bits, which a half float holds. What an adapter may grow to (limits.adapterGrowth) keeps both below 2^15:
-// no half float overflows, however unlike A and B are.
+// Where a linear's pairs differ in their scaling, or have DoRA's gains, these are multiplied into B before it is
+// rounded. BF16 has 8 bits, which a half float holds. What an adapter may grow to (limits.adapterGrowth) keeps both
+// below 2^15: no half float overflows, however unlike A and B are.
 
 import { pageRanks } from '../../graph/adapted-linear.ts';
 import type { JoinedSizes, ResidentPart } from './resident-adapter.ts';
