@@ -405,7 +405,12 @@ static const char *read_parts(const Call *call, Work *work) {
         a.dims[0] != b.dims[0]) {
       return "GroupedLora: pools must be [slots, 8, in] and [slots, 8, out]";
     }
-    work->part[i] = (Part){input(call, FIRST_PART + 2 * i), input(call, FIRST_PART + 2 * i + 1), (size_t)b.dims[2], first};
+    work->part[i] = (Part){
+        .a = input(call, FIRST_PART + 2 * i),
+        .b = input(call, FIRST_PART + 2 * i + 1),
+        .out = (size_t)b.dims[2],
+        .first = first,
+    };
     first += work->part[i].out;
     if ((size_t)a.dims[0] < slots) slots = (size_t)a.dims[0];
   }

@@ -2,8 +2,8 @@
 //
 //   y [R, out] = base * gain + sum over the row's C pages: share * (x Aᵀ) B
 //
-// All layers of a linear share their tables of pages and shares. Where no row touches a linear its table has no columns,
-// and the operator leaves `base` as it is.
+// All layers of a linear share their tables of pages and shares. Where no row touches a linear its table has no
+// columns, and the operator leaves `base` as it is.
 
 import {
   type AdapterOperators,

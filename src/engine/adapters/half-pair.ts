@@ -2,13 +2,13 @@
 //
 //   as it is    a linear all of whose pairs are F16 and have one scaling: the files' own bits, share = scaling. Exact.
 //   balanced    any other: rank by rank, A' = A * 2^a and B' = B * 2^(s + b) with scaling = m * 2^s, 1 <= m < 2, and
-//               a + b = 8, so that the largest values of both are alike; share = m * 2^-8. Powers of two round nothing, so
-//               a value is off by 2^-11 of itself, or by 2^-25, where the largest is 16 * sqrt(max |A| * max |2^s * B|)
+//               a + b = 8, so that the largest values of both are alike; share = m * 2^-8. Powers of two round nothing:
+//               a value is off by 2^-11 of itself, or by 2^-25, where the largest is about
+//               16 * sqrt(max |A| * max |2^s * B|)
 //
-// Where a linear's pairs differ in their scaling, or have DoRA's gains, these are multiplied into B before it is rounded.
-//
-// BF16 has 8 bits, which a half float holds. What an adapter may grow to (limits.adapterGrowth) keeps both below 2^15:
-// no half float overflows, however unlike A and B are.
+// Where a linear's pairs differ in their scaling, or have DoRA's gains, these are multiplied into B before it is
+// rounded. BF16 has 8 bits, which a half float holds. What an adapter may grow to (limits.adapterGrowth) keeps both
+// below 2^15: no half float overflows, however unlike A and B are.
 
 import { pageRanks } from '../../graph/adapted-linear.ts';
 import type { JoinedSizes, ResidentPart } from './resident-adapter.ts';

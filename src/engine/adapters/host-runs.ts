@@ -1,5 +1,5 @@
-// Runs on the host: one graph serves every batch, with adapters or without, and a second one DoRA's gains. The pools are
-// tied whole and once; a run writes which pages each row reads.
+// Runs on the host: one graph serves every batch, with adapters or without, and a second one DoRA's gains. The pools
+// are tied whole and once; a run writes which pages each row reads.
 
 import type { ModelShape } from '../../core/base-model.ts';
 import { adapterNames, type HostForm } from '../../graph/adapted-linear.ts';

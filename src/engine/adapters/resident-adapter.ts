@@ -1,6 +1,6 @@
-// An adapter in memory, in the layout that pages are copies of: ranks as rows, padded with zeros to whole pages of 8, all
-// layers of a linear behind each other, 16 bits a value. A page's product is taken `shares` times: what of the adapter's
-// scaling is not in its values. See half-pair.ts for what 16 bits cost.
+// An adapter in memory, in the layout that pages are copies of: ranks as rows, padded with zeros to whole pages of 8,
+// all layers of a linear behind each other, 16 bits a value. A page's product is taken `shares` times: what of the
+// adapter's scaling is not in its values. See half-pair.ts for what 16 bits cost.
 
 import type { TargetModule } from '../../core/adapter.ts';
 import { linearSize } from '../../core/adapter.ts';

@@ -126,7 +126,7 @@ export function signatureOf(adapters: readonly AppliedAdapter[]): number {
 
 const termOf = (mark: number, scale: number) => mark * (64 + scale);
 
-/** The signature that a row reads; NaN where pages are not its adapter, whole, and at an end where it has fewer ranks. */
+/** The signature that a row reads; NaN where pages are not its adapter, whole, with an end after its ranks. */
 export function readSignature(row: RowAdapter | null, pool: PagePool<HostPages>): number {
   if (row === null) return 0;
   const terms = new Set<number>();
