@@ -63,7 +63,10 @@ test('push, list, show, alias, pull, rm', async (t) => {
 
   assert.equal((await ask('rm', 'org/style:prod')).stdout, 'org/style:prod is gone.\n');
   assert.equal((await ask('rm', 'org/style@2')).code, 1, 'an alias points to it');
-  assert.equal((await ask('rm', 'org/style')).stdout, 'org/style is gone.\n');
+  const unmeant = await ask('rm', 'org/style');
+  assert.equal(unmeant.code, 2);
+  assert.match(unmeant.stderr, /org\/style has \d versions?.*`--yes` deletes all/);
+  assert.equal((await ask('rm', 'org/style', '--yes')).stdout, 'org/style is gone.\n');
   const gone = await ask('show', 'org/style');
   assert.deepEqual([gone.code, gone.stdout], [1, '']);
   assert.match(gone.stderr, /^lorikeet: The adapter 'org\/style' does not exist\. \(adapter_not_found\)\n$/);

@@ -71,7 +71,7 @@ const causes: Partial<Record<ErrorCode, Cause>> = {
   invalid_parameter: posting({ ...prompt, temperature: 'warm' }),
   missing_parameter: posting({}),
   unknown_parameter: posting({ ...prompt, temprature: 1 }),
-  unsupported_parameter: { ask: ({ post }) => post('/v1/completions', { ...prompt, echo: true }) },
+  unsupported_parameter: { ask: ({ post }) => post('/v1/completions', { ...prompt, suffix: 'x' }) },
   context_length_exceeded: posting({ prompt: 'x'.repeat(600) }),
   chat_template_failed: posting({ messages: [{ role: 'user', name: 'refused', content: 'x' }] }),
   grammar_invalid: posting({ ...prompt, guided_regex: '(?=a)b' }),
