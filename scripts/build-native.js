@@ -3,8 +3,8 @@
 //   --check       makes them elsewhere and fails where a byte differs from what is checked in
 //   --only NAME   one platform, such as linux-x64
 //   --here        with this machine's compiler ($CC, or cc) for this machine alone: for platforms that have none
-//   --test        instead of a library a program that compares the variants (native/test), and runs it: with --here under
-//                 sanitizers, which find wrong addresses and undefined behaviour; or for one platform with --only
+//   --test        instead of a library a program that compares the variants (native/test), and runs it: with --here
+//                 under sanitizers, which find wrong addresses and undefined behaviour; or for one platform with --only
 //   --emulator X  that runs it, such as qemu-aarch64-static
 //   --out DIR     instead of native/lib
 //   --python BIN  that has pip, which fetches the compiler (python3)

@@ -32,7 +32,9 @@ export type LoweredModel = {
   readonly shape: ModelShape;
   /** `layers.<i>.qkv`, `.output`, `.gate_up`, `.down`, and `head`. */
   readonly linears: ReadonlyMap<string, LinearForm>;
-  /** Packed linears, `layers.<i>.*_norm` vectors, `norm`, and `embedding` [vocabulary, hidden] if it is float. In a merged
-   * model whose head was the embedding too, that stays as `embedding.packed`. */
+  /**
+   * Packed linears, `layers.<i>.*_norm` vectors, `norm`, and `embedding` [vocabulary, hidden] if it is float. In a
+   * merged model whose head was the embedding too, that stays as `embedding.packed`.
+   */
   readonly weights: ReadonlyMap<string, LoweredTensor>;
 };

@@ -1,5 +1,5 @@
-// Rows of a linear in and out of the packing that the native operators read (native/kernels/packed.h): groups of 8 rows,
-// and of each group one block of 32 inputs after another,
+// Rows of a linear in and out of the packing that the native operators read (native/kernels/packed.h): groups of 8
+// rows, and of each group one block of 32 inputs after another,
 //
 //     scales [8], minimums [8], codes of 8 rows        half floats or floats; whole bytes or halves of them
 //
@@ -55,7 +55,7 @@ export type PackedRows = {
   write(row: number, coded: CodedRow): void;
 };
 
-/** Where each of a block's codes lies, as a byte of the group's first row; at 4 bits the other 16 are the high halves. */
+/** Where a block's codes lie, as bytes of the group's first row; at 4 bits the other 16 are the high halves. */
 const places: Readonly<Record<CodeBits, Uint8Array>> = {
   4: Uint8Array.from({ length: 16 }, (_, i) => (i >> 2) * 32 + (i & 3)),
   8: Uint8Array.from({ length: blockSize }, (_, i) => (i >> 2) * 32 + (i & 3)),
