@@ -108,9 +108,9 @@ export const limits = {
   adapterWeightsBytes: 4 * GiB,
   /**
    * Uploads at once, all tenants together: they share one disk, and each may hold a whole adapter's bytes there. One
-   * tenant has half of what others leave.
+   * tenant alone has half of the places.
    */
-  uploads: 16,
+  uploads: 32,
   /** Weights of one tenant that a resumable upload has begun or brought and no adapter took yet. */
   uploadsKept: 32,
   /** How long those are kept after their last byte: over a night and a bad connection, not for ever. */

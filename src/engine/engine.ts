@@ -353,7 +353,8 @@ export class Engine {
     this.#scheduler.checkIntegrity();
     if (this.idle) this.#door.checkIntegrity();
     const { running, waiting } = this.#scheduler;
-    this.#options.merges.checkIntegrity(running.map(({ merge }) => merge));
+    // Those that are parked keep their merge.
+    this.#options.merges.checkIntegrity([...running, ...waiting].map(({ merge }) => merge));
     if (this.#sequences.size !== running.length + waiting.size) throw new Error('a sequence leaked');
   }
 }

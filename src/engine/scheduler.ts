@@ -134,10 +134,17 @@ export class Scheduler {
     /** As long as nobody starts: who gives a row to each flow. */
     let givers: RowGivers | null = null;
     const giversNow = () => rowGivers(this, { rows, lead, young });
+    /** Asked for every pair of a blocked and another one: worked out once for each, as the step found it. */
+    const rights = new Map<Sequence, boolean>();
+    const hasRight = (blocked: Sequence) => {
+      const right = rights.get(blocked) ?? this.#hasRightToPages(blocked);
+      rights.set(blocked, right);
+      return right;
+    };
     admitWaiting(this.waiting.inOrder(), {
       overtakenMax: overtakenMaxPerRow * rows,
       // Another flow's only where pages are its right: one that is above its share waits for itself.
-      holdsUp: (blocked, { line }) => blocked.line.flow === line.flow || this.#hasRightToPages(blocked),
+      holdsUp: (blocked, { line }) => blocked.line.flow === line.flow || hasRight(blocked),
       room: (sequence) => {
         if (this.room > 0) return 'yes';
         if (this.#parking.length === 0) return 'never';

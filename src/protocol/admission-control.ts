@@ -25,6 +25,8 @@ export type Asked = {
 
 /** Weight of the newest sequence in the mean service time. */
 const newest = 0.1;
+/** An estimate is a mean: of what is taken just at it, half would come late, and be work for nothing. */
+const margin = 1.25;
 const secondsMax = 60;
 
 export class AdmissionControl {
@@ -59,7 +61,7 @@ export class AdmissionControl {
     }
     // Where many expire while they run, starts come faster than answers: what slots can do is a bound on both.
     const msEach = Math.max(this.#drainRate.msEach(now) ?? 0, this.#serviceMs / slots);
-    const lateMs = starts * msEach + this.#serviceMs - timeoutMs;
+    const lateMs = margin * (starts * msEach + this.#serviceMs) - timeoutMs;
     if (lateMs <= 0) return;
     throw new LorikeetError('server_overloaded', {
       message: `The answer would not be ready within timeout_ms, which is ${timeoutMs}. Try again later.`,

@@ -57,7 +57,7 @@ test('what would come too late is refused at once, and told when to come again',
   }
   for (let i = 0; i < 6; i++) submit(1);
   const refused = refusalOf(() => submit(1, 4, { timeoutMs: 1000 }));
-  assert.deepEqual([refused.code, refused.retryAfterSeconds], ['server_overloaded', 3]);
+  assert.deepEqual([refused.code, refused.retryAfterSeconds], ['server_overloaded', 4]);
   submit(1, 4, { timeoutMs: 10_000 });
   // Another flow's turn comes sooner: it shares with one, however many those are.
   submit(1, 4, { timeoutMs: 1000, share: of(2) });

@@ -30,6 +30,8 @@ export class FairQueue<T> {
   readonly #flows = new Map<number, Flow<T>>();
   readonly #counters = new VirtualCounters<number>();
   readonly #items = new Set<T>();
+  /** Of these, those that were under way before. */
+  readonly #begun = new Set<T>();
 
   /** @param costOf what an item will be charged when it starts */
   constructor(lineOf: (item: T) => Line, costOf: (item: T) => number) {
@@ -46,8 +48,8 @@ export class FairQueue<T> {
     return this.#items.values();
   }
 
-  /** @param isFirst it was there before: it goes to the head of its subflow */
-  add(item: T, isFirst = false): void {
+  /** @param isBegun it was under way, and comes before all others of its flow: what it keeps meanwhile is few */
+  add(item: T, isBegun = false): void {
     const { flow: id, weight, subflow: subflowId, subflowWeight } = this.#lineOf(item);
     let flow = this.#flows.get(id);
     if (!flow) {
@@ -59,8 +61,9 @@ export class FairQueue<T> {
       subflow = { id: subflowId, items: [] };
       flow.subflows.set(subflowId, subflow);
     }
-    if (isFirst) subflow.items.unshift(item);
+    if (isBegun) subflow.items.unshift(item);
     else subflow.items.push(item);
+    if (isBegun) this.#begun.add(item);
     this.#items.add(item);
     this.#counters.enter(id, weight);
     flow.counters.enter(subflowId, subflowWeight);
@@ -69,6 +72,7 @@ export class FairQueue<T> {
   /** @returns false where it does not wait */
   delete(item: T): boolean {
     if (!this.#items.delete(item)) return false;
+    this.#begun.delete(item);
     const { flow: id, subflow: subflowId } = this.#lineOf(item);
     const flow = this.#flows.get(id)!;
     const subflow = flow.subflows.get(subflowId)!;
@@ -121,7 +125,9 @@ export class FairQueue<T> {
     while (flows.length > 0) {
       const at = leastOf(flows, ({ id, ahead }) => this.#counters.of(id) + ahead);
       const flow = flows[at]!;
-      const subflowAt = leastOf(flow.subflows, ({ id, ahead }) => flow.counters.of(id) + ahead);
+      const subflowAt = leastOf(flow.subflows, ({ id, ahead, items, next }) =>
+        this.#begun.has(items[next]!) ? Number.NEGATIVE_INFINITY : flow.counters.of(id) + ahead,
+      );
       const subflow = flow.subflows[subflowAt]!;
       const item = subflow.items[subflow.next++]!;
       yield item;
