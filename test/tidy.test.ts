@@ -54,6 +54,7 @@ const entries = [
   'src/offline/main.ts',
   'src/runtime/probe.ts',
   'src/runtime/aside-thread.ts',
+  'src/storage/sqlite/sqlite-thread.ts',
 ];
 
 const areaOf = (file: string) => (/^src\/([^/]+)\//.exec(file) ?? /^src\/(.+)\.ts$/.exec(file))?.[1] ?? '';
@@ -123,7 +124,7 @@ const doors: readonly Door[] = [
   { what: 'the clock', pattern: /\bDate\.now\b|\bperformance\.now\b|new Date\(\)/, where: /^src\/core\/clock\.ts$/ },
   { what: 'child processes', pattern: /'node:child_process'/, where: /^src\/(protocol|models|cli)\// },
   { what: 'metrics library', pattern: /from 'prom-client'/, where: /^src\/metrics\// },
-  { what: 'worker threads', pattern: /'node:worker_threads'/, where: /^src\/runtime\// },
+  { what: 'worker threads', pattern: /'node:worker_threads'/, where: /^src\/(runtime|storage)\// },
   { what: 'randomness', pattern: /\bMath\.random\b/, where: /^$/ },
 ];
 

@@ -117,7 +117,17 @@ export const errorTable = {
     retryable: true,
   },
   offline_failed: { status: 500, type: 'server_error', message: 'The work on the weights failed.' },
-  storage_full: { status: 507, type: 'server_error', message: 'The disk of this server is full.' },
+  storage_full: {
+    status: 507,
+    type: 'server_error',
+    message: "This server's disk is full or cannot be written to. What is loaded goes on answering.",
+  },
+  storage_busy: {
+    status: 503,
+    type: 'overloaded_error',
+    message: 'Another program holds the database of this server.',
+    retryable: true,
+  },
   method_not_allowed: { status: 405, type: 'invalid_request_error', message: 'The route has no such method.' },
   request_timeout: { status: 408, type: 'invalid_request_error', message: 'The request did not arrive in time.' },
   body_too_large: { status: 413, type: 'invalid_request_error', message: 'The body is too large.' },
@@ -158,6 +168,7 @@ export const errorTable = {
   model_unavailable: { status: 500, type: 'server_error', message: 'The model could not be fetched.' },
   runtime_unavailable: { status: 500, type: 'server_error', message: 'ONNX Runtime could not be loaded.' },
   device_unavailable: { status: 500, type: 'server_error', message: 'The device is not available.' },
+  database_invalid: { status: 500, type: 'server_error', message: 'The database is damaged.' },
   invalid_config: { status: 500, type: 'server_error', message: 'The configuration is invalid.' },
 } as const satisfies Record<string, ErrorRow>;
 
