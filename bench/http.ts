@@ -19,9 +19,8 @@ import { createApp } from '../src/server/app.ts';
 import type { AppDeps } from '../src/server/deps.ts';
 import { createLogger } from '../src/server/logger.ts';
 import { openDatabase } from '../src/storage/database.ts';
-import { keyTable } from '../src/storage/key-table.ts';
 import { mergeTable } from '../src/storage/merge-table.ts';
-import { keyStore } from '../src/tenants/keys.ts';
+import { openTenancy } from '../src/tenants/tenancy.ts';
 import { byteTokenizer } from '../test/helpers/byte-tokenizer.ts';
 import { type FakeEngine, fakeEngine } from '../test/helpers/fake-engine.ts';
 import type { ReadOrder } from './http/readers.ts';
@@ -72,7 +71,7 @@ async function startServer(engine: FakeEngine) {
     files: {} as AppDeps['files'],
     jobs: { stats: { byState: {}, trainerRestarts: 0 } } as unknown as AppDeps['jobs'],
     adapterRoot: null,
-    keys: keyStore(keyTable(db), systemClock),
+    ...(await openTenancy(db, systemClock)),
     adminKey: null,
     metrics: createMetrics({ modelName: 'fake' }),
     logger,

@@ -25,11 +25,11 @@ import {
 const path = { placeholder: 'path' };
 
 export const settingTable = {
-  host: text('LORIKEET_HOST', '127.0.0.1', 'address to listen on; other than loopback needs a key', {
+  host: text('LORIKEET_HOST', '127.0.0.1', 'address to listen on; other than loopback asks for keys', {
     placeholder: 'address',
   }),
   port: port(),
-  dataDir: text('LORIKEET_DATA_DIR', './.lorikeet', 'keys, lowered weights and downloads', path),
+  dataDir: text('LORIKEET_DATA_DIR', './.lorikeet', 'database, adapters, files, lowered weights and downloads', path),
   model: text('LORIKEET_MODEL', 'SmolLM2-135M-Instruct', 'base model: a name, hf:org/repo[@revision] or a path', {
     placeholder: 'model',
   }),
@@ -137,7 +137,7 @@ export const settingTable = {
     'least important line to log',
     { placeholder: 'level' },
   ),
-  databaseUrl: text('LORIKEET_DATABASE_URL', null, 'where keys are kept', {
+  databaseUrl: text('LORIKEET_DATABASE_URL', null, 'the database: keys, adapters, jobs, audit log', {
     placeholder: 'url',
     defaultHelp: 'SQLite in the data dir',
   }),

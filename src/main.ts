@@ -35,15 +35,17 @@ import { mallocEnvironment } from './runtime/malloc.ts';
 import { portProblem, urlOf } from './server/address.ts';
 import { createApp } from './server/app.ts';
 import { createLogger } from './server/logger.ts';
-import { assertSafeHost } from './server/loopback.ts';
+import { isLoopback } from './server/loopback.ts';
 import { mergeProbes } from './server/merge-probes.ts';
-import { databasePath, lockDataDir, makeDataDir } from './storage/data-dir.ts';
-import { type Database, openDatabase } from './storage/database.ts';
+import { databasePath, lockDatabase, lockDataDir, makeDataDir } from './storage/data-dir.ts';
+import type { Database } from './storage/database.ts';
 import { nodeFiles } from './storage/files.ts';
-import { keyTable } from './storage/key-table.ts';
+import { closeForGood, openOwnDatabase, readIdentity } from './storage/identity.ts';
 import { mergeTable } from './storage/merge-table.ts';
-import { type KeyStore, keyStore } from './tenants/keys.ts';
+import { closeOrStayOpen } from './tenants/first-key.ts';
+import { writeKeyUses } from './tenants/key-uses.ts';
 import { defaultTenant } from './tenants/scopes.ts';
+import { openTenancy, type Tenancy } from './tenants/tenancy.ts';
 import { loadTokenizer } from './tokenizer/load.ts';
 import type { Tokenizer } from './tokenizer/tokenizer.ts';
 
@@ -78,11 +80,12 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
 
   makeDataDir(config.dataDir);
   open.defer(lockDataDir(config.dataDir));
-  const database = await openDatabase(databasePath(config.dataDir, config.databaseUrl));
+  const path = databasePath(config.dataDir, config.databaseUrl);
+  open.defer(lockDatabase(path));
+  const database = await openOwnDatabase(config.dataDir, path, { newId: randomUUID, now: systemClock.now });
   open.defer(() => database.destroy());
-  const keys = keyStore(keyTable(database), systemClock);
-  const hasKeys = config.adminKey !== null || (await keys.any());
-  assertSafeHost(config.host, hasKeys);
+  const tenancy = await openTenancy(database, systemClock);
+  const hasKeys = await closeOrOpen(config, tenancy, report);
   await assertPortFree(config);
   phase('data', config.dataDir);
 
@@ -92,6 +95,7 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   phase('tokeniser', `${tokenizer.vocabulary} tokens`);
 
   const logger = createLogger(config.logLevel);
+  open.defer(writeKeyUses(tenancy.keys, systemTimers, logger));
   const engine = startEngine(config, files, logger);
   open.defer(() => engine.close(0));
   const registry = await openRegistry(config, { database, files, engine, logger });
@@ -106,7 +110,7 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   const training = await openTraining(config, { database, files, engine, registry, metrics, logger });
   open.defer(() => training.jobs.close(0));
   const app = createServer({
-    ...{ config, files, tokenizer, engine, registry, merges, traffic, offline, training, keys, metrics, logger },
+    ...{ config, files, tokenizer, engine, registry, merges, traffic, offline, training, tenancy, metrics, logger },
   });
   open.defer(() => closeServer(app, { engine, training }, config.drainSeconds * 1000));
   const url = await listen(app, config);
@@ -156,6 +160,19 @@ export function modelSources(config: Config): Pick<ResolveOptions, 'cacheDir' | 
     },
     ...(config.python === null ? {} : { python: config.python }),
   };
+}
+
+/** @returns whether callers need a key */
+async function closeOrOpen(config: Config, { keys }: Tenancy, report: StartReport): Promise<boolean> {
+  const hasKeys = await closeOrStayOpen({
+    keys,
+    hasAdminKey: config.adminKey !== null,
+    isLoopback: isLoopback(config.host),
+    wasClosed: readIdentity(config.dataDir)?.isClosed ?? false,
+    announce: (key) => report.line(`The operator's key, shown this once: ${key}`),
+  });
+  if (hasKeys) closeForGood(config.dataDir);
+  return hasKeys;
 }
 
 function startEngine(config: Config, model: ModelFiles, logger: Logger): SupervisedEngine {
@@ -283,14 +300,15 @@ type ServerParts = {
   readonly traffic: Traffic;
   readonly offline: OfflineClient;
   readonly training: OpenJobs;
-  readonly keys: KeyStore;
+  readonly tenancy: Tenancy;
   readonly metrics: Metrics;
   readonly logger: Logger;
 };
 
-function createServer({ config, files, training, ...parts }: ServerParts): App {
+function createServer({ config, files, training, tenancy, ...parts }: ServerParts): App {
   return createApp({
     ...parts,
+    ...tenancy,
     files: training.files,
     jobs: training.jobs,
     adapterRoot: config.adapterRoot,

@@ -38,13 +38,14 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   registry: ['core', 'formats', 'protocol', 'storage'],
   tenants: ['core', 'storage'],
   jobs: ['core', 'formats', 'protocol', 'storage', 'registry', 'tenants'],
+  backup: ['core', 'formats', 'storage'],
   engine: ['core', 'formats', 'models', 'graph', 'runtime', 'protocol'],
   training: ['core', 'formats', 'models', 'graph', 'runtime', 'protocol', 'tokenizer'],
   // One-shot processes: work on weights outside serving.
   offline: ['core', 'formats', 'models', 'graph', 'protocol', 'tokenizer'],
   server: ['core', 'protocol', 'tokenizer', 'metrics', 'storage', 'registry', 'tenants', 'jobs'],
   main: [...below, 'config', 'models', 'storage', 'registry', 'tenants', 'jobs', 'server'],
-  cli: [...below, 'config', 'models', 'storage', 'registry', 'tenants', 'jobs', 'server', 'main'],
+  cli: [...below, 'config', 'models', 'storage', 'registry', 'tenants', 'jobs', 'backup', 'server', 'main'],
 };
 /** Processes of their own: started by path, never imported. */
 const entries = [

@@ -6,6 +6,7 @@ import { loadConfig } from '../config.ts';
 import { LorikeetError } from '../core/errors.ts';
 import { adaptersCommand } from './adapters.ts';
 import { ServerRefusal } from './ask-server.ts';
+import { backupCommand, restoreCommand } from './backup.ts';
 import { type Command, type ExitCode, exitCodes, type Invocation, type Io, UsageError } from './command.ts';
 import { configCommand } from './config.ts';
 import { doctorCommand } from './doctor.ts';
@@ -29,6 +30,8 @@ const commands: readonly Command[] = [
   mergesCommand,
   fetchCommand,
   keysCommand,
+  backupCommand,
+  restoreCommand,
   configCommand,
   doctorCommand,
   versionCommand,

@@ -45,10 +45,23 @@ export const errorTable = {
     type: 'permission_error',
     message: 'Without keys this server answers only to a loopback name; create a key to open it.',
   },
+  origin_not_allowed: {
+    status: 403,
+    type: 'permission_error',
+    message: 'Without keys this server answers no web pages of others; create a key to open it.',
+  },
+  too_many_attempts: {
+    status: 429,
+    type: 'rate_limit_error',
+    message: 'Too many requests without a valid key came from this address.',
+    retryable: true,
+  },
   not_found: { status: 404, type: 'not_found_error', message: 'There is nothing at this address.' },
   model_not_found: { status: 404, type: 'not_found_error', message: 'The model does not exist.' },
   adapter_not_found: { status: 404, type: 'not_found_error', message: 'The adapter does not exist.' },
   alias_not_found: { status: 404, type: 'not_found_error', message: 'The alias does not exist.' },
+  key_not_found: { status: 404, type: 'not_found_error', message: 'The key does not exist.' },
+  tenant_not_found: { status: 404, type: 'not_found_error', message: 'The tenant does not exist.' },
   upload_not_found: { status: 404, type: 'not_found_error', message: 'The upload does not exist.' },
   adapter_invalid: { status: 400, type: 'invalid_request_error', message: 'The adapter is not valid.' },
   adapter_unsupported: {
@@ -168,6 +181,7 @@ export const errorTable = {
   model_unavailable: { status: 500, type: 'server_error', message: 'The model could not be fetched.' },
   runtime_unavailable: { status: 500, type: 'server_error', message: 'ONNX Runtime could not be loaded.' },
   device_unavailable: { status: 500, type: 'server_error', message: 'The device is not available.' },
+  backup_invalid: { status: 500, type: 'server_error', message: 'The backup is not whole.' },
   database_invalid: { status: 500, type: 'server_error', message: 'The database is damaged.' },
   invalid_config: { status: 500, type: 'server_error', message: 'The configuration is invalid.' },
 } as const satisfies Record<string, ErrorRow>;

@@ -37,6 +37,10 @@ export const limits = {
   keepAliveTimeoutMs: 65_000,
   /** Silence on a stream before a comment is sent, so that proxies with a 30 s idle limit keep it open. */
   heartbeatMs: 15_000,
+  /** Requests with a wrong key from one address in a minute: a misconfigured client is let go, a search is not. */
+  authAttempts: 60,
+  /** Names of adapters that a key may be bound to: more is a tenant of its own. */
+  keyAdapters: 256,
   /** Adapters that one request may apply at once: a page or more each, of a few pages a slot. */
   appliedAdapters: 16,
   /** What a caller may write for an adapter: a name of 127, `@` or `:`, and a version or an alias. */
@@ -69,6 +73,8 @@ export const limits = {
   uploadsKept: 32,
   /** How long those are kept after their last byte: over a night and a bad connection, not for ever. */
   uploadKeptMs: 24 * 60 * 60 * 1000,
+  /** How long content is kept that no row knows: over a holiday in which nobody notices a wrong database. */
+  quarantineMs: 14 * 24 * 60 * 60 * 1000,
   /**
    * Exports and analyses at once, a process each: a core and 150 to 500 MB while they work, beside an engine that
    * wants all cores. A second one lets a short analysis pass a long download.

@@ -18,7 +18,14 @@ export type RunningBase = {
 
 export type RegistryLimits = Pick<
   { readonly [K in keyof typeof limits]: number },
-  'configBytes' | 'adapterWeightsBytes' | 'uploads' | 'uploadsKept' | 'uploadKeptMs' | 'aliases' | 'aliasTargets'
+  | 'configBytes'
+  | 'adapterWeightsBytes'
+  | 'uploads'
+  | 'uploadsKept'
+  | 'uploadKeptMs'
+  | 'quarantineMs'
+  | 'aliases'
+  | 'aliasTargets'
 >;
 
 export type RegistryLog = {

@@ -67,7 +67,7 @@ export async function answerStream(
 
 /** Between this and `generate` nothing may fail: the adapters are held here, and let go there. */
 async function hold(services: Services, { request, reply }: Exchange, { adapters }: Order): Promise<HeldAdapters> {
-  const held = await holdAdapters(services, request.tenant, adapters);
+  const held = await holdAdapters(services, request, adapters);
   services.metrics.adaptersAsked(
     held.adapters.map(({ adapter }) => adapter.name),
     request.arrivedAt,

@@ -2,6 +2,7 @@
 
 import Fastify, { type FastifyInstance, LogController } from 'fastify';
 import type { AppDeps } from './deps.ts';
+import { addAudit } from './plugins/audit.ts';
 import { addAuth } from './plugins/auth.ts';
 import { addBodies } from './plugins/bodies.ts';
 import { addDocs } from './plugins/docs.ts';
@@ -17,7 +18,11 @@ import { uploadsRoute } from './routes/v1/adapters/uploads.ts';
 import { versionsRoute } from './routes/v1/adapters/versions.ts';
 import { adaptersRoute } from './routes/v1/adapters.ts';
 import { mergeRoute } from './routes/v1/admin/adapters/merge.ts';
+import { auditRoute } from './routes/v1/admin/audit.ts';
+import { contentsRoute } from './routes/v1/admin/contents.ts';
+import { keysRoute } from './routes/v1/admin/keys.ts';
 import { mergesRoute } from './routes/v1/admin/merges.ts';
+import { tenantsRoute } from './routes/v1/admin/tenants.ts';
 import { chatCompletionsRoute } from './routes/v1/chat/completions.ts';
 import { completionsRoute } from './routes/v1/completions.ts';
 import { filesRoute } from './routes/v1/files.ts';
@@ -44,6 +49,7 @@ const routes = [
   ...[mergedRoute, analysisRoute],
   ...[loadLoraAdapterRoute, unloadLoraAdapterRoute],
   ...[mergeRoute, mergesRoute],
+  ...[keysRoute, tenantsRoute, auditRoute, contentsRoute],
   ...[filesRoute, jobsRoute, jobRoute, jobEventsRoute],
   ...[healthRoute, metricsRoute],
 ];
@@ -80,6 +86,7 @@ export function createApp(deps: AppDeps): FastifyInstance {
   addBodies(app);
   addDocs(app);
   addAuth(app, services);
+  addAudit(app, services);
 
   for (const route of routes) app.register(route(services));
   measureEngine(services);

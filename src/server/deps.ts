@@ -11,7 +11,9 @@ import type { Metrics } from '../metrics/metrics.ts';
 import type { EngineClient } from '../protocol/engine-client.ts';
 import type { OfflineClient } from '../protocol/offline-process.ts';
 import type { AdapterRegistry } from '../registry/adapter-registry.ts';
+import type { AuditLog } from '../tenants/audit.ts';
 import type { KeyStore } from '../tenants/keys.ts';
+import type { TenantStore } from '../tenants/tenants.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 
 export type Limits = { readonly [K in keyof typeof limits]: number };
@@ -40,6 +42,8 @@ export type AppDeps = {
   /** Adapters may be loaded by path from below this folder; null: by none. */
   readonly adapterRoot: string | null;
   readonly keys: KeyStore;
+  readonly tenants: TenantStore;
+  readonly audit: AuditLog;
   /** Has every scope; null where none is configured. */
   readonly adminKey: string | null;
   readonly metrics: Metrics;

@@ -1,9 +1,11 @@
 // The adapters of one request: from the names in its body to leases that are kept until its last sequence has ended.
 // Knows the registry; knows no wire format.
 
+import type { FastifyRequest } from 'fastify';
 import { type AppliedAdapter, combineAdapters } from '../core/adapter.ts';
 import { LorikeetError } from '../core/errors.ts';
 import type { AdapterLease } from '../registry/adapter-registry.ts';
+import { assertAllowed } from './allowed-adapters.ts';
 import type { Services } from './services.ts';
 
 /** As a caller named it. */
@@ -28,7 +30,7 @@ export type HeldAdapters = {
 /** Holds all or none. Throws the registry's refusals with the caller's own parameter; never falls back to the base. */
 export async function holdAdapters(
   { registry }: Services,
-  tenant: string,
+  { tenant, allowedAdapters }: Pick<FastifyRequest, 'tenant' | 'allowedAdapters'>,
   named: readonly NamedAdapter[],
 ): Promise<HeldAdapters> {
   if (named.length === 0) return { tenant, adapters: [], applied: [], release() {} };
@@ -39,6 +41,7 @@ export async function holdAdapters(
   const adapters: HeldAdapter[] = [];
   for (const one of named) {
     try {
+      assertAllowed(allowedAdapters, one.reference);
       const lease = await registry.lease(tenant, one.reference);
       leases.push(lease);
       adapters.push({ ...one, adapter: lease.adapter, files: lease.files });

@@ -15,9 +15,8 @@ import type { AppDeps } from '../../src/server/deps.ts';
 import { createLogger } from '../../src/server/logger.ts';
 import { mergeProbes } from '../../src/server/merge-probes.ts';
 import { type Database, openDatabase } from '../../src/storage/database.ts';
-import { keyTable } from '../../src/storage/key-table.ts';
 import { mergeTable } from '../../src/storage/merge-table.ts';
-import { type KeyStore, keyStore } from '../../src/tenants/keys.ts';
+import { openTenancy, type Tenancy } from '../../src/tenants/tenancy.ts';
 import { byteTokenizer } from './byte-tokenizer.ts';
 import { type FakeEngine, type FakeEngineOptions, fakeEngine } from './fake-engine.ts';
 import { fakeOffline } from './fake-offline.ts';
@@ -25,14 +24,15 @@ import type { FakeTrainerOptions } from './fake-trainer.ts';
 import { type TestJobs, testJobs } from './test-jobs.ts';
 import { type WatchedRegistry, watchedRegistry } from './watched-registry.ts';
 
-export type TestApp = {
+export type TestApp = Tenancy & {
   readonly app: FastifyInstance;
   readonly engine: FakeEngine;
   readonly registry: WatchedRegistry;
   readonly merges: Merges;
   readonly traffic: Traffic;
   readonly training: TestJobs;
-  readonly keys: KeyStore;
+  /** Of keys, tenants, the audit log and merges. */
+  readonly database: Database;
   /** Lines of the log, parsed. */
   readonly log: Record<string, unknown>[];
   post(url: string, body: object, headers?: Record<string, string>): Promise<LightMyRequestResponse>;
@@ -57,7 +57,7 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
   const engine = fakeEngine(says === undefined ? options : { script: () => Buffer.from(says), ...options });
   const clock: Clock = options.deps?.clock ?? systemClock;
   const db = await openDatabase(':memory:');
-  const keys = keyStore(keyTable(db), clock);
+  const tenancy = await openTenancy(db, clock);
   const registry = await watchedRegistry(t, options.registry);
   const training = await testJobs(t, { ...options.trainer, registry, jobs: { engine } });
   const log: Record<string, unknown>[] = [];
@@ -84,7 +84,7 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
     files: training.files,
     jobs: training.jobs,
     adapterRoot: null,
-    keys,
+    ...tenancy,
     adminKey: null,
     metrics: createMetrics({ modelName: 'tiny', processMetrics: false }),
     logger,
@@ -102,7 +102,7 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
   options.extend?.(app);
   await app.ready();
   const post: TestApp['post'] = (url, payload, headers = {}) => app.inject({ method: 'POST', url, payload, headers });
-  return { app, engine, registry, merges, traffic, training, keys, log, post };
+  return { app, engine, registry, merges, traffic, training, ...tenancy, database: db, log, post };
 }
 
 /** @returns the port, for tests that need a real socket. */

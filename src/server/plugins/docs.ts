@@ -26,6 +26,8 @@ export function addDocs(app: FastifyInstance): void {
         { name: 'models', description: 'What can be asked for.' },
         { name: 'adapters', description: 'Upload, versions, aliases. In an address, the `/` of a name is `%2F`.' },
         { name: 'training', description: 'From a file of rows to an adapter.' },
+        { name: 'merges', description: 'Adapters merged into copies of the linears that they touch.' },
+        { name: 'operator', description: 'Keys, tenants and the audit log; above tenants.' },
         { name: 'operation', description: 'Health and metrics.' },
       ],
     },

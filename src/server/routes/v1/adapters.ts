@@ -5,9 +5,9 @@ import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typ
 import type { FastifyRequest } from 'fastify';
 import { LorikeetError } from '../../../core/errors.ts';
 import type { StagedAdapter } from '../../../registry/adapter-registry.ts';
-import { adaptersJson, addressOf, listJson } from '../../adapter-json.ts';
+import { adaptersJson, addressOf, idOf, listJson } from '../../adapter-json.ts';
+import { assertAllowed, isAllowed } from '../../allowed-adapters.ts';
 import { stageParts } from '../../adapter-parts.ts';
-import { refuseForeignPage } from '../../foreign-page.ts';
 import { assertFreeName } from '../../models.ts';
 import { Adapter, AdapterList, PageQuery, PublishBody } from '../../schemas/adapters.ts';
 import { errorAnswers } from '../../schemas/error.ts';
@@ -45,23 +45,30 @@ export const adaptersRoute =
     const { registry, limits } = services;
     await app.register(multipart, { limits: formLimits });
 
-    app.get('/v1/adapters', { config, schema: list }, async ({ query, tenant }) => {
+    app.get('/v1/adapters', { config, schema: list }, async ({ query, tenant, allowedAdapters }) => {
       const limit = Math.min(Number(query.limit ?? limits.listPage), limits.listPage);
       // The cursor is an id; the registry's is a name.
       const after = query.after?.split('@')[0] ?? null;
       const found = await registry.list(tenant, { after, limit: limit + 1 });
-      return listJson(await adaptersJson(services, tenant, found.slice(0, limit)), found.length > limit);
+      const page = found.slice(0, limit);
+      const data = await adaptersJson(services, tenant, page);
+      const shown = data.filter(({ name }) => isAllowed(allowedAdapters, name));
+      // The cursor is the last that was looked at, shown or not.
+      const last = page.at(-1);
+      return { ...listJson(shown, found.length > limit), last_id: last === undefined ? null : idOf(last) };
     });
 
-    app.post('/v1/adapters', { config, schema: upload }, async (request, reply) => {
+    app.post('/v1/adapters', { config: { ...config, audit: 'adapters.publish' }, schema: upload }, async (request, reply) => {
       const watch = request.isMultipart() ? watchUpload(services, request, reply) : null;
       const staged = await registry.stage();
       try {
         const name = watch === null ? await stageJson(request, staged) : await stageForm(request, staged, watch);
         assertFreeName(services, name, 'name');
+        assertAllowed(request.allowedAdapters, name);
         const { tenant, keyPrefix: createdBy } = request;
         const { adapter, created } = await staged.publish(name, { tenant, createdBy, source: 'upload' });
         const [body] = await adaptersJson(services, tenant, [adapter]);
+        request.changed = { target: body!.id, after: { digest: adapter.digest, created } };
         return reply
           .status(created ? 201 : 200)
           .header('location', addressOf(adapter))
@@ -74,7 +81,6 @@ export const adaptersRoute =
 
 /** @returns the adapter's name */
 function stageForm(request: FastifyRequest, staged: StagedAdapter, watch: UploadWatch): Promise<string> {
-  refuseForeignPage(request);
   return stageParts(request.parts(), staged, watch);
 }
 

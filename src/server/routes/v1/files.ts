@@ -6,7 +6,6 @@ import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typ
 import { LorikeetError } from '../../../core/errors.ts';
 import { listJson } from '../../adapter-json.ts';
 import { stageRows } from '../../file-parts.ts';
-import { refuseForeignPage } from '../../foreign-page.ts';
 import { fileJson } from '../../job-json.ts';
 import { Deletion } from '../../schemas/adapters.ts';
 import { errorAnswers } from '../../schemas/error.ts';
@@ -62,17 +61,18 @@ export const filesRoute =
     const { files, limits } = services;
     await app.register(multipart, { limits: formLimits });
 
-    app.post(url, { config, schema: upload }, async (request, reply) => {
+    app.post(url, { config: { ...config, audit: 'files.create' }, schema: upload }, async (request, reply) => {
       if (!request.isMultipart()) {
         throw new LorikeetError('unsupported_media_type', { message: 'Send a form: multipart/form-data.' });
       }
-      refuseForeignPage(request);
       const { tenant, keyPrefix: createdBy } = request;
       const watch = watchUpload(services, request, reply);
       const staged = await files.stage(tenant);
       try {
         const filename = await stageRows(request.parts(), staged, watch);
-        return fileJson(await staged.publish({ tenant, createdBy, filename }));
+        const file = fileJson(await staged.publish({ tenant, createdBy, filename }));
+        request.changed = { target: file.id, after: file };
+        return file;
       } finally {
         await staged.discard();
       }
@@ -89,7 +89,7 @@ export const filesRoute =
       return fileJson(await files.find(tenant, id));
     });
 
-    app.delete(`${url}/:id`, { config, schema: remove }, async ({ tenant, params: { id } }) => {
+    app.delete(`${url}/:id`, { config: { ...config, audit: 'files.delete' }, schema: remove }, async ({ tenant, params: { id } }) => {
       await files.delete(tenant, id);
       return { id, object: 'file', deleted: true };
     });

@@ -25,7 +25,7 @@ export const loadLoraAdapterRoute =
     const { registry, adapterRoot } = services;
     app.post(
       '/v1/load_lora_adapter',
-      { config: { scope: 'admin' }, schema },
+      { config: { scope: 'admin', audit: 'adapters.publish' }, schema },
       async ({ body, tenant, keyPrefix }, reply) => {
         const { lora_name: name, lora_path: path, load_inplace = false } = body;
         if (!name || !path) {

@@ -3,6 +3,7 @@
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';
 import type { AdapterVersion } from '../../../registry/adapter-registry.ts';
+import { isAllowed } from '../../allowed-adapters.ts';
 import { settledWithin } from '../../deletion.ts';
 import { blame } from '../../held-adapters.ts';
 import { adapterCard, baseModelCard } from '../../models.ts';
@@ -35,8 +36,8 @@ export const modelsRoute =
   async (app) => {
     const { registry, model, limits } = services;
 
-    app.get('/v1/models', { config, schema: list }, async ({ tenant }) => {
-      const adapters = await allAdapters(services, tenant);
+    app.get('/v1/models', { config, schema: list }, async ({ tenant, allowedAdapters }) => {
+      const adapters = (await allAdapters(services, tenant)).filter(({ name }) => isAllowed(allowedAdapters, name));
       const cards = adapters.map((adapter) => adapterCard(services, adapter.name, adapter));
       return { object: 'list' as const, data: [baseModelCard(services), ...cards] };
     });
@@ -49,7 +50,7 @@ export const modelsRoute =
       return adapterCard(services, id, adapter);
     });
 
-    app.delete(url, { config: { scope: 'adapters' }, schema: remove }, async (request, reply) => {
+    app.delete(url, { config: { scope: 'adapters', audit: 'adapters.delete' }, schema: remove }, async (request, reply) => {
       const { tenant, log } = request;
       const id = request.params.model;
       const { name, version } = deletable(services, id);

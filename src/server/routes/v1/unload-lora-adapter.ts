@@ -22,7 +22,7 @@ export const unloadLoraAdapterRoute =
   async (app) => {
     app.post(
       '/v1/unload_lora_adapter',
-      { config: { scope: 'admin' }, schema },
+      { config: { scope: 'admin', audit: 'adapters.delete' }, schema },
       async ({ body, tenant, log }, reply) => {
         const { lora_name: name } = body;
         if (!name) {

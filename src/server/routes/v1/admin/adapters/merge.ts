@@ -47,7 +47,7 @@ export const mergeRoute =
       request.body ??= {};
     };
 
-    app.post(url, { config, schema: merge, preValidation }, async ({ tenant, keyPrefix, params, body }, reply) => {
+    app.post(url, { config: { ...config, audit: 'merges.create' }, schema: merge, preValidation }, async ({ tenant, keyPrefix, params, body }, reply) => {
       const adapters = await versionsOf(services, tenant, params.id, body);
       const order = { tenant, adapters, bits: body.bits ?? null, createdBy: keyPrefix, automatic: false };
       const made = await wantMerge(services, order, body.adapters === undefined ? 'id' : 'adapters');
@@ -60,7 +60,7 @@ export const mergeRoute =
       return reply.status(current.state === 'merged' ? 200 : 202).send(mergeJson(services, current));
     });
 
-    app.delete(url, { config, schema: unmerge }, async ({ tenant, params: { id }, query }, reply) => {
+    app.delete(url, { config: { ...config, audit: 'merges.delete' }, schema: unmerge }, async ({ tenant, params: { id }, query }, reply) => {
       const found = await findMerge(services, tenant, id, query.merge);
       const left = await merges.unmerge(tenant, found.key, 'admin');
       const isGone = () => merges.find(tenant, found.key)?.state !== 'draining';
