@@ -50,6 +50,12 @@ export const errorTable = {
     type: 'permission_error',
     message: 'Without keys this server answers no web pages of others; create a key to open it.',
   },
+  too_many_requests: {
+    status: 429,
+    type: 'rate_limit_error',
+    message: 'Too many requests of this key are being answered.',
+    retryable: true,
+  },
   too_many_attempts: {
     status: 429,
     type: 'rate_limit_error',

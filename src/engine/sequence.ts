@@ -30,11 +30,15 @@ export type Sequence = {
   overtaken: number;
 };
 
+/** No merge has the key of a sequence that may run on none. */
+const keyOf = ({ adapters, mergeKey: named = mergeKey(adapters) }: SequenceRequest): string =>
+  named ?? `unmerged ${mergeKey(adapters)}`;
+
 export function createSequence(request: SequenceRequest, now: number, freshSeed: () => number): Sequence {
   return {
     request,
     sampler: createSampler(request.params, request.promptTokens, freshSeed),
-    key: mergeKey(request.adapters),
+    key: keyOf(request),
     tokens: [...request.promptTokens],
     past: 0,
     queuedAt: now,

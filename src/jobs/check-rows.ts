@@ -22,17 +22,24 @@ export class RowCheck {
   #problemCount = 0;
 
   push(chunk: Uint8Array): void {
+    if (this.isHopeless) return;
     let start = 0;
     for (let end = chunk.indexOf(newline); end !== -1; end = chunk.indexOf(newline, start)) {
       this.#add(chunk.subarray(start, end));
       this.#endLine();
       start = end + 1;
+      if (this.isHopeless) return;
     }
     this.#add(chunk.subarray(start));
   }
 
+  /** As many problems as are told: the rest of the file is not looked at. */
+  get isHopeless(): boolean {
+    return this.#problemCount >= limits.trainingProblems;
+  }
+
   end(): CheckedRows {
-    if (this.#bytes > 0) this.#endLine();
+    if (this.#bytes > 0 && !this.isHopeless) this.#endLine();
     if (this.#lines === 0) this.#complain('The file has no lines.');
     return { rows: this.#lines, problems: this.#problems, problemCount: this.#problemCount };
   }
@@ -57,7 +64,7 @@ export class RowCheck {
   #problemOf(): string | null {
     if (this.#lines > limits.trainingRows) return `is beyond the limit of ${limits.trainingRows} lines`;
     if (this.#bytes > lineBytesMax) return `is longer than ${limits.trainingRowChars} characters`;
-    const text = textOf(Buffer.concat(this.#parts));
+    const text = textOf(this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts));
     if (text === null) return 'is not UTF-8';
     const row = parseTrainingRow(text);
     return 'problem' in row ? row.problem : null;
@@ -69,10 +76,12 @@ export class RowCheck {
   }
 }
 
+/** A byte order mark is kept, so that the parser refuses it: the trainer would read it as part of the row. */
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
 function textOf(bytes: Uint8Array): string | null {
   try {
-    // A byte order mark is kept, so that the parser refuses it: the trainer would read it as part of the row.
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+    return decoder.decode(bytes);
   } catch {
     return null;
   }

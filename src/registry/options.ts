@@ -18,7 +18,7 @@ export type RunningBase = {
 
 export type RegistryLimits = Pick<
   { readonly [K in keyof typeof limits]: number },
-  | 'configBytes'
+  | 'adapterConfigBytes'
   | 'adapterWeightsBytes'
   | 'uploads'
   | 'uploadsKept'

@@ -5,6 +5,7 @@ import type { AppDeps } from './deps.ts';
 import { addAudit } from './plugins/audit.ts';
 import { addAuth } from './plugins/auth.ts';
 import { addBodies } from './plugins/bodies.ts';
+import { addConnections } from './plugins/connections.ts';
 import { addDocs } from './plugins/docs.ts';
 import { addErrors, answerError, onClientError } from './plugins/errors.ts';
 import { addRequests, requestIds } from './plugins/requests.ts';
@@ -83,9 +84,10 @@ export function createApp(deps: AppDeps): FastifyInstance {
 
   addErrors(app, services);
   addRequests(app, services);
-  addBodies(app);
+  addBodies(app, services);
   addDocs(app);
   addAuth(app, services);
+  addConnections(app, services);
   addAudit(app, services);
 
   for (const route of routes) app.register(route(services));

@@ -1,6 +1,7 @@
 // The one path from token ids to text: engine sequences -> detokenise -> stop strings -> pieces and outcomes.
 // It knows no HTTP and no wire format; the routes give these pieces their shapes.
 
+import { mergeKey } from '../core/adapter.ts';
 import { LorikeetError } from '../core/errors.ts';
 import type { SamplingParams } from '../core/sampling-params.ts';
 import type { SequenceEnd, Timings, TokenLogprobs, WeightBits } from '../protocol/messages.ts';
@@ -149,7 +150,7 @@ function startSequence(services: Services, { ask, held, choice, listener, onStar
   };
 
   const abort = engine.submit(
-    { promptTokens: ask.promptTokens, params: ask.params, adapters: held.applied },
+    { promptTokens: ask.promptTokens, params: ask.params, adapters: held.applied, mergeKey: mergeKeyOf(services, held) },
     {
       onStart,
       onToken({ token, logprobs = null }) {
@@ -169,6 +170,10 @@ function startSequence(services: Services, { ask, held, choice, listener, onStar
   );
   return { outcome: promise, abort };
 }
+
+/** Only a merge that the tenant wants itself: another's rounding is no part of this one's answers. */
+const mergeKeyOf = ({ merges }: Services, { tenant, applied }: HeldAdapters): string | null =>
+  applied.length === 0 ? null : merges.keyFor(tenant, mergeKey(applied));
 
 function failure({ registry, logger }: Services, { error }: SequenceEnd, held: HeldAdapters): LorikeetError {
   const { code, message, digest } = error ?? { code: 'engine_failed', message: 'The engine gave no reason.' };

@@ -59,6 +59,8 @@ export type KeyStore = {
   verify(key: string, ip?: string | null): Promise<KeyRecord | null>;
   /** Verified a moment ago, and right then. Asks no database. */
   isRemembered(key: string): boolean;
+  /** Of a key that was verified a moment ago; asks no database. null: its tenant's. */
+  quotaOf(prefix: string): Quota | null;
   /** Whether a key was ever made. Revoked ones count: revoking the last key must not open the server. */
   any(): Promise<boolean>;
   /** Writes when keys were last used. */
@@ -156,6 +158,7 @@ export function keyStore(table: KeyTable, clock: Clock): KeyStore {
       const known = parts === null ? undefined : remembered.get(parts.prefix);
       return known !== undefined && secretMatches(parts!.secret, Buffer.from(known.row.secret_hash, 'hex'));
     },
+    quotaOf: (prefix) => readQuota(remembered.get(prefix)?.row.quota ?? null),
     any: anyKey.ask,
     async flush() {
       const written = [...uses.values()];

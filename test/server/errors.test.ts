@@ -214,6 +214,22 @@ const causes: Partial<Record<ErrorCode, Cause>> = {
       return post('/v1/fine_tuning/jobs', { training_file });
     },
   },
+  storage_busy: refusing(new LorikeetError('storage_busy')),
+  key_not_found: injecting({ url: '/v1/admin/keys/0123456789ab' }),
+  tenant_not_found: injecting({ url: '/v1/admin/tenants/nobody' }),
+  origin_not_allowed: injecting({ url: '/v1/models', headers: { origin: 'https://evil.example' } }),
+  too_many_attempts: {
+    options: { deps: { adminKey: 'right', limits: { ...limits, authAttempts: 1 } } },
+    async ask({ app }) {
+      const headers = { authorization: 'Bearer wrong' };
+      await app.inject({ url: '/v1/models', headers });
+      return app.inject({ url: '/v1/models', headers });
+    },
+  },
+  too_many_requests: {
+    options: { deps: { limits: { ...limits, requestsOfKey: 0 } } },
+    ask: ({ app }) => app.inject({ url: '/v1/models' }),
+  },
   internal_error: refusing(new Error('a detail that must not leave')),
 };
 
@@ -225,6 +241,8 @@ const atStart: ErrorCode[] = [
   'runtime_unavailable',
   'device_unavailable',
   'invalid_config',
+  'database_invalid',
+  'backup_invalid',
 ];
 
 /** This one reaches a user in a job's `error`. */

@@ -74,7 +74,7 @@ test('parts in any order; what is missing, unknown or refused is named', async (
     assert.deepEqual([error.code, error.param], [code, param]);
   }
   const json = await testing.post(url, { file: 'x' });
-  assert.equal(json.json().error.code, 'unsupported_media_type');
+  assert.equal(json.json().error.code, 'origin_not_allowed');
   assert.equal((await testing.app.inject(url)).json().data.length, 1);
   const folder = join(testing.registry.folder, 'training', 'files');
   assert.deepEqual(readdirSync(join(folder, 'staging')), [], 'nothing is left of what was refused');

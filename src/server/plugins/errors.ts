@@ -5,6 +5,7 @@ import { type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type ErrorCode, LorikeetError } from '../../core/errors.ts';
+import { endSoon } from './connections.ts';
 import { errorAnswer, errorHeaders } from '../error-answer.ts';
 import type { Services } from '../services.ts';
 
@@ -48,6 +49,8 @@ export function addErrors(app: FastifyInstance, services: Services): void {
 
 export function answerError(services: Services, cause: unknown, request: FastifyRequest, reply: FastifyReply) {
   const error = toLorikeetError(cause);
+  // Who has left reads no answer, and what their leaving broke is no error of ours.
+  if (error.code === 'internal_error' && request.raw.destroyed && !request.raw.complete) return reply.hijack();
   if (error.code === 'internal_error') request.log.error({ err: cause }, 'internal error');
   services.metrics.requestFailed(error.code);
   return reply
@@ -63,7 +66,7 @@ export function toLorikeetError(cause: unknown): LorikeetError {
 }
 
 /** Answers on the bare socket: there is no request to answer to. */
-export function onClientError({ metrics, newId, uploads }: Services) {
+export function onClientError({ metrics, newId, uploads, limits }: Services) {
   return (cause: Error & { code?: string }, socket: Socket & { _httpMessage?: ServerResponse | null }): void => {
     // Node says once that a request takes long; an upload is watched by its own rule.
     if (cause.code === 'ERR_HTTP_REQUEST_TIMEOUT' && uploads.has(socket)) return;
@@ -83,6 +86,7 @@ export function onClientError({ metrics, newId, uploads }: Services) {
       ...errorHeaders(error),
     };
     const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+    endSoon(socket, limits.socketEndMs);
     socket.end(`HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}\r\n${lines.join('')}\r\n${body}`);
   };
 }

@@ -5,6 +5,7 @@ import multipart from '@fastify/multipart';
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';
 import { listJson } from '../../adapter-json.ts';
+import { boundDownload } from '../../download.ts';
 import { stageRows } from '../../file-parts.ts';
 import { fileJson } from '../../job-json.ts';
 import { Deletion } from '../../schemas/adapters.ts';
@@ -99,7 +100,7 @@ export const filesRoute =
       { config, schema: content, exposeHeadRoute: false },
       async ({ tenant, params: { id } }, reply) => {
         const file = await files.find(tenant, id);
-        reply.raw.setTimeout(limits.downloadIdleMs, () => reply.raw.destroy());
+        boundDownload(reply, limits);
         return reply
           .type('application/octet-stream')
           .header('content-length', file.bytes)

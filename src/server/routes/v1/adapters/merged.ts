@@ -2,6 +2,7 @@
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { idOf } from '../../../adapter-json.ts';
+import { boundDownload } from '../../../download.ts';
 import { digestHeader } from '../../../held-adapters.ts';
 import { withLeases } from '../../../offline-work.ts';
 import { NameParams } from '../../../schemas/adapters.ts';
@@ -45,7 +46,7 @@ export const mergedRoute =
         const name = `${model.name} with ${idOf(adapter)}`;
         const order = { adapter: files, format, dtype, unpacked: unpacked === 'true', name };
         const { bytes, body } = await offline.exportMerged(order, signal);
-        reply.raw.setTimeout(limits.downloadIdleMs, () => reply.raw.destroy());
+        boundDownload(reply, limits);
         const fileName = `${model.name}-${idOf(adapter)}`.replaceAll(/[^\w.@-]/g, '-');
         return reply
           .type(type)

@@ -6,6 +6,7 @@ import { configFile, weightsFile } from '../../../adapter-files.ts';
 import { adaptersJson, idOf, listJson } from '../../../adapter-json.ts';
 import { answerNobody } from '../../../answer.ts';
 import { settledWithin } from '../../../deletion.ts';
+import { boundDownload } from '../../../download.ts';
 import { digestHeader } from '../../../held-adapters.ts';
 import { provenanceJson } from '../../../job-json.ts';
 import { AdapterList, AdapterWithProvenance, Deletion, NameParams, VersionParams } from '../../../schemas/adapters.ts';
@@ -85,7 +86,7 @@ export const versionsRoute =
           return answerNobody(reply, null);
         }
         reply.raw.once('close', release);
-        reply.raw.setTimeout(limits.downloadIdleMs, () => reply.raw.destroy());
+        boundDownload(reply, limits);
         const mtime = new Date(adapter.createdAt);
         const entry = (source: string, target: string) => ({
           type: 'file' as const,

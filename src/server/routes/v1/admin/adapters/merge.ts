@@ -2,12 +2,13 @@
 // version that it leads to now; where it is moved later, the merge stays with that version.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import type { FastifyReply } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { mergeKey } from '../../../../../core/adapter.ts';
 import { LorikeetError } from '../../../../../core/errors.ts';
 import type { Merge } from '../../../../../jobs/merges/merge.ts';
 import type { MergeOrder } from '../../../../../jobs/merges/merges.ts';
 import type { AdapterVersion } from '../../../../../registry/adapter-registry.ts';
+import { assertAllowed } from '../../../../allowed-adapters.ts';
 import { answerNobody } from '../../../../answer.ts';
 import { blame } from '../../../../held-adapters.ts';
 import { mergeId, mergeJson } from '../../../../merge-json.ts';
@@ -47,8 +48,9 @@ export const mergeRoute =
       request.body ??= {};
     };
 
-    app.post(url, { config: { ...config, audit: 'merges.create' }, schema: merge, preValidation }, async ({ tenant, keyPrefix, params, body }, reply) => {
-      const adapters = await versionsOf(services, tenant, params.id, body);
+    app.post(url, { config: { ...config, audit: 'merges.create' }, schema: merge, preValidation }, async (request, reply) => {
+      const { tenant, keyPrefix, params, body } = request;
+      const adapters = await versionsOf(services, request, params.id, body);
       const order = { tenant, adapters, bits: body.bits ?? null, createdBy: keyPrefix, automatic: false };
       const made = await wantMerge(services, order, body.adapters === undefined ? 'id' : 'adapters');
       const now = () => merges.find(tenant, made.key);
@@ -83,14 +85,18 @@ async function waitFor({ merges }: Services, { raw }: FastifyReply, ms: number, 
 
 async function versionsOf(
   { registry }: Services,
-  tenant: string,
+  { tenant, allowedAdapters }: Pick<FastifyRequest, 'tenant' | 'allowedAdapters'>,
   id: string,
   { adapters }: MergeBody,
 ): Promise<MergeOrder['adapters']> {
-  const find = (reference: string, param: string): Promise<AdapterVersion> =>
-    registry.find(tenant, reference).catch((error) => {
+  const find = async (reference: string, param: string): Promise<AdapterVersion> => {
+    try {
+      assertAllowed(allowedAdapters, reference);
+      return await registry.find(tenant, reference);
+    } catch (error) {
       throw blame(error, { reference, param });
-    });
+    }
+  };
   const adapter = await find(id, 'id');
   if (adapters === undefined) return [{ adapter, scale: 1 }];
   const named: { adapter: AdapterVersion; scale: number }[] = [];
