@@ -130,6 +130,28 @@ export const settingTable = {
     { min: 0, max: 86_400 },
     'seconds that running requests have to finish after SIGTERM',
   ),
+  metricsHost: text('LORIKEET_METRICS_HOST', '127.0.0.1', 'address of the listener for metrics', {
+    placeholder: 'address',
+  }),
+  metricsPort: integer(
+    'LORIKEET_METRICS_PORT',
+    null,
+    { min: 0, max: 65_535 },
+    'port on which /metrics is also served, without a key and for all tenants',
+    { defaultHelp: 'none' },
+  ),
+  drainDelay: integer(
+    'LORIKEET_DRAIN_DELAY',
+    0,
+    { min: 0, max: 3600 },
+    'seconds that it still takes requests after SIGTERM, with /readyz at 503: until load balancers have seen it',
+    { placeholder: 'seconds' },
+  ),
+  trustedProxies: text('LORIKEET_TRUSTED_PROXIES', null, 'proxies whose X-Forwarded-For is believed, comma-separated', {
+    placeholder: 'addresses',
+    defaultHelp: 'none',
+  }),
+  docs: oneOf('LORIKEET_DOCS', 'on', ['on', 'off'], 'serve /docs and /openapi.json'),
   logLevel: oneOf(
     'LORIKEET_LOG_LEVEL',
     'info',

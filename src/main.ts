@@ -4,6 +4,7 @@
 import { randomInt, randomUUID } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { type Config, cudaDir, environmentForChildren, type LoadedConfig } from './config.ts';
 import type { ModelFiles, ModelShape } from './core/base-model.ts';
@@ -37,9 +38,11 @@ import { createApp } from './server/app.ts';
 import { createLogger } from './server/logger.ts';
 import { isLoopback } from './server/loopback.ts';
 import { mergeProbes } from './server/merge-probes.ts';
+import { listenForMetrics } from './server/metrics-listener.ts';
 import { databasePath, lockDatabase, lockDataDir, makeDataDir } from './storage/data-dir.ts';
 import type { Database } from './storage/database.ts';
 import { nodeFiles } from './storage/files.ts';
+import { type StorageHealth, storageHealth } from './storage/health.ts';
 import { closeForGood, openOwnDatabase, readIdentity } from './storage/identity.ts';
 import { mergeTable } from './storage/merge-table.ts';
 import { closeOrStayOpen } from './tenants/first-key.ts';
@@ -111,8 +114,14 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   open.defer(() => training.jobs.close(0));
   const app = createServer({
     ...{ config, files, tokenizer, engine, registry, merges, traffic, offline, training, tenancy, metrics, logger },
+    storage: storageHealth(database, config.dataDir, systemClock),
   });
-  open.defer(() => closeServer(app, { engine, training }, config.drainSeconds * 1000));
+  open.defer(() => closeServer(app, { engine, training }, config));
+  if (config.metricsPort !== null) {
+    const listener = await listenForMetrics(metrics, { host: config.metricsHost, port: config.metricsPort });
+    open.defer(() => listener.close());
+    logger.info({ url: `${listener.url}/metrics` }, 'metrics');
+  }
   const url = await listen(app, config);
   phase('http', url);
 
@@ -301,6 +310,7 @@ type ServerParts = {
   readonly offline: OfflineClient;
   readonly training: OpenJobs;
   readonly tenancy: Tenancy;
+  readonly storage: StorageHealth;
   readonly metrics: Metrics;
   readonly logger: Logger;
 };
@@ -314,6 +324,8 @@ function createServer({ config, files, training, tenancy, ...parts }: ServerPart
     adapterRoot: config.adapterRoot,
     model: { name: files.name, digest: files.digest, createdAt: systemClock.now() },
     adminKey: config.adminKey,
+    trustedProxies: config.trustedProxies?.split(',').map((one) => one.trim()) ?? [],
+    hasDocs: config.docs === 'on',
     clock: systemClock,
     newId: randomUUID,
     limits: { ...limits, waitingRequests: config.maxWaiting },
@@ -337,9 +349,14 @@ async function listen(app: App, { host, port }: Config): Promise<string> {
 
 type Working = { readonly engine: SupervisedEngine; readonly training: OpenJobs };
 
-/** Readiness ends first, then engine and trainer finish what they have or save it, then the connections close. */
-async function closeServer(app: App, { engine, training }: Working, graceMs: number): Promise<void> {
+/**
+ * Readiness ends first, and while load balancers find out, requests are still taken. Then engine and trainer finish what
+ * they have or save it, then the connections close.
+ */
+async function closeServer(app: App, { engine, training }: Working, config: Config): Promise<void> {
+  const graceMs = config.drainSeconds * 1000;
   app.drain();
+  if (engine.state === 'ready') await setTimeout(config.drainDelay * 1000);
   await Promise.all([engine.close(graceMs), training.jobs.close(Math.min(graceMs, limits.trainerPauseMs))]);
   const cancel = systemTimers.after(closeMsMax, () => app.server.closeAllConnections());
   await app.close();

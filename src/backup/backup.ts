@@ -63,7 +63,11 @@ async function prepareTarget(target: string): Promise<void> {
   await rm(join(target, manifestName), { force: true });
 }
 
-type Named = { readonly adapters: readonly string[]; readonly files: readonly string[]; readonly jobs: readonly string[] };
+type Named = {
+  readonly adapters: readonly string[];
+  readonly files: readonly string[];
+  readonly jobs: readonly string[];
+};
 type Content = Pick<Manifest, 'adapters' | 'files' | 'damaged'>;
 
 async function namedIn(snapshot: string): Promise<Named> {

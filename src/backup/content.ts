@@ -22,8 +22,7 @@ export const isAdapter: Check = (path, digest) =>
     unlessMissing,
   );
 
-export const isFile: Check = (path, digest) =>
-  sha256Of(path).then((hex) => `sha256:${hex}` === digest, unlessMissing);
+export const isFile: Check = (path, digest) => sha256Of(path).then((hex) => `sha256:${hex}` === digest, unlessMissing);
 
 function unlessMissing(error: NodeJS.ErrnoException): false {
   if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return false;

@@ -113,7 +113,8 @@ function show({ json, print, printJson, io }: Invocation, { key, record }: Creat
 
 function readTenant(flag: unknown): string {
   const name = String(flag ?? defaultTenant);
-  if (!isTenantName(name)) throw new UsageError(`\`${name}\` is no tenant's name: letters, digits, \`.\`, \`_\`, \`-\`.`);
+  if (!isTenantName(name))
+    throw new UsageError(`\`${name}\` is no tenant's name: letters, digits, \`.\`, \`_\`, \`-\`.`);
   return name;
 }
 

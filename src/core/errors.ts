@@ -113,8 +113,23 @@ export const errorTable = {
     type: 'invalid_request_error',
     message: 'The merge needs more memory than LORIKEET_MERGE_MEMORY leaves.',
   },
+  idempotency_conflict: {
+    status: 409,
+    type: 'invalid_request_error',
+    message: 'The Idempotency-Key is in use.',
+  },
+  request_quarantined: {
+    status: 422,
+    type: 'invalid_request_error',
+    message: 'Engines died while they worked on this very request; it is refused for some minutes.',
+  },
   file_not_found: { status: 404, type: 'not_found_error', message: 'The file does not exist.' },
   file_invalid: { status: 400, type: 'invalid_request_error', message: 'The file has rows that cannot be trained on.' },
+  file_corrupt: {
+    status: 500,
+    type: 'server_error',
+    message: 'The file is damaged on this server. Upload it again.',
+  },
   file_in_use: { status: 409, type: 'invalid_request_error', message: 'A training job still needs the file.' },
   job_not_found: { status: 404, type: 'not_found_error', message: 'The training job does not exist.' },
   job_state_conflict: {

@@ -14,7 +14,7 @@ import type { FilePurpose, StagedTrainingFile, TrainingFile, TrainingFiles } fro
 import { liveStates } from './training-jobs.ts';
 
 export function trainingFiles(parts: JobParts): TrainingFiles {
-  const { files, folder, jobs, exclusive } = parts;
+  const { options, files, folder, jobs, exclusive } = parts;
   let uploads = 0;
 
   const begin = (): (() => void) => {
@@ -42,6 +42,11 @@ export function trainingFiles(parts: JobParts): TrainingFiles {
     },
     find,
     pathOf: ({ digest }) => folder.pathOf(digest),
+    async assertIntact({ id, digest }) {
+      if (await folder.isIntact(digest)) return;
+      options.log.error({ file: id, digest }, 'a training file is damaged');
+      throw new LorikeetError('file_corrupt');
+    },
     delete: (tenant, id) =>
       exclusive(async () => {
         const { digest } = await find(tenant, id);

@@ -52,6 +52,11 @@ export class SequenceBook {
     return this.#waitingTokens;
   }
 
+  /** What an engine has begun to work on. */
+  begun(): SequenceRequest[] {
+    return [...this.#entries.values()].filter(({ state }) => state === 'running').map(({ sequence }) => sequence);
+  }
+
   /** In order of submission. */
   ids(state?: SequenceState): number[] {
     const entries = [...this.#entries];

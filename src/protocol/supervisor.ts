@@ -16,6 +16,7 @@ import {
   noAdapters,
   type SequenceRequest,
 } from './messages.ts';
+import { Quarantine } from './quarantine.ts';
 import { nextRestart, noFailures, permanentCodes } from './restart-policy.ts';
 import { type Failure, SequenceBook } from './sequence-book.ts';
 import type { SupervisorOptions } from './supervisor-options.ts';
@@ -42,6 +43,7 @@ class Supervisor implements SupervisedEngine {
   readonly #options: SupervisorOptions;
   readonly #book: SequenceBook;
   readonly #merges = new MergeBook();
+  readonly #quarantine = new Quarantine();
   readonly #drainRate = new DrainRate();
   readonly #stepListeners: StepListener[] = [];
   readonly #settleReady: PromiseWithResolvers<EngineInfo>;
@@ -104,6 +106,7 @@ class Supervisor implements SupervisedEngine {
   }
 
   submit(sequence: Omit<SequenceRequest, 'id'>, listener: SequenceListener): () => void {
+    this.#quarantine.assertHarmless(sequence, this.#now());
     this.#admit(sequence);
     const id = this.#book.add(sequence, listener, this.#now());
     if (this.state === 'ready') this.#send(id);
@@ -208,6 +211,7 @@ class Supervisor implements SupervisedEngine {
     }
     const lost = this.#book.size;
     this.state = this.info === null ? 'starting' : 'restarting';
+    this.#quarantine.engineDied(this.#book.begun(), this.#now());
     this.#book.engineDied({ code: 'engine_failed', message: this.#failure.message }, this.#now());
     this.#restartLater(lost - this.#book.size);
   }

@@ -51,6 +51,10 @@ function jsonText(value: unknown): string {
   try {
     return JSON.stringify(value);
   } catch (cause) {
-    throw new LorikeetError('adapter_invalid', { message: `${configFile} is nested too deeply.`, param: configFile, cause });
+    throw new LorikeetError('adapter_invalid', {
+      message: `${configFile} is nested too deeply.`,
+      param: configFile,
+      cause,
+    });
   }
 }

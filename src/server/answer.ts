@@ -69,7 +69,7 @@ export async function answerStream(
 async function hold(services: Services, { request, reply }: Exchange, { adapters }: Order): Promise<HeldAdapters> {
   const held = await holdAdapters(services, request, adapters);
   services.metrics.adaptersAsked(
-    held.adapters.map(({ adapter }) => adapter.name),
+    { tenant: held.tenant, names: held.adapters.map(({ adapter }) => adapter.name) },
     request.arrivedAt,
   );
   reply.headers(digestHeaders(held));

@@ -8,6 +8,8 @@ import { addBodies } from './plugins/bodies.ts';
 import { addConnections } from './plugins/connections.ts';
 import { addDocs } from './plugins/docs.ts';
 import { addErrors, answerError, onClientError } from './plugins/errors.ts';
+import { addHeaders } from './plugins/headers.ts';
+import { addIdempotency } from './plugins/idempotency.ts';
 import { addRequests, requestIds } from './plugins/requests.ts';
 import { healthRoute } from './routes/health.ts';
 import { metricsRoute } from './routes/metrics.ts';
@@ -62,6 +64,7 @@ export function createApp(deps: AppDeps): FastifyInstance {
     loggerInstance: deps.logger,
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: requestIds(deps.newId, limits),
+    ...(deps.trustedProxies.length > 0 ? { trustProxy: [...deps.trustedProxies] } : {}),
     bodyLimit: limits.bodyBytes,
     requestTimeout: limits.requestTimeoutMs,
     keepAliveTimeout: limits.keepAliveTimeoutMs,
@@ -85,10 +88,12 @@ export function createApp(deps: AppDeps): FastifyInstance {
   addErrors(app, services);
   addRequests(app, services);
   addBodies(app, services);
-  addDocs(app);
+  if (deps.hasDocs) addDocs(app);
   addAuth(app, services);
   addConnections(app, services);
   addAudit(app, services);
+  addIdempotency(app, services);
+  addHeaders(app);
 
   for (const route of routes) app.register(route(services));
   measureEngine(services);
@@ -100,7 +105,10 @@ export function createApp(deps: AppDeps): FastifyInstance {
 }
 
 function measureEngine({ metrics, engine, jobs, clock }: Services): void {
-  metrics.readEngine(() => ({ ...engine.stats, restarts: engine.restarts, ready: engine.state === 'ready' }));
+  metrics.readEngine(() => ({
+    ...{ ...engine.stats, restarts: engine.restarts, ready: engine.state === 'ready' },
+    ...{ kvRowTokens: engine.info?.maxContext ?? 0, kvRows: engine.info?.maxSequences ?? 0 },
+  }));
   metrics.readAdapters(() => ({
     ...engine.stats.adapters,
     adaptersMax: engine.info?.maxSequences ?? 0,

@@ -11,7 +11,9 @@ import type { Metrics } from '../metrics/metrics.ts';
 import type { EngineClient } from '../protocol/engine-client.ts';
 import type { OfflineClient } from '../protocol/offline-process.ts';
 import type { AdapterRegistry } from '../registry/adapter-registry.ts';
+import type { StorageHealth } from '../storage/health.ts';
 import type { AuditLog } from '../tenants/audit.ts';
+import type { KeptAnswers } from '../tenants/kept-answers.ts';
 import type { KeyStore } from '../tenants/keys.ts';
 import type { TenantStore } from '../tenants/tenants.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
@@ -44,6 +46,12 @@ export type AppDeps = {
   readonly keys: KeyStore;
   readonly tenants: TenantStore;
   readonly audit: AuditLog;
+  readonly keptAnswers: KeptAnswers;
+  readonly storage: StorageHealth;
+  /** Addresses or networks of proxies whose X-Forwarded-For is believed; none: nobody's. */
+  readonly trustedProxies: readonly string[];
+  /** Whether /docs and /openapi.json are served. */
+  readonly hasDocs: boolean;
   /** Has every scope; null where none is configured. */
   readonly adminKey: string | null;
   readonly metrics: Metrics;

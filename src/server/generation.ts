@@ -62,7 +62,10 @@ export type Generation = {
  */
 export function generate(services: Services, { asks, held }: Work, listener: GenerationListener = {}): Generation {
   const sequences: Sequence[] = [];
-  const place = services.metrics.adaptersQueued(held.adapters.map(({ reference }) => reference));
+  const place = services.metrics.adaptersQueued({
+    tenant: held.tenant,
+    names: held.adapters.map(({ reference }) => reference),
+  });
   let ended = 0;
   let isStarted = false;
   const releaseIfOver = () => {
@@ -127,7 +130,8 @@ function startSequence(services: Services, { ask, held, choice, listener, onStar
     // A sequence that a stop string ended was aborted by us: for the caller it is a stop, whatever came after.
     const reason = stops.found ? 'stop' : end.reason;
     if (!stops.found) completionTokens = end.completionTokens;
-    metrics.sequenceFinished({ ...end, reason, completionTokens, e2eMs: clock.monotonic() - ask.arrivedAt });
+    const { maxTokens } = ask.params;
+    metrics.sequenceFinished({ ...end, reason, completionTokens, maxTokens, e2eMs: clock.monotonic() - ask.arrivedAt });
     if (reason === 'error') {
       reject(failure(services, end, held));
       return;
@@ -150,7 +154,12 @@ function startSequence(services: Services, { ask, held, choice, listener, onStar
   };
 
   const abort = engine.submit(
-    { promptTokens: ask.promptTokens, params: ask.params, adapters: held.applied, mergeKey: mergeKeyOf(services, held) },
+    {
+      promptTokens: ask.promptTokens,
+      params: ask.params,
+      adapters: held.applied,
+      mergeKey: mergeKeyOf(services, held),
+    },
     {
       onStart,
       onToken({ token, logprobs = null }) {

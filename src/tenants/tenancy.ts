@@ -6,10 +6,16 @@ import type { Database } from '../storage/database.ts';
 import { keyTable } from '../storage/key-table.ts';
 import { tenantTable } from '../storage/tenant-table.ts';
 import { type AuditLog, auditLog } from './audit.ts';
+import { type KeptAnswers, openKeptAnswers } from './kept-answers.ts';
 import { type KeyStore, keyStore } from './keys.ts';
 import { openTenants, type TenantStore } from './tenants.ts';
 
-export type Tenancy = { readonly keys: KeyStore; readonly tenants: TenantStore; readonly audit: AuditLog };
+export type Tenancy = {
+  readonly keys: KeyStore;
+  readonly tenants: TenantStore;
+  readonly audit: AuditLog;
+  readonly keptAnswers: KeptAnswers;
+};
 
 export async function openTenancy(database: Database, clock: Clock): Promise<Tenancy> {
   const table = keyTable(database);
@@ -17,5 +23,6 @@ export async function openTenancy(database: Database, clock: Clock): Promise<Ten
     keys: keyStore(table, clock),
     tenants: await openTenants(tenantTable(database), table, clock),
     audit: auditLog(auditTable(database), clock),
+    keptAnswers: await openKeptAnswers(database, clock),
   };
 }

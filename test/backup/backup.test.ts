@@ -62,14 +62,20 @@ async function assertHasAll(t: TestContext, dataDir: string, known: Known): Prom
   }
   (await registry.lease('b', 'y')).release();
   const [alias] = await registry.aliases('a', 'org/x');
-  assert.deepEqual(alias?.targets.map(({ weight }) => weight), [0.25, 0.75]);
+  assert.deepEqual(
+    alias?.targets.map(({ weight }) => weight),
+    [0.25, 0.75],
+  );
   assert.equal((await mergeTable(database).all()).length, 1);
   const job = await training.jobs.find('a', known.job);
   assert.deepEqual([job.state, job.adapter], ['succeeded', 'trained@1']);
   const files = await training.files.list('b', { after: null, limit: 10, newestFirst: true, purpose: null });
   assert.equal(files.length, 2);
   for (const file of files) assert.ok(existsSync(training.files.pathOf(file)));
-  assert.deepEqual(registry.log.filter(({ level }) => level !== 'info'), []);
+  assert.deepEqual(
+    registry.log.filter(({ level }) => level !== 'info'),
+    [],
+  );
   await close();
 }
 
@@ -82,7 +88,11 @@ for (const name of versions) {
     await assertHasAll(t, dataDir, known);
     await assertHasAll(t, dataDir, known);
     const { registry, close } = await opened(t, dataDir);
-    assert.deepEqual(await registry.uploadOf('a', known.partial), { digest: known.partial, offset: 100, complete: false });
+    assert.deepEqual(await registry.uploadOf('a', known.partial), {
+      digest: known.partial,
+      offset: 100,
+      complete: false,
+    });
     await close();
   });
 

@@ -83,7 +83,10 @@ test('a caller that breaks off in its body is no error of ours', async (t) => {
     socket.destroy();
   }
   await until(() => log.filter(({ msg }) => msg === 'request').length >= 10);
-  assert.deepEqual(log.filter(({ level }) => (level as number) >= 50), []);
+  assert.deepEqual(
+    log.filter(({ level }) => (level as number) >= 50),
+    [],
+  );
   assert.equal(await statusOf(port), 200);
 });
 
@@ -129,5 +132,8 @@ test('requests of one key that are being answered have a bound; another key is a
   left.abort();
   await Promise.all(waiting);
   await until(() => testing.log.filter(({ status }) => status === 499).length === 3);
-  assert.equal((await testing.app.inject({ url: '/v1/models', headers: { authorization: `Bearer ${a}` } })).statusCode, 200);
+  assert.equal(
+    (await testing.app.inject({ url: '/v1/models', headers: { authorization: `Bearer ${a}` } })).statusCode,
+    200,
+  );
 });

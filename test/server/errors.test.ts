@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { test } from 'node:test';
 import { mergeKey } from '../../src/core/adapter.ts';
@@ -198,6 +199,13 @@ const causes: Partial<Record<ErrorCode, Cause>> = {
     },
     options: { trainer: { stepMs: null } },
   },
+  file_corrupt: {
+    async ask({ app, training }) {
+      const file = await training.file();
+      writeFileSync(training.files.pathOf(file), 'x'.repeat(file.bytes));
+      return app.inject({ url: `/v1/files/${file.id}/content` });
+    },
+  },
   job_not_found: injecting({ url: '/v1/fine_tuning/jobs/ftjob-none' }),
   job_state_conflict: {
     async ask({ post, training }) {
@@ -229,6 +237,17 @@ const causes: Partial<Record<ErrorCode, Cause>> = {
   too_many_requests: {
     options: { deps: { limits: { ...limits, requestsOfKey: 0 } } },
     ask: ({ app }) => app.inject({ url: '/v1/models' }),
+  },
+  request_quarantined: refusing(new LorikeetError('request_quarantined')),
+  idempotency_conflict: {
+    async ask({ app, training }) {
+      const { id: training_file } = await training.file();
+      const headers = { 'idempotency-key': 'k' };
+      const post = (body: object) =>
+        app.inject({ method: 'POST', url: '/v1/fine_tuning/jobs', headers, payload: { training_file, ...body } });
+      await post({});
+      return post({ seed: 2 });
+    },
   },
   internal_error: refusing(new Error('a detail that must not leave')),
 };

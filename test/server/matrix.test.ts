@@ -56,7 +56,12 @@ function bodyOf(path: string, { name, file }: Names & { file: string }): object 
   return bodies[path] ?? {};
 }
 
-async function asked(testing: TestApp, { method, path }: Operation, headers: Record<string, string>, names: NamesOfAll) {
+async function asked(
+  testing: TestApp,
+  { method, path }: Operation,
+  headers: Record<string, string>,
+  names: NamesOfAll,
+) {
   const payload = /^P/.test(method) ? { payload: bodyOf(path, names) } : {};
   return testing.app.inject({ method, url: addressOf(path, names), headers, ...payload });
 }
@@ -66,8 +71,12 @@ const missing: NamesOfAll = { ...nobodys, file: 'file-none', job: 'ftjob-none' }
 
 async function keyed(t: TestContext) {
   const testing = await testApp(t, { trainer: { stepMs: null } });
-  const make = async (options: { tenant?: string; scopes: readonly Scope[]; adapters?: string[]; expiresAt?: number }) =>
-    (await testing.keys.create({ tenant: 'a', name: 'n', ...options })).key;
+  const make = async (options: {
+    tenant?: string;
+    scopes: readonly Scope[];
+    adapters?: string[];
+    expiresAt?: number;
+  }) => (await testing.keys.create({ tenant: 'a', name: 'n', ...options })).key;
   return { ...testing, make };
 }
 
@@ -154,7 +163,9 @@ test("another tenant's things answer as what does not exist; so do adapters that
     ...{ tenant: 'b', adapters: ['other', 'org/*'] },
     scopes: ['generate', 'adapters', 'admin'],
   });
-  const operations = (await operationsOf(testing)).filter(({ path, isOpen }) => !isOpen && !path.includes('/admin/keys'));
+  const operations = (await operationsOf(testing)).filter(
+    ({ path, isOpen }) => !isOpen && !path.includes('/admin/keys'),
+  );
   const anonymous = (text: string) => {
     let same = text;
     for (const key of ['name', 'file', 'job'] as const) {

@@ -3,15 +3,20 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { systemClock } from '../../src/core/clock.ts';
-import { rowsText } from '../helpers/test-jobs.ts';
 import { testApp } from '../helpers/app.ts';
+import { rowsText } from '../helpers/test-jobs.ts';
 import { rowsForm } from './form.ts';
 
 async function operated(t: TestContext) {
   const time = { now: 1_700_000_000_000 };
   const clock = { now: () => time.now, monotonic: systemClock.monotonic };
   const testing = await testApp(t, { deps: { adminKey: 'the-admin-key', clock } });
-  const ask = async (method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE', url: string, payload?: object, key?: string) =>
+  const ask = async (
+    method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE',
+    url: string,
+    payload?: object,
+    key?: string,
+  ) =>
     testing.app.inject({
       ...{ method, url, headers: { authorization: `Bearer ${key ?? 'the-admin-key'}` } },
       ...(payload === undefined ? {} : { payload }),
@@ -20,8 +25,11 @@ async function operated(t: TestContext) {
   return { ...testing, ask, create, time };
 }
 
-const generates = async ({ ask }: Pick<Awaited<ReturnType<typeof operated>>, 'ask'>, key: string, adapter_id?: string) =>
-  (await ask('POST', '/v1/generate', { prompt: 'x', max_tokens: 1, adapter_id }, key)).statusCode;
+const generates = async (
+  { ask }: Pick<Awaited<ReturnType<typeof operated>>, 'ask'>,
+  key: string,
+  adapter_id?: string,
+) => (await ask('POST', '/v1/generate', { prompt: 'x', max_tokens: 1, adapter_id }, key)).statusCode;
 
 test('a key is made, shown once, listed, changed, and refused after its end', async (t) => {
   const testing = await operated(t);
@@ -71,7 +79,10 @@ test('a key is bound to adapters by name or by what names begin with', async (t)
     [200, 200, 404, 200],
   );
   const models = (await testing.ask('GET', '/v1/models', undefined, key)).json().data;
-  assert.deepEqual(models.map(({ id }: { id: string }) => id), ['tiny', 'org/y', 'x']);
+  assert.deepEqual(
+    models.map(({ id }: { id: string }) => id),
+    ['tiny', 'org/y', 'x'],
+  );
   assert.equal((await testing.ask('DELETE', '/v1/adapters/z', undefined, key)).statusCode, 404);
   assert.equal((await testing.ask('PUT', '/v1/adapters/z/aliases/p', { version: 1 }, key)).statusCode, 404);
   assert.equal((await testing.ask('DELETE', '/v1/models/z', undefined, key)).statusCode, 404);
@@ -86,9 +97,10 @@ test("a disabled tenant's keys are refused until it is enabled; its quota is kep
   await put({ disabled: false });
   assert.equal(await generates(testing, key), 200);
   const { data } = (await testing.ask('GET', '/v1/admin/tenants')).json();
-  assert.deepEqual(data.map(({ id, quota }: { id: string; quota: object }) => [id, quota]), [
-    ['a', { tokens_per_minute: 9 }],
-  ]);
+  assert.deepEqual(
+    data.map(({ id, quota }: { id: string; quota: object }) => [id, quota]),
+    [['a', { tokens_per_minute: 9 }]],
+  );
 });
 
 test('an operator acts for any tenant; nobody else does', async (t) => {
@@ -108,7 +120,12 @@ test('an operator acts for any tenant; nobody else does', async (t) => {
 
 test('lists over all tenants have pages', async (t) => {
   const testing = await operated(t);
-  for (const [tenant, name] of [['a', 'x'], ['a', 'y'], ['b', 'x'], ['c', 'q']] as const) {
+  for (const [tenant, name] of [
+    ['a', 'x'],
+    ['a', 'y'],
+    ['b', 'x'],
+    ['c', 'q'],
+  ] as const) {
     await testing.registry.add(name, { tenant });
   }
   const seen: string[] = [];

@@ -102,12 +102,15 @@ test('a full database: what was acknowledged stays, and it goes on when there is
   await sql.raw(`PRAGMA max_page_count = ${rows[0]!.page_count}`).execute(database);
   let made = 1;
   const name = 'x'.repeat(4000);
-  await assert.rejects(async () => {
-    for (;;) {
-      await keys.create({ tenant: 'a', name, scopes: ['generate'] });
-      made++;
-    }
-  }, { code: 'storage_full' });
+  await assert.rejects(
+    async () => {
+      for (;;) {
+        await keys.create({ tenant: 'a', name, scopes: ['generate'] });
+        made++;
+      }
+    },
+    { code: 'storage_full' },
+  );
   assert.equal(await generate(), 200);
   assert.equal((await keys.list()).length, made);
   await sql`PRAGMA max_page_count = 100000`.execute(database);

@@ -9,7 +9,18 @@ import type { Merge, MergedAdapter, MergeFailure, MergeFigures } from './merge.t
 import { fromRow, toRow } from './merge-row.ts';
 import type { MergeListener, MergeOrder, Merges, MergesOptions, UnmergedBy } from './merges.ts';
 import { type Waiters, waiters } from './waiters.ts';
-import { adaptersOf, assertStays, engineKeyOf, failureOf, idOf, keyOf, namesOf, newWish, viewOf, type Wish } from './wish.ts';
+import {
+  adaptersOf,
+  assertStays,
+  engineKeyOf,
+  failureOf,
+  idOf,
+  keyOf,
+  namesOf,
+  newWish,
+  viewOf,
+  type Wish,
+} from './wish.ts';
 
 /** Asks for all stored merges again, one after another, in the background: their files are read and checked first. */
 export async function openMerges(options: MergesOptions): Promise<Merges> {

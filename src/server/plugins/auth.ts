@@ -102,7 +102,10 @@ function tenantFor({ headers }: FastifyRequest, { tenant, isOperator }: Omit<Cal
     throw new LorikeetError('insufficient_permissions', { message: `Only an operator may send ${tenantHeader}.` });
   }
   if (typeof named !== 'string' || !isTenantName(named)) {
-    throw new LorikeetError('invalid_parameter', { message: `${tenantHeader} is no tenant's name.`, param: tenantHeader });
+    throw new LorikeetError('invalid_parameter', {
+      message: `${tenantHeader} is no tenant's name.`,
+      param: tenantHeader,
+    });
   }
   return named;
 }

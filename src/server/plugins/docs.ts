@@ -32,7 +32,9 @@ export function addDocs(app: FastifyInstance): void {
       ],
     },
   });
-  app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true, indexPrefix: '' });
+  // The package's rule would send the page's assets to https, which a server without TLS does not have.
+  const transformStaticCSP = (policy: string) => policy.replace(/upgrade-insecure-requests;?/g, '');
+  app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true, transformStaticCSP, indexPrefix: '' });
   app.register(async (scoped) => {
     const description = 'This interface in OpenAPI.';
     const schema = { tags: ['operation'], description, security: [], response: { 200: { type: 'object' } } };

@@ -5,9 +5,9 @@ import { type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type ErrorCode, LorikeetError } from '../../core/errors.ts';
-import { endSoon } from './connections.ts';
 import { errorAnswer, errorHeaders } from '../error-answer.ts';
 import type { Services } from '../services.ts';
+import { endSoon } from './connections.ts';
 
 /** Fastify's own errors that are the caller's fault. */
 const frameworkCodes: Readonly<Record<string, ErrorCode>> = {

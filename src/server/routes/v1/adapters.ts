@@ -6,8 +6,8 @@ import type { FastifyRequest } from 'fastify';
 import { LorikeetError } from '../../../core/errors.ts';
 import type { StagedAdapter } from '../../../registry/adapter-registry.ts';
 import { adaptersJson, addressOf, idOf, listJson } from '../../adapter-json.ts';
-import { assertAllowed, isAllowed } from '../../allowed-adapters.ts';
 import { stageParts } from '../../adapter-parts.ts';
+import { assertAllowed, isAllowed } from '../../allowed-adapters.ts';
 import { assertFreeName } from '../../models.ts';
 import { Adapter, AdapterList, PageQuery, PublishBody } from '../../schemas/adapters.ts';
 import { errorAnswers } from '../../schemas/error.ts';
@@ -58,25 +58,29 @@ export const adaptersRoute =
       return { ...listJson(shown, found.length > limit), last_id: last === undefined ? null : idOf(last) };
     });
 
-    app.post('/v1/adapters', { config: { ...config, audit: 'adapters.publish' }, schema: upload }, async (request, reply) => {
-      const watch = request.isMultipart() ? watchUpload(services, request, reply) : null;
-      const staged = await registry.stage();
-      try {
-        const name = watch === null ? await stageJson(request, staged) : await stageForm(request, staged, watch);
-        assertFreeName(services, name, 'name');
-        assertAllowed(request.allowedAdapters, name);
-        const { tenant, keyPrefix: createdBy } = request;
-        const { adapter, created } = await staged.publish(name, { tenant, createdBy, source: 'upload' });
-        const [body] = await adaptersJson(services, tenant, [adapter]);
-        request.changed = { target: body!.id, after: { digest: adapter.digest, created } };
-        return reply
-          .status(created ? 201 : 200)
-          .header('location', addressOf(adapter))
-          .send(body!);
-      } finally {
-        await staged.discard();
-      }
-    });
+    app.post(
+      '/v1/adapters',
+      { config: { ...config, audit: 'adapters.publish', isIdempotent: true }, schema: upload },
+      async (request, reply) => {
+        const watch = request.isMultipart() ? watchUpload(services, request, reply) : null;
+        const staged = await registry.stage();
+        try {
+          const name = watch === null ? await stageJson(request, staged) : await stageForm(request, staged, watch);
+          assertFreeName(services, name, 'name');
+          assertAllowed(request.allowedAdapters, name);
+          const { tenant, keyPrefix: createdBy } = request;
+          const { adapter, created } = await staged.publish(name, { tenant, createdBy, source: 'upload' });
+          const [body] = await adaptersJson(services, tenant, [adapter]);
+          request.changed = { target: body!.id, after: { digest: adapter.digest, created } };
+          return reply
+            .status(created ? 201 : 200)
+            .header('location', addressOf(adapter))
+            .send(body!);
+        } finally {
+          await staged.discard();
+        }
+      },
+    );
   };
 
 /** @returns the adapter's name */

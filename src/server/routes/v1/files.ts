@@ -62,22 +62,26 @@ export const filesRoute =
     const { files, limits } = services;
     await app.register(multipart, { limits: formLimits });
 
-    app.post(url, { config: { ...config, audit: 'files.create' }, schema: upload }, async (request, reply) => {
-      if (!request.isMultipart()) {
-        throw new LorikeetError('unsupported_media_type', { message: 'Send a form: multipart/form-data.' });
-      }
-      const { tenant, keyPrefix: createdBy } = request;
-      const watch = watchUpload(services, request, reply);
-      const staged = await files.stage(tenant);
-      try {
-        const filename = await stageRows(request.parts(), staged, watch);
-        const file = fileJson(await staged.publish({ tenant, createdBy, filename }));
-        request.changed = { target: file.id, after: file };
-        return file;
-      } finally {
-        await staged.discard();
-      }
-    });
+    app.post(
+      url,
+      { config: { ...config, audit: 'files.create', isIdempotent: true }, schema: upload },
+      async (request, reply) => {
+        if (!request.isMultipart()) {
+          throw new LorikeetError('unsupported_media_type', { message: 'Send a form: multipart/form-data.' });
+        }
+        const { tenant, keyPrefix: createdBy } = request;
+        const watch = watchUpload(services, request, reply);
+        const staged = await files.stage(tenant);
+        try {
+          const filename = await stageRows(request.parts(), staged, watch);
+          const file = fileJson(await staged.publish({ tenant, createdBy, filename }));
+          request.changed = { target: file.id, after: file };
+          return file;
+        } finally {
+          await staged.discard();
+        }
+      },
+    );
 
     app.get(url, { config, schema: list }, async ({ tenant, query }) => {
       const limit = Math.min(Number(query.limit ?? limits.listPage), limits.listPage);
@@ -90,16 +94,21 @@ export const filesRoute =
       return fileJson(await files.find(tenant, id));
     });
 
-    app.delete(`${url}/:id`, { config: { ...config, audit: 'files.delete' }, schema: remove }, async ({ tenant, params: { id } }) => {
-      await files.delete(tenant, id);
-      return { id, object: 'file', deleted: true };
-    });
+    app.delete(
+      `${url}/:id`,
+      { config: { ...config, audit: 'files.delete' }, schema: remove },
+      async ({ tenant, params: { id } }) => {
+        await files.delete(tenant, id);
+        return { id, object: 'file', deleted: true };
+      },
+    );
 
     app.get(
       `${url}/:id/content`,
       { config, schema: content, exposeHeadRoute: false },
       async ({ tenant, params: { id } }, reply) => {
         const file = await files.find(tenant, id);
+        await files.assertIntact(file);
         boundDownload(reply, limits);
         return reply
           .type('application/octet-stream')

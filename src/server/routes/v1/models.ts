@@ -50,16 +50,20 @@ export const modelsRoute =
       return adapterCard(services, id, adapter);
     });
 
-    app.delete(url, { config: { scope: 'adapters', audit: 'adapters.delete' }, schema: remove }, async (request, reply) => {
-      const { tenant, log } = request;
-      const id = request.params.model;
-      const { name, version } = deletable(services, id);
-      const deletion = registry.delete(tenant, name, version).catch((error) => {
-        throw blame(error, { reference: id, param: 'model' });
-      });
-      const deleted = await settledWithin(limits.deletionWaitMs, deletion, log);
-      return reply.status(deleted ? 200 : 202).send({ id, object: 'model', deleted });
-    });
+    app.delete(
+      url,
+      { config: { scope: 'adapters', audit: 'adapters.delete' }, schema: remove },
+      async (request, reply) => {
+        const { tenant, log } = request;
+        const id = request.params.model;
+        const { name, version } = deletable(services, id);
+        const deletion = registry.delete(tenant, name, version).catch((error) => {
+          throw blame(error, { reference: id, param: 'model' });
+        });
+        const deleted = await settledWithin(limits.deletionWaitMs, deletion, log);
+        return reply.status(deleted ? 200 : 202).send({ id, object: 'model', deleted });
+      },
+    );
   };
 
 async function allAdapters({ registry, limits }: Services, tenant: string): Promise<AdapterVersion[]> {

@@ -66,14 +66,18 @@ export const versionsRoute =
       return { ...adapter!, provenance: training === null ? null : provenanceJson(training) };
     });
 
-    app.delete(`${url}/:version`, { config: { ...config, audit: 'adapters.delete' }, schema: remove }, async (request, reply) => {
-      const { tenant, params, log } = request;
-      const before = await registry.find(tenant, reference(params));
-      request.changed = { target: reference(params), before: (await adaptersJson(services, tenant, [before]))[0] };
-      const deletion = registry.delete(tenant, params.name, Number(params.version));
-      const deleted = await settledWithin(limits.deletionWaitMs, deletion, log);
-      return reply.status(deleted ? 200 : 202).send({ id: reference(params), object: 'adapter', deleted });
-    });
+    app.delete(
+      `${url}/:version`,
+      { config: { ...config, audit: 'adapters.delete' }, schema: remove },
+      async (request, reply) => {
+        const { tenant, params, log } = request;
+        const before = await registry.find(tenant, reference(params));
+        request.changed = { target: reference(params), before: (await adaptersJson(services, tenant, [before]))[0] };
+        const deletion = registry.delete(tenant, params.name, Number(params.version));
+        const deleted = await settledWithin(limits.deletionWaitMs, deletion, log);
+        return reply.status(deleted ? 200 : 202).send({ id: reference(params), object: 'adapter', deleted });
+      },
+    );
 
     app.get(
       `${url}/:version/content`,

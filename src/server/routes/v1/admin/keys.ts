@@ -6,7 +6,16 @@ import type { KeyChange, KeyRecord } from '../../../../tenants/keys.ts';
 import { listJson } from '../../../adapter-json.ts';
 import { keyJson } from '../../../operation-json.ts';
 import { errorAnswers } from '../../../schemas/error.ts';
-import { Key, KeyBody, KeyList, KeyParams, KeyPatch, KeyQuery, NewKey, RotateBody } from '../../../schemas/operation.ts';
+import {
+  Key,
+  KeyBody,
+  KeyList,
+  KeyParams,
+  KeyPatch,
+  KeyQuery,
+  NewKey,
+  RotateBody,
+} from '../../../schemas/operation.ts';
 import type { Services } from '../../../services.ts';
 
 const tags = ['operator'];

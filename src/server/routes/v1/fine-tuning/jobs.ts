@@ -36,14 +36,18 @@ export const jobsRoute =
   async (app) => {
     const { jobs, model, limits } = services;
 
-    app.post(url, { config: { ...config, audit: 'jobs.create' }, schema: create }, async (request) => {
-      const { tenant, keyPrefix, body } = request;
-      await assertMayPublish(services, request, body);
-      const mayPublish = request.can('adapters');
-      const job = await jobs.create(tenant, { ...newJobOf(body, keyPrefix, model.name), mayPublish });
-      request.changed = { target: job.id, after: body };
-      return jobJson(job);
-    });
+    app.post(
+      url,
+      { config: { ...config, audit: 'jobs.create', isIdempotent: true }, schema: create },
+      async (request) => {
+        const { tenant, keyPrefix, body } = request;
+        await assertMayPublish(services, request, body);
+        const mayPublish = request.can('adapters');
+        const job = await jobs.create(tenant, { ...newJobOf(body, keyPrefix, model.name), mayPublish });
+        request.changed = { target: job.id, after: body };
+        return jobJson(job);
+      },
+    );
 
     app.get(url, { config, schema: list }, async ({ tenant, query }) => {
       const limit = Math.min(Number(query.limit ?? pageDefault), limits.listPage);

@@ -48,29 +48,38 @@ export const mergeRoute =
       request.body ??= {};
     };
 
-    app.post(url, { config: { ...config, audit: 'merges.create' }, schema: merge, preValidation }, async (request, reply) => {
-      const { tenant, keyPrefix, params, body } = request;
-      const adapters = await versionsOf(services, request, params.id, body);
-      const order = { tenant, adapters, bits: body.bits ?? null, createdBy: keyPrefix, automatic: false };
-      const made = await wantMerge(services, order, body.adapters === undefined ? 'id' : 'adapters');
-      const now = () => merges.find(tenant, made.key);
-      if (body.wait) await waitFor(services, reply, limits.mergeWaitMs, () => now()?.state !== 'merging');
-      if (reply.raw.destroyed) return answerNobody(reply, null);
-      const current = body.wait ? now() : made;
-      if (current === null) throw new LorikeetError('merge_not_found', { message: 'It was unmerged meanwhile.' });
-      if (current.failure !== null) throw new LorikeetError(current.failure.code, { message: current.failure.message });
-      return reply.status(current.state === 'merged' ? 200 : 202).send(mergeJson(services, current));
-    });
+    app.post(
+      url,
+      { config: { ...config, audit: 'merges.create', isIdempotent: true }, schema: merge, preValidation },
+      async (request, reply) => {
+        const { tenant, keyPrefix, params, body } = request;
+        const adapters = await versionsOf(services, request, params.id, body);
+        const order = { tenant, adapters, bits: body.bits ?? null, createdBy: keyPrefix, automatic: false };
+        const made = await wantMerge(services, order, body.adapters === undefined ? 'id' : 'adapters');
+        const now = () => merges.find(tenant, made.key);
+        if (body.wait) await waitFor(services, reply, limits.mergeWaitMs, () => now()?.state !== 'merging');
+        if (reply.raw.destroyed) return answerNobody(reply, null);
+        const current = body.wait ? now() : made;
+        if (current === null) throw new LorikeetError('merge_not_found', { message: 'It was unmerged meanwhile.' });
+        if (current.failure !== null)
+          throw new LorikeetError(current.failure.code, { message: current.failure.message });
+        return reply.status(current.state === 'merged' ? 200 : 202).send(mergeJson(services, current));
+      },
+    );
 
-    app.delete(url, { config: { ...config, audit: 'merges.delete' }, schema: unmerge }, async ({ tenant, params: { id }, query }, reply) => {
-      const found = await findMerge(services, tenant, id, query.merge);
-      const left = await merges.unmerge(tenant, found.key, 'admin');
-      const isGone = () => merges.find(tenant, found.key)?.state !== 'draining';
-      await waitFor(services, reply, limits.deletionWaitMs, isGone);
-      if (reply.raw.destroyed) return answerNobody(reply, null);
-      const state = isGone() ? 'unmerged' : 'draining';
-      return reply.status(isGone() ? 200 : 202).send(mergeJson(services, { ...left, state }));
-    });
+    app.delete(
+      url,
+      { config: { ...config, audit: 'merges.delete' }, schema: unmerge },
+      async ({ tenant, params: { id }, query }, reply) => {
+        const found = await findMerge(services, tenant, id, query.merge);
+        const left = await merges.unmerge(tenant, found.key, 'admin');
+        const isGone = () => merges.find(tenant, found.key)?.state !== 'draining';
+        await waitFor(services, reply, limits.deletionWaitMs, isGone);
+        if (reply.raw.destroyed) return answerNobody(reply, null);
+        const state = isGone() ? 'unmerged' : 'draining';
+        return reply.status(isGone() ? 200 : 202).send(mergeJson(services, { ...left, state }));
+      },
+    );
   };
 
 /** Until it is over, the time is up, or the caller has left. */
