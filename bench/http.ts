@@ -74,6 +74,7 @@ async function startServer(engine: FakeEngine) {
     ...(await openTenancy(db, systemClock)),
     adminKey: null,
     storage: { problem: () => null },
+    tracing: null,
     trustedProxies: [],
     hasDocs: true,
     metrics: createMetrics({ modelName: 'fake' }),

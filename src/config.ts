@@ -140,6 +140,10 @@ export const settingTable = {
     'port on which /metrics is also served, without a key and for all tenants',
     { defaultHelp: 'none' },
   ),
+  otlpEndpoint: text('LORIKEET_OTLP_ENDPOINT', null, 'OpenTelemetry collector that spans of requests are sent to', {
+    placeholder: 'url',
+    defaultHelp: 'none: nothing is traced',
+  }),
   drainDelay: integer(
     'LORIKEET_DRAIN_DELAY',
     0,

@@ -51,6 +51,7 @@ import { defaultTenant } from './tenants/scopes.ts';
 import { openTenancy, type Tenancy } from './tenants/tenancy.ts';
 import { loadTokenizer } from './tokenizer/load.ts';
 import type { Tokenizer } from './tokenizer/tokenizer.ts';
+import type { Tracing } from './tracing/tracing.ts';
 
 /** What the operator sees while the server starts. Drawing it is the command line's. */
 export type StartReport = {
@@ -112,9 +113,11 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   open.defer(() => offline.close());
   const training = await openTraining(config, { database, files, engine, registry, metrics, logger });
   open.defer(() => training.jobs.close(0));
+  const tracing = await startTracing(config, logger);
+  open.defer(() => tracing?.close());
   const app = createServer({
     ...{ config, files, tokenizer, engine, registry, merges, traffic, offline, training, tenancy, metrics, logger },
-    storage: storageHealth(database, config.dataDir, systemClock),
+    ...{ storage: storageHealth(database, config.dataDir, systemClock), tracing },
   });
   open.defer(() => closeServer(app, { engine, training }, config));
   if (config.metricsPort !== null) {
@@ -311,6 +314,7 @@ type ServerParts = {
   readonly training: OpenJobs;
   readonly tenancy: Tenancy;
   readonly storage: StorageHealth;
+  readonly tracing: Tracing | null;
   readonly metrics: Metrics;
   readonly logger: Logger;
 };
@@ -330,6 +334,13 @@ function createServer({ config, files, training, tenancy, ...parts }: ServerPart
     newId: randomUUID,
     limits: { ...limits, waitingRequests: config.maxWaiting },
   });
+}
+
+/** Loaded only where it is asked for. */
+async function startTracing({ otlpEndpoint: endpoint }: Config, log: Logger): Promise<Tracing | null> {
+  if (endpoint === null) return null;
+  const { otlpTracing } = await import('./tracing/otlp.ts');
+  return otlpTracing({ endpoint, service: 'lorikeet', timers: systemTimers, log });
 }
 
 /** Asked before the model is fetched: a taken port should not be found out after minutes. */

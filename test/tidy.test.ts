@@ -43,8 +43,9 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   training: ['core', 'formats', 'models', 'graph', 'runtime', 'protocol', 'tokenizer'],
   // One-shot processes: work on weights outside serving.
   offline: ['core', 'formats', 'models', 'graph', 'protocol', 'tokenizer'],
-  server: ['core', 'protocol', 'tokenizer', 'metrics', 'storage', 'registry', 'tenants', 'jobs'],
-  main: [...below, 'config', 'models', 'storage', 'registry', 'tenants', 'jobs', 'server'],
+  tracing: ['core'],
+  server: ['core', 'protocol', 'tokenizer', 'metrics', 'tracing', 'storage', 'registry', 'tenants', 'jobs'],
+  main: [...below, 'config', 'tracing', 'models', 'storage', 'registry', 'tenants', 'jobs', 'server'],
   cli: [...below, 'config', 'models', 'storage', 'registry', 'tenants', 'jobs', 'backup', 'server', 'main'],
 };
 /** Processes of their own: started by path, never imported. */

@@ -9,6 +9,7 @@ import { type Ask, type Generation, type GenerationListener, generate, type Outc
 import { digestHeaders, type HeldAdapters, holdAdapters, type NamedAdapter } from './held-adapters.ts';
 import { toLorikeetError } from './plugins/errors.ts';
 import type { Services } from './services.ts';
+import { traceGeneration } from './trace-generation.ts';
 
 type Exchange = { readonly request: FastifyRequest; readonly reply: FastifyReply };
 
@@ -22,6 +23,7 @@ export async function answerWhole(
 ): Promise<{ outcomes: Outcome[]; held: HeldAdapters }> {
   const held = await hold(services, exchange, order);
   const generation = generate(services, { asks: order.asks, held });
+  traceGeneration(services, exchange.request, held, generation.outcomes);
   abortWhenReaderLeaves(exchange.reply, generation);
   return { outcomes: await generation.outcomes, held };
 }
@@ -46,6 +48,7 @@ export async function answerStream(
   const writer = writerOf(stream, held);
   const generation = startOrClose(stream, () => generate(services, { asks: order.asks, held }, writer));
   abortWhenReaderLeaves(reply, generation);
+  traceGeneration(services, request, held, generation.outcomes);
   generation.outcomes.then(
     (outcomes) => {
       writer.end?.(outcomes);

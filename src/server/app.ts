@@ -68,6 +68,8 @@ export function createApp(deps: AppDeps): FastifyInstance {
     bodyLimit: limits.bodyBytes,
     requestTimeout: limits.requestTimeoutMs,
     keepAliveTimeout: limits.keepAliveTimeoutMs,
+    // An answer whose reader takes nothing, and a connection on which nothing moves in either direction.
+    connectionTimeout: limits.socketIdleMs,
     http: {
       maxHeaderSize: limits.headerBytes,
       headersTimeout: limits.headersTimeoutMs,

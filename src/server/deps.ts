@@ -17,6 +17,7 @@ import type { KeptAnswers } from '../tenants/kept-answers.ts';
 import type { KeyStore } from '../tenants/keys.ts';
 import type { TenantStore } from '../tenants/tenants.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import type { Tracing } from '../tracing/tracing.ts';
 
 export type Limits = { readonly [K in keyof typeof limits]: number };
 
@@ -48,6 +49,8 @@ export type AppDeps = {
   readonly audit: AuditLog;
   readonly keptAnswers: KeptAnswers;
   readonly storage: StorageHealth;
+  /** null: nothing is traced. */
+  readonly tracing: Tracing | null;
   /** Addresses or networks of proxies whose X-Forwarded-For is believed; none: nobody's. */
   readonly trustedProxies: readonly string[];
   /** Whether /docs and /openapi.json are served. */

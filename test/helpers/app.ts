@@ -87,6 +87,7 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
     ...tenancy,
     adminKey: null,
     storage: { problem: () => null },
+    tracing: null,
     trustedProxies: [],
     hasDocs: true,
     metrics: createMetrics({ modelName: 'tiny', processMetrics: false }),

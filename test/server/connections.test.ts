@@ -11,17 +11,24 @@ import { listen, testApp, until } from '../helpers/app.ts';
 const quick = { ...limits, headersTimeoutMs: 200, requestTimeoutMs: 400, socketEndMs: 50 };
 
 async function server(t: TestContext, changed: Partial<Limits> = {}) {
-  const testing = await testApp(t, { deps: { limits: { ...quick, ...changed } }, stepMs: 0 });
-  const port = await listen(testing.app);
+  // Before the app closes, which waits for connections that are answered.
   const sockets: Socket[] = [];
   t.after(() => {
     for (const socket of sockets) socket.destroy();
   });
+  const testing = await testApp(t, {
+    deps: { limits: { ...quick, ...changed } },
+    stepMs: 0,
+    maxContext: 50_000,
+    script: () => Buffer.from('x'),
+  });
+  const port = await listen(testing.app);
   /** One that never closes by itself, as a peer that is gone. */
   const open = (): Promise<Socket> =>
     new Promise((resolve) => {
       const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true }, () => resolve(socket));
-      socket.on('error', () => {});
+      // One that is refused at once may never have been connected.
+      socket.on('error', () => resolve(socket));
       sockets.push(socket);
     });
   const connections = () =>
@@ -102,8 +109,10 @@ test('methods that no route has are refused on every route', async (t) => {
 });
 
 test('readers that read nothing are cut off, and their sequences end', async (t) => {
-  const { open, engine, connections } = await server(t, { socketIdleMs: 300, heartbeatMs: 10_000, streamEvents: 100 });
-  const body = JSON.stringify({ prompt: 'x', stream: true, max_tokens: 5000 });
+  const changed = { socketIdleMs: 500, streamEvents: 1_000_000, keepAliveTimeoutMs: 500 };
+  const { open, engine, connections } = await server(t, changed);
+  // More than the kernel takes for a reader that reads nothing.
+  const body = JSON.stringify({ prompt: 'x', stream: true, max_tokens: 12_000, logprobs: 20, ignore_eos: true });
   for (let i = 0; i < 8; i++) {
     const socket = await open();
     socket.pause();

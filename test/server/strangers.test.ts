@@ -89,7 +89,10 @@ test('answers say that they are data; the page of the documentation works withou
 test('/readyz says what is degraded, and goes on saying yes', async (t) => {
   const { app } = await testApp(t, { deps: { storage: { problem: () => 'storage_full' } } });
   const answer = await app.inject('/readyz');
-  assert.deepEqual([answer.statusCode, answer.json().status, answer.json().reasons], [200, 'degraded', ['storage_full']]);
+  assert.deepEqual(
+    [answer.statusCode, answer.json().status, answer.json().reasons],
+    [200, 'degraded', ['storage_full']],
+  );
 });
 
 test('a request with an Idempotency-Key is done once, and its answer given again', async (t) => {
@@ -103,7 +106,10 @@ test('a request with an Idempotency-Key is done once, and its answer given again
   assert.notEqual((await post('other')).json().id, first.json().id);
   assert.equal((await post('k', { training_file, seed: 3 })).json().error.code, 'idempotency_conflict');
   const refused = [await post('bad', { training_file: 'none' }), await post('bad', { training_file: 'none' })];
-  assert.deepEqual(refused.map(({ statusCode }) => statusCode), [404, 404]);
+  assert.deepEqual(
+    refused.map(({ statusCode }) => statusCode),
+    [404, 404],
+  );
   const jobs = (await testing.app.inject('/v1/fine_tuning/jobs')).json().data;
   assert.equal(jobs.length, 2);
   const log = await testing.audit.read({

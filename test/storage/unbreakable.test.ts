@@ -2,15 +2,18 @@
 // event loop does not stop, and what was acknowledged is there.
 
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { DatabaseSync } from 'node:sqlite';
 import { type TestContext, test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
 import { sql } from 'kysely';
 import { systemClock } from '../../src/core/clock.ts';
 import { type Database, openDatabase } from '../../src/storage/database.ts';
+import { storageHealth } from '../../src/storage/health.ts';
 import { openTenancy } from '../../src/tenants/tenancy.ts';
 import { testApp } from '../helpers/app.ts';
 
@@ -115,6 +118,63 @@ test('a full database: what was acknowledged stays, and it goes on when there is
   assert.equal((await keys.list()).length, made);
   await sql`PRAGMA max_page_count = 100000`.execute(database);
   await keys.create({ tenant: 'a', name, scopes: ['generate'] });
+});
+
+test('a disk that is full: generation goes on, changes are refused, and it is said', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'lorikeet-disk-'));
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', folder], { stdio: 'ignore' });
+  } catch {
+    rmSync(folder, { recursive: true });
+    t.skip('needs the right to mount');
+    return;
+  }
+  const database = await openDatabase(join(folder, 'lorikeet.db'));
+  t.after(async () => {
+    await database.destroy();
+    execFileSync('umount', [folder]);
+    rmSync(folder, { recursive: true });
+  });
+  const { generate, keys } = await served(t, database);
+  assert.equal(await generate(), 200);
+  assert.throws(() => writeFileSync(join(folder, 'filling'), Buffer.alloc(4 * 1024 ** 2)), { code: 'ENOSPC' });
+  let made = 1;
+  await assert.rejects(
+    async () => {
+      for (; made < 100; made++) await keys.create({ tenant: 'a', name: 'x'.repeat(10_000), scopes: ['generate'] });
+    },
+    { code: 'storage_full' },
+  );
+  for (let i = 0; i < 3; i++) assert.equal(await generate(), 200);
+  const health = storageHealth(database, folder, systemClock);
+  health.problem();
+  await wait(200);
+  assert.equal(health.problem(), 'storage_full');
+  rmSync(join(folder, 'filling'));
+  assert.equal((await keys.list()).length, made);
+  await keys.create({ tenant: 'a', name: 'n', scopes: ['generate'] });
+});
+
+test('health: well, locked by another program, taking no writes', async (t) => {
+  const { path, database } = await onDisk(t);
+  await sql`INSERT INTO installation VALUES ('id', 1)`.execute(database);
+  const time = { now: 0 };
+  const health = storageHealth(database, join(path, '..'), { now: () => 0, monotonic: () => time.now });
+  const looked = async (expected: string | null) => {
+    time.now += 10_000;
+    health.problem();
+    for (let i = 0; i < 500 && health.problem() !== expected; i++) await wait(10);
+    assert.equal(health.problem(), expected);
+  };
+  await looked(null);
+  const other = new DatabaseSync(path);
+  other.exec('BEGIN IMMEDIATE');
+  await looked('storage_busy');
+  other.exec('ROLLBACK');
+  other.close();
+  await looked(null);
+  await sql`PRAGMA query_only = 1`.execute(database);
+  await looked('storage_full');
 });
 
 test('transactions take turns, and a reader never sees half of one', async (t) => {

@@ -4,13 +4,12 @@
 import type { Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import { LorikeetError } from '../../core/errors.ts';
+import { connectionsFor } from '../descriptors.ts';
 import type { Services } from '../services.ts';
 
 export function addConnections(app: FastifyInstance, { limits }: Services): void {
   const { server } = app;
-  server.maxConnections = limits.connections;
-  // An answer whose reader takes nothing, and a connection on which nothing is said in either direction.
-  server.setTimeout(limits.socketIdleMs, (socket) => socket.destroy());
+  server.maxConnections = connectionsFor(limits.connections);
   const byAddress = new Map<string, number>();
   server.on('connection', (socket: Socket) => {
     const address = socket.remoteAddress ?? '';

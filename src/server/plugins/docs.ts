@@ -10,12 +10,38 @@ const info = {
   version: '1',
 };
 
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** What the validator does not know of the body: finishes the route's description. */
+    describe?: (operation: Operation) => void;
+  }
+}
+
+/** An operation of OpenAPI, as far as routes change it. */
+export type Operation = {
+  requestBody?: { required?: boolean; content: Record<string, { schema: Record<string, unknown> }> };
+};
+
+type Described = { readonly path: string; readonly method: string; describe(operation: Operation): void };
+
 export function addDocs(app: FastifyInstance): void {
+  const described: Described[] = [];
+  app.addHook('onRoute', ({ url, method, config }) => {
+    const describe = config?.describe;
+    if (describe === undefined) return;
+    const path = url.replaceAll(/:(\w+)/g, '{$1}');
+    for (const one of [method].flat()) described.push({ path, method: one.toLowerCase(), describe });
+  });
   app.addHook('onRoute', (route) => {
     // The page's routes come from a package that knows no scopes.
     if (route.prefix === '/docs') route.config = { ...route.config, scope: 'none' };
   });
   app.register(swagger, {
+    transformObject(document) {
+      const { openapiObject } = document as { openapiObject: { paths: Record<string, Record<string, Operation>> } };
+      for (const { path, method, describe } of described) describe(openapiObject.paths[path]![method]!);
+      return openapiObject;
+    },
     openapi: {
       openapi: '3.1.0',
       info,

@@ -5,11 +5,13 @@ import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typ
 import type { FastifyRequest } from 'fastify';
 import { LorikeetError } from '../../../core/errors.ts';
 import type { StagedAdapter } from '../../../registry/adapter-registry.ts';
+import { configFile, weightsFile } from '../../adapter-files.ts';
 import { adaptersJson, addressOf, idOf, listJson } from '../../adapter-json.ts';
 import { stageParts } from '../../adapter-parts.ts';
 import { assertAllowed, isAllowed } from '../../allowed-adapters.ts';
 import { assertFreeName } from '../../models.ts';
 import { Adapter, AdapterList, PageQuery, PublishBody } from '../../schemas/adapters.ts';
+import { formOf } from '../../schemas/describe.ts';
 import { errorAnswers } from '../../schemas/error.ts';
 import type { Services } from '../../services.ts';
 import { type UploadWatch, watchUpload } from '../../upload-watch.ts';
@@ -36,6 +38,8 @@ const upload = {
   response: { 200: Adapter, 201: Adapter, ...errorAnswers },
 };
 
+const form = formOf({ name: 'text', [configFile]: 'binary', [weightsFile]: 'binary' });
+
 /** What may stand beside the two files; the registry limits those. */
 const formLimits = { fields: 4, files: 4, parts: 8, fileSize: Number.POSITIVE_INFINITY };
 
@@ -60,7 +64,7 @@ export const adaptersRoute =
 
     app.post(
       '/v1/adapters',
-      { config: { ...config, audit: 'adapters.publish', isIdempotent: true }, schema: upload },
+      { config: { ...config, audit: 'adapters.publish', isIdempotent: true, describe: form }, schema: upload },
       async (request, reply) => {
         const watch = request.isMultipart() ? watchUpload(services, request, reply) : null;
         const staged = await registry.stage();

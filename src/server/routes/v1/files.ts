@@ -9,6 +9,7 @@ import { boundDownload } from '../../download.ts';
 import { stageRows } from '../../file-parts.ts';
 import { fileJson } from '../../job-json.ts';
 import { Deletion } from '../../schemas/adapters.ts';
+import { formOf } from '../../schemas/describe.ts';
 import { errorAnswers } from '../../schemas/error.ts';
 import { FileList, FileObject, FileParams, FileQuery } from '../../schemas/files.ts';
 import type { Services } from '../../services.ts';
@@ -53,6 +54,8 @@ const content = {
   },
 };
 
+const form = formOf({ file: 'binary', purpose: ['fine-tune'] });
+
 /** The file has its own limit; the words beside it are short. */
 const formLimits = { fields: 4, files: 1, parts: 5, fileSize: Number.POSITIVE_INFINITY };
 
@@ -64,7 +67,7 @@ export const filesRoute =
 
     app.post(
       url,
-      { config: { ...config, audit: 'files.create', isIdempotent: true }, schema: upload },
+      { config: { ...config, audit: 'files.create', isIdempotent: true, describe: form }, schema: upload },
       async (request, reply) => {
         if (!request.isMultipart()) {
           throw new LorikeetError('unsupported_media_type', { message: 'Send a form: multipart/form-data.' });

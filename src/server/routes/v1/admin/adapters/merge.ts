@@ -12,6 +12,7 @@ import { assertAllowed } from '../../../../allowed-adapters.ts';
 import { answerNobody } from '../../../../answer.ts';
 import { blame } from '../../../../held-adapters.ts';
 import { mergeId, mergeJson } from '../../../../merge-json.ts';
+import { optionalBody } from '../../../../schemas/describe.ts';
 import { errorAnswers } from '../../../../schemas/error.ts';
 import { MergeBody, MergeParams, Merge as MergeSchema, UnmergeQuery } from '../../../../schemas/merges.ts';
 import type { Services } from '../../../../services.ts';
@@ -50,7 +51,11 @@ export const mergeRoute =
 
     app.post(
       url,
-      { config: { ...config, audit: 'merges.create', isIdempotent: true }, schema: merge, preValidation },
+      {
+        config: { ...config, audit: 'merges.create', isIdempotent: true, describe: optionalBody },
+        schema: merge,
+        preValidation,
+      },
       async (request, reply) => {
         const { tenant, keyPrefix, params, body } = request;
         const adapters = await versionsOf(services, request, params.id, body);
