@@ -29,7 +29,7 @@ const upload = `content-type: multipart/form-data; boundary=b\r\ncontent-length:
 const part = `--b\r\ncontent-disposition: form-data; name="file"; filename="f"\r\n\r\n{"prompt":`;
 const requests = [
   head('POST', '/v1/generate', json(stream)) + stream,
-  head('POST', '/v1/generate', json('', 1000)) + '{"prompt":"x',
+  `${head('POST', '/v1/generate', json('', 1000))}{"prompt":"x`,
   head('POST', '/v1/files', upload) + part,
   'GET /v1/mod',
 ];
