@@ -51,7 +51,7 @@ async function autoApp(t: TestContext, options: TestAppOptions = {}) {
       await turns();
     },
     merged: (key: string, bytes = 400) =>
-      engine.tellMerge({ key, state: 'merged', bits: 4, bytes, ms: 1500, quality: null }),
+      engine.tellMerge({ key: `${key} in 8 bits`, state: 'merged', bits: 4, bytes, ms: 1500, quality: null }),
     states: () => merges.list().map(({ state, automatic }) => `${automatic ? 'automatic' : 'admin'} ${state}`),
     ask: (method: 'POST' | 'DELETE') => app.inject({ method, url: '/v1/admin/adapters/a/merge' }),
   };
@@ -111,7 +111,7 @@ test('a refusal of the engine is remembered, leaves no merge behind, and is told
   const a = await registry.add('a');
   generated(2000, a);
   await look();
-  engine.tellMerge({ key: keyOf(a), state: 'failed', code: 'merge_budget_exceeded', message: 'Too much.' });
+  engine.tellMerge({ key: `${keyOf(a)} in 8 bits`, state: 'failed', code: 'merge_budget_exceeded', message: 'Too much.' });
   assert.deepEqual([states(), registry.held], [[], 0]);
   for (let i = 0; i < 3; i++) await look();
   assert.deepEqual(
