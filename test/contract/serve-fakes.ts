@@ -12,11 +12,13 @@ const testing = await testApp(context, {
   stepMs: 0,
   deps: { limits: { ...limits, authAttempts: 1_000_000, liveJobs: 100_000, liveJobsInAll: 100_000 } },
 });
+/** A name that no test of the interface makes up: it could disable itself. */
+const tenant = 'contract-tests';
 const { app, keys, registry, training } = testing;
-const { key } = await keys.create({ tenant: 'a', name: 'contract', scopes: ['operator'] });
-for (const name of ['x', 'org/y']) await registry.add(name, { tenant: 'a' });
-await registry.setAlias('a', { name: 'x', alias: 'prod', targets: [{ version: 1, weight: 1 }], expected: null });
-await training.create({ tenant: 'a' });
+const { key } = await keys.create({ tenant, name: 'contract', scopes: ['operator'] });
+for (const name of ['x', 'org/y']) await registry.add(name, { tenant });
+await registry.setAlias(tenant, { name: 'x', alias: 'prod', targets: [{ version: 1, weight: 1 }], expected: null });
+await training.create({ tenant });
 const port = await listen(app);
 process.stdout.write(`${JSON.stringify({ url: `http://127.0.0.1:${port}`, key })}\n`);
 process.stdin.resume().once('end', async () => {

@@ -111,7 +111,12 @@ test('a refusal of the engine is remembered, leaves no merge behind, and is told
   const a = await registry.add('a');
   generated(2000, a);
   await look();
-  engine.tellMerge({ key: `${keyOf(a)} in 8 bits`, state: 'failed', code: 'merge_budget_exceeded', message: 'Too much.' });
+  engine.tellMerge({
+    key: `${keyOf(a)} in 8 bits`,
+    state: 'failed',
+    code: 'merge_budget_exceeded',
+    message: 'Too much.',
+  });
   assert.deepEqual([states(), registry.held], [[], 0]);
   for (let i = 0; i < 3; i++) await look();
   assert.deepEqual(

@@ -3,6 +3,7 @@
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Services } from '../services.ts';
+import { replayedHeader } from './idempotency.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -35,7 +36,8 @@ export function addAudit(app: FastifyInstance, { audit }: Services): void {
   // Before the answer leaves: what is acknowledged is in the log.
   app.addHook('onSend', async (request, reply) => {
     const { audit: action } = request.routeOptions.config;
-    if (!action || reply.statusCode >= 300) return;
+    // An answer that is given again is of a change that has its row.
+    if (!action || reply.statusCode >= 300 || reply.hasHeader(replayedHeader)) return;
     await audit
       .write({ ...entryOf(request), action })
       // It has been done: an error now would make the caller do it again.

@@ -3,6 +3,7 @@
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance } from 'fastify';
+import { nullIsAbsent, type Operation } from '../schemas/describe.ts';
 
 const info = {
   title: 'Lorikeet',
@@ -16,11 +17,6 @@ declare module 'fastify' {
     describe?: (operation: Operation) => void;
   }
 }
-
-/** An operation of OpenAPI, as far as routes change it. */
-export type Operation = {
-  requestBody?: { required?: boolean; content: Record<string, { schema: Record<string, unknown> }> };
-};
 
 type Described = { readonly path: string; readonly method: string; describe(operation: Operation): void };
 
@@ -39,6 +35,9 @@ export function addDocs(app: FastifyInstance): void {
   app.register(swagger, {
     transformObject(document) {
       const { openapiObject } = document as { openapiObject: { paths: Record<string, Record<string, Operation>> } };
+      for (const operation of Object.values(openapiObject.paths).flatMap((methods) => Object.values(methods))) {
+        nullIsAbsent(operation);
+      }
       for (const { path, method, describe } of described) describe(openapiObject.paths[path]![method]!);
       return openapiObject;
     },

@@ -16,7 +16,6 @@ const frameworkCodes: Readonly<Record<string, ErrorCode>> = {
   FST_ERR_CTP_INVALID_MEDIA_TYPE: 'unsupported_media_type',
   FST_ERR_CTP_BODY_TOO_LARGE: 'body_too_large',
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'malformed_request',
-  FST_ERR_ROUTE_MISSING_CONTENT_TYPE: 'method_not_allowed',
   FST_ERR_BAD_URL: 'malformed_request',
   FST_ERR_MAX_PARAM_LENGTH: 'not_found',
   FST_PROTO_VIOLATION: 'unknown_parameter',
@@ -35,8 +34,7 @@ const parserCodes: Readonly<Record<string, ErrorCode>> = {
 
 export function addErrors(app: FastifyInstance, services: Services): void {
   const methods = methodsByRoute(app);
-  app.setErrorHandler((error: FastifyError, request, reply) => answerError(services, error, request, reply));
-  app.setNotFoundHandler((request, reply) => {
+  const notFound = (request: FastifyRequest, reply: FastifyReply) => {
     const allowed = methods(request.url.split('?', 1)[0]!);
     if (allowed.length > 0) reply.header('allow', allowed.join(', '));
     return answerError(
@@ -45,7 +43,14 @@ export function addErrors(app: FastifyInstance, services: Services): void {
       request,
       reply,
     );
-  });
+  };
+  app.setNotFoundHandler(notFound);
+  app.setErrorHandler((error: FastifyError, request, reply) =>
+    // Said of QUERY before its route is looked at, and no route has that method.
+    error.code === 'FST_ERR_ROUTE_MISSING_CONTENT_TYPE'
+      ? notFound(request, reply)
+      : answerError(services, error, request, reply),
+  );
 }
 
 export function answerError(services: Services, cause: unknown, request: FastifyRequest, reply: FastifyReply) {

@@ -18,7 +18,7 @@ declare module 'fastify' {
 }
 
 const header = 'idempotency-key';
-const replayed = 'idempotent-replayed';
+export const replayedHeader = 'idempotent-replayed';
 /** Of an answer, what says more than its body. */
 const keptHeaders = ['content-type', 'location'] as const;
 
@@ -37,10 +37,9 @@ export function addIdempotency(app: FastifyInstance, { keptAnswers }: Services):
       request.askedOnce = asked;
       return;
     }
-    request.changed = null;
     return reply
       .status(before.status)
-      .headers({ ...before.headers, [replayed]: 'true' })
+      .headers({ ...before.headers, [replayedHeader]: 'true' })
       .send(before.body);
   });
   app.addHook('onSend', async (request, reply, payload) => {

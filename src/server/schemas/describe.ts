@@ -1,6 +1,30 @@
 // What routes say of their bodies beyond what the validator checks: fields that exclude or need each other, forms.
 
-import type { Operation } from '../plugins/docs.ts';
+/** An operation of OpenAPI, as far as routes change it. */
+export type Operation = {
+  requestBody?: { required?: boolean; content: Record<string, { schema: Record<string, unknown> }> };
+};
+
+/** What may be left out may be null as well: clients send null for what was not set. */
+export function nullIsAbsent({ requestBody }: Operation): void {
+  const schema = requestBody?.content['application/json']?.schema as Fields | undefined;
+  for (const [name, property] of Object.entries(schema?.properties ?? {})) {
+    if (schema?.required?.includes(name)) continue;
+    schema!.properties![name] = { anyOf: [property, { type: 'null' }] };
+  }
+}
+
+type Fields = { properties?: Record<string, unknown>; required?: readonly string[] };
+
+/** These fields have to be there, and to say something. */
+export const neededTexts =
+  (...fields: readonly string[]) =>
+  ({ requestBody }: Operation): void => {
+    const schema = requestBody?.content['application/json']?.schema as Fields | undefined;
+    if (schema === undefined) return;
+    schema.required = fields;
+    for (const field of fields) schema.properties![field] = { type: 'string', minLength: 1 };
+  };
 
 /** A request without a body is one too. */
 export const optionalBody = (operation: Operation): void => {

@@ -7,6 +7,7 @@ import { openAdapterFolder } from '../../adapter-root.ts';
 import { assertAllowed } from '../../allowed-adapters.ts';
 import { assertFreeName } from '../../models.ts';
 import { LoadBody } from '../../schemas/adapters.ts';
+import { neededTexts } from '../../schemas/describe.ts';
 import { errorAnswers } from '../../schemas/error.ts';
 import type { Services } from '../../services.ts';
 
@@ -26,7 +27,10 @@ export const loadLoraAdapterRoute =
     const { registry, adapterRoot } = services;
     app.post(
       '/v1/load_lora_adapter',
-      { config: { scope: 'admin', audit: 'adapters.publish' }, schema },
+      {
+        config: { scope: 'admin', audit: 'adapters.publish', describe: neededTexts('lora_name', 'lora_path') },
+        schema,
+      },
       async (request, reply) => {
         const { body, tenant, keyPrefix } = request;
         const { lora_name: name, lora_path: path, load_inplace = false } = body;

@@ -5,6 +5,7 @@ import { LorikeetError } from '../../../core/errors.ts';
 import { assertAllowed } from '../../allowed-adapters.ts';
 import { settledWithin } from '../../deletion.ts';
 import { UnloadBody } from '../../schemas/adapters.ts';
+import { neededTexts } from '../../schemas/describe.ts';
 import { errorAnswers } from '../../schemas/error.ts';
 import type { Services } from '../../services.ts';
 
@@ -23,7 +24,7 @@ export const unloadLoraAdapterRoute =
   async (app) => {
     app.post(
       '/v1/unload_lora_adapter',
-      { config: { scope: 'admin', audit: 'adapters.delete' }, schema },
+      { config: { scope: 'admin', audit: 'adapters.delete', describe: neededTexts('lora_name') }, schema },
       async (request, reply) => {
         const { body, tenant, log, allowedAdapters } = request;
         const { lora_name: name } = body;
