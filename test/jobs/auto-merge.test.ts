@@ -9,15 +9,19 @@ import { autoMerge } from '../../src/jobs/merges/auto-merge.ts';
 import type { AutoMergeDecision } from '../../src/jobs/merges/auto-merge-policy.ts';
 import { measureTraffic } from '../../src/jobs/merges/traffic.ts';
 import type { AdapterVersion } from '../../src/registry/adapter-registry.ts';
-import { openDatabase } from '../../src/storage/database.ts';
+import { type Database, openDatabase } from '../../src/storage/database.ts';
 import { virtualTime } from '../fixtures/virtual-time.ts';
 import { type TestAppOptions, testApp } from '../helpers/app.ts';
 import { temporaryFolder } from '../helpers/test-registry.ts';
 
 const keyOf = ({ digest }: AdapterVersion) => mergeKey([{ files: { digest }, scale: 1 }]);
 
-async function turns(): Promise<void> {
-  for (let i = 0; i < 50; i++) await setImmediate();
+/** Whatever was begun, with its queries, is over: each question to the database waits for those before it. */
+async function turns(database: Database): Promise<void> {
+  for (let i = 0; i < 20; i++) {
+    await setImmediate();
+    await database.selectFrom('merges').select('tenant').execute();
+  }
 }
 
 async function autoApp(t: TestContext, options: TestAppOptions = {}) {
@@ -46,9 +50,9 @@ async function autoApp(t: TestContext, options: TestAppOptions = {}) {
     /** Lets the policy look, and what it asks for happen. */
     async look(ms: number = limits.autoMergePeriodMs) {
       // The look before is over, and its timer set.
-      await turns();
+      await turns(options.database ?? testing.database);
       time.advance(ms);
-      await turns();
+      await turns(options.database ?? testing.database);
     },
     merged: (key: string, bytes = 400) =>
       engine.tellMerge({ key: `${key} in 8 bits`, state: 'merged', bits: 4, bytes, ms: 1500, quality: null }),

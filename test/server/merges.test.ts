@@ -61,10 +61,10 @@ test('the share of the traffic is that of all generated tokens, those of the bas
 });
 
 test('a merge that is waited for answers when it is merged, or when its time is up', async (t) => {
-  const { registry, merge, merged } = await mergeApp(t);
+  const { registry, engine, merge, merged } = await mergeApp(t);
   const { digest } = await registry.add('a');
   const waiting = merge('a', { wait: true });
-  await until(() => registry.held === 1);
+  await until(() => engine.merges.size === 1);
   merged(keyOf({ digest }));
   assert.equal((await waiting).statusCode, 200);
 
@@ -92,7 +92,7 @@ test('a refusal of the engine is the answer to who waits, stays in the list, and
   const { digest } = await registry.add('a');
   const key = keyOf({ digest });
   const waiting = merge('a', { wait: true, bits: 32 });
-  await until(() => registry.held === 1);
+  await until(() => engine.merges.size === 1);
   say(key, { state: 'failed', code: 'merge_budget_exceeded', message: 'It needs 2000 bytes; 600 are left.' });
   const refused = await waiting;
   assert.equal(refused.statusCode, 409);

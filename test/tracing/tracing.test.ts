@@ -25,7 +25,7 @@ test('a generation is a span: tokens, weights, the caller’s trace, never a tex
     ],
   );
   const [first] = spans;
-  assert.equal(first!.attributes['gen_ai.usage.output_tokens'], 10);
+  assert.equal(first!.attributes['gen_ai.usage.output_tokens'], 9);
   assert.deepEqual(first!.attributes['gen_ai.response.finish_reasons'], ['stop']);
   assert.ok(first!.endedAt >= first!.startedAt);
   assert.doesNotMatch(JSON.stringify(spans), /a question|an answer/);
