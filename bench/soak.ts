@@ -47,7 +47,8 @@ function row(done: number): string {
   const status = readFileSync(`/proc/${child.pid}/status`, 'utf8');
   const rss = Number(/VmRSS:\s+(\d+)/.exec(status)![1]) / 1024;
   const descriptors = readdirSync(`/proc/${child.pid}/fd`).length;
-  return `${String(done).padStart(8)}  ${rss.toFixed(0).padStart(6)} MiB  ${String(descriptors).padStart(5)} descriptors`;
+  const memory = `${rss.toFixed(0).padStart(6)} MiB`;
+  return `${String(done).padStart(8)}  ${memory}  ${String(descriptors).padStart(5)} descriptors`;
 }
 
 console.log('  left    resident memory  descriptors');

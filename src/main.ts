@@ -120,11 +120,8 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
     ...{ storage: storageHealth(database, config.dataDir, systemClock), tracing },
   });
   open.defer(() => closeServer(app, { engine, training }, config));
-  if (config.metricsPort !== null) {
-    const listener = await listenForMetrics(metrics, { host: config.metricsHost, port: config.metricsPort });
-    open.defer(() => listener.close());
-    logger.info({ url: `${listener.url}/metrics` }, 'metrics');
-  }
+  const listener = await listenWithMetrics(config, metrics, logger);
+  open.defer(() => listener?.close());
   const url = await listen(app, config);
   phase('http', url);
 
@@ -336,6 +333,13 @@ function createServer({ config, files, training, tenancy, ...parts }: ServerPart
   });
 }
 
+async function listenWithMetrics({ metricsHost: host, metricsPort: port }: Config, metrics: Metrics, log: Logger) {
+  if (port === null) return null;
+  const listener = await listenForMetrics(metrics, { host, port });
+  log.info({ url: `${listener.url}/metrics` }, 'metrics');
+  return listener;
+}
+
 /** Loaded only where it is asked for. */
 async function startTracing({ otlpEndpoint: endpoint }: Config, log: Logger): Promise<Tracing | null> {
   if (endpoint === null) return null;
@@ -361,8 +365,8 @@ async function listen(app: App, { host, port }: Config): Promise<string> {
 type Working = { readonly engine: SupervisedEngine; readonly training: OpenJobs };
 
 /**
- * Readiness ends first, and while load balancers find out, requests are still taken. Then engine and trainer finish what
- * they have or save it, then the connections close.
+ * Readiness ends first, and while load balancers find out, requests are still taken. Then engine and trainer finish
+ * what they have or save it, then the connections close.
  */
 async function closeServer(app: App, { engine, training }: Working, config: Config): Promise<void> {
   const graceMs = config.drainSeconds * 1000;

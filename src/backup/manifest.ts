@@ -1,5 +1,5 @@
-// What a backup holds. The folder is laid out as a data dir, with this file beside; it is written last, so that a backup
-// that broke off has none and is refused.
+// What a backup holds. The folder is laid out as a data dir, with this file beside; it is written last, so that a
+// backup that broke off has none and is refused.
 //
 //   manifest.json  lorikeet.db  identity.json  adapters/blobs/<hex>/  training/files/blobs/<hex>  training/work/<job>/
 

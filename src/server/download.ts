@@ -1,5 +1,5 @@
-// Bounds on who takes a download: what is not read is cut off, and so is what takes too long in all. Files and leases are
-// held meanwhile.
+// Bounds on who takes a download: what is not read is cut off, and so is what takes too long in all. Files and leases
+// are held meanwhile.
 
 import type { FastifyReply } from 'fastify';
 import type { Limits } from './deps.ts';

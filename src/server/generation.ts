@@ -154,12 +154,7 @@ function startSequence(services: Services, { ask, held, choice, listener, onStar
   };
 
   const abort = engine.submit(
-    {
-      promptTokens: ask.promptTokens,
-      params: ask.params,
-      adapters: held.applied,
-      mergeKey: mergeKeyOf(services, held),
-    },
+    { promptTokens: ask.promptTokens, params: ask.params, ...weightsOf(services, held) },
     {
       onStart,
       onToken({ token, logprobs = null }) {
@@ -181,8 +176,10 @@ function startSequence(services: Services, { ask, held, choice, listener, onStar
 }
 
 /** Only a merge that the tenant wants itself: another's rounding is no part of this one's answers. */
-const mergeKeyOf = ({ merges }: Services, { tenant, applied }: HeldAdapters): string | null =>
-  applied.length === 0 ? null : merges.keyFor(tenant, mergeKey(applied));
+const weightsOf = ({ merges }: Services, { tenant, applied: adapters }: HeldAdapters) => ({
+  adapters,
+  mergeKey: adapters.length === 0 ? null : merges.keyFor(tenant, mergeKey(adapters)),
+});
 
 function failure({ registry, logger }: Services, { error }: SequenceEnd, held: HeldAdapters): LorikeetError {
   const { code, message, digest } = error ?? { code: 'engine_failed', message: 'The engine gave no reason.' };

@@ -1,5 +1,5 @@
-// Metrics on an address of their own, without a key: for scrapers that can send none. It tells all tenants' names, so it
-// listens only where the operator's settings say.
+// Metrics on an address of their own, without a key: for scrapers that can send none. It tells all tenants' names, so
+// it listens only where the operator's settings say.
 
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';

@@ -1,5 +1,5 @@
-// A generation as a span, by OpenTelemetry's conventions for generative AI. It says how much was read and written and by
-// which weights; never what.
+// A generation as a span, by OpenTelemetry's conventions for generative AI. It says how much was read and written and
+// by which weights; never what.
 
 import type { FastifyRequest } from 'fastify';
 import type { Outcome } from './generation.ts';

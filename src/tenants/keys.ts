@@ -79,54 +79,41 @@ const noHash = Buffer.alloc(32);
 type Remembered = { readonly row: KeyRow; readonly readAt: number };
 
 export function keyStore(table: KeyTable, clock: Clock): KeyStore {
-  const remembered = new LRUCache<string, Remembered>({ max: rememberedMax });
-  const uses = new Map<string, KeyUse>();
+  const memory = keyMemory(table, clock);
   const anyKey = rememberedAnswer(table.any, clock);
-
-  /** While the database cannot be read, what was read last holds: a locked disk must not lock everybody out. */
-  const find = async (prefix: string): Promise<KeyRow | undefined> => {
-    const known = remembered.get(prefix);
-    const now = clock.monotonic();
-    if (known !== undefined && now - known.readAt < rememberedMs) return known.row;
-    const row = await table.find(prefix).catch((error) => {
-      if (known === undefined) throw error;
-      return known.row;
-    });
-    if (row === undefined) remembered.delete(prefix);
-    else remembered.set(prefix, { row, readAt: now });
-    return row;
+  return {
+    ...changing({ table, clock, memory, onCreated: anyKey.isTrue }),
+    ...verifying({ table, clock, memory }),
+    list: async () => (await table.list()).map(memory.withUse),
+    page: async (page) => (await table.page(page)).map(memory.withUse),
+    async find(prefix) {
+      const row = await table.find(prefix);
+      return row === undefined ? null : memory.withUse(row);
+    },
+    any: anyKey.ask,
   };
+}
+
+type Parts = { readonly table: KeyTable; readonly clock: Clock; readonly memory: KeyMemory };
+type Changing = Pick<KeyStore, 'create' | 'change' | 'rotate' | 'revoke'>;
+
+function changing({ table, clock, memory, onCreated }: Parts & { onCreated(): void }): Changing {
   const found = async (prefix: string): Promise<KeyRow> => {
     const row = await table.find(prefix);
     if (row === undefined || row.revoked_at !== null) throw unknownKey();
     return row;
   };
-  const withUse = (row: KeyRow): KeyRecord => {
-    const use = uses.get(row.prefix);
-    return toRecord(use === undefined ? row : { ...row, last_used_at: use.at, last_ip: use.ip });
-  };
-  const noteUse = (row: KeyRow, at: number, ip: string | null) => {
-    const last = uses.get(row.prefix)?.at ?? row.last_used_at ?? 0;
-    if (at - last >= lastUsedMs) uses.set(row.prefix, { prefix: row.prefix, at, ip });
-  };
-
   return {
     async create(key) {
       const { text, row } = newRow(key, clock.now());
       await table.insert(row);
-      anyKey.isTrue();
+      onCreated();
       return { key: text, record: toRecord(row) };
-    },
-    list: async () => (await table.list()).map(withUse),
-    page: async (page) => (await table.page(page)).map(withUse),
-    async find(prefix) {
-      const row = await table.find(prefix);
-      return row === undefined ? null : withUse(row);
     },
     async change(prefix, change) {
       if (!(await table.change(prefix, columnsOf(change)))) throw unknownKey();
-      remembered.delete(prefix);
-      return withUse(await found(prefix));
+      memory.forget(prefix);
+      return memory.withUse(await found(prefix));
     },
     async rotate(prefix, overlapMs, createdBy) {
       const old = await found(prefix);
@@ -135,36 +122,79 @@ export function keyStore(table: KeyTable, clock: Clock): KeyStore {
       const { text, row } = newRow({ ...toRecord(old), createdBy }, now);
       const until = Math.min(now + overlapMs, old.expires_at ?? Number.POSITIVE_INFINITY);
       if (!(await table.rotate(prefix, { expires_at: until, replaced_by: row.prefix }, row))) throw unknownKey();
-      remembered.delete(prefix);
+      memory.forget(prefix);
       return { key: text, record: toRecord(row) };
     },
     async revoke(prefix) {
       const isRevoked = await table.revoke(prefix, clock.now());
-      remembered.delete(prefix);
+      memory.forget(prefix);
       return isRevoked;
     },
+  };
+}
+
+type Verifying = Pick<KeyStore, 'verify' | 'isRemembered' | 'quotaOf' | 'flush'>;
+
+function verifying({ table, clock, memory }: Parts): Verifying {
+  return {
     async verify(key, ip = null) {
       const parts = parseKey(key);
       if (parts === null) return null;
-      const row = await find(parts.prefix);
+      const row = await memory.find(parts.prefix);
       const right = secretMatches(parts.secret, row === undefined ? noHash : Buffer.from(row.secret_hash, 'hex'));
       const now = clock.now();
       if (row === undefined || !right || row.revoked_at !== null || isExpired(row, now)) return null;
-      noteUse(row, now, ip);
-      return withUse(row);
+      memory.noteUse(row, now, ip);
+      return memory.withUse(row);
     },
     isRemembered(key) {
       const parts = parseKey(key);
-      const known = parts === null ? undefined : remembered.get(parts.prefix);
-      return known !== undefined && secretMatches(parts!.secret, Buffer.from(known.row.secret_hash, 'hex'));
+      const row = parts === null ? undefined : memory.known(parts.prefix);
+      return row !== undefined && secretMatches(parts!.secret, Buffer.from(row.secret_hash, 'hex'));
     },
-    quotaOf: (prefix) => readQuota(remembered.get(prefix)?.row.quota ?? null),
-    any: anyKey.ask,
+    quotaOf: (prefix) => readQuota(memory.known(prefix)?.quota ?? null),
     async flush() {
-      const written = [...uses.values()];
-      if (written.length === 0) return;
-      await table.touch(written);
-      for (const use of written) {
+      const uses = memory.uses();
+      if (uses.length === 0) return;
+      await table.touch(uses);
+      memory.written(uses);
+    },
+  };
+}
+
+type KeyMemory = ReturnType<typeof keyMemory>;
+
+/** Rows that were read a moment ago, and uses that are not written yet. */
+function keyMemory(table: KeyTable, clock: Clock) {
+  const remembered = new LRUCache<string, Remembered>({ max: rememberedMax });
+  const uses = new Map<string, KeyUse>();
+  return {
+    /** While the database cannot be read, what was read last holds: a locked disk must not lock everybody out. */
+    async find(prefix: string): Promise<KeyRow | undefined> {
+      const known = remembered.get(prefix);
+      const now = clock.monotonic();
+      if (known !== undefined && now - known.readAt < rememberedMs) return known.row;
+      const row = await table.find(prefix).catch((error) => {
+        if (known === undefined) throw error;
+        return known.row;
+      });
+      if (row === undefined) remembered.delete(prefix);
+      else remembered.set(prefix, { row, readAt: now });
+      return row;
+    },
+    known: (prefix: string): KeyRow | undefined => remembered.get(prefix)?.row,
+    forget: (prefix: string): void => void remembered.delete(prefix),
+    withUse(row: KeyRow): KeyRecord {
+      const use = uses.get(row.prefix);
+      return toRecord(use === undefined ? row : { ...row, last_used_at: use.at, last_ip: use.ip });
+    },
+    noteUse(row: KeyRow, at: number, ip: string | null): void {
+      const last = uses.get(row.prefix)?.at ?? row.last_used_at ?? 0;
+      if (at - last >= lastUsedMs) uses.set(row.prefix, { prefix: row.prefix, at, ip });
+    },
+    uses: (): KeyUse[] => [...uses.values()],
+    written(some: readonly KeyUse[]): void {
+      for (const use of some) {
         if (uses.get(use.prefix) === use) uses.delete(use.prefix);
         remembered.delete(use.prefix);
       }

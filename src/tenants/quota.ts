@@ -1,5 +1,5 @@
-// What a tenant, or one of its keys, may use. Every field is a ceiling that may be left out: then the server's own limit
-// holds. This file says what there is; what is counted, and who is refused, is decided where the counting is.
+// What a tenant, or one of its keys, may use. Every field is a ceiling that may be left out: then the server's own
+// limit holds. This file says what there is; what is counted, and who is refused, is decided where the counting is.
 
 export const quotaFields = [
   'requests_per_minute',

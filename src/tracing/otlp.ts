@@ -1,5 +1,5 @@
-// Spans over OTLP, as JSON by HTTP: gathered and sent together every few seconds. A collector that does not answer costs
-// the spans and nothing else.
+// Spans over OTLP, as JSON by HTTP: gathered and sent together every few seconds. A collector that does not answer
+// costs the spans and nothing else.
 
 import { randomBytes } from 'node:crypto';
 import type { Timers } from '../core/clock.ts';

@@ -222,7 +222,7 @@ test('metrics: merges by state, their memory, and what ran on them', async (t) =
   }
 });
 
-test('what one tenant merges changes nothing for another that has the same content; equal wishes share memory', async (t) => {
+test('what one tenant merges changes nothing for another with the same content; equal ones share memory', async (t) => {
   const testing = await mergeApp(t);
   const { app, registry, keys, engine, say } = testing;
   const headersOf = async (tenant: string) => {

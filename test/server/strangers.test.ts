@@ -70,7 +70,7 @@ test('behind a trusted proxy the log and the limits know the caller', async (t) 
   assert.equal((await keys.find(record.prefix))?.lastIp, '203.0.113.9');
 });
 
-test('answers say that they are data; the page of the documentation works without TLS, and can be switched off', async (t) => {
+test('answers say that they are data; the documentation works without TLS, and can be switched off', async (t) => {
   const { app } = await testApp(t);
   const { headers } = await app.inject('/v1/models');
   assert.equal(headers['x-content-type-options'], 'nosniff');

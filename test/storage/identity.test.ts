@@ -57,7 +57,7 @@ test('a lost, an empty and another database are refused, and nothing is made', a
   assert.ok(!existsSync(path));
 });
 
-test('a data dir of an older version that lost its database is refused too: its content says that it was in use', async (t) => {
+test('a data dir of an older version that lost its database is refused: its content shows its use', async (t) => {
   const dataDir = folder(t);
   mkdirSync(join(dataDir, 'adapters', 'blobs', 'f'.repeat(64)), { recursive: true });
   await assert.rejects(open(dataDir), isRefused(/has been in use/));

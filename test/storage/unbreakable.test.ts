@@ -55,7 +55,7 @@ async function longestStop(work: () => Promise<unknown>): Promise<number> {
   return delay.max / 1e6;
 }
 
-test('another program holds the write lock: reads and keys work, writes are refused in time, the loop goes on', async (t) => {
+test('another program holds the write lock: reads and keys work, writes are refused, the loop goes on', async (t) => {
   const { path, database } = await onDisk(t);
   const { generate, keys } = await served(t, database);
   assert.equal(await generate(), 200);

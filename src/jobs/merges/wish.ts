@@ -41,8 +41,8 @@ export function assertStays({ isLeaving }: Wish): void {
 }
 
 /**
- * What the engine calls it: weights and bits. Tenants with the same wish share its memory; one that wants other bits has
- * a merge of its own, so that nobody's answers change by what another tenant wants.
+ * What the engine calls it: weights and bits. Tenants with the same wish share its memory; one that wants other bits
+ * has a merge of its own, so that nobody's answers change by what another tenant wants.
  */
 export const engineKeyOf = ({ key, bitsAsked }: Pick<StoredMerge, 'key' | 'bitsAsked'>): string =>
   bitsAsked === null ? key : `${key} in ${bitsAsked} bits`;

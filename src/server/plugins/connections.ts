@@ -1,5 +1,6 @@
 // Bounds on connections: how many there are in all and from one address, how long one may sit with an answer that its
-// reader does not take, and how many of a key's requests are answered at once. Half-open ones are closed, not waited for.
+// reader does not take, and how many of a key's requests are answered at once. Half-open ones are closed, not waited
+// for.
 
 import type { Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';

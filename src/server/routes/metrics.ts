@@ -1,4 +1,5 @@
-// GET /metrics: Prometheus text. Adapters are named to who may see them: a tenant's to its own keys, all to an operator.
+// GET /metrics: Prometheus text. Adapters are named to who may see them: a tenant's to its own keys, all to an
+// operator.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { errorAnswers } from '../schemas/error.ts';
