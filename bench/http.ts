@@ -20,6 +20,7 @@ import type { AppDeps } from '../src/server/deps.ts';
 import { createLogger } from '../src/server/logger.ts';
 import { openDatabase } from '../src/storage/database.ts';
 import { mergeTable } from '../src/storage/merge-table.ts';
+import { noQuotas, openService } from '../src/tenants/service.ts';
 import { openTenancy } from '../src/tenants/tenancy.ts';
 import { byteTokenizer } from '../test/helpers/byte-tokenizer.ts';
 import { type FakeEngine, fakeEngine } from '../test/helpers/fake-engine.ts';
@@ -72,6 +73,11 @@ async function startServer(engine: FakeEngine) {
     jobs: { stats: { byState: {}, trainerRestarts: 0 } } as unknown as AppDeps['jobs'],
     adapterRoot: null,
     ...(await openTenancy(db, systemClock)),
+    service: await openService({
+      ...{ database: db, defaults: {}, source: noQuotas },
+      ...{ clock: systemClock, timers: systemTimers, log: logger },
+    }),
+    requestTimeoutMs: null,
     adminKey: null,
     storage: { problem: () => null },
     tracing: null,

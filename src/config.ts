@@ -115,6 +115,32 @@ export const settingTable = {
     0.67,
     'share of the time that a training job has while requests are served and slots are free; alone it has all',
   ),
+  trainingPriority: oneOf(
+    'LORIKEET_TRAINING_PRIORITY',
+    'floor',
+    ['idle', 'floor', 'low'],
+    'on the processor a job computes where cores idle, at a low priority, or (floor) so where none idle for a minute',
+  ),
+  trainingTurn: integer(
+    'LORIKEET_TRAINING_TURN',
+    15,
+    { min: 1, max: 10_000 },
+    "minutes that a job trains before another tenant's has its turn",
+    { placeholder: 'minutes' },
+  ),
+  trainingStepsMax: integer(
+    'LORIKEET_TRAINING_STEPS_MAX',
+    limits.trainingSteps,
+    { min: 1, max: limits.trainingSteps },
+    'optimiser steps of a training job',
+  ),
+  trainingHoursMax: integer(
+    'LORIKEET_TRAINING_HOURS_MAX',
+    null,
+    { min: 1, max: 10_000 },
+    'hours that a training job may train, its waits left out',
+    { placeholder: 'hours', defaultHelp: 'no limit' },
+  ),
   trainingDevice: device('LORIKEET_TRAINING_DEVICE', null, 'what computes training jobs', {
     defaultHelp: 'what serves: --device',
   }),
@@ -122,8 +148,19 @@ export const settingTable = {
     'LORIKEET_MAX_WAITING',
     limits.waitingRequests,
     { min: 1, max: 1_000_000 },
-    'requests that may wait for a slot; more are refused',
+    "requests of one tenant that may wait for a slot while nobody else's do; more are refused",
   ),
+  requestTimeout: integer(
+    'LORIKEET_REQUEST_TIMEOUT',
+    null,
+    { min: 1, max: 86_400 },
+    'seconds until the answer of a request that sets no timeout_ms is given up',
+    { placeholder: 'seconds', defaultHelp: 'never' },
+  ),
+  tenantQuota: text('LORIKEET_TENANT_QUOTA', null, "every tenant's quota: requests_per_minute=60,adapters=100,...", {
+    placeholder: 'quota',
+    defaultHelp: 'none',
+  }),
   drainSeconds: integer(
     'LORIKEET_DRAIN_SECONDS',
     30,

@@ -24,6 +24,7 @@ import type { ModelProgress } from './models/progress.ts';
 import { readGguf } from './models/read-gguf.ts';
 import { type ResolveOptions, resolveModel } from './models/resolve.ts';
 import { engineProcessStarter } from './protocol/engine-process.ts';
+import type { EngineInfo } from './protocol/messages.ts';
 import { type OfflineClient, offlineClient } from './protocol/offline-process.ts';
 import { type SupervisedEngine, superviseEngine } from './protocol/supervisor.ts';
 import { defaultSupervisorLimits } from './protocol/supervisor-options.ts';
@@ -45,10 +46,13 @@ import { nodeFiles } from './storage/files.ts';
 import { type StorageHealth, storageHealth } from './storage/health.ts';
 import { closeForGood, openOwnDatabase, readIdentity } from './storage/identity.ts';
 import { mergeTable } from './storage/merge-table.ts';
+import { parseQuota } from './tenants/ceilings.ts';
 import { closeOrStayOpen } from './tenants/first-key.ts';
 import { writeKeyUses } from './tenants/key-uses.ts';
 import { defaultTenant } from './tenants/scopes.ts';
+import { openService, type Service } from './tenants/service.ts';
 import { openTenancy, type Tenancy } from './tenants/tenancy.ts';
+import { noUse } from './tenants/usage.ts';
 import { loadTokenizer } from './tokenizer/load.ts';
 import type { Tokenizer } from './tokenizer/tokenizer.ts';
 import type { Tracing } from './tracing/tracing.ts';
@@ -100,24 +104,26 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
 
   const logger = createLogger(config.logLevel);
   open.defer(writeKeyUses(tenancy.keys, systemTimers, logger));
+  const service = await startService(config, { database, tenancy, logger });
+  open.defer(() => service.close());
   const engine = startEngine(config, files, logger);
   open.defer(() => engine.close(0));
-  const registry = await openRegistry(config, { database, files, engine, logger });
+  const registry = await openRegistry(config, { database, files, engine, service, logger });
   open.defer(() => registry.close());
-  const merges = await startMerges(config, { database, tokenizer, engine, registry, logger });
+  const merges = await startMerges(config, { database, tokenizer, engine, registry, service, logger });
   open.defer(() => merges.close());
   const traffic = measureTraffic(systemClock, limits);
   const metrics = createMetrics({ modelName: files.name });
   if (config.autoMerge === 'on') open.defer(startAutoMerge(config, { merges, traffic, engine, metrics, logger }));
   const offline = startOffline(files, logger);
   open.defer(() => offline.close());
-  const training = await openTraining(config, { database, files, engine, registry, metrics, logger });
+  const training = await openTraining(config, { database, files, engine, registry, service, metrics, logger });
   open.defer(() => training.jobs.close(0));
   const tracing = await startTracing(config, logger);
   open.defer(() => tracing?.close());
   const app = createServer({
-    ...{ config, files, tokenizer, engine, registry, merges, traffic, offline, training, tenancy, metrics, logger },
-    ...{ storage: storageHealth(database, config.dataDir, systemClock), tracing },
+    ...{ config, files, tokenizer, engine, registry, merges, traffic, offline, training, tenancy, service },
+    ...{ metrics, logger, storage: storageHealth(database, config.dataDir, systemClock), tracing },
   });
   open.defer(() => closeServer(app, { engine, training }, config));
   const listener = await listenWithMetrics(config, metrics, logger);
@@ -126,24 +132,32 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   phase('http', url);
 
   const info = await unlessStopped(stop, engine.ready);
-  const cached = info.weightsCached ? 'weights from the cache' : 'weights lowered and cached';
-  report.done('engine', `${info.weightBits}-bit on ${info.device}, ${info.threads} threads, ${cached}`, info.loadMs);
-  if (config.model === exampleBase) {
-    const marker = join(config.dataDir, 'examples');
-    const examples = { folder: exampleFolder, marker, tenant: defaultTenant };
-    const names = await loadExamples(registry, examples).catch((error) => {
-      logger.warn({ err: error }, 'the example adapters could not be loaded');
-      return [];
-    });
-    if (names.length > 0) phase('adapters', `examples ${names.join(', ')}`);
-  }
+  report.done('engine', describeEngine(info), info.loadMs);
+  const examples = await addExamples(config, registry, logger);
+  if (examples.length > 0) phase('adapters', `examples ${examples.join(', ')}`);
   training.start();
-  const startMs = systemClock.monotonic() - began;
+  const startMs = Math.round(systemClock.monotonic() - began);
   report.ready(url, !hasKeys, startMs);
-  logger.info({ url, startMs: Math.round(startMs), engine: info, source: files.source }, 'ready');
+  logger.info({ url, startMs, engine: info, source: files.source }, 'ready');
 
   await aborted(stop);
   logger.info({ drainSeconds: config.drainSeconds }, 'stopping');
+}
+
+function describeEngine({ weightBits, device, threads, weightsCached }: EngineInfo): string {
+  const cached = weightsCached ? 'weights from the cache' : 'weights lowered and cached';
+  return `${weightBits}-bit on ${device}, ${threads} threads, ${cached}`;
+}
+
+/** @returns the names of those that were loaded now */
+async function addExamples(config: Config, registry: AdapterRegistry, logger: Logger): Promise<readonly string[]> {
+  if (config.model !== exampleBase) return [];
+  const marker = join(config.dataDir, 'examples');
+  const examples = { folder: exampleFolder, marker, tenant: defaultTenant };
+  return await loadExamples(registry, examples).catch((error) => {
+    logger.warn({ err: error }, 'the example adapters could not be loaded');
+    return [];
+  });
 }
 
 /** The base model's files, fetched where this machine does not have them. */
@@ -211,6 +225,15 @@ function startEngine(config: Config, model: ModelFiles, logger: Logger): Supervi
   });
 }
 
+type ServiceParts = { readonly database: Database; readonly tenancy: Tenancy; readonly logger: Logger };
+
+/** Quotas are what the operator decided. */
+function startService({ tenantQuota }: Config, { database, tenancy, logger: log }: ServiceParts): Promise<Service> {
+  const defaults = parseQuota(tenantQuota, 'LORIKEET_TENANT_QUOTA');
+  const source = { tenant: tenancy.tenants.quotaOf, key: tenancy.keys.quotaOf };
+  return openService({ database, defaults, source, clock: systemClock, timers: systemTimers, log });
+}
+
 const startOffline = (model: ModelFiles, log: Logger): OfflineClient =>
   offlineClient({
     entry: new URL('./offline/main.ts', import.meta.url),
@@ -222,6 +245,7 @@ type RegistryParts = {
   readonly database: Database;
   readonly files: ModelFiles;
   readonly engine: SupervisedEngine;
+  readonly service: Service;
   readonly logger: Logger;
 };
 
@@ -230,7 +254,10 @@ function shapeOf({ info }: SupervisedEngine): ModelShape {
   return info.shape;
 }
 
-function openRegistry(config: Config, { database, files, engine, logger }: RegistryParts): Promise<AdapterRegistry> {
+function openRegistry(
+  config: Config,
+  { database, files, engine, service, logger }: RegistryParts,
+): Promise<AdapterRegistry> {
   return openAdapterRegistry({
     database,
     folder: join(config.dataDir, 'adapters'),
@@ -242,16 +269,20 @@ function openRegistry(config: Config, { database, files, engine, logger }: Regis
     newId: randomUUID,
     log: logger,
     limits,
+    assertQuota: service.assertQuota,
     files: nodeFiles,
   });
 }
 
 type MergeParts = Omit<RegistryParts, 'files'> & Pick<ServerParts, 'tokenizer' | 'registry'>;
 
-function startMerges(config: Config, { database, tokenizer, engine, registry, logger }: MergeParts): Promise<Merges> {
+function startMerges(
+  config: Config,
+  { database, tokenizer, engine, registry, service, logger }: MergeParts,
+): Promise<Merges> {
   return openMerges({
     table: mergeTable(database),
-    ...{ registry, engine, limits },
+    ...{ registry, engine, limits, assertQuota: service.assertQuota },
     budgetBytes: config.mergeMemory,
     probes: mergeProbes(tokenizer, config.maxContext ?? limits.mergeProbeTokens),
     keepsAutomatic: config.autoMerge === 'on',
@@ -276,7 +307,7 @@ type TrainingParts = RegistryParts & { readonly registry: AdapterRegistry; reado
 
 /** The engine's environment, without its heap: the trainer makes few sessions and many threads' worth of arrays. */
 function openTraining(config: Config, parts: TrainingParts): Promise<OpenJobs> {
-  const { database, files, engine, registry, metrics, logger } = parts;
+  const { database, files, engine, registry, service, metrics, logger } = parts;
   const { weightBits, trainingDevice: device, ortLibrary, threads } = config;
   return openTrainingJobs({
     ...{ database, engine, registry },
@@ -289,7 +320,20 @@ function openTraining(config: Config, parts: TrainingParts): Promise<OpenJobs> {
     },
     share: trainingRoom(config),
     restart: defaultTrainerRestart,
-    meter: { stepTaken: metrics.trainingStepTaken },
+    bounds: {
+      turnMs: config.trainingTurn * 60_000,
+      stepsMax: config.trainingStepsMax,
+      trainingMsMax: config.trainingHoursMax === null ? Number.POSITIVE_INFINITY : config.trainingHoursMax * 3_600_000,
+      priority: config.trainingPriority,
+    },
+    meter: {
+      stepTaken(step, tenant) {
+        metrics.trainingStepTaken(step);
+        void service.usage.record({ ...noUse, tenant, trainedTokens: step.tokens });
+      },
+    },
+    assertQuota: service.assertQuota,
+    trainedSince: service.usage.trainedSince,
     clock: systemClock,
     timers: systemTimers,
     newId: () => randomUUID().replaceAll('-', '').slice(0, 24),
@@ -312,6 +356,7 @@ type ServerParts = {
   readonly tenancy: Tenancy;
   readonly storage: StorageHealth;
   readonly tracing: Tracing | null;
+  readonly service: Service;
   readonly metrics: Metrics;
   readonly logger: Logger;
 };
@@ -327,6 +372,7 @@ function createServer({ config, files, training, tenancy, ...parts }: ServerPart
     adminKey: config.adminKey,
     trustedProxies: config.trustedProxies?.split(',').map((one) => one.trim()) ?? [],
     hasDocs: config.docs === 'on',
+    requestTimeoutMs: config.requestTimeout === null ? null : config.requestTimeout * 1000,
     clock: systemClock,
     newId: randomUUID,
     limits: { ...limits, waitingRequests: config.maxWaiting },

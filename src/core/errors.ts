@@ -7,6 +7,7 @@ export type ErrorType =
   | 'permission_error'
   | 'not_found_error'
   | 'rate_limit_error'
+  | 'insufficient_quota'
   | 'server_error'
   | 'overloaded_error';
 
@@ -137,6 +138,17 @@ export const errorTable = {
     type: 'invalid_request_error',
     message: 'The training job is not in a state that allows this.',
   },
+  rate_limit_exceeded: {
+    status: 429,
+    type: 'rate_limit_error',
+    message: 'You have reached a rate limit. Try again later.',
+    retryable: true,
+  },
+  insufficient_quota: {
+    status: 429,
+    type: 'insufficient_quota',
+    message: 'You have used up your quota.',
+  },
   job_limit_exceeded: {
     status: 429,
     type: 'rate_limit_error',
@@ -171,6 +183,11 @@ export const errorTable = {
     message: 'The content type is not supported; send application/json.',
   },
   headers_too_large: { status: 431, type: 'invalid_request_error', message: 'The headers are too large.' },
+  deadline_exceeded: {
+    status: 504,
+    type: 'server_error',
+    message: 'The answer was not ready within timeout_ms.',
+  },
   server_overloaded: {
     status: 503,
     type: 'overloaded_error',

@@ -24,8 +24,13 @@ export const limits = {
   logprobs: 20,
   /** Entries of `logit_bias`; OpenAI's own ceiling is lower (300) for its clients. */
   logitBias: 1024,
-  /** Requests waiting for a slot, all tenants together: at 16 slots this is many minutes of work. */
+  /**
+   * Requests waiting for a slot, of one tenant while nobody else's wait, and twice as many of all together: at 16 slots
+   * this is many minutes of work.
+   */
   waitingRequests: 512,
+  /** `timeout_ms` of a request: who waits longer than a day does not wait. */
+  answerTimeoutMs: 24 * 60 * 60 * 1000,
   /** Prompt tokens waiting, which is what a waiting request really costs in memory and time. */
   waitingTokens: 1_000_000,
   /** All headers of a request: Node's own default, said here so that it is a decision. */
@@ -71,8 +76,12 @@ export const limits = {
   uploadPeriodBytes: 30 * KiB,
   /** A refused sender may read the refusal before its connection is closed on what it still sends. */
   uploadRefusedMs: 1000,
-  /** Who takes nothing of a download for so long is cut off: the version cannot be deleted meanwhile. */
-  downloadIdleMs: 60_000,
+  /**
+   * A reader takes at least this many bytes of what waits for it in each period, 1 KiB/s, or its connection is closed:
+   * an answer holds memory, and a download its adapter's files or a process.
+   */
+  readPeriodMs: 60_000,
+  readPeriodBytes: 60 * KiB,
   /** Adapters with a series of their own in the metrics; each is a few hundred bytes at every scrape. */
   metricsAdapters: 100,
   /** Names in the list of running or of waiting adapters: more than the slots of a server. */
@@ -82,8 +91,11 @@ export const limits = {
 
   /** adapter_model.safetensors: rank 128 on every linear of a 70B model in 16 bits is 3.3 GB. */
   adapterWeightsBytes: 4 * GiB,
-  /** Uploads at once, all tenants together: they share one disk, and each may hold a whole adapter's bytes there. */
-  uploads: 16,
+  /**
+   * Uploads at once, all tenants together: they share one disk, and each may hold a whole adapter's bytes there. One
+   * tenant alone has half of the places.
+   */
+  uploads: 32,
   /** Weights of one tenant that a resumable upload has begun or brought and no adapter took yet. */
   uploadsKept: 32,
   /** How long those are kept after their last byte: over a night and a bad connection, not for ever. */
@@ -92,9 +104,9 @@ export const limits = {
   quarantineMs: 14 * 24 * 60 * 60 * 1000,
   /**
    * Exports and analyses at once, a process each: a core and 150 to 500 MB while they work, beside an engine that
-   * wants all cores. A second one lets a short analysis pass a long download.
+   * wants all cores. A second one lets a short analysis pass a long download; one tenant never has all three.
    */
-  offlineProcesses: 2,
+  offlineProcesses: 3,
   /** What such a process may write to the log: a stack with some context; a loop of warnings does not fill the disk. */
   offlineLogBytes: 16 * KiB,
   /** Analyses kept in memory: content never changes, so an answer stays right; each is up to a few MB. */

@@ -2,7 +2,7 @@
 // HTTP and no process.
 
 import type { Clock } from '../core/clock.ts';
-import { LorikeetError } from '../core/errors.ts';
+import { errorTable, LorikeetError } from '../core/errors.ts';
 import type {
   EngineEvent,
   EngineStats,
@@ -31,6 +31,8 @@ export type EngineOptions = {
   readonly onMerges?: 'auto' | 'always' | 'never';
   /** Groups of rows on the same weights that decode in one step; all by default: turns only let rows wait longer. */
   readonly groupsMax?: number;
+  /** Sequences that run at once; the rest of the decoder's rows keeps those that are parked. Left out: all rows. */
+  readonly slots?: number;
   /** Prompt tokens prefilled in one step. */
   readonly prefillChunk: number;
   readonly clock: Clock;
@@ -39,12 +41,21 @@ export type EngineOptions = {
   readonly emit: (event: Extract<EngineEvent, { type: 'step' }>) => void;
 };
 
+/**
+ * A flow that has had so many contexts of tokens more than another may still take a row from it: enough for a burst of
+ * prompts to be read at once, and no more than the counters' own bound.
+ */
+const leadOfContext = 2;
+
 export class Engine {
   readonly #options: EngineOptions;
   readonly #scheduler: Scheduler;
   readonly #door: AdapterDoor;
   readonly #sequences = new Map<number, Sequence>();
   readonly #costs = new StepCosts();
+  readonly #slots: number;
+  /** Those that expire. */
+  readonly #timed = new Set<Sequence>();
   #aborted: Sequence[] = [];
   #steps = 0;
   #stepMs = 0;
@@ -55,14 +66,18 @@ export class Engine {
   constructor(options: EngineOptions) {
     this.#options = options;
     const { kv, pages: pool } = options.decoder;
-    const { adapters: store, merges, prefillChunk: prefillBudget, groupsMax = kv.rows } = options;
+    const { adapters: store, merges, prefillChunk: prefillBudget, slots = kv.rows, groupsMax = slots } = options;
+    this.#slots = slots;
     const prefersMerge = (sequence: Sequence) => this.#prefersMerge(sequence);
     this.#door = new AdapterDoor({ store, pool, merges, prefersMerge });
     this.#scheduler = new Scheduler({
-      ...{ rows: kv.rows, prefillBudget, groupsMax },
+      ...{ rows: slots, parkedRows: kv.rows - slots, lead: leadOfContext * kv.positions, prefillBudget, groupsMax },
       moveRow: kv.move,
       swapRows: kv.swap,
       admit: (sequence) => this.#door.admit(sequence),
+      park: (sequence) => this.#door.park(sequence),
+      pages: pool.slots,
+      pagesOf: (sequence) => this.#door.pagesOf(sequence),
     });
   }
 
@@ -80,7 +95,7 @@ export class Engine {
    */
   get busy(): boolean {
     const { waiting } = this.#scheduler;
-    return this.serving || (this.#isFreed && waiting.length > 0);
+    return this.serving || (this.#isFreed && waiting.size > 0);
   }
 
   /** @param share of the time while there is room, to a process that computes while cores idle */
@@ -94,17 +109,18 @@ export class Engine {
    */
   get pauseMs(): number {
     const { running, waiting } = this.#scheduler;
-    const prefills = waiting.length > 0 || running.some((sequence) => prefillLeft(sequence) > 0);
+    const prefills = waiting.size > 0 || running.some((sequence) => prefillLeft(sequence) > 0);
     if (running.length === 0 || prefills) return 0;
-    const { kv, isWorkingAside: isMerging } = this.#options.decoder;
+    const { isWorkingAside: isMerging } = this.#options.decoder;
     const rows = running.length;
     const [stepMs, trainingShare] = [this.#stepMs, this.#trainingShare];
-    return roomAside({ stepMs, rows, slots: kv.rows, isMerging, trainingShare });
+    return roomAside({ stepMs, rows, slots: this.#slots, isMerging, trainingShare });
   }
 
   add(request: SequenceRequest): void {
     const sequence = createSequence(request, this.#options.clock.monotonic(), this.#options.freshSeed);
     this.#sequences.set(request.id, sequence);
+    if (request.timeoutMs !== undefined) this.#timed.add(sequence);
     this.#scheduler.add(sequence);
   }
 
@@ -128,6 +144,7 @@ export class Engine {
     const start = clock.monotonic();
     this.#isFreed = false;
     const ended = this.#takeAborted().map((sequence) => this.#end(sequence, endOf(sequence, 'abort', start)));
+    ended.push(...this.#takeExpired(start));
     ended.push(...this.#fetchAdapters(start));
 
     const plan = this.#scheduler.schedule(start);
@@ -154,7 +171,7 @@ export class Engine {
   /** Asks for the adapters of those that start next; ends those whose adapter cannot be had. */
   #fetchAdapters(now: number): SequenceEnd[] {
     const { waiting } = this.#scheduler;
-    this.#door.prefetch(waiting.slice(0, this.#options.decoder.kv.rows));
+    this.#door.prefetch(waiting.first(this.#slots));
     return [...waiting].flatMap((sequence) => {
       const error = this.#door.failure(sequence);
       return error === null ? [] : [this.#end(sequence, endOf(sequence, 'error', now, { error: causeOf(error) }))];
@@ -166,6 +183,12 @@ export class Engine {
     const aborted = this.#aborted.filter(({ request }) => this.#sequences.has(request.id));
     this.#aborted = [];
     return aborted;
+  }
+
+  /** Those that nobody waits for any more: they take no part in the step. */
+  #takeExpired(now: number): SequenceEnd[] {
+    const expired = [...this.#timed].filter(({ expiresAt }) => expiresAt <= now);
+    return expired.map((sequence) => this.#end(sequence, endOf(sequence, 'error', now, { error: tooLate })));
   }
 
   /** One token for each row of a group. */
@@ -213,6 +236,7 @@ export class Engine {
 
   #append({ sequence, token, logprobs }: Choice, tokens: TokenEvent[]): SequenceEnd | null {
     const { id, params } = sequence.request;
+    this.#scheduler.charge(sequence);
     const now = this.#options.clock.monotonic();
     if (token === 'overflow') return this.#end(sequence, endOf(sequence, 'error', now, { error: overflow }));
     sequence.firstTokenAt ??= now;
@@ -228,6 +252,7 @@ export class Engine {
 
   #end(sequence: Sequence, end: SequenceEnd): SequenceEnd {
     this.#sequences.delete(sequence.request.id);
+    this.#timed.delete(sequence);
     this.#door.leave(sequence);
     this.#scheduler.remove(sequence);
     this.#isFreed = true;
@@ -238,7 +263,7 @@ export class Engine {
     const { onMerges = 'auto' } = this.#options;
     if (onMerges !== 'auto') return onMerges === 'always';
     const { running, waiting, room } = this.#scheduler;
-    const crowd = [...running, ...waiting.slice(0, room)];
+    const crowd = [...running, ...waiting.first(room)];
     const others = crowd.filter((sequence) => sequence.key !== key && sequence.merge === null);
     const own = crowd.filter((sequence) => sequence.key === key).length;
     const othersAdapted = others.some(({ request }) => request.adapters.length > 0);
@@ -250,10 +275,10 @@ export class Engine {
     const { adapters: store, decoder } = this.#options;
     const { kv, pages } = decoder;
     const used = running.reduce((positions, { past }) => positions + past, 0);
-    const kvUsage = used / (kv.rows * kv.positions);
+    const kvUsage = used / (this.#slots * kv.positions);
     return {
       running: running.length,
-      waiting: waiting.length,
+      waiting: waiting.size,
       kvUsage,
       steps: this.#steps,
       stepMs: this.#stepMs,
@@ -275,9 +300,14 @@ export class Engine {
     if (this.idle) this.#door.checkIntegrity();
     const { running, waiting } = this.#scheduler;
     this.#options.merges.checkIntegrity(running.map(({ merge }) => merge));
-    if (this.#sequences.size !== running.length + waiting.length) throw new Error('a sequence leaked');
+    if (this.#sequences.size !== running.length + waiting.size) throw new Error('a sequence leaked');
   }
 }
+
+const tooLate: NonNullable<SequenceEnd['error']> = {
+  code: 'deadline_exceeded',
+  message: errorTable.deadline_exceeded.message,
+};
 
 const overflow: NonNullable<SequenceEnd['error']> = {
   code: 'adapter_invalid',

@@ -1,10 +1,12 @@
 // One sequence in the engine: its tokens, how far the KV pool holds them, and its times. Pure bookkeeping.
 
 import { mergeKey } from '../core/adapter.ts';
+import { commonShare } from '../core/share.ts';
 import type { FinishReason, SequenceEnd, SequenceRequest, Timings } from '../protocol/messages.ts';
 import type { AdapterHold } from './adapters/adapter-store.ts';
 import type { RowAdapter } from './adapters/row-adapter.ts';
 import type { Merge } from './merges/merge.ts';
+import type { Line } from './policies/fair-queue.ts';
 import { createSampler, type Sampler } from './sampler.ts';
 
 export type Sequence = {
@@ -12,12 +14,16 @@ export type Sequence = {
   readonly sampler: Sampler;
   /** Says which weights it computes with: of its adapters; empty without any. */
   readonly key: string;
+  /** Where it stands while it waits. */
+  readonly line: Line;
   /** Prompt and sampled tokens. The last sampled one is not in the KV pool yet: the next step feeds it. */
   readonly tokens: number[];
   /** Tokens in the KV pool. */
   past: number;
   /** Monotonic milliseconds; null until it happened. */
   readonly queuedAt: number;
+  /** Nobody waits for it from then on. */
+  readonly expiresAt: number;
   startedAt: number | null;
   firstTokenAt: number | null;
   /** Its adapter in memory, or on its way; null without one, and before it is fetched. */
@@ -26,6 +32,10 @@ export type Sequence = {
   row: RowAdapter | null;
   /** The merge that it runs on, from its start to its end; null: on the base's weights. */
   merge: Merge | null;
+  /** The KV row that keeps what it has while another runs in its place; null while it runs, and before. */
+  parkedIn: number | null;
+  /** Others were parked for its pages, which was in vain: that is tried once. */
+  hasAskedForPages: boolean;
   /** Sequences that started while this one stood before them and could not. */
   overtaken: number;
 };
@@ -35,18 +45,24 @@ const keyOf = ({ adapters, mergeKey: named = mergeKey(adapters) }: SequenceReque
   named ?? `unmerged ${mergeKey(adapters)}`;
 
 export function createSequence(request: SequenceRequest, now: number, freshSeed: () => number): Sequence {
+  const { share: { flow, weight, priority } = commonShare, timeoutMs = Number.POSITIVE_INFINITY } = request;
+  const key = keyOf(request);
   return {
     request,
     sampler: createSampler(request.params, request.promptTokens, freshSeed),
-    key: keyOf(request),
+    key,
+    line: { flow, weight, subflow: `${priority} ${key}`, subflowWeight: priority },
     tokens: [...request.promptTokens],
     past: 0,
     queuedAt: now,
+    expiresAt: now + timeoutMs,
     startedAt: null,
     firstTokenAt: null,
     hold: null,
     row: null,
     merge: null,
+    parkedIn: null,
+    hasAskedForPages: false,
     overtaken: 0,
   };
 }

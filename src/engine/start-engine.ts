@@ -3,6 +3,7 @@
 import { randomInt } from 'node:crypto';
 import type { Clock } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
+import type { GraphTarget } from '../graph/target.ts';
 import { loadWeights } from '../graph/weights.ts';
 import type { EngineConfig, EngineEvent, EngineInfo } from '../protocol/messages.ts';
 import { AdapterStore } from './adapters/adapter-store.ts';
@@ -25,6 +26,13 @@ export type EngineCallbacks = {
   onChange(): void;
 };
 
+/**
+ * KV rows that keep sequences which made room for another flow's. On the host rows take memory as they fill, so that
+ * every slot has one; a device's are reserved whole. A single slot is never shared: its rows would only take turns.
+ */
+const parkedRows = (slots: number, on: GraphTarget['on']) =>
+  slots === 1 ? 0 : on === 'host' ? slots : Math.ceil(slots / 4);
+
 export type StartedEngine = { readonly engine: Engine; readonly info: EngineInfo };
 
 export async function startEngine(
@@ -43,12 +51,14 @@ export async function startEngine(
     const message = `LORIKEET_MAX_CONTEXT is ${positions}, but ${config.model.name} takes at most ${context} tokens.`;
     throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_MAX_CONTEXT' });
   }
+  const slots = config.maxSequences;
+  const rows = slots + parkedRows(slots, target.on);
   const decoder = createDecoder(runtime, model, {
-    rows: config.maxSequences,
+    rows,
     positions,
     decodeActivations: config.decodeActivations,
     batchInvariant: config.batchInvariant ?? true,
-    pages: config.adapterPages ?? pagesFor(device, model, config, positions),
+    pages: config.adapterPages ?? pagesFor(device, model, config, { rows, positions }),
     target,
     clock,
     onPagesChange: onChange,
@@ -86,7 +96,7 @@ export async function startEngine(
     emit: (merge) => emit({ type: 'merge', merge }),
   });
   const { prefillChunk } = config;
-  const engine: Engine = new Engine({ decoder, adapters, merges, prefillChunk, clock, freshSeed, emit });
+  const engine: Engine = new Engine({ decoder, adapters, merges, slots, prefillChunk, clock, freshSeed, emit });
   const info: EngineInfo = {
     model: config.model.name,
     digest: config.model.digest,

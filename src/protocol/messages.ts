@@ -5,6 +5,7 @@ import type { AppliedAdapter } from '../core/adapter.ts';
 import type { Activations, ModelFiles, ModelShape } from '../core/base-model.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import type { SamplingParams } from '../core/sampling-params.ts';
+import type { Share } from '../core/share.ts';
 
 export type WeightBits = 4 | 8 | 32;
 
@@ -55,6 +56,10 @@ export type SequenceRequest = {
   readonly adapters: readonly AppliedAdapter[];
   /** The merge that it may run on; null: on none. Left out: on one of its adapters' weights, with their own bits. */
   readonly mergeKey?: string | null;
+  /** Whose service it counts as; left out: `commonShare`. */
+  readonly share?: Share;
+  /** Milliseconds after which nobody waits for it any more; left out: somebody always does. */
+  readonly timeoutMs?: number;
 };
 
 /** Adapters to merge into a copy of the linears that they touch; sequences that name its key may run on it. */

@@ -2,8 +2,9 @@
 // death leaves behind; the process, the clock and the timers come from outside, so that a simulation can drive it.
 // Knows no HTTP and no tokens' meaning.
 
-import { LorikeetError } from '../core/errors.ts';
-import { DrainRate } from './drain-rate.ts';
+import { errorTable, LorikeetError } from '../core/errors.ts';
+import { commonShare, type Share } from '../core/share.ts';
+import { AdmissionControl } from './admission-control.ts';
 import type { EngineClient, EngineState, SequenceListener, StepListener } from './engine-client.ts';
 import type { EngineProcess } from './engine-process.ts';
 import { MergeBook } from './merge-book.ts';
@@ -44,7 +45,7 @@ class Supervisor implements SupervisedEngine {
   readonly #book: SequenceBook;
   readonly #merges = new MergeBook();
   readonly #quarantine = new Quarantine();
-  readonly #drainRate = new DrainRate();
+  readonly #admission: AdmissionControl;
   readonly #stepListeners: StepListener[] = [];
   readonly #settleReady: PromiseWithResolvers<EngineInfo>;
   #process: EngineProcess | null = null;
@@ -66,6 +67,7 @@ class Supervisor implements SupervisedEngine {
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
+    this.#admission = new AdmissionControl(options.limits);
     this.#book = new SequenceBook((error) => options.log.error({ err: error }, 'a sequence listener failed'));
     this.#settleReady = Promise.withResolvers();
     this.ready = this.#settleReady.promise;
@@ -107,14 +109,24 @@ class Supervisor implements SupervisedEngine {
 
   submit(sequence: Omit<SequenceRequest, 'id'>, listener: SequenceListener): () => void {
     this.#quarantine.assertHarmless(sequence, this.#now());
-    this.#admit(sequence);
-    const id = this.#book.add(sequence, listener, this.#now());
+    this.assertRoom(sequence.share, sequence);
+    let cancel = () => {};
+    const onEnd: SequenceListener['onEnd'] = (end) => {
+      cancel();
+      listener.onEnd(end);
+    };
+    const id = this.#book.add(sequence, { ...listener, onEnd }, this.#now());
+    const { timeoutMs } = sequence;
+    if (timeoutMs !== undefined) cancel = this.#options.timers.after(timeoutMs, () => this.#expire(id));
     if (this.state === 'ready') this.#send(id);
     return () => this.#abort(id);
   }
 
-  /** Takes it, or throws. While the engine restarts, requests wait for it as they would for a slot. */
-  #admit({ promptTokens }: Omit<SequenceRequest, 'id'>): void {
+  /** While the engine restarts, requests wait for it as they would for a slot. */
+  assertRoom(
+    share: Share = commonShare,
+    { promptTokens = [], timeoutMs = Number.POSITIVE_INFINITY }: Partial<SequenceRequest> = {},
+  ): void {
     if (this.state === 'draining' || this.state === 'stopped') throw new LorikeetError('server_draining');
     if (this.info === null || this.#circuitOpen) {
       throw new LorikeetError('engine_unavailable', {
@@ -122,20 +134,21 @@ class Supervisor implements SupervisedEngine {
         retryAfterSeconds: this.#circuitOpen ? Math.ceil(this.#options.limits.openDelayMs / 1000) : 5,
       });
     }
-    const { waiting, waitingTokens, running } = this.#book;
-    const { limits } = this.#options;
-    const freeSlots = Math.max(this.info.maxSequences - running, 0);
-    const tooMany = waiting >= limits.waitingRequests + freeSlots;
-    // A single long prompt always passes: the context, not the queue, limits it.
-    const tooLong = waiting > 0 && waitingTokens + promptTokens.length > limits.waitingTokens;
-    if (!tooMany && !tooLong) return;
-    throw new LorikeetError('server_overloaded', {
-      retryAfterSeconds: this.#drainRate.retryAfterSeconds(waiting, this.#now()),
-    });
+    const slots = this.info.maxSequences;
+    const asked = { share, promptTokens: promptTokens.length, timeoutMs, slots, now: this.#now() };
+    this.#admission.assertRoom(this.#book.load, asked);
+  }
+
+  /**
+   * The engine takes no step for it either; it ends here, so that the answer comes in time whatever the engine does.
+   */
+  #expire(id: number): void {
+    if (this.#book.state(id) !== 'held') this.#process?.send({ type: 'abort', id });
+    this.#endAll([id], { code: 'deadline_exceeded', message: errorTable.deadline_exceeded.message });
   }
 
   #send(id: number): void {
-    this.#process?.send({ type: 'submit', sequence: this.#book.take(id) });
+    this.#process?.send({ type: 'submit', sequence: this.#book.take(id, this.#now()) });
     this.#watch();
   }
 
@@ -170,11 +183,14 @@ class Supervisor implements SupervisedEngine {
     else if (event.type === 'merge') this.#merges.tell(event.merge);
     else {
       for (const id of event.started) {
-        this.#book.start(id, now);
-        this.#drainRate.started(now);
+        const since = this.#book.start(id, now);
+        if (since !== null) this.#admission.started(now, since);
       }
       for (const token of event.tokens) this.#book.token(token, now);
-      for (const end of event.ended) this.#book.end(end);
+      for (const end of event.ended) {
+        const startedAt = this.#book.end(end);
+        if (startedAt !== null) this.#admission.ended(end, now - startedAt);
+      }
       this.#stats = event.stats;
       const stats = this.stats;
       for (const listener of this.#stepListeners) listener(stats, event.loads);

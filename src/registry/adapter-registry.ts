@@ -104,8 +104,8 @@ export type StagedAdapter = {
 export type ResumableUpload = { readonly digest: string; readonly offset: number; readonly complete: boolean };
 
 export type AdapterRegistry = {
-  /** Throws `too_many_uploads`. */
-  stage(): Promise<StagedAdapter>;
+  /** Throws `too_many_uploads`: a tenant has half of what others leave. */
+  stage(tenant: string): Promise<StagedAdapter>;
 
   /** null where nothing of it is here. `digest` is `sha256:<hex>` of the weights file. */
   uploadOf(tenant: string, digest: string): Promise<ResumableUpload | null>;

@@ -133,6 +133,7 @@ async function publish(parts: Parts, folder: string, made: NewVersion) {
       }
       const same = catalogue.same(made.provenance.tenant, made.name, digest);
       if (same !== undefined) return { adapter: same.adapter, created: false };
+      assertQuota(parts, made);
       return { adapter: await insert(parts, digest, made), created: true };
     } catch (error) {
       if (catalogue.ofDigest(digest).size === 0) {
@@ -142,6 +143,13 @@ async function publish(parts: Parts, folder: string, made: NewVersion) {
       throw error;
     }
   });
+}
+
+function assertQuota({ catalogue, options }: Parts, { provenance: { tenant }, content }: NewVersion): void {
+  const kept = catalogue.ofTenant(tenant);
+  options.assertQuota?.(tenant, 'adapters', kept.length + 1);
+  const bytes = kept.reduce((sum, { adapter }) => sum + adapter.bytes, content.weights.bytes);
+  options.assertQuota?.(tenant, 'adapter_bytes', bytes);
 }
 
 /** The row makes the version. */

@@ -5,7 +5,7 @@ import type { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { errorAnswer } from './error-answer.ts';
 import { type EventStream, eventStream, eventStreamHeaders } from './event-stream.ts';
-import { type Ask, type Generation, type GenerationListener, generate, type Outcome } from './generation.ts';
+import { type Generation, type GenerationListener, generate, type Outcome, type Work } from './generation.ts';
 import { digestHeaders, type HeldAdapters, holdAdapters, type NamedAdapter } from './held-adapters.ts';
 import { toLorikeetError } from './plugins/errors.ts';
 import type { Services } from './services.ts';
@@ -14,7 +14,7 @@ import { traceGeneration } from './trace-generation.ts';
 type Exchange = { readonly request: FastifyRequest; readonly reply: FastifyReply };
 
 /** Sequences to generate, and the adapters to hold for them. */
-export type Order = { readonly asks: readonly Ask[]; readonly adapters: readonly NamedAdapter[] };
+export type Order = Pick<Work, 'asks'> & { readonly adapters: readonly NamedAdapter[] };
 
 export async function answerWhole(
   services: Services,
@@ -22,7 +22,7 @@ export async function answerWhole(
   order: Order,
 ): Promise<{ outcomes: Outcome[]; held: HeldAdapters }> {
   const held = await hold(services, exchange, order);
-  const generation = generate(services, { asks: order.asks, held });
+  const generation = generate(services, workOf(services, exchange.request, order, held));
   traceGeneration(services, exchange.request, held, generation.outcomes);
   abortWhenReaderLeaves(exchange.reply, generation);
   return { outcomes: await generation.outcomes, held };
@@ -46,7 +46,7 @@ export async function answerStream(
     onTooSlow: () => request.log.warn('the reader of a stream is too slow and was cut off'),
   });
   const writer = writerOf(stream, held);
-  const generation = startOrClose(stream, () => generate(services, { asks: order.asks, held }, writer));
+  const generation = startOrClose(stream, () => generate(services, workOf(services, request, order, held), writer));
   abortWhenReaderLeaves(reply, generation);
   traceGeneration(services, request, held, generation.outcomes);
   generation.outcomes.then(
@@ -77,6 +77,12 @@ async function hold(services: Services, { request, reply }: Exchange, { adapters
   );
   reply.headers(digestHeaders(held));
   return held;
+}
+
+function workOf({ requestTimeoutMs }: Services, request: FastifyRequest, { asks }: Order, held: HeldAdapters): Work {
+  const timeoutMs = (request.body as { timeout_ms?: number }).timeout_ms ?? requestTimeoutMs;
+  const { tenant, keyPrefix } = request;
+  return { asks, held, caller: { tenant, keyPrefix }, ...(timeoutMs === null ? {} : { timeoutMs }) };
 }
 
 function startOrClose(stream: EventStream, start: () => Generation): Generation {

@@ -10,7 +10,9 @@ import { addDocs } from './plugins/docs.ts';
 import { addErrors, answerError, onClientError } from './plugins/errors.ts';
 import { addHeaders } from './plugins/headers.ts';
 import { addIdempotency } from './plugins/idempotency.ts';
+import { addQuotas } from './plugins/quotas.ts';
 import { addRequests, requestIds } from './plugins/requests.ts';
+import { addSlowReaders } from './plugins/slow-readers.ts';
 import { healthRoute } from './routes/health.ts';
 import { metricsRoute } from './routes/metrics.ts';
 import { adapterRoute } from './routes/v1/adapters/adapter.ts';
@@ -36,6 +38,7 @@ import { generateRoute } from './routes/v1/generate.ts';
 import { loadLoraAdapterRoute } from './routes/v1/load-lora-adapter.ts';
 import { modelsRoute } from './routes/v1/models.ts';
 import { unloadLoraAdapterRoute } from './routes/v1/unload-lora-adapter.ts';
+import { usageRoute } from './routes/v1/usage.ts';
 import { createServices, type Services } from './services.ts';
 import { validationError } from './validation-error.ts';
 
@@ -54,6 +57,7 @@ const routes = [
   ...[mergeRoute, mergesRoute],
   ...[keysRoute, tenantsRoute, auditRoute, contentsRoute],
   ...[filesRoute, jobsRoute, jobRoute, jobEventsRoute],
+  ...[usageRoute],
   ...[healthRoute, metricsRoute],
 ];
 
@@ -89,9 +93,11 @@ export function createApp(deps: AppDeps): FastifyInstance {
 
   addErrors(app, services);
   addRequests(app, services);
+  addSlowReaders(app, services);
   addBodies(app, services);
   if (deps.hasDocs) addDocs(app);
   addAuth(app, services);
+  addQuotas(app, services);
   addConnections(app, services);
   addAudit(app, services);
   addIdempotency(app, services);

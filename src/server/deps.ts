@@ -15,6 +15,7 @@ import type { StorageHealth } from '../storage/health.ts';
 import type { AuditLog } from '../tenants/audit.ts';
 import type { KeptAnswers } from '../tenants/kept-answers.ts';
 import type { KeyStore } from '../tenants/keys.ts';
+import type { Service } from '../tenants/service.ts';
 import type { TenantStore } from '../tenants/tenants.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { Tracing } from '../tracing/tracing.ts';
@@ -55,6 +56,10 @@ export type AppDeps = {
   readonly trustedProxies: readonly string[];
   /** Whether /docs and /openapi.json are served. */
   readonly hasDocs: boolean;
+  /** Shares, rates and usage of tenants and keys. */
+  readonly service: Service;
+  /** Of a request that says none; null: it waits as long as it takes. */
+  readonly requestTimeoutMs: number | null;
   /** Has every scope; null where none is configured. */
   readonly adminKey: string | null;
   readonly metrics: Metrics;

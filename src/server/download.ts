@@ -1,11 +1,9 @@
-// Bounds on who takes a download: what is not read is cut off, and so is what takes too long in all. Files and leases
-// are held meanwhile.
+// How long a download may take in all: files and leases are held meanwhile. Who does not read is cut off before.
 
 import type { FastifyReply } from 'fastify';
 import type { Limits } from './deps.ts';
 
-export function boundDownload({ raw }: FastifyReply, limits: Pick<Limits, 'downloadIdleMs' | 'downloadMsMax'>): void {
-  raw.setTimeout(limits.downloadIdleMs, () => raw.destroy());
-  const deadline = setTimeout(() => raw.destroy(), limits.downloadMsMax).unref();
+export function boundDownload({ raw }: FastifyReply, { downloadMsMax }: Pick<Limits, 'downloadMsMax'>): void {
+  const deadline = setTimeout(() => raw.destroy(), downloadMsMax).unref();
   raw.once('close', () => clearTimeout(deadline));
 }

@@ -33,6 +33,8 @@ type Options = {
 export function eventStream(options: Options): EventStream {
   const opened = Promise.withResolvers<void>();
   let isOpen = false;
+  /** Choices that end after another one failed have nobody to tell it to. */
+  let isOver = false;
   let quiet = true;
 
   const body = new Readable({
@@ -50,7 +52,7 @@ export function eventStream(options: Options): EventStream {
     quiet = false;
     isOpen = true;
     opened.resolve();
-    if (body.destroyed || body.readableEnded) return;
+    if (isOver || body.destroyed) return;
     if (body.readableLength < options.eventsMax) {
       body.push(frame);
       return;
@@ -60,7 +62,8 @@ export function eventStream(options: Options): EventStream {
   };
   const end = () => {
     clearInterval(heartbeat);
-    if (!body.destroyed) body.push(null);
+    if (!body.destroyed && !isOver) body.push(null);
+    isOver = true;
   };
   const heartbeat = setInterval(() => {
     if (quiet) write(': waiting\n\n');

@@ -16,6 +16,9 @@ import { createLogger } from '../../src/server/logger.ts';
 import { mergeProbes } from '../../src/server/merge-probes.ts';
 import { type Database, openDatabase } from '../../src/storage/database.ts';
 import { mergeTable } from '../../src/storage/merge-table.ts';
+import type { QuotaSource } from '../../src/tenants/ceilings.ts';
+import type { Quota } from '../../src/tenants/quota.ts';
+import { noQuotas, openService, type Service } from '../../src/tenants/service.ts';
 import { openTenancy, type Tenancy } from '../../src/tenants/tenancy.ts';
 import { byteTokenizer } from './byte-tokenizer.ts';
 import { type FakeEngine, type FakeEngineOptions, fakeEngine } from './fake-engine.ts';
@@ -33,6 +36,7 @@ export type TestApp = Tenancy & {
   readonly training: TestJobs;
   /** Of keys, tenants, the audit log and merges. */
   readonly database: Database;
+  readonly service: Service;
   /** Lines of the log, parsed. */
   readonly log: Record<string, unknown>[];
   post(url: string, body: object, headers?: Record<string, string>): Promise<LightMyRequestResponse>;
@@ -41,6 +45,9 @@ export type TestApp = Tenancy & {
 export type TestAppOptions = FakeEngineOptions & {
   readonly deps?: Partial<AppDeps>;
   readonly trainer?: FakeTrainerOptions;
+  /** Of every tenant, and of those that are named. */
+  readonly quota?: Quota;
+  readonly quotas?: QuotaSource;
   /** What the model says; `script` of the engine goes first. */
   readonly says?: string;
   /** Where adapters and merges are; left out, in memory and a folder of the test's. */
@@ -58,10 +65,18 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
   const clock: Clock = options.deps?.clock ?? systemClock;
   const db = await openDatabase(':memory:');
   const tenancy = await openTenancy(db, clock);
-  const registry = await watchedRegistry(t, options.registry);
-  const training = await testJobs(t, { ...options.trainer, registry, jobs: { engine } });
   const log: Record<string, unknown>[] = [];
   const logger = createLogger('debug', { write: (line) => log.push(JSON.parse(line)) });
+  const service = await openService({
+    ...{ database: options.database ?? db, defaults: options.quota ?? {}, source: options.quotas ?? noQuotas },
+    ...{ clock, timers: systemTimers, log: logger },
+  });
+  const { assertQuota, usage } = service;
+  const registry = await watchedRegistry(t, { assertQuota, ...options.registry });
+  const training = await testJobs(t, {
+    ...{ ...options.trainer, registry },
+    jobs: { engine, assertQuota, trainedSince: usage.trainedSince },
+  });
   const tokenizer = byteTokenizer();
   const merges = await openMerges({
     table: mergeTable(options.database ?? db),
@@ -85,6 +100,8 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
     jobs: training.jobs,
     adapterRoot: null,
     ...tenancy,
+    service,
+    requestTimeoutMs: null,
     adminKey: null,
     storage: { problem: () => null },
     tracing: null,
@@ -101,12 +118,13 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
     await engine.close(0);
     await app.close();
     await merges.close();
+    await service.close();
     await db.destroy();
   });
   options.extend?.(app);
   await app.ready();
   const post: TestApp['post'] = (url, payload, headers = {}) => app.inject({ method: 'POST', url, payload, headers });
-  return { app, engine, registry, merges, traffic, training, ...tenancy, database: db, log, post };
+  return { app, engine, registry, merges, traffic, training, ...tenancy, service, database: db, log, post };
 }
 
 /** @returns the port, for tests that need a real socket. */

@@ -241,6 +241,25 @@ const causes: Partial<Record<ErrorCode, Cause>> = {
       return post({ seed: 2 });
     },
   },
+  rate_limit_exceeded: {
+    options: { quota: { requests_per_minute: 0 } },
+    ask: ({ post }) => post('/v1/generate', { prompt: 'x' }),
+  },
+  insufficient_quota: {
+    options: { quota: { jobs: 0 } },
+    async ask({ post, training }) {
+      const { id: training_file } = await training.file();
+      return post('/v1/fine_tuning/jobs', { training_file });
+    },
+  },
+  deadline_exceeded: {
+    async ask({ post, engine }) {
+      engine.failure = { code: 'deadline_exceeded', message: 'It is too late.' };
+      const answer = await post('/v1/generate', { prompt: 'x' });
+      engine.failure = null;
+      return answer;
+    },
+  },
   internal_error: refusing(new Error('a detail that must not leave')),
 };
 

@@ -125,13 +125,14 @@ test('leases are let go when the engine refuses, whichever sequence it refuses',
   await testing.registry.add('a');
   testing.engine.refusal = new LorikeetError('engine_unavailable');
   await testing.post(url, { prompt: 'x', adapter_id: 'a' });
-  await letGo(testing, 1);
+  // Refused before anything is looked up.
+  await letGo(testing, 0);
   testing.engine.refusal = null;
   const answer = await testing.post('/v1/completions', { prompt: ['x', 'y'], model: 'a', n: 2 });
   assert.equal(answer.json().error.code, 'server_overloaded');
   assert.equal(testing.registry.held, 1, 'the first one still runs');
   testing.engine.step();
-  await letGo(testing, 2);
+  await letGo(testing, 1);
 });
 
 test('a prompt that fails is found before anything is held', async (t) => {

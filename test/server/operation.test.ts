@@ -86,6 +86,7 @@ test('the description covers every route and is valid for its version', async (t
     '/v1/models',
     '/v1/models/{model}',
     '/v1/unload_lora_adapter',
+    '/v1/usage',
   ]);
   const generate = paths['/v1/generate'].post;
   assert.deepEqual(Object.keys(generate.responses['200'].content), ['application/json', 'text/event-stream']);

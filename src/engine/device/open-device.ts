@@ -44,10 +44,10 @@ const defaultPagesPerSlot = 4;
 export function pagesFor(
   { runtime, target: { real } }: OpenDevice,
   { shape, weights }: LoweredModel,
-  { maxSequences: rows, mergeBytes = 0, trainsBeside = false }: PageConfig,
-  positions: number,
+  { maxSequences: slots, mergeBytes = 0, trainsBeside = false }: PageConfig,
+  { rows, positions }: { readonly rows: number; readonly positions: number },
 ): number {
-  const pagesMin = defaultPagesPerSlot * rows;
+  const pagesMin = defaultPagesPerSlot * slots;
   const freeBytes = runtime.device?.freeBytes() ?? null;
   if (freeBytes === null) return pagesMin;
   const weightBytes = [...weights.values()].reduce((sum, { data }) => sum + data.byteLength, 0);
@@ -64,7 +64,7 @@ export function pagesFor(
   const inGiB = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
   const message =
     `${runtime.device!.name} has ${inGiB(freeBytes)} free: too little for ${inGiB(needs.weightBytes)} of weights, ` +
-    `${inGiB(needs.kvBytes)} of keys and values for ${rows} slots of ${positions} tokens, and adapters. ` +
+    `${inGiB(needs.kvBytes)} of keys and values for ${slots} slots of ${positions} tokens, and adapters. ` +
     'Set fewer slots (LORIKEET_MAX_SEQUENCES) or a shorter context (LORIKEET_MAX_CONTEXT).';
   throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_MAX_SEQUENCES' });
 }

@@ -68,6 +68,15 @@ export const samplingProperties = {
       description: 'Token id to a number that is added to its logit.',
     }),
   ),
+  timeout_ms: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: limits.answerTimeoutMs,
+      description:
+        'Milliseconds from the arrival of the request after which nobody waits for its answer. What would come too ' +
+        'late is refused at once with 503 and Retry-After, what comes too late is given up with 504.',
+    }),
+  ),
 };
 
 /** `max_tokens` differs between routes only in its default. */

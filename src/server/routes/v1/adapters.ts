@@ -67,7 +67,7 @@ export const adaptersRoute =
       { config: { ...config, audit: 'adapters.publish', isIdempotent: true, describe: form }, schema: upload },
       async (request, reply) => {
         const watch = request.isMultipart() ? watchUpload(services, request, reply) : null;
-        const staged = await registry.stage();
+        const staged = await registry.stage(request.tenant);
         try {
           const name = watch === null ? await stageJson(request, staged) : await stageForm(request, staged, watch);
           assertFreeName(services, name, 'name');

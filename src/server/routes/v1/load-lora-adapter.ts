@@ -52,7 +52,7 @@ export const loadLoraAdapterRoute =
         assertFreeName(services, name, 'lora_name');
         assertAllowed(request.allowedAdapters, name);
         await using folder = await openAdapterFolder(adapterRoot, path);
-        const staged = await registry.stage();
+        const staged = await registry.stage(tenant);
         try {
           await staged.config(folder.config.createReadStream());
           await staged.weights(folder.weights.createReadStream());

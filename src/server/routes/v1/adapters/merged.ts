@@ -45,6 +45,7 @@ export const mergedRoute =
         const { adapter, files } = lease!;
         const name = `${model.name} with ${idOf(adapter)}`;
         const order = { adapter: files, format, dtype, unpacked: unpacked === 'true', name };
+        reply.raw.once('close', services.offlinePlace(request.tenant));
         const { bytes, body } = await offline.exportMerged(order, signal);
         boundDownload(reply, limits);
         const fileName = `${model.name}-${idOf(adapter)}`.replaceAll(/[^\w.@-]/g, '-');
