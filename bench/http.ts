@@ -64,6 +64,7 @@ async function startServer(engine: FakeEngine) {
     engine,
     tokenizer: byteTokenizer(),
     model: { name: 'SmolLM2-135M-Instruct', digest: `sha256:${'0'.repeat(64)}`, createdAt: 0 },
+    grammars: { check: async () => {} },
     registry,
     merges,
     traffic: measureTraffic(systemClock, limits),
@@ -73,6 +74,8 @@ async function startServer(engine: FakeEngine) {
     jobs: { stats: { byState: {}, trainerRestarts: 0 } } as unknown as AppDeps['jobs'],
     adapterRoot: null,
     ...(await openTenancy(db, systemClock)),
+    adapterResolver: false,
+    corsOrigins: [],
     service: await openService({
       ...{ database: db, defaults: {}, source: noQuotas },
       ...{ clock: systemClock, timers: systemTimers, log: logger },

@@ -6,6 +6,13 @@
 #ifndef KERNEL
 #define KERNEL(name)
 #endif
+KERNEL(FloatLinear)
 KERNEL(GatedSilu)
+KERNEL(GroupedLora)
+KERNEL(PagedAttention)
+KERNEL(PagedAttentionFloat)
+KERNEL(QuantizedEmbedding)
+KERNEL(QuantizedLinear)
+KERNEL(ReadMemory)
 #undef KERNEL
 #undef SINGLE

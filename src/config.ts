@@ -40,8 +40,13 @@ export const settingTable = {
   weightBits: oneOf('LORIKEET_WEIGHT_BITS', null, [4, 8, 32], 'bits a weight', {
     defaultHelp: "the file's own, or 8",
   }),
-  decodeActivations: oneOf('LORIKEET_DECODE_ACTIVATIONS', 'int8', ['int8', 'float32'], 'precision of decode steps'),
-  batchInvariant: oneOf('LORIKEET_BATCH_INVARIANT', 'on', ['on', 'off'], 'the same tokens alone as in a batch'),
+  decodeActivations: oneOf('LORIKEET_DECODE_ACTIVATIONS', 'int8', ['int8', 'int16'], 'precision of decode steps'),
+  kvType: oneOf(
+    'LORIKEET_KV_TYPE',
+    'float16',
+    ['float16', 'float32'],
+    'keys and values on the processor: float32 rounds nothing, at twice the memory',
+  ),
   device: device('LORIKEET_DEVICE', 'cpu', 'what computes: cpu, cuda, cuda:1 for the second card, or webgpu'),
   devicePrecision: oneOf(
     'LORIKEET_DEVICE_PRECISION',
@@ -87,6 +92,19 @@ export const settingTable = {
   adapterRoot: text('LORIKEET_ADAPTER_ROOT', null, 'folder that /v1/load_lora_adapter may load from', {
     ...path,
     defaultHelp: 'none: that route is closed',
+  }),
+  adapterResolver: onOff(
+    'LORIKEET_ADAPTER_RESOLVER',
+    'load an adapter below the adapter root when it is first asked for, as its folder is called',
+  ),
+  enableLora: onOff('LORIKEET_ENABLE_LORA', "vLLM's flag: adapters are always served"),
+  loraModules: text('LORIKEET_LORA_MODULES', null, 'adapters to load at a start: name=folder, several by commas', {
+    placeholder: 'list',
+    defaultHelp: 'none',
+  }),
+  corsOrigins: text('LORIKEET_CORS_ORIGINS', '', 'origins whose web pages may read answers, or *', {
+    placeholder: 'origins',
+    defaultHelp: 'none',
   }),
   autoMerge: oneOf('LORIKEET_AUTO_MERGE', 'off', ['on', 'off'], 'merge heavy adapters without being asked'),
   autoMergeBits: oneOf('LORIKEET_AUTO_MERGE_BITS', 8, [4, 8, 32], 'bits of automatic merges: fewer round more'),

@@ -12,6 +12,7 @@ import { systemClock, systemTimers } from './core/clock.ts';
 import { LorikeetError } from './core/errors.ts';
 import { limits } from './core/limits.ts';
 import { prng } from './core/prng.ts';
+import { GrammarChecker } from './grammar/grammar-checker.ts';
 import { type OpenJobs, openTrainingJobs } from './jobs/jobs.ts';
 import { autoMerge } from './jobs/merges/auto-merge.ts';
 import { openMerges } from './jobs/merges/merge-keeper.ts';
@@ -32,6 +33,7 @@ import { trainerProcessStarter } from './protocol/trainer-process.ts';
 import type { AdapterRegistry } from './registry/adapter-registry.ts';
 import { checkAdapter } from './registry/check-adapter.ts';
 import { loadExamples } from './registry/example-adapters.ts';
+import { publishFolder } from './registry/publish-folder.ts';
 import { openAdapterRegistry } from './registry/registry.ts';
 import { mallocEnvironment } from './runtime/malloc.ts';
 import { portProblem, urlOf } from './server/address.ts';
@@ -54,6 +56,7 @@ import { openService, type Service } from './tenants/service.ts';
 import { openTenancy, type Tenancy } from './tenants/tenancy.ts';
 import { noUse } from './tenants/usage.ts';
 import { loadTokenizer } from './tokenizer/load.ts';
+import { tokenTable } from './tokenizer/token-table.ts';
 import type { Tokenizer } from './tokenizer/tokenizer.ts';
 import type { Tracing } from './tracing/tracing.ts';
 
@@ -106,7 +109,7 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   open.defer(writeKeyUses(tenancy.keys, systemTimers, logger));
   const service = await startService(config, { database, tenancy, logger });
   open.defer(() => service.close());
-  const engine = startEngine(config, files, logger);
+  const engine = startEngine(config, { model: files, tokenizer, logger });
   open.defer(() => engine.close(0));
   const registry = await openRegistry(config, { database, files, engine, service, logger });
   open.defer(() => registry.close());
@@ -119,11 +122,13 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   open.defer(() => offline.close());
   const training = await openTraining(config, { database, files, engine, registry, service, metrics, logger });
   open.defer(() => training.jobs.close(0));
+  const grammars = new GrammarChecker();
+  open.defer(() => grammars.close());
   const tracing = await startTracing(config, logger);
   open.defer(() => tracing?.close());
   const app = createServer({
     ...{ config, files, tokenizer, engine, registry, merges, traffic, offline, training, tenancy, service },
-    ...{ metrics, logger, storage: storageHealth(database, config.dataDir, systemClock), tracing },
+    ...{ grammars, metrics, logger, storage: storageHealth(database, config.dataDir, systemClock), tracing },
   });
   open.defer(() => closeServer(app, { engine, training }, config));
   const listener = await listenWithMetrics(config, metrics, logger);
@@ -135,6 +140,8 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   report.done('engine', describeEngine(info), info.loadMs);
   const examples = await addExamples(config, registry, logger);
   if (examples.length > 0) phase('adapters', `examples ${examples.join(', ')}`);
+  const modules = await loadModules(registry, config.loraModules);
+  if (modules.length > 0) phase('adapters', `loaded ${modules.join(', ')}`);
   training.start();
   const startMs = Math.round(systemClock.monotonic() - began);
   report.ready(url, !hasKeys, startMs);
@@ -158,6 +165,23 @@ async function addExamples(config: Config, registry: AdapterRegistry, logger: Lo
     logger.warn({ err: error }, 'the example adapters could not be loaded');
     return [];
   });
+}
+
+/** `name=folder,...` as vLLM's --lora-modules: each becomes a version, unless its content is there. */
+async function loadModules(registry: AdapterRegistry, list: string | null): Promise<string[]> {
+  const entries = (list ?? '').split(',').filter(Boolean);
+  const names: string[] = [];
+  for (const entry of entries) {
+    const [, name, folder] = /^\s*([^=]+)=(.+?)\s*$/.exec(entry) ?? [];
+    if (name === undefined || folder === undefined) {
+      const message = `LORIKEET_LORA_MODULES is a list of name=folder, not ${JSON.stringify(entry)}.`;
+      throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_LORA_MODULES' });
+    }
+    const provenance = { tenant: defaultTenant, createdBy: null, source: 'load' } as const;
+    await publishFolder(registry, folder, name, provenance);
+    names.push(name);
+  }
+  return names;
 }
 
 /** The base model's files, fetched where this machine does not have them. */
@@ -198,9 +222,11 @@ async function closeOrOpen(config: Config, { keys }: Tenancy, report: StartRepor
   return hasKeys;
 }
 
-function startEngine(config: Config, model: ModelFiles, logger: Logger): SupervisedEngine {
+type EngineParts = { readonly model: ModelFiles; readonly tokenizer: Tokenizer; readonly logger: Logger };
+
+function startEngine(config: Config, { model, tokenizer, logger }: EngineParts): SupervisedEngine {
   const { weightBits, decodeActivations, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk } = config;
-  const { devicePrecision, adapterMemory: adapterBytes, adapterPages, mergeMemory: mergeBytes } = config;
+  const { devicePrecision, kvType, adapterMemory: adapterBytes, adapterPages, mergeMemory: mergeBytes } = config;
   return superviseEngine({
     startProcess: engineProcessStarter(new URL('./engine/main.ts', import.meta.url), {
       ...mallocEnvironment,
@@ -208,11 +234,11 @@ function startEngine(config: Config, model: ModelFiles, logger: Logger): Supervi
     }),
     config: {
       ...{ model, weightBits, decodeActivations, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk },
-      ...{ devicePrecision, adapterBytes, adapterPages, mergeBytes },
+      ...{ devicePrecision, kvType, adapterBytes, adapterPages, mergeBytes },
       trainsBeside: config.trainingDevice === device,
       cudaDir: cudaDir(config.dataDir),
-      batchInvariant: config.batchInvariant === 'on',
       cacheDir: join(config.dataDir, 'weights'),
+      tokens: tokenTable(tokenizer),
     },
     limits: {
       ...defaultSupervisorLimits,
@@ -261,7 +287,10 @@ function openRegistry(
   return openAdapterRegistry({
     database,
     folder: join(config.dataDir, 'adapters'),
-    base: { name: files.name, digest: files.digest, shape: () => shapeOf(engine) },
+    base: {
+      ...{ name: files.name, digest: files.digest, shape: () => shapeOf(engine) },
+      rankMax: () => engine.info?.adapterRank ?? limits.adapterRank,
+    },
     check: checkAdapter,
     clock: systemClock,
     timers: systemTimers,
@@ -347,6 +376,7 @@ type ServerParts = {
   readonly config: Config;
   readonly files: ModelFiles;
   readonly tokenizer: Tokenizer;
+  readonly grammars: GrammarChecker;
   readonly engine: SupervisedEngine;
   readonly registry: AdapterRegistry;
   readonly merges: Merges;
@@ -368,6 +398,8 @@ function createServer({ config, files, training, tenancy, ...parts }: ServerPart
     files: training.files,
     jobs: training.jobs,
     adapterRoot: config.adapterRoot,
+    adapterResolver: config.adapterResolver,
+    corsOrigins: config.corsOrigins.split(/[ ,]+/).filter(Boolean),
     model: { name: files.name, digest: files.digest, createdAt: systemClock.now() },
     adminKey: config.adminKey,
     trustedProxies: config.trustedProxies?.split(',').map((one) => one.trim()) ?? [],

@@ -21,7 +21,7 @@ const sources = [...texts.keys()].filter((file) => file.startsWith('src/'));
 
 // --- directions ---
 
-const below = ['core', 'formats', 'tokenizer', 'protocol', 'metrics', 'runtime', 'settings'];
+const below = ['core', 'formats', 'tokenizer', 'protocol', 'grammar', 'metrics', 'runtime', 'settings'];
 /** What a folder (or a file directly in src/) may import, beside itself. */
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   core: [],
@@ -39,12 +39,14 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   tenants: ['core', 'storage'],
   jobs: ['core', 'formats', 'protocol', 'storage', 'registry', 'tenants'],
   backup: ['core', 'formats', 'storage'],
-  engine: ['core', 'formats', 'models', 'graph', 'runtime', 'protocol'],
+  tracing: ['core'],
+  wasm: ['core'],
+  grammar: ['core', 'wasm'],
+  engine: ['core', 'formats', 'models', 'graph', 'runtime', 'protocol', 'wasm', 'grammar'],
   training: ['core', 'formats', 'models', 'graph', 'runtime', 'protocol', 'tokenizer'],
   // One-shot processes: work on weights outside serving.
   offline: ['core', 'formats', 'models', 'graph', 'protocol', 'tokenizer'],
-  tracing: ['core'],
-  server: ['core', 'protocol', 'tokenizer', 'metrics', 'tracing', 'storage', 'registry', 'tenants', 'jobs'],
+  server: ['core', 'protocol', 'grammar', 'tokenizer', 'metrics', 'tracing', 'storage', 'registry', 'tenants', 'jobs'],
   main: [...below, 'config', 'tracing', 'models', 'storage', 'registry', 'tenants', 'jobs', 'server'],
   cli: [...below, 'config', 'models', 'storage', 'registry', 'tenants', 'jobs', 'backup', 'server', 'main'],
 };
@@ -57,6 +59,7 @@ const entries = [
   'src/runtime/probe.ts',
   'src/runtime/aside-thread.ts',
   'src/storage/sqlite/sqlite-thread.ts',
+  'src/grammar/thread.ts',
 ];
 
 const areaOf = (file: string) => (/^src\/([^/]+)\//.exec(file) ?? /^src\/(.+)\.ts$/.exec(file))?.[1] ?? '';
@@ -126,7 +129,8 @@ const doors: readonly Door[] = [
   { what: 'the clock', pattern: /\bDate\.now\b|\bperformance\.now\b|new Date\(\)/, where: /^src\/core\/clock\.ts$/ },
   { what: 'child processes', pattern: /'node:child_process'/, where: /^src\/(protocol|models|cli)\// },
   { what: 'metrics library', pattern: /from 'prom-client'/, where: /^src\/metrics\// },
-  { what: 'worker threads', pattern: /'node:worker_threads'/, where: /^src\/(runtime|storage)\// },
+  { what: 'worker threads', pattern: /'node:worker_threads'/, where: /^src\/(runtime|grammar|storage)\// },
+  { what: 'WebAssembly', pattern: /\bWebAssembly\b/, where: /^src\/wasm\// },
   { what: 'randomness', pattern: /\bMath\.random\b/, where: /^$/ },
 ];
 

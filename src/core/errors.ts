@@ -35,6 +35,16 @@ export const errorTable = {
     type: 'invalid_request_error',
     message: 'The chat template refused these messages.',
   },
+  grammar_invalid: {
+    status: 400,
+    type: 'invalid_request_error',
+    message: 'The schema or grammar of the output is not valid, or uses something that is not supported.',
+  },
+  grammar_too_complex: {
+    status: 400,
+    type: 'invalid_request_error',
+    message: 'The schema or grammar of the output is too complex.',
+  },
   invalid_api_key: { status: 401, type: 'authentication_error', message: 'No valid API key was given.' },
   insufficient_permissions: {
     status: 403,
@@ -183,6 +193,11 @@ export const errorTable = {
     message: 'The content type is not supported; send application/json.',
   },
   headers_too_large: { status: 431, type: 'invalid_request_error', message: 'The headers are too large.' },
+  logits_not_finite: {
+    status: 500,
+    type: 'server_error',
+    message: 'The base model gives no finite logits for this prompt: its activations overflow.',
+  },
   deadline_exceeded: {
     status: 504,
     type: 'server_error',

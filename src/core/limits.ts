@@ -11,10 +11,14 @@ export const limits = {
   bodyBytesInAll: 128 * MiB,
   /** Messages in one chat request: long conversations pass, a million empty ones do not. */
   messages: 4096,
-  /** Choices asked for by one request (`n`): each holds a slot, so it stays near the default slot count. */
-  choices: 16,
+  /** Choices asked for by one request (`n`): OpenAI's own ceiling; those beyond the free slots wait. */
+  choices: 128,
   /** Prompts in one /v1/completions body. */
   prompts: 128,
+  /** Tools of one request, as at OpenAI, and calls of one message. */
+  tools: 128,
+  /** Calls that an output may be forced to hold: small models do not end by themselves. */
+  parallelCalls: 16,
   /** Stop strings, and the length of each in UTF-16 units: every one is searched after every token. */
   stopStrings: 16,
   stopStringChars: 256,
@@ -24,6 +28,30 @@ export const limits = {
   logprobs: 20,
   /** Entries of `logit_bias`; OpenAI's own ceiling is lower (300) for its clients. */
   logitBias: 1024,
+  /** A schema or grammar of an output, as text: FHIR's, among the largest there are, has 3 MB, usual ones some kB. */
+  grammarChars: MiB,
+  /** Alternatives of `choice`. */
+  grammarChoices: 1024,
+  /**
+   * What llguidance may spend. Alternatives at one place of the text; work on the regular expressions of a grammar (50
+   * units a microsecond natively) and on those of one mask (14); parser items of one mask; states of the expressions'
+   * automaton, 1 to 2 kB each; and symbols of a grammar. Half of these are never seen in real schemas.
+   */
+  grammarItems: 2000,
+  grammarFuel: 1_000_000,
+  maskFuel: 200_000,
+  maskItems: 50_000,
+  lexerStates: 50_000,
+  grammarSymbols: 500_000,
+  /** A grammar thread without an answer for so long is replaced: what is within the limits above takes a tenth. */
+  grammarAnswerMs: 10_000,
+  /** Compiled grammars that a thread keeps for the next request with the same. */
+  grammarPrototypes: 64,
+  /** A thread that nobody uses and that has taken more memory than this is ended: it gives none back. */
+  grammarIdleBytes: 256 * MiB,
+  /** Grammars that were found good and need no second look. */
+  grammarsChecked: 1024,
+  grammarsCheckedChars: 16 * MiB,
   /**
    * Requests waiting for a slot, of one tenant while nobody else's wait, and twice as many of all together: at 16 slots
    * this is many minutes of work.
@@ -61,6 +89,8 @@ export const limits = {
   authAttempts: 60,
   /** Names of adapters that a key may be bound to: more is a tenant of its own. */
   keyAdapters: 256,
+  /** Names of files beside an adapter's two that an upload may mention: a checkpoint's folder has about twenty. */
+  adapterCompanions: 64,
   /** Adapters that one request may apply at once: a page or more each, of a few pages a slot. */
   appliedAdapters: 16,
   /** What a caller may write for an adapter: a name of 127, `@` or `:`, and a version or an alias. */
@@ -220,8 +250,8 @@ export const limits = {
   adapterPages: 65_536,
   /** Keys of rank_pattern or alpha_pattern: one for each linear of a model of 512 layers fits. */
   adapterPatterns: 4096,
-  /** A pattern of an adapter's config: five times a module's full name. */
-  adapterPatternChars: 256,
+  /** A pattern of an adapter's config: three times the longest that a common tool writes (Unsloth's, 323). */
+  adapterPatternChars: 1024,
   /** Characters of all true regular expressions of a config, repetitions written out: about 100 usual ones. */
   adapterRegexWeight: 4096,
   /** An adapter's config: PEFT writes one of a few kB; patterns of every linear of a large model fit. */

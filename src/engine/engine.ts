@@ -3,6 +3,7 @@
 
 import type { Clock } from '../core/clock.ts';
 import { errorTable, LorikeetError } from '../core/errors.ts';
+import type { GrammarThread } from '../grammar/grammar-thread.ts';
 import type {
   EngineEvent,
   EngineStats,
@@ -16,9 +17,11 @@ import type { AdapterStore } from './adapters/adapter-store.ts';
 import { type Choice, choose, chooseEach } from './choose.ts';
 import type { Decoder } from './decoder.ts';
 import type { ForwardBatch } from './forward-batch.ts';
+import { openConstraint } from './grammar-mask.ts';
 import type { Merges } from './merges/merges.ts';
 import { mergedOrMixed } from './policies/merged-or-mixed.ts';
 import { roomAside } from './policies/room-aside.ts';
+import { everyOf, notePrompt } from './prompt-logprobs.ts';
 import { type DecodeRange, Scheduler } from './scheduler.ts';
 import { createSequence, endOf, prefillLeft, type Sequence } from './sequence.ts';
 import { StepCosts } from './step-costs.ts';
@@ -27,6 +30,8 @@ export type EngineOptions = {
   readonly decoder: Decoder;
   readonly adapters: AdapterStore;
   readonly merges: Merges;
+  /** For outputs that have a grammar; left out: they end with an error. */
+  readonly grammars?: GrammarThread | null;
   /** Whether sequences whose adapter is merged run on the merge: where it is faster, or for measurements. */
   readonly onMerges?: 'auto' | 'always' | 'never';
   /** Groups of rows on the same weights that decode in one step; all by default: turns only let rows wait longer. */
@@ -74,7 +79,8 @@ export class Engine {
       ...{ rows: slots, parkedRows: kv.rows - slots, lead: leadOfContext * kv.positions, prefillBudget, groupsMax },
       moveRow: kv.move,
       swapRows: kv.swap,
-      admit: (sequence) => this.#door.admit(sequence),
+      // Until its grammar is compiled a sequence holds nobody up.
+      admit: (sequence) => (sequence.constraint?.isReady === false ? 'wait' : this.#door.admit(sequence)),
       park: (sequence) => this.#door.park(sequence),
       pages: pool.slots,
       pagesOf: (sequence) => this.#door.pagesOf(sequence),
@@ -118,7 +124,9 @@ export class Engine {
   }
 
   add(request: SequenceRequest): void {
-    const sequence = createSequence(request, this.#options.clock.monotonic(), this.#options.freshSeed);
+    const { clock, freshSeed, grammars = null } = this.#options;
+    const constraint = openConstraint(grammars, request.grammar);
+    const sequence = createSequence(request, clock.monotonic(), freshSeed, constraint);
     this.#sequences.set(request.id, sequence);
     if (request.timeoutMs !== undefined) this.#timed.add(sequence);
     this.#scheduler.add(sequence);
@@ -173,7 +181,7 @@ export class Engine {
     const { waiting } = this.#scheduler;
     this.#door.prefetch(waiting.first(this.#slots));
     return [...waiting].flatMap((sequence) => {
-      const error = this.#door.failure(sequence);
+      const error = sequence.constraint?.error ?? this.#door.failure(sequence);
       return error === null ? [] : [this.#end(sequence, endOf(sequence, 'error', now, { error: causeOf(error) }))];
     });
   }
@@ -196,11 +204,9 @@ export class Engine {
     const { clock, decoder } = this.#options;
     const { running } = this.#scheduler;
     const sequences = running.slice(first, first + rows);
-    // Pages fill while their sequence prefills; what is left of it is waited for here.
-    for (const { row } of sequences) await row?.placement.copied;
     const start = clock.monotonic();
     const batch: ForwardBatch = {
-      ...{ phase: 'decode', first, pastBefore: running[first - 1]?.past ?? 0 },
+      ...{ phase: 'decode', first },
       pasts: sequences.map(({ past }) => past),
       tokens: sequences.map(({ tokens, past }) => tokens[past]!),
       sampled: sequences.map((_, i) => i),
@@ -212,6 +218,7 @@ export class Engine {
     const kind = merge ? 'merged' : sequences.some(({ row }) => row !== null) ? 'mixed' : 'base';
     this.#costs.observe(kind, rows, clock.monotonic() - start);
     for (const sequence of sequences) sequence.past++;
+    await masksOf(sequences);
     return await chooseEach(sequences, logits);
   }
 
@@ -219,26 +226,34 @@ export class Engine {
   async #prefill(row: number, count: number): Promise<Choice[]> {
     const sequence = this.#scheduler.running[row]!;
     const { past, tokens, request } = sequence;
-    // One row sums in another order than many, so a token is computed beside another: the one before it, again.
-    const again = past > 0 && (count === 1 || past === 1) ? 1 : 0;
-    const logits = await this.#options.decoder.forward({
+    const { decoder } = this.#options;
+    // Where one token sums in another order than many, it is computed beside another: the one before it, again.
+    const again = decoder.pairsTokens && past > 0 && (count === 1 || past === 1) ? 1 : 0;
+    const logits = await decoder.forward({
       phase: 'prefill',
       first: row,
       pasts: [past - again],
       tokens: tokens.slice(past - again, past + count),
-      sampled: [again + count - 1],
+      sampled: sequence.promptLogprobs === null ? [again + count - 1] : everyOf(count, again),
       adapters: [sequence.row],
       merged: sequence.merge?.model ?? null,
     });
     sequence.past += count;
-    return sequence.past === request.promptTokens.length ? [choose(sequence, logits)] : [];
+    const last = logits.subarray(logits.length - this.#options.decoder.vocabulary);
+    if (sequence.promptLogprobs !== null) notePrompt(sequence, logits, count);
+    if (sequence.past < request.promptTokens.length) return [];
+    await masksOf([sequence]);
+    return [choose(sequence, last)];
   }
 
   #append({ sequence, token, logprobs }: Choice, tokens: TokenEvent[]): SequenceEnd | null {
     const { id, params } = sequence.request;
     this.#scheduler.charge(sequence);
     const now = this.#options.clock.monotonic();
-    if (token === 'overflow') return this.#end(sequence, endOf(sequence, 'error', now, { error: overflow }));
+    const failed = sequence.constraint?.error;
+    if (failed) return this.#end(sequence, endOf(sequence, 'error', now, { error: causeOf(failed) }));
+    if (token === 'overflow')
+      return this.#end(sequence, endOf(sequence, 'error', now, { error: overflowOf(sequence) }));
     sequence.firstTokenAt ??= now;
     if (params.stopTokens.includes(token))
       return this.#end(sequence, endOf(sequence, 'stop', now, { stopToken: token }));
@@ -254,6 +269,7 @@ export class Engine {
     this.#sequences.delete(sequence.request.id);
     this.#timed.delete(sequence);
     this.#door.leave(sequence);
+    sequence.constraint?.release();
     this.#scheduler.remove(sequence);
     this.#isFreed = true;
     return end;
@@ -304,14 +320,23 @@ export class Engine {
   }
 }
 
+/** Masks are computed while the step runs; what is left of that is waited for here. An error is its sequence's end. */
+async function masksOf(sequences: readonly Sequence[]): Promise<void> {
+  for (const { constraint } of sequences) if (constraint !== null) await constraint.ready.catch(() => {});
+}
+
+/** An adapter that spoils a row is its owner's: rows never compute with one another's. */
+function overflowOf({ row, merge }: Sequence): NonNullable<SequenceEnd['error']> {
+  if (row !== null || merge !== null) {
+    const message = 'With this adapter the logits are not finite: its values are too large for the base model.';
+    return { code: 'adapter_invalid', message };
+  }
+  return { code: 'logits_not_finite', message: errorTable.logits_not_finite.message };
+}
+
 const tooLate: NonNullable<SequenceEnd['error']> = {
   code: 'deadline_exceeded',
   message: errorTable.deadline_exceeded.message,
-};
-
-const overflow: NonNullable<SequenceEnd['error']> = {
-  code: 'adapter_invalid',
-  message: 'With this adapter the logits are not finite: its values are too large for the base model.',
 };
 
 /** An operating error keeps its code; any other is ours. */

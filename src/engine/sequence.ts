@@ -2,9 +2,11 @@
 
 import { mergeKey } from '../core/adapter.ts';
 import { commonShare } from '../core/share.ts';
-import type { FinishReason, SequenceEnd, SequenceRequest, Timings } from '../protocol/messages.ts';
+import type { Constraint } from '../grammar/grammar-thread.ts';
+import type { FinishReason, SequenceEnd, SequenceRequest, Timings, TokenLogprobs } from '../protocol/messages.ts';
 import type { AdapterHold } from './adapters/adapter-store.ts';
 import type { RowAdapter } from './adapters/row-adapter.ts';
+import { grammarMask } from './grammar-mask.ts';
 import type { Merge } from './merges/merge.ts';
 import type { Line } from './policies/fair-queue.ts';
 import { createSampler, type Sampler } from './sampler.ts';
@@ -12,12 +14,16 @@ import { createSampler, type Sampler } from './sampler.ts';
 export type Sequence = {
   readonly request: SequenceRequest;
   readonly sampler: Sampler;
+  /** Says which tokens its output's grammar allows next; null without one. */
+  readonly constraint: Constraint | null;
   /** Says which weights it computes with: of its adapters; empty without any. */
   readonly key: string;
   /** Where it stands while it waits. */
   readonly line: Line;
   /** Prompt and sampled tokens. The last sampled one is not in the KV pool yet: the next step feeds it. */
   readonly tokens: number[];
+  /** Of the prompt's tokens so far; null where nobody asks for them. */
+  readonly promptLogprobs: (TokenLogprobs | null)[] | null;
   /** Tokens in the KV pool. */
   past: number;
   /** Monotonic milliseconds; null until it happened. */
@@ -44,15 +50,24 @@ export type Sequence = {
 const keyOf = ({ adapters, mergeKey: named = mergeKey(adapters) }: SequenceRequest): string =>
   named ?? `unmerged ${mergeKey(adapters)}`;
 
-export function createSequence(request: SequenceRequest, now: number, freshSeed: () => number): Sequence {
+export function createSequence(
+  request: SequenceRequest,
+  now: number,
+  freshSeed: () => number,
+  constraint: Constraint | null = null,
+): Sequence {
   const { share: { flow, weight, priority } = commonShare, timeoutMs = Number.POSITIVE_INFINITY } = request;
   const key = keyOf(request);
+  const { params, promptTokens } = request;
+  const mask = constraint && grammarMask(constraint, params.stopTokens);
   return {
     request,
-    sampler: createSampler(request.params, request.promptTokens, freshSeed),
+    sampler: createSampler(params, promptTokens, freshSeed, mask),
+    constraint,
     key,
     line: { flow, weight, subflow: `${priority} ${key}`, subflowWeight: priority },
     tokens: [...request.promptTokens],
+    promptLogprobs: request.promptLogprobs === undefined ? null : [null],
     past: 0,
     queuedAt: now,
     expiresAt: now + timeoutMs,
@@ -84,6 +99,7 @@ export function endOf(
     reason,
     stopToken: detail.stopToken ?? null,
     ...(detail.error ? { error: detail.error } : {}),
+    ...(sequence.promptLogprobs === null ? {} : { promptLogprobs: sequence.promptLogprobs }),
     promptTokens: request.promptTokens.length,
     completionTokens: tokens.length - request.promptTokens.length,
     cachedTokens: 0,

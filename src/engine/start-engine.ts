@@ -3,7 +3,9 @@
 import { randomInt } from 'node:crypto';
 import type { Clock } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
+import { pageRanks } from '../graph/adapted-linear.ts';
 import type { GraphTarget } from '../graph/target.ts';
+import { GrammarThread } from '../grammar/grammar-thread.ts';
 import { loadWeights } from '../graph/weights.ts';
 import type { EngineConfig, EngineEvent, EngineInfo } from '../protocol/messages.ts';
 import { AdapterStore } from './adapters/adapter-store.ts';
@@ -57,7 +59,7 @@ export async function startEngine(
     rows,
     positions,
     decodeActivations: config.decodeActivations,
-    batchInvariant: config.batchInvariant ?? true,
+    kvType: config.kvType ?? 'float16',
     pages: config.adapterPages ?? pagesFor(device, model, config, { rows, positions }),
     target,
     clock,
@@ -70,7 +72,7 @@ export async function startEngine(
   await (decoder.forwardTop?.(decode, [0]) ?? decoder.forward(decode));
   // Not waited for: the base serves at once, and an adapter that comes meanwhile waits for its graphs like for its
   // bytes.
-  for (const reach of ['attention', 'layers'] as const) decoder.prepare(reach).catch(() => {});
+  decoder.prepare(null).catch(() => {});
   const freshSeed = () => randomInt(2 ** 48 - 1);
   const breath = createBreath(clock);
   const adapters = new AdapterStore({
@@ -78,11 +80,10 @@ export async function startEngine(
     clock,
     async read({ files }) {
       const adapter = await readAdapter(files, { model, breath });
-      await decoder.prepare(adapter.reach);
+      await decoder.prepare(adapter);
       return adapter;
     },
     combine: (key, scaled) => combineAdapters(key, scaled, shape, breath),
-    onDrop: decoder.forget,
     onChange,
   });
   const merges = new Merges({
@@ -95,14 +96,16 @@ export async function startEngine(
     },
     emit: (merge) => emit({ type: 'merge', merge }),
   });
-  const { prefillChunk } = config;
-  const engine: Engine = new Engine({ decoder, adapters, merges, slots, prefillChunk, clock, freshSeed, emit });
+  const { prefillChunk, tokens } = config;
+  const grammars = tokens ? new GrammarThread({ table: tokens, onChange }) : null;
+  const engine: Engine = new Engine({ decoder, adapters, merges, grammars, slots, prefillChunk, clock, freshSeed, emit });
   const info: EngineInfo = {
     model: config.model.name,
     digest: config.model.digest,
     shape,
     maxContext: positions,
     maxSequences: config.maxSequences,
+    adapterRank: decoder.pages.slots * pageRanks,
     threads: runtime.threads,
     device: runtime.device?.name ?? 'cpu',
     weightBits: model.linears.get('layers.0.qkv')!.bits,

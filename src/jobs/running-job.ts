@@ -175,12 +175,14 @@ export class RunningJob {
     }
   }
 
-  #started({ rows, steps, rowsCut, parameters, resumedStep }: Extract<TrainerEvent, { type: 'started' }>): void {
+  #started(started: Extract<TrainerEvent, { type: 'started' }>): void {
+    const { rows, steps, rowsCut, rowsSkipped, parameters, resumedStep } = started;
     const { events, options, clock } = this.#parts;
     this.#lastStepAt = clock.monotonic();
     const { stepsMax } = options.bounds;
     if (steps > stepsMax) this.#break(`It would take ${steps} steps; this server's limit is ${stepsMax}.`);
-    const cut = rowsCut === 0 ? '' : `, ${rowsCut} rows were cut`;
+    const skipped = rowsSkipped === 0 ? '' : `, ${rowsSkipped} rows without a target were skipped`;
+    const cut = `${rowsCut === 0 ? '' : `, ${rowsCut} rows were cut`}${skipped}`;
     const from = resumedStep === 0 ? 'Training started' : `Training goes on from step ${resumedStep}`;
     const sentence = `${from}: ${rows} rows, ${steps} steps, ${parameters} parameters${cut}`;
     const said = events.rewind(this.id, resumedStep).then(() => events.say(this.id, sentence));

@@ -181,6 +181,7 @@ class Supervisor implements SupervisedEngine {
     if (event.type === 'ready') this.#onReady(event.info);
     else if (event.type === 'failed') this.#said = { code: event.code, message: event.message };
     else if (event.type === 'merge') this.#merges.tell(event.merge);
+    else if (event.type === 'alive') return;
     else {
       for (const id of event.started) {
         const since = this.#book.start(id, now);
@@ -250,7 +251,10 @@ class Supervisor implements SupervisedEngine {
     this.#endAll(this.#book.ids(), { code: 'engine_unavailable', message });
   }
 
-  /** Looks once per silent period, not once per step: a step costs the supervisor no timer. */
+  /**
+   * Looks twice per silent period, not once per step: a step costs the supervisor no timer. Half way it asks: an engine
+   * whose sequences all wait for adapters says nothing of itself, and is no hang.
+   */
   #watch(): void {
     if (this.#cancelWatch !== null) return;
     const { silentMsMax } = this.#options.limits;
@@ -260,13 +264,15 @@ class Supervisor implements SupervisedEngine {
       if (this.#book.size === 0) return;
       const silentMs = this.#now() - this.#lastEventAt;
       if (silentMs < silentMsMax) {
-        this.#cancelWatch = this.#options.timers.after(silentMsMax - silentMs, look);
+        const isQuiet = silentMs >= silentMsMax / 2;
+        if (isQuiet) this.#process?.send({ type: 'ping' });
+        this.#cancelWatch = this.#options.timers.after((isQuiet ? silentMsMax : silentMsMax / 2) - silentMs, look);
         return;
       }
       this.#said = { code: 'engine_failed', message: `The engine was silent for ${Math.round(silentMs / 1000)} s.` };
       this.#process?.kill();
     };
-    this.#cancelWatch = this.#options.timers.after(silentMsMax, look);
+    this.#cancelWatch = this.#options.timers.after(silentMsMax / 2, look);
   }
 
   // --- the end ---

@@ -15,6 +15,8 @@ export type RunningBase = {
   readonly digest: string;
   /** Known once the engine was ready. Throws `engine_unavailable` before. */
   shape(): ModelShape;
+  /** The largest rank that the engine's pages hold; left out: any that an upload may have. */
+  rankMax?(): number;
 };
 
 export type RegistryLimits = Pick<

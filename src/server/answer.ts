@@ -3,8 +3,9 @@
 
 import type { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { LorikeetError } from '../core/errors.ts';
 import { errorAnswer } from './error-answer.ts';
-import { type EventStream, eventStream, eventStreamHeaders } from './event-stream.ts';
+import { type EventStream, eventStream, openaiEvents, type StreamFormat } from './event-stream.ts';
 import { type Generation, type GenerationListener, generate, type Outcome, type Work } from './generation.ts';
 import { digestHeaders, type HeldAdapters, holdAdapters, type NamedAdapter } from './held-adapters.ts';
 import { toLorikeetError } from './plugins/errors.ts';
@@ -31,16 +32,23 @@ export async function answerWhole(
 /** Writes a generation's events; `end` writes what comes between the last token and `[DONE]`. */
 export type EventWriter = GenerationListener & { end?(outcomes: readonly Outcome[]): void };
 
+/** How another interface than OpenAI's writes a stream and what goes wrong in it. */
+export type StreamDialect = { readonly format: StreamFormat; errorBody(error: LorikeetError): object };
+
+const openai: StreamDialect = { format: openaiEvents, errorBody: errorAnswer };
+
 export async function answerStream(
   services: Services,
   exchange: Exchange,
   order: Order,
   writerOf: (stream: EventStream, held: HeldAdapters) => EventWriter,
+  { format, errorBody }: StreamDialect = openai,
 ): Promise<FastifyReply> {
   const { request, reply } = exchange;
   const { heartbeatMs, streamEvents } = services.limits;
   const held = await hold(services, exchange, order);
   const stream = eventStream({
+    format,
     heartbeatMs,
     eventsMax: streamEvents,
     onTooSlow: () => request.log.warn('the reader of a stream is too slow and was cut off'),
@@ -56,7 +64,7 @@ export async function answerStream(
     },
     (cause) => {
       const error = toLorikeetError(cause);
-      stream.fail(error, JSON.stringify(errorAnswer(error)));
+      stream.fail(error, JSON.stringify(errorBody(error)));
       if (!reply.raw.headersSent) return;
       services.metrics.requestFailed(error.code);
       request.log.warn({ code: error.code }, 'stream failed');
@@ -65,7 +73,7 @@ export async function answerStream(
   // Until the first token a failure can still be an ordinary error with a status, which clients know to retry.
   await stream.opened;
   if (reply.raw.destroyed) return answerNobody(reply, stream.body);
-  return reply.headers(eventStreamHeaders).send(stream.body);
+  return reply.headers(format.headers).send(stream.body);
 }
 
 /** Between this and `generate` nothing may fail: the adapters are held here, and let go there. */

@@ -2,10 +2,12 @@
 
 import Fastify, { type FastifyInstance, LogController } from 'fastify';
 import type { AppDeps } from './deps.ts';
+import { withEscapedNames } from './plain-names.ts';
 import { addAudit } from './plugins/audit.ts';
 import { addAuth } from './plugins/auth.ts';
 import { addBodies } from './plugins/bodies.ts';
 import { addConnections } from './plugins/connections.ts';
+import { addCors } from './plugins/cors.ts';
 import { addDocs } from './plugins/docs.ts';
 import { addErrors, answerError, onClientError } from './plugins/errors.ts';
 import { addHeaders } from './plugins/headers.ts';
@@ -15,6 +17,9 @@ import { addRequests, requestIds } from './plugins/requests.ts';
 import { addSlowReaders } from './plugins/slow-readers.ts';
 import { healthRoute } from './routes/health.ts';
 import { metricsRoute } from './routes/metrics.ts';
+import { ollamaRoute } from './routes/ollama.ts';
+import { tgiRoute } from './routes/tgi.ts';
+import { tokenizeRoute } from './routes/tokenize.ts';
 import { adapterRoute } from './routes/v1/adapters/adapter.ts';
 import { aliasesRoute } from './routes/v1/adapters/aliases.ts';
 import { analysisRoute } from './routes/v1/adapters/analysis.ts';
@@ -36,9 +41,12 @@ import { jobRoute } from './routes/v1/fine-tuning/jobs/job.ts';
 import { jobsRoute } from './routes/v1/fine-tuning/jobs.ts';
 import { generateRoute } from './routes/v1/generate.ts';
 import { loadLoraAdapterRoute } from './routes/v1/load-lora-adapter.ts';
+import { messagesRoute } from './routes/v1/messages.ts';
 import { modelsRoute } from './routes/v1/models.ts';
+import { responsesRoute } from './routes/v1/responses.ts';
 import { unloadLoraAdapterRoute } from './routes/v1/unload-lora-adapter.ts';
 import { usageRoute } from './routes/v1/usage.ts';
+import { versionRoute } from './routes/version.ts';
 import { createServices, type Services } from './services.ts';
 import { validationError } from './validation-error.ts';
 
@@ -51,6 +59,7 @@ declare module 'fastify' {
 
 const routes = [
   ...[generateRoute, completionsRoute, chatCompletionsRoute, modelsRoute],
+  ...[responsesRoute, messagesRoute, tgiRoute, ollamaRoute, tokenizeRoute, versionRoute],
   ...[adaptersRoute, adapterRoute, versionsRoute, aliasesRoute, uploadsRoute],
   ...[mergedRoute, analysisRoute],
   ...[loadLoraAdapterRoute, unloadLoraAdapterRoute],
@@ -70,6 +79,7 @@ export function createApp(deps: AppDeps): FastifyInstance {
     genReqId: requestIds(deps.newId, limits),
     ...(deps.trustedProxies.length > 0 ? { trustProxy: [...deps.trustedProxies] } : {}),
     bodyLimit: limits.bodyBytes,
+    rewriteUrl: ({ url = '/' }) => withEscapedNames(url),
     requestTimeout: limits.requestTimeoutMs,
     keepAliveTimeout: limits.keepAliveTimeoutMs,
     // An answer whose reader takes nothing, and a connection on which nothing moves in either direction.
@@ -94,6 +104,7 @@ export function createApp(deps: AppDeps): FastifyInstance {
   addErrors(app, services);
   addRequests(app, services);
   addSlowReaders(app, services);
+  addCors(app, services);
   addBodies(app, services);
   if (deps.hasDocs) addDocs(app);
   addAuth(app, services);

@@ -2,6 +2,7 @@
 
 import type { FastifyBaseLogger } from 'fastify';
 import type { Clock } from '../core/clock.ts';
+import type { Grammar } from '../core/grammar.ts';
 import type { limits } from '../core/limits.ts';
 import type { Merges } from '../jobs/merges/merges.ts';
 import type { Traffic } from '../jobs/merges/traffic.ts';
@@ -32,9 +33,13 @@ export type ModelIdentity = {
 };
 
 export type AppDeps = {
+  /** Origins whose pages may read answers; `*` for any, none for none. */
+  readonly corsOrigins: readonly string[];
   readonly engine: EngineClient;
   readonly tokenizer: Tokenizer;
   readonly model: ModelIdentity;
+  /** Whether an output can have this grammar: throws `grammar_invalid` or `grammar_too_complex`. */
+  readonly grammars: { check(grammar: Grammar): Promise<void> };
   readonly registry: AdapterRegistry;
   readonly merges: Merges;
   /** Counts what is generated on which weights. */
@@ -45,6 +50,8 @@ export type AppDeps = {
   readonly jobs: TrainingJobs;
   /** Adapters may be loaded by path from below this folder; null: by none. */
   readonly adapterRoot: string | null;
+  /** An adapter below it that is not there yet is loaded when it is first asked for. */
+  readonly adapterResolver: boolean;
   readonly keys: KeyStore;
   readonly tenants: TenantStore;
   readonly audit: AuditLog;

@@ -8,8 +8,11 @@ import { isLoopback } from './loopback.ts';
 /** Headers that a proxy adds. */
 const proxyHeaders = ['forwarded', 'x-forwarded-for', 'x-real-ip', 'via'] as const;
 
-/** Throws `host_not_allowed` or `origin_not_allowed`. */
-export function refuseStrangers(request: FastifyRequest): void {
+/**
+ * Throws `host_not_allowed` or `origin_not_allowed`.
+ * @param corsOrigins origins that the operator lets in; `*`: all
+ */
+export function refuseStrangers(request: FastifyRequest, corsOrigins: readonly string[] = []): void {
   const { headers, host, hostname } = request;
   // A web page can make a browser ask this server under a name of the page's own (DNS rebinding).
   if (hostname && !isLoopback(hostname)) throw new LorikeetError('host_not_allowed');
@@ -21,6 +24,7 @@ export function refuseStrangers(request: FastifyRequest): void {
     throw new LorikeetError('host_not_allowed', { message });
   }
   const { origin } = headers;
+  if (origin !== undefined && (corsOrigins.includes('*') || corsOrigins.includes(origin))) return;
   const site = headers['sec-fetch-site'];
   const isForeign = site !== undefined && site !== 'same-origin' && site !== 'none';
   const isOwn = origin === undefined || URL.parse(origin)?.host === host;

@@ -3,6 +3,7 @@
 
 import { mergeKey } from '../core/adapter.ts';
 import { LorikeetError } from '../core/errors.ts';
+import type { Grammar } from '../core/grammar.ts';
 import type { SamplingParams } from '../core/sampling-params.ts';
 import type { Share } from '../core/share.ts';
 import type { SequenceEnd, SequenceRequest, Timings, TokenLogprobs, WeightBits } from '../protocol/messages.ts';
@@ -17,6 +18,10 @@ export type Ask = {
   readonly promptTokens: readonly number[];
   readonly params: SamplingParams;
   readonly stop: readonly string[];
+  /** What the output must look like; left out: anything. */
+  readonly grammar?: Grammar | null;
+  /** Report the prompt's own tokens with this many alternatives; left out: they are not. */
+  readonly promptLogprobs?: number;
   /** The clock's monotonic reading when the request came. */
   readonly arrivedAt: number;
 };
@@ -36,8 +41,12 @@ export type Outcome = {
   readonly positions: readonly Position[];
   /** `abort` is seen only by a caller that has left. */
   readonly finishReason: 'stop' | 'length' | 'abort';
+  /** A stop string ended it, not a token of the model. */
+  readonly byStopString: boolean;
   readonly promptTokens: number;
   readonly completionTokens: number;
+  /** Of each prompt token, the first null; null where nobody asked. */
+  readonly promptLogprobs: readonly (TokenLogprobs | null)[] | null;
   readonly cachedTokens: number;
   /** It ran on merged weights, of these bits; null: on the base's. */
   readonly mergedBits: WeightBits | null;
@@ -186,10 +195,10 @@ function startSequence(services: Services, { ask, work, share, choice, listener,
     }
     const tail = stops.push(detokenizer.flush()) + stops.flush();
     if (tail !== '') emit(null, tail, null);
-    const { promptTokens, cachedTokens, mergedBits = null, timings } = end;
+    const { promptTokens, cachedTokens, mergedBits = null, promptLogprobs = null, timings } = end;
     const outcome: Outcome = {
-      ...{ text, positions, finishReason: reason, completionTokens },
-      ...{ promptTokens, cachedTokens, mergedBits, timings },
+      ...{ text, positions, finishReason: reason, byStopString: stops.found, completionTokens },
+      ...{ promptTokens, promptLogprobs, cachedTokens, mergedBits, timings },
     };
     listener.onOutcome?.(outcome, choice);
     resolve(outcome);
@@ -226,11 +235,15 @@ const weightsOf = ({ merges }: Services, { tenant, applied: adapters }: HeldAdap
 
 function requestOf(
   services: Services,
-  { promptTokens, params, arrivedAt }: Ask,
+  { promptTokens, params, grammar, promptLogprobs, arrivedAt }: Ask,
   { held, timeoutMs }: Work,
   share: Share,
 ): Omit<SequenceRequest, 'id'> {
-  const request = { promptTokens, params, share, ...weightsOf(services, held) };
+  const request = {
+    ...{ promptTokens, params, share, ...weightsOf(services, held) },
+    ...(grammar ? { grammar } : {}),
+    ...(promptLogprobs === undefined ? {} : { promptLogprobs }),
+  };
   const now = services.clock.monotonic();
   return timeoutMs === undefined ? request : { ...request, timeoutMs: Math.max(0, arrivedAt + timeoutMs - now) };
 }

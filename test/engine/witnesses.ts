@@ -47,6 +47,7 @@ export type WitnessedEngine = {
     params?: Partial<SamplingParams>,
     adapters?: readonly AppliedAdapter[],
     share?: Share,
+    more?: Pick<SequenceRequest, 'promptLogprobs'>,
   ): Witness;
   /** One step, and the books balance after it. */
   step(): Promise<StepEvent>;
@@ -192,8 +193,8 @@ export function witnessedEngine(
     wake,
     step,
     turn,
-    add(promptTokens, params = {}, adapters = [], share = commonShare) {
-      const request = { id: witnesses.length, promptTokens, params: { ...greedy, ...params }, adapters, share };
+    add(promptTokens, params = {}, adapters = [], share = commonShare, more = {}) {
+      const request = { id: witnesses.length, promptTokens, params: { ...greedy, ...params }, adapters, share, ...more };
       const witness: Witness = {
         request,
         addedAt: time.monotonic(),

@@ -5,6 +5,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { FastifyInstance, LightMyRequestResponse } from 'fastify';
 import { type Clock, systemClock, systemTimers } from '../../src/core/clock.ts';
 import { limits } from '../../src/core/limits.ts';
+import { GrammarChecker } from '../../src/grammar/grammar-checker.ts';
 import { openMerges } from '../../src/jobs/merges/merge-keeper.ts';
 import type { Merges } from '../../src/jobs/merges/merges.ts';
 import { measureTraffic, type Traffic } from '../../src/jobs/merges/traffic.ts';
@@ -87,11 +88,13 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
     keepsAutomatic: options.keepsAutomatic ?? true,
   });
   const traffic = measureTraffic(clock, limits);
+  const grammars = new GrammarChecker();
   let ids = 0;
   const app = createApp({
     engine,
     tokenizer,
     model: { name: 'tiny', digest: `sha256:${'a'.repeat(64)}`, createdAt: 1_700_000_000_000 },
+    grammars,
     registry,
     merges,
     traffic,
@@ -100,6 +103,8 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
     jobs: training.jobs,
     adapterRoot: null,
     ...tenancy,
+    adapterResolver: false,
+    corsOrigins: [],
     service,
     requestTimeoutMs: null,
     adminKey: null,
@@ -115,6 +120,7 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
     ...options.deps,
   });
   t.after(async () => {
+    grammars.close();
     await engine.close(0);
     await app.close();
     await merges.close();

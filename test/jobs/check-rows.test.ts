@@ -10,7 +10,6 @@ import { testJobs } from '../helpers/test-jobs.ts';
 
 const bad: Record<string, string> = {
   'a letter a line': 'x\n'.repeat(500_000),
-  'empty lines': '\n'.repeat(1_000_000),
   'an open object a line': '{"prompt":\n'.repeat(100_000),
   'not UTF-8': `${'\xff'.repeat(10)}\n`.repeat(50_000),
 };
@@ -38,5 +37,17 @@ test('fewer problems than are told are all told, and good rows are counted', () 
   check.push(Buffer.from('{"prompt":"a","completion":"b"}\nx\n{"prompt":"a","comp'));
   check.push(Buffer.from('letion":"b"}\n\n'));
   const { rows, problemCount } = check.end();
-  assert.deepEqual([rows, problemCount], [4, 2]);
+  assert.deepEqual([rows, problemCount], [3, 1]);
+});
+
+test('blank lines, however many, are no rows and hold nothing up', async (t) => {
+  const { files } = await testJobs(t);
+  const staged = await files.stage('default');
+  const delay = monitorEventLoopDelay({ resolution: 1 });
+  delay.enable();
+  const blank = Buffer.from('\n'.repeat(500_000));
+  await assert.rejects(staged.rows(Readable.from([blank])), { code: 'file_invalid', message: /blank lines only/ });
+  delay.disable();
+  await staged.discard();
+  assert.ok(delay.max / 1e6 < 250, `${delay.max / 1e6} ms`);
 });

@@ -156,6 +156,8 @@ test('what the check refuses leaves nothing, and a discarded upload neither', as
     code: 'missing_parameter',
     param: 'adapter_model.safetensors',
   });
+  await staged.weights(Readable.from([tinyAdapter(1).weights]));
+  await assert.rejects(staged.publish('a', byUpload), { code: 'missing_parameter', param: 'adapter_config.json' });
   await staged.discard();
   await staged.discard();
   await assert.rejects(registry.find('default', 'a'), { code: 'adapter_not_found' });

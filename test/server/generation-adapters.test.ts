@@ -139,7 +139,11 @@ test('a prompt that fails is found before anything is held', async (t) => {
   const testing = await testApp(t);
   await testing.registry.add('a');
   const long = 'x'.repeat(600);
-  for (const body of [{ prompt: long }, { prompt: '' }, { messages: [{ role: 'tool', content: 'x' }] }]) {
+  for (const body of [
+    { prompt: long },
+    { prompt: '' },
+    { messages: [{ role: 'user', name: 'refused', content: 'x' }] },
+  ]) {
     assert.equal((await testing.post(url, { ...body, adapter_id: 'a' })).statusCode, 400);
   }
   await letGo(testing, 0);

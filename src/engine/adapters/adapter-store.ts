@@ -28,8 +28,6 @@ export type AdapterStoreOptions = {
   readonly clock: Clock;
   read(adapter: AppliedAdapter): Promise<ResidentAdapter>;
   combine(key: string, scaled: readonly Scaled[]): Promise<ResidentAdapter>;
-  /** The adapter left memory: nothing else may keep it there. */
-  onDrop(adapter: ResidentAdapter): void;
   /** A load is over. */
   onChange(): void;
 };
@@ -65,8 +63,7 @@ export class AdapterStore {
       maxSize: Math.max(1, options.bytesMax),
       sizeCalculation: ({ bytes }) => bytes,
       dispose: (adapter, _, reason) => {
-        if (reason !== 'evict') return;
-        this.#dropped(adapter);
+        if (reason === 'evict') this.#dropped(adapter);
       },
     });
   }
@@ -217,10 +214,9 @@ export class AdapterStore {
     }
   }
 
-  #dropped(adapter: ResidentAdapter): void {
-    this.#flows.delete(adapter.key);
+  #dropped({ key }: ResidentAdapter): void {
+    this.#flows.delete(key);
     this.evictions++;
-    this.#options.onDrop(adapter);
   }
 }
 

@@ -1,57 +1,37 @@
-// What a run of the decoder needs of adapters where pages are in device memory: a prefill and a decode step read them
-// alike, so neither ties anything of an adapter's own.
+// Runs where pages are in device memory: a prefill and a decode step read them alike, in graphs that reach no further
+// than the adapters of the batch.
 
 import type { ModelShape } from '../../core/base-model.ts';
-import { type JoinedLinear, type Reach, reaches } from '../../graph/adapted-linear.ts';
+import { type DeviceForm, type Reach, reaches } from '../../graph/adapted-linear.ts';
+import { withoutAdapters } from '../../graph/decoder.ts';
 import type { Runtime } from '../../runtime/session.ts';
-import { type AdaptedRun, type AdaptedRuns, baseRun, widest } from '../adapters/adapted-windows.ts';
+import type { AdapterRuns } from '../adapters/adapter-runs.ts';
 import { joinedSizes } from '../adapters/resident-adapter.ts';
 import type { RowAdapter } from '../adapters/row-adapter.ts';
-import { createRowGains } from '../adapters/row-gains.ts';
+import type { Phase } from '../forward-batch.ts';
 import type { DevicePages } from './device-pages.ts';
-import { pageList } from './page-list.ts';
-import { type PageLists, tiePages } from './tie-pages.ts';
+import { tiePages } from './tie-pages.ts';
 
-export function createDeviceRuns(runtime: Runtime, shape: ModelShape, pages: DevicePages): AdaptedRuns {
+const formIn = { prefill: 'one', decode: 'mixed' } as const satisfies Record<Phase, DeviceForm['form']>;
+
+export function createDeviceRuns(runtime: Runtime, shape: ModelShape, pages: DevicePages): AdapterRuns {
   const sizes = joinedSizes(shape);
-  const run = (form: 'one' | 'mixed', rows: Rows, sampled: Rows): AdaptedRun => {
-    if (rows.every((row) => row === null)) return baseRun;
-    const reach = widest(rows);
-    const lists = listsOf(reach, rows, sampled);
-    const { linears, gains: hasGains } = reaches[reach];
-    return {
-      form: { form, reach },
-      key: '',
-      prepare(window) {
-        // Gains are a window's own: nothing else says which rows they are of.
-        window.pages ??= tiePages(runtime, window.binding, {
-          ...{ sizes, pages, form, linears, rows: rows.length },
-          gains: hasGains ? createRowGains(shape, rows.length) : null,
-        });
-        window.pages.set(lists, adaptersOf(rows), adaptersOf(sampled));
-      },
-    };
+  const graphs = (reach: Reach) =>
+    (['prefill', 'decode'] as const).map((phase) => [phase, { form: formIn[phase], reach }] as const);
+  return {
+    form: (phase, adapters) =>
+      adapters.some((row) => row !== null) ? { form: formIn[phase], reach: widest(adapters) } : withoutAdapters,
+    // Most adapters need one of the first two; the widest is made when the first adapter needs it.
+    forms: (adapter) => (adapter ? graphs(adapter.reach) : [...graphs('attention'), ...graphs('layers')]),
+    tie(binding, adapters, _, rows) {
+      if (adapters.form === 'none' || adapters.form === 'grouped') return null;
+      return tiePages(runtime, binding, { sizes, pages, shape, rows, ...adapters });
+    },
   };
-  return { one: (row) => run('one', [row], [row]), mixed: (rows, sampled) => run('mixed', rows, sampled) };
 }
 
-type Rows = readonly (RowAdapter | null)[];
-
-const adaptersOf = (rows: Rows) => rows.map((row) => row?.adapter ?? null);
-
-/** The head sees sampled rows alone. */
-function listsOf(reach: Reach, rows: Rows, sampled: Rows): PageLists {
-  const linears: readonly JoinedLinear[] = reaches[reach].linears;
-  return new Map(
-    linears.map((linear) => {
-      const reading = (linear === 'head' ? sampled : rows).map((row) => {
-        if (row === null) return null;
-        const range = row.placement.ranges.get(linear);
-        // Without its pages a row would silently be the base's.
-        if (!range && row.adapter.linears.get(linear)?.pages) throw new Error(`a row has no pages of ${linear}`);
-        return range ? { ...range, scale: row.scale } : null;
-      });
-      return [linear, pageList(reading)];
-    }),
-  );
+/** The narrowest graph that covers all of them. */
+function widest(rows: readonly (RowAdapter | null)[]): Reach {
+  const order = Object.keys(reaches) as Reach[];
+  return order[Math.max(...rows.map((row) => (row ? order.indexOf(row.adapter.reach) : 0)))]!;
 }

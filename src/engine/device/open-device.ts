@@ -3,12 +3,13 @@
 import { type Device, parseDevice } from '../../core/device.ts';
 import { LorikeetError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
+import { pageRanks } from '../../graph/adapted-linear.ts';
 import type { LoweredModel } from '../../graph/lowered.ts';
 import type { GraphTarget, Real } from '../../graph/target.ts';
 import type { EngineConfig } from '../../protocol/messages.ts';
 import { createOnnxRuntime } from '../../runtime/onnx-runtime.ts';
 import type { Runtime } from '../../runtime/session.ts';
-import { joinedSizes, pageRanks } from '../adapters/resident-adapter.ts';
+import { joinedSizes } from '../adapters/resident-adapter.ts';
 import { devicePages } from '../policies/device-budget.ts';
 
 export type OpenDevice = { readonly runtime: Runtime; readonly target: GraphTarget };
@@ -49,6 +50,8 @@ export function pagesFor(
 ): number {
   const pagesMin = defaultPagesPerSlot * slots;
   const freeBytes = runtime.device?.freeBytes() ?? null;
+  // Memory that is not touched costs nothing: every adapter that an upload may bring can run.
+  if (runtime.device === null) return Math.max(pagesMin, limits.adapterRank / pageRanks);
   if (freeBytes === null) return pagesMin;
   const weightBytes = [...weights.values()].reduce((sum, { data }) => sum + data.byteLength, 0);
   const needs = {

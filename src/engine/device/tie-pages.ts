@@ -1,35 +1,29 @@
 // Ties the pools of pages whole, once, and the lists of what is read of them in a run, which are sent with it.
 
-import { adapterNames, type JoinedLinear } from '../../graph/adapted-linear.ts';
+import type { ModelShape } from '../../core/base-model.ts';
+import { adapterNames, type DeviceForm, type JoinedLinear, pageRanks, reaches } from '../../graph/adapted-linear.ts';
 import type { Binding, Runtime, Tensor, TensorData } from '../../runtime/session.ts';
-import { type JoinedSizes, pageRanks, type ResidentAdapter } from '../adapters/resident-adapter.ts';
-import type { RowGains } from '../adapters/row-gains.ts';
+import type { TiedAdapters } from '../adapters/adapter-runs.ts';
+import type { JoinedSizes } from '../adapters/resident-adapter.ts';
+import { type RowAdapter, rangeOf } from '../adapters/row-adapter.ts';
+import { createRowGains } from '../adapters/row-gains.ts';
 import type { DevicePages } from './device-pages.ts';
-import type { PageList } from './page-list.ts';
+import { type PageList, pageList, type RowPages } from './page-list.ts';
 
-export type PageLists = ReadonlyMap<JoinedLinear, PageList>;
-
-export type TiedPages = {
-  /** `adapters` by row, and by sampled row; a prefill has one. */
-  set(lists: PageLists, adapters: Adapters, sampled: Adapters): void;
-  release(): void;
-};
-
-type Adapters = readonly (ResidentAdapter | null)[];
-
-export type TiedPagesOptions = {
+export type TiedPagesOptions = DeviceForm & {
   readonly sizes: readonly JoinedSizes[];
   readonly pages: DevicePages;
-  readonly form: 'one' | 'mixed';
-  /** That the graph reaches. */
-  readonly linears: readonly JoinedLinear[];
-  /** [1, out] in `one`, [rows, out] in `mixed`; null in a graph without. */
-  readonly gains: RowGains | null;
+  readonly shape: ModelShape;
+  /** Of a decode step; a prefill is of one. */
   readonly rows: number;
 };
 
-export function tiePages(runtime: Runtime, binding: Binding, options: TiedPagesOptions): TiedPages {
-  const { sizes, pages, form, linears, gains, rows } = options;
+export function tiePages(runtime: Runtime, binding: Binding, options: TiedPagesOptions): TiedAdapters {
+  const { sizes, pages, form, reach, shape } = options;
+  const linears: readonly JoinedLinear[] = reaches[reach].linears;
+  const rows = form === 'one' ? 1 : options.rows;
+  // Gains are a binding's own: nothing else says which rows they are of.
+  const gains = reaches[reach].gains ? createRowGains(shape, rows) : null;
   const pools: Tensor[] = [];
   const tie = (name: string, tensor: Tensor) => {
     binding.input(name, tensor);
@@ -47,15 +41,26 @@ export function tiePages(runtime: Runtime, binding: Binding, options: TiedPagesO
   }
   const lists = linears.map((linear) => ({ linear, list: sentList(runtime, binding, form, linear) }));
   return {
-    set(wanted, adapters, sampled) {
-      gains?.set(adapters, sampled);
-      for (const { linear, list } of lists) list.send(wanted.get(linear)!);
+    write({ rows: all, sampled }) {
+      // A prefill's tokens are one sequence's.
+      const [own, ofHead] = form === 'one' ? [all.slice(0, 1), sampled.slice(0, 1)] : [all, sampled];
+      gains?.set(adaptersOf(own), adaptersOf(ofHead));
+      for (const { linear, list } of lists) {
+        list.send(pageList((linear === 'head' ? ofHead : own).map((row) => rowPages(row, linear))));
+      }
     },
     release() {
       for (const { list } of lists) list.release();
       for (const tensor of pools) tensor.release();
     },
   };
+}
+
+const adaptersOf = (rows: readonly (RowAdapter | null)[]) => rows.map((row) => row?.adapter ?? null);
+
+function rowPages(row: RowAdapter | null, linear: JoinedLinear): RowPages | null {
+  const range = row && rangeOf(row, linear);
+  return range ? { ...range, scale: row.scale } : null;
 }
 
 /** One linear's list, in tensors that are made anew when its sizes change. */

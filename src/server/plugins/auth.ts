@@ -50,7 +50,7 @@ export function addAuth(app: FastifyInstance, services: Services): void {
   app.addHook('onRequest', async (request) => {
     const { scope } = request.routeOptions.config;
     const isKeyless = services.adminKey === null && !(await keys.any());
-    if (isKeyless) refuseStrangers(request);
+    if (isKeyless) refuseStrangers(request, services.corsOrigins);
     // Unknown addresses have no scope; they answer 404 to everybody.
     if (scope === 'none' || request.is404) return;
     const { can, ...caller } = isKeyless ? anybody : await callerOf(request);

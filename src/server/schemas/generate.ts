@@ -6,6 +6,7 @@ import { defaultSamplingParams } from '../../core/sampling-params.ts';
 import { FinishReason } from './openai.ts';
 import { Messages, TokenIds } from './prompt.ts';
 import { maxTokens, samplingProperties } from './sampling.ts';
+import { structuredProperties } from './structured.ts';
 
 const scale = (description: string) => Type.Optional(Type.Number({ minimum: 0, maximum: 2, default: 1, description }));
 
@@ -37,6 +38,7 @@ export const GenerateBody = Type.Object(
     ),
     max_tokens: maxTokens(`${defaultSamplingParams.maxTokens}`),
     ...samplingProperties,
+    ...structuredProperties,
     logprobs: Type.Optional(
       Type.Integer({
         minimum: 0,

@@ -12,6 +12,9 @@ export const ModelCard = Type.Object({
   parent: Type.Union([Type.String(), Type.Null()], { description: 'The base model of an adapter.' }),
   max_model_len: Type.Union([Type.Integer(), Type.Null()], { description: 'null until the engine was ready.' }),
   permission: Type.Array(Type.Unknown()),
+  versions: Type.Optional(
+    Type.Array(Type.String(), { description: 'Of an adapter: each may stand in `model`, newest first.' }),
+  ),
 });
 export type ModelCard = Type.Static<typeof ModelCard>;
 

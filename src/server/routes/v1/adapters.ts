@@ -31,7 +31,9 @@ const upload = {
   summary: 'Upload a version of an adapter, as PEFT saves it',
   description:
     'A form with the parts `name`, `adapter_config.json` and `adapter_model.safetensors`, in any order; or JSON, for ' +
-    'weights that /v1/adapters/uploads has taken. The same content under the same name is the same version: 200.',
+    'weights that /v1/adapters/uploads has taken. A GGUF adapter (a file `*.gguf`, without a config) and one of ' +
+    'mlx-lm (`adapters.safetensors`) are rewritten as PEFT has them. Files that stand beside an adapter may come ' +
+    'too; what they would change is said in `warnings`. The same content under the same name is the same version: 200.',
   body: {
     content: { 'application/json': { schema: PublishBody }, 'multipart/form-data': { schema: Type.Unknown() } },
   },
@@ -41,7 +43,7 @@ const upload = {
 const form = formOf({ name: 'text', [configFile]: 'binary', [weightsFile]: 'binary' });
 
 /** What may stand beside the two files; the registry limits those. */
-const formLimits = { fields: 4, files: 4, parts: 8, fileSize: Number.POSITIVE_INFINITY };
+const formLimits = { fields: 4, files: 16, parts: 20, fileSize: Number.POSITIVE_INFINITY };
 
 export const adaptersRoute =
   (services: Services): FastifyPluginAsyncTypebox =>
@@ -94,8 +96,9 @@ function stageForm(request: FastifyRequest, staged: StagedAdapter, watch: Upload
 
 async function stageJson({ body, tenant }: FastifyRequest, staged: StagedAdapter): Promise<string> {
   if (!body) throw new LorikeetError('unsupported_media_type', { message: 'Send a form, or JSON.' });
-  const { name, config: given, weights } = body as PublishBody;
-  await staged.config(Buffer.from(typeof given === 'string' ? given : JSON.stringify(given)));
+  const { name, config: given, weights, companions = [] } = body as PublishBody;
+  for (const companion of companions) staged.companion(companion);
+  if (given !== undefined) await staged.config(Buffer.from(typeof given === 'string' ? given : JSON.stringify(given)));
   await staged.uploadedWeights(tenant, weights);
   return name;
 }

@@ -20,6 +20,7 @@ import {
   TokenEvent,
 } from '../../schemas/generate.ts';
 import type { Services } from '../../services.ts';
+import { checkEnds, compiledGrammar, structureOf } from '../../structured-output.ts';
 
 const schema = {
   tags: ['generation'],
@@ -44,7 +45,9 @@ export const generateRoute =
       async (request, reply) => {
         const { body } = request;
         const adapters = adaptersOfBody(body);
-        const ask = toAsk(services, body, request.arrivedAt);
+        const grammar = await compiledGrammar(services, structureOf(body));
+        checkEnds(grammar, body);
+        const ask = { ...toAsk(services, body, request.arrivedAt), grammar };
         const id = `gen-${services.newId()}`;
         const order = { asks: [ask], adapters };
         const withLogprobs = ask.params.logprobs !== null;

@@ -5,6 +5,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';
 import { openAdapterFolder } from '../../adapter-root.ts';
 import { assertAllowed } from '../../allowed-adapters.ts';
+import { answerErrorsIn, vllmErrors } from '../../error-dialects.ts';
 import { assertFreeName } from '../../models.ts';
 import { LoadBody } from '../../schemas/adapters.ts';
 import { neededTexts } from '../../schemas/describe.ts';
@@ -25,6 +26,7 @@ export const loadLoraAdapterRoute =
   (services: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
     const { registry, adapterRoot } = services;
+    answerErrorsIn(app, services, vllmErrors);
     app.post(
       '/v1/load_lora_adapter',
       {
@@ -54,6 +56,7 @@ export const loadLoraAdapterRoute =
         await using folder = await openAdapterFolder(adapterRoot, path);
         const staged = await registry.stage(tenant);
         try {
+          for (const companion of folder.companions) staged.companion(companion);
           await staged.config(folder.config.createReadStream());
           await staged.weights(folder.weights.createReadStream());
           const { adapter } = await staged.publish(name, { tenant, createdBy: keyPrefix, source: 'load' });

@@ -19,7 +19,7 @@ const params = Type.Object({ model: Type.String() });
 const list = {
   tags,
   summary: 'List what can be asked for',
-  description: "The base model, then the caller's adapters by name.",
+  description: "The base model, then the caller's adapters by name, each followed by its aliases.",
   response: { 200: ModelList, ...errorAnswers },
 };
 const one = { tags, summary: 'One model', params, response: { 200: ModelCard, ...errorAnswers } };
@@ -38,7 +38,8 @@ export const modelsRoute =
 
     app.get('/v1/models', { config, schema: list }, async ({ tenant, allowedAdapters }) => {
       const adapters = (await allAdapters(services, tenant)).filter(({ name }) => isAllowed(allowedAdapters, name));
-      const cards = adapters.map((adapter) => adapterCard(services, adapter.name, adapter));
+      const cards: ModelCard[] = [];
+      for (const adapter of adapters) cards.push(...(await cardsOf(services, tenant, adapter)));
       return { object: 'list' as const, data: [baseModelCard(services), ...cards] };
     });
 
@@ -65,6 +66,24 @@ export const modelsRoute =
       },
     );
   };
+
+/** What may stand in `model` for one name: the name itself, which lists its versions, and each of its aliases. */
+async function cardsOf(services: Services, tenant: string, adapter: AdapterVersion): Promise<ModelCard[]> {
+  const { registry } = services;
+  const { name } = adapter;
+  const versions = await registry.versions(tenant, name);
+  const byVersion = new Map(versions.map((version) => [version.version, version]));
+  const card = {
+    ...adapterCard(services, name, adapter),
+    versions: versions.map(({ version }) => `${name}@${version}`),
+  };
+  const aliases = (await registry.aliases(tenant, name)).flatMap(({ alias, targets }) => {
+    const largest = targets.toSorted((a, b) => b.weight - a.weight)[0]?.version;
+    const target = largest === undefined ? undefined : byVersion.get(largest);
+    return target === undefined ? [] : [adapterCard(services, `${name}:${alias}`, target)];
+  });
+  return [card, ...aliases];
+}
 
 async function allAdapters({ registry, limits }: Services, tenant: string): Promise<AdapterVersion[]> {
   const adapters: AdapterVersion[] = [];

@@ -4,6 +4,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';
 import { assertAllowed } from '../../allowed-adapters.ts';
 import { settledWithin } from '../../deletion.ts';
+import { answerErrorsIn, vllmErrors } from '../../error-dialects.ts';
 import { UnloadBody } from '../../schemas/adapters.ts';
 import { neededTexts } from '../../schemas/describe.ts';
 import { errorAnswers } from '../../schemas/error.ts';
@@ -20,8 +21,10 @@ const schema = {
 };
 
 export const unloadLoraAdapterRoute =
-  ({ registry, limits }: Services): FastifyPluginAsyncTypebox =>
+  (services: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
+    const { registry, limits } = services;
+    answerErrorsIn(app, services, vllmErrors);
     app.post(
       '/v1/unload_lora_adapter',
       { config: { scope: 'admin', audit: 'adapters.delete', describe: neededTexts('lora_name') }, schema },
