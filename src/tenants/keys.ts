@@ -111,7 +111,8 @@ function changing({ table, clock, memory, onCreated }: Parts & { onCreated(): vo
       return { key: text, record: toRecord(row) };
     },
     async change(prefix, change) {
-      if (!(await table.change(prefix, columnsOf(change)))) throw unknownKey();
+      const columns = columnsOf(change);
+      if (Object.keys(columns).length > 0 && !(await table.change(prefix, columns))) throw unknownKey();
       memory.forget(prefix);
       return memory.withUse(await found(prefix));
     },

@@ -16,7 +16,7 @@ from pathlib import Path
 root = Path(__file__).parent.parent.parent
 parser = argparse.ArgumentParser()
 parser.add_argument("node")
-parser.add_argument("--examples", type=int, default=60)
+parser.add_argument("--examples", type=int, default=50)
 parser.add_argument("--cases-min", type=int, default=5000)
 parser.add_argument("--seconds-max", type=int, default=240)
 options = parser.parse_args()
@@ -37,8 +37,6 @@ command = [
     f"{about['url']}/openapi.json",
     "--header",
     f"Authorization: Bearer {about['key']}",
-    "--checks",
-    "all",
     "--max-examples",
     str(options.examples),
     "--seed",

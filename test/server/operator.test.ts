@@ -48,6 +48,8 @@ test('a key is made, shown once, listed, changed, and refused after its end', as
   const changed = await ask('PATCH', `/v1/admin/keys/${made.id}`, { scopes: ['metrics'], unset: ['expires_at'] });
   assert.deepEqual([changed.json().scopes, changed.json().expires_at], [['metrics'], null]);
   assert.equal(await generates(testing, made.key), 403, 'a change holds at once');
+  const same = await ask('PATCH', `/v1/admin/keys/${made.id}`, {});
+  assert.deepEqual([same.statusCode, same.json().scopes], [200, ['metrics']], 'nothing to change is no error');
   await ask('PATCH', `/v1/admin/keys/${made.id}`, { scopes: ['generate'], expires_at });
   time.now += 3_600_001;
   assert.equal(await generates(testing, made.key), 401);

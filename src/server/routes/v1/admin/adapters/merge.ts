@@ -46,7 +46,7 @@ export const mergeRoute =
     const { merges, limits } = services;
     // A POST without a body is a merge without wishes.
     const preValidation = async (request: { body: unknown }) => {
-      request.body ??= {};
+      if (request.body === undefined) request.body = {};
     };
 
     app.post(
