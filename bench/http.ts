@@ -19,10 +19,9 @@ import { createApp } from '../src/server/app.ts';
 import type { AppDeps } from '../src/server/deps.ts';
 import { createLogger } from '../src/server/logger.ts';
 import { openDatabase } from '../src/storage/database.ts';
-import { keyTable } from '../src/storage/key-table.ts';
 import { mergeTable } from '../src/storage/merge-table.ts';
-import { keyStore } from '../src/tenants/keys.ts';
 import { noQuotas, openService } from '../src/tenants/service.ts';
+import { openTenancy } from '../src/tenants/tenancy.ts';
 import { byteTokenizer } from '../test/helpers/byte-tokenizer.ts';
 import { type FakeEngine, fakeEngine } from '../test/helpers/fake-engine.ts';
 import type { ReadOrder } from './http/readers.ts';
@@ -74,9 +73,9 @@ async function startServer(engine: FakeEngine) {
     files: {} as AppDeps['files'],
     jobs: { stats: { byState: {}, trainerRestarts: 0 } } as unknown as AppDeps['jobs'],
     adapterRoot: null,
+    ...(await openTenancy(db, systemClock)),
     adapterResolver: false,
     corsOrigins: [],
-    keys: keyStore(keyTable(db), systemClock),
     service: await openService({
       ...{ database: db, defaults: {}, source: noQuotas },
       ...{ clock: systemClock, timers: systemTimers, log: logger },
@@ -84,6 +83,10 @@ async function startServer(engine: FakeEngine) {
     requestTimeoutMs: null,
     adminKey: null,
     settings: [],
+    storage: { problem: () => null },
+    tracing: null,
+    trustedProxies: [],
+    hasDocs: true,
     metrics: createMetrics({ modelName: 'fake' }),
     logger,
     clock: systemClock,

@@ -19,7 +19,11 @@ export async function launch(args, { dev = false, cwd = process.cwd() } = {}) {
 /** Like `launch`, but returns the exit code. */
 export async function run(args, { dev = true, cwd = root } = {}) {
   const node = await ensureInstalled({ dev });
-  const child = spawn(node, ['--disable-warning=ExperimentalWarning', ...args], { cwd, stdio: 'inherit' });
+  const child = spawn(node, ['--disable-warning=ExperimentalWarning', ...args], {
+    cwd,
+    stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
+  });
+  // The channel carries nothing: a server sees by its end that this process is gone, however it ended.
   // On a terminal Ctrl-C reaches the child by itself; the launcher only has to outlive it.
   const forward = (signal) => (signal === 'SIGINT' && process.stdin.isTTY ? undefined : child.kill(signal));
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, forward);

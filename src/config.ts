@@ -25,11 +25,11 @@ import {
 const path = { placeholder: 'path' };
 
 export const settingTable = {
-  host: text('LORIKEET_HOST', '127.0.0.1', 'address to listen on; other than loopback needs a key', {
+  host: text('LORIKEET_HOST', '127.0.0.1', 'address to listen on; other than loopback asks for keys', {
     placeholder: 'address',
   }),
   port: port(),
-  dataDir: text('LORIKEET_DATA_DIR', './.lorikeet', 'keys, lowered weights and downloads', path),
+  dataDir: text('LORIKEET_DATA_DIR', './.lorikeet', 'database, adapters, files, lowered weights and downloads', path),
   model: text('LORIKEET_MODEL', 'SmolLM2-135M-Instruct', 'base model: a name, hf:org/repo[@revision] or a path', {
     placeholder: 'model',
   }),
@@ -196,6 +196,32 @@ export const settingTable = {
     { min: 0, max: 86_400 },
     'seconds that running requests have to finish after SIGTERM',
   ),
+  metricsHost: text('LORIKEET_METRICS_HOST', '127.0.0.1', 'address of the listener for metrics', {
+    placeholder: 'address',
+  }),
+  metricsPort: integer(
+    'LORIKEET_METRICS_PORT',
+    null,
+    { min: 0, max: 65_535 },
+    'port on which /metrics is also served, without a key and for all tenants',
+    { defaultHelp: 'none' },
+  ),
+  otlpEndpoint: text('LORIKEET_OTLP_ENDPOINT', null, 'OpenTelemetry collector that spans of requests are sent to', {
+    placeholder: 'url',
+    defaultHelp: 'none: nothing is traced',
+  }),
+  drainDelay: integer(
+    'LORIKEET_DRAIN_DELAY',
+    0,
+    { min: 0, max: 3600 },
+    'seconds that it still takes requests after SIGTERM, with /readyz at 503: until load balancers have seen it',
+    { placeholder: 'seconds' },
+  ),
+  trustedProxies: text('LORIKEET_TRUSTED_PROXIES', null, 'proxies whose X-Forwarded-For is believed, comma-separated', {
+    placeholder: 'addresses',
+    defaultHelp: 'none',
+  }),
+  docs: oneOf('LORIKEET_DOCS', 'on', ['on', 'off'], 'serve /docs and /openapi.json'),
   logLevel: oneOf(
     'LORIKEET_LOG_LEVEL',
     'info',
@@ -203,7 +229,7 @@ export const settingTable = {
     'least important line to log',
     { placeholder: 'level' },
   ),
-  databaseUrl: text('LORIKEET_DATABASE_URL', null, 'where keys are kept', {
+  databaseUrl: text('LORIKEET_DATABASE_URL', null, 'the database: keys, adapters, jobs, audit log', {
     placeholder: 'url',
     defaultHelp: 'SQLite in the data dir',
   }),

@@ -4,6 +4,7 @@
 import { randomInt, randomUUID } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import {
   type Config,
@@ -45,21 +46,26 @@ import { mallocEnvironment } from './runtime/malloc.ts';
 import { portProblem, urlOf } from './server/address.ts';
 import { createApp } from './server/app.ts';
 import { createLogger } from './server/logger.ts';
-import { assertSafeHost } from './server/loopback.ts';
+import { isLoopback } from './server/loopback.ts';
 import { mergeProbes } from './server/merge-probes.ts';
-import { databasePath, lockDataDir, makeDataDir } from './storage/data-dir.ts';
-import { type Database, openDatabase } from './storage/database.ts';
+import { listenForMetrics } from './server/metrics-listener.ts';
+import { databasePath, lockDatabase, lockDataDir, makeDataDir } from './storage/data-dir.ts';
+import type { Database } from './storage/database.ts';
 import { nodeFiles } from './storage/files.ts';
-import { keyTable } from './storage/key-table.ts';
+import { type StorageHealth, storageHealth } from './storage/health.ts';
+import { closeForGood, openOwnDatabase, readIdentity } from './storage/identity.ts';
 import { mergeTable } from './storage/merge-table.ts';
 import { parseQuota } from './tenants/ceilings.ts';
-import { type KeyStore, keyStore } from './tenants/keys.ts';
+import { closeOrStayOpen } from './tenants/first-key.ts';
+import { writeKeyUses } from './tenants/key-uses.ts';
 import { defaultTenant } from './tenants/scopes.ts';
-import { noQuotas, openService, type Service } from './tenants/service.ts';
+import { openService, type Service } from './tenants/service.ts';
+import { openTenancy, type Tenancy } from './tenants/tenancy.ts';
 import { noUse } from './tenants/usage.ts';
 import { loadTokenizer } from './tokenizer/load.ts';
 import { tokenTable } from './tokenizer/token-table.ts';
 import type { Tokenizer } from './tokenizer/tokenizer.ts';
+import type { Tracing } from './tracing/tracing.ts';
 
 /** What the operator sees while the server starts. Drawing it is the command line's. */
 export type StartReport = {
@@ -93,11 +99,12 @@ export async function serve(loaded: LoadedConfig, report: StartReport, stop: Abo
 
   makeDataDir(config.dataDir);
   open.defer(lockDataDir(config.dataDir));
-  const database = await openDatabase(databasePath(config.dataDir, config.databaseUrl));
+  const path = databasePath(config.dataDir, config.databaseUrl);
+  open.defer(lockDatabase(path));
+  const database = await openOwnDatabase(config.dataDir, path, { newId: randomUUID, now: systemClock.now });
   open.defer(() => database.destroy());
-  const keys = keyStore(keyTable(database), systemClock);
-  const hasKeys = config.adminKey !== null || (await keys.any());
-  assertSafeHost(config.host, hasKeys);
+  const tenancy = await openTenancy(database, systemClock);
+  const hasKeys = await closeOrOpen(config, tenancy, report);
   await assertPortFree(config);
   phase('data', config.dataDir);
 
@@ -107,7 +114,8 @@ export async function serve(loaded: LoadedConfig, report: StartReport, stop: Abo
   phase('tokeniser', `${tokenizer.vocabulary} tokens`);
 
   const logger = createLogger(config.logLevel);
-  const service = await startService(config, database, logger);
+  open.defer(writeKeyUses(tenancy.keys, systemTimers, logger));
+  const service = await startService(config, { database, tenancy, logger });
   open.defer(() => service.close());
   const engine = startEngine(config, { model: files, tokenizer, logger });
   open.defer(() => engine.close(0));
@@ -122,25 +130,16 @@ export async function serve(loaded: LoadedConfig, report: StartReport, stop: Abo
   open.defer(() => offline.close());
   const training = await openTraining(config, { database, files, engine, registry, service, metrics, logger });
   open.defer(() => training.jobs.close(0));
+  const tracing = await startTracing(config, logger);
+  open.defer(() => tracing?.close());
   const app = createServer({
-    ...{
-      config,
-      files,
-      tokenizer,
-      engine,
-      registry,
-      merges,
-      traffic,
-      offline,
-      training,
-      keys,
-      service,
-      metrics,
-      logger,
-    },
+    ...{ config, files, tokenizer, engine, registry, merges, traffic, offline, training, tenancy, service },
+    ...{ metrics, logger, storage: storageHealth(database, config.dataDir, systemClock), tracing },
     settings: describeSettings(loaded),
   });
-  open.defer(() => closeServer(app, { engine, training }, config.drainSeconds * 1000));
+  open.defer(() => closeServer(app, { engine, training }, config));
+  const listener = await listenWithMetrics(config, metrics, logger);
+  open.defer(() => listener?.close());
   const url = await listen(app, config);
   phase('http', url);
 
@@ -217,6 +216,19 @@ export function modelSources(config: Config): Pick<ResolveOptions, 'cacheDir' | 
   };
 }
 
+/** @returns whether callers need a key */
+async function closeOrOpen(config: Config, { keys }: Tenancy, report: StartReport): Promise<boolean> {
+  const hasKeys = await closeOrStayOpen({
+    keys,
+    hasAdminKey: config.adminKey !== null,
+    isLoopback: isLoopback(config.host),
+    wasClosed: readIdentity(config.dataDir)?.isClosed ?? false,
+    announce: (key) => report.line(`The operator's key, shown this once: ${key}`),
+  });
+  if (hasKeys) closeForGood(config.dataDir);
+  return hasKeys;
+}
+
 type EngineParts = { readonly model: ModelFiles; readonly tokenizer: Tokenizer; readonly logger: Logger };
 
 function startEngine(config: Config, { model, tokenizer, logger }: EngineParts): SupervisedEngine {
@@ -247,9 +259,13 @@ function startEngine(config: Config, { model, tokenizer, logger }: EngineParts):
   });
 }
 
-function startService({ tenantQuota }: Config, database: Database, log: Logger): Promise<Service> {
+type ServiceParts = { readonly database: Database; readonly tenancy: Tenancy; readonly logger: Logger };
+
+/** Quotas are what the operator decided. */
+function startService({ tenantQuota }: Config, { database, tenancy, logger: log }: ServiceParts): Promise<Service> {
   const defaults = parseQuota(tenantQuota, 'LORIKEET_TENANT_QUOTA');
-  return openService({ database, defaults, source: noQuotas, clock: systemClock, timers: systemTimers, log });
+  const source = { tenant: tenancy.tenants.quotaOf, key: tenancy.keys.quotaOf };
+  return openService({ database, defaults, source, clock: systemClock, timers: systemTimers, log });
 }
 
 const startOffline = (model: ModelFiles, log: Logger): OfflineClient =>
@@ -375,16 +391,19 @@ type ServerParts = {
   readonly traffic: Traffic;
   readonly offline: OfflineClient;
   readonly training: OpenJobs;
-  readonly keys: KeyStore;
+  readonly tenancy: Tenancy;
+  readonly storage: StorageHealth;
+  readonly tracing: Tracing | null;
   readonly service: Service;
   readonly metrics: Metrics;
   readonly logger: Logger;
 };
 
-function createServer({ config, files, training, ...parts }: ServerParts): App {
+function createServer({ config, files, training, tenancy, ...parts }: ServerParts): App {
   const grammars = new GrammarChecker();
   const app = createApp({
     ...parts,
+    ...tenancy,
     grammars,
     files: training.files,
     jobs: training.jobs,
@@ -393,6 +412,8 @@ function createServer({ config, files, training, ...parts }: ServerParts): App {
     corsOrigins: config.corsOrigins.split(/[ ,]+/).filter(Boolean),
     model: { name: files.name, digest: files.digest, createdAt: systemClock.now() },
     adminKey: config.adminKey,
+    trustedProxies: config.trustedProxies?.split(',').map((one) => one.trim()) ?? [],
+    hasDocs: config.docs === 'on',
     requestTimeoutMs: config.requestTimeout === null ? null : config.requestTimeout * 1000,
     clock: systemClock,
     newId: randomUUID,
@@ -400,6 +421,20 @@ function createServer({ config, files, training, ...parts }: ServerParts): App {
   });
   app.addHook('onClose', () => grammars.close());
   return app;
+}
+
+async function listenWithMetrics({ metricsHost: host, metricsPort: port }: Config, metrics: Metrics, log: Logger) {
+  if (port === null) return null;
+  const listener = await listenForMetrics(metrics, { host, port });
+  log.info({ url: `${listener.url}/metrics` }, 'metrics');
+  return listener;
+}
+
+/** Loaded only where it is asked for. */
+async function startTracing({ otlpEndpoint: endpoint }: Config, log: Logger): Promise<Tracing | null> {
+  if (endpoint === null) return null;
+  const { otlpTracing } = await import('./tracing/otlp.ts');
+  return otlpTracing({ endpoint, service: 'lorikeet', timers: systemTimers, log });
 }
 
 /** Asked before the model is fetched: a taken port should not be found out after minutes. */
@@ -419,9 +454,14 @@ async function listen(app: App, { host, port }: Config): Promise<string> {
 
 type Working = { readonly engine: SupervisedEngine; readonly training: OpenJobs };
 
-/** Readiness ends first, then engine and trainer finish what they have or save it, then the connections close. */
-async function closeServer(app: App, { engine, training }: Working, graceMs: number): Promise<void> {
+/**
+ * Readiness ends first, and while load balancers find out, requests are still taken. Then engine and trainer finish
+ * what they have or save it, then the connections close.
+ */
+async function closeServer(app: App, { engine, training }: Working, config: Config): Promise<void> {
+  const graceMs = config.drainSeconds * 1000;
   app.drain();
+  if (engine.state === 'ready') await setTimeout(config.drainDelay * 1000);
   await Promise.all([engine.close(graceMs), training.jobs.close(Math.min(graceMs, limits.trainerPauseMs))]);
   const cancel = systemTimers.after(closeMsMax, () => app.server.closeAllConnections());
   await app.close();

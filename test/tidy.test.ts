@@ -38,17 +38,19 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   registry: ['core', 'formats', 'protocol', 'storage'],
   tenants: ['core', 'storage'],
   jobs: ['core', 'formats', 'protocol', 'storage', 'registry', 'tenants'],
+  backup: ['core', 'formats', 'storage'],
+  tracing: ['core'],
   wasm: ['core'],
   grammar: ['core', 'wasm'],
   engine: ['core', 'formats', 'models', 'graph', 'runtime', 'protocol', 'wasm', 'grammar'],
   training: ['core', 'formats', 'models', 'graph', 'runtime', 'protocol', 'tokenizer'],
   // One-shot processes: work on weights outside serving.
   offline: ['core', 'formats', 'models', 'graph', 'protocol', 'tokenizer'],
-  server: ['core', 'protocol', 'grammar', 'tokenizer', 'metrics', 'storage', 'registry', 'tenants', 'jobs'],
+  server: ['core', 'protocol', 'grammar', 'tokenizer', 'metrics', 'tracing', 'storage', 'registry', 'tenants', 'jobs'],
   // What runs in a browser: of the server it knows the shapes of answers, as types.
   console: ['server'],
-  main: [...below, 'config', 'models', 'storage', 'registry', 'tenants', 'jobs', 'server'],
-  cli: [...below, 'config', 'models', 'storage', 'registry', 'tenants', 'jobs', 'server', 'main'],
+  main: [...below, 'config', 'tracing', 'models', 'storage', 'registry', 'tenants', 'jobs', 'server'],
+  cli: [...below, 'config', 'models', 'storage', 'registry', 'tenants', 'jobs', 'backup', 'server', 'main'],
 };
 /** Processes of their own: started by path, never imported. */
 const entries = [
@@ -58,6 +60,7 @@ const entries = [
   'src/offline/main.ts',
   'src/runtime/probe.ts',
   'src/runtime/aside-thread.ts',
+  'src/storage/sqlite/sqlite-thread.ts',
   'src/grammar/thread.ts',
   'src/console/main.ts',
 ];
@@ -141,7 +144,7 @@ const doors: readonly Door[] = [
   },
   { what: 'child processes', pattern: /'node:child_process'/, where: /^src\/(protocol|models|cli)\// },
   { what: 'metrics library', pattern: /from 'prom-client'/, where: /^src\/metrics\// },
-  { what: 'worker threads', pattern: /'node:worker_threads'/, where: /^src\/(runtime|grammar)\// },
+  { what: 'worker threads', pattern: /'node:worker_threads'/, where: /^src\/(runtime|grammar|storage)\// },
   { what: 'WebAssembly', pattern: /\bWebAssembly\b/, where: /^src\/wasm\// },
   { what: "the browser's libraries", pattern: /from '(preact|uplot)[^']*'/, where: /^src\/console\// },
   { what: 'the key of a tab', pattern: /'lorikeet-key'/, where: /^src\/console\/state\/session\.ts$/ },

@@ -1,58 +1,67 @@
-// `lorikeet keys create | list | revoke`, on the same database as the server, which may be running.
+// `lorikeet keys create | list | rotate | revoke`, on the same database as the server, which may be running.
 
+import { randomUUID } from 'node:crypto';
 import { systemClock } from '../core/clock.ts';
+import { auditTable } from '../storage/audit-table.ts';
 import { databasePath, makeDataDir } from '../storage/data-dir.ts';
-import { openDatabase } from '../storage/database.ts';
+import { closeForGood, openOwnDatabase } from '../storage/identity.ts';
 import { keyTable } from '../storage/key-table.ts';
-import { type KeyRecord, type KeyStore, keyStore } from '../tenants/keys.ts';
-import { defaultTenant, isScope, type Scope, scopes } from '../tenants/scopes.ts';
+import { type AuditLog, auditLog } from '../tenants/audit.ts';
+import { type CreatedKey, type KeyRecord, type KeyStore, keyStore } from '../tenants/keys.ts';
+import { defaultTenant, isScope, isTenantName, type Scope, scopes } from '../tenants/scopes.ts';
 import { type Command, type ExitCode, exitCodes, type Invocation, UsageError } from './command.ts';
 
 export const keysCommand: Command = {
   name: 'keys',
-  usage: 'keys create | list | revoke <prefix>',
+  usage: 'keys create | list | rotate <prefix> | revoke <prefix>',
   summary: 'API keys of this data dir; the first one closes the server to callers without a key',
   options: {
     tenant: { placeholder: 'name', help: `whom the key belongs to (${defaultTenant})` },
     name: { placeholder: 'text', help: 'what the key is for' },
     scopes: { placeholder: 'list', help: `comma-separated, of ${scopes.join(', ')} (generate)` },
+    adapters: { placeholder: 'list', help: 'names of the adapters that it may use, `org/*` for all below (all)' },
+    expires: { placeholder: 'days', help: 'days until it is refused (never)' },
+    overlap: { placeholder: 'hours', help: 'with rotate: hours that the old key still works (24)' },
   },
   settings: true,
   positionalsMax: 2,
   async run(invocation) {
     const [verb, prefix] = invocation.positionals;
     const run = verb === undefined ? undefined : verbs[verb];
-    if (run === undefined) throw new UsageError('Write `lorikeet keys create`, `keys list` or `keys revoke <prefix>`.');
+    if (run === undefined) throw new UsageError(`Write \`lorikeet ${keysCommand.usage}\`.`);
     const { config } = invocation.loadConfig();
     makeDataDir(config.dataDir);
-    const database = await openDatabase(databasePath(config.dataDir, config.databaseUrl));
+    const path = databasePath(config.dataDir, config.databaseUrl);
+    const database = await openOwnDatabase(config.dataDir, path, { newId: randomUUID, now: systemClock.now });
     try {
-      return await run(keyStore(keyTable(database), systemClock), invocation, prefix);
+      const keys = keyStore(keyTable(database), systemClock);
+      const code = await run({ keys, audit: auditLog(auditTable(database), systemClock) }, invocation, prefix);
+      if (await keys.any()) closeForGood(config.dataDir);
+      return code;
     } finally {
       await database.destroy();
     }
   },
 };
 
-type Verb = (keys: KeyStore, invocation: Invocation, prefix: string | undefined) => Promise<ExitCode>;
+type Stores = { readonly keys: KeyStore; readonly audit: AuditLog };
+type Verb = (stores: Stores, invocation: Invocation, prefix: string | undefined) => Promise<ExitCode>;
 
 const verbs: Readonly<Record<string, Verb>> = {
-  async create(keys, { flags, json, print, printJson, io }) {
-    const { key, record } = await keys.create({
-      tenant: String(flags.tenant ?? defaultTenant),
+  async create(stores, invocation) {
+    const { flags } = invocation;
+    const created = await stores.keys.create({
+      tenant: readTenant(flags.tenant),
       name: String(flags.name ?? ''),
       scopes: readScopes(flags.scopes),
+      adapters: flags.adapters === undefined ? null : String(flags.adapters).split(','),
+      expiresAt: flags.expires === undefined ? null : systemClock.now() + readNumber(flags.expires, 'expires') * dayMs,
     });
-    if (json) {
-      printJson({ key, ...record });
-      return exitCodes.ok;
-    }
-    print(key);
-    io.stderr.write('This is shown once. Callers send it as `Authorization: Bearer <key>`.\n');
-    return exitCodes.ok;
+    await note(stores, 'keys.create', null, created.record);
+    return show(invocation, created);
   },
 
-  async list(keys, { json, print, printJson }) {
+  async list({ keys }, { json, print, printJson }) {
     const records = await keys.list();
     if (json) {
       printJson(records);
@@ -63,14 +72,57 @@ const verbs: Readonly<Record<string, Verb>> = {
     return exitCodes.ok;
   },
 
-  async revoke(keys, { json, print, printJson }, prefix) {
+  async rotate(stores, invocation, prefix) {
+    if (prefix === undefined) throw new UsageError('Write `lorikeet keys rotate <prefix>`; `keys list` shows them.');
+    const hours = readNumber(invocation.flags.overlap ?? '24', 'overlap');
+    const before = await stores.keys.find(prefix);
+    const created = await stores.keys.rotate(prefix, hours * hourMs, null);
+    await note(stores, 'keys.rotate', before, created.record);
+    return show(invocation, created);
+  },
+
+  async revoke(stores, { json, print, printJson }, prefix) {
     if (prefix === undefined) throw new UsageError('Write `lorikeet keys revoke <prefix>`; `keys list` shows them.');
-    const revoked = await keys.revoke(prefix);
+    const before = await stores.keys.find(prefix);
+    const revoked = await stores.keys.revoke(prefix);
+    if (revoked && before !== null) await note(stores, 'keys.revoke', before, await stores.keys.find(prefix));
     if (json) printJson({ prefix, revoked });
     else print(revoked ? `${prefix} is revoked.` : `There is no valid key ${prefix}.`);
     return revoked ? exitCodes.ok : exitCodes.failed;
   },
 };
+
+const hourMs = 3_600_000;
+const dayMs = 24 * hourMs;
+
+async function note({ audit }: Stores, action: string, before: KeyRecord | null, after: KeyRecord | null) {
+  const { tenant, prefix } = (after ?? before)!;
+  const target = before?.prefix ?? prefix;
+  await audit.write({ tenant, actor: 'command-line', ip: null, requestId: null, action, target, before, after });
+}
+
+function show({ json, print, printJson, io }: Invocation, { key, record }: CreatedKey): ExitCode {
+  if (json) {
+    printJson({ key, ...record });
+    return exitCodes.ok;
+  }
+  print(key);
+  io.stderr.write('This is shown once. Callers send it as `Authorization: Bearer <key>`.\n');
+  return exitCodes.ok;
+}
+
+function readTenant(flag: unknown): string {
+  const name = String(flag ?? defaultTenant);
+  if (!isTenantName(name))
+    throw new UsageError(`\`${name}\` is no tenant's name: letters, digits, \`.\`, \`_\`, \`-\`.`);
+  return name;
+}
+
+function readNumber(flag: unknown, name: string): number {
+  const number = Number(flag);
+  if (!(number >= 0 && number <= 36_500)) throw new UsageError(`--${name} must be a number.`);
+  return number;
+}
 
 function readScopes(flag: unknown): Scope[] {
   const names = String(flag ?? 'generate').split(',');
@@ -80,10 +132,15 @@ function readScopes(flag: unknown): Scope[] {
   });
 }
 
-function line({ prefix, tenant, name, scopes: granted, createdAt, lastUsedAt, revokedAt }: KeyRecord): string {
+function line(record: KeyRecord): string {
+  const { prefix, tenant, name, scopes: granted, createdAt, lastUsedAt, revokedAt, expiresAt, adapters } = record;
   const used = lastUsedAt === null ? 'never used' : `last used ${date(lastUsedAt)}`;
   const state = revokedAt === null ? used : `revoked ${date(revokedAt)}`;
-  return [prefix, tenant, granted.join(','), `made ${date(createdAt)}`, state, name].filter(Boolean).join('  ');
+  const until = expiresAt === null ? '' : `until ${date(expiresAt)}`;
+  const only = adapters === null ? '' : `only ${adapters.join(',')}`;
+  return [prefix, tenant, granted.join(','), `made ${date(createdAt)}`, state, until, only, name]
+    .filter(Boolean)
+    .join('  ');
 }
 
 const date = (ms: number) => new Date(ms).toISOString().slice(0, 16).replace('T', ' ');

@@ -7,6 +7,7 @@ import { LorikeetError } from '../core/errors.ts';
 import { suggest } from '../server/suggest.ts';
 import { adaptersCommand } from './adapters.ts';
 import { ServerRefusal } from './ask-server.ts';
+import { backupCommand, restoreCommand } from './backup.ts';
 import { type Command, type ExitCode, exitCodes, type Invocation, type Io, UsageError } from './command.ts';
 import { configCommand } from './config.ts';
 import { doctorCommand } from './doctor.ts';
@@ -30,6 +31,8 @@ const commands: readonly Command[] = [
   mergesCommand,
   fetchCommand,
   keysCommand,
+  backupCommand,
+  restoreCommand,
   configCommand,
   doctorCommand,
   versionCommand,

@@ -37,5 +37,7 @@ function stopSignal(clock: Clock): AbortSignal {
       controller.abort();
     });
   }
+  // The launcher was killed: nobody would tell this process to stop.
+  process.once('disconnect', () => controller.abort());
   return controller.signal;
 }

@@ -56,10 +56,29 @@ export const errorTable = {
     type: 'permission_error',
     message: 'Without keys this server answers only to a loopback name; create a key to open it.',
   },
+  origin_not_allowed: {
+    status: 403,
+    type: 'permission_error',
+    message: 'Without keys this server answers no web pages of others; create a key to open it.',
+  },
+  too_many_requests: {
+    status: 429,
+    type: 'rate_limit_error',
+    message: 'Too many requests of this key are being answered.',
+    retryable: true,
+  },
+  too_many_attempts: {
+    status: 429,
+    type: 'rate_limit_error',
+    message: 'Too many requests without a valid key came from this address.',
+    retryable: true,
+  },
   not_found: { status: 404, type: 'not_found_error', message: 'There is nothing at this address.' },
   model_not_found: { status: 404, type: 'not_found_error', message: 'The model does not exist.' },
   adapter_not_found: { status: 404, type: 'not_found_error', message: 'The adapter does not exist.' },
   alias_not_found: { status: 404, type: 'not_found_error', message: 'The alias does not exist.' },
+  key_not_found: { status: 404, type: 'not_found_error', message: 'The key does not exist.' },
+  tenant_not_found: { status: 404, type: 'not_found_error', message: 'The tenant does not exist.' },
   upload_not_found: { status: 404, type: 'not_found_error', message: 'The upload does not exist.' },
   adapter_invalid: { status: 400, type: 'invalid_request_error', message: 'The adapter is not valid.' },
   adapter_unsupported: {
@@ -105,8 +124,23 @@ export const errorTable = {
     type: 'invalid_request_error',
     message: 'The merge needs more memory than LORIKEET_MERGE_MEMORY leaves.',
   },
+  idempotency_conflict: {
+    status: 409,
+    type: 'invalid_request_error',
+    message: 'The Idempotency-Key is in use.',
+  },
+  request_quarantined: {
+    status: 422,
+    type: 'invalid_request_error',
+    message: 'Engines died while they worked on this very request; it is refused for some minutes.',
+  },
   file_not_found: { status: 404, type: 'not_found_error', message: 'The file does not exist.' },
   file_invalid: { status: 400, type: 'invalid_request_error', message: 'The file has rows that cannot be trained on.' },
+  file_corrupt: {
+    status: 500,
+    type: 'server_error',
+    message: 'The file is damaged on this server. Upload it again.',
+  },
   file_in_use: { status: 409, type: 'invalid_request_error', message: 'A training job still needs the file.' },
   job_not_found: { status: 404, type: 'not_found_error', message: 'The training job does not exist.' },
   job_state_conflict: {
@@ -139,7 +173,17 @@ export const errorTable = {
     retryable: true,
   },
   offline_failed: { status: 500, type: 'server_error', message: 'The work on the weights failed.' },
-  storage_full: { status: 507, type: 'server_error', message: 'The disk of this server is full.' },
+  storage_full: {
+    status: 507,
+    type: 'server_error',
+    message: "This server's disk is full or cannot be written to. What is loaded goes on answering.",
+  },
+  storage_busy: {
+    status: 503,
+    type: 'overloaded_error',
+    message: 'Another program holds the database of this server.',
+    retryable: true,
+  },
   method_not_allowed: { status: 405, type: 'invalid_request_error', message: 'The route has no such method.' },
   request_timeout: { status: 408, type: 'invalid_request_error', message: 'The request did not arrive in time.' },
   body_too_large: { status: 413, type: 'invalid_request_error', message: 'The body is too large.' },
@@ -190,6 +234,8 @@ export const errorTable = {
   model_unavailable: { status: 500, type: 'server_error', message: 'The model could not be fetched.' },
   runtime_unavailable: { status: 500, type: 'server_error', message: 'ONNX Runtime could not be loaded.' },
   device_unavailable: { status: 500, type: 'server_error', message: 'The device is not available.' },
+  backup_invalid: { status: 500, type: 'server_error', message: 'The backup is not whole.' },
+  database_invalid: { status: 500, type: 'server_error', message: 'The database is damaged.' },
   invalid_config: { status: 500, type: 'server_error', message: 'The configuration is invalid.' },
 } as const satisfies Record<string, ErrorRow>;
 

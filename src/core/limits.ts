@@ -7,6 +7,8 @@ const GiB = 1024 * MiB;
 export const limits = {
   /** A JSON body: a full 8k-token prompt of 4-byte characters with escapes fits many times over. */
   bodyBytes: 4 * MiB,
+  /** All JSON bodies that are arriving: 32 full ones, or thousands of usual ones. A tenant has half of it. */
+  bodyBytesInAll: 128 * MiB,
   /** Messages in one chat request: long conversations pass, a million empty ones do not. */
   messages: 4096,
   /** Choices asked for by one request (`n`): OpenAI's own ceiling; those beyond the free slots wait. */
@@ -72,8 +74,25 @@ export const limits = {
   requestTimeoutMs: 60_000,
   /** An idle connection stays open a little longer than the 60 s of common load balancers, which must close first. */
   keepAliveTimeoutMs: 65_000,
+  /** Connections in all: each is a descriptor, of which a process often has 1,024 or more, and children need some. */
+  connections: 4096,
+  /** Of one address: a gateway holds hundreds, and one address leaves room for others. */
+  connectionsOfAddress: 2048,
+  /** Requests of one key that are being answered, streams and followers of events included. */
+  requestsOfKey: 1024,
+  /** A connection on which no byte moves for so long is closed; streams send a comment long before. */
+  socketIdleMs: 120_000,
+  /** After a refusal on a bare socket its bytes may reach the other side before it is closed. */
+  socketEndMs: 1000,
+  /** How long an upload, or a download, may take in all, however slowly its bytes move; uploads can be resumed. */
+  uploadMsMax: 2 * 60 * 60 * 1000,
+  downloadMsMax: 2 * 60 * 60 * 1000,
   /** Silence on a stream before a comment is sent, so that proxies with a 30 s idle limit keep it open. */
   heartbeatMs: 15_000,
+  /** Requests with a wrong key from one address in a minute: a misconfigured client is let go, a search is not. */
+  authAttempts: 60,
+  /** Names of adapters that a key may be bound to: more is a tenant of its own. */
+  keyAdapters: 256,
   /** Names of files beside an adapter's two that an upload may mention: a checkpoint's folder has about twenty. */
   adapterCompanions: 64,
   /** Adapters that one request may apply at once: a page or more each, of a few pages a slot. */
@@ -115,6 +134,8 @@ export const limits = {
   uploadsKept: 32,
   /** How long those are kept after their last byte: over a night and a bad connection, not for ever. */
   uploadKeptMs: 24 * 60 * 60 * 1000,
+  /** How long content is kept that no row knows: over a holiday in which nobody notices a wrong database. */
+  quarantineMs: 14 * 24 * 60 * 60 * 1000,
   /**
    * Exports and analyses at once, a process each: a core and 150 to 500 MB while they work, beside an engine that
    * wants all cores. A second one lets a short analysis pass a long download; one tenant never has all three.
@@ -237,7 +258,9 @@ export const limits = {
   adapterPatternChars: 1024,
   /** Characters of all true regular expressions of a config, repetitions written out: about 100 usual ones. */
   adapterRegexWeight: 4096,
-  /** config.json, tokenizer_config.json, adapter_config.json. */
+  /** An adapter's config: PEFT writes one of a few kB; patterns of every linear of a large model fit. */
+  adapterConfigBytes: MiB,
+  /** config.json, tokenizer_config.json of a base model. */
   configBytes: 8 * MiB,
   /** tokenizer.json: 256k vocabularies reach 35 MB. */
   tokenizerBytes: 128 * MiB,

@@ -51,8 +51,9 @@ export type Sequence = {
   overtaken: number;
 };
 
-/** Behind a key, so that no merge has it. */
-const unmerged = ' unmerged';
+/** No merge has the key of a sequence that may run on none. */
+const keyOf = ({ adapters, mergeKey: named = mergeKey(adapters) }: SequenceRequest): string =>
+  named ?? `unmerged ${mergeKey(adapters)}`;
 
 export function createSequence(
   request: SequenceRequest,
@@ -61,7 +62,7 @@ export function createSequence(
   constraint: Constraint | null = null,
 ): Sequence {
   const { share: { flow, weight, priority } = commonShare, timeoutMs = Number.POSITIVE_INFINITY } = request;
-  const key = mergeKey(request.adapters) + (request.usesMerge === false ? unmerged : '');
+  const key = keyOf(request);
   const { params, promptTokens } = request;
   const mask = constraint && grammarMask(constraint, params.stopTokens);
   return {

@@ -80,8 +80,8 @@ export function rankAndScaling(config: PeftConfig, module: string): { readonly r
 }
 
 function parseObject(bytes: Uint8Array): Config {
-  if (bytes.length > limits.configBytes) {
-    invalidAdapter(configFile, `has ${bytes.length} bytes; the limit is ${limits.configBytes}`);
+  if (bytes.length > limits.adapterConfigBytes) {
+    invalidAdapter(configFile, `has ${bytes.length} bytes; the limit is ${limits.adapterConfigBytes}`);
   }
   const kind = fileKind(bytes.subarray(0, kindPrefixBytes));
   if (kind !== null && kind.name !== 'text') invalidAdapter(configFile, kind.says);

@@ -23,17 +23,24 @@ export class RowCheck {
   #problemCount = 0;
 
   push(chunk: Uint8Array): void {
+    if (this.isHopeless) return;
     let start = 0;
     for (let end = chunk.indexOf(newline); end !== -1; end = chunk.indexOf(newline, start)) {
       this.#add(chunk.subarray(start, end));
       this.#endLine();
       start = end + 1;
+      if (this.isHopeless) return;
     }
     this.#add(chunk.subarray(start));
   }
 
+  /** As many problems as are told: the rest of the file is not looked at. */
+  get isHopeless(): boolean {
+    return this.#problemCount >= limits.trainingProblems;
+  }
+
   end(): CheckedRows {
-    if (this.#bytes > 0) this.#endLine();
+    if (this.#bytes > 0 && !this.isHopeless) this.#endLine();
     if (this.#lines === 0) this.#complain('The file has no lines.');
     else if (this.#rows === 0 && this.#problemCount === 0) this.#complain('The file has blank lines only.');
     return { rows: this.#rows, problems: this.#problems, problemCount: this.#problemCount };
@@ -74,10 +81,13 @@ export class RowCheck {
   }
 }
 
+/** A byte order mark begins a file, as the trainer reads it too; in front of another line it is a wrong character. */
+const firstDecoder = new TextDecoder('utf-8', { fatal: true });
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
 function textOf(bytes: Uint8Array, line: number): string | null {
   try {
-    // A byte order mark begins a file, as the trainer reads it too; in front of another line it is a wrong character.
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: line > 1 }).decode(bytes);
+    return (line > 1 ? decoder : firstDecoder).decode(bytes);
   } catch {
     return null;
   }

@@ -1,6 +1,7 @@
 // The files over a table and a folder. A file is there when its row is: bytes first, flushed and in place, the row
 // last; a start collects bytes without a row.
 
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { LorikeetError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import { sharedPlaces } from '../core/shared-places.ts';
@@ -34,6 +35,11 @@ export function trainingFiles(parts: JobParts): TrainingFiles {
     },
     find,
     pathOf: ({ digest }) => folder.pathOf(digest),
+    async assertIntact({ id, digest }) {
+      if (await folder.isIntact(digest)) return;
+      options.log.error({ file: id, digest }, 'a training file is damaged');
+      throw new LorikeetError('file_corrupt');
+    },
     delete: (tenant, id) =>
       exclusive(async () => {
         const { digest } = await find(tenant, id);
@@ -98,15 +104,23 @@ export function publishFile(
   });
 }
 
+/** How much is looked at between two turns of the event loop: the worst lines take a few milliseconds. */
+const sliceBytes = 16 * 1024;
+
+/** Throws `file_invalid` as soon as enough is wrong. */
 async function* watched(bytes: AsyncIterable<Uint8Array>, check: RowCheck): AsyncGenerator<Uint8Array> {
   for await (const chunk of bytes) {
-    check.push(chunk);
+    for (let start = 0; start < chunk.length; start += sliceBytes) {
+      if (start > 0) await nextTurn();
+      check.push(chunk.subarray(start, start + sliceBytes));
+      if (check.isHopeless) throw refusal(check.end());
+    }
     yield chunk;
   }
 }
 
 function refusal({ problems, problemCount }: CheckedRows): LorikeetError {
-  const more = problemCount > problems.length ? ` And ${problemCount - problems.length} more.` : '';
+  const more = problemCount >= limits.trainingProblems ? ' The rest was not looked at.' : '';
   return new LorikeetError('file_invalid', { message: `${problems.join(' ')}${more}`, param: 'file' });
 }
 

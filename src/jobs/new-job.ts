@@ -10,6 +10,7 @@ import { isAdapterName, isAliasName } from '../registry/reference.ts';
 import { configName, weightsName } from '../storage/blob-folder.ts';
 import { completeHyperparameters, trainableModules } from './hyperparameters.ts';
 import { type JobParts, workFolder } from './parts.ts';
+import { ownName } from './result.ts';
 import type { TrainingFile, TrainingFiles } from './training-files.ts';
 import type { HyperparameterChoices, JobSpec, NewJob } from './training-jobs.ts';
 
@@ -31,14 +32,14 @@ export async function prepareJob(
   const training = await fileFor(files, tenant, asked.trainingFile, 'training_file');
   const validation =
     asked.validationFile === null ? null : await fileFor(files, tenant, asked.validationFile, 'validation_file');
-  const adapterName = asked.suffix ?? id.replace(/^ftjob-/, 'ft-');
+  const adapterName = asked.suffix ?? ownName(id);
   assertNames(parts, asked, adapterName);
   const initial = asked.model === options.base.files.name ? null : await takeInitial(parts, tenant, id, asked);
   const choices = { ...asked.choices, ...initial?.choices };
   const data = { rows: training.rows, contextTokens: context, seed: options.newSeed() };
-  const { createdBy, model, suffix, alias, metadata } = asked;
+  const { createdBy, model, suffix, alias, metadata, mayPublish = true } = asked;
   const spec: JobSpec = {
-    ...{ createdBy, model, suffix, alias, metadata, adapterName },
+    ...{ createdBy, model, suffix, alias, metadata, adapterName, mayPublish },
     hyperparameters: completeHyperparameters(choices, data),
     trainingDigest: training.digest,
     validationDigest: validation?.digest ?? null,

@@ -1,27 +1,49 @@
 // What a start does before any job runs: the last process may have died anywhere. Afterwards every file on the disk has
-// a row, and every work folder a job that needs it.
+// a row, and every work folder a job that needs it. Nothing unknown is removed.
 
 import { join } from 'node:path';
+import { limits } from '../core/limits.ts';
+import { quarantine } from '../storage/quarantine.ts';
 import type { JobParts } from './parts.ts';
-import { liveStates } from './training-jobs.ts';
+import { finishedStates, liveStates } from './training-jobs.ts';
 
-/** A crash leaves one at most. Many of them mean that this is another database than the folder's. */
-const orphansMax = 16;
-
-export async function reconcile({ options, files, folder, jobs }: JobParts): Promise<void> {
+export async function reconcile(parts: JobParts): Promise<void> {
+  const { options, files, folder, jobs, clock } = parts;
   const { log } = options;
+  const aside = quarantine(options.folder, options.files, clock.now);
   await options.files.makeFolder(options.folder);
   await folder.open();
+  await aside.expire(clock.now() - limits.quarantineMs);
   const known = await files.digests();
-  const orphans = (await folder.digests()).filter((digest) => !known.has(digest));
-  if (orphans.length > orphansMax) {
-    log.warn({ count: orphans.length }, 'training files unknown to the database are left alone: is it theirs?');
-  } else {
-    for (const digest of orphans) await folder.remove(digest);
+  const there = new Set(await folder.digests());
+  const orphans = [...there].filter((digest) => !known.has(digest));
+  for (const digest of orphans) await aside.take(folder.pathOf(digest), nameOf(digest));
+  if (orphans.length > 0) {
+    log.warn({ digests: orphans }, 'training files unknown to the database were moved to the quarantine folder');
   }
-  const live = new Set((await jobs.inStates(liveStates)).map(({ id }) => id));
+  for (const digest of known) if (!there.has(digest)) await aside.giveBack(nameOf(digest), folder.pathOf(digest));
+  await clearWork(parts, {
+    live: new Set((await jobs.inStates(liveStates)).map(({ id }) => id)),
+    over: new Set((await jobs.inStates(finishedStates)).map(({ id }) => id)),
+    setAside: aside.take,
+  });
+}
+
+type Work = {
+  readonly live: ReadonlySet<string>;
+  readonly over: ReadonlySet<string>;
+  setAside(path: string, name: string): Promise<void>;
+};
+
+/** A job that is over needs its folder no longer; one that nobody knows may be of another database. */
+async function clearWork({ options }: JobParts, { live, over, setAside }: Work): Promise<void> {
   const work = join(options.folder, 'work');
   const left = (await options.files.list(work)).filter((id) => !live.has(id));
-  for (const id of left) await options.files.remove(join(work, id));
-  if (left.length > 0) log.info({ jobs: left }, 'removed work folders of training jobs that are over');
+  for (const id of left) {
+    if (over.has(id)) await options.files.remove(join(work, id));
+    else await setAside(join(work, id), id);
+  }
+  if (left.length > 0) options.log.info({ jobs: left }, 'cleared work folders of training jobs that do not run');
 }
+
+const nameOf = (digest: string) => digest.replace('sha256:', '');

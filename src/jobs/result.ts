@@ -23,7 +23,8 @@ export async function finishJob(parts: JobParts, row: JobRow, outcome: JobOutcom
   const curve = await curveOf(parts, id);
   const training = recordOfTraining(job, outcome, thinned(curve, limits.lossCurvePoints));
   const provenance = { tenant, createdBy: spec.createdBy, source: 'training' as const, training };
-  const adapter = await publishFolder(options.registry, outcome.folder, spec.adapterName, provenance);
+  const name = (await isNameFree(parts, job)) ? spec.adapterName : ownName(id);
+  const adapter = await publishFolder(options.registry, outcome.folder, name, provenance);
   const moved = spec.alias === null ? null : await moveAlias(options.registry, adapter, spec.alias, training);
   await writeResults(parts, job, curve);
   const reference = `${adapter.name}@${adapter.version}`;
@@ -44,6 +45,16 @@ export async function finishJob(parts: JobParts, row: JobRow, outcome: JobOutcom
   events.end(id);
   await options.files.remove(workFolder(parts, id));
   options.log.info({ job: id, tenant, adapter: reference, digest: adapter.digest }, 'a training job succeeded');
+}
+
+/** A name that is only the job's. */
+export const ownName = (id: string) => id.replace(/^ftjob-/, 'ft-');
+
+/** Of a maker who may not publish: nobody else has made a version of this name since the job began. */
+async function isNameFree({ options }: JobParts, { tenant, spec }: TrainingJobRecord): Promise<boolean> {
+  if (spec.mayPublish ?? true) return true;
+  const versions = await options.registry.versions(tenant, spec.adapterName).catch(() => []);
+  return versions.every(({ source, createdBy }) => source === 'training' && createdBy === spec.createdBy);
 }
 
 /** All steps that were kept, oldest first. */

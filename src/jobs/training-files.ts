@@ -52,6 +52,8 @@ export type TrainingFiles = {
   find(tenant: string, id: string): Promise<TrainingFile>;
   /** Absolute path of its bytes. */
   pathOf(file: TrainingFile): string;
+  /** Reads it whole. Throws `file_corrupt` where its bytes are not those that came. */
+  assertIntact(file: TrainingFile): Promise<void>;
   /** Throws `file_not_found`, `file_in_use`. */
   delete(tenant: string, id: string): Promise<void>;
 };

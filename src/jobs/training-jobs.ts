@@ -44,6 +44,11 @@ export type NewJob = {
   readonly suffix: string | null;
   readonly alias: AliasMove | null;
   readonly metadata: Readonly<Record<string, string>> | null;
+  /**
+   * Whether its maker may publish adapters. Who may not gets a name of the job's own where the suffix is taken by
+   * somebody else's versions; left out in jobs of older servers, which is a yes.
+   */
+  readonly mayPublish?: boolean;
 };
 
 /** What a job was made of, every choice made. Never changes. */
@@ -117,8 +122,8 @@ export type TrainingJobs = {
    * `job_limit_exceeded`, `engine_unavailable` where the base model is not known yet.
    */
   create(tenant: string, job: NewJob): Promise<TrainingJobRecord>;
-  /** Newest first. */
-  list(tenant: string, page: JobPage): Promise<TrainingJobRecord[]>;
+  /** Newest first; `tenant` null: of all. */
+  list(tenant: string | null, page: JobPage): Promise<TrainingJobRecord[]>;
   find(tenant: string, id: string): Promise<TrainingJobRecord>;
   /** These three throw `job_state_conflict` where the state does not allow it; what is so already stays so. */
   cancel(tenant: string, id: string): Promise<TrainingJobRecord>;

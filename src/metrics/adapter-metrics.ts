@@ -1,8 +1,8 @@
 // What is measured of adapters: loads, pages, memory, which are asked for, and what a gateway routes by.
-// Names stand for those of all tenants: the `metrics` scope is the operator's.
+// Names are a tenant's own: who scrapes sees those of one tenant, or, as an operator, of all.
 
 import { limits } from '../core/limits.ts';
-import { activeAdapters, type Place } from './active-adapters.ts';
+import { activeAdapters, type Place, type TenantNames, type Viewer } from './active-adapters.ts';
 import { boundedNames } from './bounded-names.ts';
 import type { MetricsRegistry } from './registry.ts';
 
@@ -23,15 +23,16 @@ export type AdapterMetrics = {
   adapterLoaded(load: { readonly tier: 'disk' | 'memory'; readonly ms: number }): void;
   adapterBytesCopied(bytes: number): void;
   /** A request for adapters came. @param now the clock's monotonic reading */
-  adaptersAsked(names: readonly string[], now: number): void;
+  adaptersAsked(asked: TenantNames, now: number): void;
   /** One sequence, by the references that its caller wrote, which is what a gateway compares. */
-  adaptersQueued(references: readonly string[]): Place;
+  adaptersQueued(asked: TenantNames): Place;
 };
 
 const idleMs = 3_600_000;
 const loadSeconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
 
-export function adapterMetrics(registry: MetricsRegistry): AdapterMetrics {
+/** @param viewer for whom the metrics are being written */
+export function adapterMetrics(registry: MetricsRegistry, viewer: () => Viewer): AdapterMetrics {
   const active = activeAdapters();
   const loads = registry.histogram({
     name: 'lorikeet_adapter_load_seconds',
@@ -46,35 +47,42 @@ export function adapterMetrics(registry: MetricsRegistry): AdapterMetrics {
   });
   const asked = registry.counter({
     name: 'lorikeet_adapter_requests_total',
-    help: 'Requests by adapter; beyond a number of names, other',
-    labels: ['adapter'],
+    help: 'Requests by tenant and adapter; beyond a number of names, other',
+    labels: ['tenant', 'adapter'],
   });
   const labelOf = boundedNames({
     namesMax: limits.metricsAdapters,
     idleMs,
-    onDrop: (adapter) => asked.drop({ adapter }),
+    onDrop: (key) => asked.drop(labelsOf(key)),
   });
   return {
     readAdapters(read) {
       defineReadings(registry, read);
       registry.info({
         name: 'lorikeet_lora_requests_info',
-        help: 'Adapters whose sequences run and wait; the value is the time in seconds since the epoch',
+        help: 'Adapters that run or are in memory, and that wait; the value is seconds since the epoch',
         labels: ['max_lora', 'running_lora_adapters', 'waiting_lora_adapters'],
         read() {
-          const { adaptersMax, nowSeconds } = read();
-          const names = { running_lora_adapters: active.running(), waiting_lora_adapters: active.waiting() };
+          const { adaptersMax, nowSeconds, resident } = read();
+          const running = active.running(viewer(), resident);
+          const names = { running_lora_adapters: running, waiting_lora_adapters: active.waiting(viewer()) };
           return { labels: { max_lora: String(adaptersMax), ...names }, value: nowSeconds };
         },
       });
     },
     adapterLoaded: ({ tier, ms }) => loads(ms / 1000, { tier }),
     adapterBytesCopied: (bytes) => copied.add({}, bytes),
-    adaptersAsked(names, now) {
-      for (const name of names) asked.add({ adapter: labelOf(name, now) });
+    adaptersAsked({ tenant, names }, now) {
+      for (const name of names) asked.add(labelsOf(labelOf(`${tenant}\n${name}`, now)));
     },
-    adaptersQueued: (references) => active.queued(references),
+    adaptersQueued: active.queued,
   };
+}
+
+/** Of names without a series of their own it is not told whose they are. */
+function labelsOf(key: string): { tenant: string; adapter: string } {
+  const [tenant, adapter] = key.split('\n');
+  return adapter === undefined ? { tenant: '', adapter: key } : { tenant: tenant!, adapter };
 }
 
 function defineReadings(registry: MetricsRegistry, read: () => AdapterReading): void {

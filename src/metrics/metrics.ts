@@ -1,6 +1,8 @@
 // What the server measures, as verbs. Times are seconds, from intervals of one process's monotonic clock.
 // It knows names and buckets; it does not know HTTP, the engine's channel or where the figures come from.
 
+import { serially } from '../core/serially.ts';
+import type { Viewer } from './active-adapters.ts';
 import { type AdapterMetrics, adapterMetrics } from './adapter-metrics.ts';
 import { type MergeMetrics, mergeMetrics } from './merge-metrics.ts';
 import { type MetricsRegistry, metricsRegistry } from './registry.ts';
@@ -14,6 +16,9 @@ export type EngineReading = {
   readonly kvUsage: number;
   /** Prompt tokens looked for among known beginnings, and found, since the engine started; what these take. */
   readonly prefixes?: { readonly queried: number; readonly hit: number; readonly bytes: number };
+  /** A sequence's rows of keys and values, and how many sequences have some: 0 until the engine is ready. */
+  readonly kvRowTokens: number;
+  readonly kvRows: number;
   readonly restarts: number;
   readonly ready: boolean;
 };
@@ -28,6 +33,7 @@ export type FinishedSequence = {
   readonly mergedBits?: number | null;
   /** From the request's arrival to the sequence's end. */
   readonly e2eMs: number;
+  readonly maxTokens: number;
 };
 
 export type Metrics = AdapterMetrics &
@@ -41,7 +47,8 @@ export type Metrics = AdapterMetrics &
     requestFailed(code: string): void;
     /** `route` is the pattern, never the address, so that callers cannot make new series. */
     httpAnswered(request: { method: string; route: string; status: number; ms: number }): void;
-    text(): Promise<string>;
+    /** @param viewer whose adapters are named: a tenant's, or null: all */
+    text(viewer: Viewer): Promise<string>;
     readonly contentType: string;
   };
 
@@ -52,11 +59,14 @@ const tokenCounts = [1, 4, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384
 export function createMetrics(options: { modelName: string; processMetrics?: boolean }): Metrics {
   const registry = metricsRegistry({ processMetrics: options.processMetrics ?? true });
   const define = definitions(registry);
+  let viewer: Viewer = null;
+  // What is read while the text is written depends on who reads it.
+  const inTurn = serially();
   const failed = define.count('request_errors', 'Requests answered with an error, by its code', ['code']);
   const http = define.count('http_requests', 'HTTP requests answered', ['method', 'route', 'status']);
   const httpSeconds = define.seconds('http_request_duration', 'From a request to the end of its answer');
   return {
-    ...adapterMetrics(registry),
+    ...adapterMetrics(registry, () => viewer),
     ...mergeMetrics(registry),
     ...trainingMetrics(registry),
     readEngine: (read) => defineReadings(registry, read),
@@ -69,14 +79,27 @@ export function createMetrics(options: { modelName: string; processMetrics?: boo
       http({ method, route, status: String(status) });
       httpSeconds(ms);
     },
-    async text() {
-      const aliases = Object.entries(vllmAliases).map(async ([from, to]) =>
-        aliasText(await registry.textOf(from), from, to, options.modelName),
-      );
-      return `${await registry.text()}\n${(await Promise.all(aliases)).join('\n\n')}\n`;
-    },
+    text: (reader) =>
+      inTurn(async () => {
+        viewer = reader;
+        const aliases: string[] = [];
+        for (const [from, to] of vllmAliases) {
+          aliases.push(aliasText(await registry.textOf(from), from, to, options.modelName));
+        }
+        return `${seenBy(reader, await registry.text())}\n${aliases.join('\n\n')}\n`;
+      }),
     contentType: registry.contentType,
   };
+}
+
+/** Without the series that name another tenant. */
+function seenBy(viewer: Viewer, text: string): string {
+  if (viewer === null) return text;
+  const lines = text.split('\n');
+  const own = `tenant="${viewer}"`;
+  return lines
+    .filter((line) => !line.includes('{tenant="') || line.includes(own) || line.includes('tenant=""'))
+    .join('\n');
 }
 
 type Definitions = ReturnType<typeof definitions>;
@@ -105,6 +128,8 @@ function defineSequence({ seconds, sizes, count }: Definitions): Metrics['sequen
   const queue = seconds('request_queue_time', 'Time a sequence waited for a slot');
   const prefill = seconds('request_prefill_time', 'Time from leaving the queue to the first token');
   const decode = seconds('request_decode_time', 'Time from the first token to the last');
+  const inference = seconds('request_inference_time', 'Time from leaving the queue to the last token');
+  const maxTokens = sizes('request_params_max_tokens', 'max_tokens of a request');
   const e2e = seconds('e2e_request_latency', 'From the arrival of a request to the end of a sequence');
   return (sequence) => {
     finished({ finished_reason: sequence.reason });
@@ -117,6 +142,8 @@ function defineSequence({ seconds, sizes, count }: Definitions): Metrics['sequen
     queue(sequence.timings.queueMs);
     prefill(sequence.timings.prefillMs);
     decode(sequence.timings.decodeMs);
+    inference(sequence.timings.prefillMs + sequence.timings.decodeMs);
+    maxTokens(sequence.maxTokens);
     e2e(sequence.e2eMs);
   };
 }
@@ -131,6 +158,15 @@ function defineReadings(registry: MetricsRegistry, read: () => EngineReading): v
   define('counter', 'prefix_cache_queries_total', 'Prompt tokens looked for among known beginnings', prefix('queried'));
   define('counter', 'prefix_cache_hits_total', 'Prompt tokens that were not computed again', prefix('hit'));
   define('gauge', 'prefix_cache_bytes', 'Memory of known beginnings of prompts', prefix('bytes'));
+  registry.info({
+    name: 'lorikeet_cache_config_info',
+    help: 'How the KV cache is divided; the value is 1',
+    labels: ['block_size', 'num_gpu_blocks'],
+    read() {
+      const { kvRowTokens, kvRows } = read();
+      return { labels: { block_size: String(kvRowTokens), num_gpu_blocks: String(kvRows) }, value: 1 };
+    },
+  });
   define('gauge', 'engine_ready', '1 while the engine takes sequences', ({ ready }) => (ready ? 1 : 0));
   define('counter', 'engine_restarts_total', 'Times that the engine was started again', ({ restarts }) => restarts);
 }

@@ -1,25 +1,28 @@
 // vLLM's names for our metrics: its dashboards, llm-d's router and the Kubernetes inference gateway read these.
 // An alias is the same numbers under another name, written at the scrape, so that recording is paid once.
 
-export const vllmAliases = {
-  lorikeet_requests_running: 'vllm:num_requests_running',
-  lorikeet_requests_waiting: 'vllm:num_requests_waiting',
-  lorikeet_kv_cache_usage_ratio: 'vllm:kv_cache_usage_perc',
-  lorikeet_prefix_cache_queries_total: 'vllm:prefix_cache_queries_total',
-  lorikeet_prefix_cache_hits_total: 'vllm:prefix_cache_hits_total',
-  lorikeet_lora_requests_info: 'vllm:lora_requests_info',
-  lorikeet_prompt_tokens_total: 'vllm:prompt_tokens_total',
-  lorikeet_generation_tokens_total: 'vllm:generation_tokens_total',
-  lorikeet_sequences_finished_total: 'vllm:request_success_total',
-  lorikeet_time_to_first_token_seconds: 'vllm:time_to_first_token_seconds',
-  lorikeet_inter_token_latency_seconds: 'vllm:inter_token_latency_seconds',
-  lorikeet_e2e_request_latency_seconds: 'vllm:e2e_request_latency_seconds',
-  lorikeet_request_queue_time_seconds: 'vllm:request_queue_time_seconds',
-  lorikeet_request_prefill_time_seconds: 'vllm:request_prefill_time_seconds',
-  lorikeet_request_prompt_tokens: 'vllm:request_prompt_tokens',
-  lorikeet_request_generation_tokens: 'vllm:request_generation_tokens',
-  lorikeet_request_decode_time_seconds: 'vllm:request_decode_time_seconds',
-} as const;
+export const vllmAliases: readonly (readonly [from: string, to: string])[] = [
+  ['lorikeet_requests_running', 'vllm:num_requests_running'],
+  ['lorikeet_requests_waiting', 'vllm:num_requests_waiting'],
+  ['lorikeet_kv_cache_usage_ratio', 'vllm:kv_cache_usage_perc'],
+  ['lorikeet_cache_config_info', 'vllm:cache_config_info'],
+  ['lorikeet_lora_requests_info', 'vllm:lora_requests_info'],
+  ['lorikeet_prompt_tokens_total', 'vllm:prompt_tokens_total'],
+  ['lorikeet_prefix_cache_queries_total', 'vllm:prefix_cache_queries_total'],
+  ['lorikeet_prefix_cache_hits_total', 'vllm:prefix_cache_hits_total'],
+  ['lorikeet_generation_tokens_total', 'vllm:generation_tokens_total'],
+  ['lorikeet_sequences_finished_total', 'vllm:request_success_total'],
+  ['lorikeet_time_to_first_token_seconds', 'vllm:time_to_first_token_seconds'],
+  ['lorikeet_inter_token_latency_seconds', 'vllm:inter_token_latency_seconds'],
+  ['lorikeet_e2e_request_latency_seconds', 'vllm:e2e_request_latency_seconds'],
+  ['lorikeet_request_queue_time_seconds', 'vllm:request_queue_time_seconds'],
+  ['lorikeet_request_prefill_time_seconds', 'vllm:request_prefill_time_seconds'],
+  ['lorikeet_request_decode_time_seconds', 'vllm:request_decode_time_seconds'],
+  ['lorikeet_request_inference_time_seconds', 'vllm:request_inference_time_seconds'],
+  ['lorikeet_request_prompt_tokens', 'vllm:request_prompt_tokens'],
+  ['lorikeet_request_generation_tokens', 'vllm:request_generation_tokens'],
+  ['lorikeet_request_params_max_tokens', 'vllm:request_params_max_tokens'],
+];
 
 /** One metric's Prometheus text under another name, with `model_name` in front of its labels, as vLLM has it. */
 export function aliasText(text: string, from: string, to: string, modelName: string): string {

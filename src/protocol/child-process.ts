@@ -59,9 +59,14 @@ export function childStarter<Command extends object, Event>(
       if (!ended) handlers.onEvent(event as Event);
     });
     child.once('error', (error) => end(`could not be started: ${error.message}`));
+    let isKilledByUs = false;
+    const kill = () => {
+      isKilledByUs = true;
+      child.kill('SIGKILL');
+    };
     child.once('disconnect', () => child.kill('SIGKILL'));
     child.once('exit', (code, signal) => {
-      const hint = signal === 'SIGKILL' && !child.killed ? ' (the system does so when memory runs out)' : '';
+      const hint = signal === 'SIGKILL' && !isKilledByUs ? ' (the system does so when memory runs out)' : '';
       const reason = signal === null ? `ended with exit code ${code}` : `was ended by ${signal}${hint}`;
       if (!child.connected) return end(reason);
       child.once('disconnect', () => end(reason));
@@ -72,7 +77,7 @@ export function childStarter<Command extends object, Event>(
       send(command) {
         if (child.connected) child.send(command, () => {});
       },
-      kill: () => void child.kill('SIGKILL'),
+      kill,
       processorMs: () => (child.pid === undefined || ended ? null : processorMs(child.pid)),
     };
   };

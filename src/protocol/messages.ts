@@ -61,6 +61,8 @@ export type SequenceRequest = {
   readonly params: SamplingParams;
   /** Adapters that apply to it, all at once; empty: the base model alone. */
   readonly adapters: readonly AppliedAdapter[];
+  /** The merge that it may run on; null: on none. Left out: on one of its adapters' weights, with their own bits. */
+  readonly mergeKey?: string | null;
   /** Whose service it counts as; left out: `commonShare`. */
   readonly share?: Share;
   /** Milliseconds after which nobody waits for it any more; left out: somebody always does. */
@@ -71,13 +73,11 @@ export type SequenceRequest = {
   readonly cacheSalt?: string;
   /** Report the prompt's own tokens with this many alternatives each; left out: they are not. */
   readonly promptLogprobs?: number;
-  /** false: it runs on the base's weights also where these adapters are merged; left out: either way. */
-  readonly usesMerge?: boolean;
 };
 
-/** Adapters to merge into a copy of the linears that they touch; sequences with the same `mergeKey` may run on it. */
+/** Adapters to merge into a copy of the linears that they touch; sequences that name its key may run on it. */
 export type MergeRequest = {
-  /** `mergeKey(adapters)`. */
+  /** Says which weights, and of which bits. */
   readonly key: string;
   readonly adapters: readonly AppliedAdapter[];
   /** Of the merged linears; null keeps each one's own. */

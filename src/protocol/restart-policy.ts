@@ -29,7 +29,7 @@ export type RestartLimits = {
 export const defaultRestartLimits: RestartLimits = {
   firstDelayMs: 250,
   delayMsMax: 10_000,
-  stableMs: 60_000,
+  stableMs: 5000,
   startFailuresMax: 4,
   openDelayMs: 60_000,
 };

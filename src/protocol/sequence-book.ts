@@ -49,6 +49,11 @@ export class SequenceBook {
     return this.load.waiting;
   }
 
+  /** What an engine has begun to work on. */
+  begun(): SequenceRequest[] {
+    return [...this.#entries.values()].filter(({ state }) => state === 'running').map(({ sequence }) => sequence);
+  }
+
   /** In order of submission. */
   ids(state?: SequenceState): number[] {
     const entries = [...this.#entries];

@@ -17,6 +17,7 @@ import {
   noAdapters,
   type SequenceRequest,
 } from './messages.ts';
+import { Quarantine } from './quarantine.ts';
 import { nextRestart, noFailures, permanentCodes } from './restart-policy.ts';
 import { type Failure, SequenceBook } from './sequence-book.ts';
 import type { SupervisorOptions } from './supervisor-options.ts';
@@ -43,6 +44,7 @@ class Supervisor implements SupervisedEngine {
   readonly #options: SupervisorOptions;
   readonly #book: SequenceBook;
   readonly #merges = new MergeBook();
+  readonly #quarantine = new Quarantine();
   readonly #admission: AdmissionControl;
   readonly #stepListeners: StepListener[] = [];
   readonly #settleReady: PromiseWithResolvers<EngineInfo>;
@@ -106,6 +108,7 @@ class Supervisor implements SupervisedEngine {
   }
 
   submit(sequence: Omit<SequenceRequest, 'id'>, listener: SequenceListener): () => void {
+    this.#quarantine.assertHarmless(sequence, this.#now());
     this.assertRoom(sequence.share, sequence);
     let cancel = () => {};
     const onEnd: SequenceListener['onEnd'] = (end) => {
@@ -225,6 +228,7 @@ class Supervisor implements SupervisedEngine {
     }
     const lost = this.#book.size;
     this.state = this.info === null ? 'starting' : 'restarting';
+    this.#quarantine.engineDied(this.#book.begun(), this.#now());
     this.#book.engineDied({ code: 'engine_failed', message: this.#failure.message }, this.#now());
     this.#restartLater(lost - this.#book.size);
   }

@@ -124,6 +124,12 @@ export type AdapterRegistry = {
 
   /** Newest version of each name, by name, after `after`. */
   list(tenant: string, page: { readonly after: string | null; readonly limit: number }): Promise<AdapterVersion[]>;
+  /** The same of all tenants, or of one, by tenant and name; from memory. */
+  listAll(page: {
+    readonly tenant: string | null;
+    readonly after: { readonly tenant: string; readonly name: string } | null;
+    readonly limit: number;
+  }): AdapterVersion[];
   /** All versions of a name, newest first. Throws `adapter_not_found`. */
   versions(tenant: string, name: string): Promise<AdapterVersion[]>;
   /**

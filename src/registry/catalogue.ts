@@ -54,6 +54,13 @@ export function catalogue(baseDigest: string) {
     ofTenant: (tenant: string): Entry[] =>
       [...(tenants.get(tenant)?.values() ?? [])].flatMap(({ versions }) => versions),
     digests: (): string[] => [...byDigest.keys()],
+    /** Of all tenants, in the order of their names. */
+    *all(): Generator<{ readonly tenant: string; readonly name: string; readonly named: Named }> {
+      for (const tenant of [...tenants.keys()].sort()) {
+        const names = tenants.get(tenant)!;
+        for (const name of [...names.keys()].sort()) yield { tenant, name, named: names.get(name)! };
+      }
+    },
     add(entry: Entry): void {
       const { tenant, name, digest } = entry.adapter;
       const names = getOrMake(tenants, tenant, () => new Map<string, Named>());

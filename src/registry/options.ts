@@ -21,7 +21,14 @@ export type RunningBase = {
 
 export type RegistryLimits = Pick<
   { readonly [K in keyof typeof limits]: number },
-  'configBytes' | 'adapterWeightsBytes' | 'uploads' | 'uploadsKept' | 'uploadKeptMs' | 'aliases' | 'aliasTargets'
+  | 'adapterConfigBytes'
+  | 'adapterWeightsBytes'
+  | 'uploads'
+  | 'uploadsKept'
+  | 'uploadKeptMs'
+  | 'quarantineMs'
+  | 'aliases'
+  | 'aliasTargets'
 >;
 
 export type RegistryLog = {

@@ -5,6 +5,7 @@ import type { SharedPlaces } from '../core/shared-places.ts';
 import type { AdapterTable } from '../storage/adapter-table.ts';
 import type { AliasTable } from '../storage/alias-table.ts';
 import type { BlobFolder } from '../storage/blob-folder.ts';
+import type { Quarantine } from '../storage/quarantine.ts';
 import type { UploadFolder } from '../storage/upload-folder.ts';
 import type { Catalogue } from './catalogue.ts';
 import type { Contents } from './contents.ts';
@@ -16,6 +17,7 @@ export type Parts = {
   readonly aliases: AliasTable;
   readonly blobs: BlobFolder;
   readonly uploads: UploadFolder;
+  readonly quarantine: Quarantine;
   readonly catalogue: Catalogue;
   readonly contents: Contents;
   /** Every change goes through here. Throws `storage_full`, and `server_draining` after the end. */

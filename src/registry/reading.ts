@@ -6,7 +6,7 @@ import type { AdapterLease, AdapterRegistry, AliasTarget, TrainingRecord } from 
 import { draw, type Entry, heaviest, missing } from './catalogue.ts';
 import type { Parts } from './parts.ts';
 
-export type Reading = Pick<AdapterRegistry, 'list' | 'versions' | 'find' | 'training' | 'lease'>;
+export type Reading = Pick<AdapterRegistry, 'list' | 'listAll' | 'versions' | 'find' | 'training' | 'lease'>;
 
 export function reading({ adapters, catalogue, contents, options }: Parts): Reading {
   const { base, random } = options;
@@ -17,6 +17,17 @@ export function reading({ adapters, catalogue, contents, options }: Parts): Read
       // A name may have gone while the database was asked.
       const named = names.map((name) => catalogue.find(tenant, name)).filter((found) => found !== undefined);
       return named.map((found) => catalogue.newest(found).adapter);
+    },
+    listAll({ tenant: only, after, limit }) {
+      const found = [];
+      for (const { tenant, name, named } of catalogue.all()) {
+        if (only !== null && tenant !== only) continue;
+        const isBefore = after !== null && (tenant === after.tenant ? name <= after.name : tenant < after.tenant);
+        if (isBefore) continue;
+        found.push(catalogue.newest(named).adapter);
+        if (found.length === limit) break;
+      }
+      return found;
     },
     async versions(tenant, name) {
       const found = catalogue.find(tenant, name);

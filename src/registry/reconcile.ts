@@ -1,18 +1,18 @@
 // What a start does before anything is served: the last process may have died anywhere, and somebody may have touched
-// the folder since. Afterwards rows and blobs agree, or the rows say that they do not.
+// the folder since. Afterwards rows and blobs agree, or the rows say that they do not. Nothing unknown is removed.
 
 import type { AdapterTable } from '../storage/adapter-table.ts';
 import type { BlobFolder } from '../storage/blob-folder.ts';
+import type { Quarantine } from '../storage/quarantine.ts';
 import type { AdapterRow } from '../storage/tables.ts';
 import type { RegistryLog } from './options.ts';
 
-/**
- * A crash leaves one blob without a row at most. Many of them mean that this is another database than the folder's, or
- * an old copy of it, and the adapters of the right one are not rubbish.
- */
-const orphansMax = 16;
-
-type Reconciled = { readonly adapters: AdapterTable; readonly blobs: BlobFolder; readonly log: RegistryLog };
+type Reconciled = {
+  readonly adapters: AdapterTable;
+  readonly blobs: BlobFolder;
+  readonly quarantine: Quarantine;
+  readonly log: RegistryLog;
+};
 
 /** @returns the rows that are left. */
 export async function reconcile(parts: Reconciled): Promise<AdapterRow[]> {
@@ -25,29 +25,27 @@ export async function reconcile(parts: Reconciled): Promise<AdapterRow[]> {
     if (!digests.has(digest)) await blobs.remove(digest);
     await adapters.delete(tenant, name, version);
   }
-  await collectOrphans(parts, digests);
-  await markMissing(parts, kept);
+  await setOrphansAside(parts, digests);
+  await findMissing(parts, kept);
   return kept;
 }
 
-async function collectOrphans({ blobs, log }: Reconciled, digests: ReadonlySet<string>): Promise<void> {
+/** A crash leaves one at most; more of them mean an old or another database, and are the adapters of the right one. */
+async function setOrphansAside({ blobs, quarantine, log }: Reconciled, digests: ReadonlySet<string>): Promise<void> {
   const orphans = (await blobs.digests()).filter((digest) => !digests.has(digest));
-  if (orphans.length > orphansMax) {
-    log.warn({ count: orphans.length }, 'adapter files unknown to the database are left alone: is it theirs?');
-    return;
-  }
-  for (const digest of orphans) await blobs.remove(digest);
-  if (orphans.length > 0) log.info({ digests: orphans }, 'removed adapter files of uploads that were cut short');
+  for (const digest of orphans) await quarantine.take(blobs.pathOf(digest), digest.replace('sha256:', ''));
+  if (orphans.length === 0) return;
+  log.warn({ digests: orphans }, 'adapter files unknown to the database were moved to the quarantine folder');
 }
 
 /**
  * Existence and size of every blob, which takes microseconds each. Their bytes are read later: in the background, and
  * before the first request that uses them in any case.
  */
-async function markMissing({ adapters, blobs, log }: Reconciled, rows: readonly AdapterRow[]): Promise<void> {
-  const ready = Map.groupBy(rows, ({ digest }) => digest);
-  for (const [digest, same] of ready) {
-    if ((await blobs.weightsBytes(digest)) === same[0]!.bytes) continue;
+async function findMissing(parts: Reconciled, rows: readonly AdapterRow[]): Promise<void> {
+  const { adapters, log } = parts;
+  for (const [digest, same] of Map.groupBy(rows, ({ digest }) => digest)) {
+    if (await isThere(parts, digest, same[0]!.bytes)) continue;
     const broken = same.filter(({ state }) => state === 'ready');
     if (broken.length === 0) continue;
     await adapters.setState(digest, 'ready', 'corrupt');
@@ -55,4 +53,14 @@ async function markMissing({ adapters, blobs, log }: Reconciled, rows: readonly 
     const names = broken.map(({ name, version }) => `${name}@${version}`);
     log.error({ digest, adapters: names }, 'the files of an adapter are missing or of another size');
   }
+}
+
+/** A start with another database may have set it aside. */
+async function isThere({ blobs, quarantine, log }: Reconciled, digest: string, bytes: number): Promise<boolean> {
+  const found = await blobs.weightsBytes(digest);
+  if (found !== null) return found === bytes;
+  if (await blobs.isThere(digest)) return false;
+  if (!(await quarantine.giveBack(digest.replace('sha256:', ''), blobs.pathOf(digest)))) return false;
+  log.info({ digest }, 'adapter files came back from the quarantine folder');
+  return (await blobs.weightsBytes(digest)) === bytes;
 }

@@ -6,6 +6,7 @@ import { sharedPlaces } from '../core/shared-places.ts';
 import { adapterTable } from '../storage/adapter-table.ts';
 import { aliasTable } from '../storage/alias-table.ts';
 import { blobFolder } from '../storage/blob-folder.ts';
+import { quarantine } from '../storage/quarantine.ts';
 import { orStorageFull } from '../storage/storage-full.ts';
 import { uploadFolder } from '../storage/upload-folder.ts';
 import type { AdapterRegistry } from './adapter-registry.ts';
@@ -60,8 +61,9 @@ async function openParts(options: RegistryOptions, stop: AbortSignal): Promise<P
   const adapters = adapterTable(database);
   const aliasRows = aliasTable(database);
   const blobs = blobFolder(folder, files, options.newId);
+  const aside = quarantine(folder, files, options.clock.now);
   const entries = catalogue(base.digest);
-  for (const row of await reconcile({ adapters, blobs, log })) {
+  for (const row of await reconcile({ adapters, blobs, quarantine: aside, log })) {
     const adapter = fromRow(row);
     entries.add(newEntry({ adapter, files: blobs.filesOf(row.digest), baseName: row.base_name }));
   }
@@ -77,6 +79,7 @@ async function openParts(options: RegistryOptions, stop: AbortSignal): Promise<P
   return {
     ...{ options, adapters, aliases: aliasRows, blobs, exclusive, stopped, catalogue: entries },
     uploads: uploadFolder(folder, files),
+    quarantine: aside,
     contents: contents({ adapters, blobs, catalogue: entries, exclusive, log, stop }),
     beginUpload: sharedPlaces(options.limits.uploads, () => new LorikeetError('too_many_uploads')),
   };
@@ -91,9 +94,12 @@ function untilStopped(queue: Serially, stop: AbortSignal): Serially {
 }
 
 /** Now and every hour. @returns a function that ends it */
-async function expireUploads({ uploads, options }: Parts): Promise<() => void> {
+async function expireUploads({ uploads, quarantine, options }: Parts): Promise<() => void> {
   const { clock, timers, limits, log } = options;
-  const expire = () => uploads.expire(clock.now() - limits.uploadKeptMs);
+  const expire = async () => {
+    await uploads.expire(clock.now() - limits.uploadKeptMs);
+    await quarantine.expire(clock.now() - limits.quarantineMs);
+  };
   await expire();
   let cancel = () => {};
   const again = () => {

@@ -53,7 +53,7 @@ export function stagedAdapter(parts: Parts, folder: string, end: () => void): St
 
   return {
     async config(bytes) {
-      staged.config = await take(configName, bytes, limits.configBytes);
+      staged.config = await take(configName, bytes, limits.adapterConfigBytes);
     },
     async weights(bytes) {
       staged.weights = await take(weightsName, bytes, limits.adapterWeightsBytes);

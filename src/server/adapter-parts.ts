@@ -62,5 +62,18 @@ async function takeCompanion(part: Multipart, staged: StagedAdapter, watch: Uplo
 function bytesOf(part: Exclude<Multipart, { type: 'file' }>): Uint8Array {
   if (part.valueTruncated) throw new LorikeetError('body_too_large', { param: configFile });
   // A part that is labelled as JSON comes parsed.
-  return Buffer.from(typeof part.value === 'string' ? part.value : JSON.stringify(part.value));
+  return Buffer.from(typeof part.value === 'string' ? part.value : jsonText(part.value));
+}
+
+/** The form's parser takes JSON of any depth; writing it again does not. */
+function jsonText(value: unknown): string {
+  try {
+    return JSON.stringify(value);
+  } catch (cause) {
+    throw new LorikeetError('adapter_invalid', {
+      message: `${configFile} is nested too deeply.`,
+      param: configFile,
+      cause,
+    });
+  }
 }

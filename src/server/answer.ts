@@ -10,6 +10,7 @@ import { type Generation, type GenerationListener, generate, type Outcome, type 
 import { digestHeaders, type HeldAdapters, holdAdapters, type NamedAdapter } from './held-adapters.ts';
 import { toLorikeetError } from './plugins/errors.ts';
 import type { Services } from './services.ts';
+import { traceGeneration } from './trace-generation.ts';
 
 type Exchange = { readonly request: FastifyRequest; readonly reply: FastifyReply };
 
@@ -23,6 +24,7 @@ export async function answerWhole(
 ): Promise<{ outcomes: Outcome[]; held: HeldAdapters }> {
   const held = await hold(services, exchange, order);
   const generation = generate(services, workOf(services, exchange.request, order, held));
+  traceGeneration(services, exchange.request, held, generation.outcomes);
   abortWhenReaderLeaves(exchange.reply, generation);
   return { outcomes: await generation.outcomes, held };
 }
@@ -54,6 +56,7 @@ export async function answerStream(
   const writer = writerOf(stream, held);
   const generation = startOrClose(stream, () => generate(services, workOf(services, request, order, held), writer));
   abortWhenReaderLeaves(reply, generation);
+  traceGeneration(services, request, held, generation.outcomes);
   generation.outcomes.then(
     (outcomes) => {
       writer.end?.(outcomes);
@@ -75,9 +78,9 @@ export async function answerStream(
 
 /** Between this and `generate` nothing may fail: the adapters are held here, and let go there. */
 async function hold(services: Services, { request, reply }: Exchange, { adapters }: Order): Promise<HeldAdapters> {
-  const held = await holdAdapters(services, request.tenant, adapters);
+  const held = await holdAdapters(services, request, adapters);
   services.metrics.adaptersAsked(
-    held.adapters.map(({ adapter }) => adapter.name),
+    { tenant: held.tenant, names: held.adapters.map(({ adapter }) => adapter.name) },
     request.arrivedAt,
   );
   reply.headers(digestHeaders(held));

@@ -3,11 +3,15 @@
 import Fastify, { type FastifyInstance, LogController } from 'fastify';
 import type { AppDeps } from './deps.ts';
 import { withEscapedNames } from './plain-names.ts';
+import { addAudit } from './plugins/audit.ts';
 import { addAuth } from './plugins/auth.ts';
 import { addBodies } from './plugins/bodies.ts';
+import { addConnections } from './plugins/connections.ts';
 import { addCors } from './plugins/cors.ts';
 import { addDocs } from './plugins/docs.ts';
 import { addErrors, answerError, onClientError } from './plugins/errors.ts';
+import { addHeaders } from './plugins/headers.ts';
+import { addIdempotency } from './plugins/idempotency.ts';
 import { addQuotas } from './plugins/quotas.ts';
 import { addRequests, requestIds } from './plugins/requests.ts';
 import { addSlowReaders } from './plugins/slow-readers.ts';
@@ -25,8 +29,12 @@ import { uploadsRoute } from './routes/v1/adapters/uploads.ts';
 import { versionsRoute } from './routes/v1/adapters/versions.ts';
 import { adaptersRoute } from './routes/v1/adapters.ts';
 import { mergeRoute } from './routes/v1/admin/adapters/merge.ts';
+import { auditRoute } from './routes/v1/admin/audit.ts';
+import { contentsRoute } from './routes/v1/admin/contents.ts';
+import { keysRoute } from './routes/v1/admin/keys.ts';
 import { mergesRoute } from './routes/v1/admin/merges.ts';
 import { settingsRoute } from './routes/v1/admin/settings.ts';
+import { tenantsRoute } from './routes/v1/admin/tenants.ts';
 import { chatCompletionsRoute } from './routes/v1/chat/completions.ts';
 import { completionsRoute } from './routes/v1/completions.ts';
 import { filesRoute } from './routes/v1/files.ts';
@@ -58,6 +66,7 @@ const routes = [
   ...[mergedRoute, analysisRoute],
   ...[loadLoraAdapterRoute, unloadLoraAdapterRoute],
   ...[mergeRoute, mergesRoute, settingsRoute],
+  ...[keysRoute, tenantsRoute, auditRoute, contentsRoute],
   ...[filesRoute, jobsRoute, jobRoute, jobEventsRoute],
   ...[usageRoute],
   ...[healthRoute, metricsRoute, consoleRoute],
@@ -70,10 +79,13 @@ export function createApp(deps: AppDeps): FastifyInstance {
     loggerInstance: deps.logger,
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: requestIds(deps.newId, limits),
+    ...(deps.trustedProxies.length > 0 ? { trustProxy: [...deps.trustedProxies] } : {}),
     bodyLimit: limits.bodyBytes,
     rewriteUrl: ({ url = '/' }) => withEscapedNames(url),
     requestTimeout: limits.requestTimeoutMs,
     keepAliveTimeout: limits.keepAliveTimeoutMs,
+    // An answer whose reader takes nothing, and a connection on which nothing moves in either direction.
+    connectionTimeout: limits.socketIdleMs,
     http: {
       maxHeaderSize: limits.headerBytes,
       headersTimeout: limits.headersTimeoutMs,
@@ -95,10 +107,14 @@ export function createApp(deps: AppDeps): FastifyInstance {
   addRequests(app, services);
   addSlowReaders(app, services);
   addCors(app, services);
-  addBodies(app);
-  addDocs(app);
+  addBodies(app, services);
+  if (deps.hasDocs) addDocs(app);
   addAuth(app, services);
   addQuotas(app, services);
+  addConnections(app, services);
+  addAudit(app, services);
+  addIdempotency(app, services);
+  addHeaders(app);
 
   for (const route of routes) app.register(route(services));
   measureEngine(services);
@@ -110,7 +126,10 @@ export function createApp(deps: AppDeps): FastifyInstance {
 }
 
 function measureEngine({ metrics, engine, jobs, clock }: Services): void {
-  metrics.readEngine(() => ({ ...engine.stats, restarts: engine.restarts, ready: engine.state === 'ready' }));
+  metrics.readEngine(() => ({
+    ...{ ...engine.stats, restarts: engine.restarts, ready: engine.state === 'ready' },
+    ...{ kvRowTokens: engine.info?.maxContext ?? 0, kvRows: engine.info?.maxSequences ?? 0 },
+  }));
   metrics.readAdapters(() => ({
     ...engine.stats.adapters,
     adaptersMax: engine.info?.maxSequences ?? 0,

@@ -12,9 +12,14 @@ import type { Metrics } from '../metrics/metrics.ts';
 import type { EngineClient } from '../protocol/engine-client.ts';
 import type { OfflineClient } from '../protocol/offline-process.ts';
 import type { AdapterRegistry } from '../registry/adapter-registry.ts';
+import type { StorageHealth } from '../storage/health.ts';
+import type { AuditLog } from '../tenants/audit.ts';
+import type { KeptAnswers } from '../tenants/kept-answers.ts';
 import type { KeyStore } from '../tenants/keys.ts';
 import type { Service } from '../tenants/service.ts';
+import type { TenantStore } from '../tenants/tenants.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import type { Tracing } from '../tracing/tracing.ts';
 
 export type Limits = { readonly [K in keyof typeof limits]: number };
 
@@ -51,6 +56,16 @@ export type AppDeps = {
   /** An adapter below it that is not there yet is loaded when it is first asked for. */
   readonly adapterResolver: boolean;
   readonly keys: KeyStore;
+  readonly tenants: TenantStore;
+  readonly audit: AuditLog;
+  readonly keptAnswers: KeptAnswers;
+  readonly storage: StorageHealth;
+  /** null: nothing is traced. */
+  readonly tracing: Tracing | null;
+  /** Addresses or networks of proxies whose X-Forwarded-For is believed; none: nobody's. */
+  readonly trustedProxies: readonly string[];
+  /** Whether /docs and /openapi.json are served. */
+  readonly hasDocs: boolean;
   /** Shares, rates and usage of tenants and keys. */
   readonly service: Service;
   /** Of a request that says none; null: it waits as long as it takes. */

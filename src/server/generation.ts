@@ -1,6 +1,7 @@
 // The one path from token ids to text: engine sequences -> detokenise -> stop strings -> pieces and outcomes.
 // It knows no HTTP and no wire format; the routes give these pieces their shapes.
 
+import { mergeKey } from '../core/adapter.ts';
 import { LorikeetError } from '../core/errors.ts';
 import type { Grammar } from '../core/grammar.ts';
 import type { SamplingParams } from '../core/sampling-params.ts';
@@ -89,7 +90,10 @@ export function generate(services: Services, work: Work, listener: GenerationLis
   const sequences: Sequence[] = [];
   const ended: EndedSequence[] = [];
   const accounted = Promise.withResolvers<void>();
-  const place = services.metrics.adaptersQueued(held.adapters.map(({ reference }) => reference));
+  const place = services.metrics.adaptersQueued({
+    tenant: held.tenant,
+    names: held.adapters.map(({ reference }) => reference),
+  });
   let isStarted = false;
   let endOne = () => {};
   const endIfOver = () => {
@@ -187,7 +191,8 @@ function startSequence(services: Services, { ask, work, share, choice, listener,
     const { promptTokens: prompt } = ask;
     const code = end.error?.code ?? null;
     on.onEnded({ promptTokens: prompt, isStarted, reason, code, cachedTokens: end.cachedTokens, completionTokens });
-    metrics.sequenceFinished({ ...end, reason, completionTokens, e2eMs: clock.monotonic() - ask.arrivedAt });
+    const { maxTokens } = ask.params;
+    metrics.sequenceFinished({ ...end, reason, completionTokens, maxTokens, e2eMs: clock.monotonic() - ask.arrivedAt });
     if (reason === 'error') {
       reject(failure(services, end, held));
       return;
@@ -203,7 +208,7 @@ function startSequence(services: Services, { ask, work, share, choice, listener,
     resolve(outcome);
   };
 
-  const abort = engine.submit(requestOf(ask, work, share, clock.monotonic()), {
+  const abort = engine.submit(requestOf(services, ask, work, share), {
     onStart() {
       isStarted = true;
       on.onStart();
@@ -226,19 +231,25 @@ function startSequence(services: Services, { ask, work, share, choice, listener,
   return { outcome: promise, abort };
 }
 
+/** Only a merge that the tenant wants itself: another's rounding is no part of this one's answers. */
+const weightsOf = ({ merges }: Services, { tenant, applied: adapters }: HeldAdapters, usesMerge: boolean) => ({
+  adapters,
+  mergeKey: adapters.length === 0 || !usesMerge ? null : merges.keyFor(tenant, mergeKey(adapters)),
+});
+
 function requestOf(
-  { promptTokens, params, grammar, promptLogprobs, usesMerge, arrivedAt }: Ask,
+  services: Services,
+  { promptTokens, params, grammar, promptLogprobs, usesMerge = true, arrivedAt }: Ask,
   { held, timeoutMs, cacheSalt }: Work,
   share: Share,
-  now: number,
 ): Omit<SequenceRequest, 'id'> {
   const request = {
-    ...{ promptTokens, params, adapters: held.applied, share },
+    ...{ promptTokens, params, share, ...weightsOf(services, held, usesMerge) },
     ...(grammar ? { grammar } : {}),
     ...(promptLogprobs === undefined ? {} : { promptLogprobs }),
-    ...(usesMerge === false ? { usesMerge } : {}),
     ...(cacheSalt === undefined ? {} : { cacheSalt }),
   };
+  const now = services.clock.monotonic();
   return timeoutMs === undefined ? request : { ...request, timeoutMs: Math.max(0, arrivedAt + timeoutMs - now) };
 }
 

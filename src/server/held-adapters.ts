@@ -1,9 +1,11 @@
 // The adapters of one request: from the names in its body to leases that are kept until its last sequence has ended.
 // Knows the registry; knows no wire format.
 
+import type { FastifyRequest } from 'fastify';
 import { type AppliedAdapter, combineAdapters } from '../core/adapter.ts';
 import { LorikeetError } from '../core/errors.ts';
 import type { AdapterLease, AdapterRegistry } from '../registry/adapter-registry.ts';
+import { assertAllowed, isAllowed } from './allowed-adapters.ts';
 import { resolveAdapter } from './resolve-adapter.ts';
 import type { Services } from './services.ts';
 import { suggest } from './suggest.ts';
@@ -30,10 +32,11 @@ export type HeldAdapters = {
 /** Holds all or none. Throws the registry's refusals with the caller's own parameter; never falls back to the base. */
 export async function holdAdapters(
   services: Services,
-  tenant: string,
+  caller: Pick<FastifyRequest, 'tenant' | 'allowedAdapters'>,
   named: readonly NamedAdapter[],
 ): Promise<HeldAdapters> {
   const { registry } = services;
+  const { tenant } = caller;
   if (named.length === 0) return { tenant, adapters: [], applied: [], release() {} };
   const leases: AdapterLease[] = [];
   const release = () => {
@@ -42,12 +45,13 @@ export async function holdAdapters(
   const adapters: HeldAdapter[] = [];
   for (const one of named) {
     try {
+      assertAllowed(caller.allowedAdapters, one.reference);
       const lease = await leaseOrLoad(services, tenant, one.reference);
       leases.push(lease);
       adapters.push({ ...one, adapter: lease.adapter, files: lease.files });
     } catch (error) {
       release();
-      throw blame(error, one, await nearName(registry, tenant, one.reference));
+      throw blame(error, one, await nearName(registry, caller, one.reference));
     }
   }
   const applied = combineAdapters(adapters.map(({ files, scale }) => ({ files, scale })));
@@ -66,12 +70,16 @@ async function leaseOrLoad(services: Services, tenant: string, reference: string
 }
 
 /** One of the tenant's own names that the caller may have meant; null where none is near. */
-async function nearName({ list }: AdapterRegistry, tenant: string, reference: string): Promise<string | null> {
+async function nearName(
+  { list }: AdapterRegistry,
+  { tenant, allowedAdapters }: Pick<FastifyRequest, 'tenant' | 'allowedAdapters'>,
+  reference: string,
+): Promise<string | null> {
   const name = reference.split(/[@:]/, 1)[0]!;
   const known = await list(tenant, { after: null, limit: namesLookedAt });
   const meant = suggest(
     name,
-    known.map((adapter) => adapter.name),
+    known.map((adapter) => adapter.name).filter((one) => isAllowed(allowedAdapters, one)),
   );
   return meant === name ? null : meant;
 }

@@ -7,7 +7,7 @@ import type { JobBody } from './schemas/fine-tuning.ts';
 import type { HyperparametersBody } from './schemas/hyperparameters.ts';
 
 /** @param base the base model's name, which a body without `model` means */
-export function newJobOf(body: JobBody, createdBy: string | null, base: string): NewJob {
+export function newJobOf(body: JobBody, createdBy: string | null, base: string): Omit<NewJob, 'mayPublish'> {
   if ((body.integrations ?? []).length > 0) {
     throw unsupported('integrations', 'integrations are not supported: this server calls no others.');
   }

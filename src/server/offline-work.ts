@@ -3,9 +3,19 @@
 
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { AdapterLease } from '../registry/adapter-registry.ts';
+import { assertAllowed } from './allowed-adapters.ts';
 import { answerNobody } from './answer.ts';
 import { blame, type NamedAdapter } from './held-adapters.ts';
 import type { Services } from './services.ts';
+
+async function allowedLease(
+  registry: Services['registry'],
+  { tenant, allowedAdapters }: FastifyRequest,
+  { reference }: Pick<NamedAdapter, 'reference'>,
+): Promise<AdapterLease> {
+  assertAllowed(allowedAdapters, reference);
+  return await registry.lease(tenant, reference);
+}
 
 /**
  * Holds what `named` means while `work` runs and its answer is sent. `signal` is aborted when the connection closes
@@ -27,7 +37,7 @@ export async function withLeases<T>(
   try {
     for (const one of named) {
       leases.push(
-        await registry.lease(request.tenant, one.reference).catch((error) => {
+        await allowedLease(registry, request, one).catch((error) => {
           throw blame(error, one);
         }),
       );

@@ -15,7 +15,7 @@ export type UploadWatch = {
 
 /** Throws where the sender has gone while its key was looked up. */
 export function watchUpload(services: Services, request: FastifyRequest, reply: FastifyReply): UploadWatch {
-  const { uploadPeriodMs, uploadPeriodBytes, uploadRefusedMs } = services.limits;
+  const { uploadPeriodMs, uploadPeriodBytes, uploadRefusedMs, uploadMsMax } = services.limits;
   const { raw } = request;
   const { socket } = raw;
   if (reply.raw.destroyed) throw brokeOff();
@@ -34,6 +34,13 @@ export function watchUpload(services: Services, request: FastifyRequest, reply: 
     current?.destroy(error);
   }, uploadPeriodMs);
 
+  const deadline = setTimeout(() => {
+    const message = `The upload took longer than ${uploadMsMax / 60_000} minutes and was given up.`;
+    const error = new LorikeetError('request_timeout', { message });
+    slow.reject(error);
+    current?.destroy(error);
+  }, uploadMsMax).unref();
+
   services.uploads.add(socket);
   reply.raw.once('finish', () => {
     if (raw.readableEnded) return;
@@ -42,6 +49,7 @@ export function watchUpload(services: Services, request: FastifyRequest, reply: 
   });
   reply.raw.once('close', () => {
     clearInterval(timer);
+    clearTimeout(deadline);
     services.uploads.delete(socket);
   });
   return {

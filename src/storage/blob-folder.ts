@@ -34,6 +34,8 @@ export function blobFolder(root: string, files: Files, newId: () => string) {
   };
   return {
     filesOf,
+    pathOf,
+    isThere: async (digest: string): Promise<boolean> => (await files.stat(pathOf(digest))) !== null,
     /** Makes the folders, and empties the one for what was under way. */
     async open(): Promise<void> {
       await files.makeFolder(blobs);

@@ -1,6 +1,6 @@
 // The folder that a server keeps its state in, and the promise that only one server uses it at a time.
 
-import { accessSync, constants, mkdirSync } from 'node:fs';
+import { accessSync, chmodSync, constants, existsSync, mkdirSync, realpathSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { LorikeetError } from '../core/errors.ts';
@@ -21,23 +21,35 @@ export function makeDataDir(path: string): void {
 }
 
 /**
- * Holds the folder for this process. The lock is the operating system's on an open file, so it cannot outlive the
- * process, as a file with a process id in it does after a crash. Throws `invalid_config` where another server has it.
+ * Holds the folder for this process. Throws `invalid_config` where another server has it.
  * @returns a function that lets it go
  */
 export function lockDataDir(path: string): () => void {
-  const lock = new DatabaseSync(join(path, 'server.lock'), { timeout: 0 });
+  const message = `Another Lorikeet server uses the data dir ${path}. Stop it, or set LORIKEET_DATA_DIR.`;
+  return lock(join(path, 'server.lock'), message, 'LORIKEET_DATA_DIR');
+}
+
+/** Holds the database for this process, whatever data dir it is used from. Throws `invalid_config`. */
+export function lockDatabase(path: string): () => void {
+  const file = existsSync(path) ? realpathSync(path) : path;
+  const message = `Another Lorikeet server uses the database ${path}. Stop it, or set LORIKEET_DATABASE_URL.`;
+  return lock(`${file}.lock`, message, 'LORIKEET_DATABASE_URL');
+}
+
+/**
+ * The lock is the operating system's on an open file, so it cannot outlive the process, as a file with a process id in
+ * it does after a crash.
+ */
+function lock(file: string, message: string, param: string): () => void {
+  const held = new DatabaseSync(file, { timeout: 0 });
   try {
-    lock.exec('BEGIN EXCLUSIVE');
+    held.exec('BEGIN EXCLUSIVE');
+    chmodSync(file, 0o600);
   } catch (error) {
-    lock.close();
-    throw new LorikeetError('invalid_config', {
-      message: `Another Lorikeet server uses the data dir ${path}. Stop it, or set LORIKEET_DATA_DIR.`,
-      param: 'LORIKEET_DATA_DIR',
-      cause: error,
-    });
+    held.close();
+    throw new LorikeetError('invalid_config', { message, param, cause: error });
   }
-  return () => lock.close();
+  return () => held.close();
 }
 
 /** The database's file: in the data dir unless `sqlite:<path>` says otherwise. Throws `invalid_config`. */

@@ -21,11 +21,13 @@ export function jobTable(db: Database) {
         .executeTakeFirst(),
     get: (id: string): Promise<JobRow | undefined> =>
       db.selectFrom('jobs').selectAll().where('id', '=', id).executeTakeFirst(),
-    /** Newest first. */
-    list(tenant: string, { after, limit }: Omit<Page, 'newestFirst'>): Promise<JobRow[]> {
-      let query = db.selectFrom('jobs').selectAll().where('tenant', '=', tenant);
+    /** Newest first; `tenant` null: of all. */
+    list(tenant: string | null, { after, limit }: Omit<Page, 'newestFirst'>): Promise<JobRow[]> {
+      let query = db.selectFrom('jobs').selectAll();
+      if (tenant !== null) query = query.where('tenant', '=', tenant);
       if (after !== null) {
-        const at = db.selectFrom('jobs').select('seq').where('id', '=', after).where('tenant', '=', tenant);
+        let at = db.selectFrom('jobs').select('seq').where('id', '=', after);
+        if (tenant !== null) at = at.where('tenant', '=', tenant);
         query = query.where('seq', '<', at);
       }
       return query.orderBy('seq', 'desc').limit(limit).execute();

@@ -1,9 +1,15 @@
 // The queries on keys. It knows rows, not what a key looks like or what a scope allows.
 
+import type { Updateable } from 'kysely';
 import type { Database } from './database.ts';
 import type { KeyRow } from './tables.ts';
 
 export type KeyTable = ReturnType<typeof keyTable>;
+
+/** When a key was last used, and from where. */
+export type KeyUse = { readonly prefix: string; readonly at: number; readonly ip: string | null };
+
+export type KeyPage = { readonly tenant: string | null; readonly after: string | null; readonly limit: number };
 
 export function keyTable(db: Database) {
   return {
@@ -13,20 +19,48 @@ export function keyTable(db: Database) {
     find: (prefix: string): Promise<KeyRow | undefined> =>
       db.selectFrom('keys').selectAll().where('prefix', '=', prefix).executeTakeFirst(),
     list: (): Promise<KeyRow[]> => db.selectFrom('keys').selectAll().orderBy('created_at').orderBy('prefix').execute(),
+    /** By prefix, after `after`. */
+    page({ tenant, after, limit }: KeyPage): Promise<KeyRow[]> {
+      let query = db.selectFrom('keys').selectAll();
+      if (tenant !== null) query = query.where('tenant', '=', tenant);
+      if (after !== null) query = query.where('prefix', '>', after);
+      return query.orderBy('prefix').limit(limit).execute();
+    },
     async any(): Promise<boolean> {
       return (await db.selectFrom('keys').select('prefix').limit(1).executeTakeFirst()) !== undefined;
     },
     /** @returns false where no such key is, or it was revoked before. */
     async revoke(prefix: string, at: number): Promise<boolean> {
-      const update = db.updateTable('keys').set({ revoked_at: at });
-      const { numUpdatedRows } = await update
-        .where('prefix', '=', prefix)
-        .where('revoked_at', 'is', null)
-        .executeTakeFirst();
-      return numUpdatedRows > 0n;
+      return await changed(db, prefix, { revoked_at: at });
     },
-    async touch(prefix: string, at: number): Promise<void> {
-      await db.updateTable('keys').set({ last_used_at: at }).where('prefix', '=', prefix).execute();
+    /** Of a key that is not revoked. @returns whether there is one */
+    change: (prefix: string, change: Updateable<KeyRow>): Promise<boolean> => changed(db, prefix, change),
+    /** The new key and the old one's end, both or none. */
+    rotate(old: string, change: Updateable<KeyRow>, row: KeyRow): Promise<boolean> {
+      return db.transaction().execute(async (transaction) => {
+        if (!(await changed(transaction, old, change))) return false;
+        await transaction.insertInto('keys').values(row).execute();
+        return true;
+      });
+    },
+    /** All at once: one synchronised write, however many keys were used. */
+    touch(uses: readonly KeyUse[]): Promise<void> {
+      return db.transaction().execute(async (transaction) => {
+        for (const { prefix, at, ip } of uses) {
+          const update = transaction.updateTable('keys').set({ last_used_at: at, last_ip: ip });
+          await update.where('prefix', '=', prefix).execute();
+        }
+      });
+    },
+    async tenants(): Promise<string[]> {
+      const rows = await db.selectFrom('keys').select('tenant').distinct().orderBy('tenant').execute();
+      return rows.map(({ tenant }) => tenant);
     },
   };
+}
+
+async function changed(db: Database, prefix: string, change: Updateable<KeyRow>): Promise<boolean> {
+  const update = db.updateTable('keys').set(change).where('prefix', '=', prefix);
+  const { numUpdatedRows } = await update.where('revoked_at', 'is', null).executeTakeFirst();
+  return numUpdatedRows > 0n;
 }

@@ -3,7 +3,11 @@
 import type { Generated, Selectable } from 'kysely';
 
 export type Tables = {
+  installation: { id: string; created_at: number };
   keys: KeyRow;
+  tenants: TenantRow;
+  audit: AuditTable;
+  kept_answers: KeptAnswerRow;
   adapter_names: AdapterNameRow;
   adapters: AdapterRow;
   aliases: AliasRow;
@@ -30,6 +34,60 @@ export type KeyRow = {
   created_at: number;
   last_used_at: number | null;
   revoked_at: number | null;
+  expires_at: number | null;
+  /** Prefix of the key that takes its place. */
+  replaced_by: string | null;
+  /** Address of the last caller. */
+  last_ip: string | null;
+  /** A JSON list of adapters' names that it may use; null: all of its tenant. */
+  adapters: string | null;
+  /** JSON; null: the tenant's. */
+  quota: string | null;
+  /** Prefix of the key that made it; null: the command line. */
+  created_by: string | null;
+};
+
+/** A tenant exists by its first key; the row says what was decided of it. */
+export type TenantRow = {
+  name: string;
+  created_at: number;
+  /** Its keys are refused from then on. */
+  disabled_at: number | null;
+  /** JSON; null: the server's own limits. */
+  quota: string | null;
+};
+
+type AuditTable = {
+  seq: Generated<number>;
+  at: number;
+  /** Whose thing was changed. */
+  tenant: string;
+  /** A key's prefix, `admin`, `anonymous` on a server without keys, or `command-line`. */
+  actor: string;
+  ip: string | null;
+  request_id: string | null;
+  /** `keys.create`, ... */
+  action: string;
+  target: string;
+  /** JSON; null: there was nothing. */
+  before: string | null;
+  /** JSON; null: there is nothing. */
+  after: string | null;
+};
+export type AuditRow = Selectable<AuditTable>;
+
+/** The answer to a request that had an Idempotency-Key. */
+export type KeptAnswerRow = {
+  tenant: string;
+  idempotency_key: string;
+  /** SHA-256 of method, address and body, hex. */
+  request: string;
+  created_at: number;
+  /** null while the first request is under way. */
+  status: number | null;
+  /** JSON. */
+  headers: string | null;
+  body: string | null;
 };
 
 /** Counters of a name. The row outlives all versions, so that no number is used twice. */

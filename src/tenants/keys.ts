@@ -1,9 +1,13 @@
-// Keys of tenants: make, list, revoke, verify. It knows no HTTP, and not the admin key: that one is configuration.
+// Keys of tenants: make, list, change, rotate, revoke, verify. It knows no HTTP, and not the admin key: that one is
+// configuration. Verifying reads memory or, once in a while, a row; it never writes.
 
+import { LRUCache } from 'lru-cache';
 import type { Clock } from '../core/clock.ts';
-import type { KeyTable } from '../storage/key-table.ts';
+import { LorikeetError } from '../core/errors.ts';
+import type { KeyPage, KeyTable, KeyUse } from '../storage/key-table.ts';
 import type { KeyRow } from '../storage/tables.ts';
 import { formatKey, generateKey, hashSecret, parseKey, secretMatches } from './key-format.ts';
+import { type Quota, readQuota } from './quota.ts';
 import { isScope, type Scope } from './scopes.ts';
 
 /** What may be shown of a key. Times are milliseconds since the epoch. */
@@ -13,67 +17,242 @@ export type KeyRecord = {
   readonly name: string;
   readonly scopes: readonly Scope[];
   readonly createdAt: number;
-  /** To the minute. */
+  readonly createdBy: string | null;
+  /** To the minute, as are `lastIp`. */
   readonly lastUsedAt: number | null;
+  readonly lastIp: string | null;
   readonly revokedAt: number | null;
+  /** Refused from then on; null: never. */
+  readonly expiresAt: number | null;
+  /** Names of the adapters that it may use; null: all of its tenant. The base model is open to every key. */
+  readonly adapters: readonly string[] | null;
+  /** null: its tenant's. */
+  readonly quota: Quota | null;
+  /** Prefix of the key that takes its place. */
+  readonly replacedBy: string | null;
 };
 
-export type NewKey = { readonly tenant: string; readonly name: string; readonly scopes: readonly Scope[] };
+export type NewKey = Pick<KeyRecord, 'tenant' | 'name' | 'scopes'> &
+  Partial<Pick<KeyRecord, 'expiresAt' | 'adapters' | 'quota' | 'createdBy'>>;
+
+export type KeyChange = Partial<Pick<KeyRecord, 'name' | 'scopes' | 'expiresAt' | 'adapters' | 'quota'>>;
+
+export type CreatedKey = { readonly key: string; readonly record: KeyRecord };
 
 export type KeyStore = {
   /** @returns the whole key, which is shown once and kept nowhere. */
-  create(key: NewKey): Promise<{ key: string; record: KeyRecord }>;
+  create(key: NewKey): Promise<CreatedKey>;
   list(): Promise<KeyRecord[]>;
+  page(page: KeyPage): Promise<KeyRecord[]>;
+  /** null where there is none. */
+  find(prefix: string): Promise<KeyRecord | null>;
+  /** Throws `key_not_found`, also for one that is revoked. */
+  change(prefix: string, change: KeyChange): Promise<KeyRecord>;
+  /**
+   * A new key that may do the same; the old one works for `overlapMs` more. Throws `key_not_found`, also for one that
+   * is revoked or expired.
+   */
+  rotate(prefix: string, overlapMs: number, createdBy: string | null): Promise<CreatedKey>;
   /** @returns false where there is no such key, or it was revoked before. */
   revoke(prefix: string): Promise<boolean>;
-  /** null for a key that is malformed, unknown, wrong or revoked: a caller cannot tell which. */
-  verify(key: string): Promise<KeyRecord | null>;
+  /** null for a key that is malformed, unknown, wrong, expired or revoked: a caller cannot tell which. */
+  verify(key: string, ip?: string | null): Promise<KeyRecord | null>;
+  /** Verified a moment ago, and right then. Asks no database. */
+  isRemembered(key: string): boolean;
+  /** Of a key that was verified a moment ago; asks no database. null: its tenant's. */
+  quotaOf(prefix: string): Quota | null;
   /** Whether a key was ever made. Revoked ones count: revoking the last key must not open the server. */
   any(): Promise<boolean>;
+  /** Writes when keys were last used. */
+  flush(): Promise<void>;
 };
 
-/** `last_used_at` costs a synced write, so it is written once a minute and not once a request. */
+/** When a key was last used is kept to the minute. */
 const lastUsedMs = 60_000;
+/** Another process, the command line, may change keys: what is remembered is read again after this. */
+const rememberedMs = 1000;
+/** Keys that are remembered, of those that were used last. */
+const rememberedMax = 10_000;
 /** Compared with where no key was found, so that an unknown prefix takes as long as a wrong secret. */
 const noHash = Buffer.alloc(32);
 
+type Remembered = { readonly row: KeyRow; readonly readAt: number };
+
 export function keyStore(table: KeyTable, clock: Clock): KeyStore {
-  let hasKeys = false;
+  const memory = keyMemory(table, clock);
+  const anyKey = rememberedAnswer(table.any, clock);
   return {
-    async create({ tenant, name, scopes }) {
-      const parts = generateKey();
-      const row: KeyRow = {
-        prefix: parts.prefix,
-        secret_hash: hashSecret(parts.secret).toString('hex'),
-        tenant,
-        name,
-        scopes: [...new Set(scopes)].join(' '),
-        created_at: clock.now(),
-        last_used_at: null,
-        revoked_at: null,
-      };
+    ...changing({ table, clock, memory, onCreated: anyKey.isTrue }),
+    ...verifying({ table, clock, memory }),
+    list: async () => (await table.list()).map(memory.withUse),
+    page: async (page) => (await table.page(page)).map(memory.withUse),
+    async find(prefix) {
+      const row = await table.find(prefix);
+      return row === undefined ? null : memory.withUse(row);
+    },
+    any: anyKey.ask,
+  };
+}
+
+type Parts = { readonly table: KeyTable; readonly clock: Clock; readonly memory: KeyMemory };
+type Changing = Pick<KeyStore, 'create' | 'change' | 'rotate' | 'revoke'>;
+
+function changing({ table, clock, memory, onCreated }: Parts & { onCreated(): void }): Changing {
+  const found = async (prefix: string): Promise<KeyRow> => {
+    const row = await table.find(prefix);
+    if (row === undefined || row.revoked_at !== null) throw unknownKey();
+    return row;
+  };
+  return {
+    async create(key) {
+      const { text, row } = newRow(key, clock.now());
       await table.insert(row);
-      return { key: formatKey(parts), record: toRecord(row) };
+      onCreated();
+      return { key: text, record: toRecord(row) };
     },
-    list: async () => (await table.list()).map(toRecord),
-    revoke: (prefix) => table.revoke(prefix, clock.now()),
-    async verify(key) {
-      const parts = parseKey(key);
-      if (parts === null) return null;
-      const row = await table.find(parts.prefix);
-      const right = secretMatches(parts.secret, row === undefined ? noHash : Buffer.from(row.secret_hash, 'hex'));
-      if (row === undefined || !right || row.revoked_at !== null) return null;
+    async change(prefix, change) {
+      const columns = columnsOf(change);
+      if (Object.keys(columns).length > 0 && !(await table.change(prefix, columns))) throw unknownKey();
+      memory.forget(prefix);
+      return memory.withUse(await found(prefix));
+    },
+    async rotate(prefix, overlapMs, createdBy) {
+      const old = await found(prefix);
       const now = clock.now();
-      if (now - (row.last_used_at ?? 0) >= lastUsedMs) await table.touch(row.prefix, now);
-      return toRecord(row);
+      if (isExpired(old, now)) throw unknownKey();
+      const { text, row } = newRow({ ...toRecord(old), createdBy }, now);
+      const until = Math.min(now + overlapMs, old.expires_at ?? Number.POSITIVE_INFINITY);
+      if (!(await table.rotate(prefix, { expires_at: until, replaced_by: row.prefix }, row))) throw unknownKey();
+      memory.forget(prefix);
+      return { key: text, record: toRecord(row) };
     },
-    async any() {
-      // Rows are never deleted, so a yes stays true; a no is asked again, since the command line may add one.
-      hasKeys ||= await table.any();
-      return hasKeys;
+    async revoke(prefix) {
+      const isRevoked = await table.revoke(prefix, clock.now());
+      memory.forget(prefix);
+      return isRevoked;
     },
   };
 }
+
+type Verifying = Pick<KeyStore, 'verify' | 'isRemembered' | 'quotaOf' | 'flush'>;
+
+function verifying({ table, clock, memory }: Parts): Verifying {
+  return {
+    async verify(key, ip = null) {
+      const parts = parseKey(key);
+      if (parts === null) return null;
+      const row = await memory.find(parts.prefix);
+      const right = secretMatches(parts.secret, row === undefined ? noHash : Buffer.from(row.secret_hash, 'hex'));
+      const now = clock.now();
+      if (row === undefined || !right || row.revoked_at !== null || isExpired(row, now)) return null;
+      memory.noteUse(row, now, ip);
+      return memory.withUse(row);
+    },
+    isRemembered(key) {
+      const parts = parseKey(key);
+      const row = parts === null ? undefined : memory.known(parts.prefix);
+      return row !== undefined && secretMatches(parts!.secret, Buffer.from(row.secret_hash, 'hex'));
+    },
+    quotaOf: (prefix) => readQuota(memory.known(prefix)?.quota ?? null),
+    async flush() {
+      const uses = memory.uses();
+      if (uses.length === 0) return;
+      await table.touch(uses);
+      memory.written(uses);
+    },
+  };
+}
+
+type KeyMemory = ReturnType<typeof keyMemory>;
+
+/** Rows that were read a moment ago, and uses that are not written yet. */
+function keyMemory(table: KeyTable, clock: Clock) {
+  const remembered = new LRUCache<string, Remembered>({ max: rememberedMax });
+  const uses = new Map<string, KeyUse>();
+  return {
+    /** While the database cannot be read, what was read last holds: a locked disk must not lock everybody out. */
+    async find(prefix: string): Promise<KeyRow | undefined> {
+      const known = remembered.get(prefix);
+      const now = clock.monotonic();
+      if (known !== undefined && now - known.readAt < rememberedMs) return known.row;
+      const row = await table.find(prefix).catch((error) => {
+        if (known === undefined) throw error;
+        return known.row;
+      });
+      if (row === undefined) remembered.delete(prefix);
+      else remembered.set(prefix, { row, readAt: now });
+      return row;
+    },
+    known: (prefix: string): KeyRow | undefined => remembered.get(prefix)?.row,
+    forget: (prefix: string): void => void remembered.delete(prefix),
+    withUse(row: KeyRow): KeyRecord {
+      const use = uses.get(row.prefix);
+      return toRecord(use === undefined ? row : { ...row, last_used_at: use.at, last_ip: use.ip });
+    },
+    noteUse(row: KeyRow, at: number, ip: string | null): void {
+      const last = uses.get(row.prefix)?.at ?? row.last_used_at ?? 0;
+      if (at - last >= lastUsedMs) uses.set(row.prefix, { prefix: row.prefix, at, ip });
+    },
+    uses: (): KeyUse[] => [...uses.values()],
+    written(some: readonly KeyUse[]): void {
+      for (const use of some) {
+        if (uses.get(use.prefix) === use) uses.delete(use.prefix);
+        remembered.delete(use.prefix);
+      }
+    },
+  };
+}
+
+const isExpired = ({ expires_at: at }: KeyRow, now: number) => at !== null && at <= now;
+
+/** A yes stays true, since rows are never deleted; a no is asked again, and holds where it cannot be. */
+function rememberedAnswer(question: () => Promise<boolean>, clock: Clock) {
+  let answer: boolean | null = null;
+  let askedAt = 0;
+  return {
+    isTrue: () => {
+      answer = true;
+    },
+    async ask(): Promise<boolean> {
+      if (answer === true || (answer !== null && clock.monotonic() - askedAt < rememberedMs)) return answer;
+      askedAt = clock.monotonic();
+      const now = await question().catch((error) => {
+        if (answer === null) throw error;
+        return answer;
+      });
+      answer ||= now;
+      return answer;
+    },
+  };
+}
+
+function newRow(key: NewKey, now: number): { text: string; row: KeyRow } {
+  const parts = generateKey();
+  const { tenant, name, scopes, expiresAt = null, adapters = null, quota = null, createdBy = null } = key;
+  const row: KeyRow = {
+    prefix: parts.prefix,
+    secret_hash: hashSecret(parts.secret).toString('hex'),
+    tenant,
+    created_at: now,
+    ...{ last_used_at: null, revoked_at: null, replaced_by: null, last_ip: null, created_by: createdBy },
+    ...{ name, scopes: scopesText(scopes), expires_at: expiresAt, adapters: listText(adapters), quota: json(quota) },
+  };
+  return { text: formatKey(parts), row };
+}
+
+function columnsOf({ name, scopes, expiresAt, adapters, quota }: KeyChange): Partial<KeyRow> {
+  return {
+    ...(name === undefined ? {} : { name }),
+    ...(scopes === undefined ? {} : { scopes: scopesText(scopes) }),
+    ...(expiresAt === undefined ? {} : { expires_at: expiresAt }),
+    ...(adapters === undefined ? {} : { adapters: listText(adapters) }),
+    ...(quota === undefined ? {} : { quota: json(quota) }),
+  };
+}
+
+const scopesText = (scopes: readonly Scope[]) => [...new Set(scopes)].join(' ');
+const json = (value: object | null) => (value === null ? null : JSON.stringify(value));
+const listText = (names: readonly string[] | null) => (names === null ? null : JSON.stringify([...new Set(names)]));
 
 const toRecord = (row: KeyRow): KeyRecord => ({
   prefix: row.prefix,
@@ -81,6 +260,14 @@ const toRecord = (row: KeyRow): KeyRecord => ({
   name: row.name,
   scopes: row.scopes.split(' ').filter(isScope),
   createdAt: row.created_at,
+  createdBy: row.created_by,
   lastUsedAt: row.last_used_at,
+  lastIp: row.last_ip,
   revokedAt: row.revoked_at,
+  expiresAt: row.expires_at,
+  adapters: row.adapters === null ? null : (JSON.parse(row.adapters) as string[]),
+  quota: readQuota(row.quota),
+  replacedBy: row.replaced_by,
 });
+
+const unknownKey = () => new LorikeetError('key_not_found');

@@ -19,3 +19,6 @@ export type QuotaField = (typeof quotaFields)[number];
 
 /** Naturals; `weight` is above 0 and may have a fraction. */
 export type Quota = { readonly [Field in QuotaField]?: number };
+
+/** @returns the quota that is stored as this text; none for null */
+export const readQuota = (text: string | null): Quota | null => (text === null ? null : (JSON.parse(text) as Quota));

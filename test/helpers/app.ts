@@ -16,12 +16,11 @@ import type { AppDeps } from '../../src/server/deps.ts';
 import { createLogger } from '../../src/server/logger.ts';
 import { mergeProbes } from '../../src/server/merge-probes.ts';
 import { type Database, openDatabase } from '../../src/storage/database.ts';
-import { keyTable } from '../../src/storage/key-table.ts';
 import { mergeTable } from '../../src/storage/merge-table.ts';
 import type { QuotaSource } from '../../src/tenants/ceilings.ts';
-import { type KeyStore, keyStore } from '../../src/tenants/keys.ts';
 import type { Quota } from '../../src/tenants/quota.ts';
 import { noQuotas, openService, type Service } from '../../src/tenants/service.ts';
+import { openTenancy, type Tenancy } from '../../src/tenants/tenancy.ts';
 import { byteTokenizer } from './byte-tokenizer.ts';
 import { type FakeEngine, type FakeEngineOptions, fakeEngine } from './fake-engine.ts';
 import { fakeOffline } from './fake-offline.ts';
@@ -29,14 +28,15 @@ import type { FakeTrainerOptions } from './fake-trainer.ts';
 import { type TestJobs, testJobs } from './test-jobs.ts';
 import { type WatchedRegistry, watchedRegistry } from './watched-registry.ts';
 
-export type TestApp = {
+export type TestApp = Tenancy & {
   readonly app: FastifyInstance;
   readonly engine: FakeEngine;
   readonly registry: WatchedRegistry;
   readonly merges: Merges;
   readonly traffic: Traffic;
   readonly training: TestJobs;
-  readonly keys: KeyStore;
+  /** Of keys, tenants, the audit log and merges. */
+  readonly database: Database;
   readonly service: Service;
   /** Lines of the log, parsed. */
   readonly log: Record<string, unknown>[];
@@ -65,7 +65,7 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
   const engine = fakeEngine(says === undefined ? options : { script: () => Buffer.from(says), ...options });
   const clock: Clock = options.deps?.clock ?? systemClock;
   const db = await openDatabase(':memory:');
-  const keys = keyStore(keyTable(db), clock);
+  const tenancy = await openTenancy(db, clock);
   const log: Record<string, unknown>[] = [];
   const logger = createLogger('debug', { write: (line) => log.push(JSON.parse(line)) });
   const service = await openService({
@@ -102,13 +102,17 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
     files: training.files,
     jobs: training.jobs,
     adapterRoot: null,
+    ...tenancy,
     adapterResolver: false,
     corsOrigins: [],
-    keys,
     service,
     requestTimeoutMs: null,
     adminKey: null,
     settings: [{ env: 'LORIKEET_PORT', shown: '0', origin: 'flag' }],
+    storage: { problem: () => null },
+    tracing: null,
+    trustedProxies: [],
+    hasDocs: true,
     metrics: createMetrics({ modelName: 'tiny', processMetrics: false }),
     logger,
     clock,
@@ -127,7 +131,7 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
   options.extend?.(app);
   await app.ready();
   const post: TestApp['post'] = (url, payload, headers = {}) => app.inject({ method: 'POST', url, payload, headers });
-  return { app, engine, registry, merges, traffic, training, keys, service, log, post };
+  return { app, engine, registry, merges, traffic, training, ...tenancy, service, database: db, log, post };
 }
 
 /** @returns the port, for tests that need a real socket. */

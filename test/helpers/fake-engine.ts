@@ -117,7 +117,7 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
       promptTokens: row.asked.promptTokens.length,
       completionTokens: row.generated,
       cachedTokens: 0,
-      mergedBits: mergedBits.get(mergeKey(row.asked.adapters)) ?? null,
+      mergedBits: mergedBits.get(row.asked.mergeKey ?? mergeKey(row.asked.adapters)) ?? null,
       timings: { queueMs: 1, prefillMs: 2, decodeMs: 3 },
     });
   }

@@ -9,15 +9,19 @@ import { autoMerge } from '../../src/jobs/merges/auto-merge.ts';
 import type { AutoMergeDecision } from '../../src/jobs/merges/auto-merge-policy.ts';
 import { measureTraffic } from '../../src/jobs/merges/traffic.ts';
 import type { AdapterVersion } from '../../src/registry/adapter-registry.ts';
-import { openDatabase } from '../../src/storage/database.ts';
+import { type Database, openDatabase } from '../../src/storage/database.ts';
 import { virtualTime } from '../fixtures/virtual-time.ts';
 import { type TestAppOptions, testApp } from '../helpers/app.ts';
 import { temporaryFolder } from '../helpers/test-registry.ts';
 
 const keyOf = ({ digest }: AdapterVersion) => mergeKey([{ files: { digest }, scale: 1 }]);
 
-async function turns(): Promise<void> {
-  for (let i = 0; i < 50; i++) await setImmediate();
+/** Whatever was begun, with its queries, is over: each question to the database waits for those before it. */
+async function turns(database: Database): Promise<void> {
+  for (let i = 0; i < 20; i++) {
+    await setImmediate();
+    await database.selectFrom('merges').select('tenant').execute();
+  }
 }
 
 async function autoApp(t: TestContext, options: TestAppOptions = {}) {
@@ -46,12 +50,12 @@ async function autoApp(t: TestContext, options: TestAppOptions = {}) {
     /** Lets the policy look, and what it asks for happen. */
     async look(ms: number = limits.autoMergePeriodMs) {
       // The look before is over, and its timer set.
-      await turns();
+      await turns(options.database ?? testing.database);
       time.advance(ms);
-      await turns();
+      await turns(options.database ?? testing.database);
     },
     merged: (key: string, bytes = 400) =>
-      engine.tellMerge({ key, state: 'merged', bits: 4, bytes, ms: 1500, quality: null }),
+      engine.tellMerge({ key: `${key} in 8 bits`, state: 'merged', bits: 4, bytes, ms: 1500, quality: null }),
     states: () => merges.list().map(({ state, automatic }) => `${automatic ? 'automatic' : 'admin'} ${state}`),
     ask: (method: 'POST' | 'DELETE') => app.inject({ method, url: '/v1/admin/adapters/a/merge' }),
   };
@@ -111,7 +115,12 @@ test('a refusal of the engine is remembered, leaves no merge behind, and is told
   const a = await registry.add('a');
   generated(2000, a);
   await look();
-  engine.tellMerge({ key: keyOf(a), state: 'failed', code: 'merge_budget_exceeded', message: 'Too much.' });
+  engine.tellMerge({
+    key: `${keyOf(a)} in 8 bits`,
+    state: 'failed',
+    code: 'merge_budget_exceeded',
+    message: 'Too much.',
+  });
   assert.deepEqual([states(), registry.held], [[], 0]);
   for (let i = 0; i < 3; i++) await look();
   assert.deepEqual(

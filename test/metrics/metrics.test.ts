@@ -12,10 +12,18 @@ const reading = {
 
 test('the text is well formed, every series under its help and type, no name twice', async () => {
   const metrics = createMetrics({ modelName: 'a "quoted"\\name' });
-  metrics.readEngine(() => ({ running: 1, waiting: 2, kvUsage: 0.5, restarts: 3, ready: true }));
+  metrics.readEngine(() => ({
+    running: 1,
+    waiting: 2,
+    kvUsage: 0.5,
+    kvRowTokens: 512,
+    kvRows: 16,
+    restarts: 3,
+    ready: true,
+  }));
   metrics.readAdapters(() => reading);
   metrics.adapterLoaded({ tier: 'disk', ms: 20 });
-  metrics.adaptersAsked(['org/a'], 0);
+  metrics.adaptersAsked({ tenant: 'a', names: ['org/a'] }, 0);
   metrics.httpAnswered({ method: 'GET', route: '/x', status: 200, ms: 5 });
   metrics.sequenceFinished({
     reason: 'stop',
@@ -24,8 +32,9 @@ test('the text is well formed, every series under its help and type, no name twi
     cachedTokens: 1,
     timings: { queueMs: 1, prefillMs: 2, decodeMs: 3 },
     e2eMs: 6,
+    maxTokens: 16,
   });
-  const text = await metrics.text();
+  const text = await metrics.text(null);
   const types = new Map<string, string>();
   for (const written of text.split('\n').filter((entry) => entry !== '')) {
     if (written.startsWith('# HELP')) continue;
@@ -40,7 +49,7 @@ test('the text is well formed, every series under its help and type, no name twi
     const histogram = series.replace(/_(bucket|sum|count)$/, '');
     assert.ok(types.has(series) || types.get(histogram) === 'histogram' || types.get(histogram) === 'summary', series);
   }
-  for (const alias of Object.values(vllmAliases)) assert.ok(types.has(alias), alias);
+  for (const [, alias] of vllmAliases) assert.ok(types.has(alias), alias);
   assert.match(text, /^lorikeet_engine_restarts_total 3$/m);
   assert.match(text, /^lorikeet_adapter_load_seconds_sum\{tier="disk"\} 0.02$/m);
   assert.match(text, /^lorikeet_adapter_evictions_total 5$/m);
@@ -61,8 +70,16 @@ test('an alias keeps values and labels under the other name', () => {
 
 test('times are recorded in seconds', async () => {
   const metrics = createMetrics({ modelName: 'm', processMetrics: false });
-  metrics.readEngine(() => ({ running: 0, waiting: 0, kvUsage: 0, restarts: 0, ready: false }));
+  metrics.readEngine(() => ({
+    running: 0,
+    waiting: 0,
+    kvUsage: 0,
+    kvRowTokens: 512,
+    kvRows: 16,
+    restarts: 0,
+    ready: false,
+  }));
   metrics.readAdapters(() => reading);
   metrics.firstToken(1500);
-  assert.match(await metrics.text(), /^lorikeet_time_to_first_token_seconds_sum 1\.5$/m);
+  assert.match(await metrics.text(null), /^lorikeet_time_to_first_token_seconds_sum 1\.5$/m);
 });

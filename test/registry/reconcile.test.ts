@@ -5,6 +5,8 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, r
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
+import { systemClock } from '../../src/core/clock.ts';
+import { limits } from '../../src/core/limits.ts';
 import type { AdapterRegistry, AdapterState } from '../../src/registry/adapter-registry.ts';
 import type { RegistryOptions } from '../../src/registry/options.ts';
 import { openDatabase } from '../../src/storage/database.ts';
@@ -47,7 +49,7 @@ test('everything is as it was after a restart', async (t) => {
   assert.deepEqual(second.log, []);
 });
 
-test('what an upload left behind is collected; foreign files stay', async (t) => {
+test('what an upload left behind is set aside; foreign files stay', async (t) => {
   const { folder, start } = await machine(t);
   const first = await start();
   const { adapter } = await upload(first, 'a', 1);
@@ -59,23 +61,47 @@ test('what an upload left behind is collected; foreign files stay', async (t) =>
   const second = await start();
   assert.deepEqual(readdirSync(join(folder, 'staging')), []);
   assert.deepEqual(readdirSync(blobs).sort(), [adapter.digest.slice(7), 'lost+found'].sort());
+  assert.deepEqual(
+    readdirSync(join(folder, 'quarantine')).map((name) => name.split('-')[1]),
+    ['f'.repeat(64)],
+  );
   assert.equal(second.log.length, 1);
   (await second.lease('default', 'a')).release();
 });
 
-test('many unknown blobs are somebody’s adapters, not rubbish', async (t) => {
+test('a start with another database sets aside what it does not know, and the right one gets it back', async (t) => {
   const { folder, start } = await machine(t);
   const first = await start();
-  for (let seed = 0; seed < 17; seed++) await upload(first, `a${seed}`, seed);
+  for (let seed = 0; seed < 4; seed++) await upload(first, `a${seed}`, seed);
   const wrong = await openDatabase(':memory:');
   const second = await start({ database: wrong });
-  assert.equal(readdirSync(join(folder, 'blobs')).length, 17);
+  assert.deepEqual(readdirSync(join(folder, 'blobs')), []);
+  assert.equal(readdirSync(join(folder, 'quarantine')).length, 4);
   assert.deepEqual(
     second.log.map(({ level }) => level),
     ['warn'],
   );
   await second.close();
   await wrong.destroy();
+  const third = await start();
+  for (let seed = 0; seed < 4; seed++) (await third.lease('default', `a${seed}`)).release();
+  assert.deepEqual(readdirSync(join(folder, 'quarantine')), []);
+});
+
+test('what is set aside is removed after two weeks', async (t) => {
+  const { folder, start } = await machine(t);
+  await start();
+  const unknown = join(folder, 'blobs', 'f'.repeat(64));
+  mkdirSync(unknown);
+  const time = { now: systemClock.now() };
+  const clock = { now: () => time.now, monotonic: systemClock.monotonic };
+  await start({ clock });
+  time.now += limits.quarantineMs - 1000;
+  await start({ clock });
+  assert.equal(readdirSync(join(folder, 'quarantine')).length, 1);
+  time.now += 2000;
+  await start({ clock });
+  assert.deepEqual(readdirSync(join(folder, 'quarantine')), []);
 });
 
 test('a missing blob, or one of another size, is known before anything is served', async (t) => {

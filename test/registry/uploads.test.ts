@@ -39,7 +39,7 @@ async function publishUploaded(registry: AdapterRegistry, config: Uint8Array, di
 }
 
 test('what is too large is refused while it arrives, and leaves nothing', async (t) => {
-  const registry = await testRegistry(t, { limits: { ...limits, configBytes: 100, adapterWeightsBytes: 1000 } });
+  const registry = await testRegistry(t, { limits: { ...limits, adapterConfigBytes: 100, adapterWeightsBytes: 1000 } });
   const staged = await registry.stage('default');
   let asked = 0;
   const endless = Readable.from(

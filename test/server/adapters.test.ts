@@ -240,8 +240,8 @@ test('a web page of others cannot upload to a server without keys', async (t) =>
   const testing = await testApp(t);
   const statusOf = async (origin: string) =>
     (await post(testing, whole(), { origin, host: 'localhost:8080' })).statusCode;
-  assert.equal(await statusOf('http://example.com'), 415);
-  assert.equal(await statusOf('null'), 415);
+  assert.equal(await statusOf('http://example.com'), 403);
+  assert.equal(await statusOf('null'), 403);
   assert.equal(await statusOf('http://localhost:8080'), 201, 'its own page may');
 });
 

@@ -2,8 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { mergeKey } from '../../src/core/adapter.ts';
 import { type ErrorCode, errorTable, LorikeetError } from '../../src/core/errors.ts';
 import { limits } from '../../src/core/limits.ts';
@@ -148,6 +150,7 @@ const causes: Partial<Record<ErrorCode, Cause>> = {
       await registry.lease('default', 'a');
       // Goes on until the registry closes.
       registry.delete('default', 'a', null).catch(() => {});
+      while ((await registry.find('default', 'a')).state !== 'deleting') await setTimeout(1);
       return post(url, { ...prompt, adapter_id: 'a' });
     },
   },
@@ -200,6 +203,13 @@ const causes: Partial<Record<ErrorCode, Cause>> = {
     },
     options: { trainer: { stepMs: null } },
   },
+  file_corrupt: {
+    async ask({ app, training }) {
+      const file = await training.file();
+      writeFileSync(training.files.pathOf(file), 'x'.repeat(file.bytes));
+      return app.inject({ url: `/v1/files/${file.id}/content` });
+    },
+  },
   job_not_found: injecting({ url: '/v1/fine_tuning/jobs/ftjob-none' }),
   job_state_conflict: {
     async ask({ post, training }) {
@@ -214,6 +224,23 @@ const causes: Partial<Record<ErrorCode, Cause>> = {
       const { id: training_file } = await training.file();
       for (let i = 0; i < limits.liveJobs; i++) await post('/v1/fine_tuning/jobs', { training_file });
       return post('/v1/fine_tuning/jobs', { training_file });
+    },
+  },
+  storage_busy: refusing(new LorikeetError('storage_busy')),
+  key_not_found: injecting({ url: '/v1/admin/keys/0123456789ab' }),
+  tenant_not_found: injecting({ url: '/v1/admin/tenants/nobody' }),
+  origin_not_allowed: injecting({ url: '/v1/models', headers: { origin: 'https://evil.example' } }),
+  too_many_attempts: refusing(new LorikeetError('too_many_attempts')),
+  too_many_requests: refusing(new LorikeetError('too_many_requests')),
+  request_quarantined: refusing(new LorikeetError('request_quarantined')),
+  idempotency_conflict: {
+    async ask({ app, training }) {
+      const { id: training_file } = await training.file();
+      const headers = { 'idempotency-key': 'k' };
+      const post = (body: object) =>
+        app.inject({ method: 'POST', url: '/v1/fine_tuning/jobs', headers, payload: { training_file, ...body } });
+      await post({});
+      return post({ seed: 2 });
     },
   },
   rate_limit_exceeded: {
@@ -246,6 +273,8 @@ const atStart: ErrorCode[] = [
   'runtime_unavailable',
   'device_unavailable',
   'invalid_config',
+  'database_invalid',
+  'backup_invalid',
 ];
 
 /** This one reaches a user in a job's `error`. */

@@ -207,5 +207,5 @@ test("curl's default content type is read as JSON, but not from a web page", asy
   const request = { method: 'POST', url, payload: '{"prompt":"x"}' } as const;
   assert.equal((await app.inject({ ...request, headers: form })).statusCode, 200);
   const fromPage = await app.inject({ ...request, headers: { ...form, origin: 'https://example.com' } });
-  assert.equal(fromPage.json().error.code, 'unsupported_media_type');
+  assert.equal(fromPage.json().error.code, 'origin_not_allowed');
 });

@@ -289,8 +289,8 @@ test('a caller may keep off a merge', async (t) => {
   await testing.post(url, { prompt: 'x', adapter_id: 'a', use_merge: false });
   await testing.post(url, { prompt: 'x', adapter_id: 'a' });
   assert.deepEqual(
-    testing.engine.submitted.map(({ usesMerge }) => usesMerge),
-    [false, undefined],
+    testing.engine.submitted.map(({ mergeKey }) => mergeKey === null),
+    [true, false],
   );
   await letGo(testing, 2);
 });

@@ -21,9 +21,14 @@ type MergeJson = Record<string, unknown> & {
 export async function mergeApp(t: TestContext, options: TestAppOptions = {}) {
   const testing = await testApp(t, options);
   const { app, engine, post } = testing;
-  const say = (key: string, event: Partial<MergeEvent>) => engine.tellMerge({ key, ...event } as MergeEvent);
+  /** What the engine was last asked to call a merge of these weights. */
+  const called = (key: string) =>
+    engine.mergesAsked.findLast((one) => one === key || one.startsWith(`${key} in `)) ?? key;
+  const say = (key: string, event: Partial<MergeEvent>) =>
+    engine.tellMerge({ key: called(key), ...event } as MergeEvent);
   return {
     ...testing,
+    called,
     say,
     merged: (key: string) => say(key, { state: 'merged', bits: 4, bytes: 400, ms: 1500, quality }),
     merge: (id: string, body: object = {}, headers = {}) => post(addressOf(id), body, headers),

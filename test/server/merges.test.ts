@@ -7,7 +7,7 @@ import { eventsOf, until } from '../helpers/app.ts';
 import { addressOf, codeOf, keyOf, mergeApp } from './merge-app.ts';
 
 test('a merge goes on, is merged, serves, and is taken back', async (t) => {
-  const { registry, engine, post, merge, unmerge, merged, say, list } = await mergeApp(t);
+  const { registry, engine, post, merge, unmerge, merged, say, called, list } = await mergeApp(t);
   const { digest } = await registry.add('org/a');
   const key = keyOf({ digest });
 
@@ -21,7 +21,7 @@ test('a merge goes on, is merged, serves, and is taken back', async (t) => {
     ...{ object: 'merge', state: 'merging', progress: 0, adapters, bits: 4, bytes: null, seconds: null, share: 0 },
     ...{ quality: null, automatic: false, created_by: null, error: null },
   });
-  const request = engine.merges.get(key);
+  const request = engine.merges.get(called(key));
   assert.deepEqual([request?.bits, request?.adapters[0]?.files.digest], [4, digest]);
   assert.equal(request?.probes.length, 12);
   assert.ok(request?.probes.every(({ length }) => length > 0 && length <= limits.mergeProbeTokens));
@@ -61,10 +61,10 @@ test('the share of the traffic is that of all generated tokens, those of the bas
 });
 
 test('a merge that is waited for answers when it is merged, or when its time is up', async (t) => {
-  const { registry, merge, merged } = await mergeApp(t);
+  const { registry, engine, merge, merged } = await mergeApp(t);
   const { digest } = await registry.add('a');
   const waiting = merge('a', { wait: true });
-  await until(() => registry.held === 1);
+  await until(() => engine.merges.size === 1);
   merged(keyOf({ digest }));
   assert.equal((await waiting).statusCode, 200);
 
@@ -88,11 +88,11 @@ test('other bits than a merge has are refused until it is unmerged', async (t) =
 });
 
 test('a refusal of the engine is the answer to who waits, stays in the list, and may be tried again', async (t) => {
-  const { registry, engine, merge, unmerge, say, merged, list } = await mergeApp(t);
+  const { registry, engine, merge, unmerge, say, called, merged, list } = await mergeApp(t);
   const { digest } = await registry.add('a');
   const key = keyOf({ digest });
   const waiting = merge('a', { wait: true, bits: 32 });
-  await until(() => registry.held === 1);
+  await until(() => engine.merges.size === 1);
   say(key, { state: 'failed', code: 'merge_budget_exceeded', message: 'It needs 2000 bytes; 600 are left.' });
   const refused = await waiting;
   assert.equal(refused.statusCode, 409);
@@ -103,7 +103,7 @@ test('a refusal of the engine is the answer to who waits, stays in the list, and
 
   const again = await merge('a', { bits: 4 });
   assert.deepEqual([again.statusCode, again.json().state, again.json().bits], [202, 'merging', 4]);
-  assert.equal(engine.merges.get(key)?.bits, 4);
+  assert.equal(engine.merges.get(called(key))?.bits, 4);
   merged(key);
   assert.equal((await merge('a')).statusCode, 200);
   say(key, { state: 'failed', code: 'engine_failed', message: 'No more.' });
@@ -220,4 +220,37 @@ test('metrics: merges by state, their memory, and what ran on them', async (t) =
   ]) {
     assert.ok(body.includes(`\n${line}\n`), line);
   }
+});
+
+test('what one tenant merges changes nothing for another with the same content; equal ones share memory', async (t) => {
+  const testing = await mergeApp(t);
+  const { app, registry, keys, engine, say } = testing;
+  const headersOf = async (tenant: string) => {
+    const { key } = await keys.create({ tenant, name: 'n', scopes: ['generate', 'admin'] });
+    return { authorization: `Bearer ${key}` };
+  };
+  const [one, two] = [await headersOf('one'), await headersOf('two')];
+  const { digest } = await registry.add('a', { tenant: 'one', content: 'same' });
+  await registry.add('b', { tenant: 'two', content: 'same' });
+  const key = keyOf({ digest });
+  const bitsOf = async (adapter_id: string, headers: Record<string, string>) =>
+    (await app.inject({ method: 'POST', url: '/v1/generate', payload: { prompt: 'x', adapter_id }, headers })).json()
+      .adapter.merged_bits;
+  const usedBy = async (headers: Record<string, string>) => (await testing.list(headers)).used_bytes;
+
+  await testing.merge('a', { bits: 4 }, one);
+  testing.merged(key);
+  assert.deepEqual([await bitsOf('a', one), await bitsOf('b', two)], [4, null]);
+  assert.deepEqual([await usedBy(one), await usedBy(two)], [400, 0]);
+
+  await testing.merge('b', { bits: 8 }, two);
+  say(key, { state: 'merged', bits: 8, bytes: 800, ms: 1, quality: null });
+  assert.deepEqual([await bitsOf('a', one), await bitsOf('b', two)], [4, 8]);
+  assert.equal(engine.merges.size, 2);
+  await app.inject({ method: 'DELETE', url: addressOf('b'), headers: two });
+  await testing.merge('b', { bits: 4 }, two);
+  assert.equal(engine.merges.size, 1, 'the same wish is one merge');
+  assert.deepEqual([await bitsOf('a', one), await bitsOf('b', two)], [4, 4]);
+  await app.inject({ method: 'DELETE', url: addressOf('a'), headers: one });
+  assert.deepEqual([await bitsOf('a', one), await bitsOf('b', two)], [null, 4]);
 });

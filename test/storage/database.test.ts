@@ -24,6 +24,12 @@ const row = {
   created_at: 1,
   last_used_at: null,
   revoked_at: null,
+  expires_at: null,
+  replaced_by: null,
+  last_ip: null,
+  adapters: null,
+  quota: null,
+  created_by: null,
 };
 
 test('what was written is there after a second opening', async (t) => {

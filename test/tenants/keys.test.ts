@@ -24,8 +24,14 @@ test('a key is shown once, found again by its prefix, and its secret is kept now
     name: 'ci',
     scopes: ['generate', 'metrics'],
     createdAt: 1000,
+    createdBy: null,
     lastUsedAt: null,
+    lastIp: null,
     revokedAt: null,
+    expiresAt: null,
+    adapters: null,
+    quota: null,
+    replacedBy: null,
   };
   assert.deepEqual(record, expected);
   assert.deepEqual(await keys.verify(key), expected);

@@ -9,7 +9,18 @@ import type { Merge, MergedAdapter, MergeFailure, MergeFigures } from './merge.t
 import { fromRow, toRow } from './merge-row.ts';
 import type { MergeListener, MergeOrder, Merges, MergesOptions, UnmergedBy } from './merges.ts';
 import { type Waiters, waiters } from './waiters.ts';
-import { adaptersOf, assertStays, failureOf, idOf, keyOf, namesOf, newWish, viewOf, type Wish } from './wish.ts';
+import {
+  adaptersOf,
+  assertStays,
+  engineKeyOf,
+  failureOf,
+  idOf,
+  keyOf,
+  namesOf,
+  newWish,
+  viewOf,
+  type Wish,
+} from './wish.ts';
 
 /** Asks for all stored merges again, one after another, in the background: their files are read and checked first. */
 export async function openMerges(options: MergesOptions): Promise<Merges> {
@@ -43,12 +54,24 @@ class MergeKeeper implements Merges {
     return this.#engine.bytes();
   }
 
+  usedBytesOf(tenant: string): number {
+    return this.list(tenant).reduce((sum, { state, figures }) => {
+      const isThere = state === 'merged' || state === 'draining';
+      return sum + (isThere ? (figures?.bytes ?? 0) : 0);
+    }, 0);
+  }
+
+  keyFor(tenant: string, key: string): string | null {
+    const wish = this.#wishes.get(idOf({ tenant, key }));
+    return wish === undefined || wish.isLeaving || wish.merge.failure !== null ? null : engineKeyOf(wish.merge);
+  }
+
   async want(order: MergeOrder): Promise<Merge> {
     assertTakes(this.#options.engine);
     const adapters = adaptersOf(order);
     const key = keyOf(adapters);
-    this.#assertBits(key, order);
     const there = this.#wishes.get(idOf({ tenant: order.tenant, key }));
+    if (there !== undefined) this.#assertBits(there, order);
     const wish = there === undefined || there.isLeaving ? this.#make(order, key, adapters) : this.#again(there, order);
     await wish.opened;
     return this.#view(wish);
@@ -159,9 +182,9 @@ class MergeKeeper implements Merges {
     const probes = this.#options.probes();
     await this.#save(wish);
     assertStays(wish);
-    const { key, bitsAsked: bits, failure } = wish.merge;
+    const { bitsAsked: bits, failure } = wish.merge;
     // It may have failed meanwhile, for another tenant with the same weights.
-    if (failure === null) this.#engine.want({ key, adapters: files.adapters, bits, probes });
+    if (failure === null) this.#engine.want({ key: engineKeyOf(wish.merge), adapters: files.adapters, bits, probes });
   }
 
   /** One that failed holds its files too: when they are deleted, it goes. */
@@ -194,12 +217,13 @@ class MergeKeeper implements Merges {
   #leave(wish: Wish, by: UnmergedBy): Promise<void> {
     if (wish.isLeaving) return Promise.resolve();
     const { tenant, key } = wish.merge;
+    const engineKey = engineKeyOf(wish.merge);
     const merge = this.#view(wish);
     wish.isLeaving = true;
     wish.files?.release();
-    const isShared = this.#wishesFor(key).length > 0;
-    if (!isShared) this.#engine.drop(key);
-    if (isShared || this.#engine.phase(key)?.state !== 'draining') this.#forget(wish);
+    const isShared = this.#wishesFor(engineKey).length > 0;
+    if (!isShared) this.#engine.drop(engineKey);
+    if (isShared || this.#engine.phase(engineKey)?.state !== 'draining') this.#forget(wish);
     for (const listener of this.#listeners) listener.unmerging?.(merge, by);
     this.#options.log.info({ tenant, by, adapters: namesOf(merge), state: merge.state }, 'unmerging');
     this.#waiters.changed();
@@ -216,7 +240,7 @@ class MergeKeeper implements Merges {
   /** Never called while it drains: null or another phase is the end of that. */
   #onPhase(key: string, phase: MergePhase | null): void {
     for (const wish of [...this.#wishes.values()]) {
-      if (wish.merge.key === key && wish.isLeaving) this.#forget(wish);
+      if (engineKeyOf(wish.merge) === key && wish.isLeaving) this.#forget(wish);
     }
     for (const [i, wish] of this.#wishesFor(key).entries()) {
       if (phase?.state === 'merged') this.#onMerged(wish, phase.figures, i === 0);
@@ -250,7 +274,8 @@ class MergeKeeper implements Merges {
       this.#forget(wish);
       wish.files?.release();
     }
-    if (this.#wishesFor(key).length === 0) this.#engine.drop(key);
+    const engineKey = engineKeyOf(wish.merge);
+    if (this.#wishesFor(engineKey).length === 0) this.#engine.drop(engineKey);
     const written = automatic ? this.#exclusive(() => table.delete(tenant, key)) : this.#save(wish);
     written.catch((error) => this.#logUnwritten(wish, error));
   }
@@ -258,26 +283,24 @@ class MergeKeeper implements Merges {
   // --- what is true now ---
 
   #view(wish: Wish): Merge {
-    return viewOf(wish, this.#engine.phase(wish.merge.key));
+    return viewOf(wish, this.#engine.phase(engineKeyOf(wish.merge)));
   }
 
-  /** Whoever wants these weights; what failed is not wanted until it is asked for again. */
+  /** Whoever wants this merge; what failed is not wanted until it is asked for again. @param key the engine's */
   #wishesFor(key: string): Wish[] {
     return [...this.#wishes.values()].filter(({ merge, isLeaving }) => {
-      return merge.key === key && merge.failure === null && !isLeaving;
+      return engineKeyOf(merge) === key && merge.failure === null && !isLeaving;
     });
   }
 
-  /** One engine has one merge of the same weights, whoever asked for it first. */
-  #assertBits(key: string, { bits }: MergeOrder): void {
-    if (bits === null) return;
-    for (const wish of this.#wishesFor(key)) {
-      const { state, figures, bitsAsked } = this.#view(wish);
-      const has = state === 'merged' ? (figures?.bits ?? null) : bitsAsked;
-      if (has === bits) continue;
-      const message = `It is merged with ${has === null ? 'its own' : has} bits. Unmerge it first.`;
-      throw new LorikeetError('invalid_parameter', { message, param: 'bits' });
-    }
+  /** A tenant has one merge of the same weights. */
+  #assertBits(wish: Wish, { bits }: MergeOrder): void {
+    if (bits === null || wish.isLeaving || wish.merge.failure !== null) return;
+    const { state, figures, bitsAsked } = this.#view(wish);
+    const has = state === 'merged' ? (figures?.bits ?? null) : bitsAsked;
+    if (has === bits) return;
+    const message = `It is merged with ${has === null ? 'its own' : has} bits. Unmerge it first.`;
+    throw new LorikeetError('invalid_parameter', { message, param: 'bits' });
   }
 
   #save(wish: Wish): Promise<void> {

@@ -27,7 +27,7 @@ export type MergeState = 'merging' | 'merged' | 'draining' | 'failed' | 'unmerge
 
 export type Merge = {
   readonly tenant: string;
-  /** Which weights: contents and scales. Of two tenants with the same content it is the same, and so is the memory. */
+  /** Which weights: contents and scales. */
   readonly key: string;
   readonly adapters: readonly MergedAdapter[];
   /** As asked for; null: each linear's own. */

@@ -34,6 +34,10 @@ export type Merges = {
   readonly budgetBytes: number;
   /** Bytes that they take, those of all tenants. */
   readonly usedBytes: number;
+  /** Bytes of the merges that a tenant wants; those that others want as well count for each. */
+  usedBytesOf(tenant: string): number;
+  /** What the engine calls a tenant's merge of these weights; null: it wants none. */
+  keyFor(tenant: string, key: string): string | null;
   /**
    * The merge of these versions: stored, and wanted from now on. The same again is the same merge; one that failed is
    * tried again. Throws what a lease throws, `engine_unavailable`, `server_draining`, `merge_budget_exceeded` for too

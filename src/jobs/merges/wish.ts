@@ -40,6 +40,13 @@ export function assertStays({ isLeaving }: Wish): void {
   if (isLeaving) throw new LorikeetError('merge_not_found', { message: 'The merge was taken back before it began.' });
 }
 
+/**
+ * What the engine calls it: weights and bits. Tenants with the same wish share its memory; one that wants other bits
+ * has a merge of its own, so that nobody's answers change by what another tenant wants.
+ */
+export const engineKeyOf = ({ key, bitsAsked }: Pick<StoredMerge, 'key' | 'bitsAsked'>): string =>
+  bitsAsked === null ? key : `${key} in ${bitsAsked} bits`;
+
 export const idOf = ({ tenant, key }: Pick<StoredMerge, 'tenant' | 'key'>) => JSON.stringify([tenant, key]);
 
 export const namesOf = ({ adapters }: Pick<StoredMerge, 'adapters'>) =>

@@ -1,31 +1,57 @@
-// Which bodies are read, and how: JSON, except where a route takes an upload.
+// Which bodies are read, and how: JSON, except where a route takes an upload. A body is held in memory until it is
+// whole, so that all of them together have a bound.
 
-import type { FastifyInstance } from 'fastify';
+import type { IncomingMessage } from 'node:http';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { LorikeetError } from '../../core/errors.ts';
+import { bodyBytes } from '../body-bytes.ts';
+import type { Services } from '../services.ts';
 
 /** As JSON makes it: a list is none, and neither is the stream of an upload. */
 const isObject = (body: unknown): body is object =>
   typeof body === 'object' && body !== null && Object.getPrototypeOf(body) === Object.prototype;
 
-export function addBodies(app: FastifyInstance): void {
+export function addBodies(app: FastifyInstance, { limits }: Services): void {
   app.removeContentTypeParser(['text/plain', 'application/json']);
   const parseText = app.getDefaultJsonParser('error', 'error');
   const parseJson: typeof parseText = (request, body, done) =>
     parseText(request, body, (error, parsed) =>
       done(error, error === null && hasLongSeed.test(body) ? parseSeeds(body) : parsed),
     );
+
+  const places = bodyBytes(limits);
+
+  /** The whole body as text. Throws `body_too_large`, `server_overloaded`, `malformed_request`. */
+  const read = async (request: FastifyRequest, payload: IncomingMessage): Promise<string> => {
+    const bytesMax = request.routeOptions.bodyLimit;
+    const announced = Number(request.headers['content-length'] ?? Number.NaN);
+    if (announced > bytesMax) throw new LorikeetError('body_too_large');
+    // Of a body whose length is not said the most is assumed.
+    const giveBack = places.take(request.tenant, Number.isFinite(announced) ? announced : bytesMax);
+    try {
+      return await textOf(payload, bytesMax);
+    } finally {
+      giveBack();
+    }
+  };
+  const parse = (request: FastifyRequest, text: string) =>
+    new Promise<unknown>((resolve, reject) => {
+      parseJson(request, text, (error, body) => (error ? reject(error) : resolve(body)));
+    });
+
   // OpenAI's Python client labels the body that its DELETE, or its POST to a route that takes none, does not have.
-  app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) => {
-    if (body === '' && request.routeOptions.schema?.body === undefined) done(null, undefined);
-    else parseJson(request, body, done);
+  app.addContentTypeParser('application/json', async (request: FastifyRequest, payload: IncomingMessage) => {
+    const text = await read(request, payload);
+    if (text === '' && request.routeOptions.schema?.body === undefined) return undefined;
+    return await parse(request, text);
   });
 
   // `curl -d` labels its body as a form, so a form's label is read as JSON. Not from a browser: any web page may send
   // a form to this server without asking first, and a browser says so with an Origin.
   const form = 'application/x-www-form-urlencoded';
-  app.addContentTypeParser<string>(form, { parseAs: 'string' }, (request, body, done) => {
-    if (request.headers.origin !== undefined) done(new LorikeetError('unsupported_media_type'));
-    else parseJson(request, body, done);
+  app.addContentTypeParser(form, async (request: FastifyRequest, payload: IncomingMessage) => {
+    if (request.headers.origin !== undefined) throw new LorikeetError('unsupported_media_type');
+    return await parse(request, await read(request, payload));
   });
 
   // OpenAI's clients send null for what was not set: it means absent, wherever it stands.
@@ -34,6 +60,21 @@ export function addBodies(app: FastifyInstance): void {
   });
 }
 
+async function textOf(payload: IncomingMessage, bytesMax: number): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  try {
+    for await (const chunk of payload as AsyncIterable<Buffer>) {
+      bytes += chunk.length;
+      if (bytes > bytesMax) throw new LorikeetError('body_too_large');
+      chunks.push(chunk);
+    }
+  } catch (cause) {
+    if (cause instanceof LorikeetError) throw cause;
+    throw new LorikeetError('malformed_request', { message: 'The body broke off.', cause });
+  }
+  return Buffer.concat(chunks).toString();
+}
 /** The caller's own JSON: a schema or a file, in which null is a value. */
 const opaque = new Set([
   'json_schema',

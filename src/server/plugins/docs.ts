@@ -3,6 +3,7 @@
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance } from 'fastify';
+import { nullIsAbsent, type Operation } from '../schemas/describe.ts';
 
 const info = {
   title: 'Lorikeet',
@@ -10,12 +11,36 @@ const info = {
   version: '1',
 };
 
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** What the validator does not know of the body: finishes the route's description. */
+    describe?: (operation: Operation) => void;
+  }
+}
+
+type Described = { readonly path: string; readonly method: string; describe(operation: Operation): void };
+
 export function addDocs(app: FastifyInstance): void {
+  const described: Described[] = [];
+  app.addHook('onRoute', ({ url, method, config }) => {
+    const describe = config?.describe;
+    if (describe === undefined) return;
+    const path = url.replaceAll(/:(\w+)/g, '{$1}');
+    for (const one of [method].flat()) described.push({ path, method: one.toLowerCase(), describe });
+  });
   app.addHook('onRoute', (route) => {
     // The page's routes come from a package that knows no scopes.
     if (route.prefix === '/docs') route.config = { ...route.config, scope: 'none' };
   });
   app.register(swagger, {
+    transformObject(document) {
+      const { openapiObject } = document as { openapiObject: { paths: Record<string, Record<string, Operation>> } };
+      for (const operation of Object.values(openapiObject.paths).flatMap((methods) => Object.values(methods))) {
+        nullIsAbsent(operation);
+      }
+      for (const { path, method, describe } of described) describe(openapiObject.paths[path]![method]!);
+      return openapiObject;
+    },
     openapi: {
       openapi: '3.1.0',
       info,
@@ -26,11 +51,15 @@ export function addDocs(app: FastifyInstance): void {
         { name: 'models', description: 'What can be asked for.' },
         { name: 'adapters', description: 'Upload, versions, aliases. In an address, the `/` of a name is `%2F`.' },
         { name: 'training', description: 'From a file of rows to an adapter.' },
+        { name: 'merges', description: 'Adapters merged into copies of the linears that they touch.' },
+        { name: 'operator', description: 'Keys, tenants and the audit log; above tenants.' },
         { name: 'operation', description: 'Health and metrics.' },
       ],
     },
   });
-  app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true, indexPrefix: '' });
+  // The package's rule would send the page's assets to https, which a server without TLS does not have.
+  const transformStaticCSP = (policy: string) => policy.replace(/upgrade-insecure-requests;?/g, '');
+  app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true, transformStaticCSP, indexPrefix: '' });
   app.register(async (scoped) => {
     const description = 'This interface in OpenAPI.';
     const schema = { tags: ['operation'], description, security: [], response: { 200: { type: 'object' } } };

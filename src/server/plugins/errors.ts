@@ -7,6 +7,7 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import { type ErrorCode, LorikeetError } from '../../core/errors.ts';
 import { errorAnswer, errorHeaders } from '../error-answer.ts';
 import type { Services } from '../services.ts';
+import { endSoon } from './connections.ts';
 
 /** Fastify's own errors that are the caller's fault. */
 const frameworkCodes: Readonly<Record<string, ErrorCode>> = {
@@ -33,8 +34,7 @@ const parserCodes: Readonly<Record<string, ErrorCode>> = {
 
 export function addErrors(app: FastifyInstance, services: Services): void {
   const methods = methodsByRoute(app);
-  app.setErrorHandler((error: FastifyError, request, reply) => answerError(services, error, request, reply));
-  app.setNotFoundHandler((request, reply) => {
+  const notFound = (request: FastifyRequest, reply: FastifyReply) => {
     const allowed = methods(request.url.split('?', 1)[0]!);
     if (allowed.length > 0) reply.header('allow', allowed.join(', '));
     return answerError(
@@ -43,7 +43,14 @@ export function addErrors(app: FastifyInstance, services: Services): void {
       request,
       reply,
     );
-  });
+  };
+  app.setNotFoundHandler(notFound);
+  app.setErrorHandler((error: FastifyError, request, reply) =>
+    // Said of QUERY before its route is looked at, and no route has that method.
+    error.code === 'FST_ERR_ROUTE_MISSING_CONTENT_TYPE'
+      ? notFound(request, reply)
+      : answerError(services, error, request, reply),
+  );
 }
 
 /** @param answer in place of OpenAI's, for a route that speaks another interface */
@@ -55,6 +62,8 @@ export function answerError(
   answer?: { readonly status: number; readonly body: object },
 ) {
   const error = toLorikeetError(cause);
+  // Who has left reads no answer, and what their leaving broke is no error of ours.
+  if (error.code === 'internal_error' && request.raw.destroyed && !request.raw.complete) return reply.hijack();
   if (error.code === 'internal_error') request.log.error({ err: cause }, 'internal error');
   services.metrics.requestFailed(error.code);
   return reply
@@ -70,7 +79,7 @@ export function toLorikeetError(cause: unknown): LorikeetError {
 }
 
 /** Answers on the bare socket: there is no request to answer to. */
-export function onClientError({ metrics, newId, uploads }: Services) {
+export function onClientError({ metrics, newId, uploads, limits }: Services) {
   return (cause: Error & { code?: string }, socket: Socket & { _httpMessage?: ServerResponse | null }): void => {
     // Node says once that a request takes long; an upload is watched by its own rule.
     if (cause.code === 'ERR_HTTP_REQUEST_TIMEOUT' && uploads.has(socket)) return;
@@ -90,6 +99,7 @@ export function onClientError({ metrics, newId, uploads }: Services) {
       ...errorHeaders(error),
     };
     const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+    endSoon(socket, limits.socketEndMs);
     socket.end(`HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}\r\n${lines.join('')}\r\n${body}`);
   };
 }

@@ -39,7 +39,8 @@ export function addRequests(app: FastifyInstance, services: Services): void {
       const route = request.routeOptions.url ?? 'unknown';
       metrics.httpAnswered({ method: request.method, route, status, ms });
       const path = request.url.split('?', 1)[0];
-      const line = { method: request.method, path, status, ms: Math.round(ms * 10) / 10, tenant: request.tenant };
+      const { method, tenant, keyPrefix: key, ip } = request;
+      const line = { method, path, status, ms: Math.round(ms * 10) / 10, tenant, ip, keyPrefix: key };
       // Which weights answered, for who asks later.
       const adapter = reply.getHeader(digestHeader);
       // Probes and scrapes come every few seconds and say nothing while they succeed.

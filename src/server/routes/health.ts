@@ -23,9 +23,11 @@ export const healthRoute =
         const { state, restarts, stats } = services.engine;
         const reasons = [...(services.draining ? ['draining'] : []), ...(state === 'ready' ? [] : [`engine_${state}`])];
         const isReady = reasons.length === 0;
+        // What is loaded goes on answering, so that no traffic is taken away.
+        const problem = services.storage.problem();
         return reply.status(isReady ? 200 : 503).send({
-          status: isReady ? 'ok' : 'unavailable',
-          reasons,
+          status: isReady ? (problem === null ? 'ok' : 'degraded') : 'unavailable',
+          reasons: problem === null ? reasons : [...reasons, problem],
           engine: { state, restarts, running: stats.running, waiting: stats.waiting },
         });
       });

@@ -1,19 +1,21 @@
-// GET /metrics: Prometheus text.
+// GET /metrics: Prometheus text. Adapters are named to who may see them: a tenant's to its own keys, all to an
+// operator.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { errorAnswers } from '../schemas/error.ts';
 import type { Services } from '../services.ts';
 
+const text = { 'text/plain': { schema: { type: 'string' } } };
 const schema = {
   tags: ['operation'],
   summary: 'Metrics in Prometheus text',
-  response: { 200: { type: 'string' }, ...errorAnswers },
+  response: { 200: { description: "With the names of the caller's adapters.", content: text }, ...errorAnswers },
 };
 
 export const metricsRoute =
   ({ metrics }: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
-    app.get('/metrics', { config: { scope: 'metrics' }, schema }, async (_request, reply) =>
-      reply.type(metrics.contentType).send(await metrics.text()),
+    app.get('/metrics', { config: { scope: 'metrics' }, schema }, async ({ tenant, isOperator }, reply) =>
+      reply.type(metrics.contentType).send(await metrics.text(isOperator ? null : tenant)),
     );
   };

@@ -5,7 +5,9 @@ import { Type } from '@fastify/type-provider-typebox';
 export const Liveness = Type.Object({ status: Type.Literal('ok') });
 
 export const Readiness = Type.Object({
-  status: Type.Enum(['ok', 'unavailable']),
+  status: Type.Enum(['ok', 'degraded', 'unavailable'], {
+    description: '`degraded`: generation with what is loaded works, changes are refused.',
+  }),
   reasons: Type.Array(Type.String(), { description: 'Why not, as stable words: `draining`, `engine_starting`, ...' }),
   engine: Type.Object({
     state: Type.Enum(['starting', 'ready', 'restarting', 'draining', 'stopped']),

@@ -96,6 +96,6 @@ export type Merge = Type.Static<typeof Merge>;
 export const MergeList = Type.Object({
   ...listOf(Merge).properties,
   budget_bytes: Type.Integer({ description: 'LORIKEET_MERGE_MEMORY.' }),
-  used_bytes: Type.Integer({ description: 'By the merges of all tenants.' }),
+  used_bytes: Type.Integer({ description: "By the caller's merges; tenants who want the same share it." }),
 });
 export type MergeList = Type.Static<typeof MergeList>;

@@ -12,6 +12,11 @@ export const UsageQuery = Type.Object({
   page: Type.Optional(Type.String({ maxLength: 4096, description: '`next_page` of the page before.' })),
 });
 
+export const AdminUsageQuery = Type.Object(
+  { tenant: Type.String({ minLength: 1 }), ...UsageQuery.properties },
+  { additionalProperties: false },
+);
+
 const count = (description: string) => Type.Integer({ minimum: 0, description });
 
 export const UsageList = Type.Object({

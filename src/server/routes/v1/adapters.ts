@@ -5,11 +5,13 @@ import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typ
 import type { FastifyRequest } from 'fastify';
 import { LorikeetError } from '../../../core/errors.ts';
 import type { StagedAdapter } from '../../../registry/adapter-registry.ts';
-import { adaptersJson, addressOf, listJson } from '../../adapter-json.ts';
+import { configFile, weightsFile } from '../../adapter-files.ts';
+import { adaptersJson, addressOf, idOf, listJson } from '../../adapter-json.ts';
 import { stageParts } from '../../adapter-parts.ts';
-import { refuseForeignPage } from '../../foreign-page.ts';
+import { assertAllowed, isAllowed } from '../../allowed-adapters.ts';
 import { assertFreeName } from '../../models.ts';
 import { Adapter, AdapterList, PageQuery, PublishBody } from '../../schemas/adapters.ts';
+import { formOf } from '../../schemas/describe.ts';
 import { errorAnswers } from '../../schemas/error.ts';
 import type { Services } from '../../services.ts';
 import { type UploadWatch, watchUpload } from '../../upload-watch.ts';
@@ -38,6 +40,8 @@ const upload = {
   response: { 200: Adapter, 201: Adapter, ...errorAnswers },
 };
 
+const form = formOf({ name: 'text', [configFile]: 'binary', [weightsFile]: 'binary' });
+
 /** What may stand beside the two files; the registry limits those. */
 const formLimits = { fields: 4, files: 16, parts: 20, fileSize: Number.POSITIVE_INFINITY };
 
@@ -47,36 +51,46 @@ export const adaptersRoute =
     const { registry, limits } = services;
     await app.register(multipart, { limits: formLimits });
 
-    app.get('/v1/adapters', { config, schema: list }, async ({ query, tenant }) => {
+    app.get('/v1/adapters', { config, schema: list }, async ({ query, tenant, allowedAdapters }) => {
       const limit = Math.min(Number(query.limit ?? limits.listPage), limits.listPage);
       // The cursor is an id; the registry's is a name.
       const after = query.after?.split('@')[0] ?? null;
       const found = await registry.list(tenant, { after, limit: limit + 1 });
-      return listJson(await adaptersJson(services, tenant, found.slice(0, limit)), found.length > limit);
+      const page = found.slice(0, limit);
+      const data = await adaptersJson(services, tenant, page);
+      const shown = data.filter(({ name }) => isAllowed(allowedAdapters, name));
+      // The cursor is the last that was looked at, shown or not.
+      const last = page.at(-1);
+      return { ...listJson(shown, found.length > limit), last_id: last === undefined ? null : idOf(last) };
     });
 
-    app.post('/v1/adapters', { config, schema: upload }, async (request, reply) => {
-      const watch = request.isMultipart() ? watchUpload(services, request, reply) : null;
-      const staged = await registry.stage(request.tenant);
-      try {
-        const name = watch === null ? await stageJson(request, staged) : await stageForm(request, staged, watch);
-        assertFreeName(services, name, 'name');
-        const { tenant, keyPrefix: createdBy } = request;
-        const { adapter, created } = await staged.publish(name, { tenant, createdBy, source: 'upload' });
-        const [body] = await adaptersJson(services, tenant, [adapter]);
-        return reply
-          .status(created ? 201 : 200)
-          .header('location', addressOf(adapter))
-          .send(body!);
-      } finally {
-        await staged.discard();
-      }
-    });
+    app.post(
+      '/v1/adapters',
+      { config: { ...config, audit: 'adapters.publish', isIdempotent: true, describe: form }, schema: upload },
+      async (request, reply) => {
+        const watch = request.isMultipart() ? watchUpload(services, request, reply) : null;
+        const staged = await registry.stage(request.tenant);
+        try {
+          const name = watch === null ? await stageJson(request, staged) : await stageForm(request, staged, watch);
+          assertFreeName(services, name, 'name');
+          assertAllowed(request.allowedAdapters, name);
+          const { tenant, keyPrefix: createdBy } = request;
+          const { adapter, created } = await staged.publish(name, { tenant, createdBy, source: 'upload' });
+          const [body] = await adaptersJson(services, tenant, [adapter]);
+          request.changed = { target: body!.id, after: { digest: adapter.digest, created } };
+          return reply
+            .status(created ? 201 : 200)
+            .header('location', addressOf(adapter))
+            .send(body!);
+        } finally {
+          await staged.discard();
+        }
+      },
+    );
   };
 
 /** @returns the adapter's name */
 function stageForm(request: FastifyRequest, staged: StagedAdapter, watch: UploadWatch): Promise<string> {
-  refuseForeignPage(request);
   return stageParts(request.parts(), staged, watch);
 }
 

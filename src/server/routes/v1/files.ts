@@ -5,10 +5,11 @@ import multipart from '@fastify/multipart';
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';
 import { listJson } from '../../adapter-json.ts';
+import { boundDownload } from '../../download.ts';
 import { stageRows } from '../../file-parts.ts';
-import { refuseForeignPage } from '../../foreign-page.ts';
 import { fileJson } from '../../job-json.ts';
 import { Deletion } from '../../schemas/adapters.ts';
+import { formOf } from '../../schemas/describe.ts';
 import { errorAnswers } from '../../schemas/error.ts';
 import { FileList, FileObject, FileParams, FileQuery } from '../../schemas/files.ts';
 import type { Services } from '../../services.ts';
@@ -53,6 +54,8 @@ const content = {
   },
 };
 
+const form = formOf({ file: 'binary', purpose: ['fine-tune'] });
+
 /** The file has its own limit; the words beside it are short. */
 const formLimits = { fields: 4, files: 1, parts: 5, fileSize: Number.POSITIVE_INFINITY };
 
@@ -62,21 +65,26 @@ export const filesRoute =
     const { files, limits } = services;
     await app.register(multipart, { limits: formLimits });
 
-    app.post(url, { config, schema: upload }, async (request, reply) => {
-      if (!request.isMultipart()) {
-        throw new LorikeetError('unsupported_media_type', { message: 'Send a form: multipart/form-data.' });
-      }
-      refuseForeignPage(request);
-      const { tenant, keyPrefix: createdBy } = request;
-      const watch = watchUpload(services, request, reply);
-      const staged = await files.stage(tenant);
-      try {
-        const filename = await stageRows(request.parts(), staged, watch);
-        return fileJson(await staged.publish({ tenant, createdBy, filename }));
-      } finally {
-        await staged.discard();
-      }
-    });
+    app.post(
+      url,
+      { config: { ...config, audit: 'files.create', isIdempotent: true, describe: form }, schema: upload },
+      async (request, reply) => {
+        if (!request.isMultipart()) {
+          throw new LorikeetError('unsupported_media_type', { message: 'Send a form: multipart/form-data.' });
+        }
+        const { tenant, keyPrefix: createdBy } = request;
+        const watch = watchUpload(services, request, reply);
+        const staged = await files.stage(tenant);
+        try {
+          const filename = await stageRows(request.parts(), staged, watch);
+          const file = fileJson(await staged.publish({ tenant, createdBy, filename }));
+          request.changed = { target: file.id, after: file };
+          return file;
+        } finally {
+          await staged.discard();
+        }
+      },
+    );
 
     app.get(url, { config, schema: list }, async ({ tenant, query }) => {
       const limit = Math.min(Number(query.limit ?? limits.listPage), limits.listPage);
@@ -89,16 +97,22 @@ export const filesRoute =
       return fileJson(await files.find(tenant, id));
     });
 
-    app.delete(`${url}/:id`, { config, schema: remove }, async ({ tenant, params: { id } }) => {
-      await files.delete(tenant, id);
-      return { id, object: 'file', deleted: true };
-    });
+    app.delete(
+      `${url}/:id`,
+      { config: { ...config, audit: 'files.delete' }, schema: remove },
+      async ({ tenant, params: { id } }) => {
+        await files.delete(tenant, id);
+        return { id, object: 'file', deleted: true };
+      },
+    );
 
     app.get(
       `${url}/:id/content`,
       { config, schema: content, exposeHeadRoute: false },
       async ({ tenant, params: { id } }, reply) => {
         const file = await files.find(tenant, id);
+        await files.assertIntact(file);
+        boundDownload(reply, limits);
         return reply
           .type('application/octet-stream')
           .header('content-length', file.bytes)

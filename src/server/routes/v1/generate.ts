@@ -11,6 +11,7 @@ import { alternatives, generateLogprobs } from '../../logprobs.ts';
 import { adaptersOfBody } from '../../models.ts';
 import { encodeMessages, encodePrompt } from '../../prompt.ts';
 import { stopsOf, toSamplingParams } from '../../sampling.ts';
+import { oneOfFields } from '../../schemas/describe.ts';
 import { errorAnswers } from '../../schemas/error.ts';
 import {
   GenerateAnswer as AnswerSchema,
@@ -38,23 +39,27 @@ const schema = {
 export const generateRoute =
   (services: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
-    app.post('/v1/generate', { config: { scope: 'generate' }, schema }, async (request, reply) => {
-      const { body } = request;
-      const adapters = adaptersOfBody(body);
-      const grammar = await compiledGrammar(services, structureOf(body));
-      checkEnds(grammar, body);
-      const ask = { ...toAsk(services, body, request.arrivedAt), grammar };
-      const id = `gen-${services.newId()}`;
-      const order = { asks: [ask], adapters };
-      const withLogprobs = ask.params.logprobs !== null;
-      if (body.stream) {
-        return answerStream(services, { request, reply }, order, (stream, held) =>
-          writer(services, stream, toAnswer(services, id, held, withLogprobs)),
-        );
-      }
-      const { outcomes, held } = await answerWhole(services, { request, reply }, order);
-      return toAnswer(services, id, held, withLogprobs)(outcomes[0]!);
-    });
+    app.post(
+      '/v1/generate',
+      { config: { scope: 'generate', describe: oneOfFields('prompt', 'messages') }, schema },
+      async (request, reply) => {
+        const { body } = request;
+        const adapters = adaptersOfBody(body);
+        const grammar = await compiledGrammar(services, structureOf(body));
+        checkEnds(grammar, body);
+        const ask = { ...toAsk(services, body, request.arrivedAt), grammar };
+        const id = `gen-${services.newId()}`;
+        const order = { asks: [ask], adapters };
+        const withLogprobs = ask.params.logprobs !== null;
+        if (body.stream) {
+          return answerStream(services, { request, reply }, order, (stream, held) =>
+            writer(services, stream, toAnswer(services, id, held, withLogprobs)),
+          );
+        }
+        const { outcomes, held } = await answerWhole(services, { request, reply }, order);
+        return toAnswer(services, id, held, withLogprobs)(outcomes[0]!);
+      },
+    );
   };
 
 function toAsk(services: Services, body: GenerateBody, arrivedAt: number): Ask {

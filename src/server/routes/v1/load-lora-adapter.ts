@@ -4,9 +4,11 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';
 import { openAdapterFolder } from '../../adapter-root.ts';
+import { assertAllowed } from '../../allowed-adapters.ts';
 import { answerErrorsIn, vllmErrors } from '../../error-dialects.ts';
 import { assertFreeName } from '../../models.ts';
 import { LoadBody } from '../../schemas/adapters.ts';
+import { neededTexts } from '../../schemas/describe.ts';
 import { errorAnswers } from '../../schemas/error.ts';
 import type { Services } from '../../services.ts';
 
@@ -27,8 +29,12 @@ export const loadLoraAdapterRoute =
     answerErrorsIn(app, services, vllmErrors);
     app.post(
       '/v1/load_lora_adapter',
-      { config: { scope: 'admin' }, schema },
-      async ({ body, tenant, keyPrefix }, reply) => {
+      {
+        config: { scope: 'admin', audit: 'adapters.publish', describe: neededTexts('lora_name', 'lora_path') },
+        schema,
+      },
+      async (request, reply) => {
+        const { body, tenant, keyPrefix } = request;
         const { lora_name: name, lora_path: path, load_inplace = false } = body;
         if (!name || !path) {
           const message = "Both 'lora_name' and 'lora_path' must be provided.";
@@ -46,13 +52,15 @@ export const loadLoraAdapterRoute =
           throw new LorikeetError('invalid_parameter', { message, param: 'lora_name' });
         }
         assertFreeName(services, name, 'lora_name');
+        assertAllowed(request.allowedAdapters, name);
         await using folder = await openAdapterFolder(adapterRoot, path);
         const staged = await registry.stage(tenant);
         try {
           for (const companion of folder.companions) staged.companion(companion);
           await staged.config(folder.config.createReadStream());
           await staged.weights(folder.weights.createReadStream());
-          await staged.publish(name, { tenant, createdBy: keyPrefix, source: 'load' });
+          const { adapter } = await staged.publish(name, { tenant, createdBy: keyPrefix, source: 'load' });
+          request.changed = { target: `${name}@${adapter.version}`, after: { digest: adapter.digest } };
         } finally {
           await staged.discard();
         }

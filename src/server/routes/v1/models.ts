@@ -3,6 +3,7 @@
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';
 import type { AdapterVersion } from '../../../registry/adapter-registry.ts';
+import { isAllowed } from '../../allowed-adapters.ts';
 import { settledWithin } from '../../deletion.ts';
 import { blame } from '../../held-adapters.ts';
 import { adapterCard, baseModelCard } from '../../models.ts';
@@ -36,8 +37,9 @@ export const modelsRoute =
   async (app) => {
     const { registry, model, limits } = services;
 
-    app.get('/v1/models', { config, schema: list }, async ({ tenant, query }) => {
-      const adapters = await listAdapters(services, tenant, Number(query.limit ?? limits.listedModels));
+    app.get('/v1/models', { config, schema: list }, async ({ tenant, allowedAdapters, query }) => {
+      const listed = await listAdapters(services, tenant, Number(query.limit ?? limits.listedModels));
+      const adapters = listed.filter(({ name }) => isAllowed(allowedAdapters, name));
       const cards: ModelCard[] = [];
       for (const adapter of adapters) cards.push(...(await cardsOf(services, tenant, adapter)));
       return { object: 'list' as const, data: [baseModelCard(services), ...cards] };
@@ -51,16 +53,20 @@ export const modelsRoute =
       return adapterCard(services, id, adapter);
     });
 
-    app.delete(url, { config: { scope: 'adapters' }, schema: remove }, async (request, reply) => {
-      const { tenant, log } = request;
-      const id = request.params.model;
-      const { name, version } = deletable(services, id);
-      const deletion = registry.delete(tenant, name, version).catch((error) => {
-        throw blame(error, { reference: id, param: 'model' });
-      });
-      const deleted = await settledWithin(limits.deletionWaitMs, deletion, log);
-      return reply.status(deleted ? 200 : 202).send({ id, object: 'model', deleted });
-    });
+    app.delete(
+      url,
+      { config: { scope: 'adapters', audit: 'adapters.delete' }, schema: remove },
+      async (request, reply) => {
+        const { tenant, log } = request;
+        const id = request.params.model;
+        const { name, version } = deletable(services, id);
+        const deletion = registry.delete(tenant, name, version).catch((error) => {
+          throw blame(error, { reference: id, param: 'model' });
+        });
+        const deleted = await settledWithin(limits.deletionWaitMs, deletion, log);
+        return reply.status(deleted ? 200 : 202).send({ id, object: 'model', deleted });
+      },
+    );
   };
 
 /** What may stand in `model` for one name: the name itself, which lists its versions, and each of its aliases. */

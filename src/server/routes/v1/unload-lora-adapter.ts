@@ -2,9 +2,11 @@
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';
+import { assertAllowed } from '../../allowed-adapters.ts';
 import { settledWithin } from '../../deletion.ts';
 import { answerErrorsIn, vllmErrors } from '../../error-dialects.ts';
 import { UnloadBody } from '../../schemas/adapters.ts';
+import { neededTexts } from '../../schemas/describe.ts';
 import { errorAnswers } from '../../schemas/error.ts';
 import type { Services } from '../../services.ts';
 
@@ -25,14 +27,18 @@ export const unloadLoraAdapterRoute =
     answerErrorsIn(app, services, vllmErrors);
     app.post(
       '/v1/unload_lora_adapter',
-      { config: { scope: 'admin' }, schema },
-      async ({ body, tenant, log }, reply) => {
+      { config: { scope: 'admin', audit: 'adapters.delete', describe: neededTexts('lora_name') }, schema },
+      async (request, reply) => {
+        const { body, tenant, log, allowedAdapters } = request;
         const { lora_name: name } = body;
         if (!name) {
           const message = "'lora_name' needs to be provided to unload a LoRA adapter.";
           throw new LorikeetError('missing_parameter', { message, param: 'lora_name' });
         }
         try {
+          assertAllowed(allowedAdapters, name);
+          const before = await registry.versions(tenant, name);
+          request.changed = { target: name, before: before.map(({ version, digest }) => ({ version, digest })) };
           await settledWithin(limits.deletionWaitMs, registry.delete(tenant, name, null), log);
         } catch (error) {
           if (!(error instanceof LorikeetError) || error.code !== 'adapter_not_found') throw error;

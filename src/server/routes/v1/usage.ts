@@ -1,10 +1,11 @@
-// GET /v1/usage: what the caller's tenant used, by minute and adapter, equal to the sum of its answers.
+// GET /v1/usage: what the caller's tenant used, by minute and adapter, equal to the sum of its answers; and
+// /v1/admin/usage, the same of any tenant for the operator.
 
-import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import type { FastifyPluginAsyncTypebox, Static } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';
 import type { UsageRow } from '../../../storage/tables.ts';
 import { errorAnswers } from '../../schemas/error.ts';
-import { UsageList, UsageQuery } from '../../schemas/usage.ts';
+import { AdminUsageQuery, UsageList, UsageQuery } from '../../schemas/usage.ts';
 import type { Services } from '../../services.ts';
 
 const schema = {
@@ -17,10 +18,12 @@ const schema = {
   response: { 200: UsageList, ...errorAnswers },
 };
 
+const adminSchema = { ...schema, tags: ['operator'], summary: 'What a tenant used', querystring: AdminUsageQuery };
+
 export const usageRoute =
   ({ service, limits }: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
-    app.get('/v1/usage', { config: { scope: 'generate' }, schema }, async ({ tenant, query }) => {
+    const pageOf = async (tenant: string, query: Static<typeof UsageQuery>) => {
       const limit = Math.min(Number(query.limit ?? limits.listPage), limits.listPage);
       const from = Math.floor(Number(query.start_time ?? 0) / 60);
       const to = query.end_time === undefined ? Number.MAX_SAFE_INTEGER : Math.floor(Number(query.end_time) / 60);
@@ -34,6 +37,13 @@ export const usageRoute =
         has_more: hasMore,
         next_page: hasMore ? pageAfter(rows.at(-1)!) : null,
       };
+    };
+
+    app.get('/v1/usage', { config: { scope: 'generate' }, schema }, ({ tenant, query }) => pageOf(tenant, query));
+
+    app.get('/v1/admin/usage', { config: { scope: 'operator' }, schema: adminSchema }, ({ query }) => {
+      const { tenant, ...page } = query;
+      return pageOf(tenant, page);
     });
   };
 

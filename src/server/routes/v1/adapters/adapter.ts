@@ -36,7 +36,10 @@ export const adapterRoute =
       return adapter!;
     });
 
-    app.delete(url, { config, schema: remove }, async ({ tenant, params: { name }, log }, reply) => {
+    app.delete(url, { config: { ...config, audit: 'adapters.delete' }, schema: remove }, async (request, reply) => {
+      const { tenant, params, log } = request;
+      const { name } = params;
+      request.changed = { before: await adaptersJson(services, tenant, await registry.versions(tenant, name)) };
       const deleted = await settledWithin(limits.deletionWaitMs, registry.delete(tenant, name, null), log);
       return reply.status(deleted ? 200 : 202).send({ id: name, object: 'adapter', deleted });
     });

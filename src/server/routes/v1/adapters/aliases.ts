@@ -3,7 +3,7 @@
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../../core/errors.ts';
-import type { AliasTarget } from '../../../../registry/adapter-registry.ts';
+import type { AdapterAlias, AliasTarget } from '../../../../registry/adapter-registry.ts';
 import { aliasJson, listJson } from '../../../adapter-json.ts';
 import { etagOf, expectedRevision } from '../../../etag.ts';
 import { Deletion, NameParams } from '../../../schemas/adapters.ts';
@@ -52,17 +52,34 @@ export const aliasesRoute =
       return reply.header('etag', etagOf(found.revision)).send(aliasJson(found));
     });
 
-    app.put(`${url}/:alias`, { config, schema: put }, async ({ tenant, params, body, headers }, reply) => {
+    app.put(`${url}/:alias`, { config: { ...config, audit: 'aliases.set' }, schema: put }, async (request, reply) => {
+      const { tenant, params, body, headers } = request;
+      const before = await aliasOf(services, tenant, params);
       const change = { ...params, targets: targetsOf(body), expected: expectedRevision(headers) };
       const changed = await registry.setAlias(tenant, change);
+      request.changed = { before: before && aliasJson(before), after: aliasJson(changed) };
       return reply.header('etag', etagOf(changed.revision)).send(aliasJson(changed));
     });
 
-    app.delete(`${url}/:alias`, { config, schema: remove }, async ({ tenant, params: { name, alias }, headers }) => {
+    app.delete(`${url}/:alias`, { config: { ...config, audit: 'aliases.delete' }, schema: remove }, async (request) => {
+      const { tenant, params, headers } = request;
+      const { name, alias } = params;
+      const before = await aliasOf(services, tenant, params);
       await registry.deleteAlias(tenant, name, alias, expectedRevision(headers));
+      request.changed = { before: before && aliasJson(before), after: null };
       return { id: `${name}:${alias}`, object: 'adapter.alias', deleted: true };
     });
   };
+
+/** null where there is none, or not even an adapter of the name. */
+async function aliasOf(
+  { registry }: Services,
+  tenant: string,
+  { name, alias }: { readonly name: string; readonly alias: string },
+): Promise<AdapterAlias | null> {
+  const all = await registry.aliases(tenant, name).catch(() => []);
+  return all.find((one) => one.alias === alias) ?? null;
+}
 
 function targetsOf({ version, weights, targets }: AliasBody): AliasTarget[] {
   const refuse = (message: string, param: string) => new LorikeetError('invalid_parameter', { message, param });

@@ -2,6 +2,7 @@
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { idOf } from '../../../adapter-json.ts';
+import { boundDownload } from '../../../download.ts';
 import { digestHeader } from '../../../held-adapters.ts';
 import { withLeases } from '../../../offline-work.ts';
 import { NameParams } from '../../../schemas/adapters.ts';
@@ -34,7 +35,7 @@ const answers = {
 export const mergedRoute =
   (services: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
-    const { offline, model } = services;
+    const { offline, model, limits } = services;
 
     app.get(url, { config, schema, exposeHeadRoute: false }, async (request, reply) => {
       const { format, dtype = 'F16', unpacked = 'false' } = request.query;
@@ -46,6 +47,7 @@ export const mergedRoute =
         const order = { adapter: files, format, dtype, unpacked: unpacked === 'true', name };
         reply.raw.once('close', services.offlinePlace(request.tenant));
         const { bytes, body } = await offline.exportMerged(order, signal);
+        boundDownload(reply, limits);
         const fileName = `${model.name}-${idOf(adapter)}`.replaceAll(/[^\w.@-]/g, '-');
         return reply
           .type(type)

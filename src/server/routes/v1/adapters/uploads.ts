@@ -52,7 +52,7 @@ export const uploadsRoute =
         .send();
     });
 
-    app.patch(url, { config, schema: append }, async (request, reply) => {
+    app.patch(url, { config: { ...config, audit: null }, schema: append }, async (request, reply) => {
       const { tenant, params, headers } = request;
       if (!(request.body instanceof Readable)) {
         throw new LorikeetError('unsupported_media_type', { message: `Send ${contentTypes[0]}.` });

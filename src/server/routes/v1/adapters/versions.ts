@@ -6,6 +6,7 @@ import { configFile, weightsFile } from '../../../adapter-files.ts';
 import { adaptersJson, idOf, listJson } from '../../../adapter-json.ts';
 import { answerNobody } from '../../../answer.ts';
 import { settledWithin } from '../../../deletion.ts';
+import { boundDownload } from '../../../download.ts';
 import { digestHeader } from '../../../held-adapters.ts';
 import { provenanceJson } from '../../../job-json.ts';
 import { AdapterList, AdapterWithProvenance, Deletion, NameParams, VersionParams } from '../../../schemas/adapters.ts';
@@ -65,11 +66,18 @@ export const versionsRoute =
       return { ...adapter!, provenance: training === null ? null : provenanceJson(training) };
     });
 
-    app.delete(`${url}/:version`, { config, schema: remove }, async ({ tenant, params, log }, reply) => {
-      const deletion = registry.delete(tenant, params.name, Number(params.version));
-      const deleted = await settledWithin(limits.deletionWaitMs, deletion, log);
-      return reply.status(deleted ? 200 : 202).send({ id: reference(params), object: 'adapter', deleted });
-    });
+    app.delete(
+      `${url}/:version`,
+      { config: { ...config, audit: 'adapters.delete' }, schema: remove },
+      async (request, reply) => {
+        const { tenant, params, log } = request;
+        const before = await registry.find(tenant, reference(params));
+        request.changed = { target: reference(params), before: (await adaptersJson(services, tenant, [before]))[0] };
+        const deletion = registry.delete(tenant, params.name, Number(params.version));
+        const deleted = await settledWithin(limits.deletionWaitMs, deletion, log);
+        return reply.status(deleted ? 200 : 202).send({ id: reference(params), object: 'adapter', deleted });
+      },
+    );
 
     app.get(
       `${url}/:version/content`,
@@ -82,6 +90,7 @@ export const versionsRoute =
           return answerNobody(reply, null);
         }
         reply.raw.once('close', release);
+        boundDownload(reply, limits);
         const mtime = new Date(adapter.createdAt);
         const entry = (source: string, target: string) => ({
           type: 'file' as const,

@@ -20,6 +20,6 @@ export const mergesRoute =
     app.get('/v1/admin/merges', { config: { scope: 'admin' }, schema }, async ({ tenant }) => ({
       ...listJson(merges.list(tenant).map((merge) => mergeJson(services, merge))),
       budget_bytes: merges.budgetBytes,
-      used_bytes: merges.usedBytes,
+      used_bytes: merges.usedBytesOf(tenant),
     }));
   };

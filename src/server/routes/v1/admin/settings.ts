@@ -15,7 +15,7 @@ const schema = {
 export const settingsRoute =
   ({ settings }: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
-    app.get('/v1/admin/settings', { config: { scope: 'admin' }, schema }, async () =>
+    app.get('/v1/admin/settings', { config: { scope: 'operator' }, schema }, async () =>
       listJson(
         settings.map(({ env, shown, origin }) => ({ id: env, object: 'setting' as const, value: shown, origin })),
       ),

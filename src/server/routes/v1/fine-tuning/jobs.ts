@@ -3,6 +3,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { listJson } from '../../../adapter-json.ts';
 import { jobJson } from '../../../job-json.ts';
+import { assertMayPublish } from '../../../may-publish.ts';
 import { newJobOf } from '../../../new-job.ts';
 import { errorAnswers } from '../../../schemas/error.ts';
 import { Job, JobBody, JobList, JobPageQuery } from '../../../schemas/fine-tuning.ts';
@@ -35,9 +36,18 @@ export const jobsRoute =
   async (app) => {
     const { jobs, model, limits } = services;
 
-    app.post(url, { config, schema: create }, async ({ tenant, keyPrefix, body }) => {
-      return jobJson(await jobs.create(tenant, newJobOf(body, keyPrefix, model.name)));
-    });
+    app.post(
+      url,
+      { config: { ...config, audit: 'jobs.create', isIdempotent: true }, schema: create },
+      async (request) => {
+        const { tenant, keyPrefix, body } = request;
+        await assertMayPublish(services, request, body);
+        const mayPublish = request.can('adapters');
+        const job = await jobs.create(tenant, { ...newJobOf(body, keyPrefix, model.name), mayPublish });
+        request.changed = { target: job.id, after: body };
+        return jobJson(job);
+      },
+    );
 
     app.get(url, { config, schema: list }, async ({ tenant, query }) => {
       const limit = Math.min(Number(query.limit ?? pageDefault), limits.listPage);

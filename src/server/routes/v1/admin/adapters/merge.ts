@@ -2,15 +2,17 @@
 // version that it leads to now; where it is moved later, the merge stays with that version.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import type { FastifyReply } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { mergeKey } from '../../../../../core/adapter.ts';
 import { LorikeetError } from '../../../../../core/errors.ts';
 import type { Merge } from '../../../../../jobs/merges/merge.ts';
 import type { MergeOrder } from '../../../../../jobs/merges/merges.ts';
 import type { AdapterVersion } from '../../../../../registry/adapter-registry.ts';
+import { assertAllowed } from '../../../../allowed-adapters.ts';
 import { answerNobody } from '../../../../answer.ts';
 import { blame } from '../../../../held-adapters.ts';
 import { mergeId, mergeJson } from '../../../../merge-json.ts';
+import { optionalBody } from '../../../../schemas/describe.ts';
 import { errorAnswers } from '../../../../schemas/error.ts';
 import { MergeBody, MergeParams, Merge as MergeSchema, UnmergeQuery } from '../../../../schemas/merges.ts';
 import type { Services } from '../../../../services.ts';
@@ -44,31 +46,45 @@ export const mergeRoute =
     const { merges, limits } = services;
     // A POST without a body is a merge without wishes.
     const preValidation = async (request: { body: unknown }) => {
-      request.body ??= {};
+      if (request.body === undefined) request.body = {};
     };
 
-    app.post(url, { config, schema: merge, preValidation }, async ({ tenant, keyPrefix, params, body }, reply) => {
-      const adapters = await versionsOf(services, tenant, params.id, body);
-      const order = { tenant, adapters, bits: body.bits ?? null, createdBy: keyPrefix, automatic: false };
-      const made = await wantMerge(services, order, body.adapters === undefined ? 'id' : 'adapters');
-      const now = () => merges.find(tenant, made.key);
-      if (body.wait) await waitFor(services, reply, limits.mergeWaitMs, () => now()?.state !== 'merging');
-      if (reply.raw.destroyed) return answerNobody(reply, null);
-      const current = body.wait ? now() : made;
-      if (current === null) throw new LorikeetError('merge_not_found', { message: 'It was unmerged meanwhile.' });
-      if (current.failure !== null) throw new LorikeetError(current.failure.code, { message: current.failure.message });
-      return reply.status(current.state === 'merged' ? 200 : 202).send(mergeJson(services, current));
-    });
+    app.post(
+      url,
+      {
+        config: { ...config, audit: 'merges.create', isIdempotent: true, describe: optionalBody },
+        schema: merge,
+        preValidation,
+      },
+      async (request, reply) => {
+        const { tenant, keyPrefix, params, body } = request;
+        const adapters = await versionsOf(services, request, params.id, body);
+        const order = { tenant, adapters, bits: body.bits ?? null, createdBy: keyPrefix, automatic: false };
+        const made = await wantMerge(services, order, body.adapters === undefined ? 'id' : 'adapters');
+        const now = () => merges.find(tenant, made.key);
+        if (body.wait) await waitFor(services, reply, limits.mergeWaitMs, () => now()?.state !== 'merging');
+        if (reply.raw.destroyed) return answerNobody(reply, null);
+        const current = body.wait ? now() : made;
+        if (current === null) throw new LorikeetError('merge_not_found', { message: 'It was unmerged meanwhile.' });
+        if (current.failure !== null)
+          throw new LorikeetError(current.failure.code, { message: current.failure.message });
+        return reply.status(current.state === 'merged' ? 200 : 202).send(mergeJson(services, current));
+      },
+    );
 
-    app.delete(url, { config, schema: unmerge }, async ({ tenant, params: { id }, query }, reply) => {
-      const found = await findMerge(services, tenant, id, query.merge);
-      const left = await merges.unmerge(tenant, found.key, 'admin');
-      const isGone = () => merges.find(tenant, found.key)?.state !== 'draining';
-      await waitFor(services, reply, limits.deletionWaitMs, isGone);
-      if (reply.raw.destroyed) return answerNobody(reply, null);
-      const state = isGone() ? 'unmerged' : 'draining';
-      return reply.status(isGone() ? 200 : 202).send(mergeJson(services, { ...left, state }));
-    });
+    app.delete(
+      url,
+      { config: { ...config, audit: 'merges.delete' }, schema: unmerge },
+      async ({ tenant, params: { id }, query }, reply) => {
+        const found = await findMerge(services, tenant, id, query.merge);
+        const left = await merges.unmerge(tenant, found.key, 'admin');
+        const isGone = () => merges.find(tenant, found.key)?.state !== 'draining';
+        await waitFor(services, reply, limits.deletionWaitMs, isGone);
+        if (reply.raw.destroyed) return answerNobody(reply, null);
+        const state = isGone() ? 'unmerged' : 'draining';
+        return reply.status(isGone() ? 200 : 202).send(mergeJson(services, { ...left, state }));
+      },
+    );
   };
 
 /** Until it is over, the time is up, or the caller has left. */
@@ -83,14 +99,18 @@ async function waitFor({ merges }: Services, { raw }: FastifyReply, ms: number, 
 
 async function versionsOf(
   { registry }: Services,
-  tenant: string,
+  { tenant, allowedAdapters }: Pick<FastifyRequest, 'tenant' | 'allowedAdapters'>,
   id: string,
   { adapters }: MergeBody,
 ): Promise<MergeOrder['adapters']> {
-  const find = (reference: string, param: string): Promise<AdapterVersion> =>
-    registry.find(tenant, reference).catch((error) => {
+  const find = async (reference: string, param: string): Promise<AdapterVersion> => {
+    try {
+      assertAllowed(allowedAdapters, reference);
+      return await registry.find(tenant, reference);
+    } catch (error) {
       throw blame(error, { reference, param });
-    });
+    }
+  };
   const adapter = await find(id, 'id');
   if (adapters === undefined) return [{ adapter, scale: 1 }];
   const named: { adapter: AdapterVersion; scale: number }[] = [];

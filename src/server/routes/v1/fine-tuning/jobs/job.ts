@@ -23,17 +23,29 @@ export const jobRoute =
     });
 
     const cancel = schemaOf('End a job for good; checkpoints that are adapters stay');
-    app.post(`${url}/cancel`, { config, schema: cancel }, async ({ tenant, params: { id } }) => {
-      return jobJson(await jobs.cancel(tenant, id));
-    });
+    app.post(
+      `${url}/cancel`,
+      { config: { ...config, audit: 'jobs.cancel' }, schema: cancel },
+      async ({ tenant, params: { id } }) => {
+        return jobJson(await jobs.cancel(tenant, id));
+      },
+    );
 
     const pause = schemaOf('Stop a job for now: it writes a checkpoint and gives its memory back');
-    app.post(`${url}/pause`, { config, schema: pause }, async ({ tenant, params: { id } }) => {
-      return jobJson(await jobs.pause(tenant, id));
-    });
+    app.post(
+      `${url}/pause`,
+      { config: { ...config, audit: 'jobs.pause' }, schema: pause },
+      async ({ tenant, params: { id } }) => {
+        return jobJson(await jobs.pause(tenant, id));
+      },
+    );
 
     const resume = schemaOf('Let a paused job go on from its last checkpoint');
-    app.post(`${url}/resume`, { config, schema: resume }, async ({ tenant, params: { id } }) => {
-      return jobJson(await jobs.resume(tenant, id));
-    });
+    app.post(
+      `${url}/resume`,
+      { config: { ...config, audit: 'jobs.resume' }, schema: resume },
+      async ({ tenant, params: { id } }) => {
+        return jobJson(await jobs.resume(tenant, id));
+      },
+    );
   };

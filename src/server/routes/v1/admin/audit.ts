@@ -1,0 +1,29 @@
+// GET /v1/admin/audit: who changed what, newest first.
+
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { listJson } from '../../../adapter-json.ts';
+import { auditJson } from '../../../operation-json.ts';
+import { errorAnswers } from '../../../schemas/error.ts';
+import { AuditList, AuditQuery } from '../../../schemas/operation.ts';
+import type { Services } from '../../../services.ts';
+
+const schema = {
+  tags: ['operator'],
+  summary: 'Changes: who, what, from where, before and after, newest first',
+  querystring: AuditQuery,
+  response: { 200: AuditList, ...errorAnswers },
+};
+
+export const auditRoute =
+  ({ audit, limits }: Services): FastifyPluginAsyncTypebox =>
+  async (app) => {
+    app.get('/v1/admin/audit', { config: { scope: 'operator' }, schema }, async ({ query }) => {
+      const limit = Math.min(Number(query.limit ?? limits.listPage), limits.listPage);
+      const ms = (seconds: string | undefined) => (seconds === undefined ? null : Number(seconds) * 1000);
+      const { tenant = null, actor = null, action = null, since, until, after } = query;
+      const before = after === undefined ? null : Number(after);
+      const times = { since: ms(since), until: ms(until) };
+      const found = await audit.read({ tenant, actor, action, ...times, before, limit: limit + 1 });
+      return listJson(found.slice(0, limit).map(auditJson), found.length > limit);
+    });
+  };

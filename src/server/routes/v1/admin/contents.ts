@@ -1,0 +1,61 @@
+// /v1/admin/adapters and /v1/admin/jobs: what there is of all tenants. To change it, an operator asks the tenant's own
+// routes with the header `x-lorikeet-tenant`.
+
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { LorikeetError } from '../../../../core/errors.ts';
+import { adaptersJson, listJson } from '../../../adapter-json.ts';
+import { jobJson } from '../../../job-json.ts';
+import { errorAnswers } from '../../../schemas/error.ts';
+import { AllQuery, TenantAdapterList, TenantJobList } from '../../../schemas/operation.ts';
+import type { Services } from '../../../services.ts';
+
+const tags = ['operator'];
+const config = { scope: 'operator' } as const;
+const adapters = {
+  tags,
+  summary: 'Adapters of all tenants, by tenant and name: the newest version of each name',
+  querystring: AllQuery,
+  response: { 200: TenantAdapterList, ...errorAnswers },
+};
+const allJobs = {
+  tags,
+  summary: 'Training jobs of all tenants, newest first; `organization_id` is the tenant',
+  querystring: AllQuery,
+  response: { 200: TenantJobList, ...errorAnswers },
+};
+
+export const contentsRoute =
+  (services: Services): FastifyPluginAsyncTypebox =>
+  async (app) => {
+    const { registry, jobs, limits } = services;
+    const limitOf = (limit: string | undefined) => Math.min(Number(limit ?? limits.listPage), limits.listPage);
+
+    app.get('/v1/admin/adapters', { config, schema: adapters }, async ({ query }) => {
+      const limit = limitOf(query.limit);
+      const after = query.after === undefined ? null : cursorOf(query.after);
+      const found = registry.listAll({ tenant: query.tenant ?? null, after, limit: limit + 1 });
+      const data = await Promise.all(
+        found.slice(0, limit).map(async (adapter) => {
+          const [body] = await adaptersJson(services, adapter.tenant, [adapter]);
+          return { ...body!, tenant: adapter.tenant };
+        }),
+      );
+      const list = listJson(data, found.length > limit);
+      const ends = { first: data[0], last: data.at(-1) };
+      const idOf = (one: (typeof data)[number] | undefined) => (one === undefined ? null : `${one.tenant}:${one.name}`);
+      return { ...list, first_id: idOf(ends.first), last_id: idOf(ends.last) };
+    });
+
+    app.get('/v1/admin/jobs', { config, schema: allJobs }, async ({ query }) => {
+      const limit = limitOf(query.limit);
+      const found = await jobs.list(query.tenant ?? null, { after: query.after ?? null, limit: limit + 1 });
+      return listJson(found.slice(0, limit).map(jobJson), found.length > limit);
+    });
+  };
+
+/** `tenant:name`, as `last_id` of the page before. */
+function cursorOf(after: string): { tenant: string; name: string } {
+  const [, tenant, name] = /^([^:]+):(.+)$/.exec(after) ?? [];
+  if (tenant !== undefined && name !== undefined) return { tenant, name };
+  throw new LorikeetError('invalid_parameter', { message: 'after is no id of this list.', param: 'after' });
+}

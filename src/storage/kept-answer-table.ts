@@ -1,0 +1,47 @@
+// The queries on answers that are kept for clients who ask twice.
+
+import type { Database } from './database.ts';
+import type { KeptAnswerRow } from './tables.ts';
+
+export type KeptAnswerTable = ReturnType<typeof keptAnswerTable>;
+
+type Owned = Pick<KeptAnswerRow, 'tenant' | 'idempotency_key'>;
+type Answer = { readonly status: number; readonly headers: string; readonly body: string };
+
+export function keptAnswerTable(db: Database) {
+  return {
+    /** Begins one, unless it is there. @returns the one that is there, or null where it was begun */
+    begin(row: Owned & Pick<KeptAnswerRow, 'request' | 'created_at'>, before: number): Promise<KeptAnswerRow | null> {
+      return db.transaction().execute(async (transaction) => {
+        await transaction.deleteFrom('kept_answers').where('created_at', '<', before).execute();
+        const { tenant, idempotency_key } = row;
+        const there = await transaction
+          .selectFrom('kept_answers')
+          .selectAll()
+          .where((key) => key.and({ tenant, idempotency_key }))
+          .executeTakeFirst();
+        if (there !== undefined) return there;
+        const rest = { status: null, headers: null, body: null };
+        await transaction
+          .insertInto('kept_answers')
+          .values({ ...row, ...rest })
+          .execute();
+        return null;
+      });
+    },
+    async finish({ tenant, idempotency_key }: Owned, answer: Answer): Promise<void> {
+      const update = db.updateTable('kept_answers').set(answer);
+      await update.where((key) => key.and({ tenant, idempotency_key })).execute();
+    },
+    async forget({ tenant, idempotency_key }: Owned): Promise<void> {
+      await db
+        .deleteFrom('kept_answers')
+        .where((key) => key.and({ tenant, idempotency_key }))
+        .execute();
+    },
+    /** Those of requests that the last process did not finish. */
+    async forgetUnfinished(): Promise<void> {
+      await db.deleteFrom('kept_answers').where('status', 'is', null).execute();
+    },
+  };
+}

@@ -1,0 +1,15 @@
+// The whole database as it is at one moment, in a file of its own, while others go on writing.
+
+import { chmodSync } from 'node:fs';
+import { DatabaseSync } from 'node:sqlite';
+
+/** `to` must not be there. Readers and writers of `path` wait for nothing. */
+export function snapshotDatabase(path: string, to: string): void {
+  const source = new DatabaseSync(path, { readOnly: true, timeout: 5000 });
+  try {
+    source.prepare('VACUUM INTO ?').run(to);
+    chmodSync(to, 0o600);
+  } finally {
+    source.close();
+  }
+}

@@ -1,0 +1,137 @@
+// SQLite in a thread as kysely's dialect. Reads run at once; writes take turns, and a transaction is one turn.
+
+import {
+  type CompiledQuery,
+  type DatabaseConnection,
+  type Dialect,
+  type Driver,
+  type QueryResult,
+  SelectQueryNode,
+  SqliteAdapter,
+  SqliteIntrospector,
+  SqliteQueryCompiler,
+} from 'kysely';
+import type { SqliteClient } from './sqlite-client.ts';
+
+export const sqliteDialect = (client: SqliteClient, options: { readonly isInMemory: boolean }): Dialect => ({
+  createDriver: () => new ThreadDriver(client, options.isInMemory),
+  createQueryCompiler: () => new SqliteQueryCompiler(),
+  createAdapter: () => new SqliteAdapter(),
+  createIntrospector: (db) => new SqliteIntrospector(db),
+});
+
+class ThreadDriver implements Driver {
+  readonly #client: SqliteClient;
+  readonly #turns = new Turns();
+  readonly #isInMemory: boolean;
+
+  constructor(client: SqliteClient, isInMemory: boolean) {
+    this.#client = client;
+    this.#isInMemory = isInMemory;
+  }
+
+  async init(): Promise<void> {}
+
+  async acquireConnection(): Promise<ThreadConnection> {
+    return new ThreadConnection(this.#client, this.#turns, this.#isInMemory);
+  }
+
+  /** A writer from its beginning on: a reader that becomes one half-way can fail. */
+  beginTransaction(connection: ThreadConnection): Promise<void> {
+    return connection.begin();
+  }
+
+  commitTransaction(connection: ThreadConnection): Promise<void> {
+    return connection.end('commit');
+  }
+
+  rollbackTransaction(connection: ThreadConnection): Promise<void> {
+    return connection.end('rollback');
+  }
+
+  async releaseConnection(connection: ThreadConnection): Promise<void> {
+    connection.release();
+  }
+
+  destroy(): Promise<void> {
+    return this.#client.close();
+  }
+}
+
+class ThreadConnection implements DatabaseConnection {
+  readonly #client: SqliteClient;
+  readonly #turns: Turns;
+  /** A read that took no turn would see what a transaction has not committed. */
+  readonly #isInMemory: boolean;
+  #giveBack: (() => void) | null = null;
+
+  constructor(client: SqliteClient, turns: Turns, isInMemory: boolean) {
+    this.#client = client;
+    this.#turns = turns;
+    this.#isInMemory = isInMemory;
+  }
+
+  async begin(): Promise<void> {
+    this.#giveBack = await this.#turns.take();
+    try {
+      await this.#client.ask('write', 'begin immediate', []);
+    } catch (error) {
+      this.release();
+      throw error;
+    }
+  }
+
+  /** A commit that fails keeps the turn: the rollback comes next. */
+  async end(how: 'commit' | 'rollback'): Promise<void> {
+    if (this.#giveBack === null) return;
+    try {
+      await this.#client.ask('write', how, []);
+      this.release();
+    } finally {
+      if (how === 'rollback') this.release();
+    }
+  }
+
+  release(): void {
+    this.#giveBack?.();
+    this.#giveBack = null;
+  }
+
+  async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
+    const { rows, changes, lastInsertRowid } = await this.#run(query);
+    return {
+      rows: rows as R[],
+      numAffectedRows: BigInt(changes),
+      insertId: BigInt(lastInsertRowid),
+    };
+  }
+
+  // biome-ignore lint/correctness/useYield: kysely's interface asks for a generator
+  async *streamQuery<R>(): AsyncIterableIterator<QueryResult<R>> {
+    throw new Error('Queries are read whole or in pages.');
+  }
+
+  async #run({ sql, parameters, query }: CompiledQuery) {
+    if (this.#giveBack !== null) return await this.#client.ask('write', sql, parameters);
+    if (SelectQueryNode.is(query) && !this.#isInMemory) return await this.#client.ask('read', sql, parameters);
+    const giveBack = await this.#turns.take();
+    try {
+      return await this.#client.ask('write', sql, parameters);
+    } finally {
+      giveBack();
+    }
+  }
+}
+
+/** One holder at a time, in the order of asking. */
+class Turns {
+  #last: Promise<void> = Promise.resolve();
+
+  async take(): Promise<() => void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const before = this.#last;
+    this.#last = before.then(() => promise);
+    await before;
+    return resolve;
+  }
+}

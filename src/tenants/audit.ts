@@ -1,0 +1,58 @@
+// Who changed what, from where, and what it was before: kept for good, and asked for by the operator.
+
+import type { Clock } from '../core/clock.ts';
+import type { AuditQuery, AuditTable } from '../storage/audit-table.ts';
+import type { AuditRow } from '../storage/tables.ts';
+
+export type Change = {
+  /** Whose thing it is. */
+  readonly tenant: string;
+  /** A key's prefix, `admin`, `anonymous` on a server without keys, or `command-line`. */
+  readonly actor: string;
+  readonly ip: string | null;
+  readonly requestId: string | null;
+  /** `keys.create`, `aliases.set`, ... */
+  readonly action: string;
+  readonly target: string;
+  /** Never a secret; null: there was nothing. */
+  readonly before: unknown;
+  readonly after: unknown;
+};
+
+export type AuditEntry = Omit<Change, 'before' | 'after'> & {
+  readonly seq: number;
+  readonly at: number;
+  readonly before: unknown;
+  readonly after: unknown;
+};
+
+export type AuditLog = {
+  /** Durable when it returns. */
+  write(change: Change): Promise<void>;
+  /** Newest first. */
+  read(query: AuditQuery): Promise<AuditEntry[]>;
+};
+
+/** Of a before or an after: a job's settings fit many times over; what is longer is cut and says so. */
+const charsMax = 16_384;
+
+export function auditLog(table: AuditTable, clock: Clock): AuditLog {
+  return {
+    async write({ requestId, before, after, ...change }) {
+      const texts = { before: textOf(before), after: textOf(after) };
+      await table.insert({ ...change, ...texts, request_id: requestId, at: clock.now() });
+    },
+    read: async (query) => (await table.find(query)).map(entryOf),
+  };
+}
+
+function textOf(value: unknown): string | null {
+  if (value === null || value === undefined) return null;
+  const text = JSON.stringify(value);
+  return text.length <= charsMax ? text : JSON.stringify({ cut: text.slice(0, charsMax) });
+}
+
+function entryOf({ request_id: requestId, before, after, ...row }: AuditRow): AuditEntry {
+  const parse = (text: string | null): unknown => (text === null ? null : JSON.parse(text));
+  return { ...row, requestId, before: parse(before), after: parse(after) };
+}

@@ -1,0 +1,52 @@
+// Answers to requests that had an Idempotency-Key: who asks again within a day gets the same one and nothing is done
+// twice. Keys are a tenant's own.
+
+import type { Clock } from '../core/clock.ts';
+import { LorikeetError } from '../core/errors.ts';
+import type { Database } from '../storage/database.ts';
+import { type KeptAnswerTable, keptAnswerTable } from '../storage/kept-answer-table.ts';
+
+export type KeptAnswer = {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+};
+
+export type AskedOnce = { readonly tenant: string; readonly key: string; readonly request: string };
+
+export type KeptAnswers = {
+  /** The answer that was given before; null where this is the first time. Throws `idempotency_conflict`. */
+  begin(asked: AskedOnce): Promise<KeptAnswer | null>;
+  finish(asked: AskedOnce, answer: KeptAnswer): Promise<void>;
+  /** It failed by no fault of the caller's: asked again it is done. */
+  forget(asked: AskedOnce): Promise<void>;
+};
+
+const keptMs = 24 * 60 * 60 * 1000;
+
+export async function openKeptAnswers(database: Database, clock: Clock): Promise<KeptAnswers> {
+  const table: KeptAnswerTable = keptAnswerTable(database);
+  await table.forgetUnfinished();
+  const owned = ({ tenant, key }: AskedOnce) => ({ tenant, idempotency_key: key });
+  return {
+    async begin(asked) {
+      const now = clock.now();
+      const row = { ...owned(asked), request: asked.request, created_at: now };
+      const there = await table.begin(row, now - keptMs);
+      if (there === null) return null;
+      if (there.request !== asked.request) {
+        const message = 'This Idempotency-Key was used with another request.';
+        throw new LorikeetError('idempotency_conflict', { message });
+      }
+      if (there.status === null) {
+        const message = 'The first request with this Idempotency-Key is still under way.';
+        throw new LorikeetError('idempotency_conflict', { message });
+      }
+      const headers = JSON.parse(there.headers ?? '{}') as Record<string, string>;
+      return { status: there.status, headers, body: there.body ?? '' };
+    },
+    finish: (asked, { status, headers, body }) =>
+      table.finish(owned(asked), { status, headers: JSON.stringify(headers), body }),
+    forget: (asked) => table.forget(owned(asked)),
+  };
+}

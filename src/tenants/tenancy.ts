@@ -1,0 +1,28 @@
+// Keys, tenants and the audit log over one database.
+
+import type { Clock } from '../core/clock.ts';
+import { auditTable } from '../storage/audit-table.ts';
+import type { Database } from '../storage/database.ts';
+import { keyTable } from '../storage/key-table.ts';
+import { tenantTable } from '../storage/tenant-table.ts';
+import { type AuditLog, auditLog } from './audit.ts';
+import { type KeptAnswers, openKeptAnswers } from './kept-answers.ts';
+import { type KeyStore, keyStore } from './keys.ts';
+import { openTenants, type TenantStore } from './tenants.ts';
+
+export type Tenancy = {
+  readonly keys: KeyStore;
+  readonly tenants: TenantStore;
+  readonly audit: AuditLog;
+  readonly keptAnswers: KeptAnswers;
+};
+
+export async function openTenancy(database: Database, clock: Clock): Promise<Tenancy> {
+  const table = keyTable(database);
+  return {
+    keys: keyStore(table, clock),
+    tenants: await openTenants(tenantTable(database), table, clock),
+    audit: auditLog(auditTable(database), clock),
+    keptAnswers: await openKeptAnswers(database, clock),
+  };
+}

@@ -1,0 +1,87 @@
+// Spans over OTLP, as JSON by HTTP: gathered and sent together every few seconds. A collector that does not answer
+// costs the spans and nothing else.
+
+import { randomBytes } from 'node:crypto';
+import type { Timers } from '../core/clock.ts';
+import type { Span, SpanValue, Tracing } from './tracing.ts';
+
+export type OtlpOptions = {
+  /** The collector, without `/v1/traces`. */
+  readonly endpoint: string;
+  readonly service: string;
+  readonly timers: Timers;
+  readonly log: { warn(fields: object, message: string): void };
+  /** Sends a body of JSON; throws where it is not taken. */
+  readonly send?: (url: string, body: string) => Promise<void>;
+};
+
+const periodMs = 5000;
+/** Spans that wait to be sent; of more, the newest are dropped. */
+const spansMax = 2048;
+
+export function otlpTracing({ endpoint, service, timers, log, send = post }: OtlpOptions): Tracing {
+  const url = `${endpoint.replace(/\/$/, '')}/v1/traces`;
+  const waiting: object[] = [];
+  let dropped = 0;
+  const flush = async (): Promise<void> => {
+    if (waiting.length === 0) return;
+    const spans = waiting.splice(0);
+    const lost = dropped;
+    dropped = 0;
+    const resource = { attributes: [attribute('service.name', service)] };
+    const body = { resourceSpans: [{ resource, scopeSpans: [{ scope: { name: 'lorikeet' }, spans }] }] };
+    await send(url, JSON.stringify(body)).catch((error) => {
+      log.warn({ err: error, spans: spans.length + lost }, 'spans could not be sent');
+    });
+  };
+  let cancel = () => {};
+  const again = () => {
+    cancel = timers.after(periodMs, () => void flush().then(again));
+  };
+  again();
+  return {
+    span(span) {
+      if (waiting.length < spansMax) waiting.push(spanJson(span));
+      else dropped++;
+    },
+    async close() {
+      cancel();
+      await flush();
+    },
+  };
+}
+
+const sendMsMax = 5000;
+
+async function post(url: string, body: string): Promise<void> {
+  const headers = { 'content-type': 'application/json' };
+  const answer = await fetch(url, { method: 'POST', headers, body, signal: AbortSignal.timeout(sendMsMax) });
+  await answer.body?.cancel();
+  if (!answer.ok) throw new Error(`The collector answered ${answer.status}.`);
+}
+
+/** OTLP's numbers: a server's span, an error's status. */
+const [serverKind, errorStatus] = [2, 2];
+
+function spanJson({ name, startedAt, endedAt, traceparent, attributes, error }: Span): object {
+  const [, traceId, parentSpanId] = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/.exec(traceparent ?? '') ?? [];
+  return {
+    traceId: traceId ?? randomBytes(16).toString('hex'),
+    spanId: randomBytes(8).toString('hex'),
+    ...(parentSpanId === undefined ? {} : { parentSpanId }),
+    ...{ name, kind: serverKind, startTimeUnixNano: nanos(startedAt), endTimeUnixNano: nanos(endedAt) },
+    attributes: Object.entries(attributes).map(([key, value]) => attribute(key, value)),
+    ...(error === null ? {} : { status: { code: errorStatus, message: error } }),
+  };
+}
+
+const nanos = (ms: number) => `${Math.round(ms * 1000)}000`;
+
+const attribute = (key: string, value: SpanValue) => ({ key, value: valueJson(value) });
+
+function valueJson(value: SpanValue): object {
+  if (typeof value === 'string') return { stringValue: value };
+  if (typeof value === 'boolean') return { boolValue: value };
+  if (typeof value !== 'number') return { arrayValue: { values: value.map((one) => ({ stringValue: one })) } };
+  return Number.isInteger(value) ? { intValue: String(value) } : { doubleValue: value };
+}

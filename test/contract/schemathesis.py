@@ -1,0 +1,62 @@
+"""Asks a server on fakes what its own description allows, and what it does not: schemathesis with all checks.
+
+    python test/contract/schemathesis.py <node> [--examples N]
+
+Needs the package schemathesis. Fails on a server error, an answer that the description does not have, an authentication
+that is ignored, a bad request that is taken or a good one that is refused, and on any error in the server's log.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+root = Path(__file__).parent.parent.parent
+parser = argparse.ArgumentParser()
+parser.add_argument("node")
+parser.add_argument("--examples", type=int, default=50)
+parser.add_argument("--cases-min", type=int, default=5000)
+parser.add_argument("--seconds-max", type=int, default=240)
+options = parser.parse_args()
+
+server = subprocess.Popen(
+    [options.node, "--disable-warning=ExperimentalWarning", root / "test/contract/serve-fakes.ts"],
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+    text=True,
+)
+assert server.stdout is not None and server.stdin is not None
+about = json.loads(server.stdout.readline())
+command = [
+    Path(sys.executable).parent / "st",
+    "--config-file",
+    root / "test/contract/schemathesis.toml",
+    "run",
+    f"{about['url']}/openapi.json",
+    "--header",
+    f"Authorization: Bearer {about['key']}",
+    "--max-examples",
+    str(options.examples),
+    "--seed",
+    "1",
+    "--no-color",
+    "--suppress-health-check",
+    "all",
+    "--request-timeout",
+    "20",
+]
+try:
+    run = subprocess.run(command, timeout=options.seconds_max, capture_output=True, text=True, check=False)
+finally:
+    server.stdin.close()
+    log_rc = server.wait(timeout=30)
+sys.stdout.write(run.stdout[-20000:])
+sys.stderr.write(run.stderr[-4000:])
+cases = [int(count) for count in re.findall(r"(\d+) generated", run.stdout)]
+print(f"schemathesis {run.returncode}, server {log_rc}, {sum(cases)} cases")
+if sum(cases) < options.cases_min:
+    print(f"fewer than {options.cases_min} cases")
+    sys.exit(1)
+sys.exit(run.returncode or log_rc)

@@ -1,0 +1,205 @@
+// Every route of the server's own description, asked by everybody: no key, a wrong one, each scope, an expired and a
+// revoked key, a disabled tenant's, a key bound to other adapters, another tenant's, the operator's. What belongs to
+// another tenant answers as what does not exist, byte for byte.
+
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { limits } from '../../src/core/limits.ts';
+import { type Scope, scopes } from '../../src/tenants/scopes.ts';
+import { type TestApp, testApp } from '../helpers/app.ts';
+
+type Method = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+type Operation = { readonly method: Method; readonly path: string; readonly isOpen: boolean };
+
+async function operationsOf({ app }: TestApp): Promise<Operation[]> {
+  const { paths } = (await app.inject('/openapi.json')).json();
+  return Object.entries(paths as Record<string, Record<string, { security?: [] }>>).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, { security }]) => ({
+      method: method.toUpperCase() as Method,
+      path,
+      isOpen: security?.length === 0,
+    })),
+  );
+}
+
+const bearer = (key: string) => ({ authorization: `Bearer ${key}` });
+
+/** What each parameter of an address is called by its owner, and by nobody. */
+type Names = Readonly<Record<string, string>>;
+
+const nobodys: Names = {
+  name: 'nobodys',
+  model: 'nobodys',
+  id: 'nobodys',
+  version: '1',
+  alias: 'prod',
+  digest: `sha256:${'0'.repeat(64)}`,
+};
+
+/** An id in an address is an adapter's, a file's or a job's. */
+function addressOf(path: string, names: Names & { file: string; job: string }): string {
+  const id = path.startsWith('/v1/files') ? names.file : path.startsWith('/v1/fine_tuning') ? names.job : names.id!;
+  const values: Record<string, string> = { ...names, id, prefix: '0123456789ab', tenant: 'nobody' };
+  return path.replaceAll(/\{([^}]+)\}/g, (_, name: string) => encodeURIComponent(values[name] ?? 'x'));
+}
+
+/** A body that is right in all but whom it names. */
+function bodyOf(path: string, { name, file }: Names & { file: string }): object {
+  const bodies: Record<string, object> = {
+    '/v1/generate': { prompt: 'x', adapter_id: name, max_tokens: 1 },
+    '/v1/completions': { prompt: 'x', model: name, max_tokens: 1 },
+    '/v1/chat/completions': { messages: [{ role: 'user', content: 'x' }], model: name, max_tokens: 1 },
+    '/v1/unload_lora_adapter': { lora_name: name },
+    '/v1/fine_tuning/jobs': { training_file: file },
+    '/v1/adapters/{name}/aliases/{alias}': { version: 1 },
+  };
+  return bodies[path] ?? {};
+}
+
+async function asked(
+  testing: TestApp,
+  { method, path }: Operation,
+  headers: Record<string, string>,
+  names: NamesOfAll,
+) {
+  const payload = /^P/.test(method) ? { payload: bodyOf(path, names) } : {};
+  return testing.app.inject({ method, url: addressOf(path, names), headers, ...payload });
+}
+
+type NamesOfAll = Names & { readonly file: string; readonly job: string };
+const missing: NamesOfAll = { ...nobodys, file: 'file-none', job: 'ftjob-none' } as NamesOfAll;
+
+async function keyed(t: TestContext) {
+  const testing = await testApp(t, { trainer: { stepMs: null } });
+  const make = async (options: {
+    tenant?: string;
+    scopes: readonly Scope[];
+    adapters?: string[];
+    expiresAt?: number;
+  }) => (await testing.keys.create({ tenant: 'a', name: 'n', ...options })).key;
+  return { ...testing, make };
+}
+
+/** Everything that a tenant can have. */
+async function belongings({ registry, training }: TestApp, tenant: string): Promise<NamesOfAll> {
+  const name = 'theirs';
+  await registry.add(name, { tenant });
+  await registry.setAlias(tenant, { name, alias: 'prod', targets: [{ version: 1, weight: 1 }], expected: null });
+  const file = await training.file({ tenant });
+  const job = await training.create({ tenant, trainingFile: file.id });
+  return { ...nobodys, name, model: name, id: name, file: file.id, job: job.id } as NamesOfAll;
+}
+
+test('who may ask what: every route by every kind of key', async (t) => {
+  const testing = await keyed(t);
+  const operations = await operationsOf(testing);
+  assert.ok(operations.length >= 50, `only ${operations.length} operations`);
+  const plain = scopes.filter((scope) => scope !== 'operator');
+  const byScope = new Map<Scope, string>();
+  for (const scope of plain) byScope.set(scope, await testing.make({ scopes: [scope] }));
+  const operator = await testing.make({ scopes: ['operator'], tenant: 'operations' });
+  const refused = {
+    wrong: `${(await testing.make({ scopes: plain })).slice(0, -1)}x`,
+    expired: await testing.make({ scopes: plain, expiresAt: 1 }),
+    revoked: await testing.make({ scopes: plain }),
+    disabled: await testing.make({ scopes: plain, tenant: 'disabled' }),
+  };
+  await testing.keys.revoke(refused.revoked.split('_')[1]!);
+  await testing.tenants.change('disabled', { disabled: true });
+  let asks = 0;
+  for (const operation of operations) {
+    const what = `${operation.method} ${operation.path}`;
+    const statusOf = async (headers: Record<string, string>) => {
+      asks++;
+      return (await asked(testing, operation, headers, missing)).statusCode;
+    };
+    if (operation.isOpen) {
+      assert.equal(await statusOf({}), 200, what);
+      continue;
+    }
+    assert.equal(await statusOf({}), 401, `${what} without a key`);
+    const open: Scope[] = [];
+    for (const [scope, key] of byScope) if ((await statusOf(bearer(key))) !== 403) open.push(scope);
+    const isOperators = open.length === 0;
+    assert.ok(open.length <= 1, `${what} is open to ${open}`);
+    assert.equal(isOperators, /^\/v1\/admin\/(keys|tenants|audit|adapters$|jobs|usage)/.test(operation.path), what);
+    assert.ok(![401, 403].includes(await statusOf(bearer(operator))), `${what} is closed to the operator`);
+  }
+  // Attempts are limited by address: each of these is asked as little as it takes.
+  for (const [kind, key] of Object.entries(refused)) {
+    const answer = await testing.app.inject({ url: '/v1/models', headers: bearer(key) });
+    assert.equal(answer.json().error.code, 'invalid_api_key', kind);
+  }
+  t.diagnostic(`${operations.length} operations, ${asks} requests`);
+});
+
+test('every kind of key that is refused is refused on every route, in the same words', async (t) => {
+  const testing = await testApp(t, { deps: { limits: { ...limits, authAttempts: 1e6 } } });
+  const all = scopes.filter((scope) => scope !== 'operator');
+  const make = async (options: object) =>
+    (await testing.keys.create({ tenant: 'a', name: 'n', scopes: all, ...options })).key;
+  const revoked = await make({});
+  await testing.keys.revoke(revoked.split('_')[1]!);
+  const disabled = await make({ tenant: 'disabled' });
+  await testing.tenants.change('disabled', { disabled: true });
+  const keys = [`${(await make({})).slice(0, -1)}x`, await make({ expiresAt: 1 }), revoked, disabled, 'x'];
+  for (const operation of await operationsOf(testing)) {
+    if (operation.isOpen) continue;
+    const bodies = new Set<string>();
+    for (const key of keys) {
+      const answer = await asked(testing, operation, bearer(key), missing);
+      assert.equal(answer.statusCode, 401, `${operation.method} ${operation.path}`);
+      bodies.add(answer.body);
+    }
+    assert.equal(bodies.size, 1, `${operation.method} ${operation.path}`);
+  }
+});
+
+test("another tenant's things answer as what does not exist; so do adapters that a key is not bound to", async (t) => {
+  const testing = await keyed(t);
+  const theirs = await belongings(testing, 'b');
+  const strangers = { a: await testing.make({ scopes: scopes.filter((scope) => scope !== 'operator') }) };
+  const bound = await testing.make({
+    ...{ tenant: 'b', adapters: ['other', 'org/*'] },
+    scopes: ['generate', 'adapters', 'admin'],
+  });
+  const operations = (await operationsOf(testing)).filter(
+    ({ path, isOpen }) => !isOpen && !path.includes('/admin/keys'),
+  );
+  const anonymous = (text: string) => {
+    let same = text;
+    for (const key of ['name', 'file', 'job'] as const) {
+      same = same.replaceAll(theirs[key]!, 'NAME').replaceAll(missing[key]!, 'NAME');
+    }
+    return same;
+  };
+  const headersOf = (headers: Record<string, unknown>) =>
+    Object.keys(headers)
+      .filter((name) => name !== 'content-length')
+      .sort();
+  let pairs = 0;
+  for (const operation of operations) {
+    const what = `${operation.method} ${operation.path}`;
+    const isOfAdapter = /\{(name|model|id)\}|generate|completions|unload/.test(operation.path);
+    const isOwn = /files|fine_tuning/.test(operation.path);
+    const askers = [bearer(strangers.a), ...(isOfAdapter && !isOwn ? [bearer(bound)] : [])];
+    for (const headers of askers) {
+      const [foreign, none] = [
+        await asked(testing, operation, headers, theirs),
+        await asked(testing, operation, headers, missing),
+      ];
+      assert.equal(foreign.statusCode, none.statusCode, `${what}: ${foreign.body} / ${none.body}`);
+      // A scrape counts itself.
+      if (operation.path !== '/metrics') assert.equal(anonymous(foreign.body), anonymous(none.body), what);
+      assert.deepEqual(headersOf(foreign.headers), headersOf(none.headers), what);
+      assert.ok(!JSON.stringify(foreign.headers).includes('theirs'), what);
+      pairs++;
+    }
+  }
+  // Nothing of it is gone, and the owner still sees it.
+  const owner = await testing.make({ tenant: 'b', scopes: ['generate', 'adapters', 'train'] });
+  for (const url of ['/v1/adapters/theirs', `/v1/files/${theirs.file}`, `/v1/fine_tuning/jobs/${theirs.job}`]) {
+    assert.equal((await testing.app.inject({ url, headers: bearer(owner) })).statusCode, 200, url);
+  }
+  t.diagnostic(`${pairs} pairs`);
+});
