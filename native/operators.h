@@ -7,5 +7,7 @@
 #define KERNEL(name)
 #endif
 KERNEL(GatedSilu)
+SINGLE(GroupedLoraOnCuda)
+SINGLE(GatedSiluOnCuda)
 #undef KERNEL
 #undef SINGLE

@@ -18,11 +18,23 @@ export type NativeOperators = {
   readonly domain: Pointer;
 };
 
+/** What a device's operators are launched with. */
+export type DeviceOperators = {
+  /** ONNX Runtime's name of it. */
+  readonly provider: string;
+  /** For `lorikeet_use_cuda`. */
+  readonly addresses: BigUint64Array;
+};
+
 /**
  * @param variant null: the fastest that this processor has
  * @throws `runtime_unavailable` where there is no library for this platform, or it lacks the variant
  */
-export function nativeOperators(api: OrtApi, variant: string | null): NativeOperators {
+export function nativeOperators(
+  api: OrtApi,
+  variant: string | null,
+  device: DeviceOperators | null = null,
+): NativeOperators {
   const platform = `${process.platform}-${process.arch}`;
   const file = `../../native/lib/${platform}/lorikeet.${suffixes[process.platform] ?? 'so'}`;
   const path = fileURLToPath(new URL(file, import.meta.url));
@@ -34,13 +46,18 @@ export function nativeOperators(api: OrtApi, variant: string | null): NativeOper
   }
   const operators = new BigUint64Array(operatorsMax);
   const chosen: [string | null] = [null];
-  const list = openLibrary(path).func(
-    'size_t lorikeet_operators(const char* name, _Out_ const char** chosen, void* operators, size_t capacity)',
+  const library = openLibrary(path);
+  const list = library.func(
+    'size_t lorikeet_operators(const char* provider, const char* name, _Out_ const char** chosen, void* operators, size_t capacity)',
   );
-  const count = Number(list(variant, chosen, operators, operatorsMax));
+  const count = Number(list(device?.provider ?? null, variant, chosen, operators, operatorsMax));
   if (count === 0) {
     const message = `${path} has no operators of variant ${variant} for this processor.`;
     throw new LorikeetError('runtime_unavailable', { message });
+  }
+  if (device) {
+    const use = library.func('size_t lorikeet_use_cuda(void* addresses, size_t count)');
+    if (Number(use(device.addresses, device.addresses.length)) === 0) throw new Error('another number of kernels');
   }
   const domain = api.call('createCustomOpDomain', 'lorikeet');
   for (const operator of operators.subarray(0, count)) api.call('customOpDomainAdd', domain, operator);
