@@ -14,15 +14,15 @@ import type { Activations, ModelShape } from '../core/base-model.ts';
 import { dataTypes, type OnnxGraph } from '../formats/onnx.ts';
 import {
   type AdaptersInGraph,
-  addAdapterInputs,
-  addAdapters,
   addGain,
   type JoinedLinear,
   joinedLinears,
   loweredName,
   reaches,
 } from './adapted-linear.ts';
+import { deviceAdapters } from './device-adapters.ts';
 import { createGraphBuilder, type GraphBuilder } from './graph-builder.ts';
+import { hostAdapters } from './host-adapters.ts';
 import { inTwoParts, linear } from './linear.ts';
 import type { LoweredModel } from './lowered.ts';
 import { type GraphTarget, hostTarget, type Real } from './target.ts';
@@ -80,7 +80,7 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
   for (const [name, { type, shape: dimensions }] of model.weights) {
     g.weight(name, type === 'float32' ? real : type, dimensions);
   }
-  addAdapterInputs(g, adapters, target);
+  if (adapters.form !== 'none') operatorsOn(target).addInputs(g, adapters);
 
   const project = projection(g, model, form);
   let residual = embed(g, model, real);
@@ -106,6 +106,8 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
   g.output(names.logits, 'float32', ['S', shape.vocabulary]);
   return g.build();
 }
+
+const operatorsOn = ({ on }: GraphTarget) => (on === 'host' ? hostAdapters : deviceAdapters);
 
 type Reached = { readonly linears: readonly JoinedLinear[]; readonly gains: boolean };
 
@@ -133,11 +135,12 @@ function projection(g: GraphBuilder, { shape, linears }: LoweredModel, form: Dec
     if (!reached.includes(joined)) return product(true, result);
     const sizes = joinedLinears[joined].map((module) => linearSize(shape, module));
     const adapted = { layer, linear: joined, in: sizes[0]!.in, outs: sizes.map(({ out }) => out), target };
-    if (!gains) return addAdapters(g, adapters.form, adapted, { x, base: product(true) }, result);
+    const { add } = operatorsOn(target);
+    if (!gains) return add(g, adapters.form, adapted, { x, base: product(true) }, result);
     // A gain multiplies the weights, and so not the bias.
     const base = addGain(g, adapted, product(false));
-    if (!form.bias) return addAdapters(g, adapters.form, adapted, { x, base }, result);
-    return g.op('Add', [addAdapters(g, adapters.form, adapted, { x, base }), `${name}.bias`], {}, result);
+    if (!form.bias) return add(g, adapters.form, adapted, { x, base }, result);
+    return g.op('Add', [add(g, adapters.form, adapted, { x, base }), `${name}.bias`], {}, result);
   };
 }
 

@@ -7,8 +7,6 @@ import { encodeOnnx } from '../../src/formats/onnx.ts';
 import {
   type AdaptersInGraph,
   adapterNames,
-  addAdapterInputs,
-  addAdapters,
   addGain,
   type JoinedLinear,
   joinedLinears,
@@ -17,6 +15,7 @@ import {
   reachOf,
 } from '../../src/graph/adapted-linear.ts';
 import { createGraphBuilder } from '../../src/graph/graph-builder.ts';
+import { hostAdapters } from '../../src/graph/host-adapters.ts';
 import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
 import type { TensorData } from '../../src/runtime/session.ts';
 
@@ -41,11 +40,11 @@ async function run(
   const g = createGraphBuilder();
   const outs = outsOf(linear);
   const target = { layer: 3, linear, in: inputs, outs };
-  addAdapterInputs(g, adapters);
+  hostAdapters.addInputs(g, adapters);
   const x = g.input('x', 'float32', ['R', inputs]);
   let base = g.input('base', 'float32', ['R', sum(outs)]);
   if (reaches[adapters.reach].gains) base = addGain(g, target, base);
-  addAdapters(g, adapters.form, target, { x, base }, 'y');
+  hostAdapters.add(g, adapters.form, target, { x, base }, 'y');
   g.output('y', 'float32', ['R', sum(outs)]);
   const session = await runtime.session(encodeOnnx(g.build()), { weights: new Map() });
   const binding = session.bind();

@@ -1,0 +1,80 @@
+// Adapters beside a linear on a device, in ONNX Runtime's own operators. A and B are whole pools, of which `pages` are
+// gathered, in both forms:
+//
+//   one     y += ((x · A) * scales) · B                                        A [P, in, 8], B as [P * 8, out]
+//   mixed   z [P, T, out] = (x[rows [P, T]] · A [P, in, 8]) · B [P, 8, out]
+//           y += shares [R, 1, C] · z[own [R, C]]                              z as [P * T, out]
+
+import type { TargetModule } from '../core/adapter.ts';
+import { type AdaptedLinear, type AdapterOperators, adapterNames, joinedLinears, reaches } from './adapted-linear.ts';
+import type { GraphBuilder } from './graph-builder.ts';
+import { hostTarget } from './target.ts';
+
+/** Ranks of a page in a device's pools. */
+const pageWidth = 8;
+
+export const deviceAdapters: AdapterOperators = {
+  addInputs(g, { form, reach }) {
+    for (const linear of reaches[reach].linears) {
+      g.input(adapterNames.pages(linear), 'int64', [`pages.${linear}`]);
+      if (form === 'one') {
+        g.input(adapterNames.scales(linear), 'float32', [`ranks.${linear}`]);
+        continue;
+      }
+      g.input(adapterNames.rows(linear), 'int64', [`pages.${linear}`, `T.${linear}`]);
+      g.input(adapterNames.own(linear), 'int64', [`R.${linear}`, `C.${linear}`]);
+      g.input(adapterNames.shares(linear), 'float32', [`R.${linear}`, 1, `C.${linear}`]);
+    }
+  },
+
+  add(g, form, adapted, { x, base }, result) {
+    const { linear, outs, target: { real } = hostTarget } = adapted;
+    if (form === 'one') {
+      const scale = g.cast(adapterNames.scales(linear), real);
+      const added = products(g, adapted, form, (a) => {
+        const byRow = g.op('Transpose', [g.op('MatMul', [x, a])], { perm: [1, 0, 2] });
+        const inner = g.op('Reshape', [byRow, g.integers('row_by_row', [0, -1])]);
+        return g.op('Mul', [inner, scale]);
+      });
+      return g.op('Add', [base, added], {}, result);
+    }
+    const width = outs.reduce((sum, out) => sum + out, 0);
+    const served = g.op('Gather', [x, adapterNames.rows(linear)]);
+    const added = products(g, adapted, form, (a) => g.op('MatMul', [served, a]));
+    const flat = g.op('Reshape', [added, g.integers(`products_${width}`, [-1, width])]);
+    const own = g.op('Gather', [flat, adapterNames.own(linear)]);
+    // R * R * C products for R * C that count: many rows are cheaper row by row.
+    const sums = g.op('MatMul', [g.cast(adapterNames.shares(linear), real), own]);
+    const byRow = g.op('Reshape', [sums, g.integers(`products_${width}`, [-1, width])]);
+    return g.op('Add', [base, byRow], {}, result);
+  },
+};
+
+/** The parts' products side by side. `inner` makes x · A of a part. */
+function products(
+  g: GraphBuilder,
+  adapted: AdaptedLinear,
+  form: 'one' | 'mixed',
+  inner: (a: string) => string,
+): string {
+  const parts = joinedLinears[adapted.linear].map((module, i) => {
+    const { a, b } = gathered(g, adapted, module, { out: adapted.outs[i]!, joined: form === 'one' });
+    return g.op('MatMul', [inner(a), b]);
+  });
+  return parts.length === 1 ? parts[0]! : g.op('Concat', parts, { axis: -1 });
+}
+
+/** A part's pages, out of the pool: [P, in, 8] and [P, 8, out], or [P * 8, out] where `joined`. */
+function gathered(
+  g: GraphBuilder,
+  { layer, linear, in: inputs, target = hostTarget }: AdaptedLinear,
+  module: TargetModule,
+  { out, joined }: { readonly out: number; readonly joined: boolean },
+): { a: string; b: string } {
+  const { real } = target;
+  const list = adapterNames.pages(linear);
+  const poolA = g.input(adapterNames.a(layer, module), real, ['slots', inputs, pageWidth]);
+  const poolB = g.input(adapterNames.b(layer, module), real, ['slots', pageWidth, out]);
+  const [a, b] = [g.op('Gather', [poolA, list]), g.op('Gather', [poolB, list])];
+  return { a, b: joined ? g.op('Reshape', [b, g.integers(`ranks_${out}`, [-1, out])]) : b };
+}
