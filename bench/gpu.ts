@@ -40,6 +40,7 @@ const { values: flags } = parseArgs({
     resident: { type: 'string', default: '1000' },
     'copy-mib': { type: 'string', default: '512' },
     python: { type: 'string' },
+    kernels: { type: 'string', default: 'own' },
   },
 });
 const [context, rank, rounds, resident] = [flags.context, flags.rank, flags.rounds, flags.resident].map(Number) as [
@@ -64,7 +65,7 @@ const model = await benchModel(
 const pages = Math.max(resident, ...works.map(({ adapters }) => adapters)) * Math.ceil(rank / 8);
 const freeBefore = runtime.device?.freeBytes() ?? null;
 const decoder = createDecoder(runtime, model, {
-  ...{ rows: Math.max(2, ...rowCounts), positions: context + 8, pages, target: { on: 'device', real } },
+  ...{ rows: Math.max(2, ...rowCounts), positions: context + 8, pages, target: { on: 'device', real, hasOperators: runtime.device?.hasOperators ?? false } },
 });
 const adapters = new Map<number, ResidentAdapter>();
 const adapter = (i: number) => {
@@ -92,7 +93,7 @@ process.exit(0);
 function openRuntime(): Runtime {
   const { ortLibrary: library, threads, dataDir } = config;
   try {
-    return createOnnxRuntime({ library, threads, spin: true, device, cudaDir: cudaDir(dataDir) });
+    return createOnnxRuntime({ library, threads, spin: true, device, cudaDir: cudaDir(dataDir), ownKernels: flags.kernels === 'own' });
   } catch (error) {
     if (!(error instanceof LorikeetError)) throw error;
     console.error(`bench:gpu: ${error.message}`);

@@ -1,11 +1,11 @@
 // GroupedLora on an NVIDIA card: y = base [* gain] + sum over a row's pages of share * (x Aᵀ) B.
 //
 //   0 x [R, in]   1 base [R, out]   2 pages int32 [R, C], -1: none   3 shares float32 [R, C]
-//   4 gain [R, out] or [1, out], or left out   5 groups int32 [G, 20], see native/cuda/grouped-lora.cu
-//   6, 7 A [slots, 8, in] and B [slots, 8, out] of the first part, then of the others
+//   4 gain [R, out] or [1, out], or left out   5 and on: A [slots, 8, in], B [slots, 8, out] of each of up to 3 parts
+//   11 groups int32 [G, 20]: rows that read the same pages, see native/cuda/grouped-lora.cu
 #include "cuda.h"
 
-enum { X, BASE, PAGES, SHARES, GAIN, GROUPS, FIRST_A, PARTS_MAX = 3 };
+enum { X, BASE, PAGES, SHARES, GAIN, FIRST_A, PARTS_MAX = 3, GROUPS = FIRST_A + 2 * PARTS_MAX };
 enum { RANKS = 8, TILE = 16, THREADS = 128, SPAN = 1024, BLOCK_OUTPUTS = 256, SHARED_BYTES_MAX = 48 << 10, ALIGNMENT = 16 };
 
 /** In the order of native/cuda/grouped-lora.cu. */
@@ -97,7 +97,7 @@ static const char *run_lora(const Call *call, void *state) {
 Operator GroupedLoraOnCuda = {
     .name = "GroupedLora",
     .provider = "CUDAExecutionProvider",
-    .inputs = {{REAL}, {REAL}, {INT32}, {FLOAT32}, {REAL, 1}, {INT32}, {REAL}, {REAL}, {REAL, 1}, {REAL, 1}, {REAL, 1}, {REAL, 1}},
+    .inputs = {{REAL}, {REAL}, {INT32}, {FLOAT32}, {REAL, 1}, {REAL}, {REAL}, {REAL, 1}, {REAL, 1}, {REAL, 1}, {REAL, 1}, {INT32}},
     .outputs = {{REAL}},
     .state = sizeof(Sizes),
     .open = open_lora,

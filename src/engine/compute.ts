@@ -47,7 +47,7 @@ export function createCompute(runtime: Runtime, parts: ComputeParts): Compute {
   };
 }
 
-function runOf(runs: AdaptedRuns, { phase, adapters = [], sampled }: ForwardBatch): AdaptedRun {
-  if (phase === 'prefill') return runs.one(adapters[0] ?? null);
+function runOf(runs: AdaptedRuns, { phase, tokens, adapters = [], sampled }: ForwardBatch): AdaptedRun {
+  if (phase === 'prefill') return runs.one(adapters[0] ?? null, tokens.length, sampled.length);
   return runs.mixed(adapters, adapters.length > 0 ? sampled.map((row) => adapters[row]!) : []);
 }

@@ -159,7 +159,7 @@ function countedWork() {
 
 function sessionForm(runtime: Runtime, options: DecoderOptions): SessionForm {
   const { positions, decodeActivations = 'int8', profile } = options;
-  const target = options.target ?? { on: runtime.device ? 'device' : 'host', real: 'float32' };
+  const target = options.target ?? ({ on: runtime.device ? 'device' : 'host', real: 'float32' } as const);
   return {
     positions,
     // A device multiplies floats as fast.

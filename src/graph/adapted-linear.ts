@@ -53,7 +53,7 @@ export const adapterNames = {
   b: (layer: number, module: TargetModule) => `lora_b.${layer}.${module}`,
   /** float32 [1], `one`. */
   scale: 'adapter_scale',
-  /** int64 [pages], on a device: which of the pool's. */
+  /** int64 [pages], on a device: which of the pool's; int32 [R, C] for its own operator, -1: none. */
   pages: (linear: JoinedLinear) => `pages.${linear}`,
   /** float32 [ranks], `one` on a device. */
   scales: (linear: JoinedLinear) => `scales.${linear}`,
@@ -61,8 +61,10 @@ export const adapterNames = {
   rows: (linear: JoinedLinear) => `rows.${linear}`,
   /** int64 [R * C], `mixed`: the products of each row, by page and place in it; [R, C] on a device. */
   own: (linear: JoinedLinear) => `own.${linear}`,
-  /** float32 [R, R * C], `mixed`; [R, 1, C] on a device. */
+  /** float32 [R, R * C], `mixed`; [R, 1, C] on a device, [R, C] for its own operator. */
   shares: (linear: JoinedLinear) => `shares.${linear}`,
+  /** int32 [G, 20], for a device's own operator: rows that read the same pages. */
+  groups: (linear: JoinedLinear) => `groups.${linear}`,
   /** float32 [1, out] in `one`, [R, out] in `mixed`: multiplies the base's own product (DoRA); 1 elsewhere. */
   gain: (layer: number, linear: JoinedLinear) => `gain.${layer}.${linear}`,
 } as const;

@@ -22,6 +22,7 @@ import {
 } from './adapted-linear.ts';
 import { deviceAdapters } from './device-adapters.ts';
 import { createGraphBuilder, type GraphBuilder } from './graph-builder.ts';
+import { groupedAdapters } from './grouped-adapters.ts';
 import { hostAdapters } from './host-adapters.ts';
 import { inTwoParts, linear } from './linear.ts';
 import type { LoweredModel } from './lowered.ts';
@@ -76,7 +77,7 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
   g.weight(names.cos, real, [positions, shape.headDim / 2]);
   g.weight(names.sin, real, [positions, shape.headDim / 2]);
   g.integers('rows', [-1, shape.heads * shape.headDim]);
-  g.integers('gate_up_widths', [shape.intermediate, shape.intermediate]);
+  if (!target.hasOperators) g.integers('gate_up_widths', [shape.intermediate, shape.intermediate]);
   for (const [name, { type, shape: dimensions }] of model.weights) {
     g.weight(name, type === 'float32' ? real : type, dimensions);
   }
@@ -92,7 +93,7 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
     const output = project(i, 'output', attended);
     [normed, residual] = addAndNorm(g, shape, residual, output, `${layer}.mlp_norm`);
     const gateUp = project(i, 'gate_up', normed);
-    const down = project(i, 'down', gatedSilu(g, gateUp));
+    const down = project(i, 'down', gatedSilu(g, gateUp, target));
     if (i + 1 < shape.layers) {
       [normed, residual] = addAndNorm(g, shape, residual, down, `layers.${i + 1}.attention_norm`);
     } else {
@@ -107,7 +108,8 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
   return g.build();
 }
 
-const operatorsOn = ({ on }: GraphTarget) => (on === 'host' ? hostAdapters : deviceAdapters);
+const operatorsOn = ({ on, hasOperators = false }: GraphTarget) =>
+  on === 'host' ? hostAdapters : hasOperators ? groupedAdapters : deviceAdapters;
 
 type Reached = { readonly linears: readonly JoinedLinear[]; readonly gains: boolean };
 
@@ -219,7 +221,8 @@ function addAndNorm(g: GraphBuilder, shape: ModelShape, residual: string, x: str
 }
 
 /** SiLU(gate) * up; QuickGelu with alpha 1 is SiLU in one operator. */
-function gatedSilu(g: GraphBuilder, gateUp: string): string {
+function gatedSilu(g: GraphBuilder, gateUp: string, { hasOperators = false }: GraphTarget): string {
+  if (hasOperators) return g.native('GatedSilu', [gateUp]);
   const [gate, up] = g.split(gateUp, 'gate_up_widths', 2) as [string, string];
   const [activated] = g.contrib('QuickGelu', [gate], { alpha: { float: 1 } });
   return g.op('Mul', [activated!, up]);

@@ -4,6 +4,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { LorikeetError } from '../core/errors.ts';
+import { cudaKernels } from './cuda-kernels.ts';
 import { openLibrary } from './ort-api.ts';
 import { packagedLibrary } from './packaged-library.ts';
 import type { Provider, ProviderPlaces } from './provider.ts';
@@ -24,6 +25,10 @@ export function cudaProvider(index: number, places: ProviderPlaces): Provider {
     // Where an operator has no kernel for the card, the processor's is slow but right.
     strict: false,
     hint,
+    operators: () => {
+      const cache = places.cudaDir === null ? null : join(places.cudaDir, 'kernels');
+      return { provider: 'CUDAExecutionProvider', ...cudaKernels(index, dirname(library), cache) };
+    },
     append(api, settings) {
       const options = api.call('createCudaOptions');
       try {

@@ -2,6 +2,7 @@
 // a device, one queue of commands does: its provider is not made for two threads.
 
 import type { Device } from '../core/device.ts';
+import { LorikeetError } from '../core/errors.ts';
 import { serially } from '../core/serially.ts';
 import { callAside } from './aside.ts';
 import { physicalCores } from './cores.ts';
@@ -9,7 +10,7 @@ import { createDeviceWeights } from './device-weights.ts';
 import { giveBackFreeMemory } from './free-memory.ts';
 import { handleOf } from './handles.ts';
 import { deviceMemory, hostMemory } from './memory.ts';
-import { type NativeOperators, nativeOperators } from './native-operators.ts';
+import { type DeviceOperators, type NativeOperators, nativeOperators } from './native-operators.ts';
 import { loadOrtApi, type OrtApi, type Pointer } from './ort-api.ts';
 import { packagedLibrary } from './packaged-library.ts';
 import { probeModel } from './probe-model.ts';
@@ -32,6 +33,8 @@ export type OnnxRuntimeOptions = {
   readonly cudaDir?: string | null;
   /** Instructions that the native operators use; the best that the processor has by default. */
   readonly variant?: string | null;
+  /** False: on a device, ONNX Runtime's operators in the place of the project's own. */
+  readonly ownKernels?: boolean;
 };
 
 const warning = 2;
@@ -55,7 +58,8 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
   const environment = api.call('createEnvWithGlobalThreadPools', warning, 'lorikeet', threading);
   const memoryInfo = api.call('createCpuMemoryInfo', arenaAllocator, defaultMemory);
   const spinningThreads = options.spin && threads > 1 ? threads : null;
-  const operators = nativeOperators(api, options.variant ?? null);
+  const onCard = provider === null || options.ownKernels === false ? null : operatorsOf(provider);
+  const operators = nativeOperators(api, options.variant ?? null, onCard);
   const opened = {
     api,
     operators,
@@ -64,7 +68,7 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
     memoryInfo,
     prepacked: api.call('createPrepackedWeightsContainer'),
   };
-  const computing = provider === null ? onHost(opened) : onDevice(opened, provider);
+  const computing = provider === null ? onHost(opened) : onDevice(opened, provider, onCard !== null);
   const name = `onnxruntime ${api.version}, native operators ${operators.variant}`;
   return {
     ...{ name, library: api.library, providers: api.availableProviders(), threads, giveBackFreeMemory },
@@ -92,13 +96,25 @@ function onHost(library: Library): Computing {
   };
 }
 
-function onDevice(library: Library, provider: Provider): Computing {
+/** null where there are none, or the card will not have them: ONNX Runtime's own do the same in more steps. */
+function operatorsOf(provider: Provider): DeviceOperators | null {
+  if (provider.operators === null) return null;
+  try {
+    return provider.operators();
+  } catch (error) {
+    if (!(error instanceof LorikeetError)) throw error;
+    console.warn(`${error.message} ONNX Runtime's operators take their place, which is slower.`);
+    return null;
+  }
+}
+
+function onDevice(library: Library, provider: Provider, hasOperators: boolean): Computing {
   const { api, memoryInfo } = library;
   const { place, session } = openDevice(library, provider);
   const inTurn = serially();
   const deviceWeights = createDeviceWeights({ place, memoryInfo, session }, inTurn);
   return {
-    device: { name: provider.name, anchored: provider.anchored, freeBytes: provider.freeBytes },
+    device: { name: provider.name, anchored: provider.anchored, hasOperators, freeBytes: provider.freeBytes },
     allocate: (type, elements) => deviceMemory(place, type, elements),
     betweenRuns: (work) => inTurn(async () => work()),
     async session(model, { weights, own = none, profile, planMemory }) {

@@ -1,6 +1,7 @@
 // What a device needs of the library: where that lies, how the device is added to a session, and how its memory is
 // called. One file a device makes one.
 
+import type { DeviceOperators } from './native-operators.ts';
 import type { OrtApi, Pointer } from './ort-api.ts';
 
 export type Provider = {
@@ -14,6 +15,8 @@ export type Provider = {
   readonly strict: boolean;
   /** What to do where the device cannot be had; a sentence. */
   readonly hint: string;
+  /** The project's own operators on it. Throws `device_unavailable`; null where there are none. */
+  readonly operators: (() => DeviceOperators) | null;
   append(api: OrtApi, settings: Pointer): void;
   freeBytes(): number | null;
 };

@@ -67,6 +67,8 @@ export type RuntimeDevice = {
   readonly name: string;
   /** Views of its memory begin at the start only. */
   readonly anchored: boolean;
+  /** It has the project's own operators. */
+  readonly hasOperators: boolean;
   /** null where it does not tell. */
   freeBytes(): number | null;
 };

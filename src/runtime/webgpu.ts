@@ -11,6 +11,7 @@ export const webGpuProvider = ({ library }: ProviderPlaces): Provider => ({
   anchored: true,
   strict: true,
   hint: 'It needs a graphics driver with Vulkan (Linux), Metal or Direct3D 12; see "Devices" in the README.',
+  operators: null,
   append: (api, settings) => void api.call('appendExecutionProvider', settings, 'WebGPU', null, null, 0),
   freeBytes: () => null,
 });

@@ -38,7 +38,7 @@ export function asDevice(runtime: Runtime, anchored: boolean): Runtime {
   });
   return {
     ...runtime,
-    device: { name: 'host', anchored, freeBytes: () => null },
+    device: { name: 'host', anchored, hasOperators: false, freeBytes: () => null },
     allocate(type, elements) {
       const memory = runtime.allocate(type, elements);
       return anchored ? anchoredMemory(memory) : memory;

@@ -29,7 +29,7 @@ export type AdaptedWindow = Window & { one: OneInputs | null; mixed: MixedInputs
 
 export type AdaptedRuns = {
   /** A prefill of one sequence. */
-  one(row: RowAdapter | null): AdaptedRun;
+  one(row: RowAdapter | null, tokens: number, sampled: number): AdaptedRun;
   /** A decode step, by row, and in the order in which the head sees rows, where that is another. */
   mixed(rows: readonly (RowAdapter | null)[], sampled: readonly (RowAdapter | null)[]): AdaptedRun;
 };

@@ -20,7 +20,8 @@ export function openDevice(config: EngineConfig): OpenDevice {
   const runtime = createOnnxRuntime({ library, threads, spin: true, device, cudaDir });
   // CUDA's attention has no other.
   const real = devicePrecision ?? (device.kind === 'cuda' ? 'float16' : 'float32');
-  return { runtime, target: { on: device.kind === 'cpu' ? 'host' : 'device', real } };
+  if (runtime.device === null) return { runtime, target: { on: 'host', real } };
+  return { runtime, target: { on: 'device', real, hasOperators: runtime.device.hasOperators } };
 }
 
 function deviceOf(text: string): Device {
