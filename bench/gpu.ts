@@ -41,6 +41,7 @@ const { values: flags } = parseArgs({
     'copy-mib': { type: 'string', default: '512' },
     python: { type: 'string' },
     kernels: { type: 'string', default: 'own' },
+    records: { type: 'string', default: 'on' },
   },
 });
 const [context, rank, rounds, resident] = [flags.context, flags.rank, flags.rounds, flags.resident].map(Number) as [
@@ -93,7 +94,7 @@ process.exit(0);
 function openRuntime(): Runtime {
   const { ortLibrary: library, threads, dataDir } = config;
   try {
-    return createOnnxRuntime({ library, threads, spin: true, device, cudaDir: cudaDir(dataDir), ownKernels: flags.kernels === 'own' });
+    return createOnnxRuntime({ library, threads, spin: true, device, cudaDir: cudaDir(dataDir), ownKernels: flags.kernels === 'own', records: flags.records === 'on' });
   } catch (error) {
     if (!(error instanceof LorikeetError)) throw error;
     console.error(`bench:gpu: ${error.message}`);

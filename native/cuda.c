@@ -4,17 +4,9 @@
 #include <stdatomic.h>
 #include <string.h>
 
-typedef struct {
-  int (*launch)(void *kernel, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned shared, Stream, void **, void **);
-  int (*allocate)(uint64_t *address, size_t);
-  int (*release)(uint64_t address);
-  int (*clear)(uint64_t address, unsigned char, size_t, Stream);
-  void *kernels[CUDA_KERNELS];
-} Driver;
+Driver driver;
 
-static Driver driver;
-
-/** @param addresses of cuLaunchKernel, cuMemAlloc, cuMemFree, cuMemsetD8Async, then of the kernels in their order */
+/** @param addresses in the order of `Driver` */
 EXPORT size_t lorikeet_use_cuda(const uint64_t *addresses, size_t count) {
   if (count * sizeof *addresses != sizeof driver) return 0;
   memcpy(&driver, addresses, sizeof driver);

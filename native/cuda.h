@@ -19,4 +19,26 @@ void *workspace(Stream, int which, size_t bytes);
 
 enum { WORKSPACES = 2 };
 
+/** As it is given to `lorikeet_use_cuda`, an address each. */
+typedef struct {
+  int (*launch)(void *kernel, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned shared, Stream, void **, void **);
+  int (*allocate)(uint64_t *address, size_t);
+  int (*release)(uint64_t address);
+  int (*clear)(uint64_t address, unsigned char, size_t, Stream);
+  int (*copy_in)(uint64_t to, const void *from, size_t, Stream);
+  int (*use_context)(void *);
+  int (*synchronize)(Stream);
+  int (*begin_capture)(Stream, int mode);
+  int (*end_capture)(Stream, void **graph);
+  int (*instantiate)(void **executable, void *graph, unsigned long long flags);
+  int (*launch_graph)(void *executable, Stream);
+  int (*destroy_graph)(void *graph);
+  int (*destroy_executable)(void *executable);
+  void *context;
+  /** Of every session. */
+  Stream stream;
+  void *kernels[CUDA_KERNELS];
+} Driver;
+extern Driver driver;
+
 #endif

@@ -43,8 +43,12 @@ export function createWindow(
   const batchShape = new BigInt64Array(3);
   const rowTensors = [lastPositions, totalLength, batchShape].map((data) => runtime.tensor(data, [data.length]));
   for (const [i, name] of (['lastPositions', 'totalLength', 'batchShape'] as const).entries()) {
-    binding.input(decoderNames[name], rowTensors[i]!);
+    binding.input(decoderNames[name], rowTensors[i]!, name === 'lastPositions' ? undefined : 'host');
   }
+  const positions = pools[0]!.shape[2]!;
+  // A recorded step says what attention makes room for, which is a length that few steps change.
+  const lengthOf = (total: number, length: number) =>
+    length === 1 && runtime.device?.hasOperators ? Math.min(positions, 2 ** Math.ceil(Math.log2(total))) : total;
   let stepTensors: StepTensors | null = null;
 
   return {
@@ -57,7 +61,7 @@ export function createWindow(
         batchShape.set([BigInt(count), BigInt(length), -1n]);
       }
       for (let i = 0; i < count; i++) lastPositions[i] = pasts[i]! + length - 1;
-      totalLength[0] = Math.max(...pasts) + length;
+      totalLength[0] = lengthOf(Math.max(...pasts) + length, length);
       stepTensors.set(tokens, sampled);
     },
     release() {

@@ -9,14 +9,18 @@ import { openLibrary, type Pointer } from './ort-api.ts';
 export type CudaDriver = {
   /** `sm_90` */
   readonly architecture: string;
-  /** Addresses of the driver's functions. */
-  address(name: 'cuLaunchKernel' | 'cuMemAlloc_v2' | 'cuMemFree_v2' | 'cuMemsetD8Async'): Pointer;
+  readonly context: Pointer;
+  readonly stream: Pointer;
+  /** Address of one of the driver's functions. */
+  address(name: string): Pointer;
   /** Addresses of a compiled module's kernels; for the life of the process. */
   load(binary: Uint8Array, kernels: readonly string[]): Pointer[];
 };
 
 const majorCapability = 75;
 const minorCapability = 76;
+/** Waits for no other stream, as ONNX Runtime's own. */
+const besideOthers = 1;
 
 /** The card's own context, which ONNX Runtime uses too, becomes the calling thread's. Throws `device_unavailable`. */
 export function openCudaDriver(index: number): CudaDriver {
@@ -32,10 +36,13 @@ export function openCudaDriver(index: number): CudaDriver {
   };
   call('int cuInit(unsigned int)', 0);
   const device = out('int cuDeviceGet(_Out_ int*, int)', 0, index);
-  call('int cuCtxSetCurrent(void*)', out('int cuDevicePrimaryCtxRetain(_Out_ void**, int)', 0n, device));
+  const context = out('int cuDevicePrimaryCtxRetain(_Out_ void**, int)', 0n, device);
+  call('int cuCtxSetCurrent(void*)', context);
   const attribute = (which: number) => out('int cuDeviceGetAttribute(_Out_ int*, int, int)', 0, which, device);
   return {
     architecture: `sm_${attribute(majorCapability)}${attribute(minorCapability)}`,
+    context,
+    stream: out('int cuStreamCreate(_Out_ void**, unsigned int)', 0n, besideOthers),
     address: (name) => koffi.address(library.symbol(name)),
     load(binary, kernels) {
       const module = out('int cuModuleLoadData(_Out_ void**, void*)', 0n, binary);

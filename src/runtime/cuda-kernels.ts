@@ -16,9 +16,17 @@ const modules = {
   'gated-silu.cu': ['gated_silu'],
 } as const;
 
+/** Of the driver, in the order of `Driver` in native/cuda.h. */
+const functions = [
+  ...['cuLaunchKernel', 'cuMemAlloc_v2', 'cuMemFree_v2', 'cuMemsetD8Async', 'cuMemcpyHtoDAsync_v2'],
+  ...['cuCtxSetCurrent', 'cuStreamSynchronize', 'cuStreamBeginCapture_v2', 'cuStreamEndCapture'],
+  ...['cuGraphInstantiateWithFlags', 'cuGraphLaunch', 'cuGraphDestroy', 'cuGraphExecDestroy'],
+];
+
 export type CudaKernels = {
-  /** For `lorikeet_use_cuda`: the driver's functions, then the kernels. */
+  /** For `lorikeet_use_cuda`. */
   readonly addresses: BigUint64Array;
+  readonly stream: Pointer;
   /** What was compiled now, and not found on disk. */
   readonly compiled: readonly string[];
 };
@@ -30,9 +38,7 @@ export type CudaKernels = {
  */
 export function cudaKernels(index: number, folder: string, cache: string | null): CudaKernels {
   const driver = openCudaDriver(index);
-  const functions = (['cuLaunchKernel', 'cuMemAlloc_v2', 'cuMemFree_v2', 'cuMemsetD8Async'] as const).map((name) =>
-    driver.address(name),
-  );
+  const { context, stream } = driver;
   const flags = [`-arch=${driver.architecture}`, '-std=c++17', '-default-device'];
   const shared = readFileSync(join(texts, 'device.cuh'), 'utf8');
   const compiled: string[] = [];
@@ -45,7 +51,7 @@ export function cudaKernels(index: number, folder: string, cache: string | null)
     });
     kernels.push(...driver.load(binary, names));
   }
-  return { addresses: BigUint64Array.from([...functions, ...kernels]), compiled };
+  return { addresses: BigUint64Array.from([...functions.map(driver.address), context, stream, ...kernels]), stream, compiled };
 }
 
 /** Out of the cache under what it is made of; made, and put there, where it is not. */

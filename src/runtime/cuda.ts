@@ -29,11 +29,14 @@ export function cudaProvider(index: number, places: ProviderPlaces): Provider {
       const cache = places.cudaDir === null ? null : join(places.cudaDir, 'kernels');
       return { provider: 'CUDAExecutionProvider', ...cudaKernels(index, dirname(library), cache) };
     },
-    append(api, settings) {
+    append(api, settings, stream) {
       const options = api.call('createCudaOptions');
       try {
         // By itself it multiplies float32 with the 10 bits of TF32, of which gradients would keep three digits.
-        const values = { device_id: String(index), arena_extend_strategy: 'kSameAsRequested', use_tf32: '0' };
+        const values = {
+          ...{ device_id: String(index), arena_extend_strategy: 'kSameAsRequested', use_tf32: '0' },
+          ...(stream === null ? {} : { user_compute_stream: String(stream) }),
+        };
         const names = Object.keys(values);
         api.call('updateCudaOptions', options, names, Object.values(values), names.length);
         api.call('appendCuda', settings, options);

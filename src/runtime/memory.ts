@@ -33,8 +33,9 @@ export type DevicePlace = {
 };
 
 export type DeviceMemory = Memory & {
-  /** The memory from its start, seen as another type. */
-  viewAs(type: ElementType, shape: readonly number[]): Tensor;
+  readonly address: Pointer;
+  /** The memory seen as another type, from byte `start` on: 0 by default. */
+  viewAs(type: ElementType, shape: readonly number[], start?: number): Tensor;
 };
 
 export function deviceMemory(place: DevicePlace, type: ElementType, elements: number): DeviceMemory {
@@ -45,6 +46,7 @@ export function deviceMemory(place: DevicePlace, type: ElementType, elements: nu
   return {
     type,
     elements,
+    address,
     view(start, shape) {
       const count = elementCount(shape);
       if (start + count > elements) throw new Error(`[${shape}] from ${start} is past the ${elements} elements.`);
@@ -52,10 +54,10 @@ export function deviceMemory(place: DevicePlace, type: ElementType, elements: nu
       const at = address + BigInt(start * bytes);
       return createTensor(api, memoryInfo, { at, bytes: count * bytes, type }, shape);
     },
-    viewAs(other, shape) {
+    viewAs(other, shape, start = 0) {
       const count = elementCount(shape) * elementTypes[other].bytes;
-      if (count > elements * bytes) throw new Error(`[${shape}] of ${other} is past the end.`);
-      return createTensor(api, memoryInfo, { at: address, bytes: count, type: other }, shape);
+      if (start + count > elements * bytes) throw new Error(`[${shape}] of ${other} is past the end.`);
+      return createTensor(api, memoryInfo, { at: address + BigInt(start), bytes: count, type: other }, shape);
     },
     release: () => void api.call('releaseValue', owner),
   };

@@ -6,6 +6,7 @@ import { LorikeetError } from '../core/errors.ts';
 import { serially } from '../core/serially.ts';
 import { callAside } from './aside.ts';
 import { physicalCores } from './cores.ts';
+import { cudaRecorder } from './cuda-recorder.ts';
 import { createDeviceWeights } from './device-weights.ts';
 import { giveBackFreeMemory } from './free-memory.ts';
 import { handleOf } from './handles.ts';
@@ -17,6 +18,7 @@ import { probeModel } from './probe-model.ts';
 import type { Provider } from './provider.ts';
 import { providerOf, unavailable } from './providers.ts';
 import type { Runtime, Tensor } from './session.ts';
+import { Recordings } from './recordings.ts';
 import { createSession } from './sessions.ts';
 import { dataOf, hostTensor } from './tensors.ts';
 
@@ -35,6 +37,8 @@ export type OnnxRuntimeOptions = {
   readonly variant?: string | null;
   /** False: on a device, ONNX Runtime's operators in the place of the project's own. */
   readonly ownKernels?: boolean;
+  /** False: steps are not recorded on a card that could replay them. */
+  readonly records?: boolean;
 };
 
 const warning = 2;
@@ -68,7 +72,7 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
     memoryInfo,
     prepacked: api.call('createPrepackedWeightsContainer'),
   };
-  const computing = provider === null ? onHost(opened) : onDevice(opened, provider, onCard !== null);
+  const computing = provider === null ? onHost(opened) : onDevice(opened, provider, onCard !== null, options.records ?? true);
   const name = `onnxruntime ${api.version}, native operators ${operators.variant}`;
   return {
     ...{ name, library: api.library, providers: api.availableProviders(), threads, giveBackFreeMemory },
@@ -108,10 +112,12 @@ function operatorsOf(provider: Provider): DeviceOperators | null {
   }
 }
 
-function onDevice(library: Library, provider: Provider, hasOperators: boolean): Computing {
+function onDevice(library: Library, provider: Provider, hasOperators: boolean, records: boolean): Computing {
   const { api, memoryInfo } = library;
   const { place, session } = openDevice(library, provider);
   const inTurn = serially();
+  const recorder = hasOperators && records ? cudaRecorder(api) : null;
+  const recordings = recorder && (() => new Recordings(recorder, place, console.warn));
   const deviceWeights = createDeviceWeights({ place, memoryInfo, session }, inTurn);
   return {
     device: { name: provider.name, anchored: provider.anchored, hasOperators, freeBytes: provider.freeBytes },
@@ -124,7 +130,7 @@ function onDevice(library: Library, provider: Provider, hasOperators: boolean): 
       return inTurn(async () => {
         try {
           const handle = await openSession(library, model, { all, given, profile, planMemory, provider });
-          return createSession(api, handle, { weights: all, onRelease: release, inTurn });
+          return createSession(api, handle, { weights: all, onRelease: release, inTurn, recordings });
         } catch (error) {
           release();
           throw error;
@@ -200,7 +206,7 @@ function sessionSettings(
   }
   // The arena doubles as it grows: what a session packs for itself would take up to twice its size there.
   api.call('addSessionConfigEntry', settings, 'session.use_device_allocator_for_initializers', '1');
-  provider?.append(api, settings);
+  provider?.append(api, settings, operators.stream);
   if (provider?.strict) api.call('addSessionConfigEntry', settings, 'session.disable_cpu_ep_fallback', '1');
   return settings;
 }

@@ -17,7 +17,8 @@ export type Provider = {
   readonly hint: string;
   /** The project's own operators on it. Throws `device_unavailable`; null where there are none. */
   readonly operators: (() => DeviceOperators) | null;
-  append(api: OrtApi, settings: Pointer): void;
+  /** @param stream null: each session's own */
+  append(api: OrtApi, settings: Pointer, stream: Pointer | null): void;
   freeBytes(): number | null;
 };
 

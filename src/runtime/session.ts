@@ -21,8 +21,11 @@ export type Memory = {
 
 /** Inputs and outputs of a session tied to tensors. The same tensor may be input and output (KV pools). */
 export type Binding = {
-  /** An unknown name is an error: here, or of the next run where the tensor is sent with that. */
-  input(name: string, tensor: Tensor): void;
+  /**
+   * An unknown name is an error: here, or of the next run where the tensor is sent with that. `host`: it is not sent,
+   * since kernels ask for it before they start.
+   */
+  input(name: string, tensor: Tensor, place?: 'host'): void;
   output(name: string, tensor: Tensor): void;
   release(): void;
 };
@@ -40,6 +43,8 @@ export type Session = {
 export type RunOptions = {
   /** Of what others leave of the processor, for whom nobody waits. A device makes no difference. */
   readonly aside?: boolean;
+  /** It comes again with the same shapes: a card that can records it, and replays it from then on. */
+  readonly steady?: boolean;
 };
 
 export type SessionOptions = {

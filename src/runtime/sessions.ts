@@ -5,6 +5,7 @@ import type { Serially } from '../core/serially.ts';
 import { callAside } from './aside.ts';
 import { forgetHandle, handleOf, setHandle } from './handles.ts';
 import type { OrtApi, Pointer } from './ort-api.ts';
+import type { Recordings, TiedInput } from './recordings.ts';
 import type { Binding, Session, Tensor } from './session.ts';
 import { dataOf } from './tensors.ts';
 
@@ -15,21 +16,25 @@ type Ownership = {
   readonly onRelease: () => void;
   /** null where runs may overlap, which is where nothing has to be sent. */
   readonly inTurn: Serially | null;
+  /** Makes the recordings of a binding; null where none can be made. */
+  readonly recordings?: (() => Recordings) | null;
 };
 
-export function createSession(api: OrtApi, handle: Pointer, { weights, onRelease, inTurn }: Ownership): Session {
+export function createSession(api: OrtApi, handle: Pointer, { weights, onRelease, inTurn, recordings = null }: Ownership): Session {
   const owned = new Map(weights);
   const session: Session = {
-    bind: () => createBinding(api, handleOf(session), inTurn),
-    async run(binding, { aside = false } = {}) {
+    bind: () => createBinding(api, handleOf(session), inTurn, recordings),
+    async run(binding, { aside = false, steady = false } = {}) {
       const name = 'runWithBinding';
       const args = [handleOf(session), null, handleOf(binding)];
       const start = () => api.callAsync(name, ...args);
       if (inTurn === null) await (aside ? callAside(api, name, ...args) : start());
       else {
-        await inTurn(() => {
-          sendInputs.get(binding)?.();
-          return start();
+        await inTurn(async () => {
+          const tied = sendInputs.get(binding)!;
+          if (steady && (await tied.replay(handleOf(session)))) return;
+          tied.send();
+          await start();
         });
       }
     },
@@ -53,13 +58,15 @@ function soon(inTurn: Serially | null, work: () => void): void {
   else inTurn(async () => work());
 }
 
-const sendInputs = new WeakMap<Binding, () => void>();
+/** `replay`: whether it was run that way. */
+type Tied = { send(): void; replay(session: Pointer): Promise<boolean> };
+const sendInputs = new WeakMap<Binding, Tied>();
 
 /** Comparing more than this costs as much as sending it. */
 const comparedBytesMax = 2 ** 20;
 
 /** An input in JavaScript's memory, and a copy of what was last sent of it, where that is compared. */
-type SentInput = { readonly tensor: Tensor; isFirst: boolean; last: Buffer | null };
+type SentInput = TiedInput & { isFirst: boolean; last: Buffer | null };
 
 function send(input: SentInput, bind: () => void): void {
   const data = dataOf(input.tensor)!;
@@ -74,20 +81,30 @@ function send(input: SentInput, bind: () => void): void {
   bytes.copy(input.last);
 }
 
-function createBinding(api: OrtApi, session: Pointer, inTurn: Serially | null): Binding {
+function createBinding(
+  api: OrtApi,
+  session: Pointer,
+  inTurn: Serially | null,
+  record: (() => Recordings) | null,
+): Binding {
   // The library does not own bound memory: the binding keeps its tensors, and so their data, alive.
   const tensors = new Map<string, Tensor>();
   const sent = new Map<string, SentInput>();
   const handle = api.call('createIoBinding', session);
+  /** Counts what is tied, since a recording holds what was. */
+  let version = 0;
+  let recordings: Recordings | null = null;
   const binding: Binding = {
-    input(name, tensor) {
+    input(name, tensor, place) {
+      version++;
       const value = handleOf(tensor);
       sent.delete(name);
-      if (inTurn && dataOf(tensor)) sent.set(name, { tensor, isFirst: true, last: null });
+      if (inTurn && dataOf(tensor)) sent.set(name, { tensor, onHost: place === 'host', isFirst: true, last: null });
       else api.call('bindInput', handleOf(binding), name, value);
       tensors.set(`in ${name}`, tensor);
     },
     output(name, tensor) {
+      version++;
       api.call('bindOutput', handleOf(binding), name, handleOf(tensor));
       tensors.set(`out ${name}`, tensor);
     },
@@ -95,6 +112,7 @@ function createBinding(api: OrtApi, session: Pointer, inTurn: Serially | null): 
       const gone = handleOf(binding);
       forgetHandle(binding);
       soon(inTurn, () => {
+        recordings?.forget();
         api.call('releaseIoBinding', gone);
         tensors.clear();
         sent.clear();
@@ -102,13 +120,23 @@ function createBinding(api: OrtApi, session: Pointer, inTurn: Serially | null): 
     },
   };
   setHandle(binding, handle);
-  sendInputs.set(binding, () => {
-    const alive = handleOf(binding);
-    for (const [name, input] of sent) {
-      send(input, () => api.call('bindInput', alive, name, handleOf(input.tensor)));
-    }
-    // What is sent may be on another stream than what reads it.
-    api.call('synchronizeBoundInputs', alive);
+  sendInputs.set(binding, {
+    send() {
+      const alive = handleOf(binding);
+      for (const [name, input] of sent) {
+        send(input, () => api.call('bindInput', alive, name, handleOf(input.tensor)));
+      }
+      // What is sent may be on another stream than what reads it.
+      api.call('synchronizeBoundInputs', alive);
+    },
+    async replay(session) {
+      if (record === null) return false;
+      recordings ??= record();
+      const forgetSent = () => {
+        for (const input of sent.values()) input.last = null;
+      };
+      return recordings.run({ session, binding: handleOf(binding), version }, sent, forgetSent);
+    },
   });
   return binding;
 }

@@ -29,7 +29,7 @@ export function createDeviceRuns(
     const { linears, gains: hasGains }: { linears: readonly JoinedLinear[]; gains: boolean } = reaches[reach];
     const sent = linears.flatMap((linear) => {
       const reading = (linear === 'head' ? sampled : rows).map((row) => pagesOf(row, linear));
-      return hasOperators ? sentTable(linear, reading) : sentLists(form, linear, reading);
+      return hasOperators ? sentTable(linear, reading, form === 'mixed') : sentLists(form, linear, reading);
     });
     return {
       // The operator takes a prompt's tokens for rows of a batch.

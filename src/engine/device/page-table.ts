@@ -19,9 +19,13 @@ export type PageTable = {
   readonly groups: Int32Array<ArrayBuffer>;
 };
 
-/** @param rows what each row of the step reads; null for one that reads nothing here */
-export function pageTable(rows: readonly (RowPages | null)[]): PageTable {
-  const most = Math.max(1, ...rows.map((row) => row?.pages ?? 0));
+/**
+ * @param rows what each row of the step reads; null for one that reads nothing here
+ * @param isSteady sizes change as rarely as can be: as many groups as rows, and pages by powers of two
+ */
+export function pageTable(rows: readonly (RowPages | null)[], isSteady = false): PageTable {
+  const needed = Math.max(1, ...rows.map((row) => row?.pages ?? 0));
+  const most = isSteady ? 2 ** Math.ceil(Math.log2(needed)) : needed;
   const pages = new Int32Array(rows.length * most).fill(-1);
   const shares = new Float32Array(rows.length * most);
   for (const [i, row] of rows.entries()) {
@@ -36,7 +40,9 @@ export function pageTable(rows: readonly (RowPages | null)[]): PageTable {
       all.slice(i * groupRows, (i + 1) * groupRows),
     ),
   );
-  const table = new Int32Array(groups.length * groupWidth).fill(-1);
+  const table = new Int32Array((isSteady ? rows.length : groups.length) * groupWidth).fill(-1);
+  // No pages and no rows.
+  for (let i = groups.length; i < table.length / groupWidth; i++) table.fill(0, i * groupWidth, i * groupWidth + 4);
   for (const [i, group] of groups.entries()) {
     table.set([rows[group[0]!]?.pages ?? 0, group.length, 0, 0, ...group], i * groupWidth);
   }

@@ -34,8 +34,12 @@ export function sentLists(
 }
 
 /** @param rows what each row of the run reads: of a prompt, every token's is the same */
-export function sentTable(linear: JoinedLinear, rows: readonly (RowPages | null)[]): readonly Sent[] {
-  const { most, pages, shares, groups } = pageTable(rows);
+export function sentTable(
+  linear: JoinedLinear,
+  rows: readonly (RowPages | null)[],
+  isSteady: boolean,
+): readonly Sent[] {
+  const { most, pages, shares, groups } = pageTable(rows, isSteady);
   return [
     { name: adapterNames.pages(linear), data: pages, shape: [rows.length, most] },
     { name: adapterNames.shares(linear), data: shares, shape: [rows.length, most] },

@@ -1,0 +1,54 @@
+// Runs of a session recorded as a graph of the card's, and replayed: hundreds of launches become one. A recorded run
+// reads and writes the very addresses that it was recorded with; what changes from run to run is copied there first.
+#include "cuda.h"
+#include "export.h"
+#include <string.h>
+
+enum { RELAXED = 2, MESSAGE_MAX = 512 };
+static char message[MESSAGE_MAX];
+
+static const char *run_session(OrtApi api, void *session, void *options, void *binding) {
+  OrtStatus (*run)(void *, const void *, const void *) = (void *)api[RUN_WITH_BINDING];
+  const char *(*words)(OrtStatus) = (const char *(*)(OrtStatus))api[GET_ERROR_MESSAGE];
+  void (*release)(OrtStatus) = (void (*)(OrtStatus))api[RELEASE_STATUS];
+  OrtStatus failure = run(session, options, binding);
+  if (failure == NULL) return NULL;
+  strncpy(message, words(failure), MESSAGE_MAX - 1);
+  release(failure);
+  return message;
+}
+
+/**
+ * Runs once, and records the same run once more. Both on this thread, since the session keeps handles by thread. One
+ * call at a time.
+ * @param options of a run that does not wait for its end
+ * @param inputs what changes from run to run, `bytes` of it, copied to `address`
+ * @return null, or what is wrong: then nothing was recorded, and what was computed is not to be trusted
+ */
+EXPORT const char *lorikeet_record(OrtApi api, void *session, void *options, void *binding, uint64_t address,
+                                   const void *inputs, size_t bytes, void **executable) {
+  void *graph = NULL;
+  if (driver.use_context(driver.context) != 0) return "the card's context cannot be used";
+  if (bytes > 0 && driver.copy_in(address, inputs, bytes, driver.stream) != 0) return "inputs could not be copied";
+  const char *wrong = run_session(api, session, options, binding);
+  if (wrong != NULL) return wrong;
+  if (driver.synchronize(driver.stream) != 0) return "the run before the recording failed on the card";
+  if (driver.begin_capture(driver.stream, RELAXED) != 0) return "recording could not begin";
+  wrong = run_session(api, session, options, binding);
+  int code = driver.end_capture(driver.stream, &graph);
+  if (wrong != NULL) return wrong;
+  if (code != 0 || graph == NULL) return "the run does something that cannot be recorded";
+  code = driver.instantiate(executable, graph, 0);
+  driver.destroy_graph(graph);
+  return code == 0 ? NULL : "the recorded run cannot be made ready";
+}
+
+/** Null, or what is wrong. Waits for the end. */
+EXPORT const char *lorikeet_replay(void *executable, uint64_t address, const void *inputs, size_t bytes) {
+  if (driver.use_context(driver.context) != 0) return "the card's context cannot be used";
+  if (bytes > 0 && driver.copy_in(address, inputs, bytes, driver.stream) != 0) return "inputs could not be copied";
+  if (driver.launch_graph(executable, driver.stream) != 0) return "a recorded run could not be started";
+  return driver.synchronize(driver.stream) == 0 ? NULL : "a recorded run failed on the card";
+}
+
+EXPORT void lorikeet_forget(void *executable) { driver.destroy_executable(executable); }
