@@ -35,7 +35,7 @@ export function createCompute(runtime: Runtime, parts: ComputeParts): Compute {
     try {
       window.fill(batch, logits);
       run.prepare(window);
-      await session.run(window.binding, { aside, steady: phase === 'decode' });
+      await session.run(window.binding, { aside, steady: phase === 'decode' && logits.stays });
     } finally {
       if (aside) window.release();
     }

@@ -7,7 +7,7 @@ import { type Clock, systemClock } from '../core/clock.ts';
 import { serially } from '../core/serially.ts';
 import type { Reach } from '../graph/adapted-linear.ts';
 import type { LoweredModel } from '../graph/lowered.ts';
-import type { GraphTarget } from '../graph/target.ts';
+import { type GraphTarget, hostTarget } from '../graph/target.ts';
 import type { Runtime } from '../runtime/session.ts';
 import { PagePool } from './adapters/page-pool.ts';
 import type { ResidentAdapter } from './adapters/resident-adapter.ts';
@@ -159,7 +159,7 @@ function countedWork() {
 
 function sessionForm(runtime: Runtime, options: DecoderOptions): SessionForm {
   const { positions, decodeActivations = 'int8', profile } = options;
-  const target = options.target ?? ({ on: runtime.device ? 'device' : 'host', real: 'float32' } as const);
+  const target = options.target ?? targetOf(runtime);
   return {
     positions,
     // A device multiplies floats as fast.
@@ -168,6 +168,10 @@ function sessionForm(runtime: Runtime, options: DecoderOptions): SessionForm {
     ...(profile ? { profile } : {}),
     inTurn: serially(),
   };
+}
+
+function targetOf({ device }: Runtime): GraphTarget {
+  return device ? { on: 'device', real: device.real, hasOperators: device.hasOperators } : hostTarget;
 }
 
 /** A lone row would be rounded otherwise than beside others. */

@@ -9,6 +9,8 @@ import type { KvRange } from './kv-cache.ts';
 export type LogitsPlace = {
   /** What is bound stays bound while this is the same. */
   readonly memory: unknown;
+  /** It is always the same memory of the device's. */
+  readonly stays: boolean;
   view(rows: number): Tensor;
 };
 
@@ -100,5 +102,6 @@ function bindStep(runtime: Runtime, binding: Binding, tokens: number, sampled: n
 /** [rows, logits / rows] in JavaScript's memory. */
 export const logitsIn = (runtime: Runtime, logits: Float32Array<ArrayBuffer>): LogitsPlace => ({
   memory: logits.buffer,
+  stays: false,
   view: (rows) => runtime.tensor(logits, [rows, logits.length / rows]),
 });

@@ -22,6 +22,8 @@ export function cudaProvider(index: number, places: ProviderPlaces): Provider {
     library,
     memory: { name: 'Cuda', index },
     anchored: false,
+    // It has kernels for no other but bfloat16.
+    real: 'float16',
     // Where an operator has no kernel for the card, the processor's is slow but right.
     strict: false,
     hint,

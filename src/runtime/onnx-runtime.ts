@@ -112,6 +112,8 @@ function operatorsOf(provider: Provider): DeviceOperators | null {
   }
 }
 
+const pick = ({ name, anchored, real, freeBytes }: Provider) => ({ name, anchored, real, freeBytes });
+
 function onDevice(library: Library, provider: Provider, hasOperators: boolean, records: boolean): Computing {
   const { api, memoryInfo } = library;
   const { place, session } = openDevice(library, provider);
@@ -120,7 +122,7 @@ function onDevice(library: Library, provider: Provider, hasOperators: boolean, r
   const recordings = recorder && (() => new Recordings(recorder, place, console.warn));
   const deviceWeights = createDeviceWeights({ place, memoryInfo, session }, inTurn);
   return {
-    device: { name: provider.name, anchored: provider.anchored, hasOperators, freeBytes: provider.freeBytes },
+    device: { ...pick(provider), hasOperators },
     allocate: (type, elements) => deviceMemory(place, type, elements),
     betweenRuns: (work) => inTurn(async () => work()),
     async session(model, { weights, own = none, profile, planMemory }) {

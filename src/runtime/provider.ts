@@ -11,6 +11,8 @@ export type Provider = {
   /** The library's name for its memory, and which of several devices. */
   readonly memory: { readonly name: string; readonly index: number };
   readonly anchored: boolean;
+  /** What its attention computes with. */
+  readonly real: 'float32' | 'float16';
   /** Sessions must not leave any operator to the processor. */
   readonly strict: boolean;
   /** What to do where the device cannot be had; a sentence. */

@@ -72,6 +72,8 @@ export type RuntimeDevice = {
   readonly name: string;
   /** Views of its memory begin at the start only. */
   readonly anchored: boolean;
+  /** What its attention computes with. */
+  readonly real: 'float32' | 'float16';
   /** It has the project's own operators. */
   readonly hasOperators: boolean;
   /** null where it does not tell. */

@@ -12,6 +12,7 @@ const topMax = 64;
 
 export type DeviceLogits = {
   readonly memory: Memory;
+  readonly stays: true;
   /** Where a run leaves the logits of `rows` rows; the caller releases it. */
   view(rows: number): Tensor;
   /** By row, each weighed at its temperature too; where that is 0, at 1. */
@@ -33,6 +34,7 @@ export function createDeviceLogits(
   const readers = new Map<number, TopReader>();
   return {
     memory,
+    stays: true,
     view,
     async top(temperatures) {
       const session = await sessions.top(vocabulary, count);

@@ -18,9 +18,8 @@ export function openDevice(config: EngineConfig): OpenDevice {
   const { ortLibrary: library, threads, cudaDir = null, devicePrecision } = config;
   const device = deviceOf(config.device);
   const runtime = createOnnxRuntime({ library, threads, spin: true, device, cudaDir });
-  // CUDA's attention has no other.
-  const real = devicePrecision ?? (device.kind === 'cuda' ? 'float16' : 'float32');
-  if (runtime.device === null) return { runtime, target: { on: 'host', real } };
+  if (runtime.device === null) return { runtime, target: { on: 'host', real: 'float32' } };
+  const real = devicePrecision ?? runtime.device.real;
   return { runtime, target: { on: 'device', real, hasOperators: runtime.device.hasOperators } };
 }
 
