@@ -40,20 +40,18 @@ static Space spaces[STREAMS_MAX];
 static size_t space_count;
 static atomic_flag busy = ATOMIC_FLAG_INIT;
 
-static void *space_in(Space *space, int which, size_t bytes) {
+static void *space_in(Space *space, Workspace which, size_t bytes) {
   if (space->bytes[which] >= bytes) return (void *)(uintptr_t)space->address[which];
-  // Twice what is asked for, so that growing rows ask rarely. Freeing waits for what still runs.
+  // What was smaller stays, since recorded runs go on with it. Twice what is asked for: all that stays is less than the last.
   size_t taken = 2 * bytes;
   uint64_t address = 0;
-  if (space->bytes[which] > 0) driver.release(space->address[which]);
-  space->bytes[which] = 0;
   if (driver.allocate(&address, taken) != 0 || driver.clear(address, 0, taken, space->stream) != 0) return NULL;
   space->address[which] = address;
   space->bytes[which] = taken;
   return (void *)(uintptr_t)address;
 }
 
-void *workspace(Stream stream, int which, size_t bytes) {
+void *workspace(Stream stream, Workspace which, size_t bytes) {
   if (driver.allocate == NULL) return NULL;
   while (atomic_flag_test_and_set(&busy)) {
   }

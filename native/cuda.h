@@ -5,7 +5,7 @@
 #include "operator.h"
 
 /** By the names of native/cuda/; 0 where there is none. */
-typedef enum { GROUPED_LORA, GROUPED_LORA_UNALIGNED, GATED_SILU, CUDA_KERNELS } CudaKernel;
+typedef enum { GROUPED_LORA, GROUPED_LORA_UNALIGNED, GATED_SILU, SEND_ROWS, CUDA_KERNELS } CudaKernel;
 
 /** Where what a device computes in order is queued. */
 typedef void *Stream;
@@ -14,16 +14,17 @@ Stream stream_of(const Call *);
 /** One parameter, by value. Null, or what is wrong. */
 const char *launch(CudaKernel, Stream, unsigned blocks, unsigned threads, unsigned shared_bytes, void *parameter);
 
-/** Memory of a stream for one launch after another, made of zeros when it is new. Null where there is none. */
-void *workspace(Stream, int which, size_t bytes);
+/** What workspaces are for; each its own memory. */
+typedef enum { INNER_PRODUCTS, COUNTERS, SENDING, WORKSPACES } Workspace;
 
-enum { WORKSPACES = 2 };
+/** Memory of a stream for one launch after another, made of zeros when it is new. Null where there is none. */
+void *workspace(Stream, Workspace, size_t bytes);
+
 
 /** As it is given to `lorikeet_use_cuda`, an address each. */
 typedef struct {
   int (*launch)(void *kernel, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned shared, Stream, void **, void **);
   int (*allocate)(uint64_t *address, size_t);
-  int (*release)(uint64_t address);
   int (*clear)(uint64_t address, unsigned char, size_t, Stream);
   int (*copy_in)(uint64_t to, const void *from, size_t, Stream);
   int (*use_context)(void *);

@@ -14,11 +14,12 @@ const texts = fileURLToPath(new URL('../../native/cuda/', import.meta.url));
 const modules = {
   'grouped-lora.cu': ['grouped_lora', 'grouped_lora_unaligned'],
   'gated-silu.cu': ['gated_silu'],
+  'send-rows.cu': ['send_rows'],
 } as const;
 
 /** Of the driver, in the order of `Driver` in native/cuda.h. */
 const functions = [
-  ...['cuLaunchKernel', 'cuMemAlloc_v2', 'cuMemFree_v2', 'cuMemsetD8Async', 'cuMemcpyHtoDAsync_v2'],
+  ...['cuLaunchKernel', 'cuMemAlloc_v2', 'cuMemsetD8Async', 'cuMemcpyHtoDAsync_v2'],
   ...['cuCtxSetCurrent', 'cuStreamSynchronize', 'cuStreamBeginCapture_v2', 'cuStreamEndCapture'],
   ...['cuGraphInstantiateWithFlags', 'cuGraphLaunch', 'cuGraphDestroy', 'cuGraphExecDestroy'],
 ];

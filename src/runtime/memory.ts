@@ -1,7 +1,7 @@
 // Memory for sessions, where they compute.
 
 import type { OrtApi, Pointer } from './ort-api.ts';
-import { type ElementType, elementCount, type Memory, type Tensor, type TensorData } from './session.ts';
+import { type ElementType, elementCount, type Memory, type MemoryPlace, type Tensor, type TensorData } from './session.ts';
 import { createTensor, elementTypes } from './tensors.ts';
 
 const arrayTypes = {
@@ -37,6 +37,12 @@ export type DeviceMemory = Memory & {
   /** The memory seen as another type, from byte `start` on: 0 by default. */
   viewAs(type: ElementType, shape: readonly number[], start?: number): Tensor;
 };
+
+/** Of a place in a device's memory. */
+export function addressOf({ memory, start }: MemoryPlace): Pointer {
+  const { address, type } = memory as DeviceMemory;
+  return address + BigInt(start * elementTypes[type].bytes);
+}
 
 export function deviceMemory(place: DevicePlace, type: ElementType, elements: number): DeviceMemory {
   const { api, memoryInfo, allocator, anchored } = place;

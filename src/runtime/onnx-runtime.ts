@@ -6,11 +6,11 @@ import { LorikeetError } from '../core/errors.ts';
 import { serially } from '../core/serially.ts';
 import { callAside } from './aside.ts';
 import { physicalCores } from './cores.ts';
-import { cudaRecorder } from './cuda-recorder.ts';
+import { cudaCard } from './cuda-card.ts';
 import { createDeviceWeights } from './device-weights.ts';
 import { giveBackFreeMemory } from './free-memory.ts';
 import { handleOf } from './handles.ts';
-import { deviceMemory, hostMemory } from './memory.ts';
+import { addressOf, deviceMemory, hostMemory } from './memory.ts';
 import { type DeviceOperators, type NativeOperators, nativeOperators } from './native-operators.ts';
 import { loadOrtApi, type OrtApi, type Pointer } from './ort-api.ts';
 import { packagedLibrary } from './packaged-library.ts';
@@ -81,12 +81,13 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
   };
 }
 
-type Computing = Pick<Runtime, 'device' | 'allocate' | 'betweenRuns' | 'session'>;
+type Computing = Pick<Runtime, 'device' | 'allocate' | 'send' | 'betweenRuns' | 'session'>;
 
 function onHost(library: Library): Computing {
   const { api, memoryInfo } = library;
   return {
     device: null,
+    send: null,
     allocate: (type, elements) => hostMemory(type, elements, (data, shape) => hostTensor(api, memoryInfo, data, shape)),
     betweenRuns: async (work) => work(),
     async session(model, { weights, own = none, profile, planMemory, aside }) {
@@ -118,12 +119,13 @@ function onDevice(library: Library, provider: Provider, hasOperators: boolean, r
   const { api, memoryInfo } = library;
   const { place, session } = openDevice(library, provider);
   const inTurn = serially();
-  const recorder = hasOperators && records ? cudaRecorder(api) : null;
-  const recordings = recorder && (() => new Recordings(recorder, place, console.warn));
+  const card = hasOperators ? cudaCard(api) : null;
+  const recordings = card && records ? () => new Recordings(card, place, console.warn) : null;
   const deviceWeights = createDeviceWeights({ place, memoryInfo, session }, inTurn);
   return {
     device: { ...pick(provider), hasOperators },
     allocate: (type, elements) => deviceMemory(place, type, elements),
+    send: card && ((places, data) => inTurn(() => card.send(BigUint64Array.from(places, addressOf), data))),
     betweenRuns: (work) => inTurn(async () => work()),
     async session(model, { weights, own = none, profile, planMemory }) {
       const all = new Map([...weights, ...own]);

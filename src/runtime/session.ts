@@ -19,6 +19,9 @@ export type Memory = {
   release(): void;
 };
 
+/** From an element on. */
+export type MemoryPlace = { readonly memory: Memory; readonly start: number };
+
 /** Inputs and outputs of a session tied to tensors. The same tensor may be input and output (KV pools). */
 export type Binding = {
   /**
@@ -96,6 +99,11 @@ export type Runtime = {
   tensor(data: TensorData, shape: readonly number[], packed?: 'uint4'): Tensor;
   /** Not while a run is under way; nor may memory be released then. */
   allocate(type: ElementType, elements: number): Memory;
+  /**
+   * Writes JavaScript's memory to places of one size in memory of 16-bit numbers, as many floats to each; null where
+   * only graphs can.
+   */
+  readonly send: ((places: readonly MemoryPlace[], data: Float32Array) => Promise<void>) | null;
   /** What must not happen while a run is under way; at once where runs may overlap. */
   betweenRuns<T>(work: () => T): Promise<T>;
   /** Compiles a model. Slow (prepacks weights, or sends them to the device), and done once per graph. */

@@ -23,7 +23,7 @@ struct alignas(16) Eight {
 struct Index {
   unsigned x = 0;
 };
-inline Index threadIdx, gridDim;
+inline Index threadIdx, blockIdx, gridDim;
 
 namespace card {
 enum { warp_lanes = 32, stack_bytes = 1 << 16, dynamic_bytes = 1 << 18 };
@@ -72,6 +72,7 @@ inline void launch(unsigned blocks, unsigned threads, std::function<void()> body
   gridDim.x = blocks;
   stacks.resize(threads, std::vector<char>(stack_bytes));
   for (unsigned block = 0; block < blocks; block++) {
+    blockIdx.x = block;
     fibers.assign(threads, {});
     ended.assign(threads, false);
     warps.assign(threads / warp_lanes, {});

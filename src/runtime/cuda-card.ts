@@ -1,4 +1,5 @@
-// Records runs on an NVIDIA card and replays them, through native/cuda_graph.c.
+// What an NVIDIA card does beside sessions' runs: it records runs and replays them (native/cuda_graph.c), and takes rows
+// of pools (native/cuda_send.c).
 
 import { nativeLibrary } from './native-operators.ts';
 import type { OrtApi, Pointer } from './ort-api.ts';
@@ -6,7 +7,15 @@ import type { Recorder } from './recordings.ts';
 
 type Async = (...args: unknown[]) => void;
 
-export function cudaRecorder(api: OrtApi): Recorder {
+export type CudaCard = Recorder & {
+  /**
+   * float32 [places, elements] to places of as many 16-bit numbers.
+   * @param places addresses; not while anything runs
+   */
+  send(places: BigUint64Array, data: Float32Array): Promise<void>;
+};
+
+export function cudaCard(api: OrtApi): CudaCard {
   const library = nativeLibrary();
   const record = library.func(
     'const char* lorikeet_record(void* api, void* session, void* options, void* binding, uint64_t address, ' +
@@ -15,6 +24,7 @@ export function cudaRecorder(api: OrtApi): Recorder {
   const replay = library.func(
     'const char* lorikeet_replay(void* executable, uint64_t address, void* inputs, size_t bytes)',
   );
+  const send = library.func('const char* lorikeet_send(void* places, size_t count, void* data, size_t elements)');
   const forget = library.func('void lorikeet_forget(void* executable)');
   const options = api.call('createRunOptions');
   // While a run is recorded nothing may wait for the card.
@@ -34,6 +44,7 @@ export function cudaRecorder(api: OrtApi): Recorder {
       return recording[0];
     },
     replay: (recording, address, inputs) => call(replay, recording, address, inputs, inputs.length),
+    send: (places, data) => call(send, places, places.length, data, data.length / places.length),
     forget: (recording) => void forget(recording),
   };
 }
