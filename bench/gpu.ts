@@ -3,6 +3,7 @@
 //
 //     npm run bench:gpu -- --device cuda [--model random:1b] [--rows 1,16,64,128,256] [--adapters 0,1,16,all]
 //         [--context 128] [--rank 16] [--rounds 20] [--resident 1000] [--bits 4|8|32] [--python <with torch and peft>]
+//         [--kernels recorded|own|runtime]
 //     npm run bench:gpu -- --device cpu --model random:tiny --rows 1,4 --adapters 0,2,all --resident 8    tries it out
 //
 // `--device cpu` runs the device's form of everything on the processor, to try this out; its figures say nothing.
@@ -18,7 +19,7 @@ import type { ResidentAdapter } from '../src/engine/adapters/resident-adapter.ts
 import { createDecoder } from '../src/engine/decoder.ts';
 import type { LinearBits, LoweredModel } from '../src/graph/lowered.ts';
 import type { Real } from '../src/graph/target.ts';
-import { createOnnxRuntime } from '../src/runtime/onnx-runtime.ts';
+import { createOnnxRuntime, type DeviceKernels } from '../src/runtime/onnx-runtime.ts';
 import type { Runtime } from '../src/runtime/session.ts';
 import { copyBandwidth } from './gpu/bandwidth.ts';
 import { allLinears, type Measured, measureDecode, type Work } from './gpu/decode.ts';
@@ -40,8 +41,7 @@ const { values: flags } = parseArgs({
     resident: { type: 'string', default: '1000' },
     'copy-mib': { type: 'string', default: '512' },
     python: { type: 'string' },
-    kernels: { type: 'string', default: 'own' },
-    records: { type: 'string', default: 'on' },
+    kernels: { type: 'string', default: 'recorded' },
   },
 });
 const [context, rank, rounds, resident] = [flags.context, flags.rank, flags.rounds, flags.resident].map(Number) as [
@@ -94,7 +94,7 @@ process.exit(0);
 function openRuntime(): Runtime {
   const { ortLibrary: library, threads, dataDir } = config;
   try {
-    return createOnnxRuntime({ library, threads, spin: true, device, cudaDir: cudaDir(dataDir), ownKernels: flags.kernels === 'own', records: flags.records === 'on' });
+    return createOnnxRuntime({ library, threads, spin: true, device, cudaDir: cudaDir(dataDir), deviceKernels: flags.kernels as DeviceKernels });
   } catch (error) {
     if (!(error instanceof LorikeetError)) throw error;
     console.error(`bench:gpu: ${error.message}`);

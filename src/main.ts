@@ -160,7 +160,7 @@ export function modelSources(config: Config): Pick<ResolveOptions, 'cacheDir' | 
 
 function startEngine(config: Config, model: ModelFiles, logger: Logger): SupervisedEngine {
   const { weightBits, decodeActivations, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk } = config;
-  const { devicePrecision, adapterMemory: adapterBytes, adapterPages, mergeMemory: mergeBytes } = config;
+  const { devicePrecision, deviceKernels, adapterMemory: adapterBytes, adapterPages, mergeMemory: mergeBytes } = config;
   return superviseEngine({
     startProcess: engineProcessStarter(new URL('./engine/main.ts', import.meta.url), {
       ...mallocEnvironment,
@@ -168,7 +168,7 @@ function startEngine(config: Config, model: ModelFiles, logger: Logger): Supervi
     }),
     config: {
       ...{ model, weightBits, decodeActivations, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk },
-      ...{ devicePrecision, adapterBytes, adapterPages, mergeBytes },
+      ...{ devicePrecision, deviceKernels, adapterBytes, adapterPages, mergeBytes },
       trainsBeside: config.trainingDevice === device,
       cudaDir: cudaDir(config.dataDir),
       batchInvariant: config.batchInvariant === 'on',

@@ -10,6 +10,7 @@ import { cudaCard } from './cuda-card.ts';
 import { createDeviceWeights } from './device-weights.ts';
 import { giveBackFreeMemory } from './free-memory.ts';
 import { handleOf } from './handles.ts';
+import { inputPlace } from './input-place.ts';
 import { addressOf, deviceMemory, hostMemory } from './memory.ts';
 import { type DeviceOperators, type NativeOperators, nativeOperators } from './native-operators.ts';
 import { loadOrtApi, type OrtApi, type Pointer } from './ort-api.ts';
@@ -21,6 +22,9 @@ import type { Runtime, Tensor } from './session.ts';
 import { Recordings } from './recordings.ts';
 import { createSession } from './sessions.ts';
 import { dataOf, hostTensor } from './tensors.ts';
+
+/** `runtime`: ONNX Runtime's operators alone. `own`: also the project's. `recorded`: and whole steps are replayed. */
+export type DeviceKernels = 'recorded' | 'own' | 'runtime';
 
 export type OnnxRuntimeOptions = {
   /** Path of libonnxruntime; null takes the one inside the onnxruntime-node package, or one that has the device. */
@@ -35,10 +39,8 @@ export type OnnxRuntimeOptions = {
   readonly cudaDir?: string | null;
   /** Instructions that the native operators use; the best that the processor has by default. */
   readonly variant?: string | null;
-  /** False: on a device, ONNX Runtime's operators in the place of the project's own. */
-  readonly ownKernels?: boolean;
-  /** False: steps are not recorded on a card that could replay them. */
-  readonly records?: boolean;
+  /** On a card: recorded by default. */
+  readonly deviceKernels?: DeviceKernels;
 };
 
 const warning = 2;
@@ -62,7 +64,8 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
   const environment = api.call('createEnvWithGlobalThreadPools', warning, 'lorikeet', threading);
   const memoryInfo = api.call('createCpuMemoryInfo', arenaAllocator, defaultMemory);
   const spinningThreads = options.spin && threads > 1 ? threads : null;
-  const onCard = provider === null || options.ownKernels === false ? null : operatorsOf(provider);
+  const kernels = options.deviceKernels ?? 'recorded';
+  const onCard = provider === null || kernels === 'runtime' ? null : operatorsOf(provider);
   const operators = nativeOperators(api, options.variant ?? null, onCard);
   const opened = {
     api,
@@ -72,7 +75,7 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
     memoryInfo,
     prepacked: api.call('createPrepackedWeightsContainer'),
   };
-  const computing = provider === null ? onHost(opened) : onDevice(opened, provider, onCard !== null, options.records ?? true);
+  const computing = provider === null ? onHost(opened) : onDevice(opened, provider, onCard !== null, kernels === 'recorded');
   const name = `onnxruntime ${api.version}, native operators ${operators.variant}`;
   return {
     ...{ name, library: api.library, providers: api.availableProviders(), threads, giveBackFreeMemory },
@@ -120,7 +123,7 @@ function onDevice(library: Library, provider: Provider, hasOperators: boolean, r
   const { place, session } = openDevice(library, provider);
   const inTurn = serially();
   const card = hasOperators ? cudaCard(api) : null;
-  const recordings = card && records ? () => new Recordings(card, place, console.warn) : null;
+  const recordings = card && records ? () => new Recordings(card, (inputs, bytes) => inputPlace(place, inputs, bytes), console.warn) : null;
   const deviceWeights = createDeviceWeights({ place, memoryInfo, session }, inTurn);
   return {
     device: { ...pick(provider), hasOperators },

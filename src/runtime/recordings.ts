@@ -1,12 +1,10 @@
-// Runs that come again and again with the same shapes, recorded on the card and replayed: the processor then starts one
+// Runs that come again and again with the same shapes, recorded on a card and replayed: the processor then starts one
 // thing instead of hundreds. What such a run reads of JavaScript's memory has a fixed place on the card, to which it is
-// copied before each replay, in one piece.
+// copied before each replay, in one piece. Knows when, not how: the card is behind `Recorder` and `InputPlace`.
 
 import type { Pointer } from './ort-api.ts';
-import { type DeviceMemory, type DevicePlace, deviceMemory } from './memory.ts';
-import { handleOf } from './handles.ts';
 import type { Tensor } from './session.ts';
-import { dataOf, typeOf } from './tensors.ts';
+import { dataOf } from './tensors.ts';
 
 /** What a card does of it; one call at a time. */
 export type Recorder = {
@@ -23,34 +21,50 @@ export type RecordedRun = {
   readonly inputs: Uint8Array;
 };
 
+/** What a binding ties of JavaScript's memory. `onHost`: kernels ask for it before they start. */
+export type TiedInput = { readonly tensor: Tensor; readonly onHost: boolean };
+
+/** An input's place among those that are copied together. */
+export type PlacedInput = { readonly name: string; readonly tensor: Tensor; readonly at: number };
+
+/** Memory of the card for a recording's inputs. */
+export type InputPlace = {
+  readonly address: Pointer;
+  /** Ties the inputs to it. */
+  bind(binding: Pointer): void;
+  release(): void;
+};
+
 /** Runs before one is recorded: recording costs as much as several. */
 const runsBefore = 2;
 
 /** Places of inputs begin at multiples of this. */
 const alignment = 256;
 
-/** What a binding ties of JavaScript's memory. */
-export type TiedInput = { readonly tensor: Tensor; readonly onHost: boolean };
-
 type Recorded = {
   readonly recording: Pointer;
-  readonly memory: DeviceMemory;
-  readonly views: readonly Tensor[];
+  readonly place: InputPlace;
+  readonly placed: readonly PlacedInput[];
   readonly inputs: Uint8Array;
-  readonly places: readonly { readonly bytes: Uint8Array; readonly at: number }[];
 };
+
+type Bound = { readonly session: Pointer; readonly binding: Pointer; readonly version: number };
 
 /** Of one binding. */
 export class Recordings {
   readonly #recorder: Recorder;
-  readonly #place: DevicePlace;
+  readonly #place: (inputs: readonly PlacedInput[], bytes: number) => InputPlace;
   readonly #warn: (message: string) => void;
   #key = '';
   #seen = 0;
   #recorded: Recorded | null = null;
   #isPossible = true;
 
-  constructor(recorder: Recorder, place: DevicePlace, warn: (message: string) => void) {
+  constructor(
+    recorder: Recorder,
+    place: (inputs: readonly PlacedInput[], bytes: number) => InputPlace,
+    warn: (message: string) => void,
+  ) {
     this.#recorder = recorder;
     this.#place = place;
     this.#warn = warn;
@@ -58,16 +72,12 @@ export class Recordings {
 
   /**
    * Runs from a recording, or makes one by the way. False: the caller has to run it.
-   * @param version another one where anything else was tied
-   * @param rebind called where inputs are tied to their own memory no more: they have to be again
+   * @param bound `version` is another one where anything else was tied
+   * @param rebind called where inputs are tied to the card's memory no more: they have to be tied again
    */
-  async run(
-    { session, binding, version }: { session: Pointer; binding: Pointer; version: number },
-    tied: ReadonlyMap<string, TiedInput>,
-    rebind: () => void,
-  ): Promise<boolean> {
+  async run(bound: Bound, tied: ReadonlyMap<string, TiedInput>, rebind: () => void): Promise<boolean> {
     if (!this.#isPossible) return false;
-    const key = `${version} ${[...tied.values()].filter(({ onHost }) => onHost).map(({ tensor }) => bytesOf(tensor).join())}`;
+    const key = keyOf(bound.version, tied);
     if (key !== this.#key) {
       if (this.#recorded) rebind();
       this.forget();
@@ -76,12 +86,11 @@ export class Recordings {
     }
     const known = this.#recorded;
     if (known) {
-      for (const { bytes, at } of known.places) known.inputs.set(bytes, at);
-      await this.#recorder.replay(known.recording, known.memory.address, known.inputs);
+      fill(known.inputs, known.placed);
+      await this.#recorder.replay(known.recording, known.place.address, known.inputs);
       return true;
     }
-    if (this.#seen++ < runsBefore) return false;
-    return this.#record(session, binding, tied, rebind);
+    return this.#seen++ >= runsBefore && this.#record(bound, tied, rebind);
   }
 
   forget(): void {
@@ -89,50 +98,52 @@ export class Recordings {
     this.#recorded = null;
     if (!known) return;
     this.#recorder.forget(known.recording);
-    for (const view of known.views) view.release();
-    known.memory.release();
+    known.place.release();
   }
 
-  async #record(
-    session: Pointer,
-    binding: Pointer,
-    tied: ReadonlyMap<string, TiedInput>,
-    rebind: () => void,
-  ): Promise<boolean> {
-    const { api } = this.#place;
-    const places: { name: string; tensor: Tensor; bytes: Uint8Array; at: number }[] = [];
-    let length = 0;
-    for (const [name, { tensor, onHost }] of tied) {
-      if (onHost) continue;
-      const bytes = bytesOf(tensor);
-      places.push({ name, tensor, bytes, at: length });
-      length += Math.ceil(bytes.length / alignment) * alignment;
-    }
-    const memory = deviceMemory(this.#place, 'uint8', Math.max(length, alignment));
-    const views = places.map(({ tensor, at }) => memory.viewAs(typeOf(dataOf(tensor)!), tensor.shape, at));
+  async #record(bound: Bound, tied: ReadonlyMap<string, TiedInput>, rebind: () => void): Promise<boolean> {
+    const { session, binding } = bound;
+    const { placed, length } = placesOf(tied);
+    const place = this.#place(placed, length);
     const inputs = new Uint8Array(length);
-    for (const [i, { name, bytes, at }] of places.entries()) {
-      inputs.set(bytes, at);
-      api.call('bindInput', binding, name, handleOf(views[i]!));
-    }
+    fill(inputs, placed);
     try {
-      const run = { session, binding, address: memory.address, inputs };
-      const recording = await this.#recorder.record(run);
-      this.#recorded = { recording, memory, views, inputs, places };
+      place.bind(binding);
+      const recording = await this.#recorder.record({ session, binding, address: place.address, inputs });
+      this.#recorded = { recording, place, placed, inputs };
       return true;
     } catch (error) {
       this.#isPossible = false;
       rebind();
-      for (const view of views) view.release();
-      memory.release();
+      place.release();
       this.#warn(`steps are not recorded on the card, which is slower: ${(error as Error).message}`);
       return false;
     }
   }
 }
 
+/** A recording holds what is on the host as it was. */
+function keyOf(version: number, tied: ReadonlyMap<string, TiedInput>): string {
+  const held = [...tied.values()].filter(({ onHost }) => onHost).map(({ tensor }) => bytesOf(tensor).join());
+  return `${version} ${held.join(' ')}`;
+}
+
+function placesOf(tied: ReadonlyMap<string, TiedInput>): { placed: PlacedInput[]; length: number } {
+  const placed: PlacedInput[] = [];
+  let length = 0;
+  for (const [name, { tensor, onHost }] of tied) {
+    if (onHost) continue;
+    placed.push({ name, tensor, at: length });
+    length += Math.ceil(bytesOf(tensor).length / alignment) * alignment;
+  }
+  return { placed, length };
+}
+
+function fill(inputs: Uint8Array, placed: readonly PlacedInput[]): void {
+  for (const { tensor, at } of placed) inputs.set(bytesOf(tensor), at);
+}
+
 function bytesOf(tensor: Tensor): Uint8Array {
   const data = dataOf(tensor)!;
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
-

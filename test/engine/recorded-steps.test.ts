@@ -14,7 +14,7 @@ import { tinyLowered } from '../helpers/tiny-lowered.ts';
 import { layerModules, randomAdapter } from './adapters/random-adapters.ts';
 
 const rows = 6;
-const [recording, starting] = [testRuntime(), testRuntime({ records: false })];
+const [recording, starting] = [testRuntime(), testRuntime({ deviceKernels: 'own' })];
 const skip = recording.device?.hasOperators ? false : 'no card';
 
 test('a recorded step is the step', { skip }, async () => {

@@ -15,9 +15,9 @@ export type OpenDevice = { readonly runtime: Runtime; readonly target: GraphTarg
 
 /** Throws `invalid_config`, `runtime_unavailable` or `device_unavailable`. */
 export function openDevice(config: EngineConfig): OpenDevice {
-  const { ortLibrary: library, threads, cudaDir = null, devicePrecision } = config;
+  const { ortLibrary: library, threads, cudaDir = null, devicePrecision, deviceKernels = 'recorded' } = config;
   const device = deviceOf(config.device);
-  const runtime = createOnnxRuntime({ library, threads, spin: true, device, cudaDir });
+  const runtime = createOnnxRuntime({ library, threads, spin: true, device, cudaDir, deviceKernels });
   if (runtime.device === null) return { runtime, target: { on: 'host', real: 'float32' } };
   const real = devicePrecision ?? runtime.device.real;
   return { runtime, target: { on: 'device', real, hasOperators: runtime.device.hasOperators } };
