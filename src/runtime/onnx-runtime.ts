@@ -39,6 +39,8 @@ export type OnnxRuntimeOptions = {
   readonly cudaDir?: string | null;
   /** Instructions that the native operators use; the best that the processor has by default. */
   readonly variant?: string | null;
+  /** On a device: sessions must not leave any operator to the processor; as it suits the device by default. */
+  readonly strict?: boolean;
   /** On a card: recorded by default. */
   readonly deviceKernels?: DeviceKernels;
 };
@@ -54,7 +56,8 @@ const defaultMemory = 0;
 /** Throws `runtime_unavailable` without a library, and `device_unavailable` without the device. */
 export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
   const { library, device = { kind: 'cpu' }, cudaDir = null } = options;
-  const provider = providerOf(device, { library, cudaDir });
+  const known = providerOf(device, { library, cudaDir });
+  const provider = known && { ...known, strict: options.strict ?? known.strict };
   const api = loadOrtApi(provider?.library ?? library ?? packagedLibrary());
   const threads = options.threads ?? physicalCores();
   const threading = api.call('createThreadingOptions');
