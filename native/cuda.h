@@ -27,6 +27,7 @@ typedef struct {
   int (*allocate)(uint64_t *address, size_t);
   int (*clear)(uint64_t address, unsigned char, size_t, Stream);
   int (*copy_in)(uint64_t to, const void *from, size_t, Stream);
+  int (*copy_out)(void *to, uint64_t from, size_t, Stream);
   int (*use_context)(void *);
   int (*synchronize)(Stream);
   int (*begin_capture)(Stream, int mode);

@@ -3,9 +3,13 @@
 
 import { nativeLibrary } from './native-operators.ts';
 import type { OrtApi, Pointer } from './ort-api.ts';
-import type { Recorder } from './recordings.ts';
+import type { Exchange, Recorder } from './recordings.ts';
 
 type Async = (...args: unknown[]) => void;
+
+/** Of an exchange. */
+const memory = 'uint64_t address, void* inputs, size_t inputBytes, void* outputs, size_t outputBytes';
+const valuesOf = ({ address, inputs, outputs }: Exchange) => [address, inputs, inputs.length, outputs, outputs.length];
 
 export type CudaCard = Recorder & {
   /**
@@ -18,12 +22,9 @@ export type CudaCard = Recorder & {
 export function cudaCard(api: OrtApi): CudaCard {
   const library = nativeLibrary();
   const record = library.func(
-    'const char* lorikeet_record(void* api, void* session, void* options, void* binding, uint64_t address, ' +
-      'void* inputs, size_t bytes, _Out_ void** executable)',
+    `const char* lorikeet_record(void* api, void* session, void* options, void* binding, _Out_ void** executable, ${memory})`,
   );
-  const replay = library.func(
-    'const char* lorikeet_replay(void* executable, uint64_t address, void* inputs, size_t bytes)',
-  );
+  const replay = library.func(`const char* lorikeet_replay(void* executable, ${memory})`);
   const send = library.func('const char* lorikeet_send(void* places, size_t count, void* data, size_t elements)');
   const forget = library.func('void lorikeet_forget(void* executable)');
   const options = api.call('createRunOptions');
@@ -38,12 +39,12 @@ export function cudaCard(api: OrtApi): CudaCard {
       });
     });
   return {
-    async record({ session, binding, address, inputs }) {
+    async record({ session, binding }, exchange) {
       const recording: [Pointer] = [0n];
-      await call(record, api.table, session, options, binding, address, inputs, inputs.length, recording);
+      await call(record, api.table, session, options, binding, recording, ...valuesOf(exchange));
       return recording[0];
     },
-    replay: (recording, address, inputs) => call(replay, recording, address, inputs, inputs.length),
+    replay: (recording, exchange) => call(replay, recording, ...valuesOf(exchange)),
     send: (places, data) => call(send, places, places.length, data, data.length / places.length),
     forget: (recording) => void forget(recording),
   };

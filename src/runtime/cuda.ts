@@ -35,12 +35,11 @@ export function cudaProvider(index: number, places: ProviderPlaces): Provider {
       const options = api.call('createCudaOptions');
       try {
         // By itself it multiplies float32 with the 10 bits of TF32, of which gradients would keep three digits.
-        const values = {
-          ...{ device_id: String(index), arena_extend_strategy: 'kSameAsRequested', use_tf32: '0' },
-          ...(stream === null ? {} : { user_compute_stream: String(stream) }),
-        };
+        const values = { device_id: String(index), arena_extend_strategy: 'kSameAsRequested', use_tf32: '0' };
         const names = Object.keys(values);
         api.call('updateCudaOptions', options, names, Object.values(values), names.length);
+        // Given as text it would be ignored without a word.
+        if (stream !== null) api.call('updateCudaOptionsWithValue', options, 'user_compute_stream', stream);
         api.call('appendCuda', settings, options);
       } finally {
         api.call('releaseCudaOptions', options);

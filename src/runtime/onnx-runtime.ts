@@ -8,9 +8,9 @@ import { callAside } from './aside.ts';
 import { physicalCores } from './cores.ts';
 import { cudaCard } from './cuda-card.ts';
 import { createDeviceWeights } from './device-weights.ts';
+import { exchangePlace } from './exchange-place.ts';
 import { giveBackFreeMemory } from './free-memory.ts';
 import { handleOf } from './handles.ts';
-import { inputPlace } from './input-place.ts';
 import { addressOf, deviceMemory, hostMemory } from './memory.ts';
 import { type DeviceOperators, type NativeOperators, nativeOperators } from './native-operators.ts';
 import { loadOrtApi, type OrtApi, type Pointer } from './ort-api.ts';
@@ -126,7 +126,7 @@ function onDevice(library: Library, provider: Provider, hasOperators: boolean, r
   const { place, session } = openDevice(library, provider);
   const inTurn = serially();
   const card = hasOperators ? cudaCard(api) : null;
-  const recordings = card && records ? () => new Recordings(card, (inputs, bytes) => inputPlace(place, inputs, bytes), console.warn) : null;
+  const recordings = card && records ? () => new Recordings(card, (placed, bytes) => exchangePlace(place, placed, bytes), console.warn) : null;
   const deviceWeights = createDeviceWeights({ place, memoryInfo, session }, inTurn);
   return {
     device: { ...pick(provider), hasOperators },

@@ -58,6 +58,7 @@ const table = {
   appendCuda: [204, 'status', ['void*', 'void*']],
   createCudaOptions: [205, 'status', ['_Out_ void**']],
   updateCudaOptions: [206, 'status', ['void*', 'const char**', 'const char**', 'size_t']],
+  updateCudaOptionsWithValue: [263, 'status', ['void*', 'const char*', 'void*']],
   releaseCudaOptions: [208, 'void', ['void*']],
   appendExecutionProvider: [216, 'status', ['void*', 'const char*', 'const char**', 'const char**', 'size_t']],
   addExternalInitializers: [210, 'status', ['void*', 'const char**', 'void**', 'size_t']],

@@ -1,6 +1,6 @@
 // Runs that come again and again with the same shapes, recorded on a card and replayed: the processor then starts one
 // thing instead of hundreds. What such a run reads of JavaScript's memory has a fixed place on the card, to which it is
-// copied before each replay, in one piece. Knows when, not how: the card is behind `Recorder` and `InputPlace`.
+// copied before each replay, in one piece. Knows when, not how: the card is behind `Recorder` and `ExchangePlace`.
 
 import type { Pointer } from './ort-api.ts';
 import type { Tensor } from './session.ts';
@@ -9,28 +9,38 @@ import { dataOf } from './tensors.ts';
 /** What a card does of it; one call at a time. */
 export type Recorder = {
   /** Runs, and records the same run. Throws with what cannot be recorded. */
-  record(run: RecordedRun): Promise<Pointer>;
-  replay(recording: Pointer, address: Pointer, inputs: Uint8Array): Promise<void>;
+  record(run: RecordedRun, exchange: Exchange): Promise<Pointer>;
+  replay(recording: Pointer, exchange: Exchange): Promise<void>;
   forget(recording: Pointer): void;
 };
 
 export type RecordedRun = {
   readonly session: Pointer;
   readonly binding: Pointer;
-  readonly address: Pointer;
-  readonly inputs: Uint8Array;
 };
 
-/** What a binding ties of JavaScript's memory. `onHost`: kernels ask for it before they start. */
-export type TiedInput = { readonly tensor: Tensor; readonly onHost: boolean };
-
-/** An input's place among those that are copied together. */
-export type PlacedInput = { readonly name: string; readonly tensor: Tensor; readonly at: number };
-
-/** Memory of the card for a recording's inputs. */
-export type InputPlace = {
+/** Memory of a run on both sides: inputs, and outputs behind them. */
+export type Exchange = {
   readonly address: Pointer;
-  /** Ties the inputs to it. */
+  readonly inputs: Uint8Array;
+  readonly outputs: Uint8Array;
+};
+
+/** What a binding ties of JavaScript's memory. `host`: an input that kernels ask for before they start. */
+export type TiedTensor = { readonly tensor: Tensor; readonly as: 'input' | 'host' | 'output' };
+
+/** A tensor's place among those that are copied together. */
+export type Placed = {
+  readonly as: 'input' | 'output';
+  readonly name: string;
+  readonly tensor: Tensor;
+  readonly at: number;
+};
+
+/** Memory of the card for what a recording reads and leaves. */
+export type ExchangePlace = {
+  readonly address: Pointer;
+  /** Ties them to it. */
   bind(binding: Pointer): void;
   release(): void;
 };
@@ -38,14 +48,14 @@ export type InputPlace = {
 /** Runs before one is recorded: recording costs as much as several. */
 const runsBefore = 2;
 
-/** Places of inputs begin at multiples of this. */
+/** Places begin at multiples of this. */
 const alignment = 256;
 
 type Recorded = {
   readonly recording: Pointer;
-  readonly place: InputPlace;
-  readonly placed: readonly PlacedInput[];
-  readonly inputs: Uint8Array;
+  readonly place: ExchangePlace;
+  readonly placed: readonly Placed[];
+  readonly exchange: Exchange;
 };
 
 type Bound = { readonly session: Pointer; readonly binding: Pointer; readonly version: number };
@@ -53,7 +63,7 @@ type Bound = { readonly session: Pointer; readonly binding: Pointer; readonly ve
 /** Of one binding. */
 export class Recordings {
   readonly #recorder: Recorder;
-  readonly #place: (inputs: readonly PlacedInput[], bytes: number) => InputPlace;
+  readonly #place: (placed: readonly Placed[], bytes: number) => ExchangePlace;
   readonly #warn: (message: string) => void;
   #key = '';
   #seen = 0;
@@ -62,7 +72,7 @@ export class Recordings {
 
   constructor(
     recorder: Recorder,
-    place: (inputs: readonly PlacedInput[], bytes: number) => InputPlace,
+    place: (placed: readonly Placed[], bytes: number) => ExchangePlace,
     warn: (message: string) => void,
   ) {
     this.#recorder = recorder;
@@ -75,7 +85,7 @@ export class Recordings {
    * @param bound `version` is another one where anything else was tied
    * @param rebind called where inputs are tied to the card's memory no more: they have to be tied again
    */
-  async run(bound: Bound, tied: ReadonlyMap<string, TiedInput>, rebind: () => void): Promise<boolean> {
+  async run(bound: Bound, tied: ReadonlyMap<string, TiedTensor>, rebind: () => void): Promise<boolean> {
     if (!this.#isPossible) return false;
     const key = keyOf(bound.version, tied);
     if (key !== this.#key) {
@@ -86,8 +96,9 @@ export class Recordings {
     }
     const known = this.#recorded;
     if (known) {
-      fill(known.inputs, known.placed);
-      await this.#recorder.replay(known.recording, known.place.address, known.inputs);
+      fill(known);
+      await this.#recorder.replay(known.recording, known.exchange);
+      empty(known);
       return true;
     }
     return this.#seen++ >= runsBefore && this.#record(bound, tied, rebind);
@@ -101,16 +112,18 @@ export class Recordings {
     known.place.release();
   }
 
-  async #record(bound: Bound, tied: ReadonlyMap<string, TiedInput>, rebind: () => void): Promise<boolean> {
+  async #record(bound: Bound, tied: ReadonlyMap<string, TiedTensor>, rebind: () => void): Promise<boolean> {
     const { session, binding } = bound;
-    const { placed, length } = placesOf(tied);
-    const place = this.#place(placed, length);
-    const inputs = new Uint8Array(length);
-    fill(inputs, placed);
+    const { placed, inputBytes, bytes } = placesOf(tied);
+    const place = this.#place(placed, bytes);
+    const [inputs, outputs] = [new Uint8Array(inputBytes), new Uint8Array(bytes - inputBytes)];
+    const exchange = { address: place.address, inputs, outputs };
+    fill({ exchange, placed });
     try {
       place.bind(binding);
-      const recording = await this.#recorder.record({ session, binding, address: place.address, inputs });
-      this.#recorded = { recording, place, placed, inputs };
+      const recording = await this.#recorder.record({ session, binding }, exchange);
+      this.#recorded = { recording, place, placed, exchange };
+      empty(this.#recorded);
       return true;
     } catch (error) {
       this.#isPossible = false;
@@ -123,24 +136,41 @@ export class Recordings {
 }
 
 /** A recording holds what is on the host as it was. */
-function keyOf(version: number, tied: ReadonlyMap<string, TiedInput>): string {
-  const held = [...tied.values()].filter(({ onHost }) => onHost).map(({ tensor }) => bytesOf(tensor).join());
+function keyOf(version: number, tied: ReadonlyMap<string, TiedTensor>): string {
+  const held = [...tied.values()].filter(({ as }) => as === 'host').map(({ tensor }) => bytesOf(tensor).join());
   return `${version} ${held.join(' ')}`;
 }
 
-function placesOf(tied: ReadonlyMap<string, TiedInput>): { placed: PlacedInput[]; length: number } {
-  const placed: PlacedInput[] = [];
-  let length = 0;
-  for (const [name, { tensor, onHost }] of tied) {
-    if (onHost) continue;
-    placed.push({ name, tensor, at: length });
-    length += Math.ceil(bytesOf(tensor).length / alignment) * alignment;
-  }
-  return { placed, length };
+/** Inputs first. */
+function placesOf(tied: ReadonlyMap<string, TiedTensor>) {
+  const placed: Placed[] = [];
+  let bytes = 0;
+  const place = (kind: 'input' | 'output') => {
+    for (const [name, { tensor, as }] of tied) {
+      if (as !== kind) continue;
+      placed.push({ as, name, tensor, at: bytes });
+      bytes += Math.ceil(bytesOf(tensor).length / alignment) * alignment;
+    }
+    return bytes;
+  };
+  const inputBytes = place('input');
+  place('output');
+  return { placed, inputBytes, bytes };
 }
 
-function fill(inputs: Uint8Array, placed: readonly PlacedInput[]): void {
-  for (const { tensor, at } of placed) inputs.set(bytesOf(tensor), at);
+type Filled = Pick<Recorded, 'exchange' | 'placed'>;
+
+function fill({ exchange: { inputs }, placed }: Filled): void {
+  for (const { as, tensor, at } of placed) if (as === 'input') inputs.set(bytesOf(tensor), at);
+}
+
+function empty({ exchange: { inputs, outputs }, placed }: Filled): void {
+  for (const { as, tensor, at } of placed) {
+    if (as !== 'output') continue;
+    const bytes = bytesOf(tensor);
+    const start = at - inputs.length;
+    bytes.set(outputs.subarray(start, start + bytes.length));
+  }
 }
 
 function bytesOf(tensor: Tensor): Uint8Array {

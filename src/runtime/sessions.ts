@@ -5,7 +5,7 @@ import type { Serially } from '../core/serially.ts';
 import { callAside } from './aside.ts';
 import { forgetHandle, handleOf, setHandle } from './handles.ts';
 import type { OrtApi, Pointer } from './ort-api.ts';
-import type { Recordings, TiedInput } from './recordings.ts';
+import type { Recordings, TiedTensor } from './recordings.ts';
 import type { Binding, Session, Tensor } from './session.ts';
 import { dataOf } from './tensors.ts';
 
@@ -66,7 +66,7 @@ const sendInputs = new WeakMap<Binding, Tied>();
 const comparedBytesMax = 2 ** 20;
 
 /** An input in JavaScript's memory, and a copy of what was last sent of it, where that is compared. */
-type SentInput = TiedInput & { isFirst: boolean; last: Buffer | null };
+type SentInput = TiedTensor & { isFirst: boolean; last: Buffer | null };
 
 function send(input: SentInput, bind: () => void): void {
   const data = dataOf(input.tensor)!;
@@ -90,6 +90,8 @@ function createBinding(
   // The library does not own bound memory: the binding keeps its tensors, and so their data, alive.
   const tensors = new Map<string, Tensor>();
   const sent = new Map<string, SentInput>();
+  /** Outputs in JavaScript's memory. */
+  const fetched = new Map<string, TiedTensor>();
   const handle = api.call('createIoBinding', session);
   /** Counts what is tied, since a recording holds what was. */
   let version = 0;
@@ -99,12 +101,14 @@ function createBinding(
       version++;
       const value = handleOf(tensor);
       sent.delete(name);
-      if (inTurn && dataOf(tensor)) sent.set(name, { tensor, onHost: place === 'host', isFirst: true, last: null });
+      if (inTurn && dataOf(tensor)) sent.set(name, { tensor, as: place ?? 'input', isFirst: true, last: null });
       else api.call('bindInput', handleOf(binding), name, value);
       tensors.set(`in ${name}`, tensor);
     },
     output(name, tensor) {
       version++;
+      fetched.delete(name);
+      if (inTurn && dataOf(tensor)) fetched.set(name, { tensor, as: 'output' });
       api.call('bindOutput', handleOf(binding), name, handleOf(tensor));
       tensors.set(`out ${name}`, tensor);
     },
@@ -116,6 +120,7 @@ function createBinding(
         api.call('releaseIoBinding', gone);
         tensors.clear();
         sent.clear();
+        fetched.clear();
       });
     },
   };
@@ -132,10 +137,13 @@ function createBinding(
     async replay(session) {
       if (record === null) return false;
       recordings ??= record();
-      const forgetSent = () => {
+      const alive = handleOf(binding);
+      const tieAgain = () => {
         for (const input of sent.values()) input.last = null;
+        for (const [name, { tensor }] of fetched) api.call('bindOutput', alive, name, handleOf(tensor));
       };
-      return recordings.run({ session, binding: handleOf(binding), version }, sent, forgetSent);
+      const tied = new Map<string, TiedTensor>([...sent, ...fetched]);
+      return recordings.run({ session, binding: alive, version }, tied, tieAgain);
     },
   });
   return binding;

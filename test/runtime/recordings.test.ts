@@ -12,52 +12,55 @@ function opened(fails = false) {
   const log: string[] = [];
   let memories = 0;
   const recorder: Recorder = {
-    async record({ inputs }) {
+    async record(_run, { inputs, outputs }) {
       if (fails) throw new Error('it waits for the card');
       log.push(`record ${inputs[0]}`);
+      outputs[0] = inputs[0]!;
       return 7n;
     },
-    async replay(recording, _address, inputs) {
+    async replay(recording, { inputs, outputs }) {
       log.push(`replay ${recording} ${inputs[0]}`);
+      outputs[0] = inputs[0]!;
     },
     forget: (recording) => void log.push(`forget ${recording}`),
   };
-  const memory = (bytes: number) => {
-    memories++;
-    return {
-      address: 0x1000n,
-      bind: () => log.push(`bind ${bytes}`),
-      release: () => void memories--,
-    };
-  };
   const recordings = new Recordings(
     recorder,
-    (inputs, length) => {
-      const own = memory(length);
-      return { ...own, bind: () => void log.push(`bind ${inputs.map(({ name }) => name)}`) };
+    (placed) => {
+      memories++;
+      return {
+        address: 0x1000n,
+        bind: () => void log.push(`bind ${placed.map(({ name }) => name)}`),
+        release: () => void memories--,
+      };
     },
     (message) => log.push(message),
   );
   return { log, recordings, memories: () => memories };
 }
 
-const input = (data: Int32Array<ArrayBuffer>, onHost = false) => ({ tensor: tensor(data, [data.length]), onHost });
+const tie = (data: Int32Array<ArrayBuffer>, as: 'input' | 'host' | 'output' = 'input') => ({
+  tensor: tensor(data, [data.length]),
+  as,
+});
 
 test('the third run of a kind is recorded, and those after it replayed with what the memory then holds', async () => {
   const { log, recordings, memories } = opened();
-  const [tokens, length] = [new Int32Array(2), new Int32Array(1)];
+  const [tokens, length, chosen] = [new Int32Array(2), new Int32Array(1), new Int32Array(1)];
   const tied = new Map([
-    ['tokens', input(tokens)],
-    ['length', input(length, true)],
+    ['tokens', tie(tokens)],
+    ['length', tie(length, 'host')],
+    ['chosen', tie(chosen, 'output')],
   ]);
   const run = (version: number) => recordings.run({ session: 1n, binding: 2n, version }, tied, () => log.push('rebind'));
   const runs = [];
   for (let i = 0; i < 5; i++) {
     tokens[0] = i;
     runs.push(await run(1));
+    assert.equal(chosen[0], i < 2 ? 0 : i);
   }
   assert.deepEqual(runs, [false, false, true, true, true]);
-  assert.deepEqual(log.splice(0), ['bind tokens', 'record 2', 'replay 7 3', 'replay 7 4']);
+  assert.deepEqual(log.splice(0), ['bind tokens,chosen', 'record 2', 'replay 7 3', 'replay 7 4']);
 
   length[0] = 1;
   assert.equal(await run(1), false);
@@ -66,14 +69,14 @@ test('the third run of a kind is recorded, and those after it replayed with what
   assert.equal(await run(1), false);
   assert.equal(await run(1), true);
   assert.equal(await run(2), false);
-  assert.deepEqual(log.splice(0), ['bind tokens', 'record 4', 'rebind', 'forget 7']);
+  assert.deepEqual(log.splice(0), ['bind tokens,chosen', 'record 4', 'rebind', 'forget 7']);
   recordings.forget();
   assert.equal(memories(), 0);
 });
 
 test('what cannot be recorded runs as before, and nobody tries again', async () => {
   const { log, recordings, memories } = opened(true);
-  const tied = new Map([['tokens', input(new Int32Array(1))]]);
+  const tied = new Map([['tokens', tie(new Int32Array(1))]]);
   const runs = [];
   for (let i = 0; i < 5; i++) {
     runs.push(await recordings.run({ session: 1n, binding: 2n, version: 1 }, tied, () => log.push('rebind')));

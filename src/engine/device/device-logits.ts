@@ -90,7 +90,7 @@ function createTopReader(
   return {
     async read(temperatures) {
       for (const [row, temperature] of temperatures.entries()) sharpness[row] = temperature === 0 ? 1 : 1 / temperature;
-      await session.run(binding);
+      await session.run(binding, { steady: true });
       return temperatures.map((_, row) => {
         const [start, end] = [row * count, (row + 1) * count];
         const [tokens, logits] = [Array.from(ids.subarray(start, end), Number), values.subarray(start, end)];
