@@ -16,6 +16,7 @@ import { systemClock } from '../src/core/clock.ts';
 import { parseDevice } from '../src/core/device.ts';
 import { LorikeetError } from '../src/core/errors.ts';
 import type { ResidentAdapter } from '../src/engine/adapters/resident-adapter.ts';
+import { joinedSizes } from '../src/engine/adapters/resident-adapter.ts';
 import { createDecoder } from '../src/engine/decoder.ts';
 import type { LinearBits, LoweredModel } from '../src/graph/lowered.ts';
 import type { Real } from '../src/graph/target.ts';
@@ -63,7 +64,10 @@ const model = await benchModel(
   config,
   real,
 );
-const pages = Math.max(resident, ...works.map(({ adapters }) => adapters)) * Math.ceil(rank / 8);
+const pages = Math.min(
+  Math.max(resident, ...works.map(({ adapters }) => adapters)) * Math.ceil(rank / 8),
+  pagesThatFit(),
+);
 const freeBefore = runtime.device?.freeBytes() ?? null;
 const decoder = createDecoder(runtime, model, {
   ...{ rows: Math.max(2, ...rowCounts), positions: context + 8, pages, target: { on: 'device', real, hasOperators: runtime.device?.hasOperators ?? false } },
@@ -100,6 +104,16 @@ function openRuntime(): Runtime {
     console.error(`bench:gpu: ${error.message}`);
     process.exit(1);
   }
+}
+
+/** Beside the weights, and a sixth of the memory for everything else. */
+function pagesThatFit(): number {
+  const freeBytes = runtime.device?.freeBytes() ?? Number.POSITIVE_INFINITY;
+  const pageBytes = joinedSizes(model.shape).reduce(
+    (sum, { layers, in: inputs, modules, out }) => sum + 8 * layers * (modules.length * inputs + out),
+    0,
+  );
+  return Math.floor(((freeBytes * 5) / 6 - weightBytes(model)) / (pageBytes * (real === 'float16' ? 2 : 4)));
 }
 
 /** Adapters into all pages that there are; seconds and bytes that were sent. */

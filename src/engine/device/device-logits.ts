@@ -74,6 +74,8 @@ function createTopReader(
   const floats = (width: number) => new Float32Array(rows * width);
   const [sharpness, values, mass, sharpMass] = [floats(1), floats(count), floats(1), floats(1)];
   const ids = new BigInt64Array(rows * count);
+  // The low halves are the tokens: thousands of big integers would take longer than the card.
+  const halves = new Int32Array(ids.buffer);
   const binding = session.bind();
   const tensors = [logits];
   const tied = (data: Float32Array<ArrayBuffer> | BigInt64Array<ArrayBuffer>) => {
@@ -93,7 +95,8 @@ function createTopReader(
       await session.run(binding, { steady: true });
       return temperatures.map((_, row) => {
         const [start, end] = [row * count, (row + 1) * count];
-        const [tokens, logits] = [Array.from(ids.subarray(start, end), Number), values.subarray(start, end)];
+        const tokens = Array.from({ length: count }, (_, i) => halves[2 * (start + i)]!);
+        const logits = values.subarray(start, end);
         orderEquals(tokens, logits);
         return { tokens, logits, mass: mass[row]!, sharpMass: sharpMass[row]!, vocabulary };
       });
