@@ -93,7 +93,7 @@ const freeAfter = runtime.device?.freeBytes() ?? null;
 const bandwidth = await copyBandwidth(runtime, Number(flags['copy-mib']) * 2 ** 20);
 const peft = await measurePeft();
 report();
-process.exit(0);
+process.exit();
 
 function openRuntime(): Runtime {
   const { ortLibrary: library, threads, dataDir } = config;
@@ -184,6 +184,12 @@ function report(): void {
       `sent at ${(filled.bytes / filled.seconds / 1e9).toFixed(2)} GB/s` +
       (freeBefore === null || freeAfter === null ? '' : `; the device has ${freeBefore - freeAfter} bytes less`),
   );
+  // A step cannot read its weights faster than the card copies: what seems to did not run.
+  const impossible = results.filter(({ roofline }) => roofline > 1.05);
+  if (impossible.length > 0 && device.kind !== 'cpu') {
+    console.error(`bench:gpu: ${impossible.length} of ${results.length} steps are faster than the memory of the device`);
+    process.exitCode = 1;
+  }
   if (device.kind === 'cpu') return;
   const folder = new URL('results/', import.meta.url);
   mkdirSync(folder, { recursive: true });

@@ -32,6 +32,7 @@ typedef struct {
   int (*synchronize)(Stream);
   int (*begin_capture)(Stream, int mode);
   int (*end_capture)(Stream, void **graph);
+  int (*nodes)(void *graph, void **nodes, size_t *count);
   int (*instantiate)(void **executable, void *graph, unsigned long long flags);
   int (*launch_graph)(void *executable, Stream);
   int (*destroy_graph)(void *graph);

@@ -67,6 +67,12 @@ EXPORT const char *lorikeet_record(OrtApi api, void *session, void *options, voi
   int code = driver.end_capture(driver.stream, &graph);
   if (wrong != NULL) return wrong;
   if (code != 0 || graph == NULL) return "the run does something that cannot be recorded";
+  // What ran on another stream would be in no graph.
+  size_t nodes = 0;
+  if (driver.nodes(graph, NULL, &nodes) != 0 || nodes == 0) {
+    driver.destroy_graph(graph);
+    return "nothing of the run was recorded";
+  }
   code = driver.instantiate(executable, graph, 0);
   driver.destroy_graph(graph);
   return code == 0 ? NULL : "the recorded run cannot be made ready";

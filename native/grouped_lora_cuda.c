@@ -5,8 +5,10 @@
 //   11 groups int32 [G, 20]: rows that read the same pages, see native/cuda/grouped-lora.cu
 #include "cuda.h"
 
+/** Some for each multiprocessor of a large card. */
+enum { BUSY_BLOCKS = 1024 };
 enum { X, BASE, PAGES, SHARES, GAIN, FIRST_A, PARTS_MAX = 3, GROUPS = FIRST_A + 2 * PARTS_MAX };
-enum { RANKS = 8, TILE = 16, THREADS = 128, SPAN = 1024, BLOCK_OUTPUTS = 256, SHARED_BYTES_MAX = 48 << 10, ALIGNMENT = 16 };
+enum { RANKS = 8, TILE = 16, THREADS = 128, BLOCK_OUTPUTS = 256, TILES_MAX = 8, SHARED_BYTES_MAX = 48 << 10, ALIGNMENT = 16 };
 
 /** In the order of native/cuda/grouped-lora.cu. */
 typedef struct {
@@ -14,14 +16,16 @@ typedef struct {
   void *y;
   const void *pages, *shares, *groups, *a[PARTS_MAX], *b[PARTS_MAX];
   void *inner, *counters;
-  int32_t out[PARTS_MAX], parts, in, width, most, group_count, spans, gain_stride, shrinks, blocks_of_group;
+  int32_t out[PARTS_MAX], parts, in, width, most, group_count, span, spans, gain_stride, shrinks, blocks_of_group, tiles;
 } Job;
 
 /** Sizes that a node keeps. */
 typedef struct {
   int parts;
   int32_t out[PARTS_MAX];
-  int is_aligned, blocks_of_group;
+  int is_aligned;
+  /** Blocks of a group, each of which computes 256 outputs. */
+  int64_t tiles;
 } Sizes;
 
 static const char *open_lora(const Node *node, void *state) {
@@ -32,15 +36,24 @@ static const char *open_lora(const Node *node, void *state) {
 
 /** Once a node: the pools' shapes never change. */
 static void measure(const Call *call, Sizes *sizes, int64_t in) {
-  int is_aligned = in % 8 == 0, blocks = 0;
+  int is_aligned = in % 8 == 0;
+  int64_t tiles = 0;
   for (int part = 0; part < sizes->parts; part++) {
     int64_t out = input_shape(call, FIRST_A + 2 * part + 1).dims[2];
     is_aligned = is_aligned && out % 8 == 0;
-    blocks += (int)((out + BLOCK_OUTPUTS - 1) / BLOCK_OUTPUTS);
+    tiles += (out + BLOCK_OUTPUTS - 1) / BLOCK_OUTPUTS;
     sizes->out[part] = (int32_t)out;
   }
   sizes->is_aligned = is_aligned;
-  sizes->blocks_of_group = blocks;
+  sizes->tiles = tiles;
+}
+
+/** Blocks take more outputs where groups alone keep the card busy: what they all do before they begin is done less often. */
+static void share_out(Job *job, const Sizes *sizes) {
+  const int64_t tiles = sizes->tiles * job->group_count / BUSY_BLOCKS;
+  job->tiles = tiles < 1 ? 1 : tiles > TILES_MAX ? TILES_MAX : (int32_t)tiles;
+  const int32_t outputs = BLOCK_OUTPUTS * job->tiles;
+  for (int part = 0; part < sizes->parts; part++) job->blocks_of_group += (sizes->out[part] + outputs - 1) / outputs;
 }
 
 static const char *run_lora(const Call *call, void *state) {
@@ -50,9 +63,10 @@ static const char *run_lora(const Call *call, void *state) {
   if (x.rank != 2 || base.rank != 2 || pages.rank != 2 || groups.rank != 2 || groups.dims[1] != 4 + TILE) {
     return "GroupedLora: a shape is wrong";
   }
-  if (sizes->blocks_of_group == 0) measure(call, sizes, x.dims[1]);
+  if (sizes->tiles == 0) measure(call, sizes, x.dims[1]);
   const int64_t rows = x.dims[0], most = pages.dims[1], group_count = groups.dims[0];
-  const int64_t spans = (x.dims[1] + SPAN - 1) / SPAN;
+  // By the number of inputs alone, since it decides a row's bits.
+  const int64_t span = x.dims[1] > 4096 ? 1024 : 512, spans = (x.dims[1] + span - 1) / span;
   size_t shared = sizeof(float) * (size_t)TILE * (size_t)(most * RANKS + 4);
   if (shared < sizeof(float) * 4 * TILE * RANKS) shared = sizeof(float) * 4 * TILE * RANKS;
   if (shared > SHARED_BYTES_MAX) return "GroupedLora: a row reads more pages than a block can hold";
@@ -75,10 +89,11 @@ static const char *run_lora(const Call *call, void *state) {
       .width = (int32_t)base.dims[1],
       .most = (int32_t)most,
       .group_count = (int32_t)group_count,
+      .span = (int32_t)span,
       .spans = (int32_t)spans,
-      .blocks_of_group = sizes->blocks_of_group,
       .shrinks = (int32_t)(group_count * most * sizes->parts * spans),
   };
+  share_out(&job, sizes);
   if (job.inner == NULL || job.counters == NULL) return "GroupedLora: no memory on the card";
   if (job.gain != NULL && input_shape(call, GAIN).dims[0] > 1) job.gain_stride = job.width;
   int is_aligned = sizes->is_aligned;

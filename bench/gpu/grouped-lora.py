@@ -30,7 +30,8 @@ RANKS, TILE, THREADS, BLOCK_OUTPUTS = 8, 16, 128, 256
 class Job(ctypes.Structure):
     _fields_ = [(name, P) for name in ("x", "base", "gain", "y", "pages", "shares", "groups")] + [
         ("a", P * 3), ("b", P * 3), ("inner", P), ("counters", P), ("out", I * 3), ("parts", I), ("input", I), ("width", I),
-        ("most", I), ("group_count", I), ("spans", I), ("gain_stride", I), ("shrinks", I), ("blocks_of_group", I)]
+        ("most", I), ("group_count", I), ("span", I), ("spans", I), ("gain_stride", I), ("shrinks", I), ("blocks_of_group", I),
+        ("tiles", I)]
 
 
 def library(pattern, *names):
@@ -101,8 +102,8 @@ def groups_of(pages, spare=0):
 class Linear:
     """A joined linear of one layer: what is tied of it."""
 
-    def __init__(self, functions, x, base, pages, shares, a, b, gain=None, y=None, spare=0, span=1024, groups=None):
-        self.functions, self.span = functions, span
+    def __init__(self, functions, x, base, pages, shares, a, b, gain=None, y=None, spare=0, span=None, groups=None, busy=1024):
+        self.functions, span = functions, span or (1024 if x.shape[1] > 4096 else 512)
         self.x, self.base, self.a, self.b, self.gain = x, base, a, b, gain
         self.y = torch.full_like(base, float("nan")) if y is None else y
         self.rows, self.most = len(pages), max([len(p) for p in pages], default=0)
@@ -124,9 +125,10 @@ class Linear:
         for part in range(len(a)):
             job.a[part], job.b[part], job.out[part] = at(a[part]), at(b[part]), outs[part]
         job.parts, job.input, job.width, job.most = len(a), inputs, sum(outs), self.most
-        job.group_count, job.spans = len(self.groups), spans
+        job.group_count, job.span, job.spans = len(self.groups), span, spans
+        job.tiles = max(1, min(8, sum(-(-out // BLOCK_OUTPUTS) for out in outs) * len(self.groups) // busy))
         job.gain_stride = 0 if gain is not None and gain.shape[0] == 1 else job.width
-        job.blocks_of_group = sum(-(-out // BLOCK_OUTPUTS) for out in outs)
+        job.blocks_of_group = sum(-(-out // (BLOCK_OUTPUTS * job.tiles)) for out in outs)
         job.shrinks = job.group_count * self.most * job.parts * spans
         self.job = job
         self.parameters = (P * 1)(ctypes.cast(ctypes.pointer(job), P))
@@ -240,7 +242,7 @@ SHAPES = {  # layers, [(in, outs)]
 }
 
 
-def step_of(functions, shape, rows, adapters, rank=16, span=1024):
+def step_of(functions, shape, rows, adapters, rank=16, span=None, busy=1024):
     """Every linear of every layer, and torch's form of the same."""
     layers, linears = SHAPES[shape]
     count = rank // RANKS
@@ -259,7 +261,7 @@ def step_of(functions, shape, rows, adapters, rank=16, span=1024):
                 torch.arange(slots, device="cuda") % min(slots, 4)]
             a = [fill(slots, RANKS, inputs) for _ in outs]
             b = [fill(slots, RANKS, out) for out in outs]
-            steps.append(Linear(functions, x, y, pages, [1.0] * rows, a, b, None, y, span=span, groups=groups))
+            steps.append(Linear(functions, x, y, pages, [1.0] * rows, a, b, None, y, span=span, groups=groups, busy=busy))
     listed = torch.tensor(pages, device="cuda") if adapters else None
 
     def by_torch():
@@ -324,19 +326,18 @@ def main():
                 write()
 
 
-built = {}
+built = {2: None}
 
 
 def variants(shape, rows, adapters):
     """Milliseconds with other constants."""
     found = {}
-    for span, ahead in ((512, 2), (2048, 2), (1024, 1), (1024, 4)):
-        if (span, ahead) not in built:
-            text = source.replace("SPAN = 1024", f"SPAN = {span}").replace("AHEAD = 2", f"AHEAD = {ahead}")
-            assert text != source
-            built[span, ahead] = compiled(False, text)
-        steps, _, _ = step_of(built[span, ahead], shape, rows, adapters, span=span)
-        found[f"span {span}, ahead {ahead}"] = round(seconds_of(captured(lambda: run_all(steps)), 8) * 1e3, 3)
+    for name, span, ahead, busy in (("span 1024", 1024, 2, 1024), ("span 512", 512, 2, 1024), ("ahead 4", None, 4, 1024),
+                                    ("busy 512", None, 2, 512), ("busy 4096", None, 2, 4096)):
+        if ahead not in built or built[ahead] is None:
+            built[ahead] = compiled(False, source.replace("AHEAD = 2", f"AHEAD = {ahead}"))
+        steps, _, _ = step_of(built[ahead], shape, rows, adapters, span=span, busy=busy)
+        found[name] = round(seconds_of(captured(lambda: run_all(steps)), 8) * 1e3, 3)
     return found
 
 

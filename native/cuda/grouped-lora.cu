@@ -35,13 +35,17 @@ struct GroupedLora {
   int out[3], parts, in, width;
   /** Most pages of a row. */
   int most;
-  int group_count, spans;
+  int group_count;
+  /** Inputs of a span, and spans of all inputs. */
+  int span, spans;
   /** Elements from a row's gains to the next one's: 0 where all rows have the same. */
   int gain_stride;
   int shrinks, blocks_of_group;
+  /** Times 256 outputs of a block: only as many as still leave the card's multiprocessors busy. */
+  int tiles;
 };
 
-enum { RANKS = 8, TILE = 16, THREADS = 128, WARPS = 4, SPAN = 1024, WARP_OUTPUTS = 64, BLOCK_OUTPUTS = 256, AHEAD = 2 };
+enum { RANKS = 8, TILE = 16, THREADS = 128, WARPS = 4, WARP_OUTPUTS = 64, BLOCK_OUTPUTS = 256, AHEAD = 2 };
 
 __device__ inline int smaller(int a, int b) { return a < b ? a : b; }
 
@@ -77,11 +81,13 @@ template <bool ALIGNED> __device__ void shrink(const GroupedLora &job, int ticke
   const bool has_low = g < group.rows, has_high = g + 8 < group.rows;
   const Real *x_low = job.x + (has_low ? (size_t)group.row[g] * job.in : 0);
   const Real *x_high = job.x + (has_high ? (size_t)group.row[g + 8] * job.in : 0);
-  const int end = smaller((span + 1) * SPAN, job.in);
+  const int end = smaller((span + 1) * job.span, job.in);
+  const int row = threadIdx.x / RANKS, rank = threadIdx.x % RANKS;
+  const float share = row < group.rows ? job.shares[group.row[row] * job.most + page] : 0;
   float sums[4] = {0, 0, 0, 0};
   // A thread takes 8 inputs of every 32: which of them meet in one step of the matrix units makes no difference.
 #pragma unroll 4
-  for (int k = span * SPAN + warp * 32; k < end; k += WARPS * 32) {
+  for (int k = span * job.span + warp * 32; k < end; k += WARPS * 32) {
     const int at = k + q * 8, left = end - at;
     const Eight ranks = load_eight<ALIGNED, true>(a + at, left);
     const Eight low = load_eight<ALIGNED>(x_low + at, has_low ? left : 0);
@@ -92,12 +98,11 @@ template <bool ALIGNED> __device__ void shrink(const GroupedLora &job, int ticke
   float *by_warp = dynamic_shared<float>();
   for (int i = 0; i < 4; i++) by_warp[(warp * TILE + g + i / 2 * 8) * RANKS + 2 * q + i % 2] = sums[i];
   __syncthreads();
-  const int row = threadIdx.x / RANKS, rank = threadIdx.x % RANKS;
   if (row < group.rows) {
     float sum = 0;
     for (int from = 0; from < WARPS; from++) sum += by_warp[(from * TILE + row) * RANKS + rank];
     const size_t place = ((size_t)group.row[row] * job.parts + part) * job.most + page;
-    job.inner[(place * job.spans + span) * RANKS + rank] = sum;
+    job.inner[(place * job.spans + span) * RANKS + rank] = share * sum;
   }
   __threadfence();
   __syncthreads();
@@ -111,11 +116,16 @@ __device__ inline void gather_inner(const GroupedLora &job, const GroupedLoraGro
     const int at = i / ranks, column = i % ranks;
     float sum = 0;
     if (at < group.rows) {
-      const int row = group.row[at], page = column / RANKS;
-      const size_t place = ((size_t)row * job.parts + part) * job.most + page;
+      const size_t place = ((size_t)group.row[at] * job.parts + part) * job.most + column / RANKS;
       const float *from = job.inner + place * job.spans * RANKS + column % RANKS;
-      for (int span = 0; span < job.spans; span++) sum += load_shared_by_blocks(from + span * RANKS);
-      sum *= job.shares[row * job.most + page];
+      // Loads first, so that they wait for memory together; then sums in order.
+      for (int first = 0; first < job.spans; first += 8) {
+        float each[8];
+#pragma unroll
+        for (int j = 0; j < 8; j++) each[j] = first + j < job.spans ? load_shared_by_blocks(from + (first + j) * RANKS) : 0;
+#pragma unroll
+        for (int j = 0; j < 8; j++) sum += each[j];
+      }
     }
     inner[at * stride + column] = sum;
   }
@@ -123,9 +133,8 @@ __device__ inline void gather_inner(const GroupedLora &job, const GroupedLoraGro
 
 /** y of one row's 8 outputs. */
 template <bool ALIGNED>
-__device__ inline void finish(const GroupedLora &job, int row, size_t output, const float (&added)[8], int count) {
+__device__ inline void finish(const GroupedLora &job, int row, size_t output, const Eight &base, const float (&added)[8], int count) {
   const size_t at = (size_t)row * job.width + output;
-  const Eight base = load_eight<ALIGNED>(job.base + at, count);
   float values[8];
   for (int i = 0; i < 8; i++) values[i] = element_of(base, i);
   if (job.gain) {
@@ -140,35 +149,46 @@ __device__ inline void finish(const GroupedLora &job, int row, size_t output, co
     for (int i = 0; i < smaller(count, 8); i++) job.y[at + i] = (Real)(pairs[i / 2] >> (i % 2 * 16));
 }
 
+/** A part's share of a group's blocks. */
+__device__ inline int blocks_of(const GroupedLora &job, int part) {
+  const int outputs = BLOCK_OUTPUTS * job.tiles;
+  return (job.out[part] + outputs - 1) / outputs;
+}
+
 template <bool ALIGNED> __device__ void expand(const GroupedLora &job, int ticket) {
   const GroupedLoraGroup &group = job.groups[ticket / job.blocks_of_group];
   const bool changes = group.pages > 0 || job.gain || job.y != job.base;
   if (group.rows == 0 || !changes) return;
   int block = ticket % job.blocks_of_group, part = 0, first = 0;
-  for (; block >= (job.out[part] + BLOCK_OUTPUTS - 1) / BLOCK_OUTPUTS; part++) {
-    block -= (job.out[part] + BLOCK_OUTPUTS - 1) / BLOCK_OUTPUTS;
+  for (; block >= blocks_of(job, part); part++) {
+    block -= blocks_of(job, part);
     first += job.out[part];
   }
-  const int out = job.out[part];
+  const int out = job.out[part], pages = group.pages;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, q = lane % 4;
-  const int column = block * BLOCK_OUTPUTS + warp * WARP_OUTPUTS;
-  // Ranks q and q + 4 of a page, 8 outputs each.
-  const auto load_page = [&](int page, Eight &low, Eight &high) {
-    const int slot = page < group.pages ? job.pages[group.row[0] * job.most + page] : 0;
-    const Real *b = job.b[part] + ((size_t)slot * RANKS + q) * out + column + g * 8;
-    const int left = page < group.pages ? out - column - g * 8 : 0;
+  const int start = block * job.tiles * BLOCK_OUTPUTS + warp * WARP_OUTPUTS;
+  const int *slots = job.pages + group.row[0] * job.most;
+
+  // What is loaded ahead: ranks q and q + 4 of a page, 8 outputs each; page after page, tile after tile.
+  int next_page = 0, next_column = start;
+  const int end = smaller(out, start + job.tiles * BLOCK_OUTPUTS);
+  const auto load_next = [&](Eight &low, Eight &high) {
+    const int left = next_page < pages ? smaller(out, end) - next_column - g * 8 : 0;
+    const int slot = next_page < pages ? slots[next_page] : 0;
+    const Real *b = job.b[part] + ((size_t)slot * RANKS + q) * out + next_column + g * 8;
     low = load_eight<ALIGNED, true>(b, left);
     high = load_eight<ALIGNED, true>(b + (size_t)4 * out, left);
+    if (++next_page >= pages) next_page = 0, next_column += BLOCK_OUTPUTS;
   };
   Eight low[AHEAD], high[AHEAD];
 #pragma unroll
-  for (int i = 0; i < AHEAD; i++) load_page(i, low[i], high[i]);
+  for (int i = 0; i < AHEAD; i++) load_next(low[i], high[i]);
 
   const int stride = job.most * RANKS + 4;
   float *inner = dynamic_shared<float>();
-  if (group.pages > 0) {
+  if (pages > 0) {
     if (threadIdx.x == 0) {
-      const unsigned wanted = group.pages * job.parts * job.spans;
+      const unsigned wanted = pages * job.parts * job.spans;
       while (load_acquired(&job.counters[2 + ticket / job.blocks_of_group]) < wanted) pause();
     }
     __syncthreads();
@@ -176,12 +196,20 @@ template <bool ALIGNED> __device__ void expand(const GroupedLora &job, int ticke
     __syncthreads();
   }
 
-  float sums[8][4] = {};
-  for (int start = 0; start < group.pages; start += AHEAD) {
+  const bool has_row[2] = {g < group.rows, g + 8 < group.rows};
+  int turn = 0;
+  for (int column = start; column < end; column += BLOCK_OUTPUTS) {
+    // Column g of the j-th product is output 8 g + j: a thread has 16 neighbouring outputs of two rows.
+    const int output = column + q * 16;
+    Eight base[2][2];
 #pragma unroll
-    for (int i = 0; i < AHEAD; i++) {
-      if (start + i >= group.pages) break;
-      const float *at = inner + g * stride + (start + i) * RANKS + q;
+    for (int i = 0; i < 4; i++) {
+      const Real *from = job.base + (size_t)(has_row[i / 2] ? group.row[g + i / 2 * 8] : 0) * job.width + first + output + i % 2 * 8;
+      base[i / 2][i % 2] = load_eight<ALIGNED>(from, has_row[i / 2] ? out - output - i % 2 * 8 : 0);
+    }
+    float sums[8][4] = {};
+    for (int page = 0; page < pages; page++) {
+      const float *at = inner + g * stride + page * RANKS + q;
       const float values[4] = {at[0], at[8 * stride], at[4], at[8 * stride + 4]};
       // Twice 10 bits: inner products lose nothing that counts.
       Bits whole[4], rest[4];
@@ -191,27 +219,27 @@ template <bool ALIGNED> __device__ void expand(const GroupedLora &job, int ticke
         rest[v] = to_tf32(values[v] - float_of(whole[v]));
       }
 #pragma unroll
-      for (int j = 0; j < 8; j++) {
-        const Bits b[2] = {bits_of(element_of(low[i], j)), bits_of(element_of(high[i], j))};
-        multiply_tf32(sums[j], whole, b);
-        multiply_tf32(sums[j], rest, b);
+      for (int i = 0; i < AHEAD; i++) {
+        // Which buffer is known where the code is made: an index that is not would put them into slow memory.
+        if (turn != i) continue;
+#pragma unroll
+        for (int j = 0; j < 8; j++) {
+          const Bits b[2] = {bits_of(element_of(low[i], j)), bits_of(element_of(high[i], j))};
+          multiply_tf32(sums[j], whole, b);
+          multiply_tf32(sums[j], rest, b);
+        }
+        load_next(low[i], high[i]);
       }
-      load_page(start + i + AHEAD, low[i], high[i]);
+      turn = turn + 1 == AHEAD ? 0 : turn + 1;
     }
-  }
-
-  // Column g of the j-th product is output 8 g + j: a thread has 16 neighbouring outputs of two rows.
 #pragma unroll
-  for (int half = 0; half < 2; half++) {
-    if (g + half * 8 >= group.rows) continue;
-#pragma unroll
-    for (int eight = 0; eight < 2; eight++) {
-      const int output = column + q * 16 + eight * 8;
-      if (output >= out) continue;
+    for (int i = 0; i < 4; i++) {
+      if (!has_row[i / 2] || output + i % 2 * 8 >= out) continue;
       float added[8];
 #pragma unroll
-      for (int j = 0; j < 8; j++) added[j] = sums[j][half * 2 + eight];
-      finish<ALIGNED>(job, group.row[g + half * 8], (size_t)first + output, added, out - output);
+      for (int j = 0; j < 8; j++) added[j] = sums[j][i / 2 * 2 + i % 2];
+      finish<ALIGNED>(job, group.row[g + i / 2 * 8], (size_t)first + output + i % 2 * 8, base[i / 2][i % 2], added,
+                      out - output - i % 2 * 8);
     }
   }
 }
@@ -230,7 +258,7 @@ template <bool ALIGNED> __device__ inline void grouped_lora_block(const GroupedL
 }
 
 /** Every `in` and `out` a multiple of 8, and all memory at addresses of 16 bytes. */
-extern "C" __global__ void __launch_bounds__(THREADS) grouped_lora(const GroupedLora job) {
+extern "C" __global__ void __launch_bounds__(THREADS, 4) grouped_lora(const GroupedLora job) {
   grouped_lora_block<true>(job);
 }
 

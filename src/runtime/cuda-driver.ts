@@ -43,7 +43,13 @@ export function openCudaDriver(index: number): CudaDriver {
     architecture: `sm_${attribute(majorCapability)}${attribute(minorCapability)}`,
     context,
     stream: out('int cuStreamCreate(_Out_ void**, unsigned int)', 0n, besideOthers),
-    address: (name) => koffi.address(library.symbol(name)),
+    address(name) {
+      try {
+        return koffi.address(library.symbol(name));
+      } catch {
+        throw unavailable(`the driver has no ${name}`);
+      }
+    },
     load(binary, kernels) {
       const module = out('int cuModuleLoadData(_Out_ void**, void*)', 0n, binary);
       return kernels.map((name) => out('int cuModuleGetFunction(_Out_ void**, void*, const char*)', 0n, module, name));

@@ -21,7 +21,7 @@ const modules = {
 const functions = [
   ...['cuLaunchKernel', 'cuMemAlloc_v2', 'cuMemsetD8Async', 'cuMemcpyHtoDAsync_v2', 'cuMemcpyDtoHAsync_v2'],
   ...['cuCtxSetCurrent', 'cuStreamSynchronize', 'cuStreamBeginCapture_v2', 'cuStreamEndCapture'],
-  ...['cuGraphInstantiateWithFlags', 'cuGraphLaunch', 'cuGraphDestroy', 'cuGraphExecDestroy'],
+  ...['cuGraphGetNodes', 'cuGraphInstantiateWithFlags', 'cuGraphLaunch', 'cuGraphDestroy', 'cuGraphExecDestroy'],
 ];
 
 export type CudaKernels = {

@@ -28,6 +28,8 @@ function createReader() {
     const count = (start: string) => lines.filter((line) => line.startsWith(start)).length;
     const unknown = lines.filter((line) => line === 'launch ?');
     assert.deepEqual(unknown, [], 'a kernel that nobody registered');
+    const elsewhere = lines.filter((line) => line.endsWith(' elsewhere'));
+    assert.deepEqual(elsewhere, [], 'on another stream than the recorded one');
     return { launches: count('launch '), copies: count('copy '), records: count('record\n'), replays: count('replay') };
   };
 }

@@ -88,13 +88,14 @@ static std::vector<GroupedLoraGroup> groups_of(const Step &step) {
   return groups;
 }
 
-static std::vector<Real> run(const Step &step) {
+static std::vector<Real> run(const Step &step, int tiles) {
   const Case &form = step.form;
   const auto groups = groups_of(step);
   bool aligned = form.in % 8 == 0;
   for (int out : form.outs) aligned &= out % 8 == 0;
   GroupedLora job{};
-  const int parts = (int)form.outs.size(), spans = (form.in + SPAN - 1) / SPAN;
+  const int parts = (int)form.outs.size(), span = form.in > 4096 ? 1024 : 512, spans = (form.in + span - 1) / span;
+  job.tiles = tiles, job.span = span;
   std::vector<float> inner((size_t)form.rows * parts * std::max(form.most, 1) * spans * RANKS, NAN);
   static std::vector<unsigned> counters(1024, 0);
   std::vector<Real> y = form.in_place ? step.base : std::vector<Real>(step.base.size(), 0x7fff);
@@ -103,7 +104,7 @@ static std::vector<Real> run(const Step &step) {
   job.pages = step.pages.data(), job.shares = step.shares.data(), job.groups = groups.data();
   for (int part = 0; part < parts; part++) {
     job.a[part] = step.a[part].data(), job.b[part] = step.b[part].data(), job.out[part] = form.outs[part];
-    job.blocks_of_group += (form.outs[part] + BLOCK_OUTPUTS - 1) / BLOCK_OUTPUTS;
+    job.blocks_of_group += (form.outs[part] + BLOCK_OUTPUTS * tiles - 1) / (BLOCK_OUTPUTS * tiles);
   }
   job.inner = inner.data(), job.counters = counters.data();
   job.parts = parts, job.in = form.in, job.width = step.width, job.most = form.most;
@@ -148,7 +149,7 @@ static std::vector<double> reference(const Step &step) {
 
 static void check(const Case &form) {
   const Step step = random_step(form);
-  const auto found = run(step);
+  const auto found = run(step, 1 + below(4));
   const auto expected = reference(step);
   double difference = 0, size = 0, largest = 0;
   for (size_t i = 0; i < found.size(); i++) {
@@ -176,7 +177,7 @@ static void check(const Case &form) {
   };
   only(alone.x, form.in), only(alone.base, step.width), only(alone.pages, form.most), only(alone.shares, form.most);
   if (!form.one_gain) only(alone.gain, step.width);
-  const auto again = run(alone);
+  const auto again = run(alone, 1);
   if (memcmp(again.data(), &found[row * (size_t)step.width], again.size() * sizeof(Real)) != 0)
     fprintf(stderr, "row %d of %d has other bits alone\n", row, form.rows), exit(1);
 }
@@ -189,6 +190,7 @@ int main() {
   each({40, 576, 20, 4, {576, 192, 192}, false, false, true});
   each({2, 2056, 3, 2, {264}, true, false, false});
   each({5, 96, 40, 32, {128, 128}, false, false, true});
+  each({3, 64, 9, 3, {1300, 700}, true, false, false});
   for (int i = 0; i < 60; i++) {
     const bool odd = i % 4 == 3;
     const auto size = [&](int most) { return odd ? 1 + below(8 * most) : 8 * (1 + below(most)); };

@@ -31,10 +31,21 @@ int cuModuleLoadData(void **module, const void *image) {
   return memcmp(image, "\177ELF", 4) == 0 ? 0 : INVALID_IMAGE;
 }
 int cuModuleGetFunction(void **kernel, void *module, const char *name) { return (void)module, *kernel = strdup(name), 0; }
-int cuLaunchKernel(const char *kernel) { return rehearsal_log("launch %s\n", kernel), 0; }
+int cuLaunchKernel(const char *kernel, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                   unsigned shared, void *stream) {
+  (void)gx, (void)gy, (void)gz, (void)bx, (void)by, (void)bz, (void)shared;
+  return rehearsal_launch(kernel, stream), 0;
+}
 int cuStreamSynchronize(void) { return rehearsal_log("wait\n"), 0; }
-int cuStreamBeginCapture_v2(void) { return rehearsal_log("record\n"), 0; }
-int cuStreamEndCapture(void *stream, void **graph) { return (void)stream, *graph = (void *)8, rehearsal_log("recorded\n"), 0; }
+int cuStreamBeginCapture_v2(void *stream) {
+  rehearsal_recorded = stream, rehearsal_nodes = 0;
+  return rehearsal_log("record\n"), 0;
+}
+int cuStreamEndCapture(void *stream, void **graph) {
+  (void)stream, rehearsal_recorded = NULL;
+  return *graph = (void *)8, rehearsal_log("recorded %lu\n", rehearsal_nodes), 0;
+}
+int cuGraphGetNodes(void *graph, void **nodes, size_t *count) { return (void)graph, (void)nodes, *count = rehearsal_nodes, 0; }
 int cuGraphInstantiateWithFlags(void **executable) { return *executable = (void *)8, 0; }
 int cuGraphLaunch(void) { return rehearsal_log("replay\n"), 0; }
 NOTHING(cuGraphDestroy)

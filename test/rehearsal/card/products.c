@@ -2,16 +2,17 @@
 #include "log.h"
 #include <stdlib.h>
 
-int cublasCreate_v2(void **handle) { return *handle = malloc(1), 0; }
+/** A handle is where its stream is kept. */
+int cublasCreate_v2(void ***handle) { return *handle = calloc(1, sizeof(void *)), 0; }
 int cublasDestroy_v2(void *handle) { return free(handle), 0; }
 int cublasGetMathMode(void *handle, int *mode) { return (void)handle, *mode = 0, 0; }
 const char *cublasGetStatusName(int status) { return (void)status, "a status"; }
 const char *cublasGetStatusString(int status) { return cublasGetStatusName(status); }
 NOTHING(cublasSetMathMode)
-NOTHING(cublasSetStream_v2)
+int cublasSetStream_v2(void **handle, void *stream) { return *handle = stream, 0; }
 
 #define PRODUCT(name) \
-  int name(void) { return rehearsal_log("launch " #name "\n"), 0; }
+  int name(void **handle) { return rehearsal_launch(#name, *handle), 0; }
 PRODUCT(cublasGemmEx)
 PRODUCT(cublasGemmBatchedEx)
 PRODUCT(cublasGemmStridedBatchedEx)

@@ -55,12 +55,18 @@ static int by_address(const void *one, const void *other) {
   const uintptr_t a = (uintptr_t)((const Kernel *)one)->address, b = (uintptr_t)((const Kernel *)other)->address;
   return a < b ? -1 : a > b;
 }
-static int launched(const void *address) {
+static int launched(const void *address, void *stream) {
   static size_t sorted;
   if (sorted != kernel_count) qsort(kernels, kernel_count, sizeof *kernels, by_address), sorted = kernel_count;
   const Kernel *kernel = bsearch(&(Kernel){address, NULL}, kernels, kernel_count, sizeof *kernels, by_address);
-  rehearsal_log("launch %s\n", kernel ? kernel->name : "?");
+  rehearsal_launch(kernel ? kernel->name : "?", stream);
   return 0;
+}
+void *rehearsal_recorded;
+unsigned long rehearsal_nodes;
+void rehearsal_launch(const char *name, void *stream) {
+  if (rehearsal_recorded != NULL && stream == rehearsal_recorded) rehearsal_nodes++;
+  rehearsal_log("launch %s%s\n", name, rehearsal_recorded != NULL && stream != rehearsal_recorded ? " elsewhere" : "");
 }
 static __thread struct {
   Size grid, block;
@@ -77,10 +83,19 @@ int __cudaPopCallConfiguration(Size *grid, Size *block, size_t *shared, void **s
   return 0;
 }
 int __cudaGetKernel(const void **kernel, const void *address) { return *kernel = address, 0; }
-int __cudaLaunchKernel(const void *kernel) { return launched(kernel); }
-int cudaLaunchKernel(const void *kernel) { return launched(kernel); }
-int cudaLaunchCooperativeKernel(const void *kernel) { return launched(kernel); }
-int cudaLaunchKernelExC(const void *how, const void *kernel) { return (void)how, launched(kernel); }
+#define LAUNCH(name)                                                                                     \
+  int name(const void *kernel, Size grid, Size block, void **arguments, size_t shared, void *stream) { \
+    return (void)grid, (void)block, (void)arguments, (void)shared, launched(kernel, stream);           \
+  }
+LAUNCH(__cudaLaunchKernel)
+LAUNCH(cudaLaunchKernel)
+LAUNCH(cudaLaunchCooperativeKernel)
+typedef struct {
+  Size grid, block;
+  size_t shared;
+  void *stream;
+} HowToLaunch;
+int cudaLaunchKernelExC(const HowToLaunch *how, const void *kernel) { return launched(kernel, how->stream); }
 int cudaLaunchHostFunc(void *stream, void (*work)(void *), void *data) { return (void)stream, work(data), 0; }
 
 // Memory. Its length lies before it.
