@@ -182,10 +182,9 @@ async function openSession(library: Library, model: Uint8Array, opening: Opening
   const settings = sessionSettings(library, provider, aside || provider ? null : library.spinningThreads);
   if (profile) api.call('enableProfiling', settings, profile);
   if (planMemory === false) api.call('disableMemPattern', settings);
-  // What a device has already is not given twice: the library would copy all of it.
-  const copied = [...all].filter(([name]) => provider === null || !given.has(name));
-  const [names, tensors] = [copied.map(([name]) => name), copied.map(([, tensor]) => handleOf(tensor))];
-  api.call('addExternalInitializers', settings, names, tensors, names.length);
+  const names = [...all.keys()];
+  // Of weights that a device has already, too: the library looks for a file otherwise.
+  api.call('addExternalInitializers', settings, names, [...all.values()].map(handleOf), names.length);
   for (const [name, tensor] of given) api.call('addInitializer', settings, name, handleOf(tensor));
   // Packing weights takes most of a second, which nobody should wait for. The library reads `model` all the while.
   reading.add(model);
