@@ -70,7 +70,12 @@ const pages = Math.min(
 );
 const freeBefore = runtime.device?.freeBytes() ?? null;
 const decoder = createDecoder(runtime, model, {
-  ...{ rows: Math.max(2, ...rowCounts), positions: context + 8, pages, target: { on: 'device', real, hasOperators: runtime.device?.hasOperators ?? false } },
+  ...{
+    rows: Math.max(2, ...rowCounts),
+    positions: context + 8,
+    pages,
+    target: { on: 'device', real, hasOperators: runtime.device?.hasOperators ?? false },
+  },
 });
 const adapters = new Map<number, ResidentAdapter>();
 const adapter = (i: number) => {
@@ -98,7 +103,14 @@ process.exit();
 function openRuntime(): Runtime {
   const { ortLibrary: library, threads, dataDir } = config;
   try {
-    return createOnnxRuntime({ library, threads, spin: true, device, cudaDir: cudaDir(dataDir), deviceKernels: flags.kernels as DeviceKernels });
+    return createOnnxRuntime({
+      library,
+      threads,
+      spin: true,
+      device,
+      cudaDir: cudaDir(dataDir),
+      deviceKernels: flags.kernels as DeviceKernels,
+    });
   } catch (error) {
     if (!(error instanceof LorikeetError)) throw error;
     console.error(`bench:gpu: ${error.message}`);
@@ -187,7 +199,9 @@ function report(): void {
   // A step cannot read its weights faster than the card copies: what seems to did not run.
   const impossible = results.filter(({ roofline }) => roofline > 1.05);
   if (impossible.length > 0 && device.kind !== 'cpu') {
-    console.error(`bench:gpu: ${impossible.length} of ${results.length} steps are faster than the memory of the device`);
+    console.error(
+      `bench:gpu: ${impossible.length} of ${results.length} steps are faster than the memory of the device`,
+    );
     process.exitCode = 1;
   }
   if (device.kind === 'cpu') return;

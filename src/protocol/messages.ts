@@ -20,7 +20,7 @@ export type EngineConfig = {
   readonly device: string;
   /** Floats that a device computes with; null or left out: what suits it. The processor takes none. */
   readonly devicePrecision?: 'float32' | 'float16' | null;
-  /** On a card; left out: recorded. */
+  /** On a card; left out: own. */
   readonly deviceKernels?: 'recorded' | 'own' | 'runtime';
   /** Where a build of ONNX Runtime with CUDA may have been put. */
   readonly cudaDir?: string;

@@ -52,7 +52,11 @@ export function cudaKernels(index: number, folder: string, cache: string | null)
     });
     kernels.push(...driver.load(binary, names));
   }
-  return { addresses: BigUint64Array.from([...functions.map(driver.address), context, stream, ...kernels]), stream, compiled };
+  return {
+    addresses: BigUint64Array.from([...functions.map(driver.address), context, stream, ...kernels]),
+    stream,
+    compiled,
+  };
 }
 
 /** Out of the cache under what it is made of; made, and put there, where it is not. */

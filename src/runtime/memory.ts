@@ -1,7 +1,14 @@
 // Memory for sessions, where they compute.
 
 import type { OrtApi, Pointer } from './ort-api.ts';
-import { type ElementType, elementCount, type Memory, type MemoryPlace, type Tensor, type TensorData } from './session.ts';
+import {
+  type ElementType,
+  elementCount,
+  type Memory,
+  type MemoryPlace,
+  type Tensor,
+  type TensorData,
+} from './session.ts';
 import { createTensor, elementTypes } from './tensors.ts';
 
 const arrayTypes = {

@@ -18,8 +18,8 @@ import { packagedLibrary } from './packaged-library.ts';
 import { probeModel } from './probe-model.ts';
 import type { Provider } from './provider.ts';
 import { providerOf, unavailable } from './providers.ts';
-import type { Runtime, Tensor } from './session.ts';
 import { Recordings } from './recordings.ts';
+import type { Runtime, Tensor } from './session.ts';
 import { createSession } from './sessions.ts';
 import { dataOf, hostTensor } from './tensors.ts';
 
@@ -78,7 +78,8 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
     memoryInfo,
     prepacked: api.call('createPrepackedWeightsContainer'),
   };
-  const computing = provider === null ? onHost(opened) : onDevice(opened, provider, onCard !== null, kernels === 'recorded');
+  const computing =
+    provider === null ? onHost(opened) : onDevice(opened, provider, onCard !== null, kernels === 'recorded');
   const name = `onnxruntime ${api.version}, native operators ${operators.variant}`;
   return {
     ...{ name, library: api.library, providers: api.availableProviders(), threads, giveBackFreeMemory },
@@ -126,7 +127,10 @@ function onDevice(library: Library, provider: Provider, hasOperators: boolean, r
   const { place, session } = openDevice(library, provider);
   const inTurn = serially();
   const card = hasOperators ? cudaCard(api) : null;
-  const recordings = card && records ? () => new Recordings(card, (placed, bytes) => exchangePlace(place, placed, bytes), console.warn) : null;
+  const recordings =
+    card && records
+      ? () => new Recordings(card, (placed, bytes) => exchangePlace(place, placed, bytes), console.warn)
+      : null;
   const deviceWeights = createDeviceWeights({ place, memoryInfo, session }, inTurn);
   return {
     device: { ...pick(provider), hasOperators },

@@ -20,7 +20,11 @@ type Ownership = {
   readonly recordings?: (() => Recordings) | null;
 };
 
-export function createSession(api: OrtApi, handle: Pointer, { weights, onRelease, inTurn, recordings = null }: Ownership): Session {
+export function createSession(
+  api: OrtApi,
+  handle: Pointer,
+  { weights, onRelease, inTurn, recordings = null }: Ownership,
+): Session {
   const owned = new Map(weights);
   const session: Session = {
     bind: () => createBinding(api, handleOf(session), inTurn, recordings),

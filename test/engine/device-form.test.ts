@@ -47,7 +47,10 @@ for (const { bits, real, tolerance } of cases) {
     const options = { rows, positions: 64, pages: 12, decodeActivations: 'float32' } as const;
     const pair = [
       createDecoder(host, model, options),
-      createDecoder(device, model, { ...options, target: { on: 'device', real, hasOperators: device.device?.hasOperators ?? false } }),
+      createDecoder(device, model, {
+        ...options,
+        target: { on: 'device', real, hasOperators: device.device?.hasOperators ?? false },
+      }),
     ] as const;
     const placed: (readonly [RowAdapter | null, RowAdapter | null])[] = [];
     for (const plan of plans) {

@@ -39,7 +39,14 @@ test('a recorded step is the step', { skip }, async () => {
   for (const [row, length] of pasts.entries()) {
     const tokens = Array.from({ length }, token);
     for (const decoder of decoders) {
-      await decoder.forward({ phase: 'prefill', first: row, pasts: [0], tokens, sampled: [length - 1], adapters: [null] });
+      await decoder.forward({
+        phase: 'prefill',
+        first: row,
+        pasts: [0],
+        tokens,
+        sampled: [length - 1],
+        adapters: [null],
+      });
     }
   }
   // Each row's adapter: 0 is none.
@@ -56,14 +63,20 @@ test('a recorded step is the step', { skip }, async () => {
     const found: number[][][] = [];
     for (const [side, decoder] of decoders.entries()) {
       const who = plan.map((which) => (which === 0 ? null : placed[side]![which - 1]!));
-      const { rows: top } = await decoder.forwardTop!({ ...batch, adapters: who }, plan.map(() => 0));
+      const { rows: top } = await decoder.forwardTop!(
+        { ...batch, adapters: who },
+        plan.map(() => 0),
+      );
       found.push(top.map(({ logits }) => Array.from(logits)));
     }
     // Products may be cut otherwise while they are recorded: half floats differ in their last bits.
     for (const [row, logits] of found[0]!.entries()) {
       for (const [i, logit] of logits.entries()) {
         const other = found[1]![row]![i]!;
-        assert.ok(Math.abs(logit - other) <= 0.01 * Math.abs(logits[0]!), `step ${step}, row ${row}: ${logit}, ${other}`);
+        assert.ok(
+          Math.abs(logit - other) <= 0.01 * Math.abs(logits[0]!),
+          `step ${step}, row ${row}: ${logit}, ${other}`,
+        );
       }
     }
     for (const row of plan.keys()) pasts[row]!++;

@@ -28,8 +28,7 @@ export function testRuntime(options: Partial<OnnxRuntimeOptions> = {}): Runtime 
 }
 
 /** The processor, beside `device`: both must be of one library, since a process can hold but one with a provider. */
-export const hostBeside = ({ library }: Runtime): Runtime =>
-  createOnnxRuntime({ library, threads: 1, spin: false });
+export const hostBeside = ({ library }: Runtime): Runtime => createOnnxRuntime({ library, threads: 1, spin: false });
 
 /** One run at a time, and none of them aside. */
 export function asDevice(runtime: Runtime, anchored: boolean): Runtime {

@@ -10,7 +10,7 @@ import { createBreath } from '../../src/engine/adapters/breath.ts';
 import { readAdapter } from '../../src/engine/adapters/read-adapter.ts';
 import type { RowAdapter } from '../../src/engine/adapters/row-adapter.ts';
 import { createDecoder } from '../../src/engine/decoder.ts';
-import { randomAdapter, everyModule, layerModules } from '../engine/adapters/random-adapters.ts';
+import { everyModule, layerModules, randomAdapter } from '../engine/adapters/random-adapters.ts';
 import { testRuntime } from '../helpers/test-runtime.ts';
 import { tinyLowered } from '../helpers/tiny-lowered.ts';
 
@@ -50,7 +50,9 @@ for (const bits of [32, 4] as const) {
       const runtime = testRuntime({ deviceKernels, strict: true });
       assert.ok(runtime.device?.hasOperators, 'the kernels do not compile');
       const decoder = createDecoder(runtime, model, { rows, positions: 64, pages: 64 });
-      const placed = adapters.map((adapter): RowAdapter => ({ adapter, scale: 1, placement: decoder.pages.place(adapter)! }));
+      const placed = adapters.map(
+        (adapter): RowAdapter => ({ adapter, scale: 1, placement: decoder.pages.place(adapter)! }),
+      );
       for (const { placement } of placed) await placement.copied;
       const asked = createReader();
       const step = async (who: readonly (RowAdapter | null)[]) => {
@@ -58,12 +60,22 @@ for (const bits of [32, 4] as const) {
         const counts = [];
         for (let i = 0; i < 6; i++) {
           asked();
-          await decoder.forwardTop!({ ...batch, sampled: who.map((_, i) => i), adapters: who }, who.map(() => 0));
+          await decoder.forwardTop!(
+            { ...batch, sampled: who.map((_, i) => i), adapters: who },
+            who.map(() => 0),
+          );
           counts.push(asked());
         }
         return counts;
       };
-      await decoder.forward({ phase: 'prefill', first: 0, pasts: [0], tokens: [1, 2, 3], sampled: [2], adapters: [placed[7]!] });
+      await decoder.forward({
+        phase: 'prefill',
+        first: 0,
+        pasts: [0],
+        tokens: [1, 2, 3],
+        sampled: [2],
+        adapters: [placed[7]!],
+      });
       const nobody = new Array<null>(rows).fill(null);
       const found = {
         base: await step(nobody),

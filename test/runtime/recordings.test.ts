@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { type Recorder, Recordings } from '../../src/runtime/recordings.ts';
 import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
+import { type Recorder, Recordings } from '../../src/runtime/recordings.ts';
 
 // Tensors are ONNX Runtime's; the card is not there.
 const { tensor } = createOnnxRuntime({ library: null, threads: 1, spin: false });
@@ -52,7 +52,8 @@ test('the third run of a kind is recorded, and those after it replayed with what
     ['length', tie(length, 'host')],
     ['chosen', tie(chosen, 'output')],
   ]);
-  const run = (version: number) => recordings.run({ session: 1n, binding: 2n, version }, tied, () => log.push('rebind'));
+  const run = (version: number) =>
+    recordings.run({ session: 1n, binding: 2n, version }, tied, () => log.push('rebind'));
   const runs = [];
   for (let i = 0; i < 5; i++) {
     tokens[0] = i;
@@ -82,6 +83,10 @@ test('what cannot be recorded runs as before, and nobody tries again', async () 
     runs.push(await recordings.run({ session: 1n, binding: 2n, version: 1 }, tied, () => log.push('rebind')));
   }
   assert.deepEqual(runs, [false, false, false, false, false]);
-  assert.deepEqual(log, ['bind tokens', 'rebind', 'steps are not recorded on the card, which is slower: it waits for the card']);
+  assert.deepEqual(log, [
+    'bind tokens',
+    'rebind',
+    'steps are not recorded on the card, which is slower: it waits for the card',
+  ]);
   assert.equal(memories(), 0);
 });

@@ -36,9 +36,7 @@ export function pageTable(rows: readonly (RowPages | null)[], isSteady = false):
   }
   const readers = [...Map.groupBy(rows.keys(), (i) => rows[i]?.first ?? -1).values()];
   const groups = readers.flatMap((all) =>
-    Array.from({ length: Math.ceil(all.length / groupRows) }, (_, i) =>
-      all.slice(i * groupRows, (i + 1) * groupRows),
-    ),
+    Array.from({ length: Math.ceil(all.length / groupRows) }, (_, i) => all.slice(i * groupRows, (i + 1) * groupRows)),
   );
   const table = new Int32Array((isSteady ? rows.length : groups.length) * groupWidth).fill(-1);
   // No pages and no rows.
