@@ -42,7 +42,7 @@ const { values: flags } = parseArgs({
     resident: { type: 'string', default: '1000' },
     'copy-mib': { type: 'string', default: '512' },
     python: { type: 'string' },
-    kernels: { type: 'string', default: 'recorded' },
+    kernels: { type: 'string', default: 'own' },
   },
 });
 const [context, rank, rounds, resident] = [flags.context, flags.rank, flags.rounds, flags.resident].map(Number) as [

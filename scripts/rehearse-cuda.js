@@ -1,5 +1,5 @@
-// node scripts/rehearse-cuda.js [--data-dir .lorikeet] [--python python3] -- <command ...>: runs a command on a card that
-// is not there: ONNX Runtime's real CUDA provider over stand-ins of CUDA's libraries (test/rehearsal/card), which give
+// node scripts/rehearse-cuda.js [--data-dir DIR] [--python python3] -- <command ...>: runs a command on a card that is
+// not there: ONNX Runtime's real CUDA provider over stand-ins of CUDA's libraries (test/rehearsal/card), which give
 // memory and name what they are asked to launch and to copy. LORIKEET_TEST_DEVICE and REHEARSAL_LOG are set for it.
 // Needs a C compiler; the provider comes from PyPI, once.
 

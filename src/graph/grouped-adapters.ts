@@ -1,7 +1,8 @@
 // Adapters beside a linear on a device that has the project's own operator: pools are read in place, through tables of
 // which row reads which pages. A prompt's rows are rows like any others, so both forms are one.
 //
-//   y = base + sum over the row's pages of share * (x Aᵀ) B             pages, shares [R, C], A [slots, 8, in], B [slots, 8, out]
+//   y = base + sum over the row's pages of share * (x Aᵀ) B
+//       pages, shares [R, C], A [slots, 8, in], B [slots, 8, out]
 
 import { type AdapterOperators, adapterNames, joinedLinears, reaches } from './adapted-linear.ts';
 import { hostTarget } from './target.ts';

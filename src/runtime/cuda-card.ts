@@ -1,5 +1,5 @@
-// What an NVIDIA card does beside sessions' runs: it records runs and replays them (native/cuda_graph.c), and takes rows
-// of pools (native/cuda_send.c).
+// What an NVIDIA card does beside sessions' runs: it records runs and replays them (native/cuda_graph.c), and takes
+// rows of pools (native/cuda_send.c).
 
 import { nativeLibrary } from './native-operators.ts';
 import type { OrtApi, Pointer } from './ort-api.ts';
@@ -22,7 +22,8 @@ export type CudaCard = Recorder & {
 export function cudaCard(api: OrtApi): CudaCard {
   const library = nativeLibrary();
   const record = library.func(
-    `const char* lorikeet_record(void* api, void* session, void* options, void* binding, _Out_ void** executable, ${memory})`,
+    'const char* lorikeet_record(void* api, void* session, void* options, void* binding, ' +
+      `_Out_ void** executable, ${memory})`,
   );
   const replay = library.func(`const char* lorikeet_replay(void* executable, ${memory})`);
   const send = library.func('const char* lorikeet_send(void* places, size_t count, void* data, size_t elements)');

@@ -56,7 +56,8 @@ export function nativeOperators(
   const chosen: [string | null] = [null];
   const library = nativeLibrary();
   const list = library.func(
-    'size_t lorikeet_operators(const char* provider, const char* name, _Out_ const char** chosen, void* operators, size_t capacity)',
+    'size_t lorikeet_operators(const char* provider, const char* name, _Out_ const char** chosen, ' +
+      'void* operators, size_t capacity)',
   );
   const count = Number(list(device?.provider ?? null, variant, chosen, operators, operatorsMax));
   if (count === 0) {

@@ -41,7 +41,7 @@ export type OnnxRuntimeOptions = {
   readonly variant?: string | null;
   /** On a device: sessions must not leave any operator to the processor; as it suits the device by default. */
   readonly strict?: boolean;
-  /** On a card: recorded by default. */
+  /** On a card: own by default. */
   readonly deviceKernels?: DeviceKernels;
 };
 
@@ -67,7 +67,7 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
   const environment = api.call('createEnvWithGlobalThreadPools', warning, 'lorikeet', threading);
   const memoryInfo = api.call('createCpuMemoryInfo', arenaAllocator, defaultMemory);
   const spinningThreads = options.spin && threads > 1 ? threads : null;
-  const kernels = options.deviceKernels ?? 'recorded';
+  const kernels = options.deviceKernels ?? 'own';
   const onCard = provider === null || kernels === 'runtime' ? null : operatorsOf(provider);
   const operators = nativeOperators(api, options.variant ?? null, onCard);
   const opened = {

@@ -1,5 +1,5 @@
-// Steps that a card replays give what the same steps give when each is started anew: rows with and without adapters that
-// change between steps, lengths that outgrow what was recorded, rows that come and go.
+// Steps that a card replays give what the same steps give when each is started anew: rows with and without adapters
+// that change between steps, lengths that outgrow what was recorded, rows that come and go.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -14,7 +14,7 @@ import { tinyLowered } from '../helpers/tiny-lowered.ts';
 import { layerModules, randomAdapter } from './adapters/random-adapters.ts';
 
 const rows = 6;
-const [recording, starting] = [testRuntime(), testRuntime({ deviceKernels: 'own' })];
+const [recording, starting] = [testRuntime({ deviceKernels: 'recorded' }), testRuntime()];
 const skip = recording.device?.hasOperators ? false : 'no card';
 
 test('a recorded step is the step', { skip }, async () => {
