@@ -50,7 +50,7 @@ const { model } = await loadWeights(files, null, join(config.dataDir, 'weights')
 const runtime = createOnnxRuntime({ library: null, threads: Number(flags.threads), spin: true });
 const stepsMax = 2 * rounds * works.length + 64;
 const decoder = createDecoder(runtime, model, { rows: batch, positions: context + stepsMax, pages: 8 * batch });
-for (const reach of ['attention', 'layers'] as const) await decoder.prepare(reach);
+await decoder.prepare(null);
 
 const rows = Array.from({ length: batch }, (_, row) => row);
 for (const row of rows) {

@@ -22,6 +22,7 @@ import { openDatabase } from '../src/storage/database.ts';
 import { keyTable } from '../src/storage/key-table.ts';
 import { mergeTable } from '../src/storage/merge-table.ts';
 import { keyStore } from '../src/tenants/keys.ts';
+import { noQuotas, openService } from '../src/tenants/service.ts';
 import { byteTokenizer } from '../test/helpers/byte-tokenizer.ts';
 import { type FakeEngine, fakeEngine } from '../test/helpers/fake-engine.ts';
 import type { ReadOrder } from './http/readers.ts';
@@ -64,6 +65,7 @@ async function startServer(engine: FakeEngine) {
     engine,
     tokenizer: byteTokenizer(),
     model: { name: 'SmolLM2-135M-Instruct', digest: `sha256:${'0'.repeat(64)}`, createdAt: 0 },
+    grammars: { check: async () => {} },
     registry,
     merges,
     traffic: measureTraffic(systemClock, limits),
@@ -72,8 +74,16 @@ async function startServer(engine: FakeEngine) {
     files: {} as AppDeps['files'],
     jobs: { stats: { byState: {}, trainerRestarts: 0 } } as unknown as AppDeps['jobs'],
     adapterRoot: null,
+    adapterResolver: false,
+    corsOrigins: [],
     keys: keyStore(keyTable(db), systemClock),
+    service: await openService({
+      ...{ database: db, defaults: {}, source: noQuotas },
+      ...{ clock: systemClock, timers: systemTimers, log: logger },
+    }),
+    requestTimeoutMs: null,
     adminKey: null,
+    settings: [],
     metrics: createMetrics({ modelName: 'fake' }),
     logger,
     clock: systemClock,

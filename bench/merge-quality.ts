@@ -2,8 +2,8 @@
 //
 //     npm run bench:merge-quality -- [--model <name or gguf>] [--adapters order,pirate,shell,r16-all] [--threads 2]
 //
-// Both sides compute prompts, whose activations are floats, so that what differs is the weights alone; except 8-bit
-// linears, which round them in every phase. Greedy: continuations of 24 tokens that are the same to the end.
+// Both sides compute prompts, whose activations have 16 bits, so that what differs is the weights alone. Greedy:
+// continuations of 24 tokens that are the same to the end.
 
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os, { tmpdir } from 'node:os';

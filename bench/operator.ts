@@ -10,6 +10,7 @@ import { encodeOnnx } from '../src/formats/onnx.ts';
 import { createGraphBuilder } from '../src/graph/graph-builder.ts';
 import { linear } from '../src/graph/linear.ts';
 import type { LinearForm } from '../src/graph/lowered.ts';
+import { packedBytes } from '../src/graph/packed.ts';
 import { createOnnxRuntime } from '../src/runtime/onnx-runtime.ts';
 import type { Tensor } from '../src/runtime/session.ts';
 import { spread } from './statistics.ts';
@@ -25,12 +26,19 @@ const sizes = [
   { k: 576, n: 3072 },
   { k: 1536, n: 576 },
 ];
-const forms: readonly { name: string; bits: 4 | 8 | 32; corrected: boolean; activations: Activations }[] = [
-  { name: '4-bit, int8 activations', bits: 4, corrected: false, activations: 'int8' },
-  { name: '4-bit, int8, corrected', bits: 4, corrected: true, activations: 'int8' },
-  { name: '4-bit, float activations', bits: 4, corrected: false, activations: 'float32' },
-  { name: '8-bit, int8 activations', bits: 8, corrected: false, activations: 'int8' },
-  { name: 'float weights', bits: 32, corrected: false, activations: 'float32' },
+const forms: readonly {
+  name: string;
+  bits: 4 | 8 | 32;
+  corrected: boolean;
+  halves: boolean;
+  activations: Activations;
+}[] = [
+  { name: '4-bit, int8 activations', bits: 4, corrected: true, halves: true, activations: 'int8' },
+  { name: '4-bit, int16 activations', bits: 4, corrected: true, halves: true, activations: 'int16' },
+  { name: '4-bit, float scales, int8', bits: 4, corrected: true, halves: false, activations: 'int8' },
+  { name: '8-bit, int8 activations', bits: 8, corrected: false, halves: true, activations: 'int8' },
+  { name: '8-bit, int16 activations', bits: 8, corrected: false, halves: true, activations: 'int16' },
+  { name: 'float weights', bits: 32, corrected: false, halves: false, activations: 'int16' },
 ];
 
 console.log(`microseconds a product, median of ${flags.rounds}; ${runtime.name}, ${runtime.threads} threads`);
@@ -56,11 +64,10 @@ async function prepare(form: LinearForm, activations: Activations): Promise<(row
   g.input('x', 'float32', ['R', k]);
   for (let copy = 0; copy < copies; copy++) {
     const name = `w${copy}`;
-    if (bits === 32) add(`${name}.matrix`, floats(k * n), [k, n]);
+    if (bits === 32) add(`${name}.packed`, floats(k * n), [Math.ceil(n / 8), k, 8]);
     else {
-      add(`${name}.blocks`, bytes((k * n * bits) / 8), [n, k / 32, 4 * bits]);
-      add(`${name}.scales`, floats((k * n) / 32), [(k * n) / 32]);
-      if (form.corrected) add(`${name}.minimums`, floats((k * n) / 32), [k / 32, n]);
+      const length = packedBytes({ ...form, bits });
+      add(`${name}.packed`, bytes(length), [length]);
     }
     g.output(linear(g, { name, form, activations }, 'x', `y${copy}`), 'float32', ['R', n]);
   }
@@ -86,6 +93,7 @@ function floats(count: number): Float32Array {
   return Float32Array.from({ length: count }, () => random() - 0.5);
 }
 
+/** No half float of them is an infinity or no number. */
 function bytes(count: number): Uint8Array {
-  return Uint8Array.from({ length: count }, () => random() * 256);
+  return Uint8Array.from({ length: count }, () => random() * 56);
 }

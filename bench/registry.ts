@@ -91,7 +91,7 @@ function* chunks(bytes: Uint8Array): Generator<Uint8Array> {
 }
 
 async function upload(to: AdapterRegistry, name: string, { config, weights }: ReturnType<typeof adapter>) {
-  const staged = await to.stage();
+  const staged = await to.stage('default');
   const began = systemClock.monotonic();
   await staged.config(config);
   await staged.weights(Readable.from(chunks(weights)));

@@ -2,8 +2,7 @@
 //
 //     node bench/step.ts --model model.gguf --mode decode --batch 8 --context 128 --tokens 64 [--threads 2] [--json]
 //     node bench/step.ts --model model.gguf --mode prefill --prompt 512
-//     ... --activations float32   decode without rounding activations to 8 bits
-//     ... --batch-invariant off   a lone row takes the kernels of one row
+//     ... --activations int16     decode with activations of 16 bits
 
 import os from 'node:os';
 import { join } from 'node:path';
@@ -17,6 +16,7 @@ import type { LinearBits } from '../src/graph/lowered.ts';
 import { loadWeights } from '../src/graph/weights.ts';
 import { resolveModel } from '../src/models/resolve.ts';
 import { createOnnxRuntime } from '../src/runtime/onnx-runtime.ts';
+import { readBandwidth } from './read-bandwidth.ts';
 import { spread } from './statistics.ts';
 
 const { values: flags } = parseArgs({
@@ -31,7 +31,6 @@ const { values: flags } = parseArgs({
     bits: { type: 'string' },
     threads: { type: 'string', default: String(os.availableParallelism()) },
     activations: { type: 'string', default: 'int8' },
-    'batch-invariant': { type: 'string', default: 'on' },
     profile: { type: 'string' },
     json: { type: 'boolean', default: false },
   },
@@ -48,11 +47,29 @@ const runtime = createOnnxRuntime({ library: null, threads: Number(flags.threads
 const rounds = Number(flags.rounds);
 const opened: Decoder[] = [];
 const tokensPerSecond = flags.mode === 'prefill' ? await prefill(Number(flags.prompt)) : await decode();
-const result = { tokensPerSecond, peakRssBytes: process.resourceUsage().maxRSS * 1024 };
+const peakRssBytes = process.resourceUsage().maxRSS * 1024;
+const result = { tokensPerSecond, peakRssBytes, ...(flags.mode === 'decode' ? await roofline() : {}) };
 console.log(flags.json ? JSON.stringify(result) : result);
 // A profile is written when its session is released.
 for (const decoder of opened) await decoder.release();
 process.exit(0);
+
+/** Of a step: the share of the time in which what it must read could be read. */
+async function roofline() {
+  const bandwidth = await readBandwidth(runtime);
+  const { shape, linears } = weights.model;
+  const sizeOf = (name: string) => weights.model.weights.get(`${name}.packed`)!.data.byteLength;
+  const ofWeights = [...linears.keys()].reduce((sum, name) => sum + sizeOf(name), 0);
+  const rows = Number(flags.batch);
+  const length = Number(flags.context) + Number(flags.tokens) / 2;
+  const ofKv = 2 * 4 * shape.layers * rows * length * shape.kvHeads * shape.headDim;
+  const stepSeconds = rows / tokensPerSecond;
+  return {
+    gigabytesPerSecond: bandwidth / 1e9,
+    readMebibytesPerStep: (ofWeights + ofKv) / 2 ** 20,
+    shareOfBandwidth: (ofWeights + ofKv) / bandwidth / stepSeconds,
+  };
+}
 
 async function decode(): Promise<number> {
   const [batch, context, count] = [Number(flags.batch), Number(flags.context), Number(flags.tokens)];
@@ -91,7 +108,6 @@ function decoderOf(rows: number, positions: number) {
     rows,
     positions,
     decodeActivations: flags.activations as Activations,
-    batchInvariant: flags['batch-invariant'] === 'on',
     ...profile,
   });
   opened.push(decoder);

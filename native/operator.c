@@ -98,7 +98,7 @@ void complete_operator(Operator *op) {
       .end_version = newest,
       .may_inplace = no_pairs,
       .release_may_inplace = release_pairs,
-      .aliases = no_pairs,
+      .aliases = op->aliases ? op->aliases : no_pairs,
       .release_aliases = release_pairs,
   };
 }

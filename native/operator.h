@@ -45,6 +45,8 @@ typedef struct Operator {
   /** Null where there is nothing to read. Both return null, or what is wrong (a constant). */
   const char *(*open)(const Node *, void *state);
   const char *(*run)(const Call *, void *state);
+  /** Outputs that take an input's memory, which nobody else may read; null: none. Returns how many pairs there are. */
+  size_t (*aliases)(int **inputs, int **outputs);
   /** Of what the state holds; null where it holds nothing. */
   void (*close)(void *state);
 } Operator;

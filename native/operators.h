@@ -6,7 +6,14 @@
 #ifndef KERNEL
 #define KERNEL(name)
 #endif
+KERNEL(FloatLinear)
 KERNEL(GatedSilu)
+KERNEL(GroupedLora)
+KERNEL(PagedAttention)
+KERNEL(PagedAttentionFloat)
+KERNEL(QuantizedEmbedding)
+KERNEL(QuantizedLinear)
+KERNEL(ReadMemory)
 SINGLE(GroupedLoraOnCuda)
 SINGLE(GatedSiluOnCuda)
 #undef KERNEL

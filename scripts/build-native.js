@@ -3,7 +3,9 @@
 //   --check       makes them elsewhere and fails where a byte differs from what is checked in
 //   --only NAME   one platform, such as linux-x64
 //   --here        with this machine's compiler ($CC, or cc) for this machine alone: for platforms that have none
-//   --sanitize    with --here: finds wrong addresses and undefined behaviour while it runs
+//   --test        instead of a library a program that compares the variants (native/test), and runs it: with --here under
+//                 sanitizers, which find wrong addresses and undefined behaviour; or for one platform with --only
+//   --emulator X  that runs it, such as qemu-aarch64-static
 //   --out DIR     instead of native/lib
 //   --python BIN  that has pip, which fetches the compiler (python3)
 //
@@ -13,7 +15,7 @@
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { root } from './install.js';
 
@@ -21,7 +23,8 @@ const { values } = parseArgs({
   options: {
     check: { type: 'boolean', default: false },
     here: { type: 'boolean', default: false },
-    sanitize: { type: 'boolean', default: false },
+    test: { type: 'boolean', default: false },
+    emulator: { type: 'string' },
     only: { type: 'string' },
     out: { type: 'string' },
     python: { type: 'string', default: process.env.LORIKEET_PYTHON || 'python3' },
@@ -54,10 +57,14 @@ const platforms = {
 };
 
 // Sums are in the order that is written: neither regrouped nor contracted, which would depend on what stands beside.
-const common = ['-std=c17', '-O3', '-fvisibility=hidden', '-ffp-contract=off', '-fno-math-errno', '-g0'];
+const common = ['-std=c17', '-O2', '-fvisibility=hidden', '-ffp-contract=off', '-fno-math-errno', '-g0'];
 const warnings = ['-Wall', '-Wextra', '-Werror', '-Wno-missing-field-initializers'];
 
 function main() {
+  if (values.test) {
+    test();
+    return;
+  }
   if (values.here) {
     const name = `${process.platform}-${process.arch}`;
     const path = build(name, hostPlatform(name), values.out ?? join(sources, 'lib'), hostCompiler());
@@ -86,16 +93,44 @@ function compare(made, kept) {
 }
 
 /** @returns the library's path */
-function build(name, { target, file, variants, sanitize = [] }, out, compile) {
-  const work = mkdtempSync(join(tmpdir(), 'lorikeet-objects-'));
-  const path = join(out, name, file);
+function build(name, platform, out, compile) {
+  const path = join(out, name, platform.file);
   const isPic = name.startsWith('win32') ? [] : ['-fPIC'];
-  const flags = [...(target ? ['-target', target] : []), ...common, ...sanitize];
+  link(platform, path, compile, [...isPic], ['-shared', '-s']);
+  return path;
+}
+
+function test() {
+  const name = values.here ? `${process.platform}-${process.arch}` : values.only;
+  const known = values.here ? hostPlatform(name) : platforms[name];
+  if (!known) throw new Error('--test needs --here or --only');
+  const out = mkdtempSync(join(tmpdir(), 'lorikeet-native-'));
+  try {
+    const program = join(out, 'kernels');
+    const sanitize = values.here ? ['-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-g'] : [];
+    // No library of the system: an emulator has none.
+    const target = values.here ? undefined : known.target.replace(/gnu.*/, 'musl');
+    const platform = { ...known, target, sources: [join(sources, 'test', 'kernels.c')] };
+    const compile = values.here ? hostCompiler() : compiler();
+    link(platform, program, compile, sanitize, [...sanitize, ...(values.here ? [] : ['-static']), '-lm']);
+    const [command, ...args] = values.emulator ? [values.emulator, program] : [program];
+    const { status, stdout, stderr, error } = spawnSync(command, args, { encoding: 'utf8' });
+    process.stdout.write(stdout ?? '');
+    if (error || status !== 0) throw new Error(`${program} ended with ${status}: ${error?.message ?? stderr}`);
+  } finally {
+    rmSync(out, { recursive: true, force: true });
+  }
+}
+
+/** Compiles all sources, those of kernels/ once a variant, and puts them together at `path`. */
+function link({ target, variants, sources: more = [] }, path, compile, compiling, linking) {
+  const work = mkdtempSync(join(tmpdir(), 'lorikeet-objects-'));
+  const flags = [...(target ? ['-target', target] : []), ...common];
   try {
     const objects = [];
     const object = (folder, source, extra, suffix = '') => {
       const made = join(work, `${source}${suffix}.o`);
-      compile([...flags, ...isPic, ...warnings, ...extra, '-c', join(folder, source), '-o', made]);
+      compile([...flags, ...compiling, ...warnings, ...extra, '-c', join(folder, source), '-o', made]);
       objects.push(made);
     };
     for (const source of cFiles(sources))
@@ -105,15 +140,16 @@ function build(name, { target, file, variants, sanitize = [] }, out, compile) {
       for (const source of cFiles(join(sources, 'kernels')))
         object(join(sources, 'kernels'), source, named, `.${variant}`);
     }
+    for (const source of more) object(dirname(source), basename(source), []);
     mkdirSync(dirname(path), { recursive: true });
-    compile([...flags, '-shared', '-s', ...objects, '-o', join(work, file)]);
+    const made = join(work, basename(path));
+    compile([...flags, ...objects, ...linking, '-o', made]);
     // Not in place: a library that is loaded stays what it is.
     rmSync(path, { force: true });
-    copyFileSync(join(work, file), path);
+    copyFileSync(made, path);
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
-  return path;
 }
 
 const cFiles = (folder) =>
@@ -141,8 +177,7 @@ function hostPlatform(name) {
   const known = platforms[name];
   const suffix = { darwin: 'dylib', win32: 'dll' }[process.platform] ?? 'so';
   const variants = known?.variants ?? { x64, arm64 }[process.arch] ?? { scalar: [] };
-  const sanitize = values.sanitize ? ['-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-g'] : [];
-  return { file: `lorikeet.${suffix}`, variants, sanitize };
+  return { file: `lorikeet.${suffix}`, variants };
 }
 
 function execute(command, args) {

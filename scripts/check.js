@@ -7,6 +7,7 @@ import { run } from './launch.js';
 const tool = (path) => join(root, 'node_modules', path);
 const parts = [
   ['types', [tool('typescript/bin/tsc'), '--noEmit']],
+  ["types of the browser's part", [tool('typescript/bin/tsc'), '--noEmit', '-p', join(root, 'src/console')]],
   ['lint and format', [tool('@biomejs/biome/bin/biome'), 'check', '--error-on-warnings']],
   ['unused files, exports and dependencies', [tool('knip/bin/knip.js'), '--no-progress']],
   ['tidy', ['--test', '--test-reporter=dot', join(root, 'test/tidy.test.ts')]],

@@ -1,4 +1,5 @@
-// node scripts/setup-cuda.js [--data-dir .lorikeet] [--python python3] [--compiler-only]:
+// node scripts/setup-cuda.js [--data-dir .lorikeet] [--python python3] [--compiler-only]: puts a build of ONNX Runtime
+// with CUDA, and
 // those of NVIDIA's libraries that it is linked with, into the data dir, where `--device cuda` finds them. They come as
 // Python packages: pip fetches them, and none of their Python is run. The driver is the system's. `--compiler-only`: of
 // NVIDIA's libraries only the one that compiles kernels, where others stand in for the rest.

@@ -40,8 +40,13 @@ export const settingTable = {
   weightBits: oneOf('LORIKEET_WEIGHT_BITS', null, [4, 8, 32], 'bits a weight', {
     defaultHelp: "the file's own, or 8",
   }),
-  decodeActivations: oneOf('LORIKEET_DECODE_ACTIVATIONS', 'int8', ['int8', 'float32'], 'precision of decode steps'),
-  batchInvariant: oneOf('LORIKEET_BATCH_INVARIANT', 'on', ['on', 'off'], 'the same tokens alone as in a batch'),
+  decodeActivations: oneOf('LORIKEET_DECODE_ACTIVATIONS', 'int8', ['int8', 'int16'], 'precision of decode steps'),
+  kvType: oneOf(
+    'LORIKEET_KV_TYPE',
+    'float16',
+    ['float16', 'float32'],
+    'keys and values on the processor: float32 rounds nothing, at twice the memory',
+  ),
   device: device('LORIKEET_DEVICE', 'cpu', 'what computes: cpu, cuda, cuda:1 for the second card, or webgpu'),
   devicePrecision: oneOf(
     'LORIKEET_DEVICE_PRECISION',
@@ -94,6 +99,19 @@ export const settingTable = {
     ...path,
     defaultHelp: 'none: that route is closed',
   }),
+  adapterResolver: onOff(
+    'LORIKEET_ADAPTER_RESOLVER',
+    'load an adapter below the adapter root when it is first asked for, as its folder is called',
+  ),
+  enableLora: onOff('LORIKEET_ENABLE_LORA', "vLLM's flag: adapters are always served"),
+  loraModules: text('LORIKEET_LORA_MODULES', null, 'adapters to load at a start: name=folder, several by commas', {
+    placeholder: 'list',
+    defaultHelp: 'none',
+  }),
+  corsOrigins: text('LORIKEET_CORS_ORIGINS', '', 'origins whose web pages may read answers, or *', {
+    placeholder: 'origins',
+    defaultHelp: 'none',
+  }),
   autoMerge: oneOf('LORIKEET_AUTO_MERGE', 'off', ['on', 'off'], 'merge heavy adapters without being asked'),
   autoMergeBits: oneOf('LORIKEET_AUTO_MERGE_BITS', 8, [4, 8, 32], 'bits of automatic merges: fewer round more'),
   autoMergeShare: integer(
@@ -121,6 +139,32 @@ export const settingTable = {
     0.67,
     'share of the time that a training job has while requests are served and slots are free; alone it has all',
   ),
+  trainingPriority: oneOf(
+    'LORIKEET_TRAINING_PRIORITY',
+    'floor',
+    ['idle', 'floor', 'low'],
+    'on the processor a job computes where cores idle, at a low priority, or (floor) so where none idle for a minute',
+  ),
+  trainingTurn: integer(
+    'LORIKEET_TRAINING_TURN',
+    15,
+    { min: 1, max: 10_000 },
+    "minutes that a job trains before another tenant's has its turn",
+    { placeholder: 'minutes' },
+  ),
+  trainingStepsMax: integer(
+    'LORIKEET_TRAINING_STEPS_MAX',
+    limits.trainingSteps,
+    { min: 1, max: limits.trainingSteps },
+    'optimiser steps of a training job',
+  ),
+  trainingHoursMax: integer(
+    'LORIKEET_TRAINING_HOURS_MAX',
+    null,
+    { min: 1, max: 10_000 },
+    'hours that a training job may train, its waits left out',
+    { placeholder: 'hours', defaultHelp: 'no limit' },
+  ),
   trainingDevice: device('LORIKEET_TRAINING_DEVICE', null, 'what computes training jobs', {
     defaultHelp: 'what serves: --device',
   }),
@@ -128,8 +172,19 @@ export const settingTable = {
     'LORIKEET_MAX_WAITING',
     limits.waitingRequests,
     { min: 1, max: 1_000_000 },
-    'requests that may wait for a slot; more are refused',
+    "requests of one tenant that may wait for a slot while nobody else's do; more are refused",
   ),
+  requestTimeout: integer(
+    'LORIKEET_REQUEST_TIMEOUT',
+    null,
+    { min: 1, max: 86_400 },
+    'seconds until the answer of a request that sets no timeout_ms is given up',
+    { placeholder: 'seconds', defaultHelp: 'never' },
+  ),
+  tenantQuota: text('LORIKEET_TENANT_QUOTA', null, "every tenant's quota: requests_per_minute=60,adapters=100,...", {
+    placeholder: 'quota',
+    defaultHelp: 'none',
+  }),
   drainSeconds: integer(
     'LORIKEET_DRAIN_SECONDS',
     30,
@@ -308,4 +363,25 @@ export function environmentForChildren(env: Sources['env'] = process.env): Recor
   const secretive = /TOKEN|SECRET|PASSWORD|KEY/i;
   const entries = Object.entries(env).filter(([name]) => wanted.test(name) && !secretive.test(name));
   return Object.fromEntries(entries) as Record<string, string>;
+}
+
+export type SettingLine = {
+  readonly key: string;
+  readonly env: string;
+  readonly value: unknown;
+  /** As text; what stands for a value that is chosen at the start. */
+  readonly shown: string;
+  readonly origin: string;
+};
+
+const mask = '********';
+
+/** Every setting with where it came from; secrets are masked. */
+export function describeSettings({ config, origins }: LoadedConfig): SettingLine[] {
+  return Object.entries(settingTable).map(([key, setting]) => {
+    const actual = config[key as keyof Config];
+    const value = setting.fileEnv !== null && actual !== null ? mask : actual;
+    const shown = value === null ? (setting.defaultHelp ?? '') : String(value);
+    return { key, env: setting.env, value, shown, origin: origins[key as keyof typeof origins] };
+  });
 }

@@ -5,12 +5,20 @@ import { randomInt, randomUUID } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Config, cudaDir, environmentForChildren, type LoadedConfig } from './config.ts';
+import {
+  type Config,
+  cudaDir,
+  describeSettings,
+  environmentForChildren,
+  type LoadedConfig,
+  type SettingLine,
+} from './config.ts';
 import type { ModelFiles, ModelShape } from './core/base-model.ts';
 import { systemClock, systemTimers } from './core/clock.ts';
 import { LorikeetError } from './core/errors.ts';
 import { limits } from './core/limits.ts';
 import { prng } from './core/prng.ts';
+import { GrammarChecker } from './grammar/grammar-checker.ts';
 import { type OpenJobs, openTrainingJobs } from './jobs/jobs.ts';
 import { autoMerge } from './jobs/merges/auto-merge.ts';
 import { openMerges } from './jobs/merges/merge-keeper.ts';
@@ -23,6 +31,7 @@ import type { ModelProgress } from './models/progress.ts';
 import { readGguf } from './models/read-gguf.ts';
 import { type ResolveOptions, resolveModel } from './models/resolve.ts';
 import { engineProcessStarter } from './protocol/engine-process.ts';
+import type { EngineInfo } from './protocol/messages.ts';
 import { type OfflineClient, offlineClient } from './protocol/offline-process.ts';
 import { type SupervisedEngine, superviseEngine } from './protocol/supervisor.ts';
 import { defaultSupervisorLimits } from './protocol/supervisor-options.ts';
@@ -30,6 +39,7 @@ import { trainerProcessStarter } from './protocol/trainer-process.ts';
 import type { AdapterRegistry } from './registry/adapter-registry.ts';
 import { checkAdapter } from './registry/check-adapter.ts';
 import { loadExamples } from './registry/example-adapters.ts';
+import { publishFolder } from './registry/publish-folder.ts';
 import { openAdapterRegistry } from './registry/registry.ts';
 import { mallocEnvironment } from './runtime/malloc.ts';
 import { portProblem, urlOf } from './server/address.ts';
@@ -42,9 +52,13 @@ import { type Database, openDatabase } from './storage/database.ts';
 import { nodeFiles } from './storage/files.ts';
 import { keyTable } from './storage/key-table.ts';
 import { mergeTable } from './storage/merge-table.ts';
+import { parseQuota } from './tenants/ceilings.ts';
 import { type KeyStore, keyStore } from './tenants/keys.ts';
 import { defaultTenant } from './tenants/scopes.ts';
+import { noQuotas, openService, type Service } from './tenants/service.ts';
+import { noUse } from './tenants/usage.ts';
 import { loadTokenizer } from './tokenizer/load.ts';
+import { tokenTable } from './tokenizer/token-table.ts';
 import type { Tokenizer } from './tokenizer/tokenizer.ts';
 
 /** What the operator sees while the server starts. Drawing it is the command line's. */
@@ -70,7 +84,8 @@ type Logger = ReturnType<typeof createLogger>;
  * Serves until `stop` is aborted. Whatever fails on the way is thrown after what was started is closed.
  * The port is open, and /livez answers, while the engine still loads; /readyz waits for it.
  */
-export async function serve({ config, unknownVariables }: LoadedConfig, report: StartReport, stop: AbortSignal) {
+export async function serve(loaded: LoadedConfig, report: StartReport, stop: AbortSignal) {
+  const { config, unknownVariables } = loaded;
   const began = systemClock.monotonic();
   await using open = new AsyncDisposableStack();
   const phase = timedPhases(report);
@@ -92,45 +107,92 @@ export async function serve({ config, unknownVariables }: LoadedConfig, report: 
   phase('tokeniser', `${tokenizer.vocabulary} tokens`);
 
   const logger = createLogger(config.logLevel);
-  const engine = startEngine(config, files, logger);
+  const service = await startService(config, database, logger);
+  open.defer(() => service.close());
+  const engine = startEngine(config, { model: files, tokenizer, logger });
   open.defer(() => engine.close(0));
-  const registry = await openRegistry(config, { database, files, engine, logger });
+  const registry = await openRegistry(config, { database, files, engine, service, logger });
   open.defer(() => registry.close());
-  const merges = await startMerges(config, { database, tokenizer, engine, registry, logger });
+  const merges = await startMerges(config, { database, tokenizer, engine, registry, service, logger });
   open.defer(() => merges.close());
   const traffic = measureTraffic(systemClock, limits);
   const metrics = createMetrics({ modelName: files.name });
   if (config.autoMerge === 'on') open.defer(startAutoMerge(config, { merges, traffic, engine, metrics, logger }));
   const offline = startOffline(files, logger);
   open.defer(() => offline.close());
-  const training = await openTraining(config, { database, files, engine, registry, metrics, logger });
+  const training = await openTraining(config, { database, files, engine, registry, service, metrics, logger });
   open.defer(() => training.jobs.close(0));
+  const grammars = new GrammarChecker();
+  open.defer(() => grammars.close());
   const app = createServer({
-    ...{ config, files, tokenizer, engine, registry, merges, traffic, offline, training, keys, metrics, logger },
+    ...{
+      config,
+      files,
+      tokenizer,
+      grammars,
+      engine,
+      registry,
+      merges,
+      traffic,
+      offline,
+      training,
+      keys,
+      service,
+      metrics,
+      logger,
+    },
+    settings: describeSettings(loaded),
   });
   open.defer(() => closeServer(app, { engine, training }, config.drainSeconds * 1000));
   const url = await listen(app, config);
   phase('http', url);
 
   const info = await unlessStopped(stop, engine.ready);
-  const cached = info.weightsCached ? 'weights from the cache' : 'weights lowered and cached';
-  report.done('engine', `${info.weightBits}-bit on ${info.device}, ${info.threads} threads, ${cached}`, info.loadMs);
-  if (config.model === exampleBase) {
-    const marker = join(config.dataDir, 'examples');
-    const examples = { folder: exampleFolder, marker, tenant: defaultTenant };
-    const names = await loadExamples(registry, examples).catch((error) => {
-      logger.warn({ err: error }, 'the example adapters could not be loaded');
-      return [];
-    });
-    if (names.length > 0) phase('adapters', `examples ${names.join(', ')}`);
-  }
+  report.done('engine', describeEngine(info), info.loadMs);
+  const examples = await addExamples(config, registry, logger);
+  if (examples.length > 0) phase('adapters', `examples ${examples.join(', ')}`);
+  const modules = await loadModules(registry, config.loraModules);
+  if (modules.length > 0) phase('adapters', `loaded ${modules.join(', ')}`);
   training.start();
-  const startMs = systemClock.monotonic() - began;
+  const startMs = Math.round(systemClock.monotonic() - began);
   report.ready(url, !hasKeys, startMs);
-  logger.info({ url, startMs: Math.round(startMs), engine: info, source: files.source }, 'ready');
+  logger.info({ url, startMs, engine: info, source: files.source }, 'ready');
 
   await aborted(stop);
   logger.info({ drainSeconds: config.drainSeconds }, 'stopping');
+}
+
+function describeEngine({ weightBits, device, threads, weightsCached }: EngineInfo): string {
+  const cached = weightsCached ? 'weights from the cache' : 'weights lowered and cached';
+  return `${weightBits}-bit on ${device}, ${threads} threads, ${cached}`;
+}
+
+/** @returns the names of those that were loaded now */
+async function addExamples(config: Config, registry: AdapterRegistry, logger: Logger): Promise<readonly string[]> {
+  if (config.model !== exampleBase) return [];
+  const marker = join(config.dataDir, 'examples');
+  const examples = { folder: exampleFolder, marker, tenant: defaultTenant };
+  return await loadExamples(registry, examples).catch((error) => {
+    logger.warn({ err: error }, 'the example adapters could not be loaded');
+    return [];
+  });
+}
+
+/** `name=folder,...` as vLLM's --lora-modules: each becomes a version, unless its content is there. */
+async function loadModules(registry: AdapterRegistry, list: string | null): Promise<string[]> {
+  const entries = (list ?? '').split(',').filter(Boolean);
+  const names: string[] = [];
+  for (const entry of entries) {
+    const [, name, folder] = /^\s*([^=]+)=(.+?)\s*$/.exec(entry) ?? [];
+    if (name === undefined || folder === undefined) {
+      const message = `LORIKEET_LORA_MODULES is a list of name=folder, not ${JSON.stringify(entry)}.`;
+      throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_LORA_MODULES' });
+    }
+    const provenance = { tenant: defaultTenant, createdBy: null, source: 'load' } as const;
+    await publishFolder(registry, folder, name, provenance);
+    names.push(name);
+  }
+  return names;
 }
 
 /** The base model's files, fetched where this machine does not have them. */
@@ -158,9 +220,18 @@ export function modelSources(config: Config): Pick<ResolveOptions, 'cacheDir' | 
   };
 }
 
-function startEngine(config: Config, model: ModelFiles, logger: Logger): SupervisedEngine {
+type EngineParts = { readonly model: ModelFiles; readonly tokenizer: Tokenizer; readonly logger: Logger };
+
+function startEngine(config: Config, { model, tokenizer, logger }: EngineParts): SupervisedEngine {
   const { weightBits, decodeActivations, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk } = config;
-  const { devicePrecision, deviceKernels, adapterMemory: adapterBytes, adapterPages, mergeMemory: mergeBytes } = config;
+  const {
+    devicePrecision,
+    deviceKernels,
+    kvType,
+    adapterMemory: adapterBytes,
+    adapterPages,
+    mergeMemory: mergeBytes,
+  } = config;
   return superviseEngine({
     startProcess: engineProcessStarter(new URL('./engine/main.ts', import.meta.url), {
       ...mallocEnvironment,
@@ -168,11 +239,11 @@ function startEngine(config: Config, model: ModelFiles, logger: Logger): Supervi
     }),
     config: {
       ...{ model, weightBits, decodeActivations, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk },
-      ...{ devicePrecision, deviceKernels, adapterBytes, adapterPages, mergeBytes },
+      ...{ devicePrecision, deviceKernels, kvType, adapterBytes, adapterPages, mergeBytes },
       trainsBeside: config.trainingDevice === device,
       cudaDir: cudaDir(config.dataDir),
-      batchInvariant: config.batchInvariant === 'on',
       cacheDir: join(config.dataDir, 'weights'),
+      tokens: tokenTable(tokenizer),
     },
     limits: {
       ...defaultSupervisorLimits,
@@ -183,6 +254,11 @@ function startEngine(config: Config, model: ModelFiles, logger: Logger): Supervi
     timers: systemTimers,
     log: logger,
   });
+}
+
+function startService({ tenantQuota }: Config, database: Database, log: Logger): Promise<Service> {
+  const defaults = parseQuota(tenantQuota, 'LORIKEET_TENANT_QUOTA');
+  return openService({ database, defaults, source: noQuotas, clock: systemClock, timers: systemTimers, log });
 }
 
 const startOffline = (model: ModelFiles, log: Logger): OfflineClient =>
@@ -196,6 +272,7 @@ type RegistryParts = {
   readonly database: Database;
   readonly files: ModelFiles;
   readonly engine: SupervisedEngine;
+  readonly service: Service;
   readonly logger: Logger;
 };
 
@@ -204,11 +281,17 @@ function shapeOf({ info }: SupervisedEngine): ModelShape {
   return info.shape;
 }
 
-function openRegistry(config: Config, { database, files, engine, logger }: RegistryParts): Promise<AdapterRegistry> {
+function openRegistry(
+  config: Config,
+  { database, files, engine, service, logger }: RegistryParts,
+): Promise<AdapterRegistry> {
   return openAdapterRegistry({
     database,
     folder: join(config.dataDir, 'adapters'),
-    base: { name: files.name, digest: files.digest, shape: () => shapeOf(engine) },
+    base: {
+      ...{ name: files.name, digest: files.digest, shape: () => shapeOf(engine) },
+      rankMax: () => engine.info?.adapterRank ?? limits.adapterRank,
+    },
     check: checkAdapter,
     clock: systemClock,
     timers: systemTimers,
@@ -216,16 +299,20 @@ function openRegistry(config: Config, { database, files, engine, logger }: Regis
     newId: randomUUID,
     log: logger,
     limits,
+    assertQuota: service.assertQuota,
     files: nodeFiles,
   });
 }
 
 type MergeParts = Omit<RegistryParts, 'files'> & Pick<ServerParts, 'tokenizer' | 'registry'>;
 
-function startMerges(config: Config, { database, tokenizer, engine, registry, logger }: MergeParts): Promise<Merges> {
+function startMerges(
+  config: Config,
+  { database, tokenizer, engine, registry, service, logger }: MergeParts,
+): Promise<Merges> {
   return openMerges({
     table: mergeTable(database),
-    ...{ registry, engine, limits },
+    ...{ registry, engine, limits, assertQuota: service.assertQuota },
     budgetBytes: config.mergeMemory,
     probes: mergeProbes(tokenizer, config.maxContext ?? limits.mergeProbeTokens),
     keepsAutomatic: config.autoMerge === 'on',
@@ -250,7 +337,7 @@ type TrainingParts = RegistryParts & { readonly registry: AdapterRegistry; reado
 
 /** The engine's environment, without its heap: the trainer makes few sessions and many threads' worth of arrays. */
 function openTraining(config: Config, parts: TrainingParts): Promise<OpenJobs> {
-  const { database, files, engine, registry, metrics, logger } = parts;
+  const { database, files, engine, registry, service, metrics, logger } = parts;
   const { weightBits, trainingDevice: device, ortLibrary, threads } = config;
   return openTrainingJobs({
     ...{ database, engine, registry },
@@ -263,7 +350,20 @@ function openTraining(config: Config, parts: TrainingParts): Promise<OpenJobs> {
     },
     share: trainingRoom(config),
     restart: defaultTrainerRestart,
-    meter: { stepTaken: metrics.trainingStepTaken },
+    bounds: {
+      turnMs: config.trainingTurn * 60_000,
+      stepsMax: config.trainingStepsMax,
+      trainingMsMax: config.trainingHoursMax === null ? Number.POSITIVE_INFINITY : config.trainingHoursMax * 3_600_000,
+      priority: config.trainingPriority,
+    },
+    meter: {
+      stepTaken(step, tenant) {
+        metrics.trainingStepTaken(step);
+        void service.usage.record({ ...noUse, tenant, trainedTokens: step.tokens });
+      },
+    },
+    assertQuota: service.assertQuota,
+    trainedSince: service.usage.trainedSince,
     clock: systemClock,
     timers: systemTimers,
     newId: () => randomUUID().replaceAll('-', '').slice(0, 24),
@@ -275,8 +375,10 @@ function openTraining(config: Config, parts: TrainingParts): Promise<OpenJobs> {
 
 type ServerParts = {
   readonly config: Config;
+  readonly settings: readonly SettingLine[];
   readonly files: ModelFiles;
   readonly tokenizer: Tokenizer;
+  readonly grammars: GrammarChecker;
   readonly engine: SupervisedEngine;
   readonly registry: AdapterRegistry;
   readonly merges: Merges;
@@ -284,6 +386,7 @@ type ServerParts = {
   readonly offline: OfflineClient;
   readonly training: OpenJobs;
   readonly keys: KeyStore;
+  readonly service: Service;
   readonly metrics: Metrics;
   readonly logger: Logger;
 };
@@ -294,8 +397,11 @@ function createServer({ config, files, training, ...parts }: ServerParts): App {
     files: training.files,
     jobs: training.jobs,
     adapterRoot: config.adapterRoot,
+    adapterResolver: config.adapterResolver,
+    corsOrigins: config.corsOrigins.split(/[ ,]+/).filter(Boolean),
     model: { name: files.name, digest: files.digest, createdAt: systemClock.now() },
     adminKey: config.adminKey,
+    requestTimeoutMs: config.requestTimeout === null ? null : config.requestTimeout * 1000,
     clock: systemClock,
     newId: randomUUID,
     limits: { ...limits, waitingRequests: config.maxWaiting },

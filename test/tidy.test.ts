@@ -21,7 +21,7 @@ const sources = [...texts.keys()].filter((file) => file.startsWith('src/'));
 
 // --- directions ---
 
-const below = ['core', 'formats', 'tokenizer', 'protocol', 'metrics', 'runtime', 'settings'];
+const below = ['core', 'formats', 'tokenizer', 'protocol', 'grammar', 'metrics', 'runtime', 'settings'];
 /** What a folder (or a file directly in src/) may import, beside itself. */
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   core: [],
@@ -38,11 +38,15 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   registry: ['core', 'formats', 'protocol', 'storage'],
   tenants: ['core', 'storage'],
   jobs: ['core', 'formats', 'protocol', 'storage', 'registry', 'tenants'],
-  engine: ['core', 'formats', 'models', 'graph', 'runtime', 'protocol'],
+  wasm: ['core'],
+  grammar: ['core', 'wasm'],
+  engine: ['core', 'formats', 'models', 'graph', 'runtime', 'protocol', 'wasm', 'grammar'],
   training: ['core', 'formats', 'models', 'graph', 'runtime', 'protocol', 'tokenizer'],
   // One-shot processes: work on weights outside serving.
   offline: ['core', 'formats', 'models', 'graph', 'protocol', 'tokenizer'],
-  server: ['core', 'protocol', 'tokenizer', 'metrics', 'storage', 'registry', 'tenants', 'jobs'],
+  server: ['core', 'protocol', 'grammar', 'tokenizer', 'metrics', 'storage', 'registry', 'tenants', 'jobs'],
+  // What runs in a browser: of the server it knows the shapes of answers, as types.
+  console: ['server'],
   main: [...below, 'config', 'models', 'storage', 'registry', 'tenants', 'jobs', 'server'],
   cli: [...below, 'config', 'models', 'storage', 'registry', 'tenants', 'jobs', 'server', 'main'],
 };
@@ -54,6 +58,8 @@ const entries = [
   'src/offline/main.ts',
   'src/runtime/probe.ts',
   'src/runtime/aside-thread.ts',
+  'src/grammar/thread.ts',
+  'src/console/main.ts',
 ];
 
 const areaOf = (file: string) => (/^src\/([^/]+)\//.exec(file) ?? /^src\/(.+)\.ts$/.exec(file))?.[1] ?? '';
@@ -83,6 +89,14 @@ test('folders import only what lies below them, types included', () => {
 test('every import exists, and src imports nothing outside itself', () => {
   const lost = edges.filter(({ target }) => !target.startsWith('src/') || !existsSync(join(root, target)));
   assert.deepEqual(lost, []);
+});
+
+test("the browser is sent nothing of the server's code", () => {
+  const borrowed = sources
+    .filter((file) => file.startsWith('src/console/') && file !== 'src/console/api/types.ts')
+    .filter((file) => specifiers(texts.get(file)!).some((specifier) => specifier.includes('/server/')));
+  assert.deepEqual(borrowed, []);
+  assert.doesNotMatch(withoutComments(texts.get('src/console/api/types.ts')!), /^(import|export)(?! type )/m);
 });
 
 test('no cycles, types included', () => {
@@ -120,10 +134,17 @@ const doors: readonly Door[] = [
   { what: 'koffi and ONNX Runtime', pattern: /'(koffi|onnxruntime-[^']+)'/, where: /^src\/runtime\// },
   { what: 'SQL', pattern: /from '(kysely|node:sqlite|pg)'/, where: /^src\/storage\// },
   { what: 'the environment', pattern: /\bprocess\.env\b/, where: /^src\/config\.ts$/ },
-  { what: 'the clock', pattern: /\bDate\.now\b|\bperformance\.now\b|new Date\(\)/, where: /^src\/core\/clock\.ts$/ },
+  {
+    what: 'the clock',
+    pattern: /\bDate\.now\b|\bperformance\.now\b|new Date\(\)/,
+    where: /^src\/(core\/clock|console\/time)\.ts$/,
+  },
   { what: 'child processes', pattern: /'node:child_process'/, where: /^src\/(protocol|models|cli)\// },
   { what: 'metrics library', pattern: /from 'prom-client'/, where: /^src\/metrics\// },
-  { what: 'worker threads', pattern: /'node:worker_threads'/, where: /^src\/runtime\// },
+  { what: 'worker threads', pattern: /'node:worker_threads'/, where: /^src\/(runtime|grammar)\// },
+  { what: 'WebAssembly', pattern: /\bWebAssembly\b/, where: /^src\/wasm\// },
+  { what: "the browser's libraries", pattern: /from '(preact|uplot)[^']*'/, where: /^src\/console\// },
+  { what: 'the key of a tab', pattern: /'lorikeet-key'/, where: /^src\/console\/state\/session\.ts$/ },
   { what: 'randomness', pattern: /\bMath\.random\b/, where: /^$/ },
 ];
 

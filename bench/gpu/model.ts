@@ -69,7 +69,7 @@ function randomModel(shape: ModelShape, bits: LinearBits, real: Real): LoweredMo
     data: pool.subarray(0, elementCount(shape)),
   });
   const linear = (name: string, n: number, k: number) => {
-    linears.set(name, { bits, n, k, corrected: false, bias: false });
+    linears.set(name, { bits, n, k, corrected: false, halves: false, bias: false });
     if (bits === 32) {
       weights.set(`${name}.matrix`, floats([k, n]));
       return;

@@ -67,12 +67,12 @@ async function openSide(runtime: Runtime, base: LoweredModel, plan: Plan) {
   const clock = systemClock;
   const positions = promptTokens + newTokens;
   const decoder = createDecoder(runtime, base, { rows: callers, positions, pages: 8 * callers });
-  await decoder.prepare('layers');
+  await decoder.prepare(null);
   const resident = randomAdapter(base.shape, { seed: 1, ...plan });
   const adapters: AppliedAdapter[] = [{ files: { digest: resident.key, config: '', weights: '' }, scale: 1 }];
   const ignore = () => {};
   const store = new AdapterStore({
-    ...{ bytesMax: 2 ** 32, clock, onDrop: ignore, onChange: ignore },
+    ...{ bytesMax: 2 ** 32, clock, onChange: ignore },
     read: async () => resident,
     combine: () => Promise.reject(new Error('one adapter is enough here')),
   });

@@ -2,8 +2,8 @@
 
 import type { TensorType } from '../../src/core/base-model.ts';
 import { parseSafetensorsHeader, type SafetensorsTensor } from '../../src/formats/safetensors.ts';
+import { pairedRow } from '../../src/formats/unpair-rows.ts';
 import { type GgufTensorHead, ggufFloat, ggufText, layOutGguf } from '../../src/formats/write-gguf.ts';
-import { pairedRow } from '../../src/models/unpair-rows.ts';
 import type { AdapterFolder } from '../../test/parity/seeded-adapter.ts';
 
 /** Attention heads of the base model: GGUF keeps the rows of Q and K in another order. */

@@ -14,7 +14,8 @@ import { type Command, type ExitCode, exitCodes, type Invocation, UsageError } f
 import { describeMerge, mergeAdapter, unmergeAdapter } from './merges.ts';
 
 const usage =
-  'adapters list | show <ref> | push <folder> | pull <ref> | export <ref> | analyse <ref> | ' +
+  'adapters list | show <ref> | push <folder|file.gguf|hf:org/repo> | pull <ref|hf:org/repo> | ' +
+  'export <ref> | analyse <ref> | ' +
   'alias <name> <alias> <version> | merge <ref> | unmerge <ref> | rm <ref>';
 
 export const adaptersCommand: Command = {
@@ -29,7 +30,8 @@ export const adaptersCommand: Command = {
     unpacked: { placeholder: null, help: 'export: all matrices of a GGUF in floats, not the merged ones alone' },
     against: { placeholder: 'ref', help: 'analyse: another adapter, to compare with' },
     bits: { placeholder: '4|8|32', help: "merge: bits of the merged weights (each linear's own)" },
-    wait: { placeholder: null, help: 'merge: until it is merged' },
+    wait: { placeholder: null, help: 'merge: until it is merged, and say how far it is' },
+    yes: { placeholder: null, help: 'rm: a name with all of its versions and aliases' },
     weights: { placeholder: 'list', help: 'alias: several versions by weight, as 1=0.9,2=0.1' },
   },
   settings: true,
@@ -89,6 +91,7 @@ const verbs: Readonly<Record<string, Verb>> = {
   pull: {
     words: [1, 1],
     async run(server, invocation, [reference]) {
+      if (reference!.startsWith('hf:')) return await verbs.push!.run(server, invocation, [reference!]);
       const adapter = await server.get<Adapter>(addressOf(reference!));
       const folder = await pullAdapter(server, invocation, adapter);
       if (invocation.json) invocation.printJson({ ...adapter, folder });
@@ -153,7 +156,8 @@ const verbs: Readonly<Record<string, Verb>> = {
   },
   rm: {
     words: [1, 1],
-    async run(server, { json, print, printJson }, [reference]) {
+    async run(server, { json, print, printJson, flags }, [reference]) {
+      if (flags.yes !== true) await assertSingle(server, reference!);
       const answer = await server.ask(removalOf(reference!), { method: 'DELETE' });
       const { id, deleted } = (await answer.json()) as { id: string; deleted: boolean };
       if (json) printJson({ id, deleted });
@@ -171,6 +175,19 @@ async function allAdapters(server: Server): Promise<Adapter[]> {
     if (!page.has_more) return adapters;
     after = `?after=${encodeURIComponent(page.last_id)}`;
   }
+}
+
+/** Deleting a name takes all of its versions and aliases: with more than one, that must be meant. */
+async function assertSingle(server: Server, reference: string): Promise<void> {
+  const parsed = parseReference(reference);
+  if (parsed === null || parsed.version !== null || parsed.alias !== null) return;
+  const address = addressOf(parsed.name);
+  const { data: versions } = await server.get<{ data: Adapter[] }>(`${address}/versions`);
+  const { data: aliases } = await server.get<{ data: { id: string }[] }>(`${address}/aliases`);
+  if (versions.length <= 1 && aliases.length === 0) return;
+  const also = aliases.length === 0 ? '' : ` and the aliases ${aliases.map(({ id }) => id).join(', ')}`;
+  const what = `${versions.length} version${versions.length === 1 ? '' : 's'}${also}`;
+  throw new UsageError(`${reference} has ${what}. \`--yes\` deletes all; ${reference}@1 names a version alone.`);
 }
 
 function removalOf(reference: string): string {

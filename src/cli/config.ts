@@ -1,9 +1,7 @@
 // `lorikeet config`: every value, where it came from, secrets masked.
 
-import { type Config, type LoadedConfig, settingTable } from '../config.ts';
+import { describeSettings } from '../config.ts';
 import { type Command, exitCodes } from './command.ts';
-
-const mask = '********';
 
 export const configCommand: Command = {
   name: 'config',
@@ -14,7 +12,7 @@ export const configCommand: Command = {
   positionalsMax: 0,
   async run({ json, print, printJson, loadConfig }) {
     const loaded = loadConfig();
-    const rows = describe(loaded);
+    const rows = describeSettings(loaded);
     if (json) {
       printJson(Object.fromEntries(rows.map(({ key, ...rest }) => [key, rest])));
       return exitCodes.ok;
@@ -28,14 +26,3 @@ export const configCommand: Command = {
     return exitCodes.ok;
   },
 };
-
-type SettingLine = { key: string; env: string; value: unknown; shown: string; origin: string };
-
-function describe({ config, origins }: LoadedConfig): SettingLine[] {
-  return Object.entries(settingTable).map(([key, setting]) => {
-    const actual = config[key as keyof Config];
-    const value = setting.fileEnv !== null && actual !== null ? mask : actual;
-    const shown = value === null ? (setting.defaultHelp ?? '') : String(value);
-    return { key, env: setting.env, value, shown, origin: origins[key as keyof typeof origins] };
-  });
-}

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { type Config, cudaDir, environmentForChildren } from '../config.ts';
 import { parseDevice } from '../core/device.ts';
-import { portProblem } from '../server/address.ts';
+import { portProblem, urlOf } from '../server/address.ts';
 import { makeDataDir } from '../storage/data-dir.ts';
 import { type Command, exitCodes } from './command.ts';
 
@@ -148,10 +148,22 @@ function checkMemory(): Finding {
 async function checkPort({ host, port }: Config): Promise<Finding> {
   const reason = await portProblem(host, port);
   if (reason === null) return ok(`${host}:${port} is free`);
+  if (await isOurs(urlOf(host, port))) return ok(`${host}:${port} is a Lorikeet that runs`);
   return failed(
     `${host}:${port} cannot be listened on (${reason})`,
     'Choose another with --port, or 0 for a free one.',
   );
+}
+
+/** Its probe has a shape of its own. */
+async function isOurs(url: string): Promise<boolean> {
+  try {
+    const answer = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(hubMs) });
+    const body = (await answer.json()) as { engine?: { restarts?: unknown } };
+    return typeof body.engine?.restarts === 'number';
+  } catch {
+    return false;
+  }
 }
 
 async function checkPip({ python }: Config): Promise<Finding> {

@@ -13,7 +13,6 @@ const exitCodeMeanings: Record<keyof typeof exitCodes, string> = {
 };
 
 export function overview(commands: readonly Command[]): string {
-  const rows = commands.map(({ usage, summary }): [string, string] => [usage, summary]);
   const codes = Object.entries(exitCodes).map(([name, code]): [string, string] => [
     String(code),
     exitCodeMeanings[name as keyof typeof exitCodes],
@@ -21,9 +20,9 @@ export function overview(commands: readonly Command[]): string {
   return [
     'Lorikeet serves many LoRA adapters over one frozen base model.',
     '',
-    columns(rows.map(([usage, summary]) => [`lorikeet ${usage}`, summary])),
+    columns(commands.map(({ name, summary }) => [`lorikeet ${name}`, summary])),
     '',
-    '`lorikeet <command> --help` lists its options.',
+    '`lorikeet help <command>` shows how it is written, and its options.',
     '',
     'Exit codes:',
     columns(codes),
@@ -33,17 +32,30 @@ export function overview(commands: readonly Command[]): string {
 export function commandHelp(command: Command): string {
   const options = Object.entries({ ...command.options, ...commonOptions });
   const lines = [
-    `lorikeet ${command.usage}`,
+    ...usageLines(command),
     command.summary,
     '',
     'Options:',
     columns(options.map(([flag, option]) => [spell(flag, option.placeholder), option.help])),
   ];
   if (command.settings) {
+    const asksServer = !ownsSettings.includes(command.name);
+    const shown = asksServer ? askingSettings : Object.values(settingTable);
     lines.push('', 'Settings (flag, variable, default; flags win over variables, those over lorikeet.json):');
-    lines.push(columns(Object.values(settingTable).map(settingRow)));
+    lines.push(columns(shown.map(settingRow)));
+    if (asksServer) lines.push('', "`lorikeet help serve` lists the server's own settings.");
   }
   return lines.join('\n');
+}
+
+/** Commands that are about a server's settings; all others only need to find one. */
+const ownsSettings = ['serve', 'fetch', 'config', 'doctor', 'keys'];
+const askingSettings: readonly Setting<unknown>[] = [settingTable.url, settingTable.apiKey, settingTable.port];
+
+/** `adapters list | show <ref> | ...` is a line each. */
+function usageLines({ name, usage }: Command): string[] {
+  const [, verbs] = new RegExp(`^${name} (.* \\| .*)$`).exec(usage) ?? [];
+  return verbs === undefined ? [`lorikeet ${usage}`] : verbs.split(' | ').map((verb) => `lorikeet ${name} ${verb}`);
 }
 
 function settingRow(setting: Setting<unknown>): [string, string] {

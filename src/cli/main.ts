@@ -4,6 +4,7 @@
 import { pathToFileURL } from 'node:url';
 import { loadConfig } from '../config.ts';
 import { LorikeetError } from '../core/errors.ts';
+import { suggest } from '../server/suggest.ts';
 import { adaptersCommand } from './adapters.ts';
 import { ServerRefusal } from './ask-server.ts';
 import { type Command, type ExitCode, exitCodes, type Invocation, type Io, UsageError } from './command.ts';
@@ -93,7 +94,12 @@ function help(name: string | undefined, io: Io): ExitCode {
 function find(name: string): Command {
   const command = commands.find((candidate) => candidate.name === name);
   if (command !== undefined) return command;
-  throw new UsageError(`There is no command \`${name}\`. \`lorikeet help\` lists them.`);
+  const meant = suggest(
+    name,
+    commands.map((known) => known.name),
+  );
+  const hint = meant === null ? '' : ` Did you mean \`${meant}\`?`;
+  throw new UsageError(`There is no command \`${name}\`.${hint} \`lorikeet help\` lists them.`);
 }
 
 function exitCodeOf(code: string, status: number): ExitCode {

@@ -1,5 +1,6 @@
 // `lorikeet merges [list]`, and the verbs of `lorikeet adapters` that merge and unmerge, on a running server.
 
+import { setTimeout } from 'node:timers/promises';
 import type { Merge, MergeList } from '../server/schemas/merges.ts';
 import { askServer, type Server } from './ask-server.ts';
 import { type Command, exitCodes, type Invocation, UsageError } from './command.ts';
@@ -25,15 +26,22 @@ export const mergesCommand: Command = {
 
 const addressOf = (reference: string) => `/v1/admin/adapters/${encodeURIComponent(reference)}/merge`;
 
-/** With `--wait` it asks again, as often as the server's patience ends before the merge. */
-export async function mergeAdapter(server: Server, { flags }: Invocation, reference: string): Promise<Merge> {
-  const body = { ...bitsOf(flags.bits), ...(flags.wait === true ? { wait: true } : {}) };
+/** With `--wait` it asks again and says how far the merge is, until it is over. */
+export async function mergeAdapter(server: Server, { flags, io }: Invocation, reference: string): Promise<Merge> {
+  const body = bitsOf(flags.bits);
+  let told = '';
   for (;;) {
     const answer = await server.post(addressOf(reference), body);
     const merge = (await answer.json()) as Merge;
     if (flags.wait !== true || merge.state !== 'merging') return merge;
+    const state = stateOf(merge);
+    if (state !== told) io.stderr.write(`${state}\n`);
+    told = state;
+    await setTimeout(askAgainMs);
   }
 }
+
+const askAgainMs = 1000;
 
 export async function unmergeAdapter(server: Server, reference: string): Promise<Merge> {
   return (await (await server.ask(addressOf(reference), { method: 'DELETE' })).json()) as Merge;

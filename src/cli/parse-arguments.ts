@@ -2,6 +2,7 @@
 
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { settingTable } from '../config.ts';
+import { suggest } from '../server/suggest.ts';
 import { type Command, type Option, UsageError } from './command.ts';
 
 export const commonOptions: Readonly<Record<string, Option>> = {
@@ -32,6 +33,23 @@ export function parseArguments(command: Command, args: readonly string[]): { fla
   return { flags: values, positionals };
 }
 
+/** Words of other trainers and servers, and typing errors. */
+const otherWords: Readonly<Record<string, string>> = {
+  rank: 'r',
+  'lora-r': 'r',
+  'lora-alpha': 'alpha',
+  'learning-rate': 'lr',
+  'lora-dropout': 'dropout',
+  'target-modules': 'targets',
+  'num-epochs': 'epochs',
+  model: 'from',
+};
+
+function meantFlag(flag: string, known: readonly string[]): string | null {
+  const other = otherWords[flag];
+  return other !== undefined && known.includes(other) ? other : suggest(flag, known);
+}
+
 function parse(command: Command, args: string[], options: NonNullable<ParseArgsConfig['options']>) {
   try {
     const { values, positionals } = parseArgs({ args, options, allowPositionals: true, allowNegative: true });
@@ -39,6 +57,11 @@ function parse(command: Command, args: string[], options: NonNullable<ParseArgsC
   } catch (error) {
     // Node's message goes on about `--`; its first sentence says what is wrong.
     const [complaint] = (error as Error).message.split('. ');
-    throw new UsageError(`${complaint?.replace(/\.$/, '')}. \`lorikeet ${command.name} --help\` lists the options.`);
+    const [, unknown] = /^Unknown option '--([^']+)'/.exec(complaint ?? '') ?? [];
+    const meant = unknown === undefined ? null : meantFlag(unknown, Object.keys(options));
+    const hint = meant === null ? '' : ` Did you mean --${meant}?`;
+    throw new UsageError(
+      `${complaint?.replace(/\.$/, '')}.${hint} \`lorikeet help ${command.name}\` lists the options.`,
+    );
   }
 }

@@ -29,7 +29,7 @@ function readyText(url: string, isOpen: boolean, ms: number): string {
   if (isOpen) {
     lines.push(
       'No API key exists: it listens on loopback only, and every caller is the tenant `default` with every scope.',
-      '`npm run lorikeet -- keys create` makes a key and closes it.',
+      '`npx lorikeet keys create` makes a key and closes it.',
     );
   }
   lines.push(`All routes: ${url}/docs. Ctrl-C stops it.`);

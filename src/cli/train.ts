@@ -1,10 +1,11 @@
 // `lorikeet train <file>`: rows to a running server, a job on them, and its progress until the adapter answers.
 
 import { openAsBlob } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import type { FileObject } from '../server/schemas/files.ts';
 import type { Job } from '../server/schemas/fine-tuning.ts';
-import { askServer, type Server } from './ask-server.ts';
+import { askServer, type Server, ServerRefusal } from './ask-server.ts';
 import { type Command, exitCodes, type Invocation, UsageError } from './command.ts';
 import { choices, hyperparametersOf, numberOf } from './jobs/choices.ts';
 import { followJob, howToGoOn } from './jobs/follow.ts';
@@ -66,14 +67,33 @@ function bodyOf(invocation: Invocation): Record<string, unknown> {
 
 /** Read from the disk as it is sent. */
 async function uploadRows(server: Server, path: string): Promise<FileObject> {
-  // It throws for a path that leads nowhere before there is a promise.
-  const blob = await Promise.resolve(path)
-    .then((file) => openAsBlob(file))
-    .catch((error: Error) => {
-      throw new UsageError(`${path} cannot be read: ${error.message}.`);
-    });
+  const blob = await stat(path).then(
+    (found) => (found.isFile() ? openAsBlob(path) : unreadable(path, 'it is no file')),
+    (error: NodeJS.ErrnoException) => unreadable(path, error.code === 'ENOENT' ? 'it is not there' : error.message),
+  );
   const form = new FormData();
   form.append('purpose', 'fine-tune');
   form.append('file', blob, basename(path));
-  return (await (await server.ask('/v1/files', { method: 'POST', body: form })).json()) as FileObject;
+  try {
+    return (await (await server.ask('/v1/files', { method: 'POST', body: form })).json()) as FileObject;
+  } catch (error) {
+    if (error instanceof ServerRefusal && error.code === 'file_invalid') {
+      throw new ServerRefusal(error.status, error.code, `${path}: ${firstOf(error.message)}\n${acceptedRows}`);
+    }
+    throw error;
+  }
 }
+
+function unreadable(path: string, reason: string): never {
+  throw new UsageError(`${path} cannot be read: ${reason}.`);
+}
+
+/** A file of another kind is wrong in every line: three of them say as much as twenty. */
+function firstOf(message: string): string {
+  const lines = message.split(/(?<=\.) (?=Line \d)/);
+  return lines.length <= 3 ? message : `${lines.slice(0, 3).join(' ')} And more.`;
+}
+
+const acceptedRows =
+  'Each line is JSON: {"prompt": "...", "completion": "..."} or ' +
+  '{"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}.';

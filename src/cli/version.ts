@@ -1,11 +1,7 @@
 // `lorikeet version`.
 
-import { readFileSync } from 'node:fs';
+import { packageVersion } from '../server/version.ts';
 import { type Command, exitCodes } from './command.ts';
-
-export const packageVersion: string = JSON.parse(
-  readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
-).version;
 
 export const versionCommand: Command = {
   name: 'version',

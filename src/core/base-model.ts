@@ -72,4 +72,4 @@ export type ModelFiles = {
  * operator, or as they are. Rounding is two to four times as fast for a few rows, and no faster from 64 rows on; it
  * costs a mean KL of 0.004 nats (docs/log.md). The operator has no fast float form for 8-bit weights.
  */
-export type Activations = 'int8' | 'float32';
+export type Activations = 'int8' | 'int16';

@@ -7,6 +7,7 @@ export type ErrorType =
   | 'permission_error'
   | 'not_found_error'
   | 'rate_limit_error'
+  | 'insufficient_quota'
   | 'server_error'
   | 'overloaded_error';
 
@@ -33,6 +34,16 @@ export const errorTable = {
     status: 400,
     type: 'invalid_request_error',
     message: 'The chat template refused these messages.',
+  },
+  grammar_invalid: {
+    status: 400,
+    type: 'invalid_request_error',
+    message: 'The schema or grammar of the output is not valid, or uses something that is not supported.',
+  },
+  grammar_too_complex: {
+    status: 400,
+    type: 'invalid_request_error',
+    message: 'The schema or grammar of the output is too complex.',
   },
   invalid_api_key: { status: 401, type: 'authentication_error', message: 'No valid API key was given.' },
   insufficient_permissions: {
@@ -103,6 +114,17 @@ export const errorTable = {
     type: 'invalid_request_error',
     message: 'The training job is not in a state that allows this.',
   },
+  rate_limit_exceeded: {
+    status: 429,
+    type: 'rate_limit_error',
+    message: 'You have reached a rate limit. Try again later.',
+    retryable: true,
+  },
+  insufficient_quota: {
+    status: 429,
+    type: 'insufficient_quota',
+    message: 'You have used up your quota.',
+  },
   job_limit_exceeded: {
     status: 429,
     type: 'rate_limit_error',
@@ -127,6 +149,16 @@ export const errorTable = {
     message: 'The content type is not supported; send application/json.',
   },
   headers_too_large: { status: 431, type: 'invalid_request_error', message: 'The headers are too large.' },
+  logits_not_finite: {
+    status: 500,
+    type: 'server_error',
+    message: 'The base model gives no finite logits for this prompt: its activations overflow.',
+  },
+  deadline_exceeded: {
+    status: 504,
+    type: 'server_error',
+    message: 'The answer was not ready within timeout_ms.',
+  },
   server_overloaded: {
     status: 503,
     type: 'overloaded_error',

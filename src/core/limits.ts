@@ -9,10 +9,14 @@ export const limits = {
   bodyBytes: 4 * MiB,
   /** Messages in one chat request: long conversations pass, a million empty ones do not. */
   messages: 4096,
-  /** Choices asked for by one request (`n`): each holds a slot, so it stays near the default slot count. */
-  choices: 16,
+  /** Choices asked for by one request (`n`): OpenAI's own ceiling; those beyond the free slots wait. */
+  choices: 128,
   /** Prompts in one /v1/completions body. */
   prompts: 128,
+  /** Tools of one request, as at OpenAI, and calls of one message. */
+  tools: 128,
+  /** Calls that an output may be forced to hold: small models do not end by themselves. */
+  parallelCalls: 16,
   /** Stop strings, and the length of each in UTF-16 units: every one is searched after every token. */
   stopStrings: 16,
   stopStringChars: 256,
@@ -22,8 +26,37 @@ export const limits = {
   logprobs: 20,
   /** Entries of `logit_bias`; OpenAI's own ceiling is lower (300) for its clients. */
   logitBias: 1024,
-  /** Requests waiting for a slot, all tenants together: at 16 slots this is many minutes of work. */
+  /** A schema or grammar of an output, as text: FHIR's, among the largest there are, has 3 MB, usual ones some kB. */
+  grammarChars: MiB,
+  /** Alternatives of `choice`. */
+  grammarChoices: 1024,
+  /**
+   * What llguidance may spend. Alternatives at one place of the text; work on the regular expressions of a grammar (50
+   * units a microsecond natively) and on those of one mask (14); parser items of one mask; states of the expressions'
+   * automaton, 1 to 2 kB each; and symbols of a grammar. Half of these are never seen in real schemas.
+   */
+  grammarItems: 2000,
+  grammarFuel: 1_000_000,
+  maskFuel: 200_000,
+  maskItems: 50_000,
+  lexerStates: 50_000,
+  grammarSymbols: 500_000,
+  /** A grammar thread without an answer for so long is replaced: what is within the limits above takes a tenth. */
+  grammarAnswerMs: 10_000,
+  /** Compiled grammars that a thread keeps for the next request with the same. */
+  grammarPrototypes: 64,
+  /** A thread that nobody uses and that has taken more memory than this is ended: it gives none back. */
+  grammarIdleBytes: 256 * MiB,
+  /** Grammars that were found good and need no second look. */
+  grammarsChecked: 1024,
+  grammarsCheckedChars: 16 * MiB,
+  /**
+   * Requests waiting for a slot, of one tenant while nobody else's wait, and twice as many of all together: at 16 slots
+   * this is many minutes of work.
+   */
   waitingRequests: 512,
+  /** `timeout_ms` of a request: who waits longer than a day does not wait. */
+  answerTimeoutMs: 24 * 60 * 60 * 1000,
   /** Prompt tokens waiting, which is what a waiting request really costs in memory and time. */
   waitingTokens: 1_000_000,
   /** All headers of a request: Node's own default, said here so that it is a decision. */
@@ -37,6 +70,8 @@ export const limits = {
   keepAliveTimeoutMs: 65_000,
   /** Silence on a stream before a comment is sent, so that proxies with a 30 s idle limit keep it open. */
   heartbeatMs: 15_000,
+  /** Names of files beside an adapter's two that an upload may mention: a checkpoint's folder has about twenty. */
+  adapterCompanions: 64,
   /** Adapters that one request may apply at once: a page or more each, of a few pages a slot. */
   appliedAdapters: 16,
   /** What a caller may write for an adapter: a name of 127, `@` or `:`, and a version or an alias. */
@@ -52,8 +87,12 @@ export const limits = {
   uploadPeriodBytes: 30 * KiB,
   /** A refused sender may read the refusal before its connection is closed on what it still sends. */
   uploadRefusedMs: 1000,
-  /** Who takes nothing of a download for so long is cut off: the version cannot be deleted meanwhile. */
-  downloadIdleMs: 60_000,
+  /**
+   * A reader takes at least this many bytes of what waits for it in each period, 1 KiB/s, or its connection is closed:
+   * an answer holds memory, and a download its adapter's files or a process.
+   */
+  readPeriodMs: 60_000,
+  readPeriodBytes: 60 * KiB,
   /** Adapters with a series of their own in the metrics; each is a few hundred bytes at every scrape. */
   metricsAdapters: 100,
   /** Names in the list of running or of waiting adapters: more than the slots of a server. */
@@ -63,7 +102,10 @@ export const limits = {
 
   /** adapter_model.safetensors: rank 128 on every linear of a 70B model in 16 bits is 3.3 GB. */
   adapterWeightsBytes: 4 * GiB,
-  /** Uploads at once, all tenants together: they share one disk, and each may hold a whole adapter's bytes there. */
+  /**
+   * Uploads at once, all tenants together: they share one disk, and each may hold a whole adapter's bytes there. One
+   * tenant has half of what others leave.
+   */
   uploads: 16,
   /** Weights of one tenant that a resumable upload has begun or brought and no adapter took yet. */
   uploadsKept: 32,
@@ -71,9 +113,9 @@ export const limits = {
   uploadKeptMs: 24 * 60 * 60 * 1000,
   /**
    * Exports and analyses at once, a process each: a core and 150 to 500 MB while they work, beside an engine that
-   * wants all cores. A second one lets a short analysis pass a long download.
+   * wants all cores. A second one lets a short analysis pass a long download; one tenant never has all three.
    */
-  offlineProcesses: 2,
+  offlineProcesses: 3,
   /** What such a process may write to the log: a stack with some context; a loop of warnings does not fill the disk. */
   offlineLogBytes: 16 * KiB,
   /** Analyses kept in memory: content never changes, so an answer stays right; each is up to a few MB. */
@@ -187,8 +229,8 @@ export const limits = {
   adapterPages: 65_536,
   /** Keys of rank_pattern or alpha_pattern: one for each linear of a model of 512 layers fits. */
   adapterPatterns: 4096,
-  /** A pattern of an adapter's config: five times a module's full name. */
-  adapterPatternChars: 256,
+  /** A pattern of an adapter's config: three times the longest that a common tool writes (Unsloth's, 323). */
+  adapterPatternChars: 1024,
   /** Characters of all true regular expressions of a config, repetitions written out: about 100 usual ones. */
   adapterRegexWeight: 4096,
   /** config.json, tokenizer_config.json, adapter_config.json. */

@@ -9,18 +9,18 @@ import type { Sequence } from './sequence.ts';
 
 export type Choice = {
   readonly sequence: Sequence;
-  /** `overflow`: its adapter makes numbers too large to be any. */
+  /** `overflow`: its weights make numbers too large to be any. */
   readonly token: number | 'overflow';
   /** For those who ask. */
   readonly logprobs?: TokenLogprobs;
 };
 
-/** @param logits [vocabulary], changed in place. Throws `LogitsNotFinite` where the base itself fails. */
+/** @param logits [vocabulary], changed in place */
 export function choose(sequence: Sequence, logits: Float32Array): Choice {
   const { logprobs: count } = sequence.request.params;
   // Biases and penalties change the logits in place, and log-probabilities are of the model's own distribution.
   const own = count === null ? null : logits.slice();
-  const token = orOverflow(sequence, () => sequence.sampler.sample(logits));
+  const token = orOverflow(() => sequence.sampler.sample(logits));
   if (own === null || token === 'overflow') return { sequence, token };
   return { sequence, token, logprobs: logprobsOf(own, token, count!) };
 }
@@ -43,18 +43,18 @@ export async function chooseEach(sequences: readonly Sequence[], logits: Float32
 /** null where the whole row decides, which is then for `choose`. */
 function chooseFromTop(sequence: Sequence, top: TopLogits): Choice | null {
   const { logprobs: count } = sequence.request.params;
-  const token = orOverflow(sequence, () => sequence.sampler.sampleTop(top));
+  const token = orOverflow(() => sequence.sampler.sampleTop(top));
   if (token === null) return null;
   if (count === null || token === 'overflow') return { sequence, token };
   return { sequence, token, logprobs: logprobsOfTop(top, token, count) };
 }
 
-/** The base's own failure is nobody's overflow: it ends the engine. */
-function orOverflow<T>({ row, merge }: Sequence, work: () => T): T | 'overflow' {
+/** Logits that are no numbers end their own row: no other row computes with them. */
+function orOverflow<T>(work: () => T): T | 'overflow' {
   try {
     return work();
   } catch (error) {
-    if (error instanceof LogitsNotFinite && (row !== null || merge !== null)) return 'overflow';
+    if (error instanceof LogitsNotFinite) return 'overflow';
     throw error;
   }
 }

@@ -82,7 +82,7 @@ export function createDecoderModels(
         await onChange(merges.size);
         throw error;
       }
-      const merged = { kernels: kernelsOf(lowered) };
+      const merged: MergedModel = { id: model.id };
       merges.set(merged, model);
       return merged;
     },
@@ -98,10 +98,4 @@ export function createDecoderModels(
       for (const tensor of weights.shared.values()) tensor.release();
     },
   };
-}
-
-/** Every form of every kind of linear, whatever the layer. */
-function kernelsOf({ linears }: LoweredModel): string {
-  const forms = [...linears].map(([name, { bits, corrected }]) => `${name.split('.').at(-1)} ${bits} ${corrected}`);
-  return [...new Set(forms)].join();
 }

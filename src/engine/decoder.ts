@@ -5,9 +5,9 @@
 import type { Activations } from '../core/base-model.ts';
 import { type Clock, systemClock } from '../core/clock.ts';
 import { serially } from '../core/serially.ts';
-import type { Reach } from '../graph/adapted-linear.ts';
 import type { LoweredModel } from '../graph/lowered.ts';
-import { type GraphTarget, hostTarget } from '../graph/target.ts';
+import { operatorForm } from '../graph/operator-form.ts';
+import { type GraphTarget, hostTarget, type Real } from '../graph/target.ts';
 import type { Runtime } from '../runtime/session.ts';
 import { PagePool } from './adapters/page-pool.ts';
 import type { ResidentAdapter } from './adapters/resident-adapter.ts';
@@ -18,7 +18,6 @@ import { evenForLongPrefills } from './device/even-prefills.ts';
 import type { TopLogits } from './draw-top.ts';
 import type { ForwardBatch } from './forward-batch.ts';
 import type { KvCache } from './kv-cache.ts';
-import { evenForLoneRows } from './lone-row.ts';
 import type { MergedModel } from './merges/merged-model.ts';
 import { createModelMemory } from './model-memory.ts';
 import type { SessionForm } from './model-sessions.ts';
@@ -36,12 +35,14 @@ export type Decoder = {
    * null where they do not.
    */
   readonly forwardTop: ForwardTop | null;
+  /** A lone token of a prompt sums in another order than several: on a device. */
+  readonly pairsTokens: boolean;
   /** Something is computed beside the steps, of what they leave of the processor. On a device nothing is. */
   readonly isWorkingAside: boolean;
-  /** Makes the graphs that adapters of this reach need, off the event loop, so that no step waits for them. */
-  prepare(reach: Reach): Promise<void>;
-  /** Lets go of an adapter's memory, which bindings may still hold. */
-  forget(adapter: ResidentAdapter): void;
+  /**
+   * Makes the graphs that an adapter needs, or that most do, off the event loop, so that no step waits for them.
+   */
+  prepare(adapter: ResidentAdapter | null): Promise<void>;
   /**
    * Makes a merged model's graphs beside the steps; they hold what is not the base's own tensor until `removeMerged`.
    * After an error nothing is held.
@@ -69,22 +70,24 @@ export type DecoderOptions = {
   readonly clock?: Clock;
   /** Called when pages hold an adapter, or can be taken again. */
   readonly onPagesChange?: () => void;
-  /** 'float32' decodes with the graph of prefill: slower, and the same whatever else is in the batch. */
+  /** 'int16' decodes with the graph of prefill: nearer to floats, and slower. The host's alone. */
   readonly decodeActivations?: Activations;
-  /** Steps with 8-bit activations compute a row alone as they do in a batch; true by default. */
-  readonly batchInvariant?: boolean;
+  /** Of keys and values on the processor: 'float32' rounds nothing, at twice the memory. 'float16' by default. */
+  readonly kvType?: Real;
   /** Form of the graphs, and where keys, values and pages lie: where the runtime computes, by default. */
   readonly target?: GraphTarget;
   readonly profile?: string;
 };
 
-export function createDecoder(runtime: Runtime, model: LoweredModel, options: DecoderOptions): Decoder {
+export function createDecoder(runtime: Runtime, lowered: LoweredModel, options: DecoderOptions): Decoder {
   const { rows, pages: slots = 0, clock = systemClock, onPagesChange: onChange = () => {} } = options;
-  const { shape } = model;
   const form = sessionForm(runtime, options);
   const { target } = form;
+  const forTarget = (model: LoweredModel) => (target.on === 'device' ? operatorForm(model) : model);
+  const model = forTarget(lowered);
+  const { shape } = model;
   const windows = createWindows();
-  const forms = { ...options, target, clock, onGone: windows.dropPlace };
+  const forms = { ...options, target, kvType: form.kvType, clock, onGone: windows.dropPlace };
   const { kv, memory, runs, logits, release } = createModelMemory(runtime, model, forms);
   const pages = new PagePool({ memory, slots, clock, onChange });
   const models = createDecoderModels(runtime, model, {
@@ -94,7 +97,7 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
   });
   const aside = countedWork();
 
-  const compute = createCompute(runtime, { layers: shape.layers, target, kv, runs, models, windows });
+  const compute = createCompute(runtime, { layers: shape.layers, kv, runs, models, windows });
   const forward = async (batch: ForwardBatch): Promise<Float32Array> => {
     const count = batch.sampled.length * shape.vocabulary;
     const logits = batch.aside ? new Float32Array(count) : models.of(batch.merged ?? null).logits(count);
@@ -102,29 +105,20 @@ export function createDecoder(runtime: Runtime, model: LoweredModel, options: De
     await (batch.aside ? aside.during(work) : work());
     return logits;
   };
-  const even = (run: typeof forward) => {
-    if (runtime.device) return evenForLongPrefills(run, console.warn);
-    return roundsLoneRows(form, options) ? evenForLoneRows(run, kernelsOf) : run;
-  };
-
   return {
     kv,
     pages,
     vocabulary: shape.vocabulary,
+    pairsTokens: target.on === 'device',
     get isWorkingAside() {
       return runtime.device === null && aside.count > 0;
     },
-    forward: even(forward),
+    forward: runtime.device ? evenForLongPrefills(forward, console.warn) : forward,
     forwardTop: logits && topOf(logits, compute),
-    forget: windows.dropAdapter,
-    async prepare(reach) {
-      const forms = [
-        ['prefill', 'one'],
-        ['decode', 'mixed'],
-      ] as const;
-      await Promise.all(forms.map(([phase, form]) => models.of(null).sessions.of(phase, { form, reach })));
+    async prepare(adapter) {
+      await Promise.all(runs.forms(adapter).map(([phase, form]) => models.of(null).sessions.of(phase, form)));
     },
-    addMerged: (model) => aside.during(() => models.add(model)),
+    addMerged: (merged) => aside.during(() => models.add(forTarget(merged))),
     removeMerged: models.remove,
     async release() {
       await models.release();
@@ -157,27 +151,20 @@ function countedWork() {
   };
 }
 
+function targetOf({ device }: Runtime): GraphTarget {
+  return device ? { on: 'device', real: device.real, hasOperators: device.hasOperators } : hostTarget;
+}
+
 function sessionForm(runtime: Runtime, options: DecoderOptions): SessionForm {
-  const { positions, decodeActivations = 'int8', profile } = options;
+  const { positions, decodeActivations = 'int8', kvType = 'float16', profile } = options;
   const target = options.target ?? targetOf(runtime);
   return {
     positions,
-    // A device multiplies floats as fast.
-    decodeActivations: target.on === 'device' ? 'float32' : decodeActivations,
+    // A device rounds none: both phases are one graph.
+    decodeActivations: target.on === 'device' ? 'int16' : decodeActivations,
+    kvType,
     target,
     ...(profile ? { profile } : {}),
     inTurn: serially(),
   };
 }
-
-function targetOf({ device }: Runtime): GraphTarget {
-  return device ? { on: 'device', real: device.real, hasOperators: device.hasOperators } : hostTarget;
-}
-
-/** A lone row would be rounded otherwise than beside others. */
-const roundsLoneRows = ({ decodeActivations }: SessionForm, { batchInvariant = true, rows }: DecoderOptions) =>
-  batchInvariant && decodeActivations === 'int8' && rows > 1;
-
-/** What decides how a lone row sums: the model's kernels, and how many pages of each linear the row reads. */
-const kernelsOf = ({ merged, adapters: [row] = [] }: ForwardBatch): string =>
-  merged?.kernels ?? [...(row?.placement.ranges ?? [])].map(([linear, { pages }]) => `${linear} ${pages}`).join();

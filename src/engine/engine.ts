@@ -2,7 +2,8 @@
 // HTTP and no process.
 
 import type { Clock } from '../core/clock.ts';
-import { LorikeetError } from '../core/errors.ts';
+import { errorTable, LorikeetError } from '../core/errors.ts';
+import type { GrammarThread } from '../grammar/grammar-thread.ts';
 import type {
   EngineEvent,
   EngineStats,
@@ -16,9 +17,11 @@ import type { AdapterStore } from './adapters/adapter-store.ts';
 import { type Choice, choose, chooseEach } from './choose.ts';
 import type { Decoder } from './decoder.ts';
 import type { ForwardBatch } from './forward-batch.ts';
+import { openConstraint } from './grammar-mask.ts';
 import type { Merges } from './merges/merges.ts';
 import { mergedOrMixed } from './policies/merged-or-mixed.ts';
 import { roomAside } from './policies/room-aside.ts';
+import { everyOf, notePrompt } from './prompt-logprobs.ts';
 import { type DecodeRange, Scheduler } from './scheduler.ts';
 import { createSequence, endOf, prefillLeft, type Sequence } from './sequence.ts';
 import { StepCosts } from './step-costs.ts';
@@ -27,10 +30,14 @@ export type EngineOptions = {
   readonly decoder: Decoder;
   readonly adapters: AdapterStore;
   readonly merges: Merges;
+  /** For outputs that have a grammar; left out: they end with an error. */
+  readonly grammars?: GrammarThread | null;
   /** Whether sequences whose adapter is merged run on the merge: where it is faster, or for measurements. */
   readonly onMerges?: 'auto' | 'always' | 'never';
   /** Groups of rows on the same weights that decode in one step; all by default: turns only let rows wait longer. */
   readonly groupsMax?: number;
+  /** Sequences that run at once; the rest of the decoder's rows keeps those that are parked. Left out: all rows. */
+  readonly slots?: number;
   /** Prompt tokens prefilled in one step. */
   readonly prefillChunk: number;
   readonly clock: Clock;
@@ -39,12 +46,21 @@ export type EngineOptions = {
   readonly emit: (event: Extract<EngineEvent, { type: 'step' }>) => void;
 };
 
+/**
+ * A flow that has had so many contexts of tokens more than another may still take a row from it: enough for a burst of
+ * prompts to be read at once, and no more than the counters' own bound.
+ */
+const leadOfContext = 2;
+
 export class Engine {
   readonly #options: EngineOptions;
   readonly #scheduler: Scheduler;
   readonly #door: AdapterDoor;
   readonly #sequences = new Map<number, Sequence>();
   readonly #costs = new StepCosts();
+  readonly #slots: number;
+  /** Those that expire. */
+  readonly #timed = new Set<Sequence>();
   #aborted: Sequence[] = [];
   #steps = 0;
   #stepMs = 0;
@@ -55,14 +71,19 @@ export class Engine {
   constructor(options: EngineOptions) {
     this.#options = options;
     const { kv, pages: pool } = options.decoder;
-    const { adapters: store, merges, prefillChunk: prefillBudget, groupsMax = kv.rows } = options;
+    const { adapters: store, merges, prefillChunk: prefillBudget, slots = kv.rows, groupsMax = slots } = options;
+    this.#slots = slots;
     const prefersMerge = (sequence: Sequence) => this.#prefersMerge(sequence);
     this.#door = new AdapterDoor({ store, pool, merges, prefersMerge });
     this.#scheduler = new Scheduler({
-      ...{ rows: kv.rows, prefillBudget, groupsMax },
+      ...{ rows: slots, parkedRows: kv.rows - slots, lead: leadOfContext * kv.positions, prefillBudget, groupsMax },
       moveRow: kv.move,
       swapRows: kv.swap,
-      admit: (sequence) => this.#door.admit(sequence),
+      // Until its grammar is compiled a sequence holds nobody up.
+      admit: (sequence) => (sequence.constraint?.isReady === false ? 'wait' : this.#door.admit(sequence)),
+      park: (sequence) => this.#door.park(sequence),
+      pages: pool.slots,
+      pagesOf: (sequence) => this.#door.pagesOf(sequence),
     });
   }
 
@@ -80,7 +101,7 @@ export class Engine {
    */
   get busy(): boolean {
     const { waiting } = this.#scheduler;
-    return this.serving || (this.#isFreed && waiting.length > 0);
+    return this.serving || (this.#isFreed && waiting.size > 0);
   }
 
   /** @param share of the time while there is room, to a process that computes while cores idle */
@@ -94,17 +115,20 @@ export class Engine {
    */
   get pauseMs(): number {
     const { running, waiting } = this.#scheduler;
-    const prefills = waiting.length > 0 || running.some((sequence) => prefillLeft(sequence) > 0);
+    const prefills = waiting.size > 0 || running.some((sequence) => prefillLeft(sequence) > 0);
     if (running.length === 0 || prefills) return 0;
-    const { kv, isWorkingAside: isMerging } = this.#options.decoder;
+    const { isWorkingAside: isMerging } = this.#options.decoder;
     const rows = running.length;
     const [stepMs, trainingShare] = [this.#stepMs, this.#trainingShare];
-    return roomAside({ stepMs, rows, slots: kv.rows, isMerging, trainingShare });
+    return roomAside({ stepMs, rows, slots: this.#slots, isMerging, trainingShare });
   }
 
   add(request: SequenceRequest): void {
-    const sequence = createSequence(request, this.#options.clock.monotonic(), this.#options.freshSeed);
+    const { clock, freshSeed, grammars = null } = this.#options;
+    const constraint = openConstraint(grammars, request.grammar);
+    const sequence = createSequence(request, clock.monotonic(), freshSeed, constraint);
     this.#sequences.set(request.id, sequence);
+    if (request.timeoutMs !== undefined) this.#timed.add(sequence);
     this.#scheduler.add(sequence);
   }
 
@@ -128,6 +152,7 @@ export class Engine {
     const start = clock.monotonic();
     this.#isFreed = false;
     const ended = this.#takeAborted().map((sequence) => this.#end(sequence, endOf(sequence, 'abort', start)));
+    ended.push(...this.#takeExpired(start));
     ended.push(...this.#fetchAdapters(start));
 
     const plan = this.#scheduler.schedule(start);
@@ -154,9 +179,9 @@ export class Engine {
   /** Asks for the adapters of those that start next; ends those whose adapter cannot be had. */
   #fetchAdapters(now: number): SequenceEnd[] {
     const { waiting } = this.#scheduler;
-    this.#door.prefetch(waiting.slice(0, this.#options.decoder.kv.rows));
+    this.#door.prefetch(waiting.first(this.#slots));
     return [...waiting].flatMap((sequence) => {
-      const error = this.#door.failure(sequence);
+      const error = sequence.constraint?.error ?? this.#door.failure(sequence);
       return error === null ? [] : [this.#end(sequence, endOf(sequence, 'error', now, { error: causeOf(error) }))];
     });
   }
@@ -168,16 +193,20 @@ export class Engine {
     return aborted;
   }
 
+  /** Those that nobody waits for any more: they take no part in the step. */
+  #takeExpired(now: number): SequenceEnd[] {
+    const expired = [...this.#timed].filter(({ expiresAt }) => expiresAt <= now);
+    return expired.map((sequence) => this.#end(sequence, endOf(sequence, 'error', now, { error: tooLate })));
+  }
+
   /** One token for each row of a group. */
   async #decode({ first, rows, merge }: DecodeRange): Promise<Choice[]> {
     const { clock, decoder } = this.#options;
     const { running } = this.#scheduler;
     const sequences = running.slice(first, first + rows);
-    // Pages fill while their sequence prefills; what is left of it is waited for here.
-    for (const { row } of sequences) await row?.placement.copied;
     const start = clock.monotonic();
     const batch: ForwardBatch = {
-      ...{ phase: 'decode', first, pastBefore: running[first - 1]?.past ?? 0 },
+      ...{ phase: 'decode', first },
       pasts: sequences.map(({ past }) => past),
       tokens: sequences.map(({ tokens, past }) => tokens[past]!),
       sampled: sequences.map((_, i) => i),
@@ -189,6 +218,7 @@ export class Engine {
     const kind = merge ? 'merged' : sequences.some(({ row }) => row !== null) ? 'mixed' : 'base';
     this.#costs.observe(kind, rows, clock.monotonic() - start);
     for (const sequence of sequences) sequence.past++;
+    await masksOf(sequences);
     return await chooseEach(sequences, logits);
   }
 
@@ -196,25 +226,34 @@ export class Engine {
   async #prefill(row: number, count: number): Promise<Choice[]> {
     const sequence = this.#scheduler.running[row]!;
     const { past, tokens, request } = sequence;
-    // One row sums in another order than many, so a token is computed beside another: the one before it, again.
-    const again = past > 0 && (count === 1 || past === 1) ? 1 : 0;
-    const logits = await this.#options.decoder.forward({
+    const { decoder } = this.#options;
+    // Where one token sums in another order than many, it is computed beside another: the one before it, again.
+    const again = decoder.pairsTokens && past > 0 && (count === 1 || past === 1) ? 1 : 0;
+    const logits = await decoder.forward({
       phase: 'prefill',
       first: row,
       pasts: [past - again],
       tokens: tokens.slice(past - again, past + count),
-      sampled: [again + count - 1],
+      sampled: sequence.promptLogprobs === null ? [again + count - 1] : everyOf(count, again),
       adapters: [sequence.row],
       merged: sequence.merge?.model ?? null,
     });
     sequence.past += count;
-    return sequence.past === request.promptTokens.length ? [choose(sequence, logits)] : [];
+    const last = logits.subarray(logits.length - this.#options.decoder.vocabulary);
+    if (sequence.promptLogprobs !== null) notePrompt(sequence, logits, count);
+    if (sequence.past < request.promptTokens.length) return [];
+    await masksOf([sequence]);
+    return [choose(sequence, last)];
   }
 
   #append({ sequence, token, logprobs }: Choice, tokens: TokenEvent[]): SequenceEnd | null {
     const { id, params } = sequence.request;
+    this.#scheduler.charge(sequence);
     const now = this.#options.clock.monotonic();
-    if (token === 'overflow') return this.#end(sequence, endOf(sequence, 'error', now, { error: overflow }));
+    const failed = sequence.constraint?.error;
+    if (failed) return this.#end(sequence, endOf(sequence, 'error', now, { error: causeOf(failed) }));
+    if (token === 'overflow')
+      return this.#end(sequence, endOf(sequence, 'error', now, { error: overflowOf(sequence) }));
     sequence.firstTokenAt ??= now;
     if (params.stopTokens.includes(token))
       return this.#end(sequence, endOf(sequence, 'stop', now, { stopToken: token }));
@@ -228,7 +267,9 @@ export class Engine {
 
   #end(sequence: Sequence, end: SequenceEnd): SequenceEnd {
     this.#sequences.delete(sequence.request.id);
+    this.#timed.delete(sequence);
     this.#door.leave(sequence);
+    sequence.constraint?.release();
     this.#scheduler.remove(sequence);
     this.#isFreed = true;
     return end;
@@ -238,7 +279,7 @@ export class Engine {
     const { onMerges = 'auto' } = this.#options;
     if (onMerges !== 'auto') return onMerges === 'always';
     const { running, waiting, room } = this.#scheduler;
-    const crowd = [...running, ...waiting.slice(0, room)];
+    const crowd = [...running, ...waiting.first(room)];
     const others = crowd.filter((sequence) => sequence.key !== key && sequence.merge === null);
     const own = crowd.filter((sequence) => sequence.key === key).length;
     const othersAdapted = others.some(({ request }) => request.adapters.length > 0);
@@ -250,10 +291,10 @@ export class Engine {
     const { adapters: store, decoder } = this.#options;
     const { kv, pages } = decoder;
     const used = running.reduce((positions, { past }) => positions + past, 0);
-    const kvUsage = used / (kv.rows * kv.positions);
+    const kvUsage = used / (this.#slots * kv.positions);
     return {
       running: running.length,
-      waiting: waiting.length,
+      waiting: waiting.size,
       kvUsage,
       steps: this.#steps,
       stepMs: this.#stepMs,
@@ -275,13 +316,27 @@ export class Engine {
     if (this.idle) this.#door.checkIntegrity();
     const { running, waiting } = this.#scheduler;
     this.#options.merges.checkIntegrity(running.map(({ merge }) => merge));
-    if (this.#sequences.size !== running.length + waiting.length) throw new Error('a sequence leaked');
+    if (this.#sequences.size !== running.length + waiting.size) throw new Error('a sequence leaked');
   }
 }
 
-const overflow: NonNullable<SequenceEnd['error']> = {
-  code: 'adapter_invalid',
-  message: 'With this adapter the logits are not finite: its values are too large for the base model.',
+/** Masks are computed while the step runs; what is left of that is waited for here. An error is its sequence's end. */
+async function masksOf(sequences: readonly Sequence[]): Promise<void> {
+  for (const { constraint } of sequences) if (constraint !== null) await constraint.ready.catch(() => {});
+}
+
+/** An adapter that spoils a row is its owner's: rows never compute with one another's. */
+function overflowOf({ row, merge }: Sequence): NonNullable<SequenceEnd['error']> {
+  if (row !== null || merge !== null) {
+    const message = 'With this adapter the logits are not finite: its values are too large for the base model.';
+    return { code: 'adapter_invalid', message };
+  }
+  return { code: 'logits_not_finite', message: errorTable.logits_not_finite.message };
+}
+
+const tooLate: NonNullable<SequenceEnd['error']> = {
+  code: 'deadline_exceeded',
+  message: errorTable.deadline_exceeded.message,
 };
 
 /** An operating error keeps its code; any other is ours. */

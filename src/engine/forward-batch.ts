@@ -7,7 +7,7 @@ export type Phase = 'prefill' | 'decode';
 
 /** Neighbouring KV rows [first, first + pasts.length), each with the same number of new tokens. */
 export type ForwardBatch = {
-  /** Prompts go through a graph that does not round activations: their keys and values are read by every later step. */
+  /** Prompts round activations to 16 bits, not 8: their keys and values are read by every later step. */
   readonly phase: Phase;
   readonly first: number;
   /** Tokens that each row holds already. */
@@ -25,8 +25,6 @@ export type ForwardBatch = {
    * touches. The logits are the caller's own.
    */
   readonly aside?: boolean;
-  /** Tokens that the row before `first` holds, beside which a lone row may decode; left out: it is the spare one. */
-  readonly pastBefore?: number;
 };
 
 /**

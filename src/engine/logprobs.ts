@@ -2,6 +2,7 @@
 // device has said of it.
 
 import type { TokenLogprobs } from '../protocol/messages.ts';
+import { row } from './argmax.ts';
 import type { TopLogits } from './draw-top.ts';
 
 /** Natural logarithms, best first: the chosen token's and those of the `count` most likely tokens. */
@@ -9,7 +10,7 @@ export function logprobsOf(logits: Float32Array, chosen: number, count: number):
   const total = logSumExp(logits);
   return {
     logprob: logits[chosen]! - total,
-    top: largest(logits, count).map((token) => [token, logits[token]! - total] as const),
+    top: row.best(count).map((token) => [token, logits[token]! - total] as const),
   };
 }
 
@@ -20,25 +21,8 @@ export function logprobsOfTop({ tokens, logits, mass }: TopLogits, chosen: numbe
   return { logprob: logprobs.find(([token]) => token === chosen)![1], top: logprobs.slice(0, count) };
 }
 
-/** What turns logits into log-probabilities when it is subtracted. */
+/** What turns logits into log-probabilities when it is subtracted; NaN where they are not finite. */
 export function logSumExp(logits: Float32Array): number {
-  let max = Number.NEGATIVE_INFINITY;
-  for (let i = 0; i < logits.length; i++) if (logits[i]! > max) max = logits[i]!;
-  let sum = 0;
-  for (let i = 0; i < logits.length; i++) sum += Math.exp(logits[i]! - max);
-  return max + Math.log(sum);
-}
-
-/** Ids of the `count` largest, best first. `count` is small, so an insertion into a short list is the fast way. */
-function largest(logits: Float32Array, count: number): number[] {
-  const best: number[] = [];
-  if (count === 0) return best;
-  for (let token = 0; token < logits.length; token++) {
-    if (best.length === count && logits[token]! <= logits[best.at(-1)!]!) continue;
-    let at = best.length;
-    while (at > 0 && logits[best[at - 1]!]! < logits[token]!) at--;
-    best.splice(at, 0, token);
-    if (best.length > count) best.pop();
-  }
-  return best;
+  const best = row.argmax(logits);
+  return best < 0 ? Number.NaN : logits[best]! + Math.log(row.mass(1));
 }

@@ -12,6 +12,8 @@ import { startEngine } from './start-engine.ts';
 
 const channel = parentChannel();
 let engine: Engine | null = null;
+/** A step is under way. */
+let isStepping = false;
 /** Woken where there may be something to do: a command came, or an adapter arrived. */
 const { sleep, wake } = sleeper(systemTimers);
 
@@ -22,6 +24,10 @@ channel.onCommand((command) => {
 });
 
 function take(command: Exclude<EngineCommand, { type: 'start' | 'stop' }>): void {
+  if (command.type === 'ping') {
+    if (engine && !isStepping) channel.send({ type: 'alive' });
+    return;
+  }
   if (command.type === 'submit') engine?.add(command.sequence);
   else if (command.type === 'abort') engine?.abort(command.id);
   else if (command.type === 'merge') engine?.merge(command.merge);
@@ -37,7 +43,9 @@ async function serve(config: EngineConfig): Promise<never> {
   for (;;) {
     if (engine.idle) engine.checkIntegrity();
     await sleep(engine.busy ? engine.pauseMs : null);
+    isStepping = true;
     await engine.step();
+    isStepping = false;
     // Messages that arrived during the step are read before the next one.
     await nextTurn();
   }

@@ -2,11 +2,12 @@
 
 import type { Clock } from '../core/clock.ts';
 import type { LoweredModel } from '../graph/lowered.ts';
-import type { GraphTarget } from '../graph/target.ts';
+import type { GraphTarget, Real } from '../graph/target.ts';
 import type { Runtime } from '../runtime/session.ts';
-import { type AdaptedRuns, createAdaptedRuns } from './adapters/adapted-windows.ts';
+import type { AdapterRuns } from './adapters/adapter-runs.ts';
 import { createBreath } from './adapters/breath.ts';
 import { HostPages } from './adapters/host-pages.ts';
+import { createHostRuns } from './adapters/host-runs.ts';
 import type { PageMemory } from './adapters/page-memory.ts';
 import { createAnchoredKv } from './device/anchored-kv.ts';
 import { createDeviceKv } from './device/device-kv.ts';
@@ -15,12 +16,13 @@ import { DevicePages } from './device/device-pages.ts';
 import type { DeviceRows } from './device/device-rows.ts';
 import { createDeviceRuns } from './device/device-runs.ts';
 import { createRowSessions } from './device/row-sessions.ts';
-import { createKvCache, type KvCache } from './kv-cache.ts';
+import { createHostKv } from './kv/host-kv.ts';
+import type { KvCache } from './kv-cache.ts';
 
 export type ModelMemory = {
   readonly kv: KvCache;
   readonly memory: PageMemory;
-  readonly runs: AdaptedRuns;
+  readonly runs: AdapterRuns;
   /** null where JavaScript's memory is the one that sessions compute in. */
   readonly logits: DeviceLogits | null;
   release(): Promise<void>;
@@ -31,6 +33,8 @@ export type ModelMemoryOptions = {
   readonly positions: number;
   readonly pages?: number;
   readonly target: GraphTarget;
+  /** Of keys and values on the processor. */
+  readonly kvType: Real;
   readonly clock: Clock;
   /** Keys' and values' memory of this place goes: nothing may be tied to it any more. */
   readonly onGone: (place: string) => void;
@@ -39,13 +43,14 @@ export type ModelMemoryOptions = {
 export function createModelMemory(
   runtime: Runtime,
   { shape }: LoweredModel,
-  { rows, positions, pages: slots = 0, target, clock, onGone }: ModelMemoryOptions,
+  { rows, positions, pages: slots = 0, target, kvType, clock, onGone }: ModelMemoryOptions,
 ): ModelMemory {
   const { on, real, hasOperators = false } = target;
   if (on === 'host') {
-    const kv = createKvCache(runtime, shape, rows, positions);
-    const memory = new HostPages(shape, slots, createBreath(clock));
-    return { kv, memory, runs: createAdaptedRuns(runtime, shape, rows, memory), logits: null, release: async () => {} };
+    const kv = createHostKv(runtime, shape, { rows, positions, type: kvType });
+    const memory = new HostPages(runtime, shape, slots, createBreath(clock));
+    const release = async () => memory.release();
+    return { kv, memory, runs: createHostRuns(runtime, shape, memory), logits: null, release };
   }
   const sessions = createRowSessions(runtime, real);
   const clearing = Promise.withResolvers<void>();

@@ -30,6 +30,7 @@ export type ModelSessions = {
 export type SessionForm = {
   readonly positions: number;
   readonly decodeActivations: Activations;
+  readonly kvType: Real;
   readonly target: GraphTarget;
   readonly profile?: string;
   /** One session after another: each packs all weights anew before it finds that another has them. */
@@ -40,17 +41,17 @@ export function createModelSessions(
   runtime: Runtime,
   model: LoweredModel,
   { shared, own }: ModelWeights,
-  { positions, decodeActivations, target, profile, inTurn }: SessionForm,
+  { positions, decodeActivations, kvType, target, profile, inTurn }: SessionForm,
 ): ModelSessions {
   const sessions = new Map<string, Promise<Session>>();
   return {
     of(phase, adapters, aside = false) {
-      const activations = phase === 'prefill' ? 'float32' : decodeActivations;
+      const activations = phase === 'prefill' ? 'int16' : decodeActivations;
       const key = `${activations} ${graphKey(adapters)}`;
       let session = sessions.get(key);
       if (!session) {
         session = inTurn(() => {
-          const graph = buildDecoder(model, { positions, activations, adapters, target });
+          const graph = buildDecoder(model, { positions, activations, adapters, kvType, target });
           return runtime.session(encodeOnnx(graph), { weights: shared, own, aside, ...(profile ? { profile } : {}) });
         });
         sessions.set(key, session);
@@ -68,20 +69,19 @@ export function createModelSessions(
   };
 }
 
-export const graphKey = (adapters: AdaptersInGraph): string =>
-  adapters.form === 'none' ? 'none' : `${adapters.form} ${adapters.reach}`;
+export const graphKey = (adapters: AdaptersInGraph): string => Object.values(adapters).join(' ');
 
 export function baseWeights(
   runtime: Runtime,
   model: LoweredModel,
-  { positions, target: { real } }: Pick<SessionForm, 'positions' | 'target'>,
+  { positions, target: { on, real } }: Pick<SessionForm, 'positions' | 'target'>,
 ): ModelWeights {
   const shared = new Map([...model.weights].map(([name, weight]) => [name, tensorOf(runtime, weight, real)]));
   const { cos, sin } = ropeTables(model.shape, positions);
   const tableShape = [positions, model.shape.headDim / 2];
   shared.set(decoderNames.cos, runtime.tensor(inReal(cos, real), tableShape));
   shared.set(decoderNames.sin, runtime.tensor(inReal(sin, real), tableShape));
-  if (!model.weights.has('embedding') && !model.weights.has(embeddingView.blocks)) {
+  if (on === 'device' && !model.weights.has('embedding') && !model.weights.has(embeddingView.blocks)) {
     const { vocabulary, hidden } = model.shape;
     const blocks = model.weights.get('head.blocks')!.data;
     const scales = inReal(model.weights.get('head.scales')!.data, real);
@@ -104,6 +104,12 @@ export function mergedWeights(
 ): ModelWeights {
   const isShared = (name: string) => !base.weights.has(name) || merged.weights.get(name) === base.weights.get(name);
   const shared = new Map([...baseTensors].filter(([name]) => isShared(name)));
+  // Under another name, too: the embedding is the base's head.
+  const names = new Map([...base.weights].map(([name, weight]) => [weight, name]));
+  for (const [name, weight] of merged.weights) {
+    const known = baseTensors.get(names.get(weight) ?? '');
+    if (known && !shared.has(name)) shared.set(name, known);
+  }
   const own = [...merged.weights].filter(([name]) => !shared.has(name));
   return { shared, own: new Map(own.map(([name, weight]) => [name, tensorOf(runtime, weight, real)])) };
 }

@@ -1,13 +1,14 @@
-// Chooses the next token from logits. Order of the steps is vLLM's: bias, penalties, temperature, min-p, top-k, top-p.
+// Chooses the next token from logits. Order of the steps is vLLM's: logits processors, temperature, min-p, top-k, top-p.
 
 import { prng } from '../core/prng.ts';
 import type { SamplingParams } from '../core/sampling-params.ts';
 import { argmax, LogitsNotFinite } from './argmax.ts';
 import { type Dice, drawBeyond, drawWhole } from './draw.ts';
 import { drawTop, type TopLogits } from './draw-top.ts';
+import { createLogitsProcessors, type LogitsProcessor } from './logits-processors.ts';
 
 export type Sampler = {
-  /** @param logits [vocabulary], changed in place by biases and penalties. Throws where they hold no number. */
+  /** @param logits [vocabulary], changed in place by processors. Throws where they hold no number. */
   sample(logits: Float32Array): number;
   /**
    * The same from the best logits alone, or null where they do not decide: the token is then that of `sample`, which
@@ -17,54 +18,48 @@ export type Sampler = {
 };
 
 /** What a draw from the best logits has left to one from all. */
-type Left = { readonly dice: Dice; readonly without: ReadonlySet<number> };
+type Left = { readonly dice: Dice; readonly without: readonly number[] };
 
-/** @param prompt counts for the repetition penalty, as do the sampled tokens. */
-export function createSampler(params: SamplingParams, prompt: readonly number[], freshSeed: () => number): Sampler {
-  const { temperature, repetitionPenalty, frequencyPenalty, presencePenalty, logitBias } = params;
+/**
+ * @param prompt counts for the repetition penalty, as do the sampled tokens
+ * @param mask a processor that comes after all others
+ */
+export function createSampler(
+  params: SamplingParams,
+  prompt: readonly number[],
+  freshSeed: () => number,
+  mask: LogitsProcessor | null = null,
+): Sampler {
+  const { temperature } = params;
   const random = prng(params.seed ?? freshSeed());
-  const outputCounts = new Map<number, number>();
-  const seen = new Set(repetitionPenalty === 1 ? [] : prompt);
-  const penalised = repetitionPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0;
+  const processors = createLogitsProcessors(params, prompt);
+  if (mask !== null) processors.push(mask);
   let left: Left | null = null;
 
-  const adjust = (logits: Float32Array) => {
-    for (const [token, bias] of logitBias) logits[token]! += bias;
-    if (repetitionPenalty !== 1) {
-      for (const token of seen) {
-        const logit = logits[token]!;
-        logits[token] = logit > 0 ? logit / repetitionPenalty : logit * repetitionPenalty;
-      }
-    }
-    for (const [token, count] of outputCounts) logits[token]! -= frequencyPenalty * count + presencePenalty;
-  };
   const roll = (): Dice => ({ where: random(), which: random() });
   const draw = (logits: Float32Array) => {
-    const { dice, without } = left ?? { dice: roll(), without: new Set() };
+    const { dice, without } = left ?? { dice: roll(), without: [] };
     left = null;
-    return without.size > 0 ? drawBeyond(logits, params, dice, without) : drawWhole(logits, params, dice);
+    return without.length > 0 ? drawBeyond(logits, params, dice, without) : drawWhole(logits, params, dice);
   };
 
   return {
     sample(logits) {
-      adjust(logits);
+      for (const processor of processors) processor.process(logits);
       const token = temperature === 0 ? argmax(logits) : draw(logits);
-      if (penalised) {
-        seen.add(token);
-        outputCounts.set(token, (outputCounts.get(token) ?? 0) + 1);
-      }
+      for (const processor of processors) processor.accept(token);
       return token;
     },
     sampleTop(top) {
       const { tokens, logits, mass, sharpMass } = top;
       if (!Number.isFinite(logits[0]! + mass + sharpMass)) throw new LogitsNotFinite();
-      // Biases and penalties may lift any token.
-      if (penalised || logitBias.length > 0) return null;
+      // A processor may lift any token, or forbid all of these.
+      if (processors.length > 0) return null;
       if (temperature === 0) return tokens[0]!;
       const dice = roll();
       const drawn = drawTop(top, params, dice);
       if (typeof drawn === 'number') return drawn;
-      left = { dice, without: new Set(drawn === 'beyond' ? Array.from(tokens) : []) };
+      left = { dice, without: drawn === 'beyond' ? Array.from(tokens) : [] };
       return null;
     },
   };

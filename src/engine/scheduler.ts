@@ -6,13 +6,18 @@
 //
 // A group is there as long as it has rows, the base's always, first. A row that ends leaves a gap, which the last row
 // of its group fills; the gap that this leaves is filled by the last row of the next group, and so on: one move a
-// group that lies behind. A row whose prompt is whole is the first one behind the groups. To come to its own it changes
-// places with the first row of each group behind that: of the last, none. Knows sequences and rows; knows no weights,
-// and no time but what it is given.
+// group that lies behind. A row whose prompt is whole changes places with the first one behind the groups. To come to
+// its own it changes places with the first row of each group behind that: of the last, none.
+//
+// Behind the rows that run lie others, where a sequence that made room for another flow's is parked: it waits again,
+// and goes on where it was. Knows sequences and rows; knows no weights, and no time but what it is given.
 
+import { flowRows, noGivers, pageHolders, type RowGivers, rowGivers } from './givers.ts';
 import type { Merge } from './merges/merge.ts';
-import { type Admission, admissible } from './policies/admission.ts';
+import { type Admission, admitWaiting } from './policies/admission.ts';
+import { FairQueue } from './policies/fair-queue.ts';
 import { groupTurns } from './policies/group-turns.ts';
+import { hasRightTo, pageGiver } from './policies/page-shares.ts';
 import { type PrefillChunk, prefillChunks } from './policies/prefill-chunks.ts';
 import { prefillLeft, type Sequence } from './sequence.ts';
 
@@ -20,14 +25,19 @@ import { prefillLeft, type Sequence } from './sequence.ts';
 export type DecodeRange = { readonly first: number; readonly rows: number; readonly merge: Merge | null };
 
 export type Plan = {
-  /** Sequences that left the queue in this step. */
+  /** Sequences that left the queue for the first time in this step. */
   readonly started: readonly Sequence[];
   readonly decode: readonly DecodeRange[];
   readonly prefill: readonly PrefillChunk[];
 };
 
 export type SchedulerOptions = {
+  /** Sequences that run at once. */
   readonly rows: number;
+  /** Rows behind those, for sequences that are parked. */
+  readonly parkedRows: number;
+  /** Virtual tokens by which a flow may be ahead of another and still take a row from it. */
+  readonly lead: number;
   /** Prompt tokens a step. */
   readonly prefillBudget: number;
   /** Groups that decode in one step. */
@@ -38,7 +48,15 @@ export type SchedulerOptions = {
   readonly swapRows: (one: number, other: number, length: number) => void;
   /** Whether a sequence can start now; what it needs is its own from then on. */
   readonly admit: (sequence: Sequence) => Admission;
+  /** What it needs to run, and not to wait, is others' again. */
+  readonly park: (sequence: Sequence) => void;
+  /** Pages there are, and those that a sequence takes, or would take; sequences of one key share theirs. */
+  readonly pages: number;
+  readonly pagesOf: (sequence: Sequence) => { readonly key: string; readonly pages: number } | null;
 };
+
+/** Service in units of a prompt's token, as in the paper on virtual token counters: a generated one is dearer. */
+const outputCost = 2;
 
 /** A sequence whose pages others hold is overtaken by this many for each row there is. */
 const overtakenMaxPerRow = 4;
@@ -46,19 +64,27 @@ const overtakenMaxPerRow = 4;
 type Group = { readonly merge: Merge | null; rows: number; waited: number };
 
 export class Scheduler {
-  readonly waiting: Sequence[] = [];
+  readonly waiting: FairQueue<Sequence>;
   /** By row. */
   readonly running: Sequence[] = [];
   /** Those that decode, in the order of their rows. */
   #groups: Group[] = [{ merge: null, rows: 0, waited: 0 }];
+  /** Rows that nobody is parked in. */
+  readonly #parking: number[];
   readonly #options: SchedulerOptions;
 
   constructor(options: SchedulerOptions) {
     this.#options = options;
+    // What was charged once is not charged again.
+    this.waiting = new FairQueue(
+      ({ line }) => line,
+      ({ request, startedAt }) => (startedAt === null ? request.promptTokens.length : 0),
+    );
+    this.#parking = Array.from({ length: options.parkedRows }, (_, i) => options.rows + i).reverse();
   }
 
   get idle(): boolean {
-    return this.waiting.length === 0 && this.running.length === 0;
+    return this.waiting.size === 0 && this.running.length === 0;
   }
 
   /** Rows that are free; as many of the queue's first may start next. */
@@ -71,24 +97,120 @@ export class Scheduler {
   }
 
   add(sequence: Sequence): void {
-    this.waiting.push(sequence);
+    this.waiting.add(sequence);
+  }
+
+  /** One token more was generated for it. */
+  charge(sequence: Sequence): void {
+    this.waiting.charge(sequence, outputCost);
   }
 
   schedule(now: number): Plan {
-    const { rows, admit } = this.#options;
-    const started = admissible(this.waiting, this.room, overtakenMaxPerRow * rows, admit);
-    for (const sequence of started) {
-      this.waiting.splice(this.waiting.indexOf(sequence), 1);
-      sequence.startedAt = now;
-      this.running.push(sequence);
-    }
+    const started = this.#admit(now);
+    // Those that were parked while they decoded do so at once.
+    this.promote();
     const decoding = this.#decoding;
-    const left = this.running.slice(decoding).map(prefillLeft);
+    const prefilling = this.running.slice(decoding);
     return {
       started,
       decode: this.#decodeRanges(),
-      prefill: prefillChunks(left, decoding, this.#options.prefillBudget),
+      prefill: prefillChunks(
+        prefilling.map((sequence, i) => ({
+          row: decoding + i,
+          left: prefillLeft(sequence),
+          turn: this.waiting.counter(sequence.line.flow),
+        })),
+        this.#options.prefillBudget,
+      ),
     };
+  }
+
+  #admit(now: number): Sequence[] {
+    const { rows, lead, admit } = this.#options;
+    const started: Sequence[] = [];
+    const young = new Set<Sequence>();
+    /** As long as nobody starts: who gives a row to each flow. */
+    let givers: RowGivers | null = null;
+    const giversNow = () => rowGivers(this, { rows, lead, young });
+    admitWaiting(this.waiting.inOrder(), {
+      overtakenMax: overtakenMaxPerRow * rows,
+      // Another flow's only where pages are its right: one that is above its share waits for itself.
+      holdsUp: (blocked, { line }) => blocked.line.flow === line.flow || this.#hasRightToPages(blocked),
+      room: (sequence) => {
+        if (this.room > 0) return 'yes';
+        if (this.#parking.length === 0) return 'never';
+        givers ??= giversNow();
+        if (givers === noGivers) return 'never';
+        return givers(sequence) === null ? 'no' : 'yes';
+      },
+      admit: (sequence) => {
+        const admission = admit(sequence);
+        if (admission !== 'blocked' || !this.#freePages(sequence, givers?.(sequence) ?? null, young)) return admission;
+        givers = null;
+        return admit(sequence);
+      },
+      start: (sequence) => {
+        const giver = this.room > 0 ? null : (givers ?? giversNow())(sequence);
+        givers = null;
+        if (giver) this.#park(giver);
+        if (sequence.startedAt === null) started.push(sequence);
+        this.#start(sequence, now);
+        young.add(sequence);
+      },
+    });
+    return started;
+  }
+
+  /**
+   * Parks sequences of flows that have more than their share of the pages, until this one finds its own.
+   * @param giver of its row, who goes in any case
+   * @returns whether anybody was parked
+   */
+  #freePages(sequence: Sequence, giver: Sequence | null, young: ReadonlySet<Sequence>): boolean {
+    const { pages, pagesOf } = this.#options;
+    const needed = pagesOf(sequence)?.pages;
+    if (needed === undefined || sequence.hasAskedForPages || this.#parking.length === 0) return false;
+    sequence.hasAskedForPages = true;
+    const before = this.#parking.length;
+    if (giver && this.room === 0) this.#park(giver);
+    const flows = flowRows(this);
+    const taker = { flow: sequence.line.flow, needed };
+    for (;;) {
+      const holder = pageGiver(pageHolders(this.running, pagesOf), flows, taker, pages);
+      const rows = holder?.sequences ?? [];
+      if (rows.length === 0 || rows.length > this.#parking.length || rows.some((row) => young.has(row))) break;
+      for (const row of rows) this.#park(row);
+    }
+    return this.#parking.length < before;
+  }
+
+  #hasRightToPages(sequence: Sequence): boolean {
+    const { pages, pagesOf } = this.#options;
+    const needed = pagesOf(sequence)?.pages ?? 0;
+    const taker = { flow: sequence.line.flow, needed };
+    return hasRightTo(pageHolders(this.running, pagesOf), flowRows(this), taker, pages);
+  }
+
+  #start(sequence: Sequence, now: number): void {
+    this.waiting.delete(sequence);
+    sequence.hasAskedForPages = false;
+    if (sequence.startedAt === null) this.waiting.charge(sequence, sequence.request.promptTokens.length);
+    sequence.startedAt ??= now;
+    this.running.push(sequence);
+    if (sequence.parkedIn === null) return;
+    this.#options.moveRow(sequence.parkedIn, this.running.length - 1, sequence.past);
+    this.#parking.push(sequence.parkedIn);
+    sequence.parkedIn = null;
+  }
+
+  #park(sequence: Sequence): void {
+    const place = this.#parking.pop()!;
+    const row = this.running.indexOf(sequence);
+    this.#options.moveRow(row, place, sequence.past);
+    this.#free(row);
+    sequence.parkedIn = place;
+    this.#options.park(sequence);
+    this.waiting.add(sequence, true);
   }
 
   #decodeRanges(): DecodeRange[] {
@@ -105,13 +227,13 @@ export class Scheduler {
     return ranges;
   }
 
-  /**
-   * Rows whose prompt is whole decode from the next step on. They are the oldest of the prefilling rows, since these
-   * get the budget first.
-   */
+  /** Rows whose prompt is whole decode from the next step on. */
   promote(): void {
-    let row = this.#decoding;
-    for (; row < this.running.length && prefillLeft(this.running[row]!) === 0; row++) this.#join(row);
+    for (let row = this.#decoding; row < this.running.length; row++) {
+      if (prefillLeft(this.running[row]!) > 0) continue;
+      this.#swap(row, this.#decoding);
+      this.#join(this.#decoding);
+    }
   }
 
   /** Takes the first row behind the groups into its own. */
@@ -130,9 +252,9 @@ export class Scheduler {
 
   /** Takes a sequence out, waiting or running. */
   remove(sequence: Sequence): void {
-    const place = this.waiting.indexOf(sequence);
-    if (place >= 0) {
-      this.waiting.splice(place, 1);
+    if (this.waiting.delete(sequence)) {
+      if (sequence.parkedIn !== null) this.#parking.push(sequence.parkedIn);
+      sequence.parkedIn = null;
       return;
     }
     const row = this.running.indexOf(sequence);
@@ -180,10 +302,16 @@ export class Scheduler {
 
   /** Every row is in use once, and lies in its group. For tests and idle moments. */
   checkIntegrity(): void {
-    const { rows } = this.#options;
+    const { rows, parkedRows } = this.#options;
+    this.waiting.checkIntegrity();
+    const parked = [...this.waiting].filter(({ parkedIn }) => parkedIn !== null);
+    if (new Set([...this.#parking, ...parked.map(({ parkedIn }) => parkedIn)]).size !== parkedRows) {
+      throw new Error('a parking row is lost, or taken twice');
+    }
+    if (this.running.some(({ parkedIn }) => parkedIn !== null)) throw new Error('a sequence runs and is parked');
     if (this.running.length > rows) throw new Error(`${this.running.length} sequences on ${rows} rows`);
     if (this.#decoding > this.running.length) throw new Error('more rows decode than run');
-    if (new Set([...this.running, ...this.waiting]).size !== this.running.length + this.waiting.length) {
+    if (new Set([...this.running, ...this.waiting]).size !== this.running.length + this.waiting.size) {
       throw new Error('a sequence is there twice');
     }
     const groupOfRow = this.#groups.flatMap((group) => Array<Group>(group.rows).fill(group));

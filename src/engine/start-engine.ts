@@ -3,6 +3,9 @@
 import { randomInt } from 'node:crypto';
 import type { Clock } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
+import { GrammarThread } from '../grammar/grammar-thread.ts';
+import { pageRanks } from '../graph/adapted-linear.ts';
+import type { GraphTarget } from '../graph/target.ts';
 import { loadWeights } from '../graph/weights.ts';
 import type { EngineConfig, EngineEvent, EngineInfo } from '../protocol/messages.ts';
 import { AdapterStore } from './adapters/adapter-store.ts';
@@ -25,6 +28,13 @@ export type EngineCallbacks = {
   onChange(): void;
 };
 
+/**
+ * KV rows that keep sequences which made room for another flow's. On the host rows take memory as they fill, so that
+ * every slot has one; a device's are reserved whole. A single slot is never shared: its rows would only take turns.
+ */
+const parkedRows = (slots: number, on: GraphTarget['on']) =>
+  slots === 1 ? 0 : on === 'host' ? slots : Math.ceil(slots / 4);
+
 export type StartedEngine = { readonly engine: Engine; readonly info: EngineInfo };
 
 export async function startEngine(
@@ -43,12 +53,14 @@ export async function startEngine(
     const message = `LORIKEET_MAX_CONTEXT is ${positions}, but ${config.model.name} takes at most ${context} tokens.`;
     throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_MAX_CONTEXT' });
   }
+  const slots = config.maxSequences;
+  const rows = slots + parkedRows(slots, target.on);
   const decoder = createDecoder(runtime, model, {
-    rows: config.maxSequences,
+    rows,
     positions,
     decodeActivations: config.decodeActivations,
-    batchInvariant: config.batchInvariant ?? true,
-    pages: config.adapterPages ?? pagesFor(device, model, config, positions),
+    kvType: config.kvType ?? 'float16',
+    pages: config.adapterPages ?? pagesFor(device, model, config, { rows, positions }),
     target,
     clock,
     onPagesChange: onChange,
@@ -60,7 +72,7 @@ export async function startEngine(
   await (decoder.forwardTop?.(decode, [0]) ?? decoder.forward(decode));
   // Not waited for: the base serves at once, and an adapter that comes meanwhile waits for its graphs like for its
   // bytes.
-  for (const reach of ['attention', 'layers'] as const) decoder.prepare(reach).catch(() => {});
+  decoder.prepare(null).catch(() => {});
   const freshSeed = () => randomInt(2 ** 48 - 1);
   const breath = createBreath(clock);
   const adapters = new AdapterStore({
@@ -68,11 +80,10 @@ export async function startEngine(
     clock,
     async read({ files }) {
       const adapter = await readAdapter(files, { model, breath });
-      await decoder.prepare(adapter.reach);
+      await decoder.prepare(adapter);
       return adapter;
     },
     combine: (key, scaled) => combineAdapters(key, scaled, shape, breath),
-    onDrop: decoder.forget,
     onChange,
   });
   const merges = new Merges({
@@ -85,14 +96,26 @@ export async function startEngine(
     },
     emit: (merge) => emit({ type: 'merge', merge }),
   });
-  const { prefillChunk } = config;
-  const engine: Engine = new Engine({ decoder, adapters, merges, prefillChunk, clock, freshSeed, emit });
+  const { prefillChunk, tokens } = config;
+  const grammars = tokens ? new GrammarThread({ table: tokens, onChange }) : null;
+  const engine: Engine = new Engine({
+    decoder,
+    adapters,
+    merges,
+    grammars,
+    slots,
+    prefillChunk,
+    clock,
+    freshSeed,
+    emit,
+  });
   const info: EngineInfo = {
     model: config.model.name,
     digest: config.model.digest,
     shape,
     maxContext: positions,
     maxSequences: config.maxSequences,
+    adapterRank: decoder.pages.slots * pageRanks,
     threads: runtime.threads,
     device: runtime.device?.name ?? 'cpu',
     weightBits: model.linears.get('layers.0.qkv')!.bits,

@@ -1,6 +1,6 @@
-// A binding over one range of KV rows: the pool is tied once, and in steady state a decode step binds nothing at all.
+// A binding over keys and values: the pool is tied once, and in steady state a decode step binds nothing at all.
 
-import { decoderNames } from '../graph/decoder.ts';
+import { decoderNames, kvBlock } from '../graph/decoder.ts';
 import type { Binding, Runtime, Session, Tensor } from '../runtime/session.ts';
 import type { ForwardBatch } from './forward-batch.ts';
 import type { KvRange } from './kv-cache.ts';
@@ -16,15 +16,16 @@ export type LogitsPlace = {
 
 export type Window = {
   readonly binding: Binding;
-  fill(batch: ForwardBatch, logits: LogitsPlace): void;
+  /** @param blocks as the range that it was made over has them now */
+  fill(batch: ForwardBatch, logits: LogitsPlace, blocks: KvRange['blocks']): void;
   release(): void;
 };
 
 export function createWindow(
   runtime: Runtime,
   session: Session,
-  rows: KvRange,
-  layers: number,
+  kv: KvRange,
+  { layers, positions }: { readonly layers: number; readonly positions: number },
   { pasts }: Pick<ForwardBatch, 'pasts'>,
 ): Window {
   const binding = session.bind();
@@ -32,44 +33,84 @@ export function createWindow(
   const pools: Tensor[] = [];
   for (let layer = 0; layer < layers; layer++) {
     for (const [name, tensor] of [
-      [decoderNames.key(layer), rows.key(layer)],
-      [decoderNames.value(layer), rows.value(layer)],
+      [decoderNames.key(layer), kv.key(layer)],
+      [decoderNames.value(layer), kv.value(layer)],
     ] as const) {
       binding.input(name, tensor);
-      binding.output(decoderNames.present(name), tensor);
+      if (kv.blocks === null) binding.output(decoderNames.present(name), tensor);
       pools.push(tensor);
     }
   }
-  const lastPositions = new Int32Array(count);
-  const totalLength = new Int32Array(1);
-  const batchShape = new BigInt64Array(3);
-  const rowTensors = [lastPositions, totalLength, batchShape].map((data) => runtime.tensor(data, [data.length]));
-  for (const [i, name] of (['lastPositions', 'totalLength', 'batchShape'] as const).entries()) {
-    binding.input(decoderNames[name], rowTensors[i]!, name === 'lastPositions' ? undefined : 'host');
-  }
-  const positions = pools[0]!.shape[2]!;
-  // A recorded step says what attention makes room for, which is a length that few steps change.
-  const lengthOf = (total: number, length: number) =>
-    length === 1 && runtime.device?.hasOperators ? Math.min(positions, 2 ** Math.ceil(Math.log2(total))) : total;
+  const lengths =
+    kv.blocks === null ? tieRows(runtime, binding, count, positions) : tieBlocks(runtime, binding, count, positions);
   let stepTensors: StepTensors | null = null;
 
   return {
     binding,
-    fill({ pasts, tokens, sampled }, logits) {
-      const length = tokens.length / count;
+    fill({ pasts, tokens, sampled }, logits, blocks) {
       if (!stepTensors?.fits(tokens.length, sampled.length, logits.memory)) {
         stepTensors?.release();
         stepTensors = bindStep(runtime, binding, tokens.length, sampled.length, logits);
-        batchShape.set([BigInt(count), BigInt(length), -1n]);
       }
-      for (let i = 0; i < count; i++) lastPositions[i] = pasts[i]! + length - 1;
-      totalLength[0] = lengthOf(Math.max(...pasts) + length, length);
+      lengths.set(pasts, tokens.length / count, blocks);
       stepTensors.set(tokens, sampled);
     },
     release() {
       stepTensors?.release();
-      for (const tensor of [...pools, ...rowTensors]) tensor.release();
+      for (const tensor of [...pools, ...lengths.tensors]) tensor.release();
       binding.release();
+    },
+  };
+}
+
+/** What says how long sequences are, and where they lie. */
+type Lengths = {
+  readonly tensors: readonly Tensor[];
+  /** @param added new tokens of each */
+  set(pasts: readonly number[], added: number, blocks: KvRange['blocks']): void;
+};
+
+function tieBlocks(runtime: Runtime, binding: Binding, count: number, positions: number): Lengths {
+  const most = Math.ceil(positions / kvBlock);
+  const cumulative = new Int32Array(count + 1);
+  const past = new Int32Array(count);
+  const table = new Int32Array(count * most);
+  const tensors = [
+    runtime.tensor(cumulative, [count + 1]),
+    runtime.tensor(past, [count]),
+    runtime.tensor(table, [count, most]),
+  ];
+  const names = [decoderNames.cumulative, decoderNames.past, decoderNames.table];
+  for (const [i, name] of names.entries()) binding.input(name, tensors[i]!);
+  return {
+    tensors,
+    set(pasts, added, blocks) {
+      past.set(pasts);
+      for (let i = 0; i < count; i++) {
+        cumulative[i + 1] = (i + 1) * added;
+        table.set(blocks![i]!, i * most);
+      }
+    },
+  };
+}
+
+function tieRows(runtime: Runtime, binding: Binding, count: number, positions: number): Lengths {
+  const lastPositions = new Int32Array(count);
+  const totalLength = new Int32Array(1);
+  const batchShape = new BigInt64Array(3);
+  const tensors = [lastPositions, totalLength, batchShape].map((data) => runtime.tensor(data, [data.length]));
+  for (const [i, name] of (['lastPositions', 'totalLength', 'batchShape'] as const).entries()) {
+    binding.input(decoderNames[name], tensors[i]!, name === 'lastPositions' ? undefined : 'host');
+  }
+  // A recorded step says what attention makes room for, which is a length that few steps change.
+  const roomFor = (total: number, added: number) =>
+    added === 1 && runtime.device?.hasOperators ? Math.min(positions, 2 ** Math.ceil(Math.log2(total))) : total;
+  return {
+    tensors,
+    set(pasts, added) {
+      batchShape.set([BigInt(count), BigInt(added), -1n]);
+      for (let i = 0; i < count; i++) lastPositions[i] = pasts[i]! + added - 1;
+      totalLength[0] = roomFor(Math.max(...pasts) + added, added);
     },
   };
 }

@@ -1,8 +1,7 @@
 // The bindings of a decoder's runs, kept by what they tie.
 
 import { LRUCache } from 'lru-cache';
-import type { AdaptedWindow } from './adapters/adapted-windows.ts';
-import type { ResidentAdapter } from './adapters/resident-adapter.ts';
+import type { AdaptedWindow } from './adapters/adapter-runs.ts';
 
 /**
  * Bindings kept: all batch sizes of the default slot count and the rows that prefill beside them, of the base and of a
@@ -28,9 +27,6 @@ export function createWindows() {
     },
     dropPlace(place: string): void {
       for (const key of [...windows.keys()]) if (key.split(' ')[2] === place) windows.delete(key);
-    },
-    dropAdapter(adapter: ResidentAdapter): void {
-      for (const [key, { one }] of [...windows]) if (one?.adapter === adapter) windows.delete(key);
     },
   };
 }

@@ -6,7 +6,10 @@ import { limits } from '../core/limits.ts';
 
 export type NumberedLine = { readonly number: number; readonly text: string };
 
-/** Lines from 1, without their ends; nothing follows the last newline. Throws `file_invalid`. */
+/**
+ * Lines from 1, without their ends and without a byte order mark before the first; nothing follows the last newline.
+ * Throws `file_invalid`.
+ */
 export async function* splitLines(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<NumberedLine> {
   /** The beginning of a line whose end has not come. */
   let open: Uint8Array[] = [];
@@ -36,7 +39,7 @@ const bytesMax = 4 * limits.trainingRowChars;
 function decodeLine(number: number, bytes: Uint8Array): NumberedLine {
   const isReturned = bytes.at(-1) === 0x0d;
   try {
-    const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+    const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: number > 1 });
     return { number, text: decoder.decode(isReturned ? bytes.subarray(0, -1) : bytes) };
   } catch {
     throw new LorikeetError('file_invalid', { message: `Line ${number} is not UTF-8.` });

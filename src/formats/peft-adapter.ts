@@ -3,9 +3,11 @@
 
 import { linearSize, type TargetModule, targetModules } from '../core/adapter.ts';
 import type { ModelShape } from '../core/base-model.ts';
+import { LorikeetError } from '../core/errors.ts';
 import { type PeftConfig, parsePeftConfig, rankAndScaling } from './peft-config.ts';
-import { modulesByName, type PartName, type PeftModule, parseTensorName, tensorName } from './peft-modules.ts';
-import { suffixes } from './peft-targets.ts';
+import { modulesByName, type PartName, type PeftModule, tensorName } from './peft-modules.ts';
+import { parseTensorName, type TensorName } from './peft-names.ts';
+import { type PeftTargets, suffixes } from './peft-targets.ts';
 import { invalidAdapter, shorten, unsupportedAdapter, weightsFile } from './refuse-adapter.ts';
 import type { SafetensorsFile, SafetensorsTensor } from './safetensors.ts';
 import { elementCount } from './tensor-bytes.ts';
@@ -40,7 +42,10 @@ export type PeftAdapter = {
 
 type Parts = Partial<Record<PartName, SafetensorsTensor>>;
 
-/** `baseName` is compared with the config's base_model_name_or_path, for a warning. Throws `adapter_...`. */
+/**
+ * The tensors say what is adapted; the config says what they mean, and is only compared with them where it lists
+ * modules. `baseName` is compared with the config's base_model_name_or_path, for a warning. Throws `adapter_...`.
+ */
 export function readPeftAdapter(
   config: Uint8Array,
   weights: SafetensorsFile,
@@ -49,39 +54,94 @@ export function readPeftAdapter(
 ): PeftAdapter {
   const peft = parsePeftConfig(config);
   const modules = modulesByName(shape);
-  const found = collectParts(weights.tensors, modules);
+  const { found, copies } = collectParts(weights.tensors, modules, shape);
   if (found.size === 0) invalidAdapter(weightsFile, 'has no pair');
   const paired = [...modules].filter(([name]) => found.has(name));
   const pairs = paired.map(([name, module]) => readPair(peft, shape, name, module, found.get(name)!));
-  const untouched = checkTargets(peft, [...modules.keys()], new Set(found.keys()));
   return {
     pairs,
     r: Math.max(...pairs.map(({ r }) => r)),
-    parameters: weights.tensors.reduce((sum, tensor) => sum + elementCount(tensor.shape)!, 0),
+    parameters: [...found.values()]
+      .flatMap((parts) => Object.values(parts))
+      .reduce((sum, tensor) => sum + elementCount(tensor.shape)!, 0),
     targetModules: targetModules.filter((module) => pairs.some((pair) => pair.module === module)),
     usesDora: peft.useDora,
-    warnings: [...peft.warnings, ...warningsOf(peft, [...found.keys()], untouched, baseName)],
+    warnings: [
+      ...peft.warnings,
+      ...copyWarnings(copies),
+      ...targetWarnings(peft, [...modules.keys()], new Set(found.keys())),
+      ...warningsOf(peft, [...found.keys()], baseName),
+    ],
   };
 }
 
-/** Tensors by module name. Refuses what is no tensor of a pair, and a part that is there in both spellings. */
+type Collected = { readonly found: Map<string, Parts>; readonly copies: readonly SafetensorsTensor[] };
+
+/** Tensors by module name. Refuses what is no tensor of a pair or frozen copy, and a part that is there twice. */
 function collectParts(
   tensors: readonly SafetensorsTensor[],
   modules: ReadonlyMap<string, PeftModule>,
-): Map<string, Parts> {
+  shape: ModelShape,
+): Collected {
   const found = new Map<string, Parts>();
+  const copies: SafetensorsTensor[] = [];
+  const spelling = sameSpelling();
   for (const tensor of tensors) {
-    const { module, part } = parseTensorName(tensor.name);
-    if (!modules.has(module)) invalidAdapter(tensor.name, 'belongs to no linear of this base model');
+    const name = parseTensorName(tensor.name);
+    spelling(tensor.name, name);
+    if (name.kind === 'copy') {
+      checkCopy(tensor, name.module, shape);
+      copies.push(tensor);
+      continue;
+    }
+    if (!modules.has(name.module)) invalidAdapter(tensor.name, 'belongs to no linear of this base model');
     if (!['F32', 'F16', 'BF16'].includes(tensor.type)) {
       unsupportedAdapter(tensor.name, `is of type ${tensor.type}; F32, F16 and BF16 are read`);
     }
-    const parts = found.get(module) ?? {};
-    if (parts[part]) invalidAdapter(tensor.name, `is there twice, also as ${shorten(parts[part].name)}`);
-    parts[part] = tensor;
-    found.set(module, parts);
+    const parts = found.get(name.module) ?? {};
+    const first = parts[name.part];
+    if (first) invalidAdapter(tensor.name, `is there twice, also as ${shorten(first.name)}`);
+    parts[name.part] = tensor;
+    found.set(name.module, parts);
   }
-  return found;
+  return { found, copies };
+}
+
+/** A file holds one adapter, written by one program: names of two adapters or two spellings are two files in one. */
+function sameSpelling(): (name: string, spelling: TensorName) => void {
+  let adapter: string | null = null;
+  let prefix: boolean | null = null;
+  return (name, spelling) => {
+    prefix ??= spelling.hasPrefix;
+    if (spelling.hasPrefix !== prefix) {
+      const rest = prefix
+        ? 'has no "base_model.model." before it, as the others have'
+        : 'has a prefix that others lack';
+      invalidAdapter(name, rest);
+    }
+    if (spelling.kind !== 'part') return;
+    adapter ??= spelling.adapter;
+    if (spelling.adapter === adapter) return;
+    invalidAdapter(name, `is of the adapter "${shorten(spelling.adapter)}", others are of "${shorten(adapter)}"`);
+  };
+}
+
+/** Under LoRA such a weight is frozen, so it is the base's; a vocabulary that grew is the one way to be another. */
+function checkCopy({ name, type, shape: found }: SafetensorsTensor, module: string, shape: ModelShape): void {
+  const isVocabulary = module === 'lm_head' || module.endsWith('embed_tokens');
+  if (!isVocabulary || !/^B?F\d/.test(type) || found.length !== 2) return;
+  checkVocabulary(name, found[0]!, shape);
+  if (found[1] !== shape.hidden) checkFit(name, found, [shape.vocabulary, shape.hidden]);
+}
+
+function checkVocabulary(name: string, rows: number, { vocabulary }: ModelShape): void {
+  if (rows === vocabulary) return;
+  const difference = Math.abs(rows - vocabulary);
+  const change = rows > vocabulary ? `${difference} tokens more` : `${difference} tokens fewer`;
+  unsupportedAdapter(
+    name,
+    `is for a resized vocabulary: ${rows} tokens, ${change} than the base model's ${vocabulary}`,
+  );
 }
 
 function readPair(peft: PeftConfig, shape: ModelShape, name: string, module: PeftModule, parts: Parts): AdapterPair {
@@ -90,11 +150,9 @@ function readPair(peft: PeftConfig, shape: ModelShape, name: string, module: Pef
   const loraB = need('loraB');
   const magnitude = peft.useDora ? need('magnitude') : (parts.magnitude ?? null);
   if (magnitude !== null && !peft.useDora) invalidAdapter(magnitude.name, 'is there, but use_dora is not set');
-  if (!peft.targets.includes(name)) {
-    invalidAdapter(loraA.name, 'is there, but the config does not target its module (target_modules and the like)');
-  }
   const size = linearSize(shape, module.module);
   const { r, scaling } = rankAndScaling(peft, name);
+  if (module.module === 'lm_head' && loraB.shape.length === 2) checkVocabulary(loraB.name, loraB.shape[0]!, shape);
   checkShape(loraA, [r, size.in]);
   checkShape(loraB, [size.out, r]);
   if (magnitude !== null) checkShape(magnitude, magnitude.shape.length === 2 ? [size.out, 1] : [size.out]);
@@ -103,33 +161,61 @@ function readPair(peft: PeftConfig, shape: ModelShape, name: string, module: Pef
 
 function checkShape({ name, shape }: SafetensorsTensor, expected: readonly number[]): void {
   if (shape.length === expected.length && shape.every((size, index) => size === expected[index])) return;
-  invalidAdapter(name, `is [${shape.slice(0, 4)}]; the config and the base model need [${expected}]`);
+  checkFit(name, shape, expected);
 }
 
-/**
- * Every entry of target_modules must have found something, unless all that it means is excluded again. Returns how
- * many modules the config targets without a pair: PEFT leaves them as they are.
- */
-function checkTargets(peft: PeftConfig, modules: readonly string[], paired: ReadonlySet<string>): number {
-  const { entries, includes } = peft.targets;
+function checkFit(name: string, shape: readonly number[], expected: readonly number[]): never {
+  return invalidAdapter(name, `is [${shape.slice(0, 4)}]; the config and the base model need [${expected}]`);
+}
+
+const list = (names: readonly string[]) => {
+  const shown = names.slice(0, 5).map((name) => `"${shorten(name)}"`);
+  return `${shown.join(', ')}${names.length > shown.length ? ', ...' : ''}`;
+};
+
+function copyWarnings(copies: readonly SafetensorsTensor[]): string[] {
+  if (copies.length === 0) return [];
+  const names = copies.map(({ name }) => name);
+  return [`Frozen copies of the base model's own weights were left out: ${list(names)}.`];
+}
+
+/** Where target_modules and the fields beside it say something else than the tensors, which decide. */
+function targetWarnings(peft: PeftConfig, modules: readonly string[], paired: ReadonlySet<string>): string[] {
+  let targets: PeftTargets;
+  try {
+    targets = peft.targets();
+  } catch (error) {
+    if (!(error instanceof LorikeetError)) throw error;
+    return [`The config's list of modules was not compared with the tensors, which decide. ${error.message}`];
+  }
+  const { entries, includes } = targets;
   const targeted = modules.filter(includes);
   const withEntry = (names: Iterable<string>) => new Set([...names].flatMap((name) => [name, ...suffixes(name)]));
   const [meansSome, meansTargeted, meansPaired] = [withEntry(modules), withEntry(targeted), withEntry(paired)];
-  const lost = entries.find((entry) => !meansPaired.has(entry) && (meansTargeted.has(entry) || !meansSome.has(entry)));
-  if (lost !== undefined) invalidAdapter('target_modules', `has "${shorten(lost)}", but no tensor belongs to it`);
-  return targeted.filter((name) => !paired.has(name)).length;
+  const lost = entries.filter(
+    (entry) => !meansPaired.has(entry) && (meansTargeted.has(entry) || !meansSome.has(entry)),
+  );
+  const untouched = targeted.filter((name) => !paired.has(name)).length;
+  const extra = [...paired].filter((name) => !includes(name));
+  const found: string[] = [];
+  if (lost.length > 0) found.push(`target_modules names ${list(lost)}, for which there are no tensors.`);
+  if (untouched > 0) found.push(`The config targets ${untouched} modules that have no tensors; they stay as they are.`);
+  if (extra.length > 0) {
+    found.push(
+      `${extra.length} modules have tensors that the config does not target; they are applied: ${list(extra)}.`,
+    );
+  }
+  return found;
 }
 
-function warningsOf(peft: PeftConfig, paired: readonly string[], untouched: number, baseName: string | null): string[] {
+function warningsOf(peft: PeftConfig, paired: readonly string[], baseName: string | null): string[] {
   const found: string[] = [];
-  if (untouched > 0) found.push(`The config targets ${untouched} modules that have no tensors; they stay as they are.`);
   for (const [field, entries] of [
     ['rank_pattern', peft.rankPattern],
     ['alpha_pattern', peft.alphaPattern],
   ] as const) {
-    const idle = entries.filter(({ matches }) => !paired.some(matches));
-    const shown = idle.slice(0, 5).map(({ key }) => `"${shorten(key)}"`);
-    if (idle.length > 0) found.push(`${idle.length} keys of ${field} match no module, as ${shown.join(', ')}.`);
+    const idle = entries.filter(({ matches }) => !paired.some(matches)).map(({ key }) => key);
+    if (idle.length > 0) found.push(`${idle.length} keys of ${field} match no module, as ${list(idle)}.`);
   }
   if (baseName !== null && peft.baseModel !== null && lastPart(peft.baseModel) !== lastPart(baseName)) {
     found.push(`The adapter was made for "${shorten(peft.baseModel)}"; the base model here is "${shorten(baseName)}".`);

@@ -2,6 +2,7 @@
 // what matters to training only is skipped. Knows no tensors.
 
 import { limits } from '../core/limits.ts';
+import { fileKind, kindPrefixBytes } from './file-kind.ts';
 import { type NameTest, type PatternCompiler, patternCompiler } from './peft-pattern.ts';
 import { type PeftTargets, readTargets } from './peft-targets.ts';
 import { configFile, invalidAdapter, shorten, unsupportedAdapter } from './refuse-adapter.ts';
@@ -18,7 +19,11 @@ export type PeftConfig = {
   readonly alphaPattern: readonly PatternEntry[];
   readonly useRslora: boolean;
   readonly useDora: boolean;
-  readonly targets: PeftTargets;
+  /**
+   * Which modules the config names. Read when asked for: tensors say what an adapter adapts, so only a job, which has
+   * none yet, depends on it. Throws `adapter_...` where the fields cannot be read.
+   */
+  targets(): PeftTargets;
   readonly baseModel: string | null;
   readonly warnings: readonly string[];
 };
@@ -48,7 +53,7 @@ type Config = Readonly<Record<string, unknown>>;
 
 /** Throws `adapter_invalid` and `adapter_unsupported` with the field's name. */
 export function parsePeftConfig(bytes: Uint8Array): PeftConfig {
-  const config = parseObject(bytes);
+  const config = withoutNulls(parseObject(bytes));
   refuseOthers(config);
   const compiler = patternCompiler();
   const isWrongWay = flag(config, 'fan_in_fan_out');
@@ -59,7 +64,7 @@ export function parsePeftConfig(bytes: Uint8Array): PeftConfig {
     alphaPattern: readPattern(config, 'alpha_pattern', alpha, compiler),
     useRslora: flag(config, 'use_rslora'),
     useDora: flag(config, 'use_dora'),
-    targets: readTargets(config, compiler),
+    targets: () => readTargets(config, patternCompiler()),
     baseModel: optionalText(config, 'base_model_name_or_path'),
     // PEFT sets it back to false for linears, with a warning, and so do we.
     warnings: isWrongWay ? ['fan_in_fan_out has no effect on the linears of this base model.'] : [],
@@ -78,15 +83,21 @@ function parseObject(bytes: Uint8Array): Config {
   if (bytes.length > limits.configBytes) {
     invalidAdapter(configFile, `has ${bytes.length} bytes; the limit is ${limits.configBytes}`);
   }
+  const kind = fileKind(bytes.subarray(0, kindPrefixBytes));
+  if (kind !== null && kind.name !== 'text') invalidAdapter(configFile, kind.says);
   let value: unknown;
   try {
-    value = parseStrictJson(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
+    value = parseStrictJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (error) {
     if (error instanceof StrictJsonError) invalidAdapter(configFile, `is refused: ${shorten(error.message)}`);
     invalidAdapter(configFile, 'is not UTF-8');
   }
   return isRecord(value) ? value : invalidAdapter(configFile, 'is not an object');
 }
+
+/** A field that is null is one that was not set. */
+const withoutNulls = (config: Config): Config =>
+  Object.fromEntries(Object.entries(config).filter(([, value]) => value !== null));
 
 function refuseOthers(config: Config): void {
   if (config.peft_type === undefined) invalidAdapter('peft_type', 'is missing');

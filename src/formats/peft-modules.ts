@@ -3,7 +3,6 @@
 
 import { type TargetModule, targetModules } from '../core/adapter.ts';
 import type { ModelShape } from '../core/base-model.ts';
-import { invalidAdapter, unsupportedAdapter } from './refuse-adapter.ts';
 
 /** `layer` is null for lm_head. */
 export type PeftModule = { readonly layer: number | null; readonly module: TargetModule };
@@ -31,27 +30,4 @@ const prefix = 'base_model.model.';
 export function tensorName(module: string, part: PartName): string {
   if (part === 'magnitude') return `${prefix}${module}.lora_magnitude_vector`;
   return `${prefix}${module}.lora_${part === 'loraA' ? 'A' : 'B'}.weight`;
-}
-
-/**
- * A tensor's module and part, in the saved spelling or with the adapter's name as in memory (`lora_A.default.weight`).
- * Refuses every other name.
- */
-export function parseTensorName(name: string): { readonly module: string; readonly part: PartName } {
-  const [, module, letter] =
-    /^base_model\.model\.(.+)\.lora_(?:([AB])(?:\.default)?\.weight|magnitude_vector(?:\.default)?(?:\.weight)?)$/.exec(
-      name,
-    ) ?? [];
-  if (module === undefined) return refuseName(name);
-  return { module, part: letter === 'A' ? 'loraA' : letter === 'B' ? 'loraB' : 'magnitude' };
-}
-
-function refuseName(name: string): never {
-  if (/\.lora_embedding_[AB](\.default)?$/.test(name)) unsupportedAdapter(name, 'adapts an embedding');
-  if (/\.lora_[AB](\.default)?\.bias$/.test(name)) unsupportedAdapter(name, 'is a bias of a pair (lora_bias)');
-  // PEFT writes these beside pairs of lm_head; whether they still are the base model's nobody can tell from here.
-  if (/\.(embed_tokens|lm_head)(\.base_layer)?\.weight$/.test(name)) {
-    unsupportedAdapter(name, "is a copy of the base model's weights; save with save_embedding_layers=False");
-  }
-  return invalidAdapter(name, 'is no tensor of a LoRA adapter');
 }

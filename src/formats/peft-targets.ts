@@ -3,7 +3,7 @@
 
 import { limits } from '../core/limits.ts';
 import type { NameTest, PatternCompiler } from './peft-pattern.ts';
-import { invalidAdapter, shorten, unsupportedAdapter } from './refuse-adapter.ts';
+import { invalidAdapter } from './refuse-adapter.ts';
 
 export type PeftTargets = {
   /** Whether a module is adapted. */
@@ -26,8 +26,6 @@ export function readTargets(config: Config, compiler: PatternCompiler): PeftTarg
   }
   if (target == null) invalidAdapter('target_modules', 'is missing');
   const entries = readTexts(target, 'target_modules');
-  const embedding = entries.find((entry) => /(^|\.)embed_tokens$/.test(entry));
-  if (embedding !== undefined) unsupportedAdapter('target_modules', `has "${shorten(embedding)}", an embedding`);
   const known = new Set(entries);
   const inLayers = readLayers(config, compiler);
   // PEFT's own order: a full name stands above layers_to_transform.

@@ -6,19 +6,34 @@ import { parseStrictJson, StrictJsonError } from './strict-json.ts';
 
 export type TrainingMessage = {
   /** `developer`, OpenAI's newer word, has become `system`: templates know the older one. */
-  readonly role: 'system' | 'user' | 'assistant';
+  readonly role: 'system' | 'user' | 'assistant' | 'tool';
   readonly content: string;
   readonly name?: string;
+  /** Calls of tools, which the loss counts with their turn; arguments are values. */
+  readonly tool_calls?: readonly TrainingCall[];
+  readonly tool_call_id?: string;
   /** The loss counts this turn. True for assistant turns without `weight: 0`, never for others. */
   readonly isTarget: boolean;
 };
 
+export type TrainingCall = {
+  readonly id: string;
+  readonly type: 'function';
+  readonly function: { readonly name: string; readonly arguments: unknown };
+};
+
+/** A function in OpenAI's shape; what it holds beside its name is the template's. */
+export type TrainingTool = { readonly type: 'function'; readonly function: { readonly name: string } };
+
 export type TrainingRow =
   | { readonly kind: 'completion'; readonly prompt: string; readonly completion: string }
-  | { readonly kind: 'chat'; readonly messages: readonly TrainingMessage[] };
+  | { readonly kind: 'chat'; readonly messages: readonly TrainingMessage[]; readonly tools: readonly TrainingTool[] };
 
 /** `problem` completes the sentence "Line 7 ...". */
 export type RowProblem = { readonly problem: string };
+
+/** A line of white space, which every reader of JSONL skips: it is no row, and counts as a line only. */
+export const isBlank = (line: string): boolean => line.trim() === '';
 
 /** `line` is without its newline. Never throws for what a line has in it. */
 export function parseTrainingRow(line: string): TrainingRow | RowProblem {
@@ -50,10 +65,11 @@ function parseLine(line: string): unknown {
 }
 
 function readRow(value: unknown): TrainingRow {
-  const row = fields(value, '');
+  const row = withoutEmpty(fields(value, ''), ['prompt', 'completion', 'messages']);
   if ('messages' in row) {
-    refuseOthers(row, '', ['messages']);
-    return { kind: 'chat', messages: readMessages(row.messages) };
+    // Without tools there is nothing that could be called in parallel.
+    refuseOthers(row, '', ['messages', 'tools', 'parallel_tool_calls']);
+    return { kind: 'chat', messages: readMessages(row.messages), tools: readTools(row.tools ?? []) };
   }
   refuseOthers(row, '', ['prompt', 'completion']);
   if (!('prompt' in row || 'completion' in row)) bad('has neither messages nor prompt and completion');
@@ -73,24 +89,68 @@ const roles: Readonly<Record<string, TrainingMessage['role']>> = {
   developer: 'system',
   user: 'user',
   assistant: 'assistant',
+  tool: 'tool',
 };
 
 function readMessage(value: unknown, path: string): TrainingMessage {
-  const message = fields(value, path);
-  refuseOthers(message, path, ['role', 'content', 'name', 'weight']);
+  const message = withoutEmpty(fields(value, path), ['role', 'content', 'name', 'tool_calls', 'tool_call_id']);
+  refuseOthers(message, path, ['role', 'content', 'name', 'weight', 'tool_calls', 'tool_call_id']);
   const name = text(message.role, `${path}.role`);
   const role = Object.hasOwn(roles, name)
     ? roles[name]!
     : bad(`has a ${path}.role that is not trained: ${quote(name)}`);
   const { weight = 1 } = message;
+  const calls = message.tool_calls ?? undefined;
+  if (calls !== undefined && role !== 'assistant') bad(`has ${path}.tool_calls in a turn of the ${role}`);
   if (weight !== 0 && weight !== 1) bad(`has a ${path}.weight that is neither 0 nor 1`);
   if ('weight' in message && role !== 'assistant') bad(`has a ${path}.weight beside a turn of the ${role}`);
   return {
     role,
-    content: readContent(message.content, `${path}.content`),
+    content: readContent(calls === undefined ? message.content : (message.content ?? ''), `${path}.content`),
+    ...(calls === undefined ? {} : { tool_calls: readCalls(calls, `${path}.tool_calls`) }),
+    ...('tool_call_id' in message ? { tool_call_id: text(message.tool_call_id, `${path}.tool_call_id`) } : {}),
     ...('name' in message ? { name: text(message.name, `${path}.name`) } : {}),
     isTarget: role === 'assistant' && weight === 1,
   };
+}
+
+function readTools(value: unknown): TrainingTool[] {
+  return list(value, 'tools').map((tool, index) => {
+    const path = `tools[${index}]`;
+    const { type, function: named } = fields(tool, path);
+    if (type !== 'function') bad(`has a ${path}.type that is not "function"`);
+    const declared = fields(named, `${path}.function`);
+    return { type, function: { ...declared, name: text(declared.name, `${path}.function.name`) } };
+  });
+}
+
+function readCalls(value: unknown, at: string): TrainingCall[] {
+  return list(value, at).map((call, index) => {
+    const path = `${at}[${index}]`;
+    const { id = '', type = 'function', function: called } = fields(call, path);
+    if (type !== 'function') bad(`has a ${path}.type that is not "function"`);
+    const { name, arguments: args } = fields(called, `${path}.function`);
+    return {
+      ...{ id: text(id, `${path}.id`), type },
+      function: { name: text(name, `${path}.function.name`), arguments: readArguments(args, path) },
+    };
+  });
+}
+
+/** JSON as text, as OpenAI has it, or the value itself. */
+function readArguments(value: unknown, path: string): unknown {
+  if (typeof value !== 'string') return fields(value, `${path}.function.arguments`);
+  try {
+    return JSON.parse(value);
+  } catch {
+    return bad(`has ${path}.function.arguments that are not JSON`);
+  }
+}
+
+function list(value: unknown, path: string): unknown[] {
+  if (!Array.isArray(value)) bad(`has ${path} that are not a list`);
+  if (value.length > limits.tools) bad(`has more than ${limits.tools} ${path}`);
+  return value;
 }
 
 /** A text, or parts of type `text`, which stand on lines of their own as in a request. */
@@ -109,6 +169,19 @@ function readContent(value: unknown, path: string): string {
 function fields(value: unknown, path: string): Fields {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Fields;
   return bad(path === '' ? 'is not an object' : `has a ${path} that is not an object`);
+}
+
+/**
+ * Null and empty mean absent, as clients write them: OpenAI's answers, taken back as rows, have `tool_calls: null`,
+ * `annotations: []` and the like. In the `kept` fields an empty text or list is a value; null is none anywhere.
+ */
+function withoutEmpty(object: Fields, kept: readonly string[]): Fields {
+  const isEmpty = (value: unknown) =>
+    value === '' || (typeof value === 'object' && Object.keys(value ?? {}).length === 0);
+  const entries = Object.entries(object).filter(
+    ([key, value]) => value !== null && (kept.includes(key) || !isEmpty(value)),
+  );
+  return Object.fromEntries(entries);
 }
 
 function refuseOthers(object: Fields, path: string, known: readonly string[]): void {

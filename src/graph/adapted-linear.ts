@@ -1,13 +1,10 @@
-// Adapters beside a linear in the graph: y = x Wᵀ + what adapters add. What both forms of it share: which linears there
-// are, how far a graph lets adapters reach, and the inputs that a binding ties. The operators are in host-adapters.ts
-// and device-adapters.ts. Two forms, since a prompt and a decode step differ:
-//
-//   one     all rows are one sequence's
-//   mixed   each row has its own adapter, in rank pages
+// Adapters beside a linear in the graph: y = x Wᵀ + what adapters add. What the host's graphs and a device's share:
+// which linears there are, and the inputs that a binding ties. The operators are in host-adapters.ts and
+// device-adapters.ts.
 
 import type { TargetModule } from '../core/adapter.ts';
 import type { GraphBuilder } from './graph-builder.ts';
-import { type GraphTarget, hostTarget } from './target.ts';
+import type { GraphTarget } from './target.ts';
 
 /** The lowered model's linears, and what their outputs are by PEFT's names, side by side. */
 export const joinedLinears = {
@@ -19,14 +16,17 @@ export const joinedLinears = {
 } as const satisfies Record<string, readonly TargetModule[]>;
 export type JoinedLinear = keyof typeof joinedLinears;
 
+/** Ranks of a page of the pools. */
+export const pageRanks = 8;
+
 /** What a joined linear is called in the lowered model. */
 export const loweredName = (layer: number, linear: JoinedLinear): string =>
   linear === 'head' ? linear : `layers.${layer}.${linear}`;
 
 /**
- * Which linears a graph lets adapters reach. Operators on empty tensors cost little and are many, and most adapters
- * touch only attention; lm_head, and DoRA's gains, hardly any has. Narrowest first: each reaches what the ones before
- * do.
+ * Which linears a device's graph lets adapters reach. Operators on empty tensors cost little and are many, and most
+ * adapters touch only attention; lm_head, and DoRA's gains, hardly any has. Narrowest first: each reaches what the ones
+ * before do.
  */
 export const reaches = {
   attention: { linears: ['qkv'], gains: false },
@@ -42,30 +42,34 @@ export function reachOf(linears: Iterable<JoinedLinear>, gains: boolean): Reach 
   return (Object.keys(reaches) as Reach[]).find((reach) => covers(reach) && (reaches[reach].gains || !gains)) ?? 'all';
 }
 
-export type AdaptedForm = { readonly form: 'one' | 'mixed'; readonly reach: Reach };
-export type AdaptersInGraph = { readonly form: 'none' } | AdaptedForm;
+/** On the host: each row has its own pages of every linear, or none. */
+export type HostForm = { readonly form: 'grouped'; readonly gains: boolean };
+/** On a device, in ONNX Runtime's operators: all rows are one sequence's, or each has its own adapter. */
+export type ListForm = { readonly form: 'one' | 'mixed'; readonly reach: Reach };
+/** On a device that has the project's own: each row has its own pages, in tables. */
+export type TableForm = { readonly form: 'table'; readonly reach: Reach };
+export type DeviceForm = ListForm | TableForm;
+export type AdaptersInGraph = { readonly form: 'none' } | HostForm | DeviceForm;
 
 /** Inputs that a binding ties. `layer` is 0 for the head. */
 export const adapterNames = {
-  /** [pages, width, in] in `one`, [pages, 1, 8, in] in `mixed`; the last two exchanged on a device. */
+  /** The pool of A's pages: [slots, 8, in], 16-bit; in `one` and `mixed` [slots, in, 8]. */
   a: (layer: number, module: TargetModule) => `lora_a.${layer}.${module}`,
-  /** [ranks, out] or [pages, 1, 8, out]: B transposed, scaling folded in. */
+  /** The pool of B's pages, transposed: [slots, 8, out], 16-bit on the host. */
   b: (layer: number, module: TargetModule) => `lora_b.${layer}.${module}`,
-  /** float32 [1], `one`. */
-  scale: 'adapter_scale',
-  /** int64 [pages], on a device: which of the pool's; int32 [R, C] for its own operator, -1: none. */
+  /** int32 [R, C], which of the pool's each row reads, or -1; int64 [pages] in `one` and `mixed`. */
   pages: (linear: JoinedLinear) => `pages.${linear}`,
-  /** float32 [ranks], `one` on a device. */
-  scales: (linear: JoinedLinear) => `scales.${linear}`,
-  /** int64 [pages, T, 1], `mixed`: the rows that each page serves. */
-  rows: (linear: JoinedLinear) => `rows.${linear}`,
-  /** int64 [R * C], `mixed`: the products of each row, by page and place in it; [R, C] on a device. */
-  own: (linear: JoinedLinear) => `own.${linear}`,
-  /** float32 [R, R * C], `mixed`; [R, 1, C] on a device, [R, C] for its own operator. */
+  /** float32 [R, C], how much of its product a row takes; [R, 1, C] in `mixed`. */
   shares: (linear: JoinedLinear) => `shares.${linear}`,
-  /** int32 [G, 20], for a device's own operator: rows that read the same pages. */
+  /** int32 [G, 20], `table`: rows that read the same pages. */
   groups: (linear: JoinedLinear) => `groups.${linear}`,
-  /** float32 [1, out] in `one`, [R, out] in `mixed`: multiplies the base's own product (DoRA); 1 elsewhere. */
+  /** float32 [ranks], `one`. */
+  scales: (linear: JoinedLinear) => `scales.${linear}`,
+  /** int64 [pages, T], `mixed`: the rows that each page serves. */
+  rows: (linear: JoinedLinear) => `rows.${linear}`,
+  /** int64 [R, C], `mixed`: the products of each row, by page and place in it. */
+  own: (linear: JoinedLinear) => `own.${linear}`,
+  /** float32 [R, out], or [1, out] for all rows: multiplies the base's own product (DoRA); 1 elsewhere. */
   gain: (layer: number, linear: JoinedLinear) => `gain.${layer}.${linear}`,
 } as const;
 
@@ -79,27 +83,19 @@ export type AdaptedLinear = {
   readonly target?: GraphTarget;
 };
 
-/** How the operators of one target are added to a graph. */
+/** Adapters as one graph has them. */
 export type AdapterOperators = {
-  /** Inputs that all linears of a graph share. */
-  addInputs(g: GraphBuilder, adapters: AdaptedForm): void;
-  /** base [R, out] + what adapters add to it. */
+  /** That adapters reach. */
+  readonly linears: readonly JoinedLinear[];
+  /** Whether `base` is multiplied by gains, and so has to come without its bias. */
+  readonly gains: boolean;
+  /** Inputs that all linears of the graph share. */
+  addInputs(g: GraphBuilder): void;
+  /** base [R, out], by its gains, + what adapters add to it. */
   add(
     g: GraphBuilder,
-    form: AdaptedForm['form'],
     adapted: AdaptedLinear,
     operands: { readonly x: string; readonly base: string },
     result?: string,
   ): string;
 };
-
-/** base * gain: DoRA's part that is not low-rank. */
-export function addGain(
-  g: GraphBuilder,
-  { layer, linear, outs, target = hostTarget }: AdaptedLinear,
-  base: string,
-): string {
-  const width = outs.reduce((sum, out) => sum + out, 0);
-  const gain = g.input(adapterNames.gain(layer, linear), 'float32', [`G.${linear}`, width]);
-  return g.op('Mul', [base, g.cast(gain, target.real)]);
-}

@@ -1,52 +1,63 @@
-// The decoder as an ONNX graph over a lowered model. Rows of a batch are B sequences of T new tokens each, R = B * T;
-// activations are [R, width] and only attention sees [B, T, width].
+// The decoder as an ONNX graph over a lowered model. A batch is B sequences with R new tokens in all; activations are
+// [R, width], and only attention knows sequences.
 //
 //   x = embedding(tokens [R])
 //   each layer:  x += output(attention(qkv(norm(x))))      KV pool read and written in place
 //                x += down(silu(gate(norm(x))) * up(norm(x)))
 //   logits [S, vocabulary] = head(norm(x[sampled]))
 //
-// Attention is ONNX Runtime's GroupQueryAttention: rotary inside, and past and present the same memory, so a step
-// writes only its new rows. Inputs and outputs are named in `decoderNames`.
+// Linears and attention are native operators on the processor: sequences bring any number of new tokens each, and their
+// keys and values lie in blocks of a pool. On a device attention is ONNX Runtime's GroupQueryAttention, over neighbouring
+// rows of a pool with as many new tokens each. Either has rotary inside and writes only its new tokens, in place. Inputs
+// and outputs are named in `decoderNames`.
 
 import { linearSize } from '../core/adapter.ts';
 import type { Activations, ModelShape } from '../core/base-model.ts';
 import { dataTypes, type OnnxGraph } from '../formats/onnx.ts';
 import {
+  type AdapterOperators,
   type AdaptersInGraph,
-  addGain,
   type JoinedLinear,
   joinedLinears,
   loweredName,
-  reaches,
 } from './adapted-linear.ts';
 import { deviceAdapters } from './device-adapters.ts';
 import { createGraphBuilder, type GraphBuilder } from './graph-builder.ts';
 import { groupedAdapters } from './grouped-adapters.ts';
 import { hostAdapters } from './host-adapters.ts';
-import { inTwoParts, linear } from './linear.ts';
+import { linear, packedAttributes } from './linear.ts';
 import type { LoweredModel } from './lowered.ts';
+import { embeddingForm } from './packed.ts';
 import { type GraphTarget, hostTarget, type Real } from './target.ts';
 
 /** Names that a binding uses. All are inputs except `logits`, and `key` / `value` are both. */
 export const decoderNames = {
   /** int64 [R], row-major: all tokens of sequence 0, then of sequence 1, ... */
   tokens: 'tokens',
-  /** int64 [3] = [B, T, -1] */
+  /** int32 [B + 1], on the processor: where each sequence's new tokens begin, and R. */
+  cumulative: 'cumulative_lengths',
+  /** int32 [B], on the processor: tokens that a sequence's blocks hold before this run. */
+  past: 'past_lengths',
+  /** int32 [B, most], on the processor: each sequence's blocks in the order of positions. */
+  table: 'block_table',
+  /** int64 [3] = [B, T, -1], on a device: every sequence has T new tokens. */
   batchShape: 'batch_shape',
-  /** int32 [B]: tokens in the KV pool after this run, less one. */
+  /** int32 [B], on a device: tokens in the KV pool after this run, less one. */
   lastPositions: 'last_positions',
-  /** int32 [1]: the largest of the above, plus one. */
+  /** int32 [1], on a device: the largest of the above, plus one. */
   totalLength: 'total_length',
   /** int64 [S]: rows of R whose logits are wanted. */
   sampled: 'sampled',
   /** [positions, headDim / 2] */
   cos: 'cos',
   sin: 'sin',
-  /** [B, kvHeads, positions, headDim], read and written in place. */
+  /**
+   * Read and written in place: [blocks, kvHeads, headDim, block] and [blocks, kvHeads, block, headDim] on the
+   * processor, [B, kvHeads, positions, headDim] on a device.
+   */
   key: (layer: number) => `key.${layer}`,
   value: (layer: number) => `value.${layer}`,
-  /** The same memory as an output: ONNX wants a second name. */
+  /** The same memory as an output, on a device: ONNX wants a second name. */
   present: (name: string) => `present.${name}`,
   /** float32 [S, vocabulary] */
   logits: 'logits',
@@ -56,9 +67,14 @@ export type DecoderForm = {
   readonly positions: number;
   readonly activations: Activations;
   readonly adapters: AdaptersInGraph;
+  /** Of keys and values on the processor; a device's are its target's. float16 by default. */
+  readonly kvType?: Real;
   /** The host by default. */
   readonly target?: GraphTarget;
 };
+
+/** Tokens of a block of keys and values on the processor. */
+export const kvBlock = 32;
 
 export const withoutAdapters: AdaptersInGraph = { form: 'none' };
 
@@ -70,26 +86,26 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
   const g = createGraphBuilder();
   const names = decoderNames;
   g.input(names.tokens, 'int64', ['R']);
-  g.input(names.batchShape, 'int64', [3]);
-  g.input(names.lastPositions, 'int32', ['B']);
-  g.input(names.totalLength, 'int32', [1]);
+  addSequenceInputs(g, target);
   g.input(names.sampled, 'int64', ['S']);
   g.weight(names.cos, real, [positions, shape.headDim / 2]);
   g.weight(names.sin, real, [positions, shape.headDim / 2]);
-  g.integers('rows', [-1, shape.heads * shape.headDim]);
-  if (!target.hasOperators) g.integers('gate_up_widths', [shape.intermediate, shape.intermediate]);
+  if (target.on === 'device' && !target.hasOperators)
+    g.integers('gate_up_widths', [shape.intermediate, shape.intermediate]);
   for (const [name, { type, shape: dimensions }] of model.weights) {
     g.weight(name, type === 'float32' ? real : type, dimensions);
   }
-  if (adapters.form !== 'none') operatorsOn(target).addInputs(g, adapters);
+  const adapted = operatorsOf(adapters);
+  adapted?.addInputs(g);
 
-  const project = projection(g, model, form);
-  let residual = embed(g, model, real);
+  const project = projection(g, model, form, adapted);
+  const attend = target.on === 'device' ? attendRows : attendBlocks;
+  let residual = embed(g, model, target);
   let normed = rmsNorm(g, shape, residual, 'layers.0.attention_norm');
   for (let i = 0; i < shape.layers; i++) {
     const layer = `layers.${i}`;
     const qkv = project(i, 'qkv', normed);
-    const attended = attend(g, model, i, qkv, { positions, real });
+    const attended = attend(g, model, i, qkv, form);
     const output = project(i, 'output', attended);
     [normed, residual] = addAndNorm(g, shape, residual, output, `${layer}.mlp_norm`);
     const gateUp = project(i, 'gate_up', normed);
@@ -108,48 +124,44 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
   return g.build();
 }
 
-const operatorsOn = ({ on, hasOperators = false }: GraphTarget) =>
-  on === 'host' ? hostAdapters : hasOperators ? groupedAdapters : deviceAdapters;
-
-type Reached = { readonly linears: readonly JoinedLinear[]; readonly gains: boolean };
+function operatorsOf(adapters: AdaptersInGraph): AdapterOperators | null {
+  if (adapters.form === 'none') return null;
+  if (adapters.form === 'grouped') return hostAdapters(adapters);
+  return adapters.form === 'table' ? groupedAdapters(adapters) : deviceAdapters(adapters);
+}
 
 /** A linear of the lowered model, and what adapters add to it. */
-function projection(g: GraphBuilder, { shape, linears }: LoweredModel, form: DecoderForm) {
-  const { activations, adapters, target = hostTarget } = form;
+function projection(
+  g: GraphBuilder,
+  { shape, linears }: LoweredModel,
+  { activations, target = hostTarget }: DecoderForm,
+  adapters: AdapterOperators | null,
+) {
   return (layer: number, joined: JoinedLinear, x: string, result?: string): string => {
     const name = loweredName(layer, joined);
     const form = linears.get(name)!;
-    const product = (bias: boolean, last?: string) => {
-      const one = (x: string, last?: string) =>
-        linear(g, { name, form: { ...form, bias: bias && form.bias }, activations, target }, x, last);
-      // 8-bit weights have no fast float product on the host; the head's rounding is worth two of the other kind.
-      const isRounded = target.on === 'host' && form.bits === 8;
-      if (joined !== 'head' || activations !== 'float32' || !isRounded) return one(x, last);
-      return g.op(
-        'Add',
-        inTwoParts(g, x).map((part) => one(part)),
-        {},
-        last,
-      );
-    };
-    if (adapters.form === 'none') return product(true, result);
-    const { linears: reached, gains }: Reached = reaches[adapters.reach];
-    if (!reached.includes(joined)) return product(true, result);
+    const product = (bias: boolean, last?: string) =>
+      linear(g, { name, form: { ...form, bias: bias && form.bias }, activations, target }, x, last);
+    if (!adapters?.linears.includes(joined)) return product(true, result);
     const sizes = joinedLinears[joined].map((module) => linearSize(shape, module));
     const adapted = { layer, linear: joined, in: sizes[0]!.in, outs: sizes.map(({ out }) => out), target };
-    const { add } = operatorsOn(target);
-    if (!gains) return add(g, adapters.form, adapted, { x, base: product(true) }, result);
     // A gain multiplies the weights, and so not the bias.
-    const base = addGain(g, adapted, product(false));
-    if (!form.bias) return add(g, adapters.form, adapted, { x, base }, result);
-    return g.op('Add', [add(g, adapters.form, adapted, { x, base }), `${name}.bias`], {}, result);
+    const isBiasLater = adapters.gains && form.bias;
+    const base = product(!isBiasLater);
+    if (!isBiasLater) return adapters.add(g, adapted, { x, base }, result);
+    return g.op('Add', [adapters.add(g, adapted, { x, base }), `${name}.bias`], {}, result);
   };
 }
 
-function embed(g: GraphBuilder, model: LoweredModel, real: Real): string {
+function embed(g: GraphBuilder, model: LoweredModel, { on, real }: GraphTarget): string {
   if (model.weights.has('embedding')) return g.op('Gather', ['embedding', decoderNames.tokens]);
   const head = model.linears.get('head')!;
-  // The head's blocks seen as rows of the embedding: one memory serves both. A merged model has them as weights.
+  // The head's rows are the embedding: one memory serves both. Where the head is merged, the base's own lies beside it.
+  if (on === 'host') {
+    const kept = model.weights.has('embedding.packed');
+    const operands = [decoderNames.tokens, kept ? 'embedding.packed' : 'head.packed'];
+    return g.native('QuantizedEmbedding', operands, packedAttributes(kept ? embeddingForm(model) : head));
+  }
   const operands = [embeddingView.blocks, decoderNames.tokens, embeddingView.scales];
   if (!model.weights.has(embeddingView.blocks)) {
     g.weight(embeddingView.blocks, 'uint8', [head.n, head.k]);
@@ -162,12 +174,44 @@ function embed(g: GraphBuilder, model: LoweredModel, real: Real): string {
 /** A tied 8-bit head's memory under other shapes: [vocabulary, hidden] and [vocabulary, hidden / 32]. */
 export const embeddingView = { blocks: 'embedding.blocks', scales: 'embedding.scales' } as const;
 
-function attend(
+function addSequenceInputs(g: GraphBuilder, { on }: GraphTarget): void {
+  const { cumulative, past, table, batchShape, lastPositions, totalLength } = decoderNames;
+  if (on === 'host') {
+    g.input(cumulative, 'int32', ['B + 1']);
+    g.input(past, 'int32', ['B']);
+    g.input(table, 'int32', ['B', 'most']);
+    return;
+  }
+  g.input(batchShape, 'int64', [3]);
+  g.input(lastPositions, 'int32', ['B']);
+  g.input(totalLength, 'int32', [1]);
+}
+
+/** Over blocks of a pool, for sequences of any number of new tokens: [R, heads * headDim]. It norms heads itself. */
+function attendBlocks(
+  g: GraphBuilder,
+  { shape, weights }: LoweredModel,
+  layer: number,
+  qkv: string,
+  { kvType = 'float16' }: DecoderForm,
+): string {
+  const { heads, kvHeads, headDim, rmsNormEps } = shape;
+  const { key, value, cumulative, past, table, cos, sin } = decoderNames;
+  const keys = g.input(key(layer), kvType, ['blocks', kvHeads, headDim, kvBlock]);
+  const values = g.input(value(layer), kvType, ['blocks', kvHeads, kvBlock, headDim]);
+  const norms = [`layers.${layer}.q_norm`, `layers.${layer}.k_norm`].filter((name) => weights.has(name));
+  const operator = kvType === 'float16' ? 'PagedAttention' : 'PagedAttentionFloat';
+  const attributes = { num_heads: heads, kv_num_heads: kvHeads, epsilon: { float: rmsNormEps } };
+  return g.native(operator, [qkv, keys, values, cumulative, past, table, cos, sin, ...norms], attributes);
+}
+
+/** Over neighbouring rows of a pool, each with as many new tokens: [R, heads * headDim]. */
+function attendRows(
   g: GraphBuilder,
   model: LoweredModel,
   layer: number,
   qkv: string,
-  { positions, real }: { positions: number; real: Real },
+  { positions, target: { real } = hostTarget }: DecoderForm,
 ): string {
   const { shape } = model;
   const { heads, kvHeads, headDim } = shape;
@@ -194,7 +238,7 @@ function attend(
     { num_heads: heads, kv_num_heads: kvHeads, do_rotary: 1 },
     [null, ...presents],
   );
-  return g.op('Reshape', [attended!, 'rows']);
+  return g.op('Reshape', [attended!, g.integers('rows', [-1, heads * headDim])]);
 }
 
 /** RMS norm of each head by itself: [R, count * headDim]. */
@@ -220,9 +264,9 @@ function addAndNorm(g: GraphBuilder, shape: ModelShape, residual: string, x: str
   return [results[0]!, results[3]!];
 }
 
-/** SiLU(gate) * up; QuickGelu with alpha 1 is SiLU in one operator. */
-function gatedSilu(g: GraphBuilder, gateUp: string, { hasOperators = false }: GraphTarget): string {
-  if (hasOperators) return g.native('GatedSilu', [gateUp]);
+/** SiLU(gate) * up; among ONNX Runtime's operators QuickGelu with alpha 1 is SiLU in one operator. */
+function gatedSilu(g: GraphBuilder, gateUp: string, { on, hasOperators = false }: GraphTarget): string {
+  if (on === 'host' || hasOperators) return g.native('GatedSilu', [gateUp]);
   const [gate, up] = g.split(gateUp, 'gate_up_widths', 2) as [string, string];
   const [activated] = g.contrib('QuickGelu', [gate], { alpha: { float: 1 } });
   return g.op('Mul', [activated!, up]);

@@ -6,15 +6,22 @@
 //           y += shares [R, 1, C] · z[own [R, C]]                              z as [P * T, out]
 
 import type { TargetModule } from '../core/adapter.ts';
-import { type AdaptedLinear, type AdapterOperators, adapterNames, joinedLinears, reaches } from './adapted-linear.ts';
+import {
+  type AdaptedLinear,
+  type AdapterOperators,
+  adapterNames,
+  joinedLinears,
+  type ListForm,
+  pageRanks,
+  reaches,
+} from './adapted-linear.ts';
 import type { GraphBuilder } from './graph-builder.ts';
 import { hostTarget } from './target.ts';
 
-/** Ranks of a page in a device's pools. */
-const pageWidth = 8;
+export const deviceAdapters = ({ form, reach }: ListForm): AdapterOperators => ({
+  ...reaches[reach],
 
-export const deviceAdapters: AdapterOperators = {
-  addInputs(g, { form, reach }) {
+  addInputs(g) {
     for (const linear of reaches[reach].linears) {
       g.input(adapterNames.pages(linear), 'int64', [`pages.${linear}`]);
       if (form === 'one') {
@@ -27,8 +34,9 @@ export const deviceAdapters: AdapterOperators = {
     }
   },
 
-  add(g, form, adapted, { x, base }, result) {
+  add(g, adapted, { x, base }, result) {
     const { linear, outs, target: { real } = hostTarget } = adapted;
+    const own = reaches[reach].gains ? times(g, adapted, base) : base;
     if (form === 'one') {
       const scale = g.cast(adapterNames.scales(linear), real);
       const added = products(g, adapted, form, (a) => {
@@ -36,19 +44,26 @@ export const deviceAdapters: AdapterOperators = {
         const inner = g.op('Reshape', [byRow, g.integers('row_by_row', [0, -1])]);
         return g.op('Mul', [inner, scale]);
       });
-      return g.op('Add', [base, added], {}, result);
+      return g.op('Add', [own, added], {}, result);
     }
     const width = outs.reduce((sum, out) => sum + out, 0);
     const served = g.op('Gather', [x, adapterNames.rows(linear)]);
     const added = products(g, adapted, form, (a) => g.op('MatMul', [served, a]));
     const flat = g.op('Reshape', [added, g.integers(`products_${width}`, [-1, width])]);
-    const own = g.op('Gather', [flat, adapterNames.own(linear)]);
+    const taken = g.op('Gather', [flat, adapterNames.own(linear)]);
     // R * R * C products for R * C that count: many rows are cheaper row by row.
-    const sums = g.op('MatMul', [g.cast(adapterNames.shares(linear), real), own]);
+    const sums = g.op('MatMul', [g.cast(adapterNames.shares(linear), real), taken]);
     const byRow = g.op('Reshape', [sums, g.integers(`products_${width}`, [-1, width])]);
-    return g.op('Add', [base, byRow], {}, result);
+    return g.op('Add', [own, byRow], {}, result);
   },
-};
+});
+
+/** base * gain: DoRA's part that is not low-rank. */
+function times(g: GraphBuilder, { layer, linear, outs, target = hostTarget }: AdaptedLinear, base: string): string {
+  const width = outs.reduce((sum, out) => sum + out, 0);
+  const gain = g.input(adapterNames.gain(layer, linear), 'float32', [`G.${linear}`, width]);
+  return g.op('Mul', [base, g.cast(gain, target.real)]);
+}
 
 /** The parts' products side by side. `inner` makes x · A of a part. */
 function products(
@@ -73,8 +88,8 @@ function gathered(
 ): { a: string; b: string } {
   const { real } = target;
   const list = adapterNames.pages(linear);
-  const poolA = g.input(adapterNames.a(layer, module), real, ['slots', inputs, pageWidth]);
-  const poolB = g.input(adapterNames.b(layer, module), real, ['slots', pageWidth, out]);
+  const poolA = g.input(adapterNames.a(layer, module), real, ['slots', inputs, pageRanks]);
+  const poolB = g.input(adapterNames.b(layer, module), real, ['slots', pageRanks, out]);
   const [a, b] = [g.op('Gather', [poolA, list]), g.op('Gather', [poolB, list])];
   return { a, b: joined ? g.op('Reshape', [b, g.integers(`ranks_${out}`, [-1, out])]) : b };
 }

@@ -1,69 +1,38 @@
-// Adapters beside a linear on the host, in ONNX Runtime's own operators:
+// Adapters beside a linear on the host: one operator of native/ for each joined linear, straight from the pools.
 //
-//   one     y += ((x · Aᵀ) * scale) · B
-//           x · Aᵀ in pages of few ranks, which no kernel splits: how depends on the number of rows
-//   mixed   a page serves up to T rows:
-//           z [pages, T, 1, out] = (x[rows [pages, T, 1]] · Aᵀ [pages, 1, 8, in]) · B [pages, 1, 8, out]
-//           y += shares [R, R * C] · z[own [R * C]]                           z as [pages * T, out]
+//   y [R, out] = base * gain + sum over the row's C pages: share * (x Aᵀ) B
 //
-// `own` says which C products each row takes, `shares` how much of each: the request's scale, or 0. A linear that no
-// adapter of the batch touches has no pages: its operators work on empty tensors and y stays as it is. Each product is
-// of one row and one page, and each row's products lie side by side, whatever else is in the batch: a row's sums have
-// the same bits alone and beside others.
+// All layers of a linear share their tables of pages and shares. Where no row touches a linear its table has no columns,
+// and the operator leaves `base` as it is.
 
-import { type AdaptedLinear, type AdapterOperators, adapterNames, joinedLinears, reaches } from './adapted-linear.ts';
-import type { GraphBuilder } from './graph-builder.ts';
+import {
+  type AdapterOperators,
+  adapterNames,
+  type HostForm,
+  type JoinedLinear,
+  joinedLinears,
+  pageRanks,
+} from './adapted-linear.ts';
 
-export const hostAdapters: AdapterOperators = {
-  addInputs(g, { form, reach }) {
-    if (form === 'one') {
-      g.input(adapterNames.scale, 'float32', [1]);
-      return;
-    }
-    for (const linear of reaches[reach].linears) {
-      g.input(adapterNames.rows(linear), 'int64', [`pages.${linear}`, `T.${linear}`, 1]);
-      g.input(adapterNames.own(linear), 'int64', [`own.${linear}`]);
-      g.input(adapterNames.shares(linear), 'float32', [`R.${linear}`, `own.${linear}`]);
+export const hostAdapters = ({ gains }: HostForm): AdapterOperators => ({
+  linears: Object.keys(joinedLinears) as JoinedLinear[],
+  gains,
+
+  addInputs(g) {
+    for (const linear of Object.keys(joinedLinears) as JoinedLinear[]) {
+      g.input(adapterNames.pages(linear), 'int32', [`R.${linear}`, `C.${linear}`]);
+      g.input(adapterNames.shares(linear), 'float32', [`R.${linear}`, `C.${linear}`]);
     }
   },
 
-  add(g, form, adapted, { x, base }, result) {
-    const { linear, outs } = adapted;
-    if (form === 'one') {
-      const added = products(g, adapted, null, (a) => {
-        const byRow = g.op('Transpose', [timesA(g, x, a)], { perm: [1, 0, 2] });
-        const inner = g.op('Reshape', [byRow, g.integers('row_by_row', [0, -1])]);
-        return g.op('Mul', [inner, adapterNames.scale]);
-      });
-      return g.op('Add', [base, added], {}, result);
-    }
+  add(g, { layer, linear, in: inputs, outs }, { x, base }, result) {
     const width = outs.reduce((sum, out) => sum + out, 0);
-    const served = g.op('Gather', [x, adapterNames.rows(linear)]);
-    const added = products(g, adapted, [`pages.${linear}`, 1, `ranks.${linear}`], (a) => timesA(g, served, a));
-    const flat = g.op('Reshape', [added, g.integers(`products_${width}`, [-1, width])]);
-    const own = g.op('Gather', [flat, adapterNames.own(linear)]);
-    return g.op('Gemm', [adapterNames.shares(linear), own, base], {}, result);
+    const gain = gains ? g.input(adapterNames.gain(layer, linear), 'float32', [`G.${linear}`, width]) : '';
+    const pools = joinedLinears[linear].flatMap((module, i) => [
+      g.input(adapterNames.a(layer, module), 'float16', ['slots', pageRanks, inputs]),
+      g.input(adapterNames.b(layer, module), 'float16', ['slots', pageRanks, outs[i]!]),
+    ]);
+    const operands = [x, base, adapterNames.pages(linear), adapterNames.shares(linear), gain, ...pools];
+    return g.native('GroupedLora', operands, { parts: outs.length }, result);
   },
-};
-
-/** x · Aᵀ, page by page. */
-const timesA = (g: GraphBuilder, x: string, a: string): string => g.contrib('FusedMatMul', [x, a], { transB: 1 })[0]!;
-
-/** The parts' products side by side. `inner` makes x · Aᵀ of a part. */
-function products(
-  g: GraphBuilder,
-  { layer, linear, in: inputs, outs }: AdaptedLinear,
-  /** Leading dimensions of A and B in `mixed`; null in `one`. */
-  pages: readonly (string | number)[] | null,
-  inner: (a: string) => string,
-): string {
-  const parts = joinedLinears[linear].map((module, i) => {
-    // Ranks of a part are its own in `one`: what an adapter does not touch costs nothing there.
-    const own = `${layer}.${module}`;
-    const [ofA, ofB] = pages === null ? [[`pages.${own}`, `width.${own}`], [`ranks.${own}`]] : [pages, pages];
-    const a = g.input(adapterNames.a(layer, module), 'float32', [...ofA, inputs]);
-    const b = g.input(adapterNames.b(layer, module), 'float32', [...ofB, outs[i]!]);
-    return g.op('MatMul', [inner(a), b]);
-  });
-  return parts.length === 1 ? parts[0]! : g.op('Concat', parts, { axis: -1 });
-}
+});

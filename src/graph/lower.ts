@@ -6,6 +6,16 @@ import { LorikeetError } from '../core/errors.ts';
 import { dequantize } from '../formats/dequantize.ts';
 import { elementCount } from '../formats/tensor-bytes.ts';
 import type { LinearBits, LinearForm, LoweredModel, LoweredTensor } from './lowered.ts';
+import {
+  createPackedFloats,
+  fitsHalves,
+  type PackedForm,
+  packedBytes,
+  packedFloatTensor,
+  packedRows,
+  packedTensor,
+  writeFloats,
+} from './packed.ts';
 import { blockSize, nativeBits, type Quantized, quantize } from './quantized.ts';
 
 /** `bits` forces a width on the decoder's linears and the head; null keeps each tensor's own, floats at 8. */
@@ -60,7 +70,7 @@ export function lower(model: BaseModel, bits: LinearBits | null): LoweredModel {
   return { shape: model.shape, linears, weights };
 }
 
-/** Joins rows of `tensors` [n_i, k] into one linear and adds its parts to `weights`. */
+/** Joins rows of `tensors` [n_i, k] into one linear and adds it to `weights`. */
 function addLinear(
   weights: Map<string, LoweredTensor>,
   name: string,
@@ -71,31 +81,38 @@ function addLinear(
   const n = tensors.reduce((rows, tensor) => rows + tensor.shape[0]!, 0);
   const bits = k % blockSize !== 0 ? 32 : (forced ?? (Math.max(...tensors.map((t) => nativeBits(t.type))) as 4 | 8));
   if (bits === 32) {
-    weights.set(`${name}.matrix`, float([k, n], transpose(join(tensors.map(floats)), n, k)));
-    return { bits, n, k, corrected: false };
+    const data = createPackedFloats(n, k);
+    const values = join(tensors.map(floats));
+    for (let row = 0; row < n; row++) writeFloats(data, k, row, values.subarray(row * k, (row + 1) * k));
+    weights.set(`${name}.packed`, packedFloatTensor(n, k, data));
+    return { bits, n, k, corrected: false, halves: false };
   }
   const parts = tensors.map((tensor) => quantize(tensor, bits));
   const corrected = parts.some((part) => part.minimums);
-  const blocks = k / blockSize;
-  weights.set(`${name}.blocks`, { type: 'uint8', shape: [n, blocks, 4 * bits], data: pack(parts, n * k, bits) });
-  weights.set(`${name}.scales`, float([n * blocks], join(parts.map((part) => part.scales))));
-  if (corrected) {
-    const minimums = join(parts.map((part) => part.minimums ?? new Float32Array(part.scales.length)));
-    weights.set(`${name}.minimums`, float([blocks, n], transpose(minimums, n, blocks)));
-  }
-  return { bits, n, k, corrected };
+  const halves = parts.every((part) => fitsHalves(bits, part.scales, part.minimums));
+  const form = { bits, n, k, corrected, halves };
+  weights.set(`${name}.packed`, packedTensor(pack(parts, form)));
+  return form;
 }
 
-/** MatMulNBits' packing: at 4 bits, weights 2j and 2j + 1 are the low and the high half of byte j. */
-function pack(parts: readonly Quantized[], count: number, bits: 4 | 8): Uint8Array<ArrayBuffer> {
-  const packed = new Uint8Array((count * bits) / 8);
-  let at = 0;
-  for (const { codes } of parts) {
-    if (bits === 8) packed.set(codes, at);
-    else for (let i = 0; i < codes.length; i += 2) packed[at + i / 2] = codes[i]! | (codes[i + 1]! << 4);
-    at += (codes.length * bits) / 8;
+function pack(parts: readonly Quantized[], form: PackedForm): Uint8Array<ArrayBuffer> {
+  const { k } = form;
+  const blocks = k / blockSize;
+  const data = new Uint8Array(packedBytes(form));
+  const rows = packedRows(form, data);
+  const none = new Float64Array(blocks);
+  let row = 0;
+  for (const { codes, scales, minimums } of parts) {
+    for (let at = 0; at < codes.length / k; at++) {
+      const [from, to] = [at * blocks, (at + 1) * blocks];
+      rows.write(row++, {
+        codes: codes.subarray(at * k, (at + 1) * k),
+        scales: scales.subarray(from, to),
+        minimums: minimums?.subarray(from, to) ?? none,
+      });
+    }
   }
-  return packed;
+  return data;
 }
 
 const float = (shape: readonly number[], data: Float32Array<ArrayBuffer>): LoweredTensor => ({
@@ -114,15 +131,4 @@ function join(parts: readonly Float32Array[]): Float32Array<ArrayBuffer> {
     at += part.length;
   }
   return joined;
-}
-
-/** [rows, columns] -> [columns, rows] */
-function transpose(matrix: Float32Array, rows: number, columns: number): Float32Array<ArrayBuffer> {
-  const transposed = new Float32Array(matrix.length);
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) {
-      transposed[column * rows + row] = matrix[row * columns + column]!;
-    }
-  }
-  return transposed;
 }

@@ -8,15 +8,16 @@ export type LinearBits = 4 | 8 | 32;
 
 /**
  * How one linear [n, k] is stored. `<name>` is the weight's name in `weights`:
- * - 4 or 8 bits: `<name>.blocks` uint8 [n, k/32, 4 * bits], `<name>.scales` float32 [n * k/32] and, if `corrected`,
- *   `<name>.minimums` float32 [k/32, n];
- * - 32 bits: `<name>.matrix` float32 [k, n], transposed.
+ * `<name>.packed`, uint8 or, at 32 bits, float32, as packed.ts says.
  */
 export type LinearForm = {
   readonly bits: LinearBits;
   readonly n: number;
   readonly k: number;
+  /** Blocks have a minimum of their own, beside the symmetric codes. */
   readonly corrected: boolean;
+  /** Half floats hold all scales and minimums exactly. */
+  readonly halves: boolean;
   /** `<name>.bias` float32 [n] exists. */
   readonly bias: boolean;
 };
@@ -31,6 +32,7 @@ export type LoweredModel = {
   readonly shape: ModelShape;
   /** `layers.<i>.qkv`, `.output`, `.gate_up`, `.down`, and `head`. */
   readonly linears: ReadonlyMap<string, LinearForm>;
-  /** Linears' parts, `layers.<i>.*_norm` vectors, `norm`, and `embedding` [vocabulary, hidden] if it is float. */
+  /** Packed linears, `layers.<i>.*_norm` vectors, `norm`, and `embedding` [vocabulary, hidden] if it is float. In a merged
+   * model whose head was the embedding too, that stays as `embedding.packed`. */
   readonly weights: ReadonlyMap<string, LoweredTensor>;
 };

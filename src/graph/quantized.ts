@@ -18,14 +18,14 @@ export type Quantized = {
   readonly codes: Uint8Array;
   /** [n, k / 32] */
   readonly scales: Float32Array;
-  /** [n, k / 32]; null where every block is symmetric. */
-  readonly minimums: Float32Array | null;
+  /** [n, k / 32], exact; null where every block is symmetric. */
+  readonly minimums: Float64Array | null;
 };
 
-const zeroOf = (bits: CodeBits) => (bits === 4 ? 8 : 128);
+export const zeroOf = (bits: CodeBits): number => (bits === 4 ? 8 : 128);
 
 /** `minimums` is empty for a format that has none. */
-type Out = { readonly codes: Uint8Array; readonly scales: Float32Array; readonly minimums: Float32Array };
+type Out = { readonly codes: Uint8Array; readonly scales: Float32Array; readonly minimums: Float64Array };
 type Reader = (bytes: Uint8Array, out: Out) => void;
 
 /** Formats whose values a scale, a code and a minimum hold exactly. */
@@ -51,7 +51,7 @@ export function quantize(tensor: RawTensor, bits: CodeBits): Quantized {
   if (!format || format.bits > bits) return roundToBlocks(dequantize(tensor.type, tensor.bytes(), count), bits);
   const codes = new Uint8Array(count);
   const scales = new Float32Array(count / blockSize);
-  const minimums = new Float32Array(format.minimum ? count / blockSize : 0);
+  const minimums = new Float64Array(format.minimum ? count / blockSize : 0);
   format.read(tensor.bytes(), { codes, scales, minimums });
   if (format.bits < bits) {
     const shift = zeroOf(bits) - zeroOf(format.bits);

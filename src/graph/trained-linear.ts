@@ -10,7 +10,7 @@ import { type JoinedLinear, joinedLinears, loweredName } from './adapted-linear.
 import { dropoutStart } from './dropout.ts';
 import { floatWeights, timesTransposed, timesWeights } from './float-weights.ts';
 import type { GraphBuilder } from './graph-builder.ts';
-import { linear } from './linear.ts';
+import { operatorLinear } from './linear.ts';
 import type { LinearForm } from './lowered.ts';
 import { after, type Target, type TrainingBuilder } from './training-builder.ts';
 import { trainingNames } from './training-form.ts';
@@ -136,7 +136,7 @@ function baseProduct(t: TrainingBuilder, name: string, x: string): string {
     return form.bias ? t.g.op('Add', [product, `${name}.bias`]) : product;
   }
   for (const part of partsOf(form)) t.own(`${name}.${part}`);
-  return linear(t.g, { name, form, activations: 'float32', target: { on: t.on, real: 'float32' } }, x);
+  return operatorLinear(t.g, { name, form }, x);
 }
 
 const partsOf = ({ bits, corrected }: LinearForm): readonly string[] =>

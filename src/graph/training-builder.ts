@@ -5,6 +5,7 @@ import { linearSize, type TargetModule } from '../core/adapter.ts';
 import { type JoinedLinear, joinedLinears } from './adapted-linear.ts';
 import { createGraphBuilder, type GraphBuilder } from './graph-builder.ts';
 import type { LoweredModel } from './lowered.ts';
+import { operatorForm } from './operator-form.ts';
 import type { GraphTarget } from './target.ts';
 import { type TrainingForm, type TrainTarget, trainingNames } from './training-form.ts';
 
@@ -37,7 +38,9 @@ export type TrainingBuilder = {
 const places: readonly JoinedLinear[] = ['qkv', 'output', 'gate_up', 'down'];
 const depth = (layer: number, linear: JoinedLinear) => layer * places.length + places.indexOf(linear);
 
-export function createTrainingBuilder(model: LoweredModel, form: TrainingForm): TrainingBuilder {
+/** @param lowered in either packing: there is no native operator in a training graph */
+export function createTrainingBuilder(lowered: LoweredModel, form: TrainingForm): TrainingBuilder {
+  const model = operatorForm(lowered);
   const g = createGraphBuilder();
   const weights = new Map<string, GraphTensor>();
   const targets = new Map(

@@ -14,7 +14,7 @@ import { lower } from './lower.ts';
 import type { LinearBits, LinearForm, LoweredModel, LoweredTensor } from './lowered.ts';
 
 /** Raised whenever the same model would lower to other bytes. */
-const loweringVersion = 1;
+const loweringVersion = 2;
 
 export type LoadedWeights = {
   readonly model: LoweredModel;

@@ -125,9 +125,15 @@ async function change({ jobs, events, clock }: JobParts, tenant: string, id: str
   return present(await jobs.find(tenant, id), id);
 }
 
-async function assertRoom({ jobs }: JobParts, tenant: string): Promise<void> {
+const dayMs = 24 * 60 * 60 * 1000;
+
+async function assertRoom({ jobs, options, clock }: JobParts, tenant: string): Promise<void> {
   const live = await jobs.inStates(liveStates);
   const own = live.filter((row) => row.tenant === tenant).length;
+  options.assertQuota?.(tenant, 'jobs', own + 1);
+  // One token more, at least.
+  const trained = (await options.trainedSince?.(tenant, clock.now() - dayMs)) ?? 0;
+  options.assertQuota?.(tenant, 'training_tokens', trained + 1);
   if (own < limits.liveJobs && live.length < limits.liveJobsInAll) return;
   const whose = own < limits.liveJobs ? 'All tenants together have' : 'You have';
   const count = own < limits.liveJobs ? limits.liveJobsInAll : limits.liveJobs;

@@ -1,7 +1,7 @@
 // Whether every line of a file can be trained on, found out while it arrives: holds one line, never the file.
 
 import { limits } from '../core/limits.ts';
-import { parseTrainingRow } from '../formats/training-rows.ts';
+import { isBlank, parseTrainingRow } from '../formats/training-rows.ts';
 
 export type CheckedRows = {
   readonly rows: number;
@@ -18,6 +18,7 @@ export class RowCheck {
   #parts: Uint8Array[] = [];
   #bytes = 0;
   #lines = 0;
+  #rows = 0;
   readonly #problems: string[] = [];
   #problemCount = 0;
 
@@ -34,7 +35,8 @@ export class RowCheck {
   end(): CheckedRows {
     if (this.#bytes > 0) this.#endLine();
     if (this.#lines === 0) this.#complain('The file has no lines.');
-    return { rows: this.#lines, problems: this.#problems, problemCount: this.#problemCount };
+    else if (this.#rows === 0 && this.#problemCount === 0) this.#complain('The file has blank lines only.');
+    return { rows: this.#rows, problems: this.#problems, problemCount: this.#problemCount };
   }
 
   /** Of a line that is too long only the length is kept. */
@@ -48,16 +50,19 @@ export class RowCheck {
 
   #endLine(): void {
     this.#lines++;
-    const problem = this.#problemOf();
+    const text = this.#bytes > lineBytesMax ? '' : textOf(Buffer.concat(this.#parts), this.#lines);
+    const isRow = this.#bytes > lineBytesMax || text === null || !isBlank(text);
+    if (isRow) this.#rows++;
+    const problem = isRow ? this.#problemOf(text) : null;
     if (problem !== null) this.#complain(`Line ${this.#lines} ${problem}.`);
     this.#parts = [];
     this.#bytes = 0;
   }
 
-  #problemOf(): string | null {
-    if (this.#lines > limits.trainingRows) return `is beyond the limit of ${limits.trainingRows} lines`;
+  /** @param text null for what is no UTF-8 */
+  #problemOf(text: string | null): string | null {
+    if (this.#rows > limits.trainingRows) return `is beyond the limit of ${limits.trainingRows} rows`;
     if (this.#bytes > lineBytesMax) return `is longer than ${limits.trainingRowChars} characters`;
-    const text = textOf(Buffer.concat(this.#parts));
     if (text === null) return 'is not UTF-8';
     const row = parseTrainingRow(text);
     return 'problem' in row ? row.problem : null;
@@ -69,10 +74,10 @@ export class RowCheck {
   }
 }
 
-function textOf(bytes: Uint8Array): string | null {
+function textOf(bytes: Uint8Array, line: number): string | null {
   try {
-    // A byte order mark is kept, so that the parser refuses it: the trainer would read it as part of the row.
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+    // A byte order mark begins a file, as the trainer reads it too; in front of another line it is a wrong character.
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: line > 1 }).decode(bytes);
   } catch {
     return null;
   }

@@ -3,6 +3,7 @@
 
 import { LorikeetError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
+import { sharedPlaces } from '../core/shared-places.ts';
 import type { StagedFile } from '../storage/file-folder.ts';
 import type { NewFileRow } from '../storage/file-table.ts';
 import { orStorageFull } from '../storage/storage-full.ts';
@@ -13,28 +14,20 @@ import type { FilePurpose, StagedTrainingFile, TrainingFile, TrainingFiles } fro
 import { liveStates } from './training-jobs.ts';
 
 export function trainingFiles(parts: JobParts): TrainingFiles {
-  const { files, folder, jobs, exclusive } = parts;
-  let uploads = 0;
-
-  const begin = (): (() => void) => {
-    if (uploads >= limits.uploads) throw new LorikeetError('too_many_uploads');
-    uploads++;
-    let isTaken = true;
-    return () => {
-      if (isTaken) uploads--;
-      isTaken = false;
-    };
-  };
+  const { files, folder, jobs, exclusive, options } = parts;
+  const begin = sharedPlaces(limits.uploads, () => new LorikeetError('too_many_uploads'));
 
   const find = async (tenant: string, id: string): Promise<TrainingFile> => fileOf(await files.find(tenant, id), id);
 
   return {
     async stage(tenant) {
-      if ((await files.count(tenant)) >= limits.trainingFiles) {
+      const { count } = await files.kept(tenant);
+      options.assertQuota?.(tenant, 'files', count + 1);
+      if (count >= limits.trainingFiles) {
         const message = `There are ${limits.trainingFiles} files already. Delete some.`;
         throw new LorikeetError('too_many_uploads', { message });
       }
-      return stagedFile(parts, begin());
+      return stagedFile(parts, begin(tenant));
     },
     async list(tenant, { purpose, ...page }) {
       return (await files.list(tenant, purpose, page)).map((row) => fileOf(row, row.id));
@@ -88,11 +81,17 @@ function stagedFile(parts: JobParts, end: () => void): StagedTrainingFile {
 
 /** A file that is there under this id already stays as it is. */
 export function publishFile(
-  { files, folder, clock, exclusive }: JobParts,
+  { files, folder, clock, exclusive, options }: JobParts,
   staged: StagedFile,
   about: Omit<NewFileRow, 'created_at' | 'bytes' | 'digest'>,
 ): Promise<TrainingFile> {
   return exclusive(async () => {
+    // What jobs leave is not asked for.
+    if (about.purpose === 'fine-tune') {
+      const { count, bytes } = await files.kept(about.tenant);
+      options.assertQuota?.(about.tenant, 'files', count + 1);
+      options.assertQuota?.(about.tenant, 'file_bytes', bytes + staged.bytes);
+    }
     await folder.place(staged);
     const content = { bytes: staged.bytes, digest: staged.digest };
     return fileOf(await files.insert({ ...about, ...content, created_at: clock.now() }), about.id);

@@ -2,6 +2,7 @@
 
 import type { ModelFiles, ModelShape } from '../core/base-model.ts';
 import type { Clock, Timers } from '../core/clock.ts';
+import type { QuotaCheck } from '../core/quota-check.ts';
 import type { EngineClient } from '../protocol/engine-client.ts';
 import type { StartTrainerProcess } from '../protocol/trainer-process.ts';
 import type { TrainingJob, TrainingMetrics } from '../protocol/training-messages.ts';
@@ -9,6 +10,7 @@ import type { AdapterRegistry } from '../registry/adapter-registry.ts';
 import type { Database } from '../storage/database.ts';
 import type { Files } from '../storage/files.ts';
 import type { TrainerRestartLimits } from './policies/trainer-restart.ts';
+import type { TrainingPriority } from './policies/training-floor.ts';
 
 /** The base model that adapters are trained for. */
 export type TrainedBase = {
@@ -23,6 +25,15 @@ export type TrainerConfig = Pick<
   'weightBits' | 'cacheDir' | 'device' | 'ortLibrary' | 'cudaDir' | 'threads'
 >;
 
+export type TrainingBounds = {
+  /** How long a tenant's job trains before another tenant's has its turn. */
+  readonly turnMs: number;
+  /** Optimiser steps of a job, and how long its trainers may train; beyond that it fails. */
+  readonly stepsMax: number;
+  readonly trainingMsMax: number;
+  readonly priority: TrainingPriority;
+};
+
 export type JobLog = {
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;
@@ -30,7 +41,9 @@ export type JobLog = {
 };
 
 /** What is counted of training, by whoever keeps the counts. */
-export type JobMeter = { stepTaken(step: Pick<TrainingMetrics, 'tokens' | 'tokensPerSecond'>): void };
+export type JobMeter = {
+  stepTaken(step: Pick<TrainingMetrics, 'tokens' | 'tokensPerSecond'>, tenant: string): void;
+};
 
 export type JobOptions = {
   readonly database: Database;
@@ -45,7 +58,12 @@ export type JobOptions = {
   /** As policies/training-room.ts has it. */
   readonly share: number;
   readonly restart: TrainerRestartLimits;
+  readonly bounds: TrainingBounds;
   readonly meter: JobMeter;
+  /** Left out: nobody has a quota. */
+  readonly assertQuota?: QuotaCheck;
+  /** Tokens that a tenant's jobs trained since, by the wall clock's milliseconds; left out: nobody asks. */
+  readonly trainedSince?: (tenant: string, since: number) => Promise<number>;
   readonly clock: Clock;
   readonly timers: Timers;
   /** Letters and digits. */

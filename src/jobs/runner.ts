@@ -4,8 +4,10 @@
 import { sleeper } from '../core/sleeper.ts';
 import type { JobRow } from '../storage/tables.ts';
 import { recordOf } from './job-row.ts';
+import type { JobOptions } from './options.ts';
 import type { JobParts } from './parts.ts';
 import { nextJob } from './policies/next-job.ts';
+import { isTurnOver } from './policies/turns.ts';
 import { RunningJob } from './running-job.ts';
 
 export type JobRunner = {
@@ -23,6 +25,8 @@ export type JobRunner = {
   close(graceMs: number): Promise<void>;
 };
 
+/** How often it is looked at whether somebody waits for a job whose turn is over. */
+const turnPeriodMs = 5000;
 /** After a failure of the store itself. */
 const retryMs = 5000;
 
@@ -36,10 +40,12 @@ export function jobRunner(parts: JobParts): JobRunner {
 
   const runOne = async (row: JobRow): Promise<void> => {
     current = new RunningJob(parts, row);
+    const stopTurns = watchTurn(parts, current, row.tenant);
     if (isClosed) current.pause();
     try {
       await current.run();
     } finally {
+      stopTurns();
       restarts += current.restarts;
       current = null;
     }
@@ -89,14 +95,35 @@ export function jobRunner(parts: JobParts): JobRunner {
   };
 }
 
+/** Looks, after each turn and then often, whether another tenant's job waits. @returns what ends it */
+function watchTurn({ jobs, clock, options }: JobParts, job: RunningJob, tenant: string): () => void {
+  const { turnMs } = options.bounds;
+  const began = clock.monotonic();
+  let cancel = () => {};
+  const look = async () => {
+    const waiting = (await jobs.inStates(['queued'])).filter((row) => isOurs(options, row)).map((row) => row.tenant);
+    if (isTurnOver({ tenant, ranMs: clock.monotonic() - began, turnMs, waiting })) job.yieldTurn();
+  };
+  const again = (ms: number) => {
+    cancel = options.timers.after(ms, () => {
+      look().catch((error) => options.log.warn({ err: error }, 'the queue of training jobs could not be read'));
+      again(Math.min(turnMs, turnPeriodMs));
+    });
+  };
+  again(turnMs);
+  return () => cancel();
+}
+
+/** A job of another base model is no job here: what it trained would be registered for the wrong one. */
+const isOurs = ({ base }: JobOptions, row: JobRow) => recordOf(row).spec.baseDigest === base.files.digest;
+
 /** null where nothing waits. */
 async function takeNext(parts: JobParts): Promise<JobRow | null> {
   const { jobs, clock, exclusive, options } = parts;
-  // A job of another base model is no job here: what it trained would be registered for the wrong one.
-  const isOurs = (row: JobRow) => recordOf(row).spec.baseDigest === options.base.files.digest;
-  const left = (await jobs.inStates(['running'])).find(isOurs);
+  const isOurJob = (row: JobRow) => isOurs(options, row);
+  const left = (await jobs.inStates(['running'])).find(isOurJob);
   if (left !== undefined) return left;
-  const queued = (await jobs.inStates(['queued'])).filter(isOurs);
+  const queued = (await jobs.inStates(['queued'])).filter(isOurJob);
   const rows = queued.map((row) => ({ ...row, queuedAt: row.queued_at }));
   const chosen = nextJob(rows, await jobs.lastStarts());
   if (chosen === null) return null;

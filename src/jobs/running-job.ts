@@ -11,10 +11,12 @@ import type { JobRow } from '../storage/tables.ts';
 import { type JobOutcome, outcomeOf, recordOf } from './job-row.ts';
 import { type JobParts, workFolder } from './parts.ts';
 import { restartAfterDeath } from './policies/trainer-restart.ts';
+import { firstPriority, type TrainerPriority } from './policies/training-floor.ts';
 import { checkpointName, finishJob, publishCheckpoint } from './result.ts';
 import { takeTrainerFolder } from './trainer-folder.ts';
 import { startTrainerLife, type TrainerLife } from './trainer-life.ts';
 import type { JobFailure, TrainingJobRecord } from './training-jobs.ts';
+import { watchPriority } from './watch-priority.ts';
 
 /** Between two tries to register a result that the registry could not take just now. */
 const retryMs = 5000;
@@ -30,12 +32,23 @@ export class RunningJob {
   readonly #stop = new AbortController();
   #life: TrainerLife | null = null;
   #hasProgressed = false;
+  /** It is asked to leave its place to another tenant's, and goes on later. */
+  #isYielding = false;
+  /** It goes on at once, with another priority. */
+  #isChanging = false;
+  /** A bound that it broke. */
+  #broken: JobFailure | null = null;
+  #priority: TrainerPriority;
+  #trainedMs: number;
+  #lastStepAt = 0;
   #checkpoints: Promise<unknown> = Promise.resolve();
 
   constructor(parts: JobParts, row: JobRow) {
     this.#parts = parts;
     this.#job = recordOf(row);
     this.id = row.id;
+    this.#priority = firstPriority(parts.options.bounds.priority);
+    this.#trainedMs = this.#job.progress.trainedMs ?? 0;
   }
 
   get pid(): number | null {
@@ -53,19 +66,38 @@ export class RunningJob {
     this.#life?.cancel();
   }
 
+  /** Writes a checkpoint and ends, unless it is nearly over; the row then says that it waits again. */
+  yieldTurn(): void {
+    if (this.#life === null) return;
+    this.#isYielding = true;
+    this.#life.pause(limits.trainerPauseMs);
+  }
+
   async run(): Promise<void> {
     const row = await this.#parts.jobs.get(this.id);
     // Cancelled, or paused, just after it was taken.
     if (row?.state !== 'running') return;
     const outcome = outcomeOf(row) ?? (await this.#train());
     if (outcome !== null && !this.#stop.signal.aborted) await this.#finish(outcome);
+    else if (this.#isYielding && this.#broken === null) await this.#waitAgain();
+  }
+
+  /** In its old place among its tenant's jobs. */
+  async #waitAgain(): Promise<void> {
+    const { jobs, events, exclusive } = this.#parts;
+    if (await exclusive(() => jobs.change(this.id, ['running'], { state: 'queued' }))) {
+      await events.say(this.id, "Another tenant's job has its turn; this one goes on after it");
+    }
   }
 
   /** @returns null where the job is over, or stopped. */
   async #train(): Promise<JobOutcome | null> {
     const { options, events } = this.#parts;
-    for (let history = noFailures; !this.#stop.signal.aborted; this.restarts++) {
+    for (let history = noFailures; !this.#stop.signal.aborted && !this.#isYielding; this.restarts++) {
+      this.#isChanging = false;
       const end = await this.#live();
+      if (this.#broken !== null && end.type !== 'finished') return await this.#fail(this.#broken);
+      if (end.type === 'stopped' && this.#isChanging && !this.#isYielding) continue;
       if (end.type === 'stopped') return null;
       if (end.type === 'failed') return await this.#fail(end.failure);
       if (end.type === 'finished') return await this.#keep(end.outcome);
@@ -91,13 +123,27 @@ export class RunningJob {
     if (this.#stop.signal.aborted) return { type: 'stopped' } as const;
     const life = startTrainerLife({ startTrainer, timers, job, onEvent });
     this.#life = life;
+    // It may have said so already.
+    if (this.#broken !== null) life.cancel();
     engine.leaveRoom(share);
+    const around = { ...this.#parts.options, clock: this.#parts.clock };
+    const stopWatch = watchPriority(around, life, this.#priority, (next) => this.#goOnAs(next));
     const end = await life.ended;
+    stopWatch();
     engine.leaveRoom(0);
     this.#life = null;
     await this.#checkpoints;
     await this.#parts.events.flush();
     return end;
+  }
+
+  /** One that stands still cannot write a checkpoint in time, and goes on from the last one. */
+  #goOnAs(priority: TrainerPriority): void {
+    const { log } = this.#parts.options;
+    log.info({ job: this.id, from: this.#priority, to: priority }, 'a trainer goes on with another priority');
+    this.#priority = priority;
+    this.#isChanging = true;
+    this.#life?.pause(limits.trainerPauseMs);
   }
 
   async #order(): Promise<TrainingJob> {
@@ -108,6 +154,7 @@ export class RunningJob {
       id,
       model: options.base.files,
       ...options.trainer,
+      priority: this.#priority,
       trainingFile: folder.pathOf(spec.trainingDigest),
       validationFile: spec.validationDigest === null ? null : folder.pathOf(spec.validationDigest),
       hyperparameters: spec.hyperparameters,
@@ -128,9 +175,14 @@ export class RunningJob {
     }
   }
 
-  #started({ rows, steps, rowsCut, parameters, resumedStep }: Extract<TrainerEvent, { type: 'started' }>): void {
-    const { events } = this.#parts;
-    const cut = rowsCut === 0 ? '' : `, ${rowsCut} rows were cut`;
+  #started(started: Extract<TrainerEvent, { type: 'started' }>): void {
+    const { rows, steps, rowsCut, rowsSkipped, parameters, resumedStep } = started;
+    const { events, options, clock } = this.#parts;
+    this.#lastStepAt = clock.monotonic();
+    const { stepsMax } = options.bounds;
+    if (steps > stepsMax) this.#break(`It would take ${steps} steps; this server's limit is ${stepsMax}.`);
+    const skipped = rowsSkipped === 0 ? '' : `, ${rowsSkipped} rows without a target were skipped`;
+    const cut = `${rowsCut === 0 ? '' : `, ${rowsCut} rows were cut`}${skipped}`;
     const from = resumedStep === 0 ? 'Training started' : `Training goes on from step ${resumedStep}`;
     const sentence = `${from}: ${rows} rows, ${steps} steps, ${parameters} parameters${cut}`;
     const said = events.rewind(this.id, resumedStep).then(() => events.say(this.id, sentence));
@@ -140,12 +192,25 @@ export class RunningJob {
   #stepped(metrics: TrainingMetrics): void {
     const { events, clock, options } = this.#parts;
     const { step, steps, trainLoss, validLoss } = metrics;
+    const now = clock.monotonic();
+    this.#trainedMs += now - this.#lastStepAt;
+    this.#lastStepAt = now;
     const valid = validLoss === null ? '' : `, validation loss=${validLoss.toFixed(4)}`;
     const finishAt = clock.now() + metrics.etaSeconds * 1000;
     events.metrics(this.id, `Step ${step}/${steps}: training loss=${trainLoss.toFixed(4)}${valid}`, dataOf(metrics), {
-      ...{ step, steps, trainedTokens: 0, finishAt },
+      ...{ step, steps, trainedTokens: 0, trainedMs: Math.round(this.#trainedMs), finishAt },
     });
-    options.meter.stepTaken(metrics);
+    const { trainingMsMax } = options.bounds;
+    if (this.#trainedMs > trainingMsMax) {
+      this.#break(`It has trained for ${(trainingMsMax / 3_600_000).toFixed(2)} hours, this server's limit.`);
+    }
+    options.meter.stepTaken(metrics, this.#job.tenant);
+  }
+
+  /** Ends the job as failed; its checkpoints stay adapters. */
+  #break(message: string): void {
+    this.#broken ??= { code: 'training_failed', message, param: null };
+    this.#life?.cancel();
   }
 
   async #checkpoint({ step, validLoss, folder }: Extract<TrainerEvent, { type: 'checkpoint' }>): Promise<void> {

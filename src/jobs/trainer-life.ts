@@ -23,6 +23,8 @@ export type TrainerLife = {
   /** It may write a checkpoint for so long, then it is killed. */
   pause(ms: number): void;
   cancel(): void;
+  /** Processor time that it has had; null where that is not known. */
+  processorMs(): number | null;
 };
 
 type Options = {
@@ -82,6 +84,7 @@ export function startTrainerLife({ startTrainer, timers, job, onEvent }: Options
     pid: trainer.pid,
     pause: (ms) => stop('pause', ms),
     cancel: () => stop('cancel', limits.trainerStopMs),
+    processorMs: () => trainer.processorMs?.() ?? null,
   };
 }
 

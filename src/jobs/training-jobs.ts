@@ -64,6 +64,8 @@ export type JobProgress = {
   /** 0 until the trainer has said how many. */
   readonly steps: number;
   readonly trainedTokens: number;
+  /** How long its trainers have trained, milliseconds; left out: not yet. */
+  readonly trainedMs?: number;
   /** Milliseconds since the epoch; null while it does not run. */
   readonly finishAt: number | null;
 };

@@ -49,6 +49,27 @@ export async function fetchHubModel(model: HubModel, access: HubAccess): Promise
   return complete ?? { files: snapshotModel(model, snapshot), source: `hub:${model.repo}@${commit}` };
 }
 
+/** Files at the top of a repository that `wants` takes. @returns the folder of the snapshot that holds them */
+export async function fetchHubFolder(
+  model: HubModel,
+  wants: (name: string) => boolean,
+  access: HubAccess,
+): Promise<string> {
+  const { options } = access;
+  const folder = repoFolder(model, options);
+  const pinned = isCommit(model.revision) ? model.revision : null;
+  if (options.offline) {
+    const cached = pinned ?? (await cachedCommit(folder, model.revision));
+    return cached === null ? unavailable(`${model.repo} is not in the cache`) : join(folder, 'snapshots', cached);
+  }
+  const commit = pinned ?? (await hubCommit(model, access));
+  const files = (await hubFiles(model.repo, commit, access)).filter(({ path }) => wants(path));
+  if (files.length === 0) unavailable(`hf:${model.repo} has none of the files that are looked for`);
+  await mkdir(join(folder, 'blobs'), { recursive: true });
+  for (const file of files) await fetchFile(model.repo, commit, file, folder, access);
+  return join(folder, 'snapshots', commit);
+}
+
 async function fetchSnapshot(model: HubModel, commit: string, folder: string, access: HubAccess): Promise<void> {
   const files = new Map((await hubFiles(model.repo, commit, access)).map((file) => [file.path, file]));
   const chosen = chooseFiles([...files.keys()], `hf:${model.repo}`, model.file);

@@ -3,10 +3,10 @@
 import type { BaseModel, RawTensor } from '../core/base-model.ts';
 import { dequantize } from '../formats/dequantize.ts';
 import { elementCount } from '../formats/tensor-bytes.ts';
+import { unpairRows } from '../formats/unpair-rows.ts';
 import { ggufShape } from './gguf-shape.ts';
 import { matchTensors } from './match-tensors.ts';
 import { readGguf } from './read-gguf.ts';
-import { unpairRows } from './unpair-rows.ts';
 import { weightFile } from './weight-file.ts';
 
 /** Llama 3's rotary divisors: they become a part of the shape, not a weight. */

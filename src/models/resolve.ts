@@ -54,6 +54,7 @@ function find(spec: string, descriptors: string | undefined, context: NamedModel
   if (existsSync(join(parsed.name, 'config.json'))) return { files: localModel(parsed.name), source: 'path' };
   const descriptor = findDescriptor(parsed.name, descriptors);
   if (descriptor !== null) return findNamedModel(descriptor, context);
+  if (existsSync(spec)) unavailable(`${spec} is no model: a GGUF file ends with .gguf, a folder has a config.json`);
   const known = modelDescriptors(descriptors).map(({ name }) => name);
   return unavailable(`no model is called ${JSON.stringify(spec)}; known are ${known}, hf:org/repo and paths`);
 }

@@ -6,11 +6,11 @@
 import { LorikeetError } from '../core/errors.ts';
 import type { GgufFile, GgufTensor } from '../formats/gguf.ts';
 import { elementCount, tensorBytes } from '../formats/tensor-bytes.ts';
+import { unpairedRow } from '../formats/unpair-rows.ts';
 import { type GgufTensorHead, ggufText, layOutGguf } from '../formats/write-gguf.ts';
 import { tensorSpecs } from '../models/architectures.ts';
 import { openGguf } from '../models/open-gguf.ts';
 import { readGguf } from '../models/read-gguf.ts';
-import { unpairedRow } from '../models/unpair-rows.ts';
 import { type WeightFile, weightFile } from '../models/weight-file.ts';
 import type { OfflineWork } from '../protocol/offline-messages.ts';
 import type { Exported } from './exported.ts';

@@ -2,6 +2,7 @@
 // same channel. Knows how to start, kill and listen to a process; knows nothing of what the two say to each other.
 
 import { fork } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { LorikeetError } from '../core/errors.ts';
 
@@ -11,6 +12,8 @@ export type ChildProcess<Command> = {
   send(command: Command): void;
   /** SIGKILL. A child holds nothing that is not on the disk or can be had again. */
   kill(): void;
+  /** Processor time that it has had, milliseconds; null where the system does not tell, or it has gone. */
+  processorMs?(): number | null;
 };
 
 export type ChildHandlers<Event> = {
@@ -70,8 +73,27 @@ export function childStarter<Command extends object, Event>(
         if (child.connected) child.send(command, () => {});
       },
       kill: () => void child.kill('SIGKILL'),
+      processorMs: () => (child.pid === undefined || ended ? null : processorMs(child.pid)),
     };
   };
+}
+
+/** A hundredth of a second, the unit of Linux's /proc on every architecture that Node runs on. */
+const statUnitMs = 10;
+
+function processorMs(pid: number): number | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // Behind the name, which may hold anything: fields 14 and 15 of all.
+    const [user, system] = stat
+      .slice(stat.lastIndexOf(')') + 2)
+      .split(' ')
+      .slice(11, 13)
+      .map(Number);
+    return (user! + system!) * statUnitMs;
+  } catch {
+    return null;
+  }
 }
 
 /** Threads take the priority of the one that makes them, so it is set before the child has made any that compute. */

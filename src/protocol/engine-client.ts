@@ -1,5 +1,6 @@
 // The engine as the server sees it. Two implementations: the supervised child process, and a fake for tests.
 
+import type { Share } from '../core/share.ts';
 import type {
   AdapterLoad,
   EngineInfo,
@@ -36,6 +37,11 @@ export type EngineClient = {
    * @returns a function that aborts it: the slot is free within one step, and `onEnd` comes with reason `abort`.
    */
   submit(sequence: Omit<SequenceRequest, 'id'>, listener: SequenceListener): () => void;
+  /**
+   * Throws what `submit` would throw for a sequence of this share, as far as that is known without its prompt: before
+   * one is read. Left out: `commonShare`.
+   */
+  assertRoom(share?: Share, asked?: Partial<Pick<SequenceRequest, 'promptTokens' | 'timeoutMs'>>): void;
   /**
    * Asks for a merge. It is asked for again, by itself, of every engine that is started until `unmerge`. Its progress
    * arrives at `onMerge`; a key that is already there is a no-op.

@@ -4,7 +4,9 @@
 import type { AppliedAdapter } from '../core/adapter.ts';
 import type { Activations, ModelFiles, ModelShape } from '../core/base-model.ts';
 import type { ErrorCode } from '../core/errors.ts';
+import type { Grammar, TokenTable } from '../core/grammar.ts';
 import type { SamplingParams } from '../core/sampling-params.ts';
+import type { Share } from '../core/share.ts';
 
 export type WeightBits = 4 | 8 | 32;
 
@@ -12,10 +14,10 @@ export type EngineConfig = {
   readonly model: ModelFiles;
   /** null keeps the file's own width (or 8 for float files). */
   readonly weightBits: WeightBits | null;
-  /** What decode steps multiply weights with: rounded to 8 bits, or as they are. */
+  /** What decode steps round activations to; prompts have 16 bits. A device rounds none. */
   readonly decodeActivations: Activations;
-  /** A row is computed alone as in a batch, which costs a lone row some speed on some processors; left out: it is. */
-  readonly batchInvariant?: boolean;
+  /** Of keys and values on the processor; left out: float16. */
+  readonly kvType?: 'float32' | 'float16';
   /** As in core/device.ts. */
   readonly device: string;
   /** Floats that a device computes with; null or left out: what suits it. The processor takes none. */
@@ -36,8 +38,8 @@ export type EngineConfig = {
   /** Bytes of adapters kept in memory; the least recently used are dropped. */
   readonly adapterBytes: number;
   /**
-   * Pages of 8 ranks that the adapters of running sequences share; null takes four a slot, or what fits in the memory
-   * of a device that tells.
+   * Pages of 8 ranks that the adapters of running sequences share; null takes four a slot and 128 at the least, or what
+   * fits in the memory of a device that tells.
    */
   readonly adapterPages: number | null;
   /** Bytes that merged weights may take beside the base's; left out: none, and every merge is refused. */
@@ -46,6 +48,8 @@ export type EngineConfig = {
   readonly trainsBeside?: boolean;
   /** Folder for lowered weights. */
   readonly cacheDir: string;
+  /** What tokens spell, for outputs that have a grammar; left out: such sequences end with an error. */
+  readonly tokens?: TokenTable;
 };
 
 /** A sequence as the engine knows it: token ids only. `id` is the client's, unique in the life of a channel. */
@@ -55,6 +59,16 @@ export type SequenceRequest = {
   readonly params: SamplingParams;
   /** Adapters that apply to it, all at once; empty: the base model alone. */
   readonly adapters: readonly AppliedAdapter[];
+  /** Whose service it counts as; left out: `commonShare`. */
+  readonly share?: Share;
+  /** Milliseconds after which nobody waits for it any more; left out: somebody always does. */
+  readonly timeoutMs?: number;
+  /** What its output must look like; left out: anything. */
+  readonly grammar?: Grammar | null;
+  /** Report the prompt's own tokens with this many alternatives each; left out: they are not. */
+  readonly promptLogprobs?: number;
+  /** false: it runs on the base's weights also where these adapters are merged; left out: either way. */
+  readonly usesMerge?: boolean;
 };
 
 /** Adapters to merge into a copy of the linears that they touch; sequences with the same `mergeKey` may run on it. */
@@ -104,6 +118,8 @@ export type EngineCommand =
   | { readonly type: 'unmerge'; readonly key: string }
   /** Share of the time to leave to a training job's process on the same cores, while there is room; 0: none trains. */
   | { readonly type: 'room'; readonly share: number }
+  /** Asks for `alive`. */
+  | { readonly type: 'ping' }
   | { readonly type: 'stop' };
 
 /** Natural logarithms of the model's own distribution, before temperature, penalties and filters. */
@@ -128,6 +144,8 @@ export type SequenceEnd = {
   readonly error?: { readonly code: ErrorCode; readonly message: string; readonly digest?: string };
   readonly promptTokens: number;
   readonly completionTokens: number;
+  /** Of each prompt token given those before it; the first one's is null. Where they were asked for. */
+  readonly promptLogprobs?: readonly (TokenLogprobs | null)[];
   /** Prompt tokens whose KV rows were reused. */
   readonly cachedTokens: number;
   /** It ran on merged weights, of these bits; null: on the base's, its adapter beside them. */
@@ -141,6 +159,8 @@ export type EngineInfo = {
   readonly shape: ModelShape;
   readonly maxContext: number;
   readonly maxSequences: number;
+  /** The largest rank of an adapter that its pages hold; left out: any that an upload may have. */
+  readonly adapterRank?: number;
   readonly threads: number;
   readonly device: string;
   readonly weightBits: number;
@@ -205,4 +225,6 @@ export type EngineEvent =
       readonly stats: EngineStats;
     }
   | { readonly type: 'merge'; readonly merge: MergeEvent }
+  /** It is between two steps, with nothing to run: what its sequences wait for is on its way. */
+  | { readonly type: 'alive' }
   | { readonly type: 'failed'; readonly code: ErrorCode; readonly message: string };

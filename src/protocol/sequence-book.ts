@@ -2,7 +2,9 @@
 // Every sequence leaves the book exactly once, through `end`, and nothing reaches its listener after that.
 
 import type { ErrorCode } from '../core/errors.ts';
+import { commonShare, type Share } from '../core/share.ts';
 import type { SequenceListener } from './engine-client.ts';
+import { FlowLoad } from './flow-load.ts';
 import type { SequenceEnd, SequenceRequest, TokenEvent } from './messages.ts';
 
 /** `held`: no engine has it yet; `sent`: it waits in the engine; `running`: it has a slot. */
@@ -26,9 +28,9 @@ export type Failure = { readonly code: ErrorCode; readonly message: string };
 export class SequenceBook {
   readonly #entries = new Map<number, Entry>();
   readonly #onListenerError: (error: unknown) => void;
+  /** By flow. */
+  readonly load = new FlowLoad();
   #nextId = 1;
-  #running = 0;
-  #waitingTokens = 0;
 
   /** @param onListenerError one request's faulty listener must not stop the others */
   constructor(onListenerError: (error: unknown) => void) {
@@ -40,16 +42,11 @@ export class SequenceBook {
   }
 
   get running(): number {
-    return this.#running;
+    return this.load.running;
   }
 
   get waiting(): number {
-    return this.#entries.size - this.#running;
-  }
-
-  /** Prompt tokens of all that wait. */
-  get waitingTokens(): number {
-    return this.#waitingTokens;
+    return this.load.waiting;
   }
 
   /** In order of submission. */
@@ -71,7 +68,7 @@ export class SequenceBook {
       aborted: false,
       replayed: false,
     });
-    this.#waitingTokens += sequence.promptTokens.length;
+    this.load.waits(shareOf(sequence), sequence.promptTokens.length);
     return id;
   }
 
@@ -80,20 +77,24 @@ export class SequenceBook {
   }
 
   /** Marks a held sequence as given to the engine. */
-  take(id: number): SequenceRequest {
+  take(id: number, now: number): SequenceRequest {
     const entry = this.#entries.get(id)!;
     entry.state = 'sent';
-    return entry.sequence;
+    const { timeoutMs } = entry.sequence;
+    return timeoutMs === undefined
+      ? entry.sequence
+      : { ...entry.sequence, timeoutMs: Math.max(0, timeoutMs - (now - entry.submittedAt)) };
   }
 
-  start(id: number, now: number): void {
+  /** @returns when it was submitted; null for one that has ended, or had started before */
+  start(id: number, now: number): number | null {
     const entry = this.#entries.get(id);
-    if (entry === undefined || entry.state === 'running') return;
+    if (entry === undefined || entry.state === 'running') return null;
     entry.state = 'running';
     entry.startedAt = now;
-    this.#running++;
-    this.#waitingTokens -= entry.sequence.promptTokens.length;
+    this.load.starts(shareOf(entry.sequence), entry.sequence.promptTokens.length);
     this.#call(() => entry.listener.onStart?.());
+    return entry.submittedAt;
   }
 
   token(event: TokenEvent, now: number): void {
@@ -112,14 +113,14 @@ export class SequenceBook {
     return true;
   }
 
-  /** The engine's own account of the end. */
-  end(end: SequenceEnd): void {
+  /** The engine's own account of the end. @returns when it started; null: it never did, or had ended before */
+  end(end: SequenceEnd): number | null {
     const entry = this.#entries.get(end.id);
-    if (entry === undefined) return;
+    if (entry === undefined) return null;
     this.#entries.delete(end.id);
-    if (entry.state === 'running') this.#running--;
-    else this.#waitingTokens -= entry.sequence.promptTokens.length;
+    this.load.ends(shareOf(entry.sequence), entry.sequence.promptTokens.length, entry.state === 'running');
     this.#call(() => entry.listener.onEnd(end));
+    return entry.startedAt;
   }
 
   /** An end that no engine reported: an abort where the caller asked for one, else the failure. */
@@ -166,3 +167,5 @@ export class SequenceBook {
     }
   }
 }
+
+const shareOf = ({ share }: Pick<SequenceRequest, 'share'>): Share => share ?? commonShare;

@@ -2,8 +2,9 @@
 // death leaves behind; the process, the clock and the timers come from outside, so that a simulation can drive it.
 // Knows no HTTP and no tokens' meaning.
 
-import { LorikeetError } from '../core/errors.ts';
-import { DrainRate } from './drain-rate.ts';
+import { errorTable, LorikeetError } from '../core/errors.ts';
+import { commonShare, type Share } from '../core/share.ts';
+import { AdmissionControl } from './admission-control.ts';
 import type { EngineClient, EngineState, SequenceListener, StepListener } from './engine-client.ts';
 import type { EngineProcess } from './engine-process.ts';
 import { MergeBook } from './merge-book.ts';
@@ -42,7 +43,7 @@ class Supervisor implements SupervisedEngine {
   readonly #options: SupervisorOptions;
   readonly #book: SequenceBook;
   readonly #merges = new MergeBook();
-  readonly #drainRate = new DrainRate();
+  readonly #admission: AdmissionControl;
   readonly #stepListeners: StepListener[] = [];
   readonly #settleReady: PromiseWithResolvers<EngineInfo>;
   #process: EngineProcess | null = null;
@@ -64,6 +65,7 @@ class Supervisor implements SupervisedEngine {
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
+    this.#admission = new AdmissionControl(options.limits);
     this.#book = new SequenceBook((error) => options.log.error({ err: error }, 'a sequence listener failed'));
     this.#settleReady = Promise.withResolvers();
     this.ready = this.#settleReady.promise;
@@ -104,14 +106,24 @@ class Supervisor implements SupervisedEngine {
   }
 
   submit(sequence: Omit<SequenceRequest, 'id'>, listener: SequenceListener): () => void {
-    this.#admit(sequence);
-    const id = this.#book.add(sequence, listener, this.#now());
+    this.assertRoom(sequence.share, sequence);
+    let cancel = () => {};
+    const onEnd: SequenceListener['onEnd'] = (end) => {
+      cancel();
+      listener.onEnd(end);
+    };
+    const id = this.#book.add(sequence, { ...listener, onEnd }, this.#now());
+    const { timeoutMs } = sequence;
+    if (timeoutMs !== undefined) cancel = this.#options.timers.after(timeoutMs, () => this.#expire(id));
     if (this.state === 'ready') this.#send(id);
     return () => this.#abort(id);
   }
 
-  /** Takes it, or throws. While the engine restarts, requests wait for it as they would for a slot. */
-  #admit({ promptTokens }: Omit<SequenceRequest, 'id'>): void {
+  /** While the engine restarts, requests wait for it as they would for a slot. */
+  assertRoom(
+    share: Share = commonShare,
+    { promptTokens = [], timeoutMs = Number.POSITIVE_INFINITY }: Partial<SequenceRequest> = {},
+  ): void {
     if (this.state === 'draining' || this.state === 'stopped') throw new LorikeetError('server_draining');
     if (this.info === null || this.#circuitOpen) {
       throw new LorikeetError('engine_unavailable', {
@@ -119,20 +131,21 @@ class Supervisor implements SupervisedEngine {
         retryAfterSeconds: this.#circuitOpen ? Math.ceil(this.#options.limits.openDelayMs / 1000) : 5,
       });
     }
-    const { waiting, waitingTokens, running } = this.#book;
-    const { limits } = this.#options;
-    const freeSlots = Math.max(this.info.maxSequences - running, 0);
-    const tooMany = waiting >= limits.waitingRequests + freeSlots;
-    // A single long prompt always passes: the context, not the queue, limits it.
-    const tooLong = waiting > 0 && waitingTokens + promptTokens.length > limits.waitingTokens;
-    if (!tooMany && !tooLong) return;
-    throw new LorikeetError('server_overloaded', {
-      retryAfterSeconds: this.#drainRate.retryAfterSeconds(waiting, this.#now()),
-    });
+    const slots = this.info.maxSequences;
+    const asked = { share, promptTokens: promptTokens.length, timeoutMs, slots, now: this.#now() };
+    this.#admission.assertRoom(this.#book.load, asked);
+  }
+
+  /**
+   * The engine takes no step for it either; it ends here, so that the answer comes in time whatever the engine does.
+   */
+  #expire(id: number): void {
+    if (this.#book.state(id) !== 'held') this.#process?.send({ type: 'abort', id });
+    this.#endAll([id], { code: 'deadline_exceeded', message: errorTable.deadline_exceeded.message });
   }
 
   #send(id: number): void {
-    this.#process?.send({ type: 'submit', sequence: this.#book.take(id) });
+    this.#process?.send({ type: 'submit', sequence: this.#book.take(id, this.#now()) });
     this.#watch();
   }
 
@@ -165,13 +178,17 @@ class Supervisor implements SupervisedEngine {
     if (event.type === 'ready') this.#onReady(event.info);
     else if (event.type === 'failed') this.#said = { code: event.code, message: event.message };
     else if (event.type === 'merge') this.#merges.tell(event.merge);
+    else if (event.type === 'alive') return;
     else {
       for (const id of event.started) {
-        this.#book.start(id, now);
-        this.#drainRate.started(now);
+        const since = this.#book.start(id, now);
+        if (since !== null) this.#admission.started(now, since);
       }
       for (const token of event.tokens) this.#book.token(token, now);
-      for (const end of event.ended) this.#book.end(end);
+      for (const end of event.ended) {
+        const startedAt = this.#book.end(end);
+        if (startedAt !== null) this.#admission.ended(end, now - startedAt);
+      }
       this.#stats = event.stats;
       const stats = this.stats;
       for (const listener of this.#stepListeners) listener(stats, event.loads);
@@ -230,7 +247,10 @@ class Supervisor implements SupervisedEngine {
     this.#endAll(this.#book.ids(), { code: 'engine_unavailable', message });
   }
 
-  /** Looks once per silent period, not once per step: a step costs the supervisor no timer. */
+  /**
+   * Looks twice per silent period, not once per step: a step costs the supervisor no timer. Half way it asks: an engine
+   * whose sequences all wait for adapters says nothing of itself, and is no hang.
+   */
   #watch(): void {
     if (this.#cancelWatch !== null) return;
     const { silentMsMax } = this.#options.limits;
@@ -240,13 +260,15 @@ class Supervisor implements SupervisedEngine {
       if (this.#book.size === 0) return;
       const silentMs = this.#now() - this.#lastEventAt;
       if (silentMs < silentMsMax) {
-        this.#cancelWatch = this.#options.timers.after(silentMsMax - silentMs, look);
+        const isQuiet = silentMs >= silentMsMax / 2;
+        if (isQuiet) this.#process?.send({ type: 'ping' });
+        this.#cancelWatch = this.#options.timers.after((isQuiet ? silentMsMax : silentMsMax / 2) - silentMs, look);
         return;
       }
       this.#said = { code: 'engine_failed', message: `The engine was silent for ${Math.round(silentMs / 1000)} s.` };
       this.#process?.kill();
     };
-    this.#cancelWatch = this.#options.timers.after(silentMsMax, look);
+    this.#cancelWatch = this.#options.timers.after(silentMsMax / 2, look);
   }
 
   // --- the end ---

@@ -57,6 +57,10 @@ export type TrainingJob = {
   /** Where a build of ONNX Runtime with CUDA may have been put. */
   readonly cudaDir: string;
   readonly threads: number | null;
+  /**
+   * On the processor: computes where a core would idle, or at a low priority beside others; left out: where one idles.
+   */
+  readonly priority?: 'idle' | 'low';
   /** JSONL of `{prompt, completion}` or `{messages}`, checked by the server; absolute paths. */
   readonly trainingFile: string;
   readonly validationFile: string | null;

@@ -83,17 +83,20 @@ export type TrainingRecord = {
 
 /** Files of a new version, on their way in. Whatever is not published is collected, at the latest at the next start. */
 export type StagedAdapter = {
-  /** Takes adapter_config.json. Throws `adapter_invalid`, `body_too_large`. */
+  /** Takes adapter_config.json, which a GGUF adapter does not have. Throws `adapter_invalid`, `body_too_large`. */
   config(bytes: Readable | Uint8Array): Promise<void>;
   /** Streams adapter_model.safetensors to disk. Throws `body_too_large`, `storage_full`. */
   weights(bytes: Readable): Promise<void>;
   /** Takes weights that a resumable upload has brought whole. Throws `upload_not_found`. */
   uploadedWeights(tenant: string, digest: string): Promise<void>;
+  /** Notes a file that came beside the two; what it would change and does not is said in the version's warnings. */
+  companion(name: string): void;
   /**
-   * Checks both files against the base model and makes them a version: durable when it returns. The same content under
-   * the same name is the same version; where its files were damaged, these take their place. Throws `adapter_invalid`
-   * or `adapter_unsupported` with the field's name, `missing_parameter`, `invalid_parameter` for the name,
-   * `storage_full`, `engine_unavailable` where the base model is not known yet.
+   * Rewrites what is in another program's layout (GGUF, mlx-lm) as PEFT's, then checks both files against the base
+   * model and makes them a version: durable when it returns. The same content under the same name is the same version;
+   * where its files were damaged, these take their place. Throws `adapter_invalid` or `adapter_unsupported` with the
+   * field's name, `missing_parameter`, `invalid_parameter` for the name, `storage_full`, `engine_unavailable` where the
+   * base model is not known yet.
    */
   publish(name: string, provenance: Provenance): Promise<{ adapter: AdapterVersion; created: boolean }>;
   /** Forgets what was not published, and makes room for another upload. Does nothing after `publish` has succeeded. */
@@ -104,8 +107,8 @@ export type StagedAdapter = {
 export type ResumableUpload = { readonly digest: string; readonly offset: number; readonly complete: boolean };
 
 export type AdapterRegistry = {
-  /** Throws `too_many_uploads`. */
-  stage(): Promise<StagedAdapter>;
+  /** Throws `too_many_uploads`: a tenant has half of what others leave. */
+  stage(tenant: string): Promise<StagedAdapter>;
 
   /** null where nothing of it is here. `digest` is `sha256:<hex>` of the weights file. */
   uploadOf(tenant: string, digest: string): Promise<ResumableUpload | null>;

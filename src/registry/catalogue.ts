@@ -50,6 +50,9 @@ export function catalogue(baseDigest: string) {
     newest,
     /** Versions with this content, whoever has them. */
     ofDigest: (digest: string): ReadonlySet<Entry> => byDigest.get(digest) ?? none,
+    /** All versions that a tenant has. */
+    ofTenant: (tenant: string): Entry[] =>
+      [...(tenants.get(tenant)?.values() ?? [])].flatMap(({ versions }) => versions),
     digests: (): string[] => [...byDigest.keys()],
     add(entry: Entry): void {
       const { tenant, name, digest } = entry.adapter;

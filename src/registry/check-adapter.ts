@@ -4,13 +4,16 @@ import { setImmediate } from 'node:timers/promises';
 import { LorikeetError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import { checkAdapterValues } from '../formats/adapter-values.ts';
+import { fileKind, kindPrefixBytes } from '../formats/file-kind.ts';
 import { readPeftAdapter } from '../formats/peft-adapter.ts';
+import { invalidAdapter, weightsFile } from '../formats/refuse-adapter.ts';
 import { parseSafetensorsHeader, type SafetensorsFile, type SafetensorsTensor } from '../formats/safetensors.ts';
-import type { AdapterCheck, WeightsReader } from './options.ts';
+import type { AdapterCheck, RunningBase, WeightsReader } from './options.ts';
 
 /** Reads a pair at a time and lets others run in between: tokens of other requests are on their way meanwhile. */
 export const checkAdapter: AdapterCheck = async (config, weights, base) => {
   const adapter = readPeftAdapter(config, readHeader(weights), base.shape(), base.name);
+  refuseRank(adapter.r, base);
   const bytesOf = ({ offset, bytes }: SafetensorsTensor) => weights.read(offset, bytes);
   const warnings = new Set<string>();
   let clean = 0;
@@ -25,13 +28,33 @@ export const checkAdapter: AdapterCheck = async (config, weights, base) => {
   return { r, parameters, targetModules, warnings: [...adapter.warnings, ...(clean > 0 ? [] : warnings)] };
 };
 
+/** Such an adapter could never run: its first request would say so. */
+function refuseRank(r: number, { rankMax }: RunningBase): void {
+  const most = rankMax?.() ?? limits.adapterRank;
+  if (r <= most) return;
+  const message = `The adapter has rank ${r}; the engine's pages hold ${most} (LORIKEET_ADAPTER_PAGES).`;
+  throw new LorikeetError('adapter_too_large', { message });
+}
+
 /** Most headers fit the first read; the others are read again in longer prefixes. */
 const prefixBytesFirst = 256 * 1024;
 
-function readHeader(weights: WeightsReader): SafetensorsFile {
+/** Throws `adapter_invalid`, which says what the file is where it is something else. */
+export function readHeader(weights: WeightsReader): SafetensorsFile {
+  const kind = fileKind(weights.read(0, kindPrefixBytes));
+  if (kind !== null) invalidAdapter(weightsFile, kind.says);
   for (let bytes = prefixBytesFirst; bytes < 8 * limits.safetensorsHeaderBytes; bytes *= 4) {
-    const header = parseSafetensorsHeader(weights.read(0, bytes), weights.bytes, 'adapter_invalid');
+    const header = parse(weights, bytes);
     if (header !== null) return header;
   }
-  throw new LorikeetError('adapter_invalid', { message: 'adapter_model.safetensors has no header.' });
+  return invalidAdapter(weightsFile, 'has no header');
+}
+
+function parse(weights: WeightsReader, bytes: number): SafetensorsFile | null {
+  try {
+    return parseSafetensorsHeader(weights.read(0, bytes), weights.bytes, 'adapter_invalid');
+  } catch (error) {
+    if (!(error instanceof LorikeetError)) throw error;
+    throw new LorikeetError(error.code, { message: error.message, param: weightsFile, cause: error });
+  }
 }

@@ -4,6 +4,7 @@ import type { ModelShape } from '../core/base-model.ts';
 import type { Clock, Timers } from '../core/clock.ts';
 import type { limits } from '../core/limits.ts';
 import type { Prng } from '../core/prng.ts';
+import type { QuotaCheck } from '../core/quota-check.ts';
 import type { Database } from '../storage/database.ts';
 import type { Files } from '../storage/files.ts';
 
@@ -14,6 +15,8 @@ export type RunningBase = {
   readonly digest: string;
   /** Known once the engine was ready. Throws `engine_unavailable` before. */
   shape(): ModelShape;
+  /** The largest rank that the engine's pages hold; left out: any that an upload may have. */
+  rankMax?(): number;
 };
 
 export type RegistryLimits = Pick<
@@ -40,6 +43,8 @@ export type RegistryOptions = {
   readonly newId: () => string;
   readonly log: RegistryLog;
   readonly limits: RegistryLimits;
+  /** Left out: nobody has a quota. */
+  readonly assertQuota?: QuotaCheck;
   readonly files: Files;
 };
 

@@ -1,6 +1,7 @@
 // What the registry's files share: the stores, and what is true in memory.
 
 import type { Serially } from '../core/serially.ts';
+import type { SharedPlaces } from '../core/shared-places.ts';
 import type { AdapterTable } from '../storage/adapter-table.ts';
 import type { AliasTable } from '../storage/alias-table.ts';
 import type { BlobFolder } from '../storage/blob-folder.ts';
@@ -20,7 +21,7 @@ export type Parts = {
   /** Every change goes through here. Throws `storage_full`, and `server_draining` after the end. */
   readonly exclusive: Serially;
   /** Takes one of the places for uploads, and returns what gives it back. Throws `too_many_uploads`. */
-  readonly beginUpload: () => () => void;
+  readonly beginUpload: SharedPlaces;
   /** Rejects with `server_draining` at the end. */
   readonly stopped: Promise<never>;
 };

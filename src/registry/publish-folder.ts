@@ -13,7 +13,7 @@ export async function publishFolder(
   name: string,
   provenance: Provenance,
 ): Promise<AdapterVersion> {
-  const staged = await registry.stage();
+  const staged = await registry.stage(provenance.tenant);
   try {
     await staged.config(await readFile(join(folder, configName)));
     await staged.weights(createReadStream(join(folder, weightsName)));

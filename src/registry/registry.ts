@@ -2,6 +2,7 @@
 
 import { LorikeetError } from '../core/errors.ts';
 import { type Serially, serially } from '../core/serially.ts';
+import { sharedPlaces } from '../core/shared-places.ts';
 import { adapterTable } from '../storage/adapter-table.ts';
 import { aliasTable } from '../storage/alias-table.ts';
 import { blobFolder } from '../storage/blob-folder.ts';
@@ -34,8 +35,8 @@ export async function openAdapterRegistry(options: RegistryOptions): Promise<Ada
     ...resumableUploads(parts),
     ...aliases(parts),
     ...deletion(parts),
-    async stage() {
-      const release = parts.beginUpload();
+    async stage(tenant) {
+      const release = parts.beginUpload(tenant);
       try {
         return stagedAdapter(parts, await orStorageFull(() => parts.blobs.stage()), release);
       } catch (error) {
@@ -77,7 +78,7 @@ async function openParts(options: RegistryOptions, stop: AbortSignal): Promise<P
     ...{ options, adapters, aliases: aliasRows, blobs, exclusive, stopped, catalogue: entries },
     uploads: uploadFolder(folder, files),
     contents: contents({ adapters, blobs, catalogue: entries, exclusive, log, stop }),
-    beginUpload: uploadPlaces(options.limits.uploads),
+    beginUpload: sharedPlaces(options.limits.uploads, () => new LorikeetError('too_many_uploads')),
   };
 }
 
@@ -87,19 +88,6 @@ function untilStopped(queue: Serially, stop: AbortSignal): Serially {
       stop.throwIfAborted();
       return orStorageFull(work);
     });
-}
-
-function uploadPlaces(count: number): () => () => void {
-  let taken = 0;
-  return () => {
-    if (taken >= count) throw new LorikeetError('too_many_uploads');
-    taken++;
-    let isTaken = true;
-    return () => {
-      if (isTaken) taken--;
-      isTaken = false;
-    };
-  };
 }
 
 /** Now and every hour. @returns a function that ends it */

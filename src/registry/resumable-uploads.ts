@@ -39,7 +39,7 @@ export function resumableUploads({ uploads, options, beginUpload }: Parts): Resu
         const message = 'Another request sends a part of this upload.';
         throw new LorikeetError('upload_offset_mismatch', { message });
       }
-      const end = beginUpload();
+      const end = beginUpload(tenant);
       appending.add(key);
       try {
         await assertRoom(tenant, digest);

@@ -10,20 +10,27 @@ import { fileSha256, type Received, receive } from '../storage/receive.ts';
 import { orStorageFull } from '../storage/storage-full.ts';
 import type { AdapterVersion, Provenance, StagedAdapter } from './adapter-registry.ts';
 import { newEntry } from './catalogue.ts';
+import { companionWarnings } from './companions.ts';
+import { rewriteForeign } from './foreign-adapter.ts';
 import type { CheckedAdapter } from './options.ts';
 import type { Parts } from './parts.ts';
 import { isAdapterName } from './reference.ts';
 import { toRow } from './version-row.ts';
 
 type Upload = { readonly tenant: string; readonly digest: string };
-type Staged = { config: Received | null; weights: Received | null; upload: Upload | null };
+type Staged = {
+  config: Received | null;
+  weights: Received | null;
+  upload: Upload | null;
+  readonly companions: string[];
+};
 type Content = { readonly config: Received; readonly weights: Received };
 
 /** @param end gives the upload's place back; more than one call does nothing. */
 export function stagedAdapter(parts: Parts, folder: string, end: () => void): StagedAdapter {
   const { blobs, uploads, options } = parts;
   const { files, limits } = options;
-  const staged: Staged = { config: null, weights: null, upload: null };
+  const staged: Staged = { config: null, weights: null, upload: null, companions: [] };
 
   const take = (name: string, bytes: Readable | Uint8Array, bytesMax: number): Promise<Received> =>
     orStorageFull(async () => {
@@ -60,10 +67,14 @@ export function stagedAdapter(parts: Parts, folder: string, end: () => void): St
       await uploads.remove(tenant, digest);
       throw new LorikeetError('upload_not_found', { message: 'The upload was damaged on the disk. Send it again.' });
     },
+    companion(name) {
+      staged.companions.push(name);
+    },
     async publish(name, provenance) {
       assertName(name, options.base.name);
-      const content = { config: present(staged.config, configName), weights: present(staged.weights, weightsName) };
-      const checked = await check(parts, folder, content);
+      const { content, warnings } = await asPeft(parts, folder, staged);
+      const found = await check(parts, folder, content);
+      const checked = { ...found, warnings: [...warnings, ...found.warnings, ...companionWarnings(staged.companions)] };
       const result = await publish(parts, folder, { name, provenance, content, checked });
       // The version is made; whatever is left over now only takes room until the next start.
       if (staged.upload !== null) await uploads.remove(staged.upload.tenant, staged.upload.digest).catch(() => {});
@@ -84,6 +95,15 @@ function assertName(name: string, baseName: string): void {
   if (name === baseName) {
     throw new LorikeetError('invalid_parameter', { message: `'${name}' is the base model's name.`, param: 'name' });
   }
+}
+
+/** Both files as PEFT has them, whatever layout they came in. */
+async function asPeft({ options }: Parts, folder: string, staged: Staged) {
+  const { files, base } = options;
+  const weights = present(staged.weights, weightsName);
+  const rewritten = await orStorageFull(() => rewriteForeign(files, folder, weights.bytes, () => base.shape()));
+  const { warnings = [], ...content } = rewritten ?? { config: present(staged.config, configName), weights };
+  return { content, warnings };
 }
 
 function present<T>(part: T | null, name: string): T {
@@ -133,6 +153,7 @@ async function publish(parts: Parts, folder: string, made: NewVersion) {
       }
       const same = catalogue.same(made.provenance.tenant, made.name, digest);
       if (same !== undefined) return { adapter: same.adapter, created: false };
+      assertQuota(parts, made);
       return { adapter: await insert(parts, digest, made), created: true };
     } catch (error) {
       if (catalogue.ofDigest(digest).size === 0) {
@@ -142,6 +163,13 @@ async function publish(parts: Parts, folder: string, made: NewVersion) {
       throw error;
     }
   });
+}
+
+function assertQuota({ catalogue, options }: Parts, { provenance: { tenant }, content }: NewVersion): void {
+  const kept = catalogue.ofTenant(tenant);
+  options.assertQuota?.(tenant, 'adapters', kept.length + 1);
+  const bytes = kept.reduce((sum, { adapter }) => sum + adapter.bytes, content.weights.bytes);
+  options.assertQuota?.(tenant, 'adapter_bytes', bytes);
 }
 
 /** The row makes the version. */

@@ -38,6 +38,15 @@ export type CudaKernels = {
  * @throws `device_unavailable` where the driver, the compiler or the card will not have them
  */
 export function cudaKernels(index: number, folder: string, cache: string | null): CudaKernels {
+  const known = opened.get(index) ?? open(index, folder, cache);
+  opened.set(index, known);
+  return known;
+}
+
+/** By card: what launches kernels knows one stream, so all runtimes of a process share it. */
+const opened = new Map<number, CudaKernels>();
+
+function open(index: number, folder: string, cache: string | null): CudaKernels {
   const driver = openCudaDriver(index);
   const { context, stream } = driver;
   const flags = [`-arch=${driver.architecture}`, '-std=c++17', '-default-device'];

@@ -2,11 +2,24 @@
 // use every core: their threads are woken beside each other while the other has a core of its own, and it takes the
 // system some 30 ms to notice. A core that runs only such threads counts as free.
 
+import { setPriority } from 'node:os';
 import { koffi } from './native.ts';
 
 /** SCHED_IDLE in sched.h. */
 const idle = 5;
 const thisThread = 0;
+
+/** A tenth of a contested core. */
+const lowNice = 10;
+
+/** For the calling thread, and those that it starts: beside others, but far behind them. */
+export function runLow(): void {
+  try {
+    setPriority(thisThread, lowNice);
+  } catch {
+    // The priority that it was started with stays.
+  }
+}
 
 /**
  * For the calling thread, and those that it starts; there is no way back. Elsewhere, and where it is forbidden, nothing

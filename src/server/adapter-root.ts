@@ -2,21 +2,35 @@
 // `..` leads out of it is not there, whoever asks.
 
 import { constants } from 'node:fs';
-import { type FileHandle, open, realpath } from 'node:fs/promises';
+import { type FileHandle, open, readdir, realpath } from 'node:fs/promises';
 import { join, relative, resolve, sep } from 'node:path';
 import { LorikeetError } from '../core/errors.ts';
+import { isCompanion, isPickleName, isWeightsName, pickleAdvice } from '../registry/companions.ts';
 import { configFile, weightsFile } from './adapter-files.ts';
 
-export type AdapterFolder = AsyncDisposable & { readonly config: FileHandle; readonly weights: FileHandle };
+export type AdapterFolder = AsyncDisposable & {
+  readonly config: FileHandle;
+  readonly weights: FileHandle;
+  /** Names of files beside them. */
+  readonly companions: readonly string[];
+};
 
 /** @param path absolute, or below the root. Throws `adapter_not_found` for what is missing or outside. */
 export async function openAdapterFolder(root: string, path: string): Promise<AdapterFolder> {
   const folder = resolve(root, path);
   await using opened = new AsyncDisposableStack();
   const config = opened.use(await openBelow(root, join(folder, configFile), path));
-  const weights = opened.use(await openBelow(root, join(folder, weightsFile), path));
+  const names = await readdir(folder);
+  const pickle = names.find(isPickleName);
+  if (pickle !== undefined && !names.includes(weightsFile)) {
+    const message = `Invalid adapter: ${pickle} ${pickleAdvice}.`;
+    throw new LorikeetError('adapter_invalid', { message, param: pickle });
+  }
+  const weightsName = names.includes(weightsFile) ? weightsFile : (names.find(isWeightsName) ?? weightsFile);
+  const weights = opened.use(await openBelow(root, join(folder, weightsName), path));
   const kept = opened.move();
-  return { config, weights, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+  const companions = names.filter(isCompanion);
+  return { config, weights, companions, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
 async function openBelow(root: string, file: string, path: string): Promise<FileHandle> {

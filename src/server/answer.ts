@@ -3,9 +3,10 @@
 
 import type { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { LorikeetError } from '../core/errors.ts';
 import { errorAnswer } from './error-answer.ts';
-import { type EventStream, eventStream, eventStreamHeaders } from './event-stream.ts';
-import { type Ask, type Generation, type GenerationListener, generate, type Outcome } from './generation.ts';
+import { type EventStream, eventStream, openaiEvents, type StreamFormat } from './event-stream.ts';
+import { type Generation, type GenerationListener, generate, type Outcome, type Work } from './generation.ts';
 import { digestHeaders, type HeldAdapters, holdAdapters, type NamedAdapter } from './held-adapters.ts';
 import { toLorikeetError } from './plugins/errors.ts';
 import type { Services } from './services.ts';
@@ -13,7 +14,7 @@ import type { Services } from './services.ts';
 type Exchange = { readonly request: FastifyRequest; readonly reply: FastifyReply };
 
 /** Sequences to generate, and the adapters to hold for them. */
-export type Order = { readonly asks: readonly Ask[]; readonly adapters: readonly NamedAdapter[] };
+export type Order = Pick<Work, 'asks'> & { readonly adapters: readonly NamedAdapter[] };
 
 export async function answerWhole(
   services: Services,
@@ -21,7 +22,7 @@ export async function answerWhole(
   order: Order,
 ): Promise<{ outcomes: Outcome[]; held: HeldAdapters }> {
   const held = await hold(services, exchange, order);
-  const generation = generate(services, { asks: order.asks, held });
+  const generation = generate(services, workOf(services, exchange.request, order, held));
   abortWhenReaderLeaves(exchange.reply, generation);
   return { outcomes: await generation.outcomes, held };
 }
@@ -29,22 +30,29 @@ export async function answerWhole(
 /** Writes a generation's events; `end` writes what comes between the last token and `[DONE]`. */
 export type EventWriter = GenerationListener & { end?(outcomes: readonly Outcome[]): void };
 
+/** How another interface than OpenAI's writes a stream and what goes wrong in it. */
+export type StreamDialect = { readonly format: StreamFormat; errorBody(error: LorikeetError): object };
+
+const openai: StreamDialect = { format: openaiEvents, errorBody: errorAnswer };
+
 export async function answerStream(
   services: Services,
   exchange: Exchange,
   order: Order,
   writerOf: (stream: EventStream, held: HeldAdapters) => EventWriter,
+  { format, errorBody }: StreamDialect = openai,
 ): Promise<FastifyReply> {
   const { request, reply } = exchange;
   const { heartbeatMs, streamEvents } = services.limits;
   const held = await hold(services, exchange, order);
   const stream = eventStream({
+    format,
     heartbeatMs,
     eventsMax: streamEvents,
     onTooSlow: () => request.log.warn('the reader of a stream is too slow and was cut off'),
   });
   const writer = writerOf(stream, held);
-  const generation = startOrClose(stream, () => generate(services, { asks: order.asks, held }, writer));
+  const generation = startOrClose(stream, () => generate(services, workOf(services, request, order, held), writer));
   abortWhenReaderLeaves(reply, generation);
   generation.outcomes.then(
     (outcomes) => {
@@ -53,7 +61,7 @@ export async function answerStream(
     },
     (cause) => {
       const error = toLorikeetError(cause);
-      stream.fail(error, JSON.stringify(errorAnswer(error)));
+      stream.fail(error, JSON.stringify(errorBody(error)));
       if (!reply.raw.headersSent) return;
       services.metrics.requestFailed(error.code);
       request.log.warn({ code: error.code }, 'stream failed');
@@ -62,7 +70,7 @@ export async function answerStream(
   // Until the first token a failure can still be an ordinary error with a status, which clients know to retry.
   await stream.opened;
   if (reply.raw.destroyed) return answerNobody(reply, stream.body);
-  return reply.headers(eventStreamHeaders).send(stream.body);
+  return reply.headers(format.headers).send(stream.body);
 }
 
 /** Between this and `generate` nothing may fail: the adapters are held here, and let go there. */
@@ -74,6 +82,12 @@ async function hold(services: Services, { request, reply }: Exchange, { adapters
   );
   reply.headers(digestHeaders(held));
   return held;
+}
+
+function workOf({ requestTimeoutMs }: Services, request: FastifyRequest, { asks }: Order, held: HeldAdapters): Work {
+  const timeoutMs = (request.body as { timeout_ms?: number }).timeout_ms ?? requestTimeoutMs;
+  const { tenant, keyPrefix } = request;
+  return { asks, held, caller: { tenant, keyPrefix }, ...(timeoutMs === null ? {} : { timeoutMs }) };
 }
 
 function startOrClose(stream: EventStream, start: () => Generation): Generation {

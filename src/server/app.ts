@@ -2,13 +2,21 @@
 
 import Fastify, { type FastifyInstance, LogController } from 'fastify';
 import type { AppDeps } from './deps.ts';
+import { withEscapedNames } from './plain-names.ts';
 import { addAuth } from './plugins/auth.ts';
 import { addBodies } from './plugins/bodies.ts';
+import { addCors } from './plugins/cors.ts';
 import { addDocs } from './plugins/docs.ts';
 import { addErrors, answerError, onClientError } from './plugins/errors.ts';
+import { addQuotas } from './plugins/quotas.ts';
 import { addRequests, requestIds } from './plugins/requests.ts';
+import { addSlowReaders } from './plugins/slow-readers.ts';
+import { consoleRoute } from './routes/console.ts';
 import { healthRoute } from './routes/health.ts';
 import { metricsRoute } from './routes/metrics.ts';
+import { ollamaRoute } from './routes/ollama.ts';
+import { tgiRoute } from './routes/tgi.ts';
+import { tokenizeRoute } from './routes/tokenize.ts';
 import { adapterRoute } from './routes/v1/adapters/adapter.ts';
 import { aliasesRoute } from './routes/v1/adapters/aliases.ts';
 import { analysisRoute } from './routes/v1/adapters/analysis.ts';
@@ -18,6 +26,7 @@ import { versionsRoute } from './routes/v1/adapters/versions.ts';
 import { adaptersRoute } from './routes/v1/adapters.ts';
 import { mergeRoute } from './routes/v1/admin/adapters/merge.ts';
 import { mergesRoute } from './routes/v1/admin/merges.ts';
+import { settingsRoute } from './routes/v1/admin/settings.ts';
 import { chatCompletionsRoute } from './routes/v1/chat/completions.ts';
 import { completionsRoute } from './routes/v1/completions.ts';
 import { filesRoute } from './routes/v1/files.ts';
@@ -26,8 +35,12 @@ import { jobRoute } from './routes/v1/fine-tuning/jobs/job.ts';
 import { jobsRoute } from './routes/v1/fine-tuning/jobs.ts';
 import { generateRoute } from './routes/v1/generate.ts';
 import { loadLoraAdapterRoute } from './routes/v1/load-lora-adapter.ts';
+import { messagesRoute } from './routes/v1/messages.ts';
 import { modelsRoute } from './routes/v1/models.ts';
+import { responsesRoute } from './routes/v1/responses.ts';
 import { unloadLoraAdapterRoute } from './routes/v1/unload-lora-adapter.ts';
+import { usageRoute } from './routes/v1/usage.ts';
+import { versionRoute } from './routes/version.ts';
 import { createServices, type Services } from './services.ts';
 import { validationError } from './validation-error.ts';
 
@@ -40,12 +53,14 @@ declare module 'fastify' {
 
 const routes = [
   ...[generateRoute, completionsRoute, chatCompletionsRoute, modelsRoute],
+  ...[responsesRoute, messagesRoute, tgiRoute, ollamaRoute, tokenizeRoute, versionRoute],
   ...[adaptersRoute, adapterRoute, versionsRoute, aliasesRoute, uploadsRoute],
   ...[mergedRoute, analysisRoute],
   ...[loadLoraAdapterRoute, unloadLoraAdapterRoute],
-  ...[mergeRoute, mergesRoute],
+  ...[mergeRoute, mergesRoute, settingsRoute],
   ...[filesRoute, jobsRoute, jobRoute, jobEventsRoute],
-  ...[healthRoute, metricsRoute],
+  ...[usageRoute],
+  ...[healthRoute, metricsRoute, consoleRoute],
 ];
 
 export function createApp(deps: AppDeps): FastifyInstance {
@@ -56,6 +71,7 @@ export function createApp(deps: AppDeps): FastifyInstance {
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: requestIds(deps.newId, limits),
     bodyLimit: limits.bodyBytes,
+    rewriteUrl: ({ url = '/' }) => withEscapedNames(url),
     requestTimeout: limits.requestTimeoutMs,
     keepAliveTimeout: limits.keepAliveTimeoutMs,
     http: {
@@ -77,9 +93,12 @@ export function createApp(deps: AppDeps): FastifyInstance {
 
   addErrors(app, services);
   addRequests(app, services);
+  addSlowReaders(app, services);
+  addCors(app, services);
   addBodies(app);
   addDocs(app);
   addAuth(app, services);
+  addQuotas(app, services);
 
   for (const route of routes) app.register(route(services));
   measureEngine(services);

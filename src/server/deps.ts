@@ -2,6 +2,7 @@
 
 import type { FastifyBaseLogger } from 'fastify';
 import type { Clock } from '../core/clock.ts';
+import type { Grammar } from '../core/grammar.ts';
 import type { limits } from '../core/limits.ts';
 import type { Merges } from '../jobs/merges/merges.ts';
 import type { Traffic } from '../jobs/merges/traffic.ts';
@@ -12,6 +13,7 @@ import type { EngineClient } from '../protocol/engine-client.ts';
 import type { OfflineClient } from '../protocol/offline-process.ts';
 import type { AdapterRegistry } from '../registry/adapter-registry.ts';
 import type { KeyStore } from '../tenants/keys.ts';
+import type { Service } from '../tenants/service.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 
 export type Limits = { readonly [K in keyof typeof limits]: number };
@@ -25,10 +27,17 @@ export type ModelIdentity = {
   readonly createdAt: number;
 };
 
+/** A setting of this server, its secrets masked. */
+export type Setting = { readonly env: string; readonly shown: string; readonly origin: string };
+
 export type AppDeps = {
+  /** Origins whose pages may read answers; `*` for any, none for none. */
+  readonly corsOrigins: readonly string[];
   readonly engine: EngineClient;
   readonly tokenizer: Tokenizer;
   readonly model: ModelIdentity;
+  /** Whether an output can have this grammar: throws `grammar_invalid` or `grammar_too_complex`. */
+  readonly grammars: { check(grammar: Grammar): Promise<void> };
   readonly registry: AdapterRegistry;
   readonly merges: Merges;
   /** Counts what is generated on which weights. */
@@ -39,9 +48,16 @@ export type AppDeps = {
   readonly jobs: TrainingJobs;
   /** Adapters may be loaded by path from below this folder; null: by none. */
   readonly adapterRoot: string | null;
+  /** An adapter below it that is not there yet is loaded when it is first asked for. */
+  readonly adapterResolver: boolean;
   readonly keys: KeyStore;
+  /** Shares, rates and usage of tenants and keys. */
+  readonly service: Service;
+  /** Of a request that says none; null: it waits as long as it takes. */
+  readonly requestTimeoutMs: number | null;
   /** Has every scope; null where none is configured. */
   readonly adminKey: string | null;
+  readonly settings: readonly Setting[];
   readonly metrics: Metrics;
   readonly logger: FastifyBaseLogger;
   readonly clock: Clock;

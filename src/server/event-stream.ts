@@ -1,5 +1,5 @@
-// Server-sent events to one reader, with a bound on what a slow reader may leave unread.
-// It knows the frame (`data: ...`, comments, `[DONE]`), not what the events say.
+// Events to one reader, with a bound on what a slow reader may leave unread. It knows frames (server-sent events, lines
+// of JSON), not what the events say.
 
 import { Readable } from 'node:stream';
 
@@ -9,11 +9,22 @@ export type EventStream = {
   /** Fulfils with the first event or heartbeat; rejects if the stream fails before, when a status can still be sent. */
   readonly opened: Promise<void>;
   /** @param json an event, already in JSON: what is constant in it was serialised once. */
-  send(json: string): void;
-  /** Ends with `[DONE]`. */
+  send(json: string, event?: string): void;
+  /** Ends as the format does, OpenAI's with `[DONE]`. */
   done(): void;
   /** Ends with an error event and without `[DONE]`, which some clients take for success. */
   fail(error: unknown, json: string): void;
+};
+
+/** How an interface writes its events. */
+export type StreamFormat = {
+  readonly headers: Readonly<Record<string, string>>;
+  /** @param event its name, in formats that name events */
+  frame(json: string, event?: string): string;
+  /** Sent while nothing happens; null where the format has nothing that says nothing. */
+  readonly heartbeat: string | null;
+  /** The last thing sent; '' sends none. */
+  readonly end: string;
 };
 
 export const eventStreamHeaders = {
@@ -23,7 +34,39 @@ export const eventStreamHeaders = {
   'x-accel-buffering': 'no',
 } as const;
 
+const waiting = ': waiting\n\n';
+const dataFrame = (json: string) => `data: ${json}\n\n`;
+
+/** Of OpenAI's routes and our own. */
+export const openaiEvents: StreamFormat = {
+  headers: eventStreamHeaders,
+  frame: dataFrame,
+  heartbeat: waiting,
+  end: 'data: [DONE]\n\n',
+};
+
+/** Of Anthropic's messages and OpenAI's responses: each event has a name, and the last one says that it is. */
+export const namedEvents: StreamFormat = {
+  headers: eventStreamHeaders,
+  frame: (json, event = 'error') => `event: ${event}\n${dataFrame(json)}`,
+  heartbeat: waiting,
+  end: '',
+};
+
+/** Of text-generation-inference: the event that has the whole text is the last. */
+export const plainEvents: StreamFormat = { headers: eventStreamHeaders, frame: dataFrame, heartbeat: waiting, end: '' };
+
+/** Of Ollama: a line of JSON each; its readers take an empty line for a broken one. */
+export const jsonLines: StreamFormat = {
+  headers: { 'content-type': 'application/x-ndjson', 'cache-control': 'no-cache', 'x-accel-buffering': 'no' },
+  frame: (json) => `${json}\n`,
+  heartbeat: null,
+  end: '',
+};
+
 type Options = {
+  /** OpenAI's where it is left out. */
+  readonly format?: StreamFormat;
   readonly heartbeatMs: number;
   /** Events that may wait for the reader beyond the socket's buffer; at one more the answer is cut off. */
   readonly eventsMax: number;
@@ -31,8 +74,11 @@ type Options = {
 };
 
 export function eventStream(options: Options): EventStream {
+  const { format = openaiEvents } = options;
   const opened = Promise.withResolvers<void>();
   let isOpen = false;
+  /** Choices that end after another one failed have nobody to tell it to. */
+  let isOver = false;
   let quiet = true;
 
   const body = new Readable({
@@ -50,7 +96,7 @@ export function eventStream(options: Options): EventStream {
     quiet = false;
     isOpen = true;
     opened.resolve();
-    if (body.destroyed || body.readableEnded) return;
+    if (isOver || body.destroyed) return;
     if (body.readableLength < options.eventsMax) {
       body.push(frame);
       return;
@@ -60,23 +106,24 @@ export function eventStream(options: Options): EventStream {
   };
   const end = () => {
     clearInterval(heartbeat);
-    if (!body.destroyed) body.push(null);
+    if (!body.destroyed && !isOver) body.push(null);
+    isOver = true;
   };
   const heartbeat = setInterval(() => {
-    if (quiet) write(': waiting\n\n');
+    if (quiet && format.heartbeat !== null) write(format.heartbeat);
     quiet = true;
   }, options.heartbeatMs);
 
   return {
     body,
     opened: opened.promise,
-    send: (json) => write(`data: ${json}\n\n`),
+    send: (json, event) => write(format.frame(json, event)),
     done() {
-      write('data: [DONE]\n\n');
+      if (format.end !== '') write(format.end);
       end();
     },
     fail(error, json) {
-      if (isOpen) write(`data: ${json}\n\n`);
+      if (isOpen) write(format.frame(json));
       else opened.reject(error);
       end();
     },

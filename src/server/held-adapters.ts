@@ -3,8 +3,10 @@
 
 import { type AppliedAdapter, combineAdapters } from '../core/adapter.ts';
 import { LorikeetError } from '../core/errors.ts';
-import type { AdapterLease } from '../registry/adapter-registry.ts';
+import type { AdapterLease, AdapterRegistry } from '../registry/adapter-registry.ts';
+import { resolveAdapter } from './resolve-adapter.ts';
 import type { Services } from './services.ts';
+import { suggest } from './suggest.ts';
 
 /** As a caller named it. */
 export type NamedAdapter = {
@@ -27,10 +29,11 @@ export type HeldAdapters = {
 
 /** Holds all or none. Throws the registry's refusals with the caller's own parameter; never falls back to the base. */
 export async function holdAdapters(
-  { registry }: Services,
+  services: Services,
   tenant: string,
   named: readonly NamedAdapter[],
 ): Promise<HeldAdapters> {
+  const { registry } = services;
   if (named.length === 0) return { tenant, adapters: [], applied: [], release() {} };
   const leases: AdapterLease[] = [];
   const release = () => {
@@ -39,27 +42,58 @@ export async function holdAdapters(
   const adapters: HeldAdapter[] = [];
   for (const one of named) {
     try {
-      const lease = await registry.lease(tenant, one.reference);
+      const lease = await leaseOrLoad(services, tenant, one.reference);
       leases.push(lease);
       adapters.push({ ...one, adapter: lease.adapter, files: lease.files });
     } catch (error) {
       release();
-      throw blame(error, one);
+      throw blame(error, one, await nearName(registry, tenant, one.reference));
     }
   }
   const applied = combineAdapters(adapters.map(({ files, scale }) => ({ files, scale })));
   return { tenant, adapters, applied, release };
 }
 
+async function leaseOrLoad(services: Services, tenant: string, reference: string): Promise<AdapterLease> {
+  const { registry } = services;
+  try {
+    return await registry.lease(tenant, reference);
+  } catch (error) {
+    const isMissing = error instanceof LorikeetError && error.code === 'adapter_not_found';
+    if (!isMissing || !(await resolveAdapter(services, tenant, reference))) throw error;
+    return registry.lease(tenant, reference);
+  }
+}
+
+/** One of the tenant's own names that the caller may have meant; null where none is near. */
+async function nearName({ list }: AdapterRegistry, tenant: string, reference: string): Promise<string | null> {
+  const name = reference.split(/[@:]/, 1)[0]!;
+  const known = await list(tenant, { after: null, limit: namesLookedAt });
+  const meant = suggest(
+    name,
+    known.map((adapter) => adapter.name),
+  );
+  return meant === name ? null : meant;
+}
+
+/** A mistake is answered as fast as anything else, however many adapters there are. */
+const namesLookedAt = 1000;
+
 /** An error of an adapter with the caller's parameter. OpenAI's routes know adapters as models. */
-export function blame(error: unknown, { reference, param }: Pick<NamedAdapter, 'reference' | 'param'>): unknown {
+export function blame(
+  error: unknown,
+  { reference, param }: Pick<NamedAdapter, 'reference' | 'param'>,
+  near: string | null = null,
+): unknown {
   if (!(error instanceof LorikeetError)) return error;
-  const { code, message } = error;
+  const { code } = error;
+  const hint = near === null ? '' : ` Did you mean '${near}'?`;
+  const message = code === 'adapter_not_found' ? `${error.message}${hint}` : error.message;
   const isMissing = code === 'adapter_not_found' || code === 'alias_not_found';
   if (!isMissing) return new LorikeetError(code, { message, param, cause: error });
   if (param !== 'model') return new LorikeetError('adapter_not_found', { message, param, cause: error });
   return new LorikeetError('model_not_found', {
-    message: `The model '${reference}' does not exist.`,
+    message: `The model '${reference}' does not exist.${hint}`,
     param,
     cause: error,
   });

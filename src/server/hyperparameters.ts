@@ -40,7 +40,8 @@ export function choicesOf(body: HyperparametersBody): HyperparameterChoices {
   const chosen = Object.entries(names).flatMap(([written, name]) => {
     const value = body[written as keyof typeof names];
     if (value === undefined || value === 'auto') return [];
-    return [[name, value === 'all-linear' ? allLinear : value] as const];
+    const isNever = name === 'maxGradNorm' && value === 0;
+    return [[name, isNever ? null : value === 'all-linear' ? allLinear : value] as const];
   });
   return {
     ...(Object.fromEntries(chosen) as HyperparameterChoices),
@@ -51,5 +52,6 @@ export function choicesOf(body: HyperparametersBody): HyperparameterChoices {
 /** All that were used. What the other of a pair decided is left out. */
 export function hyperparametersJson(hyperparameters: Hyperparameters): Record<string, unknown> {
   const entries = Object.entries(names).map(([written, name]) => [written, hyperparameters[name]] as const);
-  return Object.fromEntries(entries.filter(([, value]) => value !== null));
+  const chosen = Object.fromEntries(entries.filter(([, value]) => value !== null));
+  return { ...chosen, max_grad_norm: hyperparameters.maxGradNorm ?? 0 };
 }

@@ -1,14 +1,34 @@
-// The log: one JSON object a line. Secrets are masked should one ever be passed to it.
+// The log: one JSON object a line, or in a terminal a sentence. Secrets are masked should one ever be passed to it.
 
 import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino';
 
-/** @param destination standard output where none is given. */
-export function createLogger(level: string, destination?: DestinationStream): Logger {
+type Terminal = DestinationStream & { readonly isTTY?: boolean };
+
+/** @param destination where lines go; in a terminal they are for people */
+export function createLogger(level: string, destination: Terminal = process.stdout): Logger {
   const secrets = ['authorization', 'cookie', '["x-api-key"]', 'key', 'adminKey', 'secret'];
   const options: LoggerOptions = {
     level,
     base: null,
     redact: secrets.flatMap((path) => [path, path.startsWith('[') ? `*${path}` : `*.${path}`]),
   };
-  return destination === undefined ? pino(options) : pino(options, destination);
+  return pino(
+    options,
+    destination.isTTY ? { write: (line) => void destination.write(sentence(line)) } : lines(destination),
+  );
+}
+
+/** Straight to the file descriptor, which is faster than a stream. */
+const lines = (destination: Terminal) =>
+  destination === process.stdout ? pino.destination({ fd: 1, sync: true }) : destination;
+
+function sentence(line: string): string {
+  const { level, time, msg, err, ...fields } = JSON.parse(line) as Record<string, unknown>;
+  const name = pino.levels.labels[Number(level)] ?? '';
+  const at = new Date(Number(time)).toISOString().slice(11, 19);
+  const rest = Object.entries(fields).map(
+    ([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
+  );
+  const stack = typeof err === 'object' && err !== null && 'stack' in err ? `\n${String(err.stack)}` : '';
+  return `${at} ${name === 'info' ? '' : `${name}: `}${[msg, ...rest].join(' ')}${stack}\n`;
 }

@@ -37,15 +37,24 @@ export function chatLogprobs(tokenizer: Tokenizer, positions: readonly Position[
   };
 }
 
+/** A position; null where nothing comes before the token. */
+type Told = { readonly token: number; readonly logprobs: TokenLogprobs | null };
+
+/** With the token itself, as OpenAI has it, so that a reader sees whether it is the most likely one. */
+const topOf = (token: number, { logprob, top }: TokenLogprobs): readonly (readonly [number, number])[] =>
+  top.length === 0 || top.some(([id]) => id === token) ? top : [...top, [token, logprob]];
+
 /** Of one choice, whose positions may come in parts: `text_offset` counts on, in UTF-16 units of the output. */
-export function completionLogprobs(tokenizer: Tokenizer): (positions: readonly Position[]) => CompletionLogprobs {
+export function completionLogprobs(tokenizer: Tokenizer): (positions: readonly Told[]) => CompletionLogprobs {
   const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
   let offset = 0;
   return (positions) => ({
     tokens: positions.map(({ token }) => legacyText(tokenizer, token)),
-    token_logprobs: positions.map(({ logprobs }) => logprobs.logprob),
-    top_logprobs: positions.map(({ logprobs }) =>
-      Object.fromEntries(logprobs.top.map(([id, logprob]) => [legacyText(tokenizer, id), logprob])),
+    token_logprobs: positions.map(({ logprobs }) => logprobs?.logprob ?? null),
+    top_logprobs: positions.map(({ token, logprobs }) =>
+      logprobs === null
+        ? null
+        : Object.fromEntries(topOf(token, logprobs).map(([id, value]) => [legacyText(tokenizer, id), value])),
     ),
     text_offset: positions.map(({ token }) => {
       const start = offset;

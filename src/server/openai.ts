@@ -7,7 +7,7 @@ import type { Outcome, Piece } from './generation.ts';
 import type { Usage } from './schemas/openai.ts';
 import type { Services } from './services.ts';
 
-type StreamFields = { stream?: boolean; stream_options?: { include_usage?: boolean | null } };
+type StreamFields = { stream?: boolean; stream_options?: { include_usage?: boolean | 'true' | 'false' } };
 
 /** The same in every chunk of a stream. */
 export type Head<O extends string> = { id: string; object: O; created: number; model: string };
@@ -29,7 +29,8 @@ export function checkStreamOptions({ stream, stream_options }: StreamFields): vo
   throw new LorikeetError('invalid_parameter', { message, param: 'stream_options' });
 }
 
-export const includesUsage = ({ stream_options }: StreamFields) => stream_options?.include_usage === true;
+export const includesUsage = ({ stream_options }: StreamFields) =>
+  stream_options?.include_usage === true || stream_options?.include_usage === 'true';
 
 /** A prompt counts once, however many choices it has. */
 export function usageOf(outcomes: readonly Outcome[], prompts: number): Usage {
@@ -51,6 +52,10 @@ export type ChunkShape = {
   /** Of a chunk before a choice's first text; null writes none. */
   readonly first: string | null;
   piece(piece: Piece, choice: number): string;
+  /** Where a piece is read first: members of as many chunks as it makes certain; null for the choice's end. */
+  read?(piece: Piece | null, choice: number): string[];
+  /** Left out: the engine's own. */
+  finishReason?(reason: Outcome['finishReason'], choice: number): string;
   /** Of the chunk that carries the finish reason. */
   readonly last: string;
 };
@@ -76,13 +81,18 @@ export function chunkWriter(
   return {
     onPiece(piece, choice) {
       begin(choice);
+      if (shape.read) {
+        for (const members of shape.read(piece, choice)) write(choice, members, 'null');
+        return;
+      }
       // Half a character, or what may be a stop string: nothing to say yet.
       if (piece.text === '' && piece.logprobs === null) return;
       write(choice, shape.piece(piece, choice), 'null');
     },
     onOutcome({ finishReason }, choice) {
       begin(choice);
-      write(choice, shape.last, `"${finishReason}"`);
+      for (const members of shape.read?.(null, choice) ?? []) write(choice, members, 'null');
+      write(choice, shape.last, `"${shape.finishReason?.(finishReason, choice) ?? finishReason}"`);
     },
     end(outcomes) {
       if (includeUsage) stream.send(`${start}[],"usage":${JSON.stringify(usageOf(outcomes, prompts))}}`);

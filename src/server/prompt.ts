@@ -1,15 +1,32 @@
 // What a caller sends (text, token ids, messages) to prompt tokens that fit the context.
 
 import { LorikeetError } from '../core/errors.ts';
+import type { ChatMessage } from '../tokenizer/tokenizer.ts';
+import { chatTurn } from './chat-turns.ts';
+import { contextPhrase } from './sampling.ts';
 import type { Message } from './schemas/prompt.ts';
+import type { Tool } from './schemas/tools.ts';
 import type { Services } from './services.ts';
 
+type PromptOptions = {
+  /** What the model's post-processor adds; it is, where this is left out. */
+  readonly addSpecialTokens?: boolean;
+  /** Only the last so many tokens; all, where this is left out. */
+  readonly keepLast?: number;
+};
+
 /** @param param where the prompt stands in the body, for the error. Control tokens in the text are read as such. */
-export function encodePrompt(services: Services, prompt: string | readonly number[], param: string): number[] {
+export function encodePrompt(
+  services: Services,
+  prompt: string | readonly number[],
+  param: string,
+  { addSpecialTokens = true, keepLast = Number.POSITIVE_INFINITY }: PromptOptions = {},
+): number[] {
   const { tokenizer } = services;
   if (typeof prompt === 'string') {
     refuseLongText(services, prompt.length, param);
-    return checkLength(services, tokenizer.encode(prompt, { addSpecialTokens: true, parseSpecial: true }), param);
+    const tokens = tokenizer.encode(prompt, { addSpecialTokens, parseSpecial: true });
+    return checkLength(services, tokens.slice(Math.max(0, tokens.length - keepLast)), param);
   }
   const unknown = prompt.findIndex((token) => token >= tokenizer.vocabulary);
   if (unknown !== -1) {
@@ -19,16 +36,26 @@ export function encodePrompt(services: Services, prompt: string | readonly numbe
   return checkLength(services, [...prompt], param);
 }
 
-export function encodeMessages(services: Services, messages: readonly Message[]): number[] {
-  const turns = messages.map(({ role, content, name }) => ({
-    // OpenAI's newer word for the same turn; templates know the older one.
-    role: role === 'developer' ? 'system' : role,
-    content: typeof content === 'string' ? content : content.map((part) => part.text).join('\n'),
-    ...(name === undefined ? {} : { name }),
-  }));
-  const chars = turns.reduce((sum, { content }) => sum + content.length, 0);
+export type ChatParts = {
+  readonly tools?: readonly Tool[];
+  /** Variables of the chat template. */
+  readonly variables?: Readonly<Record<string, unknown>>;
+};
+
+export function encodeMessages(services: Services, messages: readonly Message[], parts: ChatParts = {}): number[] {
+  const { tokenizer } = services;
+  const { tools = [] } = parts;
+  const turns = messages.map(chatTurn);
+  const chars = [...turns, ...tools].reduce((sum, turn) => sum + charsOf(turn), 0);
   refuseLongText(services, chars, 'messages');
-  return checkLength(services, services.tokenizer.encodeChat(turns, { addGenerationPrompt: true }), 'messages');
+  const { variables = {} } = parts;
+  return checkLength(services, tokenizer.encodeChat(turns, { tools, variables }), 'messages');
+}
+
+/** What a turn or a tool adds to a prompt at most; a text alone needs no JSON. */
+function charsOf(turn: ChatMessage | Tool): number {
+  if ('content' in turn && turn.tool_calls === undefined) return turn.content.length;
+  return JSON.stringify(turn).length;
 }
 
 /** Throws where even the longest tokens could not carry so much text, so that nobody tokenises megabytes for a 400. */
@@ -40,6 +67,7 @@ function refuseLongText(services: Services, chars: number, param: string): void 
 
 function checkLength(services: Services, tokens: number[], param: string): number[] {
   const context = services.contextTokens();
+  refuseUnknown(services, tokens, param);
   if (tokens.length === 0) {
     throw new LorikeetError('invalid_parameter', { message: `${param} has no tokens.`, param });
   }
@@ -48,7 +76,16 @@ function checkLength(services: Services, tokens: number[], param: string): numbe
   return tokens;
 }
 
+/** A tokeniser may have more tokens than the model has embeddings: reading past them would end the engine. */
+function refuseUnknown({ engine }: Services, tokens: readonly number[], param: string): void {
+  const embeddings = engine.info?.shape.vocabulary ?? 0;
+  const unknown = tokens.findIndex((token) => token >= embeddings);
+  if (unknown === -1) return;
+  const message = `${param} has token ${tokens[unknown]}, of which the model has no embedding: it has ${embeddings}.`;
+  throw new LorikeetError('invalid_parameter', { message, param });
+}
+
 function tooLong(size: string, context: number, param: string): LorikeetError {
-  const message = `${param} has ${size}; the context of this server is ${context} tokens, the output included.`;
+  const message = `${contextPhrase(context)} However, ${param} has ${size}, and the output needs room too.`;
   return new LorikeetError('context_length_exceeded', { message, param });
 }

@@ -24,14 +24,14 @@ export function toSamplingParams(
   return {
     maxTokens: fitMaxTokens(services, route, promptTokens),
     temperature: body.temperature ?? defaults.temperature,
-    topK: Math.max(0, body.top_k ?? defaults.topK),
-    topP: body.top_p ?? defaults.topP,
+    topK: body.top_p === 0 ? 1 : Math.max(0, body.top_k ?? defaults.topK),
+    topP: body.top_p || defaults.topP,
     minP: body.min_p ?? defaults.minP,
     repetitionPenalty: body.repetition_penalty ?? defaults.repetitionPenalty,
     frequencyPenalty: body.frequency_penalty ?? defaults.frequencyPenalty,
     presencePenalty: body.presence_penalty ?? defaults.presencePenalty,
     logitBias: toLogitBias(body.logit_bias ?? {}, tokenizer.vocabulary),
-    seed: body.seed ?? defaults.seed,
+    seed: body.seed === undefined ? defaults.seed : safeSeed(body.seed),
     stopTokens: [...(body.ignore_eos ? [] : tokenizer.eosTokens), ...(body.stop_token_ids ?? [])],
     logprobs: route.logprobs,
   };
@@ -39,11 +39,18 @@ export function toSamplingParams(
 
 /** One asking for each choice of `n`: the seed moves on, or all choices would be the same text. */
 export function paramsOfChoices(params: SamplingParams, n: number): SamplingParams[] {
-  return Array.from({ length: n }, (_, i) => (params.seed === null ? params : { ...params, seed: params.seed + i }));
+  const { seed } = params;
+  return Array.from({ length: n }, (_, i) => (seed === null ? params : { ...params, seed: safeSeed(seed + i) }));
 }
 
-export const stopsOf = ({ stop }: SamplingBody): readonly string[] =>
-  stop === undefined ? [] : typeof stop === 'string' ? [stop] : stop;
+/** Within the integers that a number holds exactly. */
+const safeSeed = (seed: number) => (Number.isSafeInteger(seed) ? seed : seed % 2 ** 52);
+
+/** An empty string is none: it would end every text before its first character. */
+export const stopsOf = ({ stop = [] }: SamplingBody): readonly string[] => [stop].flat().filter((text) => text !== '');
+
+/** Clients know this error by these words (litellm's fallbacks). */
+export const contextPhrase = (tokens: number) => `This model's maximum context length is ${tokens} tokens.`;
 
 function fitMaxTokens(services: Services, route: RouteSampling, promptTokens: number): number {
   const context = services.contextTokens();
@@ -53,8 +60,8 @@ function fitMaxTokens(services: Services, route: RouteSampling, promptTokens: nu
   throw new LorikeetError('context_length_exceeded', {
     param: route.maxTokensParam,
     message:
-      `The prompt has ${promptTokens} tokens and ${route.maxTokensParam} asks for ${route.maxTokens} more; ` +
-      `the context of this server is ${context}.`,
+      `${contextPhrase(context)} However, you requested ${promptTokens + route.maxTokens} tokens ` +
+      `(${promptTokens} in the prompt, ${route.maxTokens} in the completion by ${route.maxTokensParam}).`,
   });
 }
 

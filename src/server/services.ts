@@ -2,6 +2,7 @@
 
 import type { Socket } from 'node:net';
 import { LorikeetError } from '../core/errors.ts';
+import { type SharedPlaces, sharedPlaces } from '../core/shared-places.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { AppDeps } from './deps.ts';
 
@@ -10,6 +11,8 @@ export type Services = AppDeps & {
   contextTokens(): number;
   /** Bytes of the longest token: more text than this times the context cannot fit, which is known before tokenising. */
   tokenBytesMax(): number;
+  /** Takes a place for work on weights beside serving, of those that tenants share. Throws `offline_overloaded`. */
+  readonly offlinePlace: SharedPlaces;
   /** Connections that bring an upload, whose time is not limited as a whole request's is. */
   readonly uploads: WeakSet<Socket>;
   /** Set when the server goes down, so that readiness ends before the answers do. */
@@ -20,6 +23,7 @@ export function createServices(deps: AppDeps): Services {
   let tokenBytesMax = 0;
   return {
     ...deps,
+    offlinePlace: sharedPlaces(deps.limits.offlineProcesses, () => new LorikeetError('offline_overloaded')),
     uploads: new WeakSet(),
     draining: false,
     contextTokens() {

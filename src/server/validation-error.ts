@@ -6,19 +6,26 @@ import { suggest } from './suggest.ts';
 
 /** With ajv's `verbose`, an error carries the schema that it broke. */
 type Finding = FastifySchemaValidationError & {
-  parentSchema?: { title?: string; properties?: object };
+  parentSchema?: { title?: string; properties?: object; patternProperties?: object };
+  data?: unknown;
   schema?: unknown;
 };
 
 export function validationError(findings: readonly FastifySchemaValidationError[]): LorikeetError {
   const finding = mostSpecific(findings);
   const path = toPath(finding.instancePath);
+  const part = unsupportedPart(findings);
+  if (part !== null) return part;
   if (finding.keyword === 'required') {
     const param = join(path, String(finding.params.missingProperty));
     return new LorikeetError('missing_parameter', { message: `${param} is required.`, param });
   }
   if (finding.keyword === 'additionalProperties') {
     const name = String(finding.params.additionalProperty);
+    if (finding.parentSchema?.patternProperties !== undefined) {
+      const message = `${path} has the key "${name.slice(0, 40)}", which is not one that it takes.`;
+      return new LorikeetError('invalid_parameter', { message, param: join(path, name.slice(0, 40)) });
+    }
     const meant = suggest(name, Object.keys(finding.parentSchema?.properties ?? {}));
     const hint = meant === null ? '' : ` Did you mean ${join(path, meant)}?`;
     const param = join(path, name);
@@ -26,6 +33,19 @@ export function validationError(findings: readonly FastifySchemaValidationError[
   }
   if (path === '') return new LorikeetError('invalid_parameter', { message: 'The body must be a JSON object.' });
   return new LorikeetError('invalid_parameter', { message: `${path} ${complaint(finding)}.`, param: path });
+}
+
+/** A part of a message that is no text: by its type, whatever else the schema misses in it. */
+function unsupportedPart(findings: readonly Finding[]): LorikeetError | null {
+  const found = findings.find(
+    ({ keyword, instancePath, data }) =>
+      keyword === 'const' && /^\/messages\/\d+\/content\/\d+\/type$/.test(instancePath) && typeof data === 'string',
+  );
+  if (found === undefined) return null;
+  const param = toPath(found.instancePath).replace(/\.type$/, '');
+  const type = JSON.stringify(found.data).slice(0, 60);
+  const message = `${param}: parts of type ${type} are not supported; text parts are.`;
+  return new LorikeetError('unsupported_parameter', { message, param });
 }
 
 /**

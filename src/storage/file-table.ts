@@ -39,10 +39,13 @@ export function fileTable(db: Database) {
         .limit(limit)
         .execute();
     },
-    async count(tenant: string): Promise<number> {
+    /** How many a tenant has, and their bytes. */
+    async kept(tenant: string): Promise<{ count: number; bytes: number }> {
       const query = db.selectFrom('files').where('tenant', '=', tenant);
-      const { count } = await query.select((row) => row.fn.countAll<number>().as('count')).executeTakeFirstOrThrow();
-      return count;
+      const { count, bytes } = await query
+        .select((row) => [row.fn.countAll<number>().as('count'), row.fn.sum<number | null>('bytes').as('bytes')])
+        .executeTakeFirstOrThrow();
+      return { count, bytes: bytes ?? 0 };
     },
     /** Whether any row, of whatever tenant, has this content. */
     async isUsed(digest: string): Promise<boolean> {

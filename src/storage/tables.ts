@@ -14,6 +14,8 @@ export type Tables = {
   job_events: JobEventRow;
   job_checkpoints: JobCheckpointRow;
   adapter_trainings: AdapterTrainingRow;
+  usage: UsageRow;
+  rate_levels: RateLevelRow;
 };
 
 export type KeyRow = {
@@ -154,3 +156,26 @@ export type JobCheckpointRow = {
 
 /** How a version was trained. */
 export type AdapterTrainingRow = { tenant: string; name: string; version: number; record: string };
+
+/** What one tenant used of one adapter in one minute. */
+export type UsageRow = {
+  tenant: string;
+  /** Since the epoch. */
+  minute: number;
+  /** Digests of what was applied, joined by `+`; empty: the base model, or training. */
+  adapter: string;
+  requests: number;
+  prompt_tokens: number;
+  /** Of the prompt tokens, those that were not computed again. */
+  cached_tokens: number;
+  completion_tokens: number;
+  trained_tokens: number;
+};
+
+export type RateLevelRow = {
+  /** `tenant <name> requests`, `key <prefix> tokens`, ... */
+  id: string;
+  /** What was left at that time; below 0 is a debt. */
+  level: number;
+  at: number;
+};

@@ -5,7 +5,12 @@ import { LorikeetError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import type { ChatMessage } from './tokenizer.ts';
 
-export type RenderChat = (messages: readonly ChatMessage[], addGenerationPrompt: boolean) => string;
+export type RenderChat = (
+  messages: readonly ChatMessage[],
+  addGenerationPrompt: boolean,
+  /** What a request gives the template beside its messages. */
+  asked?: Readonly<Record<string, unknown>>,
+) => string;
 
 /** `variables`: the model's special tokens under the names that templates use (bos_token, eos_token, ...). */
 export function createChatTemplate(source: string, variables: Readonly<Record<string, string>>): RenderChat {
@@ -18,7 +23,7 @@ export function createChatTemplate(source: string, variables: Readonly<Record<st
       cause,
     });
   }
-  return (messages, addGenerationPrompt) => {
+  return (messages, addGenerationPrompt, asked = {}) => {
     if (messages.length > limits.messages) {
       throw new LorikeetError('invalid_parameter', {
         message: `At most ${limits.messages} messages are allowed.`,
@@ -26,7 +31,7 @@ export function createChatTemplate(source: string, variables: Readonly<Record<st
       });
     }
     try {
-      return template.render({ ...variables, messages, add_generation_prompt: addGenerationPrompt });
+      return template.render({ ...asked, ...variables, messages, add_generation_prompt: addGenerationPrompt });
     } catch (cause) {
       const message = `The chat template refused these messages: ${textOf(cause)}`;
       throw new LorikeetError('chat_template_failed', { message, param: 'messages', cause });

@@ -5,34 +5,57 @@
 import { LorikeetError } from '../core/errors.ts';
 import type { ChatMessage } from './tokenizer.ts';
 
-export type Guarded = { readonly messages: readonly ChatMessage[]; unmark(text: string): string };
+type Variables = Readonly<Record<string, unknown>>;
 
-export function createControlGuard(controlTokens: readonly string[]): (messages: readonly ChatMessage[]) => Guarded {
-  if (controlTokens.length === 0) return (messages) => ({ messages, unmark: (text) => text });
+export type Guarded = {
+  readonly messages: readonly ChatMessage[];
+  readonly variables: Variables;
+  unmark(text: string): string;
+};
+
+export type ControlGuard = (messages: readonly ChatMessage[], variables?: Variables) => Guarded;
+
+export function createControlGuard(controlTokens: readonly string[]): ControlGuard {
+  const plain = (messages: readonly ChatMessage[], variables: Variables): Guarded => ({
+    ...{ messages, variables, unmark: (text) => text },
+  });
+  if (controlTokens.length === 0) return (messages, variables = {}) => plain(messages, variables);
   // A lookahead, so that overlapping spellings are all found; any case, because a template may change it.
   const start = new RegExp(`(?=${controlTokens.toSorted().map(RegExp.escape).join('|')})[^]`, 'giu');
-  const spells = (text: string | undefined) => text !== undefined && text.search(start) >= 0;
 
-  return (messages) => {
-    if (!messages.some(({ role, name, content }) => spells(role) || spells(name) || spells(content))) {
-      return { messages, unmark: (text) => text };
-    }
-    const mark = unusedCharacter(messages);
+  return (messages, variables = {}) => {
+    const texts = [...textsOf(messages), ...textsOf(variables)];
+    if (!texts.some((text) => text.search(start) >= 0)) return plain(messages, variables);
+    const mark = unusedCharacter(texts);
     const guard = (text: string) => text.replace(start, (character) => character + mark);
     return {
-      messages: messages.map(({ role, content, name }) => ({
-        role: guard(role),
-        content: guard(content),
-        ...(name === undefined ? {} : { name: guard(name) }),
-      })),
+      messages: withTexts(messages, guard),
+      variables: withTexts(variables, guard),
       unmark: (text) => text.replaceAll(mark, ''),
     };
   };
 }
 
-/** A private-use character (no space, no case, so templates leave it alone) that the messages don't contain. */
-function unusedCharacter(messages: readonly ChatMessage[]): string {
-  const used = new Set(messages.flatMap(({ role, content, name }) => [...role, ...content, ...(name ?? '')]));
+/** Every text in a value of objects and lists, names of members too. */
+function textsOf(value: unknown): string[] {
+  if (typeof value === 'string') return [value];
+  if (typeof value !== 'object' || value === null) return [];
+  if (Array.isArray(value)) return value.flatMap(textsOf);
+  return Object.entries(value).flatMap(([name, entry]) => [name, ...textsOf(entry)]);
+}
+
+function withTexts<T>(value: T, change: (text: string) => string): T {
+  if (typeof value === 'string') return change(value) as T;
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map((entry) => withTexts(entry, change)) as T;
+  const entries = Object.entries(value).map(([name, entry]) => [change(name), withTexts(entry, change)] as const);
+  return Object.fromEntries(entries) as T;
+}
+
+/** A private-use character (no space, no case, so templates leave it alone) that the texts don't contain. */
+function unusedCharacter(texts: readonly string[]): string {
+  const used = new Set<string>();
+  for (const text of texts) for (const character of text) used.add(character);
   for (let code = 0xe000; code <= 0xf8ff; code++) {
     const character = String.fromCharCode(code);
     if (!used.has(character)) return character;

@@ -11,6 +11,7 @@ import type { Tokenizer } from './tokenizer.ts';
 import { readTokenizerConfig, type TokenizerFiles, tokenOf } from './tokenizer-config.ts';
 import { readTokenizerJson } from './tokenizer-json.ts';
 import type { AddedToken } from './tokenizer-schema.ts';
+import { toolTurns } from './tool-turns.ts';
 
 export function tokenizerFromJson(files: TokenizerFiles): Tokenizer {
   const json = readTokenizerJson(files.tokenizerJson);
@@ -44,12 +45,14 @@ export function tokenizerFromJson(files: TokenizerFiles): Tokenizer {
     },
     tokenBytes: (token) => decoder.bytes(token),
     isSpecial,
-    encodeChat(messages, { addGenerationPrompt = true } = {}) {
+    encodeChat(messages, { addGenerationPrompt = true, tools = [], variables = {} } = {}) {
       if (render === null) {
         throw new LorikeetError('chat_template_failed', { message: 'The base model has no chat template.' });
       }
-      const guarded = guard(messages);
-      const sections = encoder.cut(render(guarded.messages, addGenerationPrompt).toWellFormed(), true);
+      const turns = toolTurns(config.chatTemplate, messages, tools);
+      const guarded = guard(turns.messages, { ...variables, ...turns.variables });
+      const text = render(guarded.messages, addGenerationPrompt, guarded.variables).toWellFormed();
+      const sections = encoder.cut(text, true);
       return sections.flatMap((section, index) =>
         typeof section === 'number' ? section : encoder.encode(guarded.unmark(section), false, index === 0),
       );

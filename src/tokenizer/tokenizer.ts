@@ -11,6 +11,25 @@ export type ChatMessage = {
   readonly role: string;
   readonly content: string;
   readonly name?: string;
+  /** Calls of tools, as templates read them: arguments are a value, not text. */
+  readonly tool_calls?: readonly {
+    readonly id: string;
+    readonly type: string;
+    readonly function: { readonly name: string; readonly arguments: unknown };
+  }[];
+  readonly tool_call_id?: string;
+  readonly reasoning_content?: string;
+};
+
+/** A function that the model may call, in OpenAI's shape. */
+export type ChatTool = { readonly type: string; readonly function: { readonly name: string } };
+
+export type ChatOptions = {
+  readonly addGenerationPrompt?: boolean;
+  /** Described to the model, by the template or, where it knows no tools, in a system message. */
+  readonly tools?: readonly ChatTool[];
+  /** More of what the template may read. */
+  readonly variables?: Readonly<Record<string, unknown>>;
 };
 
 export type Tokenizer = {
@@ -31,7 +50,7 @@ export type Tokenizer = {
    * Messages through the chat template. Control tokens typed inside a message stay plain characters.
    * The generation prompt is added unless told otherwise. Throws `chat_template_failed`.
    */
-  encodeChat(messages: readonly ChatMessage[], options?: { addGenerationPrompt?: boolean }): number[];
+  encodeChat(messages: readonly ChatMessage[], options?: ChatOptions): number[];
   /** Incremental: the joined pieces equal `decode` of all tokens, and no piece ends inside a character. */
   detokenizer(options?: { skipSpecial?: boolean }): Detokenizer;
 };

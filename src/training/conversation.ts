@@ -3,7 +3,7 @@
 // from what a turn should look like.
 
 import { LorikeetError } from '../core/errors.ts';
-import type { TrainingMessage } from '../formats/training-rows.ts';
+import type { TrainingMessage, TrainingTool } from '../formats/training-rows.ts';
 import type { ChatMessage, Tokenizer } from '../tokenizer/tokenizer.ts';
 
 export type Conversation = {
@@ -12,21 +12,24 @@ export type Conversation = {
   readonly spans: readonly (readonly [number, number])[];
 };
 
-export function encodeConversation(tokenizer: Tokenizer): (messages: readonly TrainingMessage[]) => Conversation {
+export type EncodeConversation = (
+  messages: readonly TrainingMessage[],
+  tools?: readonly TrainingTool[],
+) => Conversation;
+
+export function encodeConversation(tokenizer: Tokenizer): EncodeConversation {
   const header = tokenizer.chatTemplate === null ? null : answerHeader(tokenizer);
-  return (messages) => {
-    const turns = messages.map(({ role, content, name }) => ({
-      role,
-      content,
-      ...(name === undefined ? {} : { name }),
-    }));
+  return (messages, tools = []) => {
+    const turns: ChatMessage[] = messages.map(({ isTarget: _, ...turn }) => turn);
     const answers = [...messages.keys()].filter((index) => messages[index]!.role === 'assistant');
-    const tokens = tokenizer.encodeChat(turns, { addGenerationPrompt: false });
+    const tokens = tokenizer.encodeChat(turns, { addGenerationPrompt: false, tools });
     const starts = headerEnds(tokens, header);
     const spans = answers.flatMap((index, answer) => {
       if (!messages[index]!.isTarget) return [];
       const isTold = starts.length === answers.length;
-      const start = isTold ? starts[answer]! : startAfterPrefix(tokenizer, turns.slice(0, index), tokens);
+      const start = isTold
+        ? starts[answer]!
+        : startAfterPrefix(tokenizer, { before: turns.slice(0, index), tools }, tokens);
       const end = start === null ? -1 : tokens.findIndex((token, at) => at >= start && isEnd(tokenizer, token));
       if (start === null || end === -1) throw untold(index);
       return [[start, end + 1] as const];
@@ -81,12 +84,12 @@ function headerEnds(tokens: readonly number[], header: AnswerHeader | null): num
 /** Without a header to look for: behind what the template makes of the turns before; null where that is no prefix. */
 function startAfterPrefix(
   tokenizer: Tokenizer,
-  before: readonly ChatMessage[],
+  { before, tools }: { readonly before: readonly ChatMessage[]; readonly tools: readonly TrainingTool[] },
   tokens: readonly number[],
 ): number | null {
   if (before.length === 0) return null;
   for (const addGenerationPrompt of [true, false]) {
-    const prefix = tokenizer.encodeChat(before, { addGenerationPrompt });
+    const prefix = tokenizer.encodeChat(before, { addGenerationPrompt, tools });
     if (startsWith(tokens, prefix)) return prefix.length;
   }
   return null;

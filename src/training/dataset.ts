@@ -4,7 +4,7 @@
 import { createReadStream } from 'node:fs';
 import { LorikeetError } from '../core/errors.ts';
 import { splitLines } from '../formats/lines.ts';
-import { parseTrainingRow } from '../formats/training-rows.ts';
+import { isBlank, parseTrainingRow } from '../formats/training-rows.ts';
 import { countTargets, cutRow, type EncodeRow, type TokenRow } from './token-row.ts';
 
 export type Dataset = {
@@ -22,6 +22,7 @@ export async function readDataset(path: string, encode: EncodeRow, tokensMax: nu
   const rows: TokenRow[] = [];
   const counts = { targets: 0, cut: 0, skipped: 0 };
   for await (const { number, text } of splitLines(createReadStream(path))) {
+    if (isBlank(text)) continue;
     const whole = encodeLine(number, text, encode);
     const row = whole.tokens.length > tokensMax ? cutRow(whole, tokensMax) : whole;
     if (row !== whole) counts.cut++;

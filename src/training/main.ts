@@ -1,11 +1,12 @@
-// The trainer's process: one job, then it ends and its memory is free. On the processor it computes while cores idle.
+// The trainer's process: one job, then it ends and its memory is free. On the processor it computes while cores idle,
+// or at a low priority.
 // Commands come in between micro-batches; whatever ends it in between is made good by the next process from the last
 // checkpoint.
 
 import { systemClock } from '../core/clock.ts';
 import { trainerChannel } from '../protocol/trainer-process.ts';
 import type { TrainingJob } from '../protocol/training-messages.ts';
-import { runWhenIdle } from '../runtime/idle-class.ts';
+import { runLow, runWhenIdle } from '../runtime/idle-class.ts';
 import { Paused, runJob } from './run-job.ts';
 
 const channel = trainerChannel();
@@ -20,7 +21,7 @@ channel.onCommand((command) => {
 async function train(job: TrainingJob): Promise<void> {
   // What computes on a device takes little of a core, and the device would wait while others have them all: a low
   // priority does there.
-  if (job.device === 'cpu') runWhenIdle();
+  if (job.device === 'cpu') (job.priority === 'low' ? runLow : runWhenIdle)();
   const end = await runJob(job, {
     clock: systemClock,
     emit: (event) => channel.send(event),

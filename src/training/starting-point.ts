@@ -48,8 +48,9 @@ export async function startingPoint(
 /** Read from the config as every reader of the result will: names and patterns mean what PEFT makes of them. */
 function targetsOf(config: AdapterConfig, shape: ModelShape): TrainTarget[] {
   const peft = parsePeftConfig(new TextEncoder().encode(JSON.stringify(config)));
+  const targets = peft.targets();
   return [...modulesByName(shape)].flatMap(([name, { layer, module }]) => {
-    if (!peft.targets.includes(name)) return [];
+    if (!targets.includes(name)) return [];
     return layer === null ? refuseHead() : [{ layer, module, ...rankAndScaling(peft, name) }];
   });
 }

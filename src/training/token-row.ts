@@ -19,7 +19,7 @@ export function rowEncoder(tokenizer: Tokenizer): EncodeRow {
   const conversation = encodeConversation(tokenizer);
   return (row) => {
     if (row.kind === 'chat') {
-      const { tokens, spans } = conversation(row.messages);
+      const { tokens, spans } = conversation(row.messages, row.tools);
       return markRow(tokens, spans);
     }
     // As the prompt of a request is read, so that the adapter is served what it was trained on.

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { toGgufAdapter } from '../../bench/peers/gguf-adapter.ts';
 import { parseGguf } from '../../src/formats/gguf.ts';
 import { parseSafetensorsHeader } from '../../src/formats/safetensors.ts';
-import { unpairRows } from '../../src/models/unpair-rows.ts';
+import { unpairRows } from '../../src/formats/unpair-rows.ts';
 import { adapterFolder } from '../parity/adapters.ts';
 
 const heads = { heads: 9, kvHeads: 3 };

@@ -44,7 +44,7 @@ for (const { bits, real, tolerance } of cases) {
     skip,
   }, async (t) => {
     const model = await tinyLowered('llama-gguf', bits);
-    const options = { rows, positions: 64, pages: 12, decodeActivations: 'float32' } as const;
+    const options = { rows, positions: 64, pages: 12, decodeActivations: 'int16', kvType: 'float32' } as const;
     const pair = [
       createDecoder(host, model, options),
       createDecoder(device, model, {

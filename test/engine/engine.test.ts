@@ -142,10 +142,21 @@ test('log-probabilities are of the model, not of what biases make of it', async 
   assert.equal(event!.logprobs!.top[0]![0], nextToken([1], vocabulary));
 });
 
-test('logits that are no numbers stop the engine', async () => {
-  const decoder = hashDecoder(1, 8, vocabulary);
-  const forward = async () => new Float32Array(vocabulary).fill(Number.NaN);
+test('a row whose logits are no numbers ends by itself, and the others go on', async () => {
+  const decoder = hashDecoder(3, 16, vocabulary);
+  const spoiled = 9;
+  const forward: typeof decoder.forward = async (batch) => {
+    const logits = await decoder.forward(batch);
+    const length = batch.tokens.length / batch.pasts.length;
+    for (const [i, index] of batch.sampled.entries()) {
+      const row = batch.tokens.slice(index - (index % length), index + 1);
+      if (row.includes(spoiled)) logits.fill(Number.NaN, i * vocabulary, (i + 1) * vocabulary);
+    }
+    return logits;
+  };
   const witnessed = witnessedEngine({ ...decoder, forward }, 8);
-  witnessed.add([1]);
-  await assert.rejects(witnessed.step(), /not finite/);
+  const [good, bad, another] = [[1], [spoiled], [2, 3]].map((prompt) => witnessed.add(prompt, { maxTokens: 4 }));
+  await witnessed.drain();
+  assert.deepEqual([bad!.end!.reason, bad!.end!.error?.code], ['error', 'logits_not_finite']);
+  for (const { end } of [good!, another!]) assert.equal(end!.error, undefined);
 });

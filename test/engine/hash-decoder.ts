@@ -36,6 +36,7 @@ export function hashDecoder(
   return {
     vocabulary,
     pages,
+    pairsTokens: false,
     isWorkingAside: false,
     forwardTop: null,
     get moves() {
@@ -62,9 +63,10 @@ export function hashDecoder(
         [pool[one], pool[other]] = [cut(other), cut(one)];
       },
     },
-    async forward({ phase, first, pasts, tokens, sampled, adapters = [], merged = null, aside = false }) {
+    async forward({ first, pasts, tokens, sampled, adapters = [], merged = null, aside = false }) {
       // Steps go on meanwhile.
       if (aside) await nextTurn();
+      for (const row of adapters) await row?.placement.copied;
       const length = tokens.length / pasts.length;
       for (const [i, past] of pasts.entries()) {
         assert.ok(past + length <= positions, 'past the end of the row');
@@ -78,16 +80,15 @@ export function hashDecoder(
         const own = merged === null ? 0 : merges.get(merged);
         assert.ok(own !== undefined, 'a merged model that is not there runs');
         assert.ok(merged === null || (adapters[row] ?? null) === null, 'a merged row has no adapter');
-        const signature = own + readSignature(adapters[row] ?? null, phase, pages);
+        const signature = own + readSignature(adapters[row] ?? null, pages);
         logits[i * vocabulary + nextToken(held, vocabulary, signature)] = 1;
       }
       return logits;
     },
     prepare: async () => {},
-    forget() {},
     async addMerged(model) {
       await nextTurn();
-      const merged = { kernels: '' };
+      const merged = { id: merges.size };
       merges.set(merged, signatureOfMerged(model));
       return merged;
     },

@@ -62,7 +62,7 @@ for (const name of tinyModels) {
   const { prompts, vocabulary } = tinyReferences(name);
 
   test(`${name} with float weights gives transformers' logits and greedy tokens`, async (context) => {
-    const decoder = createDecoder(runtime, await tinyLowered(name, 32), { rows: 2, positions });
+    const decoder = createDecoder(runtime, await tinyLowered(name, 32), { rows: 2, positions, kvType: 'float32' });
     assert.equal(decoder.vocabulary, vocabulary);
     for (const phase of ['prefill', 'decode'] as const) {
       const { largest, meanKl } = await difference(decoder, prompts, phase);

@@ -63,7 +63,9 @@ export async function storm(options: StormOptions): Promise<StormReport> {
       const adapters = weights[random() < 0.5 ? below(weights.length) : below(Math.min(weights.length, 6))]!;
       const stopTokens = random() < 0.3 ? [alone(prompt, adapters, false)[below(12)] ?? 0, 7] : [];
       const params = { maxTokens: 1 + below(random() < 0.1 ? 10_000 : 20), stopTokens };
-      witnessed.add(prompt, params, adapters);
+      // One that floods, and others that come by.
+      const share = { flow: random() < 0.6 ? 0 : below(4), weight: 1 + below(2), priority: 1 + below(3) };
+      witnessed.add(prompt, params, adapters, share);
     }
     if (merges && random() < 0.05) {
       // The popular ones, so that there is something to join.
@@ -99,7 +101,7 @@ export async function storm(options: StormOptions): Promise<StormReport> {
     disturbed,
     1 + below(24),
     storeOf && ((time: VirtualTime, wake: () => void) => storeOf(time, wake, below)),
-    merges,
+    { ...merges, slots: decoder.kv.rows - Math.floor(decoder.kv.rows / 3) },
   );
 
   for (const adapters of merges?.atFirst ? weights : []) {

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import type { AppliedAdapter } from '../../src/core/adapter.ts';
 import { defaultSamplingParams, type SamplingParams } from '../../src/core/sampling-params.ts';
+import { commonShare, type Share } from '../../src/core/share.ts';
 import type { AdapterStore } from '../../src/engine/adapters/adapter-store.ts';
 import type { Decoder } from '../../src/engine/decoder.ts';
 import { Engine, type EngineOptions } from '../../src/engine/engine.ts';
@@ -41,7 +42,13 @@ export type WitnessedEngine = {
   readonly mergeEvents: readonly MergeEvent[];
   /** For what may let a sequence start and comes from outside, as the decoder's pages. */
   wake(): void;
-  add(promptTokens: readonly number[], params?: Partial<SamplingParams>, adapters?: readonly AppliedAdapter[]): Witness;
+  add(
+    promptTokens: readonly number[],
+    params?: Partial<SamplingParams>,
+    adapters?: readonly AppliedAdapter[],
+    share?: Share,
+    more?: Pick<SequenceRequest, 'promptLogprobs'>,
+  ): Witness;
   /** One step, and the books balance after it. */
   step(): Promise<StepEvent>;
   /** A step where the engine's process would take one; then the event loop's turn. */
@@ -98,6 +105,8 @@ export type WitnessedMerges = {
   readonly bytesMax?: number;
   readonly onMerges?: EngineOptions['onMerges'];
   readonly groupsMax?: number;
+  /** Sequences that run at once; the other rows of the decoder keep those that are parked. */
+  readonly slots?: number;
 };
 
 type StepEvent = Extract<EngineEvent, { type: 'step' }>;
@@ -108,7 +117,13 @@ export function witnessedEngine(
   prefillChunk: number,
   storeOf: (time: VirtualTime, wake: () => void) => AdapterStore = (clock, onChange) =>
     markedStore({ clock, onChange }),
-  { arithmetic = markedArithmetic(), bytesMax = 0, onMerges = 'always', groupsMax = 4 }: WitnessedMerges = {},
+  {
+    arithmetic = markedArithmetic(),
+    bytesMax = 0,
+    onMerges = 'always',
+    groupsMax = 4,
+    slots = decoder.kv.rows,
+  }: WitnessedMerges = {},
 ): WitnessedEngine {
   const time = virtualTime();
   let isWoken = true;
@@ -124,7 +139,7 @@ export function witnessedEngine(
     last = event;
     copies += event.loads.filter(({ tier }) => tier === 'memory').length;
     const { running, kvUsage } = event.stats;
-    assert.ok(running <= decoder.kv.rows && kvUsage >= 0 && kvUsage <= 1, `${running} running, KV ${kvUsage}`);
+    assert.ok(running <= slots && kvUsage >= 0 && kvUsage <= 1, `${running} running, KV ${kvUsage}`);
     for (const id of event.started) {
       assert.deepEqual([witnesses[id]!.started, witnesses[id]!.end], [false, null]);
       witnesses[id]!.started = true;
@@ -149,7 +164,7 @@ export function witnessedEngine(
     emit: (event) => void mergeEvents.push(event),
   });
   const engine = new WokenEngine(wake, {
-    ...{ decoder, adapters, merges, onMerges, groupsMax, prefillChunk, clock: time, emit },
+    ...{ decoder, adapters, merges, onMerges, groupsMax, slots, prefillChunk, clock: time, emit },
     freshSeed: () => 1,
   });
   const step = async () => {
@@ -178,8 +193,15 @@ export function witnessedEngine(
     wake,
     step,
     turn,
-    add(promptTokens, params = {}, adapters = []) {
-      const request = { id: witnesses.length, promptTokens, params: { ...greedy, ...params }, adapters };
+    add(promptTokens, params = {}, adapters = [], share = commonShare, more = {}) {
+      const request = {
+        id: witnesses.length,
+        promptTokens,
+        params: { ...greedy, ...params },
+        adapters,
+        share,
+        ...more,
+      };
       const witness: Witness = {
         request,
         addedAt: time.monotonic(),

@@ -17,6 +17,10 @@ test('only newlines end lines, and the last one needs none', async () => {
   assert.deepEqual(await lines(''), []);
 });
 
+test('a byte order mark begins a file, and no other line', async () => {
+  assert.deepEqual(await lines('\ufeffa\n\ufeffb'), ['a', '\ufeffb']);
+});
+
 test('pieces may end anywhere', async () => {
   const text = fc.array(fc.constantFrom('a', 'ü', '😀', '\n', '\u2028')).map((chars) => chars.join(''));
   await fc.assert(

@@ -57,6 +57,10 @@ test('pairs come by layer and module, lm_head last, whatever the order of the te
 
 type Row = [what: string, config: Record<string, unknown>, shapes: Parameters<typeof readWith>[1], param: string];
 
+const tokensDelta = 'base_model.model.model.embed_tokens.trainable_tokens_delta';
+const headCopy = 'base_model.model.lm_head.base_layer.weight';
+const embeddingCopy = 'base_model.model.model.embed_tokens.weight';
+
 const invalid: readonly Row[] = [
   ['A without B', {}, without(q(1, 'lora_B.weight')), q(1, 'lora_B.weight')],
   ['B without A', {}, without(q(1, 'lora_A.weight')), q(1, 'lora_A.weight')],
@@ -80,28 +84,20 @@ const invalid: readonly Row[] = [
   ['A and B of different ranks', {}, { [q(0, 'lora_B.weight')]: [16, 3] }, q(0, 'lora_B.weight')],
   ['r is not what the tensors have', { r: 8 }, {}, q(0, 'lora_A.weight')],
   ['rank_pattern is not what the tensors have', { rank_pattern: { q_proj: 2 } }, {}, q(0, 'lora_A.weight')],
-  ['a module that is not targeted', { target_modules: ['v_proj'] }, {}, q(0, 'lora_A.weight')],
-  ['a layer that is not targeted', { layers_to_transform: [0, 1] }, {}, q(2, 'lora_A.weight')],
-  ['an excluded module', { exclude_modules: ['q_proj'] }, {}, q(0, 'lora_A.weight')],
-  ['a module outside the pattern', { target_modules: '.*[02].*q_proj' }, {}, q(1, 'lora_A.weight')],
-  ['all-linear has no lm_head', { target_modules: 'all-linear' }, lmHead(), 'base_model.model.lm_head.lora_A.weight'],
-  ['a target without tensors', { target_modules: ['q_proj', 'v_proj'] }, {}, 'target_modules'],
-  ['a target that is no module', { target_modules: ['q_proj', 'c_attn'] }, {}, 'target_modules'],
-  ['an empty target', { target_modules: ['q_proj', ''] }, {}, 'target_modules'],
   ['magnitudes without use_dora', {}, { [q(0, 'lora_magnitude_vector')]: [16] }, q(0, 'lora_magnitude_vector')],
   ['use_dora without magnitudes', { use_dora: true }, {}, q(0, 'lora_magnitude_vector')],
   ['magnitudes of another size', { use_dora: true }, magnitudes([1, 16]), q(0, 'lora_magnitude_vector')],
   ['no peft_type', { peft_type: undefined }, {}, 'peft_type'],
-  ['no target_modules', { target_modules: undefined }, {}, 'target_modules'],
-  ['target_modules null', { target_modules: null }, {}, 'target_modules'],
-  ['target_modules of numbers', { target_modules: [1] }, {}, 'target_modules'],
-  ['target_modules a number', { target_modules: 1 }, {}, 'target_modules'],
-  ['exclude_modules true', { exclude_modules: true }, {}, 'exclude_modules'],
+  [
+    'two adapters',
+    {},
+    { [q(0, 'lora_A.weight')]: undefined, [q(0, 'lora_A.b.weight')]: [4, 16] },
+    q(0, 'lora_A.b.weight'),
+  ],
+  ['a mixture of prefixes', {}, bare(0), 'model.layers.0.self_attn.q_proj.lora_A.weight'],
   ['r 0', { r: 0 }, {}, 'r'],
-  ['r null', { r: null }, {}, 'r'],
   ['r as text', { r: '4' }, {}, 'r'],
   ['r a fraction', { r: 4.5 }, {}, 'r'],
-  ['lora_alpha null', { lora_alpha: null }, {}, 'lora_alpha'],
   ['lora_alpha beyond 32-bit floats', { lora_alpha: 1e39 }, {}, 'lora_alpha'],
   ['lora_alpha true', { lora_alpha: true }, {}, 'lora_alpha'],
   ['rank_pattern a list', { rank_pattern: [4] }, {}, 'rank_pattern'],
@@ -111,16 +107,6 @@ const invalid: readonly Row[] = [
   ['use_rslora 1', { use_rslora: 1 }, {}, 'use_rslora'],
   ['use_dora as text', { use_dora: 'false' }, {}, 'use_dora'],
   ['fan_in_fan_out as text', { fan_in_fan_out: 'yes' }, {}, 'fan_in_fan_out'],
-  ['layers_to_transform of texts', { layers_to_transform: ['0'] }, {}, 'layers_to_transform'],
-  [
-    'layers_to_transform beside a pattern',
-    { target_modules: '.*q_proj', layers_to_transform: 0 },
-    {},
-    'layers_to_transform',
-  ],
-  ['layers_pattern beside a pattern', { target_modules: '.*q_proj', layers_pattern: 'h' }, {}, 'layers_pattern'],
-  ['layers_pattern alone', { layers_pattern: 'layers' }, {}, 'layers_pattern'],
-  ['layers_pattern a number', { layers_to_transform: 0, layers_pattern: 3 }, {}, 'layers_pattern'],
   ['base_model_name_or_path a number', { base_model_name_or_path: 5 }, {}, 'base_model_name_or_path'],
 ];
 
@@ -136,14 +122,13 @@ const unsupported: readonly Row[] = [
   ['loftq', { init_lora_weights: 'loftq', loftq_config: { loftq_bits: 4 } }, {}, 'init_lora_weights'],
   ['megatron_core', { megatron_core: 'other.core' }, {}, 'megatron_core'],
   ['r above the limit', { r: limits.adapterRank + 1 }, {}, 'r'],
-  ['an embedding', { target_modules: ['q_proj', 'embed_tokens'] }, {}, 'target_modules'],
   ['an embedding tensor', {}, embedding(), 'base_model.model.model.embed_tokens.lora_embedding_A'],
+  ['trained tokens', {}, { 'base_model.model.model.embed_tokens.trainable_tokens_delta': [2, 16] }, tokensDelta],
+  ['a head of more tokens', {}, lmHead(42), 'base_model.model.lm_head.lora_B.weight'],
+  ['a copied head of more tokens', {}, { [headCopy]: [42, 16] }, headCopy],
+  ['a copied embedding of fewer tokens', {}, { [embeddingCopy]: [32, 16] }, embeddingCopy],
   ['a bias of a pair', {}, { [q(0, 'lora_B.bias')]: [16] }, q(0, 'lora_B.bias')],
   ['a look-ahead', { rank_pattern: { '(?=q)q_proj': 4 } }, {}, 'rank_pattern'],
-  ['a back-reference as target', { target_modules: '(.).*\\1q_proj' }, {}, 'target_modules'],
-  ['an unbalanced bracket', { exclude_modules: '(' }, {}, 'exclude_modules'],
-  ['a layer pattern in backtracking', { layers_to_transform: 0, layers_pattern: '(?!h)l.*' }, {}, 'layers_pattern'],
-  ['a long pattern', { target_modules: 'q'.repeat(limits.adapterPatternChars + 1) }, {}, 'target_modules'],
   ['a long key', { alpha_pattern: { ['q'.repeat(limits.adapterPatternChars + 1)]: 1 } }, {}, 'alpha_pattern'],
   ['many expressions', { alpha_pattern: manyKeys(200, '.*') }, {}, 'alpha_pattern'],
   ['a nested count', { alpha_pattern: { '((a{99}){99}){99}': 1 } }, {}, 'alpha_pattern'],
@@ -153,8 +138,20 @@ function manyKeys(count = limits.adapterPatterns + 1, before = '') {
   return Object.fromEntries(Array.from({ length: count }, (_, index) => [`${before}k${index}_a_longer_name`, 1]));
 }
 
-function lmHead() {
-  return { 'base_model.model.lm_head.lora_A.weight': [4, 16], 'base_model.model.lm_head.lora_B.weight': [40, 4] };
+function lmHead(vocabulary = 40) {
+  return {
+    'base_model.model.lm_head.lora_A.weight': [4, 16],
+    'base_model.model.lm_head.lora_B.weight': [vocabulary, 4],
+  };
+}
+
+/** As `inject_adapter_in_model` names them. */
+function bare(layer: number) {
+  const name = (part: string) => `model.layers.${layer}.self_attn.q_proj.${part}.weight`;
+  return {
+    ...{ [q(layer, 'lora_A.weight')]: undefined, [q(layer, 'lora_B.weight')]: undefined },
+    ...{ [name('lora_A')]: [4, 16], [name('lora_B')]: [16, 4] },
+  };
 }
 
 function magnitudes(shape: readonly number[]) {
@@ -181,11 +178,12 @@ for (const type of ['F64', 'I8', 'F8_E4M3'] as const) {
 
 const broken: readonly [what: string, text: string | Uint8Array, reason: RegExp][] = [
   ['not JSON', '{', /not JSON/],
+  ['a pointer', 'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n', /is a Git LFS pointer/],
+  ['a web page', '<!DOCTYPE html><html></html>', /is an HTML page/],
   ['a list', '[]', /is not an object/],
   ['null', 'null', /is not an object/],
   ['the same key twice', '{"r":4,"r":8}', /occurs twice/],
   ['the same key twice, deep down', '{"rank_pattern":{"q":1,"\\u0071":2}}', /occurs twice/],
-  ['a byte-order mark', '\ufeff{}', /not JSON/],
   ['NaN', '{"lora_alpha":NaN}', /not JSON/],
   ['not UTF-8', Uint8Array.of(0x7b, 0xff, 0x7d), /is not UTF-8/],
   ['a huge file', new Uint8Array(limits.configBytes + 1), /the limit is/],
@@ -211,6 +209,24 @@ const accepted: readonly [what: string, config: Record<string, unknown>, warning
   ['an unused key', { rank_pattern: { c_attn: 2 } }, /1 keys of rank_pattern match no module, as "c_attn"/],
   ['fan_in_fan_out', { fan_in_fan_out: true }, /fan_in_fan_out has no effect/],
   ['an excluded target', { target_modules: ['q_proj', 'v_proj'], exclude_modules: 'model.*v_proj' }, null],
+  ['null as absent', { lora_dropout: null, use_dora: null, fan_in_fan_out: null, peft_version: null }, null],
+  ['a module that is not targeted', { target_modules: ['v_proj'] }, /3 modules have tensors that the config does not/],
+  ['a layer that is not targeted', { layers_to_transform: [0, 1] }, /1 modules have tensors .*layers\.2/],
+  ['an excluded module', { exclude_modules: ['q_proj'] }, /3 modules have tensors/],
+  ['a module outside the pattern', { target_modules: '.*[02].*q_proj' }, /1 modules have tensors .*layers\.1/],
+  ['a target without tensors', { target_modules: ['q_proj', 'v_proj'] }, /names "v_proj", for which there are no/],
+  ['names of other models', { target_modules: ['c_attn', 'q_proj', 'query_key_value'] }, /"c_attn", "query_key_value"/],
+  ['an empty target', { target_modules: ['q_proj', ''] }, /names "", for which/],
+  ['an embedding that is only named', { target_modules: ['q_proj', 'embed_tokens'] }, /"embed_tokens", for which/],
+  ['no target_modules', { target_modules: null }, /not compared with the tensors, .*target_modules is missing/],
+  ['target_modules of numbers', { target_modules: [1] }, /not compared/],
+  ['exclude_modules true', { exclude_modules: true }, /not compared/],
+  ['layers_to_transform beside a pattern', { target_modules: '.*q_proj', layers_to_transform: 0 }, /not compared/],
+  ['layers_pattern alone', { layers_pattern: 'layers' }, /not compared .*layers_pattern needs/],
+  ['a look-ahead as target', { target_modules: '.*(?=q)q_proj' }, /not compared .*linear time/],
+  ['a look-behind as target', { target_modules: '(?<!vision).*q_proj' }, /not compared .*linear time/],
+  ['an unbalanced bracket', { exclude_modules: '(' }, /not compared/],
+  ['a long pattern', { target_modules: 'q'.repeat(limits.adapterPatternChars + 1) }, /not compared .*longer than/],
   ['another base', { base_model_name_or_path: 'org/Other-1B' }, /was made for "org\/Other-1B"/],
   ['the same base elsewhere', { base_model_name_or_path: '/models/tiny-llama/' }, null],
 ];
@@ -223,6 +239,65 @@ for (const [what, config, warning] of accepted) {
     else assert.match(warnings.join('\n'), warning);
   });
 }
+
+const spellings: readonly [what: string, spell: (name: string) => string][] = [
+  ['without the prefix', (name) => name.replace('base_model.model.', '')],
+  ['of an adapter with a name', (name) => name.replace('.weight', '.my-adapter.weight')],
+  ['of the adapter that PEFT calls default', (name) => name.replace('.weight', '.default.weight')],
+  ['of a compiled model', (name) => name.replace('base_model.model.', 'base_model.model._orig_mod.')],
+  ['under FSDP', (name) => name.replace('.self_attn.', '._fsdp_wrapped_module.self_attn._checkpoint_wrapped_module.')],
+  [
+    'of the text model inside a larger one',
+    (name) => name.replace('model.model.model.', 'model.model.model.language_model.'),
+  ],
+  [
+    'of the text model in an older class',
+    (name) => name.replace('model.model.model.', 'model.model.language_model.model.'),
+  ],
+  ['of a model without its head', (name) => name.replace('model.model.model.', 'model.model.')],
+];
+for (const [what, spell] of spellings) {
+  test(`names ${what}`, () => {
+    const shapes = Object.fromEntries(Object.entries(plainShapes).map(([name, shape]) => [spell(name), shape]));
+    const { pairs, warnings } = readPeftAdapter(bytesOf(plainConfig), headerOf(shapes), tinyShape);
+    assert.deepEqual(
+      pairs.map(({ layer, module, r, scaling }) => [layer, module, r, scaling]),
+      [0, 1, 2].map((layer) => [layer, 'q_proj', 4, 2]),
+    );
+    assert.deepEqual(warnings, []);
+  });
+}
+
+test('frozen copies of the base are left out, and said', () => {
+  const copies = {
+    [headCopy]: [40, 16],
+    [embeddingCopy]: [40, 16],
+    'base_model.model.model.embed_tokens.base_layer.weight': [40, 16],
+    [q(0, 'base_layer.weight')]: [16, 16],
+  };
+  const config = { target_modules: ['lm_head', 'q_proj'] };
+  const { pairs, parameters, warnings } = readWith(config, { ...lmHead(), ...copies });
+  assert.deepEqual([pairs.length, parameters], [4, 3 * 2 * 64 + 4 * (16 + 40)]);
+  assert.equal(warnings.length, 1);
+  assert.match(warnings[0]!, /left out: .*lm_head\.base_layer\.weight/);
+});
+
+test('a resized vocabulary is refused with the number of tokens', () => {
+  assert.throws(() => readWith({}, lmHead(42)), /42 tokens, 2 tokens more than the base model's 40/);
+  assert.throws(() => readWith({}, { [embeddingCopy]: [32, 16] }), /32 tokens, 8 tokens fewer than the base/);
+});
+
+test('the expression that Unsloth writes, and its longer form', () => {
+  const tags = (more: string) => `(?:self_attn|attention|attn|mlp|feed_forward|ffn|dense${more})`;
+  const names = '(?:q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)';
+  for (const more of ['', '|mixer']) {
+    const layers = `(?:\\bmodel\\.layers\\.[\\d]{1,}\\.${tags(more)}\\.(?:${names}))`;
+    const target_modules = `(?:.*?(?:language|text).*?${tags(more)}.*?${names}.*?)|${layers}`;
+    const { pairs, warnings } = readWith({ target_modules });
+    assert.equal(pairs.length, 3);
+    assert.deepEqual(warnings, ['The config targets 18 modules that have no tensors; they stay as they are.']);
+  }
+});
 
 test('magnitudes are read in every spelling', () => {
   for (const spelling of ['', '.weight', '.default', '.default.weight']) {

@@ -38,6 +38,32 @@ test('reads a conversation; the loss counts assistant turns without weight 0', (
       { role: 'user', content: 'a\nb', isTarget: false },
       { ...assistant, isTarget: true },
     ],
+    tools: [],
+  });
+});
+
+test('a row with tools: their calls are values, their results turns', () => {
+  const add = { type: 'function', function: { name: 'add', parameters: { type: 'object' } } };
+  const call = (args: unknown) => ({ id: 'c1', type: 'function', function: { name: 'add', arguments: args } });
+  const row = parse({
+    tools: [add],
+    parallel_tool_calls: true,
+    messages: [
+      user,
+      { role: 'assistant', content: null, tool_calls: [call('{"a":1}')] },
+      { role: 'tool', content: '2', tool_call_id: 'c1' },
+      assistant,
+    ],
+  });
+  assert.deepEqual(row, {
+    kind: 'chat',
+    tools: [add],
+    messages: [
+      { ...user, isTarget: false },
+      { role: 'assistant', content: '', tool_calls: [call({ a: 1 })], isTarget: true },
+      { role: 'tool', content: '2', tool_call_id: 'c1', isTarget: false },
+      { ...assistant, isTarget: true },
+    ],
   });
 });
 
@@ -47,18 +73,19 @@ const problems: readonly (readonly [string, unknown, string])[] = [
   ['half a row', { prompt: 'a' }, 'has no completion'],
   ['another half', { completion: 'a' }, 'has no prompt'],
   ['a number for a text', { prompt: 1, completion: 'a' }, 'has a prompt that is not a text'],
-  ['null for a text', { prompt: 'a', completion: null }, 'has a completion that is not a text'],
+  ['null for a text', { prompt: 'a', completion: null }, 'has no completion'],
   ['an unknown key', { prompt: 'a', completion: 'b', promt: 'c' }, 'has an unknown key: "promt"'],
   ['both kinds', { messages: [assistant], prompt: 'a' }, 'has an unknown key: "prompt"'],
-  ['tools', { messages: [assistant], tools: [] }, 'has an unknown key: "tools"'],
+  ['tools of no kind', { messages: [assistant], tools: [{}] }, 'has a tools[0].type that is not "function"'],
   ['messages of another type', { messages: {} }, 'has messages that are not an array'],
   ['no assistant', { messages: [user] }, 'has no message of the assistant'],
   ['a message that is none', { messages: ['a'] }, 'has a messages[0] that is not an object'],
-  ['a tool turn', { messages: [{ role: 'tool', content: '' }] }, 'has a messages[0].role that is not trained: "tool"'],
+  ['a function', { messages: [{ role: 'function', content: '' }] }, 'has a messages[0].role that is not trained: '],
   ['a role of Object', { messages: [{ role: 'constructor', content: '' }] }, 'has a messages[0].role that is not '],
   ['no role', { messages: [{ content: '' }] }, 'has no messages[0].role'],
   ['no content', { messages: [{ role: 'user' }] }, 'has no messages[0].content'],
-  ['a call', { messages: [{ ...assistant, tool_calls: [] }] }, 'has an unknown key in messages[0]: "tool_calls"'],
+  ['a call of nothing', { messages: [{ ...assistant, tool_calls: [{}] }] }, 'has a messages[0].tool_calls[0].function'],
+  ['a call by a user', { messages: [{ ...user, tool_calls: [] }] }, 'has messages[0].tool_calls in a turn of the user'],
   ['weight 2', { messages: [{ ...assistant, weight: 2 }] }, 'has a messages[0].weight that is neither 0 nor 1'],
   ['weight true', { messages: [{ ...assistant, weight: true }] }, 'has a messages[0].weight that is neither'],
   ['a user of weight', { messages: [{ ...user, weight: 1 }] }, 'has a messages[0].weight beside a turn of the user'],
@@ -71,6 +98,21 @@ for (const [name, row, problem] of problems) {
     assert.ok('problem' in found && found.problem.startsWith(problem), JSON.stringify(found));
   });
 }
+
+test('null and empty mean absent, as in the answers of OpenAI that are taken back as rows', () => {
+  const empty = { refusal: null, tool_calls: null, function_call: null, audio: null, annotations: [], weight: null };
+  const messages = [
+    { ...user, name: null },
+    { ...assistant, ...empty },
+  ];
+  assert.deepEqual(parse({ messages, tools: [], parallel_tool_calls: false, functions: null }), {
+    kind: 'chat',
+    messages: [
+      { ...user, isTarget: false },
+      { ...assistant, isTarget: true },
+    ],
+  });
+});
 
 test('refuses what is no JSON, and keys that occur twice', () => {
   for (const line of ['', '  ', '{', 'null', '{"prompt":"a","prompt":"b","completion":"c"}']) {

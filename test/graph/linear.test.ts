@@ -7,30 +7,23 @@ import type { Activations } from '../../src/core/base-model.ts';
 import { prng } from '../../src/core/prng.ts';
 import { encodeOnnx } from '../../src/formats/onnx.ts';
 import { createGraphBuilder } from '../../src/graph/graph-builder.ts';
-import { linear } from '../../src/graph/linear.ts';
+import { linear, packedAttributes } from '../../src/graph/linear.ts';
 import type { LinearForm, LoweredTensor } from '../../src/graph/lowered.ts';
 import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
+import { runOnce } from '../../src/runtime/run-once.ts';
+import type { Runtime } from '../../src/runtime/session.ts';
 import { linearValues } from './linear-values.ts';
+import { randomLinear } from './random-linear.ts';
 
-const runtime = createOnnxRuntime({ library: null, threads: 1, spin: false });
+const made = new Map<string | null, Runtime>();
+function runtimes(variant: string | null): Runtime {
+  const runtime = made.get(variant) ?? createOnnxRuntime({ library: null, threads: 2, spin: false, variant });
+  made.set(variant, runtime);
+  return runtime;
+}
 const random = prng(9);
 const whole = (from: number, to: number) => from + Math.floor(random() * (to - from + 1));
 const floats = (length: number) => Float32Array.from({ length }, () => random() - 0.5);
-
-function randomLinear({ bits, n, k, corrected, bias }: LinearForm): Weights {
-  const weights: Weights = new Map<string, LoweredTensor>();
-  const float = (name: string, shape: readonly number[]) =>
-    weights.set(name, { type: 'float32', shape, data: floats(shape.reduce((a, b) => a * b)) });
-  if (bits === 32) float('x.matrix', [k, n]);
-  else {
-    const data = Uint8Array.from({ length: (n * k * bits) / 8 }, () => whole(0, 255));
-    weights.set('x.blocks', { type: 'uint8', shape: [n, k / 32, 4 * bits], data });
-    float('x.scales', [(n * k) / 32]);
-    if (corrected) float('x.minimums', [k / 32, n]);
-  }
-  if (bias) float('x.bias', [n]);
-  return weights;
-}
 
 function wholeActivations(rows: number, k: number): Float32Array {
   return Float32Array.from({ length: rows * k }, (_, i) => (i % 32 === 5 ? 127 : whole(-127, 127)));
@@ -39,6 +32,7 @@ function wholeActivations(rows: number, k: number): Float32Array {
 type Weights = Map<string, LoweredTensor>;
 
 async function run(
+  runtime: Runtime,
   form: LinearForm,
   activations: Activations,
   weights: Weights,
@@ -83,36 +77,118 @@ function largestError(form: LinearForm, weights: Weights, x: Float32Array, y: Fl
 
 const sizes = [
   [1, 40, 32],
+  [13, 3, 64],
+  [70, 100, 96],
   [1, 64, 576],
   [7, 33, 96],
   [64, 16, 128],
 ] as const;
 
-async function check(form: Omit<LinearForm, 'n' | 'k'>, activations: Activations): Promise<void> {
+async function check(
+  form: Omit<LinearForm, 'n' | 'k'>,
+  activations: Activations,
+  variant: string | null,
+): Promise<void> {
   for (const [rows, n, k] of sizes) {
     const sized = { ...form, n, k };
-    const weights = randomLinear(sized);
+    const weights = randomLinear('x', sized, random);
     const x = activations === 'int8' ? wholeActivations(rows, k) : floats(rows * k);
-    const error = largestError(sized, weights, x, await run(sized, activations, weights, x));
+    const runtime = runtimes(variant);
+    const error = largestError(sized, weights, x, await run(runtime, sized, activations, weights, x));
     assert.ok(error < 2e-5, `[${rows}, ${k}] x [${k}, ${n}]: ${error}`);
   }
 }
 
-for (const bias of [false, true]) {
-  const withBias = bias ? ', with bias' : '';
-  for (const corrected of [false, true]) {
-    const detail = `${corrected ? ', with minimums' : ''}${withBias}`;
-    test(`4 bits${detail}`, () => check({ bits: 4, corrected, bias }, 'int8'));
-    test(`4 bits, activations as they are${detail}`, () => check({ bits: 4, corrected, bias }, 'float32'));
-    test(`8 bits${detail}`, () => check({ bits: 8, corrected, bias }, 'int8'));
+for (const variant of [null, 'scalar']) {
+  for (const bias of [false, true]) {
+    const detail = `${bias ? ', with bias' : ''} (${variant ?? 'this processor'})`;
+    for (const bits of [4, 8] as const) {
+      for (const activations of ['int8', 'int16'] as const) {
+        test(`${bits} bits, activations ${activations}${detail}`, async () => {
+          for (const corrected of [false, true]) {
+            for (const halves of [false, true]) await check({ bits, corrected, halves, bias }, activations, variant);
+          }
+        });
+      }
+    }
+    test(`floats${detail}`, () => check({ bits: 32, corrected: false, halves: false, bias }, 'int16', variant));
   }
-  test(`floats${withBias}`, () => check({ bits: 32, corrected: false, bias }, 'float32'));
 }
 
 test('rounding activations to 8 bits errs by no more than a 254th of a block’s extreme each', async () => {
-  const form = { bits: 4, n: 32, k: 64, corrected: true, bias: false } as const;
-  const weights = randomLinear(form);
+  const form = { bits: 4, n: 32, k: 64, corrected: true, halves: true, bias: false } as const;
+  const weights = randomLinear('x', form, random);
   const x = floats(8 * form.k);
-  const error = largestError(form, weights, x, await run(form, 'int8', weights, x));
+  const error = largestError(form, weights, x, await run(runtimes(null), form, 'int8', weights, x));
   assert.ok(error > 1e-5 && error < 1 / 64, `${error}`);
+});
+
+test('a row has the same bits alone, beside any others, and on any number of threads', async () => {
+  const forms = [4, 8].flatMap((bits) =>
+    [false, true].map((corrected) => ({ bits: bits as 4 | 8, corrected, halves: corrected, bias: true })),
+  );
+  for (const form of [...forms, { bits: 32, corrected: false, halves: false, bias: false } as const]) {
+    const sized = { ...form, n: 77, k: 192 };
+    const weights = randomLinear('x', sized, random);
+    const rows = 71;
+    const x = floats(rows * sized.k);
+    const oneThread = createOnnxRuntime({ library: null, threads: 1, spin: false });
+    for (const activations of ['int8', 'int16'] as const) {
+      const all = await run(runtimes(null), sized, activations, weights, x);
+      assert.deepEqual(await run(oneThread, sized, activations, weights, x), all);
+      for (const count of [1, 2, 3, 5, 8, 13, 66]) {
+        const first = whole(0, rows - count);
+        const some = x.slice(first * sized.k, (first + count) * sized.k);
+        const wanted = all.slice(first * sized.n, (first + count) * sized.n);
+        assert.deepEqual(await run(runtimes(null), sized, activations, weights, some), wanted);
+      }
+    }
+  }
+});
+
+test('a row that is no number, or infinite, spoils no other', async () => {
+  for (const bits of [4, 8, 32] as const) {
+    const form = { bits, n: 24, k: 64, corrected: bits === 4, halves: bits !== 32, bias: false };
+    const weights = randomLinear('x', form, random);
+    for (const activations of ['int8', 'int16'] as const) {
+      const x = floats(3 * form.k);
+      const alone = await run(runtimes(null), form, activations, weights, x.slice(form.k, 2 * form.k));
+      x[5] = Number.NaN;
+      x[2 * form.k + 40] = Number.POSITIVE_INFINITY;
+      const y = await run(runtimes(null), form, activations, weights, x);
+      assert.deepEqual(y.slice(form.n, 2 * form.n), alone);
+      assert.ok(y.subarray(0, form.n).every(Number.isNaN));
+      assert.ok(y.subarray(2 * form.n).every((value) => !Number.isFinite(value)));
+    }
+  }
+});
+
+test('tokens of the embedding are rows of the weights, and one past them is an error with words', async () => {
+  for (const bits of [4, 8] as const) {
+    const form = { bits, n: 37, k: 96, corrected: bits === 4, halves: true, bias: false };
+    const weights = randomLinear('x', form, random);
+    const values = linearValues({ linears: new Map([['x', form]]), weights }, 'x');
+    const runtime = runtimes(null);
+    const g = createGraphBuilder();
+    for (const [name, { type, shape }] of weights) g.weight(name, type, shape);
+    const operands = [g.input('tokens', 'int64', ['R']), 'x.packed'];
+    g.native('QuantizedEmbedding', operands, packedAttributes(form), g.output('out', 'float32', ['R', form.k]));
+    const tensors = new Map([...weights].map(([name, { data, shape }]) => [name, runtime.tensor(data, shape)]));
+    const session = await runtime.session(encodeOnnx(g.build()), { weights: tensors });
+    const rowsOf = async (tokens: readonly number[]) => {
+      const out = new Float32Array(tokens.length * form.k);
+      await runOnce(session, ({ input, output }) => {
+        input('tokens', runtime.tensor(BigInt64Array.from(tokens, BigInt), [tokens.length]));
+        output('out', runtime.tensor(out, [tokens.length, form.k]));
+      });
+      return out;
+    };
+    const tokens = [0, 36, 7, 8, 7];
+    for (const [i, value] of (await rowsOf(tokens)).entries()) {
+      const wanted = values[tokens[Math.floor(i / form.k)]! * form.k + (i % form.k)]!;
+      assert.ok(Math.abs(value - wanted) <= 1e-6 * (1 + Math.abs(wanted)), `${value} is not ${wanted}`);
+    }
+    for (const token of [37, -1, 2 ** 40]) await assert.rejects(rowsOf([token]), /there is no such token/);
+    session.release();
+  }
 });

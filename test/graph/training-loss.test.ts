@@ -4,31 +4,23 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { prng } from '../../src/core/prng.ts';
 import { encodeOnnx } from '../../src/formats/onnx.ts';
-import type { LinearForm, LoweredModel, LoweredTensor } from '../../src/graph/lowered.ts';
+import type { LinearForm, LoweredModel } from '../../src/graph/lowered.ts';
 import { createTrainingBuilder } from '../../src/graph/training-builder.ts';
 import { integersFor, trainingNames } from '../../src/graph/training-form.ts';
 import { addLoss } from '../../src/graph/training-loss.ts';
 import { testRuntime } from '../helpers/test-runtime.ts';
 import { linearValues } from './linear-values.ts';
+import { randomLinear } from './random-linear.ts';
 
 const runtime = testRuntime();
 const random = prng(21);
 const [vocabulary, k, S] = [9001, 32, 5];
 const floats = (length: number, size = 1) => Float32Array.from({ length }, () => (random() - 0.5) * size);
-const bytes = (length: number) => Uint8Array.from({ length }, () => random() * 256);
 
 /** A model of a head alone. */
 function headOf(bits: 4 | 8 | 32, corrected: boolean): LoweredModel {
-  const form: LinearForm = { bits, n: vocabulary, k, corrected, bias: false };
-  const weights = new Map<string, LoweredTensor>();
-  const add = (part: string, type: 'float32' | 'uint8', shape: number[], data: LoweredTensor['data']) =>
-    weights.set(`head.${part}`, { type, shape, data });
-  if (bits === 32) add('matrix', 'float32', [k, vocabulary], floats(k * vocabulary));
-  else {
-    add('blocks', 'uint8', [vocabulary, 1, 4 * bits], bytes(vocabulary * 4 * bits));
-    add('scales', 'float32', [vocabulary], floats(vocabulary, bits === 4 ? 0.2 : 0.02));
-    if (corrected) add('minimums', 'float32', [1, vocabulary], floats(vocabulary));
-  }
+  const form: LinearForm = { bits, n: vocabulary, k, corrected, halves: false, bias: false };
+  const weights = randomLinear('head', form, random, bits === 4 ? 0.1 : 0.01);
   return { linears: new Map([['head', form]]), weights } as unknown as LoweredModel;
 }
 

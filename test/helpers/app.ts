@@ -5,6 +5,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { FastifyInstance, LightMyRequestResponse } from 'fastify';
 import { type Clock, systemClock, systemTimers } from '../../src/core/clock.ts';
 import { limits } from '../../src/core/limits.ts';
+import { GrammarChecker } from '../../src/grammar/grammar-checker.ts';
 import { openMerges } from '../../src/jobs/merges/merge-keeper.ts';
 import type { Merges } from '../../src/jobs/merges/merges.ts';
 import { measureTraffic, type Traffic } from '../../src/jobs/merges/traffic.ts';
@@ -17,7 +18,10 @@ import { mergeProbes } from '../../src/server/merge-probes.ts';
 import { type Database, openDatabase } from '../../src/storage/database.ts';
 import { keyTable } from '../../src/storage/key-table.ts';
 import { mergeTable } from '../../src/storage/merge-table.ts';
+import type { QuotaSource } from '../../src/tenants/ceilings.ts';
 import { type KeyStore, keyStore } from '../../src/tenants/keys.ts';
+import type { Quota } from '../../src/tenants/quota.ts';
+import { noQuotas, openService, type Service } from '../../src/tenants/service.ts';
 import { byteTokenizer } from './byte-tokenizer.ts';
 import { type FakeEngine, type FakeEngineOptions, fakeEngine } from './fake-engine.ts';
 import { fakeOffline } from './fake-offline.ts';
@@ -33,6 +37,7 @@ export type TestApp = {
   readonly traffic: Traffic;
   readonly training: TestJobs;
   readonly keys: KeyStore;
+  readonly service: Service;
   /** Lines of the log, parsed. */
   readonly log: Record<string, unknown>[];
   post(url: string, body: object, headers?: Record<string, string>): Promise<LightMyRequestResponse>;
@@ -41,6 +46,9 @@ export type TestApp = {
 export type TestAppOptions = FakeEngineOptions & {
   readonly deps?: Partial<AppDeps>;
   readonly trainer?: FakeTrainerOptions;
+  /** Of every tenant, and of those that are named. */
+  readonly quota?: Quota;
+  readonly quotas?: QuotaSource;
   /** What the model says; `script` of the engine goes first. */
   readonly says?: string;
   /** Where adapters and merges are; left out, in memory and a folder of the test's. */
@@ -58,10 +66,18 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
   const clock: Clock = options.deps?.clock ?? systemClock;
   const db = await openDatabase(':memory:');
   const keys = keyStore(keyTable(db), clock);
-  const registry = await watchedRegistry(t, options.registry);
-  const training = await testJobs(t, { ...options.trainer, registry, jobs: { engine } });
   const log: Record<string, unknown>[] = [];
   const logger = createLogger('debug', { write: (line) => log.push(JSON.parse(line)) });
+  const service = await openService({
+    ...{ database: options.database ?? db, defaults: options.quota ?? {}, source: options.quotas ?? noQuotas },
+    ...{ clock, timers: systemTimers, log: logger },
+  });
+  const { assertQuota, usage } = service;
+  const registry = await watchedRegistry(t, { assertQuota, ...options.registry });
+  const training = await testJobs(t, {
+    ...{ ...options.trainer, registry },
+    jobs: { engine, assertQuota, trainedSince: usage.trainedSince },
+  });
   const tokenizer = byteTokenizer();
   const merges = await openMerges({
     table: mergeTable(options.database ?? db),
@@ -72,11 +88,13 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
     keepsAutomatic: options.keepsAutomatic ?? true,
   });
   const traffic = measureTraffic(clock, limits);
+  const grammars = new GrammarChecker();
   let ids = 0;
   const app = createApp({
     engine,
     tokenizer,
     model: { name: 'tiny', digest: `sha256:${'a'.repeat(64)}`, createdAt: 1_700_000_000_000 },
+    grammars,
     registry,
     merges,
     traffic,
@@ -84,8 +102,13 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
     files: training.files,
     jobs: training.jobs,
     adapterRoot: null,
+    adapterResolver: false,
+    corsOrigins: [],
     keys,
+    service,
+    requestTimeoutMs: null,
     adminKey: null,
+    settings: [{ env: 'LORIKEET_PORT', shown: '0', origin: 'flag' }],
     metrics: createMetrics({ modelName: 'tiny', processMetrics: false }),
     logger,
     clock,
@@ -94,15 +117,17 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
     ...options.deps,
   });
   t.after(async () => {
+    grammars.close();
     await engine.close(0);
     await app.close();
     await merges.close();
+    await service.close();
     await db.destroy();
   });
   options.extend?.(app);
   await app.ready();
   const post: TestApp['post'] = (url, payload, headers = {}) => app.inject({ method: 'POST', url, payload, headers });
-  return { app, engine, registry, merges, traffic, training, keys, log, post };
+  return { app, engine, registry, merges, traffic, training, keys, service, log, post };
 }
 
 /** @returns the port, for tests that need a real socket. */

@@ -3,6 +3,7 @@
 
 import { LorikeetError } from '../../src/core/errors.ts';
 import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts';
+import { toolTurns } from '../../src/tokenizer/tool-turns.ts';
 
 export const endToken = 256;
 export const startToken = 257;
@@ -30,8 +31,9 @@ export function byteTokenizer(): Tokenizer {
     decode: (tokens, { skipSpecial = true } = {}) => text(tokens, skipSpecial).toString(),
     tokenBytes,
     isSpecial,
-    encodeChat(messages, { addGenerationPrompt = true } = {}) {
-      if (messages.some(({ role }) => role === 'tool')) throw new LorikeetError('chat_template_failed');
+    encodeChat(given, { addGenerationPrompt = true, tools = [] } = {}) {
+      const { messages } = toolTurns('bytes', given, tools);
+      if (messages.some(({ name }) => name === 'refused')) throw new LorikeetError('chat_template_failed');
       const turns = messages.flatMap(({ role, content }) => [
         startToken,
         ...Buffer.from(`${role}\n${content}`),

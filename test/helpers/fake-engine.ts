@@ -214,11 +214,14 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
     refusal: null,
     failure: null,
     load: (load) => void loads.push(load),
-    submit(asked, listener) {
+    assertRoom() {
       if (engine.refusal !== null) throw engine.refusal;
       if (engine.state === 'draining') throw new LorikeetError('server_draining');
       if (engine.state === 'starting' || engine.state === 'stopped') throw new LorikeetError('engine_unavailable');
       if (waiting.length >= waitingMax) throw new LorikeetError('server_overloaded');
+    },
+    submit(asked, listener) {
+      engine.assertRoom();
       const tokens = script(asked)[Symbol.iterator]();
       const row: Row = { id: submitted.length, asked, listener, tokens, generated: 0, aborted: false };
       submitted.push(asked);

@@ -6,7 +6,7 @@ import type { TestContext } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { systemClock, systemTimers } from '../../src/core/clock.ts';
 import { type OpenJobs, openTrainingJobs } from '../../src/jobs/jobs.ts';
-import type { JobOptions, TrainerConfig } from '../../src/jobs/options.ts';
+import type { JobOptions, TrainerConfig, TrainingBounds } from '../../src/jobs/options.ts';
 import type { TrainingFile } from '../../src/jobs/training-files.ts';
 import type { HyperparameterChoices, JobState, NewJob, TrainingJobRecord } from '../../src/jobs/training-jobs.ts';
 import { nodeFiles } from '../../src/storage/files.ts';
@@ -34,6 +34,11 @@ export type TestJobsOptions = FakeTrainerOptions & {
   readonly jobs?: Partial<JobOptions>;
   /** The queue waits until `start` is called. */
   readonly isIdle?: boolean;
+};
+
+/** One turn is longer than any test. */
+export const plainBounds: TrainingBounds = {
+  ...{ turnMs: 3_600_000, stepsMax: 1_000_000, trainingMsMax: Number.POSITIVE_INFINITY, priority: 'idle' },
 };
 
 /** The parts of a job that no test has to think about. */
@@ -76,6 +81,7 @@ export async function testJobs(t: TestContext, options: TestJobsOptions = {}): P
     engine: { leaveRoom: () => {} },
     share: 0.5,
     restart: { firstDelayMs: 1, delayMsMax: 4, deathsMax: 3 },
+    bounds: plainBounds,
     meter: { stepTaken: () => {} },
     clock: systemClock,
     timers: systemTimers,

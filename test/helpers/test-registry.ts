@@ -82,7 +82,7 @@ export async function upload(
   provenance: Partial<Provenance> = {},
 ): Promise<{ adapter: AdapterVersion; created: boolean }> {
   const { config, weights } = typeof adapter === 'number' ? tinyAdapter(adapter) : adapter;
-  const staged = await registry.stage();
+  const staged = await registry.stage('default');
   try {
     await staged.config(config);
     await staged.weights(Readable.from([weights]));

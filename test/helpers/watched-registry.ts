@@ -66,9 +66,9 @@ export async function watchedRegistry(
         },
       };
     },
-    async stage() {
+    async stage(tenant) {
       if (watched.stageFailure !== null) throw watched.stageFailure;
-      const staged = await real.stage();
+      const staged = await real.stage(tenant);
       counts.staged++;
       return {
         ...staged,

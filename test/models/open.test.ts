@@ -7,11 +7,11 @@ import fc from 'fast-check';
 import type { ModelFiles } from '../../src/core/base-model.ts';
 import { type ErrorCode, LorikeetError } from '../../src/core/errors.ts';
 import { dequantize } from '../../src/formats/dequantize.ts';
+import { unpairRows } from '../../src/formats/unpair-rows.ts';
 import { writeSafetensors } from '../../src/formats/write-safetensors.ts';
 import { tensorSpecs } from '../../src/models/architectures.ts';
 import { localModel } from '../../src/models/local-model.ts';
 import { openModel } from '../../src/models/open.ts';
-import { unpairRows } from '../../src/models/unpair-rows.ts';
 import { tinyConfig, tinyShape, tinyTensors, writeModelFolder } from './model-folder.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 

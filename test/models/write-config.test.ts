@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
+import { pairedRow, unpairedRow } from '../../src/formats/unpair-rows.ts';
 import { configShape } from '../../src/models/config-shape.ts';
-import { pairedRow, unpairedRow } from '../../src/models/unpair-rows.ts';
 import { configOf } from '../../src/models/write-config.ts';
 import { tinyShape } from './model-folder.ts';
 

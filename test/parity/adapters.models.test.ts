@@ -41,10 +41,9 @@ before(async () => {
     clock: systemClock,
     read: ({ files }) => readAdapter(files, { model, breath }),
     combine: (key, scaled) => combineAdapters(key, scaled, model.shape, breath),
-    onDrop: decoder.forget,
     onChange: () => changed(),
   });
-  for (const reach of ['attention', 'layers', 'all'] as const) await decoder.prepare(reach);
+  await decoder.prepare(null);
 });
 after(async () => {
   await decoder.release();

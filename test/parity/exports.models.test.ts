@@ -55,7 +55,7 @@ async function say(model: ModelFiles, weightBits: 32 | null, applied: readonly (
   const engine = superviseEngine({
     startProcess: engineProcessStarter(new URL('../../src/engine/main.ts', import.meta.url), env),
     config: {
-      ...{ model, weightBits, decodeActivations: 'float32', device: 'cpu', ortLibrary: null, threads: null },
+      ...{ model, weightBits, decodeActivations: 'int16', device: 'cpu', ortLibrary: null, threads: null },
       ...{ maxSequences: 16, maxContext: 512, prefillChunk: 128, adapterBytes: 2 ** 28, adapterPages: null },
       cacheDir: join(folder, 'weights'),
     },

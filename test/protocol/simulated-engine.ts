@@ -48,6 +48,8 @@ export class SimulatedEngine implements EngineProcess {
   readonly commands: EngineCommand[] = [];
   /** A process that hangs takes commands and never answers; SIGKILL still ends it. */
   hangs = false;
+  /** Between two steps, which it says when it is asked. */
+  waits = false;
   alive = true;
   readonly #handlers: EngineHandlers;
   #waiting: SequenceRequest[] = [];
@@ -66,6 +68,7 @@ export class SimulatedEngine implements EngineProcess {
     if (!this.alive) return;
     this.commands.push(command);
     if (command.type === 'submit') this.#waiting.push(command.sequence);
+    if (command.type === 'ping' && this.waits && !this.hangs) this.#handlers.onEvent({ type: 'alive' });
     if (command.type === 'stop' && !this.hangs) this.die('ended with exit code 0');
   }
 

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { defaultSamplingParams } from '../../src/core/sampling-params.ts';
-import type { SequenceEnd } from '../../src/protocol/messages.ts';
+import type { SequenceEnd, SequenceRequest } from '../../src/protocol/messages.ts';
 import { type SupervisedEngine, superviseEngine } from '../../src/protocol/supervisor.ts';
 import { defaultSupervisorLimits, type SupervisorLimits } from '../../src/protocol/supervisor-options.ts';
 import { type VirtualTime, virtualTime } from '../fixtures/virtual-time.ts';
@@ -21,7 +21,7 @@ export type Supervised = {
   /** Every process there was, the newest last. */
   readonly engines: SimulatedEngine[];
   engine(): SimulatedEngine;
-  submit(maxTokens?: number, promptTokens?: number): Witness;
+  submit(maxTokens?: number, promptTokens?: number, rest?: Pick<SequenceRequest, 'share' | 'timeoutMs'>): Witness;
 };
 
 export function supervised(limits: Partial<SupervisorLimits> = {}): Supervised {
@@ -51,10 +51,13 @@ export function supervised(limits: Partial<SupervisorLimits> = {}): Supervised {
     client,
     engines,
     engine: () => engines.at(-1)!,
-    submit(maxTokens = 3, promptTokens = 4) {
+    submit(maxTokens = 3, promptTokens = 4, rest = {}) {
       const witness: Witness = { tokens: [], ends: [], starts: 0, abort: () => {} };
       const abort = client.submit(
-        { promptTokens: Array(promptTokens).fill(1), params: { ...defaultSamplingParams, maxTokens }, adapters: [] },
+        {
+          ...{ promptTokens: Array(promptTokens).fill(1), params: { ...defaultSamplingParams, maxTokens } },
+          ...{ adapters: [], ...rest },
+        },
         {
           onStart: () => void witness.starts++,
           onToken: ({ token }) => {

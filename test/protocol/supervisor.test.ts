@@ -146,6 +146,19 @@ test('an engine that is silent while sequences run is killed', () => {
   assert.match(witness.ends[0]?.error?.message ?? '', /silent for 5 s/);
 });
 
+test('an engine whose sequences only wait for adapters answers when it is asked, and lives', () => {
+  const { client, engine, submit, time } = supervised({ silentMsMax: 5000 });
+  engine().ready();
+  submit();
+  engine().waits = true;
+  time.advance(60_000);
+  assert.equal(client.state, 'ready');
+  engine().waits = false;
+  engine().hangs = true;
+  time.advance(5100);
+  assert.equal(client.state, 'restarting');
+});
+
 test('an idle engine may be silent', () => {
   const { client, engine, submit, time } = supervised({ silentMsMax: 5000 });
   engine().ready();

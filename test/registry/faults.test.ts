@@ -46,7 +46,7 @@ async function uploadInParts(registry: AdapterRegistry, name: string, seed: numb
     const bytes = Readable.from([weights.subarray(offset, end)]);
     await registry.appendUpload('default', digest, { offset, total: weights.length, bytes });
   }
-  const staged = await registry.stage();
+  const staged = await registry.stage('default');
   try {
     await staged.config(config);
     await staged.uploadedWeights('default', digest);

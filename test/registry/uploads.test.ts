@@ -28,7 +28,7 @@ function append(registry: AdapterRegistry, whole: Uint8Array, from: number, to: 
 }
 
 async function publishUploaded(registry: AdapterRegistry, config: Uint8Array, digest: string) {
-  const staged = await registry.stage();
+  const staged = await registry.stage('default');
   try {
     await staged.uploadedWeights(tenant, digest);
     await staged.config(config);
@@ -40,7 +40,7 @@ async function publishUploaded(registry: AdapterRegistry, config: Uint8Array, di
 
 test('what is too large is refused while it arrives, and leaves nothing', async (t) => {
   const registry = await testRegistry(t, { limits: { ...limits, configBytes: 100, adapterWeightsBytes: 1000 } });
-  const staged = await registry.stage();
+  const staged = await registry.stage('default');
   let asked = 0;
   const endless = Readable.from(
     (function* () {
@@ -58,15 +58,20 @@ test('what is too large is refused while it arrives, and leaves nothing', async 
 });
 
 test('uploads at once are counted; ended ones make room', async (t) => {
-  const registry = await testRegistry(t, { limits: { ...limits, uploads: 2 } });
-  const first = await registry.stage();
-  await registry.stage();
-  await assert.rejects(registry.stage(), { code: 'too_many_uploads' });
+  const registry = await testRegistry(t, { limits: { ...limits, uploads: 4 } });
+  const first = await registry.stage('default');
+  await registry.stage('default');
+  await assert.rejects(registry.stage('default'), { code: 'too_many_uploads' });
   await assert.rejects(append(registry, new Uint8Array(10), 0, 5), { code: 'too_many_uploads' });
   await first.discard();
   await first.discard();
-  await registry.stage();
-  await assert.rejects(registry.stage(), { code: 'too_many_uploads' });
+  await registry.stage('default');
+  await assert.rejects(registry.stage('default'), { code: 'too_many_uploads' });
+  // What one tenant has leaves places for others, for each of them fewer.
+  await registry.stage('other');
+  await assert.rejects(registry.stage('other'), { code: 'too_many_uploads' });
+  await registry.stage('third');
+  await assert.rejects(registry.stage('fourth'), { code: 'too_many_uploads' });
 });
 
 test('a full disk says so, and nothing is left', async (t) => {
@@ -77,7 +82,7 @@ test('a full disk says so, and nothing is left', async (t) => {
     append: async (path: string) => ({ ...(await nodeFiles.append(path)), write: full }),
   };
   const registry = await testRegistry(t, { files });
-  const staged = await registry.stage();
+  const staged = await registry.stage('default');
   const { config, weights } = tinyAdapter(1);
   await assert.rejects(staged.config(config), { code: 'storage_full' });
   await assert.rejects(staged.weights(Readable.from([weights])), { code: 'storage_full' });

@@ -169,7 +169,7 @@ test("a version's content is a folder that PEFT reads, held while it is read", a
 });
 
 test('who takes nothing of a download is cut off and holds the version no longer', async (t) => {
-  const { app, registry } = await testApp(t, { deps: { limits: { ...limits, downloadIdleMs: 50 } } });
+  const { app, registry } = await testApp(t, { deps: { limits: { ...limits, readPeriodMs: 50 } } });
   await registry.add('big', { content: 'x'.repeat(16 * 2 ** 20) });
   const port = await listen(app);
   const reading = get(`http://127.0.0.1:${port}/v1/adapters/big/versions/1/content`, (answer) => void answer.pause());

@@ -78,16 +78,30 @@ test("logprobs have OpenAI's older shape, offsets counted in the text", async (t
   );
 });
 
-test('what would change the answer and is not there is refused by name; the rest is ignored', async (t) => {
+test('what would change the answer and is not there is refused by name; the rest is ignored, and named', async (t) => {
   const { post, log } = await testApp(t);
-  const refused = { suffix: 'x', echo: true, best_of: 2, guided_json: {}, min_tokens: 4, adapter_id: 'a' };
+  const refused = { suffix: 'x', echo: true, best_of: 2, tools: [{}], min_tokens: 4, adapter_id: 'a' };
   for (const [name, value] of Object.entries(refused)) {
     const { error } = (await post(url, { prompt: 'x', [name]: value })).json();
     assert.deepEqual([error.code, error.param], ['unsupported_parameter', name]);
   }
   const harmless = { suffix: '', echo: false, best_of: 1, user: 'somebody', frobnicate: 1 };
-  assert.equal((await post(url, { prompt: 'x', ...harmless })).statusCode, 200);
-  assert.deepEqual(log.find(({ msg }) => msg === 'unknown parameters')?.ignored, ['user', 'frobnicate']);
+  const answer = await post(url, { prompt: 'x', ...harmless });
+  assert.deepEqual([answer.statusCode, answer.headers['x-ignored-parameters']], [200, 'user, frobnicate']);
+  const said = 'parameters that are not known here were ignored';
+  assert.deepEqual(log.find(({ msg }) => msg === said)?.ignored, ['user', 'frobnicate']);
+});
+
+test('a name near a known one is a typing error', async (t) => {
+  const { post } = await testApp(t);
+  for (const [written, meant] of Object.entries({ temprature: 'temperature', max_token: 'max_tokens', top_a: null })) {
+    const { error } = (await post(url, { prompt: 'x', [written]: 1 })).json();
+    assert.deepEqual(
+      [error.code, error.param],
+      [meant === null ? 'unsupported_parameter' : 'unknown_parameter', written],
+    );
+    if (meant !== null) assert.match(error.message, new RegExp(`Did you mean ${meant}\\?`));
+  }
 });
 
 test('prompts times choices are bounded together', async (t) => {

@@ -73,7 +73,7 @@ const causes: Partial<Record<ErrorCode, Cause>> = {
   unknown_parameter: posting({ ...prompt, temprature: 1 }),
   unsupported_parameter: { ask: ({ post }) => post('/v1/completions', { ...prompt, echo: true }) },
   context_length_exceeded: posting({ prompt: 'x'.repeat(600) }),
-  chat_template_failed: posting({ messages: [{ role: 'tool', content: 'x' }] }),
+  chat_template_failed: posting({ messages: [{ role: 'user', name: 'refused', content: 'x' }] }),
   invalid_api_key: { options: { deps: { adminKey: 'secret' } }, ask: ({ post }) => post(url, prompt) },
   insufficient_permissions: {
     async ask({ keys, post }) {
@@ -214,6 +214,25 @@ const causes: Partial<Record<ErrorCode, Cause>> = {
       return post('/v1/fine_tuning/jobs', { training_file });
     },
   },
+  rate_limit_exceeded: {
+    options: { quota: { requests_per_minute: 0 } },
+    ask: ({ post }) => post('/v1/generate', { prompt: 'x' }),
+  },
+  insufficient_quota: {
+    options: { quota: { jobs: 0 } },
+    async ask({ post, training }) {
+      const { id: training_file } = await training.file();
+      return post('/v1/fine_tuning/jobs', { training_file });
+    },
+  },
+  deadline_exceeded: {
+    async ask({ post, engine }) {
+      engine.failure = { code: 'deadline_exceeded', message: 'It is too late.' };
+      const answer = await post('/v1/generate', { prompt: 'x' });
+      engine.failure = null;
+      return answer;
+    },
+  },
   internal_error: refusing(new Error('a detail that must not leave')),
 };
 
@@ -267,8 +286,7 @@ test('a wrong parameter is named by its path', async (t) => {
   const { post } = await testApp(t);
   const cases: [string, object, string, RegExp][] = [
     [url, { ...prompt, temperature: 3 }, 'temperature', /<= 2/],
-    [url, { ...prompt, stop: ['a', ''] }, 'stop[1]', /fewer than 1/],
-    [url, { ...prompt, stop: 7 }, 'stop', /a string of 1 to 256/],
+    [url, { ...prompt, stop: 7 }, 'stop', /a string of at most 256/],
     [url, { prompt: [1, 'a'] }, 'prompt[1]', /integer/],
     [url, { prompt: [1, 9999] }, 'prompt[1]', /vocabulary/],
     [url, { prompt: '' }, 'prompt', /no tokens/],
@@ -281,10 +299,10 @@ test('a wrong parameter is named by its path', async (t) => {
     [
       url,
       { messages: [{ role: 'user', content: [{ type: 'image_url', text: '' }] }] },
-      'messages[0].content[0].type',
-      /"text"/,
+      'messages[0].content[0]',
+      /parts of type "image_url" are not supported/,
     ],
-    [url, { ...prompt, logit_bias: { x: 1 } }, 'logit_bias.x', /not a known/],
+    [url, { ...prompt, logit_bias: { x: 1 } }, 'logit_bias.x', /not one that it takes/],
     [url, { ...prompt, logit_bias: { 99999: 1 } }, 'logit_bias[99999]', /vocabulary/],
     [url, { ...prompt, logit_bias: { 5: 101 } }, 'logit_bias[5]', /<= 100/],
     [url, { ...prompt, seed: 1.5 }, 'seed', /integer/],
@@ -294,7 +312,7 @@ test('a wrong parameter is named by its path', async (t) => {
     [url, { ...prompt, adapter_id: 'a', adapter_scale: 3 }, 'adapter_scale', /<= 2/],
     [url, { ...prompt, adapter_id: 'a', adapters: [{ id: 'a' }] }, 'adapters', /exclude/],
     [url, { ...prompt, adapters: Array(17).fill({ id: 'a' }) }, 'adapters', /more than 16/],
-    ['/v1/completions', { ...prompt, n: 17 }, 'n', /<= 16/],
+    ['/v1/completions', { ...prompt, n: 129 }, 'n', /<= 128/],
     ['/v1/completions', { prompt: ['a', 5] }, 'prompt[1]', /string/],
     ['/v1/completions', { prompt: [] }, 'prompt', /a list/],
     ['/v1/completions', { prompt: ['ok', ''] }, 'prompt[1]', /no tokens/],

@@ -125,20 +125,25 @@ test('leases are let go when the engine refuses, whichever sequence it refuses',
   await testing.registry.add('a');
   testing.engine.refusal = new LorikeetError('engine_unavailable');
   await testing.post(url, { prompt: 'x', adapter_id: 'a' });
-  await letGo(testing, 1);
+  // Refused before anything is looked up.
+  await letGo(testing, 0);
   testing.engine.refusal = null;
   const answer = await testing.post('/v1/completions', { prompt: ['x', 'y'], model: 'a', n: 2 });
   assert.equal(answer.json().error.code, 'server_overloaded');
   assert.equal(testing.registry.held, 1, 'the first one still runs');
   testing.engine.step();
-  await letGo(testing, 2);
+  await letGo(testing, 1);
 });
 
 test('a prompt that fails is found before anything is held', async (t) => {
   const testing = await testApp(t);
   await testing.registry.add('a');
   const long = 'x'.repeat(600);
-  for (const body of [{ prompt: long }, { prompt: '' }, { messages: [{ role: 'tool', content: 'x' }] }]) {
+  for (const body of [
+    { prompt: long },
+    { prompt: '' },
+    { messages: [{ role: 'user', name: 'refused', content: 'x' }] },
+  ]) {
     assert.equal((await testing.post(url, { ...body, adapter_id: 'a' })).statusCode, 400);
   }
   await letGo(testing, 0);
@@ -276,4 +281,16 @@ test('the metrics say which adapters run and wait, who asks for which, and what 
   for (let i = 0; i < 3; i++) testing.engine.step();
   await Promise.all(asking);
   assert.ok((await metrics()).includes(`${info},running_lora_adapters="",waiting_lora_adapters=""} `));
+});
+
+test('a caller may keep off a merge', async (t) => {
+  const testing = await testApp(t);
+  await testing.registry.add('a');
+  await testing.post(url, { prompt: 'x', adapter_id: 'a', use_merge: false });
+  await testing.post(url, { prompt: 'x', adapter_id: 'a' });
+  assert.deepEqual(
+    testing.engine.submitted.map(({ usesMerge }) => usesMerge),
+    [false, undefined],
+  );
+  await letGo(testing, 2);
 });

@@ -19,7 +19,7 @@ async function rooted(t: TestContext) {
   const root = join(folder, 'root');
   adapterFolder(join(root, 'team/a'));
   adapterFolder(join(folder, 'outside'));
-  const testing = await testApp(t, { deps: { adapterRoot: root } });
+  const testing = await testApp(t, { deps: { adapterRoot: root, adapterResolver: true } });
   const load = (lora_name: string, lora_path: string, more = {}) =>
     testing.post('/v1/load_lora_adapter', { lora_name, lora_path, ...more });
   return { ...testing, folder, root, load };
@@ -71,4 +71,18 @@ test('without a root nothing is loaded by path; without its fields nothing at al
   const empty = await post('/v1/load_lora_adapter', {});
   assert.equal(empty.json().error.message, "Both 'lora_name' and 'lora_path' must be provided.");
   assert.equal((await post('/v1/unload_lora_adapter', {})).statusCode, 400);
+});
+
+test('an adapter below the root is loaded when it is first asked for, once', async (t) => {
+  const { registry, post } = await rooted(t);
+  const ask = (model: string) => post('/v1/completions', { model, prompt: 'x' });
+  const answers = await Promise.all([ask('team/a'), ask('team/a'), ask('team/a')]);
+  assert.deepEqual(
+    answers.map(({ statusCode }) => statusCode),
+    [200, 200, 200],
+  );
+  assert.equal((await registry.versions('default', 'team/a')).length, 1);
+  for (const missing of ['../outside', 'team/b', 'team/a@7', 'team/a:prod']) {
+    assert.equal((await ask(missing)).statusCode, 404, missing);
+  }
 });

@@ -81,3 +81,14 @@ test('deleting a model deletes the adapter, or its one version', async (t) => {
   assert.equal((await remove('a')).statusCode, 200);
   assert.equal((await remove('a')).json().error.code, 'model_not_found');
 });
+
+test('the list may be cut after some adapters, down to the base model alone', async (t) => {
+  const { app, registry } = await testApp(t);
+  for (const name of ['a', 'b', 'c']) await registry.add(name);
+  const ids = async (query: string) =>
+    (await app.inject(`/v1/models${query}`)).json().data.map(({ id }: { id: string }) => id);
+  assert.deepEqual(await ids(''), ['tiny', 'a', 'b', 'c']);
+  assert.deepEqual(await ids('?limit=2'), ['tiny', 'a', 'b']);
+  assert.deepEqual(await ids('?limit=0'), ['tiny']);
+  assert.equal((await app.inject('/v1/models?limit=-1')).json().error.code, 'invalid_parameter');
+});

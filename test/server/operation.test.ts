@@ -73,6 +73,7 @@ test('the description covers every route and is valid for its version', async (t
     '/v1/adapters/{name}/versions/{version}/content',
     '/v1/admin/adapters/{id}/merge',
     '/v1/admin/merges',
+    '/v1/admin/settings',
     '/v1/chat/completions',
     '/v1/completions',
     '/v1/files',
@@ -105,4 +106,14 @@ test('the page for people comes with all its assets', async (t) => {
     assert.ok(asset.startsWith('/docs/'), asset);
     assert.equal((await app.inject(asset)).statusCode, 200, asset);
   }
+});
+
+test('settings are told with their origin, to whoever may administer', async (t) => {
+  const { app, keys } = await testApp(t);
+  assert.deepEqual((await app.inject('/v1/admin/settings')).json().data, [
+    { id: 'LORIKEET_PORT', object: 'setting', value: '0', origin: 'flag' },
+  ]);
+  const { key } = await keys.create({ tenant: 'acme', name: '', scopes: ['generate'] });
+  const headers = { authorization: `Bearer ${key}` };
+  assert.equal((await app.inject({ url: '/v1/admin/settings', headers })).statusCode, 403);
 });

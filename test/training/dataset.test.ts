@@ -76,11 +76,11 @@ test('a bad row is named by its line', async () => {
   await assert.rejects(read([good, good, { prompt: 'a' }]), { message: 'Line 3 has no completion.' });
   const tools = {
     messages: [
-      { role: 'tool', content: '' },
+      { role: 'function', content: '' },
       { role: 'assistant', content: '' },
     ],
   };
-  await assert.rejects(read([tools]), { message: 'Line 1 has a messages[0].role that is not trained: "tool".' });
+  await assert.rejects(read([tools]), { message: 'Line 1 has a messages[0].role that is not trained: "function".' });
 });
 
 test('with a real tokeniser, prompt and completion are the tokens that each is by itself', () => {

@@ -1,34 +1,68 @@
-// A PEFT folder on this machine: its two files and what their content is called.
+// An adapter on this machine: its files, what lies beside them, and what their content is called.
 
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readdir, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { adapterDigest } from '../../formats/adapter-digest.ts';
+import { isCompanion, isPickleName, isWeightsName, pickleAdvice } from '../../registry/companions.ts';
 import { configFile, weightsFile } from '../../server/adapter-files.ts';
 import { UsageError } from '../command.ts';
 
 export type AdapterFolder = {
-  readonly config: string;
+  /** null for a GGUF adapter, which has none. */
+  readonly config: string | null;
   readonly weights: string;
   readonly weightsBytes: number;
   /** Hex, of the weights alone. */
   readonly weightsSha256: string;
-  /** `sha256:<hex>` of both: what the server calls it. */
-  readonly digest: string;
+  /** `sha256:<hex>` of both, what the server calls it; null where the server rewrites the files first. */
+  readonly digest: string | null;
+  /** Names of the files beside the two that say something about the adapter. */
+  readonly companions: readonly string[];
 };
 
-export async function readAdapterFolder(folder: string): Promise<AdapterFolder> {
-  const [config, weights] = [join(folder, configFile), join(folder, weightsFile)];
+/** @param path a folder as PEFT or mlx-lm saves it, or a GGUF adapter. Throws UsageError. */
+export async function readAdapterFolder(path: string): Promise<AdapterFolder> {
   try {
-    const { size: weightsBytes } = await stat(weights);
-    const [configSha256, weightsSha256] = [await sha256(config), await sha256(weights)];
-    return { config, weights, weightsBytes, weightsSha256, digest: adapterDigest(configSha256, weightsSha256) };
+    return await readFiles(path);
   } catch (cause) {
-    const { code = '', path = folder } = cause as NodeJS.ErrnoException;
+    const { code = '', path: file = path } = cause as NodeJS.ErrnoException;
     if (code === '') throw cause;
-    throw new UsageError(`${path} cannot be read (${code}). An adapter is a folder as PEFT saves it.`, { cause });
+    throw new UsageError(`${file} cannot be read (${code}). ${shapes}`, { cause });
   }
+}
+
+const shapes = `An adapter is a folder with ${configFile} and ${weightsFile}, as PEFT saves it, or a GGUF adapter.`;
+
+async function readFiles(path: string): Promise<AdapterFolder> {
+  const isFile = (await stat(path)).isFile();
+  const folder = isFile ? dirname(path) : path;
+  const names = await readdir(folder);
+  const weights = join(folder, isFile ? basename(path) : weightsIn(folder, names));
+  const { size: weightsBytes } = await stat(weights);
+  const isGguf = weights.endsWith('.gguf');
+  const config = isGguf ? null : join(folder, configFile);
+  const hashes = { config: config === null ? null : await sha256(config), weights: await sha256(weights) };
+  const isPeft = hashes.config !== null && basename(weights) === weightsFile;
+  return {
+    ...{ config, weights, weightsBytes },
+    weightsSha256: hashes.weights,
+    digest: isPeft ? adapterDigest(hashes.config!, hashes.weights) : null,
+    companions: isGguf ? [] : names.filter(isCompanion),
+  };
+}
+
+/** A file that is missing is refused when it is read; what can be said better is said here. */
+function weightsIn(folder: string, names: readonly string[]): string {
+  if (names.includes(weightsFile)) return weightsFile;
+  const other = names.find(isWeightsName);
+  if (other !== undefined) return other;
+  const pickle = names.find(isPickleName);
+  if (pickle !== undefined) throw new UsageError(`${join(folder, pickle)} ${pickleAdvice}.`);
+  if (names.includes(configFile)) return weightsFile;
+  const inside = names.length === 0 ? 'it is empty' : `it holds ${names.slice(0, 8).join(', ')}`;
+  throw new UsageError(`${folder} is no adapter: ${inside}. ${shapes}`);
 }
 
 async function sha256(path: string): Promise<string> {

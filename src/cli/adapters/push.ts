@@ -13,6 +13,7 @@ import { type Server, ServerRefusal } from '../ask-server.ts';
 import type { Invocation } from '../command.ts';
 import { progressBar } from '../progress-bar.ts';
 import { type AdapterFolder, readAdapterFolder } from './folder.ts';
+import { fetchFromHub } from './from-hub.ts';
 
 /** Tries in a row that bring nothing, and the wait before the first of them; each next wait is twice as long. */
 const triesMax = 5;
@@ -20,11 +21,14 @@ const firstWaitMs = 250;
 
 export async function pushAdapter(
   server: Server,
-  { flags, io }: Invocation,
+  invocation: Invocation,
   path: string,
 ): Promise<{ adapter: Adapter; created: boolean }> {
-  const name = flags.name === undefined ? basename(resolve(path)) : String(flags.name);
-  const folder = await readAdapterFolder(path);
+  const { flags, io } = invocation;
+  const fromHub = path.startsWith('hf:');
+  const called = fromHub ? path.replace(/^hf:[^/]*\/?/, '').replace(/[@:].*$/, '') : basename(resolve(path));
+  const name = flags.name === undefined ? called.replace(/\.gguf$/, '') : String(flags.name);
+  const folder = await readAdapterFolder(fromHub ? await fetchFromHub(invocation, path) : path);
   const there = (await versionsOf(server, name)).find(
     ({ digest, state }) => digest === folder.digest && state === 'ready',
   );
@@ -38,8 +42,10 @@ export async function pushAdapter(
     bar.clear();
   }
   // The text and not the object: its bytes are part of the digest.
-  const config = await readFile(folder.config, 'utf8');
-  const answer = await server.post('/v1/adapters', { name, config, weights: `sha256:${folder.weightsSha256}` });
+  const config = folder.config === null ? {} : { config: await readFile(folder.config, 'utf8') };
+  const { companions } = folder;
+  const weights = `sha256:${folder.weightsSha256}`;
+  const answer = await server.post('/v1/adapters', { name, ...config, weights, companions });
   return { adapter: (await answer.json()) as Adapter, created: answer.status === 201 };
 }
 

@@ -32,7 +32,8 @@ export async function followJob(server: Server, { json, io, print, printJson }: 
   const job = await server.get<Job>(addressOf(id));
   if (json) printJson(job);
   else if (!over.includes(job.status)) print(howToGoOn(id));
-  else if (job.status === 'succeeded') print(`${job.fine_tuned_model} is ready.`);
+  else if (job.status === 'succeeded')
+    print(`${job.fine_tuned_model} is ready. \`lorikeet generate --adapter ${job.fine_tuned_model} '...'\` asks it.`);
   else print(job.error === null ? `${id} was ${job.status}.` : `${id} ${job.status}: ${job.error.message}`);
   return exitCodeOf(job);
 }

@@ -34,10 +34,10 @@ export class AdapterDoor {
     const { store, merges, prefersMerge } = this.#options;
     let isFirst = true;
     for (const sequence of next) {
-      if (sequence.request.adapters.length === 0) continue;
+      if (sequence.request.adapters.length === 0 || sequence.merge !== null) continue;
       if (merges.ready(sequence.key) && prefersMerge(sequence)) continue;
       if (sequence.hold === null && (isFirst || store.hasRoom)) {
-        sequence.hold = store.hold(sequence.request.adapters);
+        sequence.hold = store.hold(sequence.request.adapters, sequence.line.flow);
       }
       isFirst = false;
     }
@@ -45,23 +45,35 @@ export class AdapterDoor {
 
   /** Gives the sequence a merge, or pages for its row, where it can start. */
   admit(sequence: Sequence): Admission {
-    const { merges, pool, prefersMerge } = this.#options;
+    const { merges, prefersMerge } = this.#options;
     const { adapters } = sequence.request;
-    if (adapters.length === 0) return 'start';
+    if (adapters.length === 0 || sequence.merge !== null) return 'start';
+    if (sequence.startedAt !== null) return this.#place(sequence);
     const merge = merges.ready(sequence.key);
     if (merge && prefersMerge(sequence)) return this.#join(sequence, merge);
     const { hold } = sequence;
     // What keeps it from the mixed batch does not keep it from a merge.
     if (merge && hold && this.#failure(sequence) !== null) return this.#join(sequence, merge);
     if (!hold?.adapter) return 'wait';
-    const placement = pool.place(hold.adapter);
-    if (placement === null) return merge ? this.#join(sequence, merge) : 'blocked';
-    sequence.row = { adapter: hold.adapter, placement, scale: scaleOf(adapters, hold.adapter) };
-    return 'start';
+    const admission = this.#place(sequence);
+    return admission === 'blocked' && merge ? this.#join(sequence, merge) : admission;
+  }
+
+  /** What it takes, or would take, of the pool's fullest linear; null: it needs none, or it is not known yet. */
+  pagesOf({ hold, merge }: Sequence): { readonly key: string; readonly pages: number } | null {
+    if (!hold?.adapter || merge !== null) return null;
+    return { key: hold.key, pages: Math.max(...[...hold.adapter.linears.values()].map(({ pages }) => pages)) };
+  }
+
+  /** It waits again: its pages are others' until it goes on, its weights stay what they are. */
+  park(sequence: Sequence): void {
+    if (sequence.row !== null) this.#options.pool.release(sequence.row.placement);
+    sequence.row = null;
   }
 
   /** Why a sequence can never start; null where it can. */
   failure(sequence: Sequence): Error | null {
+    if (sequence.merge !== null) return null;
     return this.#options.merges.ready(sequence.key) ? null : this.#failure(sequence);
   }
 
@@ -80,6 +92,16 @@ export class AdapterDoor {
     if (this.#options.merges.isWorking) return;
     this.#options.store.checkIntegrity();
     this.#options.pool.checkIntegrity();
+  }
+
+  /** Pages for its row, where there are. */
+  #place(sequence: Sequence): Admission {
+    const { request, hold } = sequence;
+    const adapter = hold!.adapter!;
+    const placement = this.#options.pool.place(adapter);
+    if (placement === null) return 'blocked';
+    sequence.row = { adapter, placement, scale: scaleOf(request.adapters, adapter) };
+    return 'start';
   }
 
   #join(sequence: Sequence, merge: Merge): Admission {

@@ -6,7 +6,9 @@ import { LRUCache } from 'lru-cache';
 import type { AppliedAdapter } from '../../core/adapter.ts';
 import type { Clock } from '../../core/clock.ts';
 import { LorikeetError } from '../../core/errors.ts';
+import { commonShare } from '../../core/share.ts';
 import type { AdapterLoad } from '../../protocol/messages.ts';
+import { evictee } from '../policies/evictee.ts';
 import type { Scaled } from './combine-adapters.ts';
 import type { ResidentAdapter } from './resident-adapter.ts';
 
@@ -26,8 +28,6 @@ export type AdapterStoreOptions = {
   readonly clock: Clock;
   read(adapter: AppliedAdapter): Promise<ResidentAdapter>;
   combine(key: string, scaled: readonly Scaled[]): Promise<ResidentAdapter>;
-  /** The adapter left memory: nothing else may keep it there. */
-  onDrop(adapter: ResidentAdapter): void;
   /** A load is over. */
   onChange(): void;
 };
@@ -35,13 +35,22 @@ export type AdapterStoreOptions = {
 /** Loads at a time: one reads the disk while the other converts. More would only share the same thread. */
 const loadsMax = 2;
 
-type Entry = { adapter: ResidentAdapter | null; error: Error | null; holds: number; settled: Promise<void> };
+type Entry = {
+  adapter: ResidentAdapter | null;
+  error: Error | null;
+  holds: number;
+  settled: Promise<void>;
+  /** Whose sequence asked for it last. */
+  flow: number;
+};
 
 export class AdapterStore {
   readonly #options: AdapterStoreOptions;
   /** Held or loading. */
   readonly #held = new Map<string, Entry>();
   readonly #idle: LRUCache<string, ResidentAdapter>;
+  /** Of those that nobody holds: whose sequence asked for it last. */
+  readonly #flows = new Map<string, number>();
   readonly #waiting: (() => void)[] = [];
   #loading = 0;
   #heldBytes = 0;
@@ -54,9 +63,7 @@ export class AdapterStore {
       maxSize: Math.max(1, options.bytesMax),
       sizeCalculation: ({ bytes }) => bytes,
       dispose: (adapter, _, reason) => {
-        if (reason !== 'evict') return;
-        this.evictions++;
-        options.onDrop(adapter);
+        if (reason === 'evict') this.#dropped(adapter);
       },
     });
   }
@@ -86,11 +93,12 @@ export class AdapterStore {
     return this.#idle.has(key) || this.#held.has(key);
   }
 
-  /** `adapters` are all that apply to one sequence, at least one. */
-  hold(adapters: readonly AppliedAdapter[]): AdapterHold {
+  /** `adapters` are all that apply to one sequence of this flow, at least one. */
+  hold(adapters: readonly AppliedAdapter[], flow = commonShare.flow): AdapterHold {
     const key = keyOf(adapters);
     const entry = this.#held.get(key) ?? this.#open(key, adapters);
     entry.holds++;
+    entry.flow = flow;
     let isReleased = false;
     return {
       key,
@@ -122,10 +130,11 @@ export class AdapterStore {
 
   #open(key: string, adapters: readonly AppliedAdapter[]): Entry {
     const idle = this.#idle.get(key) ?? null;
-    const entry: Entry = { adapter: null, error: null, holds: 0, settled: Promise.resolve() };
+    const entry: Entry = { adapter: null, error: null, holds: 0, settled: Promise.resolve(), flow: commonShare.flow };
     this.#held.set(key, entry);
     if (idle) {
       this.#idle.delete(key);
+      this.#flows.delete(key);
       this.#arrive(entry, idle);
     } else entry.settled = this.#load(key, entry, adapters);
     return entry;
@@ -184,18 +193,30 @@ export class AdapterStore {
   }
 
   /** What nobody holds any more, and is not on its way, may be dropped when its room is needed. */
-  #settle(key: string, { adapter, error, holds }: Entry): void {
+  #settle(key: string, { adapter, error, holds, flow }: Entry): void {
     if (holds > 0 || (adapter === null && error === null)) return;
     if (!this.#held.delete(key) || adapter === null) return;
     this.#heldBytes -= adapter.bytes;
+    this.#flows.set(key, flow);
     this.#idle.set(key, adapter);
     this.#makeRoom();
   }
 
   #makeRoom(): void {
     while (this.#idle.size > 0 && this.residentBytes > this.#options.bytesMax) {
-      this.#idle.pop();
+      const idle = [...this.#idle.rkeys()].map((key) => {
+        return { key, bytes: this.#idle.peek(key)!.bytes, flow: this.#flows.get(key)! };
+      });
+      const key = evictee(idle);
+      const adapter = this.#idle.peek(key)!;
+      this.#idle.delete(key);
+      this.#dropped(adapter);
     }
+  }
+
+  #dropped({ key }: ResidentAdapter): void {
+    this.#flows.delete(key);
+    this.evictions++;
   }
 }
 

@@ -1,18 +1,20 @@
 // Several adapters of one request as one: a sum of low-rank products is one product of ranks side by side, so that the
 // rest of the engine knows one adapter a sequence.
 //
-//     sum_i scale_i * B_i A_i = [scale_1 B_1, scale_2 B_2, ...] [A_1; A_2; ...]
+//     sum_i scale_i * B_i A_i = [B_1, B_2, ...] diag(scale_1, scale_2, ...) [A_1; A_2; ...]
+//
+// The scales are the pages' shares.
 
 import type { ModelShape } from '../../core/base-model.ts';
 import { LorikeetError } from '../../core/errors.ts';
-import type { JoinedLinear } from '../../graph/adapted-linear.ts';
+import { type JoinedLinear, pageRanks } from '../../graph/adapted-linear.ts';
 import type { Breath } from './breath.ts';
 import {
+  createLinear,
   createPart,
   createResident,
   type JoinedSizes,
   joinedSizes,
-  pagesOf,
   type ResidentAdapter,
   type ResidentLinear,
   type ResidentPart,
@@ -38,34 +40,38 @@ export async function combineAdapters(
       const message = 'An adapter with DoRA cannot be combined with others: what it does is no sum.';
       throw new LorikeetError('adapter_unsupported', { message, param: 'adapters' });
     }
+    const pages = touching.reduce((sum, { linear }) => sum + linear.pages, 0);
     const parts: ResidentPart[] = [];
     for (let part = 0; part < sizes.outs.length; part++) {
-      const sources = touching.map(({ linear, scale }) => ({ part: linear.parts[part]!, scale }));
-      parts.push(joinParts(sizes, part, sources));
+      const sources = touching.map(({ linear }) => ({ part: linear.parts[part]!, pages: linear.pages }));
+      parts.push(joinParts(sizes, part, sources, pages));
       await breath.take();
     }
-    linears.set(sizes.linear, { parts, pages: pagesOf(parts), gains: null });
+    const shares = touching.flatMap(({ linear, scale }) => Array.from(linear.shares, (share) => scale * share));
+    linears.set(sizes.linear, createLinear(parts, Float32Array.from(shares), null));
   }
   return createResident(key, linears);
 }
 
+/** A source has the same pages in every part, since a page has one share; what a part lacks of them is zeros. */
 function joinParts(
   sizes: JoinedSizes,
   part: number,
-  sources: readonly { part: ResidentPart; scale: number }[],
+  sources: readonly { readonly part: ResidentPart; readonly pages: number }[],
+  pages: number,
 ): ResidentPart {
   const { layers, in: inputs, outs } = sizes;
   const out = outs[part]!;
-  const ranks = sources.reduce((sum, source) => sum + source.part.ranks, 0);
+  const ranks = sources.some(({ part }) => part.ranks > 0) ? pages * pageRanks : 0;
   const joined = createPart(sizes, part, ranks);
   let first = 0;
-  for (const { part: source, scale } of sources) {
-    for (let layer = 0; layer < layers; layer++) {
+  for (const { part: source, pages: own } of sources) {
+    for (let layer = 0; source.ranks > 0 && layer < layers; layer++) {
       const [from, to] = [layer * source.ranks, layer * ranks + first];
       joined.a.set(source.a.subarray(from * inputs, (from + source.ranks) * inputs), to * inputs);
-      for (let i = 0; i < source.ranks * out; i++) joined.b[to * out + i] = scale * source.b[from * out + i]!;
+      joined.b.set(source.b.subarray(from * out, (from + source.ranks) * out), to * out);
     }
-    first += source.ranks;
+    first += own * pageRanks;
   }
   return joined;
 }

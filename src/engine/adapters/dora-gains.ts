@@ -3,10 +3,13 @@
 // so g is one vector a linear, and is computed once, when the adapter is read, against the dequantised base.
 
 import { loweredName } from '../../graph/adapted-linear.ts';
-import { dequantizeRow } from '../../graph/dequantize-row.ts';
+import { rowReader } from '../../graph/dequantize-row.ts';
 import type { LoweredModel } from '../../graph/lowered.ts';
 import type { Breath } from './breath.ts';
-import { firstOutput, type JoinedSizes, type ResidentPart } from './resident-adapter.ts';
+import { firstOutput, type JoinedSizes } from './resident-adapter.ts';
+
+/** A [r, in], and s B transposed, [r, out]. */
+export type FloatPair = { readonly a: Float32Array<ArrayBuffer>; readonly b: Float32Array<ArrayBuffer> };
 
 export type GainTarget = {
   readonly sizes: JoinedSizes;
@@ -15,11 +18,11 @@ export type GainTarget = {
   readonly part: number;
 };
 
-/** Gains [out] of one part in one layer. `pair` holds s B, transposed, of all layers. */
+/** Gains [out] of one part in one layer. */
 export async function gainsOf(
   model: LoweredModel,
   { sizes, layer, part }: GainTarget,
-  { ranks, a, b }: ResidentPart,
+  { a, b }: FloatPair,
   magnitude: Float32Array,
   breath: Breath,
 ): Promise<Float32Array> {
@@ -28,10 +31,11 @@ export async function gainsOf(
   const first = firstOutput(sizes, part);
   const out = outs[part]!;
   const row = new Float32Array(inputs);
+  const read = rowReader(model, name);
   const gains = new Float32Array(out);
   for (let n = 0; n < out; n++) {
-    dequantizeRow(model, name, first + n, row);
-    for (let rank = layer * ranks; rank < (layer + 1) * ranks; rank++) {
+    read(first + n, row);
+    for (let rank = 0; rank < a.length / inputs; rank++) {
       const weight = b[rank * out + n]!;
       if (weight === 0) continue;
       for (let i = 0; i < inputs; i++) row[i]! += weight * a[rank * inputs + i]!;

@@ -11,12 +11,7 @@ export type PageRange = { readonly first: number; readonly pages: number };
 
 export type PageMemory = {
   readonly bytes: number;
-  /** Prefills read pages, too, and not the adapter itself. */
-  readonly servesPrefills: boolean;
   /** Writes a linear of an adapter, all its layers, into pages; returns how many bytes that was. */
   fill(linear: JoinedLinear, range: PageRange, resident: ResidentLinear): Promise<number>;
   release(): void;
 };
-
-/** A page at the end that nobody takes: a range may have to be longer than what is taken of it. */
-export const sparePages = 1;

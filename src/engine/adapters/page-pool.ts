@@ -20,9 +20,6 @@ export type Placement = {
   readonly copied: Promise<void>;
 };
 
-/** Of a row that only prefills. */
-export const noPages: Placement = { key: '', ranges: new Map(), copied: Promise.resolve() };
-
 type Entry = Placement & { users: number; isCopied: boolean };
 
 /** Pages that can be taken: nobody uses them, and nothing writes to them. */
@@ -30,7 +27,7 @@ const isIdle = ({ users, isCopied }: Entry) => users === 0 && isCopied;
 
 export type PagePoolOptions<Memory extends PageMemory> = {
   readonly memory: Memory;
-  /** Slots of each linear's pool; the memory has one page more. */
+  /** Slots of each linear's pool. */
   readonly slots: number;
   readonly clock: Clock;
   /** Called when pages hold an adapter, or can be taken again. */

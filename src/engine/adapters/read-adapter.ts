@@ -14,18 +14,17 @@ import { parseSafetensorsHeader, type SafetensorsTensor } from '../../formats/sa
 import type { JoinedLinear } from '../../graph/adapted-linear.ts';
 import type { LoweredModel } from '../../graph/lowered.ts';
 import type { Breath } from './breath.ts';
-import { gainsOf } from './dora-gains.ts';
+import { type FloatPair, type GainTarget, gainsOf } from './dora-gains.ts';
+import { balancedShare, mantissaOf, wholePages, writeBalanced, writeHalves } from './half-pair.ts';
 import {
+  createLinear,
   createPart,
   createResident,
   firstOutput,
   type JoinedSizes,
   joinedSizes,
-  pageRanks,
-  pagesOf,
   type ResidentAdapter,
   type ResidentLinear,
-  type ResidentPart,
 } from './resident-adapter.ts';
 
 export type ReadContext = { readonly model: LoweredModel; readonly breath: Breath };
@@ -37,51 +36,89 @@ export async function readAdapter(files: AdapterFiles, context: ReadContext): Pr
   const [config, weights] = await readProved(files, breath);
   const header = parseSafetensorsHeader(weights, weights.length)!;
   const { pairs } = readPeftAdapter(config, header, shape);
-  const values = (tensor: SafetensorsTensor) =>
-    pairValues(tensor, weights.subarray(tensor.offset, tensor.offset + tensor.bytes));
+  const bytesOf = ({ offset, bytes }: SafetensorsTensor) => weights.subarray(offset, offset + bytes);
 
   const linears = new Map<JoinedLinear, ResidentLinear>();
   for (const sizes of joinedSizes(shape)) {
     const own = pairs.filter(({ module }) => sizes.modules.includes(module));
-    if (own.length === 0) continue;
-    const parts = sizes.modules.map((module, part) => createPart(sizes, part, ranksOf(own, module)));
-    for (const pair of own) {
-      writePair(pair, sizes, parts[sizes.modules.indexOf(pair.module)]!, values);
-      await breath.take();
-    }
-    const gains = await applyGains(own, sizes, parts, values, context);
-    linears.set(sizes.linear, { parts, pages: pagesOf(parts), gains });
+    if (own.length > 0) linears.set(sizes.linear, await readLinear(own, sizes, bytesOf, context));
   }
   return createResident(files.digest, linears);
 }
 
-/** DoRA's gains [layers, out of all parts], also folded into B; null where no pair has a magnitude. */
-async function applyGains(
+type BytesOf = (tensor: SafetensorsTensor) => Uint8Array;
+
+/** @param pairs of the linear's parts, in any layers, at least one */
+async function readLinear(
   pairs: readonly AdapterPair[],
   sizes: JoinedSizes,
-  parts: readonly ResidentPart[],
-  values: (tensor: SafetensorsTensor) => Float32Array,
-  { model, breath }: ReadContext,
-): Promise<Float32Array<ArrayBuffer> | null> {
-  if (pairs.every(({ magnitude }) => magnitude === null)) return null;
-  const all = new Float32Array(sizes.layers * sizes.out).fill(1);
-  for (const { layer: pairLayer, module, magnitude } of pairs) {
-    if (magnitude === null) continue;
-    const layer = pairLayer ?? 0;
-    const part = sizes.modules.indexOf(module);
-    const resident = parts[part]!;
-    const gains = await gainsOf(model, { sizes, layer, part }, resident, values(magnitude), breath);
-    // Divided by a row that is nearly zero; what follows from it would spoil rows of others, as in adapter-values.ts.
-    if (!gains.every((gain) => Math.abs(gain) < limits.adapterGain)) {
-      invalidAdapter(magnitude.name, 'stretches a row of the base model beyond measure');
+  bytesOf: BytesOf,
+  context: ReadContext,
+): Promise<ResidentLinear> {
+  const parts = sizes.modules.map((module, part) => createPart(sizes, part, ranksOf(pairs, module)));
+  const placeOf = ({ module, layer }: AdapterPair) => ({ part: sizes.modules.indexOf(module), layer: layer ?? 0 });
+  const { scaling } = pairs[0]!;
+  if (pairs.every((pair) => isHalf(pair) && pair.scaling === scaling)) {
+    for (const pair of pairs) {
+      const { part, layer } = placeOf(pair);
+      const [a, b] = [halvesOf(bytesOf(pair.loraA)), halvesOf(bytesOf(pair.loraB))];
+      writeHalves(parts[part]!, sizes, layer, { a, b });
+      await context.breath.take();
     }
-    all.set(gains, layer * sizes.out + firstOutput(sizes, part));
-    const out = sizes.outs[part]!;
-    for (let rank = layer * resident.ranks; rank < (layer + 1) * resident.ranks; rank++) {
-      for (let n = 0; n < out; n++) resident.b[rank * out + n]! *= gains[n]!;
-    }
+    return createLinear(parts, scaling, null);
   }
-  return all;
+  const hasGains = pairs.some(({ magnitude }) => magnitude !== null);
+  // What of the scaling no half float can hold is left to the pages' shares, where all pairs agree on it.
+  const share = !hasGains && pairs.every((pair) => pair.scaling === scaling) ? mantissaOf(scaling) : 1;
+  const gains = hasGains ? new Float32Array(sizes.layers * sizes.out).fill(1) : null;
+  for (const pair of pairs) {
+    const { part, layer } = placeOf(pair);
+    const floats = floatsOf(pair, pair.scaling / share, bytesOf);
+    if (pair.magnitude !== null) {
+      const own = await multiplyByGains(pair, { sizes, layer, part }, floats, bytesOf, context);
+      gains!.set(own, layer * sizes.out + firstOutput(sizes, part));
+    }
+    if (!writeBalanced(parts[part]!, sizes, layer, floats)) {
+      invalidAdapter(pair.loraB.name, 'has products that are too large for the base model');
+    }
+    await context.breath.take();
+  }
+  return createLinear(parts, share * balancedShare, gains);
+}
+
+const isHalf = ({ loraA, loraB, magnitude }: AdapterPair) =>
+  loraA.type === 'F16' && loraB.type === 'F16' && magnitude === null;
+
+/** Bytes of a tensor in the middle of a file may lie anywhere; numbers may not. */
+const halvesOf = (bytes: Uint8Array): Uint16Array => new Uint16Array(bytes.slice().buffer);
+
+/** A [r, in], and B transposed, [r, out], times `factor`. */
+function floatsOf({ r, loraA, loraB }: AdapterPair, factor: number, bytesOf: BytesOf): FloatPair {
+  const source = pairValues(loraB, bytesOf(loraB));
+  const out = source.length / r;
+  const b = new Float32Array(source.length);
+  for (let rank = 0; rank < r; rank++) {
+    for (let i = 0; i < out; i++) b[rank * out + i] = factor * source[i * r + rank]!;
+  }
+  return { a: pairValues(loraA, bytesOf(loraA)), b };
+}
+
+/** DoRA's gains of a pair's outputs, into whose B they are multiplied. */
+async function multiplyByGains(
+  { magnitude }: AdapterPair,
+  target: GainTarget,
+  pair: FloatPair,
+  bytesOf: BytesOf,
+  { model, breath }: ReadContext,
+): Promise<Float32Array> {
+  const lengths = pairValues(magnitude!, bytesOf(magnitude!));
+  const gains = await gainsOf(model, target, pair, lengths, breath);
+  // Divided by a row that is nearly zero.
+  if (!gains.every((gain) => Math.abs(gain) < limits.adapterGain)) {
+    invalidAdapter(magnitude!.name, 'stretches a row of the base model beyond measure');
+  }
+  for (let i = 0; i < pair.b.length; i++) pair.b[i]! *= gains[i % gains.length]!;
+  return gains;
 }
 
 async function readProved(files: AdapterFiles, breath: Breath): Promise<[Buffer, Buffer]> {
@@ -115,24 +152,5 @@ async function sha256(bytes: Buffer, breath: Breath): Promise<string> {
 }
 
 /** Ranks of a part: the most that any layer has, in whole pages. */
-function ranksOf(pairs: readonly AdapterPair[], module: TargetModule): number {
-  const most = Math.max(0, ...pairs.filter((pair) => pair.module === module).map(({ r }) => r));
-  return Math.ceil(most / pageRanks) * pageRanks;
-}
-
-/** A as it is; B [out, r] transposed, times the scaling. */
-function writePair(
-  { layer, r, scaling, loraA, loraB }: AdapterPair,
-  { in: inputs }: JoinedSizes,
-  { ranks, a, b }: ResidentPart,
-  values: (tensor: SafetensorsTensor) => Float32Array,
-): void {
-  const at = (layer ?? 0) * ranks;
-  a.set(values(loraA), at * inputs);
-  const source = values(loraB);
-  const out = source.length / r;
-  for (let rank = 0; rank < r; rank++) {
-    const start = (at + rank) * out;
-    for (let i = 0; i < out; i++) b[start + i] = scaling * source[i * r + rank]!;
-  }
-}
+const ranksOf = (pairs: readonly AdapterPair[], module: TargetModule): number =>
+  wholePages(Math.max(0, ...pairs.filter((pair) => pair.module === module).map(({ r }) => r)));

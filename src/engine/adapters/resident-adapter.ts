@@ -1,27 +1,26 @@
-// An adapter in memory, in the layout that every reading of it shares: ranks as rows, padded with zeros to whole pages
-// of 8, all layers of a linear behind each other. A prefill binds its matrices as they are, and pages are copies of
-// them.
+// An adapter in memory, in the layout that pages are copies of: ranks as rows, padded with zeros to whole pages of 8, all
+// layers of a linear behind each other, 16 bits a value. A page's product is taken `shares` times: what of the adapter's
+// scaling is not in its values. See half-pair.ts for what 16 bits cost.
 
 import type { TargetModule } from '../../core/adapter.ts';
 import { linearSize } from '../../core/adapter.ts';
 import type { ModelShape } from '../../core/base-model.ts';
-import { type JoinedLinear, joinedLinears, type Reach, reachOf } from '../../graph/adapted-linear.ts';
-
-/** Ranks of a page. */
-export const pageRanks = 8;
+import { type JoinedLinear, joinedLinears, pageRanks, type Reach, reachOf } from '../../graph/adapted-linear.ts';
 
 export type ResidentPart = {
   /** A multiple of 8; 0 where the adapter does not touch the part. */
   readonly ranks: number;
   /** [layers, ranks, in] */
-  readonly a: Float32Array<ArrayBuffer>;
-  /** [layers, ranks, out], alpha / r folded in. */
-  readonly b: Float32Array<ArrayBuffer>;
+  readonly a: Float16Array<ArrayBuffer>;
+  /** [layers, ranks, out] */
+  readonly b: Float16Array<ArrayBuffer>;
 };
 
 export type ResidentLinear = {
   /** Of the part with the most. */
   readonly pages: number;
+  /** By page, what its product is multiplied with. */
+  readonly shares: Float32Array;
   /** In the order of `joinedLinears`. */
   readonly parts: readonly ResidentPart[];
   /** DoRA: what the base's own product is multiplied with, [layers, out of all parts]; null without. */
@@ -35,7 +34,7 @@ export type ResidentAdapter = {
   readonly bytes: number;
   /** DoRA, in some linear. */
   readonly hasGains: boolean;
-  /** The graph that it needs. */
+  /** The graph that it needs on a device. */
   readonly reach: Reach;
 };
 
@@ -74,9 +73,19 @@ export function createPart(sizes: JoinedSizes, part: number, ranks: number): Res
   const { layers, in: inputs, outs } = sizes;
   return {
     ranks,
-    a: new Float32Array(layers * ranks * inputs),
-    b: new Float32Array(layers * ranks * outs[part]!),
+    a: new Float16Array(layers * ranks * inputs),
+    b: new Float16Array(layers * ranks * outs[part]!),
   };
+}
+
+/** @param share of every page, by default; combined adapters have those of their sources */
+export function createLinear(
+  parts: readonly ResidentPart[],
+  share: number | Float32Array,
+  gains: Float32Array<ArrayBuffer> | null,
+): ResidentLinear {
+  const pages = Math.max(...parts.map(({ ranks }) => ranks)) / pageRanks;
+  return { pages, shares: typeof share === 'number' ? new Float32Array(pages).fill(share) : share, parts, gains };
 }
 
 export function createResident(key: string, linears: ReadonlyMap<JoinedLinear, ResidentLinear>): ResidentAdapter {
@@ -90,5 +99,20 @@ export function createResident(key: string, linears: ReadonlyMap<JoinedLinear, R
   return { key, linears, bytes, hasGains, reach: reachOf(linears.keys(), hasGains) };
 }
 
-export const pagesOf = (parts: readonly ResidentPart[]): number =>
-  Math.max(...parts.map(({ ranks }) => ranks)) / pageRanks;
+/** A layer's matrices of a part as floats, the pages' shares in B: [ranks, in] and [ranks, out]. */
+export function layerOf(
+  { parts, shares }: ResidentLinear,
+  part: number,
+  layer: number,
+  layers: number,
+): { ranks: number; a: Float32Array<ArrayBuffer>; b: Float32Array<ArrayBuffer> } {
+  const { ranks, a, b } = parts[part]!;
+  const slice = (matrices: Float16Array) => {
+    const length = matrices.length / layers;
+    return new Float32Array(matrices.subarray(layer * length, (layer + 1) * length));
+  };
+  const floats = slice(b);
+  const page = (pageRanks * floats.length) / Math.max(1, ranks);
+  for (let i = 0; i < floats.length; i++) floats[i]! *= shares[Math.floor(i / page)]!;
+  return { ranks, a: slice(a), b: floats };
+}

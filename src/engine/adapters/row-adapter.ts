@@ -1,11 +1,21 @@
 // An adapter as one row of a batch uses it.
 
+import type { JoinedLinear } from '../../graph/adapted-linear.ts';
+import type { PageRange } from './page-memory.ts';
 import type { Placement } from './page-pool.ts';
 import type { ResidentAdapter } from './resident-adapter.ts';
 
 export type RowAdapter = {
   readonly adapter: ResidentAdapter;
   readonly scale: number;
-  /** Its pages, which a decode step reads; a prefill reads the adapter itself. */
+  /** Its pages, which every run reads. */
   readonly placement: Placement;
 };
+
+/** The pages that a row reads of a linear; undefined where its adapter leaves the linear alone. */
+export function rangeOf({ adapter, placement }: RowAdapter, linear: JoinedLinear): PageRange | undefined {
+  const range = placement.ranges.get(linear);
+  // Without its pages a row would silently be the base's.
+  if (!range && adapter.linears.get(linear)?.pages) throw new Error(`a row has no pages of ${linear}`);
+  return range;
+}

@@ -70,14 +70,14 @@ export function createAnchoredKv(
     },
     move: (from, to) => places.move(from, to),
     swap: (one, other) => places.swap(one, other),
-    use: (first, pasts, work) =>
+    use: (first, pasts, _added, work) =>
       inTurn(async () => {
         const { pool, order, copies } = places.gather(first, pasts);
         await copy(copies);
         const inShape = [pasts.length, kvHeads, positions, headDim];
         const view = (which: number) => pools[pool]!.view(which, 0, inShape);
         return work({
-          ...{ place: placeOf(pool), order },
+          ...{ place: placeOf(pool), order, blocks: null },
           key: (layer) => view(2 * layer),
           value: (layer) => view(2 * layer + 1),
         });

@@ -55,11 +55,11 @@ export function createDeviceKv(
       copy(other, one);
       copy(exchangeRow, other);
     },
-    async use(first, pasts, work) {
+    async use(first, pasts, _added, work) {
       await asked;
       const view = (which: number) => pool.view(which, placeOf(first), [pasts.length, kvHeads, positions, headDim]);
       return work({
-        ...{ place: `${first}`, order: null },
+        ...{ place: `${first}`, order: null, blocks: null },
         key: (layer) => view(2 * layer),
         value: (layer) => view(2 * layer + 1),
       });

@@ -7,6 +7,9 @@ import type { Memory, Runtime, Session, Tensor } from '../../runtime/session.ts'
 import type { TopLogits } from '../draw-top.ts';
 import type { RowSessions } from './row-sessions.ts';
 
+/** Far beyond what tells two floats apart, and far below infinity, of which nothing times is no number. */
+const sharpnessMax = 1e30;
+
 /** As many as filters in common use keep, and more than log-probabilities are given for. */
 const topMax = 64;
 
@@ -91,7 +94,9 @@ function createTopReader(
   }
   return {
     async read(temperatures) {
-      for (const [row, temperature] of temperatures.entries()) sharpness[row] = temperature === 0 ? 1 : 1 / temperature;
+      for (const [row, temperature] of temperatures.entries()) {
+        sharpness[row] = temperature === 0 ? 1 : Math.min(1 / temperature, sharpnessMax);
+      }
       await session.run(binding, { steady: true });
       return temperatures.map((_, row) => {
         const [start, end] = [row * count, (row + 1) * count];

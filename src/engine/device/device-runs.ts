@@ -1,67 +1,47 @@
-// What a run of the decoder needs of adapters where pages are in device memory: a prefill and a decode step read them
-// alike, so neither ties anything of an adapter's own.
+// Runs where pages are in device memory: a prefill and a decode step read them alike, in graphs that reach no further
+// than the adapters of the batch.
 
 import type { ModelShape } from '../../core/base-model.ts';
-import { type JoinedLinear, reaches } from '../../graph/adapted-linear.ts';
+import { type DeviceForm, type Reach, reaches } from '../../graph/adapted-linear.ts';
+import { withoutAdapters } from '../../graph/decoder.ts';
 import type { Runtime } from '../../runtime/session.ts';
-import { type AdaptedRun, type AdaptedRuns, baseRun, widest } from '../adapters/adapted-windows.ts';
+import type { AdapterRuns } from '../adapters/adapter-runs.ts';
 import { joinedSizes } from '../adapters/resident-adapter.ts';
 import type { RowAdapter } from '../adapters/row-adapter.ts';
-import { createRowGains } from '../adapters/row-gains.ts';
+import type { Phase } from '../forward-batch.ts';
 import type { DevicePages } from './device-pages.ts';
-import type { RowPages } from './page-list.ts';
-import { sentLists, sentTable } from './sent-pages.ts';
 import { tiePages } from './tie-pages.ts';
 
-/** @param hasOperators the graph reads tables of pages, and not lists */
+const listForms = { prefill: 'one', decode: 'mixed' } as const;
+/** The operator takes a prompt's tokens for rows of a batch. */
+const tableForms = { prefill: 'table', decode: 'table' } as const;
+
+/** @param hasOperators graphs read tables of pages, and not lists */
 export function createDeviceRuns(
   runtime: Runtime,
   shape: ModelShape,
   pages: DevicePages,
   hasOperators: boolean,
-): AdaptedRuns {
+): AdapterRuns {
+  const formIn: Readonly<Record<Phase, DeviceForm['form']>> = hasOperators ? tableForms : listForms;
   const sizes = joinedSizes(shape);
-  type Of = { readonly rows: Rows; readonly sampled: Rows; readonly sequences: Rows; readonly ends: Rows };
-  /** `sequences` and `ends` are rows, and sampled rows, of which each may stand for many tokens: gains are theirs. */
-  const run = (form: 'one' | 'mixed', { rows, sampled, sequences, ends }: Of): AdaptedRun => {
-    if (rows.every((row) => row === null)) return baseRun;
-    const reach = widest(sequences);
-    const { linears, gains: hasGains }: { linears: readonly JoinedLinear[]; gains: boolean } = reaches[reach];
-    const sent = linears.flatMap((linear) => {
-      const reading = (linear === 'head' ? sampled : rows).map((row) => pagesOf(row, linear));
-      return hasOperators ? sentTable(linear, reading, form === 'mixed') : sentLists(form, linear, reading);
-    });
-    return {
-      // The operator takes a prompt's tokens for rows of a batch.
-      form: { form: hasOperators ? 'mixed' : form, reach },
-      key: '',
-      prepare(window) {
-        // Gains are a window's own: nothing else says which rows they are of.
-        window.pages ??= tiePages(runtime, window.binding, {
-          ...{ sizes, pages, linears, rows: sequences.length },
-          gains: hasGains ? createRowGains(shape, sequences.length) : null,
-        });
-        window.pages.set(sent, adaptersOf(sequences), adaptersOf(ends));
-      },
-    };
-  };
+  const graphs = (reach: Reach) =>
+    (['prefill', 'decode'] as const).map((phase) => [phase, { form: formIn[phase], reach }] as const);
   return {
-    one(row, tokens, sampled) {
-      const times = (count: number) => (hasOperators ? new Array<RowAdapter | null>(count).fill(row) : [row]);
-      return run('one', { rows: times(tokens), sampled: times(sampled), sequences: [row], ends: [row] });
+    form: (phase, adapters) =>
+      adapters.some((row) => row !== null) ? { form: formIn[phase], reach: widest(adapters) } : withoutAdapters,
+    // Most adapters need one of the first two; the widest is made when the first adapter needs it.
+    forms: (adapter) => (adapter ? graphs(adapter.reach) : [...graphs('attention'), ...graphs('layers')]),
+    tie(binding, adapters, phase, rows) {
+      if (adapters.form === 'none' || adapters.form === 'grouped') return null;
+      const { form, reach } = adapters;
+      return tiePages(runtime, binding, { sizes, pages, shape, form, reach, phase, rows });
     },
-    mixed: (rows, sampled) => run('mixed', { rows, sampled, sequences: rows, ends: sampled }),
   };
 }
 
-type Rows = readonly (RowAdapter | null)[];
-
-const adaptersOf = (rows: Rows) => rows.map((row) => row?.adapter ?? null);
-
-function pagesOf(row: RowAdapter | null, linear: JoinedLinear): RowPages | null {
-  if (row === null) return null;
-  const range = row.placement.ranges.get(linear);
-  // Without its pages a row would silently be the base's.
-  if (!range && row.adapter.linears.get(linear)?.pages) throw new Error(`a row has no pages of ${linear}`);
-  return range ? { ...range, scale: row.scale } : null;
+/** The narrowest graph that covers all of them. */
+function widest(rows: readonly (RowAdapter | null)[]): Reach {
+  const order = Object.keys(reaches) as Reach[];
+  return order[Math.max(...rows.map((row) => (row ? order.indexOf(row.adapter.reach) : 0)))]!;
 }

@@ -3,12 +3,13 @@
 import { type Device, parseDevice } from '../../core/device.ts';
 import { LorikeetError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
+import { pageRanks } from '../../graph/adapted-linear.ts';
 import type { LoweredModel } from '../../graph/lowered.ts';
 import type { GraphTarget, Real } from '../../graph/target.ts';
 import type { EngineConfig } from '../../protocol/messages.ts';
 import { createOnnxRuntime } from '../../runtime/onnx-runtime.ts';
 import type { Runtime } from '../../runtime/session.ts';
-import { joinedSizes, pageRanks } from '../adapters/resident-adapter.ts';
+import { joinedSizes } from '../adapters/resident-adapter.ts';
 import { devicePages } from '../policies/device-budget.ts';
 
 export type OpenDevice = { readonly runtime: Runtime; readonly target: GraphTarget };
@@ -44,11 +45,13 @@ const defaultPagesPerSlot = 4;
 export function pagesFor(
   { runtime, target: { real } }: OpenDevice,
   { shape, weights }: LoweredModel,
-  { maxSequences: rows, mergeBytes = 0, trainsBeside = false }: PageConfig,
-  positions: number,
+  { maxSequences: slots, mergeBytes = 0, trainsBeside = false }: PageConfig,
+  { rows, positions }: { readonly rows: number; readonly positions: number },
 ): number {
-  const pagesMin = defaultPagesPerSlot * rows;
+  const pagesMin = defaultPagesPerSlot * slots;
   const freeBytes = runtime.device?.freeBytes() ?? null;
+  // Memory that is not touched costs nothing: every adapter that an upload may bring can run.
+  if (runtime.device === null) return Math.max(pagesMin, limits.adapterRank / pageRanks);
   if (freeBytes === null) return pagesMin;
   const weightBytes = [...weights.values()].reduce((sum, { data }) => sum + data.byteLength, 0);
   const needs = {
@@ -64,7 +67,7 @@ export function pagesFor(
   const inGiB = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
   const message =
     `${runtime.device!.name} has ${inGiB(freeBytes)} free: too little for ${inGiB(needs.weightBytes)} of weights, ` +
-    `${inGiB(needs.kvBytes)} of keys and values for ${rows} slots of ${positions} tokens, and adapters. ` +
+    `${inGiB(needs.kvBytes)} of keys and values for ${slots} slots of ${positions} tokens, and adapters. ` +
     'Set fewer slots (LORIKEET_MAX_SEQUENCES) or a shorter context (LORIKEET_MAX_CONTEXT).';
   throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_MAX_SEQUENCES' });
 }

@@ -1,12 +1,8 @@
 // How the rows of a step read a linear's pages where an operator reads the pools in place: for each row its pages and
 // how much of each it takes; and which rows read the same, so that a page is read once for all of them. Pure.
 
+import { groupRows, groupWidth } from '../../graph/grouped-adapters.ts';
 import type { RowPages } from './page-list.ts';
-
-/** Rows of a group, at the most: a tile of the card's matrix units. */
-const groupRows = 16;
-/** Pages, rows, two spare, and the rows. */
-const groupWidth = 4 + groupRows;
 
 export type PageTable = {
   /** Pages of the row that has the most, at least 1: C. */

@@ -18,8 +18,12 @@ export type RowSessions = {
 export function createRowSessions(runtime: Runtime, real: Real): RowSessions {
   const sessions = new Map<string, Promise<Session>>();
   const once = (key: string, build: () => OnnxGraph) => {
-    const session = sessions.get(key) ?? runtime.session(encodeOnnx(build()), { weights: new Map() });
+    const known = sessions.get(key);
+    if (known) return known;
+    const session = runtime.session(encodeOnnx(build()), { weights: new Map() });
     sessions.set(key, session);
+    // What failed once, for want of memory perhaps, is tried again by the next who needs it.
+    session.catch(() => sessions.delete(key));
     return session;
   };
   return {

@@ -1,8 +1,8 @@
 // What says which pages a run reads of one linear, as the graph's inputs have it: lists for ONNX Runtime's own
 // operators, tables for the project's.
 
-import { adapterNames, type JoinedLinear } from '../../graph/adapted-linear.ts';
-import { pageRanks } from '../adapters/resident-adapter.ts';
+import { adapterNames, type JoinedLinear, pageRanks } from '../../graph/adapted-linear.ts';
+import { groupWidth } from '../../graph/grouped-adapters.ts';
 import { pageList, type RowPages } from './page-list.ts';
 import { pageTable } from './page-table.ts';
 import type { Sent } from './tie-pages.ts';
@@ -43,6 +43,6 @@ export function sentTable(
   return [
     { name: adapterNames.pages(linear), data: pages, shape: [rows.length, most] },
     { name: adapterNames.shares(linear), data: shares, shape: [rows.length, most] },
-    { name: adapterNames.groups(linear), data: groups, shape: [groups.length / 20, 20] },
+    { name: adapterNames.groups(linear), data: groups, shape: [groups.length / groupWidth, groupWidth] },
   ];
 }

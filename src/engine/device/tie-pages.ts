@@ -1,34 +1,39 @@
 // Ties the pools of pages whole, once, and what says which of them a run reads, which is sent with it.
 
-import { adapterNames, type JoinedLinear } from '../../graph/adapted-linear.ts';
+import type { ModelShape } from '../../core/base-model.ts';
+import { adapterNames, type DeviceForm, type JoinedLinear, type Reach, reaches } from '../../graph/adapted-linear.ts';
 import type { Binding, Runtime, Tensor, TensorData } from '../../runtime/session.ts';
-import type { JoinedSizes, ResidentAdapter } from '../adapters/resident-adapter.ts';
-import type { RowGains } from '../adapters/row-gains.ts';
+import type { TiedAdapters } from '../adapters/adapter-runs.ts';
+import type { JoinedSizes } from '../adapters/resident-adapter.ts';
+import { type RowAdapter, rangeOf } from '../adapters/row-adapter.ts';
+import { createRowGains } from '../adapters/row-gains.ts';
+import type { Phase } from '../forward-batch.ts';
 import type { DevicePages } from './device-pages.ts';
+import type { RowPages } from './page-list.ts';
+import { sentLists, sentTable } from './sent-pages.ts';
 
 /** A small input, by name. */
 export type Sent = { readonly name: string; readonly data: TensorData; readonly shape: readonly number[] };
 
-export type TiedPages = {
-  /** `adapters` by row, and by sampled row; a prefill has one. */
-  set(sent: readonly Sent[], adapters: Adapters, sampled: Adapters): void;
-  release(): void;
-};
-
-type Adapters = readonly (ResidentAdapter | null)[];
-
 export type TiedPagesOptions = {
+  readonly form: DeviceForm['form'];
+  readonly reach: Reach;
   readonly sizes: readonly JoinedSizes[];
   readonly pages: DevicePages;
-  /** That the graph reaches. */
-  readonly linears: readonly JoinedLinear[];
-  /** [1, out] in `one`, [rows, out] in `mixed`; null in a graph without. */
-  readonly gains: RowGains | null;
+  readonly shape: ModelShape;
+  readonly phase: Phase;
+  /** Of a decode step; a prefill is of one. */
   readonly rows: number;
 };
 
-export function tiePages(runtime: Runtime, binding: Binding, options: TiedPagesOptions): TiedPages {
-  const { sizes, pages, linears, gains, rows } = options;
+export function tiePages(runtime: Runtime, binding: Binding, options: TiedPagesOptions): TiedAdapters {
+  const { sizes, pages, form, reach, shape, phase } = options;
+  const linears: readonly JoinedLinear[] = reaches[reach].linears;
+  // A prefill's tokens are one sequence's.
+  const ofOne = phase === 'prefill';
+  const rows = ofOne ? 1 : options.rows;
+  // Gains are a binding's own: nothing else says which rows they are of.
+  const gains = reaches[reach].gains ? createRowGains(shape, rows) : null;
   const pools: Tensor[] = [];
   const tie = (name: string, tensor: Tensor) => {
     binding.input(name, tensor);
@@ -45,16 +50,31 @@ export function tiePages(runtime: Runtime, binding: Binding, options: TiedPagesO
     }
   }
   const sender = createSender(runtime, binding);
+  const sentOf = (linear: JoinedLinear, reading: readonly (RowAdapter | null)[]): readonly Sent[] => {
+    const read = reading.map((row) => rowPages(row, linear));
+    return form === 'table' ? sentTable(linear, read, !ofOne) : sentLists(form, linear, read);
+  };
   return {
-    set(sent, adapters, sampled) {
-      gains?.set(adapters, sampled);
-      for (const each of sent) sender.send(each);
+    write({ rows: all, sampled }) {
+      const firstOf = (rows: typeof all, isOne: boolean) => (isOne ? rows.slice(0, 1) : rows);
+      gains?.set(adaptersOf(firstOf(all, ofOne)), adaptersOf(firstOf(sampled, ofOne)));
+      for (const linear of linears) {
+        const reading = firstOf(linear === 'head' ? sampled : all, form === 'one');
+        for (const sent of sentOf(linear, reading)) sender.send(sent);
+      }
     },
     release() {
       sender.release();
       for (const tensor of pools) tensor.release();
     },
   };
+}
+
+const adaptersOf = (rows: readonly (RowAdapter | null)[]) => rows.map((row) => row?.adapter ?? null);
+
+function rowPages(row: RowAdapter | null, linear: JoinedLinear): RowPages | null {
+  const range = row && rangeOf(row, linear);
+  return range ? { ...range, scale: row.scale } : null;
 }
 
 /** Small inputs in tensors that are made anew when their sizes change. */

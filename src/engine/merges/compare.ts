@@ -1,6 +1,7 @@
 // How far merged weights lie from unmerged ones: next-token distributions, position by position. Knows logits alone.
 
 import type { MergeQuality } from '../../protocol/messages.ts';
+import { row } from '../argmax.ts';
 import { logSumExp } from '../logprobs.ts';
 
 export type Comparison = {
@@ -23,7 +24,7 @@ export function createComparison(vocabulary: number): Comparison {
         positions++;
         sum += kl;
         maxKl = Math.max(maxKl, kl);
-        if (largest(p) === largest(q)) agreed++;
+        if (row.argmax(p) === row.argmax(q)) agreed++;
       }
     },
     quality: () => ({ positions, meanKl: sum / positions, maxKl, top1Agreement: agreed / positions }),
@@ -40,10 +41,4 @@ export function klDivergence(p: Float32Array, q: Float32Array): number {
   }
   // Rounding may leave less than nothing where both are the same.
   return Math.max(kl, 0);
-}
-
-function largest(logits: Float32Array): number {
-  let best = 0;
-  for (let i = 1; i < logits.length; i++) if (logits[i]! > logits[best]!) best = i;
-  return best;
 }

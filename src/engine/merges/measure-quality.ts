@@ -4,7 +4,6 @@
 
 import type { MergeQuality } from '../../protocol/messages.ts';
 import type { Breath } from '../adapters/breath.ts';
-import { noPages } from '../adapters/page-pool.ts';
 import type { ResidentAdapter } from '../adapters/resident-adapter.ts';
 import type { RowAdapter } from '../adapters/row-adapter.ts';
 import type { Decoder } from '../decoder.ts';
@@ -31,9 +30,6 @@ export async function measureQuality(
   const probes = probing.probes.map((probe) => probe.slice(0, positions)).filter(({ length }) => length > 0);
   if (probes.length === 0) return null;
   const { pages } = probing.decoder;
-  if (!pages.memory.servesPrefills) {
-    return compareOn(probes, probing, { ...unmerged, placement: noPages }, merged, onProgress);
-  }
   const placement = pages.place(unmerged.adapter);
   if (placement === null) return null;
   try {

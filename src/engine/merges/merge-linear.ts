@@ -2,26 +2,24 @@
 // knows no arithmetic and no model around the linear.
 
 import type { LinearBits, LinearForm, LoweredModel, LoweredTensor } from '../../graph/lowered.ts';
-import { blockSize, type CodeBits } from '../../graph/quantized.ts';
-import type { Breath } from '../adapters/breath.ts';
 import {
-  codedLinear,
-  codedTensors,
-  createCodedLinear,
+  type CodedRow,
   createCodedRow,
-  readRow,
-  widen,
-  writeRow,
-} from './coded-linear.ts';
+  createPackedFloats,
+  type PackedForm,
+  packedBytes,
+  packedFloatTensor,
+  packedRows,
+  packedTensor,
+  writeFloats,
+} from '../../graph/packed.ts';
+import { blockSize, type CodeBits, zeroOf } from '../../graph/quantized.ts';
+import type { Breath } from '../adapters/breath.ts';
 import type { MergeTarget } from './merge-targets.ts';
 import type { MergedRows } from './merged-rows.ts';
-import { type CodedRow, roundRow } from './round-row.ts';
+import { roundRow } from './round-row.ts';
 
-export type MergedLinear = {
-  readonly form: LinearForm;
-  /** By the part's name: `blocks`, `scales`, `minimums`, or `matrix`. */
-  readonly tensors: readonly (readonly [string, LoweredTensor])[];
-};
+export type MergedLinear = { readonly form: LinearForm; readonly packed: LoweredTensor };
 
 export type MergeSource = { readonly base: LoweredModel; readonly rows: MergedRows; readonly breath: Breath };
 
@@ -33,19 +31,16 @@ export const mergeLinear = (source: MergeSource, target: MergeTarget, bits: Line
   bits === 32 ? mergeToFloats(source, target) : mergeToCodes(source, target, bits);
 
 async function mergeToFloats({ rows, breath }: MergeSource, target: MergeTarget): Promise<MergedLinear> {
-  const { form } = target;
+  const form = mergedForm(target.form, 32);
   const { n, k } = form;
-  const matrix = new Float32Array(k * n);
+  const data = createPackedFloats(n, k);
   for (const piece of rows.pieces(target)) {
     const { from, to } = piece;
     const values = await rows.of(target, piece);
-    for (let i = 0; i < k; i++) {
-      for (let at = from; at < to; at++) matrix[i * n + at] = values[(at - from) * k + i]!;
-    }
+    for (let at = from; at < to; at++) writeFloats(data, k, at, values.subarray((at - from) * k, (at - from + 1) * k));
     await breath.take();
   }
-  const tensors = [['matrix', { type: 'float32', shape: [k, n], data: matrix }]] as const;
-  return { form: { ...form, bits: 32, corrected: false }, tensors };
+  return { form, packed: packedFloatTensor(n, k, data) };
 }
 
 async function mergeToCodes(
@@ -53,29 +48,49 @@ async function mergeToCodes(
   target: MergeTarget,
   bits: CodeBits,
 ): Promise<MergedLinear> {
-  const { form, name } = target;
-  const { k, corrected } = form;
-  const source = form.bits === 32 ? null : codedLinear(base, name);
-  const merged = createCodedLinear(form, bits);
+  const { name } = target;
+  const form = mergedForm(target.form, bits);
+  const { k } = form;
+  const source = target.form.bits === 32 ? null : (target.form as PackedForm);
+  const codesOfBase = source && packedRows(source, packedOf(base, name));
+  const data = new Uint8Array(packedBytes(form));
+  const merged = packedRows(form, data);
   const coded = createCodedRow(k);
   for (const piece of rows.pieces(target)) {
     const { from, to, part } = piece;
-    /** The base's own codes, which go where they are; null: there are none that fit. */
-    const kept = part === null && source !== null && source.bits <= bits ? source : null;
-    const values = kept ? null : await rows.of(target, piece);
+    /** The base's own codes go where they are, if they fit. */
+    const isKept = part === null && source !== null && source.bits <= bits;
+    const values = isKept ? null : await rows.of(target, piece);
     for (let at = from; at < to; at++) {
-      if (source) readRow(source, at, coded);
+      codesOfBase?.read(at, coded);
       if (values === null) widen(coded, source!.bits, bits);
       else {
         stretch(coded, part?.gains?.[at - part.first] ?? 1);
         const row = values.subarray((at - from) * k, (at - from + 1) * k);
-        roundRow(row, coded, { bits, corrected, keepsGrid: source?.bits === bits });
+        roundRow(row, coded, { ...form, keepsGrid: source?.bits === bits });
       }
-      writeRow(merged, at, coded);
+      merged.write(at, coded);
       await breath.take();
     }
   }
-  return { form: { ...form, bits }, tensors: codedTensors(merged) };
+  return { form, packed: packedTensor(data) };
+}
+
+/** New grids are rounded to half floats only where the base's own are such. */
+export function mergedForm<Bits extends LinearBits>(
+  form: LinearForm,
+  bits: Bits,
+): LinearForm & { readonly bits: Bits } {
+  return { ...form, bits, corrected: bits !== 32 && form.corrected, halves: bits === form.bits && form.halves };
+}
+
+const packedOf = (model: LoweredModel, name: string) =>
+  model.weights.get(`${name}.packed`)!.data as Uint8Array<ArrayBuffer>;
+
+/** The same values in wider codes. */
+function widen({ codes }: CodedRow, from: CodeBits, to: CodeBits): void {
+  const shift = zeroOf(to) - zeroOf(from);
+  if (shift > 0) for (let i = 0; i < codes.length; i++) codes[i]! += shift;
 }
 
 /** DoRA's gain multiplies the base's weights, and so the grid that they lie on. */

@@ -6,10 +6,10 @@ import type { ResidentAdapter } from '../adapters/resident-adapter.ts';
 import { mergedBytes } from './merge-model.ts';
 
 /**
- * On the host a merged weight as it is, and packed by the graph of each phase: they pack for themselves, and not alike.
- * On a device both phases are one graph: what was sent there, and what it was sent from.
+ * On the host a merged weight is where it was made. On a device: what was sent there, what it was sent from, and the
+ * packing that that was made of.
  */
-const copies = { host: 3, device: 2 } as const;
+const copies = { host: 1, device: 3 } as const;
 
 export const mergeMemory = (
   base: LoweredModel,

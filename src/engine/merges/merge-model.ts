@@ -1,13 +1,12 @@
 // A base model with an adapter merged in: W + scale · B A in the linears that the adapter changes, and the base's own
 // objects for all else, by which whoever holds both shares their memory.
 
-import { embeddingView } from '../../graph/decoder.ts';
 import type { LinearBits, LinearForm, LoweredModel, LoweredTensor } from '../../graph/lowered.ts';
-import { blockSize } from '../../graph/quantized.ts';
+import { groupRows, type PackedForm, packedBytes } from '../../graph/packed.ts';
 import type { Runtime } from '../../runtime/session.ts';
 import type { Breath } from '../adapters/breath.ts';
 import type { ResidentAdapter } from '../adapters/resident-adapter.ts';
-import { mergedBits, mergeLinear } from './merge-linear.ts';
+import { mergedBits, mergedForm, mergeLinear } from './merge-linear.ts';
 import { mergeTargets } from './merge-targets.ts';
 import { createMergedRows } from './merged-rows.ts';
 
@@ -42,8 +41,7 @@ export async function mergeModel(
       const { name, form } = target;
       if (name === 'head') keepEmbedding(base, weights);
       const merged = await mergeLinear({ base, rows, breath }, target, mergedBits(form, bits));
-      for (const part of ['blocks', 'scales', 'minimums', 'matrix']) weights.delete(`${name}.${part}`);
-      for (const [part, tensor] of merged.tensors) weights.set(`${name}.${part}`, tensor);
+      weights.set(`${name}.packed`, merged.packed);
       linears.set(name, merged.form);
       done += form.n * form.k;
       onProgress(done / work);
@@ -54,20 +52,18 @@ export async function mergeModel(
   return { shape: base.shape, linears, weights };
 }
 
-/** A tied head's blocks are the embedding too. Merged, they are the head alone: the embedding stays the base's. */
+/** A tied head's rows are the embedding too. Merged, they are the head alone: the embedding stays the base's. */
 function keepEmbedding(base: LoweredModel, weights: Map<string, LoweredTensor>): void {
-  if (weights.has('embedding')) return;
-  const { n, k } = base.linears.get('head')!;
-  weights.set(embeddingView.blocks, { ...base.weights.get('head.blocks')!, shape: [n, k] });
-  weights.set(embeddingView.scales, { ...base.weights.get('head.scales')!, shape: [n, k / blockSize] });
+  if (!weights.has('embedding')) weights.set('embedding.packed', base.weights.get('head.packed')!);
 }
 
-/** Bytes of the weights that `mergeModel` would make, without their packed forms. */
+/** Bytes of the weights that `mergeModel` would make. */
 export function mergedBytes(base: LoweredModel, adapter: ResidentAdapter, bits: LinearBits | null): number {
-  return mergeTargets(base, adapter).reduce((sum, { form }) => sum + linearBytes(form, mergedBits(form, bits)), 0);
+  return mergeTargets(base, adapter).reduce(
+    (sum, { form }) => sum + linearBytes(mergedForm(form, mergedBits(form, bits))),
+    0,
+  );
 }
 
-function linearBytes({ n, k, corrected }: LinearForm, bits: LinearBits): number {
-  const floatsOfBlock = bits === 32 ? 0 : corrected ? 2 : 1;
-  return (n * k * bits) / 8 + ((n * k) / blockSize) * floatsOfBlock * 4;
-}
+const linearBytes = (form: LinearForm): number =>
+  form.bits === 32 ? 4 * Math.ceil(form.n / groupRows) * groupRows * form.k : packedBytes(form as PackedForm);

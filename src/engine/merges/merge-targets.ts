@@ -2,16 +2,21 @@
 
 import { type JoinedLinear, loweredName } from '../../graph/adapted-linear.ts';
 import type { LinearForm, LoweredModel } from '../../graph/lowered.ts';
-import { firstOutput, type JoinedSizes, joinedSizes, type ResidentAdapter } from '../adapters/resident-adapter.ts';
+import {
+  firstOutput,
+  type JoinedSizes,
+  joinedSizes,
+  layerOf,
+  type ResidentAdapter,
+} from '../adapters/resident-adapter.ts';
 
 /** Rows `first` to `first + out` of a linear get gain · W + B A. */
 export type MergePart = {
   readonly first: number;
   readonly out: number;
   readonly ranks: number;
-  /** [ranks, k] and [ranks, out], views of the adapter's own. */
-  readonly a: Float32Array<ArrayBuffer>;
-  readonly b: Float32Array<ArrayBuffer>;
+  /** A [ranks, k] and B [ranks, out] as floats: made anew by each call. */
+  matrices(): { readonly a: Float32Array<ArrayBuffer>; readonly b: Float32Array<ArrayBuffer> };
   /** [out]; null is 1 everywhere. */
   readonly gains: Float32Array | null;
 };
@@ -40,15 +45,14 @@ export function mergeTargets({ shape, linears }: LoweredModel, adapter: Resident
 function mergeParts(sizes: JoinedSizes, layer: number, adapter: ResidentAdapter): MergePart[] {
   const linear = adapter.linears.get(sizes.linear);
   if (!linear) return [];
-  const slice = (values: Float32Array<ArrayBuffer>, length: number) =>
-    values.subarray(layer * length, (layer + 1) * length);
-  return linear.parts.flatMap(({ ranks, a, b }, part) => {
+  return linear.parts.flatMap(({ ranks, b }, part) => {
     const first = firstOutput(sizes, part);
     const out = sizes.outs[part]!;
-    const own = linear.gains && slice(linear.gains, sizes.out).subarray(first, first + out);
+    const own = linear.gains?.subarray(layer * sizes.out + first, layer * sizes.out + first + out);
     const gains = own?.some((gain) => gain !== 1) ? own : null;
-    const ofB = slice(b, ranks * out);
+    const ofB = b.subarray(layer * ranks * out, (layer + 1) * ranks * out);
     const isLeftAlone = gains === null && ofB.every((value) => value === 0);
-    return isLeftAlone ? [] : [{ first, out, ranks, a: slice(a, ranks * sizes.in), b: ofB, gains }];
+    const matrices = () => layerOf(linear, part, layer, sizes.layers);
+    return isLeftAlone ? [] : [{ first, out, ranks, matrices, gains }];
   });
 }

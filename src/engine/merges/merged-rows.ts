@@ -2,7 +2,7 @@
 // is the runtime's, where decode steps are computed, so a piece is a small part of a step.
 
 import { encodeOnnx } from '../../formats/onnx.ts';
-import { dequantizeRow } from '../../graph/dequantize-row.ts';
+import { rowReader } from '../../graph/dequantize-row.ts';
 import type { LoweredModel } from '../../graph/lowered.ts';
 import { buildMerge, mergeNames } from '../../graph/merge.ts';
 import { runOnce } from '../../runtime/run-once.ts';
@@ -62,6 +62,8 @@ export async function createMergedRows(
 ): Promise<MergedRows> {
   const session = await runtime.session(encodeOnnx(buildMerge()), { weights: new Map() });
   let values = new Float32Array(0);
+  // Pieces come part by part.
+  let last: { part: MergePart; matrices: ReturnType<MergePart['matrices']> } | null = null;
   const most = limitsOn[runtime.device ? 'device' : 'host'];
   return {
     pieces: (target) => piecesOf(target, most),
@@ -69,11 +71,14 @@ export async function createMergedRows(
       const length = (to - from) * k;
       if (values.length < length) values = new Float32Array(length);
       const delta = values.subarray(0, length);
-      if (part) await product(runtime, session, part, scale, from - part.first, delta);
-      else delta.fill(0);
+      if (part) {
+        if (last?.part !== part) last = { part, matrices: part.matrices() };
+        await product(runtime, session, { ...part, ...last.matrices }, scale, from - part.first, delta);
+      } else delta.fill(0);
       const row = new Float32Array(k);
+      const read = rowReader(base, name);
       for (let at = from; at < to; at++) {
-        dequantizeRow(base, name, at, row);
+        read(at, row);
         const gain = part?.gains?.[at - part.first] ?? 1;
         const start = (at - from) * k;
         for (let i = 0; i < k; i++) delta[start + i]! += gain * row[i]!;
@@ -89,7 +94,7 @@ export async function createMergedRows(
 async function product(
   runtime: Runtime,
   session: Session,
-  { a, b, ranks, out }: MergePart,
+  { a, b, ranks, out }: MergePart & ReturnType<MergePart['matrices']>,
   scale: number,
   first: number,
   delta: Float32Array,

@@ -5,30 +5,25 @@
 // error of each weight is carried to the next one, and what the adapter adds arrives in the sum of every stretch of a
 // row. docs/log.md has the figures of this and of what else was tried.
 
-import { blockSize, type CodeBits } from '../../graph/quantized.ts';
-
-/** Codes [k], and a scale and a minimum for each block of 32. A symmetric form's minimums are 0. */
-export type CodedRow = {
-  readonly codes: Uint8Array;
-  readonly scales: Float32Array;
-  readonly minimums: Float32Array;
-};
+import type { CodedRow } from '../../graph/packed.ts';
+import { blockSize, type CodeBits, zeroOf } from '../../graph/quantized.ts';
 
 export type Rounding = {
   readonly bits: CodeBits;
   /** The form has minimums. */
   readonly corrected: boolean;
+  /** The form holds scales and minimums as half floats. */
+  readonly halves: boolean;
   /** The grid in `coded` is the base's, in codes of the same bits. */
   readonly keepsGrid: boolean;
 };
-
-export const zeroOf = (bits: CodeBits): number => (bits === 4 ? 8 : 128);
 
 /**
  * Fills `coded` with the row [k]. A block keeps its grid if that reaches all of its weights, up to half a step, and
  * has a new one otherwise. No weight ends farther than one step of its grid from what it should be.
  */
-export function roundRow(row: Float32Array, coded: CodedRow, { bits, corrected, keepsGrid }: Rounding): void {
+export function roundRow(row: Float32Array, coded: CodedRow, rounding: Rounding): void {
+  const { bits, keepsGrid } = rounding;
   const { codes, scales, minimums } = coded;
   const zero = zeroOf(bits);
   const last = 2 * zero - 1;
@@ -37,10 +32,11 @@ export function roundRow(row: Float32Array, coded: CodedRow, { bits, corrected, 
   for (let block = 0; block < scales.length; block++) {
     const start = block * blockSize;
     const values = row.subarray(start, start + blockSize);
+    // A gain may have stretched it to what the form does not hold.
+    if (keepsGrid) setGrid(coded, block, scales[block]!, minimums[block]!, rounding);
     if (!keepsGrid || !reaches(values, scales[block]!, minimums[block]!, zero)) {
-      const [scale, minimum] = gridOf(values, zero, corrected);
-      scales[block] = scale;
-      minimums[block] = minimum;
+      const [scale, minimum] = gridOf(values, zero, rounding);
+      setGrid(coded, block, scale, minimum, rounding);
     }
     const scale = scales[block]!;
     const lowest = minimums[block]! - zero * scale;
@@ -57,6 +53,20 @@ export function roundRow(row: Float32Array, coded: CodedRow, { bits, corrected, 
   }
 }
 
+/** To what the form holds: the scale, and what code 0 is worth or, at 8 bits, the minimum. */
+function setGrid(
+  { scales, minimums }: CodedRow,
+  block: number,
+  scale: number,
+  minimum: number,
+  { bits, halves }: Rounding,
+): void {
+  const nearest = halves ? Math.f16round : Math.fround;
+  scales[block] = nearest(scale);
+  const shift = bits === 4 ? zeroOf(bits) * scales[block]! : 0;
+  minimums[block] = nearest(minimum - shift) + shift;
+}
+
 /** All values lie within half a step of some code. */
 function reaches(values: Float32Array, scale: number, minimum: number, zero: number): boolean {
   if (scale === 0) return false;
@@ -69,7 +79,11 @@ function reaches(values: Float32Array, scale: number, minimum: number, zero: num
 }
 
 /** The finest grid that spans all values. */
-function gridOf(values: Float32Array, zero: number, corrected: boolean): [scale: number, minimum: number] {
+function gridOf(
+  values: Float32Array,
+  zero: number,
+  { bits, corrected, halves }: Rounding,
+): [scale: number, minimum: number] {
   let lowest = values[0]!;
   let highest = values[0]!;
   for (let i = 1; i < blockSize; i++) {
@@ -78,10 +92,25 @@ function gridOf(values: Float32Array, zero: number, corrected: boolean): [scale:
   }
   if (corrected) {
     const scale = Math.fround((highest - lowest) / (2 * zero - 1));
-    return [scale, lowest + zero * scale];
+    if (!halves) return [scale, lowest + zero * scale];
+    // What the form holds is rounded outwards, or the ends would lie beyond the codes.
+    /** The code that stands for the minimum. */
+    const code = bits === 4 ? 0 : zero;
+    const held = halfBelow(lowest + code * scale);
+    const [above, below] = [(highest - held) / (2 * zero - 1 - code), code === 0 ? 0 : (held - lowest) / code];
+    const wider = -halfBelow(-Math.max(above, below));
+    return [wider, held + (zero - code) * wider];
   }
   // Code 0 has no positive twin: the scale's sign says at which end it is of more use.
   const upright = Math.max(-lowest / zero, highest / (zero - 1));
   const inverted = Math.max(highest / zero, -lowest / (zero - 1));
-  return upright <= inverted ? [upright, 0] : [-inverted, 0];
+  const size = Math.min(upright, inverted);
+  const held = halves ? -halfBelow(-size) : size;
+  return upright <= inverted ? [held, 0] : [-held, 0];
+}
+
+/** The largest half float that is not above. */
+function halfBelow(value: number): number {
+  const nearest = Math.f16round(value);
+  return nearest <= value ? nearest : Math.f16round(value - Math.abs(value) * 2 ** -11 - 2 ** -25);
 }

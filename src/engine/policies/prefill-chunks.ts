@@ -2,17 +2,22 @@
 
 export type PrefillChunk = { readonly row: number; readonly tokens: number };
 
-/**
- * First come, first served under a budget of tokens a step: short prompts share a step, a long one takes several.
- * @param left prompt tokens left of each row that prefills, oldest first: row `firstRow`, `firstRow` + 1, ...
- */
-export function prefillChunks(left: readonly number[], firstRow: number, budget: number): PrefillChunk[] {
+export type PrefillingRow = {
+  readonly row: number;
+  /** Prompt tokens left. */
+  readonly left: number;
+  /** Whose turn it is: the least first; of equal ones the first given. */
+  readonly turn: number;
+};
+
+/** Under a budget of tokens a step, in turn: short prompts share a step, a long one takes several. */
+export function prefillChunks(rows: readonly PrefillingRow[], budget: number): PrefillChunk[] {
   const chunks: PrefillChunk[] = [];
   let rest = budget;
-  for (const [i, tokens] of left.entries()) {
+  for (const { row, left } of [...rows].sort((a, b) => a.turn - b.turn)) {
     if (rest === 0) break;
-    const taken = Math.min(tokens, rest);
-    chunks.push({ row: firstRow + i, tokens: taken });
+    const taken = Math.min(left, rest);
+    chunks.push({ row, tokens: taken });
     rest -= taken;
   }
   return chunks;

@@ -107,7 +107,8 @@ class MergeKeeper implements Merges {
 
   #make(order: MergeOrder, key: string, adapters: readonly MergedAdapter[]): Wish {
     const { tenant, bits: bitsAsked, createdBy, automatic } = order;
-    const { limits, clock } = this.#options;
+    const { limits, clock, assertQuota } = this.#options;
+    assertQuota?.(tenant, 'merges', this.list(tenant).length + 1);
     if (this.list(tenant).length >= limits.merges) {
       const message = `There are ${limits.merges} merges, failed ones included. Unmerge some first.`;
       throw new LorikeetError('merge_budget_exceeded', { message });

@@ -3,6 +3,7 @@
 
 import type { Clock, Timers } from '../../core/clock.ts';
 import type { limits } from '../../core/limits.ts';
+import type { QuotaCheck } from '../../core/quota-check.ts';
 import type { EngineClient } from '../../protocol/engine-client.ts';
 import type { WeightBits } from '../../protocol/messages.ts';
 import type { AdapterRegistry, AdapterVersion } from '../../registry/adapter-registry.ts';
@@ -67,4 +68,6 @@ export type MergesOptions = {
   readonly timers: Timers;
   readonly log: { readonly info: Log; readonly warn: Log; readonly error: Log };
   readonly limits: { readonly [K in keyof typeof limits]: number };
+  /** Left out: nobody has a quota. */
+  readonly assertQuota?: QuotaCheck;
 };

@@ -9,7 +9,11 @@ const isObject = (body: unknown): body is object =>
 
 export function addBodies(app: FastifyInstance): void {
   app.removeContentTypeParser(['text/plain', 'application/json']);
-  const parseJson = app.getDefaultJsonParser('error', 'error');
+  const parseText = app.getDefaultJsonParser('error', 'error');
+  const parseJson: typeof parseText = (request, body, done) =>
+    parseText(request, body, (error, parsed) =>
+      done(error, error === null && hasLongSeed.test(body) ? parseSeeds(body) : parsed),
+    );
   // OpenAI's Python client labels the body that its DELETE, or its POST to a route that takes none, does not have.
   app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) => {
     if (body === '' && request.routeOptions.schema?.body === undefined) done(null, undefined);
@@ -24,10 +28,48 @@ export function addBodies(app: FastifyInstance): void {
     else parseJson(request, body, done);
   });
 
-  // OpenAI's clients send null for what was not set: it means absent.
+  // OpenAI's clients send null for what was not set: it means absent, wherever it stands.
   app.addHook('preValidation', async (request) => {
-    const { body } = request;
-    if (!isObject(body)) return;
-    request.body = Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null));
+    if (isObject(request.body)) request.body = withoutNulls(request.body);
   });
 }
+
+/** The caller's own JSON: a schema or a file, in which null is a value. */
+const opaque = new Set([
+  'json_schema',
+  'schema',
+  'parameters',
+  'input_schema',
+  'guided_json',
+  'json',
+  'config',
+  'format',
+]);
+
+function withoutNulls(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutNulls);
+  if (!isObject(value)) return value;
+  const entries = Object.entries(value).filter(([, member]) => member !== null);
+  return Object.fromEntries(entries.map(([key, member]) => [key, opaque.has(key) ? member : withoutNulls(member)]));
+}
+
+/**
+ * Seeds of OpenAI and vLLM are signed 64-bit integers, which a JavaScript number rounds from 2^53 on: neighbours would
+ * become one. Such a seed is read from its digits and folded into 52 bits, in which neighbours stay apart.
+ */
+function parseSeeds(text: string): unknown {
+  const read = (key: string, value: unknown, { source = '' }: { source?: string } = {}) => {
+    if (key !== 'seed' || typeof value !== 'number' || Number.isSafeInteger(value)) return value;
+    return /^-?\d{16,19}$/.test(source) ? foldSeed(BigInt(source), value) : value;
+  };
+  return JSON.parse(text, read as (key: string, value: unknown) => unknown);
+}
+
+/** One that is no 64-bit integer stays as it is, for the schema to refuse. */
+function foldSeed(seed: bigint, rounded: number): number {
+  if (BigInt.asIntN(64, seed) !== seed) return rounded;
+  const bits = BigInt.asUintN(64, seed);
+  return Number(BigInt.asUintN(52, bits ^ (bits >> 52n)));
+}
+
+const hasLongSeed = /"seed"\s*:\s*-?\d{16}/;

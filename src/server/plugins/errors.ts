@@ -46,14 +46,21 @@ export function addErrors(app: FastifyInstance, services: Services): void {
   });
 }
 
-export function answerError(services: Services, cause: unknown, request: FastifyRequest, reply: FastifyReply) {
+/** @param answer in place of OpenAI's, for a route that speaks another interface */
+export function answerError(
+  services: Services,
+  cause: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  answer?: { readonly status: number; readonly body: object },
+) {
   const error = toLorikeetError(cause);
   if (error.code === 'internal_error') request.log.error({ err: cause }, 'internal error');
   services.metrics.requestFailed(error.code);
   return reply
-    .status(error.status)
+    .status(answer?.status ?? error.status)
     .headers({ 'x-request-id': request.id, ...errorHeaders(error) })
-    .send(errorAnswer(error));
+    .send(answer?.body ?? errorAnswer(error));
 }
 
 export function toLorikeetError(cause: unknown): LorikeetError {

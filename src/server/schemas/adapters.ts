@@ -75,10 +75,19 @@ export type PageQuery = Type.Static<typeof PageQuery>;
 export const PublishBody = Type.Object(
   {
     name: Type.String({ minLength: 1 }),
-    config: Type.Union([Type.String(), Type.Record(Type.String(), Type.Unknown())], {
-      title: 'the object in adapter_config.json, or its text',
-    }),
+    config: Type.Optional(
+      Type.Union([Type.String(), Type.Record(Type.String(), Type.Unknown())], {
+        title: 'the object in adapter_config.json, or its text',
+        description: 'A GGUF adapter has none.',
+      }),
+    ),
     weights: Type.String({ pattern: '^sha256:[0-9a-f]{64}$', description: 'Digest of the uploaded weights.' }),
+    companions: Type.Optional(
+      Type.Array(Type.String({ maxLength: limits.fileNameChars }), {
+        maxItems: limits.adapterCompanions,
+        description: 'Names of files beside the adapter, as chat_template.jinja; what they would change is warned of.',
+      }),
+    ),
   },
   { additionalProperties: false },
 );

@@ -5,10 +5,12 @@ import { limits } from '../../core/limits.ts';
 import { FinishReason, openaiProperties, Usage } from './openai.ts';
 import { Messages } from './prompt.ts';
 import { maxTokens } from './sampling.ts';
+import { ToolCall, ToolCallDelta, toolProperties } from './tools.ts';
 
 export const ChatBody = Type.Object({
   ...openaiProperties,
   messages: Messages,
+  ...toolProperties,
   max_tokens: maxTokens('all that the context leaves'),
   max_completion_tokens: maxTokens('max_tokens, whose newer name this is'),
   logprobs: Type.Optional(Type.Boolean({ default: false })),
@@ -37,7 +39,13 @@ export const ChatAnswer = Type.Object({
   choices: Type.Array(
     Type.Object({
       index: Type.Integer(),
-      message: Type.Object({ role: Type.Literal('assistant'), content: Type.String(), refusal: Type.Null() }),
+      message: Type.Object({
+        role: Type.Literal('assistant'),
+        content: Type.Union([Type.String(), Type.Null()], { description: 'null where it is nothing but calls.' }),
+        refusal: Type.Null(),
+        reasoning_content: Type.Optional(Type.String({ description: 'What the model thought before it answered.' })),
+        tool_calls: Type.Optional(Type.Array(ToolCall)),
+      }),
       logprobs: Type.Union([Logprobs, Type.Null()]),
       finish_reason: FinishReason,
     }),
@@ -53,7 +61,12 @@ export const ChatChunk = Type.Object({
   choices: Type.Array(
     Type.Object({
       index: Type.Integer(),
-      delta: Type.Object({ role: Type.Optional(Type.Literal('assistant')), content: Type.Optional(Type.String()) }),
+      delta: Type.Object({
+        role: Type.Optional(Type.Literal('assistant')),
+        content: Type.Optional(Type.String()),
+        reasoning_content: Type.Optional(Type.String()),
+        tool_calls: Type.Optional(Type.Array(ToolCallDelta)),
+      }),
       logprobs: Type.Union([Logprobs, Type.Null()]),
       finish_reason: Type.Union([FinishReason, Type.Null()]),
     }),

@@ -20,15 +20,25 @@ export const CompletionsBody = Type.Object({
     ],
     { title: 'a text, a list of texts, a list of token ids or a list of such lists' },
   ),
-  max_tokens: maxTokens(`${completionsMaxTokens}`),
+  max_tokens: Type.Optional(Type.Integer({ ...maxTokens(`${completionsMaxTokens}`), minimum: 0 })),
   logprobs: Type.Optional(Type.Integer({ minimum: 0, maximum: limits.logprobs })),
+  echo: Type.Optional(
+    Type.Boolean({ default: false, description: 'The prompt before the text; with `logprobs` its tokens too.' }),
+  ),
+  best_of: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: limits.choices,
+      description: 'Generate so many and give the `n` whose tokens are the most likely on average. Not in a stream.',
+    }),
+  ),
 });
 export type CompletionsBody = Type.Static<typeof CompletionsBody>;
 
 const Logprobs = Type.Object({
   tokens: Type.Array(Type.String()),
-  token_logprobs: Type.Array(Type.Number()),
-  top_logprobs: Type.Array(Type.Record(Type.String(), Type.Number())),
+  token_logprobs: Type.Array(Type.Union([Type.Number(), Type.Null()])),
+  top_logprobs: Type.Array(Type.Union([Type.Record(Type.String(), Type.Number()), Type.Null()])),
   text_offset: Type.Array(Type.Integer()),
 });
 export type CompletionLogprobs = Type.Static<typeof Logprobs>;

@@ -6,6 +6,7 @@ import { defaultSamplingParams } from '../../core/sampling-params.ts';
 import { FinishReason } from './openai.ts';
 import { Messages, TokenIds } from './prompt.ts';
 import { maxTokens, samplingProperties } from './sampling.ts';
+import { structuredProperties } from './structured.ts';
 
 const scale = (description: string) => Type.Optional(Type.Number({ minimum: 0, maximum: 2, default: 1, description }));
 
@@ -35,8 +36,12 @@ export const GenerateBody = Type.Object(
         { maxItems: limits.appliedAdapters, description: 'Several adapters at once, each with its scale.' },
       ),
     ),
+    use_merge: Type.Optional(
+      Type.Boolean({ default: true, description: "false: on the base's weights, also where the adapter is merged." }),
+    ),
     max_tokens: maxTokens(`${defaultSamplingParams.maxTokens}`),
     ...samplingProperties,
+    ...structuredProperties,
     logprobs: Type.Optional(
       Type.Integer({
         minimum: 0,

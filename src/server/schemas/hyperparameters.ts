@@ -34,9 +34,9 @@ export const HyperparametersBody = Type.Object(
     warmup_steps: count(limits.trainingSteps, 'Steps in which the rate grows from zero.', 0),
     weight_decay: upTo(limits.trainingWeightDecay, 'AdamW; auto: 0.'),
     max_grad_norm: Type.Optional(
-      Type.Union([auto, Type.Null(), Type.Number({ exclusiveMinimum: 0, maximum: limits.trainingGradNorm })], {
-        title: `a number above 0, at most ${limits.trainingGradNorm}, null (never clipped) or 'auto'`,
-        description: 'Gradients are scaled to at most this norm; auto: 1.',
+      Type.Union([auto, Type.Number({ minimum: 0, maximum: limits.trainingGradNorm })], {
+        title: `a number from 0 to ${limits.trainingGradNorm} or 'auto'`,
+        description: 'Gradients are scaled to at most this norm; 0: never; auto: 1.',
       }),
     ),
     r: count(limits.trainingRank, 'Rank; auto: 8.'),

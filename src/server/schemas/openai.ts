@@ -4,6 +4,7 @@
 import { Type } from '@fastify/type-provider-typebox';
 import { limits } from '../../core/limits.ts';
 import { samplingProperties } from './sampling.ts';
+import { structuredProperties } from './structured.ts';
 
 export const openaiProperties = {
   model: Type.Optional(
@@ -14,6 +15,7 @@ export const openaiProperties = {
     }),
   ),
   ...samplingProperties,
+  ...structuredProperties,
   n: Type.Optional(
     Type.Integer({ minimum: 1, maximum: limits.choices, default: 1, description: 'Choices for each prompt.' }),
   ),
@@ -21,7 +23,7 @@ export const openaiProperties = {
   stream_options: Type.Optional(
     Type.Object({
       include_usage: Type.Optional(
-        Type.Union([Type.Boolean(), Type.Null()], {
+        Type.Union([Type.Boolean(), Type.Enum(['true', 'false'])], {
           title: 'a boolean',
           description: 'One more event before `[DONE]`, with the usage and no choices.',
         }),
@@ -38,6 +40,6 @@ export const Usage = Type.Object({
 });
 export type Usage = Type.Static<typeof Usage>;
 
-export const FinishReason = Type.Enum(['stop', 'length', 'abort'], {
+export const FinishReason = Type.Enum(['stop', 'length', 'tool_calls', 'abort'], {
   description: '`abort` stands only in an answer whose reader has left.',
 });

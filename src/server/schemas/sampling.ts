@@ -4,7 +4,7 @@ import { Type } from '@fastify/type-provider-typebox';
 import { limits } from '../../core/limits.ts';
 import { defaultSamplingParams as defaults } from '../../core/sampling-params.ts';
 
-const stopString = Type.String({ minLength: 1, maxLength: limits.stopStringChars });
+const stopString = Type.String({ maxLength: limits.stopStringChars });
 
 export const samplingProperties = {
   temperature: Type.Optional(
@@ -12,10 +12,10 @@ export const samplingProperties = {
   ),
   top_p: Type.Optional(
     Type.Number({
-      exclusiveMinimum: 0,
+      minimum: 0,
       maximum: 1,
       default: defaults.topP,
-      description: 'Keep the smallest set of tokens whose probability reaches this.',
+      description: 'Keep the smallest set of tokens whose probability reaches this; 0 keeps the most likely one.',
     }),
   ),
   top_k: Type.Optional(
@@ -36,14 +36,16 @@ export const samplingProperties = {
   ),
   seed: Type.Optional(
     Type.Integer({
-      minimum: Number.MIN_SAFE_INTEGER,
-      maximum: Number.MAX_SAFE_INTEGER,
-      description: 'The same request alone with the same seed gives the same text. Choice i of `n` uses seed + i.',
+      minimum: -(2 ** 63),
+      maximum: 2 ** 63,
+      description:
+        'Any signed 64-bit integer. The same request alone with the same seed gives the same text. ' +
+        'Choice i of `n` uses seed + i.',
     }),
   ),
   stop: Type.Optional(
     Type.Union([stopString, Type.Array(stopString, { maxItems: limits.stopStrings })], {
-      title: `a string of 1 to ${limits.stopStringChars} characters or a list of at most ${limits.stopStrings}`,
+      title: `a string of at most ${limits.stopStringChars} characters or a list of at most ${limits.stopStrings}`,
       description: 'The output ends before the first of these. Found in the text, so also across tokens.',
     }),
   ),
@@ -66,6 +68,15 @@ export const samplingProperties = {
       maxProperties: limits.logitBias,
       additionalProperties: false,
       description: 'Token id to a number that is added to its logit.',
+    }),
+  ),
+  timeout_ms: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: limits.answerTimeoutMs,
+      description:
+        'Milliseconds from the arrival of the request after which nobody waits for its answer. What would come too ' +
+        'late is refused at once with 503 and Retry-After, what comes too late is given up with 504.',
     }),
   ),
 };

@@ -108,7 +108,6 @@ test('storms with adapters over a real decoder: every sequence gets the tokens t
       clock: systemClock,
       read: ({ files }) => readAdapter(files, { model, breath }),
       combine: (key, scaled) => combineAdapters(key, scaled, model.shape, breath),
-      onDrop: decoder.forget,
       onChange,
     });
   const random = prng(31);
@@ -143,7 +142,7 @@ test('storms with adapters over a real decoder: every sequence gets the tokens t
         return decoder;
       },
       ...{ seed, sequences: isSlow ? 24 : 150, prompts, weights },
-      storeOf: storeOf(400_000),
+      storeOf: storeOf(200_000),
       alone: (prompt, adapters) => known.get(keyOf(prompt, adapters))!,
     });
     context.diagnostic(`seed ${seed}: ${JSON.stringify(report)}, ${Math.round(performance.now() - start)} ms`);

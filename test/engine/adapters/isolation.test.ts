@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { limits } from '../../../src/core/limits.ts';
 import {
+  createLinear,
   createPart,
   createResident,
   joinedSizes,
@@ -18,13 +19,13 @@ import { tinyLowered } from '../../helpers/tiny-lowered.ts';
 const runtime = testRuntime();
 
 for (const [bits, decodeActivations] of [
-  [32, 'float32'],
+  [32, 'int16'],
   [8, 'int8'],
 ] as const) {
   test(`an adapter as violent as an upload may be leaves other rows their logits: ${bits} bits`, async () => {
     const model = await tinyLowered('llama', bits);
     const decoder = createDecoder(runtime, model, { rows: 3, positions: 64, pages: 8, decodeActivations });
-    await decoder.prepare('layers');
+    await decoder.prepare(null);
     const sizes = joinedSizes(model.shape).filter(({ linear }) => linear !== 'head');
     /** Adds `growth` times the sum of the inputs to every output. */
     const adapterOf = (growth: number): ResidentAdapter => {
@@ -37,7 +38,7 @@ for (const [bits, decodeActivations] of [
           }
           return part;
         });
-        return [size.linear, { parts, pages: 1, gains: null }] as const;
+        return [size.linear, createLinear(parts, 1, null)] as const;
       });
       return createResident(`growth ${growth}`, new Map(linears));
     };

@@ -11,12 +11,14 @@ import { combineAdapters } from '../../../src/engine/adapters/combine-adapters.t
 import { HostPages } from '../../../src/engine/adapters/host-pages.ts';
 import { PagePool } from '../../../src/engine/adapters/page-pool.ts';
 import {
+  createLinear,
   createResident,
   joinedSizes,
-  pageRanks,
   type ResidentAdapter,
 } from '../../../src/engine/adapters/resident-adapter.ts';
 import type { RowAdapter } from '../../../src/engine/adapters/row-adapter.ts';
+import { pageRanks } from '../../../src/graph/adapted-linear.ts';
+import type { Runtime, Tensor } from '../../../src/runtime/session.ts';
 import { tinyShape } from '../../models/model-folder.ts';
 
 export const markedShape: ModelShape = { ...tinyShape, layers: 2, hidden: 2, intermediate: 2, heads: 1, headDim: 2 };
@@ -39,10 +41,10 @@ export function markedResident(mark: number): ResidentAdapter {
     const part = (out: number, i: number) => {
       // The last part of several has one page, whatever the others have.
       const ranks = pageRanks * (i > 0 && i === outs.length - 1 ? 1 : pagesOfMark(mark));
-      const a = new Float32Array(layers * ranks * inputs).fill(mark);
-      return { ranks, a, b: new Float32Array(layers * ranks * out).fill(mark) };
+      const a = new Float16Array(layers * ranks * inputs).fill(mark);
+      return { ranks, a, b: new Float16Array(layers * ranks * out).fill(mark) };
     };
-    return [linear, { pages: pagesOfMark(mark), parts: outs.map(part), gains: null }] as const;
+    return [linear, createLinear(outs.map(part), 1, null)] as const;
   });
   return createResident(`sha256:${mark}`, new Map(linears));
 }
@@ -88,11 +90,10 @@ export type MarkedStoreOptions = {
   /** Adapters that turn out to be damaged. */
   readonly broken?: (mark: number) => boolean;
   readonly onChange?: () => void;
-  readonly onDrop?: (adapter: ResidentAdapter) => void;
 };
 
 export function markedStore(options: MarkedStoreOptions): AdapterStore {
-  const { clock, bytesMax = 2 ** 30, turns = () => 0, broken, onChange = () => {}, onDrop = () => {} } = options;
+  const { clock, bytesMax = 2 ** 30, turns = () => 0, broken, onChange = () => {} } = options;
   return new AdapterStore({
     clock,
     bytesMax,
@@ -102,13 +103,18 @@ export function markedStore(options: MarkedStoreOptions): AdapterStore {
       return markedResident(markOf(applied));
     },
     combine: (key, scaled) => combineAdapters(key, scaled, markedShape, { take: async () => {} }),
-    onDrop,
     onChange,
   });
 }
 
+/** Tensors that show their memory. */
+const openMemory = {
+  tensor: (data: Float16Array, shape: readonly number[]) => ({ data, shape, release() {} }),
+} as unknown as Runtime;
+const dataOf = (tensor: Tensor) => (tensor as unknown as { readonly data: Float16Array }).data;
+
 export function markedPool(slots: number, clock: Clock, onChange = () => {}): PagePool<HostPages> {
-  const memory = new HostPages(markedShape, slots, { take: () => nextTurn() });
+  const memory = new HostPages(openMemory, markedShape, slots, { take: () => nextTurn() });
   return new PagePool({ memory, slots, clock, onChange });
 }
 
@@ -120,34 +126,37 @@ export function signatureOf(adapters: readonly AppliedAdapter[]): number {
 
 const termOf = (mark: number, scale: number) => mark * (64 + scale);
 
-/**
- * The signature that a row reads, in a decode step from its pages and in a prefill from its adapter; NaN where pages
- * are not their adapter, whole, with zeros where it has fewer ranks.
- */
-export function readSignature(row: RowAdapter | null, phase: 'prefill' | 'decode', pool: PagePool<HostPages>): number {
+/** The signature that a row reads; NaN where pages are not its adapter, whole, and at an end where it has fewer ranks. */
+export function readSignature(row: RowAdapter | null, pool: PagePool<HostPages>): number {
   if (row === null) return 0;
   const terms = new Set<number>();
   for (const { linear, layers, in: inputs, outs } of joinedSizes(markedShape)) {
+    const resident = row.adapter.linears.get(linear);
     const range = row.placement.ranges.get(linear);
-    for (const [part, { ranks, a, b }] of (row.adapter.linears.get(linear)?.parts ?? []).entries()) {
+    for (const [part, { ranks, a, b }] of (resident?.parts ?? []).entries()) {
       const out = outs[part]!;
-      for (let rank = 0; rank < layers * ranks; rank++) {
-        terms.add(termOf(a[rank * inputs]!, (row.scale * b[rank * out]!) / a[rank * inputs]!));
-      }
-      if (phase === 'prefill') continue;
       for (let layer = 0; layer < layers; layer++) {
-        const ofLayer = (matrix: Float32Array, width: number) =>
-          matrix.subarray(layer * ranks * width, (layer + 1) * ranks * width);
-        const place = { linear, part, layer, range: range! };
-        const { memory } = pool;
-        const isWhole = holds(memory.a(place), ofLayer(a, inputs)) && holds(memory.b(place), ofLayer(b, out));
-        if (!isWhole) return Number.NaN;
+        const pools = pool.memory.of(linear, part, layer);
+        for (let rank = 0; rank < range!.pages * pageRanks; rank++) {
+          const [from, to] = [layer * ranks + rank, range!.first * pageRanks + rank];
+          const found = dataOf(pools.a)[to * inputs]!;
+          const isThere = rank < ranks && b[from * out] !== 0;
+          if (!isThere) {
+            if (!Number.isNaN(found)) return Number.NaN;
+            break;
+          }
+          const isWhole =
+            holds(dataOf(pools.a), to * inputs, a.subarray(from * inputs, (from + 1) * inputs)) &&
+            holds(dataOf(pools.b), to * out, b.subarray(from * out, (from + 1) * out));
+          if (!isWhole) return Number.NaN;
+          const share = row.scale * resident!.shares[Math.floor(rank / pageRanks)]!;
+          terms.add(termOf(found, (share * b[from * out]!) / found));
+        }
       }
     }
   }
   return [...terms].reduce((sum, term) => sum + term, 0);
 }
 
-/** Pages hold the matrix, and zeros after it. */
-const holds = (pages: Float32Array, matrix: Float32Array) =>
-  pages.length >= matrix.length && pages.every((value, i) => value === (matrix[i] ?? 0));
+const holds = (pool: Float16Array, at: number, matrix: Float16Array) =>
+  matrix.every((value, i) => value === pool[at + i]);

@@ -31,10 +31,11 @@ export type RandomAdapter = { readonly files: AdapterFiles; readonly pairs: read
 export const everyModule = targetModules;
 export const layerModules = targetModules.filter((module) => module !== 'lm_head');
 
+/** Values that half floats hold, so that an adapter in memory is the file's, whatever the tensors' type. */
 export function randomPairs(shape: ModelShape, plan: AdapterPlan): RandomPair[] {
   const random = prng(plan.seed);
   const floats = (length: number, from: number, to: number) =>
-    Float32Array.from({ length }, () => from + (to - from) * random());
+    Float32Array.from({ length }, () => Math.f16round(from + (to - from) * random()));
   const layers = plan.layers ?? Array.from({ length: shape.layers }, (_, layer) => layer);
   const places = plan.modules.flatMap((module): PeftModule[] =>
     module === 'lm_head' ? [{ layer: null, module }] : layers.map((layer) => ({ layer, module })),

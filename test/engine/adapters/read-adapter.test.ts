@@ -7,7 +7,8 @@ import { type AdapterFiles, linearSize, type TargetModule } from '../../../src/c
 import { systemClock } from '../../../src/core/clock.ts';
 import { type Breath, createBreath } from '../../../src/engine/adapters/breath.ts';
 import { readAdapter } from '../../../src/engine/adapters/read-adapter.ts';
-import { joinedSizes, pageRanks, type ResidentAdapter } from '../../../src/engine/adapters/resident-adapter.ts';
+import { joinedSizes, layerOf, type ResidentAdapter } from '../../../src/engine/adapters/resident-adapter.ts';
+import { pageRanks } from '../../../src/graph/adapted-linear.ts';
 import type { LinearBits, LoweredModel } from '../../../src/graph/lowered.ts';
 import { linearValues } from '../../graph/linear-values.ts';
 import { tinyLowered } from '../../helpers/tiny-lowered.ts';
@@ -27,12 +28,12 @@ const { shape } = model;
 /** What the adapter adds to a layer's module, [out, in]: B A from its matrices in memory. */
 function added(resident: ResidentAdapter, layer: number | null, module: TargetModule): Float32Array {
   const sizes = joinedSizes(shape).find(({ modules }) => modules.includes(module))!;
-  const part = resident.linears.get(sizes.linear)?.parts[sizes.modules.indexOf(module)];
+  const linear = resident.linears.get(sizes.linear);
   const { in: inputs, out } = linearSize(shape, module);
   const sum = new Float32Array(out * inputs);
-  if (!part) return sum;
-  const { ranks, a, b } = part;
-  for (let rank = (layer ?? 0) * ranks; rank < ((layer ?? 0) + 1) * ranks; rank++) {
+  if (!linear) return sum;
+  const { ranks, a, b } = layerOf(linear, sizes.modules.indexOf(module), layer ?? 0, sizes.layers);
+  for (let rank = 0; rank < ranks; rank++) {
     for (let o = 0; o < out; o++) {
       for (let i = 0; i < inputs; i++) sum[o * inputs + i]! += b[rank * out + o]! * a[rank * inputs + i]!;
     }
@@ -57,10 +58,10 @@ function baseWeights(of: LoweredModel, layer: number | null, module: TargetModul
   return whole.subarray(first * inputs, (first + out) * inputs);
 }
 
-function assertNear(found: ArrayLike<number>, expected: ArrayLike<number>, what: string): void {
+function assertNear(found: ArrayLike<number>, expected: ArrayLike<number>, what: string, most: number): void {
   assert.equal(found.length, expected.length, what);
   for (let i = 0; i < found.length; i++) {
-    assert.ok(Math.abs(found[i]! - expected[i]!) < 1e-4, `${what}[${i}]: ${found[i]} is not ${expected[i]}`);
+    assert.ok(Math.abs(found[i]! - expected[i]!) < most, `${what}[${i}]: ${found[i]} is not ${expected[i]}`);
   }
 }
 
@@ -82,7 +83,8 @@ async function check(of: LoweredModel, plan: AdapterPlan): Promise<ResidentAdapt
     const gains = gainsOf(resident, layer, module);
     const { in: inputs } = linearSize(shape, module);
     const sum = added(resident, layer, module).map((value, i) => value + gains[Math.floor(i / inputs)]! * base[i]!);
-    assertNear(sum, expected, `layer ${layer} ${module}`);
+    // Gains are rounded with B.
+    assertNear(sum, expected, `layer ${layer} ${module}`, plan.dora || plan.rankPattern ? 2e-3 : 1e-4);
   }
   for (const { linear, layers, in: inputs, outs } of joinedSizes(shape)) {
     const touching = pairs.filter(({ module }) =>
@@ -182,7 +184,7 @@ test('another base model’s adapter is refused as the upload would be', async (
 });
 
 test('a long load lets the event loop take its turns', async () => {
-  // 20 MB of matrices, and a base that only has to have the right shape.
+  // 10 MB of matrices, and a base that only has to have the right shape.
   const large = { ...shape, layers: 8, hidden: 512, intermediate: 2048 };
   const { files } = randomAdapter(large, { seed: 5, modules: layerModules, r: 64 });
   let turns = 0;
@@ -202,7 +204,7 @@ test('a long load lets the event loop take its turns', async () => {
   };
   const resident = await readAdapter(files, { model: { ...model, shape: large }, breath: counted });
   isOver = true;
-  assert.ok(resident.bytes > 20e6);
+  assert.ok(resident.bytes > 10e6);
   // At the least once a pair.
   assert.ok(breaths >= 8 * layerModules.length, `${breaths} breaths`);
   assert.ok(turns > 20, `${turns} turns`);

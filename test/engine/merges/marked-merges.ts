@@ -5,6 +5,7 @@ import { LorikeetError } from '../../../src/core/errors.ts';
 import type { ResidentAdapter } from '../../../src/engine/adapters/resident-adapter.ts';
 import { joinedSizes } from '../../../src/engine/adapters/resident-adapter.ts';
 import type { MergeArithmetic } from '../../../src/engine/merges/make-merge.ts';
+import { pageRanks } from '../../../src/graph/adapted-linear.ts';
 import type { LoweredModel } from '../../../src/graph/lowered.ts';
 import { markedShape } from '../adapters/marked-adapters.ts';
 
@@ -38,7 +39,7 @@ export function markedArithmetic(options: MarkedArithmeticOptions = {}): MergeAr
       }
       if (broken(adapter.key)) throw new LorikeetError('adapter_unsupported', { message: 'It cannot be merged.' });
       const linears = new Map([
-        ['layers.0.qkv', { bits: bits ?? 4, n: 1, k: 1, corrected: false, bias: false } as const],
+        ['layers.0.qkv', { bits: bits ?? 4, n: 1, k: 1, corrected: false, halves: false, bias: false } as const],
       ]);
       const names = [...adapter.linears.keys()].map((linear) => `layers.0.${linear}`);
       for (const name of names) linears.set(name, linears.get('layers.0.qkv')!);
@@ -53,14 +54,17 @@ export function markedArithmetic(options: MarkedArithmeticOptions = {}): MergeAr
   };
 }
 
-/** As a prefill reads it: every distinct mark and scale once. */
+/** As rows read it: every distinct mark and scale once. */
 function signatureOf(adapter: ResidentAdapter, scale: number): number {
   const terms = new Set<number>();
   for (const { linear, in: inputs, outs } of joinedSizes(markedShape)) {
-    for (const [part, { ranks, a, b }] of (adapter.linears.get(linear)?.parts ?? []).entries()) {
+    const resident = adapter.linears.get(linear);
+    for (const [part, { ranks, a, b }] of (resident?.parts ?? []).entries()) {
       for (let rank = 0; rank < ranks; rank++) {
         const mark = a[rank * inputs]!;
-        terms.add(mark * (64 + (scale * b[rank * outs[part]!]!) / mark));
+        const share = scale * resident!.shares[Math.floor(rank / pageRanks)]!;
+        // What a page has no ranks for is zeros.
+        if (mark !== 0) terms.add(mark * (64 + (share * b[rank * outs[part]!]!) / mark));
       }
     }
   }

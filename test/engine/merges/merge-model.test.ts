@@ -10,6 +10,7 @@ import { createDecoder } from '../../../src/engine/decoder.ts';
 import { mergedBytes, mergeModel } from '../../../src/engine/merges/merge-model.ts';
 import { lower } from '../../../src/graph/lower.ts';
 import type { LinearBits, LoweredModel } from '../../../src/graph/lowered.ts';
+import { createCodedRow, type PackedForm, packedRows } from '../../../src/graph/packed.ts';
 import { encodeLowered } from '../../../src/graph/weights.ts';
 import { createOnnxRuntime } from '../../../src/runtime/onnx-runtime.ts';
 import { linearValues } from '../../graph/linear-values.ts';
@@ -66,13 +67,26 @@ async function merge({ base, adapter }: Merge, bits: LinearBits | null, scale = 
   return merged;
 }
 
+/** [n, k / 32]; null for floats. */
+function scalesOf({ linears, weights }: LoweredModel, name: string): Float32Array | null {
+  const form = linears.get(name)!;
+  if (form.bits === 32) return null;
+  const rows = packedRows(form as PackedForm, weights.get(`${name}.packed`)!.data as Uint8Array<ArrayBuffer>);
+  const coded = createCodedRow(form.k);
+  const scales = new Float32Array((form.n * form.k) / 32);
+  for (let row = 0; row < form.n; row++) {
+    rows.read(row, coded);
+    scales.set(coded.scales, (row * form.k) / 32);
+  }
+  return scales;
+}
+
 /** How far the merged linears lie from the definition, in steps of each weight's own grid; floats in 1e-6. */
 function stepsApart({ base, scaled }: Merge, merged: LoweredModel): number {
   let most = 0;
   for (const [name, wanted] of densely(base, scaled)) {
     const found = linearValues(merged, name);
-    const { bits } = merged.linears.get(name)!;
-    const scales = bits === 32 ? null : merged.weights.get(`${name}.scales`)!.data;
+    const scales = scalesOf(merged, name);
     for (let i = 0; i < wanted.length; i++) {
       const step = scales === null ? 1e-6 * Math.max(1, Math.abs(wanted[i]!)) : Math.abs(scales[i >> 5]!) + 1e-6;
       const apart = Math.abs(found[i]! - wanted[i]!) / step;
@@ -95,7 +109,10 @@ for (const { name, open, lowered } of bases) {
           const apart = stepsApart(one, merged);
           const what = `${letter}, lowered to ${from}, merged to ${to}`;
           context.diagnostic(`${what}: ${apart.toFixed(2)}`);
-          assert.ok(apart <= (to === 32 ? 4 : 1.01), `${what}: ${apart}`);
+          // Half floats hold an adapter's values, and DoRA's gains only so far.
+          const floatsMax = plan.dora ? 1000 : 4;
+          const isFloat = to === 32 || name === 'odd widths';
+          assert.ok(apart <= (isFloat ? floatsMax : 1.01), `${what}: ${apart}`);
           checkSharing(one, merged, to);
         }
       }

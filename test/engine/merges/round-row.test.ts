@@ -4,8 +4,9 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
 import { prng } from '../../../src/core/prng.ts';
-import { createCodedRow } from '../../../src/engine/merges/coded-linear.ts';
-import { type CodedRow, type Rounding, roundRow, zeroOf } from '../../../src/engine/merges/round-row.ts';
+import { type Rounding, roundRow } from '../../../src/engine/merges/round-row.ts';
+import { type CodedRow, createCodedRow } from '../../../src/graph/packed.ts';
+import { zeroOf } from '../../../src/graph/quantized.ts';
 
 const blocks = 4;
 const k = 32 * blocks;
@@ -14,12 +15,15 @@ const valuesOf = ({ codes, scales, minimums }: CodedRow, { bits }: Rounding): Fl
   Float64Array.from(codes, (code, i) => scales[i >> 5]! * (code - zeroOf(bits)) + minimums[i >> 5]!);
 
 /** A row on a grid of its own, as a base has it: scales of either sign, and zero. */
-function gridRow(seed: number, { bits, corrected }: Rounding): CodedRow {
+function gridRow(seed: number, { bits, corrected, halves }: Rounding): CodedRow {
   const random = prng(seed);
+  const nearest = halves ? Math.f16round : Math.fround;
+  const shift = bits === 4 ? 8 : 0;
   const coded = createCodedRow(k);
   for (let block = 0; block < blocks; block++) {
-    coded.scales[block] = random() < 0.1 ? 0 : (random() - 0.3) * 10 ** (3 * random() - 3);
-    if (corrected) coded.minimums[block] = random() - 0.5;
+    const scale = nearest(random() < 0.1 ? 0 : (random() - 0.3) * 10 ** (3 * random() - 3));
+    coded.scales[block] = scale;
+    if (corrected) coded.minimums[block] = nearest(random() - 0.5 - shift * scale) + shift * scale;
   }
   for (let i = 0; i < k; i++) coded.codes[i] = Math.floor(random() * 2 * zeroOf(bits));
   return coded;
@@ -28,6 +32,7 @@ function gridRow(seed: number, { bits, corrected }: Rounding): CodedRow {
 const roundings = fc.record({
   bits: fc.constantFrom(4 as const, 8 as const),
   corrected: fc.boolean(),
+  halves: fc.boolean(),
   keepsGrid: fc.boolean(),
 });
 const seeds = fc.integer({ min: 0, max: 2 ** 31 });
@@ -53,7 +58,7 @@ test('no weight ends farther than a step from what it should be, and codes stay 
 });
 
 test('what is added arrives in the sum of every stretch, however small it is', () => {
-  const rounding = { bits: 4, corrected: true, keepsGrid: true } as const;
+  const rounding = { bits: 4, corrected: true, halves: false, keepsGrid: true } as const;
   fc.assert(
     fc.property(seeds, fc.constantFrom(0.01, 0.05, 0.2), (seed, size) => {
       const coded = createCodedRow(k);
@@ -95,7 +100,7 @@ test('nothing added changes no code', () => {
 test('a row of zeros, and blocks of one value, are exact', () => {
   for (const bits of [4, 8] as const) {
     for (const corrected of [true, false]) {
-      const rounding = { bits, corrected, keepsGrid: false };
+      const rounding = { bits, corrected, halves: false, keepsGrid: false };
       const coded = createCodedRow(k);
       roundRow(new Float32Array(k), coded, rounding);
       assert.ok(valuesOf(coded, rounding).every((value) => value === 0));

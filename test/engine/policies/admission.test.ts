@@ -1,9 +1,23 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
-import { type Admission, admissible } from '../../../src/engine/policies/admission.ts';
+import { type Admission, admitWaiting } from '../../../src/engine/policies/admission.ts';
 
 type Waiting = { readonly id: number; readonly is: Admission; overtaken: number };
+
+/** @returns those that start */
+function admissible<T extends { overtaken: number }>(
+  waiting: readonly T[],
+  room: number,
+  overtakenMax: number,
+  admit: (sequence: T) => Admission,
+): T[] {
+  const started: T[] = [];
+  const start = (sequence: T) => void started.push(sequence);
+  const rules = { overtakenMax, admit, start, holdsUp: () => true };
+  admitWaiting(waiting, { ...rules, room: () => (started.length < room ? 'yes' : 'never') });
+  return started;
+}
 
 const queue = (...states: Admission[]): Waiting[] => states.map((is, id) => ({ id, is, overtaken: 0 }));
 const ids = (sequences: readonly Waiting[]) => sequences.map(({ id }) => id);
@@ -80,4 +94,31 @@ test('over any time: order, room, and no more than so many overtake a blocked on
     }),
     { numRuns: 300 },
   );
+});
+
+test('one that there is no room for holds up nobody that there is room for, and is not overtaken', () => {
+  const waiting = queue('start', 'start', 'start');
+  const started: number[] = [];
+  admitWaiting(waiting, {
+    overtakenMax: 1,
+    holdsUp: () => true,
+    room: ({ id }) => (id === 1 ? 'no' : 'yes'),
+    admit: ({ is }) => is,
+    start: ({ id }) => void started.push(id),
+  });
+  assert.deepEqual([started, waiting[1]!.overtaken], [[0, 2], 0]);
+});
+
+test('one that was overtaken holds up only those that it may', () => {
+  const waiting = queue('blocked', 'start', 'start');
+  waiting[0]!.overtaken = 5;
+  const started: number[] = [];
+  admitWaiting(waiting, {
+    overtakenMax: 5,
+    holdsUp: (_, { id }) => id === 1,
+    room: () => 'yes',
+    admit: ({ is }) => is,
+    start: ({ id }) => void started.push(id),
+  });
+  assert.deepEqual(started, [2]);
 });

@@ -29,7 +29,9 @@ const upload = {
   summary: 'Upload a version of an adapter, as PEFT saves it',
   description:
     'A form with the parts `name`, `adapter_config.json` and `adapter_model.safetensors`, in any order; or JSON, for ' +
-    'weights that /v1/adapters/uploads has taken. The same content under the same name is the same version: 200.',
+    'weights that /v1/adapters/uploads has taken. A GGUF adapter (a file `*.gguf`, without a config) and one of ' +
+    'mlx-lm (`adapters.safetensors`) are rewritten as PEFT has them. Files that stand beside an adapter may come ' +
+    'too; what they would change is said in `warnings`. The same content under the same name is the same version: 200.',
   body: {
     content: { 'application/json': { schema: PublishBody }, 'multipart/form-data': { schema: Type.Unknown() } },
   },
@@ -37,7 +39,7 @@ const upload = {
 };
 
 /** What may stand beside the two files; the registry limits those. */
-const formLimits = { fields: 4, files: 4, parts: 8, fileSize: Number.POSITIVE_INFINITY };
+const formLimits = { fields: 4, files: 16, parts: 20, fileSize: Number.POSITIVE_INFINITY };
 
 export const adaptersRoute =
   (services: Services): FastifyPluginAsyncTypebox =>
@@ -55,7 +57,7 @@ export const adaptersRoute =
 
     app.post('/v1/adapters', { config, schema: upload }, async (request, reply) => {
       const watch = request.isMultipart() ? watchUpload(services, request, reply) : null;
-      const staged = await registry.stage();
+      const staged = await registry.stage(request.tenant);
       try {
         const name = watch === null ? await stageJson(request, staged) : await stageForm(request, staged, watch);
         assertFreeName(services, name, 'name');
@@ -80,8 +82,9 @@ function stageForm(request: FastifyRequest, staged: StagedAdapter, watch: Upload
 
 async function stageJson({ body, tenant }: FastifyRequest, staged: StagedAdapter): Promise<string> {
   if (!body) throw new LorikeetError('unsupported_media_type', { message: 'Send a form, or JSON.' });
-  const { name, config: given, weights } = body as PublishBody;
-  await staged.config(Buffer.from(typeof given === 'string' ? given : JSON.stringify(given)));
+  const { name, config: given, weights, companions = [] } = body as PublishBody;
+  for (const companion of companions) staged.companion(companion);
+  if (given !== undefined) await staged.config(Buffer.from(typeof given === 'string' ? given : JSON.stringify(given)));
   await staged.uploadedWeights(tenant, weights);
   return name;
 }

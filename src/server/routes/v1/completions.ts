@@ -4,7 +4,7 @@ import { setImmediate } from 'node:timers/promises';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';
 import { answerStream, answerWhole } from '../../answer.ts';
-import type { Ask } from '../../generation.ts';
+import type { Ask, Outcome } from '../../generation.ts';
 import { completionLogprobs } from '../../logprobs.ts';
 import { adaptersOfModel } from '../../models.ts';
 import { type ChunkShape, checkStreamOptions, chunkWriter, headOf, includesUsage, usageOf } from '../../openai.ts';
@@ -13,6 +13,7 @@ import { paramsOfChoices, stopsOf, toSamplingParams } from '../../sampling.ts';
 import { CompletionsAnswer, CompletionsBody, completionsMaxTokens } from '../../schemas/completions.ts';
 import { errorAnswers } from '../../schemas/error.ts';
 import type { Services } from '../../services.ts';
+import { checkEnds, compiledGrammar, structureOf } from '../../structured-output.ts';
 import { checkUnsupported } from '../../unsupported.ts';
 
 const schema = {
@@ -36,11 +37,17 @@ export const completionsRoute =
   async (app) => {
     app.post('/v1/completions', { config: { scope: 'generate' }, schema }, async (request, reply) => {
       const { body } = request;
-      checkUnsupported(body, CompletionsBody.properties, request.log);
+      checkUnsupported(body, CompletionsBody.properties, reply);
       const adapters = adaptersOfModel(services, body.model);
       checkStreamOptions(body);
+      const grammar = await compiledGrammar(services, structureOf(body));
+      checkEnds(grammar, body);
       const prompts = await toPrompts(services, body);
-      const asks = prompts.flatMap((promptTokens) => toAsks(services, body, promptTokens, request.arrivedAt));
+      const n = body.n ?? 1;
+      const bestOf = bestOfBody(body);
+      const asks = prompts
+        .flatMap((promptTokens) => toAsks(services, body, promptTokens, request.arrivedAt))
+        .map((ask) => ({ ...ask, grammar }));
       const head = headOf(services, 'cmpl', 'text_completion', body.model);
       if (body.stream) {
         return answerStream(services, { request, reply }, { asks, adapters }, (stream) => {
@@ -48,22 +55,30 @@ export const completionsRoute =
         });
       }
       const { outcomes } = await answerWhole(services, { request, reply }, { asks, adapters });
-      const choices = outcomes.map(({ text, positions, finishReason }, index) => ({
-        index,
-        text,
-        logprobs: body.logprobs === undefined ? null : completionLogprobs(services.tokenizer)(positions),
-        finish_reason: finishReason,
-      }));
+      const kept = outcomes.flatMap((outcome, i) => ({ outcome, prompt: prompts[Math.floor(i / bestOf)]! }));
+      const best = prompts.flatMap((_, i) => mostLikely(kept.slice(i * bestOf, (i + 1) * bestOf), n));
+      const choices = best.map(({ outcome, prompt }, index) => {
+        const shown = body.max_tokens === 0 ? { ...outcome, text: '', positions: [] } : outcome;
+        const finish_reason = body.max_tokens === 0 ? ('length' as const) : outcome.finishReason;
+        return {
+          index,
+          ...(body.echo ? echoed(services, body, shown, prompt) : told(services, body, shown)),
+          finish_reason,
+        };
+      });
       return { ...head, choices, usage: usageOf(outcomes, prompts.length) };
     });
   };
 
 /** One prompt or several, each text or token ids: `[1, 2]` is one prompt, `[[1, 2]]` and `['a']` are lists of them. */
-async function toPrompts(services: Services, { prompt, n = 1 }: CompletionsBody): Promise<number[][]> {
+async function toPrompts(
+  services: Services,
+  { prompt, n = 1, best_of: choices = n }: CompletionsBody,
+): Promise<number[][]> {
   const isList = Array.isArray(prompt) && typeof prompt[0] !== 'number';
   if (!isList) return [encodePrompt(services, prompt as string | number[], 'prompt')];
-  if (prompt.length * n > services.limits.prompts) {
-    const message = `${prompt.length} prompts with ${n} choices each are more than ${services.limits.prompts}.`;
+  if (prompt.length * choices > services.limits.prompts) {
+    const message = `${prompt.length} prompts with ${choices} choices each are more than ${services.limits.prompts}.`;
     throw new LorikeetError('invalid_parameter', { message, param: 'n' });
   }
   const prompts: number[][] = [];
@@ -75,20 +90,54 @@ async function toPrompts(services: Services, { prompt, n = 1 }: CompletionsBody)
   return prompts;
 }
 
+/** How many are generated for each prompt. */
+function bestOfBody({ n = 1, best_of: bestOf = n, stream, echo, max_tokens: maxTokens }: CompletionsBody): number {
+  const refuse = (message: string, param: string) => new LorikeetError('invalid_parameter', { message, param });
+  if (bestOf < n) throw refuse(`best_of (${bestOf}) must be at least n (${n}).`, 'best_of');
+  if (stream && bestOf > n) throw refuse('best_of above n is not possible in a stream.', 'best_of');
+  if (stream && echo) throw refuse('echo is not possible in a stream.', 'echo');
+  if (maxTokens === 0 && !echo) throw refuse('max_tokens 0 needs echo: there would be no text.', 'max_tokens');
+  return bestOf;
+}
+
+type Kept = { readonly outcome: Outcome; readonly prompt: readonly number[] };
+
+/** Those whose tokens are the most likely on average, the best first; in their own order where all are kept. */
+function mostLikely(choices: readonly Kept[], n: number): readonly Kept[] {
+  if (choices.length <= n) return choices;
+  const meanOf = ({ outcome: { positions } }: Kept) =>
+    positions.reduce((sum, { logprobs }) => sum + logprobs.logprob, 0) / Math.max(1, positions.length);
+  return choices.toSorted((a, b) => meanOf(b) - meanOf(a)).slice(0, n);
+}
+
+function told({ tokenizer }: Services, body: CompletionsBody, { text, positions }: Outcome) {
+  return { text, logprobs: body.logprobs === undefined ? null : completionLogprobs(tokenizer)(positions) };
+}
+
+/** The prompt before the text; with log-probabilities, the prompt's tokens before the generated ones. */
+function echoed({ tokenizer }: Services, body: CompletionsBody, outcome: Outcome, prompt: readonly number[]) {
+  const given = prompt.map((token, i) => ({ token, logprobs: outcome.promptLogprobs?.[i] ?? null }));
+  const logprobs = body.logprobs === undefined ? null : completionLogprobs(tokenizer)([...given, ...outcome.positions]);
+  return { text: tokenizer.decode(prompt) + outcome.text, logprobs };
+}
+
 function toAsks(services: Services, body: CompletionsBody, promptTokens: number[], arrivedAt: number): Ask[] {
   const route = {
-    maxTokens: body.max_tokens ?? null,
+    // Nothing is generated of a text that is only measured; the engine's least is one token.
+    maxTokens: body.max_tokens === 0 ? 1 : (body.max_tokens ?? null),
     maxTokensDefault: completionsMaxTokens,
     maxTokensParam: 'max_tokens',
-    logprobs: body.logprobs ?? null,
+    logprobs: body.logprobs ?? ((body.best_of ?? 1) > (body.n ?? 1) ? 0 : null),
   };
+  const promptLogprobs = body.echo && body.logprobs !== undefined ? { promptLogprobs: body.logprobs } : {};
   const params = toSamplingParams(services, body, route, promptTokens.length);
   const stop = stopsOf(body);
-  return paramsOfChoices(params, body.n ?? 1).map((params) => ({
+  return paramsOfChoices(params, body.best_of ?? body.n ?? 1).map((params) => ({
     promptTokens,
     params,
     stop,
     arrivedAt,
+    ...promptLogprobs,
   }));
 }
 

@@ -99,7 +99,6 @@ export const filesRoute =
       { config, schema: content, exposeHeadRoute: false },
       async ({ tenant, params: { id } }, reply) => {
         const file = await files.find(tenant, id);
-        reply.raw.setTimeout(limits.downloadIdleMs, () => reply.raw.destroy());
         return reply
           .type('application/octet-stream')
           .header('content-length', file.bytes)

@@ -19,6 +19,7 @@ import {
   TokenEvent,
 } from '../../schemas/generate.ts';
 import type { Services } from '../../services.ts';
+import { checkEnds, compiledGrammar, structureOf } from '../../structured-output.ts';
 
 const schema = {
   tags: ['generation'],
@@ -40,7 +41,9 @@ export const generateRoute =
     app.post('/v1/generate', { config: { scope: 'generate' }, schema }, async (request, reply) => {
       const { body } = request;
       const adapters = adaptersOfBody(body);
-      const ask = toAsk(services, body, request.arrivedAt);
+      const grammar = await compiledGrammar(services, structureOf(body));
+      checkEnds(grammar, body);
+      const ask = { ...toAsk(services, body, request.arrivedAt), grammar };
       const id = `gen-${services.newId()}`;
       const order = { asks: [ask], adapters };
       const withLogprobs = ask.params.logprobs !== null;
@@ -67,6 +70,7 @@ function toAsk(services: Services, body: GenerateBody, arrivedAt: number): Ask {
     params: toSamplingParams(services, body, route, promptTokens.length),
     stop: stopsOf(body),
     arrivedAt,
+    usesMerge: body.use_merge ?? true,
   };
 }
 

@@ -4,6 +4,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';
 import { openAdapterFolder } from '../../adapter-root.ts';
+import { answerErrorsIn, vllmErrors } from '../../error-dialects.ts';
 import { assertFreeName } from '../../models.ts';
 import { LoadBody } from '../../schemas/adapters.ts';
 import { errorAnswers } from '../../schemas/error.ts';
@@ -23,6 +24,7 @@ export const loadLoraAdapterRoute =
   (services: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
     const { registry, adapterRoot } = services;
+    answerErrorsIn(app, services, vllmErrors);
     app.post(
       '/v1/load_lora_adapter',
       { config: { scope: 'admin' }, schema },
@@ -45,8 +47,9 @@ export const loadLoraAdapterRoute =
         }
         assertFreeName(services, name, 'lora_name');
         await using folder = await openAdapterFolder(adapterRoot, path);
-        const staged = await registry.stage();
+        const staged = await registry.stage(tenant);
         try {
+          for (const companion of folder.companions) staged.companion(companion);
           await staged.config(folder.config.createReadStream());
           await staged.weights(folder.weights.createReadStream());
           await staged.publish(name, { tenant, createdBy: keyPrefix, source: 'load' });

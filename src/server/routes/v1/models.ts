@@ -8,7 +8,7 @@ import { blame } from '../../held-adapters.ts';
 import { adapterCard, baseModelCard } from '../../models.ts';
 import { Deletion } from '../../schemas/adapters.ts';
 import { errorAnswers } from '../../schemas/error.ts';
-import { ModelCard, ModelList } from '../../schemas/models.ts';
+import { ModelCard, ModelList, ModelsQuery } from '../../schemas/models.ts';
 import type { Services } from '../../services.ts';
 
 const tags = ['models'];
@@ -18,7 +18,8 @@ const params = Type.Object({ model: Type.String() });
 const list = {
   tags,
   summary: 'List what can be asked for',
-  description: "The base model, then the caller's adapters by name.",
+  description: "The base model, then the caller's adapters by name, each followed by its aliases.",
+  querystring: ModelsQuery,
   response: { 200: ModelList, ...errorAnswers },
 };
 const one = { tags, summary: 'One model', params, response: { 200: ModelCard, ...errorAnswers } };
@@ -35,9 +36,10 @@ export const modelsRoute =
   async (app) => {
     const { registry, model, limits } = services;
 
-    app.get('/v1/models', { config, schema: list }, async ({ tenant }) => {
-      const adapters = await allAdapters(services, tenant);
-      const cards = adapters.map((adapter) => adapterCard(services, adapter.name, adapter));
+    app.get('/v1/models', { config, schema: list }, async ({ tenant, query }) => {
+      const adapters = await listAdapters(services, tenant, Number(query.limit ?? limits.listedModels));
+      const cards: ModelCard[] = [];
+      for (const adapter of adapters) cards.push(...(await cardsOf(services, tenant, adapter)));
       return { object: 'list' as const, data: [baseModelCard(services), ...cards] };
     });
 
@@ -61,14 +63,33 @@ export const modelsRoute =
     });
   };
 
-async function allAdapters({ registry, limits }: Services, tenant: string): Promise<AdapterVersion[]> {
+/** What may stand in `model` for one name: the name itself, which lists its versions, and each of its aliases. */
+async function cardsOf(services: Services, tenant: string, adapter: AdapterVersion): Promise<ModelCard[]> {
+  const { registry } = services;
+  const { name } = adapter;
+  const versions = await registry.versions(tenant, name);
+  const byVersion = new Map(versions.map((version) => [version.version, version]));
+  const card = {
+    ...adapterCard(services, name, adapter),
+    versions: versions.map(({ version }) => `${name}@${version}`),
+  };
+  const aliases = (await registry.aliases(tenant, name)).flatMap(({ alias, targets }) => {
+    const largest = targets.toSorted((a, b) => b.weight - a.weight)[0]?.version;
+    const target = largest === undefined ? undefined : byVersion.get(largest);
+    return target === undefined ? [] : [adapterCard(services, `${name}:${alias}`, target)];
+  });
+  return [card, ...aliases];
+}
+
+async function listAdapters({ registry, limits }: Services, tenant: string, count: number): Promise<AdapterVersion[]> {
   const adapters: AdapterVersion[] = [];
-  for (;;) {
+  while (adapters.length < count) {
     const after = adapters.at(-1)?.name ?? null;
-    const page = await registry.list(tenant, { after, limit: limits.listPage });
+    const page = await registry.list(tenant, { after, limit: Math.min(limits.listPage, count - adapters.length) });
     adapters.push(...page);
-    if (page.length < limits.listPage || adapters.length >= limits.listedModels) return adapters;
+    if (page.length < limits.listPage) break;
   }
+  return adapters;
 }
 
 function deletable({ model }: Services, id: string): { name: string; version: number | null } {

@@ -3,6 +3,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';
 import { settledWithin } from '../../deletion.ts';
+import { answerErrorsIn, vllmErrors } from '../../error-dialects.ts';
 import { UnloadBody } from '../../schemas/adapters.ts';
 import { errorAnswers } from '../../schemas/error.ts';
 import type { Services } from '../../services.ts';
@@ -18,8 +19,10 @@ const schema = {
 };
 
 export const unloadLoraAdapterRoute =
-  ({ registry, limits }: Services): FastifyPluginAsyncTypebox =>
+  (services: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
+    const { registry, limits } = services;
+    answerErrorsIn(app, services, vllmErrors);
     app.post(
       '/v1/unload_lora_adapter',
       { config: { scope: 'admin' }, schema },

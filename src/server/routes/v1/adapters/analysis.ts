@@ -31,6 +31,11 @@ export const analysisRoute =
     // By contents, which never change: names and tenants do not enter.
     const known = new LRUCache<string, AdapterAnalysis>({ max: limits.analysesKept });
 
+    const analyse = async (tenant: string, ...work: Parameters<typeof offline.analyse>) => {
+      const leave = services.offlinePlace(tenant);
+      return await offline.analyse(...work).finally(leave);
+    };
+
     app.get(url, { config, schema, exposeHeadRoute: false }, async (request, reply) => {
       const { against } = request.query;
       const named = [{ reference: request.params.name, param: 'name' }];
@@ -38,7 +43,7 @@ export const analysisRoute =
       return withLeases(services, { request, reply }, named, async ([lease, other = null], signal) => {
         const order = { adapter: lease!.files, against: other?.files ?? null };
         const key = `${order.adapter.digest} ${order.against?.digest}`;
-        const analysis = known.get(key) ?? (await offline.analyse(order, signal));
+        const analysis = known.get(key) ?? (await analyse(request.tenant, order, signal));
         known.set(key, analysis);
         reply.header(digestHeader, lease!.adapter.digest);
         return analysisJson(analysis, lease!.adapter, other?.adapter ?? null);

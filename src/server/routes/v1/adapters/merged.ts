@@ -34,7 +34,7 @@ const answers = {
 export const mergedRoute =
   (services: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
-    const { offline, model, limits } = services;
+    const { offline, model } = services;
 
     app.get(url, { config, schema, exposeHeadRoute: false }, async (request, reply) => {
       const { format, dtype = 'F16', unpacked = 'false' } = request.query;
@@ -44,8 +44,8 @@ export const mergedRoute =
         const { adapter, files } = lease!;
         const name = `${model.name} with ${idOf(adapter)}`;
         const order = { adapter: files, format, dtype, unpacked: unpacked === 'true', name };
+        reply.raw.once('close', services.offlinePlace(request.tenant));
         const { bytes, body } = await offline.exportMerged(order, signal);
-        reply.raw.setTimeout(limits.downloadIdleMs, () => reply.raw.destroy());
         const fileName = `${model.name}-${idOf(adapter)}`.replaceAll(/[^\w.@-]/g, '-');
         return reply
           .type(type)

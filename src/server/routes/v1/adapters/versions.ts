@@ -82,7 +82,6 @@ export const versionsRoute =
           return answerNobody(reply, null);
         }
         reply.raw.once('close', release);
-        reply.raw.setTimeout(limits.downloadIdleMs, () => reply.raw.destroy());
         const mtime = new Date(adapter.createdAt);
         const entry = (source: string, target: string) => ({
           type: 'file' as const,

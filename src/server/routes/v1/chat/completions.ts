@@ -3,7 +3,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../../core/errors.ts';
 import { answerStream, answerWhole } from '../../../answer.ts';
-import type { Ask } from '../../../generation.ts';
+import type { Ask, Outcome } from '../../../generation.ts';
 import { chatLogprobs } from '../../../logprobs.ts';
 import { adaptersOfModel } from '../../../models.ts';
 import { type ChunkShape, checkStreamOptions, chunkWriter, headOf, includesUsage, usageOf } from '../../../openai.ts';
@@ -12,6 +12,9 @@ import { paramsOfChoices, stopsOf, toSamplingParams } from '../../../sampling.ts
 import { ChatAnswer, ChatBody, ChatChunk } from '../../../schemas/chat.ts';
 import { errorAnswers } from '../../../schemas/error.ts';
 import type { Services } from '../../../services.ts';
+import { checkEnds, compiledGrammar, structureOf } from '../../../structured-output.ts';
+import { type ChatOutput, chatOutput } from '../../../tools/chat-output.ts';
+import { type ChatPlan, planChat } from '../../../tools/chat-plan.ts';
 import { checkMessages, checkUnsupported } from '../../../unsupported.ts';
 
 const schema = {
@@ -32,35 +35,43 @@ export const chatCompletionsRoute =
   async (app) => {
     app.post('/v1/chat/completions', { config: { scope: 'generate' }, schema }, async (request, reply) => {
       const { body } = request;
-      checkUnsupported(body, ChatBody.properties, request.log);
+      checkUnsupported(body, ChatBody.properties, reply);
       checkMessages(body.messages);
       const adapters = adaptersOfModel(services, body.model);
       checkStreamOptions(body);
-      const asks = toAsks(services, body, request.arrivedAt);
+      const plan = planChat(services, body, structureOf(body));
+      const grammar = await compiledGrammar(services, plan.asked);
+      checkEnds(grammar, body);
+      const asks = toAsks(services, body, plan, request.arrivedAt).map((ask) => ({ ...ask, grammar }));
+      const output = chatOutput(services, plan, asks[0]!.promptTokens);
       if (body.stream) {
         const head = headOf(services, 'chatcmpl', 'chat.completion.chunk', body.model);
         return answerStream(services, { request, reply }, { asks, adapters }, (stream) =>
-          chunkWriter(stream, head, deltaChunks(services), includesUsage(body), 1),
+          chunkWriter(stream, head, deltaChunks(services, output), includesUsage(body), 1),
         );
       }
       const head = headOf(services, 'chatcmpl', 'chat.completion', body.model);
       const { outcomes } = await answerWhole(services, { request, reply }, { asks, adapters });
-      const choices = outcomes.map(({ text, positions, finishReason }, index) => ({
+      const choices = outcomes.map((outcome, index) => ({
         index,
-        message: { role: 'assistant' as const, content: text, refusal: null },
-        logprobs: body.logprobs ? chatLogprobs(services.tokenizer, positions) : null,
-        finish_reason: finishReason,
+        ...(output?.message(outcome) ?? plainMessage(outcome)),
+        logprobs: body.logprobs ? chatLogprobs(services.tokenizer, outcome.positions) : null,
       }));
       return { ...head, choices, usage: usageOf(outcomes, 1) };
     });
   };
 
-function toAsks(services: Services, body: ChatBody, arrivedAt: number): Ask[] {
+const plainMessage = ({ text, finishReason }: Outcome) => ({
+  message: { role: 'assistant' as const, content: text, refusal: null },
+  finish_reason: finishReason,
+});
+
+function toAsks(services: Services, body: ChatBody, plan: ChatPlan, arrivedAt: number): Ask[] {
   if (body.top_logprobs && !body.logprobs) {
     const message = 'top_logprobs needs logprobs.';
     throw new LorikeetError('invalid_parameter', { message, param: 'top_logprobs' });
   }
-  const promptTokens = encodeMessages(services, body.messages);
+  const promptTokens = encodeMessages(services, body.messages, plan);
   const route = {
     maxTokens: body.max_completion_tokens ?? body.max_tokens ?? null,
     maxTokensDefault: Number.POSITIVE_INFINITY,
@@ -77,7 +88,8 @@ function toAsks(services: Services, body: ChatBody, arrivedAt: number): Ask[] {
   }));
 }
 
-const deltaChunks = ({ tokenizer }: Services): ChunkShape => ({
+const deltaChunks = ({ tokenizer }: Services, output: ChatOutput | null): ChunkShape => ({
+  ...output?.chunks,
   first: '"delta":{"role":"assistant","content":""},"logprobs":null',
   piece({ token, text, logprobs }) {
     const positions = token === null || logprobs === null ? null : [{ token, logprobs }];

@@ -1,0 +1,137 @@
+// One tenant floods, another asks now and then: the first tokens of the second, alone and beside the flood, with fair
+// sharing and without (both as one flow: first come, first served), on the same requests; and what sharing costs in
+// all.
+//
+// Visits come at the second tenant's fair share: half of the visits a second that the engine can do.
+//
+//     npm run bench:fairness -- [--flood 200] [--answer 64] [--visits 40] [--rounds 1]
+
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { loadConfig } from '../src/config.ts';
+import { systemClock } from '../src/core/clock.ts';
+import { prng } from '../src/core/prng.ts';
+import { defaultSamplingParams } from '../src/core/sampling-params.ts';
+import type { Share } from '../src/core/share.ts';
+import { startEngine } from '../src/engine/start-engine.ts';
+import { modelSources } from '../src/main.ts';
+import { resolveModel } from '../src/models/resolve.ts';
+import type { EngineEvent } from '../src/protocol/messages.ts';
+import { describeMachine } from './machine.ts';
+
+const { values: flags } = parseArgs({
+  options: {
+    model: { type: 'string' },
+    slots: { type: 'string', default: '16' },
+    flood: { type: 'string', default: '200' },
+    answer: { type: 'string', default: '64' },
+    visits: { type: 'string', default: '40' },
+    rounds: { type: 'string', default: '1' },
+  },
+});
+
+type Request = { readonly atMs: number; readonly flow: number; readonly prompt: number; readonly answer: number };
+
+const { config } = loadConfig(flags.model === undefined ? {} : { model: flags.model });
+const model = await resolveModel(config.model, { ...modelSources(config), log: console.error });
+let onStep: (event: Extract<EngineEvent, { type: 'step' }>) => void = () => {};
+const { engine, info } = await startEngine(
+  {
+    ...{ model, weightBits: null, decodeActivations: 'int8', device: 'cpu', ortLibrary: null, threads: config.threads },
+    ...{ maxSequences: Number(flags.slots), maxContext: 512, prefillChunk: config.prefillChunk },
+    ...{ adapterBytes: 0, adapterPages: null, cacheDir: `${config.dataDir}/weights` },
+  },
+  systemClock,
+  { emit: (event) => event.type === 'step' && onStep(event), onChange() {} },
+);
+
+const flood: Request[] = Array.from({ length: Number(flags.flood) }, () => {
+  return { atMs: 0, flow: 1, prompt: 16, answer: Number(flags.answer) };
+});
+/** Arrivals of a Poisson process, the same in every run. */
+function visitsAt(perSecond: number, count: number): Request[] {
+  const random = prng(1);
+  let atMs = 500;
+  return Array.from({ length: count }, () => {
+    atMs += (-Math.log(1 - random()) * 1000) / perSecond;
+    return { atMs, flow: 2, prompt: 64, answer: 32 };
+  });
+}
+
+type Ran = { readonly firstMs: readonly number[]; readonly tokensPerSecond: number };
+let nextId = 0;
+
+/** @param shareOf says which flow a request is of, and nothing else differs between two runs */
+async function run(requests: readonly Request[], shareOf: (request: Request) => Share): Promise<Ran> {
+  const coming = [...requests].sort((a, b) => a.atMs - b.atMs);
+  const open = new Map<number, { request: Request; addedAt: number; isFirst: boolean }>();
+  const firstMs: number[] = [];
+  let tokens = 0;
+  const start = systemClock.monotonic();
+  onStep = (event) => {
+    const now = systemClock.monotonic();
+    for (const { id } of event.tokens) {
+      const { request, addedAt, isFirst } = open.get(id)!;
+      tokens++;
+      if (!isFirst) continue;
+      open.set(id, { request, addedAt, isFirst: false });
+      tokens += request.prompt;
+      if (request.flow === 2) firstMs.push(now - addedAt);
+    }
+    for (const { id } of event.ended) open.delete(id);
+  };
+  while (coming.length > 0 || !engine.idle) {
+    const now = systemClock.monotonic();
+    while (coming.length > 0 && coming[0]!.atMs <= now - start) {
+      const request = coming.shift()!;
+      const id = nextId++;
+      // From when it should have come: a caller does not know that the engine is in the middle of a step.
+      open.set(id, { request, addedAt: start + request.atMs, isFirst: true });
+      engine.add({
+        ...{ id, adapters: [], share: shareOf(request) },
+        promptTokens: Array.from({ length: request.prompt }, (_, i) => 1000 + ((id * 7919 + i * 104_729) % 30_000)),
+        params: { ...defaultSamplingParams, temperature: 0, maxTokens: request.answer },
+      });
+    }
+    if (!engine.idle) await engine.step();
+    await nextTurn();
+  }
+  return { firstMs, tokensPerSecond: (1000 * tokens) / (systemClock.monotonic() - start) };
+}
+
+const quantile = (values: readonly number[], share: number) =>
+  values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))]!;
+
+const own = ({ flow }: Request): Share => ({ flow, weight: 1, priority: 1 });
+const common = (): Share => ({ flow: 0, weight: 1, priority: 1 });
+await run(flood.slice(0, 16), own);
+// All at once: what the engine can do.
+const trial = visitsAt(1e6, 32);
+const perSecond = (await run(trial, own)).tokensPerSecond / (64 + 32) / 2;
+const visits = visitsAt(perSecond, Number(flags.visits));
+console.log(`a fair share of the engine: ${perSecond.toFixed(2)} visits a second`);
+for (let round = 0; round < Number(flags.rounds); round++) {
+  const alone = await run(visits, own);
+  const shared = await run([...flood, ...visits], own);
+  const firstCome = await run([...flood, ...visits], common);
+  const show = (name: string, { firstMs, tokensPerSecond }: Ran) => {
+    const [p50, p90] = [quantile(firstMs, 0.5), quantile(firstMs, 0.9)];
+    const speed = `${tokensPerSecond.toFixed(0)} tokens/s read and generated`;
+    console.log(`  ${name.padEnd(36)} first token p50 ${p50.toFixed(0)} ms, p90 ${p90.toFixed(0)} ms; ${speed}`);
+    return p90;
+  };
+  console.log(
+    `round ${round + 1}: ${flood.length} x ${flags.answer} tokens of one tenant, ${visits.length} visits of another`,
+  );
+  const [aloneP90, sharedP90] = [show('alone', alone), show('beside the flood, shared', shared)];
+  const firstComeP90 = show('beside the flood, first come', firstCome);
+  const ratio = (value: number) => value.toFixed(2);
+  console.log(
+    `  p90 beside the flood / alone: ${ratio(sharedP90 / aloneP90)} shared, ` +
+      `${ratio(firstComeP90 / aloneP90)} first come; ` +
+      `throughput shared / first come: ${ratio(shared.tokensPerSecond / firstCome.tokensPerSecond)}`,
+  );
+}
+const machine = describeMachine();
+console.log(`${machine.cpu}, ${info.threads} threads, ${flags.slots} slots, commit ${machine.commit}`);
+process.exit(0);

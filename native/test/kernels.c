@@ -1,0 +1,249 @@
+// All operators over random odd sizes, each variant that runs here against the plain C one, without ONNX Runtime: its
+// table of functions is played by a few that hand out buffers of exactly their size. So a compiler's sanitizers see
+// every access, and an emulator needs nothing but this program.
+//
+// Ends with 0 where all agree, and says what does not.
+#include "../operator.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+size_t lorikeet_operators(const char *name, const char **chosen, OrtCustomOp **operators, size_t capacity);
+
+// --- a stand-in for the runtime ---
+
+enum { OPERANDS_MAX = 8, NAMES_MAX = 8 };
+typedef struct {
+  void *data;
+  size_t rank;
+  int64_t dims[4];
+} Value;
+typedef struct {
+  const char *names[NAMES_MAX];
+  int64_t ints[NAMES_MAX];
+} Attributes;
+typedef struct {
+  Value inputs[OPERANDS_MAX];
+  size_t count;
+  Value out;
+} Context;
+
+static size_t size_of(const Value *v) {
+  size_t size = 1;
+  for (size_t i = 0; i < v->rank; i++) size *= (size_t)v->dims[i];
+  return size;
+}
+static OrtStatus make_status(int code, const char *message) { return (void)code, (OrtStatus)message; }
+static OrtStatus get_rank(const Value *v, size_t *rank) { return *rank = v->rank, NULL; }
+static OrtStatus get_dims(const Value *v, int64_t *dims, size_t rank) {
+  return memcpy(dims, v->dims, rank * sizeof *dims), NULL;
+}
+static OrtStatus get_info(const Value *v, const Value **info) { return *info = v, NULL; }
+static OrtStatus get_data(const Value *v, void **data) { return *data = v->data, NULL; }
+static OrtStatus get_int(const Attributes *a, const char *name, int64_t *value) {
+  for (int i = 0; i < NAMES_MAX && a->names[i] != NULL; i++) {
+    if (strcmp(a->names[i], name) == 0) return *value = a->ints[i], NULL;
+  }
+  return (OrtStatus) "no such attribute";
+}
+static OrtStatus get_float(const Attributes *a, const char *name, float *value) {
+  return (void)a, (void)name, *value = 1e-5f, NULL;
+}
+static OrtStatus get_count(const Context *c, size_t *count) { return *count = c->count, NULL; }
+static OrtStatus get_input(const Context *c, size_t i, const Value **value) {
+  return *value = c->inputs[i].data == NULL ? NULL : &c->inputs[i], NULL;
+}
+static OrtStatus get_output(Context *c, size_t i, const int64_t *dims, size_t rank, Value **value) {
+  (void)i;
+  c->out.rank = rank;
+  memcpy(c->out.dims, dims, rank * sizeof *dims);
+  c->out.data = malloc(size_of(&c->out) * sizeof(float) + 1);
+  return *value = &c->out, NULL;
+}
+static OrtStatus run_parts(const Context *c, void (*part)(void *, size_t), size_t count, size_t batch, void *work) {
+  (void)c, (void)batch;
+  // Backwards: no order is promised.
+  for (size_t i = count; i-- > 0;) part(work, i);
+  return NULL;
+}
+static void nothing(void *value) { (void)value; }
+
+static OrtFunction table[CONTEXT_PARALLEL_FOR + 1];
+
+static void fill_table(void) {
+  table[CREATE_STATUS] = (OrtFunction)make_status;
+  table[GET_DIMENSIONS_COUNT] = (OrtFunction)get_rank;
+  table[GET_DIMENSIONS] = (OrtFunction)get_dims;
+  table[GET_TENSOR_TYPE_AND_SHAPE] = (OrtFunction)get_info;
+  table[GET_TENSOR_MUTABLE_DATA] = (OrtFunction)get_data;
+  table[ATTRIBUTE_FLOAT] = (OrtFunction)get_float;
+  table[ATTRIBUTE_INT64] = (OrtFunction)get_int;
+  table[CONTEXT_INPUT_COUNT] = (OrtFunction)get_count;
+  table[CONTEXT_INPUT] = (OrtFunction)get_input;
+  table[CONTEXT_OUTPUT] = (OrtFunction)get_output;
+  table[RELEASE_STATUS] = (OrtFunction)nothing;
+  table[RELEASE_TENSOR_TYPE_AND_SHAPE] = (OrtFunction)nothing;
+  table[CONTEXT_PARALLEL_FOR] = (OrtFunction)run_parts;
+}
+
+// --- random values ---
+
+static uint32_t state = 1;
+static uint32_t next(void) { return state = state * 1664525u + 1013904223u, state >> 8; }
+static size_t below(size_t n) { return next() % n; }
+static float real(void) { return (float)(next() & 0xffff) / 32768.0f - 1.0f; }
+
+static Value floats(size_t a, size_t b, size_t c, size_t d) {
+  Value v = {NULL, 0, {0}};
+  size_t dims[] = {a, b, c, d};
+  while (v.rank < 4 && dims[v.rank] != 0) v.dims[v.rank] = (int64_t)dims[v.rank], v.rank++;
+  float *data = malloc(size_of(&v) * sizeof(float));
+  for (size_t i = 0; i < size_of(&v); i++) data[i] = real();
+  v.data = data;
+  return v;
+}
+static Value copy(const Value *v, size_t bytes) {
+  Value other = *v;
+  other.data = malloc(bytes);
+  memcpy(other.data, v->data, bytes);
+  return other;
+}
+
+// --- running ---
+
+enum { OPERATORS_MAX = 64 };
+typedef struct {
+  const char *name;
+  OrtCustomOp *operators[OPERATORS_MAX];
+  size_t count;
+} Variant;
+
+static int failures = 0;
+
+static Value run_on(Variant *variant, const char *name, const Attributes *attributes, Context *context) {
+  for (size_t i = 0; i < variant->count; i++) {
+    const OrtCustomOp *op = variant->operators[i];
+    if (strcmp(op->name(op), name) != 0) continue;
+    void *kernel = NULL;
+    OrtStatus failed = op->create_kernel_v2(op, table, (void *)attributes, &kernel);
+    if (failed == NULL) failed = op->compute_v2(kernel, context);
+    if (failed != NULL) printf("%s on %s: %s\n", name, variant->name, (const char *)failed), failures++;
+    if (kernel != NULL) op->destroy(kernel);
+    return context->out;
+  }
+  printf("no operator %s\n", name);
+  failures++;
+  return (Value){0};
+}
+
+static void compare(const char *name, const Variant *variant, Value a, Value b, float tolerance) {
+  const float *x = a.data, *y = b.data;
+  size_t size = a.data && b.data ? size_of(&a) : 0;
+  for (size_t i = 0; i < size; i++) {
+    if (!(fabsf(x[i] - y[i]) <= tolerance * (1 + fabsf(y[i])))) {
+      printf("%s on %s: %g is not %g at %zu of %zu\n", name, variant->name, x[i], y[i], i, size);
+      failures++;
+      break;
+    }
+  }
+}
+
+static void both(Variant *variant, Variant *plain, const char *name, const Attributes *a, Context *c, float tolerance) {
+  Value fast = run_on(variant, name, a, c), slow = run_on(plain, name, a, c);
+  compare(name, variant, fast, slow, tolerance);
+  free(fast.data);
+  free(slow.data);
+  for (size_t i = 0; i < c->count; i++) free(c->inputs[i].data);
+}
+
+static void quantized(Variant *variant, Variant *plain) {
+  size_t rows = 1 + below(20), n = 1 + below(60), k = 32 * (1 + below(9));
+  int bits = below(2) ? 4 : 8, halves = (int)below(2), minimums = bits == 4 ? 1 : (int)below(2);
+  size_t scales = (halves ? 16 : 32), block = scales * (size_t)(1 + minimums) + (size_t)bits * 32;
+  Value packed = {NULL, 1, {(int64_t)((n + 7) / 8 * (k / 32) * block)}};
+  uint8_t *data = packed.data = malloc((size_t)packed.dims[0]);
+  for (size_t i = 0; i < (size_t)packed.dims[0]; i++) data[i] = (uint8_t)next();
+  for (size_t b = 0; b < (size_t)packed.dims[0]; b += block) {
+    for (size_t i = 0; i < 8 * (size_t)(1 + minimums); i++) {
+      float scale = real() / 16;
+      uint16_t half = (uint16_t)(0x2000 + (next() & 0x83ff));
+      if (halves) memcpy(data + b + 2 * i, &half, 2);
+      else memcpy(data + b + 4 * i, &scale, 4);
+    }
+  }
+  Attributes attributes = {{"n", "k", "bits", "halves", "minimums", "activations"},
+                           {(int64_t)n, (int64_t)k, bits, halves, minimums, below(2) ? 8 : 16}};
+  if (below(3) == 0) {
+    Value tokens = {NULL, 1, {(int64_t)rows}};
+    int64_t *ids = tokens.data = malloc(rows * sizeof *ids);
+    for (size_t i = 0; i < rows; i++) ids[i] = (int64_t)below(n);
+    both(variant, plain, "QuantizedEmbedding", &attributes, &(Context){{tokens, packed}, 2, {0}}, 1e-6f);
+    return;
+  }
+  Context context = {{floats(rows, k, 0, 0), packed}, 2, {0}};
+  if (below(2)) context.inputs[context.count++] = floats(n, 0, 0, 0);
+  both(variant, plain, "QuantizedLinear", &attributes, &context, 2e-4f);
+}
+
+static void of_floats(Variant *variant, Variant *plain) {
+  size_t rows = 1 + below(20), n = 1 + below(60), k = 1 + below(200);
+  Attributes attributes = {{"n", "k"}, {(int64_t)n, (int64_t)k}};
+  Context context = {{floats(rows, k, 0, 0), floats((n + 7) / 8, k, 8, 0)}, 2, {0}};
+  if (below(2)) context.inputs[context.count++] = floats(n, 0, 0, 0);
+  both(variant, plain, "FloatLinear", &attributes, &context, 1e-4f);
+}
+
+static void gated(Variant *variant, Variant *plain) {
+  Context context = {{floats(1 + below(9), 2 * (1 + below(1500)), 0, 0)}, 1, {0}};
+  both(variant, plain, "GatedSilu", &(Attributes){{0}, {0}}, &context, 1e-6f);
+}
+
+/** Twice over the same keys and values, which the operator writes to. */
+static void attention(Variant *variant, Variant *plain) {
+  size_t kv_heads = 1 + below(3), heads = kv_heads * (1 + below(5)), d = 8 * (1 + below(9)), positions = 1 + below(40);
+  size_t sequences = 1 + below(3), tokens = 1 + below(positions);
+  size_t pool = sequences * kv_heads * positions * d * sizeof(float);
+  Attributes attributes = {{"heads", "kv_heads", "head_size"}, {(int64_t)heads, (int64_t)kv_heads, (int64_t)d}};
+  Value last = {NULL, 1, {(int64_t)sequences}};
+  int32_t *lasts = last.data = malloc(sequences * sizeof *lasts);
+  for (size_t i = 0; i < sequences; i++) lasts[i] = (int32_t)(tokens - 1 + below(positions - tokens + 1));
+  Context one = {{floats(sequences * tokens, (heads + 2 * kv_heads) * d, 0, 0), floats(sequences, kv_heads, positions, d),
+                  floats(sequences, kv_heads, positions, d), last, floats(positions, d / 2, 0, 0),
+                  floats(positions, d / 2, 0, 0)}, 6, {0}};
+  if (below(2)) {
+    one.inputs[one.count++] = floats(d, 0, 0, 0);
+    one.inputs[one.count++] = floats(d, 0, 0, 0);
+  }
+  Context other = one;
+  for (size_t i = 1; i < 3; i++) other.inputs[i] = copy(&one.inputs[i], pool);
+  Value fast = run_on(variant, "Attention", &attributes, &one), slow = run_on(plain, "Attention", &attributes, &other);
+  compare("Attention", variant, fast, slow, 1e-4f);
+  for (size_t i = 1; i < 3; i++) compare("Attention's pool", variant, one.inputs[i], other.inputs[i], 1e-5f);
+  for (size_t i = 0; i < one.count; i++) free(one.inputs[i].data);
+  for (size_t i = 1; i < 3; i++) free(other.inputs[i].data);
+  free(fast.data);
+  free(slow.data);
+}
+
+int main(void) {
+  fill_table();
+  const char *names[] = {"scalar", "avx2", "avx512vnni", "dotprod"};
+  int ran = 0;
+  for (size_t v = 0; v < sizeof names / sizeof *names; v++) {
+    Variant variant = {NULL, {0}, 0}, plain = {NULL, {0}, 0};
+    plain.count = lorikeet_operators("scalar", &plain.name, plain.operators, OPERATORS_MAX);
+    variant.count = lorikeet_operators(names[v], &variant.name, variant.operators, OPERATORS_MAX);
+    if (variant.count == 0) continue;
+    state = 1;
+    for (int i = 0; i < 150; i++) {
+      quantized(&variant, &plain);
+      of_floats(&variant, &plain);
+      gated(&variant, &plain);
+      attention(&variant, &plain);
+    }
+    printf("%s: %s\n", variant.name, failures == 0 ? "as plain C" : "FAILED");
+    ran++;
+  }
+  return failures == 0 && ran > 0 ? 0 : 1;
+}

@@ -1,0 +1,148 @@
+// npm run screenshots [-- --to docs/console]: pictures of the console for the README and docs/console.md, of a server
+// that this script starts on the real model, with its example adapters and a short training. Needs Chromium.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { chromium, type Page } from 'playwright-core';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const { values } = parseArgs({
+  options: {
+    to: { type: 'string', default: join(root, 'docs', 'console') },
+    'data-dir': { type: 'string', default: join(root, '.lorikeet') },
+    browser: { type: 'string', default: '/usr/bin/chromium' },
+  },
+});
+
+/** A data dir of its own, so that nothing of the user's is shown; the model's files are taken from theirs. */
+const folder = mkdtempSync(join(tmpdir(), 'lorikeet-screenshots-'));
+const model = join(values['data-dir'], 'models', 'SmolLM2-135M-Instruct', 'SmolLM2-135M-Instruct.Q4_1.gguf');
+
+function start(): ChildProcess {
+  const command = ['--disable-warning=ExperimentalWarning', join(root, 'src/cli/main.ts'), 'serve', model];
+  const settings = ['--port', '0', '--data-dir', folder, '--log-level', 'error'];
+  return spawn(process.execPath, [...command, ...settings], { stdio: ['ignore', 'ignore', 'pipe'] });
+}
+
+async function urlOf(server: ChildProcess): Promise<string> {
+  let text = '';
+  for await (const part of server.stderr!) {
+    text += part;
+    const url = /is ready at (\S+) after/.exec(text)?.[1];
+    if (url !== undefined) {
+      server.stderr!.resume();
+      return url;
+    }
+  }
+  throw new Error(`The server did not start:\n${text}`);
+}
+
+const json = { 'content-type': 'application/json' };
+
+async function ask<T>(url: string, path: string, init: RequestInit = {}): Promise<T> {
+  const answer = await fetch(url + path, init);
+  if (!answer.ok) throw new Error(`${path}: ${await answer.text()}`);
+  return (await answer.json()) as T;
+}
+
+/** The example adapters under names as a team has them, with an alias, and a few versions. */
+async function fill(url: string): Promise<void> {
+  for (const [name, source] of [
+    ['support/pirate', 'pirate'],
+    ['support/tone', 'shell'],
+    ['orders', 'order'],
+    ['orders', 'pirate'],
+    ['shell', 'shell'],
+  ] as const) {
+    const form = new FormData();
+    form.append('name', name);
+    for (const file of ['adapter_config.json', 'adapter_model.safetensors']) {
+      form.append(file, new Blob([readFileSync(join(root, 'adapters', source, file))]), file);
+    }
+    await ask(url, '/v1/adapters', { method: 'POST', body: form });
+  }
+  const put = (path: string, body: object) =>
+    ask(url, path, { method: 'PUT', headers: json, body: JSON.stringify(body) });
+  await put('/v1/adapters/support%2Fpirate/aliases/prod', { version: 1 });
+  await put('/v1/adapters/orders/aliases/prod', { weights: { 1: 0.9, 2: 0.1 } });
+}
+
+async function train(url: string): Promise<string> {
+  const send = async (name: string) => {
+    const form = new FormData();
+    form.append('purpose', 'fine-tune');
+    form.append('file', new Blob([readFileSync(join(root, 'adapters/pirate', name))]), name);
+    return (await ask<{ id: string }>(url, '/v1/files', { method: 'POST', body: form })).id;
+  };
+  const body = {
+    training_file: await send('train.jsonl'),
+    validation_file: await send('held-out.jsonl'),
+    suffix: 'support/pirate',
+    method: { type: 'supervised', supervised: { hyperparameters: { max_steps: 24, r: 4, eval_steps: 4 } } },
+  };
+  const init = { method: 'POST', headers: json, body: JSON.stringify(body) };
+  return (await ask<{ id: string }>(url, '/v1/fine_tuning/jobs', init)).id;
+}
+
+async function shoot(page: Page, name: string): Promise<void> {
+  // Behind the pointer nothing is lit, and what moves has come to rest.
+  await page.mouse.move(0, 0);
+  await page.waitForTimeout(600);
+  await page.screenshot({ path: join(values.to, `${name}.png`) });
+  process.stdout.write(`${name}.png\n`);
+}
+
+async function play(page: Page, url: string): Promise<void> {
+  await page.goto(`${url}/console/#/playground?target=&target=support%2Fpirate%3Aprod&target=support%2Fpirate*0.5`);
+  await page.getByRole('button', { name: 'Ask all' }).click();
+  await page.waitForFunction(() => document.querySelectorAll('.column .facts dd').length >= 21);
+  await page.getByRole('button', { name: 'Ask all' }).waitFor();
+  await page.locator('.answer').nth(1).focus();
+  for (let i = 0; i < 8; i++) await page.keyboard.press('ArrowRight');
+}
+
+async function main(): Promise<void> {
+  mkdirSync(values.to, { recursive: true });
+  const server = start();
+  const browser = await chromium.launch({ executablePath: values.browser, args: ['--no-sandbox'] });
+  try {
+    const url = await urlOf(server);
+    await fill(url);
+    const open = (colorScheme: 'light' | 'dark', width = 1280, height = 800) =>
+      browser.newPage({ viewport: { width, height }, colorScheme });
+    const page = await open('light');
+    await play(page, url);
+    await shoot(page, 'playground');
+    const job = await train(url);
+    await page.goto(`${url}/console/#/training/${job}`);
+    await page.getByText('succeeded').waitFor({ timeout: 400_000 });
+    await shoot(page, 'training');
+    await page.goto(`${url}/console/#/adapters`);
+    await page.getByRole('link', { name: 'orders' }).waitFor();
+    await shoot(page, 'adapters');
+    await page.goto(`${url}/console/#/adapters/orders/aliases`);
+    await page.getByRole('button', { name: /^Roll back/ }).waitFor();
+    await shoot(page, 'aliases');
+    const dark = await open('dark');
+    await dark.goto(`${url}/console/#/adapters/support%2Fpirate/analysis`);
+    await dark.getByLabel('Compare directions with').fill('support/pirate@1');
+    await dark.getByRole('button', { name: 'Compare', exact: true }).click();
+    await dark.getByRole('img', { name: /^phi of output/ }).waitFor({ timeout: 60_000 });
+    await shoot(dark, 'analysis');
+    const phone = await open('dark', 390, 800);
+    await play(phone, url);
+    await shoot(phone, 'phone');
+  } finally {
+    await browser.close();
+    server.kill('SIGTERM');
+    if (server.exitCode === null) await once(server, 'exit');
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+await main();

@@ -1,0 +1,11 @@
+// The shapes of answers are the server's own schemas, so that a change of one is an error here.
+
+export type { Adapter, AdapterWithProvenance, Provenance } from '../../server/schemas/adapters.ts';
+export type { Alias } from '../../server/schemas/aliases.ts';
+export type { FileObject } from '../../server/schemas/files.ts';
+export type { Checkpoint, Job, JobEvent } from '../../server/schemas/fine-tuning.ts';
+export type { GenerateAnswer, GenerateBody } from '../../server/schemas/generate.ts';
+export type { Merge, MergeList } from '../../server/schemas/merges.ts';
+export type { ModelCard } from '../../server/schemas/models.ts';
+export type { Analysis, LinearAnalysis, ModuleSummary } from '../../server/schemas/offline.ts';
+export type { Setting } from '../../server/schemas/settings.ts';

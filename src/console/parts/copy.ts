@@ -1,0 +1,40 @@
+// Text that can be taken along.
+
+import { h } from 'preact';
+import { useState } from 'preact/hooks';
+import { shortDigest } from '../figures.ts';
+import { Button } from './button.ts';
+import { Icon } from './icons.ts';
+
+const shownMs = 1500;
+
+/** @returns whether it was copied just now, and what copies */
+export function useCopy(): [boolean, (text: string) => void] {
+  const [isCopied, setCopied] = useState(false);
+  const copy = (text: string) => {
+    // Pages that came over plain HTTP from another machine have no clipboard.
+    void navigator.clipboard?.writeText(text).then(() => {
+      setCopied(true);
+      setTimeout(() => setCopied(false), shownMs);
+    });
+  };
+  return [isCopied, copy];
+}
+
+export function CopyButton({ text, word }: { text: () => string; word: string }) {
+  const [isCopied, copy] = useCopy();
+  const icon = isCopied ? 'check' : 'copy';
+  return h(Button, { isSmall: true, kind: 'quiet', icon, onClick: () => copy(text()) }, isCopied ? 'Copied' : word);
+}
+
+/** A digest's beginning; a click copies all of it. */
+export function Digest({ digest }: { digest: string }) {
+  const [isCopied, copy] = useCopy();
+  return h(
+    'button',
+    { class: 'digest', type: 'button', title: `${digest}: copy`, onClick: () => copy(digest) },
+    h('code', null, shortDigest(digest)),
+    isCopied && h(Icon, { name: 'check' }),
+    h('span', { class: 'unseen', role: 'status' }, isCopied ? 'copied' : ''),
+  );
+}

@@ -1,0 +1,44 @@
+// A plain table: titles above, rows of cells below, wider than the screen where it must.
+
+import { type ComponentChildren, h } from 'preact';
+
+type Column = {
+  readonly title: string;
+  readonly isNumber?: boolean;
+  /** Left out on narrow screens. */
+  readonly isMinor?: boolean;
+};
+
+type Props = {
+  readonly label: string;
+  /** An empty title is of a column of buttons. */
+  readonly columns: readonly Column[];
+  /** The first cell names its row. */
+  readonly rows: readonly { readonly key: string; readonly cells: readonly ComponentChildren[] }[];
+};
+
+export function Sheet({ label, columns, rows }: Props) {
+  const classOf = ({ isNumber, isMinor }: Column) => `${isNumber ? 'number' : ''}${isMinor ? ' minor' : ''}`;
+  const head = (column: Column) =>
+    column.title === ''
+      ? h('td', { key: 'buttons' })
+      : h('th', { key: column.title, scope: 'col', class: classOf(column) }, column.title);
+  const cell = (content: ComponentChildren, i: number) =>
+    i === 0
+      ? h('th', { key: i, scope: 'row' }, content)
+      : h('td', { key: i, class: classOf(columns[i] ?? { title: '' }) }, content);
+  return h(
+    'div',
+    { class: 'scroll', tabIndex: 0, role: 'region', 'aria-label': label },
+    h(
+      'table',
+      { class: 'sheet' },
+      h('thead', null, h('tr', null, columns.map(head))),
+      h(
+        'tbody',
+        null,
+        rows.map(({ key, cells }) => h('tr', { key }, cells.map(cell))),
+      ),
+    ),
+  );
+}

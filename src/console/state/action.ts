@@ -1,0 +1,36 @@
+// Something that a button does: one at a time, its failure shown where it was asked for.
+
+import { useRef, useState } from 'preact/hooks';
+import type { ApiError } from '../api/client.ts';
+import { asApiError } from './resource.ts';
+
+export type Action = {
+  readonly isRunning: boolean;
+  readonly error: ApiError | null;
+  run(work: () => Promise<void>): void;
+  clear(): void;
+};
+
+export function useAction(): Action {
+  const [state, setState] = useState<{ isRunning: boolean; error: ApiError | null }>(idle);
+  const running = useRef(false);
+  return {
+    ...state,
+    run(work) {
+      if (running.current) return;
+      running.current = true;
+      setState({ isRunning: true, error: null });
+      work()
+        .then(
+          () => setState(idle),
+          (cause: unknown) => setState({ isRunning: false, error: asApiError(cause) }),
+        )
+        .finally(() => {
+          running.current = false;
+        });
+    },
+    clear: () => setState(idle),
+  };
+}
+
+const idle = { isRunning: false, error: null };

@@ -1,0 +1,27 @@
+// Which of the operators' views this server can fill: it has the routes, or it does not.
+
+import { useEffect } from 'preact/hooks';
+import { places } from '../views/places.ts';
+import { store, useStore } from './store.ts';
+
+const offered = store<ReadonlySet<string>>(new Set());
+let isAsked = false;
+
+/** /openapi.json lists every route, and asks for no key. */
+async function readRoutes(): Promise<void> {
+  const answer = await fetch('/openapi.json');
+  const { paths } = (await answer.json()) as { paths: Record<string, unknown> };
+  const there = places.filter(({ needs }) => needs !== undefined && Object.hasOwn(paths, needs));
+  offered.set(new Set(there.map(({ name }) => name)));
+}
+
+export function useOperatorViews(): ReadonlySet<string> {
+  useEffect(() => {
+    if (isAsked || places.every(({ needs }) => needs === undefined)) return;
+    isAsked = true;
+    readRoutes().catch(() => {
+      isAsked = false;
+    });
+  }, []);
+  return useStore(offered);
+}

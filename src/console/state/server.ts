@@ -1,0 +1,38 @@
+// What every view knows of the server: its base model and whether it is ready.
+
+import { ask } from '../api/client.ts';
+import type { ModelCard } from '../api/types.ts';
+import { store } from './store.ts';
+
+export type Readiness = {
+  readonly status: 'ok' | 'unavailable' | 'unreachable';
+  readonly reasons: readonly string[];
+  readonly engine: { readonly state: string; readonly running: number; readonly waiting: number } | null;
+};
+
+export const readiness = store<Readiness | null>(null);
+export const baseModel = store<ModelCard | null>(null);
+
+const everyMs = 5000;
+
+/** Not ready is an answer too, of status 503. */
+async function readReadiness(): Promise<void> {
+  const answer = await fetch('/readyz', { cache: 'no-store' }).then(
+    (response) => response.json() as Promise<Readiness>,
+    () => ({ status: 'unreachable' as const, reasons: ['unreachable'], engine: null }),
+  );
+  if (JSON.stringify(answer) !== JSON.stringify(readiness.get())) readiness.set(answer);
+}
+
+/** @returns a function that ends it */
+export function watchReadiness(): () => void {
+  void readReadiness();
+  const timer = setInterval(() => document.hidden || void readReadiness(), everyMs);
+  return () => clearInterval(timer);
+}
+
+/** The base model alone; fails without a key that the server takes. */
+export async function readBaseModel(): Promise<void> {
+  const { data } = await ask<{ data: ModelCard[] }>('/v1/models?limit=0');
+  baseModel.set(data[0] ?? null);
+}

@@ -1,0 +1,109 @@
+// What the caller's tenant used in the last day, by minute and adapter: equal to the sums of its answers.
+
+import { h } from 'preact';
+import { useState } from 'preact/hooks';
+import { ask } from '../../api/client.ts';
+import type { Usage } from '../../api/operator.ts';
+import { readAll } from '../../api/pages.ts';
+import type { Adapter } from '../../api/types.ts';
+import { count, short, shortDigest } from '../../figures.ts';
+import { Curves } from '../../parts/curves.ts';
+import { Figures } from '../../parts/facts.ts';
+import { Select } from '../../parts/fields.ts';
+import { Heading } from '../../parts/heading.ts';
+import { Loaded } from '../../parts/loaded.ts';
+import { Empty } from '../../parts/notes.ts';
+import { Sheet } from '../../parts/sheet.ts';
+import { useResource } from '../../state/resource.ts';
+import { now } from '../../time.ts';
+
+type Read = { readonly rows: readonly Usage[]; readonly names: ReadonlyMap<string, string> };
+type UsagePage = { readonly data: readonly Usage[]; readonly next_page: string | null };
+type Counts = Omit<Usage, 'start_time' | 'adapter_digest'>;
+
+const spans = [
+  { value: '3600', label: 'hour' },
+  { value: '86400', label: 'day' },
+  { value: '604800', label: 'week' },
+];
+
+async function readUsage(seconds: number, signal: AbortSignal): Promise<Read> {
+  const rows: Usage[] = [];
+  const start = Math.floor(now() / 1000) - seconds;
+  for (let page: string | null = ''; page !== null; ) {
+    const more: string = page === '' ? '' : `&page=${encodeURIComponent(page)}`;
+    const answer: UsagePage = await ask(`/v1/usage?start_time=${start}${more}`, { signal });
+    rows.push(...answer.data);
+    page = answer.next_page;
+  }
+  // A key that may not see adapters has their digests.
+  const adapters = await readAll<Adapter>('/v1/adapters', signal).catch(() => []);
+  return { rows, names: new Map(adapters.map(({ digest, id }) => [digest, id])) };
+}
+
+export function UsageView() {
+  const [span, setSpan] = useState('86400');
+  const usage = useResource<Read>(span, (signal) => readUsage(Number(span), signal));
+  return h(
+    'div',
+    { class: 'whole' },
+    h(
+      Heading,
+      { title: 'Usage', about: 'Of your tenant, by minute and adapter' },
+      h(Select, { label: 'The last', value: span, onChange: setSpan, options: spans }),
+    ),
+    h(Loaded<Read>, {
+      resource: usage,
+      what: 'usage',
+      children: (read) =>
+        read.rows.length === 0 ? h(Empty, { icon: 'usage', title: 'Nothing was used' }) : h(Used, read),
+    }),
+  );
+}
+
+const sumOf = (rows: readonly Usage[], field: keyof Counts) => rows.reduce((sum, row) => sum + row[field], 0);
+
+function Used({ rows, names }: Read) {
+  const minutes = [...Map.groupBy(rows, ({ start_time }) => start_time)].sort(([a], [b]) => a - b);
+  const adapters = [...Map.groupBy(rows, ({ adapter_digest }) => adapter_digest ?? '')]
+    .map(([digest, some]) => ({ digest, some }))
+    .sort((a, b) => sumOf(b.some, 'completion_tokens') - sumOf(a.some, 'completion_tokens'));
+  const line = (name: string, field: keyof Counts, color: string) => {
+    return { name, color, values: minutes.map(([, some]) => sumOf(some, field)) };
+  };
+  const nameOf = (digest: string) =>
+    digest === ''
+      ? 'base model, training'
+      : digest
+          .split('+')
+          .map((one) => names.get(one) ?? shortDigest(one))
+          .join(' + ');
+  const fields = ['requests', 'prompt_tokens', 'cached_tokens', 'completion_tokens', 'trained_tokens'] as const;
+  return h(
+    'div',
+    { class: 'stack' },
+    h(Figures, {
+      figures: fields.map((field) => ({ name: field.replaceAll('_', ' '), value: short(sumOf(rows, field)) })),
+    }),
+    h(
+      'section',
+      { class: 'card' },
+      h(Curves, {
+        ...{ label: 'Tokens a minute', isTime: true, fromZero: true },
+        x: minutes.map(([start]) => start),
+        lines: [line('generated', 'completion_tokens', 'series-1'), line('prompts', 'prompt_tokens', 'series-3')],
+      }),
+    ),
+    h(Sheet, {
+      label: 'By adapter',
+      columns: [
+        { title: 'Adapter' },
+        ...fields.map((field) => ({ title: field.replaceAll('_', ' '), isNumber: true })),
+      ],
+      rows: adapters.map(({ digest, some }) => ({
+        key: digest,
+        cells: [nameOf(digest), ...fields.map((field) => count(sumOf(some, field)))],
+      })),
+    }),
+  );
+}

@@ -1,0 +1,56 @@
+// The settings of a training as /openapi.json describes them: what there is, what it means, what 'auto' chooses.
+
+type Schema = {
+  readonly description?: string;
+  readonly type?: string;
+  readonly enum?: readonly string[];
+  readonly anyOf?: readonly Schema[];
+  readonly properties?: Readonly<Record<string, Schema>>;
+};
+
+export type Setting = {
+  readonly name: string;
+  readonly description: string;
+  readonly kind: 'number' | 'choice' | 'text';
+  readonly choices: readonly string[];
+};
+
+/** What is looked at first; the others are behind a click. */
+const first = ['n_epochs', 'max_steps', 'batch_size', 'learning_rate', 'r', 'alpha', 'target_modules', 'schedule'];
+export const isFirst = ({ name }: Setting): boolean => first.includes(name);
+
+export async function readSettings(signal: AbortSignal): Promise<Setting[]> {
+  const document = (await (await fetch('/openapi.json', { signal })).json()) as {
+    paths: Record<string, { post: { requestBody: { content: Record<string, { schema: Schema }> } } }>;
+  };
+  const body = document.paths['/v1/fine_tuning/jobs']!.post.requestBody.content['application/json']!.schema;
+  const supervised = body.properties?.method?.properties?.supervised;
+  const all = Object.entries(supervised?.properties?.hyperparameters?.properties ?? {}).map(toSetting);
+  return all.sort((a, b) => Number(isFirst(b)) - Number(isFirst(a)));
+}
+
+function toSetting([name, { description = '', type, anyOf = [] }]: [string, Schema]): Setting {
+  const types = [type, ...anyOf.map((one) => one.type)];
+  const words = anyOf.flatMap((one) => one.enum ?? []).filter((word) => word !== 'auto');
+  if (types.includes('boolean')) return { name, description, kind: 'choice', choices: ['true', 'false'] };
+  if (types.includes('array')) return { name, description, kind: 'text', choices: words };
+  if (words.length > 0) return { name, description, kind: 'choice', choices: words };
+  const isNumber = types.includes('number') || types.includes('integer');
+  return { name, description, kind: isNumber ? 'number' : 'text', choices: [] };
+}
+
+/** Empty fields are the server's to choose. */
+export function hyperparametersOf(settings: readonly Setting[], typed: Readonly<Record<string, string>>) {
+  const entries = settings.flatMap(({ name, kind }) => {
+    const text = typed[name]?.trim() ?? '';
+    return text === '' ? [] : [[name, typedValue(text, kind)] as const];
+  });
+  return Object.fromEntries(entries);
+}
+
+function typedValue(text: string, kind: Setting['kind']): unknown {
+  if (text === 'true' || text === 'false') return text === 'true';
+  if (kind === 'number') return Number(text);
+  if (text.startsWith('{')) return JSON.parse(text);
+  return text.includes('_') ? text.split(/[\s,]+/).filter(Boolean) : text;
+}

@@ -1,0 +1,93 @@
+// A pair of an adapter in 16 bits. scaling * B A is kept as share * (B' A'), of which B' and A' are half floats:
+//
+//   as it is    a linear all of whose pairs are F16 and have one scaling: the files' own bits, share = scaling. Exact.
+//   balanced    any other: rank by rank, A' = A * 2^a and B' = B * 2^(s + b) with scaling = m * 2^s, 1 <= m < 2, and
+//               a + b = 8, so that the largest values of both are alike; share = m * 2^-8. Powers of two round nothing, so
+//               a value is off by 2^-11 of itself, or by 2^-25, where the largest is 16 * sqrt(max |A| * max |2^s * B|)
+//
+// Where a linear's pairs differ in their scaling, or have DoRA's gains, these are multiplied into B before it is rounded.
+//
+// BF16 has 8 bits, which a half float holds. What an adapter may grow to (limits.adapterGrowth) keeps both below 2^15:
+// no half float overflows, however unlike A and B are.
+
+import { pageRanks } from '../../graph/adapted-linear.ts';
+import type { JoinedSizes, ResidentPart } from './resident-adapter.ts';
+
+const balanceBits = 8;
+export const balancedShare = 2 ** -balanceBits;
+
+/** Of the largest half float's power of two, less one: rounding stays below it. */
+const exponentMax = 14;
+
+/** Copies F16 bits: A [r, in] as it is, B [out, r] transposed. */
+export function writeHalves(
+  { ranks, a, b }: ResidentPart,
+  { in: inputs }: JoinedSizes,
+  layer: number,
+  bits: { readonly a: Uint16Array; readonly b: Uint16Array },
+): void {
+  const at = layer * ranks;
+  const r = bits.a.length / inputs;
+  const out = bits.b.length / r;
+  new Uint16Array(a.buffer).set(bits.a, at * inputs);
+  const target = new Uint16Array(b.buffer);
+  for (let rank = 0; rank < r; rank++) {
+    const start = (at + rank) * out;
+    for (let i = 0; i < out; i++) target[start + i] = bits.b[i * r + rank]!;
+  }
+}
+
+/**
+ * @param pair A [r, in], and B transposed, [r, out], with its scaling and gains
+ * @returns false where half floats do not reach so far
+ */
+export function writeBalanced(
+  { ranks, a, b }: ResidentPart,
+  { in: inputs }: JoinedSizes,
+  layer: number,
+  pair: { readonly a: Float32Array; readonly b: Float32Array },
+): boolean {
+  const r = pair.a.length / inputs;
+  const out = pair.b.length / r;
+  for (let rank = 0; rank < r; rank++) {
+    const [rowA, rowB] = [pair.a.subarray(rank * inputs), pair.b.subarray(rank * out)];
+    const [largestA, largestB] = [exponentOf(rowA, inputs), exponentOf(rowB, out)];
+    const [bitsA, bitsB] = balance(largestA, largestB);
+    if (Math.max(largestA + bitsA, largestB + bitsB) > exponentMax) return false;
+    const at = layer * ranks + rank;
+    scaleInto(a, at * inputs, rowA, inputs, bitsA);
+    scaleInto(b, at * out, rowB, out, bitsB);
+  }
+  return true;
+}
+
+/** Exponents that make the largest values alike, given theirs. Of a rank that adds nothing neither side matters. */
+function balance(a: number, b: number): [number, number] {
+  if (!Number.isFinite(a) || !Number.isFinite(b)) {
+    return [Number.isFinite(a) ? -a : 0, Number.isFinite(b) ? -b : 0];
+  }
+  const bitsA = Math.floor((balanceBits + b - a) / 2);
+  return [bitsA, balanceBits - bitsA];
+}
+
+/** Of the largest of `count` values, to the base 2; minus infinity where all are 0. */
+function exponentOf(values: Float32Array, count: number): number {
+  let most = 0;
+  for (let i = 0; i < count; i++) most = Math.max(most, Math.abs(values[i]!));
+  return Math.floor(Math.log2(most));
+}
+
+/** Times 2^bits, in two steps where one power is beyond the floats. */
+function scaleInto(target: Float16Array, at: number, values: Float32Array, count: number, bits: number): void {
+  const [first, second] = [2 ** Math.trunc(bits / 2), 2 ** (bits - Math.trunc(bits / 2))];
+  for (let i = 0; i < count; i++) target[at + i] = values[i]! * first * second;
+}
+
+/** m of number = m * 2^s, 1 <= |m| < 2: what is not a power of two, which rounds nothing. */
+export function mantissaOf(number: number): number {
+  const power = 2 ** Math.floor(Math.log2(Math.abs(number)));
+  return Number.isFinite(power) && power > 0 ? number / power : 1;
+}
+
+/** Ranks of a part: the most that any layer has, in whole pages. */
+export const wholePages = (ranks: number): number => Math.ceil(ranks / pageRanks) * pageRanks;

@@ -1,0 +1,151 @@
+// The queue: lines of sequences by flow, and within a flow by subflow (an adapter at a priority). The flow that has had
+// the least service is next, of its subflows the one that has had the least, and of a subflow its oldest.
+// Work-conserving: a flow that has nothing to start leaves its turn to the others. Knows no sequence's inside and no
+// clock.
+
+import { type Rival, VirtualCounters } from './virtual-counters.ts';
+
+/** Where an item waits. Weights are above 0. */
+export type Line = {
+  readonly flow: number;
+  readonly weight: number;
+  readonly subflow: string;
+  readonly subflowWeight: number;
+};
+
+type Subflow<T> = { readonly id: string; readonly items: T[] };
+type Flow<T> = {
+  readonly id: number;
+  readonly subflows: Map<string, Subflow<T>>;
+  readonly counters: VirtualCounters<string>;
+};
+
+/** Flows without anything to start whose subflows' counters are kept. */
+const idleMax = 1024;
+
+export class FairQueue<T> {
+  readonly #lineOf: (item: T) => Line;
+  readonly #costOf: (item: T) => number;
+  /** Flows of which something waits, or was charged lately. */
+  readonly #flows = new Map<number, Flow<T>>();
+  readonly #counters = new VirtualCounters<number>();
+  readonly #items = new Set<T>();
+
+  /** @param costOf what an item will be charged when it starts */
+  constructor(lineOf: (item: T) => Line, costOf: (item: T) => number) {
+    this.#lineOf = lineOf;
+    this.#costOf = costOf;
+  }
+
+  get size(): number {
+    return this.#items.size;
+  }
+
+  /** In order of arrival. */
+  [Symbol.iterator](): Iterator<T> {
+    return this.#items.values();
+  }
+
+  /** @param isFirst it was there before: it goes to the head of its subflow */
+  add(item: T, isFirst = false): void {
+    const { flow: id, weight, subflow: subflowId, subflowWeight } = this.#lineOf(item);
+    let flow = this.#flows.get(id);
+    if (!flow) {
+      flow = { id, subflows: new Map(), counters: new VirtualCounters() };
+      this.#flows.set(id, flow);
+    }
+    let subflow = flow.subflows.get(subflowId);
+    if (!subflow) {
+      subflow = { id: subflowId, items: [] };
+      flow.subflows.set(subflowId, subflow);
+    }
+    if (isFirst) subflow.items.unshift(item);
+    else subflow.items.push(item);
+    this.#items.add(item);
+    this.#counters.enter(id, weight);
+    flow.counters.enter(subflowId, subflowWeight);
+  }
+
+  /** @returns false where it does not wait */
+  delete(item: T): boolean {
+    if (!this.#items.delete(item)) return false;
+    const { flow: id, subflow: subflowId } = this.#lineOf(item);
+    const flow = this.#flows.get(id)!;
+    const subflow = flow.subflows.get(subflowId)!;
+    subflow.items.splice(subflow.items.indexOf(item), 1);
+    if (subflow.items.length === 0) flow.subflows.delete(subflowId);
+    flow.counters.leave(subflowId);
+    this.#counters.leave(id);
+    if (this.#flows.size > idleMax && flow.subflows.size === 0) this.#flows.delete(id);
+    return true;
+  }
+
+  /** Service that an item has, waiting or not, in units of an input token. */
+  charge(item: T, cost: number): void {
+    const { flow, subflow } = this.#lineOf(item);
+    this.#counters.charge(flow, cost);
+    this.#flows.get(flow)?.counters.charge(subflow, cost);
+  }
+
+  /** Service that a flow has had over its weight; of one that is new, where it would begin. */
+  counter(flow: number): number {
+    return this.#counters.of(flow);
+  }
+
+  /** Flows of which something waits. */
+  waitingFlows(): Rival<number>[] {
+    return this.#counters.rivals();
+  }
+
+  /**
+   * Each item that waits once, in the order in which they are to be tried. The order follows what is charged between
+   * two of them. The item that was given last may be deleted meanwhile; others may be added, and are not given.
+   */
+  inOrder(): Generator<T> {
+    return this.#walk(() => 0);
+  }
+
+  /** The first so many that will start, if each can. */
+  first(count: number): T[] {
+    return this.#walk(this.#costOf).take(count).toArray();
+  }
+
+  /** @param ahead what to charge for an item while walking, and to forget then */
+  *#walk(ahead: (item: T) => number): Generator<T> {
+    const flows = [...this.#flows.values()]
+      .filter(({ subflows }) => subflows.size > 0)
+      .map(({ id, subflows, counters }) => ({
+        ...{ id, counters, ahead: 0 },
+        subflows: [...subflows.values()].map(({ id, items }) => ({ id, items: [...items], next: 0, ahead: 0 })),
+      }));
+    while (flows.length > 0) {
+      const at = leastOf(flows, ({ id, ahead }) => this.#counters.of(id) + ahead);
+      const flow = flows[at]!;
+      const subflowAt = leastOf(flow.subflows, ({ id, ahead }) => flow.counters.of(id) + ahead);
+      const subflow = flow.subflows[subflowAt]!;
+      const item = subflow.items[subflow.next++]!;
+      yield item;
+      const { weight, subflowWeight } = this.#lineOf(item);
+      const cost = ahead(item);
+      flow.ahead += cost / weight;
+      subflow.ahead += cost / subflowWeight;
+      if (subflow.next === subflow.items.length) flow.subflows.splice(subflowAt, 1);
+      if (flow.subflows.length === 0) flows.splice(at, 1);
+    }
+  }
+
+  /** Throws where the lines and the items differ. For tests and idle moments. */
+  checkIntegrity(): void {
+    const subflows = [...this.#flows.values()].flatMap((flow) => [...flow.subflows.values()]);
+    const lined = subflows.flatMap(({ items }) => items);
+    if (lined.length !== this.#items.size || lined.some((item) => !this.#items.has(item))) {
+      throw new Error(`${this.#items.size} wait, ${lined.length} stand in a line`);
+    }
+  }
+}
+
+function leastOf<E>(entries: readonly E[], value: (entry: E) => number): number {
+  let best = 0;
+  for (let i = 1; i < entries.length; i++) if (value(entries[i]!) < value(entries[best]!)) best = i;
+  return best;
+}

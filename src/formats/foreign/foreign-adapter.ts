@@ -1,0 +1,54 @@
+// An adapter in another program's layout, said in PEFT's terms: which tensors its PEFT file has, and how the bytes of
+// each come from the bytes that are there. Reads and writes nothing itself.
+
+import { safetensorsHeader, type TensorHead } from '../write-safetensors.ts';
+
+export type ForeignTensor = TensorHead & {
+  /** Where its values lie in the file that was sent. */
+  readonly offset: number;
+  readonly bytes: number;
+  /** The same values in PEFT's order. */
+  reorder(bytes: Uint8Array): Uint8Array;
+};
+
+export type ForeignAdapter = {
+  /** PEFT's fields. */
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly tensors: readonly ForeignTensor[];
+  /** What the other layout could not say, for the adapter's owner. */
+  readonly warnings: readonly string[];
+};
+
+/** adapter_config.json. The same adapter gives the same bytes. */
+export function foreignConfig({ config }: ForeignAdapter): Uint8Array {
+  const fields = { peft_type: 'LORA', task_type: 'CAUSAL_LM', bias: 'none', inference_mode: true, ...config };
+  const sorted = Object.fromEntries(Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1)));
+  return new TextEncoder().encode(`${JSON.stringify(sorted, null, 2)}\n`);
+}
+
+/** adapter_model.safetensors, a tensor at a time. `read` gives bytes of the file that was sent. */
+export function* foreignWeights(
+  { tensors }: ForeignAdapter,
+  read: (offset: number, bytes: number) => Uint8Array,
+): Generator<Uint8Array> {
+  const { header, ordered } = safetensorsHeader(tensors, { format: 'pt' });
+  yield header;
+  for (const { offset, bytes, reorder } of ordered) yield reorder(read(offset, bytes));
+}
+
+export const asItIs = (bytes: Uint8Array): Uint8Array => bytes;
+
+/** @param width bytes of an element */
+export function transpose(rows: number, columns: number, width: number): (bytes: Uint8Array) => Uint8Array {
+  return (bytes) => {
+    const turned = new Uint8Array(bytes.length);
+    for (let row = 0; row < rows; row++) {
+      for (let column = 0; column < columns; column++) {
+        const from = (row * columns + column) * width;
+        const to = (column * rows + row) * width;
+        for (let byte = 0; byte < width; byte++) turned[to + byte] = bytes[from + byte]!;
+      }
+    }
+    return turned;
+  };
+}

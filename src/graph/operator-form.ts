@@ -1,0 +1,75 @@
+// A lowered model in the packing of ONNX Runtime's own operators, for graphs that have no native ones: those of a
+// device, and of training. Linear `<name>` [n, k] then is
+// - 4 or 8 bits: `<name>.blocks` uint8 [n, k/32, 4 * bits], `<name>.scales` float32 [n * k/32] and, if `corrected`,
+//   `<name>.minimums` float32 [k/32, n];
+// - 32 bits: `<name>.matrix` float32 [k, n], transposed.
+
+import type { LinearForm, LoweredModel, LoweredTensor } from './lowered.ts';
+import { createCodedRow, embeddingForm, type PackedForm, packedRows, readFloats } from './packed.ts';
+import { blockSize } from './quantized.ts';
+
+type Parts = ReadonlyMap<string, LoweredTensor>;
+
+/** Of packed tensors: models that share one share its parts. Gone with the tensor. */
+const known = new WeakMap<LoweredTensor, Parts>();
+
+/** All else stays the very objects that `model` has. */
+export function operatorForm(model: LoweredModel): LoweredModel {
+  const weights = new Map<string, LoweredTensor>();
+  for (const [name, tensor] of model.weights) {
+    const linear = name.replace(/\.packed$/, '');
+    if (linear === name) {
+      weights.set(name, tensor);
+      continue;
+    }
+    const form = linear === 'embedding' ? embeddingForm(model) : model.linears.get(linear)!;
+    const parts = known.get(tensor) ?? unpack(form, tensor);
+    known.set(tensor, parts);
+    for (const [part, unpacked] of parts) {
+      const { n, k } = form;
+      const shape = part === 'blocks' ? [n, k] : [n, k / blockSize];
+      weights.set(`${linear}.${part}`, linear === 'embedding' ? { ...unpacked, shape } : unpacked);
+    }
+  }
+  return { ...model, weights };
+}
+
+function unpack(form: LinearForm, { data }: LoweredTensor): Parts {
+  return form.bits === 32
+    ? unpackFloats(form, data as Float32Array)
+    : unpackCodes(form as PackedForm, data as Uint8Array<ArrayBuffer>);
+}
+
+function unpackFloats({ n, k }: LinearForm, data: Float32Array): Parts {
+  const matrix = new Float32Array(n * k);
+  const row = new Float32Array(k);
+  for (let at = 0; at < n; at++) {
+    readFloats(data, k, at, row);
+    for (let i = 0; i < k; i++) matrix[i * n + at] = row[i]!;
+  }
+  return new Map([['matrix', { type: 'float32', shape: [k, n], data: matrix }]]);
+}
+
+function unpackCodes(form: PackedForm, data: Uint8Array<ArrayBuffer>): Parts {
+  const { bits, n, k, corrected } = form;
+  const count = k / blockSize;
+  const blocks = new Uint8Array((n * k * bits) / 8);
+  const scales = new Float32Array(n * count);
+  const minimums = new Float32Array(corrected ? n * count : 0);
+  const rows = packedRows(form, data);
+  const coded = createCodedRow(k);
+  const { codes } = coded;
+  for (let at = 0; at < n; at++) {
+    rows.read(at, coded);
+    if (bits === 8) blocks.set(codes, at * k);
+    else for (let i = 0; i < k; i += 2) blocks[(at * k + i) >> 1] = codes[i]! | (codes[i + 1]! << 4);
+    scales.set(coded.scales, at * count);
+    if (corrected) for (let block = 0; block < count; block++) minimums[block * n + at] = coded.minimums[block]!;
+  }
+  const parts = new Map<string, LoweredTensor>([
+    ['blocks', { type: 'uint8', shape: [n, count, 4 * bits], data: blocks }],
+    ['scales', { type: 'float32', shape: [scales.length], data: scales }],
+  ]);
+  if (corrected) parts.set('minimums', { type: 'float32', shape: [count, n], data: minimums });
+  return parts;
+}

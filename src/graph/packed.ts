@@ -1,0 +1,150 @@
+// Rows of a linear in and out of the packing that the native operators read (native/kernels/packed.h): groups of 8 rows,
+// and of each group one block of 32 inputs after another,
+//
+//     scales [8], minimums [8], codes of 8 rows        half floats or floats; whole bytes or halves of them
+//
+// Here a weight is scale * (code - zero) + minimum as in quantized.ts; the packing holds what code 0 is worth in place
+// of the minimum at 4 bits, and signed codes at 8. Floats are [n / 8, k, 8]. Rows past n are zeros.
+
+import type { LinearForm, LoweredModel, LoweredTensor } from './lowered.ts';
+import { blockSize, type CodeBits, zeroOf } from './quantized.ts';
+
+export const groupRows = 8;
+
+/** Codes [k], and a scale and a minimum for each block of 32. A symmetric form's minimums are 0. */
+export type CodedRow = {
+  readonly codes: Uint8Array;
+  readonly scales: Float32Array;
+  readonly minimums: Float64Array;
+};
+
+export function createCodedRow(k: number): CodedRow {
+  const blocks = k / blockSize;
+  return { codes: new Uint8Array(k), scales: new Float32Array(blocks), minimums: new Float64Array(blocks) };
+}
+
+export type PackedForm = Pick<LinearForm, 'n' | 'k' | 'corrected' | 'halves'> & { readonly bits: CodeBits };
+
+/** At 4 bits every form has them: they cost nothing. */
+export const hasMinimums = ({ bits, corrected }: Pick<LinearForm, 'bits' | 'corrected'>): boolean =>
+  bits === 4 || corrected;
+
+const groupsOf = (n: number) => Math.ceil(n / groupRows);
+
+function layoutOf({ bits, k, halves, corrected }: PackedForm) {
+  const scaleBytes = groupRows * (halves ? 2 : 4);
+  const minimums = hasMinimums({ bits, corrected });
+  const codesAt = scaleBytes * (minimums ? 2 : 1);
+  const blockBytes = codesAt + bits * groupRows * (blockSize / 8);
+  return { scaleBytes, minimums, codesAt, blockBytes, groupBytes: (k / blockSize) * blockBytes };
+}
+
+export const packedBytes = (form: PackedForm): number => groupsOf(form.n) * layoutOf(form).groupBytes;
+
+/** Of a merged model's `embedding.packed`, which was the base's tied head: 8 bits without minimums. */
+export function embeddingForm({ shape, weights }: LoweredModel): LinearForm & PackedForm {
+  const { vocabulary: n, hidden: k } = shape;
+  const form = { bits: 8, n, k, corrected: false, halves: true, bias: false } as const;
+  const { length } = weights.get('embedding.packed')!.data;
+  return { ...form, halves: length === packedBytes(form) };
+}
+
+export type PackedRows = {
+  read(row: number, coded: CodedRow): void;
+  /** Scales and minimums are rounded to what the form holds: `fits` says beforehand whether that changes them. */
+  write(row: number, coded: CodedRow): void;
+};
+
+/** Where each of a block's codes lies, as a byte of the group's first row; at 4 bits the other 16 are the high halves. */
+const places: Readonly<Record<CodeBits, Uint8Array>> = {
+  4: Uint8Array.from({ length: 16 }, (_, i) => (i >> 2) * 32 + (i & 3)),
+  8: Uint8Array.from({ length: blockSize }, (_, i) => (i >> 2) * 32 + (i & 3)),
+};
+
+/** A view of packed rows. */
+export function packedRows(form: PackedForm, data: Uint8Array<ArrayBuffer>): PackedRows {
+  const { bits, k, halves } = form;
+  const { scaleBytes, minimums, codesAt, blockBytes, groupBytes } = layoutOf(form);
+  const Floats = halves ? Float16Array : Float32Array;
+  const floats = new Floats(data.buffer, data.byteOffset, data.byteLength / Floats.BYTES_PER_ELEMENT);
+  const unit = Floats.BYTES_PER_ELEMENT;
+  const zero = zeroOf(bits);
+  /** What code 0 stands for at 4 bits, the minimum itself at 8. */
+  const shift = bits === 4 ? zero : 0;
+  const where = places[bits];
+  const blocks = k / blockSize;
+  const start = (row: number) => Math.floor(row / groupRows) * groupBytes;
+  return {
+    read(row, coded) {
+      const inGroup = row % groupRows;
+      for (let block = 0, at = start(row); block < blocks; block++, at += blockBytes) {
+        const scale = floats[at / unit + inGroup]!;
+        coded.scales[block] = scale;
+        coded.minimums[block] = minimums ? floats[(at + scaleBytes) / unit + inGroup]! + shift * scale : 0;
+        const codes = at + codesAt + 4 * inGroup;
+        const to = block * blockSize;
+        if (bits === 8) {
+          for (let i = 0; i < blockSize; i++) coded.codes[to + i] = data[codes + where[i]!]! ^ 128;
+        } else {
+          for (let i = 0; i < 16; i++) {
+            const byte = data[codes + where[i]!]!;
+            coded.codes[to + i] = byte & 15;
+            coded.codes[to + 16 + i] = byte >> 4;
+          }
+        }
+      }
+    },
+    write(row, coded) {
+      const inGroup = row % groupRows;
+      for (let block = 0, at = start(row); block < blocks; block++, at += blockBytes) {
+        const scale = coded.scales[block]!;
+        floats[at / unit + inGroup] = scale;
+        if (minimums) floats[(at + scaleBytes) / unit + inGroup] = coded.minimums[block]! - shift * scale;
+        const codes = at + codesAt + 4 * inGroup;
+        const from = block * blockSize;
+        if (bits === 8) {
+          for (let i = 0; i < blockSize; i++) data[codes + where[i]!] = coded.codes[from + i]! ^ 128;
+        } else {
+          for (let i = 0; i < 16; i++) {
+            data[codes + where[i]!] = coded.codes[from + i]! | (coded.codes[from + 16 + i]! << 4);
+          }
+        }
+      }
+    },
+  };
+}
+
+/** Half floats hold these scales and minimums of a linear of `bits` exactly. */
+export function fitsHalves(bits: CodeBits, scales: Float32Array, minimums: Float64Array | null): boolean {
+  const shift = bits === 4 ? zeroOf(bits) : 0;
+  return scales.every((scale, i) => {
+    const minimum = (minimums?.[i] ?? 0) - shift * scale;
+    return Math.f16round(scale) === scale && Math.f16round(minimum) === minimum;
+  });
+}
+
+export const packedTensor = (data: Uint8Array<ArrayBuffer>): LoweredTensor => ({
+  type: 'uint8',
+  shape: [data.length],
+  data,
+});
+
+export const createPackedFloats = (n: number, k: number): Float32Array<ArrayBuffer> =>
+  new Float32Array(groupsOf(n) * k * groupRows);
+
+export const packedFloatTensor = (n: number, k: number, data: Float32Array<ArrayBuffer>): LoweredTensor => ({
+  type: 'float32',
+  shape: [groupsOf(n), k, groupRows],
+  data,
+});
+
+/** Row [k] of packed floats. */
+export function readFloats(data: Float32Array, k: number, row: number, values: Float32Array): void {
+  const start = Math.floor(row / groupRows) * k * groupRows + (row % groupRows);
+  for (let i = 0; i < k; i++) values[i] = data[start + i * groupRows]!;
+}
+
+export function writeFloats(data: Float32Array, k: number, row: number, values: Float32Array): void {
+  const start = Math.floor(row / groupRows) * k * groupRows + (row % groupRows);
+  for (let i = 0; i < k; i++) data[start + i * groupRows] = values[i]!;
+}

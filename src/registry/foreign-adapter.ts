@@ -1,0 +1,115 @@
+// An upload in another program's layout becomes PEFT's two files before it is checked: so all that is stored is what
+// PEFT itself could load, and nothing behind this file knows another layout.
+
+import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
+import type { ModelShape } from '../core/base-model.ts';
+import { LorikeetError } from '../core/errors.ts';
+import { limits } from '../core/limits.ts';
+import { fileKind, kindPrefixBytes } from '../formats/file-kind.ts';
+import { type ForeignAdapter, foreignConfig, foreignWeights } from '../formats/foreign/foreign-adapter.ts';
+import { ggufAdapter } from '../formats/foreign/gguf-adapter.ts';
+import { isMlxConfig, mlxAdapter } from '../formats/foreign/mlx-adapter.ts';
+import { parseGguf } from '../formats/gguf.ts';
+import { invalidAdapter } from '../formats/refuse-adapter.ts';
+import { configName, weightsName } from '../storage/blob-folder.ts';
+import type { Files } from '../storage/files.ts';
+import { type Received, receive } from '../storage/receive.ts';
+import { readHeader } from './check-adapter.ts';
+import type { WeightsReader } from './options.ts';
+
+export type Rewritten = { readonly config: Received; readonly weights: Received; readonly warnings: readonly string[] };
+
+/**
+ * Rewrites both files of a staged folder; null where they are PEFT's already, or are nothing that is known here, which
+ * the check says. Throws `adapter_invalid`, `adapter_unsupported`.
+ */
+export async function rewriteForeign(
+  files: Files,
+  folder: string,
+  weightsBytes: number,
+  shape: () => ModelShape,
+): Promise<Rewritten | null> {
+  const path = join(folder, weightsName);
+  const weights = await files.open(path);
+  try {
+    const reader = { bytes: weightsBytes, read: weights.readSync };
+    const foreign = recognise(reader, await readConfig(files, folder), shape);
+    if (foreign === null) return null;
+    const written = join(folder, 'rewritten');
+    const received = await write(files, written, paced(foreignWeights(foreign, weights.readSync)));
+    await files.rename(written, path);
+    await files.remove(join(folder, configName));
+    const config = await write(files, join(folder, configName), [foreignConfig(foreign)]);
+    return { config, weights: received, warnings: foreign.warnings };
+  } finally {
+    await weights.close();
+  }
+}
+
+function recognise(
+  weights: WeightsReader,
+  config: Readonly<Record<string, unknown>> | null,
+  shape: () => ModelShape,
+): ForeignAdapter | null {
+  if (fileKind(weights.read(0, kindPrefixBytes))?.name === 'gguf') return ggufAdapter(readGguf(weights), shape());
+  if (config === null || !isMlxConfig(config)) return null;
+  return mlxAdapter(config, readHeader(weights));
+}
+
+function readGguf(weights: WeightsReader) {
+  try {
+    for (let bytes = 256 * 1024; bytes < 8 * limits.ggufHeaderBytes; bytes *= 4) {
+      const file = parseGguf(weights.read(0, bytes), weights.bytes);
+      if (file !== null) return file;
+    }
+  } catch (error) {
+    if (error instanceof LorikeetError) invalidAdapter(weightsName, `is refused: ${error.message.replace(/\.$/, '')}`);
+    throw error;
+  }
+  return invalidAdapter(weightsName, 'is a GGUF file without an end of its header');
+}
+
+/** null where there is none, or none that can be read: the check says so. */
+async function readConfig(files: Files, folder: string): Promise<Readonly<Record<string, unknown>> | null> {
+  const path = join(folder, configName);
+  if ((await files.stat(path)) === null) return null;
+  const file = await files.open(path);
+  try {
+    const value: unknown = JSON.parse(new TextDecoder().decode(await file.read(0, limits.configBytes)));
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : null;
+  } catch (error) {
+    if (error instanceof SyntaxError) return null;
+    throw error;
+  } finally {
+    await file.close();
+  }
+}
+
+/** Other requests take their turn between two tensors. */
+async function* paced(chunks: Iterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for (const chunk of chunks) {
+    yield chunk;
+    await setImmediate();
+  }
+}
+
+async function write(
+  files: Files,
+  path: string,
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): Promise<Received> {
+  const file = await files.create(path);
+  try {
+    // Values are only put in another order: the file is as large as the one that came, but for its header.
+    const received = await receive(chunks, file, Number.POSITIVE_INFINITY, neverTooLong);
+    await file.sync();
+    return received;
+  } finally {
+    await file.close();
+  }
+}
+
+function neverTooLong(): never {
+  throw new Error('no number is larger than infinity');
+}

@@ -1,0 +1,68 @@
+// POST /tokenize and /detokenize: vLLM's bodies, for tools that count and cut by the model's own tokens.
+
+import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
+import { LorikeetError } from '../../core/errors.ts';
+import { encodeMessages, encodePrompt } from '../prompt.ts';
+import { errorAnswers } from '../schemas/error.ts';
+import { Messages, TokenIds } from '../schemas/prompt.ts';
+import type { Services } from '../services.ts';
+
+const tags = ['generation'];
+const config = { scope: 'generate' } as const;
+const model = Type.Optional(Type.String({ description: "Adapters share the base model's tokens." }));
+
+const tokenize = {
+  tags,
+  summary: 'Text or messages to token ids',
+  body: Type.Object({
+    model,
+    prompt: Type.Optional(Type.String()),
+    messages: Type.Optional(Messages),
+    add_special_tokens: Type.Optional(Type.Boolean({ default: true, description: 'Of `prompt` alone.' })),
+    return_token_strs: Type.Optional(Type.Boolean({ default: false })),
+  }),
+  response: {
+    200: Type.Object({
+      count: Type.Integer(),
+      max_model_len: Type.Integer(),
+      tokens: Type.Array(Type.Integer()),
+      token_strs: Type.Union([Type.Array(Type.String()), Type.Null()]),
+    }),
+    ...errorAnswers,
+  },
+};
+const detokenize = {
+  tags,
+  summary: 'Token ids to text',
+  body: Type.Object({ model, tokens: TokenIds }),
+  response: { 200: Type.Object({ prompt: Type.String() }), ...errorAnswers },
+};
+
+export const tokenizeRoute =
+  (services: Services): FastifyPluginAsyncTypebox =>
+  async (app) => {
+    const { tokenizer } = services;
+
+    app.post('/tokenize', { config, schema: tokenize }, async ({ body }) => {
+      const { prompt, messages, add_special_tokens: addSpecialTokens = true, return_token_strs: strings } = body;
+      if ((prompt === undefined) === (messages === undefined)) {
+        throw new LorikeetError('invalid_parameter', { message: 'Send either prompt or messages.', param: 'prompt' });
+      }
+      const tokens =
+        messages === undefined
+          ? encodePrompt(services, prompt!, 'prompt', { addSpecialTokens })
+          : encodeMessages(services, messages);
+      const spelled = tokens.map((token) => Buffer.from(tokenizer.tokenBytes(token)).toString());
+      return {
+        count: tokens.length,
+        max_model_len: services.contextTokens(),
+        tokens,
+        token_strs: strings ? spelled : null,
+      };
+    });
+
+    app.post('/detokenize', { config, schema: detokenize }, async ({ body: { tokens } }) => {
+      const checked = encodePrompt(services, tokens, 'tokens');
+      return { prompt: tokenizer.decode(checked, { skipSpecial: false }) };
+    });
+  };

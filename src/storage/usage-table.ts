@@ -1,0 +1,60 @@
+// The queries on what was used. It knows sums, not what is counted.
+
+import type { Database } from './database.ts';
+import type { UsageRow } from './tables.ts';
+
+export type UsageTable = ReturnType<typeof usageTable>;
+
+/** Minutes since the epoch, `from` and not `to`; rows after the one that `after` names. */
+export type UsagePage = {
+  readonly from: number;
+  readonly to: number;
+  readonly after: { readonly minute: number; readonly adapter: string } | null;
+  readonly limit: number;
+};
+
+export function usageTable(db: Database) {
+  return {
+    /** Adds to what is there, in one transaction. */
+    add: (rows: readonly UsageRow[]): Promise<void> =>
+      db.transaction().execute(async (transaction) => {
+        for (const row of rows) {
+          await transaction
+            .insertInto('usage')
+            .values(row)
+            .onConflict((conflict) =>
+              conflict.columns(['tenant', 'minute', 'adapter']).doUpdateSet((is) => ({
+                requests: is('usage.requests', '+', row.requests),
+                prompt_tokens: is('usage.prompt_tokens', '+', row.prompt_tokens),
+                cached_tokens: is('usage.cached_tokens', '+', row.cached_tokens),
+                completion_tokens: is('usage.completion_tokens', '+', row.completion_tokens),
+                trained_tokens: is('usage.trained_tokens', '+', row.trained_tokens),
+              })),
+            )
+            .execute();
+        }
+      }),
+    list(tenant: string, { from, to, after, limit }: UsagePage): Promise<UsageRow[]> {
+      let query = db
+        .selectFrom('usage')
+        .selectAll()
+        .where('tenant', '=', tenant)
+        .where('minute', '>=', from)
+        .where('minute', '<', to);
+      if (after !== null) {
+        const { minute, adapter } = after;
+        query = query.where((row) =>
+          row.or([row('minute', '>', minute), row.and([row('minute', '=', minute), row('adapter', '>', adapter)])]),
+        );
+      }
+      return query.orderBy('minute').orderBy('adapter').limit(limit).execute();
+    },
+    async trainedSince(tenant: string, minute: number): Promise<number> {
+      const query = db.selectFrom('usage').where('tenant', '=', tenant).where('minute', '>=', minute);
+      const { sum } = await query
+        .select((row) => row.fn.sum<number | null>('trained_tokens').as('sum'))
+        .executeTakeFirstOrThrow();
+      return sum ?? 0;
+    },
+  };
+}

@@ -1,0 +1,53 @@
+// Buckets that fill steadily and hold a minute's worth. What is taken may be more than is left: then it is a debt.
+
+import type { Clock } from '../core/clock.ts';
+
+export type Bucket = { readonly id: string; readonly perMinute: number };
+
+/** What was left at a time of the wall clock; below 0 is a debt. */
+export type Level = { readonly id: string; readonly level: number; readonly at: number };
+
+export const minuteMs = 60_000;
+
+export class Buckets {
+  readonly #levels = new Map<string, Level>();
+  readonly #changed = new Set<string>();
+  readonly #clock: Pick<Clock, 'now'>;
+
+  constructor(levels: readonly Level[], clock: Pick<Clock, 'now'>) {
+    this.#clock = clock;
+    for (const level of levels) this.#levels.set(level.id, level);
+  }
+
+  /** As it is now. A clock that was set back fills nothing. */
+  level({ id, perMinute }: Bucket): number {
+    const known = this.#levels.get(id);
+    if (known === undefined) return perMinute;
+    const elapsed = Math.max(0, this.#clock.now() - known.at);
+    return Math.min(perMinute, known.level + (elapsed * perMinute) / minuteMs);
+  }
+
+  take(bucket: Bucket, amount: number): void {
+    const { id } = bucket;
+    this.#levels.set(id, { id, level: this.level(bucket) - amount, at: this.#clock.now() });
+    this.#changed.add(id);
+  }
+
+  /** Milliseconds until so much is there. */
+  msUntil(bucket: Bucket, level: number): number {
+    const missing = Math.max(0, level - this.level(bucket));
+    return bucket.perMinute === 0 ? minuteMs : Math.ceil((missing * minuteMs) / bucket.perMinute);
+  }
+
+  /** Levels that have changed since the last call. */
+  takeChanged(): Level[] {
+    const changed = [...this.#changed].map((id) => this.#levels.get(id)!);
+    this.#changed.clear();
+    return changed;
+  }
+
+  /** They count as changed again. */
+  giveBack(levels: readonly Level[]): void {
+    for (const { id } of levels) this.#changed.add(id);
+  }
+}

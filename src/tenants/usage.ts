@@ -1,0 +1,125 @@
+// What was used, by tenant, adapter and minute. An answer's last word waits until its usage is in the database, where
+// many share one write; a database that takes no write holds up no answer: what it did not take is written later.
+
+import type { Clock, Timers } from '../core/clock.ts';
+import type { UsageRow } from '../storage/tables.ts';
+import type { UsagePage, UsageTable } from '../storage/usage-table.ts';
+
+export type Used = {
+  readonly tenant: string;
+  /** Digests of what was applied, joined by `+`; empty: the base model. */
+  readonly adapter: string;
+  readonly requests: number;
+  readonly promptTokens: number;
+  readonly cachedTokens: number;
+  readonly completionTokens: number;
+  /** Tokens that training jobs read, also of steps that were taken twice. */
+  readonly trainedTokens: number;
+};
+
+/** Of the base model, by nobody. */
+export const noUse: Omit<Used, 'tenant'> = {
+  adapter: '',
+  requests: 0,
+  promptTokens: 0,
+  cachedTokens: 0,
+  completionTokens: 0,
+  trainedTokens: 0,
+};
+
+export type Usage = {
+  /** Resolves when it is on the disk, or when that could not be just now. */
+  record(used: Used): Promise<void>;
+  /** What is on the disk, by minute and adapter. */
+  list(tenant: string, page: UsagePage): Promise<UsageRow[]>;
+  /** Tokens trained since, by the wall clock's milliseconds. */
+  trainedSince(tenant: string, since: number): Promise<number>;
+  /** Writes what is left. */
+  close(): Promise<void>;
+};
+
+export type UsageOptions = {
+  readonly table: UsageTable;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly log: { error(fields: object, message: string): void };
+};
+
+const minuteMs = 60_000;
+/** Between two writes: 50 a second at most, each with the disk's own flush. */
+const gapMs = 20;
+/** After a write that failed. */
+const retryMs = 1000;
+
+export function usageOf({ table, clock, timers, log }: UsageOptions): Usage {
+  let pending = new Map<string, UsageRow>();
+  let written: PromiseWithResolvers<void> | null = null;
+  let writing: Promise<void> = Promise.resolve();
+  let isBroken = false;
+  let lastAt = Number.NEGATIVE_INFINITY;
+
+  const write = async (): Promise<void> => {
+    const batch = pending;
+    const waiters = written;
+    pending = new Map();
+    written = null;
+    try {
+      if (batch.size > 0) await table.add([...batch.values()]);
+      isBroken = false;
+    } catch (error) {
+      if (!isBroken) log.error({ err: error }, 'usage could not be written; it is kept and tried again');
+      isBroken = true;
+      for (const row of batch.values()) merge(row);
+      timers.after(retryMs, () => void next());
+    } finally {
+      lastAt = clock.monotonic();
+      waiters?.resolve();
+    }
+  };
+  const next = () => {
+    writing = writing.then(write);
+    return writing;
+  };
+  const merge = (row: UsageRow) => {
+    const key = `${row.tenant} ${row.minute} ${row.adapter}`;
+    const known = pending.get(key);
+    pending.set(key, known === undefined ? row : sumOf(known, row));
+  };
+
+  return {
+    async record({ tenant, adapter, ...used }) {
+      merge({
+        ...{ tenant, adapter, minute: Math.floor(clock.now() / minuteMs) },
+        requests: used.requests,
+        prompt_tokens: used.promptTokens,
+        cached_tokens: used.cachedTokens,
+        completion_tokens: used.completionTokens,
+        trained_tokens: used.trainedTokens,
+      });
+      if (isBroken) return;
+      if (written === null) {
+        written = Promise.withResolvers();
+        const wait = lastAt + gapMs - clock.monotonic();
+        if (wait > 0) timers.after(wait, () => void next());
+        else void next();
+      }
+      await written.promise;
+    },
+    list: (tenant, page) => table.list(tenant, page),
+    async trainedSince(tenant, since) {
+      return await table.trainedSince(tenant, Math.floor(since / minuteMs));
+    },
+    async close() {
+      await next();
+    },
+  };
+}
+
+const sumOf = (a: UsageRow, b: UsageRow): UsageRow => ({
+  ...a,
+  requests: a.requests + b.requests,
+  prompt_tokens: a.prompt_tokens + b.prompt_tokens,
+  cached_tokens: a.cached_tokens + b.cached_tokens,
+  completion_tokens: a.completion_tokens + b.completion_tokens,
+  trained_tokens: a.trained_tokens + b.trained_tokens,
+});

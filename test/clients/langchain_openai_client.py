@@ -1,0 +1,15 @@
+"""langchain-openai: invoke, stream, batch, on the base and on an adapter, through chat completions and responses."""
+
+from langchain_openai import ChatOpenAI, OpenAI
+
+from common import ADAPTER, BASE, QUESTION, URL, expect
+
+settings = dict(base_url=f"{URL}/v1", api_key="none", temperature=0, max_tokens=24)
+chat = ChatOpenAI(model=BASE, **settings)
+answer = chat.invoke(QUESTION)
+expect("Paris" in answer.content and answer.usage_metadata["output_tokens"] > 0, answer)
+expect("".join(chunk.content for chunk in chat.stream(QUESTION)) == answer.content, "the stream says something else")
+expect([one.content for one in chat.batch([QUESTION, QUESTION])] == [answer.content] * 2, "the batch says something else")
+expect(ChatOpenAI(model=ADAPTER, **settings).invoke(QUESTION).content != answer.content, "the adapter changed nothing")
+expect(ChatOpenAI(model=BASE, use_responses_api=True, **settings).invoke(QUESTION).text != "", "responses")
+expect("Paris" in OpenAI(model=BASE, **settings).invoke("The capital of France is"), "completions")

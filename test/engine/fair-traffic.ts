@@ -1,0 +1,124 @@
+// A scheduler on a virtual clock, without a decoder: a step costs what it reads and generates, and what every flow gets
+// is counted. One seed is one history.
+
+import assert from 'node:assert/strict';
+import { defaultSamplingParams } from '../../src/core/sampling-params.ts';
+import type { Share } from '../../src/core/share.ts';
+import type { Admission } from '../../src/engine/policies/admission.ts';
+import { Scheduler } from '../../src/engine/scheduler.ts';
+import { createSequence, prefillLeft, type Sequence } from '../../src/engine/sequence.ts';
+
+export type Job = {
+  readonly at: number;
+  readonly share: Share;
+  readonly prompt: number;
+  readonly output: number;
+  /** Digest of its adapter; the base by default. */
+  readonly adapter?: string;
+};
+
+export type Served = {
+  readonly job: Job;
+  readonly sequence: Sequence;
+  /** Step in which the first token came, and the last. */
+  firstAt: number;
+  endedAt: number;
+};
+
+export type FairTrafficOptions = {
+  readonly rows: number;
+  readonly parkedRows: number;
+  readonly lead: number;
+  readonly prefillBudget: number;
+  readonly admit?: (sequence: Sequence) => Admission;
+  /** Pages that running sequences share, and those of each adapter; left out: nobody takes any. */
+  readonly pages?: { readonly total: number; readonly each: number };
+  /** After each step. */
+  readonly watch?: (state: FairTraffic) => void;
+};
+
+export type FairTraffic = {
+  readonly step: number;
+  readonly scheduler: Scheduler;
+  /** Units of service by flow, and by flow and subflow. */
+  readonly service: ReadonlyMap<number, number>;
+  readonly subflowService: ReadonlyMap<string, number>;
+  readonly served: readonly Served[];
+  /** Tokens read and generated, all flows together. */
+  readonly work: number;
+  readonly parkings: number;
+};
+
+const stepsMax = 200_000;
+
+export const subflowOf = ({ line }: Sequence) => `${line.flow} ${line.subflow}`;
+
+export function fairTraffic(jobs: readonly Job[], options: FairTrafficOptions): FairTraffic {
+  const { rows, parkedRows, lead, prefillBudget, pages = { total: 0, each: 0 }, watch } = options;
+  const { admit = (sequence) => (hasPages(sequence) ? 'start' : 'blocked') } = options;
+  const service = new Map<number, number>();
+  const subflowService = new Map<string, number>();
+  const served = new Map<Sequence, Served>();
+  const scheduler = new Scheduler({
+    ...{ rows, parkedRows, lead, prefillBudget, groupsMax: rows, admit },
+    moveRow() {},
+    swapRows() {},
+    park: () => void state.parkings++,
+    pages: pages.total,
+    pagesOf: ({ key }) => (pages.each === 0 || key === '' ? null : { key, pages: pages.each }),
+  });
+  const hasPages = ({ key }: Sequence): boolean => {
+    const keys = new Set([...scheduler.running, { key }].map((one) => one.key).filter((one) => one !== ''));
+    return pages.each === 0 || keys.size * pages.each <= pages.total;
+  };
+  const state = {
+    ...{ step: 0, scheduler, service, subflowService, work: 0, parkings: 0 },
+    get served() {
+      return [...served.values()];
+    },
+  };
+  const serve = (sequence: Sequence, cost: number) => {
+    const { flow } = sequence.line;
+    service.set(flow, (service.get(flow) ?? 0) + cost);
+    subflowService.set(subflowOf(sequence), (subflowService.get(subflowOf(sequence)) ?? 0) + cost);
+    state.work++;
+  };
+  const coming = [...jobs].sort((a, b) => a.at - b.at);
+  for (let id = 0; coming.length > 0 || !scheduler.idle; state.step++) {
+    assert.ok(state.step < stepsMax, 'somebody starves');
+    while (coming.length > 0 && coming[0]!.at <= state.step) {
+      const job = coming.shift()!;
+      const sequence = createSequence(requestOf(id++, job), state.step, () => 1);
+      served.set(sequence, { job, sequence, firstAt: Number.NaN, endedAt: Number.NaN });
+      scheduler.add(sequence);
+    }
+    const plan = scheduler.schedule(state.step);
+    for (const { row, tokens } of plan.prefill) scheduler.running[row]!.past += tokens;
+    for (const sequence of plan.started) serve(sequence, sequence.request.promptTokens.length);
+    const decoding = plan.decode.flatMap(({ first, rows: count }) => scheduler.running.slice(first, first + count));
+    for (const sequence of decoding) sequence.past++;
+    const prefilled = plan.prefill.map(({ row }) => scheduler.running[row]!).filter((one) => prefillLeft(one) === 0);
+    scheduler.promote();
+    for (const sequence of [...decoding, ...prefilled]) {
+      scheduler.charge(sequence);
+      serve(sequence, 2);
+      const record = served.get(sequence)!;
+      if (Number.isNaN(record.firstAt)) record.firstAt = state.step;
+      sequence.tokens.push(0);
+      if (sequence.tokens.length - sequence.request.promptTokens.length < record.job.output) continue;
+      record.endedAt = state.step;
+      scheduler.remove(sequence);
+    }
+    if (state.step % 8 === 0) scheduler.checkIntegrity();
+    watch?.(state);
+  }
+  return state;
+}
+
+const requestOf = (id: number, { share, prompt, output, adapter }: Job) => ({
+  id,
+  share,
+  promptTokens: new Array<number>(prompt).fill(0),
+  params: { ...defaultSamplingParams, maxTokens: output },
+  adapters: adapter === undefined ? [] : [{ files: { digest: adapter, config: '', weights: '' }, scale: 1 }],
+});

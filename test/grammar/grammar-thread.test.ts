@@ -1,0 +1,108 @@
+// The thread that computes masks, and what happens to grammars that are wrong, hostile or slow.
+
+import assert from 'node:assert/strict';
+import test, { type TestContext } from 'node:test';
+import type { LorikeetError } from '../../src/core/errors.ts';
+import type { Grammar, TokenTable } from '../../src/core/grammar.ts';
+import { GrammarChecker } from '../../src/grammar/grammar-checker.ts';
+import { GrammarThread, type GrammarThreadOptions } from '../../src/grammar/grammar-thread.ts';
+
+const end = Buffer.from('\xff<end>', 'latin1');
+const table: TokenTable = {
+  bytes: new Uint8Array(Buffer.concat([Uint8Array.from({ length: 128 }, (_, byte) => byte), end])),
+  ends: Uint32Array.from({ length: 129 }, (_, i) => (i < 128 ? i + 1 : 128 + end.length)),
+  eosTokens: [128],
+};
+
+function threadFor(t: TestContext, options: Partial<GrammarThreadOptions> = {}): GrammarThread {
+  const thread = new GrammarThread({ table, ...options });
+  t.after(() => thread.close());
+  return thread;
+}
+
+const allowed = (words: Uint32Array) =>
+  [...Array(129).keys()].filter((token) => ((words[token >> 5]! >>> (token & 31)) & 1) === 1);
+const regex = (text: string): Grammar => ({ kind: 'regex', text });
+const failsWith = (code: string) => (error: LorikeetError) => error.code === code;
+
+test('a mask says what may come next, and the end where the text is whole', async (t) => {
+  const constraint = threadFor(t).open(regex('ab|ac'));
+  await constraint.ready;
+  assert.deepEqual(allowed(constraint.words), [97]);
+  constraint.accept(97);
+  assert.equal(constraint.isReady, false);
+  await constraint.ready;
+  assert.deepEqual(allowed(constraint.words), [98, 99]);
+  constraint.accept(98);
+  await constraint.ready;
+  assert.deepEqual(allowed(constraint.words), [128]);
+  constraint.release();
+});
+
+test('the same grammar twice: each matcher goes its own way', async (t) => {
+  const thread = threadFor(t);
+  const [one, other] = [thread.open(regex('(ab)+')), thread.open(regex('(ab)+'))];
+  await Promise.all([one.ready, other.ready]);
+  one.accept(97);
+  await one.ready;
+  assert.deepEqual([allowed(one.words), allowed(other.words)], [[98], [97]]);
+});
+
+test('what is no grammar, what is not supported and what costs too much is refused by its code', async (t) => {
+  const checker = new GrammarChecker();
+  t.after(() => checker.close());
+  await checker.check(regex('a+'));
+  const json = (schema: unknown): Grammar => ({ kind: 'json_schema', text: JSON.stringify(schema) });
+  let deep: object = { type: 'string' };
+  for (let i = 0; i < 5000; i++) deep = { type: 'array', items: deep };
+  const invalid = [
+    regex('(?=a)b'),
+    regex('('),
+    { kind: 'lark', text: 'start: missing' } as const,
+    json({ type: 'objekt' }),
+    json({ not: { type: 'string' } }),
+    json({ type: 'array', uniqueItems: true }),
+    json({ $ref: 'http://elsewhere/x' }),
+    json({ enum: [] }),
+    json({ type: 'string', format: 'weird' }),
+    { kind: 'json_schema', text: '{' } as const,
+  ];
+  for (const grammar of invalid) {
+    await assert.rejects(checker.check(grammar), failsWith('grammar_invalid'), grammar.text.slice(0, 60));
+  }
+  const hostile = [
+    json(deep),
+    regex(`${'('.repeat(20_000)}a${')'.repeat(20_000)}`),
+    regex('(((a{0,500}){0,500}){0,500}b){500}'),
+    regex(`(${Array.from({ length: 400 }, (_, i) => `.*${'x'.repeat(i)}`).join('&')}){1,400}`),
+    json({ anyOf: Array.from({ length: 20_000 }, (_, i) => ({ type: 'string', pattern: `^.*a.{${i % 97}}$` })) }),
+  ];
+  for (const grammar of hostile) {
+    const started = process.hrtime.bigint();
+    await checker.check(grammar).catch((error: LorikeetError) => {
+      assert.match(error.code, /^grammar_(invalid|too_complex)$/);
+    });
+    const seconds = Number(process.hrtime.bigint() - started) / 1e9;
+    assert.ok(seconds < 60, `${grammar.text.slice(0, 40)} took ${seconds} s`);
+  }
+  // None of them has cost the checker its life.
+  await checker.check(regex('b+'));
+});
+
+for (const fault of ['hang', 'trap']) {
+  test(`a thread that meets a ${fault} is replaced, its work refused, and others go on where they were`, async (t) => {
+    const entry = new URL('../fixtures/faulty-grammar-thread.ts', import.meta.url);
+    const thread = threadFor(t, { answerMsMax: 4000, entry });
+    const good = thread.open(regex('abcd'));
+    await good.ready;
+    good.accept(97);
+    await good.ready;
+    const bad = thread.open(regex(fault));
+    await assert.rejects(bad.ready, failsWith('grammar_too_complex'));
+    assert.equal(bad.error?.code, 'grammar_too_complex');
+    good.accept(98);
+    await good.ready;
+    assert.deepEqual(allowed(good.words), [99]);
+    assert.equal(good.error, null);
+  });
+}

@@ -1,0 +1,229 @@
+// The operator of native/ that adds adapters to a linear, against plain loops: any sizes, ranks and tables, on this
+// processor and as the scalar reference; and that a row's bits depend on the row alone.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { prng } from '../../src/core/prng.ts';
+import { encodeOnnx } from '../../src/formats/onnx.ts';
+import { createGraphBuilder } from '../../src/graph/graph-builder.ts';
+import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
+import { runOnce } from '../../src/runtime/run-once.ts';
+import type { Runtime } from '../../src/runtime/session.ts';
+
+const ranksOfPage = 8;
+
+type Linear = { readonly inputs: number; readonly outs: readonly number[]; readonly slots: number };
+type Pools = { readonly a: readonly Float16Array<ArrayBuffer>[]; readonly b: readonly Float16Array<ArrayBuffer>[] };
+type Rows = {
+  readonly rows: number;
+  readonly columns: number;
+  readonly x: Float32Array<ArrayBuffer>;
+  readonly base: Float32Array<ArrayBuffer>;
+  readonly pages: Int32Array;
+  readonly shares: Float32Array<ArrayBuffer>;
+  /** [rows, out] or [1, out] */
+  readonly gain: Float32Array<ArrayBuffer> | null;
+};
+
+const widthOf = ({ outs }: Linear) => outs.reduce((sum, out) => sum + out, 0);
+
+/** `base` comes from an operator, so that y takes its memory, or is the graph's own input. */
+async function open(runtime: Runtime, linear: Linear, pools: Pools, hasGain: boolean, inPlace = true) {
+  const { inputs, outs, slots } = linear;
+  const width = widthOf(linear);
+  const g = createGraphBuilder();
+  const x = g.input('x', 'float32', ['R', inputs]);
+  const base = g.input('base', 'float32', ['R', width]);
+  const own = inPlace ? g.op('Mul', [base, g.float('one', 1)]) : base;
+  const gain = hasGain ? g.input('gain', 'float32', ['G', width]) : '';
+  const parts = outs.flatMap((out, i) => [
+    g.input(`a${i}`, 'float16', ['slots', ranksOfPage, inputs]),
+    g.input(`b${i}`, 'float16', ['slots', ranksOfPage, out]),
+  ]);
+  const tables = [g.input('pages', 'int32', ['R', 'C']), g.input('shares', 'float32', ['R', 'C'])];
+  g.native('GroupedLora', [x, own, ...tables, gain, ...parts], { parts: outs.length }, 'y');
+  g.output('y', 'float32', ['R', width]);
+  const session = await runtime.session(encodeOnnx(g.build()), { weights: new Map() });
+  return {
+    async run({ rows, columns, x, base, pages, shares, gain }: Rows): Promise<Float32Array> {
+      const y = new Float32Array(rows * width);
+      await runOnce(session, ({ input, output }) => {
+        input('x', runtime.tensor(x, [rows, inputs]));
+        input('base', runtime.tensor(base, [rows, width]));
+        input('pages', runtime.tensor(pages, [rows, columns]));
+        input('shares', runtime.tensor(shares, [rows, columns]));
+        if (gain) input('gain', runtime.tensor(gain, [gain.length / width, width]));
+        for (const [i, out] of outs.entries()) {
+          input(`a${i}`, runtime.tensor(pools.a[i]!, [slots, ranksOfPage, inputs]));
+          input(`b${i}`, runtime.tensor(pools.b[i]!, [slots, ranksOfPage, out]));
+        }
+        output('y', runtime.tensor(y, [rows, width]));
+      });
+      return y;
+    },
+    release: () => session.release(),
+  };
+}
+
+/** By the definition, in double precision. */
+function expected(linear: Linear, { a, b }: Pools, given: Rows): Float64Array {
+  const { inputs, outs } = linear;
+  const width = widthOf(linear);
+  const { rows, columns, x, base, pages, shares, gain } = given;
+  const y = Float64Array.from(base, (value, i) => value * (gain?.[i % gain.length] ?? 1));
+  for (let row = 0; row < rows; row++) {
+    for (let c = 0; c < columns; c++) {
+      const page = pages[row * columns + c]!;
+      let first = row * width;
+      for (const [part, out] of outs.entries()) {
+        for (let rank = page * ranksOfPage; page >= 0 && rank < (page + 1) * ranksOfPage; rank++) {
+          if (Number.isNaN(a[part]![rank * inputs]!)) break;
+          let inner = 0;
+          for (let i = 0; i < inputs; i++) inner += x[row * inputs + i]! * a[part]![rank * inputs + i]!;
+          inner *= shares[row * columns + c]!;
+          for (let o = 0; o < out; o++) y[first + o]! += inner * b[part]![rank * out + o]!;
+        }
+        first += out;
+      }
+    }
+  }
+  return y;
+}
+
+type Random = () => number;
+const below = (random: Random, count: number) => Math.floor(random() * count);
+const floats = (random: Random, length: number) => Float32Array.from({ length }, () => random() - 0.5);
+
+function randomLinear(random: Random): { linear: Linear; pools: Pools } {
+  const linear = {
+    inputs: 1 + below(random, 140),
+    outs: Array.from({ length: 1 + below(random, 3) }, () => 1 + below(random, 300)),
+    slots: 1 + below(random, 34),
+  };
+  const halves = (width: number) => Float16Array.from(floats(random, linear.slots * ranksOfPage * width));
+  const pools = { a: linear.outs.map(() => halves(linear.inputs)), b: linear.outs.map(halves) };
+  // Some pages have fewer ranks, or none.
+  for (const a of pools.a) {
+    for (let page = 0; page < linear.slots; page++) {
+      const ranks = random() < 0.6 ? ranksOfPage : below(random, ranksOfPage);
+      if (ranks < ranksOfPage) a[(page * ranksOfPage + ranks) * linear.inputs] = Number.NaN;
+    }
+  }
+  return { linear, pools };
+}
+
+/** Rows on pages of any kind, several on the same: up to rank 256. */
+function randomRows(random: Random, linear: Linear, rows: number, gains: 'none' | 'one' | 'each'): Rows {
+  const columns = below(random, 33);
+  const pages = new Int32Array(rows * columns).fill(-1);
+  for (let row = 0; row < rows; row++) {
+    if (row > 0 && random() < 0.5) {
+      const other = below(random, row);
+      pages.copyWithin(row * columns, other * columns, (other + 1) * columns);
+    } else {
+      const own = below(random, columns + 1);
+      for (let c = 0; c < own; c++) pages[row * columns + c] = below(random, linear.slots + 1) - 1;
+    }
+  }
+  const shares = floats(random, rows * columns).map((share) => (random() < 0.2 ? 0 : share));
+  const width = widthOf(linear);
+  const gain = gains === 'none' ? null : floats(random, (gains === 'one' ? 1 : rows) * width);
+  return {
+    ...{ rows, columns, pages, shares, gain },
+    x: floats(random, rows * linear.inputs),
+    base: floats(random, rows * width),
+  };
+}
+
+function rowOf({ columns, x, base, pages, shares, gain }: Rows, linear: Linear, row: number): Rows {
+  const slice = <T extends { slice(start: number, end: number): T }>(values: T, width: number) =>
+    values.slice(row * width, (row + 1) * width);
+  const width = widthOf(linear);
+  return {
+    ...{ rows: 1, columns, x: slice(x, linear.inputs), base: slice(base, width) },
+    ...{ pages: slice(pages, columns), shares: slice(shares, columns) },
+    gain: gain && gain.length > width ? slice(gain, width) : gain,
+  };
+}
+
+for (const variant of [null, 'scalar']) {
+  const runtime = createOnnxRuntime({ library: null, threads: 2, spin: false, variant });
+
+  test(`rows by pages are what the definition says, on ${variant ?? 'this processor'}`, async () => {
+    const random = prng(7);
+    for (let round = 0; round < 60; round++) {
+      const { linear, pools } = randomLinear(random);
+      const gains = (['none', 'one', 'each'] as const)[round % 3]!;
+      const given = randomRows(random, linear, [1, 2, 5, 40, 133][round % 5]!, gains);
+      const operator = await open(runtime, linear, pools, gains !== 'none', round % 2 === 0);
+      const y = await operator.run(given);
+      const wanted = expected(linear, pools, given);
+      for (const [i, value] of y.entries()) {
+        assert.ok(Math.abs(value - wanted[i]!) < 2e-5 * (1 + Math.abs(wanted[i]!)), `${value} is not ${wanted[i]}`);
+      }
+      operator.release();
+    }
+  });
+
+  test(`a row has the same bits alone and beside any others, on ${variant ?? 'this processor'}`, async () => {
+    const random = prng(8);
+    for (let round = 0; round < 30; round++) {
+      const { linear, pools } = randomLinear(random);
+      const gains = (['none', 'one', 'each'] as const)[round % 3]!;
+      const given = randomRows(random, linear, [3, 17, 70][round % 3]!, gains);
+      const operator = await open(runtime, linear, pools, gains !== 'none');
+      const width = widthOf(linear);
+      const together = await operator.run(given);
+      for (let row = 0; row < given.rows; row++) {
+        const alone = await operator.run(rowOf(given, linear, row));
+        assert.deepEqual(together.subarray(row * width, (row + 1) * width), alone, `row ${row}`);
+      }
+      operator.release();
+    }
+  });
+
+  test(`what a row overflows to stays its own, on ${variant ?? 'this processor'}`, async () => {
+    const random = prng(9);
+    const linear = { inputs: 40, outs: [30, 50], slots: 3 };
+    const halves = (width: number) => Float16Array.from(floats(random, linear.slots * ranksOfPage * width));
+    const pools = { a: linear.outs.map(() => halves(linear.inputs)), b: linear.outs.map(halves) };
+    const rows = { ...randomRows(random, linear, 4, 'none'), columns: 1 };
+    const given = { ...rows, pages: Int32Array.of(0, 1, 0, -1), shares: Float32Array.of(1, 1, 1, 0) };
+    const operator = await open(runtime, linear, pools, false);
+    const before = await operator.run(given);
+    const x = given.x.slice();
+    x.fill(3e38, linear.inputs, 2 * linear.inputs);
+    const after = await operator.run({ ...given, x });
+    const width = widthOf(linear);
+    assert.ok(after.subarray(width, 2 * width).some((value) => !Number.isFinite(value)));
+    for (const row of [0, 2, 3]) {
+      const own = (y: Float32Array) => y.subarray(row * width, (row + 1) * width);
+      assert.deepEqual(own(after), own(before));
+    }
+    operator.release();
+  });
+}
+
+test('threads change no bit', async () => {
+  const random = prng(10);
+  const { linear, pools } = randomLinear(random);
+  const given = randomRows(random, linear, 90, 'none');
+  const results = [];
+  for (const threads of [1, 3]) {
+    const operator = await open(createOnnxRuntime({ library: null, threads, spin: false }), linear, pools, false);
+    results.push(await operator.run(given));
+    operator.release();
+  }
+  assert.deepEqual(results[0], results[1]);
+});
+
+test('tables that do not fit are refused, and nothing outside the pools is read', async () => {
+  const runtime = createOnnxRuntime({ library: null, threads: 1, spin: false });
+  const random = prng(11);
+  const linear = { inputs: 8, outs: [8], slots: 2 };
+  const halves = () => new Float16Array(linear.slots * ranksOfPage * 8);
+  const operator = await open(runtime, linear, { a: [halves()], b: [halves()] }, false);
+  const given = { ...randomRows(random, linear, 1, 'none'), columns: 1, shares: Float32Array.of(1) };
+  await assert.rejects(operator.run({ ...given, pages: Int32Array.of(2) }), /a page that is not there/);
+  operator.release();
+});

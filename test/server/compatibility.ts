@@ -1,0 +1,171 @@
+// Which parameter each generation route takes: every one is sent, alone, with a value that asks for something. What the
+// table says is what came back, so that no parameter can be ignored without a word.
+
+import type { TestApp } from '../helpers/app.ts';
+
+/** By the interface that a parameter comes from; a value that differs from its default. */
+const parameters: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  'OpenAI, chat and completions': {
+    max_tokens: 4,
+    max_completion_tokens: 4,
+    temperature: 0.5,
+    top_p: 0.5,
+    n: 2,
+    stop: ['x'],
+    seed: 7,
+    logit_bias: { 5: 1 },
+    frequency_penalty: 0.5,
+    presence_penalty: 0.5,
+    logprobs: 1,
+    top_logprobs: 2,
+    echo: true,
+    best_of: 2,
+    suffix: 'end',
+    response_format: { type: 'json_object' },
+    tools: [{ type: 'function', function: { name: 'f', parameters: {} } }],
+    tool_choice: 'required',
+    parallel_tool_calls: false,
+    functions: [{ name: 'f' }],
+    modalities: ['audio'],
+    audio: { voice: 'a', format: 'wav' },
+    reasoning_effort: 'high',
+    verbosity: 'low',
+    prediction: { type: 'content', content: 'x' },
+    web_search_options: {},
+    store: true,
+    metadata: { a: 'b' },
+    user: 'somebody',
+    safety_identifier: 'x',
+    prompt_cache_key: 'x',
+    service_tier: 'flex',
+  },
+  'OpenAI, responses': {
+    instructions: 'Be brief.',
+    max_output_tokens: 4,
+    previous_response_id: 'resp_1',
+    conversation: 'conv_1',
+    background: true,
+    reasoning: { effort: 'high' },
+    include: ['message.output_text.logprobs'],
+    text: { format: { type: 'json_object' } },
+    truncation: 'auto',
+  },
+  vLLM: {
+    top_k: 3,
+    min_p: 0.1,
+    repetition_penalty: 1.1,
+    stop_token_ids: [5],
+    ignore_eos: true,
+    min_tokens: 2,
+    length_penalty: 2,
+    use_beam_search: true,
+    bad_words: ['x'],
+    allowed_token_ids: [5],
+    include_stop_str_in_output: true,
+    skip_special_tokens: false,
+    spaces_between_special_tokens: false,
+    truncate_prompt_tokens: 4,
+    prompt_logprobs: 1,
+    return_token_ids: true,
+    add_special_tokens: false,
+    add_generation_prompt: false,
+    continue_final_message: true,
+    chat_template: '{{ messages }}',
+    chat_template_kwargs: { enable_thinking: false },
+    documents: [{ text: 'x' }],
+    structured_outputs: { json: {} },
+    guided_json: { type: 'object' },
+    guided_regex: 'a+',
+    guided_choice: ['a'],
+    guided_grammar: 'root ::= "a"',
+    priority: 1,
+    request_id: 'x',
+    cache_salt: 'x',
+  },
+  'Other servers': {
+    adapter_id: 'a',
+    adapter_scale: 0.5,
+    adapters: [{ id: 'a' }],
+    lora: [{ id: 0, scale: 1 }],
+    lora_path: 'a',
+    grammar: 'root ::= "a"',
+    json_schema: {},
+    regex: 'a',
+    n_predict: 4,
+    max_new_tokens: 4,
+    n_probs: 2,
+    repeat_penalty: 1.1,
+    mirostat: 2,
+    dry_multiplier: 0.8,
+    xtc_probability: 0.5,
+    typical_p: 0.5,
+    stop_sequences: ['x'],
+    temprature: 0.5,
+    frobnicate: 1,
+  },
+};
+
+type Route = { readonly url: string; readonly body: object; readonly wrap?: (field: object) => object };
+const messages = [{ role: 'user', content: 'Hi' }];
+const routes: readonly Route[] = [
+  { url: '/v1/chat/completions', body: { model: 'tiny', messages } },
+  { url: '/v1/completions', body: { model: 'tiny', prompt: 'Hi' } },
+  { url: '/v1/responses', body: { model: 'tiny', input: 'Hi' } },
+  { url: '/v1/messages', body: { model: 'tiny', messages, max_tokens: 8 } },
+  { url: '/v1/generate', body: { prompt: 'Hi' } },
+  { url: '/generate', body: { inputs: 'Hi' }, wrap: (parameters) => ({ parameters }) },
+  {
+    url: '/api/chat',
+    body: { model: 'tiny', messages, stream: false },
+    wrap: (options) => ({ options }),
+  },
+];
+
+/** `logprobs` is a switch in chat and a number elsewhere, and `top_logprobs` needs it. */
+function fieldOf(name: string, value: unknown, url: string): object {
+  if (url !== '/v1/chat/completions') return { [name]: value };
+  if (name === 'logprobs') return { logprobs: true };
+  return name === 'top_logprobs' ? { logprobs: true, top_logprobs: value } : { [name]: value };
+}
+
+export async function outcomeOf({ post }: TestApp, { url, body, wrap }: Route, name: string, value: unknown) {
+  const field = fieldOf(name, value, url);
+  const answer = await post(url, { ...body, ...(wrap === undefined ? field : wrap(field)) });
+  if (answer.statusCode === 200) {
+    const ignored = String(answer.headers['x-ignored-parameters'] ?? '').split(', ');
+    return ignored.includes(name) ? 'ignored, named' : 'works';
+  }
+  if (answer.statusCode >= 500) return `FAILED ${answer.statusCode}`;
+  // An adapter that is not there was looked for: its name was understood.
+  if (answer.statusCode === 404 && /adapter|model/.test(answer.body)) return 'works';
+  return answer.body.includes(name) ? 'refused' : `REFUSED WITHOUT ITS NAME: ${answer.body}`;
+}
+
+/** docs/compatibility.md. */
+export async function compatibility(testing: TestApp): Promise<string> {
+  const lines = [
+    '# Parameters of the generation routes',
+    '',
+    'Made by `test/server/compatibility.test.ts`, which sends each parameter to each route with a value that asks for',
+    'something. *works*: applied. *refused*: 400 (422 on `/generate`) with its name. *ignored, named*: it changes no',
+    'text, and the header `x-ignored-parameters` names it. Parameters of `/generate` stand in `parameters`, those of',
+    '`/api/chat` in `options`. Null, empty and absent are one.',
+  ];
+  for (const [group, values] of Object.entries(parameters)) {
+    const rows = [];
+    for (const [name, value] of Object.entries(values)) {
+      const cells = [];
+      for (const route of routes) cells.push(await outcomeOf(testing, route, name, value));
+      rows.push([`\`${name}\``, ...cells]);
+    }
+    const head = ['parameter', ...routes.map(({ url }) => `\`${url}\``)];
+    lines.push('', `## ${group}`, '', ...markdown([head, ...rows]));
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+function markdown(rows: readonly (readonly string[])[]): string[] {
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  const line = (cells: readonly string[]) => `| ${cells.map((cell, i) => cell.padEnd(widths[i]!)).join(' | ')} |`;
+  return [line(rows[0]!), line(widths.map((width) => '-'.repeat(width))), ...rows.slice(1).map(line)];
+}
