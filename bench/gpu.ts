@@ -3,6 +3,7 @@
 //
 //     npm run bench:gpu -- --device cuda [--model random:1b] [--rows 1,16,64,128,256] [--adapters 0,1,16,all]
 //         [--context 128] [--rank 16] [--rounds 20] [--resident 1000] [--bits 4|8|32] [--python <with torch and peft>]
+//         [--kernels recorded|own|runtime]
 //     npm run bench:gpu -- --device cpu --model random:tiny --rows 1,4 --adapters 0,2,all --resident 8    tries it out
 //
 // `--device cpu` runs the device's form of everything on the processor, to try this out; its figures say nothing.
@@ -15,10 +16,11 @@ import { systemClock } from '../src/core/clock.ts';
 import { parseDevice } from '../src/core/device.ts';
 import { LorikeetError } from '../src/core/errors.ts';
 import type { ResidentAdapter } from '../src/engine/adapters/resident-adapter.ts';
+import { joinedSizes } from '../src/engine/adapters/resident-adapter.ts';
 import { createDecoder } from '../src/engine/decoder.ts';
 import type { LinearBits, LoweredModel } from '../src/graph/lowered.ts';
 import type { Real } from '../src/graph/target.ts';
-import { createOnnxRuntime } from '../src/runtime/onnx-runtime.ts';
+import { createOnnxRuntime, type DeviceKernels } from '../src/runtime/onnx-runtime.ts';
 import type { Runtime } from '../src/runtime/session.ts';
 import { copyBandwidth } from './gpu/bandwidth.ts';
 import { allLinears, type Measured, measureDecode, type Work } from './gpu/decode.ts';
@@ -40,6 +42,7 @@ const { values: flags } = parseArgs({
     resident: { type: 'string', default: '1000' },
     'copy-mib': { type: 'string', default: '512' },
     python: { type: 'string' },
+    kernels: { type: 'string', default: 'own' },
   },
 });
 const [context, rank, rounds, resident] = [flags.context, flags.rank, flags.rounds, flags.resident].map(Number) as [
@@ -61,10 +64,18 @@ const model = await benchModel(
   config,
   real,
 );
-const pages = Math.max(resident, ...works.map(({ adapters }) => adapters)) * Math.ceil(rank / 8);
+const pages = Math.min(
+  Math.max(resident, ...works.map(({ adapters }) => adapters)) * Math.ceil(rank / 8),
+  pagesThatFit(),
+);
 const freeBefore = runtime.device?.freeBytes() ?? null;
 const decoder = createDecoder(runtime, model, {
-  ...{ rows: Math.max(2, ...rowCounts), positions: context + 8, pages, target: { on: 'device', real } },
+  ...{
+    rows: Math.max(2, ...rowCounts),
+    positions: context + 8,
+    pages,
+    target: { on: 'device', real, hasOperators: runtime.device?.hasOperators ?? false },
+  },
 });
 const adapters = new Map<number, ResidentAdapter>();
 const adapter = (i: number) => {
@@ -87,17 +98,34 @@ const freeAfter = runtime.device?.freeBytes() ?? null;
 const bandwidth = await copyBandwidth(runtime, Number(flags['copy-mib']) * 2 ** 20);
 const peft = await measurePeft();
 report();
-process.exit(0);
+process.exit();
 
 function openRuntime(): Runtime {
   const { ortLibrary: library, threads, dataDir } = config;
   try {
-    return createOnnxRuntime({ library, threads, spin: true, device, cudaDir: cudaDir(dataDir) });
+    return createOnnxRuntime({
+      library,
+      threads,
+      spin: true,
+      device,
+      cudaDir: cudaDir(dataDir),
+      deviceKernels: flags.kernels as DeviceKernels,
+    });
   } catch (error) {
     if (!(error instanceof LorikeetError)) throw error;
     console.error(`bench:gpu: ${error.message}`);
     process.exit(1);
   }
+}
+
+/** Beside the weights, and a sixth of the memory for everything else. */
+function pagesThatFit(): number {
+  const freeBytes = runtime.device?.freeBytes() ?? Number.POSITIVE_INFINITY;
+  const pageBytes = joinedSizes(model.shape).reduce(
+    (sum, { layers, in: inputs, modules, out }) => sum + 8 * layers * (modules.length * inputs + out),
+    0,
+  );
+  return Math.floor(((freeBytes * 5) / 6 - weightBytes(model)) / (pageBytes * (real === 'float16' ? 2 : 4)));
 }
 
 /** Adapters into all pages that there are; seconds and bytes that were sent. */
@@ -168,6 +196,14 @@ function report(): void {
       `sent at ${(filled.bytes / filled.seconds / 1e9).toFixed(2)} GB/s` +
       (freeBefore === null || freeAfter === null ? '' : `; the device has ${freeBefore - freeAfter} bytes less`),
   );
+  // A step cannot read its weights faster than the card copies: what seems to did not run.
+  const impossible = results.filter(({ roofline }) => roofline > 1.05);
+  if (impossible.length > 0 && device.kind !== 'cpu') {
+    console.error(
+      `bench:gpu: ${impossible.length} of ${results.length} steps are faster than the memory of the device`,
+    );
+    process.exitCode = 1;
+  }
   if (device.kind === 'cpu') return;
   const folder = new URL('results/', import.meta.url);
   mkdirSync(folder, { recursive: true });

@@ -1,13 +1,8 @@
 // The library's one function: its operators for this processor. Knows the variants, not what they compute.
+#include "export.h"
 #include "operator.h"
 #include "processor.h"
 #include <string.h>
-
-#ifdef _WIN32
-#define EXPORT __declspec(dllexport)
-#else
-#define EXPORT __attribute__((visibility("default")))
-#endif
 
 typedef struct {
   const char *name;
@@ -40,14 +35,21 @@ static Operator *const singles[] = {
     NULL,
 };
 
+/** Null: the processor. */
+static int is_of(const Operator *op, const char *provider) {
+  if (op->provider == NULL || provider == NULL) return op->provider == provider;
+  return strcmp(op->provider, provider) == 0;
+}
+
 /**
  * Operators, as ONNX Runtime takes them.
+ * @param provider whose; null: the processor's
  * @param name of a variant; null or empty: the fastest that runs here
  * @param chosen the variant's name
  * @param operators at least `capacity` places
  * @return how many there are; 0: no such variant runs here, or too few places
  */
-EXPORT size_t lorikeet_operators(const char *name, const char **chosen, OrtCustomOp **operators, size_t capacity) {
+EXPORT size_t lorikeet_operators(const char *provider, const char *name, const char **chosen, OrtCustomOp **operators, size_t capacity) {
   int any = name == NULL || name[0] == 0;
   for (size_t v = 0; v < sizeof variants / sizeof *variants; v++) {
     const Variant *variant = &variants[v];
@@ -56,6 +58,7 @@ EXPORT size_t lorikeet_operators(const char *name, const char **chosen, OrtCusto
     size_t count = 0;
     for (int l = 0; l < 2; l++) {
       for (Operator *const *op = lists[l]; *op != NULL; op++) {
+        if (!is_of(*op, provider)) continue;
         if (count == capacity) return 0;
         complete_operator(*op);
         operators[count++] = &(*op)->ort;

@@ -14,5 +14,7 @@ KERNEL(PagedAttentionFloat)
 KERNEL(QuantizedEmbedding)
 KERNEL(QuantizedLinear)
 KERNEL(ReadMemory)
+SINGLE(GroupedLoraOnCuda)
+SINGLE(GatedSiluOnCuda)
 #undef KERNEL
 #undef SINGLE

@@ -1,6 +1,8 @@
-// node scripts/setup-cuda.js [--data-dir .lorikeet] [--python python3]: puts a build of ONNX Runtime with CUDA, and
+// node scripts/setup-cuda.js [--data-dir .lorikeet] [--python python3] [--compiler-only]: puts a build of ONNX Runtime
+// with CUDA, and
 // those of NVIDIA's libraries that it is linked with, into the data dir, where `--device cuda` finds them. They come as
-// Python packages: pip fetches them, and none of their Python is run. The driver is the system's.
+// Python packages: pip fetches them, and none of their Python is run. The driver is the system's. `--compiler-only`: of
+// NVIDIA's libraries only the one that compiles kernels, where others stand in for the rest.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statfsSync } from 'node:fs';
@@ -12,6 +14,7 @@ const { values } = parseArgs({
   options: {
     'data-dir': { type: 'string', default: process.env.LORIKEET_DATA_DIR || '.lorikeet' },
     python: { type: 'string', default: process.env.LORIKEET_PYTHON || 'python3' },
+    'compiler-only': { type: 'boolean', default: false },
   },
 });
 const dataDir = resolve(values['data-dir']);
@@ -59,7 +62,8 @@ function setUp() {
   const wheel = archives().find((file) => file.startsWith('onnxruntime_gpu'));
   const requirements = nvidiaRequirements(join(work, wheel));
   unpack(runtimeLibraries);
-  for (const requirement of requirements) download(requirement, tags);
+  const isWanted = (requirement) => !values['compiler-only'] || /nvrtc/.test(requirement);
+  for (const requirement of requirements.filter(isWanted)) download(requirement, tags);
   unpack(nvidiaLibraries);
   rmSync(target, { recursive: true, force: true });
   renameSync(join(work, 'out'), target);

@@ -55,6 +55,12 @@ export const settingTable = {
     'floats that a device other than the processor computes with',
     { defaultHelp: 'float16 on cuda, float32 on webgpu' },
   ),
+  deviceKernels: oneOf(
+    'LORIKEET_DEVICE_KERNELS',
+    'own',
+    ['recorded', 'own', 'runtime'],
+    "on cuda: the project's kernels in recorded steps, started one by one, or ONNX Runtime's alone",
+  ),
   ortLibrary: text('LORIKEET_ORT_LIBRARY', null, 'another libonnxruntime', {
     ...path,
     defaultHelp: "the onnxruntime-node package's",

@@ -233,7 +233,15 @@ type EngineParts = { readonly model: ModelFiles; readonly tokenizer: Tokenizer; 
 
 function startEngine(config: Config, { model, tokenizer, logger }: EngineParts): SupervisedEngine {
   const { weightBits, decodeActivations, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk } = config;
-  const { devicePrecision, kvType, prefixCacheMemory: prefixBytes, adapterMemory: adapterBytes, adapterPages, mergeMemory: mergeBytes } = config;
+  const {
+    devicePrecision,
+    deviceKernels,
+    kvType,
+    prefixCacheMemory: prefixBytes,
+    adapterMemory: adapterBytes,
+    adapterPages,
+    mergeMemory: mergeBytes,
+  } = config;
   return superviseEngine({
     startProcess: engineProcessStarter(new URL('./engine/main.ts', import.meta.url), {
       ...mallocEnvironment,
@@ -241,7 +249,7 @@ function startEngine(config: Config, { model, tokenizer, logger }: EngineParts):
     }),
     config: {
       ...{ model, weightBits, decodeActivations, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk },
-      ...{ devicePrecision, kvType, prefixBytes, adapterBytes, adapterPages, mergeBytes },
+      ...{ devicePrecision, deviceKernels, kvType, prefixBytes, adapterBytes, adapterPages, mergeBytes },
       sharesBasePrefixes: config.shareBasePrefixes === 'on',
       trainsBeside: config.trainingDevice === device,
       cudaDir: cudaDir(config.dataDir),

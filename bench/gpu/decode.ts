@@ -90,10 +90,9 @@ async function step(steps: Steps, adapters: Rows): Promise<number> {
 }
 
 async function stepFetching(steps: Steps, adapters: Rows): Promise<number> {
-  const { vocabulary } = steps.decoder;
   const batch = batchOf(steps, adapters);
   const start = systemClock.monotonic();
-  const logits = await steps.decoder.forward(batch);
-  for (let at = 0; at < logits.length; at += vocabulary) argmax(logits.subarray(at, at + vocabulary));
+  const { whole } = await steps.decoder.forwardTop!(batch, greedy(adapters));
+  for (const logits of await whole(adapters.map((_, row) => row))) argmax(logits);
   return systemClock.monotonic() - start;
 }

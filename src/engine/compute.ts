@@ -36,7 +36,7 @@ export function createCompute(runtime: Runtime, parts: ComputeParts): Compute {
     try {
       window.fill(batch, logits, range.blocks);
       window.adapters?.write(adaptedRows(batch));
-      await session.run(window.binding, { aside });
+      await session.run(window.binding, { aside, steady: phase === 'decode' && logits.stays });
     } finally {
       if (aside) window.release();
     }

@@ -7,7 +7,7 @@ import { type Clock, systemClock } from '../core/clock.ts';
 import { serially } from '../core/serially.ts';
 import type { LoweredModel } from '../graph/lowered.ts';
 import { operatorForm } from '../graph/operator-form.ts';
-import type { GraphTarget, Real } from '../graph/target.ts';
+import { type GraphTarget, hostTarget, type Real } from '../graph/target.ts';
 import type { Runtime } from '../runtime/session.ts';
 import { PagePool } from './adapters/page-pool.ts';
 import type { ResidentAdapter } from './adapters/resident-adapter.ts';
@@ -153,9 +153,13 @@ function countedWork() {
   };
 }
 
+function targetOf({ device }: Runtime): GraphTarget {
+  return device ? { on: 'device', real: device.real, hasOperators: device.hasOperators } : hostTarget;
+}
+
 function sessionForm(runtime: Runtime, options: DecoderOptions): SessionForm {
   const { positions, decodeActivations = 'int8', kvType = 'float16', profile } = options;
-  const target = options.target ?? { on: runtime.device ? 'device' : 'host', real: 'float32' };
+  const target = options.target ?? targetOf(runtime);
   return {
     positions,
     // A device rounds none: both phases are one graph.

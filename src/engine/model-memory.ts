@@ -47,7 +47,7 @@ export function createModelMemory(
   { shape }: LoweredModel,
   { rows, positions, pages: slots = 0, target, kvType, prefixBytes = 0, clock, onGone }: ModelMemoryOptions,
 ): ModelMemory {
-  const { on, real } = target;
+  const { on, real, hasOperators = false } = target;
   if (on === 'host') {
     const kv = createHostKv(runtime, shape, { rows, positions, type: kvType, prefixBytes });
     const memory = new HostPages(runtime, shape, slots, createBreath(clock));
@@ -59,7 +59,7 @@ export function createModelMemory(
   const ready = clearing.promise;
   const createKv = runtime.device?.anchored ? createAnchoredKv : createDeviceKv;
   const kv = createKv(runtime, sessions, shape, { rows, positions, real, ready, onGone });
-  const memory = new DevicePages(runtime, sessions, shape, { slots, real, ready });
+  const memory = new DevicePages(runtime, sessions, shape, { slots, real, ready, transposed: !hasOperators });
   const logits = createDeviceLogits(runtime, sessions, { rows, vocabulary: shape.vocabulary });
   // Memory is not allocated while anything runs: all of it is there now.
   clear([...kv.pools, ...memory.pools]).then(clearing.resolve, clearing.reject);
@@ -68,7 +68,7 @@ export function createModelMemory(
   return {
     kv,
     memory,
-    runs: createDeviceRuns(runtime, shape, memory),
+    runs: createDeviceRuns(runtime, shape, memory, hasOperators),
     logits,
     async release() {
       await runtime.betweenRuns(() => logits.release());

@@ -9,6 +9,8 @@ import type { KvRange } from './kv-cache.ts';
 export type LogitsPlace = {
   /** What is bound stays bound while this is the same. */
   readonly memory: unknown;
+  /** It is always the same memory of the device's. */
+  readonly stays: boolean;
   view(rows: number): Tensor;
 };
 
@@ -39,7 +41,8 @@ export function createWindow(
       pools.push(tensor);
     }
   }
-  const lengths = kv.blocks === null ? tieRows(runtime, binding, count) : tieBlocks(runtime, binding, count, positions);
+  const lengths =
+    kv.blocks === null ? tieRows(runtime, binding, count, positions) : tieBlocks(runtime, binding, count, positions);
   let stepTensors: StepTensors | null = null;
 
   return {
@@ -91,20 +94,23 @@ function tieBlocks(runtime: Runtime, binding: Binding, count: number, positions:
   };
 }
 
-function tieRows(runtime: Runtime, binding: Binding, count: number): Lengths {
+function tieRows(runtime: Runtime, binding: Binding, count: number, positions: number): Lengths {
   const lastPositions = new Int32Array(count);
   const totalLength = new Int32Array(1);
   const batchShape = new BigInt64Array(3);
   const tensors = [lastPositions, totalLength, batchShape].map((data) => runtime.tensor(data, [data.length]));
   for (const [i, name] of (['lastPositions', 'totalLength', 'batchShape'] as const).entries()) {
-    binding.input(decoderNames[name], tensors[i]!);
+    binding.input(decoderNames[name], tensors[i]!, name === 'lastPositions' ? undefined : 'host');
   }
+  // A recorded step says what attention makes room for, which is a length that few steps change.
+  const roomFor = (total: number, added: number) =>
+    added === 1 && runtime.device?.hasOperators ? Math.min(positions, 2 ** Math.ceil(Math.log2(total))) : total;
   return {
     tensors,
     set(pasts, added) {
       batchShape.set([BigInt(count), BigInt(added), -1n]);
       for (let i = 0; i < count; i++) lastPositions[i] = pasts[i]! + added - 1;
-      totalLength[0] = Math.max(...pasts) + added;
+      totalLength[0] = roomFor(Math.max(...pasts) + added, added);
     },
   };
 }
@@ -137,5 +143,6 @@ function bindStep(runtime: Runtime, binding: Binding, tokens: number, sampled: n
 /** [rows, logits / rows] in JavaScript's memory. */
 export const logitsIn = (runtime: Runtime, logits: Float32Array<ArrayBuffer>): LogitsPlace => ({
   memory: logits.buffer,
+  stays: false,
   view: (rows) => runtime.tensor(logits, [rows, logits.length / rows]),
 });

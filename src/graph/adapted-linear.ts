@@ -44,20 +44,25 @@ export function reachOf(linears: Iterable<JoinedLinear>, gains: boolean): Reach 
 
 /** On the host: each row has its own pages of every linear, or none. */
 export type HostForm = { readonly form: 'grouped'; readonly gains: boolean };
-/** On a device: all rows are one sequence's, or each has its own adapter. */
-export type DeviceForm = { readonly form: 'one' | 'mixed'; readonly reach: Reach };
+/** On a device, in ONNX Runtime's operators: all rows are one sequence's, or each has its own adapter. */
+export type ListForm = { readonly form: 'one' | 'mixed'; readonly reach: Reach };
+/** On a device that has the project's own: each row has its own pages, in tables. */
+export type TableForm = { readonly form: 'table'; readonly reach: Reach };
+export type DeviceForm = ListForm | TableForm;
 export type AdaptersInGraph = { readonly form: 'none' } | HostForm | DeviceForm;
 
 /** Inputs that a binding ties. `layer` is 0 for the head. */
 export const adapterNames = {
-  /** The pool of A's pages: [slots, 8, in], 16-bit; on a device [slots, in, 8]. */
+  /** The pool of A's pages: [slots, 8, in], 16-bit; in `one` and `mixed` [slots, in, 8]. */
   a: (layer: number, module: TargetModule) => `lora_a.${layer}.${module}`,
   /** The pool of B's pages, transposed: [slots, 8, out], 16-bit on the host. */
   b: (layer: number, module: TargetModule) => `lora_b.${layer}.${module}`,
-  /** int32 [R, C], which of the pool's each row reads, or -1; int64 [pages] on a device. */
+  /** int32 [R, C], which of the pool's each row reads, or -1; int64 [pages] in `one` and `mixed`. */
   pages: (linear: JoinedLinear) => `pages.${linear}`,
   /** float32 [R, C], how much of its product a row takes; [R, 1, C] in `mixed`. */
   shares: (linear: JoinedLinear) => `shares.${linear}`,
+  /** int32 [G, 20], `table`: rows that read the same pages. */
+  groups: (linear: JoinedLinear) => `groups.${linear}`,
   /** float32 [ranks], `one`. */
   scales: (linear: JoinedLinear) => `scales.${linear}`,
   /** int64 [pages, T], `mixed`: the rows that each page serves. */

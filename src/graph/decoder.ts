@@ -23,6 +23,7 @@ import {
 } from './adapted-linear.ts';
 import { deviceAdapters } from './device-adapters.ts';
 import { createGraphBuilder, type GraphBuilder } from './graph-builder.ts';
+import { groupedAdapters } from './grouped-adapters.ts';
 import { hostAdapters } from './host-adapters.ts';
 import { linear, packedAttributes } from './linear.ts';
 import type { LoweredModel } from './lowered.ts';
@@ -89,7 +90,8 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
   g.input(names.sampled, 'int64', ['S']);
   g.weight(names.cos, real, [positions, shape.headDim / 2]);
   g.weight(names.sin, real, [positions, shape.headDim / 2]);
-  if (target.on === 'device') g.integers('gate_up_widths', [shape.intermediate, shape.intermediate]);
+  if (target.on === 'device' && !target.hasOperators)
+    g.integers('gate_up_widths', [shape.intermediate, shape.intermediate]);
   for (const [name, { type, shape: dimensions }] of model.weights) {
     g.weight(name, type === 'float32' ? real : type, dimensions);
   }
@@ -124,7 +126,8 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
 
 function operatorsOf(adapters: AdaptersInGraph): AdapterOperators | null {
   if (adapters.form === 'none') return null;
-  return adapters.form === 'grouped' ? hostAdapters(adapters) : deviceAdapters(adapters);
+  if (adapters.form === 'grouped') return hostAdapters(adapters);
+  return adapters.form === 'table' ? groupedAdapters(adapters) : deviceAdapters(adapters);
 }
 
 /** A linear of the lowered model, and what adapters add to it. */
@@ -261,9 +264,9 @@ function addAndNorm(g: GraphBuilder, shape: ModelShape, residual: string, x: str
   return [results[0]!, results[3]!];
 }
 
-/** SiLU(gate) * up; on a device QuickGelu with alpha 1 is SiLU in one operator. */
-function gatedSilu(g: GraphBuilder, gateUp: string, { on }: GraphTarget): string {
-  if (on === 'host') return g.native('GatedSilu', [gateUp]);
+/** SiLU(gate) * up; among ONNX Runtime's operators QuickGelu with alpha 1 is SiLU in one operator. */
+function gatedSilu(g: GraphBuilder, gateUp: string, { on, hasOperators = false }: GraphTarget): string {
+  if (on === 'host' || hasOperators) return g.native('GatedSilu', [gateUp]);
   const [gate, up] = g.split(gateUp, 'gate_up_widths', 2) as [string, string];
   const [activated] = g.contrib('QuickGelu', [gate], { alpha: { float: 1 } });
   return g.op('Mul', [activated!, up]);

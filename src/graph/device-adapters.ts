@@ -10,15 +10,15 @@ import {
   type AdaptedLinear,
   type AdapterOperators,
   adapterNames,
-  type DeviceForm,
   joinedLinears,
+  type ListForm,
   pageRanks,
   reaches,
 } from './adapted-linear.ts';
 import type { GraphBuilder } from './graph-builder.ts';
 import { hostTarget } from './target.ts';
 
-export const deviceAdapters = ({ form, reach }: DeviceForm): AdapterOperators => ({
+export const deviceAdapters = ({ form, reach }: ListForm): AdapterOperators => ({
   ...reaches[reach],
 
   addInputs(g) {

@@ -26,6 +26,8 @@ export type EngineConfig = {
   readonly device: string;
   /** Floats that a device computes with; null or left out: what suits it. The processor takes none. */
   readonly devicePrecision?: 'float32' | 'float16' | null;
+  /** On a card; left out: own. */
+  readonly deviceKernels?: 'recorded' | 'own' | 'runtime';
   /** Where a build of ONNX Runtime with CUDA may have been put. */
   readonly cudaDir?: string;
   /** Path of another libonnxruntime; null takes the one of the onnxruntime-node package. */

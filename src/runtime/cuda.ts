@@ -4,6 +4,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { LorikeetError } from '../core/errors.ts';
+import { cudaKernels } from './cuda-kernels.ts';
 import { openLibrary } from './ort-api.ts';
 import { packagedLibrary } from './packaged-library.ts';
 import type { Provider, ProviderPlaces } from './provider.ts';
@@ -21,16 +22,24 @@ export function cudaProvider(index: number, places: ProviderPlaces): Provider {
     library,
     memory: { name: 'Cuda', index },
     anchored: false,
+    // It has kernels for no other but bfloat16.
+    real: 'float16',
     // Where an operator has no kernel for the card, the processor's is slow but right.
     strict: false,
     hint,
-    append(api, settings) {
+    operators: () => {
+      const cache = places.cudaDir === null ? null : join(places.cudaDir, 'kernels');
+      return { provider: 'CUDAExecutionProvider', ...cudaKernels(index, dirname(library), cache) };
+    },
+    append(api, settings, stream) {
       const options = api.call('createCudaOptions');
       try {
         // By itself it multiplies float32 with the 10 bits of TF32, of which gradients would keep three digits.
         const values = { device_id: String(index), arena_extend_strategy: 'kSameAsRequested', use_tf32: '0' };
         const names = Object.keys(values);
         api.call('updateCudaOptions', options, names, Object.values(values), names.length);
+        // Given as text it would be ignored without a word.
+        if (stream !== null) api.call('updateCudaOptionsWithValue', options, 'user_compute_stream', stream);
         api.call('appendCuda', settings, options);
       } finally {
         api.call('releaseCudaOptions', options);

@@ -1,7 +1,14 @@
 // Memory for sessions, where they compute.
 
 import type { OrtApi, Pointer } from './ort-api.ts';
-import { type ElementType, elementCount, type Memory, type Tensor, type TensorData } from './session.ts';
+import {
+  type ElementType,
+  elementCount,
+  type Memory,
+  type MemoryPlace,
+  type Tensor,
+  type TensorData,
+} from './session.ts';
 import { createTensor, elementTypes } from './tensors.ts';
 
 const arrayTypes = {
@@ -33,9 +40,16 @@ export type DevicePlace = {
 };
 
 export type DeviceMemory = Memory & {
-  /** The memory from its start, seen as another type. */
-  viewAs(type: ElementType, shape: readonly number[]): Tensor;
+  readonly address: Pointer;
+  /** The memory seen as another type, from byte `start` on: 0 by default. */
+  viewAs(type: ElementType, shape: readonly number[], start?: number): Tensor;
 };
+
+/** Of a place in a device's memory. */
+export function addressOf({ memory, start }: MemoryPlace): Pointer {
+  const { address, type } = memory as DeviceMemory;
+  return address + BigInt(start * elementTypes[type].bytes);
+}
 
 export function deviceMemory(place: DevicePlace, type: ElementType, elements: number): DeviceMemory {
   const { api, memoryInfo, allocator, anchored } = place;
@@ -45,6 +59,7 @@ export function deviceMemory(place: DevicePlace, type: ElementType, elements: nu
   return {
     type,
     elements,
+    address,
     view(start, shape) {
       const count = elementCount(shape);
       if (start + count > elements) throw new Error(`[${shape}] from ${start} is past the ${elements} elements.`);
@@ -52,10 +67,10 @@ export function deviceMemory(place: DevicePlace, type: ElementType, elements: nu
       const at = address + BigInt(start * bytes);
       return createTensor(api, memoryInfo, { at, bytes: count * bytes, type }, shape);
     },
-    viewAs(other, shape) {
+    viewAs(other, shape, start = 0) {
       const count = elementCount(shape) * elementTypes[other].bytes;
-      if (count > elements * bytes) throw new Error(`[${shape}] of ${other} is past the end.`);
-      return createTensor(api, memoryInfo, { at: address, bytes: count, type: other }, shape);
+      if (start + count > elements * bytes) throw new Error(`[${shape}] of ${other} is past the end.`);
+      return createTensor(api, memoryInfo, { at: address + BigInt(start), bytes: count, type: other }, shape);
     },
     release: () => void api.call('releaseValue', owner),
   };

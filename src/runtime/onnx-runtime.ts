@@ -2,22 +2,29 @@
 // a device, one queue of commands does: its provider is not made for two threads.
 
 import type { Device } from '../core/device.ts';
+import { LorikeetError } from '../core/errors.ts';
 import { serially } from '../core/serially.ts';
 import { callAside } from './aside.ts';
 import { physicalCores } from './cores.ts';
+import { cudaCard } from './cuda-card.ts';
 import { createDeviceWeights } from './device-weights.ts';
+import { exchangePlace } from './exchange-place.ts';
 import { giveBackFreeMemory } from './free-memory.ts';
 import { handleOf } from './handles.ts';
-import { deviceMemory, hostMemory } from './memory.ts';
-import { type NativeOperators, nativeOperators } from './native-operators.ts';
+import { addressOf, deviceMemory, hostMemory } from './memory.ts';
+import { type DeviceOperators, type NativeOperators, nativeOperators } from './native-operators.ts';
 import { loadOrtApi, type OrtApi, type Pointer } from './ort-api.ts';
 import { packagedLibrary } from './packaged-library.ts';
 import { probeModel } from './probe-model.ts';
 import type { Provider } from './provider.ts';
 import { providerOf, unavailable } from './providers.ts';
+import { Recordings } from './recordings.ts';
 import type { Runtime, Tensor } from './session.ts';
 import { createSession } from './sessions.ts';
 import { dataOf, hostTensor } from './tensors.ts';
+
+/** `runtime`: ONNX Runtime's operators alone. `own`: also the project's. `recorded`: and whole steps are replayed. */
+export type DeviceKernels = 'recorded' | 'own' | 'runtime';
 
 export type OnnxRuntimeOptions = {
   /** Path of libonnxruntime; null takes the one inside the onnxruntime-node package, or one that has the device. */
@@ -32,6 +39,10 @@ export type OnnxRuntimeOptions = {
   readonly cudaDir?: string | null;
   /** Instructions that the native operators use; the best that the processor has by default. */
   readonly variant?: string | null;
+  /** On a device: sessions must not leave any operator to the processor; as it suits the device by default. */
+  readonly strict?: boolean;
+  /** On a card: own by default. */
+  readonly deviceKernels?: DeviceKernels;
 };
 
 const warning = 2;
@@ -45,7 +56,8 @@ const defaultMemory = 0;
 /** Throws `runtime_unavailable` without a library, and `device_unavailable` without the device. */
 export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
   const { library, device = { kind: 'cpu' }, cudaDir = null } = options;
-  const provider = providerOf(device, { library, cudaDir });
+  const known = providerOf(device, { library, cudaDir });
+  const provider = known && { ...known, strict: options.strict ?? known.strict };
   const api = loadOrtApi(provider?.library ?? library ?? packagedLibrary());
   const threads = options.threads ?? physicalCores();
   const threading = api.call('createThreadingOptions');
@@ -55,7 +67,9 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
   const environment = api.call('createEnvWithGlobalThreadPools', warning, 'lorikeet', threading);
   const memoryInfo = api.call('createCpuMemoryInfo', arenaAllocator, defaultMemory);
   const spinningThreads = options.spin && threads > 1 ? threads : null;
-  const operators = nativeOperators(api, options.variant ?? null);
+  const kernels = options.deviceKernels ?? 'own';
+  const onCard = provider === null || kernels === 'runtime' ? null : operatorsOf(provider);
+  const operators = nativeOperators(api, options.variant ?? null, onCard);
   const opened = {
     api,
     operators,
@@ -64,7 +78,8 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
     memoryInfo,
     prepacked: api.call('createPrepackedWeightsContainer'),
   };
-  const computing = provider === null ? onHost(opened) : onDevice(opened, provider);
+  const computing =
+    provider === null ? onHost(opened) : onDevice(opened, provider, onCard !== null, kernels === 'recorded');
   const name = `onnxruntime ${api.version}, native operators ${operators.variant}`;
   return {
     ...{ name, library: api.library, providers: api.availableProviders(), threads, giveBackFreeMemory },
@@ -73,12 +88,13 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
   };
 }
 
-type Computing = Pick<Runtime, 'device' | 'allocate' | 'betweenRuns' | 'session'>;
+type Computing = Pick<Runtime, 'device' | 'allocate' | 'send' | 'betweenRuns' | 'session'>;
 
 function onHost(library: Library): Computing {
   const { api, memoryInfo } = library;
   return {
     device: null,
+    send: null,
     allocate: (type, elements) => hostMemory(type, elements, (data, shape) => hostTensor(api, memoryInfo, data, shape)),
     betweenRuns: async (work) => work(),
     async session(model, { weights, own = none, profile, planMemory, aside }) {
@@ -92,14 +108,34 @@ function onHost(library: Library): Computing {
   };
 }
 
-function onDevice(library: Library, provider: Provider): Computing {
+/** null where there are none, or the card will not have them: ONNX Runtime's own do the same in more steps. */
+function operatorsOf(provider: Provider): DeviceOperators | null {
+  if (provider.operators === null) return null;
+  try {
+    return provider.operators();
+  } catch (error) {
+    if (!(error instanceof LorikeetError)) throw error;
+    console.warn(`${error.message} ONNX Runtime's operators take their place, which is slower.`);
+    return null;
+  }
+}
+
+const pick = ({ name, anchored, real, freeBytes }: Provider) => ({ name, anchored, real, freeBytes });
+
+function onDevice(library: Library, provider: Provider, hasOperators: boolean, records: boolean): Computing {
   const { api, memoryInfo } = library;
   const { place, session } = openDevice(library, provider);
   const inTurn = serially();
+  const card = hasOperators ? cudaCard(api) : null;
+  const recordings =
+    card && records
+      ? () => new Recordings(card, (placed, bytes) => exchangePlace(place, placed, bytes), console.warn)
+      : null;
   const deviceWeights = createDeviceWeights({ place, memoryInfo, session }, inTurn);
   return {
-    device: { name: provider.name, anchored: provider.anchored, freeBytes: provider.freeBytes },
+    device: { ...pick(provider), hasOperators },
     allocate: (type, elements) => deviceMemory(place, type, elements),
+    send: card && ((places, data) => inTurn(() => card.send(BigUint64Array.from(places, addressOf), data))),
     betweenRuns: (work) => inTurn(async () => work()),
     async session(model, { weights, own = none, profile, planMemory }) {
       const all = new Map([...weights, ...own]);
@@ -108,7 +144,7 @@ function onDevice(library: Library, provider: Provider): Computing {
       return inTurn(async () => {
         try {
           const handle = await openSession(library, model, { all, given, profile, planMemory, provider });
-          return createSession(api, handle, { weights: all, onRelease: release, inTurn });
+          return createSession(api, handle, { weights: all, onRelease: release, inTurn, recordings });
         } catch (error) {
           release();
           throw error;
@@ -151,6 +187,7 @@ async function openSession(library: Library, model: Uint8Array, opening: Opening
   if (profile) api.call('enableProfiling', settings, profile);
   if (planMemory === false) api.call('disableMemPattern', settings);
   const names = [...all.keys()];
+  // Of weights that a device has already, too: the library looks for a file otherwise.
   api.call('addExternalInitializers', settings, names, [...all.values()].map(handleOf), names.length);
   for (const [name, tensor] of given) api.call('addInitializer', settings, name, handleOf(tensor));
   // Packing weights takes most of a second, which nobody should wait for. The library reads `model` all the while.
@@ -184,7 +221,7 @@ function sessionSettings(
   }
   // The arena doubles as it grows: what a session packs for itself would take up to twice its size there.
   api.call('addSessionConfigEntry', settings, 'session.use_device_allocator_for_initializers', '1');
-  provider?.append(api, settings);
+  provider?.append(api, settings, operators.stream);
   if (provider?.strict) api.call('addSessionConfigEntry', settings, 'session.disable_cpu_ep_fallback', '1');
   return settings;
 }

@@ -22,6 +22,8 @@ const table = {
   setIntraOpNumThreads: [24, 'status', ['void*', 'int']],
   createCustomOpDomain: [26, 'status', ['const char*', '_Out_ void**']],
   customOpDomainAdd: [27, 'status', ['void*', 'void*']],
+  createRunOptions: [39, 'status', ['_Out_ void**']],
+  addRunConfigEntry: [165, 'status', ['void*', 'const char*', 'const char*']],
   addCustomOpDomain: [28, 'status', ['void*', 'void*']],
   createTensorAsOrtValue: [48, 'status', ['void*', 'const int64_t*', 'size_t', 'int', '_Out_ void**']],
   createTensorWithDataAsOrtValue: [
@@ -56,6 +58,7 @@ const table = {
   appendCuda: [204, 'status', ['void*', 'void*']],
   createCudaOptions: [205, 'status', ['_Out_ void**']],
   updateCudaOptions: [206, 'status', ['void*', 'const char**', 'const char**', 'size_t']],
+  updateCudaOptionsWithValue: [263, 'status', ['void*', 'const char*', 'void*']],
   releaseCudaOptions: [208, 'void', ['void*']],
   appendExecutionProvider: [216, 'status', ['void*', 'const char*', 'const char**', 'const char**', 'size_t']],
   addExternalInitializers: [210, 'status', ['void*', 'const char**', 'void**', 'size_t']],
@@ -70,6 +73,8 @@ type Name = keyof typeof table;
 type Call = (...args: unknown[]) => unknown;
 
 export type OrtApi = {
+  /** The table itself. */
+  readonly table: Pointer;
   /** The file that it was loaded from. */
   readonly library: string;
   /** Version of the library, such as `1.30.0`. */
@@ -110,6 +115,7 @@ export function loadOrtApi(path: string): OrtApi {
     throw new Error(message);
   };
   return {
+    table: api,
     library: path,
     version,
     call(name, ...args) {

@@ -1,6 +1,7 @@
 // What a device needs of the library: where that lies, how the device is added to a session, and how its memory is
 // called. One file a device makes one.
 
+import type { DeviceOperators } from './native-operators.ts';
 import type { OrtApi, Pointer } from './ort-api.ts';
 
 export type Provider = {
@@ -10,11 +11,16 @@ export type Provider = {
   /** The library's name for its memory, and which of several devices. */
   readonly memory: { readonly name: string; readonly index: number };
   readonly anchored: boolean;
+  /** What its attention computes with. */
+  readonly real: 'float32' | 'float16';
   /** Sessions must not leave any operator to the processor. */
   readonly strict: boolean;
   /** What to do where the device cannot be had; a sentence. */
   readonly hint: string;
-  append(api: OrtApi, settings: Pointer): void;
+  /** The project's own operators on it. Throws `device_unavailable`; null where there are none. */
+  readonly operators: (() => DeviceOperators) | null;
+  /** @param stream null: each session's own */
+  append(api: OrtApi, settings: Pointer, stream: Pointer | null): void;
   freeBytes(): number | null;
 };
 

@@ -19,10 +19,16 @@ export type Memory = {
   release(): void;
 };
 
+/** From an element on. */
+export type MemoryPlace = { readonly memory: Memory; readonly start: number };
+
 /** Inputs and outputs of a session tied to tensors. The same tensor may be input and output (KV pools). */
 export type Binding = {
-  /** An unknown name is an error: here, or of the next run where the tensor is sent with that. */
-  input(name: string, tensor: Tensor): void;
+  /**
+   * An unknown name is an error: here, or of the next run where the tensor is sent with that. `host`: it is not sent,
+   * since kernels ask for it before they start.
+   */
+  input(name: string, tensor: Tensor, place?: 'host'): void;
   output(name: string, tensor: Tensor): void;
   release(): void;
 };
@@ -40,6 +46,8 @@ export type Session = {
 export type RunOptions = {
   /** Of what others leave of the processor, for whom nobody waits. A device makes no difference. */
   readonly aside?: boolean;
+  /** It comes again with the same shapes: a card that can records it, and replays it from then on. */
+  readonly steady?: boolean;
 };
 
 export type SessionOptions = {
@@ -67,6 +75,10 @@ export type RuntimeDevice = {
   readonly name: string;
   /** Views of its memory begin at the start only. */
   readonly anchored: boolean;
+  /** What its attention computes with. */
+  readonly real: 'float32' | 'float16';
+  /** It has the project's own operators. */
+  readonly hasOperators: boolean;
   /** null where it does not tell. */
   freeBytes(): number | null;
 };
@@ -87,6 +99,11 @@ export type Runtime = {
   tensor(data: TensorData, shape: readonly number[], packed?: 'uint4'): Tensor;
   /** Not while a run is under way; nor may memory be released then. */
   allocate(type: ElementType, elements: number): Memory;
+  /**
+   * Writes JavaScript's memory to places of one size in memory of 16-bit numbers, as many floats to each; null where
+   * only graphs can.
+   */
+  readonly send: ((places: readonly MemoryPlace[], data: Float32Array) => Promise<void>) | null;
   /** What must not happen while a run is under way; at once where runs may overlap. */
   betweenRuns<T>(work: () => T): Promise<T>;
   /** Compiles a model. Slow (prepacks weights, or sends them to the device), and done once per graph. */

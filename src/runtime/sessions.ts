@@ -5,6 +5,7 @@ import type { Serially } from '../core/serially.ts';
 import { callAside } from './aside.ts';
 import { forgetHandle, handleOf, setHandle } from './handles.ts';
 import type { OrtApi, Pointer } from './ort-api.ts';
+import type { Recordings, TiedTensor } from './recordings.ts';
 import type { Binding, Session, Tensor } from './session.ts';
 import { dataOf } from './tensors.ts';
 
@@ -15,21 +16,29 @@ type Ownership = {
   readonly onRelease: () => void;
   /** null where runs may overlap, which is where nothing has to be sent. */
   readonly inTurn: Serially | null;
+  /** Makes the recordings of a binding; null where none can be made. */
+  readonly recordings?: (() => Recordings) | null;
 };
 
-export function createSession(api: OrtApi, handle: Pointer, { weights, onRelease, inTurn }: Ownership): Session {
+export function createSession(
+  api: OrtApi,
+  handle: Pointer,
+  { weights, onRelease, inTurn, recordings = null }: Ownership,
+): Session {
   const owned = new Map(weights);
   const session: Session = {
-    bind: () => createBinding(api, handleOf(session), inTurn),
-    async run(binding, { aside = false } = {}) {
+    bind: () => createBinding(api, handleOf(session), inTurn, recordings),
+    async run(binding, { aside = false, steady = false } = {}) {
       const name = 'runWithBinding';
       const args = [handleOf(session), null, handleOf(binding)];
       const start = () => api.callAsync(name, ...args);
       if (inTurn === null) await (aside ? callAside(api, name, ...args) : start());
       else {
-        await inTurn(() => {
-          sendInputs.get(binding)?.();
-          return start();
+        await inTurn(async () => {
+          const tied = sendInputs.get(binding)!;
+          if (steady && (await tied.replay(handleOf(session)))) return;
+          tied.send();
+          await start();
         });
       }
     },
@@ -53,13 +62,15 @@ function soon(inTurn: Serially | null, work: () => void): void {
   else inTurn(async () => work());
 }
 
-const sendInputs = new WeakMap<Binding, () => void>();
+/** `replay`: whether it was run that way. */
+type Tied = { send(): void; replay(session: Pointer): Promise<boolean> };
+const sendInputs = new WeakMap<Binding, Tied>();
 
 /** Comparing more than this costs as much as sending it. */
 const comparedBytesMax = 2 ** 20;
 
 /** An input in JavaScript's memory, and a copy of what was last sent of it, where that is compared. */
-type SentInput = { readonly tensor: Tensor; isFirst: boolean; last: Buffer | null };
+type SentInput = TiedTensor & { isFirst: boolean; last: Buffer | null };
 
 function send(input: SentInput, bind: () => void): void {
   const data = dataOf(input.tensor)!;
@@ -74,20 +85,34 @@ function send(input: SentInput, bind: () => void): void {
   bytes.copy(input.last);
 }
 
-function createBinding(api: OrtApi, session: Pointer, inTurn: Serially | null): Binding {
+function createBinding(
+  api: OrtApi,
+  session: Pointer,
+  inTurn: Serially | null,
+  record: (() => Recordings) | null,
+): Binding {
   // The library does not own bound memory: the binding keeps its tensors, and so their data, alive.
   const tensors = new Map<string, Tensor>();
   const sent = new Map<string, SentInput>();
+  /** Outputs in JavaScript's memory. */
+  const fetched = new Map<string, TiedTensor>();
   const handle = api.call('createIoBinding', session);
+  /** Counts what is tied, since a recording holds what was. */
+  let version = 0;
+  let recordings: Recordings | null = null;
   const binding: Binding = {
-    input(name, tensor) {
+    input(name, tensor, place) {
+      version++;
       const value = handleOf(tensor);
       sent.delete(name);
-      if (inTurn && dataOf(tensor)) sent.set(name, { tensor, isFirst: true, last: null });
+      if (inTurn && dataOf(tensor)) sent.set(name, { tensor, as: place ?? 'input', isFirst: true, last: null });
       else api.call('bindInput', handleOf(binding), name, value);
       tensors.set(`in ${name}`, tensor);
     },
     output(name, tensor) {
+      version++;
+      fetched.delete(name);
+      if (inTurn && dataOf(tensor)) fetched.set(name, { tensor, as: 'output' });
       api.call('bindOutput', handleOf(binding), name, handleOf(tensor));
       tensors.set(`out ${name}`, tensor);
     },
@@ -95,20 +120,35 @@ function createBinding(api: OrtApi, session: Pointer, inTurn: Serially | null): 
       const gone = handleOf(binding);
       forgetHandle(binding);
       soon(inTurn, () => {
+        recordings?.forget();
         api.call('releaseIoBinding', gone);
         tensors.clear();
         sent.clear();
+        fetched.clear();
       });
     },
   };
   setHandle(binding, handle);
-  sendInputs.set(binding, () => {
-    const alive = handleOf(binding);
-    for (const [name, input] of sent) {
-      send(input, () => api.call('bindInput', alive, name, handleOf(input.tensor)));
-    }
-    // What is sent may be on another stream than what reads it.
-    api.call('synchronizeBoundInputs', alive);
+  sendInputs.set(binding, {
+    send() {
+      const alive = handleOf(binding);
+      for (const [name, input] of sent) {
+        send(input, () => api.call('bindInput', alive, name, handleOf(input.tensor)));
+      }
+      // What is sent may be on another stream than what reads it.
+      api.call('synchronizeBoundInputs', alive);
+    },
+    async replay(session) {
+      if (record === null) return false;
+      recordings ??= record();
+      const alive = handleOf(binding);
+      const tieAgain = () => {
+        for (const input of sent.values()) input.last = null;
+        for (const [name, { tensor }] of fetched) api.call('bindOutput', alive, name, handleOf(tensor));
+      };
+      const tied = new Map<string, TiedTensor>([...sent, ...fetched]);
+      return recordings.run({ session, binding: alive, version }, tied, tieAgain);
+    },
   });
   return binding;
 }

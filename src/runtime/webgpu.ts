@@ -9,8 +9,10 @@ export const webGpuProvider = ({ library }: ProviderPlaces): Provider => ({
   memory: { name: 'WebGPU_Buffer', index: 0 },
   // An address is a buffer's, and nothing says where in it.
   anchored: true,
+  real: 'float32',
   strict: true,
   hint: 'It needs a graphics driver with Vulkan (Linux), Metal or Direct3D 12; see "Devices" in the README.',
+  operators: null,
   append: (api, settings) => void api.call('appendExecutionProvider', settings, 'WebGPU', null, null, 0),
   freeBytes: () => null,
 });

@@ -5,7 +5,7 @@
 import { parseDevice } from '../../src/core/device.ts';
 import { serially } from '../../src/core/serially.ts';
 import { createDecoder, type Decoder } from '../../src/engine/decoder.ts';
-import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
+import { createOnnxRuntime, type OnnxRuntimeOptions } from '../../src/runtime/onnx-runtime.ts';
 import type { Memory, Runtime } from '../../src/runtime/session.ts';
 
 const named = process.env.LORIKEET_TEST_DEVICE || 'cpu';
@@ -15,16 +15,20 @@ export const testDevice = parseDevice(pretended < 0 ? named : 'cpu');
 export const testDeviceName = testDevice.kind === 'cuda' ? `cuda:${testDevice.index}` : testDevice.kind;
 export const testCudaDir = process.env.LORIKEET_TEST_CUDA_DIR || '/nowhere';
 
-export function testRuntime(): Runtime {
+export function testRuntime(options: Partial<OnnxRuntimeOptions> = {}): Runtime {
   const runtime = createOnnxRuntime({
     library: process.env.LORIKEET_ORT_LIBRARY || null,
     threads: 1,
     spin: false,
     device: testDevice,
     cudaDir: testCudaDir,
+    ...options,
   });
   return pretended < 0 ? runtime : asDevice(runtime, pretended === 1);
 }
+
+/** The processor, beside `device`: both must be of one library, since a process can hold but one with a provider. */
+export const hostBeside = ({ library }: Runtime): Runtime => createOnnxRuntime({ library, threads: 1, spin: false });
 
 /** One run at a time, and none of them aside. */
 export function asDevice(runtime: Runtime, anchored: boolean): Runtime {
@@ -38,7 +42,7 @@ export function asDevice(runtime: Runtime, anchored: boolean): Runtime {
   });
   return {
     ...runtime,
-    device: { name: 'host', anchored, freeBytes: () => null },
+    device: { name: 'host', anchored, real: 'float32', hasOperators: false, freeBytes: () => null },
     allocate(type, elements) {
       const memory = runtime.allocate(type, elements);
       return anchored ? anchoredMemory(memory) : memory;

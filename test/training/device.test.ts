@@ -9,15 +9,14 @@ import { readPeftAdapter } from '../../src/formats/peft-adapter.ts';
 import { parseSafetensorsHeader } from '../../src/formats/safetensors.ts';
 import { loadWeights } from '../../src/graph/weights.ts';
 import type { Hyperparameters, TrainerEvent, TrainingJob } from '../../src/protocol/training-messages.ts';
-import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
 import type { Runtime } from '../../src/runtime/session.ts';
 import { Paused, runJob } from '../../src/training/run-job.ts';
-import { asDevice, isSlow, testDevice, testRuntime } from '../helpers/test-runtime.ts';
+import { asDevice, hostBeside, isSlow, testDevice, testRuntime } from '../helpers/test-runtime.ts';
 import { resultFiles } from './result-files.ts';
 import { eightRows, tinyJob } from './tiny-job.ts';
 
-const host = createOnnxRuntime({ library: null, threads: 1, spin: false });
 const opened = testRuntime();
+const host = hostBeside(opened);
 const device = opened.device === null ? asDevice(opened, false) : opened;
 
 async function run(job: TrainingJob, runtime: Runtime | null) {

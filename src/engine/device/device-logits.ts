@@ -15,6 +15,7 @@ const topMax = 64;
 
 export type DeviceLogits = {
   readonly memory: Memory;
+  readonly stays: true;
   /** Where a run leaves the logits of `rows` rows; the caller releases it. */
   view(rows: number): Tensor;
   /** By row, each weighed at its temperature too; where that is 0, at 1. */
@@ -36,6 +37,7 @@ export function createDeviceLogits(
   const readers = new Map<number, TopReader>();
   return {
     memory,
+    stays: true,
     view,
     async top(temperatures) {
       const session = await sessions.top(vocabulary, count);
@@ -75,6 +77,8 @@ function createTopReader(
   const floats = (width: number) => new Float32Array(rows * width);
   const [sharpness, values, mass, sharpMass] = [floats(1), floats(count), floats(1), floats(1)];
   const ids = new BigInt64Array(rows * count);
+  // The low halves are the tokens: thousands of big integers would take longer than the card.
+  const halves = new Int32Array(ids.buffer);
   const binding = session.bind();
   const tensors = [logits];
   const tied = (data: Float32Array<ArrayBuffer> | BigInt64Array<ArrayBuffer>) => {
@@ -93,10 +97,11 @@ function createTopReader(
       for (const [row, temperature] of temperatures.entries()) {
         sharpness[row] = temperature === 0 ? 1 : Math.min(1 / temperature, sharpnessMax);
       }
-      await session.run(binding);
+      await session.run(binding, { steady: true });
       return temperatures.map((_, row) => {
         const [start, end] = [row * count, (row + 1) * count];
-        const [tokens, logits] = [Array.from(ids.subarray(start, end), Number), values.subarray(start, end)];
+        const tokens = Array.from({ length: count }, (_, i) => halves[2 * (start + i)]!);
+        const logits = values.subarray(start, end);
         orderEquals(tokens, logits);
         return { tokens, logits, mass: mass[row]!, sharpMass: sharpMass[row]!, vocabulary };
       });

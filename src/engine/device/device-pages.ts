@@ -1,5 +1,6 @@
 // Rank pages in device memory: an adapter is sent there once and stays until its pages are needed. A prefill and a
-// decode step read the same pages. A pages lie [in, 8].
+// decode step read the same pages. A pages lie [8, in] for the project's
+// own operator, and [in, 8] for others.
 
 import type { ModelShape } from '../../core/base-model.ts';
 import { type JoinedLinear, pageRanks } from '../../graph/adapted-linear.ts';
@@ -20,17 +21,19 @@ type LinearPages = {
 export class DevicePages implements PageMemory {
   readonly bytes: number;
   readonly #slots: number;
+  readonly #transposed: boolean;
   readonly #ready: Promise<void>;
   readonly #pages: ReadonlyMap<JoinedLinear, LinearPages>;
 
-  constructor(runtime: Runtime, sessions: RowSessions, shape: ModelShape, { slots, real, ready }: DevicePagesForm) {
-    const rows = slots;
+  constructor(runtime: Runtime, sessions: RowSessions, shape: ModelShape, form: DevicePagesForm) {
+    const { slots: rows, slots, real, ready, transposed } = form;
+    this.#transposed = transposed;
     this.#slots = slots;
     this.#ready = ready;
     this.#pages = new Map(
       joinedSizes(shape).map((sizes) => {
         const pools = { pools: sizes.layers, rows, real };
-        const a = () => new DeviceRows(runtime, sessions, { ...pools, row: [sizes.in, pageRanks], transposed: true });
+        const a = () => new DeviceRows(runtime, sessions, { ...pools, row: this.#rowOfA(sizes.in), transposed });
         const b = (out: number) => new DeviceRows(runtime, sessions, { ...pools, row: [pageRanks, out] });
         return [sizes.linear, { sizes, a: sizes.outs.map(a), b: sizes.outs.map(b) }];
       }),
@@ -42,7 +45,7 @@ export class DevicePages implements PageMemory {
   tie(linear: JoinedLinear, part: number, layer: number): { a: Tensor; b: Tensor } {
     const { sizes, a, b } = this.#pages.get(linear)!;
     return {
-      a: a[part]!.view(layer, 0, [this.#slots, sizes.in, pageRanks]),
+      a: a[part]!.view(layer, 0, [this.#slots, ...this.#rowOfA(sizes.in)]),
       b: b[part]!.view(layer, 0, [this.#slots, pageRanks, sizes.outs[part]!]),
     };
   }
@@ -65,6 +68,10 @@ export class DevicePages implements PageMemory {
     return bytes;
   }
 
+  #rowOfA(inputs: number): readonly [number, number] {
+    return this.#transposed ? [inputs, pageRanks] : [pageRanks, inputs];
+  }
+
   release(): void {
     for (const rows of this.pools) rows.release();
   }
@@ -77,6 +84,8 @@ export class DevicePages implements PageMemory {
 export type DevicePagesForm = {
   readonly slots: number;
   readonly real: Real;
+  /** A lies [in, 8]. */
+  readonly transposed: boolean;
   /** Pages may be used. */
   readonly ready: Promise<void>;
 };

@@ -42,8 +42,14 @@ export class DeviceRows {
 
   /** Overwrites rows from `first` on in every pool, with as many as `data`, by pool, holds. */
   async write(first: number, data: readonly Float32Array[]): Promise<void> {
-    const { pools, rows, row, transposed = false } = this.#form;
+    const { pools, rows, row, real, transposed = false } = this.#form;
     const count = data[0]!.length / this.#elements;
+    const { send } = this.#runtime;
+    if (send && real === 'float16' && !transposed) {
+      const places = this.#memories.map((memory) => ({ memory, start: first * this.#elements }));
+      await send(places, joined(data));
+      return;
+    }
     const [x, y] = row;
     const session = await this.#sessions.write(pools, transposed);
     await runOnce(session, (tie) => {
@@ -92,6 +98,19 @@ export class DeviceRows {
       });
     }
   }
+}
+
+/** One behind another: where they lie so, no copy. */
+function joined(parts: readonly Float32Array[]): Float32Array {
+  const [first] = parts as [Float32Array];
+  const isJoined = parts.every(
+    ({ buffer, byteOffset, byteLength }, i) =>
+      buffer === first.buffer && byteOffset === first.byteOffset + i * byteLength && byteLength === first.byteLength,
+  );
+  if (isJoined) return new Float32Array(first.buffer, first.byteOffset, parts.length * first.length);
+  const all = new Float32Array(parts.length * first.length);
+  for (const [i, part] of parts.entries()) all.set(part, i * first.length);
+  return all;
 }
 
 /** All or none. */

@@ -12,9 +12,18 @@ import type { Phase } from '../forward-batch.ts';
 import type { DevicePages } from './device-pages.ts';
 import { tiePages } from './tie-pages.ts';
 
-const formIn = { prefill: 'one', decode: 'mixed' } as const satisfies Record<Phase, DeviceForm['form']>;
+const listForms = { prefill: 'one', decode: 'mixed' } as const;
+/** The operator takes a prompt's tokens for rows of a batch. */
+const tableForms = { prefill: 'table', decode: 'table' } as const;
 
-export function createDeviceRuns(runtime: Runtime, shape: ModelShape, pages: DevicePages): AdapterRuns {
+/** @param hasOperators graphs read tables of pages, and not lists */
+export function createDeviceRuns(
+  runtime: Runtime,
+  shape: ModelShape,
+  pages: DevicePages,
+  hasOperators: boolean,
+): AdapterRuns {
+  const formIn: Readonly<Record<Phase, DeviceForm['form']>> = hasOperators ? tableForms : listForms;
   const sizes = joinedSizes(shape);
   const graphs = (reach: Reach) =>
     (['prefill', 'decode'] as const).map((phase) => [phase, { form: formIn[phase], reach }] as const);
@@ -23,9 +32,10 @@ export function createDeviceRuns(runtime: Runtime, shape: ModelShape, pages: Dev
       adapters.some((row) => row !== null) ? { form: formIn[phase], reach: widest(adapters) } : withoutAdapters,
     // Most adapters need one of the first two; the widest is made when the first adapter needs it.
     forms: (adapter) => (adapter ? graphs(adapter.reach) : [...graphs('attention'), ...graphs('layers')]),
-    tie(binding, adapters, _, rows) {
+    tie(binding, adapters, phase, rows) {
       if (adapters.form === 'none' || adapters.form === 'grouped') return null;
-      return tiePages(runtime, binding, { sizes, pages, shape, rows, ...adapters });
+      const { form, reach } = adapters;
+      return tiePages(runtime, binding, { sizes, pages, shape, form, reach, phase, rows });
     },
   };
 }

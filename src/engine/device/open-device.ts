@@ -16,12 +16,12 @@ export type OpenDevice = { readonly runtime: Runtime; readonly target: GraphTarg
 
 /** Throws `invalid_config`, `runtime_unavailable` or `device_unavailable`. */
 export function openDevice(config: EngineConfig): OpenDevice {
-  const { ortLibrary: library, threads, cudaDir = null, devicePrecision } = config;
+  const { ortLibrary: library, threads, cudaDir = null, devicePrecision, deviceKernels = 'own' } = config;
   const device = deviceOf(config.device);
-  const runtime = createOnnxRuntime({ library, threads, spin: true, device, cudaDir });
-  // CUDA's attention has no other.
-  const real = devicePrecision ?? (device.kind === 'cuda' ? 'float16' : 'float32');
-  return { runtime, target: { on: device.kind === 'cpu' ? 'host' : 'device', real } };
+  const runtime = createOnnxRuntime({ library, threads, spin: true, device, cudaDir, deviceKernels });
+  if (runtime.device === null) return { runtime, target: { on: 'host', real: 'float32' } };
+  const real = devicePrecision ?? runtime.device.real;
+  return { runtime, target: { on: 'device', real, hasOperators: runtime.device.hasOperators } };
 }
 
 function deviceOf(text: string): Device {

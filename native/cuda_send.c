@@ -1,0 +1,35 @@
+// Rows of pools straight from the processor's memory: one copy, and one launch that puts each where it belongs.
+#include "cuda.h"
+#include "export.h"
+#include <string.h>
+
+enum { THREADS = 256, ELEMENTS_OF_BLOCK = 2048 };
+
+/** In the order of native/cuda/send-rows.cu. */
+typedef struct {
+  const void *from;
+  const void *to;
+  int64_t elements;
+} Job;
+
+/**
+ * @param places addresses of 16-bit numbers
+ * @param data float32 [count, elements]
+ * @return null, or what is wrong; waits for the end
+ */
+EXPORT const char *lorikeet_send(const uint64_t *places, size_t count, const void *data, size_t elements) {
+  const size_t bytes = sizeof(float) * count * elements, list = sizeof *places * count;
+  if (count == 0 || elements == 0) return NULL;
+  if (driver.use_context(driver.context) != 0) return "the card's context cannot be used";
+  // Addresses first: they want the alignment.
+  char *space = workspace(driver.stream, SENDING, list + bytes);
+  if (space == NULL) return "the card has no memory left for what is sent";
+  const uint64_t at = (uint64_t)(uintptr_t)space;
+  if (driver.copy_in(at, places, list, driver.stream) != 0) return "addresses could not be copied to the card";
+  if (driver.copy_in(at + list, data, bytes, driver.stream) != 0) return "rows could not be copied to the card";
+  Job job = {.from = space + list, .to = space, .elements = (int64_t)elements};
+  const size_t blocks = count * ((elements + ELEMENTS_OF_BLOCK - 1) / ELEMENTS_OF_BLOCK);
+  const char *wrong = launch(SEND_ROWS, driver.stream, (unsigned)blocks, THREADS, 0, &job);
+  if (wrong != NULL) return wrong;
+  return driver.synchronize(driver.stream) == 0 ? NULL : "rows did not arrive on the card";
+}

@@ -1,0 +1,44 @@
+// How the rows of a step read a linear's pages where an operator reads the pools in place: for each row its pages and
+// how much of each it takes; and which rows read the same, so that a page is read once for all of them. Pure.
+
+import { groupRows, groupWidth } from '../../graph/grouped-adapters.ts';
+import type { RowPages } from './page-list.ts';
+
+export type PageTable = {
+  /** Pages of the row that has the most, at least 1: C. */
+  readonly most: number;
+  /** [R, C]: slots of the pool, -1 where a row has fewer. */
+  readonly pages: Int32Array<ArrayBuffer>;
+  /** [R, C] */
+  readonly shares: Float32Array<ArrayBuffer>;
+  /** [G, 20]: a group's number of pages and of rows, two zeros, and its rows, then -1. */
+  readonly groups: Int32Array<ArrayBuffer>;
+};
+
+/**
+ * @param rows what each row of the step reads; null for one that reads nothing here
+ * @param isSteady sizes change as rarely as can be: as many groups as rows, and pages by powers of two
+ */
+export function pageTable(rows: readonly (RowPages | null)[], isSteady = false): PageTable {
+  const needed = Math.max(1, ...rows.map((row) => row?.pages ?? 0));
+  const most = isSteady ? 2 ** Math.ceil(Math.log2(needed)) : needed;
+  const pages = new Int32Array(rows.length * most).fill(-1);
+  const shares = new Float32Array(rows.length * most);
+  for (const [i, row] of rows.entries()) {
+    for (let page = 0; page < (row?.pages ?? 0); page++) {
+      pages[i * most + page] = row!.first + page;
+      shares[i * most + page] = row!.scale;
+    }
+  }
+  const readers = [...Map.groupBy(rows.keys(), (i) => rows[i]?.first ?? -1).values()];
+  const groups = readers.flatMap((all) =>
+    Array.from({ length: Math.ceil(all.length / groupRows) }, (_, i) => all.slice(i * groupRows, (i + 1) * groupRows)),
+  );
+  const table = new Int32Array((isSteady ? rows.length : groups.length) * groupWidth).fill(-1);
+  // No pages and no rows.
+  for (let i = groups.length; i < table.length / groupWidth; i++) table.fill(0, i * groupWidth, i * groupWidth + 4);
+  for (const [i, group] of groups.entries()) {
+    table.set([rows[group[0]!]?.pages ?? 0, group.length, 0, 0, ...group], i * groupWidth);
+  }
+  return { most, pages, shares, groups: table };
+}

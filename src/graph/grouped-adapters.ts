@@ -1,0 +1,51 @@
+// Adapters beside a linear on a device that has the project's own operator: pools are read in place, through tables of
+// which row reads which pages. A prompt's rows are rows like any others.
+//
+//   y = base [* gain] + sum over the row's pages of share * (x Aᵀ) B
+//       pages, shares [R, C], A [slots, 8, in], B [slots, 8, out]
+
+import {
+  type AdapterOperators,
+  adapterNames,
+  joinedLinears,
+  pageRanks,
+  reaches,
+  type TableForm,
+} from './adapted-linear.ts';
+import { hostTarget } from './target.ts';
+
+/** Parts of a joined linear, at the most. */
+const partsMax = 3;
+
+/** Rows of a group, at the most: a tile of the card's matrix units. */
+export const groupRows = 16;
+/** Of `groups`: pages, rows, two spare, and the rows. */
+export const groupWidth = 4 + groupRows;
+
+export const groupedAdapters = ({ reach }: TableForm): AdapterOperators => ({
+  ...reaches[reach],
+
+  addInputs(g) {
+    for (const linear of reaches[reach].linears) {
+      const table = [`R.${linear}`, `C.${linear}`];
+      g.input(adapterNames.pages(linear), 'int32', table);
+      g.input(adapterNames.shares(linear), 'float32', table);
+      g.input(adapterNames.groups(linear), 'int32', [`G.${linear}`, groupWidth]);
+    }
+  },
+
+  add(g, { layer, linear, in: inputs, outs, target: { real } = hostTarget }, { x, base }, result) {
+    const modules = joinedLinears[linear];
+    const width = outs.reduce((sum, out) => sum + out, 0);
+    const gain = adapterNames.gain(layer, linear);
+    const gains = reaches[reach].gains ? g.cast(g.input(gain, 'float32', [`G.${linear}.gains`, width]), real) : '';
+    const pools = modules.flatMap((module, part) => [
+      g.input(adapterNames.a(layer, module), real, ['slots', pageRanks, inputs]),
+      g.input(adapterNames.b(layer, module), real, ['slots', pageRanks, outs[part]!]),
+    ]);
+    const none = new Array<string>(2 * partsMax - pools.length).fill('');
+    const tables = [adapterNames.pages(linear), adapterNames.shares(linear)];
+    const operands = [x, base, ...tables, gains, ...pools, ...none, adapterNames.groups(linear)];
+    return g.native('GroupedLora', operands, { parts: modules.length }, result);
+  },
+});

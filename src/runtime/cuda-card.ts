@@ -1,0 +1,52 @@
+// What an NVIDIA card does beside sessions' runs: it records runs and replays them (native/cuda_graph.c), and takes
+// rows of pools (native/cuda_send.c).
+
+import { nativeLibrary } from './native-operators.ts';
+import type { OrtApi, Pointer } from './ort-api.ts';
+import type { Exchange, Recorder } from './recordings.ts';
+
+type Async = (...args: unknown[]) => void;
+
+/** Of an exchange. */
+const memory = 'uint64_t address, void* inputs, size_t inputBytes, void* outputs, size_t outputBytes';
+const valuesOf = ({ address, inputs, outputs }: Exchange) => [address, inputs, inputs.length, outputs, outputs.length];
+
+export type CudaCard = Recorder & {
+  /**
+   * float32 [places, elements] to places of as many 16-bit numbers.
+   * @param places addresses; not while anything runs
+   */
+  send(places: BigUint64Array, data: Float32Array): Promise<void>;
+};
+
+export function cudaCard(api: OrtApi): CudaCard {
+  const library = nativeLibrary();
+  const record = library.func(
+    'const char* lorikeet_record(void* api, void* session, void* options, void* binding, ' +
+      `_Out_ void** executable, ${memory})`,
+  );
+  const replay = library.func(`const char* lorikeet_replay(void* executable, ${memory})`);
+  const send = library.func('const char* lorikeet_send(void* places, size_t count, void* data, size_t elements)');
+  const forget = library.func('void lorikeet_forget(void* executable)');
+  const options = api.call('createRunOptions');
+  // While a run is recorded nothing may wait for the card.
+  api.call('addRunConfigEntry', options, 'disable_synchronize_execution_providers', '1');
+  /** On a thread of libuv's pool; what `args` point to stays until it settles. */
+  const call = (run: { readonly async: Async }, ...args: unknown[]) =>
+    new Promise<void>((resolve, reject) => {
+      run.async(...args, (error: Error | null, wrong: string | null) => {
+        if (error || wrong) reject(error ?? new Error(wrong!));
+        else resolve();
+      });
+    });
+  return {
+    async record({ session, binding }, exchange) {
+      const recording: [Pointer] = [0n];
+      await call(record, api.table, session, options, binding, recording, ...valuesOf(exchange));
+      return recording[0];
+    },
+    replay: (recording, exchange) => call(replay, recording, ...valuesOf(exchange)),
+    send: (places, data) => call(send, places, places.length, data, data.length / places.length),
+    forget: (recording) => void forget(recording),
+  };
+}

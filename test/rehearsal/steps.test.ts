@@ -1,0 +1,108 @@
+// What decode steps ask of a card, by ONNX Runtime's real CUDA provider on a card that is not there
+// (scripts/rehearse-cuda.js): every operator has a kernel there, launches and copies do not grow with adapters, and
+// steps that come again are one replay. Values are garbage and nobody looks at them.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import test from 'node:test';
+import { systemClock } from '../../src/core/clock.ts';
+import { createBreath } from '../../src/engine/adapters/breath.ts';
+import { readAdapter } from '../../src/engine/adapters/read-adapter.ts';
+import type { RowAdapter } from '../../src/engine/adapters/row-adapter.ts';
+import { createDecoder } from '../../src/engine/decoder.ts';
+import { everyModule, layerModules, randomAdapter } from '../engine/adapters/random-adapters.ts';
+import { testRuntime } from '../helpers/test-runtime.ts';
+import { tinyLowered } from '../helpers/tiny-lowered.ts';
+
+const log = process.env.REHEARSAL_LOG;
+const skip = log ? false : 'run it with scripts/rehearse-cuda.js';
+const rows = 8;
+
+/** What was asked since the last call. */
+function createReader() {
+  let read = 0;
+  return () => {
+    const all = readFileSync(log!, 'utf8');
+    const lines = all.slice(read).split('\n');
+    read = all.length;
+    const count = (start: string) => lines.filter((line) => line.startsWith(start)).length;
+    const unknown = lines.filter((line) => line === 'launch ?');
+    assert.deepEqual(unknown, [], 'a kernel that nobody registered');
+    const elsewhere = lines.filter((line) => line.endsWith(' elsewhere'));
+    assert.deepEqual(elsewhere, [], 'on another stream than the recorded one');
+    return { launches: count('launch '), copies: count('copy '), records: count('record\n'), replays: count('replay') };
+  };
+}
+
+for (const bits of [32, 4] as const) {
+  test(`steps on a card, ${bits} bits`, { skip }, async () => {
+    const model = await tinyLowered('llama-gguf', bits);
+    const breath = createBreath(systemClock);
+    const adapters = await Promise.all(
+      Array.from({ length: rows }, async (_, seed) => {
+        const modules = seed === 7 ? everyModule : layerModules;
+        const { files } = randomAdapter(model.shape, { seed: seed + 1, modules, r: [1, 8, 16, 64][seed % 4]! });
+        return readAdapter(files, { model, breath });
+      }),
+    );
+    /** Launches and copies of a step by who reads what, once its shapes are known; and of the sixth such step. */
+    const measure = async (deviceKernels: 'own' | 'recorded') => {
+      const runtime = testRuntime({ deviceKernels, strict: true });
+      assert.ok(runtime.device?.hasOperators, 'the kernels do not compile');
+      const decoder = createDecoder(runtime, model, { rows, positions: 64, pages: 64 });
+      const placed = adapters.map(
+        (adapter): RowAdapter => ({ adapter, scale: 1, placement: decoder.pages.place(adapter)! }),
+      );
+      for (const { placement } of placed) await placement.copied;
+      const asked = createReader();
+      const step = async (who: readonly (RowAdapter | null)[]) => {
+        const batch = { phase: 'decode' as const, first: 0, pasts: who.map(() => 9), tokens: who.map((_, i) => i) };
+        const counts = [];
+        for (let i = 0; i < 6; i++) {
+          asked();
+          await decoder.forwardTop!(
+            { ...batch, sampled: who.map((_, i) => i), adapters: who },
+            who.map(() => 0),
+          );
+          counts.push(asked());
+        }
+        return counts;
+      };
+      await decoder.forward({
+        phase: 'prefill',
+        first: 0,
+        pasts: [0],
+        tokens: [1, 2, 3],
+        sampled: [2],
+        adapters: [placed[7]!],
+      });
+      const nobody = new Array<null>(rows).fill(null);
+      const found = {
+        base: await step(nobody),
+        one: await step(nobody.map(() => placed[0]!)),
+        many: await step(placed.slice(0, 7).concat(placed[3]!)),
+        head: await step(placed),
+      };
+      await decoder.release();
+      return found;
+    };
+    const own = await measure('own');
+    const [base, one, many] = [own.base, own.one, own.many].map((counts) => counts.at(-1)!) as [
+      ...[(typeof own.base)[0], (typeof own.base)[0], (typeof own.base)[0]],
+    ];
+    const linears = 4 * model.shape.layers;
+    assert.equal(one.launches, base.launches + linears, 'one launch a joined linear');
+    assert.equal(many.launches, one.launches);
+    assert.equal(many.copies, base.copies);
+    assert.equal(own.head.at(-1)!.copies, base.copies);
+    assert.ok(own.head.at(-1)!.launches >= many.launches + 1);
+
+    for (const counts of Object.values(await measure('recorded'))) {
+      const last = counts.at(-1)!;
+      assert.equal(last.replays, 1);
+      // What is left is the choice of tokens.
+      assert.ok(last.launches < base.launches / 2, `${last.launches} of ${base.launches}`);
+      assert.ok(last.copies <= base.copies + 1, `${last.copies} copies`);
+    }
+  });
+}
