@@ -51,7 +51,7 @@ export function hashDecoder(
       bytes: 0,
       use: unused,
       prefixes: null,
-    expectGroups: async () => {},
+      expectGroups: async () => {},
       release() {},
       move(from, to, length) {
         moves++;
