@@ -10,10 +10,7 @@ import { createRowGains } from '../adapters/row-gains.ts';
 import type { Phase } from '../forward-batch.ts';
 import type { DevicePages } from './device-pages.ts';
 import type { RowPages } from './page-list.ts';
-import { sentLists, sentTable } from './sent-pages.ts';
-
-/** A small input, by name. */
-export type Sent = { readonly name: string; readonly data: TensorData; readonly shape: readonly number[] };
+import { type Sent, sentLists, sentTable } from './sent-pages.ts';
 
 export type TiedPagesOptions = {
   readonly form: DeviceForm['form'];
