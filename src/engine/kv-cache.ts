@@ -16,9 +16,9 @@ export type KvCache = {
   /** Two rows change places, as far as `length` positions. */
   swap(one: number, other: number, length: number): void;
   /**
-   * `work` runs over rows from `first` on, which hold `pasts` tokens and take `added` more each, after all that was asked
-   * for before; what is written there while it runs they hold afterwards. Meanwhile rows may be moved, not be used by
-   * others. A row that holds nothing begins anew.
+   * `work` runs over rows from `first` on, which hold `pasts` tokens and take `added` more each, after all that was
+   * asked for before; what is written there while it runs they hold afterwards. Meanwhile rows may be moved, not be
+   * used by others. A row that holds nothing begins anew.
    */
   use<T>(first: number, pasts: readonly number[], added: number, work: (range: KvRange) => Promise<T>): Promise<T>;
   /** null where a row cannot begin with another's keys and values. */
@@ -28,7 +28,7 @@ export type KvCache = {
   release(): void;
 };
 
-/** Beginnings of prompts that were computed before. Only what prompts computed counts, as a prompt would compute it again. */
+/** Beginnings of prompts that were computed before: by prompts alone, as a prompt would compute them again. */
 export type Prefixes = {
   /** An empty row begins with the longest known prefix, in whole blocks, of at most `count` tokens: with so many. */
   begin(row: number, chain: PrefixChain, count: number): number;

@@ -6,10 +6,10 @@
 //                x += down(silu(gate(norm(x))) * up(norm(x)))
 //   logits [S, vocabulary] = head(norm(x[sampled]))
 //
-// Linears and attention are native operators on the processor: sequences bring any number of new tokens each, and their
-// keys and values lie in blocks of a pool. On a device attention is ONNX Runtime's GroupQueryAttention, over neighbouring
-// rows of a pool with as many new tokens each. Either has rotary inside and writes only its new tokens, in place. Inputs
-// and outputs are named in `decoderNames`.
+// Linears and attention are native operators on the processor: sequences bring any number of new tokens each, and
+// their keys and values lie in blocks of a pool. On a device attention is ONNX Runtime's GroupQueryAttention, over
+// neighbouring rows of a pool with as many new tokens each. Either has rotary inside and writes only its new tokens, in
+// place. Inputs and outputs are named in `decoderNames`.
 
 import { linearSize } from '../core/adapter.ts';
 import type { Activations, ModelShape } from '../core/base-model.ts';

@@ -181,7 +181,7 @@ export type EngineStats = {
   readonly waiting: number;
   /** KV positions in use over KV positions there are, 0..1. */
   readonly kvUsage: number;
-  /** Prompt tokens that were looked for among known beginnings since the engine started, those found, and what stays. */
+  /** Prompt tokens looked for among known beginnings, and found, since the engine started; what these take. */
   readonly prefixes?: { readonly queried: number; readonly hit: number; readonly bytes: number };
   readonly steps: number;
   /** Duration of this step, milliseconds. */

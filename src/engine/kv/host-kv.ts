@@ -1,7 +1,7 @@
-// Keys and values in memory that JavaScript has: a pool of blocks of few tokens, and a list of blocks for each row. Rows
-// move by renaming. Full blocks of prompts stay when their row has ended, and other rows begin with them; nothing is
-// written into a block that anybody else reads, since a row writes behind its full blocks only. The pool's memory is
-// reserved whole and touched as blocks are first used.
+// Keys and values in memory that JavaScript has: a pool of blocks of few tokens, and a list of blocks for each row.
+// Rows move by renaming. Full blocks of prompts stay when their row has ended, and other rows begin with them. Nothing
+// is written into a block that anybody else reads, since a row writes behind its full blocks only. The pool's memory
+// is reserved whole and touched as blocks are first used.
 //
 //   keys[layer]:   [blocks, kvHeads, headDim, kvBlock]
 //   values[layer]: [blocks, kvHeads, kvBlock, headDim]
