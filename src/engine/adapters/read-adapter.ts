@@ -89,8 +89,8 @@ async function readLinear(
 const isHalf = ({ loraA, loraB, magnitude }: AdapterPair) =>
   loraA.type === 'F16' && loraB.type === 'F16' && magnitude === null;
 
-/** Bytes of a tensor in the middle of a file may lie anywhere; numbers may not. */
-const halvesOf = (bytes: Uint8Array): Uint16Array => new Uint16Array(bytes.slice().buffer);
+/** Bytes of a tensor in the middle of a file may lie anywhere; numbers may not. (A Buffer's slice is no copy.) */
+const halvesOf = (bytes: Uint8Array): Uint16Array => new Uint16Array(new Uint8Array(bytes).buffer);
 
 /** A [r, in], and B transposed, [r, out], times `factor`. */
 function floatsOf({ r, loraA, loraB }: AdapterPair, factor: number, bytesOf: BytesOf): FloatPair {

@@ -28,8 +28,12 @@ const runtime = testRuntime();
 const breath = createBreath(systemClock);
 const positions = 64;
 const steps = 6;
-/** Of the largest logit. */
-const toleranceMax = 1e-3;
+/**
+ * Of the largest logit. Pages hold the files' own bits, but for scalings that differ and DoRA's gains, which B is
+ * multiplied by and rounded to half floats for: each value to 2^-11 of itself, and a logit of these small models sums
+ * few of them.
+ */
+const toleranceOf = (batch: string) => (batch.includes('DoRA') || batch === 'plain' ? 2e-3 : 1e-3);
 
 /** A row of the batch: what applies to it, by the adapters' letters, and how much of each. */
 type Row = readonly (readonly [letter: string, scale: number])[];
@@ -105,7 +109,7 @@ for (const name of tinyModels) {
       }
       const largest = await difference(decoder, parties);
       context.diagnostic(`${batch}: within ${largest.toExponential(1)} of the largest logit`);
-      assert.ok(largest < toleranceMax, `${batch}: ${largest}`);
+      assert.ok(largest < toleranceOf(batch), `${batch}: ${largest}`);
       for (const { row } of parties) if (row) decoder.pages.release(row.placement);
       decoder.pages.checkIntegrity();
     }
