@@ -3,6 +3,7 @@
 // Work-conserving: a flow that has nothing to start leaves its turn to the others. Knows no sequence's inside and no
 // clock.
 
+import { LeastFirst } from './least-first.ts';
 import { type Rival, VirtualCounters } from './virtual-counters.ts';
 
 /** Where an item waits. Weights are above 0. */
@@ -116,28 +117,29 @@ export class FairQueue<T> {
 
   /** @param ahead what to charge for an item while walking, and to forget then */
   *#walk(ahead: (item: T) => number): Generator<T> {
-    const flows = [...this.#flows.values()]
-      .filter(({ subflows }) => subflows.size > 0)
-      .map(({ id, subflows, counters }) => ({
-        ...{ id, counters, ahead: 0 },
-        subflows: [...subflows.values()].map(({ id, items }) => ({ id, items: [...items], next: 0, ahead: 0 })),
-      }));
-    while (flows.length > 0) {
-      const at = leastOf(flows, ({ id, ahead }) => this.#counters.of(id) + ahead);
-      const flow = flows[at]!;
-      const subflowAt = leastOf(flow.subflows, ({ id, ahead, items, next }) =>
-        this.#begun.has(items[next]!) ? Number.NEGATIVE_INFINITY : flow.counters.of(id) + ahead,
-      );
-      const subflow = flow.subflows[subflowAt]!;
-      const item = subflow.items[subflow.next++]!;
+    const flows = new LeastFirst(
+      [...this.#flows.values()].filter(({ subflows }) => subflows.size > 0).map((flow) => this.#queueOf(flow)),
+      ({ id, ahead }) => this.#counters.of(id) + ahead,
+    );
+    for (let flow = flows.least(); flow; flow = flows.least()) {
+      const subflow = flow.subflows.least()!;
+      const item = subflow.items[subflow.next]!;
       yield item;
       const { weight, subflowWeight } = this.#lineOf(item);
       const cost = ahead(item);
       flow.ahead += cost / weight;
       subflow.ahead += cost / subflowWeight;
-      if (subflow.next === subflow.items.length) flow.subflows.splice(subflowAt, 1);
-      if (flow.subflows.length === 0) flows.splice(at, 1);
+      subflow.next++;
+      if (subflow.next === subflow.items.length) flow.subflows.drop();
+      if (flow.subflows.size === 0) flows.drop();
     }
+  }
+
+  #queueOf({ id, subflows, counters }: Flow<T>) {
+    const lines = [...subflows.values()].map(({ id, items }) => ({ id, items: [...items], next: 0, ahead: 0 }));
+    const valueOf = ({ id, ahead, items, next }: (typeof lines)[number]) =>
+      this.#begun.has(items[next]!) ? Number.NEGATIVE_INFINITY : counters.of(id) + ahead;
+    return { id, ahead: 0, subflows: new LeastFirst(lines, valueOf) };
   }
 
   /** Throws where the lines and the items differ. For tests and idle moments. */
@@ -148,10 +150,4 @@ export class FairQueue<T> {
       throw new Error(`${this.#items.size} wait, ${lined.length} stand in a line`);
     }
   }
-}
-
-function leastOf<E>(entries: readonly E[], value: (entry: E) => number): number {
-  let best = 0;
-  for (let i = 1; i < entries.length; i++) if (value(entries[i]!) < value(entries[best]!)) best = i;
-  return best;
 }
