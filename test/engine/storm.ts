@@ -114,10 +114,12 @@ export async function storm(options: StormOptions): Promise<StormReport> {
     disturb();
     witnessed.time.advance(below(3));
     if (witnessed.engine.idle) continue;
+    const start = performance.now();
     await witnessed.turn();
     steps++;
-    // Steps of a tiny model leave nothing to what is computed beside them, and a storm is over in a moment.
-    if (decoder.isWorkingAside) await sleep(3);
+    // Steps of a tiny model leave nothing to what is computed beside them, and a storm is over in a moment: it has as
+    // long as the step had, which is long where the machine is busy.
+    if (decoder.isWorkingAside) await sleep(Math.max(3, performance.now() - start));
   }
   await witnessed.settle();
   const merged = witnessed.mergeEvents.filter(({ state }) => state === 'merged').length;

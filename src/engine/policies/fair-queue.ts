@@ -137,9 +137,9 @@ export class FairQueue<T> {
 
   #queueOf({ id, subflows, counters }: Flow<T>) {
     const lines = [...subflows.values()].map(({ id, items }) => ({ id, items: [...items], next: 0, ahead: 0 }));
-    const valueOf = ({ id, ahead, items, next }: (typeof lines)[number]) =>
+    const serviceOf = ({ id, ahead, items, next }: (typeof lines)[number]) =>
       this.#begun.has(items[next]!) ? Number.NEGATIVE_INFINITY : counters.of(id) + ahead;
-    return { id, ahead: 0, subflows: new LeastFirst(lines, valueOf) };
+    return { id, ahead: 0, subflows: new LeastFirst(lines, serviceOf) };
   }
 
   /** Throws where the lines and the items differ. For tests and idle moments. */

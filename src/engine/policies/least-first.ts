@@ -4,13 +4,13 @@
 type Node<E> = { readonly entry: E; readonly place: number; value: number };
 
 export class LeastFirst<E> {
-  readonly #valueOf: (entry: E) => number;
+  readonly #keyOf: (entry: E) => number;
   readonly #heap: Node<E>[];
 
-  /** @param valueOf while entries are here it never falls */
-  constructor(entries: readonly E[], valueOf: (entry: E) => number) {
-    this.#valueOf = valueOf;
-    this.#heap = entries.map((entry, place) => ({ entry, place, value: valueOf(entry) }));
+  /** @param keyOf while entries are here it never falls */
+  constructor(entries: readonly E[], keyOf: (entry: E) => number) {
+    this.#keyOf = keyOf;
+    this.#heap = entries.map((entry, place) => ({ entry, place, value: keyOf(entry) }));
     for (let at = (this.#heap.length >> 1) - 1; at >= 0; at--) this.#sink(at);
   }
 
@@ -23,7 +23,7 @@ export class LeastFirst<E> {
     for (;;) {
       const top = this.#heap[0];
       if (!top) return undefined;
-      const value = this.#valueOf(top.entry);
+      const value = this.#keyOf(top.entry);
       if (value === top.value) return top.entry;
       top.value = value;
       this.#sink(0);
