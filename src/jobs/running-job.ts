@@ -176,7 +176,7 @@ export class RunningJob {
   }
 
   #started(started: Extract<TrainerEvent, { type: 'started' }>): void {
-    const { rows, steps, rowsCut, rowsSkipped, parameters, resumedStep } = started;
+    const { rows, steps, rowsCut, rowsSkipped = 0, parameters, resumedStep } = started;
     const { events, options, clock } = this.#parts;
     this.#lastStepAt = clock.monotonic();
     const { stepsMax } = options.bounds;

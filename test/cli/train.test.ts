@@ -30,8 +30,10 @@ test('rows become an adapter, and its progress is told', async (t) => {
   const flags = ['--name', 'mine', '--alias', 'prod', '--r', '4', '--alpha', '9', '--targets', 'q_proj,v_proj'];
   const more = ['--lr', '0.002', '--schedule', 'cosine', '--in-order', '--use-rslora', '--seed', '3', ...brief];
   const trained = await ask('train', rows, '--validation', rows, ...flags, ...more);
-  assert.deepEqual([trained.code, trained.stdout], [0, 'mine@1 is ready.\n'], trained.stderr);
+  const ready = "mine@1 is ready. `lorikeet generate --adapter mine@1 '...'` asks it.\n";
+  assert.deepEqual([trained.code, trained.stdout], [0, ready], trained.stderr);
   assert.match(trained.stderr, /^4 rows are on the server\. Ctrl-C leaves the job to itself\.\n/);
+  assert.match(trained.stderr, /\nTraining started: 4 rows, 4 steps, 64 parameters\n/);
   assert.match(trained.stderr, /\[=+\] 4\/4 {2}loss 1\.250, validation 2\.250 {2}1,000 tokens\/s\n/);
   assert.match(trained.stderr, /mine:prod points to version 1\.\nThe job has successfully completed\n$/);
   const { hyperparameters } = training.trainer.jobs[0]!;
@@ -95,7 +97,7 @@ test('a refusal comes in the words of the server; a wrong command line is one li
   writeFileSync(join(folder, 'bad.jsonl'), 'no JSON\n');
   const bad = await ask('train', join(folder, 'bad.jsonl'));
   assert.deepEqual([bad.code, bad.stdout], [1, '']);
-  assert.match(bad.stderr, /^lorikeet: Line 1 .*\(file_invalid\)\n$/);
+  assert.match(bad.stderr, /^lorikeet: \S+bad\.jsonl: Line 1 is refused: .*\nEach line is JSON: .* \(file_invalid\)\n$/);
   const failed = await ask('train', rows, ...brief);
   assert.equal(failed.code, 1);
   assert.match(failed.stdout, /^ftjob-\w+ failed: So it is\.\n$/);

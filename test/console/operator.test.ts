@@ -108,7 +108,7 @@ test('keys are made, shown once, rotated and revoked', options, async () => {
   await page.getByRole('button', { name: 'New key' }).click();
   await page.getByLabel('Tenant').fill('acme');
   await page.getByLabel('train').check();
-  await page.getByLabel('Adapters').fill('acme/*');
+  await page.getByRole('textbox', { name: 'Adapters' }).fill('acme/*');
   await assertAccessible(page);
   await page.getByRole('button', { name: 'Make the key' }).click();
   await page.getByText('lk_ba9876543210_secret').waitFor();
