@@ -111,6 +111,7 @@ test('null and empty mean absent, as in the answers of OpenAI that are taken bac
       { ...user, isTarget: false },
       { ...assistant, isTarget: true },
     ],
+    tools: [],
   });
 });
 

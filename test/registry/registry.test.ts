@@ -150,14 +150,14 @@ test('what the check refuses leaves nothing, and a discarded upload neither', as
   await assert.rejects(upload(registry, 'a', refused), { code: 'adapter_invalid' });
   await assert.rejects(upload(registry, 'a', tinyAdapter(1, { bias: 'all' })), { code: 'adapter_unsupported' });
   const staged = await registry.stage('default');
-  await assert.rejects(staged.publish('a', byUpload), { code: 'missing_parameter', param: 'adapter_config.json' });
+  const withoutWeights = { code: 'missing_parameter', param: 'adapter_model.safetensors' };
+  await assert.rejects(staged.publish('a', byUpload), withoutWeights);
   await staged.config(Readable.from([tinyAdapter(1).config]));
-  await assert.rejects(staged.publish('a', byUpload), {
-    code: 'missing_parameter',
-    param: 'adapter_model.safetensors',
-  });
-  await staged.weights(Readable.from([tinyAdapter(1).weights]));
-  await assert.rejects(staged.publish('a', byUpload), { code: 'missing_parameter', param: 'adapter_config.json' });
+  await assert.rejects(staged.publish('a', byUpload), withoutWeights);
+  const other = await registry.stage('default');
+  await other.weights(Readable.from([tinyAdapter(1).weights]));
+  await assert.rejects(other.publish('a', byUpload), { code: 'missing_parameter', param: 'adapter_config.json' });
+  await other.discard();
   await staged.discard();
   await staged.discard();
   await assert.rejects(registry.find('default', 'a'), { code: 'adapter_not_found' });

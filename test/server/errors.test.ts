@@ -121,6 +121,12 @@ const causes: Partial<Record<ErrorCode, Cause>> = {
       return answer;
     },
   },
+  logits_not_finite: {
+    ask({ engine, post }) {
+      engine.failure = { code: 'logits_not_finite', message: 'So it is.' };
+      return post(url, prompt);
+    },
+  },
   adapter_not_found: posting({ ...prompt, adapter_id: 'nothing' }),
   alias_not_found: {
     async ask({ app, registry }) {

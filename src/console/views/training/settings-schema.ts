@@ -24,9 +24,14 @@ export async function readSettings(signal: AbortSignal): Promise<Setting[]> {
     paths: Record<string, { post: { requestBody: { content: Record<string, { schema: Schema }> } } }>;
   };
   const body = document.paths['/v1/fine_tuning/jobs']!.post.requestBody.content['application/json']!.schema;
-  const supervised = body.properties?.method?.properties?.supervised;
-  const all = Object.entries(supervised?.properties?.hyperparameters?.properties ?? {}).map(toSetting);
+  const supervised = propertiesOf(propertiesOf(body).method).supervised;
+  const all = Object.entries(propertiesOf(propertiesOf(supervised).hyperparameters)).map(toSetting);
   return all.sort((a, b) => Number(isFirst(b)) - Number(isFirst(a)));
+}
+
+/** Also of an object that may be null. */
+function propertiesOf(schema: Schema | undefined): Readonly<Record<string, Schema>> {
+  return [schema, ...(schema?.anyOf ?? [])].find((one) => one?.properties !== undefined)?.properties ?? {};
 }
 
 function toSetting([name, { description = '', type, anyOf = [] }]: [string, Schema]): Setting {
