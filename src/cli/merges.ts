@@ -1,8 +1,9 @@
 // `lorikeet merges [list]`, and the verbs of `lorikeet adapters` that merge and unmerge, on a running server.
 
 import { setTimeout } from 'node:timers/promises';
+import { LorikeetError } from '../core/errors.ts';
 import type { Merge, MergeList } from '../server/schemas/merges.ts';
-import { askServer, type Server } from './ask-server.ts';
+import { askServer, type Server, ServerRefusal } from './ask-server.ts';
 import { type Command, exitCodes, type Invocation, UsageError } from './command.ts';
 import { columns, table } from './help.ts';
 import { megabytes } from './progress-bar.ts';
@@ -26,22 +27,34 @@ export const mergesCommand: Command = {
 
 const addressOf = (reference: string) => `/v1/admin/adapters/${encodeURIComponent(reference)}/merge`;
 
-/** With `--wait` it asks again and says how far the merge is, until it is over. */
+/** With `--wait` it says how far the merge is until it is over. Asking for one that failed would begin it anew. */
 export async function mergeAdapter(server: Server, { flags, io }: Invocation, reference: string): Promise<Merge> {
-  const body = bitsOf(flags.bits);
+  let merge = (await (await server.post(addressOf(reference), bitsOf(flags.bits))).json()) as Merge;
   let told = '';
-  for (;;) {
-    const answer = await server.post(addressOf(reference), body);
-    const merge = (await answer.json()) as Merge;
-    if (flags.wait !== true || merge.state !== 'merging') return merge;
+  while (flags.wait === true && merge.state === 'merging') {
     const state = stateOf(merge);
     if (state !== told) io.stderr.write(`${state}\n`);
     told = state;
     await setTimeout(askAgainMs);
+    merge = await mergeNow(server, merge);
   }
+  return merge;
 }
 
 const askAgainMs = 1000;
+
+async function mergeNow(server: Server, { id, adapters }: Merge): Promise<Merge> {
+  const { data } = await server.get<MergeList>('/v1/admin/merges');
+  const found = data.find((merge) => merge.id === id);
+  if (found === undefined) {
+    throw new LorikeetError('merge_not_found', { message: `${adapters[0]!.id} was unmerged meanwhile.` });
+  }
+  if (found.error === null) return found;
+  throw new ServerRefusal(failedStatus, found.error.code, found.error.message);
+}
+
+/** The list has no status for what a merge failed of. */
+const failedStatus = 500;
 
 export async function unmergeAdapter(server: Server, reference: string): Promise<Merge> {
   return (await (await server.ask(addressOf(reference), { method: 'DELETE' })).json()) as Merge;

@@ -20,7 +20,16 @@ async function server(t: TestContext) {
     ...testing,
     key,
     ask: (...args: string[]) => run([...args, '--port', port]),
-    merged: () => testing.engine.tellMerge({ key, state: 'merged', bits: 4, bytes: 400_000_000, ms: 1500, quality }),
+    /** The engine's name of it, which tells bits apart. */
+    merged: () =>
+      testing.engine.tellMerge({
+        key: testing.engine.mergesAsked.at(-1)!,
+        state: 'merged',
+        bits: 4,
+        bytes: 400_000_000,
+        ms: 1500,
+        quality,
+      }),
   };
 }
 
@@ -56,7 +65,8 @@ test('--wait outlasts the patience of the server, and says why a merge failed', 
   await until(() => engine.mergesAsked.length === 2);
   engine.tellMerge({ key, state: 'failed', code: 'merge_budget_exceeded', message: 'Too much.' });
   const { code, stderr } = await failing;
-  assert.deepEqual([code, stderr], [1, 'lorikeet: Too much. (merge_budget_exceeded)\n']);
+  assert.deepEqual([code, stderr], [1, 'merging, 0 %\nlorikeet: Too much. (merge_budget_exceeded)\n']);
+  assert.equal(engine.mergesAsked.length, 2);
 });
 
 test('what is wrong on the command line is said before anybody is asked', async (t) => {
