@@ -20,12 +20,13 @@ export function parseMetrics(text: string, at: number): Sample {
 
 export const seriesValue = ({ values }: Sample, name: string): number => values.get(name) ?? 0;
 
-/** Label's value -> number, of a metric with this one label. */
+/** Label's value -> number, of all series with it together: whichever other labels they have. */
 export function byLabel({ values }: Sample, name: string, label: string): Map<string, number> {
   const found = new Map<string, number>();
-  const start = `${name}{${label}="`;
+  const wanted = new RegExp(`[{,]${label}="([^"]*)"`);
   for (const [key, value] of values) {
-    if (key.startsWith(start)) found.set(key.slice(start.length, key.indexOf('"', start.length)), value);
+    const [, said] = key.startsWith(`${name}{`) ? (wanted.exec(key) ?? []) : [];
+    if (said !== undefined) found.set(said, (found.get(said) ?? 0) + value);
   }
   return found;
 }

@@ -26,6 +26,9 @@ export function requestIds(newId: () => string, { requestIdChars }: Limits) {
   };
 }
 
+/** Each part of the server that has to let go of something waits for the end of an answer; Node warns from 11 on. */
+const closeListenersMax = 32;
+
 export function addRequests(app: FastifyInstance, services: Services): void {
   const { clock, metrics } = services;
   app.decorateRequest('arrivedAt', 0);
@@ -33,6 +36,7 @@ export function addRequests(app: FastifyInstance, services: Services): void {
     request.arrivedAt = clock.monotonic();
     reply.header('x-request-id', request.id);
     if (services.draining) reply.header('connection', 'close');
+    reply.raw.setMaxListeners(closeListenersMax);
     reply.raw.once('close', () => {
       const ms = clock.monotonic() - request.arrivedAt;
       const status = reply.raw.writableEnded ? reply.raw.statusCode : clientClosed;
