@@ -107,8 +107,13 @@ function stateCounts(count: () => Promise<Map<string, number>>) {
   return states;
 }
 
-async function validateAll({ jobs, validate }: JobParts): Promise<void> {
-  for (const { id } of await jobs.inStates(['validating_files'])) await validate(id);
+/** Never rejects. */
+async function validateAll({ jobs, validate, stop, options }: JobParts): Promise<void> {
+  const waiting = await jobs.inStates(['validating_files']).catch((error) => {
+    if (!stop.aborted) options.log.error({ err: error }, 'training jobs of the last run could not be validated');
+    return [];
+  });
+  for (const { id } of waiting) await validate(id);
 }
 
 async function close(parts: JobParts, runner: JobRunner, end: AbortController, graceMs: number): Promise<void> {

@@ -147,7 +147,7 @@ export async function compatibility(testing: TestApp): Promise<string> {
     '# Parameters of the generation routes',
     '',
     'Made by `test/server/compatibility.test.ts`, which sends each parameter to each route with a value that asks for',
-    'something. *works*: applied. *refused*: 400 (422 on `/generate`) with its name. *ignored, named*: it changes no',
+    'something. _works_: applied. _refused_: 400 (422 on `/generate`) with its name. _ignored, named_: it changes no',
     'text, and the header `x-ignored-parameters` names it. Parameters of `/generate` stand in `parameters`, those of',
     '`/api/chat` in `options`. Null, empty and absent are one.',
   ];

@@ -6,6 +6,7 @@ import { LorikeetError } from '../../core/errors.ts';
 import { consoleAssets } from '../console/assets.ts';
 import { consolePage, type Page } from '../console/page.ts';
 import type { Services } from '../services.ts';
+import { takesGzip } from '../takes-gzip.ts';
 
 const config = { scope: 'none' } as const;
 const schema = { hide: true };
@@ -38,7 +39,7 @@ export const consoleRoute =
         const { digest, files } = await consoleAssets();
         const file = params.digest === digest ? files.get(params['*']) : undefined;
         if (file === undefined) throw new LorikeetError('not_found');
-        const packs = /\bgzip\b/.test(asked['accept-encoding'] ?? '');
+        const packs = takesGzip(asked);
         if (packs) reply.header('content-encoding', 'gzip');
         return reply
           .headers({ ...headers, vary: 'accept-encoding', 'cache-control': 'public, max-age=31536000, immutable' })
