@@ -96,7 +96,9 @@ function compare(made, kept) {
 function build(name, platform, out, compile) {
   const path = join(out, name, platform.file);
   const isPic = name.startsWith('win32') ? [] : ['-fPIC'];
-  link(platform, path, compile, [...isPic], ['-shared', '-s']);
+  // Its own name, which would be the path of where it was linked.
+  const named = name.startsWith('darwin') ? [`-Wl,-install_name,@rpath/${platform.file}`] : [];
+  link(platform, path, compile, [...isPic], ['-shared', '-s', ...named]);
   return path;
 }
 
