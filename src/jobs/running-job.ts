@@ -185,7 +185,8 @@ export class RunningJob {
     const cut = `${rowsCut === 0 ? '' : `, ${rowsCut} rows were cut`}${skipped}`;
     const from = resumedStep === 0 ? 'Training started' : `Training goes on from step ${resumedStep}`;
     const sentence = `${from}: ${rows} rows, ${steps} steps, ${parameters} parameters${cut}`;
-    const said = events.rewind(this.id, resumedStep).then(() => events.say(this.id, sentence));
+    // In line at once: whoever cancels the job has the last word.
+    const said = Promise.all([events.rewind(this.id, resumedStep), events.say(this.id, sentence)]);
     said.catch((error) => this.#warn(error));
   }
 

@@ -55,6 +55,8 @@ export function watchUpload(services: Services, request: FastifyRequest, reply: 
   return {
     tooSlow: slow.promise,
     reads(stream) {
+      // It may fail while nobody reads it yet, or any more; whoever waits is told by `tooSlow`.
+      stream.on('error', () => {});
       current = stream;
       return stream;
     },

@@ -97,7 +97,8 @@ test('a refusal comes in the words of the server; a wrong command line is one li
   writeFileSync(join(folder, 'bad.jsonl'), 'no JSON\n');
   const bad = await ask('train', join(folder, 'bad.jsonl'));
   assert.deepEqual([bad.code, bad.stdout], [1, '']);
-  assert.match(bad.stderr, /^lorikeet: \S+bad\.jsonl: Line 1 is refused: .*\nEach line is JSON: .* \(file_invalid\)\n$/);
+  assert.match(bad.stderr, /^lorikeet: \S+bad\.jsonl: Line 1 is refused: .*\n.*\n$/);
+  assert.match(bad.stderr, /\nEach line is JSON: .* \(file_invalid\)\n$/);
   const failed = await ask('train', rows, ...brief);
   assert.equal(failed.code, 1);
   assert.match(failed.stdout, /^ftjob-\w+ failed: So it is\.\n$/);

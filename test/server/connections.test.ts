@@ -39,7 +39,7 @@ async function server(t: TestContext, changed: Partial<Limits> = {}) {
 }
 
 async function emptied(connections: () => Promise<number>): Promise<void> {
-  for (let tries = 0; tries < 200; tries++) {
+  for (let tries = 0; tries < 1000; tries++) {
     if ((await connections()) === 0) return;
     await wait(20);
   }

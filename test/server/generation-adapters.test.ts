@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { request } from 'node:http';
 import { test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { LorikeetError } from '../../src/core/errors.ts';
 import { eventsOf, listen, type TestApp, testApp, until } from '../helpers/app.ts';
 
@@ -175,6 +176,8 @@ test('an error of one sequence is answered at once; the lease waits for those th
   testing.engine.step();
   await letGo(testing, 1);
   assert.deepEqual(testing.engine.ended, ['error', 'abort']);
+  // Written beside the answer.
+  while ((await testing.registry.find('default', 'a')).state !== 'corrupt') await setTimeout(1);
   const again = await testing.post(url, { prompt: 'x', adapter_id: 'a' });
   assert.deepEqual([again.statusCode, again.json().error.param], [500, 'adapter_id']);
 });
@@ -266,8 +269,8 @@ test('the metrics say which adapters run and wait, who asks for which, and what 
   const busy = await metrics();
   assert.ok(busy.includes(`${info},running_lora_adapters="a",waiting_lora_adapters="b@1"} `));
   for (const line of [
-    'lorikeet_adapter_requests_total{adapter="a"} 1',
-    'lorikeet_adapter_requests_total{adapter="b"} 1',
+    'lorikeet_adapter_requests_total{tenant="default",adapter="a"} 1',
+    'lorikeet_adapter_requests_total{tenant="default",adapter="b"} 1',
     'lorikeet_adapter_load_seconds_count{tier="disk"} 1',
     'lorikeet_adapter_copied_bytes_total 10',
     'lorikeet_adapter_pages 8',
@@ -280,17 +283,22 @@ test('the metrics say which adapters run and wait, who asks for which, and what 
   }
   for (let i = 0; i < 3; i++) testing.engine.step();
   await Promise.all(asking);
-  assert.ok((await metrics()).includes(`${info},running_lora_adapters="",waiting_lora_adapters=""} `));
+  // In memory still, where the next request finds them: the one that was used last comes first.
+  assert.ok((await metrics()).includes(`${info},running_lora_adapters="b@1,a",waiting_lora_adapters=""} `));
 });
 
 test('a caller may keep off a merge', async (t) => {
   const testing = await testApp(t);
   await testing.registry.add('a');
+  await testing.post('/v1/admin/adapters/a/merge', {});
+  const { leases } = testing.registry;
   await testing.post(url, { prompt: 'x', adapter_id: 'a', use_merge: false });
   await testing.post(url, { prompt: 'x', adapter_id: 'a' });
   assert.deepEqual(
     testing.engine.submitted.map(({ mergeKey }) => mergeKey === null),
     [true, false],
   );
-  await letGo(testing, 2);
+  // The merge keeps its own.
+  await until(() => testing.registry.releases === 2);
+  assert.equal(testing.registry.leases - leases, 2);
 });

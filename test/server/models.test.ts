@@ -39,7 +39,8 @@ test("the caller's adapters follow, with the base model as parent and their dige
   ]);
   const { created, ...card } = list.data[2]!;
   assert.ok(Number.isInteger(created));
-  assert.deepEqual({ ...base, ...card }, { ...base, id: 'org/b', root: digest, parent: 'tiny' });
+  const versions = ['org/b@2', 'org/b@1'];
+  assert.deepEqual({ ...base, ...card }, { ...base, id: 'org/b', root: digest, parent: 'tiny', versions });
   const one = (await app.inject('/v1/models/org%2Fb%401')).json();
   assert.equal(one.id, 'org/b@1');
   assert.notEqual(one.root, digest);

@@ -29,6 +29,8 @@ test('the log has one line a request, with its id, and never what was said', asy
     path: '/v1/generate',
     status: 200,
     tenant: 'default',
+    ip: '127.0.0.1',
+    keyPrefix: null,
     msg: 'request',
   });
   assert.doesNotMatch(JSON.stringify(log), /secret/);
