@@ -28,16 +28,18 @@
 #include <string.h>
 
 // A product and its sum in one rounding, where the processor has that: the compiler's choice is the same everywhere here.
+#ifdef __clang__
 #pragma STDC FP_CONTRACT ON
+#endif
 
 #ifdef STORED_IS_HALF
 typedef _Float16 Stored;
-enum { STORED = FLOAT16 };
+#define STORED FLOAT16
 /** The nearest half float; beyond the largest one, that. What is no number stays none. */
 static inline Stored stored(float x) { return (Stored)(x > 65504.0f ? 65504.0f : x < -65504.0f ? -65504.0f : x); }
 #else
 typedef float Stored;
-enum { STORED = FLOAT32 };
+#define STORED FLOAT32
 static inline Stored stored(float x) { return x; }
 #endif
 

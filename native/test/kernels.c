@@ -9,11 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-size_t lorikeet_operators(const char *name, const char **chosen, OrtCustomOp **operators, size_t capacity);
+size_t lorikeet_operators(
+    const char *provider, const char *name, const char **chosen, OrtCustomOp **operators, size_t capacity);
 
 // --- a stand-in for the runtime ---
 
-enum { OPERANDS_MAX = 8, NAMES_MAX = 8 };
+enum { OPERANDS_MAX = 12, NAMES_MAX = 8 };
 typedef struct {
   void *data;
   size_t rank;
@@ -48,7 +49,9 @@ static OrtStatus get_int(const Attributes *a, const char *name, int64_t *value) 
   return (OrtStatus) "no such attribute";
 }
 static OrtStatus get_float(const Attributes *a, const char *name, float *value) {
-  return (void)a, (void)name, *value = 1e-5f, NULL;
+  (void)a;
+  if (strcmp(name, "epsilon") != 0) return (OrtStatus) "no such attribute";
+  return *value = 1e-5f, NULL;
 }
 static OrtStatus get_count(const Context *c, size_t *count) { return *count = c->count, NULL; }
 static OrtStatus get_input(const Context *c, size_t i, const Value **value) {
@@ -199,27 +202,41 @@ static void gated(Variant *variant, Variant *plain) {
   both(variant, plain, "GatedSilu", &(Attributes){{0}, {0}}, &context, 1e-6f);
 }
 
-/** Twice over the same keys and values, which the operator writes to. */
+static Value whole(size_t a, size_t b) {
+  Value v = {NULL, b ? 2 : 1, {(int64_t)a, (int64_t)b}};
+  v.data = malloc(size_of(&v) * sizeof(int32_t));
+  return v;
+}
+
+/** Twice over the same keys and values, which the operator writes to. Sequences of unlike lengths, blocks in disorder. */
 static void attention(Variant *variant, Variant *plain) {
-  size_t kv_heads = 1 + below(3), heads = kv_heads * (1 + below(5)), d = 8 * (1 + below(9)), positions = 1 + below(40);
-  size_t sequences = 1 + below(3), tokens = 1 + below(positions);
-  size_t pool = sequences * kv_heads * positions * d * sizeof(float);
-  Attributes attributes = {{"heads", "kv_heads", "head_size"}, {(int64_t)heads, (int64_t)kv_heads, (int64_t)d}};
-  Value last = {NULL, 1, {(int64_t)sequences}};
-  int32_t *lasts = last.data = malloc(sequences * sizeof *lasts);
-  for (size_t i = 0; i < sequences; i++) lasts[i] = (int32_t)(tokens - 1 + below(positions - tokens + 1));
-  Context one = {{floats(sequences * tokens, (heads + 2 * kv_heads) * d, 0, 0), floats(sequences, kv_heads, positions, d),
-                  floats(sequences, kv_heads, positions, d), last, floats(positions, d / 2, 0, 0),
-                  floats(positions, d / 2, 0, 0)}, 6, {0}};
+  enum { BLOCK = 32 };
+  size_t kv_heads = 1 + below(3), heads = kv_heads * (1 + below(5)), d = 8 * (1 + below(9)), most = 1 + below(10);
+  size_t sequences = 1 + below(3), blocks = sequences * most, positions = most * BLOCK, tokens = 0;
+  Attributes attributes = {{"num_heads", "kv_num_heads"}, {(int64_t)heads, (int64_t)kv_heads}};
+  Value cumulative = whole(sequences + 1, 0), past = whole(sequences, 0), blocks_of = whole(sequences, most);
+  int32_t *ends = cumulative.data, *pasts = past.data, *list = blocks_of.data;
+  ends[0] = 0;
+  for (size_t i = 0; i < sequences; i++) {
+    size_t added = 1 + below(below(2) ? 3 : 40), longest = positions - (added < positions ? added : positions);
+    if (added > positions) added = positions;
+    pasts[i] = (int32_t)below(longest + 1);
+    ends[i + 1] = (int32_t)(tokens += added);
+    for (size_t j = 0; j < most; j++) list[i * most + j] = (int32_t)(blocks - 1 - (i * most + j));
+  }
+  Context one = {{floats(tokens, (heads + 2 * kv_heads) * d, 0, 0), floats(blocks, kv_heads, d, BLOCK),
+                  floats(blocks, kv_heads, BLOCK, d), cumulative, past, blocks_of, floats(positions, d / 2, 0, 0),
+                  floats(positions, d / 2, 0, 0)}, 8, {0}};
   if (below(2)) {
     one.inputs[one.count++] = floats(d, 0, 0, 0);
     one.inputs[one.count++] = floats(d, 0, 0, 0);
   }
   Context other = one;
-  for (size_t i = 1; i < 3; i++) other.inputs[i] = copy(&one.inputs[i], pool);
-  Value fast = run_on(variant, "Attention", &attributes, &one), slow = run_on(plain, "Attention", &attributes, &other);
-  compare("Attention", variant, fast, slow, 1e-4f);
-  for (size_t i = 1; i < 3; i++) compare("Attention's pool", variant, one.inputs[i], other.inputs[i], 1e-5f);
+  for (size_t i = 1; i < 3; i++) other.inputs[i] = copy(&one.inputs[i], size_of(&one.inputs[i]) * sizeof(float));
+  const char *name = "PagedAttentionFloat";
+  Value fast = run_on(variant, name, &attributes, &one), slow = run_on(plain, name, &attributes, &other);
+  compare(name, variant, fast, slow, 1e-3f);
+  for (size_t i = 1; i < 3; i++) compare("the pool of PagedAttention", variant, one.inputs[i], other.inputs[i], 1e-4f);
   for (size_t i = 0; i < one.count; i++) free(one.inputs[i].data);
   for (size_t i = 1; i < 3; i++) free(other.inputs[i].data);
   free(fast.data);
@@ -232,8 +249,8 @@ int main(void) {
   int ran = 0;
   for (size_t v = 0; v < sizeof names / sizeof *names; v++) {
     Variant variant = {NULL, {0}, 0}, plain = {NULL, {0}, 0};
-    plain.count = lorikeet_operators("scalar", &plain.name, plain.operators, OPERATORS_MAX);
-    variant.count = lorikeet_operators(names[v], &variant.name, variant.operators, OPERATORS_MAX);
+    plain.count = lorikeet_operators(NULL, "scalar", &plain.name, plain.operators, OPERATORS_MAX);
+    variant.count = lorikeet_operators(NULL, names[v], &variant.name, variant.operators, OPERATORS_MAX);
     if (variant.count == 0) continue;
     state = 1;
     for (int i = 0; i < 150; i++) {
