@@ -54,7 +54,9 @@ export function addressOf({ memory, start }: MemoryPlace): Pointer {
 export function deviceMemory(place: DevicePlace, type: ElementType, elements: number): DeviceMemory {
   const { api, memoryInfo, allocator, anchored } = place;
   const { code, bytes } = elementTypes[type];
-  const owner = api.call('createTensorAsOrtValue', allocator, BigInt64Array.of(BigInt(elements)), 1, code);
+  // Of no elements there is memory, too: it has an address.
+  const shape = BigInt64Array.of(BigInt(Math.max(1, elements)));
+  const owner = api.call('createTensorAsOrtValue', allocator, shape, 1, code);
   const address = api.call('getTensorMutableData', owner);
   return {
     type,
