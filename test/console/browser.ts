@@ -33,7 +33,8 @@ export async function openPage(browser: Browser, options: Options = {}): Promise
   const { width = 1280, height = 860, scheme = 'light', refusals = [] } = options;
   const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme });
   const page = await context.newPage();
-  page.setDefaultTimeout(30_000);
+  // Merges and trainings take what others leave of the processor.
+  page.setDefaultTimeout(180_000);
   const problems: string[] = [];
   const isProvoked = (text: string) => refusals.some((status) => text.includes(`status of ${status}`));
   page.on('console', (message) => {
