@@ -3,7 +3,6 @@
 
 import type { Clock } from '../core/clock.ts';
 import { errorTable, LorikeetError } from '../core/errors.ts';
-import { commonShare } from '../core/share.ts';
 import type { GrammarThread } from '../grammar/grammar-thread.ts';
 import { kvBlock } from '../graph/decoder.ts';
 import type {
@@ -200,8 +199,7 @@ export class Engine {
     // Whose prompt's log-probabilities are wanted needs the logits of all of it.
     if (prefixes === null || request.promptLogprobs !== undefined) return;
     const { sharesBasePrefixes = false } = this.#options;
-    const flow = (request.share ?? commonShare).flow;
-    const owner = sharesBasePrefixes && request.adapters.length === 0 ? 'base' : `${flow}`;
+    const owner = sharesBasePrefixes && request.adapters.length === 0 ? 'base' : `${sequence.line.flow}`;
     const root = [sequence.key, merge?.bits ?? null, owner, request.cacheSalt ?? null];
     sequence.prefix = new PrefixChain(root, owner, request.promptTokens);
     sequence.cached = prefixes.begin(row, sequence.prefix, request.promptTokens.length - 1);
@@ -374,10 +372,10 @@ function overflowOf({ row, merge }: Sequence): NonNullable<SequenceEnd['error']>
 }
 
 /** Whether `other` prefills blocks that `sequence` could begin with. */
-function computesBeginning(other: Sequence, { key, request }: Sequence): boolean {
+function computesBeginning(other: Sequence, { key, line, request }: Sequence): boolean {
   const [theirs, own] = [other.request, request];
   if (prefillLeft(other) === 0 || other.key !== key || theirs.cacheSalt !== own.cacheSalt) return false;
-  if ((theirs.share ?? commonShare).flow !== (own.share ?? commonShare).flow) return false;
+  if (other.line.flow !== line.flow) return false;
   const longest = Math.min(theirs.promptTokens.length, own.promptTokens.length - 1);
   const differs = theirs.promptTokens.findIndex((token, i) => i >= longest || token !== own.promptTokens[i]);
   const common = differs === -1 ? longest : differs;
