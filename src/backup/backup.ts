@@ -19,8 +19,8 @@ export type BackupOptions = {
   readonly now: number;
 };
 
-/** Deletions that a backup may meet before it gives up. */
-const momentsMax = 5;
+/** Moments that a backup may take while deletions go on beside it, before it names what went away as damaged. */
+const momentsMax = 20;
 
 /** Throws `backup_invalid` where the target holds something else, and `database_invalid`. */
 export async function backUp(options: BackupOptions): Promise<Manifest> {
@@ -30,11 +30,12 @@ export async function backUp(options: BackupOptions): Promise<Manifest> {
   }
   await prepareTarget(target);
   const snapshot = join(target, `${databaseName}.new`);
+  const progress: Progress = { whole: new Set(), missed: new Set() };
   let content: Content | null = null;
   for (let moment = 1; content === null; moment++) {
     await rm(snapshot, { force: true });
     snapshotDatabase(database, snapshot);
-    content = await copyContent(options, await namedIn(snapshot), moment < momentsMax);
+    content = await copyContent(options, await namedIn(snapshot), progress, moment < momentsMax);
   }
   const identity = readIdentity(dataDir);
   if (identity !== null) {
@@ -73,7 +74,13 @@ type Content = Pick<Manifest, 'adapters' | 'files' | 'damaged'>;
 async function namedIn(snapshot: string): Promise<Named> {
   const database = await openDatabase(snapshot);
   try {
-    const adapters = await database.selectFrom('adapters').select('digest').distinct().orderBy('digest').execute();
+    const adapters = await database
+      .selectFrom('adapters')
+      .select('digest')
+      .distinct()
+      .where('state', '!=', 'deleting')
+      .orderBy('digest')
+      .execute();
     const files = await database.selectFrom('files').select('digest').distinct().orderBy('digest').execute();
     const live = ['validating_files', 'queued', 'running', 'paused'];
     const jobs = await database.selectFrom('jobs').select('id').where('state', 'in', live).execute();
@@ -87,22 +94,38 @@ async function namedIn(snapshot: string): Promise<Named> {
   }
 }
 
-/** null where something went away meanwhile and there is time for a newer moment. */
-async function copyContent(options: BackupOptions, named: Named, mayAgain: boolean): Promise<Content | null> {
+/** Digests over all moments of one backup: copied and held against their bytes, or not found whole at one moment. */
+type Progress = { readonly whole: Set<string>; readonly missed: Set<string> };
+
+/**
+ * null where something is missing for the first time and there is time for a newer moment: a deletion took it, or takes
+ * it just now, and the newer moment will not name it. What a newer moment still names is damaged.
+ */
+async function copyContent(
+  options: BackupOptions,
+  named: Named,
+  { whole, missed }: Progress,
+  mayAgain: boolean,
+): Promise<Content | null> {
   const { dataDir, target } = options;
   const damaged: string[] = [];
-  const copyAll = async (digests: readonly string[], pathIn: typeof adapterPath, check: Check): Promise<boolean> => {
+  let isNew = false;
+  const copyAll = async (digests: readonly string[], pathIn: typeof adapterPath, check: Check): Promise<void> => {
     for (const digest of digests) {
+      if (whole.has(digest)) continue;
       const [from, to] = [pathIn(dataDir, digest), pathIn(target, digest)];
-      if (await check(to, digest)) continue;
-      if (await copyChecked(from, to, digest, check)) continue;
-      if (!existsSync(from) && mayAgain) return false;
+      if ((await check(to, digest)) || (await copyChecked(from, to, digest, check))) {
+        whole.add(digest);
+        continue;
+      }
+      if (!missed.has(digest)) isNew = true;
+      missed.add(digest);
       damaged.push(digest);
     }
-    return true;
   };
-  if (!(await copyAll(named.adapters, adapterPath, isAdapter))) return null;
-  if (!(await copyAll(named.files, filePath, isFile))) return null;
+  await copyAll(named.adapters, adapterPath, isAdapter);
+  await copyAll(named.files, filePath, isFile);
+  if (isNew && mayAgain) return null;
   await copyWork(options, named.jobs);
   return { adapters: named.adapters, files: named.files, damaged };
 }
