@@ -17,7 +17,7 @@ import type { OfflineClient } from '../src/protocol/offline-process.ts';
 import type { AdapterRegistry } from '../src/registry/adapter-registry.ts';
 import { createApp } from '../src/server/app.ts';
 import type { AppDeps } from '../src/server/deps.ts';
-import { createLogger } from '../src/server/logger.ts';
+import { createLogger } from '../src/server/http/logger.ts';
 import { openDatabase } from '../src/storage/database.ts';
 import { mergeTable } from '../src/storage/merge-table.ts';
 import { noQuotas, openService } from '../src/tenants/service.ts';

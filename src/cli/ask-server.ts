@@ -3,7 +3,7 @@
 
 import type { Config } from '../config.ts';
 import { LorikeetError } from '../core/errors.ts';
-import { urlOf } from '../server/address.ts';
+import { urlOf } from '../server/http/address.ts';
 
 /** What the server answered instead. Its codes may be newer than ours. */
 export class ServerRefusal extends Error {

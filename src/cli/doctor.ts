@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { type Config, cudaDir, environmentForChildren } from '../config.ts';
 import { parseDevice } from '../core/device.ts';
-import { portProblem, urlOf } from '../server/address.ts';
+import { portProblem, urlOf } from '../server/http/address.ts';
 import { makeDataDir } from '../storage/data-dir.ts';
 import { type Command, exitCodes } from './command.ts';
 

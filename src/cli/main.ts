@@ -4,7 +4,7 @@
 import { pathToFileURL } from 'node:url';
 import { loadConfig } from '../config.ts';
 import { LorikeetError } from '../core/errors.ts';
-import { suggest } from '../server/suggest.ts';
+import { suggest } from '../server/http/suggest.ts';
 import { adaptersCommand } from './adapters.ts';
 import { ServerRefusal } from './ask-server.ts';
 import { backupCommand, restoreCommand } from './backup.ts';

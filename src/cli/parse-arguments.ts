@@ -2,7 +2,7 @@
 
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { settingTable } from '../config.ts';
-import { suggest } from '../server/suggest.ts';
+import { suggest } from '../server/http/suggest.ts';
 import { type Command, type Option, UsageError } from './command.ts';
 
 export const commonOptions: Readonly<Record<string, Option>> = {

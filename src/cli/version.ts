@@ -1,6 +1,6 @@
 // `lorikeet version`.
 
-import { packageVersion } from '../server/version.ts';
+import { packageVersion } from '../server/http/version.ts';
 import { type Command, exitCodes } from './command.ts';
 
 export const versionCommand: Command = {

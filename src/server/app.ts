@@ -2,19 +2,20 @@
 
 import Fastify, { type FastifyInstance, LogController } from 'fastify';
 import type { AppDeps } from './deps.ts';
-import { withEscapedNames } from './plain-names.ts';
-import { addAudit } from './plugins/audit.ts';
-import { addAuth } from './plugins/auth.ts';
-import { addBodies } from './plugins/bodies.ts';
-import { addConnections } from './plugins/connections.ts';
-import { addCors } from './plugins/cors.ts';
-import { addDocs } from './plugins/docs.ts';
-import { addErrors, answerError, onClientError } from './plugins/errors.ts';
-import { addHeaders } from './plugins/headers.ts';
-import { addIdempotency } from './plugins/idempotency.ts';
-import { addQuotas } from './plugins/quotas.ts';
-import { addRequests, requestIds } from './plugins/requests.ts';
-import { addSlowReaders } from './plugins/slow-readers.ts';
+import { withEscapedNames } from './http/plain-names.ts';
+import { addAudit } from './http/plugins/audit.ts';
+import { addAuth } from './http/plugins/auth.ts';
+import { addBodies } from './http/plugins/bodies.ts';
+import { addConnections } from './http/plugins/connections.ts';
+import { addCors } from './http/plugins/cors.ts';
+import { addDocs } from './http/plugins/docs.ts';
+import { addErrors, answerError, onClientError } from './http/plugins/errors.ts';
+import { addHeaders } from './http/plugins/headers.ts';
+import { addIdempotency } from './http/plugins/idempotency.ts';
+import { addQuotas } from './http/plugins/quotas.ts';
+import { addRequests, requestIds } from './http/plugins/requests.ts';
+import { addSlowReaders } from './http/plugins/slow-readers.ts';
+import { validationError } from './http/validation-error.ts';
 import { consoleRoute } from './routes/console.ts';
 import { healthRoute } from './routes/health.ts';
 import { metricsRoute } from './routes/metrics.ts';
@@ -50,7 +51,6 @@ import { unloadLoraAdapterRoute } from './routes/v1/unload-lora-adapter.ts';
 import { usageRoute } from './routes/v1/usage.ts';
 import { versionRoute } from './routes/version.ts';
 import { createServices, type Services } from './services.ts';
-import { validationError } from './validation-error.ts';
 
 declare module 'fastify' {
   interface FastifyInstance {

@@ -16,7 +16,7 @@ import { applyMask } from '../../src/engine/grammar-mask.ts';
 import { Merges } from '../../src/engine/merges/merges.ts';
 import { GrammarThread } from '../../src/grammar/grammar-thread.ts';
 import type { SequenceEnd } from '../../src/protocol/messages.ts';
-import { jsonSchemaText } from '../../src/server/structured-output.ts';
+import { jsonSchemaText } from '../../src/server/generation/structured-output.ts';
 import { loadTokenizer } from '../../src/tokenizer/load.ts';
 import { tokenTable } from '../../src/tokenizer/token-table.ts';
 import { boundedSchema, type JsonSchema } from '../grammar/schemas.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { limits } from '../../src/core/limits.ts';
 import type { AppDeps } from '../../src/server/deps.ts';
-import { isLoopback } from '../../src/server/loopback.ts';
+import { isLoopback } from '../../src/server/http/loopback.ts';
 import { scopes } from '../../src/tenants/scopes.ts';
 import { type TestApp, type TestAppOptions, testApp } from '../helpers/app.ts';
 

@@ -7,7 +7,7 @@ import { connect, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { connectionsFor } from '../../src/server/descriptors.ts';
+import { connectionsFor } from '../../src/server/http/descriptors.ts';
 
 const entry = fileURLToPath(new URL('../contract/serve-fakes.ts', import.meta.url));
 

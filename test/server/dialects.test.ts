@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { withEscapedNames } from '../../src/server/plain-names.ts';
+import { withEscapedNames } from '../../src/server/http/plain-names.ts';
 import { testApp } from '../helpers/app.ts';
 
 /** Events with names: `[name, data]`. */

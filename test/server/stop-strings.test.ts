@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { stopStrings } from '../../src/server/stop-strings.ts';
+import { stopStrings } from '../../src/server/generation/stop-strings.ts';
 
 function run(pieces: readonly string[], stops: readonly string[]) {
   const matcher = stopStrings(stops);

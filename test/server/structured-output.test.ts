@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { asciiClasses, escapeRegex, larkOf } from '../../src/server/grammar-texts.ts';
-import { jsonSchemaText, structureOf } from '../../src/server/structured-output.ts';
+import { asciiClasses, escapeRegex, larkOf } from '../../src/server/generation/grammar-texts.ts';
+import { jsonSchemaText, structureOf } from '../../src/server/generation/structured-output.ts';
 import { testApp } from '../helpers/app.ts';
 
 const schema = { type: 'object', properties: { a: { type: 'string', pattern: '^\\d{2}$' } } };

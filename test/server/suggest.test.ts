@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { suggest } from '../../src/server/suggest.ts';
+import { suggest } from '../../src/server/http/suggest.ts';
 
 const known = ['prompt', 'max_tokens', 'top_k', 'top_p', 'adapter_id', 'stop'];
 

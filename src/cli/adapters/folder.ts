@@ -6,7 +6,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { adapterDigest } from '../../formats/adapter-digest.ts';
 import { isCompanion, isPickleName, isWeightsName, pickleAdvice } from '../../registry/companions.ts';
-import { configFile, weightsFile } from '../../server/adapter-files.ts';
+import { configFile, weightsFile } from '../../server/adapters/adapter-files.ts';
 import { UsageError } from '../command.ts';
 
 export type AdapterFolder = {

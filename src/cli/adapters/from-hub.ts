@@ -5,7 +5,7 @@ import { systemClock } from '../../core/clock.ts';
 import { fetchHubFolder } from '../../models/hub.ts';
 import { parseModelSpec } from '../../models/model-spec.ts';
 import { isCompanion, isPickleName, isWeightsName } from '../../registry/companions.ts';
-import { configFile, weightsFile } from '../../server/adapter-files.ts';
+import { configFile, weightsFile } from '../../server/adapters/adapter-files.ts';
 import { type Invocation, UsageError } from '../command.ts';
 import { progressBar } from '../progress-bar.ts';
 

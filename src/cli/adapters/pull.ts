@@ -7,7 +7,7 @@ import { pipeline } from 'node:stream/promises';
 import type { ReadableStream } from 'node:stream/web';
 import { unpackTar } from 'modern-tar/fs';
 import { LorikeetError } from '../../core/errors.ts';
-import { configFile, weightsFile } from '../../server/adapter-files.ts';
+import { configFile, weightsFile } from '../../server/adapters/adapter-files.ts';
 import type { Adapter } from '../../server/schemas/adapters.ts';
 import type { Server } from '../ask-server.ts';
 import { type Invocation, UsageError } from '../command.ts';

@@ -5,8 +5,8 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../core/errors.ts';
 import { consoleAssets } from '../console/assets.ts';
 import { consolePage, type Page } from '../console/page.ts';
+import { takesGzip } from '../http/takes-gzip.ts';
 import type { Services } from '../services.ts';
-import { takesGzip } from '../takes-gzip.ts';
 
 const config = { scope: 'none' } as const;
 const schema = { hide: true };

@@ -2,18 +2,18 @@
 
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { answerStream, answerWhole, type StreamDialect } from '../answer.ts';
-import { chatAsk, given } from '../dialects/chat-ask.ts';
-import { answerErrorsIn, ollamaErrors } from '../error-dialects.ts';
-import { jsonLines } from '../event-stream.ts';
-import type { Ask, Outcome } from '../generation.ts';
-import { adaptersOfModel } from '../models.ts';
-import { encodePrompt } from '../prompt.ts';
-import { stopsOf, toSamplingParams } from '../sampling.ts';
+import { answerStream, answerWhole, type StreamDialect } from '../generation/answer.ts';
+import { chatAsk, given } from '../generation/dialects/chat-ask.ts';
+import type { Ask, Outcome } from '../generation/generation.ts';
+import { adaptersOfModel } from '../generation/models.ts';
+import { encodePrompt } from '../generation/prompt.ts';
+import { stopsOf, toSamplingParams } from '../generation/sampling.ts';
+import { answerErrorsIn, ollamaErrors } from '../http/error-dialects.ts';
+import { jsonLines } from '../http/event-stream.ts';
+import { packageVersion } from '../http/version.ts';
 import { type OllamaBody, OllamaChatBody, OllamaGenerateBody } from '../schemas/ollama.ts';
 import type { Message } from '../schemas/prompt.ts';
 import type { Services } from '../services.ts';
-import { packageVersion } from '../version.ts';
 
 const tags = ['generation'];
 const config = { scope: 'generate' } as const;

@@ -3,12 +3,12 @@
 
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { answerStream, answerWhole } from '../answer.ts';
-import { tgiAdapters, tgiAnswer, tgiAsk, tgiStream, tgiWriter } from '../dialects/tgi.ts';
-import { answerErrorsIn, tgiErrors } from '../error-dialects.ts';
+import { answerStream, answerWhole } from '../generation/answer.ts';
+import { tgiAdapters, tgiAnswer, tgiAsk, tgiStream, tgiWriter } from '../generation/dialects/tgi.ts';
+import { answerErrorsIn, tgiErrors } from '../http/error-dialects.ts';
+import { packageVersion } from '../http/version.ts';
 import { TgiBody } from '../schemas/tgi.ts';
 import type { Services } from '../services.ts';
-import { packageVersion } from '../version.ts';
 
 const tags = ['generation'];
 const config = { scope: 'generate' } as const;

@@ -2,7 +2,7 @@
 
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../core/errors.ts';
-import { encodeMessages, encodePrompt } from '../prompt.ts';
+import { encodeMessages, encodePrompt } from '../generation/prompt.ts';
 import { errorAnswers } from '../schemas/error.ts';
 import { Messages, TokenIds } from '../schemas/prompt.ts';
 import type { Services } from '../services.ts';

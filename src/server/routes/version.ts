@@ -2,8 +2,8 @@
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from '@fastify/type-provider-typebox';
+import { packageVersion } from '../http/version.ts';
 import type { Services } from '../services.ts';
-import { packageVersion } from '../version.ts';
 
 const tags = ['operation'];
 const config = { scope: 'none' } as const;

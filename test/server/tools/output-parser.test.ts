@@ -3,14 +3,14 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
-import { type CallForm, callFormOf } from '../../../src/server/tools/call-forms.ts';
+import { type CallForm, callFormOf } from '../../../src/server/generation/tools/call-forms.ts';
 import {
   type OutputDelta,
   type OutputOptions,
   outputParser,
   type ParsedOutput,
   parseOutput,
-} from '../../../src/server/tools/output-parser.ts';
+} from '../../../src/server/generation/tools/output-parser.ts';
 
 const hermes = callFormOf('<tool_call> tools');
 const llama3 = callFormOf('tools "parameters"');

@@ -5,16 +5,16 @@ import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typ
 import type { FastifyRequest } from 'fastify';
 import { LorikeetError } from '../../../core/errors.ts';
 import type { StagedAdapter } from '../../../registry/adapter-registry.ts';
-import { configFile, weightsFile } from '../../adapter-files.ts';
-import { adaptersJson, addressOf, idOf, listJson } from '../../adapter-json.ts';
-import { stageParts } from '../../adapter-parts.ts';
-import { assertAllowed, isAllowed } from '../../allowed-adapters.ts';
-import { assertFreeName } from '../../models.ts';
+import { configFile, weightsFile } from '../../adapters/adapter-files.ts';
+import { adaptersJson, addressOf, idOf, listJson } from '../../adapters/adapter-json.ts';
+import { stageParts } from '../../adapters/adapter-parts.ts';
+import { assertAllowed, isAllowed } from '../../adapters/allowed-adapters.ts';
+import { assertFreeName } from '../../generation/models.ts';
+import { type UploadWatch, watchUpload } from '../../http/upload-watch.ts';
 import { Adapter, AdapterList, PageQuery, PublishBody } from '../../schemas/adapters.ts';
 import { formOf } from '../../schemas/describe.ts';
 import { errorAnswers } from '../../schemas/error.ts';
 import type { Services } from '../../services.ts';
-import { type UploadWatch, watchUpload } from '../../upload-watch.ts';
 
 const tags = ['adapters'];
 const config = { scope: 'adapters' } as const;

@@ -3,18 +3,25 @@
 import { setImmediate } from 'node:timers/promises';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';
-import { answerStream, answerWhole } from '../../answer.ts';
-import type { Ask, Outcome } from '../../generation.ts';
-import { completionLogprobs } from '../../logprobs.ts';
-import { adaptersOfModel } from '../../models.ts';
-import { type ChunkShape, checkStreamOptions, chunkWriter, headOf, includesUsage, usageOf } from '../../openai.ts';
-import { encodePrompt } from '../../prompt.ts';
-import { paramsOfChoices, stopsOf, toSamplingParams } from '../../sampling.ts';
+import { answerStream, answerWhole } from '../../generation/answer.ts';
+import type { Ask, Outcome } from '../../generation/generation.ts';
+import { completionLogprobs } from '../../generation/logprobs.ts';
+import { adaptersOfModel } from '../../generation/models.ts';
+import {
+  type ChunkShape,
+  checkStreamOptions,
+  chunkWriter,
+  headOf,
+  includesUsage,
+  usageOf,
+} from '../../generation/openai.ts';
+import { encodePrompt } from '../../generation/prompt.ts';
+import { paramsOfChoices, stopsOf, toSamplingParams } from '../../generation/sampling.ts';
+import { checkEnds, compiledGrammar, structureOf } from '../../generation/structured-output.ts';
+import { checkUnsupported } from '../../generation/unsupported.ts';
 import { CompletionsAnswer, CompletionsBody, completionsMaxTokens } from '../../schemas/completions.ts';
 import { errorAnswers } from '../../schemas/error.ts';
 import type { Services } from '../../services.ts';
-import { checkEnds, compiledGrammar, structureOf } from '../../structured-output.ts';
-import { checkUnsupported } from '../../unsupported.ts';
 
 const schema = {
   tags: ['generation'],

@@ -3,14 +3,15 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';
 import { defaultSamplingParams } from '../../../core/sampling-params.ts';
-import { answerStream, answerWhole, type EventWriter } from '../../answer.ts';
-import type { EventStream } from '../../event-stream.ts';
-import type { Ask, Outcome, Piece } from '../../generation.ts';
-import type { HeldAdapters } from '../../held-adapters.ts';
-import { alternatives, generateLogprobs } from '../../logprobs.ts';
-import { adaptersOfBody } from '../../models.ts';
-import { encodeMessages, encodePrompt } from '../../prompt.ts';
-import { stopsOf, toSamplingParams } from '../../sampling.ts';
+import type { HeldAdapters } from '../../adapters/held-adapters.ts';
+import { answerStream, answerWhole, type EventWriter } from '../../generation/answer.ts';
+import type { Ask, Outcome, Piece } from '../../generation/generation.ts';
+import { alternatives, generateLogprobs } from '../../generation/logprobs.ts';
+import { adaptersOfBody } from '../../generation/models.ts';
+import { encodeMessages, encodePrompt } from '../../generation/prompt.ts';
+import { stopsOf, toSamplingParams } from '../../generation/sampling.ts';
+import { checkEnds, compiledGrammar, structureOf } from '../../generation/structured-output.ts';
+import type { EventStream } from '../../http/event-stream.ts';
 import { oneOfFields } from '../../schemas/describe.ts';
 import { errorAnswers } from '../../schemas/error.ts';
 import {
@@ -20,7 +21,6 @@ import {
   TokenEvent,
 } from '../../schemas/generate.ts';
 import type { Services } from '../../services.ts';
-import { checkEnds, compiledGrammar, structureOf } from '../../structured-output.ts';
 
 const schema = {
   tags: ['generation'],

@@ -3,10 +3,10 @@
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';
-import { openAdapterFolder } from '../../adapter-root.ts';
-import { assertAllowed } from '../../allowed-adapters.ts';
-import { answerErrorsIn, vllmErrors } from '../../error-dialects.ts';
-import { assertFreeName } from '../../models.ts';
+import { openAdapterFolder } from '../../adapters/adapter-root.ts';
+import { assertAllowed } from '../../adapters/allowed-adapters.ts';
+import { assertFreeName } from '../../generation/models.ts';
+import { answerErrorsIn, vllmErrors } from '../../http/error-dialects.ts';
 import { LoadBody } from '../../schemas/adapters.ts';
 import { neededTexts } from '../../schemas/describe.ts';
 import { errorAnswers } from '../../schemas/error.ts';

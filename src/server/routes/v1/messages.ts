@@ -1,13 +1,13 @@
 // POST /v1/messages and /v1/messages/count_tokens: Anthropic's shape, text only.
 
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
-import { answerStream, answerWhole, type EventWriter, type StreamDialect } from '../../answer.ts';
-import { chatAsk, given } from '../../dialects/chat-ask.ts';
-import { answerErrorsIn, anthropicErrors } from '../../error-dialects.ts';
-import { type EventStream, namedEvents } from '../../event-stream.ts';
-import type { Outcome } from '../../generation.ts';
-import { adaptersOfModel } from '../../models.ts';
-import { encodeMessages } from '../../prompt.ts';
+import { answerStream, answerWhole, type EventWriter, type StreamDialect } from '../../generation/answer.ts';
+import { chatAsk, given } from '../../generation/dialects/chat-ask.ts';
+import type { Outcome } from '../../generation/generation.ts';
+import { adaptersOfModel } from '../../generation/models.ts';
+import { encodeMessages } from '../../generation/prompt.ts';
+import { answerErrorsIn, anthropicErrors } from '../../http/error-dialects.ts';
+import { type EventStream, namedEvents } from '../../http/event-stream.ts';
 import { CountBody, MessagesBody } from '../../schemas/anthropic.ts';
 import type { Message } from '../../schemas/prompt.ts';
 import type { Services } from '../../services.ts';

@@ -3,10 +3,10 @@
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';
 import type { AdapterVersion } from '../../../registry/adapter-registry.ts';
-import { isAllowed } from '../../allowed-adapters.ts';
-import { settledWithin } from '../../deletion.ts';
-import { blame } from '../../held-adapters.ts';
-import { adapterCard, baseModelCard } from '../../models.ts';
+import { isAllowed } from '../../adapters/allowed-adapters.ts';
+import { settledWithin } from '../../adapters/deletion.ts';
+import { blame } from '../../adapters/held-adapters.ts';
+import { adapterCard, baseModelCard } from '../../generation/models.ts';
 import { Deletion } from '../../schemas/adapters.ts';
 import { errorAnswers } from '../../schemas/error.ts';
 import { ModelCard, ModelList, ModelsQuery } from '../../schemas/models.ts';

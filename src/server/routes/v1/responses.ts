@@ -1,8 +1,8 @@
 // POST /v1/responses: OpenAI's responses without state, which its newer helpers and the AI SDK call.
 
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
-import { answerStream, answerWhole } from '../../answer.ts';
-import { chatAsk, given } from '../../dialects/chat-ask.ts';
+import { answerStream, answerWhole } from '../../generation/answer.ts';
+import { chatAsk, given } from '../../generation/dialects/chat-ask.ts';
 import {
   messagesOf,
   type ResponseHead,
@@ -10,12 +10,12 @@ import {
   responseJson,
   responsesStream,
   responseWriter,
-} from '../../dialects/responses.ts';
-import { adaptersOfModel } from '../../models.ts';
+} from '../../generation/dialects/responses.ts';
+import { adaptersOfModel } from '../../generation/models.ts';
+import { checkUnsupported } from '../../generation/unsupported.ts';
 import { errorAnswers } from '../../schemas/error.ts';
 import { ResponsesBody } from '../../schemas/responses.ts';
 import type { Services } from '../../services.ts';
-import { checkUnsupported } from '../../unsupported.ts';
 
 const schema = {
   tags: ['generation'],

@@ -2,9 +2,9 @@
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';
-import { assertAllowed } from '../../allowed-adapters.ts';
-import { settledWithin } from '../../deletion.ts';
-import { answerErrorsIn, vllmErrors } from '../../error-dialects.ts';
+import { assertAllowed } from '../../adapters/allowed-adapters.ts';
+import { settledWithin } from '../../adapters/deletion.ts';
+import { answerErrorsIn, vllmErrors } from '../../http/error-dialects.ts';
 import { UnloadBody } from '../../schemas/adapters.ts';
 import { neededTexts } from '../../schemas/describe.ts';
 import { errorAnswers } from '../../schemas/error.ts';

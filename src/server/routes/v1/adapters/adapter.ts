@@ -1,8 +1,8 @@
 // /v1/adapters/{name}: the newest version of a name; deletion of all of it.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { adaptersJson } from '../../../adapter-json.ts';
-import { settledWithin } from '../../../deletion.ts';
+import { adaptersJson } from '../../../adapters/adapter-json.ts';
+import { settledWithin } from '../../../adapters/deletion.ts';
 import { Adapter, Deletion, NameParams } from '../../../schemas/adapters.ts';
 import { errorAnswers } from '../../../schemas/error.ts';
 import type { Services } from '../../../services.ts';

@@ -4,8 +4,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../../core/errors.ts';
 import type { AdapterAlias, AliasTarget } from '../../../../registry/adapter-registry.ts';
-import { aliasJson, listJson } from '../../../adapter-json.ts';
-import { etagOf, expectedRevision } from '../../../etag.ts';
+import { aliasJson, listJson } from '../../../adapters/adapter-json.ts';
+import { etagOf, expectedRevision } from '../../../http/etag.ts';
 import { Deletion, NameParams } from '../../../schemas/adapters.ts';
 import { Alias, AliasBody, AliasList, AliasParams } from '../../../schemas/aliases.ts';
 import { errorAnswers } from '../../../schemas/error.ts';

@@ -3,9 +3,9 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LRUCache } from 'lru-cache';
 import type { AdapterAnalysis } from '../../../../protocol/offline-messages.ts';
-import { analysisJson } from '../../../analysis-json.ts';
-import { digestHeader } from '../../../held-adapters.ts';
-import { withLeases } from '../../../offline-work.ts';
+import { analysisJson } from '../../../adapters/analysis-json.ts';
+import { digestHeader } from '../../../adapters/held-adapters.ts';
+import { withLeases } from '../../../adapters/offline-work.ts';
 import { NameParams } from '../../../schemas/adapters.ts';
 import { errorAnswers } from '../../../schemas/error.ts';
 import { Analysis, AnalysisQuery } from '../../../schemas/offline.ts';

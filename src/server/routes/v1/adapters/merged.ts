@@ -1,10 +1,10 @@
 // /v1/adapters/{name}/merged: the base model with an adapter merged in, as a checkpoint for other programs.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { idOf } from '../../../adapter-json.ts';
-import { boundDownload } from '../../../download.ts';
-import { digestHeader } from '../../../held-adapters.ts';
-import { withLeases } from '../../../offline-work.ts';
+import { idOf } from '../../../adapters/adapter-json.ts';
+import { digestHeader } from '../../../adapters/held-adapters.ts';
+import { withLeases } from '../../../adapters/offline-work.ts';
+import { boundDownload } from '../../../http/download.ts';
 import { NameParams } from '../../../schemas/adapters.ts';
 import { errorAnswers } from '../../../schemas/error.ts';
 import { ExportQuery } from '../../../schemas/offline.ts';

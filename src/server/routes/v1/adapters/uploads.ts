@@ -5,10 +5,10 @@ import { Readable } from 'node:stream';
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../../core/errors.ts';
 import type { ResumableUpload } from '../../../../registry/adapter-registry.ts';
+import { detachedBody, watchUpload } from '../../../http/upload-watch.ts';
 import { UploadHeaders, UploadParams } from '../../../schemas/adapters.ts';
 import { errorAnswers } from '../../../schemas/error.ts';
 import type { Services } from '../../../services.ts';
-import { detachedBody, watchUpload } from '../../../upload-watch.ts';
 
 const tags = ['adapters'];
 const config = { scope: 'adapters' } as const;

@@ -2,16 +2,16 @@
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { packTar } from 'modern-tar/fs';
-import { configFile, weightsFile } from '../../../adapter-files.ts';
-import { adaptersJson, idOf, listJson } from '../../../adapter-json.ts';
-import { answerNobody } from '../../../answer.ts';
-import { settledWithin } from '../../../deletion.ts';
-import { boundDownload } from '../../../download.ts';
-import { digestHeader } from '../../../held-adapters.ts';
-import { provenanceJson } from '../../../job-json.ts';
+import { configFile, weightsFile } from '../../../adapters/adapter-files.ts';
+import { adaptersJson, idOf, listJson } from '../../../adapters/adapter-json.ts';
+import { settledWithin } from '../../../adapters/deletion.ts';
+import { digestHeader } from '../../../adapters/held-adapters.ts';
+import { answerNobody } from '../../../generation/answer.ts';
+import { boundDownload } from '../../../http/download.ts';
 import { AdapterList, AdapterWithProvenance, Deletion, NameParams, VersionParams } from '../../../schemas/adapters.ts';
 import { errorAnswers } from '../../../schemas/error.ts';
 import type { Services } from '../../../services.ts';
+import { provenanceJson } from '../../../training/job-json.ts';
 
 const tags = ['adapters'];
 const config = { scope: 'adapters' } as const;

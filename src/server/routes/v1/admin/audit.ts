@@ -1,8 +1,8 @@
 // GET /v1/admin/audit: who changed what, newest first.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { listJson } from '../../../adapter-json.ts';
-import { auditJson } from '../../../operation-json.ts';
+import { listJson } from '../../../adapters/adapter-json.ts';
+import { auditJson } from '../../../admin/operation-json.ts';
 import { errorAnswers } from '../../../schemas/error.ts';
 import { AuditList, AuditQuery } from '../../../schemas/operation.ts';
 import type { Services } from '../../../services.ts';

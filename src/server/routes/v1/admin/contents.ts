@@ -3,11 +3,11 @@
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../../core/errors.ts';
-import { adaptersJson, listJson } from '../../../adapter-json.ts';
-import { jobJson } from '../../../job-json.ts';
+import { adaptersJson, listJson } from '../../../adapters/adapter-json.ts';
 import { errorAnswers } from '../../../schemas/error.ts';
 import { AllQuery, TenantAdapterList, TenantJobList } from '../../../schemas/operation.ts';
 import type { Services } from '../../../services.ts';
+import { jobJson } from '../../../training/job-json.ts';
 
 const tags = ['operator'];
 const config = { scope: 'operator' } as const;

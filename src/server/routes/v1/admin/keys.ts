@@ -3,8 +3,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../../core/errors.ts';
 import type { KeyChange, KeyRecord } from '../../../../tenants/keys.ts';
-import { listJson } from '../../../adapter-json.ts';
-import { keyJson } from '../../../operation-json.ts';
+import { listJson } from '../../../adapters/adapter-json.ts';
+import { keyJson } from '../../../admin/operation-json.ts';
 import { errorAnswers } from '../../../schemas/error.ts';
 import {
   Key,

@@ -1,8 +1,8 @@
 // GET /v1/admin/merges: the tenant's merges, and what they have of the memory for merges.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { listJson } from '../../../adapter-json.ts';
-import { mergeJson } from '../../../merge-json.ts';
+import { listJson } from '../../../adapters/adapter-json.ts';
+import { mergeJson } from '../../../merges/merge-json.ts';
 import { errorAnswers } from '../../../schemas/error.ts';
 import { MergeList } from '../../../schemas/merges.ts';
 import type { Services } from '../../../services.ts';

@@ -1,7 +1,7 @@
 // GET /v1/admin/settings: what this server was started with, and where each value came from. Secrets are masked.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { listJson } from '../../../adapter-json.ts';
+import { listJson } from '../../../adapters/adapter-json.ts';
 import { errorAnswers } from '../../../schemas/error.ts';
 import { SettingList } from '../../../schemas/settings.ts';
 import type { Services } from '../../../services.ts';

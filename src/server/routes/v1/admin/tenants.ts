@@ -1,8 +1,8 @@
 // /v1/admin/tenants: who there is, and what was decided of them.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { listJson } from '../../../adapter-json.ts';
-import { tenantJson } from '../../../operation-json.ts';
+import { listJson } from '../../../adapters/adapter-json.ts';
+import { tenantJson } from '../../../admin/operation-json.ts';
 import { errorAnswers } from '../../../schemas/error.ts';
 import { Tenant, TenantBody, TenantList, TenantParams } from '../../../schemas/operation.ts';
 import type { Services } from '../../../services.ts';

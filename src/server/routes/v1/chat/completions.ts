@@ -2,20 +2,27 @@
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../../core/errors.ts';
-import { answerStream, answerWhole } from '../../../answer.ts';
-import type { Ask, Outcome } from '../../../generation.ts';
-import { chatLogprobs } from '../../../logprobs.ts';
-import { adaptersOfModel } from '../../../models.ts';
-import { type ChunkShape, checkStreamOptions, chunkWriter, headOf, includesUsage, usageOf } from '../../../openai.ts';
-import { encodeMessages } from '../../../prompt.ts';
-import { paramsOfChoices, stopsOf, toSamplingParams } from '../../../sampling.ts';
+import { answerStream, answerWhole } from '../../../generation/answer.ts';
+import type { Ask, Outcome } from '../../../generation/generation.ts';
+import { chatLogprobs } from '../../../generation/logprobs.ts';
+import { adaptersOfModel } from '../../../generation/models.ts';
+import {
+  type ChunkShape,
+  checkStreamOptions,
+  chunkWriter,
+  headOf,
+  includesUsage,
+  usageOf,
+} from '../../../generation/openai.ts';
+import { encodeMessages } from '../../../generation/prompt.ts';
+import { paramsOfChoices, stopsOf, toSamplingParams } from '../../../generation/sampling.ts';
+import { checkEnds, compiledGrammar, structureOf } from '../../../generation/structured-output.ts';
+import { type ChatOutput, chatOutput } from '../../../generation/tools/chat-output.ts';
+import { type ChatPlan, planChat } from '../../../generation/tools/chat-plan.ts';
+import { checkMessages, checkUnsupported } from '../../../generation/unsupported.ts';
 import { ChatAnswer, ChatBody, ChatChunk } from '../../../schemas/chat.ts';
 import { errorAnswers } from '../../../schemas/error.ts';
 import type { Services } from '../../../services.ts';
-import { checkEnds, compiledGrammar, structureOf } from '../../../structured-output.ts';
-import { type ChatOutput, chatOutput } from '../../../tools/chat-output.ts';
-import { type ChatPlan, planChat } from '../../../tools/chat-plan.ts';
-import { checkMessages, checkUnsupported } from '../../../unsupported.ts';
 
 const schema = {
   tags: ['generation'],

@@ -1,13 +1,13 @@
 // /v1/fine_tuning/jobs: begin a training, list trainings.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { listJson } from '../../../adapter-json.ts';
-import { jobJson } from '../../../job-json.ts';
-import { assertMayPublish } from '../../../may-publish.ts';
-import { newJobOf } from '../../../new-job.ts';
+import { listJson } from '../../../adapters/adapter-json.ts';
 import { errorAnswers } from '../../../schemas/error.ts';
 import { Job, JobBody, JobList, JobPageQuery } from '../../../schemas/fine-tuning.ts';
 import type { Services } from '../../../services.ts';
+import { jobJson } from '../../../training/job-json.ts';
+import { assertMayPublish } from '../../../training/may-publish.ts';
+import { newJobOf } from '../../../training/new-job.ts';
 
 const tags = ['training'];
 const config = { scope: 'train' } as const;

@@ -4,15 +4,15 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { JobEvent } from '../../../../../jobs/training-jobs.ts';
-import { listJson } from '../../../../adapter-json.ts';
-import { answerNobody } from '../../../../answer.ts';
-import { errorAnswer } from '../../../../error-answer.ts';
-import { eventStream, eventStreamHeaders } from '../../../../event-stream.ts';
-import { checkpointJson, eventJson } from '../../../../job-json.ts';
-import { toLorikeetError } from '../../../../plugins/errors.ts';
+import { listJson } from '../../../../adapters/adapter-json.ts';
+import { answerNobody } from '../../../../generation/answer.ts';
+import { errorAnswer } from '../../../../http/error-answer.ts';
+import { eventStream, eventStreamHeaders } from '../../../../http/event-stream.ts';
+import { toLorikeetError } from '../../../../http/plugins/errors.ts';
 import { errorAnswers } from '../../../../schemas/error.ts';
 import { CheckpointList, EventQuery, JobEventList, JobPageQuery, JobParams } from '../../../../schemas/fine-tuning.ts';
 import type { Services } from '../../../../services.ts';
+import { checkpointJson, eventJson } from '../../../../training/job-json.ts';
 
 const tags = ['training'];
 const config = { scope: 'train' } as const;

@@ -1,10 +1,10 @@
 // /v1/fine_tuning/jobs/{id}: one training, and what can be done to it.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { jobJson } from '../../../../job-json.ts';
 import { errorAnswers } from '../../../../schemas/error.ts';
 import { Job, JobParams } from '../../../../schemas/fine-tuning.ts';
 import type { Services } from '../../../../services.ts';
+import { jobJson } from '../../../../training/job-json.ts';
 
 const config = { scope: 'train' } as const;
 const url = '/v1/fine_tuning/jobs/:id';

@@ -1,0 +1,73 @@
+// Adapters and aliases of the registry in the shapes of HTTP. Times become seconds, as in OpenAI's objects.
+
+import type { AdapterAlias, AdapterVersion } from '../../registry/adapter-registry.ts';
+import type { Adapter } from '../schemas/adapters.ts';
+import type { Alias } from '../schemas/aliases.ts';
+import type { Services } from '../services.ts';
+
+const seconds = (ms: number) => Math.floor(ms / 1000);
+
+export const idOf = ({ name, version }: Pick<AdapterVersion, 'name' | 'version'>) => `${name}@${version}`;
+
+/** Versions of one tenant; the aliases of each name are read once. */
+export async function adaptersJson(
+  { registry }: Services,
+  tenant: string,
+  adapters: readonly AdapterVersion[],
+): Promise<Adapter[]> {
+  const aliases = new Map<string, AdapterAlias[]>();
+  // A name that goes away meanwhile has none.
+  const read = (name: string) => registry.aliases(tenant, name).catch(() => []);
+  for (const { name } of adapters) {
+    if (!aliases.has(name)) aliases.set(name, await read(name));
+  }
+  return adapters.map((adapter) => adapterJson(adapter, aliases.get(adapter.name)!));
+}
+
+function adapterJson(adapter: AdapterVersion, aliases: readonly AdapterAlias[]): Adapter {
+  const { name, version } = adapter;
+  return {
+    id: idOf(adapter),
+    object: 'adapter',
+    name,
+    version,
+    digest: adapter.digest,
+    base_digest: adapter.baseDigest,
+    r: adapter.r,
+    target_modules: [...adapter.targetModules],
+    parameters: adapter.parameters,
+    bytes: adapter.bytes,
+    created_at: seconds(adapter.createdAt),
+    created_by: adapter.createdBy,
+    source: adapter.source,
+    state: adapter.state,
+    warnings: [...adapter.warnings],
+    aliases: aliases
+      .filter(({ targets }) => targets.some((target) => target.version === version))
+      .map(({ alias }) => alias),
+  };
+}
+
+export function aliasJson({ name, alias, targets, revision, updatedAt }: AdapterAlias): Alias {
+  return {
+    id: `${name}:${alias}`,
+    object: 'adapter.alias',
+    name,
+    alias,
+    targets: [...targets],
+    revision,
+    updated_at: seconds(updatedAt),
+  };
+}
+
+/** OpenAI's list. */
+export const listJson = <T extends { readonly id: string }>(data: T[], hasMore = false) => ({
+  object: 'list' as const,
+  data,
+  has_more: hasMore,
+  first_id: data[0]?.id ?? null,
+  last_id: data.at(-1)?.id ?? null,
+});
+
+export const addressOf = ({ name, version }: AdapterVersion) =>
+  `/v1/adapters/${encodeURIComponent(name)}/versions/${version}`;

@@ -1,0 +1,79 @@
+// The parts of a multipart upload to the registry's stage, each as it arrives, in any order. Holds none of them.
+
+import type { Multipart } from '@fastify/multipart';
+import { LorikeetError } from '../../core/errors.ts';
+import type { StagedAdapter } from '../../registry/adapter-registry.ts';
+import { isCompanion, isPickleName, isWeightsName, pickleAdvice } from '../../registry/companions.ts';
+import { eachPart, fileOf, invalidPart, textOf, unknownPart } from '../http/form-parts.ts';
+import type { UploadWatch } from '../http/upload-watch.ts';
+import { configFile, weightsFile } from './adapter-files.ts';
+
+const known: readonly string[] = ['name', configFile, weightsFile];
+
+/** @returns the name that the form gives the adapter. */
+export async function stageParts(
+  parts: AsyncIterable<Multipart>,
+  staged: StagedAdapter,
+  watch: UploadWatch,
+): Promise<string> {
+  let name: string | null = null;
+  const seen = new Set<string>();
+  await eachPart(parts, watch, async (part) => {
+    const meaning = meaningOf(part);
+    if (meaning === null) {
+      await takeCompanion(part, staged, watch);
+      return;
+    }
+    if (seen.has(meaning)) throw invalidPart(`${meaning} is there twice.`, meaning);
+    seen.add(meaning);
+    if (meaning === 'name') name = textOf(part);
+    else if (meaning === configFile) await staged.config(part.type === 'file' ? watch.reads(part.file) : bytesOf(part));
+    else await staged.weights(watch.reads(fileOf(part)));
+  });
+  // Whether the two files are there, and whether both must be, is the stage's to say.
+  if (name === null) {
+    throw new LorikeetError('missing_parameter', { message: 'The form has no part name.', param: 'name' });
+  }
+  return name;
+}
+
+/** By its own name, or by the name of its file, since forms of the web name their fields as they like. */
+function meaningOf(part: Multipart): string | null {
+  if (known.includes(part.fieldname)) return part.fieldname;
+  const file = fileNameOf(part);
+  if (isWeightsName(file) || isWeightsName(part.fieldname)) return weightsFile;
+  return file === configFile || file === weightsFile ? file : null;
+}
+
+const fileNameOf = (part: Multipart): string =>
+  part.type === 'file' ? (part.filename?.split(/[/\\]/).at(-1) ?? '') : '';
+
+/** What else lies in an adapter's folder is read past and noted; anything unknown is refused. */
+async function takeCompanion(part: Multipart, staged: StagedAdapter, watch: UploadWatch): Promise<void> {
+  const name = [part.fieldname, fileNameOf(part)].find((each) => isCompanion(each) || isPickleName(each));
+  if (name === undefined) throw unknownPart(part, known);
+  if (isPickleName(name)) {
+    throw new LorikeetError('adapter_invalid', { message: `Invalid adapter: ${name} ${pickleAdvice}.`, param: name });
+  }
+  staged.companion(name);
+  if (part.type === 'file') for await (const _ of watch.reads(part.file));
+}
+
+function bytesOf(part: Exclude<Multipart, { type: 'file' }>): Uint8Array {
+  if (part.valueTruncated) throw new LorikeetError('body_too_large', { param: configFile });
+  // A part that is labelled as JSON comes parsed.
+  return Buffer.from(typeof part.value === 'string' ? part.value : jsonText(part.value));
+}
+
+/** The form's parser takes JSON of any depth; writing it again does not. */
+function jsonText(value: unknown): string {
+  try {
+    return JSON.stringify(value);
+  } catch (cause) {
+    throw new LorikeetError('adapter_invalid', {
+      message: `${configFile} is nested too deeply.`,
+      param: configFile,
+      cause,
+    });
+  }
+}

@@ -1,0 +1,120 @@
+// The adapters of one request: from the names in its body to leases that are kept until its last sequence has ended.
+// Knows the registry; knows no wire format.
+
+import type { FastifyRequest } from 'fastify';
+import { type AppliedAdapter, combineAdapters } from '../../core/adapter.ts';
+import { LorikeetError } from '../../core/errors.ts';
+import type { AdapterLease, AdapterRegistry } from '../../registry/adapter-registry.ts';
+import { suggest } from '../http/suggest.ts';
+import type { Services } from '../services.ts';
+import { assertAllowed, isAllowed } from './allowed-adapters.ts';
+import { resolveAdapter } from './resolve-adapter.ts';
+
+/** As a caller named it. */
+export type NamedAdapter = {
+  readonly reference: string;
+  readonly scale: number;
+  /** Where it stands in the body. */
+  readonly param: string;
+};
+
+export type HeldAdapter = NamedAdapter & Pick<AdapterLease, 'adapter' | 'files'>;
+
+export type HeldAdapters = {
+  readonly tenant: string;
+  /** As the caller named them, with the version that each name meant. */
+  readonly adapters: readonly HeldAdapter[];
+  /** What the engine applies: one entry for each content. */
+  readonly applied: readonly AppliedAdapter[];
+  release(): void;
+};
+
+/** Holds all or none. Throws the registry's refusals with the caller's own parameter; never falls back to the base. */
+export async function holdAdapters(
+  services: Services,
+  caller: Pick<FastifyRequest, 'tenant' | 'allowedAdapters'>,
+  named: readonly NamedAdapter[],
+): Promise<HeldAdapters> {
+  const { registry } = services;
+  const { tenant } = caller;
+  if (named.length === 0) return { tenant, adapters: [], applied: [], release() {} };
+  const leases: AdapterLease[] = [];
+  const release = () => {
+    for (const lease of leases.splice(0)) lease.release();
+  };
+  const adapters: HeldAdapter[] = [];
+  for (const one of named) {
+    try {
+      assertAllowed(caller.allowedAdapters, one.reference);
+      const lease = await leaseOrLoad(services, tenant, one.reference);
+      leases.push(lease);
+      adapters.push({ ...one, adapter: lease.adapter, files: lease.files });
+    } catch (error) {
+      release();
+      throw blame(error, one, await nearName(registry, caller, one.reference));
+    }
+  }
+  const applied = combineAdapters(adapters.map(({ files, scale }) => ({ files, scale })));
+  return { tenant, adapters, applied, release };
+}
+
+async function leaseOrLoad(services: Services, tenant: string, reference: string): Promise<AdapterLease> {
+  const { registry } = services;
+  try {
+    return await registry.lease(tenant, reference);
+  } catch (error) {
+    const isMissing = error instanceof LorikeetError && error.code === 'adapter_not_found';
+    if (!isMissing || !(await resolveAdapter(services, tenant, reference))) throw error;
+    return registry.lease(tenant, reference);
+  }
+}
+
+/** One of the tenant's own names that the caller may have meant; null where none is near. */
+async function nearName(
+  { list }: AdapterRegistry,
+  { tenant, allowedAdapters }: Pick<FastifyRequest, 'tenant' | 'allowedAdapters'>,
+  reference: string,
+): Promise<string | null> {
+  const name = reference.split(/[@:]/, 1)[0]!;
+  const known = await list(tenant, { after: null, limit: namesLookedAt });
+  const meant = suggest(
+    name,
+    known.map((adapter) => adapter.name).filter((one) => isAllowed(allowedAdapters, one)),
+  );
+  return meant === name ? null : meant;
+}
+
+/** A mistake is answered as fast as anything else, however many adapters there are. */
+const namesLookedAt = 1000;
+
+/** An error of an adapter with the caller's parameter. OpenAI's routes know adapters as models. */
+export function blame(
+  error: unknown,
+  { reference, param }: Pick<NamedAdapter, 'reference' | 'param'>,
+  near: string | null = null,
+): unknown {
+  if (!(error instanceof LorikeetError)) return error;
+  const { code } = error;
+  const hint = near === null ? '' : ` Did you mean '${near}'?`;
+  const message = code === 'adapter_not_found' ? `${error.message}${hint}` : error.message;
+  const isMissing = code === 'adapter_not_found' || code === 'alias_not_found';
+  if (!isMissing) return new LorikeetError(code, { message, param, cause: error });
+  if (param !== 'model') return new LorikeetError('adapter_not_found', { message, param, cause: error });
+  return new LorikeetError('model_not_found', {
+    message: `The model '${reference}' does not exist.${hint}`,
+    param,
+    cause: error,
+  });
+}
+
+/** The parameter that named the content, for an error of the engine. */
+export function paramOf({ adapters }: HeldAdapters, digest: string | undefined): string | undefined {
+  const named = adapters.find(({ files }) => files.digest === digest);
+  return (named ?? (adapters.length === 1 ? adapters[0] : undefined))?.param;
+}
+
+export const digestHeader = 'x-adapter-digest';
+
+/** Which weights an answer comes from; a base model's answer has no such header. */
+export const digestHeaders = ({ applied }: HeldAdapters): Record<string, string> =>
+  applied.length === 0 ? {} : { [digestHeader]: applied.map(({ files }) => files.digest).join(', ') };

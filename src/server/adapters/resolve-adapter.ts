@@ -1,0 +1,42 @@
+// An adapter that nobody has uploaded, from the operator's folder when it is first asked for, as vLLM's resolver does.
+
+import { LorikeetError } from '../../core/errors.ts';
+import type { Services } from '../services.ts';
+import { openAdapterFolder } from './adapter-root.ts';
+
+/** Loads under way, by tenant and name: a crowd that asks for one adapter loads it once. */
+const underWay = new WeakMap<object, Map<string, Promise<boolean>>>();
+
+/**
+ * True where `name` is now a version of the tenant's. Only plain names: a version or an alias is somebody's own choice.
+ * Throws `adapter_...` where the folder is there and cannot be served.
+ */
+export function resolveAdapter(services: Services, tenant: string, name: string): Promise<boolean> {
+  const { adapterRoot, adapterResolver, registry } = services;
+  if (!adapterResolver || adapterRoot === null || !/^[\w./-]+$/.test(name)) return Promise.resolve(false);
+  const loads = underWay.get(registry) ?? new Map<string, Promise<boolean>>();
+  underWay.set(registry, loads);
+  const key = `${tenant} ${name}`;
+  const load = loads.get(key) ?? loadFolder(services, adapterRoot, tenant, name).finally(() => loads.delete(key));
+  loads.set(key, load);
+  return load;
+}
+
+async function loadFolder({ registry }: Services, root: string, tenant: string, name: string): Promise<boolean> {
+  try {
+    await using folder = await openAdapterFolder(root, name);
+    const staged = await registry.stage(tenant);
+    try {
+      for (const companion of folder.companions) staged.companion(companion);
+      await staged.config(folder.config.createReadStream());
+      await staged.weights(folder.weights.createReadStream());
+      await staged.publish(name, { tenant, createdBy: null, source: 'load' });
+      return true;
+    } finally {
+      await staged.discard();
+    }
+  } catch (error) {
+    if (error instanceof LorikeetError && error.code === 'adapter_not_found') return false;
+    throw error;
+  }
+}

@@ -1,0 +1,123 @@
+// How a generation becomes an answer, whole or as events, and what happens when its reader leaves. The shapes are the
+// routes'; this is what they share.
+
+import type { Readable } from 'node:stream';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { LorikeetError } from '../../core/errors.ts';
+import { digestHeaders, type HeldAdapters, holdAdapters, type NamedAdapter } from '../adapters/held-adapters.ts';
+import { errorAnswer } from '../http/error-answer.ts';
+import { type EventStream, eventStream, openaiEvents, type StreamFormat } from '../http/event-stream.ts';
+import { toLorikeetError } from '../http/plugins/errors.ts';
+import type { Services } from '../services.ts';
+import { type Generation, type GenerationListener, generate, type Outcome, type Work } from './generation.ts';
+import { traceGeneration } from './trace-generation.ts';
+
+type Exchange = { readonly request: FastifyRequest; readonly reply: FastifyReply };
+
+/** Sequences to generate, and the adapters to hold for them. */
+export type Order = Pick<Work, 'asks'> & { readonly adapters: readonly NamedAdapter[] };
+
+export async function answerWhole(
+  services: Services,
+  exchange: Exchange,
+  order: Order,
+): Promise<{ outcomes: Outcome[]; held: HeldAdapters }> {
+  const held = await hold(services, exchange, order);
+  const generation = generate(services, workOf(services, exchange.request, order, held));
+  traceGeneration(services, exchange.request, held, generation.outcomes);
+  abortWhenReaderLeaves(exchange.reply, generation);
+  return { outcomes: await generation.outcomes, held };
+}
+
+/** Writes a generation's events; `end` writes what comes between the last token and `[DONE]`. */
+export type EventWriter = GenerationListener & { end?(outcomes: readonly Outcome[]): void };
+
+/** How another interface than OpenAI's writes a stream and what goes wrong in it. */
+export type StreamDialect = { readonly format: StreamFormat; errorBody(error: LorikeetError): object };
+
+const openai: StreamDialect = { format: openaiEvents, errorBody: errorAnswer };
+
+export async function answerStream(
+  services: Services,
+  exchange: Exchange,
+  order: Order,
+  writerOf: (stream: EventStream, held: HeldAdapters) => EventWriter,
+  { format, errorBody }: StreamDialect = openai,
+): Promise<FastifyReply> {
+  const { request, reply } = exchange;
+  const { heartbeatMs, streamEvents } = services.limits;
+  const held = await hold(services, exchange, order);
+  const stream = eventStream({
+    format,
+    heartbeatMs,
+    eventsMax: streamEvents,
+    onTooSlow: () => request.log.warn('the reader of a stream is too slow and was cut off'),
+  });
+  const writer = writerOf(stream, held);
+  const generation = startOrClose(stream, () => generate(services, workOf(services, request, order, held), writer));
+  abortWhenReaderLeaves(reply, generation);
+  traceGeneration(services, request, held, generation.outcomes);
+  generation.outcomes.then(
+    (outcomes) => {
+      writer.end?.(outcomes);
+      stream.done();
+    },
+    (cause) => {
+      const error = toLorikeetError(cause);
+      stream.fail(error, JSON.stringify(errorBody(error)));
+      if (!reply.raw.headersSent) return;
+      services.metrics.requestFailed(error.code);
+      request.log.warn({ code: error.code }, 'stream failed');
+    },
+  );
+  // Until the first token a failure can still be an ordinary error with a status, which clients know to retry.
+  await stream.opened;
+  if (reply.raw.destroyed) return answerNobody(reply, stream.body);
+  return reply.headers(format.headers).send(stream.body);
+}
+
+/** Between this and `generate` nothing may fail: the adapters are held here, and let go there. */
+async function hold(services: Services, { request, reply }: Exchange, { adapters }: Order): Promise<HeldAdapters> {
+  const held = await holdAdapters(services, request, adapters);
+  services.metrics.adaptersAsked(
+    { tenant: held.tenant, names: held.adapters.map(({ adapter }) => adapter.name) },
+    request.arrivedAt,
+  );
+  reply.headers(digestHeaders(held));
+  return held;
+}
+
+type WorkBody = { readonly timeout_ms?: number; readonly cache_salt?: string };
+
+function workOf({ requestTimeoutMs }: Services, request: FastifyRequest, { asks }: Order, held: HeldAdapters): Work {
+  const { timeout_ms: timeoutMs = requestTimeoutMs, cache_salt: cacheSalt } = request.body as WorkBody;
+  const { tenant, keyPrefix } = request;
+  return {
+    ...{ asks, held, caller: { tenant, keyPrefix } },
+    ...(timeoutMs === null ? {} : { timeoutMs }),
+    ...(cacheSalt === undefined ? {} : { cacheSalt }),
+  };
+}
+
+function startOrClose(stream: EventStream, start: () => Generation): Generation {
+  try {
+    return start();
+  } catch (error) {
+    stream.body.destroy();
+    throw error;
+  }
+}
+
+function abortWhenReaderLeaves({ raw }: FastifyReply, generation: Generation): void {
+  // Gone while the adapters were looked up: its `close` has been.
+  if (raw.destroyed) generation.abort();
+  raw.once('close', () => {
+    if (!raw.writableEnded) generation.abort();
+  });
+}
+
+/** The reader has gone: a stream that is sent to nobody would be an error of ours. */
+export function answerNobody(reply: FastifyReply, body: Readable | null): FastifyReply {
+  body?.destroy();
+  return reply.hijack();
+}

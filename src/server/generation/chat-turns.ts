@@ -1,0 +1,37 @@
+// Messages of a body as turns for the chat template.
+
+import { LorikeetError } from '../../core/errors.ts';
+import type { ChatMessage } from '../../tokenizer/tokenizer.ts';
+import type { Message } from '../schemas/prompt.ts';
+import type { ToolCall } from '../schemas/tools.ts';
+
+export function chatTurn(message: Message, index: number): ChatMessage {
+  const { role, content, name, tool_calls: calls, tool_call_id: callId, reasoning_content: reasoning } = message;
+  const hasCalls = calls !== undefined && calls !== null && calls.length > 0;
+  if ((content ?? null) === null && !hasCalls && role !== 'assistant') {
+    const param = `messages[${index}].content`;
+    throw new LorikeetError('missing_parameter', { message: `${param} is required.`, param });
+  }
+  return {
+    // OpenAI's newer word for the same turn; templates know the older one.
+    role: role === 'developer' ? 'system' : role,
+    content: typeof content === 'string' ? content : (content ?? []).map((part) => part.text).join('\n'),
+    ...optional({ name, tool_call_id: callId, reasoning_content: reasoning }),
+    ...(hasCalls ? { tool_calls: calls.map((call, i) => chatCall(call, `messages[${index}].tool_calls[${i}]`)) } : {}),
+  };
+}
+
+/** Templates write arguments as JSON themselves. */
+function chatCall({ id, type, function: { name, arguments: text } }: ToolCall, place: string) {
+  try {
+    return { id, type, function: { name, arguments: JSON.parse(text === '' ? '{}' : text) as unknown } };
+  } catch {
+    const param = `${place}.function.arguments`;
+    throw new LorikeetError('invalid_parameter', { message: `${param} is not JSON.`, param });
+  }
+}
+
+/** Without what is null or absent. */
+function optional(fields: Readonly<Record<string, string | null | undefined>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(fields).filter((entry): entry is [string, string] => entry[1] != null));
+}

@@ -1,0 +1,265 @@
+// The one path from token ids to text: engine sequences -> detokenise -> stop strings -> pieces and outcomes.
+// It knows no HTTP and no wire format; the routes give these pieces their shapes.
+
+import { mergeKey } from '../../core/adapter.ts';
+import { LorikeetError } from '../../core/errors.ts';
+import type { Grammar } from '../../core/grammar.ts';
+import type { SamplingParams } from '../../core/sampling-params.ts';
+import type { Share } from '../../core/share.ts';
+import type { SequenceEnd, SequenceRequest, Timings, TokenLogprobs, WeightBits } from '../../protocol/messages.ts';
+import type { Caller } from '../../tenants/ceilings.ts';
+import { type HeldAdapters, paramOf } from '../adapters/held-adapters.ts';
+import type { Services } from '../services.ts';
+import { stopStrings } from './stop-strings.ts';
+import { type EndedSequence, usedBy } from './used.ts';
+
+/** One sequence to generate. */
+export type Ask = {
+  readonly promptTokens: readonly number[];
+  readonly params: SamplingParams;
+  readonly stop: readonly string[];
+  /** What the output must look like; left out: anything. */
+  readonly grammar?: Grammar | null;
+  /** Report the prompt's own tokens with this many alternatives; left out: they are not. */
+  readonly promptLogprobs?: number;
+  /** The clock's monotonic reading when the request came. */
+  readonly arrivedAt: number;
+  /** false: on the base's weights, also where its adapters are merged; true if left out. */
+  readonly usesMerge?: boolean;
+};
+
+/** What became certain with one token. `token` is null for text that only the end of the sequence made certain. */
+export type Piece = {
+  readonly token: number | null;
+  readonly text: string;
+  readonly logprobs: TokenLogprobs | null;
+};
+
+/** A generated position, kept where log-probabilities were asked for. */
+export type Position = { readonly token: number; readonly logprobs: TokenLogprobs };
+
+export type Outcome = {
+  readonly text: string;
+  readonly positions: readonly Position[];
+  /** `abort` is seen only by a caller that has left. */
+  readonly finishReason: 'stop' | 'length' | 'abort';
+  /** A stop string ended it, not a token of the model. */
+  readonly byStopString: boolean;
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+  /** Of each prompt token, the first null; null where nobody asked. */
+  readonly promptLogprobs: readonly (TokenLogprobs | null)[] | null;
+  readonly cachedTokens: number;
+  /** It ran on merged weights, of these bits; null: on the base's. */
+  readonly mergedBits: WeightBits | null;
+  readonly timings: Timings;
+};
+
+/** A request's sequences, and the adapters that apply to each of them. */
+export type Work = {
+  readonly asks: readonly Ask[];
+  readonly held: HeldAdapters;
+  readonly caller: Caller;
+  /** From the request's arrival until nobody waits for its answer any more; left out: somebody always does. */
+  readonly timeoutMs?: number;
+  /** What is computed of the prompts is shared with requests of the same salt alone. */
+  readonly cacheSalt?: string;
+};
+
+/** `choice` is the position of the sequence in the asks. */
+export type GenerationListener = {
+  onPiece?(piece: Piece, choice: number): void;
+  onOutcome?(outcome: Outcome, choice: number): void;
+};
+
+export type Generation = {
+  /**
+   * All outcomes in the order of the asks, after what was used is kept; or the first error: then the other sequences
+   * are aborted.
+   */
+  readonly outcomes: Promise<Outcome[]>;
+  abort(): void;
+};
+
+/**
+ * Throws what the engine refuses with; then none of the sequences runs. From here on the adapters are this function's:
+ * they are let go when the last sequence has ended, which may be after the answer, since aborted ones end a step later.
+ */
+export function generate(services: Services, work: Work, listener: GenerationListener = {}): Generation {
+  const { asks, held, caller } = work;
+  const sequences: Sequence[] = [];
+  const ended: EndedSequence[] = [];
+  const accounted = Promise.withResolvers<void>();
+  const place = services.metrics.adaptersQueued({
+    tenant: held.tenant,
+    names: held.adapters.map(({ reference }) => reference),
+  });
+  let isStarted = false;
+  let endOne = () => {};
+  const endIfOver = () => {
+    if (!isStarted || ended.length < sequences.length) return;
+    place.ends();
+    held.release();
+    account(services, work, ended).then(accounted.resolve);
+  };
+  const abort = () => {
+    for (const sequence of sequences) sequence.abort();
+  };
+  try {
+    endOne = beginAll(services, work);
+    const onEnded = (end: EndedSequence) => {
+      endOne();
+      ended.push(end);
+      endIfOver();
+    };
+    const share = services.service.shareOf(caller);
+    for (const [choice, ask] of asks.entries()) {
+      sequences.push(startSequence(services, { ask, work, share, choice, listener, onStart: place.runs, onEnded }));
+    }
+  } catch (error) {
+    abort();
+    // Those that were counted and never came to be.
+    for (let i = sequences.length; i < asks.length; i++) endOne();
+    throw error;
+  } finally {
+    isStarted = true;
+    endIfOver();
+  }
+  const outcomes = Promise.all(sequences.map((sequence) => sequence.outcome)).then(async (all) => {
+    await accounted.promise;
+    return all;
+  });
+  outcomes.catch(abort);
+  return { outcomes, abort };
+}
+
+/** Throws `rate_limit_exceeded`. @returns what ends one of the sequences */
+function beginAll({ service }: Services, { asks, caller }: Work): () => void {
+  const prompts = new Set(asks.map(({ promptTokens }) => promptTokens));
+  const tokens = [...prompts].reduce((sum, { length }) => sum + length, 0);
+  service.rates.assertTokens(caller, tokens);
+  const end = service.begin(caller, asks.length);
+  service.rates.takerOf(caller)(tokens);
+  return end;
+}
+
+/** Never rejects. */
+async function account({ service }: Services, { caller, held }: Work, ended: readonly EndedSequence[]): Promise<void> {
+  const used = usedBy(ended);
+  if (used === null) return;
+  const adapter = held.applied.map(({ files }) => files.digest).join('+');
+  await service.usage.record({ tenant: caller.tenant, adapter, ...used });
+}
+
+type Sequence = { readonly outcome: Promise<Outcome>; abort(): void };
+
+type SequenceStart = {
+  readonly ask: Ask;
+  readonly work: Work;
+  readonly share: Share;
+  readonly choice: number;
+  readonly listener: GenerationListener;
+  onStart(): void;
+  onEnded(end: EndedSequence): void;
+};
+
+function startSequence(services: Services, { ask, work, share, choice, listener, ...on }: SequenceStart): Sequence {
+  const { engine, tokenizer, metrics, traffic, clock, service } = services;
+  const { held, caller } = work;
+  const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
+  // An error reaches whoever waits for it; where a later ask was refused, nobody does.
+  promise.catch(() => {});
+  const detokenizer = tokenizer.detokenizer();
+  const stops = stopStrings(ask.stop);
+  const countToken = traffic.counterOf(held);
+  const takeToken = service.rates.takerOf(caller);
+  const positions: Position[] = [];
+  let text = '';
+  let completionTokens = 0;
+  let lastTokenAt: number | null = null;
+  let isStarted = false;
+
+  const emit = (token: number | null, released: string, logprobs: TokenLogprobs | null) => {
+    text += released;
+    listener.onPiece?.({ token, text: released, logprobs }, choice);
+  };
+
+  const onEnd = (end: SequenceEnd) => {
+    // A sequence that a stop string ended was aborted by us: for the caller it is a stop, whatever came after.
+    const reason = stops.found ? 'stop' : end.reason;
+    if (!stops.found) completionTokens = end.completionTokens;
+    const { promptTokens: prompt } = ask;
+    const code = end.error?.code ?? null;
+    on.onEnded({ promptTokens: prompt, isStarted, reason, code, cachedTokens: end.cachedTokens, completionTokens });
+    const { maxTokens } = ask.params;
+    metrics.sequenceFinished({ ...end, reason, completionTokens, maxTokens, e2eMs: clock.monotonic() - ask.arrivedAt });
+    if (reason === 'error') {
+      reject(failure(services, end, held));
+      return;
+    }
+    const tail = stops.push(detokenizer.flush()) + stops.flush();
+    if (tail !== '') emit(null, tail, null);
+    const { promptTokens, cachedTokens, mergedBits = null, promptLogprobs = null, timings } = end;
+    const outcome: Outcome = {
+      ...{ text, positions, finishReason: reason, byStopString: stops.found, completionTokens },
+      ...{ promptTokens, promptLogprobs, cachedTokens, mergedBits, timings },
+    };
+    listener.onOutcome?.(outcome, choice);
+    resolve(outcome);
+  };
+
+  const abort = engine.submit(requestOf(services, ask, work, share), {
+    onStart() {
+      isStarted = true;
+      on.onStart();
+    },
+    onToken({ token, logprobs = null }) {
+      if (stops.found) return;
+      const now = clock.monotonic();
+      if (lastTokenAt === null) metrics.firstToken(now - ask.arrivedAt);
+      else metrics.nextToken(now - lastTokenAt);
+      lastTokenAt = now;
+      completionTokens++;
+      countToken(now);
+      takeToken(1);
+      if (logprobs !== null) positions.push({ token, logprobs });
+      emit(token, stops.push(detokenizer.push(token)), logprobs);
+      if (stops.found) abort();
+    },
+    onEnd,
+  });
+  return { outcome: promise, abort };
+}
+
+/** Only a merge that the tenant wants itself: another's rounding is no part of this one's answers. */
+const weightsOf = ({ merges }: Services, { tenant, applied: adapters }: HeldAdapters, usesMerge: boolean) => ({
+  adapters,
+  mergeKey: adapters.length === 0 || !usesMerge ? null : merges.keyFor(tenant, mergeKey(adapters)),
+});
+
+function requestOf(
+  services: Services,
+  { promptTokens, params, grammar, promptLogprobs, usesMerge = true, arrivedAt }: Ask,
+  { held, timeoutMs, cacheSalt }: Work,
+  share: Share,
+): Omit<SequenceRequest, 'id'> {
+  const request = {
+    ...{ promptTokens, params, share, ...weightsOf(services, held, usesMerge) },
+    ...(grammar ? { grammar } : {}),
+    ...(promptLogprobs === undefined ? {} : { promptLogprobs }),
+    ...(cacheSalt === undefined ? {} : { cacheSalt }),
+  };
+  const now = services.clock.monotonic();
+  return timeoutMs === undefined ? request : { ...request, timeoutMs: Math.max(0, arrivedAt + timeoutMs - now) };
+}
+
+function failure({ registry, logger }: Services, { error }: SequenceEnd, held: HeldAdapters): LorikeetError {
+  const { code, message, digest } = error ?? { code: 'engine_failed', message: 'The engine gave no reason.' };
+  const param = code.startsWith('adapter_') ? paramOf(held, digest) : undefined;
+  const damaged = digest ?? (held.applied.length === 1 ? held.applied[0]?.files.digest : undefined);
+  if (code === 'adapter_corrupt' && damaged !== undefined) {
+    logger.error({ digest: damaged }, 'an adapter is damaged');
+    registry.markCorrupt(damaged).catch((cause) => logger.error({ err: cause }, 'a damaged adapter was not marked'));
+  }
+  return new LorikeetError(code, { message, ...(param === undefined ? {} : { param }) });
+}

@@ -1,0 +1,73 @@
+// Log-probabilities in the shapes of the three interfaces. Natural logarithms, as the engine gives them.
+
+import type { TokenLogprobs } from '../../protocol/messages.ts';
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+import type { CompletionLogprobs } from '../schemas/completions.ts';
+import type { Position } from './generation.ts';
+
+/** A token as text; half a character becomes U+FFFD, and `bytes` tells what it is where the shape has them. */
+const tokenText = (tokenizer: Tokenizer, token: number) => Buffer.from(tokenizer.tokenBytes(token)).toString();
+
+export type GenerateLogprob = { id: number; token: string; logprob: number };
+
+export function alternatives(tokenizer: Tokenizer, { top }: TokenLogprobs): GenerateLogprob[] {
+  return top.map(([id, logprob]) => ({ id, token: tokenText(tokenizer, id), logprob }));
+}
+
+export function generateLogprobs(tokenizer: Tokenizer, positions: readonly Position[]) {
+  return positions.map(({ token, logprobs }) => ({
+    id: token,
+    token: tokenText(tokenizer, token),
+    logprob: logprobs.logprob,
+    top: alternatives(tokenizer, logprobs),
+  }));
+}
+
+export function chatLogprobs(tokenizer: Tokenizer, positions: readonly Position[]) {
+  const entry = (token: number, logprob: number) => {
+    const bytes = tokenizer.tokenBytes(token);
+    return { token: Buffer.from(bytes).toString(), logprob, bytes: [...bytes] };
+  };
+  return {
+    content: positions.map(({ token, logprobs: { logprob, top } }) => ({
+      ...entry(token, logprob),
+      top_logprobs: top.map(([id, value]) => entry(id, value)),
+    })),
+    refusal: null,
+  };
+}
+
+/** A position; null where nothing comes before the token. */
+type Told = { readonly token: number; readonly logprobs: TokenLogprobs | null };
+
+/** With the token itself, as OpenAI has it, so that a reader sees whether it is the most likely one. */
+const topOf = (token: number, { logprob, top }: TokenLogprobs): readonly (readonly [number, number])[] =>
+  top.length === 0 || top.some(([id]) => id === token) ? top : [...top, [token, logprob]];
+
+/** Of one choice, whose positions may come in parts: `text_offset` counts on, in UTF-16 units of the output. */
+export function completionLogprobs(tokenizer: Tokenizer): (positions: readonly Told[]) => CompletionLogprobs {
+  const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+  let offset = 0;
+  return (positions) => ({
+    tokens: positions.map(({ token }) => legacyText(tokenizer, token)),
+    token_logprobs: positions.map(({ logprobs }) => logprobs?.logprob ?? null),
+    top_logprobs: positions.map(({ token, logprobs }) =>
+      logprobs === null
+        ? null
+        : Object.fromEntries(topOf(token, logprobs).map(([id, value]) => [legacyText(tokenizer, id), value])),
+    ),
+    text_offset: positions.map(({ token }) => {
+      const start = offset;
+      if (!tokenizer.isSpecial(token)) offset += decoder.decode(tokenizer.tokenBytes(token), { stream: true }).length;
+      return start;
+    }),
+  });
+}
+
+/** This shape has no bytes and uses texts as keys: so half a character is `bytes:\xf0\x9f`, as OpenAI writes it. */
+function legacyText(tokenizer: Tokenizer, token: number): string {
+  const bytes = Buffer.from(tokenizer.tokenBytes(token));
+  const text = bytes.toString();
+  if (Buffer.from(text).equals(bytes)) return text;
+  return `bytes:${[...bytes].map((byte) => `\\x${byte.toString(16).padStart(2, '0')}`).join('')}`;
+}

@@ -1,0 +1,56 @@
+// Which weights a name means, for the fields that name them: `model` of OpenAI's routes, `adapter_id` and `adapters` of
+// our own. A name is looked up later, when its adapter is held; none is ever quietly the base model's answer.
+
+import { LorikeetError } from '../../core/errors.ts';
+import type { AdapterVersion } from '../../registry/adapter-registry.ts';
+import type { NamedAdapter } from '../adapters/held-adapters.ts';
+import type { ModelCard } from '../schemas/models.ts';
+import type { Services } from '../services.ts';
+
+/** The base model where `model` is left out or its name, else an adapter of this reference. */
+export const adaptersOfModel = ({ model }: Services, reference: string | undefined): NamedAdapter[] =>
+  reference === undefined || reference === model.name ? [] : [{ reference, scale: 1, param: 'model' }];
+
+/** Nobody could ask for an adapter of the base model's name. Throws `invalid_parameter`. */
+export function assertFreeName({ model }: Services, name: string, param: string): void {
+  if (name !== model.name) return;
+  const message = `The lora adapter name '${name}' conflicts with a served base model.`;
+  throw new LorikeetError('invalid_parameter', { message, param });
+}
+
+type AdapterFields = {
+  adapter_id?: string;
+  adapter_scale?: number;
+  adapters?: readonly { id: string; scale?: number }[];
+};
+
+export function adaptersOfBody({ adapter_id, adapter_scale, adapters = [] }: AdapterFields): NamedAdapter[] {
+  const refuse = (message: string, param: string) => new LorikeetError('invalid_parameter', { message, param });
+  if (adapter_id !== undefined && adapters.length > 0) {
+    throw refuse('adapter_id and adapters exclude each other.', 'adapters');
+  }
+  if (adapter_scale !== undefined && adapter_id === undefined) {
+    throw refuse('adapter_scale needs adapter_id.', 'adapter_scale');
+  }
+  if (adapter_id !== undefined) return [{ reference: adapter_id, scale: adapter_scale ?? 1, param: 'adapter_id' }];
+  return adapters.map(({ id, scale = 1 }, i) => ({ reference: id, scale, param: `adapters[${i}].id` }));
+}
+
+export function baseModelCard({ model, engine }: Services): ModelCard {
+  return {
+    id: model.name,
+    object: 'model',
+    created: Math.floor(model.createdAt / 1000),
+    owned_by: 'lorikeet',
+    root: model.digest,
+    parent: null,
+    max_model_len: engine.info?.maxContext ?? null,
+    permission: [],
+  };
+}
+
+/** @param id what a caller writes as `model` to get it */
+export function adapterCard(services: Services, id: string, adapter: AdapterVersion): ModelCard {
+  const created = Math.floor(adapter.createdAt / 1000);
+  return { ...baseModelCard(services), id, created, root: adapter.digest, parent: services.model.name };
+}

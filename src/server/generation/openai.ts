@@ -1,0 +1,101 @@
+// What OpenAI's two generation routes share: the head of an answer, its usage, and the chunks of a stream.
+
+import { LorikeetError } from '../../core/errors.ts';
+import type { EventStream } from '../http/event-stream.ts';
+import type { Usage } from '../schemas/openai.ts';
+import type { Services } from '../services.ts';
+import type { EventWriter } from './answer.ts';
+import type { Outcome, Piece } from './generation.ts';
+
+type StreamFields = { stream?: boolean; stream_options?: { include_usage?: boolean | 'true' | 'false' } };
+
+/** The same in every chunk of a stream. */
+export type Head<O extends string> = { id: string; object: O; created: number; model: string };
+
+/** @param model the caller's own name for it comes back, as OpenAI's clients and vLLM have it */
+export function headOf<O extends string>(
+  services: Services,
+  prefix: string,
+  object: O,
+  model = services.model.name,
+): Head<O> {
+  const created = Math.floor(services.clock.now() / 1000);
+  return { id: `${prefix}-${services.newId()}`, object, created, model };
+}
+
+export function checkStreamOptions({ stream, stream_options }: StreamFields): void {
+  if (stream || stream_options === undefined) return;
+  const message = 'stream_options needs stream.';
+  throw new LorikeetError('invalid_parameter', { message, param: 'stream_options' });
+}
+
+export const includesUsage = ({ stream_options }: StreamFields) =>
+  stream_options?.include_usage === true || stream_options?.include_usage === 'true';
+
+/** A prompt counts once, however many choices it has. */
+export function usageOf(outcomes: readonly Outcome[], prompts: number): Usage {
+  const choices = outcomes.length / prompts;
+  const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
+  const firstChoices = outcomes.filter((_, i) => i % choices === 0);
+  const promptTokens = sum(firstChoices.map((outcome) => outcome.promptTokens));
+  const completionTokens = sum(outcomes.map((outcome) => outcome.completionTokens));
+  return {
+    prompt_tokens: promptTokens,
+    completion_tokens: completionTokens,
+    total_tokens: promptTokens + completionTokens,
+    prompt_tokens_details: { cached_tokens: sum(firstChoices.map((outcome) => outcome.cachedTokens)) },
+  };
+}
+
+/** Members of a choice in JSON, without `index` and `finish_reason`. */
+export type ChunkShape = {
+  /** Of a chunk before a choice's first text; null writes none. */
+  readonly first: string | null;
+  piece(piece: Piece, choice: number): string;
+  /** Where a piece is read first: members of as many chunks as it makes certain; null for the choice's end. */
+  read?(piece: Piece | null, choice: number): string[];
+  /** Left out: the engine's own. */
+  finishReason?(reason: Outcome['finishReason'], choice: number): string;
+  /** Of the chunk that carries the finish reason. */
+  readonly last: string;
+};
+
+export function chunkWriter(
+  stream: EventStream,
+  head: Head<string>,
+  shape: ChunkShape,
+  includeUsage: boolean,
+  prompts: number,
+): EventWriter {
+  // All but a choice is constant, and serialised once: this runs for every token of every stream.
+  const start = `${JSON.stringify(head).slice(0, -1)},"choices":`;
+  const end = includeUsage ? ',"usage":null}' : '}';
+  const begun = new Set<number>();
+  const write = (choice: number, members: string, finishReason: string) =>
+    stream.send(`${start}[{"index":${choice},${members},"finish_reason":${finishReason}}]${end}`);
+  const begin = (choice: number) => {
+    if (shape.first === null || begun.has(choice)) return;
+    begun.add(choice);
+    write(choice, shape.first, 'null');
+  };
+  return {
+    onPiece(piece, choice) {
+      begin(choice);
+      if (shape.read) {
+        for (const members of shape.read(piece, choice)) write(choice, members, 'null');
+        return;
+      }
+      // Half a character, or what may be a stop string: nothing to say yet.
+      if (piece.text === '' && piece.logprobs === null) return;
+      write(choice, shape.piece(piece, choice), 'null');
+    },
+    onOutcome({ finishReason }, choice) {
+      begin(choice);
+      for (const members of shape.read?.(null, choice) ?? []) write(choice, members, 'null');
+      write(choice, shape.last, `"${shape.finishReason?.(finishReason, choice) ?? finishReason}"`);
+    },
+    end(outcomes) {
+      if (includeUsage) stream.send(`${start}[],"usage":${JSON.stringify(usageOf(outcomes, prompts))}}`);
+    },
+  };
+}

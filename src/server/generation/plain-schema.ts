@@ -1,0 +1,51 @@
+// A JSON schema in words that llguidance takes as JSON Schema means them: patterns of ASCII classes, and dates and
+// times that a calendar and a clock have.
+
+import { LorikeetError } from '../../core/errors.ts';
+import { limits } from '../../core/limits.ts';
+import { asciiClasses } from './grammar-texts.ts';
+
+/** Members that hold data, whatever the names in it are. */
+const data = new Set(['const', 'enum', 'default', 'examples']);
+/** Members that hold schemas by names of the caller's. */
+const named = new Set(['properties', 'patternProperties', '$defs', 'definitions', 'dependentSchemas']);
+
+// February has 28 days here, so that no year is asked.
+const months31 = '(0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])';
+const months30 = '(0[469]|11)-(0[1-9]|[12]\\d|30)';
+const date = `\\d{4}-(${months31}|${months30}|02-(0[1-9]|1\\d|2[0-8]))`;
+const time = '([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,6})?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)';
+const formats: Readonly<Record<string, string>> = { date, time, 'date-time': `${date}T${time}` };
+
+/** Throws `grammar_too_complex` where it is too deep. */
+export const plainSchema = (schema: object): object => plainMembers(schema, 0) as object;
+
+function plainMembers(value: unknown, depth: number): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  if (depth > limits.schemaDepth) {
+    const message = `The schema is deeper than ${limits.schemaDepth} levels.`;
+    throw new LorikeetError('grammar_too_complex', { message });
+  }
+  if (Array.isArray(value)) return value.map((entry) => plainMembers(entry, depth + 1));
+  const entries = Object.entries(value).map(([name, entry]) => [name, plainMember(name, entry, depth)] as const);
+  return withFormat(Object.fromEntries(entries));
+}
+
+function plainMember(name: string, value: unknown, depth: number): unknown {
+  if (data.has(name)) return value;
+  if (name === 'pattern' && typeof value === 'string') return asciiClasses(value);
+  if (!named.has(name) || typeof value !== 'object' || value === null) return plainMembers(value, depth + 1);
+  const entries = Object.entries(value).map(([key, schema]) => {
+    return [name === 'patternProperties' ? asciiClasses(key) : key, plainMembers(schema, depth + 1)] as const;
+  });
+  return Object.fromEntries(entries);
+}
+
+function withFormat(schema: Record<string, unknown>): Record<string, unknown> {
+  const { format, ...rest } = schema;
+  const text = typeof format === 'string' && Object.hasOwn(formats, format) ? formats[format]! : null;
+  if (text === null || rest.type !== 'string') return schema;
+  const pattern = `^${asciiClasses(text)}$`;
+  if (!Object.hasOwn(rest, 'pattern')) return { ...rest, pattern };
+  return { ...rest, allOf: [...(Array.isArray(rest.allOf) ? rest.allOf : []), { pattern }] };
+}

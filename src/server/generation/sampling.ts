@@ -1,0 +1,74 @@
+// The body's sampling fields to SamplingParams. Ranges were checked by the schema; what depends on the model is here.
+
+import { LorikeetError } from '../../core/errors.ts';
+import { defaultSamplingParams as defaults, type SamplingParams } from '../../core/sampling-params.ts';
+import type { SamplingBody } from '../schemas/sampling.ts';
+import type { Services } from '../services.ts';
+
+/** Fields by the names that a route gives them; `maxTokens` is null where the caller gave none. */
+export type RouteSampling = {
+  readonly maxTokens: number | null;
+  readonly maxTokensDefault: number;
+  /** The name of the caller's field, for the error. */
+  readonly maxTokensParam: string;
+  readonly logprobs: number | null;
+};
+
+export function toSamplingParams(
+  services: Services,
+  body: SamplingBody,
+  route: RouteSampling,
+  promptTokens: number,
+): SamplingParams {
+  const { tokenizer } = services;
+  return {
+    maxTokens: fitMaxTokens(services, route, promptTokens),
+    temperature: body.temperature ?? defaults.temperature,
+    topK: body.top_p === 0 ? 1 : Math.max(0, body.top_k ?? defaults.topK),
+    topP: body.top_p || defaults.topP,
+    minP: body.min_p ?? defaults.minP,
+    repetitionPenalty: body.repetition_penalty ?? defaults.repetitionPenalty,
+    frequencyPenalty: body.frequency_penalty ?? defaults.frequencyPenalty,
+    presencePenalty: body.presence_penalty ?? defaults.presencePenalty,
+    logitBias: toLogitBias(body.logit_bias ?? {}, tokenizer.vocabulary),
+    seed: body.seed === undefined ? defaults.seed : safeSeed(body.seed),
+    stopTokens: [...(body.ignore_eos ? [] : tokenizer.eosTokens), ...(body.stop_token_ids ?? [])],
+    logprobs: route.logprobs,
+  };
+}
+
+/** One asking for each choice of `n`: the seed moves on, or all choices would be the same text. */
+export function paramsOfChoices(params: SamplingParams, n: number): SamplingParams[] {
+  const { seed } = params;
+  return Array.from({ length: n }, (_, i) => (seed === null ? params : { ...params, seed: safeSeed(seed + i) }));
+}
+
+/** Within the integers that a number holds exactly. */
+const safeSeed = (seed: number) => (Number.isSafeInteger(seed) ? seed : seed % 2 ** 52);
+
+/** An empty string is none: it would end every text before its first character. */
+export const stopsOf = ({ stop = [] }: SamplingBody): readonly string[] => [stop].flat().filter((text) => text !== '');
+
+/** Clients know this error by these words (litellm's fallbacks). */
+export const contextPhrase = (tokens: number) => `This model's maximum context length is ${tokens} tokens.`;
+
+function fitMaxTokens(services: Services, route: RouteSampling, promptTokens: number): number {
+  const context = services.contextTokens();
+  const room = context - promptTokens;
+  if (route.maxTokens === null) return Math.min(route.maxTokensDefault, room);
+  if (route.maxTokens <= room) return route.maxTokens;
+  throw new LorikeetError('context_length_exceeded', {
+    param: route.maxTokensParam,
+    message:
+      `${contextPhrase(context)} However, you requested ${promptTokens + route.maxTokens} tokens ` +
+      `(${promptTokens} in the prompt, ${route.maxTokens} in the completion by ${route.maxTokensParam}).`,
+  });
+}
+
+function toLogitBias(bias: Readonly<Record<string, number>>, vocabulary: number): (readonly [number, number])[] {
+  return Object.entries(bias).map(([id, value]) => {
+    if (Number(id) < vocabulary) return [Number(id), value] as const;
+    const param = `logit_bias[${id}]`;
+    throw new LorikeetError('invalid_parameter', { message: `${param}: the vocabulary has ${vocabulary}.`, param });
+  });
+}

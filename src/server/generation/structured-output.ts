@@ -1,0 +1,127 @@
+// The grammar that a request asks of its output: from OpenAI's and vLLM's fields to one text that is compiled.
+
+import { LorikeetError } from '../../core/errors.ts';
+import type { Grammar } from '../../core/grammar.ts';
+import { limits } from '../../core/limits.ts';
+import type { StructuredBody } from '../schemas/structured.ts';
+import type { Services } from '../services.ts';
+import { asciiClasses, escapeRegex, larkOf } from './grammar-texts.ts';
+import { plainSchema } from './plain-schema.ts';
+
+/** A grammar, and where it stands in the body. */
+export type Asked = { readonly grammar: Grammar; readonly param: string };
+
+type Form = { readonly param: string; readonly make: () => Grammar };
+
+/** Throws for more than one form; null where the output is free. */
+export function structureOf(body: StructuredBody): Asked | null {
+  const { response_format: format, structured_outputs: outputs = {} } = body;
+  const { json, regex, choice, grammar, json_object, disable_any_whitespace = false } = outputs;
+  const forms: readonly (Form | null)[] = [
+    formatForm(format),
+    form('guided_json', body.guided_json, (schema) => jsonGrammar(schema)),
+    form('guided_regex', body.guided_regex, regexGrammar),
+    form('guided_choice', body.guided_choice, choiceGrammar),
+    form('guided_grammar', body.guided_grammar, larkGrammar),
+    form('structured_outputs.json', json, (schema) => jsonGrammar(schema, disable_any_whitespace)),
+    form('structured_outputs.regex', regex, regexGrammar),
+    form('structured_outputs.choice', choice, choiceGrammar),
+    form('structured_outputs.grammar', grammar, larkGrammar),
+    form('structured_outputs.json_object', json_object || undefined, () => anyObject(disable_any_whitespace)),
+  ];
+  const [first, second] = forms.filter((one) => one !== null);
+  if (first === undefined) return null;
+  if (second !== undefined) {
+    const message = `${first.param} and ${second.param} exclude each other.`;
+    throw new LorikeetError('invalid_parameter', { message, param: second.param });
+  }
+  return blamed(first.param, () => ({ param: first.param, grammar: first.make() }));
+}
+
+/** The grammar, once it is known to compile; null where the output is free. */
+export async function compiledGrammar({ grammars }: Services, asked: Asked | null): Promise<Grammar | null> {
+  if (asked === null) return null;
+  const { grammar, param } = asked;
+  if (grammar.text.length > limits.grammarChars) {
+    const message = `${param} has ${grammar.text.length} characters; at most ${limits.grammarChars} are taken.`;
+    throw new LorikeetError('grammar_too_complex', { message, param });
+  }
+  try {
+    await grammars.check(grammar);
+  } catch (error) {
+    if (!(error instanceof LorikeetError)) throw error;
+    throw new LorikeetError(error.code, { message: `${param}: ${error.message}`, param, cause: error });
+  }
+  return grammar;
+}
+
+/** The model's own end must be able to come: without it a finished output would have no next token. */
+export function checkEnds(grammar: unknown, body: { ignore_eos?: boolean }): void {
+  if (grammar === null || !body.ignore_eos) return;
+  const message = 'ignore_eos excludes structured output, which ends where its grammar ends.';
+  throw new LorikeetError('invalid_parameter', { message, param: 'ignore_eos' });
+}
+
+function form<T>(param: string, value: T | undefined | null, make: (value: T) => Grammar): Form | null {
+  return value === undefined || value === null ? null : { param, make: () => make(value) };
+}
+
+function formatForm(format: StructuredBody['response_format']): Form | null {
+  if (format === undefined || format.type === 'text') return null;
+  if (format.type === 'json_object') return { param: 'response_format', make: () => anyObject() };
+  const schema = format.json_schema?.schema;
+  if (schema === undefined || schema === null) {
+    const param = 'response_format.json_schema.schema';
+    throw new LorikeetError('missing_parameter', { message: `${param} is required.`, param });
+  }
+  return { param: 'response_format.json_schema.schema', make: () => jsonGrammar(schema) };
+}
+
+const anyObject = (compact = false): Grammar => jsonGrammar({ type: 'object' }, compact);
+
+/** Between JSON's parts: nothing, a space, or a line break and its indentation. Small models never end longer ones. */
+const whitespace = '( |\\n[ \\t]{0,40})?';
+
+/** A schema that asks llguidance for our white space, whose own options nobody else may set. */
+export function jsonSchemaText(schema: unknown, compact = false): string {
+  const parsed = typeof schema === 'string' ? parseSchema(schema) : schema;
+  if (typeof parsed === 'boolean') return JSON.stringify(parsed);
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
+    throw new LorikeetError('grammar_invalid', { message: 'A JSON schema is an object.' });
+  }
+  if (Object.hasOwn(parsed, 'x-guidance')) {
+    throw new LorikeetError('grammar_invalid', { message: 'x-guidance is not supported in a schema.' });
+  }
+  const options = compact ? { whitespace_flexible: false } : { whitespace_pattern: whitespace };
+  return JSON.stringify({ 'x-guidance': options, ...plainSchema(parsed) });
+}
+
+const jsonGrammar = (schema: unknown, compact = false): Grammar => ({
+  kind: 'json_schema',
+  text: jsonSchemaText(schema, compact),
+});
+
+function parseSchema(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new LorikeetError('grammar_invalid', { message: 'The schema is not valid JSON.', cause });
+  }
+}
+
+const regexGrammar = (text: string): Grammar => ({ kind: 'regex', text: asciiClasses(text) });
+const choiceGrammar = (choices: readonly string[]): Grammar => ({
+  kind: 'regex',
+  text: choices.map((choice) => escapeRegex(choice)).join('|'),
+});
+const larkGrammar = (text: string): Grammar => ({ kind: 'lark', text: larkOf(text) });
+
+/** An error of the making with the caller's parameter. */
+function blamed<T>(param: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof LorikeetError) || error.param !== null) throw error;
+    throw new LorikeetError(error.code, { message: `${param}: ${error.message}`, param, cause: error });
+  }
+}

@@ -1,0 +1,89 @@
+// A chat's answer out of the model's text: whole, or as the chunks of a stream. Where there are no tools and nothing is
+// thought, text is content, and none of this is asked.
+
+import type { Services } from '../../services.ts';
+import type { Outcome, Piece } from '../generation.ts';
+import { chatLogprobs } from '../logprobs.ts';
+import type { ChunkShape } from '../openai.ts';
+import type { ChatPlan } from './chat-plan.ts';
+import { type OutputDelta, type OutputOptions, type OutputParser, outputParser, parseOutput } from './output-parser.ts';
+
+export type ChatOutput = {
+  message(outcome: Outcome): { message: ChatMessage; finish_reason: Outcome['finishReason'] | 'tool_calls' };
+  readonly chunks: Required<Pick<ChunkShape, 'read' | 'finishReason'>>;
+};
+
+type ChatMessage = {
+  role: 'assistant';
+  content: string | null;
+  refusal: null;
+  reasoning_content?: string;
+  tool_calls?: ReturnType<typeof parseOutput>['calls'];
+};
+
+/** null where the text is the content. */
+export function chatOutput(services: Services, plan: ChatPlan, promptTokens: readonly number[]): ChatOutput | null {
+  const { form, tools, canThink, callReason } = plan;
+  if (form === null && !canThink) return null;
+  const options: OutputOptions = {
+    form,
+    names: new Set(tools.map((tool) => tool.function.name)),
+    thinking: !canThink ? 'none' : endsThinking(services, promptTokens) ? 'open' : 'marked',
+    // Templates of Mistral take nine letters and digits only.
+    newId: () => {
+      const id = services.newId().replace(/[^A-Za-z0-9]/g, '');
+      return form?.name === 'mistral' ? id.slice(-9).padStart(9, '0') : `call_${id}`;
+    },
+  };
+  const reasonOf = (reason: Outcome['finishReason'], calls: number): Outcome['finishReason'] | 'tool_calls' =>
+    reason === 'stop' && calls > 0 ? callReason : reason;
+  const streams = new Map<number, { parser: OutputParser; calls: number }>();
+  const streamOf = (choice: number) => {
+    const stream = streams.get(choice) ?? { parser: outputParser(options), calls: 0 };
+    streams.set(choice, stream);
+    return stream;
+  };
+  return {
+    message({ text, finishReason }) {
+      const { content, reasoning, calls } = parseOutput(options, text);
+      const message: ChatMessage = {
+        ...{ role: 'assistant', refusal: null },
+        content: content === '' && calls.length > 0 ? null : content,
+        ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
+        ...(calls.length > 0 ? { tool_calls: calls } : {}),
+      };
+      return { message, finish_reason: reasonOf(finishReason, calls.length) };
+    },
+    chunks: {
+      read(piece, choice) {
+        const stream = streamOf(choice);
+        const deltas = piece === null ? stream.parser.finish() : stream.parser.push(piece.text);
+        for (const delta of deltas) if ('call' in delta) stream.calls = Math.max(stream.calls, delta.call.index + 1);
+        return membersOf(services, deltas, piece);
+      },
+      finishReason: (reason, choice) => reasonOf(reason, streamOf(choice).calls),
+    },
+  };
+}
+
+/** One chunk a delta; log-probabilities go with the first, or with a chunk of their own. */
+function membersOf({ tokenizer }: Services, deltas: readonly OutputDelta[], piece: Piece | null): string[] {
+  const { token = null, logprobs = null } = piece ?? {};
+  const shaped = token === null || logprobs === null ? null : chatLogprobs(tokenizer, [{ token, logprobs }]);
+  const shown = deltas.map(deltaOf);
+  if (shown.length === 0 && shaped !== null) shown.push({});
+  return shown.map(
+    (delta, i) => `"delta":${JSON.stringify(delta)},"logprobs":${JSON.stringify(i === 0 ? shaped : null)}`,
+  );
+}
+
+function deltaOf(delta: OutputDelta): object {
+  if ('content' in delta) return { content: delta.content };
+  if ('reasoning' in delta) return { reasoning_content: delta.reasoning };
+  return { tool_calls: [delta.call] };
+}
+
+/** The template itself began to think, so the output goes on with it. */
+function endsThinking({ tokenizer }: Services, promptTokens: readonly number[]): boolean {
+  return tokenizer.decode(promptTokens.slice(-8), { skipSpecial: false }).trimEnd().endsWith('<think>');
+}

@@ -1,0 +1,116 @@
+// Which bodies are read, and how: JSON, except where a route takes an upload. A body is held in memory until it is
+// whole, so that all of them together have a bound.
+
+import type { IncomingMessage } from 'node:http';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { LorikeetError } from '../../../core/errors.ts';
+import type { Services } from '../../services.ts';
+import { bodyBytes } from '../body-bytes.ts';
+
+/** As JSON makes it: a list is none, and neither is the stream of an upload. */
+const isObject = (body: unknown): body is object =>
+  typeof body === 'object' && body !== null && Object.getPrototypeOf(body) === Object.prototype;
+
+export function addBodies(app: FastifyInstance, { limits }: Services): void {
+  app.removeContentTypeParser(['text/plain', 'application/json']);
+  const parseText = app.getDefaultJsonParser('error', 'error');
+  const parseJson: typeof parseText = (request, body, done) =>
+    parseText(request, body, (error, parsed) =>
+      done(error, error === null && hasLongSeed.test(body) ? parseSeeds(body) : parsed),
+    );
+
+  const places = bodyBytes(limits);
+
+  /** The whole body as text. Throws `body_too_large`, `server_overloaded`, `malformed_request`. */
+  const read = async (request: FastifyRequest, payload: IncomingMessage): Promise<string> => {
+    const bytesMax = request.routeOptions.bodyLimit;
+    const announced = Number(request.headers['content-length'] ?? Number.NaN);
+    if (announced > bytesMax) throw new LorikeetError('body_too_large');
+    // Of a body whose length is not said the most is assumed.
+    const giveBack = places.take(request.tenant, Number.isFinite(announced) ? announced : bytesMax);
+    try {
+      return await textOf(payload, bytesMax);
+    } finally {
+      giveBack();
+    }
+  };
+  const parse = (request: FastifyRequest, text: string) =>
+    new Promise<unknown>((resolve, reject) => {
+      parseJson(request, text, (error, body) => (error ? reject(error) : resolve(body)));
+    });
+
+  // OpenAI's Python client labels the body that its DELETE, or its POST to a route that takes none, does not have.
+  app.addContentTypeParser('application/json', async (request: FastifyRequest, payload: IncomingMessage) => {
+    const text = await read(request, payload);
+    if (text === '' && request.routeOptions.schema?.body === undefined) return undefined;
+    return await parse(request, text);
+  });
+
+  // `curl -d` labels its body as a form, so a form's label is read as JSON. Not from a browser: any web page may send
+  // a form to this server without asking first, and a browser says so with an Origin.
+  const form = 'application/x-www-form-urlencoded';
+  app.addContentTypeParser(form, async (request: FastifyRequest, payload: IncomingMessage) => {
+    if (request.headers.origin !== undefined) throw new LorikeetError('unsupported_media_type');
+    return await parse(request, await read(request, payload));
+  });
+
+  // OpenAI's clients send null for what was not set: it means absent, wherever it stands.
+  app.addHook('preValidation', async (request) => {
+    if (isObject(request.body)) request.body = withoutNulls(request.body);
+  });
+}
+
+async function textOf(payload: IncomingMessage, bytesMax: number): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  try {
+    for await (const chunk of payload as AsyncIterable<Buffer>) {
+      bytes += chunk.length;
+      if (bytes > bytesMax) throw new LorikeetError('body_too_large');
+      chunks.push(chunk);
+    }
+  } catch (cause) {
+    if (cause instanceof LorikeetError) throw cause;
+    throw new LorikeetError('malformed_request', { message: 'The body broke off.', cause });
+  }
+  return Buffer.concat(chunks).toString();
+}
+/** The caller's own JSON: a schema or a file, in which null is a value. */
+const opaque = new Set([
+  'json_schema',
+  'schema',
+  'parameters',
+  'input_schema',
+  'guided_json',
+  'json',
+  'config',
+  'format',
+]);
+
+function withoutNulls(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutNulls);
+  if (!isObject(value)) return value;
+  const entries = Object.entries(value).filter(([, member]) => member !== null);
+  return Object.fromEntries(entries.map(([key, member]) => [key, opaque.has(key) ? member : withoutNulls(member)]));
+}
+
+/**
+ * Seeds of OpenAI and vLLM are signed 64-bit integers, which a JavaScript number rounds from 2^53 on: neighbours would
+ * become one. Such a seed is read from its digits and folded into 52 bits, in which neighbours stay apart.
+ */
+function parseSeeds(text: string): unknown {
+  const read = (key: string, value: unknown, { source = '' }: { source?: string } = {}) => {
+    if (key !== 'seed' || typeof value !== 'number' || Number.isSafeInteger(value)) return value;
+    return /^-?\d{16,19}$/.test(source) ? foldSeed(BigInt(source), value) : value;
+  };
+  return JSON.parse(text, read as (key: string, value: unknown) => unknown);
+}
+
+/** One that is no 64-bit integer stays as it is, for the schema to refuse. */
+function foldSeed(seed: bigint, rounded: number): number {
+  if (BigInt.asIntN(64, seed) !== seed) return rounded;
+  const bits = BigInt.asUintN(64, seed);
+  return Number(BigInt.asUintN(52, bits ^ (bits >> 52n)));
+}
+
+const hasLongSeed = /"seed"\s*:\s*-?\d{16}/;

@@ -1,0 +1,63 @@
+// Idempotency-Key on routes that make something: the same key and request again get the first answer, and nothing is
+// made twice. Clients send again by themselves when an answer is lost.
+
+import { createHash } from 'node:crypto';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { LorikeetError } from '../../../core/errors.ts';
+import type { AskedOnce } from '../../../tenants/kept-answers.ts';
+import type { Services } from '../../services.ts';
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** It makes something, and its answer may be kept: it holds no secret. */
+    isIdempotent?: boolean;
+  }
+  interface FastifyRequest {
+    askedOnce: AskedOnce | null;
+  }
+}
+
+const header = 'idempotency-key';
+export const replayedHeader = 'idempotent-replayed';
+/** Of an answer, what says more than its body. */
+const keptHeaders = ['content-type', 'location'] as const;
+
+export function addIdempotency(app: FastifyInstance, { keptAnswers }: Services): void {
+  app.decorateRequest('askedOnce', null);
+  app.addHook('preHandler', async (request, reply) => {
+    const key = request.headers[header];
+    if (key === undefined || !request.routeOptions.config.isIdempotent) return;
+    if (typeof key !== 'string' || !/^[\x20-\x7e]{1,255}$/.test(key)) {
+      const message = 'Idempotency-Key must have 1 to 255 printable characters.';
+      throw new LorikeetError('invalid_parameter', { message, param: header });
+    }
+    const asked = { tenant: request.tenant, key, request: fingerprint(request) };
+    const before = await keptAnswers.begin(asked);
+    if (before === null) {
+      request.askedOnce = asked;
+      return;
+    }
+    return reply
+      .status(before.status)
+      .headers({ ...before.headers, [replayedHeader]: 'true' })
+      .send(before.body);
+  });
+  app.addHook('onSend', async (request, reply, payload) => {
+    const { askedOnce } = request;
+    if (askedOnce === null) return;
+    request.askedOnce = null;
+    const mayAgain = reply.statusCode >= 500 || reply.statusCode === 429 || typeof payload !== 'string';
+    const headers = Object.fromEntries(keptHeaders.map((name) => [name, String(reply.getHeader(name) ?? '')]));
+    const said = Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== ''));
+    const kept = mayAgain
+      ? keptAnswers.forget(askedOnce)
+      : keptAnswers.finish(askedOnce, { status: reply.statusCode, headers: said, body: payload });
+    await kept.catch((error) => request.log.error({ err: error }, 'an answer could not be kept'));
+  });
+}
+
+/** Of a form, whose bytes are not here yet, the length stands for the content. */
+function fingerprint({ method, url, body, headers }: FastifyRequest): string {
+  const content = body === undefined ? `${headers['content-length'] ?? ''} bytes` : JSON.stringify(body);
+  return createHash('sha256').update(`${method} ${url}\n${content}`).digest('hex');
+}

@@ -1,0 +1,56 @@
+// What every request gets, whatever its route: an id that comes back in the answer, its time of arrival, one line in
+// the log, a count. The line holds no body, no query and no key.
+
+import type { IncomingMessage } from 'node:http';
+import type { FastifyInstance } from 'fastify';
+import { digestHeader } from '../../adapters/held-adapters.ts';
+import type { Limits } from '../../deps.ts';
+import type { Services } from '../../services.ts';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The clock's monotonic reading when the request came. */
+    arrivedAt: number;
+  }
+}
+
+/** Nobody's answer: nginx's status for a caller who left before it came. */
+const clientClosed = 499;
+
+/** The caller's own id where it is short and plain, so that logs of two systems can be joined. */
+export function requestIds(newId: () => string, { requestIdChars }: Limits) {
+  const sane = new RegExp(`^[A-Za-z0-9._:/=+-]{1,${requestIdChars}}$`);
+  return ({ headers }: Pick<IncomingMessage, 'headers'>): string => {
+    const given = headers['x-request-id'];
+    return typeof given === 'string' && sane.test(given) ? given : `req-${newId()}`;
+  };
+}
+
+/** Each part of the server that has to let go of something waits for the end of an answer; Node warns from 11 on. */
+const closeListenersMax = 32;
+
+export function addRequests(app: FastifyInstance, services: Services): void {
+  const { clock, metrics } = services;
+  app.decorateRequest('arrivedAt', 0);
+  app.addHook('onRequest', async (request, reply) => {
+    request.arrivedAt = clock.monotonic();
+    reply.header('x-request-id', request.id);
+    if (services.draining) reply.header('connection', 'close');
+    reply.raw.setMaxListeners(closeListenersMax);
+    reply.raw.once('close', () => {
+      const ms = clock.monotonic() - request.arrivedAt;
+      const status = reply.raw.writableEnded ? reply.raw.statusCode : clientClosed;
+      const route = request.routeOptions.url ?? 'unknown';
+      metrics.httpAnswered({ method: request.method, route, status, ms });
+      const path = request.url.split('?', 1)[0];
+      const { method, tenant, keyPrefix: key, ip } = request;
+      const line = { method, path, status, ms: Math.round(ms * 10) / 10, tenant, ip, keyPrefix: key };
+      // Which weights answered, for who asks later.
+      const adapter = reply.getHeader(digestHeader);
+      // Probes and scrapes come every few seconds and say nothing while they succeed.
+      const { scope } = request.routeOptions.config;
+      const dull = status < 400 && (scope === 'none' || scope === 'metrics');
+      request.log[dull ? 'debug' : 'info'](adapter === undefined ? line : { ...line, adapter }, 'request');
+    });
+  });
+}

@@ -1,0 +1,78 @@
+// What the schema validator found, as one error with a code, the parameter's path and a sentence.
+
+import type { FastifySchemaValidationError } from 'fastify';
+import { LorikeetError } from '../../core/errors.ts';
+import { suggest } from './suggest.ts';
+
+/** With ajv's `verbose`, an error carries the schema that it broke. */
+type Finding = FastifySchemaValidationError & {
+  parentSchema?: { title?: string; properties?: object; patternProperties?: object };
+  data?: unknown;
+  schema?: unknown;
+};
+
+export function validationError(findings: readonly FastifySchemaValidationError[]): LorikeetError {
+  const finding = mostSpecific(findings);
+  const path = toPath(finding.instancePath);
+  const part = unsupportedPart(findings);
+  if (part !== null) return part;
+  if (finding.keyword === 'required') {
+    const param = join(path, String(finding.params.missingProperty));
+    return new LorikeetError('missing_parameter', { message: `${param} is required.`, param });
+  }
+  if (finding.keyword === 'additionalProperties') {
+    const name = String(finding.params.additionalProperty);
+    if (finding.parentSchema?.patternProperties !== undefined) {
+      const message = `${path} has the key "${name.slice(0, 40)}", which is not one that it takes.`;
+      return new LorikeetError('invalid_parameter', { message, param: join(path, name.slice(0, 40)) });
+    }
+    const meant = suggest(name, Object.keys(finding.parentSchema?.properties ?? {}));
+    const hint = meant === null ? '' : ` Did you mean ${join(path, meant)}?`;
+    const param = join(path, name);
+    return new LorikeetError('unknown_parameter', { message: `${param} is not a known parameter.${hint}`, param });
+  }
+  if (path === '') return new LorikeetError('invalid_parameter', { message: 'The body must be a JSON object.' });
+  return new LorikeetError('invalid_parameter', { message: `${path} ${complaint(finding)}.`, param: path });
+}
+
+/** A part of a message that is no text: by its type, whatever else the schema misses in it. */
+function unsupportedPart(findings: readonly Finding[]): LorikeetError | null {
+  const found = findings.find(
+    ({ keyword, instancePath, data }) =>
+      keyword === 'const' && /^\/messages\/\d+\/content\/\d+\/type$/.test(instancePath) && typeof data === 'string',
+  );
+  if (found === undefined) return null;
+  const param = toPath(found.instancePath).replace(/\.type$/, '');
+  const type = JSON.stringify(found.data).slice(0, 60);
+  const message = `${param}: parts of type ${type} are not supported; text parts are.`;
+  return new LorikeetError('unsupported_parameter', { message, param });
+}
+
+/**
+ * Where several forms are allowed, the validator reports what each of them missed and then that none fits. The deepest
+ * place is in the form that the caller meant; if all stand at the same place, the sentence that names all forms helps.
+ */
+function mostSpecific(findings: readonly Finding[]): Finding {
+  const depth = ({ instancePath }: Finding) => instancePath.split('/').length;
+  const deepest = Math.max(...findings.map(depth));
+  const candidates = findings.filter((finding) => depth(finding) === deepest);
+  return candidates.find(({ keyword }) => keyword === 'anyOf') ?? candidates[0]!;
+}
+
+function complaint({ keyword, message, parentSchema, schema }: Finding): string {
+  if (keyword === 'anyOf' && parentSchema?.title) return `must be ${parentSchema.title}`;
+  if (keyword === 'enum') return `must be one of ${(schema as unknown[]).join(', ')}`;
+  if (keyword === 'const') return `must be ${JSON.stringify(schema)}`;
+  return message ?? 'is invalid';
+}
+
+/** `/messages/0/content` to `messages[0].content`. */
+function toPath(pointer: string): string {
+  return pointer
+    .split('/')
+    .slice(1)
+    .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'))
+    .reduce((path, part) => (/^\d+$/.test(part) && path !== '' ? `${path}[${part}]` : join(path, part)), '');
+}
+
+const join = (path: string, name: string) => (path === '' ? name : `${path}.${name}`);

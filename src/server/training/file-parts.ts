@@ -1,0 +1,53 @@
+// The parts of an upload of rows, in any order: OpenAI's clients send the file first, curl's users last.
+
+import type { Multipart } from '@fastify/multipart';
+import { LorikeetError } from '../../core/errors.ts';
+import { limits } from '../../core/limits.ts';
+import type { StagedTrainingFile } from '../../jobs/training-files.ts';
+import { eachPart, fileOf, invalidPart, textOf, unknownPart } from '../http/form-parts.ts';
+import type { UploadWatch } from '../http/upload-watch.ts';
+
+const known: readonly string[] = ['file', 'purpose'];
+
+/** @returns the file's name. */
+export async function stageRows(
+  parts: AsyncIterable<Multipart>,
+  staged: StagedTrainingFile,
+  watch: UploadWatch,
+): Promise<string> {
+  let filename: string | null = null;
+  let purpose: string | null = null;
+  await eachPart(parts, watch, async (part) => {
+    if (part.fieldname.startsWith('expires_after')) throw unsupportedExpiry();
+    if (part.fieldname === 'purpose') purpose = assertPurpose(textOf(part));
+    else if (part.fieldname !== 'file') throw unknownPart(part, known);
+    else if (filename !== null) throw invalidPart('file is there twice.', 'file');
+    else {
+      filename = nameOf(part);
+      await staged.rows(watch.reads(fileOf(part)));
+    }
+  });
+  if (purpose === null) throw missing('purpose');
+  if (filename === null) throw missing('file');
+  return filename;
+}
+
+function assertPurpose(purpose: string): string {
+  if (purpose === 'fine-tune') return purpose;
+  throw invalidPart('purpose must be fine-tune: files are here to be trained on.', 'purpose');
+}
+
+/** Shown again, never a path. */
+function nameOf(part: Multipart): string {
+  const name = part.type === 'file' ? part.filename?.split(/[/\\]/).at(-1) : undefined;
+  return (name || 'file.jsonl').slice(0, limits.fileNameChars);
+}
+
+const missing = (param: string) =>
+  new LorikeetError('missing_parameter', { message: `The form has no part ${param}.`, param });
+
+const unsupportedExpiry = () =>
+  new LorikeetError('unsupported_parameter', {
+    message: 'Files stay until they are deleted; expires_after is not supported.',
+    param: 'expires_after',
+  });
