@@ -235,10 +235,12 @@ export const settingTable = {
     'least important line to log',
     { placeholder: 'level' },
   ),
-  databaseUrl: text('LORIKEET_DATABASE_URL', null, 'the database: keys, adapters, jobs, audit log', {
-    placeholder: 'url',
-    defaultHelp: 'SQLite in the data dir',
-  }),
+  databaseUrl: secret(
+    'LORIKEET_DATABASE_URL',
+    'LORIKEET_DATABASE_URL_FILE',
+    'the database, sqlite:<path> or postgres://...: keys, adapters, jobs, audit log',
+    { placeholder: 'url', defaultHelp: 'SQLite in the data dir' },
+  ),
   adminKey: secret('LORIKEET_ADMIN_KEY', 'LORIKEET_ADMIN_KEY_FILE', 'a key with every scope', {
     aliases: ['api-key'],
   }),

@@ -49,11 +49,12 @@ import { createLogger } from './server/http/logger.ts';
 import { isLoopback } from './server/http/loopback.ts';
 import { listenForMetrics } from './server/http/metrics-listener.ts';
 import { mergeProbes } from './server/merges/merge-probes.ts';
-import { databasePath, lockDatabase, lockDataDir, makeDataDir } from './storage/data-dir.ts';
+import { lockDatabase, lockDataDir, makeDataDir } from './storage/data-dir.ts';
 import type { Database } from './storage/database.ts';
 import { nodeFiles } from './storage/files.ts';
 import { type StorageHealth, storageHealth } from './storage/health.ts';
 import { closeForGood, openOwnDatabase, readIdentity } from './storage/identity.ts';
+import { databaseLocation, isPostgresUrl } from './storage/location.ts';
 import { mergeTable } from './storage/merge-table.ts';
 import { parseQuota } from './tenants/ceilings.ts';
 import { closeOrStayOpen } from './tenants/first-key.ts';
@@ -99,9 +100,9 @@ export async function serve(loaded: LoadedConfig, report: StartReport, stop: Abo
 
   makeDataDir(config.dataDir);
   open.defer(lockDataDir(config.dataDir));
-  const path = databasePath(config.dataDir, config.databaseUrl);
-  open.defer(lockDatabase(path));
-  const database = await openOwnDatabase(config.dataDir, path, { newId: randomUUID, now: systemClock.now });
+  const location = databaseLocation(config.dataDir, config.databaseUrl);
+  if (!isPostgresUrl(location)) open.defer(lockDatabase(location));
+  const database = await openOwnDatabase(config.dataDir, location, { newId: randomUUID, now: systemClock.now });
   open.defer(() => database.destroy());
   const tenancy = await openTenancy(database, systemClock);
   const hasKeys = await closeOrOpen(config, tenancy, report);

@@ -5,7 +5,9 @@ import { backUp } from '../backup/backup.ts';
 import type { Manifest } from '../backup/manifest.ts';
 import { restore } from '../backup/restore.ts';
 import { systemClock } from '../core/clock.ts';
-import { databasePath, lockDatabase, lockDataDir, makeDataDir } from '../storage/data-dir.ts';
+import { LorikeetError } from '../core/errors.ts';
+import { lockDatabase, lockDataDir, makeDataDir } from '../storage/data-dir.ts';
+import { databaseLocation, isPostgresUrl } from '../storage/location.ts';
 import { type Command, type ExitCode, exitCodes, type Invocation, UsageError } from './command.ts';
 
 export const backupCommand: Command = {
@@ -20,7 +22,7 @@ export const backupCommand: Command = {
     if (folder === undefined) throw new UsageError('Write `lorikeet backup <folder>`.');
     const { config } = invocation.loadConfig();
     const { dataDir } = config;
-    const database = databasePath(dataDir, config.databaseUrl);
+    const database = databaseFile(dataDir, config.databaseUrl);
     const manifest = await backUp({ dataDir, database, target: resolve(folder), now: systemClock.now() });
     return report(invocation, manifest, `Backed up to ${folder}`);
   },
@@ -39,7 +41,7 @@ export const restoreCommand: Command = {
     const { config } = invocation.loadConfig();
     const { dataDir } = config;
     makeDataDir(dataDir);
-    const database = databasePath(dataDir, config.databaseUrl);
+    const database = databaseFile(dataDir, config.databaseUrl);
     const unlock = [lockDataDir(dataDir), lockDatabase(database)];
     try {
       const manifest = await restore({ source: resolve(folder), dataDir, database });
@@ -49,6 +51,14 @@ export const restoreCommand: Command = {
     }
   },
 };
+
+/** A backup is a snapshot of SQLite's; PostgreSQL has tools of its own. Throws `invalid_config`. */
+function databaseFile(dataDir: string, url: string | null): string {
+  const location = databaseLocation(dataDir, url);
+  if (!isPostgresUrl(location)) return location;
+  const message = 'The database is a PostgreSQL: back it up with pg_dump, and then the content that it names.';
+  throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_DATABASE_URL' });
+}
 
 /** What was damaged before the backup is said each time, and is a failure that a script sees. */
 function report({ json, print, printJson }: Invocation, manifest: Manifest, what: string): ExitCode {

@@ -3,9 +3,10 @@
 import { randomUUID } from 'node:crypto';
 import { systemClock } from '../core/clock.ts';
 import { auditTable } from '../storage/audit-table.ts';
-import { databasePath, makeDataDir } from '../storage/data-dir.ts';
+import { makeDataDir } from '../storage/data-dir.ts';
 import { closeForGood, openOwnDatabase } from '../storage/identity.ts';
 import { keyTable } from '../storage/key-table.ts';
+import { databaseLocation } from '../storage/location.ts';
 import { type AuditLog, auditLog } from '../tenants/audit.ts';
 import { type CreatedKey, type KeyRecord, type KeyStore, keyStore } from '../tenants/keys.ts';
 import { defaultTenant, isScope, isTenantName, type Scope, scopes } from '../tenants/scopes.ts';
@@ -31,8 +32,8 @@ export const keysCommand: Command = {
     if (run === undefined) throw new UsageError(`Write \`lorikeet ${keysCommand.usage}\`.`);
     const { config } = invocation.loadConfig();
     makeDataDir(config.dataDir);
-    const path = databasePath(config.dataDir, config.databaseUrl);
-    const database = await openOwnDatabase(config.dataDir, path, { newId: randomUUID, now: systemClock.now });
+    const location = databaseLocation(config.dataDir, config.databaseUrl);
+    const database = await openOwnDatabase(config.dataDir, location, { newId: randomUUID, now: systemClock.now });
     try {
       const keys = keyStore(keyTable(database), systemClock);
       const code = await run({ keys, audit: auditLog(auditTable(database), systemClock) }, invocation, prefix);

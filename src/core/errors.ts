@@ -184,6 +184,12 @@ export const errorTable = {
     message: 'Another program holds the database of this server.',
     retryable: true,
   },
+  storage_unavailable: {
+    status: 503,
+    type: 'overloaded_error',
+    message: 'The database or the store of this server cannot be reached.',
+    retryable: true,
+  },
   method_not_allowed: { status: 405, type: 'invalid_request_error', message: 'The route has no such method.' },
   request_timeout: { status: 408, type: 'invalid_request_error', message: 'The request did not arrive in time.' },
   body_too_large: { status: 413, type: 'invalid_request_error', message: 'The body is too large.' },

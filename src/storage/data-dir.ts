@@ -1,7 +1,7 @@
 // The folder that a server keeps its state in, and the promise that only one server uses it at a time.
 
 import { accessSync, chmodSync, constants, existsSync, mkdirSync, realpathSync } from 'node:fs';
-import { isAbsolute, join } from 'node:path';
+import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { LorikeetError } from '../core/errors.ts';
 
@@ -50,17 +50,4 @@ function lock(file: string, message: string, param: string): () => void {
     throw new LorikeetError('invalid_config', { message, param, cause: error });
   }
   return () => held.close();
-}
-
-/** The database's file: in the data dir unless `sqlite:<path>` says otherwise. Throws `invalid_config`. */
-export function databasePath(dataDir: string, url: string | null): string {
-  if (url === null) return join(dataDir, 'lorikeet.db');
-  const path = /^sqlite:(?:\/\/)?(.+)$/.exec(url)?.[1];
-  if (path === undefined) {
-    throw new LorikeetError('invalid_config', {
-      message: 'LORIKEET_DATABASE_URL must be sqlite:<path>; other databases are not supported yet.',
-      param: 'LORIKEET_DATABASE_URL',
-    });
-  }
-  return isAbsolute(path) ? path : join(dataDir, path);
 }

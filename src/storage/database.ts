@@ -1,9 +1,13 @@
-// Opens the database and brings its schema up to date. It knows SQLite's settings, not what the tables mean.
+// Opens the database and brings its schema up to date. It knows what differs between SQLite and PostgreSQL there, not
+// what the tables mean.
 
 import { chmodSync, closeSync, existsSync, openSync } from 'node:fs';
-import { Kysely, sql } from 'kysely';
+import { Kysely, PostgresAdapter, sql } from 'kysely';
 import { LorikeetError } from '../core/errors.ts';
+import { type DatabaseLocation, isPostgresUrl, locationName } from './location.ts';
 import { migrations } from './migrations/index.ts';
+import { openPool, postgresVersion, setPostgresVersion, tablesOf } from './postgres/open-postgres.ts';
+import { postgresDialect } from './postgres/postgres-dialect.ts';
 import { openSqlite } from './sqlite/sqlite-client.ts';
 import { sqliteDialect } from './sqlite/sqlite-dialect.ts';
 import type { Tables } from './tables.ts';
@@ -20,27 +24,53 @@ export type OpenedDatabase = {
 };
 
 /**
- * @param path a file, made if it is missing (its folder must exist), or `:memory:`.
+ * @param location a file, made if it is missing (its folder must exist), `:memory:`, or a PostgreSQL's URL.
  * Several processes may hold it open: the server, and the command line beside it.
- * Throws `database_invalid` where the file is damaged or another program's, `invalid_config` where it is newer.
+ * Throws `database_invalid` where it is damaged or another program's, `invalid_config` where it is newer.
  */
-export async function openDatabase(path: string): Promise<Database> {
-  return (await openAndMigrate(path)).database;
+export async function openDatabase(location: DatabaseLocation): Promise<Database> {
+  return (await openAndMigrate(location)).database;
 }
 
-export async function openAndMigrate(path: string): Promise<OpenedDatabase> {
+export async function openAndMigrate(location: DatabaseLocation): Promise<OpenedDatabase> {
+  const database = isPostgresUrl(location) ? await openPostgres(location) : await openFile(location);
+  try {
+    return { database, schemaBefore: await migrate(database) };
+  } catch (error) {
+    await database.destroy();
+    throw explained(error, location);
+  }
+}
+
+const openPostgres = async (url: string): Promise<Database> =>
+  new Kysely<Tables>({ dialect: postgresDialect(await openPool(url)) });
+
+async function openFile(path: string): Promise<Database> {
   const isInMemory = path === ':memory:';
   if (!isInMemory) keepPrivate(path);
   const client = await openSqlite({ path, busyMsMax }).catch((error) => {
     throw explained(error, path);
   });
-  const database = new Kysely<Tables>({ dialect: sqliteDialect(client, { isInMemory }) });
-  try {
-    return { database, schemaBefore: await migrate(database) };
-  } catch (error) {
-    await database.destroy();
-    throw explained(error, path);
-  }
+  return new Kysely<Tables>({ dialect: sqliteDialect(client, { isInMemory }) });
+}
+
+export const isPostgres = (database: Database): boolean => database.getExecutor().adapter instanceof PostgresAdapter;
+
+/**
+ * A transaction that no other with the same `key` overlaps, whichever process runs it. SQLite's transactions never
+ * overlap; PostgreSQL's wait for the key.
+ */
+export function exclusively<T>(database: Database, key: string, work: (transaction: Database) => Promise<T>) {
+  return database.transaction().execute(async (transaction): Promise<T> => {
+    await lockKey(transaction, key);
+    return await work(transaction);
+  });
+}
+
+/** To the end of the transaction. Who takes several takes them in one order. */
+export async function lockKey(transaction: Database, key: string): Promise<void> {
+  if (!isPostgres(transaction)) return;
+  await sql`select pg_advisory_xact_lock(hashtextextended(${key}, 0))`.execute(transaction);
 }
 
 /** It holds keys' hashes: no other account of this machine reads it. SQLite gives its other files the same mode. */
@@ -57,31 +87,50 @@ function keepPrivate(path: string): void {
 /** All missing migrations or none, by one process at a time: the others wait at the lock and find nothing to do. */
 function migrate(database: Database): Promise<number> {
   return database.transaction().execute(async (transaction) => {
-    const { rows } = await sql<{ user_version: number }>`PRAGMA user_version`.execute(transaction);
-    const version = rows[0]!.user_version;
-    await assertOurs(transaction, version);
-    for (const up of migrations.slice(version)) await up(transaction as unknown as Kysely<unknown>);
-    await sql.raw(`PRAGMA user_version = ${migrations.length}`).execute(transaction);
+    const schema = isPostgres(database) ? postgresSchema : sqliteSchema;
+    const db = transaction as unknown as Kysely<unknown>;
+    const { version, oldest } = await schema.find(db);
+    if (version === 0 ? (await schema.tables(db)).length > 0 : !(await schema.tables(db)).includes('keys')) {
+      throw new LorikeetError('database_invalid', { message: 'It is the database of another program.' });
+    }
+    if (migrations.length < oldest) {
+      throw new LorikeetError('invalid_config', { message: 'The database was made by a newer version of Lorikeet.' });
+    }
+    for (const up of migrations.slice(version)) await up(db);
+    if (version < migrations.length) await schema.set(db, migrations.length);
     return version;
   });
 }
 
-async function assertOurs(database: Database, version: number): Promise<void> {
-  const damage = await sql<{ quick_check: string }>`PRAGMA quick_check(1)`.execute(database);
-  if (damage.rows[0]?.quick_check !== 'ok') throw new LorikeetError('database_invalid');
-  const tables = await sql<{ name: string }>`SELECT name FROM sqlite_master WHERE type = 'table'`.execute(database);
-  const names = tables.rows.map(({ name }) => name);
-  if (version === 0 ? names.length > 0 : !names.includes('keys')) {
-    throw new LorikeetError('database_invalid', { message: 'The file is a database of another program.' });
-  }
-  if (version > migrations.length) {
-    throw new LorikeetError('invalid_config', { message: 'The database was made by a newer version of Lorikeet.' });
-  }
-}
+type Schema = {
+  /** `oldest`: of the versions that work with it. */
+  find(db: Kysely<unknown>): Promise<{ version: number; oldest: number }>;
+  tables(db: Kysely<unknown>): Promise<string[]>;
+  set(db: Kysely<unknown>, version: number): Promise<void>;
+};
 
-function explained(error: unknown, path: string): unknown {
+const postgresSchema: Schema = { find: postgresVersion, tables: tablesOf, set: setPostgresVersion };
+
+const sqliteSchema: Schema = {
+  async find(db) {
+    const { rows } = await sql<{ user_version: number }>`PRAGMA user_version`.execute(db);
+    const damage = await sql<{ quick_check: string }>`PRAGMA quick_check(1)`.execute(db);
+    if (damage.rows[0]?.quick_check !== 'ok') throw new LorikeetError('database_invalid');
+    const version = rows[0]!.user_version;
+    return { version, oldest: version };
+  },
+  async tables(db) {
+    const { rows } = await sql<{ name: string }>`SELECT name FROM sqlite_master WHERE type = 'table'`.execute(db);
+    return rows.map(({ name }) => name);
+  },
+  async set(db, version) {
+    await sql.raw(`PRAGMA user_version = ${version}`).execute(db);
+  },
+};
+
+function explained(error: unknown, location: DatabaseLocation): unknown {
   if (!(error instanceof LorikeetError) || error.code !== 'database_invalid') return error;
-  const message = `The database ${path} cannot be used: ${error.message} ${restoreHint}`;
+  const message = `The database ${locationName(location)} cannot be used: ${error.message} ${restoreHint}`;
   return new LorikeetError('database_invalid', { message, cause: error });
 }
 

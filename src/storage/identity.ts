@@ -4,7 +4,8 @@
 import { existsSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LorikeetError } from '../core/errors.ts';
-import { type Database, openAndMigrate, restoreHint } from './database.ts';
+import { type Database, exclusively, openAndMigrate, restoreHint } from './database.ts';
+import { type DatabaseLocation, isPostgresUrl, locationName } from './location.ts';
 
 export type Identity = {
   readonly id: string;
@@ -16,26 +17,41 @@ export type Identity = {
 
 export const identityName = 'identity.json';
 
+export type IdentityOptions = {
+  readonly newId: () => string;
+  readonly now: () => number;
+  /** Many data dirs have this database: a new one takes its id. */
+  readonly isShared?: boolean;
+};
+
 /** Opens the data dir's database. Throws `database_invalid`, saying what to do. */
 export async function openOwnDatabase(
   dataDir: string,
-  path: string,
-  { newId, now }: { readonly newId: () => string; readonly now: () => number },
+  location: DatabaseLocation,
+  { newId, now, isShared = false }: IdentityOptions,
 ): Promise<Database> {
   const identity = readIdentity(dataDir);
-  const isThere = existsSync(path) && statSync(path).size > 0;
-  if (!isThere && (identity?.isBound || holdsContent(dataDir))) {
-    const what = existsSync(path) ? 'is empty' : 'is missing';
-    throw invalid(`The database ${path} ${what}, but the data dir ${dataDir} has been in use.`);
-  }
-  const { database, schemaBefore } = await openAndMigrate(path);
+  const wasUsed = identity?.isBound || (!isShared && holdsContent(dataDir));
+  if (wasUsed && !isPostgresUrl(location)) assertFile(dataDir, location);
+  const { database, schemaBefore } = await openAndMigrate(location);
   try {
-    await bind(dataDir, identity, { database, schemaBefore, path, id: newId(), now: now() });
+    if (wasUsed && schemaBefore === 0) throw lost(dataDir, location, 'is empty');
+    await bind(dataDir, identity, { database, schemaBefore, location, isShared, id: newId(), now: now() });
     return database;
   } catch (error) {
     await database.destroy();
     throw error;
   }
+}
+
+/** Before anything is made in its place. */
+function assertFile(dataDir: string, path: string): void {
+  if (existsSync(path) && statSync(path).size > 0) return;
+  throw lost(dataDir, path, existsSync(path) ? 'is empty' : 'is missing');
+}
+
+function lost(dataDir: string, location: DatabaseLocation, what: string): LorikeetError {
+  return invalid(`The database ${locationName(location)} ${what}, but the data dir ${dataDir} has been in use.`);
 }
 
 /** From the first key on, for good. */
@@ -66,7 +82,8 @@ export function writeIdentity(dataDir: string, identity: Identity): void {
 type Opened = {
   readonly database: Database;
   readonly schemaBefore: number;
-  readonly path: string;
+  readonly location: DatabaseLocation;
+  readonly isShared: boolean;
   readonly id: string;
   readonly now: number;
 };
@@ -75,11 +92,11 @@ type Opened = {
 const schemaWithId = 5;
 
 async function bind(dataDir: string, identity: Identity | null, opened: Opened): Promise<void> {
-  const { database, schemaBefore, path } = opened;
+  const { database, schemaBefore, location, isShared } = opened;
   const known = await idOf(database);
   if (identity?.isBound && known === identity.id) return;
-  const isNew = identity === null ? known === null : !identity.isBound || schemaBefore < schemaWithId;
-  if (!isNew) throw invalid(`The database ${path} belongs to another data dir than ${dataDir}.`);
+  const isNew = identity === null ? known === null || isShared : !identity.isBound || schemaBefore < schemaWithId;
+  if (!isNew) throw invalid(`The database ${locationName(location)} belongs to another data dir than ${dataDir}.`);
   const unbound = identity ?? { id: opened.id, isBound: false, isClosed: false };
   if (identity === null) writeIdentity(dataDir, unbound);
   // Of two processes that start at once the first one's id counts.
@@ -92,7 +109,7 @@ async function idOf(database: Database): Promise<string | null> {
 }
 
 const makeId = (database: Database, id: string, now: number): Promise<string> =>
-  database.transaction().execute(async (transaction) => {
+  exclusively(database, 'installation', async (transaction) => {
     const there = await idOf(transaction);
     if (there === null) await transaction.insertInto('installation').values({ id, created_at: now }).execute();
     return there ?? id;

@@ -15,18 +15,20 @@ export function keptAnswerTable(db: Database) {
       return db.transaction().execute(async (transaction) => {
         await transaction.deleteFrom('kept_answers').where('created_at', '<', before).execute();
         const { tenant, idempotency_key } = row;
+        const rest = { status: null, headers: null, body: null };
+        const begun = await transaction
+          .insertInto('kept_answers')
+          .values({ ...row, ...rest })
+          .onConflict((conflict) => conflict.columns(['tenant', 'idempotency_key']).doNothing())
+          .returning('tenant')
+          .executeTakeFirst();
+        if (begun !== undefined) return null;
         const there = await transaction
           .selectFrom('kept_answers')
           .selectAll()
           .where((key) => key.and({ tenant, idempotency_key }))
           .executeTakeFirst();
-        if (there !== undefined) return there;
-        const rest = { status: null, headers: null, body: null };
-        await transaction
-          .insertInto('kept_answers')
-          .values({ ...row, ...rest })
-          .execute();
-        return null;
+        return there ?? null;
       });
     },
     async finish({ tenant, idempotency_key }: Owned, answer: Answer): Promise<void> {

@@ -46,7 +46,7 @@ export function keyTable(db: Database) {
     /** All at once: one synchronised write, however many keys were used. */
     touch(uses: readonly KeyUse[]): Promise<void> {
       return db.transaction().execute(async (transaction) => {
-        for (const { prefix, at, ip } of uses) {
+        for (const { prefix, at, ip } of uses.toSorted((a, b) => (a.prefix < b.prefix ? -1 : 1))) {
           const update = transaction.updateTable('keys').set({ last_used_at: at, last_ip: ip });
           await update.where('prefix', '=', prefix).execute();
         }

@@ -8,10 +8,10 @@ export type RateTable = ReturnType<typeof rateTable>;
 export function rateTable(db: Database) {
   return {
     all: (): Promise<RateLevelRow[]> => db.selectFrom('rate_levels').selectAll().execute(),
-    /** In one transaction. */
+    /** In one transaction, and in one order. */
     save: (rows: readonly RateLevelRow[]): Promise<void> =>
       db.transaction().execute(async (transaction) => {
-        for (const row of rows) {
+        for (const row of rows.toSorted((a, b) => (a.id < b.id ? -1 : 1))) {
           await transaction
             .insertInto('rate_levels')
             .values(row)

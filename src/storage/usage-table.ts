@@ -15,10 +15,10 @@ export type UsagePage = {
 
 export function usageTable(db: Database) {
   return {
-    /** Adds to what is there, in one transaction. */
+    /** Adds to what is there, in one transaction; in one order, so that no two of them wait for each other. */
     add: (rows: readonly UsageRow[]): Promise<void> =>
       db.transaction().execute(async (transaction) => {
-        for (const row of rows) {
+        for (const row of rows.toSorted((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1))) {
           await transaction
             .insertInto('usage')
             .values(row)
@@ -58,3 +58,5 @@ export function usageTable(db: Database) {
     },
   };
 }
+
+const keyOf = ({ tenant, minute, adapter }: UsageRow): string => `${tenant} ${minute} ${adapter}`;

@@ -15,7 +15,7 @@ import { createApp } from '../../src/server/app.ts';
 import type { AppDeps } from '../../src/server/deps.ts';
 import { createLogger } from '../../src/server/http/logger.ts';
 import { mergeProbes } from '../../src/server/merges/merge-probes.ts';
-import { type Database, openDatabase } from '../../src/storage/database.ts';
+import type { Database } from '../../src/storage/database.ts';
 import { mergeTable } from '../../src/storage/merge-table.ts';
 import type { QuotaSource } from '../../src/tenants/ceilings.ts';
 import type { Quota } from '../../src/tenants/quota.ts';
@@ -25,6 +25,7 @@ import { byteTokenizer } from './byte-tokenizer.ts';
 import { type FakeEngine, type FakeEngineOptions, fakeEngine } from './fake-engine.ts';
 import { fakeOffline } from './fake-offline.ts';
 import type { FakeTrainerOptions } from './fake-trainer.ts';
+import { newDatabase } from './test-database.ts';
 import { type TestJobs, testJobs } from './test-jobs.ts';
 import { type WatchedRegistry, watchedRegistry } from './watched-registry.ts';
 
@@ -64,7 +65,7 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
   const { says } = options;
   const engine = fakeEngine(says === undefined ? options : { script: () => Buffer.from(says), ...options });
   const clock: Clock = options.deps?.clock ?? systemClock;
-  const db = await openDatabase(':memory:');
+  const db = await newDatabase();
   const tenancy = await openTenancy(db, clock);
   const log: Record<string, unknown>[] = [];
   const logger = createLogger('debug', { write: (line) => log.push(JSON.parse(line)) });

@@ -14,9 +14,10 @@ import type { AdapterRegistry, AdapterVersion, Provenance } from '../../src/regi
 import { checkAdapter } from '../../src/registry/check-adapter.ts';
 import type { RegistryOptions } from '../../src/registry/options.ts';
 import { openAdapterRegistry } from '../../src/registry/registry.ts';
-import { type Database, openDatabase } from '../../src/storage/database.ts';
+import type { Database } from '../../src/storage/database.ts';
 import { nodeFiles } from '../../src/storage/files.ts';
 import { tinyShape } from '../models/model-folder.ts';
+import { newDatabase } from './test-database.ts';
 import { type TinyAdapter, tinyAdapter } from './tiny-adapters.ts';
 
 export type LogLine = {
@@ -47,7 +48,7 @@ export function temporaryFolder(t: TestContext): string {
 
 export async function testRegistry(t: TestContext, options: Partial<RegistryOptions> = {}): Promise<TestRegistry> {
   const folder = options.folder ?? temporaryFolder(t);
-  const database = options.database ?? (await openDatabase(':memory:'));
+  const database = options.database ?? (await newDatabase());
   const log: LogLine[] = [];
   const write = (level: LogLine['level']) => (fields: object, message: string) =>
     void log.push({ ...fields, level, message });

@@ -9,9 +9,10 @@ import { autoMerge } from '../../src/jobs/merges/auto-merge.ts';
 import type { AutoMergeDecision } from '../../src/jobs/merges/auto-merge-policy.ts';
 import { measureTraffic } from '../../src/jobs/merges/traffic.ts';
 import type { AdapterVersion } from '../../src/registry/adapter-registry.ts';
-import { type Database, openDatabase } from '../../src/storage/database.ts';
+import type { Database } from '../../src/storage/database.ts';
 import { virtualTime } from '../fixtures/virtual-time.ts';
 import { type TestAppOptions, testApp } from '../helpers/app.ts';
+import { newDatabase } from '../helpers/test-database.ts';
 import { temporaryFolder } from '../helpers/test-registry.ts';
 
 const keyOf = ({ digest }: AdapterVersion) => mergeKey([{ files: { digest }, scale: 1 }]);
@@ -154,7 +155,7 @@ test('an adapter that goes between two looks is no trouble', async (t) => {
 });
 
 test('automatic merges come back after a restart, where the setting still asks for them', async (t) => {
-  const database = await openDatabase(':memory:');
+  const database = await newDatabase();
   t.after(() => database.destroy());
   const options = { database, registry: { database, folder: temporaryFolder(t) } };
   const first = await autoApp(t, options);

@@ -302,8 +302,9 @@ for (const state of ['queued', 'running', 'paused'] as const) {
     if (state === 'paused') await first.jobs.pause('default', id);
     await first.jobs.close(1000);
     assert.equal(first.trainer.alive, 0);
-    const second = await testJobs(t, { registry });
+    const second = await testJobs(t, { registry, isIdle: true });
     assert.equal((await second.jobs.find('default', id)).state, state);
+    second.start();
     if (state === 'paused') await second.jobs.resume('default', id);
     await second.reaches(id, 'succeeded');
     assert.equal(second.trainer.lives, 1);

@@ -5,7 +5,7 @@ import test from 'node:test';
 import fc from 'fast-check';
 import { prng } from '../../src/core/prng.ts';
 import { draw } from '../../src/registry/catalogue.ts';
-import { openDatabase } from '../../src/storage/database.ts';
+import { newDatabase } from '../helpers/test-database.ts';
 import { temporaryFolder, testRegistry, upload } from '../helpers/test-registry.ts';
 
 const only = (version: number) => [{ version, weight: 1 }];
@@ -67,7 +67,7 @@ test('what an alias cannot be', async (t) => {
 });
 
 test('a split alias divides requests by weight, the same way for the same seed, also after a restart', async (t) => {
-  const [folder, database] = [temporaryFolder(t), await openDatabase(':memory:')];
+  const [folder, database] = [temporaryFolder(t), await newDatabase()];
   const first = await testRegistry(t, { folder, database });
   for (const seed of [1, 2, 3]) await upload(first, 'a', seed);
   const targets = [

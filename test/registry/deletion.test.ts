@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
-import { openDatabase } from '../../src/storage/database.ts';
+import { newDatabase } from '../helpers/test-database.ts';
 import { temporaryFolder, testRegistry, upload } from '../helpers/test-registry.ts';
 
 test('admission stops at once; the files go with the last lease', async (t) => {
@@ -32,7 +32,7 @@ test('admission stops at once; the files go with the last lease', async (t) => {
 });
 
 test('a version number is never used twice', async (t) => {
-  const [folder, database] = [temporaryFolder(t), await openDatabase(':memory:')];
+  const [folder, database] = [temporaryFolder(t), await newDatabase()];
   const registry = await testRegistry(t, { folder, database });
   await upload(registry, 'a', 1);
   await upload(registry, 'a', 2);
@@ -81,7 +81,7 @@ test('the same content can come back while it is being deleted', async (t) => {
 });
 
 test('a deletion that the end of the process cut short is finished at the next start', async (t) => {
-  const [folder, database] = [temporaryFolder(t), await openDatabase(':memory:')];
+  const [folder, database] = [temporaryFolder(t), await newDatabase()];
   const registry = await testRegistry(t, { folder, database });
   await upload(registry, 'a', 1);
   await upload(registry, 'b', 2);

@@ -11,6 +11,7 @@ import { type KyselyPlugin, sql } from 'kysely';
 import type { AdapterRegistry } from '../../src/registry/adapter-registry.ts';
 import { type Database, openDatabase } from '../../src/storage/database.ts';
 import { type Files, nodeFiles } from '../../src/storage/files.ts';
+import { newDatabase } from '../helpers/test-database.ts';
 import { byUpload, temporaryFolder, testRegistry, upload } from '../helpers/test-registry.ts';
 import { tinyAdapter } from '../helpers/tiny-adapters.ts';
 import { faultyFiles } from './faulty-files.ts';
@@ -58,7 +59,7 @@ async function uploadInParts(registry: AdapterRegistry, name: string, seed: numb
 
 /** One run with a fault. @returns what was said, or null where not even a start was possible */
 async function run(t: TestContext, files: Files, faulty: (database: Database) => Database): Promise<Said | null> {
-  const [folder, database] = [temporaryFolder(t), await openDatabase(':memory:')];
+  const [folder, database] = [temporaryFolder(t), await newDatabase()];
   const first = await testRegistry(t, { folder, database });
   await upload(first, 'old', 0);
   await upload(first, 'kept', 1);

@@ -5,8 +5,8 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { openDatabase } from '../../src/storage/database.ts';
 import { type Files, nodeFiles } from '../../src/storage/files.ts';
+import { newDatabase } from '../helpers/test-database.ts';
 import { temporaryFolder, testRegistry, upload } from '../helpers/test-registry.ts';
 
 test('content that is deleted while it is read is written again by the next upload', async (t) => {
@@ -33,7 +33,7 @@ test('damage that is reported after the bytes were read is not overlooked', asyn
 
 /** A registry whose check after the start has read the one content, whole, and has not judged it yet. */
 async function duringCheck(t: TestContext) {
-  const [folder, database] = [temporaryFolder(t), await openDatabase(':memory:')];
+  const [folder, database] = [temporaryFolder(t), await newDatabase()];
   t.after(() => database.destroy());
   const first = await testRegistry(t, { folder, database });
   await upload(first, 'old', 1);

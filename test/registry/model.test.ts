@@ -7,7 +7,7 @@ import test, { type TestContext } from 'node:test';
 import fc from 'fast-check';
 import { systemClock } from '../../src/core/clock.ts';
 import type { AdapterLease, AdapterState } from '../../src/registry/adapter-registry.ts';
-import { openDatabase } from '../../src/storage/database.ts';
+import { newDatabase } from '../helpers/test-database.ts';
 import { type TestRegistry, temporaryFolder, testRegistry, upload } from '../helpers/test-registry.ts';
 
 const tenants = ['one', 'two'] as const;
@@ -248,7 +248,7 @@ class Run {
 }
 
 async function play(t: TestContext, operations: readonly Operation[]): Promise<void> {
-  const [folder, database] = [temporaryFolder(t), await openDatabase(':memory:')];
+  const [folder, database] = [temporaryFolder(t), await newDatabase()];
   const run = new Run(() => testRegistry(t, { folder, database }));
   run.registry = await run.open();
   for (const operation of operations) {

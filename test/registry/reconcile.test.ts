@@ -9,13 +9,13 @@ import { systemClock } from '../../src/core/clock.ts';
 import { limits } from '../../src/core/limits.ts';
 import type { AdapterRegistry, AdapterState } from '../../src/registry/adapter-registry.ts';
 import type { RegistryOptions } from '../../src/registry/options.ts';
-import { openDatabase } from '../../src/storage/database.ts';
+import { newDatabase } from '../helpers/test-database.ts';
 import { type TestRegistry, temporaryFolder, testRegistry, upload } from '../helpers/test-registry.ts';
 
 /** Starts that share a database and a folder. */
 async function machine(t: TestContext) {
   const folder = temporaryFolder(t);
-  const database = await openDatabase(':memory:');
+  const database = await newDatabase();
   let running: TestRegistry | null = null;
   t.after(async () => {
     await running?.close();
@@ -73,7 +73,7 @@ test('a start with another database sets aside what it does not know, and the ri
   const { folder, start } = await machine(t);
   const first = await start();
   for (let seed = 0; seed < 4; seed++) await upload(first, `a${seed}`, seed);
-  const wrong = await openDatabase(':memory:');
+  const wrong = await newDatabase();
   const second = await start({ database: wrong });
   assert.deepEqual(readdirSync(join(folder, 'blobs')), []);
   assert.equal(readdirSync(join(folder, 'quarantine')).length, 4);

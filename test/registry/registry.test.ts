@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import test from 'node:test';
 import { systemClock } from '../../src/core/clock.ts';
-import { openDatabase } from '../../src/storage/database.ts';
+import { newDatabase } from '../helpers/test-database.ts';
 import { byUpload, temporaryFolder, testBase, testRegistry, upload } from '../helpers/test-registry.ts';
 import { tinyAdapter } from '../helpers/tiny-adapters.ts';
 
@@ -124,7 +124,7 @@ test('a name that cannot be', async (t) => {
 });
 
 test('an adapter for another base model is listed, and using it says which one it was made for', async (t) => {
-  const [folder, database] = [temporaryFolder(t), await openDatabase(':memory:')];
+  const [folder, database] = [temporaryFolder(t), await newDatabase()];
   const first = await testRegistry(t, { folder, database });
   await upload(first, 'a', 1);
   await upload(first, 'b', 1);

@@ -233,6 +233,7 @@ const causes: Partial<Record<ErrorCode, Cause>> = {
     },
   },
   storage_busy: refusing(new LorikeetError('storage_busy')),
+  storage_unavailable: refusing(new LorikeetError('storage_unavailable')),
   key_not_found: injecting({ url: '/v1/admin/keys/0123456789ab' }),
   tenant_not_found: injecting({ url: '/v1/admin/tenants/nobody' }),
   origin_not_allowed: injecting({ url: '/v1/models', headers: { origin: 'https://evil.example' } }),

@@ -5,8 +5,8 @@ import { writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { test } from 'node:test';
 import { limits } from '../../src/core/limits.ts';
-import { openDatabase } from '../../src/storage/database.ts';
 import { listen, until } from '../helpers/app.ts';
+import { newDatabase } from '../helpers/test-database.ts';
 import { temporaryFolder } from '../helpers/test-registry.ts';
 import { addressOf, codeOf, keyOf, mergeApp } from './merge-app.ts';
 
@@ -149,7 +149,7 @@ test('a tenant sees and takes back its own merges; the same content is merged on
 });
 
 test('after a restart wanted merges are asked for again, failed ones told, those of no version dropped', async (t) => {
-  const database = await openDatabase(':memory:');
+  const database = await newDatabase();
   const options = { database, registry: { database, folder: temporaryFolder(t) } };
   const first = await mergeApp(t, options);
   const [a, b] = [await first.registry.add('a'), await first.registry.add('b')];

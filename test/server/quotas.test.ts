@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { limits } from '../../src/core/limits.ts';
-import { openDatabase } from '../../src/storage/database.ts';
 import type { Quota } from '../../src/tenants/quota.ts';
 import { virtualTime } from '../fixtures/virtual-time.ts';
 import { type TestApp, testApp } from '../helpers/app.ts';
+import { newDatabase } from '../helpers/test-database.ts';
 import { tinyAdapter } from '../helpers/tiny-adapters.ts';
 import { formOf } from './form.ts';
 
@@ -115,7 +115,7 @@ test('what the engine refuses counts as nothing that runs', async (t) => {
 });
 
 test('levels outlive a restart', async (t) => {
-  const database = await openDatabase(':memory:');
+  const database = await newDatabase();
   t.after(() => database.destroy());
   const options = { says: 'x', database, quota: { requests_per_minute: 2 }, deps: { clock: virtualTime() } };
   const before = await testApp(t, options);

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { prng } from '../../src/core/prng.ts';
-import { openDatabase } from '../../src/storage/database.ts';
 import { usageTable } from '../../src/storage/usage-table.ts';
 import { noUse, usageOf } from '../../src/tenants/usage.ts';
 import { virtualTime } from '../fixtures/virtual-time.ts';
 import { eventsOf, listen, type TestApp, testApp } from '../helpers/app.ts';
+import { newDatabase } from '../helpers/test-database.ts';
 import { upload } from '../helpers/test-registry.ts';
 
 type Sums = { requests: number; prompt: number; completion: number };
@@ -156,7 +156,7 @@ test('by minute, from a time to a time, and nobody sees what another tenant used
 
 test('a database that takes no write holds up nobody, and is told everything later', async (t) => {
   const time = virtualTime();
-  const database = await openDatabase(':memory:');
+  const database = await newDatabase();
   t.after(() => database.destroy());
   const table = usageTable(database);
   let isBroken = true;

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { after } from 'node:test';
 import { LorikeetError } from '../../src/core/errors.ts';
-import { databasePath, lockDataDir, makeDataDir } from '../../src/storage/data-dir.ts';
+import { lockDataDir, makeDataDir } from '../../src/storage/data-dir.ts';
+import { databaseLocation, locationName } from '../../src/storage/location.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'lorikeet-data-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -36,8 +37,10 @@ test('one server at a time holds it; a process that is killed lets it go', () =>
 });
 
 test("the database is a file in the data dir, or the URL's", () => {
-  assert.equal(databasePath('/data', null), '/data/lorikeet.db');
-  assert.equal(databasePath('/data', 'sqlite:keys.db'), '/data/keys.db');
-  assert.equal(databasePath('/data', 'sqlite:///srv/keys.db'), '/srv/keys.db');
-  assert.throws(() => databasePath('/data', 'postgres://db/lorikeet'), /must be sqlite:<path>/);
+  assert.equal(databaseLocation('/data', null), '/data/lorikeet.db');
+  assert.equal(databaseLocation('/data', 'sqlite:keys.db'), '/data/keys.db');
+  assert.equal(databaseLocation('/data', 'sqlite:///srv/keys.db'), '/srv/keys.db');
+  assert.equal(databaseLocation('/data', 'postgres://u:secret@db/lorikeet'), 'postgres://u:secret@db/lorikeet');
+  assert.equal(locationName('postgres://u:secret@db/lorikeet'), 'postgres://db/lorikeet');
+  assert.throws(() => databaseLocation('/data', 'mysql://db/lorikeet'), /must be sqlite:<path> or postgres:/);
 });

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { openDatabase } from '../../src/storage/database.ts';
 import { keyTable } from '../../src/storage/key-table.ts';
 import { keyStore } from '../../src/tenants/keys.ts';
+import { newDatabase } from '../helpers/test-database.ts';
 
 async function store(t: TestContext) {
   const time = { now: 1000 };
-  const db = await openDatabase(':memory:');
+  const db = await newDatabase();
   t.after(() => db.destroy());
   const table = keyTable(db);
   return { table, time, keys: keyStore(table, { now: () => time.now, monotonic: () => time.now }) };

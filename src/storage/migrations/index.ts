@@ -1,4 +1,5 @@
-// Every change of the schema, in order. One that was released is never edited; a new one is added at the end.
+// Every change of the schema, in order. One that was released is never edited; a new one is added at the end, and only
+// adds: replicas of the version before it go on beside it. One that cannot raises `oldestReader` to its own number.
 
 import type { Kysely } from 'kysely';
 import { addKeys } from './0001-keys.ts';
@@ -19,3 +20,6 @@ export const migrations: readonly Migration[] = [
   addOperation,
   addService,
 ];
+
+/** The fewest of these migrations that a server may know and still work with the schema after the last one. */
+export const oldestReader = 6;

@@ -1,0 +1,39 @@
+// What PostgreSQL and the way to it say when the database cannot be used, as operating errors with codes of their own.
+
+import { type ErrorCode, LorikeetError } from '../../core/errors.ts';
+
+/** SQLSTATE, whole or its class of two characters. */
+const codes: Readonly<Record<string, ErrorCode>> = {
+  // Serialisation, deadlock, a lock that was waited for in vain, too many connections: again later.
+  '40001': 'storage_busy',
+  '40P01': 'storage_busy',
+  '55P03': 'storage_busy',
+  '53300': 'storage_busy',
+  '53100': 'storage_full',
+  // Connections that broke, a server that stops or starts, one that became a standby, a transaction that was ended.
+  '08': 'storage_unavailable',
+  '57P': 'storage_unavailable',
+  '25006': 'storage_unavailable',
+  '25P03': 'storage_unavailable',
+  XX: 'database_invalid',
+};
+
+/** Of the socket. */
+const ways = ['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENOENT'];
+const sayings = /^(Connection terminated|Query read timeout|timeout exceeded when trying to connect|Client has )/;
+
+/** null where the error is the statement's own. */
+export function postgresError(error: unknown): LorikeetError | null {
+  if (error instanceof LorikeetError) return error;
+  const { code = '', message = '' } = (error ?? {}) as { code?: string; message?: string };
+  const known = codes[code] ?? codes[code.slice(0, 3)] ?? codes[code.slice(0, 2)];
+  if (known !== undefined) return new LorikeetError(known, { cause: error });
+  const isLost = ways.includes(code) || sayings.test(message);
+  return isLost ? new LorikeetError('storage_unavailable', { cause: error }) : null;
+}
+
+/** A refusal to let this user in, or to this database: the URL is wrong, and no waiting helps. */
+export function isRefusedLogin(error: unknown): boolean {
+  const { code = '' } = (error ?? {}) as { code?: string };
+  return code.startsWith('28') || code === '3D000';
+}

@@ -1,0 +1,104 @@
+// What is PostgreSQL's alone: several servers that start on it at once, its schema's number, one that is away, and what
+// is said where it lets nobody in.
+
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { sql } from 'kysely';
+import { exclusively, openDatabase } from '../../src/storage/database.ts';
+import { openOwnDatabase, readIdentity } from '../../src/storage/identity.ts';
+import { keyTable } from '../../src/storage/key-table.ts';
+import { migrations } from '../../src/storage/migrations/index.ts';
+import { createDatabaseOn, startPostgres, withClient } from '../helpers/postgres-server.ts';
+import { postgresForTests, withoutPostgres } from '../helpers/test-database.ts';
+
+const needed = { skip: withoutPostgres };
+const newUrl = () => createDatabaseOn(postgresForTests!);
+
+function folder(t: TestContext): string {
+  const path = mkdtempSync(join(tmpdir(), 'lorikeet-postgres-test-'));
+  t.after(() => rmSync(path, { recursive: true, force: true }));
+  return path;
+}
+
+test('servers that start at once on an empty database make one schema', needed, async () => {
+  const url = await newUrl();
+  const opened = await Promise.all(Array.from({ length: 5 }, () => openDatabase(url)));
+  const { rows } = await withClient(url, (client) => client.query('select * from schema_version'));
+  assert.deepEqual(rows, [{ version: String(migrations.length), oldest: rows[0].oldest }]);
+  await Promise.all(opened.map((database) => database.destroy()));
+});
+
+test("another program's database, and one that is too new, are left alone", needed, async () => {
+  const other = await newUrl();
+  await withClient(other, (client) => client.query('create table theirs (x int)'));
+  await assert.rejects(openDatabase(other), { code: 'database_invalid' });
+  const url = await newUrl();
+  await (await openDatabase(url)).destroy();
+  const set = (oldest: number) =>
+    withClient(url, (client) => client.query(`update schema_version set version = 1000, oldest = ${oldest}`));
+  // A newer server has added what this one does not know, and says that this one may go on.
+  await set(migrations.length);
+  await (await openDatabase(url)).destroy();
+  await set(migrations.length + 1);
+  await assert.rejects(openDatabase(url), { code: 'invalid_config' });
+});
+
+test('a data dir and its database know each other', needed, async (t) => {
+  const [mine, theirs, url] = [folder(t), folder(t), await newUrl()];
+  const options = { newId: () => 'the-id', now: () => 1 };
+  await (await openOwnDatabase(mine, url, options)).destroy();
+  assert.equal(readIdentity(mine)?.id, 'the-id');
+  await (await openOwnDatabase(mine, url, options)).destroy();
+  await assert.rejects(openOwnDatabase(theirs, url, options), /belongs to another data dir/);
+  await assert.rejects(openOwnDatabase(mine, await newUrl(), options), /is empty, but the data dir/);
+  await (await openOwnDatabase(theirs, url, { ...options, isShared: true })).destroy();
+  assert.equal(readIdentity(theirs)?.id, 'the-id');
+});
+
+test('what one key names never overlaps', needed, async () => {
+  const url = await newUrl();
+  const [one, two] = [await openDatabase(url), await openDatabase(url)];
+  let inside = 0;
+  let most = 0;
+  const work = async () => {
+    most = Math.max(most, ++inside);
+    await new Promise((resolve) => setImmediate(resolve));
+    inside--;
+  };
+  await Promise.all(Array.from({ length: 20 }, (_, i) => exclusively(i % 2 === 0 ? one : two, 'k', work)));
+  assert.equal(most, 1);
+  await Promise.all([one.destroy(), two.destroy()]);
+});
+
+test('a database that lets nobody in is said without its password', needed, async () => {
+  const url = new URL(await newUrl());
+  url.password = 'hidden';
+  url.username = 'nobody';
+  await assert.rejects(openDatabase(url.href), (error: Error & { code: string }) => {
+    assert.equal(error.code, 'invalid_config');
+    assert.match(error.message, /postgres:\/\/127\.0\.0\.1:\d+\/test_\w+ refuses this server/);
+    assert.doesNotMatch(error.message, /hidden/);
+    return true;
+  });
+});
+
+test('a database that is away is an error with a code, and is used again when it is back', needed, async (t) => {
+  const server = await startPostgres();
+  t.after(() => server.remove());
+  const database = await openDatabase(await server.createDatabase());
+  const keys = keyTable(database);
+  assert.equal(await keys.any(), false);
+  // One is in the middle of a transaction, the other asks later.
+  const cut = exclusively(database, 'k', async (transaction) => {
+    await server.stop();
+    await sql`select 1`.execute(transaction);
+  });
+  await assert.rejects(cut, { code: 'storage_unavailable' });
+  await assert.rejects(keys.any(), { code: 'storage_unavailable' });
+  await server.start();
+  assert.equal(await keys.any(), false);
+  await database.destroy();
+});
