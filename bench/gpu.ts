@@ -26,6 +26,7 @@ import { copyBandwidth } from './gpu/bandwidth.ts';
 import { allLinears, type Measured, measureDecode, type Work } from './gpu/decode.ts';
 import { benchModel } from './gpu/model.ts';
 import { type PeftRun, runPeft } from './gpu/peft.ts';
+import { measurePreparing } from './gpu/preparing.ts';
 import { describeMachine } from './machine.ts';
 import { randomAdapter } from './random-adapter.ts';
 
@@ -95,6 +96,7 @@ for (const work of works) {
 }
 const filled = await fillResident();
 const freeAfter = runtime.device?.freeBytes() ?? null;
+const preparing = await measurePreparing(runtime, model.shape, adapter(0));
 const bandwidth = await copyBandwidth(runtime, Number(flags['copy-mib']) * 2 ** 20);
 const peft = await measurePeft();
 report();
@@ -196,6 +198,11 @@ function report(): void {
       `sent at ${(filled.bytes / filled.seconds / 1e9).toFixed(2)} GB/s` +
       (freeBefore === null || freeAfter === null ? '' : `; the device has ${freeBefore - freeAfter} bytes less`),
   );
+  const { sentBytes, halvesMs, floatsMs } = preparing;
+  console.log(
+    `an adapter is ${(sentBytes / 2 ** 20).toFixed(1)} MiB for a card, which JavaScript prepares in ` +
+      `${halvesMs.toFixed(2)} ms; as floats it would take ${floatsMs.toFixed(1)} ms`,
+  );
   // A step cannot read its weights faster than the card copies: what seems to did not run.
   const impossible = results.filter(({ roofline }) => roofline > 1.05);
   if (impossible.length > 0 && device.kind !== 'cpu') {
@@ -211,7 +218,9 @@ function report(): void {
     `${date.slice(0, 10)}-gpu-${config.device.replace(':', '-')}-${name.replace(/\W+/g, '-')}.json`,
     folder,
   );
-  const written = { date, machine, model: name, real, context, rank, rounds, bandwidth, results, memory, peft };
+  const kernels = flags.kernels;
+  const measurements = { bandwidth, results, memory, preparing, peft };
+  const written = { date, machine, model: name, real, kernels, context, rank, rounds, ...measurements };
   writeFileSync(file, `${JSON.stringify(written, null, 2)}\n`);
   console.log(`written to ${file.pathname}`);
 }

@@ -3,7 +3,7 @@
 #include "export.h"
 #include <string.h>
 
-enum { THREADS = 256, ELEMENTS_OF_BLOCK = 2048 };
+enum { THREADS = 256, ELEMENTS_OF_BLOCK = 2048, ALIGNMENT = 16 };
 
 /** In the order of native/cuda/send-rows.cu. */
 typedef struct {
@@ -13,19 +13,20 @@ typedef struct {
 } Job;
 
 /**
- * @param places addresses of 16-bit numbers
- * @param data float32 [count, elements]
+ * @param places addresses of the card's 16-bit numbers
+ * @param data half floats, [count, elements]
  * @return null, or what is wrong; waits for the end
  */
 EXPORT const char *lorikeet_send(const uint64_t *places, size_t count, const void *data, size_t elements) {
-  const size_t bytes = sizeof(float) * count * elements, list = sizeof *places * count;
+  const size_t bytes = sizeof(uint16_t) * count * elements;
+  // Addresses first; the rows behind them begin where eight numbers can be loaded at once.
+  const size_t listed = sizeof *places * count, list = (listed + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
   if (count == 0 || elements == 0) return NULL;
   if (driver.use_context(driver.context) != 0) return "the card's context cannot be used";
-  // Addresses first: they want the alignment.
   char *space = workspace(driver.stream, SENDING, list + bytes);
   if (space == NULL) return "the card has no memory left for what is sent";
   const uint64_t at = (uint64_t)(uintptr_t)space;
-  if (driver.copy_in(at, places, list, driver.stream) != 0) return "addresses could not be copied to the card";
+  if (driver.copy_in(at, places, listed, driver.stream) != 0) return "addresses could not be copied to the card";
   if (driver.copy_in(at + list, data, bytes, driver.stream) != 0) return "rows could not be copied to the card";
   Job job = {.from = space + list, .to = space, .elements = (int64_t)elements};
   const size_t blocks = count * ((elements + ELEMENTS_OF_BLOCK - 1) / ELEMENTS_OF_BLOCK);

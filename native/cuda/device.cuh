@@ -20,6 +20,13 @@ __device__ inline float to_float(Real value) {
 #endif
 }
 
+/** Of a half float, whatever the card's own numbers are. */
+__device__ inline float half_to_float(unsigned short half) {
+  float result;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(result) : "h"(half));
+  return result;
+}
+
 /** To the nearest, to even. */
 __device__ inline Real to_real(float value) {
   Real result;

@@ -59,7 +59,7 @@ export function createModelMemory(
   const ready = clearing.promise;
   const createKv = runtime.device?.anchored ? createAnchoredKv : createDeviceKv;
   const kv = createKv(runtime, sessions, shape, { rows, positions, real, ready, onGone });
-  const memory = new DevicePages(runtime, sessions, shape, { slots, real, ready, transposed: !hasOperators });
+  const memory = new DevicePages(runtime, sessions, shape, { slots, real, ready, isListed: !hasOperators });
   const logits = createDeviceLogits(runtime, sessions, { rows, vocabulary: shape.vocabulary });
   // Memory is not allocated while anything runs: all of it is there now.
   clear([...kv.pools, ...memory.pools]).then(clearing.resolve, clearing.reject);

@@ -13,10 +13,10 @@ const valuesOf = ({ address, inputs, outputs }: Exchange) => [address, inputs, i
 
 export type CudaCard = Recorder & {
   /**
-   * float32 [places, elements] to places of as many 16-bit numbers.
+   * Half floats, [places, elements], to places of as many 16-bit numbers.
    * @param places addresses; not while anything runs
    */
-  send(places: BigUint64Array, data: Float32Array): Promise<void>;
+  send(places: BigUint64Array, data: Float16Array): Promise<void>;
 };
 
 export function cudaCard(api: OrtApi): CudaCard {

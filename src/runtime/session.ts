@@ -100,10 +100,9 @@ export type Runtime = {
   /** Not while a run is under way; nor may memory be released then. */
   allocate(type: ElementType, elements: number): Memory;
   /**
-   * Writes JavaScript's memory to places of one size in memory of 16-bit numbers, as many floats to each; null where
-   * only graphs can.
+   * Writes half floats to places of one size in memory of 16-bit numbers, as many to each; null where only graphs can.
    */
-  readonly send: ((places: readonly MemoryPlace[], data: Float32Array) => Promise<void>) | null;
+  readonly send: ((places: readonly MemoryPlace[], data: Float16Array) => Promise<void>) | null;
   /** What must not happen while a run is under way; at once where runs may overlap. */
   betweenRuns<T>(work: () => T): Promise<T>;
   /** Compiles a model. Slow (prepacks weights, or sends them to the device), and done once per graph. */

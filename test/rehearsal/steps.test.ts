@@ -5,11 +5,14 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import test from 'node:test';
+import type { ModelShape } from '../../src/core/base-model.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import { createBreath } from '../../src/engine/adapters/breath.ts';
 import { readAdapter } from '../../src/engine/adapters/read-adapter.ts';
+import { joinedSizes } from '../../src/engine/adapters/resident-adapter.ts';
 import type { RowAdapter } from '../../src/engine/adapters/row-adapter.ts';
-import { createDecoder } from '../../src/engine/decoder.ts';
+import { createDecoder, type Decoder } from '../../src/engine/decoder.ts';
+import type { JoinedLinear } from '../../src/graph/adapted-linear.ts';
 import { everyModule, layerModules, randomAdapter } from '../engine/adapters/random-adapters.ts';
 import { testRuntime } from '../helpers/test-runtime.ts';
 import { tinyLowered } from '../helpers/tiny-lowered.ts';
@@ -30,9 +33,24 @@ function createReader() {
     assert.deepEqual(unknown, [], 'a kernel that nobody registered');
     const elsewhere = lines.filter((line) => line.endsWith(' elsewhere'));
     assert.deepEqual(elsewhere, [], 'on another stream than the recorded one');
-    return { launches: count('launch '), copies: count('copy '), records: count('record\n'), replays: count('replay') };
+    const bytesIn = lines.reduce((sum, line) => sum + Number(/^copy in (\d+)$/.exec(line)?.[1] ?? 0), 0);
+    return { launches: count('launch '), copies: count('copy '), bytesIn, replays: count('replay') };
   };
 }
+
+/** Memory is cleared before the first thing that is done with it. */
+async function clearedOnce(decoder: Decoder): Promise<void> {
+  await decoder.forward({ phase: 'prefill', first: 0, pasts: [0], tokens: [1, 2], sampled: [1], adapters: [null] });
+}
+
+/** A and B of every part in each layer. */
+const placesOf = (shape: ModelShape, linears: Iterable<JoinedLinear>) => {
+  const touched = new Set(linears);
+  return joinedSizes(shape).reduce(
+    (sum, { linear, layers, outs }) => sum + (touched.has(linear) ? 2 * layers * outs.length : 0),
+    0,
+  );
+};
 
 for (const bits of [32, 4] as const) {
   test(`steps on a card, ${bits} bits`, { skip }, async () => {
@@ -50,11 +68,18 @@ for (const bits of [32, 4] as const) {
       const runtime = testRuntime({ deviceKernels, strict: true });
       assert.ok(runtime.device?.hasOperators, 'the kernels do not compile');
       const decoder = createDecoder(runtime, model, { rows, positions: 64, pages: 64 });
+      await clearedOnce(decoder);
+      const asked = createReader();
+      asked();
       const placed = adapters.map(
         (adapter): RowAdapter => ({ adapter, scale: 1, placement: decoder.pages.place(adapter)! }),
       );
       for (const { placement } of placed) await placement.copied;
-      const asked = createReader();
+      const sent = asked();
+      // Two bytes a value, and an address a place: nothing of an adapter goes over the bus as floats.
+      const pageBytes = decoder.pages.takeCopiedBytes();
+      const places = adapters.reduce((sum, { linears }) => sum + placesOf(model.shape, linears.keys()), 0);
+      assert.equal(sent.bytesIn, pageBytes + 8 * places);
       const step = async (who: readonly (RowAdapter | null)[]) => {
         const batch = { phase: 'decode' as const, first: 0, pasts: who.map(() => 9), tokens: who.map((_, i) => i) };
         const counts = [];

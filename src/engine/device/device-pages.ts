@@ -1,6 +1,8 @@
 // Rank pages in device memory: an adapter is sent there once and stays until its pages are needed. A prefill and a
-// decode step read the same pages. A pages lie [8, in] for the project's
-// own operator, and [in, 8] for others.
+// decode step read the same pages.
+//
+//   tables of pages   A [8, in], B [8, out]: the half floats of the adapter in memory; its shares are in the tables
+//   lists of pages    A [in, 8], B [8, out]: floats of the device, with the shares in B
 
 import type { ModelShape } from '../../core/base-model.ts';
 import { type JoinedLinear, pageRanks } from '../../graph/adapted-linear.ts';
@@ -21,19 +23,20 @@ type LinearPages = {
 export class DevicePages implements PageMemory {
   readonly bytes: number;
   readonly #slots: number;
-  readonly #transposed: boolean;
+  readonly #isListed: boolean;
   readonly #ready: Promise<void>;
   readonly #pages: ReadonlyMap<JoinedLinear, LinearPages>;
 
   constructor(runtime: Runtime, sessions: RowSessions, shape: ModelShape, form: DevicePagesForm) {
-    const { slots: rows, slots, real, ready, transposed } = form;
-    this.#transposed = transposed;
+    const { slots: rows, slots, real, ready, isListed } = form;
+    this.#isListed = isListed;
     this.#slots = slots;
     this.#ready = ready;
     this.#pages = new Map(
       joinedSizes(shape).map((sizes) => {
         const pools = { pools: sizes.layers, rows, real };
-        const a = () => new DeviceRows(runtime, sessions, { ...pools, row: this.#rowOfA(sizes.in), transposed });
+        const a = () =>
+          new DeviceRows(runtime, sessions, { ...pools, row: this.#rowOfA(sizes.in), transposed: isListed });
         const b = (out: number) => new DeviceRows(runtime, sessions, { ...pools, row: [pageRanks, out] });
         return [sizes.linear, { sizes, a: sizes.outs.map(a), b: sizes.outs.map(b) }];
       }),
@@ -50,26 +53,14 @@ export class DevicePages implements PageMemory {
     };
   }
 
-  async fill(linear: JoinedLinear, { first, pages }: PageRange, resident: ResidentLinear): Promise<number> {
-    const { sizes, a, b } = this.#pages.get(linear)!;
-    let bytes = 0;
+  async fill(linear: JoinedLinear, range: PageRange, resident: ResidentLinear): Promise<number> {
     await this.#ready;
-    for (const part of resident.parts.keys()) {
-      const layers = Array.from({ length: sizes.layers }, (_, layer) => layerOf(resident, part, layer, sizes.layers));
-      for (const [rows, matrices, width] of [
-        [a[part]!, layers.map(({ a }) => a), sizes.in],
-        [b[part]!, layers.map(({ b }) => b), sizes.outs[part]!],
-      ] as const) {
-        const byLayer = matrices.map((matrix) => padded(matrix, pages * pageRanks * width));
-        await rows.write(first, byLayer);
-        bytes += byLayer.reduce((sum, { byteLength }) => sum + byteLength, 0);
-      }
-    }
-    return bytes;
+    const pages = this.#pages.get(linear)!;
+    return this.#isListed ? fillFloats(pages, range, resident) : fillHalves(pages, range, resident);
   }
 
   #rowOfA(inputs: number): readonly [number, number] {
-    return this.#transposed ? [inputs, pageRanks] : [pageRanks, inputs];
+    return this.#isListed ? [inputs, pageRanks] : [pageRanks, inputs];
   }
 
   release(): void {
@@ -84,11 +75,65 @@ export class DevicePages implements PageMemory {
 export type DevicePagesForm = {
   readonly slots: number;
   readonly real: Real;
-  /** A lies [in, 8]. */
-  readonly transposed: boolean;
+  /** Graphs read lists of pages, and not tables. */
+  readonly isListed: boolean;
   /** Pages may be used. */
   readonly ready: Promise<void>;
 };
+
+async function fillHalves(
+  { sizes, a, b }: LinearPages,
+  { first, pages }: PageRange,
+  { parts }: ResidentLinear,
+): Promise<number> {
+  let bytes = 0;
+  for (const [part, { ranks, a: ofA, b: ofB }] of parts.entries()) {
+    for (const [rows, matrices, width] of [
+      [a[part]!, ofA, sizes.in],
+      [b[part]!, ofB, sizes.outs[part]!],
+    ] as const) {
+      const whole = inPages(matrices, sizes.layers, ranks * width, pages * pageRanks * width);
+      await rows.send(first, whole);
+      bytes += whole.byteLength;
+    }
+  }
+  return bytes;
+}
+
+async function fillFloats(
+  { sizes, a, b }: LinearPages,
+  { first, pages }: PageRange,
+  resident: ResidentLinear,
+): Promise<number> {
+  let bytes = 0;
+  for (const part of resident.parts.keys()) {
+    const layers = Array.from({ length: sizes.layers }, (_, layer) => layerOf(resident, part, layer, sizes.layers));
+    for (const [rows, matrices, width] of [
+      [a[part]!, layers.map(({ a }) => a), sizes.in],
+      [b[part]!, layers.map(({ b }) => b), sizes.outs[part]!],
+    ] as const) {
+      const byLayer = matrices.map((matrix) => padded(matrix, pages * pageRanks * width));
+      await rows.write(first, byLayer);
+      bytes += byLayer.reduce((sum, { byteLength }) => sum + byteLength, 0);
+    }
+  }
+  return bytes;
+}
+
+/** [layers, has] as [layers, needs]: ranks that a part lacks are zeros. */
+function inPages(matrices: Float16Array<ArrayBuffer>, layers: number, has: number, needs: number): Float16Array {
+  if (has === needs) return matrices;
+  const whole = new Float16Array(layers * needs);
+  // As bits: an assignment from half floats to half floats goes through doubles, one by one.
+  const [source, target] = [
+    new Uint16Array(matrices.buffer, matrices.byteOffset, matrices.length),
+    new Uint16Array(whole.buffer),
+  ];
+  for (let layer = 0; layer < layers; layer++) {
+    target.set(source.subarray(layer * has, (layer + 1) * has), layer * needs);
+  }
+  return whole;
+}
 
 /** In whole pages: ranks that a part lacks are zeros. */
 function padded(matrix: Float32Array, elements: number): Float32Array {

@@ -17,6 +17,9 @@ export type DeviceRowsForm = {
   readonly transposed?: boolean;
 };
 
+/** Sent in one piece: others have their turn between two, and the card keeps room for one. */
+const sentElementsMax = 2 ** 24;
+
 export class DeviceRows {
   readonly bytes: number;
   readonly #runtime: Runtime;
@@ -42,14 +45,8 @@ export class DeviceRows {
 
   /** Overwrites rows from `first` on in every pool, with as many as `data`, by pool, holds. */
   async write(first: number, data: readonly Float32Array[]): Promise<void> {
-    const { pools, rows, row, real, transposed = false } = this.#form;
+    const { pools, rows, row, transposed = false } = this.#form;
     const count = data[0]!.length / this.#elements;
-    const { send } = this.#runtime;
-    if (send && real === 'float16' && !transposed) {
-      const places = this.#memories.map((memory) => ({ memory, start: first * this.#elements }));
-      await send(places, joined(data));
-      return;
-    }
     const [x, y] = row;
     const session = await this.#sessions.write(pools, transposed);
     await runOnce(session, (tie) => {
@@ -62,6 +59,21 @@ export class DeviceRows {
         tie.output(poolNames.written(pool), target);
       }
     });
+  }
+
+  /**
+   * The same where the runtime sends half floats, as they are.
+   * @param data [pools, rows sent, elements of a row]
+   */
+  async send(first: number, data: Float16Array): Promise<void> {
+    const { pools } = this.#form;
+    const places = this.#memories.map((memory) => ({ memory, start: first * this.#elements }));
+    const each = data.length / pools;
+    const together = Math.max(1, Math.floor(sentElementsMax / each));
+    for (let pool = 0; pool < pools; pool += together) {
+      const end = Math.min(pools, pool + together);
+      await this.#runtime.send!(places.slice(pool, end), data.subarray(pool * each, end * each));
+    }
   }
 
   /**
@@ -98,19 +110,6 @@ export class DeviceRows {
       });
     }
   }
-}
-
-/** One behind another: where they lie so, no copy. */
-function joined(parts: readonly Float32Array[]): Float32Array {
-  const [first] = parts as [Float32Array];
-  const isJoined = parts.every(
-    ({ buffer, byteOffset, byteLength }, i) =>
-      buffer === first.buffer && byteOffset === first.byteOffset + i * byteLength && byteLength === first.byteLength,
-  );
-  if (isJoined) return new Float32Array(first.buffer, first.byteOffset, parts.length * first.length);
-  const all = new Float32Array(parts.length * first.length);
-  for (const [i, part] of parts.entries()) all.set(part, i * first.length);
-  return all;
 }
 
 /** All or none. */

@@ -4,6 +4,11 @@
 import { groupRows, groupWidth } from '../../graph/grouped-adapters.ts';
 import type { RowPages } from './page-list.ts';
 
+export type SharedPages = RowPages & {
+  /** By page, what of its product its values do not hold. */
+  readonly shares: Float32Array;
+};
+
 export type PageTable = {
   /** Pages of the row that has the most, at least 1: C. */
   readonly most: number;
@@ -19,7 +24,7 @@ export type PageTable = {
  * @param rows what each row of the step reads; null for one that reads nothing here
  * @param isSteady sizes change as rarely as can be: as many groups as rows, and pages by powers of two
  */
-export function pageTable(rows: readonly (RowPages | null)[], isSteady = false): PageTable {
+export function pageTable(rows: readonly (SharedPages | null)[], isSteady = false): PageTable {
   const needed = Math.max(1, ...rows.map((row) => row?.pages ?? 0));
   const most = isSteady ? 2 ** Math.ceil(Math.log2(needed)) : needed;
   const pages = new Int32Array(rows.length * most).fill(-1);
@@ -27,7 +32,7 @@ export function pageTable(rows: readonly (RowPages | null)[], isSteady = false):
   for (const [i, row] of rows.entries()) {
     for (let page = 0; page < (row?.pages ?? 0); page++) {
       pages[i * most + page] = row!.first + page;
-      shares[i * most + page] = row!.scale;
+      shares[i * most + page] = row!.scale * row!.shares[page]!;
     }
   }
   const readers = [...Map.groupBy(rows.keys(), (i) => rows[i]?.first ?? -1).values()];

@@ -5,7 +5,7 @@ import { adapterNames, type JoinedLinear, pageRanks } from '../../graph/adapted-
 import { groupWidth } from '../../graph/grouped-adapters.ts';
 import type { TensorData } from '../../runtime/session.ts';
 import { pageList, type RowPages } from './page-list.ts';
-import { pageTable } from './page-table.ts';
+import { pageTable, type SharedPages } from './page-table.ts';
 
 /** A small input, by name. */
 export type Sent = { readonly name: string; readonly data: TensorData; readonly shape: readonly number[] };
@@ -39,7 +39,7 @@ export function sentLists(
 /** @param rows what each row of the run reads: of a prompt, every token's is the same */
 export function sentTable(
   linear: JoinedLinear,
-  rows: readonly (RowPages | null)[],
+  rows: readonly (SharedPages | null)[],
   isSteady: boolean,
 ): readonly Sent[] {
   const { most, pages, shares, groups } = pageTable(rows, isSteady);

@@ -9,7 +9,7 @@ import { type RowAdapter, rangeOf } from '../adapters/row-adapter.ts';
 import { createRowGains } from '../adapters/row-gains.ts';
 import type { Phase } from '../forward-batch.ts';
 import type { DevicePages } from './device-pages.ts';
-import type { RowPages } from './page-list.ts';
+import type { SharedPages } from './page-table.ts';
 import { type Sent, sentLists, sentTable } from './sent-pages.ts';
 
 export type TiedPagesOptions = {
@@ -69,9 +69,10 @@ export function tiePages(runtime: Runtime, binding: Binding, options: TiedPagesO
 
 const adaptersOf = (rows: readonly (RowAdapter | null)[]) => rows.map((row) => row?.adapter ?? null);
 
-function rowPages(row: RowAdapter | null, linear: JoinedLinear): RowPages | null {
+function rowPages(row: RowAdapter | null, linear: JoinedLinear): SharedPages | null {
   const range = row && rangeOf(row, linear);
-  return range ? { ...range, scale: row.scale } : null;
+  if (!range) return null;
+  return { ...range, scale: row.scale, shares: row.adapter.linears.get(linear)!.shares };
 }
 
 /** Small inputs in tensors that are made anew when their sizes change. */

@@ -8,7 +8,10 @@ import { pageTable } from '../../../src/engine/device/page-table.ts';
 const adapter = fc.record({ first: fc.integer({ min: 0, max: 8 }), scale: fc.float({ noNaN: true }) });
 /** Pages follow from the first: two adapters never begin in one slot. */
 const reads = fc.option(
-  adapter.map(({ first, scale }) => ({ first: 40 * first, scale, pages: 1 + ((5 * first) % 7) })),
+  adapter.map(({ first, scale }) => {
+    const pages = 1 + ((5 * first) % 7);
+    return { first: 40 * first, scale, pages, shares: Float32Array.from({ length: pages }, (_, i) => 2 ** -i) };
+  }),
   { nil: null },
 );
 
@@ -20,7 +23,7 @@ test('rows, their pages and shares, and groups of at most 16', () => {
         for (let page = 0; page < most; page++) {
           const isRead = page < (row?.pages ?? 0);
           assert.equal(pages[i * most + page], isRead ? row!.first + page : -1);
-          assert.equal(shares[i * most + page], isRead ? row!.scale : 0);
+          assert.equal(shares[i * most + page], isRead ? Math.fround(row!.scale * 2 ** -page) : 0);
         }
       }
       const seen: number[] = [];
@@ -43,7 +46,7 @@ test('rows, their pages and shares, and groups of at most 16', () => {
 });
 
 test('sizes of steps that come again depend on the number of rows and hardly on who reads what', () => {
-  const row = (first: number, pages: number) => ({ first, pages, scale: 1 });
+  const row = (first: number, pages: number) => ({ first, pages, scale: 1, shares: new Float32Array(pages).fill(1) });
   const [one, other] = [
     [null, row(0, 3), row(0, 3)],
     [row(1, 4), row(8, 4), null],

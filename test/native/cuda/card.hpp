@@ -117,6 +117,7 @@ inline float half_to_float(Real value) {
   return result;
 }
 } // namespace card
+using card::half_to_float;
 
 inline Bits bits_of(float value) {
   Bits bits;

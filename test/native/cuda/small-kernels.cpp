@@ -33,18 +33,29 @@ static void check_silu(long long rows, long long width) {
     if (y[rows * width + i] != 0x7fff) fail("GatedSilu, behind the end", rows, width);
 }
 
-static void check_send(long long places, long long elements) {
-  std::vector<float> from(places * elements);
-  std::vector<std::vector<Real>> targets(places, std::vector<Real>(elements + 2, 0x7fff));
+static Real *aligned(std::vector<Real> &values) { return (Real *)(((uintptr_t)values.data() + 15) & ~(uintptr_t)15); }
+
+static unsigned short half_of(float value) {
+  const _Float16 half = (_Float16)value;
+  unsigned short bits;
+  memcpy(&bits, &half, 2);
+  return bits;
+}
+
+static void check_send(long long places, long long elements, int shift) {
+  // Both ways of the kernel: places where eight numbers can be stored at once, and others.
+  std::vector<Real> from(places * elements + 8);
+  Real *const sent = aligned(from);
+  std::vector<std::vector<Real>> targets(places, std::vector<Real>(elements + 24, 0x7fff));
   std::vector<Real *> to;
-  for (auto &value : from) value = real();
-  for (auto &target : targets) to.push_back(target.data() + 1);
-  const SendRows job{from.data(), to.data(), elements};
+  for (long long i = 0; i < places * elements; i++) sent[i] = half_of(real());
+  for (auto &target : targets) to.push_back(aligned(target) + 8 + shift);
+  const SendRows job{sent, to.data(), elements};
   card::launch((unsigned)(places * ((elements + 2047) / 2048)), 256, [&] { send_rows(job); });
   for (long long place = 0; place < places; place++) {
     for (long long i = 0; i < elements; i++)
-      if (targets[place][i + 1] != to_real(from[place * elements + i])) fail("SendRows", places, elements);
-    if (targets[place][0] != 0x7fff || targets[place][elements + 1] != 0x7fff) fail("SendRows, beside", places, elements);
+      if (to[place][i] != to_real(half_to_float(sent[place * elements + i]))) fail("SendRows", places, elements);
+    if (to[place][-1] != 0x7fff || to[place][elements] != 0x7fff) fail("SendRows, beside", places, elements);
   }
 }
 
@@ -53,6 +64,7 @@ int main() {
   for (long long rows : {1, 3, 17})
     for (long long width : {1, 7, 8, 64, 1000, 1537}) check_silu(rows, width), cases++;
   for (long long places : {1, 5})
-    for (long long elements : {1, 255, 2048, 5000}) check_send(places, elements), cases++;
+    for (long long elements : {1, 255, 2048, 5000, 6144})
+      for (int shift : {0, 1}) check_send(places, elements, shift), cases++;
   printf("%d cases\n", cases);
 }
