@@ -169,7 +169,9 @@ export class PagePool<Memory extends PageMemory = PageMemory> {
 
   async #copy(adapter: ResidentAdapter, ranges: ReadonlyMap<JoinedLinear, PageRange>): Promise<void> {
     for (const [linear, range] of ranges) {
-      this.#copiedBytes += await this.memory.fill(linear, range, adapter.linears.get(linear)!);
+      const bytes = await this.memory.fill(linear, range, adapter.linears.get(linear)!);
+      // Read after the wait: several adapters are copied at once.
+      this.#copiedBytes += bytes;
     }
   }
 }
