@@ -73,8 +73,9 @@ for (const plan of [
           const bits = new Uint16Array(matrices.buffer, matrices.byteOffset, matrices.length);
           for (let layer = 0; layer < layers; layer++) {
             const pool = mine[from + layer]!;
-            const [start, end] = [first, first + resident.pages].map((slot) => slot * pageRanks * width);
-            const expected = new Uint16Array(end! - start!);
+            const start = first * pageRanks * width;
+            const end = start + resident.pages * pageRanks * width;
+            const expected = new Uint16Array(end - start);
             expected.set(bits.subarray(layer * ranks * width, (layer + 1) * ranks * width));
             assert.deepEqual(pool.subarray(start, end), expected, `${linear}, part ${part}, layer ${layer}`);
             const isUntouched = (value: number) => value === 0x7fff;
