@@ -73,8 +73,8 @@ for (const plan of [
           const bits = new Uint16Array(matrices.buffer, matrices.byteOffset, matrices.length);
           for (let layer = 0; layer < layers; layer++) {
             const pool = mine[from + layer]!;
-            const start = first * pageRanks * width;
-            const end = start + resident.pages * pageRanks * width;
+            const start: number = first * pageRanks * width;
+            const end: number = start + resident.pages * pageRanks * width;
             const expected = new Uint16Array(end - start);
             expected.set(bits.subarray(layer * ranks * width, (layer + 1) * ranks * width));
             assert.deepEqual(pool.subarray(start, end), expected, `${linear}, part ${part}, layer ${layer}`);
