@@ -128,6 +128,11 @@ INLINE Sums add_pairs(Sums s, Pairs w, Pairs x) {
 #endif
 }
 INLINE Floats floats_of(Sums s) { return _mm256_cvtepi32_ps(s); }
+/** First and second of every pair. */
+INLINE void split_pairs(Pairs p, Floats *first, Floats *second) {
+  *first = _mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(p, 16), 16));
+  *second = _mm256_cvtepi32_ps(_mm256_srai_epi32(p, 16));
+}
 
 #elif defined(__ARM_FEATURE_DOTPROD) && !defined(REFERENCE)
 #include <arm_neon.h>
@@ -237,6 +242,11 @@ INLINE Sums add_pairs(Sums s, Pairs w, Pairs x) {
 }
 INLINE Floats floats_of(Sums s) {
   return (Floats){vcvtq_f32_s32(vpaddq_s32(s.v[0], s.v[1])), vcvtq_f32_s32(vpaddq_s32(s.v[2], s.v[3]))};
+}
+INLINE void split_pairs(Pairs p, Floats *first, Floats *second) {
+  int32x4_t a = vreinterpretq_s32_s16(p.a), b = vreinterpretq_s32_s16(p.b);
+  *first = (Floats){vcvtq_f32_s32(vshrq_n_s32(vshlq_n_s32(a, 16), 16)), vcvtq_f32_s32(vshrq_n_s32(vshlq_n_s32(b, 16), 16))};
+  *second = (Floats){vcvtq_f32_s32(vshrq_n_s32(a, 16)), vcvtq_f32_s32(vshrq_n_s32(b, 16))};
 }
 
 #else
@@ -363,6 +373,9 @@ INLINE Floats floats_of(Sums s) {
   Floats r;
   EACH(i) r.v[i] = (float)s.v[i];
   return r;
+}
+INLINE void split_pairs(Pairs p, Floats *first, Floats *second) {
+  EACH(i) first->v[i] = p.v[2 * i], second->v[i] = p.v[2 * i + 1];
 }
 #endif
 

@@ -161,7 +161,7 @@ static void both(Variant *variant, Variant *plain, const char *name, const Attri
 }
 
 static void quantized(Variant *variant, Variant *plain) {
-  size_t rows = 1 + below(20), n = 1 + below(60), k = 32 * (1 + below(9));
+  size_t rows = 1 + below(20), n = 1 + below(80), k = 32 * (1 + below(9));
   int bits = below(2) ? 4 : 8, halves = (int)below(2), minimums = bits == 4 ? 1 : (int)below(2);
   size_t scales = (halves ? 16 : 32), block = scales * (size_t)(1 + minimums) + (size_t)bits * 32;
   Value packed = {NULL, 1, {(int64_t)((n + 7) / 8 * (k / 32) * block)}};
@@ -182,6 +182,10 @@ static void quantized(Variant *variant, Variant *plain) {
     int64_t *ids = tokens.data = malloc(rows * sizeof *ids);
     for (size_t i = 0; i < rows; i++) ids[i] = (int64_t)below(n);
     both(variant, plain, "QuantizedEmbedding", &attributes, &(Context){{tokens, packed}, 2, {0}}, 1e-6f);
+    return;
+  }
+  if (below(3) == 0) {
+    both(variant, plain, "QuantizedLinearGrad", &attributes, &(Context){{floats(rows, n, 0, 0), packed}, 2, {0}}, 2e-4f);
     return;
   }
   Context context = {{floats(rows, k, 0, 0), packed}, 2, {0}};

@@ -1,5 +1,5 @@
-// A lowered model in the packing of ONNX Runtime's own operators, for graphs that have no native ones: those of a
-// device, and of training. Linear `<name>` [n, k] then is
+// A lowered model in the packing of ONNX Runtime's own operators, for what has no native ones: a device, and training's
+// products of floats. Linear `<name>` [n, k] then is
 // - 4 or 8 bits: `<name>.blocks` uint8 [n, k/32, 4 * bits], `<name>.scales` float32 [n * k/32] and, if `corrected`,
 //   `<name>.minimums` float32 [k/32, n];
 // - 32 bits: `<name>.matrix` float32 [k, n], transposed.
@@ -13,12 +13,12 @@ type Parts = ReadonlyMap<string, LoweredTensor>;
 /** Of packed tensors: models that share one share its parts. Gone with the tensor. */
 const known = new WeakMap<LoweredTensor, Parts>();
 
-/** All else stays the very objects that `model` has. */
-export function operatorForm(model: LoweredModel): LoweredModel {
+/** All else stays the very objects that `model` has. `floats`: only linears of 32 bits change. */
+export function operatorForm(model: LoweredModel, which: 'all' | 'floats' = 'all'): LoweredModel {
   const weights = new Map<string, LoweredTensor>();
   for (const [name, tensor] of model.weights) {
     const linear = name.replace(/\.packed$/, '');
-    if (linear === name) {
+    if (linear === name || (which === 'floats' && model.linears.get(linear)?.bits !== 32)) {
       weights.set(name, tensor);
       continue;
     }

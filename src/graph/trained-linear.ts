@@ -8,10 +8,8 @@
 import type { TargetModule } from '../core/adapter.ts';
 import { type JoinedLinear, joinedLinears, loweredName } from './adapted-linear.ts';
 import { dropoutStart } from './dropout.ts';
-import { floatWeights, timesTransposed, timesWeights } from './float-weights.ts';
+import { frozenLinear } from './frozen-linear.ts';
 import type { GraphBuilder } from './graph-builder.ts';
-import { operatorLinear } from './linear.ts';
-import type { LinearForm } from './lowered.ts';
 import { after, type Target, type TrainingBuilder } from './training-builder.ts';
 import { trainingNames } from './training-form.ts';
 import { product } from './training-product.ts';
@@ -35,7 +33,7 @@ export function applyTrained(
   x: string,
 ): TrainedLinear {
   const { g } = t;
-  const joint = baseProduct(t, loweredName(layer, joined), x);
+  const joint = frozenLinear(t, loweredName(layer, joined)).product(x);
   const base = outs.length === 1 ? [joint] : g.split(joint, g.integers(`widths_${joined}`, outs), outs.length);
   const inner = modulesOf(joined).map((module) => {
     const target = t.target(layer, module);
@@ -66,7 +64,7 @@ export function backTrained(
   let dx: string | null = null;
   if (t.reachesBelow(layer, joined)) {
     const dy = dOutputs.length === 1 ? dOutputs[0]! : g.op('Concat', dOutputs, { axis: -1 });
-    dx = timesWeights(t, dy, floatWeights(t, name, [dy]));
+    dx = frozenLinear(t, name).grad(dy);
   }
   const trained = modulesOf(joined).map((module) => t.target(layer, module));
   const input = trained.some((target) => target) ? after(t, x(), [-1, k], dOutputs) : '';
@@ -126,18 +124,3 @@ function deviceMaskFrom(g: GraphBuilder, start: string, x: string): string {
   const length = g.op('Shape', [g.op('Reshape', [x, g.integers('flat', [-1])])]);
   return g.op('Slice', [rest, g.integers('at_0', [0]), length]);
 }
-
-/** x Wᵀ (+ bias): the 4-bit operator keeps float activations as they are; the host's 8-bit one would round them. */
-function baseProduct(t: TrainingBuilder, name: string, x: string): string {
-  const form = t.model.linears.get(name)!;
-  if (form.bias) t.own(`${name}.bias`);
-  if (form.bits === 8 && t.on === 'host') {
-    const product = timesTransposed(t, x, floatWeights(t, name, [x]));
-    return form.bias ? t.g.op('Add', [product, `${name}.bias`]) : product;
-  }
-  for (const part of partsOf(form)) t.own(`${name}.${part}`);
-  return operatorLinear(t.g, { name, form }, x);
-}
-
-const partsOf = ({ bits, corrected }: LinearForm): readonly string[] =>
-  bits === 32 ? ['matrix'] : ['blocks', 'scales', ...(corrected ? ['minimums'] : [])];

@@ -4,17 +4,10 @@
 import { linearSize, type TargetModule } from '../core/adapter.ts';
 import { type JoinedLinear, joinedLinears } from './adapted-linear.ts';
 import { createGraphBuilder, type GraphBuilder } from './graph-builder.ts';
-import type { LoweredModel } from './lowered.ts';
+import type { LoweredModel, LoweredTensor } from './lowered.ts';
 import { operatorForm } from './operator-form.ts';
 import type { GraphTarget } from './target.ts';
 import { type TrainingForm, type TrainTarget, trainingNames } from './training-form.ts';
-
-/** Memory that a session is given. uint4 is two codes a byte, the low half first. */
-export type GraphTensor = {
-  readonly type: 'float32' | 'uint8' | 'uint4';
-  readonly shape: readonly number[];
-  readonly data: Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
-};
 
 /** `index` is the target's place in the form. */
 export type Target = TrainTarget & { readonly index: number };
@@ -24,9 +17,9 @@ export type TrainingBuilder = {
   readonly model: LoweredModel;
   readonly form: TrainingForm;
   readonly on: GraphTarget['on'];
-  readonly weights: ReadonlyMap<string, GraphTensor>;
+  readonly weights: ReadonlyMap<string, LoweredTensor>;
   /** An initialiser over memory of the model. */
-  weight(name: string, tensor: GraphTensor): string;
+  weight(name: string, tensor: LoweredTensor): string;
   /** An initialiser of the model under its own name. */
   own(name: string): string;
   target(layer: number, module: TargetModule): Target | null;
@@ -38,11 +31,12 @@ export type TrainingBuilder = {
 const places: readonly JoinedLinear[] = ['qkv', 'output', 'gate_up', 'down'];
 const depth = (layer: number, linear: JoinedLinear) => layer * places.length + places.indexOf(linear);
 
-/** @param lowered in either packing: there is no native operator in a training graph */
+/** @param lowered in either packing; on the host 4 and 8 bits are multiplied as they are packed for native operators */
 export function createTrainingBuilder(lowered: LoweredModel, form: TrainingForm): TrainingBuilder {
-  const model = operatorForm(lowered);
+  const on = form.on ?? 'host';
+  const model = operatorForm(lowered, on === 'host' ? 'floats' : 'all');
   const g = createGraphBuilder();
-  const weights = new Map<string, GraphTensor>();
+  const weights = new Map<string, LoweredTensor>();
   const targets = new Map(
     form.targets.map((target, index) => [key(target.layer, target.module), { ...target, index }]),
   );
@@ -52,7 +46,7 @@ export function createTrainingBuilder(lowered: LoweredModel, form: TrainingForm)
     g.input(trainingNames.a(layer, module), 'float32', [r, size.in]);
     g.input(trainingNames.b(layer, module), 'float32', [size.out, r]);
   }
-  const weight = (name: string, tensor: GraphTensor) => {
+  const weight = (name: string, tensor: LoweredTensor) => {
     weights.set(name, tensor);
     return g.weight(name, tensor.type, tensor.shape);
   };
@@ -60,7 +54,7 @@ export function createTrainingBuilder(lowered: LoweredModel, form: TrainingForm)
     g,
     model,
     form,
-    on: form.on ?? 'host',
+    on,
     weights,
     weight,
     own: (name) => weight(name, model.weights.get(name)!),

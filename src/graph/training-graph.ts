@@ -7,11 +7,11 @@
 
 import type { OnnxGraph } from '../formats/onnx.ts';
 import { attentionInputs } from './attention-inputs.ts';
-import { gatherRows } from './float-weights.ts';
-import type { LoweredModel } from './lowered.ts';
+import { gatherRows } from './frozen-linear.ts';
+import type { LoweredModel, LoweredTensor } from './lowered.ts';
 import { backRmsNorm, rmsNorm } from './rms-norm.ts';
 import { ropeTables } from './rope.ts';
-import { after, createTrainingBuilder, type GraphTensor, type TrainingBuilder } from './training-builder.ts';
+import { after, createTrainingBuilder, type TrainingBuilder } from './training-builder.ts';
 import { type TrainingForm, trainingNames } from './training-form.ts';
 import { applyLayer, backLayer, type TrainedLayer } from './training-layer.ts';
 import { addLoss } from './training-loss.ts';
@@ -19,7 +19,7 @@ import { addLoss } from './training-loss.ts';
 export type TrainingGraph = {
   readonly graph: OnnxGraph;
   /** What a session of the graph is given, by initialiser name: memory of the model, shared. */
-  readonly weights: ReadonlyMap<string, GraphTensor>;
+  readonly weights: ReadonlyMap<string, LoweredTensor>;
 };
 
 export function buildTrainingGraph(model: LoweredModel, form: TrainingForm): TrainingGraph {

@@ -7,7 +7,7 @@
 // A piece c gives log Z_c and softmax_c · W_c of its own; their shares Z_c / Z are a softmax over pieces. The logarithm
 // comes from what the fused softmax leaves: log Z = max - log(softmax at the max).
 
-import { floatWeights, gatherRows, timesTransposed, timesWeights } from './float-weights.ts';
+import { frozenRows, gatherRows } from './frozen-linear.ts';
 import type { TrainingBuilder } from './training-builder.ts';
 import { trainingNames } from './training-form.ts';
 
@@ -48,11 +48,11 @@ function headPieces(t: TrainingBuilder, h: string): string {
   for (let first = 0; first < n; first += pieceRows) {
     const rows = { first, count: Math.min(pieceRows, n - first) };
     // One piece after the other.
-    const weights = floatWeights(t, 'head', [results.at(-1) ?? h], rows);
-    const logits = timesTransposed(t, h, weights);
+    const piece = frozenRows(t, 'head', rows, [results.at(-1) ?? h]);
+    const logits = piece.product(h);
     const softmax = g.op('Softmax', [logits], { axis: -1 });
     const log = logSum(t, logits, softmax, 1);
-    const parts = form.backward ? [log, timesWeights(t, softmax, weights)] : [log];
+    const parts = form.backward ? [log, piece.grad(softmax)] : [log];
     const result = form.backward ? g.op('Concat', parts, { axis: -1 }) : log;
     results.push(g.op('Unsqueeze', [result, g.integers('at_1', [1])]));
   }

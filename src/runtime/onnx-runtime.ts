@@ -83,7 +83,7 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
   const name = `onnxruntime ${api.version}, native operators ${operators.variant}`;
   return {
     ...{ name, library: api.library, providers: api.availableProviders(), threads, giveBackFreeMemory },
-    tensor: (data, shape, packed) => hostTensor(api, memoryInfo, data, shape, packed),
+    tensor: (data, shape) => hostTensor(api, memoryInfo, data, shape),
     ...computing,
   };
 }

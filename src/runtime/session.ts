@@ -92,11 +92,8 @@ export type Runtime = {
   readonly threads: number;
   /** null: sessions compute in the memory that JavaScript sees. */
   readonly device: RuntimeDevice | null;
-  /**
-   * Zero-copy: `data` must not be resized or detached while the tensor lives. Throws if shape and length disagree.
-   * `packed` bytes hold two elements each, the low half first.
-   */
-  tensor(data: TensorData, shape: readonly number[], packed?: 'uint4'): Tensor;
+  /** Zero-copy: `data` must not be resized or detached while the tensor lives. Throws if shape and length disagree. */
+  tensor(data: TensorData, shape: readonly number[]): Tensor;
   /** Not while a run is under way; nor may memory be released then. */
   allocate(type: ElementType, elements: number): Memory;
   /**

@@ -13,9 +13,6 @@ export const elementTypes = {
   float16: { code: 10, bytes: 2 },
 } as const satisfies Record<ElementType, { code: number; bytes: number }>;
 
-/** Of half bytes, which no array has. */
-const packedUint4 = 21;
-
 const typesOfArrays = new Map<unknown, ElementType>([
   [Float32Array, 'float32'],
   [Float16Array, 'float16'],
@@ -31,29 +28,21 @@ const arrays = new WeakMap<Tensor, TensorData>();
 
 export const dataOf = (tensor: Tensor): TensorData | undefined => arrays.get(tensor);
 
-/** `packed` bytes hold two elements each. */
-export function hostTensor(
-  api: OrtApi,
-  memory: Pointer,
-  data: TensorData,
-  shape: readonly number[],
-  packed?: 'uint4',
-): Tensor {
-  if (Math.ceil(elementCount(shape) / (packed ? 2 : 1)) !== data.length)
-    throw new Error(`Shape [${shape}] is not ${data.length} elements.`);
+export function hostTensor(api: OrtApi, memory: Pointer, data: TensorData, shape: readonly number[]): Tensor {
+  if (elementCount(shape) !== data.length) throw new Error(`Shape [${shape}] is not ${data.length} elements.`);
   // Reading `buffer` moves a small array off V8's heap, so that its address never changes afterwards.
   if (data.buffer.byteLength < data.byteLength) throw new Error('The memory was detached.');
-  const tensor = createTensor(api, memory, { at: data, bytes: data.byteLength, type: packed ?? typeOf(data) }, shape);
+  const tensor = createTensor(api, memory, { at: data, bytes: data.byteLength, type: typeOf(data) }, shape);
   arrays.set(tensor, data);
   return tensor;
 }
 
-type Place = { readonly at: TensorData | Pointer; readonly bytes: number; readonly type: ElementType | 'uint4' };
+type Place = { readonly at: TensorData | Pointer; readonly bytes: number; readonly type: ElementType };
 
 export function createTensor(api: OrtApi, memory: Pointer, place: Place, shape: readonly number[]): Tensor {
   const { at, bytes, type } = place;
   const dimensions = BigInt64Array.from(shape, BigInt);
-  const code = type === 'uint4' ? packedUint4 : elementTypes[type].code;
+  const { code } = elementTypes[type];
   const handle = api.call('createTensorWithDataAsOrtValue', memory, at, bytes, dimensions, shape.length, code);
   const tensor: Tensor = {
     shape,

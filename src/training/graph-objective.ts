@@ -38,10 +38,10 @@ export async function graphObjective(
   const weights = new Map<string, Tensor>();
   const session = (form: { backward: boolean; dropout: boolean }) => {
     const { graph, weights: needed } = buildTrainingGraph(model, { targets, positions, recompute, on, ...form });
-    for (const [name, { type, data, shape }] of needed) {
+    for (const [name, { data, shape }] of needed) {
       // Both sessions read one memory.
       if (weights.has(name)) continue;
-      weights.set(name, runtime.tensor(data, shape, ...(type === 'uint4' ? [type] : [])));
+      weights.set(name, runtime.tensor(data, shape));
     }
     const own = new Map([...needed.keys()].map((name) => [name, weights.get(name)!]));
     // Nearly every micro-batch has a shape of its own, and a layout would be kept for each.

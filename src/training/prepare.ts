@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import type { Clock } from '../core/clock.ts';
 import { parseDevice } from '../core/device.ts';
 import { LorikeetError } from '../core/errors.ts';
-import { operatorForm } from '../graph/operator-form.ts';
 import { loadWeights } from '../graph/weights.ts';
 import { readGguf } from '../models/read-gguf.ts';
 import type { TrainerEvent, TrainingJob } from '../protocol/training-messages.ts';
@@ -59,8 +58,7 @@ export async function prepare(job: TrainingJob, around: Surroundings): Promise<P
   const dataset = await readDataset(job.trainingFile, encode, settings.maxTokens);
   const { validationFile } = job;
   const validation = validationFile === null ? null : await readDataset(validationFile, encode, settings.maxTokens);
-  // Its graphs have no native operators; the packing that they have goes.
-  const model = operatorForm((await loadWeights(files, job.weightBits, job.cacheDir, console.warn)).model);
+  const { model } = await loadWeights(files, job.weightBits, job.cacheDir, console.warn);
   const { shape } = model;
   if (settings.maxTokens > shape.context) {
     const message = `max_tokens is ${settings.maxTokens}, but ${files.name} takes at most ${shape.context} tokens.`;

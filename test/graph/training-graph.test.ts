@@ -50,13 +50,19 @@ function distance(found: Float32Array, expected: Float32Array): number {
   return norm(found.map((value, i) => value - expected[i]!)) / norm(expected);
 }
 
-function assertSame(found: TrainingResult, expected: TrainingResult, tolerance: number): void {
-  assert.ok(Math.abs(found.loss - expected.loss) < tolerance * expected.loss, `${found.loss}, ${expected.loss}`);
-  assert.ok(distance(found.logprobs, expected.logprobs) < tolerance);
+type Tolerance = { readonly forward: number; readonly backward: number };
+/** What the host's products round: activations to 16 bits, and on the way back weights to 12. Measured: a half of these. */
+const rounding: Tolerance = { forward: 5e-5, backward: 3e-3 };
+const onHost = runtime.device === null;
+
+function assertSame(found: TrainingResult, expected: TrainingResult, tolerance: number | Tolerance): void {
+  const { forward, backward } = typeof tolerance === 'number' ? { forward: tolerance, backward: tolerance } : tolerance;
+  assert.ok(Math.abs(found.loss - expected.loss) < forward * expected.loss, `${found.loss}, ${expected.loss}`);
+  assert.ok(distance(found.logprobs, expected.logprobs) < forward);
   assert.ok(found.gradients.size > 0);
   for (const [name, gradient] of found.gradients) {
     const apart = distance(gradient, expected.gradients.get(name)!);
-    assert.ok(apart < tolerance, `${name}: ${apart}`);
+    assert.ok(apart < backward, `${name}: ${apart}`);
   }
 }
 
@@ -131,7 +137,8 @@ for (const [name, bits] of lowered) {
     const random = prng(3);
     const adapter = randomAdapter(model, form, random);
     const { gradients } = await (await trainingSession(runtime, model, form))(packed, adapter);
-    const forward = await trainingSession(runtime, model, { ...form, backward: false });
+    // Of the same weights as floats: rounding would hide what so short a way changes.
+    const forward = await trainingSession(runtime, floatCopy(model), { ...form, backward: false });
     for (const [parameter, values] of adapter) {
       // Half along the gradient, half anywhere: a part that is missing shows in the one, a wrong one in the other.
       const gradient = gradients.get(parameter)!;
@@ -155,7 +162,7 @@ for (const [name, bits] of lowered) {
     const [found, expected] = await Promise.all(
       [model, floatCopy(model)].map(async (one) => (await trainingSession(runtime, one, formOf(one)))(alone, adapter)),
     );
-    assertSame(found!, expected!, 1e-5);
+    assertSame(found!, expected!, onHost ? rounding : { forward: 1e-5, backward: 1e-5 });
   });
 }
 
@@ -237,7 +244,7 @@ test('dropped inputs of a pair count neither forward nor backward', async () => 
   const again = await trainingSession(runtime, model, { ...form, recompute: true });
   assert.deepEqual((await again(packed, adapter, mask)).gradients, gradients);
   assert.notEqual((await plain(packed, adapter)).loss, loss);
-  const forward = await trainingSession(runtime, model, { ...form, backward: false });
+  const forward = await trainingSession(runtime, floatCopy(model), { ...form, backward: false });
   for (const [parameter, values] of adapter) {
     const gradient = gradients.get(parameter)!;
     const length = Math.hypot(...gradient);

@@ -41,12 +41,7 @@ for (const [bits, corrected] of [
     t.g.input(lossWeights, 'float32', ['S']);
     const dh = t.g.op('Identity', [addLoss(t, h)!], {}, 'dh');
     t.g.output(dh, 'float32', ['S', k]);
-    const weights = new Map(
-      [...t.weights].map(([name, { type, shape, data }]) => [
-        name,
-        runtime.tensor(data, shape, type === 'uint4' ? type : undefined),
-      ]),
-    );
+    const weights = new Map([...t.weights].map(([name, { shape, data }]) => [name, runtime.tensor(data, shape)]));
     const session = await runtime.session(encodeOnnx(t.g.build()), { weights });
     const binding = session.bind();
     // Ends of pieces, and one row whose label is all but impossible.
@@ -68,20 +63,22 @@ for (const [bits, corrected] of [
       for (let i = 0; i < k; i++) sum += rows[row * k + i]! * W[token * k + i]!;
       return sum;
     };
+    // The host rounds rows to 16 bits and, on the way back, weights to 12.
+    const tolerance = on === 'host' && bits !== 32 ? 2e-3 : 1e-4;
     let expectedLoss = 0;
     for (let row = 0; row < S; row++) {
       const logits = Float64Array.from({ length: vocabulary }, (_, token) => at(row, token));
       const largest = logits.reduce((a, b) => Math.max(a, b));
       const logZ = largest + Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit - largest), 0));
       const logprob = logits[chosen[row]!]! - logZ;
-      assert.ok(Math.abs(found.logprobs[row]! - logprob) < 1e-4, `${found.logprobs[row]} for ${logprob}`);
+      assert.ok(Math.abs(found.logprobs[row]! - logprob) < tolerance, `${found.logprobs[row]} for ${logprob}`);
       expectedLoss -= shares[row]! * logprob;
       for (let i = 0; i < k; i++) {
         const mean = logits.reduce((sum, logit, token) => sum + Math.exp(logit - logZ) * W[token * k + i]!, 0);
         const expected = shares[row]! * (mean - W[chosen[row]! * k + i]!);
-        assert.ok(Math.abs(found.dh[row * k + i]! - expected) < 1e-4, `${found.dh[row * k + i]} for ${expected}`);
+        assert.ok(Math.abs(found.dh[row * k + i]! - expected) < tolerance, `${found.dh[row * k + i]} for ${expected}`);
       }
     }
-    assert.ok(Math.abs(found.loss[0]! - expectedLoss) < 1e-4 * Math.abs(expectedLoss));
+    assert.ok(Math.abs(found.loss[0]! - expectedLoss) < tolerance * Math.abs(expectedLoss));
   });
 }

@@ -57,12 +57,7 @@ export async function trainingSession(runtime: Runtime, model: LoweredModel, ask
   const on = runtime.device === null ? 'host' : 'device';
   const form = { on, ...asked } as const;
   const { graph, weights } = buildTrainingGraph(model, form);
-  const tensors = new Map(
-    [...weights].map(([name, { type, shape, data }]) => [
-      name,
-      runtime.tensor(data, shape, type === 'uint4' ? type : undefined),
-    ]),
-  );
+  const tensors = new Map([...weights].map(([name, { shape, data }]) => [name, runtime.tensor(data, shape)]));
   const session = await runtime.session(encodeOnnx(graph), {
     weights: tensors,
     planMemory: false,

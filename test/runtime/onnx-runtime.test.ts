@@ -13,7 +13,7 @@ import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
 import { packagedLibrary } from '../../src/runtime/packaged-library.ts';
 import { probeModel } from '../../src/runtime/probe-model.ts';
 import type { Session, Tensor } from '../../src/runtime/session.ts';
-import { testDevice, testRuntime } from '../helpers/test-runtime.ts';
+import { testRuntime } from '../helpers/test-runtime.ts';
 
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
@@ -131,26 +131,6 @@ test('unknown names and bytes that are no model are refused', async () => {
   }, /ONNX Runtime: .*z/);
   await assert.rejects(() => runtime.session(new Uint8Array(64).fill(255), { weights: new Map() }), /ONNX Runtime: /);
   await assert.rejects(() => runtime.session(productModel(2), { weights: new Map() }), /ONNX Runtime: /);
-});
-
-// Only training has them, and it computes on the processor.
-const ofTheProcessor = { skip: testDevice.kind !== 'cpu' };
-
-test('packed bytes hold two elements each, the low half first', ofTheProcessor, async () => {
-  const g = createGraphBuilder();
-  g.weight('codes', 'uint4', [5]);
-  g.op('Cast', ['codes'], { to: 1 }, 'y');
-  g.output('y', 'float32', [5]);
-  const weights = new Map([['codes', runtime.tensor(Uint8Array.of(0x21, 0x43, 0x0f), [5], 'uint4')]]);
-  for (const planMemory of [true, false]) {
-    const session = await runtime.session(encodeOnnx(g.build()), { weights, planMemory });
-    const binding = session.bind();
-    const y = new Float32Array(5);
-    binding.output('y', runtime.tensor(y, [5]));
-    await session.run(binding);
-    assert.deepEqual([...y], [1, 2, 3, 4, 15]);
-  }
-  assert.throws(() => runtime.tensor(new Uint8Array(3), [7], 'uint4'), /Shape/);
 });
 
 test('sessions that share weights give the same results', async () => {

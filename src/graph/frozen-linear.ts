@@ -1,0 +1,135 @@
+// A frozen linear W [n, k] of a training graph: the way there and back, and its rows.
+//
+//     product   x [R, k] -> x Wᵀ (+ bias) [R, n]
+//     grad      dy [R, n] -> dy W [R, k], what the derivative by the input takes from W
+//
+// On the host 4 and 8 bits are multiplied by the native operators, over the very memory that serves: x and dy are rounded
+// to 16 bits a block of 32 (native/kernels/quantized_linear.c, quantized_linear_grad.c). Everywhere else floats are
+// multiplied: 32 bits as they are, a device's 4 and 8 bits taken apart anew at each use,
+//
+//     w = scale * (code - zero) + minimum,
+//
+// exact up to the rounding of floats, so that floats of one linear are in memory at a time.
+
+import { linear, operatorLinear, packedAttributes } from './linear.ts';
+import type { LinearForm } from './lowered.ts';
+import { type PackedForm, packedBytes } from './packed.ts';
+import { blockSize } from './quantized.ts';
+import { after, type TrainingBuilder } from './training-builder.ts';
+import { product } from './training-product.ts';
+
+export type FrozenLinear = {
+  product(x: string): string;
+  grad(dy: string): string;
+};
+
+/** Rows [first, first + count) of a linear. */
+export type RowRange = { readonly first: number; readonly count: number };
+
+const isNative = ({ on }: TrainingBuilder, { bits }: LinearForm): boolean => on === 'host' && bits !== 32;
+
+export function frozenLinear(t: TrainingBuilder, name: string): FrozenLinear {
+  const form = t.model.linears.get(name)!;
+  if (form.bias) t.own(`${name}.bias`);
+  if (isNative(t, form)) {
+    const packed = t.own(`${name}.packed`);
+    return {
+      product: (x) => linear(t.g, { name, form, activations: 'int16' }, x),
+      grad: (dy) => t.g.native('QuantizedLinearGrad', [dy, packed], packedAttributes(form)),
+    };
+  }
+  for (const part of operatorParts(form)) t.own(`${name}.${part}`);
+  return {
+    product: (x) => operatorLinear(t.g, { name, form }, x),
+    grad: (dy) => timesRows(t, dy, floatRows(t, name, [dy])),
+  };
+}
+
+/** A part of a linear without its bias, not before the tensors `first` are there. `rows` begin and end groups of 8. */
+export function frozenRows(t: TrainingBuilder, name: string, rows: RowRange, first: readonly string[]): FrozenLinear {
+  const form = t.model.linears.get(name)!;
+  if (!isNative(t, form)) {
+    const floats = floatRows(t, name, first, rows);
+    return {
+      product: (x) => product(t, [x, floats.name], { transB: floats.transposed ? 0 : 1 }),
+      grad: (dy) => timesRows(t, dy, floats),
+    };
+  }
+  const part = { ...form, n: rows.count };
+  const packed = packedRowsOf(t, name, rows);
+  const attributes = { ...packedAttributes(part), activations: 16 };
+  return {
+    product: (x) => t.g.native('QuantizedLinear', [after(t, x, [-1, form.k], first), packed], attributes),
+    grad: (dy) => t.g.native('QuantizedLinearGrad', [dy, packed], packedAttributes(part)),
+  };
+}
+
+/** Rows of a linear by their numbers [S] -> float32 [S, k]. */
+export function gatherRows(t: TrainingBuilder, name: string, indices: string): string {
+  const form = t.model.linears.get(name)!;
+  if (form.bits === 32) {
+    return t.g.op('Transpose', [t.g.op('Gather', [t.own(`${name}.matrix`), indices], { axis: 1 })], { perm: [1, 0] });
+  }
+  if (t.on === 'device') return gatherBlocks(t, name, indices);
+  return t.g.native('QuantizedEmbedding', [indices, t.own(`${name}.packed`)], packedAttributes(form));
+}
+
+function packedRowsOf({ model, weight }: TrainingBuilder, name: string, { first, count }: RowRange): string {
+  const form = model.linears.get(name) as PackedForm;
+  const all = model.weights.get(`${name}.packed`)!.data as Uint8Array<ArrayBuffer>;
+  const start = packedBytes({ ...form, n: first });
+  const data = all.subarray(start, start + packedBytes({ ...form, n: count }));
+  return weight(`${name}.packed.${first}`, { type: 'uint8', shape: [data.length], data });
+}
+
+/** [n, k], or [k, n] where `transposed`. */
+type FloatRows = { readonly name: string; readonly transposed: boolean };
+
+const timesRows = (t: TrainingBuilder, y: string, { name, transposed }: FloatRows): string =>
+  product(t, [y, name], { transB: transposed ? 1 : 0 });
+
+/** Floats of `rows`, not before the tensors `first` are there. */
+function floatRows(
+  t: TrainingBuilder,
+  name: string,
+  first: readonly string[],
+  rows: RowRange = { first: 0, count: t.model.linears.get(name)!.n },
+): FloatRows {
+  const { g, model } = t;
+  const form = model.linears.get(name)!;
+  if (form.bits !== 32) {
+    const numbers = Array.from({ length: rows.count }, (_, i) => rows.first + i);
+    const listed = g.integers(`rows_${rows.first}_${rows.count}`, numbers);
+    return { name: gatherBlocks(t, name, listed, first), transposed: false };
+  }
+  const matrix = t.own(`${name}.matrix`);
+  if (rows.count === form.n) return { name: matrix, transposed: true };
+  // To wait would copy it on a device for each piece.
+  const waiting = t.on === 'device' ? matrix : after(t, matrix, [form.k, form.n], first);
+  const [start, end] = [rows.first, rows.first + rows.count].map((at) => g.integers(`at_${at}`, [at]));
+  return { name: g.op('Slice', [waiting, start!, end!, g.integers('at_1', [1])]), transposed: true };
+}
+
+/** Of a device: rows by their numbers, not before the tensors `first` are there. */
+function gatherBlocks(t: TrainingBuilder, name: string, indices: string, first: readonly string[] = []): string {
+  const { g, model } = t;
+  const { bits, n, k, corrected } = model.linears.get(name)!;
+  const data = model.weights.get(`${name}.blocks`)!.data;
+  const bytes = t.weight(`${name}.bytes`, { type: 'uint8', shape: [n, (k * bits) / 8], data });
+  const scales = t.weight(`${name}.row_scales`, {
+    type: 'float32',
+    shape: [n, k / blockSize],
+    data: model.weights.get(`${name}.scales`)!.data,
+  });
+  const attributes = { bits, block_size: blockSize, gather_axis: 0, quantize_axis: 1 };
+  const waiting = first.length === 0 ? scales : after(t, scales, [n, k / blockSize], first);
+  const [rows] = g.contrib('GatherBlockQuantized', [bytes, indices, waiting], attributes);
+  if (!corrected) return rows!;
+  const byRow = g.op('Gather', [g.op('Transpose', [t.own(`${name}.minimums`)], { perm: [1, 0] }), indices]);
+  const minimums = g.op('Unsqueeze', [byRow, g.integers('last', [-1])]);
+  const inBlocks = g.op('Reshape', [rows!, g.integers(`blocks_${k}`, [-1, k / blockSize, blockSize])]);
+  return g.op('Reshape', [g.op('Add', [inBlocks, minimums]), g.integers(`rows_${k}`, [-1, k])]);
+}
+
+const operatorParts = ({ bits, corrected }: LinearForm): readonly string[] =>
+  bits === 32 ? ['matrix'] : ['blocks', 'scales', ...(corrected ? ['minimums'] : [])];
