@@ -3,9 +3,9 @@
 //     product   x [R, k] -> x Wᵀ (+ bias) [R, n]
 //     grad      dy [R, n] -> dy W [R, k], what the derivative by the input takes from W
 //
-// On the host 4 and 8 bits are multiplied by the native operators, over the very memory that serves: x and dy are rounded
-// to 16 bits a block of 32 (native/kernels/quantized_linear.c, quantized_linear_grad.c). Everywhere else floats are
-// multiplied: 32 bits as they are, a device's 4 and 8 bits taken apart anew at each use,
+// On the host 4 and 8 bits are multiplied by the native operators, over the very memory that serves: x and dy are
+// rounded to 16 bits a block of 32 (native/kernels/quantized_linear.c, quantized_linear_grad.c). Everywhere else floats
+// are multiplied: 32 bits as they are, a device's 4 and 8 bits taken apart anew at each use,
 //
 //     w = scale * (code - zero) + minimum,
 //

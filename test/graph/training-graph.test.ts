@@ -51,7 +51,7 @@ function distance(found: Float32Array, expected: Float32Array): number {
 }
 
 type Tolerance = { readonly forward: number; readonly backward: number };
-/** What the host's products round: activations to 16 bits, and on the way back weights to 12. Measured: a half of these. */
+/** The host's products round activations to 16 bits, and on the way back weights to 12. Measured: half of these. */
 const rounding: Tolerance = { forward: 5e-5, backward: 3e-3 };
 const onHost = runtime.device === null;
 
