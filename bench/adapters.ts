@@ -13,7 +13,7 @@ import { systemClock } from '../src/core/clock.ts';
 import type { RowAdapter } from '../src/engine/adapters/row-adapter.ts';
 import { createDecoder } from '../src/engine/decoder.ts';
 import { loadWeights } from '../src/graph/weights.ts';
-import { modelSources } from '../src/main.ts';
+import { modelSources } from '../src/main/model.ts';
 import { resolveModel } from '../src/models/resolve.ts';
 import { createOnnxRuntime } from '../src/runtime/onnx-runtime.ts';
 import { describeMachine } from './machine.ts';

@@ -14,7 +14,7 @@ import { prng } from '../src/core/prng.ts';
 import { defaultSamplingParams } from '../src/core/sampling-params.ts';
 import type { Share } from '../src/core/share.ts';
 import { startEngine } from '../src/engine/start-engine.ts';
-import { modelSources } from '../src/main.ts';
+import { modelSources } from '../src/main/model.ts';
 import { resolveModel } from '../src/models/resolve.ts';
 import type { EngineEvent } from '../src/protocol/messages.ts';
 import { describeMachine } from './machine.ts';

@@ -12,7 +12,7 @@ import os from 'node:os';
 import { parseArgs } from 'node:util';
 import { loadConfig } from '../src/config.ts';
 import { systemClock } from '../src/core/clock.ts';
-import { modelSources } from '../src/main.ts';
+import { modelSources } from '../src/main/model.ts';
 import { resolveModel } from '../src/models/resolve.ts';
 import { describeMachine } from './machine.ts';
 import { coldStarts } from './many/cold.ts';

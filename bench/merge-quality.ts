@@ -17,7 +17,7 @@ import { createDecoder, type Decoder } from '../src/engine/decoder.ts';
 import { createComparison } from '../src/engine/merges/compare.ts';
 import { mergedBytes, mergeModel } from '../src/engine/merges/merge-model.ts';
 import { loadWeights } from '../src/graph/weights.ts';
-import { modelSources } from '../src/main.ts';
+import { modelSources } from '../src/main/model.ts';
 import { readGguf } from '../src/models/read-gguf.ts';
 import { resolveModel } from '../src/models/resolve.ts';
 import { createOnnxRuntime } from '../src/runtime/onnx-runtime.ts';

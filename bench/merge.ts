@@ -13,7 +13,7 @@ import { parseArgs } from 'node:util';
 import { loadConfig } from '../src/config.ts';
 import { systemClock } from '../src/core/clock.ts';
 import { loadWeights } from '../src/graph/weights.ts';
-import { modelSources } from '../src/main.ts';
+import { modelSources } from '../src/main/model.ts';
 import { resolveModel } from '../src/models/resolve.ts';
 import { createOnnxRuntime } from '../src/runtime/onnx-runtime.ts';
 import { describeMachine } from './machine.ts';

@@ -13,7 +13,7 @@ import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { loadConfig } from '../src/config.ts';
 import { systemClock } from '../src/core/clock.ts';
-import { modelSources } from '../src/main.ts';
+import { modelSources } from '../src/main/model.ts';
 import { openModel } from '../src/models/open.ts';
 import { resolveModel } from '../src/models/resolve.ts';
 import { describeMachine } from './machine.ts';

@@ -7,7 +7,7 @@ import type { LinearBits, LinearForm, LoweredModel, LoweredTensor } from '../../
 import { blockSize } from '../../src/graph/quantized.ts';
 import type { Real } from '../../src/graph/target.ts';
 import { loadWeights } from '../../src/graph/weights.ts';
-import { modelSources } from '../../src/main.ts';
+import { modelSources } from '../../src/main/model.ts';
 import { resolveModel } from '../../src/models/resolve.ts';
 import { elementCount } from '../../src/runtime/session.ts';
 

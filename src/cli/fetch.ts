@@ -13,7 +13,7 @@ export const fetchCommand: Command = {
   positionalsMax: 1,
   async run({ positionals: [model], json, io, loadConfig, print, printJson }) {
     const { config } = loadConfig(model === undefined ? {} : { model });
-    const { findModel } = await import('../main.ts');
+    const { findModel } = await import('../main/model.ts');
     const files = await findModel(config, startReport(io.stderr, systemClock));
     if (json) printJson(files);
     else for (const path of [...files.weights, ...Object.values(files.sidecars)]) print(path);

@@ -2,7 +2,7 @@
 
 import type { Writable } from 'node:stream';
 import type { Clock } from '../core/clock.ts';
-import type { StartReport } from '../main.ts';
+import type { StartReport } from '../main/start-report.ts';
 import { progressBar } from './progress-bar.ts';
 
 export function startReport(out: Writable & { isTTY?: boolean }, clock: Clock): StartReport {

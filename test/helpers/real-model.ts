@@ -2,7 +2,7 @@
 
 import { loadConfig } from '../../src/config.ts';
 import type { ModelFiles } from '../../src/core/base-model.ts';
-import { modelSources } from '../../src/main.ts';
+import { modelSources } from '../../src/main/model.ts';
 import { resolveModel } from '../../src/models/resolve.ts';
 
 export function realModelFiles(): Promise<ModelFiles> {

@@ -2,6 +2,8 @@
 
 import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino';
 
+export type { Logger };
+
 type Terminal = DestinationStream & { readonly isTTY?: boolean };
 
 /** @param destination where lines go; in a terminal they are for people */

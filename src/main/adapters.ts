@@ -1,0 +1,90 @@
+// The registry of adapters, and those that are loaded at the start.
+
+import { randomInt, randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Config } from '../config.ts';
+import type { ModelFiles } from '../core/base-model.ts';
+import { systemClock, systemTimers } from '../core/clock.ts';
+import { LorikeetError } from '../core/errors.ts';
+import { limits } from '../core/limits.ts';
+import { prng } from '../core/prng.ts';
+import type { SupervisedEngine } from '../protocol/supervisor.ts';
+import type { AdapterRegistry } from '../registry/adapter-registry.ts';
+import { checkAdapter } from '../registry/check-adapter.ts';
+import { loadExamples } from '../registry/example-adapters.ts';
+import { publishFolder } from '../registry/publish-folder.ts';
+import { openAdapterRegistry } from '../registry/registry.ts';
+import type { Logger } from '../server/http/logger.ts';
+import type { Database } from '../storage/database.ts';
+import { nodeFiles } from '../storage/files.ts';
+import { defaultTenant } from '../tenants/scopes.ts';
+import type { Service } from '../tenants/service.ts';
+import { shapeOf } from './engine.ts';
+
+/** The examples of the project, and the base model that they were trained on. */
+const exampleFolder = fileURLToPath(new URL('../../adapters', import.meta.url));
+const exampleBase = 'SmolLM2-135M-Instruct';
+
+export type RegistryParts = {
+  readonly database: Database;
+  readonly files: ModelFiles;
+  readonly engine: SupervisedEngine;
+  readonly service: Service;
+  readonly logger: Logger;
+};
+
+export function openRegistry(
+  config: Config,
+  { database, files, engine, service, logger }: RegistryParts,
+): Promise<AdapterRegistry> {
+  return openAdapterRegistry({
+    database,
+    folder: join(config.dataDir, 'adapters'),
+    base: {
+      ...{ name: files.name, digest: files.digest, shape: () => shapeOf(engine) },
+      rankMax: () => engine.info?.adapterRank ?? limits.adapterRank,
+    },
+    check: checkAdapter,
+    clock: systemClock,
+    timers: systemTimers,
+    random: prng(randomInt(2 ** 48 - 1)),
+    newId: randomUUID,
+    log: logger,
+    limits,
+    assertQuota: service.assertQuota,
+    files: nodeFiles,
+  });
+}
+
+/** @returns the names of those that were loaded now */
+export async function addExamples(
+  config: Config,
+  registry: AdapterRegistry,
+  logger: Logger,
+): Promise<readonly string[]> {
+  if (config.model !== exampleBase) return [];
+  const marker = join(config.dataDir, 'examples');
+  const examples = { folder: exampleFolder, marker, tenant: defaultTenant };
+  return await loadExamples(registry, examples).catch((error) => {
+    logger.warn({ err: error }, 'the example adapters could not be loaded');
+    return [];
+  });
+}
+
+/** `name=folder,...` as vLLM's --lora-modules: each becomes a version, unless its content is there. */
+export async function loadModules(registry: AdapterRegistry, list: string | null): Promise<string[]> {
+  const entries = (list ?? '').split(',').filter(Boolean);
+  const names: string[] = [];
+  for (const entry of entries) {
+    const [, name, folder] = /^\s*([^=]+)=(.+?)\s*$/.exec(entry) ?? [];
+    if (name === undefined || folder === undefined) {
+      const message = `LORIKEET_LORA_MODULES is a list of name=folder, not ${JSON.stringify(entry)}.`;
+      throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_LORA_MODULES' });
+    }
+    const provenance = { tenant: defaultTenant, createdBy: null, source: 'load' } as const;
+    await publishFolder(registry, folder, name, provenance);
+    names.push(name);
+  }
+  return names;
+}

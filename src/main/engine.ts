@@ -1,0 +1,72 @@
+// The engine as a process that is kept alive, and processes for work on weights beside it.
+
+import { join } from 'node:path';
+import { type Config, cudaDir, environmentForChildren } from '../config.ts';
+import type { ModelFiles, ModelShape } from '../core/base-model.ts';
+import { systemClock, systemTimers } from '../core/clock.ts';
+import { LorikeetError } from '../core/errors.ts';
+import { limits } from '../core/limits.ts';
+import { engineProcessStarter } from '../protocol/engine-process.ts';
+import type { EngineInfo } from '../protocol/messages.ts';
+import { type OfflineClient, offlineClient } from '../protocol/offline-process.ts';
+import { type SupervisedEngine, superviseEngine } from '../protocol/supervisor.ts';
+import { defaultSupervisorLimits } from '../protocol/supervisor-options.ts';
+import { mallocEnvironment } from '../runtime/malloc.ts';
+import type { Logger } from '../server/http/logger.ts';
+import { tokenTable } from '../tokenizer/token-table.ts';
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+
+type EngineParts = { readonly model: ModelFiles; readonly tokenizer: Tokenizer; readonly logger: Logger };
+
+export function startEngine(config: Config, { model, tokenizer, logger }: EngineParts): SupervisedEngine {
+  const { weightBits, decodeActivations, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk } = config;
+  const {
+    devicePrecision,
+    deviceKernels,
+    kvType,
+    prefixCacheMemory: prefixBytes,
+    adapterMemory: adapterBytes,
+    adapterPages,
+    mergeMemory: mergeBytes,
+  } = config;
+  return superviseEngine({
+    startProcess: engineProcessStarter(new URL('../engine/main.ts', import.meta.url), {
+      ...mallocEnvironment,
+      ...environmentForChildren(),
+    }),
+    config: {
+      ...{ model, weightBits, decodeActivations, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk },
+      ...{ devicePrecision, deviceKernels, kvType, prefixBytes, adapterBytes, adapterPages, mergeBytes },
+      sharesBasePrefixes: config.shareBasePrefixes === 'on',
+      trainsBeside: config.trainingDevice === device,
+      cudaDir: cudaDir(config.dataDir),
+      cacheDir: join(config.dataDir, 'weights'),
+      tokens: tokenTable(tokenizer),
+    },
+    limits: {
+      ...defaultSupervisorLimits,
+      waitingRequests: config.maxWaiting,
+      waitingTokens: limits.waitingTokens,
+    },
+    clock: systemClock,
+    timers: systemTimers,
+    log: logger,
+  });
+}
+
+export const startOffline = (model: ModelFiles, log: Logger): OfflineClient =>
+  offlineClient({
+    entry: new URL('../offline/main.ts', import.meta.url),
+    env: { ...mallocEnvironment, ...environmentForChildren() },
+    ...{ model, limits, log },
+  });
+
+export function shapeOf({ info }: SupervisedEngine): ModelShape {
+  if (info === null) throw new LorikeetError('engine_unavailable');
+  return info.shape;
+}
+
+export function describeEngine({ weightBits, device, threads, weightsCached }: EngineInfo): string {
+  const cached = weightsCached ? 'weights from the cache' : 'weights lowered and cached';
+  return `${weightBits}-bit on ${device}, ${threads} threads, ${cached}`;
+}

@@ -1,0 +1,41 @@
+// Merges, and the policy that wants some by itself.
+
+import type { Config } from '../config.ts';
+import { systemClock, systemTimers } from '../core/clock.ts';
+import { limits } from '../core/limits.ts';
+import { autoMerge } from '../jobs/merges/auto-merge.ts';
+import { openMerges } from '../jobs/merges/merge-keeper.ts';
+import type { Merges } from '../jobs/merges/merges.ts';
+import { mergeProbes } from '../server/merges/merge-probes.ts';
+import { mergeTable } from '../storage/merge-table.ts';
+import type { RegistryParts } from './adapters.ts';
+import type { ServerParts } from './http.ts';
+
+type MergeParts = Omit<RegistryParts, 'files'> & Pick<ServerParts, 'tokenizer' | 'registry'>;
+
+export function startMerges(
+  config: Config,
+  { database, tokenizer, engine, registry, service, logger }: MergeParts,
+): Promise<Merges> {
+  return openMerges({
+    table: mergeTable(database),
+    ...{ registry, engine, limits, assertQuota: service.assertQuota },
+    budgetBytes: config.mergeMemory,
+    probes: mergeProbes(tokenizer, config.maxContext ?? limits.mergeProbeTokens),
+    keepsAutomatic: config.autoMerge === 'on',
+    ...{ clock: systemClock, timers: systemTimers, log: logger },
+  });
+}
+
+type AutoMergeParts = Pick<ServerParts, 'merges' | 'traffic' | 'engine' | 'metrics' | 'logger'>;
+
+export function startAutoMerge(config: Config, { metrics, logger, ...parts }: AutoMergeParts): () => void {
+  return autoMerge({
+    ...parts,
+    shareUp: config.autoMergeShare / 100,
+    shareDown: config.autoUnmergeShare / 100,
+    bits: config.autoMergeBits,
+    limits,
+    ...{ clock: systemClock, timers: systemTimers, log: logger, onDecision: metrics.mergeDecided },
+  });
+}

@@ -1,0 +1,33 @@
+// The base model: where it is looked for, and kept.
+
+import { join } from 'node:path';
+import type { Config } from '../config.ts';
+import type { ModelFiles } from '../core/base-model.ts';
+import { type ResolveOptions, resolveModel } from '../models/resolve.ts';
+import { makeDataDir } from '../storage/data-dir.ts';
+import type { StartReport } from './start-report.ts';
+
+/** The base model's files, fetched where this machine does not have them. */
+export async function findModel(config: Config, report: StartReport): Promise<ModelFiles> {
+  makeDataDir(config.dataDir);
+  const files = await resolveModel(config.model, {
+    ...modelSources(config),
+    onProgress: (progress) => report.progress(progress),
+    log: (line) => report.line(line),
+  });
+  return { ...files, name: config.servedModelName ?? files.name };
+}
+
+/** Where base models are looked for, and kept. */
+export function modelSources(config: Config): Pick<ResolveOptions, 'cacheDir' | 'hub' | 'python'> {
+  return {
+    cacheDir: join(config.dataDir, 'models'),
+    hub: {
+      endpoint: config.hfEndpoint,
+      token: config.hfToken,
+      cacheDir: config.hfHubCache,
+      offline: config.hfHubOffline,
+    },
+    ...(config.python === null ? {} : { python: config.python }),
+  };
+}

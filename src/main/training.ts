@@ -1,0 +1,56 @@
+// Training jobs, whose trainer is a process of its own.
+
+import { randomInt, randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { type Config, cudaDir, environmentForChildren } from '../config.ts';
+import { systemClock, systemTimers } from '../core/clock.ts';
+import { type OpenJobs, openTrainingJobs } from '../jobs/jobs.ts';
+import { defaultTrainerRestart } from '../jobs/policies/trainer-restart.ts';
+import { trainingRoom } from '../jobs/policies/training-room.ts';
+import type { Metrics } from '../metrics/metrics.ts';
+import { trainerProcessStarter } from '../protocol/trainer-process.ts';
+import type { AdapterRegistry } from '../registry/adapter-registry.ts';
+import { nodeFiles } from '../storage/files.ts';
+import { noUse } from '../tenants/usage.ts';
+import type { RegistryParts } from './adapters.ts';
+import { shapeOf } from './engine.ts';
+
+type TrainingParts = RegistryParts & { readonly registry: AdapterRegistry; readonly metrics: Metrics };
+
+/** The engine's environment, without its heap: the trainer makes few sessions and many threads' worth of arrays. */
+export function openTraining(config: Config, parts: TrainingParts): Promise<OpenJobs> {
+  const { database, files, engine, registry, service, metrics, logger } = parts;
+  const { weightBits, trainingDevice: device, ortLibrary, threads } = config;
+  return openTrainingJobs({
+    ...{ database, engine, registry },
+    folder: join(config.dataDir, 'training'),
+    base: { files, shape: () => shapeOf(engine) },
+    startTrainer: trainerProcessStarter(new URL('../training/main.ts', import.meta.url), environmentForChildren()),
+    trainer: {
+      ...{ weightBits, device, ortLibrary, threads },
+      ...{ cacheDir: join(config.dataDir, 'weights'), cudaDir: cudaDir(config.dataDir) },
+    },
+    share: trainingRoom(config),
+    restart: defaultTrainerRestart,
+    bounds: {
+      turnMs: config.trainingTurn * 60_000,
+      stepsMax: config.trainingStepsMax,
+      trainingMsMax: config.trainingHoursMax === null ? Number.POSITIVE_INFINITY : config.trainingHoursMax * 3_600_000,
+      priority: config.trainingPriority,
+    },
+    meter: {
+      stepTaken(step, tenant) {
+        metrics.trainingStepTaken(step);
+        void service.usage.record({ ...noUse, tenant, trainedTokens: step.tokens });
+      },
+    },
+    assertQuota: service.assertQuota,
+    trainedSince: service.usage.trainedSince,
+    clock: systemClock,
+    timers: systemTimers,
+    newId: () => randomUUID().replaceAll('-', '').slice(0, 24),
+    newSeed: () => randomInt(2 ** 31 - 1),
+    log: logger,
+    files: nodeFiles,
+  });
+}
