@@ -181,7 +181,8 @@ export class Engine {
     if (decoded.length + plan.prefill.length + ended.length + loads.length === 0) return;
     this.#steps++;
     this.#stepMs = clock.monotonic() - start;
-    emit({ type: 'step', started, tokens, ended, loads, stats: this.#stats() });
+    const moves = [...adapters.takeMoves(), ...decoder.pages.takeMoves()];
+    emit({ type: 'step', started, tokens, ended, loads, moves, stats: this.#stats() });
   }
 
   /** Something of its own is made just now: its grammar, or the beginning of its prompt by another. */

@@ -24,9 +24,13 @@ export type AdapterMetrics = {
   adapterBytesCopied(bytes: number): void;
   /** A request for adapters came. @param now the clock's monotonic reading */
   adaptersAsked(asked: TenantNames, now: number): void;
+  /** What a request used, of the base where it names none. @param now the clock's monotonic reading */
+  used(asked: TenantNames, used: TokensUsed, now: number): void;
   /** One sequence, by the references that its caller wrote, which is what a gateway compares. */
   adaptersQueued(asked: TenantNames): Place;
 };
+
+export type TokensUsed = { readonly promptTokens: number; readonly completionTokens: number };
 
 const idleMs = 3_600_000;
 const loadSeconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
@@ -50,10 +54,13 @@ export function adapterMetrics(registry: MetricsRegistry, viewer: () => Viewer):
     help: 'Requests by tenant and adapter; beyond a number of names, other',
     labels: ['tenant', 'adapter'],
   });
+  const use = usedCounters(registry);
   const labelOf = boundedNames({
     namesMax: limits.metricsAdapters,
     idleMs,
-    onDrop: (key) => asked.drop(labelsOf(key)),
+    onDrop(key) {
+      for (const counter of [asked, ...Object.values(use)]) counter.drop(labelsOf(key));
+    },
   });
   return {
     readAdapters(read) {
@@ -75,7 +82,29 @@ export function adapterMetrics(registry: MetricsRegistry, viewer: () => Viewer):
     adaptersAsked({ tenant, names }, now) {
       for (const name of names) asked.add(labelsOf(labelOf(`${tenant}\n${name}`, now)));
     },
+    used({ tenant, names }, { promptTokens, completionTokens }, now) {
+      // Several are one: what was used is counted once.
+      const labels = labelsOf(labelOf(`${tenant}\n${names.join('+')}`, now));
+      use.requests.add(labels);
+      use.prompt.add(labels, promptTokens);
+      use.generated.add(labels, completionTokens);
+    },
     adaptersQueued: active.queued,
+  };
+}
+
+/** Of what was answered, as the account of usage has it. */
+function usedCounters(registry: MetricsRegistry) {
+  const counter = (name: string, what: string) =>
+    registry.counter({
+      name: `lorikeet_tenant_${name}_total`,
+      help: `${what}, by tenant and adapters; empty: the base`,
+      labels: ['tenant', 'adapter'],
+    });
+  return {
+    requests: counter('requests', 'Requests that were answered'),
+    prompt: counter('prompt_tokens', 'Prompt tokens of answered requests'),
+    generated: counter('generation_tokens', 'Tokens generated for answered requests'),
   };
 }
 

@@ -1,6 +1,7 @@
 // The engine as the server sees it. Two implementations: the supervised child process, and a fake for tests.
 
 import type { Share } from '../core/share.ts';
+import type { AdapterTier } from './adapter-tiers.ts';
 import type {
   AdapterLoad,
   EngineInfo,
@@ -29,6 +30,8 @@ export type EngineClient = {
   /** null until the engine was ready once. */
   readonly info: EngineInfo | null;
   readonly stats: EngineStats;
+  /** Where an adapter's weights are now, by digest. */
+  tierOf(digest: string): AdapterTier;
   /** Times that the engine was started again after it died. */
   readonly restarts: number;
   /**

@@ -221,6 +221,13 @@ export type AdapterLoad = {
   readonly ms: number;
 };
 
+/** Weights came into a place, or left it: adapters by digest, several together by their key. */
+export type AdapterMove = {
+  readonly digest: string;
+  readonly place: 'memory' | 'pages';
+  readonly isThere: boolean;
+};
+
 export type EngineEvent =
   | { readonly type: 'ready'; readonly info: EngineInfo }
   | {
@@ -230,6 +237,8 @@ export type EngineEvent =
       readonly tokens: readonly TokenEvent[];
       readonly ended: readonly SequenceEnd[];
       readonly loads: readonly AdapterLoad[];
+      /** Since the step before. */
+      readonly moves: readonly AdapterMove[];
       readonly stats: EngineStats;
     }
   | { readonly type: 'merge'; readonly merge: MergeEvent }

@@ -4,6 +4,7 @@
 
 import { errorTable, LorikeetError } from '../core/errors.ts';
 import { commonShare, type Share } from '../core/share.ts';
+import { type AdapterTier, AdapterTiers } from './adapter-tiers.ts';
 import { AdmissionControl } from './admission-control.ts';
 import type { EngineClient, EngineState, SequenceListener, StepListener } from './engine-client.ts';
 import type { EngineProcess } from './engine-process.ts';
@@ -45,6 +46,7 @@ class Supervisor implements SupervisedEngine {
   readonly #book: SequenceBook;
   readonly #merges = new MergeBook();
   readonly #quarantine = new Quarantine();
+  readonly #tiers = new AdapterTiers();
   readonly #admission: AdmissionControl;
   readonly #stepListeners: StepListener[] = [];
   readonly #settleReady: PromiseWithResolvers<EngineInfo>;
@@ -82,6 +84,10 @@ class Supervisor implements SupervisedEngine {
 
   get stats(): EngineStats {
     return { ...this.#stats, running: this.#book.running, waiting: this.#book.waiting };
+  }
+
+  tierOf(digest: string): AdapterTier {
+    return this.#tiers.of(digest);
   }
 
   onStep(listener: StepListener): void {
@@ -192,6 +198,7 @@ class Supervisor implements SupervisedEngine {
         const startedAt = this.#book.end(end);
         if (startedAt !== null) this.#admission.ended(end, now - startedAt);
       }
+      this.#tiers.moved(event.moves);
       this.#stats = event.stats;
       const stats = this.stats;
       for (const listener of this.#stepListeners) listener(stats, event.loads);
@@ -219,6 +226,7 @@ class Supervisor implements SupervisedEngine {
     this.#cancelWatch = null;
     this.#process = null;
     this.#merges.engineDied();
+    this.#tiers.engineDied();
     this.#stats = { ...idleStats, steps: this.#stats.steps };
     this.#failure = this.#said ?? { code: 'engine_failed', message: `The engine ${reason}.` };
     if (this.state === 'draining' || this.state === 'stopped') {

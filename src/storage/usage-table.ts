@@ -5,11 +5,11 @@ import type { UsageRow } from './tables.ts';
 
 export type UsageTable = ReturnType<typeof usageTable>;
 
-/** Minutes since the epoch, `from` and not `to`; rows after the one that `after` names. */
+/** Minutes since the epoch, `from` and not `to`; rows after the one that `after` names, by minute, adapter, tenant. */
 export type UsagePage = {
   readonly from: number;
   readonly to: number;
-  readonly after: { readonly minute: number; readonly adapter: string } | null;
+  readonly after: { readonly minute: number; readonly adapter: string; readonly tenant: string } | null;
   readonly limit: number;
 };
 
@@ -34,20 +34,16 @@ export function usageTable(db: Database) {
             .execute();
         }
       }),
-    list(tenant: string, { from, to, after, limit }: UsagePage): Promise<UsageRow[]> {
-      let query = db
-        .selectFrom('usage')
-        .selectAll()
-        .where('tenant', '=', tenant)
-        .where('minute', '>=', from)
-        .where('minute', '<', to);
+    /** Of one tenant, or of all. */
+    list(tenant: string | null, { from, to, after, limit }: UsagePage): Promise<UsageRow[]> {
+      let query = db.selectFrom('usage').selectAll().where('minute', '>=', from).where('minute', '<', to);
+      if (tenant !== null) query = query.where('tenant', '=', tenant);
       if (after !== null) {
-        const { minute, adapter } = after;
-        query = query.where((row) =>
-          row.or([row('minute', '>', minute), row.and([row('minute', '=', minute), row('adapter', '>', adapter)])]),
+        query = query.where(({ eb, refTuple, tuple }) =>
+          eb(refTuple('minute', 'adapter', 'tenant'), '>', tuple(after.minute, after.adapter, after.tenant)),
         );
       }
-      return query.orderBy('minute').orderBy('adapter').limit(limit).execute();
+      return query.orderBy('minute').orderBy('adapter').orderBy('tenant').limit(limit).execute();
     },
     async trainedSince(tenant: string, minute: number): Promise<number> {
       const query = db.selectFrom('usage').where('tenant', '=', tenant).where('minute', '>=', minute);

@@ -30,8 +30,8 @@ export const noUse: Omit<Used, 'tenant'> = {
 export type Usage = {
   /** Resolves when it is on the disk, or when that could not be just now. */
   record(used: Used): Promise<void>;
-  /** What is on the disk, by minute and adapter. */
-  list(tenant: string, page: UsagePage): Promise<UsageRow[]>;
+  /** What is on the disk, by minute, adapter and tenant: of one tenant, or of all. */
+  list(tenant: string | null, page: UsagePage): Promise<UsageRow[]>;
   /** Tokens trained since, by the wall clock's milliseconds. */
   trainedSince(tenant: string, since: number): Promise<number>;
   /** Writes what is left. */

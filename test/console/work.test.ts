@@ -180,7 +180,9 @@ test('traffic is drawn as it flows, and an adapter is merged and taken back', op
   const body = JSON.stringify({ adapter_id: 'wren', prompt: 'bird', max_tokens: 40, ignore_eos: true });
   const headers = { 'content-type': 'application/json' };
   for (let i = 0; i < 4; i++) await fetch(`${server.url}/v1/generate`, { method: 'POST', headers, body });
-  await page.getByRole('img', { name: /^Requests a second: .*wren/ }).waitFor();
+  await page.getByRole('img', { name: /^Tokens a second by adapter: .*wren/ }).waitFor();
+  await page.getByRole('row', { name: /^wren/ }).first().waitFor();
+  await page.getByRole('row', { name: /^default \d/ }).waitFor();
   await page.getByRole('img', { name: /^Between tokens: median [\d.]+ m?s/ }).waitFor();
   await page.getByLabel('Merge an adapter').fill('wren@2');
   await page.getByLabel('Bits').selectOption('32');

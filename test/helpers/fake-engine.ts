@@ -4,6 +4,7 @@
 import { mergeKey } from '../../src/core/adapter.ts';
 import { LorikeetError } from '../../src/core/errors.ts';
 import { limits } from '../../src/core/limits.ts';
+import { AdapterTiers } from '../../src/protocol/adapter-tiers.ts';
 import type { EngineClient, EngineState, SequenceListener, StepListener } from '../../src/protocol/engine-client.ts';
 import {
   type AdapterLoad,
@@ -58,6 +59,8 @@ export type FakeEngine = EngineClient & {
   unmergesAtOnce: boolean;
   /** How sequences that start from now on end; null lets them run. */
   failure: NonNullable<SequenceEnd['error']> | null;
+  /** Where adapters are. */
+  readonly tiers: AdapterTiers;
   /** What the next step reports. */
   load(load: AdapterLoad): void;
   step(): void;
@@ -188,6 +191,7 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
     for (const row of rows) end(row, 'error', { error });
   }
 
+  const tiers = new AdapterTiers();
   let restarts = 0;
   const engine: FakeEngine = {
     state: 'ready',
@@ -213,6 +217,8 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
     ended,
     refusal: null,
     failure: null,
+    tiers,
+    tierOf: (digest) => tiers.of(digest),
     load: (load) => void loads.push(load),
     assertRoom() {
       if (engine.refusal !== null) throw engine.refusal;
@@ -252,6 +258,7 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
     crash() {
       restarts++;
       mergedBits.clear();
+      tiers.engineDied();
       const rows = running;
       running = [];
       stop(

@@ -74,6 +74,23 @@ test('a thousand adapters make a bounded number of series', async () => {
   );
 });
 
+test('what was used is counted once for several adapters together, and for the base under no name', async () => {
+  const { metrics } = measured();
+  const tokens = { promptTokens: 3, completionTokens: 5 };
+  metrics.used({ tenant: 'a', names: ['x', 'y'] }, tokens, 0);
+  metrics.used({ tenant: 'a', names: [] }, tokens, 0);
+  metrics.used({ tenant: 'a', names: [] }, tokens, 0);
+  const lines = (await metrics.text('a')).split('\n');
+  for (const line of [
+    'lorikeet_tenant_requests_total{tenant="a",adapter="x+y"} 1',
+    'lorikeet_tenant_requests_total{tenant="a",adapter=""} 2',
+    'lorikeet_tenant_generation_tokens_total{tenant="a",adapter=""} 10',
+  ]) {
+    assert.ok(lines.includes(line), line);
+  }
+  assert.ok(!(await metrics.text('b')).includes('tenant="a"'));
+});
+
 test('what was used last and is in memory is told to run there: its next request finds it', async () => {
   const { metrics, infos } = measured(2);
   for (const name of ['a', 'b', 'c']) {

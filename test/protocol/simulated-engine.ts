@@ -123,7 +123,15 @@ export class SimulatedEngine implements EngineProcess {
     this.#steps++;
     const counts = { running: still.length, waiting: this.#waiting.length, steps: this.#steps };
     const stats = { ...counts, kvUsage: 0, stepMs: 1, adapters: noAdapters };
-    this.#handlers.onEvent({ type: 'step', started: started.map(({ id }) => id), tokens, ended, loads: [], stats });
+    this.#handlers.onEvent({
+      type: 'step',
+      started: started.map(({ id }) => id),
+      tokens,
+      ended,
+      loads: [],
+      moves: [],
+      stats,
+    });
   }
 }
 

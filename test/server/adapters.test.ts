@@ -236,6 +236,28 @@ test("another tenant's adapter answers as one that does not exist, on every rout
   assert.equal((await app.inject({ url: '/v1/models', headers })).json().data.length, 1);
 });
 
+test('it is said where the weights are: merged, in pages, in memory, on the disk', async (t) => {
+  const { app, engine, post, registry } = await testApp(t);
+  const digests = [];
+  for (const name of ['a', 'b', 'c', 'd']) digests.push((await registry.add(name)).digest);
+  const where = async (name: string) => (await app.inject(`/v1/adapters/${name}`)).json().residency;
+  const [inPages, inMemory] = [digests[0]!, digests[1]!];
+  engine.tiers.moved([
+    { digest: inPages, place: 'memory', isThere: true },
+    { digest: inPages, place: 'pages', isThere: true },
+    { digest: inMemory, place: 'memory', isThere: true },
+  ]);
+  await post('/v1/admin/adapters/c/merge', {});
+  assert.equal(await where('c'), 'disk');
+  const key = [...engine.merges.keys()][0]!;
+  engine.tellMerge({ key, state: 'merged', bits: 4, bytes: 9, ms: 1, quality: null });
+  assert.deepEqual(await Promise.all(['a', 'b', 'c', 'd'].map(where)), ['pages', 'memory', 'merged', 'disk']);
+  engine.tiers.moved([{ digest: inPages, place: 'pages', isThere: false }]);
+  assert.equal(await where('a'), 'memory');
+  engine.crash();
+  assert.equal(await where('a'), 'disk');
+});
+
 test('a web page of others cannot upload to a server without keys', async (t) => {
   const testing = await testApp(t);
   const statusOf = async (origin: string) =>

@@ -283,6 +283,14 @@ test('the metrics say which adapters run and wait, who asks for which, and what 
   }
   for (let i = 0; i < 3; i++) testing.engine.step();
   await Promise.all(asking);
+  const after = (await metrics()).split('\n');
+  for (const line of [
+    'lorikeet_tenant_requests_total{tenant="default",adapter="a"} 1',
+    'lorikeet_tenant_prompt_tokens_total{tenant="default",adapter="a"} 1',
+    'lorikeet_tenant_generation_tokens_total{tenant="default",adapter="b"} 1',
+  ]) {
+    assert.ok(after.includes(line), line);
+  }
   // In memory still, where the next request finds them: the one that was used last comes first.
   assert.ok((await metrics()).includes(`${info},running_lora_adapters="b@1,a",waiting_lora_adapters=""} `));
 });

@@ -154,6 +154,31 @@ test('by minute, from a time to a time, and nobody sees what another tenant used
   assert.equal((await server.app.inject({ url: '/v1/usage?page=x', headers })).statusCode, 400);
 });
 
+test('an operator reads what one tenant used, or all, page after page', async (t) => {
+  const server = await testApp(t, { says: 'xy' });
+  const tenants = ['a', 'b', 'c'];
+  const { key } = await server.keys.create({ tenant: 'ops', name: 'k', scopes: ['operator'] });
+  for (const tenant of tenants) {
+    const own = await server.keys.create({ tenant, name: 'k', scopes: ['generate'] });
+    await server.post('/v1/generate', { prompt: 'abc', max_tokens: 2 }, { authorization: `Bearer ${own.key}` });
+  }
+  const headers = { authorization: `Bearer ${key}` };
+  const seen: string[] = [];
+  for (let page: string | null = ''; page !== null; ) {
+    const more: string = page === '' ? '' : `&page=${encodeURIComponent(page)}`;
+    const { data, next_page } = (await server.app.inject({ url: `/v1/admin/usage?limit=1${more}`, headers })).json();
+    for (const { tenant, requests } of data) seen.push(`${tenant} ${requests}`);
+    page = next_page;
+  }
+  // Of one minute or of two: in the order of tenants only within each.
+  assert.deepEqual(seen.toSorted(), ['a 1', 'b 1', 'c 1']);
+  const { data } = (await server.app.inject({ url: '/v1/admin/usage?tenant=b', headers })).json();
+  assert.deepEqual(
+    data.map(({ tenant }: { tenant: string }) => tenant),
+    ['b'],
+  );
+});
+
 test('a database that takes no write holds up nobody, and is told everything later', async (t) => {
   const time = virtualTime();
   const database = await newDatabase();

@@ -58,7 +58,7 @@ export function quantile(before: Sample, after: Sample, name: string, q: number)
   return start;
 }
 
-/** Adapters that run (or are in memory, where the server tells so), or wait: without version or alias. */
+/** Adapters that run or were used last, or that wait: without version or alias. */
 export function namesIn({ values }: Sample, which: 'running' | 'waiting'): Set<string> {
   const info = [...values.keys()].find((key) => key.startsWith('lora_requests_info{')) ?? '';
   const names = new RegExp(`${which}_lora_adapters="([^"]*)"`).exec(info)?.[1] ?? '';

@@ -8,4 +8,6 @@ export type { GenerateAnswer, GenerateBody } from '../../server/schemas/generate
 export type { Merge, MergeList } from '../../server/schemas/merges.ts';
 export type { ModelCard } from '../../server/schemas/models.ts';
 export type { Analysis, LinearAnalysis, ModuleSummary } from '../../server/schemas/offline.ts';
+export type { AuditEntry, Key, NewKey, Tenant } from '../../server/schemas/operation.ts';
 export type { Setting } from '../../server/schemas/settings.ts';
+export type { Usage } from '../../server/schemas/usage.ts';

@@ -1,6 +1,7 @@
 // A word about something's state, coloured; the colour never says more than the word.
 
 import { type ComponentChildren, h } from 'preact';
+import type { Adapter } from '../api/types.ts';
 
 export type Tone = 'neutral' | 'good' | 'warn' | 'bad' | 'info' | 'accent';
 
@@ -24,6 +25,19 @@ const tones: Readonly<Record<string, Tone>> = {
   failed: 'bad',
   revoked: 'bad',
   active: 'good',
+};
+
+/** Where an adapter's weights are now, the nearest place. */
+export const Residency = ({ residency }: Pick<Adapter, 'residency'>) => {
+  const { tone, word, about } = residencies[residency];
+  return h(Badge, { tone, title: about }, word);
+};
+
+const residencies: Readonly<Record<Adapter['residency'], { tone: Tone; word: string; about: string }>> = {
+  merged: { tone: 'good', word: 'merged', about: 'In weights of its own beside the base: as fast as the base' },
+  pages: { tone: 'good', word: 'pages', about: 'In pages beside the base: the next request runs at once' },
+  memory: { tone: 'info', word: 'memory', about: "In the engine's memory: the next request copies it into pages" },
+  disk: { tone: 'neutral', word: 'disk', about: 'The next request reads it from the disk' },
 };
 
 /** A state in the server's own word. */

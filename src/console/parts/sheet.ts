@@ -2,7 +2,7 @@
 
 import { type ComponentChildren, h } from 'preact';
 
-type Column = {
+export type Column = {
   readonly title: string;
   readonly isNumber?: boolean;
   /** Left out on narrow screens. */
@@ -11,13 +11,15 @@ type Column = {
 
 type Props = {
   readonly label: string;
+  /** Inside of a card, which has a frame already. */
+  readonly isInCard?: boolean;
   /** An empty title is of a column of buttons. */
   readonly columns: readonly Column[];
   /** The first cell names its row. */
   readonly rows: readonly { readonly key: string; readonly cells: readonly ComponentChildren[] }[];
 };
 
-export function Sheet({ label, columns, rows }: Props) {
+export function Sheet({ label, isInCard = false, columns, rows }: Props) {
   const classOf = ({ isNumber, isMinor }: Column) => `${isNumber ? 'number' : ''}${isMinor ? ' minor' : ''}`;
   const head = (column: Column) =>
     column.title === ''
@@ -29,10 +31,10 @@ export function Sheet({ label, columns, rows }: Props) {
       : h('td', { key: i, class: classOf(columns[i] ?? { title: '' }) }, content);
   return h(
     'div',
-    { class: 'scroll', tabIndex: 0, role: 'region', 'aria-label': label },
+    { class: isInCard ? 'scroll tall' : 'scroll', tabIndex: 0, role: 'region', 'aria-label': label },
     h(
       'table',
-      { class: 'sheet' },
+      { class: isInCard ? '' : 'sheet' },
       h('thead', null, h('tr', null, columns.map(head))),
       h(
         'tbody',

@@ -4,7 +4,7 @@ import { h } from 'preact';
 import { Figures } from '../parts/facts.ts';
 import { Heading } from '../parts/heading.ts';
 import { ErrorNote, Loading } from '../parts/notes.ts';
-import { ByAdapter } from './traffic/by-adapter.ts';
+import { ByAdapter, ByTenant } from './traffic/by-name.ts';
 import { figuresOf } from './traffic/figures.ts';
 import { Merges } from './traffic/merges.ts';
 import { useSamples } from './traffic/samples.ts';
@@ -25,6 +25,7 @@ export function TrafficView() {
           h(Figures, { key: 'figures', figures: figuresOf(samples) }),
           h(TrafficCurves, { key: 'curves', samples }),
           h(ByAdapter, { key: 'adapters', samples }),
+          h(ByTenant, { key: 'tenants', samples }),
           h(TrainingBeside, { key: 'training', samples }),
         ],
     h(Merges, null),

@@ -7,7 +7,7 @@ import type { AppliedAdapter } from '../../core/adapter.ts';
 import type { Clock } from '../../core/clock.ts';
 import { LorikeetError } from '../../core/errors.ts';
 import { commonShare } from '../../core/share.ts';
-import type { AdapterLoad } from '../../protocol/messages.ts';
+import type { AdapterLoad, AdapterMove } from '../../protocol/messages.ts';
 import { evictee } from '../policies/evictee.ts';
 import type { Scaled } from './combine-adapters.ts';
 import type { ResidentAdapter } from './resident-adapter.ts';
@@ -55,6 +55,8 @@ export class AdapterStore {
   #loading = 0;
   #heldBytes = 0;
   #loads: AdapterLoad[] = [];
+  /** Keys that came or went. */
+  readonly #moved = new Set<string>();
   evictions = 0;
 
   constructor(options: AdapterStoreOptions) {
@@ -87,6 +89,14 @@ export class AdapterStore {
     const loads = this.#loads;
     this.#loads = [];
     return loads;
+  }
+
+  /** What came or went since the last call, as it is now. */
+  takeMoves(): AdapterMove[] {
+    const isThere = (key: string) => this.#idle.has(key) || !!this.#held.get(key)?.adapter;
+    const moves = [...this.#moved].map((digest) => ({ digest, place: 'memory', isThere: isThere(digest) }) as const);
+    this.#moved.clear();
+    return moves;
   }
 
   has(key: string): boolean {
@@ -188,6 +198,7 @@ export class AdapterStore {
 
   #arrive(entry: Entry, adapter: ResidentAdapter): void {
     entry.adapter = adapter;
+    this.#moved.add(adapter.key);
     this.#heldBytes += adapter.bytes;
     this.#makeRoom();
   }
@@ -216,6 +227,7 @@ export class AdapterStore {
 
   #dropped({ key }: ResidentAdapter): void {
     this.#flows.delete(key);
+    this.#moved.add(key);
     this.evictions++;
   }
 }

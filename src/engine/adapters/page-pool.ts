@@ -6,7 +6,7 @@
 
 import type { Clock } from '../../core/clock.ts';
 import { type JoinedLinear, joinedLinears } from '../../graph/adapted-linear.ts';
-import type { AdapterLoad } from '../../protocol/messages.ts';
+import type { AdapterLoad, AdapterMove } from '../../protocol/messages.ts';
 import type { PageMemory, PageRange } from './page-memory.ts';
 import { PageSlots } from './page-slots.ts';
 import type { ResidentAdapter } from './resident-adapter.ts';
@@ -43,6 +43,8 @@ export class PagePool<Memory extends PageMemory = PageMemory> {
   readonly #entries = new Map<string, Entry>();
   #copiedBytes = 0;
   #loads: AdapterLoad[] = [];
+  /** Keys whose pages were filled or taken. */
+  readonly #moved = new Set<string>();
 
   constructor(options: PagePoolOptions<Memory>) {
     this.slots = options.slots;
@@ -122,6 +124,14 @@ export class PagePool<Memory extends PageMemory = PageMemory> {
     return loads;
   }
 
+  /** What came or went since the last call, as it is now. */
+  takeMoves(): AdapterMove[] {
+    const isThere = (key: string) => this.#entries.get(key)?.isCopied === true;
+    const moves = [...this.#moved].map((digest) => ({ digest, place: 'pages', isThere: isThere(digest) }) as const);
+    this.#moved.clear();
+    return moves;
+  }
+
   #hasRoomWithoutIdle(adapter: ResidentAdapter): boolean {
     const kept = [...this.#entries.values()].filter((entry) => !isIdle(entry));
     return [...adapter.linears].every(([linear, { pages }]) => {
@@ -154,6 +164,7 @@ export class PagePool<Memory extends PageMemory = PageMemory> {
     const { key, bytes } = adapter;
     const copied = this.#copy(adapter, ranges).then(() => {
       entry.isCopied = true;
+      this.#moved.add(key);
       this.#loads.push({ digest: key, tier: 'memory', bytes, ms: clock.monotonic() - start });
       onChange();
     });
@@ -164,6 +175,7 @@ export class PagePool<Memory extends PageMemory = PageMemory> {
 
   #drop({ key, ranges }: Entry): void {
     this.#entries.delete(key);
+    this.#moved.add(key);
     this.#freeRanges(ranges);
   }
 

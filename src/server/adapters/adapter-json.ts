@@ -1,5 +1,6 @@
 // Adapters and aliases of the registry in the shapes of HTTP. Times become seconds, as in OpenAI's objects.
 
+import { mergeKey } from '../../core/adapter.ts';
 import type { AdapterAlias, AdapterVersion } from '../../registry/adapter-registry.ts';
 import type { Adapter } from '../schemas/adapters.ts';
 import type { Alias } from '../schemas/aliases.ts';
@@ -11,20 +12,27 @@ export const idOf = ({ name, version }: Pick<AdapterVersion, 'name' | 'version'>
 
 /** Versions of one tenant; the aliases of each name are read once. */
 export async function adaptersJson(
-  { registry }: Services,
+  services: Services,
   tenant: string,
   adapters: readonly AdapterVersion[],
 ): Promise<Adapter[]> {
+  const { registry } = services;
   const aliases = new Map<string, AdapterAlias[]>();
   // A name that goes away meanwhile has none.
   const read = (name: string) => registry.aliases(tenant, name).catch(() => []);
   for (const { name } of adapters) {
     if (!aliases.has(name)) aliases.set(name, await read(name));
   }
-  return adapters.map((adapter) => adapterJson(adapter, aliases.get(adapter.name)!));
+  return adapters.map((adapter) => adapterJson(services, adapter, aliases.get(adapter.name)!));
 }
 
-function adapterJson(adapter: AdapterVersion, aliases: readonly AdapterAlias[]): Adapter {
+/** A merge of it alone, at the scale that its author meant; of those that the tenant wants itself. */
+function residencyOf({ engine, merges }: Services, { tenant, digest }: AdapterVersion): Adapter['residency'] {
+  const merge = merges.find(tenant, mergeKey([{ files: { digest }, scale: 1 }]));
+  return merge?.state === 'merged' ? 'merged' : engine.tierOf(digest);
+}
+
+function adapterJson(services: Services, adapter: AdapterVersion, aliases: readonly AdapterAlias[]): Adapter {
   const { name, version } = adapter;
   return {
     id: idOf(adapter),
@@ -41,6 +49,7 @@ function adapterJson(adapter: AdapterVersion, aliases: readonly AdapterAlias[]):
     created_by: adapter.createdBy,
     source: adapter.source,
     state: adapter.state,
+    residency: residencyOf(services, adapter),
     warnings: [...adapter.warnings],
     aliases: aliases
       .filter(({ targets }) => targets.some((target) => target.version === version))

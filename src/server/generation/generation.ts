@@ -144,9 +144,15 @@ function beginAll({ service }: Services, { asks, caller }: Work): () => void {
 }
 
 /** Never rejects. */
-async function account({ service }: Services, { caller, held }: Work, ended: readonly EndedSequence[]): Promise<void> {
+async function account(
+  { service, metrics, clock }: Services,
+  { caller, held }: Work,
+  ended: readonly EndedSequence[],
+): Promise<void> {
   const used = usedBy(ended);
   if (used === null) return;
+  const names = held.adapters.map(({ adapter }) => adapter.name);
+  metrics.used({ tenant: caller.tenant, names }, used, clock.monotonic());
   const adapter = held.applied.map(({ files }) => files.digest).join('+');
   await service.usage.record({ tenant: caller.tenant, adapter, ...used });
 }

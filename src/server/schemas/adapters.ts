@@ -27,6 +27,11 @@ export const Adapter = Type.Object({
   created_by: nullable(Type.String({ description: 'Prefix of the key; null on a server without keys.' })),
   source: Type.String({ description: 'upload, load, example or training.' }),
   state: Type.Enum(['ready', 'corrupt', 'deleting']),
+  residency: Type.Enum(['merged', 'pages', 'memory', 'disk'], {
+    description:
+      'The nearest place of its weights now: merged into weights beside the base, in pages beside the base, in the ' +
+      "engine's memory, or on the disk alone.",
+  }),
   warnings: Type.Array(Type.String({ description: 'What is legal and probably not meant.' })),
   aliases: Type.Array(Type.String({ description: 'Aliases that point to this version.' })),
 });

@@ -52,6 +52,8 @@ export const NewKey = Type.Object({
   key: Type.String({ description: 'The key itself, shown this once and kept nowhere.' }),
 });
 
+export type NewKey = Type.Static<typeof NewKey>;
+
 export const KeyBody = Type.Object(
   {
     tenant: tenantName(),
@@ -156,6 +158,7 @@ export const AuditEntry = Type.Object({
   before: Type.Unknown(),
   after: Type.Unknown(),
 });
+export type AuditEntry = Type.Static<typeof AuditEntry>;
 export const AuditList = listOf(AuditEntry);
 
 /** Lists over all tenants. */

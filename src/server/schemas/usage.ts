@@ -1,6 +1,6 @@
 // The answers of /v1/usage.
 
-import { Type } from '@fastify/type-provider-typebox';
+import { type Static, Type } from '@fastify/type-provider-typebox';
 
 const seconds = (description: string) =>
   Type.Optional(Type.String({ pattern: '^[0-9]{1,12}$', description: `${description}, seconds since the epoch.` }));
@@ -13,28 +13,33 @@ export const UsageQuery = Type.Object({
 });
 
 export const AdminUsageQuery = Type.Object(
-  { tenant: Type.String({ minLength: 1 }), ...UsageQuery.properties },
+  {
+    tenant: Type.Optional(Type.String({ minLength: 1, description: 'Of this tenant only; left out: of all.' })),
+    ...UsageQuery.properties,
+  },
   { additionalProperties: false },
 );
 
 const count = (description: string) => Type.Integer({ minimum: 0, description });
 
+export const Usage = Type.Object({
+  object: Type.Literal('usage'),
+  tenant: Type.String(),
+  start_time: Type.Integer({ description: 'Of the minute, seconds since the epoch.' }),
+  adapter_digest: Type.Union([Type.String(), Type.Null()], {
+    description: 'Of several that were applied together, joined by `+`; null: the base model, or training.',
+  }),
+  requests: count('Requests that were answered, or whose callers left.'),
+  prompt_tokens: count('Of a prompt once, however many choices it has.'),
+  cached_tokens: count('Of the prompt tokens, those that were not computed again.'),
+  completion_tokens: count('Tokens generated.'),
+  trained_tokens: count('Tokens that training jobs read.'),
+});
+export type Usage = Static<typeof Usage>;
+
 export const UsageList = Type.Object({
   object: Type.Literal('list'),
-  data: Type.Array(
-    Type.Object({
-      object: Type.Literal('usage'),
-      start_time: Type.Integer({ description: 'Of the minute, seconds since the epoch.' }),
-      adapter_digest: Type.Union([Type.String(), Type.Null()], {
-        description: 'Of several that were applied together, joined by `+`; null: the base model, or training.',
-      }),
-      requests: count('Requests that were answered, or whose callers left.'),
-      prompt_tokens: count('Of a prompt once, however many choices it has.'),
-      cached_tokens: count('Of the prompt tokens, those that were not computed again.'),
-      completion_tokens: count('Tokens generated.'),
-      trained_tokens: count('Tokens that training jobs read.'),
-    }),
-  ),
+  data: Type.Array(Usage),
   has_more: Type.Boolean(),
   next_page: Type.Union([Type.String(), Type.Null()]),
 });

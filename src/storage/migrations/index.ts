@@ -8,6 +8,7 @@ import { addMerges } from './0003-merges.ts';
 import { addTraining } from './0004-training.ts';
 import { addOperation } from './0005-operation.ts';
 import { addService } from './0006-service.ts';
+import { addUsageByMinute } from './0007-usage-by-minute.ts';
 
 /** Written against no table types: those follow later changes, and a migration must not. */
 type Migration = (db: Kysely<unknown>) => Promise<void>;
@@ -19,6 +20,7 @@ export const migrations: readonly Migration[] = [
   addTraining,
   addOperation,
   addService,
+  addUsageByMinute,
 ];
 
 /** The fewest of these migrations that a server may know and still work with the schema after the last one. */

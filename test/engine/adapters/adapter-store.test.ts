@@ -72,6 +72,8 @@ test('all who want an adapter wait for one load, and a hold that comes later fin
   assert.deepEqual([store.resident, store.residentBytes, store.evictions], [1, bytes, 0]);
   assert.deepEqual(store.takeLoads(), [{ digest: 'sha256:1', tier: 'disk', bytes, ms: 7 }]);
   assert.deepEqual(store.takeLoads(), []);
+  assert.deepEqual(store.takeMoves(), [{ digest: 'sha256:1', place: 'memory', isThere: true }]);
+  assert.deepEqual(store.takeMoves(), []);
   assert.throws(() => store.checkIntegrity(), /still held: sha256:1/);
   for (const hold of holds) hold.release();
   store.checkIntegrity();

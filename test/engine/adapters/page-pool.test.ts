@@ -46,6 +46,7 @@ test('the second row of an adapter, and one after all have ended, copies nothing
   assert.equal(pool.used, 0);
   const third = place(pool, 2);
   await third.placement.copied;
+  assert.deepEqual(pool.takeMoves(), [{ digest: 'sha256:2', place: 'pages', isThere: true }]);
   assert.deepEqual([third.placement, pool.takeCopiedBytes(), pool.takeLoads()], [first.placement, 0, []]);
 });
 

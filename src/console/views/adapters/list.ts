@@ -1,7 +1,7 @@
 // All adapters, thousands of them: found by typing, opened by a click, added by dropping a folder anywhere.
 
 import { h } from 'preact';
-import { useState } from 'preact/hooks';
+import { useRef, useState } from 'preact/hooks';
 import { readAll } from '../../api/pages.ts';
 import type { Adapter } from '../../api/types.ts';
 import { count, plural } from '../../figures.ts';
@@ -13,14 +13,23 @@ import { lazy } from '../../parts/lazy.ts';
 import { Loaded } from '../../parts/loaded.ts';
 import { Empty } from '../../parts/notes.ts';
 import { useResource } from '../../state/resource.ts';
-import { useResident } from './resident.ts';
 import { AdapterTable } from './table.ts';
 import type { Picked } from './upload.ts';
 
 const UploadDialog = lazy('the dialog', async () => (await import('./upload.ts')).UploadDialog);
 
+/** Where weights are changes with the traffic. */
+const everyMs = 15_000;
+
 export function AdapterList() {
-  const adapters = useResource<Adapter[]>('adapters', (signal, onPart) => readAll('/v1/adapters', signal, onPart));
+  const isShown = useRef(false);
+  // A long list is shown as it arrives the first time; later it stands until all of it is there again.
+  const read = async (signal: AbortSignal, onPart: (so: Adapter[]) => void) => {
+    const all = await readAll('/v1/adapters', signal, isShown.current ? undefined : onPart);
+    isShown.current = true;
+    return all;
+  };
+  const adapters = useResource<Adapter[]>('adapters', read, everyMs);
   const [search, setSearch] = useState('');
   const [picked, setPicked] = useState<Picked | null>(null);
   const add = () => setPicked({ files: [], folder: null });
@@ -69,13 +78,12 @@ const wordsOf = (adapter: Adapter) =>
   [adapter.id, adapter.digest, adapter.source, ...adapter.aliases, ...adapter.target_modules].join(' ').toLowerCase();
 
 function Found({ all, search }: { all: readonly Adapter[]; search: string }) {
-  const resident = useResident();
   const words = search.toLowerCase().split(/\s+/).filter(Boolean);
   const found = all.filter((adapter) => words.every((word) => wordsOf(adapter).includes(word)));
   if (found.length === 0) {
     return h(Empty, { icon: 'search', title: `None of ${count(all.length)} adapters has "${search}"` });
   }
-  return h(AdapterTable, { adapters: found, resident });
+  return h(AdapterTable, { adapters: found });
 }
 
 const None = ({ onAdd }: { onAdd: () => void }) =>

@@ -4,7 +4,7 @@ import { h } from 'preact';
 import { useMemo, useState } from 'preact/hooks';
 import type { Adapter } from '../../api/types.ts';
 import { bytes, count, short } from '../../figures.ts';
-import { Badge, StateBadge } from '../../parts/badge.ts';
+import { Badge, Residency, StateBadge } from '../../parts/badge.ts';
 import { Digest } from '../../parts/copy.ts';
 import { Moment } from '../../parts/facts.ts';
 import { WindowRows } from '../../parts/window-rows.ts';
@@ -12,6 +12,10 @@ import { href } from '../../state/route.ts';
 
 /** As in styles/tables.css. */
 const rowPixels = 44;
+
+/** The nearest first. */
+const places = ['merged', 'pages', 'memory', 'disk'];
+const placeOf = ({ residency }: Adapter) => places.indexOf(residency);
 
 type Column = {
   readonly title: string;
@@ -24,6 +28,7 @@ type Column = {
 const columns: readonly Column[] = [
   { title: 'Name', sort: (a, b) => a.name.localeCompare(b.name) },
   { title: 'Newest', sort: (a, b) => b.version - a.version },
+  { title: 'Now in', isMinor: true, sort: (a, b) => placeOf(a) - placeOf(b) },
   { title: 'Rank', isNumber: true, sort: (a, b) => b.r - a.r },
   { title: 'Modules', isMinor: true },
   { title: 'Parameters', isMinor: true, isNumber: true, sort: (a, b) => b.parameters - a.parameters },
@@ -33,9 +38,9 @@ const columns: readonly Column[] = [
   { title: 'Made', sort: (a, b) => b.created_at - a.created_at },
 ];
 
-type TableProps = { readonly adapters: readonly Adapter[]; readonly resident: ReadonlySet<string> };
+type TableProps = { readonly adapters: readonly Adapter[] };
 
-export function AdapterTable({ adapters, resident }: TableProps) {
+export function AdapterTable({ adapters }: TableProps) {
   const [sorted, setSorted] = useState('Name');
   const order = columns.find(({ title }) => title === sorted)!.sort!;
   const rows = useMemo(() => [...adapters].sort(order), [adapters, order]);
@@ -55,7 +60,7 @@ export function AdapterTable({ adapters, resident }: TableProps) {
       rows,
       rowPixels,
       columns: columns.length,
-      row: (adapter, i) => adapterRow(adapter, i, resident.has(adapter.name)),
+      row: adapterRow,
     }),
   );
 }
@@ -65,7 +70,7 @@ type HeadProps = { column: Column; sorted: string; setSorted: (title: string) =>
 function Head({ column: { title, isMinor, isNumber, sort }, sorted, setSorted }: HeadProps) {
   const classes = [isMinor ? 'minor' : '', isNumber ? 'number' : ''].join(' ').trim();
   const isSorted = sorted === title;
-  const direction = isSorted ? (title === 'Name' || title === 'Source' ? 'ascending' : 'descending') : undefined;
+  const direction = isSorted ? (['Name', 'Source', 'Now in'].includes(title) ? 'ascending' : 'descending') : undefined;
   return h(
     'th',
     { scope: 'col', class: classes, 'aria-sort': direction },
@@ -73,7 +78,7 @@ function Head({ column: { title, isMinor, isNumber, sort }, sorted, setSorted }:
   );
 }
 
-const adapterRow = (adapter: Adapter, index: number, isResident: boolean) =>
+const adapterRow = (adapter: Adapter, index: number) =>
   h(
     'tr',
     { key: adapter.id, 'aria-rowindex': index + 2 },
@@ -84,12 +89,12 @@ const adapterRow = (adapter: Adapter, index: number, isResident: boolean) =>
       h('span', { class: 'tags' }, [
         h('span', { key: 'version' }, `v${adapter.version}`),
         ...adapter.aliases.map((alias) => h(Badge, { key: alias, tone: 'accent' }, alias)),
-        isResident && h(Badge, { key: 'resident', tone: 'info' }, 'in memory'),
         adapter.state !== 'ready' && h(StateBadge, { key: 'state', state: adapter.state }),
         adapter.warnings.length > 0 &&
           h(Badge, { key: 'warnings', tone: 'warn', title: adapter.warnings.join('\n') }, 'warning'),
       ]),
     ),
+    h('td', { class: 'minor' }, h(Residency, adapter)),
     h('td', { class: 'number' }, count(adapter.r)),
     h(
       'td',

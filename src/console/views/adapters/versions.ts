@@ -4,7 +4,7 @@ import { h } from 'preact';
 import { useState } from 'preact/hooks';
 import type { Adapter, Alias } from '../../api/types.ts';
 import { bytes, count } from '../../figures.ts';
-import { Badge, StateBadge } from '../../parts/badge.ts';
+import { Badge, Residency, StateBadge } from '../../parts/badge.ts';
 import { Button, LinkButton } from '../../parts/button.ts';
 import { Digest } from '../../parts/copy.ts';
 import { Facts, Moment } from '../../parts/facts.ts';
@@ -88,6 +88,7 @@ function VersionCard({ version, before, isOpen, onPromote, onRemove }: CardProps
 
 const factsOf = (version: Adapter) =>
   [
+    ['Now in', h(Residency, version)],
     ['Rank', count(version.r)],
     ['Modules', version.target_modules.join(', ')],
     ['Parameters', count(version.parameters)],

@@ -3,8 +3,8 @@
 import { h } from 'preact';
 import { useState } from 'preact/hooks';
 import { ask } from '../../api/client.ts';
-import type { AuditEntry } from '../../api/operator.ts';
 import type { Page } from '../../api/pages.ts';
+import type { AuditEntry } from '../../api/types.ts';
 import { Button } from '../../parts/button.ts';
 import { Moment } from '../../parts/facts.ts';
 import { TextField } from '../../parts/fields.ts';

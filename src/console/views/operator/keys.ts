@@ -3,8 +3,8 @@
 import { h } from 'preact';
 import { useState } from 'preact/hooks';
 import { ask, part } from '../../api/client.ts';
-import type { Key, NewKey } from '../../api/operator.ts';
 import { readAll } from '../../api/pages.ts';
+import type { Key, NewKey } from '../../api/types.ts';
 import { plural } from '../../figures.ts';
 import { Badge, StateBadge } from '../../parts/badge.ts';
 import { Button } from '../../parts/button.ts';

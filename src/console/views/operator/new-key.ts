@@ -3,7 +3,7 @@
 import { h } from 'preact';
 import { useState } from 'preact/hooks';
 import { ask } from '../../api/client.ts';
-import type { NewKey } from '../../api/operator.ts';
+import type { NewKey } from '../../api/types.ts';
 import { Button } from '../../parts/button.ts';
 import { CopyButton } from '../../parts/copy.ts';
 import { Dialog } from '../../parts/dialog.ts';

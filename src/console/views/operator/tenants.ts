@@ -2,8 +2,8 @@
 
 import { h } from 'preact';
 import { ask, part } from '../../api/client.ts';
-import type { Tenant } from '../../api/operator.ts';
 import type { Page } from '../../api/pages.ts';
+import type { Tenant } from '../../api/types.ts';
 import { figure, plural } from '../../figures.ts';
 import { Badge } from '../../parts/badge.ts';
 import { Button } from '../../parts/button.ts';
@@ -20,10 +20,10 @@ const columns = [{ title: 'Tenant' }, { title: 'State' }, { title: 'Quota' }, { 
 export function TenantsView() {
   const tenants = useResource<Page<Tenant>>('tenants', (signal) => ask('/v1/admin/tenants', { signal }));
   const action = useAction();
-  const set = ({ id }: Tenant, disabled: boolean) =>
+  const set = (id: string, disabled: boolean) =>
     action.run(async () => {
       await ask(`/v1/admin/tenants/${part(id)}`, { method: 'PUT', body: { disabled } });
-      const undo = () => set({ id, disabled_at: null, quota: null }, !disabled);
+      const undo = () => set(id, !disabled);
       say(disabled ? `Keys of ${id} are refused.` : `Keys of ${id} are taken.`, undo);
       tenants.reload();
     });
@@ -38,7 +38,7 @@ export function TenantsView() {
         { class: 'actions end' },
         h(
           Button,
-          { isSmall: true, isBusy: action.isRunning, onClick: () => set(tenant, tenant.disabled_at === null) },
+          { isSmall: true, isBusy: action.isRunning, onClick: () => set(tenant.id, tenant.disabled_at === null) },
           tenant.disabled_at === null ? 'Refuse its keys' : 'Take its keys',
         ),
       ),
@@ -64,5 +64,5 @@ const quotaText = ({ quota }: Tenant): string =>
   quota === null
     ? "the server's own"
     : Object.entries(quota)
-        .map(([name, value]) => `${name.replaceAll('_', ' ')} ${figure(value)}`)
+        .map(([name, value]) => `${name.replaceAll('_', ' ')} ${figure(value ?? 0)}`)
         .join(', ');

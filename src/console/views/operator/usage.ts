@@ -1,11 +1,11 @@
-// What the caller's tenant used in the last day, by minute and adapter: equal to the sums of its answers.
+// What was used, by minute, adapter and tenant: equal to the sums of the answers. A tenant's own, or of all by an
+// operator's key.
 
 import { h } from 'preact';
 import { useState } from 'preact/hooks';
 import { ask } from '../../api/client.ts';
-import type { Usage } from '../../api/operator.ts';
 import { readAll } from '../../api/pages.ts';
-import type { Adapter } from '../../api/types.ts';
+import type { Adapter, Usage } from '../../api/types.ts';
 import { count, short, shortDigest } from '../../figures.ts';
 import { Curves } from '../../parts/curves.ts';
 import { Figures } from '../../parts/facts.ts';
@@ -19,7 +19,9 @@ import { now } from '../../time.ts';
 
 type Read = { readonly rows: readonly Usage[]; readonly names: ReadonlyMap<string, string> };
 type UsagePage = { readonly data: readonly Usage[]; readonly next_page: string | null };
-type Counts = Omit<Usage, 'start_time' | 'adapter_digest'>;
+type Counts = Pick<Usage, (typeof fields)[number]>;
+
+const fields = ['requests', 'prompt_tokens', 'cached_tokens', 'completion_tokens', 'trained_tokens'] as const;
 
 const spans = [
   { value: '3600', label: 'hour' },
@@ -27,12 +29,17 @@ const spans = [
   { value: '604800', label: 'week' },
 ];
 
-async function readUsage(seconds: number, signal: AbortSignal): Promise<Read> {
+const whose = [
+  { value: '/v1/usage', label: 'my tenant' },
+  { value: '/v1/admin/usage', label: 'all tenants' },
+];
+
+async function readUsage(path: string, seconds: number, signal: AbortSignal): Promise<Read> {
   const rows: Usage[] = [];
   const start = Math.floor(now() / 1000) - seconds;
   for (let page: string | null = ''; page !== null; ) {
     const more: string = page === '' ? '' : `&page=${encodeURIComponent(page)}`;
-    const answer: UsagePage = await ask(`/v1/usage?start_time=${start}${more}`, { signal });
+    const answer: UsagePage = await ask(`${path}?start_time=${start}${more}`, { signal });
     rows.push(...answer.data);
     page = answer.next_page;
   }
@@ -43,31 +50,32 @@ async function readUsage(seconds: number, signal: AbortSignal): Promise<Read> {
 
 export function UsageView() {
   const [span, setSpan] = useState('86400');
-  const usage = useResource<Read>(span, (signal) => readUsage(Number(span), signal));
+  const [path, setPath] = useState(whose[0]!.value);
+  const usage = useResource<Read>(`${path} ${span}`, (signal) => readUsage(path, Number(span), signal));
   return h(
     'div',
     { class: 'whole' },
     h(
       Heading,
-      { title: 'Usage', about: 'Of your tenant, by minute and adapter' },
+      { title: 'Usage', about: 'By minute, adapter and tenant' },
+      h(Select, { label: 'Of', value: path, onChange: setPath, options: whose }),
       h(Select, { label: 'The last', value: span, onChange: setSpan, options: spans }),
     ),
     h(Loaded<Read>, {
       resource: usage,
       what: 'usage',
       children: (read) =>
-        read.rows.length === 0 ? h(Empty, { icon: 'usage', title: 'Nothing was used' }) : h(Used, read),
+        read.rows.length === 0
+          ? h(Empty, { icon: 'usage', title: 'Nothing was used' })
+          : h(Used, { ...read, isOfAll: path !== whose[0]!.value }),
     }),
   );
 }
 
 const sumOf = (rows: readonly Usage[], field: keyof Counts) => rows.reduce((sum, row) => sum + row[field], 0);
 
-function Used({ rows, names }: Read) {
+function Used({ rows, names, isOfAll }: Read & { isOfAll: boolean }) {
   const minutes = [...Map.groupBy(rows, ({ start_time }) => start_time)].sort(([a], [b]) => a - b);
-  const adapters = [...Map.groupBy(rows, ({ adapter_digest }) => adapter_digest ?? '')]
-    .map(([digest, some]) => ({ digest, some }))
-    .sort((a, b) => sumOf(b.some, 'completion_tokens') - sumOf(a.some, 'completion_tokens'));
   const line = (name: string, field: keyof Counts, color: string) => {
     return { name, color, values: minutes.map(([, some]) => sumOf(some, field)) };
   };
@@ -78,7 +86,6 @@ function Used({ rows, names }: Read) {
           .split('+')
           .map((one) => names.get(one) ?? shortDigest(one))
           .join(' + ');
-  const fields = ['requests', 'prompt_tokens', 'cached_tokens', 'completion_tokens', 'trained_tokens'] as const;
   return h(
     'div',
     { class: 'stack' },
@@ -94,16 +101,28 @@ function Used({ rows, names }: Read) {
         lines: [line('generated', 'completion_tokens', 'series-1'), line('prompts', 'prompt_tokens', 'series-3')],
       }),
     ),
-    h(Sheet, {
-      label: 'By adapter',
-      columns: [
-        { title: 'Adapter' },
-        ...fields.map((field) => ({ title: field.replaceAll('_', ' '), isNumber: true })),
-      ],
-      rows: adapters.map(({ digest, some }) => ({
-        key: digest,
-        cells: [nameOf(digest), ...fields.map((field) => count(sumOf(some, field)))],
-      })),
-    }),
+    h(Sums, { rows, title: 'Adapter', keyOf: ({ adapter_digest }) => adapter_digest ?? '', nameOf }),
+    isOfAll && h(Sums, { rows, title: 'Tenant', keyOf: ({ tenant }) => tenant, nameOf: (tenant) => tenant }),
   );
+}
+
+type SumsProps = {
+  readonly rows: readonly Usage[];
+  readonly title: string;
+  readonly keyOf: (row: Usage) => string;
+  readonly nameOf: (key: string) => string;
+};
+
+function Sums({ rows, title, keyOf, nameOf }: SumsProps) {
+  const groups = [...Map.groupBy(rows, keyOf)]
+    .map(([key, some]) => ({ key, some }))
+    .sort((a, b) => sumOf(b.some, 'completion_tokens') - sumOf(a.some, 'completion_tokens'));
+  return h(Sheet, {
+    label: `By ${title.toLowerCase()}`,
+    columns: [{ title }, ...fields.map((field) => ({ title: field.replaceAll('_', ' '), isNumber: true }))],
+    rows: groups.map(({ key, some }) => ({
+      key,
+      cells: [nameOf(key), ...fields.map((field) => count(sumOf(some, field)))],
+    })),
+  });
 }

@@ -11,6 +11,7 @@ import { Button, LinkButton } from '../../parts/button.ts';
 import { Moment } from '../../parts/facts.ts';
 import { Card } from '../../parts/heading.ts';
 import { ErrorNote } from '../../parts/notes.ts';
+import { type Column, Sheet } from '../../parts/sheet.ts';
 import { useAction } from '../../state/action.ts';
 import { useResource } from '../../state/resource.ts';
 import { href } from '../../state/route.ts';
@@ -19,6 +20,15 @@ import { isOver, jobsUrl, nameOf } from './jobs.ts';
 import { PromoteReference } from './promote-reference.ts';
 
 const everyMs = 5000;
+
+const columns: readonly Column[] = [
+  { title: 'Step' },
+  { title: 'Adapter' },
+  { title: 'Training loss', isNumber: true },
+  { title: 'Validation loss', isNumber: true },
+  { title: 'Saved', isMinor: true },
+  { title: '' },
+];
 
 export function Checkpoints({ job }: { job: Job }) {
   const path = `${jobsUrl}/${part(job.id)}/checkpoints?limit=100`;
@@ -37,58 +47,31 @@ export function Checkpoints({ job }: { job: Job }) {
   const row = (checkpoint: Checkpoint) => {
     const { id, step_number, metrics, fine_tuned_model_checkpoint: reference, created_at } = checkpoint;
     const targets = href(['playground'], { target: ['', reference] });
-    return h(
-      'tr',
-      { key: id },
-      h('th', { scope: 'row' }, count(step_number)),
-      h('td', null, h('code', null, reference)),
-      h('td', { class: 'number' }, metrics.train_loss === undefined ? '' : figure(metrics.train_loss)),
-      h('td', { class: 'number' }, metrics.valid_loss === undefined ? '' : figure(metrics.valid_loss)),
-      h('td', { class: 'minor' }, h(Moment, { seconds: created_at })),
+    const buttons = h(
+      'div',
+      { class: 'actions end' },
+      h(LinkButton, { isSmall: true, icon: 'compare', href: targets }, 'Compare with base'),
       h(
-        'td',
-        null,
-        h(
-          'div',
-          { class: 'actions end' },
-          h(LinkButton, { isSmall: true, icon: 'compare', href: targets }, 'Compare with base'),
-          h(
-            Button,
-            { isSmall: true, icon: 'promote', isBusy: action.isRunning, onClick: () => promote(checkpoint) },
-            'Promote',
-          ),
-        ),
+        Button,
+        { isSmall: true, icon: 'promote', isBusy: action.isRunning, onClick: () => promote(checkpoint) },
+        'Promote',
       ),
     );
+    const losses = [metrics.train_loss, metrics.valid_loss].map((loss) => (loss === undefined ? '' : figure(loss)));
+    const cells = [
+      count(step_number),
+      h('code', null, reference),
+      ...losses,
+      h(Moment, { seconds: created_at }),
+      buttons,
+    ];
+    return { key: id, cells };
   };
-  const titles = ['Step', 'Adapter', 'Training loss', 'Validation loss', 'Saved', ''];
-  const classes = ['', '', 'number', 'number', 'minor', ''];
   return h(
     Card,
     { title: 'Checkpoints' },
     action.error && h(ErrorNote, { error: action.error }),
-    h(
-      'div',
-      { class: 'scroll', tabIndex: 0, role: 'region', 'aria-label': 'Checkpoints' },
-      h(
-        'table',
-        null,
-        h(
-          'thead',
-          null,
-          h(
-            'tr',
-            null,
-            titles.map((title, i) => headOf(title, classes[i]!)),
-          ),
-        ),
-        h('tbody', null, all.map(row)),
-      ),
-    ),
+    h(Sheet, { label: 'Checkpoints', isInCard: true, columns, rows: all.map(row) }),
     made !== null && h(PromoteReference, { reference: made, onClose: () => setMade(null) }),
   );
 }
-
-/** The column of buttons needs no title. */
-const headOf = (title: string, className: string) =>
-  title === '' ? h('td', { key: title }) : h('th', { key: title, scope: 'col', class: className }, title);

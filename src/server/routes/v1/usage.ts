@@ -1,5 +1,5 @@
 // GET /v1/usage: what the caller's tenant used, by minute and adapter, equal to the sum of its answers; and
-// /v1/admin/usage, the same of any tenant for the operator.
+// /v1/admin/usage, the same of any tenant or all for the operator.
 
 import type { FastifyPluginAsyncTypebox, Static } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';
@@ -18,12 +18,17 @@ const schema = {
   response: { 200: UsageList, ...errorAnswers },
 };
 
-const adminSchema = { ...schema, tags: ['operator'], summary: 'What a tenant used', querystring: AdminUsageQuery };
+const adminSchema = {
+  ...schema,
+  tags: ['operator'],
+  summary: 'What tenants used: one of them, or all',
+  querystring: AdminUsageQuery,
+};
 
 export const usageRoute =
   ({ service, limits }: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
-    const pageOf = async (tenant: string, query: Static<typeof UsageQuery>) => {
+    const pageOf = async (tenant: string | null, query: Static<typeof UsageQuery>) => {
       const limit = Math.min(Number(query.limit ?? limits.listPage), limits.listPage);
       const from = Math.floor(Number(query.start_time ?? 0) / 60);
       const to = query.end_time === undefined ? Number.MAX_SAFE_INTEGER : Math.floor(Number(query.end_time) / 60);
@@ -43,23 +48,24 @@ export const usageRoute =
 
     app.get('/v1/admin/usage', { config: { scope: 'operator' }, schema: adminSchema }, ({ query }) => {
       const { tenant, ...page } = query;
-      return pageOf(tenant, page);
+      return pageOf(tenant ?? null, page);
     });
   };
 
-const usageJson = ({ tenant: _, minute, adapter, ...counts }: UsageRow) => ({
+const usageJson = ({ tenant, minute, adapter, ...counts }: UsageRow) => ({
   object: 'usage' as const,
+  tenant,
   start_time: minute * 60,
   adapter_digest: adapter === '' ? null : adapter,
   ...counts,
 });
 
-const pageAfter = ({ minute, adapter }: UsageRow) => `${minute} ${adapter}`;
+const pageAfter = ({ minute, tenant, adapter }: UsageRow) => `${minute} ${tenant} ${adapter}`;
 
-function placeOf(page: string): { minute: number; adapter: string } {
-  const [, minute, adapter] = /^(\d{1,15}) (.*)$/s.exec(page) ?? [];
+function placeOf(page: string): { minute: number; adapter: string; tenant: string } {
+  const [, minute, tenant, adapter] = /^(\d{1,15}) (\S+) (.*)$/s.exec(page) ?? [];
   if (minute === undefined) {
     throw new LorikeetError('invalid_parameter', { message: 'page is no next_page of this route.', param: 'page' });
   }
-  return { minute: Number(minute), adapter: adapter! };
+  return { minute: Number(minute), adapter: adapter!, tenant: tenant! };
 }

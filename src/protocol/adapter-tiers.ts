@@ -1,0 +1,26 @@
+// Where the engine has which adapters, out of what it says of their moves. What it has said nothing of is on the disk.
+
+import type { AdapterMove } from './messages.ts';
+
+/** The nearest place: `pages` beside the base's weights, the engine's memory, the disk. */
+export type AdapterTier = 'pages' | 'memory' | 'disk';
+
+export class AdapterTiers {
+  readonly #places: Readonly<Record<AdapterMove['place'], Set<string>>> = { pages: new Set(), memory: new Set() };
+
+  moved(moves: readonly AdapterMove[]): void {
+    for (const { digest, place, isThere } of moves) {
+      if (isThere) this.#places[place].add(digest);
+      else this.#places[place].delete(digest);
+    }
+  }
+
+  engineDied(): void {
+    for (const place of Object.values(this.#places)) place.clear();
+  }
+
+  of(digest: string): AdapterTier {
+    if (this.#places.pages.has(digest)) return 'pages';
+    return this.#places.memory.has(digest) ? 'memory' : 'disk';
+  }
+}
