@@ -64,10 +64,13 @@ export async function serve(loaded: LoadedConfig, report: StartReport, stop: Abo
   open.defer(() => merges.close());
   const traffic = measureTraffic(systemClock, limits);
   const metrics = createMetrics({ modelName: files.name });
-  if (config.autoMerge === 'on') open.defer(startAutoMerge(config, { merges, traffic, engine, metrics, logger }));
+  if (config.autoMerge === 'on')
+    open.defer(startAutoMerge(config, { merges, traffic, engine, tenancy, metrics, logger }));
   const offline = startOffline(files, logger);
   open.defer(() => offline.close());
-  const training = await openTraining(config, { database, files, engine, registry, service, metrics, logger });
+  const training = await openTraining(config, {
+    ...{ database, files, engine, registry, service, tenancy, metrics, logger },
+  });
   open.defer(() => training.jobs.close(0));
   const tracing = await startTracing(config, logger);
   open.defer(() => tracing?.close());

@@ -9,22 +9,33 @@ import type {
 } from '../registry/adapter-registry.ts';
 import type { AliasMove } from './training-jobs.ts';
 
-/** @returns a sentence on what was done. Done already, it is not done again. */
+export type AliasMoved = {
+  /** A sentence on what was done. */
+  readonly said: string;
+  /** null: it was there already, or stays where it is. */
+  readonly change: { readonly before: readonly AliasTarget[]; readonly after: readonly AliasTarget[] } | null;
+};
+
+/** Done already, it is not done again. */
 export async function moveAlias(
   registry: AdapterRegistry,
   { tenant, name, version }: AdapterVersion,
   { alias, ifBetter, canaryWeight }: AliasMove,
   training: TrainingRecord,
-): Promise<string> {
+): Promise<AliasMoved> {
   const full = `${name}:${alias}`;
   const before = (await registry.aliases(tenant, name)).find((one) => one.alias === alias);
-  if (before?.targets.some((target) => target.version === version)) return `${full} points to version ${version}.`;
+  const stays = (said: string): AliasMoved => ({ said, change: null });
+  if (before?.targets.some((target) => target.version === version)) {
+    return stays(`${full} points to version ${version}.`);
+  }
   const reason = ifBetter && before !== undefined ? await reasonToStay(registry, tenant, before, training) : null;
-  if (reason !== null) return `${full} stays where it is: ${reason}.`;
+  if (reason !== null) return stays(`${full} stays where it is: ${reason}.`);
   const targets = targetsOf(before?.targets ?? [], version, canaryWeight);
   await registry.setAlias(tenant, { name, alias, targets, expected: null });
   const share = targets.length === 1 ? '' : ` for ${canaryWeight} of the requests`;
-  return `${full} points to version ${version}${share}.`;
+  const said = `${full} points to version ${version}${share}.`;
+  return { said, change: { before: before?.targets ?? [], after: targets } };
 }
 
 /** The others keep their proportions in what the new version leaves. */

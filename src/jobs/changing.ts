@@ -56,7 +56,7 @@ export function jobChanging(parts: JobParts, files: TrainingFiles, runner: JobRu
     async create(tenant, asked) {
       const id = `ftjob-${newId()}`;
       const row = await exclusive(async () => {
-        await assertRoom(parts, tenant);
+        await assertRoom(parts, tenant, asked.createdBy);
         try {
           await insert(parts, files, { tenant, id }, asked);
         } catch (error) {
@@ -127,13 +127,16 @@ async function change({ jobs, events, clock }: JobParts, tenant: string, id: str
 
 const dayMs = 24 * 60 * 60 * 1000;
 
-async function assertRoom({ jobs, options, clock }: JobParts, tenant: string): Promise<void> {
+async function assertRoom({ jobs, options, clock }: JobParts, tenant: string, keyPrefix: string | null): Promise<void> {
   const live = await jobs.inStates(liveStates);
-  const own = live.filter((row) => row.tenant === tenant).length;
-  options.assertQuota?.(tenant, 'jobs', own + 1);
+  const tenants = live.filter((row) => row.tenant === tenant);
+  const own = tenants.length;
+  const keys = tenants.filter((row) => recordOf(row).spec.createdBy === keyPrefix).length;
+  const keeper = { tenant, keyPrefix };
+  options.assertQuota?.(keeper, 'jobs', { tenant: own + 1, key: keys + 1 });
   // One token more, at least.
   const trained = (await options.trainedSince?.(tenant, clock.now() - dayMs)) ?? 0;
-  options.assertQuota?.(tenant, 'training_tokens', trained + 1);
+  options.assertQuota?.(keeper, 'training_tokens', { tenant: trained + 1 });
   if (own < limits.liveJobs && live.length < limits.liveJobsInAll) return;
   const whose = own < limits.liveJobs ? 'All tenants together have' : 'You have';
   const count = own < limits.liveJobs ? limits.liveJobsInAll : limits.liveJobs;

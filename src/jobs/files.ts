@@ -23,7 +23,7 @@ export function trainingFiles(parts: JobParts): TrainingFiles {
   return {
     async stage(tenant) {
       const { count } = await files.kept(tenant);
-      options.assertQuota?.(tenant, 'files', count + 1);
+      options.assertQuota?.({ tenant, keyPrefix: null }, 'files', { tenant: count + 1 });
       if (count >= limits.trainingFiles) {
         const message = `There are ${limits.trainingFiles} files already. Delete some.`;
         throw new LorikeetError('too_many_uploads', { message });
@@ -94,9 +94,12 @@ export function publishFile(
   return exclusive(async () => {
     // What jobs leave is not asked for.
     if (about.purpose === 'fine-tune') {
-      const { count, bytes } = await files.kept(about.tenant);
-      options.assertQuota?.(about.tenant, 'files', count + 1);
-      options.assertQuota?.(about.tenant, 'file_bytes', bytes + staged.bytes);
+      const { tenant, created_by: keyPrefix = null } = about;
+      const [all, own] = [await files.kept(tenant), await files.kept(tenant, keyPrefix)];
+      const keeper = { tenant, keyPrefix };
+      options.assertQuota?.(keeper, 'files', { tenant: all.count + 1, key: own.count + 1 });
+      const [bytes, key] = [all, own].map((kept) => kept.bytes + staged.bytes);
+      options.assertQuota?.(keeper, 'file_bytes', { tenant: bytes!, key: key! });
     }
     await folder.place(staged);
     const content = { bytes: staged.bytes, digest: staged.digest };

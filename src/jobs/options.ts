@@ -9,6 +9,7 @@ import type { TrainingJob, TrainingMetrics } from '../protocol/training-messages
 import type { AdapterRegistry } from '../registry/adapter-registry.ts';
 import type { Database } from '../storage/database.ts';
 import type { Files } from '../storage/files.ts';
+import type { AuditLog } from '../tenants/audit.ts';
 import type { TrainerRestartLimits } from './policies/trainer-restart.ts';
 import type { TrainingPriority } from './policies/training-floor.ts';
 
@@ -64,6 +65,8 @@ export type JobOptions = {
   readonly assertQuota?: QuotaCheck;
   /** Tokens that a tenant's jobs trained since, by the wall clock's milliseconds; left out: nobody asks. */
   readonly trainedSince?: (tenant: string, since: number) => Promise<number>;
+  /** What is published and moved for a job; left out: nobody reads it. */
+  readonly audit?: Pick<AuditLog, 'write'>;
   readonly clock: Clock;
   readonly timers: Timers;
   /** Letters and digits. */

@@ -6,6 +6,7 @@ import { limits } from '../core/limits.ts';
 import type { AdapterVersion, TrainingRecord } from '../registry/adapter-registry.ts';
 import { publishFolder } from '../registry/publish-folder.ts';
 import type { JobRow } from '../storage/tables.ts';
+import { recordChange } from '../tenants/audit.ts';
 import { moveAlias } from './alias-move.ts';
 import { publishFile } from './files.ts';
 import { type JobOutcome, recordOf, resultFileId } from './job-row.ts';
@@ -25,13 +26,22 @@ export async function finishJob(parts: JobParts, row: JobRow, outcome: JobOutcom
   const provenance = { tenant, createdBy: spec.createdBy, source: 'training' as const, training };
   const name = (await isNameFree(parts, job)) ? spec.adapterName : ownName(id);
   const adapter = await publishFolder(options.registry, outcome.folder, name, provenance);
+  await record(parts, job, 'adapters.publish', adapter, { after: { digest: adapter.digest, job: id } });
   const moved = spec.alias === null ? null : await moveAlias(options.registry, adapter, spec.alias, training);
+  if (moved !== null && moved.change !== null) {
+    const { before, after } = moved.change;
+    const target = `${adapter.name}:${spec.alias!.alias}`;
+    await record(parts, job, 'aliases.set', target, {
+      before: { targets: before },
+      after: { targets: after, job: id },
+    });
+  }
   await writeResults(parts, job, curve);
   const reference = `${adapter.name}@${adapter.version}`;
   if (outcome.isEarly)
     await events.say(id, `Stopped early at step ${outcome.step}: the validation loss got no better.`);
   await events.say(id, `New fine-tuned model created: ${reference}`);
-  if (moved !== null) await events.say(id, moved);
+  if (moved !== null) await events.say(id, moved.said);
   await events.say(id, 'The job has successfully completed');
   const progress = { ...job.progress, step: outcome.step, trainedTokens: outcome.trainedTokens, finishAt: null };
   await exclusive(() =>
@@ -45,6 +55,18 @@ export async function finishJob(parts: JobParts, row: JobRow, outcome: JobOutcom
   events.end(id);
   await options.files.remove(workFolder(parts, id));
   options.log.info({ job: id, tenant, adapter: reference, digest: adapter.digest }, 'a training job succeeded');
+}
+
+/** After a crash in between a row may be there twice; none is missing. */
+async function record(
+  { options: { audit, log } }: JobParts,
+  { tenant, spec }: TrainingJobRecord,
+  action: string,
+  target: AdapterVersion | string,
+  { before = null, after }: { readonly before?: unknown; readonly after: unknown },
+): Promise<void> {
+  const name = typeof target === 'string' ? target : `${target.name}@${target.version}`;
+  await recordChange(audit, { tenant, actor: spec.createdBy ?? 'anonymous', action, target: name, before, after }, log);
 }
 
 /** A name that is only the job's. */
@@ -100,12 +122,15 @@ async function writeResults(parts: JobParts, { id, tenant }: TrainingJobRecord, 
 export const checkpointName = ({ adapterName }: JobSpec, step: number) => `${adapterName}/step-${step}`;
 
 /** The folder's pair as an adapter of its own name, so that no checkpoint is ever what the job's name alone means. */
-export function publishCheckpoint(
-  { options }: JobParts,
-  { tenant, spec }: TrainingJobRecord,
+export async function publishCheckpoint(
+  parts: JobParts,
+  job: TrainingJobRecord,
   folder: string,
   step: number,
 ): Promise<AdapterVersion> {
+  const { tenant, id, spec } = job;
   const provenance = { tenant, createdBy: spec.createdBy, source: 'training' as const };
-  return publishFolder(options.registry, folder, checkpointName(spec, step), provenance);
+  const adapter = await publishFolder(parts.options.registry, folder, checkpointName(spec, step), provenance);
+  await record(parts, job, 'adapters.publish', adapter, { after: { digest: adapter.digest, job: id, step } });
+  return adapter;
 }

@@ -27,11 +27,15 @@ export function startMerges(
   });
 }
 
-type AutoMergeParts = Pick<ServerParts, 'merges' | 'traffic' | 'engine' | 'metrics' | 'logger'>;
+type AutoMergeParts = Pick<ServerParts, 'merges' | 'traffic' | 'engine' | 'tenancy' | 'metrics' | 'logger'>;
 
-export function startAutoMerge(config: Config, { metrics, logger, ...parts }: AutoMergeParts): () => void {
+export function startAutoMerge(
+  config: Config,
+  { metrics, logger, tenancy: { audit }, ...parts }: AutoMergeParts,
+): () => void {
   return autoMerge({
     ...parts,
+    audit,
     shareUp: config.autoMergeShare / 100,
     shareDown: config.autoUnmergeShare / 100,
     bits: config.autoMergeBits,

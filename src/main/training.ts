@@ -11,15 +11,20 @@ import type { Metrics } from '../metrics/metrics.ts';
 import { trainerProcessStarter } from '../protocol/trainer-process.ts';
 import type { AdapterRegistry } from '../registry/adapter-registry.ts';
 import { nodeFiles } from '../storage/files.ts';
+import type { Tenancy } from '../tenants/tenancy.ts';
 import { noUse } from '../tenants/usage.ts';
 import type { RegistryParts } from './adapters.ts';
 import { shapeOf } from './engine.ts';
 
-type TrainingParts = RegistryParts & { readonly registry: AdapterRegistry; readonly metrics: Metrics };
+type TrainingParts = RegistryParts & {
+  readonly registry: AdapterRegistry;
+  readonly metrics: Metrics;
+  readonly tenancy: Tenancy;
+};
 
 /** The engine's environment, without its heap: the trainer makes few sessions and many threads' worth of arrays. */
 export function openTraining(config: Config, parts: TrainingParts): Promise<OpenJobs> {
-  const { database, files, engine, registry, service, metrics, logger } = parts;
+  const { database, files, engine, registry, service, tenancy, metrics, logger } = parts;
   const { weightBits, trainingDevice: device, ortLibrary, threads } = config;
   return openTrainingJobs({
     ...{ database, engine, registry },
@@ -44,6 +49,7 @@ export function openTraining(config: Config, parts: TrainingParts): Promise<Open
         void service.usage.record({ ...noUse, tenant, trainedTokens: step.tokens });
       },
     },
+    audit: tenancy.audit,
     assertQuota: service.assertQuota,
     trainedSince: service.usage.trainedSince,
     clock: systemClock,

@@ -165,11 +165,15 @@ async function publish(parts: Parts, folder: string, made: NewVersion) {
   });
 }
 
-function assertQuota({ catalogue, options }: Parts, { provenance: { tenant }, content }: NewVersion): void {
+function assertQuota({ catalogue, options }: Parts, { provenance, content }: NewVersion): void {
+  const { tenant, createdBy: keyPrefix } = provenance;
   const kept = catalogue.ofTenant(tenant);
-  options.assertQuota?.(tenant, 'adapters', kept.length + 1);
-  const bytes = kept.reduce((sum, { adapter }) => sum + adapter.bytes, content.weights.bytes);
-  options.assertQuota?.(tenant, 'adapter_bytes', bytes);
+  const own = kept.filter(({ adapter }) => adapter.createdBy === keyPrefix);
+  const bytesOf = (entries: typeof kept) =>
+    entries.reduce((sum, { adapter }) => sum + adapter.bytes, content.weights.bytes);
+  const keeper = { tenant, keyPrefix };
+  options.assertQuota?.(keeper, 'adapters', { tenant: kept.length + 1, key: own.length + 1 });
+  options.assertQuota?.(keeper, 'adapter_bytes', { tenant: bytesOf(kept), key: bytesOf(own) });
 }
 
 /** The row makes the version. */

@@ -39,9 +39,10 @@ export function fileTable(db: Database) {
         .limit(limit)
         .execute();
     },
-    /** How many a tenant has, and their bytes. */
-    async kept(tenant: string): Promise<{ count: number; bytes: number }> {
-      const query = db.selectFrom('files').where('tenant', '=', tenant);
+    /** How many a tenant has, and their bytes; of one key, or of none where it is null. */
+    async kept(tenant: string, createdBy?: string | null): Promise<{ count: number; bytes: number }> {
+      let query = db.selectFrom('files').where('tenant', '=', tenant);
+      if (createdBy !== undefined) query = query.where('created_by', createdBy === null ? 'is' : '=', createdBy);
       const { count, bytes } = await query
         .select((row) => [row.fn.countAll<number>().as('count'), row.fn.sum<number | null>('bytes').as('bytes')])
         .executeTakeFirstOrThrow();

@@ -7,7 +7,10 @@ import type { AuditRow } from '../storage/tables.ts';
 export type Change = {
   /** Whose thing it is. */
   readonly tenant: string;
-  /** A key's prefix, `admin`, `anonymous` on a server without keys, or `command-line`. */
+  /**
+   * A key's prefix, `admin`, `anonymous` on a server without keys, `command-line`, or `policy`: what the server does by
+   * itself. A training job acts for the key that made it.
+   */
   readonly actor: string;
   readonly ip: string | null;
   readonly requestId: string | null;
@@ -32,6 +35,17 @@ export type AuditLog = {
   /** Newest first. */
   read(query: AuditQuery): Promise<AuditEntry[]>;
 };
+
+/** For what is done already: a log that takes no row is complained of, and fails nothing. */
+export async function recordChange(
+  audit: Pick<AuditLog, 'write'> | undefined,
+  change: Omit<Change, 'ip' | 'requestId'>,
+  log: { error(fields: object, message: string): void },
+): Promise<void> {
+  await audit?.write({ ...change, ip: null, requestId: null }).catch((error) => {
+    log.error({ err: error, action: change.action }, 'a change is missing in the audit log');
+  });
+}
 
 /** Of a before or an after: a job's settings fit many times over; what is longer is cut and says so. */
 const charsMax = 16_384;

@@ -62,7 +62,10 @@ export async function openService({ database, defaults, source, ...around }: Ser
   };
   return {
     ...{ rates, usage },
-    assertQuota: (tenant, field, used) => assertKept(quotas.tenantOf({ tenant }), field, used),
+    assertQuota(keeper, field, kept) {
+      assertKept(quotas.tenantOf(keeper), field, kept.tenant);
+      if (kept.key !== undefined) assertKept(quotas.keyOf(keeper), field, kept.key);
+    },
     shareOf(caller) {
       const [tenant, key] = [quotas.tenantOf(caller), quotas.keyOf(caller)];
       const priority = key.priority ?? tenant.priority ?? 1;

@@ -21,7 +21,8 @@ const tickMs = 10;
 
 export async function startConsoleServer(): Promise<ConsoleServer> {
   const folder = mkdtempSync(join(tmpdir(), 'lorikeet-console-'));
-  const server = launchServer(folder);
+  // Where other programs keep all cores busy, a trainer that computes while they idle comes to no end.
+  const server = launchServer(folder, { LORIKEET_TRAINING_PRIORITY: 'low' });
   const url = await server.url;
   if (url === null) throw new Error('the server did not start');
   return {

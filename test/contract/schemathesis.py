@@ -18,7 +18,8 @@ parser = argparse.ArgumentParser()
 parser.add_argument("node")
 parser.add_argument("--examples", type=int, default=50)
 parser.add_argument("--cases-min", type=int, default=5000)
-parser.add_argument("--seconds-max", type=int, default=240)
+# Of new cases; what is under way then is finished.
+parser.add_argument("--seconds", type=int, default=200)
 options = parser.parse_args()
 
 server = subprocess.Popen(
@@ -39,6 +40,8 @@ command = [
     f"Authorization: Bearer {about['key']}",
     "--max-examples",
     str(options.examples),
+    "--max-time",
+    str(options.seconds),
     "--seed",
     "1",
     "--no-color",
@@ -48,7 +51,7 @@ command = [
     "20",
 ]
 try:
-    run = subprocess.run(command, timeout=options.seconds_max, capture_output=True, text=True, check=False)
+    run = subprocess.run(command, timeout=options.seconds + 120, capture_output=True, text=True, check=False)
 finally:
     server.stdin.close()
     log_rc = server.wait(timeout=30)

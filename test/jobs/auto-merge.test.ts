@@ -31,18 +31,20 @@ async function autoApp(t: TestContext, options: TestAppOptions = {}) {
   const { engine, merges, app } = testing;
   const traffic = measureTraffic(time, limits);
   const decisions: AutoMergeDecision[] = [];
+  const changes: string[] = [];
   const lines: Record<string, unknown>[] = [];
   const write = (fields: object) => void lines.push({ ...fields });
   const stop = autoMerge({
     ...{ merges, traffic, engine, limits, clock: time, timers: time, shareUp: 0.5, shareDown: 0.2 },
     bits: 8,
+    audit: { write: async ({ actor, action, target }) => void changes.push(`${actor} ${action} ${target}`) },
     log: { info: write, warn: write, error: write },
     onDecision: (decision) => void decisions.push(decision),
   });
   t.after(stop);
   return {
     ...testing,
-    ...{ time, decisions, lines },
+    ...{ time, decisions, lines, changes },
     /** Tokens of the last while. */
     generated(tokens: number, adapter?: AdapterVersion) {
       const count = traffic.counterOf({ tenant: 'default', adapters: adapter ? [{ adapter, scale: 1 }] : [] });
@@ -63,7 +65,7 @@ async function autoApp(t: TestContext, options: TestAppOptions = {}) {
 }
 
 test('a heavy adapter is merged, and unmerged when its traffic has gone and its life is over', async (t) => {
-  const { registry, generated, look, merged, states, decisions, lines, time } = await autoApp(t);
+  const { registry, generated, look, merged, states, decisions, lines, changes, time } = await autoApp(t);
   const a = await registry.add('a');
   generated(100, a);
   await look();
@@ -87,6 +89,7 @@ test('a heavy adapter is merged, and unmerged when its traffic has gone and its 
   generated(2000);
   await look();
   assert.deepEqual([states(), registry.held, decisions.at(-1)?.decision], [[], 0, 'unmerge']);
+  assert.deepEqual(changes, ['policy merges.create a@1', 'policy merges.delete a@1']);
 });
 
 test('an admin takes over what was merged automatically, and may keep it from coming back', async (t) => {

@@ -5,8 +5,11 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
+import { systemClock } from '../../src/core/clock.ts';
 import { LorikeetError } from '../../src/core/errors.ts';
 import type { JobEvent } from '../../src/jobs/training-jobs.ts';
+import { auditTable } from '../../src/storage/audit-table.ts';
+import { auditLog } from '../../src/tenants/audit.ts';
 import { until } from '../helpers/app.ts';
 import { testJobs } from '../helpers/test-jobs.ts';
 import { testBase, testRegistry, upload } from '../helpers/test-registry.ts';
@@ -47,6 +50,36 @@ test('a job becomes a version that can be asked for, and says how', async (t) =>
     training?.curve.map(({ step }) => step),
     [1, 2, 3, 4],
   );
+});
+
+const everything = { tenant: null, actor: null, action: null, since: null, until: null, before: null };
+
+test('what a job publishes and moves is in the audit log, under the key that made the job', async (t) => {
+  const registry = await testRegistry(t);
+  const audit = auditLog(auditTable(registry.database), systemClock);
+  const { create, reaches } = await testJobs(t, { registry, jobs: { audit } });
+  const alias = { alias: 'prod', ifBetter: false, canaryWeight: null };
+  const { id } = await create({ suffix: 'mine', alias, createdBy: '0123456789ab' });
+  await reaches(id, 'succeeded');
+  const rows = (await audit.read({ ...everything, limit: 10 })).toReversed();
+  assert.deepEqual(
+    rows.map(({ actor, action, target }) => [actor, action, target]),
+    [
+      ['0123456789ab', 'adapters.publish', 'mine/step-2@1'],
+      ['0123456789ab', 'adapters.publish', 'mine@1'],
+      ['0123456789ab', 'aliases.set', 'mine:prod'],
+    ],
+  );
+  assert.deepEqual(rows[2]?.before, { targets: [] });
+  assert.deepEqual(rows[2]?.after, { targets: [{ version: 1, weight: 1 }], job: id });
+});
+
+test('a log that takes no row stops no job, and is complained of', async (t) => {
+  const audit = { write: () => Promise.reject(new Error('full')) };
+  const { create, reaches, log } = await testJobs(t, { jobs: { audit } });
+  const { id } = await create({ suffix: 'mine' });
+  await reaches(id, 'succeeded');
+  assert.ok(log.some(({ message }) => message === 'a change is missing in the audit log'));
 });
 
 test('events come in pages, newest first', async (t) => {

@@ -22,12 +22,12 @@ export type ServerProcess = {
   kill(): Promise<void>;
 };
 
-export function launchServer(folder: string): ServerProcess {
+export function launchServer(folder: string, variables: Readonly<Record<string, string>> = {}): ServerProcess {
   const settings = ['--port', '0', '--data-dir', join(folder, 'data'), '--threads', '1', '--log-level', 'error'];
   const child = spawn(
     process.execPath,
     ['--disable-warning=ExperimentalWarning', command, 'serve', tinyModelPath('llama'), ...settings],
-    { stdio: ['ignore', 'ignore', 'pipe'], cwd: folder, env: { HF_HOME: folder, HF_HUB_OFFLINE: '1' } },
+    { stdio: ['ignore', 'ignore', 'pipe'], cwd: folder, env: { HF_HOME: folder, HF_HUB_OFFLINE: '1', ...variables } },
   );
   const ended = once(child, 'exit');
   return {

@@ -4,6 +4,7 @@ import { LRUCache } from 'lru-cache';
 import type { Clock, Timers } from '../../core/clock.ts';
 import type { EngineClient } from '../../protocol/engine-client.ts';
 import type { WeightBits } from '../../protocol/messages.ts';
+import { type AuditLog, recordChange } from '../../tenants/audit.ts';
 import { type AutoMergeDecision, type AutoMergeRules, decideMerges, type MergeNow } from './auto-merge-policy.ts';
 import type { Merge } from './merge.ts';
 import { expectedMergeBytes } from './merge-bytes.ts';
@@ -19,6 +20,8 @@ export type AutoMergeOptions = {
   readonly shareDown: number;
   /** Of the merged weights. */
   readonly bits: WeightBits;
+  /** What is merged and taken back; left out: nobody reads it. */
+  readonly audit?: Pick<AuditLog, 'write'>;
   readonly limits: MergesOptions['limits'];
   readonly clock: Clock;
   readonly timers: Timers;
@@ -28,7 +31,7 @@ export type AutoMergeOptions = {
 
 /** @returns a function that ends it; merges that were made stay. */
 export function autoMerge(options: AutoMergeOptions): () => void {
-  const { merges, traffic, engine, bits, limits, clock, timers, log } = options;
+  const { merges, traffic, engine, bits, audit, limits, clock, timers, log } = options;
   const rules = rulesOf(options);
   const memory = remember(options);
   let isEnded = false;
@@ -64,11 +67,21 @@ export function autoMerge(options: AutoMergeOptions): () => void {
     }
   };
 
+  const record = (action: string, { tenant, adapters }: Merge, after: unknown) => {
+    const target = adapters.map(({ name, version }) => `${name}@${version}`).join('+');
+    return recordChange(audit, { tenant, actor: 'policy', action, target, before: null, after }, log);
+  };
   const act = async ({ decision }: AutoMergeDecision, wanted: AdapterTraffic | undefined, taken: readonly Merge[]) => {
     if (decision === 'merge' && wanted !== undefined) {
-      await merges.want({ ...wanted.applied, bits, createdBy: null, automatic: true });
+      const merge = await merges.want({ ...wanted.applied, bits, createdBy: null, automatic: true });
+      await record('merges.create', merge, { bits, share: wanted.share });
     }
-    if (decision === 'unmerge') for (const { tenant, key } of taken) await merges.unmerge(tenant, key, 'policy');
+    if (decision === 'unmerge') {
+      for (const merge of taken) {
+        await merges.unmerge(merge.tenant, merge.key, 'policy');
+        await record('merges.delete', merge, null);
+      }
+    }
   };
 
   const again = () => {

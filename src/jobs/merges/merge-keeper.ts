@@ -131,8 +131,10 @@ class MergeKeeper implements Merges {
   #make(order: MergeOrder, key: string, adapters: readonly MergedAdapter[]): Wish {
     const { tenant, bits: bitsAsked, createdBy, automatic } = order;
     const { limits, clock, assertQuota } = this.#options;
-    assertQuota?.(tenant, 'merges', this.list(tenant).length + 1);
-    if (this.list(tenant).length >= limits.merges) {
+    const wanted = this.list(tenant);
+    const keys = wanted.filter((merge) => merge.createdBy === createdBy).length;
+    assertQuota?.({ tenant, keyPrefix: createdBy }, 'merges', { tenant: wanted.length + 1, key: keys + 1 });
+    if (wanted.length >= limits.merges) {
       const message = `There are ${limits.merges} merges, failed ones included. Unmerge some first.`;
       throw new LorikeetError('merge_budget_exceeded', { message });
     }

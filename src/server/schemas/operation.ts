@@ -24,9 +24,16 @@ const ceiling = (field: string) =>
   field === 'weight'
     ? Type.Number({ exclusiveMinimum: 0, maximum: 1000 })
     : Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
-export const QuotaBody = Type.Object(
-  Object.fromEntries(quotaFields.map((field) => [field, Type.Optional(ceiling(field))])),
-  { additionalProperties: false, description: "Ceilings; what is left out has the server's own." },
+const ceilingsOf = (fields: readonly string[], description: string) =>
+  Type.Object(Object.fromEntries(fields.map((field) => [field, Type.Optional(ceiling(field))])), {
+    additionalProperties: false,
+    description,
+  });
+export const QuotaBody = ceilingsOf(quotaFields, "Ceilings; what is left out has the server's own.");
+/** What training read is counted by tenant alone. */
+const KeyQuotaBody = ceilingsOf(
+  quotaFields.filter((field) => field !== 'training_tokens'),
+  'Ceilings of what this key asks for, runs and keeps, beside its tenant’s.',
 );
 
 export const Key = Type.Object({
@@ -60,7 +67,7 @@ export const KeyBody = Type.Object(
     scopes: scopeList,
     name: Type.Optional(name),
     adapters: Type.Optional(adapterNames),
-    quota: Type.Optional(QuotaBody),
+    quota: Type.Optional(KeyQuotaBody),
     expires_at: Type.Optional(later),
   },
   { additionalProperties: false },
@@ -72,7 +79,7 @@ export const KeyPatch = Type.Object(
     scopes: Type.Optional(scopeList),
     name: Type.Optional(name),
     adapters: Type.Optional(adapterNames),
-    quota: Type.Optional(QuotaBody),
+    quota: Type.Optional(KeyQuotaBody),
     expires_at: Type.Optional(later),
     unset: Type.Optional(
       Type.Array(Type.Enum(['adapters', 'quota', 'expires_at']), {
@@ -136,7 +143,7 @@ export const TenantBody = Type.Object(
 export const AuditQuery = Type.Object(
   {
     tenant: Type.Optional(Type.String()),
-    actor: Type.Optional(Type.String({ description: 'A key’s id, `admin`, `anonymous` or `command-line`.' })),
+    actor: Type.Optional(Type.String({ description: 'A key’s id, `admin`, `anonymous`, `command-line` or `policy`.' })),
     action: Type.Optional(Type.String({ description: '`keys.create`, `aliases.set`, ...' })),
     since: Type.Optional(number('Seconds since the epoch.')),
     until: Type.Optional(number('Seconds since the epoch.')),

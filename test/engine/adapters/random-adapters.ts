@@ -5,12 +5,16 @@ import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type AdapterFiles, linearSize, type TargetModule, targetModules } from '../../../src/core/adapter.ts';
-import type { BaseModel, ModelShape, RawTensor } from '../../../src/core/base-model.ts';
+import type { BaseModel, FloatType, ModelShape, RawTensor } from '../../../src/core/base-model.ts';
 import { prng } from '../../../src/core/prng.ts';
 import { adapterDigest } from '../../../src/formats/adapter-digest.ts';
+import { pairValues } from '../../../src/formats/adapter-values.ts';
 import { dequantize } from '../../../src/formats/dequantize.ts';
+import { encodeFloats } from '../../../src/formats/encode-floats.ts';
 import { moduleName, type PeftModule } from '../../../src/formats/peft-modules.ts';
+import { parseSafetensorsHeader } from '../../../src/formats/safetensors.ts';
 import { type PairToWrite, writePeftAdapter } from '../../../src/formats/write-peft.ts';
+import { writeSafetensors } from '../../../src/formats/write-safetensors.ts';
 import { temporaryFolder } from '../../helpers/tiny-lowered.ts';
 
 export type AdapterPlan = {
@@ -22,6 +26,8 @@ export type AdapterPlan = {
   readonly alpha?: number;
   readonly layers?: readonly number[];
   readonly dora?: boolean;
+  /** Of the tensors in the file; F32 where it is left out. */
+  readonly type?: 'F16' | 'BF16';
 };
 
 export type RandomPair = PairToWrite & { readonly scaling: number };
@@ -77,7 +83,8 @@ export function randomAdapter(shape: ModelShape, plan: AdapterPlan): RandomAdapt
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
 
 export function writeAdapter(plan: AdapterPlan, pairs: readonly RandomPair[]): AdapterFiles {
-  const { config, weights } = writePeftAdapter(configOf(plan), pairs);
+  const { config, weights: floats } = writePeftAdapter(configOf(plan), pairs);
+  const weights = plan.type === undefined ? floats : encoded(floats, plan.type);
   const folder = temporaryFolder();
   const files = {
     digest: adapterDigest(sha256(config), sha256(weights)),
@@ -87,6 +94,18 @@ export function writeAdapter(plan: AdapterPlan, pairs: readonly RandomPair[]): A
   writeFileSync(files.config, config);
   writeFileSync(files.weights, weights);
   return files;
+}
+
+function encoded(weights: Uint8Array, type: FloatType): Uint8Array {
+  const { tensors } = parseSafetensorsHeader(weights, weights.length)!;
+  return writeSafetensors(
+    tensors.map((tensor) => {
+      const { name, shape, offset } = tensor;
+      const values = pairValues(tensor, weights.subarray(offset, offset + tensor.bytes));
+      return { name, shape, type, bytes: encodeFloats(type, Float64Array.from(values)) };
+    }),
+    { format: 'pt' },
+  );
 }
 
 /** Adds scale · scaling · B A to W [out, in], and with DoRA scales each row to its magnitude. */

@@ -124,6 +124,14 @@ for (const [what, plan, reach] of [
   ['one layer', { modules: ['k_proj', 'down_proj'], r: 3, layers: [1] }, 'layers'],
   ['the head alone', { modules: ['lm_head'], r: 4 }, 'all'],
   ['everything', { modules: everyModule, r: 16 }, 'all'],
+  // One scaling of all pairs: the file's half floats are copied as they are.
+  ['half floats', { modules: layerModules, r: 8, type: 'F16' }, 'layers'],
+  [
+    'half floats, ranks and so scalings by module',
+    { modules: everyModule, r: 5, rankPattern: { v_proj: 17 }, type: 'F16' },
+    'all',
+  ],
+  ['half floats with DoRA', { modules: everyModule, r: 5, dora: true, type: 'F16' }, 'all'],
   ['DoRA', { modules: everyModule, r: 5, dora: true }, 'all'],
   ['DoRA on a part, in one layer', { modules: ['v_proj', 'gate_proj'], r: 9, layers: [0], dora: true }, 'all'],
 ] as const) {
