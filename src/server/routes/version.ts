@@ -13,7 +13,7 @@ const version = {
 };
 const ping = {
   ...{ tags, summary: 'The process answers, as on SageMaker', security: [] },
-  response: { 200: { description: 'Nothing.', type: 'string' } },
+  response: { 200: { description: 'Nothing.', content: { 'text/plain': { schema: { type: 'string' } } } } },
 };
 
 export const versionRoute =

@@ -5,11 +5,16 @@ import { type Static, Type } from '@fastify/type-provider-typebox';
 const seconds = (description: string) =>
   Type.Optional(Type.String({ pattern: '^[0-9]{1,12}$', description: `${description}, seconds since the epoch.` }));
 
+/** Minute, tenant and adapter of its last row. */
+const pagePattern = '^[0-9]{1,15} [A-Za-z0-9._-]{1,64} [A-Za-z0-9:+._-]*$';
+
 export const UsageQuery = Type.Object({
   start_time: seconds('From the minute of this time on'),
   end_time: seconds('Up to the minute of this time, which is left out; now and later by default'),
   limit: Type.Optional(Type.String({ pattern: '^[1-9][0-9]{0,3}$', description: 'Minutes and adapters a page.' })),
-  page: Type.Optional(Type.String({ maxLength: 4096, description: '`next_page` of the page before.' })),
+  page: Type.Optional(
+    Type.String({ maxLength: 4096, pattern: pagePattern, description: '`next_page` of the page before.' }),
+  ),
 });
 
 export const AdminUsageQuery = Type.Object(
