@@ -21,6 +21,8 @@ type Column = {
   readonly title: string;
   /** Left out on narrow screens. */
   readonly isMinor?: boolean;
+  /** Left out on all but wide ones. */
+  readonly isSpare?: boolean;
   readonly isNumber?: boolean;
   readonly sort?: (a: Adapter, b: Adapter) => number;
 };
@@ -31,10 +33,10 @@ const columns: readonly Column[] = [
   { title: 'Now in', isMinor: true, sort: (a, b) => placeOf(a) - placeOf(b) },
   { title: 'Rank', isNumber: true, sort: (a, b) => b.r - a.r },
   { title: 'Modules', isMinor: true },
-  { title: 'Parameters', isMinor: true, isNumber: true, sort: (a, b) => b.parameters - a.parameters },
+  { title: 'Parameters', isSpare: true, isNumber: true, sort: (a, b) => b.parameters - a.parameters },
   { title: 'Size', isMinor: true, isNumber: true, sort: (a, b) => b.bytes - a.bytes },
   { title: 'Digest', isMinor: true },
-  { title: 'Source', isMinor: true, sort: (a, b) => a.source.localeCompare(b.source) },
+  { title: 'Source', isSpare: true, sort: (a, b) => a.source.localeCompare(b.source) },
   { title: 'Made', sort: (a, b) => b.created_at - a.created_at },
 ];
 
@@ -67,8 +69,8 @@ export function AdapterTable({ adapters }: TableProps) {
 
 type HeadProps = { column: Column; sorted: string; setSorted: (title: string) => void };
 
-function Head({ column: { title, isMinor, isNumber, sort }, sorted, setSorted }: HeadProps) {
-  const classes = [isMinor ? 'minor' : '', isNumber ? 'number' : ''].join(' ').trim();
+function Head({ column: { title, isMinor, isSpare, isNumber, sort }, sorted, setSorted }: HeadProps) {
+  const classes = [isMinor ? 'minor' : '', isSpare ? 'spare' : '', isNumber ? 'number' : ''].join(' ').trim();
   const isSorted = sorted === title;
   const direction = isSorted ? (['Name', 'Source', 'Now in'].includes(title) ? 'ascending' : 'descending') : undefined;
   return h(
@@ -101,10 +103,10 @@ const adapterRow = (adapter: Adapter, index: number) =>
       { class: 'minor' },
       h('span', { class: 'cut', title: adapter.target_modules.join(', ') }, modules(adapter)),
     ),
-    h('td', { class: 'minor number' }, short(adapter.parameters)),
+    h('td', { class: 'spare number' }, short(adapter.parameters)),
     h('td', { class: 'minor number' }, bytes(adapter.bytes)),
     h('td', { class: 'minor' }, h(Digest, { digest: adapter.digest })),
-    h('td', { class: 'minor' }, adapter.source),
+    h('td', { class: 'spare' }, adapter.source),
     h('td', null, h(Moment, { seconds: adapter.created_at })),
   );
 
