@@ -234,8 +234,8 @@ test('the result waits for a registry that takes nothing just now, and is not lo
   const places = await Promise.all(Array.from({ length: 16 }, () => registry.stage('default')));
   trainer.options = { stepMs: 0 };
   for (let i = 0; i < 5; i++) trainer.step();
-  await until(() => trainer.alive === 0);
-  await setTimeout(50);
+  const outcome = () => registry.database.selectFrom('jobs').select('outcome').executeTakeFirstOrThrow();
+  while ((await outcome()).outcome === null) await setTimeout(5);
   await assert.rejects(jobs.cancel('default', id), { code: 'job_state_conflict', message: /on its way/ });
   for (const place of places) await place.discard();
   assert.equal((await reaches(id, 'succeeded')).adapter, `ft-${id.slice('ftjob-'.length)}@1`);
