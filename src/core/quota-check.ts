@@ -1,4 +1,4 @@
-// What may be kept of a kind, by tenant and by the key that brought it. Who keeps it asks; who knows the quotas answers.
+// What may be kept of a kind, by tenant and by the key that brought it. Who keeps it asks; who knows quotas answers.
 
 export type KeptField = 'adapters' | 'adapter_bytes' | 'files' | 'file_bytes' | 'jobs' | 'training_tokens' | 'merges';
 
