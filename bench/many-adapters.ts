@@ -33,7 +33,7 @@ const { values: flags } = parseArgs({
 
 const { config } = loadConfig(flags.model === undefined ? {} : { model: flags.model });
 const { weights } = await resolveModel(config.model, { ...modelSources(config), log: console.error });
-const setup = { model: weights[0]!, threads: Number(flags.threads), promptTokens: 32 };
+const setup = { model: weights[0]!, threads: Number(flags.threads), promptTokens: 32, requests: 16 };
 const size = { adapters: Number(flags.adapters), rounds: Number(flags.rounds) };
 
 const works = { registered: registeredAgainstNone, zipf: zipfAgainstFew, cold: coldStarts, swaps } as const;

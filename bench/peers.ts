@@ -1,7 +1,7 @@
 // Lorikeet beside llama.cpp: same GGUF, same threads, runs in turns. Prints a table and writes a result file.
 //
 //     npm run bench:peers -- [--model <name or gguf>] [--threads 2] [--rounds 5] [--http | --adapters] [--prompt 128]
-//         [--peer-only]
+//         [--requests 16] [--peer-only]
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
@@ -50,6 +50,7 @@ const { values: flags } = parseArgs({
     threads: { type: 'string', default: String(os.availableParallelism()) },
     rounds: { type: 'string', default: '5' },
     prompt: { type: 'string', default: '128' },
+    requests: { type: 'string', default: '16' },
     http: { type: 'boolean', default: false },
     adapters: { type: 'boolean', default: false },
     'peer-only': { type: 'boolean', default: false },
@@ -60,6 +61,7 @@ const setup: Setup = {
   model: await modelFile(flags.model),
   threads: Number(flags.threads),
   promptTokens: Number(flags.prompt),
+  requests: Number(flags.requests),
 };
 const llama = findOrBuildLlamaCpp();
 
@@ -154,7 +156,7 @@ function report(comparisons: readonly Comparison[]): void {
   const folder = new URL('results/', import.meta.url);
   mkdirSync(folder, { recursive: true });
   const file = new URL(
-    `${date.slice(0, 10)}-peers${kind === 'steps' ? '' : `-${kind}-${setup.promptTokens}`}.json`,
+    `${date.slice(0, 10)}-peers${kind === 'steps' ? '' : `-${kind}-${setup.requests}-${setup.promptTokens}`}.json`,
     folder,
   );
   writeFileSync(file, `${JSON.stringify(result, null, 2)}\n`);

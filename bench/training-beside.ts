@@ -50,7 +50,7 @@ type Round = {
 
 const { config } = loadConfig(flags.model === undefined ? {} : { model: flags.model });
 const { weights } = await resolveModel(config.model, { ...modelSources(config), log: console.error });
-const setup = { model: weights[0]!, threads: Number(flags.threads), promptTokens: 32 };
+const setup = { model: weights[0]!, threads: Number(flags.threads), promptTokens: 32, requests: 16 };
 const result = await withDataFolder(async (folder) => {
   const server = await startOurs(setup, folder, ['--training-share', flags.share]);
   try {

@@ -9,7 +9,7 @@ import type { LlamaCpp } from './llama-cpp.ts';
 import { type ServerCommand, startServer } from './running-server.ts';
 import { llamaCppFlags, type Setup } from './step-works.ts';
 
-export const loadOf = ({ promptTokens }: Setup): Load => ({ requests: 16, promptTokens, newTokens: 64 });
+export const loadOf = ({ requests, promptTokens }: Setup): Load => ({ requests, promptTokens, newTokens: 64 });
 
 export type HttpSample = LoadResult & { readonly peakRssBytes: number };
 
@@ -28,7 +28,7 @@ export const loadLlamaServer = (setup: Setup, llama: LlamaCpp, seed: number) =>
 export function ourServer(setup: Setup, dataFolder: string): ServerCommand {
   const { model, threads } = setup;
   const script = fileURLToPath(new URL('../../scripts/lorikeet.js', import.meta.url));
-  const sizes = ['--threads', String(threads), '--max-sequences', String(loadOf(setup).requests)];
+  const sizes = ['--threads', String(threads), '--max-sequences', String(Math.max(16, loadOf(setup).requests))];
   const args = (port: number) => [
     ...[script, 'serve', '--model', model, '--port', String(port)],
     ...[...sizes, '--data-dir', dataFolder, '--log-level', 'warn'],

@@ -30,6 +30,8 @@ export type Setup = {
   readonly threads: number;
   /** Of each request to a whole server. */
   readonly promptTokens: number;
+  /** At once, over HTTP. */
+  readonly requests: number;
 };
 
 export async function measureOurs(work: Work, { model, threads }: Setup): Promise<Sample> {
