@@ -241,6 +241,11 @@ export const settingTable = {
     'the database, sqlite:<path> or postgres://...: keys, adapters, jobs, audit log',
     { placeholder: 'url', defaultHelp: 'SQLite in the data dir' },
   ),
+  blobUrl: text('LORIKEET_BLOB_URL', null, 'where adapters and files of rows are kept, s3://bucket/prefix', {
+    placeholder: 'url',
+    defaultHelp: 'folders in the data dir',
+  }),
+  blobCache: bytes('LORIKEET_BLOB_CACHE', 20 * 1024 ** 3, 'of LORIKEET_BLOB_URL: disk for adapters that are kept here'),
   adminKey: secret('LORIKEET_ADMIN_KEY', 'LORIKEET_ADMIN_KEY_FILE', 'a key with every scope', {
     aliases: ['api-key'],
   }),

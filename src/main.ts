@@ -17,31 +17,27 @@ import { openTraining } from './main/training.ts';
 import { createMetrics } from './metrics/metrics.ts';
 import { readGguf } from './models/read-gguf.ts';
 import { createLogger } from './server/http/logger.ts';
-import { lockDatabase, lockDataDir, makeDataDir } from './storage/data-dir.ts';
 import { storageHealth } from './storage/health.ts';
-import { openOwnDatabase } from './storage/identity.ts';
-import { databaseLocation, isPostgresUrl } from './storage/location.ts';
+import { openStorage } from './storage/open-storage.ts';
 import { writeKeyUses } from './tenants/key-uses.ts';
 import { openTenancy } from './tenants/tenancy.ts';
 import { loadTokenizer } from './tokenizer/load.ts';
 
 /**
- * Serves until `stop` is aborted. Whatever fails on the way is thrown after what was started is closed.
+ * Serves until `asked` is aborted. Whatever fails on the way is thrown after what was started is closed.
  * The port is open, and /livez answers, while the engine still loads; /readyz waits for it.
  */
-export async function serve(loaded: LoadedConfig, report: StartReport, stop: AbortSignal) {
+export async function serve(loaded: LoadedConfig, report: StartReport, asked: AbortSignal) {
   const { config, unknownVariables } = loaded;
+  const lost = new AbortController();
+  const stop = AbortSignal.any([asked, lost.signal]);
   const began = systemClock.monotonic();
   await using open = new AsyncDisposableStack();
   const phase = timedPhases(report);
   for (const name of unknownVariables) report.line(`${name} is set, but is no setting of Lorikeet.`);
 
-  makeDataDir(config.dataDir);
-  open.defer(lockDataDir(config.dataDir));
-  const location = databaseLocation(config.dataDir, config.databaseUrl);
-  if (!isPostgresUrl(location)) open.defer(lockDatabase(location));
-  const database = await openOwnDatabase(config.dataDir, location, { newId: randomUUID, now: systemClock.now });
-  open.defer(() => database.destroy());
+  const parts = { newId: randomUUID, clock: systemClock, timers: systemTimers, lost };
+  const { database, store } = await openStorage(config, parts, open);
   const tenancy = await openTenancy(database, systemClock);
   const hasKeys = await closeOrOpen(config, tenancy, report);
   await assertPortFree(config);
@@ -58,7 +54,7 @@ export async function serve(loaded: LoadedConfig, report: StartReport, stop: Abo
   open.defer(() => service.close());
   const engine = startEngine(config, { model: files, tokenizer, logger });
   open.defer(() => engine.close(0));
-  const registry = await openRegistry(config, { database, files, engine, service, logger });
+  const registry = await openRegistry(config, { database, store, files, engine, service, logger });
   open.defer(() => registry.close());
   const merges = await startMerges(config, { database, tokenizer, engine, registry, service, logger });
   open.defer(() => merges.close());
@@ -69,7 +65,7 @@ export async function serve(loaded: LoadedConfig, report: StartReport, stop: Abo
   const offline = startOffline(files, logger);
   open.defer(() => offline.close());
   const training = await openTraining(config, {
-    ...{ database, files, engine, registry, service, tenancy, metrics, logger },
+    ...{ database, store, files, engine, registry, service, tenancy, metrics, logger },
   });
   open.defer(() => training.jobs.close(0));
   const tracing = await startTracing(config, logger);
@@ -98,4 +94,5 @@ export async function serve(loaded: LoadedConfig, report: StartReport, stop: Abo
 
   await aborted(stop);
   logger.info({ drainSeconds: config.drainSeconds }, 'stopping');
+  lost.signal.throwIfAborted();
 }

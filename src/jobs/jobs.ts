@@ -64,7 +64,7 @@ export async function openTrainingJobs(options: JobOptions): Promise<OpenJobs> {
 }
 
 function openParts(options: JobOptions, stop: AbortSignal) {
-  const { database, files, newId, clock, timers, log } = options;
+  const { database, files, newId, clock, timers, log, shared = null } = options;
   const queue = serially();
   const jobs = jobTable(database);
   const states = stateCounts(jobs.countByState);
@@ -73,7 +73,7 @@ function openParts(options: JobOptions, stop: AbortSignal) {
   const parts: JobParts = {
     ...{ options, clock, newId, jobs, eventTable, stop },
     files: fileTable(database),
-    folder: fileFolder(join(options.folder, 'files'), files, newId),
+    folder: fileFolder(join(options.folder, 'files'), files, newId, shared),
     events: jobEvents({ clock, timers, log, table: eventTable }),
     exclusive: (work) =>
       queue(async () => {

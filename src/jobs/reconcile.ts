@@ -22,6 +22,7 @@ export async function reconcile(parts: JobParts): Promise<void> {
     log.warn({ digests: orphans }, 'training files unknown to the database were moved to the quarantine folder');
   }
   for (const digest of known) if (!there.has(digest)) await aside.giveBack(nameOf(digest), folder.pathOf(digest));
+  await folder.adopt(known);
   await clearWork(parts, {
     live: new Set((await jobs.inStates(liveStates)).map(({ id }) => id)),
     over: new Set((await jobs.inStates(finishedStates)).map(({ id }) => id)),

@@ -150,6 +150,7 @@ export class RunningJob {
     const { options, folder } = this.#parts;
     const { id, spec } = this.#job;
     const initial = join(workFolder(this.#parts, id), 'initial');
+    for (const digest of [spec.trainingDigest, spec.validationDigest]) if (digest !== null) await folder.fetch(digest);
     return {
       id,
       model: options.base.files,

@@ -18,6 +18,7 @@ import { openAdapterRegistry } from '../registry/registry.ts';
 import type { Logger } from '../server/http/logger.ts';
 import type { Database } from '../storage/database.ts';
 import { nodeFiles } from '../storage/files.ts';
+import type { ObjectStore } from '../storage/object-store.ts';
 import { defaultTenant } from '../tenants/scopes.ts';
 import type { Service } from '../tenants/service.ts';
 import { shapeOf } from './engine.ts';
@@ -28,6 +29,8 @@ const exampleBase = 'SmolLM2-135M-Instruct';
 
 export type RegistryParts = {
   readonly database: Database;
+  /** Where contents are; null: in the data dir. */
+  readonly store: ObjectStore | null;
   readonly files: ModelFiles;
   readonly engine: SupervisedEngine;
   readonly service: Service;
@@ -36,7 +39,7 @@ export type RegistryParts = {
 
 export function openRegistry(
   config: Config,
-  { database, files, engine, service, logger }: RegistryParts,
+  { database, store, files, engine, service, logger }: RegistryParts,
 ): Promise<AdapterRegistry> {
   return openAdapterRegistry({
     database,
@@ -54,6 +57,7 @@ export function openRegistry(
     limits,
     assertQuota: service.assertQuota,
     files: nodeFiles,
+    ...(store === null ? {} : { shared: { store, cacheBytes: config.blobCache } }),
   });
 }
 

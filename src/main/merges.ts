@@ -11,7 +11,7 @@ import { mergeTable } from '../storage/merge-table.ts';
 import type { RegistryParts } from './adapters.ts';
 import type { ServerParts } from './http.ts';
 
-type MergeParts = Omit<RegistryParts, 'files'> & Pick<ServerParts, 'tokenizer' | 'registry'>;
+type MergeParts = Omit<RegistryParts, 'files' | 'store'> & Pick<ServerParts, 'tokenizer' | 'registry'>;
 
 export function startMerges(
   config: Config,

@@ -11,6 +11,7 @@ import type { Metrics } from '../metrics/metrics.ts';
 import { trainerProcessStarter } from '../protocol/trainer-process.ts';
 import type { AdapterRegistry } from '../registry/adapter-registry.ts';
 import { nodeFiles } from '../storage/files.ts';
+import { below } from '../storage/object-store.ts';
 import type { Tenancy } from '../tenants/tenancy.ts';
 import { noUse } from '../tenants/usage.ts';
 import type { RegistryParts } from './adapters.ts';
@@ -24,7 +25,7 @@ type TrainingParts = RegistryParts & {
 
 /** The engine's environment, without its heap: the trainer makes few sessions and many threads' worth of arrays. */
 export function openTraining(config: Config, parts: TrainingParts): Promise<OpenJobs> {
-  const { database, files, engine, registry, service, tenancy, metrics, logger } = parts;
+  const { database, store, files, engine, registry, service, tenancy, metrics, logger } = parts;
   const { weightBits, trainingDevice: device, ortLibrary, threads } = config;
   return openTrainingJobs({
     ...{ database, engine, registry },
@@ -58,5 +59,6 @@ export function openTraining(config: Config, parts: TrainingParts): Promise<Open
     newSeed: () => randomInt(2 ** 31 - 1),
     log: logger,
     files: nodeFiles,
+    shared: store === null ? null : below(store, 'training'),
   });
 }

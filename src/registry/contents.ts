@@ -42,10 +42,14 @@ export function contents({ adapters, blobs, catalogue, exclusive, log, stop }: C
     trusted.add(digest);
   };
 
+  const isWhole = async (digest: string): Promise<boolean> => {
+    const hashes = await blobs.hash(digest, stop);
+    return hashes !== null && adapterDigest(hashes.config, hashes.weights) === digest;
+  };
+
   const check = async (digest: string): Promise<boolean> => {
     doubted.delete(digest);
-    const hashes = await blobs.hash(digest, stop);
-    const isIntact = hashes !== null && adapterDigest(hashes.config, hashes.weights) === digest;
+    const isIntact = (await isWhole(digest)) || ((await blobs.renew(digest)) && (await isWhole(digest)));
     const found = await exclusive(async () => {
       // Bytes that were placed while the old ones were read are not those that were found wanting.
       if (trusted.has(digest)) return true;
@@ -62,6 +66,7 @@ export function contents({ adapters, blobs, catalogue, exclusive, log, stop }: C
 
   return {
     isTrusted: (digest: string): boolean => trusted.has(digest),
+    isBeingRead: (digest: string): boolean => running.has(digest),
     /** For bytes that were hashed on their way in. Within `exclusive`. */
     trust,
     /** Within `exclusive`. */

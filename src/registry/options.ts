@@ -7,6 +7,7 @@ import type { Prng } from '../core/prng.ts';
 import type { QuotaCheck } from '../core/quota-check.ts';
 import type { Database } from '../storage/database.ts';
 import type { Files } from '../storage/files.ts';
+import type { ObjectStore } from '../storage/object-store.ts';
 
 /** The base model that runs here. */
 export type RunningBase = {
@@ -53,6 +54,8 @@ export type RegistryOptions = {
   /** Left out: nobody has a quota. */
   readonly assertQuota?: QuotaCheck;
   readonly files: Files;
+  /** Where contents are that other servers share, and how much of it is kept here; left out: the folder has them. */
+  readonly shared?: { readonly store: ObjectStore; readonly cacheBytes: number };
 };
 
 /** What an adapter's files say once they were checked against the base model. */

@@ -8,7 +8,7 @@ import type { Parts } from './parts.ts';
 
 export type Reading = Pick<AdapterRegistry, 'list' | 'listAll' | 'versions' | 'find' | 'training' | 'lease'>;
 
-export function reading({ adapters, catalogue, contents, options }: Parts): Reading {
+export function reading({ adapters, blobs, catalogue, contents, options }: Parts): Reading {
   const { base, random } = options;
   const drawn = (targets: readonly AliasTarget[]) => draw(targets, random);
   return {
@@ -47,6 +47,7 @@ export function reading({ adapters, catalogue, contents, options }: Parts): Read
       const { baseDigest, digest } = entry.adapter;
       if (baseDigest !== base.digest) throw otherBase(entry, base.name);
       const lease = hold(entry);
+      blobs.use(digest);
       if (contents.isTrusted(digest)) return lease;
       try {
         await contents.verify(digest);

@@ -25,8 +25,14 @@ export async function reconcile(parts: Reconciled): Promise<AdapterRow[]> {
     if (!digests.has(digest)) await blobs.remove(digest);
     await adapters.delete(tenant, name, version);
   }
+  // Of a cache what no row names is nobody's last copy, and what is missing is fetched when it is asked for.
+  if (blobs.isCache()) {
+    for (const digest of await blobs.digests()) if (!digests.has(digest)) await blobs.forget(digest);
+    return kept;
+  }
   await setOrphansAside(parts, digests);
-  await findMissing(parts, kept);
+  if (!blobs.isShared) await findMissing(parts, kept);
+  await blobs.adopt(digests);
   return kept;
 }
 

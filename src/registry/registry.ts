@@ -5,8 +5,10 @@ import { type Serially, serially } from '../core/serially.ts';
 import { sharedPlaces } from '../core/shared-places.ts';
 import { adapterTable } from '../storage/adapter-table.ts';
 import { aliasTable } from '../storage/alias-table.ts';
-import { blobFolder } from '../storage/blob-folder.ts';
+import { type BlobFolder, blobFolder } from '../storage/blob-folder.ts';
+import { below } from '../storage/object-store.ts';
 import { quarantine } from '../storage/quarantine.ts';
+import { type CacheRules, sharedBlobs } from '../storage/shared-blobs.ts';
 import { orStorageFull } from '../storage/storage-full.ts';
 import { uploadFolder } from '../storage/upload-folder.ts';
 import type { AdapterRegistry } from './adapter-registry.ts';
@@ -30,7 +32,7 @@ export async function openAdapterRegistry(options: RegistryOptions): Promise<Ada
   const end = new AbortController();
   const parts = await orStorageFull(() => openParts(options, end.signal));
   const stopExpiry = await expireUploads(parts);
-  void verifyAll(parts, end.signal);
+  if (!parts.blobs.isShared) void verifyAll(parts, end.signal);
   return {
     ...reading(parts),
     ...resumableUploads(parts),
@@ -60,7 +62,14 @@ async function openParts(options: RegistryOptions, stop: AbortSignal): Promise<P
   const { database, folder, base, files, log } = options;
   const adapters = adapterTable(database);
   const aliasRows = aliasTable(database);
-  const blobs = blobFolder(folder, files, options.newId);
+  // Publishing a content and removing the same content never overlap, and memory changes in the order of the database.
+  const exclusive = untilStopped(serially(), stop);
+  const mayEvict = (digest: string): boolean => {
+    const isUsed = read.isBeingRead(digest) || [...entries.ofDigest(digest)].some(({ leases }) => leases > 0);
+    if (!isUsed) read.forget(digest);
+    return !isUsed;
+  };
+  const blobs = openBlobs(options, { mayEvict, exclusive });
   const aside = quarantine(folder, files, options.clock.now);
   const entries = catalogue(base.digest);
   for (const row of await reconcile({ adapters, blobs, quarantine: aside, log })) {
@@ -70,19 +79,26 @@ async function openParts(options: RegistryOptions, stop: AbortSignal): Promise<P
   for (const { tenant, name, alias, targets, revision, updated_at: updatedAt } of await aliasRows.all()) {
     entries.find(tenant, name)?.aliases.set(alias, { name, alias, targets, revision, updatedAt });
   }
-  // Publishing a content and removing the same content never overlap, and memory changes in the order of the database.
-  const exclusive = untilStopped(serially(), stop);
   const stopped = new Promise<never>((_, reject) => {
     stop.addEventListener('abort', () => reject(stop.reason), { once: true });
   });
   stopped.catch(() => {});
+  const read = contents({ adapters, blobs, catalogue: entries, exclusive, log, stop });
   return {
     ...{ options, adapters, aliases: aliasRows, blobs, exclusive, stopped, catalogue: entries },
     uploads: uploadFolder(folder, files),
     quarantine: aside,
-    contents: contents({ adapters, blobs, catalogue: entries, exclusive, log, stop }),
+    contents: read,
     beginUpload: sharedPlaces(options.limits.uploads, () => new LorikeetError('too_many_uploads')),
   };
+}
+
+type EvictionRules = Pick<CacheRules, 'mayEvict' | 'exclusive'>;
+
+function openBlobs({ folder, files, newId, shared }: RegistryOptions, rules: EvictionRules): BlobFolder {
+  const local = blobFolder(folder, files, newId);
+  if (shared === undefined) return local;
+  return sharedBlobs(local, below(shared.store, 'adapters'), files, { bytesMax: shared.cacheBytes, ...rules });
 }
 
 function untilStopped(queue: Serially, stop: AbortSignal): Serially {

@@ -145,10 +145,13 @@ async function publish(parts: Parts, folder: string, made: NewVersion) {
   const digest = adapterDigest(made.content.config.sha256, made.content.weights.sha256);
   // Content that is here already is kept where it is still whole: requests may hold it.
   if (catalogue.ofDigest(digest).size > 0 && !contents.isTrusted(digest)) await contents.verify(digest);
+  if (!contents.isTrusted(digest)) {
+    await orStorageFull(() => blobs.share(folder, digest, made.content, catalogue.ofDigest(digest).size > 0));
+  }
   return await parts.exclusive(async () => {
     try {
       if (!contents.isTrusted(digest)) {
-        await blobs.place(folder, digest);
+        await blobs.place(folder, digest, made.content);
         await contents.trust(digest);
       }
       const same = catalogue.same(made.provenance.tenant, made.name, digest);

@@ -10,12 +10,31 @@
 import { join } from 'node:path';
 import type { AdapterFiles } from '../core/adapter.ts';
 import type { Files } from './files.ts';
-import { fileSha256 } from './receive.ts';
+import { fileSha256, type Received } from './receive.ts';
 
 export const configName = 'adapter_config.json';
 export const weightsName = 'adapter_model.safetensors';
 
+/** What is known of a blob's two files when they were received. */
+export type BlobContent = { readonly config: Received; readonly weights: Received };
+
 export type BlobFolder = ReturnType<typeof blobFolder>;
+
+/** What a folder is for that no other server shares. */
+const alone = {
+  /** Whether other servers have the content too, and this folder is a cache of what they share. */
+  isShared: false as boolean,
+  /** Whether all that lies here is shared already. Known after `open`. */
+  isCache: () => false,
+  /** Puts a staged folder where all servers find it; long before it is placed, since it takes its time. */
+  share: async (_staged: string, _digest: string, _content: BlobContent, _replaces: boolean): Promise<void> => {},
+  /** Puts these, as far as they are here, where all servers find them, unless that was done at an earlier start. */
+  adopt: async (_digests: ReadonlySet<string>): Promise<void> => {},
+  /** It is asked for just now. */
+  use: (_digest: string): void => {},
+  /** Fetches it once more. @returns false where there is nowhere to fetch it from */
+  renew: async (_digest: string): Promise<boolean> => false,
+};
 
 /** @param root an absolute path; everything below it lies on one file system. */
 export function blobFolder(root: string, files: Files, newId: () => string) {
@@ -32,9 +51,17 @@ export function blobFolder(root: string, files: Files, newId: () => string) {
     await files.rename(pathOf(digest), old);
     return () => files.remove(old);
   };
+  const remove = async (digest: string): Promise<void> => {
+    if ((await files.stat(pathOf(digest))) === null) return;
+    const removeOld = await takeOut(digest);
+    await files.syncFolder(blobs);
+    await removeOld();
+  };
   return {
+    root,
     filesOf,
     pathOf,
+    ...alone,
     isThere: async (digest: string): Promise<boolean> => (await files.stat(pathOf(digest))) !== null,
     /** Makes the folders, and empties the one for what was under way. */
     async open(): Promise<void> {
@@ -62,17 +89,9 @@ export function blobFolder(root: string, files: Files, newId: () => string) {
       return configState === null ? null : (weightsState?.bytes ?? null);
     },
     /** Hex digests of both files as they are now; null where one is missing or cannot be read. */
-    async hash(digest: string, stop?: AbortSignal): Promise<{ config: string; weights: string } | null> {
-      const { config, weights } = filesOf(digest);
-      try {
-        return { config: await fileSha256(files, config, stop), weights: await fileSha256(files, weights, stop) };
-      } catch (error) {
-        if (['ENOENT', 'ENOTDIR', 'EISDIR', 'EIO'].includes((error as NodeJS.ErrnoException).code ?? '')) return null;
-        throw error;
-      }
-    },
+    hash: (digest: string, stop?: AbortSignal) => hashBoth(files, filesOf(digest), stop),
     /** Makes a staged folder, whose files were flushed, the blob; in place of one that is there. */
-    async place(staged: string, digest: string): Promise<void> {
+    async place(staged: string, digest: string, _content: BlobContent | null): Promise<void> {
       await files.syncFolder(staged);
       const isThere = (await files.stat(pathOf(digest))) !== null;
       const removeOld = isThere ? await takeOut(digest) : null;
@@ -80,11 +99,19 @@ export function blobFolder(root: string, files: Files, newId: () => string) {
       await files.syncFolder(blobs);
       await removeOld?.().catch(() => {});
     },
-    async remove(digest: string): Promise<void> {
-      if ((await files.stat(pathOf(digest))) === null) return;
-      const removeOld = await takeOut(digest);
-      await files.syncFolder(blobs);
-      await removeOld();
-    },
+    remove,
+    /** From this machine's disk alone. */
+    forget: remove,
   };
+}
+
+type Hashes = { readonly config: string; readonly weights: string };
+
+async function hashBoth(files: Files, { config, weights }: AdapterFiles, stop?: AbortSignal): Promise<Hashes | null> {
+  try {
+    return { config: await fileSha256(files, config, stop), weights: await fileSha256(files, weights, stop) };
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR', 'EISDIR', 'EIO'].includes((error as NodeJS.ErrnoException).code ?? '')) return null;
+    throw error;
+  }
 }

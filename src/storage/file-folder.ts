@@ -5,7 +5,9 @@
 
 import { join } from 'node:path';
 import type { Files } from './files.ts';
+import type { ObjectStore } from './object-store.ts';
 import { fileSha256, type Received, receive } from './receive.ts';
+import { sharedFiles } from './shared-files.ts';
 
 export type FileFolder = ReturnType<typeof fileFolder>;
 
@@ -14,12 +16,20 @@ type Source = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 /** Bytes that were flushed and are nobody's yet. */
 export type StagedFile = Received & { readonly path: string; readonly digest: string };
 
-/** @param root an absolute path; everything below it lies on one file system. */
-export function fileFolder(root: string, files: Files, newId: () => string) {
+/**
+ * @param root an absolute path; everything below it lies on one file system.
+ * @param store where other servers find the files too; null: nowhere
+ */
+export function fileFolder(root: string, files: Files, newId: () => string, store: ObjectStore | null = null) {
   const [blobs, staging] = [join(root, 'blobs'), join(root, 'staging')];
   const pathOf = (digest: string) => join(blobs, digest.replace('sha256:', ''));
+  const shared = store === null ? null : sharedFiles(store, files, { pathOf, newPath: () => join(staging, newId()) });
   return {
     pathOf,
+    /** From where it is shared, unless it is here. */
+    fetch: async (digest: string): Promise<void> => await shared?.fetch(digest),
+    /** Puts those that are here where other servers find them. */
+    adopt: async (digests: Iterable<string>): Promise<void> => await shared?.adopt(digests),
     /** Makes the folders, and empties the one for what was under way. */
     async open(): Promise<void> {
       await files.makeFolder(blobs);
@@ -44,11 +54,13 @@ export function fileFolder(root: string, files: Files, newId: () => string) {
     },
     discard: ({ path }: StagedFile): Promise<void> => files.remove(path),
     /** In place of one that is there: the bytes are the same, and these are known to be whole. */
-    async place({ path, digest }: StagedFile): Promise<void> {
+    async place({ path, digest, bytes }: StagedFile): Promise<void> {
+      await shared?.put(digest, path, bytes);
       await files.rename(path, pathOf(digest));
       await files.syncFolder(blobs);
     },
     async remove(digest: string): Promise<void> {
+      await shared?.remove(digest);
       await files.remove(pathOf(digest));
       await files.syncFolder(blobs);
     },
@@ -59,6 +71,7 @@ export function fileFolder(root: string, files: Files, newId: () => string) {
     },
     /** Reads it whole: whether its bytes are still those that the digest names. */
     async isIntact(digest: string): Promise<boolean> {
+      await shared?.fetch(digest);
       if ((await files.stat(pathOf(digest))) === null) return false;
       return `sha256:${await fileSha256(files, pathOf(digest))}` === digest;
     },

@@ -6,11 +6,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { sql } from 'kysely';
 import { exclusively, openDatabase } from '../../src/storage/database.ts';
 import { openOwnDatabase, readIdentity } from '../../src/storage/identity.ts';
 import { keyTable } from '../../src/storage/key-table.ts';
 import { migrations } from '../../src/storage/migrations/index.ts';
+import { lockServer } from '../../src/storage/postgres/server-lock.ts';
 import { createDatabaseOn, startPostgres, withClient } from '../helpers/postgres-server.ts';
 import { postgresForTests, withoutPostgres } from '../helpers/test-database.ts';
 
@@ -101,4 +103,40 @@ test('a database that is away is an error with a code, and is used again when it
   await server.start();
   assert.equal(await keys.any(), false);
   await database.destroy();
+});
+
+test('one server at a time; who lost the database unseen takes it again, or is told', needed, async (t) => {
+  const server = await startPostgres();
+  t.after(() => server.remove());
+  const url = await server.createDatabase();
+  const again: (() => void)[] = [];
+  const after = (_ms: number, call: () => void) => {
+    again.push(call);
+    return () => {};
+  };
+  const { promise: lost, resolve: onLost } = Promise.withResolvers<void>();
+  const take = () => lockServer(url, { after }, onLost);
+  const isTaken = (): Promise<boolean> =>
+    withClient(url, async (client) => {
+      const { rows } = await client.query("select 1 from pg_locks where locktype = 'advisory' and granted");
+      return rows.length > 0;
+    });
+
+  const first = await take();
+  await assert.rejects(take(), /Another Lorikeet server uses the database postgres:/);
+  await first.release();
+  const second = await take();
+  const breakOff = async () => {
+    await server.stop();
+    await server.start();
+    while (again.length === 0) await setTimeout(5);
+  };
+  await breakOff();
+  again.pop()!();
+  while (!(await isTaken())) await setTimeout(5);
+  await breakOff();
+  const third = await take();
+  again.pop()!();
+  await lost;
+  await Promise.all([second.release(), third.release()]);
 });

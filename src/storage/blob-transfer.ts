@@ -1,0 +1,70 @@
+// Adapters' content on its way between a folder and a store that many servers share.
+//
+//   adapters/<hex of the digest>/adapter_model.safetensors
+//   adapters/<hex of the digest>/adapter_config.json          says that both are there
+
+import { join } from 'node:path';
+import { type BlobContent, type BlobFolder, configName, weightsName } from './blob-folder.ts';
+import type { Files } from './files.ts';
+import type { ObjectStore } from './object-store.ts';
+import { receive } from './receive.ts';
+import { orStorageFull } from './storage-full.ts';
+
+const names = [weightsName, configName] as const;
+
+const keyOf = (digest: string, name: string) => `${digest.replace('sha256:', '')}/${name}`;
+
+export function blobTransfer(local: BlobFolder, store: ObjectStore, files: Files) {
+  const put = async (folder: string, digest: string, content: BlobContent, replaces: boolean): Promise<void> => {
+    const parts = { [weightsName]: content.weights, [configName]: content.config };
+    for (const name of names) {
+      await store.put(keyOf(digest, name), { path: join(folder, name), ...parts[name] }, { replaces });
+    }
+  };
+  return {
+    put,
+    /** What is not there any more. */
+    async putMissing(folder: string, digest: string, content: BlobContent): Promise<void> {
+      const found = await Promise.all(names.map((name) => store.bytes(keyOf(digest, name))));
+      if (found.includes(null)) await put(folder, digest, content, false);
+    },
+    /** @returns bytes of the weights that are here now; null where the store does not have it */
+    fetch: (digest: string): Promise<number | null> =>
+      orStorageFull(async () => {
+        const staged = await local.stage();
+        try {
+          const sizes = [];
+          for (const name of names) {
+            const source = await store.get(keyOf(digest, name));
+            if (source === null) return null;
+            const file = await files.create(join(staged, name));
+            const received = await receive(source, file, Number.POSITIVE_INFINITY, endless).finally(() => file.close());
+            sizes.push(received.bytes);
+          }
+          await local.place(staged, digest, null);
+          return sizes[0]!;
+        } finally {
+          await local.discard(staged).catch(() => {});
+        }
+      }),
+    /** Puts what lies in the folder. Damaged files stay where they are: the first who asks for them is told. */
+    async adopt(digest: string): Promise<void> {
+      const folder = local.pathOf(digest);
+      const hashes = await local.hash(digest);
+      if (hashes === null) return;
+      const [weights, config] = await Promise.all(names.map((name) => files.stat(join(folder, name))));
+      const content = {
+        weights: { bytes: weights!.bytes, sha256: hashes.weights },
+        config: { bytes: config!.bytes, sha256: hashes.config },
+      };
+      await put(folder, digest, content, false);
+    },
+    async remove(digest: string): Promise<void> {
+      for (const name of names.toReversed()) await store.remove(keyOf(digest, name));
+    },
+  };
+}
+
+function endless(): never {
+  throw new Error('An object without an end.');
+}

@@ -1,0 +1,56 @@
+// All that a server keeps its state in, by its settings: the data dir, the database, and the store of contents where
+// they are not in the data dir. Each is held for this server before anything is changed.
+
+import type { Clock, Timers } from '../core/clock.ts';
+import { LorikeetError } from '../core/errors.ts';
+import { lockDatabase, lockDataDir, makeDataDir } from './data-dir.ts';
+import type { Database } from './database.ts';
+import { openOwnDatabase } from './identity.ts';
+import { databaseLocation, isPostgresUrl } from './location.ts';
+import type { ObjectStore } from './object-store.ts';
+import { lockServer } from './postgres/server-lock.ts';
+
+export type StorageSettings = {
+  readonly dataDir: string;
+  readonly databaseUrl: string | null;
+  readonly blobUrl: string | null;
+};
+
+export type StorageParts = {
+  readonly newId: () => string;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  /** Aborted, with the error that says so, where another server has the database by then. */
+  readonly lost: AbortController;
+};
+
+/** What is opened is closed with `open`, in reverse. */
+export async function openStorage(
+  { dataDir, databaseUrl, blobUrl }: StorageSettings,
+  { newId, clock, timers, lost }: StorageParts,
+  open: AsyncDisposableStack,
+): Promise<{ database: Database; store: ObjectStore | null }> {
+  makeDataDir(dataDir);
+  open.defer(lockDataDir(dataDir));
+  const location = databaseLocation(dataDir, databaseUrl);
+  if (!isPostgresUrl(location)) open.defer(lockDatabase(location));
+  const isShared = isPostgresUrl(location) && blobUrl !== null;
+  const database = await openOwnDatabase(dataDir, location, { newId, now: clock.now, isShared });
+  open.defer(() => database.destroy());
+  if (isPostgresUrl(location)) {
+    const lock = await lockServer(location, timers, () => {
+      const message = 'Another server took the database over while it could not be reached from here.';
+      lost.abort(new LorikeetError('storage_unavailable', { message }));
+    });
+    open.defer(lock.release);
+  }
+  const store = blobUrl === null ? null : await openStore(blobUrl);
+  open.defer(() => store?.close());
+  return { database, store };
+}
+
+/** Loaded only where it is asked for. */
+async function openStore(url: string): Promise<ObjectStore> {
+  const { openS3 } = await import('./s3/open-s3.ts');
+  return await openS3(url);
+}

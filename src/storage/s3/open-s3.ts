@@ -1,0 +1,158 @@
+// S3, and what speaks its protocol, as a store of objects. The client is loaded only where a URL asks for it; who may
+// come in, and where it is, the client finds as all of Amazon's tools do: variables, profiles, a pod's own role.
+
+import { createReadStream } from 'node:fs';
+import { setTimeout } from 'node:timers/promises';
+import { LorikeetError } from '../../core/errors.ts';
+import type { ObjectStore, StoredFile } from '../object-store.ts';
+
+/** Of one request: three tries, a quarter of a second apart at first. */
+const triesMax = 3;
+const retryMs = 250;
+const connectMsMax = 5000;
+/** Without a byte in either direction. */
+const silenceMsMax = 20_000;
+
+export type S3Location = {
+  readonly bucket: string;
+  /** Without slashes at its ends; may be empty. */
+  readonly prefix: string;
+  /** Of another server than Amazon's; its buckets are paths, not hosts. */
+  readonly endpoint: string | null;
+  readonly region: string | null;
+};
+
+/** `s3://bucket/prefix?endpoint=http://host:port&region=name`. Throws `invalid_config`. */
+export function parseS3Url(url: string): S3Location {
+  const parsed = URL.canParse(url) ? new URL(url) : null;
+  const others = [...(parsed?.searchParams.keys() ?? [])].filter((key) => !['endpoint', 'region'].includes(key));
+  if (parsed === null || parsed.protocol !== 's3:' || parsed.host === '' || others.length > 0) {
+    const message = 'LORIKEET_BLOB_URL must be s3://bucket/prefix, with ?endpoint=... and &region=... where needed.';
+    throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_BLOB_URL' });
+  }
+  return {
+    bucket: parsed.host,
+    prefix: parsed.pathname.replace(/^\/+|\/+$/g, ''),
+    endpoint: parsed.searchParams.get('endpoint'),
+    region: parsed.searchParams.get('region'),
+  };
+}
+
+/** Throws `invalid_config` where the bucket is not there or lets nobody in, and `storage_unavailable`. */
+export async function openS3(url: string): Promise<ObjectStore> {
+  const location = parseS3Url(url);
+  const { bucket, prefix, endpoint, region } = location;
+  const s3 = await import('@aws-sdk/client-s3');
+  const quiet = () => {};
+  const client = new s3.S3Client({
+    logger: { trace: quiet, debug: quiet, info: quiet, warn: quiet, error: quiet },
+    ...(endpoint === null ? {} : { endpoint, forcePathStyle: true }),
+    ...(region === null ? {} : { region }),
+    maxAttempts: 1,
+    requestHandler: { connectionTimeout: connectMsMax, socketTimeout: silenceMsMax },
+    // Contents carry a digest of their own.
+    responseChecksumValidation: 'WHEN_REQUIRED',
+  });
+  const keyOf = (name: string) => (prefix === '' ? name : `${prefix}/${name}`);
+  const at = (name: string) => ({ Bucket: bucket, Key: keyOf(name) });
+  const store: ObjectStore = {
+    name: `s3://${bucket}${prefix === '' ? '' : `/${prefix}`} ${endpoint ?? 'at Amazon'}`,
+    async put(name, file, { replaces } = { replaces: false }) {
+      await persistently(async () => {
+        // Asked first: a store that says no to the first byte may cut the connection before its answer is read.
+        if (!replaces && (await orMissing(client.send(new s3.HeadObjectCommand(at(name))))) !== null) return;
+        const request = { ...at(name), ...(replaces ? {} : { IfNoneMatch: '*' }), ...bodyOf(file) };
+        await client.send(new s3.PutObjectCommand(request)).catch((error) => {
+          request.Body.destroy();
+          if (statusOf(error) !== 412) throw error;
+        });
+      });
+    },
+    get: (name) =>
+      persistently(async () => {
+        const found = await orMissing(client.send(new s3.GetObjectCommand(at(name))));
+        return found === null ? null : wayOf(found.Body as unknown as AsyncIterable<Uint8Array>);
+      }),
+    bytes: (name) =>
+      persistently(async () => {
+        const found = await orMissing(client.send(new s3.HeadObjectCommand(at(name))));
+        return found === null ? null : (found.ContentLength ?? 0);
+      }),
+    async remove(name) {
+      await persistently(() => client.send(new s3.DeleteObjectCommand(at(name))));
+    },
+    list: (start, after, limit) =>
+      persistently(async () => {
+        const page = { Bucket: bucket, Prefix: keyOf(start), MaxKeys: limit };
+        const from = after === null ? {} : { StartAfter: keyOf(after) };
+        const { Contents = [] } = await client.send(new s3.ListObjectsV2Command({ ...page, ...from }));
+        return Contents.map(({ Key = '' }) => (prefix === '' ? Key : Key.slice(prefix.length + 1)));
+      }),
+    close: () => client.destroy(),
+  };
+  try {
+    await persistently(() => client.send(new s3.HeadBucketCommand({ Bucket: bucket })));
+    return store;
+  } catch (error) {
+    client.destroy();
+    throw explained(error, location);
+  }
+}
+
+function bodyOf({ path, bytes, sha256 }: StoredFile) {
+  const ChecksumSHA256 = Buffer.from(sha256, 'hex').toString('base64');
+  return { Body: createReadStream(path), ContentLength: bytes, ChecksumSHA256 };
+}
+
+/** What breaks off is the store's fault, not the content's. */
+async function* wayOf(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  try {
+    yield* body;
+  } catch (error) {
+    throw new LorikeetError('storage_unavailable', { message: 'The store broke off.', cause: error });
+  }
+}
+
+async function orMissing<T>(found: Promise<T>): Promise<T | null> {
+  return await found.catch((error) => {
+    if (statusOf(error) === 404) return null;
+    throw error;
+  });
+}
+
+/** What the store itself or the way to it did wrong is tried again; each try begins anew. */
+async function persistently<T>(work: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await work();
+    } catch (error) {
+      const status = statusOf(error);
+      const isLost = status === undefined || status >= 500 || status === 429 || status === 409;
+      if (isLost && tries < triesMax) await setTimeout(retryMs * 2 ** (tries - 1));
+      else throw isLocal(error) ? error : storeError(error);
+    }
+  }
+}
+
+const statusOf = (error: unknown) =>
+  (error as { $metadata?: { httpStatusCode?: number } } | null)?.$metadata?.httpStatusCode;
+
+/** Of a file of this machine. */
+const isLocal = (error: unknown) => typeof (error as { path?: unknown }).path === 'string';
+
+function storeError(error: unknown): LorikeetError {
+  const { name, message } = error as Error;
+  const status = statusOf(error);
+  const said = status === undefined ? message : `${status} ${name}`;
+  return new LorikeetError('storage_unavailable', { message: `The store of adapters: ${said}.`, cause: error });
+}
+
+function explained(error: unknown, { bucket, endpoint }: S3Location): unknown {
+  const cause = error instanceof Error ? error.cause : undefined;
+  const status = statusOf(cause);
+  const isCredentials = (cause as Error | undefined)?.name === 'CredentialsProviderError';
+  if (!isCredentials && (status === undefined || ![301, 400, 403, 404].includes(status))) return error;
+  const where = endpoint === null ? '' : ` at ${endpoint}`;
+  const message = `The bucket ${bucket}${where} cannot be used: ${(error as Error).message}`;
+  return new LorikeetError('invalid_config', { message, param: 'LORIKEET_BLOB_URL', cause: error });
+}

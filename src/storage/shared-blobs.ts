@@ -1,0 +1,90 @@
+// Adapters' content in a store that many servers share, and on this machine's disk as a cache of it by digest. The
+// store has the truth: content is there before its row is, and what the cache has lost is fetched again.
+
+import { join } from 'node:path';
+import type { Serially } from '../core/serially.ts';
+import { seriallyByKey } from '../core/serially-by-key.ts';
+import type { BlobFolder } from './blob-folder.ts';
+import { blobTransfer } from './blob-transfer.ts';
+import { cacheBudget } from './cache-budget.ts';
+import type { Files } from './files.ts';
+import type { ObjectStore } from './object-store.ts';
+import { readText, writeText } from './text-file.ts';
+
+export type CacheRules = {
+  /** Of all weights that are kept here; what is in use is kept beyond it. */
+  readonly bytesMax: number;
+  /** Whether nobody uses it. A yes also tells the user that it goes, at once. Asked within `exclusive`. */
+  mayEvict(digest: string): boolean;
+  /** What was placed and is not used yet is not evicted in between. */
+  readonly exclusive: Serially;
+};
+
+export function sharedBlobs(local: BlobFolder, store: ObjectStore, files: Files, rules: CacheRules): BlobFolder {
+  const transfer = blobTransfer(local, store, files);
+  /** One at a time for each content: it is not fetched while it is removed. */
+  const inTurn = seriallyByKey();
+  /** Names the store that has all that lies in the folder. */
+  const marker = join(local.root, 'shared-in');
+  let isCache = false;
+
+  const forget = async (digest: string): Promise<void> => {
+    budget.forget(digest);
+    await local.remove(digest);
+  };
+  const evict = async (digest: string): Promise<boolean> => {
+    const work = async () => {
+      if (!budget.has(digest) || !rules.mayEvict(digest)) return false;
+      await forget(digest);
+      return true;
+    };
+    return await rules.exclusive(() => inTurn(digest, work)).catch(() => false);
+  };
+  const budget = cacheBudget(rules.bytesMax, evict);
+  /** @returns false where the store does not have it */
+  const fetch = async (digest: string): Promise<boolean> => {
+    const bytes = await transfer.fetch(digest);
+    if (bytes !== null) budget.add(digest, bytes);
+    return bytes !== null;
+  };
+
+  return {
+    ...local,
+    isShared: true,
+    isCache: () => isCache,
+    async open() {
+      await local.open();
+      isCache = (await readText(files, marker)) === store.name;
+      for (const digest of await local.digests()) budget.know(digest, (await local.weightsBytes(digest)) ?? 0);
+    },
+    async adopt(digests) {
+      if (isCache) return;
+      for (const digest of budget.digests()) if (digests.has(digest)) await transfer.adopt(digest);
+      await writeText(files, marker, store.name);
+      isCache = true;
+    },
+    share: transfer.put,
+    use: budget.use,
+    ...inTurns(),
+  };
+
+  function inTurns(): Pick<BlobFolder, 'hash' | 'renew' | 'place' | 'remove' | 'forget'> {
+    const isHere = async (digest: string) => (await local.weightsBytes(digest)) !== null;
+    const hash = async (digest: string, stop?: AbortSignal) =>
+      (await isHere(digest)) || (await fetch(digest)) ? await local.hash(digest, stop) : null;
+    return {
+      hash: (digest, stop) => inTurn(digest, () => hash(digest, stop)),
+      renew: (digest) => inTurn(digest, () => local.remove(digest).then(() => fetch(digest))),
+      /** A deletion of the same content may have come between: what it took is put again. */
+      place: (staged, digest, content) =>
+        inTurn(digest, async () => {
+          if (content === null) throw new Error('What is placed is known.');
+          await transfer.putMissing(staged, digest, content);
+          await local.place(staged, digest, content);
+          budget.add(digest, content.weights.bytes);
+        }),
+      remove: (digest) => inTurn(digest, () => transfer.remove(digest).then(() => forget(digest))),
+      forget: (digest) => inTurn(digest, () => forget(digest)),
+    };
+  }
+}

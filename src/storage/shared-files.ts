@@ -1,0 +1,47 @@
+// Single files on their way between a folder and a store that many servers share, where each is called by the hex of
+// its digest.
+
+import type { Files } from './files.ts';
+import type { ObjectStore } from './object-store.ts';
+import { fileSha256, receive } from './receive.ts';
+
+export type FilePlaces = { pathOf(digest: string): string; newPath(): string };
+
+const hexOf = (digest: string) => digest.replace('sha256:', '');
+
+export function sharedFiles(store: ObjectStore, files: Files, { pathOf, newPath }: FilePlaces) {
+  return {
+    put: (digest: string, path: string, bytes: number): Promise<void> =>
+      store.put(hexOf(digest), { path, bytes, sha256: hexOf(digest) }),
+    remove: (digest: string): Promise<void> => store.remove(hexOf(digest)),
+    /** Unless it is here. */
+    async fetch(digest: string): Promise<void> {
+      const source = (await files.stat(pathOf(digest))) !== null ? null : await store.get(hexOf(digest));
+      if (source === null) return;
+      const path = newPath();
+      const file = await files.create(path);
+      try {
+        await receive(source, file, Number.POSITIVE_INFINITY, endless);
+      } catch (error) {
+        await files.remove(path).catch(() => {});
+        throw error;
+      } finally {
+        await file.close();
+      }
+      await files.rename(path, pathOf(digest));
+    },
+    /** Puts those that are here and whole, unless they are there. */
+    async adopt(digests: Iterable<string>): Promise<void> {
+      for (const digest of digests) {
+        const state = await files.stat(pathOf(digest));
+        if (state === null || (await store.bytes(hexOf(digest))) !== null) continue;
+        const sha256 = await fileSha256(files, pathOf(digest));
+        if (sha256 === hexOf(digest)) await store.put(sha256, { path: pathOf(digest), bytes: state.bytes, sha256 });
+      }
+    },
+  };
+}
+
+function endless(): never {
+  throw new Error('An object without an end.');
+}

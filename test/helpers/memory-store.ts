@@ -1,0 +1,54 @@
+// A store of objects in memory, which a test can let fail.
+
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { LorikeetError } from '../../src/core/errors.ts';
+import type { ObjectStore } from '../../src/storage/object-store.ts';
+
+export type MemoryStore = ObjectStore & {
+  readonly objects: Map<string, Buffer>;
+  /** Nothing of it can be reached. */
+  isAway: boolean;
+  gets: number;
+};
+
+export function memoryStore(): MemoryStore {
+  const objects = new Map<string, Buffer>();
+  const asked = async () => {
+    if (store.isAway) throw new LorikeetError('storage_unavailable');
+  };
+  const store: MemoryStore = {
+    ...{ name: 'memory', objects, isAway: false, gets: 0 },
+    async put(key, { path, sha256 }, { replaces } = { replaces: false }) {
+      await asked();
+      const bytes = readFileSync(path);
+      if (createHash('sha256').update(bytes).digest('hex') !== sha256) throw new LorikeetError('storage_unavailable');
+      if (replaces || !objects.has(key)) objects.set(key, bytes);
+    },
+    async get(key) {
+      await asked();
+      store.gets++;
+      const bytes = objects.get(key);
+      return bytes === undefined ? null : inParts(bytes);
+    },
+    async bytes(key) {
+      await asked();
+      return objects.get(key)?.length ?? null;
+    },
+    async remove(key) {
+      await asked();
+      objects.delete(key);
+    },
+    async list(prefix, after, limit) {
+      await asked();
+      const keys = [...objects.keys()].filter((key) => key.startsWith(prefix) && (after === null || key > after));
+      return keys.sort().slice(0, limit);
+    },
+    close() {},
+  };
+  return store;
+}
+
+async function* inParts(bytes: Buffer): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += 1000) yield bytes.subarray(at, at + 1000);
+}

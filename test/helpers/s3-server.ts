@@ -1,0 +1,53 @@
+// An S3 server of a test's own: versitygw over a temporary folder. It checks signatures and checksums, which few do.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { freePort } from './postgres-server.ts';
+
+export type S3Server = {
+  readonly url: string;
+  /** What a client needs in its environment. */
+  readonly env: Readonly<Record<string, string>>;
+  remove(): Promise<void>;
+};
+
+const credentials = { id: 'lorikeet', secret: 'lorikeet-secret' };
+
+/** Where `go install`, or the script that CI runs, has put it; null where it is not. */
+export function versitygw(): string | null {
+  const folders = [join(homedir(), '.cache/lorikeet/bin'), join(homedir(), 'go/bin')];
+  const all = [...folders, ...(process.env.PATH ?? '').split(delimiter)].map((folder) => join(folder, 'versitygw'));
+  return all.find((path) => existsSync(path)) ?? null;
+}
+
+export async function startS3(program: string): Promise<S3Server> {
+  const folder = mkdtempSync(join(tmpdir(), 'lorikeet-s3-'));
+  mkdirSync(join(folder, 'bucket'));
+  const port = await freePort();
+  const endpoint = `http://127.0.0.1:${port}`;
+  const server: ChildProcess = spawn(program, ['--port', `127.0.0.1:${port}`, '--quiet', 'posix', folder], {
+    stdio: 'ignore',
+    env: { ROOT_ACCESS_KEY: credentials.id, ROOT_SECRET_KEY: credentials.secret },
+  });
+  const ended = new Promise((resolve) => server.once('exit', resolve));
+  while (
+    !(await fetch(endpoint)
+      .then(() => true)
+      .catch(() => false))
+  ) {
+    if (server.exitCode !== null) throw new Error(`versitygw ended with ${server.exitCode}.`);
+    await setTimeout(50);
+  }
+  return {
+    url: `s3://bucket?endpoint=${endpoint}&region=us-east-1`,
+    env: { AWS_ACCESS_KEY_ID: credentials.id, AWS_SECRET_ACCESS_KEY: credentials.secret },
+    async remove() {
+      server.kill('SIGKILL');
+      await ended;
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
