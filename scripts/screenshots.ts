@@ -117,7 +117,8 @@ async function main(): Promise<void> {
     await fill(url);
     const open = async (colorScheme: 'light' | 'dark', width = 1280, height = 800) => {
       const page = await browser.newPage({ viewport: { width, height }, colorScheme });
-      page.setDefaultTimeout(400_000);
+      // Whoever runs this bounds it as a whole.
+      page.setDefaultTimeout(0);
       return page;
     };
     const page = await open('light');
@@ -134,8 +135,8 @@ async function main(): Promise<void> {
     await page.getByRole('slider', { name: 'Share of requests' }).waitFor();
     await shoot(page, 'aliases');
     const dark = await open('dark');
-    await dark.goto(`${url}/console/#/adapters/support%2Fpirate/analysis`);
-    await dark.getByLabel('Compare directions with').fill('support/pirate@1');
+    await dark.goto(`${url}/console/#/adapters/orders/analysis`);
+    await dark.getByLabel('Compare directions with').fill('shell@1');
     await dark.getByRole('button', { name: 'Compare', exact: true }).click();
     await dark.getByRole('img', { name: /^phi of output/ }).waitFor();
     await shoot(dark, 'analysis');

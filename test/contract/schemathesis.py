@@ -9,6 +9,7 @@ that is ignored, a bad request that is taken or a good one that is refused, and 
 import argparse
 import json
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from pathlib import Path
 root = Path(__file__).parent.parent.parent
 parser = argparse.ArgumentParser()
 parser.add_argument("--examples", type=int, default=50)
+parser.add_argument("--checks", default="all", help="a comma-separated list of schemathesis' checks")
 parser.add_argument("--cases-min", type=int, default=5000)
 # Of new cases; what is under way then is finished.
 parser.add_argument("--seconds", type=int, default=200)
@@ -42,6 +44,8 @@ command = [
     str(options.examples),
     "--max-time",
     str(options.seconds),
+    "--checks",
+    options.checks,
     "--seed",
     "1",
     "--no-color",
@@ -52,15 +56,21 @@ command = [
 ]
 began = time.monotonic()
 try:
-    run = subprocess.run(command, timeout=options.seconds + 120, capture_output=True, text=True, check=False)
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        stdout, stderr = run.communicate(timeout=options.seconds + 90)
+    except subprocess.TimeoutExpired:
+        # What it has found so far it tells.
+        run.send_signal(signal.SIGINT)
+        stdout, stderr = run.communicate(timeout=60)
 finally:
     server.stdin.close()
     log_rc = server.wait(timeout=30)
 # Bodies may be as long as the server takes them.
-for line in run.stdout.splitlines():
+for line in stdout.splitlines():
     print(line if len(line) < 400 else f"{line[:400]} ...")
-sys.stderr.write(run.stderr[-4000:])
-cases = [int(count) for count in re.findall(r"(\d+) generated", run.stdout)]
+sys.stderr.write(stderr[-4000:])
+cases = [int(count) for count in re.findall(r"(\d+) generated", stdout)]
 seconds = time.monotonic() - began
 print(f"schemathesis {run.returncode}, server {log_rc}, {sum(cases)} cases in {seconds:.0f} s")
 if sum(cases) < options.cases_min:

@@ -1,7 +1,7 @@
 // POST /, /generate and /generate_stream, GET /info: text-generation-inference's routes, with LoRAX's fields for
 // adapters.
 
-import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
+import { type FastifyPluginAsyncTypebox, type TSchema, Type } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { answerStream, answerWhole } from '../generation/answer.ts';
 import { tgiAdapters, tgiAnswer, tgiAsk, tgiStream, tgiWriter } from '../generation/dialects/tgi.ts';
@@ -15,14 +15,14 @@ const config = { scope: 'generate' } as const;
 const failure = Type.Object({ error: Type.String(), error_type: Type.String() });
 const errors = { '4xx': failure, '5xx': failure };
 const whole = Type.Object({ generated_text: Type.String(), details: Type.Optional(Type.Unknown()) });
-const described = (summary: string) => ({
+const described = (summary: string, answer: TSchema = whole) => ({
   tags,
   summary,
   body: TgiBody,
   response: {
     200: {
       description: 'The text, or events of tokens whose last one has it.',
-      content: { 'application/json': { schema: whole }, 'text/event-stream': { schema: Type.Unknown() } },
+      content: { 'application/json': { schema: answer }, 'text/event-stream': { schema: Type.Unknown() } },
     },
     ...errors,
   },
@@ -63,11 +63,15 @@ export const tgiRoute =
     app.post('/generate_stream', { config, schema: described('The same as events') }, (request, reply) =>
       answer(request, reply, true),
     );
-    app.post('/', { config, schema: described('The same, as events with `stream`') }, async (request, reply) => {
-      const { stream = false } = request.body;
-      const answered = await answer(request, reply, stream);
-      return stream ? answered : [answered];
-    });
+    app.post(
+      '/',
+      { config, schema: described('The same, as events with `stream`', Type.Array(whole)) },
+      async (request, reply) => {
+        const { stream = false } = request.body;
+        const answered = await answer(request, reply, stream);
+        return stream ? answered : [answered];
+      },
+    );
 
     app.get('/info', { config, schema: info }, async () => ({
       model_id: model.name,
