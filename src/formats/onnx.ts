@@ -87,6 +87,12 @@ function encodeAttribute(name: string, value: OnnxAttribute): Uint8Array {
   });
 }
 
+/**
+ * Data that a session is given by name lies nowhere. The library looks whether the place of it is there, as a path in
+ * the process's folder, and reads nothing: so that folder it is.
+ */
+const nowhere = '.';
+
 function encodeInitializer({ name, type, shape, data }: OnnxInitializer): Uint8Array {
   return message((m) => {
     for (const length of shape) m.int(1, length);
@@ -95,7 +101,7 @@ function encodeInitializer({ name, type, shape, data }: OnnxInitializer): Uint8A
     else
       m.bytes(
         13,
-        message((entry) => entry.string(1, 'location').string(2, name)),
+        message((entry) => entry.string(1, 'location').string(2, nowhere)),
       ).int(14, externalData);
   });
 }

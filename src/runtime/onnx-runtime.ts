@@ -186,9 +186,11 @@ async function openSession(library: Library, model: Uint8Array, opening: Opening
   const settings = sessionSettings(library, provider, aside || provider ? null : library.spinningThreads);
   if (profile) api.call('enableProfiling', settings, profile);
   if (planMemory === false) api.call('disableMemPattern', settings);
-  const names = [...all.keys()];
-  // Of weights that a device has already, too: the library looks for a file otherwise.
-  api.call('addExternalInitializers', settings, names, [...all.values()].map(handleOf), names.length);
+  // These the library copies: a session would have all weights once more, and take seconds for it.
+  const copied = [...all].filter(([name]) => !given.has(name));
+  const names = copied.map(([name]) => name);
+  const values = copied.map(([, tensor]) => handleOf(tensor));
+  if (names.length > 0) api.call('addExternalInitializers', settings, names, values, names.length);
   for (const [name, tensor] of given) api.call('addInitializer', settings, name, handleOf(tensor));
   // Packing weights takes most of a second, which nobody should wait for. The library reads `model` all the while.
   reading.add(model);
