@@ -43,7 +43,7 @@ const { values: flags } = parseArgs({
     resident: { type: 'string', default: '1000' },
     'copy-mib': { type: 'string', default: '512' },
     python: { type: 'string' },
-    kernels: { type: 'string', default: 'own' },
+    kernels: { type: 'string', default: 'recorded' },
   },
 });
 const [context, rank, rounds, resident] = [flags.context, flags.rank, flags.rounds, flags.resident].map(Number) as [
@@ -92,7 +92,8 @@ for (const work of works) {
   measured.push(row);
   // At once: a run that is cut short has said what it found.
   const [base, mixed] = [row.baseMs, row.mixedMs].map(({ median }) => median.toFixed(2));
-  console.error(`${work.rows} rows, ${work.adapters} adapters: base ${base} ms, mixed ${mixed} ms`);
+  const first = row.firstMs.map((ms) => ms.toFixed(0)).join(', ');
+  console.error(`${work.rows} rows, ${work.adapters} adapters: base ${base} ms, mixed ${mixed} ms; first ${first}`);
 }
 const filled = await fillResident();
 const freeAfter = runtime.device?.freeBytes() ?? null;
@@ -112,6 +113,8 @@ function openRuntime(): Runtime {
       device,
       cudaDir: cudaDir(dataDir),
       deviceKernels: flags.kernels as DeviceKernels,
+      // The rounds that are not counted.
+      runsBefore: 2,
     });
   } catch (error) {
     if (!(error instanceof LorikeetError)) throw error;

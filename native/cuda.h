@@ -28,6 +28,7 @@ typedef struct {
   int (*clear)(uint64_t address, unsigned char, size_t, Stream);
   int (*copy_in)(uint64_t to, const void *from, size_t, Stream);
   int (*copy_out)(void *to, uint64_t from, size_t, Stream);
+  int (*copy_within)(uint64_t to, uint64_t from, size_t, Stream);
   int (*use_context)(void *);
   int (*synchronize)(Stream);
   int (*begin_capture)(Stream, int mode);

@@ -1,4 +1,5 @@
-// Rows of pools straight from the processor's memory: one copy, and one launch that puts each where it belongs.
+// Rows of pools: straight from the processor's memory, one copy and one launch that puts each where it belongs; and from
+// one place on the card to another.
 #include "cuda.h"
 #include "export.h"
 #include <string.h>
@@ -33,4 +34,16 @@ EXPORT const char *lorikeet_send(const uint64_t *places, size_t count, const voi
   const char *wrong = launch(SEND_ROWS, driver.stream, (unsigned)blocks, THREADS, 0, &job);
   if (wrong != NULL) return wrong;
   return driver.synchronize(driver.stream) == 0 ? NULL : "rows did not arrive on the card";
+}
+
+/**
+ * @param from addresses on the card, and `to` as many, none of which overlap
+ * @return null, or what is wrong; what is queued afterwards finds them copied
+ */
+EXPORT const char *lorikeet_copy(const uint64_t *from, const uint64_t *to, size_t count, size_t bytes) {
+  if (driver.use_context(driver.context) != 0) return "the card's context cannot be used";
+  for (size_t i = 0; i < count; i++) {
+    if (driver.copy_within(to[i], from[i], bytes, driver.stream) != 0) return "rows could not be copied on the card";
+  }
+  return NULL;
 }

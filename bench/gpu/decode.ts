@@ -24,6 +24,8 @@ export type Measured = Work & {
   readonly kept: Spread;
   /** The mixed batch where every row's logits are fetched, and the largest found on the host. */
   readonly fetchedMs: Spread;
+  /** Of the mixed batch's first steps, which bind, compile kernels and are recorded. */
+  readonly firstMs: readonly number[];
 };
 
 export type Steps = {
@@ -45,17 +47,20 @@ export async function measureDecode(steps: Steps, work: Work): Promise<Measured>
   const base: number[] = [];
   const mixed: number[] = [];
   const fetched: number[] = [];
+  const firstMs: number[] = [];
   for (let round = -3; round < rounds; round++) {
     const times = [await step(steps, nobody), await step(steps, rows), await stepFetching(steps, rows)] as const;
-    // The first rounds bind, and compile kernels.
-    if (round < 0) continue;
+    if (round < 0) {
+      firstMs.push(times[1], times[2]);
+      continue;
+    }
     base.push(times[0]);
     mixed.push(times[1]);
     fetched.push(times[2]);
   }
   for (const { placement } of placed) decoder.pages.release(placement);
   const kept = spread(base.map((ms, i) => ms / mixed[i]!));
-  return { ...work, baseMs: spread(base), mixedMs: spread(mixed), fetchedMs: spread(fetched), kept };
+  return { ...work, baseMs: spread(base), mixedMs: spread(mixed), fetchedMs: spread(fetched), firstMs, kept };
 }
 
 function place({ pages }: Decoder, adapter: ResidentAdapter): RowAdapter {

@@ -2,8 +2,8 @@
 
 import type { TokenLogprobs } from '../protocol/messages.ts';
 import { LogitsNotFinite } from './argmax.ts';
-import type { TopRows } from './decoder.ts';
 import type { TopLogits } from './draw-top.ts';
+import type { TopRows } from './forward-top.ts';
 import { logprobsOf, logprobsOfTop } from './logprobs.ts';
 import type { Sequence } from './sequence.ts';
 

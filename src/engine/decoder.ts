@@ -15,8 +15,9 @@ import { type Compute, createCompute } from './compute.ts';
 import { createDecoderModels } from './decoder-models.ts';
 import type { DeviceLogits } from './device/device-logits.ts';
 import { evenForLongPrefills } from './device/even-prefills.ts';
-import type { TopLogits } from './draw-top.ts';
+import { inEvenSteps } from './device/even-steps.ts';
 import type { ForwardBatch } from './forward-batch.ts';
+import type { ForwardTop } from './forward-top.ts';
 import type { KvCache } from './kv-cache.ts';
 import type { MergedModel } from './merges/merged-model.ts';
 import { createModelMemory } from './model-memory.ts';
@@ -53,15 +54,6 @@ export type Decoder = {
   release(): Promise<void>;
 };
 
-/** @param temperatures of the sampled rows */
-export type ForwardTop = (batch: ForwardBatch, temperatures: readonly number[]) => Promise<TopRows>;
-
-export type TopRows = {
-  readonly rows: readonly TopLogits[];
-  /** Rows by number, each [vocabulary]; before the next call. */
-  whole(rows: readonly number[]): Promise<Float32Array[]>;
-};
-
 export type DecoderOptions = {
   readonly rows: number;
   readonly positions: number;
@@ -88,9 +80,9 @@ export function createDecoder(runtime: Runtime, lowered: LoweredModel, options: 
   const forTarget = (model: LoweredModel) => (target.on === 'device' ? operatorForm(model) : model);
   const model = forTarget(lowered);
   const { shape } = model;
-  const windows = createWindows();
+  const windows = createWindows(rows);
   const forms = { ...options, target, kvType: form.kvType, clock, onGone: windows.dropPlace };
-  const { kv, memory, runs, logits, release } = createModelMemory(runtime, model, forms);
+  const { kv, memory, runs, logits, lengths, release } = createModelMemory(runtime, model, forms);
   const pages = new PagePool({ memory, slots, clock, onChange });
   const models = createDecoderModels(runtime, model, {
     form,
@@ -107,6 +99,7 @@ export function createDecoder(runtime: Runtime, lowered: LoweredModel, options: 
     await (batch.aside ? aside.during(work) : work());
     return logits;
   };
+  const top = logits && topOf(logits, compute);
   return {
     kv,
     pages,
@@ -116,7 +109,7 @@ export function createDecoder(runtime: Runtime, lowered: LoweredModel, options: 
       return runtime.device === null && aside.count > 0;
     },
     forward: runtime.device ? evenForLongPrefills(forward, console.warn) : forward,
-    forwardTop: logits && topOf(logits, compute),
+    forwardTop: runtime.device?.records && top && lengths ? inEvenSteps(top, lengths) : top,
     async prepare(adapter) {
       await Promise.all(runs.forms(adapter).map(([phase, form]) => models.of(null).sessions.of(phase, form)));
     },

@@ -15,6 +15,7 @@ import { createDeviceLogits, type DeviceLogits } from './device/device-logits.ts
 import { DevicePages } from './device/device-pages.ts';
 import type { DeviceRows } from './device/device-rows.ts';
 import { createDeviceRuns } from './device/device-runs.ts';
+import type { RowLengths } from './device/row-lengths.ts';
 import { createRowSessions } from './device/row-sessions.ts';
 import { createHostKv } from './kv/host-kv.ts';
 import type { KvCache } from './kv-cache.ts';
@@ -25,6 +26,8 @@ export type ModelMemory = {
   readonly runs: AdapterRuns;
   /** null where JavaScript's memory is the one that sessions compute in. */
   readonly logits: DeviceLogits | null;
+  /** Of rows that a run may take along; null where it may not. */
+  readonly lengths: RowLengths | null;
   release(): Promise<void>;
 };
 
@@ -52,7 +55,7 @@ export function createModelMemory(
     const kv = createHostKv(runtime, shape, { rows, positions, type: kvType, prefixBytes });
     const memory = new HostPages(runtime, shape, slots, createBreath(clock));
     const release = async () => memory.release();
-    return { kv, memory, runs: createHostRuns(runtime, shape, memory), logits: null, release };
+    return { kv, memory, runs: createHostRuns(runtime, shape, memory), logits: null, lengths: null, release };
   }
   const sessions = createRowSessions(runtime, real);
   const clearing = Promise.withResolvers<void>();
@@ -70,6 +73,7 @@ export function createModelMemory(
     memory,
     runs: createDeviceRuns(runtime, shape, memory, hasOperators),
     logits,
+    lengths: kv.lengths,
     async release() {
       await runtime.betweenRuns(() => logits.release());
       await sessions.release();

@@ -5,6 +5,9 @@ import type { Binding, Runtime, Session, Tensor } from '../runtime/session.ts';
 import type { ForwardBatch } from './forward-batch.ts';
 import type { KvRange } from './kv-cache.ts';
 
+/** Tokens that a recorded step's attention makes room for, at least: rooms are few, and this one costs nothing. */
+const roomMin = 256;
+
 /** Where a run leaves its logits. */
 export type LogitsPlace = {
   /** What is bound stays bound while this is the same. */
@@ -104,7 +107,9 @@ function tieRows(runtime: Runtime, binding: Binding, count: number, positions: n
   }
   // A recorded step says what attention makes room for, which is a length that few steps change.
   const roomFor = (total: number, added: number) =>
-    added === 1 && runtime.device?.hasOperators ? Math.min(positions, 2 ** Math.ceil(Math.log2(total))) : total;
+    added === 1 && runtime.device?.hasOperators
+      ? Math.min(positions, Math.max(roomMin, 2 ** Math.ceil(Math.log2(total))))
+      : total;
   return {
     tensors,
     set(pasts, added) {

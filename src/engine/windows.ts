@@ -4,16 +4,21 @@ import { LRUCache } from 'lru-cache';
 import type { AdaptedWindow } from './adapters/adapter-runs.ts';
 
 /**
- * Bindings kept: all batch sizes of the default slot count and the rows that prefill beside them, of the base and of a
- * few merged models, whose rows begin anywhere.
+ * Bindings kept, at least: all batch sizes of the default slot count and the rows that prefill beside them, of the base
+ * and of a few merged models, whose rows begin anywhere.
  */
-const windowsMax = 128;
+const windowsMin = 128;
+/** For each row: it prefills with and without adapters, and steps have its number of rows. */
+const windowsPerRow = 4;
 
 export type Windows = ReturnType<typeof createWindows>;
 
 /** Those that were not used for long are released. */
-export function createWindows() {
-  const windows = new LRUCache<string, AdaptedWindow>({ max: windowsMax, dispose: (window) => window.release() });
+export function createWindows(rows: number) {
+  const windows = new LRUCache<string, AdaptedWindow>({
+    max: Math.max(windowsMin, windowsPerRow * rows),
+    dispose: (window) => window.release(),
+  });
   return {
     of(key: string, tie: () => AdaptedWindow): AdaptedWindow {
       const known = windows.get(key);

@@ -1,5 +1,5 @@
 // What an NVIDIA card does beside sessions' runs: it records runs and replays them (native/cuda_graph.c), and takes
-// rows of pools (native/cuda_send.c).
+// and copies rows of pools (native/cuda_send.c).
 
 import { nativeLibrary } from './native-operators.ts';
 import type { OrtApi, Pointer } from './ort-api.ts';
@@ -17,6 +17,8 @@ export type CudaCard = Recorder & {
    * @param places addresses; not while anything runs
    */
   send(places: BigUint64Array, data: Float16Array): Promise<void>;
+  /** By address, as many bytes each: queued behind what runs, and not waited for. */
+  copy(from: BigUint64Array, to: BigUint64Array, bytes: number): Promise<void>;
 };
 
 export function cudaCard(api: OrtApi): CudaCard {
@@ -27,6 +29,7 @@ export function cudaCard(api: OrtApi): CudaCard {
   );
   const replay = library.func(`const char* lorikeet_replay(void* executable, ${memory})`);
   const send = library.func('const char* lorikeet_send(void* places, size_t count, void* data, size_t elements)');
+  const copy = library.func('const char* lorikeet_copy(void* from, void* to, size_t count, size_t bytes)');
   const forget = library.func('void lorikeet_forget(void* executable)');
   const options = api.call('createRunOptions');
   // While a run is recorded nothing may wait for the card.
@@ -47,6 +50,7 @@ export function cudaCard(api: OrtApi): CudaCard {
     },
     replay: (recording, exchange) => call(replay, recording, ...valuesOf(exchange)),
     send: (places, data) => call(send, places, places.length, data, data.length / places.length),
+    copy: (from, to, bytes) => call(copy, from, to, from.length, bytes),
     forget: (recording) => void forget(recording),
   };
 }

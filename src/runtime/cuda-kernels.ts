@@ -20,6 +20,7 @@ const modules = {
 /** Of the driver, in the order of `Driver` in native/cuda.h. */
 const functions = [
   ...['cuLaunchKernel', 'cuMemAlloc_v2', 'cuMemsetD8Async', 'cuMemcpyHtoDAsync_v2', 'cuMemcpyDtoHAsync_v2'],
+  'cuMemcpyDtoDAsync_v2',
   ...['cuCtxSetCurrent', 'cuStreamSynchronize', 'cuStreamBeginCapture_v2', 'cuStreamEndCapture'],
   ...['cuGraphGetNodes', 'cuGraphInstantiateWithFlags', 'cuGraphLaunch', 'cuGraphDestroy', 'cuGraphExecDestroy'],
 ];

@@ -18,8 +18,8 @@ import { packagedLibrary } from './packaged-library.ts';
 import { probeModel } from './probe-model.ts';
 import type { Provider } from './provider.ts';
 import { providerOf, unavailable } from './providers.ts';
-import { Recordings } from './recordings.ts';
-import type { Runtime, Tensor } from './session.ts';
+import { RecordingShelf } from './recordings.ts';
+import type { MemoryPlace, Runtime, Tensor } from './session.ts';
 import { createSession } from './sessions.ts';
 import { dataOf, hostTensor } from './tensors.ts';
 
@@ -41,8 +41,10 @@ export type OnnxRuntimeOptions = {
   readonly variant?: string | null;
   /** On a device: sessions must not leave any operator to the processor; as it suits the device by default. */
   readonly strict?: boolean;
-  /** On a card: own by default. */
+  /** On a card: recorded by default. */
   readonly deviceKernels?: DeviceKernels;
+  /** Runs of a kind before it is recorded. */
+  readonly runsBefore?: number;
 };
 
 const warning = 2;
@@ -67,7 +69,7 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
   const environment = api.call('createEnvWithGlobalThreadPools', warning, 'lorikeet', threading);
   const memoryInfo = api.call('createCpuMemoryInfo', arenaAllocator, defaultMemory);
   const spinningThreads = options.spin && threads > 1 ? threads : null;
-  const kernels = options.deviceKernels ?? 'own';
+  const kernels = options.deviceKernels ?? 'recorded';
   const onCard = provider === null || kernels === 'runtime' ? null : operatorsOf(provider);
   const operators = nativeOperators(api, options.variant ?? null, onCard);
   const opened = {
@@ -79,7 +81,9 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
     prepacked: api.call('createPrepackedWeightsContainer'),
   };
   const computing =
-    provider === null ? onHost(opened) : onDevice(opened, provider, onCard !== null, kernels === 'recorded');
+    provider === null
+      ? onHost(opened)
+      : onDevice(opened, provider, onCard !== null, kernels === 'recorded' ? { runsBefore: options.runsBefore } : null);
   const name = `onnxruntime ${api.version}, native operators ${operators.variant}`;
   return {
     ...{ name, library: api.library, providers: api.availableProviders(), threads, giveBackFreeMemory },
@@ -88,13 +92,14 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
   };
 }
 
-type Computing = Pick<Runtime, 'device' | 'allocate' | 'send' | 'betweenRuns' | 'session'>;
+type Computing = Pick<Runtime, 'device' | 'allocate' | 'send' | 'copy' | 'betweenRuns' | 'session'>;
 
 function onHost(library: Library): Computing {
   const { api, memoryInfo } = library;
   return {
     device: null,
     send: null,
+    copy: null,
     allocate: (type, elements) => hostMemory(type, elements, (data, shape) => hostTensor(api, memoryInfo, data, shape)),
     betweenRuns: async (work) => work(),
     async session(model, { weights, own = none, profile, planMemory, aside }) {
@@ -122,20 +127,27 @@ function operatorsOf(provider: Provider): DeviceOperators | null {
 
 const pick = ({ name, anchored, real, freeBytes }: Provider) => ({ name, anchored, real, freeBytes });
 
-function onDevice(library: Library, provider: Provider, hasOperators: boolean, records: boolean): Computing {
+/** @param recording null: nothing is recorded */
+function onDevice(
+  library: Library,
+  provider: Provider,
+  hasOperators: boolean,
+  recording: { readonly runsBefore: number | undefined } | null,
+): Computing {
   const { api, memoryInfo } = library;
   const { place, session } = openDevice(library, provider);
   const inTurn = serially();
   const card = hasOperators ? cudaCard(api) : null;
-  const recordings =
-    card && records
-      ? () => new Recordings(card, (placed, bytes) => exchangePlace(place, placed, bytes), console.warn)
+  const shelf =
+    card && recording
+      ? new RecordingShelf(card, (placed, bytes) => exchangePlace(place, placed, bytes), console.warn, recording)
       : null;
   const deviceWeights = createDeviceWeights({ place, memoryInfo, session }, inTurn);
   return {
-    device: { ...pick(provider), hasOperators },
+    device: { ...pick(provider), hasOperators, records: shelf !== null },
     allocate: (type, elements) => deviceMemory(place, type, elements),
-    send: card && ((places, data) => inTurn(() => card.send(BigUint64Array.from(places, addressOf), data))),
+    send: card && ((places, data) => inTurn(() => card.send(addresses(places), data))),
+    copy: card && ((from, to, bytes) => inTurn(() => card.copy(addresses(from), addresses(to), bytes))),
     betweenRuns: (work) => inTurn(async () => work()),
     async session(model, { weights, own = none, profile, planMemory }) {
       const all = new Map([...weights, ...own]);
@@ -144,7 +156,7 @@ function onDevice(library: Library, provider: Provider, hasOperators: boolean, r
       return inTurn(async () => {
         try {
           const handle = await openSession(library, model, { all, given, profile, planMemory, provider });
-          return createSession(api, handle, { weights: all, onRelease: release, inTurn, recordings });
+          return createSession(api, handle, { weights: all, onRelease: release, inTurn, shelf });
         } catch (error) {
           release();
           throw error;
@@ -153,6 +165,8 @@ function onDevice(library: Library, provider: Provider, hasOperators: boolean, r
     },
   };
 }
+
+const addresses = (places: readonly MemoryPlace[]) => BigUint64Array.from(places, addressOf);
 
 type Library = {
   readonly api: OrtApi;

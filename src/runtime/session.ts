@@ -79,6 +79,8 @@ export type RuntimeDevice = {
   readonly real: 'float32' | 'float16';
   /** It has the project's own operators. */
   readonly hasOperators: boolean;
+  /** Steps that come again with the same sizes are faster than others. */
+  readonly records: boolean;
   /** null where it does not tell. */
   freeBytes(): number | null;
 };
@@ -100,6 +102,8 @@ export type Runtime = {
    * Writes half floats to places of one size in memory of 16-bit numbers, as many to each; null where only graphs can.
    */
   readonly send: ((places: readonly MemoryPlace[], data: Float16Array) => Promise<void>) | null;
+  /** Copies `bytes` from each place to the one of the same number, in the order of runs; null where only graphs can. */
+  readonly copy: ((from: readonly MemoryPlace[], to: readonly MemoryPlace[], bytes: number) => Promise<void>) | null;
   /** What must not happen while a run is under way; at once where runs may overlap. */
   betweenRuns<T>(work: () => T): Promise<T>;
   /** Compiles a model. Slow (prepacks weights, or sends them to the device), and done once per graph. */

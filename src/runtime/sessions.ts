@@ -5,7 +5,7 @@ import type { Serially } from '../core/serially.ts';
 import { callAside } from './aside.ts';
 import { forgetHandle, handleOf, setHandle } from './handles.ts';
 import type { OrtApi, Pointer } from './ort-api.ts';
-import type { Recordings, TiedTensor } from './recordings.ts';
+import { type RecordingShelf, Recordings, type TiedTensor } from './recordings.ts';
 import type { Binding, Session, Tensor } from './session.ts';
 import { dataOf } from './tensors.ts';
 
@@ -16,18 +16,18 @@ type Ownership = {
   readonly onRelease: () => void;
   /** null where runs may overlap, which is where nothing has to be sent. */
   readonly inTurn: Serially | null;
-  /** Makes the recordings of a binding; null where none can be made. */
-  readonly recordings?: (() => Recordings) | null;
+  /** Where bindings keep recordings; null where none can be made. */
+  readonly shelf?: RecordingShelf | null;
 };
 
 export function createSession(
   api: OrtApi,
   handle: Pointer,
-  { weights, onRelease, inTurn, recordings = null }: Ownership,
+  { weights, onRelease, inTurn, shelf = null }: Ownership,
 ): Session {
   const owned = new Map(weights);
   const session: Session = {
-    bind: () => createBinding(api, handleOf(session), inTurn, recordings),
+    bind: () => createBinding(api, handleOf(session), inTurn, shelf),
     async run(binding, { aside = false, steady = false } = {}) {
       const name = 'runWithBinding';
       const args = [handleOf(session), null, handleOf(binding)];
@@ -85,34 +85,34 @@ function send(input: SentInput, bind: () => void): void {
   bytes.copy(input.last);
 }
 
-function createBinding(
-  api: OrtApi,
-  session: Pointer,
-  inTurn: Serially | null,
-  record: (() => Recordings) | null,
-): Binding {
+function createBinding(api: OrtApi, session: Pointer, inTurn: Serially | null, shelf: RecordingShelf | null): Binding {
   // The library does not own bound memory: the binding keeps its tensors, and so their data, alive.
   const tensors = new Map<string, Tensor>();
   const sent = new Map<string, SentInput>();
   /** Outputs in JavaScript's memory. */
   const fetched = new Map<string, TiedTensor>();
   const handle = api.call('createIoBinding', session);
-  /** Counts what is tied, since a recording holds what was. */
+  /** Counts what of the device's memory is tied, since a recording holds what was. */
   let version = 0;
-  let recordings: Recordings | null = null;
+  const recordings = shelf && new Recordings(shelf);
   const binding: Binding = {
     input(name, tensor, place) {
-      version++;
       const value = handleOf(tensor);
-      sent.delete(name);
+      // What is tied again keeps its place among them: recordings know runs by all of them in order.
       if (inTurn && dataOf(tensor)) sent.set(name, { tensor, as: place ?? 'input', isFirst: true, last: null });
-      else api.call('bindInput', handleOf(binding), name, value);
+      else {
+        sent.delete(name);
+        version++;
+        api.call('bindInput', handleOf(binding), name, value);
+      }
       tensors.set(`in ${name}`, tensor);
     },
     output(name, tensor) {
-      version++;
-      fetched.delete(name);
       if (inTurn && dataOf(tensor)) fetched.set(name, { tensor, as: 'output' });
+      else {
+        fetched.delete(name);
+        version++;
+      }
       api.call('bindOutput', handleOf(binding), name, handleOf(tensor));
       tensors.set(`out ${name}`, tensor);
     },
@@ -139,8 +139,7 @@ function createBinding(
       api.call('synchronizeBoundInputs', alive);
     },
     async replay(session) {
-      if (record === null) return false;
-      recordings ??= record();
+      if (recordings === null) return false;
       const alive = handleOf(binding);
       const tieAgain = () => {
         for (const input of sent.values()) input.last = null;

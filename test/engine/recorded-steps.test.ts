@@ -14,7 +14,10 @@ import { tinyLowered } from '../helpers/tiny-lowered.ts';
 import { layerModules, randomAdapter } from './adapters/random-adapters.ts';
 
 const rows = 6;
-const [recording, starting] = [testRuntime({ deviceKernels: 'recorded' }), testRuntime()];
+const [recording, starting] = [
+  testRuntime({ deviceKernels: 'recorded', runsBefore: 2 }),
+  testRuntime({ deviceKernels: 'own' }),
+];
 const skip = recording.device?.hasOperators ? false : 'no card';
 
 test('a recorded step is the step', { skip }, async () => {

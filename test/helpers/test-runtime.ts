@@ -31,7 +31,7 @@ export function testRuntime(options: Partial<OnnxRuntimeOptions> = {}): Runtime 
 export const hostBeside = ({ library }: Runtime): Runtime => createOnnxRuntime({ library, threads: 1, spin: false });
 
 /** One run at a time, and none of them aside. */
-export function asDevice(runtime: Runtime, anchored: boolean): Runtime {
+export function asDevice(runtime: Runtime, anchored: boolean, records = false): Runtime {
   const inTurn = serially();
   const anchoredMemory = (memory: Memory): Memory => ({
     ...memory,
@@ -42,7 +42,7 @@ export function asDevice(runtime: Runtime, anchored: boolean): Runtime {
   });
   return {
     ...runtime,
-    device: { name: 'host', anchored, real: 'float32', hasOperators: false, freeBytes: () => null },
+    device: { name: 'host', anchored, real: 'float32', hasOperators: false, records, freeBytes: () => null },
     allocate(type, elements) {
       const memory = runtime.allocate(type, elements);
       return anchored ? anchoredMemory(memory) : memory;

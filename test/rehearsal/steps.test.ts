@@ -7,11 +7,13 @@ import { readFileSync } from 'node:fs';
 import test from 'node:test';
 import type { ModelShape } from '../../src/core/base-model.ts';
 import { systemClock } from '../../src/core/clock.ts';
+import { prng } from '../../src/core/prng.ts';
 import { createBreath } from '../../src/engine/adapters/breath.ts';
 import { readAdapter } from '../../src/engine/adapters/read-adapter.ts';
 import { joinedSizes } from '../../src/engine/adapters/resident-adapter.ts';
 import type { RowAdapter } from '../../src/engine/adapters/row-adapter.ts';
 import { createDecoder, type Decoder } from '../../src/engine/decoder.ts';
+import { evenRows } from '../../src/engine/device/even-steps.ts';
 import type { JoinedLinear } from '../../src/graph/adapted-linear.ts';
 import { everyModule, layerModules, randomAdapter } from '../engine/adapters/random-adapters.ts';
 import { testRuntime } from '../helpers/test-runtime.ts';
@@ -34,7 +36,15 @@ function createReader() {
     const elsewhere = lines.filter((line) => line.endsWith(' elsewhere'));
     assert.deepEqual(elsewhere, [], 'on another stream than the recorded one');
     const bytesIn = lines.reduce((sum, line) => sum + Number(/^copy in (\d+)$/.exec(line)?.[1] ?? 0), 0);
-    return { launches: count('launch '), copies: count('copy '), bytesIn, replays: count('replay') };
+    return {
+      ...{ launches: count('launch '), copies: count('copy '), bytesIn, waits: count('wait') },
+      ...{
+        recorded: lines.filter((line) => line === 'record').length,
+        replays: count('replay'),
+        taken: count('take '),
+        made: count('make'),
+      },
+    };
   };
 }
 
@@ -65,7 +75,7 @@ for (const bits of [32, 4] as const) {
     );
     /** Launches and copies of a step by who reads what, once its shapes are known; and of the sixth such step. */
     const measure = async (deviceKernels: 'own' | 'recorded') => {
-      const runtime = testRuntime({ deviceKernels, strict: true });
+      const runtime = testRuntime({ deviceKernels, strict: true, runsBefore: 2 });
       assert.ok(runtime.device?.hasOperators, 'the kernels do not compile');
       const decoder = createDecoder(runtime, model, { rows, positions: 64, pages: 64 });
       await clearedOnce(decoder);
@@ -131,3 +141,91 @@ for (const bits of [32, 4] as const) {
     }
   });
 }
+
+test('sequences join and leave: recorded once for each size, and nothing is taken or made any more', {
+  skip,
+}, async () => {
+  const model = await tinyLowered('llama-gguf', 32);
+  const breath = createBreath(systemClock);
+  const runtime = testRuntime({ deviceKernels: 'recorded', strict: true, runsBefore: 2 });
+  const slots = 24;
+  const decoder = createDecoder(runtime, model, { rows: slots, positions: 256, pages: 64 });
+  const adapters = await Promise.all(
+    Array.from({ length: 3 }, async (_, i) => {
+      const { files } = randomAdapter(model.shape, { seed: i + 1, modules: layerModules, r: 8 * 2 ** i });
+      return readAdapter(files, { model, breath });
+    }),
+  );
+  const placed = adapters.map(
+    (adapter): RowAdapter => ({ adapter, scale: 1, placement: decoder.pages.place(adapter)! }),
+  );
+  for (const { placement } of placed) await placement.copied;
+  const random = prng(7);
+  const below = (count: number) => Math.floor(random() * count);
+  type Row = { past: number; who: RowAdapter | null };
+  const running: Row[] = [];
+  const asked = createReader();
+  const seen = { settled: 0, recorded: 0, joined: 0, left: 0, taken: 0 };
+  /** How often each came. */
+  const sizes = new Map<string, number>();
+  const came = (kind: string) => {
+    const before = sizes.get(kind) ?? 0;
+    sizes.set(kind, before + 1);
+    return before;
+  };
+  const turn = async (isLate: boolean) => {
+    if (running.length < 20 && below(2) === 0) {
+      const row = { past: 0, who: [null, ...placed][below(4)]! };
+      const tokens = Array.from({ length: 20 }, () => below(200));
+      const first = running.push(row) - 1;
+      asked();
+      await decoder.forward({ phase: 'prefill', first, pasts: [0], tokens, sampled: [19], adapters: [row.who] });
+      const prompt = asked();
+      row.past = 20;
+      seen.joined++;
+      // Its inputs, and no more waits than a run needs; logits are fetched.
+      const hasCome = came(`prompt ${first} ${row.who && adapters.indexOf(row.who.adapter)}`) > 1;
+      if (hasCome) assert.deepEqual([prompt.made, prompt.waits], [0, 2]);
+      // What is recorded keeps memory that runs shared: the next ones may take some more.
+      if (isLate && hasCome) seen.taken += prompt.taken;
+    }
+    const count = running.length;
+    asked();
+    await decoder.forwardTop!(
+      {
+        ...{ phase: 'decode', first: 0, pasts: running.map(({ past }) => past) },
+        ...{ tokens: running.map(() => below(200)), sampled: running.map((_, i) => i) },
+        adapters: running.map(({ who }) => who),
+      },
+      running.map(() => 0),
+    );
+    const step = asked();
+    for (const row of running) row.past++;
+    seen.recorded += step.recorded;
+    const most = Math.max(0, ...running.map(({ who }) => (who ? adapters.indexOf(who.adapter) + 1 : 0)));
+    if (came(`${evenRows(count)} ${most}`) > 2) {
+      seen.settled++;
+      assert.deepEqual([step.recorded, step.replays, step.launches, step.taken, step.made], [0, 2, 0, 0, 0]);
+    }
+    const full = running.findIndex(({ past }) => past > 200);
+    if (running.length > 1 && (full >= 0 || below(2) === 0)) {
+      const gone = full >= 0 ? full : below(running.length);
+      const last = running.pop()!;
+      seen.left++;
+      if (gone === running.length) return;
+      decoder.kv.move(running.length, gone, last.past);
+      running[gone] = last;
+      // The next run waits for it; one run that is nobody's looks at what it took.
+      const before = asked();
+      assert.equal(before.launches, 0);
+    }
+  };
+  running.push({ past: 1, who: null });
+  for (let i = 0; i < 300; i++) await turn(i >= 200);
+  assert.ok(seen.joined > 50 && seen.left > 50 && seen.settled > 200, JSON.stringify(seen));
+  assert.ok(seen.taken <= 8, `${seen.taken} pieces of memory`);
+  // Of each size the step, and the choice of tokens, which knows no adapters.
+  const kinds = [...sizes.keys()].filter((kind) => !kind.startsWith('prompt'));
+  assert.ok(kinds.length > 8 && seen.recorded <= 2 * kinds.length, `${seen.recorded} recorded for ${kinds}`);
+  await decoder.release();
+});

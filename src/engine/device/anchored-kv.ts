@@ -65,6 +65,7 @@ export function createAnchoredKv(
     rows,
     positions,
     pools: [...pools],
+    lengths: null,
     get bytes() {
       return pools.reduce((sum, { bytes }) => sum + bytes, 0);
     },

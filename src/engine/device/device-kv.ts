@@ -7,6 +7,7 @@ import type { Real } from '../../graph/target.ts';
 import type { Runtime } from '../../runtime/session.ts';
 import { type KvCache, probeRow } from '../kv-cache.ts';
 import { DeviceRows } from './device-rows.ts';
+import { RowLengths } from './row-lengths.ts';
 import type { RowSessions } from './row-sessions.ts';
 
 /** Holds one row while two change places. */
@@ -25,6 +26,8 @@ export type DeviceKvForm = {
 export type DeviceKv = KvCache & {
   /** Those that are there from the start. */
   readonly pools: readonly DeviceRows[];
+  /** null where a run's rows need not be neighbours. */
+  readonly lengths: RowLengths | null;
 };
 
 export function createDeviceKv(
@@ -44,18 +47,25 @@ export function createDeviceKv(
     asked = asked.then(() => pool.copyFrom(pool, [placeOf(from)], [placeOf(to)]));
     asked.catch(() => {});
   };
+  const lengths = new RowLengths(rows, positions);
   return {
     rows,
     positions,
+    lengths,
     pools: [pool],
     bytes: pool.bytes,
-    move: copy,
+    move(from, to) {
+      lengths.move(from, to);
+      copy(from, to);
+    },
     swap(one, other) {
+      lengths.swap(one, other);
       copy(one, exchangeRow);
       copy(other, one);
       copy(exchangeRow, other);
     },
-    async use(first, pasts, _added, work) {
+    async use(first, pasts, added, work) {
+      for (const [i, past] of pasts.entries()) lengths.set(first + i, past + added);
       await asked;
       const view = (which: number) => pool.view(which, placeOf(first), [pasts.length, kvHeads, positions, headDim]);
       return work({

@@ -4,7 +4,7 @@
 import { poolNames } from '../../graph/pool-rows.ts';
 import type { Real } from '../../graph/target.ts';
 import { runOnce } from '../../runtime/run-once.ts';
-import { elementCount, type Memory, type Runtime, type Tensor } from '../../runtime/session.ts';
+import { elementCount, type Memory, type MemoryPlace, type Runtime, type Tensor } from '../../runtime/session.ts';
 import type { RowSessions } from './row-sessions.ts';
 
 export type DeviceRowsForm = {
@@ -67,7 +67,7 @@ export class DeviceRows {
    */
   async send(first: number, data: Float16Array): Promise<void> {
     const { pools } = this.#form;
-    const places = this.#memories.map((memory) => ({ memory, start: first * this.#elements }));
+    const places = this.#placesOf(first);
     const each = data.length / pools;
     const together = Math.max(1, Math.floor(sentElementsMax / each));
     for (let pool = 0; pool < pools; pool += together) {
@@ -81,7 +81,13 @@ export class DeviceRows {
    * written.
    */
   async copyFrom(source: DeviceRows, from: readonly number[], to: readonly number[]): Promise<void> {
-    const { pools, rows } = this.#form;
+    const { pools, rows, real } = this.#form;
+    const { copy } = this.#runtime;
+    if (copy && from.length === 1) {
+      const [read, written] = [source.#placesOf(from[0]!), this.#placesOf(to[0]!)];
+      await copy(read, written, this.#elements * (real === 'float16' ? 2 : 4));
+      return;
+    }
     const session = await this.#sessions.copy(pools);
     await runOnce(session, (tie) => {
       tie.input(poolNames.from, this.#runtime.tensor(BigInt64Array.from(from, BigInt), [from.length]));
@@ -93,6 +99,10 @@ export class DeviceRows {
         tie.output(poolNames.written(pool), target);
       }
     });
+  }
+
+  #placesOf(row: number): readonly MemoryPlace[] {
+    return this.#memories.map((memory) => ({ memory, start: row * this.#elements }));
   }
 
   release(): void {

@@ -16,7 +16,7 @@ export type OpenDevice = { readonly runtime: Runtime; readonly target: GraphTarg
 
 /** Throws `invalid_config`, `runtime_unavailable` or `device_unavailable`. */
 export function openDevice(config: EngineConfig): OpenDevice {
-  const { ortLibrary: library, threads, cudaDir = null, devicePrecision, deviceKernels = 'own' } = config;
+  const { ortLibrary: library, threads, cudaDir = null, devicePrecision, deviceKernels = 'recorded' } = config;
   const device = deviceOf(config.device);
   const runtime = createOnnxRuntime({ library, threads, spin: true, device, cudaDir, deviceKernels });
   if (runtime.device === null) return { runtime, target: { on: 'host', real: 'float32' } };

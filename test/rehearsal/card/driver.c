@@ -15,7 +15,7 @@ int cuDevicePrimaryCtxRetain(void **context) { return *context = (void *)8, 0; }
 /** Compute capability 9.0. */
 int cuDeviceGetAttribute(int *value, int which) { return *value = which == 75 ? 9 : 0, 0; }
 int cuStreamCreate(void **stream) { return *stream = malloc(1), 0; }
-int cuMemAlloc_v2(uint64_t *address, size_t bytes) { return *address = (uint64_t)(uintptr_t)calloc(1, bytes), 0; }
+int cuMemAlloc_v2(uint64_t *address, size_t bytes) { return rehearsal_log("take %zu\n", bytes), *address = (uint64_t)(uintptr_t)calloc(1, bytes), 0; }
 int cuMemsetD8Async(uint64_t at, unsigned char value, size_t bytes) { return memset((void *)(uintptr_t)at, value, bytes), 0; }
 int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes) {
   rehearsal_log("copy in %zu\n", bytes);
@@ -24,6 +24,10 @@ int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes) {
 int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes) {
   rehearsal_log("copy out %zu\n", bytes);
   return memcpy(to, (void *)(uintptr_t)from, bytes), 0;
+}
+int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes) {
+  rehearsal_log("copy within %zu\n", bytes);
+  return memmove((void *)(uintptr_t)to, (void *)(uintptr_t)from, bytes), 0;
 }
 /** What a compiler for cards makes is an ELF file. */
 int cuModuleLoadData(void **module, const void *image) {
@@ -46,7 +50,7 @@ int cuStreamEndCapture(void *stream, void **graph) {
   return *graph = (void *)8, rehearsal_log("recorded %lu\n", rehearsal_nodes), 0;
 }
 int cuGraphGetNodes(void *graph, void **nodes, size_t *count) { return (void)graph, (void)nodes, *count = rehearsal_nodes, 0; }
-int cuGraphInstantiateWithFlags(void **executable) { return *executable = (void *)8, 0; }
+int cuGraphInstantiateWithFlags(void **executable) { return rehearsal_log("make graph\n"), *executable = (void *)8, 0; }
 int cuGraphLaunch(void) { return rehearsal_log("replay\n"), 0; }
 NOTHING(cuGraphDestroy)
-NOTHING(cuGraphExecDestroy)
+int cuGraphExecDestroy(void) { return rehearsal_log("give back graph\n"), 0; }

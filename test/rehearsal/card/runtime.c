@@ -107,6 +107,7 @@ static int allocate(void **address, size_t bytes) {
   char *start = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (start == MAP_FAILED) return OUT_OF_MEMORY;
   __atomic_add_fetch(&used, whole, __ATOMIC_SEQ_CST);
+  rehearsal_log("take %zu\n", bytes);
   *(size_t *)start = whole;
   *address = start + 4096;
   return 0;
@@ -114,15 +115,16 @@ static int allocate(void **address, size_t bytes) {
 int cudaFree(char *address) {
   if (address == NULL) return 0;
   const size_t whole = *(size_t *)(address - 4096);
+  rehearsal_log("give back %zu\n", whole);
   __atomic_sub_fetch(&used, whole, __ATOMIC_SEQ_CST);
   return munmap(address - 4096, whole);
 }
 int cudaMalloc(void **address, size_t bytes) { return allocate(address, bytes); }
 int cudaMallocFromPoolAsync(void **address, size_t bytes) { return allocate(address, bytes); }
 int cudaFreeAsync(char *address) { return cudaFree(address); }
-int cudaHostAlloc(void **address, size_t bytes) { return *address = calloc(1, bytes), 0; }
-int cudaMallocHost(void **address, size_t bytes) { return *address = calloc(1, bytes), 0; }
-int cudaFreeHost(void *address) { return free(address), 0; }
+int cudaHostAlloc(void **address, size_t bytes) { return *address = calloc(1, bytes), rehearsal_log("take pinned %zu\n", bytes), 0; }
+int cudaMallocHost(void **address, size_t bytes) { return cudaHostAlloc(address, bytes); }
+int cudaFreeHost(void *address) { return free(address), rehearsal_log("give back pinned\n"), 0; }
 int cudaMemGetInfo(size_t *left, size_t *all) { return *left = memory_bytes - used, *all = memory_bytes, 0; }
 
 /** Weights are not copied: nothing reads them. Shapes and positions are. */
@@ -198,7 +200,7 @@ int cudaLibraryLoadData(void) { return NOT_SUPPORTED; }
 NOTHING(cudaLibraryUnload)
 
 // Order.
-static int handle(void **made) { return *made = malloc(1), 0; }
+static int handle(void **made) { return *made = malloc(1), rehearsal_log("make\n"), 0; }
 int cudaStreamCreate(void **stream) { return handle(stream); }
 int cudaStreamCreateWithFlags(void **stream) { return handle(stream); }
 int cudaEventCreate(void **event) { return handle(event); }
