@@ -12,6 +12,7 @@ import type { TargetModule } from '../src/core/adapter.ts';
 import { systemClock } from '../src/core/clock.ts';
 import type { RowAdapter } from '../src/engine/adapters/row-adapter.ts';
 import { createDecoder } from '../src/engine/decoder.ts';
+import { evenBatch } from '../src/engine/forward-batch.ts';
 import { loadWeights } from '../src/graph/weights.ts';
 import { modelSources } from '../src/main/model.ts';
 import { resolveModel } from '../src/models/resolve.ts';
@@ -55,7 +56,7 @@ await decoder.prepare(null);
 const rows = Array.from({ length: batch }, (_, row) => row);
 for (const row of rows) {
   const tokens = Array.from({ length: context }, (_, i) => 1000 + ((row * 7919 + i * 104_729) % 30_000));
-  await decoder.forward({ phase: 'prefill', first: row, pasts: [0], tokens, sampled: [context - 1] });
+  await decoder.forward(evenBatch({ kind: 'prompt', first: row, pasts: [0], tokens, sampled: [context - 1] }));
 }
 
 type Row = Work & { readonly kept: Spread; readonly baseMs: number; readonly mixedMs: number };
@@ -93,7 +94,9 @@ async function step(adapters: readonly RowAdapter[]): Promise<number> {
   for (const { placement } of adapters) await placement.copied;
   const start = systemClock.monotonic();
   const pasts = rows.map(() => context);
-  await decoder.forward({ phase: 'decode', first: 0, pasts, tokens: rows.map(() => 1234), sampled: rows, adapters });
+  await decoder.forward(
+    evenBatch({ kind: 'answer', first: 0, pasts, tokens: rows.map(() => 1234), sampled: rows, adapters }),
+  );
   return systemClock.monotonic() - start;
 }
 

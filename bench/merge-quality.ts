@@ -14,6 +14,7 @@ import { systemClock } from '../src/core/clock.ts';
 import { readAdapter } from '../src/engine/adapters/read-adapter.ts';
 import type { RowAdapter } from '../src/engine/adapters/row-adapter.ts';
 import { createDecoder, type Decoder } from '../src/engine/decoder.ts';
+import { evenBatch } from '../src/engine/forward-batch.ts';
 import { createComparison } from '../src/engine/merges/compare.ts';
 import { mergedBytes, mergeModel } from '../src/engine/merges/merge-model.ts';
 import { loadWeights } from '../src/graph/weights.ts';
@@ -86,7 +87,7 @@ function heldOut(name: string): Text[] {
 /** Logits [wanted, vocabulary] at the last `wanted` of the tokens, which follow `past` others. */
 function logits(decoder: Decoder, row: RowAdapter | null, past: number, tokens: readonly number[], wanted: number) {
   const sampled = [...tokens.keys()].slice(-wanted);
-  return decoder.forward({ phase: 'prefill', first: 0, pasts: [past], tokens, sampled, adapters: [row] });
+  return decoder.forward(evenBatch({ kind: 'prompt', first: 0, pasts: [past], tokens, sampled, adapters: [row] }));
 }
 
 async function continuation(row: RowAdapter, { tokens, promptLength }: Text): Promise<number[]> {

@@ -62,6 +62,7 @@ async function prepare(form: LinearForm, activations: Activations): Promise<(row
   };
   const { k, n, bits } = form;
   g.input('x', 'float32', ['R', k]);
+  g.input('coarse', 'int32', [1]);
   for (let copy = 0; copy < copies; copy++) {
     const name = `w${copy}`;
     if (bits === 32) add(`${name}.packed`, floats(k * n), [Math.ceil(n / 8), k, 8]);
@@ -69,12 +70,14 @@ async function prepare(form: LinearForm, activations: Activations): Promise<(row
       const length = packedBytes({ ...form, bits });
       add(`${name}.packed`, bytes(length), [length]);
     }
-    g.output(linear(g, { name, form, activations }, 'x', `y${copy}`), 'float32', ['R', n]);
+    g.output(linear(g, { name, form, coarse: 'coarse' }, 'x', `y${copy}`), 'float32', ['R', n]);
   }
   const session = await runtime.session(encodeOnnx(g.build()), { weights });
   return async (rows) => {
     const binding = session.bind();
     binding.input('x', runtime.tensor(floats(rows * k), [rows, k]));
+    const coarse = activations === 'int8' ? rows : 0;
+    if (bits !== 32) binding.input('coarse', runtime.tensor(Int32Array.of(coarse), [1]));
     const y = runtime.tensor(new Float32Array(rows * n), [rows, n]);
     for (let copy = 0; copy < copies; copy++) binding.output(`y${copy}`, y);
     await session.run(binding);

@@ -11,6 +11,8 @@ import { systemClock } from '../src/core/clock.ts';
 import { defaultSamplingParams, type SamplingParams } from '../src/core/sampling-params.ts';
 import { chooseEach } from '../src/engine/choose.ts';
 import { createDecoder } from '../src/engine/decoder.ts';
+import { evenBatch } from '../src/engine/forward-batch.ts';
+import { rowsOf } from '../src/engine/host-compute.ts';
 import { createSequence } from '../src/engine/sequence.ts';
 import { GrammarThread } from '../src/grammar/grammar-thread.ts';
 import { loadWeights } from '../src/graph/weights.ts';
@@ -75,7 +77,7 @@ const book = tokenizer.encode(readFileSync(new URL('../README.md', import.meta.u
 });
 for (let row = 0; row < batch; row++) {
   const tokens = book.slice(row * 50, row * 50 + context);
-  await decoder.forward({ phase: 'prefill', first: row, pasts: [0], tokens, sampled: [context - 1] });
+  await decoder.forward(evenBatch({ kind: 'prompt', first: row, pasts: [0], tokens, sampled: [context - 1] }));
 }
 
 type Step = { readonly runMs: number; readonly chooseMs: number };
@@ -100,10 +102,12 @@ async function measure({ params, schema }: Work): Promise<Step> {
   for (let i = 0; i < count; i++) {
     const start = systemClock.monotonic();
     const pasts = sampled.map(() => context + i);
-    const logits = await decoder.forward({ phase: 'decode', first: 0, pasts, tokens, sampled });
+    const logits = await decoder.forward(evenBatch({ kind: 'answer', first: 0, pasts, tokens, sampled }));
     const run = systemClock.monotonic();
     await masks();
-    tokens = (await chooseEach(sequences, logits)).map(({ token }) => Number(token));
+    tokens = (await chooseEach(sequences, rowsOf(logits, decoder.vocabulary), sampled)).map(({ token }) =>
+      Number(token),
+    );
     runMs += (run - start) / count;
     chooseMs += (systemClock.monotonic() - run) / count;
   }

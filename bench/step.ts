@@ -12,6 +12,7 @@ import type { Activations } from '../src/core/base-model.ts';
 import { systemClock } from '../src/core/clock.ts';
 import { prng } from '../src/core/prng.ts';
 import { createDecoder, type Decoder } from '../src/engine/decoder.ts';
+import { evenBatch } from '../src/engine/forward-batch.ts';
 import type { LinearBits } from '../src/graph/lowered.ts';
 import { loadWeights } from '../src/graph/weights.ts';
 import { resolveModel } from '../src/models/resolve.ts';
@@ -78,11 +79,13 @@ async function decode(): Promise<number> {
   const token = () => Math.floor(random() * decoder.vocabulary);
   for (let row = 0; row < batch; row++) {
     const tokens = Array.from({ length: context }, token);
-    await decoder.forward({ phase: 'prefill', first: row, pasts: [0], tokens, sampled: [context - 1] });
+    await decoder.forward(evenBatch({ kind: 'prompt', first: row, pasts: [0], tokens, sampled: [context - 1] }));
   }
   const sampled = Array.from({ length: batch }, (_, i) => i);
   const step = (past: number) =>
-    decoder.forward({ phase: 'decode', first: 0, pasts: sampled.map(() => past), tokens: sampled.map(token), sampled });
+    decoder.forward(
+      evenBatch({ kind: 'answer', first: 0, pasts: sampled.map(() => past), tokens: sampled.map(token), sampled }),
+    );
   for (let i = 0; i < 4; i++) await step(context + i);
   return median(async () => {
     for (let i = 0; i < count; i++) await step(context + i);
@@ -94,7 +97,7 @@ async function prefill(length: number): Promise<number> {
   const decoder = decoderOf(1, length);
   const random = prng(1);
   const tokens = Array.from({ length }, () => Math.floor(random() * decoder.vocabulary));
-  const run = () => decoder.forward({ phase: 'prefill', first: 0, pasts: [0], tokens, sampled: [length - 1] });
+  const run = () => decoder.forward(evenBatch({ kind: 'prompt', first: 0, pasts: [0], tokens, sampled: [length - 1] }));
   await run();
   return median(async () => {
     await run();

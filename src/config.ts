@@ -143,7 +143,7 @@ export const settingTable = {
     'LORIKEET_PREFILL_CHUNK',
     128,
     { min: 1, max: 65_536 },
-    'prompt tokens prefilled in one step beside the rows that decode',
+    'tokens of one step, of prompts and answers together',
   ),
   trainingShare: share(
     'LORIKEET_TRAINING_SHARE',

@@ -7,7 +7,8 @@ import type { ResidentAdapter } from '../../src/engine/adapters/resident-adapter
 import type { RowAdapter } from '../../src/engine/adapters/row-adapter.ts';
 import { argmax } from '../../src/engine/argmax.ts';
 import type { Decoder } from '../../src/engine/decoder.ts';
-import type { ForwardBatch } from '../../src/engine/forward-batch.ts';
+import type { TopLogits } from '../../src/engine/draw-top.ts';
+import { type EvenBatch, evenBatch } from '../../src/engine/forward-batch.ts';
 import { type Spread, spread } from '../statistics.ts';
 
 export const allLinears: readonly TargetModule[] = [
@@ -43,7 +44,7 @@ export async function measureDecode(steps: Steps, work: Work): Promise<Measured>
   const rows = Array.from({ length: work.rows }, (_, row) => (placed.length > 0 ? placed[row % placed.length]! : null));
   const nobody = rows.map(() => null);
   // Where memory is viewed from its start only, a row with a past must have run before.
-  await decoder.forwardTop!({ ...batchOf(steps, nobody), pasts: nobody.map(() => 0) }, greedy(nobody));
+  await decoder.forward(evenBatch({ ...batchOf(steps, nobody), pasts: nobody.map(() => 0) }));
   const base: number[] = [];
   const mixed: number[] = [];
   const fetched: number[] = [];
@@ -72,8 +73,8 @@ function place({ pages }: Decoder, adapter: ResidentAdapter): RowAdapter {
 type Rows = readonly (RowAdapter | null)[];
 
 /** Always over the same positions: what the rows hold there does not matter to time. */
-const batchOf = ({ decoder, context }: Steps, adapters: Rows): ForwardBatch => ({
-  ...{ phase: 'decode', first: 0 },
+const batchOf = ({ decoder, context }: Steps, adapters: Rows): EvenBatch => ({
+  ...{ kind: 'answer', first: 0 },
   pasts: adapters.map(() => context),
   tokens: adapters.map((_, row) => row % decoder.vocabulary),
   sampled: adapters.map((_, row) => row),
@@ -87,8 +88,8 @@ async function step(steps: Steps, adapters: Rows): Promise<number> {
   const batch = batchOf(steps, adapters);
   const temperatures = greedy(adapters);
   const start = systemClock.monotonic();
-  const { rows } = await steps.decoder.forwardTop!(batch, temperatures);
-  const chosen = rows.reduce((sum, { tokens, mass }) => sum + tokens[0]! * mass, 0);
+  const { rows } = await steps.decoder.logitsOf(evenBatch(batch), temperatures);
+  const chosen = (rows as readonly TopLogits[]).reduce((sum, { tokens, mass }) => sum + tokens[0]! * mass, 0);
   const ms = systemClock.monotonic() - start;
   if (Number.isNaN(chosen)) throw new Error('the logits are no numbers');
   return ms;
@@ -97,7 +98,7 @@ async function step(steps: Steps, adapters: Rows): Promise<number> {
 async function stepFetching(steps: Steps, adapters: Rows): Promise<number> {
   const batch = batchOf(steps, adapters);
   const start = systemClock.monotonic();
-  const { whole } = await steps.decoder.forwardTop!(batch, greedy(adapters));
+  const { whole } = await steps.decoder.logitsOf(evenBatch(batch), greedy(adapters));
   for (const logits of await whole(adapters.map((_, row) => row))) argmax(logits);
   return systemClock.monotonic() - start;
 }

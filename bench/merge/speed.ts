@@ -3,6 +3,7 @@
 import { systemClock } from '../../src/core/clock.ts';
 import { createBreath } from '../../src/engine/adapters/breath.ts';
 import { createDecoder, type Decoder } from '../../src/engine/decoder.ts';
+import { evenBatch } from '../../src/engine/forward-batch.ts';
 import { mergeModel } from '../../src/engine/merges/merge-model.ts';
 import type { MergedModel } from '../../src/engine/merges/merged-model.ts';
 import type { LoweredModel } from '../../src/graph/lowered.ts';
@@ -28,7 +29,7 @@ export async function mergedSpeed(runtime: Runtime, base: LoweredModel, rounds: 
   }
   for (let row = 0; row < Math.max(...batches); row++) {
     const tokens = Array.from({ length: context }, (_, i) => 1000 + ((row * 7919 + i * 104_729) % 30_000));
-    await decoder.forward({ phase: 'prefill', first: row, pasts: [0], tokens, sampled: [context - 1] });
+    await decoder.forward(evenBatch({ kind: 'prompt', first: row, pasts: [0], tokens, sampled: [context - 1] }));
   }
   const results: Record<string, object> = {};
   for (const rows of batches) {
@@ -60,7 +61,7 @@ async function step(decoder: Decoder, rows: number, merged: MergedModel | null) 
   const each = Array.from({ length: rows }, (_, row) => row);
   const batch = { first: 0, pasts: each.map(() => context), tokens: each.map(() => 1234), sampled: each };
   const [start, before] = [systemClock.monotonic(), process.cpuUsage()];
-  await decoder.forward({ phase: 'decode', ...batch, merged });
+  await decoder.forward(evenBatch({ kind: 'answer', ...batch, merged }));
   const { user, system } = process.cpuUsage(before);
   return { ms: systemClock.monotonic() - start, busyMs: (user + system) / 1000 };
 }

@@ -6,9 +6,10 @@
 //   base    float32 [R, out]          the linear's own product, whose memory y takes
 //   pages   int32 [R, C]              slots of the pools; -1: none
 //   shares  float32 [R, C]            how much of the page's product the row takes
-//   gain    float32 [R, out]          DoRA; [1, out]: of all rows; left out: 1
+//   gain    float32 [G, out]          DoRA; left out: 1
 //   a_i     float16 [slots, 8, in]    for each part i of `parts` (q, k, v ...): ranks as rows
 //   b_i     float16 [slots, 8, out_i] B transposed
+//   gain_of int32 [R]                 the row of `gain` that a row takes
 //
 // A page has 8 ranks at most: they end at the first whose first value in A is no number, so a part that the adapter
 // leaves alone, or a rank that only pads, is never read.
@@ -26,6 +27,7 @@
 #define INLINE static inline __attribute__((always_inline))
 
 enum { RANKS = 8, PARTS_MAX = 3, X = 0, BASE, PAGES, SHARES, GAIN, FIRST_PART };
+enum { GAIN_OF = FIRST_PART + 2 * PARTS_MAX };
 
 typedef struct {
   const uint16_t *a, *b;
@@ -40,10 +42,8 @@ typedef struct {
 
 typedef struct {
   const float *x, *base, *gain, *shares;
-  const int32_t *pages;
+  const int32_t *pages, *gain_of;
   float *y;
-  /** From a row's gains to the next one's. */
-  size_t gain_stride;
   size_t rows, in, out, columns, parts, slots;
   Part part[PARTS_MAX];
   /** Rows in an order in which those with the same pages are neighbours. */
@@ -78,7 +78,7 @@ static size_t ranks_of(const Part *part, size_t in, int32_t page) {
 static void keep_product(const Work *work, size_t row, size_t column, size_t count) {
   size_t at = row * work->out + column;
   if (work->gain) {
-    const float *gain = work->gain + row * work->gain_stride + column;
+    const float *gain = work->gain + (size_t)work->gain_of[row] * work->out + column;
     for (size_t i = 0; i < count; i++) work->y[at + i] = work->base[at + i] * gain[i];
   } else if (work->y != work->base) {
     memcpy(work->y + at, work->base + at, count * sizeof(float));
@@ -233,7 +233,8 @@ INLINE void add_products(const size_t rows, const size_t vectors, const Work *wo
   }
   UNROLL for (size_t r = 0; r < rows; r++) {
     size_t at = order[r] * work->out + part->first + column;
-    const float *gains = work->gain ? work->gain + order[r] * work->gain_stride + part->first + column : NULL;
+    const float *gains = NULL;
+    if (work->gain) gains = work->gain + (size_t)work->gain_of[order[r]] * work->out + part->first + column;
     UNROLL for (size_t v = 0; v < vectors; v++, at += LANES) {
       if (is_whole) {
         Lanes gain = gains ? lanes_load(gains + v * LANES) : lanes_of(1);
@@ -382,12 +383,15 @@ static const char *read_call(const Call *call, size_t parts, Work *work) {
   work->pages = input(call, PAGES);
   work->shares = input(call, SHARES);
   if (gain.rank > 0) {
-    int is_shared = gain.dims[0] == 1;
-    if (gain.rank != 2 || gain.dims[1] != base.dims[1] || !(is_shared || gain.dims[0] == base.dims[0])) {
-      return "GroupedLora: gain must be [R, out] or [1, out]";
+    Shape gain_of = input_shape(call, GAIN_OF);
+    if (gain.rank != 2 || gain.dims[1] != base.dims[1] || gain_of.rank != 1 || gain_of.dims[0] != base.dims[0]) {
+      return "GroupedLora: gain must be [G, out], and said of each row";
     }
     work->gain = input(call, GAIN);
-    work->gain_stride = is_shared ? 0 : work->out;
+    work->gain_of = input(call, GAIN_OF);
+    for (size_t row = 0; row < work->rows; row++) {
+      if (work->gain_of[row] < 0 || work->gain_of[row] >= gain.dims[0]) return "GroupedLora: a gain that is not there";
+    }
   }
   work->y = output(call, 0, base);
   return work->y == NULL ? "GroupedLora: there is no memory for y" : NULL;
@@ -457,7 +461,7 @@ Operator VARIANT(GroupedLora) = {
     .name = "GroupedLora",
     .inputs = {{FLOAT32}, {FLOAT32}, {INT32}, {FLOAT32}, {FLOAT32, .optional = 1},
                {FLOAT16}, {FLOAT16}, {FLOAT16, .optional = 1}, {FLOAT16, .optional = 1},
-               {FLOAT16, .optional = 1}, {FLOAT16, .optional = 1}},
+               {FLOAT16, .optional = 1}, {FLOAT16, .optional = 1}, {INT32, .optional = 1}},
     .outputs = {{FLOAT32}},
     .aliases = y_is_base,
     .state = sizeof(State),

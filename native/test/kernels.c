@@ -175,8 +175,8 @@ static void quantized(Variant *variant, Variant *plain) {
       else memcpy(data + b + 4 * i, &scale, 4);
     }
   }
-  Attributes attributes = {{"n", "k", "bits", "halves", "minimums", "activations"},
-                           {(int64_t)n, (int64_t)k, bits, halves, minimums, below(2) ? 8 : 16}};
+  Attributes attributes = {{"n", "k", "bits", "halves", "minimums"},
+                           {(int64_t)n, (int64_t)k, bits, halves, minimums}};
   if (below(3) == 0) {
     Value tokens = {NULL, 1, {(int64_t)rows}};
     int64_t *ids = tokens.data = malloc(rows * sizeof *ids);
@@ -188,7 +188,9 @@ static void quantized(Variant *variant, Variant *plain) {
     both(variant, plain, "QuantizedLinearGrad", &attributes, &(Context){{floats(rows, n, 0, 0), packed}, 2, {0}}, 2e-4f);
     return;
   }
-  Context context = {{floats(rows, k, 0, 0), packed}, 2, {0}};
+  Value coarse = {NULL, 1, {1}};
+  *(int32_t *)(coarse.data = malloc(sizeof(int32_t))) = (int32_t)(below(3) ? below(2) * rows : below(rows + 1));
+  Context context = {{floats(rows, k, 0, 0), packed, coarse}, 3, {0}};
   if (below(2)) context.inputs[context.count++] = floats(n, 0, 0, 0);
   both(variant, plain, "QuantizedLinear", &attributes, &context, 2e-4f);
 }

@@ -2,8 +2,8 @@
 
 import type { TokenLogprobs } from '../protocol/messages.ts';
 import { LogitsNotFinite } from './argmax.ts';
+import type { SampledLogits } from './compute.ts';
 import type { TopLogits } from './draw-top.ts';
-import type { TopRows } from './forward-top.ts';
 import { logprobsOf, logprobsOfTop } from './logprobs.ts';
 import type { Sequence } from './sequence.ts';
 
@@ -16,7 +16,7 @@ export type Choice = {
 };
 
 /** @param logits [vocabulary], changed in place */
-export function choose(sequence: Sequence, logits: Float32Array): Choice {
+function choose(sequence: Sequence, logits: Float32Array): Choice {
   const { logprobs: count } = sequence.request.params;
   // Biases and penalties change the logits in place, and log-probabilities are of the model's own distribution.
   const own = count === null ? null : logits.slice();
@@ -25,17 +25,18 @@ export function choose(sequence: Sequence, logits: Float32Array): Choice {
   return { sequence, token, logprobs: logprobsOf(own, token, count!) };
 }
 
-/** @param logits of the sequences' rows, in their order, [rows, vocabulary]; or the best of them, on a device */
-export async function chooseEach(sequences: readonly Sequence[], logits: Float32Array | TopRows): Promise<Choice[]> {
-  if (logits instanceof Float32Array) {
-    const vocabulary = logits.length / sequences.length;
-    return sequences.map((sequence, row) =>
-      choose(sequence, logits.subarray(row * vocabulary, (row + 1) * vocabulary)),
-    );
-  }
-  const choices = sequences.map((sequence, row) => chooseFromTop(sequence, logits.rows[row]!));
-  const open = [...choices.keys()].filter((row) => choices[row] === null);
-  const fetched = open.length > 0 ? await logits.whole(open) : [];
+/** @param at the rows of the sequences' last tokens */
+export async function chooseEach(
+  sequences: readonly Sequence[],
+  { rows, whole }: SampledLogits,
+  at: readonly number[],
+): Promise<Choice[]> {
+  const choices = sequences.map((sequence, i) => {
+    const logits = rows[at[i]!]!;
+    return logits instanceof Float32Array ? choose(sequence, logits) : chooseFromTop(sequence, logits);
+  });
+  const open = [...choices.keys()].filter((i) => choices[i] === null);
+  const fetched = open.length > 0 ? await whole(open.map((i) => at[i]!)) : [];
   for (const [i, row] of open.entries()) choices[row] = choose(sequences[row]!, fetched[i]!);
   return choices as Choice[];
 }

@@ -76,7 +76,7 @@ export function createDecoderModels(
       const model = open(lowered, mergedWeights(runtime, lowered, base, weights, form.target.real));
       try {
         await onChange(merges.size + 1);
-        for (const phase of ['prefill', 'decode'] as const) await model.sessions.of(phase, withoutAdapters, true);
+        await model.sessions.of(withoutAdapters, true);
       } catch (error) {
         await release(model);
         await onChange(merges.size);

@@ -11,33 +11,20 @@ import { type GraphTarget, hostTarget, type Real } from '../graph/target.ts';
 import type { Runtime } from '../runtime/session.ts';
 import { PagePool } from './adapters/page-pool.ts';
 import type { ResidentAdapter } from './adapters/resident-adapter.ts';
-import { type Compute, createCompute } from './compute.ts';
+import type { Compute } from './compute.ts';
 import { createDecoderModels } from './decoder-models.ts';
-import type { DeviceLogits } from './device/device-logits.ts';
-import { evenForLongPrefills } from './device/even-prefills.ts';
-import { inEvenSteps } from './device/even-steps.ts';
-import type { ForwardBatch } from './forward-batch.ts';
-import type { ForwardTop } from './forward-top.ts';
 import type { KvCache } from './kv-cache.ts';
 import type { MergedModel } from './merges/merged-model.ts';
 import { createModelMemory } from './model-memory.ts';
 import type { SessionForm } from './model-sessions.ts';
-import { logitsIn } from './window.ts';
-import { createWindows } from './windows.ts';
 
 export type Decoder = {
   readonly kv: KvCache;
   readonly vocabulary: number;
   readonly pages: PagePool;
-  /** Logits [sampled, vocabulary] in a buffer that the same model's next call overwrites. One call at a time. */
-  forward(batch: ForwardBatch): Promise<Float32Array>;
-  /**
-   * The same where logits stay in a device's memory, for a decode step: what the tokens are chosen from comes back.
-   * null where they do not.
-   */
-  readonly forwardTop: ForwardTop | null;
-  /** A lone token of a prompt sums in another order than several: on a device. */
-  readonly pairsTokens: boolean;
+  /** One call at a time, of either. */
+  readonly forward: Compute['forward'];
+  readonly logitsOf: Compute['logitsOf'];
   /** Something is computed beside the steps, of what they leave of the processor. On a device nothing is. */
   readonly isWorkingAside: boolean;
   /**
@@ -62,11 +49,13 @@ export type DecoderOptions = {
   readonly clock?: Clock;
   /** Called when pages hold an adapter, or can be taken again. */
   readonly onPagesChange?: () => void;
-  /** 'int16' decodes with the graph of prefill: nearer to floats, and slower. The host's alone. */
+  /** 'int16' rounds answers as prompts: nearer to floats, and slower. The host's alone. */
   readonly decodeActivations?: Activations;
   /** Of keys and values on the processor: 'float32' rounds nothing, at twice the memory. 'float16' by default. */
   readonly kvType?: Real;
-  /** Of computed beginnings of prompts that no row holds, on the processor; left out: none stays. */
+  /** Of what rows hold on the processor; left out: a whole context for each. */
+  readonly kvBytes?: number;
+  /** Of computed beginnings that no row holds, on the processor; left out: none stays. */
   readonly prefixBytes?: number;
   /** Form of the graphs, and where keys, values and pages lie: where the runtime computes, by default. */
   readonly target?: GraphTarget;
@@ -80,52 +69,35 @@ export function createDecoder(runtime: Runtime, lowered: LoweredModel, options: 
   const forTarget = (model: LoweredModel) => (target.on === 'device' ? operatorForm(model) : model);
   const model = forTarget(lowered);
   const { shape } = model;
-  const windows = createWindows(rows);
-  const forms = { ...options, target, kvType: form.kvType, clock, onGone: windows.dropPlace };
-  const { kv, memory, runs, logits, lengths, release } = createModelMemory(runtime, model, forms);
-  const pages = new PagePool({ memory, slots, clock, onChange });
+  const activations = { prompt: 'int16', answer: options.decodeActivations ?? 'int8' } as const;
+  const memory = createModelMemory(runtime, model, { ...options, target, kvType: form.kvType, activations, clock });
+  const { kv } = memory;
+  const pages = new PagePool({ memory: memory.memory, slots, clock, onChange });
   const models = createDecoderModels(runtime, model, {
     form,
     logits: rows * shape.vocabulary,
-    ...{ onChange: kv.expectGroups, onRelease: windows.dropModel },
+    ...{ onChange: kv.expectGroups, onRelease: (id) => compute.dropModel(id) },
   });
+  const compute = memory.computeOver(models);
   const aside = countedWork();
-
-  const compute = createCompute(runtime, { layers: shape.layers, kv, runs, models, windows });
-  const forward = async (batch: ForwardBatch): Promise<Float32Array> => {
-    const count = batch.sampled.length * shape.vocabulary;
-    const logits = batch.aside ? new Float32Array(count) : models.of(batch.merged ?? null).logits(count);
-    const work = () => compute(batch, logitsIn(runtime, logits));
-    await (batch.aside ? aside.during(work) : work());
-    return logits;
-  };
-  const top = logits && topOf(logits, compute);
   return {
     kv,
     pages,
     vocabulary: shape.vocabulary,
-    pairsTokens: target.on === 'device',
     get isWorkingAside() {
       return runtime.device === null && aside.count > 0;
     },
-    forward: runtime.device ? evenForLongPrefills(forward, console.warn) : forward,
-    forwardTop: runtime.device?.records && top && lengths ? inEvenSteps(top, lengths) : top,
+    forward: (batch) => (batch.aside ? aside.during(() => compute.forward(batch)) : compute.forward(batch)),
+    logitsOf: compute.logitsOf,
     async prepare(adapter) {
-      await Promise.all(runs.forms(adapter).map(([phase, form]) => models.of(null).sessions.of(phase, form)));
+      await Promise.all(memory.formsOf(adapter).map((form) => models.of(null).sessions.of(form)));
     },
     addMerged: (merged) => aside.during(() => models.add(forTarget(merged))),
     removeMerged: models.remove,
     async release() {
       await models.release();
-      await release();
+      await memory.release();
     },
-  };
-}
-
-function topOf(logits: DeviceLogits, compute: Compute): ForwardTop {
-  return async (batch, temperatures) => {
-    await compute(batch, logits);
-    return { rows: await logits.top(temperatures), whole: (rows) => logits.whole(rows, temperatures.length) };
   };
 }
 
@@ -151,12 +123,10 @@ function targetOf({ device }: Runtime): GraphTarget {
 }
 
 function sessionForm(runtime: Runtime, options: DecoderOptions): SessionForm {
-  const { positions, decodeActivations = 'int8', kvType = 'float16', profile } = options;
+  const { positions, kvType = 'float16', profile } = options;
   const target = options.target ?? targetOf(runtime);
   return {
     positions,
-    // A device rounds none: both phases are one graph.
-    decodeActivations: target.on === 'device' ? 'int16' : decodeActivations,
     kvType,
     target,
     ...(profile ? { profile } : {}),

@@ -15,16 +15,16 @@ import type {
 } from '../protocol/messages.ts';
 import { AdapterDoor } from './adapters/adapter-door.ts';
 import type { AdapterStore } from './adapters/adapter-store.ts';
-import { type Choice, choose, chooseEach } from './choose.ts';
+import { type Choice, chooseEach } from './choose.ts';
 import type { Decoder } from './decoder.ts';
-import type { ForwardBatch } from './forward-batch.ts';
+import type { BatchPart } from './forward-batch.ts';
 import { openConstraint } from './grammar-mask.ts';
 import { PrefixChain } from './kv/prefix-cache.ts';
 import type { Merges } from './merges/merges.ts';
 import { mergedOrMixed } from './policies/merged-or-mixed.ts';
 import { roomAside } from './policies/room-aside.ts';
-import { everyOf, notePrompt } from './prompt-logprobs.ts';
-import { type DecodeRange, Scheduler } from './scheduler.ts';
+import { notePrompt } from './prompt-logprobs.ts';
+import { type Chunk, type Run, Scheduler } from './scheduler.ts';
 import { createSequence, endOf, prefillLeft, type Sequence } from './sequence.ts';
 import { StepCosts } from './step-costs.ts';
 
@@ -36,13 +36,9 @@ export type EngineOptions = {
   readonly grammars?: GrammarThread | null;
   /** Whether sequences whose adapter is merged run on the merge: where it is faster, or for measurements. */
   readonly onMerges?: 'auto' | 'always' | 'never';
-  /** Groups of rows on the same weights that decode in one step; all by default: turns only let rows wait longer. */
-  readonly groupsMax?: number;
-  /** Sequences that run at once; the rest of the decoder's rows keeps those that are parked. Left out: all rows. */
-  readonly slots?: number;
   /** What the base computes without an adapter is known to all flows. */
   readonly sharesBasePrefixes?: boolean;
-  /** Prompt tokens prefilled in one step. */
+  /** Tokens of one step, of prompts and of answers. */
   readonly prefillChunk: number;
   readonly clock: Clock;
   /** For requests that bring no seed. */
@@ -62,7 +58,6 @@ export class Engine {
   readonly #door: AdapterDoor;
   readonly #sequences = new Map<number, Sequence>();
   readonly #costs = new StepCosts();
-  readonly #slots: number;
   /** Those that expire. */
   readonly #timed = new Set<Sequence>();
   #aborted: Sequence[] = [];
@@ -78,18 +73,15 @@ export class Engine {
   constructor(options: EngineOptions) {
     this.#options = options;
     const { kv, pages: pool } = options.decoder;
-    const { adapters: store, merges, prefillChunk: prefillBudget, slots = kv.rows, groupsMax = slots } = options;
-    this.#slots = slots;
+    const { adapters: store, merges, prefillChunk: budget } = options;
     const prefersMerge = (sequence: Sequence) => this.#prefersMerge(sequence);
     this.#door = new AdapterDoor({ store, pool, merges, prefersMerge });
     this.#scheduler = new Scheduler({
-      ...{ rows: slots, parkedRows: kv.rows - slots, lead: leadOfContext * kv.positions, prefillBudget, groupsMax },
-      begin: (sequence, row) => this.#begin(sequence, row),
-      moveRow: kv.move,
-      swapRows: kv.swap,
+      ...{ rows: kv.rows, lead: leadOfContext * kv.positions, budget, kv },
+      begin: (sequence) => this.#begin(sequence),
       // Until its grammar is compiled, or the beginning of its prompt is, a sequence holds nobody up.
       admit: (sequence) => (this.#isComing(sequence) ? 'wait' : this.#door.admit(sequence)),
-      park: (sequence) => this.#door.park(sequence),
+      preempt: (sequence) => this.#preempt(sequence),
       pages: pool.slots,
       pagesOf: (sequence) => this.#door.pagesOf(sequence),
     });
@@ -128,7 +120,7 @@ export class Engine {
     const { isWorkingAside: isMerging } = this.#options.decoder;
     const rows = running.length;
     const [stepMs, trainingShare] = [this.#stepMs, this.#trainingShare];
-    return roomAside({ stepMs, rows, slots: this.#slots, isMerging, trainingShare });
+    return roomAside({ stepMs, rows, slots: this.#options.decoder.kv.rows, isMerging, trainingShare });
   }
 
   add(request: SequenceRequest): void {
@@ -165,12 +157,9 @@ export class Engine {
 
     const plan = this.#scheduler.schedule(start);
     const tokens: TokenEvent[] = [];
-    const prefilled: Choice[] = [];
-    for (const chunk of plan.prefill) prefilled.push(...(await this.#prefill(chunk.row, chunk.tokens)));
-    const decoded: Choice[] = [];
-    for (const range of plan.decode) decoded.push(...(await this.#decode(range)));
-    this.#scheduler.promote();
-    for (const choice of [...decoded, ...prefilled]) {
+    const choices: Choice[] = [];
+    for (const run of plan.runs) choices.push(...(await this.#run(run)));
+    for (const choice of choices) {
       const end = this.#append(choice, tokens);
       if (end) ended.push(end);
     }
@@ -178,7 +167,7 @@ export class Engine {
     const started = plan.started.map(({ request }) => request.id);
     const loads = [...adapters.takeLoads(), ...decoder.pages.takeLoads()];
     // A step that only found that adapters are still on their way is none.
-    if (decoded.length + plan.prefill.length + ended.length + loads.length === 0) return;
+    if (plan.runs.length + ended.length + loads.length === 0) return;
     this.#steps++;
     this.#stepMs = clock.monotonic() - start;
     const moves = [...adapters.takeMoves(), ...decoder.pages.takeMoves()];
@@ -193,26 +182,43 @@ export class Engine {
     return this.#scheduler.running.some((other) => other.prefix !== null && computesBeginning(other, sequence));
   }
 
-  /** What an earlier prompt computed with the same weights is not computed again, but for the last token. */
-  #begin(sequence: Sequence, row: number): void {
+  /**
+   * What was computed before of the same tokens with the same weights is not computed again, but for the last token.
+   */
+  #begin(sequence: Sequence): void {
     const { prefixes } = this.#options.decoder.kv;
-    const { request, merge } = sequence;
+    const { request, merge, tokens } = sequence;
     // Whose prompt's log-probabilities are wanted needs the logits of all of it.
     if (prefixes === null || request.promptLogprobs !== undefined) return;
-    const { sharesBasePrefixes = false } = this.#options;
-    const owner = sharesBasePrefixes && request.adapters.length === 0 ? 'base' : `${sequence.line.flow}`;
-    const root = [sequence.key, merge?.bits ?? null, owner, request.cacheSalt ?? null];
-    sequence.prefix = new PrefixChain(root, owner, request.promptTokens);
-    sequence.cached = prefixes.begin(row, sequence.prefix, request.promptTokens.length - 1);
-    sequence.past = sequence.cached;
+    const isFirst = sequence.prefix === null;
+    if (sequence.prefix === null) {
+      const { sharesBasePrefixes = false } = this.#options;
+      const owner = sharesBasePrefixes && request.adapters.length === 0 ? 'base' : `${sequence.line.flow}`;
+      const root = [sequence.key, merge?.bits ?? null, owner, request.cacheSalt ?? null];
+      sequence.prefix = new PrefixChain(root, owner, tokens, request.promptTokens.length);
+    }
+    sequence.computed = prefixes.begin(sequence.kvRow!, sequence.prefix, tokens.length - 1);
+    if (!isFirst) return;
+    sequence.cached = sequence.computed;
     this.#queried += request.promptTokens.length;
     this.#hit += sequence.cached;
+  }
+
+  /** What it has computed stays as long as nobody needs the room. */
+  #preempt(sequence: Sequence): void {
+    this.#keep(sequence, sequence.computed);
+    this.#door.preempt(sequence);
+  }
+
+  /** Its first `count` tokens are known from now on. */
+  #keep({ prefix, kvRow }: Sequence, count: number): void {
+    if (prefix !== null) this.#options.decoder.kv.prefixes?.keep(kvRow!, prefix, count);
   }
 
   /** Asks for the adapters of those that start next; ends those whose adapter cannot be had. */
   #fetchAdapters(now: number): SequenceEnd[] {
     const { waiting } = this.#scheduler;
-    this.#door.prefetch(waiting.first(this.#slots));
+    this.#door.prefetch(waiting.first(this.#options.decoder.kv.rows));
     return [...waiting].flatMap((sequence) => {
       const error = sequence.constraint?.error ?? this.#door.failure(sequence);
       return error === null ? [] : [this.#end(sequence, endOf(sequence, 'error', now, { error: causeOf(error) }))];
@@ -232,52 +238,38 @@ export class Engine {
     return expired.map((sequence) => this.#end(sequence, endOf(sequence, 'error', now, { error: tooLate })));
   }
 
-  /** One token for each row of a group. */
-  async #decode({ first, rows, merge }: DecodeRange): Promise<Choice[]> {
+  /** The next tokens of sequences on the same weights; a choice for each that has no more. */
+  async #run({ merge, chunks }: Run): Promise<Choice[]> {
     const { clock, decoder } = this.#options;
-    const { running } = this.#scheduler;
-    const sequences = running.slice(first, first + rows);
     const start = clock.monotonic();
-    const batch: ForwardBatch = {
-      ...{ phase: 'decode', first },
-      pasts: sequences.map(({ past }) => past),
-      tokens: sequences.map(({ tokens, past }) => tokens[past]!),
-      sampled: sequences.map((_, i) => i),
-      adapters: sequences.map(({ row }) => row),
-      merged: merge?.model ?? null,
-    };
-    const temperatures = sequences.map(({ request }) => request.params.temperature);
-    const logits = await (decoder.forwardTop?.(batch, temperatures) ?? decoder.forward(batch));
-    const kind = merge ? 'merged' : sequences.some(({ row }) => row !== null) ? 'mixed' : 'base';
-    this.#costs.observe(kind, rows, clock.monotonic() - start);
-    for (const sequence of sequences) sequence.past++;
-    await masksOf(sequences);
-    return await chooseEach(sequences, logits);
-  }
-
-  /** The next `count` prompt tokens of one row; a token only at the end of the prompt. */
-  async #prefill(row: number, count: number): Promise<Choice[]> {
-    const sequence = this.#scheduler.running[row]!;
-    const { past, tokens, request } = sequence;
-    const { decoder } = this.#options;
-    // Where one token sums in another order than many, it is computed beside another: the one before it, again.
-    const again = decoder.pairsTokens && past > 0 && (count === 1 || past === 1) ? 1 : 0;
-    const logits = await decoder.forward({
-      phase: 'prefill',
-      first: row,
-      pasts: [past - again],
-      tokens: tokens.slice(past - again, past + count),
-      sampled: sequence.promptLogprobs === null ? [again + count - 1] : everyOf(count, again),
-      adapters: [sequence.row],
-      merged: sequence.merge?.model ?? null,
-    });
-    sequence.past += count;
-    if (sequence.prefix) this.#options.decoder.kv.prefixes?.keep(row, sequence.prefix, sequence.past);
-    const last = logits.subarray(logits.length - this.#options.decoder.vocabulary);
-    if (sequence.promptLogprobs !== null) notePrompt(sequence, logits, count);
-    if (sequence.past < request.promptTokens.length) return [];
-    await masksOf([sequence]);
-    return [choose(sequence, last)];
+    const parts = chunks.map(partOf);
+    const temperatures = chunks.flatMap(({ sequence }, i) =>
+      parts[i]!.sampled.map(() => sequence.request.params.temperature),
+    );
+    const logits = await decoder.logitsOf({ parts, merged: merge?.model ?? null }, temperatures);
+    if (parts.every(({ kind, past, to }) => kind === 'answer' && to - past === 1)) {
+      const kind = merge ? 'merged' : parts.some(({ adapter }) => adapter !== null) ? 'mixed' : 'base';
+      this.#costs.observe(kind, parts.length, clock.monotonic() - start);
+    }
+    const whole: Sequence[] = [];
+    const lastRows: number[] = [];
+    let rows = 0;
+    for (const [i, { sequence }] of chunks.entries()) {
+      const { to, sampled } = parts[i]!;
+      const first = rows;
+      rows += sampled.length;
+      sequence.computed = to;
+      // An answer's keys and values have bits of their own, which serve a sequence that was preempted, and no prompt.
+      this.#keep(sequence, Math.min(to, sequence.request.promptTokens.length));
+      if (sequence.promptLogprobs !== null && parts[i]!.kind === 'prompt') {
+        notePrompt(sequence, sampled[0]!, logits.rows.slice(first, rows) as Float32Array[]);
+      }
+      if (to < sequence.tokens.length) continue;
+      whole.push(sequence);
+      lastRows.push(rows - 1);
+    }
+    await masksOf(whole);
+    return await chooseEach(whole, logits, lastRows);
   }
 
   #append({ sequence, token, logprobs }: Choice, tokens: TokenEvent[]): SequenceEnd | null {
@@ -324,12 +316,11 @@ export class Engine {
     const { running, waiting } = this.#scheduler;
     const { adapters: store, decoder } = this.#options;
     const { kv, pages } = decoder;
-    const used = running.reduce((positions, { past }) => positions + past, 0);
-    const kvUsage = used / (this.#slots * kv.positions);
     return {
       running: running.length,
       waiting: waiting.size,
-      kvUsage,
+      kvUsage: kv.usage,
+      preemptions: this.#scheduler.preemptions,
       ...(kv.prefixes
         ? { prefixes: { queried: this.#queried, hit: this.#hit, bytes: kv.prefixes.blocks * kv.prefixes.blockBytes } }
         : {}),
@@ -352,10 +343,21 @@ export class Engine {
     this.#scheduler.checkIntegrity();
     if (this.idle) this.#door.checkIntegrity();
     const { running, waiting } = this.#scheduler;
-    // Those that are parked keep their merge.
+    // Those that were preempted keep their merge.
     this.#options.merges.checkIntegrity([...running, ...waiting].map(({ merge }) => merge));
     if (this.#sequences.size !== running.length + waiting.size) throw new Error('a sequence leaked');
   }
+}
+
+/** The chunk as the decoder has it. Logits are wanted after the last token, and where the prompt's are asked for. */
+function partOf({ sequence, count }: Chunk): BatchPart {
+  const { tokens, computed: past, kvRow, adapter, promptLogprobs } = sequence;
+  const to = past + count;
+  const kind = prefillLeft(sequence) > 0 ? 'prompt' : 'answer';
+  const isLast = to === tokens.length;
+  const first = kind === 'prompt' && promptLogprobs !== null ? past : isLast ? to - 1 : to;
+  const sampled = Array.from({ length: to - first }, (_, i) => first + i);
+  return { row: kvRow!, past, to, tokens, kind, sampled, adapter };
 }
 
 /** Masks are computed while the step runs; what is left of that is waited for here. An error is its sequence's end. */
@@ -364,8 +366,8 @@ async function masksOf(sequences: readonly Sequence[]): Promise<void> {
 }
 
 /** An adapter that spoils a row is its owner's: rows never compute with one another's. */
-function overflowOf({ row, merge }: Sequence): NonNullable<SequenceEnd['error']> {
-  if (row !== null || merge !== null) {
+function overflowOf({ adapter, merge }: Sequence): NonNullable<SequenceEnd['error']> {
+  if (adapter !== null || merge !== null) {
     const message = 'With this adapter the logits are not finite: its values are too large for the base model.';
     return { code: 'adapter_invalid', message };
   }
@@ -380,7 +382,7 @@ function computesBeginning(other: Sequence, { key, line, request }: Sequence): b
   const longest = Math.min(theirs.promptTokens.length, own.promptTokens.length - 1);
   const differs = theirs.promptTokens.findIndex((token, i) => i >= longest || token !== own.promptTokens[i]);
   const common = differs === -1 ? longest : differs;
-  return common - (common % kvBlock) > other.past;
+  return common - (common % kvBlock) > other.computed;
 }
 
 const tooLate: NonNullable<SequenceEnd['error']> = {

@@ -1,23 +1,31 @@
-// What one run of the decoder is asked for.
+// What one run of the decoder is asked for: the next tokens of some sequences, of each as many as it likes.
 
 import type { RowAdapter } from './adapters/row-adapter.ts';
 import type { MergedModel } from './merges/merged-model.ts';
 
-export type Phase = 'prefill' | 'decode';
+/**
+ * Whose tokens they are. Those of a prompt have activations of 16 bits, those of an answer of 8, whoever computes them
+ * and when: a token's keys and values have the same bits whether a step made them or they are computed anew.
+ */
+export type TokenKind = 'prompt' | 'answer';
 
-/** Neighbouring KV rows [first, first + pasts.length), each with the same number of new tokens. */
-export type ForwardBatch = {
-  /** Prompts round activations to 16 bits, not 8: their keys and values are read by every later step. */
-  readonly phase: Phase;
-  readonly first: number;
-  /** Tokens that each row holds already. */
-  readonly pasts: readonly number[];
-  /** Row-major [rows, new tokens]. */
+/** Tokens [past, to) of one sequence. */
+export type BatchPart = {
+  /** The KV row of the sequence, which holds what is before `past`. */
+  readonly row: number;
+  readonly past: number;
+  readonly to: number;
+  /** The sequence's, from its beginning on. */
   readonly tokens: readonly number[];
-  /** Which of `tokens`, by index, to give the next token's logits for; all of them in a decode step. */
+  readonly kind: TokenKind;
+  /** Positions whose next token's logits are wanted, rising. */
   readonly sampled: readonly number[];
-  /** By row; left out: none. A prefill with an adapter has one row. */
-  readonly adapters?: readonly (RowAdapter | null)[];
+  readonly adapter: RowAdapter | null;
+};
+
+export type ForwardBatch = {
+  /** Of answers first. A row is there once. */
+  readonly parts: readonly BatchPart[];
   /** Whose weights; left out: the base's. Merged rows have no adapters. */
   readonly merged?: MergedModel | null;
   /**
@@ -27,20 +35,36 @@ export type ForwardBatch = {
   readonly aside?: boolean;
 };
 
-/**
- * The same run with row `order[i]` in place i. Logits still come as `sampled` asks, so whoever reads them sees no
- * difference.
- */
-export function inOrder(batch: ForwardBatch, order: readonly number[] | null): ForwardBatch {
-  if (order === null) return batch;
-  const { pasts, tokens, sampled, adapters } = batch;
+/** Neighbouring rows, each with the same number of new tokens. */
+export type EvenBatch = Pick<ForwardBatch, 'merged' | 'aside'> & {
+  readonly kind: TokenKind;
+  readonly first: number;
+  readonly pasts: readonly number[];
+  /** Row-major [rows, new tokens]. */
+  readonly tokens: readonly number[];
+  /** Of `tokens`, by index, rising. */
+  readonly sampled: readonly number[];
+  /** By row; left out: none. */
+  readonly adapters?: readonly (RowAdapter | null)[];
+};
+
+export function evenBatch(batch: EvenBatch): ForwardBatch {
+  const { kind, first, pasts, tokens, sampled, adapters = [], ...rest } = batch;
   const length = tokens.length / pasts.length;
-  const placeOf = new Map(order.map((row, place) => [row, place]));
-  return {
-    ...batch,
-    pasts: order.map((row) => pasts[row]!),
-    tokens: order.flatMap((row) => tokens.slice(row * length, (row + 1) * length)),
-    sampled: sampled.map((index) => placeOf.get(Math.floor(index / length))! * length + (index % length)),
-    ...(adapters && adapters.length > 0 ? { adapters: order.map((row) => adapters[row]!) } : {}),
-  };
+  const parts = pasts.map((past, i): BatchPart => {
+    // What is before is in the row: nobody asks for it.
+    const all = new Array<number>(past);
+    all.push(...tokens.slice(i * length, (i + 1) * length));
+    const own = sampled.filter((index) => Math.floor(index / length) === i);
+    return {
+      ...{ row: first + i, past, to: past + length, tokens: all, kind },
+      sampled: own.map((index) => past + (index % length)),
+      adapter: adapters[i] ?? null,
+    };
+  });
+  return { ...rest, parts };
 }
+
+/** Logits that a run gives. */
+export const sampledCount = ({ parts }: ForwardBatch): number =>
+  parts.reduce((count, { sampled }) => count + sampled.length, 0);

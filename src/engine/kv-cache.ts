@@ -1,5 +1,5 @@
 // Keys and values of the running sequences, a row each. Where they lie is the implementation's: in blocks on the
-// processor (kv/host-kv.ts), in rows on a device (device/device-kv.ts, device/anchored-kv.ts).
+// processor (kv/host-kv.ts), in rows on a device (device/device-kv.ts).
 
 import type { Tensor } from '../runtime/session.ts';
 import type { PrefixChain } from './kv/prefix-cache.ts';
@@ -11,16 +11,24 @@ export type KvCache = {
   readonly rows: number;
   readonly positions: number;
   readonly bytes: number;
-  /** Row `to` is what row `from` was, as far as `length` positions; row `from` holds nothing that anybody reads. */
-  move(from: number, to: number, length: number): void;
-  /** Two rows change places, as far as `length` positions. */
-  swap(one: number, other: number, length: number): void;
+  /** Whether there is room for so many tokens more. */
+  hasRoom(tokens: number): boolean;
+  /** Makes room for `length` tokens in a row; false where there is none. */
+  reserve(row: number, length: number): boolean;
+  /** The row holds nothing any more. */
+  clear(row: number): void;
+  /** Of all room, the share that rows take. */
+  readonly usage: number;
   /**
-   * `work` runs over rows from `first` on, which hold `pasts` tokens and take `added` more each, after all that was
-   * asked for before; what is written there while it runs they hold afterwards. Meanwhile rows may be moved, not be
-   * used by others. A row that holds nothing begins anew.
+   * `work` runs over rows that hold `pasts` tokens and take `added` more each, after all that was asked for before;
+   * what is written there while it runs they hold afterwards. A row that holds nothing begins anew.
    */
-  use<T>(first: number, pasts: readonly number[], added: number, work: (range: KvRange) => Promise<T>): Promise<T>;
+  use<T>(
+    rows: readonly number[],
+    pasts: readonly number[],
+    added: readonly number[],
+    work: (range: KvRange) => Promise<T>,
+  ): Promise<T>;
   /** null where a row cannot begin with another's keys and values. */
   readonly prefixes: Prefixes | null;
   /** Says how many merged models there are, whose rows decode apart from the base's: memory for that comes and goes. */
@@ -28,11 +36,11 @@ export type KvCache = {
   release(): void;
 };
 
-/** Beginnings of prompts that were computed before: by prompts alone, as a prompt would compute them again. */
+/** Beginnings of sequences that were computed before, with the bits that they would have again. */
 export type Prefixes = {
   /** An empty row begins with the longest known prefix, in whole blocks, of at most `count` tokens: with so many. */
   begin(row: number, chain: PrefixChain, count: number): number;
-  /** The row's first `count` tokens, all of the chain's prompt, are known from now on, in whole blocks. */
+  /** The row's first `count` tokens, all of the chain's, are known from now on, in whole blocks. */
   keep(row: number, chain: PrefixChain, count: number): void;
   /** Blocks that are known, and bytes of one. */
   readonly blocks: number;
@@ -47,6 +55,8 @@ export type KvRange = {
   readonly blocks: readonly (readonly number[])[] | null;
   /** The tensors' row i is the range's row `order[i]`; null where it is row i. */
   readonly order: readonly number[] | null;
-  key(layer: number): Tensor;
-  value(layer: number): Tensor;
+  key(layer: number, rows?: number): Tensor;
+  value(layer: number, rows?: number): Tensor;
+  /** Tokens that each of `count` places behind the range's rows holds, which a run may take along; on a device. */
+  beside?(count: number): readonly number[];
 };

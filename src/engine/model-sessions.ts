@@ -2,7 +2,6 @@
 // A merged model takes what it has in common with the base from the base, tensor by tensor, so that the runtime holds
 // and packs those once. Knows no rows.
 
-import type { Activations } from '../core/base-model.ts';
 import { encodeOnnx } from '../formats/onnx.ts';
 import type { AdaptersInGraph } from '../graph/adapted-linear.ts';
 import { buildDecoder, decoderNames, embeddingView } from '../graph/decoder.ts';
@@ -10,7 +9,6 @@ import type { LoweredModel, LoweredTensor } from '../graph/lowered.ts';
 import { ropeTables } from '../graph/rope.ts';
 import type { GraphTarget, Real } from '../graph/target.ts';
 import type { Runtime, Session, Tensor, TensorData } from '../runtime/session.ts';
-import type { Phase } from './forward-batch.ts';
 
 /** By initialiser name. */
 export type ModelWeights = {
@@ -22,14 +20,13 @@ export type ModelWeights = {
 
 export type ModelSessions = {
   /** @param aside where it has to be made: nobody waits for it, and others run meanwhile */
-  of(phase: Phase, adapters: AdaptersInGraph, aside?: boolean): Promise<Session>;
+  of(adapters: AdaptersInGraph, aside?: boolean): Promise<Session>;
   /** Waits for those that are being made; the model's own weights go with them. */
   release(): Promise<void>;
 };
 
 export type SessionForm = {
   readonly positions: number;
-  readonly decodeActivations: Activations;
   readonly kvType: Real;
   readonly target: GraphTarget;
   readonly profile?: string;
@@ -41,17 +38,16 @@ export function createModelSessions(
   runtime: Runtime,
   model: LoweredModel,
   { shared, own }: ModelWeights,
-  { positions, decodeActivations, kvType, target, profile, inTurn }: SessionForm,
+  { positions, kvType, target, profile, inTurn }: SessionForm,
 ): ModelSessions {
   const sessions = new Map<string, Promise<Session>>();
   return {
-    of(phase, adapters, aside = false) {
-      const activations = phase === 'prefill' ? 'int16' : decodeActivations;
-      const key = `${activations} ${graphKey(adapters)}`;
+    of(adapters, aside = false) {
+      const key = graphKey(adapters);
       let session = sessions.get(key);
       if (!session) {
         session = inTurn(() => {
-          const graph = buildDecoder(model, { positions, activations, adapters, kvType, target });
+          const graph = buildDecoder(model, { positions, adapters, kvType, target });
           return runtime.session(encodeOnnx(graph), { weights: shared, own, aside, ...(profile ? { profile } : {}) });
         });
         sessions.set(key, session);

@@ -4,18 +4,13 @@
 import { logprobsOf } from './logprobs.ts';
 import type { Sequence } from './sequence.ts';
 
-/** Indices of the last `count` of the tokens of a run. */
-export const everyOf = (count: number, skipped: number): number[] =>
-  Array.from({ length: count }, (_, index) => skipped + index);
-
-/** @param logits [count, vocabulary], of the prompt tokens that end at `sequence.past` */
-export function notePrompt({ past, request, promptLogprobs }: Sequence, logits: Float32Array, count: number): void {
+/** @param rows logits of the positions from `first` on; what is computed again was noted before */
+export function notePrompt({ request, promptLogprobs }: Sequence, first: number, rows: readonly Float32Array[]): void {
   const { promptTokens, promptLogprobs: alternatives = 0 } = request;
-  const vocabulary = logits.length / count;
-  for (let index = 0; index < count; index++) {
-    const next = promptTokens[past - count + index + 1];
+  for (const [index, row] of rows.entries()) {
+    const position = first + index + 1;
+    const next = promptTokens[position];
     if (next === undefined) return;
-    const row = logits.subarray(index * vocabulary, (index + 1) * vocabulary);
-    promptLogprobs!.push(logprobsOf(row, next, alternatives));
+    if (position === promptLogprobs!.length) promptLogprobs!.push(logprobsOf(row, next, alternatives));
   }
 }

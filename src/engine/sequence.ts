@@ -1,4 +1,4 @@
-// One sequence in the engine: its tokens, how far the KV pool holds them, and its times. Pure bookkeeping.
+// One sequence in the engine: its tokens, how many of them are computed, and its times. Pure bookkeeping.
 
 import { mergeKey } from '../core/adapter.ts';
 import { commonShare } from '../core/share.ts';
@@ -21,15 +21,17 @@ export type Sequence = {
   readonly key: string;
   /** Where it stands while it waits. */
   readonly line: Line;
-  /** Prompt and sampled tokens. The last sampled one is not in the KV pool yet: the next step feeds it. */
+  /** Prompt and sampled tokens. What is not computed of them is work. */
   readonly tokens: number[];
   /** Of the prompt's tokens so far; null where nobody asks for them. */
   readonly promptLogprobs: (TokenLogprobs | null)[] | null;
-  /** Tokens in the KV pool. */
-  past: number;
-  /** Those of them that another sequence computed. */
+  /** Tokens whose keys and values its KV row holds. */
+  computed: number;
+  /** Those of them that it began with for the first time: others had computed them. */
   cached: number;
-  /** Under which its prompt's beginnings are known, from its start on; null where they are not. */
+  /** The KV row that it has while it runs; null while it waits. */
+  kvRow: number | null;
+  /** Under which its beginnings are known, from its start on; null where they are not. */
   prefix: PrefixChain | null;
   /** Monotonic milliseconds; null until it happened. */
   readonly queuedAt: number;
@@ -39,13 +41,11 @@ export type Sequence = {
   firstTokenAt: number | null;
   /** Its adapter in memory, or on its way; null without one, and before it is fetched. */
   hold: AdapterHold | null;
-  /** Its adapter as its row uses it, from its start on; null where it runs on a merge. */
-  row: RowAdapter | null;
+  /** Its adapter and the pages that it has while it runs; null where it runs on a merge. */
+  adapter: RowAdapter | null;
   /** The merge that it runs on, from its start to its end; null: on the base's weights. */
   merge: Merge | null;
-  /** The KV row that keeps what it has while another runs in its place; null while it runs, and before. */
-  parkedIn: number | null;
-  /** Others were parked for its pages, which was in vain: that is tried once. */
+  /** Others were preempted for its pages, which was in vain: that is tried once. */
   hasAskedForPages: boolean;
   /** Sequences that started while this one stood before them and could not. */
   overtaken: number;
@@ -73,26 +73,29 @@ export function createSequence(
     line: { flow, weight, subflow: `${priority} ${key}`, subflowWeight: priority },
     tokens: [...request.promptTokens],
     promptLogprobs: request.promptLogprobs === undefined ? null : [null],
-    past: 0,
+    computed: 0,
     cached: 0,
+    kvRow: null,
     prefix: null,
     queuedAt: now,
     expiresAt: now + timeoutMs,
     startedAt: null,
     firstTokenAt: null,
     hold: null,
-    row: null,
+    adapter: null,
     merge: null,
-    parkedIn: null,
     hasAskedForPages: false,
     overtaken: 0,
   };
 }
 
-/** Prompt tokens that are not in the KV pool yet; 0 once the sequence decodes. */
-export function prefillLeft(sequence: Sequence): number {
-  return Math.max(0, sequence.request.promptTokens.length - sequence.past);
-}
+/** Prompt tokens that are not computed yet; 0 once the sequence decodes. */
+export const prefillLeft = ({ request, computed }: Sequence): number =>
+  Math.max(0, request.promptTokens.length - computed);
+
+/** Tokens of one kind that are not computed yet: of the prompt first, then of the answer. */
+export const tokensLeft = (sequence: Sequence): number =>
+  prefillLeft(sequence) || sequence.tokens.length - sequence.computed;
 
 export function endOf(
   sequence: Sequence,

@@ -5,7 +5,6 @@ import type { Clock } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
 import { GrammarThread } from '../grammar/grammar-thread.ts';
 import { pageRanks } from '../graph/adapted-linear.ts';
-import type { GraphTarget } from '../graph/target.ts';
 import { loadWeights } from '../graph/weights.ts';
 import type { EngineConfig, EngineEvent, EngineInfo } from '../protocol/messages.ts';
 import { AdapterStore } from './adapters/adapter-store.ts';
@@ -15,6 +14,7 @@ import { readAdapter } from './adapters/read-adapter.ts';
 import { createDecoder } from './decoder.ts';
 import { openDevice, pagesFor } from './device/open-device.ts';
 import { Engine } from './engine.ts';
+import { evenBatch } from './forward-batch.ts';
 import { mergeMemory } from './merges/merge-memory.ts';
 import { mergeModel } from './merges/merge-model.ts';
 import { Merges } from './merges/merges.ts';
@@ -27,13 +27,6 @@ export type EngineCallbacks = {
   /** Between steps something came about that may let a sequence start. */
   onChange(): void;
 };
-
-/**
- * KV rows that keep sequences which made room for another flow's. On the host rows take memory as they fill, so that
- * every slot has one; a device's are reserved whole. A single slot is never shared: its rows would only take turns.
- */
-const parkedRows = (slots: number, on: GraphTarget['on']) =>
-  slots === 1 ? 0 : on === 'host' ? slots : Math.ceil(slots / 4);
 
 export type StartedEngine = { readonly engine: Engine; readonly info: EngineInfo };
 
@@ -53,8 +46,7 @@ export async function startEngine(
     const message = `LORIKEET_MAX_CONTEXT is ${positions}, but ${config.model.name} takes at most ${context} tokens.`;
     throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_MAX_CONTEXT' });
   }
-  const slots = config.maxSequences;
-  const rows = slots + parkedRows(slots, target.on);
+  const rows = config.maxSequences;
   const decoder = createDecoder(runtime, model, {
     rows,
     positions,
@@ -67,10 +59,10 @@ export async function startEngine(
     onPagesChange: onChange,
   });
   // One step of each kind before the first request: pages are touched and buffers sized.
-  const firstStep = { first: 0, pasts: [0], tokens: [0], sampled: [0] };
-  await decoder.forward({ phase: 'prefill', ...firstStep });
-  const decode = { phase: 'decode', ...firstStep } as const;
-  await (decoder.forwardTop?.(decode, [0]) ?? decoder.forward(decode));
+  const firstStep = { first: 0, tokens: [0], sampled: [0] };
+  await decoder.forward(evenBatch({ kind: 'prompt', pasts: [0], ...firstStep }));
+  await decoder.logitsOf(evenBatch({ kind: 'answer', pasts: [1], ...firstStep }), [0]);
+  decoder.kv.clear(0);
   // Not waited for: the base serves at once, and an adapter that comes meanwhile waits for its graphs like for its
   // bytes.
   decoder.prepare(null).catch(() => {});
@@ -104,7 +96,6 @@ export async function startEngine(
     adapters,
     merges,
     grammars,
-    slots,
     prefillChunk,
     sharesBasePrefixes,
     clock,

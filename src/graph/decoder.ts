@@ -12,7 +12,7 @@
 // place. Inputs and outputs are named in `decoderNames`.
 
 import { linearSize } from '../core/adapter.ts';
-import type { Activations, ModelShape } from '../core/base-model.ts';
+import type { ModelShape } from '../core/base-model.ts';
 import { dataTypes, type OnnxGraph } from '../formats/onnx.ts';
 import {
   type AdapterOperators,
@@ -40,6 +40,10 @@ export const decoderNames = {
   past: 'past_lengths',
   /** int32 [B, most], on the processor: each sequence's blocks in the order of positions. */
   table: 'block_table',
+  /** int32 [1], on the processor: the first so many rows of R are rounded to 8 bits, the others to 16. */
+  coarse: 'coarse_rows',
+  /** int32 [1], on the processor: the same of the rows of S. */
+  coarseSampled: 'coarse_sampled',
   /** int64 [3] = [B, T, -1], on a device: every sequence has T new tokens. */
   batchShape: 'batch_shape',
   /** int32 [B], on a device: tokens in the KV pool after this run, less one. */
@@ -65,7 +69,6 @@ export const decoderNames = {
 
 export type DecoderForm = {
   readonly positions: number;
-  readonly activations: Activations;
   readonly adapters: AdaptersInGraph;
   /** Of keys and values on the processor; a device's are its target's. float16 by default. */
   readonly kvType?: Real;
@@ -134,14 +137,15 @@ function operatorsOf(adapters: AdaptersInGraph): AdapterOperators | null {
 function projection(
   g: GraphBuilder,
   { shape, linears }: LoweredModel,
-  { activations, target = hostTarget }: DecoderForm,
+  { target = hostTarget }: DecoderForm,
   adapters: AdapterOperators | null,
 ) {
   return (layer: number, joined: JoinedLinear, x: string, result?: string): string => {
     const name = loweredName(layer, joined);
     const form = linears.get(name)!;
+    const coarse = joined === 'head' ? decoderNames.coarseSampled : decoderNames.coarse;
     const product = (bias: boolean, last?: string) =>
-      linear(g, { name, form: { ...form, bias: bias && form.bias }, activations, target }, x, last);
+      linear(g, { name, form: { ...form, bias: bias && form.bias }, coarse, target }, x, last);
     if (!adapters?.linears.includes(joined)) return product(true, result);
     const sizes = joinedLinears[joined].map((module) => linearSize(shape, module));
     const adapted = { layer, linear: joined, in: sizes[0]!.in, outs: sizes.map(({ out }) => out), target };
@@ -175,11 +179,13 @@ function embed(g: GraphBuilder, model: LoweredModel, { on, real }: GraphTarget):
 export const embeddingView = { blocks: 'embedding.blocks', scales: 'embedding.scales' } as const;
 
 function addSequenceInputs(g: GraphBuilder, { on }: GraphTarget): void {
-  const { cumulative, past, table, batchShape, lastPositions, totalLength } = decoderNames;
+  const { cumulative, past, table, coarse, coarseSampled, batchShape, lastPositions, totalLength } = decoderNames;
   if (on === 'host') {
     g.input(cumulative, 'int32', ['B + 1']);
     g.input(past, 'int32', ['B']);
     g.input(table, 'int32', ['B', 'most']);
+    g.input(coarse, 'int32', [1]);
+    g.input(coarseSampled, 'int32', [1]);
     return;
   }
   g.input(batchShape, 'int64', [3]);

@@ -34,7 +34,7 @@ export function frozenLinear(t: TrainingBuilder, name: string): FrozenLinear {
   if (isNative(t, form)) {
     const packed = t.own(`${name}.packed`);
     return {
-      product: (x) => linear(t.g, { name, form, activations: 'int16' }, x),
+      product: (x) => linear(t.g, { name, form, coarse: '' }, x),
       grad: (dy) => t.g.native('QuantizedLinearGrad', [dy, packed], packedAttributes(form)),
     };
   }
@@ -57,10 +57,10 @@ export function frozenRows(t: TrainingBuilder, name: string, rows: RowRange, fir
   }
   const part = { ...form, n: rows.count };
   const packed = packedRowsOf(t, name, rows);
-  const attributes = { ...packedAttributes(part), activations: 16 };
+  const attributes = packedAttributes(part);
   return {
     product: (x) => t.g.native('QuantizedLinear', [after(t, x, [-1, form.k], first), packed], attributes),
-    grad: (dy) => t.g.native('QuantizedLinearGrad', [dy, packed], packedAttributes(part)),
+    grad: (dy) => t.g.native('QuantizedLinearGrad', [dy, packed], attributes),
   };
 }
 

@@ -15,7 +15,7 @@ import {
 import { hostTarget } from './target.ts';
 
 /** Parts of a joined linear, at the most. */
-const partsMax = 3;
+export const partsMax = 3;
 
 /** Rows of a group, at the most: a tile of the card's matrix units. */
 export const groupRows = 16;

@@ -13,6 +13,7 @@ import {
   joinedLinears,
   pageRanks,
 } from './adapted-linear.ts';
+import { partsMax } from './grouped-adapters.ts';
 
 export const hostAdapters = ({ gains }: HostForm): AdapterOperators => ({
   linears: Object.keys(joinedLinears) as JoinedLinear[],
@@ -22,6 +23,7 @@ export const hostAdapters = ({ gains }: HostForm): AdapterOperators => ({
     for (const linear of Object.keys(joinedLinears) as JoinedLinear[]) {
       g.input(adapterNames.pages(linear), 'int32', [`R.${linear}`, `C.${linear}`]);
       g.input(adapterNames.shares(linear), 'float32', [`R.${linear}`, `C.${linear}`]);
+      if (gains) g.input(adapterNames.gainOf(linear), 'int32', [`R.${linear}`]);
     }
   },
 
@@ -32,7 +34,9 @@ export const hostAdapters = ({ gains }: HostForm): AdapterOperators => ({
       g.input(adapterNames.a(layer, module), 'float16', ['slots', pageRanks, inputs]),
       g.input(adapterNames.b(layer, module), 'float16', ['slots', pageRanks, outs[i]!]),
     ]);
-    const operands = [x, base, adapterNames.pages(linear), adapterNames.shares(linear), gain, ...pools];
+    const tables = [adapterNames.pages(linear), adapterNames.shares(linear)];
+    const none = new Array<string>(2 * partsMax - pools.length).fill('');
+    const operands = [x, base, ...tables, gain, ...pools, ...(gains ? [...none, adapterNames.gainOf(linear)] : [])];
     return g.native('GroupedLora', operands, { parts: outs.length }, result);
   },
 });

@@ -1,11 +1,11 @@
 // y = x Wᵀ (+ bias) for one lowered linear, x [R, k] -> y [R, n].
 //
-// On the host by the native operators (native/kernels/quantized_linear.c, float_linear.c). On a device blocks with a
+// On the host by the native operators (native/kernels/quantized_linear.c, float_linear.c): of the rows the first
+// `coarse` are rounded to 8 bits a block of 32, the others to 16. On a device blocks with a
 // float minimum m are a symmetric product plus a correction, since w = scale * (code - zero) + m:
 //     y = x · symmetricᵀ + blockSums(x) · m,   blockSums(x) [R, k/32], m [k/32, n].
 // Exact, and a thirty-second of the product's work.
 
-import type { Activations } from '../core/base-model.ts';
 import type { GraphBuilder } from './graph-builder.ts';
 import type { LinearForm } from './lowered.ts';
 import { hasMinimums } from './packed.ts';
@@ -15,30 +15,24 @@ import { type GraphTarget, hostTarget } from './target.ts';
 export type LinearInGraph = {
   readonly name: string;
   readonly form: LinearForm;
-  /** Of the host; a device rounds none. */
-  readonly activations: Activations;
+  /** int32 [1], an input of the graph: rows that are rounded to 8 bits. '' for none; a device rounds none at all. */
+  readonly coarse: string;
   /** The host by default. */
   readonly target?: GraphTarget;
 };
 
-const roundedTo = { int8: 8, int16: 16 } as const;
-
 export function linear(
   g: GraphBuilder,
-  { name, form, activations, target = hostTarget }: LinearInGraph,
+  { name, form, coarse, target = hostTarget }: LinearInGraph,
   x: string,
   result?: string,
 ): string {
   if (target.on === 'device') return operatorLinear(g, { name, form }, x, result);
   const { bits, n, k, bias } = form;
-  const operands = [x, `${name}.packed`, ...(bias ? [`${name}.bias`] : [])];
-  if (bits === 32) return g.native('FloatLinear', operands, { n, k }, result);
-  return g.native(
-    'QuantizedLinear',
-    operands,
-    { ...packedAttributes(form), activations: roundedTo[activations] },
-    result,
-  );
+  const biased = bias ? [`${name}.bias`] : [];
+  if (bits === 32) return g.native('FloatLinear', [x, `${name}.packed`, ...biased], { n, k }, result);
+  const operands = [x, `${name}.packed`, ...(coarse || bias ? [coarse] : []), ...biased];
+  return g.native('QuantizedLinear', operands, packedAttributes(form), result);
 }
 
 /** What an operator is told of packed weights. */

@@ -14,6 +14,8 @@ export type EngineReading = {
   readonly running: number;
   readonly waiting: number;
   readonly kvUsage: number;
+  /** Sequences that gave their room to others, since the engine started. */
+  readonly preemptions?: number;
   /** Prompt tokens looked for among known beginnings, and found, since the engine started; what these take. */
   readonly prefixes?: { readonly queried: number; readonly hit: number; readonly bytes: number };
   /** A sequence's rows of keys and values, and how many sequences have some: 0 until the engine is ready. */
@@ -153,7 +155,9 @@ function defineReadings(registry: MetricsRegistry, read: () => EngineReading): v
     registry.reading({ name: `lorikeet_${name}`, help, type, read: () => value(read()) });
   define('gauge', 'requests_running', 'Sequences that hold a slot', ({ running }) => running);
   define('gauge', 'requests_waiting', 'Sequences that wait for a slot', ({ waiting }) => waiting);
-  define('gauge', 'kv_cache_usage_ratio', 'KV positions in use over all, 0 to 1', ({ kvUsage }) => kvUsage);
+  define('gauge', 'kv_cache_usage_ratio', 'Room for keys and values in use, 0 to 1', ({ kvUsage }) => kvUsage);
+  const preempted = ({ preemptions = 0 }: EngineReading) => preemptions;
+  define('counter', 'preemptions_total', 'Sequences that gave their room to others, and went on later', preempted);
   const prefix = (what: 'queried' | 'hit' | 'bytes') => (reading: EngineReading) => reading.prefixes?.[what] ?? 0;
   define('counter', 'prefix_cache_queries_total', 'Prompt tokens looked for among known beginnings', prefix('queried'));
   define('counter', 'prefix_cache_hits_total', 'Prompt tokens that were not computed again', prefix('hit'));

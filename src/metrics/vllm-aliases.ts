@@ -5,6 +5,7 @@ export const vllmAliases: readonly (readonly [from: string, to: string])[] = [
   ['lorikeet_requests_running', 'vllm:num_requests_running'],
   ['lorikeet_requests_waiting', 'vllm:num_requests_waiting'],
   ['lorikeet_kv_cache_usage_ratio', 'vllm:kv_cache_usage_perc'],
+  ['lorikeet_preemptions_total', 'vllm:num_preemptions_total'],
   ['lorikeet_cache_config_info', 'vllm:cache_config_info'],
   ['lorikeet_lora_requests_info', 'vllm:lora_requests_info'],
   ['lorikeet_prompt_tokens_total', 'vllm:prompt_tokens_total'],

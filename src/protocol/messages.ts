@@ -179,8 +179,10 @@ export type EngineInfo = {
 export type EngineStats = {
   readonly running: number;
   readonly waiting: number;
-  /** KV positions in use over KV positions there are, 0..1. */
+  /** Of the room for keys and values, what running sequences take, 0..1. */
   readonly kvUsage: number;
+  /** Sequences that gave their room to others, and went on later, since the engine started. */
+  readonly preemptions: number;
   /** Prompt tokens looked for among known beginnings, and found, since the engine started; what these take. */
   readonly prefixes?: { readonly queried: number; readonly hit: number; readonly bytes: number };
   readonly steps: number;

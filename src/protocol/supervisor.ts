@@ -30,7 +30,15 @@ export type SupervisedEngine = EngineClient & {
   readonly pid: number | null;
 };
 
-const idleStats: EngineStats = { running: 0, waiting: 0, kvUsage: 0, steps: 0, stepMs: 0, adapters: noAdapters };
+const idleStats: EngineStats = {
+  running: 0,
+  waiting: 0,
+  kvUsage: 0,
+  preemptions: 0,
+  steps: 0,
+  stepMs: 0,
+  adapters: noAdapters,
+};
 
 export function superviseEngine(options: SupervisorOptions): SupervisedEngine {
   return new Supervisor(options);

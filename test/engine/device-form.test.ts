@@ -9,6 +9,7 @@ import { createBreath } from '../../src/engine/adapters/breath.ts';
 import { readAdapter } from '../../src/engine/adapters/read-adapter.ts';
 import type { RowAdapter } from '../../src/engine/adapters/row-adapter.ts';
 import { createDecoder, type Decoder } from '../../src/engine/decoder.ts';
+import { type EvenBatch, evenBatch } from '../../src/engine/forward-batch.ts';
 import { probeRow } from '../../src/engine/kv-cache.ts';
 import type { Real } from '../../src/graph/target.ts';
 import { hostBeside, testRuntime } from '../helpers/test-runtime.ts';
@@ -81,10 +82,12 @@ async function compare(
   const { vocabulary } = pair[0];
   const token = () => Math.floor(random() * vocabulary);
   let [largest, effect, scale] = [0, 0, 0];
-  const run = async (batch: Parameters<Decoder['forward']>[0], who: readonly number[]): Promise<Float32Array> => {
+  const run = async (batch: Omit<EvenBatch, 'first'>, who: readonly number[]): Promise<Float32Array> => {
     const logits: Float32Array[] = [];
     for (const [side, decoder] of pair.entries()) {
-      logits.push((await decoder.forward({ ...batch, adapters: who.map((row) => placed[row]![side]!) })).slice());
+      const even = evenBatch({ ...batch, first: 0, adapters: who.map((row) => placed[row]?.[side] ?? null) });
+      const parts = even.parts.map((part, i) => ({ ...part, row: who[i]! }));
+      logits.push((await decoder.forward({ ...even, parts })).slice());
     }
     const [a, b] = logits as [Float32Array, Float32Array];
     for (const [i, logit] of a.entries()) {
@@ -98,7 +101,7 @@ async function compare(
   for (const [row, length] of pasts.entries()) {
     const tokens = Array.from({ length }, token);
     const half = Math.ceil(length / 2);
-    const prefill = { phase: 'prefill', first: row } as const;
+    const prefill = { kind: 'prompt' } as const;
     await run({ ...prefill, pasts: [0], tokens: tokens.slice(0, half), sampled: [half - 1] }, [row]);
     await run({ ...prefill, pasts: [half], tokens: tokens.slice(half), sampled: [0, length - half - 1] }, [row]);
   }
@@ -106,25 +109,23 @@ async function compare(
   const step = async () => {
     const tokens = who.map(token);
     const sampled = who.map((_, i) => i);
-    const logits = await run({ phase: 'decode', first: 0, pasts: who.map((row) => pasts[row]!), tokens, sampled }, who);
+    const logits = await run({ kind: 'answer', pasts: who.map((row) => pasts[row]!), tokens, sampled }, who);
     for (const row of who) pasts[row]!++;
     return { logits, tokens };
   };
   for (let i = 0; i < 3; i++) await step();
-  // Row 1 ends and the last takes its place; then two change places, and something runs on the row that is nobody's.
-  for (const { kv } of pair) kv.move(4, 1, pasts[4]!);
+  // A row ends; then they run in another order, and something runs on the row that is nobody's.
+  for (const { kv } of pair) kv.clear(1);
   who = [0, 4, 2, 3];
   await step();
-  for (const { kv } of pair) kv.swap(0, 3, Math.max(pasts[0]!, pasts[3]!));
   who = [3, 4, 2, 0];
   await step();
-  await run({ phase: 'prefill', first: probeRow, pasts: [0], tokens: [1, 2, 3], sampled: [2] }, [3]);
+  await run({ kind: 'prompt', pasts: [0], tokens: [1, 2, 3], sampled: [2] }, [probeRow]);
   await step();
   const { logits, tokens } = await step();
   const again = who.map((row) => pasts[row]! - 1);
-  const plain = await pair[1].forward({
-    ...{ phase: 'decode', first: 0, pasts: again, tokens, sampled: who.map((_, i) => i) },
-  });
+  const even = evenBatch({ kind: 'answer', first: 0, pasts: again, tokens, sampled: who.map((_, i) => i) });
+  const plain = await pair[1].forward({ parts: even.parts.map((part, i) => ({ ...part, row: who[i]! })) });
   for (const [i, logit] of plain.entries()) effect = Math.max(effect, Math.abs(logit - logits[i]!));
   return [largest / scale, effect / scale];
 }

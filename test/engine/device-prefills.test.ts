@@ -5,16 +5,19 @@ import test from 'node:test';
 import { evenForLongPrefills } from '../../src/engine/device/even-prefills.ts';
 
 type Prompt = {
-  readonly pasts: readonly number[];
-  readonly tokens: readonly number[];
-  readonly sampled: readonly number[];
+  readonly run: {
+    readonly phase: string;
+    readonly pasts: readonly number[];
+    readonly tokens: readonly number[];
+    readonly sampled: readonly number[];
+  };
 };
 
 /** Logits [sampled, 2]: what the last of all tokens so far add up to; a broken device adds nothing of long pieces. */
 function device(isBroken: boolean) {
   const held: number[] = [];
   const runs: number[] = [];
-  const forward = async ({ pasts, tokens, sampled }: Prompt) => {
+  const forward = async ({ run: { pasts, tokens, sampled } }: Prompt) => {
     runs.push(tokens.length);
     held.length = pasts[0]!;
     held.push(...tokens);
@@ -27,10 +30,7 @@ function device(isBroken: boolean) {
 }
 
 const prompt = (length: number, sampled: number[]) => ({
-  phase: 'prefill',
-  pasts: [0],
-  tokens: Array.from({ length }, (_, i) => i),
-  sampled,
+  run: { phase: 'prefill', pasts: [0], tokens: Array.from({ length }, (_, i) => i), sampled },
 });
 
 test('kernels that are right are tried once and used for ever', async () => {
@@ -58,6 +58,6 @@ test('decode steps are nobody’s business here', async () => {
   const { forward, runs } = device(true);
   const even = evenForLongPrefills(forward, assert.fail);
   const tokens = Array.from({ length: 40 }, () => 1);
-  await even({ phase: 'decode', pasts: tokens.map(() => 0), tokens, sampled: tokens.map((_, i) => i) });
+  await even({ run: { phase: 'decode', pasts: tokens.map(() => 0), tokens, sampled: tokens.map((_, i) => i) } });
   assert.deepEqual(runs, [40]);
 });

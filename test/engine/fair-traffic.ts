@@ -6,7 +6,7 @@ import { defaultSamplingParams } from '../../src/core/sampling-params.ts';
 import type { Share } from '../../src/core/share.ts';
 import type { Admission } from '../../src/engine/policies/admission.ts';
 import { Scheduler } from '../../src/engine/scheduler.ts';
-import { createSequence, prefillLeft, type Sequence } from '../../src/engine/sequence.ts';
+import { createSequence, type Sequence } from '../../src/engine/sequence.ts';
 
 export type Job = {
   readonly at: number;
@@ -27,9 +27,8 @@ export type Served = {
 
 export type FairTrafficOptions = {
   readonly rows: number;
-  readonly parkedRows: number;
   readonly lead: number;
-  readonly prefillBudget: number;
+  readonly budget: number;
   readonly admit?: (sequence: Sequence) => Admission;
   /** Pages that running sequences share, and those of each adapter; left out: nobody takes any. */
   readonly pages?: { readonly total: number; readonly each: number };
@@ -46,7 +45,7 @@ export type FairTraffic = {
   readonly served: readonly Served[];
   /** Tokens read and generated, all flows together. */
   readonly work: number;
-  readonly parkings: number;
+  readonly preemptions: number;
 };
 
 const stepsMax = 200_000;
@@ -54,17 +53,20 @@ const stepsMax = 200_000;
 export const subflowOf = ({ line }: Sequence) => `${line.flow} ${line.subflow}`;
 
 export function fairTraffic(jobs: readonly Job[], options: FairTrafficOptions): FairTraffic {
-  const { rows, parkedRows, lead, prefillBudget, pages = { total: 0, each: 0 }, watch } = options;
+  const { rows, lead, budget, pages = { total: 0, each: 0 }, watch } = options;
   const { admit = (sequence) => (hasPages(sequence) ? 'start' : 'blocked') } = options;
   const service = new Map<number, number>();
   const subflowService = new Map<string, number>();
   const served = new Map<Sequence, Served>();
+  const kept = new Map<Sequence, number>();
   const scheduler = new Scheduler({
-    ...{ rows, parkedRows, lead, prefillBudget, groupsMax: rows, admit },
-    begin() {},
-    moveRow() {},
-    swapRows() {},
-    park: () => void state.parkings++,
+    ...{ rows, lead, budget, admit },
+    // What a sequence had when it was preempted is known still, as in a prefix cache with room for all.
+    begin: (sequence) => {
+      sequence.computed = Math.min(kept.get(sequence) ?? 0, sequence.tokens.length - 1);
+    },
+    preempt: (sequence) => void kept.set(sequence, sequence.computed),
+    kv: { hasRoom: () => true, reserve: () => true, clear() {} },
     pages: pages.total,
     pagesOf: ({ key }) => (pages.each === 0 || key === '' ? null : { key, pages: pages.each }),
   });
@@ -73,7 +75,10 @@ export function fairTraffic(jobs: readonly Job[], options: FairTrafficOptions): 
     return pages.each === 0 || keys.size * pages.each <= pages.total;
   };
   const state = {
-    ...{ step: 0, scheduler, service, subflowService, work: 0, parkings: 0 },
+    ...{ step: 0, scheduler, service, subflowService, work: 0 },
+    get preemptions() {
+      return scheduler.preemptions;
+    },
     get served() {
       return [...served.values()];
     },
@@ -94,13 +99,11 @@ export function fairTraffic(jobs: readonly Job[], options: FairTrafficOptions): 
       scheduler.add(sequence);
     }
     const plan = scheduler.schedule(state.step);
-    for (const { row, tokens } of plan.prefill) scheduler.running[row]!.past += tokens;
+    const chunks = plan.runs.flatMap(({ chunks }) => chunks);
+    for (const { sequence, count } of chunks) sequence.computed += count;
     for (const sequence of plan.started) serve(sequence, sequence.request.promptTokens.length);
-    const decoding = plan.decode.flatMap(({ first, rows: count }) => scheduler.running.slice(first, first + count));
-    for (const sequence of decoding) sequence.past++;
-    const prefilled = plan.prefill.map(({ row }) => scheduler.running[row]!).filter((one) => prefillLeft(one) === 0);
-    scheduler.promote();
-    for (const sequence of [...decoding, ...prefilled]) {
+    for (const { sequence } of chunks) {
+      if (sequence.computed < sequence.tokens.length) continue;
       scheduler.charge(sequence);
       serve(sequence, 2);
       const record = served.get(sequence)!;

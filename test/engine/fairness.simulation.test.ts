@@ -5,7 +5,7 @@ import type { Share } from '../../src/core/share.ts';
 import { type FairTrafficOptions, fairTraffic, type Job, subflowOf } from './fair-traffic.ts';
 
 const share = (flow: number, weight = 1, priority = 1): Share => ({ flow, weight, priority });
-const usual: FairTrafficOptions = { rows: 16, parkedRows: 16, lead: 4096, prefillBudget: 128 };
+const usual: FairTrafficOptions = { rows: 16, lead: 4096, budget: 128 };
 
 /** Of one history to replay, as a failure named it; null runs all. */
 const replayed: number | null = process.env.SEED ? Number(process.env.SEED) : null;
@@ -57,7 +57,7 @@ test('flows that always have something waiting are served by weight, within the 
     // Of each pair, the service of both when both began to wait together.
     const since = new Map<string, number>();
     fairTraffic(jobs, {
-      ...{ rows, lead, parkedRows: rows === 1 ? 0 : rows, prefillBudget: draw(random, 1, 64) },
+      ...{ rows, lead, budget: draw(random, 1, 64) },
       watch({ scheduler, service }) {
         const waiting = new Set(scheduler.waiting.waitingFlows().map(({ id }) => id));
         for (let one = 0; one < weights.length; one++) {
@@ -93,7 +93,7 @@ test('adapters of one flow are served alike, and priorities are weights among th
     );
     let last: readonly number[] = [];
     fairTraffic(jobs, {
-      ...{ rows, parkedRows: rows, lead: 100, prefillBudget: 32 },
+      ...{ rows, lead: 100, budget: 32 },
       watch({ scheduler, subflowService }) {
         const subflows = new Set([...scheduler.waiting].map(subflowOf));
         if (subflows.size < 3) return;
@@ -118,7 +118,7 @@ test('nothing starves: whatever waits for its adapter or for pages starts in the
       };
     });
     const { served } = fairTraffic(jobs, {
-      ...{ rows: 4, parkedRows: draw(random, 0, 4), lead: 200, prefillBudget: 16 },
+      ...{ rows: 4, lead: 200, budget: 16 },
       admit: () => (random() < 0.5 ? 'start' : random() < 0.5 ? 'wait' : 'blocked'),
     });
     assert.ok(served.every(({ endedAt }) => !Number.isNaN(endedAt)));
@@ -132,13 +132,13 @@ test('one that comes to a flood starts at once, and the flood still has all that
     (_, i): Job => ({ at: 100 + 40 * i, share: share(1), prompt: 64, output: 32 }),
   );
   const waits = (jobs: readonly Job[]) => {
-    const { served, work, step, parkings } = fairTraffic(jobs, usual);
+    const { served, work, step, preemptions } = fairTraffic(jobs, usual);
     const own = served.filter(({ job }) => job.share.flow === 1).map(({ job, firstAt }) => firstAt - job.at);
-    return { worst: Math.max(...own), perStep: work / step, parkings };
+    return { worst: Math.max(...own), perStep: work / step, preemptions };
   };
   const flooded = waits([...flood, ...victim]);
   assert.equal(flooded.worst, waits(victim).worst, 'it waits no step longer than alone');
-  assert.ok(flooded.parkings > 0);
+  assert.ok(flooded.preemptions > 0);
   // The flood fills every row that the other leaves.
   assert.ok(flooded.perStep > 15, `${flooded.perStep} tokens a step`);
 });

@@ -5,43 +5,70 @@ import assert from 'node:assert/strict';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { systemClock } from '../../src/core/clock.ts';
 import type { Decoder } from '../../src/engine/decoder.ts';
+import { rowsOf } from '../../src/engine/host-compute.ts';
 import { probeRow } from '../../src/engine/kv-cache.ts';
 import type { MergedModel } from '../../src/engine/merges/merged-model.ts';
+import { kvBlock } from '../../src/graph/decoder.ts';
 import { markedPool, readSignature } from './adapters/marked-adapters.ts';
 import { signatureOfMerged } from './merges/marked-merges.ts';
 
 export type HashDecoder = Decoder & {
-  readonly moves: number;
+  readonly pages: ReturnType<typeof markedPool>;
   /** Merged models that are there. */
   readonly merged: number;
 };
 
-const nothing = -1;
-
+/** @param room tokens that all rows may hold together, in whole blocks; no bound by default */
 export function hashDecoder(
   rows: number,
   positions: number,
   vocabulary: number,
   slots = 0,
   onPagesChange = () => {},
+  room = Number.POSITIVE_INFINITY,
 ): HashDecoder {
   const pages = markedPool(slots, systemClock, onPagesChange);
-  const emptyRow = () => new Array<number>(positions).fill(nothing);
-  const pool = Array.from({ length: rows }, emptyRow);
-  const probing = emptyRow();
+  /** By row, its tokens; a row that nobody has is empty. */
+  const pool = Array.from({ length: rows }, (): number[] => []);
+  const probing: number[] = [];
+  const reserved = new Array<number>(rows).fill(0);
   const heldBy = (row: number) => (row === probeRow ? probing : pool[row]!);
+  const inBlocks = (tokens: number) => Math.ceil(tokens / kvBlock) * kvBlock;
+  const taken = () => reserved.reduce((sum, tokens) => sum + tokens, 0);
   const merges = new Map<MergedModel, number>();
-  let moves = 0;
   const unused = () => assert.fail('no keys and values here');
+  const forward: Decoder['forward'] = async ({ parts, merged = null, aside = false }) => {
+    // Steps go on meanwhile.
+    if (aside) await nextTurn();
+    for (const { adapter } of parts) await adapter?.placement.copied;
+    const own = merged === null ? 0 : merges.get(merged);
+    assert.ok(own !== undefined, 'a merged model that is not there runs');
+    assert.equal(new Set(parts.map(({ row }) => row)).size, parts.length, 'a row is there twice');
+    const rows: Float32Array[] = [];
+    for (const { row, past, to, tokens, sampled, adapter } of parts) {
+      const held = heldBy(row);
+      if (past === 0) held.length = 0;
+      assert.equal(held.length, past, 'a row does not hold what it should');
+      assert.ok(to <= positions && to > past, 'past the end of the row');
+      if (row !== probeRow) assert.ok(to <= reserved[row]!, 'no room was made for the tokens');
+      held.push(...tokens.slice(past, to));
+      assert.ok(merged === null || adapter === null, 'a merged row has no adapter');
+      const signature = own + readSignature(adapter, pages);
+      for (const position of sampled) {
+        const logits = new Float32Array(vocabulary);
+        logits[nextToken(held.slice(0, position + 1), vocabulary, signature)] = 1;
+        rows.push(logits);
+      }
+    }
+    // The caller may read the logits until it asks for the next ones, as with the real decoder.
+    const all = new Float32Array(rows.length * vocabulary);
+    for (const [i, row] of rows.entries()) all.set(row, i * vocabulary);
+    return all;
+  };
   return {
     vocabulary,
     pages,
-    pairsTokens: false,
     isWorkingAside: false,
-    forwardTop: null,
-    get moves() {
-      return moves;
-    },
     get merged() {
       return merges.size;
     },
@@ -53,39 +80,23 @@ export function hashDecoder(
       prefixes: null,
       expectGroups: async () => {},
       release() {},
-      move(from, to, length) {
-        moves++;
-        pool[to] = [...pool[from]!.slice(0, length), ...new Array<number>(positions - length).fill(nothing)];
-        pool[from]!.fill(nothing);
+      hasRoom: (tokens) => taken() + inBlocks(tokens) <= room,
+      reserve(row, length) {
+        const more = Math.max(0, inBlocks(length) - reserved[row]!);
+        if (taken() + more > room) return false;
+        reserved[row]! += more;
+        return true;
       },
-      swap(one, other, length) {
-        moves++;
-        const cut = (row: number) => [...pool[row]!.slice(0, length), ...emptyRow().slice(length)];
-        [pool[one], pool[other]] = [cut(other), cut(one)];
+      clear(row) {
+        pool[row]!.length = 0;
+        reserved[row] = 0;
+      },
+      get usage() {
+        return Number.isFinite(room) ? taken() / room : taken() / (rows * inBlocks(positions));
       },
     },
-    async forward({ first, pasts, tokens, sampled, adapters = [], merged = null, aside = false }) {
-      // Steps go on meanwhile.
-      if (aside) await nextTurn();
-      for (const row of adapters) await row?.placement.copied;
-      const length = tokens.length / pasts.length;
-      for (const [i, past] of pasts.entries()) {
-        assert.ok(past + length <= positions, 'past the end of the row');
-        for (let t = 0; t < length; t++) heldBy(first + i)[past + t] = tokens[i * length + t]!;
-      }
-      // The caller may read the logits until it asks for the next ones, as with the real decoder.
-      const logits = new Float32Array(sampled.length * vocabulary);
-      for (const [i, index] of sampled.entries()) {
-        const row = Math.floor(index / length);
-        const held = heldBy(first + row).slice(0, pasts[row]! + (index % length) + 1);
-        const own = merged === null ? 0 : merges.get(merged);
-        assert.ok(own !== undefined, 'a merged model that is not there runs');
-        assert.ok(merged === null || (adapters[row] ?? null) === null, 'a merged row has no adapter');
-        const signature = own + readSignature(adapters[row] ?? null, pages);
-        logits[i * vocabulary + nextToken(held, vocabulary, signature)] = 1;
-      }
-      return logits;
-    },
+    forward,
+    logitsOf: async (batch) => rowsOf(await forward(batch), vocabulary),
     prepare: async () => {},
     async addMerged(model) {
       await nextTurn();
@@ -99,6 +110,11 @@ export function hashDecoder(
     },
     release: async () => {},
   };
+}
+
+/** The decoder with another `forward`, from which tokens are chosen too. */
+export function overForward<D extends Decoder>(decoder: D, forward: Decoder['forward']): D {
+  return { ...decoder, forward, logitsOf: async (batch) => rowsOf(await forward(batch), decoder.vocabulary) };
 }
 
 /** FNV-1a over the adapters' signature (0 without any) and the tokens. */

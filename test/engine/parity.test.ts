@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { createDecoder, type Decoder } from '../../src/engine/decoder.ts';
+import { evenBatch } from '../../src/engine/forward-batch.ts';
 import { testRuntime } from '../helpers/test-runtime.ts';
 import { tinyLowered } from '../helpers/tiny-lowered.ts';
 import { type TinyPrompt, tinyModels, tinyReferences } from '../helpers/tiny-models.ts';
@@ -26,7 +27,7 @@ type Difference = { readonly largest: number; readonly meanKl: number };
 async function difference(
   decoder: Decoder,
   prompts: readonly TinyPrompt[],
-  phase: 'prefill' | 'decode',
+  kind: 'prompt' | 'answer',
 ): Promise<Difference> {
   let largest = 0;
   const kls: number[] = [];
@@ -37,14 +38,16 @@ async function difference(
     kls.push(klDivergence(whole(expected), logits));
   };
   for (const { tokens, positions: stored, logits } of prompts) {
-    if (phase === 'prefill') {
-      const all = await decoder.forward({ phase, first: 1, pasts: [0], tokens, sampled: stored });
+    if (kind === 'prompt') {
+      const all = await decoder.forward(evenBatch({ kind, first: 1, pasts: [0], tokens, sampled: stored }));
       for (const [i, expected] of logits.entries())
         compare(expected, all.subarray(i * expected.length, (i + 1) * expected.length));
       continue;
     }
     for (const [position, token] of tokens.entries()) {
-      const found = await decoder.forward({ phase, first: 1, pasts: [position], tokens: [token], sampled: [0] });
+      const found = await decoder.forward(
+        evenBatch({ kind, first: 1, pasts: [position], tokens: [token], sampled: [0] }),
+      );
       const at = stored.indexOf(position);
       if (at >= 0) compare(logits[at]!, found);
     }
@@ -64,7 +67,7 @@ for (const name of tinyModels) {
   test(`${name} with float weights gives transformers' logits and greedy tokens`, async (context) => {
     const decoder = createDecoder(runtime, await tinyLowered(name, 32), { rows: 2, positions, kvType: 'float32' });
     assert.equal(decoder.vocabulary, vocabulary);
-    for (const phase of ['prefill', 'decode'] as const) {
+    for (const phase of ['prompt', 'answer'] as const) {
       const { largest, meanKl } = await difference(decoder, prompts, phase);
       context.diagnostic(
         `${phase}: logits within ${largest.toExponential(1)}, mean KL ${meanKl.toExponential(1)} nats`,
@@ -79,7 +82,7 @@ for (const name of tinyModels) {
 
   test(`${name} at its native width stays near: weights of 4 and 8 bits, activations of 8`, async (context) => {
     const decoder = createDecoder(runtime, await tinyLowered(name, null), { rows: 2, positions });
-    for (const phase of ['prefill', 'decode'] as const) {
+    for (const phase of ['prompt', 'answer'] as const) {
       const { largest, meanKl } = await difference(decoder, prompts, phase);
       context.diagnostic(`${phase}: logits within ${largest.toFixed(3)}, mean KL ${meanKl.toExponential(1)} nats`);
       // Of logits up to 9; random weights make no token sure, which is the worst case.

@@ -26,12 +26,18 @@ const share = (flow: number) => ({ flow, weight: 1, priority: 1 });
 
 test('a chain is known by what computes it, by its tokens and by their order', () => {
   const tokens = text(3 * kvBlock + 5);
-  const chain = new PrefixChain(['base'], 'a', tokens);
-  assert.equal(chain.key(2), new PrefixChain(['base'], 'b', tokens).key(2));
-  assert.notEqual(chain.key(0), new PrefixChain(['other'], 'a', tokens).key(0));
+  const chain = new PrefixChain(['base'], 'a', tokens, tokens.length);
+  assert.equal(chain.key(2), new PrefixChain(['base'], 'b', tokens, tokens.length).key(2));
+  assert.notEqual(chain.key(0), new PrefixChain(['other'], 'a', tokens, tokens.length).key(0));
   const changed = tokens.with(0, (tokens[0]! + 1) % model.shape.vocabulary);
-  assert.notEqual(chain.key(2), new PrefixChain(['base'], 'a', changed).key(2));
+  assert.notEqual(chain.key(2), new PrefixChain(['base'], 'a', changed, tokens.length).key(2));
   assert.throws(() => chain.key(3), RangeError);
+  // Tokens of an answer have other bits than the same in a prompt, and those before them have not.
+  const answered = new PrefixChain(['base'], 'a', tokens, kvBlock + 1);
+  assert.deepEqual(
+    [0, 1].map((i) => answered.key(i) === chain.key(i)),
+    [true, false],
+  );
 });
 
 test('the cache against a plain model: what it knows lies where it says, and an owner keeps its share', () => {
@@ -48,7 +54,7 @@ test('the cache against a plain model: what it knows lies where it says, and an 
       const cache = new PrefixCache({ blocksMax, onForget: (block) => assert.ok(lies.delete(block)) });
       let next = 0;
       for (const { owner, text: which, count } of steps) {
-        const chain = new PrefixChain([owner], owner, texts[which]!);
+        const chain = new PrefixChain([owner], owner, texts[which]!, 4 * kvBlock);
         const found = cache.find(chain, count);
         for (const [i, block] of found.entries()) assert.equal(lies.get(block), chain.key(i));
         for (let i = found.length; i < count; i++) {
@@ -66,10 +72,10 @@ test('the cache against a plain model: what it knows lies where it says, and an 
 
 test('an owner that floods the cache gives up its own blocks first', () => {
   const cache = new PrefixCache({ blocksMax: 8, onForget: () => {} });
-  const modest = new PrefixChain([], 'modest', text(2 * kvBlock));
+  const modest = new PrefixChain([], 'modest', text(2 * kvBlock), 2 * kvBlock);
   for (let i = 0; i < 2; i++) cache.add(modest, i, i);
   for (let which = 0; which < 50; which++) {
-    const chain = new PrefixChain([which], 'greedy', text(kvBlock));
+    const chain = new PrefixChain([which], 'greedy', text(kvBlock), kvBlock);
     cache.add(chain, 0, 10 + which);
   }
   assert.deepEqual(cache.find(modest, 2), [0, 1]);

@@ -9,6 +9,8 @@ import { createBreath } from '../../src/engine/adapters/breath.ts';
 import { readAdapter } from '../../src/engine/adapters/read-adapter.ts';
 import type { RowAdapter } from '../../src/engine/adapters/row-adapter.ts';
 import { createDecoder, type Decoder } from '../../src/engine/decoder.ts';
+import type { TopLogits } from '../../src/engine/draw-top.ts';
+import { evenBatch } from '../../src/engine/forward-batch.ts';
 import { testRuntime } from '../helpers/test-runtime.ts';
 import { tinyLowered } from '../helpers/tiny-lowered.ts';
 import { layerModules, randomAdapter } from './adapters/random-adapters.ts';
@@ -42,14 +44,16 @@ test('a recorded step is the step', { skip }, async () => {
   for (const [row, length] of pasts.entries()) {
     const tokens = Array.from({ length }, token);
     for (const decoder of decoders) {
-      await decoder.forward({
-        phase: 'prefill',
-        first: row,
-        pasts: [0],
-        tokens,
-        sampled: [length - 1],
-        adapters: [null],
-      });
+      await decoder.forward(
+        evenBatch({
+          kind: 'prompt',
+          first: row,
+          pasts: [0],
+          tokens,
+          sampled: [length - 1],
+          adapters: [null],
+        }),
+      );
     }
   }
   // Each row's adapter: 0 is none.
@@ -62,15 +66,15 @@ test('a recorded step is the step', { skip }, async () => {
   ] as number[][];
   for (const [step, plan] of plans.entries()) {
     const [tokens, sampled] = [plan.map(token), plan.map((_, row) => row)];
-    const batch = { phase: 'decode' as const, first: 0, pasts: pasts.slice(0, plan.length), tokens, sampled };
+    const batch = { kind: 'answer' as const, first: 0, pasts: pasts.slice(0, plan.length), tokens, sampled };
     const found: number[][][] = [];
     for (const [side, decoder] of decoders.entries()) {
       const who = plan.map((which) => (which === 0 ? null : placed[side]![which - 1]!));
-      const { rows: top } = await decoder.forwardTop!(
-        { ...batch, adapters: who },
+      const { rows: top } = await decoder.logitsOf(
+        evenBatch({ ...batch, adapters: who }),
         plan.map(() => 0),
       );
-      found.push(top.map(({ logits }) => Array.from(logits)));
+      found.push((top as readonly TopLogits[]).map(({ logits }) => Array.from(logits)));
     }
     // Products may be cut otherwise while they are recorded: half floats differ in their last bits.
     for (const [row, logits] of found[0]!.entries()) {

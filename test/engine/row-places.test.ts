@@ -1,4 +1,4 @@
-// Rows in anchored pools beside a plain model of what each row holds: random moves, swaps, runs of groups and pools
+// Rows in anchored pools beside a plain model of what each row holds: random ends, runs of any rows and pools
 // that come and go; every run finds what was last written under its rows, whichever pool it is in.
 
 import assert from 'node:assert/strict';
@@ -33,8 +33,8 @@ class Pools {
   }
 
   /** What each row of the range holds when the run begins; afterwards `values`. */
-  run(first: number, pasts: readonly number[], values: readonly string[]): (string | null)[] {
-    const { pool, order, copies } = this.places.gather(first, pasts);
+  run(rows: readonly number[], pasts: readonly number[], values: readonly string[]): (string | null)[] {
+    const { pool, order, copies } = this.places.gather(rows, pasts);
     this.places.checkIntegrity();
     this.#make(copies);
     const rowOf = (place: number) => order?.[place] ?? place;
@@ -65,26 +65,21 @@ class Pools {
 const probe = -2;
 
 type Action =
-  | { readonly kind: 'run'; readonly first: number; readonly count: number; readonly fresh: readonly boolean[] }
-  | { readonly kind: 'move' | 'swap'; readonly one: number; readonly other: number }
+  | { readonly kind: 'run'; readonly rows: readonly number[]; readonly fresh: readonly boolean[] }
+  | { readonly kind: 'end'; readonly row: number }
   | { readonly kind: 'pool' }
   | { readonly kind: 'probe' };
 
 const scripts = fc.integer({ min: 1, max: 7 }).chain((rows) => {
-  const row = fc.integer({ min: 0, max: rows - 1 });
+  const all = Array.from({ length: rows }, (_, row) => row);
   const run = fc.record({
     kind: fc.constant('run' as const),
-    first: row,
-    count: fc.integer({ min: 1, max: rows }),
+    rows: fc.shuffledSubarray(all, { minLength: 1 }),
     fresh: fc.array(fc.boolean(), { minLength: rows, maxLength: rows }),
   });
-  const rename = fc.record({ kind: fc.constantFrom('move' as const, 'swap' as const), one: row, other: row });
+  const end = fc.record({ kind: fc.constant('end' as const), row: fc.constantFrom(...all) });
   const others = fc.constantFrom<Action>({ kind: 'pool' }, { kind: 'probe' });
-  const action: fc.Arbitrary<Action> = fc.oneof(
-    { weight: 5, arbitrary: run },
-    { weight: 4, arbitrary: rename },
-    others,
-  );
+  const action: fc.Arbitrary<Action> = fc.oneof({ weight: 6, arbitrary: run }, { weight: 2, arbitrary: end }, others);
   return fc.record({ rows: fc.constant(rows), single: fc.boolean(), actions: fc.array(action, { maxLength: 60 }) });
 });
 
@@ -93,38 +88,28 @@ test('every run finds what was last written under its rows', () => {
     const pools = new Pools([rows + 2, ...(single ? [1] : [])]);
     const model = new Map<number, string>();
     let isOpen = false;
-    const run = (first: number, pasts: readonly number[], mark: string) => {
+    const run = (wanted: readonly number[], pasts: readonly number[], mark: string) => {
       const values = pasts.map((_, i) => `${mark}.${i}`);
-      const found = pools.run(first, pasts, values);
-      for (const [i, past] of pasts.entries()) {
-        if (past > 0) assert.equal(found[i], model.get(first + i), `row ${first + i}`);
-        model.set(first + i, values[i]!);
+      const found = pools.run(wanted, pasts, values);
+      for (const [i, row] of wanted.entries()) {
+        if (pasts[i]! > 0) assert.equal(found[i], model.get(row), `row ${row}`);
+        model.set(row, values[i]!);
       }
     };
     for (const [at, action] of actions.entries()) {
       if (action.kind === 'run') {
-        const count = Math.min(action.count, rows - action.first);
-        const isFresh = (i: number) => action.fresh[i] || !model.has(action.first + i);
-        run(
-          action.first,
-          Array.from({ length: count }, (_, i) => (isFresh(i) ? 0 : 1)),
-          `${at}`,
-        );
+        const pasts = action.rows.map((row) => (action.fresh[row] || !model.has(row) ? 0 : 1));
+        run(action.rows, pasts, `${at}`);
       } else if (action.kind === 'probe') {
-        run(probe, [0], `${at} whole`);
-        run(probe, [1], `${at} piece`);
+        run([probe], [0], `${at} whole`);
+        run([probe], [1], `${at} piece`);
       } else if (action.kind === 'pool') {
         if (isOpen) pools.close();
         else pools.open(rows);
         isOpen = !isOpen;
-      } else if (action.one !== action.other) {
-        const { one, other } = action;
-        const [a, b] = [model.get(one), model.get(other)];
-        model.delete(one);
-        model.delete(other);
-        if (a !== undefined) model.set(other, a);
-        if (b !== undefined && action.kind === 'swap') model.set(one, b);
-        pools.places[action.kind](one, other);
+      } else {
+        model.delete(action.row);
+        pools.places.drop(action.row);
       }
       pools.places.checkIntegrity();
     }
@@ -135,33 +120,31 @@ test('every run finds what was last written under its rows', () => {
 test('with a pool for each of two groups, steps copy nothing, whatever became of their rows before', () => {
   const pools = new Pools([10, 1]);
   pools.open(8);
-  for (let row = 0; row < 7; row++) pools.run(row, [0], [`${row}`]);
+  for (let row = 0; row < 7; row++) pools.run([row], [0], [`${row}`]);
   const step = () => {
-    pools.run(0, [1, 1, 1], ['a', 'b', 'c']);
-    pools.run(3, [1, 1, 1, 1], ['d', 'e', 'f', 'g']);
+    pools.run([0, 1, 2], [1, 1, 1], ['a', 'b', 'c']);
+    pools.run([6, 4, 3, 5], [1, 1, 1, 1], ['d', 'e', 'f', 'g']);
   };
   step();
   const before = pools.copied;
   for (let i = 0; i < 5; i++) step();
   assert.equal(pools.copied, before);
   // A prompt runs beside them, in the pool of one row.
-  pools.run(7, [0], ['p']);
+  pools.run([7], [0], ['p']);
   step();
   assert.equal(pools.copied, before);
-  // A row of the first group ends: its last row takes its place, and the other group's last one comes before its first.
-  pools.places.move(2, 0);
-  pools.places.move(6, 2);
-  pools.places.move(7, 6);
-  pools.run(0, [1, 1], ['c', 'b']);
-  assert.deepEqual(pools.run(2, [1, 1, 1, 1], ['g', 'd', 'e', 'f']), ['g', 'd', 'e', 'f']);
+  // A row of the first group ends: its last row takes its place.
+  pools.places.drop(0);
+  assert.deepEqual(pools.run([1, 2], [1, 1], ['h', 'i']), ['b', 'c']);
+  assert.deepEqual(pools.run([3, 4, 5, 6], [1, 1, 1, 1], ['j', 'k', 'l', 'm']), ['f', 'e', 'g', 'd']);
   assert.equal(pools.copied, before + 1);
 });
 
-test('a row that was never written is no past', () => {
+test('a row that was never written is no past, nor is one that ended', () => {
   const { places } = new Pools([4, 1]);
-  assert.throws(() => places.gather(0, [1]), /row 0 holds nothing/);
-  places.gather(0, [0]);
-  places.move(0, 1);
-  assert.throws(() => places.gather(0, [1]), /row 0 holds nothing/);
-  places.gather(1, [1]);
+  assert.throws(() => places.gather([0], [1]), /row 0 holds nothing/);
+  places.gather([0], [0]);
+  places.gather([0], [1]);
+  places.drop(0);
+  assert.throws(() => places.gather([0], [1]), /row 0 holds nothing/);
 });

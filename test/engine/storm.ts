@@ -46,6 +46,8 @@ export type StormReport = Record<FinishReason, number> & {
   /** Merges that were ready, and sequences that ran on one. */
   readonly merged: number;
   readonly onMerges: number;
+  /** Sequences that gave their row and room to others, and went on later. */
+  readonly preemptions: number;
 };
 
 export async function storm(options: StormOptions): Promise<StormReport> {
@@ -55,7 +57,9 @@ export async function storm(options: StormOptions): Promise<StormReport> {
   const aborted = new Set<number>();
   const decoder = options.decoderOf(() => witnessed.wake());
 
+  let isOpen = false;
   const disturb = () => {
+    if (!isOpen) return;
     const { engine, witnesses } = witnessed;
     const burst = random() < 0.15 ? 1 + below(2 * decoder.kv.rows) : 0;
     for (let i = 0; i < burst && witnesses.length < sequences; i++) {
@@ -91,17 +95,17 @@ export async function storm(options: StormOptions): Promise<StormReport> {
     disturb();
     return logits;
   };
-  const { forward, forwardTop } = decoder;
+  const { forward, logitsOf } = decoder;
   const disturbed: Decoder = {
     ...decoder,
     forward: (batch) => disturbing(() => forward(batch)),
-    forwardTop: forwardTop && ((batch, temperatures) => disturbing(() => forwardTop(batch, temperatures))),
+    logitsOf: (batch, temperatures) => disturbing(() => logitsOf(batch, temperatures)),
   };
   const witnessed: WitnessedEngine = witnessedEngine(
     disturbed,
     1 + below(24),
     storeOf && ((time: VirtualTime, wake: () => void) => storeOf(time, wake, below)),
-    { ...merges, slots: decoder.kv.rows - Math.floor(decoder.kv.rows / 3) },
+    merges,
   );
 
   for (const adapters of merges?.atFirst ? weights : []) {
@@ -109,6 +113,7 @@ export async function storm(options: StormOptions): Promise<StormReport> {
     if (adapters.length > 0) witnessed.engine.merge({ key, adapters, bits, probes: merges!.probes });
   }
   await witnessed.mergesSettled();
+  isOpen = true;
   let steps = 0;
   while (witnessed.witnesses.length < sequences || !witnessed.engine.idle) {
     disturb();
@@ -126,9 +131,20 @@ export async function storm(options: StormOptions): Promise<StormReport> {
   for (const adapters of weights) witnessed.engine.unmerge(mergeKey(adapters));
   await witnessed.settle();
   assert.deepEqual(witnessed.merges.stats, { merged: 0, bytes: 0, running: 0 });
-  const { evictions, copies } = witnessed;
+  const { evictions, copies, preemptions } = witnessed;
   const onMerges = witnessed.witnesses.filter(({ end }) => (end?.mergedBits ?? null) !== null).length;
-  const report: StormReport = { stop: 0, length: 0, abort: 0, error: 0, steps, evictions, copies, merged, onMerges };
+  const report: StormReport = {
+    stop: 0,
+    length: 0,
+    abort: 0,
+    error: 0,
+    steps,
+    evictions,
+    copies,
+    merged,
+    onMerges,
+    preemptions,
+  };
   for (const witness of witnessed.witnesses) {
     const { promptTokens, adapters } = witness.request;
     const isMerged = (witness.end?.mergedBits ?? null) !== null;

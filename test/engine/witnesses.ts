@@ -62,6 +62,7 @@ export type WitnessedEngine = {
   /** Adapters copied into pages, and dropped from memory. */
   readonly copies: number;
   readonly evictions: number;
+  readonly preemptions: number;
 };
 
 /**
@@ -104,9 +105,6 @@ export type WitnessedMerges = {
   readonly arithmetic?: MergeArithmetic;
   readonly bytesMax?: number;
   readonly onMerges?: EngineOptions['onMerges'];
-  readonly groupsMax?: number;
-  /** Sequences that run at once; the other rows of the decoder keep those that are parked. */
-  readonly slots?: number;
 };
 
 type StepEvent = Extract<EngineEvent, { type: 'step' }>;
@@ -117,17 +115,12 @@ export function witnessedEngine(
   prefillChunk: number,
   storeOf: (time: VirtualTime, wake: () => void) => AdapterStore = (clock, onChange) =>
     markedStore({ clock, onChange }),
-  {
-    arithmetic = markedArithmetic(),
-    bytesMax = 0,
-    onMerges = 'always',
-    groupsMax = 4,
-    slots = decoder.kv.rows,
-  }: WitnessedMerges = {},
+  { arithmetic = markedArithmetic(), bytesMax = 0, onMerges = 'always' }: WitnessedMerges = {},
 ): WitnessedEngine {
   const time = virtualTime();
   let isWoken = true;
   let copies = 0;
+  let preemptions = 0;
   let idleTurns = 0;
   const wake = () => {
     isWoken = true;
@@ -139,7 +132,8 @@ export function witnessedEngine(
     last = event;
     copies += event.loads.filter(({ tier }) => tier === 'memory').length;
     const { running, kvUsage } = event.stats;
-    assert.ok(running <= slots && kvUsage >= 0 && kvUsage <= 1, `${running} running, KV ${kvUsage}`);
+    preemptions = event.stats.preemptions;
+    assert.ok(running <= decoder.kv.rows && kvUsage >= 0 && kvUsage <= 1, `${running} running, KV ${kvUsage}`);
     for (const id of event.started) {
       assert.deepEqual([witnesses[id]!.started, witnesses[id]!.end], [false, null]);
       witnesses[id]!.started = true;
@@ -164,7 +158,7 @@ export function witnessedEngine(
     emit: (event) => void mergeEvents.push(event),
   });
   const engine = new WokenEngine(wake, {
-    ...{ decoder, adapters, merges, onMerges, groupsMax, slots, prefillChunk, clock: time, emit },
+    ...{ decoder, adapters, merges, onMerges, prefillChunk, clock: time, emit },
     freshSeed: () => 1,
   });
   const step = async () => {
@@ -229,6 +223,9 @@ export function witnessedEngine(
     },
     get copies() {
       return copies;
+    },
+    get preemptions() {
+      return preemptions;
     },
     get evictions() {
       return adapters.evictions;

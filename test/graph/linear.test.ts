@@ -31,10 +31,11 @@ function wholeActivations(rows: number, k: number): Float32Array {
 
 type Weights = Map<string, LoweredTensor>;
 
+/** @param activations of all rows; or how many of them are rounded to 8 bits, the others to 16 */
 async function run(
   runtime: Runtime,
   form: LinearForm,
-  activations: Activations,
+  activations: Activations | number,
   weights: Weights,
   x: Float32Array,
 ): Promise<Float32Array> {
@@ -43,12 +44,15 @@ async function run(
   g.input('in', 'float32', ['R', form.k]);
   g.output('out', 'float32', ['R', form.n]);
   for (const [name, { type, shape }] of weights) g.weight(name, type, shape);
-  linear(g, { name: 'x', form, activations }, 'in', 'out');
+  g.input('coarse', 'int32', [1]);
+  linear(g, { name: 'x', form, coarse: 'coarse' }, 'in', 'out');
   const tensors = new Map([...weights].map(([name, { data, shape }]) => [name, runtime.tensor(data, shape)]));
   const session = await runtime.session(encodeOnnx(g.build()), { weights: tensors });
   const binding = session.bind();
   const out = new Float32Array(rows * form.n);
   binding.input('in', runtime.tensor(x, [rows, form.k]));
+  const coarse = typeof activations === 'number' ? activations : { int8: rows, int16: 0 }[activations];
+  if (form.bits !== 32) binding.input('coarse', runtime.tensor(Int32Array.of(coarse), [1]));
   binding.output('out', runtime.tensor(out, [rows, form.n]));
   await session.run(binding);
   binding.release();
@@ -141,6 +145,24 @@ test('a row has the same bits alone, beside any others, and on any number of thr
         const some = x.slice(first * sized.k, (first + count) * sized.k);
         const wanted = all.slice(first * sized.n, (first + count) * sized.n);
         assert.deepEqual(await run(runtimes(null), sized, activations, weights, some), wanted);
+      }
+    }
+  }
+});
+
+test('in one run the first rows have the bits of 8-bit activations, the others those of 16-bit ones', async () => {
+  for (const bits of [4, 8] as const) {
+    const form = { bits, n: 77, k: 192, corrected: true, halves: true, bias: true };
+    const weights = randomLinear('x', form, random);
+    const rows = 149;
+    const x = floats(rows * form.k);
+    for (const variant of [null, 'scalar']) {
+      const ofInt8 = await run(runtimes(variant), form, 'int8', weights, x);
+      const ofInt16 = await run(runtimes(variant), form, 'int16', weights, x);
+      for (const coarse of [1, 7, 16, 100, 148]) {
+        const y = await run(runtimes(variant), form, coarse, weights, x);
+        assert.deepEqual(y.slice(0, coarse * form.n), ofInt8.slice(0, coarse * form.n));
+        assert.deepEqual(y.slice(coarse * form.n), ofInt16.slice(coarse * form.n));
       }
     }
   }

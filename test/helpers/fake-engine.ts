@@ -105,6 +105,7 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
     running: running.length,
     waiting: waiting.length,
     kvUsage: running.length / slots,
+    preemptions: 0,
     steps,
     stepMs: stepMs ?? 0,
     adapters: options.adapterStats ?? noAdapters,

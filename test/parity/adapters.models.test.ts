@@ -14,6 +14,7 @@ import { combineAdapters } from '../../src/engine/adapters/combine-adapters.ts';
 import { readAdapter } from '../../src/engine/adapters/read-adapter.ts';
 import type { RowAdapter } from '../../src/engine/adapters/row-adapter.ts';
 import { createDecoder, type Decoder } from '../../src/engine/decoder.ts';
+import { evenBatch } from '../../src/engine/forward-batch.ts';
 import { loadWeights } from '../../src/graph/weights.ts';
 import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
 import { marginsOf, tokensOf, type Witness, witnessedEngine } from '../engine/witnesses.ts';
@@ -75,13 +76,13 @@ async function withRow<T>(one: AdapterCase, use: (row: RowAdapter) => Promise<T>
  */
 async function* logitsAlong(row: RowAdapter, prompt: readonly number[], tokens: readonly number[]) {
   const prefill = (first: number, tokens: readonly number[], adapters: readonly (RowAdapter | null)[]) =>
-    decoder.forward({ phase: 'prefill', first, pasts: [0], tokens, sampled: [tokens.length - 1], adapters });
+    decoder.forward(evenBatch({ kind: 'prompt', first, pasts: [0], tokens, sampled: [tokens.length - 1], adapters }));
   await prefill(1, [0], [null]);
   yield await prefill(0, prompt, [row]);
   for (const [step, token] of tokens.entries()) {
     const pasts = [prompt.length + step, 1 + step];
     const batch = { first: 0, pasts, tokens: [token, token], sampled: [0, 1], adapters: [row, null] };
-    yield (await decoder.forward({ phase: 'decode', ...batch })).subarray(0, decoder.vocabulary);
+    yield (await decoder.forward(evenBatch({ kind: 'answer', ...batch }))).subarray(0, decoder.vocabulary);
   }
 }
 

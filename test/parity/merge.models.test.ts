@@ -14,6 +14,7 @@ import { readAdapter } from '../../src/engine/adapters/read-adapter.ts';
 import type { ResidentAdapter } from '../../src/engine/adapters/resident-adapter.ts';
 import type { RowAdapter } from '../../src/engine/adapters/row-adapter.ts';
 import { createDecoder, type Decoder } from '../../src/engine/decoder.ts';
+import { evenBatch } from '../../src/engine/forward-batch.ts';
 import { createComparison } from '../../src/engine/merges/compare.ts';
 import { mergeModel } from '../../src/engine/merges/merge-model.ts';
 import type { LinearBits, LoweredModel } from '../../src/graph/lowered.ts';
@@ -98,8 +99,8 @@ async function logitsOf({ prompts }: AdapterCase, decoder: Decoder, row: RowAdap
   const all = [];
   for (const { tokens: prompt, greedy } of prompts) {
     const tokens = [...prompt, ...greedy];
-    const batch = { phase: 'prefill', first: 0, pasts: [0], tokens, sampled: [...tokens.keys()] } as const;
-    all.push((await decoder.forward({ ...batch, adapters: [row] })).slice());
+    const batch = { kind: 'prompt', first: 0, pasts: [0], tokens, sampled: [...tokens.keys()] } as const;
+    all.push((await decoder.forward(evenBatch({ ...batch, adapters: [row] }))).slice());
   }
   return all;
 }

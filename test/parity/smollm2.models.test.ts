@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { argmax } from '../../src/engine/argmax.ts';
 import { createDecoder, type Decoder } from '../../src/engine/decoder.ts';
+import { evenBatch } from '../../src/engine/forward-batch.ts';
 import { loadWeights } from '../../src/graph/weights.ts';
 import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
 import { marginsOf, tokensOf, witnessedEngine } from '../engine/witnesses.ts';
@@ -35,13 +36,15 @@ async function nextTokenLogits(tokens: readonly number[]): Promise<Float32Array>
   let logits: Float32Array = new Float32Array();
   for (let past = 0; past < tokens.length; past += chunkTokens) {
     const chunk = tokens.slice(past, past + chunkTokens);
-    logits = await decoder.forward({
-      phase: 'prefill',
-      first: 0,
-      pasts: [past],
-      tokens: chunk,
-      sampled: [chunk.length - 1],
-    });
+    logits = await decoder.forward(
+      evenBatch({
+        kind: 'prompt',
+        first: 0,
+        pasts: [past],
+        tokens: chunk,
+        sampled: [chunk.length - 1],
+      }),
+    );
   }
   return logits.slice();
 }
@@ -52,7 +55,7 @@ async function decodedLogits(tokens: readonly number[]): Promise<Float32Array> {
   const past = tokens.length - 1;
   await nextTokenLogits(tokens.slice(0, past));
   const batch = { first: 0, pasts: [past], tokens: tokens.slice(past), sampled: [0] };
-  return (await decoder.forward({ phase: 'decode', ...batch })).slice();
+  return (await decoder.forward(evenBatch({ kind: 'answer', ...batch }))).slice();
 }
 
 async function generate(prompt: readonly number[], count: number): Promise<number[]> {
@@ -60,7 +63,7 @@ async function generate(prompt: readonly number[], count: number): Promise<numbe
   while (tokens.length < count) {
     const past = prompt.length + tokens.length - 1;
     const batch = { first: 0, pasts: [past], tokens: [tokens.at(-1)!], sampled: [0] };
-    tokens.push(argmax(await decoder.forward({ phase: 'decode', ...batch })));
+    tokens.push(argmax(await decoder.forward(evenBatch({ kind: 'answer', ...batch }))));
   }
   return tokens;
 }

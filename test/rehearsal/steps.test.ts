@@ -14,6 +14,7 @@ import { joinedSizes } from '../../src/engine/adapters/resident-adapter.ts';
 import type { RowAdapter } from '../../src/engine/adapters/row-adapter.ts';
 import { createDecoder, type Decoder } from '../../src/engine/decoder.ts';
 import { evenRows } from '../../src/engine/device/even-steps.ts';
+import { type BatchPart, evenBatch } from '../../src/engine/forward-batch.ts';
 import type { JoinedLinear } from '../../src/graph/adapted-linear.ts';
 import { everyModule, layerModules, randomAdapter } from '../engine/adapters/random-adapters.ts';
 import { testRuntime } from '../helpers/test-runtime.ts';
@@ -50,7 +51,7 @@ function createReader() {
 
 /** Memory is cleared before the first thing that is done with it. */
 async function clearedOnce(decoder: Decoder): Promise<void> {
-  await decoder.forward({ phase: 'prefill', first: 0, pasts: [0], tokens: [1, 2], sampled: [1], adapters: [null] });
+  await decoder.forward(evenBatch({ kind: 'prompt', first: 0, pasts: [0], tokens: [1, 2], sampled: [1] }));
 }
 
 /** A and B of every part in each layer. */
@@ -91,26 +92,22 @@ for (const bits of [32, 4] as const) {
       const places = adapters.reduce((sum, { linears }) => sum + placesOf(model.shape, linears.keys()), 0);
       assert.equal(sent.bytesIn, pageBytes + 8 * places);
       const step = async (who: readonly (RowAdapter | null)[]) => {
-        const batch = { phase: 'decode' as const, first: 0, pasts: who.map(() => 9), tokens: who.map((_, i) => i) };
+        const batch = { kind: 'answer' as const, first: 0, pasts: who.map(() => 9), tokens: who.map((_, i) => i) };
         const counts = [];
         for (let i = 0; i < 6; i++) {
           asked();
-          await decoder.forwardTop!(
-            { ...batch, sampled: who.map((_, i) => i), adapters: who },
+          await decoder.logitsOf(
+            evenBatch({ ...batch, sampled: who.map((_, i) => i), adapters: who }),
             who.map(() => 0),
           );
           counts.push(asked());
         }
         return counts;
       };
-      await decoder.forward({
-        phase: 'prefill',
-        first: 0,
-        pasts: [0],
-        tokens: [1, 2, 3],
-        sampled: [2],
-        adapters: [placed[7]!],
-      });
+      for (const first of placed.keys()) {
+        const prompt = { kind: 'prompt' as const, first, pasts: [0], tokens: [1, 2, 3], sampled: [2] };
+        await decoder.forward(evenBatch({ ...prompt, adapters: [placed[7]!] }));
+      }
       const nobody = new Array<null>(rows).fill(null);
       const found = {
         base: await step(nobody),
@@ -162,7 +159,7 @@ test('sequences join and leave: recorded once for each size, and nothing is take
   for (const { placement } of placed) await placement.copied;
   const random = prng(7);
   const below = (count: number) => Math.floor(random() * count);
-  type Row = { past: number; who: RowAdapter | null };
+  type Row = { row: number; past: number; who: RowAdapter | null };
   const running: Row[] = [];
   const asked = createReader();
   const seen = { settled: 0, recorded: 0, joined: 0, left: 0, taken: 0 };
@@ -175,28 +172,31 @@ test('sequences join and leave: recorded once for each size, and nothing is take
   };
   const turn = async (isLate: boolean) => {
     if (running.length < 20 && below(2) === 0) {
-      const row = { past: 0, who: [null, ...placed][below(4)]! };
+      const first = Array.from({ length: slots }, (_, row) => row).find((row) =>
+        running.every((one) => one.row !== row),
+      )!;
+      const row = { row: first, past: 0, who: [null, ...placed][below(4)]! };
       const tokens = Array.from({ length: 20 }, () => below(200));
-      const first = running.push(row) - 1;
+      running.push(row);
       asked();
-      await decoder.forward({ phase: 'prefill', first, pasts: [0], tokens, sampled: [19], adapters: [row.who] });
+      const batch = { kind: 'prompt' as const, first, pasts: [0], tokens, sampled: [19], adapters: [row.who] };
+      await decoder.forward(evenBatch(batch));
       const prompt = asked();
       row.past = 20;
       seen.joined++;
-      // Its inputs, and no more waits than a run needs; logits are fetched.
-      const hasCome = came(`prompt ${first} ${row.who && adapters.indexOf(row.who.adapter)}`) > 1;
-      if (hasCome) assert.deepEqual([prompt.made, prompt.waits], [0, 2]);
+      const hasCome = came(`prompt ${row.who && adapters.indexOf(row.who.adapter)}`) > 1;
       // What is recorded keeps memory that runs shared: the next ones may take some more.
       if (isLate && hasCome) seen.taken += prompt.taken;
     }
     const count = running.length;
     asked();
-    await decoder.forwardTop!(
-      {
-        ...{ phase: 'decode', first: 0, pasts: running.map(({ past }) => past) },
-        ...{ tokens: running.map(() => below(200)), sampled: running.map((_, i) => i) },
-        adapters: running.map(({ who }) => who),
-      },
+    const parts = running.map(({ row, past, who }): BatchPart => {
+      const tokens = new Array<number>(past);
+      tokens.push(below(200));
+      return { row, past, to: past + 1, tokens, kind: 'answer', sampled: [past], adapter: who };
+    });
+    await decoder.logitsOf(
+      { parts },
       running.map(() => 0),
     );
     const step = asked();
@@ -210,17 +210,12 @@ test('sequences join and leave: recorded once for each size, and nothing is take
     const full = running.findIndex(({ past }) => past > 200);
     if (running.length > 1 && (full >= 0 || below(2) === 0)) {
       const gone = full >= 0 ? full : below(running.length);
-      const last = running.pop()!;
       seen.left++;
-      if (gone === running.length) return;
-      decoder.kv.move(running.length, gone, last.past);
-      running[gone] = last;
-      // The next run waits for it; one run that is nobody's looks at what it took.
-      const before = asked();
-      assert.equal(before.launches, 0);
+      decoder.kv.clear(running.splice(gone, 1)[0]!.row);
     }
   };
-  running.push({ past: 1, who: null });
+  await decoder.forward(evenBatch({ kind: 'prompt', first: 0, pasts: [0], tokens: [1], sampled: [0] }));
+  running.push({ row: 0, past: 1, who: null });
   for (let i = 0; i < 300; i++) await turn(i >= 200);
   assert.ok(seen.joined > 50 && seen.left > 50 && seen.settled > 200, JSON.stringify(seen));
   assert.ok(seen.taken <= 8, `${seen.taken} pieces of memory`);

@@ -6,6 +6,7 @@ import { systemClock } from '../../src/core/clock.ts';
 import { createBreath } from '../../src/engine/adapters/breath.ts';
 import { readAdapter } from '../../src/engine/adapters/read-adapter.ts';
 import { createDecoder } from '../../src/engine/decoder.ts';
+import { evenBatch } from '../../src/engine/forward-batch.ts';
 import type { LoweredModel } from '../../src/graph/lowered.ts';
 import type { Runtime } from '../../src/runtime/session.ts';
 import { graphObjective } from '../../src/training/graph-objective.ts';
@@ -30,10 +31,12 @@ export async function servedLogprobs(
   const found: number[] = [];
   for (const { tokens, counted } of rows) {
     const sampled = [...counted.keys()].filter((index) => counted[index] === 1).map((index) => index - 1);
-    const logits = await decoder.forward({
-      ...{ phase: 'prefill', first: 0, pasts: [0], tokens: [...tokens], sampled },
-      adapters: [{ adapter, scale: 1, placement }],
-    });
+    const logits = await decoder.forward(
+      evenBatch({
+        ...{ kind: 'prompt', first: 0, pasts: [0], tokens: [...tokens], sampled },
+        adapters: [{ adapter, scale: 1, placement }],
+      }),
+    );
     for (const [i, index] of sampled.entries()) {
       const row = logits.subarray(i * decoder.vocabulary, (i + 1) * decoder.vocabulary);
       found.push(row[tokens[index + 1]!]! - logSumExp(row));

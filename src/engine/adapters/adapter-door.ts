@@ -66,9 +66,9 @@ export class AdapterDoor {
   }
 
   /** It waits again: its pages are others' until it goes on, its weights stay what they are. */
-  park(sequence: Sequence): void {
-    if (sequence.row !== null) this.#options.pool.release(sequence.row.placement);
-    sequence.row = null;
+  preempt(sequence: Sequence): void {
+    if (sequence.adapter !== null) this.#options.pool.release(sequence.adapter.placement);
+    sequence.adapter = null;
   }
 
   /** Why a sequence can never start; null where it can. */
@@ -79,10 +79,10 @@ export class AdapterDoor {
 
   leave(sequence: Sequence): void {
     const { pool, merges } = this.#options;
-    if (sequence.row !== null) pool.release(sequence.row.placement);
+    if (sequence.adapter !== null) pool.release(sequence.adapter.placement);
     if (sequence.merge !== null) merges.leave(sequence.merge);
     sequence.hold?.release();
-    sequence.row = null;
+    sequence.adapter = null;
     sequence.merge = null;
     sequence.hold = null;
   }
@@ -100,7 +100,7 @@ export class AdapterDoor {
     const adapter = hold!.adapter!;
     const placement = this.#options.pool.place(adapter);
     if (placement === null) return 'blocked';
-    sequence.row = { adapter, placement, scale: scaleOf(request.adapters, adapter) };
+    sequence.adapter = { adapter, placement, scale: scaleOf(request.adapters, adapter) };
     return 'start';
   }
 

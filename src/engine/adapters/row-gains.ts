@@ -8,6 +8,8 @@ import { joinedSizes, type ResidentAdapter } from './resident-adapter.ts';
 export type RowGains = {
   /** Rows [0, count) of a layer, in place. */
   of(linear: JoinedLinear, layer: number, count: number): Float32Array<ArrayBuffer>;
+  /** Makes a row hold what an adapter needs in every linear. */
+  put(row: number, adapter: ResidentAdapter): void;
   /** Makes row i hold what `adapters[i]` needs; the head's row i what `sampled[i]` does, by default the same. */
   set(adapters: readonly (ResidentAdapter | null)[], sampled?: readonly (ResidentAdapter | null)[]): void;
 };
@@ -21,24 +23,29 @@ export function createRowGains(shape: ModelShape, rows: number): RowGains {
       return [sizes.linear, { sizes, layers, owners }];
     }),
   );
+  const put = (linear: JoinedLinear, row: number, adapter: ResidentAdapter | null) => {
+    const { sizes, layers, owners } = pools.get(linear)!;
+    const owner = adapter?.hasGains ? adapter.key : null;
+    if (owners[row] === owner) return;
+    owners[row] = owner;
+    const gains = adapter?.linears.get(linear)?.gains ?? null;
+    for (const [layer, pool] of layers.entries()) {
+      const target = pool.subarray(row * sizes.out, (row + 1) * sizes.out);
+      if (gains === null) target.fill(1);
+      else target.set(gains.subarray(layer * sizes.out, (layer + 1) * sizes.out));
+    }
+  };
   return {
     of: (linear, layer, count) => {
       const { sizes, layers } = pools.get(linear)!;
       return layers[layer]!.subarray(0, count * sizes.out);
     },
+    put(row, adapter) {
+      for (const linear of pools.keys()) put(linear, row, adapter);
+    },
     set(adapters, sampled = adapters) {
-      for (const [linear, { sizes, layers, owners }] of pools) {
-        for (const [row, adapter] of (linear === 'head' ? sampled : adapters).entries()) {
-          const owner = adapter?.hasGains ? adapter.key : null;
-          if (owners[row] === owner) continue;
-          owners[row] = owner;
-          const gains = adapter?.linears.get(linear)?.gains ?? null;
-          for (const [layer, pool] of layers.entries()) {
-            const target = pool.subarray(row * sizes.out, (row + 1) * sizes.out);
-            if (gains === null) target.fill(1);
-            else target.set(gains.subarray(layer * sizes.out, (layer + 1) * sizes.out));
-          }
-        }
+      for (const linear of pools.keys()) {
+        for (const [row, adapter] of (linear === 'head' ? sampled : adapters).entries()) put(linear, row, adapter);
       }
     },
   };

@@ -1,14 +1,16 @@
 // Prompts on a device run in kernels for long pieces, which rest on what the device says of itself: ONNX Runtime's for
 // WebGPU gives wrong attention from 32 tokens on where subgroups have 4 lanes (a software device). So the first long
 // piece runs both ways, whole and in short pieces, and where they differ prompts run in short pieces from then on.
-// Knows batches, no graph.
+// Knows runs, no graph.
 
-/** What is looked at of a batch for the decoder. */
+/** What is looked at of a run. */
 type Batch = {
-  readonly phase: string;
-  readonly pasts: readonly number[];
-  readonly tokens: readonly number[];
-  readonly sampled: readonly number[];
+  readonly run: {
+    readonly phase: string;
+    readonly pasts: readonly number[];
+    readonly tokens: readonly number[];
+    readonly sampled: readonly number[];
+  };
 };
 
 /** Below what any kernel takes for long. */
@@ -22,7 +24,8 @@ type Forward<B> = (batch: B) => Promise<Float32Array>;
 export function evenForLongPrefills<B extends Batch>(forward: Forward<B>, warn: (message: string) => void): Forward<B> {
   let isEven: boolean | null = null;
   return async (batch) => {
-    if (batch.phase !== 'prefill' || batch.tokens.length <= pieceTokens || isEven === true) return forward(batch);
+    const { phase, tokens } = batch.run;
+    if (phase !== 'prefill' || tokens.length <= pieceTokens || isEven === true) return forward(batch);
     if (isEven === false) return inPieces(forward, batch);
     const whole = (await forward(batch)).slice();
     const pieces = await inPieces(forward, batch);
@@ -34,15 +37,16 @@ export function evenForLongPrefills<B extends Batch>(forward: Forward<B>, warn: 
 
 /** One row's prompt, a piece at a time; running it again writes the same keys and values. */
 async function inPieces<B extends Batch>(forward: Forward<B>, batch: B): Promise<Float32Array> {
-  const { tokens, sampled } = batch;
-  const past = batch.pasts[0]!;
+  const { tokens, sampled, pasts } = batch.run;
+  const past = pasts[0]!;
   const found: Float32Array[] = [];
   for (let start = 0; start < tokens.length; start += pieceTokens) {
     const piece = tokens.slice(start, start + pieceTokens);
     const inPiece = sampled.filter((index) => index >= start && index < start + piece.length);
     // A run gives some logits in any case.
     const wanted = inPiece.length > 0 ? inPiece.map((index) => index - start) : [piece.length - 1];
-    const logits = await forward({ ...batch, pasts: [past + start], tokens: piece, sampled: wanted });
+    const run = { ...batch.run, pasts: [past + start], tokens: piece, sampled: wanted };
+    const logits = await forward({ ...batch, run });
     if (inPiece.length > 0) found.push(logits.slice());
   }
   const joined = new Float32Array(found.reduce((length, logits) => length + logits.length, 0));

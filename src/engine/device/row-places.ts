@@ -1,9 +1,9 @@
-// Where rows are, in pools of which a run reads the first places only. A row keeps its place when its number changes:
-// rows that move or change places are renamed. They are copied when a run wants them side by side at the start of a
-// pool, and then only those that are not there yet, in whatever order that leaves them. Pure: says what to copy.
+// Where rows are, in pools of which a run reads the first places only. They are copied when a run wants them side by
+// side at the start of a pool, and then only those that are not there yet, in whatever order that leaves them. Pure:
+// says what to copy.
 //
 // Invariant: a row that holds anything has one place, and a place one row. There is no second copy that could be old.
-// So what a run reads under a number is what was last written under it, or moved to it.
+// So what a run reads under a number is what was last written under it.
 //
 // The first pool has room for all rows and one more, so that every run can be served, by that pool alone if need be;
 // others save copies, where several groups of rows run in turns.
@@ -15,7 +15,7 @@ export type RowCopy = { readonly from: Place; readonly to: Place };
 /** A run's rows: they are the first places of a pool once the copies are made, one after another. */
 export type Gathered = {
   readonly pool: number;
-  /** Place i holds row `first + order[i]`; null where that is row `first + i`. */
+  /** Place i holds row `order[i]` of those that were asked for; null where that is row i. */
   readonly order: readonly number[] | null;
   readonly copies: readonly RowCopy[];
 };
@@ -45,50 +45,53 @@ export class RowPlaces {
     return copies;
   }
 
-  /** Row `from` is row `to` from now on, in the place of what was there before. */
-  move(from: Row, to: Row): void {
-    const place = this.#take(from);
-    this.#take(to);
-    if (place) this.#put(to, place);
+  /** The row holds nothing any more. */
+  drop(row: Row): void {
+    this.#take(row);
   }
 
-  swap(one: Row, other: Row): void {
-    const [a, b] = [this.#take(one), this.#take(other)];
-    if (a) this.#put(other, a);
-    if (b) this.#put(one, b);
+  /** Whose the places of a pool from `first` on are, `count` at most; null: nobody's. */
+  behind(pool: number, first: number, count: number): readonly (Row | null)[] {
+    return this.#rows[pool]!.slice(first, first + count);
+  }
+
+  /** Of the first pool's places, those that rows of any pool would take. */
+  get share(): number {
+    return this.#places.size / this.#rows[0]!.length;
   }
 
   /**
-   * Brings rows from `first` on together. A row without a past holds nothing that would have to be kept. Throws where a
-   * row has a past and holds nothing.
+   * Brings rows together. A row without a past holds nothing that would have to be kept. Throws where a row has a past
+   * and holds nothing.
    */
-  gather(first: Row, pasts: readonly number[]): Gathered {
-    const count = pasts.length;
-    for (const [i, past] of pasts.entries()) {
-      if (past === 0) this.#take(first + i);
-      else if (!this.#places.has(first + i)) throw new Error(`row ${first + i} holds nothing`);
+  gather(rows: readonly Row[], pasts: readonly number[]): Gathered {
+    const count = rows.length;
+    for (const [i, row] of rows.entries()) {
+      if (pasts[i] === 0) this.#take(row);
+      else if (!this.#places.has(row)) throw new Error(`row ${row} holds nothing`);
     }
-    const pool = this.#cheapest(first, count);
+    const own = new Map(rows.map((row, i) => [row, i]));
+    const pool = this.#cheapest(own);
     const slots = this.#rows[pool]!;
     const isThere = (row: Row) => {
       const place = this.#places.get(row);
       return place?.pool === pool && place.slot < count;
     };
-    const missing = pasts.map((_, i) => first + i).filter((row) => !isThere(row));
+    const missing = rows.filter((row) => !isThere(row));
     const copies: RowCopy[] = [];
     while (missing.length > 0) {
       // Where all places are taken the first pool has a free one elsewhere: one row at least leaves.
       copies.push(...this.#seat(missing, pool, count));
-      if (missing.length > 0) copies.push(...this.#makeRoom(first, pool, count));
+      if (missing.length > 0) copies.push(...this.#makeRoom(own, pool));
     }
-    const order = slots.slice(0, count).map((row) => row! - first);
+    const order = slots.slice(0, count).map((row) => own.get(row!)!);
     return { pool, order: order.every((row, i) => row === i) ? null : order, copies };
   }
 
   /** Takes rows from `missing` into the free ones of the first places. */
   #seat(missing: Row[], pool: number, count: number): RowCopy[] {
     const copies: RowCopy[] = [];
-    for (let slot = 0; slot < count; slot++) {
+    for (let slot = 0; slot < count && missing.length > 0; slot++) {
       if (this.#rows[pool]![slot] !== null) continue;
       const row = missing.shift()!;
       if (this.#places.has(row)) copies.push(this.#carry(row, { pool, slot }));
@@ -98,13 +101,11 @@ export class RowPlaces {
   }
 
   /** Takes others' rows out of the first places, as many as there are places for elsewhere: at least one. */
-  #makeRoom(first: Row, pool: number, count: number): RowCopy[] {
-    const others = this.#rows[pool]!.slice(0, count).filter(
-      (row) => row !== null && (row < first || row >= first + count),
-    );
+  #makeRoom(own: ReadonlyMap<Row, number>, pool: number): RowCopy[] {
+    const others = this.#rows[pool]!.slice(0, own.size).filter((row) => row !== null && !own.has(row));
     const copies: RowCopy[] = [];
     for (const row of others) {
-      const place = this.#freePlace(pool, count);
+      const place = this.#freePlace(pool, own.size);
       if (place) copies.push(this.#carry(row!, place));
     }
     if (copies.length === 0) throw new Error('more rows than places');
@@ -112,16 +113,16 @@ export class RowPlaces {
   }
 
   /** Where fewest rows are copied; others in the way come back later. The first pool is the last choice. */
-  #cheapest(first: Row, count: number): number {
+  #cheapest(own: ReadonlyMap<Row, number>): number {
+    const count = own.size;
     let [best, least] = [0, Number.POSITIVE_INFINITY];
+    const held = [...own.keys()].filter((row) => this.#places.has(row)).length;
     for (const pool of [...this.#rows.keys()].sort((a, b) => Number(a === 0) - Number(b === 0))) {
       const slots = this.#rows[pool]!;
       if (slots.length < count) continue;
       const there = slots.slice(0, count).filter((row) => row !== null);
-      const own = there.filter((row) => row >= first && row < first + count).length;
-      let held = 0;
-      for (let row = first; row < first + count; row++) if (this.#places.has(row)) held++;
-      const cost = held - own + 2 * (there.length - own);
+      const ownThere = there.filter((row) => own.has(row)).length;
+      const cost = held - ownThere + 2 * (there.length - ownThere);
       if (cost < least) [best, least] = [pool, cost];
     }
     return best;

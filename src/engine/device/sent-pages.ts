@@ -3,12 +3,9 @@
 
 import { adapterNames, type JoinedLinear, pageRanks } from '../../graph/adapted-linear.ts';
 import { groupWidth } from '../../graph/grouped-adapters.ts';
-import type { TensorData } from '../../runtime/session.ts';
+import type { Sent } from '../sender.ts';
 import { pageList, type RowPages } from './page-list.ts';
 import { pageTable, type SharedPages } from './page-table.ts';
-
-/** A small input, by name. */
-export type Sent = { readonly name: string; readonly data: TensorData; readonly shape: readonly number[] };
 
 /** @param rows what each row of the run reads; in `one` the only one */
 export function sentLists(

@@ -2,15 +2,16 @@
 
 import type { ModelShape } from '../../core/base-model.ts';
 import { adapterNames, type DeviceForm, type JoinedLinear, type Reach, reaches } from '../../graph/adapted-linear.ts';
-import type { Binding, Runtime, Tensor, TensorData } from '../../runtime/session.ts';
+import type { Binding, Runtime, Tensor } from '../../runtime/session.ts';
 import type { TiedAdapters } from '../adapters/adapter-runs.ts';
 import type { JoinedSizes } from '../adapters/resident-adapter.ts';
 import { type RowAdapter, rangeOf } from '../adapters/row-adapter.ts';
 import { createRowGains } from '../adapters/row-gains.ts';
-import type { Phase } from '../forward-batch.ts';
+import { createSender, type Sent } from '../sender.ts';
 import type { DevicePages } from './device-pages.ts';
+import type { Phase } from './device-run.ts';
 import type { SharedPages } from './page-table.ts';
-import { type Sent, sentLists, sentTable } from './sent-pages.ts';
+import { sentLists, sentTable } from './sent-pages.ts';
 
 export type TiedPagesOptions = {
   readonly form: DeviceForm['form'];
@@ -73,25 +74,4 @@ function rowPages(row: RowAdapter | null, linear: JoinedLinear): SharedPages | n
   const range = row && rangeOf(row, linear);
   if (!range) return null;
   return { ...range, scale: row.scale, shares: row.adapter.linears.get(linear)!.shares };
-}
-
-/** Small inputs in tensors that are made anew when their sizes change. */
-function createSender(runtime: Runtime, binding: Binding) {
-  const sent = new Map<string, { data: TensorData; tensor: Tensor; shape: string }>();
-  return {
-    send({ name, data, shape }: Sent) {
-      let known = sent.get(name);
-      if (known?.shape !== String(shape)) {
-        known?.tensor.release();
-        const fresh = data.slice();
-        known = { data: fresh, tensor: runtime.tensor(fresh, shape), shape: String(shape) };
-        sent.set(name, known);
-        binding.input(name, known.tensor);
-      }
-      (known.data as { set(values: TensorData): void }).set(data);
-    },
-    release() {
-      for (const { tensor } of sent.values()) tensor.release();
-    },
-  };
 }

@@ -1,7 +1,7 @@
-// Keys and values in memory that JavaScript has: a pool of blocks of few tokens, and a list of blocks for each row.
-// Rows move by renaming. Full blocks of prompts stay when their row has ended, and other rows begin with them. Nothing
-// is written into a block that anybody else reads, since a row writes behind its full blocks only. The pool's memory
-// is reserved whole and touched as blocks are first used.
+// Keys and values in memory that JavaScript has: a pool of blocks of few tokens, of which each row has a list. Full
+// blocks stay when their row has ended, and other rows begin with them. Nothing is written into a block that anybody
+// else reads, since a row writes behind its full blocks only. The pool's memory is reserved whole and touched as blocks
+// are first used.
 //
 //   keys[layer]:   [blocks, kvHeads, headDim, kvBlock]
 //   values[layer]: [blocks, kvHeads, kvBlock, headDim]
@@ -10,68 +10,47 @@ import type { ModelShape } from '../../core/base-model.ts';
 import { kvBlock } from '../../graph/decoder.ts';
 import type { Real } from '../../graph/target.ts';
 import type { Runtime } from '../../runtime/session.ts';
-import { type KvCache, type Prefixes, probeRow } from '../kv-cache.ts';
-import { PrefixCache } from './prefix-cache.ts';
+import type { KvCache, Prefixes } from '../kv-cache.ts';
+import { BlockLists } from './block-lists.ts';
 
 export type HostKvForm = {
   readonly rows: number;
   readonly positions: number;
   readonly type: Real;
-  /** For prefixes that no row holds. */
+  /** For what rows hold: at least one context, and at most one for each row. Left out: so much. */
+  readonly bytes?: number;
+  /** For prefixes that no row holds, beside that. */
   readonly prefixBytes: number;
 };
 
-export function createHostKv(
-  runtime: Runtime,
-  { layers, kvHeads, headDim }: ModelShape,
-  { rows, positions, type, prefixBytes }: HostKvForm,
-): KvCache {
-  const blockElements = kvHeads * headDim * kvBlock;
-  const blockBytes = 2 * layers * blockElements * (type === 'float16' ? 2 : 4);
+/** Of all layers. */
+const kvBlockBytes = ({ layers, kvHeads, headDim }: ModelShape, type: Real): number =>
+  2 * layers * kvHeads * headDim * kvBlock * (type === 'float16' ? 2 : 4);
+
+export function createHostKv(runtime: Runtime, shape: ModelShape, form: HostKvForm): KvCache {
+  const { layers, kvHeads, headDim } = shape;
+  const { rows, positions, type, prefixBytes } = form;
+  const blockBytes = kvBlockBytes(shape, type);
   const prefixBlocks = Math.floor(prefixBytes / blockBytes);
-  const blocks = (rows - probeRow) * Math.ceil(positions / kvBlock) + prefixBlocks;
-  const memoryOf = (count: number) => (type === 'float16' ? new Float16Array(count) : new Float32Array(count));
-  const pool = () => Array.from({ length: layers }, () => memoryOf(blocks * blockElements));
+  const ofContext = Math.ceil(positions / kvBlock);
+  const most = rows * ofContext;
+  const wanted = form.bytes === undefined ? most : Math.floor(form.bytes / blockBytes);
+  const ofRows = Math.min(Math.max(wanted, ofContext), most);
+  // What nobody begins with any more is rows' room too; the probe's row has its own.
+  const blocks = ofRows + ofContext + prefixBlocks;
+  const lists = new BlockLists({ rows, blocks, forRows: Math.min(ofRows + prefixBlocks, most), prefixBlocks });
+  const elements = blocks * kvHeads * headDim * kvBlock;
+  const pool = () =>
+    Array.from({ length: layers }, () =>
+      type === 'float16' ? new Float16Array(elements) : new Float32Array(elements),
+    );
   const keys = pool();
   const values = pool();
-  // The block that was let go last is taken first: its memory is touched already.
-  const free = Array.from({ length: blocks }, (_, i) => blocks - 1 - i);
-  /** Rows that hold a block, and one more where it is a known prefix. */
-  const holders = new Uint32Array(blocks);
-  const held = Array.from({ length: rows - probeRow }, (): number[] => []);
-  const heldBy = (row: number) => held[row - probeRow]!;
-  const take = (block: number) => {
-    holders[block]!++;
-    return block;
-  };
-  const letGo = (block: number) => {
-    if (--holders[block]! === 0) free.push(block);
-  };
-  const clear = (row: number) => heldBy(row).splice(0).reverse().forEach(letGo);
-  const exchange = (one: number, other: number) => {
-    const [a, b] = [heldBy(one), heldBy(other)];
-    held[one - probeRow] = b;
-    held[other - probeRow] = a;
-  };
-  const cache = new PrefixCache({ blocksMax: prefixBlocks, onForget: letGo });
   const prefixes: Prefixes = {
-    begin(row, chain, count) {
-      clear(row);
-      const found = cache.find(chain, Math.floor(count / kvBlock));
-      heldBy(row).push(...found.map(take));
-      return found.length * kvBlock;
-    },
-    keep(row, chain, count) {
-      for (const [index, block] of heldBy(row)
-        .slice(0, Math.floor(count / kvBlock))
-        .entries()) {
-        // Taken first: what is added may at once be what has to go.
-        take(block);
-        if (!cache.add(chain, index, block)) letGo(block);
-      }
-    },
+    begin: (...asked) => lists.begin(...asked),
+    keep: (...asked) => lists.keep(...asked),
     get blocks() {
-      return cache.size;
+      return lists.blocks;
     },
     blockBytes,
   };
@@ -80,20 +59,19 @@ export function createHostKv(
     positions,
     bytes: blocks * blockBytes,
     prefixes: prefixBlocks === 0 ? null : prefixes,
-    move(from, to) {
-      exchange(from, to);
-      clear(from);
+    hasRoom: (tokens) => lists.hasRoom(tokens),
+    reserve: (row, length) => lists.reserve(row, length),
+    clear: (row) => lists.clear(row),
+    get usage() {
+      return lists.usage;
     },
-    swap: exchange,
-    use(first, pasts, added, work) {
-      const lists = pasts.map((past, i) => {
-        if (past === 0) clear(first + i);
-        const list = heldBy(first + i);
-        while (list.length * kvBlock < past + added) list.push(take(free.pop()!));
-        return list;
-      });
+    use(rows, pasts, added, work) {
+      for (const [i, row] of rows.entries()) {
+        if (pasts[i] === 0) lists.clear(row);
+        if (!lists.reserve(row, pasts[i]! + added[i]!)) throw new Error('there are no blocks left');
+      }
       return work({
-        ...{ place: 'pool', order: null, blocks: lists },
+        ...{ place: 'pool', order: null, blocks: rows.map((row) => lists.of(row)) },
         key: (layer) => runtime.tensor(keys[layer]!, [blocks, kvHeads, headDim, kvBlock]),
         value: (layer) => runtime.tensor(values[layer]!, [blocks, kvHeads, kvBlock, headDim]),
       });

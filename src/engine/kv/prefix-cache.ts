@@ -1,14 +1,19 @@
-// Which blocks hold which tokens, so that a prompt that begins as an earlier one does is not computed again. A block is
-// known by the chain of SHA-256 over all tokens up to its end, which begins with what computes them: names never enter.
+// Which blocks hold which tokens, so that what begins as an earlier sequence did is not computed again. A block is
+// known by the chain of SHA-256 over all tokens up to its end and how each was rounded, which begins with what
+// computes them: names never enter.
 // Blocks that no row holds stay until others need their place; what one owner keeps cannot crowd out another's: the
 // owner with the most blocks gives up its least recently used one. Knows numbers of blocks; knows no memory.
 
 import { createHash } from 'node:crypto';
 import { kvBlock } from '../../graph/decoder.ts';
 
-/** The keys of a prompt's full blocks, made as they are asked for. */
+/** The keys of a sequence's full blocks, made as they are asked for. */
 export class PrefixChain {
   readonly owner: string;
+  /** Blocks that were offered to the cache. */
+  kept = 0;
+  /** Tokens of the prompt, if those of the answer have other bits. */
+  readonly #prompt: number;
   readonly #root: string;
   readonly #tokens: readonly number[];
   readonly #keys: string[] = [];
@@ -16,20 +21,25 @@ export class PrefixChain {
   /**
    * @param root what computes the tokens, and who may share them
    * @param owner whose share of the cache the blocks take
+   * @param tokens the sequence's, which may become more
+   * @param prompt how many of them have the bits of a prompt; the others have those of an answer
    */
-  constructor(root: readonly unknown[], owner: string, tokens: readonly number[]) {
+  constructor(root: readonly unknown[], owner: string, tokens: readonly number[], prompt: number) {
     this.#root = createHash('sha256').update(JSON.stringify(root)).digest('base64');
     this.#tokens = tokens;
+    this.#prompt = prompt;
     this.owner = owner;
   }
 
-  /** Of block `index`, all of whose tokens are the prompt's. */
+  /** Of block `index`, all of whose tokens are there. */
   key(index: number): string {
     for (let i = this.#keys.length; i <= index; i++) {
       const before = this.#keys[i - 1] ?? this.#root;
       const tokens = Int32Array.from(this.#tokens.slice(i * kvBlock, (i + 1) * kvBlock));
       if (tokens.length < kvBlock) throw new RangeError('the block is not full');
-      const hash = createHash('sha256').update(before, 'base64').update(new Uint8Array(tokens.buffer));
+      const ofPrompt = Math.min(Math.max(this.#prompt - i * kvBlock, 0), kvBlock);
+      const hash = createHash('sha256').update(before, 'base64').update(Uint8Array.of(ofPrompt));
+      hash.update(new Uint8Array(tokens.buffer));
       this.#keys.push(hash.digest('base64'));
     }
     return this.#keys[index]!;
@@ -85,11 +95,12 @@ export class PrefixCache {
       if (before !== undefined) touch(known, chain.key(i), before);
     }
     this.#size++;
-    while (this.#size > this.#options.blocksMax) this.#evict();
+    while (this.#size > this.#options.blocksMax) this.forgetOne();
     return true;
   }
 
-  #evict(): void {
+  /** Throws where none is known. */
+  forgetOne(): void {
     const [owner, largest] = [...this.#blocks].reduce((a, b) => (b[1].size > a[1].size ? b : a));
     const [key, block] = largest.entries().next().value!;
     largest.delete(key);

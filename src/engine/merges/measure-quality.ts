@@ -7,6 +7,7 @@ import type { Breath } from '../adapters/breath.ts';
 import type { ResidentAdapter } from '../adapters/resident-adapter.ts';
 import type { RowAdapter } from '../adapters/row-adapter.ts';
 import type { Decoder } from '../decoder.ts';
+import { evenBatch } from '../forward-batch.ts';
 import { probeRow } from '../kv-cache.ts';
 import { createComparison } from './compare.ts';
 import type { MergedModel } from './merged-model.ts';
@@ -51,9 +52,9 @@ async function compareOn(
   const comparison = createComparison(vocabulary);
   for (const [done, tokens] of probes.entries()) {
     const sampled = tokens.map((_, i) => i);
-    const prompt = { phase: 'prefill', first: probeRow, pasts: [0], tokens, sampled, aside: true } as const;
-    const unmerged = await decoder.forward({ ...prompt, adapters: [row] });
-    const ofMerged = await decoder.forward({ ...prompt, merged });
+    const prompt = { kind: 'prompt', first: probeRow, pasts: [0], tokens, sampled, aside: true } as const;
+    const unmerged = await decoder.forward(evenBatch({ ...prompt, adapters: [row] }));
+    const ofMerged = await decoder.forward(evenBatch({ ...prompt, merged }));
     for (let at = 0; at < unmerged.length; at += vocabulary) {
       comparison.add(unmerged.subarray(at, at + vocabulary), ofMerged.subarray(at, at + vocabulary));
       await breath.take();

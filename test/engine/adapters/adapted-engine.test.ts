@@ -3,17 +3,23 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Decoder } from '../../../src/engine/decoder.ts';
-import { hashDecoder, tokensAlone } from '../hash-decoder.ts';
+import { type HashDecoder, hashDecoder, overForward, tokensAlone } from '../hash-decoder.ts';
 import { tokensOf, type Witness, type WitnessedEngine, witnessedEngine } from '../witnesses.ts';
-import { type MarkedStoreOptions, marked, markedResident, markedStore, signatureOf } from './marked-adapters.ts';
+import {
+  type MarkedStoreOptions,
+  marked,
+  markedResident,
+  markedStore,
+  readSignature,
+  signatureOf,
+} from './marked-adapters.ts';
 
 const vocabulary = 997;
 const positions = 128;
 
 type Options = Omit<MarkedStoreOptions, 'clock'> & { readonly rows: number; readonly slots: number };
 
-function open({ rows, slots, ...options }: Options, watch = (decoder: Decoder) => decoder): WitnessedEngine {
+function open({ rows, slots, ...options }: Options, watch = (decoder: HashDecoder) => decoder): WitnessedEngine {
   const decoder = watch(hashDecoder(rows, positions, vocabulary, slots, () => witnessed.wake()));
   const witnessed: WitnessedEngine = witnessedEngine(decoder, 64, (clock, onChange) =>
     markedStore({ clock, onChange, ...options }),
@@ -147,17 +153,18 @@ test('a large adapter starts at last, though a popular one never stops coming', 
 
 test('a sequence is never run before its pages are whole, and they stay so while it runs', async () => {
   let checks = 0;
-  const witnessed = open({ rows: 4, slots: 4 }, (decoder) => ({
-    ...decoder,
-    async forward(batch) {
+  const witnessed = open({ rows: 4, slots: 4 }, (decoder) =>
+    overForward(decoder, async (batch) => {
       const logits = await decoder.forward(batch);
+      const signatures = () => batch.parts.map(({ adapter }) => readSignature(adapter, decoder.pages));
+      const read = signatures();
       for (let turn = 0; turn < 15; turn++) await nextTurn();
       checks++;
       // The same rows read again what they read at the start.
-      assert.deepEqual(await decoder.forward(batch), logits);
+      assert.deepEqual(signatures(), read);
       return logits;
-    },
-  }));
+    }),
+  );
   for (let i = 0; i < 60; i++)
     witnessed.add([i], { maxTokens: 1 + (i % 7) }, i % 5 === 0 ? [] : [marked(1 + (i % 23))]);
   await witnessed.drain();
@@ -166,14 +173,16 @@ test('a sequence is never run before its pages are whole, and they stay so while
 });
 
 /** As the real decoder: an adapter that overflows leaves no number in its own run. */
-function overflowing(decoder: Decoder, mark: number): Decoder {
-  return {
-    ...decoder,
-    async forward(batch) {
-      const logits = await decoder.forward(batch);
-      return batch.adapters?.some((row) => row?.adapter.key === `sha256:${mark}`) ? logits.fill(Number.NaN) : logits;
-    },
-  };
+function overflowing(decoder: HashDecoder, mark: number): HashDecoder {
+  return overForward(decoder, async (batch) => {
+    const logits = await decoder.forward(batch);
+    const rows = batch.parts.flatMap(({ adapter, sampled }) => sampled.map(() => adapter));
+    for (const [i, row] of rows.entries()) {
+      if (row?.adapter.key !== `sha256:${mark}`) continue;
+      logits.fill(Number.NaN, i * decoder.vocabulary, (i + 1) * decoder.vocabulary);
+    }
+    return logits;
+  });
 }
 
 test("an adapter that overflows ends its own sequence, and nobody else's", async () => {

@@ -10,6 +10,7 @@ import { combineAdapters } from '../../../src/engine/adapters/combine-adapters.t
 import { readAdapter } from '../../../src/engine/adapters/read-adapter.ts';
 import type { RowAdapter } from '../../../src/engine/adapters/row-adapter.ts';
 import type { Decoder } from '../../../src/engine/decoder.ts';
+import { evenBatch } from '../../../src/engine/forward-batch.ts';
 import { lower } from '../../../src/graph/lower.ts';
 import type { LoweredModel } from '../../../src/graph/lowered.ts';
 import { anotherDecoder, testRuntime } from '../../helpers/test-runtime.ts';
@@ -158,12 +159,12 @@ async function difference(decoder: Decoder, parties: readonly Party[]): Promise<
       [8, tokens.length],
     ] as const) {
       const chunk = tokens.slice(from, to);
-      const batch = { phase: 'prefill', pasts: [from], tokens: chunk, sampled: [...chunk.keys()] } as const;
-      const found = (await decoder.forward({ ...batch, first, adapters: [row] })).slice();
-      const expected = await alone.forward({ ...batch, first: 0 });
+      const batch = { kind: 'prompt', pasts: [from], tokens: chunk, sampled: [...chunk.keys()] } as const;
+      const found = (await decoder.forward(evenBatch({ ...batch, first, adapters: [row] }))).slice();
+      const expected = await alone.forward(evenBatch({ ...batch, first: 0 }));
       compare(found, expected);
       if (row && row.scale === 1 && from === 0) {
-        const plain = await decoder.forward({ ...batch, first: decoder.kv.rows - 1 });
+        const plain = await decoder.forward(evenBatch({ ...batch, first: decoder.kv.rows - 1 }));
         effect = Math.max(effect, ...plain.map((logit, i) => Math.abs(logit - found[i]!)));
       }
     }
@@ -175,12 +176,12 @@ async function difference(decoder: Decoder, parties: readonly Party[]): Promise<
     const pasts = running.map(({ tokens }) => tokens.length + step);
     const next = running.map(() => below(vocabulary));
     const sampled = [...running.keys()];
-    const batch = { phase: 'decode', first: 0, pasts, tokens: next, sampled } as const;
-    const logits = await decoder.forward({ ...batch, adapters: running.map(({ row }) => row) });
+    const batch = { kind: 'answer', first: 0, pasts, tokens: next, sampled } as const;
+    const logits = await decoder.forward(evenBatch({ ...batch, adapters: running.map(({ row }) => row) }));
     const found = logits.slice();
     for (const [i, { alone }] of running.entries()) {
-      const one = { phase: 'decode', first: 0, pasts: [pasts[i]!], tokens: [next[i]!], sampled: [0] } as const;
-      compare(found.subarray(i * vocabulary, (i + 1) * vocabulary), await alone.forward(one));
+      const one = { kind: 'answer', first: 0, pasts: [pasts[i]!], tokens: [next[i]!], sampled: [0] } as const;
+      compare(found.subarray(i * vocabulary, (i + 1) * vocabulary), await alone.forward(evenBatch(one)));
     }
   }
   return largest / scale;
@@ -201,15 +202,15 @@ test('at the native width too, rows in one batch get what each gets by itself', 
     const tokens = Array.from({ length: 7 }, () => below(decoder.vocabulary));
     const sampled = [tokens.length - 1];
     for (const [first, row] of rows.entries()) {
-      await decoder.forward({ phase: 'prefill', first, pasts: [0], tokens, sampled, adapters: [row] });
+      await decoder.forward(evenBatch({ kind: 'prompt', first, pasts: [0], tokens, sampled, adapters: [row] }));
     }
     const next = rows.map(() => 9);
     const step = { first: 0, pasts: rows.map(() => tokens.length), tokens: next, sampled: [...rows.keys()] };
-    const found = (await decoder.forward({ phase: 'decode', ...step, adapters: rows })).slice();
+    const found = (await decoder.forward(evenBatch({ kind: 'answer', ...step, adapters: rows }))).slice();
     let [largest, scale] = [0, 0];
     for (const [first, row] of rows.entries()) {
       const one = { pasts: [tokens.length], tokens: [9], sampled: [0], adapters: [row] };
-      const alone = await decoder.forward({ phase: 'prefill', first, ...one });
+      const alone = await decoder.forward(evenBatch({ kind: 'prompt', first, ...one }));
       for (const [i, logit] of alone.entries()) {
         const apart = Math.abs(logit - found[first * decoder.vocabulary + i]!);
         if (!(apart <= largest)) largest = apart;

@@ -12,6 +12,7 @@ import { combineAdapters } from '../../../src/engine/adapters/combine-adapters.t
 import { readAdapter } from '../../../src/engine/adapters/read-adapter.ts';
 import type { ResidentAdapter } from '../../../src/engine/adapters/resident-adapter.ts';
 import type { Decoder } from '../../../src/engine/decoder.ts';
+import { evenBatch } from '../../../src/engine/forward-batch.ts';
 import type { LoweredModel } from '../../../src/graph/lowered.ts';
 import { anotherDecoder, testRuntime } from '../../helpers/test-runtime.ts';
 import { tinyLowered } from '../../helpers/tiny-lowered.ts';
@@ -38,12 +39,12 @@ async function run(decoder: Decoder, adapter: ResidentAdapter, first: number): P
   const placement = decoder.pages.place(adapter)!;
   await placement.copied;
   const adapters = [{ adapter, placement, scale: 1 }];
-  const prompt = { phase: 'prefill', first, pasts: [0], tokens: [5, 6, 7], sampled: [2], adapters } as const;
-  const prefilled = (await decoder.forward(prompt)).slice();
+  const prompt = { kind: 'prompt', first, pasts: [0], tokens: [5, 6, 7], sampled: [2], adapters } as const;
+  const prefilled = (await decoder.forward(evenBatch(prompt))).slice();
   // Decode steps begin at row 0.
-  if (first !== 0) await decoder.forward({ ...prompt, first: 0 });
-  const step = { phase: 'decode', first: 0, pasts: [3], tokens: [8], sampled: [0], adapters } as const;
-  const decoded = (await decoder.forward(step)).slice();
+  if (first !== 0) await decoder.forward(evenBatch({ ...prompt, first: 0 }));
+  const step = { kind: 'answer', first: 0, pasts: [3], tokens: [8], sampled: [0], adapters } as const;
+  const decoded = (await decoder.forward(evenBatch(step))).slice();
   decoder.pages.release(placement);
   return [prefilled, decoded];
 }

@@ -13,6 +13,7 @@ import {
 } from '../../../src/engine/adapters/resident-adapter.ts';
 import type { RowAdapter } from '../../../src/engine/adapters/row-adapter.ts';
 import { createDecoder } from '../../../src/engine/decoder.ts';
+import { evenBatch } from '../../../src/engine/forward-batch.ts';
 import { testRuntime } from '../../helpers/test-runtime.ts';
 import { tinyLowered } from '../../helpers/tiny-lowered.ts';
 
@@ -50,14 +51,16 @@ for (const [bits, decodeActivations] of [
     for (const { placement } of all) await placement.copied;
     const tokens = [5, 6, 7, 8];
     const prefill = async (row: number, adapter: RowAdapter | null) =>
-      decoder.forward({
-        ...{ phase: 'prefill', first: row, pasts: [0], tokens, sampled: [3] },
-        adapters: [adapter],
-      });
+      decoder.forward(
+        evenBatch({
+          ...{ kind: 'prompt', first: row, pasts: [0], tokens, sampled: [3] },
+          adapters: [adapter],
+        }),
+      );
     const step = async (rows: readonly (RowAdapter | null)[]) => {
       for (const [row, adapter] of rows.entries()) await prefill(row, adapter);
       const batch = { pasts: rows.map(() => 4), tokens: rows.map(() => 9), sampled: rows.map((_, row) => row) };
-      return (await decoder.forward({ phase: 'decode', first: 0, ...batch, adapters: rows })).slice();
+      return (await decoder.forward(evenBatch({ kind: 'answer', first: 0, ...batch, adapters: rows }))).slice();
     };
     const beside = await step([null, gentle!, violent!]);
     const without = await step([null, gentle!, another!]);

@@ -8,6 +8,7 @@ import { createDecoder, type Decoder } from '../../../src/engine/decoder.ts';
 import type { TokenLogprobs } from '../../../src/protocol/messages.ts';
 import { testRuntime } from '../../helpers/test-runtime.ts';
 import { tinyLowered } from '../../helpers/tiny-lowered.ts';
+import { overForward } from '../hash-decoder.ts';
 import { witnessedEngine } from '../witnesses.ts';
 
 const maxTokens = 12;
@@ -18,9 +19,9 @@ const decoder = createDecoder(runtime, model, { rows: 4, positions: 64, target: 
 /** The rows that were fetched whole, and the decode steps that gave the best of theirs. */
 function counted() {
   const counts = { fetched: 0, steps: 0 };
-  const forwardTop: Decoder['forwardTop'] = async (batch, temperatures) => {
-    const { rows, whole } = await decoder.forwardTop!(batch, temperatures);
-    counts.steps++;
+  const logitsOf: Decoder['logitsOf'] = async (batch, temperatures) => {
+    const { rows, whole } = await decoder.logitsOf(batch, temperatures);
+    if (batch.parts.every(({ kind }) => kind === 'answer')) counts.steps++;
     return {
       rows,
       whole(wanted) {
@@ -29,7 +30,7 @@ function counted() {
       },
     };
   };
-  return { counts, decoder: { ...decoder, forwardTop } };
+  return { counts, decoder: { ...decoder, logitsOf } };
 }
 
 async function generate(on: Decoder, all: readonly Partial<SamplingParams>[]) {
@@ -56,7 +57,7 @@ const asked: readonly (readonly [Partial<SamplingParams>, boolean])[] = [
 
 test('alone and in company, the same tokens and log-probabilities as from whole rows', async () => {
   const wanted = await generate(
-    { ...decoder, forwardTop: null },
+    overForward(decoder, decoder.forward),
     asked.map(([params]) => params),
   );
   const together = await generate(

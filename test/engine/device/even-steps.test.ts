@@ -1,13 +1,14 @@
 // Steps that take rows along which are not theirs: tokens of the rows that run are those of a step of their own, and
-// what rows beside them hold, prompts half read and rows that are parked, is what it was.
+// what rows beside them hold is what it was.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
 import { prng } from '../../../src/core/prng.ts';
 import { createDecoder, type Decoder } from '../../../src/engine/decoder.ts';
-import { evenRows, inEvenSteps } from '../../../src/engine/device/even-steps.ts';
-import { RowLengths } from '../../../src/engine/device/row-lengths.ts';
+import { evenRows } from '../../../src/engine/device/even-steps.ts';
+import type { TopLogits } from '../../../src/engine/draw-top.ts';
+import { type BatchPart, evenBatch } from '../../../src/engine/forward-batch.ts';
 import { asDevice, testRuntime } from '../../helpers/test-runtime.ts';
 import { tinyLowered } from '../../helpers/tiny-lowered.ts';
 
@@ -23,46 +24,7 @@ test('sizes are few, large enough, and less than twice as large', () => {
   fc.assert(fc.property(fc.integer({ min: 1, max: 500 }), (count) => evenRows(evenRows(count)) === evenRows(count)));
 });
 
-test('a step takes rows along where their next token will be, and leaves them as long as they are', async () => {
-  const lengths = new RowLengths(7, 10);
-  for (const [row, length] of [2, 4, 3, 6, 10, 1, 0].entries()) lengths.set(row, length);
-  const seen: (readonly number[])[] = [];
-  const forwardTop = inEvenSteps(async ({ first, pasts, tokens, sampled, adapters = [] }, temperatures) => {
-    for (const one of [tokens, sampled, adapters, temperatures]) assert.equal(one.length, pasts.length);
-    for (const [i, past] of pasts.entries()) lengths.set(first + i, past + 1);
-    seen.push(pasts);
-    const rows = pasts.map((past) => ({ tokens: [past], logits: [0], mass: 1, sharpMass: 1, vocabulary: 1 }));
-    return { rows, whole: async () => [] };
-  }, lengths);
-  const step = async (first: number, pasts: readonly number[]) => {
-    const each = pasts.map((_, i) => i);
-    const batch = {
-      phase: 'decode' as const,
-      first,
-      pasts,
-      tokens: each,
-      sampled: each,
-      adapters: each.map(() => null),
-    };
-    const { rows } = await forwardTop(batch, each);
-    assert.deepEqual(
-      rows.map(({ tokens }) => tokens[0]),
-      pasts,
-    );
-    return seen.at(-1);
-  };
-  assert.deepEqual(await step(0, [2, 4, 3]), [2, 4, 3, 6]);
-  // A full row has no next place, and there are no more rows than these.
-  assert.deepEqual(await step(0, [3, 5, 4, 6, 9]), [3, 5, 4, 6, 9, 1, 0]);
-  assert.deepEqual(await step(2, [5, 7, 9]), [5, 7, 9, 1]);
-  assert.deepEqual(await step(-1, [3]), [3]);
-  assert.deepEqual(
-    Array.from({ length: 7 }, (_, row) => lengths.next(row)),
-    [4, 6, 6, 8, 9, 1, 0],
-  );
-});
-
-test('rows join, are read in pieces, end, move and are parked: tokens as in steps of their own', async () => {
+test('rows join, run in any order and end: tokens as in steps of their own', async () => {
   const model = await tinyLowered('llama-gguf', 32);
   const decoders = [false, true].map((records) =>
     createDecoder(asDevice(testRuntime({ device: { kind: 'cpu' } }), false, records), model, {
@@ -73,75 +35,48 @@ test('rows join, are read in pieces, end, move and are parked: tokens as in step
   ) as [Decoder, Decoder];
   const random = prng(5);
   const below = (count: number) => Math.floor(random() * count);
-  /** By row: tokens it holds, and those of its prompt that are left. */
-  const running: { past: number; left: number }[] = [];
-  const parked: { row: number; past: number }[] = [];
+  /** Tokens that each row holds; 0: nobody has it. */
+  const held = new Array<number>(rows).fill(0);
   let steps = 0;
-  const both = async (batch: Parameters<Decoder['forward']>[0]) => {
-    const found: Float32Array[] = [];
-    for (const decoder of decoders) found.push((await decoder.forward(batch)).slice());
-    assertNear(found[0]!, found[1]!);
-  };
   for (let turn = 0; turn < 60; turn++) {
-    // Those that decode lie first; prompts behind them.
-    if (running.length < 9 && below(2) === 0) running.push({ past: 0, left: 2 + below(6) });
-    const decoding = running.filter(({ left }) => left === 0).length;
-    const prompt = running[decoding];
-    if (prompt) {
-      // The last token of a prompt comes with the one before it.
-      const count = prompt.left <= 3 ? prompt.left : 2;
-      const tokens = Array.from({ length: count }, () => below(200));
-      await both({ phase: 'prefill', first: decoding, pasts: [prompt.past], tokens, sampled: [count - 1] });
-      prompt.past += count;
-      prompt.left -= count;
-    }
-    if (decoding > 0) {
-      const pasts = running.slice(0, decoding).map(({ past }) => past);
-      const batch = {
-        ...{ phase: 'decode' as const, first: 0, pasts, tokens: pasts.map(() => below(200)) },
-        sampled: pasts.map((_, i) => i),
-      };
-      const found: number[][] = [];
+    const free = held.indexOf(0);
+    if (free >= 0 && below(2) === 0) {
+      held[free] = 2 + below(6);
+      const tokens = Array.from({ length: held[free]! }, () => below(200));
+      const sampled = [held[free]! - 1];
+      const found: Float32Array[] = [];
       for (const decoder of decoders) {
-        const { rows: top, whole } = await decoder.forwardTop!(
-          batch,
-          pasts.map(() => 0.5),
-        );
-        assert.equal(top.length, decoding);
-        const [last] = await whole([decoding - 1]);
-        found.push([...top.flatMap(({ logits, mass }) => [...Array.from(logits), mass]), ...last!]);
+        const prompt = evenBatch({ kind: 'prompt', first: free, pasts: [0], tokens, sampled });
+        found.push((await decoder.forward(prompt)).slice());
       }
       assertNear(found[0]!, found[1]!);
-      steps++;
-      for (const row of running.slice(0, decoding)) row.past++;
     }
-    // One that is full, or one by chance, ends or is parked: the last of them takes its row, prompts slide down.
-    const full = running.findIndex(({ past, left }) => left === 0 && past >= positions - 1);
-    const inSteps = running.filter(({ left }) => left === 0).length;
-    const gone = full >= 0 ? full : below(4) === 0 && inSteps > 0 ? below(inSteps) : -1;
-    if (gone >= 0) {
-      const move = (from: number, to: number) => {
-        for (const { kv } of decoders) kv.move(from, to, positions);
-        running[to] = running[from]!;
-      };
-      const spare = [9, 10, 11].find((row) => !parked.some((one) => one.row === row));
-      if (full < 0 && spare !== undefined) {
-        for (const { kv } of decoders) kv.move(gone, spare, positions);
-        parked.push({ row: spare, past: running[gone]!.past });
-      }
-      if (gone !== inSteps - 1) move(inSteps - 1, gone);
-      for (let row = inSteps; row < running.length; row++) move(row, row - 1);
-      running.pop();
+    // Some of those that could: the others are beside them, or elsewhere.
+    const running = [...held.keys()].filter((row) => held[row]! > 0 && below(4) > 0);
+    if (running.length === 0) continue;
+    const parts = running.map((row): BatchPart => {
+      const past = held[row]!;
+      const tokens = new Array<number>(past);
+      tokens.push(below(200));
+      return { row, past, to: past + 1, tokens, kind: 'answer', sampled: [past], adapter: null };
+    });
+    const found: number[][] = [];
+    for (const decoder of decoders) {
+      const { rows: top, whole } = await decoder.logitsOf(
+        { parts },
+        parts.map(() => 0.5),
+      );
+      assert.equal(top.length, running.length);
+      const [last] = await whole([running.length - 1]);
+      found.push([...(top as TopLogits[]).flatMap(({ logits, mass }) => [...Array.from(logits), mass]), ...last!]);
     }
-    // What is parked goes on, before all prompts.
-    if (parked.length > 0 && running.length < 9 && below(3) === 0) {
-      const { row, past } = parked.shift()!;
-      const at = running.filter(({ left }) => left === 0).length;
-      for (const { kv } of decoders) {
-        for (let to = running.length; to > at; to--) kv.move(to - 1, to, positions);
-        kv.move(row, at, positions);
-      }
-      running.splice(at, 0, { past, left: 0 });
+    assertNear(found[0]!, found[1]!);
+    steps++;
+    for (const row of running) held[row]!++;
+    for (const [row, length] of held.entries()) {
+      if (length === 0 || (length < positions && below(10) > 0)) continue;
+      held[row] = 0;
+      for (const { kv } of decoders) kv.clear(row);
     }
   }
   assert.ok(steps > 30);

@@ -1,9 +1,11 @@
-// A binding over keys and values: the pool is tied once, and in steady state a decode step binds nothing at all.
+// A binding over keys and values in device memory: pools are tied once, and in steady state a decode step binds
+// nothing.
 
-import { decoderNames, kvBlock } from '../graph/decoder.ts';
-import type { Binding, Runtime, Session, Tensor } from '../runtime/session.ts';
-import type { ForwardBatch } from './forward-batch.ts';
-import type { KvRange } from './kv-cache.ts';
+import { decoderNames } from '../../graph/decoder.ts';
+import type { Binding, Runtime, Session, Tensor } from '../../runtime/session.ts';
+import type { TiedAdapters } from '../adapters/adapter-runs.ts';
+import type { KvRange } from '../kv-cache.ts';
+import type { DeviceRun } from './device-run.ts';
 
 /** Tokens that a recorded step's attention makes room for, at least: rooms are few, and this one costs nothing. */
 const roomMin = 256;
@@ -17,87 +19,57 @@ export type LogitsPlace = {
   view(rows: number): Tensor;
 };
 
-export type Window = {
+export type DeviceWindow = {
   readonly binding: Binding;
-  /** @param blocks as the range that it was made over has them now */
-  fill(batch: ForwardBatch, logits: LogitsPlace, blocks: KvRange['blocks']): void;
+  fill(run: DeviceRun, logits: LogitsPlace): void;
   release(): void;
 };
 
-export function createWindow(
+export function createDeviceWindow(
   runtime: Runtime,
   session: Session,
   kv: KvRange,
-  { layers, positions }: { readonly layers: number; readonly positions: number },
-  { pasts }: Pick<ForwardBatch, 'pasts'>,
-): Window {
+  { layers, positions, rows }: { readonly layers: number; readonly positions: number; readonly rows: number },
+  tieAdapters: (binding: Binding) => TiedAdapters | null,
+): DeviceWindow {
   const binding = session.bind();
-  const count = pasts.length;
   const pools: Tensor[] = [];
   for (let layer = 0; layer < layers; layer++) {
     for (const [name, tensor] of [
-      [decoderNames.key(layer), kv.key(layer)],
-      [decoderNames.value(layer), kv.value(layer)],
+      [decoderNames.key(layer), kv.key(layer, rows)],
+      [decoderNames.value(layer), kv.value(layer, rows)],
     ] as const) {
       binding.input(name, tensor);
-      if (kv.blocks === null) binding.output(decoderNames.present(name), tensor);
+      binding.output(decoderNames.present(name), tensor);
       pools.push(tensor);
     }
   }
-  const lengths =
-    kv.blocks === null ? tieRows(runtime, binding, count, positions) : tieBlocks(runtime, binding, count, positions);
+  const lengths = tieRows(runtime, binding, rows, positions);
+  const adapters = tieAdapters(binding);
   let stepTensors: StepTensors | null = null;
 
   return {
     binding,
-    fill({ pasts, tokens, sampled }, logits, blocks) {
+    fill({ pasts, tokens, sampled, adapters: used }, logits) {
       if (!stepTensors?.fits(tokens.length, sampled.length, logits.memory)) {
         stepTensors?.release();
         stepTensors = bindStep(runtime, binding, tokens.length, sampled.length, logits);
       }
-      lengths.set(pasts, tokens.length / count, blocks);
+      lengths.set(pasts, tokens.length / rows);
       stepTensors.set(tokens, sampled);
+      const all = tokens.map((_, i) => used[Math.floor((i * rows) / tokens.length)]!);
+      adapters?.write({ rows: all, sampled: sampled.map((row) => all[row]!) });
     },
     release() {
       stepTensors?.release();
+      adapters?.release();
       for (const tensor of [...pools, ...lengths.tensors]) tensor.release();
       binding.release();
     },
   };
 }
 
-/** What says how long sequences are, and where they lie. */
-type Lengths = {
-  readonly tensors: readonly Tensor[];
-  /** @param added new tokens of each */
-  set(pasts: readonly number[], added: number, blocks: KvRange['blocks']): void;
-};
-
-function tieBlocks(runtime: Runtime, binding: Binding, count: number, positions: number): Lengths {
-  const most = Math.ceil(positions / kvBlock);
-  const cumulative = new Int32Array(count + 1);
-  const past = new Int32Array(count);
-  const table = new Int32Array(count * most);
-  const tensors = [
-    runtime.tensor(cumulative, [count + 1]),
-    runtime.tensor(past, [count]),
-    runtime.tensor(table, [count, most]),
-  ];
-  const names = [decoderNames.cumulative, decoderNames.past, decoderNames.table];
-  for (const [i, name] of names.entries()) binding.input(name, tensors[i]!);
-  return {
-    tensors,
-    set(pasts, added, blocks) {
-      past.set(pasts);
-      for (let i = 0; i < count; i++) {
-        cumulative[i + 1] = (i + 1) * added;
-        table.set(blocks![i]!, i * most);
-      }
-    },
-  };
-}
-
-function tieRows(runtime: Runtime, binding: Binding, count: number, positions: number): Lengths {
+function tieRows(runtime: Runtime, binding: Binding, count: number, positions: number) {
   const lastPositions = new Int32Array(count);
   const totalLength = new Int32Array(1);
   const batchShape = new BigInt64Array(3);
@@ -112,7 +84,7 @@ function tieRows(runtime: Runtime, binding: Binding, count: number, positions: n
       : total;
   return {
     tensors,
-    set(pasts, added) {
+    set(pasts: readonly number[], added: number) {
       batchShape.set([BigInt(count), BigInt(added), -1n]);
       for (let i = 0; i < count; i++) lastPositions[i] = pasts[i]! + added - 1;
       totalLength[0] = roomFor(Math.max(...pasts) + added, added);
