@@ -24,6 +24,8 @@ export const limits = {
   stopStringChars: 256,
   /** Stop token ids of a request. */
   stopTokens: 64,
+  /** Token ids that a request may restrict its output to: more are a grammar's work. */
+  allowedTokens: 4096,
   /** Alternatives a position in `logprobs`; OpenAI allows 20. */
   logprobs: 20,
   /** Entries of `logit_bias`; OpenAI's own ceiling is lower (300) for its clients. */

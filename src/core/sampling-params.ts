@@ -2,6 +2,8 @@
 
 export type SamplingParams = {
   readonly maxTokens: number;
+  /** No stop token is drawn before so many. */
+  readonly minTokens: number;
   /** 0 is greedy. */
   readonly temperature: number;
   /** Keep the k most likely tokens; 0 keeps all. */
@@ -18,6 +20,8 @@ export type SamplingParams = {
   readonly presencePenalty: number;
   /** Added to logits before anything else: [token, bias]. */
   readonly logitBias: readonly (readonly [number, number])[];
+  /** Only these may be drawn; null: all. */
+  readonly allowedTokens: readonly number[] | null;
   /** A safe integer; null draws one. */
   readonly seed: number | null;
   /** Every token id that ends the sequence: the model's end-of-sequence ids too, unless the request ignores them. */
@@ -28,6 +32,7 @@ export type SamplingParams = {
 
 export const defaultSamplingParams: SamplingParams = {
   maxTokens: 256,
+  minTokens: 0,
   temperature: 0.7,
   topK: 0,
   topP: 1,
@@ -36,6 +41,7 @@ export const defaultSamplingParams: SamplingParams = {
   frequencyPenalty: 0,
   presencePenalty: 0,
   logitBias: [],
+  allowedTokens: null,
   seed: null,
   stopTokens: [],
   logprobs: null,

@@ -32,7 +32,7 @@ export function createSampler(
 ): Sampler {
   const { temperature } = params;
   const random = prng(params.seed ?? freshSeed());
-  const processors = createLogitsProcessors(params, prompt);
+  let processors = createLogitsProcessors(params, prompt);
   if (mask !== null) processors.push(mask);
   let left: Left | null = null;
 
@@ -48,6 +48,7 @@ export function createSampler(
       for (const processor of processors) processor.process(logits);
       const token = temperature === 0 ? argmax(logits) : draw(logits);
       for (const processor of processors) processor.accept(token);
+      if (processors.some(({ isOver }) => isOver)) processors = processors.filter(({ isOver }) => !isOver);
       return token;
     },
     sampleTop(top) {

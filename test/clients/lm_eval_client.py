@@ -1,4 +1,7 @@
-"""lm-eval's local-completions: a small multiple-choice task, scored by log-likelihood, on the base and on an adapter."""
+"""lm-eval's local-completions: a small multiple-choice task, scored by log-likelihood, on the base and on an adapter.
+
+It finds by itself that the server has /tokenizer_info, and makes tokens by /tokenize.
+"""
 
 import json
 import pathlib
@@ -37,8 +40,7 @@ metric_list: [{{metric: acc, aggregation: mean, higher_is_better: true}}]
         result = lm_eval.simple_evaluate(
             model="local-completions",
             model_args={
-                "model": model, "base_url": f"{URL}/v1/completions", "tokenizer_backend": None,
-                "tokenized_requests": False, "num_concurrent": 2, "max_retries": 1,
+                "model": model, "base_url": f"{URL}/v1/completions", "num_concurrent": 2, "max_retries": 1,
             },  # fmt: skip
             tasks=["small"],
             task_manager=TaskManager(include_path=folder, include_defaults=False),

@@ -15,10 +15,12 @@ folder=${CLIENTS_DIR:-$(mktemp -d)}
 mkdir -p "$folder"
 failed=()
 
+# uv installs in seconds what takes pip minutes.
+[ -x "$folder/uv/bin/uv" ] || { python3 -m venv "$folder/uv" && "$folder/uv/bin/pip" install --quiet --disable-pip-version-check uv; }
 venv() {
   local name=$1 requirements=$2
-  [ -x "$folder/$name/bin/python" ] || python3 -m venv "$folder/$name"
-  "$folder/$name/bin/pip" install --quiet --disable-pip-version-check -r "$here/$requirements"
+  [ -x "$folder/$name/bin/python" ] || "$folder/uv/bin/uv" venv --quiet "$folder/$name"
+  "$folder/uv/bin/uv" pip install --quiet --python "$folder/$name/bin/python" -r "$here/$requirements"
 }
 
 run() {
@@ -41,16 +43,17 @@ python() {
   run "$name" "$folder/$env/bin/python" "$here/$name.py" "$url"
 }
 
-export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_HOME="$folder/hf" DO_NOT_TRACK=1 LITELLM_LOCAL_MODEL_COST_MAP=True
+export HF_HOME="$folder/hf" DO_NOT_TRACK=1 LITELLM_LOCAL_MODEL_COST_MAP=True
 venv clients requirements.txt
-for name in openai_responses langchain_openai_client litellm_client huggingface_client text_generation_client \
-  anthropic_client ollama_client prometheus_parser; do
+for name in openai_client openai_responses langchain_openai_client litellm_client huggingface_client text_generation_client \
+  instructor_client anthropic_client ollama_client prometheus_parser; do
   python clients "$name"
 done
 venv lorax requirements-lorax.txt
 python lorax lorax_client
+# It looks for nothing at the hub: its rows are a file, its tokeniser is the server's.
 venv evals requirements-lm-eval.txt
-python evals lm_eval_client
+HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 python evals lm_eval_client
 
 # Packages that the project itself does not need lie beside the scripts that need them.
 mkdir -p "$folder/npm"

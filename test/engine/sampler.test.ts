@@ -302,3 +302,12 @@ test('penalties and temperatures at their edges choose a token', () => {
     }
   }
 });
+
+test('no stop token before the least number of tokens, and only tokens that are allowed', () => {
+  const greedy = { temperature: 0, stopTokens: [3] };
+  const logits = () => Float32Array.of(1, 2, 3, 9);
+  const sampler = samplerOf({ ...greedy, minTokens: 2 });
+  assert.deepEqual([sampler.sample(logits()), sampler.sample(logits()), sampler.sample(logits())], [2, 2, 3]);
+  assert.equal(samplerOf({ ...greedy, allowedTokens: [0, 1] }).sample(logits()), 1);
+  assert.equal(samplerOf({ temperature: 2, allowedTokens: [0] }).sample(logits()), 0);
+});

@@ -1,8 +1,8 @@
-"""Runs the official openai client and instructor, unmodified, for structured output and tools against a server.
+"""Runs the official openai client, unmodified, for structured output and tools against a server.
 
     python test/parity/structured_client.py http://127.0.0.1:8080 [--api-key KEY]
 
-Needs the openai, pydantic and instructor packages and a running server. What a small model says is not judged, only
+Needs the openai and pydantic packages and a running server. What a small model says is not judged, only
 that it has the form that was asked for.
 """
 
@@ -10,7 +10,6 @@ import argparse
 import json
 from typing import Literal
 
-import instructor
 import openai
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -106,15 +105,6 @@ def tools(client: openai.OpenAI, model: str) -> None:
         expect(isinstance(call.function.parsed_arguments, Item), call)
 
 
-def through_instructor(url: str, key: str, model: str) -> None:
-    """By its tools: its JSON modes leave the schema to the model, or send it under a name of other servers."""
-    client = instructor.from_openai(openai.OpenAI(base_url=f"{url}/v1", api_key=key), mode=instructor.Mode.TOOLS)
-    order = client.chat.completions.create(
-        model=model, messages=QUESTION, response_model=Order, max_retries=0, temperature=0, max_tokens=400
-    )
-    expect(isinstance(order, Order), order)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("url")
@@ -124,7 +114,6 @@ def main() -> None:
     model = client.models.list().data[0].id
     structured(client, model)
     tools(client, model)
-    through_instructor(arguments.url, arguments.api_key, model)
     print("structured output and tools: all well")
 
 

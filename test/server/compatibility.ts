@@ -121,8 +121,16 @@ const routes: readonly Route[] = [
   },
 ];
 
+/** The same tool in the words of interfaces that write it in their own way. */
+const toolsOf: Readonly<Record<string, object>> = {
+  '/v1/responses': { type: 'function', name: 'f', parameters: {} },
+  '/v1/messages': { name: 'f', input_schema: {} },
+};
+
 /** `logprobs` is a switch in chat and a number elsewhere, and `top_logprobs` needs it. */
 function fieldOf(name: string, value: unknown, url: string): object {
+  const tool = toolsOf[url];
+  if (name === 'tools' && tool !== undefined) return { tools: [tool] };
   if (url !== '/v1/chat/completions') return { [name]: value };
   if (name === 'logprobs') return { logprobs: true };
   return name === 'top_logprobs' ? { logprobs: true, top_logprobs: value } : { [name]: value };
@@ -130,7 +138,8 @@ function fieldOf(name: string, value: unknown, url: string): object {
 
 export async function outcomeOf({ post }: TestApp, { url, body, wrap }: Route, name: string, value: unknown) {
   const field = fieldOf(name, value, url);
-  const answer = await post(url, { ...body, ...(wrap === undefined ? field : wrap(field)) });
+  const isOption = wrap !== undefined && !(url === '/api/chat' && name === 'tools');
+  const answer = await post(url, { ...body, ...(isOption ? wrap(field) : field) });
   if (answer.statusCode === 200) {
     const ignored = String(answer.headers['x-ignored-parameters'] ?? '').split(', ');
     return ignored.includes(name) ? 'ignored, named' : 'works';
@@ -149,7 +158,8 @@ export async function compatibility(testing: TestApp): Promise<string> {
     'Made by `test/server/compatibility.test.ts`, which sends each parameter to each route with a value that asks for',
     'something. _works_: applied. _refused_: 400 (422 on `/generate`) with its name. _ignored, named_: it changes no',
     'text, and the header `x-ignored-parameters` names it. Parameters of `/generate` stand in `parameters`, those of',
-    '`/api/chat` in `options`. Null, empty and absent are one.',
+    '`/api/chat` in `options`, except `tools`, which each interface is sent in its own words. Null, empty and absent',
+    'are one.',
   ];
   for (const [group, values] of Object.entries(parameters)) {
     const rows = [];

@@ -34,6 +34,110 @@ test('responses: the object and its events say the same', async (t) => {
   assert.deepEqual([error.code, error.param], ['unsupported_parameter', 'previous_response_id']);
 });
 
+const parameters = { type: 'object', properties: { place: { type: 'string' } }, required: ['place'] };
+const call = '<tool_call>\n{"name": "weather", "arguments": {"place": "Graz"}}\n</tool_call>';
+const args = '{"place": "Graz"}';
+
+test('responses: tools, calls and their results, JSON, log-probabilities', async (t) => {
+  const { post, engine } = await testApp(t, { says: call, maxContext: 4096 });
+  const tools = [{ type: 'function', name: 'weather', parameters }];
+  const body = { model: 'tiny', input: 'Graz?', tools };
+  const [item] = (await post('/v1/responses', body)).json().output;
+  assert.deepEqual([item.type, item.name, item.arguments], ['function_call', 'weather', args]);
+  const events = namedEvents((await post('/v1/responses', { ...body, stream: true })).body);
+  const deltas = events.filter(([name]) => name === 'response.function_call_arguments.delta');
+  assert.equal(deltas.map(([, { delta }]) => delta).join(''), args);
+  const [streamed] = events.at(-1)![1].response.output;
+  assert.deepEqual([streamed.name, streamed.arguments], ['weather', args]);
+  const result = { type: 'function_call_output', call_id: item.call_id, output: 'Sunny.' };
+  const turns = [{ role: 'user', content: 'Graz?' }, item, result];
+  assert.equal((await post('/v1/responses', { ...body, input: turns })).statusCode, 200);
+  assert.match(Buffer.from(engine.submitted.at(-1)!.promptTokens.filter((id) => id < 256)).toString(), /Sunny\./);
+  assert.equal((await post('/v1/responses', { ...body, tool_choice: 'required' })).statusCode, 200);
+  assert.equal(engine.submitted.at(-1)!.grammar?.kind, 'lark');
+  const format = { type: 'json_schema', name: 'place', schema: parameters };
+  await post('/v1/responses', { model: 'tiny', input: 'x', text: { format } });
+  assert.equal(engine.submitted.at(-1)!.grammar?.kind, 'json_schema');
+  const wrong = { type: 'json_schema', name: 'x', schema: { not: {} } };
+  const { error } = (await post('/v1/responses', { model: 'tiny', input: 'x', text: { format: wrong } })).json();
+  assert.deepEqual([error.code, error.param], ['grammar_invalid', 'text.format.schema']);
+  const include = ['message.output_text.logprobs'];
+  await post('/v1/responses', { model: 'tiny', input: 'x', include, top_logprobs: 2 });
+  assert.equal(engine.submitted.at(-1)!.params.logprobs, 2);
+  const counted = (await post('/v1/responses/input_tokens', body)).json();
+  assert.equal(counted.input_tokens, engine.submitted[0]!.promptTokens.length);
+});
+
+test('messages of Anthropic: tools and their results, JSON', async (t) => {
+  const { post, engine } = await testApp(t, { says: call, maxContext: 4096 });
+  const tools = [{ name: 'weather', input_schema: parameters }];
+  const body = { model: 'tiny', max_tokens: 99, messages, tools };
+  const { content, stop_reason } = (await post('/v1/messages', body)).json();
+  const [{ id, ...use }] = content;
+  assert.deepEqual([use, stop_reason], [{ type: 'tool_use', name: 'weather', input: { place: 'Graz' } }, 'tool_use']);
+  const events = namedEvents((await post('/v1/messages', { ...body, stream: true })).body);
+  const parts = events.filter(([name]) => name === 'content_block_delta').map(([, { delta }]) => delta.partial_json);
+  assert.equal(parts.join(''), args);
+  const result = { role: 'user', content: [{ type: 'tool_result', tool_use_id: id, content: 'Sunny.' }] };
+  const turns = [...messages, { role: 'assistant', content }, result];
+  assert.equal((await post('/v1/messages', { ...body, messages: turns })).statusCode, 200);
+  assert.match(Buffer.from(engine.submitted.at(-1)!.promptTokens.filter((id) => id < 256)).toString(), /Sunny\./);
+  await post('/v1/messages', { ...body, tool_choice: { type: 'tool', name: 'weather' } });
+  assert.equal(engine.submitted.at(-1)!.grammar?.kind, 'lark');
+  const output_config = { format: { type: 'json_schema', schema: parameters } };
+  await post('/v1/messages', { model: 'tiny', max_tokens: 99, messages, output_config });
+  assert.equal(engine.submitted.at(-1)!.grammar?.kind, 'json_schema');
+});
+
+test('Ollama: a format, tools and their calls; text-generation-inference: a grammar', async (t) => {
+  const { post, engine } = await testApp(t, { says: call, maxContext: 4096 });
+  const tools = [{ type: 'function', function: { name: 'weather', parameters } }];
+  const body = { model: 'tiny', messages, tools, stream: false };
+  const { message } = (await post('/api/chat', body)).json();
+  assert.deepEqual(message.tool_calls, [{ function: { name: 'weather', arguments: { place: 'Graz' } } }]);
+  const lines = (await post('/api/chat', { ...body, stream: true })).body.trim().split('\n');
+  assert.deepEqual(JSON.parse(lines.at(-1)!).message.tool_calls, message.tool_calls);
+  const turns = [
+    ...messages,
+    { role: 'assistant', ...message },
+    { role: 'tool', tool_name: 'weather', content: 'Sun' },
+  ];
+  assert.equal((await post('/api/chat', { ...body, messages: turns })).statusCode, 200);
+  const grammarOf = async (url: string, asked: object) => {
+    const answer = await post(url, asked);
+    assert.equal(answer.statusCode, 200, answer.body);
+    return engine.submitted.at(-1)!.grammar?.kind;
+  };
+  assert.equal(await grammarOf('/api/generate', { model: 'tiny', prompt: 'x', format: 'json' }), 'json_schema');
+  assert.equal(await grammarOf('/api/chat', { model: 'tiny', messages, format: parameters }), 'json_schema');
+  const tgi = (grammar: object) => ({ inputs: 'x', parameters: { grammar, watermark: null } });
+  assert.equal(await grammarOf('/generate', tgi({ type: 'json', value: parameters })), 'json_schema');
+  assert.equal(await grammarOf('/generate', tgi({ type: 'regex', value: 'a+' })), 'regex');
+  const response_format = { type: 'json_object', schema: parameters };
+  assert.equal(await grammarOf('/generate', { inputs: 'x', parameters: { response_format } }), 'json_schema');
+  const wrong = await post('/generate', tgi({ type: 'regex', value: '(?=a)' }));
+  assert.match(wrong.json().error, /parameters\.grammar\.value/);
+});
+
+test('no end before min_tokens; only allowed tokens; a stop string that is kept', async (t) => {
+  const { post, engine } = await testApp(t, { says: 'one two three' });
+  const body = { prompt: 'x', max_tokens: 50 };
+  const answer = (await post('/v1/completions', { ...body, min_tokens: 6, stop: ['o'] })).json();
+  // The first and the second `o` come before the sixth token.
+  assert.deepEqual([answer.choices[0].text, engine.submitted.at(-1)!.params.minTokens], ['one tw', 6]);
+  const kept = (await post('/v1/completions', { ...body, stop: [' t'], include_stop_str_in_output: true })).json();
+  assert.equal(kept.choices[0].text, 'one t');
+  await post('/v1/generate', { ...body, allowed_token_ids: [97, 98] });
+  assert.deepEqual(engine.submitted.at(-1)!.params.allowedTokens, [97, 98]);
+  for (const [wrong, param] of [
+    [{ min_tokens: 51 }, 'min_tokens'],
+    [{ min_tokens: 2, guided_regex: 'a+' }, 'min_tokens'],
+    [{ allowed_token_ids: [100_000] }, 'allowed_token_ids'],
+  ] as const) {
+    assert.equal((await post('/v1/completions', { ...body, ...wrong })).json().error.param, param);
+  }
+});
+
 test('messages of Anthropic: whole, streamed, counted, refused', async (t) => {
   const { post } = await testApp(t, { says: 'one two' });
   const body = { model: 'tiny', max_tokens: 16, system: [{ type: 'text', text: 'Be kind.' }], messages };
@@ -50,7 +154,7 @@ test('messages of Anthropic: whole, streamed, counted, refused', async (t) => {
   );
   const counted = (await post('/v1/messages/count_tokens', { model: 'tiny', messages, system: 'Be kind.' })).json();
   assert.equal(counted.input_tokens, whole.usage.input_tokens);
-  const refused = await post('/v1/messages', { ...body, tools: [{ name: 'f', input_schema: {} }] });
+  const refused = await post('/v1/messages', { ...body, tools: [{ type: 'web_search_20250305', name: 'web_search' }] });
   assert.deepEqual([refused.statusCode, refused.json().error.type], [400, 'invalid_request_error']);
   assert.equal((await post('/v1/messages', { ...body, model: 'nobody' })).json().error.type, 'not_found_error');
 });
@@ -100,6 +204,8 @@ test('tokens of a text and of messages, and back', async (t) => {
   assert.equal((await post('/detokenize', { tokens })).json().prompt, 'ab');
   assert.ok((await post('/tokenize', { messages })).json().count > 2);
   assert.equal((await post('/tokenize', {})).json().error.param, 'prompt');
+  const info = (await app.inject('/tokenizer_info')).json();
+  assert.deepEqual([typeof info.eos_token, info.vocab_size > 256], ['string', true]);
   assert.match((await app.inject('/version')).json().version, /^\d+\.\d+/);
   assert.equal((await app.inject({ method: 'POST', url: '/ping' })).statusCode, 200);
 });

@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { stopStrings } from '../../src/server/generation/stop-strings.ts';
 
-function run(pieces: readonly string[], stops: readonly string[]) {
-  const matcher = stopStrings(stops);
+function run(pieces: readonly string[], texts: readonly string[], isKept = false) {
+  const matcher = stopStrings({ texts, isKept });
   const released = pieces.map((piece) => matcher.push(piece));
   return { released, text: released.join('') + matcher.flush(), found: matcher.found };
 }
@@ -13,6 +13,14 @@ test('a stop string across pieces ends the text before it', () => {
   assert.deepEqual(run(['one ', 'E', 'N', 'D two'], ['END']), {
     released: ['one ', '', '', ''],
     text: 'one ',
+    found: true,
+  });
+});
+
+test('a stop string may be kept', () => {
+  assert.deepEqual(run(['one E', 'ND two'], ['END'], true), {
+    released: ['one ', 'END'],
+    text: 'one END',
     found: true,
   });
 });

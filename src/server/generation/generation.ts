@@ -10,14 +10,14 @@ import type { SequenceEnd, SequenceRequest, Timings, TokenLogprobs, WeightBits }
 import type { Caller } from '../../tenants/ceilings.ts';
 import { type HeldAdapters, paramOf } from '../adapters/held-adapters.ts';
 import type { Services } from '../services.ts';
-import { stopStrings } from './stop-strings.ts';
+import { type Stops, stopStrings } from './stop-strings.ts';
 import { type EndedSequence, usedBy } from './used.ts';
 
 /** One sequence to generate. */
 export type Ask = {
   readonly promptTokens: readonly number[];
   readonly params: SamplingParams;
-  readonly stop: readonly string[];
+  readonly stop: Stops;
   /** What the output must look like; left out: anything. */
   readonly grammar?: Grammar | null;
   /** Report the prompt's own tokens with this many alternatives; left out: they are not. */
@@ -229,7 +229,9 @@ function startSequence(services: Services, { ask, work, share, choice, listener,
       countToken(now);
       takeToken(1);
       if (logprobs !== null) positions.push({ token, logprobs });
-      emit(token, stops.push(detokenizer.push(token)), logprobs);
+      const piece = detokenizer.push(token);
+      // Of text that comes before the least number of tokens nothing stops it.
+      emit(token, completionTokens < ask.params.minTokens ? piece : stops.push(piece), logprobs);
       if (stops.found) abort();
     },
     onEnd,

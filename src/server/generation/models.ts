@@ -7,13 +7,18 @@ import type { NamedAdapter } from '../adapters/held-adapters.ts';
 import type { ModelCard } from '../schemas/models.ts';
 import type { Services } from '../services.ts';
 
+/** What clients of text-generation-inference and huggingface_hub send where their user names no model. */
+const unnamed: readonly string[] = ['tgi', 'dummy'];
+
+const isBase = ({ model }: Services, name: string): boolean => name === model.name || unnamed.includes(name);
+
 /** The base model where `model` is left out or its name, else an adapter of this reference. */
-export const adaptersOfModel = ({ model }: Services, reference: string | undefined): NamedAdapter[] =>
-  reference === undefined || reference === model.name ? [] : [{ reference, scale: 1, param: 'model' }];
+export const adaptersOfModel = (services: Services, reference: string | undefined): NamedAdapter[] =>
+  reference === undefined || isBase(services, reference) ? [] : [{ reference, scale: 1, param: 'model' }];
 
 /** Nobody could ask for an adapter of the base model's name. Throws `invalid_parameter`. */
-export function assertFreeName({ model }: Services, name: string, param: string): void {
-  if (name !== model.name) return;
+export function assertFreeName(services: Services, name: string, param: string): void {
+  if (!isBase(services, name)) return;
   const message = `The lora adapter name '${name}' conflicts with a served base model.`;
   throw new LorikeetError('invalid_parameter', { message, param });
 }

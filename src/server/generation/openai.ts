@@ -10,7 +10,14 @@ import type { Outcome, Piece } from './generation.ts';
 type StreamFields = { stream?: boolean; stream_options?: { include_usage?: boolean | 'true' | 'false' } };
 
 /** The same in every chunk of a stream. */
-export type Head<O extends string> = { id: string; object: O; created: number; model: string };
+export type Head<O extends string> = {
+  id: string;
+  object: O;
+  created: number;
+  model: string;
+  /** Of the base's weights; an adapter's digest is a header. */
+  system_fingerprint: string;
+};
 
 /** @param model the caller's own name for it comes back, as OpenAI's clients and vLLM have it */
 export function headOf<O extends string>(
@@ -20,7 +27,8 @@ export function headOf<O extends string>(
   model = services.model.name,
 ): Head<O> {
   const created = Math.floor(services.clock.now() / 1000);
-  return { id: `${prefix}-${services.newId()}`, object, created, model };
+  const system_fingerprint = `fp_${services.model.digest.replace('sha256:', '').slice(0, 10)}`;
+  return { id: `${prefix}-${services.newId()}`, object, created, model, system_fingerprint };
 }
 
 export function checkStreamOptions({ stream, stream_options }: StreamFields): void {

@@ -4,6 +4,7 @@ import { LorikeetError } from '../../core/errors.ts';
 import { defaultSamplingParams as defaults, type SamplingParams } from '../../core/sampling-params.ts';
 import type { SamplingBody } from '../schemas/sampling.ts';
 import type { Services } from '../services.ts';
+import type { Stops } from './stop-strings.ts';
 
 /** Fields by the names that a route gives them; `maxTokens` is null where the caller gave none. */
 export type RouteSampling = {
@@ -21,8 +22,11 @@ export function toSamplingParams(
   promptTokens: number,
 ): SamplingParams {
   const { tokenizer } = services;
+  const maxTokens = fitMaxTokens(services, route, promptTokens);
   return {
-    maxTokens: fitMaxTokens(services, route, promptTokens),
+    maxTokens,
+    minTokens: fitMinTokens(body, maxTokens),
+    allowedTokens: knownTokens(body.allowed_token_ids ?? null, tokenizer.vocabulary),
     temperature: body.temperature ?? defaults.temperature,
     topK: body.top_p === 0 ? 1 : Math.max(0, body.top_k ?? defaults.topK),
     topP: body.top_p || defaults.topP,
@@ -47,7 +51,9 @@ export function paramsOfChoices(params: SamplingParams, n: number): SamplingPara
 const safeSeed = (seed: number) => (Number.isSafeInteger(seed) ? seed : seed % 2 ** 52);
 
 /** An empty string is none: it would end every text before its first character. */
-export const stopsOf = ({ stop = [] }: SamplingBody): readonly string[] => [stop].flat().filter((text) => text !== '');
+export function stopsOf({ stop = [], include_stop_str_in_output: isKept = false }: SamplingBody): Stops {
+  return { texts: [stop].flat().filter((text) => text !== ''), isKept };
+}
 
 /** Clients know this error by these words (litellm's fallbacks). */
 export const contextPhrase = (tokens: number) => `This model's maximum context length is ${tokens} tokens.`;
@@ -63,6 +69,19 @@ function fitMaxTokens(services: Services, route: RouteSampling, promptTokens: nu
       `${contextPhrase(context)} However, you requested ${promptTokens + route.maxTokens} tokens ` +
       `(${promptTokens} in the prompt, ${route.maxTokens} in the completion by ${route.maxTokensParam}).`,
   });
+}
+
+function fitMinTokens({ min_tokens: least = 0 }: SamplingBody, maxTokens: number): number {
+  if (least <= maxTokens) return least;
+  const message = `min_tokens is ${least}, but the output has at most ${maxTokens} tokens.`;
+  throw new LorikeetError('invalid_parameter', { message, param: 'min_tokens' });
+}
+
+function knownTokens(tokens: readonly number[] | null, vocabulary: number): readonly number[] | null {
+  const unknown = tokens?.find((token) => token >= vocabulary);
+  if (unknown === undefined) return tokens;
+  const param = 'allowed_token_ids';
+  throw new LorikeetError('invalid_parameter', { message: `${param}: the vocabulary has ${vocabulary}.`, param });
 }
 
 function toLogitBias(bias: Readonly<Record<string, number>>, vocabulary: number): (readonly [number, number])[] {

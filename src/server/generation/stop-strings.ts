@@ -1,5 +1,11 @@
 // Finds stop strings in text that comes in pieces. It knows text only; who stops the sequence is the caller.
 
+export type Stops = {
+  readonly texts: readonly string[];
+  /** The output ends behind the string instead of before it. */
+  readonly isKept: boolean;
+};
+
 export type StopStrings = {
   /** @returns the text that is certain not to belong to a stop string; after a match always ''. */
   push(text: string): string;
@@ -12,7 +18,7 @@ export type StopStrings = {
  * The match that ends first wins, and the longest of those that end together: so the result does not depend on how
  * the text was cut into pieces. Text that may be the start of a stop string is held back until that is decided.
  */
-export function stopStrings(stops: readonly string[]): StopStrings {
+export function stopStrings({ texts: stops, isKept }: Stops): StopStrings {
   let held = '';
   let found = false;
   return {
@@ -20,9 +26,10 @@ export function stopStrings(stops: readonly string[]): StopStrings {
       if (found) return '';
       if (stops.length === 0) return text;
       const candidate = held + text;
-      const start = firstMatch(candidate, stops);
-      found = start !== -1;
-      const certain = found ? start : candidate.length - longestStart(candidate, stops);
+      const match = firstMatch(candidate, stops);
+      found = match !== null;
+      const certain =
+        match !== null ? (isKept ? match.end : match.start) : candidate.length - longestStart(candidate, stops);
       held = found ? '' : candidate.slice(certain);
       return candidate.slice(0, certain);
     },
@@ -37,8 +44,8 @@ export function stopStrings(stops: readonly string[]): StopStrings {
   };
 }
 
-/** Where the winning stop string starts in the text; -1 where there is none. */
-function firstMatch(text: string, stops: readonly string[]): number {
+/** Where the winning stop string stands in the text; null where there is none. */
+function firstMatch(text: string, stops: readonly string[]): { start: number; end: number } | null {
   let start = -1;
   let end = Number.POSITIVE_INFINITY;
   for (const stop of stops) {
@@ -47,7 +54,7 @@ function firstMatch(text: string, stops: readonly string[]): number {
     const stopEnd = at + stop.length;
     if (stopEnd < end || (stopEnd === end && at < start)) [start, end] = [at, stopEnd];
   }
-  return start;
+  return start === -1 ? null : { start, end };
 }
 
 /** Length of the longest end of the text that is a proper start of a stop string. */

@@ -3,6 +3,7 @@
 import { LorikeetError } from '../../core/errors.ts';
 import type { Grammar } from '../../core/grammar.ts';
 import { limits } from '../../core/limits.ts';
+import type { SamplingBody } from '../schemas/sampling.ts';
 import type { StructuredBody } from '../schemas/structured.ts';
 import type { Services } from '../services.ts';
 import { asciiClasses, escapeRegex, larkOf } from './grammar-texts.ts';
@@ -38,6 +39,18 @@ export function structureOf(body: StructuredBody): Asked | null {
   return blamed(first.param, () => ({ param: first.param, grammar: first.make() }));
 }
 
+/** The same for a field of another interface, which its errors name. */
+export function structureAt(param: string, body: StructuredBody): Asked | null {
+  try {
+    const asked = structureOf(body);
+    return asked === null ? null : { ...asked, param };
+  } catch (error) {
+    if (!(error instanceof LorikeetError)) throw error;
+    const [, said = error.message] = /^[\w.]+: (.*)$/s.exec(error.message) ?? [];
+    throw new LorikeetError(error.code, { message: `${param}: ${said}`, param, cause: error });
+  }
+}
+
 /** The grammar, once it is known to compile; null where the output is free. */
 export async function compiledGrammar({ grammars }: Services, asked: Asked | null): Promise<Grammar | null> {
   if (asked === null) return null;
@@ -56,10 +69,13 @@ export async function compiledGrammar({ grammars }: Services, asked: Asked | nul
 }
 
 /** The model's own end must be able to come: without it a finished output would have no next token. */
-export function checkEnds(grammar: unknown, body: { ignore_eos?: boolean }): void {
-  if (grammar === null || !body.ignore_eos) return;
-  const message = 'ignore_eos excludes structured output, which ends where its grammar ends.';
-  throw new LorikeetError('invalid_parameter', { message, param: 'ignore_eos' });
+export function checkEnds(grammar: unknown, body: SamplingBody): void {
+  if (grammar === null) return;
+  for (const param of ['ignore_eos', 'min_tokens', 'allowed_token_ids'] as const) {
+    if (!body[param]) continue;
+    const message = `${param} excludes structured output, whose grammar says which tokens come and where it ends.`;
+    throw new LorikeetError('invalid_parameter', { message, param });
+  }
 }
 
 function form<T>(param: string, value: T | undefined | null, make: (value: T) => Grammar): Form | null {
@@ -68,13 +84,17 @@ function form<T>(param: string, value: T | undefined | null, make: (value: T) =>
 
 function formatForm(format: StructuredBody['response_format']): Form | null {
   if (format === undefined || format.type === 'text') return null;
-  if (format.type === 'json_object') return { param: 'response_format', make: () => anyObject() };
-  const schema = format.json_schema?.schema;
-  if (schema === undefined || schema === null) {
-    const param = 'response_format.json_schema.schema';
-    throw new LorikeetError('missing_parameter', { message: `${param} is required.`, param });
+  const { json_schema: named, schema: bare = null } = format;
+  const inner = named?.schema ?? null;
+  if (inner !== null && bare !== null) {
+    const param = 'response_format.schema';
+    throw new LorikeetError('invalid_parameter', { message: `${param} and json_schema exclude each other.`, param });
   }
-  return { param: 'response_format.json_schema.schema', make: () => jsonGrammar(schema) };
+  if (inner !== null) return { param: 'response_format.json_schema.schema', make: () => jsonGrammar(inner) };
+  if (bare !== null) return { param: 'response_format.schema', make: () => jsonGrammar(bare) };
+  if (format.type === 'json_object') return { param: 'response_format', make: () => anyObject() };
+  const param = 'response_format.json_schema.schema';
+  throw new LorikeetError('missing_parameter', { message: `${param} is required.`, param });
 }
 
 const anyObject = (compact = false): Grammar => jsonGrammar({ type: 'object' }, compact);

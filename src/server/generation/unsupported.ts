@@ -42,12 +42,9 @@ const refused: Readonly<Record<string, AsksForNothing>> = {
   continue_final_message: off,
   add_generation_prompt: oneOf(true),
   use_beam_search: off,
-  min_tokens: oneOf(0),
   bad_words: empty,
-  allowed_token_ids: never,
   prompt_logprobs: never,
   truncate_prompt_tokens: never,
-  include_stop_str_in_output: off,
   skip_special_tokens: oneOf(true),
   // OpenAI's responses
   input: never,

@@ -3,16 +3,13 @@
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { answerStream, answerWhole, type StreamDialect } from '../generation/answer.ts';
-import { chatAsk, given } from '../generation/dialects/chat-ask.ts';
-import type { Ask, Outcome } from '../generation/generation.ts';
+import { ollamaAsk, ollamaEnd, ollamaMessage } from '../generation/dialects/ollama.ts';
 import { adaptersOfModel } from '../generation/models.ts';
-import { encodePrompt } from '../generation/prompt.ts';
-import { stopsOf, toSamplingParams } from '../generation/sampling.ts';
+import type { OutputDelta, ParsedOutput } from '../generation/tools/output-parser.ts';
 import { answerErrorsIn, ollamaErrors } from '../http/error-dialects.ts';
 import { jsonLines } from '../http/event-stream.ts';
 import { packageVersion } from '../http/version.ts';
 import { type OllamaBody, OllamaChatBody, OllamaGenerateBody } from '../schemas/ollama.ts';
-import type { Message } from '../schemas/prompt.ts';
 import type { Services } from '../services.ts';
 
 const tags = ['generation'];
@@ -28,6 +25,7 @@ const generate = { tags, summary: "Ollama's generate", body: OllamaGenerateBody,
 const list = { tags, summary: "Ollama's list of models", response: { 200: Type.Unknown(), ...errors } };
 const version = { tags, summary: 'The version', response: { 200: Type.Unknown(), ...errors } };
 
+const nothing: ParsedOutput = { content: '', reasoning: '', calls: [] };
 const dialect: StreamDialect = { format: jsonLines, errorBody: ollamaErrors.body };
 
 export const ollamaRoute =
@@ -39,41 +37,53 @@ export const ollamaRoute =
     const answer = async (
       request: FastifyRequest<{ Body: OllamaBody }>,
       reply: FastifyReply,
-      said: (text: string) => object,
+      said: (parsed: ParsedOutput) => object,
     ) => {
       const { body } = request;
-      const order = {
-        asks: [askOf(services, body, request.arrivedAt)],
-        adapters: adaptersOfModel(services, body.model.replace(/:latest$/, '')),
-      };
+      const { ask, reader } = await ollamaAsk(services, body, request.arrivedAt);
+      const order = { asks: [ask], adapters: adaptersOfModel(services, body.model.replace(/:latest$/, '')) };
       const exchange = { request, reply };
-      const line = (text: string, more: object) => ({
+      const line = (parsed: ParsedOutput, more: object) => ({
         ...{ model: body.model, created_at: new Date(clock.now()).toISOString() },
-        ...{ ...said(text), ...more },
+        ...{ ...said(parsed), ...more },
       });
       if (body.stream !== false) {
         return answerStream(
           services,
           exchange,
           order,
-          (stream) => ({
-            onPiece({ text }) {
-              if (text !== '') stream.send(JSON.stringify(line(text, { done: false })));
-            },
-            onOutcome: (outcome) => stream.send(JSON.stringify(line('', endOf(outcome)))),
-          }),
+          (stream) => {
+            const send = (parsed: ParsedOutput, more: object) => stream.send(JSON.stringify(line(parsed, more)));
+            const write = (deltas: readonly OutputDelta[]) => {
+              for (const delta of deltas) {
+                if ('content' in delta) send({ ...nothing, content: delta.content }, { done: false });
+                else if ('reasoning' in delta) send({ ...nothing, reasoning: delta.reasoning }, { done: false });
+              }
+            };
+            return {
+              onPiece: ({ text }) => write(reader.read(text, 0)),
+              onOutcome(outcome) {
+                write(reader.read(null, 0));
+                const { calls } = reader.parse(outcome.text);
+                send({ ...nothing, calls }, ollamaEnd(outcome));
+              },
+            };
+          },
           dialect,
         );
       }
-      const { outcomes } = await answerWhole(services, exchange, order);
-      return line(outcomes[0]!.text, endOf(outcomes[0]!));
+      const [outcome] = (await answerWhole(services, exchange, order)).outcomes;
+      return line(reader.parse(outcome!.text), ollamaEnd(outcome!));
     };
 
     app.post('/api/chat', { config, schema: chat }, (request, reply) =>
-      answer(request, reply, (content) => ({ message: { role: 'assistant', content } })),
+      answer(request, reply, (parsed) => ({ message: ollamaMessage(parsed) })),
     );
     app.post('/api/generate', { config, schema: generate }, (request, reply) =>
-      answer(request, reply, (response) => ({ response })),
+      answer(request, reply, ({ content, reasoning }) => ({
+        response: content,
+        ...(reasoning === '' ? {} : { thinking: reasoning }),
+      })),
     );
     app.get('/api/version', { config: { scope: 'none' }, schema: { ...version, security: [] } }, async () => ({
       version: packageVersion,
@@ -88,39 +98,3 @@ export const ollamaRoute =
       return { models: [entry(model.name, model.digest, model.createdAt, 0), ...own] };
     });
   };
-
-function askOf(services: Services, body: OllamaBody, arrivedAt: number): Ask {
-  const { num_predict = -1, repeat_penalty: repetition_penalty, num_ctx: _, ...options } = body.options ?? {};
-  const sampling = given({ ...options, repetition_penalty });
-  const maxTokens = num_predict > 0 ? num_predict : null;
-  const longest = { maxTokens, param: 'options.num_predict' };
-  if ('messages' in body) return chatAsk(services, body.messages, sampling, longest, arrivedAt);
-  const { prompt, system, raw } = body;
-  const first: Message[] = system === undefined ? [] : [{ role: 'system', content: system }];
-  if (!raw) return chatAsk(services, [...first, { role: 'user', content: prompt }], sampling, longest, arrivedAt);
-  const promptTokens = encodePrompt(services, prompt, 'prompt');
-  const route = {
-    maxTokens,
-    maxTokensDefault: Number.POSITIVE_INFINITY,
-    maxTokensParam: longest.param,
-    logprobs: null,
-  };
-  const params = toSamplingParams(services, sampling, route, promptTokens.length);
-  return { promptTokens, params, stop: stopsOf(sampling), arrivedAt };
-}
-
-/** Durations in nanoseconds. */
-function endOf({ finishReason, promptTokens, completionTokens, timings }: Outcome) {
-  const nanoseconds = (ms: number) => Math.round(ms * 1e6);
-  const { queueMs, prefillMs, decodeMs } = timings;
-  return {
-    done: true,
-    done_reason: finishReason === 'length' ? 'length' : 'stop',
-    total_duration: nanoseconds(queueMs + prefillMs + decodeMs),
-    load_duration: nanoseconds(queueMs),
-    prompt_eval_count: promptTokens,
-    prompt_eval_duration: nanoseconds(prefillMs),
-    eval_count: completionTokens,
-    eval_duration: nanoseconds(decodeMs),
-  };
-}

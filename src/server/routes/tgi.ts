@@ -41,7 +41,7 @@ export const tgiRoute =
     const answer = async (request: FastifyRequest<{ Body: TgiBody }>, reply: FastifyReply, streams: boolean) => {
       const { body } = request;
       const adapters = tgiAdapters(body, model.name);
-      const order = { asks: [tgiAsk(services, body, request.arrivedAt)], adapters };
+      const order = { asks: [await tgiAsk(services, body, request.arrivedAt)], adapters };
       const exchange = { request, reply };
       const described = { services, body };
       if (streams) return answerStream(services, exchange, order, (stream) => tgiWriter(described, stream), tgiStream);

@@ -1,4 +1,4 @@
-// POST /tokenize and /detokenize: vLLM's bodies, for tools that count and cut by the model's own tokens.
+// POST /tokenize and /detokenize, GET /tokenizer_info: vLLM's, for tools that count and cut by the model's own tokens.
 
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../core/errors.ts';
@@ -38,6 +38,23 @@ const detokenize = {
   response: { 200: Type.Object({ prompt: Type.String() }), ...errorAnswers },
 };
 
+const info = {
+  tags,
+  summary: 'The special tokens and the chat template, as vLLM says it',
+  response: {
+    200: Type.Object({
+      tokenizer_class: Type.String(),
+      bos_token: Type.Union([Type.String(), Type.Null()]),
+      eos_token: Type.Union([Type.String(), Type.Null()]),
+      pad_token: Type.Null(),
+      chat_template: Type.Union([Type.String(), Type.Null()]),
+      model_max_length: Type.Integer(),
+      vocab_size: Type.Integer(),
+    }),
+    ...errorAnswers,
+  },
+};
+
 export const tokenizeRoute =
   (services: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
@@ -64,5 +81,20 @@ export const tokenizeRoute =
     app.post('/detokenize', { config, schema: detokenize }, async ({ body: { tokens } }) => {
       const checked = encodePrompt(services, tokens, 'tokens');
       return { prompt: tokenizer.decode(checked, { skipSpecial: false }) };
+    });
+
+    app.get('/tokenizer_info', { config, schema: info }, async () => {
+      const spelled = (token: number | undefined) =>
+        token === undefined ? null : tokenizer.decode([token], { skipSpecial: false });
+      const [first] = tokenizer.encode('', { addSpecialTokens: true, parseSpecial: false });
+      return {
+        tokenizer_class: 'PreTrainedTokenizerFast',
+        bos_token: spelled(first),
+        eos_token: spelled(tokenizer.eosTokens[0]),
+        pad_token: null,
+        chat_template: tokenizer.chatTemplate,
+        model_max_length: services.contextTokens(),
+        vocab_size: tokenizer.vocabulary,
+      };
     });
   };

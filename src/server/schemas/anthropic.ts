@@ -4,20 +4,86 @@ import { Type } from '@fastify/type-provider-typebox';
 import { limits } from '../../core/limits.ts';
 import { samplingProperties as sampling } from './sampling.ts';
 
-const Texts = Type.Array(Type.Object({ type: Type.Literal('text'), text: Type.String() }), {
-  maxItems: limits.messages,
-});
+/** It says what a cache may keep, which this server decides by itself. */
+const cache_control = Type.Optional(Type.Unknown({ description: 'Not used.' }));
+const Text = Type.Object({ type: Type.Literal('text'), text: Type.String(), cache_control });
+const Texts = Type.Array(Text, { maxItems: limits.messages });
 const Content = Type.Union([Type.String(), Texts], { title: 'a string or a list of text blocks' });
+
+const Thought = Type.Object({ type: Type.Literal('thinking'), thinking: Type.String() });
+const ToolUse = Type.Object({
+  type: Type.Literal('tool_use'),
+  id: Type.String(),
+  name: Type.String(),
+  input: Type.Record(Type.String(), Type.Unknown()),
+  cache_control,
+});
+const ToolResult = Type.Object({
+  type: Type.Literal('tool_result'),
+  tool_use_id: Type.String(),
+  content: Type.Optional(Content),
+  is_error: Type.Optional(Type.Boolean()),
+  cache_control,
+});
+const Block = Type.Union([Text, Thought, ToolUse, ToolResult], {
+  title: 'a block of text, thinking, tool_use or tool_result',
+});
+export type AnthropicBlock = Type.Static<typeof Block>;
+
+const Tool = Type.Object({
+  type: Type.Optional(Type.Literal('custom')),
+  name: Type.String({ pattern: '^[A-Za-z0-9_.-]{1,64}$' }),
+  description: Type.Optional(Type.String()),
+  input_schema: Type.Record(Type.String(), Type.Unknown()),
+  strict: Type.Optional(Type.Boolean()),
+  cache_control,
+});
 
 const conversation = {
   model: Type.String({ maxLength: limits.adapterReferenceChars }),
   system: Type.Optional(Content),
-  messages: Type.Array(Type.Object({ role: Type.Enum(['user', 'assistant']), content: Content }), {
-    minItems: 1,
-    maxItems: limits.messages,
-  }),
-  tools: Type.Optional(Type.Array(Type.Unknown(), { maxItems: 0 })),
-  thinking: Type.Optional(Type.Object({ type: Type.Literal('disabled') })),
+  messages: Type.Array(
+    Type.Object({
+      role: Type.Enum(['user', 'assistant']),
+      content: Type.Union([Type.String(), Type.Array(Block, { maxItems: limits.messages })], {
+        title: 'a string or a list of blocks',
+      }),
+    }),
+    { minItems: 1, maxItems: limits.messages },
+  ),
+  tools: Type.Optional(Type.Array(Tool, { maxItems: limits.tools, description: 'Functions that the model may call.' })),
+  tool_choice: Type.Optional(
+    Type.Object(
+      {
+        type: Type.Enum(['auto', 'any', 'tool', 'none']),
+        name: Type.Optional(Type.String({ maxLength: 64 })),
+        disable_parallel_tool_use: Type.Optional(Type.Boolean()),
+      },
+      { additionalProperties: false },
+    ),
+  ),
+  thinking: Type.Optional(
+    Type.Object({
+      type: Type.Enum(['disabled', 'enabled', 'adaptive'], {
+        description: 'Where the chat template has a switch for thinking; `budget_tokens` sets no limit.',
+      }),
+      budget_tokens: Type.Optional(Type.Integer()),
+    }),
+  ),
+  output_config: Type.Optional(
+    Type.Object(
+      {
+        format: Type.Optional(
+          Type.Object({
+            type: Type.Literal('json_schema'),
+            schema: Type.Record(Type.String(), Type.Unknown()),
+          }),
+        ),
+      },
+      { additionalProperties: false, description: '`format`: the output is JSON of a schema.' },
+    ),
+  ),
+  cache_control,
 };
 
 export const MessagesBody = Type.Object(

@@ -36,6 +36,7 @@ export const ChatAnswer = Type.Object({
   object: Type.Literal('chat.completion'),
   created: Type.Integer({ description: 'Seconds since the epoch.' }),
   model: Type.String(),
+  system_fingerprint: Type.String(),
   choices: Type.Array(
     Type.Object({
       index: Type.Integer(),
@@ -58,6 +59,7 @@ export const ChatChunk = Type.Object({
   object: Type.Literal('chat.completion.chunk'),
   created: Type.Integer(),
   model: Type.String(),
+  system_fingerprint: Type.String(),
   choices: Type.Array(
     Type.Object({
       index: Type.Integer(),

@@ -48,6 +48,7 @@ export const CompletionsAnswer = Type.Object({
   object: Type.Literal('text_completion'),
   created: Type.Integer({ description: 'Seconds since the epoch.' }),
   model: Type.String(),
+  system_fingerprint: Type.String(),
   choices: Type.Array(
     Type.Object({
       index: Type.Integer({ description: 'Prompt number times `n`, plus the number of the choice.' }),

@@ -2,8 +2,8 @@
 
 import { Type } from '@fastify/type-provider-typebox';
 import { limits } from '../../core/limits.ts';
-import { Messages } from './prompt.ts';
 import { samplingProperties as sampling } from './sampling.ts';
+import { toolProperties } from './tools.ts';
 
 const options = Type.Optional(
   Type.Object(
@@ -28,11 +28,42 @@ const shared = {
   stream: Type.Optional(Type.Boolean({ default: true })),
   options,
   keep_alive: Type.Optional(Type.Unknown({ description: 'Not used: adapters are loaded and dropped by need.' })),
-  think: Type.Optional(Type.Literal(false)),
+  think: Type.Optional(
+    Type.Union([Type.Boolean(), Type.Enum(['low', 'medium', 'high'])], {
+      title: 'a boolean, low, medium or high',
+      description: 'Where the chat template has a switch for thinking.',
+    }),
+  ),
+  format: Type.Optional(
+    Type.Union([Type.Enum(['', 'json']), Type.Record(Type.String(), Type.Unknown())], {
+      title: '`json` or a JSON schema',
+    }),
+  ),
 };
 
+const Turn = Type.Object({
+  role: Type.Enum(['system', 'user', 'assistant', 'tool']),
+  content: Type.Optional(Type.String()),
+  thinking: Type.Optional(Type.String()),
+  images: Type.Optional(Type.Array(Type.Unknown(), { maxItems: 0 })),
+  tool_name: Type.Optional(Type.String()),
+  tool_calls: Type.Optional(
+    Type.Array(
+      Type.Object({
+        function: Type.Object({ name: Type.String(), arguments: Type.Record(Type.String(), Type.Unknown()) }),
+      }),
+      { maxItems: limits.tools },
+    ),
+  ),
+});
+export type OllamaTurn = Type.Static<typeof Turn>;
+
 export const OllamaChatBody = Type.Object(
-  { ...shared, messages: Messages, tools: Type.Optional(Type.Array(Type.Unknown(), { maxItems: 0 })) },
+  {
+    ...shared,
+    messages: Type.Array(Turn, { minItems: 1, maxItems: limits.messages }),
+    tools: toolProperties.tools,
+  },
   { additionalProperties: false },
 );
 export const OllamaGenerateBody = Type.Object(

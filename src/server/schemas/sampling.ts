@@ -55,6 +55,24 @@ export const samplingProperties = {
       description: "Tokens that end the output, besides the model's own end.",
     }),
   ),
+  include_stop_str_in_output: Type.Optional(
+    Type.Boolean({ default: false, description: 'The output ends with the string that stopped it.' }),
+  ),
+  min_tokens: Type.Optional(
+    Type.Integer({
+      minimum: 0,
+      maximum: limits.modelContext,
+      default: 0,
+      description: 'Neither the end nor a stop string or token comes before so many tokens.',
+    }),
+  ),
+  allowed_token_ids: Type.Optional(
+    Type.Array(Type.Integer({ minimum: 0, maximum: limits.modelVocabulary }), {
+      minItems: 1,
+      maxItems: limits.allowedTokens,
+      description: "Only these tokens are drawn, besides the model's own end where it is among them.",
+    }),
+  ),
   ignore_eos: Type.Optional(
     Type.Boolean({ default: false, description: "Go on past the model's own end of text, up to max_tokens." }),
   ),

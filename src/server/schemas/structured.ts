@@ -12,6 +12,12 @@ const choices = Type.Array(Type.String({ minLength: 1 }), { minItems: 1, maxItem
 export const ResponseFormat = Type.Object(
   {
     type: Type.Enum(['text', 'json_object', 'json_schema']),
+    schema: Type.Optional(
+      Type.Union([schema, Type.Null()], {
+        title: 'a JSON schema, as an object or as text',
+        description: 'As llama.cpp, Fireworks and Together have it: of `json_object`, or of `json_schema` left out.',
+      }),
+    ),
     json_schema: Type.Optional(
       Type.Object(
         {

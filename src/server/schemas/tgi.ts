@@ -3,6 +3,7 @@
 import { Type } from '@fastify/type-provider-typebox';
 import { limits } from '../../core/limits.ts';
 import { samplingProperties as sampling } from './sampling.ts';
+import { structuredProperties } from './structured.ts';
 
 export const TgiParameters = Type.Object(
   {
@@ -29,6 +30,16 @@ export const TgiParameters = Type.Object(
     watermark: Type.Optional(Type.Literal(false)),
     apply_chat_template: Type.Optional(Type.Boolean({ default: false, description: "`inputs` is a user's turn." })),
     top_n_tokens: Type.Optional(Type.Integer({ minimum: 0, maximum: limits.logprobs })),
+    grammar: Type.Optional(
+      Type.Object(
+        { type: Type.Enum(['json', 'json_object', 'json_schema', 'regex']), value: Type.Unknown() },
+        { additionalProperties: false, description: 'A JSON schema or a regular expression that the text has.' },
+      ),
+    ),
+    response_format: Type.Optional({
+      ...structuredProperties.response_format,
+      description: "LoRAX's field, and OpenAI's: JSON, or JSON of a schema.",
+    }),
     truncate: Type.Optional(Type.Integer({ minimum: 1, description: 'Keep the last so many prompt tokens.' })),
   },
   { additionalProperties: false },

@@ -2,25 +2,42 @@
 
 import type { Message } from '../../schemas/prompt.ts';
 import type { SamplingBody } from '../../schemas/sampling.ts';
+import type { ToolsBody } from '../../schemas/tools.ts';
 import type { Services } from '../../services.ts';
 import type { Ask, Outcome } from '../generation.ts';
 import { encodeMessages } from '../prompt.ts';
 import { stopsOf, toSamplingParams } from '../sampling.ts';
+import { type Asked, checkEnds, compiledGrammar } from '../structured-output.ts';
+import { type ChatReader, chatOutput, plainReader } from '../tools/chat-output.ts';
+import { planChat } from '../tools/chat-plan.ts';
 
-/** The most tokens that the caller asks for, and what the caller's own field for it is called. */
-export type Longest = { readonly maxTokens: number | null; readonly param: string };
+export type ChatAsk = {
+  readonly messages: readonly Message[];
+  readonly sampling: SamplingBody;
+  /** The most tokens that the caller asks for; null: what the context leaves. */
+  readonly maxTokens: number | null;
+  /** The caller's own name for them. */
+  readonly maxTokensParam: string;
+  /** Tools and thinking, in OpenAI's words. */
+  readonly tools?: ToolsBody;
+  /** A form of the output. */
+  readonly asked?: Asked | null;
+  readonly logprobs?: number | null;
+};
 
-export function chatAsk(
+export async function chatAsk(
   services: Services,
-  messages: readonly Message[],
-  sampling: SamplingBody,
-  { maxTokens, param }: Longest,
+  { messages, sampling, maxTokens, maxTokensParam, tools = {}, asked = null, logprobs = null }: ChatAsk,
   arrivedAt: number,
-): Ask {
-  const promptTokens = encodeMessages(services, messages);
-  const route = { maxTokens, maxTokensDefault: Number.POSITIVE_INFINITY, maxTokensParam: param, logprobs: null };
+): Promise<{ ask: Ask; reader: ChatReader }> {
+  const plan = planChat(services, tools, asked);
+  const grammar = await compiledGrammar(services, plan.asked);
+  checkEnds(grammar, sampling);
+  const promptTokens = encodeMessages(services, messages, plan);
+  const route = { maxTokens, maxTokensDefault: Number.POSITIVE_INFINITY, maxTokensParam, logprobs };
   const params = toSamplingParams(services, sampling, route, promptTokens.length);
-  return { promptTokens, params, stop: stopsOf(sampling), arrivedAt };
+  const ask = { promptTokens, params, stop: stopsOf(sampling), arrivedAt, grammar };
+  return { ask, reader: chatOutput(services, plan, promptTokens) ?? plainReader };
 }
 
 /** Drops what was not given: a member that is `undefined` is one that is there. */

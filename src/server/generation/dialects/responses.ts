@@ -1,13 +1,14 @@
-// OpenAI's responses: a body to messages, an outcome to the response object, pieces to its events.
+// OpenAI's responses: a body in the words of chat completions.
 
 import { LorikeetError } from '../../../core/errors.ts';
 import { errorAnswer } from '../../http/error-answer.ts';
-import { type EventStream, namedEvents } from '../../http/event-stream.ts';
+import { namedEvents } from '../../http/event-stream.ts';
 import type { Message } from '../../schemas/prompt.ts';
-import type { ResponsesBody } from '../../schemas/responses.ts';
-import type { EventWriter, StreamDialect } from '../answer.ts';
-import type { Outcome } from '../generation.ts';
-import { usageIn } from './chat-ask.ts';
+import type { InputTokensBody, ResponseItem, ResponsesBody } from '../../schemas/responses.ts';
+import type { ToolsBody } from '../../schemas/tools.ts';
+import type { StreamDialect } from '../answer.ts';
+import { type Asked, structureAt } from '../structured-output.ts';
+import { type ChatAsk, given } from './chat-ask.ts';
 
 export const responsesStream: StreamDialect = {
   format: namedEvents,
@@ -19,16 +20,11 @@ const refused: Readonly<Record<string, (value: unknown) => boolean>> = {
   previous_response_id: () => false,
   conversation: () => false,
   background: (value) => value === false,
-  tools: (value) => Array.isArray(value) && value.length === 0,
-  tool_choice: (value) => value === 'none' || value === 'auto',
-  reasoning: (value) => typeof value === 'object' && Object.keys(value ?? {}).length === 0,
-  include: (value) => Array.isArray(value) && value.length === 0,
   prompt: () => false,
   max_tool_calls: () => false,
-  top_logprobs: (value) => value === 0,
 };
 
-export function refuseUnserved(body: object): void {
+export function refuseUnserved(body: InputTokensBody): void {
   for (const [name, asksForNothing] of Object.entries(refused)) {
     const value = (body as Record<string, unknown>)[name];
     if (value === undefined || asksForNothing(value)) continue;
@@ -37,100 +33,71 @@ export function refuseUnserved(body: object): void {
   }
 }
 
-export function messagesOf({ input, instructions }: ResponsesBody): Message[] {
-  const system: Message[] = instructions === undefined ? [] : [{ role: 'system', content: instructions }];
-  if (typeof input === 'string') return [...system, { role: 'user', content: input }];
-  const turns = input.map(({ role, content }): Message => {
-    if (typeof content === 'string') return { role, content };
-    return { role, content: content.map(({ text }) => ({ type: 'text', text })) };
+/** The conversation, its tools and the form of its answer. */
+export function chatOf(body: InputTokensBody): Pick<ChatAsk, 'messages' | 'tools' | 'asked'> {
+  return { messages: messagesOf(body), tools: toolsOf(body), asked: askedOf(body) };
+}
+
+export function messagesOf({ input, instructions }: InputTokensBody): Message[] {
+  const messages: Message[] = instructions === undefined ? [] : [{ role: 'system', content: instructions }];
+  if (typeof input === 'string') return [...messages, { role: 'user', content: input }];
+  for (const item of input) add(messages, item);
+  return messages;
+}
+
+/** Thoughts, text and calls that follow each other are one turn. */
+function add(messages: Message[], item: ResponseItem): void {
+  if ('role' in item) {
+    const { role, content } = item;
+    const text =
+      typeof content === 'string' ? content : content.map((part) => ({ type: 'text' as const, text: part.text }));
+    const last = messages.at(-1);
+    if (role === 'assistant' && last?.role === 'assistant' && last.content === undefined && !last.tool_calls) {
+      messages[messages.length - 1] = { ...last, content: text };
+    } else messages.push({ role, content: text });
+    return;
+  }
+  if (item.type === 'function_call_output') {
+    const { output, call_id: tool_call_id } = item;
+    const content = typeof output === 'string' ? output : output.map(({ text }) => text).join('\n');
+    messages.push({ role: 'tool', tool_call_id, content });
+    return;
+  }
+  if (item.type === 'reasoning') {
+    const reasoning_content = (item.content ?? []).map(({ text }) => text).join('\n');
+    if (reasoning_content !== '') messages.push({ role: 'assistant', reasoning_content });
+    return;
+  }
+  const { call_id: id, name, arguments: text } = item;
+  const call = { id, type: 'function' as const, function: { name, arguments: text } };
+  const last = messages.at(-1);
+  if (last?.role !== 'assistant') messages.push({ role: 'assistant', tool_calls: [call] });
+  else messages[messages.length - 1] = { ...last, tool_calls: [...(last.tool_calls ?? []), call] };
+}
+
+function toolsOf({ tools, tool_choice: choice, parallel_tool_calls, reasoning }: InputTokensBody): ToolsBody {
+  return given({
+    tools: tools?.map(({ type, ...description }) => ({ type, function: description })),
+    tool_choice: typeof choice === 'object' ? ({ type: 'function', function: { name: choice.name } } as const) : choice,
+    parallel_tool_calls,
+    reasoning_effort: reasoning?.effort,
   });
-  return [...system, ...turns];
 }
 
-export type ResponseHead = {
-  readonly id: string;
-  readonly itemId: string;
-  readonly createdAt: number;
-  readonly model: string;
-  readonly body: ResponsesBody;
-};
-
-const part = (text: string) => ({ type: 'output_text', text, annotations: [], logprobs: [] });
-const item = (id: string, status: string, content: object[]) => ({
-  ...{ id, type: 'message', status, role: 'assistant', content },
-});
-
-/** @param outcome null while it is in progress */
-export function responseJson({ id, itemId, createdAt, model, body }: ResponseHead, outcome: Outcome | null) {
-  const isCut = outcome?.finishReason === 'length';
-  const status = outcome === null ? 'in_progress' : isCut ? 'incomplete' : 'completed';
-  return {
-    id,
-    object: 'response',
-    created_at: createdAt,
-    status,
-    background: false,
-    error: null,
-    incomplete_details: isCut ? { reason: 'max_output_tokens' } : null,
-    instructions: body.instructions ?? null,
-    max_output_tokens: body.max_output_tokens ?? null,
-    model,
-    output: outcome === null ? [] : [item(itemId, status, [part(outcome.text)])],
-    parallel_tool_calls: true,
-    previous_response_id: null,
-    reasoning: { effort: null, summary: null },
-    store: false,
-    temperature: body.temperature ?? 1,
-    text: { format: { type: 'text' } },
-    tool_choice: 'auto',
-    tools: [],
-    top_p: body.top_p ?? 1,
-    truncation: 'disabled',
-    usage: outcome === null ? null : usageJson(outcome),
-    user: null,
-    metadata: body.metadata ?? {},
-  };
+function askedOf({ text: { format } = {} }: InputTokensBody): Asked | null {
+  if (format === undefined || format.type === 'text') return null;
+  if (format.type === 'json_object') return structureAt('text.format', { response_format: { type: 'json_object' } });
+  if ((format.schema ?? null) === null) {
+    const param = 'text.format.schema';
+    throw new LorikeetError('missing_parameter', { message: `${param} is required.`, param });
+  }
+  return structureAt('text.format.schema', { structured_outputs: { json: format.schema! } });
 }
 
-function usageJson(outcome: Outcome) {
-  const { input, output, cached } = usageIn(outcome);
-  return {
-    input_tokens: input,
-    input_tokens_details: { cached_tokens: cached },
-    output_tokens: output,
-    output_tokens_details: { reasoning_tokens: 0 },
-    total_tokens: input + output,
-  };
-}
-
-export function responseWriter(head: ResponseHead, stream: EventStream): EventWriter {
-  const { itemId } = head;
-  const place = { item_id: itemId, output_index: 0, content_index: 0 };
-  let sequence_number = 0;
-  let isOpen = false;
-  const send = (type: string, fields: object) =>
-    stream.send(JSON.stringify({ type, sequence_number: sequence_number++, ...fields }), type);
-  const open = () => {
-    if (isOpen) return;
-    isOpen = true;
-    const response = responseJson(head, null);
-    send('response.created', { response });
-    send('response.in_progress', { response });
-    send('response.output_item.added', { output_index: 0, item: item(itemId, 'in_progress', []) });
-    send('response.content_part.added', { ...place, part: part('') });
-  };
-  return {
-    onPiece({ text }) {
-      open();
-      if (text !== '') send('response.output_text.delta', { ...place, delta: text, logprobs: [] });
-    },
-    onOutcome(outcome) {
-      open();
-      const response = responseJson(head, outcome);
-      send('response.output_text.done', { ...place, text: outcome.text, logprobs: [] });
-      send('response.content_part.done', { ...place, part: part(outcome.text) });
-      send('response.output_item.done', { output_index: 0, item: response.output[0] });
-      send(`response.${response.status}`, { response });
-    },
-  };
+/** null where log-probabilities are not asked for. */
+export function logprobsOf({ include = [], top_logprobs: top = 0 }: ResponsesBody): number | null {
+  if (include.includes('message.output_text.logprobs')) return top;
+  if (top === 0) return null;
+  const message = 'top_logprobs needs include: ["message.output_text.logprobs"].';
+  throw new LorikeetError('invalid_parameter', { message, param: 'top_logprobs' });
 }

@@ -1,5 +1,6 @@
 // text-generation-inference's and LoRAX's words for a generation: a body to a sequence, a sequence to their answers.
 
+import { LorikeetError } from '../../../core/errors.ts';
 import type { NamedAdapter } from '../../adapters/held-adapters.ts';
 import { tgiErrors } from '../../http/error-dialects.ts';
 import { type EventStream, plainEvents } from '../../http/event-stream.ts';
@@ -10,6 +11,7 @@ import type { Ask, Outcome, Piece, Position } from '../generation.ts';
 import { generateLogprobs } from '../logprobs.ts';
 import { encodeMessages, encodePrompt } from '../prompt.ts';
 import { stopsOf, toSamplingParams } from '../sampling.ts';
+import { type Asked, checkEnds, compiledGrammar, structureAt } from '../structured-output.ts';
 import { given } from './chat-ask.ts';
 
 export const tgiStream: StreamDialect = { format: plainEvents, errorBody: tgiErrors.body };
@@ -23,7 +25,12 @@ export function tgiAdapters({ parameters = {} }: TgiBody, baseName: string): Nam
   return [{ reference, scale: 1, param: 'parameters.adapter_id' }];
 }
 
-export function tgiAsk(services: Services, { inputs, parameters = {} }: TgiBody, arrivedAt: number): Ask {
+export async function tgiAsk(
+  services: Services,
+  { inputs, parameters = {} }: TgiBody,
+  arrivedAt: number,
+): Promise<Ask> {
+  const grammar = await compiledGrammar(services, askedOf(parameters));
   const whole = parameters.apply_chat_template
     ? encodeMessages(services, [{ role: 'user', content: inputs }])
     : encodePrompt(
@@ -39,8 +46,30 @@ export function tgiAsk(services: Services, { inputs, parameters = {} }: TgiBody,
     logprobs: parameters.top_n_tokens ?? 0,
   };
   const sampling = samplingOf(parameters);
+  checkEnds(grammar, sampling);
   const params = toSamplingParams(services, sampling, route, whole.length);
-  return { promptTokens: whole, params, stop: stopsOf(sampling), arrivedAt };
+  return { promptTokens: whole, params, stop: stopsOf(sampling), arrivedAt, grammar };
+}
+
+function askedOf({ grammar, response_format: format }: TgiParameters): Asked | null {
+  const asked = format === undefined ? null : structureAt('parameters.response_format', { response_format: format });
+  if (grammar === undefined) return asked;
+  const { type, value } = grammar;
+  if (asked !== null) {
+    const message = 'parameters.grammar and parameters.response_format exclude each other.';
+    throw new LorikeetError('invalid_parameter', { message, param: 'parameters.grammar' });
+  }
+  const param = 'parameters.grammar.value';
+  const isRegex = type === 'regex';
+  if (isRegex ? typeof value !== 'string' : typeof value !== 'string' && typeof value !== 'object') {
+    const message = `${param} must be ${isRegex ? 'a regular expression' : 'a JSON schema'}.`;
+    throw new LorikeetError('invalid_parameter', { message, param });
+  }
+  // `json_schema` has OpenAI's envelope around the schema.
+  const { schema = value } = type === 'json_schema' ? ((value ?? {}) as { schema?: unknown }) : {};
+  return structureAt(param, {
+    structured_outputs: isRegex ? { regex: value as string } : { json: schema as Record<string, unknown> },
+  });
 }
 
 /** Greedy unless a field that only makes sense for a draw is set. */

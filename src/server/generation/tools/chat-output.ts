@@ -6,11 +6,31 @@ import type { Outcome, Piece } from '../generation.ts';
 import { chatLogprobs } from '../logprobs.ts';
 import type { ChunkShape } from '../openai.ts';
 import type { ChatPlan } from './chat-plan.ts';
-import { type OutputDelta, type OutputOptions, type OutputParser, outputParser, parseOutput } from './output-parser.ts';
+import {
+  type OutputDelta,
+  type OutputOptions,
+  type OutputParser,
+  outputParser,
+  type ParsedOutput,
+  parseOutput,
+} from './output-parser.ts';
 
-export type ChatOutput = {
+export type ChatOutput = ChatReader & {
   message(outcome: Outcome): { message: ChatMessage; finish_reason: Outcome['finishReason'] | 'tool_calls' };
   readonly chunks: Required<Pick<ChunkShape, 'read' | 'finishReason'>>;
+};
+
+/** What a chat's text says, for interfaces of any shape. */
+export type ChatReader = {
+  parse(text: string): ParsedOutput;
+  /** What became certain with a text; null: with the end. */
+  read(text: string | null, choice: number): OutputDelta[];
+};
+
+/** All text is content. */
+export const plainReader: ChatReader = {
+  parse: (text) => ({ content: text, reasoning: '', calls: [] }),
+  read: (text) => (text === null || text === '' ? [] : [{ content: text }]),
 };
 
 type ChatMessage = {
@@ -18,7 +38,7 @@ type ChatMessage = {
   content: string | null;
   refusal: null;
   reasoning_content?: string;
-  tool_calls?: ReturnType<typeof parseOutput>['calls'];
+  tool_calls?: ParsedOutput['calls'];
 };
 
 /** null where the text is the content. */
@@ -43,9 +63,17 @@ export function chatOutput(services: Services, plan: ChatPlan, promptTokens: rea
     streams.set(choice, stream);
     return stream;
   };
+  const parse = (text: string) => parseOutput(options, text);
+  const read: ChatReader['read'] = (text, choice) => {
+    const stream = streamOf(choice);
+    const deltas = text === null ? stream.parser.finish() : stream.parser.push(text);
+    for (const delta of deltas) if ('call' in delta) stream.calls = Math.max(stream.calls, delta.call.index + 1);
+    return deltas;
+  };
   return {
+    ...{ parse, read },
     message({ text, finishReason }) {
-      const { content, reasoning, calls } = parseOutput(options, text);
+      const { content, reasoning, calls } = parse(text);
       const message: ChatMessage = {
         ...{ role: 'assistant', refusal: null },
         content: content === '' && calls.length > 0 ? null : content,
@@ -55,12 +83,7 @@ export function chatOutput(services: Services, plan: ChatPlan, promptTokens: rea
       return { message, finish_reason: reasonOf(finishReason, calls.length) };
     },
     chunks: {
-      read(piece, choice) {
-        const stream = streamOf(choice);
-        const deltas = piece === null ? stream.parser.finish() : stream.parser.push(piece.text);
-        for (const delta of deltas) if ('call' in delta) stream.calls = Math.max(stream.calls, delta.call.index + 1);
-        return membersOf(services, deltas, piece);
-      },
+      read: (piece, choice) => membersOf(services, read(piece === null ? null : piece.text, choice), piece),
       finishReason: (reason, choice) => reasonOf(reason, streamOf(choice).calls),
     },
   };

@@ -56,7 +56,12 @@ export function addBodies(app: FastifyInstance, { limits }: Services): void {
 
   // OpenAI's clients send null for what was not set: it means absent, wherever it stands.
   app.addHook('preValidation', async (request) => {
-    if (isObject(request.body)) request.body = withoutNulls(request.body);
+    if (!isObject(request.body)) return;
+    const entries = Object.entries(request.body).filter(([, member]) => member !== null);
+    // At the top of a body `parameters` are text-generation-inference's own, and no schema.
+    request.body = Object.fromEntries(
+      entries.map(([key, member]) => [key, opaque.has(key) && key !== 'parameters' ? member : withoutNulls(member)]),
+    );
   });
 }
 

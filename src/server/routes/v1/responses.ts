@@ -3,24 +3,24 @@
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
 import { answerStream, answerWhole } from '../../generation/answer.ts';
 import { chatAsk, given } from '../../generation/dialects/chat-ask.ts';
-import {
-  messagesOf,
-  type ResponseHead,
-  refuseUnserved,
-  responseJson,
-  responsesStream,
-  responseWriter,
-} from '../../generation/dialects/responses.ts';
+import { responseWriter } from '../../generation/dialects/response-events.ts';
+import { outputItems, type ResponseHead, responseJson } from '../../generation/dialects/response-object.ts';
+import { chatOf, logprobsOf, refuseUnserved, responsesStream } from '../../generation/dialects/responses.ts';
 import { adaptersOfModel } from '../../generation/models.ts';
+import { encodeMessages } from '../../generation/prompt.ts';
+import { planChat } from '../../generation/tools/chat-plan.ts';
 import { checkUnsupported } from '../../generation/unsupported.ts';
 import { errorAnswers } from '../../schemas/error.ts';
-import { ResponsesBody } from '../../schemas/responses.ts';
+import { InputTokensBody, ResponsesBody } from '../../schemas/responses.ts';
 import type { Services } from '../../services.ts';
 
+const tags = ['generation'];
+const config = { scope: 'generate' } as const;
 const schema = {
-  tags: ['generation'],
+  tags,
   summary: "Generate the next turn, OpenAI's responses",
-  description: 'Text in, text out. Nothing is stored: `previous_response_id` and tools are refused by name.',
+  description:
+    'Text, tools and JSON. Nothing is stored: `previous_response_id` and `conversation` are refused by name.',
   body: ResponsesBody,
   response: {
     200: {
@@ -30,7 +30,15 @@ const schema = {
     ...errorAnswers,
   },
 };
-
+const count = {
+  tags,
+  summary: 'Count the tokens of an input',
+  body: InputTokensBody,
+  response: {
+    200: Type.Object({ object: Type.Literal('response.input_tokens'), input_tokens: Type.Integer() }),
+    ...errorAnswers,
+  },
+};
 export const responsesRoute =
   (services: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
@@ -40,19 +48,38 @@ export const responsesRoute =
       checkUnsupported(body, ResponsesBody.properties, reply, 'refused');
       const { temperature, top_p, seed, max_output_tokens: maxTokens = null } = body;
       const sampling = given({ temperature: temperature ?? 1, top_p, seed });
-      const longest = { maxTokens, param: 'max_output_tokens' };
-      const ask = chatAsk(services, messagesOf(body), sampling, longest, request.arrivedAt);
+      const { ask, reader } = await chatAsk(
+        services,
+        { ...chatOf(body), sampling, maxTokens, maxTokensParam: 'max_output_tokens', logprobs: logprobsOf(body) },
+        request.arrivedAt,
+      );
       const order = { asks: [ask], adapters: adaptersOfModel(services, body.model) };
-      const id = services.newId().replaceAll('-', '');
       const head: ResponseHead = {
-        ...{ id: `resp_${id}`, itemId: `msg_${id}`, model: body.model ?? services.model.name, body },
-        createdAt: Math.floor(services.clock.now() / 1000),
+        ...{ id: services.newId().replaceAll('-', ''), model: body.model ?? services.model.name, body },
+        ...{ createdAt: Math.floor(services.clock.now() / 1000), tokenizer: services.tokenizer },
       };
       const exchange = { request, reply };
       if (body.stream) {
-        return answerStream(services, exchange, order, (stream) => responseWriter(head, stream), responsesStream);
+        return answerStream(
+          services,
+          exchange,
+          order,
+          (stream) => responseWriter(head, reader, stream),
+          responsesStream,
+        );
       }
-      const { outcomes } = await answerWhole(services, exchange, order);
-      return responseJson(head, outcomes[0]!);
+      const [outcome] = (await answerWhole(services, exchange, order)).outcomes;
+      return responseJson(head, {
+        outcome: outcome!,
+        output: outputItems(head, reader.parse(outcome!.text), outcome!),
+      });
+    });
+
+    app.post('/v1/responses/input_tokens', { config, schema: count }, async ({ body }, reply) => {
+      refuseUnserved(body);
+      checkUnsupported(body, InputTokensBody.properties, reply, 'refused');
+      const { messages, tools = {}, asked = null } = chatOf(body);
+      const tokens = encodeMessages(services, messages, planChat(services, tools, asked));
+      return { object: 'response.input_tokens' as const, input_tokens: tokens.length };
     });
   };

@@ -1,0 +1,125 @@
+"""openai: every method of chat, completions, responses, models, files and fine_tuning.
+
+What the server does works as the client's own types read it; what it does not keep or have is an error of the client's
+own class. test/parity/openai_client.py looks closer at chats and errors, and trains.
+"""
+
+import json
+import pathlib
+import tempfile
+from typing import Literal
+
+import openai
+from pydantic import BaseModel, ConfigDict, Field
+
+from common import ADAPTER, BASE, MESSAGES, QUESTION, URL, expect, expect_raises
+
+client = openai.OpenAI(base_url=f"{URL}/v1", api_key="none", max_retries=0)
+GREEDY = dict(temperature=0, max_tokens=24)
+
+
+class Reply(BaseModel):
+    # A schema that is open to more fields is one that a small model fills with more.
+    model_config = ConfigDict(extra="forbid")
+    city: str = Field(max_length=20)
+    kind: Literal["capital", "village"]
+
+
+WEATHER = {"place": {"type": "string", "maxLength": 12}}
+PARAMETERS = {"type": "object", "properties": WEATHER, "required": ["place"], "additionalProperties": False}
+FORCED = dict(parallel_tool_calls=False, temperature=1)
+
+
+def missing(call):
+    return expect_raises(openai.NotFoundError, call)
+
+
+def chat():
+    chats = client.chat.completions
+    expect("Paris" in chats.create(model=BASE, messages=MESSAGES, **GREEDY).choices[0].message.content, "create")
+    parsed = chats.parse(model=BASE, messages=MESSAGES, response_format=Reply, temperature=0, max_tokens=100)
+    expect(isinstance(parsed.choices[0].message.parsed, Reply), parsed)
+    with chats.stream(model=ADAPTER, messages=MESSAGES, **GREEDY) as stream:
+        expect(stream.get_final_completion().choices[0].message.content != "", "stream")
+    # Nothing is stored.
+    missing(lambda: chats.retrieve("chatcmpl-1"))
+    missing(lambda: chats.update("chatcmpl-1", metadata={"a": "b"}))
+    missing(lambda: chats.delete("chatcmpl-1"))
+    missing(lambda: chats.messages.list("chatcmpl-1"))
+    least = chats.create(model=BASE, messages=MESSAGES, temperature=0, max_tokens=40, extra_body={"min_tokens": 40})
+    expect(least.usage.completion_tokens == 40, least)
+
+
+def completions():
+    answer = client.completions.create(model=BASE, prompt="The capital of France is", **GREEDY)
+    expect("Paris" in answer.choices[0].text, answer)
+    stopped = client.completions.create(
+        model=BASE, prompt="The capital of France is", stop=["Paris"], extra_body={"include_stop_str_in_output": True}, **GREEDY
+    )
+    expect(stopped.choices[0].text.endswith("Paris"), stopped)
+
+
+def responses():
+    made = client.responses
+    parsed = made.parse(model=BASE, input=QUESTION, text_format=Reply, temperature=0, max_output_tokens=100)
+    expect(isinstance(parsed.output_parsed, Reply), parsed)
+    tool = dict(type="function", name="get_weather", parameters=PARAMETERS, strict=True)
+    question = [{"role": "user", "content": "How is the weather in Graz?"}]
+    called = made.create(model=BASE, input=question, tools=[tool], tool_choice="required", max_output_tokens=100, **FORCED)
+    call = called.output[-1]
+    expect(call.type == "function_call" and set(json.loads(call.arguments)) == {"place"}, called)
+    result = dict(type="function_call_output", call_id=call.call_id, output="Sunny.")
+    after = made.create(model=BASE, input=[*question, call, result], tools=[tool], temperature=0, max_output_tokens=24)
+    expect(after.status in ("completed", "incomplete") and len(after.output) > 0, after)
+    with made.stream(model=BASE, input=question, tools=[tool], tool_choice="required", max_output_tokens=100, **FORCED) as stream:
+        kinds = [event.type for event in stream]
+        final = stream.get_final_response().output[-1]
+    expect("response.function_call_arguments.delta" in kinds and final.type == "function_call", (kinds, final))
+    told = made.create(
+        model=BASE, input=QUESTION, temperature=0, max_output_tokens=4, top_logprobs=2, include=["message.output_text.logprobs"]
+    ).output[0].content[0].logprobs
+    expect(len(told) == 4 and all(len(entry.top_logprobs) == 2 for entry in told), told)
+    counted = made.input_tokens.count(model=BASE, input=question, tools=[tool])
+    expect(counted.input_tokens == called.usage.input_tokens, (counted, called.usage))
+    missing(lambda: made.retrieve("resp_1"))
+    missing(lambda: made.delete("resp_1"))
+    missing(lambda: made.cancel("resp_1"))
+    missing(lambda: made.input_items.list("resp_1"))
+
+
+def models():
+    ids = [model.id for model in client.models.list()]
+    expect({BASE, ADAPTER} <= set(ids), ids)
+    expect(client.models.retrieve(ADAPTER).parent == BASE, "parent")
+    missing(lambda: client.models.retrieve("no-such-model"))
+    missing(lambda: client.models.delete("no-such-model"))
+
+
+def training():
+    rows = "".join(json.dumps({"prompt": f"Bird {i} says", "completion": " tweet"}) + "\n" for i in range(8))
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "rows.jsonl")
+        path.write_text(rows)
+        file = client.files.create(file=path, purpose="fine-tune")
+    expect(client.files.wait_for_processing(file.id, poll_interval=0.2).status == "processed", file)
+    expect(file.id in [one.id for one in client.files.list(purpose="fine-tune")], "listed")
+    expect(client.files.content(file.id).text == rows, "content")
+    jobs = client.fine_tuning.jobs
+    extra = {"method": {"type": "supervised", "supervised": {"hyperparameters": {"max_steps": 200, "r": 2}}}}
+    job = jobs.create(model=BASE, training_file=file.id, suffix="clients/trained", extra_body=extra)
+    expect(jobs.pause(job.id).status == "paused", "paused")
+    resumed = jobs.resume(job.id)
+    expect(resumed.status in ("validating_files", "queued", "running"), resumed)
+    expect(jobs.cancel(job.id).status == "cancelled", "cancelled")
+    expect(jobs.retrieve(job.id).fine_tuned_model is None, "nothing came of it")
+    expect(job.id in [one.id for one in jobs.list(limit=5)], "jobs")
+    expect(len(list(jobs.list_events(job.id))) > 0, "events")
+    expect(list(jobs.checkpoints.list(job.id)) == [], "checkpoints")
+    expect_raises(openai.ConflictError, lambda: jobs.resume(job.id))
+    expect(client.files.delete(file.id).deleted, "deleted")
+    missing(lambda: client.files.retrieve(file.id))
+
+
+if __name__ == "__main__":
+    for part in (chat, completions, responses, models, training):
+        part()
