@@ -52,8 +52,13 @@ export function structureAt(param: string, body: StructuredBody): Asked | null {
 }
 
 /** The grammar, once it is known to compile; null where the output is free. */
-export async function compiledGrammar({ grammars }: Services, asked: Asked | null): Promise<Grammar | null> {
+export async function compiledGrammar(
+  { grammars }: Services,
+  asked: Asked | null,
+  body: SamplingBody,
+): Promise<Grammar | null> {
   if (asked === null) return null;
+  checkEnds(body);
   const { grammar, param } = asked;
   if (grammar.text.length > limits.grammarChars) {
     const message = `${param} has ${grammar.text.length} characters; at most ${limits.grammarChars} are taken.`;
@@ -69,8 +74,7 @@ export async function compiledGrammar({ grammars }: Services, asked: Asked | nul
 }
 
 /** The model's own end must be able to come: without it a finished output would have no next token. */
-export function checkEnds(grammar: unknown, body: SamplingBody): void {
-  if (grammar === null) return;
+function checkEnds(body: SamplingBody): void {
   for (const param of ['ignore_eos', 'min_tokens', 'allowed_token_ids'] as const) {
     if (!body[param]) continue;
     const message = `${param} excludes structured output, whose grammar says which tokens come and where it ends.`;

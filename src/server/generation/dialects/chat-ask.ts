@@ -7,7 +7,7 @@ import type { Services } from '../../services.ts';
 import type { Ask, Outcome } from '../generation.ts';
 import { encodeMessages } from '../prompt.ts';
 import { stopsOf, toSamplingParams } from '../sampling.ts';
-import { type Asked, checkEnds, compiledGrammar } from '../structured-output.ts';
+import { type Asked, compiledGrammar } from '../structured-output.ts';
 import { type ChatReader, chatOutput, plainReader } from '../tools/chat-output.ts';
 import { planChat } from '../tools/chat-plan.ts';
 
@@ -31,8 +31,7 @@ export async function chatAsk(
   arrivedAt: number,
 ): Promise<{ ask: Ask; reader: ChatReader }> {
   const plan = planChat(services, tools, asked);
-  const grammar = await compiledGrammar(services, plan.asked);
-  checkEnds(grammar, sampling);
+  const grammar = await compiledGrammar(services, plan.asked, sampling);
   const promptTokens = encodeMessages(services, messages, plan);
   const route = { maxTokens, maxTokensDefault: Number.POSITIVE_INFINITY, maxTokensParam, logprobs };
   const params = toSamplingParams(services, sampling, route, promptTokens.length);

@@ -25,7 +25,7 @@ export async function ollamaAsk(services: Services, body: OllamaBody, arrivedAt:
   const { prompt, system, raw } = body;
   const first: Message[] = system === undefined ? [] : [{ role: 'system', content: system }];
   if (!raw) return chat({ messages: [...first, { role: 'user', content: prompt }], tools: thinkingOf(body) });
-  const grammar = await compiledGrammar(services, shared.asked);
+  const grammar = await compiledGrammar(services, shared.asked, sampling);
   const promptTokens = encodePrompt(services, prompt, 'prompt');
   const route = { maxTokens, maxTokensDefault: Number.POSITIVE_INFINITY, maxTokensParam: shared.maxTokensParam };
   const params = toSamplingParams(services, sampling, { ...route, logprobs: null }, promptTokens.length);

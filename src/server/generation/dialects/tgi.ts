@@ -11,7 +11,7 @@ import type { Ask, Outcome, Piece, Position } from '../generation.ts';
 import { generateLogprobs } from '../logprobs.ts';
 import { encodeMessages, encodePrompt } from '../prompt.ts';
 import { stopsOf, toSamplingParams } from '../sampling.ts';
-import { type Asked, checkEnds, compiledGrammar, structureAt } from '../structured-output.ts';
+import { type Asked, compiledGrammar, structureAt } from '../structured-output.ts';
 import { given } from './chat-ask.ts';
 
 export const tgiStream: StreamDialect = { format: plainEvents, errorBody: tgiErrors.body };
@@ -30,7 +30,7 @@ export async function tgiAsk(
   { inputs, parameters = {} }: TgiBody,
   arrivedAt: number,
 ): Promise<Ask> {
-  const grammar = await compiledGrammar(services, askedOf(parameters));
+  const grammar = await compiledGrammar(services, askedOf(parameters), samplingOf(parameters));
   const whole = parameters.apply_chat_template
     ? encodeMessages(services, [{ role: 'user', content: inputs }])
     : encodePrompt(
@@ -46,7 +46,6 @@ export async function tgiAsk(
     logprobs: parameters.top_n_tokens ?? 0,
   };
   const sampling = samplingOf(parameters);
-  checkEnds(grammar, sampling);
   const params = toSamplingParams(services, sampling, route, whole.length);
   return { promptTokens: whole, params, stop: stopsOf(sampling), arrivedAt, grammar };
 }

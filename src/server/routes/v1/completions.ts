@@ -17,7 +17,7 @@ import {
 } from '../../generation/openai.ts';
 import { encodePrompt } from '../../generation/prompt.ts';
 import { paramsOfChoices, stopsOf, toSamplingParams } from '../../generation/sampling.ts';
-import { checkEnds, compiledGrammar, structureOf } from '../../generation/structured-output.ts';
+import { compiledGrammar, structureOf } from '../../generation/structured-output.ts';
 import { checkUnsupported } from '../../generation/unsupported.ts';
 import { CompletionsAnswer, CompletionsBody, completionsMaxTokens } from '../../schemas/completions.ts';
 import { errorAnswers } from '../../schemas/error.ts';
@@ -47,8 +47,7 @@ export const completionsRoute =
       checkUnsupported(body, CompletionsBody.properties, reply);
       const adapters = adaptersOfModel(services, body.model);
       checkStreamOptions(body);
-      const grammar = await compiledGrammar(services, structureOf(body));
-      checkEnds(grammar, body);
+      const grammar = await compiledGrammar(services, structureOf(body), body);
       const prompts = await toPrompts(services, body);
       const n = body.n ?? 1;
       const bestOf = bestOfBody(body);

@@ -10,7 +10,7 @@ import { alternatives, generateLogprobs } from '../../generation/logprobs.ts';
 import { adaptersOfBody } from '../../generation/models.ts';
 import { encodeMessages, encodePrompt } from '../../generation/prompt.ts';
 import { stopsOf, toSamplingParams } from '../../generation/sampling.ts';
-import { checkEnds, compiledGrammar, structureOf } from '../../generation/structured-output.ts';
+import { compiledGrammar, structureOf } from '../../generation/structured-output.ts';
 import type { EventStream } from '../../http/event-stream.ts';
 import { oneOfFields } from '../../schemas/describe.ts';
 import { errorAnswers } from '../../schemas/error.ts';
@@ -45,8 +45,7 @@ export const generateRoute =
       async (request, reply) => {
         const { body } = request;
         const adapters = adaptersOfBody(body);
-        const grammar = await compiledGrammar(services, structureOf(body));
-        checkEnds(grammar, body);
+        const grammar = await compiledGrammar(services, structureOf(body), body);
         const ask = { ...toAsk(services, body, request.arrivedAt), grammar };
         const id = `gen-${services.newId()}`;
         const order = { asks: [ask], adapters };

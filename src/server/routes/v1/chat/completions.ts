@@ -16,7 +16,7 @@ import {
 } from '../../../generation/openai.ts';
 import { encodeMessages } from '../../../generation/prompt.ts';
 import { paramsOfChoices, stopsOf, toSamplingParams } from '../../../generation/sampling.ts';
-import { checkEnds, compiledGrammar, structureOf } from '../../../generation/structured-output.ts';
+import { compiledGrammar, structureOf } from '../../../generation/structured-output.ts';
 import { type ChatOutput, chatOutput } from '../../../generation/tools/chat-output.ts';
 import { type ChatPlan, planChat } from '../../../generation/tools/chat-plan.ts';
 import { checkMessages, checkUnsupported } from '../../../generation/unsupported.ts';
@@ -47,8 +47,7 @@ export const chatCompletionsRoute =
       const adapters = adaptersOfModel(services, body.model);
       checkStreamOptions(body);
       const plan = planChat(services, body, structureOf(body));
-      const grammar = await compiledGrammar(services, plan.asked);
-      checkEnds(grammar, body);
+      const grammar = await compiledGrammar(services, plan.asked, body);
       const asks = toAsks(services, body, plan, request.arrivedAt).map((ask) => ({ ...ask, grammar }));
       const output = chatOutput(services, plan, asks[0]!.promptTokens);
       if (body.stream) {
