@@ -80,7 +80,7 @@ test("logprobs have OpenAI's older shape, offsets counted in the text", async (t
 
 test('what would change the answer and is not there is refused by name; the rest is ignored, and named', async (t) => {
   const { post, log } = await testApp(t);
-  const refused = { suffix: 'x', min_tokens: 4, adapter_id: 'a' };
+  const refused = { suffix: 'x', prompt_logprobs: 4, adapter_id: 'a' };
   for (const [name, value] of Object.entries(refused)) {
     const { error } = (await post(url, { prompt: 'x', [name]: value })).json();
     assert.deepEqual([error.code, error.param], ['unsupported_parameter', name]);

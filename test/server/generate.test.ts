@@ -156,11 +156,15 @@ test('sampling fields reach the engine; null means absent', async (t) => {
     logit_bias: { 65: 5 },
     ignore_eos: true,
     stop_token_ids: [3],
+    min_tokens: 5,
+    allowed_token_ids: [65, 66],
     stop: null,
   };
   assert.equal((await post(url, body)).statusCode, 200);
   assert.deepEqual(engine.submitted[0]!.params, {
     maxTokens: 256,
+    minTokens: 5,
+    allowedTokens: [65, 66],
     temperature: 1.5,
     topP: 0.9,
     topK: 0,
