@@ -57,7 +57,7 @@ export const settingTable = {
   ),
   deviceKernels: oneOf(
     'LORIKEET_DEVICE_KERNELS',
-    'recorded',
+    'own',
     ['recorded', 'own', 'runtime'],
     "on cuda: the project's kernels in recorded steps, started one by one, or ONNX Runtime's alone",
   ),

@@ -41,7 +41,7 @@ export type OnnxRuntimeOptions = {
   readonly variant?: string | null;
   /** On a device: sessions must not leave any operator to the processor; as it suits the device by default. */
   readonly strict?: boolean;
-  /** On a card: recorded by default. */
+  /** On a card: recorded unless said otherwise. */
   readonly deviceKernels?: DeviceKernels;
   /** Runs of a kind before it is recorded. */
   readonly runsBefore?: number;
