@@ -21,8 +21,10 @@ type Rows = {
   readonly base: Float32Array<ArrayBuffer>;
   readonly pages: Int32Array;
   readonly shares: Float32Array<ArrayBuffer>;
-  /** [rows, out] or [1, out] */
+  /** [gains, out] */
   readonly gain: Float32Array<ArrayBuffer> | null;
+  /** [rows] */
+  readonly gainOf: Int32Array;
 };
 
 const widthOf = ({ outs }: Linear) => outs.reduce((sum, out) => sum + out, 0);
@@ -41,18 +43,24 @@ async function open(runtime: Runtime, linear: Linear, pools: Pools, hasGain: boo
     g.input(`b${i}`, 'float16', ['slots', ranksOfPage, out]),
   ]);
   const tables = [g.input('pages', 'int32', ['R', 'C']), g.input('shares', 'float32', ['R', 'C'])];
-  g.native('GroupedLora', [x, own, ...tables, gain, ...parts], { parts: outs.length }, 'y');
+  // The three parts that there may be stand before it.
+  const noParts = new Array<string>(6 - parts.length).fill('');
+  const gainOf = hasGain ? [...noParts, g.input('gain_of', 'int32', ['R'])] : [];
+  g.native('GroupedLora', [x, own, ...tables, gain, ...parts, ...gainOf], { parts: outs.length }, 'y');
   g.output('y', 'float32', ['R', width]);
   const session = await runtime.session(encodeOnnx(g.build()), { weights: new Map() });
   return {
-    async run({ rows, columns, x, base, pages, shares, gain }: Rows): Promise<Float32Array> {
+    async run({ rows, columns, x, base, pages, shares, gain, gainOf }: Rows): Promise<Float32Array> {
       const y = new Float32Array(rows * width);
       await runOnce(session, ({ input, output }) => {
         input('x', runtime.tensor(x, [rows, inputs]));
         input('base', runtime.tensor(base, [rows, width]));
         input('pages', runtime.tensor(pages, [rows, columns]));
         input('shares', runtime.tensor(shares, [rows, columns]));
-        if (gain) input('gain', runtime.tensor(gain, [gain.length / width, width]));
+        if (gain) {
+          input('gain', runtime.tensor(gain, [gain.length / width, width]));
+          input('gain_of', runtime.tensor(gainOf, [rows]));
+        }
         for (const [i, out] of outs.entries()) {
           input(`a${i}`, runtime.tensor(pools.a[i]!, [slots, ranksOfPage, inputs]));
           input(`b${i}`, runtime.tensor(pools.b[i]!, [slots, ranksOfPage, out]));
@@ -69,8 +77,9 @@ async function open(runtime: Runtime, linear: Linear, pools: Pools, hasGain: boo
 function expected(linear: Linear, { a, b }: Pools, given: Rows): Float64Array {
   const { inputs, outs } = linear;
   const width = widthOf(linear);
-  const { rows, columns, x, base, pages, shares, gain } = given;
-  const y = Float64Array.from(base, (value, i) => value * (gain?.[i % gain.length] ?? 1));
+  const { rows, columns, x, base, pages, shares, gain, gainOf } = given;
+  const gainAt = (i: number) => gain?.[gainOf[Math.floor(i / width)]! * width + (i % width)] ?? 1;
+  const y = Float64Array.from(base, (value, i) => value * gainAt(i));
   for (let row = 0; row < rows; row++) {
     for (let c = 0; c < columns; c++) {
       const page = pages[row * columns + c]!;
@@ -113,7 +122,7 @@ function randomLinear(random: Random): { linear: Linear; pools: Pools } {
 }
 
 /** Rows on pages of any kind, several on the same: up to rank 256. */
-function randomRows(random: Random, linear: Linear, rows: number, gains: 'none' | 'one' | 'each'): Rows {
+function randomRows(random: Random, linear: Linear, rows: number, gains: 'none' | 'one' | 'many'): Rows {
   const columns = below(random, 33);
   const pages = new Int32Array(rows * columns).fill(-1);
   for (let row = 0; row < rows; row++) {
@@ -127,22 +136,24 @@ function randomRows(random: Random, linear: Linear, rows: number, gains: 'none' 
   }
   const shares = floats(random, rows * columns).map((share) => (random() < 0.2 ? 0 : share));
   const width = widthOf(linear);
-  const gain = gains === 'none' ? null : floats(random, (gains === 'one' ? 1 : rows) * width);
+  const count = gains === 'many' ? 1 + below(random, rows) : 1;
+  const gain = gains === 'none' ? null : floats(random, count * width);
   return {
     ...{ rows, columns, pages, shares, gain },
+    gainOf: Int32Array.from({ length: rows }, () => below(random, count)),
     x: floats(random, rows * linear.inputs),
     base: floats(random, rows * width),
   };
 }
 
-function rowOf({ columns, x, base, pages, shares, gain }: Rows, linear: Linear, row: number): Rows {
+function rowOf({ columns, x, base, pages, shares, gain, gainOf }: Rows, linear: Linear, row: number): Rows {
   const slice = <T extends { slice(start: number, end: number): T }>(values: T, width: number) =>
     values.slice(row * width, (row + 1) * width);
   const width = widthOf(linear);
   return {
     ...{ rows: 1, columns, x: slice(x, linear.inputs), base: slice(base, width) },
     ...{ pages: slice(pages, columns), shares: slice(shares, columns) },
-    gain: gain && gain.length > width ? slice(gain, width) : gain,
+    ...{ gain, gainOf: slice(gainOf, 1) },
   };
 }
 
@@ -153,7 +164,7 @@ for (const variant of [null, 'scalar']) {
     const random = prng(7);
     for (let round = 0; round < 60; round++) {
       const { linear, pools } = randomLinear(random);
-      const gains = (['none', 'one', 'each'] as const)[round % 3]!;
+      const gains = (['none', 'one', 'many'] as const)[round % 3]!;
       const given = randomRows(random, linear, [1, 2, 5, 40, 133][round % 5]!, gains);
       const operator = await open(runtime, linear, pools, gains !== 'none', round % 2 === 0);
       const y = await operator.run(given);
@@ -169,7 +180,7 @@ for (const variant of [null, 'scalar']) {
     const random = prng(8);
     for (let round = 0; round < 30; round++) {
       const { linear, pools } = randomLinear(random);
-      const gains = (['none', 'one', 'each'] as const)[round % 3]!;
+      const gains = (['none', 'one', 'many'] as const)[round % 3]!;
       const given = randomRows(random, linear, [3, 17, 70][round % 3]!, gains);
       const operator = await open(runtime, linear, pools, gains !== 'none');
       const width = widthOf(linear);
