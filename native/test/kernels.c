@@ -249,6 +249,50 @@ static void attention(Variant *variant, Variant *plain) {
   free(slow.data);
 }
 
+/** Half floats of 1/16 to 1/8 in size. */
+static Value halves(size_t a, size_t b, size_t c) {
+  Value v = {NULL, 3, {(int64_t)a, (int64_t)b, (int64_t)c}};
+  uint16_t *data = v.data = malloc(size_of(&v) * sizeof(uint16_t));
+  for (size_t i = 0; i < size_of(&v); i++) data[i] = (uint16_t)(0x2c00 + (next() & 0x83ff));
+  return v;
+}
+
+/** Rows on pages of any kind, several on the same ones; pages of fewer ranks than eight, and of none. */
+static void adapted(Variant *variant, Variant *plain) {
+  enum { RANKS = 8, PARTS = 3, GAIN_OF = 11 };
+  size_t rows = 1 + below(24), in = 1 + below(140), parts = 1 + below(PARTS), slots = 1 + below(6), columns = below(5);
+  size_t out = 0, gains = 1 + below(3);
+  Context context = {{{0}}, GAIN_OF + 1, {0}};
+  for (size_t i = 0; i < parts; i++) {
+    Value a = halves(slots, RANKS, in), b = halves(slots, RANKS, 1 + below(90));
+    for (size_t slot = 0; slot < slots; slot++) {
+      size_t ranks = below(RANKS + 1);
+      if (ranks < RANKS) ((uint16_t *)a.data)[(slot * RANKS + ranks) * in] = 0x7e00;
+    }
+    context.inputs[5 + 2 * i] = a;
+    context.inputs[6 + 2 * i] = b;
+    out += (size_t)b.dims[2];
+  }
+  Value pages = {malloc(rows * columns * sizeof(int32_t) + 1), 2, {(int64_t)rows, (int64_t)columns}};
+  Value shares = {malloc(rows * columns * sizeof(float) + 1), 2, {(int64_t)rows, (int64_t)columns}};
+  int32_t *list = pages.data;
+  for (size_t i = 0; i < rows * columns; i++) {
+    int as_before = i >= columns && i % columns > 0 && below(2);
+    list[i] = as_before ? list[i - columns] : (int32_t)below(slots + 1) - 1;
+    ((float *)shares.data)[i] = below(5) ? real() : 0;
+  }
+  context.inputs[0] = floats(rows, in, 0, 0);
+  context.inputs[1] = floats(rows, out, 0, 0);
+  context.inputs[2] = pages;
+  context.inputs[3] = shares;
+  if (below(2)) {
+    context.inputs[4] = floats(gains, out, 0, 0);
+    context.inputs[GAIN_OF] = whole(rows, 0);
+    for (size_t i = 0; i < rows; i++) ((int32_t *)context.inputs[GAIN_OF].data)[i] = (int32_t)below(gains);
+  }
+  both(variant, plain, "GroupedLora", &(Attributes){{"parts"}, {(int64_t)parts}}, &context, 1e-4f);
+}
+
 int main(void) {
   fill_table();
   const char *names[] = {"scalar", "avx2", "avx512vnni", "dotprod"};
@@ -264,6 +308,7 @@ int main(void) {
       of_floats(&variant, &plain);
       gated(&variant, &plain);
       attention(&variant, &plain);
+      adapted(&variant, &plain);
     }
     printf("%s: %s\n", variant.name, failures == 0 ? "as plain C" : "FAILED");
     ran++;
