@@ -46,6 +46,8 @@ export function createDeviceWeights(sender: WeightSender, inTurn: Serially) {
   return {
     /** `shared` are sent once for all sessions; `own` for this one, and gone with it. After an error none is held. */
     async of(shared: Weights, own: Weights): Promise<DeviceWeights> {
+      // Released ones are refused, though a copy of theirs may still be there.
+      for (const tensor of [...shared.values(), ...own.values()]) handleOf(tensor);
       const given = new Map<string, Tensor>();
       const memories: Memory[] = [];
       const release = () => {
