@@ -61,3 +61,14 @@ test('decode steps are nobody’s business here', async () => {
   await even({ run: { phase: 'decode', pasts: tokens.map(() => 0), tokens, sampled: tokens.map((_, i) => i) } });
   assert.deepEqual(runs, [40]);
 });
+
+test('a piece of a prompt whose logits nobody asks for is compared all the same', async () => {
+  for (const isBroken of [false, true]) {
+    const { forward, runs } = device(isBroken);
+    const warnings: string[] = [];
+    const even = evenForLongPrefills(forward, (message) => warnings.push(message));
+    for (let round = 0; round < 2; round++) assert.deepEqual([...(await even(prompt(40, [])))], []);
+    assert.deepEqual(runs, isBroken ? [40, 31, 9, 31, 9] : [40, 31, 9, 40]);
+    assert.equal(warnings.length, isBroken ? 1 : 0);
+  }
+});

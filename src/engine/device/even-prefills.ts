@@ -27,11 +27,14 @@ export function evenForLongPrefills<B extends Batch>(forward: Forward<B>, warn: 
     const { phase, tokens } = batch.run;
     if (phase !== 'prefill' || tokens.length <= pieceTokens || isEven === true) return forward(batch);
     if (isEven === false) return inPieces(forward, batch);
-    const whole = (await forward(batch)).slice();
-    const pieces = await inPieces(forward, batch);
+    // Something has to be compared, also where nobody asks for logits.
+    const isAsked = batch.run.sampled.length > 0;
+    const compared = isAsked ? batch : { ...batch, run: { ...batch.run, sampled: [tokens.length - 1] } };
+    const whole = (await forward(compared)).slice();
+    const pieces = await inPieces(forward, compared);
     isEven = agree(whole, pieces);
     if (!isEven) warn('this device computes long prompts wrongly at once: they run in pieces, which is slower');
-    return pieces;
+    return isAsked ? pieces : new Float32Array(0);
   };
 }
 
