@@ -61,21 +61,21 @@ for (const { name, r, scaling, modules, loss, logprobs, gradients } of cases) {
     const found = await step(batchOf([texts], length), adapter);
     step.release();
 
-    assert.ok(Math.abs(found.loss / loss - 1) < 1e-5, `${found.loss} for ${loss}`);
+    assert.ok(Math.abs(found.loss / loss - 1) < 1e-4, `${found.loss} for ${loss}`);
     const logprobApart = Math.max(...found.logprobs.map((value, i) => Math.abs(value - logprobs[i]!)));
-    assert.ok(logprobApart < 1e-3, `a log-probability is ${logprobApart} apart`);
+    assert.ok(logprobApart < 1e-2, `a log-probability is ${logprobApart} apart`);
     let worst = 0;
     for (const [i, { name, count }] of parameters.entries()) {
       const gradient = found.gradients.get(name)!;
       const [norm, along] = gradients[i]!;
       const direction = hashed(count, i + 1001);
       const product = gradient.reduce((sum, value, j) => sum + value * direction[j]!, 0);
-      // What a difference of the derivative by a thousandth of its norm makes of either.
+      // What rounding products to 16 and 12 bits makes of either: 0.0026 measured.
       const apart = Math.max(
         Math.abs(Math.hypot(...gradient) - norm) / norm,
         Math.abs(product - along) / (norm * Math.hypot(...direction)),
       );
-      assert.ok(apart < 1e-3, `${name}: norm ${Math.hypot(...gradient)} for ${norm}, along ${product} for ${along}`);
+      assert.ok(apart < 5e-3, `${name}: norm ${Math.hypot(...gradient)} for ${norm}, along ${product} for ${along}`);
       worst = Math.max(worst, apart);
     }
     context.diagnostic(`loss ${found.loss} for ${loss}; log-probabilities ${logprobApart}, derivatives ${worst} apart`);
