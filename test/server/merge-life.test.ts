@@ -191,6 +191,7 @@ test('an engine that finds the content damaged has its adapter marked', async (t
   const { digest } = await registry.add('a');
   await merge('a');
   say(keyOf({ digest }), { state: 'failed', code: 'adapter_corrupt', message: 'Not its digest.' });
+  await until(() => registry.corrupt.length > 0);
   assert.deepEqual(registry.corrupt, [digest]);
   assert.equal((await list()).data[0]?.state, 'failed');
   assert.equal(codeOf(await merge('a')), 'adapter_corrupt');
