@@ -25,6 +25,11 @@ INLINE size_t block_bytes(Format f) { return codes_at(f) + (size_t)f.bits * 32; 
 INLINE Floats load_scales(const uint8_t *p, Format f) {
   return f.halves ? load_halves(p) : load_floats((const float *)(const void *)p);
 }
+/** Codes of a block in 16 bits (see vector.h). */
+INLINE void widen_codes(const uint8_t *block, Format f, int16_t *to) {
+  if (f.bits == 4) widen_4(block + codes_at(f), to);
+  else widen_8(block + codes_at(f), to);
+}
 INLINE size_t groups_of(const Packed *p) { return (p->n + LANES - 1) / LANES; }
 INLINE size_t group_bytes(const Packed *p) { return p->k / BLOCK * block_bytes(p->format); }
 

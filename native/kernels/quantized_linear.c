@@ -62,9 +62,7 @@ INLINE void groups_8(const Work *w, size_t from, size_t to, const int bits) {
 static Wide widen_group(const uint8_t *at, size_t blocks, void *memory, const Format f) {
   Wide wide = wide_in(memory, blocks);
   for (size_t b = 0; b < blocks; b++, at += block_bytes(f)) {
-    int16_t *to = wide.codes + b * WIDE_BLOCK;
-    if (f.bits == 4) widen_4(at + codes_at(f), to);
-    else widen_8(at + codes_at(f), to);
+    widen_codes(at, f, wide.codes + b * WIDE_BLOCK);
     store_floats(wide.scales + b * 2 * LANES, load_scales(at, f));
     Floats minimums = f.minimums ? load_scales(at + scale_bytes(f), f) : zero_floats();
     store_floats(wide.scales + b * 2 * LANES + LANES, minimums);

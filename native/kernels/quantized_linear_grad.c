@@ -32,8 +32,7 @@ static void read_tile(const Work *w, size_t b, size_t outputs, float *to) {
     }
     const uint8_t *at = w->packed + g * group_bytes(p) + b * block_bytes(f);
     int16_t codes[WIDE_BLOCK];
-    if (f.bits == 4) widen_4(at + codes_at(f), codes);
-    else widen_8(at + codes_at(f), codes);
+    widen_codes(at, f, codes);
     Floats scales = load_scales(at, f), minimums = f.minimums ? load_scales(at + scale_bytes(f), f) : zero_floats();
     for (size_t i = 0; i < BLOCK; i += 4) {
       // Pairs are of inputs i and i + 2, and of i + 1 and i + 3.

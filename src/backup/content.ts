@@ -4,10 +4,9 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { cp, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { hexOf } from '../core/hex-of.ts';
 import { adapterDigest } from '../formats/adapter-digest.ts';
 import { configName, weightsName } from '../storage/blob-folder.ts';
-
-export const hexOf = (digest: string) => digest.replace('sha256:', '');
 
 export const adapterPath = (dataDir: string, digest: string) => join(dataDir, 'adapters', 'blobs', hexOf(digest));
 export const filePath = (dataDir: string, digest: string) => join(dataDir, 'training', 'files', 'blobs', hexOf(digest));

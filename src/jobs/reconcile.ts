@@ -2,6 +2,7 @@
 // a row, and every work folder a job that needs it. Nothing unknown is removed.
 
 import { join } from 'node:path';
+import { hexOf } from '../core/hex-of.ts';
 import { limits } from '../core/limits.ts';
 import { quarantine } from '../storage/quarantine.ts';
 import type { JobParts } from './parts.ts';
@@ -17,11 +18,11 @@ export async function reconcile(parts: JobParts): Promise<void> {
   const known = await files.digests();
   const there = new Set(await folder.digests());
   const orphans = [...there].filter((digest) => !known.has(digest));
-  for (const digest of orphans) await aside.take(folder.pathOf(digest), nameOf(digest));
+  for (const digest of orphans) await aside.take(folder.pathOf(digest), hexOf(digest));
   if (orphans.length > 0) {
     log.warn({ digests: orphans }, 'training files unknown to the database were moved to the quarantine folder');
   }
-  for (const digest of known) if (!there.has(digest)) await aside.giveBack(nameOf(digest), folder.pathOf(digest));
+  for (const digest of known) if (!there.has(digest)) await aside.giveBack(hexOf(digest), folder.pathOf(digest));
   await folder.adopt(known);
   await clearWork(parts, {
     live: new Set((await jobs.inStates(liveStates)).map(({ id }) => id)),
@@ -46,5 +47,3 @@ async function clearWork({ options }: JobParts, { live, over, setAside }: Work):
   }
   if (left.length > 0) options.log.info({ jobs: left }, 'cleared work folders of training jobs that do not run');
 }
-
-const nameOf = (digest: string) => digest.replace('sha256:', '');

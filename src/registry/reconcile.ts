@@ -1,6 +1,7 @@
 // What a start does before anything is served: the last process may have died anywhere, and somebody may have touched
 // the folder since. Afterwards rows and blobs agree, or the rows say that they do not. Nothing unknown is removed.
 
+import { hexOf } from '../core/hex-of.ts';
 import type { AdapterTable } from '../storage/adapter-table.ts';
 import type { BlobFolder } from '../storage/blob-folder.ts';
 import type { Quarantine } from '../storage/quarantine.ts';
@@ -39,7 +40,7 @@ export async function reconcile(parts: Reconciled): Promise<AdapterRow[]> {
 /** A crash leaves one at most; more of them mean an old or another database, and are the adapters of the right one. */
 async function setOrphansAside({ blobs, quarantine, log }: Reconciled, digests: ReadonlySet<string>): Promise<void> {
   const orphans = (await blobs.digests()).filter((digest) => !digests.has(digest));
-  for (const digest of orphans) await quarantine.take(blobs.pathOf(digest), digest.replace('sha256:', ''));
+  for (const digest of orphans) await quarantine.take(blobs.pathOf(digest), hexOf(digest));
   if (orphans.length === 0) return;
   log.warn({ digests: orphans }, 'adapter files unknown to the database were moved to the quarantine folder');
 }
@@ -66,7 +67,7 @@ async function isThere({ blobs, quarantine, log }: Reconciled, digest: string, b
   const found = await blobs.weightsBytes(digest);
   if (found !== null) return found === bytes;
   if (await blobs.isThere(digest)) return false;
-  if (!(await quarantine.giveBack(digest.replace('sha256:', ''), blobs.pathOf(digest)))) return false;
+  if (!(await quarantine.giveBack(hexOf(digest), blobs.pathOf(digest)))) return false;
   log.info({ digest }, 'adapter files came back from the quarantine folder');
   return (await blobs.weightsBytes(digest)) === bytes;
 }

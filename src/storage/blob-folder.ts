@@ -9,6 +9,7 @@
 
 import { join } from 'node:path';
 import type { AdapterFiles } from '../core/adapter.ts';
+import { hexOf } from '../core/hex-of.ts';
 import type { Files } from './files.ts';
 import { fileSha256, type Received } from './receive.ts';
 
@@ -39,7 +40,7 @@ const alone = {
 /** @param root an absolute path; everything below it lies on one file system. */
 export function blobFolder(root: string, files: Files, newId: () => string) {
   const [blobs, staging] = [join(root, 'blobs'), join(root, 'staging')];
-  const pathOf = (digest: string) => join(blobs, digest.replace('sha256:', ''));
+  const pathOf = (digest: string) => join(blobs, hexOf(digest));
   const filesOf = (digest: string): AdapterFiles => ({
     digest,
     config: join(pathOf(digest), configName),

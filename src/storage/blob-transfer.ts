@@ -4,15 +4,16 @@
 //   adapters/<hex of the digest>/adapter_config.json          says that both are there
 
 import { join } from 'node:path';
+import { hexOf } from '../core/hex-of.ts';
 import { type BlobContent, type BlobFolder, configName, weightsName } from './blob-folder.ts';
 import type { Files } from './files.ts';
 import type { ObjectStore } from './object-store.ts';
-import { receive } from './receive.ts';
+import { receiveAll } from './receive.ts';
 import { orStorageFull } from './storage-full.ts';
 
 const names = [weightsName, configName] as const;
 
-const keyOf = (digest: string, name: string) => `${digest.replace('sha256:', '')}/${name}`;
+const keyOf = (digest: string, name: string) => `${hexOf(digest)}/${name}`;
 
 export function blobTransfer(local: BlobFolder, store: ObjectStore, files: Files) {
   const put = async (folder: string, digest: string, content: BlobContent, replaces: boolean): Promise<void> => {
@@ -37,9 +38,7 @@ export function blobTransfer(local: BlobFolder, store: ObjectStore, files: Files
           for (const name of names) {
             const source = await store.get(keyOf(digest, name));
             if (source === null) return null;
-            const file = await files.create(join(staged, name));
-            const received = await receive(source, file, Number.POSITIVE_INFINITY, endless).finally(() => file.close());
-            sizes.push(received.bytes);
+            sizes.push((await receiveAll(source, files, join(staged, name))).bytes);
           }
           await local.place(staged, digest, null);
           return sizes[0]!;
@@ -63,8 +62,4 @@ export function blobTransfer(local: BlobFolder, store: ObjectStore, files: Files
       for (const name of names.toReversed()) await store.remove(keyOf(digest, name));
     },
   };
-}
-
-function endless(): never {
-  throw new Error('An object without an end.');
 }

@@ -4,6 +4,7 @@
 //   staging/<id>               on its way in: emptied at every start
 
 import { join } from 'node:path';
+import { hexOf } from '../core/hex-of.ts';
 import type { Files } from './files.ts';
 import type { ObjectStore } from './object-store.ts';
 import { fileSha256, type Received, receive } from './receive.ts';
@@ -22,7 +23,7 @@ export type StagedFile = Received & { readonly path: string; readonly digest: st
  */
 export function fileFolder(root: string, files: Files, newId: () => string, store: ObjectStore | null = null) {
   const [blobs, staging] = [join(root, 'blobs'), join(root, 'staging')];
-  const pathOf = (digest: string) => join(blobs, digest.replace('sha256:', ''));
+  const pathOf = (digest: string) => join(blobs, hexOf(digest));
   const shared = store === null ? null : sharedFiles(store, files, { pathOf, newPath: () => join(staging, newId()) });
   return {
     pathOf,

@@ -27,6 +27,16 @@ export async function receive(
   return { bytes, sha256: hash.digest('hex') };
 }
 
+/** Into a new file at `path`, however much comes. */
+export async function receiveAll(source: AsyncIterable<Uint8Array>, files: Files, path: string): Promise<Received> {
+  const file = await files.create(path);
+  return await receive(source, file, Number.POSITIVE_INFINITY, endless).finally(() => file.close());
+}
+
+function endless(): never {
+  throw new Error('Bytes without an end.');
+}
+
 /** @returns hex. `stop` ends it with the signal's reason. */
 export async function fileSha256(files: Files, path: string, stop?: AbortSignal): Promise<string> {
   const hash = createHash('sha256');

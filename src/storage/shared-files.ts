@@ -1,13 +1,12 @@
 // Single files on their way between a folder and a store that many servers share, where each is called by the hex of
 // its digest.
 
+import { hexOf } from '../core/hex-of.ts';
 import type { Files } from './files.ts';
 import type { ObjectStore } from './object-store.ts';
-import { fileSha256, receive } from './receive.ts';
+import { fileSha256, receiveAll } from './receive.ts';
 
 export type FilePlaces = { pathOf(digest: string): string; newPath(): string };
-
-const hexOf = (digest: string) => digest.replace('sha256:', '');
 
 export function sharedFiles(store: ObjectStore, files: Files, { pathOf, newPath }: FilePlaces) {
   return {
@@ -19,14 +18,11 @@ export function sharedFiles(store: ObjectStore, files: Files, { pathOf, newPath 
       const source = (await files.stat(pathOf(digest))) !== null ? null : await store.get(hexOf(digest));
       if (source === null) return;
       const path = newPath();
-      const file = await files.create(path);
       try {
-        await receive(source, file, Number.POSITIVE_INFINITY, endless);
+        await receiveAll(source, files, path);
       } catch (error) {
         await files.remove(path).catch(() => {});
         throw error;
-      } finally {
-        await file.close();
       }
       await files.rename(path, pathOf(digest));
     },
@@ -40,8 +36,4 @@ export function sharedFiles(store: ObjectStore, files: Files, { pathOf, newPath 
       }
     },
   };
-}
-
-function endless(): never {
-  throw new Error('An object without an end.');
 }

@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { LorikeetError } from '../core/errors.ts';
+import { hexOf } from '../core/hex-of.ts';
 import type { Files } from './files.ts';
 import { fileSha256, receive } from './receive.ts';
 
@@ -78,8 +79,6 @@ export function uploadFolder(root: string, files: Files) {
     },
   };
 }
-
-const hexOf = (digest: string) => digest.replace('sha256:', '');
 
 /** What arrived is kept when the sender breaks off, but not what the disk may have lost. */
 async function appendTo(files: Files, path: string, { offset, total, bytes }: UploadPart): Promise<void> {
