@@ -34,7 +34,8 @@ export async function openPage(browser: Browser, options: Options = {}): Promise
   const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme });
   const page = await context.newPage();
   // Merges and trainings take what others leave of the processor.
-  page.setDefaultTimeout(600_000);
+  // Below the limit of a test, so that what was waited for is named.
+  page.setDefaultTimeout(240_000);
   const problems: string[] = [];
   const isProvoked = (text: string) => refusals.some((status) => text.includes(`status of ${status}`));
   page.on('console', (message) => {
