@@ -21,6 +21,7 @@ import {
   text,
   type ValuesOf,
 } from './settings.ts';
+import { translateFlags, translateVariables, vllmVariables } from './vllm-words.ts';
 
 const path = { placeholder: 'path' };
 
@@ -114,7 +115,6 @@ export const settingTable = {
     'LORIKEET_ADAPTER_RESOLVER',
     'load an adapter below the adapter root when it is first asked for, as its folder is called',
   ),
-  enableLora: onOff('LORIKEET_ENABLE_LORA', "vLLM's flag: adapters are always served"),
   loraModules: text('LORIKEET_LORA_MODULES', null, 'adapters to load at a start: name=folder, several by commas', {
     placeholder: 'list',
     defaultHelp: 'none',
@@ -297,7 +297,9 @@ export function loadConfig(
 ): LoadedConfig {
   const readText = (file: string) => readFileSync(resolve(cwd, file), 'utf8');
   const named = (flags.config as string | undefined) ?? env.LORIKEET_CONFIG;
-  const { values, origins } = resolveSettings(settingTable, { flags, env, file: configFile(named, cwd), readText });
+  const file = configFile(named, cwd);
+  const others = { flags: translateFlags(flags), env: translateVariables(env) };
+  const { values, origins } = resolveSettings(settingTable, { flags, env, file, readText, others });
   assertGap(values);
   const config = complete(values, env, cwd);
   return { config: Object.freeze(config), origins, unknownVariables: unknownVariables(env) };
@@ -356,14 +358,16 @@ function configFile(named: string | undefined, cwd: string): Sources['file'] {
 }
 
 function unknownVariables(env: Sources['env']): string[] {
-  const known = new Set(['LORIKEET_CONFIG']);
+  const known = new Set(['LORIKEET_CONFIG', ...Object.keys(vllmVariables)]);
   for (const setting of Object.values(settingTable)) {
     known.add(setting.env);
     if (setting.fileEnv !== null) known.add(setting.fileEnv);
   }
   // Kubernetes adds LORIKEET_SERVICE_HOST, LORIKEET_PORT_8080_TCP ... for a service of our name.
-  const serviceLink = /^LORIKEET_(SERVICE_|PORT_\d)/;
-  return Object.keys(env).filter((name) => /^LORIKEET_/.test(name) && !known.has(name) && !serviceLink.test(name));
+  const serviceLink = /^(LORIKEET|VLLM)_(SERVICE_|PORT_\d)/;
+  return Object.keys(env).filter(
+    (name) => /^(LORIKEET|VLLM)_/.test(name) && !known.has(name) && !serviceLink.test(name),
+  );
 }
 
 function device<T extends string | null>(

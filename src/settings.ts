@@ -149,7 +149,11 @@ export type Sources = {
   /** The configuration file: values by the table's keys. */
   readonly file: { readonly name: string; readonly values: Readonly<Record<string, unknown>> } | null;
   readText(path: string): string;
+  /** Other servers' flags and variables, already read as settings, by the settings' variables; ours go first. */
+  readonly others?: { readonly flags: Foreign; readonly env: Foreign };
 };
+
+type Foreign = Readonly<Record<string, Found>>;
 
 export type Resolved<Table extends SettingTable> = {
   readonly values: ValuesOf<Table>;
@@ -172,16 +176,21 @@ export function resolveSettings<Table extends SettingTable>(table: Table, source
 
 type Found = { readonly value: string; readonly origin: string };
 
-function find(key: string, setting: Setting<unknown>, { flags, env, file, readText }: Sources): Found | null {
+function find(key: string, setting: Setting<unknown>, sources: Sources): Found | null {
+  const { flags, env, file, others, readText } = sources;
   for (const flag of [setting.flag, ...setting.aliases]) {
     const value = flags[flag];
     if (value !== undefined) return { value: String(value), origin: `--${flag}` };
   }
+  const foreignFlag = others?.flags[setting.env];
+  if (foreignFlag !== undefined) return foreignFlag;
   // An empty variable is an unset one: compose files and manifests cannot express the difference.
   const inEnv = env[setting.env];
   if (inEnv) return { value: inEnv, origin: setting.env };
   const path = setting.fileEnv === null ? undefined : env[setting.fileEnv];
   if (path) return { value: readSecret(setting.fileEnv!, path, readText), origin: setting.fileEnv! };
+  const foreign = others?.env[setting.env];
+  if (foreign !== undefined) return foreign;
   const inFile = file?.values[key];
   if (inFile === undefined || inFile === null) return null;
   if (typeof inFile === 'object') {

@@ -22,11 +22,13 @@ const sources = [...texts.keys()].filter((file) => file.startsWith('src/'));
 // --- directions ---
 
 const below = ['core', 'formats', 'tokenizer', 'protocol', 'grammar', 'metrics', 'runtime', 'settings'];
+const settings = ['config', 'vllm-words'];
 /** What a folder (or a file directly in src/) may import, beside itself. */
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   core: [],
   settings: ['core'],
-  config: ['core', 'settings'],
+  'vllm-words': ['core'],
+  config: ['core', 'settings', 'vllm-words'],
   formats: ['core'],
   tokenizer: ['core'],
   protocol: ['core'],
@@ -50,7 +52,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   // What runs in a browser: of the server it knows the shapes of answers, as types.
   console: ['server'],
   main: [...below, 'config', 'tracing', 'models', 'storage', 'registry', 'tenants', 'jobs', 'server'],
-  cli: [...below, 'config', 'models', 'storage', 'registry', 'tenants', 'jobs', 'backup', 'server', 'main'],
+  cli: [...below, ...settings, 'models', 'storage', 'registry', 'tenants', 'jobs', 'backup', 'server', 'main'],
 };
 /** Processes of their own: started by path, never imported. */
 const entries = [

@@ -34,7 +34,7 @@ export const adaptersCommand: Command = {
     yes: { placeholder: null, help: 'rm: a name with all of its versions and aliases' },
     weights: { placeholder: 'list', help: 'alias: several versions by weight, as 1=0.9,2=0.1' },
   },
-  settings: true,
+  settings: 'client',
   positionalsMax: 4,
   async run(invocation) {
     const [verb = '', ...words] = invocation.positionals;

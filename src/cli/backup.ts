@@ -15,7 +15,7 @@ export const backupCommand: Command = {
   usage: 'backup <folder>',
   summary: 'copy keys, adapters, files and jobs of this data dir; the server may run',
   options: {},
-  settings: true,
+  settings: 'server',
   positionalsMax: 1,
   async run(invocation) {
     const [folder] = invocation.positionals;
@@ -33,7 +33,7 @@ export const restoreCommand: Command = {
   usage: 'restore <folder>',
   summary: 'put a backup into a new data dir, on this machine or another',
   options: {},
-  settings: true,
+  settings: 'server',
   positionalsMax: 1,
   async run(invocation) {
     const [folder] = invocation.positionals;

@@ -43,8 +43,8 @@ export type Command = {
   readonly summary: string;
   /** Its own options, beside those that every command has. */
   readonly options: Readonly<Record<string, Option>>;
-  /** Takes the settings' flags (--port ...) too. */
-  readonly settings: boolean;
+  /** Whose settings' flags (--port ...) it takes too: a server's own, or those that find one. */
+  readonly settings: 'server' | 'client' | 'none';
   readonly positionalsMax: number;
   run(invocation: Invocation): Promise<ExitCode>;
 };

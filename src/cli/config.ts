@@ -8,7 +8,7 @@ export const configCommand: Command = {
   usage: 'config',
   summary: 'print every setting with its origin; secrets are masked',
   options: {},
-  settings: true,
+  settings: 'server',
   positionalsMax: 0,
   async run({ json, print, printJson, loadConfig }) {
     const loaded = loadConfig();

@@ -35,7 +35,7 @@ export const doctorCommand: Command = {
   usage: 'doctor',
   summary: 'look for what would keep the server from starting',
   options: {},
-  settings: true,
+  settings: 'server',
   positionalsMax: 0,
   async run({ json, print, printJson, loadConfig }) {
     const { config } = loadConfig();

@@ -9,7 +9,7 @@ export const fetchCommand: Command = {
   usage: 'fetch [model]',
   summary: 'fetch the base model and serve nothing',
   options: {},
-  settings: true,
+  settings: 'server',
   positionalsMax: 1,
   async run({ positionals: [model], json, io, loadConfig, print, printJson }) {
     const { config } = loadConfig(model === undefined ? {} : { model });

@@ -30,7 +30,7 @@ export const generateCommand: Command = {
     stop: { placeholder: 'text', help: 'a text that ends the answer; may be given several times', multiple: true },
     ...Object.fromEntries(Object.entries(numbers).map(([flag, help]) => [flag, { placeholder: 'n', help }])),
   },
-  settings: true,
+  settings: 'client',
   positionalsMax: 1,
   async run(invocation) {
     const { config } = invocation.loadConfig();

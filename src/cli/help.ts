@@ -38,18 +38,18 @@ export function commandHelp(command: Command): string {
     'Options:',
     columns(options.map(([flag, option]) => [spell(flag, option.placeholder), option.help])),
   ];
-  if (command.settings) {
-    const asksServer = !ownsSettings.includes(command.name);
+  if (command.settings !== 'none') {
+    const asksServer = command.settings === 'client';
     const shown = asksServer ? askingSettings : Object.values(settingTable);
     lines.push('', 'Settings (flag, variable, default; flags win over variables, those over lorikeet.json):');
     lines.push(columns(shown.map(settingRow)));
+    if (!asksServer)
+      lines.push('', "vLLM's flags and variables that mean the same are taken too: docs/compatibility.md.");
     if (asksServer) lines.push('', "`lorikeet help serve` lists the server's own settings.");
   }
   return lines.join('\n');
 }
 
-/** Commands that are about a server's settings; all others only need to find one. */
-const ownsSettings = ['serve', 'fetch', 'config', 'doctor', 'keys'];
 const askingSettings: readonly Setting<unknown>[] = [settingTable.url, settingTable.apiKey, settingTable.port];
 
 /** `adapters list | show <ref> | ...` is a line each. */

@@ -14,7 +14,7 @@ export const jobsCommand: Command = {
   usage,
   summary: 'training jobs of a running server',
   options: {},
-  settings: true,
+  settings: 'client',
   positionalsMax: 2,
   async run(invocation) {
     const [verb = '', id] = invocation.positionals;

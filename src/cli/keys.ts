@@ -24,7 +24,7 @@ export const keysCommand: Command = {
     expires: { placeholder: 'days', help: 'days until it is refused (never)' },
     overlap: { placeholder: 'hours', help: 'with rotate: hours that the old key still works (24)' },
   },
-  settings: true,
+  settings: 'server',
   positionalsMax: 2,
   async run(invocation) {
     const [verb, prefix] = invocation.positionals;

@@ -82,11 +82,17 @@ async function dispatch(words: readonly string[], io: Io, env?: Environment, cwd
     positionals,
     json: flags.json === true,
     io,
-    loadConfig: (more) => loadConfig({ ...(flags as Record<string, string | boolean>), ...more }, env, cwd),
+    loadConfig: (more) => loadConfig({ ...settingFlags(command, flags), ...more }, env, cwd),
     print: (line) => void io.stdout.write(`${line}\n`),
     printJson: (value) => void io.stdout.write(`${JSON.stringify(value, null, 2)}\n`),
   };
   return await command.run(invocation);
+}
+
+/** Without the command's own options, which may be called as another server's flags are. */
+function settingFlags({ options }: Command, flags: Invocation['flags']): Record<string, string | boolean> {
+  const others = Object.entries(flags).filter(([name]) => !Object.hasOwn(options, name));
+  return Object.fromEntries(others) as Record<string, string | boolean>;
 }
 
 function help(name: string | undefined, io: Io): ExitCode {

@@ -13,7 +13,7 @@ export const mergesCommand: Command = {
   usage: 'merges [list]',
   summary: 'merged adapters of a running server: memory, share of the traffic, what rounding costs',
   options: {},
-  settings: true,
+  settings: 'client',
   positionalsMax: 1,
   async run({ positionals: [verb = 'list'], json, print, printJson, loadConfig }) {
     if (verb !== 'list') throw new UsageError('Write `lorikeet merges list`.');

@@ -3,6 +3,7 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { settingTable } from '../config.ts';
 import { suggest } from '../server/http/suggest.ts';
+import { joinModules, vllmFlags } from '../vllm-words.ts';
 import { type Command, type Option, UsageError } from './command.ts';
 
 export const commonOptions: Readonly<Record<string, Option>> = {
@@ -21,12 +22,15 @@ export function parseArguments(command: Command, args: readonly string[]): { fla
   for (const [flag, option] of Object.entries({ ...commonOptions, ...command.options })) {
     add(flag, option.placeholder, option.multiple);
   }
-  if (command.settings) {
+  if (command.settings !== 'none') {
     for (const { flag, aliases, placeholder } of Object.values(settingTable)) {
       for (const name of [flag, ...aliases]) add(name, placeholder);
     }
   }
-  const { values, positionals } = parse(command, [...args], options);
+  if (command.settings === 'server') {
+    for (const [flag, { placeholder = 'value' }] of Object.entries(vllmFlags)) add(flag, placeholder);
+  }
+  const { values, positionals } = parse(command, joinModules(args), options);
   if (positionals.length > command.positionalsMax && !values.help) {
     throw new UsageError(`\`${positionals[command.positionalsMax]}\` is one word too many.`);
   }

@@ -12,7 +12,7 @@ export const serveCommand: Command = {
   usage: 'serve [model]',
   summary: 'start the server',
   options: {},
-  settings: true,
+  settings: 'server',
   positionalsMax: 1,
   async run({ positionals: [model], io, loadConfig }) {
     const loaded = loadConfig(model === undefined ? {} : { model });

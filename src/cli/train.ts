@@ -25,7 +25,7 @@ export const trainCommand: Command = {
     detach: { placeholder: null, help: 'do not wait for the end' },
     ...choices,
   },
-  settings: true,
+  settings: 'client',
   positionalsMax: 1,
   async run(invocation) {
     const [path] = invocation.positionals;

@@ -8,7 +8,7 @@ export const versionCommand: Command = {
   usage: 'version',
   summary: 'print the versions of Lorikeet and Node',
   options: {},
-  settings: false,
+  settings: 'none',
   positionalsMax: 0,
   async run({ json, print, printJson }) {
     const versions = { lorikeet: packageVersion, node: process.versions.node };

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import test, { after } from 'node:test';
 import { environmentForChildren, loadConfig, settingTable } from '../../src/config.ts';
 import { LorikeetError } from '../../src/core/errors.ts';
+import { joinModules, vllmFlags } from '../../src/vllm-words.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'lorikeet-config-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -51,6 +52,59 @@ test("other servers' flags mean the same", () => {
   const { config, origins } = load({ 'max-num-seqs': '4', 'max-model-len': '512', 'api-key': 'k' });
   assert.deepEqual([config.maxSequences, config.maxContext, config.adminKey], [4, 512, 'k']);
   assert.equal(origins.maxContext, '--max-model-len');
+});
+
+test("vLLM's flags and variables become settings, ours go first, and each says where it came from", () => {
+  const flags = { 'max-loras': '4', 'max-lora-rank': '20', 'enable-lora': true, 'enable-prefix-caching': false };
+  const more = { 'max-num-batched-tokens': '64', 'allowed-origins': '["https://a.example","*"]', 'lora-dtype': 'auto' };
+  const env = { VLLM_API_KEY: 'k', VLLM_LOGGING_LEVEL: 'WARNING', VLLM_LORA_RESOLVER_CACHE_DIR: '/adapters' };
+  const plugins = { VLLM_PLUGINS: 'lora_filesystem_resolver', VLLM_ALLOW_RUNTIME_LORA_UPDATING: 'True' };
+  const { config, origins } = load({ ...flags, ...more }, { ...env, ...plugins });
+  assert.deepEqual([config.adapterPages, origins.adapterPages], [12, '--max-loras']);
+  assert.deepEqual([config.prefixCacheMemory, config.prefillChunk], [0, 64]);
+  assert.deepEqual([config.corsOrigins, config.logLevel], ['https://a.example,*', 'warn']);
+  assert.deepEqual([config.adminKey, origins.adminKey], ['k', 'VLLM_API_KEY']);
+  assert.deepEqual([config.adapterRoot, config.adapterResolver], ['/adapters', true]);
+  assert.equal(load({ 'max-loras': '2' }).config.adapterPages, 4);
+  assert.equal(load({ 'max-lora-rank': '64' }).config.adapterPages, null);
+  assert.equal(load({ 'max-loras': '2', 'adapter-pages': '9' }).config.adapterPages, 9);
+  const both = { LORIKEET_ADMIN_KEY: 'ours', VLLM_API_KEY: 'theirs' };
+  assert.equal(load({}, both).config.adminKey, 'ours');
+  assert.equal(load({ 'api-key': 'flag' }, both).config.adminKey, 'flag');
+});
+
+test("what vLLM's words mean and this server has not is refused by the word, with what to write instead", () => {
+  for (const [flag, value, message] of [
+    ['max-cpu-loras', '8', /--max-cpu-loras is vLLM's, and not possible here: .*--adapter-memory/],
+    ['tensor-parallel-size', '2', /only 1 is possible/],
+    ['enable-lora', false, /adapters are always served/],
+    ['max-loras', 'many', /whole number/],
+    ['max-lora-rank', '0', /whole number/],
+    ['dtype', 'bfloat16', /--weight-bits/],
+    ['allowed-origins', 'https://a.example', /JSON list/],
+  ] as const) {
+    assert.throws(() => load({ [flag]: value }), refusal(`--${flag}`, message));
+  }
+  assert.throws(() => load({ 'uvicorn-log-level': 'loud' }), refusal('LORIKEET_LOG_LEVEL', /from --uvicorn-log-level/));
+  const updating = 'VLLM_ALLOW_RUNTIME_LORA_UPDATING';
+  assert.throws(() => load({}, { [updating]: '1' }), refusal(updating, /set LORIKEET_ADAPTER_ROOT/));
+  const closed = { [updating]: '0', LORIKEET_ADAPTER_ROOT: '/a' };
+  assert.throws(() => load({}, closed), refusal(updating, /leave one of the two out/));
+  assert.equal(load({}, { [updating]: '0' }).config.adapterRoot, null);
+  const [dir, root] = ['VLLM_LORA_RESOLVER_CACHE_DIR', 'LORIKEET_ADAPTER_ROOT'];
+  assert.throws(() => load({}, { [dir]: '/a', [root]: '/b' }), refusal(dir, /another folder, \/b/));
+  assert.throws(() => load({}, { VLLM_PLUGINS: 'mine' }), refusal('VLLM_PLUGINS', /there are no others/));
+  const { unknownVariables } = load({}, { VLLM_USE_V1: '1', VLLM_PORT_80_TCP: 'x', VLLM_API_KEY: 'k' });
+  assert.deepEqual(unknownVariables, ['VLLM_USE_V1']);
+});
+
+test('a list of modules as vLLM has it is one list, up to the next flag', () => {
+  const json = '{"name":"c","path":"/c","base_model_name":"m"}';
+  assert.deepEqual(joinModules(['m', '--lora-modules', 'a=/a', 'b=/b', json, '--port', '1']), [
+    ...['m', '--lora-modules=a=/a,b=/b,c=/c', '--port', '1'],
+  ]);
+  assert.deepEqual(joinModules(['--lora-modules', 'a=/a,b=/b']), ['--lora-modules=a=/a,b=/b']);
+  assert.deepEqual(joinModules(['--lora-modules', '--port', '1']), ['--lora-modules', '--port', '1']);
 });
 
 test('an empty variable is an unset one', () => {
@@ -139,7 +193,8 @@ test('a misspelt variable is told, what Kubernetes adds is not', () => {
 });
 
 test('no flag stands for two settings', () => {
-  const flags = Object.values(settingTable).flatMap(({ flag, aliases }) => [flag, ...aliases]);
+  const own = Object.values(settingTable).flatMap(({ flag, aliases }) => [flag, ...aliases]);
+  const flags = [...own, ...Object.keys(vllmFlags)];
   assert.equal(new Set(flags).size, flags.length);
 });
 

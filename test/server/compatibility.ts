@@ -1,6 +1,8 @@
 // Which parameter each generation route takes: every one is sent, alone, with a value that asks for something. What the
 // table says is what came back, so that no parameter can be ignored without a word.
 
+import { settingTable } from '../../src/config.ts';
+import { vllmFlags, vllmVariables } from '../../src/vllm-words.ts';
 import type { TestApp } from '../helpers/app.ts';
 
 /** By the interface that a parameter comes from; a value that differs from its default. */
@@ -178,4 +180,28 @@ function markdown(rows: readonly (readonly string[])[]): string[] {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
   const line = (cells: readonly string[]) => `| ${cells.map((cell, i) => cell.padEnd(widths[i]!)).join(' | ')} |`;
   return [line(rows[0]!), line(widths.map((width) => '-'.repeat(width))), ...rows.slice(1).map(line)];
+}
+
+/** What becomes of vLLM's flags and variables, from the table that reads them. */
+export function vllmWordTable(): string {
+  const shared = ['host', 'port', 'model', 'served-model-name', 'lora-modules', 'hf-token'];
+  const renamed = ['max-num-seqs', 'max-model-len', 'api-key'];
+  const same = shared.map((flag) => [`\`--${flag}\``, 'the same']);
+  const envOf = (flag: string) => Object.values(settingTable).find(({ aliases }) => aliases.includes(flag))!.env;
+  const named = renamed.map((flag) => [`\`--${flag}\``, `\`${envOf(flag)}\``]);
+  const rows = [
+    ...[...same, ...named],
+    ...Object.entries(vllmFlags).map(([flag, { says }]) => [`\`--${flag}\``, says]),
+    ...Object.entries(vllmVariables).map(([name, { says }]) => [`\`${name}\``, says]),
+  ];
+  return [
+    "# vLLM's flags and variables",
+    '',
+    'Flags written for `vllm serve` start `lorikeet serve` where each word means the same. What means something else',
+    "is refused by its name, with what to write instead. This server's own flags and variables go first.",
+    'Other variables that begin with `VLLM_` are named at the start and change nothing.',
+    '',
+    ...markdown([['flag or variable', 'here'], ...rows]),
+    '',
+  ].join('\n');
 }
