@@ -3,6 +3,7 @@
 //     node bench/step.ts --model model.gguf --mode decode --batch 8 --context 128 --tokens 64 [--threads 2] [--json]
 //     node bench/step.ts --model model.gguf --mode prefill --prompt 512
 //     ... --activations int16     decode with activations of 16 bits
+//     ... --slots 256 --positions 8192     in a pool for so many sequences of so many tokens
 
 import os from 'node:os';
 import { join } from 'node:path';
@@ -32,6 +33,8 @@ const { values: flags } = parseArgs({
     bits: { type: 'string' },
     threads: { type: 'string', default: String(os.availableParallelism()) },
     activations: { type: 'string', default: 'int8' },
+    slots: { type: 'string' },
+    positions: { type: 'string' },
     profile: { type: 'string' },
     json: { type: 'boolean', default: false },
   },
@@ -108,8 +111,9 @@ async function prefill(length: number): Promise<number> {
 function decoderOf(rows: number, positions: number) {
   const profile = flags.profile === undefined ? {} : { profile: flags.profile };
   const decoder = createDecoder(runtime, weights.model, {
-    rows,
-    positions,
+    rows: Math.max(rows, Number(flags.slots ?? 0)),
+    positions: Math.max(positions, Number(flags.positions ?? 0)),
+    kvBytes: 2 ** 32,
     decodeActivations: flags.activations as Activations,
     ...profile,
   });

@@ -69,17 +69,25 @@ export const settingTable = {
   threads: integer('LORIKEET_THREADS', null, { min: 1, max: 1024 }, 'threads that compute', {
     defaultHelp: 'one a physical core',
   }),
-  maxSequences: integer('LORIKEET_MAX_SEQUENCES', 16, { min: 1, max: 1024 }, 'slots: sequences that run at once', {
+  maxSequences: integer('LORIKEET_MAX_SEQUENCES', null, { min: 1, max: 1024 }, 'slots: sequences that run at once', {
     aliases: ['max-num-seqs'],
+    defaultHelp: '256 where memory allows; 16 on a device',
   }),
   maxContext: integer('LORIKEET_MAX_CONTEXT', null, { min: 16, max: 1_048_576 }, 'tokens a sequence may hold', {
     aliases: ['max-model-len'],
-    defaultHelp: "the model's context, at most 2048",
+    defaultHelp: "the model's, where memory allows; at most 2048 on a device",
   }),
+  kvMemory: bytes(
+    'LORIKEET_KV_MEMORY',
+    null,
+    'memory for keys and values on the processor, which sequences share; taken as it is used',
+    { defaultHelp: 'as the plan of memory has it (doctor)' },
+  ),
   prefixCacheMemory: bytes(
     'LORIKEET_PREFIX_CACHE_MEMORY',
-    256 * 1024 ** 2,
+    null,
     'memory for beginnings of prompts that are not computed again; 0: none',
+    { defaultHelp: '256 MiB where memory allows' },
   ),
   shareBasePrefixes: oneOf(
     'LORIKEET_SHARE_BASE_PREFIXES',
@@ -87,25 +95,22 @@ export const settingTable = {
     ['on', 'off'],
     'tenants share beginnings that the base computes without an adapter',
   ),
-  adapterMemory: bytes(
-    'LORIKEET_ADAPTER_MEMORY',
-    1024 ** 3,
-    'memory for adapters; the least recently used are dropped',
-    {
-      aliases: ['lora-memory'],
-    },
-  ),
+  adapterMemory: bytes('LORIKEET_ADAPTER_MEMORY', null, 'memory for adapters; the least recently used are dropped', {
+    aliases: ['lora-memory'],
+    defaultHelp: '1 GiB where memory allows',
+  }),
   mergeMemory: bytes(
     'LORIKEET_MERGE_MEMORY',
-    512 * 1024 ** 2,
+    null,
     'memory for merged weights beside the base; a merge that does not fit is refused',
+    { defaultHelp: '512 MiB where memory allows' },
   ),
   adapterPages: integer(
     'LORIKEET_ADAPTER_PAGES',
     null,
     { min: 1, max: limits.adapterPages },
     'pages of 8 ranks that the adapters of running sequences share',
-    { defaultHelp: 'four a slot; on cuda, what fits' },
+    { defaultHelp: 'four a slot where memory allows; on cuda, what fits' },
   ),
   adapterRoot: text('LORIKEET_ADAPTER_ROOT', null, 'folder that /v1/load_lora_adapter may load from', {
     ...path,

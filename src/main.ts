@@ -5,10 +5,12 @@ import { randomUUID } from 'node:crypto';
 import { describeSettings, type LoadedConfig } from './config.ts';
 import { systemClock, systemTimers } from './core/clock.ts';
 import { limits } from './core/limits.ts';
+import { describeMemory } from './core/memory-plan.ts';
 import { measureTraffic } from './jobs/merges/traffic.ts';
 import { addExamples, loadModules, openRegistry } from './main/adapters.ts';
 import { describeEngine, startEngine, startOffline } from './main/engine.ts';
 import { assertPortFree, closeServer, createServer, listen, listenWithMetrics, startTracing } from './main/http.ts';
+import { planFor } from './main/memory.ts';
 import { startAutoMerge, startMerges } from './main/merges.ts';
 import { findModel } from './main/model.ts';
 import { aborted, type StartReport, timedPhases, unlessStopped } from './main/start-report.ts';
@@ -44,7 +46,8 @@ export async function serve(loaded: LoadedConfig, report: StartReport, asked: Ab
   phase('data', config.dataDir);
 
   const files = await unlessStopped(stop, findModel(config, report));
-  phase('model', `${files.name} (${files.source})`);
+  const memory = await planFor(config, files);
+  phase('model', `${files.name} (${files.source}); ${describeMemory(memory)}`);
   const tokenizer = await loadTokenizer(files, (path) => readGguf(path).metadata);
   phase('tokeniser', `${tokenizer.vocabulary} tokens`);
 
@@ -52,14 +55,14 @@ export async function serve(loaded: LoadedConfig, report: StartReport, asked: Ab
   open.defer(writeKeyUses(tenancy.keys, systemTimers, logger));
   const service = await startService(config, { database, tenancy, logger });
   open.defer(() => service.close());
-  const engine = startEngine(config, { model: files, tokenizer, logger });
+  const engine = startEngine(config, { model: files, memory, tokenizer, logger });
   open.defer(() => engine.close(0));
   const registry = await openRegistry(config, { database, store, files, engine, service, logger });
   open.defer(() => registry.close());
-  const merges = await startMerges(config, { database, tokenizer, engine, registry, service, logger });
+  const merges = await startMerges(config, { database, memory, tokenizer, engine, registry, service, logger });
   open.defer(() => merges.close());
   const traffic = measureTraffic(systemClock, limits);
-  const metrics = createMetrics({ modelName: files.name });
+  const metrics = createMetrics({ modelName: files.name, memory });
   if (config.autoMerge === 'on')
     open.defer(startAutoMerge(config, { merges, traffic, engine, tenancy, metrics, logger }));
   const offline = startOffline(files, logger);

@@ -64,15 +64,26 @@ export function text<T extends string | null>(
 const units: Readonly<Record<string, number>> = { '': 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3, t: 1024 ** 4 };
 
 /** A size: `512MiB`, `2G`, or plain bytes. Every unit is a power of 1024. */
-export function bytes(env: string, fallback: number, help: string, extras: Extras = {}): Setting<number> {
+export function bytes<T extends number | null>(
+  env: string,
+  fallback: T,
+  help: string,
+  extras: Extras = {},
+): Setting<number | T> {
   const parse = (value: string) => {
     const [, digits, unit = ''] = /^(\d{1,15}(?:\.\d{1,3})?) *([kmgt]?)(?:i?b)?$/i.exec(value) ?? [];
     const size = Math.floor(Number(digits) * units[unit.toLowerCase()]!);
     if (!Number.isSafeInteger(size)) throw new Error(`must be a size such as 512MiB, not ${JSON.stringify(value)}`);
     return size;
   };
-  const defaultHelp = `${fallback / 1024 ** 2} MiB`;
-  return row({ env, default: fallback, help, extras: { placeholder: 'size', defaultHelp, ...extras }, parse });
+  const defaultHelp = fallback === null ? undefined : `${fallback / 1024 ** 2} MiB`;
+  return row<number | T>({
+    env,
+    default: fallback,
+    help,
+    extras: { placeholder: 'size', ...(defaultHelp ? { defaultHelp } : {}), ...extras },
+    parse,
+  });
 }
 
 type Range = { min: number; max: number };

@@ -4,12 +4,17 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
-import { availableParallelism, freemem, totalmem } from 'node:os';
+import { availableParallelism, freemem } from 'node:os';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { type Config, cudaDir, environmentForChildren } from '../config.ts';
+import type { ModelFiles } from '../core/base-model.ts';
 import { parseDevice } from '../core/device.ts';
+import { describeMemory, describeParts } from '../core/memory-plan.ts';
+import { memoryLimit, planFor } from '../main/memory.ts';
+import { modelSources } from '../main/model.ts';
+import { resolveModel } from '../models/resolve.ts';
 import { portProblem, urlOf } from '../server/http/address.ts';
 import { makeDataDir } from '../storage/data-dir.ts';
 import { type Command, exitCodes } from './command.ts';
@@ -69,6 +74,7 @@ const checks: readonly Check[] = [
   { name: 'data dir', run: checkDataDir },
   { name: 'disk', run: checkDisk },
   { name: 'memory', run: checkMemory },
+  { name: 'memory plan', run: checkPlan },
   { name: 'port', run: checkPort },
   { name: 'pip', run: checkPip },
   { name: 'model hub', run: checkHub },
@@ -140,9 +146,29 @@ async function checkDisk({ dataDir }: Config): Promise<Finding> {
 }
 
 function checkMemory(): Finding {
-  const found = `${inGiB(freemem())} free of ${inGiB(totalmem())}`;
-  if (freemem() >= freeMemoryWanted) return ok(found);
-  return warning(found, 'Fewer slots (--max-sequences) or a shorter context (--max-context) need less.');
+  const { limitBytes, isOwn } = memoryLimit();
+  const free = Math.min(freemem(), limitBytes);
+  const found = `${inGiB(free)} free of ${inGiB(limitBytes)}${isOwn ? ", which is the cgroup's limit" : ''}`;
+  if (free >= freeMemoryWanted) return ok(found);
+  return warning(found, 'Less for keys and values (--kv-memory) or adapters (--adapter-memory) leaves more.');
+}
+
+/** What the server would be started with. Of a model that is here: nothing is fetched. */
+async function checkPlan(config: Config): Promise<Finding> {
+  const sources = modelSources(config);
+  let files: ModelFiles;
+  try {
+    files = await resolveModel(config.model, { ...sources, hub: { ...sources.hub, offline: true } });
+  } catch {
+    return ok(`${config.model} is not on this machine yet: the plan is made when it is`);
+  }
+  try {
+    const plan = await planFor(config, files);
+    const found = `${describeMemory(plan)}: ${describeParts(plan)}`;
+    return plan.hasRoomToTrain ? ok(found) : warning(found, 'A training job beside full caches may find too little.');
+  } catch (error) {
+    return failed((error as Error).message, 'The server would not start.');
+  }
 }
 
 async function checkPort({ host, port }: Config): Promise<Finding> {

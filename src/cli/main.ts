@@ -112,7 +112,7 @@ function find(name: string): Command {
 }
 
 function exitCodeOf(code: string, status: number): ExitCode {
-  if (code === 'invalid_config') return exitCodes.usage;
+  if (code === 'invalid_config' || code === 'memory_exceeded') return exitCodes.usage;
   return status === 503 ? exitCodes.unavailable : exitCodes.failed;
 }
 

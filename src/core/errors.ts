@@ -242,6 +242,7 @@ export const errorTable = {
   device_unavailable: { status: 500, type: 'server_error', message: 'The device is not available.' },
   backup_invalid: { status: 500, type: 'server_error', message: 'The backup is not whole.' },
   database_invalid: { status: 500, type: 'server_error', message: 'The database is damaged.' },
+  memory_exceeded: { status: 500, type: 'server_error', message: 'The configuration needs more memory than there is.' },
   invalid_config: { status: 500, type: 'server_error', message: 'The configuration is invalid.' },
 } as const satisfies Record<string, ErrorRow>;
 

@@ -40,6 +40,8 @@ export type EngineOptions = {
   readonly sharesBasePrefixes?: boolean;
   /** Tokens of one step, of prompts and of answers. */
   readonly prefillChunk: number;
+  /** Where more sequences decode than that they take turns; left out: all decode in every step. */
+  readonly takesTurns?: boolean;
   readonly clock: Clock;
   /** For requests that bring no seed. */
   readonly freshSeed: () => number;
@@ -51,6 +53,9 @@ export type EngineOptions = {
  * prompts to be read at once, and no more than the counters' own bound.
  */
 const leadOfContext = 2;
+
+/** Sequences with which a processor computes about as fast as it can, whatever slots there are. */
+const fullProcessor = 16;
 
 export class Engine {
   readonly #options: EngineOptions;
@@ -73,11 +78,11 @@ export class Engine {
   constructor(options: EngineOptions) {
     this.#options = options;
     const { kv, pages: pool } = options.decoder;
-    const { adapters: store, merges, prefillChunk: budget } = options;
+    const { adapters: store, merges, prefillChunk: budget, takesTurns = false } = options;
     const prefersMerge = (sequence: Sequence) => this.#prefersMerge(sequence);
     this.#door = new AdapterDoor({ store, pool, merges, prefersMerge });
     this.#scheduler = new Scheduler({
-      ...{ rows: kv.rows, lead: leadOfContext * kv.positions, budget, kv },
+      ...{ rows: kv.rows, lead: leadOfContext * kv.positions, budget, takesTurns, kv },
       begin: (sequence) => this.#begin(sequence),
       // Until its grammar is compiled, or the beginning of its prompt is, a sequence holds nobody up.
       admit: (sequence) => (this.#isComing(sequence) ? 'wait' : this.#door.admit(sequence)),
@@ -119,8 +124,9 @@ export class Engine {
     if (running.length === 0 || prefills) return 0;
     const { isWorkingAside: isMerging } = this.#options.decoder;
     const rows = running.length;
+    const slots = Math.min(this.#options.decoder.kv.rows, fullProcessor);
     const [stepMs, trainingShare] = [this.#stepMs, this.#trainingShare];
-    return roomAside({ stepMs, rows, slots: this.#options.decoder.kv.rows, isMerging, trainingShare });
+    return roomAside({ stepMs, rows, slots, isMerging, trainingShare });
   }
 
   add(request: SequenceRequest): void {

@@ -13,7 +13,7 @@ import type { Merge } from './merges/merge.ts';
 import { type Admission, admitWaiting } from './policies/admission.ts';
 import { FairQueue } from './policies/fair-queue.ts';
 import { hasRightTo, pageGiver } from './policies/page-shares.ts';
-import { shareTokens } from './policies/token-budget.ts';
+import { decodesMax, inTurn, shareTokens } from './policies/token-budget.ts';
 import { prefillLeft, type Sequence, tokensLeft } from './sequence.ts';
 
 /** The next `count` tokens of a sequence, of its prompt or of its answer. */
@@ -35,6 +35,8 @@ export type SchedulerOptions = {
   readonly lead: number;
   /** Tokens of a step. */
   readonly budget: number;
+  /** Those that decode are within the budget too, and take turns; left out: all of them decode in every step. */
+  readonly takesTurns?: boolean;
   /** Keys and values. */
   readonly kv: Pick<KvCache, 'hasRoom' | 'reserve' | 'clear'>;
   /** A sequence has an empty row from now on; it may say that some of its tokens are computed. */
@@ -51,7 +53,8 @@ export type SchedulerOptions = {
 /** Service in units of a prompt's token, as in the paper on virtual token counters: a generated one is dearer. */
 const outputCost = 2;
 
-/** A sequence whose pages others hold is overtaken by this many for each row there is. */
+/** A sequence whose pages others hold is overtaken by so many, or by this many for each row where there are few. */
+const overtakenMax = 64;
 const overtakenMaxPerRow = 4;
 
 export class Scheduler {
@@ -60,6 +63,7 @@ export class Scheduler {
   readonly running: Sequence[] = [];
   /** Sequences that were preempted since the beginning. */
   preemptions = 0;
+  #steps = 0;
   readonly #freeRows: number[];
   readonly #options: SchedulerOptions;
 
@@ -103,7 +107,8 @@ export class Scheduler {
 
   /** What each sequence takes, and has room for. The least entitled give way where there is no more. */
   #chunks(): Chunk[] {
-    const order = this.#byRight();
+    this.#steps++;
+    const order = this.#inTurn(this.#byRight());
     const shares = shareTokens(order.map(tokensLeft), this.#options.budget);
     const chunks: Chunk[] = [];
     for (const [i, sequence] of order.entries()) {
@@ -114,9 +119,25 @@ export class Scheduler {
         this.preempt(last);
         if (last === sequence) break;
       }
-      if (sequence.kvRow !== null) chunks.push({ sequence, count });
+      if (sequence.kvRow === null) continue;
+      sequence.turn = this.#steps;
+      chunks.push({ sequence, count });
     }
     return chunks;
+  }
+
+  /** Without those that decode and whose turn it is not. */
+  #inTurn(order: readonly Sequence[]): readonly Sequence[] {
+    const { budget, takesTurns = false } = this.#options;
+    const decoding = order.filter((sequence) => tokensLeft(sequence) === 1);
+    const most = decodesMax(budget, decoding.length < order.length);
+    if (!takesTurns || decoding.length <= most) return order;
+    const asked = decoding.map((sequence) => {
+      const { line, turn } = sequence;
+      return { sequence, counter: this.waiting.counter(line.flow), turn };
+    });
+    const chosen = new Set(inTurn(asked, most).map(({ sequence }) => sequence));
+    return order.filter((sequence) => tokensLeft(sequence) !== 1 || chosen.has(sequence));
   }
 
   /** Running sequences, those of the flow that was served least and of each flow the oldest first. */
@@ -144,7 +165,7 @@ export class Scheduler {
       return right;
     };
     admitWaiting(this.waiting.inOrder(), {
-      overtakenMax: overtakenMaxPerRow * rows,
+      overtakenMax: Math.min(overtakenMax, overtakenMaxPerRow * rows),
       // Another flow's only where pages are its right: one that is above its share waits for itself.
       holdsUp: (blocked, { line }) => blocked.line.flow === line.flow || hasRight(blocked),
       room: (sequence) => {

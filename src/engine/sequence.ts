@@ -47,6 +47,8 @@ export type Sequence = {
   merge: Merge | null;
   /** Others were preempted for its pages, which was in vain: that is tried once. */
   hasAskedForPages: boolean;
+  /** The step in which it had tokens last. */
+  turn: number;
   /** Sequences that started while this one stood before them and could not. */
   overtaken: number;
 };
@@ -85,6 +87,7 @@ export function createSequence(
     adapter: null,
     merge: null,
     hasAskedForPages: false,
+    turn: 0,
     overtaken: 0,
   };
 }

@@ -19,9 +19,6 @@ import { mergeMemory } from './merges/merge-memory.ts';
 import { mergeModel } from './merges/merge-model.ts';
 import { Merges } from './merges/merges.ts';
 
-/** Where the context is not chosen: enough for most prompts, and a KV pool that fits beside a small model. */
-const defaultContext = 2048;
-
 export type EngineCallbacks = {
   emit(event: Extract<EngineEvent, { type: 'step' | 'merge' }>): void;
   /** Between steps something came about that may let a sequence start. */
@@ -41,7 +38,7 @@ export async function startEngine(
   const { model, cached } = await loadWeights(config.model, config.weightBits, config.cacheDir, console.warn);
   const { shape } = model;
   const { context } = shape;
-  const positions = config.maxContext ?? Math.min(context, defaultContext);
+  const positions = config.maxContext ?? context;
   if (positions > context) {
     const message = `LORIKEET_MAX_CONTEXT is ${positions}, but ${config.model.name} takes at most ${context} tokens.`;
     throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_MAX_CONTEXT' });
@@ -52,6 +49,7 @@ export async function startEngine(
     positions,
     decodeActivations: config.decodeActivations,
     kvType: config.kvType ?? 'float16',
+    ...(config.kvBytes ? { kvBytes: config.kvBytes } : {}),
     prefixBytes: config.prefixBytes ?? 0,
     pages: config.adapterPages ?? pagesFor(device, model, config, { rows, positions }),
     target,
@@ -97,6 +95,7 @@ export async function startEngine(
     merges,
     grammars,
     prefillChunk,
+    takesTurns: runtime.device === null,
     sharesBasePrefixes,
     clock,
     freshSeed,

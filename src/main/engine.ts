@@ -6,6 +6,7 @@ import type { ModelFiles, ModelShape } from '../core/base-model.ts';
 import { systemClock, systemTimers } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
+import type { MemoryPlan } from '../core/memory-plan.ts';
 import { engineProcessStarter } from '../protocol/engine-process.ts';
 import type { EngineInfo } from '../protocol/messages.ts';
 import { type OfflineClient, offlineClient } from '../protocol/offline-process.ts';
@@ -16,19 +17,18 @@ import type { Logger } from '../server/http/logger.ts';
 import { tokenTable } from '../tokenizer/token-table.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 
-type EngineParts = { readonly model: ModelFiles; readonly tokenizer: Tokenizer; readonly logger: Logger };
+type EngineParts = {
+  readonly model: ModelFiles;
+  readonly memory: MemoryPlan;
+  readonly tokenizer: Tokenizer;
+  readonly logger: Logger;
+};
 
-export function startEngine(config: Config, { model, tokenizer, logger }: EngineParts): SupervisedEngine {
-  const { weightBits, decodeActivations, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk } = config;
-  const {
-    devicePrecision,
-    deviceKernels,
-    kvType,
-    prefixCacheMemory: prefixBytes,
-    adapterMemory: adapterBytes,
-    adapterPages,
-    mergeMemory: mergeBytes,
-  } = config;
+export function startEngine(config: Config, { model, memory, tokenizer, logger }: EngineParts): SupervisedEngine {
+  const { weightBits, decodeActivations, device, ortLibrary, threads, prefillChunk } = config;
+  const { devicePrecision, deviceKernels, kvType } = config;
+  const { maxSequences, maxContext, adapterPages } = memory;
+  const { kv: kvBytes, prefixes: prefixBytes, adapters: adapterBytes, merges: mergeBytes } = memory.parts;
   return superviseEngine({
     startProcess: engineProcessStarter(new URL('../engine/main.ts', import.meta.url), {
       ...mallocEnvironment,
@@ -36,7 +36,7 @@ export function startEngine(config: Config, { model, tokenizer, logger }: Engine
     }),
     config: {
       ...{ model, weightBits, decodeActivations, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk },
-      ...{ devicePrecision, deviceKernels, kvType, prefixBytes, adapterBytes, adapterPages, mergeBytes },
+      ...{ devicePrecision, deviceKernels, kvType, kvBytes, prefixBytes, adapterBytes, adapterPages, mergeBytes },
       sharesBasePrefixes: config.shareBasePrefixes === 'on',
       trainsBeside: config.trainingDevice === device,
       cudaDir: cudaDir(config.dataDir),

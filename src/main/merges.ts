@@ -3,6 +3,7 @@
 import type { Config } from '../config.ts';
 import { systemClock, systemTimers } from '../core/clock.ts';
 import { limits } from '../core/limits.ts';
+import type { MemoryPlan } from '../core/memory-plan.ts';
 import { autoMerge } from '../jobs/merges/auto-merge.ts';
 import { openMerges } from '../jobs/merges/merge-keeper.ts';
 import type { Merges } from '../jobs/merges/merges.ts';
@@ -11,17 +12,18 @@ import { mergeTable } from '../storage/merge-table.ts';
 import type { RegistryParts } from './adapters.ts';
 import type { ServerParts } from './http.ts';
 
-type MergeParts = Omit<RegistryParts, 'files' | 'store'> & Pick<ServerParts, 'tokenizer' | 'registry'>;
+type MergeParts = Omit<RegistryParts, 'files' | 'store'> &
+  Pick<ServerParts, 'tokenizer' | 'registry'> & { readonly memory: MemoryPlan };
 
 export function startMerges(
   config: Config,
-  { database, tokenizer, engine, registry, service, logger }: MergeParts,
+  { database, memory, tokenizer, engine, registry, service, logger }: MergeParts,
 ): Promise<Merges> {
   return openMerges({
     table: mergeTable(database),
     ...{ registry, engine, limits, assertQuota: service.assertQuota },
-    budgetBytes: config.mergeMemory,
-    probes: mergeProbes(tokenizer, config.maxContext ?? limits.mergeProbeTokens),
+    budgetBytes: memory.parts.merges,
+    probes: mergeProbes(tokenizer, memory.maxContext),
     keepsAutomatic: config.autoMerge === 'on',
     ...{ clock: systemClock, timers: systemTimers, log: logger },
   });

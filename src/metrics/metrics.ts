@@ -1,6 +1,7 @@
 // What the server measures, as verbs. Times are seconds, from intervals of one process's monotonic clock.
 // It knows names and buckets; it does not know HTTP, the engine's channel or where the figures come from.
 
+import type { MemoryPlan } from '../core/memory-plan.ts';
 import { serially } from '../core/serially.ts';
 import type { Viewer } from './active-adapters.ts';
 import { type AdapterMetrics, adapterMetrics } from './adapter-metrics.ts';
@@ -58,9 +59,17 @@ const tokenSeconds = [0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.075, 0.1
 const requestSeconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
 const tokenCounts = [1, 4, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384];
 
-export function createMetrics(options: { modelName: string; processMetrics?: boolean }): Metrics {
+export type MetricsOptions = {
+  readonly modelName: string;
+  /** What the server was started with. */
+  readonly memory?: Pick<MemoryPlan, 'limitBytes' | 'parts'>;
+  readonly processMetrics?: boolean;
+};
+
+export function createMetrics(options: MetricsOptions): Metrics {
   const registry = metricsRegistry({ processMetrics: options.processMetrics ?? true });
   const define = definitions(registry);
+  if (options.memory) defineMemory(registry, options.memory);
   let viewer: Viewer = null;
   // What is read while the text is written depends on who reads it.
   const inTurn = serially();
@@ -148,6 +157,13 @@ function defineSequence({ seconds, sizes, count }: Definitions): Metrics['sequen
     maxTokens(sequence.maxTokens);
     e2e(sequence.e2eMs);
   };
+}
+
+function defineMemory(registry: MetricsRegistry, { limitBytes, parts }: Pick<MemoryPlan, 'limitBytes' | 'parts'>) {
+  const limit = 'Memory of the machine, or of its cgroup';
+  registry.reading({ name: 'lorikeet_memory_limit_bytes', help: limit, type: 'gauge', read: () => limitBytes });
+  const planned = 'Memory that the plan gives to each part, at most';
+  registry.readings({ name: 'lorikeet_memory_planned_bytes', help: planned, label: 'part', read: () => parts });
 }
 
 function defineReadings(registry: MetricsRegistry, read: () => EngineReading): void {

@@ -18,6 +18,8 @@ export type EngineConfig = {
   readonly decodeActivations: Activations;
   /** Of keys and values on the processor; left out: float16. */
   readonly kvType?: 'float32' | 'float16';
+  /** Of keys and values, on the processor; left out: a whole context for each sequence. */
+  readonly kvBytes?: number;
   /** Bytes of computed beginnings of prompts that stay for later ones, on the processor; left out: none do. */
   readonly prefixBytes?: number;
   /** Beginnings that the base computes alone are shared by all flows; left out: each flow has its own. */
@@ -35,7 +37,7 @@ export type EngineConfig = {
   /** null takes one thread a physical core. */
   readonly threads: number | null;
   readonly maxSequences: number;
-  /** Tokens a sequence may hold; null takes the smaller of the model's context and 2048. */
+  /** Tokens a sequence may hold; null takes the model's context. */
   readonly maxContext: number | null;
   /** Prompt tokens prefilled in one step beside the decoding rows. */
   readonly prefillChunk: number;

@@ -12,6 +12,7 @@ export const permanentCodes: ReadonlySet<ErrorCode> = new Set([
   'runtime_unavailable',
   'device_unavailable',
   'invalid_config',
+  'memory_exceeded',
 ]);
 
 export type RestartLimits = {

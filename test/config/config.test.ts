@@ -30,7 +30,7 @@ const refusal = (param: string, message: RegExp) => (error: unknown) => {
 
 test('defaults serve on loopback, with absolute paths, and cannot be changed', () => {
   const { config, origins } = load();
-  assert.deepEqual([config.host, config.port, config.maxSequences], ['127.0.0.1', 8080, 16]);
+  assert.deepEqual([config.host, config.port, config.maxSequences], ['127.0.0.1', 8080, null]);
   assert.equal(config.dataDir, join(folder, '.lorikeet'));
   assert.equal(config.hfHubCache, join(folder, 'hf', 'hub'));
   assert.equal(origins.port, 'default');

@@ -10,8 +10,13 @@ const reading = {
   ...{ adaptersMax: 16, nowSeconds: 1_700_000_000.5 },
 };
 
+const plannedParts = {
+  ...{ base: 100, engine: 20, server: 30, kv: 4096, prefixes: 5, pages: 6, adapters: 7, merges: 8, trainer: 9 },
+};
+
 test('the text is well formed, every series under its help and type, no name twice', async () => {
-  const metrics = createMetrics({ modelName: 'a "quoted"\\name' });
+  const memory = { limitBytes: 2 ** 31, parts: plannedParts };
+  const metrics = createMetrics({ modelName: 'a "quoted"\\name', memory });
   metrics.readEngine(() => ({
     running: 1,
     waiting: 2,
@@ -53,6 +58,8 @@ test('the text is well formed, every series under its help and type, no name twi
   assert.match(text, /^lorikeet_engine_restarts_total 3$/m);
   assert.match(text, /^lorikeet_adapter_load_seconds_sum\{tier="disk"\} 0.02$/m);
   assert.match(text, /^lorikeet_adapter_evictions_total 5$/m);
+  assert.match(text, /^lorikeet_memory_limit_bytes 2147483648$/m);
+  assert.match(text, /^lorikeet_memory_planned_bytes\{part="kv"\} 4096$/m);
   assert.match(text, /^process_cpu_seconds_total /m);
   assert.match(text, /^vllm:num_requests_waiting\{model_name="a \\"quoted\\"\\\\name"\} 2$/m);
 });

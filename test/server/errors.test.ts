@@ -280,6 +280,7 @@ const atStart: ErrorCode[] = [
   'runtime_unavailable',
   'device_unavailable',
   'invalid_config',
+  'memory_exceeded',
   'database_invalid',
   'backup_invalid',
 ];

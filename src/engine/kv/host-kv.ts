@@ -7,6 +7,8 @@
 //   values[layer]: [blocks, kvHeads, kvBlock, headDim]
 
 import type { ModelShape } from '../../core/base-model.ts';
+import { LorikeetError } from '../../core/errors.ts';
+import { limits } from '../../core/limits.ts';
 import { kvBlock } from '../../graph/decoder.ts';
 import type { Real } from '../../graph/target.ts';
 import type { Runtime } from '../../runtime/session.ts';
@@ -27,6 +29,18 @@ export type HostKvForm = {
 const kvBlockBytes = ({ layers, kvHeads, headDim }: ModelShape, type: Real): number =>
   2 * layers * kvHeads * headDim * kvBlock * (type === 'float16' ? 2 : 4);
 
+/** Throws `memory_exceeded` where the system refuses so much, used or not. */
+function reserved<T>(make: () => T, bytes: number): T {
+  try {
+    return make();
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    const size = `${Math.ceil(bytes / 2 ** 20)} MiB`;
+    const message = `The system gives no ${size} for keys and values. Lower LORIKEET_KV_MEMORY.`;
+    throw new LorikeetError('memory_exceeded', { message, param: 'LORIKEET_KV_MEMORY', cause });
+  }
+}
+
 export function createHostKv(runtime: Runtime, shape: ModelShape, form: HostKvForm): KvCache {
   const { layers, kvHeads, headDim } = shape;
   const { rows, positions, type, prefixBytes } = form;
@@ -37,15 +51,15 @@ export function createHostKv(runtime: Runtime, shape: ModelShape, form: HostKvFo
   const wanted = form.bytes === undefined ? most : Math.floor(form.bytes / blockBytes);
   const ofRows = Math.min(Math.max(wanted, ofContext), most);
   // What nobody begins with any more is rows' room too; the probe's row has its own.
-  const blocks = ofRows + ofContext + prefixBlocks;
+  const ofProbe = Math.min(ofContext, Math.ceil(limits.mergeProbeTokens / kvBlock) + 1);
+  const blocks = ofRows + ofProbe + prefixBlocks;
   const lists = new BlockLists({ rows, blocks, forRows: Math.min(ofRows + prefixBlocks, most), prefixBlocks });
   const elements = blocks * kvHeads * headDim * kvBlock;
   const pool = () =>
     Array.from({ length: layers }, () =>
       type === 'float16' ? new Float16Array(elements) : new Float32Array(elements),
     );
-  const keys = pool();
-  const values = pool();
+  const [keys, values] = reserved(() => [pool(), pool()] as const, blocks * blockBytes);
   const prefixes: Prefixes = {
     begin: (...asked) => lists.begin(...asked),
     keep: (...asked) => lists.keep(...asked),

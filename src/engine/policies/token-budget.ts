@@ -1,4 +1,4 @@
-// How many tokens each running sequence takes in the next step. Pure.
+// How many tokens each running sequence takes in the next step, and who decodes where not all can. Pure.
 
 /** Of the budget: prompts go on, however many sequences decode. */
 const restMin = 0.25;
@@ -17,4 +17,20 @@ export function shareTokens(lefts: readonly number[], budget: number): number[] 
     rest -= share;
     return share;
   });
+}
+
+/** Tokens of a step for those that decode: what prompts have a right to is left to them, where there are any. */
+export const decodesMax = (budget: number, hasPrompts: boolean): number =>
+  hasPrompts ? Math.max(1, budget - Math.ceil(budget * restMin)) : budget;
+
+/**
+ * Of those that decode, the ones that do in the next step: of the flows that were served least, and of each those whose
+ * last turn is longest ago. So who came with hundreds of sequences does not make everybody's steps long.
+ */
+export function inTurn<T extends { readonly counter: number; readonly turn: number }>(
+  decoding: readonly T[],
+  most: number,
+): T[] {
+  if (decoding.length <= most) return [...decoding];
+  return [...decoding].sort((a, b) => a.counter - b.counter || a.turn - b.turn).slice(0, most);
 }

@@ -1,0 +1,40 @@
+// The plan of this machine's memory: what there is, what the model takes, and what was chosen.
+
+import { totalmem } from 'node:os';
+import { constrainedMemory } from 'node:process';
+import type { Config } from '../config.ts';
+import type { ModelFiles } from '../core/base-model.ts';
+import { parseDevice } from '../core/device.ts';
+import { type MemoryPlan, planMemory } from '../core/memory-plan.ts';
+import { openModel } from '../models/open.ts';
+import { servedBytes } from '../models/served-bytes.ts';
+
+/** Bytes of the machine, or what its cgroup (v1 or v2) allows of them. */
+export function memoryLimit(): { readonly limitBytes: number; readonly isOwn: boolean } {
+  const machine = totalmem();
+  const allowed = constrainedMemory();
+  const isOwn = allowed > 0 && allowed < machine;
+  return { limitBytes: isOwn ? allowed : machine, isOwn };
+}
+
+/** Reads the model's headers. Throws `memory_exceeded` where it cannot fit. */
+export async function planFor(config: Config, files: ModelFiles, limit = memoryLimit()): Promise<MemoryPlan> {
+  const model = await openModel(files);
+  return planMemory({
+    ...limit,
+    shape: model.shape,
+    weightBytes: servedBytes(model, config.weightBits),
+    kvNumberBytes: config.kvType === 'float32' ? 4 : 2,
+    onDevice: parseDevice(config.device).kind !== 'cpu',
+    trains: parseDevice(config.trainingDevice).kind === 'cpu',
+    chosen: {
+      maxSequences: config.maxSequences,
+      maxContext: config.maxContext,
+      adapterPages: config.adapterPages,
+      kv: config.kvMemory,
+      prefixes: config.prefixCacheMemory,
+      adapters: config.adapterMemory,
+      merges: config.mergeMemory,
+    },
+  });
+}

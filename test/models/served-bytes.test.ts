@@ -1,0 +1,17 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { servedBytes } from '../../src/models/served-bytes.ts';
+import { tinyLowered, tinyModel } from '../helpers/tiny-lowered.ts';
+import { tinyModels } from '../helpers/tiny-models.ts';
+
+for (const name of tinyModels) {
+  for (const bits of [null, 4, 8, 32] as const) {
+    test(`${name} at ${bits ?? 'its own'} bits takes what its headers say`, async () => {
+      const [model, lowered] = [await tinyModel(name), await tinyLowered(name, bits)];
+      const bytes = [...lowered.weights.values()].reduce((sum, { data }) => sum + data.byteLength, 0);
+      // Rows are joined at the wider of their widths, and scales that are no half floats take twice as much.
+      const share = servedBytes(model, bits) / bytes;
+      assert.ok(share > 0.8 && share < 1.25, `${share}`);
+    });
+  }
+}
