@@ -1,6 +1,6 @@
 // What a base model is to the rest of the program: its shape and its raw tensors under Hugging Face's names.
 
-export type Architecture = 'llama' | 'qwen2' | 'qwen3' | 'gemma3';
+export type Architecture = 'llama' | 'qwen2' | 'qwen3' | 'smollm3' | 'granite' | 'phi3' | 'gemma2' | 'gemma3';
 
 /** Dimensions and constants of a decoder. All counts are per model unless the name says otherwise. */
 export type ModelShape = {
@@ -19,11 +19,66 @@ export type ModelShape = {
   readonly rmsNormEps: number;
   /** lm_head shares the embedding's weights. */
   readonly tiedEmbedding: boolean;
+} & ModelTraits;
+
+/** What sets a model apart from Llama's decoder; absent where nothing does. layer-plan.ts reads them for the graphs. */
+export type ModelTraits = {
+  /** By layer; absent: each sees all and is turned by the first table. */
+  readonly attention?: readonly LayerAttention[];
+  /** The first dimensions of a head that rotary positions turn; absent: all. */
+  readonly ropeDims?: number;
+  /** Of the second rotary table. */
+  readonly localRopeTheta?: number;
+  /** Multiplies the products of queries and keys; absent: 1 / sqrt(headDim). */
+  readonly attentionScale?: number;
+  /** x becomes cap * tanh(x / cap): of those products, and of logits. */
+  readonly attentionSoftcap?: number;
+  readonly logitsSoftcap?: number;
+  /** Multiply embeddings, what a linear adds to the residual, and logits. */
+  readonly embeddingScale?: number;
+  readonly residualScale?: number;
+  readonly logitsScale?: number;
+  /** Of the gate; absent: SiLU. GELU is the tanh form. */
+  readonly activation?: 'gelu';
+  /** What is added to the residual is normed before. */
+  readonly outputNorms?: true;
+  /** Norms multiply with 1 + weight. */
+  readonly norms?: 'around one';
+  /** q, k and v are the rows of one tensor and of one of PEFT's modules, qkv_proj; gate and up of gate_up_proj. */
+  readonly fusedRows?: true;
 };
 
-/** Llama 3's and the linear rule; others are refused by name. */
+export type LayerAttention = {
+  /** Tokens that one sees, itself among them; null: all before it. */
+  readonly window: number | null;
+  readonly rope: RopeTable | null;
+};
+
+/** Rotary tables: of `ropeTheta` and `ropeScaling`, and of `localRopeTheta`. */
+export type RopeTable = 'global' | 'local';
+
+/** Others are refused by name. */
 export type RopeScaling =
   | { readonly kind: 'linear'; readonly factor: number }
+  | {
+      readonly kind: 'yarn';
+      readonly factor: number;
+      readonly originalContext: number;
+      readonly betaFast: number;
+      readonly betaSlow: number;
+      /** Multiplies cos and sin. */
+      readonly attentionFactor: number;
+      /** The range between the two betas is in whole pairs. */
+      readonly truncate: boolean;
+    }
+  | {
+      readonly kind: 'longrope';
+      readonly originalContext: number;
+      /** Divisors, one a rotary pair: for texts up to the original context, and for longer ones. */
+      readonly shortFactors: readonly number[];
+      readonly longFactors: readonly number[];
+      readonly attentionFactor: number;
+    }
   | {
       readonly kind: 'llama3';
       readonly factor: number;

@@ -4,9 +4,9 @@
 
 import { encodeOnnx } from '../formats/onnx.ts';
 import type { AdaptersInGraph } from '../graph/adapted-linear.ts';
-import { buildDecoder, decoderNames, embeddingView } from '../graph/decoder.ts';
+import { buildDecoder, embeddingView } from '../graph/decoder.ts';
 import type { LoweredModel, LoweredTensor } from '../graph/lowered.ts';
-import { ropeTables } from '../graph/rope.ts';
+import { ropeTables, rotaryPairs, tableNames, tablesOf } from '../graph/rope.ts';
 import type { GraphTarget, Real } from '../graph/target.ts';
 import type { Runtime, Session, Tensor, TensorData } from '../runtime/session.ts';
 
@@ -73,10 +73,12 @@ export function baseWeights(
   { positions, target: { on, real } }: Pick<SessionForm, 'positions' | 'target'>,
 ): ModelWeights {
   const shared = new Map([...model.weights].map(([name, weight]) => [name, tensorOf(runtime, weight, real)]));
-  const { cos, sin } = ropeTables(model.shape, positions);
-  const tableShape = [positions, model.shape.headDim / 2];
-  shared.set(decoderNames.cos, runtime.tensor(inReal(cos, real), tableShape));
-  shared.set(decoderNames.sin, runtime.tensor(inReal(sin, real), tableShape));
+  for (const table of tablesOf(model.shape)) {
+    const { cos, sin } = ropeTables(model.shape, positions, table);
+    const tableShape = [positions, rotaryPairs(model.shape)];
+    shared.set(tableNames[table].cos, runtime.tensor(inReal(cos, real), tableShape));
+    shared.set(tableNames[table].sin, runtime.tensor(inReal(sin, real), tableShape));
+  }
   if (on === 'device' && !model.weights.has('embedding') && !model.weights.has(embeddingView.blocks)) {
     const { vocabulary, hidden } = model.shape;
     const blocks = model.weights.get('head.blocks')!.data;

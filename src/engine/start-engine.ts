@@ -3,6 +3,7 @@
 import { randomInt } from 'node:crypto';
 import type { Clock } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
+import { hostOnly } from '../core/layer-plan.ts';
 import { GrammarThread } from '../grammar/grammar-thread.ts';
 import { pageRanks } from '../graph/adapted-linear.ts';
 import { loadWeights } from '../graph/weights.ts';
@@ -38,6 +39,11 @@ export async function startEngine(
   const { model, cached } = await loadWeights(config.model, config.weightBits, config.cacheDir, console.warn);
   const { shape } = model;
   const { context } = shape;
+  const missing = target.on === 'device' ? hostOnly(shape) : null;
+  if (missing !== null) {
+    const message = `${config.model.name} has ${missing}: a device does not compute that. Take LORIKEET_DEVICE=cpu.`;
+    throw new LorikeetError('model_unsupported', { message });
+  }
   const positions = config.maxContext ?? context;
   if (positions > context) {
     const message = `LORIKEET_MAX_CONTEXT is ${positions}, but ${config.model.name} takes at most ${context} tokens.`;

@@ -57,7 +57,7 @@ export function readPeftAdapter(
   const { found, copies } = collectParts(weights.tensors, modules, shape);
   if (found.size === 0) invalidAdapter(weightsFile, 'has no pair');
   const paired = [...modules].filter(([name]) => found.has(name));
-  const pairs = paired.map(([name, module]) => readPair(peft, shape, name, module, found.get(name)!));
+  const pairs = paired.flatMap(([name, linears]) => readPairs(peft, shape, name, linears, found.get(name)!));
   return {
     pairs,
     r: Math.max(...pairs.map(({ r }) => r)),
@@ -80,7 +80,7 @@ type Collected = { readonly found: Map<string, Parts>; readonly copies: readonly
 /** Tensors by module name. Refuses what is no tensor of a pair or frozen copy, and a part that is there twice. */
 function collectParts(
   tensors: readonly SafetensorsTensor[],
-  modules: ReadonlyMap<string, PeftModule>,
+  modules: ReadonlyMap<string, unknown>,
   shape: ModelShape,
 ): Collected {
   const found = new Map<string, Parts>();
@@ -144,19 +144,43 @@ function checkVocabulary(name: string, rows: number, { vocabulary }: ModelShape)
   );
 }
 
-function readPair(peft: PeftConfig, shape: ModelShape, name: string, module: PeftModule, parts: Parts): AdapterPair {
+/** Of a module: a pair for each of its linears, which share A; each has its own rows of B. */
+function readPairs(
+  peft: PeftConfig,
+  shape: ModelShape,
+  name: string,
+  linears: readonly PeftModule[],
+  parts: Parts,
+): AdapterPair[] {
   const need = (part: PartName) => parts[part] ?? invalidAdapter(tensorName(name, part), 'is missing');
   const loraA = need('loraA');
   const loraB = need('loraB');
   const magnitude = peft.useDora ? need('magnitude') : (parts.magnitude ?? null);
   if (magnitude !== null && !peft.useDora) invalidAdapter(magnitude.name, 'is there, but use_dora is not set');
-  const size = linearSize(shape, module.module);
+  const sizes = linears.map(({ module }) => linearSize(shape, module));
+  const out = sizes.reduce((sum, size) => sum + size.out, 0);
   const { r, scaling } = rankAndScaling(peft, name);
-  if (module.module === 'lm_head' && loraB.shape.length === 2) checkVocabulary(loraB.name, loraB.shape[0]!, shape);
-  checkShape(loraA, [r, size.in]);
-  checkShape(loraB, [size.out, r]);
-  if (magnitude !== null) checkShape(magnitude, magnitude.shape.length === 2 ? [size.out, 1] : [size.out]);
-  return { ...module, r, scaling, loraA, loraB, magnitude };
+  if (name === 'lm_head' && loraB.shape.length === 2) checkVocabulary(loraB.name, loraB.shape[0]!, shape);
+  checkShape(loraA, [r, sizes[0]!.in]);
+  checkShape(loraB, [out, r]);
+  if (magnitude !== null) checkShape(magnitude, magnitude.shape.length === 2 ? [out, 1] : [out]);
+  let first = 0;
+  return linears.map((linear, i) => {
+    const rows = { first, count: sizes[i]!.out };
+    first += rows.count;
+    const ofMagnitude = magnitude && rowsOf(magnitude, rows);
+    return { ...linear, r, scaling, loraA, loraB: rowsOf(loraB, rows), magnitude: ofMagnitude };
+  });
+}
+
+function rowsOf(
+  tensor: SafetensorsTensor,
+  { first, count }: { readonly first: number; readonly count: number },
+): SafetensorsTensor {
+  const [out, ...width] = tensor.shape as [number, ...number[]];
+  const rowBytes = tensor.bytes / out;
+  const offset = tensor.offset + first * rowBytes;
+  return { ...tensor, shape: [count, ...width], offset, bytes: count * rowBytes };
 }
 
 function checkShape({ name, shape }: SafetensorsTensor, expected: readonly number[]): void {

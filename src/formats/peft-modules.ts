@@ -14,14 +14,29 @@ const blockOf = (module: TargetModule) => (/^(gate|up|down)_/.test(module) ? 'ml
 export const moduleName = ({ layer, module }: PeftModule): string =>
   layer === null ? module : `model.layers.${layer}.${blockOf(module)}.${module}`;
 
-/** Every linear of a base model by its name: by layer, within a layer in the order of `targetModules`, lm_head last. */
-export function modulesByName(shape: ModelShape): ReadonlyMap<string, PeftModule> {
+/** What some families have as one module: its rows are theirs, below each other. */
+const fusedModules: Readonly<Record<string, readonly TargetModule[]>> = {
+  qkv_proj: ['q_proj', 'k_proj', 'v_proj'],
+  gate_up_proj: ['gate_proj', 'up_proj'],
+};
+
+/**
+ * Every module of a base model by its name, and the linears that it is, one but for fused rows: by layer, within a
+ * layer in the order of `targetModules`, lm_head last.
+ */
+export function modulesByName(shape: ModelShape): ReadonlyMap<string, readonly PeftModule[]> {
   const inLayers = targetModules.filter((module) => module !== 'lm_head');
-  const modules: PeftModule[] = Array.from({ length: shape.layers }, (_, layer) =>
-    inLayers.map((module) => ({ layer, module })),
-  ).flat();
-  modules.push({ layer: null, module: 'lm_head' });
-  return new Map(modules.map((module) => [moduleName(module), module]));
+  const fused = shape.fusedRows ? Object.entries(fusedModules) : [];
+  const byName = new Map<string, PeftModule[]>();
+  for (let layer = 0; layer < shape.layers; layer++) {
+    for (const module of inLayers) {
+      const own = moduleName({ layer, module });
+      const [whole] = fused.find(([, parts]) => parts.includes(module)) ?? [module];
+      const name = own.replace(module, whole);
+      byName.set(name, [...(byName.get(name) ?? []), { layer, module }]);
+    }
+  }
+  return byName.set('lm_head', [{ layer: null, module: 'lm_head' }]);
 }
 
 const prefix = 'base_model.model.';

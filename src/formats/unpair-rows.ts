@@ -1,6 +1,11 @@
-// The row order of Llama-type GGUF files, and back. GGUF keeps the two numbers that rotary turns together in
+// The row order of some families' GGUF files, and back. GGUF keeps the two numbers that rotary turns together in
 // neighbouring rows (2j, 2j + 1 of a head); Hugging Face's order, which PEFT's adapters and our graph use, has them
 // half a head apart (j, j + headDim / 2).
+
+import type { Architecture } from '../core/base-model.ts';
+
+/** Whose GGUF files have that order in q_proj and k_proj. */
+export const pairedArchitectures: ReadonlySet<Architecture> = new Set(['llama', 'smollm3', 'granite']);
 
 /** Where a row of Hugging Face's order stands in GGUF's. */
 export function pairedRow(row: number, headDim: number): number {

@@ -2,35 +2,45 @@
 //
 // A device computes with no int64, which shapes are: it is asked for the shape of a tensor that is made for that.
 
+import { modelPlan } from '../core/layer-plan.ts';
 import type { GraphBuilder } from './graph-builder.ts';
-import type { RopeTables } from './rope.ts';
+import { ropeTables, rotaryPairs, type TableName, tableNames, tablesOf } from './rope.ts';
 import type { TrainingBuilder } from './training-builder.ts';
 import { trainingNames } from './training-form.ts';
 
 export type AttentionInputs = {
-  /** float32 [B, 1, T, T]: 0 where a row sees a column, else far below any score. */
-  readonly mask: string;
+  /** float32 [B, 1, T, T] of a window, or of none: 0 where a row sees a column, else far below any score. */
+  mask(window: number | null): string;
   /** int64 [4] = [B, T, count, headDim] */
   shapeByHead(count: number): string;
-  /** float32 [positions, headDim / 2] */
-  readonly minusSin: string;
+  rope(table: TableName): RotaryInputs;
 };
 
-export function attentionInputs({ g, on, model, weight }: TrainingBuilder, rope: RopeTables): AttentionInputs {
-  const { headDim } = model.shape;
-  const { cos, sin } = trainingNames;
-  for (const [name, data] of [
-    [cos, rope.cos],
-    [sin, rope.sin],
-  ] as const) {
-    weight(name, { type: 'float32', shape: [data.length / (headDim / 2), headDim / 2], data });
+/** float32 [positions, pairs] each */
+export type RotaryInputs = { readonly cos: string; readonly sin: string; readonly minusSin: string };
+
+export function attentionInputs({ g, on, model, form, weight }: TrainingBuilder): AttentionInputs {
+  const { shape } = model;
+  const ropes = new Map<TableName, RotaryInputs>();
+  for (const table of tablesOf(shape)) {
+    const { cos, sin } = ropeTables(shape, form.positions, table);
+    const names = tableNames[table];
+    const size = [form.positions, rotaryPairs(shape)];
+    weight(names.cos, { type: 'float32', shape: size, data: cos });
+    weight(names.sin, { type: 'float32', shape: size, data: sin });
+    ropes.set(table, { ...names, minusSin: g.op('Neg', [names.sin]) });
   }
   const isOneText = sameSegment(g);
-  const mask = on === 'host' ? maskOf(g, isOneText) : deviceMaskOf(g, isOneText);
+  const masks = new Map<number | null, string>();
+  for (const { window } of modelPlan(shape).layers) {
+    if (masks.has(window)) continue;
+    const mask = on === 'host' ? maskOf(g, isOneText, window) : deviceMaskOf(g, isOneText);
+    masks.set(window, g.op('Unsqueeze', [mask, g.integers('at_1', [1])]));
+  }
   return {
-    mask: g.op('Unsqueeze', [mask, g.integers('at_1', [1])]),
-    shapeByHead: on === 'host' ? shapes(g, headDim) : deviceShapes(g, headDim),
-    minusSin: g.op('Neg', [sin]),
+    mask: (window) => masks.get(window)!,
+    shapeByHead: on === 'host' ? shapes(g, shape.headDim) : deviceShapes(g, shape.headDim),
+    rope: (table) => ropes.get(table)!,
   };
 }
 
@@ -41,8 +51,11 @@ function sameSegment(g: GraphBuilder): string {
   return g.op('Equal', [column, row]);
 }
 
-function maskOf(g: GraphBuilder, isOneText: string): string {
-  const seen = g.op('Trilu', [isOneText], { upper: 0 });
+/** A text's tokens lie side by side, so that their distance is that of their columns. */
+function maskOf(g: GraphBuilder, isOneText: string, window: number | null): string {
+  const before = g.op('Trilu', [isOneText], { upper: 0 });
+  const seen =
+    window === null ? before : g.op('Trilu', [before, g.integers(`nearest_${window}`, [1 - window])], { upper: 1 });
   return g.op('Where', [seen, g.float('zero', 0), g.float('unseen', -1e30)]);
 }
 

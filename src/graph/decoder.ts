@@ -6,6 +6,9 @@
 //                x += down(silu(gate(norm(x))) * up(norm(x)))
 //   logits [S, vocabulary] = head(norm(x[sampled]))
 //
+// What a layer is beyond that (windows, rotary tables, scales, caps, norms of outputs) its plan says
+// (core/layer-plan.ts).
+//
 // Linears and attention are native operators on the processor: sequences bring any number of new tokens each, and
 // their keys and values lie in blocks of a pool. On a device attention is ONNX Runtime's GroupQueryAttention, over
 // neighbouring rows of a pool with as many new tokens each. Either has rotary inside and writes only its new tokens, in
@@ -13,6 +16,7 @@
 
 import { linearSize } from '../core/adapter.ts';
 import type { ModelShape } from '../core/base-model.ts';
+import { type LayerPlan, modelPlan } from '../core/layer-plan.ts';
 import { dataTypes, type OnnxGraph } from '../formats/onnx.ts';
 import {
   type AdapterOperators,
@@ -28,6 +32,7 @@ import { hostAdapters } from './host-adapters.ts';
 import { linear, packedAttributes } from './linear.ts';
 import type { LoweredModel } from './lowered.ts';
 import { embeddingForm } from './packed.ts';
+import { rotaryPairs, tableNames, tablesOf } from './rope.ts';
 import { type GraphTarget, hostTarget, type Real } from './target.ts';
 
 /** Names that a binding uses. All are inputs except `logits`, and `key` / `value` are both. */
@@ -52,9 +57,6 @@ export const decoderNames = {
   totalLength: 'total_length',
   /** int64 [S]: rows of R whose logits are wanted. */
   sampled: 'sampled',
-  /** [positions, headDim / 2] */
-  cos: 'cos',
-  sin: 'sin',
   /**
    * Read and written in place: [blocks, kvHeads, headDim, block] and [blocks, kvHeads, block, headDim] on the
    * processor, [B, kvHeads, positions, headDim] on a device.
@@ -81,7 +83,7 @@ export const kvBlock = 32;
 
 export const withoutAdapters: AdaptersInGraph = { form: 'none' };
 
-/** Weights are left to the session: names as in `LoweredModel`, plus `cos` and `sin`. */
+/** Weights are left to the session: names as in `LoweredModel`, plus the rotary tables'. */
 export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph {
   const { positions, adapters, target = hostTarget } = form;
   const { real } = target;
@@ -91,10 +93,9 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
   g.input(names.tokens, 'int64', ['R']);
   addSequenceInputs(g, target);
   g.input(names.sampled, 'int64', ['S']);
-  g.weight(names.cos, real, [positions, shape.headDim / 2]);
-  g.weight(names.sin, real, [positions, shape.headDim / 2]);
-  if (target.on === 'device' && !target.hasOperators)
-    g.integers('gate_up_widths', [shape.intermediate, shape.intermediate]);
+  for (const table of tablesOf(shape)) {
+    for (const name of Object.values(tableNames[table])) g.weight(name, real, [positions, rotaryPairs(shape)]);
+  }
   for (const [name, { type, shape: dimensions }] of model.weights) {
     g.weight(name, type === 'float32' ? real : type, dimensions);
   }
@@ -103,25 +104,30 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
 
   const project = projection(g, model, form, adapted);
   const attend = target.on === 'device' ? attendRows : attendBlocks;
-  let residual = embed(g, model, target);
-  let normed = rmsNorm(g, shape, residual, 'layers.0.attention_norm');
-  for (let i = 0; i < shape.layers; i++) {
+  const { layers, epsilon, embeddingScale, logitsSoftcap } = modelPlan(shape);
+  let residual = timesScale(g, embed(g, model, target), 'embedding_scale', embeddingScale);
+  let normed = rmsNorm(g, residual, 'layers.0.attention_norm', epsilon);
+  for (const [i, plan] of layers.entries()) {
     const layer = `layers.${i}`;
+    const result = (linear: 'output' | 'down', x: string) => {
+      const projected = project(i, linear, x);
+      return plan.outputNorms ? rmsNorm(g, projected, `${layer}.${linear}_norm`, epsilon) : projected;
+    };
     const qkv = project(i, 'qkv', normed);
-    const attended = attend(g, model, i, qkv, form);
-    const output = project(i, 'output', attended);
-    [normed, residual] = addAndNorm(g, shape, residual, output, `${layer}.mlp_norm`);
+    const output = result('output', attend(g, model, { layer: i, plan, qkv }, form));
+    [normed, residual] = addAndNorm(g, [residual, output], `${layer}.mlp_norm`, epsilon);
     const gateUp = project(i, 'gate_up', normed);
-    const down = project(i, 'down', gatedSilu(g, gateUp, target));
+    const down = result('down', gated(g, gateUp, shape, plan, target));
     if (i + 1 < shape.layers) {
-      [normed, residual] = addAndNorm(g, shape, residual, down, `layers.${i + 1}.attention_norm`);
+      [normed, residual] = addAndNorm(g, [residual, down], `layers.${i + 1}.attention_norm`, epsilon);
     } else {
       // Nobody reads the other rows any more: the last norm and the head run on the sampled ones alone.
       const last = g.op('Add', [g.op('Gather', [residual, names.sampled]), g.op('Gather', [down, names.sampled])]);
-      normed = rmsNorm(g, shape, last, 'norm');
+      normed = rmsNorm(g, last, 'norm', epsilon);
     }
   }
-  if (real === 'float32') project(0, 'head', normed, names.logits);
+  if (logitsSoftcap > 0) capped(g, project(0, 'head', normed), logitsSoftcap, names.logits);
+  else if (real === 'float32') project(0, 'head', normed, names.logits);
   else g.op('Cast', [project(0, 'head', normed)], { to: dataTypes.float32 }, names.logits);
   g.output(names.logits, 'float32', ['S', shape.vocabulary]);
   return g.build();
@@ -193,30 +199,38 @@ function addSequenceInputs(g: GraphBuilder, { on }: GraphTarget): void {
   g.input(totalLength, 'int32', [1]);
 }
 
+type AttentionLayer = { readonly layer: number; readonly plan: LayerPlan; readonly qkv: string };
+
 /** Over blocks of a pool, for sequences of any number of new tokens: [R, heads * headDim]. It norms heads itself. */
 function attendBlocks(
   g: GraphBuilder,
   { shape, weights }: LoweredModel,
-  layer: number,
-  qkv: string,
+  { layer, plan, qkv }: AttentionLayer,
   { kvType = 'float16' }: DecoderForm,
 ): string {
   const { heads, kvHeads, headDim, rmsNormEps } = shape;
-  const { key, value, cumulative, past, table, cos, sin } = decoderNames;
+  const { key, value, cumulative, past, table } = decoderNames;
+  const { cos, sin } = tableNames[plan.rope ?? 'none'];
   const keys = g.input(key(layer), kvType, ['blocks', kvHeads, headDim, kvBlock]);
   const values = g.input(value(layer), kvType, ['blocks', kvHeads, kvBlock, headDim]);
   const norms = [`layers.${layer}.q_norm`, `layers.${layer}.k_norm`].filter((name) => weights.has(name));
   const operator = kvType === 'float16' ? 'PagedAttention' : 'PagedAttentionFloat';
-  const attributes = { num_heads: heads, kv_num_heads: kvHeads, epsilon: { float: rmsNormEps } };
+  const attributes = {
+    ...{ num_heads: heads, kv_num_heads: kvHeads, epsilon: { float: rmsNormEps }, scale: { float: plan.scale } },
+    ...(plan.window === null ? {} : { local_window_size: plan.window }),
+    ...(plan.softcap === 0 ? {} : { softcap: { float: plan.softcap } }),
+  };
   return g.native(operator, [qkv, keys, values, cumulative, past, table, cos, sin, ...norms], attributes);
 }
 
-/** Over neighbouring rows of a pool, each with as many new tokens: [R, heads * headDim]. */
+/**
+ * Over neighbouring rows of a pool, each with as many new tokens: [R, heads * headDim]. Reads nothing of the layer's
+ * plan: a model whose plan says more than a Llama's is not given to a device (`hostOnly`).
+ */
 function attendRows(
   g: GraphBuilder,
   model: LoweredModel,
-  layer: number,
-  qkv: string,
+  { layer, qkv }: AttentionLayer,
   { positions, target: { real } = hostTarget }: DecoderForm,
 ): string {
   const { shape } = model;
@@ -237,7 +251,8 @@ function attendRows(
       inBatch(v),
     ];
   }
-  const { lastPositions, totalLength, cos, sin } = decoderNames;
+  const { lastPositions, totalLength } = decoderNames;
+  const { cos, sin } = tableNames.global;
   const [attended] = g.contrib(
     'GroupQueryAttention',
     [...operands, key, value, lastPositions, totalLength, cos, sin],
@@ -251,16 +266,21 @@ function attendRows(
 function headNorm(g: GraphBuilder, shape: ModelShape, x: string, weight: string, count: number): string {
   const split = g.op('Reshape', [x, g.integers('by_head', [-1, shape.headDim])]);
   const joined = g.integers(`${count}_heads`, [-1, count * shape.headDim]);
-  return g.op('Reshape', [rmsNorm(g, shape, split, weight), joined]);
+  return g.op('Reshape', [rmsNorm(g, split, weight, shape.rmsNormEps), joined]);
 }
 
-function rmsNorm(g: GraphBuilder, shape: ModelShape, x: string, weight: string): string {
-  return g.op('SimplifiedLayerNormalization', [x, weight], { axis: -1, epsilon: { float: shape.rmsNormEps } });
+function rmsNorm(g: GraphBuilder, x: string, weight: string, epsilon: number): string {
+  return g.op('SimplifiedLayerNormalization', [x, weight], { axis: -1, epsilon: { float: epsilon } });
 }
 
 /** [norm(residual + x), residual + x] */
-function addAndNorm(g: GraphBuilder, shape: ModelShape, residual: string, x: string, weight: string): [string, string] {
-  const attributes = { epsilon: { float: shape.rmsNormEps } };
+function addAndNorm(
+  g: GraphBuilder,
+  [residual, x]: readonly [string, string],
+  weight: string,
+  epsilon: number,
+): [string, string] {
+  const attributes = { epsilon: { float: epsilon } };
   const results = g.contrib('SkipSimplifiedLayerNormalization', [residual, x, weight], attributes, [
     null,
     '',
@@ -270,10 +290,26 @@ function addAndNorm(g: GraphBuilder, shape: ModelShape, residual: string, x: str
   return [results[0]!, results[3]!];
 }
 
-/** SiLU(gate) * up; among ONNX Runtime's operators QuickGelu with alpha 1 is SiLU in one operator. */
-function gatedSilu(g: GraphBuilder, gateUp: string, { on, hasOperators = false }: GraphTarget): string {
-  if (on === 'host' || hasOperators) return g.native('GatedSilu', [gateUp]);
-  const [gate, up] = g.split(gateUp, 'gate_up_widths', 2) as [string, string];
-  const [activated] = g.contrib('QuickGelu', [gate], { alpha: { float: 1 } });
+/** activation(gate) * up; among ONNX Runtime's operators QuickGelu with alpha 1 is SiLU in one operator. */
+function gated(
+  g: GraphBuilder,
+  gateUp: string,
+  { intermediate }: ModelShape,
+  { activation }: LayerPlan,
+  { on, hasOperators = false }: GraphTarget,
+): string {
+  if (activation === 'silu' && (on === 'host' || hasOperators)) return g.native('GatedSilu', [gateUp]);
+  const [gate, up] = g.split(gateUp, g.integers('gate_up_widths', [intermediate, intermediate]), 2) as [string, string];
+  const [activated] =
+    activation === 'gelu' ? g.contrib('FastGelu', [gate], {}) : g.contrib('QuickGelu', [gate], { alpha: { float: 1 } });
   return g.op('Mul', [activated!, up]);
+}
+
+const timesScale = (g: GraphBuilder, x: string, name: string, scale: number): string =>
+  scale === 1 ? x : g.op('Mul', [x, g.float(name, scale)]);
+
+/** cap * tanh(x / cap) */
+function capped(g: GraphBuilder, x: string, cap: number, result: string): void {
+  const shares = g.op('Tanh', [g.op('Mul', [x, g.float('to_cap', 1 / cap)])]);
+  g.op('Mul', [shares, g.float('cap', cap)], {}, result);
 }

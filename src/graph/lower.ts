@@ -3,6 +3,7 @@
 
 import type { BaseModel, RawTensor } from '../core/base-model.ts';
 import { LorikeetError } from '../core/errors.ts';
+import { modelPlan } from '../core/layer-plan.ts';
 import { dequantize } from '../formats/dequantize.ts';
 import { elementCount } from '../formats/tensor-bytes.ts';
 import type { LinearBits, LinearForm, LoweredModel, LoweredTensor } from './lowered.ts';
@@ -42,8 +43,20 @@ export function lower(model: BaseModel, bits: LinearBits | null): LoweredModel {
     const tensor = raw(source);
     weights.set(name, float(tensor.shape, floats(tensor)));
   };
+  const offset = model.shape.norms === 'around one' ? 1 : 0;
+  const norm = (name: string, source: string, scale = 1) => {
+    const tensor = raw(source);
+    weights.set(
+      name,
+      float(
+        tensor.shape,
+        floats(tensor).map((weight) => scale * (offset + weight)),
+      ),
+    );
+  };
+  const plan = modelPlan(model.shape);
 
-  for (let i = 0; i < model.shape.layers; i++) {
+  for (const [i, { outputNorms }] of plan.layers.entries()) {
     const layer = `layers.${i}`;
     const from = `model.layers.${i}`;
     linear(
@@ -53,14 +66,15 @@ export function lower(model: BaseModel, bits: LinearBits | null): LoweredModel {
     linear(`${layer}.output`, [`${from}.self_attn.o_proj`]);
     linear(`${layer}.gate_up`, [`${from}.mlp.gate_proj`, `${from}.mlp.up_proj`]);
     linear(`${layer}.down`, [`${from}.mlp.down_proj`]);
-    vector(`${layer}.attention_norm`, `${from}.input_layernorm.weight`);
-    vector(`${layer}.mlp_norm`, `${from}.post_attention_layernorm.weight`);
+    for (const [name, source] of Object.entries(outputNorms ? aroundNorms : beforeNorms)) {
+      norm(`${layer}.${name}`, `${from}.${source}.weight`);
+    }
     for (const part of ['q', 'k']) {
       const source = `${from}.self_attn.${part}_norm.weight`;
-      if (model.tensors.has(source)) vector(`${layer}.${part}_norm`, source);
+      if (model.tensors.has(source)) norm(`${layer}.${part}_norm`, source);
     }
   }
-  vector('norm', 'model.norm.weight');
+  norm('norm', 'model.norm.weight', plan.lastNormScale);
   linear('head', [model.shape.tiedEmbedding ? 'model.embed_tokens' : 'lm_head']);
   const head = linears.get('head')!;
   // A tied 8-bit embedding is read out of the head's blocks; any other is kept as floats.
@@ -69,6 +83,15 @@ export function lower(model: BaseModel, bits: LinearBits | null): LoweredModel {
   }
   return { shape: model.shape, linears, weights };
 }
+
+/** Norms of a layer by their sources, where its halves are normed before, and behind as well. */
+const beforeNorms = { attention_norm: 'input_layernorm', mlp_norm: 'post_attention_layernorm' };
+const aroundNorms = {
+  attention_norm: 'input_layernorm',
+  output_norm: 'post_attention_layernorm',
+  mlp_norm: 'pre_feedforward_layernorm',
+  down_norm: 'post_feedforward_layernorm',
+};
 
 /** Joins rows of `tensors` [n_i, k] into one linear and adds it to `weights`. */
 function addLinear(

@@ -6,7 +6,8 @@
 // Query heads of a group read the same keys: their rows lie under each other, [B, kvHeads, group * T, headDim], so that
 // keys are never repeated and their derivatives add up inside the product.
 
-import type { AttentionInputs } from './attention-inputs.ts';
+import type { LayerPlan } from '../core/layer-plan.ts';
+import type { AttentionInputs, RotaryInputs } from './attention-inputs.ts';
 import type { GraphBuilder } from './graph-builder.ts';
 import { backRmsNorm, type RmsNorm, rmsNorm } from './rms-norm.ts';
 import type { TrainingBuilder } from './training-builder.ts';
@@ -32,18 +33,20 @@ export function attend(
   t: TrainingBuilder,
   inputs: AttentionInputs,
   layer: number,
+  plan: LayerPlan,
   [q, k, v]: readonly [string, string, string],
 ): Attention {
   const { g, model } = t;
   const { heads, kvHeads, headDim } = model.shape;
-  const query = rotated(t, inputs, q, { count: heads, weight: `layers.${layer}.q_norm` });
-  const key = rotated(t, inputs, k, { count: kvHeads, weight: `layers.${layer}.k_norm` });
+  const rope = inputs.rope(plan.rope ?? 'none');
+  const query = rotated(t, inputs, q, { count: heads, weight: `layers.${layer}.q_norm`, rope });
+  const key = rotated(t, inputs, k, { count: kvHeads, weight: `layers.${layer}.k_norm`, rope });
   const value = byHead(g, inputs, v, kvHeads);
   const grouped = g.op('Reshape', [query.rows, g.integers('grouped', [0, kvHeads, -1, headDim])]);
-  const alpha = { float: headDim ** -0.5 };
+  const alpha = { float: plan.scale };
   const scores = stackedProduct(t, [grouped, key.rows], { transB: 1, alpha });
   const apart = g.op('Reshape', [scores, g.integers('heads_apart', [0, heads, -1, 0])]);
-  const softmax = g.op('Softmax', [g.op('Add', [apart, inputs.mask])], { axis: -1 });
+  const softmax = g.op('Softmax', [g.op('Add', [apart, inputs.mask(plan.window)])], { axis: -1 });
   const shares = g.op('Reshape', [softmax, g.integers('heads_grouped', [0, kvHeads, -1, 0])]);
   const output = g.op('MatMul', [shares, value]);
   const attended = asRows(g, output, heads, headDim);
@@ -62,12 +65,14 @@ export function attend(
 export function backAttend(
   t: TrainingBuilder,
   inputs: AttentionInputs,
+  plan: LayerPlan,
   { q, k, v, shares, byHead: output }: Attention,
   dAttended: string,
 ): [dq: string, dk: string, dv: string] {
   const { g, model } = t;
   const { heads, kvHeads, headDim } = model.shape;
-  const alpha = { float: headDim ** -0.5 };
+  const alpha = { float: plan.scale };
+  const rope = inputs.rope(plan.rope ?? 'none');
   const apart = byHead(g, inputs, dAttended, heads);
   const dOutput = g.op('Reshape', [apart, g.integers('grouped', [0, kvHeads, -1, headDim])]);
   const dv = stackedProduct(t, [shares, dOutput], { transA: 1 });
@@ -77,8 +82,8 @@ export function backAttend(
   const dq = stackedProduct(t, [dScores, k.rows], { alpha });
   const dk = stackedProduct(t, [dScores, q.rows], { transA: 1, alpha });
   return [
-    backRotated(t, inputs, q, g.op('Reshape', [dq, g.integers('ungrouped', [0, heads, -1, headDim])]), heads),
-    backRotated(t, inputs, k, dk, kvHeads),
+    backRotated(t, rope, q, g.op('Reshape', [dq, g.integers('ungrouped', [0, heads, -1, headDim])]), heads),
+    backRotated(t, rope, k, dk, kvHeads),
     asRows(g, dv, kvHeads, headDim),
   ];
 }
@@ -88,29 +93,29 @@ function rotated(
   t: TrainingBuilder,
   inputs: AttentionInputs,
   rows: string,
-  { count, weight }: { count: number; weight: string },
+  { count, weight, rope }: { count: number; weight: string; rope: RotaryInputs },
 ): Head {
   const { g, model, own } = t;
   const { rmsNormEps } = model.shape;
   const split = byHead(g, inputs, rows, count);
   const norm = model.weights.has(weight) ? rmsNorm(t, split, own(weight), rmsNormEps) : null;
-  return { rows: rotate(g, norm === null ? split : norm.y, trainingNames.sin), norm };
+  return { rows: rotate(g, norm === null ? split : norm.y, rope.cos, rope.sin), norm };
 }
 
 function backRotated(
   t: TrainingBuilder,
-  inputs: AttentionInputs,
+  { cos, minusSin }: RotaryInputs,
   { norm }: Head,
   dRows: string,
   count: number,
 ): string {
   const { g, model } = t;
-  const back = rotate(g, dRows, inputs.minusSin);
+  const back = rotate(g, dRows, cos, minusSin);
   return asRows(g, norm === null ? back : backRmsNorm(t, norm, back), count, model.shape.headDim);
 }
 
-function rotate(g: GraphBuilder, x: string, sin: string): string {
-  return g.contrib('RotaryEmbedding', [x, trainingNames.positions, trainingNames.cos, sin], {})[0]!;
+function rotate(g: GraphBuilder, x: string, cos: string, sin: string): string {
+  return g.contrib('RotaryEmbedding', [x, trainingNames.positions, cos, sin], {})[0]!;
 }
 
 /** [R, count * headDim] -> [B, count, T, headDim] */

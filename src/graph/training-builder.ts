@@ -2,6 +2,7 @@
 // are trained, and the order of execution.
 
 import { linearSize, type TargetModule } from '../core/adapter.ts';
+import { type ModelPlan, modelPlan } from '../core/layer-plan.ts';
 import { type JoinedLinear, joinedLinears } from './adapted-linear.ts';
 import { createGraphBuilder, type GraphBuilder } from './graph-builder.ts';
 import type { LoweredModel, LoweredTensor } from './lowered.ts';
@@ -15,6 +16,7 @@ export type Target = TrainTarget & { readonly index: number };
 export type TrainingBuilder = {
   readonly g: GraphBuilder;
   readonly model: LoweredModel;
+  readonly plan: ModelPlan;
   readonly form: TrainingForm;
   readonly on: GraphTarget['on'];
   readonly weights: ReadonlyMap<string, LoweredTensor>;
@@ -53,6 +55,7 @@ export function createTrainingBuilder(lowered: LoweredModel, form: TrainingForm)
   return {
     g,
     model,
+    plan: modelPlan(model.shape),
     form,
     on,
     weights,

@@ -48,9 +48,6 @@ export const trainingNames = {
   /** float32 [r, in] and [out, r], as PEFT has them. */
   a: (layer: number, module: TargetModule) => `lora_a.${layer}.${module}`,
   b: (layer: number, module: TargetModule) => `lora_b.${layer}.${module}`,
-  /** Weights of the session, as the decoder has them: float32 [positions, headDim / 2]. */
-  cos: 'cos',
-  sin: 'sin',
 
   /** Output, float32 [1]: the sum of lossWeights * -logprobs. */
   loss: 'loss',

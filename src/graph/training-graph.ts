@@ -10,7 +10,6 @@ import { attentionInputs } from './attention-inputs.ts';
 import { gatherRows } from './frozen-linear.ts';
 import type { LoweredModel, LoweredTensor } from './lowered.ts';
 import { backRmsNorm, rmsNorm } from './rms-norm.ts';
-import { ropeTables } from './rope.ts';
 import { after, createTrainingBuilder, type TrainingBuilder } from './training-builder.ts';
 import { type TrainingForm, trainingNames } from './training-form.ts';
 import { applyLayer, backLayer, type TrainedLayer } from './training-layer.ts';
@@ -27,14 +26,14 @@ export function buildTrainingGraph(model: LoweredModel, form: TrainingForm): Tra
   const { g } = t;
   const { shape } = model;
   addInputs(t);
-  const inputs = attentionInputs(t, ropeTables(shape, form.positions));
+  const inputs = attentionInputs(t);
   const layers: TrainedLayer[] = [];
   let x = embed(t);
   for (let layer = 0; layer < shape.layers; layer++) {
     layers.push(applyLayer(t, inputs, layer, x));
     x = layers[layer]!.result;
   }
-  const norm = rmsNorm(t, x, t.own('norm'), shape.rmsNormEps);
+  const norm = rmsNorm(t, x, t.own('norm'), t.plan.epsilon);
   const dNorm = addLoss(t, norm.y);
   let dx = dNorm === null ? null : backRmsNorm(t, norm, dNorm);
   for (let layer = shape.layers - 1; dx !== null; layer--) {
@@ -58,8 +57,11 @@ function addInputs({ g, on, form }: TrainingBuilder): void {
 
 /** [R, hidden] */
 function embed(t: TrainingBuilder): string {
-  const { g, model, own } = t;
+  const { g, model, own, plan } = t;
   const tokens = g.op('Reshape', [trainingNames.tokens, g.integers('flat', [-1])]);
   // A tied 8-bit embedding is the head's.
-  return model.weights.has('embedding') ? g.op('Gather', [own('embedding'), tokens]) : gatherRows(t, 'head', tokens);
+  const rows = model.weights.has('embedding')
+    ? g.op('Gather', [own('embedding'), tokens])
+    : gatherRows(t, 'head', tokens);
+  return plan.embeddingScale === 1 ? rows : g.op('Mul', [rows, g.float('embedding_scale', plan.embeddingScale)]);
 }

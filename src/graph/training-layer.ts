@@ -10,13 +10,16 @@ import { applyTrained, backTrained, type TrainedLinear } from './trained-linear.
 import { type Attention, attend, backAttend } from './training-attention.ts';
 import { after, type TrainingBuilder } from './training-builder.ts';
 import { trainingNames } from './training-form.ts';
-import { backGatedSilu, gatedSilu } from './training-mlp.ts';
+import { backGated, gated } from './training-mlp.ts';
 
 export type TrainedLayer = {
   readonly attentionNorm: RmsNorm;
   readonly qkv: TrainedLinear;
   readonly attention: Attention;
   readonly output: TrainedLinear;
+  /** Of what the halves add to the residual; null where the layer has none. */
+  readonly outputNorm: RmsNorm | null;
+  readonly downNorm: RmsNorm | null;
   readonly mlpNorm: RmsNorm;
   readonly gateUp: TrainedLinear;
   readonly down: TrainedLinear;
@@ -26,24 +29,30 @@ export type TrainedLayer = {
 
 export function applyLayer(t: TrainingBuilder, inputs: AttentionInputs, layer: number, x: string): TrainedLayer {
   const { g, model, own } = t;
-  const { rmsNormEps, layers } = model.shape;
+  const { layers } = model.shape;
+  const { epsilon, layers: plans } = t.plan;
+  const plan = plans[layer]!;
+  const normOf = ({ outputs: [y] }: TrainedLinear, name: string) =>
+    plan.outputNorms ? rmsNorm(t, y!, own(`layers.${layer}.${name}`), epsilon) : null;
   const project = (linear: JoinedLinear, input: string) => {
     const outs = joinedLinears[linear].map((module) => linearSize(model.shape, module).out);
     return applyTrained(t, layer, linear, outs, input);
   };
-  const attentionNorm = rmsNorm(t, x, own(`layers.${layer}.attention_norm`), rmsNormEps);
+  const attentionNorm = rmsNorm(t, x, own(`layers.${layer}.attention_norm`), epsilon);
   const qkv = project('qkv', attentionNorm.y);
-  const attention = attend(t, inputs, layer, qkv.outputs as [string, string, string]);
+  const attention = attend(t, inputs, layer, plan, qkv.outputs as [string, string, string]);
   const output = project('output', attention.attended);
-  let between = g.op('Add', [x, output.outputs[0]!]);
+  const outputNorm = normOf(output, 'output_norm');
+  let between = g.op('Add', [x, outputNorm?.y ?? output.outputs[0]!]);
   // Nobody reads the other rows of the last layer.
   if (layer === layers - 1) between = g.op('Gather', [between, trainingNames.sampled]);
-  const mlpNorm = rmsNorm(t, between, own(`layers.${layer}.mlp_norm`), rmsNormEps);
+  const mlpNorm = rmsNorm(t, between, own(`layers.${layer}.mlp_norm`), epsilon);
   const gateUp = project('gate_up', mlpNorm.y);
   const [gate, up] = gateUp.outputs as [string, string];
-  const down = project('down', gatedSilu(g, gate, up));
-  const result = g.op('Add', [between, down.outputs[0]!]);
-  return { attentionNorm, qkv, attention, output, mlpNorm, gateUp, down, result };
+  const down = project('down', gated(g, plan.activation, gate, up));
+  const downNorm = normOf(down, 'down_norm');
+  const result = g.op('Add', [between, downNorm?.y ?? down.outputs[0]!]);
+  return { attentionNorm, qkv, attention, output, outputNorm, mlpNorm, gateUp, down, downNorm, result };
 }
 
 /** The derivative by the layer's input from that by its result; null where nothing below is trained. */
@@ -56,30 +65,34 @@ export function backLayer(
 ): string | null {
   const { g, model } = t;
   const { hidden, intermediate, layers } = model.shape;
-  const { qkv, attention, output, gateUp, down } = kept;
+  const { qkv, attention, output, outputNorm, gateUp, down, downNorm } = kept;
+  const plan = t.plan.layers[layer]!;
+  const { activation } = plan;
   const [gate, up] = gateUp.outputs as [string, string];
 
   const again = (norm: RmsNorm, first: string) => rmsAgain(t, norm, hidden, first);
-  const dHidden = backTrained(t, down, [dResult], () =>
-    gatedSilu(g, after(t, gate, [-1, intermediate], [dResult]), up),
+  const dDown = downNorm === null ? dResult : backRmsNorm(t, downNorm, dResult);
+  const dHidden = backTrained(t, down, [dDown], () =>
+    gated(g, activation, after(t, gate, [-1, intermediate], [dDown]), up),
   );
   if (dHidden === null) return null;
-  const { dGate, dUp } = backGatedSilu(t, { gate, up, width: intermediate }, dHidden);
+  const { dGate, dUp } = backGated(t, { activation, gate, up, width: intermediate }, dHidden);
   const dMlp = backTrained(t, gateUp, [dGate, dUp], () => again(kept.mlpNorm, dGate));
   if (dMlp === null) return null;
   let dBetween = g.op('Add', [dResult, backRmsNorm(t, kept.mlpNorm, dMlp)]);
   if (layer === layers - 1) dBetween = scatter(t, dBetween, kept.attentionNorm.x);
 
-  const dAttended = backTrained(t, output, [dBetween], () => attention.attended);
+  const dOutput = outputNorm === null ? dBetween : backRmsNorm(t, outputNorm, dBetween);
+  const dAttended = backTrained(t, output, [dOutput], () => attention.attended);
   if (dAttended === null) return null;
-  const dParts = backAttend(t, inputs, attention, dAttended);
+  const dParts = backAttend(t, inputs, plan, attention, dAttended);
   const dNormed = backTrained(t, qkv, dParts, () => again(kept.attentionNorm, dParts[0]));
   return dNormed === null ? null : g.op('Add', [dBetween, backRmsNorm(t, kept.attentionNorm, dNormed)]);
 }
 
 /** The norm's result once more, not before `first`. */
-function rmsAgain(t: TrainingBuilder, { x, weight }: RmsNorm, width: number, first: string): string {
-  return rmsNorm(t, after(t, x, [-1, width], [first]), weight, t.model.shape.rmsNormEps).y;
+function rmsAgain(t: TrainingBuilder, { x, weight, epsilon }: RmsNorm, width: number, first: string): string {
+  return rmsNorm(t, after(t, x, [-1, width], [first]), weight, epsilon).y;
 }
 
 /** Rows of [S, hidden] back in their places among those of `like` [R, hidden]; 0 elsewhere. */

@@ -1,30 +1,47 @@
 // The gated MLP of a layer between its two linears, forward and backward.
 //
-//     a = silu(gate) = gate * s,  s = sigmoid(gate);  h = a * up
-//     dup = dh * a,  dgate = dh * up * s * (1 + gate - a)
+//     a = gate * s,  s = sigmoid(v);  h = a * up
+//     dup = dh * a,  dgate = dh * up * s * (1 + (gate - a) * v')
+//
+// SiLU is v = gate. GELU's tanh form is v = c gate + d gate³, c = sqrt(8 / pi), d = 0.044715 c.
 
+import type { LayerPlan } from '../core/layer-plan.ts';
 import type { GraphBuilder } from './graph-builder.ts';
 import { after, type TrainingBuilder } from './training-builder.ts';
 
-export function gatedSilu(g: GraphBuilder, gate: string, up: string): string {
-  return g.op('Mul', [silu(g, gate), up]);
+type Activation = LayerPlan['activation'];
+
+const c = Math.sqrt(8 / Math.PI);
+const d = 0.044715 * c;
+
+/** Each is one operator; QuickGelu with alpha 1 is SiLU. */
+export function gated(g: GraphBuilder, activation: Activation, gate: string, up: string): string {
+  const [activated] =
+    activation === 'gelu' ? g.contrib('FastGelu', [gate], {}) : g.contrib('QuickGelu', [gate], { alpha: { float: 1 } });
+  return g.op('Mul', [activated!, up]);
 }
 
 /** `gate` and `up` [R, width] are what the forward pass read. */
-export function backGatedSilu(
+export function backGated(
   t: TrainingBuilder,
-  kept: { gate: string; up: string; width: number },
+  kept: { activation: Activation; gate: string; up: string; width: number },
   dh: string,
 ): { dGate: string; dUp: string } {
   const { g } = t;
   const gate = after(t, kept.gate, [-1, kept.width], [dh]);
-  const sigmoid = g.op('Sigmoid', [gate]);
+  const { v, slope: ofV } = kept.activation === 'gelu' ? geluArgument(g, gate) : { v: gate, slope: null };
+  const sigmoid = g.op('Sigmoid', [v]);
   const activated = g.op('Mul', [gate, sigmoid]);
-  const slope = g.op('Mul', [sigmoid, g.op('Add', [g.op('Sub', [gate, activated]), g.float('one', 1)])]);
+  const rest = g.op('Sub', [gate, activated]);
+  const grown = ofV === null ? rest : g.op('Mul', [rest, ofV]);
+  const slope = g.op('Mul', [sigmoid, g.op('Add', [grown, g.float('one', 1)])]);
   return { dGate: g.op('Mul', [g.op('Mul', [dh, kept.up]), slope]), dUp: g.op('Mul', [dh, activated]) };
 }
 
-/** QuickGelu with alpha 1 is SiLU in one operator. */
-function silu(g: GraphBuilder, x: string): string {
-  return g.contrib('QuickGelu', [x], { alpha: { float: 1 } })[0]!;
+/** v and v'. */
+function geluArgument(g: GraphBuilder, gate: string): { v: string; slope: string } {
+  const square = g.op('Mul', [gate, gate]);
+  const factor = g.op('Add', [g.op('Mul', [square, g.float('gelu_d', d)]), g.float('gelu_c', c)]);
+  const slope = g.op('Add', [g.op('Mul', [square, g.float('gelu_3d', 3 * d)]), g.float('gelu_c', c)]);
+  return { v: g.op('Mul', [gate, factor]), slope };
 }

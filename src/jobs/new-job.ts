@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TargetModule } from '../core/adapter.ts';
 import { LorikeetError } from '../core/errors.ts';
+import { untrained } from '../core/layer-plan.ts';
 import { limits } from '../core/limits.ts';
 import { isAdapterName, isAliasName } from '../registry/reference.ts';
 import { configName, weightsName } from '../storage/blob-folder.ts';
@@ -28,7 +29,12 @@ export async function prepareJob(
   asked: NewJob,
 ): Promise<PreparedJob> {
   const { options } = parts;
-  const { context } = options.base.shape();
+  const shape = options.base.shape();
+  const missing = untrained(shape);
+  if (missing !== null) {
+    const message = `The base model has ${missing}: it is served, and not trained.`;
+    throw new LorikeetError('unsupported_parameter', { message, param: 'model' });
+  }
   const training = await fileFor(files, tenant, asked.trainingFile, 'training_file');
   const validation =
     asked.validationFile === null ? null : await fileFor(files, tenant, asked.validationFile, 'validation_file');
@@ -36,7 +42,7 @@ export async function prepareJob(
   assertNames(parts, asked, adapterName);
   const initial = asked.model === options.base.files.name ? null : await takeInitial(parts, tenant, id, asked);
   const choices = { ...asked.choices, ...initial?.choices };
-  const data = { rows: training.rows, contextTokens: context, seed: options.newSeed() };
+  const data = { rows: training.rows, contextTokens: shape.context, seed: options.newSeed() };
   const { createdBy, model, suffix, alias, metadata, mayPublish = true } = asked;
   const spec: JobSpec = {
     ...{ createdBy, model, suffix, alias, metadata, adapterName, mayPublish },

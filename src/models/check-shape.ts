@@ -2,18 +2,19 @@
 
 import type { ModelShape } from '../core/base-model.ts';
 import { LorikeetError } from '../core/errors.ts';
-import { architectures, supportedArchitectures } from './architectures.ts';
-import { unsupported } from './fields.ts';
 
-/** Returns the shape; throws where its numbers contradict each other or its architecture cannot be run. */
+/** Returns the shape; throws where its numbers contradict each other. */
 export function checkShape(shape: ModelShape): ModelShape {
-  const { missing } = architectures[shape.architecture];
-  if (missing !== null) {
-    unsupported(`${shape.architecture} needs ${missing}; supported are ${supportedArchitectures.join(', ')}`);
-  }
   if (shape.heads % shape.kvHeads !== 0) invalid(`${shape.heads} heads cannot share ${shape.kvHeads} key-value heads`);
   if (shape.headDim % 2 !== 0)
     invalid(`the head dimension ${shape.headDim} is odd, which rotary positions do not allow`);
+  const scaling = shape.ropeScaling;
+  if (scaling?.kind === 'longrope') {
+    const pairs = (shape.ropeDims ?? shape.headDim) / 2;
+    const lengths = [scaling.shortFactors.length, scaling.longFactors.length];
+    if (lengths.some((length) => length !== pairs))
+      invalid(`${lengths.join(' and ')} factors for ${pairs} rotary pairs`);
+  }
   return shape;
 }
 

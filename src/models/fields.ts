@@ -38,6 +38,12 @@ export function fields(source: string, get: (key: string) => unknown): Fields {
   };
 }
 
+/** Own properties of an untrusted object only, so that a key like "constructor" is absent; null counts as absent. */
+export function own(json: unknown): (key: string) => unknown {
+  const entries = typeof json === 'object' && json !== null ? (json as Readonly<Record<string, unknown>>) : {};
+  return (key) => (Object.hasOwn(entries, key) ? (entries[key] ?? undefined) : undefined);
+}
+
 /** An untrusted value in a message. */
 export const show = (value: unknown): string =>
   typeof value === 'string' ? JSON.stringify(value.slice(0, 80)) : String(value).slice(0, 80);

@@ -21,10 +21,11 @@ export function ggufShape(file: GgufFile, ropeFactors: Float32Array | null): Mod
   const heads = own.count('attention.head_count', limits.modelHeads);
   const headDim = own.count('attention.key_length', limits.modelHeadDim, hidden / heads);
   const context = own.count('context_length', limits.modelContext);
-  refuseVariants(own, headDim, context);
+  const row = architectures[architecture];
+  refuseVariants(own, headDim, row.traits.fusedRows === true);
   const ropeTheta = own.positive('rope.freq_base', 10_000);
   const embedding = file.tensors.find((tensor) => tensor.name === 'token_embd.weight');
-  return checkShape({
+  const shape = {
     architecture,
     layers: own.count('block_count', limits.modelLayers),
     hidden,
@@ -39,17 +40,16 @@ export function ggufShape(file: GgufFile, ropeFactors: Float32Array | null): Mod
     ropeScaling: ropeScaling(own, ropeFactors, ropeTheta, headDim),
     rmsNormEps: own.positive('attention.layer_norm_rms_epsilon'),
     tiedEmbedding: !file.tensors.some((tensor) => tensor.name === 'output.weight'),
-  });
+  };
+  return checkShape({ ...shape, ...row.traits, ...row.fromGguf(own, shape) });
 }
 
 /** Keys under which a file of a known architecture computes something that the graph does not. */
-function refuseVariants(own: Fields, headDim: number, context: number): void {
+function refuseVariants(own: Fields, headDim: number, turnsPart: boolean): void {
   const valueDim = own.count('attention.value_length', limits.modelHeadDim, headDim);
   if (valueDim !== headDim) unsupported(`value heads of ${valueDim} beside key heads of ${headDim}`);
   const rotary = own.count('rope.dimension_count', limits.modelHeadDim, headDim);
-  if (rotary !== headDim) unsupported(`rotary positions on ${rotary} of ${headDim} dimensions`);
-  const window = own.get('attention.sliding_window');
-  if (typeof window === 'number' && window > 0 && window < context) unsupported('sliding-window attention');
+  if (rotary !== headDim && !turnsPart) unsupported(`rotary positions on ${rotary} of ${headDim} dimensions`);
   if (Number(own.get('expert_count') ?? 0) > 0) unsupported('mixtures of experts');
 }
 

@@ -2,11 +2,11 @@
 
 import type { ModelShape, RawTensor } from '../core/base-model.ts';
 import { LorikeetError } from '../core/errors.ts';
-import { type TensorSpec, tensorSpecs } from './architectures.ts';
+import { type TensorSpec, tensorSpecs } from './tensor-specs.ts';
 
 /**
- * The tensors in the order of the architecture, under `spec.name`. Throws where one is missing, has another shape, or
- * nothing asks for it: a weight that is left out silently would be a wrong model.
+ * The model's tensors in the order of the architecture, those of fused rows apart. Throws where one is missing, has
+ * another shape, or nothing asks for it: a weight that is left out silently would be a wrong model.
  */
 export function matchTensors(
   shape: ModelShape,
@@ -24,7 +24,7 @@ export function matchTensors(
       invalid(`tensor ${name} has shape [${tensor.shape.join(', ')}], expected [${spec.shape.join(', ')}]`);
     }
     unused.delete(name);
-    matched.set(spec.name, adapt({ ...tensor, name: spec.name }, spec));
+    for (const part of partsOf(adapt({ ...tensor, name: spec.name }, spec), spec)) matched.set(part.name, part);
   }
   if (unused.size > 0) {
     const names = [...unused].slice(0, 5).map((name) => JSON.stringify(name));
@@ -32,6 +32,22 @@ export function matchTensors(
     invalid(`a ${shape.architecture} model has no use for ${names.join(', ')}${more}`);
   }
   return matched;
+}
+
+/** Rows of any type lie behind each other, whole. */
+function partsOf(tensor: RawTensor, { parts }: TensorSpec): RawTensor[] {
+  if (parts.length === 1) return [tensor];
+  const [out, ...width] = tensor.shape as [number, ...number[]];
+  let first = 0;
+  return parts.map(({ name, rows }) => {
+    const from = first;
+    first += rows;
+    const bytes = () => {
+      const whole = tensor.bytes();
+      return whole.subarray((from / out) * whole.length, ((from + rows) / out) * whole.length);
+    };
+    return { ...tensor, name, shape: [rows, ...width], bytes };
+  });
 }
 
 function invalid(reason: string): never {

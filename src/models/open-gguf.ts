@@ -27,8 +27,17 @@ export function openGguf(path: string): BaseModel {
     shape,
     found,
     (spec) => spec.gguf,
-    (tensor, { pairedHeads }) =>
-      pairedHeads === 0 ? tensor : { ...tensor, bytes: () => unpairRows(tensor.bytes(), pairedHeads, shape.headDim) },
+    (tensor, { pairedHeads, ggufAddsOne }) => {
+      if (ggufAddsOne) return lessOne(tensor);
+      if (pairedHeads === 0) return tensor;
+      return { ...tensor, bytes: () => unpairRows(tensor.bytes(), pairedHeads, shape.headDim) };
+    },
   );
   return { shape, tensors };
+}
+
+/** A norm's weights as Hugging Face has them. */
+function lessOne({ name, type, shape, bytes }: RawTensor): RawTensor {
+  const values = () => dequantize(type, bytes(), elementCount(shape)!).map((value) => value - 1);
+  return { name, type: 'F32', shape, bytes: () => new Uint8Array(values().buffer) };
 }

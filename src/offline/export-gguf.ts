@@ -8,9 +8,9 @@ import type { GgufFile, GgufTensor } from '../formats/gguf.ts';
 import { elementCount, tensorBytes } from '../formats/tensor-bytes.ts';
 import { unpairedRow } from '../formats/unpair-rows.ts';
 import { type GgufTensorHead, ggufText, layOutGguf } from '../formats/write-gguf.ts';
-import { tensorSpecs } from '../models/architectures.ts';
 import { openGguf } from '../models/open-gguf.ts';
 import { readGguf } from '../models/read-gguf.ts';
+import { tensorSpecs } from '../models/tensor-specs.ts';
 import { type WeightFile, weightFile } from '../models/weight-file.ts';
 import type { OfflineWork } from '../protocol/offline-messages.ts';
 import type { Exported } from './exported.ts';
@@ -35,25 +35,28 @@ export function exportGguf({ model, adapter: files, dtype, unpacked, name }: Exp
   const adapter = readAdapter(files, shape);
   const specs = new Map(tensorSpecs(shape).map((spec) => [spec.gguf, spec]));
 
-  const inFloats = (head: GgufTensorHead, weight: string, source = weight): Planned => {
+  const inFloats = (head: GgufTensorHead, weights: readonly string[], source?: string): Planned => {
     const pairedHeads = specs.get(head.name)?.pairedHeads ?? 0;
     const order = pairedHeads === 0 ? undefined : (row: number) => unpairedRow(row, shape.headDim);
     return {
       ...{ name: head.name, type: dtype, shape: head.shape },
-      chunks() {
-        const pair = adapter.pairs.get(weight);
-        return mergedWeight(tensors.get(source)!, pair === undefined ? null : adapter.values(pair), dtype, order);
+      *chunks() {
+        for (const weight of weights) {
+          const pair = adapter.pairs.get(weight);
+          const values = pair === undefined ? null : adapter.values(pair);
+          yield* mergedWeight(tensors.get(source ?? weight)!, values, dtype, order);
+        }
       },
     };
   };
   const planned: Planned[] = base.tensors.map((tensor) => {
-    const weight = specs.get(tensor.name)?.name ?? '';
-    const isKept = !adapter.pairs.has(weight) && !(unpacked && tensor.shape.length === 2);
-    return isKept ? { ...tensor, chunks: () => pieces(file, tensor) } : inFloats(tensor, weight);
+    const weights = (specs.get(tensor.name)?.parts ?? []).map(({ name }) => name);
+    const isKept = !weights.some((weight) => adapter.pairs.has(weight)) && !(unpacked && tensor.shape.length === 2);
+    return isKept ? { ...tensor, chunks: () => pieces(file, tensor) } : inFloats(tensor, weights);
   });
   if (untiesHead(adapter, shape)) {
     const embedding = base.tensors.find((tensor) => specs.get(tensor.name)?.name === 'model.embed_tokens.weight')!;
-    planned.push(inFloats({ ...embedding, name: 'output.weight' }, 'lm_head.weight', 'model.embed_tokens.weight'));
+    planned.push(inFloats({ ...embedding, name: 'output.weight' }, ['lm_head.weight'], 'model.embed_tokens.weight'));
   }
   const layout = layOutGguf(entriesOf(base, file, name), planned, base.alignment);
   return {

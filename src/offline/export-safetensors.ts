@@ -11,6 +11,7 @@ import { indexName } from '../models/choose-files.ts';
 import { openModel } from '../models/open.ts';
 import { readGguf } from '../models/read-gguf.ts';
 import { readSidecar } from '../models/read-sidecar.ts';
+import { tensorSpecs } from '../models/tensor-specs.ts';
 import { configOf } from '../models/write-config.ts';
 import type { OfflineWork } from '../protocol/offline-messages.ts';
 import { writeTokenizer } from '../tokenizer/write-json.ts';
@@ -29,14 +30,22 @@ export async function exportSafetensors(work: ExportWork): Promise<Exported> {
   const { model, dtype } = work;
   const { shape, tensors } = await openModel(model);
   const adapter = readAdapter(work.adapter, shape);
-  const plan = (name: string, tensor: RawTensor): Planned => {
+  const merged = (name: string, tensor: RawTensor) => {
     const pair = adapter.pairs.get(name);
-    const chunks = () => mergedWeight(tensor, pair === undefined ? null : adapter.values(pair), dtype);
-    return { name, type: dtype, shape: tensor.shape, chunks };
+    return mergedWeight(tensor, pair === undefined ? null : adapter.values(pair), dtype);
   };
-  const planned = [...tensors].map(([name, tensor]) => plan(name, tensor));
+  const planned = tensorSpecs(shape).map(({ name, shape: size, parts }): Planned => {
+    function* chunks() {
+      for (const part of parts) yield* merged(part.name, tensors.get(part.name)!);
+    }
+    return { name, type: dtype, shape: size, chunks };
+  });
   const unties = untiesHead(adapter, shape);
-  if (unties) planned.push(plan('lm_head.weight', tensors.get('model.embed_tokens.weight')!));
+  if (unties) {
+    const embedding = tensors.get('model.embed_tokens.weight')!;
+    const name = 'lm_head.weight';
+    planned.push({ name, type: dtype, shape: embedding.shape, chunks: () => merged(name, embedding) });
+  }
   const { header, ordered } = safetensorsHeader(planned, { format: 'pt' });
   const weightsBytes = ordered.reduce((bytes, tensor) => bytes + safetensorsBytes(tensor), header.length);
   function* weights() {

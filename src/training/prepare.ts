@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { Clock } from '../core/clock.ts';
 import { parseDevice } from '../core/device.ts';
 import { LorikeetError } from '../core/errors.ts';
+import { hostOnly, untrained } from '../core/layer-plan.ts';
 import { loadWeights } from '../graph/weights.ts';
 import { readGguf } from '../models/read-gguf.ts';
 import type { TrainerEvent, TrainingJob } from '../protocol/training-messages.ts';
@@ -60,6 +61,11 @@ export async function prepare(job: TrainingJob, around: Surroundings): Promise<P
   const validation = validationFile === null ? null : await readDataset(validationFile, encode, settings.maxTokens);
   const { model } = await loadWeights(files, job.weightBits, job.cacheDir, console.warn);
   const { shape } = model;
+  const missing = untrained(shape) ?? (job.device === 'cpu' ? null : hostOnly(shape));
+  if (missing !== null) {
+    const message = `${files.name} has ${missing}: that is served on a processor, and not trained here.`;
+    throw new LorikeetError('model_unsupported', { message });
+  }
   if (settings.maxTokens > shape.context) {
     const message = `max_tokens is ${settings.maxTokens}, but ${files.name} takes at most ${shape.context} tokens.`;
     throw new LorikeetError('invalid_parameter', { message, param: 'max_tokens' });

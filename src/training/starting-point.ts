@@ -49,9 +49,11 @@ export async function startingPoint(
 function targetsOf(config: AdapterConfig, shape: ModelShape): TrainTarget[] {
   const peft = parsePeftConfig(new TextEncoder().encode(JSON.stringify(config)));
   const targets = peft.targets();
-  return [...modulesByName(shape)].flatMap(([name, { layer, module }]) => {
+  return [...modulesByName(shape)].flatMap(([name, linears]) => {
     if (!targets.includes(name)) return [];
-    return layer === null ? refuseHead() : [{ layer, module, ...rankAndScaling(peft, name) }];
+    return linears.map(({ layer, module }) =>
+      layer === null ? refuseHead() : { layer, module, ...rankAndScaling(peft, name) },
+    );
   });
 }
 

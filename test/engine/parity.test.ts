@@ -6,7 +6,7 @@ import { createDecoder, type Decoder } from '../../src/engine/decoder.ts';
 import { evenBatch } from '../../src/engine/forward-batch.ts';
 import { testRuntime } from '../helpers/test-runtime.ts';
 import { tinyLowered } from '../helpers/tiny-lowered.ts';
-import { type TinyPrompt, tinyModels, tinyReferences } from '../helpers/tiny-models.ts';
+import { familyModels, type TinyPrompt, tinyModels, tinyReferences } from '../helpers/tiny-models.ts';
 import { firstDifference } from '../parity/greedy.ts';
 import { klDivergence } from '../parity/kl.ts';
 import { greedy, marginsOf, tokensOf, witnessedEngine } from './witnesses.ts';
@@ -61,7 +61,7 @@ function whole(logits: Float32Array) {
   return { ids: Uint16Array.from(logits.keys()), logprobs: logits.map((logit) => logit - total), tail: 0 };
 }
 
-for (const name of tinyModels) {
+for (const name of [...tinyModels, ...familyModels]) {
   const { prompts, vocabulary } = tinyReferences(name);
 
   test(`${name} with float weights gives transformers' logits and greedy tokens`, async (context) => {

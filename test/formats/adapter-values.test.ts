@@ -73,7 +73,7 @@ test('bytes of another length are a mistake of the program', () => {
   assert.throws(() => checkAdapterValues(readWith({}), () => new Uint8Array(4)), /are not the 256/);
 });
 
-const modules = [...modulesByName(tinyShape).values()];
+const modules = [...modulesByName(tinyShape).values()].flat();
 const pairToWrite = (module: PeftModule): fc.Arbitrary<PairToWrite> => {
   const size = linearSize(tinyShape, module.module);
   const floats = (length: number) =>

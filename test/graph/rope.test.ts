@@ -49,6 +49,28 @@ test('linear scaling divides every frequency', () => {
   assertClose(frequencies(shapeOf(10_000, 8, { kind: 'linear', factor: 4 })), [0.25, 0.025, 0.0025, 0.00025]);
 });
 
+test('longrope has frequencies of its own for a context beyond the original, and scales both tables', () => {
+  const factors = { shortFactors: [1, 1, 2, 2], longFactors: [1, 2, 4, 8] };
+  const shape = shapeOf(10_000, 8, { kind: 'longrope', originalContext: 16, attentionFactor: 1.25, ...factors });
+  for (const [positions, expected] of [
+    [16, [1, 0.1, 0.005, 0.0005]],
+    [17, [1, 0.05, 0.0025, 0.000125]],
+  ] as const) {
+    const { cos, sin } = ropeTables(shape, positions);
+    for (const [i, frequency] of expected.entries()) {
+      assert.ok(Math.abs(cos[4 + i]! - 1.25 * Math.cos(frequency)) < 1e-6);
+      assert.ok(Math.abs(sin[4 + i]! - 1.25 * Math.sin(frequency)) < 1e-6);
+    }
+  }
+});
+
+test('a part of a head, a second table and none at all', () => {
+  const shape = { ...shapeOf(10_000, 8, { kind: 'linear', factor: 4 }), ropeDims: 4, localRopeTheta: 100 };
+  assert.deepEqual([...ropeTables(shape, 2, 'local').cos], [1, 1, Math.cos(1), Math.cos(0.1)].map(Math.fround));
+  assert.deepEqual([...ropeTables(shape, 2, 'none').cos], [1, 1, 1, 1]);
+  assert.deepEqual([...ropeTables(shape, 2, 'none').sin], [0, 0, 0, 0]);
+});
+
 test('llama3 scaling gives transformers’ frequencies for Llama 3.2', () => {
   // LlamaRotaryEmbedding(head_dim 64, theta 500000, factor 32, low 1, high 4, original 8192).inv_freq, by index.
   const expected: Readonly<Record<number, number>> = {

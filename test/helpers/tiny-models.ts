@@ -5,7 +5,9 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 export const tinyModels = ['llama', 'llama3-sharded', 'llama-gguf', 'qwen2', 'qwen3'] as const;
-export type TinyModel = (typeof tinyModels)[number];
+/** Under test/fixtures/families, made by make-family-models.py: what sets a family apart shows in each. */
+export const familyModels = ['mistral', 'qwen2-window', 'smollm3', 'granite', 'phi3', 'gemma2', 'gemma3'] as const;
+export type TinyModel = (typeof tinyModels)[number] | (typeof familyModels)[number];
 
 export type TinyPrompt = {
   readonly tokens: readonly number[];
@@ -23,7 +25,10 @@ type Index = {
   readonly prompts: readonly (Omit<TinyPrompt, 'logits'> & { readonly offset: number })[];
 };
 
-const url = (model: TinyModel, file: string) => new URL(`../fixtures/tiny/${model}/${file}`, import.meta.url);
+const isFamily = (model: TinyModel) => (familyModels as readonly TinyModel[]).includes(model);
+
+const url = (model: TinyModel, file: string) =>
+  new URL(`../fixtures/${isFamily(model) ? 'families' : 'tiny'}/${model}/${file}`, import.meta.url);
 
 /** What a user would pass as the model: a folder, or the GGUF file. */
 export function tinyModelPath(model: TinyModel): string {

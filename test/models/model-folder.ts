@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ModelShape } from '../../src/core/base-model.ts';
 import { type TensorToWrite, writeSafetensors } from '../../src/formats/write-safetensors.ts';
-import { tensorSpecs } from '../../src/models/architectures.ts';
+import { tensorSpecs } from '../../src/models/tensor-specs.ts';
 
 export const tinyShape: ModelShape = {
   architecture: 'llama',

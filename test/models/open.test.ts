@@ -9,9 +9,9 @@ import { type ErrorCode, LorikeetError } from '../../src/core/errors.ts';
 import { dequantize } from '../../src/formats/dequantize.ts';
 import { unpairRows } from '../../src/formats/unpair-rows.ts';
 import { writeSafetensors } from '../../src/formats/write-safetensors.ts';
-import { tensorSpecs } from '../../src/models/architectures.ts';
 import { localModel } from '../../src/models/local-model.ts';
 import { openModel } from '../../src/models/open.ts';
+import { tensorSpecs } from '../../src/models/tensor-specs.ts';
 import { tinyConfig, tinyShape, tinyTensors, writeModelFolder } from './model-folder.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 

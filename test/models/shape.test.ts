@@ -27,7 +27,7 @@ test('defaults of config.json are those of transformers', () => {
 });
 
 const configRefusals: [change: object, reason: RegExp, code?: 'model_unsupported'][] = [
-  [{ model_type: 'gpt2' }, /model_type "gpt2"; supported are llama, qwen2, qwen3/, 'model_unsupported'],
+  [{ model_type: 'gpt2' }, /model_type "gpt2"; supported are llama, mistral, qwen2, qwen3/, 'model_unsupported'],
   [{ model_type: 'constructor' }, /model_type "constructor"/, 'model_unsupported'],
   [{ model_type: 7 }, /model_type must be a text/],
   [{ architectures: ['LlamaForSequenceClassification'] }, /it must be LlamaForCausalLM/, 'model_unsupported'],
@@ -35,14 +35,19 @@ const configRefusals: [change: object, reason: RegExp, code?: 'model_unsupported
   [{ attention_bias: true }, /attention_bias/, 'model_unsupported'],
   [{ mlp_bias: true }, /mlp_bias/, 'model_unsupported'],
   [{ use_sliding_window: true }, /use_sliding_window/, 'model_unsupported'],
-  [
-    { model_type: 'mistral', architectures: ['MistralForCausalLM'], sliding_window: 32 },
-    /sliding/,
-    'model_unsupported',
-  ],
+  [{ sliding_window: 32 }, /sliding-window/, 'model_unsupported'],
+  [{ model_type: 'smollm3', architectures: null, no_rope_layers: [1] }, /no_rope_layers/, 'model_unsupported'],
+  [{ model_type: 'phi3', architectures: null, partial_rotary_factor: 0.3 }, /on 1 of 4/, 'model_unsupported'],
+  [{ model_type: 'gemma3_text', architectures: null, hidden_activation: 'gelu' }, /"gelu"/, 'model_unsupported'],
+  [{ model_type: 'gemma3_text', architectures: null, layer_types: ['linear'] }, /layer_types/, 'model_unsupported'],
   [{ quantization_config: {} }, /quantization_config/, 'model_unsupported'],
   [{ partial_rotary_factor: 0.5 }, /partial_rotary_factor/, 'model_unsupported'],
-  [{ rope_scaling: { rope_type: 'yarn', factor: 2 } }, /rope scaling "yarn"/, 'model_unsupported'],
+  [{ rope_scaling: { rope_type: 'dynamic', factor: 2 } }, /rope scaling "dynamic"/, 'model_unsupported'],
+  [{ rope_scaling: { rope_type: 'yarn' } }, /factor is missing/],
+  [{ rope_scaling: { rope_type: 'longrope', short_factor: [1] } }, /long_factor/, 'model_unsupported'],
+  [{ rope_scaling: { rope_type: 'longrope', short_factor: [1], long_factor: [1] } }, /1 and 1 factors for 2 rotary/],
+  [{ model_type: 'qwen3_moe', num_experts: 8 }, /"qwen3_moe" is a mixture of experts/, 'model_unsupported'],
+  [{ model_type: 'mixtral', num_local_experts: 8 }, /mixture of experts/, 'model_unsupported'],
   [{ rope_scaling: { rope_type: 'llama3', factor: 8 } }, /low_freq_factor is missing/],
   [{ hidden_size: undefined }, /hidden_size is missing/],
   [{ hidden_size: 1e9 }, /hidden_size must be an integer from 1 to/],
@@ -54,7 +59,7 @@ const configRefusals: [change: object, reason: RegExp, code?: 'model_unsupported
   [{ head_dim: 3 }, /head dimension 3 is odd/],
   [{ rms_norm_eps: 0 }, /rms_norm_eps must be a positive number/],
   [{ rope_theta: Number.NaN }, /rope_theta/],
-  [{ model_type: 'gemma3_text', architectures: ['Gemma3ForCausalLM'] }, /gemma3 needs sliding/, 'model_unsupported'],
+  [{ model_type: 'gemma3', text_config: {} }, /model_type "gemma3"; supported/, 'model_unsupported'],
 ];
 
 for (const [change, reason, code] of configRefusals) {

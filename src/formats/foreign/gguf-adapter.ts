@@ -1,12 +1,12 @@
 // llama.cpp's adapters (general.type `adapter`), as convert_lora_to_gguf.py writes them, in PEFT's terms. One alpha for
-// all pairs, each divided by its own rank; rows of Q and K of Llama models stand in GGUF's order.
+// all pairs, each divided by its own rank; rows of Q and K of some families stand in GGUF's order.
 
 import type { ModelShape } from '../../core/base-model.ts';
 import type { GgufFile, GgufTensor } from '../gguf.ts';
 import { moduleName, type PeftModule, tensorName } from '../peft-modules.ts';
 import { invalidAdapter, shorten, unsupportedAdapter } from '../refuse-adapter.ts';
 import type { SafetensorsType } from '../safetensors.ts';
-import { unpairRows } from '../unpair-rows.ts';
+import { pairedArchitectures, unpairRows } from '../unpair-rows.ts';
 import { asItIs, type ForeignAdapter, type ForeignTensor } from './foreign-adapter.ts';
 
 const linears: Readonly<Record<string, Exclude<PeftModule['module'], 'lm_head'>>> = {
@@ -68,7 +68,7 @@ function toTensor(tensor: GgufTensor, module: PeftModule, half: 'a' | 'b', shape
   }
   const name = tensorName(moduleName(module), half === 'a' ? 'loraA' : 'loraB');
   const heads = { q_proj: shape.heads, k_proj: shape.kvHeads }[module.module as string];
-  const isPaired = shape.architecture === 'llama' && half === 'b' && heads !== undefined;
+  const isPaired = pairedArchitectures.has(shape.architecture) && half === 'b' && heads !== undefined;
   // A wrong size is refused where all sizes are; rows can be put in order only if it is right.
   const isWhole = heads !== undefined && tensor.shape[0] === heads * shape.headDim;
   const reorder = isPaired && isWhole ? (data: Uint8Array) => unpairRows(data, heads, shape.headDim) : asItIs;

@@ -10,7 +10,7 @@ import { readAdapter } from '../../../src/engine/adapters/read-adapter.ts';
 import type { ResidentAdapter } from '../../../src/engine/adapters/resident-adapter.ts';
 import { type JoinedLinear, joinedLinears, loweredName } from '../../../src/graph/adapted-linear.ts';
 import type { LoweredModel } from '../../../src/graph/lowered.ts';
-import { tensorSpecs } from '../../../src/models/architectures.ts';
+import { tensorSpecs } from '../../../src/models/tensor-specs.ts';
 import { linearValues } from '../../graph/linear-values.ts';
 import { mergePair, type RandomAdapter, type ScaledAdapter } from '../adapters/random-adapters.ts';
 

@@ -1,0 +1,62 @@
+// A model as data: what each layer computes beyond its linears, with everything that a shape leaves out filled in. The
+// decoder's graph and training's walk it, so that a family is a row of fields and no condition of its own there.
+
+import type { LayerAttention, ModelShape } from './base-model.ts';
+
+export type LayerPlan = LayerAttention & {
+  /** Multiplies the products of queries and keys. */
+  readonly scale: number;
+  /** 0: none. */
+  readonly softcap: number;
+  readonly activation: 'silu' | 'gelu';
+  readonly outputNorms: boolean;
+};
+
+export type ModelPlan = {
+  readonly layers: readonly LayerPlan[];
+  /** Multiplies embeddings; 1: nothing to do. */
+  readonly embeddingScale: number;
+  /** Of norms over the residual. */
+  readonly epsilon: number;
+  /** Of the last norm's weights: logits are linear in them. */
+  readonly lastNormScale: number;
+  /** 0: none. */
+  readonly logitsSoftcap: number;
+};
+
+/**
+ * A residual scale s costs nothing: with x' = x / s the layers add their outputs as they are to embeddings / s, and
+ * norm(x) = norm(x') where epsilon is divided by s².
+ */
+export function modelPlan(shape: ModelShape): ModelPlan {
+  const { residualScale = 1, embeddingScale = 1, logitsScale = 1, logitsSoftcap = 0, outputNorms = false } = shape;
+  const { attentionScale = shape.headDim ** -0.5, attentionSoftcap: softcap = 0, activation = 'silu' } = shape;
+  return {
+    layers: Array.from({ length: shape.layers }, (_, layer) => ({
+      ...(shape.attention?.[layer] ?? { window: null, rope: 'global' }),
+      ...{ scale: attentionScale, softcap, activation, outputNorms },
+    })),
+    embeddingScale: embeddingScale / residualScale,
+    epsilon: shape.rmsNormEps / residualScale ** 2,
+    lastNormScale: logitsScale,
+    logitsSoftcap,
+  };
+}
+
+/** Why no adapter of such a model is trained, in words; null where it is. */
+export function untrained(shape: ModelShape): string | null {
+  if (shape.fusedRows) return 'q, k and v as one module, and gate and up as another';
+  return shape.attentionSoftcap || shape.logitsSoftcap ? 'soft caps' : null;
+}
+
+/** The first thing that only the processor computes, in words; null where every device does. */
+export function hostOnly(shape: ModelShape): string | null {
+  const { layers, embeddingScale, logitsSoftcap } = modelPlan(shape);
+  const first = layers.find(({ window, rope }) => window !== null || rope !== 'global');
+  if (first) return first.window === null ? 'layers without rotary positions' : 'sliding-window attention';
+  if (shape.ropeDims !== undefined) return 'rotary positions on a part of each head';
+  if (layers.some(({ softcap }) => softcap > 0) || logitsSoftcap > 0) return 'soft caps';
+  if (layers.some(({ outputNorms }) => outputNorms)) return 'norms behind attention and MLP';
+  if (shape.attentionScale !== undefined || embeddingScale !== 1) return 'scales of its own';
+  return null;
+}

@@ -1,0 +1,42 @@
+// Qwen 2 and 3, the dense models.
+
+import { limits } from '../../core/limits.ts';
+import { type Family, llamaLike } from './family.ts';
+import { attentionOf, layerTypes, refuseGgufWindow, slidingLayers, widthOf, windowOf } from './windows.ts';
+
+/** What Qwen 2 and 3 share: a window that holds only where use_sliding_window says so, from some layer on. */
+const qwen = {
+  ...llamaLike,
+  fromConfig(config, shape) {
+    const window = config.get('use_sliding_window') === true ? windowOf(config, 'sliding_window', shape) : null;
+    if (window === null) return {};
+    const first = config.get('max_window_layers') === 0 ? 0 : config.count('max_window_layers', limits.modelLayers);
+    const slides = slidingLayers(config, shape, (layer) => layer >= first);
+    return attentionOf(slides.map((isNarrow) => ({ window: isNarrow ? window : null, rope: 'global' })));
+  },
+  fromGguf(metadata, shape) {
+    refuseGgufWindow(metadata, shape);
+    return {};
+  },
+  toConfig({ attention, layers }) {
+    const window = widthOf(attention);
+    if (window === null) return {};
+    return { use_sliding_window: true, sliding_window: window, layer_types: layerTypes(attention, layers) };
+  },
+} as const satisfies Partial<Family>;
+
+export const qwen2: Family = {
+  ...qwen,
+  modelTypes: { qwen2: { sliding_window: 4096, max_window_layers: 28 } },
+  classes: ['Qwen2ForCausalLM'],
+  gguf: 'qwen2',
+  qkvBias: true,
+};
+
+export const qwen3: Family = {
+  ...qwen,
+  modelTypes: { qwen3: { head_dim: 128, sliding_window: 4096, max_window_layers: 28 } },
+  classes: ['Qwen3ForCausalLM'],
+  gguf: 'qwen3',
+  qkNorm: true,
+};

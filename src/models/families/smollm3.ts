@@ -1,0 +1,53 @@
+// SmolLM3.
+
+import { limits } from '../../core/limits.ts';
+import { type Fields, unsupported } from '../fields.ts';
+import { type Family, llamaLike, type PlainShape } from './family.ts';
+import { attentionOf, layerTypes, refuseGgufWindow, slidingLayers, widthOf, windowOf } from './windows.ts';
+
+/** llama.cpp knows no other. */
+const everyFourth = (layer: number) => (layer + 1) % 4 === 0;
+
+/** A Llama some of whose layers, every fourth by default, have no rotary positions. */
+export const smollm3: Family = {
+  ...llamaLike,
+  modelTypes: { smollm3: { rope_theta: 2_000_000 } },
+  classes: ['SmolLM3ForCausalLM'],
+  gguf: 'smollm3',
+  fromConfig(config, shape) {
+    const turns = turningLayers(config, shape);
+    const window = config.get('use_sliding_window') === true ? windowOf(config, 'sliding_window', shape) : null;
+    const slides = slidingLayers(config, shape, (layer) => !turns[layer]);
+    return attentionOf(
+      turns.map((isTurned, layer) => ({ window: slides[layer] ? window : null, rope: isTurned ? 'global' : null })),
+    );
+  },
+  fromGguf(metadata, shape) {
+    refuseGgufWindow(metadata, shape);
+    const layers = Array.from({ length: shape.layers }, (_, layer) => layer);
+    return attentionOf(layers.map((layer) => ({ window: null, rope: everyFourth(layer) ? null : 'global' })));
+  },
+  toConfig({ attention, layers }) {
+    const window = widthOf(attention);
+    return {
+      no_rope_layers: Array.from({ length: layers }, (_, layer) => (attention?.[layer]?.rope === null ? 0 : 1)),
+      ...(window === null
+        ? {}
+        : { use_sliding_window: true, sliding_window: window, layer_types: layerTypes(attention, layers) }),
+    };
+  },
+};
+
+function turningLayers(config: Fields, { layers }: PlainShape): boolean[] {
+  const list = config.get('no_rope_layers');
+  if (list === undefined) {
+    const interval = config.count('no_rope_layer_interval', limits.modelLayers, 4);
+    return Array.from({ length: layers }, (_, layer) => (layer + 1) % interval !== 0);
+  }
+  const isFlag = (item: unknown) => item === 0 || item === 1;
+  if (!Array.isArray(list) || list.length < layers || !list.every(isFlag)) {
+    unsupported('no_rope_layers other than 0 or 1 for each layer');
+  }
+  // In spite of the name 1 is a layer that has them.
+  return list.slice(0, layers).map((item) => item === 1);
+}

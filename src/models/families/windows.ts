@@ -1,0 +1,52 @@
+// Sliding windows as files state them.
+
+import type { LayerAttention, ModelTraits } from '../../core/base-model.ts';
+import { limits } from '../../core/limits.ts';
+import { type Fields, unsupported } from '../fields.ts';
+import type { PlainShape } from './family.ts';
+
+/** `sliding_window` where it is narrower than the longest context; else null, as it then hides nothing. */
+export function windowOf(fields: Fields, key: string, { context }: PlainShape): number | null {
+  if (fields.get(key) === undefined) return null;
+  const window = fields.count(key, limits.modelContext);
+  return window < context ? window : null;
+}
+
+/** By layer: layer_types if the config lists them, else the family's own rule. */
+export function slidingLayers(config: Fields, { layers }: PlainShape, rule: (layer: number) => boolean): boolean[] {
+  const types = config.get('layer_types');
+  if (types === undefined) return Array.from({ length: layers }, (_, layer) => rule(layer));
+  const isKnown = (type: unknown) => type === 'sliding_attention' || type === 'full_attention';
+  if (!Array.isArray(types) || types.length !== layers || !types.every(isKnown)) {
+    unsupported('layer_types other than sliding_attention or full_attention for each layer');
+  }
+  return types.map((type) => type === 'sliding_attention');
+}
+
+/** Nothing where no layer differs from a Llama's. */
+export function attentionOf(layers: readonly LayerAttention[]): ModelTraits {
+  return layers.some(({ window, rope }) => window !== null || rope !== 'global') ? { attention: layers } : {};
+}
+
+/** For families whose models have none. */
+export function refuseWindow(config: Fields, shape: PlainShape): void {
+  if (config.get('use_sliding_window') === true) unsupported('use_sliding_window is true in its config.json');
+  // Some state a window that they do not use.
+  if (config.get('use_sliding_window') === undefined && windowOf(config, 'sliding_window', shape) !== null) {
+    unsupported('sliding-window attention');
+  }
+}
+
+export function refuseGgufWindow(metadata: Fields, shape: PlainShape): void {
+  const window = metadata.get('attention.sliding_window');
+  if (typeof window === 'number' && window > 0 && window < shape.context) unsupported('sliding-window attention');
+}
+
+/** The way back, where windows have one width. */
+export const widthOf = (attention: readonly LayerAttention[] | undefined): number | null =>
+  attention?.find(({ window }) => window !== null)?.window ?? null;
+
+export const layerTypes = (attention: readonly LayerAttention[] | undefined, layers: number): string[] =>
+  Array.from({ length: layers }, (_, layer) =>
+    (attention?.[layer]?.window ?? null) === null ? 'full_attention' : 'sliding_attention',
+  );

@@ -1,0 +1,141 @@
+// An adapter on every linear of a model of each family, against PEFT's float64: beside the base, merged while serving,
+// and merged into a checkpoint.
+
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'node:test';
+import { type AdapterFiles, linearSize, type TargetModule } from '../../src/core/adapter.ts';
+import type { ModelShape } from '../../src/core/base-model.ts';
+import { systemClock } from '../../src/core/clock.ts';
+import { createBreath } from '../../src/engine/adapters/breath.ts';
+import { readAdapter } from '../../src/engine/adapters/read-adapter.ts';
+import type { RowAdapter } from '../../src/engine/adapters/row-adapter.ts';
+import { createDecoder, type Decoder } from '../../src/engine/decoder.ts';
+import { evenBatch } from '../../src/engine/forward-batch.ts';
+import { logSumExp } from '../../src/engine/logprobs.ts';
+import { mergeModel } from '../../src/engine/merges/merge-model.ts';
+import { adapterDigest } from '../../src/formats/adapter-digest.ts';
+import { writeSafetensors } from '../../src/formats/write-safetensors.ts';
+import { lower } from '../../src/graph/lower.ts';
+import type { LoweredModel } from '../../src/graph/lowered.ts';
+import { openModel } from '../../src/models/open.ts';
+import { exportSafetensors } from '../../src/offline/export-safetensors.ts';
+import { hashedValues } from '../helpers/hashed-values.ts';
+import { anotherDecoder, testRuntime } from '../helpers/test-runtime.ts';
+import { temporaryFolder, tinyFiles } from '../helpers/tiny-lowered.ts';
+import type { TinyModel } from '../helpers/tiny-models.ts';
+import { bytesOf, openExport } from '../offline/exported-model.ts';
+
+type Fixture = {
+  readonly r: number;
+  readonly scaling: number;
+  readonly modules: readonly string[];
+  readonly texts: readonly { readonly tokens: readonly number[]; readonly firstTarget: number }[];
+  readonly models: readonly {
+    readonly model: TinyModel;
+    readonly modules?: readonly string[];
+    readonly logprobs: readonly number[];
+  }[];
+};
+const fixture = JSON.parse(
+  readFileSync(new URL('../fixtures/families-gradients.json', import.meta.url), 'utf8'),
+) as Fixture;
+const runtime = testRuntime();
+const breath = createBreath(systemClock);
+const positions = 48;
+
+/** Linears of a module, whose rows lie below each other in it. */
+const fused: Readonly<Record<string, readonly TargetModule[]>> = {
+  qkv_proj: ['q_proj', 'k_proj', 'v_proj'],
+  gate_up_proj: ['gate_proj', 'up_proj'],
+};
+
+/** As PEFT would save make-gradients.py's. */
+function adapterOf(shape: ModelShape, modules: readonly string[]): AdapterFiles {
+  const { r, scaling } = fixture;
+  let salt = 0;
+  const tensor = (name: string, size: readonly [number, number]) => {
+    const values = hashedValues(size[0] * size[1], ++salt);
+    return { name, type: 'F32' as const, shape: size, bytes: new Uint8Array(values.buffer) };
+  };
+  const tensors = Array.from({ length: shape.layers }, (_, layer) =>
+    modules.flatMap((module) => {
+      const sizes = (fused[module] ?? [module as TargetModule]).map((linear) => linearSize(shape, linear));
+      const block = /^(gate|down|up)/.test(module) ? 'mlp' : 'self_attn';
+      const name = `base_model.model.model.layers.${layer}.${block}.${module}.lora_`;
+      const out = sizes.reduce((sum, size) => sum + size.out, 0);
+      return [tensor(`${name}A.weight`, [r, sizes[0]!.in]), tensor(`${name}B.weight`, [out, r])];
+    }),
+  ).flat();
+  const fields = { peft_type: 'LORA', task_type: 'CAUSAL_LM', r, lora_alpha: scaling * r, target_modules: modules };
+  const [config, weights] = [Buffer.from(JSON.stringify(fields)), writeSafetensors(tensors)];
+  const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
+  const folder = temporaryFolder();
+  const files = {
+    digest: adapterDigest(sha256(config), sha256(weights)),
+    config: join(folder, 'adapter_config.json'),
+    weights: join(folder, 'adapter_model.safetensors'),
+  };
+  writeFileSync(files.config, config);
+  writeFileSync(files.weights, weights);
+  return files;
+}
+
+/** Of every target of the texts. */
+async function logprobsOf(decoder: Decoder, adapter: RowAdapter | null): Promise<number[]> {
+  const found: number[] = [];
+  for (const { tokens, firstTarget } of fixture.texts) {
+    const sampled = tokens.slice(firstTarget).map((_, i) => firstTarget - 1 + i);
+    const asked = { kind: 'prompt', first: 1, pasts: [0], tokens, sampled, adapters: [adapter] } as const;
+    const logits = await decoder.forward(evenBatch(asked));
+    for (const [i, row] of sampled.entries()) {
+      const own = logits.subarray(i * decoder.vocabulary, (i + 1) * decoder.vocabulary);
+      found.push(own[tokens[row + 1]!]! - logSumExp(own));
+    }
+  }
+  return found;
+}
+
+const furthest = (found: readonly number[], expected: readonly number[]) =>
+  found.reduce((most, value, i) => Math.max(most, Math.abs(value - expected[i]!)), 0);
+
+const open = (model: LoweredModel) => createDecoder(runtime, model, { rows: 2, positions, kvType: 'float32' });
+
+for (const { model: name, modules = fixture.modules, logprobs } of fixture.models) {
+  test(`${name}: an adapter on every linear gives PEFT's log-probabilities`, async (context) => {
+    const files = await tinyFiles(name);
+    const model = lower(await openModel(files), 32);
+    const adapter = adapterOf(model.shape, modules);
+    const options = { rows: 2, positions, pages: 8, kvType: 'float32' } as const;
+    const decoder = await anotherDecoder(runtime, model, options);
+    const resident = await readAdapter(adapter, { model, breath });
+    const placement = decoder.pages.place(resident)!;
+    await placement.copied;
+    const beside = await logprobsOf(decoder, { adapter: resident, placement, scale: 1 });
+    const without = await logprobsOf(decoder, null);
+    await decoder.release();
+
+    const mergedDecoder = open(await mergeModel(runtime, model, resident, { scale: 1, bits: 32, breath }));
+    const merged = await logprobsOf(mergedDecoder, null);
+    await mergedDecoder.release();
+
+    const work = { kind: 'export', model: files, adapter, format: 'safetensors', dtype: 'F32', name } as const;
+    const exported = await openExport(
+      'safetensors',
+      await bytesOf(await exportSafetensors({ ...work, unpacked: false })),
+    );
+    const exportedDecoder = open(lower(await openModel(exported), 32));
+    const checkpoint = await logprobsOf(exportedDecoder, null);
+    await exportedDecoder.release();
+
+    const apart = [beside, merged, checkpoint].map((found) => furthest(found, logprobs));
+    const effect = furthest(without, logprobs);
+    const shown = apart.map((value) => value.toExponential(1)).join(', ');
+    context.diagnostic(`beside, merged, exported within ${shown} nats; the adapter moves ${effect.toFixed(2)}`);
+    // Pages and merges hold B in half floats; a checkpoint rounds nothing.
+    assert.ok(apart[0]! < 5e-3 && apart[1]! < 5e-3 && apart[2]! < 1e-4, shown);
+    assert.ok(effect > 0.2, `${effect}`);
+  });
+}
