@@ -43,6 +43,10 @@ export function modelPlan(shape: ModelShape): ModelPlan {
   };
 }
 
+/** Tokens of a context that nobody chose: longrope computes short texts otherwise where longer ones may come. */
+export const usualContext = ({ context, ropeScaling }: ModelShape): number =>
+  ropeScaling?.kind === 'longrope' ? Math.min(context, ropeScaling.originalContext) : context;
+
 /** Why no adapter of such a model is trained, in words; null where it is. */
 export function untrained(shape: ModelShape): string | null {
   if (shape.fusedRows) return 'q, k and v as one module, and gate and up as another';

@@ -5,6 +5,7 @@
 import { linearSize, targetModules } from './adapter.ts';
 import type { ModelShape } from './base-model.ts';
 import { LorikeetError } from './errors.ts';
+import { usualContext } from './layer-plan.ts';
 
 /** In the order in which they are told. */
 export const memoryParts = {
@@ -109,11 +110,13 @@ const settingOf: Partial<Record<MemoryPart, string>> = {
 
 /** Throws `memory_exceeded` where it cannot fit, `invalid_config` where one choice contradicts another. */
 export function planMemory(needs: MemoryNeeds): MemoryPlan {
-  const { limitBytes, isOwn, shape, chosen, onDevice } = needs;
+  const { limitBytes, isOwn, chosen, onDevice } = needs;
+  const shape = { ...needs.shape, context: usualContext(needs.shape) };
   const tokenBytes = kvTokenBytes(shape, needs.kvNumberBytes);
   const pageBytes = adapterPageBytes(shape);
-  if (chosen.maxContext !== null && chosen.maxContext > shape.context) {
-    const message = `LORIKEET_MAX_CONTEXT is ${chosen.maxContext}, but the model takes ${shape.context} at most.`;
+  const { context: longest } = needs.shape;
+  if (chosen.maxContext !== null && chosen.maxContext > longest) {
+    const message = `LORIKEET_MAX_CONTEXT is ${chosen.maxContext}, but the model takes ${longest} at most.`;
     throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_MAX_CONTEXT' });
   }
   const context = chosen.maxContext ?? shape.context;

@@ -3,7 +3,7 @@
 import { randomInt } from 'node:crypto';
 import type { Clock } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
-import { hostOnly } from '../core/layer-plan.ts';
+import { hostOnly, usualContext } from '../core/layer-plan.ts';
 import { GrammarThread } from '../grammar/grammar-thread.ts';
 import { pageRanks } from '../graph/adapted-linear.ts';
 import { loadWeights } from '../graph/weights.ts';
@@ -44,7 +44,7 @@ export async function startEngine(
     const message = `${config.model.name} has ${missing}: a device does not compute that. Take LORIKEET_DEVICE=cpu.`;
     throw new LorikeetError('model_unsupported', { message });
   }
-  const positions = config.maxContext ?? context;
+  const positions = config.maxContext ?? usualContext(shape);
   if (positions > context) {
     const message = `LORIKEET_MAX_CONTEXT is ${positions}, but ${config.model.name} takes at most ${context} tokens.`;
     throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_MAX_CONTEXT' });
