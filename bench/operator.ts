@@ -8,7 +8,7 @@ import { systemClock } from '../src/core/clock.ts';
 import { prng } from '../src/core/prng.ts';
 import { encodeOnnx } from '../src/formats/onnx.ts';
 import { createGraphBuilder } from '../src/graph/graph-builder.ts';
-import { linear } from '../src/graph/linear.ts';
+import { hostLinear } from '../src/graph/linear.ts';
 import type { LinearForm } from '../src/graph/lowered.ts';
 import { packedBytes } from '../src/graph/packed.ts';
 import { createOnnxRuntime } from '../src/runtime/onnx-runtime.ts';
@@ -70,7 +70,7 @@ async function prepare(form: LinearForm, activations: Activations): Promise<(row
       const length = packedBytes({ ...form, bits });
       add(`${name}.packed`, bytes(length), [length]);
     }
-    g.output(linear(g, { name, form, coarse: 'coarse' }, 'x', `y${copy}`), 'float32', ['R', n]);
+    g.output(hostLinear(g, { name, form, coarse: 'coarse' }, { x: 'x' }, undefined, `y${copy}`), 'float32', ['R', n]);
   }
   const session = await runtime.session(encodeOnnx(g.build()), { weights });
   return async (rows) => {

@@ -7,8 +7,6 @@
 #define KERNEL(name)
 #endif
 KERNEL(FloatLinear)
-KERNEL(GatedSilu)
-KERNEL(GroupedLora)
 KERNEL(PagedAttention)
 KERNEL(PagedAttentionFloat)
 KERNEL(QuantizedEmbedding)

@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-enum { PLACES = 8, ALIGNMENT = 64 };
+enum { PLACES = 8, ALIGNMENT = 64, LARGE = 128 * 1024 };
 
 /** Lies before the bytes that are handed out. */
 typedef struct {
@@ -12,7 +12,13 @@ typedef struct {
   size_t bytes;
 } Header;
 
-static _Atomic(void *) places[PLACES];
+/** Of small buffers, and of large ones: a run that wants little does not take what another run needs. */
+static _Atomic(void *) places[2][PLACES];
+
+static _Atomic(void *) *places_of(size_t bytes) { return places[bytes > LARGE]; }
+
+/** A quarter more, so that sizes that grow slowly do not ask for each. */
+static size_t padded(size_t bytes) { return bytes + bytes / 4; }
 
 static Header *header_of(void *scratch) { return (Header *)scratch - 1; }
 
@@ -21,8 +27,6 @@ static void release(void *scratch) {
 }
 
 static void *allocate(size_t bytes) {
-  // A quarter more, so that sizes that grow slowly do not ask for each.
-  bytes += bytes / 4;
   void *block = malloc(bytes + sizeof(Header) + ALIGNMENT);
   if (block == NULL) return NULL;
   uintptr_t at = ((uintptr_t)block + sizeof(Header) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
@@ -31,21 +35,23 @@ static void *allocate(size_t bytes) {
 }
 
 void *take_scratch(size_t bytes) {
+  _Atomic(void *) *among = places_of(padded(bytes));
   for (int i = 0; i < PLACES; i++) {
-    void *found = atomic_exchange(&places[i], NULL);
+    void *found = atomic_exchange(&among[i], NULL);
     if (found == NULL) continue;
     if (header_of(found)->bytes >= bytes) return found;
     release(found);
     break;
   }
-  return allocate(bytes);
+  return allocate(padded(bytes));
 }
 
 void give_scratch(void *scratch) {
   if (scratch == NULL) return;
+  _Atomic(void *) *among = places_of(header_of(scratch)->bytes);
   for (int i = 0; i < PLACES; i++) {
     void *empty = NULL;
-    if (atomic_compare_exchange_strong(&places[i], &empty, scratch)) return;
+    if (atomic_compare_exchange_strong(&among[i], &empty, scratch)) return;
   }
   release(scratch);
 }

@@ -1,72 +1,30 @@
-// GroupedLora: what the adapters of each row add to a joined linear, straight from the pools of rank pages.
+// What adapters add to the rows of a linear, straight from the pools of rank pages (see linear.h for the linear itself).
 //
-//   y [R, out] = base * gain + sum over the row's pages p of  share_p * (x A_pᵀ) B_p,   the parts' outputs side by side
+//   y [R, out] = y * gain + sum over the row's pages p of  share_p * (x A_pᵀ) B_p  + bias + residual
 //
-//   x       float32 [R, in]
-//   base    float32 [R, out]          the linear's own product, whose memory y takes
-//   pages   int32 [R, C]              slots of the pools; -1: none
-//   shares  float32 [R, C]            how much of the page's product the row takes
-//   gain    float32 [G, out]          DoRA; left out: 1
-//   a_i     float16 [slots, 8, in]    for each part i of `parts` (q, k, v ...): ranks as rows
-//   b_i     float16 [slots, 8, out_i] B transposed
-//   gain_of int32 [R]                 the row of `gain` that a row takes
+// of the rows that have pages; all others are whole when their product is. Parts (q, k, v ...) lie side by side in y.
 //
 // A page has 8 ranks at most: they end at the first whose first value in A is no number, so a part that the adapter
 // leaves alone, or a rank that only pads, is never read.
 //
 // Rows with the same pages are a group, which reads them once. Two sweeps share out pieces of every group: `shrink`
-// makes the inner products x Aᵀ, one for each page and rank, then `expand` multiplies them with B.
+// makes the inner products x Aᵀ, one for each page and rank, while the product itself is made; then `expand` multiplies
+// them with B.
 //
 // A row's bits depend on its own values alone: an inner product is summed along `in` in one order, an output along the
 // row's pages and their ranks; a tile computes more rows or more columns at once, each in its own registers. So neither
 // company nor the number of threads changes them, and no row is ever multiplied with a page that is not its own.
-#include "../operator.h"
+#include "grouped_lora.h"
 #include "lanes.h"
-#include <stdlib.h>
 
 #define INLINE static inline __attribute__((always_inline))
 
-enum { RANKS = 8, PARTS_MAX = 3, X = 0, BASE, PAGES, SHARES, GAIN, FIRST_PART };
-enum { GAIN_OF = FIRST_PART + 2 * PARTS_MAX };
-
-typedef struct {
-  const uint16_t *a, *b;
-  /** Outputs, and the first of them in y. */
-  size_t out, first;
-} Part;
-
-/** Rows `order[first]` and on, which have the same pages; of a piece's number at most. */
-typedef struct {
-  size_t first, rows;
-} Group;
-
-typedef struct {
-  const float *x, *base, *gain, *shares;
-  const int32_t *pages, *gain_of;
-  float *y;
-  size_t rows, in, out, columns, parts, slots;
-  Part part[PARTS_MAX];
-  /** Rows in an order in which those with the same pages are neighbours. */
-  size_t *order;
-  Group *groups;
-  size_t group_count;
-  /** Inner products, [parts, R in that order, columns * 8]. */
-  float *inner;
-  /** Ranks of each page, [groups, parts, columns], once `shrink` has seen it. */
-  uint8_t *ranks;
-  /** Blocks of columns of the widest part. */
-  size_t blocks;
-  /** Equal parts of a sweep, which threads take. */
-  size_t splits;
-} Work;
-
-static const int32_t *pages_of(const Work *work, size_t row) { return work->pages + row * work->columns; }
-
+static const int32_t *pages_of(const Lora *lora, size_t row) { return lora->pages + row * lora->columns; }
 
 static int is_number(uint16_t half) { return (half & 0x7fff) <= 0x7c00; }
 
 /** Ranks of a page in a part: 0 where the adapter leaves the part alone. */
-static size_t ranks_of(const Part *part, size_t in, int32_t page) {
+static size_t ranks_of(const LoraPart *part, size_t in, int32_t page) {
   if (page < 0) return 0;
   const uint16_t *a = part->a + (size_t)page * RANKS * in;
   size_t ranks = 0;
@@ -74,50 +32,59 @@ static size_t ranks_of(const Part *part, size_t in, int32_t page) {
   return ranks;
 }
 
-/** `count` columns of a row to which no adapter adds. */
-static void keep_product(const Work *work, size_t row, size_t column, size_t count) {
-  size_t at = row * work->out + column;
-  if (work->gain) {
-    const float *gain = work->gain + (size_t)work->gain_of[row] * work->out + column;
-    for (size_t i = 0; i < count; i++) work->y[at + i] = work->base[at + i] * gain[i];
-  } else if (work->y != work->base) {
-    memcpy(work->y + at, work->base + at, count * sizeof(float));
-  }
+static const float *gains_of(const Lora *lora, size_t row) {
+  return lora->gain ? lora->gain + (size_t)lora->gain_of[row] * lora->out : NULL;
+}
+
+/** `count` columns of a row, whose products have all that adapters add: the bias, then the residual. */
+static void finish(const Lora *lora, size_t row, size_t column, size_t count) {
+  float *y = lora->y + row * lora->out + column;
+  for (size_t i = 0; lora->bias && i < count; i++) y[i] += lora->bias[column + i];
+  const float *residual = lora->residual ? lora->residual + row * lora->out + column : NULL;
+  for (size_t i = 0; residual && i < count; i++) y[i] += residual[i];
 }
 
 #if defined(REFERENCE)
 
 /** One row and one part, as the formula says it. */
-static void reference(const Work *work, size_t row, const Part *part) {
-  const float *x = work->x + row * work->in;
-  float *y = work->y + row * work->out + part->first;
+static void reference(const Lora *lora, size_t row, const LoraPart *part) {
+  const float *x = lora->x + row * lora->in, *gains = gains_of(lora, row);
+  float *y = lora->y + row * lora->out + part->first;
   float inner[RANKS];
-  keep_product(work, row, part->first, part->out);
-  for (size_t c = 0; c < work->columns; c++) {
-    int32_t page = pages_of(work, row)[c];
-    float share = work->shares[row * work->columns + c];
-    size_t ranks = ranks_of(part, work->in, page);
-    const uint16_t *a = part->a + (size_t)(ranks ? page : 0) * RANKS * work->in;
+  for (size_t n = 0; gains && n < part->out; n++) y[n] *= gains[part->first + n];
+  for (size_t c = 0; c < lora->columns; c++) {
+    int32_t page = pages_of(lora, row)[c];
+    float share = lora->shares[row * lora->columns + c];
+    size_t ranks = ranks_of(part, lora->in, page);
+    const uint16_t *a = part->a + (size_t)(ranks ? page : 0) * RANKS * lora->in;
     const uint16_t *b = part->b + (size_t)(ranks ? page : 0) * RANKS * part->out;
     for (size_t j = 0; j < ranks; j++) {
       float sum = 0;
-      for (size_t k = 0; k < work->in; k++) sum += x[k] * half_value(a[j * work->in + k]);
+      for (size_t k = 0; k < lora->in; k++) sum += x[k] * half_value(a[j * lora->in + k]);
       inner[j] = share == 0 ? 0 : share * sum;
     }
     for (size_t j = 0; j < ranks; j++) {
       for (size_t n = 0; n < part->out; n++) y[n] += inner[j] * half_value(b[j * part->out + n]);
     }
   }
+  finish(lora, row, part->first, part->out);
 }
 
-static void reference_row(void *data, size_t row) {
-  const Work *work = data;
-  for (size_t i = 0; i < work->parts; i++) reference(work, row, &work->part[i]);
+size_t VARIANT(lora_bytes)(const Lora *lora) { return (lora->rows + 63) / 64 * 64; }
+
+void VARIANT(group_lora)(Lora *lora, void *memory) {
+  (void)memory;
+  lora->expands = lora->parts == 0 ? 0 : lora->rows;
+  if (lora->expands == 0) return;
+  lora->adapted = memory;
+  memset(lora->adapted, 1, lora->rows);
 }
 
-static const char *compute(const Call *call, Work *work) {
-  in_parallel(call, work->rows, reference_row, work);
-  return NULL;
+void VARIANT(shrink_lora)(const Lora *lora, size_t i) { (void)lora, (void)i; }
+
+void VARIANT(expand_lora)(void *data, size_t row) {
+  const Lora *lora = data;
+  for (size_t i = 0; i < lora->parts; i++) reference(lora, row, &lora->part[i]);
 }
 
 #else
@@ -131,12 +98,12 @@ enum { SPLITS = 16 };
 /** Products that one thread makes before others are awake. */
 enum { ALONE = 32768 };
 
-static float *inner_of(const Work *work, size_t part, size_t place) {
-  return work->inner + (part * work->rows + place) * work->columns * RANKS;
+static float *inner_of(const Lora *lora, size_t part, size_t place) {
+  return lora->inner + (part * lora->rows + place) * lora->columns * RANKS;
 }
 
-static uint8_t *ranks_in(const Work *work, const Group *group, size_t part) {
-  return work->ranks + ((size_t)(group - work->groups) * work->parts + part) * work->columns;
+static uint8_t *ranks_in(const Lora *lora, const LoraGroup *group, size_t part) {
+  return lora->ranks + ((size_t)(group - lora->groups) * lora->parts + part) * lora->columns;
 }
 
 /** Inner products of `rows` rows and `ranks` ranks: both constants, so that all sums are registers. */
@@ -184,43 +151,43 @@ INLINE void dots_of_page(const size_t rows, const size_t most, size_t ranks, con
 }
 
 /** x Aᵀ of a group's rows, one page and one part, times what each row takes of it. */
-static void shrink(const Work *work, const Group *group, size_t part_index, size_t column) {
-  const Part *part = &work->part[part_index];
-  int32_t page = pages_of(work, work->order[group->first])[column];
-  size_t ranks = ranks_of(part, work->in, page);
-  ranks_in(work, group, part_index)[column] = (uint8_t)ranks;
+static void shrink(const Lora *lora, const LoraGroup *group, size_t part_index, size_t column) {
+  const LoraPart *part = &lora->part[part_index];
+  int32_t page = pages_of(lora, lora->order[group->first])[column];
+  size_t ranks = ranks_of(part, lora->in, page);
+  ranks_in(lora, group, part_index)[column] = (uint8_t)ranks;
   if (ranks == 0) return;
-  const uint16_t *a = part->a + (size_t)page * RANKS * work->in;
+  const uint16_t *a = part->a + (size_t)page * RANKS * lora->in;
   const float *x[PIECE_ROWS];
   float *inner[PIECE_ROWS];
   for (size_t r = 0; r < group->rows; r++) {
-    x[r] = work->x + work->order[group->first + r] * work->in;
-    inner[r] = inner_of(work, part_index, group->first + r) + column * RANKS;
+    x[r] = lora->x + lora->order[group->first + r] * lora->in;
+    inner[r] = inner_of(lora, part_index, group->first + r) + column * RANKS;
   }
   size_t r = 0;
-  for (; r + 4 <= group->rows; r += 4) dots_of_page(4, 2, ranks, x + r, a, work->in, inner + r);
-  for (; r + 2 <= group->rows; r += 2) dots_of_page(2, 4, ranks, x + r, a, work->in, inner + r);
-  for (; r < group->rows; r++) dots_of_page(1, 8, ranks, x + r, a, work->in, inner + r);
+  for (; r + 4 <= group->rows; r += 4) dots_of_page(4, 2, ranks, x + r, a, lora->in, inner + r);
+  for (; r + 2 <= group->rows; r += 2) dots_of_page(2, 4, ranks, x + r, a, lora->in, inner + r);
+  for (; r < group->rows; r++) dots_of_page(1, 8, ranks, x + r, a, lora->in, inner + r);
   for (r = 0; r < group->rows; r++) {
-    float share = work->shares[work->order[group->first + r] * work->columns + column];
+    float share = lora->shares[lora->order[group->first + r] * lora->columns + column];
     // Of nothing nothing is taken, whatever the product overflows to.
     for (size_t j = 0; j < ranks; j++) inner[r][j] = share == 0 ? 0 : share * inner[r][j];
   }
 }
 
 /** `count` columns of y, at most `vectors` registers of them; `rows` and `vectors` are constants. */
-INLINE void add_products(const size_t rows, const size_t vectors, const Work *work, const Group *group,
+INLINE void add_products(const size_t rows, const size_t vectors, const Lora *lora, const LoraGroup *group,
                          const size_t *order, size_t part_index, const float *const *inner, size_t column,
                          size_t count) {
-  const Part *part = &work->part[part_index];
-  const int32_t *pages = pages_of(work, order[0]);
-  const uint8_t *ranks = ranks_in(work, group, part_index);
+  const LoraPart *part = &lora->part[part_index];
+  const int32_t *pages = pages_of(lora, order[0]);
+  const uint8_t *ranks = ranks_in(lora, group, part_index);
   const int is_whole = count >= LANES;
   Lanes sums[4][8];
   UNROLL for (size_t r = 0; r < rows; r++) {
     UNROLL for (size_t v = 0; v < vectors; v++) sums[r][v] = lanes_of(0);
   }
-  for (size_t c = 0; c < work->columns; c++) {
+  for (size_t c = 0; c < lora->columns; c++) {
     const uint16_t *b = part->b + (ranks[c] ? (size_t)pages[c] * RANKS * part->out + column : 0);
     for (size_t j = 0; j < ranks[c]; j++, b += part->out) {
       Lanes factors[4];
@@ -232,239 +199,202 @@ INLINE void add_products(const size_t rows, const size_t vectors, const Work *wo
     }
   }
   UNROLL for (size_t r = 0; r < rows; r++) {
-    size_t at = order[r] * work->out + part->first + column;
-    const float *gains = NULL;
-    if (work->gain) gains = work->gain + (size_t)work->gain_of[order[r]] * work->out + part->first + column;
-    UNROLL for (size_t v = 0; v < vectors; v++, at += LANES) {
+    float *y = lora->y + order[r] * lora->out + part->first + column;
+    const float *gains = gains_of(lora, order[r]);
+    if (gains) gains += part->first + column;
+    UNROLL for (size_t v = 0; v < vectors; v++) {
       if (is_whole) {
         Lanes gain = gains ? lanes_load(gains + v * LANES) : lanes_of(1);
-        lanes_store(work->y + at, lanes_multiply_add(lanes_load(work->base + at), gain, sums[r][v]));
+        lanes_store(y + v * LANES, lanes_multiply_add(lanes_load(y + v * LANES), gain, sums[r][v]));
       } else {
         Lanes gain = gains ? lanes_load_some(gains, count) : lanes_of(1);
-        Lanes base = lanes_load_some(work->base + at, count);
-        lanes_store_some(work->y + at, lanes_multiply_add(base, gain, sums[r][v]), count);
+        lanes_store_some(y, lanes_multiply_add(lanes_load_some(y, count), gain, sums[r][v]), count);
       }
     }
+    finish(lora, order[r], part->first + column, count);
   }
 }
 
 /** All columns of a block, `most` registers of them at once. */
-INLINE void add_block(const size_t rows, const size_t most, const Work *work, const Group *group, const size_t *order,
+INLINE void add_block(const size_t rows, const size_t most, const Lora *lora, const LoraGroup *group, const size_t *order,
                       size_t part, const float *const *inner, size_t column, size_t count) {
 #define STEP(vectors)                                                                                                  \
   for (; most >= (vectors) && count >= (vectors)*LANES; column += (vectors)*LANES, count -= (vectors)*LANES)           \
-    add_products(rows, vectors, work, group, order, part, inner, column, (vectors)*LANES);
+    add_products(rows, vectors, lora, group, order, part, inner, column, (vectors)*LANES);
   STEP(8)
   STEP(4)
   STEP(2)
   STEP(1)
 #undef STEP
-  if (count > 0) add_products(rows, 1, work, group, order, part, inner, column, count);
+  if (count > 0) add_products(rows, 1, lora, group, order, part, inner, column, count);
+}
+
+/** `count` columns of a row to which no page adds. */
+static void finish_product(const Lora *lora, size_t row, size_t column, size_t count) {
+  const float *gains = gains_of(lora, row);
+  float *y = lora->y + row * lora->out + column;
+  for (size_t i = 0; gains && i < count; i++) y[i] *= gains[column + i];
+  finish(lora, row, column, count);
 }
 
 /** The inner products of a group's rows times B, added to a block of the part's columns. */
-static void expand(const Work *work, const Group *group, size_t part_index, size_t block) {
-  const Part *part = &work->part[part_index];
+static void expand(const Lora *lora, const LoraGroup *group, size_t part_index, size_t block) {
+  const LoraPart *part = &lora->part[part_index];
   size_t column = block * PIECE_COLUMNS;
   if (column >= part->out) return;
   size_t count = part->out - column < PIECE_COLUMNS ? part->out - column : PIECE_COLUMNS;
-  const size_t *order = work->order + group->first;
+  const size_t *order = lora->order + group->first;
   size_t ranks = 0;
-  for (size_t c = 0; c < work->columns; c++) ranks += ranks_in(work, group, part_index)[c];
+  for (size_t c = 0; c < lora->columns; c++) ranks += ranks_in(lora, group, part_index)[c];
   if (ranks == 0) {
-    for (size_t r = 0; r < group->rows; r++) keep_product(work, order[r], part->first + column, count);
+    for (size_t r = 0; r < group->rows; r++) finish_product(lora, order[r], part->first + column, count);
     return;
   }
   const float *inner[PIECE_ROWS];
-  for (size_t r = 0; r < group->rows; r++) inner[r] = inner_of(work, part_index, group->first + r);
+  for (size_t r = 0; r < group->rows; r++) inner[r] = inner_of(lora, part_index, group->first + r);
   size_t r = 0;
-  for (; r + 4 <= group->rows; r += 4) add_block(4, 2, work, group, order + r, part_index, inner + r, column, count);
-  for (; r + 2 <= group->rows; r += 2) add_block(2, 4, work, group, order + r, part_index, inner + r, column, count);
-  for (; r < group->rows; r++) add_block(1, 8, work, group, order + r, part_index, inner + r, column, count);
+  for (; r + 4 <= group->rows; r += 4) add_block(4, 2, lora, group, order + r, part_index, inner + r, column, count);
+  for (; r + 2 <= group->rows; r += 2) add_block(2, 4, lora, group, order + r, part_index, inner + r, column, count);
+  for (; r < group->rows; r++) add_block(1, 8, lora, group, order + r, part_index, inner + r, column, count);
 }
 
-/** Pieces are numbered by group, then by part, then by page or block of columns. */
-typedef void Piece(const Work *, const Group *, size_t part, size_t index);
+/** Pieces of work are numbered by group, then by part, then by page or block of columns. */
+typedef void Piece(const Lora *, const LoraGroup *, size_t part, size_t index);
 
-static void sweep(const Work *work, size_t split, size_t length, Piece *piece) {
-  size_t pieces = work->group_count * work->parts * length;
-  for (size_t i = pieces * split / work->splits; i < pieces * (split + 1) / work->splits; i++) {
-    piece(work, &work->groups[i / length / work->parts], i / length % work->parts, i % length);
+static void sweep(const Lora *lora, size_t split, size_t splits, size_t length, Piece *piece) {
+  size_t pieces = lora->group_count * lora->parts * length;
+  for (size_t i = pieces * split / splits; i < pieces * (split + 1) / splits; i++) {
+    piece(lora, &lora->groups[i / length / lora->parts], i / length % lora->parts, i % length);
   }
 }
 
-static void shrink_share(void *data, size_t split) {
-  const Work *work = data;
-  sweep(work, split, work->columns, shrink);
+void VARIANT(shrink_lora)(const Lora *lora, size_t i) { sweep(lora, i, lora->shrinks, lora->columns, shrink); }
+
+void VARIANT(expand_lora)(void *data, size_t i) {
+  const Lora *lora = data;
+  sweep(lora, i, lora->expands, lora->blocks, expand);
 }
 
-static void expand_share(void *data, size_t split) {
-  const Work *work = data;
-  sweep(work, split, work->blocks, expand);
-}
-
-static int compare_pages(const Work *work, size_t row, size_t other) {
-  const int32_t *a = pages_of(work, row), *b = pages_of(work, other);
-  for (size_t c = 0; c < work->columns; c++) {
+static int compare_pages(const Lora *lora, size_t row, size_t other) {
+  const int32_t *a = pages_of(lora, row), *b = pages_of(lora, other);
+  for (size_t c = 0; c < lora->columns; c++) {
     if (a[c] != b[c]) return a[c] < b[c] ? -1 : 1;
   }
   return 0;
 }
 
-static int has_pages(const Work *work, size_t row) {
-  for (size_t c = 0; c < work->columns; c++) {
-    if (pages_of(work, row)[c] >= 0) return 1;
+static int has_pages(const Lora *lora, size_t row) {
+  for (size_t c = 0; c < lora->columns; c++) {
+    if (pages_of(lora, row)[c] >= 0) return 1;
   }
   return 0;
 }
 
 /** Orders the rows that need anything, and groups them. Rows mostly come in order, so each is inserted from behind. */
-static void group_rows(Work *work) {
+static void group_rows(Lora *lora) {
   size_t count = 0;
-  for (size_t row = 0; row < work->rows; row++) {
-    if (!has_pages(work, row)) {
-      keep_product(work, row, 0, work->out);
-      continue;
-    }
+  for (size_t row = 0; row < lora->rows; row++) {
+    lora->adapted[row] = lora->gain != NULL || has_pages(lora, row);
+    if (!lora->adapted[row]) continue;
     size_t at = count++;
-    for (; at > 0 && compare_pages(work, work->order[at - 1], row) > 0; at--) work->order[at] = work->order[at - 1];
-    work->order[at] = row;
+    for (; at > 0 && compare_pages(lora, lora->order[at - 1], row) > 0; at--) lora->order[at] = lora->order[at - 1];
+    lora->order[at] = row;
   }
-  work->group_count = 0;
+  lora->group_count = 0;
   for (size_t i = 0; i < count; i++) {
-    Group *last = work->group_count ? &work->groups[work->group_count - 1] : NULL;
-    if (last && last->rows < PIECE_ROWS && compare_pages(work, work->order[last->first], work->order[i]) == 0) {
+    LoraGroup *last = lora->group_count ? &lora->groups[lora->group_count - 1] : NULL;
+    if (last && last->rows < PIECE_ROWS && compare_pages(lora, lora->order[last->first], lora->order[i]) == 0) {
       last->rows++;
     } else {
-      work->groups[work->group_count++] = (Group){i, 1};
+      lora->groups[lora->group_count++] = (LoraGroup){i, 1};
     }
   }
 }
 
-static const char *compute(const Call *call, Work *work) {
-  // Most steps are small: their books fit on the stack.
-  max_align_t local[1024];
-  size_t inner = work->parts * work->rows * work->columns * RANKS * sizeof(float);
-  size_t order = work->rows * sizeof(size_t), groups = work->rows * sizeof(Group);
-  size_t ranks = work->rows * work->parts * work->columns;
-  void *books = inner + order + groups + ranks <= sizeof local ? local : malloc(inner + order + groups + ranks);
-  if (books == NULL) return "GroupedLora: out of memory";
-  work->groups = books;
-  work->order = (void *)((char *)books + groups);
-  work->inner = (void *)((char *)books + groups + order);
-  work->ranks = (void *)((char *)books + groups + order + inner);
-  group_rows(work);
-  for (size_t i = 0; i < work->parts; i++) {
-    size_t blocks = (work->part[i].out + PIECE_COLUMNS - 1) / PIECE_COLUMNS;
-    if (blocks > work->blocks) work->blocks = blocks;
+/** Bytes of each list, in the order of alignment. */
+typedef struct {
+  size_t groups, order, inner, ranks, adapted;
+} Books;
+
+static Books books_of(const Lora *lora) {
+  size_t pages = lora->parts * lora->rows * lora->columns;
+  return (Books){lora->rows * sizeof(LoraGroup), lora->rows * sizeof(size_t), pages * RANKS * sizeof(float), pages,
+                 lora->rows};
+}
+
+size_t VARIANT(lora_bytes)(const Lora *lora) {
+  if (lora->parts == 0) return 0;
+  Books b = books_of(lora);
+  return (b.groups + b.order + b.inner + b.ranks + b.adapted + 63) / 64 * 64;
+}
+
+void VARIANT(group_lora)(Lora *lora, void *memory) {
+  if (lora->parts == 0) return;
+  Books b = books_of(lora);
+  uint8_t *at = memory;
+  lora->groups = (void *)at;
+  lora->order = (void *)(at += b.groups);
+  lora->inner = (void *)(at += b.order);
+  lora->ranks = at += b.inner;
+  lora->adapted = at + b.ranks;
+  group_rows(lora);
+  if (lora->group_count == 0) {
+    lora->adapted = NULL;
+    return;
   }
-  size_t products = work->group_count * work->columns * RANKS * (work->in * work->parts + work->out);
-  work->splits = products < ALONE ? 1 : SPLITS;
-  if (work->group_count > 0) {
-    in_parallel(call, work->splits, shrink_share, work);
-    in_parallel(call, work->splits, expand_share, work);
+  for (size_t i = 0; i < lora->parts; i++) {
+    size_t blocks = (lora->part[i].out + PIECE_COLUMNS - 1) / PIECE_COLUMNS;
+    if (blocks > lora->blocks) lora->blocks = blocks;
   }
-  if (books != local) free(books);
-  return NULL;
+  size_t products = lora->group_count * lora->columns * RANKS * (lora->in * lora->parts + lora->out);
+  lora->expands = products < ALONE ? 1 : SPLITS;
+  lora->shrinks = lora->columns == 0 ? 0 : lora->expands;
 }
 
 #endif
 
-/** Reads what the call brings into `work`; null, or what is wrong with it. */
-static const char *read_call(const Call *call, size_t parts, Work *work) {
-  Shape x = input_shape(call, X), base = input_shape(call, BASE), pages = input_shape(call, PAGES);
-  Shape gain = input_shape(call, GAIN);
-  if (x.rank != 2 || base.rank != 2 || base.dims[0] != x.dims[0]) return "GroupedLora: x and base must be [R, ...]";
-  *work = (Work){.rows = (size_t)x.dims[0], .in = (size_t)x.dims[1], .out = (size_t)base.dims[1], .parts = parts};
-  if (pages.rank != 2 || pages.dims[0] != x.dims[0]) return "GroupedLora: pages must be [R, C]";
-  work->columns = (size_t)pages.dims[1];
-  work->x = input(call, X);
-  work->base = input(call, BASE);
-  work->pages = input(call, PAGES);
-  work->shares = input(call, SHARES);
+const char *VARIANT(read_lora)(const Call *call, size_t first, size_t parts, Lora *lora) {
+  enum { PAGES = 0, SHARES, GAIN, GAIN_OF, FIRST_PART };
+  Shape pages = input_shape(call, first + PAGES);
+  if (pages.rank == 0) return NULL;
+  if (pages.rank != 2 || (size_t)pages.dims[0] != lora->rows) return "pages must be [R, C]";
+  lora->columns = (size_t)pages.dims[1];
+  Shape gain = input_shape(call, first + GAIN);
+  if (lora->columns == 0 && gain.rank == 0) return NULL;
+  Shape shares = input_shape(call, first + SHARES);
+  if (shares.rank != 2 || (size_t)shares.dims[0] != lora->rows || (size_t)shares.dims[1] != lora->columns) {
+    return "shares must be as pages";
+  }
+  lora->parts = parts;
+  lora->pages = input(call, first + PAGES);
+  lora->shares = input(call, first + SHARES);
   if (gain.rank > 0) {
-    Shape gain_of = input_shape(call, GAIN_OF);
-    if (gain.rank != 2 || gain.dims[1] != base.dims[1] || gain_of.rank != 1 || gain_of.dims[0] != base.dims[0]) {
-      return "GroupedLora: gain must be [G, out], and said of each row";
+    Shape gain_of = input_shape(call, first + GAIN_OF);
+    if (gain.rank != 2 || (size_t)gain.dims[1] != lora->out || gain_of.rank != 1 ||
+        (size_t)gain_of.dims[0] != lora->rows) {
+      return "gain must be [G, n], and said of each row";
     }
-    work->gain = input(call, GAIN);
-    work->gain_of = input(call, GAIN_OF);
-    for (size_t row = 0; row < work->rows; row++) {
-      if (work->gain_of[row] < 0 || work->gain_of[row] >= gain.dims[0]) return "GroupedLora: a gain that is not there";
+    lora->gain = input(call, first + GAIN);
+    lora->gain_of = input(call, first + GAIN_OF);
+    for (size_t row = 0; row < lora->rows; row++) {
+      if (lora->gain_of[row] < 0 || lora->gain_of[row] >= gain.dims[0]) return "a gain that is not there";
     }
   }
-  work->y = output(call, 0, base);
-  return work->y == NULL ? "GroupedLora: there is no memory for y" : NULL;
-}
-
-static const char *read_parts(const Call *call, Work *work) {
-  Shape shares = input_shape(call, SHARES);
-  if (shares.rank != 2 || (size_t)shares.dims[0] != work->rows || (size_t)shares.dims[1] != work->columns) {
-    return "GroupedLora: shares must be as pages";
-  }
-  size_t first = 0, slots = SIZE_MAX;
-  for (size_t i = 0; i < work->parts; i++) {
-    Shape a = input_shape(call, FIRST_PART + 2 * i), b = input_shape(call, FIRST_PART + 2 * i + 1);
-    if (a.rank != 3 || b.rank != 3 || a.dims[1] != RANKS || b.dims[1] != RANKS || (size_t)a.dims[2] != work->in ||
+  size_t outputs = 0, slots = SIZE_MAX;
+  for (size_t i = 0; i < parts; i++) {
+    size_t of_a = first + FIRST_PART + 2 * i, of_b = of_a + 1;
+    Shape a = input_shape(call, of_a), b = input_shape(call, of_b);
+    if (a.rank != 3 || b.rank != 3 || a.dims[1] != RANKS || b.dims[1] != RANKS || (size_t)a.dims[2] != lora->in ||
         a.dims[0] != b.dims[0]) {
-      return "GroupedLora: pools must be [slots, 8, in] and [slots, 8, out]";
+      return "pools must be [slots, 8, k] and [slots, 8, n]";
     }
-    work->part[i] = (Part){
-        .a = input(call, FIRST_PART + 2 * i),
-        .b = input(call, FIRST_PART + 2 * i + 1),
-        .out = (size_t)b.dims[2],
-        .first = first,
-    };
-    first += work->part[i].out;
+    lora->part[i] = (LoraPart){input(call, of_a), input(call, of_b), (size_t)b.dims[2], outputs};
+    outputs += lora->part[i].out;
     if ((size_t)a.dims[0] < slots) slots = (size_t)a.dims[0];
   }
-  if (first != work->out) return "GroupedLora: the parts' outputs are not those of base";
-  for (size_t i = 0; i < work->rows * work->columns; i++) {
-    if (work->pages[i] >= 0 && (size_t)work->pages[i] >= slots) return "GroupedLora: a page that is not there";
+  if (outputs != lora->out) return "the parts' outputs are not the linear's";
+  for (size_t i = 0; i < lora->rows * lora->columns; i++) {
+    if (lora->pages[i] >= 0 && (size_t)lora->pages[i] >= slots) return "a page that is not there";
   }
   return NULL;
 }
-
-typedef struct {
-  size_t parts;
-} State;
-
-static const char *open(const Node *node, void *state) {
-  int64_t parts = int_attribute(node, "parts", 0);
-  if (parts < 1 || parts > PARTS_MAX) return "GroupedLora: parts must be 1 to 3";
-  ((State *)state)->parts = (size_t)parts;
-  return NULL;
-}
-
-static const char *run(const Call *call, void *state) {
-  Work work;
-  const char *wrong = read_call(call, ((State *)state)->parts, &work);
-  if (wrong != NULL) return wrong;
-  // No adapter in the batch touches the linear.
-  if (work.columns == 0) {
-    for (size_t row = 0; row < work.rows; row++) keep_product(&work, row, 0, work.out);
-    return NULL;
-  }
-  wrong = read_parts(call, &work);
-  return wrong == NULL ? compute(call, &work) : wrong;
-}
-
-/** y is base's memory; where ONNX Runtime cannot do that (base is the graph's own input), it is copied. */
-static size_t y_is_base(int **inputs, int **outputs) {
-  static int from[] = {BASE}, to[] = {0};
-  *inputs = from;
-  *outputs = to;
-  return 1;
-}
-
-Operator VARIANT(GroupedLora) = {
-    .name = "GroupedLora",
-    .inputs = {{FLOAT32}, {FLOAT32}, {INT32}, {FLOAT32}, {FLOAT32, .optional = 1},
-               {FLOAT16}, {FLOAT16}, {FLOAT16, .optional = 1}, {FLOAT16, .optional = 1},
-               {FLOAT16, .optional = 1}, {FLOAT16, .optional = 1}, {INT32, .optional = 1}},
-    .outputs = {{FLOAT32}},
-    .aliases = y_is_base,
-    .state = sizeof(State),
-    .open = open,
-    .run = run,
-};

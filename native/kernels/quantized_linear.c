@@ -1,20 +1,24 @@
-// QuantizedLinear: y [R, n] = x [R, k] Wᵀ (+ bias [n]), W packed (see packed.h), activations rounded to 8 or 16 bits a
-// block of 32 (see activations.h): the first `coarse` rows to 8 (left out: none), the others to 16.
+// QuantizedLinear: a linear (see linear.h) with W packed (see packed.h) and x' rounded to 8 or 16 bits a block of 32 (see
+// activations.h): the first `coarse` rows to 8 (left out: none), the others to 16.
 //
-//   y = sum over blocks of  scale * xScale * (codes · xCodes)  +  minimum * xSum
+//   x' Wᵀ = sum over blocks of  scale * xScale * (codes · xCodes)  +  minimum * xSum
 //
 // The products in brackets are of integers, and exact; the sum over blocks is one chain of fused multiplies and adds,
 // the same for each row and output. So a row's bits depend on nothing but the row and the weights.
 //
 // 8 bits: all is read once from memory, and each block serves up to eight rows while it is in registers.
 // 16 bits: a pair of groups is widened to 16 bits in the first-level cache, and four rows at a time go over it.
-#include "../scratch.h"
 #include "packed.h"
 #include "wide.h"
 
-enum { X = 0, PACKED, COARSE, BIAS };
+/** Of each node; `packed` is of its weights. */
+typedef struct {
+  LinearNode linear;
+  Packed packed;
+} State;
 
 typedef struct {
+  Linear linear;
   const Packed *weights;
   const uint8_t *packed;
   /** The first rows, and those behind them. */
@@ -22,6 +26,8 @@ typedef struct {
   size_t coarse, fine;
   /** Groups of a part, and rows of 16 bits of a part. */
   size_t groups_a_part, group_parts, rows_a_part;
+  /** Parts of the product; behind them stand the pieces of `shrink_lora`. */
+  size_t parts;
   int failed;
 } Work;
 
@@ -32,6 +38,7 @@ INLINE void rows_of_8(const Work *w, size_t g, size_t row, const int count, cons
   size_t blocks = p->k / BLOCK, bytes = block_bytes(f);
   const uint8_t *at = w->packed + g * blocks * bytes;
   const Activations *a = &w->of_8.a;
+  const Outputs to = w->linear.to;
   Floats sums[8];
   for (int i = 0; i < count; i++) sums[i] = zero_floats();
   for (size_t b = 0; b < blocks; b++, at += bytes) {
@@ -46,7 +53,7 @@ INLINE void rows_of_8(const Work *w, size_t g, size_t row, const int count, cons
       sums[i] = add_block(sums[i], dots, scales, minimums, a->scales[block], a->sums[block], f.minimums);
     }
   }
-  for (int i = 0; i < count; i++) store_group(&w->of_8, row + (size_t)i, g, sums[i]);
+  for (int i = 0; i < count; i++) store_outputs(&to, row + (size_t)i, g, sums[i]);
 }
 
 INLINE void groups_8(const Work *w, size_t from, size_t to, const int bits) {
@@ -90,9 +97,13 @@ static int groups_16(const Work *w, size_t from, size_t to, size_t first_row, si
   return 1;
 }
 
-/** Groups of all rows of 8 bits, in the first parts, and of some rows of 16. */
+/** Groups of all rows of 8 bits, in the first parts, and of some rows of 16; or what adapters want meanwhile. */
 static void part(void *data, size_t i) {
   Work *w = data;
+  if (i >= w->parts) {
+    VARIANT(shrink_lora)(&w->linear.lora, i - w->parts);
+    return;
+  }
   size_t groups = groups_of(w->weights), sweep = i / w->group_parts;
   size_t from = i % w->group_parts * w->groups_a_part, first_row = sweep * w->rows_a_part;
   size_t to = from + w->groups_a_part < groups ? from + w->groups_a_part : groups;
@@ -104,7 +115,11 @@ static void part(void *data, size_t i) {
   if (first_row < last_row && !groups_16(w, from, to, first_row, last_row)) w->failed = 1;
 }
 
-static const char *open(const Node *node, void *state) { return read_packed(node, state); }
+static const char *open(const Node *node, void *data) {
+  State *state = data;
+  const char *wrong = read_linear_node(node, &state->linear);
+  return wrong != NULL ? wrong : read_packed(node, &state->packed);
+}
 
 /** Bytes of weights and products of a part: some microseconds, so that threads end together. */
 enum { PART_BYTES = 24 * 1024, PART_PRODUCTS = 1 << 20, PART_ROWS = 64 };
@@ -123,47 +138,50 @@ static size_t cut(Work *w) {
   return w->group_parts * (w->fine == 0 ? 1 : (w->fine + PART_ROWS - 1) / PART_ROWS);
 }
 
-static void round_rows(const Call *call, size_t rows, Rounding *rounding) {
-  if (rows < 16) {
-    for (size_t row = 0; row < rows; row++) round_part(rounding, row);
-  } else {
-    in_parallel(call, rows, round_part, rounding);
-  }
+/** A row, and its codes. */
+static void prepare(void *data, size_t row) {
+  Work *w = data;
+  const float *x = prepare_row(&w->linear, row);
+  size_t k = w->weights->k;
+  if (row < w->coarse) round_row(x, k, 8, row, w->of_8.a);
+  else round_row(x, k, 16, row - w->coarse, w->of_16.a);
 }
 
-static const char *run(const Call *call, void *state) {
-  const Packed *p = state;
-  Shape shape = input_shape(call, X), coarse = input_shape(call, COARSE);
-  if (shape.rank != 2 || (size_t)shape.dims[1] != p->k) return "QuantizedLinear: x must be [R, k]";
-  if (!is_whole(call, PACKED, p)) return "QuantizedLinear: the packed weights have another size";
+static const char *run(const Call *call, void *data) {
+  const State *state = data;
+  const Packed *p = &state->packed;
+  Work w = {.weights = p, .packed = input(call, WEIGHTS)};
+  Linear *l = &w.linear;
+  const char *wrong = read_linear(call, &state->linear, l);
+  if (wrong != NULL) return wrong;
+  if (!is_whole(call, WEIGHTS, p)) return "the packed weights have another size";
+  Shape coarse = input_shape(call, COARSE);
   const int32_t *said = input(call, COARSE);
-  if (said != NULL && (coarse.rank != 1 || coarse.dims[0] != 1)) return "QuantizedLinear: coarse must be [1]";
-  int64_t rows = shape.dims[0], of_8 = said == NULL ? 0 : *said;
-  if (of_8 < 0 || of_8 > rows) return "QuantizedLinear: more rows are coarse than there are";
-  shape.dims[1] = (int64_t)p->n;
-  Work w = {.weights = p, .packed = input(call, PACKED), .coarse = (size_t)of_8, .fine = (size_t)(rows - of_8)};
-  w.of_8 = (Product){.blocks = p->k / BLOCK, .n = p->n, .bias = input(call, BIAS), .y = output(call, 0, shape)};
-  if (rows == 0) return NULL;
-  size_t bytes = activation_bytes(w.coarse, p->k, 8);
-  uint8_t *memory = take_scratch(bytes + activation_bytes(w.fine, p->k, 16));
-  if (memory == NULL) return "QuantizedLinear: out of memory";
-  w.of_16 = w.of_8;
-  w.of_16.y += w.coarse * p->n;
-  w.of_8.a = activations_in(memory, w.coarse, p->k, 8);
-  w.of_16.a = activations_in(memory + bytes, w.fine, p->k, 16);
-  const float *x = input(call, X);
-  round_rows(call, w.coarse, &(Rounding){x, p->k, 8, w.of_8.a});
-  round_rows(call, w.fine, &(Rounding){x + w.coarse * p->k, p->k, 16, w.of_16.a});
-  in_parallel(call, cut(&w), part, &w);
+  if (said != NULL && (coarse.rank != 1 || coarse.dims[0] != 1)) return "coarse must be [1]";
+  if (said != NULL && (*said < 0 || (size_t)*said > l->rows)) return "more rows are coarse than there are";
+  w.coarse = said == NULL ? 0 : (size_t)*said;
+  w.fine = l->rows - w.coarse;
+  if (l->rows == 0) return NULL;
+  size_t of_8 = activation_bytes(w.coarse, p->k, 8), of_16 = activation_bytes(w.fine, p->k, 16);
+  uint8_t *memory = take_scratch(of_8 + of_16 + linear_bytes(l));
+  if (memory == NULL) return "out of memory";
+  size_t blocks = p->k / BLOCK;
+  w.of_8 = (Product){activations_in(memory, w.coarse, p->k, 8), blocks, 0, &l->to};
+  w.of_16 = (Product){activations_in(memory + of_8, w.fine, p->k, 16), blocks, w.coarse, &l->to};
+  place_linear(l, memory + of_8 + of_16);
+  prepare_rows(call, l, prepare, &w);
+  w.parts = cut(&w);
+  in_parallel(call, w.parts + l->lora.shrinks, part, &w);
+  in_parallel(call, l->lora.expands, VARIANT(expand_lora), &l->lora);
   give_scratch(memory);
-  return w.failed ? "QuantizedLinear: out of memory" : NULL;
+  return w.failed ? "out of memory" : NULL;
 }
 
 Operator VARIANT(QuantizedLinear) = {
     .name = "QuantizedLinear",
-    .inputs = {{FLOAT32}, {UINT8}, {INT32, .optional = 1}, {FLOAT32, .optional = 1}},
+    .inputs = {LINEAR_INPUTS(UINT8)},
     .outputs = {{FLOAT32}},
-    .state = sizeof(Packed),
+    .state = sizeof(State),
     .open = open,
     .run = run,
 };

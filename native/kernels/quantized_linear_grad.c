@@ -82,24 +82,29 @@ static void part(void *data, size_t i) {
   give_scratch(memory);
 }
 
-/** dy's rows, padded with zeros to whole blocks of outputs. */
+/** dy's rows [n], padded with zeros to whole blocks of outputs. */
 typedef struct {
-  Rounding rounding;
-  size_t n;
+  const float *dy;
+  size_t n, whole;
+  Activations a;
   int failed;
-} PaddedRounding;
+} Rounding;
 
-static void round_padded(void *data, size_t row) {
-  PaddedRounding *r = data;
-  size_t whole = r->rounding.k;
-  float *x = take_scratch(whole * sizeof(float));
+static void round_dy(void *data, size_t row) {
+  Rounding *r = data;
+  const float *dy = r->dy + row * r->n;
+  if (r->whole == r->n) {
+    round_row(dy, r->n, 16, row, r->a);
+    return;
+  }
+  float *x = take_scratch(r->whole * sizeof(float));
   if (x == NULL) {
     r->failed = 1;
     return;
   }
-  memcpy(x, r->rounding.x + row * r->n, r->n * sizeof(float));
-  memset(x + r->n, 0, (whole - r->n) * sizeof(float));
-  round_row(x, whole, r->rounding.bits, row, r->rounding.a);
+  memcpy(x, dy, r->n * sizeof(float));
+  memset(x + r->n, 0, (r->whole - r->n) * sizeof(float));
+  round_row(x, r->whole, 16, row, r->a);
   give_scratch(x);
 }
 
@@ -116,14 +121,13 @@ static const char *run(const Call *call, void *state) {
   size_t rows = (size_t)shape.dims[0], blocks = (p->n + BLOCK - 1) / BLOCK, whole = blocks * BLOCK;
   shape.dims[1] = (int64_t)p->k;
   Work w = {.weights = p, .packed = input(call, 1), .rows = rows, .rows_a_part = PART_ROWS};
-  w.product = (Product){.blocks = blocks, .n = p->k, .y = output(call, 0, shape)};
+  const Outputs to = {.n = p->k, .y = output(call, 0, shape)};
   if (rows == 0) return NULL;
   void *memory = take_scratch(activation_bytes(rows, whole, 16));
   if (memory == NULL) return "QuantizedLinearGrad: out of memory";
-  w.product.a = activations_in(memory, rows, whole, 16);
-  PaddedRounding r = {{input(call, 0), whole, 16, w.product.a}, p->n, 0};
-  if (whole == p->n) in_parallel(call, rows, round_part, &r.rounding);
-  else in_parallel(call, rows, round_padded, &r);
+  w.product = (Product){activations_in(memory, rows, whole, 16), blocks, 0, &to};
+  Rounding r = {input(call, 0), p->n, whole, w.product.a, 0};
+  in_parallel(call, rows, round_dy, &r);
   if (!r.failed) in_parallel(call, p->k / BLOCK * ((rows + PART_ROWS - 1) / PART_ROWS), part, &w);
   give_scratch(memory);
   return w.failed || r.failed ? "QuantizedLinearGrad: out of memory" : NULL;

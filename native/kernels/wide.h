@@ -4,7 +4,7 @@
 #ifndef WIDE_H
 #define WIDE_H
 #include "activations.h"
-#include "vector.h"
+#include "linear.h"
 
 /**
  * A group in 16 bits, and its scales and minimums (zeros where there are none) as floats, a block after another. Of a
@@ -21,26 +21,12 @@ INLINE Wide wide_in(void *memory, size_t blocks) {
   return (Wide){memory, (float *)(void *)((int16_t *)memory + blocks * WIDE_BLOCK)};
 }
 
-/** y [rows, n] of activations a [rows, blocks * 32]; bias [n] or null. */
+/** Rows `first` and on of a linear's y, by their activations a [rows, blocks * 32]. */
 typedef struct {
   Activations a;
-  size_t blocks, n;
-  const float *bias;
-  float *y;
+  size_t blocks, first;
+  const Outputs *to;
 } Product;
-
-/** Of group `g`: 8 outputs, or what is left of them. */
-INLINE void store_group(const Product *p, size_t row, size_t g, Floats sum) {
-  size_t from = g * LANES;
-  float *y = p->y + row * p->n + from;
-  if (from + LANES <= p->n) {
-    store_floats(y, p->bias ? add(sum, load_floats(p->bias + from)) : sum);
-    return;
-  }
-  float values[LANES];
-  store_floats(values, sum);
-  for (size_t i = 0; from + i < p->n; i++) y[i] = p->bias ? values[i] + p->bias[from + i] : values[i];
-}
 
 INLINE Floats add_block(Floats sum, Floats dots, Floats scales, Floats minimums, float x_scale, float x_sum, int has) {
   sum = multiply_add(dots, multiply(scales, all_of(x_scale)), sum);
@@ -51,10 +37,12 @@ INLINE Floats add_block(Floats sum, Floats dots, Floats scales, Floats minimums,
 INLINE void wide_tile(
     const Product *p, const Wide *wide, size_t g, size_t row, const int count, const int pair, const int has) {
   size_t blocks = p->blocks;
+  const Outputs to = *p->to;
   Floats sums[2][4];
   for (int j = 0; j < pair; j++) {
     for (int i = 0; i < count; i++) sums[j][i] = zero_floats();
   }
+  for (int i = 0; i < count; i++) prefetch_outputs(&to, p->first + row + (size_t)i, g);
   for (size_t b = 0; b < blocks; b++) {
     Sums dots[2][4];
     for (int j = 0; j < pair; j++) {
@@ -79,8 +67,15 @@ INLINE void wide_tile(
       }
     }
   }
+  float *y = to.y + (p->first + row) * to.n + g * LANES;
+  if (is_plain(&to, g, (size_t)pair)) {
+    for (int i = 0; i < count; i++, y += to.n) {
+      for (int j = 0; j < pair; j++) store_floats(y + j * LANES, sums[j][i]);
+    }
+    return;
+  }
   for (int j = 0; j < pair; j++) {
-    for (int i = 0; i < count; i++) store_group(p, row + (size_t)i, g + (size_t)j, sums[j][i]);
+    for (int i = 0; i < count; i++) store_outputs(&to, p->first + row + (size_t)i, g + (size_t)j, sums[j][i]);
   }
 }
 
@@ -90,19 +85,6 @@ INLINE void wide_rows(
   size_t row = from;
   for (; row + 4 <= to; row += 4) wide_tile(p, wide, g, row, 4, pair, has);
   for (; row < to; row++) wide_tile(p, wide, g, row, 1, pair, has);
-}
-
-/** Rows of floats to be rounded, a part each. */
-typedef struct {
-  const float *x;
-  size_t k;
-  int bits;
-  Activations a;
-} Rounding;
-
-INLINE void round_part(void *data, size_t row) {
-  const Rounding *r = data;
-  round_row(r->x + row * r->k, r->k, r->bits, row, r->a);
 }
 
 #endif

@@ -14,7 +14,7 @@ size_t lorikeet_operators(
 
 // --- a stand-in for the runtime ---
 
-enum { OPERANDS_MAX = 12, NAMES_MAX = 8 };
+enum { OPERANDS_MAX = 16, NAMES_MAX = 8 };
 typedef struct {
   void *data;
   size_t rank;
@@ -160,6 +160,73 @@ static void both(Variant *variant, Variant *plain, const char *name, const Attri
   for (size_t i = 0; i < c->count; i++) free(c->inputs[i].data);
 }
 
+static Value whole(size_t a, size_t b) {
+  Value v = {NULL, b ? 2 : 1, {(int64_t)a, (int64_t)b}};
+  v.data = malloc(size_of(&v) * sizeof(int32_t));
+  return v;
+}
+
+/** Half floats of 1/16 to 1/8 in size. */
+static Value halves(size_t a, size_t b, size_t c) {
+  Value v = {NULL, 3, {(int64_t)a, (int64_t)b, (int64_t)c}};
+  uint16_t *data = v.data = malloc(size_of(&v) * sizeof(uint16_t));
+  for (size_t i = 0; i < size_of(&v); i++) data[i] = (uint16_t)(0x2c00 + (next() & 0x83ff));
+  return v;
+}
+
+enum { X, WEIGHTS, COARSE, BIAS, NORM, RESIDUAL, PAGES, SHARES, GAIN, GAIN_OF, POOLS, RANKS = 8, PARTS = 3 };
+
+static void name_attribute(Attributes *attributes, const char *name, size_t value) {
+  int i = 0;
+  while (attributes->names[i] != NULL) i++;
+  attributes->names[i] = name;
+  attributes->ints[i] = (int64_t)value;
+}
+
+/** Rows on pages of any kind, several on the same ones; pages of fewer ranks than eight, and of none. */
+static void adapt(Context *context, Attributes *attributes, size_t rows, size_t n, size_t k) {
+  size_t parts = 1 + below(n < PARTS ? n : PARTS), slots = 1 + below(6), columns = below(5), gains = 1 + below(3);
+  name_attribute(attributes, "parts", parts);
+  for (size_t i = 0, left = n; i < parts; i++) {
+    size_t out = i + 1 == parts ? left : 1 + below(left - (parts - i - 1));
+    left -= out;
+    Value a = halves(slots, RANKS, k);
+    for (size_t slot = 0; slot < slots; slot++) {
+      size_t ranks = below(RANKS + 1);
+      if (ranks < RANKS) ((uint16_t *)a.data)[(slot * RANKS + ranks) * k] = 0x7e00;
+    }
+    context->inputs[POOLS + 2 * i] = a;
+    context->inputs[POOLS + 2 * i + 1] = halves(slots, RANKS, out);
+  }
+  Value pages = {malloc(rows * columns * sizeof(int32_t) + 1), 2, {(int64_t)rows, (int64_t)columns}};
+  Value shares = {malloc(rows * columns * sizeof(float) + 1), 2, {(int64_t)rows, (int64_t)columns}};
+  int32_t *list = pages.data;
+  for (size_t i = 0; i < rows * columns; i++) {
+    int as_before = i >= columns && i % columns > 0 && below(2);
+    list[i] = as_before ? list[i - columns] : (int32_t)below(slots + 1) - 1;
+    ((float *)shares.data)[i] = below(5) ? real() : 0;
+  }
+  context->inputs[PAGES] = pages;
+  context->inputs[SHARES] = shares;
+  if (below(2)) return;
+  context->inputs[GAIN] = floats(gains, n, 0, 0);
+  context->inputs[GAIN_OF] = whole(rows, 0);
+  for (size_t i = 0; i < rows; i++) ((int32_t *)context->inputs[GAIN_OF].data)[i] = (int32_t)below(gains);
+}
+
+/** x of rows, and any of what may stand around a product. */
+static Context around(Attributes *attributes, size_t rows, size_t n, size_t k) {
+  Context context = {{{0}}, OPERANDS_MAX, {0}};
+  size_t gated = below(3) == 0;
+  context.inputs[X] = floats(rows, gated ? 2 * k : k, 0, 0);
+  if (gated) name_attribute(attributes, "gated", 1);
+  else if (below(2)) context.inputs[NORM] = floats(k, 0, 0, 0);
+  if (below(2)) context.inputs[BIAS] = floats(n, 0, 0, 0);
+  if (below(2)) context.inputs[RESIDUAL] = floats(rows, n, 0, 0);
+  if (below(2)) adapt(&context, attributes, rows, n, k);
+  return context;
+}
+
 static void quantized(Variant *variant, Variant *plain) {
   size_t rows = 1 + below(20), n = 1 + below(80), k = 32 * (1 + below(9));
   int bits = below(2) ? 4 : 8, halves = (int)below(2), minimums = bits == 4 ? 1 : (int)below(2);
@@ -188,30 +255,19 @@ static void quantized(Variant *variant, Variant *plain) {
     both(variant, plain, "QuantizedLinearGrad", &attributes, &(Context){{floats(rows, n, 0, 0), packed}, 2, {0}}, 2e-4f);
     return;
   }
-  Value coarse = {NULL, 1, {1}};
-  *(int32_t *)(coarse.data = malloc(sizeof(int32_t))) = (int32_t)(below(3) ? below(2) * rows : below(rows + 1));
-  Context context = {{floats(rows, k, 0, 0), packed, coarse}, 3, {0}};
-  if (below(2)) context.inputs[context.count++] = floats(n, 0, 0, 0);
+  Context context = around(&attributes, rows, n, k);
+  context.inputs[WEIGHTS] = packed;
+  context.inputs[COARSE] = whole(1, 0);
+  *(int32_t *)context.inputs[COARSE].data = (int32_t)(below(3) ? below(2) * rows : below(rows + 1));
   both(variant, plain, "QuantizedLinear", &attributes, &context, 2e-4f);
 }
 
 static void of_floats(Variant *variant, Variant *plain) {
   size_t rows = 1 + below(20), n = 1 + below(60), k = 1 + below(200);
   Attributes attributes = {{"n", "k"}, {(int64_t)n, (int64_t)k}};
-  Context context = {{floats(rows, k, 0, 0), floats((n + 7) / 8, k, 8, 0)}, 2, {0}};
-  if (below(2)) context.inputs[context.count++] = floats(n, 0, 0, 0);
+  Context context = around(&attributes, rows, n, k);
+  context.inputs[WEIGHTS] = floats((n + 7) / 8, k, 8, 0);
   both(variant, plain, "FloatLinear", &attributes, &context, 1e-4f);
-}
-
-static void gated(Variant *variant, Variant *plain) {
-  Context context = {{floats(1 + below(9), 2 * (1 + below(1500)), 0, 0)}, 1, {0}};
-  both(variant, plain, "GatedSilu", &(Attributes){{0}, {0}}, &context, 1e-6f);
-}
-
-static Value whole(size_t a, size_t b) {
-  Value v = {NULL, b ? 2 : 1, {(int64_t)a, (int64_t)b}};
-  v.data = malloc(size_of(&v) * sizeof(int32_t));
-  return v;
 }
 
 /** Twice over the same keys and values, which the operator writes to. Sequences of unlike lengths, blocks in disorder. */
@@ -249,50 +305,6 @@ static void attention(Variant *variant, Variant *plain) {
   free(slow.data);
 }
 
-/** Half floats of 1/16 to 1/8 in size. */
-static Value halves(size_t a, size_t b, size_t c) {
-  Value v = {NULL, 3, {(int64_t)a, (int64_t)b, (int64_t)c}};
-  uint16_t *data = v.data = malloc(size_of(&v) * sizeof(uint16_t));
-  for (size_t i = 0; i < size_of(&v); i++) data[i] = (uint16_t)(0x2c00 + (next() & 0x83ff));
-  return v;
-}
-
-/** Rows on pages of any kind, several on the same ones; pages of fewer ranks than eight, and of none. */
-static void adapted(Variant *variant, Variant *plain) {
-  enum { RANKS = 8, PARTS = 3, GAIN_OF = 11 };
-  size_t rows = 1 + below(24), in = 1 + below(140), parts = 1 + below(PARTS), slots = 1 + below(6), columns = below(5);
-  size_t out = 0, gains = 1 + below(3);
-  Context context = {{{0}}, GAIN_OF + 1, {0}};
-  for (size_t i = 0; i < parts; i++) {
-    Value a = halves(slots, RANKS, in), b = halves(slots, RANKS, 1 + below(90));
-    for (size_t slot = 0; slot < slots; slot++) {
-      size_t ranks = below(RANKS + 1);
-      if (ranks < RANKS) ((uint16_t *)a.data)[(slot * RANKS + ranks) * in] = 0x7e00;
-    }
-    context.inputs[5 + 2 * i] = a;
-    context.inputs[6 + 2 * i] = b;
-    out += (size_t)b.dims[2];
-  }
-  Value pages = {malloc(rows * columns * sizeof(int32_t) + 1), 2, {(int64_t)rows, (int64_t)columns}};
-  Value shares = {malloc(rows * columns * sizeof(float) + 1), 2, {(int64_t)rows, (int64_t)columns}};
-  int32_t *list = pages.data;
-  for (size_t i = 0; i < rows * columns; i++) {
-    int as_before = i >= columns && i % columns > 0 && below(2);
-    list[i] = as_before ? list[i - columns] : (int32_t)below(slots + 1) - 1;
-    ((float *)shares.data)[i] = below(5) ? real() : 0;
-  }
-  context.inputs[0] = floats(rows, in, 0, 0);
-  context.inputs[1] = floats(rows, out, 0, 0);
-  context.inputs[2] = pages;
-  context.inputs[3] = shares;
-  if (below(2)) {
-    context.inputs[4] = floats(gains, out, 0, 0);
-    context.inputs[GAIN_OF] = whole(rows, 0);
-    for (size_t i = 0; i < rows; i++) ((int32_t *)context.inputs[GAIN_OF].data)[i] = (int32_t)below(gains);
-  }
-  both(variant, plain, "GroupedLora", &(Attributes){{"parts"}, {(int64_t)parts}}, &context, 1e-4f);
-}
-
 int main(void) {
   fill_table();
   const char *names[] = {"scalar", "avx2", "avx512vnni", "dotprod"};
@@ -303,12 +315,10 @@ int main(void) {
     variant.count = lorikeet_operators(NULL, names[v], &variant.name, variant.operators, OPERATORS_MAX);
     if (variant.count == 0) continue;
     state = 1;
-    for (int i = 0; i < 150; i++) {
+    for (int i = 0; i < 200; i++) {
       quantized(&variant, &plain);
       of_floats(&variant, &plain);
-      gated(&variant, &plain);
       attention(&variant, &plain);
-      adapted(&variant, &plain);
     }
     printf("%s: %s\n", variant.name, failures == 0 ? "as plain C" : "FAILED");
     ran++;

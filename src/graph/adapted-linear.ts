@@ -1,6 +1,6 @@
 // Adapters beside a linear in the graph: y = x Wᵀ + what adapters add. What the host's graphs and a device's share:
-// which linears there are, and the inputs that a binding ties. The operators are in host-adapters.ts and
-// device-adapters.ts.
+// which linears there are, and the inputs that a binding ties. On the host they are inputs of the linear's own operator
+// (host-adapters.ts); a device has operators for them (device-adapters.ts, grouped-adapters.ts).
 
 import type { TargetModule } from '../core/adapter.ts';
 import type { GraphBuilder } from './graph-builder.ts';
@@ -88,7 +88,7 @@ export type AdaptedLinear = {
   readonly target?: GraphTarget;
 };
 
-/** Adapters as one graph has them. */
+/** Adapters as operators of their own, on a device. */
 export type AdapterOperators = {
   /** That adapters reach. */
   readonly linears: readonly JoinedLinear[];

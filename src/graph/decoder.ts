@@ -19,6 +19,7 @@ import type { ModelShape } from '../core/base-model.ts';
 import { type LayerPlan, modelPlan } from '../core/layer-plan.ts';
 import { dataTypes, type OnnxGraph } from '../formats/onnx.ts';
 import {
+  type AdaptedLinear,
   type AdapterOperators,
   type AdaptersInGraph,
   type JoinedLinear,
@@ -28,10 +29,11 @@ import {
 import { deviceAdapters } from './device-adapters.ts';
 import { createGraphBuilder, type GraphBuilder } from './graph-builder.ts';
 import { groupedAdapters } from './grouped-adapters.ts';
-import { hostAdapters } from './host-adapters.ts';
-import { linear, packedAttributes } from './linear.ts';
+import { addTables, hostAdapters } from './host-adapters.ts';
+import { hostLinear, type LinearRows, operatorLinear, packedAttributes } from './linear.ts';
 import type { LoweredModel } from './lowered.ts';
 import { embeddingForm } from './packed.ts';
+import { deviceStream, hostStream, rmsNorm } from './residual-stream.ts';
 import { rotaryPairs, tableNames, tablesOf } from './rope.ts';
 import { type GraphTarget, hostTarget, type Real } from './target.ts';
 
@@ -99,68 +101,76 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
   for (const [name, { type, shape: dimensions }] of model.weights) {
     g.weight(name, type === 'float32' ? real : type, dimensions);
   }
-  const adapted = operatorsOf(adapters);
-  adapted?.addInputs(g);
-
-  const project = projection(g, model, form, adapted);
+  const project =
+    target.on === 'device' ? deviceProjection(g, model, form, target) : hostProjection(g, model, adapters);
   const attend = target.on === 'device' ? attendRows : attendBlocks;
-  const { layers, epsilon, embeddingScale, logitsSoftcap } = modelPlan(shape);
-  let residual = timesScale(g, embed(g, model, target), 'embedding_scale', embeddingScale);
-  let normed = rmsNorm(g, residual, 'layers.0.attention_norm', epsilon);
-  for (const [i, plan] of layers.entries()) {
-    const layer = `layers.${i}`;
-    const result = (linear: 'output' | 'down', x: string) => {
-      const projected = project(i, linear, x);
-      return plan.outputNorms ? rmsNorm(g, projected, `${layer}.${linear}_norm`, epsilon) : projected;
-    };
-    const qkv = project(i, 'qkv', normed);
-    const output = result('output', attend(g, model, { layer: i, plan, qkv }, form));
-    [normed, residual] = addAndNorm(g, [residual, output], `${layer}.mlp_norm`, epsilon);
-    const gateUp = project(i, 'gate_up', normed);
-    const down = result('down', gated(g, gateUp, shape, plan, target));
-    if (i + 1 < shape.layers) {
-      [normed, residual] = addAndNorm(g, [residual, down], `layers.${i + 1}.attention_norm`, epsilon);
-    } else {
-      // Nobody reads the other rows any more: the last norm and the head run on the sampled ones alone.
-      const last = g.op('Add', [g.op('Gather', [residual, names.sampled]), g.op('Gather', [down, names.sampled])]);
-      normed = rmsNorm(g, last, 'norm', epsilon);
-    }
+  const plan = modelPlan(shape);
+  const embedded = timesScale(g, embed(g, model, target), 'embedding_scale', plan.embeddingScale);
+  const stream =
+    target.on === 'device' ? deviceStream(g, plan.epsilon, target, embedded) : hostStream(g, plan.epsilon, embedded);
+  for (const [i, layer] of plan.layers.entries()) {
+    const name = `layers.${i}`;
+    const norm = (linear: 'output' | 'down') => (layer.outputNorms ? `${name}.${linear}_norm` : null);
+    const qkv = project(i, 'qkv')(stream.normed(`${name}.attention_norm`));
+    const attended = attend(g, model, { layer: i, plan: layer, qkv }, form);
+    stream.add({ x: attended }, project(i, 'output'), norm('output'));
+    const gateUp = project(i, 'gate_up')(stream.normed(`${name}.mlp_norm`));
+    stream.add(stream.gated(gateUp, layer.activation, shape.intermediate), project(i, 'down'), norm('down'));
   }
-  if (logitsSoftcap > 0) capped(g, project(0, 'head', normed), logitsSoftcap, names.logits);
-  else if (real === 'float32') project(0, 'head', normed, names.logits);
-  else g.op('Cast', [project(0, 'head', normed)], { to: dataTypes.float32 }, names.logits);
+  // Nobody reads the other rows any more: the last norm and the head run on the sampled ones alone.
+  stream.take(names.sampled);
+  const head = project(0, 'head');
+  if (plan.logitsSoftcap > 0) capped(g, head(stream.normed('norm')), plan.logitsSoftcap, names.logits);
+  else if (real === 'float32') head(stream.normed('norm'), names.logits);
+  else g.op('Cast', [head(stream.normed('norm'))], { to: dataTypes.float32 }, names.logits);
   g.output(names.logits, 'float32', ['S', shape.vocabulary]);
   return g.build();
 }
 
-function operatorsOf(adapters: AdaptersInGraph): AdapterOperators | null {
-  if (adapters.form === 'none') return null;
-  if (adapters.form === 'grouped') return hostAdapters(adapters);
-  return adapters.form === 'table' ? groupedAdapters(adapters) : deviceAdapters(adapters);
+/** A linear of the lowered model with what adapters add to it. */
+type Projection = (layer: number, joined: JoinedLinear) => (rows: LinearRows, result?: string) => string;
+
+function adaptedLinear({ shape }: LoweredModel, layer: number, linear: JoinedLinear): AdaptedLinear {
+  const sizes = joinedLinears[linear].map((module) => linearSize(shape, module));
+  return { layer, linear, in: sizes[0]!.in, outs: sizes.map(({ out }) => out) };
 }
 
-/** A linear of the lowered model, and what adapters add to it. */
-function projection(
-  g: GraphBuilder,
-  { shape, linears }: LoweredModel,
-  { target = hostTarget }: DecoderForm,
-  adapters: AdapterOperators | null,
-) {
-  return (layer: number, joined: JoinedLinear, x: string, result?: string): string => {
+function hostProjection(g: GraphBuilder, model: LoweredModel, adapters: AdaptersInGraph): Projection {
+  const form = adapters.form === 'grouped' ? adapters : null;
+  if (form) addTables(g, form);
+  return (layer, joined) => (rows, result) => {
     const name = loweredName(layer, joined);
-    const form = linears.get(name)!;
     const coarse = joined === 'head' ? decoderNames.coarseSampled : decoderNames.coarse;
-    const product = (bias: boolean, last?: string) =>
-      linear(g, { name, form: { ...form, bias: bias && form.bias }, coarse, target }, x, last);
-    if (!adapters?.linears.includes(joined)) return product(true, result);
-    const sizes = joinedLinears[joined].map((module) => linearSize(shape, module));
-    const adapted = { layer, linear: joined, in: sizes[0]!.in, outs: sizes.map(({ out }) => out), target };
-    // A gain multiplies the weights, and so not the bias.
-    const isBiasLater = adapters.gains && form.bias;
-    const base = product(!isBiasLater);
-    if (!isBiasLater) return adapters.add(g, adapted, { x, base }, result);
-    return g.op('Add', [adapters.add(g, adapted, { x, base }), `${name}.bias`], {}, result);
+    const adapted = form ? hostAdapters(g, form, adaptedLinear(model, layer, joined)) : undefined;
+    return hostLinear(g, { name, form: model.linears.get(name)!, coarse }, rows, adapted, result);
   };
+}
+
+function deviceProjection(
+  g: GraphBuilder,
+  model: LoweredModel,
+  { adapters }: DecoderForm,
+  target: GraphTarget,
+): Projection {
+  const operators = operatorsOf(adapters);
+  operators?.addInputs(g);
+  return (layer, joined) =>
+    ({ x }, result) => {
+      const name = loweredName(layer, joined);
+      const form = model.linears.get(name)!;
+      if (!operators?.linears.includes(joined)) return operatorLinear(g, { name, form }, x, result);
+      const adapted = { ...adaptedLinear(model, layer, joined), target };
+      // A gain multiplies the weights, and so not the bias.
+      const isBiasLater = operators.gains && form.bias;
+      const base = operatorLinear(g, { name, form: { ...form, bias: form.bias && !isBiasLater } }, x);
+      if (!isBiasLater) return operators.add(g, adapted, { x, base }, result);
+      return g.op('Add', [operators.add(g, adapted, { x, base }), `${name}.bias`], {}, result);
+    };
+}
+
+function operatorsOf(adapters: AdaptersInGraph): AdapterOperators | null {
+  if (adapters.form === 'none' || adapters.form === 'grouped') return null;
+  return adapters.form === 'table' ? groupedAdapters(adapters) : deviceAdapters(adapters);
 }
 
 function embed(g: GraphBuilder, model: LoweredModel, { on, real }: GraphTarget): string {
@@ -267,42 +277,6 @@ function headNorm(g: GraphBuilder, shape: ModelShape, x: string, weight: string,
   const split = g.op('Reshape', [x, g.integers('by_head', [-1, shape.headDim])]);
   const joined = g.integers(`${count}_heads`, [-1, count * shape.headDim]);
   return g.op('Reshape', [rmsNorm(g, split, weight, shape.rmsNormEps), joined]);
-}
-
-function rmsNorm(g: GraphBuilder, x: string, weight: string, epsilon: number): string {
-  return g.op('SimplifiedLayerNormalization', [x, weight], { axis: -1, epsilon: { float: epsilon } });
-}
-
-/** [norm(residual + x), residual + x] */
-function addAndNorm(
-  g: GraphBuilder,
-  [residual, x]: readonly [string, string],
-  weight: string,
-  epsilon: number,
-): [string, string] {
-  const attributes = { epsilon: { float: epsilon } };
-  const results = g.contrib('SkipSimplifiedLayerNormalization', [residual, x, weight], attributes, [
-    null,
-    '',
-    '',
-    null,
-  ]);
-  return [results[0]!, results[3]!];
-}
-
-/** activation(gate) * up; among ONNX Runtime's operators QuickGelu with alpha 1 is SiLU in one operator. */
-function gated(
-  g: GraphBuilder,
-  gateUp: string,
-  { intermediate }: ModelShape,
-  { activation }: LayerPlan,
-  { on, hasOperators = false }: GraphTarget,
-): string {
-  if (activation === 'silu' && (on === 'host' || hasOperators)) return g.native('GatedSilu', [gateUp]);
-  const [gate, up] = g.split(gateUp, g.integers('gate_up_widths', [intermediate, intermediate]), 2) as [string, string];
-  const [activated] =
-    activation === 'gelu' ? g.contrib('FastGelu', [gate], {}) : g.contrib('QuickGelu', [gate], { alpha: { float: 1 } });
-  return g.op('Mul', [activated!, up]);
 }
 
 const timesScale = (g: GraphBuilder, x: string, name: string, scale: number): string =>

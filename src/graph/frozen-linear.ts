@@ -11,7 +11,7 @@
 //
 // exact up to the rounding of floats, so that floats of one linear are in memory at a time.
 
-import { linear, operatorLinear, packedAttributes } from './linear.ts';
+import { hostLinear, operatorLinear, packedAttributes } from './linear.ts';
 import type { LinearForm } from './lowered.ts';
 import { type PackedForm, packedBytes } from './packed.ts';
 import { blockSize } from './quantized.ts';
@@ -34,7 +34,7 @@ export function frozenLinear(t: TrainingBuilder, name: string): FrozenLinear {
   if (isNative(t, form)) {
     const packed = t.own(`${name}.packed`);
     return {
-      product: (x) => linear(t.g, { name, form, coarse: '' }, x),
+      product: (x) => hostLinear(t.g, { name, form }, { x }),
       grad: (dy) => t.g.native('QuantizedLinearGrad', [dy, packed], packedAttributes(form)),
     };
   }

@@ -1,42 +1,45 @@
-// Adapters beside a linear on the host: one operator of native/ for each joined linear, straight from the pools.
+// Adapters beside a linear on the host: inputs of its operator (native/kernels/grouped_lora.c), straight from the pools.
 //
-//   y [R, out] = base * gain + sum over the row's C pages: share * (x Aᵀ) B
+//   y [R, out] = x Wᵀ * gain + sum over the row's C pages: share * (x Aᵀ) B
 //
 // All layers of a linear share their tables of pages and shares. Where no row touches a linear its table has no
-// columns, and the operator leaves `base` as it is.
+// columns, and costs nothing.
 
 import {
-  type AdapterOperators,
+  type AdaptedLinear,
   adapterNames,
   type HostForm,
   type JoinedLinear,
   joinedLinears,
   pageRanks,
 } from './adapted-linear.ts';
-import { partsMax } from './grouped-adapters.ts';
+import type { GraphBuilder } from './graph-builder.ts';
+import type { LinearAdapters } from './linear.ts';
 
-export const hostAdapters = ({ gains }: HostForm): AdapterOperators => ({
-  linears: Object.keys(joinedLinears) as JoinedLinear[],
-  gains,
+const linears = Object.keys(joinedLinears) as JoinedLinear[];
 
-  addInputs(g) {
-    for (const linear of Object.keys(joinedLinears) as JoinedLinear[]) {
-      g.input(adapterNames.pages(linear), 'int32', [`R.${linear}`, `C.${linear}`]);
-      g.input(adapterNames.shares(linear), 'float32', [`R.${linear}`, `C.${linear}`]);
-      if (gains) g.input(adapterNames.gainOf(linear), 'int32', [`R.${linear}`]);
-    }
-  },
+/** Inputs that all layers share. */
+export function addTables(g: GraphBuilder, { gains }: HostForm): void {
+  for (const linear of linears) {
+    g.input(adapterNames.pages(linear), 'int32', [`R.${linear}`, `C.${linear}`]);
+    g.input(adapterNames.shares(linear), 'float32', [`R.${linear}`, `C.${linear}`]);
+    if (gains) g.input(adapterNames.gainOf(linear), 'int32', [`R.${linear}`]);
+  }
+}
 
-  add(g, { layer, linear, in: inputs, outs }, { x, base }, result) {
-    const width = outs.reduce((sum, out) => sum + out, 0);
-    const gain = gains ? g.input(adapterNames.gain(layer, linear), 'float32', [`G.${linear}`, width]) : '';
-    const pools = joinedLinears[linear].flatMap((module, i) => [
-      g.input(adapterNames.a(layer, module), 'float16', ['slots', pageRanks, inputs]),
-      g.input(adapterNames.b(layer, module), 'float16', ['slots', pageRanks, outs[i]!]),
-    ]);
-    const tables = [adapterNames.pages(linear), adapterNames.shares(linear)];
-    const none = new Array<string>(2 * partsMax - pools.length).fill('');
-    const operands = [x, base, ...tables, gain, ...pools, ...(gains ? [...none, adapterNames.gainOf(linear)] : [])];
-    return g.native('GroupedLora', operands, { parts: outs.length }, result);
-  },
-});
+export function hostAdapters(
+  g: GraphBuilder,
+  { gains }: HostForm,
+  { layer, linear, in: inputs, outs }: AdaptedLinear,
+): LinearAdapters {
+  const width = outs.reduce((sum, out) => sum + out, 0);
+  const gain = gains
+    ? [g.input(adapterNames.gain(layer, linear), 'float32', [`G.${linear}`, width]), adapterNames.gainOf(linear)]
+    : ['', ''];
+  const pools = joinedLinears[linear].flatMap((module, i) => [
+    g.input(adapterNames.a(layer, module), 'float16', ['slots', pageRanks, inputs]),
+    g.input(adapterNames.b(layer, module), 'float16', ['slots', pageRanks, outs[i]!]),
+  ]);
+  const operands = [adapterNames.pages(linear), adapterNames.shares(linear), ...gain, ...pools];
+  return { parts: outs.length, operands };
+}

@@ -1,8 +1,9 @@
 // y = x Wᵀ (+ bias) for one lowered linear, x [R, k] -> y [R, n].
 //
-// On the host by the native operators (native/kernels/quantized_linear.c, float_linear.c): of the rows the first
-// `coarse` are rounded to 8 bits a block of 32, the others to 16. On a device blocks with a
-// float minimum m are a symmetric product plus a correction, since w = scale * (code - zero) + m:
+// On the host by a native operator (native/kernels/quantized_linear.c, float_linear.c), which also does what stands
+// around the product (native/kernels/linear.h): of the rows the first `coarse` are rounded to 8 bits a block of 32, the
+// others to 16. On a device blocks with a float minimum m are a symmetric product plus a correction, since
+// w = scale * (code - zero) + m:
 //     y = x · symmetricᵀ + blockSums(x) · m,   blockSums(x) [R, k/32], m [k/32, n].
 // Exact, and a thirty-second of the product's work.
 
@@ -10,29 +11,46 @@ import type { GraphBuilder } from './graph-builder.ts';
 import type { LinearForm } from './lowered.ts';
 import { hasMinimums } from './packed.ts';
 import { blockSize } from './quantized.ts';
-import { type GraphTarget, hostTarget } from './target.ts';
 
 export type LinearInGraph = {
   readonly name: string;
   readonly form: LinearForm;
-  /** int32 [1], an input of the graph: rows that are rounded to 8 bits. '' for none; a device rounds none at all. */
-  readonly coarse: string;
-  /** The host by default. */
-  readonly target?: GraphTarget;
+  /** int32 [1], an input of the graph: rows that are rounded to 8 bits. Left out: none; a device rounds none at all. */
+  readonly coarse?: string;
 };
 
-export function linear(
+/** Rows that a linear multiplies. What is beside them the host's operator does itself. */
+export type LinearRows = {
+  readonly x: string;
+  /** [k]: x is normed by its root mean square first, and multiplied by this. */
+  readonly norm?: { readonly weight: string; readonly epsilon: number };
+  /** x is gate beside up, [R, 2k]: silu(gate) * up is multiplied. */
+  readonly gated?: boolean;
+  /** [R, n], added to the products. */
+  readonly residual?: string;
+};
+
+/** What the host's operator is told of adapters: `parts` outputs side by side, and inputs (native/kernels/linear.h). */
+export type LinearAdapters = { readonly parts: number; readonly operands: readonly string[] };
+
+export function hostLinear(
   g: GraphBuilder,
-  { name, form, coarse, target = hostTarget }: LinearInGraph,
-  x: string,
+  { name, form, coarse = '' }: LinearInGraph,
+  { x, norm, gated = false, residual = '' }: LinearRows,
+  adapters?: LinearAdapters,
   result?: string,
 ): string {
-  if (target.on === 'device') return operatorLinear(g, { name, form }, x, result);
   const { bits, n, k, bias } = form;
-  const biased = bias ? [`${name}.bias`] : [];
-  if (bits === 32) return g.native('FloatLinear', [x, `${name}.packed`, ...biased], { n, k }, result);
-  const operands = [x, `${name}.packed`, ...(coarse || bias ? [coarse] : []), ...biased];
-  return g.native('QuantizedLinear', operands, packedAttributes(form), result);
+  const own = [x, `${name}.packed`, bits === 32 ? '' : coarse, bias ? `${name}.bias` : ''];
+  const operands = [...own, norm?.weight ?? '', residual, ...(adapters?.operands ?? [])];
+  const attributes = {
+    ...(bits === 32 ? { n, k } : packedAttributes(form)),
+    ...(norm && { epsilon: { float: norm.epsilon } }),
+    ...(gated && { gated: 1 }),
+    ...(adapters && { parts: adapters.parts }),
+  };
+  const count = operands.findLastIndex((operand) => operand !== '') + 1;
+  return g.native(bits === 32 ? 'FloatLinear' : 'QuantizedLinear', operands.slice(0, count), attributes, result);
 }
 
 /** What an operator is told of packed weights. */
@@ -45,12 +63,7 @@ export const packedAttributes = (form: LinearForm) => {
 const accuracyOfFloats = 1;
 
 /** By ONNX Runtime's own operators, over weights in operator-form.ts's packing: of a device, and of training. */
-export function operatorLinear(
-  g: GraphBuilder,
-  { name, form }: Pick<LinearInGraph, 'name' | 'form'>,
-  x: string,
-  result?: string,
-): string {
+export function operatorLinear(g: GraphBuilder, { name, form }: LinearInGraph, x: string, result?: string): string {
   const { bits, n, k, corrected, bias } = form;
   const biased = bias ? `${name}.bias` : '';
   if (bits === 32) {

@@ -7,7 +7,7 @@ import type { Activations } from '../../src/core/base-model.ts';
 import { prng } from '../../src/core/prng.ts';
 import { encodeOnnx } from '../../src/formats/onnx.ts';
 import { createGraphBuilder } from '../../src/graph/graph-builder.ts';
-import { linear, packedAttributes } from '../../src/graph/linear.ts';
+import { hostLinear, packedAttributes } from '../../src/graph/linear.ts';
 import type { LinearForm, LoweredTensor } from '../../src/graph/lowered.ts';
 import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
 import { runOnce } from '../../src/runtime/run-once.ts';
@@ -45,7 +45,7 @@ async function run(
   g.output('out', 'float32', ['R', form.n]);
   for (const [name, { type, shape }] of weights) g.weight(name, type, shape);
   g.input('coarse', 'int32', [1]);
-  linear(g, { name: 'x', form, coarse: 'coarse' }, 'in', 'out');
+  hostLinear(g, { name: 'x', form, coarse: 'coarse' }, { x: 'in' }, undefined, 'out');
   const tensors = new Map([...weights].map(([name, { data, shape }]) => [name, runtime.tensor(data, shape)]));
   const session = await runtime.session(encodeOnnx(g.build()), { weights: tensors });
   const binding = session.bind();

@@ -1,0 +1,69 @@
+// Adapters of a linear's rows: their tables and pools, and the pieces of work that threads take (grouped_lora.c).
+#ifndef GROUPED_LORA_H
+#define GROUPED_LORA_H
+#include "../operator.h"
+
+enum { RANKS = 8, PARTS_MAX = 3 };
+
+typedef struct {
+  /** float16 [slots, 8, in], ranks as rows, and [slots, 8, out]: B transposed. */
+  const uint16_t *a, *b;
+  /** Outputs, and the first of them in y. */
+  size_t out, first;
+} LoraPart;
+
+/** Rows `order[first]` and on, which have the same pages; of a piece's number at most. */
+typedef struct {
+  size_t first, rows;
+} LoraGroup;
+
+typedef struct {
+  /** What the linear multiplies, [R, in], and its products without bias and residual, [R, out]. */
+  const float *x;
+  float *y;
+  /** [out] and [R, out], or null. */
+  const float *bias, *residual;
+  /** [R, C]: slots of the pools, -1 for none; and how much of a page's product the row takes. */
+  const int32_t *pages;
+  const float *shares;
+  /** DoRA's, [G, out], and which of them a row takes, [R]; null: 1. */
+  const float *gain;
+  const int32_t *gain_of;
+  /** `parts` is 0 where nobody has an adapter. */
+  size_t rows, in, out, columns, parts;
+  LoraPart part[PARTS_MAX];
+  /** Whether a row has pages or a gain, [R]: its product is stored as it is, for `expand`. Null: no row has. */
+  uint8_t *adapted;
+  /** Such rows, in an order in which those with the same pages are neighbours. */
+  size_t *order;
+  LoraGroup *groups;
+  size_t group_count;
+  /** Inner products, [parts, R in that order, C * 8]. */
+  float *inner;
+  /** Ranks of each page, [groups, parts, C], once `shrink` has seen it. */
+  uint8_t *ranks;
+  /** Blocks of columns of the widest part. */
+  size_t blocks;
+  /** Pieces of the two sweeps. */
+  size_t shrinks, expands;
+} Lora;
+
+/**
+ * The inputs of a node from `first` on: pages, shares, gain, gain_of, and a and b for each of `parts`. Returns null, or
+ * what is wrong with them. `rows`, `in` and `out` are filled in before.
+ */
+const char *VARIANT(read_lora)(const Call *, size_t first, size_t parts, Lora *);
+
+/** Bytes that `group_lora` wants, a multiple of 64. */
+size_t VARIANT(lora_bytes)(const Lora *);
+
+/** Finds the rows that have anything, and the pieces of work. */
+void VARIANT(group_lora)(Lora *, void *memory);
+
+/** Piece `i` of `shrinks`, in any order and beside the product. */
+void VARIANT(shrink_lora)(const Lora *, size_t i);
+
+/** Piece `i` of `expands`, after all of those and the product. */
+void VARIANT(expand_lora)(void *lora, size_t i);
+
+#endif

@@ -1,0 +1,190 @@
+// A linear with all that stands around its product in a decoder, so that a layer is few operators:
+//
+//   x' = x                                      [R, k]
+//        x / sqrt(mean(x²) + epsilon) * norm    with `norm` [k]
+//        silu(gate) * up                        `gated`: x is gate beside up, [R, 2k]
+//   y  = x' Wᵀ * gain + adapters + bias + residual      [R, n]; see grouped_lora.c for gain and adapters
+//
+//   1 weights  of the linear's own packing        4 norm      float32 [k]        7 shares   float32 [R, C]
+//   2 coarse   int32 [1], of QuantizedLinear      5 residual  float32 [R, n]     8 gain     float32 [G, n]
+//   3 bias     float32 [n]                        6 pages     int32 [R, C]       9 gain_of  int32 [R]
+//   10 and on  float16 [slots, 8, k] and [slots, 8, n_i] for each of `parts` (3 at most)
+//
+// All but x and the weights may be left out. Rows are prepared one by one, in one order of their values: their bits
+// depend on nothing else.
+#ifndef LINEAR_H
+#define LINEAR_H
+#include "../operator.h"
+#include "../scratch.h"
+#include "gate.h"
+#include "grouped_lora.h"
+#include "vector.h"
+#include <math.h>
+
+enum { X = 0, WEIGHTS, COARSE, BIAS, NORM, RESIDUAL, ADAPTERS };
+
+/** Of each node. */
+typedef struct {
+  size_t n, k, parts;
+  int gated;
+  float epsilon;
+} LinearNode;
+
+/** Where products go. Tiles keep a copy of their own: what they store could be any of this, for all a compiler knows. */
+typedef struct {
+  size_t n;
+  const float *bias, *residual;
+  /** See Lora: such a row's products are stored as they are. */
+  const uint8_t *adapted;
+  float *y;
+} Outputs;
+
+/** Of one call. */
+typedef struct {
+  LinearNode node;
+  size_t rows;
+  /** As it came, and prepared: the same where there is nothing to do. */
+  const float *given, *norm;
+  float *prepared;
+  const float *x;
+  Outputs to;
+  Lora lora;
+} Linear;
+
+#define LINEAR_INPUTS(weights)                                                                                         \
+  {FLOAT32}, {weights}, {INT32, .optional = 1}, {FLOAT32, .optional = 1}, {FLOAT32, .optional = 1},                     \
+      {FLOAT32, .optional = 1}, {INT32, .optional = 1}, {FLOAT32, .optional = 1}, {FLOAT32, .optional = 1},             \
+      {INT32, .optional = 1}, {FLOAT16, .optional = 1}, {FLOAT16, .optional = 1}, {FLOAT16, .optional = 1},             \
+      {FLOAT16, .optional = 1}, {FLOAT16, .optional = 1}, {FLOAT16, .optional = 1}
+
+/** Of a node's attributes; what is wrong with them, or null. */
+INLINE const char *read_linear_node(const Node *node, LinearNode *linear) {
+  int64_t parts = int_attribute(node, "parts", 0);
+  *linear = (LinearNode){
+      .n = (size_t)int_attribute(node, "n", 0),
+      .k = (size_t)int_attribute(node, "k", 0),
+      .parts = (size_t)parts,
+      .gated = (int)int_attribute(node, "gated", 0),
+      .epsilon = float_attribute(node, "epsilon", 0),
+  };
+  if (linear->n == 0 || linear->k == 0) return "weights must be [n, k]";
+  return parts < 0 || parts > PARTS_MAX ? "parts must be 0 to 3" : NULL;
+}
+
+/** Of a call's inputs; what is wrong with them, or null. Makes y. */
+INLINE const char *read_linear(const Call *call, const LinearNode *node, Linear *l) {
+  Shape x = input_shape(call, X), norm = input_shape(call, NORM), residual = input_shape(call, RESIDUAL);
+  size_t width = node->gated ? 2 * node->k : node->k;
+  if (x.rank != 2 || (size_t)x.dims[1] != width) return node->gated ? "x must be [R, 2k]" : "x must be [R, k]";
+  Shape y = {2, {x.dims[0], (int64_t)node->n}};
+  if (norm.rank > 0 && (node->gated || norm.rank != 1 || (size_t)norm.dims[0] != node->k)) return "norm must be [k]";
+  if (residual.rank > 0 && (residual.rank != 2 || residual.dims[0] != y.dims[0] || residual.dims[1] != y.dims[1])) {
+    return "residual must be [R, n]";
+  }
+  *l = (Linear){
+      .node = *node,
+      .rows = (size_t)x.dims[0],
+      .given = input(call, X),
+      .norm = norm.rank > 0 ? input(call, NORM) : NULL,
+      .to = {.n = node->n, .bias = input(call, BIAS), .y = output(call, 0, y)},
+  };
+  if (residual.rank > 0) l->to.residual = input(call, RESIDUAL);
+  if (l->to.y == NULL) return "there is no memory for y";
+  l->x = l->given;
+  l->lora = (Lora){.rows = l->rows, .in = node->k, .out = node->n};
+  return node->parts > 0 ? VARIANT(read_lora)(call, ADAPTERS, node->parts, &l->lora) : NULL;
+}
+
+INLINE int is_prepared(const Linear *l) { return l->norm != NULL || l->node.gated; }
+
+/** Bytes that `place_linear` wants, a multiple of 64. */
+INLINE size_t linear_bytes(const Linear *l) {
+  size_t x = is_prepared(l) ? (l->rows * l->node.k * sizeof(float) + 63) / 64 * 64 : 0;
+  return x + VARIANT(lora_bytes)(&l->lora);
+}
+
+INLINE void place_linear(Linear *l, void *memory) {
+  uint8_t *at = memory;
+  if (is_prepared(l)) {
+    l->x = l->prepared = (float *)(void *)at;
+    at += (l->rows * l->node.k * sizeof(float) + 63) / 64 * 64;
+  }
+  l->lora.x = l->x;
+  l->lora.y = l->to.y;
+  l->lora.bias = l->to.bias;
+  l->lora.residual = l->to.residual;
+  VARIANT(group_lora)(&l->lora, at);
+  l->to.adapted = l->lora.adapted;
+}
+
+/** The sum of squares: 32 sums side by side, and what is left over. */
+INLINE float sum_of_squares(const float *x, size_t k) {
+  Floats sums[4] = {zero_floats(), zero_floats(), zero_floats(), zero_floats()};
+  size_t i = 0;
+  for (; i + 4 * LANES <= k; i += 4 * LANES) {
+    for (size_t j = 0; j < 4; j++) {
+      Floats values = load_floats(x + i + j * LANES);
+      sums[j] = multiply_add(values, values, sums[j]);
+    }
+  }
+  float parts[4], rest = 0;
+  sums_of_4(sums, parts);
+  for (; i < k; i++) rest += x[i] * x[i];
+  return parts[0] + parts[1] + (parts[2] + parts[3]) + rest;
+}
+
+/** Row `row` of x'. */
+INLINE const float *prepare_row(const Linear *l, size_t row) {
+  size_t k = l->node.k;
+  if (!is_prepared(l)) return l->given + row * k;
+  float *to = l->prepared + row * k;
+  if (l->node.gated) {
+    const float *x = l->given + row * 2 * k;
+    gate(x, x + k, to, k);
+    return to;
+  }
+  const float *x = l->given + row * k;
+  float factor = 1.0f / sqrtf(sum_of_squares(x, k) / (float)k + l->node.epsilon);
+  for (size_t i = 0; i < k; i++) to[i] = x[i] * factor * l->norm[i];
+  return to;
+}
+
+/** Values that one thread prepares before others are awake. */
+enum { ALONE_VALUES = 8192 };
+
+/** Calls `prepare(work, row)` for all rows. */
+INLINE void prepare_rows(const Call *call, const Linear *l, void (*prepare)(void *, size_t), void *work) {
+  if (l->rows * l->node.k > ALONE_VALUES) in_parallel(call, l->rows, prepare, work);
+  else for (size_t row = 0; row < l->rows; row++) prepare(work, row);
+}
+
+/** Before the products of these outputs are made: what is added to them is far away. */
+INLINE void prefetch_outputs(const Outputs *to, size_t row, size_t g) {
+  if (to->residual) prefetch(to->residual + row * to->n + g * LANES);
+}
+
+/** Whether nothing is added to products of any row, `groups` groups of them whole. */
+INLINE int is_plain(const Outputs *to, size_t g, size_t groups) {
+  return to->adapted == NULL && to->bias == NULL && to->residual == NULL && (g + groups) * LANES <= to->n;
+}
+
+/** Outputs [g * LANES, ...) of a row, as many as there are. What adapters add comes before the bias. */
+INLINE void store_outputs(const Outputs *to, size_t row, size_t g, Floats sum) {
+  size_t from = g * LANES, at = row * to->n + from;
+  const int is_last = to->adapted == NULL || !to->adapted[row];
+  if (from + LANES <= to->n) {
+    if (is_last && to->bias) sum = add(sum, load_floats(to->bias + from));
+    if (is_last && to->residual) sum = add(sum, load_floats(to->residual + at));
+    store_floats(to->y + at, sum);
+    return;
+  }
+  float values[LANES];
+  store_floats(values, sum);
+  for (size_t i = 0; from + i < to->n; i++) {
+    if (is_last && to->bias) values[i] += to->bias[from + i];
+    if (is_last && to->residual) values[i] += to->residual[at + i];
+    to->y[at + i] = values[i];
+  }
+}
+
+#endif

@@ -1,0 +1,79 @@
+// The rows that a decoder's layers read, normed, and add to: [R, hidden].
+//
+// On the host a linear's operator norms what it reads and adds what it makes, so the stream is one tensor. A device has
+// operators for that, and one for an addition with the norm that follows it: what was added last waits for that.
+
+import type { LayerPlan } from '../core/layer-plan.ts';
+import type { GraphBuilder } from './graph-builder.ts';
+import type { LinearRows } from './linear.ts';
+import type { GraphTarget } from './target.ts';
+
+export type ResidualStream = {
+  /** Its rows, normed by `weight`. */
+  normed(weight: string): LinearRows;
+  /** activation(gate) * up, of rows with the two side by side, `width` each. */
+  gated(gateUp: string, activation: LayerPlan['activation'], width: number): LinearRows;
+  /** Adds what a linear makes of `rows`, normed by `norm` before that where it is not null. */
+  add(rows: LinearRows, linear: (rows: LinearRows) => string, norm: string | null): void;
+  /** Leaves the rows `indices` alone. */
+  take(indices: string): void;
+};
+
+export function hostStream(g: GraphBuilder, epsilon: number, first: string): ResidualStream {
+  let stream = first;
+  return {
+    normed: (weight) => ({ x: stream, norm: { weight, epsilon } }),
+    gated: (x, activation, width) =>
+      activation === 'silu' ? { x, gated: true } : { x: byOperators(g, x, activation, width) },
+    add(rows, linear, norm) {
+      if (norm === null) stream = linear({ ...rows, residual: stream });
+      else stream = g.op('Add', [stream, rmsNorm(g, linear(rows), norm, epsilon)]);
+    },
+    take(indices) {
+      stream = g.op('Gather', [stream, indices]);
+    },
+  };
+}
+
+export function deviceStream(
+  g: GraphBuilder,
+  epsilon: number,
+  { hasOperators = false }: GraphTarget,
+  first: string,
+): ResidualStream {
+  let stream = first;
+  let added: string | null = null;
+  return {
+    normed(weight) {
+      if (added === null) return { x: rmsNorm(g, stream, weight, epsilon) };
+      const attributes = { epsilon: { float: epsilon } };
+      const outputs = [null, '', '', null];
+      const results = g.contrib('SkipSimplifiedLayerNormalization', [stream, added, weight], attributes, outputs);
+      [stream, added] = [results[3]!, null];
+      return { x: results[0]! };
+    },
+    gated: (x, activation, width) =>
+      activation === 'silu' && hasOperators
+        ? { x: g.native('GatedSilu', [x]) }
+        : { x: byOperators(g, x, activation, width) },
+    add(rows, linear, norm) {
+      added = norm === null ? linear(rows) : rmsNorm(g, linear(rows), norm, epsilon);
+    },
+    take(indices) {
+      stream = g.op('Gather', [stream, indices]);
+      if (added !== null) stream = g.op('Add', [stream, g.op('Gather', [added, indices])]);
+      added = null;
+    },
+  };
+}
+
+export const rmsNorm = (g: GraphBuilder, x: string, weight: string, epsilon: number): string =>
+  g.op('SimplifiedLayerNormalization', [x, weight], { axis: -1, epsilon: { float: epsilon } });
+
+/** Among ONNX Runtime's operators QuickGelu with alpha 1 is SiLU in one operator. */
+function byOperators(g: GraphBuilder, gateUp: string, activation: LayerPlan['activation'], width: number): string {
+  const [gate, up] = g.split(gateUp, g.integers('gate_up_widths', [width, width]), 2) as [string, string];
+  const [activated] =
+    activation === 'gelu' ? g.contrib('FastGelu', [gate], {}) : g.contrib('QuickGelu', [gate], { alpha: { float: 1 } });
+  return g.op('Mul', [activated!, up]);
+}
