@@ -68,7 +68,8 @@ export type WitnessedEngine = {
 /**
  * Turns of the event loop without a step until an engine with work counts as asleep; most of them take a millisecond.
  */
-const idleTurnsMax = 3000;
+// A merge computes on threads of the idle class, which other programs may hold up for long.
+const idleTurnsMax = 60_000;
 const quickTurns = 200;
 
 /** Says when a command came, as the engine's process does. */
