@@ -1,4 +1,5 @@
-// Adapters beside a linear on the host: inputs of its operator (native/kernels/grouped_lora.c), straight from the pools.
+// Adapters beside a linear on the host: inputs of its operator, pools and all
+// (native/kernels/grouped_lora.c).
 //
 //   y [R, out] = x Wᵀ * gain + sum over the row's C pages: share * (x Aᵀ) B
 //

@@ -21,7 +21,8 @@ const floats = (length: number, size = 1) => Float32Array.from({ length }, () =>
 function headOf(bits: 4 | 8 | 32, corrected: boolean): LoweredModel {
   const form: LinearForm = { bits, n: vocabulary, k, corrected, halves: false, bias: false };
   const weights = randomLinear('head', form, random, bits === 4 ? 0.1 : 0.01);
-  return { linears: new Map([['head', form]]), weights } as unknown as LoweredModel;
+  const shape = { layers: 0, hidden: k, vocabulary };
+  return { shape, linears: new Map([['head', form]]), weights } as unknown as LoweredModel;
 }
 
 for (const [bits, corrected] of [

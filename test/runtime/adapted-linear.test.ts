@@ -1,5 +1,5 @@
-// The operator of native/ that is a linear with all that stands around its product, against plain loops: any sizes, ranks
-// and tables, on this processor and as the scalar reference; and that a row's bits depend on the row alone.
+// The operator of native/ that is a linear with all that stands around its product, against plain loops: any sizes,
+// ranks and tables, on this processor and as the scalar reference; and that a row's bits depend on the row alone.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
