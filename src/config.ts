@@ -89,6 +89,12 @@ export const settingTable = {
     'memory for beginnings of prompts that are not computed again; 0: none',
     { defaultHelp: '256 MiB where memory allows' },
   ),
+  speculation: oneOf(
+    'LORIKEET_SPECULATION',
+    'on',
+    ['on', 'off'],
+    'on the processor one or two sequences compute ahead what repeats their own text; no text changes',
+  ),
   shareBasePrefixes: oneOf(
     'LORIKEET_SHARE_BASE_PREFIXES',
     'off',

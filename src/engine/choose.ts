@@ -16,7 +16,7 @@ export type Choice = {
 };
 
 /** @param logits [vocabulary], changed in place */
-function choose(sequence: Sequence, logits: Float32Array): Choice {
+export function choose(sequence: Sequence, logits: Float32Array): Choice {
   const { logprobs: count } = sequence.request.params;
   // Biases and penalties change the logits in place, and log-probabilities are of the model's own distribution.
   const own = count === null ? null : logits.slice();

@@ -20,12 +20,14 @@ import type { Decoder } from './decoder.ts';
 import type { BatchPart } from './forward-batch.ts';
 import { openConstraint } from './grammar-mask.ts';
 import { PrefixChain } from './kv/prefix-cache.ts';
+import type { Merge } from './merges/merge.ts';
 import type { Merges } from './merges/merges.ts';
-import { mergedOrMixed } from './policies/merged-or-mixed.ts';
+import { mergedOrMixed, type StepKind } from './policies/merged-or-mixed.ts';
 import { roomAside } from './policies/room-aside.ts';
 import { notePrompt } from './prompt-logprobs.ts';
 import { type Chunk, type Run, Scheduler } from './scheduler.ts';
 import { createSequence, endOf, prefillLeft, type Sequence } from './sequence.ts';
+import { Speculation, type SpeculationMode } from './speculation.ts';
 import { StepCosts } from './step-costs.ts';
 
 export type EngineOptions = {
@@ -36,6 +38,8 @@ export type EngineOptions = {
   readonly grammars?: GrammarThread | null;
   /** Whether sequences whose adapter is merged run on the merge: where it is faster, or for measurements. */
   readonly onMerges?: 'auto' | 'always' | 'never';
+  /** Whether few sequences compute ahead what may come; left out: never. A device's rows do not. */
+  readonly speculation?: SpeculationMode;
   /** What the base computes without an adapter is known to all flows. */
   readonly sharesBasePrefixes?: boolean;
   /** Tokens of one step, of prompts and of answers. */
@@ -63,6 +67,7 @@ export class Engine {
   readonly #door: AdapterDoor;
   readonly #sequences = new Map<number, Sequence>();
   readonly #costs = new StepCosts();
+  readonly #speculation: Speculation;
   /** Those that expire. */
   readonly #timed = new Set<Sequence>();
   #aborted: Sequence[] = [];
@@ -80,6 +85,7 @@ export class Engine {
     const { kv, pages: pool } = options.decoder;
     const { adapters: store, merges, prefillChunk: budget, takesTurns = false } = options;
     const prefersMerge = (sequence: Sequence) => this.#prefersMerge(sequence);
+    this.#speculation = new Speculation(options.speculation ?? 'never');
     this.#door = new AdapterDoor({ store, pool, merges, prefersMerge });
     this.#scheduler = new Scheduler({
       ...{ rows: kv.rows, lead: leadOfContext * kv.positions, budget, takesTurns, kv },
@@ -244,38 +250,57 @@ export class Engine {
     return expired.map((sequence) => this.#end(sequence, endOf(sequence, 'error', now, { error: tooLate })));
   }
 
-  /** The next tokens of sequences on the same weights; a choice for each that has no more. */
+  /** The next tokens of sequences on the same weights; choices for each that has no more. */
   async #run({ merge, chunks }: Run): Promise<Choice[]> {
     const { clock, decoder } = this.#options;
     const start = clock.monotonic();
-    const parts = chunks.map(partOf);
+    const kind = kindOf(merge, chunks);
+    const drafts = chunks.map(({ sequence }) => this.#draft(sequence, kind));
+    const parts = chunks.map((chunk, i) => partOf(chunk, drafts[i]!));
     const temperatures = chunks.flatMap(({ sequence }, i) =>
       parts[i]!.sampled.map(() => sequence.request.params.temperature),
     );
     const logits = await decoder.logitsOf({ parts, merged: merge?.model ?? null }, temperatures);
-    if (parts.every(({ kind, past, to }) => kind === 'answer' && to - past === 1)) {
-      const kind = merge ? 'merged' : parts.some(({ adapter }) => adapter !== null) ? 'mixed' : 'base';
-      this.#costs.observe(kind, parts.length, clock.monotonic() - start);
+    if (chunks.every(({ sequence, count }) => count === 1 && prefillLeft(sequence) === 0)) {
+      const ms = clock.monotonic() - start;
+      const tokens = parts.reduce((sum, { past, to }) => sum + to - past, 0);
+      if (tokens === parts.length) this.#costs.observe(kind, parts.length, ms);
+      this.#speculation.observe(kind, parts.length, tokens, ms);
     }
-    const whole: Sequence[] = [];
-    const lastRows: number[] = [];
+    const whole: { sequence: Sequence; draft: readonly number[]; at: number }[] = [];
     let rows = 0;
-    for (const [i, { sequence }] of chunks.entries()) {
-      const { to, sampled } = parts[i]!;
+    for (const [i, { sequence, count }] of chunks.entries()) {
+      const { sampled } = parts[i]!;
       const first = rows;
       rows += sampled.length;
-      sequence.computed = to;
+      const isPrompt = prefillLeft(sequence) > 0;
+      sequence.computed += count;
       // An answer's keys and values have bits of their own, which serve a sequence that was preempted, and no prompt.
-      this.#keep(sequence, Math.min(to, sequence.request.promptTokens.length));
-      if (sequence.promptLogprobs !== null && parts[i]!.kind === 'prompt') {
+      this.#keep(sequence, Math.min(sequence.computed, sequence.request.promptTokens.length));
+      if (sequence.promptLogprobs !== null && isPrompt) {
         notePrompt(sequence, sampled[0]!, logits.rows.slice(first, rows) as Float32Array[]);
       }
-      if (to < sequence.tokens.length) continue;
-      whole.push(sequence);
-      lastRows.push(rows - 1);
+      if (sequence.computed < sequence.tokens.length) continue;
+      const draft = drafts[i]!;
+      whole.push({ sequence, draft, at: rows - 1 - draft.length });
     }
-    await masksOf(whole);
-    return await chooseEach(whole, logits, lastRows);
+    const sequences = whole.map(({ sequence }) => sequence);
+    await masksOf(sequences);
+    const at = whole.map((one) => one.at);
+    const choices = await chooseEach(sequences, logits, at);
+    return choices.flatMap((first, i) => {
+      const taken = this.#speculation.follow(first, whole[i]!.draft, logits, at[i]! + 1);
+      // What was guessed right is computed; what is behind it is written anew.
+      first.sequence.computed += taken.length - 1;
+      return taken;
+    });
+  }
+
+  /** What is computed ahead of a sequence, which has room for it. */
+  #draft(sequence: Sequence, kind: StepKind): readonly number[] {
+    const { kv } = this.#options.decoder;
+    const draft = this.#speculation.draft(sequence, kind, this.#scheduler.running.length, kv.positions);
+    return draft.length > 0 && kv.reserve(sequence.kvRow!, sequence.tokens.length + draft.length) ? draft : [];
   }
 
   #append({ sequence, token, logprobs }: Choice, tokens: TokenEvent[]): SequenceEnd | null {
@@ -322,6 +347,7 @@ export class Engine {
     const { running, waiting } = this.#scheduler;
     const { adapters: store, decoder } = this.#options;
     const { kv, pages } = decoder;
+    const speculation = this.#speculation.stats;
     return {
       running: running.length,
       waiting: waiting.size,
@@ -330,6 +356,7 @@ export class Engine {
       ...(kv.prefixes
         ? { prefixes: { queried: this.#queried, hit: this.#hit, bytes: kv.prefixes.blocks * kv.prefixes.blockBytes } }
         : {}),
+      ...(speculation ? { speculation } : {}),
       steps: this.#steps,
       stepMs: this.#stepMs,
       adapters: {
@@ -355,16 +382,24 @@ export class Engine {
   }
 }
 
-/** The chunk as the decoder has it. Logits are wanted after the last token, and where the prompt's are asked for. */
-function partOf({ sequence, count }: Chunk): BatchPart {
-  const { tokens, computed: past, kvRow, adapter, promptLogprobs } = sequence;
-  const to = past + count;
+/**
+ * The chunk as the decoder has it, and what is guessed behind it. Logits are wanted after the last token and every
+ * guess, and where the prompt's are asked for.
+ */
+function partOf({ sequence, count }: Chunk, draft: readonly number[]): BatchPart {
+  const { computed: past, kvRow, adapter, promptLogprobs } = sequence;
+  const tokens = draft.length > 0 ? [...sequence.tokens, ...draft] : sequence.tokens;
+  const end = past + count;
+  const to = end + draft.length;
   const kind = prefillLeft(sequence) > 0 ? 'prompt' : 'answer';
-  const isLast = to === tokens.length;
-  const first = kind === 'prompt' && promptLogprobs !== null ? past : isLast ? to - 1 : to;
+  const isLast = end === sequence.tokens.length;
+  const first = kind === 'prompt' && promptLogprobs !== null ? past : isLast ? end - 1 : end;
   const sampled = Array.from({ length: to - first }, (_, i) => first + i);
   return { row: kvRow!, past, to, tokens, kind, sampled, adapter };
 }
+
+const kindOf = (merge: Merge | null, chunks: readonly Chunk[]): StepKind =>
+  merge ? 'merged' : chunks.some(({ sequence }) => sequence.adapter !== null) ? 'mixed' : 'base';
 
 /** Masks are computed while the step runs; what is left of that is waited for here. An error is its sequence's end. */
 async function masksOf(sequences: readonly Sequence[]): Promise<void> {

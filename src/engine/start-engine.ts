@@ -102,6 +102,8 @@ export async function startEngine(
     grammars,
     prefillChunk,
     takesTurns: runtime.device === null,
+    // A device's rows of one run have as many new tokens each, and other bits with more of them.
+    speculation: config.speculates && runtime.device === null ? 'auto' : 'never',
     sharesBasePrefixes,
     clock,
     freshSeed,

@@ -38,6 +38,7 @@ export function startEngine(config: Config, { model, memory, tokenizer, logger }
       ...{ model, weightBits, decodeActivations, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk },
       ...{ devicePrecision, deviceKernels, kvType, kvBytes, prefixBytes, adapterBytes, adapterPages, mergeBytes },
       sharesBasePrefixes: config.shareBasePrefixes === 'on',
+      speculates: config.speculation === 'on',
       trainsBeside: config.trainingDevice === device,
       cudaDir: cudaDir(config.dataDir),
       cacheDir: join(config.dataDir, 'weights'),

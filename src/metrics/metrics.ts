@@ -19,6 +19,7 @@ export type EngineReading = {
   readonly preemptions?: number;
   /** Prompt tokens looked for among known beginnings, and found, since the engine started; what these take. */
   readonly prefixes?: { readonly queried: number; readonly hit: number; readonly bytes: number };
+  readonly speculation?: { readonly drafts: number; readonly drafted: number; readonly accepted: number };
   /** A sequence's rows of keys and values, and how many sequences have some: 0 until the engine is ready. */
   readonly kvRowTokens: number;
   readonly kvRows: number;
@@ -178,6 +179,12 @@ function defineReadings(registry: MetricsRegistry, read: () => EngineReading): v
   define('counter', 'prefix_cache_queries_total', 'Prompt tokens looked for among known beginnings', prefix('queried'));
   define('counter', 'prefix_cache_hits_total', 'Prompt tokens that were not computed again', prefix('hit'));
   define('gauge', 'prefix_cache_bytes', 'Memory of known beginnings of prompts', prefix('bytes'));
+  const ahead = (what: 'drafts' | 'drafted' | 'accepted') => (reading: EngineReading) =>
+    reading.speculation?.[what] ?? 0;
+  define('counter', 'spec_decode_num_drafts_total', 'Times that tokens were computed ahead', ahead('drafts'));
+  define('counter', 'spec_decode_num_draft_tokens_total', 'Tokens computed ahead', ahead('drafted'));
+  const right = 'Tokens computed ahead that were the right ones';
+  define('counter', 'spec_decode_num_accepted_tokens_total', right, ahead('accepted'));
   registry.info({
     name: 'lorikeet_cache_config_info',
     help: 'How the KV cache is divided; the value is 1',

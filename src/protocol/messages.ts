@@ -24,6 +24,8 @@ export type EngineConfig = {
   readonly prefixBytes?: number;
   /** Beginnings that the base computes alone are shared by all flows; left out: each flow has its own. */
   readonly sharesBasePrefixes?: boolean;
+  /** Few sequences compute ahead what their own tokens let expect, on the processor; left out: none does. */
+  readonly speculates?: boolean;
   /** As in core/device.ts. */
   readonly device: string;
   /** Floats that a device computes with; null or left out: what suits it. The processor takes none. */
@@ -187,6 +189,8 @@ export type EngineStats = {
   readonly preemptions: number;
   /** Prompt tokens looked for among known beginnings, and found, since the engine started; what these take. */
   readonly prefixes?: { readonly queried: number; readonly hit: number; readonly bytes: number };
+  /** Tokens computed ahead, since the engine started; left out: none ever is. */
+  readonly speculation?: SpeculationStats;
   readonly steps: number;
   /** Duration of this step, milliseconds. */
   readonly stepMs: number;
@@ -194,6 +198,9 @@ export type EngineStats = {
   /** Merges that serve, and their bytes. */
   readonly merges?: { readonly merged: number; readonly bytes: number; readonly running: number };
 };
+
+/** Steps in which a sequence had tokens computed ahead, how many those were, and how many of them were right. */
+export type SpeculationStats = { readonly drafts: number; readonly drafted: number; readonly accepted: number };
 
 export type AdapterStats = {
   /** Adapters in memory, and their bytes. */

@@ -16,6 +16,7 @@ import type {
   MergeRequest,
   SequenceEnd,
   SequenceRequest,
+  SpeculationStats,
   TokenEvent,
 } from '../../src/protocol/messages.ts';
 import { type VirtualTime, virtualTime } from '../fixtures/virtual-time.ts';
@@ -63,6 +64,7 @@ export type WitnessedEngine = {
   readonly copies: number;
   readonly evictions: number;
   readonly preemptions: number;
+  readonly speculation: SpeculationStats | null;
 };
 
 /**
@@ -106,6 +108,7 @@ export type WitnessedMerges = {
   readonly arithmetic?: MergeArithmetic;
   readonly bytesMax?: number;
   readonly onMerges?: EngineOptions['onMerges'];
+  readonly speculation?: EngineOptions['speculation'];
 };
 
 type StepEvent = Extract<EngineEvent, { type: 'step' }>;
@@ -116,12 +119,13 @@ export function witnessedEngine(
   prefillChunk: number,
   storeOf: (time: VirtualTime, wake: () => void) => AdapterStore = (clock, onChange) =>
     markedStore({ clock, onChange }),
-  { arithmetic = markedArithmetic(), bytesMax = 0, onMerges = 'always' }: WitnessedMerges = {},
+  { arithmetic = markedArithmetic(), bytesMax = 0, onMerges = 'always', speculation = 'never' }: WitnessedMerges = {},
 ): WitnessedEngine {
   const time = virtualTime();
   let isWoken = true;
   let copies = 0;
   let preemptions = 0;
+  let guessed: SpeculationStats | null = null;
   let idleTurns = 0;
   const wake = () => {
     isWoken = true;
@@ -134,6 +138,7 @@ export function witnessedEngine(
     copies += event.loads.filter(({ tier }) => tier === 'memory').length;
     const { running, kvUsage } = event.stats;
     preemptions = event.stats.preemptions;
+    guessed = event.stats.speculation ?? null;
     assert.ok(running <= decoder.kv.rows && kvUsage >= 0 && kvUsage <= 1, `${running} running, KV ${kvUsage}`);
     for (const id of event.started) {
       assert.deepEqual([witnesses[id]!.started, witnesses[id]!.end], [false, null]);
@@ -159,7 +164,7 @@ export function witnessedEngine(
     emit: (event) => void mergeEvents.push(event),
   });
   const engine = new WokenEngine(wake, {
-    ...{ decoder, adapters, merges, onMerges, prefillChunk, clock: time, emit },
+    ...{ decoder, adapters, merges, onMerges, speculation, prefillChunk, clock: time, emit },
     freshSeed: () => 1,
   });
   const step = async () => {
@@ -227,6 +232,9 @@ export function witnessedEngine(
     },
     get preemptions() {
       return preemptions;
+    },
+    get speculation() {
+      return guessed;
     },
     get evictions() {
       return adapters.evictions;
