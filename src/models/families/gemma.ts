@@ -60,6 +60,9 @@ export const gemma2: Family = {
     };
   },
   fromGguf(metadata, shape) {
+    for (const key of ['attention.sliding_window_pattern', 'rope.freq_base_swa']) {
+      if (metadata.get(key) !== undefined) unsupported(`${key} in its metadata`);
+    }
     const window = windowOf(metadata, 'attention.sliding_window', shape);
     const layers = Array.from({ length: shape.layers }, (_, layer) => layer);
     return {
@@ -95,10 +98,13 @@ export const gemma3: Family = {
   },
   fromGguf(metadata, shape) {
     const period = metadata.count('attention.sliding_window_pattern', limits.modelLayers, 6);
-    const slides = Array.from({ length: shape.layers }, (_, layer) => (layer + 1) % period !== 0);
-    const window = windowOf(metadata, 'attention.sliding_window', shape);
+    // Without a window no layer reads the second table.
+    const isNarrow = Number(metadata.get('attention.sliding_window') ?? 0) > 0;
+    const slides = Array.from({ length: shape.layers }, (_, layer) => isNarrow && (layer + 1) % period !== 0);
+    const window = isNarrow ? windowOf(metadata, 'attention.sliding_window', shape) : null;
     return {
       ...ggufScale(shape, 62),
+      ...softcaps(metadata, 'attn_logit_softcapping', 'final_logit_softcapping'),
       ...twoTables(shape, slides, window, metadata.positive('rope.freq_base_swa', 10_000)),
     };
   },

@@ -1,6 +1,7 @@
 // Granite, IBM's dense models: a Llama whose embeddings, residual, attention and logits have scales.
 
 import type { ModelTraits } from '../../core/base-model.ts';
+import { unsupported } from '../fields.ts';
 import { type Family, llamaLike } from './family.ts';
 import { refuseGgufWindow, refuseWindow } from './windows.ts';
 
@@ -32,6 +33,7 @@ export const granite: Family = {
   },
   fromGguf(metadata, shape) {
     refuseGgufWindow(metadata, shape);
+    if (metadata.get('rope.scaling.finetuned') === false) unsupported('rope.scaling.finetuned is false');
     const own = (key: string) => (metadata.get(key) === 0 ? 1 : metadata.positive(key, 1));
     const isSaid = ![undefined, 0].includes(metadata.get('attention.scale') as undefined);
     return traitsOf({

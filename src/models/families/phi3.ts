@@ -24,7 +24,11 @@ export const phi3: Family = {
   fromGguf(metadata, shape) {
     return {
       ...ropeDims(metadata.count('rope.dimension_count', limits.modelHeadDim, shape.headDim), shape),
-      ...everywhere(windowOf(metadata, 'attention.sliding_window', shape), shape),
+      // The converter writes 0 for none.
+      ...everywhere(
+        metadata.get('attention.sliding_window') === 0 ? null : windowOf(metadata, 'attention.sliding_window', shape),
+        shape,
+      ),
     };
   },
   toConfig: ({ ropeDims, headDim, attention }) => ({
