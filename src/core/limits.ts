@@ -149,6 +149,10 @@ export const limits = {
   analysesKept: 32,
   /** Singular values told of each linear, the largest ones: beyond these a figure shows nothing. */
   analysisSingularValues: 64,
+  /** Versions and aliases in memory, those asked for last: about 3 kB each. Others are read from the database. */
+  versionsKept: 20_000,
+  /** Contents that were read whole and are not read again before they are served, at 150 bytes each. */
+  contentsTrusted: 100_000,
   /** Aliases of one name, and versions that one splits its requests over: people keep these in their heads. */
   aliases: 256,
   aliasTargets: 16,

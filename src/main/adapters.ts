@@ -56,6 +56,7 @@ export function openRegistry(
     log: logger,
     limits,
     assertQuota: service.assertQuota,
+    hasQuota: service.hasQuota,
     files: nodeFiles,
     ...(store === null ? {} : { shared: { store, cacheBytes: config.blobCache } }),
   });

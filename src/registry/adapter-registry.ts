@@ -48,6 +48,9 @@ export type AdapterAlias = {
 };
 export type AliasTarget = { readonly version: number; readonly weight: number };
 
+/** All that goes by one name: versions newest first, aliases in the order of their names. */
+export type NamedAdapter = { readonly versions: readonly AdapterVersion[]; readonly aliases: readonly AdapterAlias[] };
+
 /** A hold on a version: its files stay until `release`, which may be called more than once. */
 export type AdapterLease = {
   readonly adapter: AdapterVersion;
@@ -124,12 +127,14 @@ export type AdapterRegistry = {
 
   /** Newest version of each name, by name, after `after`. */
   list(tenant: string, page: { readonly after: string | null; readonly limit: number }): Promise<AdapterVersion[]>;
-  /** The same of all tenants, or of one, by tenant and name; from memory. */
+  /** The same of all tenants, or of one, by tenant and name. */
   listAll(page: {
     readonly tenant: string | null;
     readonly after: { readonly tenant: string; readonly name: string } | null;
     readonly limit: number;
-  }): AdapterVersion[];
+  }): Promise<AdapterVersion[]>;
+  /** Of several names at once; one that is not there is left out. */
+  named(tenant: string, names: readonly string[]): Promise<ReadonlyMap<string, NamedAdapter>>;
   /** All versions of a name, newest first. Throws `adapter_not_found`. */
   versions(tenant: string, name: string): Promise<AdapterVersion[]>;
   /**
@@ -170,6 +175,8 @@ export type AdapterRegistry = {
    */
   delete(tenant: string, name: string, version: number | null): Promise<void>;
 
+  /** Resolves when what an earlier process left in the folder is cleared up, or at the end. */
+  readonly swept: Promise<void>;
   /** The engine found the content damaged: it is served to nobody from now on. */
   markCorrupt(digest: string): Promise<void>;
   /** Waits for nothing; open leases stay valid until the process ends. */

@@ -3,55 +3,59 @@
 
 import { LorikeetError } from '../core/errors.ts';
 import type { AdapterAlias, AdapterRegistry, AliasTarget } from './adapter-registry.ts';
-import { aliasOf, missing, type Named } from './catalogue.ts';
+import { missing, missingAlias } from './named.ts';
+import type { NameTables } from './names.ts';
 import type { RegistryLimits } from './options.ts';
 import type { Parts } from './parts.ts';
-import { isAliasName } from './reference.ts';
+import { isAdapterName, isAliasName } from './reference.ts';
 
 export type Aliases = Pick<AdapterRegistry, 'aliases' | 'setAlias' | 'deleteAlias'>;
 
-export function aliases(parts: Parts): Aliases {
-  const { catalogue, options, exclusive } = parts;
-  const named = (tenant: string, name: string): Named => {
-    const found = catalogue.find(tenant, name);
-    if (found === undefined) throw missing(name);
-    return found;
-  };
+export function aliases({ names, options, exclusive }: Parts): Aliases {
+  const { limits, clock } = options;
   return {
     async aliases(tenant, name) {
-      return [...named(tenant, name).aliases.values()].toSorted((a, b) => (a.alias < b.alias ? -1 : 1));
-    },
-    setAlias(tenant, { name, alias, targets, expected }) {
-      return exclusive(async () => {
-        const { aliases: known, versions } = named(tenant, name);
-        assertTargets(alias, targets, options.limits);
-        for (const { version } of targets) {
-          const found = versions.find(({ adapter }) => adapter.version === version);
-          if (found === undefined || found.adapter.state === 'deleting') throw missing(`${name}@${version}`);
-        }
-        assertRevision(known.get(alias), expected);
-        if (!known.has(alias) && known.size >= options.limits.aliases) {
-          invalid('alias', `A name has at most ${options.limits.aliases} aliases.`);
-        }
-        const updatedAt = options.clock.now();
-        const revision = await parts.aliases.set({ tenant, name, alias, updated_at: updatedAt }, targets);
-        const ordered = targets
-          .map(({ version, weight }) => ({ version, weight }))
-          .sort((a, b) => a.version - b.version);
-        const changed: AdapterAlias = { name, alias, targets: ordered, revision, updatedAt };
-        known.set(alias, changed);
-        return changed;
+      return await names.use(tenant, name, (named) => {
+        if (named === undefined) throw missing(name);
+        return [...named.aliases.values()];
       });
     },
+    setAlias(tenant, { name, alias, targets, expected }) {
+      const change = async (rows: NameTables): Promise<AdapterAlias> => {
+        const versions = await rows.adapters.ofName(tenant, name);
+        if (versions.length === 0) throw missing(name);
+        assertTargets(alias, targets, limits);
+        const there = new Set(versions.filter(({ state }) => state !== 'deleting').map(({ version }) => version));
+        for (const { version } of targets) if (!there.has(version)) throw missing(`${name}@${version}`);
+        const known = await rows.aliases.ofNames(tenant, [name]);
+        const current = known.find((one) => one.alias === alias);
+        assertRevision(current, expected);
+        if (current === undefined && known.length >= limits.aliases) {
+          invalid('alias', `A name has at most ${limits.aliases} aliases.`);
+        }
+        const updatedAt = clock.now();
+        const revision = await rows.aliases.set({ tenant, name, alias, updated_at: updatedAt }, targets);
+        const ordered = targets.map(({ version, weight }) => ({ version, weight }));
+        return { name, alias, targets: ordered.sort((a, b) => a.version - b.version), revision, updatedAt };
+      };
+      return inOrder(tenant, name, change);
+    },
     deleteAlias(tenant, name, alias, expected) {
-      return exclusive(async () => {
-        const adapter = named(tenant, name);
-        assertRevision(aliasOf(adapter, alias, `${name}:${alias}`), expected);
-        await parts.aliases.delete(tenant, name, alias);
-        adapter.aliases.delete(alias);
+      return inOrder(tenant, name, async (rows) => {
+        if ((await rows.adapters.ofName(tenant, name)).length === 0) throw missing(name);
+        const known = await rows.aliases.ofNames(tenant, [name]);
+        const current = known.find((one) => one.alias === alias);
+        if (current === undefined) throw missingAlias(`${name}:${alias}`);
+        assertRevision(current, expected);
+        await rows.aliases.delete(tenant, name, alias);
       });
     },
   };
+
+  function inOrder<T>(tenant: string, name: string, change: (rows: NameTables) => Promise<T>): Promise<T> {
+    if (!isAdapterName(name)) return Promise.reject(missing(name));
+    return exclusive(() => names.change(tenant, name, change));
+  }
 }
 
 function assertTargets(alias: string, targets: readonly AliasTarget[], limits: RegistryLimits): void {
@@ -72,7 +76,7 @@ function assertTargets(alias: string, targets: readonly AliasTarget[], limits: R
   }
 }
 
-function assertRevision(alias: AdapterAlias | undefined, expected: number | null): void {
+function assertRevision(alias: { readonly revision: number } | undefined, expected: number | null): void {
   if (expected !== null && expected !== (alias?.revision ?? 0)) throw new LorikeetError('alias_changed');
 }
 

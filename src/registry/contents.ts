@@ -1,71 +1,84 @@
 // Whether content on the disk is still what its digest says. No content is served before this process has either
 // written it itself or read it whole: a disk that rots, or a hand that edits, must not answer in an adapter's name.
 
+import { LRUCache } from 'lru-cache';
 import type { Serially } from '../core/serially.ts';
 import { adapterDigest } from '../formats/adapter-digest.ts';
-import type { AdapterTable } from '../storage/adapter-table.ts';
 import type { BlobFolder } from '../storage/blob-folder.ts';
 import type { AdapterState } from './adapter-registry.ts';
-import { type Catalogue, setState } from './catalogue.ts';
+import type { Names } from './names.ts';
 import type { RegistryLog } from './options.ts';
 
 export type Contents = ReturnType<typeof contents>;
 
 export type ContentsParts = {
-  readonly adapters: AdapterTable;
-  readonly blobs: BlobFolder;
-  readonly catalogue: Catalogue;
+  readonly names: Names;
+  readonly blobs: Pick<BlobFolder, 'hash'>;
+  /** Brings back what is missing or damaged. @returns false where it is nowhere else */
+  readonly renew: (digest: string) => Promise<boolean>;
   readonly exclusive: Serially;
   readonly log: RegistryLog;
   readonly stop: AbortSignal;
+  /** Contents that are not read again before they are served. */
+  readonly trustedMax: number;
 };
 
-export function contents({ adapters, blobs, catalogue, exclusive, log, stop }: ContentsParts) {
-  const trusted = new Set<string>();
+/** Whether somebody waits to use it. */
+type Asked = { readonly isAsked: boolean };
+
+export function contents({ names, blobs, renew, exclusive, log, stop, trustedMax }: ContentsParts) {
+  const trusted = new LRUCache<string, true>({ maxSize: trustedMax, sizeCalculation: () => 1 });
   const running = new Map<string, Promise<boolean>>();
   /** Reported as damaged while they were being read. */
   const doubted = new Set<string>();
 
   /** Of all versions with this content. Within `exclusive`. */
   const setStates = async (digest: string, from: AdapterState, to: AdapterState): Promise<void> => {
-    const entries = [...catalogue.ofDigest(digest)].filter(({ adapter }) => adapter.state === from);
-    if (entries.length === 0) return;
-    await adapters.setState(digest, from, to);
-    for (const entry of entries) setState(entry, to);
-    const names = entries.map(({ adapter }) => `${adapter.name}@${adapter.version}`);
-    if (to === 'corrupt') log.error({ digest, adapters: names }, 'an adapter is damaged and is not served');
-    else log.info({ digest, adapters: names }, 'an adapter is whole again');
+    const changed = await names.adapters.setState(digest, from, to).catch((error) => {
+      // It may have come to the database all the same.
+      names.forgetAll();
+      throw error;
+    });
+    for (const { tenant, name } of changed) names.forget(tenant, name);
+    if (changed.length === 0) return;
+    const adapters = changed.slice(0, namesLogged).map(({ name, version }) => `${name}@${version}`);
+    if (to === 'corrupt') log.error({ digest, adapters }, 'an adapter is damaged and is not served');
+    else log.info({ digest, adapters }, 'an adapter is whole again');
   };
 
   const trust = async (digest: string): Promise<void> => {
     await setStates(digest, 'corrupt', 'ready');
-    trusted.add(digest);
+    trusted.set(digest, true);
   };
+
+  /** What nobody asks for does not take the place of what was asked for. */
+  const isWorthKeeping = (isAsked: boolean): boolean => isAsked || trusted.size < trustedMax;
 
   const isWhole = async (digest: string): Promise<boolean> => {
     const hashes = await blobs.hash(digest, stop);
     return hashes !== null && adapterDigest(hashes.config, hashes.weights) === digest;
   };
 
-  const check = async (digest: string): Promise<boolean> => {
+  const check = async (digest: string, asked: Asked): Promise<boolean> => {
     doubted.delete(digest);
-    const isIntact = (await isWhole(digest)) || ((await blobs.renew(digest)) && (await isWhole(digest)));
+    const isIntact = (await isWhole(digest)) || ((await renew(digest)) && (await isWhole(digest)));
     const found = await exclusive(async () => {
       // Bytes that were placed while the old ones were read are not those that were found wanting.
       if (trusted.has(digest)) return true;
       // The last version went meanwhile, and the bytes with it: trusted, they would not be written for the next one.
-      if (catalogue.ofDigest(digest).size === 0) return false;
+      if (!(await names.adapters.hasDigest(digest))) return false;
       // The damage may be younger than what was read.
       if (isIntact && doubted.has(digest)) return null;
-      if (isIntact) await trust(digest);
+      if (isIntact && isWorthKeeping(asked.isAsked)) await trust(digest);
+      else if (isIntact) await setStates(digest, 'corrupt', 'ready');
       else await setStates(digest, 'ready', 'corrupt');
       return isIntact;
     });
-    return found ?? (await check(digest));
+    return found ?? (await check(digest, asked));
   };
 
   return {
-    isTrusted: (digest: string): boolean => trusted.has(digest),
+    isTrusted: (digest: string): boolean => trusted.get(digest) === true,
     isBeingRead: (digest: string): boolean => running.has(digest),
     /** For bytes that were hashed on their way in. Within `exclusive`. */
     trust,
@@ -77,12 +90,15 @@ export function contents({ adapters, blobs, catalogue, exclusive, log, stop }: C
     },
     forget: (digest: string): void => void trusted.delete(digest),
     /** Reads it whole, once for all who ask meanwhile, and marks its versions by the result. */
-    verify(digest: string): Promise<boolean> {
+    verify(digest: string, asked: Asked = { isAsked: true }): Promise<boolean> {
       const already = running.get(digest);
       if (already !== undefined) return already;
-      const result = check(digest).finally(() => running.delete(digest));
+      const result = check(digest, asked).finally(() => running.delete(digest));
       running.set(digest, result);
       return result;
     },
   };
 }
+
+/** A content may have very many versions. */
+const namesLogged = 20;

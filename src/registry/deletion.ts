@@ -2,71 +2,84 @@
 // go, before the row: a crash in between leaves a version that is still being deleted, never bytes that nobody knows.
 
 import { LorikeetError } from '../core/errors.ts';
+import type { VersionKey } from '../storage/adapter-table.ts';
+import type { AliasWithTargets } from '../storage/alias-table.ts';
+import type { AdapterRow } from '../storage/tables.ts';
 import type { AdapterRegistry } from './adapter-registry.ts';
-import { type Entry, missing, type Named, setState } from './catalogue.ts';
+import { versionId } from './holds.ts';
+import { missing } from './named.ts';
+import type { NameTables } from './names.ts';
 import type { Parts } from './parts.ts';
+import { isAdapterName } from './reference.ts';
 
-export function deletion(parts: Parts): Pick<AdapterRegistry, 'delete'> {
-  const { adapters, catalogue, contents, blobs, exclusive, stopped } = parts;
+type Going = VersionKey & Pick<AdapterRow, 'digest'>;
+
+export type Deletion = Pick<AdapterRegistry, 'delete'> & {
+  /** Goes on with one that the end of a process cut short, unless that is under way. */
+  finish(going: Going): Promise<void>;
+};
+
+export function deletion({ names, holds, contents, blobs, exclusive, stopped }: Parts): Deletion {
   /** Several callers may wait for the same end. */
-  const running = new Map<Entry, Promise<void>>();
+  const running = new Map<string, Promise<void>>();
 
-  const remove = async (entry: Entry): Promise<void> => {
-    const { tenant, name, version, digest } = entry.adapter;
-    if (catalogue.ofDigest(digest).size === 1) {
-      contents.forget(digest);
-      await blobs.remove(digest);
+  const remove = async (going: Going): Promise<void> => {
+    const { tenant, name, digest } = going;
+    try {
+      if (!(await names.adapters.isShared(going))) {
+        contents.forget(digest);
+        await blobs.remove(digest);
+      }
+      await names.adapters.delete(going);
+    } finally {
+      names.forget(tenant, name);
     }
-    await adapters.delete(tenant, name, version);
-    catalogue.remove(entry);
   };
 
-  const drain = (entry: Entry): Promise<void> => {
-    const already = running.get(entry);
+  const drain = (going: Going): Promise<void> => {
+    const id = versionId(going);
+    const already = running.get(id);
     if (already !== undefined) return already;
-    const end = Promise.race([free(entry), stopped])
-      .then(() => exclusive(() => remove(entry)))
-      .finally(() => running.delete(entry));
-    running.set(entry, end);
+    const end = Promise.race([holds.drain(going), stopped])
+      .then(() => exclusive(() => remove(going)))
+      .finally(() => running.delete(id));
+    running.set(id, end);
     return end;
   };
 
   return {
     async delete(tenant, name, version) {
-      const entries = await exclusive(async () => {
-        const named = catalogue.find(tenant, name);
-        if (named === undefined) throw missing(name);
-        if (version === null) return await beginWhole(named);
-        const entry = named.versions.find(({ adapter }) => adapter.version === version);
-        if (entry === undefined) throw missing(`${name}@${version}`);
-        assertNoAlias(named, name, version);
-        await adapters.beginDeletion(tenant, name, version);
-        setState(entry, 'deleting');
-        return [entry];
-      });
-      for (const { deleting } of entries) deleting.abort();
-      await Promise.all(entries.map(drain));
-
-      async function beginWhole(named: Named): Promise<Entry[]> {
-        await adapters.beginDeletionOfName(tenant, name);
-        named.aliases.clear();
-        for (const entry of named.versions) setState(entry, 'deleting');
-        return [...named.versions];
-      }
+      if (!isAdapterName(name)) throw missing(name);
+      const going = await exclusive(() =>
+        names.change(tenant, name, async (rows) => {
+          const found = await begin(rows, tenant, name, version);
+          await rows.adapters.beginDeletion(tenant, name, version);
+          return found;
+        }),
+      );
+      await Promise.all(going.map(drain));
     },
+    finish: (going) => (running.has(versionId(going)) ? Promise.resolve() : drain(going)),
   };
 }
 
-/** Resolves when no request holds it. None can come: it is marked before. */
-const free = (entry: Entry): Promise<void> =>
-  entry.leases === 0
-    ? Promise.resolve()
-    : new Promise((resolve) => {
-        entry.onFree = resolve;
-      });
+/** @returns what goes */
+async function begin({ adapters, aliases }: NameTables, tenant: string, name: string, version: number | null) {
+  const rows = await adapters.ofName(tenant, name);
+  if (rows.length === 0) throw missing(name);
+  if (version === null) {
+    // They would else point to versions that go.
+    await aliases.deleteAll(tenant, name);
+    return rows;
+  }
+  const found = rows.filter((row) => row.version === version);
+  if (found.length === 0) throw missing(`${name}@${version}`);
+  assertNoAlias(await aliases.ofNames(tenant, [name]), name, version);
+  return found;
+}
 
-function assertNoAlias({ aliases }: Named, name: string, version: number): void {
-  for (const { alias, targets } of aliases.values()) {
+function assertNoAlias(aliases: readonly AliasWithTargets[], name: string, version: number): void {
+  for (const { alias, targets } of aliases) {
     if (targets.every((target) => target.version !== version)) continue;
     const message = `The alias '${name}:${alias}' points to version ${version}. Point it elsewhere first.`;
     throw new LorikeetError('invalid_parameter', { message, param: 'version' });

@@ -4,7 +4,7 @@ import type { ModelShape } from '../core/base-model.ts';
 import type { Clock, Timers } from '../core/clock.ts';
 import type { limits } from '../core/limits.ts';
 import type { Prng } from '../core/prng.ts';
-import type { QuotaCheck } from '../core/quota-check.ts';
+import type { Keeper, KeptField, QuotaCheck } from '../core/quota-check.ts';
 import type { Database } from '../storage/database.ts';
 import type { Files } from '../storage/files.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
@@ -28,6 +28,8 @@ export type RegistryLimits = Pick<
   | 'uploadsKept'
   | 'uploadKeptMs'
   | 'quarantineMs'
+  | 'versionsKept'
+  | 'contentsTrusted'
   | 'aliases'
   | 'aliasTargets'
 >;
@@ -53,6 +55,8 @@ export type RegistryOptions = {
   readonly limits: RegistryLimits;
   /** Left out: nobody has a quota. */
   readonly assertQuota?: QuotaCheck;
+  /** Whether the tenant or the key has one; left out: it is asked for whatever it says. */
+  readonly hasQuota?: (keeper: Keeper, field: KeptField) => boolean;
   readonly files: Files;
   /** Where contents are that other servers share, and how much of it is kept here; left out: the folder has them. */
   readonly shared?: { readonly store: ObjectStore; readonly cacheBytes: number };

@@ -1,57 +1,73 @@
 // What there is, and a hold on it for one request. `lease` is on the way of every request: it asks memory alone, except
-// for the first time after a start, when the content is read and checked.
+// for a name that nobody asked for lately, and a content that was not read since the start.
 
 import { LorikeetError } from '../core/errors.ts';
 import type { AdapterLease, AdapterRegistry, AliasTarget, TrainingRecord } from './adapter-registry.ts';
-import { draw, type Entry, heaviest, missing } from './catalogue.ts';
+import { draw, heaviest, type Known, meant, missing } from './named.ts';
 import type { Parts } from './parts.ts';
+import { parseReference } from './reference.ts';
+import { fromRow } from './version-row.ts';
 
-export type Reading = Pick<AdapterRegistry, 'list' | 'listAll' | 'versions' | 'find' | 'training' | 'lease'>;
+export type Reading = Pick<AdapterRegistry, 'list' | 'listAll' | 'named' | 'versions' | 'find' | 'training' | 'lease'>;
 
-export function reading({ adapters, blobs, catalogue, contents, options }: Parts): Reading {
+export function reading({ names, holds, blobs, contents, options }: Parts): Reading {
   const { base, random } = options;
   const drawn = (targets: readonly AliasTarget[]) => draw(targets, random);
+  const newestFirst = (versions: readonly Known[]) => versions.map(({ adapter }) => adapter).reverse();
+  const listAll: Reading['listAll'] = async (page) => (await names.adapters.newest(page, base.digest)).map(fromRow);
+
+  /** What `work` makes of the version that the reference means. */
+  const use = <T>(tenant: string, text: string, choose: typeof drawn, work: (known: Known) => T): T | Promise<T> => {
+    const reference = parseReference(text);
+    if (reference === null) throw missing(text);
+    return names.use(tenant, reference.name, (named) => {
+      if (named === undefined) throw missing(text);
+      return work(meant(named, reference, text, base.digest, choose));
+    });
+  };
+
+  const hold = (known: Known, reference: string): AdapterLease => {
+    assertServed(known, reference);
+    const { baseDigest, digest } = known.adapter;
+    if (baseDigest !== base.digest) throw otherBase(known, base.name);
+    blobs.use(digest);
+    return holds.take(known);
+  };
+
   return {
-    async list(tenant, { after, limit }) {
-      const names = await adapters.names(tenant, after ?? '', limit);
-      // A name may have gone while the database was asked.
-      const named = names.map((name) => catalogue.find(tenant, name)).filter((found) => found !== undefined);
-      return named.map((found) => catalogue.newest(found).adapter);
-    },
-    listAll({ tenant: only, after, limit }) {
-      const found = [];
-      for (const { tenant, name, named } of catalogue.all()) {
-        if (only !== null && tenant !== only) continue;
-        const isBefore = after !== null && (tenant === after.tenant ? name <= after.name : tenant < after.tenant);
-        if (isBefore) continue;
-        found.push(catalogue.newest(named).adapter);
-        if (found.length === limit) break;
-      }
-      return found;
+    listAll,
+    list: (tenant, { after, limit }) =>
+      listAll({ tenant, after: after === null ? null : { tenant, name: after }, limit }),
+    async named(tenant, asked) {
+      const found = await names.several(tenant, asked);
+      return new Map(
+        found
+          .entries()
+          .map(([name, { versions, aliases }]) => [
+            name,
+            { versions: newestFirst(versions), aliases: [...aliases.values()] },
+          ]),
+      );
     },
     async versions(tenant, name) {
-      const found = catalogue.find(tenant, name);
-      if (found === undefined) throw missing(name);
-      return found.versions.map(({ adapter }) => adapter).reverse();
+      return await names.use(tenant, name, (named) => {
+        if (named === undefined) throw missing(name);
+        return newestFirst(named.versions);
+      });
     },
     async find(tenant, reference) {
-      return catalogue.resolve(tenant, reference, heaviest).adapter;
+      return await use(tenant, reference, heaviest, ({ adapter }) => adapter);
     },
     async training({ tenant, name, version }) {
-      const record = await adapters.training(tenant, name, version);
+      const record = await names.adapters.training(tenant, name, version);
       return record === undefined ? null : (JSON.parse(record) as TrainingRecord);
     },
     async lease(tenant, reference) {
-      const entry = catalogue.resolve(tenant, reference, drawn);
-      assertServed(entry, reference);
-      const { baseDigest, digest } = entry.adapter;
-      if (baseDigest !== base.digest) throw otherBase(entry, base.name);
-      const lease = hold(entry);
-      blobs.use(digest);
-      if (contents.isTrusted(digest)) return lease;
+      const known = use(tenant, reference, drawn, (meant) => hold(meant, reference));
+      const lease = known instanceof Promise ? await known : known;
+      if (contents.isTrusted(lease.files.digest)) return lease;
       try {
-        await contents.verify(digest);
-        assertServed(entry, reference);
+        if (!(await contents.verify(lease.files.digest))) throw damaged(reference);
         return lease;
       } catch (error) {
         lease.release();
@@ -61,31 +77,19 @@ export function reading({ adapters, blobs, catalogue, contents, options }: Parts
   };
 }
 
-function hold(entry: Entry): AdapterLease {
-  let isHeld = true;
-  entry.leases++;
-  return {
-    adapter: entry.adapter,
-    files: entry.files,
-    deleting: entry.deleting.signal,
-    release() {
-      if (!isHeld) return;
-      isHeld = false;
-      entry.leases--;
-      if (entry.leases === 0) entry.onFree?.();
-    },
-  };
+function assertServed({ adapter }: Known, reference: string): void {
+  if (adapter.state === 'corrupt') throw damaged(reference);
+  if (adapter.state === 'ready') return;
+  throw new LorikeetError('adapter_deleting', { message: `The adapter '${reference}' is being deleted.` });
 }
 
-function assertServed({ adapter }: Entry, reference: string): void {
-  if (adapter.state === 'ready') return;
-  const code = adapter.state === 'corrupt' ? 'adapter_corrupt' : 'adapter_deleting';
-  const what = adapter.state === 'corrupt' ? 'is damaged and is not served. Upload it again' : 'is being deleted';
-  throw new LorikeetError(code, { message: `The adapter '${reference}' ${what}.` });
+function damaged(reference: string): LorikeetError {
+  const message = `The adapter '${reference}' is damaged and is not served. Upload it again.`;
+  return new LorikeetError('adapter_corrupt', { message });
 }
 
 /** Listed all the same: it is served again when its base model is. */
-function otherBase({ adapter, baseName }: Entry, runs: string): LorikeetError {
+function otherBase({ adapter, baseName }: Known, runs: string): LorikeetError {
   const { name, version, baseDigest } = adapter;
   const made = `was made for the base model ${baseName} (${baseDigest.slice(0, 19)})`;
   return new LorikeetError('adapter_unsupported', {

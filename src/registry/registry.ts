@@ -1,10 +1,9 @@
 // The registry over a database and a folder: opens both, and puts together what the other files here can do.
 
 import { LorikeetError } from '../core/errors.ts';
+import { hexOf } from '../core/hex-of.ts';
 import { type Serially, serially } from '../core/serially.ts';
 import { sharedPlaces } from '../core/shared-places.ts';
-import { adapterTable } from '../storage/adapter-table.ts';
-import { aliasTable } from '../storage/alias-table.ts';
 import { type BlobFolder, blobFolder } from '../storage/blob-folder.ts';
 import { below } from '../storage/object-store.ts';
 import { quarantine } from '../storage/quarantine.ts';
@@ -13,31 +12,35 @@ import { orStorageFull } from '../storage/storage-full.ts';
 import { uploadFolder } from '../storage/upload-folder.ts';
 import type { AdapterRegistry } from './adapter-registry.ts';
 import { aliases } from './aliases.ts';
-import { catalogue, newEntry } from './catalogue.ts';
+import { checkContents } from './check-contents.ts';
 import { contents } from './contents.ts';
-import { deletion } from './deletion.ts';
+import { type Deletion, deletion } from './deletion.ts';
+import { holds } from './holds.ts';
+import { names } from './names.ts';
 import type { RegistryOptions } from './options.ts';
 import type { Parts } from './parts.ts';
 import { reading } from './reading.ts';
-import { reconcile } from './reconcile.ts';
 import { resumableUploads } from './resumable-uploads.ts';
 import { stagedAdapter } from './staged-adapter.ts';
+import { clearFolder, sweep } from './sweep.ts';
 import { fromRow } from './version-row.ts';
 
 /** How often uploads that nobody finished are looked for. */
 const expiryMs = 60 * 60 * 1000;
 
-/** Brings the folder and the database into agreement first. Throws `storage_full`. */
+/** Takes as long with a million adapters as with ten. Throws `storage_full`. */
 export async function openAdapterRegistry(options: RegistryOptions): Promise<AdapterRegistry> {
   const end = new AbortController();
   const parts = await orStorageFull(() => openParts(options, end.signal));
   const stopExpiry = await expireUploads(parts);
-  if (!parts.blobs.isShared) void verifyAll(parts, end.signal);
+  const { finish, ...deletions } = deletion(parts);
+  const { swept, checked } = tidy(parts, finish, end.signal);
   return {
+    swept,
     ...reading(parts),
     ...resumableUploads(parts),
     ...aliases(parts),
-    ...deletion(parts),
+    ...deletions,
     async stage(tenant) {
       const release = parts.beginUpload(tenant);
       try {
@@ -53,44 +56,54 @@ export async function openAdapterRegistry(options: RegistryOptions): Promise<Ada
       // What has begun to write is waited for: the database closes next.
       const written = parts.exclusive(async () => {}).catch(() => {});
       end.abort(new LorikeetError('server_draining'));
-      await written;
+      await Promise.all([written, checked]);
     },
   };
 }
 
 async function openParts(options: RegistryOptions, stop: AbortSignal): Promise<Parts> {
-  const { database, folder, base, files, log } = options;
-  const adapters = adapterTable(database);
-  const aliasRows = aliasTable(database);
-  // Publishing a content and removing the same content never overlap, and memory changes in the order of the database.
+  const { database, folder, files, log, limits, timers } = options;
+  // Publishing a content and removing the same content never overlap.
   const exclusive = untilStopped(serially(), stop);
+  const held = holds();
   const mayEvict = (digest: string): boolean => {
-    const isUsed = read.isBeingRead(digest) || [...entries.ofDigest(digest)].some(({ leases }) => leases > 0);
+    const isUsed = read.isBeingRead(digest) || held.isUsed(digest);
     if (!isUsed) read.forget(digest);
     return !isUsed;
   };
   const blobs = openBlobs(options, { mayEvict, exclusive });
+  await blobs.open();
   const aside = quarantine(folder, files, options.clock.now);
-  const entries = catalogue(base.digest);
-  for (const row of await reconcile({ adapters, blobs, quarantine: aside, log })) {
-    const adapter = fromRow(row);
-    entries.add(newEntry({ adapter, files: blobs.filesOf(row.digest), baseName: row.base_name }));
-  }
-  for (const { tenant, name, alias, targets, revision, updated_at: updatedAt } of await aliasRows.all()) {
-    entries.find(tenant, name)?.aliases.set(alias, { name, alias, targets, revision, updatedAt });
-  }
+  const known = names({
+    ...{ database, timers, kept: limits.versionsKept },
+    toKnown: (row) => ({ adapter: fromRow(row), files: blobs.filesOf(row.digest), baseName: row.base_name }),
+  });
   const stopped = new Promise<never>((_, reject) => {
     stop.addEventListener('abort', () => reject(stop.reason), { once: true });
   });
   stopped.catch(() => {});
-  const read = contents({ adapters, blobs, catalogue: entries, exclusive, log, stop });
-  return {
-    ...{ options, adapters, aliases: aliasRows, blobs, exclusive, stopped, catalogue: entries },
+  /** A start with another database may have set it aside. */
+  const giveBack = async (digest: string): Promise<boolean> => {
+    if ((await blobs.isThere(digest)) || !(await aside.giveBack(hexOf(digest), blobs.pathOf(digest)))) return false;
+    log.info({ digest }, 'adapter files came back from the quarantine folder');
+    return true;
+  };
+  const read = contents({
+    ...{ names: known, blobs, exclusive, log, stop, trustedMax: limits.contentsTrusted },
+    renew: blobs.isShared ? blobs.renew : giveBack,
+  });
+  const parts = {
+    ...{ options, names: known, holds: held, blobs, exclusive, stopped },
     uploads: uploadFolder(folder, files),
     quarantine: aside,
     contents: read,
-    beginUpload: sharedPlaces(options.limits.uploads, () => new LorikeetError('too_many_uploads')),
+    beginUpload: sharedPlaces(limits.uploads, () => new LorikeetError('too_many_uploads')),
   };
+  if (blobs.isShared && !blobs.isCache()) {
+    await clearFolder(parts, stop);
+    await blobs.adopt(known.adapters.known);
+  }
+  return parts;
 }
 
 type EvictionRules = Pick<CacheRules, 'mayEvict' | 'exclusive'>;
@@ -128,19 +141,15 @@ async function expireUploads({ uploads, quarantine, options }: Parts): Promise<(
   return () => cancel();
 }
 
-/**
- * Reads what nobody has asked for yet, one after another, so that damage is known before a request meets it. It rests
- * four times as long as it reads: a fifth of one core at most, while requests are answered.
- */
-async function verifyAll({ catalogue: entries, contents, options }: Parts, stop: AbortSignal): Promise<void> {
-  const { clock, timers, log } = options;
-  for (const digest of entries.digests()) {
-    if (stop.aborted) return;
-    if (contents.isTrusted(digest)) continue;
-    const began = clock.monotonic();
-    await contents.verify(digest).catch((error) => {
-      if (!stop.aborted) log.error({ err: error, digest }, 'an adapter could not be read');
-    });
-    await new Promise<void>((resolve) => timers.after(4 * (clock.monotonic() - began), resolve));
-  }
+/** What a start leaves to be done beside serving. `swept` resolves when the folder agrees with the database. */
+function tidy(parts: Parts, finish: Deletion['finish'], stop: AbortSignal) {
+  const { blobs, options } = parts;
+  const complain = (message: string) => (error: unknown) => {
+    if (!stop.aborted) options.log.error({ err: error }, message);
+  };
+  const swept = sweep(parts, finish, stop).catch(complain('what an earlier process left could not be cleared up'));
+  const check = async () => {
+    if (!blobs.isShared) await checkContents(parts, stop);
+  };
+  return { swept, checked: swept.then(check).catch(complain('adapters could not be read')) };
 }

@@ -4,18 +4,20 @@
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { LorikeetError } from '../core/errors.ts';
+import type { KeptField } from '../core/quota-check.ts';
 import { adapterDigest } from '../formats/adapter-digest.ts';
+import type { AdapterTable } from '../storage/adapter-table.ts';
 import { configName, weightsName } from '../storage/blob-folder.ts';
 import { fileSha256, type Received, receive } from '../storage/receive.ts';
 import { orStorageFull } from '../storage/storage-full.ts';
+import type { AdapterRow } from '../storage/tables.ts';
 import type { AdapterVersion, Provenance, StagedAdapter } from './adapter-registry.ts';
-import { newEntry } from './catalogue.ts';
 import { companionWarnings } from './companions.ts';
 import { rewriteForeign } from './foreign-adapter.ts';
 import type { CheckedAdapter } from './options.ts';
 import type { Parts } from './parts.ts';
 import { isAdapterName } from './reference.ts';
-import { toRow } from './version-row.ts';
+import { fromRow, toRow } from './version-row.ts';
 
 type Upload = { readonly tenant: string; readonly digest: string };
 type Staged = {
@@ -141,12 +143,13 @@ type NewVersion = {
 };
 
 async function publish(parts: Parts, folder: string, made: NewVersion) {
-  const { blobs, contents, catalogue } = parts;
+  const { blobs, contents, names } = parts;
   const digest = adapterDigest(made.content.config.sha256, made.content.weights.sha256);
+  const isKnown = await names.adapters.hasDigest(digest);
   // Content that is here already is kept where it is still whole: requests may hold it.
-  if (catalogue.ofDigest(digest).size > 0 && !contents.isTrusted(digest)) await contents.verify(digest);
+  if (isKnown && !contents.isTrusted(digest)) await contents.verify(digest);
   if (!contents.isTrusted(digest)) {
-    await orStorageFull(() => blobs.share(folder, digest, made.content, catalogue.ofDigest(digest).size > 0));
+    await orStorageFull(() => blobs.share(folder, digest, made.content, isKnown));
   }
   return await parts.exclusive(async () => {
     try {
@@ -154,12 +157,12 @@ async function publish(parts: Parts, folder: string, made: NewVersion) {
         await blobs.place(folder, digest, made.content);
         await contents.trust(digest);
       }
-      const same = catalogue.same(made.provenance.tenant, made.name, digest);
-      if (same !== undefined) return { adapter: same.adapter, created: false };
-      assertQuota(parts, made);
-      return { adapter: await insert(parts, digest, made), created: true };
+      return await names.change(made.provenance.tenant, made.name, (rows) =>
+        insert(parts, rows.adapters, digest, made),
+      );
     } catch (error) {
-      if (catalogue.ofDigest(digest).size === 0) {
+      // Where the database cannot say, the content stays: the next start looks again.
+      if (!(await names.adapters.hasDigest(digest).catch(() => true))) {
         contents.forget(digest);
         await blobs.remove(digest).catch(() => {});
       }
@@ -168,22 +171,16 @@ async function publish(parts: Parts, folder: string, made: NewVersion) {
   });
 }
 
-function assertQuota({ catalogue, options }: Parts, { provenance, content }: NewVersion): void {
-  const { tenant, createdBy: keyPrefix } = provenance;
-  const kept = catalogue.ofTenant(tenant);
-  const own = kept.filter(({ adapter }) => adapter.createdBy === keyPrefix);
-  const bytesOf = (entries: typeof kept) =>
-    entries.reduce((sum, { adapter }) => sum + adapter.bytes, content.weights.bytes);
-  const keeper = { tenant, keyPrefix };
-  options.assertQuota?.(keeper, 'adapters', { tenant: kept.length + 1, key: own.length + 1 });
-  options.assertQuota?.(keeper, 'adapter_bytes', { tenant: bytesOf(kept), key: bytesOf(own) });
-}
-
 /** The row makes the version. */
-async function insert(parts: Parts, digest: string, made: NewVersion): Promise<AdapterVersion> {
-  const { adapters, blobs, catalogue, options } = parts;
+async function insert(parts: Parts, adapters: AdapterTable, digest: string, made: NewVersion) {
+  const { options } = parts;
   const { name: baseName, digest: baseDigest } = options.base;
   const { training, ...provenance } = made.provenance;
+  const isSame = (row: AdapterRow) =>
+    row.digest === digest && row.base_digest === baseDigest && row.state !== 'deleting';
+  const same = (await adapters.ofName(provenance.tenant, made.name)).find(isSame);
+  if (same !== undefined) return { adapter: fromRow(same), created: false };
+  await assertQuota(parts, adapters, made);
   const adapter = {
     ...{ name: made.name, digest, baseDigest, ...provenance, ...made.checked },
     bytes: made.content.weights.bytes,
@@ -191,7 +188,18 @@ async function insert(parts: Parts, digest: string, made: NewVersion): Promise<A
     state: 'ready' as const,
   };
   const record = training === undefined ? null : JSON.stringify(training);
-  const version = { ...adapter, version: await adapters.insert(toRow(adapter, baseName), record) };
-  catalogue.add(newEntry({ adapter: version, files: blobs.filesOf(digest), baseName }));
-  return version;
+  const version = await adapters.insert(toRow(adapter, baseName), record);
+  return { adapter: { ...adapter, version } satisfies AdapterVersion, created: true };
+}
+
+/** Counts what is kept only for those who have a quota of it, which bounds the count as well. */
+async function assertQuota({ options }: Parts, adapters: AdapterTable, { provenance, content }: NewVersion) {
+  const { tenant, createdBy: keyPrefix } = provenance;
+  const keeper = { tenant, keyPrefix };
+  const has = (field: KeptField) => options.hasQuota?.(keeper, field) ?? true;
+  if (options.assertQuota === undefined || !(has('adapters') || has('adapter_bytes'))) return;
+  const [kept, own] = [await adapters.kept(tenant), await adapters.kept(tenant, keyPrefix)];
+  const { bytes } = content.weights;
+  options.assertQuota(keeper, 'adapters', { tenant: kept.count + 1, key: own.count + 1 });
+  options.assertQuota(keeper, 'adapter_bytes', { tenant: kept.bytes + bytes, key: own.bytes + bytes });
 }

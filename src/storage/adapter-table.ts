@@ -1,14 +1,74 @@
 // The queries on versions of adapters. It knows rows; what a version means, and who may see it, is the registry's.
 
+import { sql } from 'kysely';
 import type { Database } from './database.ts';
 import type { AdapterRow } from './tables.ts';
 
 export type AdapterTable = ReturnType<typeof adapterTable>;
 
+/** Which version a row is of. */
+export type VersionKey = Pick<AdapterRow, 'tenant' | 'name' | 'version'>;
+
+/** `tenant` null: all tenants'. */
+export type NamePage = {
+  readonly tenant: string | null;
+  readonly after: { readonly tenant: string; readonly name: string } | null;
+  readonly limit: number;
+};
+
+/** What is kept by a tenant, or by one of its keys. */
+export type KeptAdapters = { readonly count: number; readonly bytes: number };
+
+/** @param db `insert` needs a transaction. */
 export function adapterTable(db: Database) {
+  const all = db.selectFrom('adapters').selectAll();
   return {
-    all: (): Promise<AdapterRow[]> =>
-      db.selectFrom('adapters').selectAll().orderBy('tenant').orderBy('name').orderBy('version').execute(),
+    /** Oldest first. */
+    ofName: (tenant: string, name: string): Promise<AdapterRow[]> =>
+      all.where('tenant', '=', tenant).where('name', '=', name).orderBy('version').execute(),
+    ofNames: (tenant: string, names: readonly string[]): Promise<AdapterRow[]> =>
+      all.where('tenant', '=', tenant).where('name', 'in', names).orderBy('name').orderBy('version').execute(),
+    newest: (page: NamePage, baseDigest: string) => newest(db, page, baseDigest),
+    /** Not ready: being deleted, or damaged. In the order of their keys, after `after`. */
+    notReady(after: VersionKey | null, limit: number): Promise<AdapterRow[]> {
+      // A parameter in place of the text would hide from SQLite that there is an index of these rows.
+      const found = all.where(sql<boolean>`state <> 'ready'`);
+      const { tenant, name, version } = after ?? { tenant: '', name: '', version: 0 };
+      const later = found.where(sql<boolean>`(tenant, name, version) > (${tenant}, ${name}, ${version})`);
+      return later.orderBy('tenant').orderBy('name').orderBy('version').limit(limit).execute();
+    },
+    async hasDigest(digest: string): Promise<boolean> {
+      const query = db.selectFrom('adapters').select('digest').where('digest', '=', digest).limit(1);
+      return (await query.executeTakeFirst()) !== undefined;
+    },
+    /** Whether another version has the same content. */
+    async isShared({ tenant, name, version, digest }: VersionKey & { digest: string }): Promise<boolean> {
+      const query = db.selectFrom('adapters').select('digest').where('digest', '=', digest);
+      const isOther = sql<boolean>`(tenant, name, version) <> (${tenant}, ${name}, ${version})`;
+      return (await query.where(isOther).limit(1).executeTakeFirst()) !== undefined;
+    },
+    /** Those of them that a version has. */
+    async known(digests: readonly string[]): Promise<Set<string>> {
+      if (digests.length === 0) return new Set();
+      const query = db.selectFrom('adapters').select('digest').distinct().where('digest', 'in', digests);
+      return new Set((await query.execute()).map(({ digest }) => digest));
+    },
+    /** All contents, in order, after `after`. */
+    async digests(after: string, limit: number): Promise<string[]> {
+      const query = db.selectFrom('adapters').select('digest').distinct().where('digest', '>', after);
+      return (await query.orderBy('digest').limit(limit).execute()).map(({ digest }) => digest);
+    },
+    /** @param createdBy left out: whoever brought it */
+    async kept(tenant: string, createdBy?: string | null): Promise<KeptAdapters> {
+      let query = db.selectFrom('adapters').where('tenant', '=', tenant);
+      if (createdBy !== undefined) query = query.where('created_by', createdBy === null ? 'is' : '=', createdBy);
+      const sums = query.select((row) => [
+        row.fn.countAll<number>().as('count'),
+        row.fn.sum<number>('bytes').as('bytes'),
+      ]);
+      const { count, bytes } = await sums.executeTakeFirstOrThrow();
+      return { count, bytes: bytes ?? 0 };
+    },
     /**
      * @param training how it was trained, in JSON
      * @returns the number that the version got: one more than any before under this name
@@ -19,63 +79,71 @@ export function adapterTable(db: Database) {
       const found = await query.where((row) => row.and({ tenant, name, version })).executeTakeFirst();
       return found?.record;
     },
-    /** Of all versions with this content, whoever has them. */
-    async setState(digest: string, from: string, to: string): Promise<void> {
+    /** Of all versions with this content, whoever has them. @returns those that it changed */
+    setState(digest: string, from: string, to: string): Promise<VersionKey[]> {
       const update = db.updateTable('adapters').set({ state: to });
-      await update.where((row) => row.and({ digest, state: from })).execute();
+      const changed = update.where((row) => row.and({ digest, state: from }));
+      return changed.returning(['tenant', 'name', 'version']).execute();
     },
-    async beginDeletion(tenant: string, name: string, version: number): Promise<void> {
+    /** @param version null: all of the name */
+    async beginDeletion(tenant: string, name: string, version: number | null): Promise<void> {
       const update = db.updateTable('adapters').set({ state: 'deleting' });
-      await update.where((row) => row.and({ tenant, name, version })).execute();
+      await update.where((row) => row.and({ tenant, name, ...(version === null ? {} : { version }) })).execute();
     },
-    /** All versions of the name, and its aliases, which would else point to versions that go. */
-    beginDeletionOfName(tenant: string, name: string): Promise<void> {
-      return db.transaction().execute(async (transaction) => {
-        await transaction
-          .deleteFrom('aliases')
-          .where((row) => row.and({ tenant, name }))
-          .execute();
-        const update = transaction.updateTable('adapters').set({ state: 'deleting' });
-        await update.where((row) => row.and({ tenant, name })).execute();
-      });
-    },
-    async delete(tenant: string, name: string, version: number): Promise<void> {
+    async delete({ tenant, name, version }: VersionKey): Promise<void> {
       await db
         .deleteFrom('adapters')
         .where((row) => row.and({ tenant, name, version }))
         .execute();
     },
-    /** Names that have a version, in order, after `after`. */
-    async names(tenant: string, after: string, limit: number): Promise<string[]> {
-      const query = db.selectFrom('adapters').select('name').distinct().where('tenant', '=', tenant);
-      const rows = await query.where('name', '>', after).orderBy('name').limit(limit).execute();
-      return rows.map(({ name }) => name);
-    },
   };
 }
 
-function insertVersion(db: Database, row: Omit<AdapterRow, 'version'>, training: string | null): Promise<number> {
+/**
+ * Of each name the version that the name alone means (`newest` in registry/named.ts says the same of rows in memory).
+ * Each is found by the primary key, however many versions a name has.
+ */
+function newest(db: Database, { tenant, after, limit }: NamePage, baseDigest: string): Promise<AdapterRow[]> {
+  let names = db.selectFrom('adapters').select(['tenant', 'name']).distinct();
+  if (tenant !== null) names = names.where('tenant', '=', tenant);
+  if (tenant !== null && after?.tenant === tenant) names = names.where('name', '>', after.name);
+  else if (after !== null) names = names.where(sql<boolean>`(tenant, name) > (${after.tenant}, ${after.name})`);
+  const page = names.orderBy('tenant').orderBy('name').limit(limit).as('page');
+  const last = (condition: ReturnType<typeof sql>) =>
+    sql<number>`(select v.version from adapters v where v.tenant = page.tenant and v.name = page.name ${condition}
+      order by v.version desc limit 1)`;
+  const isReady = sql`and v.state = 'ready'`;
+  const meant = sql<number>`coalesce(${last(sql`${isReady} and v.base_digest = ${baseDigest}`)},
+    ${last(isReady)}, ${last(sql``)})`;
+  return db
+    .selectFrom(page)
+    .innerJoin('adapters as a', (join) =>
+      join.onRef('a.tenant', '=', 'page.tenant').onRef('a.name', '=', 'page.name').on('a.version', '=', meant),
+    )
+    .selectAll('a')
+    .orderBy('a.tenant')
+    .orderBy('a.name')
+    .execute();
+}
+
+async function insertVersion(db: Database, row: Omit<AdapterRow, 'version'>, training: string | null): Promise<number> {
   const { tenant, name } = row;
-  return db.transaction().execute(async (transaction) => {
-    // A write comes first, so that the transaction never has to become a writer half-way, which can fail.
-    const { last_version: version } = await transaction
-      .insertInto('adapter_names')
-      .values({ tenant, name, last_version: 1, last_revision: 0 })
-      .onConflict((conflict) =>
-        conflict.columns(['tenant', 'name']).doUpdateSet((set) => ({
-          last_version: set('adapter_names.last_version', '+', 1),
-        })),
-      )
-      .returning('last_version')
-      .executeTakeFirstOrThrow();
-    await transaction
-      .insertInto('adapters')
-      .values({ ...row, version })
-      .execute();
-    if (training !== null) {
-      const record = { tenant, name, version, record: training };
-      await transaction.insertInto('adapter_trainings').values(record).execute();
-    }
-    return version;
-  });
+  const { last_version: version } = await db
+    .insertInto('adapter_names')
+    .values({ tenant, name, last_version: 1, last_revision: 0 })
+    .onConflict((conflict) =>
+      conflict.columns(['tenant', 'name']).doUpdateSet((set) => ({
+        last_version: set('adapter_names.last_version', '+', 1),
+      })),
+    )
+    .returning('last_version')
+    .executeTakeFirstOrThrow();
+  await db
+    .insertInto('adapters')
+    .values({ ...row, version })
+    .execute();
+  if (training !== null) {
+    await db.insertInto('adapter_trainings').values({ tenant, name, version, record: training }).execute();
+  }
+  return version;
 }

@@ -7,48 +7,67 @@ export type AliasTable = ReturnType<typeof aliasTable>;
 
 type Target = Pick<AliasTargetRow, 'version' | 'weight'>;
 
+export type AliasWithTargets = AliasRow & { readonly targets: readonly Target[] };
+
+/** @param db `set` needs a transaction. */
 export function aliasTable(db: Database) {
   return {
-    async all(): Promise<(AliasRow & { targets: Target[] })[]> {
-      const targets = await db.selectFrom('alias_targets').selectAll().orderBy('version').execute();
-      const key = ({ tenant, name, alias }: { tenant: string; name: string; alias: string }) =>
-        JSON.stringify([tenant, name, alias]);
-      const grouped = Map.groupBy(targets, key);
-      const rows = await db.selectFrom('aliases').selectAll().execute();
-      const targetsOf = (row: AliasRow) => grouped.get(key(row)) ?? [];
-      return rows.map((row) => ({
-        ...row,
-        targets: targetsOf(row).map(({ version, weight }) => ({ version, weight })),
-      }));
+    /** By name and alias, the targets of each by version. */
+    async ofNames(tenant: string, names: readonly string[]): Promise<AliasWithTargets[]> {
+      const rows = await db
+        .selectFrom('aliases')
+        .innerJoin('alias_targets as to', (join) =>
+          join
+            .onRef('to.tenant', '=', 'aliases.tenant')
+            .onRef('to.name', '=', 'aliases.name')
+            .onRef('to.alias', '=', 'aliases.alias'),
+        )
+        .selectAll('aliases')
+        .select(['to.version', 'to.weight'])
+        .where('aliases.tenant', '=', tenant)
+        .where('aliases.name', 'in', names)
+        .orderBy('aliases.name')
+        .orderBy('aliases.alias')
+        .orderBy('to.version')
+        .execute();
+      const grouped = Map.groupBy(rows, ({ name, alias }) => `${name}:${alias}`);
+      return [...grouped.values()].map((same) => {
+        const { version: _, weight: __, ...alias } = same[0]!;
+        return { ...alias, targets: same.map(({ version, weight }) => ({ version, weight })) };
+      });
     },
     /** Makes or changes one. @returns its new revision. */
-    set(change: Omit<AliasRow, 'revision'>, targets: readonly Target[]): Promise<number> {
+    async set(change: Omit<AliasRow, 'revision'>, targets: readonly Target[]): Promise<number> {
       const { tenant, name, alias } = change;
-      return db.transaction().execute(async (transaction) => {
-        const { last_revision: revision } = await transaction
-          .updateTable('adapter_names')
-          .set((set) => ({ last_revision: set('last_revision', '+', 1) }))
-          .where('tenant', '=', tenant)
-          .where('name', '=', name)
-          .returning('last_revision')
-          .executeTakeFirstOrThrow();
-        await transaction
-          .deleteFrom('aliases')
-          .where((row) => row.and({ tenant, name, alias }))
-          .execute();
-        await transaction
-          .insertInto('aliases')
-          .values({ ...change, revision })
-          .execute();
-        const rows = targets.map(({ version, weight }) => ({ tenant, name, alias, version, weight }));
-        await transaction.insertInto('alias_targets').values(rows).execute();
-        return revision;
-      });
+      const { last_revision: revision } = await db
+        .updateTable('adapter_names')
+        .set((set) => ({ last_revision: set('last_revision', '+', 1) }))
+        .where('tenant', '=', tenant)
+        .where('name', '=', name)
+        .returning('last_revision')
+        .executeTakeFirstOrThrow();
+      await db
+        .deleteFrom('aliases')
+        .where((row) => row.and({ tenant, name, alias }))
+        .execute();
+      await db
+        .insertInto('aliases')
+        .values({ ...change, revision })
+        .execute();
+      const rows = targets.map(({ version, weight }) => ({ tenant, name, alias, version, weight }));
+      await db.insertInto('alias_targets').values(rows).execute();
+      return revision;
     },
     async delete(tenant: string, name: string, alias: string): Promise<void> {
       await db
         .deleteFrom('aliases')
         .where((row) => row.and({ tenant, name, alias }))
+        .execute();
+    },
+    async deleteAll(tenant: string, name: string): Promise<void> {
+      await db
+        .deleteFrom('aliases')
+        .where((row) => row.and({ tenant, name }))
         .execute();
     },
   };

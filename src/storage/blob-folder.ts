@@ -29,8 +29,8 @@ const alone = {
   isCache: () => false,
   /** Puts a staged folder where all servers find it; long before it is placed, since it takes its time. */
   share: async (_staged: string, _digest: string, _content: BlobContent, _replaces: boolean): Promise<void> => {},
-  /** Puts these, as far as they are here, where all servers find them, unless that was done at an earlier start. */
-  adopt: async (_digests: ReadonlySet<string>): Promise<void> => {},
+  /** Puts those that are `known` where all servers find them, unless that was done at an earlier start. */
+  adopt: async (_known: (digests: readonly string[]) => Promise<ReadonlySet<string>>): Promise<void> => {},
   /** It is asked for just now. */
   use: (_digest: string): void => {},
   /** Fetches it once more. @returns false where there is nowhere to fetch it from */

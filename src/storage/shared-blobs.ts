@@ -20,6 +20,9 @@ export type CacheRules = {
   readonly exclusive: Serially;
 };
 
+/** Asked for in one query. */
+const adoptedAtOnce = 200;
+
 export function sharedBlobs(local: BlobFolder, store: ObjectStore, files: Files, rules: CacheRules): BlobFolder {
   const transfer = blobTransfer(local, store, files);
   /** One at a time for each content: it is not fetched while it is removed. */
@@ -57,9 +60,12 @@ export function sharedBlobs(local: BlobFolder, store: ObjectStore, files: Files,
       isCache = (await readText(files, marker)) === store.name;
       for (const digest of await local.digests()) budget.know(digest, (await local.weightsBytes(digest)) ?? 0);
     },
-    async adopt(digests) {
+    async adopt(known) {
       if (isCache) return;
-      for (const digest of budget.digests()) if (digests.has(digest)) await transfer.adopt(digest);
+      const here = budget.digests();
+      for (let first = 0; first < here.length; first += adoptedAtOnce) {
+        for (const digest of await known(here.slice(first, first + adoptedAtOnce))) await transfer.adopt(digest);
+      }
       await writeText(files, marker, store.name);
       isCache = true;
     },

@@ -3,7 +3,7 @@
 
 import type { Clock, Timers } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
-import type { QuotaCheck } from '../core/quota-check.ts';
+import type { Keeper, KeptField, QuotaCheck } from '../core/quota-check.ts';
 import type { Share } from '../core/share.ts';
 import type { Database } from '../storage/database.ts';
 import { rateTable } from '../storage/rate-table.ts';
@@ -17,6 +17,8 @@ export type Service = {
   readonly rates: Rates;
   readonly usage: Usage;
   readonly assertQuota: QuotaCheck;
+  /** Whether the tenant or the key has a quota of it. */
+  hasQuota(keeper: Keeper, field: KeptField): boolean;
   /** For the engine: a number for the tenant, its weight, the key's priority. */
   shareOf(caller: Caller): Share;
   /**
@@ -66,6 +68,8 @@ export async function openService({ database, defaults, source, ...around }: Ser
       assertKept(quotas.tenantOf(keeper), field, kept.tenant);
       if (kept.key !== undefined) assertKept(quotas.keyOf(keeper), field, kept.key);
     },
+    hasQuota: (keeper, field) =>
+      quotas.tenantOf(keeper)[field] !== undefined || quotas.keyOf(keeper)[field] !== undefined,
     shareOf(caller) {
       const [tenant, key] = [quotas.tenantOf(caller), quotas.keyOf(caller)];
       const priority = key.priority ?? tenant.priority ?? 1;

@@ -40,14 +40,18 @@ const key = (prefix: string): KeyRow => ({
   created_by: null,
 });
 
+const insert = (database: Database, row: Omit<AdapterRow, 'version'>, training: string | null = null) =>
+  database.transaction().execute((transaction) => adapterTable(transaction).insert(row, training));
+
 test('versions are counted by name, and never a number twice', async (t) => {
-  const table = adapterTable(await open(t));
-  assert.deepEqual([await table.insert(version('n'), '{"a":1}'), await table.insert(version('n'), null)], [1, 2]);
+  const database = await open(t);
+  const table = adapterTable(database);
+  assert.deepEqual([await insert(database, version('n'), '{"a":1}'), await insert(database, version('n'))], [1, 2]);
   assert.equal(await table.training('t', 'n', 1), '{"a":1}');
   assert.equal(await table.training('t', 'n', 2), undefined);
-  await table.delete('t', 'n', 2);
-  assert.equal(await table.insert(version('n'), null), 3);
-  const rows = await table.all();
+  await table.delete({ tenant: 't', name: 'n', version: 2 });
+  assert.equal(await insert(database, version('n')), 3);
+  const rows = await table.ofName('t', 'n');
   assert.deepEqual(
     rows.map((row) => ({ ...row })),
     [
@@ -58,55 +62,92 @@ test('versions are counted by name, and never a number twice', async (t) => {
 });
 
 test('versions that are made at once have numbers of their own', async (t) => {
-  const table = adapterTable(await open(t));
-  const numbers = await Promise.all(Array.from({ length: 20 }, () => table.insert(version('n'), null)));
+  const database = await open(t);
+  const numbers = await Promise.all(Array.from({ length: 20 }, () => insert(database, version('n'))));
   assert.deepEqual(
     numbers.toSorted((a, b) => a - b),
     Array.from({ length: 20 }, (_, i) => i + 1),
   );
 });
 
-test('names go by their bytes, in pages', async (t) => {
-  const table = adapterTable(await open(t));
-  for (const name of ['b/c', 'Z', 'a', 'b-c', 'B', 'b']) await table.insert(version(name), null);
-  assert.deepEqual(await table.names('t', '', 4), ['B', 'Z', 'a', 'b']);
-  assert.deepEqual(await table.names('t', 'b', 4), ['b-c', 'b/c']);
+test('names go by their bytes, in pages, each as the version that it means', async (t) => {
+  const database = await open(t);
+  const table = adapterTable(database);
+  for (const name of ['b/c', 'Z', 'a', 'b-c', 'B', 'b']) await insert(database, version(name));
+  await insert(database, { ...version('A'), tenant: 'u' });
+  const page = async (tenant: string | null, after: { tenant: string; name: string } | null, limit: number) =>
+    (await table.newest({ tenant, after, limit }, 'sha256:b')).map((row) => `${row.tenant} ${row.name}@${row.version}`);
+  assert.deepEqual(await page('t', null, 4), ['t B@1', 't Z@1', 't a@1', 't b@1']);
+  assert.deepEqual(await page('t', { tenant: 't', name: 'b' }, 4), ['t b-c@1', 't b/c@1']);
+  assert.deepEqual(await page(null, { tenant: 't', name: 'b-c' }, 4), ['t b/c@1', 'u A@1']);
+  assert.deepEqual(await page('u', { tenant: 't', name: 'b' }, 4), ['u A@1']);
+  assert.deepEqual(await page('t', { tenant: 'u', name: 'A' }, 4), []);
+  for (const row of [{ base_digest: 'sha256:c' }, {}, { base_digest: 'sha256:c' }]) {
+    await insert(database, { ...version('Z', 'sha256:z'), ...row });
+  }
+  // The newest for this base, else the newest that is ready, else the newest.
+  assert.deepEqual(await page('t', { tenant: 't', name: 'B' }, 1), ['t Z@3']);
+  const change = (state: string, ...versions: number[]) =>
+    database.updateTable('adapters').set({ state }).where('name', '=', 'Z').where('version', 'in', versions).execute();
+  await change('corrupt', 1, 3);
+  assert.deepEqual(await page('t', { tenant: 't', name: 'B' }, 1), ['t Z@4']);
+  await change('deleting', 2, 4);
+  assert.deepEqual(await page('t', { tenant: 't', name: 'B' }, 1), ['t Z@4']);
 });
 
-test('a state changes for all versions of a content', async (t) => {
-  const table = adapterTable(await open(t));
-  for (const name of ['a', 'b']) await table.insert(version(name, 'sha256:1'), null);
-  await table.insert(version('c', 'sha256:2'), null);
-  await table.setState('sha256:1', 'ready', 'corrupt');
+test('a state changes for all versions of a content, which are few to be found', async (t) => {
+  const database = await open(t);
+  const table = adapterTable(database);
+  for (const name of ['b', 'a', 'a']) await insert(database, version(name, 'sha256:1'));
+  await insert(database, version('c', 'sha256:2'));
+  await insert(database, version('d', 'sha256:3'));
+  const changed = await table.setState('sha256:1', 'ready', 'corrupt');
+  assert.deepEqual(changed.map(({ name, version }) => `${name}@${version}`).sort(), ['a@1', 'a@2', 'b@1']);
+  assert.deepEqual(await table.setState('sha256:1', 'ready', 'corrupt'), []);
   await table.beginDeletion('t', 'c', 1);
-  assert.deepEqual(
-    (await table.all()).map(({ state }) => state),
-    ['corrupt', 'corrupt', 'deleting'],
-  );
+  const states = (rows: readonly AdapterRow[]) => rows.map((row) => `${row.name}@${row.version} ${row.state}`);
+  const page = await table.notReady(null, 3);
+  assert.deepEqual(states(page), ['a@1 corrupt', 'a@2 corrupt', 'b@1 corrupt']);
+  assert.deepEqual(states(await table.notReady(page.at(-1)!, 3)), ['c@1 deleting']);
+  assert.deepEqual([...(await table.known(['sha256:1', 'sha256:3', 'sha256:4']))].sort(), ['sha256:1', 'sha256:3']);
+  assert.deepEqual(await table.digests('sha256:1', 9), ['sha256:2', 'sha256:3']);
+  assert.deepEqual([await table.hasDigest('sha256:2'), await table.hasDigest('sha256:4')], [true, false]);
+  const isShared = (name: string, digest: string) => table.isShared({ tenant: 't', name, version: 1, digest });
+  assert.deepEqual([await isShared('a', 'sha256:1'), await isShared('c', 'sha256:2')], [true, false]);
+});
+
+test('what a tenant keeps, and of that what one key brought', async (t) => {
+  const database = await open(t);
+  const table = adapterTable(database);
+  assert.deepEqual(await table.kept('t'), { count: 0, bytes: 0 });
+  for (const created_by of [null, 'k', 'k']) await insert(database, { ...version('n'), created_by, bytes: 2 ** 40 });
+  assert.deepEqual(await table.kept('t'), { count: 3, bytes: 3 * 2 ** 40 });
+  assert.deepEqual(await table.kept('t', 'k'), { count: 2, bytes: 2 ** 41 });
+  assert.deepEqual(await table.kept('t', null), { count: 1, bytes: 2 ** 40 });
+  assert.deepEqual(await table.kept('u'), { count: 0, bytes: 0 });
 });
 
 test('an alias moves with a revision that only grows, and holds its versions', async (t) => {
   const database = await open(t);
   const [adapters, aliases] = [adapterTable(database), aliasTable(database)];
-  for (let i = 0; i < 2; i++) await adapters.insert(version('n'), null);
+  for (let i = 0; i < 2; i++) await insert(database, version('n'));
   const alias = { tenant: 't', name: 'n', alias: 'prod', updated_at: now };
+  const set = (change: typeof alias, targets: { version: number; weight: number }[]) =>
+    database.transaction().execute((transaction) => aliasTable(transaction).set(change, targets));
   const halves = [
     { version: 1, weight: 0.1 },
     { version: 2, weight: 0.9 },
   ];
-  assert.equal(await aliases.set(alias, halves), 1);
-  assert.deepEqual(
-    (await aliases.all()).map((one) => ({ ...one })),
-    [{ ...alias, revision: 1, targets: halves }],
-  );
-  await assert.rejects(adapters.delete('t', 'n', 1));
-  assert.equal(await aliases.set(alias, [{ version: 2, weight: 1 }]), 2);
-  await adapters.delete('t', 'n', 1);
+  assert.equal(await set(alias, halves), 1);
+  assert.deepEqual(await aliases.ofNames('t', ['n', 'm']), [{ ...alias, revision: 1, targets: halves }]);
+  await assert.rejects(adapters.delete({ tenant: 't', name: 'n', version: 1 }));
+  assert.equal(await set(alias, [{ version: 2, weight: 1 }]), 2);
+  await adapters.delete({ tenant: 't', name: 'n', version: 1 });
   await aliases.delete('t', 'n', 'prod');
-  assert.equal(await aliases.set(alias, [{ version: 2, weight: 1 }]), 3);
-  await adapters.beginDeletionOfName('t', 'n');
-  assert.deepEqual(await aliases.all(), []);
-  await assert.rejects(aliases.set({ ...alias, name: 'none' }, halves));
+  assert.equal(await set(alias, [{ version: 2, weight: 1 }]), 3);
+  await aliases.deleteAll('t', 'n');
+  assert.deepEqual(await aliases.ofNames('t', ['n']), []);
+  await assert.rejects(set({ ...alias, name: 'none' }, halves));
 });
 
 test('keys: found, changed, revoked once, and touched in one write', async (t) => {

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
 import { prng } from '../../src/core/prng.ts';
-import { draw } from '../../src/registry/catalogue.ts';
+import { draw } from '../../src/registry/named.ts';
 import { newDatabase } from '../helpers/test-database.ts';
 import { temporaryFolder, testRegistry, upload } from '../helpers/test-registry.ts';
 

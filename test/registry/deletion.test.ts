@@ -92,6 +92,7 @@ test('a deletion that the end of the process cut short is finished at the next s
   await cut;
   lease.release();
   const again = await testRegistry(t, { folder, database });
+  await again.swept;
   await assert.rejects(again.find('default', 'a'), { code: 'adapter_not_found' });
   assert.equal(readdirSync(join(folder, 'blobs')).length, 1);
   await again.close();

@@ -15,6 +15,7 @@ export async function assertIntact(
   folder: string,
   tenants: readonly string[],
 ): Promise<AdapterVersion[]> {
+  await registry.swept;
   const versions: AdapterVersion[] = [];
   for (const tenant of tenants) {
     for (const { name } of await registry.list(tenant, { after: null, limit: 1000 })) {

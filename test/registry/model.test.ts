@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import fc from 'fast-check';
 import { systemClock } from '../../src/core/clock.ts';
+import { limits } from '../../src/core/limits.ts';
 import type { AdapterLease, AdapterState } from '../../src/registry/adapter-registry.ts';
 import { newDatabase } from '../helpers/test-database.ts';
 import { type TestRegistry, temporaryFolder, testRegistry, upload } from '../helpers/test-registry.ts';
@@ -247,9 +248,11 @@ class Run {
   }
 }
 
-async function play(t: TestContext, operations: readonly Operation[]): Promise<void> {
+/** @param kept versions in memory, and contents that are not read again */
+async function play(t: TestContext, operations: readonly Operation[], kept: number): Promise<void> {
   const [folder, database] = [temporaryFolder(t), await newDatabase()];
-  const run = new Run(() => testRegistry(t, { folder, database }));
+  const small = { ...limits, versionsKept: kept, contentsTrusted: kept };
+  const run = new Run(() => testRegistry(t, { folder, database, limits: small }));
   run.registry = await run.open();
   for (const operation of operations) {
     await run.apply(operation);
@@ -261,21 +264,24 @@ async function play(t: TestContext, operations: readonly Operation[]): Promise<v
   }
   assert.ok((await Promise.all(run.deletions)).every((code) => code === null || code === 'server_draining'));
   await run.compare();
+  await run.registry.swept;
   const contents = new Set(run.model.all().map(({ seed }) => seed));
   assert.equal(readdirSync(join(folder, 'blobs')).length, contents.size);
   await run.registry.close();
   await database.destroy();
 }
 
-test('any sequence of uses does what the model does', async (t) => {
-  const counts = { runs: 0, operations: 0 };
-  await fc.assert(
-    fc.asyncProperty(fc.array(operation, { minLength: 1, maxLength: 60, size: 'max' }), async (operations) => {
-      counts.runs++;
-      counts.operations += operations.length;
-      await play(t, operations);
-    }),
-    { numRuns: 60 },
-  );
-  t.diagnostic(`${counts.operations} operations in ${counts.runs} runs`);
-});
+for (const kept of [limits.versionsKept, 4, 1]) {
+  test(`any sequence of uses does what the model does, with ${kept} versions in memory`, async (t) => {
+    const counts = { runs: 0, operations: 0 };
+    await fc.assert(
+      fc.asyncProperty(fc.array(operation, { minLength: 1, maxLength: 60, size: 'max' }), async (operations) => {
+        counts.runs++;
+        counts.operations += operations.length;
+        await play(t, operations, kept);
+      }),
+      { numRuns: kept === limits.versionsKept ? 40 : 20 },
+    );
+    t.diagnostic(`${counts.operations} operations in ${counts.runs} runs`);
+  });
+}

@@ -130,6 +130,7 @@ test('a start keeps of its cache what the database names', async (t) => {
   const second = await start();
   await second.delete('default', 'a1', 1);
   const third = await start(first.folder);
+  await third.swept;
   assert.equal(blobs(third).length, 1);
   assert.ok(!existsSync(join(third.folder, 'quarantine')));
   await bytesOf(third, 'a2');

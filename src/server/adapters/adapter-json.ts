@@ -10,20 +10,16 @@ const seconds = (ms: number) => Math.floor(ms / 1000);
 
 export const idOf = ({ name, version }: Pick<AdapterVersion, 'name' | 'version'>) => `${name}@${version}`;
 
-/** Versions of one tenant; the aliases of each name are read once. */
+/** Versions of one tenant; their aliases are read at once. */
 export async function adaptersJson(
   services: Services,
   tenant: string,
   adapters: readonly AdapterVersion[],
 ): Promise<Adapter[]> {
-  const { registry } = services;
-  const aliases = new Map<string, AdapterAlias[]>();
+  const names = [...new Set(adapters.map(({ name }) => name))];
   // A name that goes away meanwhile has none.
-  const read = (name: string) => registry.aliases(tenant, name).catch(() => []);
-  for (const { name } of adapters) {
-    if (!aliases.has(name)) aliases.set(name, await read(name));
-  }
-  return adapters.map((adapter) => adapterJson(services, adapter, aliases.get(adapter.name)!));
+  const named = await services.registry.named(tenant, names);
+  return adapters.map((adapter) => adapterJson(services, adapter, named.get(adapter.name)?.aliases ?? []));
 }
 
 /** A merge of it alone, at the scale that its author meant; of those that the tenant wants itself. */

@@ -9,6 +9,7 @@ import { addTraining } from './0004-training.ts';
 import { addOperation } from './0005-operation.ts';
 import { addService } from './0006-service.ts';
 import { addUsageByMinute } from './0007-usage-by-minute.ts';
+import { addAdaptersNotReady } from './0008-adapters-not-ready.ts';
 
 /** Written against no table types: those follow later changes, and a migration must not. */
 type Migration = (db: Kysely<unknown>) => Promise<void>;
@@ -21,6 +22,7 @@ export const migrations: readonly Migration[] = [
   addOperation,
   addService,
   addUsageByMinute,
+  addAdaptersNotReady,
 ];
 
 /** The fewest of these migrations that a server may know and still work with the schema after the last one. */

@@ -2,7 +2,7 @@
 
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';
-import type { AdapterVersion } from '../../../registry/adapter-registry.ts';
+import type { AdapterVersion, NamedAdapter } from '../../../registry/adapter-registry.ts';
 import { isAllowed } from '../../adapters/allowed-adapters.ts';
 import { settledWithin } from '../../adapters/deletion.ts';
 import { blame } from '../../adapters/held-adapters.ts';
@@ -41,7 +41,14 @@ export const modelsRoute =
       const listed = await listAdapters(services, tenant, Number(query.limit ?? limits.listedModels));
       const adapters = listed.filter(({ name }) => isAllowed(allowedAdapters, name));
       const cards: ModelCard[] = [];
-      for (const adapter of adapters) cards.push(...(await cardsOf(services, tenant, adapter)));
+      for (let first = 0; first < adapters.length; first += limits.listPage) {
+        const page = adapters.slice(first, first + limits.listPage);
+        const named = await registry.named(
+          tenant,
+          page.map(({ name }) => name),
+        );
+        for (const adapter of page) cards.push(...cardsOf(services, adapter, named.get(adapter.name)));
+      }
       return { object: 'list' as const, data: [baseModelCard(services), ...cards] };
     });
 
@@ -70,16 +77,17 @@ export const modelsRoute =
   };
 
 /** What may stand in `model` for one name: the name itself, which lists its versions, and each of its aliases. */
-async function cardsOf(services: Services, tenant: string, adapter: AdapterVersion): Promise<ModelCard[]> {
-  const { registry } = services;
+function cardsOf(services: Services, adapter: AdapterVersion, named: NamedAdapter | undefined): ModelCard[] {
+  // A name that went away meanwhile.
+  if (named === undefined) return [];
   const { name } = adapter;
-  const versions = await registry.versions(tenant, name);
+  const { versions } = named;
   const byVersion = new Map(versions.map((version) => [version.version, version]));
   const card = {
     ...adapterCard(services, name, adapter),
     versions: versions.map(({ version }) => `${name}@${version}`),
   };
-  const aliases = (await registry.aliases(tenant, name)).flatMap(({ alias, targets }) => {
+  const aliases = named.aliases.flatMap(({ alias, targets }) => {
     const largest = targets.toSorted((a, b) => b.weight - a.weight)[0]?.version;
     const target = largest === undefined ? undefined : byVersion.get(largest);
     return target === undefined ? [] : [adapterCard(services, `${name}:${alias}`, target)];

@@ -33,7 +33,7 @@ export const contentsRoute =
     app.get('/v1/admin/adapters', { config, schema: adapters }, async ({ query }) => {
       const limit = limitOf(query.limit);
       const after = query.after === undefined ? null : cursorOf(query.after);
-      const found = registry.listAll({ tenant: query.tenant ?? null, after, limit: limit + 1 });
+      const found = await registry.listAll({ tenant: query.tenant ?? null, after, limit: limit + 1 });
       const data = await Promise.all(
         found.slice(0, limit).map(async (adapter) => {
           const [body] = await adaptersJson(services, adapter.tenant, [adapter]);

@@ -1,4 +1,4 @@
-// What a start finds, and what it makes of it.
+// What a start finds, and what it makes of it beside serving.
 
 import assert from 'node:assert/strict';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -26,6 +26,7 @@ async function machine(t: TestContext) {
     async start(options: Partial<RegistryOptions> = {}): Promise<TestRegistry> {
       await running?.close();
       running = await testRegistry(t, { folder, database, ...options });
+      await running.swept;
       return running;
     },
   };
@@ -104,7 +105,7 @@ test('what is set aside is removed after two weeks', async (t) => {
   assert.deepEqual(readdirSync(join(folder, 'quarantine')), []);
 });
 
-test('a missing blob, or one of another size, is known before anything is served', async (t) => {
+test('a missing blob, or one of another size, is found without being asked for', async (t) => {
   const { start } = await machine(t);
   const first = await start();
   const leases = [];
@@ -117,7 +118,7 @@ test('a missing blob, or one of another size, is known before anything is served
   rmSync(leases[3]!.files.config);
   const second = await start();
   for (const name of ['gone', 'short', 'no-config']) {
-    assert.equal((await second.find('default', name)).state, 'corrupt');
+    await untilState(second, name, 'corrupt');
     await assert.rejects(second.lease('default', name), { code: 'adapter_corrupt' });
   }
   (await second.lease('default', 'whole')).release();
@@ -183,4 +184,26 @@ test('a damaged version falls back to none; the name means the newest that is wh
   assert.ok(existsSync(held.files.weights), 'who holds it keeps it');
   await registry.delete('default', 'a', 1);
   await assert.rejects(registry.lease('default', 'a'), { code: 'adapter_corrupt' });
+});
+
+test('the check of all contents goes on where the last process ended, and comes around', async (t) => {
+  const { folder, start } = await machine(t);
+  const first = await start();
+  const [files, digests] = [new Map<string, string>(), []] as [Map<string, string>, string[]];
+  for (let seed = 0; seed < 6; seed++) {
+    const { adapter } = await upload(first, `a${seed}`, seed);
+    const lease = await first.lease('default', `a${seed}`);
+    files.set(adapter.digest, lease.files.weights);
+    digests.push(adapter.digest);
+  }
+  digests.sort();
+  await first.close();
+  writeFileSync(join(folder, 'checked-to'), digests[3]!);
+  for (const path of files.values()) damage(path);
+  const second = await start();
+  const names = new Map((await second.list('default', { after: null, limit: 9 })).map((one) => [one.digest, one.name]));
+  for (const name of names.values()) await untilState(second, name, 'corrupt');
+  const found = second.log.map((line) => (line as unknown as { digest: string }).digest);
+  assert.deepEqual(found, [...digests.slice(4), ...digests.slice(0, 4)]);
+  while (readFileSync(join(folder, 'checked-to'), 'utf8') !== digests[5]) await setTimeout(1);
 });

@@ -1,0 +1,12 @@
+// Versions that are being deleted, or damaged: few among very many, and a start asks for them.
+
+import { type Kysely, sql } from 'kysely';
+
+export async function addAdaptersNotReady(db: Kysely<unknown>): Promise<void> {
+  await db.schema
+    .createIndex('adapters_not_ready')
+    .on('adapters')
+    .columns(['tenant', 'name', 'version'])
+    .where(sql<boolean>`state <> 'ready'`)
+    .execute();
+}
