@@ -17,6 +17,7 @@ import { commandHelp, overview } from './help.ts';
 import { jobsCommand } from './jobs.ts';
 import { keysCommand } from './keys.ts';
 import { mergesCommand } from './merges.ts';
+import { migrateCommand } from './migrate.ts';
 import { parseArguments } from './parse-arguments.ts';
 import { serveCommand } from './serve.ts';
 import { trainCommand } from './train.ts';
@@ -33,6 +34,7 @@ const commands: readonly Command[] = [
   keysCommand,
   backupCommand,
   restoreCommand,
+  migrateCommand,
   configCommand,
   doctorCommand,
   versionCommand,

@@ -5,6 +5,7 @@
 
 import { join } from 'node:path';
 import { hexOf } from '../core/hex-of.ts';
+import { adapterDigest } from '../formats/adapter-digest.ts';
 import { type BlobContent, type BlobFolder, configName, weightsName } from './blob-folder.ts';
 import type { Files } from './files.ts';
 import type { ObjectStore } from './object-store.ts';
@@ -46,11 +47,11 @@ export function blobTransfer(local: BlobFolder, store: ObjectStore, files: Files
           await local.discard(staged).catch(() => {});
         }
       }),
-    /** Puts what lies in the folder. Damaged files stay where they are: the first who asks for them is told. */
+    /** Puts what lies in the folder and is whole. The first who asks for what is damaged is told. */
     async adopt(digest: string): Promise<void> {
       const folder = local.pathOf(digest);
       const hashes = await local.hash(digest);
-      if (hashes === null) return;
+      if (hashes === null || adapterDigest(hashes.config, hashes.weights) !== digest) return;
       const [weights, config] = await Promise.all(names.map((name) => files.stat(join(folder, name))));
       const content = {
         weights: { bytes: weights!.bytes, sha256: hashes.weights },

@@ -1,7 +1,7 @@
 // Opens the database and brings its schema up to date. It knows what differs between SQLite and PostgreSQL there, not
 // what the tables mean.
 
-import { chmodSync, closeSync, existsSync, openSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, openSync, statSync } from 'node:fs';
 import { Kysely, PostgresAdapter, sql } from 'kysely';
 import { LorikeetError } from '../core/errors.ts';
 import { type DatabaseLocation, isPostgresUrl, locationName } from './location.ts';
@@ -16,6 +16,9 @@ export type Database = Kysely<Tables>;
 
 /** How long a write waits for another program's lock before it is refused with `storage_busy`. */
 const busyMsMax = 2000;
+
+/** A larger file takes seconds to read whole: a server does that beside its start (`checkLarge`). */
+const checkedAtOnceBytes = 32 * 1024 * 1024;
 
 export type OpenedDatabase = {
   readonly database: Database;
@@ -39,6 +42,21 @@ export async function openAndMigrate(location: DatabaseLocation): Promise<Opened
   } catch (error) {
     await database.destroy();
     throw explained(error, location);
+  }
+}
+
+/** Reads a file that was too large to be read when it was opened. Throws `database_invalid`. */
+export async function checkLarge(path: string): Promise<void> {
+  if (statSync(path).size <= checkedAtOnceBytes) return;
+  const client = await openSqlite({ path, busyMsMax });
+  try {
+    const { rows } = await client.ask('read', 'PRAGMA quick_check(1)', []);
+    const [found] = rows as { quick_check: string }[];
+    if (found?.quick_check !== 'ok') throw new LorikeetError('database_invalid');
+  } catch (error) {
+    throw explained(error, path);
+  } finally {
+    await client.close();
   }
 }
 
@@ -114,9 +132,12 @@ const postgresSchema: Schema = { find: postgresVersion, tables: tablesOf, set: s
 const sqliteSchema: Schema = {
   async find(db) {
     const { rows } = await sql<{ user_version: number }>`PRAGMA user_version`.execute(db);
+    const version = rows[0]!.user_version;
+    const size = await sql<{ bytes: number }>`
+      SELECT page_count * page_size AS bytes FROM pragma_page_count(), pragma_page_size()`.execute(db);
+    if (size.rows[0]!.bytes > checkedAtOnceBytes) return { version, oldest: version };
     const damage = await sql<{ quick_check: string }>`PRAGMA quick_check(1)`.execute(db);
     if (damage.rows[0]?.quick_check !== 'ok') throw new LorikeetError('database_invalid');
-    const version = rows[0]!.user_version;
     return { version, oldest: version };
   },
   async tables(db) {

@@ -4,7 +4,7 @@
 import type { Clock, Timers } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
 import { lockDatabase, lockDataDir, makeDataDir } from './data-dir.ts';
-import type { Database } from './database.ts';
+import { checkLarge, type Database } from './database.ts';
 import { openOwnDatabase } from './identity.ts';
 import { databaseLocation, isPostgresUrl } from './location.ts';
 import type { ObjectStore } from './object-store.ts';
@@ -43,6 +43,12 @@ export async function openStorage(
       lost.abort(new LorikeetError('storage_unavailable', { message }));
     });
     open.defer(lock.release);
+  } else {
+    // What it finds stops the server as it would have stopped its start.
+    const checked = checkLarge(location).catch((error) => {
+      if (isDamaged(error)) lost.abort(error);
+    });
+    open.defer(() => checked);
   }
   const store = blobUrl === null ? null : await openStore(blobUrl);
   open.defer(() => store?.close());
@@ -50,7 +56,9 @@ export async function openStorage(
 }
 
 /** Loaded only where it is asked for. */
-async function openStore(url: string): Promise<ObjectStore> {
+export async function openStore(url: string): Promise<ObjectStore> {
   const { openS3 } = await import('./s3/open-s3.ts');
   return await openS3(url);
 }
+
+const isDamaged = (error: unknown) => error instanceof LorikeetError && error.code === 'database_invalid';

@@ -27,8 +27,9 @@ async function runAndKill(folders: readonly string[], random: Prng): Promise<str
   const running = spawn(process.execPath, [child, seed, ...folders], { stdio: ['ignore', 'pipe', 'inherit'] });
   const ended = once(running, 'close');
   const { promise: begun, resolve } = Promise.withResolvers<void>();
-  // One in five dies while it starts, the others at work.
-  const [cue, msMax] = random() < 0.2 ? ['starting\n', 30] : ['ready\n', 200];
+  // One in five dies while it starts, two when the first registry is there, two when the first upload is.
+  const share = random();
+  const [cue, msMax] = share < 0.2 ? ['starting\n', 30] : [share < 0.6 ? 'ready\n' : ' + ', 200];
   let text = '';
   running.stdout.setEncoding('utf8').on('data', (part: string) => {
     text += part;

@@ -280,7 +280,7 @@ for (const kept of [limits.versionsKept, 4, 1]) {
         counts.operations += operations.length;
         await play(t, operations, kept);
       }),
-      { numRuns: kept === limits.versionsKept ? 40 : 20 },
+      { numRuns: kept === limits.versionsKept ? 30 : 15 },
     );
     t.diagnostic(`${counts.operations} operations in ${counts.runs} runs`);
   });

@@ -1,4 +1,4 @@
-// The promise that one server at a time works on a PostgreSQL, since each has its adapters and aliases in memory. The
+// The promise that one server at a time works on a PostgreSQL, since each believes the names that it has in memory. The
 // lock is the database's on one connection: it ends with the process, the machine or the way to it, and another server
 // that is started then goes on.
 

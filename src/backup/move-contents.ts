@@ -1,0 +1,85 @@
+// What a data dir has of adapters and files of rows, into a store that servers share. It does what the first start with
+// that store does, before a start: objects that are there already are not put again.
+
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { systemClock, systemTimers } from '../core/clock.ts';
+import { LorikeetError } from '../core/errors.ts';
+import { hexOf } from '../core/hex-of.ts';
+import { limits } from '../core/limits.ts';
+import { prng } from '../core/prng.ts';
+import { openAdapterRegistry } from '../registry/registry.ts';
+import { adapterTable } from '../storage/adapter-table.ts';
+import { configName } from '../storage/blob-folder.ts';
+import type { Database } from '../storage/database.ts';
+import { fileFolder } from '../storage/file-folder.ts';
+import { fileTable } from '../storage/file-table.ts';
+import { nodeFiles } from '../storage/files.ts';
+import { below, type ObjectStore } from '../storage/object-store.ts';
+import { adapterPath, isAdapter } from './content.ts';
+
+export type MovedContents = {
+  readonly adapters: number;
+  readonly files: number;
+  /** Digests that the database names and whose bytes were missing or damaged already: they are not in the store. */
+  readonly damaged: readonly string[];
+};
+
+export type MoveLog = Parameters<typeof openAdapterRegistry>[0]['log'];
+
+/** Throws `storage_unavailable`; a later run goes on. */
+export async function moveContents(
+  dataDir: string,
+  database: Database,
+  store: ObjectStore,
+  log: MoveLog,
+): Promise<MovedContents> {
+  const [adapterStore, fileStore] = [below(store, 'adapters'), below(store, 'training')];
+  const damaged: string[] = [];
+  const registry = await openAdapterRegistry({
+    ...{ database, folder: join(dataDir, 'adapters'), limits, log, files: nodeFiles, newId: randomUUID },
+    ...{ clock: systemClock, timers: systemTimers, random: prng(1) },
+    // No model runs here, and nothing is uploaded.
+    base: { name: '', digest: '', shape: withoutModel },
+    check: withoutModel,
+    shared: { store, cacheBytes: Number.MAX_SAFE_INTEGER },
+  });
+  await registry.swept;
+  await registry.close();
+  // Deletions that had begun are over by now: what they took away is not missing.
+  const adapters = await countWhole(adapterDigests(database), damaged, async (digest) => {
+    const inStore = () => adapterStore.bytes(`${hexOf(digest)}/${configName}`);
+    return (await isAdapter(adapterPath(dataDir, digest), digest)) || (await inStore()) !== null;
+  });
+
+  const digests = await fileTable(database).digests();
+  await fileFolder(join(dataDir, 'training', 'files'), nodeFiles, randomUUID, fileStore).adopt(digests);
+  const files = await countWhole(digests, damaged, async (digest) => (await fileStore.bytes(hexOf(digest))) !== null);
+  return { adapters, files, damaged };
+}
+
+async function countWhole(
+  digests: Iterable<string> | AsyncIterable<string>,
+  damaged: string[],
+  isWhole: (digest: string) => Promise<boolean>,
+): Promise<number> {
+  let count = 0;
+  for await (const digest of digests) {
+    if (await isWhole(digest)) count++;
+    else damaged.push(digest);
+  }
+  return count;
+}
+
+async function* adapterDigests(database: Database): AsyncGenerator<string> {
+  const table = adapterTable(database);
+  let page = await table.digests('', 200);
+  while (page.length > 0) {
+    yield* page;
+    page = await table.digests(page.at(-1)!, 200);
+  }
+}
+
+function withoutModel(): never {
+  throw new LorikeetError('engine_unavailable');
+}

@@ -1,0 +1,94 @@
+// All rows of one database into another, empty one: in one transaction, which ends with a comparison of both, so that
+// whatever breaks it off leaves nothing. Knows that tables have keys, not what they mean.
+
+import { createHash } from 'node:crypto';
+import { type Kysely, sql } from 'kysely';
+import { LorikeetError } from '../core/errors.ts';
+import { type Database, isPostgres, lockKey } from '../storage/database.ts';
+import { countedTables, type TableName, tableKeys } from '../storage/table-keys.ts';
+
+/** Rows of any table: only their keys are known here. */
+// biome-ignore lint/suspicious/noExplicitAny: one query for all tables
+type AnyTables = Kysely<any>;
+type Row = Readonly<Record<string, unknown>>;
+
+/** Rows that are read at once: some have a whole answer's body. */
+const pageSize = 200;
+
+export type MovedRows = {
+  readonly rows: number;
+  /** False where an earlier run had moved them, and they are the same. */
+  readonly isNew: boolean;
+};
+
+/** Nobody changes either of them meanwhile. Throws `invalid_config` where the target holds anything else. */
+export function moveRows(source: Database, target: Database): Promise<MovedRows> {
+  return source.transaction().execute((from) =>
+    target.transaction().execute(async (to) => {
+      await lockKey(to, 'installation');
+      const isNew = await isEmpty(to);
+      const taken = new LorikeetError('invalid_config', {
+        message: 'The target holds other rows already. Name an empty database.',
+      });
+      let rows = 0;
+      for (const table of Object.keys(tableKeys) as TableName[]) {
+        const [one, other] = [createHash('sha256'), createHash('sha256')];
+        for await (const page of pages(from, table)) {
+          rows += page.length;
+          one.update(textOf(page));
+          if (isNew)
+            await to
+              .insertInto(table)
+              .values([...page] as never)
+              .execute();
+        }
+        for await (const page of pages(to, table)) other.update(textOf(page));
+        if (one.digest('hex') === other.digest('hex')) continue;
+        if (!isNew) throw taken;
+        throw new LorikeetError('database_invalid', { message: `Rows of ${table} did not arrive as they are.` });
+      }
+      if (isNew) await countOn(to);
+      return { rows, isNew };
+    }),
+  );
+}
+
+async function isEmpty(database: AnyTables): Promise<boolean> {
+  for (const table of Object.keys(tableKeys)) {
+    if ((await database.selectFrom(table).selectAll().limit(1).execute()).length > 0) return false;
+  }
+  return true;
+}
+
+async function* pages(database: AnyTables, table: TableName): AsyncGenerator<readonly Row[]> {
+  const key: readonly string[] = tableKeys[table];
+  const columns = sql.join(key.map((column) => sql.ref(column)));
+  let last: Row | null = null;
+  for (;;) {
+    let query = database.selectFrom(table).selectAll().limit(pageSize);
+    for (const column of key) query = query.orderBy(column);
+    if (last !== null) {
+      const values: Row = last;
+      query = query.where(sql<boolean>`(${columns}) > (${sql.join(key.map((column) => values[column]))})`);
+    }
+    const page: readonly Row[] = await query.execute();
+    if (page.length === 0) return;
+    yield page;
+    last = page.at(-1)!;
+  }
+}
+
+/** The same for the same rows, whatever the order of their columns. */
+const textOf = (rows: readonly Row[]): string =>
+  rows.map((row) => JSON.stringify(Object.entries(row).sort(([a], [b]) => (a < b ? -1 : 1)))).join('\n');
+
+/** PostgreSQL counts on from what it has given itself; SQLite from the largest that is there. */
+async function countOn(database: Database): Promise<void> {
+  if (!isPostgres(database)) return;
+  for (const table of countedTables) {
+    const largest = sql`(select max(seq) from ${sql.table(table)})`;
+    await sql`select setval(pg_get_serial_sequence(${table}, 'seq'), coalesce(${largest}, 1), ${largest} is not null)`.execute(
+      database,
+    );
+  }
+}

@@ -1,0 +1,28 @@
+// All tables, each after those that its rows name, with the columns that say which row is which.
+
+import type { Tables } from './tables.ts';
+
+export type TableName = keyof Tables;
+
+export const tableKeys = {
+  installation: ['id'],
+  keys: ['prefix'],
+  tenants: ['name'],
+  audit: ['seq'],
+  kept_answers: ['tenant', 'idempotency_key'],
+  adapter_names: ['tenant', 'name'],
+  adapters: ['tenant', 'name', 'version'],
+  adapter_trainings: ['tenant', 'name', 'version'],
+  aliases: ['tenant', 'name', 'alias'],
+  alias_targets: ['tenant', 'name', 'alias', 'version'],
+  merges: ['tenant', 'merge_key'],
+  files: ['seq'],
+  jobs: ['seq'],
+  job_events: ['job', 'seq'],
+  job_checkpoints: ['job', 'step'],
+  usage: ['tenant', 'minute', 'adapter'],
+  rate_levels: ['id'],
+} satisfies { readonly [T in TableName]: readonly (keyof Tables[T])[] };
+
+/** Those whose numbers the database counts itself. */
+export const countedTables: readonly TableName[] = ['audit', 'files', 'jobs'];
