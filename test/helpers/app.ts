@@ -73,8 +73,8 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
     ...{ database: options.database ?? db, defaults: options.quota ?? {}, source: options.quotas ?? noQuotas },
     ...{ clock, timers: systemTimers, log: logger },
   });
-  const { assertQuota, usage } = service;
-  const registry = await watchedRegistry(t, { assertQuota, ...options.registry });
+  const { assertQuota, hasQuota, usage } = service;
+  const registry = await watchedRegistry(t, { assertQuota, hasQuota, ...options.registry });
   const training = await testJobs(t, {
     ...{ ...options.trainer, registry },
     jobs: { engine, assertQuota, trainedSince: usage.trainedSince },
