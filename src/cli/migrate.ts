@@ -1,14 +1,14 @@
-// `lorikeet migrate --to postgres://... [s3://...]`: a data dir's rows into a PostgreSQL, its contents into S3, with its
-// server stopped. What broke off goes on when it is asked for again.
+// `lorikeet migrate --to postgres://... [s3://...]`: a data dir's rows into a PostgreSQL, its contents into S3, with
+// its server stopped. What broke off goes on when it is asked for again.
 
 import { existsSync, renameSync } from 'node:fs';
-import { type MovedContents, type MoveLog, moveContents } from '../backup/move-contents.ts';
-import { type MovedRows, moveRows } from '../backup/move-rows.ts';
 import { systemTimers } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
+import { type MovedContents, type MoveLog, moveContents } from '../main/move-contents.ts';
 import { lockDatabase, lockDataDir } from '../storage/data-dir.ts';
 import { type Database, openDatabase } from '../storage/database.ts';
 import { databaseLocation, isPostgresUrl, locationName } from '../storage/location.ts';
+import { type MovedRows, moveRows } from '../storage/move-rows.ts';
 import { openStore } from '../storage/open-storage.ts';
 import { lockServer } from '../storage/postgres/server-lock.ts';
 import { type Command, type ExitCode, exitCodes, type Invocation, UsageError } from './command.ts';
@@ -19,7 +19,7 @@ export const migrateCommand: Command = {
   summary:
     'move keys, adapters, files and jobs of this data dir to a PostgreSQL, contents to S3; stop the server first',
   options: { to: { placeholder: 'url', help: 'where to' } },
-  settings: true,
+  settings: 'server',
   positionalsMax: 1,
   async run(invocation) {
     const { postgres, s3 } = targetsOf(invocation);

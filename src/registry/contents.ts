@@ -32,20 +32,7 @@ export function contents({ names, blobs, renew, exclusive, log, stop, trustedMax
   /** Reported as damaged while they were being read. */
   const doubted = new Set<string>();
 
-  /** Of all versions with this content. Within `exclusive`. */
-  const setStates = async (digest: string, from: AdapterState, to: AdapterState): Promise<void> => {
-    const changed = await names.adapters.setState(digest, from, to).catch((error) => {
-      // It may have come to the database all the same.
-      names.forgetAll();
-      throw error;
-    });
-    for (const { tenant, name } of changed) names.forget(tenant, name);
-    if (changed.length === 0) return;
-    const adapters = changed.slice(0, namesLogged).map(({ name, version }) => `${name}@${version}`);
-    if (to === 'corrupt') log.error({ digest, adapters }, 'an adapter is damaged and is not served');
-    else log.info({ digest, adapters }, 'an adapter is whole again');
-  };
-
+  const setStates = stateSetter(names, log);
   const trust = async (digest: string): Promise<void> => {
     await setStates(digest, 'corrupt', 'ready');
     trusted.set(digest, true);
@@ -97,6 +84,22 @@ export function contents({ names, blobs, renew, exclusive, log, stop, trustedMax
       running.set(digest, result);
       return result;
     },
+  };
+}
+
+/** Changes the state of all versions with one content. Within `exclusive`. */
+function stateSetter(names: Names, log: RegistryLog) {
+  return async (digest: string, from: AdapterState, to: AdapterState): Promise<void> => {
+    const changed = await names.adapters.setState(digest, from, to).catch((error) => {
+      // It may have come to the database all the same.
+      names.forgetAll();
+      throw error;
+    });
+    for (const { tenant, name } of changed) names.forget(tenant, name);
+    if (changed.length === 0) return;
+    const adapters = changed.slice(0, namesLogged).map(({ name, version }) => `${name}@${version}`);
+    if (to === 'corrupt') log.error({ digest, adapters }, 'an adapter is damaged and is not served');
+    else log.info({ digest, adapters }, 'an adapter is whole again');
   };
 }
 

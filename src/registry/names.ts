@@ -1,6 +1,6 @@
-// What the database has, by name, and of it in memory what was asked for last. Every request looks its adapter up here:
-// where the name is known that takes a microsecond, else two queries. What is in memory may go at any time; whoever uses
-// a version holds it (holds.ts).
+// What the database has, by name, and of it in memory what was asked for last. Every request looks its adapter up
+// here: where the name is known that takes a microsecond, else two queries. What is in memory may go at any time;
+// whoever uses a version holds it (holds.ts).
 
 import { LRUCache } from 'lru-cache';
 import type { Timers } from '../core/clock.ts';
@@ -37,8 +37,36 @@ type Reading = {
 /** How long a commit may still come whose answer was lost. */
 const lostCommitMs = 60_000;
 
-export function names({ database, toKnown, kept, timers }: NamesParts) {
+export function names(parts: NamesParts) {
+  const { database, timers } = parts;
   const tables: NameTables = { adapters: adapterTable(database), aliases: aliasTable(database) };
+  const { use, forget, forgetAll } = memory(parts, tables);
+  return {
+    ...tables,
+    use,
+    forget,
+    forgetAll,
+    /** Of several names at once; those of which there is nothing are left out. What is read is not kept. */
+    several: (tenant: string, asked: readonly string[]): Promise<ReadonlyMap<string, Named>> =>
+      read(parts, tables, tenant, asked.filter(isAdapterName)),
+    /** A transaction in which nobody else changes the name: what it reads is what it changes. */
+    async change<T>(tenant: string, name: string, work: (rows: NameTables) => Promise<T>): Promise<T> {
+      try {
+        return await exclusively(database, `adapter ${tenant} ${name}`, (transaction) =>
+          work({ adapters: adapterTable(transaction), aliases: aliasTable(transaction) }),
+        );
+      } catch (error) {
+        if (!isRefusal(error)) timers.after(lostCommitMs, () => forget(tenant, name));
+        throw error;
+      } finally {
+        forget(tenant, name);
+      }
+    },
+  };
+}
+
+function memory(parts: NamesParts, tables: NameTables) {
+  const { kept } = parts;
   const known = new LRUCache<string, Named>({
     maxSize: kept,
     sizeCalculation: ({ versions, aliases }) => Math.min(1 + versions.length + aliases.size, kept),
@@ -46,14 +74,9 @@ export function names({ database, toKnown, kept, timers }: NamesParts) {
   const reading = new Map<string, Reading>();
   const keyOf = (tenant: string, name: string) => `${name}\n${tenant}`;
 
-  const read = async (tenant: string, name: string): Promise<Named | undefined> => {
-    const rows = [tables.adapters.ofName(tenant, name), tables.aliases.ofNames(tenant, [name])] as const;
-    const [versions, aliases] = await Promise.all(rows);
-    return versions.length === 0 ? undefined : { versions: versions.map(toKnown), aliases: aliasesOf(aliases) };
-  };
-
   const begin = (key: string, tenant: string, name: string): Reading => {
-    const now: Reading = { named: read(tenant, name), isCurrent: true, waiting: 0 };
+    const named = read(parts, tables, tenant, [name]).then((found) => found.get(name));
+    const now: Reading = { named, isCurrent: true, waiting: 0 };
     reading.set(key, now);
     return now;
   };
@@ -76,16 +99,7 @@ export function names({ database, toKnown, kept, timers }: NamesParts) {
     }
   };
 
-  const forget = (tenant: string, name: string): void => {
-    const key = keyOf(tenant, name);
-    known.delete(key);
-    const now = reading.get(key);
-    if (now !== undefined) now.isCurrent = false;
-    reading.delete(key);
-  };
-
   return {
-    ...tables,
     /**
      * Gives `work` what goes by the name in the very moment in which it is true; undefined where there is nothing.
      * @returns at once what `work` returns where the name is known
@@ -95,41 +109,35 @@ export function names({ database, toKnown, kept, timers }: NamesParts) {
       if (named !== undefined) return work(named);
       return isAdapterName(name) ? useRead(tenant, name, work) : work(undefined);
     },
-    /** Of several names at once; those of which there is nothing are left out. What is read is not kept. */
-    async several(tenant: string, asked: readonly string[]): Promise<ReadonlyMap<string, Named>> {
-      const all = asked.filter(isAdapterName);
-      if (all.length === 0) return new Map();
-      const rows = [tables.adapters.ofNames(tenant, all), tables.aliases.ofNames(tenant, all)] as const;
-      const [versions, aliases] = await Promise.all(rows);
-      const aliasRows = Map.groupBy(aliases, ({ name }) => name);
-      const found = Map.groupBy(versions, ({ name }) => name).entries();
-      return new Map(
-        found.map(([name, same]) => [
-          name,
-          { versions: same.map(toKnown), aliases: aliasesOf(aliasRows.get(name) ?? []) },
-        ]),
-      );
+    forget(tenant: string, name: string): void {
+      const key = keyOf(tenant, name);
+      known.delete(key);
+      const now = reading.get(key);
+      if (now !== undefined) now.isCurrent = false;
+      reading.delete(key);
     },
-    /** A transaction in which nobody else changes the name: what it reads is what it changes. */
-    async change<T>(tenant: string, name: string, work: (rows: NameTables) => Promise<T>): Promise<T> {
-      try {
-        return await exclusively(database, `adapter ${tenant} ${name}`, (transaction) =>
-          work({ adapters: adapterTable(transaction), aliases: aliasTable(transaction) }),
-        );
-      } catch (error) {
-        if (!isRefusal(error)) timers.after(lostCommitMs, () => forget(tenant, name));
-        throw error;
-      } finally {
-        forget(tenant, name);
-      }
-    },
-    forget,
     forgetAll(): void {
       known.clear();
       for (const now of reading.values()) now.isCurrent = false;
       reading.clear();
     },
   };
+}
+
+async function read(
+  { toKnown }: NamesParts,
+  tables: NameTables,
+  tenant: string,
+  names: readonly string[],
+): Promise<Map<string, Named>> {
+  if (names.length === 0) return new Map();
+  const rows = [tables.adapters.ofNames(tenant, names), tables.aliases.ofNames(tenant, names)] as const;
+  const [versions, aliases] = await Promise.all(rows);
+  const aliasRows = Map.groupBy(aliases, ({ name }) => name);
+  const found = Map.groupBy(versions, ({ name }) => name).entries();
+  return new Map(
+    found.map(([name, same]) => [name, { versions: same.map(toKnown), aliases: aliasesOf(aliasRows.get(name) ?? []) }]),
+  );
 }
 
 /** A change that was refused wrote nothing. */

@@ -4,6 +4,7 @@ import { LorikeetError } from '../core/errors.ts';
 import { hexOf } from '../core/hex-of.ts';
 import { type Serially, serially } from '../core/serially.ts';
 import { sharedPlaces } from '../core/shared-places.ts';
+import { adapterDigest } from '../formats/adapter-digest.ts';
 import { type BlobFolder, blobFolder } from '../storage/blob-folder.ts';
 import { below } from '../storage/object-store.ts';
 import { quarantine } from '../storage/quarantine.ts';
@@ -111,8 +112,14 @@ type EvictionRules = Pick<CacheRules, 'mayEvict' | 'exclusive'>;
 function openBlobs({ folder, files, newId, shared }: RegistryOptions, rules: EvictionRules): BlobFolder {
   const local = blobFolder(folder, files, newId);
   if (shared === undefined) return local;
-  return sharedBlobs(local, below(shared.store, 'adapters'), files, { bytesMax: shared.cacheBytes, ...rules });
+  return sharedBlobs(local, below(shared.store, 'adapters'), files, {
+    bytesMax: shared.cacheBytes,
+    digestOf,
+    ...rules,
+  });
 }
+
+const digestOf = ({ config, weights }: { config: string; weights: string }) => adapterDigest(config, weights);
 
 function untilStopped(queue: Serially, stop: AbortSignal): Serially {
   return (work) =>

@@ -20,7 +20,9 @@ export type NamePage = {
 export type KeptAdapters = { readonly count: number; readonly bytes: number };
 
 /** @param db `insert` needs a transaction. */
-export function adapterTable(db: Database) {
+export const adapterTable = (db: Database) => ({ ...reading(db), ...changing(db) });
+
+function reading(db: Database) {
   const all = db.selectFrom('adapters').selectAll();
   return {
     /** Oldest first. */
@@ -69,16 +71,21 @@ export function adapterTable(db: Database) {
       const { count, bytes } = await sums.executeTakeFirstOrThrow();
       return { count, bytes: bytes ?? 0 };
     },
-    /**
-     * @param training how it was trained, in JSON
-     * @returns the number that the version got: one more than any before under this name
-     */
-    insert: (row: Omit<AdapterRow, 'version'>, training: string | null) => insertVersion(db, row, training),
     async training(tenant: string, name: string, version: number): Promise<string | undefined> {
       const query = db.selectFrom('adapter_trainings').select('record');
       const found = await query.where((row) => row.and({ tenant, name, version })).executeTakeFirst();
       return found?.record;
     },
+  };
+}
+
+function changing(db: Database) {
+  return {
+    /**
+     * @param training how it was trained, in JSON
+     * @returns the number that the version got: one more than any before under this name
+     */
+    insert: (row: Omit<AdapterRow, 'version'>, training: string | null) => insertVersion(db, row, training),
     /** Of all versions with this content, whoever has them. @returns those that it changed */
     setState(digest: string, from: string, to: string): Promise<VersionKey[]> {
       const update = db.updateTable('adapters').set({ state: to });

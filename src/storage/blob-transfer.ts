@@ -5,7 +5,6 @@
 
 import { join } from 'node:path';
 import { hexOf } from '../core/hex-of.ts';
-import { adapterDigest } from '../formats/adapter-digest.ts';
 import { type BlobContent, type BlobFolder, configName, weightsName } from './blob-folder.ts';
 import type { Files } from './files.ts';
 import type { ObjectStore } from './object-store.ts';
@@ -16,7 +15,15 @@ const names = [weightsName, configName] as const;
 
 const keyOf = (digest: string, name: string) => `${hexOf(digest)}/${name}`;
 
-export function blobTransfer(local: BlobFolder, store: ObjectStore, files: Files) {
+export type Hashes = NonNullable<Awaited<ReturnType<BlobFolder['hash']>>>;
+
+/** @param digestOf what content with these hashes is called */
+export function blobTransfer(
+  local: BlobFolder,
+  store: ObjectStore,
+  files: Files,
+  digestOf: (hashes: Hashes) => string,
+) {
   const put = async (folder: string, digest: string, content: BlobContent, replaces: boolean): Promise<void> => {
     const parts = { [weightsName]: content.weights, [configName]: content.config };
     for (const name of names) {
@@ -51,7 +58,7 @@ export function blobTransfer(local: BlobFolder, store: ObjectStore, files: Files
     async adopt(digest: string): Promise<void> {
       const folder = local.pathOf(digest);
       const hashes = await local.hash(digest);
-      if (hashes === null || adapterDigest(hashes.config, hashes.weights) !== digest) return;
+      if (hashes === null || digestOf(hashes) !== digest) return;
       const [weights, config] = await Promise.all(names.map((name) => files.stat(join(folder, name))));
       const content = {
         weights: { bytes: weights!.bytes, sha256: hashes.weights },

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { Serially } from '../core/serially.ts';
 import { seriallyByKey } from '../core/serially-by-key.ts';
 import type { BlobFolder } from './blob-folder.ts';
-import { blobTransfer } from './blob-transfer.ts';
+import { blobTransfer, type Hashes } from './blob-transfer.ts';
 import { cacheBudget } from './cache-budget.ts';
 import type { Files } from './files.ts';
 import type { ObjectStore } from './object-store.ts';
@@ -16,15 +16,19 @@ export type CacheRules = {
   readonly bytesMax: number;
   /** Whether nobody uses it. A yes also tells the user that it goes, at once. Asked within `exclusive`. */
   mayEvict(digest: string): boolean;
+  digestOf(hashes: Hashes): string;
   /** What was placed and is not used yet is not evicted in between. */
   readonly exclusive: Serially;
 };
 
-/** Asked for in one query. */
-const adoptedAtOnce = 200;
+/** As many as one query asks for. */
+function* pagesOf(digests: readonly string[]): Generator<readonly string[]> {
+  const most = 200;
+  for (let first = 0; first < digests.length; first += most) yield digests.slice(first, first + most);
+}
 
 export function sharedBlobs(local: BlobFolder, store: ObjectStore, files: Files, rules: CacheRules): BlobFolder {
-  const transfer = blobTransfer(local, store, files);
+  const transfer = blobTransfer(local, store, files, rules.digestOf);
   /** One at a time for each content: it is not fetched while it is removed. */
   const inTurn = seriallyByKey();
   /** Names the store that has all that lies in the folder. */
@@ -62,9 +66,8 @@ export function sharedBlobs(local: BlobFolder, store: ObjectStore, files: Files,
     },
     async adopt(known) {
       if (isCache) return;
-      const here = budget.digests();
-      for (let first = 0; first < here.length; first += adoptedAtOnce) {
-        for (const digest of await known(here.slice(first, first + adoptedAtOnce))) await transfer.adopt(digest);
+      for (const page of pagesOf(budget.digests())) {
+        for (const digest of await known(page)) await transfer.adopt(digest);
       }
       await writeText(files, marker, store.name);
       isCache = true;

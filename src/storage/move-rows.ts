@@ -4,8 +4,8 @@
 import { createHash } from 'node:crypto';
 import { type Kysely, sql } from 'kysely';
 import { LorikeetError } from '../core/errors.ts';
-import { type Database, isPostgres, lockKey } from '../storage/database.ts';
-import { countedTables, type TableName, tableKeys } from '../storage/table-keys.ts';
+import { type Database, isPostgres, lockKey } from './database.ts';
+import { countedTables, type TableName, tableKeys } from './table-keys.ts';
 
 /** Rows of any table: only their keys are known here. */
 // biome-ignore lint/suspicious/noExplicitAny: one query for all tables
@@ -87,8 +87,7 @@ async function countOn(database: Database): Promise<void> {
   if (!isPostgres(database)) return;
   for (const table of countedTables) {
     const largest = sql`(select max(seq) from ${sql.table(table)})`;
-    await sql`select setval(pg_get_serial_sequence(${table}, 'seq'), coalesce(${largest}, 1), ${largest} is not null)`.execute(
-      database,
-    );
+    const sequence = sql`pg_get_serial_sequence(${table}, 'seq')`;
+    await sql`select setval(${sequence}, coalesce(${largest}, 1), ${largest} is not null)`.execute(database);
   }
 }

@@ -16,7 +16,6 @@ import { fileFolder } from '../storage/file-folder.ts';
 import { fileTable } from '../storage/file-table.ts';
 import { nodeFiles } from '../storage/files.ts';
 import { below, type ObjectStore } from '../storage/object-store.ts';
-import { adapterPath, isAdapter } from './content.ts';
 
 export type MovedContents = {
   readonly adapters: number;
@@ -48,8 +47,7 @@ export async function moveContents(
   await registry.close();
   // Deletions that had begun are over by now: what they took away is not missing.
   const adapters = await countWhole(adapterDigests(database), damaged, async (digest) => {
-    const inStore = () => adapterStore.bytes(`${hexOf(digest)}/${configName}`);
-    return (await isAdapter(adapterPath(dataDir, digest), digest)) || (await inStore()) !== null;
+    return (await adapterStore.bytes(`${hexOf(digest)}/${configName}`)) !== null;
   });
 
   const digests = await fileTable(database).digests();
