@@ -180,7 +180,7 @@ test('who takes nothing of a download is cut off and holds the version no longer
 });
 
 test('a deletion waits for the requests that use the version, or says that it goes on', async (t) => {
-  const deps = { limits: { ...limits, deletionWaitMs: 30 } };
+  const deps = { limits: { ...limits, deletionWaitMs: 2000 } };
   const { app, registry, engine, post: ask } = await testApp(t, { deps, stepMs: null });
   for (const content of ['1', '2']) await registry.add('a', { content });
   const remove = (url: string) => app.inject({ method: 'DELETE', url });
