@@ -2,13 +2,14 @@
 // file is used only if its own checksum holds; one that is broken in any way is made anew.
 
 import { createHash } from 'node:crypto';
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ModelFiles, ModelShape } from '../core/base-model.ts';
 import { LorikeetError } from '../core/errors.ts';
 import { parseSafetensorsHeader } from '../formats/safetensors.ts';
-import { writeSafetensors } from '../formats/write-safetensors.ts';
+import { safetensorsHeader } from '../formats/write-safetensors.ts';
 import { openModel } from '../models/open.ts';
+import { readWhole } from '../models/read-whole.ts';
 import { writeAtomically } from '../models/write-atomically.ts';
 import { lower } from './lower.ts';
 import type { LinearBits, LinearForm, LoweredModel, LoweredTensor } from './lowered.ts';
@@ -36,7 +37,7 @@ export async function loadWeights(
   const model = lower(await openModel(files), bits);
   try {
     await mkdir(cacheDir, { recursive: true });
-    await writeAtomically(path, encodeLowered(model));
+    await writeAtomically(path, loweredFile(model));
   } catch (error) {
     warn(`lowered weights could not be cached: ${(error as Error).message}`);
   }
@@ -45,16 +46,19 @@ export async function loadWeights(
 
 const fileTypes = { float32: 'F32', uint8: 'U8' } as const;
 
-export function encodeLowered({ shape, linears, weights }: LoweredModel): Uint8Array {
+/** Piece by piece: a file of many GiB is in memory once, as the model. */
+export function* loweredFile({ shape, linears, weights }: LoweredModel): Generator<Uint8Array> {
   const tensors = [...weights].map(([name, { type, shape, data }]) => {
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     return { name, type: fileTypes[type], shape, bytes };
   });
   const described = { shape: JSON.stringify(shape), linears: JSON.stringify([...linears]) };
-  return writeSafetensors(tensors, { ...described, checksum: checksum(weights, described) });
+  const { header, ordered } = safetensorsHeader(tensors, { ...described, checksum: checksum(weights, described) });
+  yield header;
+  for (const { bytes } of ordered) yield bytes;
 }
 
-/** Throws `model_file_invalid` where the bytes are not what `encodeLowered` wrote. */
+/** Throws `model_file_invalid` where the bytes are not what `loweredFile` gave. */
 export function decodeLowered(file: Uint8Array<ArrayBuffer>): LoweredModel {
   const header = parseSafetensorsHeader(file, file.length);
   if (header === null) throw broken('its header is cut off');
@@ -75,9 +79,7 @@ export function decodeLowered(file: Uint8Array<ArrayBuffer>): LoweredModel {
 
 async function readLowered(path: string, warn: (message: string) => void): Promise<LoweredModel | null> {
   try {
-    // Its own ArrayBuffer, so that the float tensors lie aligned.
-    const file = await readFile(path);
-    return decodeLowered(file.byteOffset % 8 === 0 ? file : Buffer.from(new Uint8Array(file).buffer));
+    return decodeLowered(await readWhole(path));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
       warn(`${path} is not used: ${(error as Error).message}`);
@@ -86,12 +88,19 @@ async function readLowered(path: string, warn: (message: string) => void): Promi
   }
 }
 
+const hashedAtOnce = 2 ** 30;
+
 /** Over all that a model is made of: its shape and linears; each tensor’s name, type, shape and bytes, by name. */
 function checksum(weights: LoweredModel['weights'], { shape, linears }: { shape: string; linears: string }): string {
   const hash = createHash('sha256').update(`${shape}\0${linears}\0`);
   for (const name of [...weights.keys()].sort()) {
     const tensor = weights.get(name)!;
-    hash.update(`${name}\0${tensor.type}\0${tensor.shape}\0`).update(tensor.data);
+    hash.update(`${name}\0${tensor.type}\0${tensor.shape}\0`);
+    const { buffer, byteOffset, byteLength } = tensor.data;
+    // OpenSSL takes less than 2 GiB at once.
+    for (let at = 0; at < byteLength; at += hashedAtOnce) {
+      hash.update(new Uint8Array(buffer, byteOffset + at, Math.min(hashedAtOnce, byteLength - at)));
+    }
   }
   return hash.digest('hex');
 }

@@ -3,6 +3,7 @@
 
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { LorikeetError } from '../core/errors.ts';
+import { readAtOnce } from './read-whole.ts';
 import { describe, unavailable } from './unavailable.ts';
 
 export type WeightFile = {
@@ -31,7 +32,8 @@ function readRange(descriptor: number, start: number, end: number, path: string)
   const buffer = new Uint8Array(end - start);
   let filled = 0;
   while (filled < buffer.length) {
-    const got = readSync(descriptor, buffer, filled, buffer.length - filled, start + filled);
+    const length = Math.min(readAtOnce, buffer.length - filled);
+    const got = readSync(descriptor, buffer, filled, length, start + filled);
     if (got === 0) throw new LorikeetError('model_file_invalid', { message: `${path} ends before byte ${end}.` });
     filled += got;
   }

@@ -2,7 +2,6 @@
 // turn, so that steps of others go on. What the bytes are is proved here, by the digest that the request pinned.
 
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import type { AdapterFiles, TargetModule } from '../../core/adapter.ts';
 import { LorikeetError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
@@ -13,6 +12,7 @@ import { invalidAdapter } from '../../formats/refuse-adapter.ts';
 import { parseSafetensorsHeader, type SafetensorsTensor } from '../../formats/safetensors.ts';
 import type { JoinedLinear } from '../../graph/adapted-linear.ts';
 import type { LoweredModel } from '../../graph/lowered.ts';
+import { readWhole } from '../../models/read-whole.ts';
 import type { Breath } from './breath.ts';
 import { type FloatPair, type GainTarget, gainsOf } from './dora-gains.ts';
 import { balancedShare, mantissaOf, wholePages, writeBalanced, writeHalves } from './half-pair.ts';
@@ -121,7 +121,7 @@ async function multiplyByGains(
   return gains;
 }
 
-async function readProved(files: AdapterFiles, breath: Breath): Promise<[Buffer, Buffer]> {
+async function readProved(files: AdapterFiles, breath: Breath): Promise<[Uint8Array, Uint8Array]> {
   const corrupt = (reason: string, cause?: unknown) =>
     new LorikeetError('adapter_corrupt', {
       message: `The adapter ${files.digest} is damaged: ${reason}.`,
@@ -129,9 +129,9 @@ async function readProved(files: AdapterFiles, breath: Breath): Promise<[Buffer,
       param: files.digest,
       cause,
     });
-  let contents: [Buffer, Buffer];
+  let contents: [Uint8Array, Uint8Array];
   try {
-    contents = await Promise.all([readFile(files.config), readFile(files.weights)]);
+    contents = await Promise.all([readWhole(files.config), readWhole(files.weights)]);
   } catch (error) {
     throw corrupt(`its files cannot be read (${(error as NodeJS.ErrnoException).code})`, error);
   }
@@ -142,7 +142,7 @@ async function readProved(files: AdapterFiles, breath: Breath): Promise<[Buffer,
 
 const hashedAtOnce = 2 ** 20;
 
-async function sha256(bytes: Buffer, breath: Breath): Promise<string> {
+async function sha256(bytes: Uint8Array, breath: Breath): Promise<string> {
   const hash = createHash('sha256');
   for (let at = 0; at < bytes.length; at += hashedAtOnce) {
     hash.update(bytes.subarray(at, at + hashedAtOnce));

@@ -12,7 +12,7 @@ import { mergedBytes, mergeModel } from '../../../src/engine/merges/merge-model.
 import { lower } from '../../../src/graph/lower.ts';
 import type { LinearBits, LoweredModel } from '../../../src/graph/lowered.ts';
 import { createCodedRow, type PackedForm, packedRows } from '../../../src/graph/packed.ts';
-import { encodeLowered } from '../../../src/graph/weights.ts';
+import { loweredFile } from '../../../src/graph/weights.ts';
 import { createOnnxRuntime } from '../../../src/runtime/onnx-runtime.ts';
 import { linearValues } from '../../graph/linear-values.ts';
 import { tinyModel } from '../../helpers/tiny-lowered.ts';
@@ -46,7 +46,10 @@ const plans: Readonly<Record<string, AdapterPlan>> = {
   dora: { seed: 5, modules: ['q_proj', 'o_proj', 'up_proj', 'lm_head'], r: 4, dora: true, layers: [0] },
 };
 
-const digest = (model: LoweredModel) => createHash('sha256').update(encodeLowered(model)).digest('hex');
+const digest = (model: LoweredModel) =>
+  createHash('sha256')
+    .update(Buffer.concat([...loweredFile(model)]))
+    .digest('hex');
 
 type Merge = {
   readonly base: LoweredModel;
