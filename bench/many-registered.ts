@@ -5,7 +5,7 @@
 //     node scripts/run.js bench/many-registered.ts [--few 1000] [--many 1000000] [--database postgres://...]
 
 import { spawnSync } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -37,7 +37,7 @@ const { values: flags } = parseArgs({
 });
 const base = { name: 'bench', digest: `sha256:${'a'.repeat(64)}`, shape: () => tinyShape };
 const nameOf = (i: number) => `registered/${String(i).padStart(8, '0')}`;
-const uploads = 200;
+const uploads = 60;
 
 type Figures = Record<string, number>;
 
@@ -75,8 +75,7 @@ async function compare(): Promise<void> {
 
 async function fill(location: string, count: number): Promise<void> {
   const database = await openDatabase(location);
-  const digests = prng(count);
-  const digest = () => `sha256:${Array.from({ length: 8 }, () => hex(digests())).join('')}`;
+  const digest = () => `sha256:${randomBytes(32).toString('hex')}`;
   const perInsert = 1000;
   for (let first = 0; first < count; first += perInsert) {
     const names = Array.from({ length: Math.min(perInsert, count - first) }, (_, i) => nameOf(first + i));
@@ -97,11 +96,6 @@ async function fill(location: string, count: number): Promise<void> {
   }
   await database.destroy();
 }
-
-const hex = (share: number) =>
-  Math.floor(share * 2 ** 32)
-    .toString(16)
-    .padStart(8, '0');
 
 async function insert(database: Database, names: readonly string[], rows: AdapterRow[]): Promise<void> {
   await database.transaction().execute(async (transaction) => {
@@ -153,14 +147,17 @@ async function measure(location: string, registered: number): Promise<Figures> {
   registry = await open();
   const lease = async (i: number) => (await registry.lease('default', `uploaded/${i % uploads}`)).release();
   const leaseMs = await each(uploads, lease);
-  const hotMs = await each(100_000, lease);
+  const hotMs = await each(20_000, lease);
   const limit = 100;
   const pageMs = await each(uploads, () => registry.list('default', { after: someName(), limit }));
   const allMs = await each(uploads, () =>
     registry.listAll({ tenant: null, after: { tenant: 'default', name: someName() }, limit }),
   );
   // As much as is kept, and more.
-  for (let i = 0; i < 30_000; i++) await registry.find('default', someName());
+  const atOnce = Array.from({ length: 300 });
+  for (let round = 0; round < 100; round++) {
+    await Promise.all(atOnce.map(() => registry.find('default', someName())));
+  }
   const memoryAtEnd = memory();
   await registry.close();
   await database.destroy();

@@ -16,7 +16,9 @@ function fill(path: string, rows: number): { offset: number; bytes: number } {
   const insert = database.prepare(
     "insert into kept_answers values ('t', ?, 'r', 1, 200, '{}', printf('%.*c', 1000000, 'x'))",
   );
+  database.exec('begin');
   for (let row = 0; row < rows; row++) insert.run(String(row));
+  database.exec('commit');
   const { rootpage } = database.prepare("select rootpage from sqlite_master where name = 'usage_by_minute'").get()!;
   const { page_size: bytes } = database.prepare('pragma page_size').get() as { page_size: number };
   database.exec('pragma wal_checkpoint(truncate)');
