@@ -71,6 +71,7 @@ async function startServer(engine: FakeEngine) {
     // These requests name no adapter, so nobody asks it.
     offline: {} as OfflineClient,
     files: {} as AppDeps['files'],
+    batches: {} as AppDeps['batches'],
     jobs: { stats: { byState: {}, trainerRestarts: 0 } } as unknown as AppDeps['jobs'],
     adapterRoot: null,
     ...(await openTenancy(db, systemClock)),

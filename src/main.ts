@@ -90,7 +90,7 @@ export async function serve(loaded: LoadedConfig, report: StartReport, asked: Ab
   if (examples.length > 0) phase('adapters', `examples ${examples.join(', ')}`);
   const modules = await loadModules(registry, config.loraModules);
   if (modules.length > 0) phase('adapters', `loaded ${modules.join(', ')}`);
-  training.start();
+  training.start(app.answerLine);
   const startMs = Math.round(systemClock.monotonic() - began);
   report.ready(url, !hasKeys, startMs);
   logger.info({ url, startMs, engine: info, source: files.source }, 'ready');

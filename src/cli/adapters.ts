@@ -2,6 +2,7 @@
 // server.
 
 import { parseReference } from '../registry/reference.ts';
+import { suggest } from '../server/http/suggest.ts';
 import type { Adapter } from '../server/schemas/adapters.ts';
 import type { Alias } from '../server/schemas/aliases.ts';
 import { analysisTable, readAnalysis } from './adapters/analyse.ts';
@@ -9,9 +10,10 @@ import { exportAdapter } from './adapters/export.ts';
 import { pullAdapter } from './adapters/pull.ts';
 import { pushAdapter } from './adapters/push.ts';
 import { adapterTable, describeAdapter } from './adapters/show.ts';
-import { askServer, type Server } from './ask-server.ts';
+import { askServer, type Server, ServerRefusal } from './ask-server.ts';
 import { type Command, type ExitCode, exitCodes, type Invocation, UsageError } from './command.ts';
 import { describeMerge, mergeAdapter, unmergeAdapter } from './merges.ts';
+import { wrongVerb } from './verbs.ts';
 
 const usage =
   'adapters list | show <ref> | push <folder|file.gguf|hf:org/repo> | pull <ref|hf:org/repo> | ' +
@@ -39,14 +41,16 @@ export const adaptersCommand: Command = {
   async run(invocation) {
     const [verb = '', ...words] = invocation.positionals;
     const found = Object.hasOwn(verbs, verb) ? verbs[verb] : undefined;
-    if (found === undefined) throw new UsageError(`Write \`lorikeet ${usage}\`.`);
+    if (found === undefined) throw wrongVerb(adaptersCommand, verb);
     const {
       run,
       words: [least, most],
     } = found;
-    if (words.length < least || words.length > most) throw new UsageError(`Write \`lorikeet ${usage}\`.`);
-    const { config } = invocation.loadConfig();
-    return await run(askServer(config), invocation, words);
+    if (words.length < least || words.length > most) throw wrongVerb(adaptersCommand, verb);
+    const server = askServer(invocation.loadConfig().config);
+    return await run(server, invocation, words).catch(async (error) => {
+      throw await withNearName(server, error, words[0]);
+    });
   },
 };
 
@@ -55,6 +59,18 @@ type Verb = {
   readonly words: readonly [number, number];
   run(server: Server, invocation: Invocation, words: readonly string[]): Promise<ExitCode>;
 };
+
+/** A name that is not there, beside one that may be meant. */
+async function withNearName(server: Server, error: unknown, reference = ''): Promise<unknown> {
+  if (!(error instanceof ServerRefusal) || error.code !== 'adapter_not_found') return error;
+  if (error.message.includes('Did you mean')) return error;
+  const { name } = parseReference(reference) ?? { name: reference };
+  const known = await allAdapters(server).catch(() => []);
+  const meant = suggest(name, [...new Set(known.map((adapter) => adapter.name))]);
+  return meant === null
+    ? error
+    : new ServerRefusal(error.status, error.code, `${error.message} Did you mean '${meant}'?`);
+}
 
 const addressOf = (name: string) => `/v1/adapters/${encodeURIComponent(name)}`;
 

@@ -4,6 +4,7 @@ import { settingTable } from '../config.ts';
 import type { Setting } from '../settings.ts';
 import { type Command, exitCodes } from './command.ts';
 import { commonOptions } from './parse-arguments.ts';
+import { usageLines, usageOfVerb, wrongVerb } from './verbs.ts';
 
 const exitCodeMeanings: Record<keyof typeof exitCodes, string> = {
   ok: 'done',
@@ -29,10 +30,14 @@ export function overview(commands: readonly Command[]): string {
   ].join('\n');
 }
 
-export function commandHelp(command: Command): string {
-  const options = Object.entries({ ...command.options, ...commonOptions });
+/** @param verb of the command: its line and its options alone. Throws UsageError for one that there is not */
+export function commandHelp(command: Command, verb?: string): string {
+  const line = verb === undefined ? undefined : usageOfVerb(command, verb);
+  if (verb !== undefined && line === undefined) throw wrongVerb(command, verb);
+  const own = Object.entries(command.options).filter(([, { help }]) => verb === undefined || isOf(verb, help));
+  const options = [...own, ...Object.entries(commonOptions)];
   const lines = [
-    ...usageLines(command),
+    ...(line === undefined ? usageLines(command) : [line]),
     command.summary,
     '',
     'Options:',
@@ -52,10 +57,10 @@ export function commandHelp(command: Command): string {
 
 const askingSettings: readonly Setting<unknown>[] = [settingTable.url, settingTable.apiKey, settingTable.port];
 
-/** `adapters list | show <ref> | ...` is a line each. */
-function usageLines({ name, usage }: Command): string[] {
-  const [, verbs] = new RegExp(`^${name} (.* \\| .*)$`).exec(usage) ?? [];
-  return verbs === undefined ? [`lorikeet ${usage}`] : verbs.split(' | ').map((verb) => `lorikeet ${name} ${verb}`);
+/** Texts such as `pull, export: where to` begin with the verbs that an option is of. */
+function isOf(verb: string, help: string): boolean {
+  const [, verbs] = /^([a-z]+(?:, [a-z]+)*): /.exec(help) ?? [];
+  return verbs === undefined || verbs.split(', ').includes(verb);
 }
 
 function settingRow(setting: Setting<unknown>): [string, string] {

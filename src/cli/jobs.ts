@@ -2,10 +2,11 @@
 
 import type { Job } from '../server/schemas/fine-tuning.ts';
 import { askServer, type Server } from './ask-server.ts';
-import { type Command, type ExitCode, exitCodes, type Invocation, UsageError } from './command.ts';
+import { type Command, type ExitCode, exitCodes, type Invocation } from './command.ts';
 import { columns } from './help.ts';
 import { addressOf, followJob } from './jobs/follow.ts';
 import { duration } from './jobs/training-bar.ts';
+import { wrongVerb } from './verbs.ts';
 
 const usage = 'jobs list | show <id> | follow <id> | pause <id> | resume <id> | cancel <id>';
 
@@ -19,8 +20,7 @@ export const jobsCommand: Command = {
   async run(invocation) {
     const [verb = '', id] = invocation.positionals;
     const run = Object.hasOwn(verbs, verb) ? verbs[verb] : undefined;
-    if (run === undefined || (verb === 'list') !== (id === undefined))
-      throw new UsageError(`Write \`lorikeet ${usage}\`.`);
+    if (run === undefined || (verb === 'list') !== (id === undefined)) throw wrongVerb(jobsCommand, verb);
     return await run(askServer(invocation.loadConfig().config), invocation, id ?? '');
   },
 };

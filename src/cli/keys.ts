@@ -11,6 +11,7 @@ import { type AuditLog, auditLog } from '../tenants/audit.ts';
 import { type CreatedKey, type KeyRecord, type KeyStore, keyStore } from '../tenants/keys.ts';
 import { defaultTenant, isScope, isTenantName, type Scope, scopes } from '../tenants/scopes.ts';
 import { type Command, type ExitCode, exitCodes, type Invocation, UsageError } from './command.ts';
+import { wrongVerb } from './verbs.ts';
 
 export const keysCommand: Command = {
   name: 'keys',
@@ -28,8 +29,8 @@ export const keysCommand: Command = {
   positionalsMax: 2,
   async run(invocation) {
     const [verb, prefix] = invocation.positionals;
-    const run = verb === undefined ? undefined : verbs[verb];
-    if (run === undefined) throw new UsageError(`Write \`lorikeet ${keysCommand.usage}\`.`);
+    const run = verb !== undefined && Object.hasOwn(verbs, verb) ? verbs[verb] : undefined;
+    if (run === undefined) throw wrongVerb(keysCommand, verb);
     const { config } = invocation.loadConfig();
     makeDataDir(config.dataDir);
     const location = databaseLocation(config.dataDir, config.databaseUrl);

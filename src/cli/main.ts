@@ -8,7 +8,9 @@ import { suggest } from '../server/http/suggest.ts';
 import { adaptersCommand } from './adapters.ts';
 import { ServerRefusal } from './ask-server.ts';
 import { backupCommand, restoreCommand } from './backup.ts';
+import { benchCommand } from './bench.ts';
 import { type Command, type ExitCode, exitCodes, type Invocation, type Io, UsageError } from './command.ts';
+import { completionCommand } from './completion.ts';
 import { configCommand } from './config.ts';
 import { doctorCommand } from './doctor.ts';
 import { fetchCommand } from './fetch.ts';
@@ -21,6 +23,7 @@ import { migrateCommand } from './migrate.ts';
 import { parseArguments } from './parse-arguments.ts';
 import { serveCommand } from './serve.ts';
 import { trainCommand } from './train.ts';
+import { verbsOf } from './verbs.ts';
 import { versionCommand } from './version.ts';
 
 const commands: readonly Command[] = [
@@ -30,6 +33,7 @@ const commands: readonly Command[] = [
   trainCommand,
   jobsCommand,
   mergesCommand,
+  benchCommand,
   fetchCommand,
   keysCommand,
   backupCommand,
@@ -37,6 +41,7 @@ const commands: readonly Command[] = [
   migrateCommand,
   configCommand,
   doctorCommand,
+  completionCommand(() => commands),
   versionCommand,
 ];
 
@@ -72,11 +77,11 @@ function explain(error: unknown): Explanation | null {
 
 async function dispatch(words: readonly string[], io: Io, env?: Environment, cwd?: string): Promise<ExitCode> {
   const [name = 'help', ...args] = words;
-  if (name === 'help' || name === '--help' || name === '-h') return help(args[0], io);
+  if (name === 'help' || name === '--help' || name === '-h') return help(args, io);
   const command = find(name === '--version' ? 'version' : name);
   const { flags, positionals } = parseArguments(command, args);
   if (flags.help) {
-    io.stdout.write(`${commandHelp(command)}\n`);
+    io.stdout.write(`${commandHelp(command, verbsOf(command).length > 0 ? positionals[0] : undefined)}\n`);
     return exitCodes.ok;
   }
   const invocation: Invocation = {
@@ -97,8 +102,8 @@ function settingFlags({ options }: Command, flags: Invocation['flags']): Record<
   return Object.fromEntries(others) as Record<string, string | boolean>;
 }
 
-function help(name: string | undefined, io: Io): ExitCode {
-  io.stdout.write(`${name === undefined ? overview(commands) : commandHelp(find(name))}\n`);
+function help([name, verb]: readonly string[], io: Io): ExitCode {
+  io.stdout.write(`${name === undefined ? overview(commands) : commandHelp(find(name), verb)}\n`);
   return exitCodes.ok;
 }
 

@@ -15,26 +15,33 @@ export const commonOptions: Readonly<Record<string, Option>> = {
 type Flags = Record<string, string | boolean | string[] | undefined>;
 
 export function parseArguments(command: Command, args: readonly string[]): { flags: Flags; positionals: string[] } {
-  const options: NonNullable<ParseArgsConfig['options']> = { help: { type: 'boolean', short: 'h' } };
-  const add = (flag: string, placeholder: string | null, multiple = false) => {
-    options[flag] ??= { type: placeholder === null ? 'boolean' : 'string', multiple };
-  };
-  for (const [flag, option] of Object.entries({ ...commonOptions, ...command.options })) {
-    add(flag, option.placeholder, option.multiple);
+  const options: NonNullable<ParseArgsConfig['options']> = {};
+  for (const [flag, { placeholder, multiple = false }] of Object.entries(flagsOf(command))) {
+    options[flag] = { type: placeholder === null ? 'boolean' : 'string', multiple };
   }
-  if (command.settings !== 'none') {
-    for (const { flag, aliases, placeholder } of Object.values(settingTable)) {
-      for (const name of [flag, ...aliases]) add(name, placeholder);
-    }
-  }
-  if (command.settings === 'server') {
-    for (const [flag, { placeholder = 'value' }] of Object.entries(vllmFlags)) add(flag, placeholder);
-  }
+  options.help = { type: 'boolean', short: 'h' };
   const { values, positionals } = parse(command, joinModules(args), options);
   if (positionals.length > command.positionalsMax && !values.help) {
     throw new UsageError(`\`${positionals[command.positionalsMax]}\` is one word too many.`);
   }
   return { flags: values, positionals };
+}
+
+/** All that a command takes: its own options first, then those of every command, then settings. */
+export function flagsOf(command: Command): Readonly<Record<string, Option>> {
+  const flags: Record<string, Option> = { ...command.options };
+  for (const [flag, option] of Object.entries(commonOptions)) flags[flag] ??= option;
+  if (command.settings !== 'none') {
+    for (const { flag, aliases, placeholder, help } of Object.values(settingTable)) {
+      for (const name of [flag, ...aliases]) flags[name] ??= { placeholder, help };
+    }
+  }
+  if (command.settings === 'server') {
+    for (const [flag, { placeholder = 'value', says }] of Object.entries(vllmFlags)) {
+      flags[flag] ??= { placeholder, help: `vLLM's: ${says}` };
+    }
+  }
+  return flags;
 }
 
 /** Words of other trainers and servers, and typing errors. */

@@ -2,7 +2,7 @@
 
 import { type Clock, systemClock } from '../core/clock.ts';
 import { type Command, exitCodes } from './command.ts';
-import { startReport } from './start-report.ts';
+import { jsonReport, startReport } from './start-report.ts';
 
 /** One Ctrl-C can arrive twice, from the terminal and from npm; a person's second one comes later. */
 const sameSignalMs = 1000;
@@ -14,12 +14,13 @@ export const serveCommand: Command = {
   options: {},
   settings: 'server',
   positionalsMax: 1,
-  async run({ positionals: [model], io, loadConfig }) {
+  async run({ positionals: [model], json, io, loadConfig }) {
     const loaded = loadConfig(model === undefined ? {} : { model });
     const stop = stopSignal(systemClock);
     // The other commands need none of what the server is made of, and start faster without it.
     const { serve } = await import('../main.ts');
-    await serve(loaded, startReport(io.stderr, systemClock), stop).catch((error) => {
+    const report = json ? jsonReport(io.stdout) : startReport(io.stderr, systemClock);
+    await serve(loaded, report, stop).catch((error) => {
       if (!stop.aborted) throw error;
     });
     return exitCodes.ok;

@@ -1,4 +1,4 @@
-// What `lorikeet serve` shows while it starts: a bar on a terminal, plain lines in a log.
+// What `lorikeet serve` shows while it starts: a bar on a terminal, plain lines in a log, JSON where it is asked for.
 
 import type { Writable } from 'node:stream';
 import type { Clock } from '../core/clock.ts';
@@ -16,6 +16,17 @@ export function startReport(out: Writable & { isTTY?: boolean }, clock: Clock): 
     progress: (progress) => bar.show(progress),
     line: (text) => print(`${' '.repeat(20)}${text}`),
     ready: (url, isOpen, ms) => print(readyText(url, isOpen, ms)),
+  };
+}
+
+/** A line of JSON each, for whoever starts the server by a program; what is downloaded is not told. */
+export function jsonReport(out: Writable): StartReport {
+  const print = (event: string, fields: object) => void out.write(`${JSON.stringify({ event, ...fields })}\n`);
+  return {
+    done: (phase, detail, ms) => print('phase', { phase, detail, ms: Math.round(ms) }),
+    progress() {},
+    line: (text) => print('line', { text }),
+    ready: (url, isOpen, ms) => print('ready', { url, open: isOpen, ms: Math.round(ms) }),
   };
 }
 

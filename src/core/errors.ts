@@ -141,8 +141,24 @@ export const errorTable = {
     type: 'server_error',
     message: 'The file is damaged on this server. Upload it again.',
   },
-  file_in_use: { status: 409, type: 'invalid_request_error', message: 'A training job still needs the file.' },
+  file_in_use: {
+    status: 409,
+    type: 'invalid_request_error',
+    message: 'A training job or a batch still needs the file.',
+  },
   job_not_found: { status: 404, type: 'not_found_error', message: 'The training job does not exist.' },
+  batch_not_found: { status: 404, type: 'not_found_error', message: 'The batch does not exist.' },
+  batch_state_conflict: {
+    status: 409,
+    type: 'invalid_request_error',
+    message: 'The batch is not in a state that allows this.',
+  },
+  batch_limit_exceeded: {
+    status: 429,
+    type: 'rate_limit_error',
+    message: 'Too many batches are waiting.',
+    retryable: true,
+  },
   job_state_conflict: {
     status: 409,
     type: 'invalid_request_error',

@@ -192,6 +192,15 @@ export const limits = {
   liveJobsInAll: 256,
   /** Jobs of one tenant that are over and still listed. */
   finishedJobs: 1000,
+  /** Requests of a batch, and how long it has: OpenAI's own ceilings. */
+  batchLines: 50_000,
+  batchWindowMs: 24 * 60 * 60 * 1000,
+  customIdChars: 512,
+  /** Batches of one tenant, and of all, that are not over: one of a tenant is answered at a time. */
+  liveBatches: 16,
+  liveBatchesInAll: 256,
+  /** All answers of a batch, with log-probabilities. */
+  batchOutputBytes: 16 * GiB,
   /** Metrics of a job that are kept: a curve of so many points looks the same with more. Events beside them are few. */
   jobMetrics: 1000,
   /** Points of the loss curve that stays with a trained version. */

@@ -9,13 +9,14 @@ import type { StagedFile } from '../storage/file-folder.ts';
 import type { NewFileRow } from '../storage/file-table.ts';
 import { orStorageFull } from '../storage/storage-full.ts';
 import type { FileRow } from '../storage/tables.ts';
+import { liveBatchStates } from './batches/batches.ts';
 import { type CheckedRows, RowCheck } from './check-rows.ts';
 import type { JobParts } from './parts.ts';
 import type { FilePurpose, StagedTrainingFile, TrainingFile, TrainingFiles } from './training-files.ts';
 import { liveStates } from './training-jobs.ts';
 
 export function trainingFiles(parts: JobParts): TrainingFiles {
-  const { files, folder, jobs, exclusive, options } = parts;
+  const { files, folder, jobs, batches, exclusive, options } = parts;
   const begin = sharedPlaces(limits.uploads, () => new LorikeetError('too_many_uploads'));
 
   const find = async (tenant: string, id: string): Promise<TrainingFile> => fileOf(await files.find(tenant, id), id);
@@ -44,8 +45,10 @@ export function trainingFiles(parts: JobParts): TrainingFiles {
       exclusive(async () => {
         const { digest } = await find(tenant, id);
         const job = await jobs.using(id, liveStates);
-        if (job !== undefined) {
-          throw new LorikeetError('file_in_use', { message: `The job ${job.id} still needs the file ${id}.` });
+        const batch = await batches.using(id, liveBatchStates);
+        const user = job === undefined ? batch && `batch ${batch.id}` : `job ${job.id}`;
+        if (user !== undefined) {
+          throw new LorikeetError('file_in_use', { message: `The ${user} still needs the file ${id}.` });
         }
         await files.delete(id);
         if (!(await files.isUsed(digest))) await folder.remove(digest);
@@ -57,22 +60,35 @@ function stagedFile(parts: JobParts, end: () => void): StagedTrainingFile {
   const { folder, newId } = parts;
   let staged: StagedFile | null = null;
   let checked: CheckedRows | null = null;
+  let lines = 0;
+  async function* counted(bytes: AsyncIterable<Uint8Array>) {
+    let last = newline;
+    for await (const chunk of bytes) {
+      for (let at = chunk.indexOf(newline); at !== -1; at = chunk.indexOf(newline, at + 1)) lines++;
+      last = chunk.at(-1) ?? last;
+      yield chunk;
+    }
+    if (last !== newline) lines++;
+  }
   const tooLong = (): never => {
     const message = `The file is larger than the limit of ${limits.trainingFileBytes} bytes.`;
     throw new LorikeetError('body_too_large', { message, param: 'file' });
   };
   return {
-    async rows(bytes) {
+    async rows(bytes, purpose) {
       const check = new RowCheck();
-      staged = await orStorageFull(() => folder.stage(watched(bytes, check), limits.trainingFileBytes, tooLong));
+      const looked = purpose === 'batch' ? bytes : watched(bytes, check, purpose !== null);
+      staged = await orStorageFull(() => folder.stage(counted(looked), limits.trainingFileBytes, tooLong));
       checked = check.end();
-      if (checked.problemCount > 0) throw refusal(checked);
+      if (purpose === 'fine-tune' && checked.problemCount > 0) throw refusal(checked);
     },
-    async publish({ tenant, createdBy, filename }) {
+    async publish({ tenant, createdBy, filename, purpose }) {
       if (staged === null || checked === null) {
         throw new LorikeetError('missing_parameter', { message: 'The form has no part file.', param: 'file' });
       }
-      const about = { tenant, created_by: createdBy, filename, purpose: 'fine-tune', rows: checked.rows };
+      if (purpose === 'fine-tune' && checked.problemCount > 0) throw refusal(checked);
+      const rows = purpose === 'batch' ? lines : checked.rows;
+      const about = { tenant, created_by: createdBy, filename, purpose, rows };
       const file = await publishFile(parts, staged, { ...about, id: `file-${newId()}` });
       staged = null;
       end();
@@ -87,13 +103,13 @@ function stagedFile(parts: JobParts, end: () => void): StagedTrainingFile {
 
 /** A file that is there under this id already stays as it is. */
 export function publishFile(
-  { files, folder, clock, exclusive, options }: JobParts,
+  { files, folder, clock, exclusive, options }: Pick<JobParts, 'files' | 'folder' | 'clock' | 'exclusive' | 'options'>,
   staged: StagedFile,
   about: Omit<NewFileRow, 'created_at' | 'bytes' | 'digest'>,
 ): Promise<TrainingFile> {
   return exclusive(async () => {
-    // What jobs leave is not asked for.
-    if (about.purpose === 'fine-tune') {
+    // What jobs and batches leave is not asked for.
+    if (about.purpose === 'fine-tune' || about.purpose === 'batch') {
       const { tenant, created_by: keyPrefix = null } = about;
       const [all, own] = [await files.kept(tenant), await files.kept(tenant, keyPrefix)];
       const keeper = { tenant, keyPrefix };
@@ -109,14 +125,15 @@ export function publishFile(
 
 /** How much is looked at between two turns of the event loop: the worst lines take a few milliseconds. */
 const sliceBytes = 16 * 1024;
+const newline = 0x0a;
 
-/** Throws `file_invalid` as soon as enough is wrong. */
-async function* watched(bytes: AsyncIterable<Uint8Array>, check: RowCheck): AsyncGenerator<Uint8Array> {
+/** With `isStrict` throws `file_invalid` as soon as enough is wrong: what the file is for is known. */
+async function* watched(bytes: AsyncIterable<Uint8Array>, check: RowCheck, isStrict: boolean) {
   for await (const chunk of bytes) {
     for (let start = 0; start < chunk.length; start += sliceBytes) {
       if (start > 0) await nextTurn();
       check.push(chunk.subarray(start, start + sliceBytes));
-      if (check.isHopeless) throw refusal(check.end());
+      if (isStrict && check.isHopeless) throw refusal(check.end());
     }
     yield chunk;
   }

@@ -4,11 +4,14 @@
 import { join } from 'node:path';
 import { LorikeetError } from '../core/errors.ts';
 import { serially } from '../core/serially.ts';
+import { batchTable } from '../storage/batch-table.ts';
 import { fileFolder } from '../storage/file-folder.ts';
 import { fileTable } from '../storage/file-table.ts';
 import { jobEventTable } from '../storage/job-event-table.ts';
 import { jobTable } from '../storage/job-table.ts';
 import { orStorageFull } from '../storage/storage-full.ts';
+import type { AnswerLine, Batches } from './batches/batches.ts';
+import { openBatches } from './batches/open-batches.ts';
 import { jobChanging } from './changing.ts';
 import { jobEvents } from './events.ts';
 import { trainingFiles } from './files.ts';
@@ -16,7 +19,7 @@ import { jobReading } from './job-reading.ts';
 import type { JobOptions } from './options.ts';
 import { type JobParts, workFolder } from './parts.ts';
 import { reconcile } from './reconcile.ts';
-import { type JobRunner, jobRunner } from './runner.ts';
+import { jobRunner } from './runner.ts';
 import type { TrainingFiles } from './training-files.ts';
 import { type JobStats, jobStates, type TrainingJobs } from './training-jobs.ts';
 import { validateJob } from './validate.ts';
@@ -24,8 +27,9 @@ import { validateJob } from './validate.ts';
 export type OpenJobs = {
   readonly files: TrainingFiles;
   readonly jobs: TrainingJobs;
-  /** Begins to train; before, jobs only wait. */
-  start(): void;
+  readonly batches: Batches;
+  /** Begins to train, and to answer lines of batches where something answers them; before, all only wait. */
+  start(answer?: AnswerLine): void;
   /** Of the trainer that runs. */
   readonly trainerPid: number | null;
 };
@@ -40,8 +44,10 @@ export async function openTrainingJobs(options: JobOptions): Promise<OpenJobs> {
   const runner = jobRunner(parts);
   onValid(() => runner.wake());
   let closing: Promise<void> | null = null;
+  const batches = openBatches({ ...parts, trainingFiles: files });
   return {
     files,
+    batches,
     jobs: {
       ...jobReading(parts),
       ...jobChanging(parts, files, runner),
@@ -49,12 +55,13 @@ export async function openTrainingJobs(options: JobOptions): Promise<OpenJobs> {
         return { byState: states.counts, trainerRestarts: runner.restarts };
       },
       close(graceMs) {
-        closing ??= close(parts, runner, end, graceMs);
+        closing ??= Promise.all([batches.close(), runner.close(graceMs)]).then(() => close(parts, end));
         return closing;
       },
     },
-    start() {
+    start(answer) {
       runner.start();
+      if (answer !== undefined) batches.start(answer);
       void validateAll(parts);
     },
     get trainerPid() {
@@ -71,7 +78,7 @@ function openParts(options: JobOptions, stop: AbortSignal) {
   const eventTable = jobEventTable(database);
   let wake = () => {};
   const parts: JobParts = {
-    ...{ options, clock, newId, jobs, eventTable, stop },
+    ...{ options, clock, newId, jobs, eventTable, stop, batches: batchTable(database) },
     files: fileTable(database),
     folder: fileFolder(join(options.folder, 'files'), files, newId, shared),
     events: jobEvents({ clock, timers, log, table: eventTable }),
@@ -116,8 +123,7 @@ async function validateAll({ jobs, validate, stop, options }: JobParts): Promise
   for (const { id } of waiting) await validate(id);
 }
 
-async function close(parts: JobParts, runner: JobRunner, end: AbortController, graceMs: number): Promise<void> {
-  await runner.close(graceMs);
+async function close(parts: JobParts, end: AbortController): Promise<void> {
   // What has begun to write is waited for: the database closes next.
   await parts.events.flush().catch(() => {});
   const written = parts.exclusive(async () => {}).catch(() => {});

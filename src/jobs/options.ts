@@ -59,6 +59,8 @@ export type JobOptions = {
   readonly engine: Pick<EngineClient, 'leaveRoom'>;
   /** As policies/training-room.ts has it. */
   readonly share: number;
+  /** Lines of batches that are answered at once; left out: one. */
+  readonly batchPlaces?: () => number;
   readonly restart: TrainerRestartLimits;
   readonly bounds: TrainingBounds;
   readonly meter: JobMeter;

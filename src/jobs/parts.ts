@@ -3,6 +3,7 @@
 import { join } from 'node:path';
 import type { Clock } from '../core/clock.ts';
 import type { Serially } from '../core/serially.ts';
+import type { BatchTable } from '../storage/batch-table.ts';
 import type { FileFolder } from '../storage/file-folder.ts';
 import type { FileTable } from '../storage/file-table.ts';
 import type { JobEventTable } from '../storage/job-event-table.ts';
@@ -17,6 +18,7 @@ export type JobParts = {
   readonly files: FileTable;
   readonly folder: FileFolder;
   readonly jobs: JobTable;
+  readonly batches: BatchTable;
   readonly eventTable: JobEventTable;
   readonly events: JobEvents;
   /** Every change of a file's or a job's row goes through here. Throws `storage_full`, `server_draining` at the end. */

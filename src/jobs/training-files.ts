@@ -1,9 +1,10 @@
-// Files of rows to train on, and what jobs leave: whose they are and where their bytes lie. This file is the contract;
-// the server sees nothing else of them.
+// Files of rows to train on and of requests to answer, and what jobs and batches leave: whose they are and where their
+// bytes lie. This file is the contract; the server sees nothing else of them.
 
 import type { Readable } from 'node:stream';
 
-export type FilePurpose = 'fine-tune' | 'fine-tune-results';
+export type UploadPurpose = 'fine-tune' | 'batch';
+export type FilePurpose = UploadPurpose | 'fine-tune-results' | 'batch_output';
 
 /** Immutable. Times are milliseconds since the epoch. */
 export type TrainingFile = {
@@ -17,21 +18,24 @@ export type TrainingFile = {
   readonly bytes: number;
   /** `sha256:<hex>`. */
   readonly digest: string;
-  /** Rows to train on. */
+  /** Rows to train on, or lines of a batch. */
   readonly rows: number;
 };
 
 export type StagedTrainingFile = {
   /**
    * Takes the bytes and looks at each line as it comes. Throws `body_too_large`, `storage_full`, and `file_invalid`
-   * with the lines that cannot be trained on.
+   * with the lines that cannot be trained on, if that is what the file is for.
+   * @param purpose null: it is not known yet; `publish` may throw `file_invalid` then. Lines of a batch are looked at
+   * when the batch is made.
    */
-  rows(bytes: Readable): Promise<void>;
+  rows(bytes: Readable, purpose: UploadPurpose | null): Promise<void>;
   /** Durable when it returns. Throws `missing_parameter` where no bytes came, `storage_full`. */
   publish(about: {
     readonly tenant: string;
     readonly createdBy: string | null;
     readonly filename: string;
+    readonly purpose: UploadPurpose;
   }): Promise<TrainingFile>;
   /** Forgets what was not published. Does nothing after `publish` has succeeded. */
   discard(): Promise<void>;

@@ -58,6 +58,7 @@ export function createServer({ config, files, training, tenancy, ...parts }: Ser
     grammars,
     files: training.files,
     jobs: training.jobs,
+    batches: training.batches,
     adapterRoot: config.adapterRoot,
     adapterResolver: config.adapterResolver,
     corsOrigins: config.corsOrigins.split(/[ ,]+/).filter(Boolean),

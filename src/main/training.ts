@@ -37,6 +37,8 @@ export function openTraining(config: Config, parts: TrainingParts): Promise<Open
       ...{ cacheDir: join(config.dataDir, 'weights'), cudaDir: cudaDir(config.dataDir) },
     },
     share: trainingRoom(config),
+    // The other slots are left to those who wait for their answers.
+    batchPlaces: () => Math.ceil((engine.info?.maxSequences ?? 1) / 2),
     restart: defaultTrainerRestart,
     bounds: {
       turnMs: config.trainingTurn * 60_000,

@@ -12,6 +12,7 @@ import { addDocs } from './http/plugins/docs.ts';
 import { addErrors, answerError, onClientError } from './http/plugins/errors.ts';
 import { addHeaders } from './http/plugins/headers.ts';
 import { addIdempotency } from './http/plugins/idempotency.ts';
+import { addLines } from './http/plugins/lines.ts';
 import { addQuotas } from './http/plugins/quotas.ts';
 import { addRequests, requestIds } from './http/plugins/requests.ts';
 import { addSlowReaders } from './http/plugins/slow-readers.ts';
@@ -36,6 +37,7 @@ import { keysRoute } from './routes/v1/admin/keys.ts';
 import { mergesRoute } from './routes/v1/admin/merges.ts';
 import { settingsRoute } from './routes/v1/admin/settings.ts';
 import { tenantsRoute } from './routes/v1/admin/tenants.ts';
+import { batchesRoute } from './routes/v1/batches.ts';
 import { chatCompletionsRoute } from './routes/v1/chat/completions.ts';
 import { completionsRoute } from './routes/v1/completions.ts';
 import { filesRoute } from './routes/v1/files.ts';
@@ -68,7 +70,7 @@ const routes = [
   ...[mergeRoute, mergesRoute, settingsRoute],
   ...[keysRoute, tenantsRoute, auditRoute, contentsRoute],
   ...[filesRoute, jobsRoute, jobRoute, jobEventsRoute],
-  ...[usageRoute],
+  ...[batchesRoute, usageRoute],
   ...[healthRoute, metricsRoute, consoleRoute],
 ];
 
@@ -109,6 +111,7 @@ export function createApp(deps: AppDeps): FastifyInstance {
   addCors(app, services);
   addBodies(app, services);
   if (deps.hasDocs) addDocs(app);
+  addLines(app, services);
   addAuth(app, services);
   addQuotas(app, services);
   addConnections(app, services);

@@ -4,6 +4,7 @@ import type { FastifyBaseLogger } from 'fastify';
 import type { Clock } from '../core/clock.ts';
 import type { Grammar } from '../core/grammar.ts';
 import type { limits } from '../core/limits.ts';
+import type { Batches } from '../jobs/batches/batches.ts';
 import type { Merges } from '../jobs/merges/merges.ts';
 import type { Traffic } from '../jobs/merges/traffic.ts';
 import type { TrainingFiles } from '../jobs/training-files.ts';
@@ -51,6 +52,7 @@ export type AppDeps = {
   readonly offline: Pick<OfflineClient, 'exportMerged' | 'analyse'>;
   readonly files: TrainingFiles;
   readonly jobs: TrainingJobs;
+  readonly batches: Batches;
   /** Adapters may be loaded by path from below this folder; null: by none. */
   readonly adapterRoot: string | null;
   /** An adapter below it that is not there yet is loaded when it is first asked for. */

@@ -3,6 +3,7 @@
 import type { Socket } from 'node:net';
 import { LorikeetError } from '../core/errors.ts';
 import { type SharedPlaces, sharedPlaces } from '../core/shared-places.ts';
+import type { LineRequest } from '../jobs/batches/batches.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { AppDeps } from './deps.ts';
 
@@ -15,6 +16,8 @@ export type Services = AppDeps & {
   readonly offlinePlace: SharedPlaces;
   /** Connections that bring an upload, whose time is not limited as a whole request's is. */
   readonly uploads: WeakSet<Socket>;
+  /** Requests of batches that are under way, by a word that is said once and that nobody outside can know. */
+  readonly lines: Map<string, Pick<LineRequest, 'tenant' | 'keyPrefix' | 'signal'>>;
   /** Set when the server goes down, so that readiness ends before the answers do. */
   draining: boolean;
 };
@@ -25,6 +28,7 @@ export function createServices(deps: AppDeps): Services {
     ...deps,
     offlinePlace: sharedPlaces(deps.limits.offlineProcesses, () => new LorikeetError('offline_overloaded')),
     uploads: new WeakSet(),
+    lines: new Map(),
     draining: false,
     contextTokens() {
       if (deps.engine.info === null) throw new LorikeetError('engine_unavailable');

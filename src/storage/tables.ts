@@ -20,6 +20,8 @@ export type Tables = {
   adapter_trainings: AdapterTrainingRow;
   usage: UsageRow;
   rate_levels: RateLevelRow;
+  batches: BatchesTable;
+  batch_answers: BatchAnswerRow;
 };
 
 export type KeyRow = {
@@ -236,4 +238,42 @@ export type RateLevelRow = {
   /** What was left at that time; below 0 is a debt. */
   level: number;
   at: number;
+};
+
+type BatchesTable = {
+  seq: Generated<number>;
+  id: string;
+  tenant: string;
+  /** Prefix of the key that made it, whose scopes, quota and adapters its lines have; null on a server without keys. */
+  created_by: string | null;
+  state: string;
+  /** Of every line. */
+  endpoint: string;
+  input_file: string;
+  input_digest: string;
+  /** JSON; null: none. */
+  metadata: string | null;
+  /** JSON: when it entered each state. */
+  times: string;
+  expires_at: number;
+  /** Lines; 0 until they were looked at. */
+  total: Generated<number>;
+  completed: Generated<number>;
+  failed: Generated<number>;
+  output_file: string | null;
+  error_file: string | null;
+  /** JSON: what is wrong with its file. */
+  errors: string | null;
+};
+export type BatchRow = Selectable<BatchesTable>;
+
+/** The answer to a line, until the batch is over and its answers are files. */
+export type BatchAnswerRow = {
+  batch: string;
+  /** Of the input file, from 1. */
+  line: number;
+  /** 1: it stands in the file of errors. */
+  is_error: number;
+  /** A line of the output, in JSON. */
+  body: string;
 };

@@ -10,6 +10,8 @@ export type Caller = {
   readonly tenant: string;
   /** null on a server without keys. */
   readonly keyPrefix: string | null;
+  /** Nobody waits for the answer: whatever else the tenant asks goes first. */
+  readonly isBackground?: boolean;
 };
 
 /** Where quotas are found; null: nothing was decided. Asked at every request, so that it asks no database. */

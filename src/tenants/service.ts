@@ -42,6 +42,9 @@ export type ServiceOptions = {
 /** Nothing was decided of anybody. */
 export const noQuotas: QuotaSource = { tenant: () => null, key: () => null };
 
+/** Against a tenant's other requests: a twentieth of their service while both want it. */
+const backgroundPriority = 0.05;
+
 /** Said to who has too many sequences: one that ends makes room, which nobody can foretell. */
 const retrySeconds = 1;
 
@@ -73,7 +76,8 @@ export async function openService({ database, defaults, source, ...around }: Ser
     shareOf(caller) {
       const [tenant, key] = [quotas.tenantOf(caller), quotas.keyOf(caller)];
       const priority = key.priority ?? tenant.priority ?? 1;
-      return { flow: flowOf(caller.tenant), weight: tenant.weight ?? 1, priority };
+      const scale = caller.isBackground ? backgroundPriority : 1;
+      return { flow: flowOf(caller.tenant), weight: tenant.weight ?? 1, priority: priority * scale };
     },
     begin(caller, sequences) {
       const owners = [

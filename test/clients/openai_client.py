@@ -1,4 +1,4 @@
-"""openai: every method of chat, completions, responses, models, files and fine_tuning.
+"""openai: every method of chat, completions, responses, models, files, batches and fine_tuning.
 
 What the server does works as the client's own types read it; what it does not keep or have is an error of the client's
 own class. test/parity/openai_client.py looks closer at chats and errors, and trains.
@@ -7,6 +7,7 @@ own class. test/parity/openai_client.py looks closer at chats and errors, and tr
 import json
 import pathlib
 import tempfile
+import time
 from typing import Literal
 
 import openai
@@ -120,6 +121,48 @@ def training():
     missing(lambda: client.files.retrieve(file.id))
 
 
+def uploaded(lines):
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "requests.jsonl")
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return client.files.create(file=path, purpose="batch")
+
+
+def ended(batch):
+    while batch.status not in ("completed", "failed", "expired", "cancelled"):
+        time.sleep(0.1)
+        batch = client.batches.retrieve(batch.id)
+    return batch
+
+
+def batches():
+    where = dict(method="POST", url="/v1/chat/completions")
+    body = dict(model=ADAPTER, messages=MESSAGES, temperature=0, max_tokens=8)
+    lines = [dict(custom_id=str(i), body=body, **where) for i in range(3)]
+    bad = dict(custom_id="bad", body={**body, "model": "no-such-model"}, **where)
+    file = uploaded([*lines, bad])
+    made = dict(endpoint="/v1/chat/completions", completion_window="24h")
+    batch = ended(client.batches.create(input_file_id=file.id, metadata={"a": "b"}, **made))
+    counts = batch.request_counts
+    expect((batch.status, counts.total, counts.completed, counts.failed) == ("completed", 4, 3, 1), batch)
+    answers = [json.loads(line) for line in client.files.content(batch.output_file_id).text.splitlines()]
+    alone = client.chat.completions.create(**body).choices[0].message.content
+    said = [answer["response"]["body"]["choices"][0]["message"]["content"] for answer in answers]
+    expect(said == [alone] * 3, (said, alone))
+    errors = [json.loads(line) for line in client.files.content(batch.error_file_id).text.splitlines()]
+    expect([(error["custom_id"], error["response"]["status_code"]) for error in errors] == [("bad", 404)], errors)
+    expect(batch.id in [one.id for one in client.batches.list(limit=5)], "batches")
+    expect_raises(openai.ConflictError, lambda: client.batches.cancel(batch.id))
+    long = {**body, "max_tokens": 1000}
+    slow = uploaded([dict(custom_id=str(i), body={**long, "ignore_eos": True}, **where) for i in range(64)])
+    going = client.batches.create(input_file_id=slow.id, **made)
+    expect(client.batches.cancel(going.id).status in ("cancelling", "cancelled"), "cancelled")
+    expect(ended(going).status == "cancelled", "it ends")
+    wrong = ended(client.batches.create(input_file_id=uploaded([{"custom_id": "1"}]).id, **made))
+    expect(wrong.status == "failed" and wrong.errors.data[0].line == 1, wrong)
+    missing(lambda: client.batches.retrieve("batch_none"))
+
+
 if __name__ == "__main__":
-    for part in (chat, completions, responses, models, training):
+    for part in (chat, completions, responses, models, batches, training):
         part()

@@ -6,6 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { adapterTable } from '../../src/storage/adapter-table.ts';
 import { aliasTable } from '../../src/storage/alias-table.ts';
 import { auditTable } from '../../src/storage/audit-table.ts';
+import { batchTable } from '../../src/storage/batch-table.ts';
 import type { Database } from '../../src/storage/database.ts';
 import { fileTable } from '../../src/storage/file-table.ts';
 import { jobEventTable } from '../../src/storage/job-event-table.ts';
@@ -299,6 +300,38 @@ test('jobs change from the states that they are in; events are numbered in order
     ['3', '1'],
   );
   assert.equal((await jobs.using('f', ['running']))?.id, '1');
+});
+
+test('a line of a batch is answered and counted once, however often', async (t) => {
+  const database = await open(t);
+  const table = batchTable(database);
+  const times = JSON.stringify({ validating: now });
+  const batch = (id: string) => ({
+    ...{ id, tenant: 't', created_by: null, state: 'in_progress', endpoint: '/v1/x', input_file: 'f' },
+    ...{ input_digest: 'sha256:x', metadata: null, times, expires_at: now, total: 3 },
+    ...{ output_file: null, error_file: null, errors: null },
+  });
+  for (const id of ['a', 'b', 'c']) await table.insert(batch(id));
+  const line = (number: number, is_error: number) => ({ batch: 'a', line: number, is_error, body: `{"n":${number}}` });
+  await Promise.all([line(1, 0), line(1, 0), line(2, 1), line(30, 0)].map(table.answer));
+  const { completed, failed, expires_at } = (await table.find('t', 'a'))!;
+  assert.deepEqual([completed, failed, expires_at], [2, 1, now]);
+  assert.deepEqual(await table.answeredLines('a'), new Set([1, 2, 30]));
+  const lines = async (isError: boolean, after: number) =>
+    (await table.answers('a', isError, after, 10)).map((answer) => answer.line);
+  assert.deepEqual([await lines(false, 0), await lines(false, 1), await lines(true, 0)], [[1, 30], [30], [2]]);
+  assert.equal(await table.find('other', 'a'), undefined);
+  const page = await table.list('t', { after: 'c', limit: 1 });
+  assert.deepEqual(
+    page.map(({ id }) => id),
+    ['b'],
+  );
+  assert.equal((await table.using('f', ['in_progress']))?.id !== undefined, true);
+  assert.deepEqual(await Promise.all([1, 2].map(() => table.change('a', ['in_progress'], { state: 'completed' }))), [
+    ...[true, false],
+  ]);
+  await table.prune('t', ['completed'], 0);
+  assert.deepEqual([await table.find('t', 'a'), (await table.answeredLines('a')).size], [undefined, 0]);
 });
 
 test('an answer is begun once, however many ask at the same time', async (t) => {

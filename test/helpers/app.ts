@@ -102,6 +102,7 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
     offline: fakeOffline(),
     files: training.files,
     jobs: training.jobs,
+    batches: training.batches,
     adapterRoot: null,
     ...tenancy,
     adapterResolver: false,
@@ -131,6 +132,7 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
   });
   options.extend?.(app);
   await app.ready();
+  training.batches.start(app.answerLine);
   const post: TestApp['post'] = (url, payload, headers = {}) => app.inject({ method: 'POST', url, payload, headers });
   return { app, engine, registry, merges, traffic, training, ...tenancy, service, database: db, log, post };
 }

@@ -114,8 +114,8 @@ export async function testJobs(t: TestContext, options: TestJobsOptions = {}): P
 function scripts({ files, jobs }: OpenJobs): Pick<TestJobs, 'file' | 'create' | 'reaches'> {
   const file: TestJobs['file'] = async ({ rows = 4, tenant = 'default' } = {}) => {
     const staged = await files.stage(tenant);
-    await staged.rows(Readable.from([Buffer.from(rowsText(rows))]));
-    return await staged.publish({ tenant, createdBy: null, filename: 'rows.jsonl' });
+    await staged.rows(Readable.from([Buffer.from(rowsText(rows))]), 'fine-tune');
+    return await staged.publish({ tenant, createdBy: null, filename: 'rows.jsonl', purpose: 'fine-tune' });
   };
   return {
     file,

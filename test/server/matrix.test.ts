@@ -7,6 +7,7 @@ import { type TestContext, test } from 'node:test';
 import { limits } from '../../src/core/limits.ts';
 import { type Scope, scopes } from '../../src/tenants/scopes.ts';
 import { type TestApp, testApp } from '../helpers/app.ts';
+import { newBatch } from '../helpers/test-batches.ts';
 
 type Method = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 type Operation = { readonly method: Method; readonly path: string; readonly isOpen: boolean };
@@ -36,9 +37,10 @@ const nobodys: Names = {
   digest: `sha256:${'0'.repeat(64)}`,
 };
 
-/** An id in an address is an adapter's, a file's or a job's. */
-function addressOf(path: string, names: Names & { file: string; job: string }): string {
-  const id = path.startsWith('/v1/files') ? names.file : path.startsWith('/v1/fine_tuning') ? names.job : names.id!;
+/** An id in an address is an adapter's, a file's, a job's or a batch's. */
+function addressOf(path: string, names: NamesOfAll): string {
+  const own = { '/v1/files': names.file, '/v1/fine_tuning': names.job, '/v1/batches': names.batch };
+  const id = Object.entries(own).find(([begin]) => path.startsWith(begin))?.[1] ?? names.id!;
   const values: Record<string, string> = { ...names, id, prefix: '0123456789ab', tenant: 'nobody' };
   return path.replaceAll(/\{([^}]+)\}/g, (_, name: string) => encodeURIComponent(values[name] ?? 'x'));
 }
@@ -51,6 +53,7 @@ function bodyOf(path: string, { name, file }: Names & { file: string }): object 
     '/v1/chat/completions': { messages: [{ role: 'user', content: 'x' }], model: name, max_tokens: 1 },
     '/v1/unload_lora_adapter': { lora_name: name },
     '/v1/fine_tuning/jobs': { training_file: file },
+    '/v1/batches': { input_file_id: file, endpoint: '/v1/completions', completion_window: '24h' },
     '/v1/adapters/{name}/aliases/{alias}': { version: 1 },
   };
   return bodies[path] ?? {};
@@ -66,8 +69,8 @@ async function asked(
   return testing.app.inject({ method, url: addressOf(path, names), headers, ...payload });
 }
 
-type NamesOfAll = Names & { readonly file: string; readonly job: string };
-const missing: NamesOfAll = { ...nobodys, file: 'file-none', job: 'ftjob-none' } as NamesOfAll;
+type NamesOfAll = Names & { readonly file: string; readonly job: string; readonly batch: string };
+const missing = { ...nobodys, file: 'file-none', job: 'ftjob-none', batch: 'batch_none' } as NamesOfAll;
 
 async function keyed(t: TestContext) {
   const testing = await testApp(t, { trainer: { stepMs: null } });
@@ -87,7 +90,8 @@ async function belongings({ registry, training }: TestApp, tenant: string): Prom
   await registry.setAlias(tenant, { name, alias: 'prod', targets: [{ version: 1, weight: 1 }], expected: null });
   const file = await training.file({ tenant });
   const job = await training.create({ tenant, trainingFile: file.id });
-  return { ...nobodys, name, model: name, id: name, file: file.id, job: job.id } as NamesOfAll;
+  const batch = await newBatch(training, 1, tenant);
+  return { ...nobodys, name, model: name, id: name, file: file.id, job: job.id, batch } as NamesOfAll;
 }
 
 const operatorsOwn = /^\/v1\/admin\/(keys|tenants|audit|adapters$|jobs|settings|usage)/;
@@ -170,7 +174,7 @@ test("another tenant's things answer as what does not exist; so do adapters that
   );
   const anonymous = (text: string) => {
     let same = text;
-    for (const key of ['name', 'file', 'job'] as const) {
+    for (const key of ['name', 'file', 'job', 'batch'] as const) {
       same = same.replaceAll(theirs[key]!, 'NAME').replaceAll(missing[key]!, 'NAME');
     }
     return same;
@@ -183,7 +187,7 @@ test("another tenant's things answer as what does not exist; so do adapters that
   for (const operation of operations) {
     const what = `${operation.method} ${operation.path}`;
     const isOfAdapter = /\{(name|model|id)\}|generate|completions|unload/.test(operation.path);
-    const isOwn = /files|fine_tuning/.test(operation.path);
+    const isOwn = /files|fine_tuning|batches/.test(operation.path);
     const askers = [bearer(strangers.a), ...(isOfAdapter && !isOwn ? [bearer(bound)] : [])];
     for (const headers of askers) {
       const [foreign, none] = [

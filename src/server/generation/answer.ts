@@ -90,10 +90,12 @@ async function hold(services: Services, { request, reply }: Exchange, { adapters
 type WorkBody = { readonly timeout_ms?: number; readonly cache_salt?: string };
 
 function workOf({ requestTimeoutMs }: Services, request: FastifyRequest, { asks }: Order, held: HeldAdapters): Work {
-  const { timeout_ms: timeoutMs = requestTimeoutMs, cache_salt: cacheSalt } = request.body as WorkBody;
-  const { tenant, keyPrefix } = request;
+  const { tenant, keyPrefix, isBackground } = request;
+  // Where nobody waits, the usual patience is no bound.
+  const patience = isBackground ? null : requestTimeoutMs;
+  const { timeout_ms: timeoutMs = patience, cache_salt: cacheSalt } = request.body as WorkBody;
   return {
-    ...{ asks, held, caller: { tenant, keyPrefix } },
+    ...{ asks, held, caller: { tenant, keyPrefix, isBackground } },
     ...(timeoutMs === null ? {} : { timeoutMs }),
     ...(cacheSalt === undefined ? {} : { cacheSalt }),
   };

@@ -10,10 +10,10 @@ export const FileObject = Type.Object({
   bytes: Type.Integer(),
   created_at: Type.Integer({ description: 'Seconds since the epoch.' }),
   filename: Type.String(),
-  purpose: Type.Enum(['fine-tune', 'fine-tune-results']),
-  status: Type.Literal('processed', { description: 'It was checked while it came.' }),
+  purpose: Type.Enum(['fine-tune', 'fine-tune-results', 'batch', 'batch_output']),
+  status: Type.Literal('processed', { description: 'It is here, whole.' }),
   digest: Type.String({ description: '`sha256:` of its bytes.' }),
-  rows: Type.Integer({ description: 'Rows to train on.' }),
+  rows: Type.Integer({ description: 'Rows to train on, or lines of a batch.' }),
 });
 export type FileObject = Type.Static<typeof FileObject>;
 

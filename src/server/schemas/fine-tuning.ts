@@ -9,7 +9,7 @@ import { HyperparametersBody } from './hyperparameters.ts';
 const nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 const seconds = (description: string) => Type.Integer({ description: `${description} Seconds since the epoch.` });
 
-const Metadata = Type.Record(
+export const Metadata = Type.Record(
   Type.String({ minLength: 1, maxLength: limits.metadataKeyChars }),
   Type.String({ maxLength: limits.metadataValueChars }),
   { maxProperties: limits.metadataEntries },

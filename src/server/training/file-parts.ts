@@ -1,22 +1,21 @@
-// The parts of an upload of rows, in any order: OpenAI's clients send the file first, curl's users last.
+// The parts of an upload of rows or requests, in any order: OpenAI's clients send the file first, curl's users last.
 
 import type { Multipart } from '@fastify/multipart';
 import { LorikeetError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
-import type { StagedTrainingFile } from '../../jobs/training-files.ts';
+import type { StagedTrainingFile, UploadPurpose } from '../../jobs/training-files.ts';
 import { eachPart, fileOf, invalidPart, textOf, unknownPart } from '../http/form-parts.ts';
 import type { UploadWatch } from '../http/upload-watch.ts';
 
 const known: readonly string[] = ['file', 'purpose'];
 
-/** @returns the file's name. */
 export async function stageRows(
   parts: AsyncIterable<Multipart>,
   staged: StagedTrainingFile,
   watch: UploadWatch,
-): Promise<string> {
+): Promise<{ filename: string; purpose: UploadPurpose }> {
   let filename: string | null = null;
-  let purpose: string | null = null;
+  let purpose: UploadPurpose | null = null;
   await eachPart(parts, watch, async (part) => {
     if (part.fieldname.startsWith('expires_after')) throw unsupportedExpiry();
     if (part.fieldname === 'purpose') purpose = assertPurpose(textOf(part));
@@ -24,17 +23,17 @@ export async function stageRows(
     else if (filename !== null) throw invalidPart('file is there twice.', 'file');
     else {
       filename = nameOf(part);
-      await staged.rows(watch.reads(fileOf(part)));
+      await staged.rows(watch.reads(fileOf(part)), purpose);
     }
   });
   if (purpose === null) throw missing('purpose');
   if (filename === null) throw missing('file');
-  return filename;
+  return { filename, purpose };
 }
 
-function assertPurpose(purpose: string): string {
-  if (purpose === 'fine-tune') return purpose;
-  throw invalidPart('purpose must be fine-tune: files are here to be trained on.', 'purpose');
+function assertPurpose(purpose: string): UploadPurpose {
+  if (purpose === 'fine-tune' || purpose === 'batch') return purpose;
+  throw invalidPart('purpose must be fine-tune or batch: files are here to be trained on, or answered.', 'purpose');
 }
 
 /** Shown again, never a path. */

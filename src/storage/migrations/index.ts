@@ -10,6 +10,7 @@ import { addOperation } from './0005-operation.ts';
 import { addService } from './0006-service.ts';
 import { addUsageByMinute } from './0007-usage-by-minute.ts';
 import { addAdaptersNotReady } from './0008-adapters-not-ready.ts';
+import { addBatches } from './0009-batches.ts';
 
 /** Written against no table types: those follow later changes, and a migration must not. */
 type Migration = (db: Kysely<unknown>) => Promise<void>;
@@ -23,6 +24,7 @@ export const migrations: readonly Migration[] = [
   addService,
   addUsageByMinute,
   addAdaptersNotReady,
+  addBatches,
 ];
 
 /** The fewest of these migrations that a server may know and still work with the schema after the last one. */

@@ -8,6 +8,7 @@ import { assertAllowed } from '../../adapters/allowed-adapters.ts';
 import type { Services } from '../../services.ts';
 import { attempts } from '../attempts.ts';
 import { refuseStrangers } from '../foreign-page.ts';
+import { lineCaller } from './lines.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -49,23 +50,33 @@ export function addAuth(app: FastifyInstance, services: Services): void {
   app.decorateRequest('can', () => false);
   app.addHook('onRequest', async (request) => {
     const { scope } = request.routeOptions.config;
+    const line = await lineCaller(services, request);
+    if (line !== null) {
+      assertScope(line, scope);
+      Object.assign(request, line);
+      return;
+    }
     const isKeyless = services.adminKey === null && !(await keys.any());
     if (isKeyless) refuseStrangers(request, services.corsOrigins);
     // Unknown addresses have no scope; they answer 404 to everybody.
     if (scope === 'none' || request.is404) return;
     const { can, ...caller } = isKeyless ? anybody : await callerOf(request);
-    if (scope === undefined || !can(scope)) {
-      throw new LorikeetError('insufficient_permissions', { message: `The API key lacks the scope '${scope}'.` });
-    }
+    assertScope({ can }, scope);
     Object.assign(request, caller, { can, tenant: tenantFor(request, caller) });
   });
   // Addresses that name an adapter, whatever they do with it.
   app.addHook('preHandler', async ({ params, allowedAdapters }) => {
     const { name, model, id } = (params ?? {}) as Record<string, string | undefined>;
-    const isAdapterId = id !== undefined && !/^(file|ftjob)-/.test(id);
+    const isAdapterId = id !== undefined && !/^((file|ftjob)-|batch_)/.test(id);
     const named = name ?? model ?? (isAdapterId ? id : undefined);
     if (named !== undefined && named !== services.model.name) assertAllowed(allowedAdapters, named);
   });
+}
+
+/** Throws `insufficient_permissions`. */
+function assertScope({ can }: Pick<Caller, 'can'>, scope: Scope | 'none' | undefined): void {
+  if (scope === 'none' || (scope !== undefined && can(scope))) return;
+  throw new LorikeetError('insufficient_permissions', { message: `The API key lacks the scope '${scope}'.` });
 }
 
 const all = { can: () => true, isOperator: true, allowedAdapters: null };

@@ -7,7 +7,9 @@ import type { Services } from '../../services.ts';
 
 export function addQuotas(app: FastifyInstance, { engine, service }: Services): void {
   app.addHook('onRequest', async (request, reply) => {
-    if (request.method !== 'POST' || request.routeOptions.config.scope !== 'generate') return;
+    const { scope, audit } = request.routeOptions.config;
+    // What leaves a row is made now and generated later.
+    if (request.method !== 'POST' || scope !== 'generate' || audit) return;
     try {
       service.rates.request(request);
     } finally {

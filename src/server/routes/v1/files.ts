@@ -1,4 +1,4 @@
-// /v1/files: rows to train on, and what jobs leave.
+// /v1/files: rows to train on, requests of batches, and what jobs and batches leave.
 
 import { createReadStream } from 'node:fs';
 import multipart from '@fastify/multipart';
@@ -22,11 +22,11 @@ const params = FileParams;
 
 const upload = {
   tags,
-  summary: 'Upload rows to train on',
+  summary: 'Upload rows to train on, or requests of a batch',
   description:
-    'A form with the parts `file` and `purpose`, which is `fine-tune`. The file is JSONL of ' +
-    '`{"prompt", "completion"}` or `{"messages"}`; every line is looked at while it comes, and those that cannot be ' +
-    'trained on are named.',
+    'A form with the parts `file` and `purpose`. With `fine-tune` the file is JSONL of `{"prompt", "completion"}` or ' +
+    '`{"messages"}`; every line is looked at while it comes, and those that cannot be trained on are named. With ' +
+    '`batch` it is JSONL of `{"custom_id", "method", "url", "body"}`, looked at when a batch is made of it.',
   body: { content: { 'multipart/form-data': { schema: Type.Unknown() } } },
   response: { 200: FileObject, ...errorAnswers },
 };
@@ -40,7 +40,7 @@ const one = { tags, summary: 'One file', params, response: { 200: FileObject, ..
 const remove = {
   tags,
   summary: 'Delete a file',
-  description: 'One that a job still needs stays.',
+  description: 'One that a job or a batch still needs stays.',
   params,
   response: { 200: Deletion, ...errorAnswers },
 };
@@ -54,7 +54,7 @@ const content = {
   },
 };
 
-const form = formOf({ file: 'binary', purpose: ['fine-tune'] });
+const form = formOf({ file: 'binary', purpose: ['fine-tune', 'batch'] });
 
 /** The file has its own limit; the words beside it are short. */
 const formLimits = { fields: 4, files: 1, parts: 5, fileSize: Number.POSITIVE_INFINITY };
@@ -76,8 +76,8 @@ export const filesRoute =
         const watch = watchUpload(services, request, reply);
         const staged = await files.stage(tenant);
         try {
-          const filename = await stageRows(request.parts(), staged, watch);
-          const file = fileJson(await staged.publish({ tenant, createdBy, filename }));
+          const about = await stageRows(request.parts(), staged, watch);
+          const file = fileJson(await staged.publish({ tenant, createdBy, ...about }));
           request.changed = { target: file.id, after: file };
           return file;
         } finally {

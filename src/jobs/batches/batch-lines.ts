@@ -1,0 +1,98 @@
+// Lines of a batch's file: read one by one, looked at before any is answered.
+
+import { createReadStream } from 'node:fs';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { LorikeetError } from '../../core/errors.ts';
+import { limits } from '../../core/limits.ts';
+import { splitLines } from '../../formats/lines.ts';
+import type { BatchProblem } from './batches.ts';
+
+export type BatchLine = {
+  /** Of the file, from 1. */
+  readonly number: number;
+  readonly customId: string;
+  readonly body: object;
+};
+
+export type CheckedLines = { readonly total: number; readonly problems: readonly BatchProblem[] };
+
+/** Lines between two turns of the event loop. */
+const slice = 64;
+
+/** The first problems, in the words and codes that OpenAI has for them. */
+export async function checkLines(path: string, endpoint: string): Promise<CheckedLines> {
+  const problems: BatchProblem[] = [];
+  const ids = new Map<string, number>();
+  let total = 0;
+  const complain = (line: number | null, code: string, message: string, param: string | null = null) =>
+    problems.push({ line, code, message, param });
+  try {
+    for await (const { number, text } of splitLines(createReadStream(path))) {
+      if (text.trim() === '') continue;
+      if (++total > limits.batchLines) {
+        complain(number, 'too_many_tasks', `The file has more than ${limits.batchLines} requests.`);
+        break;
+      }
+      const read = readLine(text, endpoint);
+      if ('code' in read) complain(number, read.code, read.message, read.param);
+      else {
+        const first = ids.get(read.customId);
+        if (first === undefined) ids.set(read.customId, number);
+        else complain(number, 'duplicate_custom_id', `custom_id is that of line ${first}.`, 'custom_id');
+      }
+      if (problems.length >= limits.trainingProblems) break;
+      if (total % slice === 0) await nextTurn();
+    }
+  } catch (error) {
+    if (!(error instanceof LorikeetError)) throw error;
+    complain(null, error.code, error.message);
+  }
+  if (total === 0 && problems.length === 0) complain(null, 'empty_file', 'The file has no requests.');
+  return { total, problems };
+}
+
+/** Lines that were checked. */
+export async function* linesOf(path: string, endpoint: string): AsyncGenerator<BatchLine> {
+  for await (const { number, text } of splitLines(createReadStream(path))) {
+    if (text.trim() === '') continue;
+    const read = readLine(text, endpoint);
+    if ('code' in read) throw new LorikeetError('file_corrupt');
+    yield { number, ...read };
+  }
+}
+
+type Refusal = { readonly code: string; readonly message: string; readonly param: string };
+
+const fields = ['custom_id', 'method', 'url', 'body'];
+
+function readLine(text: string, endpoint: string): Omit<BatchLine, 'number'> | Refusal {
+  const refuse = (param: string, code: string, message: string): Refusal => ({ param, code, message });
+  let line: unknown;
+  try {
+    line = JSON.parse(text, exactNumber as (key: string, value: unknown) => unknown);
+  } catch {
+    return refuse('line', 'invalid_json_line', 'This line is not parseable as valid JSON.');
+  }
+  if (!isObject(line)) return refuse('line', 'invalid_json_line', 'This line is no JSON object.');
+  const other = Object.keys(line).find((name) => !fields.includes(name));
+  if (other !== undefined) return refuse(other, 'unknown_parameter', `${other} is not known; there are ${fields}.`);
+  const missing = fields.find((name) => line[name] === undefined);
+  if (missing !== undefined) return refuse(missing, 'missing_required_parameter', `${missing} is missing.`);
+  const { custom_id: customId, method, url, body } = line;
+  if (typeof customId !== 'string' || customId === '' || customId.length > limits.customIdChars) {
+    return refuse('custom_id', 'invalid_custom_id', `custom_id must have 1 to ${limits.customIdChars} characters.`);
+  }
+  if (method !== 'POST') return refuse('method', 'invalid_method', 'method must be POST.');
+  if (url !== endpoint) return refuse('url', 'invalid_url', `url must be the batch's endpoint, ${endpoint}.`);
+  if (!isObject(body)) return refuse('body', 'invalid_request', 'body must be an object.');
+  if (body.stream === true) return refuse('body.stream', 'invalid_request', 'Answers of a batch are no streams.');
+  return { customId, body };
+}
+
+/** Seeds have 64 bits: one that a number would round is written again as it stood. */
+const exactNumber = (_: string, value: unknown, { source = '' }: { source?: string } = {}): unknown =>
+  typeof value === 'number' && !Number.isSafeInteger(value) && /^-?\d+$/.test(source) ? rawJson(source) : value;
+const { rawJSON: rawJson } = JSON as unknown as { rawJSON(text: string): object };
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);

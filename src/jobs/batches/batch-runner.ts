@@ -1,0 +1,128 @@
+// Answers the lines of batches, of each tenant one batch after another, oldest first. What a line was answered is a row
+// of the database before the next place is given, so that a server that dies answers no line twice in an output.
+
+import { limits } from '../../core/limits.ts';
+import { waitingPlaces } from '../../core/waiting-places.ts';
+import type { BatchRow } from '../../storage/tables.ts';
+import { answerLines, type LineWork } from './answer-lines.ts';
+import { checkLines } from './batch-lines.ts';
+import { type BatchParts, timesWith } from './batch-parts.ts';
+import { type AnswerLine, liveBatchStates } from './batches.ts';
+import { finishBatch } from './finish-batch.ts';
+
+export type BatchRunner = {
+  start(answer: AnswerLine): void;
+  /** Something may be to do. */
+  wake(): void;
+  /** The row says so already. */
+  cancel(id: string): void;
+  close(): Promise<void>;
+};
+
+/** How often expired batches are looked for, and what failed is tried again. */
+const lookMs = 10_000;
+
+type Running = { readonly tenant: string; readonly stop: AbortController; readonly done: Promise<void> };
+
+export function batchRunner(parts: BatchParts): BatchRunner {
+  const { batches, options, clock } = parts;
+  const running = new Map<string, Running>();
+  const places = waitingPlaces(options.batchPlaces ?? (() => 1));
+  let answer: AnswerLine | null = null;
+  let isClosed = false;
+  let cancelLook = () => {};
+  let looking: Promise<void> = Promise.resolve();
+
+  const begin = (row: BatchRow): void => {
+    const stop = new AbortController();
+    const done = runBatch(parts, row, { stop, places, answer: answer!, isClosed: () => isClosed }).then(
+      () => {
+        running.delete(row.id);
+        wake();
+      },
+      (error) => {
+        stop.abort();
+        // It waits for the next look.
+        running.delete(row.id);
+        if (!isClosed) options.log.error({ err: error, batch: row.id }, 'a batch stopped; it is tried again');
+      },
+    );
+    running.set(row.id, { tenant: row.tenant, stop, done });
+  };
+  const look = async (): Promise<void> => {
+    if (isClosed || answer === null) return;
+    places.look();
+    const busy = new Set([...running.values()].map(({ tenant }) => tenant));
+    for (const row of await batches.inStates(liveBatchStates)) {
+      if (isClosed) return;
+      if (running.has(row.id)) continue;
+      // What is over, or only has to be looked at, waits for nobody.
+      const waits = row.state === 'in_progress' && row.expires_at > clock.now();
+      if (waits && busy.has(row.tenant)) continue;
+      if (waits) busy.add(row.tenant);
+      begin(row);
+    }
+  };
+  const wake = () => {
+    looking = looking.then(look).catch((error) => {
+      if (!isClosed) options.log.error({ err: error }, 'batches could not be looked for; it is tried again');
+    });
+  };
+  const lookAgain = () => {
+    wake();
+    cancelLook = options.timers.after(lookMs, lookAgain);
+  };
+  return {
+    wake,
+    start(given) {
+      answer = given;
+      lookAgain();
+    },
+    cancel(id) {
+      running.get(id)?.stop.abort();
+      wake();
+    },
+    async close() {
+      isClosed = true;
+      cancelLook();
+      await looking;
+      for (const { stop } of running.values()) stop.abort();
+      await Promise.all([...running.values()].map(({ done }) => done));
+    },
+  };
+}
+
+type Run = Omit<LineWork, 'signal'> & { readonly stop: AbortController; isClosed(): boolean };
+
+/** Brings it into its next state: found good, or all answered, or over. */
+async function runBatch(parts: BatchParts, row: BatchRow, { stop, isClosed, ...work }: Run): Promise<void> {
+  const { batches, options, clock } = parts;
+  // Its lines have their turn when they are found good.
+  if (row.state === 'validating') return await validate(parts, row);
+  let now: BatchRow | undefined = row;
+  if (now.state === 'in_progress') {
+    const cancelExpiry = options.timers.after(Math.max(0, now.expires_at - clock.now()), () => stop.abort());
+    await answerLines(parts, now, { ...work, signal: stop.signal }).finally(cancelExpiry);
+    if (isClosed()) return;
+    now = await batches.get(now.id);
+  }
+  if (now !== undefined && !isClosed()) await finishBatch(parts, now);
+}
+
+async function validate(parts: BatchParts, row: BatchRow): Promise<void> {
+  const { batches, folder, exclusive, clock } = parts;
+  const { id, input_digest: digest, endpoint, times } = row;
+  const { total, problems } = (await folder.isIntact(digest))
+    ? await checkLines(folder.pathOf(digest), endpoint)
+    : { total: 0, problems: [damaged] };
+  const isBad = problems.length > 0;
+  const state = isBad ? 'failed' : 'in_progress';
+  const errors = isBad ? JSON.stringify(problems.slice(0, limits.trainingProblems)) : null;
+  const change = { state, errors, total: isBad ? 0 : total, times: timesWith(times, state, clock.now()) } as const;
+  await exclusive(() => batches.change(id, ['validating'], change));
+}
+
+const damaged = {
+  ...{ code: 'file_corrupt', message: 'The file is damaged on this server. Upload it again.' },
+  ...{ line: null, param: 'input_file_id' },
+};

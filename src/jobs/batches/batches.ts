@@ -1,0 +1,87 @@
+// Batches: a file of requests, answered beside all others at a low priority. This file is the contract; the server sees
+// nothing else of them.
+
+export const batchStates = [
+  'validating',
+  'in_progress',
+  'finalizing',
+  'cancelling',
+  'completed',
+  'failed',
+  'expired',
+  'cancelled',
+] as const;
+export type BatchState = (typeof batchStates)[number];
+
+/** States of a batch that is not over: its file stays. */
+export const liveBatchStates: readonly BatchState[] = ['validating', 'in_progress', 'finalizing', 'cancelling'];
+export const finishedBatchStates: readonly BatchState[] = ['completed', 'failed', 'expired', 'cancelled'];
+
+/** What a line may ask. */
+export const batchEndpoints = ['/v1/chat/completions', '/v1/completions', '/v1/responses'] as const;
+export type BatchEndpoint = (typeof batchEndpoints)[number];
+
+export type BatchProblem = {
+  readonly code: string;
+  readonly message: string;
+  readonly line: number | null;
+  readonly param: string | null;
+};
+
+export type NewBatch = {
+  readonly createdBy: string | null;
+  readonly inputFile: string;
+  readonly endpoint: BatchEndpoint;
+  readonly metadata: Readonly<Record<string, string>> | null;
+};
+
+/** Times are milliseconds since the epoch. */
+export type Batch = Omit<NewBatch, 'endpoint'> & {
+  readonly id: string;
+  readonly tenant: string;
+  readonly endpoint: string;
+  readonly state: BatchState;
+  readonly createdAt: number;
+  readonly expiresAt: number;
+  /** When it entered each state; left out: it did not. */
+  readonly times: Readonly<Partial<Record<BatchState, number>>>;
+  readonly counts: { readonly total: number; readonly completed: number; readonly failed: number };
+  readonly outputFile: string | null;
+  readonly errorFile: string | null;
+  readonly problems: readonly BatchProblem[];
+};
+
+/** Every method that names a batch throws `batch_not_found`, also for another tenant's. */
+export type Batches = {
+  /** Throws `file_not_found`, `invalid_parameter` for a file of another purpose, `batch_limit_exceeded`. */
+  create(tenant: string, batch: NewBatch): Promise<Batch>;
+  /** Newest first. */
+  list(tenant: string, page: { readonly after: string | null; readonly limit: number }): Promise<Batch[]>;
+  find(tenant: string, id: string): Promise<Batch>;
+  /** What was answered stays and becomes a file. Throws `batch_state_conflict` for one that is over. */
+  cancel(tenant: string, id: string): Promise<Batch>;
+  /** Begins to answer lines; before, batches only wait. */
+  start(answer: AnswerLine): void;
+  /** What is under way is given up, and asked again at the next start. */
+  close(): Promise<void>;
+};
+
+/** One line's request, as its tenant. */
+export type LineRequest = {
+  readonly tenant: string;
+  readonly keyPrefix: string | null;
+  readonly endpoint: string;
+  readonly body: object;
+  readonly signal: AbortSignal;
+};
+
+export type LineAnswer = {
+  readonly status: number;
+  readonly requestId: string;
+  readonly body: unknown;
+  /** It may be asked again, after so many seconds; null: this is its answer. */
+  readonly retryAfterSeconds: number | null;
+};
+
+/** Rejects only where the signal was aborted, or by an error of the server's own. */
+export type AnswerLine = (line: LineRequest) => Promise<LineAnswer>;

@@ -1,0 +1,102 @@
+// Batches over their table and the files: made, listed, cancelled. Answering them is the runner's.
+
+import { LorikeetError } from '../../core/errors.ts';
+import { limits } from '../../core/limits.ts';
+import type { BatchRow } from '../../storage/tables.ts';
+import { type BatchParts, timesWith } from './batch-parts.ts';
+import { batchRunner } from './batch-runner.ts';
+import {
+  type Batch,
+  type Batches,
+  type BatchProblem,
+  type BatchState,
+  finishedBatchStates,
+  liveBatchStates,
+  type NewBatch,
+} from './batches.ts';
+
+export function openBatches(parts: BatchParts): Batches {
+  const { batches, exclusive, newId } = parts;
+  const runner = batchRunner(parts);
+  return {
+    async create(tenant, asked) {
+      const id = `batch_${newId()}`;
+      await exclusive(() => insert(parts, tenant, id, asked));
+      runner.wake();
+      return batchOf(present(await batches.find(tenant, id), id));
+    },
+    list: async (tenant, page) => (await batches.list(tenant, page)).map(batchOf),
+    find: async (tenant, id) => batchOf(present(await batches.find(tenant, id), id)),
+    async cancel(tenant, id) {
+      await exclusive(async () => cancel(parts, present(await batches.find(tenant, id), id)));
+      runner.cancel(id);
+      return batchOf(present(await batches.find(tenant, id), id));
+    },
+    start: runner.start,
+    close: runner.close,
+  };
+}
+
+async function insert(parts: BatchParts, tenant: string, id: string, asked: NewBatch): Promise<void> {
+  const { batches, trainingFiles, clock } = parts;
+  const file = await trainingFiles.find(tenant, asked.inputFile).catch((error) => {
+    if (!(error instanceof LorikeetError)) throw error;
+    throw new LorikeetError(error.code, { message: error.message, param: 'input_file_id', cause: error });
+  });
+  if (file.purpose !== 'batch') {
+    const message = `The file's purpose is ${file.purpose}; a batch reads one of purpose batch.`;
+    throw new LorikeetError('invalid_parameter', { message, param: 'input_file_id' });
+  }
+  await assertRoom(parts, tenant);
+  const now = clock.now();
+  await batches.insert({
+    ...{ id, tenant, created_by: asked.createdBy, state: 'validating', endpoint: asked.endpoint },
+    ...{ input_file: file.id, input_digest: file.digest, output_file: null, error_file: null, errors: null },
+    metadata: asked.metadata === null ? null : JSON.stringify(asked.metadata),
+    times: JSON.stringify({ validating: now }),
+    expires_at: now + limits.batchWindowMs,
+  });
+  await batches.prune(tenant, finishedBatchStates, limits.finishedJobs);
+}
+
+async function assertRoom({ batches }: BatchParts, tenant: string): Promise<void> {
+  const live = await batches.inStates(liveBatchStates);
+  const own = live.filter((row) => row.tenant === tenant).length;
+  if (own < limits.liveBatches && live.length < limits.liveBatchesInAll) return;
+  const whose = own < limits.liveBatches ? 'All tenants together have' : 'You have';
+  const count = own < limits.liveBatches ? limits.liveBatchesInAll : limits.liveBatches;
+  const message = `${whose} ${count} batches that are not over. Cancel one, or wait.`;
+  throw new LorikeetError('batch_limit_exceeded', { message, retryAfterSeconds: 60 });
+}
+
+const ending: readonly string[] = ['cancelling', 'cancelled'];
+
+/** Throws `batch_state_conflict`. */
+async function cancel({ batches, clock }: BatchParts, { id, state, times }: BatchRow): Promise<void> {
+  if (ending.includes(state)) return;
+  if (!liveBatchStates.includes(state as BatchState)) {
+    throw new LorikeetError('batch_state_conflict', { message: `The batch is ${state}; it cannot be cancelled.` });
+  }
+  await batches.change(id, [state], { state: 'cancelling', times: timesWith(times, 'cancelling', clock.now()) });
+}
+
+function present(row: BatchRow | undefined, id: string): BatchRow {
+  if (row !== undefined) return row;
+  throw new LorikeetError('batch_not_found', { message: `The batch '${id.slice(0, 200)}' does not exist.` });
+}
+
+export function batchOf(row: BatchRow): Batch {
+  const times = JSON.parse(row.times) as Batch['times'];
+  const { id, tenant, endpoint, total, completed, failed } = row;
+  return {
+    ...{ id, tenant, endpoint, createdBy: row.created_by, inputFile: row.input_file, times },
+    state: row.state as BatchState,
+    createdAt: times.validating ?? 0,
+    expiresAt: row.expires_at,
+    metadata: row.metadata === null ? null : (JSON.parse(row.metadata) as Record<string, string>),
+    counts: { total, completed, failed },
+    outputFile: row.output_file,
+    errorFile: row.error_file,
+    problems: row.errors === null ? [] : (JSON.parse(row.errors) as BatchProblem[]),
+  };
+}

@@ -1,0 +1,107 @@
+// The queries on batches and on the answers to their lines. It knows rows and their states' names; what a state allows
+// is known above.
+
+import type { Insertable, Updateable } from 'kysely';
+import type { Database } from './database.ts';
+import type { Page } from './file-table.ts';
+import type { BatchAnswerRow, BatchRow, Tables } from './tables.ts';
+
+export type BatchTable = ReturnType<typeof batchTable>;
+export type BatchChange = Omit<Updateable<Tables['batches']>, 'id' | 'seq' | 'tenant'>;
+
+export function batchTable(db: Database) {
+  const get = (id: string): Promise<BatchRow | undefined> =>
+    db.selectFrom('batches').selectAll().where('id', '=', id).executeTakeFirst();
+  return {
+    get,
+    async insert(row: Insertable<Tables['batches']>): Promise<void> {
+      await db.insertInto('batches').values(row).execute();
+    },
+    async find(tenant: string, id: string): Promise<BatchRow | undefined> {
+      const row = await get(id);
+      return row?.tenant === tenant ? row : undefined;
+    },
+    /** Newest first. */
+    list(tenant: string, { after, limit }: Omit<Page, 'newestFirst'>): Promise<BatchRow[]> {
+      let query = db.selectFrom('batches').selectAll().where('tenant', '=', tenant);
+      if (after !== null) {
+        const at = db.selectFrom('batches').select('seq').where('id', '=', after).where('tenant', '=', tenant);
+        query = query.where('seq', '<', at);
+      }
+      return query.orderBy('seq', 'desc').limit(limit).execute();
+    },
+    /** Of all tenants, oldest first. */
+    inStates: (states: readonly string[]): Promise<BatchRow[]> =>
+      db
+        .selectFrom('batches')
+        .selectAll()
+        .where('state', 'in', [...states])
+        .orderBy('seq')
+        .execute(),
+    /** Changes it if it is in one of these states: who comes second changes nothing. @returns whether it was. */
+    async change(id: string, from: readonly string[], change: BatchChange): Promise<boolean> {
+      const update = db.updateTable('batches').set(change).where('id', '=', id);
+      const { numUpdatedRows } = await update.where('state', 'in', [...from]).executeTakeFirst();
+      return numUpdatedRows > 0n;
+    },
+    ...answerQueries(db),
+    /** A batch in one of these states that reads the file; undefined where none does. */
+    using: (file: string, states: readonly string[]): Promise<Pick<BatchRow, 'id'> | undefined> =>
+      db
+        .selectFrom('batches')
+        .select('id')
+        .where('input_file', '=', file)
+        .where('state', 'in', [...states])
+        .limit(1)
+        .executeTakeFirst(),
+    /** Forgets the oldest of a tenant's batches in these states beyond `keep`. */
+    prune: (tenant: string, states: readonly string[], keep: number) => prune(db, tenant, states, keep),
+  };
+}
+
+function answerQueries(db: Database) {
+  return {
+    /** Counts the line with its answer; one that is there already stays as it is. */
+    answer: (row: BatchAnswerRow): Promise<void> =>
+      db.transaction().execute(async (inside) => {
+        const insert = inside
+          .insertInto('batch_answers')
+          .values(row)
+          .onConflict((conflict) => conflict.doNothing());
+        const { numInsertedOrUpdatedRows = 0n } = await insert.executeTakeFirst();
+        if (numInsertedOrUpdatedRows === 0n) return;
+        const column = row.is_error === 1 ? 'failed' : 'completed';
+        await inside
+          .updateTable('batches')
+          .set((batch) => ({ [column]: batch(column, '+', 1) }))
+          .where('id', '=', row.batch)
+          .execute();
+      }),
+    async answeredLines(batch: string): Promise<Set<number>> {
+      const rows = await db.selectFrom('batch_answers').select('line').where('batch', '=', batch).execute();
+      return new Set(rows.map(({ line }) => line));
+    },
+    /** By line, after this one. */
+    answers: (batch: string, isError: boolean, after: number, limit: number): Promise<BatchAnswerRow[]> =>
+      db
+        .selectFrom('batch_answers')
+        .selectAll()
+        .where((row) => row.and({ batch, is_error: isError ? 1 : 0 }))
+        .where('line', '>', after)
+        .orderBy('line')
+        .limit(limit)
+        .execute(),
+    async forgetAnswers(batch: string): Promise<void> {
+      await db.deleteFrom('batch_answers').where('batch', '=', batch).execute();
+    },
+  };
+}
+
+async function prune(db: Database, tenant: string, states: readonly string[], keep: number): Promise<void> {
+  const ended = [...states];
+  const done = db.selectFrom('batches').where('tenant', '=', tenant).where('state', 'in', ended);
+  const { seq } = (await done.select('seq').orderBy('seq', 'desc').limit(1).offset(keep).executeTakeFirst()) ?? {};
+  if (seq === undefined) return;
+  const old = db.deleteFrom('batches').where('tenant', '=', tenant).where('state', 'in', ended);
+  await old.where('seq', '<=', seq).execute();
+}

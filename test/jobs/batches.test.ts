@@ -1,0 +1,158 @@
+// Batches without a server: kills between any two moments, the end of their time, turns of tenants.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { systemClock, systemTimers, type Timers } from '../../src/core/clock.ts';
+import { limits } from '../../src/core/limits.ts';
+import { waitingPlaces } from '../../src/core/waiting-places.ts';
+import { finishedBatchStates, type LineAnswer } from '../../src/jobs/batches/batches.ts';
+import type { OpenJobs } from '../../src/jobs/jobs.ts';
+import { newBatch, openBatchesIn } from '../helpers/test-batches.ts';
+import { temporaryFolder } from '../helpers/test-registry.ts';
+
+const child = fileURLToPath(new URL('../fixtures/batches-child.ts', import.meta.url));
+const lines = 120;
+const kills = 4;
+/** Far more than a loaded machine needs, and less than the runner gives a file. */
+const waitMsMax = 240_000;
+const ok = (body: unknown): LineAnswer => ({ status: 200, requestId: 'r', body, retryAfterSeconds: null });
+
+async function waitFor(what: string, isTrue: () => Promise<boolean>): Promise<void> {
+  const until = systemClock.monotonic() + waitMsMax;
+  while (!(await isTrue())) {
+    assert.ok(systemClock.monotonic() < until, what);
+    await setTimeout(5);
+  }
+}
+
+async function ends({ batches }: OpenJobs, id: string, tenant = 't') {
+  await waitFor(`${id} ends`, async () => finishedBatchStates.includes((await batches.find(tenant, id)).state));
+  return await batches.find(tenant, id);
+}
+
+async function customIds({ files }: OpenJobs, id: string | null): Promise<string[]> {
+  if (id === null) return [];
+  const text = readFileSync(files.pathOf(await files.find('t', id)), 'utf8').trimEnd();
+  return text.split('\n').map((line) => JSON.parse(line).custom_id);
+}
+
+test('a process that is killed over and over answers no line twice and forgets none', async (t) => {
+  const folder = temporaryFolder(t);
+  const before = await openBatchesIn(folder);
+  const id = await newBatch(before, lines);
+  await before.close();
+  const asked: string[] = [];
+  let isOver = false;
+  for (let life = 0; life < kills && !isOver; life++) {
+    const running = spawn(process.execPath, [child, folder], { stdio: ['ignore', 'pipe', 'inherit'] });
+    let text = '';
+    const some = Promise.withResolvers<void>();
+    running.stdout.setEncoding('utf8').on('data', (part: string) => {
+      text += part;
+      // A number of lines of its own, so that kills come at other places of each life.
+      if (text.split('asked ').length > 8 + life * 5) some.resolve();
+    });
+    const ended = once(running, 'close');
+    await Promise.race([some.promise, ended]);
+    running.kill('SIGKILL');
+    await ended;
+    asked.push(...[...text.matchAll(/asked (\d+)\n/g)].map(([, number]) => number!));
+    isOver = !text.includes('asked');
+  }
+  const after = await openBatchesIn(folder);
+  t.after(() => after.close());
+  const counts = (await after.batches.find('t', id)).counts;
+  assert.ok(counts.completed + counts.failed > 0, 'what was answered before the kills is kept');
+  const again: string[] = [];
+  after.batches.start(async ({ body }) => {
+    const { id: number } = body as { id: string };
+    again.push(number);
+    const said = { id: number };
+    return number.endsWith('7') ? { ...ok(said), status: 400 } : ok(said);
+  });
+  const batch = await ends(after, id);
+  assert.deepEqual([batch.state, batch.counts], ['completed', { total: lines, completed: 108, failed: 12 }]);
+  const [output, errors] = [await customIds(after, batch.outputFile), await customIds(after, batch.errorFile)];
+  const all = Array.from({ length: lines }, (_, i) => `${i}`);
+  assert.deepEqual(
+    output,
+    all.filter((number) => !number.endsWith('7')),
+  );
+  assert.deepEqual(
+    errors,
+    all.filter((number) => number.endsWith('7')),
+  );
+  // Only what was under way at a kill was asked again: three places.
+  assert.ok(asked.length + again.length <= lines + 3 * kills, `${asked.length + again.length} were asked`);
+  assert.equal((await after.database.selectFrom('batch_answers').selectAll().execute()).length, 0);
+});
+
+test('what has no answer when the time is over has expired, the rest is kept', async (t) => {
+  let now = systemClock.now();
+  const expiries: (() => void)[] = [];
+  const timers: Timers = {
+    after(ms, call) {
+      if (ms < 3_600_000) return systemTimers.after(ms, call);
+      expiries.push(call);
+      return () => {};
+    },
+  };
+  const testing = await openBatchesIn(temporaryFolder(t), { clock: { ...systemClock, now: () => now }, timers });
+  t.after(() => testing.close());
+  const id = await newBatch(testing, 5);
+  testing.batches.start(async ({ body, signal }) => {
+    if ((body as { id: string }).id === '0') return ok({});
+    await once(signal, 'abort');
+    throw signal.reason;
+  });
+  await waitFor('the first line', async () => (await testing.batches.find('t', id)).counts.completed > 0);
+  now += limits.batchWindowMs + 1;
+  for (const expire of expiries) expire();
+  const batch = await ends(testing, id);
+  assert.deepEqual([batch.state, batch.counts.completed], ['expired', 1]);
+  assert.deepEqual(await customIds(testing, batch.outputFile), ['0']);
+  assert.deepEqual(await customIds(testing, batch.errorFile), ['1', '2', '3', '4']);
+});
+
+test('of one tenant a batch follows the other, and another tenant waits for neither', async (t) => {
+  const testing = await openBatchesIn(temporaryFolder(t), { batchPlaces: () => 2 });
+  t.after(() => testing.close());
+  const ids = [await newBatch(testing, 1, 'a'), await newBatch(testing, 3, 'a'), await newBatch(testing, 3, 'b')];
+  const asked: string[] = [];
+  testing.batches.start(async ({ tenant }) => {
+    asked.push(tenant);
+    // Ends only if the second place is not taken by a's next batch.
+    await waitFor('both tenants', async () => asked.includes('b') && asked.includes('a'));
+    return ok({});
+  });
+  await Promise.all(ids.map((id, i) => ends(testing, id, 'aab'[i]!)));
+  assert.deepEqual(asked.toSorted().join(''), 'aaaabbb');
+});
+
+test('places are given in the order of asking', async () => {
+  const places = waitingPlaces(() => 1);
+  const order: string[] = [];
+  const first = await places.take();
+  const later = ['a', 'b', 'c'].map(async (name) => {
+    const giveBack = await places.take();
+    order.push(name);
+    giveBack();
+    giveBack();
+  });
+  first();
+  await Promise.all(later);
+  assert.deepEqual(order, ['a', 'b', 'c']);
+});
+
+test('a tenant has so many batches that are not over, and no more', async (t) => {
+  const testing = await openBatchesIn(temporaryFolder(t));
+  t.after(() => testing.close());
+  for (let i = 0; i < limits.liveBatches; i++) await newBatch(testing, 1);
+  await assert.rejects(newBatch(testing, 1), { code: 'batch_limit_exceeded' });
+  await newBatch(testing, 1, 'other');
+});
