@@ -150,6 +150,13 @@ export const vllmVariables: Readonly<Record<string, Word>> = {
     },
   },
   VLLM_LORA_RESOLVER_HF_REPO_LIST: never('`lorikeet adapters pull hf:org/repo` loads from the hub, once and by digest'),
+  VLLM_CPU_KVCACHE_SPACE: {
+    says: '`LORIKEET_KV_MEMORY`, from GiB; 0 is the default',
+    read(value): Record<string, string> | string {
+      if (!/^\d{1,6}$/.test(value)) return 'must be a whole number of GiB';
+      return Number(value) === 0 ? {} : { LORIKEET_KV_MEMORY: `${value}GiB` };
+    },
+  },
   VLLM_PLUGINS: always(['lora_filesystem_resolver'], 'it needs VLLM_LORA_RESOLVER_CACHE_DIR, and there are no others'),
 };
 

@@ -8,6 +8,7 @@ import { type OpenJobs, openTrainingJobs } from '../jobs/jobs.ts';
 import { defaultTrainerRestart } from '../jobs/policies/trainer-restart.ts';
 import { trainingRoom } from '../jobs/policies/training-room.ts';
 import type { Metrics } from '../metrics/metrics.ts';
+import type { EngineInfo } from '../protocol/messages.ts';
 import { trainerProcessStarter } from '../protocol/trainer-process.ts';
 import type { AdapterRegistry } from '../registry/adapter-registry.ts';
 import { nodeFiles } from '../storage/files.ts';
@@ -23,6 +24,15 @@ type TrainingParts = RegistryParts & {
   readonly tenancy: Tenancy;
 };
 
+/** On the processor more rows make no more tokens, and each makes everybody's next token later. */
+const batchPlacesOnCpu = 8;
+
+/** Lines of batches at once: the other slots are left to those who wait for their answers. */
+function batchPlaces(info: EngineInfo | null): number {
+  const half = Math.ceil((info?.maxSequences ?? 1) / 2);
+  return info?.device === 'cpu' ? Math.min(half, batchPlacesOnCpu) : half;
+}
+
 /** The engine's environment, without its heap: the trainer makes few sessions and many threads' worth of arrays. */
 export function openTraining(config: Config, parts: TrainingParts): Promise<OpenJobs> {
   const { database, store, files, engine, registry, service, tenancy, metrics, logger } = parts;
@@ -37,8 +47,7 @@ export function openTraining(config: Config, parts: TrainingParts): Promise<Open
       ...{ cacheDir: join(config.dataDir, 'weights'), cudaDir: cudaDir(config.dataDir) },
     },
     share: trainingRoom(config),
-    // The other slots are left to those who wait for their answers.
-    batchPlaces: () => Math.ceil((engine.info?.maxSequences ?? 1) / 2),
+    batchPlaces: () => batchPlaces(engine.info),
     restart: defaultTrainerRestart,
     bounds: {
       turnMs: config.trainingTurn * 60_000,

@@ -66,6 +66,8 @@ test("vLLM's flags and variables become settings, ours go first, and each says w
   assert.deepEqual([config.adminKey, origins.adminKey], ['k', 'VLLM_API_KEY']);
   assert.deepEqual([config.adapterRoot, config.adapterResolver], ['/adapters', true]);
   assert.equal(load({ 'max-loras': '2' }).config.adapterPages, 4);
+  assert.equal(load({}, { VLLM_CPU_KVCACHE_SPACE: '3' }).config.kvMemory, 3 * 1024 ** 3);
+  assert.equal(load({}, { VLLM_CPU_KVCACHE_SPACE: '0' }).config.kvMemory, load().config.kvMemory);
   assert.equal(load({ 'max-lora-rank': '64' }).config.adapterPages, null);
   assert.equal(load({ 'max-loras': '2', 'adapter-pages': '9' }).config.adapterPages, 9);
   const both = { LORIKEET_ADMIN_KEY: 'ours', VLLM_API_KEY: 'theirs' };
