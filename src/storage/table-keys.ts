@@ -20,9 +20,11 @@ export const tableKeys = {
   jobs: ['seq'],
   job_events: ['job', 'seq'],
   job_checkpoints: ['job', 'step'],
+  batches: ['seq'],
+  batch_answers: ['batch', 'line'],
   usage: ['tenant', 'minute', 'adapter'],
   rate_levels: ['id'],
 } satisfies { readonly [T in TableName]: readonly (keyof Tables[T])[] };
 
 /** Those whose numbers the database counts itself. */
-export const countedTables: readonly TableName[] = ['audit', 'files', 'jobs'];
+export const countedTables: readonly TableName[] = ['audit', 'files', 'jobs', 'batches'];
