@@ -44,8 +44,8 @@ export type EngineOptions = {
   readonly sharesBasePrefixes?: boolean;
   /** Tokens of one step, of prompts and of answers. */
   readonly prefillChunk: number;
-  /** Where more sequences decode than that they take turns; left out: all decode in every step. */
-  readonly takesTurns?: boolean;
+  /** Sequences that decode in one step; more take turns. Left out: all decode in every step. */
+  readonly decodes?: number;
   readonly clock: Clock;
   /** For requests that bring no seed. */
   readonly freshSeed: () => number;
@@ -83,12 +83,12 @@ export class Engine {
   constructor(options: EngineOptions) {
     this.#options = options;
     const { kv, pages: pool } = options.decoder;
-    const { adapters: store, merges, prefillChunk: budget, takesTurns = false } = options;
+    const { adapters: store, merges, prefillChunk: budget, decodes } = options;
     const prefersMerge = (sequence: Sequence) => this.#prefersMerge(sequence);
     this.#speculation = new Speculation(options.speculation ?? 'never');
     this.#door = new AdapterDoor({ store, pool, merges, prefersMerge });
     this.#scheduler = new Scheduler({
-      ...{ rows: kv.rows, lead: leadOfContext * kv.positions, budget, takesTurns, kv },
+      ...{ rows: kv.rows, lead: leadOfContext * kv.positions, budget, kv, ...(decodes !== undefined && { decodes }) },
       begin: (sequence) => this.#begin(sequence),
       // Until its grammar is compiled, or the beginning of its prompt is, a sequence holds nobody up.
       admit: (sequence) => (this.#isComing(sequence) ? 'wait' : this.#door.admit(sequence)),

@@ -35,8 +35,8 @@ export type SchedulerOptions = {
   readonly lead: number;
   /** Tokens of a step. */
   readonly budget: number;
-  /** Those that decode are within the budget too, and take turns; left out: all of them decode in every step. */
-  readonly takesTurns?: boolean;
+  /** Sequences that decode in one step, within the budget; more take turns. Left out: all of them decode in every step. */
+  readonly decodes?: number;
   /** Keys and values. */
   readonly kv: Pick<KvCache, 'hasRoom' | 'reserve' | 'clear'>;
   /** A sequence has an empty row from now on; it may say that some of its tokens are computed. */
@@ -128,10 +128,11 @@ export class Scheduler {
 
   /** Without those that decode and whose turn it is not. */
   #inTurn(order: readonly Sequence[]): readonly Sequence[] {
-    const { budget, takesTurns = false } = this.#options;
+    const { budget, decodes } = this.#options;
+    if (decodes === undefined) return order;
     const decoding = order.filter((sequence) => tokensLeft(sequence) === 1);
-    const most = decodesMax(budget, decoding.length < order.length);
-    if (!takesTurns || decoding.length <= most) return order;
+    const most = decodesMax(decodes, budget, decoding.length < order.length);
+    if (decoding.length <= most) return order;
     const asked = decoding.map((sequence) => {
       const { line, turn } = sequence;
       return { sequence, counter: this.waiting.counter(line.flow), turn };
@@ -169,6 +170,7 @@ export class Scheduler {
       // Another flow's only where pages are its right: one that is above its share waits for itself.
       holdsUp: (blocked, { line }) => blocked.line.flow === line.flow || hasRight(blocked),
       room: (sequence) => {
+        if (this.#hasPromptsEnough(sequence.line.flow)) return 'no';
         if (this.#hasRoomFor(sequence)) return 'yes';
         if (rows === 1) return 'never';
         givers ??= giversNow();
@@ -219,6 +221,20 @@ export class Scheduler {
       for (const row of rows) this.preempt(row);
     }
     return this.preemptions > before;
+  }
+
+  /**
+   * Where more sequences run than decode in one step, a flow starts prompts only for the step: the others would wait for
+   * their tokens all the same, but not in the queue, where flows take turns by what they were served.
+   */
+  #hasPromptsEnough(flow: number): boolean {
+    const { budget, decodes } = this.#options;
+    if (decodes === undefined || this.running.length < decodes) return false;
+    let tokens = 0;
+    for (const sequence of this.running) {
+      if (sequence.line.flow === flow && prefillLeft(sequence) > 0) tokens += tokensLeft(sequence);
+    }
+    return tokens >= budget;
   }
 
   /** A row, and room for its tokens beside a block for each that runs. */

@@ -28,6 +28,12 @@ export type EngineCallbacks = {
 
 export type StartedEngine = { readonly engine: Engine; readonly info: EngineInfo };
 
+/**
+ * Sequences that decode in one step, for each thread: one takes about as long for that many as to read all weights, so
+ * more give hardly any more tokens a second and wait longer for each (docs/log.md).
+ */
+const decodesPerThread = 16;
+
 export async function startEngine(
   config: EngineConfig,
   clock: Clock,
@@ -101,7 +107,7 @@ export async function startEngine(
     merges,
     grammars,
     prefillChunk,
-    takesTurns: runtime.device === null,
+    ...(runtime.device === null && { decodes: decodesPerThread * runtime.threads }),
     // A device's rows of one run have as many new tokens each, and other bits with more of them.
     speculation: config.speculates && runtime.device === null ? 'auto' : 'never',
     sharesBasePrefixes,

@@ -29,7 +29,7 @@ export type FairTrafficOptions = {
   readonly rows: number;
   readonly lead: number;
   readonly budget: number;
-  readonly takesTurns?: boolean;
+  readonly decodes?: number;
   readonly admit?: (sequence: Sequence) => Admission;
   /** Pages that running sequences share, and those of each adapter; left out: nobody takes any. */
   readonly pages?: { readonly total: number; readonly each: number };
@@ -54,14 +54,14 @@ const stepsMax = 200_000;
 export const subflowOf = ({ line }: Sequence) => `${line.flow} ${line.subflow}`;
 
 export function fairTraffic(jobs: readonly Job[], options: FairTrafficOptions): FairTraffic {
-  const { rows, lead, budget, takesTurns = false, pages = { total: 0, each: 0 }, watch } = options;
+  const { rows, lead, budget, decodes, pages = { total: 0, each: 0 }, watch } = options;
   const { admit = (sequence) => (hasPages(sequence) ? 'start' : 'blocked') } = options;
   const service = new Map<number, number>();
   const subflowService = new Map<string, number>();
   const served = new Map<Sequence, Served>();
   const kept = new Map<Sequence, number>();
   const scheduler = new Scheduler({
-    ...{ rows, lead, budget, takesTurns, admit },
+    ...{ rows, lead, budget, admit, ...(decodes !== undefined && { decodes }) },
     // What a sequence had when it was preempted is known still, as in a prefix cache with room for all.
     begin: (sequence) => {
       sequence.computed = Math.min(kept.get(sequence) ?? 0, sequence.tokens.length - 1);

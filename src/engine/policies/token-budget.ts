@@ -19,9 +19,12 @@ export function shareTokens(lefts: readonly number[], budget: number): number[] 
   });
 }
 
-/** Tokens of a step for those that decode: what prompts have a right to is left to them, where there are any. */
-export const decodesMax = (budget: number, hasPrompts: boolean): number =>
-  hasPrompts ? Math.max(1, budget - Math.ceil(budget * restMin)) : budget;
+/**
+ * Those that decode in one step, `most` at most: what prompts have a right to of the budget is left to them, where there
+ * are any.
+ */
+export const decodesMax = (most: number, budget: number, hasPrompts: boolean): number =>
+  Math.min(most, hasPrompts ? Math.max(1, budget - Math.ceil(budget * restMin)) : budget);
 
 /**
  * Of those that decode, the ones that do in the next step: of the flows that were served least, and of each those whose
