@@ -35,7 +35,7 @@ export type SchedulerOptions = {
   readonly lead: number;
   /** Tokens of a step. */
   readonly budget: number;
-  /** Sequences that decode in one step, within the budget; more take turns. Left out: all of them decode in every step. */
+  /** Sequences that decode in one step, within the budget; more take turns. Left out: all decode in every step. */
   readonly decodes?: number;
   /** Keys and values. */
   readonly kv: Pick<KvCache, 'hasRoom' | 'reserve' | 'clear'>;
@@ -224,8 +224,8 @@ export class Scheduler {
   }
 
   /**
-   * Where more sequences run than decode in one step, a flow starts prompts only for the step: the others would wait for
-   * their tokens all the same, but not in the queue, where flows take turns by what they were served.
+   * Where more sequences run than decode in one step, a flow starts prompts only for the step: the others would wait
+   * for their tokens all the same, but not in the queue, where flows take turns by what they were served.
    */
   #hasPromptsEnough(flow: number): boolean {
     const { budget, decodes } = this.#options;

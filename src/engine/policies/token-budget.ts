@@ -20,8 +20,8 @@ export function shareTokens(lefts: readonly number[], budget: number): number[] 
 }
 
 /**
- * Those that decode in one step, `most` at most: what prompts have a right to of the budget is left to them, where there
- * are any.
+ * Those that decode in one step, `most` at most: what prompts have a right to of the budget is left to them, where
+ * there are any.
  */
 export const decodesMax = (most: number, budget: number, hasPrompts: boolean): number =>
   Math.min(most, hasPrompts ? Math.max(1, budget - Math.ceil(budget * restMin)) : budget);
