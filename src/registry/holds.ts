@@ -49,8 +49,10 @@ export function holds() {
       const hold = held.get(versionId(version));
       if (hold === undefined) return Promise.resolve();
       hold.isDeleting = true;
+      // Before they are told: one may let go at once.
+      const free = new Promise<void>((resolve) => hold.onFree.push(resolve));
       hold.deleting?.abort();
-      return new Promise((resolve) => hold.onFree.push(resolve));
+      return free;
     },
   };
 }

@@ -11,7 +11,7 @@ import { type ErrorCode, errorTable, LorikeetError } from '../../src/core/errors
 import { limits } from '../../src/core/limits.ts';
 import { listen, type TestApp, type TestAppOptions, testApp, until } from '../helpers/app.ts';
 import { fakeOffline } from '../helpers/fake-offline.ts';
-import { rowsForm } from './form.ts';
+import { formOf, rowsForm } from './form.ts';
 
 type Answer = { statusCode: number; headers: Record<string, unknown>; body: string };
 type Cause = { options?: TestAppOptions; ask(app: TestApp): Promise<Answer> };
@@ -25,6 +25,15 @@ const refusing = (error: Error): Cause => ({
     return post(url, prompt);
   },
 });
+const endpoint = '/v1/completions';
+const line = JSON.stringify({ custom_id: 'a', method: 'POST', url: endpoint, body: { prompt: 'x' } });
+/** A body that asks for a batch over one line. */
+async function batchOf({ app }: TestApp, content = line) {
+  const form = formOf({ name: 'purpose', content: 'batch' }, { name: 'file', filename: 'b.jsonl', content });
+  const { id } = (await app.inject({ method: 'POST', url: '/v1/files', ...form })).json();
+  return { input_file_id: id, endpoint, completion_window: '24h' };
+}
+
 const notAnalysing = (code: ErrorCode): Cause => ({
   options: { deps: { offline: fakeOffline({ analyse: () => Promise.reject(new LorikeetError(code)) }) } },
   async ask({ app, registry }) {
@@ -230,6 +239,24 @@ const causes: Partial<Record<ErrorCode, Cause>> = {
       const { id: training_file } = await training.file();
       for (let i = 0; i < limits.liveJobs; i++) await post('/v1/fine_tuning/jobs', { training_file });
       return post('/v1/fine_tuning/jobs', { training_file });
+    },
+  },
+  batch_not_found: injecting({ url: '/v1/batches/batch_none' }),
+  batch_limit_exceeded: {
+    async ask(testing) {
+      const body = await batchOf(testing);
+      // Answered one after another, and the first is never answered whole.
+      testing.engine.refusal = new LorikeetError('server_overloaded');
+      for (let i = 0; i < limits.liveBatches; i++) await testing.post('/v1/batches', body);
+      return testing.post('/v1/batches', body);
+    },
+  },
+  batch_state_conflict: {
+    async ask(testing) {
+      const { id } = (await testing.post('/v1/batches', await batchOf(testing, 'no line'))).json();
+      const statusNow = async () => (await testing.app.inject(`/v1/batches/${id}`)).json().status;
+      while ((await statusNow()) !== 'failed') await setTimeout(1);
+      return testing.post(`/v1/batches/${id}/cancel`, {});
     },
   },
   storage_busy: refusing(new LorikeetError('storage_busy')),

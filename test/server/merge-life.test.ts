@@ -168,6 +168,7 @@ test('after a restart wanted merges are asked for again, failed ones told, those
 
   const second = await mergeApp(t, options);
   await until(() => second.merges.list().filter(({ state }) => state === 'failed').length === 2);
+  await until(() => second.merges.list().length === 3);
   const seen = new Map((await second.list()).data.map((merge) => [merge.adapters[0]?.id, merge]));
   assert.deepEqual([...seen.keys()].sort(), ['a@1', 'b@1', 'damaged@1']);
   assert.deepEqual(second.engine.mergesAsked, [`${keyOf(a)} in 8 bits`]);
