@@ -315,7 +315,7 @@ int main(void) {
     variant.count = lorikeet_operators(NULL, names[v], &variant.name, variant.operators, OPERATORS_MAX);
     if (variant.count == 0) continue;
     state = 1;
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < 100; i++) {
       quantized(&variant, &plain);
       of_floats(&variant, &plain);
       attention(&variant, &plain);
