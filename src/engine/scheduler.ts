@@ -154,8 +154,13 @@ export class Scheduler {
     const { rows, lead, admit } = this.#options;
     const started: Sequence[] = [];
     const young = new Set<Sequence>();
-    /** As long as nobody starts: who gives a row to each flow. */
+    /** As long as nobody starts or gives way: who gives a row to each flow, and whether one has prompts enough. */
     let givers: RowGivers | null = null;
+    let hasPromptsEnough: ((flow: number) => boolean) | null = null;
+    const changed = () => {
+      givers = null;
+      hasPromptsEnough = null;
+    };
     // Where room runs out first, there are no more rows than those that run.
     const giversNow = () => rowGivers(this, { rows: this.room > 0 ? this.running.length : rows, lead, young });
     /** Asked for every pair of a blocked and another one: worked out once for each, as the step found it. */
@@ -170,7 +175,8 @@ export class Scheduler {
       // Another flow's only where pages are its right: one that is above its share waits for itself.
       holdsUp: (blocked, { line }) => blocked.line.flow === line.flow || hasRight(blocked),
       room: (sequence) => {
-        if (this.#hasPromptsEnough(sequence.line.flow)) return 'no';
+        hasPromptsEnough ??= this.#promptsEnough();
+        if (hasPromptsEnough(sequence.line.flow)) return 'no';
         if (this.#hasRoomFor(sequence)) return 'yes';
         if (rows === 1) return 'never';
         givers ??= giversNow();
@@ -180,7 +186,7 @@ export class Scheduler {
       admit: (sequence) => {
         const admission = admit(sequence);
         if (admission !== 'blocked' || !this.#freePages(sequence, givers?.(sequence) ?? null, young)) return admission;
-        givers = null;
+        changed();
         return admit(sequence);
       },
       start: (sequence) => {
@@ -191,9 +197,9 @@ export class Scheduler {
           if (giver === null) break;
           this.preempt(giver);
         }
-        givers = null;
         if (sequence.startedAt === null) started.push(sequence);
         this.#start(sequence, now);
+        changed();
         young.add(sequence);
       },
     });
@@ -226,15 +232,17 @@ export class Scheduler {
   /**
    * Where more sequences run than decode in one step, a flow starts prompts only for the step: the others would wait
    * for their tokens all the same, but not in the queue, where flows take turns by what they were served.
+   * @returns whether a flow has those, as sequences run now
    */
-  #hasPromptsEnough(flow: number): boolean {
+  #promptsEnough(): (flow: number) => boolean {
     const { budget, decodes } = this.#options;
-    if (decodes === undefined || this.running.length < decodes) return false;
-    let tokens = 0;
+    if (decodes === undefined || this.running.length < decodes) return () => false;
+    const tokens = new Map<number, number>();
     for (const sequence of this.running) {
-      if (sequence.line.flow === flow && prefillLeft(sequence) > 0) tokens += tokensLeft(sequence);
+      const { flow } = sequence.line;
+      if (prefillLeft(sequence) > 0) tokens.set(flow, (tokens.get(flow) ?? 0) + tokensLeft(sequence));
     }
-    return tokens >= budget;
+    return (flow) => (tokens.get(flow) ?? 0) >= budget;
   }
 
   /** A row, and room for its tokens beside a block for each that runs. */
