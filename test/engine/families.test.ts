@@ -2,9 +2,7 @@
 // and merged into a checkpoint.
 
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import test from 'node:test';
 import { type AdapterFiles, linearSize, type TargetModule } from '../../src/core/adapter.ts';
 import type { ModelShape } from '../../src/core/base-model.ts';
@@ -16,7 +14,6 @@ import { createDecoder, type Decoder } from '../../src/engine/decoder.ts';
 import { evenBatch } from '../../src/engine/forward-batch.ts';
 import { logSumExp } from '../../src/engine/logprobs.ts';
 import { mergeModel } from '../../src/engine/merges/merge-model.ts';
-import { adapterDigest } from '../../src/formats/adapter-digest.ts';
 import { writeSafetensors } from '../../src/formats/write-safetensors.ts';
 import { lower } from '../../src/graph/lower.ts';
 import type { LoweredModel } from '../../src/graph/lowered.ts';
@@ -24,9 +21,10 @@ import { openModel } from '../../src/models/open.ts';
 import { exportSafetensors } from '../../src/offline/export-safetensors.ts';
 import { hashedValues } from '../helpers/hashed-values.ts';
 import { anotherDecoder, testRuntime } from '../helpers/test-runtime.ts';
-import { temporaryFolder, tinyFiles } from '../helpers/tiny-lowered.ts';
+import { tinyFiles } from '../helpers/tiny-lowered.ts';
 import type { TinyModel } from '../helpers/tiny-models.ts';
 import { bytesOf, openExport } from '../offline/exported-model.ts';
+import { writeAdapterFiles } from './adapters/random-adapters.ts';
 
 type Fixture = {
   readonly r: number;
@@ -70,17 +68,7 @@ function adapterOf(shape: ModelShape, modules: readonly string[]): AdapterFiles 
     }),
   ).flat();
   const fields = { peft_type: 'LORA', task_type: 'CAUSAL_LM', r, lora_alpha: scaling * r, target_modules: modules };
-  const [config, weights] = [Buffer.from(JSON.stringify(fields)), writeSafetensors(tensors)];
-  const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
-  const folder = temporaryFolder();
-  const files = {
-    digest: adapterDigest(sha256(config), sha256(weights)),
-    config: join(folder, 'adapter_config.json'),
-    weights: join(folder, 'adapter_model.safetensors'),
-  };
-  writeFileSync(files.config, config);
-  writeFileSync(files.weights, weights);
-  return files;
+  return writeAdapterFiles(Buffer.from(JSON.stringify(fields)), writeSafetensors(tensors));
 }
 
 /** Of every target of the texts. */

@@ -5,9 +5,10 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { systemClock, systemTimers } from '../../src/core/clock.ts';
 import { limits } from '../../src/core/limits.ts';
-import { prng } from '../../src/core/prng.ts';
+import { type Prng, prng } from '../../src/core/prng.ts';
 import { type OpenJobs, openTrainingJobs } from '../../src/jobs/jobs.ts';
 import type { JobOptions } from '../../src/jobs/options.ts';
+import type { AdapterRegistry } from '../../src/registry/adapter-registry.ts';
 import { openAdapterRegistry } from '../../src/registry/registry.ts';
 import { type Database, openDatabase } from '../../src/storage/database.ts';
 import { nodeFiles } from '../../src/storage/files.ts';
@@ -17,13 +18,20 @@ import { plainBounds, plainTrainer } from './test-jobs.ts';
 
 export type TestBatches = OpenJobs & { readonly database: Database; close(): Promise<void> };
 
-export async function openBatchesIn(folder: string, more: Partial<JobOptions> = {}): Promise<TestBatches> {
+type InFolder = { readonly open: OpenJobs; readonly registry: AdapterRegistry; readonly database: Database };
+
+/** Jobs and batches of a folder, with a trainer without a model. */
+export async function openJobsIn(
+  folder: string,
+  random: Prng,
+  log: JobOptions['log'],
+  more: Partial<JobOptions> = {},
+): Promise<InFolder> {
   const shared = { clock: systemClock, timers: systemTimers, newId: randomUUID, files: nodeFiles };
-  const log = { info: () => {}, warn: () => {}, error: () => {} };
   const database = await openDatabase(join(folder, 'lorikeet.db'));
   const base = { name: 'tiny', digest: `sha256:${'a'.repeat(64)}`, shape: () => tinyShape };
   const registry = await openAdapterRegistry({
-    ...{ ...shared, database, base, random: prng(1), log, limits },
+    ...{ ...shared, database, base, random, log, limits },
     folder: join(folder, 'adapters'),
     check: () => ({ r: 2, parameters: 64, targetModules: ['q_proj'], warnings: [] }),
   });
@@ -39,9 +47,14 @@ export async function openBatchesIn(folder: string, more: Partial<JobOptions> = 
     bounds: plainBounds,
     meter: { stepTaken: () => {} },
     newSeed: () => 7,
-    batchPlaces: () => 3,
     ...more,
   });
+  return { open, registry, database };
+}
+
+export async function openBatchesIn(folder: string, more: Partial<JobOptions> = {}): Promise<TestBatches> {
+  const log = { info: () => {}, warn: () => {}, error: () => {} };
+  const { open, registry, database } = await openJobsIn(folder, prng(1), log, { batchPlaces: () => 3, ...more });
   return {
     ...open,
     database,

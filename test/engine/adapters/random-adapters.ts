@@ -84,7 +84,11 @@ const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest(
 
 export function writeAdapter(plan: AdapterPlan, pairs: readonly RandomPair[]): AdapterFiles {
   const { config, weights: floats } = writePeftAdapter(configOf(plan), pairs);
-  const weights = plan.type === undefined ? floats : encoded(floats, plan.type);
+  return writeAdapterFiles(config, plan.type === undefined ? floats : encoded(floats, plan.type));
+}
+
+/** As the registry hands them to an engine. */
+export function writeAdapterFiles(config: Uint8Array, weights: Uint8Array): AdapterFiles {
   const folder = temporaryFolder();
   const files = {
     digest: adapterDigest(sha256(config), sha256(weights)),
