@@ -70,12 +70,7 @@ async function countWhole(
 }
 
 async function* adapterDigests(database: Database): AsyncGenerator<string> {
-  const table = adapterTable(database);
-  let page = await table.digests('', 200);
-  while (page.length > 0) {
-    yield* page;
-    page = await table.digests(page.at(-1)!, 200);
-  }
+  for await (const page of adapterTable(database).allDigests('', 200)) yield* page;
 }
 
 function withoutModel(): never {

@@ -14,10 +14,8 @@ const markerName = 'checked-to';
 export async function checkContents(parts: Parts, stop: AbortSignal): Promise<void> {
   const { names, options } = parts;
   const marker = join(options.folder, markerName);
-  let rows = await names.adapters.notReady(null, pageSize);
-  while (rows.length > 0) {
+  for await (const rows of names.adapters.allNotReady(pageSize)) {
     for (const { digest, state } of rows) if (state === 'corrupt') await checkOne(parts, digest, stop);
-    rows = await names.adapters.notReady(rows.at(-1)!, pageSize);
   }
   const start = (await readText(options.files, marker)) ?? '';
   const round = [
@@ -25,13 +23,12 @@ export async function checkContents(parts: Parts, stop: AbortSignal): Promise<vo
     { from: '', to: start },
   ];
   for (const { from, to } of round) {
-    let last = from;
-    while (to === null || last < to) {
-      const page = await names.adapters.digests(last, pageSize);
-      if (page.length === 0) break;
+    if (from === to) continue;
+    for await (const page of names.adapters.allDigests(from, pageSize)) {
       for (const digest of page) if (to === null || digest <= to) await checkOne(parts, digest, stop);
-      last = page.at(-1)!;
+      const last = page.at(-1)!;
       await writeText(options.files, marker, last);
+      if (to !== null && last >= to) break;
     }
   }
 }

@@ -20,10 +20,9 @@ async function finishDeletions(parts: Parts, finish: Deletion['finish'], stop: A
     finish({ tenant, name, version, digest }).catch((error) => {
       if (!stop.aborted) options.log.error({ err: error, name, version }, 'an adapter could not be removed');
     });
-  let page = await names.adapters.notReady(null, pageSize);
-  while (page.length > 0 && !stop.aborted) {
+  for await (const page of names.adapters.allNotReady(pageSize)) {
+    if (stop.aborted) return;
     for (const row of page) if (row.state === 'deleting') await finishOne(row);
-    page = await names.adapters.notReady(page.at(-1)!, pageSize);
   }
 }
 

@@ -2,6 +2,7 @@
 
 import { sql } from 'kysely';
 import type { Database } from './database.ts';
+import { pagesOfQuery } from './pages.ts';
 import type { AdapterRow } from './tables.ts';
 
 export type AdapterTable = ReturnType<typeof adapterTable>;
@@ -32,13 +33,14 @@ function reading(db: Database) {
       all.where('tenant', '=', tenant).where('name', 'in', names).orderBy('name').orderBy('version').execute(),
     newest: (page: NamePage, baseDigest: string) => newest(db, page, baseDigest),
     /** Not ready: being deleted, or damaged. In the order of their keys, after `after`. */
-    notReady(after: VersionKey | null, limit: number): Promise<AdapterRow[]> {
-      // A parameter in place of the text would hide from SQLite that there is an index of these rows.
-      const found = all.where(sql<boolean>`state <> 'ready'`);
-      const { tenant, name, version } = after ?? { tenant: '', name: '', version: 0 };
-      const later = found.where(sql<boolean>`(tenant, name, version) > (${tenant}, ${name}, ${version})`);
-      return later.orderBy('tenant').orderBy('name').orderBy('version').limit(limit).execute();
-    },
+    notReady: (after: VersionKey | null, limit: number) => notReady(db, after, limit),
+    /** All of them, page by page. */
+    allNotReady: (limit: number) =>
+      pagesOfQuery<AdapterRow, VersionKey | null>(
+        null,
+        (after) => notReady(db, after, limit),
+        (last) => last,
+      ),
     async hasDigest(digest: string): Promise<boolean> {
       const query = db.selectFrom('adapters').select('digest').where('digest', '=', digest).limit(1);
       return (await query.executeTakeFirst()) !== undefined;
@@ -56,10 +58,14 @@ function reading(db: Database) {
       return new Set((await query.execute()).map(({ digest }) => digest));
     },
     /** All contents, in order, after `after`. */
-    async digests(after: string, limit: number): Promise<string[]> {
-      const query = db.selectFrom('adapters').select('digest').distinct().where('digest', '>', after);
-      return (await query.orderBy('digest').limit(limit).execute()).map(({ digest }) => digest);
-    },
+    digests: (after: string, limit: number) => digests(db, after, limit),
+    /** The same, page by page. */
+    allDigests: (after: string, limit: number) =>
+      pagesOfQuery<string, string>(
+        after,
+        (last) => digests(db, last, limit),
+        (last) => last,
+      ),
     /** @param createdBy left out: whoever brought it */
     async kept(tenant: string, createdBy?: string | null): Promise<KeptAdapters> {
       let query = db.selectFrom('adapters').where('tenant', '=', tenant);
@@ -77,6 +83,19 @@ function reading(db: Database) {
       return found?.record;
     },
   };
+}
+
+function notReady(db: Database, after: VersionKey | null, limit: number): Promise<AdapterRow[]> {
+  // A parameter in place of the text would hide from SQLite that there is an index of these rows.
+  const found = db.selectFrom('adapters').selectAll().where(sql<boolean>`state <> 'ready'`);
+  const { tenant, name, version } = after ?? { tenant: '', name: '', version: 0 };
+  const later = found.where(sql<boolean>`(tenant, name, version) > (${tenant}, ${name}, ${version})`);
+  return later.orderBy('tenant').orderBy('name').orderBy('version').limit(limit).execute();
+}
+
+async function digests(db: Database, after: string, limit: number): Promise<string[]> {
+  const query = db.selectFrom('adapters').select('digest').distinct().where('digest', '>', after);
+  return (await query.orderBy('digest').limit(limit).execute()).map(({ digest }) => digest);
 }
 
 function changing(db: Database) {

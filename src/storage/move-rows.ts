@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { type Kysely, sql } from 'kysely';
 import { LorikeetError } from '../core/errors.ts';
 import { type Database, isPostgres, lockKey } from './database.ts';
+import { pagesOfQuery } from './pages.ts';
 import { countedTables, type TableName, tableKeys } from './table-keys.ts';
 
 /** Rows of any table: only their keys are known here. */
@@ -60,22 +61,18 @@ async function isEmpty(database: AnyTables): Promise<boolean> {
   return true;
 }
 
-async function* pages(database: AnyTables, table: TableName): AsyncGenerator<readonly Row[]> {
+function pages(database: AnyTables, table: TableName): AsyncGenerator<readonly Row[]> {
   const key: readonly string[] = tableKeys[table];
   const columns = sql.join(key.map((column) => sql.ref(column)));
-  let last: Row | null = null;
-  for (;;) {
+  const read = (last: Row | null): Promise<readonly Row[]> => {
     let query = database.selectFrom(table).selectAll().limit(pageSize);
     for (const column of key) query = query.orderBy(column);
     if (last !== null) {
-      const values: Row = last;
-      query = query.where(sql<boolean>`(${columns}) > (${sql.join(key.map((column) => values[column]))})`);
+      query = query.where(sql<boolean>`(${columns}) > (${sql.join(key.map((column) => last[column]))})`);
     }
-    const page: readonly Row[] = await query.execute();
-    if (page.length === 0) return;
-    yield page;
-    last = page.at(-1)!;
-  }
+    return query.execute();
+  };
+  return pagesOfQuery<Row, Row | null>(null, read, (last) => last);
 }
 
 /** The same for the same rows, whatever the order of their columns. */

@@ -3,6 +3,7 @@
 
 import { LorikeetError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
+import { pagesOfQuery } from '../../storage/pages.ts';
 import type { BatchRow } from '../../storage/tables.ts';
 import { publishFile } from '../files.ts';
 import type { FilePurpose } from '../training-files.ts';
@@ -42,10 +43,8 @@ const expiredLine = {
 };
 
 async function* answersOf({ batches }: BatchParts, { id }: BatchRow, isError: boolean): AsyncGenerator<Uint8Array> {
-  for (let after = 0; ; ) {
-    const rows = await batches.answers(id, isError, after, page);
-    if (rows.length === 0) return;
-    after = rows.at(-1)!.line;
+  const read = (after: number) => batches.answers(id, isError, after, page);
+  for await (const rows of pagesOfQuery(0, read, ({ line }) => line)) {
     yield Buffer.from(rows.map(({ body }) => `${body}\n`).join(''));
   }
 }
