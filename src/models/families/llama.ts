@@ -1,7 +1,7 @@
 // Llama 1 to 3 and Mistral.
 
 import { type Family, llamaLike } from './family.ts';
-import { attentionOf, refuseGgufWindow, refuseWindow, widthOf, windowOf } from './windows.ts';
+import { everywhere, refuseGgufWindow, refuseWindow, widthOf, windowOf } from './windows.ts';
 
 /** Llama, and Mistral, which is one with a window. */
 export const llama: Family = {
@@ -14,8 +14,7 @@ export const llama: Family = {
       refuseWindow(config, shape);
       return {};
     }
-    const window = windowOf(config, 'sliding_window', shape);
-    return attentionOf(Array.from({ length: shape.layers }, () => ({ window, rope: 'global' })));
+    return everywhere(windowOf(config, 'sliding_window', shape), shape);
   },
   fromGguf(metadata, shape) {
     refuseGgufWindow(metadata, shape);

@@ -4,7 +4,7 @@ import type { ModelTraits } from '../../core/base-model.ts';
 import { limits } from '../../core/limits.ts';
 import { unsupported } from '../fields.ts';
 import { type Family, llamaLike, type PlainShape } from './family.ts';
-import { attentionOf, widthOf, windowOf } from './windows.ts';
+import { everywhere, widthOf, windowOf } from './windows.ts';
 
 /** Phi-3 and Phi-4: q, k and v in one tensor and module, gate and up in another; rotary on a part of each head. */
 export const phi3: Family = {
@@ -42,6 +42,3 @@ function ropeDims(dims: number, { headDim }: PlainShape): ModelTraits {
     unsupported(`rotary positions on ${dims} of ${headDim} dimensions`);
   return dims === headDim ? {} : { ropeDims: dims };
 }
-
-const everywhere = (window: number | null, { layers }: PlainShape): ModelTraits =>
-  attentionOf(Array.from({ length: layers }, () => ({ window, rope: 'global' as const })));

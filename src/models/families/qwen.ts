@@ -2,13 +2,13 @@
 
 import { limits } from '../../core/limits.ts';
 import { type Family, llamaLike } from './family.ts';
-import { attentionOf, layerTypes, refuseGgufWindow, slidingLayers, widthOf, windowOf } from './windows.ts';
+import { attentionOf, chosenWindow, chosenWindowConfig, refuseGgufWindow, slidingLayers } from './windows.ts';
 
 /** What Qwen 2 and 3 share: a window that holds only where use_sliding_window says so, from some layer on. */
 const qwen = {
   ...llamaLike,
   fromConfig(config, shape) {
-    const window = config.get('use_sliding_window') === true ? windowOf(config, 'sliding_window', shape) : null;
+    const window = chosenWindow(config, shape);
     if (window === null) return {};
     const first = config.get('max_window_layers') === 0 ? 0 : config.count('max_window_layers', limits.modelLayers);
     const slides = slidingLayers(config, shape, (layer) => layer >= first);
@@ -18,11 +18,7 @@ const qwen = {
     refuseGgufWindow(metadata, shape);
     return {};
   },
-  toConfig({ attention, layers }) {
-    const window = widthOf(attention);
-    if (window === null) return {};
-    return { use_sliding_window: true, sliding_window: window, layer_types: layerTypes(attention, layers) };
-  },
+  toConfig: chosenWindowConfig,
 } as const satisfies Partial<Family>;
 
 export const qwen2: Family = {

@@ -3,7 +3,7 @@
 import { limits } from '../../core/limits.ts';
 import { type Fields, unsupported } from '../fields.ts';
 import { type Family, llamaLike, type PlainShape } from './family.ts';
-import { attentionOf, layerTypes, refuseGgufWindow, slidingLayers, widthOf, windowOf } from './windows.ts';
+import { attentionOf, chosenWindow, chosenWindowConfig, refuseGgufWindow, slidingLayers } from './windows.ts';
 
 /** llama.cpp knows no other. */
 const everyFourth = (layer: number) => (layer + 1) % 4 === 0;
@@ -16,7 +16,7 @@ export const smollm3: Family = {
   gguf: 'smollm3',
   fromConfig(config, shape) {
     const turns = turningLayers(config, shape);
-    const window = config.get('use_sliding_window') === true ? windowOf(config, 'sliding_window', shape) : null;
+    const window = chosenWindow(config, shape);
     const slides = slidingLayers(config, shape, (layer) => !turns[layer]);
     return attentionOf(
       turns.map((isTurned, layer) => ({ window: slides[layer] ? window : null, rope: isTurned ? 'global' : null })),
@@ -27,15 +27,12 @@ export const smollm3: Family = {
     const layers = Array.from({ length: shape.layers }, (_, layer) => layer);
     return attentionOf(layers.map((layer) => ({ window: null, rope: everyFourth(layer) ? null : 'global' })));
   },
-  toConfig({ attention, layers }) {
-    const window = widthOf(attention);
-    return {
-      no_rope_layers: Array.from({ length: layers }, (_, layer) => (attention?.[layer]?.rope === null ? 0 : 1)),
-      ...(window === null
-        ? {}
-        : { use_sliding_window: true, sliding_window: window, layer_types: layerTypes(attention, layers) }),
-    };
-  },
+  toConfig: (shape) => ({
+    no_rope_layers: Array.from({ length: shape.layers }, (_, layer) =>
+      shape.attention?.[layer]?.rope === null ? 0 : 1,
+    ),
+    ...chosenWindowConfig(shape),
+  }),
 };
 
 function turningLayers(config: Fields, { layers }: PlainShape): boolean[] {

@@ -1,6 +1,6 @@
 // Sliding windows as files state them.
 
-import type { LayerAttention, ModelTraits } from '../../core/base-model.ts';
+import type { LayerAttention, ModelShape, ModelTraits } from '../../core/base-model.ts';
 import { limits } from '../../core/limits.ts';
 import { type Fields, unsupported } from '../fields.ts';
 import type { PlainShape } from './family.ts';
@@ -10,6 +10,17 @@ export function windowOf(fields: Fields, key: string, { context }: PlainShape): 
   if (fields.get(key) === undefined) return null;
   const window = fields.count(key, limits.modelContext);
   return window < context ? window : null;
+}
+
+/** Of families whose window holds only where use_sliding_window says so. */
+export const chosenWindow = (config: Fields, shape: PlainShape): number | null =>
+  config.get('use_sliding_window') === true ? windowOf(config, 'sliding_window', shape) : null;
+
+/** The way back. */
+export function chosenWindowConfig({ attention, layers }: Pick<ModelShape, 'attention' | 'layers'>) {
+  const window = widthOf(attention);
+  if (window === null) return {};
+  return { use_sliding_window: true, sliding_window: window, layer_types: layerTypes(attention, layers) };
 }
 
 /** By layer: layer_types if the config lists them, else the family's own rule. */
@@ -27,6 +38,10 @@ export function slidingLayers(config: Fields, { layers }: PlainShape, rule: (lay
 export function attentionOf(layers: readonly LayerAttention[]): ModelTraits {
   return layers.some(({ window, rope }) => window !== null || rope !== 'global') ? { attention: layers } : {};
 }
+
+/** The same window in every layer. */
+export const everywhere = (window: number | null, { layers }: PlainShape): ModelTraits =>
+  attentionOf(Array.from({ length: layers }, () => ({ window, rope: 'global' })));
 
 /** For families whose models have none. */
 export function refuseWindow(config: Fields, shape: PlainShape): void {
