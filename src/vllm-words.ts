@@ -3,6 +3,7 @@
 // instead. Knows the settings by the names of their variables alone.
 
 import { LorikeetError } from './core/errors.ts';
+import { pageRanks } from './core/page-sizes.ts';
 
 /** Values of settings, by the settings' variables. */
 export type Translated = Readonly<Record<string, { readonly value: string; readonly origin: string }>>;
@@ -45,8 +46,6 @@ const logLevel: Word = {
   says: '`LORIKEET_LOG_LEVEL` (warning is warn, critical is fatal)',
   read: (value) => ({ LORIKEET_LOG_LEVEL: logLevels[value.toLowerCase()] ?? value.toLowerCase() }),
 };
-/** Ranks of a page, as the engine has them. */
-const pageRanks = 8;
 const count = (value: string) => (/^[1-9]\d{0,5}$/.test(value) ? Number(value) : null);
 const noCount = 'must be a whole number above 0';
 const oneProcess = 'one process computes, on one device';

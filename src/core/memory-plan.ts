@@ -6,6 +6,7 @@ import { linearSize, targetModules } from './adapter.ts';
 import type { ModelShape } from './base-model.ts';
 import { LorikeetError } from './errors.ts';
 import { usualContext } from './layer-plan.ts';
+import { kvBlock, pageRanks } from './page-sizes.ts';
 
 /** In the order in which they are told. */
 export const memoryParts = {
@@ -71,10 +72,6 @@ const serverBytes = 320 * MiB;
 const ownShare = 0.9;
 const machineShare = 0.75;
 
-/** Tokens of a block of keys and values, and ranks of a page. */
-const blockTokens = 32;
-const pageRanks = 8;
-
 /** Sequences that run at once where memory allows, and at least; tokens that make room for one more. */
 const sequencesMost = 256;
 const sequencesLeast = 16;
@@ -120,7 +117,7 @@ export function planMemory(needs: MemoryNeeds): MemoryPlan {
     throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_MAX_CONTEXT' });
   }
   const context = chosen.maxContext ?? shape.context;
-  const inBlocks = (tokens: number) => Math.ceil(tokens / blockTokens) * blockTokens;
+  const inBlocks = (tokens: number) => Math.ceil(tokens / kvBlock) * kvBlock;
   const contextBytes = tokenBytes * inBlocks(chosen.maxContext ?? Math.min(context, contextLeast));
   const rows = chosen.maxSequences ?? sequencesMost;
   const mostTokens = rows * inBlocks(context);
@@ -178,13 +175,13 @@ function hostSizes(
   { kv, pages }: MemoryPlan['parts'],
   { tokenBytes, pageBytes }: { readonly tokenBytes: number; readonly pageBytes: number },
 ) {
-  const tokens = Math.floor(kv / (tokenBytes * blockTokens)) * blockTokens;
+  const tokens = Math.floor(kv / (tokenBytes * kvBlock)) * kvBlock;
   if (maxContext !== null && tokens < maxContext) {
     const message = `LORIKEET_KV_MEMORY holds ${tokens} tokens, less than the ${maxContext} of LORIKEET_MAX_CONTEXT.`;
     throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_KV_MEMORY' });
   }
-  if (tokens < blockTokens) {
-    const message = `LORIKEET_KV_MEMORY holds no ${blockTokens} tokens: they take ${blockTokens * tokenBytes} bytes.`;
+  if (tokens < kvBlock) {
+    const message = `LORIKEET_KV_MEMORY holds no ${kvBlock} tokens: they take ${kvBlock * tokenBytes} bytes.`;
     throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_KV_MEMORY' });
   }
   const usual = Math.min(Math.max(Math.floor(tokens / tokensPerSequence), sequencesLeast), sequencesMost);

@@ -3,8 +3,8 @@
 
 import type { Clock } from '../core/clock.ts';
 import { errorTable, LorikeetError } from '../core/errors.ts';
+import { kvBlock } from '../core/page-sizes.ts';
 import type { GrammarThread } from '../grammar/grammar-thread.ts';
-import { kvBlock } from '../graph/decoder.ts';
 import type {
   EngineEvent,
   EngineStats,

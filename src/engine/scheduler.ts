@@ -6,7 +6,7 @@
 // all others of its flow, and is computed anew as far as no known prefix holds it. That gives the same bits, so it
 // goes on with the very same text. Knows sequences and rows; knows no weights, and no time but what it is given.
 
-import { kvBlock } from '../graph/decoder.ts';
+import { kvBlock } from '../core/page-sizes.ts';
 import { flowRows, noGivers, pageHolders, type RowGivers, rowGivers } from './givers.ts';
 import type { KvCache } from './kv-cache.ts';
 import type { Merge } from './merges/merge.ts';

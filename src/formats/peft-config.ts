@@ -1,6 +1,7 @@
 // adapter_config.json as PEFT reads it for LoRA. What changes the result is applied or refused by name, never ignored;
 // what matters to training only is skipped. Knows no tensors.
 
+import { isRecord } from '../core/is-record.ts';
 import { limits } from '../core/limits.ts';
 import { fileKind, kindPrefixBytes } from './file-kind.ts';
 import { type NameTest, type PatternCompiler, patternCompiler } from './peft-pattern.ts';
@@ -155,6 +156,3 @@ function optionalText(config: Config, field: string): string | null {
   const value = config[field] ?? null;
   return value === null || typeof value === 'string' ? value : invalidAdapter(field, 'must be a text');
 }
-
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);

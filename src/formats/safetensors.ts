@@ -6,6 +6,7 @@
 // Knows what a tensor is called and where it lies; knows no model and no adapter.
 
 import { type ErrorCode, LorikeetError } from '../core/errors.ts';
+import { isRecord } from '../core/is-record.ts';
 import { limits } from '../core/limits.ts';
 import { parseStrictJson, StrictJsonError } from './strict-json.ts';
 
@@ -149,9 +150,6 @@ function checkContiguous(tensors: readonly SafetensorsTensor[], dataStart: numbe
   if (position > fileBytes) invalid('its data runs past the end of the file');
   if (position < fileBytes) invalid(`${fileBytes - position} bytes follow the last tensor`);
 }
-
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const isNaturals = (value: unknown): value is number[] =>
   Array.isArray(value) && value.every((item) => Number.isSafeInteger(item));

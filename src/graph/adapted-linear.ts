@@ -16,9 +16,6 @@ export const joinedLinears = {
 } as const satisfies Record<string, readonly TargetModule[]>;
 export type JoinedLinear = keyof typeof joinedLinears;
 
-/** Ranks of a page of the pools. */
-export const pageRanks = 8;
-
 /** What a joined linear is called in the lowered model. */
 export const loweredName = (layer: number, linear: JoinedLinear): string =>
   linear === 'head' ? linear : `layers.${layer}.${linear}`;

@@ -17,6 +17,7 @@
 import { linearSize } from '../core/adapter.ts';
 import type { ModelShape } from '../core/base-model.ts';
 import { type LayerPlan, modelPlan } from '../core/layer-plan.ts';
+import { kvBlock } from '../core/page-sizes.ts';
 import { dataTypes, type OnnxGraph } from '../formats/onnx.ts';
 import {
   type AdaptedLinear,
@@ -79,9 +80,6 @@ export type DecoderForm = {
   /** The host by default. */
   readonly target?: GraphTarget;
 };
-
-/** Tokens of a block of keys and values on the processor. */
-export const kvBlock = 32;
 
 export const withoutAdapters: AdaptersInGraph = { form: 'none' };
 

@@ -6,13 +6,13 @@
 //           y += shares [R, 1, C] · z[own [R, C]]                              z as [P * T, out]
 
 import type { TargetModule } from '../core/adapter.ts';
+import { pageRanks } from '../core/page-sizes.ts';
 import {
   type AdaptedLinear,
   type AdapterOperators,
   adapterNames,
   joinedLinears,
   type ListForm,
-  pageRanks,
   reaches,
 } from './adapted-linear.ts';
 import type { GraphBuilder } from './graph-builder.ts';

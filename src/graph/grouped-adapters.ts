@@ -4,14 +4,8 @@
 //   y = base [* gain] + sum over the row's pages of share * (x Aᵀ) B
 //       pages, shares [R, C], A [slots, 8, in], B [slots, 8, out]
 
-import {
-  type AdapterOperators,
-  adapterNames,
-  joinedLinears,
-  pageRanks,
-  reaches,
-  type TableForm,
-} from './adapted-linear.ts';
+import { pageRanks } from '../core/page-sizes.ts';
+import { type AdapterOperators, adapterNames, joinedLinears, reaches, type TableForm } from './adapted-linear.ts';
 import { hostTarget } from './target.ts';
 
 /** Parts of a joined linear, at the most. */

@@ -6,14 +6,8 @@
 // All layers of a linear share their tables of pages and shares. Where no row touches a linear its table has no
 // columns, and costs nothing.
 
-import {
-  type AdaptedLinear,
-  adapterNames,
-  type HostForm,
-  type JoinedLinear,
-  joinedLinears,
-  pageRanks,
-} from './adapted-linear.ts';
+import { pageRanks } from '../core/page-sizes.ts';
+import { type AdaptedLinear, adapterNames, type HostForm, type JoinedLinear, joinedLinears } from './adapted-linear.ts';
 import type { GraphBuilder } from './graph-builder.ts';
 import type { LinearAdapters } from './linear.ts';
 

@@ -3,7 +3,7 @@
 // On the host a linear's operator norms what it reads and adds what it makes, so the stream is one tensor. A device has
 // operators for that, and one for an addition with the norm that follows it: what was added last waits for that.
 
-import type { LayerPlan } from '../core/layer-plan.ts';
+import { type Activation, gated } from './gated.ts';
 import type { GraphBuilder } from './graph-builder.ts';
 import type { LinearRows } from './linear.ts';
 import type { GraphTarget } from './target.ts';
@@ -12,7 +12,7 @@ export type ResidualStream = {
   /** Its rows, normed by `weight`. */
   normed(weight: string): LinearRows;
   /** activation(gate) * up, of rows with the two side by side, `width` each. */
-  gated(gateUp: string, activation: LayerPlan['activation'], width: number): LinearRows;
+  gated(gateUp: string, activation: Activation, width: number): LinearRows;
   /** Adds what a linear makes of `rows`, normed by `norm` before that where it is not null. */
   add(rows: LinearRows, linear: (rows: LinearRows) => string, norm: string | null): void;
   /** Leaves the rows `indices` alone. */
@@ -70,10 +70,7 @@ export function deviceStream(
 export const rmsNorm = (g: GraphBuilder, x: string, weight: string, epsilon: number): string =>
   g.op('SimplifiedLayerNormalization', [x, weight], { axis: -1, epsilon: { float: epsilon } });
 
-/** Among ONNX Runtime's operators QuickGelu with alpha 1 is SiLU in one operator. */
-function byOperators(g: GraphBuilder, gateUp: string, activation: LayerPlan['activation'], width: number): string {
+function byOperators(g: GraphBuilder, gateUp: string, activation: Activation, width: number): string {
   const [gate, up] = g.split(gateUp, g.integers('gate_up_widths', [width, width]), 2) as [string, string];
-  const [activated] =
-    activation === 'gelu' ? g.contrib('FastGelu', [gate], {}) : g.contrib('QuickGelu', [gate], { alpha: { float: 1 } });
-  return g.op('Mul', [activated!, up]);
+  return gated(g, activation, gate, up);
 }

@@ -5,12 +5,13 @@ import { linearSize } from '../core/adapter.ts';
 import { dataTypes } from '../formats/onnx.ts';
 import { type JoinedLinear, joinedLinears } from './adapted-linear.ts';
 import type { AttentionInputs } from './attention-inputs.ts';
+import { gated } from './gated.ts';
 import { backRmsNorm, type RmsNorm, rmsNorm } from './rms-norm.ts';
 import { applyTrained, backTrained, type TrainedLinear } from './trained-linear.ts';
 import { type Attention, attend, backAttend } from './training-attention.ts';
 import { after, type TrainingBuilder } from './training-builder.ts';
 import { trainingNames } from './training-form.ts';
-import { backGated, gated } from './training-mlp.ts';
+import { backGated } from './training-mlp.ts';
 
 export type TrainedLayer = {
   readonly attentionNorm: RmsNorm;

@@ -5,21 +5,12 @@
 //
 // SiLU is v = gate. GELU's tanh form is v = c gate + d gate³, c = sqrt(8 / pi), d = 0.044715 c.
 
-import type { LayerPlan } from '../core/layer-plan.ts';
+import type { Activation } from './gated.ts';
 import type { GraphBuilder } from './graph-builder.ts';
 import { after, type TrainingBuilder } from './training-builder.ts';
 
-type Activation = LayerPlan['activation'];
-
 const c = Math.sqrt(8 / Math.PI);
 const d = 0.044715 * c;
-
-/** Each is one operator; QuickGelu with alpha 1 is SiLU. */
-export function gated(g: GraphBuilder, activation: Activation, gate: string, up: string): string {
-  const [activated] =
-    activation === 'gelu' ? g.contrib('FastGelu', [gate], {}) : g.contrib('QuickGelu', [gate], { alpha: { float: 1 } });
-  return g.op('Mul', [activated!, up]);
-}
 
 /** `gate` and `up` [R, width] are what the forward pass read. */
 export function backGated(

@@ -4,11 +4,11 @@
 import assert from 'node:assert/strict';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { systemClock } from '../../src/core/clock.ts';
+import { kvBlock } from '../../src/core/page-sizes.ts';
 import type { Decoder } from '../../src/engine/decoder.ts';
 import { rowsOf } from '../../src/engine/host-compute.ts';
 import { probeRow } from '../../src/engine/kv-cache.ts';
 import type { MergedModel } from '../../src/engine/merges/merged-model.ts';
-import { kvBlock } from '../../src/graph/decoder.ts';
 import { markedPool, readSignature } from './adapters/marked-adapters.ts';
 import { signatureOfMerged } from './merges/marked-merges.ts';
 

@@ -7,7 +7,8 @@
 
 import type { ModelShape } from '../../core/base-model.ts';
 import { LorikeetError } from '../../core/errors.ts';
-import { type JoinedLinear, pageRanks } from '../../graph/adapted-linear.ts';
+import { pageRanks } from '../../core/page-sizes.ts';
+import type { JoinedLinear } from '../../graph/adapted-linear.ts';
 import type { Breath } from './breath.ts';
 import {
   createLinear,

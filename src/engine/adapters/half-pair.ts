@@ -10,7 +10,7 @@
 // rounded. BF16 has 8 bits, which a half float holds. What an adapter may grow to (limits.adapterGrowth) keeps both
 // below 2^15: no half float overflows, however unlike A and B are.
 
-import { pageRanks } from '../../graph/adapted-linear.ts';
+import { pageRanks } from '../../core/page-sizes.ts';
 import type { JoinedSizes, ResidentPart } from './resident-adapter.ts';
 
 const balanceBits = 8;

@@ -4,7 +4,8 @@
 // nor read, so a part or a layer that it leaves alone costs one value a page.
 
 import type { ModelShape } from '../../core/base-model.ts';
-import { type JoinedLinear, pageRanks } from '../../graph/adapted-linear.ts';
+import { pageRanks } from '../../core/page-sizes.ts';
+import type { JoinedLinear } from '../../graph/adapted-linear.ts';
 import type { Runtime, Tensor } from '../../runtime/session.ts';
 import type { Breath } from './breath.ts';
 import type { PageMemory, PageRange } from './page-memory.ts';

@@ -5,7 +5,8 @@
 import type { TargetModule } from '../../core/adapter.ts';
 import { linearSize } from '../../core/adapter.ts';
 import type { ModelShape } from '../../core/base-model.ts';
-import { type JoinedLinear, joinedLinears, pageRanks, type Reach, reachOf } from '../../graph/adapted-linear.ts';
+import { pageRanks } from '../../core/page-sizes.ts';
+import { type JoinedLinear, joinedLinears, type Reach, reachOf } from '../../graph/adapted-linear.ts';
 
 export type ResidentPart = {
   /** A multiple of 8; 0 where the adapter does not touch the part. */

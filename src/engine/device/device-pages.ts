@@ -5,7 +5,8 @@
 //   lists of pages    A [in, 8], B [8, out]: floats of the device, with the shares in B
 
 import type { ModelShape } from '../../core/base-model.ts';
-import { type JoinedLinear, pageRanks } from '../../graph/adapted-linear.ts';
+import { pageRanks } from '../../core/page-sizes.ts';
+import type { JoinedLinear } from '../../graph/adapted-linear.ts';
 import type { Real } from '../../graph/target.ts';
 import type { Runtime, Tensor } from '../../runtime/session.ts';
 import type { PageMemory, PageRange } from '../adapters/page-memory.ts';

@@ -3,7 +3,7 @@
 import { type Device, parseDevice } from '../../core/device.ts';
 import { LorikeetError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
-import { pageRanks } from '../../graph/adapted-linear.ts';
+import { pageRanks } from '../../core/page-sizes.ts';
 import type { LoweredModel } from '../../graph/lowered.ts';
 import type { GraphTarget, Real } from '../../graph/target.ts';
 import type { EngineConfig } from '../../protocol/messages.ts';

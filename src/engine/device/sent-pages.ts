@@ -1,7 +1,8 @@
 // What says which pages a run reads of one linear, as the graph's inputs have it: lists for ONNX Runtime's own
 // operators, tables for the project's.
 
-import { adapterNames, type JoinedLinear, pageRanks } from '../../graph/adapted-linear.ts';
+import { pageRanks } from '../../core/page-sizes.ts';
+import { adapterNames, type JoinedLinear } from '../../graph/adapted-linear.ts';
 import { groupWidth } from '../../graph/grouped-adapters.ts';
 import type { Sent } from '../sender.ts';
 import { pageList, type RowPages } from './page-list.ts';

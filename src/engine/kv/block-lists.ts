@@ -1,7 +1,7 @@
 // Which blocks of a pool are whose: a list for each row, and those that are known as beginnings. A block that no row
 // has and nobody knows is free; where none is, known ones go that no row has. Knows numbers of blocks; knows no memory.
 
-import { kvBlock } from '../../graph/decoder.ts';
+import { kvBlock } from '../../core/page-sizes.ts';
 import { type Prefixes, probeRow } from '../kv-cache.ts';
 import { PrefixCache } from './prefix-cache.ts';
 

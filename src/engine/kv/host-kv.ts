@@ -9,7 +9,7 @@
 import type { ModelShape } from '../../core/base-model.ts';
 import { LorikeetError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
-import { kvBlock } from '../../graph/decoder.ts';
+import { kvBlock } from '../../core/page-sizes.ts';
 import type { Real } from '../../graph/target.ts';
 import type { Runtime } from '../../runtime/session.ts';
 import type { KvCache, Prefixes } from '../kv-cache.ts';

@@ -5,7 +5,7 @@
 // owner with the most blocks gives up its least recently used one. Knows numbers of blocks; knows no memory.
 
 import { createHash } from 'node:crypto';
-import { kvBlock } from '../../graph/decoder.ts';
+import { kvBlock } from '../../core/page-sizes.ts';
 
 /** The keys of a sequence's full blocks, made as they are asked for. */
 export class PrefixChain {

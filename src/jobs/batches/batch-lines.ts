@@ -3,6 +3,7 @@
 import { createReadStream } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { LorikeetError } from '../../core/errors.ts';
+import { isRecord } from '../../core/is-record.ts';
 import { limits } from '../../core/limits.ts';
 import { splitLines } from '../../formats/lines.ts';
 import type { BatchProblem } from './batches.ts';
@@ -73,7 +74,7 @@ function readLine(text: string, endpoint: string): Omit<BatchLine, 'number'> | R
   } catch {
     return refuse('line', 'invalid_json_line', 'This line is not parseable as valid JSON.');
   }
-  if (!isObject(line)) return refuse('line', 'invalid_json_line', 'This line is no JSON object.');
+  if (!isRecord(line)) return refuse('line', 'invalid_json_line', 'This line is no JSON object.');
   const other = Object.keys(line).find((name) => !fields.includes(name));
   if (other !== undefined) return refuse(other, 'unknown_parameter', `${other} is not known; there are ${fields}.`);
   const missing = fields.find((name) => line[name] === undefined);
@@ -84,7 +85,7 @@ function readLine(text: string, endpoint: string): Omit<BatchLine, 'number'> | R
   }
   if (method !== 'POST') return refuse('method', 'invalid_method', 'method must be POST.');
   if (url !== endpoint) return refuse('url', 'invalid_url', `url must be the batch's endpoint, ${endpoint}.`);
-  if (!isObject(body)) return refuse('body', 'invalid_request', 'body must be an object.');
+  if (!isRecord(body)) return refuse('body', 'invalid_request', 'body must be an object.');
   if (body.stream === true) return refuse('body.stream', 'invalid_request', 'Answers of a batch are no streams.');
   return { customId, body };
 }
@@ -93,6 +94,3 @@ function readLine(text: string, endpoint: string): Omit<BatchLine, 'number'> | R
 const exactNumber = (_: string, value: unknown, { source = '' }: { source?: string } = {}): unknown =>
   typeof value === 'number' && !Number.isSafeInteger(value) && /^-?\d+$/.test(source) ? rawJson(source) : value;
 const { rawJSON: rawJson } = JSON as unknown as { rawJSON(text: string): object };
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -6,6 +6,7 @@ import type { AppliedAdapter } from '../../../src/core/adapter.ts';
 import type { ModelShape } from '../../../src/core/base-model.ts';
 import type { Clock } from '../../../src/core/clock.ts';
 import { type ErrorCode, LorikeetError } from '../../../src/core/errors.ts';
+import { pageRanks } from '../../../src/core/page-sizes.ts';
 import { AdapterStore } from '../../../src/engine/adapters/adapter-store.ts';
 import { combineAdapters } from '../../../src/engine/adapters/combine-adapters.ts';
 import { HostPages } from '../../../src/engine/adapters/host-pages.ts';
@@ -17,7 +18,6 @@ import {
   type ResidentAdapter,
 } from '../../../src/engine/adapters/resident-adapter.ts';
 import type { RowAdapter } from '../../../src/engine/adapters/row-adapter.ts';
-import { pageRanks } from '../../../src/graph/adapted-linear.ts';
 import type { Runtime, Tensor } from '../../../src/runtime/session.ts';
 import { tinyShape } from '../../models/model-folder.ts';
 

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { pageRanks } from '../../../src/core/page-sizes.ts';
 import type { HostPages } from '../../../src/engine/adapters/host-pages.ts';
 import type { PagePool, Placement } from '../../../src/engine/adapters/page-pool.ts';
 import type { ResidentAdapter } from '../../../src/engine/adapters/resident-adapter.ts';
 import { joinedSizes } from '../../../src/engine/adapters/resident-adapter.ts';
-import { pageRanks } from '../../../src/graph/adapted-linear.ts';
 import { virtualTime } from '../../fixtures/virtual-time.ts';
 import { marked, markedPool, markedResident, markedShape, readSignature, signatureOf } from './marked-adapters.ts';
 

@@ -4,12 +4,12 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { systemClock } from '../../../src/core/clock.ts';
+import { pageRanks } from '../../../src/core/page-sizes.ts';
 import { createBreath } from '../../../src/engine/adapters/breath.ts';
 import { readAdapter } from '../../../src/engine/adapters/read-adapter.ts';
 import { joinedSizes, type ResidentAdapter } from '../../../src/engine/adapters/resident-adapter.ts';
 import { DevicePages } from '../../../src/engine/device/device-pages.ts';
 import { createRowSessions } from '../../../src/engine/device/row-sessions.ts';
-import { pageRanks } from '../../../src/graph/adapted-linear.ts';
 import type { Memory, Runtime } from '../../../src/runtime/session.ts';
 import { testRuntime } from '../../helpers/test-runtime.ts';
 import { tinyLowered } from '../../helpers/tiny-lowered.ts';

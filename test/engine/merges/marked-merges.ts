@@ -2,10 +2,10 @@
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { LorikeetError } from '../../../src/core/errors.ts';
+import { pageRanks } from '../../../src/core/page-sizes.ts';
 import type { ResidentAdapter } from '../../../src/engine/adapters/resident-adapter.ts';
 import { joinedSizes } from '../../../src/engine/adapters/resident-adapter.ts';
 import type { MergeArithmetic } from '../../../src/engine/merges/make-merge.ts';
-import { pageRanks } from '../../../src/graph/adapted-linear.ts';
 import type { LoweredModel } from '../../../src/graph/lowered.ts';
 import { markedShape } from '../adapters/marked-adapters.ts';
 

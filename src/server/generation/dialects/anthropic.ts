@@ -7,6 +7,7 @@ import type { ToolsBody } from '../../schemas/tools.ts';
 import type { EventWriter } from '../answer.ts';
 import type { Outcome } from '../generation.ts';
 import { type Asked, structureAt } from '../structured-output.ts';
+import { argumentsOf } from '../tools/call-arguments.ts';
 import type { ChatReader } from '../tools/chat-output.ts';
 import type { OutputDelta, ParsedOutput } from '../tools/output-parser.ts';
 import { type ChatAsk, given } from './chat-ask.ts';
@@ -114,18 +115,9 @@ function blocksOf({ content, reasoning, calls }: ParsedOutput): object[] {
       type: 'tool_use',
       id,
       name,
-      input: inputOf(text),
+      input: argumentsOf(text),
     })),
   ];
-}
-
-/** An output that was cut off leaves half of a call's arguments. */
-function inputOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return {};
-  }
 }
 
 function ending({ finishReason, byStopString }: Outcome, { stop_sequences: stops = [] }: MessagesBody, calls: boolean) {

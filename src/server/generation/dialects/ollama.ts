@@ -8,6 +8,7 @@ import type { Outcome } from '../generation.ts';
 import { encodePrompt } from '../prompt.ts';
 import { stopsOf, toSamplingParams } from '../sampling.ts';
 import { type Asked, compiledGrammar, structureAt } from '../structured-output.ts';
+import { argumentsOf } from '../tools/call-arguments.ts';
 import { plainReader } from '../tools/chat-output.ts';
 import type { ParsedOutput } from '../tools/output-parser.ts';
 import { type ChatAsk, chatAsk, given } from './chat-ask.ts';
@@ -65,15 +66,6 @@ export function ollamaMessage({ content, reasoning, calls }: ParsedOutput) {
     ...(reasoning === '' ? {} : { thinking: reasoning }),
     ...(tool_calls.length > 0 ? { tool_calls } : {}),
   };
-}
-
-/** An output that was cut off leaves half of a call's arguments. */
-function argumentsOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return {};
-  }
 }
 
 /** Durations in nanoseconds. */
