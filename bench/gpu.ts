@@ -17,7 +17,7 @@ import { parseDevice } from '../src/core/device.ts';
 import { LorikeetError } from '../src/core/errors.ts';
 import type { ResidentAdapter } from '../src/engine/adapters/resident-adapter.ts';
 import { joinedSizes } from '../src/engine/adapters/resident-adapter.ts';
-import { createDecoder } from '../src/engine/decoder.ts';
+import { createDecoder } from '../src/engine/runner/decoder.ts';
 import type { LinearBits, LoweredModel } from '../src/graph/lowered.ts';
 import type { Real } from '../src/graph/target.ts';
 import { createOnnxRuntime, type DeviceKernels } from '../src/runtime/onnx-runtime.ts';

@@ -91,6 +91,21 @@ test('folders import only what lies below them, types included', () => {
   assert.deepEqual(upward, []);
 });
 
+/** The engine's rooms from the lowest: policies know numbers only, the loop knows all the others. */
+const engineRooms = ['policies', 'sampling', 'kv', 'adapters', 'runner', 'merges', 'loop'];
+
+test("the engine's rooms import only rooms below them", () => {
+  const heightOf = (file: string) => engineRooms.indexOf(/^src\/engine\/([^/]+)\//.exec(file)?.[1] ?? '');
+  const inEngine = edges.filter(({ target }) => target.startsWith('src/engine/'));
+  const upward = inEngine.filter(({ file, target }) => {
+    const [from, to] = [heightOf(file), heightOf(target)];
+    return to < 0 ? from >= 0 : from >= 0 && from < to;
+  });
+  assert.deepEqual(upward, []);
+  const strangers = sources.filter((file) => /^src\/engine\/.+\//.test(file) && heightOf(file) < 0);
+  assert.deepEqual(strangers, []);
+});
+
 test('every import exists, and src imports nothing outside itself', () => {
   const lost = edges.filter(({ target }) => !target.startsWith('src/') || !existsSync(join(root, target)));
   assert.deepEqual(lost, []);

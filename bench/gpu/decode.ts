@@ -5,10 +5,10 @@ import type { TargetModule } from '../../src/core/adapter.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import type { ResidentAdapter } from '../../src/engine/adapters/resident-adapter.ts';
 import type { RowAdapter } from '../../src/engine/adapters/row-adapter.ts';
-import { argmax } from '../../src/engine/argmax.ts';
-import type { Decoder } from '../../src/engine/decoder.ts';
-import type { TopLogits } from '../../src/engine/draw-top.ts';
-import { type EvenBatch, evenBatch } from '../../src/engine/forward-batch.ts';
+import type { Decoder } from '../../src/engine/runner/decoder.ts';
+import { type EvenBatch, evenBatch } from '../../src/engine/runner/forward-batch.ts';
+import { argmax } from '../../src/engine/sampling/argmax.ts';
+import type { TopLogits } from '../../src/engine/sampling/draw-top.ts';
 import { type Spread, spread } from '../statistics.ts';
 
 export const allLinears: readonly TargetModule[] = [

@@ -3,9 +3,9 @@
 
 import type { ModelShape } from '../../src/core/base-model.ts';
 import { systemClock } from '../../src/core/clock.ts';
+import { DevicePages } from '../../src/engine/adapters/device-pages.ts';
 import { joinedSizes, layerOf, type ResidentAdapter } from '../../src/engine/adapters/resident-adapter.ts';
-import { DevicePages } from '../../src/engine/device/device-pages.ts';
-import { createRowSessions } from '../../src/engine/device/row-sessions.ts';
+import { createRowSessions } from '../../src/engine/kv/row-sessions.ts';
 import type { Memory, Runtime } from '../../src/runtime/session.ts';
 
 export type Prepared = {

@@ -2,10 +2,10 @@
 
 import { systemClock } from '../../src/core/clock.ts';
 import { createBreath } from '../../src/engine/adapters/breath.ts';
-import { createDecoder, type Decoder } from '../../src/engine/decoder.ts';
-import { evenBatch } from '../../src/engine/forward-batch.ts';
 import { mergeModel } from '../../src/engine/merges/merge-model.ts';
-import type { MergedModel } from '../../src/engine/merges/merged-model.ts';
+import { createDecoder, type Decoder } from '../../src/engine/runner/decoder.ts';
+import { evenBatch } from '../../src/engine/runner/forward-batch.ts';
+import type { MergedModel } from '../../src/engine/runner/merged-model.ts';
 import type { LoweredModel } from '../../src/graph/lowered.ts';
 import type { Runtime } from '../../src/runtime/session.ts';
 import { randomAdapter } from '../random-adapter.ts';

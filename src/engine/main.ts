@@ -7,7 +7,7 @@ import { LorikeetError } from '../core/errors.ts';
 import { sleeper } from '../core/sleeper.ts';
 import { parentChannel } from '../protocol/engine-process.ts';
 import type { EngineCommand, EngineConfig } from '../protocol/messages.ts';
-import type { Engine } from './engine.ts';
+import type { Engine } from './loop/engine.ts';
 import { startEngine } from './start-engine.ts';
 
 const channel = parentChannel();

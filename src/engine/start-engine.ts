@@ -12,13 +12,13 @@ import { AdapterStore } from './adapters/adapter-store.ts';
 import { createBreath } from './adapters/breath.ts';
 import { combineAdapters } from './adapters/combine-adapters.ts';
 import { readAdapter } from './adapters/read-adapter.ts';
-import { createDecoder } from './decoder.ts';
-import { openDevice, pagesFor } from './device/open-device.ts';
-import { Engine } from './engine.ts';
-import { evenBatch } from './forward-batch.ts';
+import { Engine } from './loop/engine.ts';
 import { mergeMemory } from './merges/merge-memory.ts';
 import { mergeModel } from './merges/merge-model.ts';
 import { Merges } from './merges/merges.ts';
+import { openDevice, pagesFor } from './open-device.ts';
+import { createDecoder } from './runner/decoder.ts';
+import { evenBatch } from './runner/forward-batch.ts';
 
 export type EngineCallbacks = {
   emit(event: Extract<EngineEvent, { type: 'step' | 'merge' }>): void;

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { evenForLongPrefills } from '../../src/engine/device/even-prefills.ts';
+import { evenForLongPrefills } from '../../src/engine/runner/even-prefills.ts';
 
 type Prompt = {
   readonly run: {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { prng } from '../../src/core/prng.ts';
-import { createDecoder } from '../../src/engine/decoder.ts';
+import { createDecoder } from '../../src/engine/runner/decoder.ts';
 import { isSlow, testRuntime } from '../helpers/test-runtime.ts';
 import { tinyLowered } from '../helpers/tiny-lowered.ts';
 import { hashDecoder, tokensAlone } from './hash-decoder.ts';

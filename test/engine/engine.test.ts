@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import type { Decoder } from '../../src/engine/decoder.ts';
+import type { Decoder } from '../../src/engine/runner/decoder.ts';
 import { hashDecoder, nextToken, overForward } from './hash-decoder.ts';
 import { tokensOf, type WitnessedEngine, witnessedEngine } from './witnesses.ts';
 

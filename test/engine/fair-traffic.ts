@@ -4,9 +4,9 @@
 import assert from 'node:assert/strict';
 import { defaultSamplingParams } from '../../src/core/sampling-params.ts';
 import type { Share } from '../../src/core/share.ts';
+import { Scheduler } from '../../src/engine/loop/scheduler.ts';
+import { createSequence, type Sequence } from '../../src/engine/loop/sequence.ts';
 import type { Admission } from '../../src/engine/policies/admission.ts';
-import { Scheduler } from '../../src/engine/scheduler.ts';
-import { createSequence, type Sequence } from '../../src/engine/sequence.ts';
 
 export type Job = {
   readonly at: number;

@@ -5,10 +5,10 @@ import assert from 'node:assert/strict';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { systemClock } from '../../src/core/clock.ts';
 import { kvBlock } from '../../src/core/page-sizes.ts';
-import type { Decoder } from '../../src/engine/decoder.ts';
-import { rowsOf } from '../../src/engine/host-compute.ts';
-import { probeRow } from '../../src/engine/kv-cache.ts';
-import type { MergedModel } from '../../src/engine/merges/merged-model.ts';
+import { probeRow } from '../../src/engine/kv/kv-cache.ts';
+import type { Decoder } from '../../src/engine/runner/decoder.ts';
+import { rowsOf } from '../../src/engine/runner/host-compute.ts';
+import type { MergedModel } from '../../src/engine/runner/merged-model.ts';
 import { markedPool, readSignature } from './adapters/marked-adapters.ts';
 import { signatureOfMerged } from './merges/marked-merges.ts';
 

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
-import { type PageList, pageList, type RowPages } from '../../src/engine/device/page-list.ts';
+import { type PageList, pageList, type RowPages } from '../../src/engine/adapters/page-list.ts';
 
 /** A page is its slot's number, and a row its own: a product tells who read what. */
 const product = (row: number, slot: number) => (row + 1) * 1000 + slot;

@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { createDecoder, type Decoder } from '../../src/engine/decoder.ts';
-import { evenBatch } from '../../src/engine/forward-batch.ts';
+import { createDecoder, type Decoder } from '../../src/engine/runner/decoder.ts';
+import { evenBatch } from '../../src/engine/runner/forward-batch.ts';
 import { testRuntime } from '../helpers/test-runtime.ts';
 import { tinyLowered } from '../helpers/tiny-lowered.ts';
 import { familyModels, type TinyPrompt, tinyModels, tinyReferences } from '../helpers/tiny-models.ts';

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { logprobsOf } from '../../src/engine/logprobs.ts';
+import { logprobsOf } from '../../src/engine/sampling/logprobs.ts';
 import { hashDecoder, nextToken } from './hash-decoder.ts';
 import { witnessedEngine } from './witnesses.ts';
 

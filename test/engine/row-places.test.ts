@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
-import { type RowCopy, RowPlaces } from '../../src/engine/device/row-places.ts';
+import { type RowCopy, RowPlaces } from '../../src/engine/kv/row-places.ts';
 
 /** Pools of values, on which copies are made as a device would. */
 class Pools {

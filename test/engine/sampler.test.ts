@@ -3,9 +3,9 @@ import test from 'node:test';
 import fc from 'fast-check';
 import { prng } from '../../src/core/prng.ts';
 import { defaultSamplingParams, type SamplingParams } from '../../src/core/sampling-params.ts';
-import { argmax } from '../../src/engine/argmax.ts';
-import { logprobsOf, logprobsOfTop } from '../../src/engine/logprobs.ts';
-import { createSampler } from '../../src/engine/sampler.ts';
+import { argmax } from '../../src/engine/sampling/argmax.ts';
+import { logprobsOf, logprobsOfTop } from '../../src/engine/sampling/logprobs.ts';
+import { createSampler } from '../../src/engine/sampling/sampler.ts';
 import { topOf } from './top-of.ts';
 
 const samplerOf = (params: Partial<SamplingParams>, prompt: readonly number[] = []) =>

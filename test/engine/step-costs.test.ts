@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { StepCosts } from '../../src/engine/step-costs.ts';
+import { StepCosts } from '../../src/engine/loop/step-costs.ts';
 
 test('no rows cost nothing; before the first step more rows cost more, and adapters more than none', () => {
   const { stepMs } = new StepCosts();

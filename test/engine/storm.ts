@@ -8,7 +8,7 @@ import { type AppliedAdapter, mergeKey } from '../../src/core/adapter.ts';
 import type { ErrorCode } from '../../src/core/errors.ts';
 import { prng } from '../../src/core/prng.ts';
 import type { AdapterStore } from '../../src/engine/adapters/adapter-store.ts';
-import type { Decoder } from '../../src/engine/decoder.ts';
+import type { Decoder } from '../../src/engine/runner/decoder.ts';
 import type { FinishReason, WeightBits } from '../../src/protocol/messages.ts';
 import type { VirtualTime } from '../fixtures/virtual-time.ts';
 import { tokensOf, type Witness, type WitnessedEngine, type WitnessedMerges, witnessedEngine } from './witnesses.ts';

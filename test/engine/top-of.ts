@@ -1,4 +1,4 @@
-import type { TopLogits } from '../../src/engine/draw-top.ts';
+import type { TopLogits } from '../../src/engine/sampling/draw-top.ts';
 
 /** What a device says of a row, by the definition. */
 export function topOf(row: Float32Array, count: number, temperature: number): TopLogits {

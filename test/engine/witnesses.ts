@@ -6,10 +6,10 @@ import type { AppliedAdapter } from '../../src/core/adapter.ts';
 import { defaultSamplingParams, type SamplingParams } from '../../src/core/sampling-params.ts';
 import { commonShare, type Share } from '../../src/core/share.ts';
 import type { AdapterStore } from '../../src/engine/adapters/adapter-store.ts';
-import type { Decoder } from '../../src/engine/decoder.ts';
-import { Engine, type EngineOptions } from '../../src/engine/engine.ts';
+import { Engine, type EngineOptions } from '../../src/engine/loop/engine.ts';
 import type { MergeArithmetic } from '../../src/engine/merges/make-merge.ts';
 import { Merges } from '../../src/engine/merges/merges.ts';
+import type { Decoder } from '../../src/engine/runner/decoder.ts';
 import type {
   EngineEvent,
   MergeEvent,

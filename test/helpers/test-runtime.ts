@@ -4,7 +4,7 @@
 
 import { parseDevice } from '../../src/core/device.ts';
 import { serially } from '../../src/core/serially.ts';
-import { createDecoder, type Decoder } from '../../src/engine/decoder.ts';
+import { createDecoder, type Decoder } from '../../src/engine/runner/decoder.ts';
 import { createOnnxRuntime, type OnnxRuntimeOptions } from '../../src/runtime/onnx-runtime.ts';
 import type { Memory, Runtime } from '../../src/runtime/session.ts';
 

@@ -2,7 +2,7 @@
 // has and nobody knows is free; where none is, known ones go that no row has. Knows numbers of blocks; knows no memory.
 
 import { kvBlock } from '../../core/page-sizes.ts';
-import { type Prefixes, probeRow } from '../kv-cache.ts';
+import { type Prefixes, probeRow } from './kv-cache.ts';
 import { PrefixCache } from './prefix-cache.ts';
 
 export type BlockListsForm = {

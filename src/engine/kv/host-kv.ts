@@ -12,8 +12,8 @@ import { limits } from '../../core/limits.ts';
 import { kvBlock } from '../../core/page-sizes.ts';
 import type { Real } from '../../graph/target.ts';
 import type { Runtime } from '../../runtime/session.ts';
-import type { KvCache, Prefixes } from '../kv-cache.ts';
 import { BlockLists } from './block-lists.ts';
+import type { KvCache, Prefixes } from './kv-cache.ts';
 
 export type HostKvForm = {
   readonly rows: number;

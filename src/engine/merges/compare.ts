@@ -1,8 +1,8 @@
 // How far merged weights lie from unmerged ones: next-token distributions, position by position. Knows logits alone.
 
 import type { MergeQuality } from '../../protocol/messages.ts';
-import { row } from '../argmax.ts';
-import { logSumExp } from '../logprobs.ts';
+import { row } from '../sampling/argmax.ts';
+import { logSumExp } from '../sampling/logprobs.ts';
 
 export type Comparison = {
   /** Logits [positions, vocabulary] of both at the same positions. */

@@ -10,9 +10,9 @@ import type { AdapterStore } from '../adapters/adapter-store.ts';
 import type { Breath } from '../adapters/breath.ts';
 import type { ResidentAdapter } from '../adapters/resident-adapter.ts';
 import { scaleOf } from '../adapters/scale-of.ts';
-import type { Decoder } from '../decoder.ts';
+import type { Decoder } from '../runner/decoder.ts';
+import type { MergedModel } from '../runner/merged-model.ts';
 import { measureQuality } from './measure-quality.ts';
-import type { MergedModel } from './merged-model.ts';
 
 /** The arithmetic, apart so that tests can do without. */
 export type MergeArithmetic = {

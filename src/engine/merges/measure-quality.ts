@@ -6,11 +6,11 @@ import type { MergeQuality } from '../../protocol/messages.ts';
 import type { Breath } from '../adapters/breath.ts';
 import type { ResidentAdapter } from '../adapters/resident-adapter.ts';
 import type { RowAdapter } from '../adapters/row-adapter.ts';
-import type { Decoder } from '../decoder.ts';
-import { evenBatch } from '../forward-batch.ts';
-import { probeRow } from '../kv-cache.ts';
+import { probeRow } from '../kv/kv-cache.ts';
+import type { Decoder } from '../runner/decoder.ts';
+import { evenBatch } from '../runner/forward-batch.ts';
+import type { MergedModel } from '../runner/merged-model.ts';
 import { createComparison } from './compare.ts';
-import type { MergedModel } from './merged-model.ts';
 
 export type Probing = {
   readonly decoder: Decoder;

@@ -1,7 +1,7 @@
 // A merge that serves, as the sequences that run on it know it.
 
 import type { WeightBits } from '../../protocol/messages.ts';
-import type { MergedModel } from './merged-model.ts';
+import type { MergedModel } from '../runner/merged-model.ts';
 
 export type Merge = {
   /** `mergeKey` of its adapters. */

@@ -12,8 +12,8 @@ import {
   type ResidentAdapter,
 } from '../../../src/engine/adapters/resident-adapter.ts';
 import type { RowAdapter } from '../../../src/engine/adapters/row-adapter.ts';
-import { createDecoder } from '../../../src/engine/decoder.ts';
-import { evenBatch } from '../../../src/engine/forward-batch.ts';
+import { createDecoder } from '../../../src/engine/runner/decoder.ts';
+import { evenBatch } from '../../../src/engine/runner/forward-batch.ts';
 import { testRuntime } from '../../helpers/test-runtime.ts';
 import { tinyLowered } from '../../helpers/tiny-lowered.ts';
 

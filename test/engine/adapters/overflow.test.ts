@@ -8,7 +8,7 @@ import { AdapterStore } from '../../../src/engine/adapters/adapter-store.ts';
 import { createBreath } from '../../../src/engine/adapters/breath.ts';
 import { combineAdapters } from '../../../src/engine/adapters/combine-adapters.ts';
 import { readAdapter } from '../../../src/engine/adapters/read-adapter.ts';
-import { createDecoder } from '../../../src/engine/decoder.ts';
+import { createDecoder } from '../../../src/engine/runner/decoder.ts';
 import { testRuntime } from '../../helpers/test-runtime.ts';
 import { tinyLowered } from '../../helpers/tiny-lowered.ts';
 import { tokensOf, type Witness, witnessedEngine } from '../witnesses.ts';

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { defaultSamplingParams, type SamplingParams } from '../../../src/core/sampling-params.ts';
-import { createDecoder, type Decoder } from '../../../src/engine/decoder.ts';
+import { createDecoder, type Decoder } from '../../../src/engine/runner/decoder.ts';
 import type { TokenLogprobs } from '../../../src/protocol/messages.ts';
 import { testRuntime } from '../../helpers/test-runtime.ts';
 import { tinyLowered } from '../../helpers/tiny-lowered.ts';

@@ -5,10 +5,10 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
 import { prng } from '../../../src/core/prng.ts';
-import { createDecoder, type Decoder } from '../../../src/engine/decoder.ts';
-import { evenRows } from '../../../src/engine/device/even-steps.ts';
-import type { TopLogits } from '../../../src/engine/draw-top.ts';
-import { type BatchPart, evenBatch } from '../../../src/engine/forward-batch.ts';
+import { createDecoder, type Decoder } from '../../../src/engine/runner/decoder.ts';
+import { evenRows } from '../../../src/engine/runner/even-steps.ts';
+import { type BatchPart, evenBatch } from '../../../src/engine/runner/forward-batch.ts';
+import type { TopLogits } from '../../../src/engine/sampling/draw-top.ts';
 import { asDevice, testRuntime } from '../../helpers/test-runtime.ts';
 import { tinyLowered } from '../../helpers/tiny-lowered.ts';
 

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
-import { pageTable } from '../../../src/engine/device/page-table.ts';
+import { pageTable } from '../../../src/engine/adapters/device-page-table.ts';
 
 const adapter = fc.record({ first: fc.integer({ min: 0, max: 8 }), scale: fc.float({ noNaN: true }) });
 /** Pages follow from the first: two adapters never begin in one slot. */

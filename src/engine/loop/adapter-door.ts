@@ -1,0 +1,129 @@
+// What a sequence needs of adapters before it may run, and what it holds until it ends: a merge, or its adapter in
+// memory and pages for its row. Which of the two is decided when it starts, and stays: its keys and values are of those
+// weights. Every hold is let go exactly once, on every kind of end.
+
+import { LorikeetError } from '../../core/errors.ts';
+import type { AdapterStore } from '../adapters/adapter-store.ts';
+import type { PagePool } from '../adapters/page-pool.ts';
+import { scaleOf } from '../adapters/scale-of.ts';
+import type { Merge } from '../merges/merge.ts';
+import type { Merges } from '../merges/merges.ts';
+import type { Admission } from '../policies/admission.ts';
+import type { Sequence } from './sequence.ts';
+
+export type AdapterDoorOptions = {
+  readonly store: AdapterStore;
+  readonly pool: PagePool;
+  readonly merges: Merges;
+  /** Whether a sequence whose adapter is merged had better run on the merge now. */
+  readonly prefersMerge: (sequence: Sequence) => boolean;
+};
+
+export class AdapterDoor {
+  readonly #options: AdapterDoorOptions;
+
+  constructor(options: AdapterDoorOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Fetches the adapters of the sequences that run next, so that they do not wait for the disk when their turn comes.
+   * The first in the line is always fetched; those behind it while there is room.
+   */
+  prefetch(next: readonly Sequence[]): void {
+    const { store, merges, prefersMerge } = this.#options;
+    let isFirst = true;
+    for (const sequence of next) {
+      if (sequence.request.adapters.length === 0 || sequence.merge !== null) continue;
+      if (merges.ready(sequence.key) && prefersMerge(sequence)) continue;
+      if (sequence.hold === null && (isFirst || store.hasRoom)) {
+        sequence.hold = store.hold(sequence.request.adapters, sequence.line.flow);
+      }
+      isFirst = false;
+    }
+  }
+
+  /** Gives the sequence a merge, or pages for its row, where it can start. */
+  admit(sequence: Sequence): Admission {
+    const { merges, prefersMerge } = this.#options;
+    const { adapters } = sequence.request;
+    if (adapters.length === 0 || sequence.merge !== null) return 'start';
+    if (sequence.startedAt !== null) return this.#place(sequence);
+    const merge = merges.ready(sequence.key);
+    if (merge && prefersMerge(sequence)) return this.#join(sequence, merge);
+    const { hold } = sequence;
+    // What keeps it from the mixed batch does not keep it from a merge.
+    if (merge && hold && this.#failure(sequence) !== null) return this.#join(sequence, merge);
+    if (!hold?.adapter) return 'wait';
+    const admission = this.#place(sequence);
+    return admission === 'blocked' && merge ? this.#join(sequence, merge) : admission;
+  }
+
+  /** What it takes, or would take, of the pool's fullest linear; null: it needs none, or it is not known yet. */
+  pagesOf({ hold, merge }: Sequence): { readonly key: string; readonly pages: number } | null {
+    if (!hold?.adapter || merge !== null) return null;
+    return { key: hold.key, pages: Math.max(...[...hold.adapter.linears.values()].map(({ pages }) => pages)) };
+  }
+
+  /** It waits again: its pages are others' until it goes on, its weights stay what they are. */
+  preempt(sequence: Sequence): void {
+    if (sequence.adapter !== null) this.#options.pool.release(sequence.adapter.placement);
+    sequence.adapter = null;
+  }
+
+  /** Why a sequence can never start; null where it can. */
+  failure(sequence: Sequence): Error | null {
+    if (sequence.merge !== null) return null;
+    return this.#options.merges.ready(sequence.key) ? null : this.#failure(sequence);
+  }
+
+  leave(sequence: Sequence): void {
+    const { pool, merges } = this.#options;
+    if (sequence.adapter !== null) pool.release(sequence.adapter.placement);
+    if (sequence.merge !== null) merges.leave(sequence.merge);
+    sequence.hold?.release();
+    sequence.adapter = null;
+    sequence.merge = null;
+    sequence.hold = null;
+  }
+
+  /** For idle moments. A merge that is being made holds its adapter, and pages where prefills read those. */
+  checkIntegrity(): void {
+    if (this.#options.merges.isWorking) return;
+    this.#options.store.checkIntegrity();
+    this.#options.pool.checkIntegrity();
+  }
+
+  /** Pages for its row, where there are. */
+  #place(sequence: Sequence): Admission {
+    const { request, hold } = sequence;
+    const adapter = hold!.adapter!;
+    const placement = this.#options.pool.place(adapter);
+    if (placement === null) return 'blocked';
+    sequence.adapter = { adapter, placement, scale: scaleOf(request.adapters, adapter) };
+    return 'start';
+  }
+
+  #join(sequence: Sequence, merge: Merge): Admission {
+    this.#options.merges.join(merge);
+    sequence.merge = merge;
+    sequence.hold?.release();
+    sequence.hold = null;
+    return 'start';
+  }
+
+  #failure({ request, hold }: Sequence): Error | null {
+    if (!hold?.adapter) return hold?.error ?? null;
+    const { pool } = this.#options;
+    if (!pool.fits(hold.adapter)) {
+      const message = `The adapter needs more pages than LORIKEET_ADAPTER_PAGES, which is ${pool.slots}.`;
+      return new LorikeetError('adapter_too_large', { message });
+    }
+    try {
+      scaleOf(request.adapters, hold.adapter);
+      return null;
+    } catch (error) {
+      return error as Error;
+    }
+  }
+}

@@ -1,0 +1,442 @@
+// The engine: one loop over schedule -> run -> sample -> emit. Knows token ids, rows and positions; knows no text, no
+// HTTP and no process.
+
+import type { Clock } from '../../core/clock.ts';
+import { errorTable, LorikeetError } from '../../core/errors.ts';
+import { kvBlock } from '../../core/page-sizes.ts';
+import type { GrammarThread } from '../../grammar/grammar-thread.ts';
+import type {
+  EngineEvent,
+  EngineStats,
+  MergeRequest,
+  SequenceEnd,
+  SequenceRequest,
+  TokenEvent,
+} from '../../protocol/messages.ts';
+import type { AdapterStore } from '../adapters/adapter-store.ts';
+import { PrefixChain } from '../kv/prefix-cache.ts';
+import type { Merge } from '../merges/merge.ts';
+import type { Merges } from '../merges/merges.ts';
+import { mergedOrMixed, type StepKind } from '../policies/merged-or-mixed.ts';
+import { roomAside } from '../policies/room-aside.ts';
+import type { Decoder } from '../runner/decoder.ts';
+import type { BatchPart } from '../runner/forward-batch.ts';
+import { openConstraint } from '../sampling/grammar-mask.ts';
+import { AdapterDoor } from './adapter-door.ts';
+import { type Choice, chooseEach } from './choose.ts';
+import { notePrompt } from './prompt-logprobs.ts';
+import { type Chunk, type Run, Scheduler } from './scheduler.ts';
+import { createSequence, endOf, prefillLeft, type Sequence } from './sequence.ts';
+import { Speculation, type SpeculationMode } from './speculation.ts';
+import { StepCosts } from './step-costs.ts';
+
+export type EngineOptions = {
+  readonly decoder: Decoder;
+  readonly adapters: AdapterStore;
+  readonly merges: Merges;
+  /** For outputs that have a grammar; left out: they end with an error. */
+  readonly grammars?: GrammarThread | null;
+  /** Whether sequences whose adapter is merged run on the merge: where it is faster, or for measurements. */
+  readonly onMerges?: 'auto' | 'always' | 'never';
+  /** Whether few sequences compute ahead what may come; left out: never. A device's rows do not. */
+  readonly speculation?: SpeculationMode;
+  /** What the base computes without an adapter is known to all flows. */
+  readonly sharesBasePrefixes?: boolean;
+  /** Tokens of one step, of prompts and of answers. */
+  readonly prefillChunk: number;
+  /** Sequences that decode in one step; more take turns. Left out: all decode in every step. */
+  readonly decodes?: number;
+  readonly clock: Clock;
+  /** For requests that bring no seed. */
+  readonly freshSeed: () => number;
+  readonly emit: (event: Extract<EngineEvent, { type: 'step' }>) => void;
+};
+
+/**
+ * A flow that has had so many contexts of tokens more than another may still take a row from it: enough for a burst of
+ * prompts to be read at once, and no more than the counters' own bound.
+ */
+const leadOfContext = 2;
+
+/** Sequences with which a processor computes about as fast as it can, whatever slots there are. */
+const fullProcessor = 16;
+
+export class Engine {
+  readonly #options: EngineOptions;
+  readonly #scheduler: Scheduler;
+  readonly #door: AdapterDoor;
+  readonly #sequences = new Map<number, Sequence>();
+  readonly #costs = new StepCosts();
+  readonly #speculation: Speculation;
+  /** Those that expire. */
+  readonly #timed = new Set<Sequence>();
+  #aborted: Sequence[] = [];
+  #steps = 0;
+  #stepMs = 0;
+  #trainingShare = 0;
+  /** Prompt tokens looked for among known prefixes, and found. */
+  #queried = 0;
+  #hit = 0;
+  /** A sequence ended in the last step: what it held may let another one start. */
+  #isFreed = false;
+
+  constructor(options: EngineOptions) {
+    this.#options = options;
+    const { kv, pages: pool } = options.decoder;
+    const { adapters: store, merges, prefillChunk: budget, decodes } = options;
+    const prefersMerge = (sequence: Sequence) => this.#prefersMerge(sequence);
+    this.#speculation = new Speculation(options.speculation ?? 'never');
+    this.#door = new AdapterDoor({ store, pool, merges, prefersMerge });
+    this.#scheduler = new Scheduler({
+      ...{ rows: kv.rows, lead: leadOfContext * kv.positions, budget, kv, ...(decodes !== undefined && { decodes }) },
+      begin: (sequence) => this.#begin(sequence),
+      // Until its grammar is compiled, or the beginning of its prompt is, a sequence holds nobody up.
+      admit: (sequence) => (this.#isComing(sequence) ? 'wait' : this.#door.admit(sequence)),
+      preempt: (sequence) => this.#preempt(sequence),
+      pages: pool.slots,
+      pagesOf: (sequence) => this.#door.pagesOf(sequence),
+    });
+  }
+
+  get idle(): boolean {
+    return this.#scheduler.idle && this.#aborted.length === 0;
+  }
+
+  /** Rows run. */
+  get serving(): boolean {
+    return this.#scheduler.running.length > 0;
+  }
+
+  /**
+   * True while the next step may have rows to run; otherwise only a command, or an adapter that arrives, brings work.
+   */
+  get busy(): boolean {
+    const { waiting } = this.#scheduler;
+    return this.serving || (this.#isFreed && waiting.size > 0);
+  }
+
+  /** @param share of the time while there is room, to a process that computes while cores idle */
+  leaveRoom(share: number): void {
+    this.#trainingShare = share;
+  }
+
+  /**
+   * Milliseconds before the next step that belong to what is computed beside the steps; mostly 0. Prompts wait for
+   * nothing: their steps are the long ones.
+   */
+  get pauseMs(): number {
+    const { running, waiting } = this.#scheduler;
+    const prefills = waiting.size > 0 || running.some((sequence) => prefillLeft(sequence) > 0);
+    if (running.length === 0 || prefills) return 0;
+    const { isWorkingAside: isMerging } = this.#options.decoder;
+    const rows = running.length;
+    const slots = Math.min(this.#options.decoder.kv.rows, fullProcessor);
+    const [stepMs, trainingShare] = [this.#stepMs, this.#trainingShare];
+    return roomAside({ stepMs, rows, slots, isMerging, trainingShare });
+  }
+
+  add(request: SequenceRequest): void {
+    const { clock, freshSeed, grammars = null } = this.#options;
+    const constraint = openConstraint(grammars, request.grammar);
+    const sequence = createSequence(request, clock.monotonic(), freshSeed, constraint);
+    this.#sequences.set(request.id, sequence);
+    if (request.timeoutMs !== undefined) this.#timed.add(sequence);
+    this.#scheduler.add(sequence);
+  }
+
+  /** Takes effect at the start of the next step: the row may be in use until then. An unknown id is no error. */
+  abort(id: number): void {
+    const sequence = this.#sequences.get(id);
+    if (sequence && !this.#aborted.includes(sequence)) this.#aborted.push(sequence);
+  }
+
+  /** What becomes of it is told by merge events. */
+  merge(request: MergeRequest): void {
+    this.#options.merges.merge(request);
+  }
+
+  unmerge(key: string): void {
+    this.#options.merges.unmerge(key);
+  }
+
+  async step(): Promise<void> {
+    const { adapters, clock, decoder, emit } = this.#options;
+    const start = clock.monotonic();
+    this.#isFreed = false;
+    const ended = this.#takeAborted().map((sequence) => this.#end(sequence, endOf(sequence, 'abort', start)));
+    ended.push(...this.#takeExpired(start));
+    ended.push(...this.#fetchAdapters(start));
+
+    const plan = this.#scheduler.schedule(start);
+    const tokens: TokenEvent[] = [];
+    const choices: Choice[] = [];
+    for (const run of plan.runs) choices.push(...(await this.#run(run)));
+    for (const choice of choices) {
+      const end = this.#append(choice, tokens);
+      if (end) ended.push(end);
+    }
+
+    const started = plan.started.map(({ request }) => request.id);
+    const loads = [...adapters.takeLoads(), ...decoder.pages.takeLoads()];
+    // A step that only found that adapters are still on their way is none.
+    if (plan.runs.length + ended.length + loads.length === 0) return;
+    this.#steps++;
+    this.#stepMs = clock.monotonic() - start;
+    const moves = [...adapters.takeMoves(), ...decoder.pages.takeMoves()];
+    emit({ type: 'step', started, tokens, ended, loads, moves, stats: this.#stats() });
+  }
+
+  /** Something of its own is made just now: its grammar, or the beginning of its prompt by another. */
+  #isComing(sequence: Sequence): boolean {
+    if (sequence.constraint?.isReady === false) return true;
+    if (this.#options.decoder.kv.prefixes === null || sequence.startedAt !== null) return false;
+    if (sequence.request.promptLogprobs !== undefined) return false;
+    return this.#scheduler.running.some((other) => other.prefix !== null && computesBeginning(other, sequence));
+  }
+
+  /**
+   * What was computed before of the same tokens with the same weights is not computed again, but for the last token.
+   */
+  #begin(sequence: Sequence): void {
+    const { prefixes } = this.#options.decoder.kv;
+    const { request, merge, tokens } = sequence;
+    // Whose prompt's log-probabilities are wanted needs the logits of all of it.
+    if (prefixes === null || request.promptLogprobs !== undefined) return;
+    const isFirst = sequence.prefix === null;
+    if (sequence.prefix === null) {
+      const { sharesBasePrefixes = false } = this.#options;
+      const owner = sharesBasePrefixes && request.adapters.length === 0 ? 'base' : `${sequence.line.flow}`;
+      const root = [sequence.key, merge?.bits ?? null, owner, request.cacheSalt ?? null];
+      sequence.prefix = new PrefixChain(root, owner, tokens, request.promptTokens.length);
+    }
+    sequence.computed = prefixes.begin(sequence.kvRow!, sequence.prefix, tokens.length - 1);
+    if (!isFirst) return;
+    sequence.cached = sequence.computed;
+    this.#queried += request.promptTokens.length;
+    this.#hit += sequence.cached;
+  }
+
+  /** What it has computed stays as long as nobody needs the room. */
+  #preempt(sequence: Sequence): void {
+    this.#keep(sequence, sequence.computed);
+    this.#door.preempt(sequence);
+  }
+
+  /** Its first `count` tokens are known from now on. */
+  #keep({ prefix, kvRow }: Sequence, count: number): void {
+    if (prefix !== null) this.#options.decoder.kv.prefixes?.keep(kvRow!, prefix, count);
+  }
+
+  /** Asks for the adapters of those that start next; ends those whose adapter cannot be had. */
+  #fetchAdapters(now: number): SequenceEnd[] {
+    const { waiting } = this.#scheduler;
+    this.#door.prefetch(waiting.first(this.#options.decoder.kv.rows));
+    return [...waiting].flatMap((sequence) => {
+      const error = sequence.constraint?.error ?? this.#door.failure(sequence);
+      return error === null ? [] : [this.#end(sequence, endOf(sequence, 'error', now, { error: causeOf(error) }))];
+    });
+  }
+
+  /** Those that did not end by themselves in the step during which they were aborted. */
+  #takeAborted(): Sequence[] {
+    const aborted = this.#aborted.filter(({ request }) => this.#sequences.has(request.id));
+    this.#aborted = [];
+    return aborted;
+  }
+
+  /** Those that nobody waits for any more: they take no part in the step. */
+  #takeExpired(now: number): SequenceEnd[] {
+    const expired = [...this.#timed].filter(({ expiresAt }) => expiresAt <= now);
+    return expired.map((sequence) => this.#end(sequence, endOf(sequence, 'error', now, { error: tooLate })));
+  }
+
+  /** The next tokens of sequences on the same weights; choices for each that has no more. */
+  async #run({ merge, chunks }: Run): Promise<Choice[]> {
+    const { clock, decoder } = this.#options;
+    const start = clock.monotonic();
+    const kind = kindOf(merge, chunks);
+    const drafts = chunks.map(({ sequence }) => this.#draft(sequence, kind));
+    const parts = chunks.map((chunk, i) => partOf(chunk, drafts[i]!));
+    const temperatures = chunks.flatMap(({ sequence }, i) =>
+      parts[i]!.sampled.map(() => sequence.request.params.temperature),
+    );
+    const logits = await decoder.logitsOf({ parts, merged: merge?.model ?? null }, temperatures);
+    if (chunks.every(({ sequence, count }) => count === 1 && prefillLeft(sequence) === 0)) {
+      const ms = clock.monotonic() - start;
+      const tokens = parts.reduce((sum, { past, to }) => sum + to - past, 0);
+      if (tokens === parts.length) this.#costs.observe(kind, parts.length, ms);
+      this.#speculation.observe(kind, parts.length, tokens, ms);
+    }
+    const whole: { sequence: Sequence; draft: readonly number[]; at: number }[] = [];
+    let rows = 0;
+    for (const [i, { sequence, count }] of chunks.entries()) {
+      const { sampled } = parts[i]!;
+      const first = rows;
+      rows += sampled.length;
+      const isPrompt = prefillLeft(sequence) > 0;
+      sequence.computed += count;
+      // An answer's keys and values have bits of their own, which serve a sequence that was preempted, and no prompt.
+      this.#keep(sequence, Math.min(sequence.computed, sequence.request.promptTokens.length));
+      if (sequence.promptLogprobs !== null && isPrompt) {
+        notePrompt(sequence, sampled[0]!, logits.rows.slice(first, rows) as Float32Array[]);
+      }
+      if (sequence.computed < sequence.tokens.length) continue;
+      const draft = drafts[i]!;
+      whole.push({ sequence, draft, at: rows - 1 - draft.length });
+    }
+    const sequences = whole.map(({ sequence }) => sequence);
+    await masksOf(sequences);
+    const at = whole.map((one) => one.at);
+    const choices = await chooseEach(sequences, logits, at);
+    return choices.flatMap((first, i) => {
+      const taken = this.#speculation.follow(first, whole[i]!.draft, logits, at[i]! + 1);
+      // What was guessed right is computed; what is behind it is written anew.
+      first.sequence.computed += taken.length - 1;
+      return taken;
+    });
+  }
+
+  /** What is computed ahead of a sequence, which has room for it. */
+  #draft(sequence: Sequence, kind: StepKind): readonly number[] {
+    const { kv } = this.#options.decoder;
+    const draft = this.#speculation.draft(sequence, kind, this.#scheduler.running.length, kv.positions);
+    return draft.length > 0 && kv.reserve(sequence.kvRow!, sequence.tokens.length + draft.length) ? draft : [];
+  }
+
+  #append({ sequence, token, logprobs }: Choice, tokens: TokenEvent[]): SequenceEnd | null {
+    const { id, params } = sequence.request;
+    this.#scheduler.charge(sequence);
+    const now = this.#options.clock.monotonic();
+    const failed = sequence.constraint?.error;
+    if (failed) return this.#end(sequence, endOf(sequence, 'error', now, { error: causeOf(failed) }));
+    if (token === 'overflow')
+      return this.#end(sequence, endOf(sequence, 'error', now, { error: overflowOf(sequence) }));
+    sequence.firstTokenAt ??= now;
+    if (params.stopTokens.includes(token))
+      return this.#end(sequence, endOf(sequence, 'stop', now, { stopToken: token }));
+    sequence.tokens.push(token);
+    tokens.push(logprobs ? { id, token, logprobs } : { id, token });
+    const generated = sequence.tokens.length - sequence.request.promptTokens.length;
+    const full = sequence.tokens.length > this.#options.decoder.kv.positions;
+    if (generated < params.maxTokens && !full) return null;
+    return this.#end(sequence, endOf(sequence, 'length', now));
+  }
+
+  #end(sequence: Sequence, end: SequenceEnd): SequenceEnd {
+    this.#sequences.delete(sequence.request.id);
+    this.#timed.delete(sequence);
+    this.#door.leave(sequence);
+    sequence.constraint?.release();
+    this.#scheduler.remove(sequence);
+    this.#isFreed = true;
+    return end;
+  }
+
+  #prefersMerge({ key }: Sequence): boolean {
+    const { onMerges = 'auto' } = this.#options;
+    if (onMerges !== 'auto') return onMerges === 'always';
+    const { running, waiting, room } = this.#scheduler;
+    const crowd = [...running, ...waiting.first(room)];
+    const others = crowd.filter((sequence) => sequence.key !== key && sequence.merge === null);
+    const own = crowd.filter((sequence) => sequence.key === key).length;
+    const othersAdapted = others.some(({ request }) => request.adapters.length > 0);
+    return mergedOrMixed({ own, others: others.length, othersAdapted }, this.#costs.stepMs) === 'merged';
+  }
+
+  #stats(): EngineStats {
+    const { running, waiting } = this.#scheduler;
+    const { adapters: store, decoder } = this.#options;
+    const { kv, pages } = decoder;
+    const speculation = this.#speculation.stats;
+    return {
+      running: running.length,
+      waiting: waiting.size,
+      kvUsage: kv.usage,
+      preemptions: this.#scheduler.preemptions,
+      ...(kv.prefixes
+        ? { prefixes: { queried: this.#queried, hit: this.#hit, bytes: kv.prefixes.blocks * kv.prefixes.blockBytes } }
+        : {}),
+      ...(speculation ? { speculation } : {}),
+      steps: this.#steps,
+      stepMs: this.#stepMs,
+      adapters: {
+        resident: store.resident,
+        residentBytes: store.residentBytes,
+        pagesUsed: pages.used,
+        pagesTotal: pages.slots,
+        copiedBytes: pages.takeCopiedBytes(),
+        evictions: store.evictions,
+      },
+      merges: this.#options.merges.stats,
+    };
+  }
+
+  /** For tests and idle moments: throws where the books do not balance. */
+  checkIntegrity(): void {
+    this.#scheduler.checkIntegrity();
+    if (this.idle) this.#door.checkIntegrity();
+    const { running, waiting } = this.#scheduler;
+    // Those that were preempted keep their merge.
+    this.#options.merges.checkIntegrity([...running, ...waiting].map(({ merge }) => merge));
+    if (this.#sequences.size !== running.length + waiting.size) throw new Error('a sequence leaked');
+  }
+}
+
+/**
+ * The chunk as the decoder has it, and what is guessed behind it. Logits are wanted after the last token and every
+ * guess, and where the prompt's are asked for.
+ */
+function partOf({ sequence, count }: Chunk, draft: readonly number[]): BatchPart {
+  const { computed: past, kvRow, adapter, promptLogprobs } = sequence;
+  const tokens = draft.length > 0 ? [...sequence.tokens, ...draft] : sequence.tokens;
+  const end = past + count;
+  const to = end + draft.length;
+  const kind = prefillLeft(sequence) > 0 ? 'prompt' : 'answer';
+  const isLast = end === sequence.tokens.length;
+  const first = kind === 'prompt' && promptLogprobs !== null ? past : isLast ? end - 1 : end;
+  const sampled = Array.from({ length: to - first }, (_, i) => first + i);
+  return { row: kvRow!, past, to, tokens, kind, sampled, adapter };
+}
+
+const kindOf = (merge: Merge | null, chunks: readonly Chunk[]): StepKind =>
+  merge ? 'merged' : chunks.some(({ sequence }) => sequence.adapter !== null) ? 'mixed' : 'base';
+
+/** Masks are computed while the step runs; what is left of that is waited for here. An error is its sequence's end. */
+async function masksOf(sequences: readonly Sequence[]): Promise<void> {
+  for (const { constraint } of sequences) if (constraint !== null) await constraint.ready.catch(() => {});
+}
+
+/** An adapter that spoils a row is its owner's: rows never compute with one another's. */
+function overflowOf({ adapter, merge }: Sequence): NonNullable<SequenceEnd['error']> {
+  if (adapter !== null || merge !== null) {
+    const message = 'With this adapter the logits are not finite: its values are too large for the base model.';
+    return { code: 'adapter_invalid', message };
+  }
+  return { code: 'logits_not_finite', message: errorTable.logits_not_finite.message };
+}
+
+/** Whether `other` prefills blocks that `sequence` could begin with. */
+function computesBeginning(other: Sequence, { key, line, request }: Sequence): boolean {
+  const [theirs, own] = [other.request, request];
+  if (prefillLeft(other) === 0 || other.key !== key || theirs.cacheSalt !== own.cacheSalt) return false;
+  if (other.line.flow !== line.flow) return false;
+  const longest = Math.min(theirs.promptTokens.length, own.promptTokens.length - 1);
+  const differs = theirs.promptTokens.findIndex((token, i) => i >= longest || token !== own.promptTokens[i]);
+  const common = differs === -1 ? longest : differs;
+  return common - (common % kvBlock) > other.computed;
+}
+
+const tooLate: NonNullable<SequenceEnd['error']> = {
+  code: 'deadline_exceeded',
+  message: errorTable.deadline_exceeded.message,
+};
+
+/** An operating error keeps its code; any other is ours. */
+function causeOf(error: Error): NonNullable<SequenceEnd['error']> {
+  if (error instanceof LorikeetError) {
+    const { code, message, param } = error;
+    return { code, message, ...(code === 'adapter_corrupt' && param !== null ? { digest: param } : {}) };
+  }
+  console.error(error);
+  return { code: 'internal_error', message: 'The adapter could not be loaded.' };
+}

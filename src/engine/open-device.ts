@@ -1,0 +1,82 @@
+// The device of a configuration, in what floats it computes, and how many pages of adapters it holds.
+
+import { type Device, parseDevice } from '../core/device.ts';
+import { LorikeetError } from '../core/errors.ts';
+import { limits } from '../core/limits.ts';
+import { pageRanks } from '../core/page-sizes.ts';
+import type { LoweredModel } from '../graph/lowered.ts';
+import type { GraphTarget, Real } from '../graph/target.ts';
+import type { EngineConfig } from '../protocol/messages.ts';
+import { createOnnxRuntime } from '../runtime/onnx-runtime.ts';
+import type { Runtime } from '../runtime/session.ts';
+import { joinedSizes } from './adapters/resident-adapter.ts';
+import { devicePages } from './policies/device-budget.ts';
+
+export type OpenDevice = { readonly runtime: Runtime; readonly target: GraphTarget };
+
+/** Throws `invalid_config`, `runtime_unavailable` or `device_unavailable`. */
+export function openDevice(config: EngineConfig): OpenDevice {
+  const { ortLibrary: library, threads, cudaDir = null, devicePrecision, deviceKernels = 'recorded' } = config;
+  const device = deviceOf(config.device);
+  const runtime = createOnnxRuntime({ library, threads, spin: true, device, cudaDir, deviceKernels });
+  if (runtime.device === null) return { runtime, target: { on: 'host', real: 'float32' } };
+  const real = devicePrecision ?? runtime.device.real;
+  return { runtime, target: { on: 'device', real, hasOperators: runtime.device.hasOperators } };
+}
+
+function deviceOf(text: string): Device {
+  try {
+    return parseDevice(text);
+  } catch (error) {
+    const message = `LORIKEET_DEVICE ${(error as Error).message}.`;
+    throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_DEVICE' });
+  }
+}
+
+type PageConfig = Pick<EngineConfig, 'maxSequences' | 'mergeBytes' | 'trainsBeside'>;
+
+/** Of a trainer's micro-batch, beside its copy of the weights: enough for a model of 8 billion parameters. */
+const activationBytes = 6 * 2 ** 30;
+
+/** Pages a slot where neither their number is chosen nor memory known: rank 32 for every row. */
+const defaultPagesPerSlot = 4;
+
+/** Throws `invalid_config` where a device has no room for the keys and values of all slots. */
+export function pagesFor(
+  { runtime, target: { real } }: OpenDevice,
+  { shape, weights }: LoweredModel,
+  { maxSequences: slots, mergeBytes = 0, trainsBeside = false }: PageConfig,
+  { rows, positions }: { readonly rows: number; readonly positions: number },
+): number {
+  const pagesMin = defaultPagesPerSlot * slots;
+  const freeBytes = runtime.device?.freeBytes() ?? null;
+  // Memory that is not touched costs nothing: every adapter that an upload may bring can run.
+  if (runtime.device === null) return Math.max(pagesMin, limits.adapterRank / pageRanks);
+  if (freeBytes === null) return pagesMin;
+  const weightBytes = [...weights.values()].reduce((sum, { data }) => sum + data.byteLength, 0);
+  const needs = {
+    freeBytes,
+    weightBytes,
+    kvBytes: 2 * shape.layers * rows * shape.kvHeads * positions * shape.headDim * realBytes[real],
+    reservedBytes: mergeBytes + (trainsBeside ? weightBytes + activationBytes : 0),
+    pageBytes: realBytes[real] * pageFloats(shape),
+    ...{ pagesMin, pagesMax: limits.adapterPages },
+  };
+  const pages = devicePages(needs);
+  if (pages !== null) return pages;
+  const inGiB = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+  const message =
+    `${runtime.device!.name} has ${inGiB(freeBytes)} free: too little for ${inGiB(needs.weightBytes)} of weights, ` +
+    `${inGiB(needs.kvBytes)} of keys and values for ${slots} slots of ${positions} tokens, and adapters. ` +
+    'Set fewer slots (LORIKEET_MAX_SEQUENCES) or a shorter context (LORIKEET_MAX_CONTEXT).';
+  throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_MAX_SEQUENCES' });
+}
+
+const realBytes: Readonly<Record<Real, number>> = { float32: 4, float16: 2 };
+
+/** Of a page in every linear and layer. */
+const pageFloats = (shape: LoweredModel['shape']): number =>
+  joinedSizes(shape).reduce(
+    (sum, { layers, in: inputs, modules, out }) => sum + layers * pageRanks * (modules.length * inputs + out),
+    0,
+  );

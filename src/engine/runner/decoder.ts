@@ -1,0 +1,135 @@
+// The decoder ready to run: graphs, weights, KV pool and rank pages tied together. Beside the base it runs models that
+// were merged from it, on the same rows of the same pool. Knows rows, tokens and positions; knows no sequences and no
+// sampling.
+
+import type { Activations } from '../../core/base-model.ts';
+import { type Clock, systemClock } from '../../core/clock.ts';
+import { serially } from '../../core/serially.ts';
+import type { LoweredModel } from '../../graph/lowered.ts';
+import { operatorForm } from '../../graph/operator-form.ts';
+import { type GraphTarget, hostTarget, type Real } from '../../graph/target.ts';
+import type { Runtime } from '../../runtime/session.ts';
+import { PagePool } from '../adapters/page-pool.ts';
+import type { ResidentAdapter } from '../adapters/resident-adapter.ts';
+import type { KvCache } from '../kv/kv-cache.ts';
+import type { Compute } from './compute.ts';
+import { createDecoderModels } from './decoder-models.ts';
+import type { MergedModel } from './merged-model.ts';
+import { createModelMemory } from './model-memory.ts';
+import type { SessionForm } from './model-sessions.ts';
+
+export type Decoder = {
+  readonly kv: KvCache;
+  readonly vocabulary: number;
+  readonly pages: PagePool;
+  /** One call at a time, of either. */
+  readonly forward: Compute['forward'];
+  readonly logitsOf: Compute['logitsOf'];
+  /** Something is computed beside the steps, of what they leave of the processor. On a device nothing is. */
+  readonly isWorkingAside: boolean;
+  /**
+   * Makes the graphs that an adapter needs, or that most do, off the event loop, so that no step waits for them.
+   */
+  prepare(adapter: ResidentAdapter | null): Promise<void>;
+  /**
+   * Makes a merged model's graphs beside the steps; they hold what is not the base's own tensor until `removeMerged`.
+   * After an error nothing is held.
+   */
+  addMerged(model: LoweredModel): Promise<MergedModel>;
+  /** No row may run on it any more. */
+  removeMerged(merged: MergedModel): Promise<void>;
+  release(): Promise<void>;
+};
+
+export type DecoderOptions = {
+  readonly rows: number;
+  readonly positions: number;
+  /** Rank pages for the adapters of decoding rows; none by default. */
+  readonly pages?: number;
+  readonly clock?: Clock;
+  /** Called when pages hold an adapter, or can be taken again. */
+  readonly onPagesChange?: () => void;
+  /** 'int16' rounds answers as prompts: nearer to floats, and slower. The host's alone. */
+  readonly decodeActivations?: Activations;
+  /** Of keys and values on the processor: 'float32' rounds nothing, at twice the memory. 'float16' by default. */
+  readonly kvType?: Real;
+  /** Of what rows hold on the processor; left out: a whole context for each. */
+  readonly kvBytes?: number;
+  /** Of computed beginnings that no row holds, on the processor; left out: none stays. */
+  readonly prefixBytes?: number;
+  /** Form of the graphs, and where keys, values and pages lie: where the runtime computes, by default. */
+  readonly target?: GraphTarget;
+  readonly profile?: string;
+};
+
+export function createDecoder(runtime: Runtime, lowered: LoweredModel, options: DecoderOptions): Decoder {
+  const { rows, pages: slots = 0, clock = systemClock, onPagesChange: onChange = () => {} } = options;
+  const form = sessionForm(runtime, options);
+  const { target } = form;
+  const forTarget = (model: LoweredModel) => (target.on === 'device' ? operatorForm(model) : model);
+  const model = forTarget(lowered);
+  const { shape } = model;
+  const activations = { prompt: 'int16', answer: options.decodeActivations ?? 'int8' } as const;
+  const memory = createModelMemory(runtime, model, { ...options, target, kvType: form.kvType, activations, clock });
+  const { kv } = memory;
+  const pages = new PagePool({ memory: memory.memory, slots, clock, onChange });
+  const models = createDecoderModels(runtime, model, {
+    form,
+    logits: rows * shape.vocabulary,
+    ...{ onChange: kv.expectGroups, onRelease: (id) => compute.dropModel(id) },
+  });
+  const compute = memory.computeOver(models);
+  const aside = countedWork();
+  return {
+    kv,
+    pages,
+    vocabulary: shape.vocabulary,
+    get isWorkingAside() {
+      return runtime.device === null && aside.count > 0;
+    },
+    forward: (batch) => (batch.aside ? aside.during(() => compute.forward(batch)) : compute.forward(batch)),
+    logitsOf: compute.logitsOf,
+    async prepare(adapter) {
+      await Promise.all(memory.formsOf(adapter).map((form) => models.of(null).sessions.of(form)));
+    },
+    addMerged: (merged) => aside.during(() => models.add(forTarget(merged))),
+    removeMerged: models.remove,
+    async release() {
+      await models.release();
+      await memory.release();
+    },
+  };
+}
+
+function countedWork() {
+  let count = 0;
+  return {
+    get count() {
+      return count;
+    },
+    async during<T>(work: () => Promise<T>): Promise<T> {
+      count++;
+      try {
+        return await work();
+      } finally {
+        count--;
+      }
+    },
+  };
+}
+
+function targetOf({ device }: Runtime): GraphTarget {
+  return device ? { on: 'device', real: device.real, hasOperators: device.hasOperators } : hostTarget;
+}
+
+function sessionForm(runtime: Runtime, options: DecoderOptions): SessionForm {
+  const { positions, kvType = 'float16', profile } = options;
+  const target = options.target ?? targetOf(runtime);
+  return {
+    positions,
+    kvType,
+    target,
+    ...(profile ? { profile } : {}),
+    inTurn: serially(),
+  };
+}

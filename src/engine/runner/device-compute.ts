@@ -1,0 +1,133 @@
+// Runs on a device, whose attention takes as many new tokens of each row: what decodes in one run, and prompts one
+// after another. Logits of a step that decodes stay on the device, of which the best come back.
+
+import { LRUCache } from 'lru-cache';
+import type { ModelShape } from '../../core/base-model.ts';
+import { withoutAdapters } from '../../graph/decoder.ts';
+import type { Runtime } from '../../runtime/session.ts';
+import type { KvCache, KvRange } from '../kv/kv-cache.ts';
+import type { TopLogits } from '../sampling/draw-top.ts';
+import type { Compute } from './compute.ts';
+import type { DecoderModels } from './decoder-models.ts';
+import type { DeviceLogits } from './device-logits.ts';
+import { type DeviceRun, inOrder, runsOf } from './device-run.ts';
+import type { DeviceRuns } from './device-runs.ts';
+import { createDeviceWindow, type DeviceWindow, type LogitsPlace, logitsIn } from './device-window.ts';
+import { evenForLongPrefills } from './even-prefills.ts';
+import { evenRows, withRowsBeside } from './even-steps.ts';
+import { type ForwardBatch, sampledCount } from './forward-batch.ts';
+import type { MergedModel } from './merged-model.ts';
+import { graphKey } from './model-sessions.ts';
+
+export type DeviceComputeParts = {
+  readonly shape: ModelShape;
+  readonly kv: KvCache;
+  readonly runs: DeviceRuns;
+  readonly models: DecoderModels;
+  readonly logits: DeviceLogits;
+};
+
+/** Bindings kept, at least: of numbers of rows, on the base and on a few merged models. */
+const windowsMin = 128;
+/** For each row: it prefills with and without adapters, and steps have its number of rows. */
+const windowsPerRow = 4;
+
+type Kept = { readonly model: number; readonly place: string; readonly window: DeviceWindow };
+
+/** @returns also what is to be called where the memory of a place goes */
+export function createDeviceCompute(
+  runtime: Runtime,
+  { shape, kv, runs: adapterRuns, models, logits: onDevice }: DeviceComputeParts,
+): Compute & { dropPlace(place: string): void } {
+  const { vocabulary, layers } = shape;
+  const kept = new LRUCache<string, Kept>({
+    max: Math.max(windowsMin, windowsPerRow * kv.rows),
+    dispose: ({ window }) => window.release(),
+  });
+  const drop = (isGone: (kept: Kept) => boolean) => {
+    for (const [key, one] of [...kept.entries()]) if (isGone(one)) kept.delete(key);
+  };
+
+  /** Returns how many rows of logits there are: those of rows that it took along come last. */
+  const computeIn = async (range: KvRange, asked: DeviceRun, merged: MergedModel | null, place: LogitsPlace) => {
+    const isEven = asked.phase === 'decode' && place.stays && runtime.device?.records;
+    const more = isEven ? evenRows(asked.rows.length) - asked.rows.length : 0;
+    const run = more > 0 ? withRowsBeside(asked, range.beside!(more)) : asked;
+    const { phase, adapters, rows } = run;
+    const model = models.of(merged);
+    const form = merged === null ? adapterRuns.form(phase, adapters) : withoutAdapters;
+    const session = await model.sessions.of(form);
+    const key = [model.id, phase, range.place, rows.length, graphKey(form)].join(' ');
+    let window = kept.get(key)?.window;
+    if (!window) {
+      const tied = { layers, positions: kv.positions, rows: rows.length };
+      window = createDeviceWindow(runtime, session, range, tied, (binding) =>
+        adapterRuns.tie(binding, form, phase, rows.length),
+      );
+      kept.set(key, { model: model.id, place: range.place, window });
+    }
+    window.fill(run, place);
+    await session.run(window.binding, { steady: phase === 'decode' && place.stays });
+    return run.sampled.length;
+  };
+  const compute = async (run: DeviceRun, merged: MergedModel | null, place: LogitsPlace) => {
+    for (const adapter of run.adapters) await adapter?.placement.copied;
+    const added = run.rows.map(() => run.tokens.length / run.rows.length);
+    return kv.use(run.rows, run.pasts, added, (range) => computeIn(range, inOrder(run, range.order), merged, place));
+  };
+  type Whole = { readonly run: DeviceRun; readonly merged: MergedModel | null; readonly aside: boolean };
+  const computeWhole = async ({ run, merged, aside }: Whole): Promise<Float32Array> => {
+    // A run gives some logits in any case.
+    const given = run.sampled.length > 0 ? run : { ...run, sampled: [run.tokens.length - 1] };
+    const count = given.sampled.length * vocabulary;
+    const logits = aside ? new Float32Array(count) : models.of(merged).logits(count);
+    await compute(given, merged, logitsIn(runtime, logits));
+    return logits.subarray(0, run.sampled.length * vocabulary);
+  };
+  const prefill = evenForLongPrefills(computeWhole, console.warn);
+  const whole = (batch: ForwardBatch, run: DeviceRun) => {
+    const { merged = null, aside = false } = batch;
+    return (run.phase === 'prefill' ? prefill : computeWhole)({ run, merged, aside });
+  };
+  return {
+    dropModel: (id) => drop(({ model }) => model === id),
+    dropPlace: (gone) => drop(({ place }) => place === gone),
+    async forward(batch) {
+      const runs = runsOf(batch.parts);
+      if (runs.length === 1) return whole(batch, runs[0]!);
+      const all = new Float32Array(sampledCount(batch) * vocabulary);
+      let at = 0;
+      for (const run of runs) {
+        const logits = await whole(batch, run);
+        all.set(logits, at);
+        at += logits.length;
+      }
+      return all;
+    },
+    async logitsOf(batch, temperatures) {
+      const rows: (Float32Array | TopLogits)[] = [];
+      /** Of the rows that stay there: the first, and how many. */
+      let stay = { first: 0, count: 0 };
+      for (const run of runsOf(batch.parts)) {
+        const { length: count } = run.sampled;
+        if (run.phase === 'decode' && count > 0 && stay.count === 0) {
+          const all = await compute(run, batch.merged ?? null, onDevice);
+          stay = { first: rows.length, count: all };
+          const own = temperatures.slice(rows.length, rows.length + count);
+          const beside = new Array<number>(all - count).fill(0);
+          rows.push(...(await onDevice.top([...own, ...beside])).slice(0, count));
+        } else {
+          const logits = (await whole(batch, run)).slice();
+          for (let i = 0; i < count; i++) rows.push(logits.subarray(i * vocabulary, (i + 1) * vocabulary));
+        }
+      }
+      return {
+        rows,
+        async whole(wanted) {
+          const there = wanted.map((row) => row - stay.first);
+          return await onDevice.whole(there, stay.count);
+        },
+      };
+    },
+  };
+}

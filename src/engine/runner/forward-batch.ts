@@ -1,0 +1,70 @@
+// What one run of the decoder is asked for: the next tokens of some sequences, of each as many as it likes.
+
+import type { RowAdapter } from '../adapters/row-adapter.ts';
+import type { MergedModel } from './merged-model.ts';
+
+/**
+ * Whose tokens they are. Those of a prompt have activations of 16 bits, those of an answer of 8, whoever computes them
+ * and when: a token's keys and values have the same bits whether a step made them or they are computed anew.
+ */
+export type TokenKind = 'prompt' | 'answer';
+
+/** Tokens [past, to) of one sequence. */
+export type BatchPart = {
+  /** The KV row of the sequence, which holds what is before `past`. */
+  readonly row: number;
+  readonly past: number;
+  readonly to: number;
+  /** The sequence's, from its beginning on. */
+  readonly tokens: readonly number[];
+  readonly kind: TokenKind;
+  /** Positions whose next token's logits are wanted, rising. */
+  readonly sampled: readonly number[];
+  readonly adapter: RowAdapter | null;
+};
+
+export type ForwardBatch = {
+  /** Of answers first. A row is there once. */
+  readonly parts: readonly BatchPart[];
+  /** Whose weights; left out: the base's. Merged rows have no adapters. */
+  readonly merged?: MergedModel | null;
+  /**
+   * While steps run, of what they leave of the processor; left out: false. Not two at a time, and on rows that no step
+   * touches. The logits are the caller's own.
+   */
+  readonly aside?: boolean;
+};
+
+/** Neighbouring rows, each with the same number of new tokens. */
+export type EvenBatch = Pick<ForwardBatch, 'merged' | 'aside'> & {
+  readonly kind: TokenKind;
+  readonly first: number;
+  readonly pasts: readonly number[];
+  /** Row-major [rows, new tokens]. */
+  readonly tokens: readonly number[];
+  /** Of `tokens`, by index, rising. */
+  readonly sampled: readonly number[];
+  /** By row; left out: none. */
+  readonly adapters?: readonly (RowAdapter | null)[];
+};
+
+export function evenBatch(batch: EvenBatch): ForwardBatch {
+  const { kind, first, pasts, tokens, sampled, adapters = [], ...rest } = batch;
+  const length = tokens.length / pasts.length;
+  const parts = pasts.map((past, i): BatchPart => {
+    // What is before is in the row: nobody asks for it.
+    const all = new Array<number>(past);
+    all.push(...tokens.slice(i * length, (i + 1) * length));
+    const own = sampled.filter((index) => Math.floor(index / length) === i);
+    return {
+      ...{ row: first + i, past, to: past + length, tokens: all, kind },
+      sampled: own.map((index) => past + (index % length)),
+      adapter: adapters[i] ?? null,
+    };
+  });
+  return { ...rest, parts };
+}
+
+/** Logits that a run gives. */
+export const sampledCount = ({ parts }: ForwardBatch): number =>
+  parts.reduce((count, { sampled }) => count + sampled.length, 0);

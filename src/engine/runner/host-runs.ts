@@ -1,0 +1,56 @@
+// Adapters on the processor: one graph serves every batch, with adapters or without, and a second one DoRA's gains. The
+// pools are tied whole and once; a run writes which pages each row reads, and which gains it takes.
+
+import type { ModelShape } from '../../core/base-model.ts';
+import { type AdaptersInGraph, adapterNames, type HostForm } from '../../graph/adapted-linear.ts';
+import { withoutAdapters } from '../../graph/decoder.ts';
+import type { Binding, Runtime } from '../../runtime/session.ts';
+import type { HostPages } from '../adapters/host-pages.ts';
+import { pageTable } from '../adapters/page-table.ts';
+import { joinedSizes, type ResidentAdapter } from '../adapters/resident-adapter.ts';
+import type { TiedAdapters } from './adapter-runs.ts';
+import type { BatchPart } from './forward-batch.ts';
+import { tieGains } from './host-gains.ts';
+
+export type HostRuns = {
+  /** The graph of a batch. Merged weights have no adapters beside them. */
+  form(parts: readonly BatchPart[], isMerged: boolean): AdaptersInGraph;
+  /** The graph that an adapter needs; null: what batches without any run on. */
+  formOf(adapter: ResidentAdapter | null): HostForm;
+  tie(binding: Binding, form: AdaptersInGraph): TiedAdapters | null;
+};
+
+export function createHostRuns(runtime: Runtime, shape: ModelShape, pages: HostPages): HostRuns {
+  const graph = (gains: boolean): HostForm => ({ form: 'grouped', gains });
+  return {
+    form: (parts, isMerged) =>
+      isMerged ? withoutAdapters : graph(parts.some(({ adapter }) => adapter?.adapter.hasGains)),
+    formOf: (adapter) => graph(adapter?.hasGains ?? false),
+    tie: (binding, form) => (form.form === 'grouped' ? tie(runtime, shape, pages, binding, form) : null),
+  };
+}
+
+function tie(runtime: Runtime, shape: ModelShape, pages: HostPages, binding: Binding, form: HostForm): TiedAdapters {
+  const sizes = joinedSizes(shape);
+  for (const { linear, layers, modules } of sizes) {
+    for (let layer = 0; layer < layers; layer++) {
+      for (const [part, module] of modules.entries()) {
+        const { a, b } = pages.of(linear, part, layer);
+        binding.input(adapterNames.a(layer, module), a);
+        binding.input(adapterNames.b(layer, module), b);
+      }
+    }
+  }
+  const gains = form.gains ? tieGains(runtime, shape, binding) : null;
+  const tables = sizes.map(({ linear }) => pageTable(runtime, binding, linear));
+  return {
+    write(batch) {
+      for (const table of tables) table.write(table.linear === 'head' ? batch.sampled : batch.rows);
+      gains?.write(batch);
+    },
+    release() {
+      for (const table of tables) table.release();
+      gains?.release();
+    },
+  };
+}

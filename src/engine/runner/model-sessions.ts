@@ -1,0 +1,119 @@
+// A lowered model ready to run: its weights as tensors, and its graphs as sessions, each made when it is first needed.
+// A merged model takes what it has in common with the base from the base, tensor by tensor, so that the runtime holds
+// and packs those once. Knows no rows.
+
+import { encodeOnnx } from '../../formats/onnx.ts';
+import type { AdaptersInGraph } from '../../graph/adapted-linear.ts';
+import { buildDecoder, embeddingView } from '../../graph/decoder.ts';
+import type { LoweredModel, LoweredTensor } from '../../graph/lowered.ts';
+import { ropeTables, rotaryPairs, tableNames, tablesOf } from '../../graph/rope.ts';
+import type { GraphTarget, Real } from '../../graph/target.ts';
+import type { Runtime, Session, Tensor, TensorData } from '../../runtime/session.ts';
+
+/** By initialiser name. */
+export type ModelWeights = {
+  /** Of the base: packed once for all sessions, for good. */
+  readonly shared: ReadonlyMap<string, Tensor>;
+  /** Of a merged model alone: packed by each of its sessions, and gone with them. */
+  readonly own: ReadonlyMap<string, Tensor>;
+};
+
+export type ModelSessions = {
+  /** @param aside where it has to be made: nobody waits for it, and others run meanwhile */
+  of(adapters: AdaptersInGraph, aside?: boolean): Promise<Session>;
+  /** Waits for those that are being made; the model's own weights go with them. */
+  release(): Promise<void>;
+};
+
+export type SessionForm = {
+  readonly positions: number;
+  readonly kvType: Real;
+  readonly target: GraphTarget;
+  readonly profile?: string;
+  /** One session after another: each packs all weights anew before it finds that another has them. */
+  readonly inTurn: <T>(work: () => Promise<T>) => Promise<T>;
+};
+
+export function createModelSessions(
+  runtime: Runtime,
+  model: LoweredModel,
+  { shared, own }: ModelWeights,
+  { positions, kvType, target, profile, inTurn }: SessionForm,
+): ModelSessions {
+  const sessions = new Map<string, Promise<Session>>();
+  return {
+    of(adapters, aside = false) {
+      const key = graphKey(adapters);
+      let session = sessions.get(key);
+      if (!session) {
+        session = inTurn(() => {
+          const graph = buildDecoder(model, { positions, adapters, kvType, target });
+          return runtime.session(encodeOnnx(graph), { weights: shared, own, aside, ...(profile ? { profile } : {}) });
+        });
+        sessions.set(key, session);
+        // What failed once, for want of memory perhaps, is tried again by the next who needs it.
+        session.catch(() => sessions.delete(key));
+      }
+      return session;
+    },
+    async release() {
+      for (const made of await Promise.allSettled(sessions.values())) {
+        if (made.status === 'fulfilled') made.value.release();
+      }
+      for (const tensor of own.values()) tensor.release();
+    },
+  };
+}
+
+export const graphKey = (adapters: AdaptersInGraph): string => Object.values(adapters).join(' ');
+
+export function baseWeights(
+  runtime: Runtime,
+  model: LoweredModel,
+  { positions, target: { on, real } }: Pick<SessionForm, 'positions' | 'target'>,
+): ModelWeights {
+  const shared = new Map([...model.weights].map(([name, weight]) => [name, tensorOf(runtime, weight, real)]));
+  for (const table of tablesOf(model.shape)) {
+    const { cos, sin } = ropeTables(model.shape, positions, table);
+    const tableShape = [positions, rotaryPairs(model.shape)];
+    shared.set(tableNames[table].cos, runtime.tensor(inReal(cos, real), tableShape));
+    shared.set(tableNames[table].sin, runtime.tensor(inReal(sin, real), tableShape));
+  }
+  if (on === 'device' && !model.weights.has('embedding') && !model.weights.has(embeddingView.blocks)) {
+    const { vocabulary, hidden } = model.shape;
+    const blocks = model.weights.get('head.blocks')!.data;
+    const scales = inReal(model.weights.get('head.scales')!.data, real);
+    shared.set(embeddingView.blocks, runtime.tensor(blocks, [vocabulary, hidden]));
+    shared.set(embeddingView.scales, runtime.tensor(scales, [vocabulary, hidden / 32]));
+  }
+  return { shared, own: new Map() };
+}
+
+/**
+ * @param merged untouched weights are the very objects that `base` has. The embedding is the base's in any case, also
+ * where the head that it is tied to is merged.
+ */
+export function mergedWeights(
+  runtime: Runtime,
+  merged: LoweredModel,
+  base: LoweredModel,
+  { shared: baseTensors }: ModelWeights,
+  real: Real,
+): ModelWeights {
+  const isShared = (name: string) => !base.weights.has(name) || merged.weights.get(name) === base.weights.get(name);
+  const shared = new Map([...baseTensors].filter(([name]) => isShared(name)));
+  // Under another name, too: the embedding is the base's head.
+  const names = new Map([...base.weights].map(([name, weight]) => [weight, name]));
+  for (const [name, weight] of merged.weights) {
+    const known = baseTensors.get(names.get(weight) ?? '');
+    if (known && !shared.has(name)) shared.set(name, known);
+  }
+  const own = [...merged.weights].filter(([name]) => !shared.has(name));
+  return { shared, own: new Map(own.map(([name, weight]) => [name, tensorOf(runtime, weight, real)])) };
+}
+
+const tensorOf = (runtime: Runtime, { data, shape }: LoweredTensor, real: Real) =>
+  runtime.tensor(inReal(data, real), shape);
+
+const inReal = (data: TensorData, real: Real): TensorData =>
+  data instanceof Float32Array && real === 'float16' ? new Float16Array(data) : data;
