@@ -15,6 +15,8 @@ export const limits = {
   choices: 128,
   /** Prompts in one /v1/completions body. */
   prompts: 128,
+  /** Texts in one /v1/embeddings body: each is a sequence, and half of a tenant's places in the queue are left. */
+  embeddingInputs: 256,
   /** Tools of one request, as at OpenAI, and calls of one message. */
   tools: 128,
   /** Calls that an output may be forced to hold: small models do not end by themselves. */

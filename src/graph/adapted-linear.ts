@@ -16,6 +16,13 @@ export const joinedLinears = {
 } as const satisfies Record<string, readonly TargetModule[]>;
 export type JoinedLinear = keyof typeof joinedLinears;
 
+/** What a graph gives of the rows that are asked for. Hidden rows are what the head reads, which is not part of it. */
+export type DecoderResult = 'logits' | 'hidden';
+
+/** Whether the graph of a result multiplies with a linear. */
+export const hasLinear = (result: DecoderResult, linear: JoinedLinear): boolean =>
+  result === 'logits' || linear !== 'head';
+
 /** What a joined linear is called in the lowered model. */
 export const loweredName = (layer: number, linear: JoinedLinear): string =>
   linear === 'head' ? linear : `layers.${layer}.${linear}`;
@@ -91,8 +98,8 @@ export type AdapterOperators = {
   readonly linears: readonly JoinedLinear[];
   /** Whether `base` is multiplied by gains, and so has to come without its bias. */
   readonly gains: boolean;
-  /** Inputs that all linears of the graph share. */
-  addInputs(g: GraphBuilder): void;
+  /** Inputs that these linears share over all layers. */
+  addInputs(g: GraphBuilder, linears: readonly JoinedLinear[]): void;
   /** base [R, out], by its gains, + what adapters add to it. */
   add(
     g: GraphBuilder,

@@ -4,7 +4,7 @@
 //   x = embedding(tokens [R])
 //   each layer:  x += output(attention(qkv(norm(x))))      KV pool read and written in place
 //                x += down(silu(gate(norm(x))) * up(norm(x)))
-//   logits [S, vocabulary] = head(norm(x[sampled]))
+//   logits [S, vocabulary] = head(norm(x[sampled])), or norm(x[sampled]) itself: hidden [S, width]
 //
 // What a layer is beyond that (windows, rotary tables, scales, caps, norms of outputs) its plan says
 // (core/layer-plan.ts).
@@ -23,6 +23,8 @@ import {
   type AdaptedLinear,
   type AdapterOperators,
   type AdaptersInGraph,
+  type DecoderResult,
+  hasLinear,
   type JoinedLinear,
   joinedLinears,
   loweredName,
@@ -38,7 +40,7 @@ import { deviceStream, hostStream, rmsNorm } from './residual-stream.ts';
 import { rotaryPairs, tableNames, tablesOf } from './rope.ts';
 import { type GraphTarget, hostTarget, type Real } from './target.ts';
 
-/** Names that a binding uses. All are inputs except `logits`, and `key` / `value` are both. */
+/** Names that a binding uses. All are inputs except `logits` and `hidden`, and `key` / `value` are both. */
 export const decoderNames = {
   /** int64 [R], row-major: all tokens of sequence 0, then of sequence 1, ... */
   tokens: 'tokens',
@@ -58,7 +60,7 @@ export const decoderNames = {
   lastPositions: 'last_positions',
   /** int32 [1], on a device: the largest of the above, plus one. */
   totalLength: 'total_length',
-  /** int64 [S]: rows of R whose logits are wanted. */
+  /** int64 [S]: rows of R whose result is wanted. */
   sampled: 'sampled',
   /**
    * Read and written in place: [blocks, kvHeads, headDim, block] and [blocks, kvHeads, block, headDim] on the
@@ -70,6 +72,8 @@ export const decoderNames = {
   present: (name: string) => `present.${name}`,
   /** float32 [S, vocabulary] */
   logits: 'logits',
+  /** float32 [S, hidden], in the place of logits: what the head would have read. */
+  hidden: 'hidden',
 } as const;
 
 export type DecoderForm = {
@@ -79,13 +83,15 @@ export type DecoderForm = {
   readonly kvType?: Real;
   /** The host by default. */
   readonly target?: GraphTarget;
+  /** Logits by default. */
+  readonly result?: DecoderResult;
 };
 
 export const withoutAdapters: AdaptersInGraph = { form: 'none' };
 
 /** Weights are left to the session: names as in `LoweredModel`, plus the rotary tables'. */
 export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph {
-  const { positions, adapters, target = hostTarget } = form;
+  const { positions, target = hostTarget, result = 'logits' } = form;
   const { real } = target;
   const { shape } = model;
   const g = createGraphBuilder();
@@ -99,8 +105,7 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
   for (const [name, { type, shape: dimensions }] of model.weights) {
     g.weight(name, type === 'float32' ? real : type, dimensions);
   }
-  const project =
-    target.on === 'device' ? deviceProjection(g, model, form, target) : hostProjection(g, model, adapters);
+  const project = target.on === 'device' ? deviceProjection(g, model, form, target) : hostProjection(g, model, form);
   const attend = target.on === 'device' ? attendRows : attendBlocks;
   const plan = modelPlan(shape);
   const embedded = timesScale(g, embed(g, model, target), 'embedding_scale', plan.embeddingScale);
@@ -117,6 +122,13 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
   }
   // Nobody reads the other rows any more: the last norm and the head run on the sampled ones alone.
   stream.take(names.sampled);
+  if (result === 'hidden') {
+    const { x, norm } = stream.normed('norm');
+    const rows = norm ? rmsNorm(g, x, norm.weight, norm.epsilon) : x;
+    g.op('Cast', [rows], { to: dataTypes.float32 }, names.hidden);
+    g.output(names.hidden, 'float32', ['S', shape.hidden]);
+    return g.build();
+  }
   const head = project(0, 'head');
   if (plan.logitsSoftcap > 0) capped(g, head(stream.normed('norm')), plan.logitsSoftcap, names.logits);
   else if (real === 'float32') head(stream.normed('norm'), names.logits);
@@ -133,9 +145,15 @@ function adaptedLinear({ shape }: LoweredModel, layer: number, linear: JoinedLin
   return { layer, linear, in: sizes[0]!.in, outs: sizes.map(({ out }) => out) };
 }
 
-function hostProjection(g: GraphBuilder, model: LoweredModel, adapters: AdaptersInGraph): Projection {
+function hostProjection(
+  g: GraphBuilder,
+  model: LoweredModel,
+  { adapters, result = 'logits' }: DecoderForm,
+): Projection {
   const form = adapters.form === 'grouped' ? adapters : null;
-  if (form) addTables(g, form);
+  const all = Object.keys(joinedLinears) as JoinedLinear[];
+  const linears = all.filter((linear) => hasLinear(result, linear));
+  if (form) addTables(g, form, linears);
   return (layer, joined) => (rows, result) => {
     const name = loweredName(layer, joined);
     const coarse = joined === 'head' ? decoderNames.coarseSampled : decoderNames.coarse;
@@ -147,11 +165,12 @@ function hostProjection(g: GraphBuilder, model: LoweredModel, adapters: Adapters
 function deviceProjection(
   g: GraphBuilder,
   model: LoweredModel,
-  { adapters }: DecoderForm,
+  { adapters, result = 'logits' }: DecoderForm,
   target: GraphTarget,
 ): Projection {
   const operators = operatorsOf(adapters);
-  operators?.addInputs(g);
+  const linears = operators?.linears.filter((linear) => hasLinear(result, linear)) ?? [];
+  operators?.addInputs(g, linears);
   return (layer, joined) =>
     ({ x }, result) => {
       const name = loweredName(layer, joined);

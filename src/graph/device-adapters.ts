@@ -21,8 +21,8 @@ import { hostTarget } from './target.ts';
 export const deviceAdapters = ({ form, reach }: ListForm): AdapterOperators => ({
   ...reaches[reach],
 
-  addInputs(g) {
-    for (const linear of reaches[reach].linears) {
+  addInputs(g, linears) {
+    for (const linear of linears) {
       g.input(adapterNames.pages(linear), 'int64', [`pages.${linear}`]);
       if (form === 'one') {
         g.input(adapterNames.scales(linear), 'float32', [`ranks.${linear}`]);

@@ -84,6 +84,10 @@ export function createGraphBuilder() {
     },
     split: (operand: string, lengths: string, count: number): string[] =>
       add('Split', [operand, lengths], { axis: -1 }, '', new Array(count).fill(null)),
-    build: (): OnnxGraph => ({ nodes, inputs, outputs, initializers: [...initializers.values()] }),
+    /** Without weights that nothing reads. */
+    build(): OnnxGraph {
+      const read = new Set(nodes.flatMap((node) => node.inputs));
+      return { nodes, inputs, outputs, initializers: [...initializers.values()].filter(({ name }) => read.has(name)) };
+    },
   };
 }

@@ -19,8 +19,8 @@ export const groupWidth = 4 + groupRows;
 export const groupedAdapters = ({ reach }: TableForm): AdapterOperators => ({
   ...reaches[reach],
 
-  addInputs(g) {
-    for (const linear of reaches[reach].linears) {
+  addInputs(g, linears) {
+    for (const linear of linears) {
       const table = [`R.${linear}`, `C.${linear}`];
       g.input(adapterNames.pages(linear), 'int32', table);
       g.input(adapterNames.shares(linear), 'float32', table);

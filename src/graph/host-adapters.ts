@@ -11,10 +11,8 @@ import { type AdaptedLinear, adapterNames, type HostForm, type JoinedLinear, joi
 import type { GraphBuilder } from './graph-builder.ts';
 import type { LinearAdapters } from './linear.ts';
 
-const linears = Object.keys(joinedLinears) as JoinedLinear[];
-
 /** Inputs that all layers share. */
-export function addTables(g: GraphBuilder, { gains }: HostForm): void {
+export function addTables(g: GraphBuilder, { gains }: HostForm, linears: readonly JoinedLinear[]): void {
   for (const linear of linears) {
     g.input(adapterNames.pages(linear), 'int32', [`R.${linear}`, `C.${linear}`]);
     g.input(adapterNames.shares(linear), 'float32', [`R.${linear}`, `C.${linear}`]);

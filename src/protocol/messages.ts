@@ -5,6 +5,7 @@ import type { AppliedAdapter } from '../core/adapter.ts';
 import type { Activations, ModelFiles, ModelShape } from '../core/base-model.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import type { Grammar, TokenTable } from '../core/grammar.ts';
+import type { Pooling } from '../core/pooling.ts';
 import type { SamplingParams } from '../core/sampling-params.ts';
 import type { Share } from '../core/share.ts';
 
@@ -79,6 +80,8 @@ export type SequenceRequest = {
   readonly cacheSalt?: string;
   /** Report the prompt's own tokens with this many alternatives each; left out: they are not. */
   readonly promptLogprobs?: number;
+  /** Nothing is generated: its end brings one vector of the prompt, of length 1. Left out: tokens are generated. */
+  readonly pooling?: Pooling;
 };
 
 /** Adapters to merge into a copy of the linears that they touch; sequences that name its key may run on it. */
@@ -156,6 +159,8 @@ export type SequenceEnd = {
   readonly completionTokens: number;
   /** Of each prompt token given those before it; the first one's is null. Where they were asked for. */
   readonly promptLogprobs?: readonly (TokenLogprobs | null)[];
+  /** The prompt as one vector, where `pooling` asked for it. */
+  readonly embedding?: Float32Array;
   /** Prompt tokens whose KV rows were reused. */
   readonly cachedTokens: number;
   /** It ran on merged weights, of these bits; null: on the base's, its adapter beside them. */

@@ -40,6 +40,7 @@ import { tenantsRoute } from './routes/v1/admin/tenants.ts';
 import { batchesRoute } from './routes/v1/batches.ts';
 import { chatCompletionsRoute } from './routes/v1/chat/completions.ts';
 import { completionsRoute } from './routes/v1/completions.ts';
+import { embeddingsRoute } from './routes/v1/embeddings.ts';
 import { filesRoute } from './routes/v1/files.ts';
 import { jobEventsRoute } from './routes/v1/fine-tuning/jobs/events.ts';
 import { jobRoute } from './routes/v1/fine-tuning/jobs/job.ts';
@@ -63,7 +64,7 @@ declare module 'fastify' {
 
 const routes = [
   ...[generateRoute, completionsRoute, chatCompletionsRoute, modelsRoute],
-  ...[responsesRoute, messagesRoute, tgiRoute, ollamaRoute, tokenizeRoute, versionRoute],
+  ...[embeddingsRoute, responsesRoute, messagesRoute, tgiRoute, ollamaRoute, tokenizeRoute, versionRoute],
   ...[adaptersRoute, adapterRoute, versionsRoute, aliasesRoute, uploadsRoute],
   ...[mergedRoute, analysisRoute],
   ...[loadLoraAdapterRoute, unloadLoraAdapterRoute],

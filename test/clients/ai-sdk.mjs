@@ -1,8 +1,8 @@
-// Vercel's AI SDK: its OpenAI provider, which calls /v1/responses, and its chat model.
+// Vercel's AI SDK: its OpenAI provider, which calls /v1/responses, its chat model, objects, tools and vectors.
 
 import assert from 'node:assert/strict';
 import { createOpenAI } from '@ai-sdk/openai';
-import { generateText, streamText } from 'ai';
+import { embedMany, generateText, jsonSchema, Output, streamText, tool } from 'ai';
 
 const openai = createOpenAI({ baseURL: `${process.argv[2]}/v1`, apiKey: 'none' });
 const prompt = 'What is the capital of France?';
@@ -17,3 +17,27 @@ for (const model of [openai('SmolLM2-135M-Instruct'), openai.chat('SmolLM2-135M-
 }
 const adapted = await generateText({ model: openai.chat('pirate'), prompt, temperature: 0, maxOutputTokens: 24 });
 assert.notEqual(adapted.text, '');
+
+// Objects, calls of tools and vectors.
+const schema = { type: 'object', properties: { city: { type: 'string', maxLength: 20 } }, required: ['city'] };
+const place = jsonSchema({ ...schema, additionalProperties: false });
+const model = openai.chat('SmolLM2-135M-Instruct');
+const { output } = await generateText({
+  model,
+  prompt,
+  temperature: 0,
+  maxOutputTokens: 60,
+  output: Output.object({ schema: place }),
+});
+assert.deepEqual(Object.keys(output), ['city']);
+const weather = tool({ inputSchema: place, execute: async ({ city }) => `It is sunny in ${city}.` });
+const { toolResults } = await generateText({
+  model,
+  prompt,
+  tools: { weather },
+  toolChoice: 'required',
+  maxOutputTokens: 80,
+});
+assert.match(toolResults[0].output, /sunny/);
+const { embeddings, usage } = await embedMany({ model: openai.embedding('pirate'), values: ['a', 'b'] });
+assert.ok(embeddings.length === 2 && usage.tokens > 0);

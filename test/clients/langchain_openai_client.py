@@ -1,6 +1,6 @@
-"""langchain-openai: invoke, stream, batch, on the base and on an adapter, through chat completions and responses."""
+"""langchain-openai: invoke, stream, batch, on the base and on an adapter, through chat completions and responses; vectors."""
 
-from langchain_openai import ChatOpenAI, OpenAI
+from langchain_openai import ChatOpenAI, OpenAI, OpenAIEmbeddings
 
 from common import ADAPTER, BASE, QUESTION, URL, expect
 
@@ -13,3 +13,10 @@ expect([one.content for one in chat.batch([QUESTION, QUESTION])] == [answer.cont
 expect(ChatOpenAI(model=ADAPTER, **settings).invoke(QUESTION).content != answer.content, "the adapter changed nothing")
 expect(ChatOpenAI(model=BASE, use_responses_api=True, **settings).invoke(QUESTION).text != "", "responses")
 expect("Paris" in OpenAI(model=BASE, **settings).invoke("The capital of France is"), "completions")
+
+# Without the check, which cuts texts into the tokens of OpenAI's own models.
+embeddings = OpenAIEmbeddings(model=BASE, base_url=f"{URL}/v1", api_key="none", check_embedding_ctx_length=False, chunk_size=2)
+texts = ["A cat sat on the mat.", "The kitten sat on the rug.", "Interest rates rose in June."]
+vectors = embeddings.embed_documents(texts)
+likeness = [sum(a * b for a, b in zip(embeddings.embed_query(texts[0]), vector)) for vector in vectors]
+expect(len(vectors) == 3 and likeness[0] > likeness[1] > likeness[2], likeness)

@@ -19,3 +19,5 @@ expect_raises(
 )
 responses = litellm.responses(model=f"openai/{BASE}", input="What is the capital of France?", api_base=f"{URL}/v1", api_key="none", temperature=0, max_output_tokens=24)
 expect(responses.output[0].content[0].text != "", responses)
+vectors = litellm.embedding(model=f"openai/{ADAPTER}", input=["a", "b"], api_base=f"{URL}/v1", api_key="none")
+expect(len(vectors.data) == 2 and vectors.usage.prompt_tokens > 0, vectors)

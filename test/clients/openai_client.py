@@ -1,4 +1,4 @@
-"""openai: every method of chat, completions, responses, models, files, batches and fine_tuning.
+"""openai: every method of chat, completions, responses, embeddings, models, files, batches and fine_tuning.
 
 What the server does works as the client's own types read it; what it does not keep or have is an error of the client's
 own class. test/parity/openai_client.py looks closer at chats and errors, and trains.
@@ -14,9 +14,20 @@ import openai
 from pydantic import BaseModel, ConfigDict, Field
 
 from common import ADAPTER, BASE, MESSAGES, QUESTION, URL, expect, expect_raises
+from methods import Methods
 
 client = openai.OpenAI(base_url=f"{URL}/v1", api_key="none", max_retries=0)
 GREEDY = dict(temperature=0, max_tokens=24)
+# `connect` speaks through a WebSocket, which this server has not.
+UNCALLED = {"responses.connect"}
+jobs = client.fine_tuning.jobs
+methods = Methods(
+    chat=client.chat.completions, stored_messages=client.chat.completions.messages, completions=client.completions,
+    responses=client.responses, input_items=client.responses.input_items, input_tokens=client.responses.input_tokens,
+    embeddings=client.embeddings, models=client.models, files=client.files, batches=client.batches,
+    jobs=jobs, checkpoints=jobs.checkpoints, graders=client.fine_tuning.alpha.graders,
+    permissions=client.fine_tuning.checkpoints.permissions,
+)  # fmt: skip
 
 
 class Reply(BaseModel):
@@ -43,6 +54,7 @@ def chat():
     with chats.stream(model=ADAPTER, messages=MESSAGES, **GREEDY) as stream:
         expect(stream.get_final_completion().choices[0].message.content != "", "stream")
     # Nothing is stored.
+    missing(lambda: chats.list())
     missing(lambda: chats.retrieve("chatcmpl-1"))
     missing(lambda: chats.update("chatcmpl-1", metadata={"a": "b"}))
     missing(lambda: chats.delete("chatcmpl-1"))
@@ -86,6 +98,24 @@ def responses():
     missing(lambda: made.delete("resp_1"))
     missing(lambda: made.cancel("resp_1"))
     missing(lambda: made.input_items.list("resp_1"))
+    missing(lambda: made.compact(model=BASE, input=QUESTION))
+
+
+def embeddings():
+    texts = ["A cat sat on the mat.", "The kitten sat on the rug.", "Interest rates rose in June."]
+    made = client.embeddings.create(model=BASE, input=texts)
+    cat, kitten, rates = [one.embedding for one in made.data]
+    expect([one.index for one in made.data] == [0, 1, 2] and made.usage.total_tokens == made.usage.prompt_tokens > 0, made)
+    dot = lambda a, b: sum(x * y for x, y in zip(a, b))
+    expect(abs(dot(cat, cat) - 1) < 1e-5 and dot(cat, kitten) > dot(cat, rates), (dot(cat, kitten), dot(cat, rates)))
+    floats = client.embeddings.create(model=BASE, input=texts[0], encoding_format="float").data[0].embedding
+    expect(max(abs(a - b) for a, b in zip(floats, cat)) < 1e-6, "both encodings")
+    adapted = client.embeddings.create(model=ADAPTER, input=texts[0])
+    expect(adapted.model == ADAPTER and dot(adapted.data[0].embedding, cat) < 0.999999, "the adapter's own")
+    same = dict(model=BASE, input=texts[0], dimensions=len(cat), extra_body={"pooling": "last"})
+    expect(dot(client.embeddings.create(**same).data[0].embedding, cat) < 0.999, "the last row")
+    expect_raises(openai.BadRequestError, lambda: client.embeddings.create(**{**same, "dimensions": 8}), "dimensions")
+    missing(lambda: client.embeddings.create(model="no-such-model", input="a"))
 
 
 def models():
@@ -104,8 +134,7 @@ def training():
         file = client.files.create(file=path, purpose="fine-tune")
     expect(client.files.wait_for_processing(file.id, poll_interval=0.2).status == "processed", file)
     expect(file.id in [one.id for one in client.files.list(purpose="fine-tune")], "listed")
-    expect(client.files.content(file.id).text == rows, "content")
-    jobs = client.fine_tuning.jobs
+    expect(client.files.content(file.id).text == rows and client.files.retrieve_content(file.id) == rows, "content")
     extra = {"method": {"type": "supervised", "supervised": {"hyperparameters": {"max_steps": 200, "r": 2}}}}
     job = jobs.create(model=BASE, training_file=file.id, suffix="clients/trained", extra_body=extra)
     expect(jobs.pause(job.id).status == "paused", "paused")
@@ -119,6 +148,15 @@ def training():
     expect_raises(openai.ConflictError, lambda: jobs.resume(job.id))
     expect(client.files.delete(file.id).deleted, "deleted")
     missing(lambda: client.files.retrieve(file.id))
+    # No job is graded, and no checkpoint is shared.
+    grader = {"type": "string_check", "name": "same", "input": "a", "reference": "a", "operation": "eq"}
+    missing(lambda: client.fine_tuning.alpha.graders.run(grader=grader, model_sample="a"))
+    missing(lambda: client.fine_tuning.alpha.graders.validate(grader=grader))
+    permissions = client.fine_tuning.checkpoints.permissions
+    missing(lambda: list(permissions.create("ft:x", project_ids=["p"])))
+    missing(lambda: permissions.retrieve("ft:x"))
+    missing(lambda: list(permissions.list("ft:x")))
+    missing(lambda: permissions.delete("p", fine_tuned_model_checkpoint="ft:x"))
 
 
 def uploaded(lines):
@@ -164,5 +202,6 @@ def batches():
 
 
 if __name__ == "__main__":
-    for part in (chat, completions, responses, models, batches, training):
+    for part in (chat, completions, responses, embeddings, models, batches, training):
         part()
+    expect(methods.uncalled == UNCALLED, methods.uncalled ^ UNCALLED)

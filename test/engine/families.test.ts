@@ -4,8 +4,6 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import test from 'node:test';
-import { type AdapterFiles, linearSize, type TargetModule } from '../../src/core/adapter.ts';
-import type { ModelShape } from '../../src/core/base-model.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import { createBreath } from '../../src/engine/adapters/breath.ts';
 import { readAdapter } from '../../src/engine/adapters/read-adapter.ts';
@@ -14,17 +12,15 @@ import { mergeModel } from '../../src/engine/merges/merge-model.ts';
 import { createDecoder, type Decoder } from '../../src/engine/runner/decoder.ts';
 import { evenBatch } from '../../src/engine/runner/forward-batch.ts';
 import { logSumExp } from '../../src/engine/sampling/logprobs.ts';
-import { writeSafetensors } from '../../src/formats/write-safetensors.ts';
 import { lower } from '../../src/graph/lower.ts';
 import type { LoweredModel } from '../../src/graph/lowered.ts';
 import { openModel } from '../../src/models/open.ts';
 import { exportSafetensors } from '../../src/offline/export-safetensors.ts';
-import { hashedValues } from '../helpers/hashed-values.ts';
 import { anotherDecoder, testRuntime } from '../helpers/test-runtime.ts';
 import { tinyFiles } from '../helpers/tiny-lowered.ts';
 import type { TinyModel } from '../helpers/tiny-models.ts';
 import { bytesOf, openExport } from '../offline/exported-model.ts';
-import { writeAdapterFiles } from './adapters/random-adapters.ts';
+import { hashedAdapter } from './adapters/hashed-adapter.ts';
 
 type Fixture = {
   readonly r: number;
@@ -43,33 +39,6 @@ const fixture = JSON.parse(
 const runtime = testRuntime();
 const breath = createBreath(systemClock);
 const positions = 48;
-
-/** Linears of a module, whose rows lie below each other in it. */
-const fused: Readonly<Record<string, readonly TargetModule[]>> = {
-  qkv_proj: ['q_proj', 'k_proj', 'v_proj'],
-  gate_up_proj: ['gate_proj', 'up_proj'],
-};
-
-/** As PEFT would save make-gradients.py's. */
-function adapterOf(shape: ModelShape, modules: readonly string[]): AdapterFiles {
-  const { r, scaling } = fixture;
-  let salt = 0;
-  const tensor = (name: string, size: readonly [number, number]) => {
-    const values = hashedValues(size[0] * size[1], ++salt);
-    return { name, type: 'F32' as const, shape: size, bytes: new Uint8Array(values.buffer) };
-  };
-  const tensors = Array.from({ length: shape.layers }, (_, layer) =>
-    modules.flatMap((module) => {
-      const sizes = (fused[module] ?? [module as TargetModule]).map((linear) => linearSize(shape, linear));
-      const block = /^(gate|down|up)/.test(module) ? 'mlp' : 'self_attn';
-      const name = `base_model.model.model.layers.${layer}.${block}.${module}.lora_`;
-      const out = sizes.reduce((sum, size) => sum + size.out, 0);
-      return [tensor(`${name}A.weight`, [r, sizes[0]!.in]), tensor(`${name}B.weight`, [out, r])];
-    }),
-  ).flat();
-  const fields = { peft_type: 'LORA', task_type: 'CAUSAL_LM', r, lora_alpha: scaling * r, target_modules: modules };
-  return writeAdapterFiles(Buffer.from(JSON.stringify(fields)), writeSafetensors(tensors));
-}
 
 /** Of every target of the texts. */
 async function logprobsOf(decoder: Decoder, adapter: RowAdapter | null): Promise<number[]> {
@@ -98,7 +67,7 @@ for (const { model: name, modules = fixture.modules, logprobs } of fixture.model
   test(`${name}: an adapter on every linear gives PEFT's log-probabilities`, { skip }, async (context) => {
     const files = await tinyFiles(name);
     const model = lower(await openModel(files), 32);
-    const adapter = adapterOf(model.shape, modules);
+    const adapter = hashedAdapter(model.shape, { ...fixture, modules });
     const options = { rows: 2, positions, pages: 8, kvType: 'float32' } as const;
     const decoder = await anotherDecoder(runtime, model, options);
     const resident = await readAdapter(adapter, { model, breath });

@@ -37,7 +37,7 @@ export function hashDecoder(
   const taken = () => reserved.reduce((sum, tokens) => sum + tokens, 0);
   const merges = new Map<MergedModel, number>();
   const unused = () => assert.fail('no keys and values here');
-  const forward: Decoder['forward'] = async ({ parts, merged = null, aside = false }) => {
+  const forward: Decoder['forward'] = async ({ parts, merged = null, result = 'logits', aside = false }) => {
     // Steps go on meanwhile.
     if (aside) await nextTurn();
     for (const { adapter } of parts) await adapter?.placement.copied;
@@ -55,14 +55,19 @@ export function hashDecoder(
       assert.ok(merged === null || adapter === null, 'a merged row has no adapter');
       const signature = own + readSignature(adapter, pages);
       for (const position of sampled) {
+        if (result === 'hidden') {
+          rows.push(hiddenRow(held.slice(0, position + 1), vocabulary, signature));
+          continue;
+        }
         const logits = new Float32Array(vocabulary);
         logits[nextToken(held.slice(0, position + 1), vocabulary, signature)] = 1;
         rows.push(logits);
       }
     }
     // The caller may read the logits until it asks for the next ones, as with the real decoder.
-    const all = new Float32Array(rows.length * vocabulary);
-    for (const [i, row] of rows.entries()) all.set(row, i * vocabulary);
+    const width = result === 'hidden' ? hiddenRow([], vocabulary).length : vocabulary;
+    const all = new Float32Array(rows.length * width);
+    for (const [i, row] of rows.entries()) all.set(row, i * width);
     return all;
   };
   return {
@@ -124,6 +129,10 @@ export function nextToken(held: readonly number[], vocabulary: number, signature
   for (const token of held) hash = Math.imul(hash ^ token, 0x01000193) >>> 0;
   return (hash >>> 7) % vocabulary;
 }
+
+/** What the decoder has of the last token that it holds, where hidden rows are asked for. */
+export const hiddenRow = (held: readonly number[], vocabulary: number, signature = 0): Float32Array =>
+  Float32Array.of(nextToken(held, vocabulary, signature), held.length, 1);
 
 /** What a prompt gives when nothing else runs, until the context is full. */
 export function tokensAlone(prompt: readonly number[], vocabulary: number, positions: number, signature = 0): number[] {

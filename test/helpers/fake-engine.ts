@@ -111,7 +111,11 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
     adapters: options.adapterStats ?? noAdapters,
   });
 
-  function end(row: Row, reason: FinishReason, rest: Pick<SequenceEnd, 'error'> & { stopToken?: number } = {}) {
+  function end(
+    row: Row,
+    reason: FinishReason,
+    rest: Pick<SequenceEnd, 'error' | 'embedding'> & { stopToken?: number } = {},
+  ) {
     ended.push(reason);
     row.listener.onEnd({
       id: row.id,
@@ -120,6 +124,7 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
       ...(rest.error ? { error: rest.error } : {}),
       promptTokens: row.asked.promptTokens.length,
       completionTokens: row.generated,
+      ...(rest.embedding ? { embedding: rest.embedding } : {}),
       cachedTokens: 0,
       mergedBits: mergedBits.get(row.asked.mergeKey ?? mergeKey(row.asked.adapters)) ?? null,
       timings: { queueMs: 1, prefillMs: 2, decodeMs: 3 },
@@ -132,7 +137,11 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
       end(row, 'error', { error: engine.failure });
       return false;
     }
-    const { params } = row.asked;
+    const { params, pooling, promptTokens } = row.asked;
+    if (pooling !== undefined) {
+      end(row, 'stop', { embedding: Float32Array.of(0.6, 0.8, promptTokens[0]! / 1000) });
+      return false;
+    }
     let next = row.tokens.next();
     if (next.done && params.stopTokens.length === 0) {
       row.tokens = script(row.asked)[Symbol.iterator]();

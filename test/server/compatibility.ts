@@ -52,6 +52,11 @@ const parameters: Readonly<Record<string, Readonly<Record<string, unknown>>>> = 
     text: { format: { type: 'json_object' } },
     truncation: 'auto',
   },
+  'OpenAI, embeddings': {
+    encoding_format: 'base64',
+    dimensions: 4,
+    pooling: 'last',
+  },
   vLLM: {
     top_k: 3,
     min_p: 0.1,
@@ -113,6 +118,7 @@ const routes: readonly Route[] = [
   { url: '/v1/chat/completions', body: { model: 'tiny', messages } },
   { url: '/v1/completions', body: { model: 'tiny', prompt: 'Hi' } },
   { url: '/v1/responses', body: { model: 'tiny', input: 'Hi' } },
+  { url: '/v1/embeddings', body: { model: 'tiny', input: 'Hi' } },
   { url: '/v1/messages', body: { model: 'tiny', messages, max_tokens: 8 } },
   { url: '/v1/generate', body: { prompt: 'Hi' } },
   { url: '/generate', body: { inputs: 'Hi' }, wrap: (parameters) => ({ parameters }) },
@@ -155,7 +161,7 @@ export async function outcomeOf({ post }: TestApp, { url, body, wrap }: Route, n
 /** docs/compatibility.md. */
 export async function compatibility(testing: TestApp): Promise<string> {
   const lines = [
-    '# Parameters of the generation routes',
+    '# Parameters of the generation routes and of embeddings',
     '',
     'Made by `test/server/compatibility.test.ts`, which sends each parameter to each route with a value that asks for',
     'something. _works_: applied. _refused_: 400 (422 on `/generate`) with its name. _ignored, named_: it changes no',

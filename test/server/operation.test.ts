@@ -100,6 +100,7 @@ test('the description covers every route and is valid for its version', async (t
     '/v1/batches/{id}/cancel',
     '/v1/chat/completions',
     '/v1/completions',
+    '/v1/embeddings',
     '/v1/files',
     '/v1/files/{id}',
     '/v1/files/{id}/content',

@@ -20,13 +20,13 @@ import type { Merges } from '../merges/merges.ts';
 import { mergedOrMixed, type StepKind } from '../policies/merged-or-mixed.ts';
 import { roomAside } from '../policies/room-aside.ts';
 import type { Decoder } from '../runner/decoder.ts';
-import type { BatchPart } from '../runner/forward-batch.ts';
+import { type BatchPart, sampledCount } from '../runner/forward-batch.ts';
 import { openConstraint } from '../sampling/grammar-mask.ts';
 import { AdapterDoor } from './adapter-door.ts';
 import { type Choice, chooseEach } from './choose.ts';
 import { notePrompt } from './prompt-logprobs.ts';
 import { type Chunk, type Run, Scheduler } from './scheduler.ts';
-import { createSequence, endOf, prefillLeft, type Sequence } from './sequence.ts';
+import { createSequence, endOf, prefillLeft, readsWholePrompt, type Sequence } from './sequence.ts';
 import { Speculation, type SpeculationMode } from './speculation.ts';
 import { StepCosts } from './step-costs.ts';
 
@@ -170,7 +170,10 @@ export class Engine {
     const plan = this.#scheduler.schedule(start);
     const tokens: TokenEvent[] = [];
     const choices: Choice[] = [];
-    for (const run of plan.runs) choices.push(...(await this.#run(run)));
+    for (const run of plan.runs) {
+      if (run.result === 'hidden') ended.push(...(await this.#embed(run)));
+      else choices.push(...(await this.#run(run)));
+    }
     for (const choice of choices) {
       const end = this.#append(choice, tokens);
       if (end) ended.push(end);
@@ -190,7 +193,7 @@ export class Engine {
   #isComing(sequence: Sequence): boolean {
     if (sequence.constraint?.isReady === false) return true;
     if (this.#options.decoder.kv.prefixes === null || sequence.startedAt !== null) return false;
-    if (sequence.request.promptLogprobs !== undefined) return false;
+    if (readsWholePrompt(sequence)) return false;
     return this.#scheduler.running.some((other) => other.prefix !== null && computesBeginning(other, sequence));
   }
 
@@ -200,8 +203,7 @@ export class Engine {
   #begin(sequence: Sequence): void {
     const { prefixes } = this.#options.decoder.kv;
     const { request, merge, tokens } = sequence;
-    // Whose prompt's log-probabilities are wanted needs the logits of all of it.
-    if (prefixes === null || request.promptLogprobs !== undefined) return;
+    if (prefixes === null || readsWholePrompt(sequence)) return;
     const isFirst = sequence.prefix === null;
     if (sequence.prefix === null) {
       const { sharesBasePrefixes = false } = this.#options;
@@ -296,6 +298,31 @@ export class Engine {
     });
   }
 
+  /** The next tokens of sequences whose prompts become vectors, on the same weights; the ends of those that have. */
+  async #embed({ merge, result, chunks }: Run): Promise<SequenceEnd[]> {
+    const { clock, decoder } = this.#options;
+    const parts = chunks.map((chunk) => partOf(chunk, []));
+    const hidden = await decoder.forward({ parts, merged: merge?.model ?? null, result });
+    const width = hidden.length / Math.max(1, sampledCount({ parts }));
+    const now = clock.monotonic();
+    let at = 0;
+    return chunks.flatMap(({ sequence, count }, i) => {
+      const { sampled } = parts[i]!;
+      const end = at + sampled.length * width;
+      sequence.pool!.add(sampled, hidden.subarray(at, end));
+      at = end;
+      sequence.computed += count;
+      this.#keep(sequence, sequence.computed);
+      if (sequence.computed < sequence.tokens.length) return [];
+      sequence.firstTokenAt ??= now;
+      const embedding = sequence.pool!.vector();
+      const ended = embedding
+        ? endOf(sequence, 'stop', now, { embedding })
+        : endOf(sequence, 'error', now, { error: overflowOf(sequence) });
+      return [this.#end(sequence, ended)];
+    });
+  }
+
   /** What is computed ahead of a sequence, which has room for it. */
   #draft(sequence: Sequence, kind: StepKind): readonly number[] {
     const { kv } = this.#options.decoder;
@@ -383,17 +410,17 @@ export class Engine {
 }
 
 /**
- * The chunk as the decoder has it, and what is guessed behind it. Logits are wanted after the last token and every
- * guess, and where the prompt's are asked for.
+ * The chunk as the decoder has it, and what is guessed behind it. Results are wanted of the last token and every guess,
+ * and of the whole prompt where it is asked for.
  */
 function partOf({ sequence, count }: Chunk, draft: readonly number[]): BatchPart {
-  const { computed: past, kvRow, adapter, promptLogprobs } = sequence;
+  const { computed: past, kvRow, adapter } = sequence;
   const tokens = draft.length > 0 ? [...sequence.tokens, ...draft] : sequence.tokens;
   const end = past + count;
   const to = end + draft.length;
   const kind = prefillLeft(sequence) > 0 ? 'prompt' : 'answer';
   const isLast = end === sequence.tokens.length;
-  const first = kind === 'prompt' && promptLogprobs !== null ? past : isLast ? end - 1 : end;
+  const first = kind === 'prompt' && readsWholePrompt(sequence) ? past : isLast ? end - 1 : end;
   const sampled = Array.from({ length: to - first }, (_, i) => first + i);
   return { row: kvRow!, past, to, tokens, kind, sampled, adapter };
 }

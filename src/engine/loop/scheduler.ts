@@ -7,6 +7,7 @@
 // goes on with the very same text. Knows sequences and rows; knows no weights, and no time but what it is given.
 
 import { kvBlock } from '../../core/page-sizes.ts';
+import type { DecoderResult } from '../../graph/adapted-linear.ts';
 import type { KvCache } from '../kv/kv-cache.ts';
 import type { Merge } from '../merges/merge.ts';
 import { type Admission, admitWaiting } from '../policies/admission.ts';
@@ -19,8 +20,12 @@ import { prefillLeft, type Sequence, tokensLeft } from './sequence.ts';
 /** The next `count` tokens of a sequence, of its prompt or of its answer. */
 export type Chunk = { readonly sequence: Sequence; readonly count: number };
 
-/** Sequences on the same weights, those first that are past their prompt. */
-export type Run = { readonly merge: Merge | null; readonly chunks: readonly Chunk[] };
+/** Sequences on the same weights of which the same is wanted, those first that are past their prompt. */
+export type Run = {
+  readonly merge: Merge | null;
+  readonly result: DecoderResult;
+  readonly chunks: readonly Chunk[];
+};
 
 export type Plan = {
   /** Sequences that left the queue for the first time in this step. */
@@ -102,7 +107,11 @@ export class Scheduler {
     const groups = Map.groupBy(chunks, ({ sequence }) => sequence.merge);
     const answersFirst = (chunks: readonly Chunk[]) =>
       [...chunks].sort((a, b) => Number(prefillLeft(a.sequence) > 0) - Number(prefillLeft(b.sequence) > 0));
-    return { started, runs: [...groups].map(([merge, chunks]) => ({ merge, chunks: answersFirst(chunks) })) };
+    const runs = [...groups].flatMap(([merge, together]) => {
+      const results = Map.groupBy(together, ({ sequence }): DecoderResult => (sequence.pool ? 'hidden' : 'logits'));
+      return [...results].map(([result, chunks]) => ({ merge, result, chunks: answersFirst(chunks) }));
+    });
+    return { started, runs };
   }
 
   /** What each sequence takes, and has room for. The least entitled give way where there is no more. */

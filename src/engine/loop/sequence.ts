@@ -11,6 +11,7 @@ import type { Merge } from '../merges/merge.ts';
 import type { Line } from '../policies/fair-queue.ts';
 import { grammarMask } from '../sampling/grammar-mask.ts';
 import { createSampler, type Sampler } from '../sampling/sampler.ts';
+import { type HiddenPool, hiddenPool } from './pool-hidden.ts';
 
 export type Sequence = {
   readonly request: SequenceRequest;
@@ -25,6 +26,8 @@ export type Sequence = {
   readonly tokens: number[];
   /** Of the prompt's tokens so far; null where nobody asks for them. */
   readonly promptLogprobs: (TokenLogprobs | null)[] | null;
+  /** Where its prompt becomes a vector, and nothing is generated; null where tokens are. */
+  readonly pool: HiddenPool | null;
   /** Tokens whose keys and values its KV row holds. */
   computed: number;
   /** Those of them that it began with for the first time: others had computed them. */
@@ -75,6 +78,7 @@ export function createSequence(
     line: { flow, weight, subflow: `${priority} ${key}`, subflowWeight: priority },
     tokens: [...request.promptTokens],
     promptLogprobs: request.promptLogprobs === undefined ? null : [null],
+    pool: request.pooling === undefined ? null : hiddenPool(request.pooling),
     computed: 0,
     cached: 0,
     kvRow: null,
@@ -96,6 +100,10 @@ export function createSequence(
 export const prefillLeft = ({ request, computed }: Sequence): number =>
   Math.max(0, request.promptTokens.length - computed);
 
+/** Something is wanted of every position of its prompt, so that all of it is computed. */
+export const readsWholePrompt = ({ promptLogprobs, pool }: Sequence): boolean =>
+  promptLogprobs !== null || pool?.takesAll === true;
+
 /** Tokens of one kind that are not computed yet: of the prompt first, then of the answer. */
 export const tokensLeft = (sequence: Sequence): number =>
   prefillLeft(sequence) || sequence.tokens.length - sequence.computed;
@@ -104,7 +112,7 @@ export function endOf(
   sequence: Sequence,
   reason: FinishReason,
   now: number,
-  detail: { stopToken?: number; error?: SequenceEnd['error'] } = {},
+  detail: { stopToken?: number } & Pick<SequenceEnd, 'error' | 'embedding'> = {},
 ): SequenceEnd {
   const { request, tokens } = sequence;
   return {
@@ -112,6 +120,7 @@ export function endOf(
     reason,
     stopToken: detail.stopToken ?? null,
     ...(detail.error ? { error: detail.error } : {}),
+    ...(detail.embedding ? { embedding: detail.embedding } : {}),
     ...(sequence.promptLogprobs === null ? {} : { promptLogprobs: sequence.promptLogprobs }),
     promptTokens: request.promptTokens.length,
     completionTokens: tokens.length - request.promptTokens.length,

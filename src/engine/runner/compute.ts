@@ -5,7 +5,8 @@ import type { ForwardBatch } from './forward-batch.ts';
 
 export type Compute = {
   /**
-   * Logits [sampled, vocabulary], in the order of the parts, in a buffer that the same model's next call overwrites.
+   * Logits [sampled, vocabulary], or hidden rows [sampled, hidden], in the order of the parts, in a buffer that the
+   * same model's next call overwrites.
    */
   forward(batch: ForwardBatch): Promise<Float32Array>;
   /**

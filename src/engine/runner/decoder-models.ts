@@ -18,7 +18,7 @@ import {
 export type DecoderModel = {
   readonly id: number;
   readonly sessions: ModelSessions;
-  /** Room for `count` logits, the same until the model asks for more: nobody else's steps overwrite it. */
+  /** Room for `count` numbers of a result, the same until the model asks for more: nobody else's steps overwrite it. */
   logits(count: number): Float32Array<ArrayBuffer>;
 };
 
@@ -76,7 +76,7 @@ export function createDecoderModels(
       const model = open(lowered, mergedWeights(runtime, lowered, base, weights, form.target.real));
       try {
         await onChange(merges.size + 1);
-        await model.sessions.of(withoutAdapters, true);
+        await model.sessions.of(withoutAdapters, { aside: true });
       } catch (error) {
         await release(model);
         await onChange(merges.size);

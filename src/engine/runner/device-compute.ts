@@ -3,6 +3,7 @@
 
 import { LRUCache } from 'lru-cache';
 import type { ModelShape } from '../../core/base-model.ts';
+import type { DecoderResult } from '../../graph/adapted-linear.ts';
 import { withoutAdapters } from '../../graph/decoder.ts';
 import type { Runtime } from '../../runtime/session.ts';
 import type { KvCache, KvRange } from '../kv/kv-cache.ts';
@@ -12,10 +13,10 @@ import type { DecoderModels } from './decoder-models.ts';
 import type { DeviceLogits } from './device-logits.ts';
 import { type DeviceRun, inOrder, runsOf } from './device-run.ts';
 import type { DeviceRuns } from './device-runs.ts';
-import { createDeviceWindow, type DeviceWindow, type LogitsPlace, logitsIn } from './device-window.ts';
+import { createDeviceWindow, type DeviceWindow, type LogitsPlace, resultsIn } from './device-window.ts';
 import { evenForLongPrefills } from './even-prefills.ts';
 import { evenRows, withRowsBeside } from './even-steps.ts';
-import { type ForwardBatch, sampledCount } from './forward-batch.ts';
+import { type ForwardBatch, resultWidth, sampledCount } from './forward-batch.ts';
 import type { MergedModel } from './merged-model.ts';
 import { graphKey } from './model-sessions.ts';
 
@@ -54,15 +55,16 @@ export function createDeviceCompute(
     const more = isEven ? evenRows(asked.rows.length) - asked.rows.length : 0;
     const run = more > 0 ? withRowsBeside(asked, range.beside!(more)) : asked;
     const { phase, adapters, rows } = run;
+    const { result = 'logits' } = place;
     const model = models.of(merged);
     const form = merged === null ? adapterRuns.form(phase, adapters) : withoutAdapters;
-    const session = await model.sessions.of(form);
-    const key = [model.id, phase, range.place, rows.length, graphKey(form)].join(' ');
+    const session = await model.sessions.of(form, { result });
+    const key = [model.id, phase, range.place, rows.length, graphKey(form, result)].join(' ');
     let window = kept.get(key)?.window;
     if (!window) {
       const tied = { layers, positions: kv.positions, rows: rows.length };
       window = createDeviceWindow(runtime, session, range, tied, (binding) =>
-        adapterRuns.tie(binding, form, phase, rows.length),
+        adapterRuns.tie(binding, form, { phase, rows: rows.length, result }),
       );
       kept.set(key, { model: model.id, place: range.place, window });
     }
@@ -75,19 +77,25 @@ export function createDeviceCompute(
     const added = run.rows.map(() => run.tokens.length / run.rows.length);
     return kv.use(run.rows, run.pasts, added, (range) => computeIn(range, inOrder(run, range.order), merged, place));
   };
-  type Whole = { readonly run: DeviceRun; readonly merged: MergedModel | null; readonly aside: boolean };
-  const computeWhole = async ({ run, merged, aside }: Whole): Promise<Float32Array> => {
-    // A run gives some logits in any case.
+  type Whole = {
+    readonly run: DeviceRun;
+    readonly merged: MergedModel | null;
+    readonly result: DecoderResult;
+    readonly aside: boolean;
+  };
+  const computeWhole = async ({ run, merged, result, aside }: Whole): Promise<Float32Array> => {
+    const width = resultWidth(shape, result);
+    // A run gives some rows in any case.
     const given = run.sampled.length > 0 ? run : { ...run, sampled: [run.tokens.length - 1] };
-    const count = given.sampled.length * vocabulary;
-    const logits = aside ? new Float32Array(count) : models.of(merged).logits(count);
-    await compute(given, merged, logitsIn(runtime, logits));
-    return logits.subarray(0, run.sampled.length * vocabulary);
+    const count = given.sampled.length * width;
+    const results = aside ? new Float32Array(count) : models.of(merged).logits(count);
+    await compute(given, merged, resultsIn(runtime, results, result));
+    return results.subarray(0, run.sampled.length * width);
   };
   const prefill = evenForLongPrefills(computeWhole, console.warn);
   const whole = (batch: ForwardBatch, run: DeviceRun) => {
-    const { merged = null, aside = false } = batch;
-    return (run.phase === 'prefill' ? prefill : computeWhole)({ run, merged, aside });
+    const { merged = null, result = 'logits', aside = false } = batch;
+    return (run.phase === 'prefill' ? prefill : computeWhole)({ run, merged, result, aside });
   };
   return {
     dropModel: (id) => drop(({ model }) => model === id),
@@ -95,12 +103,12 @@ export function createDeviceCompute(
     async forward(batch) {
       const runs = runsOf(batch.parts);
       if (runs.length === 1) return whole(batch, runs[0]!);
-      const all = new Float32Array(sampledCount(batch) * vocabulary);
+      const all = new Float32Array(sampledCount(batch) * resultWidth(shape, batch.result ?? 'logits'));
       let at = 0;
       for (const run of runs) {
-        const logits = await whole(batch, run);
-        all.set(logits, at);
-        at += logits.length;
+        const results = await whole(batch, run);
+        all.set(results, at);
+        at += results.length;
       }
       return all;
     },

@@ -2,7 +2,13 @@
 // than the adapters of the batch.
 
 import type { ModelShape } from '../../core/base-model.ts';
-import { type AdaptersInGraph, type DeviceForm, type Reach, reaches } from '../../graph/adapted-linear.ts';
+import {
+  type AdaptersInGraph,
+  type DecoderResult,
+  type DeviceForm,
+  type Reach,
+  reaches,
+} from '../../graph/adapted-linear.ts';
 import { withoutAdapters } from '../../graph/decoder.ts';
 import type { Binding, Runtime } from '../../runtime/session.ts';
 import type { DevicePages } from '../adapters/device-pages.ts';
@@ -22,8 +28,10 @@ export type DeviceRuns = {
   /** Graphs that an adapter needs; null: what most need. */
   formsOf(adapter: ResidentAdapter | null): readonly AdaptersInGraph[];
   /** Ties what does not change from run to run. `rows` of a decode step. */
-  tie(binding: Binding, form: AdaptersInGraph, phase: Phase, rows: number): TiedAdapters | null;
+  tie(binding: Binding, form: AdaptersInGraph, of: TiedRows): TiedAdapters | null;
 };
+
+export type TiedRows = { readonly phase: Phase; readonly rows: number; readonly result: DecoderResult };
 
 /** @param hasOperators graphs read tables of pages, and not lists */
 export function createDeviceRuns(
@@ -41,10 +49,10 @@ export function createDeviceRuns(
       adapters.some((row) => row !== null) ? { form: formIn[phase], reach: widest(adapters) } : withoutAdapters,
     // Most adapters need one of the first two; the widest is made when the first adapter needs it.
     formsOf: (adapter) => (adapter ? graphs(adapter.reach) : [...graphs('attention'), ...graphs('layers')]),
-    tie(binding, adapters, phase, rows) {
+    tie(binding, adapters, of) {
       if (adapters.form === 'none' || adapters.form === 'grouped') return null;
       const { form, reach } = adapters;
-      return tiePages(runtime, binding, { sizes, pages, shape, form, reach, phase, rows });
+      return tiePages(runtime, binding, { sizes, pages, shape, form, reach, ...of });
     },
   };
 }

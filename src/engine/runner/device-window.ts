@@ -1,6 +1,7 @@
 // A binding over keys and values in device memory: pools are tied once, and in steady state a decode step binds
 // nothing.
 
+import type { DecoderResult } from '../../graph/adapted-linear.ts';
 import { decoderNames } from '../../graph/decoder.ts';
 import type { Binding, Runtime, Session, Tensor } from '../../runtime/session.ts';
 import type { KvRange } from '../kv/kv-cache.ts';
@@ -10,10 +11,12 @@ import type { DeviceRun } from './device-run.ts';
 /** Tokens that a recorded step's attention makes room for, at least: rooms are few, and this one costs nothing. */
 const roomMin = 256;
 
-/** Where a run leaves its logits. */
+/** Where a run leaves its logits, or its hidden rows. */
 export type LogitsPlace = {
   /** What is bound stays bound while this is the same. */
   readonly memory: unknown;
+  /** Logits by default. */
+  readonly result?: DecoderResult;
   /** It is always the same memory of the device's. */
   readonly stays: boolean;
   view(rows: number): Tensor;
@@ -103,7 +106,7 @@ function bindStep(runtime: Runtime, binding: Binding, tokens: number, sampled: n
   const logitTensor = place.view(sampled);
   binding.input(decoderNames.tokens, idTensor);
   binding.input(decoderNames.sampled, rowTensor);
-  binding.output(decoderNames.logits, logitTensor);
+  binding.output(decoderNames[place.result ?? 'logits'], logitTensor);
   return {
     fits: (tokenCount: number, sampledCount: number, memory: unknown) =>
       tokenCount === tokens && sampledCount === sampled && memory === place.memory,
@@ -117,9 +120,12 @@ function bindStep(runtime: Runtime, binding: Binding, tokens: number, sampled: n
   };
 }
 
-/** [rows, logits / rows] in JavaScript's memory. */
-export const logitsIn = (runtime: Runtime, logits: Float32Array<ArrayBuffer>): LogitsPlace => ({
-  memory: logits.buffer,
-  stays: false,
-  view: (rows) => runtime.tensor(logits, [rows, logits.length / rows]),
+/** [rows, results / rows] in JavaScript's memory. */
+export const resultsIn = (
+  runtime: Runtime,
+  results: Float32Array<ArrayBuffer>,
+  result: DecoderResult,
+): LogitsPlace => ({
+  ...{ memory: results.buffer, stays: false, result },
+  view: (rows) => runtime.tensor(results, [rows, results.length / rows]),
 });

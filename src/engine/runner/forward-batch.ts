@@ -1,5 +1,7 @@
 // What one run of the decoder is asked for: the next tokens of some sequences, of each as many as it likes.
 
+import type { ModelShape } from '../../core/base-model.ts';
+import type { DecoderResult } from '../../graph/adapted-linear.ts';
 import type { RowAdapter } from '../adapters/row-adapter.ts';
 import type { MergedModel } from './merged-model.ts';
 
@@ -18,7 +20,7 @@ export type BatchPart = {
   /** The sequence's, from its beginning on. */
   readonly tokens: readonly number[];
   readonly kind: TokenKind;
-  /** Positions whose next token's logits are wanted, rising. */
+  /** Positions of which a result is wanted, rising: the logits of the next token, or the hidden row. */
   readonly sampled: readonly number[];
   readonly adapter: RowAdapter | null;
 };
@@ -28,6 +30,8 @@ export type ForwardBatch = {
   readonly parts: readonly BatchPart[];
   /** Whose weights; left out: the base's. Merged rows have no adapters. */
   readonly merged?: MergedModel | null;
+  /** Left out: logits. */
+  readonly result?: DecoderResult;
   /**
    * While steps run, of what they leave of the processor; left out: false. Not two at a time, and on rows that no step
    * touches. The logits are the caller's own.
@@ -65,6 +69,10 @@ export function evenBatch(batch: EvenBatch): ForwardBatch {
   return { ...rest, parts };
 }
 
-/** Logits that a run gives. */
+/** Numbers of a row of the result. */
+export const resultWidth = ({ vocabulary, hidden }: ModelShape, result: DecoderResult): number =>
+  result === 'logits' ? vocabulary : hidden;
+
+/** Rows that a run gives. */
 export const sampledCount = ({ parts }: ForwardBatch): number =>
   parts.reduce((count, { sampled }) => count + sampled.length, 0);

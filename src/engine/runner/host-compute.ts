@@ -9,7 +9,7 @@ import type { KvCache, KvRange } from '../kv/kv-cache.ts';
 import { adaptedRows, type TiedAdapters } from './adapter-runs.ts';
 import type { Compute, SampledLogits } from './compute.ts';
 import type { DecoderModels } from './decoder-models.ts';
-import { type ForwardBatch, sampledCount, type TokenKind } from './forward-batch.ts';
+import { type ForwardBatch, resultWidth, sampledCount, type TokenKind } from './forward-batch.ts';
 import type { HostRuns } from './host-runs.ts';
 import { graphKey } from './model-sessions.ts';
 import { createSender, type Sender } from './sender.ts';
@@ -39,19 +39,20 @@ export function createHostCompute(runtime: Runtime, parts: HostComputeParts): Co
     tied.delete(id);
   };
 
-  const compute = async (batch: ForwardBatch, logits: Float32Array<ArrayBuffer>): Promise<void> => {
-    const { parts, aside = false } = batch;
+  const compute = async (batch: ForwardBatch, results: Float32Array<ArrayBuffer>): Promise<void> => {
+    const { parts, result = 'logits', aside = false } = batch;
     for (const { adapter } of parts) await adapter?.placement.copied;
     const merged = batch.merged ?? null;
     const model = models.of(merged);
     const form = runs.form(parts, merged !== null);
-    const session = await model.sessions.of(form);
-    const tie = (range: KvRange) => tieRun(runtime, session, range, shape.layers, (of) => runs.tie(of, form));
+    const session = await model.sessions.of(form, { result });
+    const tie = (range: KvRange) => tieRun(runtime, session, range, shape.layers, (of) => runs.tie(of, form, result));
+    const width = resultWidth(shape, result);
     const known = (range: KvRange) => {
       const ofModel = tied.get(model.id) ?? new Map<string, TiedRun>();
       tied.set(model.id, ofModel);
-      const run = ofModel.get(graphKey(form)) ?? tie(range);
-      ofModel.set(graphKey(form), run);
+      const run = ofModel.get(graphKey(form, result)) ?? tie(range);
+      ofModel.set(graphKey(form, result), run);
       return run;
     };
     const pasts = parts.map(({ past }) => past);
@@ -61,11 +62,7 @@ export function createHostCompute(runtime: Runtime, parts: HostComputeParts): Co
       const run = aside ? tie(range) : known(range);
       try {
         sendBatch(run.sender, batch, range.blocks!, activations);
-        run.sender.receive({
-          name: decoderNames.logits,
-          data: logits,
-          shape: [logits.length / vocabulary, vocabulary],
-        });
+        run.sender.receive({ name: decoderNames[result], data: results, shape: [results.length / width, width] });
         run.adapters?.write(adaptedRows(batch));
         await session.run(run.binding, { aside });
       } finally {
@@ -75,13 +72,14 @@ export function createHostCompute(runtime: Runtime, parts: HostComputeParts): Co
   };
 
   const forward = async (asked: ForwardBatch): Promise<Float32Array> => {
-    const count = sampledCount(asked) * vocabulary;
-    // A run gives some logits in any case.
+    const width = resultWidth(shape, asked.result ?? 'logits');
+    const count = sampledCount(asked) * width;
+    // A run gives some rows in any case.
     const batch = count > 0 ? asked : withOne(asked);
-    const length = Math.max(count, vocabulary);
-    const logits = asked.aside ? new Float32Array(length) : models.of(asked.merged ?? null).logits(length);
-    await compute(batch, logits);
-    return logits.subarray(0, count);
+    const length = Math.max(count, width);
+    const results = asked.aside ? new Float32Array(length) : models.of(asked.merged ?? null).logits(length);
+    await compute(batch, results);
+    return results.subarray(0, count);
   };
   return {
     forward,

@@ -4,7 +4,7 @@
 import type { ModelShape } from '../../core/base-model.ts';
 import { adapterNames } from '../../graph/adapted-linear.ts';
 import type { Binding, Runtime, Tensor } from '../../runtime/session.ts';
-import { joinedSizes, type ResidentAdapter } from '../adapters/resident-adapter.ts';
+import type { JoinedSizes, ResidentAdapter } from '../adapters/resident-adapter.ts';
 import type { RowAdapter } from '../adapters/row-adapter.ts';
 import { createRowGains, type RowGains } from '../adapters/row-gains.ts';
 import type { TiedAdapters } from './adapter-runs.ts';
@@ -12,8 +12,13 @@ import { createSender } from './sender.ts';
 
 const ones = 0;
 
-export function tieGains(runtime: Runtime, shape: ModelShape, binding: Binding): TiedAdapters {
-  const sizes = joinedSizes(shape);
+/** @param sizes of the linears that the graph has */
+export function tieGains(
+  runtime: Runtime,
+  shape: ModelShape,
+  binding: Binding,
+  sizes: readonly JoinedSizes[],
+): TiedAdapters {
   const sender = createSender(runtime, binding);
   /** Keys of adapters, by row of the gains. */
   let keys: (string | null)[] = [];

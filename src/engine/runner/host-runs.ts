@@ -2,7 +2,13 @@
 // pools are tied whole and once; a run writes which pages each row reads, and which gains it takes.
 
 import type { ModelShape } from '../../core/base-model.ts';
-import { type AdaptersInGraph, adapterNames, type HostForm } from '../../graph/adapted-linear.ts';
+import {
+  type AdaptersInGraph,
+  adapterNames,
+  type DecoderResult,
+  type HostForm,
+  hasLinear,
+} from '../../graph/adapted-linear.ts';
 import { withoutAdapters } from '../../graph/decoder.ts';
 import type { Binding, Runtime } from '../../runtime/session.ts';
 import type { HostPages } from '../adapters/host-pages.ts';
@@ -17,7 +23,7 @@ export type HostRuns = {
   form(parts: readonly BatchPart[], isMerged: boolean): AdaptersInGraph;
   /** The graph that an adapter needs; null: what batches without any run on. */
   formOf(adapter: ResidentAdapter | null): HostForm;
-  tie(binding: Binding, form: AdaptersInGraph): TiedAdapters | null;
+  tie(binding: Binding, form: AdaptersInGraph, result: DecoderResult): TiedAdapters | null;
 };
 
 export function createHostRuns(runtime: Runtime, shape: ModelShape, pages: HostPages): HostRuns {
@@ -26,12 +32,21 @@ export function createHostRuns(runtime: Runtime, shape: ModelShape, pages: HostP
     form: (parts, isMerged) =>
       isMerged ? withoutAdapters : graph(parts.some(({ adapter }) => adapter?.adapter.hasGains)),
     formOf: (adapter) => graph(adapter?.hasGains ?? false),
-    tie: (binding, form) => (form.form === 'grouped' ? tie(runtime, shape, pages, binding, form) : null),
+    tie(binding, form, result) {
+      return form.form === 'grouped' ? tie(runtime, shape, pages, binding, form, result) : null;
+    },
   };
 }
 
-function tie(runtime: Runtime, shape: ModelShape, pages: HostPages, binding: Binding, form: HostForm): TiedAdapters {
-  const sizes = joinedSizes(shape);
+function tie(
+  runtime: Runtime,
+  shape: ModelShape,
+  pages: HostPages,
+  binding: Binding,
+  form: HostForm,
+  result: DecoderResult,
+): TiedAdapters {
+  const sizes = joinedSizes(shape).filter(({ linear }) => hasLinear(result, linear));
   for (const { linear, layers, modules } of sizes) {
     for (let layer = 0; layer < layers; layer++) {
       for (const [part, module] of modules.entries()) {
@@ -41,7 +56,7 @@ function tie(runtime: Runtime, shape: ModelShape, pages: HostPages, binding: Bin
       }
     }
   }
-  const gains = form.gains ? tieGains(runtime, shape, binding) : null;
+  const gains = form.gains ? tieGains(runtime, shape, binding, sizes) : null;
   const tables = sizes.map(({ linear }) => pageTable(runtime, binding, linear));
   return {
     write(batch) {

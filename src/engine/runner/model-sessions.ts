@@ -3,7 +3,7 @@
 // and packs those once. Knows no rows.
 
 import { encodeOnnx } from '../../formats/onnx.ts';
-import type { AdaptersInGraph } from '../../graph/adapted-linear.ts';
+import type { AdaptersInGraph, DecoderResult } from '../../graph/adapted-linear.ts';
 import { buildDecoder, embeddingView } from '../../graph/decoder.ts';
 import type { LoweredModel, LoweredTensor } from '../../graph/lowered.ts';
 import { ropeTables, rotaryPairs, tableNames, tablesOf } from '../../graph/rope.ts';
@@ -19,10 +19,16 @@ export type ModelWeights = {
 };
 
 export type ModelSessions = {
-  /** @param aside where it has to be made: nobody waits for it, and others run meanwhile */
-  of(adapters: AdaptersInGraph, aside?: boolean): Promise<Session>;
+  of(adapters: AdaptersInGraph, options?: SessionOptions): Promise<Session>;
   /** Waits for those that are being made; the model's own weights go with them. */
   release(): Promise<void>;
+};
+
+export type SessionOptions = {
+  /** Logits by default. */
+  readonly result?: DecoderResult;
+  /** Where it has to be made: nobody waits for it, and others run meanwhile. */
+  readonly aside?: boolean;
 };
 
 export type SessionForm = {
@@ -42,12 +48,12 @@ export function createModelSessions(
 ): ModelSessions {
   const sessions = new Map<string, Promise<Session>>();
   return {
-    of(adapters, aside = false) {
-      const key = graphKey(adapters);
+    of(adapters, { result = 'logits', aside = false } = {}) {
+      const key = graphKey(adapters, result);
       let session = sessions.get(key);
       if (!session) {
         session = inTurn(() => {
-          const graph = buildDecoder(model, { positions, adapters, kvType, target });
+          const graph = buildDecoder(model, { positions, adapters, kvType, target, result });
           return runtime.session(encodeOnnx(graph), { weights: shared, own, aside, ...(profile ? { profile } : {}) });
         });
         sessions.set(key, session);
@@ -65,7 +71,8 @@ export function createModelSessions(
   };
 }
 
-export const graphKey = (adapters: AdaptersInGraph): string => Object.values(adapters).join(' ');
+export const graphKey = (adapters: AdaptersInGraph, result: DecoderResult): string =>
+  [...Object.values(adapters), result].join(' ');
 
 export function baseWeights(
   runtime: Runtime,

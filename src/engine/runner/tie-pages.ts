@@ -1,7 +1,15 @@
 // Ties the pools of pages whole, once, and what says which of them a run reads, which is sent with it.
 
 import type { ModelShape } from '../../core/base-model.ts';
-import { adapterNames, type DeviceForm, type JoinedLinear, type Reach, reaches } from '../../graph/adapted-linear.ts';
+import {
+  adapterNames,
+  type DecoderResult,
+  type DeviceForm,
+  hasLinear,
+  type JoinedLinear,
+  type Reach,
+  reaches,
+} from '../../graph/adapted-linear.ts';
 import type { Binding, Runtime, Tensor } from '../../runtime/session.ts';
 import type { SharedPages } from '../adapters/device-page-table.ts';
 import type { DevicePages } from '../adapters/device-pages.ts';
@@ -20,13 +28,14 @@ export type TiedPagesOptions = {
   readonly pages: DevicePages;
   readonly shape: ModelShape;
   readonly phase: Phase;
+  readonly result: DecoderResult;
   /** Of a decode step; a prefill is of one. */
   readonly rows: number;
 };
 
 export function tiePages(runtime: Runtime, binding: Binding, options: TiedPagesOptions): TiedAdapters {
-  const { sizes, pages, form, reach, shape, phase } = options;
-  const linears: readonly JoinedLinear[] = reaches[reach].linears;
+  const { sizes, pages, form, reach, shape, phase, result } = options;
+  const linears = reaches[reach].linears.filter((linear) => hasLinear(result, linear));
   // A prefill's tokens are one sequence's.
   const ofOne = phase === 'prefill';
   const rows = ofOne ? 1 : options.rows;
@@ -37,7 +46,9 @@ export function tiePages(runtime: Runtime, binding: Binding, options: TiedPagesO
     binding.input(name, tensor);
     pools.push(tensor);
   };
-  for (const { linear, layers, modules, out } of sizes.filter(({ linear }) => linears.includes(linear))) {
+  for (const { linear, layers, modules, out } of sizes.filter((one) =>
+    linears.some((linear) => linear === one.linear),
+  )) {
     for (let layer = 0; layer < layers; layer++) {
       for (const [part, module] of modules.entries()) {
         const { a, b } = pages.tie(linear, part, layer);

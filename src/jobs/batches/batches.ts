@@ -18,7 +18,7 @@ export const liveBatchStates: readonly BatchState[] = ['validating', 'in_progres
 export const finishedBatchStates: readonly BatchState[] = ['completed', 'failed', 'expired', 'cancelled'];
 
 /** What a line may ask. */
-export const batchEndpoints = ['/v1/chat/completions', '/v1/completions', '/v1/responses'] as const;
+export const batchEndpoints = ['/v1/chat/completions', '/v1/completions', '/v1/responses', '/v1/embeddings'] as const;
 export type BatchEndpoint = (typeof batchEndpoints)[number];
 
 export type BatchProblem = {

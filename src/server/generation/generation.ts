@@ -4,6 +4,7 @@
 import { mergeKey } from '../../core/adapter.ts';
 import { LorikeetError } from '../../core/errors.ts';
 import type { Grammar } from '../../core/grammar.ts';
+import type { Pooling } from '../../core/pooling.ts';
 import type { SamplingParams } from '../../core/sampling-params.ts';
 import type { Share } from '../../core/share.ts';
 import type { SequenceEnd, SequenceRequest, Timings, TokenLogprobs, WeightBits } from '../../protocol/messages.ts';
@@ -22,6 +23,8 @@ export type Ask = {
   readonly grammar?: Grammar | null;
   /** Report the prompt's own tokens with this many alternatives; left out: they are not. */
   readonly promptLogprobs?: number;
+  /** Nothing is generated: the prompt becomes one vector. Left out: tokens are generated. */
+  readonly pooling?: Pooling;
   /** The clock's monotonic reading when the request came. */
   readonly arrivedAt: number;
   /** false: on the base's weights, also where its adapters are merged; true if left out. */
@@ -49,6 +52,8 @@ export type Outcome = {
   readonly completionTokens: number;
   /** Of each prompt token, the first null; null where nobody asked. */
   readonly promptLogprobs: readonly (TokenLogprobs | null)[] | null;
+  /** The prompt as a vector of length 1; null where nobody asked. */
+  readonly embedding: Float32Array | null;
   readonly cachedTokens: number;
   /** It ran on merged weights, of these bits; null: on the base's. */
   readonly mergedBits: WeightBits | null;
@@ -205,10 +210,10 @@ function startSequence(services: Services, { ask, work, share, choice, listener,
     }
     const tail = stops.push(detokenizer.flush()) + stops.flush();
     if (tail !== '') emit(null, tail, null);
-    const { promptTokens, cachedTokens, mergedBits = null, promptLogprobs = null, timings } = end;
+    const { promptTokens, cachedTokens, mergedBits = null, promptLogprobs = null, embedding = null, timings } = end;
     const outcome: Outcome = {
       ...{ text, positions, finishReason: reason, byStopString: stops.found, completionTokens },
-      ...{ promptTokens, promptLogprobs, cachedTokens, mergedBits, timings },
+      ...{ promptTokens, promptLogprobs, embedding, cachedTokens, mergedBits, timings },
     };
     listener.onOutcome?.(outcome, choice);
     resolve(outcome);
@@ -247,7 +252,7 @@ const weightsOf = ({ merges }: Services, { tenant, applied: adapters }: HeldAdap
 
 function requestOf(
   services: Services,
-  { promptTokens, params, grammar, promptLogprobs, usesMerge = true, arrivedAt }: Ask,
+  { promptTokens, params, grammar, promptLogprobs, pooling, usesMerge = true, arrivedAt }: Ask,
   { held, timeoutMs, cacheSalt }: Work,
   share: Share,
 ): Omit<SequenceRequest, 'id'> {
@@ -255,6 +260,7 @@ function requestOf(
     ...{ promptTokens, params, share, ...weightsOf(services, held, usesMerge) },
     ...(grammar ? { grammar } : {}),
     ...(promptLogprobs === undefined ? {} : { promptLogprobs }),
+    ...(pooling === undefined ? {} : { pooling }),
     ...(cacheSalt === undefined ? {} : { cacheSalt }),
   };
   const now = services.clock.monotonic();

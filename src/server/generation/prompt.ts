@@ -1,5 +1,6 @@
 // What a caller sends (text, token ids, messages) to prompt tokens that fit the context.
 
+import { setImmediate } from 'node:timers/promises';
 import { LorikeetError } from '../../core/errors.ts';
 import type { ChatMessage } from '../../tokenizer/tokenizer.ts';
 import type { Message } from '../schemas/prompt.ts';
@@ -13,6 +14,8 @@ type PromptOptions = {
   readonly addSpecialTokens?: boolean;
   /** Only the last so many tokens; all, where this is left out. */
   readonly keepLast?: number;
+  /** Places of the context that the prompt leaves; one for the first generated token, where this is left out. */
+  readonly leaves?: number;
 };
 
 /** @param param where the prompt stands in the body, for the error. Control tokens in the text are read as such. */
@@ -20,20 +23,40 @@ export function encodePrompt(
   services: Services,
   prompt: string | readonly number[],
   param: string,
-  { addSpecialTokens = true, keepLast = Number.POSITIVE_INFINITY }: PromptOptions = {},
+  { addSpecialTokens = true, keepLast = Number.POSITIVE_INFINITY, leaves = 1 }: PromptOptions = {},
 ): number[] {
   const { tokenizer } = services;
   if (typeof prompt === 'string') {
-    refuseLongText(services, prompt.length, param);
+    refuseLongText(services, prompt.length, param, leaves);
     const tokens = tokenizer.encode(prompt, { addSpecialTokens, parseSpecial: true });
-    return checkLength(services, tokens.slice(Math.max(0, tokens.length - keepLast)), param);
+    return checkLength(services, tokens.slice(Math.max(0, tokens.length - keepLast)), param, leaves);
   }
   const unknown = prompt.findIndex((token) => token >= tokenizer.vocabulary);
   if (unknown !== -1) {
     const message = `${param}[${unknown}] is not a token: the vocabulary has ${tokenizer.vocabulary}.`;
     throw new LorikeetError('invalid_parameter', { message, param: `${param}[${unknown}]` });
   }
-  return checkLength(services, [...prompt], param);
+  return checkLength(services, [...prompt], param, leaves);
+}
+
+/** What may be one prompt or several: `[1, 2]` is one, `[[1, 2]]` and `['a']` are lists of them. */
+export type Prompts = string | readonly number[] | readonly (string | readonly number[])[];
+
+export async function encodePrompts(
+  services: Services,
+  prompts: Prompts,
+  param: string,
+  options: PromptOptions = {},
+): Promise<number[][]> {
+  const isList = Array.isArray(prompts) && typeof prompts[0] !== 'number';
+  if (!isList) return [encodePrompt(services, prompts as string | readonly number[], param, options)];
+  const encoded: number[][] = [];
+  for (const [i, entry] of (prompts as readonly (string | readonly number[])[]).entries()) {
+    encoded.push(encodePrompt(services, entry, `${param}[${i}]`, options));
+    // Tokenising many long prompts takes long; the streams of others go on in between.
+    await setImmediate();
+  }
+  return encoded;
 }
 
 export type ChatParts = {
@@ -59,20 +82,19 @@ function charsOf(turn: ChatMessage | Tool): number {
 }
 
 /** Throws where even the longest tokens could not carry so much text, so that nobody tokenises megabytes for a 400. */
-function refuseLongText(services: Services, chars: number, param: string): void {
+function refuseLongText(services: Services, chars: number, param: string, leaves = 1): void {
   // UTF-16 units are never more than UTF-8 bytes.
   const charsMax = services.contextTokens() * services.tokenBytesMax();
-  if (chars > charsMax) throw tooLong(`${chars} characters`, services.contextTokens(), param);
+  if (chars > charsMax) throw tooLong(`${chars} characters`, services.contextTokens(), param, leaves);
 }
 
-function checkLength(services: Services, tokens: number[], param: string): number[] {
+function checkLength(services: Services, tokens: number[], param: string, leaves = 1): number[] {
   const context = services.contextTokens();
   refuseUnknown(services, tokens, param);
   if (tokens.length === 0) {
     throw new LorikeetError('invalid_parameter', { message: `${param} has no tokens.`, param });
   }
-  // The first generated token needs a place too.
-  if (tokens.length >= context) throw tooLong(`${tokens.length} tokens`, context, param);
+  if (tokens.length + leaves > context) throw tooLong(`${tokens.length} tokens`, context, param, leaves);
   return tokens;
 }
 
@@ -85,7 +107,8 @@ function refuseUnknown({ engine }: Services, tokens: readonly number[], param: s
   throw new LorikeetError('invalid_parameter', { message, param });
 }
 
-function tooLong(size: string, context: number, param: string): LorikeetError {
-  const message = `${contextPhrase(context)} However, ${param} has ${size}, and the output needs room too.`;
+function tooLong(size: string, context: number, param: string, leaves = 1): LorikeetError {
+  const output = leaves > 0 ? ', and the output needs room too' : '';
+  const message = `${contextPhrase(context)} However, ${param} has ${size}${output}.`;
   return new LorikeetError('context_length_exceeded', { message, param });
 }

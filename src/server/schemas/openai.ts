@@ -6,14 +6,15 @@ import { limits } from '../../core/limits.ts';
 import { samplingProperties } from './sampling.ts';
 import { structuredProperties } from './structured.ts';
 
+export const modelName = Type.Optional(
+  Type.String({
+    maxLength: limits.adapterReferenceChars,
+    description: 'The base model, or an adapter as `name`, `name@version` or `name:alias`; none means the base model.',
+  }),
+);
+
 export const openaiProperties = {
-  model: Type.Optional(
-    Type.String({
-      maxLength: limits.adapterReferenceChars,
-      description:
-        'The base model, or an adapter as `name`, `name@version` or `name:alias`; none means the base model.',
-    }),
-  ),
+  model: modelName,
   ...samplingProperties,
   ...structuredProperties,
   n: Type.Optional(

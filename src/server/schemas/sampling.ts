@@ -6,6 +6,26 @@ import { defaultSamplingParams as defaults } from '../../core/sampling-params.ts
 
 const stopString = Type.String({ maxLength: limits.stopStringChars });
 
+/** Of every route that asks the engine for something. */
+export const requestProperties = {
+  cache_salt: Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: limits.cacheSaltChars,
+      description: 'What is computed of this prompt is used again only for requests with the same salt.',
+    }),
+  ),
+  timeout_ms: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: limits.answerTimeoutMs,
+      description:
+        'Milliseconds from the arrival of the request after which nobody waits for its answer. What would come too ' +
+        'late is refused at once with 503 and Retry-After, what comes too late is given up with 504.',
+    }),
+  ),
+};
+
 export const samplingProperties = {
   temperature: Type.Optional(
     Type.Number({ minimum: 0, maximum: 2, default: defaults.temperature, description: '0 is greedy.' }),
@@ -88,22 +108,7 @@ export const samplingProperties = {
       description: 'Token id to a number that is added to its logit.',
     }),
   ),
-  cache_salt: Type.Optional(
-    Type.String({
-      minLength: 1,
-      maxLength: limits.cacheSaltChars,
-      description: 'What is computed of this prompt is used again only for requests with the same salt.',
-    }),
-  ),
-  timeout_ms: Type.Optional(
-    Type.Integer({
-      minimum: 1,
-      maximum: limits.answerTimeoutMs,
-      description:
-        'Milliseconds from the arrival of the request after which nobody waits for its answer. What would come too ' +
-        'late is refused at once with 503 and Retry-After, what comes too late is given up with 504.',
-    }),
-  ),
+  ...requestProperties,
 };
 
 /** `max_tokens` differs between routes only in its default. */

@@ -1,6 +1,5 @@
 // POST /v1/completions: OpenAI's older shape, which takes raw prompts and several at once.
 
-import { setImmediate } from 'node:timers/promises';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';
 import { answerStream, answerWhole } from '../../generation/answer.ts';
@@ -15,7 +14,7 @@ import {
   includesUsage,
   usageOf,
 } from '../../generation/openai.ts';
-import { encodePrompt } from '../../generation/prompt.ts';
+import { encodePrompts } from '../../generation/prompt.ts';
 import { paramsOfChoices, stopsOf, toSamplingParams } from '../../generation/sampling.ts';
 import { compiledGrammar, structureOf } from '../../generation/structured-output.ts';
 import { checkUnsupported } from '../../generation/unsupported.ts';
@@ -76,24 +75,16 @@ export const completionsRoute =
     });
   };
 
-/** One prompt or several, each text or token ids: `[1, 2]` is one prompt, `[[1, 2]]` and `['a']` are lists of them. */
 async function toPrompts(
   services: Services,
   { prompt, n = 1, best_of: choices = n }: CompletionsBody,
 ): Promise<number[][]> {
   const isList = Array.isArray(prompt) && typeof prompt[0] !== 'number';
-  if (!isList) return [encodePrompt(services, prompt as string | number[], 'prompt')];
-  if (prompt.length * choices > services.limits.prompts) {
+  if (isList && prompt.length * choices > services.limits.prompts) {
     const message = `${prompt.length} prompts with ${choices} choices each are more than ${services.limits.prompts}.`;
     throw new LorikeetError('invalid_parameter', { message, param: 'n' });
   }
-  const prompts: number[][] = [];
-  for (const [i, entry] of (prompt as (string | number[])[]).entries()) {
-    prompts.push(encodePrompt(services, entry, `prompt[${i}]`));
-    // Tokenising many long prompts takes long; the streams of others go on in between.
-    await setImmediate();
-  }
-  return prompts;
+  return encodePrompts(services, prompt, 'prompt');
 }
 
 /** How many are generated for each prompt. */
