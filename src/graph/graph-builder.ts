@@ -84,10 +84,12 @@ export function createGraphBuilder() {
     },
     split: (operand: string, lengths: string, count: number): string[] =>
       add('Split', [operand, lengths], { axis: -1 }, '', new Array(count).fill(null)),
-    /** Without weights that nothing reads. */
-    build(): OnnxGraph {
-      const read = new Set(nodes.flatMap((node) => node.inputs));
-      return { nodes, inputs, outputs, initializers: [...initializers.values()].filter(({ name }) => read.has(name)) };
-    },
+    build: (): OnnxGraph => ({ nodes, inputs, outputs, initializers: readBy(nodes, initializers.values()) }),
   };
+}
+
+/** Without what nothing reads. */
+function readBy(nodes: readonly OnnxNode[], initializers: Iterable<OnnxInitializer>): OnnxInitializer[] {
+  const read = new Set(nodes.flatMap(({ inputs }) => inputs));
+  return [...initializers].filter(({ name }) => read.has(name));
 }

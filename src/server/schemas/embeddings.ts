@@ -17,7 +17,7 @@ export const EmbeddingsBody = Type.Object({
       Type.Array(TokenIds, { minItems: 1, maxItems: limits.embeddingInputs }),
     ],
     {
-      title: `a string, a list of at most ${limits.embeddingInputs} strings, a list of token ids or a list of such lists`,
+      title: `a string, a list of token ids, or a list of at most ${limits.embeddingInputs} of either`,
       description: "Token ids are this model's own: /tokenize gives them.",
     },
   ),
