@@ -10,12 +10,7 @@ import { requestProperties } from './sampling.ts';
 export const EmbeddingsBody = Type.Object({
   model: modelName,
   input: Type.Union(
-    [
-      Type.String(),
-      Type.Array(Type.String(), { minItems: 1, maxItems: limits.embeddingInputs }),
-      TokenIds,
-      Type.Array(TokenIds, { minItems: 1, maxItems: limits.embeddingInputs }),
-    ],
+    [Type.String(), Type.Array(Type.String(), { minItems: 1 }), TokenIds, Type.Array(TokenIds, { minItems: 1 })],
     {
       title: `a string, a list of token ids, or a list of at most ${limits.embeddingInputs} of either`,
       description: "Token ids are this model's own: /tokenize gives them.",
