@@ -417,8 +417,8 @@ export const cudaDir = (dataDir: string): string => join(dataDir, 'cuda');
  * CUDA and ORT variables choose devices and libraries, so the engine needs them.
  */
 export function environmentForChildren(env: Sources['env'] = process.env): Record<string, string> {
-  const wanted =
-    /^(PATH|HOME|TMPDIR|TEMP|TMP|TZ|LANG|LC_\w+|SystemRoot|(DY)?LD_LIBRARY_PATH|(CUDA|NVIDIA|ORT|VK)_\w+)$/i;
+  const places = 'PATH|HOME|TMPDIR|TEMP|TMP|SystemRoot|LD_LIBRARY_PATH|DYLD_LIBRARY_PATH|NODE_COMPILE_CACHE';
+  const wanted = new RegExp(`^(${places}|TZ|LANG|LC_\\w+|(CUDA|NVIDIA|ORT|VK)_\\w+)$`, 'i');
   const secretive = /TOKEN|SECRET|PASSWORD|KEY/i;
   const entries = Object.entries(env).filter(([name]) => wanted.test(name) && !secretive.test(name));
   return Object.fromEntries(entries) as Record<string, string>;

@@ -5,6 +5,7 @@ import { fork } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { LorikeetError } from '../core/errors.ts';
+import { nodeArguments } from '../core/node-arguments.ts';
 
 export type ChildProcess<Command> = {
   readonly pid: number | undefined;
@@ -44,7 +45,7 @@ export function childStarter<Command extends object, Event>(
     const child = fork(entry, [], {
       serialization: 'advanced',
       execPath: process.execPath,
-      execArgv: ['--disable-warning=ExperimentalWarning'],
+      execArgv: [...nodeArguments],
       env,
       stdio: ['ignore', 2, 2, 'ipc'],
     });

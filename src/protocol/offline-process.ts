@@ -7,6 +7,7 @@ import { constants, setPriority } from 'node:os';
 import { pipeline, type Readable, Transform } from 'node:stream';
 import type { ModelFiles } from '../core/base-model.ts';
 import { LorikeetError } from '../core/errors.ts';
+import { nodeArguments } from '../core/node-arguments.ts';
 import type { AdapterAnalysis, AnalysisOrder, ExportOrder, OfflineEvent, OfflineWork } from './offline-messages.ts';
 
 /** `body` ends with an error unless it brings exactly `bytes`. */
@@ -67,7 +68,7 @@ function startProcess({ entry, env, limits, log }: OfflineOptions, work: Offline
   const child = fork(entry, [], {
     serialization: 'advanced',
     execPath: process.execPath,
-    execArgv: ['--disable-warning=ExperimentalWarning'],
+    execArgv: [...nodeArguments],
     env,
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
