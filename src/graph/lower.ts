@@ -18,11 +18,13 @@ import {
   writeFloats,
 } from './packed.ts';
 import { blockSize, nativeBits, type Quantized, quantize } from './quantized.ts';
+import { type TakeMemory, weightMemory } from './weight-memory.ts';
 
 /** `bits` forces a width on the decoder's linears and the head; null keeps each tensor's own, floats at 8. */
 export function lower(model: BaseModel, bits: LinearBits | null): LoweredModel {
   const linears = new Map<string, LinearForm>();
   const weights = new Map<string, LoweredTensor>();
+  const memory = weightMemory();
   const raw = (name: string) => {
     const tensor = model.tensors.get(name);
     if (!tensor) throw new LorikeetError('model_file_invalid', { message: `The model has no tensor ${name}.` });
@@ -31,7 +33,7 @@ export function lower(model: BaseModel, bits: LinearBits | null): LoweredModel {
   const linear = (name: string, parts: readonly string[]) => {
     const tensors = parts.map((part) => raw(`${part}.weight`));
     const biases = parts.map((part) => model.tensors.get(`${part}.bias`));
-    const form = addLinear(weights, name, tensors, bits);
+    const form = addLinear({ weights, memory }, name, tensors, bits);
     const bias = biases.some((tensor) => tensor);
     if (bias) {
       const values = biases.map((tensor, i) => (tensor ? floats(tensor) : new Float32Array(tensors[i]!.shape[0]!)));
@@ -95,7 +97,7 @@ const aroundNorms = {
 
 /** Joins rows of `tensors` [n_i, k] into one linear and adds it to `weights`. */
 function addLinear(
-  weights: Map<string, LoweredTensor>,
+  { weights, memory }: { readonly weights: Map<string, LoweredTensor>; readonly memory: TakeMemory },
   name: string,
   tensors: readonly RawTensor[],
   forced: LinearBits | null,
@@ -104,7 +106,7 @@ function addLinear(
   const n = tensors.reduce((rows, tensor) => rows + tensor.shape[0]!, 0);
   const bits = k % blockSize !== 0 ? 32 : (forced ?? (Math.max(...tensors.map((t) => nativeBits(t.type))) as 4 | 8));
   if (bits === 32) {
-    const data = createPackedFloats(n, k);
+    const data = createPackedFloats(n, k, memory);
     const values = join(tensors.map(floats));
     for (let row = 0; row < n; row++) writeFloats(data, k, row, values.subarray(row * k, (row + 1) * k));
     weights.set(`${name}.packed`, packedFloatTensor(n, k, data));
@@ -114,14 +116,14 @@ function addLinear(
   const corrected = parts.some((part) => part.minimums);
   const halves = parts.every((part) => fitsHalves(bits, part.scales, part.minimums));
   const form = { bits, n, k, corrected, halves };
-  weights.set(`${name}.packed`, packedTensor(pack(parts, form)));
+  weights.set(`${name}.packed`, packedTensor(pack(parts, form, memory(packedBytes(form)))));
   return form;
 }
 
-function pack(parts: readonly Quantized[], form: PackedForm): Uint8Array<ArrayBuffer> {
+/** @param data zeros, which the rows are written to */
+function pack(parts: readonly Quantized[], form: PackedForm, data: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   const { k } = form;
   const blocks = k / blockSize;
-  const data = new Uint8Array(packedBytes(form));
   const rows = packedRows(form, data);
   const none = new Float64Array(blocks);
   let row = 0;

@@ -8,6 +8,7 @@
 
 import type { LinearForm, LoweredModel, LoweredTensor } from './lowered.ts';
 import { blockSize, type CodeBits, zeroOf } from './quantized.ts';
+import { weightMemory } from './weight-memory.ts';
 
 export const groupRows = 8;
 
@@ -129,8 +130,10 @@ export const packedTensor = (data: Uint8Array<ArrayBuffer>): LoweredTensor => ({
   data,
 });
 
-export const createPackedFloats = (n: number, k: number): Float32Array<ArrayBuffer> =>
-  new Float32Array(groupsOf(n) * k * groupRows);
+export function createPackedFloats(n: number, k: number, take = weightMemory()): Float32Array<ArrayBuffer> {
+  const { buffer, byteOffset, byteLength } = take(groupsOf(n) * k * groupRows * Float32Array.BYTES_PER_ELEMENT);
+  return new Float32Array(buffer, byteOffset, byteLength / Float32Array.BYTES_PER_ELEMENT);
+}
 
 export const packedFloatTensor = (n: number, k: number, data: Float32Array<ArrayBuffer>): LoweredTensor => ({
   type: 'float32',

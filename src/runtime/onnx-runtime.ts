@@ -11,6 +11,7 @@ import { createDeviceWeights } from './device-weights.ts';
 import { exchangePlace } from './exchange-place.ts';
 import { giveBackFreeMemory } from './free-memory.ts';
 import { handleOf } from './handles.ts';
+import { moveToHugePages } from './huge-pages.ts';
 import { addressOf, deviceMemory, hostMemory } from './memory.ts';
 import { type DeviceOperators, type NativeOperators, nativeOperators } from './native-operators.ts';
 import { loadOrtApi, type OrtApi, type Pointer } from './ort-api.ts';
@@ -104,6 +105,7 @@ function onHost(library: Library): Computing {
     betweenRuns: async (work) => work(),
     async session(model, { weights, own = none, profile, planMemory, aside }) {
       const all = new Map([...weights, ...own]);
+      await moveToHugePages(api, weights.values());
       // Only what is shared goes into the container of packed weights, out of which nothing ever comes; half floats
       // cannot, since the processor's kernels for them pack for themselves.
       const given = new Map([...weights].filter(([, tensor]) => !(dataOf(tensor) instanceof Float16Array)));

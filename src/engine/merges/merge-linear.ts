@@ -14,6 +14,7 @@ import {
   writeFloats,
 } from '../../graph/packed.ts';
 import { blockSize, type CodeBits, zeroOf } from '../../graph/quantized.ts';
+import type { TakeMemory } from '../../graph/weight-memory.ts';
 import type { Breath } from '../adapters/breath.ts';
 import type { MergeTarget } from './merge-targets.ts';
 import type { MergedRows } from './merged-rows.ts';
@@ -21,7 +22,12 @@ import { roundRow } from './round-row.ts';
 
 export type MergedLinear = { readonly form: LinearForm; readonly packed: LoweredTensor };
 
-export type MergeSource = { readonly base: LoweredModel; readonly rows: MergedRows; readonly breath: Breath };
+export type MergeSource = {
+  readonly base: LoweredModel;
+  readonly rows: MergedRows;
+  readonly memory: TakeMemory;
+  readonly breath: Breath;
+};
 
 /** Width of a merged linear; null keeps its own. Blocks of 32 need a `k` of whole blocks: any other is float. */
 export const mergedBits = ({ bits, k }: LinearForm, wanted: LinearBits | null): LinearBits =>
@@ -30,10 +36,10 @@ export const mergedBits = ({ bits, k }: LinearForm, wanted: LinearBits | null): 
 export const mergeLinear = (source: MergeSource, target: MergeTarget, bits: LinearBits): Promise<MergedLinear> =>
   bits === 32 ? mergeToFloats(source, target) : mergeToCodes(source, target, bits);
 
-async function mergeToFloats({ rows, breath }: MergeSource, target: MergeTarget): Promise<MergedLinear> {
+async function mergeToFloats({ rows, memory, breath }: MergeSource, target: MergeTarget): Promise<MergedLinear> {
   const form = mergedForm(target.form, 32);
   const { n, k } = form;
-  const data = createPackedFloats(n, k);
+  const data = createPackedFloats(n, k, memory);
   for (const piece of rows.pieces(target)) {
     const { from, to } = piece;
     const values = await rows.of(target, piece);
@@ -44,7 +50,7 @@ async function mergeToFloats({ rows, breath }: MergeSource, target: MergeTarget)
 }
 
 async function mergeToCodes(
-  { base, rows, breath }: MergeSource,
+  { base, rows, memory, breath }: MergeSource,
   target: MergeTarget,
   bits: CodeBits,
 ): Promise<MergedLinear> {
@@ -53,7 +59,7 @@ async function mergeToCodes(
   const { k } = form;
   const source = target.form.bits === 32 ? null : (target.form as PackedForm);
   const codesOfBase = source && packedRows(source, packedOf(base, name));
-  const data = new Uint8Array(packedBytes(form));
+  const data = memory(packedBytes(form));
   const merged = packedRows(form, data);
   const coded = createCodedRow(k);
   for (const piece of rows.pieces(target)) {

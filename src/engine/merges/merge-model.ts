@@ -3,6 +3,7 @@
 
 import type { LinearBits, LinearForm, LoweredModel, LoweredTensor } from '../../graph/lowered.ts';
 import { groupRows, type PackedForm, packedBytes } from '../../graph/packed.ts';
+import { weightMemory } from '../../graph/weight-memory.ts';
 import type { Runtime } from '../../runtime/session.ts';
 import type { Breath } from '../adapters/breath.ts';
 import type { ResidentAdapter } from '../adapters/resident-adapter.ts';
@@ -35,12 +36,13 @@ export async function mergeModel(
   const targets = mergeTargets(base, adapter);
   const work = targets.reduce((sum, { form }) => sum + form.n * form.k, 0);
   const rows = await createMergedRows(runtime, base, scale, breath);
+  const memory = weightMemory();
   let done = 0;
   try {
     for (const target of targets) {
       const { name, form } = target;
       if (name === 'head') keepEmbedding(base, weights);
-      const merged = await mergeLinear({ base, rows, breath }, target, mergedBits(form, bits));
+      const merged = await mergeLinear({ base, rows, memory, breath }, target, mergedBits(form, bits));
       weights.set(`${name}.packed`, merged.packed);
       linears.set(name, merged.form);
       done += form.n * form.k;
