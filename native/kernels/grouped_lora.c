@@ -190,6 +190,8 @@ INLINE void add_products(const size_t rows, const size_t vectors, const Lora *lo
   for (size_t c = 0; c < lora->columns; c++) {
     const uint16_t *b = part->b + (ranks[c] ? (size_t)pages[c] * RANKS * part->out + column : 0);
     for (size_t j = 0; j < ranks[c]; j++, b += part->out) {
+      // The columns that come next: a rank is a stream of its own, and a short one.
+      UNROLL for (size_t line = 0; line < vectors * LANES; line += 32) __builtin_prefetch(b + vectors * LANES + line);
       Lanes factors[4];
       UNROLL for (size_t r = 0; r < rows; r++) factors[r] = lanes_of(inner[r][c * RANKS + j]);
       UNROLL for (size_t v = 0; v < vectors; v++) {
