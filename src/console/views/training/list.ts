@@ -66,7 +66,7 @@ function JobTable({ jobs, chosen, onChoose }: TableProps) {
       h('td', null, h(JobProgress, { job })),
       h('td', { class: 'minor' }, job.fine_tuned_model && h('code', null, job.fine_tuned_model)),
       h('td', { class: 'minor' }, job.model),
-      h('td', null, h(Moment, { seconds: job.created_at })),
+      h('td', { class: 'late' }, h(Moment, { seconds: job.created_at })),
     );
   const minor = { class: 'minor' };
   return h(
@@ -84,7 +84,7 @@ function JobTable({ jobs, chosen, onChoose }: TableProps) {
         h('th', { scope: 'col' }, 'Steps'),
         h('th', { scope: 'col', ...minor }, 'Made'),
         h('th', { scope: 'col', ...minor }, 'From'),
-        h('th', { scope: 'col' }, 'Created'),
+        h('th', { scope: 'col', class: 'late' }, 'Created'),
       ),
     ),
     h('tbody', null, jobs.map(row)),

@@ -2,8 +2,8 @@
 
 type Schema = {
   readonly description?: string;
-  readonly type?: string;
-  readonly enum?: readonly string[];
+  readonly type?: string | readonly string[];
+  readonly enum?: readonly (string | null)[];
   readonly anyOf?: readonly Schema[];
   readonly properties?: Readonly<Record<string, Schema>>;
 };
@@ -35,8 +35,10 @@ function propertiesOf(schema: Schema | undefined): Readonly<Record<string, Schem
 }
 
 function toSetting([name, { description = '', type, anyOf = [] }]: [string, Schema]): Setting {
-  const types = [type, ...anyOf.map((one) => one.type)];
-  const words = anyOf.flatMap((one) => one.enum ?? []).filter((word) => word !== 'auto');
+  const types = [type, ...anyOf.map((one) => one.type)].flat();
+  const words = anyOf
+    .flatMap((one) => one.enum ?? [])
+    .filter((word): word is string => word !== null && word !== 'auto');
   if (types.includes('boolean')) return { name, description, kind: 'choice', choices: ['true', 'false'] };
   if (types.includes('array')) return { name, description, kind: 'text', choices: words };
   if (words.length > 0) return { name, description, kind: 'choice', choices: words };

@@ -4,6 +4,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { LorikeetError } from '../../../core/errors.ts';
+import { isOpaque } from '../../schemas/describe.ts';
 import type { Services } from '../../services.ts';
 import { bodyBytes } from '../body-bytes.ts';
 
@@ -58,9 +59,8 @@ export function addBodies(app: FastifyInstance, { limits }: Services): void {
   app.addHook('preValidation', async (request) => {
     if (!isObject(request.body)) return;
     const entries = Object.entries(request.body).filter(([, member]) => member !== null);
-    // At the top of a body `parameters` are text-generation-inference's own, and no schema.
     request.body = Object.fromEntries(
-      entries.map(([key, member]) => [key, opaque.has(key) && key !== 'parameters' ? member : withoutNulls(member)]),
+      entries.map(([key, member]) => [key, isOpaque(key, true) ? member : withoutNulls(member)]),
     );
   });
 }
@@ -80,23 +80,13 @@ async function textOf(payload: IncomingMessage, bytesMax: number): Promise<strin
   }
   return Buffer.concat(chunks).toString();
 }
-/** The caller's own JSON: a schema or a file, in which null is a value. */
-const opaque = new Set([
-  'json_schema',
-  'schema',
-  'parameters',
-  'input_schema',
-  'guided_json',
-  'json',
-  'config',
-  'format',
-]);
-
 function withoutNulls(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutNulls);
   if (!isObject(value)) return value;
   const entries = Object.entries(value).filter(([, member]) => member !== null);
-  return Object.fromEntries(entries.map(([key, member]) => [key, opaque.has(key) ? member : withoutNulls(member)]));
+  return Object.fromEntries(
+    entries.map(([key, member]) => [key, isOpaque(key, false) ? member : withoutNulls(member)]),
+  );
 }
 
 /**

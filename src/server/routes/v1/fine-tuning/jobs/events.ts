@@ -10,7 +10,14 @@ import { errorAnswer } from '../../../../http/error-answer.ts';
 import { eventStream, eventStreamHeaders } from '../../../../http/event-stream.ts';
 import { toLorikeetError } from '../../../../http/plugins/errors.ts';
 import { errorAnswers } from '../../../../schemas/error.ts';
-import { CheckpointList, EventQuery, JobEventList, JobPageQuery, JobParams } from '../../../../schemas/fine-tuning.ts';
+import {
+  CheckpointList,
+  EventQuery,
+  JobEventList,
+  JobEvent as JobEventObject,
+  JobPageQuery,
+  JobParams,
+} from '../../../../schemas/fine-tuning.ts';
 import type { Services } from '../../../../services.ts';
 import { checkpointJson, eventJson } from '../../../../training/job-json.ts';
 
@@ -28,7 +35,13 @@ const events = {
     'over, then `[DONE]`. Old steps of a long job are thinned.',
   params: JobParams,
   querystring: EventQuery,
-  response: { 200: JobEventList, ...errorAnswers },
+  response: {
+    200: {
+      description: 'A page of events, or one event after the other',
+      content: { 'application/json': { schema: JobEventList }, 'text/event-stream': { schema: JobEventObject } },
+    },
+    ...errorAnswers,
+  },
 };
 const checkpoints = {
   tags,
