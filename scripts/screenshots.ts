@@ -1,5 +1,7 @@
 // npm run screenshots [-- --to docs/console]: pictures of the console for the README and docs/console.md, of a server
-// that this script starts on the real model, with its example adapters and a short training. Needs Chromium.
+// that this script starts on the real model, with its example adapters and a short training. With --url it looks at a
+// keyless server that runs already, which then has the example adapters under a few more names. Needs Chromium. Fails
+// where a page complains of anything or never shows what it should; pictures are not compared.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -8,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { chromium, type Page } from 'playwright-core';
+import { type Browser, chromium, type Page } from 'playwright-core';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const { values } = parseArgs({
@@ -16,6 +18,7 @@ const { values } = parseArgs({
     to: { type: 'string', default: join(root, 'docs', 'console') },
     'data-dir': { type: 'string', default: join(root, '.lorikeet') },
     browser: { type: 'string', default: '/usr/bin/chromium' },
+    url: { type: 'string' },
   },
 });
 
@@ -74,6 +77,12 @@ async function fill(url: string): Promise<void> {
   await put('/v1/adapters/orders/aliases/prod', { weights: { 1: 0.9, 2: 0.1 } });
 }
 
+/** @returns the id of a job that is over, one that was there or a new one */
+async function trained(url: string): Promise<string> {
+  const jobs = await ask<{ data: { id: string; status: string }[] }>(url, '/v1/fine_tuning/jobs');
+  return jobs.data.find(({ status }) => status === 'succeeded')?.id ?? (await train(url));
+}
+
 async function train(url: string): Promise<string> {
   const send = async (name: string) => {
     const form = new FormData();
@@ -108,45 +117,72 @@ async function play(page: Page, url: string): Promise<void> {
   for (let i = 0; i < 8; i++) await page.keyboard.press('ArrowRight');
 }
 
+async function shootAll(url: string, browser: Browser): Promise<void> {
+  const problems: string[] = [];
+  const open = async (colorScheme: 'light' | 'dark', width = 1280, height = 800) => {
+    const page = await browser.newPage({ viewport: { width, height }, colorScheme });
+    // Whoever runs this bounds it as a whole.
+    page.setDefaultTimeout(0);
+    page.on('console', (message) => message.type() === 'error' && problems.push(message.text()));
+    page.on('pageerror', (error) => problems.push(error.message));
+    return page;
+  };
+  await fill(url);
+  const page = await open('light');
+  await play(page, url);
+  await shoot(page, 'playground');
+  await page.goto(`${url}/console/#/training/${await trained(url)}`);
+  await page.getByText('succeeded').waitFor();
+  await shoot(page, 'training');
+  await page.goto(`${url}/console/#/adapters`);
+  await page.getByRole('link', { name: 'orders' }).waitFor();
+  await shoot(page, 'adapters');
+  await page.goto(`${url}/console/#/adapters/orders/aliases`);
+  await page.getByRole('slider', { name: 'Share of requests' }).waitFor();
+  await shoot(page, 'aliases');
+  await page.goto(`${url}/console/#/traffic`);
+  await page.getByRole('region', { name: 'By adapter' }).waitFor();
+  await asked(url);
+  await page.getByRole('img', { name: /^Between tokens: median [\d.]+ m?s/ }).waitFor();
+  await shoot(page, 'traffic');
+  const dark = await open('dark');
+  await dark.goto(`${url}/console/#/adapters/orders/analysis`);
+  await dark.getByLabel('Compare directions with').fill('shell@1');
+  await dark.getByRole('button', { name: 'Compare', exact: true }).click();
+  await dark.getByRole('img', { name: /^phi of output/ }).waitFor();
+  await shoot(dark, 'analysis');
+  const phone = await open('dark', 390, 800);
+  await play(phone, url);
+  await shoot(phone, 'phone');
+  if (problems.length > 0) throw new Error(`The pages complained:\n${problems.join('\n')}`);
+}
+
+/** Some traffic, for curves: of the base and of two adapters, a few answers at a time. */
+async function asked(url: string): Promise<void> {
+  const names = [undefined, 'support/pirate', 'shell'];
+  for (let round = 0; round < 6; round++) {
+    const bodies = names.map((name) => ({ adapter_id: name, prompt: 'The sea is', max_tokens: 24, ignore_eos: true }));
+    const init = (body: object) => ({ method: 'POST', headers: json, body: JSON.stringify(body) });
+    await Promise.all(bodies.map((body) => ask(url, '/v1/generate', init(body))));
+  }
+}
+
 async function main(): Promise<void> {
   mkdirSync(values.to, { recursive: true });
-  const server = start();
-  const browser = await chromium.launch({ executablePath: values.browser, args: ['--no-sandbox'] });
+  const server = values.url === undefined ? start() : null;
+  const browser = await chromium.launch({
+    executablePath: values.browser,
+    args: ['--no-sandbox', '--disable-dev-shm-usage'],
+  });
   try {
-    const url = await urlOf(server);
-    await fill(url);
-    const open = async (colorScheme: 'light' | 'dark', width = 1280, height = 800) => {
-      const page = await browser.newPage({ viewport: { width, height }, colorScheme });
-      // Whoever runs this bounds it as a whole.
-      page.setDefaultTimeout(0);
-      return page;
-    };
-    const page = await open('light');
-    await play(page, url);
-    await shoot(page, 'playground');
-    const job = await train(url);
-    await page.goto(`${url}/console/#/training/${job}`);
-    await page.getByText('succeeded').waitFor();
-    await shoot(page, 'training');
-    await page.goto(`${url}/console/#/adapters`);
-    await page.getByRole('link', { name: 'orders' }).waitFor();
-    await shoot(page, 'adapters');
-    await page.goto(`${url}/console/#/adapters/orders/aliases`);
-    await page.getByRole('slider', { name: 'Share of requests' }).waitFor();
-    await shoot(page, 'aliases');
-    const dark = await open('dark');
-    await dark.goto(`${url}/console/#/adapters/orders/analysis`);
-    await dark.getByLabel('Compare directions with').fill('shell@1');
-    await dark.getByRole('button', { name: 'Compare', exact: true }).click();
-    await dark.getByRole('img', { name: /^phi of output/ }).waitFor();
-    await shoot(dark, 'analysis');
-    const phone = await open('dark', 390, 800);
-    await play(phone, url);
-    await shoot(phone, 'phone');
+    await shootAll(values.url ?? (await urlOf(server!)), browser);
+    process.stdout.write(`in ${values.to}\n`);
   } finally {
     await browser.close();
-    server.kill('SIGTERM');
-    if (server.exitCode === null) await once(server, 'exit');
+    if (server !== null) {
+      server.kill('SIGTERM');
+      if (server.exitCode === null) await once(server, 'exit');
+    }
     rmSync(folder, { recursive: true, force: true });
   }
 }
