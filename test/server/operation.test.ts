@@ -131,6 +131,28 @@ test('the description covers every route and is valid for its version', async (t
   assert.deepEqual(Object.keys(upload.responses), ['200', '201', '4XX', '5XX']);
 });
 
+test('what may be left out may be null, in the description as in the validator, however deep it stands', async (t) => {
+  const { app, keys } = await testApp(t);
+  const { paths } = (await app.inject('/openapi.json')).json();
+  const schemaOf = (path: string, method: string) => paths[path][method].requestBody.content['application/json'].schema;
+  const { quota } = schemaOf('/v1/admin/tenants/{tenant}', 'put').properties;
+  assert.deepEqual(
+    [quota.type, quota.properties.merges.type],
+    [
+      ['object', 'null'],
+      ['integer', 'null'],
+    ],
+  );
+  const format = schemaOf('/v1/generate', 'post').properties.messages.items;
+  assert.ok(!JSON.stringify(format.properties.role).includes('null'), 'what has to be there may not');
+  const { key } = await keys.create({ tenant: 'acme', name: '', scopes: ['operator'] });
+  const answer = await app.inject({
+    ...{ method: 'PUT', url: '/v1/admin/tenants/acme', headers: { authorization: `Bearer ${key}` } },
+    payload: { disabled: null, quota: { merges: null, weight: 2 } },
+  });
+  assert.deepEqual([answer.statusCode, answer.json().quota], [200, { weight: 2 }]);
+});
+
 test('the page for people comes with all its assets', async (t) => {
   const { app } = await testApp(t);
   const page = await app.inject('/docs');

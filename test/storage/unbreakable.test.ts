@@ -17,6 +17,9 @@ import { storageHealth } from '../../src/storage/health.ts';
 import { openTenancy } from '../../src/tenants/tenancy.ts';
 import { testApp } from '../helpers/app.ts';
 
+/** A backup or a VACUUM of another program. */
+const foreignLockMs = 30_000;
+
 async function onDisk(t: TestContext) {
   const folder = mkdtempSync(join(tmpdir(), 'lorikeet-storage-'));
   const path = join(folder, 'lorikeet.db');
@@ -75,6 +78,53 @@ test('another program holds the write lock: reads and keys work, writes are refu
   t.diagnostic(`longest stop of the event loop ${stop.toFixed(1)} ms`);
   await keys.create({ tenant: 'b', name: 'n', scopes: ['generate'] });
   await keys.flush();
+});
+
+test('another program holds the write lock for half a minute: nothing waits for it but writes', async (t) => {
+  const { path, database } = await onDisk(t);
+  const { generate, keys } = await served(t, database);
+  assert.equal(await generate(), 200);
+  const other = new DatabaseSync(path);
+  other.exec('BEGIN IMMEDIATE');
+  const began = systemClock.monotonic();
+  let asked = 0;
+  const stop = await longestStop(async () => {
+    for (; systemClock.monotonic() - began < foreignLockMs; asked++) {
+      assert.equal(await generate(), 200);
+      await wait(200);
+    }
+    await assert.rejects(keys.create({ tenant: 'b', name: 'n', scopes: ['generate'] }), { code: 'storage_busy' });
+  });
+  other.exec('ROLLBACK');
+  other.close();
+  t.diagnostic(`${asked} requests answered; longest stop of the event loop ${stop.toFixed(1)} ms`);
+  await keys.create({ tenant: 'b', name: 'n', scopes: ['generate'] });
+  await keys.flush();
+});
+
+test('the wall clock jumps by days, back and forth: requests, limits and accounts go on', async (t) => {
+  const { database } = await onDisk(t);
+  let jumpMs = 0;
+  const clock = { now: () => systemClock.now() + jumpMs, monotonic: systemClock.monotonic };
+  const tenancy = await openTenancy(database, clock);
+  const testing = await testApp(t, { database, deps: { ...tenancy, clock }, quota: { requests_per_minute: 1000 } });
+  const { key } = await tenancy.keys.create({ tenant: 'a', name: 'n', scopes: ['generate'] });
+  const headers = { authorization: `Bearer ${key}` };
+  const dayMs = 86_400_000;
+  const jumps = [0, dayMs, -dayMs, 30 * dayMs, 0, -30 * dayMs, 0];
+  let tokens = 0;
+  for (jumpMs of jumps) {
+    const payload = { prompt: 'x', max_tokens: 3, ignore_eos: true, timeout_ms: 60_000 };
+    const answer = await testing.app.inject({ method: 'POST', url: '/v1/generate', headers, payload });
+    assert.equal(answer.statusCode, 200, `at ${jumpMs / dayMs} days: ${answer.body}`);
+    tokens += answer.json().usage.completion_tokens;
+    await tenancy.keys.flush();
+  }
+  jumpMs = 0;
+  await testing.service.usage.close();
+  const { data } = (await testing.app.inject({ url: '/v1/usage?limit=100', headers })).json();
+  const counted = (field: string) => data.reduce((sum: number, row: Record<string, number>) => sum + row[field]!, 0);
+  assert.deepEqual([counted('requests'), counted('completion_tokens')], [jumps.length, tokens]);
 });
 
 test('another program locks readers out as well: keys that were used go on', async (t) => {
