@@ -51,6 +51,18 @@ function bodyOf(path: string, { name, file }: Names & { file: string }): object 
     '/v1/generate': { prompt: 'x', adapter_id: name, max_tokens: 1 },
     '/v1/completions': { prompt: 'x', model: name, max_tokens: 1 },
     '/v1/chat/completions': { messages: [{ role: 'user', content: 'x' }], model: name, max_tokens: 1 },
+    '/v1/responses': { input: 'x', model: name, max_output_tokens: 16 },
+    '/v1/responses/input_tokens': { input: 'x', model: name },
+    '/v1/messages': { messages: [{ role: 'user', content: 'x' }], model: name, max_tokens: 1 },
+    '/v1/messages/count_tokens': { messages: [{ role: 'user', content: 'x' }], model: name },
+    '/v1/embeddings': { input: 'x', model: name },
+    '/api/chat': { messages: [{ role: 'user', content: 'x' }], model: name, stream: false },
+    '/api/generate': { prompt: 'x', model: name, stream: false },
+    '/': { inputs: 'x', parameters: { adapter_id: name, max_new_tokens: 1 } },
+    '/generate': { inputs: 'x', parameters: { adapter_id: name, max_new_tokens: 1 } },
+    '/generate_stream': { inputs: 'x', parameters: { adapter_id: name, max_new_tokens: 1 } },
+    '/tokenize': { prompt: 'x', model: name },
+    '/detokenize': { tokens: [1], model: name },
     '/v1/unload_lora_adapter': { lora_name: name },
     '/v1/fine_tuning/jobs': { training_file: file },
     '/v1/batches': { input_file_id: file, endpoint: '/v1/completions', completion_window: '24h' },
@@ -93,6 +105,10 @@ async function belongings({ registry, training }: TestApp, tenant: string): Prom
   const batch = await newBatch(training, 1, tenant);
   return { ...nobodys, name, model: name, id: name, file: file.id, job: job.id, batch } as NamesOfAll;
 }
+
+/** Routes that generate, or read text as the adapter that they name would. */
+const isAnswering = ({ method, path }: Operation) =>
+  method === 'POST' && /^\/(api\/|generate|$|v1\/(generate|.*completions|responses|messages|embeddings))/.test(path);
 
 const operatorsOwn = /^\/v1\/admin\/(keys|tenants|audit|adapters$|jobs|settings|usage)/;
 
@@ -186,7 +202,7 @@ test("another tenant's things answer as what does not exist; so do adapters that
   let pairs = 0;
   for (const operation of operations) {
     const what = `${operation.method} ${operation.path}`;
-    const isOfAdapter = /\{(name|model|id)\}|generate|completions|unload/.test(operation.path);
+    const isOfAdapter = /\{(name|model|id)\}|unload/.test(operation.path) || isAnswering(operation);
     const isOwn = /files|fine_tuning|batches/.test(operation.path);
     const askers = [bearer(strangers.a), ...(isOfAdapter && !isOwn ? [bearer(bound)] : [])];
     for (const headers of askers) {
@@ -201,6 +217,25 @@ test("another tenant's things answer as what does not exist; so do adapters that
       assert.ok(!JSON.stringify(foreign.headers).includes('theirs'), what);
       pairs++;
     }
+  }
+  // These requests are right but for who asks: the owner is answered, wherever asking changes nothing.
+  const ofOwner = bearer(await testing.make({ tenant: 'b', scopes: scopes.filter((scope) => scope !== 'operator') }));
+  for (const operation of operations) {
+    const isRead = operation.method === 'GET' && operation.path.includes('{') && !operatorsOwn.test(operation.path);
+    // An export is asked for in a format.
+    if (!(isRead || isAnswering(operation)) || operation.path.endsWith('/merged')) continue;
+    const what = `${operation.method} ${operation.path}`;
+    const [owned, foreign] = [
+      await asked(testing, operation, ofOwner, theirs),
+      await asked(testing, operation, bearer(strangers.a), theirs),
+    ];
+    // To count tokens no adapter is looked at.
+    const refused = operation.path.endsWith('_tokens') ? 200 : 404;
+    assert.deepEqual(
+      [owned.statusCode, foreign.statusCode],
+      [200, refused],
+      `${what}: ${owned.body} / ${foreign.body}`,
+    );
   }
   // Nothing of it is gone, and the owner still sees it.
   const owner = await testing.make({ tenant: 'b', scopes: ['generate', 'adapters', 'train'] });

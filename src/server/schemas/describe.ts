@@ -1,5 +1,11 @@
 // What routes say of their bodies beyond what the validator checks: fields that exclude or need each other, forms.
 
+import { type TSchema, Type } from '@fastify/type-provider-typebox';
+
+/** An event of a stream whose data are JSON of this schema; `[DONE]` ends streams of OpenAI's form. */
+export const eventOf = (schema: TSchema) =>
+  Type.Object({ data: Type.String({ contentMediaType: 'application/json', contentSchema: schema }) });
+
 type Fields = { properties?: Record<string, unknown>; required?: readonly string[] };
 
 /** An operation of OpenAPI, as far as routes change it. */

@@ -19,6 +19,7 @@ import { paramsOfChoices, stopsOf, toSamplingParams } from '../../generation/sam
 import { compiledGrammar, structureOf } from '../../generation/structured-output.ts';
 import { checkUnsupported } from '../../generation/unsupported.ts';
 import { CompletionsAnswer, CompletionsBody, completionsMaxTokens } from '../../schemas/completions.ts';
+import { eventOf } from '../../schemas/describe.ts';
 import { errorAnswers } from '../../schemas/error.ts';
 import type { Services } from '../../services.ts';
 
@@ -31,7 +32,7 @@ const schema = {
       description: 'The whole answer, or with `stream` chunks of the same shape and `[DONE]`.',
       content: {
         'application/json': { schema: CompletionsAnswer },
-        'text/event-stream': { schema: CompletionsAnswer },
+        'text/event-stream': { schema: eventOf(CompletionsAnswer) },
       },
     },
     ...errorAnswers,

@@ -12,7 +12,7 @@ import { encodeMessages, encodePrompt } from '../../generation/prompt.ts';
 import { stopsOf, toSamplingParams } from '../../generation/sampling.ts';
 import { compiledGrammar, structureOf } from '../../generation/structured-output.ts';
 import type { EventStream } from '../../http/event-stream.ts';
-import { oneOfFields } from '../../schemas/describe.ts';
+import { eventOf, oneOfFields } from '../../schemas/describe.ts';
 import { errorAnswers } from '../../schemas/error.ts';
 import {
   GenerateAnswer as AnswerSchema,
@@ -30,7 +30,7 @@ const schema = {
   response: {
     200: {
       description: 'The whole answer, or with `stream` a token at a time, then the whole answer, then `[DONE]`.',
-      content: { 'application/json': { schema: AnswerSchema }, 'text/event-stream': { schema: TokenEvent } },
+      content: { 'application/json': { schema: AnswerSchema }, 'text/event-stream': { schema: eventOf(TokenEvent) } },
     },
     ...errorAnswers,
   },

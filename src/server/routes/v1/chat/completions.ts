@@ -21,6 +21,7 @@ import { type ChatOutput, chatOutput } from '../../../generation/tools/chat-outp
 import { type ChatPlan, planChat } from '../../../generation/tools/chat-plan.ts';
 import { checkMessages, checkUnsupported } from '../../../generation/unsupported.ts';
 import { ChatAnswer, ChatBody, ChatChunk } from '../../../schemas/chat.ts';
+import { eventOf } from '../../../schemas/describe.ts';
 import { errorAnswers } from '../../../schemas/error.ts';
 import type { Services } from '../../../services.ts';
 
@@ -31,7 +32,7 @@ const schema = {
   response: {
     200: {
       description: 'The whole answer, or with `stream` chunks and `[DONE]`.',
-      content: { 'application/json': { schema: ChatAnswer }, 'text/event-stream': { schema: ChatChunk } },
+      content: { 'application/json': { schema: ChatAnswer }, 'text/event-stream': { schema: eventOf(ChatChunk) } },
     },
     ...errorAnswers,
   },

@@ -9,6 +9,7 @@ import { answerNobody } from '../../../../generation/answer.ts';
 import { errorAnswer } from '../../../../http/error-answer.ts';
 import { eventStream, eventStreamHeaders } from '../../../../http/event-stream.ts';
 import { toLorikeetError } from '../../../../http/plugins/errors.ts';
+import { eventOf } from '../../../../schemas/describe.ts';
 import { errorAnswers } from '../../../../schemas/error.ts';
 import {
   CheckpointList,
@@ -38,7 +39,10 @@ const events = {
   response: {
     200: {
       description: 'A page of events, or one event after the other',
-      content: { 'application/json': { schema: JobEventList }, 'text/event-stream': { schema: JobEventObject } },
+      content: {
+        'application/json': { schema: JobEventList },
+        'text/event-stream': { schema: eventOf(JobEventObject) },
+      },
     },
     ...errorAnswers,
   },
