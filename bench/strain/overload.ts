@@ -77,9 +77,8 @@ async function overload(server: StrainedServer, { perSecond, deadlineMs, seconds
 export async function measureOverload(server: StrainedServer, { times, deadlineMs, seconds }: OverloadOptions) {
   await capacityOf(server, 3);
   const capacity = await capacityOf(server, 15);
-  console.log(
-    `capacity: ${capacity.toFixed(1)} requests/s of ${promptTokens} + ${answerTokens} tokens; deadline ${deadlineMs} ms`,
-  );
+  const work = `${promptTokens} + ${answerTokens} tokens`;
+  console.log(`capacity: ${capacity.toFixed(1)} requests/s of ${work}; deadline ${deadlineMs} ms`);
   const rows = [];
   for (const factor of times) {
     for (const isControlled of [true, false]) {

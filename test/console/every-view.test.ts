@@ -124,7 +124,8 @@ test(
 
 /** What can be worked with, and is shown. Of radio buttons the chosen one stands for all. */
 const reachable = `[...document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex="0"]')]
-  .filter((one) => !one.disabled && one.checkVisibility({ visibilityProperty: true }) && one.closest('[inert]') === null)
+  .filter((one) => !one.disabled && one.closest('[inert]') === null)
+  .filter((one) => one.checkVisibility({ visibilityProperty: true }))
   .filter((one) => one.type !== 'radio' || one.checked || !document.querySelector(\`[name="\${one.name}"]:checked\`))`;
 
 test('every view by the keyboard alone: all is reached, in order, and one sees where one is', options, async () => {
