@@ -1,4 +1,4 @@
-"""langchain-openai: invoke, stream, batch, on the base and on an adapter, through chat completions and responses; vectors."""
+"""langchain-openai: invoke, stream, batch, vectors, on the base and on an adapter, through chats and responses."""
 
 from langchain_openai import ChatOpenAI, OpenAI, OpenAIEmbeddings
 
@@ -15,7 +15,8 @@ expect(ChatOpenAI(model=BASE, use_responses_api=True, **settings).invoke(QUESTIO
 expect("Paris" in OpenAI(model=BASE, **settings).invoke("The capital of France is"), "completions")
 
 # Without the check, which cuts texts into the tokens of OpenAI's own models.
-embeddings = OpenAIEmbeddings(model=BASE, base_url=f"{URL}/v1", api_key="none", check_embedding_ctx_length=False, chunk_size=2)
+whole = dict(check_embedding_ctx_length=False, chunk_size=2)
+embeddings = OpenAIEmbeddings(model=BASE, base_url=f"{URL}/v1", api_key="none", **whole)
 texts = ["A cat sat on the mat.", "The kitten sat on the rug.", "Interest rates rose in June."]
 vectors = embeddings.embed_documents(texts)
 likeness = [sum(a * b for a, b in zip(embeddings.embed_query(texts[0]), vector)) for vector in vectors]

@@ -55,6 +55,10 @@ python lorax lorax_client
 venv evals requirements-lm-eval.txt
 HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 python evals lm_eval_client
 
+# llama.cpp's own tests of its server.
+venv llama requirements-llama.txt
+python llama llama_server_tests
+
 # Packages that the project itself does not need lie beside the scripts that need them.
 mkdir -p "$folder/npm"
 cp "$here"/*.mjs "$folder/npm/"

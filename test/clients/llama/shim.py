@@ -1,9 +1,9 @@
 """A pytest plugin under which llama.cpp's tests of its server speak to a Lorikeet that runs already.
 
 Each test says how its llama-server is to be started and on which port; here nothing is started, and a proxy listens on
-that port. It takes what a flag of llama-server would have said (pooling, the longest answer) into the request, gives the
-routes without /v1 their names, and the model its name: llama-server has one, and ignores what a request calls it.
-Texts are another model's than the tests expect, so that expressions over texts match anything.
+that port. What a flag of llama-server would have said (pooling, the longest answer) goes into the request. Routes
+without /v1 get their names, and so does the model: llama-server has one, and ignores what a request calls it. Texts are
+another model's than the tests expect, so that expressions over texts match anything.
 """
 
 import http.client
@@ -44,7 +44,7 @@ class Proxy(BaseHTTPRequestHandler):
         self.send_header("connection", "close")
         self.end_headers()
         while piece := answer.read1(65536):
-            self.wfile.write(piece)
+            self.wfile.write(in_its_words(piece))
             self.wfile.flush()
         self.close_connection = True
         connection.close()
@@ -56,12 +56,28 @@ class Proxy(BaseHTTPRequestHandler):
 
 
 def translated(path: str, body: dict) -> dict:
+    """What llama-server was started with, and its names for fields that are called otherwise here."""
     body = body | {"model": BASE}
+    if "tokenize" in path and "content" in body:
+        return {"prompt": body["content"], "add_special_tokens": body.get("add_special", False)}
     if "embeddings" in path and started.pooling is not None:
         return body | {"pooling": started.pooling}
-    if "completions" in path and started.n_predict and not {"max_tokens", "max_completion_tokens"} & set(body):
-        return body | {"max_tokens": started.n_predict}
+    if "completions" in path:
+        if started.n_predict and not {"max_tokens", "max_completion_tokens"} & set(body):
+            body["max_tokens"] = started.n_predict
+        if grammar := body.pop("grammar", None):
+            body["guided_grammar"] = grammar
+        if schema := body.pop("json_schema", None):
+            body["response_format"] = {"type": "json_schema", "json_schema": {"name": "schema", "schema": schema}}
     return body
+
+
+def in_its_words(piece: bytes) -> bytes:
+    """A build's number, the name that the server was given, null where OpenAI begins a stream with an empty text."""
+    alias = (started.model_alias or BASE).encode()
+    piece = piece.replace(b'"system_fingerprint":"fp_', b'"system_fingerprint":"b')
+    piece = piece.replace(b'"model":"%b"' % BASE.encode(), b'"model":"%b"' % alias)
+    return piece.replace(b'"delta":{"role":"assistant","content":""}', b'"delta":{"role":"assistant","content":null}')
 
 
 def pytest_configure(config):
