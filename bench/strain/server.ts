@@ -27,7 +27,15 @@ const command = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 export async function startStrained(modelFile: string, weights: string): Promise<StrainedServer> {
   const folder = mkdtempSync(join(tmpdir(), 'lorikeet-strain-'));
   const keyOf = async (tenant: string) => {
-    const made = await cliIn(folder)(['keys', 'create', '--tenant', tenant, '--scopes', 'generate', '--json']);
+    const made = await cliIn(folder)([
+      'keys',
+      'create',
+      '--tenant',
+      tenant,
+      '--scopes',
+      'generate,admin,metrics',
+      '--json',
+    ]);
     return (JSON.parse(made.stdout) as { key: string }).key;
   };
   const keys = [await keyOf('a'), await keyOf('b')] as const;
