@@ -43,21 +43,29 @@ function leave(i: number): Promise<void> {
   });
 }
 
-function row(done: number): string {
+/** What is left on the heap when nobody asks, MiB. */
+async function heap(): Promise<number> {
+  child.kill('SIGUSR2');
+  const [line] = (await once(child.stdout, 'data')) as [Buffer];
+  return (JSON.parse(String(line)) as { heapBytes: number }).heapBytes / 2 ** 20;
+}
+
+function row(done: number, heapMiB: number): string {
   const status = readFileSync(`/proc/${child.pid}/status`, 'utf8');
   const rss = Number(/VmRSS:\s+(\d+)/.exec(status)![1]) / 1024;
   const descriptors = readdirSync(`/proc/${child.pid}/fd`).length;
   const memory = `${rss.toFixed(0).padStart(6)} MiB`;
-  return `${String(done).padStart(8)}  ${memory}  ${String(descriptors).padStart(5)} descriptors`;
+  const kept = `${heapMiB.toFixed(1).padStart(6)} MiB`;
+  return `${String(done).padStart(8)}  ${kept}  ${memory}  ${String(descriptors).padStart(5)} descriptors`;
 }
 
-console.log('  left    resident memory  descriptors');
+console.log('    left  heap        resident    descriptors');
 for (let done = 0; done < disconnects; ) {
   for (const until = done + disconnects / 10; done < until; done += width) {
     await Promise.all(Array.from({ length: width }, (_, i) => leave(done + i)));
   }
   await wait(500);
-  console.log(row(done));
+  console.log(row(done, await heap()));
 }
 child.stdin.end();
 const [code] = (await once(child, 'exit')) as [number];

@@ -52,9 +52,9 @@ function hold({ port, keys }: StrainedServer, count: number) {
 }
 
 type Round = {
-  /** Medians and 90th percentiles, milliseconds. */
-  readonly alone: readonly [number, number];
-  readonly beside: readonly [number, number];
+  /** Of another tenant's answers: median, 90th percentile, and processor time of server and engine; milliseconds. */
+  readonly alone: readonly [number, number, number];
+  readonly beside: readonly [number, number, number];
   /** Resident memory of the server, MiB. */
   readonly before: number;
   readonly during: number;
@@ -67,6 +67,7 @@ export async function measureConnections(server: StrainedServer, { connections, 
   let seed = 5e6;
   const visit = async () => {
     const times: number[] = [];
+    const before = server.cpuMs();
     for (let i = 0; i < asks; i++) {
       const { status, ms } = await ask(server, server.keys[1], {
         prompt: promptOf(seed++, 32),
@@ -75,7 +76,9 @@ export async function measureConnections(server: StrainedServer, { connections, 
       if (status !== 200) throw new Error(`another tenant is answered ${status}`);
       times.push(ms);
     }
-    return [quantile(times, 0.5), quantile(times, 0.9)] as const;
+    const after = server.cpuMs();
+    const cpu = (after.server - before.server + after.engine - before.engine) / asks;
+    return [quantile(times, 0.5), quantile(times, 0.9), cpu] as const;
   };
   await visit();
   const rows: Round[] = [];
@@ -83,8 +86,8 @@ export async function measureConnections(server: StrainedServer, { connections, 
     const alone = await visit();
     const before = server.memory().server;
     const crowd = hold(server, connections);
-    // They have come, and some were closed and came again.
-    await wait(3000);
+    // They have come, and what they asked for is answered.
+    await wait(8000);
     const beside = await visit();
     const during = server.memory().server;
     const [held, opened] = [crowd.held(), crowd.opened()];
@@ -94,15 +97,17 @@ export async function measureConnections(server: StrainedServer, { connections, 
     console.log(
       `round ${round + 1}: ${held} held, ${opened} opened; p50 ${alone[0].toFixed(0)} to ${beside[0].toFixed(0)} ms ` +
         `(${(beside[0] / alone[0]).toFixed(2)}), p90 ${alone[1].toFixed(0)} to ${beside[1].toFixed(0)} ms ` +
-        `(${(beside[1] / alone[1]).toFixed(2)}); server ${before}, ${during}, then ${rows.at(-1)!.after} MiB`,
+        `(${(beside[1] / alone[1]).toFixed(2)}), processor ${alone[2].toFixed(0)} to ${beside[2].toFixed(0)} ms; ` +
+        `server ${before}, ${during}, then ${rows.at(-1)!.after} MiB`,
     );
   }
-  const ratios = [0, 1].map((i) =>
+  const ratios = [0, 1, 2].map((i) =>
     quantile(
       rows.map(({ alone, beside }) => beside[i]! / alone[i]!),
       0.5,
     ),
   );
-  console.log(`median of the ratios: p50 ${ratios[0]!.toFixed(2)}, p90 ${ratios[1]!.toFixed(2)}`);
+  const [p50, p90, cpu] = ratios.map((ratio) => ratio.toFixed(2));
+  console.log(`medians of the ratios: p50 ${p50}, p90 ${p90}, processor ${cpu}`);
   return { connections, ratios, rows };
 }

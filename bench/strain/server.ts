@@ -18,6 +18,8 @@ export type StrainedServer = {
   enginePid(): number | null;
   /** Resident now, in MiB: of the server and of its engine. */
   memory(): { readonly server: number; readonly engine: number };
+  /** Processor time so far, milliseconds: of the server and of its engine. */
+  cpuMs(): { readonly server: number; readonly engine: number };
   stop(): Promise<void>;
 };
 
@@ -68,6 +70,7 @@ export async function startStrained(modelFile: string, weights: string): Promise
     ...{ url, startMs, keys, enginePid },
     port: Number(new URL(url).port),
     memory: () => ({ server: residentMiB(child.pid!), engine: residentMiB(enginePid()) }),
+    cpuMs: () => ({ server: cpuMs(child.pid!), engine: cpuMs(enginePid()) }),
     async stop() {
       child.kill('SIGTERM');
       if (child.exitCode === null) await once(child, 'exit');
@@ -86,6 +89,16 @@ function readOr(path: string): string {
 
 const residentMiB = (pid: number | null) =>
   Math.round(Number(/VmRSS:\s+(\d+)/.exec(readOr(`/proc/${pid}/status`))?.[1] ?? 0) / 1024);
+
+/** Of a tick of /proc, as Linux has it. */
+const tickMs = 10;
+
+function cpuMs(pid: number | null): number {
+  const fields = readOr(`/proc/${pid}/stat`)
+    .replace(/^.*\) /, '')
+    .split(' ');
+  return (Number(fields[11]) + Number(fields[12])) * tickMs;
+}
 
 export type Asked = { readonly status: number; readonly ms: number };
 

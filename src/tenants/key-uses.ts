@@ -2,6 +2,7 @@
 // and nothing else.
 
 import type { Timers } from '../core/clock.ts';
+import { repeatedly } from '../core/repeatedly.ts';
 import type { KeyStore } from './keys.ts';
 
 const periodMs = 60_000;
@@ -11,13 +12,9 @@ export type KeyUsesLog = { warn(fields: object, message: string): void };
 /** @returns a function that ends it, after a last time */
 export function writeKeyUses(keys: Pick<KeyStore, 'flush'>, timers: Timers, log: KeyUsesLog): () => Promise<void> {
   const flush = () => keys.flush().catch((error) => log.warn({ err: error }, 'times of key uses were not written'));
-  let cancel = () => {};
-  const again = () => {
-    cancel = timers.after(periodMs, () => void flush().then(again));
-  };
-  again();
+  const stop = repeatedly(timers, periodMs, flush);
   return async () => {
-    cancel();
+    stop();
     await flush();
   };
 }

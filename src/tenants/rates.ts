@@ -4,6 +4,7 @@
 
 import type { Clock, Timers } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
+import { repeatedly } from '../core/repeatedly.ts';
 import type { RateTable } from '../storage/rate-table.ts';
 import { type Bucket, Buckets } from './buckets.ts';
 import type { Caller, Ceilings } from './ceilings.ts';
@@ -115,18 +116,4 @@ function bucketsOf(ceilings: Ceilings, caller: Caller): UnitBucket[] {
   add(`key ${caller.keyPrefix}`, 'requests', key.requests_per_minute);
   add(`key ${caller.keyPrefix}`, 'tokens', key.tokens_per_minute);
   return found;
-}
-
-/** @returns what ends it */
-function repeatedly(timers: Timers, ms: number, work: () => Promise<void>): () => void {
-  let isStopped = false;
-  let cancel = () => {};
-  const again = () => {
-    if (!isStopped) cancel = timers.after(ms, () => void work().finally(again));
-  };
-  again();
-  return () => {
-    isStopped = true;
-    cancel();
-  };
 }

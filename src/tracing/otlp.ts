@@ -3,6 +3,7 @@
 
 import { randomBytes } from 'node:crypto';
 import type { Timers } from '../core/clock.ts';
+import { repeatedly } from '../core/repeatedly.ts';
 import type { Span, SpanValue, Tracing } from './tracing.ts';
 
 export type OtlpOptions = {
@@ -34,18 +35,14 @@ export function otlpTracing({ endpoint, service, timers, log, send = post }: Otl
       log.warn({ err: error, spans: spans.length + lost }, 'spans could not be sent');
     });
   };
-  let cancel = () => {};
-  const again = () => {
-    cancel = timers.after(periodMs, () => void flush().then(again));
-  };
-  again();
+  const stop = repeatedly(timers, periodMs, flush);
   return {
     span(span) {
       if (waiting.length < spansMax) waiting.push(spanJson(span));
       else dropped++;
     },
     async close() {
-      cancel();
+      stop();
       await flush();
     },
   };

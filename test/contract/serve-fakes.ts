@@ -19,6 +19,20 @@ const { key } = await keys.create({ tenant, name: 'contract', scopes: ['operator
 for (const name of ['x', 'org/y']) await registry.add(name, { tenant });
 await registry.setAlias(tenant, { name: 'x', alias: 'prod', targets: [{ version: 1, weight: 1 }], expected: null });
 await training.create({ tenant });
+// What fakes remember for tests is no memory of the server's: of the log only errors are kept.
+const errors: object[] = [];
+const forget = () => {
+  errors.push(...testing.log.splice(0).filter(({ level }) => (level as number) >= 50));
+  engine.submitted.length = 0;
+  engine.ended.length = 0;
+};
+setInterval(forget, 1000).unref();
+// Asked by a signal, it tells what is left on its heap after a collection; with --expose-gc.
+process.on('SIGUSR2', () => {
+  forget();
+  globalThis.gc?.();
+  process.stdout.write(`${JSON.stringify({ heapBytes: process.memoryUsage().heapUsed })}\n`);
+});
 // Merges that are waited for come to their end.
 const told = new Set<string>();
 setInterval(() => {
@@ -32,7 +46,7 @@ const port = await listen(app);
 process.stdout.write(`${JSON.stringify({ url: `http://127.0.0.1:${port}`, key })}\n`);
 process.stdin.resume().once('end', async () => {
   for (const end of ends) await end();
-  const errors = testing.log.filter(({ level }) => (level as number) >= 50);
+  forget();
   for (const error of errors.slice(0, 20)) process.stderr.write(`${JSON.stringify(error)}\n`);
   process.exit(errors.length === 0 ? 0 : 1);
 });

@@ -42,9 +42,9 @@ export type FakeEngineOptions = {
 export type FakeEngine = EngineClient & {
   state: EngineState;
   /** Everything that was submitted, oldest first. */
-  readonly submitted: readonly Asked[];
+  readonly submitted: Asked[];
   /** How sequences ended, oldest first. */
-  readonly ended: readonly FinishReason[];
+  readonly ended: FinishReason[];
   /** What the next submits throw; null takes them. */
   refusal: Error | null;
   /** Merges that are wanted, in order. */
@@ -82,6 +82,7 @@ type Row = {
 export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
   const { slots = 16, waitingMax = limits.waitingRequests, stepMs = 0, vocabulary = 260 } = options;
   const script = options.script ?? (() => Buffer.from('Hello from the fake engine.'));
+  let nextId = 0;
   const submitted: Asked[] = [];
   const ended: FinishReason[] = [];
   const stepListeners: StepListener[] = [];
@@ -239,7 +240,7 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
     submit(asked, listener) {
       engine.assertRoom();
       const tokens = script(asked)[Symbol.iterator]();
-      const row: Row = { id: submitted.length, asked, listener, tokens, generated: 0, aborted: false };
+      const row: Row = { id: nextId++, asked, listener, tokens, generated: 0, aborted: false };
       submitted.push(asked);
       waiting.push(row);
       schedule();

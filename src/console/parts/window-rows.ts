@@ -1,7 +1,7 @@
 // Of a long list only the rows near the screen are in the page; the room of the others is kept.
 
 import { type ComponentChildren, h } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 
 /** Beyond the screen at each end, so that scrolling shows no gap. */
 const spare = 12;
@@ -32,6 +32,12 @@ export function WindowRows<T>({ rows, rowPixels, columns, row }: Props<T>) {
       removeEventListener('resize', place);
     };
   }, [rowPixels]);
+  // A row that was made before is the same object, at which drawing stops.
+  const made = useMemo(() => new Map<number, ComponentChildren>(), [rows, row]);
+  const rowAt = (index: number) => {
+    if (!made.has(index)) made.set(index, row(rows[index]!, index));
+    return made.get(index);
+  };
   const start = Math.min(first, Math.max(0, rows.length - shown));
   const end = Math.min(rows.length, start + shown);
   const gap = (count: number, key: string) =>
@@ -45,7 +51,7 @@ export function WindowRows<T>({ rows, rowPixels, columns, row }: Props<T>) {
     'tbody',
     { ref: body },
     gap(start, 'above'),
-    rows.slice(start, end).map((value, i) => row(value, start + i)),
+    Array.from({ length: end - start }, (_, i) => rowAt(start + i)),
     gap(rows.length - end, 'below'),
   );
 }

@@ -2,6 +2,7 @@
 
 import { LRUCache } from 'lru-cache';
 import type { Clock, Timers } from '../../core/clock.ts';
+import { repeatedly } from '../../core/repeatedly.ts';
 import type { EngineClient } from '../../protocol/engine-client.ts';
 import type { WeightBits } from '../../protocol/messages.ts';
 import { type AuditLog, recordChange } from '../../tenants/audit.ts';
@@ -34,8 +35,6 @@ export function autoMerge(options: AutoMergeOptions): () => void {
   const { merges, traffic, engine, bits, audit, limits, clock, timers, log } = options;
   const rules = rulesOf(options);
   const memory = remember(options);
-  let isEnded = false;
-  let cancel = () => {};
 
   const look = async (): Promise<void> => {
     if (engine.info === null || engine.state !== 'ready') return;
@@ -84,20 +83,9 @@ export function autoMerge(options: AutoMergeOptions): () => void {
     }
   };
 
-  const again = () => {
-    cancel = timers.after(limits.autoMergePeriodMs, () => {
-      look()
-        .catch((error) => log.error({ err: error }, 'automatic merging failed'))
-        .finally(() => {
-          if (!isEnded) again();
-        });
-    });
-  };
-  again();
-  return () => {
-    isEnded = true;
-    cancel();
-  };
+  return repeatedly(timers, limits.autoMergePeriodMs, () =>
+    look().catch((error) => log.error({ err: error }, 'automatic merging failed')),
+  );
 }
 
 const rulesOf = ({ shareUp, shareDown, merges, limits }: AutoMergeOptions): AutoMergeRules => ({
