@@ -9,8 +9,8 @@ import { prng } from '../src/core/prng.ts';
 import { encodeOnnx } from '../src/formats/onnx.ts';
 import { createGraphBuilder } from '../src/graph/graph-builder.ts';
 import { hostLinear } from '../src/graph/linear.ts';
-import type { LinearForm } from '../src/graph/lowered.ts';
-import { packedBytes } from '../src/graph/packed.ts';
+import { isFloats, type LinearBits, type LinearForm } from '../src/graph/lowered.ts';
+import { packedBytes, packedFloatBytes } from '../src/graph/packed.ts';
 import { createOnnxRuntime } from '../src/runtime/onnx-runtime.ts';
 import type { Tensor } from '../src/runtime/session.ts';
 import { spread } from './statistics.ts';
@@ -28,7 +28,7 @@ const sizes = [
 ];
 const forms: readonly {
   name: string;
-  bits: 4 | 8 | 32;
+  bits: LinearBits;
   corrected: boolean;
   halves: boolean;
   activations: Activations;
@@ -38,6 +38,7 @@ const forms: readonly {
   { name: '4-bit, float scales, int8', bits: 4, corrected: true, halves: false, activations: 'int8' },
   { name: '8-bit, int8 activations', bits: 8, corrected: false, halves: true, activations: 'int8' },
   { name: '8-bit, int16 activations', bits: 8, corrected: false, halves: true, activations: 'int16' },
+  { name: 'half-float weights', bits: 16, corrected: false, halves: false, activations: 'int16' },
   { name: 'float weights', bits: 32, corrected: false, halves: false, activations: 'int16' },
 ];
 
@@ -67,7 +68,7 @@ async function prepare(form: LinearForm, activations: Activations): Promise<(row
     const name = `w${copy}`;
     if (bits === 32) add(`${name}.packed`, floats(k * n), [Math.ceil(n / 8), k, 8]);
     else {
-      const length = packedBytes({ ...form, bits });
+      const length = bits === 16 ? packedFloatBytes(bits, n, k) : packedBytes({ ...form, bits });
       add(`${name}.packed`, bytes(length), [length]);
     }
     g.output(hostLinear(g, { name, form, coarse: 'coarse' }, { x: 'x' }, undefined, `y${copy}`), 'float32', ['R', n]);
@@ -77,7 +78,7 @@ async function prepare(form: LinearForm, activations: Activations): Promise<(row
     const binding = session.bind();
     binding.input('x', runtime.tensor(floats(rows * k), [rows, k]));
     const coarse = activations === 'int8' ? rows : 0;
-    if (bits !== 32) binding.input('coarse', runtime.tensor(Int32Array.of(coarse), [1]));
+    if (!isFloats(bits)) binding.input('coarse', runtime.tensor(Int32Array.of(coarse), [1]));
     const y = runtime.tensor(new Float32Array(rows * n), [rows, n]);
     for (let copy = 0; copy < copies; copy++) binding.output(`y${copy}`, y);
     await session.run(binding);

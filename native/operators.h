@@ -7,6 +7,7 @@
 #define KERNEL(name)
 #endif
 KERNEL(FloatLinear)
+KERNEL(HalfLinear)
 KERNEL(PagedAttention)
 KERNEL(PagedAttentionFloat)
 KERNEL(QuantizedEmbedding)

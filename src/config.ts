@@ -38,7 +38,7 @@ export const settingTable = {
     placeholder: 'name',
     defaultHelp: "the model's own name",
   }),
-  weightBits: oneOf('LORIKEET_WEIGHT_BITS', null, [4, 8, 32], 'bits a weight', {
+  weightBits: oneOf('LORIKEET_WEIGHT_BITS', null, [4, 8, 16, 32], 'bits a weight', {
     defaultHelp: "the file's own, or 8",
   }),
   decodeActivations: oneOf('LORIKEET_DECODE_ACTIVATIONS', 'int8', ['int8', 'int16'], 'precision of decode steps'),
@@ -135,7 +135,7 @@ export const settingTable = {
     defaultHelp: 'none',
   }),
   autoMerge: oneOf('LORIKEET_AUTO_MERGE', 'off', ['on', 'off'], 'merge heavy adapters without being asked'),
-  autoMergeBits: oneOf('LORIKEET_AUTO_MERGE_BITS', 8, [4, 8, 32], 'bits of automatic merges: fewer round more'),
+  autoMergeBits: oneOf('LORIKEET_AUTO_MERGE_BITS', 8, [4, 8, 16, 32], 'bits of automatic merges: fewer round more'),
   autoMergeShare: integer(
     'LORIKEET_AUTO_MERGE_SHARE',
     50,

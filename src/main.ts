@@ -46,7 +46,7 @@ export async function serve(loaded: LoadedConfig, report: StartReport, asked: Ab
   phase('data', config.dataDir);
 
   const files = await unlessStopped(stop, findModel(config, report));
-  const memory = await planFor(config, files);
+  const memory = await planFor(config, files, (line) => report.line(line));
   phase('model', `${files.name} (${files.source}); ${describeMemory(memory)}`);
   const tokenizer = await loadTokenizer(files, (path) => readGguf(path).metadata);
   phase('tokeniser', `${tokenizer.vocabulary} tokens`);

@@ -266,8 +266,15 @@ static void of_floats(Variant *variant, Variant *plain) {
   size_t rows = 1 + below(20), n = 1 + below(60), k = 1 + below(200);
   Attributes attributes = {{"n", "k"}, {(int64_t)n, (int64_t)k}};
   Context context = around(&attributes, rows, n, k);
-  context.inputs[WEIGHTS] = floats((n + 7) / 8, k, 8, 0);
-  both(variant, plain, "FloatLinear", &attributes, &context, 1e-4f);
+  if (below(2)) {
+    context.inputs[WEIGHTS] = floats((n + 7) / 8, k, 8, 0);
+    both(variant, plain, "FloatLinear", &attributes, &context, 1e-4f);
+    return;
+  }
+  context.inputs[WEIGHTS] = halves((n + 7) / 8, k, 8);
+  // As bytes.
+  context.inputs[WEIGHTS].dims[2] *= 2;
+  both(variant, plain, "HalfLinear", &attributes, &context, 1e-4f);
 }
 
 /** Twice over the same keys and values, which the operator writes to. Sequences of unlike lengths, blocks in disorder. */

@@ -31,7 +31,7 @@ export const adaptersCommand: Command = {
     dtype: { placeholder: 'F16|BF16|F32', help: 'export: of the merged weights (F16)' },
     unpacked: { placeholder: null, help: 'export: all matrices of a GGUF in floats, not the merged ones alone' },
     against: { placeholder: 'ref', help: 'analyse: another adapter, to compare with' },
-    bits: { placeholder: '4|8|32', help: "merge: bits of the merged weights (each linear's own)" },
+    bits: { placeholder: '4|8|16|32', help: "merge: bits of the merged weights (each linear's own)" },
     wait: { placeholder: null, help: 'merge: until it is merged, and say how far it is' },
     yes: { placeholder: null, help: 'rm: a name with all of its versions and aliases' },
     weights: { placeholder: 'list', help: 'alias: several versions by weight, as 1=0.9,2=0.1' },

@@ -62,7 +62,7 @@ export async function unmergeAdapter(server: Server, reference: string): Promise
 
 function bitsOf(flag: unknown): { bits?: number } {
   if (flag === undefined) return {};
-  if (!['4', '8', '32'].includes(String(flag))) throw new UsageError('--bits is 4, 8 or 32.');
+  if (!['4', '8', '16', '32'].includes(String(flag))) throw new UsageError('--bits is 4, 8, 16 or 32.');
   return { bits: Number(flag) };
 }
 

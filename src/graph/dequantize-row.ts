@@ -1,7 +1,7 @@
 // One row of a lowered linear as floats: what the operators multiply with, taken apart again.
 
-import type { LoweredModel } from './lowered.ts';
-import { createCodedRow, type PackedForm, packedRows, readFloats } from './packed.ts';
+import { isFloats, type LoweredModel } from './lowered.ts';
+import { createCodedRow, type PackedForm, packedFloats, packedRows, readFloats } from './packed.ts';
 import { blockSize, zeroOf } from './quantized.ts';
 
 /** Writes a row of the linear into `values` [k]. Rows are cheap; making one of these is not. */
@@ -10,9 +10,12 @@ export type ReadRow = (row: number, values: Float32Array) => void;
 export function rowReader({ linears, weights }: Pick<LoweredModel, 'linears' | 'weights'>, name: string): ReadRow {
   const form = linears.get(name)!;
   const { bits, k } = form;
-  const { data } = weights.get(`${name}.packed`)!;
-  if (bits === 32) return (row, values) => readFloats(data as Float32Array, k, row, values);
-  const rows = packedRows(form as PackedForm, data as Uint8Array<ArrayBuffer>);
+  const packed = weights.get(`${name}.packed`)!;
+  if (isFloats(bits)) {
+    const floats = packedFloats(bits, packed);
+    return (row, values) => readFloats(floats, k, row, values);
+  }
+  const rows = packedRows(form as PackedForm, packed.data as Uint8Array<ArrayBuffer>);
   const coded = createCodedRow(k);
   const { codes, scales, minimums } = coded;
   const zero = zeroOf(bits);

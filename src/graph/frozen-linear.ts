@@ -5,14 +5,14 @@
 //
 // On the host 4 and 8 bits are multiplied by the native operators, over the very memory that serves: x and dy are
 // rounded to 16 bits a block of 32 (native/kernels/quantized_linear.c, quantized_linear_grad.c). Everywhere else floats
-// are multiplied: 32 bits as they are, a device's 4 and 8 bits taken apart anew at each use,
+// are multiplied: floats as they are, a device's 4 and 8 bits taken apart anew at each use,
 //
 //     w = scale * (code - zero) + minimum,
 //
 // exact up to the rounding of floats, so that floats of one linear are in memory at a time.
 
 import { hostLinear, operatorLinear, packedAttributes } from './linear.ts';
-import type { LinearForm } from './lowered.ts';
+import { isFloats, type LinearForm } from './lowered.ts';
 import { type PackedForm, packedBytes } from './packed.ts';
 import { blockSize } from './quantized.ts';
 import { after, type TrainingBuilder } from './training-builder.ts';
@@ -26,7 +26,7 @@ export type FrozenLinear = {
 /** Rows [first, first + count) of a linear. */
 export type RowRange = { readonly first: number; readonly count: number };
 
-const isNative = ({ on }: TrainingBuilder, { bits }: LinearForm): boolean => on === 'host' && bits !== 32;
+const isNative = ({ on }: TrainingBuilder, { bits }: LinearForm): boolean => on === 'host' && !isFloats(bits);
 
 export function frozenLinear(t: TrainingBuilder, name: string): FrozenLinear {
   const form = t.model.linears.get(name)!;
@@ -67,7 +67,7 @@ export function frozenRows(t: TrainingBuilder, name: string, rows: RowRange, fir
 /** Rows of a linear by their numbers [S] -> float32 [S, k]. */
 export function gatherRows(t: TrainingBuilder, name: string, indices: string): string {
   const form = t.model.linears.get(name)!;
-  if (form.bits === 32) {
+  if (isFloats(form.bits)) {
     return t.g.op('Transpose', [t.g.op('Gather', [t.own(`${name}.matrix`), indices], { axis: 1 })], { perm: [1, 0] });
   }
   if (t.on === 'device') return gatherBlocks(t, name, indices);
@@ -97,7 +97,7 @@ function floatRows(
 ): FloatRows {
   const { g, model } = t;
   const form = model.linears.get(name)!;
-  if (form.bits !== 32) {
+  if (!isFloats(form.bits)) {
     const numbers = Array.from({ length: rows.count }, (_, i) => rows.first + i);
     const listed = g.integers(`rows_${rows.first}_${rows.count}`, numbers);
     return { name: gatherBlocks(t, name, listed, first), transposed: false };
@@ -132,4 +132,4 @@ function gatherBlocks(t: TrainingBuilder, name: string, indices: string, first: 
 }
 
 const operatorParts = ({ bits, corrected }: LinearForm): readonly string[] =>
-  bits === 32 ? ['matrix'] : ['blocks', 'scales', ...(corrected ? ['minimums'] : [])];
+  isFloats(bits) ? ['matrix'] : ['blocks', 'scales', ...(corrected ? ['minimums'] : [])];

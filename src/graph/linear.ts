@@ -1,6 +1,6 @@
 // y = x Wᵀ (+ bias) for one lowered linear, x [R, k] -> y [R, n].
 //
-// On the host by a native operator (native/kernels/quantized_linear.c, float_linear.c), which also does what stands
+// On the host by a native operator (native/kernels/quantized_linear.c, float_linear.h), which also does what stands
 // around the product (native/kernels/linear.h): of the rows the first `coarse` are rounded to 8 bits a block of 32, the
 // others to 16. On a device blocks with a float minimum m are a symmetric product plus a correction, since
 // w = scale * (code - zero) + m:
@@ -8,7 +8,7 @@
 // Exact, and a thirty-second of the product's work.
 
 import type { GraphBuilder } from './graph-builder.ts';
-import type { LinearForm } from './lowered.ts';
+import { isFloats, type LinearForm } from './lowered.ts';
 import { hasMinimums } from './packed.ts';
 import { blockSize } from './quantized.ts';
 
@@ -41,17 +41,19 @@ export function hostLinear(
   result?: string,
 ): string {
   const { bits, n, k, bias } = form;
-  const own = [x, `${name}.packed`, bits === 32 ? '' : coarse, bias ? `${name}.bias` : ''];
+  const own = [x, `${name}.packed`, isFloats(bits) ? '' : coarse, bias ? `${name}.bias` : ''];
   const operands = [...own, norm?.weight ?? '', residual, ...(adapters?.operands ?? [])];
   const attributes = {
-    ...(bits === 32 ? { n, k } : packedAttributes(form)),
+    ...(isFloats(bits) ? { n, k } : packedAttributes(form)),
     ...(norm && { epsilon: { float: norm.epsilon } }),
     ...(gated && { gated: 1 }),
     ...(adapters && { parts: adapters.parts }),
   };
   const count = operands.findLastIndex((operand) => operand !== '') + 1;
-  return g.native(bits === 32 ? 'FloatLinear' : 'QuantizedLinear', operands.slice(0, count), attributes, result);
+  return g.native(hostOperators[bits], operands.slice(0, count), attributes, result);
 }
+
+const hostOperators = { 4: 'QuantizedLinear', 8: 'QuantizedLinear', 16: 'HalfLinear', 32: 'FloatLinear' } as const;
 
 /** What an operator is told of packed weights. */
 export const packedAttributes = (form: LinearForm) => {
@@ -66,7 +68,7 @@ const accuracyOfFloats = 1;
 export function operatorLinear(g: GraphBuilder, { name, form }: LinearInGraph, x: string, result?: string): string {
   const { bits, n, k, corrected, bias } = form;
   const biased = bias ? `${name}.bias` : '';
-  if (bits === 32) {
+  if (isFloats(bits)) {
     return bias
       ? g.op('Gemm', [x, `${name}.matrix`, biased], {}, result)
       : g.op('MatMul', [x, `${name}.matrix`], {}, result);

@@ -6,7 +6,7 @@ import { LorikeetError } from '../core/errors.ts';
 import { modelPlan } from '../core/layer-plan.ts';
 import { dequantize } from '../formats/dequantize.ts';
 import { elementCount } from '../formats/tensor-bytes.ts';
-import type { LinearBits, LinearForm, LoweredModel, LoweredTensor } from './lowered.ts';
+import { isFloats, type LinearBits, type LinearForm, type LoweredModel, type LoweredTensor } from './lowered.ts';
 import {
   createPackedFloats,
   fitsHalves,
@@ -17,7 +17,7 @@ import {
   packedTensor,
   writeFloats,
 } from './packed.ts';
-import { blockSize, nativeBits, type Quantized, quantize } from './quantized.ts';
+import { bitsFor, blockSize, type CodeBits, nativeBits, type Quantized, quantize } from './quantized.ts';
 import { type TakeMemory, weightMemory } from './weight-memory.ts';
 
 /** `bits` forces a width on the decoder's linears and the head; null keeps each tensor's own, floats at 8. */
@@ -104,9 +104,10 @@ function addLinear(
 ): Omit<LinearForm, 'bias'> {
   const k = tensors[0]!.shape[1]!;
   const n = tensors.reduce((rows, tensor) => rows + tensor.shape[0]!, 0);
-  const bits = k % blockSize !== 0 ? 32 : (forced ?? (Math.max(...tensors.map((t) => nativeBits(t.type))) as 4 | 8));
-  if (bits === 32) {
-    const data = createPackedFloats(n, k, memory);
+  const asked = forced ?? (Math.max(...tensors.map((t) => nativeBits(t.type))) as CodeBits);
+  const bits = bitsFor(k, asked);
+  if (isFloats(bits)) {
+    const data = createPackedFloats(bits, n, k, memory);
     const values = join(tensors.map(floats));
     for (let row = 0; row < n; row++) writeFloats(data, k, row, values.subarray(row * k, (row + 1) * k));
     weights.set(`${name}.packed`, packedFloatTensor(n, k, data));

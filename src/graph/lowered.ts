@@ -3,8 +3,11 @@
 
 import type { ModelShape } from '../core/base-model.ts';
 
-/** Widths of a linear's weights; 32 is float. */
-export type LinearBits = 4 | 8 | 32;
+/** Widths of a linear's weights; 16 and 32 are floats. */
+export type LinearBits = 4 | 8 | 16 | 32;
+export type FloatBits = 16 | 32;
+
+export const isFloats = (bits: LinearBits): bits is FloatBits => bits === 16 || bits === 32;
 
 /**
  * How one linear [n, k] is stored. `<name>` is the weight's name in `weights`:

@@ -2,10 +2,18 @@
 // products of floats. Linear `<name>` [n, k] then is
 // - 4 or 8 bits: `<name>.blocks` uint8 [n, k/32, 4 * bits], `<name>.scales` float32 [n * k/32] and, if `corrected`,
 //   `<name>.minimums` float32 [k/32, n];
-// - 32 bits: `<name>.matrix` float32 [k, n], transposed.
+// - 16 or 32 bits: `<name>.matrix` float32 [k, n], transposed.
 
-import type { LinearForm, LoweredModel, LoweredTensor } from './lowered.ts';
-import { createCodedRow, embeddingForm, type PackedForm, packedRows, readFloats } from './packed.ts';
+import { isFloats, type LinearForm, type LoweredModel, type LoweredTensor } from './lowered.ts';
+import {
+  createCodedRow,
+  embeddingForm,
+  type PackedFloats,
+  type PackedForm,
+  packedFloats,
+  packedRows,
+  readFloats,
+} from './packed.ts';
 import { blockSize } from './quantized.ts';
 
 type Parts = ReadonlyMap<string, LoweredTensor>;
@@ -13,12 +21,12 @@ type Parts = ReadonlyMap<string, LoweredTensor>;
 /** Of packed tensors: models that share one share its parts. Gone with the tensor. */
 const known = new WeakMap<LoweredTensor, Parts>();
 
-/** All else stays the very objects that `model` has. `floats`: only linears of 32 bits change. */
+/** All else stays the very objects that `model` has. `floats`: only linears of floats change. */
 export function operatorForm(model: LoweredModel, which: 'all' | 'floats' = 'all'): LoweredModel {
   const weights = new Map<string, LoweredTensor>();
   for (const [name, tensor] of model.weights) {
     const linear = name.replace(/\.packed$/, '');
-    if (linear === name || (which === 'floats' && model.linears.get(linear)?.bits !== 32)) {
+    if (linear === name || (which === 'floats' && !hasFloats(model.linears.get(linear)))) {
       weights.set(name, tensor);
       continue;
     }
@@ -34,13 +42,16 @@ export function operatorForm(model: LoweredModel, which: 'all' | 'floats' = 'all
   return { ...model, weights };
 }
 
-function unpack(form: LinearForm, { data }: LoweredTensor): Parts {
-  return form.bits === 32
-    ? unpackFloats(form, data as Float32Array)
-    : unpackCodes(form as PackedForm, data as Uint8Array<ArrayBuffer>);
+const hasFloats = (form: LinearForm | undefined) => form !== undefined && isFloats(form.bits);
+
+function unpack(form: LinearForm, tensor: LoweredTensor): Parts {
+  const { bits } = form;
+  return isFloats(bits)
+    ? unpackFloats(form, packedFloats(bits, tensor))
+    : unpackCodes(form as PackedForm, tensor.data as Uint8Array<ArrayBuffer>);
 }
 
-function unpackFloats({ n, k }: LinearForm, data: Float32Array): Parts {
+function unpackFloats({ n, k }: LinearForm, data: PackedFloats): Parts {
   const matrix = new Float32Array(n * k);
   const row = new Float32Array(k);
   for (let at = 0; at < n; at++) {

@@ -4,9 +4,10 @@
 //     scales [8], minimums [8], codes of 8 rows        half floats or floats; whole bytes or halves of them
 //
 // Here a weight is scale * (code - zero) + minimum as in quantized.ts; the packing holds what code 0 is worth in place
-// of the minimum at 4 bits, and signed codes at 8. Floats are [n / 8, k, 8]. Rows past n are zeros.
+// of the minimum at 4 bits, and signed codes at 8. Floats and half floats are [n / 8, k, 8]. Rows past n are zeros.
 
-import type { LinearForm, LoweredModel, LoweredTensor } from './lowered.ts';
+import { LorikeetError } from '../core/errors.ts';
+import type { FloatBits, LinearForm, LoweredModel, LoweredTensor } from './lowered.ts';
 import { blockSize, type CodeBits, zeroOf } from './quantized.ts';
 import { weightMemory } from './weight-memory.ts';
 
@@ -130,24 +131,47 @@ export const packedTensor = (data: Uint8Array<ArrayBuffer>): LoweredTensor => ({
   data,
 });
 
-export function createPackedFloats(n: number, k: number, take = weightMemory()): Float32Array<ArrayBuffer> {
-  const { buffer, byteOffset, byteLength } = take(groupsOf(n) * k * groupRows * Float32Array.BYTES_PER_ELEMENT);
-  return new Float32Array(buffer, byteOffset, byteLength / Float32Array.BYTES_PER_ELEMENT);
+/** [ceil(n / 8), k, 8] */
+export type PackedFloats = Float32Array<ArrayBuffer> | Float16Array<ArrayBuffer>;
+
+const floatArrays = { 16: Float16Array, 32: Float32Array } as const;
+
+export const packedFloatBytes = (bits: FloatBits, n: number, k: number): number =>
+  groupsOf(n) * k * groupRows * floatArrays[bits].BYTES_PER_ELEMENT;
+
+export const createPackedFloats = (bits: FloatBits, n: number, k: number, take = weightMemory()): PackedFloats =>
+  floatsIn(bits, take(packedFloatBytes(bits, n, k)));
+
+export const packedFloats = (bits: FloatBits, { data }: LoweredTensor): PackedFloats => floatsIn(bits, data);
+
+function floatsIn(bits: FloatBits, { buffer, byteOffset, byteLength }: LoweredTensor['data']): PackedFloats {
+  const Floats = floatArrays[bits];
+  return new Floats(buffer, byteOffset, byteLength / Floats.BYTES_PER_ELEMENT);
 }
 
-export const packedFloatTensor = (n: number, k: number, data: Float32Array<ArrayBuffer>): LoweredTensor => ({
-  type: 'float32',
-  shape: [groupsOf(n), k, groupRows],
-  data,
-});
+/** Half floats go to their operator as bytes. */
+export const packedFloatTensor = (n: number, k: number, data: PackedFloats): LoweredTensor =>
+  data instanceof Float32Array
+    ? { type: 'float32', shape: [groupsOf(n), k, groupRows], data }
+    : packedTensor(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+
+const placeOf = (k: number, row: number) => Math.floor(row / groupRows) * k * groupRows + (row % groupRows);
 
 /** Row [k] of packed floats. */
-export function readFloats(data: Float32Array, k: number, row: number, values: Float32Array): void {
-  const start = Math.floor(row / groupRows) * k * groupRows + (row % groupRows);
+export function readFloats(data: PackedFloats, k: number, row: number, values: Float32Array): void {
+  const start = placeOf(k, row);
   for (let i = 0; i < k; i++) values[i] = data[start + i * groupRows]!;
 }
 
-export function writeFloats(data: Float32Array, k: number, row: number, values: Float32Array): void {
-  const start = Math.floor(row / groupRows) * k * groupRows + (row % groupRows);
+/** Beyond it half floats are infinite: half a step above the largest. */
+const halfMost = 65_520;
+
+/** Throws `model_unsupported` for what half floats do not reach. */
+export function writeFloats(data: PackedFloats, k: number, row: number, values: Float32Array): void {
+  const start = placeOf(k, row);
+  if (data instanceof Float16Array && values.some((value) => !(Math.abs(value) < halfMost))) {
+    const message = 'A weight is beyond 65,504, the most that 16 bits hold: take 32 bits.';
+    throw new LorikeetError('model_unsupported', { message });
+  }
   for (let i = 0; i < k; i++) data[start + i * groupRows] = values[i]!;
 }

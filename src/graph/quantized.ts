@@ -7,10 +7,15 @@ import type { RawTensor, TensorType } from '../core/base-model.ts';
 import { dequantize } from '../formats/dequantize.ts';
 import { halfAt } from '../formats/half.ts';
 import { elementCount } from '../formats/tensor-bytes.ts';
+import { isFloats, type LinearBits } from './lowered.ts';
 
 export const blockSize = 32;
 
 export type CodeBits = 4 | 8;
+
+/** Codes come in whole blocks: a linear of any other `k` is of floats. */
+export const bitsFor = (k: number, asked: LinearBits): LinearBits =>
+  k % blockSize === 0 || isFloats(asked) ? asked : 32;
 
 export type Quantized = {
   readonly bits: CodeBits;

@@ -7,7 +7,7 @@ import type { ModelFiles } from '../core/base-model.ts';
 import { parseDevice } from '../core/device.ts';
 import { type MemoryPlan, planMemory } from '../core/memory-plan.ts';
 import { openModel } from '../models/open.ts';
-import { servedBytes } from '../models/served-bytes.ts';
+import { roundsFloats, servedBytes } from '../models/served-bytes.ts';
 
 /** Bytes of the machine, or what its cgroup (v1 or v2) allows of them. */
 export function memoryLimit(): { readonly limitBytes: number; readonly isOwn: boolean } {
@@ -17,9 +17,20 @@ export function memoryLimit(): { readonly limitBytes: number; readonly isOwn: bo
   return { limitBytes: isOwn ? allowed : machine, isOwn };
 }
 
-/** Reads the model's headers. Throws `memory_exceeded` where it cannot fit. */
-export async function planFor(config: Config, files: ModelFiles, limit = memoryLimit()): Promise<MemoryPlan> {
+/**
+ * Reads the model's headers. Throws `memory_exceeded` where it cannot fit.
+ * @param say is told what a user should know of the weights
+ */
+export async function planFor(
+  config: Config,
+  files: ModelFiles,
+  say: (line: string) => void = () => {},
+): Promise<MemoryPlan> {
+  const limit = memoryLimit();
   const model = await openModel(files);
+  if (roundsFloats(model, config.weightBits)) {
+    say(`${files.name} has floats as weights, which are rounded to 8 bits: LORIKEET_WEIGHT_BITS=16 keeps 16 of them.`);
+  }
   return planMemory({
     ...limit,
     shape: model.shape,

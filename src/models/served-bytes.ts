@@ -8,10 +8,14 @@ const fourBits: readonly TensorType[] = ['Q4_0', 'Q4_1', 'Q4_K'];
 const withMinimums: readonly TensorType[] = ['Q4_1', 'Q4_K', 'Q5_1', 'Q5_K'];
 
 /** A scale and a minimum, half floats, for each block of 32 weights. */
-const bytesOf = { 4: 0.5 + 4 / 32, 8: 1 + 4 / 32, 32: 4 } as const;
+const bytesOf = { 4: 0.5 + 4 / 32, 8: 1 + 4 / 32, 16: 2, 32: 4 } as const;
+
+/** Whether a checkpoint's floats are rounded, because nobody asked for their own width. */
+export const roundsFloats = ({ tensors }: BaseModel, bits: 4 | 8 | 16 | 32 | null): boolean =>
+  bits === null && [...tensors.values()].some(({ type, shape }) => shape.length === 2 && /^B?F(16|32)$/.test(type));
 
 /** @param bits of linears; null: each one's own, floats at 8 */
-export function servedBytes({ shape, tensors }: BaseModel, bits: 4 | 8 | 32 | null): number {
+export function servedBytes({ shape, tensors }: BaseModel, bits: 4 | 8 | 16 | 32 | null): number {
   const widthOf = ({ type }: RawTensor) => bits ?? (fourBits.includes(type) ? 4 : 8);
   let sum = 0;
   for (const [name, tensor] of tensors) {

@@ -9,7 +9,7 @@ import type { Pooling } from '../core/pooling.ts';
 import type { SamplingParams } from '../core/sampling-params.ts';
 import type { Share } from '../core/share.ts';
 
-export type WeightBits = 4 | 8 | 32;
+export type WeightBits = 4 | 8 | 16 | 32;
 
 export type EngineConfig = {
   readonly model: ModelFiles;

@@ -119,7 +119,7 @@ for (const [name, value, message] of [
   ['LORIKEET_PORT', '-1', /from 0 to 65535/],
   ['LORIKEET_PORT', '0x50', /from 0 to 65535/],
   ['LORIKEET_PORT', 'tcp://10.0.0.7:8080', /Kubernetes .* enableServiceLinks/],
-  ['LORIKEET_WEIGHT_BITS', '5', /must be one of 4, 8, 32, not "5"/],
+  ['LORIKEET_WEIGHT_BITS', '5', /must be one of 4, 8, 16, 32, not "5"/],
   ['LORIKEET_AUTO_UNMERGE_SHARE', '50', /\(50\) must be less than LORIKEET_AUTO_MERGE_SHARE \(50\)/],
   ['LORIKEET_LOG_LEVEL', 'loud', /must be one of trace, debug/],
   ['LORIKEET_MAX_SEQUENCES', '0', /from 1 to/],

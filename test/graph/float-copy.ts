@@ -11,7 +11,7 @@ export function floatCopy(model: LoweredModel): LoweredModel {
   const weights = new Map(model.weights);
   for (const [name, { n, k }] of linears) {
     const rows = linearValues(model, name);
-    const data = createPackedFloats(n, k);
+    const data = createPackedFloats(32, n, k);
     for (let row = 0; row < n; row++) writeFloats(data, k, row, rows.subarray(row * k, (row + 1) * k));
     weights.set(`${name}.packed`, packedFloatTensor(n, k, data));
     if (name === 'head' && !weights.has('embedding')) {

@@ -8,7 +8,7 @@ import { prng } from '../../src/core/prng.ts';
 import { encodeOnnx } from '../../src/formats/onnx.ts';
 import { createGraphBuilder } from '../../src/graph/graph-builder.ts';
 import { hostLinear, packedAttributes } from '../../src/graph/linear.ts';
-import type { LinearForm, LoweredTensor } from '../../src/graph/lowered.ts';
+import { isFloats, type LinearForm, type LoweredTensor } from '../../src/graph/lowered.ts';
 import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
 import { runOnce } from '../../src/runtime/run-once.ts';
 import type { Runtime } from '../../src/runtime/session.ts';
@@ -52,7 +52,7 @@ async function run(
   const out = new Float32Array(rows * form.n);
   binding.input('in', runtime.tensor(x, [rows, form.k]));
   const coarse = typeof activations === 'number' ? activations : { int8: rows, int16: 0 }[activations];
-  if (form.bits !== 32) binding.input('coarse', runtime.tensor(Int32Array.of(coarse), [1]));
+  if (!isFloats(form.bits)) binding.input('coarse', runtime.tensor(Int32Array.of(coarse), [1]));
   binding.output('out', runtime.tensor(out, [rows, form.n]));
   await session.run(binding);
   binding.release();
@@ -115,7 +115,10 @@ for (const variant of [null, 'scalar']) {
         });
       }
     }
-    test(`floats${detail}`, () => check({ bits: 32, corrected: false, halves: false, bias }, 'int16', variant));
+    for (const bits of [16, 32] as const) {
+      const form = { bits, corrected: false, halves: false, bias };
+      test(`floats of ${bits} bits${detail}`, () => check(form, 'int16', variant));
+    }
   }
 }
 
@@ -131,7 +134,8 @@ test('a row has the same bits alone, beside any others, and on any number of thr
   const forms = [4, 8].flatMap((bits) =>
     [false, true].map((corrected) => ({ bits: bits as 4 | 8, corrected, halves: corrected, bias: true })),
   );
-  for (const form of [...forms, { bits: 32, corrected: false, halves: false, bias: false } as const]) {
+  const ofFloats = ([16, 32] as const).map((bits) => ({ bits, corrected: false, halves: false, bias: false }));
+  for (const form of [...forms, ...ofFloats]) {
     const sized = { ...form, n: 77, k: 192 };
     const weights = randomLinear('x', sized, random);
     const rows = 71;
@@ -169,8 +173,8 @@ test('in one run the first rows have the bits of 8-bit activations, the others t
 });
 
 test('a row that is no number, or infinite, spoils no other', async () => {
-  for (const bits of [4, 8, 32] as const) {
-    const form = { bits, n: 24, k: 64, corrected: bits === 4, halves: bits !== 32, bias: false };
+  for (const bits of [4, 8, 16, 32] as const) {
+    const form = { bits, n: 24, k: 64, corrected: bits === 4, halves: bits < 16, bias: false };
     const weights = randomLinear('x', form, random);
     for (const activations of ['int8', 'int16'] as const) {
       const x = floats(3 * form.k);

@@ -10,7 +10,7 @@ import { tinyModel } from '../helpers/tiny-lowered.ts';
 import { tinyModels } from '../helpers/tiny-models.ts';
 import { linearValues } from './linear-values.ts';
 
-const widths: readonly (LinearBits | null)[] = [null, 4, 8, 32];
+const widths: readonly (LinearBits | null)[] = [null, 4, 8, 16, 32];
 const floatsOf = ({ type, shape, bytes }: RawTensor) => dequantize(type, bytes(), elementCount(shape)!);
 
 /** The file's tensors that one linear joins, in the order of its rows. */
@@ -52,6 +52,7 @@ for (const name of tinyModels) {
         assert.deepEqual([form.n * form.k, form.k], [expected.length, parts[0]!.shape[1]]);
         if (bits !== null) assert.equal(form.bits, bits);
         if (form.bits === 32) assert.deepEqual(values, expected);
+        else if (form.bits === 16) assert.deepEqual(values, Float32Array.from(expected, Math.f16round));
         else assertWithin(values, expected, form.bits, `${linear} at ${bits} bits`);
       }
     }
@@ -80,13 +81,28 @@ for (const name of tinyModels) {
 test('a tied head of 8 bits is the embedding too, and is not kept twice', async () => {
   const model = await tinyModel('llama');
   assert.equal(model.shape.tiedEmbedding, true);
-  for (const bits of widths) assert.equal(lower(model, bits).weights.has('embedding'), bits === 4 || bits === 32);
+  for (const bits of widths) assert.equal(lower(model, bits).weights.has('embedding'), bits !== null && bits !== 8);
+});
+
+test('a weight that half floats do not reach is refused, and held in 32 bits', () => {
+  const { shape, tensors } = modelOfWidth(64);
+  const name = 'model.layers.0.mlp.up_proj.weight';
+  const values = floatsOf(tensors.get(name)!);
+  values[5] = -7e4;
+  const bytes = new Uint8Array(values.buffer);
+  const model = {
+    shape,
+    tensors: new Map(tensors).set(name, { ...tensors.get(name)!, type: 'F32', bytes: () => bytes }),
+  };
+  assert.throws(() => lower(model, 16), { code: 'model_unsupported', message: /32 bits/ });
+  assert.ok(linearValues(lower(model, 32), 'layers.0.gate_up').includes(-7e4));
 });
 
 test('rows that are not whole blocks stay floats, at whatever width the rest is', () => {
   const k = 48;
   const lowered = lower(modelOfWidth(k), 4);
   for (const [name, { bits }] of lowered.linears) assert.equal(bits, name.endsWith('.down') ? 4 : 32, name);
+  for (const { bits } of lower(modelOfWidth(k), 16).linears.values()) assert.equal(bits, 16);
 });
 
 test('a missing tensor is named', () => {

@@ -1,6 +1,6 @@
 // A lowered linear of random weights, in the native packing.
 
-import type { LinearForm, LoweredTensor } from '../../src/graph/lowered.ts';
+import { isFloats, type LinearForm, type LoweredTensor } from '../../src/graph/lowered.ts';
 import {
   createCodedRow,
   createPackedFloats,
@@ -23,8 +23,8 @@ export function randomLinear(
   const weights = new Map<string, LoweredTensor>();
   const floats = (length: number) => Float32Array.from({ length }, () => random() - 0.5);
   if (bias) weights.set(`${name}.bias`, { type: 'float32', shape: [n], data: floats(n) });
-  if (bits === 32) {
-    const data = createPackedFloats(n, k);
+  if (isFloats(bits)) {
+    const data = createPackedFloats(bits, n, k);
     for (let row = 0; row < n; row++) writeFloats(data, k, row, floats(k));
     return weights.set(`${name}.packed`, packedFloatTensor(n, k, data));
   }

@@ -40,7 +40,7 @@ for (const name of tinyModels) {
 
 test('widths and models do not share a file', async () => {
   const folder = temporaryFolder();
-  for (const bits of [null, 4, 8, 32] as const) await loadWeights(await tinyFiles('llama'), bits, folder, never);
+  for (const bits of [null, 4, 8, 16, 32] as const) await loadWeights(await tinyFiles('llama'), bits, folder, never);
   await loadWeights(await tinyFiles('qwen2'), null, folder, never);
   assert.equal(readdirSync(folder).length, 5);
 });

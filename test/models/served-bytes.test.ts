@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { servedBytes } from '../../src/models/served-bytes.ts';
+import { roundsFloats, servedBytes } from '../../src/models/served-bytes.ts';
 import { tinyLowered, tinyModel } from '../helpers/tiny-lowered.ts';
 import { tinyModels } from '../helpers/tiny-models.ts';
 
 for (const name of tinyModels) {
-  for (const bits of [null, 4, 8, 32] as const) {
+  for (const bits of [null, 4, 8, 16, 32] as const) {
     test(`${name} at ${bits ?? 'its own'} bits takes what its headers say`, async () => {
       const [model, lowered] = [await tinyModel(name), await tinyLowered(name, bits)];
       const bytes = [...lowered.weights.values()].reduce((sum, { data }) => sum + data.byteLength, 0);
@@ -15,3 +15,13 @@ for (const name of tinyModels) {
     });
   }
 }
+
+test('floats are rounded where nobody says how many bits they shall have', async () => {
+  const [floats, codes] = [await tinyModel('llama'), await tinyModel('llama-gguf')];
+  assert.deepEqual(
+    [null, 8, 16, 32].map((bits) => roundsFloats(floats, bits as 8 | 16 | 32 | null)),
+    [true, false, false, false],
+  );
+  const quantised = new Map([...codes.tensors].filter(([, { type }]) => type.startsWith('Q')));
+  assert.equal(roundsFloats({ ...codes, tensors: quantised }, null), false);
+});

@@ -51,7 +51,7 @@ type Optional = { readonly hasGain: boolean; readonly hasResidual: boolean };
 async function open(runtime: Runtime, linear: Linear, pools: Pools, { hasGain, hasResidual }: Optional) {
   const { inputs, outs, slots, weights, bias, norm, gated } = linear;
   const width = widthOf(linear);
-  const packed = createPackedFloats(width, inputs);
+  const packed = createPackedFloats(32, width, inputs);
   for (const [row, values] of weights.entries()) writeFloats(packed, inputs, row, values);
   const { type, shape } = packedFloatTensor(width, inputs, packed);
   const g = createGraphBuilder();

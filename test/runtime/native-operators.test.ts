@@ -17,7 +17,7 @@ async function gatedSilu(variant: string | null, x: Float32Array, rows: number, 
   const runtime = runtimeOf(variant, threads);
   const [width, n] = [x.length / rows, Math.floor(x.length / rows / 2)];
   const g = createGraphBuilder();
-  const weights = createPackedFloats(n, n);
+  const weights = createPackedFloats(32, n, n);
   for (let i = 0; i < n; i++) writeFloats(weights, n, i, new Float32Array(n).fill(1, i, i + 1));
   const { type, shape } = packedFloatTensor(n, n, weights);
   const operands = [g.input('x', 'float32', ['R', width]), g.input('w', type, shape)];

@@ -1,7 +1,14 @@
 // One linear with an adapter in it: rows of merged floats into the form that is wanted, quantised once. Knows rows;
 // knows no arithmetic and no model around the linear.
 
-import type { LinearBits, LinearForm, LoweredModel, LoweredTensor } from '../../graph/lowered.ts';
+import {
+  type FloatBits,
+  isFloats,
+  type LinearBits,
+  type LinearForm,
+  type LoweredModel,
+  type LoweredTensor,
+} from '../../graph/lowered.ts';
 import {
   type CodedRow,
   createCodedRow,
@@ -13,7 +20,7 @@ import {
   packedTensor,
   writeFloats,
 } from '../../graph/packed.ts';
-import { blockSize, type CodeBits, zeroOf } from '../../graph/quantized.ts';
+import { bitsFor, type CodeBits, zeroOf } from '../../graph/quantized.ts';
 import type { TakeMemory } from '../../graph/weight-memory.ts';
 import type { Breath } from '../adapters/breath.ts';
 import type { MergeTarget } from './merge-targets.ts';
@@ -31,15 +38,19 @@ export type MergeSource = {
 
 /** Width of a merged linear; null keeps its own. Blocks of 32 need a `k` of whole blocks: any other is float. */
 export const mergedBits = ({ bits, k }: LinearForm, wanted: LinearBits | null): LinearBits =>
-  k % blockSize === 0 ? (wanted ?? bits) : 32;
+  bitsFor(k, wanted ?? bits);
 
 export const mergeLinear = (source: MergeSource, target: MergeTarget, bits: LinearBits): Promise<MergedLinear> =>
-  bits === 32 ? mergeToFloats(source, target) : mergeToCodes(source, target, bits);
+  isFloats(bits) ? mergeToFloats(source, target, bits) : mergeToCodes(source, target, bits);
 
-async function mergeToFloats({ rows, memory, breath }: MergeSource, target: MergeTarget): Promise<MergedLinear> {
-  const form = mergedForm(target.form, 32);
+async function mergeToFloats(
+  { rows, memory, breath }: MergeSource,
+  target: MergeTarget,
+  bits: FloatBits,
+): Promise<MergedLinear> {
+  const form = mergedForm(target.form, bits);
   const { n, k } = form;
-  const data = createPackedFloats(n, k, memory);
+  const data = createPackedFloats(bits, n, k, memory);
   for (const piece of rows.pieces(target)) {
     const { from, to } = piece;
     const values = await rows.of(target, piece);
@@ -57,7 +68,7 @@ async function mergeToCodes(
   const { name } = target;
   const form = mergedForm(target.form, bits);
   const { k } = form;
-  const source = target.form.bits === 32 ? null : (target.form as PackedForm);
+  const source = isFloats(target.form.bits) ? null : (target.form as PackedForm);
   const codesOfBase = source && packedRows(source, packedOf(base, name));
   const data = memory(packedBytes(form));
   const merged = packedRows(form, data);
@@ -87,7 +98,7 @@ export function mergedForm<Bits extends LinearBits>(
   form: LinearForm,
   bits: Bits,
 ): LinearForm & { readonly bits: Bits } {
-  return { ...form, bits, corrected: bits !== 32 && form.corrected, halves: bits === form.bits && form.halves };
+  return { ...form, bits, corrected: !isFloats(bits) && form.corrected, halves: bits === form.bits && form.halves };
 }
 
 const packedOf = (model: LoweredModel, name: string) =>

@@ -1,8 +1,14 @@
 // A base model with an adapter merged in: W + scale · B A in the linears that the adapter changes, and the base's own
 // objects for all else, by which whoever holds both shares their memory.
 
-import type { LinearBits, LinearForm, LoweredModel, LoweredTensor } from '../../graph/lowered.ts';
-import { groupRows, type PackedForm, packedBytes } from '../../graph/packed.ts';
+import {
+  isFloats,
+  type LinearBits,
+  type LinearForm,
+  type LoweredModel,
+  type LoweredTensor,
+} from '../../graph/lowered.ts';
+import { type PackedForm, packedBytes, packedFloatBytes } from '../../graph/packed.ts';
 import { weightMemory } from '../../graph/weight-memory.ts';
 import type { Runtime } from '../../runtime/session.ts';
 import type { Breath } from '../adapters/breath.ts';
@@ -68,4 +74,4 @@ export function mergedBytes(base: LoweredModel, adapter: ResidentAdapter, bits: 
 }
 
 const linearBytes = (form: LinearForm): number =>
-  form.bits === 32 ? 4 * Math.ceil(form.n / groupRows) * groupRows * form.k : packedBytes(form as PackedForm);
+  isFloats(form.bits) ? packedFloatBytes(form.bits, form.n, form.k) : packedBytes(form as PackedForm);

@@ -22,7 +22,9 @@ const Part = Type.Object(
 export const MergeBody = Type.Object(
   {
     bits: Type.Optional(
-      Type.Enum([4, 8, 32], { description: "Of the merged linears; left out: each one's own, as the base has it." }),
+      Type.Enum([4, 8, 16, 32], {
+        description: "Of the merged linears; left out: each one's own, as the base has it.",
+      }),
     ),
     wait: Type.Optional(
       Type.Boolean({

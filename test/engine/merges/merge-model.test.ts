@@ -10,8 +10,9 @@ import { mergedBytes, mergeModel } from '../../../src/engine/merges/merge-model.
 import { createDecoder } from '../../../src/engine/runner/decoder.ts';
 import { evenBatch } from '../../../src/engine/runner/forward-batch.ts';
 import { lower } from '../../../src/graph/lower.ts';
-import type { LinearBits, LoweredModel } from '../../../src/graph/lowered.ts';
+import { isFloats, type LinearBits, type LoweredModel } from '../../../src/graph/lowered.ts';
 import { createCodedRow, type PackedForm, packedRows } from '../../../src/graph/packed.ts';
+import { bitsFor } from '../../../src/graph/quantized.ts';
 import { loweredFile } from '../../../src/graph/weights.ts';
 import { createOnnxRuntime } from '../../../src/runtime/onnx-runtime.ts';
 import { linearValues } from '../../graph/linear-values.ts';
@@ -28,11 +29,11 @@ import {
 import { breath, densely, oddModel, resident } from './merging.ts';
 
 const runtime = createOnnxRuntime({ library: null, threads: 1, spin: false });
-const widths = [null, 4, 8, 32] as const;
+const widths = [null, 4, 8, 16, 32] as const;
 
 /** Forms of all kinds: the GGUF has 4 and 8 bits, symmetric and corrected; the others floats, rounded or not. */
 const bases: readonly { name: string; open(): Promise<BaseModel>; lowered: readonly (LinearBits | null)[] }[] = [
-  { name: 'llama-gguf', open: () => tinyModel('llama-gguf'), lowered: [null, 4, 8, 32] },
+  { name: 'llama-gguf', open: () => tinyModel('llama-gguf'), lowered: [null, 4, 8, 16, 32] },
   { name: 'llama', open: () => tinyModel('llama'), lowered: [4, 8] },
   { name: 'qwen2', open: () => tinyModel('qwen2'), lowered: [8] },
   { name: 'odd widths', open: async () => oddModel(), lowered: [null] },
@@ -74,7 +75,7 @@ async function merge({ base, adapter }: Merge, bits: LinearBits | null, scale = 
 /** [n, k / 32]; null for floats. */
 function scalesOf({ linears, weights }: LoweredModel, name: string): Float32Array | null {
   const form = linears.get(name)!;
-  if (form.bits === 32) return null;
+  if (isFloats(form.bits)) return null;
   const rows = packedRows(form as PackedForm, weights.get(`${name}.packed`)!.data as Uint8Array<ArrayBuffer>);
   const coded = createCodedRow(form.k);
   const scales = new Float32Array((form.n * form.k) / 32);
@@ -85,14 +86,15 @@ function scalesOf({ linears, weights }: LoweredModel, name: string): Float32Arra
   return scales;
 }
 
-/** How far the merged linears lie from the definition, in steps of each weight's own grid; floats in 1e-6. */
+/** How far the merged linears lie from the definition: in steps of a weight's grid, floats in 1e-6 and 2^-12 of it. */
 function stepsApart({ base, scaled }: Merge, merged: LoweredModel): number {
   let most = 0;
   for (const [name, wanted] of densely(base, scaled)) {
     const found = linearValues(merged, name);
     const scales = scalesOf(merged, name);
+    const floatStep = merged.linears.get(name)!.bits === 16 ? 2 ** -12 : 1e-6;
     for (let i = 0; i < wanted.length; i++) {
-      const step = scales === null ? 1e-6 * Math.max(1, Math.abs(wanted[i]!)) : Math.abs(scales[i >> 5]!) + 1e-6;
+      const step = scales === null ? floatStep * Math.max(1, Math.abs(wanted[i]!)) : Math.abs(scales[i >> 5]!) + 1e-6;
       const apart = Math.abs(found[i]! - wanted[i]!) / step;
       if (!(apart <= most)) most = apart;
     }
@@ -115,7 +117,7 @@ for (const { name, open, lowered } of bases) {
           context.diagnostic(`${what}: ${apart.toFixed(2)}`);
           // Half floats hold an adapter's values, and DoRA's gains only so far.
           const floatsMax = plan.dora ? 1000 : 4;
-          const isFloat = (to ?? from) === 32 || name === 'odd widths';
+          const isFloat = (to ?? from ?? 0) >= 16 || name === 'odd widths';
           assert.ok(apart <= (isFloat ? floatsMax : 1.01), `${what}: ${apart}`);
           checkSharing(one, merged, to);
         }
@@ -135,7 +137,7 @@ function checkSharing({ base, adapter, scaled }: Merge, merged: LoweredModel, to
     const found = merged.linears.get(name)!;
     if (!touched.has(name)) assert.equal(found, form);
     else if (to === null) assert.deepEqual(found, form);
-    else assert.equal(found.bits, form.k % 32 === 0 ? to : 32);
+    else assert.equal(found.bits, bitsFor(form.k, to));
   }
   const linearOf = (weight: string) => weight.replace(/\.[a-z]+$/, '');
   for (const [name, tensor] of merged.weights) {
@@ -187,7 +189,7 @@ test('a scale, and several adapters as one', async () => {
   for (const { adapter, scale } of scaled) residents.push({ adapter: await resident(base, adapter), scale });
   const both: Merge = { base, scaled, adapter: await combineAdapters('both', residents, base.shape, breath) };
   for (const to of widths) {
-    const limit = to === 32 ? 4 : 1.01;
+    const limit = to !== null && isFloats(to) ? 4 : 1.01;
     assert.ok(stepsApart(half, await merge(half, to, -0.5)) <= limit);
     assert.ok(stepsApart(both, await merge(both, to)) <= limit);
   }
