@@ -5,7 +5,6 @@ import { LorikeetError } from '../core/errors.ts';
 import { mayTake, type Share } from '../core/share.ts';
 import { DrainRate } from './drain-rate.ts';
 import type { FlowLoad } from './flow-load.ts';
-import type { SequenceEnd } from './messages.ts';
 
 export type QueueLimits = {
   /** Sequences, and prompt tokens, of one flow that may wait while no other flow's do; all together twice as many. */
@@ -16,6 +15,8 @@ export type QueueLimits = {
 export type Asked = {
   readonly share: Share;
   readonly promptTokens: number;
+  /** What it may generate; null: nobody said. */
+  readonly maxTokens: number | null;
   /** Infinity: somebody always waits for it. */
   readonly timeoutMs: number;
   /** Sequences that run at once. */
@@ -23,8 +24,20 @@ export type Asked = {
   readonly now: number;
 };
 
-/** Weight of the newest sequence in the mean service time. */
+/** What was done of a sequence, in how long, and how many ran beside it, itself included. */
+export type Done = {
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+  readonly ms: number;
+  readonly rows: number;
+  /** It came to its own end: then it says how long answers are, too. */
+  readonly isWhole: boolean;
+};
+
+/** Weight of the newest sequence in the means. */
 const newest = 0.1;
+/** Tokens of a prompt that are read in the time of one that is generated. */
+const promptTokensOfOne = 8;
 /** An estimate is a mean: of what is taken just at it, half would come late, and be work for nothing. */
 const margin = 1.25;
 const secondsMax = 60;
@@ -32,9 +45,16 @@ const secondsMax = 60;
 export class AdmissionControl {
   readonly #limits: QueueLimits;
   readonly #drainRate = new DrainRate();
-  /** From a sequence's start to its end, milliseconds; 0 before the first. */
-  #serviceMs = 0;
-  #served = 0;
+  /**
+   * Of the engine's time for one generated token, were it that sequence's alone, milliseconds; 0 before the first. Rows
+   * share the engine, so that a sequence takes this for each of its tokens and of those beside it. What few rows taught
+   * is too much for many, since a batch is cheaper: then fewer are taken, and what these teach is nearer.
+   */
+  #msOfToken = 0;
+  #known = 0;
+  /** Generated tokens of an answer. */
+  #tokens = 0;
+  #whole = 0;
 
   constructor(limits: QueueLimits) {
     this.#limits = limits;
@@ -45,28 +65,38 @@ export class AdmissionControl {
     this.#drainRate.started(now, since);
   }
 
-  /** Those that were cut off say nothing of how long one takes. @param ms from its start */
-  ended({ reason }: SequenceEnd, ms: number): void {
-    if (reason !== 'stop' && reason !== 'length') return;
-    const weight = Math.max(newest, 1 / ++this.#served);
-    this.#serviceMs += weight * (ms - this.#serviceMs);
+  ended({ promptTokens, completionTokens, ms, rows, isWhole }: Done): void {
+    if (isWhole) this.#tokens += Math.max(newest, 1 / ++this.#whole) * (completionTokens - this.#tokens);
+    // One that has said nothing yet may have waited for its adapter all the time.
+    if (completionTokens === 0) return;
+    const msOfToken = ms / workOf(promptTokens, completionTokens) / Math.max(1, rows);
+    this.#msOfToken += Math.max(newest, 1 / ++this.#known) * (msOfToken - this.#msOfToken);
   }
 
   /** Throws `server_overloaded` with the seconds after which it is worth another try. */
-  assertRoom(load: FlowLoad, { share, promptTokens, timeoutMs, slots, now }: Asked): void {
+  assertRoom(load: FlowLoad, asked: Asked): void {
+    const { share, promptTokens, timeoutMs, slots, now } = asked;
     const starts = load.startsBefore(share, slots);
     if (!this.#hasRoom(load, share, promptTokens, slots)) {
       const retryAfterSeconds = this.#drainRate.retryAfterSeconds(Math.max(1, starts - 1), now);
       throw new LorikeetError('server_overloaded', { retryAfterSeconds });
     }
-    // Where many expire while they run, starts come faster than answers: what slots can do is a bound on both.
-    const msEach = Math.max(this.#drainRate.msEach(now) ?? 0, this.#serviceMs / slots);
-    const lateMs = margin * (starts * msEach + this.#serviceMs) - timeoutMs;
+    // An idle engine is asked, whatever was learned when it was not: else nothing would ever be learned again.
+    if (load.running + load.waiting === 0) return;
+    const lateMs = margin * this.#readyInMs(load, starts, asked) - timeoutMs;
     if (lateMs <= 0) return;
     throw new LorikeetError('server_overloaded', {
       message: `The answer would not be ready within timeout_ms, which is ${timeoutMs}. Try again later.`,
       retryAfterSeconds: Math.min(Math.max(1, Math.ceil(lateMs / 1000)), secondsMax),
     });
+  }
+
+  #readyInMs(load: FlowLoad, starts: number, { promptTokens, maxTokens, slots, now }: Asked): number {
+    // Where many expire while they run, starts come faster than answers: what slots can do is a bound on both.
+    const msEach = Math.max(this.#drainRate.msEach(now) ?? 0, this.#msOfToken * workOf(promptTokens, this.#tokens));
+    const rows = Math.min(slots, load.running + load.waiting + 1);
+    const own = workOf(promptTokens, Math.min(maxTokens ?? Number.POSITIVE_INFINITY, this.#tokens));
+    return starts * msEach + this.#msOfToken * own * rows;
   }
 
   #hasRoom(load: FlowLoad, share: Share, promptTokens: number, slots: number): boolean {
@@ -79,3 +109,6 @@ export class AdmissionControl {
     return own.waiting === 0 || mayTake({ ...tokens, size: promptTokens });
   }
 }
+
+/** In generated tokens. */
+const workOf = (promptTokens: number, completionTokens: number) => completionTokens + promptTokens / promptTokensOfOne;

@@ -81,6 +81,14 @@ export class SequenceBook {
     return this.#entries.get(id)?.state ?? null;
   }
 
+  /** How far a running one is; null: it does not run. */
+  progress(id: number): { startedAt: number; promptTokens: number; completionTokens: number } | null {
+    const entry = this.#entries.get(id);
+    if (entry === undefined || entry.startedAt === null) return null;
+    const { startedAt, tokens, sequence } = entry;
+    return { startedAt, promptTokens: sequence.promptTokens.length, completionTokens: tokens };
+  }
+
   /** Marks a held sequence as given to the engine. */
   take(id: number, now: number): SequenceRequest {
     const entry = this.#entries.get(id)!;

@@ -139,7 +139,7 @@ class Supervisor implements SupervisedEngine {
   /** While the engine restarts, requests wait for it as they would for a slot. */
   assertRoom(
     share: Share = commonShare,
-    { promptTokens = [], timeoutMs = Number.POSITIVE_INFINITY }: Partial<SequenceRequest> = {},
+    { promptTokens = [], params, timeoutMs = Number.POSITIVE_INFINITY }: Partial<SequenceRequest> = {},
   ): void {
     if (this.state === 'draining' || this.state === 'stopped') throw new LorikeetError('server_draining');
     if (this.info === null || this.#circuitOpen) {
@@ -149,16 +149,23 @@ class Supervisor implements SupervisedEngine {
       });
     }
     const slots = this.info.maxSequences;
-    const asked = { share, promptTokens: promptTokens.length, timeoutMs, slots, now: this.#now() };
-    this.#admission.assertRoom(this.#book.load, asked);
+    const asked = { share, promptTokens: promptTokens.length, maxTokens: params?.maxTokens ?? null, timeoutMs };
+    this.#admission.assertRoom(this.#book.load, { ...asked, slots, now: this.#now() });
   }
 
   /**
    * The engine takes no step for it either; it ends here, so that the answer comes in time whatever the engine does.
    */
   #expire(id: number): void {
+    const progress = this.#book.progress(id);
+    if (progress !== null) this.#learn(progress, this.#book.running, false);
     if (this.#book.state(id) !== 'held') this.#process?.send({ type: 'abort', id });
     this.#endAll([id], { code: 'deadline_exceeded', message: errorTable.deadline_exceeded.message });
+  }
+
+  #learn(progress: NonNullable<ReturnType<SequenceBook['progress']>>, rows: number, isWhole: boolean): void {
+    const { startedAt, ...done } = progress;
+    this.#admission.ended({ ...done, ms: this.#now() - startedAt, rows, isWhole });
   }
 
   #send(id: number): void {
@@ -202,9 +209,13 @@ class Supervisor implements SupervisedEngine {
         if (since !== null) this.#admission.started(now, since);
       }
       for (const token of event.tokens) this.#book.token(token, now);
+      const rows = this.#book.running;
       for (const end of event.ended) {
+        const { promptTokens, completionTokens, reason } = end;
         const startedAt = this.#book.end(end);
-        if (startedAt !== null) this.#admission.ended(end, now - startedAt);
+        if (startedAt === null) continue;
+        const isWhole = reason === 'stop' || reason === 'length';
+        this.#learn({ startedAt, promptTokens, completionTokens }, rows, isWhole);
       }
       this.#tiers.moved(event.moves);
       this.#stats = event.stats;

@@ -66,3 +66,50 @@ for (const times of [1.5, 5]) {
     }
   });
 }
+
+/** Slots for all that come, which share one processor: a step takes longer with each row. */
+const manySlots = 256;
+const stepMsOf = (rows: number) => 5 + 5 * rows;
+/** Answers a second that the largest batch would come to. */
+const sharedCapacity = 1000 / 5 / tokens;
+
+test('where all run at once and share a processor, too, and after a crowd without timeouts', (t) => {
+  for (const times of [1.5, 5]) {
+    const { time, engine, submit } = supervised({ waitingRequests: 512, waitingTokens: 1_000_000 });
+    engine().ready(manySlots);
+    // What these teach is far above anybody's timeout.
+    for (let i = 0; i < 100; i++) submit(tokens);
+    while (time.monotonic() < 20_000) {
+      time.advance(stepMsOf(engine().running));
+      engine().step();
+    }
+    const random = prng(3);
+    const open = new Map<Witness, number>();
+    let [inTime, late, refused] = [0, 0, 0];
+    const began = time.monotonic();
+    for (let next = 0, now = 0; now < seconds * 1000; now = time.monotonic() - began) {
+      for (; next <= now; next += (-Math.log(1 - random()) * 1000) / (times * sharedCapacity)) {
+        try {
+          open.set(submit(tokens, 4, { timeoutMs: deadlineMs }), now);
+        } catch (error) {
+          assert.ok(error instanceof LorikeetError && error.code === 'server_overloaded');
+          refused++;
+        }
+      }
+      time.advance(stepMsOf(engine().running));
+      engine().step();
+      for (const [witness] of open) {
+        const [end] = witness.ends;
+        if (end === undefined) continue;
+        open.delete(witness);
+        if (end.reason === 'length') inTime++;
+        else late++;
+      }
+    }
+    const most = sharedCapacity * seconds;
+    t.diagnostic(
+      `${times} times: in time ${(inTime / most).toFixed(2)} of the capacity; ${late} expired, ${refused} refused`,
+    );
+    assert.ok(inTime >= 0.75 * most, `${inTime} of ${most}`);
+  }
+});

@@ -55,6 +55,7 @@ export class SimulatedEngine implements EngineProcess {
   #waiting: SequenceRequest[] = [];
   #running: Running[] = [];
   #steps = 0;
+  #maxSequences = testInfo.maxSequences;
 
   constructor(handlers: EngineHandlers) {
     this.#handlers = handlers;
@@ -76,8 +77,13 @@ export class SimulatedEngine implements EngineProcess {
     this.die('was ended by SIGKILL');
   }
 
-  ready(): void {
-    if (this.alive) this.#handlers.onEvent({ type: 'ready', info: testInfo });
+  ready(maxSequences = testInfo.maxSequences): void {
+    this.#maxSequences = maxSequences;
+    if (this.alive) this.#handlers.onEvent({ type: 'ready', info: { ...testInfo, maxSequences } });
+  }
+
+  get running(): number {
+    return this.#running.length;
   }
 
   merge(event: MergeEvent): void {
@@ -104,7 +110,7 @@ export class SimulatedEngine implements EngineProcess {
       if (aborted.has(sequence.id)) ended.push(end(sequence, 'abort', 0));
       return !aborted.has(sequence.id);
     });
-    const started = this.#waiting.splice(0, testInfo.maxSequences - this.#running.length);
+    const started = this.#waiting.splice(0, this.#maxSequences - this.#running.length);
     this.#running.push(...started.map((sequence) => ({ sequence, tokens: 0 })));
     const tokens = [];
     const still: Running[] = [];
