@@ -46,6 +46,16 @@ const answers: Readonly<Record<string, object>> = {
       ...{ target: 'wren:prod', before: { version: 1 }, after: { version: 2 } },
     },
   ]),
+  '/v1/admin/replicas': listOf([
+    {
+      ...{ id: 'first-of-two', object: 'replica', is_this: true, started_at: seconds, lease_seconds: 4.2 },
+      ...{ changes_behind: 0, deletions_waiting: 0, status: { host: 'one', engine: 'ready', running: 3 } },
+    },
+    {
+      ...{ id: 'second-of-two', object: 'replica', is_this: false, started_at: seconds, lease_seconds: -70 },
+      ...{ changes_behind: 12, deletions_waiting: 1, status: { host: 'two' } },
+    },
+  ]),
   '/v1/usage': listOf(
     [0, 1, 2].map((minute) => ({
       ...{ start_time: seconds + minute * 60, adapter_digest: minute === 1 ? `sha256:${'ab'.repeat(32)}` : null },
@@ -88,6 +98,7 @@ test('what the server has no routes for is not offered', options, async () => {
     ['/v1/admin/tenants', 'Tenants'],
     ['/v1/admin/audit', 'Audit'],
     ['/v1/usage', 'Usage'],
+    ['/v1/admin/replicas', 'Replicas'],
   ] as const) {
     const links = page.getByRole('navigation').getByRole('link', { name: title });
     if (path in paths) await links.waitFor();
@@ -130,7 +141,7 @@ test('keys are made, shown once, rotated and revoked', options, async () => {
   await page.context().close();
 });
 
-test('tenants, audit and usage are shown', options, async () => {
+test('tenants, audit, usage and replicas are shown', options, async () => {
   const { page, problems } = await openPage(browser, { scheme: 'dark' });
   const sent = await offer(page);
   await page.goto(`${server.url}/console/#/tenants`);
@@ -147,6 +158,12 @@ test('tenants, audit and usage are shown', options, async () => {
   await page.getByRole('link', { name: 'Usage' }).click();
   await page.getByRole('img', { name: 'Tokens a minute: generated 90, prompts 40' }).waitFor();
   await page.getByRole('row', { name: /^abababab 3 40 8 90 0/ }).waitFor();
+  await assertAccessible(page);
+  await page.getByRole('link', { name: 'Replicas' }).click();
+  const first = page.getByRole('row', { name: /^first-of/ });
+  for (const text of ['answers here', 'lives', 'ready']) await first.getByText(text).waitFor();
+  const second = page.getByRole('row', { name: /^second-o/ });
+  for (const text of ['silent for 1 min 10 s', '12', 'two']) await second.getByText(text, { exact: true }).waitFor();
   await assertAccessible(page);
   assert.deepEqual(problems, []);
   await page.context().close();

@@ -18,6 +18,7 @@ const views: Readonly<Record<string, ComponentType<ViewProps>>> = {
   usage: view(async () => (await import('./operator/usage.ts')).UsageView),
   keys: view(async () => (await import('./operator/keys.ts')).KeysView),
   tenants: view(async () => (await import('./operator/tenants.ts')).TenantsView),
+  replicas: view(async () => (await import('./operator/replicas.ts')).ReplicasView),
   settings: view(async () => (await import('./operator/settings.ts')).SettingsView),
   audit: view(async () => (await import('./operator/audit.ts')).AuditView),
 };

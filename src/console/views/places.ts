@@ -18,6 +18,7 @@ export const places: readonly Place[] = [
   { name: 'usage', title: 'Usage', icon: 'usage', needs: '/v1/usage' },
   { name: 'keys', title: 'Keys', icon: 'keys', needs: '/v1/admin/keys' },
   { name: 'tenants', title: 'Tenants', icon: 'tenants', needs: '/v1/admin/tenants' },
+  { name: 'replicas', title: 'Replicas', icon: 'replicas', needs: '/v1/admin/replicas' },
   { name: 'settings', title: 'Settings', icon: 'settings', needs: '/v1/admin/settings' },
   { name: 'audit', title: 'Audit', icon: 'audit', needs: '/v1/admin/audit' },
 ];
