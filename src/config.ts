@@ -257,6 +257,13 @@ export const settingTable = {
     defaultHelp: 'folders in the data dir',
   }),
   blobCache: bytes('LORIKEET_BLOB_CACHE', 20 * 1024 ** 3, 'of LORIKEET_BLOB_URL: disk for adapters that are kept here'),
+  registryStale: integer(
+    'LORIKEET_REGISTRY_STALE',
+    300,
+    { min: 0, max: 86_400 },
+    'while PostgreSQL is away: seconds that aliases and keys are believed as they were; 0 refuses them',
+    { placeholder: 'seconds' },
+  ),
   adminKey: secret('LORIKEET_ADMIN_KEY', 'LORIKEET_ADMIN_KEY_FILE', 'a key with every scope', {
     aliases: ['api-key'],
   }),

@@ -38,9 +38,10 @@ export async function serve(loaded: LoadedConfig, report: StartReport, asked: Ab
   const phase = timedPhases(report);
   for (const name of unknownVariables) report.line(`${name} is set, but is no setting of Lorikeet.`);
 
-  const parts = { newId: randomUUID, clock: systemClock, timers: systemTimers, lost };
-  const { database, store } = await openStorage(config, parts, open);
-  const tenancy = await openTenancy(database, systemClock);
+  const logger = createLogger(config.logLevel);
+  const parts = { newId: randomUUID, clock: systemClock, timers: systemTimers, log: logger, lost };
+  const { database, store, changes } = await openStorage(config, parts, open);
+  const tenancy = await openTenancy(database, systemClock, changes);
   const hasKeys = await closeOrOpen(config, tenancy, report);
   await assertPortFree(config);
   phase('data', config.dataDir);
@@ -51,15 +52,14 @@ export async function serve(loaded: LoadedConfig, report: StartReport, asked: Ab
   const tokenizer = await loadTokenizer(files, (path) => readGguf(path).metadata);
   phase('tokeniser', `${tokenizer.vocabulary} tokens`);
 
-  const logger = createLogger(config.logLevel);
   open.defer(writeKeyUses(tenancy.keys, systemTimers, logger));
   const service = await startService(config, { database, tenancy, logger });
   open.defer(() => service.close());
   const engine = startEngine(config, { model: files, memory, tokenizer, logger });
   open.defer(() => engine.close(0));
-  const registry = await openRegistry(config, { database, store, files, engine, service, logger });
+  const registry = await openRegistry(config, { database, store, changes, files, engine, service, logger });
   open.defer(() => registry.close());
-  const merges = await startMerges(config, { database, memory, tokenizer, engine, registry, service, logger });
+  const merges = await startMerges(config, { database, changes, memory, tokenizer, engine, registry, service, logger });
   open.defer(() => merges.close());
   const traffic = measureTraffic(systemClock, limits);
   const metrics = createMetrics({ modelName: files.name, memory });
@@ -68,7 +68,7 @@ export async function serve(loaded: LoadedConfig, report: StartReport, asked: Ab
   const offline = startOffline(files, logger);
   open.defer(() => offline.close());
   const training = await openTraining(config, {
-    ...{ database, store, files, engine, registry, service, tenancy, metrics, logger },
+    ...{ database, store, changes, files, engine, registry, service, tenancy, metrics, logger },
   });
   open.defer(() => training.jobs.close(0));
   const tracing = await startTracing(config, logger);

@@ -1,12 +1,15 @@
 // `lorikeet keys create | list | rotate | revoke`, on the same database as the server, which may be running.
 
 import { randomUUID } from 'node:crypto';
-import { systemClock } from '../core/clock.ts';
+import { systemClock, systemTimers } from '../core/clock.ts';
 import { auditTable } from '../storage/audit-table.ts';
 import { makeDataDir } from '../storage/data-dir.ts';
+import { isPostgres } from '../storage/database.ts';
 import { closeForGood, openOwnDatabase } from '../storage/identity.ts';
 import { keyTable } from '../storage/key-table.ts';
 import { databaseLocation } from '../storage/location.ts';
+import { alone } from '../storage/replicas/changes.ts';
+import { besideReplicas } from '../storage/replicas/open-replica.ts';
 import { type AuditLog, auditLog } from '../tenants/audit.ts';
 import { type CreatedKey, type KeyRecord, type KeyStore, keyStore } from '../tenants/keys.ts';
 import { defaultTenant, isScope, isTenantName, type Scope, scopes } from '../tenants/scopes.ts';
@@ -36,7 +39,8 @@ export const keysCommand: Command = {
     const location = databaseLocation(config.dataDir, config.databaseUrl);
     const database = await openOwnDatabase(config.dataDir, location, { newId: randomUUID, now: systemClock.now });
     try {
-      const keys = keyStore(keyTable(database), systemClock);
+      const changes = isPostgres(database) ? besideReplicas(database, systemClock, systemTimers) : alone();
+      const keys = keyStore(keyTable(database), systemClock, changes);
       const code = await run({ keys, audit: auditLog(auditTable(database), systemClock) }, invocation, prefix);
       if (await keys.any()) closeForGood(config.dataDir);
       return code;

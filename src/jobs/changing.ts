@@ -106,6 +106,7 @@ async function insert(parts: JobParts, files: TrainingFiles, owned: Owned, asked
     ...names,
     ...rest,
     spec: JSON.stringify(spec),
+    owner: parts.changes.id,
   });
   await jobs.prune(tenant, finishedStates, limits.finishedJobs);
 }

@@ -13,8 +13,12 @@ import type { JobEvent, JobProgress } from './training-jobs.ts';
 
 export type JobEvents = ReturnType<typeof jobEvents>;
 
+/** A job, and how often it was taken by then: others take it later. */
+export type RunBy = { readonly id: string; readonly epoch: number };
+
 type Metrics = Readonly<Record<string, number>>;
-type Waiting = { readonly events: NewJobEvent[]; progress: JobProgress | null };
+/** `epoch`: of who runs the job; null: whoever it is. */
+type Waiting = { readonly events: NewJobEvent[]; progress: JobProgress | null; readonly epoch: number | null };
 type Options = { readonly clock: Clock; readonly timers: Timers; readonly log: JobLog; readonly table: JobEventTable };
 
 /** Steps of a small model come many a second; nobody reads them faster than this. */
@@ -28,12 +32,9 @@ export function jobEvents({ clock, timers, log, table }: Options) {
   let last: Promise<unknown> = Promise.resolve();
   let cancelFlush: (() => void) | null = null;
 
-  const write = async (job: string, { events, progress }: Waiting): Promise<void> => {
-    await table.append(job, events, progress === null ? null : JSON.stringify(progress));
-    const before = counts.get(job);
-    const metrics = events.filter(({ step }) => step !== null).length;
-    const count = before === undefined ? (await table.metrics(job)).length : before + metrics;
-    counts.set(job, count > 2 * limits.jobMetrics ? await thin(table, job) : count);
+  const write = async (job: string, { events, progress, epoch }: Waiting): Promise<void> => {
+    await table.append(job, events, progress === null ? null : JSON.stringify(progress), epoch);
+    counts.set(job, await thinned(table, job, counts.get(job), events));
     told.tell(job);
   };
 
@@ -44,15 +45,16 @@ export function jobEvents({ clock, timers, log, table }: Options) {
     const groups = [...waiting];
     waiting.clear();
     const written = last.then(async () => {
-      for (const [job, group] of groups) await write(job, group);
+      for (const [, group] of groups) await write(group.events[0]!.job, group);
     });
     last = written.catch(() => {});
     return written;
   };
 
-  const add = (job: string, event: NewJobEvent, progress: JobProgress | null): void => {
-    const group = waiting.get(job) ?? { events: [], progress: null };
-    waiting.set(job, group);
+  const add = (event: NewJobEvent, progress: JobProgress | null, epoch: number | null): void => {
+    const id = `${event.job} ${epoch}`;
+    const group = waiting.get(id) ?? { events: [], progress: null, epoch };
+    waiting.set(id, group);
     group.events.push(event);
     group.progress = progress ?? group.progress;
     cancelFlush ??= timers.after(flushMs, () => {
@@ -62,20 +64,20 @@ export function jobEvents({ clock, timers, log, table }: Options) {
 
   return {
     flush,
-    /** A sentence; on the disk when it resolves. */
-    async say(job: string, message: string, level: JobEvent['level'] = 'info'): Promise<void> {
-      add(job, { job, created_at: clock.now(), level, message, step: null, data: null }, null);
+    /** A sentence; on the disk when it resolves. @param by who runs it, where that one says it */
+    async say(job: string, message: string, level: JobEvent['level'] = 'info', by?: RunBy): Promise<void> {
+      add({ job, created_at: clock.now(), level, message, step: null, data: null }, null, by?.epoch ?? null);
       await flush();
     },
     /** A step's figures; on the disk soon. */
-    metrics(job: string, message: string, data: Metrics, progress: JobProgress): void {
+    metrics({ id: job, epoch }: RunBy, message: string, data: Metrics, progress: JobProgress): void {
       const event = { job, created_at: clock.now(), level: 'info', message, data: JSON.stringify(data) };
-      add(job, { ...event, step: progress.step }, progress);
+      add({ ...event, step: progress.step }, progress, epoch);
     },
     /** Forgets steps beyond this one, which will be taken again. */
-    rewind(job: string, step: number): Promise<void> {
+    rewind({ id: job, epoch }: RunBy, step: number): Promise<void> {
       counts.delete(job);
-      const rewound = flush().then(() => table.rewind(job, step));
+      const rewound = flush().then(() => table.rewind(job, step, epoch));
       // Before what comes next is written.
       last = rewound.catch(() => {});
       return rewound;
@@ -85,9 +87,23 @@ export function jobEvents({ clock, timers, log, table }: Options) {
       counts.delete(job);
       told.tell(job);
     },
+    /** Something was said, here or by another server. */
+    tell: told.tell,
     /** @returns a function that ends it */
     onChange: told.add,
   };
+}
+
+/** @param before metrics that were there; undefined: not known @returns how many there are now */
+async function thinned(
+  table: JobEventTable,
+  job: string,
+  before: number | undefined,
+  events: readonly NewJobEvent[],
+): Promise<number> {
+  const metrics = events.filter(({ step }) => step !== null).length;
+  const count = before === undefined ? (await table.metrics(job)).length : before + metrics;
+  return count > 2 * limits.jobMetrics ? await thin(table, job) : count;
 }
 
 /** @returns how many are left. */

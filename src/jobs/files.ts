@@ -5,8 +5,9 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { LorikeetError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import { sharedPlaces } from '../core/shared-places.ts';
+import { acrossServers, contentKey, type Database } from '../storage/database.ts';
 import type { StagedFile } from '../storage/file-folder.ts';
-import type { NewFileRow } from '../storage/file-table.ts';
+import { fileTable, type NewFileRow } from '../storage/file-table.ts';
 import { orStorageFull } from '../storage/storage-full.ts';
 import type { FileRow } from '../storage/tables.ts';
 import { liveBatchStates } from './batches/batches.ts';
@@ -50,8 +51,11 @@ export function trainingFiles(parts: JobParts): TrainingFiles {
         if (user !== undefined) {
           throw new LorikeetError('file_in_use', { message: `The ${user} still needs the file ${id}.` });
         }
-        await files.delete(id);
-        if (!(await files.isUsed(digest))) await folder.remove(digest);
+        await acrossServers(options.database, contentKey(digest), async (rows) => {
+          const table = fileTable(rows);
+          await table.delete(id);
+          if (!(await table.isUsed(digest))) await folder.remove(digest);
+        });
       }),
   };
 }
@@ -119,7 +123,12 @@ export function publishFile(
     }
     await folder.place(staged);
     const content = { bytes: staged.bytes, digest: staged.digest };
-    return fileOf(await files.insert({ ...about, ...content, created_at: clock.now() }), about.id);
+    const row = { ...about, ...content, created_at: clock.now() };
+    const insert = (rows: Database) => fileTable(rows).insert(row);
+    const file = await acrossServers(options.database, contentKey(staged.digest), insert);
+    // From the row on nobody removes it; another server may have done so just before.
+    await folder.confirm(staged.digest, staged.bytes);
+    return fileOf(file, about.id);
   });
 }
 

@@ -12,6 +12,8 @@ export type JobReading = Pick<TrainingJobs, 'list' | 'find' | 'events' | 'follow
 /** Events that are read at once. */
 const batch = 100;
 const newest = Number.MAX_SAFE_INTEGER;
+/** How often it is looked for what another server's job has said. */
+const lookMs = 500;
 
 export function jobReading(parts: JobParts): JobReading {
   const { jobs, eventTable, events } = parts;
@@ -36,7 +38,12 @@ export function jobReading(parts: JobParts): JobReading {
   };
 }
 
-async function* follow({ jobs, eventTable, events }: JobParts, id: string, after: number, stop: AbortSignal) {
+async function* follow(
+  { jobs, eventTable, events, changes, options }: JobParts,
+  id: string,
+  after: number,
+  stop: AbortSignal,
+) {
   let wake = () => {};
   let isWoken = false;
   const onChange = () => {
@@ -59,6 +66,8 @@ async function* follow({ jobs, eventTable, events }: JobParts, id: string, after
       await new Promise<void>((resolve) => {
         wake = resolve;
         if (isWoken) resolve();
+        // Steps that another server's trainer takes are told to nobody here.
+        else if (changes.isShared) options.timers.after(lookMs, resolve);
       });
     }
   } finally {

@@ -3,12 +3,15 @@
 
 import { join } from 'node:path';
 import { LorikeetError } from '../core/errors.ts';
+import { repeatedly } from '../core/repeatedly.ts';
 import { serially } from '../core/serially.ts';
 import { batchTable } from '../storage/batch-table.ts';
 import { fileFolder } from '../storage/file-folder.ts';
 import { fileTable } from '../storage/file-table.ts';
 import { jobEventTable } from '../storage/job-event-table.ts';
 import { jobTable } from '../storage/job-table.ts';
+import { alone } from '../storage/replicas/changes.ts';
+import { sharedWork } from '../storage/shared-work.ts';
 import { orStorageFull } from '../storage/storage-full.ts';
 import type { AnswerLine, Batches } from './batches/batches.ts';
 import { openBatches } from './batches/open-batches.ts';
@@ -19,7 +22,7 @@ import { jobReading } from './job-reading.ts';
 import type { JobOptions } from './options.ts';
 import { type JobParts, workFolder } from './parts.ts';
 import { reconcile } from './reconcile.ts';
-import { jobRunner } from './runner.ts';
+import { isLost, jobRunner } from './runner.ts';
 import type { TrainingFiles } from './training-files.ts';
 import { type JobStats, jobStates, type TrainingJobs } from './training-jobs.ts';
 import { validateJob } from './validate.ts';
@@ -34,6 +37,9 @@ export type OpenJobs = {
   readonly trainerPid: number | null;
 };
 
+/** How often it is looked whether a server died that was just looking at a job's files. */
+const lookMs = 10_000;
+
 /** Brings the folder and the database into agreement first. Throws `storage_full`. */
 export async function openTrainingJobs(options: JobOptions): Promise<OpenJobs> {
   const end = new AbortController();
@@ -43,7 +49,17 @@ export async function openTrainingJobs(options: JobOptions): Promise<OpenJobs> {
   const files = trainingFiles(parts);
   const runner = jobRunner(parts);
   onValid(() => runner.wake());
+  parts.changes.listen({
+    apply({ kind, name }) {
+      if (kind !== 'job') return;
+      parts.events.tell(name);
+      runner.look(name);
+      void states.read().catch(() => {});
+    },
+    forgetAll: () => runner.wake(),
+  });
   let closing: Promise<void> | null = null;
+  let stopLooking = () => {};
   const batches = openBatches({ ...parts, trainingFiles: files });
   return {
     files,
@@ -55,6 +71,7 @@ export async function openTrainingJobs(options: JobOptions): Promise<OpenJobs> {
         return { byState: states.counts, trainerRestarts: runner.restarts };
       },
       close(graceMs) {
+        stopLooking();
         closing ??= Promise.all([batches.close(), runner.close(graceMs)]).then(() => close(parts, end));
         return closing;
       },
@@ -63,6 +80,7 @@ export async function openTrainingJobs(options: JobOptions): Promise<OpenJobs> {
       runner.start();
       if (answer !== undefined) batches.start(answer);
       void validateAll(parts);
+      if (parts.changes.isShared) stopLooking = repeatedly(options.timers, lookMs, () => validateAll(parts));
     },
     get trainerPid() {
       return runner.pid;
@@ -79,6 +97,8 @@ function openParts(options: JobOptions, stop: AbortSignal) {
   let wake = () => {};
   const parts: JobParts = {
     ...{ options, clock, newId, jobs, eventTable, stop, batches: batchTable(database) },
+    changes: options.changes ?? alone(),
+    work: shared === null ? null : sharedWork(shared, files),
     files: fileTable(database),
     folder: fileFolder(join(options.folder, 'files'), files, newId, shared),
     events: jobEvents({ clock, timers, log, table: eventTable }),
@@ -94,7 +114,10 @@ function openParts(options: JobOptions, stop: AbortSignal) {
       wake();
     },
     // What cannot be removed now is removed at the next start.
-    forget: (id) => files.remove(workFolder(parts, id)).catch(() => {}),
+    async forget(id) {
+      await files.remove(workFolder(parts, id)).catch(() => {});
+      await parts.work?.remove(id).catch(() => {});
+    },
   };
   const onValid = (listener: () => void) => {
     wake = listener;
@@ -115,8 +138,12 @@ function stateCounts(count: () => Promise<Map<string, number>>) {
 }
 
 /** Never rejects. */
-async function validateAll({ jobs, validate, stop, options }: JobParts): Promise<void> {
-  const waiting = await jobs.inStates(['validating_files']).catch((error) => {
+async function validateAll({ jobs, validate, stop, options, changes }: JobParts): Promise<void> {
+  const lost = async () => {
+    const living = await changes.living();
+    return (await jobs.inStates(['validating_files'])).filter(({ owner }) => isLost(owner, living, changes.id));
+  };
+  const waiting = await lost().catch((error) => {
     if (!stop.aborted) options.log.error({ err: error }, 'training jobs of the last run could not be validated');
     return [];
   });

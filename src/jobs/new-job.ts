@@ -12,6 +12,7 @@ import { configName, weightsName } from '../storage/blob-folder.ts';
 import { completeHyperparameters, trainableModules } from './hyperparameters.ts';
 import { type JobParts, workFolder } from './parts.ts';
 import { ownName } from './result.ts';
+import { shareInitial } from './trainer-folder.ts';
 import type { TrainingFile, TrainingFiles } from './training-files.ts';
 import type { HyperparameterChoices, JobSpec, NewJob } from './training-jobs.ts';
 
@@ -113,6 +114,7 @@ async function takeInitial(parts: JobParts, tenant: string, id: string, asked: N
     await files.makeFolder(folder);
     await files.link(lease.files.config, join(folder, configName));
     await files.link(lease.files.weights, join(folder, weightsName));
+    await shareInitial(parts, id);
     return {
       digest: lease.adapter.digest,
       choices: {

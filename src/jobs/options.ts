@@ -10,6 +10,7 @@ import type { AdapterRegistry } from '../registry/adapter-registry.ts';
 import type { Database } from '../storage/database.ts';
 import type { Files } from '../storage/files.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
+import type { Changes } from '../storage/replicas/changes.ts';
 import type { AuditLog } from '../tenants/audit.ts';
 import type { TrainerRestartLimits } from './policies/trainer-restart.ts';
 import type { TrainingPriority } from './policies/training-floor.ts';
@@ -77,6 +78,8 @@ export type JobOptions = {
   readonly newSeed: () => number;
   readonly log: JobLog;
   readonly files: Files;
-  /** Where files of rows are that other servers share; left out: the folder has them. */
+  /** Where files of rows and checkpoints are that other servers share; left out: the folder has them. */
   readonly shared?: ObjectStore | null;
+  /** Servers beside this one; left out: there are none. */
+  readonly changes?: Changes;
 };

@@ -10,16 +10,19 @@ import { recordChange } from '../tenants/audit.ts';
 import { moveAlias } from './alias-move.ts';
 import { publishFile } from './files.ts';
 import { type JobOutcome, recordOf, resultFileId } from './job-row.ts';
-import { type JobParts, workFolder } from './parts.ts';
+import type { JobParts } from './parts.ts';
 import { thinMetrics } from './policies/thin-metrics.ts';
 import type { JobSpec, TrainingJobRecord } from './training-jobs.ts';
 
 type Curve = TrainingRecord['curve'];
 
-export async function finishJob(parts: JobParts, row: JobRow, outcome: JobOutcome): Promise<void> {
+/** @param epoch of who runs the job: taken by another since, it is that one's to end */
+export async function finishJob(parts: JobParts, row: JobRow, outcome: JobOutcome, epoch: number): Promise<void> {
+  if (row.epoch !== epoch) return;
   const { options, events, jobs, clock, exclusive } = parts;
   const job = recordOf(row);
   const { tenant, id, spec } = job;
+  const say = (sentence: string) => events.say(id, sentence, 'info', { id, epoch });
   await events.flush();
   const curve = await curveOf(parts, id);
   const training = recordOfTraining(job, outcome, thinned(curve, limits.lossCurvePoints));
@@ -38,22 +41,18 @@ export async function finishJob(parts: JobParts, row: JobRow, outcome: JobOutcom
   }
   await writeResults(parts, job, curve);
   const reference = `${adapter.name}@${adapter.version}`;
-  if (outcome.isEarly)
-    await events.say(id, `Stopped early at step ${outcome.step}: the validation loss got no better.`);
-  await events.say(id, `New fine-tuned model created: ${reference}`);
-  if (moved !== null) await events.say(id, moved.said);
-  await events.say(id, 'The job has successfully completed');
+  if (outcome.isEarly) await say(`Stopped early at step ${outcome.step}: the validation loss got no better.`);
+  await say(`New fine-tuned model created: ${reference}`);
+  if (moved !== null) await say(moved.said);
+  await say('The job has successfully completed');
   const progress = { ...job.progress, step: outcome.step, trainedTokens: outcome.trainedTokens, finishAt: null };
-  await exclusive(() =>
-    jobs.change(id, ['running'], {
-      state: 'succeeded',
-      adapter: reference,
-      finished_at: clock.now(),
-      progress: JSON.stringify(progress),
-    }),
+  const change = { state: 'succeeded', adapter: reference, finished_at: clock.now() };
+  const isEnded = await exclusive(() =>
+    jobs.change(id, ['running'], { ...change, progress: JSON.stringify(progress) }, epoch),
   );
+  if (!isEnded) return;
   events.end(id);
-  await options.files.remove(workFolder(parts, id));
+  await parts.forget(id);
   options.log.info({ job: id, tenant, adapter: reference, digest: adapter.digest }, 'a training job succeeded');
 }
 

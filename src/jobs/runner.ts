@@ -1,11 +1,12 @@
 // Takes one job after another from the queue in the store. One trains at a time: two would share the cores and the
 // memory, and both be later. What a server left running when it died comes first.
 
+import { repeatedly } from '../core/repeatedly.ts';
 import { sleeper } from '../core/sleeper.ts';
 import type { JobRow } from '../storage/tables.ts';
 import { recordOf } from './job-row.ts';
 import type { JobOptions } from './options.ts';
-import type { JobParts } from './parts.ts';
+import { type JobParts, workFolder } from './parts.ts';
 import { nextJob } from './policies/next-job.ts';
 import { isTurnOver } from './policies/turns.ts';
 import { RunningJob } from './running-job.ts';
@@ -15,6 +16,8 @@ export type JobRunner = {
   start(): void;
   /** Something may be in the queue. */
   wake(): void;
+  /** Its row is another than it was: another server may have changed it. */
+  look(id: string): void;
   /** Where this job has a process, tells it; the row says so already. */
   pause(id: string): void;
   cancel(id: string): void;
@@ -29,9 +32,11 @@ export type JobRunner = {
 const turnPeriodMs = 5000;
 /** After a failure of the store itself. */
 const retryMs = 5000;
+/** How often it is looked at whether another server died and left a job, or has taken the one that runs here. */
+const lookMs = 5000;
 
 export function jobRunner(parts: JobParts): JobRunner {
-  const { jobs, options } = parts;
+  const { options, changes } = parts;
   const { sleep, wake } = sleeper(options.timers);
   let current: RunningJob | null = null;
   let restarts = 0;
@@ -41,24 +46,24 @@ export function jobRunner(parts: JobParts): JobRunner {
   const runOne = async (row: JobRow): Promise<void> => {
     current = new RunningJob(parts, row);
     const stopTurns = watchTurn(parts, current, row.tenant);
+    const stopLooking = changes.isShared ? repeatedly(options.timers, lookMs, () => lookAt(parts, current)) : () => {};
     if (isClosed) current.pause();
     try {
       await current.run();
     } finally {
       stopTurns();
+      stopLooking();
       restarts += current.restarts;
       current = null;
     }
-    // Its folder was in use until now.
-    const { state } = (await jobs.get(row.id)) ?? { state: 'cancelled' };
-    if (state === 'cancelled') await parts.forget(row.id);
+    await clearUp(parts, row);
   };
 
   const run = async (): Promise<void> => {
     while (!isClosed) {
       try {
         const row = await takeNext(parts);
-        if (row === null) await sleep(null);
+        if (row === null) await sleep(changes.isShared ? lookMs : null);
         else await runOne(row);
       } catch (error) {
         if (isClosed) return;
@@ -73,6 +78,10 @@ export function jobRunner(parts: JobParts): JobRunner {
       loop = run();
     },
     wake,
+    look(id) {
+      wake();
+      if (current?.id === id && changes.isShared) void lookAt(parts, current).catch(() => {});
+    },
     pause(id) {
       if (current?.id === id) current.pause();
     },
@@ -93,6 +102,22 @@ export function jobRunner(parts: JobParts): JobRunner {
       await loop;
     },
   };
+}
+
+/** Its folder was in use until now. */
+async function clearUp({ jobs, options, forget }: JobParts, { id, epoch }: JobRow): Promise<void> {
+  const now = await jobs.get(id);
+  if (now === undefined || now.state === 'cancelled') await forget(id);
+  // What it has come to here is not what the other one goes on from.
+  else if (now.epoch !== epoch) await options.files.remove(workFolder({ options }, id)).catch(() => {});
+}
+
+/** Whether the row still says that it runs here; else it ends, with no word more. */
+async function lookAt({ jobs }: JobParts, running: RunningJob | null): Promise<void> {
+  if (running === null) return;
+  const now = await jobs.get(running.id);
+  if (now?.state === 'paused' && now.epoch === running.epoch) running.pause();
+  else if (now?.state !== 'running' || now.epoch !== running.epoch) running.cancel();
 }
 
 /** Looks, after each turn and then often, whether another tenant's job waits. @returns what ends it */
@@ -119,16 +144,21 @@ const isOurs = ({ base }: JobOptions, row: JobRow) => recordOf(row).spec.baseDig
 
 /** null where nothing waits. */
 async function takeNext(parts: JobParts): Promise<JobRow | null> {
-  const { jobs, clock, exclusive, options } = parts;
+  const { jobs, clock, exclusive, options, changes } = parts;
   const isOurJob = (row: JobRow) => isOurs(options, row);
-  const left = (await jobs.inStates(['running'])).find(isOurJob);
-  if (left !== undefined) return left;
+  // Whoever changes the row first has it: no other server can take it too.
+  const take = (row: JobRow) => jobs.take(row, changes.id, clock.now());
+  const living = await changes.living();
+  const left = (await jobs.inStates(['running'])).filter(isOurJob);
+  const lost = left.find(({ owner }) => isLost(owner, living, changes.id));
+  if (lost !== undefined) return (await exclusive(() => take(lost))) ?? (await takeNext(parts));
   const queued = (await jobs.inStates(['queued'])).filter(isOurJob);
   const rows = queued.map((row) => ({ ...row, queuedAt: row.queued_at }));
   const chosen = nextJob(rows, await jobs.lastStarts());
   if (chosen === null) return null;
-  // Whoever changes the row first has it: no other server can take it too.
-  const started_at = clock.now();
-  const isTaken = await exclusive(() => jobs.change(chosen.id, ['queued'], { state: 'running', started_at }));
-  return isTaken ? chosen : await takeNext(parts);
+  return (await exclusive(() => take(chosen))) ?? (await takeNext(parts));
 }
+
+/** Of a server that is no more, or an earlier one's of this process's own; one runs at a time here. */
+export const isLost = (owner: string | null, living: ReadonlySet<string>, own: string): boolean =>
+  owner === null || owner === own || !living.has(owner);

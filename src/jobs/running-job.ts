@@ -8,14 +8,15 @@ import { noFailures } from '../protocol/restart-policy.ts';
 import type { TrainerEvent, TrainingJob, TrainingMetrics } from '../protocol/training-messages.ts';
 import { configName, weightsName } from '../storage/blob-folder.ts';
 import type { JobRow } from '../storage/tables.ts';
+import type { RunBy } from './events.ts';
 import { type JobOutcome, outcomeOf, recordOf } from './job-row.ts';
 import { type JobParts, workFolder } from './parts.ts';
 import { restartAfterDeath } from './policies/trainer-restart.ts';
 import { firstPriority, type TrainerPriority } from './policies/training-floor.ts';
 import { checkpointName, finishJob, publishCheckpoint } from './result.ts';
-import { takeTrainerFolder } from './trainer-folder.ts';
+import { fetchInitial, shareCheckpoints, takeTrainerFolder } from './trainer-folder.ts';
 import { startTrainerLife, type TrainerLife } from './trainer-life.ts';
-import type { JobFailure, TrainingJobRecord } from './training-jobs.ts';
+import type { JobEvent, JobFailure, TrainingJobRecord } from './training-jobs.ts';
 import { watchPriority } from './watch-priority.ts';
 
 /** Between two tries to register a result that the registry could not take just now. */
@@ -29,6 +30,7 @@ export class RunningJob {
   readonly id: string;
   readonly #parts: JobParts;
   readonly #job: TrainingJobRecord;
+  readonly #by: RunBy;
   readonly #stop = new AbortController();
   #life: TrainerLife | null = null;
   #hasProgressed = false;
@@ -49,6 +51,11 @@ export class RunningJob {
     this.id = row.id;
     this.#priority = firstPriority(parts.options.bounds.priority);
     this.#trainedMs = this.#job.progress.trainedMs ?? 0;
+    this.#by = { id: row.id, epoch: row.epoch };
+  }
+
+  get epoch(): number {
+    return this.#by.epoch;
   }
 
   get pid(): number | null {
@@ -76,23 +83,32 @@ export class RunningJob {
   async run(): Promise<void> {
     const row = await this.#parts.jobs.get(this.id);
     // Cancelled, or paused, just after it was taken.
-    if (row?.state !== 'running') return;
-    const outcome = outcomeOf(row) ?? (await this.#train());
+    if (row?.state !== 'running' || row.epoch !== this.#by.epoch) return;
+    const outcome = (await this.#outcomeHere(row)) ?? (await this.#train());
     if (outcome !== null && !this.#stop.signal.aborted) await this.#finish(outcome);
     else if (this.#isYielding && this.#broken === null) await this.#waitAgain();
   }
 
+  /** Another server's last word came with a folder that is there; then the last steps are taken again here. */
+  async #outcomeHere(row: JobRow): Promise<JobOutcome | null> {
+    const { jobs, options, exclusive } = this.#parts;
+    const outcome = outcomeOf(row);
+    if (outcome === null || (await options.files.stat(outcome.folder)) !== null) return outcome;
+    await exclusive(() => jobs.change(this.id, ['running'], { outcome: null }, this.#by.epoch));
+    return null;
+  }
+
   /** In its old place among its tenant's jobs. */
   async #waitAgain(): Promise<void> {
-    const { jobs, events, exclusive } = this.#parts;
-    if (await exclusive(() => jobs.change(this.id, ['running'], { state: 'queued' }))) {
-      await events.say(this.id, "Another tenant's job has its turn; this one goes on after it");
+    const { jobs, exclusive } = this.#parts;
+    if (await exclusive(() => jobs.change(this.id, ['running'], { state: 'queued' }, this.#by.epoch))) {
+      await this.#parts.events.say(this.id, "Another tenant's job has its turn; this one goes on after it");
     }
   }
 
   /** @returns null where the job is over, or stopped. */
   async #train(): Promise<JobOutcome | null> {
-    const { options, events } = this.#parts;
+    const { options } = this.#parts;
     for (let history = noFailures; !this.#stop.signal.aborted && !this.#isYielding; this.restarts++) {
       this.#isChanging = false;
       const end = await this.#live();
@@ -108,7 +124,7 @@ export class RunningJob {
         return await this.#fail({ code: 'training_failed', message, param: null });
       }
       history = restart.history;
-      await events.say(this.id, `The trainer ${end.reason} and is started again.`, 'warn');
+      await this.#say(`The trainer ${end.reason} and is started again.`, 'warn');
       await this.#wait(restart.delayMs);
     }
     return null;
@@ -150,6 +166,7 @@ export class RunningJob {
     const { options, folder } = this.#parts;
     const { id, spec } = this.#job;
     const initial = join(workFolder(this.#parts, id), 'initial');
+    if (spec.initial !== null) await fetchInitial(this.#parts, id);
     for (const digest of [spec.trainingDigest, spec.validationDigest]) if (digest !== null) await folder.fetch(digest);
     return {
       id,
@@ -187,7 +204,7 @@ export class RunningJob {
     const from = resumedStep === 0 ? 'Training started' : `Training goes on from step ${resumedStep}`;
     const sentence = `${from}: ${rows} rows, ${steps} steps, ${parameters} parameters${cut}`;
     // In line at once: whoever cancels the job has the last word.
-    const said = Promise.all([events.rewind(this.id, resumedStep), events.say(this.id, sentence)]);
+    const said = Promise.all([events.rewind(this.#by, resumedStep), this.#say(sentence)]);
     said.catch((error) => this.#warn(error));
   }
 
@@ -199,7 +216,7 @@ export class RunningJob {
     this.#lastStepAt = now;
     const valid = validLoss === null ? '' : `, validation loss=${validLoss.toFixed(4)}`;
     const finishAt = clock.now() + metrics.etaSeconds * 1000;
-    events.metrics(this.id, `Step ${step}/${steps}: training loss=${trainLoss.toFixed(4)}${valid}`, dataOf(metrics), {
+    events.metrics(this.#by, `Step ${step}/${steps}: training loss=${trainLoss.toFixed(4)}${valid}`, dataOf(metrics), {
       ...{ step, steps, trainedTokens: 0, trainedMs: Math.round(this.#trainedMs), finishAt },
     });
     const { trainingMsMax } = options.bounds;
@@ -218,6 +235,8 @@ export class RunningJob {
   async #checkpoint({ step, validLoss, folder }: Extract<TrainerEvent, { type: 'checkpoint' }>): Promise<void> {
     const { eventTable, clock, options } = this.#parts;
     const { tenant, id, spec } = this.#job;
+    if ((await this.#parts.jobs.get(id))?.epoch !== this.#by.epoch) return;
+    await shareCheckpoints(this.#parts, this.#by, folder);
     // One that holds the optimiser's state alone is no adapter.
     if ((await options.files.stat(join(folder, configName))) === null) return;
     await publishCheckpoint(this.#parts, this.#job, folder, step);
@@ -243,7 +262,9 @@ export class RunningJob {
   /** On the disk before anything is made of it; null where the job was stopped meanwhile. */
   async #keep(outcome: JobOutcome): Promise<JobOutcome | null> {
     const { jobs, exclusive } = this.#parts;
-    const isKept = await exclusive(() => jobs.change(this.id, ['running'], { outcome: JSON.stringify(outcome) }));
+    const isKept = await exclusive(() =>
+      jobs.change(this.id, ['running'], { outcome: JSON.stringify(outcome) }, this.#by.epoch),
+    );
     return isKept ? outcome : null;
   }
 
@@ -251,7 +272,7 @@ export class RunningJob {
     const { jobs } = this.#parts;
     while (!this.#stop.signal.aborted) {
       try {
-        return await finishJob(this.#parts, (await jobs.get(this.id))!, outcome);
+        return await finishJob(this.#parts, (await jobs.get(this.id))!, outcome, this.#by.epoch);
       } catch (error) {
         if (error instanceof LorikeetError && error.code === 'server_draining') return;
         if (!(error instanceof LorikeetError && passing.has(error.code))) {
@@ -265,12 +286,12 @@ export class RunningJob {
 
   async #fail(failure: JobFailure): Promise<null> {
     const { jobs, events, options, clock, exclusive } = this.#parts;
-    await events.say(this.id, failure.message, 'error');
+    await this.#say(failure.message, 'error');
     const change = { state: 'failed', error: JSON.stringify(failure), finished_at: clock.now() };
-    await exclusive(() => jobs.change(this.id, ['running'], change));
+    if (!(await exclusive(() => jobs.change(this.id, ['running'], change, this.#by.epoch)))) return null;
     events.end(this.id);
     options.log.error({ job: this.id, ...failure }, 'a training job failed');
-    await options.files.remove(workFolder(this.#parts, this.id));
+    await this.#parts.forget(this.id);
     return null;
   }
 
@@ -285,6 +306,10 @@ export class RunningJob {
       if (signal.aborted) onStop();
       else signal.addEventListener('abort', onStop, { once: true });
     });
+  }
+
+  #say(sentence: string, level: JobEvent['level'] = 'info'): Promise<void> {
+    return this.#parts.events.say(this.id, sentence, level, this.#by);
   }
 
   #warn(error: unknown): void {

@@ -19,6 +19,7 @@ import type { Logger } from '../server/http/logger.ts';
 import type { Database } from '../storage/database.ts';
 import { nodeFiles } from '../storage/files.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
+import type { Changes } from '../storage/replicas/changes.ts';
 import { defaultTenant } from '../tenants/scopes.ts';
 import type { Service } from '../tenants/service.ts';
 import { shapeOf } from './engine.ts';
@@ -31,6 +32,8 @@ export type RegistryParts = {
   readonly database: Database;
   /** Where contents are; null: in the data dir. */
   readonly store: ObjectStore | null;
+  /** What other servers are told, and tell. */
+  readonly changes: Changes;
   readonly files: ModelFiles;
   readonly engine: SupervisedEngine;
   readonly service: Service;
@@ -39,10 +42,11 @@ export type RegistryParts = {
 
 export function openRegistry(
   config: Config,
-  { database, store, files, engine, service, logger }: RegistryParts,
+  { database, store, changes, files, engine, service, logger }: RegistryParts,
 ): Promise<AdapterRegistry> {
   return openAdapterRegistry({
     database,
+    changes,
     folder: join(config.dataDir, 'adapters'),
     base: {
       ...{ name: files.name, digest: files.digest, shape: () => shapeOf(engine) },

@@ -17,10 +17,11 @@ type MergeParts = Omit<RegistryParts, 'files' | 'store'> &
 
 export function startMerges(
   config: Config,
-  { database, memory, tokenizer, engine, registry, service, logger }: MergeParts,
+  { database, changes, memory, tokenizer, engine, registry, service, logger }: MergeParts,
 ): Promise<Merges> {
   return openMerges({
     table: mergeTable(database),
+    changes,
     ...{ registry, engine, limits, assertQuota: service.assertQuota },
     budgetBytes: memory.parts.merges,
     probes: mergeProbes(tokenizer, memory.maxContext),

@@ -35,10 +35,10 @@ function batchPlaces(info: EngineInfo | null): number {
 
 /** The engine's environment, without its heap: the trainer makes few sessions and many threads' worth of arrays. */
 export function openTraining(config: Config, parts: TrainingParts): Promise<OpenJobs> {
-  const { database, store, files, engine, registry, service, tenancy, metrics, logger } = parts;
+  const { database, store, changes, files, engine, registry, service, tenancy, metrics, logger } = parts;
   const { weightBits, trainingDevice: device, ortLibrary, threads } = config;
   return openTrainingJobs({
-    ...{ database, engine, registry },
+    ...{ database, changes, engine, registry },
     folder: join(config.dataDir, 'training'),
     base: { files, shape: () => shapeOf(engine) },
     startTrainer: trainerProcessStarter(new URL('../training/main.ts', import.meta.url), environmentForChildren()),

@@ -3,6 +3,7 @@
 
 import { LorikeetError } from '../core/errors.ts';
 import type { AdapterAlias, AdapterRegistry, AliasTarget } from './adapter-registry.ts';
+import { believe } from './believe.ts';
 import { missing, missingAlias } from './named.ts';
 import type { NameTables } from './names.ts';
 import type { RegistryLimits } from './options.ts';
@@ -11,15 +12,12 @@ import { isAdapterName, isAliasName } from './reference.ts';
 
 export type Aliases = Pick<AdapterRegistry, 'aliases' | 'setAlias' | 'deleteAlias'>;
 
-export function aliases({ names, options, exclusive }: Parts): Aliases {
+export function aliases(parts: Parts): Aliases {
+  const { names, options, exclusive, changes } = parts;
+  const believed = believe(parts);
   const { limits, clock } = options;
   return {
-    async aliases(tenant, name) {
-      return await names.use(tenant, name, (named) => {
-        if (named === undefined) throw missing(name);
-        return [...named.aliases.values()];
-      });
-    },
+    aliases: (tenant, name) => believed.named(tenant, name, (named) => [...named.aliases.values()]),
     setAlias(tenant, { name, alias, targets, expected }) {
       const change = async (rows: NameTables): Promise<AdapterAlias> => {
         const versions = await rows.adapters.ofName(tenant, name);
@@ -52,9 +50,12 @@ export function aliases({ names, options, exclusive }: Parts): Aliases {
     },
   };
 
-  function inOrder<T>(tenant: string, name: string, change: (rows: NameTables) => Promise<T>): Promise<T> {
-    if (!isAdapterName(name)) return Promise.reject(missing(name));
-    return exclusive(() => names.change(tenant, name, change));
+  /** Over when no server answers any more as it was before. */
+  async function inOrder<T>(tenant: string, name: string, change: (rows: NameTables) => Promise<T>): Promise<T> {
+    if (!isAdapterName(name)) throw missing(name);
+    const { value, seq } = await exclusive(() => names.change(tenant, name, change));
+    await changes.everywhere(seq);
+    return value;
   }
 }
 

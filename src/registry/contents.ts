@@ -90,7 +90,7 @@ export function contents({ names, blobs, renew, exclusive, log, stop, trustedMax
 /** Changes the state of all versions with one content. Within `exclusive`. */
 function stateSetter(names: Names, log: RegistryLog) {
   return async (digest: string, from: AdapterState, to: AdapterState): Promise<void> => {
-    const changed = await names.adapters.setState(digest, from, to).catch((error) => {
+    const changed = await names.setState(digest, from, to).catch((error) => {
       // It may have come to the database all the same.
       names.forgetAll();
       throw error;

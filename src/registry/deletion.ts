@@ -2,8 +2,10 @@
 // go, before the row: a crash in between leaves a version that is still being deleted, never bytes that nobody knows.
 
 import { LorikeetError } from '../core/errors.ts';
-import type { VersionKey } from '../storage/adapter-table.ts';
+import { adapterTable, type VersionKey } from '../storage/adapter-table.ts';
 import type { AliasWithTargets } from '../storage/alias-table.ts';
+import { acrossServers, contentKey, type Database } from '../storage/database.ts';
+import { tell } from '../storage/replicas/change-table.ts';
 import type { AdapterRow } from '../storage/tables.ts';
 import type { AdapterRegistry } from './adapter-registry.ts';
 import { versionId } from './holds.ts';
@@ -19,29 +21,43 @@ export type Deletion = Pick<AdapterRegistry, 'delete'> & {
   finish(going: Going): Promise<void>;
 };
 
-export function deletion({ names, holds, contents, blobs, exclusive, stopped }: Parts): Deletion {
+export function deletion({ names, holds, contents, blobs, exclusive, stopped, changes, options }: Parts): Deletion {
   /** Several callers may wait for the same end. */
   const running = new Map<string, Promise<void>>();
 
-  const remove = async (going: Going): Promise<void> => {
+  /**
+   * No other server publishes the content meanwhile, or removes the same version: who comes second finds it done.
+   * @returns the change's number
+   */
+  const remove = async (going: Going): Promise<number> => {
     const { tenant, name, digest } = going;
-    try {
-      if (!(await names.adapters.isShared(going))) {
+    const work = async (rows: Database): Promise<number> => {
+      const adapters = adapterTable(rows);
+      const there = await adapters.ofName(tenant, name);
+      if (!there.some(({ version, state }) => version === going.version && state === 'deleting')) return 0;
+      const isLast = !(await adapters.isShared(going));
+      if (isLast) {
         contents.forget(digest);
         await blobs.remove(digest);
       }
-      await names.adapters.delete(going);
+      await adapters.delete(going);
+      return await tell(rows, { kind: 'adapter', tenant, name, detail: isLast ? { gone: digest } : {} });
+    };
+    try {
+      return await acrossServers(options.database, contentKey(digest), work);
     } finally {
       names.forget(tenant, name);
     }
   };
 
-  const drain = (going: Going): Promise<void> => {
+  const drain = (going: Going, seq: number): Promise<void> => {
     const id = versionId(going);
     const already = running.get(id);
     if (already !== undefined) return already;
-    const end = Promise.race([holds.drain(going), stopped])
+    const drained = Promise.all([holds.drain(going), changes.drainedEverywhere(seq)]);
+    const end = Promise.race([drained, stopped])
       .then(() => exclusive(() => remove(going)))
+      .then((seq) => changes.everywhere(seq))
       .finally(() => running.delete(id));
     running.set(id, end);
     return end;
@@ -50,16 +66,22 @@ export function deletion({ names, holds, contents, blobs, exclusive, stopped }: 
   return {
     async delete(tenant, name, version) {
       if (!isAdapterName(name)) throw missing(name);
-      const going = await exclusive(() =>
-        names.change(tenant, name, async (rows) => {
+      const { value: going, seq } = await exclusive(() => {
+        const work = async (rows: NameTables) => {
           const found = await begin(rows, tenant, name, version);
           await rows.adapters.beginDeletion(tenant, name, version);
           return found;
-        }),
-      );
-      await Promise.all(going.map(drain));
+        };
+        return names.change(tenant, name, work, {
+          detail: (rows) => ({ deleting: rows.map((row) => row.version) }),
+        });
+      });
+      await Promise.all(going.map((one) => drain(one, seq)));
     },
-    finish: (going) => (running.has(versionId(going)) ? Promise.resolve() : drain(going)),
+    async finish(going) {
+      // Told at the latest by the newest change.
+      if (!running.has(versionId(going))) await drain(going, await changes.newest());
+    },
   };
 }
 

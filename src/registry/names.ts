@@ -5,9 +5,11 @@
 import { LRUCache } from 'lru-cache';
 import type { Timers } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
-import { type AdapterTable, adapterTable } from '../storage/adapter-table.ts';
+import { type AdapterTable, adapterTable, type VersionKey } from '../storage/adapter-table.ts';
 import { type AliasTable, type AliasWithTargets, aliasTable } from '../storage/alias-table.ts';
-import { type Database, exclusively } from '../storage/database.ts';
+import { type Database, exclusively, lockKey } from '../storage/database.ts';
+import { tell } from '../storage/replicas/change-table.ts';
+import type { ChangeDetail } from '../storage/replicas/changes.ts';
 import type { AdapterRow } from '../storage/tables.ts';
 import type { AdapterAlias } from './adapter-registry.ts';
 import type { Known, Named } from './named.ts';
@@ -26,6 +28,16 @@ export type NamesParts = {
 /** The tables, within one transaction. */
 export type NameTables = { readonly adapters: AdapterTable; readonly aliases: AliasTable };
 
+/** What a change made, and its number among all changes: others may still believe what was so before it. */
+export type Changed<T> = { readonly value: T; readonly seq: number };
+
+/** What others are told beside the name. */
+export type Told<T> = {
+  /** Taken after the name's own: changes of other names wait for it too. */
+  readonly lock?: string;
+  detail?(value: T): ChangeDetail | undefined;
+};
+
 /** A name that is being read. */
 type Reading = {
   readonly named: Promise<Named | undefined>;
@@ -33,6 +45,10 @@ type Reading = {
   isCurrent: boolean;
   waiting: number;
 };
+
+/** A content may be very many versions': beyond this all names are forgotten. */
+const toldMax = 100;
+export const everyName = { tenant: '', name: '' };
 
 /** How long a commit may still come whose answer was lost. */
 const lostCommitMs = 60_000;
@@ -49,12 +65,31 @@ export function names(parts: NamesParts) {
     /** Of several names at once; those of which there is nothing are left out. What is read is not kept. */
     several: (tenant: string, asked: readonly string[]): Promise<ReadonlyMap<string, Named>> =>
       read(parts, tables, tenant, asked.filter(isAdapterName)),
+    /** Of all versions with this content; others are told of their names. @returns those that it changed */
+    setState(digest: string, from: string, to: string): Promise<VersionKey[]> {
+      return database.transaction().execute(async (transaction) => {
+        const changed = await adapterTable(transaction).setState(digest, from, to);
+        const told = new Map(changed.map(({ tenant, name }) => [`${name}\n${tenant}`, { tenant, name }]));
+        const all = told.size > toldMax ? [everyName] : told.values();
+        for (const one of all) await tell(transaction, { kind: 'adapter', ...one });
+        return changed;
+      });
+    },
     /** A transaction in which nobody else changes the name: what it reads is what it changes. */
-    async change<T>(tenant: string, name: string, work: (rows: NameTables) => Promise<T>): Promise<T> {
+    async change<T>(
+      tenant: string,
+      name: string,
+      work: (rows: NameTables) => Promise<T>,
+      { lock, detail }: Told<T> = {},
+    ): Promise<Changed<T>> {
       try {
-        return await exclusively(database, `adapter ${tenant} ${name}`, (transaction) =>
-          work({ adapters: adapterTable(transaction), aliases: aliasTable(transaction) }),
-        );
+        return await exclusively(database, `adapter ${tenant} ${name}`, async (transaction) => {
+          if (lock !== undefined) await lockKey(transaction, lock);
+          const value = await work({ adapters: adapterTable(transaction), aliases: aliasTable(transaction) });
+          const more = detail?.(value);
+          const change = { kind: 'adapter' as const, tenant, name };
+          return { value, seq: await tell(transaction, more === undefined ? change : { ...change, detail: more }) };
+        });
       } catch (error) {
         if (!isRefusal(error)) timers.after(lostCommitMs, () => forget(tenant, name));
         throw error;

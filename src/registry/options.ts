@@ -8,6 +8,7 @@ import type { Keeper, KeptField, QuotaCheck } from '../core/quota-check.ts';
 import type { Database } from '../storage/database.ts';
 import type { Files } from '../storage/files.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
+import type { Changes } from '../storage/replicas/changes.ts';
 
 /** The base model that runs here. */
 export type RunningBase = {
@@ -60,6 +61,8 @@ export type RegistryOptions = {
   readonly files: Files;
   /** Where contents are that other servers share, and how much of it is kept here; left out: the folder has them. */
   readonly shared?: { readonly store: ObjectStore; readonly cacheBytes: number };
+  /** Servers beside this one; left out: there are none. */
+  readonly changes?: Changes;
 };
 
 /** What an adapter's files say once they were checked against the base model. */

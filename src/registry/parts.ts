@@ -4,6 +4,7 @@ import type { Serially } from '../core/serially.ts';
 import type { SharedPlaces } from '../core/shared-places.ts';
 import type { BlobFolder } from '../storage/blob-folder.ts';
 import type { Quarantine } from '../storage/quarantine.ts';
+import type { Changes } from '../storage/replicas/changes.ts';
 import type { UploadFolder } from '../storage/upload-folder.ts';
 import type { Contents } from './contents.ts';
 import type { Holds } from './holds.ts';
@@ -18,6 +19,8 @@ export type Parts = {
   readonly uploads: UploadFolder;
   readonly quarantine: Quarantine;
   readonly contents: Contents;
+  /** What other servers are told, and tell. */
+  readonly changes: Changes;
   /** Every change goes through here. Throws `storage_full`, and `server_draining` after the end. */
   readonly exclusive: Serially;
   /** Takes one of the places for uploads, and returns what gives it back. Throws `too_many_uploads`. */

@@ -3,6 +3,7 @@
 
 import { LorikeetError } from '../core/errors.ts';
 import type { AdapterLease, AdapterRegistry, AliasTarget, TrainingRecord } from './adapter-registry.ts';
+import { believe } from './believe.ts';
 import { draw, heaviest, type Known, meant, missing } from './named.ts';
 import type { Parts } from './parts.ts';
 import { parseReference } from './reference.ts';
@@ -10,8 +11,10 @@ import { fromRow } from './version-row.ts';
 
 export type Reading = Pick<AdapterRegistry, 'list' | 'listAll' | 'named' | 'versions' | 'find' | 'training' | 'lease'>;
 
-export function reading({ names, holds, blobs, contents, options }: Parts): Reading {
+export function reading(parts: Parts): Reading {
+  const { names, holds, blobs, contents, options } = parts;
   const { base, random } = options;
+  const believed = believe(parts);
   const drawn = (targets: readonly AliasTarget[]) => draw(targets, random);
   const newestFirst = (versions: readonly Known[]) => versions.map(({ adapter }) => adapter).reverse();
   const listAll: Reading['listAll'] = async (page) => (await names.adapters.newest(page, base.digest)).map(fromRow);
@@ -20,10 +23,12 @@ export function reading({ names, holds, blobs, contents, options }: Parts): Read
   const use = <T>(tenant: string, text: string, choose: typeof drawn, work: (known: Known) => T): T | Promise<T> => {
     const reference = parseReference(text);
     if (reference === null) throw missing(text);
-    return names.use(tenant, reference.name, (named) => {
-      if (named === undefined) throw missing(text);
-      return work(meant(named, reference, text, base.digest, choose));
-    });
+    const find = () =>
+      names.use(tenant, reference.name, (named) => {
+        if (named === undefined) throw missing(text);
+        return work(meant(named, reference, text, base.digest, choose));
+      });
+    return reference.version === null ? believed.name(text, find) : believed.version(reference, tenant, find);
   };
 
   const hold = (known: Known, reference: string): AdapterLease => {
@@ -50,10 +55,7 @@ export function reading({ names, holds, blobs, contents, options }: Parts): Read
       );
     },
     async versions(tenant, name) {
-      return await names.use(tenant, name, (named) => {
-        if (named === undefined) throw missing(name);
-        return newestFirst(named.versions);
-      });
+      return await believed.named(tenant, name, ({ versions }) => newestFirst(versions));
     },
     async find(tenant, reference) {
       return await use(tenant, reference, heaviest, ({ adapter }) => adapter);

@@ -2,12 +2,14 @@
 
 import { LorikeetError } from '../core/errors.ts';
 import { hexOf } from '../core/hex-of.ts';
+import { repeatedly } from '../core/repeatedly.ts';
 import { type Serially, serially } from '../core/serially.ts';
 import { sharedPlaces } from '../core/shared-places.ts';
 import { adapterDigest } from '../formats/adapter-digest.ts';
 import { type BlobFolder, blobFolder } from '../storage/blob-folder.ts';
 import { below } from '../storage/object-store.ts';
 import { quarantine } from '../storage/quarantine.ts';
+import { alone } from '../storage/replicas/changes.ts';
 import { type CacheRules, sharedBlobs } from '../storage/shared-blobs.ts';
 import { orStorageFull } from '../storage/storage-full.ts';
 import { uploadFolder } from '../storage/upload-folder.ts';
@@ -16,6 +18,7 @@ import { aliases } from './aliases.ts';
 import { checkContents } from './check-contents.ts';
 import { contents } from './contents.ts';
 import { type Deletion, deletion } from './deletion.ts';
+import { followOthers } from './follow-others.ts';
 import { holds } from './holds.ts';
 import { names } from './names.ts';
 import type { RegistryOptions } from './options.ts';
@@ -23,11 +26,13 @@ import type { Parts } from './parts.ts';
 import { reading } from './reading.ts';
 import { resumableUploads } from './resumable-uploads.ts';
 import { stagedAdapter } from './staged-adapter.ts';
-import { clearFolder, sweep } from './sweep.ts';
+import { clearFolder, finishDeletions, sweep } from './sweep.ts';
 import { fromRow } from './version-row.ts';
 
 /** How often uploads that nobody finished are looked for. */
 const expiryMs = 60 * 60 * 1000;
+/** How often deletions are looked for whose server has died. */
+const finishMs = 60 * 1000;
 
 /** Takes as long with a million adapters as with ten. Throws `storage_full`. */
 export async function openAdapterRegistry(options: RegistryOptions): Promise<AdapterRegistry> {
@@ -36,6 +41,7 @@ export async function openAdapterRegistry(options: RegistryOptions): Promise<Ada
   const stopExpiry = await expireUploads(parts);
   const { finish, ...deletions } = deletion(parts);
   const { swept, checked } = tidy(parts, finish, end.signal);
+  const stopFinishing = finishForOthers(parts, finish, end.signal);
   return {
     swept,
     ...reading(parts),
@@ -54,6 +60,7 @@ export async function openAdapterRegistry(options: RegistryOptions): Promise<Ada
     markCorrupt: (digest) => parts.exclusive(() => parts.contents.distrust(digest)),
     async close() {
       stopExpiry();
+      stopFinishing();
       // What has begun to write is waited for: the database closes next.
       const written = parts.exclusive(async () => {}).catch(() => {});
       end.abort(new LorikeetError('server_draining'));
@@ -98,8 +105,10 @@ async function openParts(options: RegistryOptions, stop: AbortSignal): Promise<P
     uploads: uploadFolder(folder, files),
     quarantine: aside,
     contents: read,
+    changes: options.changes ?? alone(),
     beginUpload: sharedPlaces(limits.uploads, () => new LorikeetError('too_many_uploads')),
   };
+  followOthers(parts);
   if (blobs.isShared && !blobs.isCache()) {
     await clearFolder(parts, stop);
     await blobs.adopt(known.adapters.known);
@@ -146,6 +155,13 @@ async function expireUploads({ uploads, quarantine, options }: Parts): Promise<(
   };
   again();
   return () => cancel();
+}
+
+/** What a server that died was deleting, some other one ends. @returns a function that ends it */
+function finishForOthers(parts: Parts, finish: Deletion['finish'], stop: AbortSignal): () => void {
+  const { changes, options } = parts;
+  if (!changes.isShared) return () => {};
+  return repeatedly(options.timers, finishMs, () => finishDeletions(parts, finish, stop));
 }
 
 /** What a start leaves to be done beside serving. `swept` resolves when the folder agrees with the database. */

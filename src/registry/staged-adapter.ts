@@ -6,8 +6,9 @@ import type { Readable } from 'node:stream';
 import { LorikeetError } from '../core/errors.ts';
 import type { KeptField } from '../core/quota-check.ts';
 import { adapterDigest } from '../formats/adapter-digest.ts';
-import type { AdapterTable } from '../storage/adapter-table.ts';
+import { type AdapterTable, adapterTable } from '../storage/adapter-table.ts';
 import { configName, weightsName } from '../storage/blob-folder.ts';
+import { acrossServers, contentKey } from '../storage/database.ts';
 import { fileSha256, type Received, receive } from '../storage/receive.ts';
 import { orStorageFull } from '../storage/storage-full.ts';
 import type { AdapterRow } from '../storage/tables.ts';
@@ -151,23 +152,33 @@ async function publish(parts: Parts, folder: string, made: NewVersion) {
   if (!contents.isTrusted(digest)) {
     await orStorageFull(() => blobs.share(folder, digest, made.content, isKnown));
   }
-  return await parts.exclusive(async () => {
+  const { value, seq } = await parts.exclusive(async () => {
     try {
       if (!contents.isTrusted(digest)) {
         await blobs.place(folder, digest, made.content);
         await contents.trust(digest);
       }
-      return await names.change(made.provenance.tenant, made.name, (rows) =>
-        insert(parts, rows.adapters, digest, made),
-      );
+      const { tenant } = made.provenance;
+      return await names.change(tenant, made.name, (rows) => insert(parts, rows.adapters, digest, made), {
+        lock: contentKey(digest),
+      });
     } catch (error) {
       // Where the database cannot say, the content stays: the next start looks again.
-      if (!(await names.adapters.hasDigest(digest).catch(() => true))) {
-        contents.forget(digest);
-        await blobs.remove(digest).catch(() => {});
-      }
+      await removeUnknown(parts, digest).catch(() => {});
       throw error;
     }
+  });
+  // From the row on nobody removes the content; another server may have done so just before.
+  if (parts.changes.isShared) await orStorageFull(() => blobs.confirm(folder, digest, made.content));
+  await parts.changes.everywhere(seq);
+  return value;
+}
+
+function removeUnknown({ blobs, contents, options }: Parts, digest: string): Promise<void> {
+  return acrossServers(options.database, contentKey(digest), async (rows) => {
+    if (await adapterTable(rows).hasDigest(digest)) return;
+    contents.forget(digest);
+    await blobs.remove(digest);
   });
 }
 

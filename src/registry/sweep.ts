@@ -14,7 +14,7 @@ export async function sweep(parts: Parts, finish: Deletion['finish'], stop: Abor
   await clearFolder(parts, stop);
 }
 
-async function finishDeletions(parts: Parts, finish: Deletion['finish'], stop: AbortSignal): Promise<void> {
+export async function finishDeletions(parts: Parts, finish: Deletion['finish'], stop: AbortSignal): Promise<void> {
   const { names, options } = parts;
   const finishOne = ({ tenant, name, version, digest }: AdapterRow) =>
     finish({ tenant, name, version, digest }).catch((error) => {

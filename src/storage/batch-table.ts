@@ -4,6 +4,7 @@
 import type { Insertable, Updateable } from 'kysely';
 import type { Database } from './database.ts';
 import type { Page } from './file-table.ts';
+import { tell } from './replicas/change-table.ts';
 import type { BatchAnswerRow, BatchRow, Tables } from './tables.ts';
 
 export type BatchTable = ReturnType<typeof batchTable>;
@@ -39,9 +40,20 @@ export function batchTable(db: Database) {
         .orderBy('seq')
         .execute(),
     /** Changes it if it is in one of these states: who comes second changes nothing. @returns whether it was. */
-    async change(id: string, from: readonly string[], change: BatchChange): Promise<boolean> {
-      const update = db.updateTable('batches').set(change).where('id', '=', id);
-      const { numUpdatedRows } = await update.where('state', 'in', [...from]).executeTakeFirst();
+    change(id: string, from: readonly string[], change: BatchChange): Promise<boolean> {
+      return db.transaction().execute(async (transaction) => {
+        const update = transaction.updateTable('batches').set(change).where('id', '=', id);
+        const { numUpdatedRows } = await update.where('state', 'in', [...from]).executeTakeFirst();
+        if (numUpdatedRows === 0n) return false;
+        if (change.state !== undefined) await tell(transaction, { kind: 'batch', tenant: '', name: id });
+        return true;
+      });
+    },
+    /** Makes it this owner's, if nobody has taken it since it was read. */
+    async take({ id, owner: before }: Pick<BatchRow, 'id' | 'owner'>, owner: string): Promise<boolean> {
+      if (before === owner) return true;
+      const update = db.updateTable('batches').set({ owner }).where('id', '=', id);
+      const { numUpdatedRows } = await update.where('owner', before === null ? 'is' : '=', before).executeTakeFirst();
       return numUpdatedRows > 0n;
     },
     ...answerQueries(db),

@@ -31,6 +31,8 @@ const alone = {
   share: async (_staged: string, _digest: string, _content: BlobContent, _replaces: boolean): Promise<void> => {},
   /** Puts those that are `known` where all servers find them, unless that was done at an earlier start. */
   adopt: async (_known: (digests: readonly string[]) => Promise<ReadonlySet<string>>): Promise<void> => {},
+  /** After its row: puts what another server has removed just before, from where it was placed or still is staged. */
+  confirm: async (_staged: string, _digest: string, _content: BlobContent): Promise<void> => {},
   /** It is asked for just now. */
   use: (_digest: string): void => {},
   /** Fetches it once more. @returns false where there is nowhere to fetch it from */

@@ -30,12 +30,18 @@ export function blobTransfer(
       await store.put(keyOf(digest, name), { path: join(folder, name), ...parts[name] }, { replaces });
     }
   };
+  const putMissing = async (folder: string, digest: string, content: BlobContent): Promise<void> => {
+    const found = await Promise.all(names.map((name) => store.bytes(keyOf(digest, name))));
+    if (found.includes(null)) await put(folder, digest, content, false);
+  };
   return {
     put,
     /** What is not there any more. */
-    async putMissing(folder: string, digest: string, content: BlobContent): Promise<void> {
-      const found = await Promise.all(names.map((name) => store.bytes(keyOf(digest, name))));
-      if (found.includes(null)) await put(folder, digest, content, false);
+    putMissing,
+    /** The same, from where it was placed or still is staged. */
+    async confirm(staged: string, digest: string, content: BlobContent): Promise<void> {
+      const isHere = (await local.weightsBytes(digest)) !== null;
+      await putMissing(isHere ? local.pathOf(digest) : staged, digest, content);
     },
     /** @returns bytes of the weights that are here now; null where the store does not have it */
     fetch: (digest: string): Promise<number | null> =>

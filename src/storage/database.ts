@@ -6,7 +6,7 @@ import { Kysely, PostgresAdapter, sql } from 'kysely';
 import { LorikeetError } from '../core/errors.ts';
 import { type DatabaseLocation, isPostgresUrl, locationName } from './location.ts';
 import { migrations } from './migrations/index.ts';
-import { openPool, postgresVersion, setPostgresVersion, tablesOf } from './postgres/open-postgres.ts';
+import { openPool, type PoolLimits, postgresVersion, setPostgresVersion, tablesOf } from './postgres/open-postgres.ts';
 import { postgresDialect } from './postgres/postgres-dialect.ts';
 import { openSqlite } from './sqlite/sqlite-client.ts';
 import { sqliteDialect } from './sqlite/sqlite-dialect.ts';
@@ -60,8 +60,9 @@ export async function checkLarge(path: string): Promise<void> {
   }
 }
 
-const openPostgres = async (url: string): Promise<Database> =>
-  new Kysely<Tables>({ dialect: postgresDialect(await openPool(url)) });
+/** Connections beside those of the server: what they do waits for nobody's. The schema is there already. */
+export const openPostgres = async (url: string, limits: PoolLimits = {}): Promise<Database> =>
+  new Kysely<Tables>({ dialect: postgresDialect(await openPool(url, limits)) });
 
 async function openFile(path: string): Promise<Database> {
   const isInMemory = path === ':memory:';
@@ -78,12 +79,31 @@ export const isPostgres = (database: Database): boolean => database.getExecutor(
  * A transaction that no other with the same `key` overlaps, whichever process runs it. SQLite's transactions never
  * overlap; PostgreSQL's wait for the key.
  */
-export function exclusively<T>(database: Database, key: string, work: (transaction: Database) => Promise<T>) {
+export function exclusively<T>(
+  database: Database,
+  key: string,
+  work: (transaction: Database) => Promise<T>,
+): Promise<T> {
   return database.transaction().execute(async (transaction): Promise<T> => {
     await lockKey(transaction, key);
     return await work(transaction);
   });
 }
+
+/**
+ * The same for work that waits for more than the database. On SQLite there is one server, whose own queue is enough: no
+ * transaction is held open there.
+ */
+export function acrossServers<T>(database: Database, key: string, work: (rows: Database) => Promise<T>): Promise<T> {
+  if (!isPostgres(database)) return work(database);
+  return exclusively(database, key, async (transaction) => {
+    await sql`set local idle_in_transaction_session_timeout = '2min'`.execute(transaction);
+    return await work(transaction);
+  });
+}
+
+/** Publishing a content, and removing its bytes with its last version, never overlap. */
+export const contentKey = (digest: string): string => `content ${digest}`;
 
 /** To the end of the transaction. Who takes several takes them in one order. */
 export async function lockKey(transaction: Database, key: string): Promise<void> {

@@ -60,6 +60,8 @@ export function fileFolder(root: string, files: Files, newId: () => string, stor
       await files.rename(path, pathOf(digest));
       await files.syncFolder(blobs);
     },
+    /** Puts it once more where another server has removed it. */
+    confirm: async (digest: string, bytes: number): Promise<void> => await shared?.put(digest, pathOf(digest), bytes),
     async remove(digest: string): Promise<void> {
       await shared?.remove(digest);
       await files.remove(pathOf(digest));

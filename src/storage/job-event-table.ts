@@ -10,16 +10,26 @@ export type NewJobEvent = Omit<JobEventRow, 'seq'>;
 export function jobEventTable(db: Database) {
   const ofJob = (job: string) => db.selectFrom('job_events').selectAll().where('job', '=', job);
   return {
-    /** All or none, with the job's progress, numbered in order. */
-    append(job: string, events: readonly NewJobEvent[], progress: string | null): Promise<void> {
+    /**
+     * All or none, with the job's progress, numbered in order.
+     * @param epoch of who runs the job: nothing is written where another has taken it since; null: whoever runs it
+     */
+    append(
+      job: string,
+      events: readonly NewJobEvent[],
+      progress: string | null,
+      epoch: number | null = null,
+    ): Promise<void> {
       return db.transaction().execute(async (transaction) => {
         // A write comes first, so that the transaction never has to become a writer half-way, which can fail.
-        const { last_event: last } = await transaction
+        let update = transaction
           .updateTable('jobs')
           .set((set) => ({ last_event: set('last_event', '+', events.length) }))
-          .where('id', '=', job)
-          .returning('last_event')
-          .executeTakeFirstOrThrow();
+          .where('id', '=', job);
+        if (epoch !== null) update = update.where('epoch', '=', epoch);
+        const updated = await update.returning('last_event').executeTakeFirst();
+        if (updated === undefined) return;
+        const { last_event: last } = updated;
         if (progress !== null) await transaction.updateTable('jobs').set({ progress }).where('id', '=', job).execute();
         if (events.length === 0) return;
         const rows = events.map((event, i) => ({ ...event, seq: last - events.length + 1 + i }));
@@ -42,15 +52,24 @@ export function jobEventTable(db: Database) {
       }
     },
     /** Steps that a job which goes on from `step` will take again. */
-    async rewind(job: string, step: number): Promise<void> {
-      await db.deleteFrom('job_events').where('job', '=', job).where('step', '>', step).execute();
-      await db.deleteFrom('job_checkpoints').where('job', '=', job).where('step', '>', step).execute();
+    rewind(job: string, step: number, epoch: number | null = null): Promise<void> {
+      return db.transaction().execute(async (transaction) => {
+        if (epoch !== null && !(await isRunBy(transaction, job, epoch))) return;
+        await transaction.deleteFrom('job_events').where('job', '=', job).where('step', '>', step).execute();
+        await transaction.deleteFrom('job_checkpoints').where('job', '=', job).where('step', '>', step).execute();
+      });
     },
     /** The figures of a step, where it was kept. */
     async dataAt(job: string, step: number): Promise<string | undefined> {
       const row = await ofJob(job).where('step', '=', step).orderBy('seq', 'desc').limit(1).executeTakeFirst();
       return row?.data ?? undefined;
     },
+    ...checkpointQueries(db),
+  };
+}
+
+function checkpointQueries(db: Database) {
+  return {
     async removeCheckpoint(job: string, step: number): Promise<void> {
       await db
         .deleteFrom('job_checkpoints')
@@ -76,4 +95,10 @@ export function jobEventTable(db: Database) {
         .limit(limit)
         .execute(),
   };
+}
+
+/** The row stays as it is to the end of the transaction. */
+async function isRunBy(transaction: Database, job: string, epoch: number): Promise<boolean> {
+  const touch = transaction.updateTable('jobs').set({ epoch }).where('id', '=', job).where('epoch', '=', epoch);
+  return (await touch.executeTakeFirst()).numUpdatedRows > 0n;
 }

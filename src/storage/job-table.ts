@@ -3,6 +3,7 @@
 import type { Insertable, Updateable } from 'kysely';
 import type { Database } from './database.ts';
 import type { Page } from './file-table.ts';
+import { tell } from './replicas/change-table.ts';
 import type { JobRow, Tables } from './tables.ts';
 
 export type JobTable = ReturnType<typeof jobTable>;
@@ -10,6 +11,7 @@ export type JobChange = Omit<Updateable<Tables['jobs']>, 'id' | 'seq' | 'tenant'
 
 export function jobTable(db: Database) {
   return {
+    ...changing(db),
     async insert(row: Insertable<Tables['jobs']>): Promise<void> {
       await db.insertInto('jobs').values(row).execute();
     },
@@ -41,12 +43,6 @@ export function jobTable(db: Database) {
         .orderBy('queued_at')
         .orderBy('seq')
         .execute(),
-    /** Changes it if it is in one of these states: who comes second changes nothing. @returns whether it was. */
-    async change(id: string, from: readonly string[], change: JobChange): Promise<boolean> {
-      const update = db.updateTable('jobs').set(change).where('id', '=', id);
-      const { numUpdatedRows } = await update.where('state', 'in', [...from]).executeTakeFirst();
-      return numUpdatedRows > 0n;
-    },
     /** When each tenant's last start was, for those who had one. */
     async lastStarts(): Promise<Map<string, number>> {
       const query = db.selectFrom('jobs').select('tenant').groupBy('tenant').where('started_at', 'is not', null);
@@ -69,6 +65,39 @@ export function jobTable(db: Database) {
         .executeTakeFirst(),
     /** Forgets the oldest of a tenant's jobs in these states beyond `keep`, with their events. */
     prune: (tenant: string, states: readonly string[], keep: number) => prune(db, tenant, states, keep),
+  };
+}
+
+function changing(db: Database) {
+  return {
+    /**
+     * Changes it if it is in one of these states: who comes second changes nothing.
+     * @param epoch of who runs it: taken by another since, it is not changed
+     * @returns whether it was
+     */
+    change(id: string, from: readonly string[], change: JobChange, epoch?: number): Promise<boolean> {
+      return db.transaction().execute(async (transaction) => {
+        let update = transaction.updateTable('jobs').set(change).where('id', '=', id);
+        if (epoch !== undefined) update = update.where('epoch', '=', epoch);
+        const { numUpdatedRows } = await update.where('state', 'in', [...from]).executeTakeFirst();
+        if (numUpdatedRows === 0n) return false;
+        if (change.state !== undefined) await tell(transaction, { kind: 'job', tenant: '', name: id });
+        return true;
+      });
+    },
+    /** Makes it this owner's, if nobody has taken it since it was read. @returns the row as it is then; null: it was */
+    take({ id, state, epoch }: JobRow, owner: string, startedAt: number): Promise<JobRow | null> {
+      return db.transaction().execute(async (transaction) => {
+        const taken = await transaction
+          .updateTable('jobs')
+          .set({ state: 'running', owner, epoch: epoch + 1, started_at: startedAt })
+          .where((row) => row.and({ id, state, epoch }))
+          .returningAll()
+          .executeTakeFirst();
+        if (taken !== undefined) await tell(transaction, { kind: 'job', tenant: '', name: id });
+        return taken ?? null;
+      });
+    },
   };
 }
 

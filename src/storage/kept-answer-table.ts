@@ -11,7 +11,10 @@ type Answer = { readonly status: number; readonly headers: string; readonly body
 export function keptAnswerTable(db: Database) {
   return {
     /** Begins one, unless it is there. @returns the one that is there, or null where it was begun */
-    begin(row: Owned & Pick<KeptAnswerRow, 'request' | 'created_at'>, before: number): Promise<KeptAnswerRow | null> {
+    begin(
+      row: Owned & Pick<KeptAnswerRow, 'request' | 'created_at' | 'owner'>,
+      before: number,
+    ): Promise<KeptAnswerRow | null> {
       return db.transaction().execute(async (transaction) => {
         await transaction.deleteFrom('kept_answers').where('created_at', '<', before).execute();
         const { tenant, idempotency_key } = row;
@@ -41,9 +44,13 @@ export function keptAnswerTable(db: Database) {
         .where((key) => key.and({ tenant, idempotency_key }))
         .execute();
     },
-    /** Those of requests that the last process did not finish. */
-    async forgetUnfinished(): Promise<void> {
-      await db.deleteFrom('kept_answers').where('status', 'is', null).execute();
+    /** Those of requests that nobody finishes any more: their server is none of these. */
+    async forgetUnfinished(living: ReadonlySet<string>): Promise<void> {
+      await db
+        .deleteFrom('kept_answers')
+        .where('status', 'is', null)
+        .where((row) => row.or([row('owner', 'is', null), row('owner', 'not in', [...living])]))
+        .execute();
     },
   };
 }

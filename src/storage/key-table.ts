@@ -2,6 +2,7 @@
 
 import type { Updateable } from 'kysely';
 import type { Database } from './database.ts';
+import { tell } from './replicas/change-table.ts';
 import type { KeyRow } from './tables.ts';
 
 export type KeyTable = ReturnType<typeof keyTable>;
@@ -29,20 +30,19 @@ export function keyTable(db: Database) {
     async any(): Promise<boolean> {
       return (await db.selectFrom('keys').select('prefix').limit(1).executeTakeFirst()) !== undefined;
     },
-    /** @returns false where no such key is, or it was revoked before. */
-    async revoke(prefix: string, at: number): Promise<boolean> {
-      return await changed(db, prefix, { revoked_at: at });
-    },
-    /** Of a key that is not revoked. @returns whether there is one */
-    change: (prefix: string, change: Updateable<KeyRow>): Promise<boolean> => changed(db, prefix, change),
+    /** Of a key that is not revoked. @returns the change's number among all; null where there is no such key */
+    change: (prefix: string, change: Updateable<KeyRow>): Promise<number | null> =>
+      db.transaction().execute(async (transaction) => {
+        const isThere = await changed(transaction, prefix, change);
+        return isThere ? await tell(transaction, keyChange(prefix)) : null;
+      }),
     /** The new key and the old one's end, both or none. */
-    rotate(old: string, change: Updateable<KeyRow>, row: KeyRow): Promise<boolean> {
-      return db.transaction().execute(async (transaction) => {
-        if (!(await changed(transaction, old, change))) return false;
+    rotate: (old: string, change: Updateable<KeyRow>, row: KeyRow): Promise<number | null> =>
+      db.transaction().execute(async (transaction) => {
+        if (!(await changed(transaction, old, change))) return null;
         await transaction.insertInto('keys').values(row).execute();
-        return true;
-      });
-    },
+        return await tell(transaction, keyChange(old));
+      }),
     /** All at once: one synchronised write, however many keys were used. */
     touch(uses: readonly KeyUse[]): Promise<void> {
       return db.transaction().execute(async (transaction) => {
@@ -58,6 +58,8 @@ export function keyTable(db: Database) {
     },
   };
 }
+
+const keyChange = (prefix: string) => ({ kind: 'key', tenant: '', name: prefix }) as const;
 
 async function changed(db: Database, prefix: string, change: Updateable<KeyRow>): Promise<boolean> {
   const update = db.updateTable('keys').set(change).where('prefix', '=', prefix);

@@ -1,6 +1,7 @@
 // The queries on merges. It knows rows, not which of them an engine has.
 
 import type { Database } from './database.ts';
+import { tell } from './replicas/change-table.ts';
 import type { MergeRow } from './tables.ts';
 
 export type MergeTable = ReturnType<typeof mergeTable>;
@@ -10,19 +11,31 @@ export function mergeTable(db: Database) {
     /** Oldest first. */
     all: (): Promise<MergeRow[]> => db.selectFrom('merges').selectAll().orderBy('created_at').execute(),
     /** Makes the row, or replaces the one of the same tenant and weights. */
-    async save(row: MergeRow): Promise<void> {
-      const { tenant, merge_key, ...rest } = row;
-      await db
-        .insertInto('merges')
-        .values(row)
-        .onConflict((conflict) => conflict.columns(['tenant', 'merge_key']).doUpdateSet(rest))
-        .execute();
+    save(row: MergeRow): Promise<void> {
+      return db.transaction().execute(async (transaction) => {
+        const { tenant, merge_key, ...rest } = row;
+        await transaction
+          .insertInto('merges')
+          .values(row)
+          .onConflict((conflict) => conflict.columns(['tenant', 'merge_key']).doUpdateSet(rest))
+          .execute();
+        await tell(transaction, { kind: 'merge', tenant, name: merge_key });
+      });
     },
-    async delete(tenant: string, merge_key: string): Promise<void> {
-      await db
-        .deleteFrom('merges')
+    delete(tenant: string, merge_key: string): Promise<void> {
+      return db.transaction().execute(async (transaction) => {
+        const gone = await transaction
+          .deleteFrom('merges')
+          .where((row) => row.and({ tenant, merge_key }))
+          .executeTakeFirst();
+        if (gone.numDeletedRows > 0n) await tell(transaction, { kind: 'merge', tenant, name: merge_key });
+      });
+    },
+    find: (tenant: string, merge_key: string): Promise<MergeRow | undefined> =>
+      db
+        .selectFrom('merges')
+        .selectAll()
         .where((row) => row.and({ tenant, merge_key }))
-        .execute();
-    },
+        .executeTakeFirst(),
   };
 }

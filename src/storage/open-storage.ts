@@ -4,13 +4,17 @@
 import type { Clock, Timers } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
 import { lockDatabase, lockDataDir, makeDataDir } from './data-dir.ts';
-import { checkLarge, type Database } from './database.ts';
+import { checkLarge, type Database, openPostgres } from './database.ts';
 import { openOwnDatabase } from './identity.ts';
 import { databaseLocation, isPostgresUrl } from './location.ts';
 import type { ObjectStore } from './object-store.ts';
 import { lockServer } from './postgres/server-lock.ts';
+import { alone, type Changes } from './replicas/changes.ts';
+import { type OpenReplica, openReplica } from './replicas/open-replica.ts';
 
 export type StorageSettings = {
+  /** Seconds. */
+  readonly registryStale: number;
   readonly dataDir: string;
   readonly databaseUrl: string | null;
   readonly blobUrl: string | null;
@@ -20,16 +24,27 @@ export type StorageParts = {
   readonly newId: () => string;
   readonly clock: Clock;
   readonly timers: Timers;
+  readonly log: { warn(fields: object, message: string): void };
   /** Aborted, with the error that says so, where another server has the database by then. */
   readonly lost: AbortController;
 };
 
+export type OpenStorage = {
+  readonly database: Database;
+  readonly store: ObjectStore | null;
+  /** What other servers are told, and tell. */
+  readonly changes: Changes;
+};
+
+/** A beat that had no answer for so long tries again on another connection. */
+const beatMsMax = 2000;
+
 /** What is opened is closed with `open`, in reverse. */
 export async function openStorage(
-  { dataDir, databaseUrl, blobUrl }: StorageSettings,
-  { newId, clock, timers, lost }: StorageParts,
+  { dataDir, databaseUrl, blobUrl, registryStale }: StorageSettings,
+  { newId, clock, timers, log, lost }: StorageParts,
   open: AsyncDisposableStack,
-): Promise<{ database: Database; store: ObjectStore | null }> {
+): Promise<OpenStorage> {
   makeDataDir(dataDir);
   open.defer(lockDataDir(dataDir));
   const location = databaseLocation(dataDir, databaseUrl);
@@ -37,12 +52,20 @@ export async function openStorage(
   const isShared = isPostgresUrl(location) && blobUrl !== null;
   const database = await openOwnDatabase(dataDir, location, { newId, now: clock.now, isShared });
   open.defer(() => database.destroy());
+  let replica: OpenReplica | null = null;
   if (isPostgresUrl(location)) {
-    const lock = await lockServer(location, timers, () => {
+    const onLost = () => {
       const message = 'Another server took the database over while it could not be reached from here.';
       lost.abort(new LorikeetError('storage_unavailable', { message }));
-    });
+    };
+    const lock = await lockServer(location, timers, onLost, { isShared, onHint: () => replica?.hint() });
     open.defer(lock.release);
+    const beats = await openPostgres(location, { connections: 2, answerMs: beatMsMax });
+    open.defer(() => beats.destroy());
+    replica = await openReplica({
+      ...{ database: beats, id: newId(), isShared, clock, timers, log, staleMsMax: registryStale * 1000 },
+    });
+    open.defer(replica.close);
   } else {
     // What it finds stops the server as it would have stopped its start.
     const checked = checkLarge(location).catch((error) => {
@@ -52,7 +75,7 @@ export async function openStorage(
   }
   const store = blobUrl === null ? null : await openStore(blobUrl);
   open.defer(() => store?.close());
-  return { database, store };
+  return { database, store, changes: replica ?? alone() };
 }
 
 /** Loaded only where it is asked for. */

@@ -77,10 +77,9 @@ export function sharedBlobs(local: BlobFolder, store: ObjectStore, files: Files,
     ...inTurns(),
   };
 
-  function inTurns(): Pick<BlobFolder, 'hash' | 'renew' | 'place' | 'remove' | 'forget'> {
-    const isHere = async (digest: string) => (await local.weightsBytes(digest)) !== null;
+  function inTurns(): Pick<BlobFolder, 'hash' | 'renew' | 'place' | 'confirm' | 'remove' | 'forget'> {
     const hash = async (digest: string, stop?: AbortSignal) =>
-      (await isHere(digest)) || (await fetch(digest)) ? await local.hash(digest, stop) : null;
+      (await local.weightsBytes(digest)) !== null || (await fetch(digest)) ? await local.hash(digest, stop) : null;
     return {
       hash: (digest, stop) => inTurn(digest, () => hash(digest, stop)),
       renew: (digest) => inTurn(digest, () => local.remove(digest).then(() => fetch(digest))),
@@ -92,6 +91,7 @@ export function sharedBlobs(local: BlobFolder, store: ObjectStore, files: Files,
           await local.place(staged, digest, content);
           budget.add(digest, content.weights.bytes);
         }),
+      confirm: (staged, digest, content) => inTurn(digest, () => transfer.confirm(staged, digest, content)),
       remove: (digest) => inTurn(digest, () => transfer.remove(digest).then(() => forget(digest))),
       forget: (digest) => inTurn(digest, () => forget(digest)),
     };

@@ -24,7 +24,9 @@ export const tableKeys = {
   batch_answers: ['batch', 'line'],
   usage: ['tenant', 'minute', 'adapter'],
   rate_levels: ['id'],
+  changes: ['seq'],
+  replicas: ['id'],
 } satisfies { readonly [T in TableName]: readonly (keyof Tables[T])[] };
 
 /** Those whose numbers the database counts itself. */
-export const countedTables: readonly TableName[] = ['audit', 'files', 'jobs', 'batches'];
+export const countedTables: readonly TableName[] = ['audit', 'files', 'jobs', 'batches', 'changes'];

@@ -22,6 +22,36 @@ export type Tables = {
   rate_levels: RateLevelRow;
   batches: BatchesTable;
   batch_answers: BatchAnswerRow;
+  changes: ChangesTable;
+  replicas: ReplicaRow;
+};
+
+type ChangesTable = {
+  /** In the order in which changes were committed. */
+  seq: Generated<number>;
+  /** By the database's clock. */
+  at: number;
+  /** What others have to forget or to look at: `adapter`, `key`, ... */
+  kind: string;
+  tenant: string;
+  name: string;
+  /** JSON, by kind; null: nothing more to say. */
+  detail: string | null;
+};
+export type ChangeRow = Selectable<ChangesTable>;
+
+/** A server at work on this database. Times are by the database's clock. */
+export type ReplicaRow = {
+  id: string;
+  started_at: number;
+  /** Until then the others wait for it. */
+  expires_at: number;
+  /** The last change that its memory agrees with. */
+  seen: number;
+  /** The last deletion up to which nobody uses there what is deleted. */
+  drained: number;
+  /** JSON, for people. */
+  status: string;
 };
 
 export type KeyRow = {
@@ -90,6 +120,8 @@ export type KeptAnswerRow = {
   /** JSON. */
   headers: string | null;
   body: string | null;
+  /** The replica that does what was asked for. */
+  owner: string | null;
 };
 
 /** Counters of a name. The row outlives all versions, so that no number is used twice. */
@@ -146,6 +178,8 @@ export type MergeRow = {
   created_by: string | null;
   /** Of the last time that it was merged, in JSON; null before the first. */
   figures: string | null;
+  /** The replica that alone has it, by its own decision; null: every replica has it. */
+  owner: string | null;
 };
 type FileTable = {
   /** The order of arrival, which lists go by. */
@@ -188,6 +222,10 @@ type JobTable = {
   adapter: string | null;
   /** JSON: code, message, parameter. */
   error: string | null;
+  /** The replica that runs it, or ran it last; null: one before there were several. */
+  owner: string | null;
+  /** How often it was taken: who took it earlier writes nothing any more. */
+  epoch: Generated<number>;
 };
 export type JobRow = Selectable<JobTable>;
 
@@ -264,6 +302,8 @@ type BatchesTable = {
   error_file: string | null;
   /** JSON: what is wrong with its file. */
   errors: string | null;
+  /** The replica that answers its lines; null: none yet. */
+  owner: string | null;
 };
 export type BatchRow = Selectable<BatchesTable>;
 

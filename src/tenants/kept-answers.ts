@@ -5,6 +5,7 @@ import type { Clock } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
 import type { Database } from '../storage/database.ts';
 import { type KeptAnswerTable, keptAnswerTable } from '../storage/kept-answer-table.ts';
+import { alone, type Changes } from '../storage/replicas/changes.ts';
 
 export type KeptAnswer = {
   readonly status: number;
@@ -24,15 +25,26 @@ export type KeptAnswers = {
 
 const keptMs = 24 * 60 * 60 * 1000;
 
-export async function openKeptAnswers(database: Database, clock: Clock): Promise<KeptAnswers> {
+export async function openKeptAnswers(
+  database: Database,
+  clock: Clock,
+  changes: Changes = alone(),
+): Promise<KeptAnswers> {
   const table: KeptAnswerTable = keptAnswerTable(database);
-  await table.forgetUnfinished();
+  const { id: owner } = changes;
+  // This process has begun nothing yet.
+  await table.forgetUnfinished(new Set([...(await changes.living())].filter((id) => id !== owner).concat('')));
+
   const owned = ({ tenant, key }: AskedOnce) => ({ tenant, idempotency_key: key });
   return {
     async begin(asked) {
       const now = clock.now();
-      const row = { ...owned(asked), request: asked.request, created_at: now };
-      const there = await table.begin(row, now - keptMs);
+      const row = { ...owned(asked), request: asked.request, created_at: now, owner };
+      let there = await table.begin(row, now - keptMs);
+      if (there !== null && there.status === null && changes.isShared) {
+        await table.forgetUnfinished(await changes.living());
+        there = await table.begin(row, now - keptMs);
+      }
       if (there === null) return null;
       if (there.request !== asked.request) {
         const message = 'This Idempotency-Key was used with another request.';

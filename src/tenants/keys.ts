@@ -5,6 +5,7 @@ import { LRUCache } from 'lru-cache';
 import type { Clock } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
 import type { KeyPage, KeyTable, KeyUse } from '../storage/key-table.ts';
+import { alone, type Changes } from '../storage/replicas/changes.ts';
 import type { KeyRow } from '../storage/tables.ts';
 import { formatKey, generateKey, hashSecret, parseKey, secretMatches } from './key-format.ts';
 import { type Quota, readQuota } from './quota.ts';
@@ -78,11 +79,11 @@ const noHash = Buffer.alloc(32);
 
 type Remembered = { readonly row: KeyRow; readonly readAt: number };
 
-export function keyStore(table: KeyTable, clock: Clock): KeyStore {
-  const memory = keyMemory(table, clock);
+export function keyStore(table: KeyTable, clock: Clock, changes: Changes = alone()): KeyStore {
+  const memory = keyMemory(table, clock, changes);
   const anyKey = rememberedAnswer(table.any, clock);
   return {
-    ...changing({ table, clock, memory, onCreated: anyKey.isTrue }),
+    ...changing({ table, clock, memory, changes, onCreated: anyKey.isTrue }),
     ...verifying({ table, clock, memory }),
     list: async () => (await table.list()).map(memory.withUse),
     page: async (page) => (await table.page(page)).map(memory.withUse),
@@ -95,13 +96,19 @@ export function keyStore(table: KeyTable, clock: Clock): KeyStore {
 }
 
 type Parts = { readonly table: KeyTable; readonly clock: Clock; readonly memory: KeyMemory };
+type ChangingParts = Parts & { readonly changes: Changes; onCreated(): void };
 type Changing = Pick<KeyStore, 'create' | 'change' | 'rotate' | 'revoke'>;
 
-function changing({ table, clock, memory, onCreated }: Parts & { onCreated(): void }): Changing {
+function changing({ table, clock, memory, changes, onCreated }: ChangingParts): Changing {
   const found = async (prefix: string): Promise<KeyRow> => {
     const row = await table.find(prefix);
     if (row === undefined || row.revoked_at !== null) throw unknownKey();
     return row;
+  };
+  /** Over when no server takes the key as it was before. @param seq of the change */
+  const forgetEverywhere = async (prefix: string, seq: number): Promise<void> => {
+    memory.forget(prefix);
+    await changes.everywhere(seq);
   };
   return {
     async create(key) {
@@ -112,8 +119,11 @@ function changing({ table, clock, memory, onCreated }: Parts & { onCreated(): vo
     },
     async change(prefix, change) {
       const columns = columnsOf(change);
-      if (Object.keys(columns).length > 0 && !(await table.change(prefix, columns))) throw unknownKey();
-      memory.forget(prefix);
+      if (Object.keys(columns).length > 0) {
+        const seq = await table.change(prefix, columns);
+        if (seq === null) throw unknownKey();
+        await forgetEverywhere(prefix, seq);
+      }
       return memory.withUse(await found(prefix));
     },
     async rotate(prefix, overlapMs, createdBy) {
@@ -122,14 +132,15 @@ function changing({ table, clock, memory, onCreated }: Parts & { onCreated(): vo
       if (isExpired(old, now)) throw unknownKey();
       const { text, row } = newRow({ ...toRecord(old), createdBy }, now);
       const until = Math.min(now + overlapMs, old.expires_at ?? Number.POSITIVE_INFINITY);
-      if (!(await table.rotate(prefix, { expires_at: until, replaced_by: row.prefix }, row))) throw unknownKey();
-      memory.forget(prefix);
+      const seq = await table.rotate(prefix, { expires_at: until, replaced_by: row.prefix }, row);
+      if (seq === null) throw unknownKey();
+      await forgetEverywhere(prefix, seq);
       return { key: text, record: toRecord(row) };
     },
     async revoke(prefix) {
-      const isRevoked = await table.revoke(prefix, clock.now());
-      memory.forget(prefix);
-      return isRevoked;
+      const seq = await table.change(prefix, { revoked_at: clock.now() });
+      if (seq !== null) await forgetEverywhere(prefix, seq);
+      return seq !== null;
     },
   };
 }
@@ -166,25 +177,41 @@ function verifying({ table, clock, memory }: Parts): Verifying {
 type KeyMemory = ReturnType<typeof keyMemory>;
 
 /** Rows that were read a moment ago, and uses that are not written yet. */
-function keyMemory(table: KeyTable, clock: Clock) {
+function keyMemory(table: KeyTable, clock: Clock, changes: Changes) {
   const remembered = new LRUCache<string, Remembered>({ max: rememberedMax });
+  /** Raised by every change: what was being read meanwhile may be from before it, and is not remembered. */
+  let changed = 0;
+  const forget = (prefix: string): void => {
+    changed++;
+    remembered.delete(prefix);
+  };
+  changes.listen({
+    apply: ({ kind, name }) => (kind === 'key' ? forget(name) : undefined),
+    forgetAll() {
+      changed++;
+      remembered.clear();
+    },
+  });
   const uses = new Map<string, KeyUse>();
   return {
     /** While the database cannot be read, what was read last holds: a locked disk must not lock everybody out. */
     async find(prefix: string): Promise<KeyRow | undefined> {
       const known = remembered.get(prefix);
       const now = clock.monotonic();
-      if (known !== undefined && now - known.readAt < rememberedMs) return known.row;
+      // Others wait for this server before they call a key revoked, as long as it has a lease.
+      const isTold = changes.staleMs === 0;
+      if (known !== undefined && isTold && now - known.readAt < rememberedMs) return known.row;
+      const before = changed;
       const row = await table.find(prefix).catch((error) => {
-        if (known === undefined) throw error;
+        if (known === undefined || !changes.isBelievable) throw error;
         return known.row;
       });
       if (row === undefined) remembered.delete(prefix);
-      else remembered.set(prefix, { row, readAt: now });
+      else if (changed === before) remembered.set(prefix, { row, readAt: now });
       return row;
     },
     known: (prefix: string): KeyRow | undefined => remembered.get(prefix)?.row,
-    forget: (prefix: string): void => void remembered.delete(prefix),
+    forget,
     withUse(row: KeyRow): KeyRecord {
       const use = uses.get(row.prefix);
       return toRecord(use === undefined ? row : { ...row, last_used_at: use.at, last_ip: use.ip });

@@ -4,6 +4,7 @@ import type { Clock } from '../core/clock.ts';
 import { auditTable } from '../storage/audit-table.ts';
 import type { Database } from '../storage/database.ts';
 import { keyTable } from '../storage/key-table.ts';
+import { alone, type Changes } from '../storage/replicas/changes.ts';
 import { tenantTable } from '../storage/tenant-table.ts';
 import { type AuditLog, auditLog } from './audit.ts';
 import { type KeptAnswers, openKeptAnswers } from './kept-answers.ts';
@@ -17,12 +18,12 @@ export type Tenancy = {
   readonly keptAnswers: KeptAnswers;
 };
 
-export async function openTenancy(database: Database, clock: Clock): Promise<Tenancy> {
+export async function openTenancy(database: Database, clock: Clock, changes: Changes = alone()): Promise<Tenancy> {
   const table = keyTable(database);
   return {
-    keys: keyStore(table, clock),
-    tenants: await openTenants(tenantTable(database), table, clock),
+    keys: keyStore(table, clock, changes),
+    tenants: await openTenants(tenantTable(database), table, clock, changes),
     audit: auditLog(auditTable(database), clock),
-    keptAnswers: await openKeptAnswers(database, clock),
+    keptAnswers: await openKeptAnswers(database, clock, changes),
   };
 }

@@ -3,7 +3,10 @@
 
 import type { Clock } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
+import { serially } from '../core/serially.ts';
 import type { KeyTable } from '../storage/key-table.ts';
+import { alone, type Changes } from '../storage/replicas/changes.ts';
+import type { TenantRow } from '../storage/tables.ts';
 import type { TenantTable } from '../storage/tenant-table.ts';
 import { type Quota, readQuota } from './quota.ts';
 
@@ -29,11 +32,30 @@ export type TenantStore = {
   quotaOf(name: string): Quota | null;
 };
 
-export async function openTenants(table: TenantTable, keys: KeyTable, clock: Clock): Promise<TenantStore> {
+export async function openTenants(
+  table: TenantTable,
+  keys: KeyTable,
+  clock: Clock,
+  changes: Changes = alone(),
+): Promise<TenantStore> {
   const decided = new Map<string, Tenant>();
-  for (const { name, created_at: createdAt, disabled_at: disabledAt, quota } of await table.all()) {
-    decided.set(name, { name, createdAt, disabledAt, quota: readQuota(quota) });
-  }
+  const inTurn = serially();
+  const readAll = () =>
+    inTurn(async () => {
+      const rows = await table.all();
+      decided.clear();
+      for (const row of rows) decided.set(row.name, tenantOf(row));
+    });
+  const readOne = (name: string) =>
+    inTurn(async () => {
+      const row = await table.find(name);
+      if (row !== undefined) decided.set(name, tenantOf(row));
+    });
+  changes.listen({
+    apply: ({ kind, name }) => (kind === 'tenant' ? readOne(name) : undefined),
+    forgetAll: readAll,
+  });
+  await readAll();
   const undecided = (name: string): Tenant => ({ name, createdAt: null, disabledAt: null, quota: null });
   const store: TenantStore = {
     async list() {
@@ -46,24 +68,24 @@ export async function openTenants(table: TenantTable, keys: KeyTable, clock: Clo
       return found;
     },
     async change(name, { quota, disabled }) {
-      const before = decided.get(name) ?? undecided(name);
       const now = clock.now();
-      const disabledAt = disabled ? (before.disabledAt ?? now) : null;
-      const after: Tenant = {
+      const { row, seq } = await table.change(name, (before) => ({
         name,
-        createdAt: before.createdAt ?? now,
-        disabledAt: disabled === undefined ? before.disabledAt : disabledAt,
-        quota: quota === undefined ? before.quota : quota,
-      };
-      await table.save({
-        ...{ name, created_at: after.createdAt ?? now, disabled_at: after.disabledAt },
-        quota: after.quota === null ? null : JSON.stringify(after.quota),
-      });
-      decided.set(name, after);
-      return after;
+        created_at: before?.created_at ?? now,
+        disabled_at:
+          disabled === undefined ? (before?.disabled_at ?? null) : disabled ? (before?.disabled_at ?? now) : null,
+        quota: quota === undefined ? (before?.quota ?? null) : quota === null ? null : JSON.stringify(quota),
+      }));
+      await readOne(name);
+      await changes.everywhere(seq);
+      return tenantOf(row);
     },
     isDisabled: (name) => (decided.get(name)?.disabledAt ?? null) !== null,
     quotaOf: (name) => decided.get(name)?.quota ?? null,
   };
   return store;
 }
+
+const tenantOf = ({ name, created_at: createdAt, disabled_at: disabledAt, quota }: TenantRow): Tenant => ({
+  ...{ name, createdAt, disabledAt, quota: readQuota(quota) },
+});

@@ -93,7 +93,7 @@ test('numbers go on where they were', async (t) => {
     .returning('seq')
     .executeTakeFirstOrThrow();
   assert.equal(seq, last + 1);
-  assert.deepEqual(countedTables, ['audit', 'files', 'jobs', 'batches']);
+  assert.deepEqual(countedTables, ['audit', 'files', 'jobs', 'batches', 'changes']);
 });
 
 test('again it finds them there; what holds anything else is refused and stays as it is', async (t) => {

@@ -1,15 +1,22 @@
 // Random uses of the registry against a plain model of what it promises: tables in memory and no files at all.
 
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import fc from 'fast-check';
 import { systemClock } from '../../src/core/clock.ts';
 import { limits } from '../../src/core/limits.ts';
 import type { AdapterLease, AdapterState } from '../../src/registry/adapter-registry.ts';
-import { newDatabase } from '../helpers/test-database.ts';
+import { openDatabase } from '../../src/storage/database.ts';
+import type { OpenReplica } from '../../src/storage/replicas/open-replica.ts';
+import { memoryStore } from '../helpers/memory-store.ts';
+import { createDatabaseOn } from '../helpers/postgres-server.ts';
+import { newDatabase, postgresForTests, withoutPostgres } from '../helpers/test-database.ts';
 import { type TestRegistry, temporaryFolder, testRegistry, upload } from '../helpers/test-registry.ts';
+import { replicaRegistry } from '../helpers/test-replicas.ts';
 
 const tenants = ['one', 'two'] as const;
 const names = ['a', 'b'] as const;
@@ -90,17 +97,32 @@ class Model {
   }
 }
 
-// --- the registry beside it ---
+// --- the registry beside it, of one server or of several ---
+
+type OpenRegistry = TestRegistry & { readonly replica?: OpenReplica };
 
 class Run {
   readonly model = new Model();
   readonly leases: { readonly lease: AdapterLease; readonly version: Version }[] = [];
   readonly deletions: Promise<unknown>[] = [];
-  readonly open: () => Promise<TestRegistry>;
-  registry!: TestRegistry;
+  readonly open: () => Promise<readonly OpenRegistry[]>;
+  registries: readonly OpenRegistry[] = [];
+  #turn = 0;
 
-  constructor(open: () => Promise<TestRegistry>) {
+  constructor(open: () => Promise<readonly OpenRegistry[]>) {
     this.open = open;
+  }
+
+  /** Each use is another server's. */
+  get registry(): TestRegistry {
+    return this.registries[this.#turn++ % this.registries.length]!;
+  }
+
+  async close(): Promise<void> {
+    for (const registry of this.registries) {
+      await registry.close();
+      await registry.replica?.close();
+    }
   }
 
   /** The code of an error, or null. */
@@ -200,8 +222,8 @@ class Run {
   }
 
   async restart(): Promise<void> {
-    await this.registry.close();
-    this.registry = await this.open();
+    await this.close();
+    this.registries = await this.open();
     for (const { lease } of this.leases.splice(0)) lease.release();
     for (const version of this.model.all()) version.leases = 0;
   }
@@ -210,13 +232,13 @@ class Run {
   async compare(): Promise<void> {
     this.model.settle();
     // Whatever was set free is removed by and by: the database has a thread of its own.
-    const until = systemClock.monotonic() + 5000;
+    const until = systemClock.monotonic() + 60_000;
     for (;;) {
       try {
         return await this.compareAll();
       } catch (error) {
         if (systemClock.monotonic() > until) throw error;
-        await new Promise(setImmediate);
+        await setTimeout(1);
       }
     }
   }
@@ -252,8 +274,15 @@ class Run {
 async function play(t: TestContext, operations: readonly Operation[], kept: number): Promise<void> {
   const [folder, database] = [temporaryFolder(t), await newDatabase()];
   const small = { ...limits, versionsKept: kept, contentsTrusted: kept };
-  const run = new Run(() => testRegistry(t, { folder, database, limits: small }));
-  run.registry = await run.open();
+  const run = await playOn(async () => [await testRegistry(t, { folder, database, limits: small })], operations);
+  const contents = new Set(run.model.all().map(({ seed }) => seed));
+  assert.equal(readdirSync(join(folder, 'blobs')).length, contents.size);
+  await database.destroy();
+}
+
+async function playOn(open: Run['open'], operations: readonly Operation[]): Promise<Run> {
+  const run = new Run(open);
+  run.registries = await run.open();
   for (const operation of operations) {
     await run.apply(operation);
     await run.compare();
@@ -264,11 +293,24 @@ async function play(t: TestContext, operations: readonly Operation[], kept: numb
   }
   assert.ok((await Promise.all(run.deletions)).every((code) => code === null || code === 'server_draining'));
   await run.compare();
-  await run.registry.swept;
+  for (const { swept } of run.registries) await swept;
+  await run.close();
+  return run;
+}
+
+/** Three servers over one database and one store, each with a folder of its own. Nobody spoils their files. */
+async function playOnThree(t: TestContext, operations: readonly Operation[]): Promise<void> {
+  const url = await createDatabaseOn(postgresForTests!);
+  await (await openDatabase(url)).destroy();
+  const store = memoryStore();
+  const folders = ['a', 'b', 'c'].map(() => temporaryFolder(t));
+  const open = (folder: string, i: number) => replicaRegistry(t, `${i}-${randomUUID()}`, url, { store, folder });
+  const run = await playOn(
+    () => Promise.all(folders.map(open)),
+    operations.filter(({ kind }) => kind !== 'corrupt'),
+  );
   const contents = new Set(run.model.all().map(({ seed }) => seed));
-  assert.equal(readdirSync(join(folder, 'blobs')).length, contents.size);
-  await run.registry.close();
-  await database.destroy();
+  assert.equal(store.objects.size, 2 * contents.size);
 }
 
 for (const kept of [limits.versionsKept, 4, 1]) {
@@ -285,3 +327,13 @@ for (const kept of [limits.versionsKept, 4, 1]) {
     t.diagnostic(`${counts.operations} operations in ${counts.runs} runs`);
   });
 }
+
+test('three servers do what the model of one does', { skip: withoutPostgres }, async (t) => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(operation, { minLength: 1, maxLength: 40, size: 'max' }),
+      async (operations) => await playOnThree(t, operations),
+    ),
+    { numRuns: 5 },
+  );
+});

@@ -34,11 +34,11 @@ for (const { rows, isLarge } of [
     const dataDir = mkdtempSync(join(tmpdir(), 'lorikeet-large-'));
     t.after(() => rmSync(dataDir, { recursive: true, force: true }));
     const path = join(dataDir, 'lorikeet.db');
-    const settings = { dataDir, databaseUrl: null, blobUrl: null };
+    const settings = { dataDir, databaseUrl: null, blobUrl: null, registryStale: 0 };
     const start = async () => {
       await using open = new AsyncDisposableStack();
       const lost = new AbortController();
-      const parts = { newId: () => 'the-id', clock: systemClock, timers: systemTimers, lost };
+      const parts = { newId: () => 'the-id', clock: systemClock, timers: systemTimers, log: { warn: () => {} }, lost };
       await openStorage(settings, parts, open);
       await open.disposeAsync();
       return lost.signal.reason as { code: string; message: string } | undefined;

@@ -5,7 +5,10 @@ import type { JobParts } from '../parts.ts';
 import type { TrainingFiles } from '../training-files.ts';
 import type { BatchState } from './batches.ts';
 
-export type BatchParts = Pick<JobParts, 'options' | 'clock' | 'newId' | 'exclusive' | 'folder' | 'files'> & {
+export type BatchParts = Pick<
+  JobParts,
+  'options' | 'clock' | 'newId' | 'exclusive' | 'folder' | 'files' | 'changes'
+> & {
   readonly batches: BatchTable;
   readonly trainingFiles: TrainingFiles;
 };

@@ -4,6 +4,7 @@
 import { limits } from '../../core/limits.ts';
 import { waitingPlaces } from '../../core/waiting-places.ts';
 import type { BatchRow } from '../../storage/tables.ts';
+import { isLost } from '../runner.ts';
 import { answerLines, type LineWork } from './answer-lines.ts';
 import { checkLines } from './batch-lines.ts';
 import { type BatchParts, timesWith } from './batch-parts.ts';
@@ -16,6 +17,8 @@ export type BatchRunner = {
   wake(): void;
   /** The row says so already. */
   cancel(id: string): void;
+  /** Another server may have changed its row. */
+  look(id: string): Promise<void>;
   close(): Promise<void>;
 };
 
@@ -25,7 +28,7 @@ const lookMs = 10_000;
 type Running = { readonly tenant: string; readonly stop: AbortController; readonly done: Promise<void> };
 
 export function batchRunner(parts: BatchParts): BatchRunner {
-  const { batches, options, clock } = parts;
+  const { batches, options, clock, changes } = parts;
   const running = new Map<string, Running>();
   const places = waitingPlaces(options.batchPlaces ?? (() => 1));
   let answer: AnswerLine | null = null;
@@ -53,12 +56,15 @@ export function batchRunner(parts: BatchParts): BatchRunner {
     if (isClosed || answer === null) return;
     places.look();
     const busy = new Set([...running.values()].map(({ tenant }) => tenant));
-    for (const row of await batches.inStates(liveBatchStates)) {
+    const { ours, theirs } = await liveBatches(parts);
+    for (const { tenant, state } of theirs) if (state === 'in_progress') busy.add(tenant);
+    for (const row of ours) {
       if (isClosed) return;
       if (running.has(row.id)) continue;
       // What is over, or only has to be looked at, waits for nobody.
       const waits = row.state === 'in_progress' && row.expires_at > clock.now();
       if (waits && busy.has(row.tenant)) continue;
+      if (!(await batches.take(row, changes.id))) continue;
       if (waits) busy.add(row.tenant);
       begin(row);
     }
@@ -82,6 +88,11 @@ export function batchRunner(parts: BatchParts): BatchRunner {
       running.get(id)?.stop.abort();
       wake();
     },
+    async look(id) {
+      const row = running.has(id) ? await batches.get(id) : undefined;
+      if (row?.state === 'cancelling') running.get(id)?.stop.abort();
+      wake();
+    },
     async close() {
       isClosed = true;
       cancelLook();
@@ -90,6 +101,16 @@ export function batchRunner(parts: BatchParts): BatchRunner {
       await Promise.all([...running.values()].map(({ done }) => done));
     },
   };
+}
+
+/** Those that another server answers, and all others. */
+async function liveBatches({ batches, changes }: BatchParts) {
+  const living = await changes.living();
+  const rows = await batches.inStates(liveBatchStates);
+  const { ours = [], theirs = [] } = Object.groupBy(rows, ({ owner }) =>
+    isLost(owner, living, changes.id) ? 'ours' : 'theirs',
+  );
+  return { ours, theirs };
 }
 
 type Run = Omit<LineWork, 'signal'> & { readonly stop: AbortController; isClosed(): boolean };

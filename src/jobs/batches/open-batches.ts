@@ -18,6 +18,10 @@ import {
 export function openBatches(parts: BatchParts): Batches {
   const { batches, exclusive, newId } = parts;
   const runner = batchRunner(parts);
+  parts.changes.listen({
+    apply: ({ kind, name }) => (kind === 'batch' ? void runner.look(name).catch(() => {}) : undefined),
+    forgetAll: runner.wake,
+  });
   return {
     async create(tenant, asked) {
       const id = `batch_${newId()}`;
@@ -51,7 +55,14 @@ async function insert(parts: BatchParts, tenant: string, id: string, asked: NewB
   const now = clock.now();
   await batches.insert({
     ...{ id, tenant, created_by: asked.createdBy, state: 'validating', endpoint: asked.endpoint },
-    ...{ input_file: file.id, input_digest: file.digest, output_file: null, error_file: null, errors: null },
+    ...{
+      input_file: file.id,
+      input_digest: file.digest,
+      output_file: null,
+      error_file: null,
+      errors: null,
+      owner: null,
+    },
     metadata: asked.metadata === null ? null : JSON.stringify(asked.metadata),
     times: JSON.stringify({ validating: now }),
     expires_at: now + limits.batchWindowMs,

@@ -6,7 +6,7 @@ import { serially } from '../../core/serially.ts';
 import { type EngineMerges, engineMerges, type MergePhase } from './engine-merges.ts';
 import { type HeldFiles, holdFiles } from './hold-files.ts';
 import type { Merge, MergedAdapter, MergeFailure, MergeFigures } from './merge.ts';
-import { fromRow, toRow } from './merge-row.ts';
+import { fromRow, type StoredMerge, toRow } from './merge-row.ts';
 import type { MergeListener, MergeOrder, Merges, MergesOptions, UnmergedBy } from './merges.ts';
 import { type Waiters, waiters } from './waiters.ts';
 import {
@@ -25,6 +25,10 @@ import {
 /** Asks for all stored merges again, one after another, in the background: their files are read and checked first. */
 export async function openMerges(options: MergesOptions): Promise<Merges> {
   const keeper = new MergeKeeper(options);
+  options.changes?.listen({
+    apply: ({ kind, tenant, name }) => (kind === 'merge' ? keeper.follow(tenant, name) : undefined),
+    forgetAll: () => keeper.followAll(),
+  });
   await keeper.restore();
   return keeper;
 }
@@ -38,6 +42,7 @@ class MergeKeeper implements Merges {
   readonly #waiters: Waiters;
   /** Writes reach the store in the order in which memory changed. */
   readonly #exclusive = serially();
+  #lastRestored: Promise<unknown> = Promise.resolve();
 
   constructor(options: MergesOptions) {
     this.#options = options;
@@ -109,21 +114,42 @@ class MergeKeeper implements Merges {
   }
 
   async restore(): Promise<void> {
-    const { table, keepsAutomatic, log } = this.#options;
-    let last: Promise<unknown> = Promise.resolve();
+    const { table, keepsAutomatic, log, changes } = this.#options;
     for (const row of await table.all()) {
       const merge = fromRow(row);
-      if (merge.automatic && !keepsAutomatic) {
+      if (merge.automatic && (!keepsAutomatic || changes?.isShared)) {
         await table.delete(merge.tenant, merge.key);
         log.info({ adapters: namesOf(merge) }, 'an automatic merge of the last run is not wanted any more');
         continue;
       }
-      const wish = newWish(merge);
-      this.#wishes.set(idOf(merge), wish);
-      const begin = (): Promise<unknown> => (merge.failure === null ? this.#open(wish) : this.#hold(wish));
-      wish.opened = last.then(begin).catch((error) => this.#notRestored(wish, error));
-      last = wish.opened;
+      this.#restoreOne(merge);
     }
+  }
+
+  /** After those that are being restored. */
+  #restoreOne(merge: StoredMerge): void {
+    const wish = newWish(merge);
+    wish.isStored = true;
+    this.#wishes.delete(idOf(merge));
+    this.#wishes.set(idOf(merge), wish);
+    const begin = (): Promise<unknown> => (merge.failure === null ? this.#open(wish) : this.#hold(wish));
+    wish.opened = this.#lastRestored.then(begin).catch((error) => this.#notRestored(wish, error));
+    this.#lastRestored = wish.opened;
+  }
+
+  /** What another server was asked for is wanted here too, and what is not wanted there any more goes. */
+  async follow(tenant: string, key: string): Promise<void> {
+    const row = await this.#options.table.find(tenant, key);
+    const wish = this.#wishes.get(idOf({ tenant, key }));
+    if (row !== undefined && (wish === undefined || wish.isLeaving)) this.#restoreOne(fromRow(row));
+    if (row === undefined && wish?.isStored) await this.#leave(wish, 'other server');
+    this.#waiters.changed();
+  }
+
+  async followAll(): Promise<void> {
+    const stored = (await this.#options.table.all()).map((row) => ({ tenant: row.tenant, key: row.merge_key }));
+    const known = [...this.#wishes.values()].map(({ merge: { tenant, key } }) => ({ tenant, key }));
+    for (const { tenant, key } of [...stored, ...known]) await this.follow(tenant, key);
   }
 
   // --- a wish from its beginning to its end ---
@@ -307,7 +333,10 @@ class MergeKeeper implements Merges {
 
   #save(wish: Wish): Promise<void> {
     return this.#exclusive(async () => {
-      if (!wish.isLeaving) await this.#options.table.save(toRow(wish.merge));
+      // What this server decided by itself others decide by themselves.
+      if (wish.isLeaving || (wish.merge.automatic && this.#options.changes?.isShared)) return;
+      await this.#options.table.save(toRow(wish.merge));
+      wish.isStored = true;
     });
   }
 

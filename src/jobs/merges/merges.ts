@@ -8,6 +8,7 @@ import type { EngineClient } from '../../protocol/engine-client.ts';
 import type { WeightBits } from '../../protocol/messages.ts';
 import type { AdapterRegistry, AdapterVersion } from '../../registry/adapter-registry.ts';
 import type { MergeTable } from '../../storage/merge-table.ts';
+import type { Changes } from '../../storage/replicas/changes.ts';
 import type { Merge } from './merge.ts';
 
 export type MergeOrder = {
@@ -20,8 +21,8 @@ export type MergeOrder = {
   readonly automatic: boolean;
 };
 
-/** Who no longer wants it; `deletion`: one of its versions is being deleted. */
-export type UnmergedBy = 'admin' | 'policy' | 'deletion';
+/** Who no longer wants it; `deletion`: one of its versions is being deleted; `other server`: it was asked there. */
+export type UnmergedBy = 'admin' | 'policy' | 'deletion' | 'other server';
 
 export type MergeListener = {
   merged?(merge: Merge): void;
@@ -74,4 +75,6 @@ export type MergesOptions = {
   readonly limits: { readonly [K in keyof typeof limits]: number };
   /** Left out: nobody has a quota. */
   readonly assertQuota?: QuotaCheck;
+  /** Servers beside this one; left out: there are none. */
+  readonly changes?: Changes;
 };

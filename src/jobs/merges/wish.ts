@@ -14,6 +14,8 @@ export type Wish = {
   files: HeldFiles | null;
   /** Settles when it is stored and the engine was asked. */
   opened: Promise<unknown>;
+  /** All servers find it in the store; what one decides by itself is its own. */
+  isStored: boolean;
   /** It is taken back; its sequences may still run. */
   isLeaving: boolean;
 };
@@ -22,6 +24,7 @@ export const newWish = (merge: StoredMerge): Wish => ({
   merge,
   files: null,
   opened: Promise.resolve(),
+  isStored: false,
   isLeaving: false,
 });
 

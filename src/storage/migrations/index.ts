@@ -11,6 +11,7 @@ import { addService } from './0006-service.ts';
 import { addUsageByMinute } from './0007-usage-by-minute.ts';
 import { addAdaptersNotReady } from './0008-adapters-not-ready.ts';
 import { addBatches } from './0009-batches.ts';
+import { addReplicas } from './0010-replicas.ts';
 
 /** Written against no table types: those follow later changes, and a migration must not. */
 type Migration = (db: Kysely<unknown>) => Promise<void>;
@@ -25,6 +26,7 @@ export const migrations: readonly Migration[] = [
   addUsageByMinute,
   addAdaptersNotReady,
   addBatches,
+  addReplicas,
 ];
 
 /** The fewest of these migrations that a server may know and still work with the schema after the last one. */

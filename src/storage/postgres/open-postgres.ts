@@ -16,15 +16,20 @@ const answerMsMax = 35_000;
 /** Types whose values are numbers in all of the project's tables, and texts to the driver: int8, and sums of it. */
 const numberTypes: readonly number[] = [20, 1700];
 
+export type PoolLimits = { readonly connections?: number; readonly answerMs?: number };
+
 /** Throws `invalid_config` where the database refuses the URL's user, and `storage_unavailable`. */
-export async function openPool(url: string): Promise<Pool> {
+export async function openPool(
+  url: string,
+  { connections = connectionsMax, answerMs = answerMsMax }: PoolLimits = {},
+): Promise<Pool> {
   const { default: pg } = await import('pg');
   const pool = new pg.Pool({
     connectionString: url,
     application_name: 'lorikeet',
-    max: connectionsMax,
+    max: connections,
     connectionTimeoutMillis: connectMsMax,
-    query_timeout: answerMsMax,
+    query_timeout: answerMs,
     keepAlive: true,
     types: {
       getTypeParser: ((oid: number, format?: 'text' | 'binary') =>

@@ -1,17 +1,27 @@
-// The promise that one server at a time works on a PostgreSQL, since each believes the names that it has in memory. The
-// lock is the database's on one connection: it ends with the process, the machine or the way to it, and another server
-// that is started then goes on.
+// The promise that servers work on a PostgreSQL together only where they can: one that has contents in its data dir has
+// the database alone, those that share a store share the lock. The lock is the database's on one connection: it ends
+// with the process, the machine or the way to it, and another server that is started then goes on. The same connection
+// is told that something has changed.
 
 import type { Client } from 'pg';
 import type { Timers } from '../../core/clock.ts';
 import { LorikeetError } from '../../core/errors.ts';
 import { locationName } from '../location.ts';
+import { channel } from '../replicas/change-table.ts';
 
 export type ServerLock = {
   release(): Promise<void>;
 };
 
+export type LockOptions = {
+  /** With other servers that share. */
+  readonly isShared: boolean;
+  /** Others have changed something. */
+  onHint(): void;
+};
+
 const retryMs = 1000;
+const [exclusive, shared] = ['pg_try_advisory_lock', 'pg_try_advisory_lock_shared'];
 const connectMsMax = 5000;
 /** How soon a connection whose other end is gone without a word is given up, by both sides. */
 const keepAliveMs = 5000;
@@ -20,7 +30,12 @@ const keepAliveMs = 5000;
  * Throws `invalid_config` where another server has it. `onLost`: the connection broke, and when it could be made again
  * another server had taken the lock. Until then the same server goes on, as it does while the database is away.
  */
-export async function lockServer(url: string, timers: Timers, onLost: () => void): Promise<ServerLock> {
+export async function lockServer(
+  url: string,
+  timers: Timers,
+  onLost: () => void,
+  { isShared, onHint }: LockOptions = { isShared: false, onHint: () => {} },
+): Promise<ServerLock> {
   const { default: pg } = await import('pg');
   let held: Client | null = null;
   let isOver = false;
@@ -38,17 +53,20 @@ export async function lockServer(url: string, timers: Timers, onLost: () => void
     client.on('error', () => {});
     try {
       await client.connect();
-      const lock = `select pg_try_advisory_lock(hashtextextended('lorikeet server', 0)) as is_mine`;
+      const lock = `select ${isShared ? shared : exclusive}(hashtextextended('lorikeet server', 0)) as is_mine`;
       const { rows } = await client.query<{ is_mine: boolean }>(lock);
       if (rows[0]?.is_mine !== true) {
         await client.end();
         return false;
       }
+      client.on('notification', onHint);
+      await client.query(`listen ${channel}`);
     } catch (error) {
       await client.end().catch(() => {});
       throw error;
     }
     held = client;
+    onHint();
     client.once('end', () => {
       held = null;
       if (!isOver) again();

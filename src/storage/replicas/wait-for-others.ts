@@ -1,0 +1,49 @@
+// Until other servers have seen a change, or use nothing any more of what it deletes: asked of the database, since none
+// knows the others' addresses.
+
+import type { Clock, Timers } from '../../core/clock.ts';
+import type { ReplicaTable } from './replica-table.ts';
+
+export type WaitParts = {
+  readonly id: string;
+  readonly table: Pick<ReplicaTable, 'behind'>;
+  readonly leaseMs: number;
+  readonly clock: Clock;
+  readonly timers: Timers;
+};
+
+/** The first look comes at once, the next ones later and later. */
+const firstPauseMs = 2;
+const seenPauseMs = 50;
+const drainedPauseMs = 1000;
+
+/**
+ * A server that renews its lease reads all changes after that. So from a lease's time after a change on, whoever has
+ * not seen it has no lease: that is the longest that it takes, whatever can be asked meanwhile.
+ */
+export async function seenByOthers({ id, table, leaseMs, clock, timers }: WaitParts, seq: number): Promise<void> {
+  const until = clock.monotonic() + leaseMs;
+  for (let pause = firstPauseMs; ; pause = Math.min(2 * pause, seenPauseMs)) {
+    const rest = until - clock.monotonic();
+    if (rest <= 0) return;
+    const behind = table.behind(id, 'seen', seq).catch(() => 1);
+    if ((await Promise.race([behind, after(timers, rest).then(() => 0)])) === 0) return;
+    await after(timers, pause);
+  }
+}
+
+/** @param stopped rejects when nobody waits any more */
+export async function drainedByOthers(
+  { id, table, timers }: WaitParts,
+  seq: number,
+  stopped: Promise<never>,
+): Promise<void> {
+  for (let pause = firstPauseMs; ; pause = Math.min(2 * pause, drainedPauseMs)) {
+    const behind = table.behind(id, 'drained', seq).catch(() => 1);
+    if ((await Promise.race([behind, stopped])) === 0) return;
+    await Promise.race([after(timers, pause), stopped]);
+  }
+}
+
+export const after = (timers: Timers, ms: number): Promise<void> =>
+  new Promise((resolve) => timers.after(ms, () => resolve()));

@@ -1,0 +1,243 @@
+// Several servers' registries and keys over one PostgreSQL and one store: what one acknowledges, no other contradicts.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { connect, createServer, type Socket } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
+import { systemClock, systemTimers } from '../../src/core/clock.ts';
+import { openDatabase } from '../../src/storage/database.ts';
+import { keyTable } from '../../src/storage/key-table.ts';
+import { besideReplicas } from '../../src/storage/replicas/open-replica.ts';
+import { keyStore } from '../../src/tenants/keys.ts';
+import { openTenancy } from '../../src/tenants/tenancy.ts';
+import { memoryStore } from '../helpers/memory-store.ts';
+import { createDatabaseOn } from '../helpers/postgres-server.ts';
+import { postgresForTests, withoutPostgres } from '../helpers/test-database.ts';
+import { upload } from '../helpers/test-registry.ts';
+import { type ReplicaRegistry, replicaRegistry, testReplica } from '../helpers/test-replicas.ts';
+import { tinyAdapter } from '../helpers/tiny-adapters.ts';
+
+const needed = { skip: withoutPostgres };
+const names = ['a', 'b', 'c'];
+
+async function newUrl(): Promise<string> {
+  const url = await createDatabaseOn(postgresForTests!);
+  await (await openDatabase(url)).destroy();
+  return url;
+}
+
+async function three(t: TestContext, options: Parameters<typeof replicaRegistry>[3] = {}): Promise<ReplicaRegistry[]> {
+  const [url, store] = [await newUrl(), memoryStore()];
+  return await Promise.all(names.map((id) => replicaRegistry(t, id, url, { store, ...options })));
+}
+
+/** What a reference means there, as a request finds it. */
+async function meant(registry: ReplicaRegistry, reference: string): Promise<number> {
+  const lease = await registry.lease('default', reference);
+  lease.release();
+  return lease.adapter.version;
+}
+
+test('an alias that was moved is moved on every server', needed, async (t) => {
+  const servers = await three(t);
+  for (const seed of [1, 2]) await upload(servers[0]!, 'x', seed);
+  const moves = 60;
+  for (let i = 0; i < moves; i++) {
+    const version = 1 + (i % 2);
+    const by = servers[i % 3]!;
+    await by.setAlias('default', { name: 'x', alias: 'prod', targets: [{ version, weight: 1 }], expected: null });
+    const found = await Promise.all(servers.map((server) => meant(server, 'x:prod')));
+    assert.deepEqual(found, [version, version, version], `move ${i}`);
+  }
+});
+
+test('what was uploaded to one server answers on every other, under its name too', needed, async (t) => {
+  const servers = await three(t);
+  for (let i = 0; i < 30; i++) {
+    const by = servers[i % 3]!;
+    const { adapter } = await upload(by, `n${i % 5}`, i);
+    for (const server of servers) {
+      for (const reference of [`n${i % 5}`, `n${i % 5}@${adapter.version}`]) {
+        const lease = await server.lease('default', reference);
+        assert.deepEqual(readFileSync(lease.files.weights), Buffer.from(tinyAdapter(i).weights));
+        lease.release();
+      }
+    }
+  }
+});
+
+test('a deletion waits for who uses the version on another server, and nobody new gets it', needed, async (t) => {
+  const [a, b, c] = (await three(t)) as [ReplicaRegistry, ReplicaRegistry, ReplicaRegistry];
+  await upload(a, 'x', 1);
+  const held = await b.lease('default', 'x');
+  let isOver = false;
+  const deleted = a.delete('default', 'x', null).then(() => {
+    isOver = true;
+  });
+  while (!held.deleting.aborted) await setTimeout(2);
+  for (const server of [a, b, c]) await assert.rejects(server.lease('default', 'x@1'), { code: 'adapter_deleting' });
+  assert.equal(isOver, false);
+  assert.deepEqual(readFileSync(held.files.weights), Buffer.from(tinyAdapter(1).weights));
+  held.release();
+  await deleted;
+  for (const server of [a, b, c]) await assert.rejects(server.lease('default', 'x@1'), { code: 'adapter_not_found' });
+});
+
+test('content that is published again while it goes is there afterwards', needed, async (t) => {
+  const store = memoryStore();
+  const servers = await three(t, { store });
+  for (let round = 0; round < 15; round++) {
+    const [a, b, c] = [0, 1, 2].map((i) => servers[(round + i) % 3]!) as [
+      ReplicaRegistry,
+      ReplicaRegistry,
+      ReplicaRegistry,
+    ];
+    await upload(a, `old${round}`, 7);
+    (await b.lease('default', `old${round}`)).release();
+    await Promise.all([a.delete('default', `old${round}`, null), upload(b, `new${round}`, 7)]);
+    for (const server of [a, b, c]) {
+      const lease = await server.lease('default', `new${round}`);
+      assert.deepEqual(readFileSync(lease.files.weights), Buffer.from(tinyAdapter(7).weights), `round ${round}`);
+      lease.release();
+    }
+    await c.delete('default', `new${round}`, null);
+    assert.equal(store.objects.size, 0, `round ${round}`);
+  }
+});
+
+test('a server that died in the middle of a deletion is not waited for, and another one ends it', needed, async (t) => {
+  const [url, store] = [await newUrl(), memoryStore()];
+  const a = await replicaRegistry(t, 'a', url, { store });
+  await upload(a, 'x', 1);
+  const held = await a.lease('default', 'x');
+  const cut = a.delete('default', 'x', null);
+  cut.catch(() => {});
+  while (!held.deleting.aborted) await setTimeout(2);
+  // It is gone with all that it held.
+  await a.close();
+  await a.replica.close();
+  await assert.rejects(cut, { code: 'server_draining' });
+  const b = await replicaRegistry(t, 'b', url, { store });
+  await b.swept;
+  await assert.rejects(b.lease('default', 'x@1'), { code: 'adapter_not_found' });
+  assert.equal(store.objects.size, 0);
+});
+
+test('a key that was revoked is refused on every server, whoever revoked it', needed, async (t) => {
+  const url = await newUrl();
+  const servers = await Promise.all(
+    names.map(async (id) => {
+      const database = await openDatabase(url);
+      t.after(() => database.destroy());
+      return await openTenancy(database, systemClock, await testReplica(t, id, url));
+    }),
+  );
+  const database = await openDatabase(url);
+  t.after(() => database.destroy());
+  const beside = keyStore(keyTable(database), systemClock, besideReplicas(database, systemClock, systemTimers));
+  for (let i = 0; i < 20; i++) {
+    const { key, record } = await beside.create({ tenant: 't', name: '', scopes: ['generate'] });
+    const verified = () => Promise.all(servers.map(async ({ keys }) => (await keys.verify(key)) !== null));
+    assert.deepEqual(await verified(), [true, true, true]);
+    const by = i % 4 === 3 ? beside : servers[i % 4]!.keys;
+    assert.equal(await by.revoke(record.prefix), true);
+    assert.deepEqual(await verified(), [false, false, false], `key ${i}`);
+  }
+  for (const disabled of [true, false]) {
+    await servers[0]!.tenants.change('t', { disabled });
+    assert.deepEqual(
+      servers.map(({ tenants }) => tenants.isDisabled('t')),
+      [disabled, disabled, disabled],
+    );
+  }
+  await Promise.all([
+    servers[0]!.tenants.change('t', { disabled: true }),
+    servers[1]!.tenants.change('t', { quota: { adapters: 3 } }),
+  ]);
+  assert.deepEqual(servers[2]!.tenants.quotaOf('t'), { adapters: 3 });
+  assert.equal(servers[2]!.tenants.isDisabled('t'), true);
+});
+
+/** A way to a database that can be cut: nothing passes, and nobody is told. */
+async function way(t: TestContext, to: string): Promise<{ url: string; cut: boolean }> {
+  const target = new URL(to);
+  const port = Number(target.port);
+  const state = { url: '', cut: false };
+  const sockets = new Set<Socket>();
+  const pass = (from: Socket, into: Socket) => {
+    from.on('data', (bytes) => {
+      if (!state.cut) into.write(bytes);
+    });
+    from.on('error', () => {}).on('close', () => into.destroy());
+    sockets.add(from);
+  };
+  const server = createServer((near) => {
+    const far = connect(port, '127.0.0.1');
+    pass(near, far);
+    pass(far, near);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  });
+  target.port = String((server.address() as { port: number }).port);
+  state.url = target.href;
+  return state;
+}
+
+for (const staleMsMax of [0, 60_000]) {
+  const does = staleMsMax === 0 ? 'refuses' : 'goes on to serve';
+  test(
+    `a server whose link is down ${does} names, and serves versions; then it is right at once`,
+    needed,
+    async (t) => {
+      const [url, store] = [await newUrl(), memoryStore()];
+      const link = await way(t, url);
+      const a = await replicaRegistry(t, 'a', url, { store, replica: { leaseMs: 800 } });
+      const b = await replicaRegistry(t, 'b', link.url, { store, replica: { leaseMs: 800, staleMsMax } });
+      for (const seed of [1, 2]) await upload(a, 'x', seed);
+      const move = (version: number) =>
+        a.setAlias('default', { name: 'x', alias: 'prod', targets: [{ version, weight: 1 }], expected: null });
+      await move(1);
+      assert.equal(await meant(b, 'x:prod'), 1);
+      link.cut = true;
+      // Acknowledged when the other one's lease is over.
+      await move(2);
+      assert.equal(await meant(a, 'x:prod'), 2);
+      if (staleMsMax === 0) await assert.rejects(meant(b, 'x:prod'), { code: 'storage_unavailable' });
+      else assert.equal(await meant(b, 'x:prod'), 1);
+      assert.ok(b.replica.staleMs > 0);
+      assert.equal(await meant(b, 'x@1'), 1);
+      link.cut = false;
+      while (b.replica.staleMs > 0) await setTimeout(5);
+      assert.equal(await meant(b, 'x:prod'), 2);
+    },
+  );
+}
+
+test('who is there is listed, with what each has not seen', needed, async (t) => {
+  const url = await newUrl();
+  const [a, b] = [await testReplica(t, 'a', url), await testReplica(t, 'b', url)];
+  b.describe(() => ({ version: '1' }));
+  b.hint();
+  for (;;) {
+    const listed = await a.list();
+    assert.deepEqual(
+      listed.map(({ id, isSelf }) => [id, isSelf]),
+      [
+        ['a', true],
+        ['b', false],
+      ],
+    );
+    if (listed[1]!.status.version === '1') break;
+    await setTimeout(5);
+  }
+  assert.deepEqual([...(await a.living())].sort(), ['a', 'b']);
+  await b.close();
+  assert.deepEqual(
+    (await a.list()).map(({ id }) => id),
+    ['a'],
+  );
+});
