@@ -75,7 +75,7 @@ export async function serve(loaded: LoadedConfig, report: StartReport, asked: Ab
   open.defer(() => tracing?.close());
   const app = createServer({
     ...{ config, files, tokenizer, engine, registry, merges, traffic, offline, training, tenancy, service },
-    ...{ metrics, logger, storage: storageHealth(database, config.dataDir, systemClock), tracing },
+    ...{ metrics, logger, changes, storage: storageHealth(database, config.dataDir, systemClock), tracing },
     settings: describeSettings(loaded),
   });
   open.defer(() => closeServer(app, { engine, training }, config));

@@ -21,6 +21,7 @@ import { keysCommand } from './keys.ts';
 import { mergesCommand } from './merges.ts';
 import { migrateCommand } from './migrate.ts';
 import { parseArguments } from './parse-arguments.ts';
+import { replicasCommand } from './replicas.ts';
 import { serveCommand } from './serve.ts';
 import { trainCommand } from './train.ts';
 import { verbsOf } from './verbs.ts';
@@ -33,6 +34,7 @@ const commands: readonly Command[] = [
   trainCommand,
   jobsCommand,
   mergesCommand,
+  replicasCommand,
   benchCommand,
   fetchCommand,
   keysCommand,

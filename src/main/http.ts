@@ -21,6 +21,7 @@ import { portProblem, urlOf } from '../server/http/address.ts';
 import type { Logger } from '../server/http/logger.ts';
 import { listenForMetrics } from '../server/http/metrics-listener.ts';
 import type { StorageHealth } from '../storage/health.ts';
+import type { Changes } from '../storage/replicas/changes.ts';
 import type { Service } from '../tenants/service.ts';
 import type { Tenancy } from '../tenants/tenancy.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
@@ -44,6 +45,7 @@ export type ServerParts = {
   readonly training: OpenJobs;
   readonly tenancy: Tenancy;
   readonly storage: StorageHealth;
+  readonly changes: Changes;
   readonly tracing: Tracing | null;
   readonly service: Service;
   readonly metrics: Metrics;

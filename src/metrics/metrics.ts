@@ -7,6 +7,7 @@ import type { Viewer } from './active-adapters.ts';
 import { type AdapterMetrics, adapterMetrics } from './adapter-metrics.ts';
 import { type MergeMetrics, mergeMetrics } from './merge-metrics.ts';
 import { type MetricsRegistry, metricsRegistry } from './registry.ts';
+import { type ReplicaMetrics, replicaMetrics } from './replica-metrics.ts';
 import { type TrainingMetrics, trainingMetrics } from './training-metrics.ts';
 import { aliasText, vllmAliases } from './vllm-aliases.ts';
 
@@ -42,7 +43,8 @@ export type FinishedSequence = {
 
 export type Metrics = AdapterMetrics &
   MergeMetrics &
-  TrainingMetrics & {
+  TrainingMetrics &
+  ReplicaMetrics & {
     readEngine(read: () => EngineReading): void;
     stepTaken(stepMs: number): void;
     firstToken(sinceArrivalMs: number): void;
@@ -81,6 +83,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
     ...adapterMetrics(registry, () => viewer),
     ...mergeMetrics(registry),
     ...trainingMetrics(registry),
+    ...replicaMetrics(registry),
     readEngine: (read) => defineReadings(registry, read),
     stepTaken: define.seconds('engine_step', 'Duration of an engine step', tokenSeconds),
     firstToken: define.seconds('time_to_first_token', 'From the arrival of a request to its first token'),

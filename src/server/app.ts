@@ -16,6 +16,7 @@ import { addLines } from './http/plugins/lines.ts';
 import { addQuotas } from './http/plugins/quotas.ts';
 import { addRequests, requestIds } from './http/plugins/requests.ts';
 import { addSlowReaders } from './http/plugins/slow-readers.ts';
+import { addStaleness } from './http/plugins/staleness.ts';
 import { validationError } from './http/validation-error.ts';
 import { consoleRoute } from './routes/console.ts';
 import { healthRoute } from './routes/health.ts';
@@ -35,6 +36,7 @@ import { auditRoute } from './routes/v1/admin/audit.ts';
 import { contentsRoute } from './routes/v1/admin/contents.ts';
 import { keysRoute } from './routes/v1/admin/keys.ts';
 import { mergesRoute } from './routes/v1/admin/merges.ts';
+import { replicasRoute } from './routes/v1/admin/replicas.ts';
 import { settingsRoute } from './routes/v1/admin/settings.ts';
 import { tenantsRoute } from './routes/v1/admin/tenants.ts';
 import { batchesRoute } from './routes/v1/batches.ts';
@@ -69,7 +71,7 @@ const routes = [
   ...[mergedRoute, analysisRoute],
   ...[loadLoraAdapterRoute, unloadLoraAdapterRoute],
   ...[mergeRoute, mergesRoute, settingsRoute],
-  ...[keysRoute, tenantsRoute, auditRoute, contentsRoute],
+  ...[keysRoute, tenantsRoute, auditRoute, contentsRoute, replicasRoute],
   ...[filesRoute, jobsRoute, jobRoute, jobEventsRoute],
   ...[batchesRoute, usageRoute],
   ...[healthRoute, metricsRoute, consoleRoute],
@@ -119,6 +121,7 @@ export function createApp(deps: AppDeps): FastifyInstance {
   addAudit(app, services);
   addIdempotency(app, services);
   addHeaders(app);
+  addStaleness(app, services);
 
   for (const route of routes) app.register(route(services));
   measureEngine(services);

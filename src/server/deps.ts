@@ -14,6 +14,7 @@ import type { EngineClient } from '../protocol/engine-client.ts';
 import type { OfflineClient } from '../protocol/offline-process.ts';
 import type { AdapterRegistry } from '../registry/adapter-registry.ts';
 import type { StorageHealth } from '../storage/health.ts';
+import type { Changes } from '../storage/replicas/changes.ts';
 import type { AuditLog } from '../tenants/audit.ts';
 import type { KeptAnswers } from '../tenants/kept-answers.ts';
 import type { KeyStore } from '../tenants/keys.ts';
@@ -62,6 +63,8 @@ export type AppDeps = {
   readonly audit: AuditLog;
   readonly keptAnswers: KeptAnswers;
   readonly storage: StorageHealth;
+  /** Servers beside this one. */
+  readonly changes: Changes;
   /** null: nothing is traced. */
   readonly tracing: Tracing | null;
   /** Addresses or networks of proxies whose X-Forwarded-For is believed; none: nobody's. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { alone } from '../../src/storage/replicas/changes.ts';
 import { testApp } from '../helpers/app.ts';
 
 test('live always, ready while the engine is and nobody drains', async (t) => {
@@ -91,6 +92,7 @@ test('the description covers every route and is valid for its version', async (t
     '/v1/admin/keys/{prefix}',
     '/v1/admin/keys/{prefix}/rotate',
     '/v1/admin/merges',
+    '/v1/admin/replicas',
     '/v1/admin/settings',
     '/v1/admin/tenants',
     '/v1/admin/tenants/{tenant}',
@@ -173,4 +175,23 @@ test('settings are told with their origin, to whoever may administer', async (t)
   const { key } = await keys.create({ tenant: 'acme', name: '', scopes: ['generate'] });
   const headers = { authorization: `Bearer ${key}` };
   assert.equal((await app.inject({ url: '/v1/admin/settings', headers })).statusCode, 403);
+});
+
+test('a server says who shares its database, and how old what it knows may be', async (t) => {
+  const changes = alone('one');
+  const { app } = await testApp(t, { deps: { changes } });
+  const fresh = await app.inject('/v1/admin/replicas');
+  assert.equal(fresh.headers['x-lorikeet-stale-seconds'], undefined);
+  const [one] = fresh.json().data;
+  assert.deepEqual([one.id, one.is_this, one.lease_seconds, one.changes_behind], ['one', true, null, 0]);
+  assert.equal(one.status.engine, 'ready');
+  const behind = await testApp(t, { deps: { changes: { ...changes, staleMs: 12_300 } } });
+  const ready = await behind.app.inject('/readyz');
+  assert.equal(ready.statusCode, 200, 'what it has it goes on to serve');
+  assert.deepEqual([ready.json().status, ready.json().reasons], ['degraded', ['registry_stale']]);
+  const answer = await behind.post('/v1/generate', { prompt: 'x', max_tokens: 1 });
+  assert.deepEqual([answer.statusCode, answer.headers['x-lorikeet-stale-seconds']], [200, '13']);
+  const stream = await behind.post('/v1/completions', { model: 'tiny', prompt: 'x', max_tokens: 1, stream: true });
+  assert.deepEqual([stream.statusCode, stream.headers['x-lorikeet-stale-seconds']], [200, '13']);
+  assert.match((await behind.app.inject('/metrics')).body, /^lorikeet_replica_stale_seconds 12\.3$/m);
 });

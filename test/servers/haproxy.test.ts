@@ -1,77 +1,70 @@
-// The gateway's recipe: the one server that is ready gets every request, and another one after it.
+// The gateway's recipe: each adapter has a home among the servers that are ready, however it is named.
 
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
 import { createServer } from 'node:http';
-import { type AddressInfo, createServer as createListener } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-
-const recipe = fileURLToPath(new URL('../../ops/haproxy.cfg', import.meta.url));
-const withoutHaproxy = spawnSync('haproxy', ['-v']).status === 0 ? false : 'needs HAProxy: apt-get install haproxy';
+import { gatewayTo, withoutHaproxy } from '../helpers/haproxy.ts';
 
 /** What a server looks like from outside. */
 async function upstream(t: TestContext, name: string) {
-  const state = { isReady: false, asked: 0 };
+  const state = { isReady: true, status: 200 };
   const server = createServer((request, response) => {
     if (request.url === '/readyz') {
       response.writeHead(state.isReady ? 200 : 503).end();
       return;
     }
-    state.asked++;
-    request.resume().once('end', () => response.end(name));
+    request.resume().once('end', () => response.writeHead(state.status).end(name));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   t.after(() => {
     server.closeAllConnections();
     server.close();
   });
-  return { state, address: `127.0.0.1:${(server.address() as AddressInfo).port}` };
+  return { name, state, address: `127.0.0.1:${(server.address() as AddressInfo).port}` };
 }
 
-async function freeAddress(): Promise<string> {
-  const listener = createListener();
-  await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve));
-  const { port } = listener.address() as AddressInfo;
-  await new Promise((resolve) => listener.close(resolve));
-  return `127.0.0.1:${port}`;
-}
-
-test('requests go to the server that is ready, and to the next one after it', { skip: withoutHaproxy }, async (t) => {
-  const [a, b, gateway] = [await upstream(t, 'a'), await upstream(t, 'b'), await freeAddress()];
-  const env = {
-    ...process.env,
-    LORIKEET_GATEWAY: gateway,
-    LORIKEET_SERVER_A: a.address,
-    LORIKEET_SERVER_B: b.address,
-  };
-  const check = spawnSync('haproxy', ['-c', '-f', recipe], { env });
-  assert.equal(check.status, 0, check.stderr.toString());
-  const haproxy = spawn('haproxy', ['-db', '-f', recipe], { env, stdio: 'ignore' });
-  t.after(() => haproxy.kill('SIGKILL'));
-
-  const ask = async (): Promise<string> => {
-    const answer = await fetch(`http://${gateway}/v1/generate`, { method: 'POST', body: 'x'.repeat(100_000) }).catch(
-      () => null,
-    );
+test("an adapter's requests go to its home while that is ready", { skip: withoutHaproxy }, async (t) => {
+  const servers = [await upstream(t, 'a'), await upstream(t, 'b'), await upstream(t, 'c')] as const;
+  const [a, b, c] = servers;
+  const gateway = await gatewayTo(t, [a.address, b.address, c.address]);
+  const ask = async (body: object, headers: Record<string, string> = {}): Promise<string> => {
+    const request = { method: 'POST', body: JSON.stringify(body), headers };
+    const answer = await fetch(`${gateway}/v1/generate`, request).catch(() => null);
     return answer === null ? 'nobody' : answer.ok ? await answer.text() : String(answer.status);
   };
-  const until = async (answer: string) => {
-    while ((await ask()) !== answer) await setTimeout(20);
+  while ((await ask({ model: 'x' })) === 'nobody') await setTimeout(20);
+  // Until HAProxy has looked at all of them once.
+  const names = Array.from({ length: 60 }, (_, i) => `adapter-${i}`);
+  const homes = async () => new Map(await Promise.all(names.map(async (name) => [name, await home(name)] as const)));
+  const home = async (name: string) => await ask({ model: name });
+  const oneByOne = async () => {
+    const found = new Map<string, string>();
+    for (const name of names) found.set(name, await home(name));
+    return found;
   };
-  await until('503');
-  a.state.isReady = true;
-  await until('a');
-  // Before its first look HAProxy takes every server for one that is ready.
-  const early = b.state.asked;
-  for (let i = 0; i < 20; i++) assert.equal(await ask(), 'a');
-  assert.equal(b.state.asked, early);
-  a.state.isReady = false;
-  await until('503');
+  const first = await oneByOne();
+  for (const { name } of servers) assert.ok([...first.values()].filter((one) => one === name).length >= 8, name);
+  assert.deepEqual(await oneByOne(), first);
+  for (const [name, at] of [...first].slice(0, 12)) {
+    const filler = 'x'.repeat(100_000);
+    assert.equal(await ask({ model: `${name}:prod`, prompt: filler }), at);
+    assert.equal(await ask({ adapter_id: `${name}@2` }), at);
+    assert.equal(await ask({ prompt: filler }, { 'x-adapter': name }), at);
+  }
+  // A server that goes takes only its own adapters along, and has them again afterwards.
+  b.state.isReady = false;
+  while ([...(await homes()).values()].includes('b')) await setTimeout(50);
+  const without = await oneByOne();
+  const moved = names.filter((name) => without.get(name) !== first.get(name));
+  assert.ok(moved.every((name) => first.get(name) === 'b'));
   b.state.isReady = true;
-  await until('b');
-  const before = a.state.asked;
-  for (let i = 0; i < 20; i++) assert.equal(await ask(), 'b');
-  assert.equal(a.state.asked, before);
+  while ((await home(moved[0]!)) !== 'b') await setTimeout(50);
+  assert.deepEqual(await oneByOne(), first);
+  // One that refuses is asked nothing twice that another one answers.
+  b.state.status = 503;
+  assert.notEqual(await home(moved[0]!), '503');
+  for (const { state } of servers) state.isReady = false;
+  while ((await home('x')) !== '503') await setTimeout(50);
 });

@@ -22,8 +22,21 @@ export type ServerProcess = {
   kill(): Promise<void>;
 };
 
-export function launchServer(folder: string, variables: Readonly<Record<string, string>> = {}): ServerProcess {
-  const settings = ['--port', '0', '--data-dir', join(folder, 'data'), '--threads', '1', '--log-level', 'error'];
+export function launchServer(
+  folder: string,
+  variables: Readonly<Record<string, string>> = {},
+  port = 0,
+): ServerProcess {
+  const settings = [
+    '--port',
+    String(port),
+    '--data-dir',
+    join(folder, 'data'),
+    '--threads',
+    '1',
+    '--log-level',
+    'error',
+  ];
   const child = spawn(
     process.execPath,
     ['--disable-warning=ExperimentalWarning', command, 'serve', tinyModelPath('llama'), ...settings],

@@ -55,9 +55,7 @@ export function batchRunner(parts: BatchParts): BatchRunner {
   const look = async (): Promise<void> => {
     if (isClosed || answer === null) return;
     places.look();
-    const busy = new Set([...running.values()].map(({ tenant }) => tenant));
-    const { ours, theirs } = await liveBatches(parts);
-    for (const { tenant, state } of theirs) if (state === 'in_progress') busy.add(tenant);
+    const { ours, busy } = await liveBatches(parts, running.values());
     for (const row of ours) {
       if (isClosed) return;
       if (running.has(row.id)) continue;
@@ -89,8 +87,7 @@ export function batchRunner(parts: BatchParts): BatchRunner {
       wake();
     },
     async look(id) {
-      const row = running.has(id) ? await batches.get(id) : undefined;
-      if (row?.state === 'cancelling') running.get(id)?.stop.abort();
+      if (running.has(id) && (await batches.get(id))?.state === 'cancelling') running.get(id)?.stop.abort();
       wake();
     },
     async close() {
@@ -103,14 +100,15 @@ export function batchRunner(parts: BatchParts): BatchRunner {
   };
 }
 
-/** Those that another server answers, and all others. */
-async function liveBatches({ batches, changes }: BatchParts) {
+/** Those that no other server answers, and the tenants of which one is answered. */
+async function liveBatches({ batches, changes }: BatchParts, running: Iterable<Running>) {
   const living = await changes.living();
   const rows = await batches.inStates(liveBatchStates);
   const { ours = [], theirs = [] } = Object.groupBy(rows, ({ owner }) =>
     isLost(owner, living, changes.id) ? 'ours' : 'theirs',
   );
-  return { ours, theirs };
+  const answered = theirs.filter(({ state }) => state === 'in_progress');
+  return { ours, busy: new Set([...running, ...answered].map(({ tenant }) => tenant)) };
 }
 
 type Run = Omit<LineWork, 'signal'> & { readonly stop: AbortController; isClosed(): boolean };

@@ -24,7 +24,8 @@ export const healthRoute =
         const reasons = [...(services.draining ? ['draining'] : []), ...(state === 'ready' ? [] : [`engine_${state}`])];
         const isReady = reasons.length === 0;
         // What is loaded goes on answering, so that no traffic is taken away.
-        const problem = services.storage.problem();
+        const stale = services.changes.staleMs > 0 ? 'registry_stale' : null;
+        const problem = services.storage.problem() ?? stale;
         return reply.status(isReady ? 200 : 503).send({
           status: isReady ? (problem === null ? 'ok' : 'degraded') : 'unavailable',
           reasons: problem === null ? reasons : [...reasons, problem],
