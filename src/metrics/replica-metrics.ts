@@ -18,7 +18,7 @@ export function replicaMetrics(registry: MetricsRegistry): ReplicaMetrics {
       });
       registry.reading({
         name: 'lorikeet_replica_stale_seconds',
-        help: 'How much older what this server knows of names and keys may be than what others acknowledge; 0: not at all',
+        help: 'How much older what this server knows may be than what others acknowledge; 0: not at all',
         type: 'gauge',
         read: () => read().staleSeconds,
       });

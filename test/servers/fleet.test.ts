@@ -7,13 +7,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
-import { gatewayTo, withoutHaproxy } from '../helpers/haproxy.ts';
+import { type Addresses, haproxy } from '../helpers/gateways.ts';
 import { createDatabaseOn, freePort } from '../helpers/postgres-server.ts';
 import { postgresForTests, withoutPostgres } from '../helpers/test-database.ts';
 import { newBucketUrl, withoutS3 } from '../helpers/test-store.ts';
 import { launchServer, type ServerProcess, signal } from '../simulation/running-servers.ts';
 
-const skip = withoutPostgres || withoutS3 || withoutHaproxy;
+const skip = withoutPostgres || withoutS3 || haproxy.missing;
 const rows = '{"prompt":"a","completion":"b"}\n'.repeat(4);
 
 // biome-ignore lint/suspicious/noExplicitAny: answers of many routes
@@ -91,7 +91,7 @@ async function fleet(t: TestContext, count: number): Promise<Place[]> {
 test('a job goes on at its last checkpoint when its server is killed', { skip }, async (t) => {
   const places = await fleet(t, 2);
   const [{ url: a }, { url: b }] = places as [Place, Place];
-  const steps = 150;
+  const steps = 80;
   const calm = await reaches(a, await train(b, 'calm', 20), 'succeeded');
   assert.deepEqual(await generate(b, calm.fine_tuned_model), await generate(a, calm.fine_tuned_model));
 
@@ -131,7 +131,8 @@ async function followSteps(url: string, id: string): Promise<string[]> {
 test('servers are killed under load, and every answer arrives', { skip }, async (t) => {
   const places = (await fleet(t, 3)) as [Place, Place, Place];
   const [a, b, c] = places;
-  const gateway = await gatewayTo(t, places.map(({ port }) => `127.0.0.1:${port}`) as [string, string, string]);
+  const addresses = places.map(({ port }) => `127.0.0.1:${port}`) as unknown as Addresses;
+  const gateway = await haproxy.start(t, addresses);
   const id = await train(a.url, 'x', 4);
   const { fine_tuned_model: adapter } = await reaches(b.url, id, 'succeeded');
   const before = await generate(c.url, adapter);

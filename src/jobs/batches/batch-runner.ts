@@ -15,9 +15,7 @@ export type BatchRunner = {
   start(answer: AnswerLine): void;
   /** Something may be to do. */
   wake(): void;
-  /** The row says so already. */
-  cancel(id: string): void;
-  /** Another server may have changed its row. */
+  /** Its row has changed, here or by another server: one that is cancelled is answered no further. */
   look(id: string): Promise<void>;
   close(): Promise<void>;
 };
@@ -81,10 +79,6 @@ export function batchRunner(parts: BatchParts): BatchRunner {
     start(given) {
       answer = given;
       lookAgain();
-    },
-    cancel(id) {
-      running.get(id)?.stop.abort();
-      wake();
     },
     async look(id) {
       if (running.has(id) && (await batches.get(id))?.state === 'cancelling') running.get(id)?.stop.abort();

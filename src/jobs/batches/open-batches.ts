@@ -33,7 +33,7 @@ export function openBatches(parts: BatchParts): Batches {
     find: async (tenant, id) => batchOf(present(await batches.find(tenant, id), id)),
     async cancel(tenant, id) {
       await exclusive(async () => cancel(parts, present(await batches.find(tenant, id), id)));
-      runner.cancel(id);
+      await runner.look(id);
       return batchOf(present(await batches.find(tenant, id), id));
     },
     start: runner.start,

@@ -1,0 +1,80 @@
+// The gateways' recipes: each adapter has a home among the servers that are ready, however it is named.
+
+import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
+import { envoy, type Gateway, haproxy } from '../helpers/gateways.ts';
+
+/** What a server looks like from outside. */
+async function upstream(t: TestContext, name: string) {
+  const state = { isReady: true, status: 200 };
+  const server = createServer((request, response) => {
+    if (request.url === '/readyz') {
+      response.writeHead(state.isReady ? 200 : 503).end();
+      return;
+    }
+    request.resume().once('end', () => response.writeHead(state.status).end(name));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return { name, state, address: `127.0.0.1:${(server.address() as AddressInfo).port}` };
+}
+
+for (const gateway of [haproxy, envoy]) {
+  test(`${gateway.name}: an adapter's requests go to its home while that is ready`, { skip: gateway.missing }, (t) =>
+    play(t, gateway),
+  );
+}
+
+async function play(t: TestContext, gateway: Gateway): Promise<void> {
+  const servers = [await upstream(t, 'a'), await upstream(t, 'b'), await upstream(t, 'c')] as const;
+  const [a, b, c] = servers;
+  const url = await gateway.start(t, [a.address, b.address, c.address]);
+  const ask = async (body: object, headers: Record<string, string> = {}): Promise<string> => {
+    const json = { 'content-type': 'application/json', ...headers };
+    const request = { method: 'POST', body: JSON.stringify(body), headers: json };
+    const answer = await fetch(`${url}/v1/generate`, request).catch(() => null);
+    return answer === null ? 'nobody' : answer.ok ? await answer.text() : String(answer.status);
+  };
+  // Until it listens, and has looked at all servers once.
+  for (let i = 0; i < 5; i++) while ((await ask({ model: 'x' })).length > 1) await setTimeout(100);
+  const names = Array.from({ length: 60 }, (_, i) => `adapter-${i}`);
+  const home = (name: string) => ask({ model: name });
+  const homes = async (bodyOf = (name: string): object => ({ model: name }), headers?: (name: string) => object) => {
+    const found = new Map<string, string>();
+    for (const name of names) found.set(name, await ask(bodyOf(name), { ...headers?.(name) }));
+    return found;
+  };
+  /** A request that comes while the one before it is still counted may go to another one: the load is bounded. */
+  const assertSame = (found: ReadonlyMap<string, string>, known: ReadonlyMap<string, string>, share = 0.95) => {
+    const same = [...known].filter(([name, at]) => found.get(name) === at).length;
+    assert.ok(same >= share * known.size, `${same} of ${known.size} at home`);
+  };
+  const first = await homes();
+  for (const { name } of servers) assert.ok([...first.values()].filter((one) => one === name).length >= 6, name);
+  assertSame(await homes(), first);
+  const filler = 'x'.repeat(100_000);
+  assertSame(await homes((name) => ({ model: `${name}:prod`, prompt: filler })), first);
+  assertSame(await homes((name) => ({ prompt: filler, adapter_id: `${name}@2` })), first);
+  const byHeader = (name: string) => ({ 'x-adapter': name });
+  assertSame(await homes(() => ({ prompt: filler }), byHeader), first);
+  // A server that goes takes only its own adapters along, and has them again afterwards.
+  b.state.isReady = false;
+  while ([...(await homes()).values()].includes('b')) await setTimeout(50);
+  const others = new Map([...first].filter(([, at]) => at !== 'b'));
+  assertSame(await homes(), others, gateway.othersStay);
+  const [gone] = [...first].find(([, at]) => at === 'b')!;
+  b.state.isReady = true;
+  while ((await home(gone)) !== 'b') await setTimeout(50);
+  assertSame(await homes(), first);
+  // One that refuses is asked nothing that another one answers.
+  b.state.status = 503;
+  assert.notEqual(await home(gone), '503');
+  for (const { state } of servers) state.isReady = false;
+  while ((await home('x')) !== '503') await setTimeout(50);
+}
