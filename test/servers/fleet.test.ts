@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
-import { type Addresses, haproxy } from '../helpers/gateways.ts';
+import { haproxy } from '../helpers/gateways.ts';
 import { createDatabaseOn, freePort } from '../helpers/postgres-server.ts';
 import { postgresForTests, withoutPostgres } from '../helpers/test-database.ts';
 import { newBucketUrl, withoutS3 } from '../helpers/test-store.ts';

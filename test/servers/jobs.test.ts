@@ -75,10 +75,8 @@ test('a job is taken over at its last checkpoint, and who had it before writes n
   assert.equal((await second.jobs.find('default', id)).adapter, job.adapter);
   const versions = await second.registry.versions('default', job.adapter!.replace(/@\d+$/, ''));
   assert.equal(versions.length, 1);
-  assert.deepEqual(
-    [...opened.store.objects.keys()].filter((key) => key.includes('/work/')),
-    [],
-  );
+  // What it had come to on the way goes after its last word.
+  while ([...opened.store.objects.keys()].some((key) => key.includes('/work/'))) await setTimeout(5);
 });
 
 test('each job runs on one server, tenants in turn; one that is cancelled elsewhere stops', needed, async (t) => {
