@@ -46,7 +46,9 @@ export function jobRunner(parts: JobParts): JobRunner {
   const runOne = async (row: JobRow): Promise<void> => {
     current = new RunningJob(parts, row);
     const stopTurns = watchTurn(parts, current, row.tenant);
-    const stopLooking = changes.isShared ? repeatedly(options.timers, lookMs, () => lookAt(parts, current)) : () => {};
+    const stopLooking = changes.isShared
+      ? repeatedly(options.timers, lookMs, () => lookAt(parts, current).catch(() => {}))
+      : () => {};
     if (isClosed) current.pause();
     try {
       await current.run();

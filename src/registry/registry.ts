@@ -161,7 +161,7 @@ async function expireUploads({ uploads, quarantine, options }: Parts): Promise<(
 function finishForOthers(parts: Parts, finish: Deletion['finish'], stop: AbortSignal): () => void {
   const { changes, options } = parts;
   if (!changes.isShared) return () => {};
-  return repeatedly(options.timers, finishMs, () => finishDeletions(parts, finish, stop));
+  return repeatedly(options.timers, finishMs, () => finishDeletions(parts, finish, stop).catch(() => {}));
 }
 
 /** What a start leaves to be done beside serving. `swept` resolves when the folder agrees with the database. */

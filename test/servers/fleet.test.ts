@@ -14,6 +14,9 @@ import { newBucketUrl, withoutS3 } from '../helpers/test-store.ts';
 import { launchServer, type ServerProcess, signal } from '../simulation/running-servers.ts';
 
 const skip = withoutPostgres || withoutS3 || haproxy.missing;
+/** Minutes on a loaded machine. */
+const byHand = process.env.LORIKEET_TEST_FLEET === 'on' ? false : 'by hand: LORIKEET_TEST_FLEET=on';
+
 const rows = '{"prompt":"a","completion":"b"}\n'.repeat(4);
 
 /** Servers behind a proxy let nobody in without a key. */
@@ -94,7 +97,19 @@ async function fleet(t: TestContext, count: number): Promise<Place[]> {
   return places;
 }
 
-test('a server is killed under load while it trains: answers and the job arrive', { skip }, async (t) => {
+test('what one server has the other has, also when the first one is killed', { skip }, async (t) => {
+  const [a, b] = (await fleet(t, 2)) as [Place, Place];
+  const job = await reaches(b.url, await train(a.url, 'x', 2), 'succeeded');
+  const before = await generate(a.url, job.fine_tuned_model);
+  assert.deepEqual(await generate(b.url, 'x'), before);
+  await a.server.kill();
+  assert.deepEqual(await generate(b.url, job.fine_tuned_model), before);
+  assert.equal(await (await ask(`${b.url}/v1/files/${job.training_file}/content`)).text(), rows);
+});
+
+test('a server is killed under load while it trains: answers and the job arrive', {
+  skip: skip || byHand,
+}, async (t) => {
   const places = (await fleet(t, 2)) as [Place, Place];
   const [{ url: a }, { url: b }] = places;
   const [one, two] = places.map(({ port }) => `127.0.0.1:${port}`) as [string, string];
