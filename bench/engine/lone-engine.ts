@@ -4,13 +4,18 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { loadConfig } from '../../src/config.ts';
 import type { ModelFiles } from '../../src/core/base-model.ts';
 import { systemClock } from '../../src/core/clock.ts';
+import type { Grammar } from '../../src/core/grammar.ts';
 import { defaultSamplingParams, type SamplingParams } from '../../src/core/sampling-params.ts';
 import { startEngine } from '../../src/engine/start-engine.ts';
 import { modelSources } from '../../src/main/model.ts';
 import { resolveModel } from '../../src/models/resolve.ts';
 import type { EngineConfig, SequenceEnd, SpeculationStats } from '../../src/protocol/messages.ts';
 
-export type Asked = { readonly prompt: readonly number[]; readonly params: Partial<SamplingParams> };
+export type Asked = {
+  readonly prompt: readonly number[];
+  readonly params: Partial<SamplingParams>;
+  readonly grammar?: Grammar;
+};
 export type Answered = {
   readonly tokens: readonly number[];
   /** From its arrival to its first token, and to its end. */
@@ -70,10 +75,11 @@ export async function loneEngine(model: ModelFiles, options: Partial<EngineConfi
       return speculation;
     },
     async ask(asked) {
-      const ids = asked.map(({ prompt, params }) => {
+      const ids = asked.map(({ prompt, params, grammar = null }) => {
         const id = nextId++;
         open.set(id, { addedAt: systemClock.monotonic(), firstMs: Number.NaN, tokens: [] });
-        engine.add({ id, promptTokens: prompt, adapters: [], params: { ...defaultSamplingParams, ...params } });
+        const sampled = { ...defaultSamplingParams, ...params };
+        engine.add({ id, promptTokens: prompt, adapters: [], params: sampled, grammar });
         return id;
       });
       while (!engine.idle) {
