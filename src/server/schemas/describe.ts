@@ -2,9 +2,14 @@
 
 import { type TSchema, Type } from '@fastify/type-provider-typebox';
 
-/** An event of a stream whose data are JSON of this schema; `[DONE]` ends streams of OpenAI's form. */
+/** An event of a stream whose data are JSON of this schema, or the end of such a stream. */
 export const eventOf = (schema: TSchema) =>
-  Type.Object({ data: Type.String({ contentMediaType: 'application/json', contentSchema: schema }) });
+  Type.Object({
+    data: Type.Union([
+      Type.Literal('[DONE]'),
+      Type.String({ contentMediaType: 'application/json', contentSchema: schema }),
+    ]),
+  });
 
 type Fields = { properties?: Record<string, unknown>; required?: readonly string[] };
 

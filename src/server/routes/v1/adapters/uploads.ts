@@ -20,7 +20,10 @@ const offset = {
   tags,
   summary: 'How far an upload came',
   params: UploadParams,
-  response: { 204: { description: '`upload-offset` is the number of bytes that are here.' }, ...errorAnswers },
+  response: {
+    204: Type.Null({ description: '`upload-offset` is the number of bytes that are here.' }),
+    ...errorAnswers,
+  },
 };
 const append = {
   tags,
@@ -28,7 +31,7 @@ const append = {
   params: UploadParams,
   headers: UploadHeaders,
   body: { content: Object.fromEntries(contentTypes.map((type) => [type, { schema: Type.Unknown() }])) },
-  response: { 204: { description: '`upload-complete: ?1` where all bytes are here.' }, ...errorAnswers },
+  response: { 204: Type.Null({ description: '`upload-complete: ?1` where all bytes are here.' }), ...errorAnswers },
 };
 
 /** Names of the IETF draft on resumable uploads, which writes booleans as `?1` and `?0`. */
@@ -49,7 +52,7 @@ export const uploadsRoute =
       return reply
         .status(204)
         .headers({ ...headersOf(upload), 'cache-control': 'no-store' })
-        .send();
+        .send(null);
     });
 
     app.patch(url, { config: { ...config, audit: null }, schema: append }, async (request, reply) => {
@@ -64,7 +67,7 @@ export const uploadsRoute =
         return reply
           .status(204)
           .headers(headersOf(await registry.appendUpload(tenant, params.digest, part)))
-          .send();
+          .send(null);
       } catch (error) {
         if (error instanceof LorikeetError && error.code === 'upload_offset_mismatch') {
           // Where to go on, without another question.
