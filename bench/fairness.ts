@@ -6,7 +6,7 @@
 // quarters of it: at the whole of it, by chance as often above it as below, no queue would be stable that gives nobody
 // more than a share.
 //
-//     npm run bench:fairness -- [--flood 200] [--answer 64] [--visits 40] [--share 0.75] [--rounds 1]
+//     npm run bench:fairness -- [--flood 200] [--answer 64] [--visits 40] [--share 0.75] [--rounds 3]
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
@@ -20,6 +20,7 @@ import { modelSources } from '../src/main/model.ts';
 import { resolveModel } from '../src/models/resolve.ts';
 import type { EngineEvent } from '../src/protocol/messages.ts';
 import { describeMachine } from './machine.ts';
+import { spread } from './statistics.ts';
 
 const { values: flags } = parseArgs({
   options: {
@@ -29,7 +30,7 @@ const { values: flags } = parseArgs({
     answer: { type: 'string', default: '64' },
     visits: { type: 'string', default: '40' },
     share: { type: 'string', default: '0.75' },
-    rounds: { type: 'string', default: '1' },
+    rounds: { type: 'string', default: '3' },
   },
 });
 
@@ -113,6 +114,8 @@ const trial = visitsAt(1e6, 32);
 const perSecond = (await run(trial, own)).tokensPerSecond / (64 + 32) / 2;
 const visits = visitsAt(perSecond * Number(flags.share), Number(flags.visits));
 console.log(`a fair share of the engine: ${perSecond.toFixed(2)} visits a second, of which ${flags.share} come`);
+/** Of each round. */
+const ratios = { shared: [] as number[], firstCome: [] as number[], throughput: [] as number[] };
 for (let round = 0; round < Number(flags.rounds); round++) {
   const alone = await run(visits, own);
   const shared = await run([...flood, ...visits], own);
@@ -128,13 +131,16 @@ for (let round = 0; round < Number(flags.rounds); round++) {
   );
   const [aloneP90, sharedP90] = [show('alone', alone), show('beside the flood, shared', shared)];
   const firstComeP90 = show('beside the flood, first come', firstCome);
-  const ratio = (value: number) => value.toFixed(2);
-  console.log(
-    `  p90 beside the flood / alone: ${ratio(sharedP90 / aloneP90)} shared, ` +
-      `${ratio(firstComeP90 / aloneP90)} first come; ` +
-      `throughput shared / first come: ${ratio(shared.tokensPerSecond / firstCome.tokensPerSecond)}`,
-  );
+  ratios.shared.push(sharedP90 / aloneP90);
+  ratios.firstCome.push(firstComeP90 / aloneP90);
+  ratios.throughput.push(shared.tokensPerSecond / firstCome.tokensPerSecond);
 }
+const described = (values: readonly number[]) => {
+  const { median, min, max } = spread(values);
+  return `${median.toFixed(2)} (${min.toFixed(2)} to ${max.toFixed(2)})`;
+};
+console.log(`p90 beside the flood / alone: ${described(ratios.shared)} shared, ${described(ratios.firstCome)} first come`);
+console.log(`throughput shared / first come: ${described(ratios.throughput)}`);
 const machine = describeMachine();
 console.log(`${machine.cpu}, ${info.threads} threads, ${flags.slots} slots, commit ${machine.commit}`);
 process.exit(0);
