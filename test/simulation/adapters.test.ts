@@ -1,6 +1,8 @@
 // The whole server in a storm: HTTP, registry, supervised engine, a real tiny model. Adapters are uploaded, aliased and
-// deleted while requests for them and for the base run. Every answer must be exactly what the weights that it names say
-// alone.
+// deleted while requests for them and for the base run, over beginnings that are kept and too little room for keys and
+// values. Every answer must be exactly what the weights that it names say alone.
+//
+//     STORM_REQUESTS=100000 npm test -- test/simulation/adapters     a million tokens
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -9,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { environmentForChildren } from '../../src/config.ts';
 import type { AdapterFiles } from '../../src/core/adapter.ts';
 import { systemClock, systemTimers } from '../../src/core/clock.ts';
+import { kvBlock } from '../../src/core/page-sizes.ts';
 import { prng } from '../../src/core/prng.ts';
 import { engineProcessStarter } from '../../src/protocol/engine-process.ts';
 import { type SupervisedEngine, superviseEngine } from '../../src/protocol/supervisor.ts';
@@ -18,10 +21,13 @@ import { testApp } from '../helpers/app.ts';
 import { type TestRegistry, testRegistry, upload } from '../helpers/test-registry.ts';
 import { temporaryFolder, tinyFiles, tinyModel } from '../helpers/tiny-lowered.ts';
 
-const [contents, names, prompts, requests, atOnce] = [24, 6, 3, 2000, 24];
+const [contents, names, prompts, atOnce] = [24, 6, 3, 24];
+const requests = Number(process.env.STORM_REQUESTS ?? 2000);
 const seed = 2026;
 const files = await tinyFiles('llama');
 const { shape } = await tinyModel('llama');
+/** Keys and values of all layers, half floats. */
+const kvTokenBytes = 2 * shape.layers * shape.kvHeads * shape.headDim * 2;
 
 /** Content number `i`, of a rank and on linears that follow from it. */
 const contentOf = Array.from({ length: contents }, (_, i) => {
@@ -41,6 +47,8 @@ function startEngine(t: TestContext): SupervisedEngine {
       ...{ maxSequences: 6, maxContext: 96, prefillChunk: 16, cacheDir: temporaryFolder() },
       // Room for a third of the contents in memory, and for fewer pages than the rows could ask for.
       ...{ adapterBytes: 400_000, adapterPages: 10 },
+      // For two rows at their longest.
+      ...{ kvBytes: 6 * kvBlock * kvTokenBytes, prefixBytes: 2 * kvBlock * kvTokenBytes },
     },
     limits: { ...defaultSupervisorLimits, waitingRequests: 64, waitingTokens: 100_000 },
     clock: systemClock,
@@ -140,10 +148,16 @@ test('every answer is that of the weights it names, whatever happens to names me
   over = true;
   await changing;
   const { evictions, copiedBytes: _, ...adapters } = engine.stats.adapters;
-  t.diagnostic(`seed ${seed}: ${JSON.stringify({ ...counts, evictions, ...adapters })}`);
+  const { preemptions, prefixes } = engine.stats;
+  const found = prefixes?.hit ?? 0;
+  t.diagnostic(`seed ${seed}: ${JSON.stringify({ ...counts, evictions, ...adapters, preemptions, found })}`);
   assert.equal(engine.restarts, 0, 'the books of the idle engine did not balance');
   assert.ok(
-    counts['adapter answers']! > 500 && counts['base answers']! > 100 && evictions > 100,
+    counts['adapter answers']! > 500 &&
+      counts['base answers']! > 100 &&
+      evictions > 100 &&
+      preemptions > 20 &&
+      found > 1000,
     'a storm in a teacup',
   );
   await registry.delete('default', 'kept-0', null);
