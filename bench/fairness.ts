@@ -139,7 +139,9 @@ const described = (values: readonly number[]) => {
   const { median, min, max } = spread(values);
   return `${median.toFixed(2)} (${min.toFixed(2)} to ${max.toFixed(2)})`;
 };
-console.log(`p90 beside the flood / alone: ${described(ratios.shared)} shared, ${described(ratios.firstCome)} first come`);
+console.log(
+  `p90 beside the flood / alone: ${described(ratios.shared)} shared, ${described(ratios.firstCome)} first come`,
+);
 console.log(`throughput shared / first come: ${described(ratios.throughput)}`);
 const machine = describeMachine();
 console.log(`${machine.cpu}, ${info.threads} threads, ${flags.slots} slots, commit ${machine.commit}`);
