@@ -9,5 +9,6 @@ export type { Merge, MergeList } from '../../server/schemas/merges.ts';
 export type { ModelCard } from '../../server/schemas/models.ts';
 export type { Analysis, LinearAnalysis, ModuleSummary } from '../../server/schemas/offline.ts';
 export type { AuditEntry, Key, NewKey, Tenant } from '../../server/schemas/operation.ts';
+export type { Replica } from '../../server/schemas/replicas.ts';
 export type { Setting } from '../../server/schemas/settings.ts';
 export type { Usage } from '../../server/schemas/usage.ts';

@@ -4,6 +4,7 @@
 import { h } from 'preact';
 import { ask } from '../../api/client.ts';
 import type { Page } from '../../api/pages.ts';
+import type { Replica } from '../../api/types.ts';
 import { count, figure, plural } from '../../figures.ts';
 import { Badge } from '../../parts/badge.ts';
 import { Facts, Moment } from '../../parts/facts.ts';
@@ -12,19 +13,6 @@ import { Loaded } from '../../parts/loaded.ts';
 import { Sheet } from '../../parts/sheet.ts';
 import { useResource } from '../../state/resource.ts';
 import { duration } from '../../time.ts';
-
-/** As `GET /v1/admin/replicas` has it. */
-type Replica = {
-  readonly id: string;
-  readonly is_this: boolean;
-  readonly started_at: number;
-  /** How long others still wait for it; below 0: they do not. null: there are no others. */
-  readonly lease_seconds: number | null;
-  readonly changes_behind: number;
-  readonly deletions_waiting: number;
-  /** What it last said of itself. */
-  readonly status: Readonly<Record<string, unknown>>;
-};
 
 const everyMs = 5000;
 
