@@ -110,7 +110,7 @@ async function belongings({ registry, training }: TestApp, tenant: string): Prom
 const isAnswering = ({ method, path }: Operation) =>
   method === 'POST' && /^\/(api\/|generate|$|v1\/(generate|.*completions|responses|messages|embeddings))/.test(path);
 
-const operatorsOwn = /^\/v1\/admin\/(keys|tenants|audit|adapters$|jobs|settings|usage)/;
+const operatorsOwn = /^\/v1\/admin\/(keys|tenants|audit|adapters$|jobs|settings|usage|replicas)/;
 
 test('who may ask what: every route by every kind of key', async (t) => {
   const testing = await keyed(t);
