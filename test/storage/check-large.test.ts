@@ -14,7 +14,8 @@ import { openStorage } from '../../src/storage/open-storage.ts';
 function fill(path: string, rows: number): { offset: number; bytes: number } {
   const database = new DatabaseSync(path);
   const insert = database.prepare(
-    "insert into kept_answers values ('t', ?, 'r', 1, 200, '{}', printf('%.*c', 1000000, 'x'))",
+    `insert into kept_answers (tenant, idempotency_key, request, created_at, status, headers, body)
+     values ('t', ?, 'r', 1, 200, '{}', printf('%.*c', 1000000, 'x'))`,
   );
   database.exec('begin');
   for (let row = 0; row < rows; row++) insert.run(String(row));
