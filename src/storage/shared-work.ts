@@ -28,7 +28,10 @@ export function sharedWork(store: ObjectStore, files: Files) {
     }
   };
   return {
-    /** Puts the files of some folders below `root`, and removes what is there of others that `isOld` names. */
+    /**
+     * Puts the files of some folders below `root`, and removes what is there of others that `isOld` names. A folder that
+     * is removed meanwhile is left out.
+     */
     async put(
       job: { readonly id: string; readonly epoch: number },
       root: string,
@@ -39,12 +42,21 @@ export function sharedWork(store: ObjectStore, files: Files) {
       const has = new Set(there.filter(({ epoch }) => epoch === job.epoch).map(({ folder }) => folder));
       for (const folder of folders) {
         if (has.has(folder)) continue;
-        for (const name of await files.list(join(root, folder))) {
-          const path = join(root, folder, name);
-          const state = await files.stat(path);
-          if (state === null) continue;
-          const sha256 = await fileSha256(files, path);
-          await store.put(`work/${job.id}/${folder}/${job.epoch}/${name}`, { path, bytes: state.bytes, sha256 });
+        const put: string[] = [];
+        try {
+          for (const name of await files.list(join(root, folder))) {
+            const path = join(root, folder, name);
+            const key = `work/${job.id}/${folder}/${job.epoch}/${name}`;
+            const state = await files.stat(path);
+            if (state === null) continue;
+            const sha256 = await fileSha256(files, path);
+            put.push(key);
+            await store.put(key, { path, bytes: state.bytes, sha256 });
+          }
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+          // Whoever writes them has gone on meanwhile and removed it: a part of it is worth nothing.
+          for (const key of put) await store.remove(key);
         }
       }
       for (const { key, folder } of there) if (isOld(folder)) await store.remove(key);

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { below, type ObjectStore } from '../../src/storage/object-store.ts';
@@ -52,6 +52,15 @@ for (const { name, skip, open } of implementations) {
     t.after(() => store.close());
     const wrong = { ...file(t, randomBytes(1000)), sha256: '0'.repeat(64) };
     await assert.rejects(store.put('a', wrong), { code: 'storage_unavailable' });
+    assert.equal(await store.bytes('a'), null);
+  });
+
+  test(`${name}: a file that is gone is said so, and nothing is put`, { skip }, async (t) => {
+    const store = await open();
+    t.after(() => store.close());
+    const gone = file(t, randomBytes(1000));
+    rmSync(gone.path);
+    await assert.rejects(store.put('a', gone), { code: 'ENOENT' });
     assert.equal(await store.bytes('a'), null);
   });
 

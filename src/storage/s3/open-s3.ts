@@ -1,7 +1,7 @@
 // S3, and what speaks its protocol, as a store of objects. The client is loaded only where a URL asks for it; who may
 // come in, and where it is, the client finds as all of Amazon's tools do: variables, profiles, a pod's own role.
 
-import { createReadStream } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { setTimeout } from 'node:timers/promises';
 import { LorikeetError } from '../../core/errors.ts';
 import type { ObjectStore, StoredFile } from '../object-store.ts';
@@ -61,7 +61,7 @@ export async function openS3(url: string): Promise<ObjectStore> {
       await persistently(async () => {
         // Asked first: a store that says no to the first byte may cut the connection before its answer is read.
         if (!replaces && (await orMissing(client.send(new s3.HeadObjectCommand(at(name))))) !== null) return;
-        const request = { ...at(name), ...(replaces ? {} : { IfNoneMatch: '*' }), ...bodyOf(file) };
+        const request = { ...at(name), ...(replaces ? {} : { IfNoneMatch: '*' }), ...(await bodyOf(file)) };
         await client.send(new s3.PutObjectCommand(request)).catch((error) => {
           request.Body.destroy();
           if (statusOf(error) !== 412) throw error;
@@ -99,9 +99,11 @@ export async function openS3(url: string): Promise<ObjectStore> {
   }
 }
 
-function bodyOf({ path, bytes, sha256 }: StoredFile) {
+/** Opened before anything is sent: a file that is gone is an error of this call, not of a stream that nobody reads. */
+async function bodyOf({ path, bytes, sha256 }: StoredFile) {
   const ChecksumSHA256 = Buffer.from(sha256, 'hex').toString('base64');
-  return { Body: createReadStream(path), ContentLength: bytes, ChecksumSHA256 };
+  const file = await open(path);
+  return { Body: file.createReadStream(), ContentLength: bytes, ChecksumSHA256 };
 }
 
 /** What breaks off is the store's fault, not the content's. */
@@ -126,10 +128,11 @@ async function persistently<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } catch (error) {
+      if (isLocal(error)) throw error;
       const status = statusOf(error);
       const isLost = status === undefined || status >= 500 || status === 429 || status === 409;
       if (isLost && tries < triesMax) await setTimeout(retryMs * 2 ** (tries - 1));
-      else throw isLocal(error) ? error : storeError(error);
+      else throw storeError(error);
     }
   }
 }
