@@ -29,8 +29,8 @@ export function sharedWork(store: ObjectStore, files: Files) {
   };
   return {
     /**
-     * Puts the files of some folders below `root`, and removes what is there of others that `isOld` names. A folder that
-     * is removed meanwhile is left out.
+     * Puts the files of some folders below `root`, and removes what is there of others that `isOld` names. A folder
+     * that is removed meanwhile is left out.
      */
     async put(
       job: { readonly id: string; readonly epoch: number },
