@@ -1,9 +1,8 @@
 // Weights on pages of 2 MiB instead of 4 KiB, on Linux: a step reads all of them, and looks up one address for 512.
 // What a step reads in between, a processor's prefetcher goes on with, which stops at a page's end.
 
-import type { LibraryHandle } from 'koffi';
 import { handleOf } from './handles.ts';
-import { koffi } from './native.ts';
+import { libcFunction } from './libc.ts';
 import type { OrtApi, Pointer } from './ort-api.ts';
 import type { Tensor } from './session.ts';
 import { dataOf } from './tensors.ts';
@@ -14,10 +13,9 @@ const pageBytes = 2 ** 21;
 /** In sys/mman.h. Linux before 6.1 does not know the second, and gathers pages by and by after the first. */
 const advice = { hugePage: 14, collapse: 25 } as const;
 
-type Advise = (address: Pointer, bytes: number, advice: number, done: () => void) => void;
-
-/** Both are kept: a library whose handle is collected is closed. */
-let found: { readonly library: LibraryHandle; readonly advise: Advise } | null | undefined;
+const madvise = libcFunction<[address: Pointer, bytes: number, advice: number]>(
+  'int madvise(uintptr_t address, size_t bytes, int advice)',
+);
 const done = new WeakSet<ArrayBufferLike>();
 
 /**
@@ -25,9 +23,8 @@ const done = new WeakSet<ArrayBufferLike>();
  * They may be read meanwhile. Elsewhere, and where the system has none or is told to give none, nothing changes.
  */
 export async function moveToHugePages(api: OrtApi, weights: Iterable<Tensor>): Promise<void> {
-  found ??= findAdvise();
-  if (found === null) return;
-  const { advise } = found;
+  const advise = madvise();
+  if (advise === null) return;
   for (const tensor of weights) {
     const { buffer, byteOffset } = dataOf(tensor)!;
     if (buffer.byteLength < 2 * pageBytes || done.has(buffer)) continue;
@@ -43,14 +40,3 @@ export async function moveToHugePages(api: OrtApi, weights: Iterable<Tensor>): P
 }
 
 const roundUp = (address: Pointer, to: number): Pointer => ((address + BigInt(to) - 1n) / BigInt(to)) * BigInt(to);
-
-function findAdvise() {
-  if (process.platform !== 'linux') return null;
-  try {
-    const library = koffi.load('libc.so.6');
-    const madvise = library.func('int madvise(uintptr_t address, size_t bytes, int advice)');
-    return { library, advise: madvise.async as Advise };
-  } catch {
-    return null;
-  }
-}

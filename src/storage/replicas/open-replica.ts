@@ -210,7 +210,12 @@ class Replicating implements OpenReplica {
   async #renewAndRead(): Promise<void> {
     for (;;) {
       const before = this.#options.clock.monotonic();
-      const renewal = { id: this.id, seen: this.#seen, drained: this.#drained(), status: this.#statusText() };
+      const renewal = {
+        id: this.id,
+        seen: this.#seen,
+        drained: this.#drained(),
+        status: JSON.stringify(this.#status()),
+      };
       const { now, isNew } = await this.#table.renew(renewal, this.#leaseMs);
       const wasAway = this.#lastNow !== null && (isNew || now - this.#lastNow > changesKeptMs / 2);
       this.#lastNow = now;
@@ -256,10 +261,6 @@ class Replicating implements OpenReplica {
     const newest = await this.#changes.newest();
     for (const listener of this.#listeners) await listener.forgetAll();
     this.#seen = newest;
-  }
-
-  #statusText(): string {
-    return JSON.stringify(this.#status());
   }
 
   async #prune(): Promise<void> {
