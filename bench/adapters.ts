@@ -19,7 +19,7 @@ import { resolveModel } from '../src/models/resolve.ts';
 import { createOnnxRuntime } from '../src/runtime/onnx-runtime.ts';
 import { describeMachine } from './machine.ts';
 import { randomAdapter } from './random-adapter.ts';
-import { type Spread, spread } from './statistics.ts';
+import { type Spread, showSpread, spread } from './statistics.ts';
 
 const { values: flags } = parseArgs({
   options: {
@@ -109,9 +109,8 @@ function report(): void {
   console.log('| r | modules | adapters | base step, ms | mixed step, ms | kept of the base (min to max) |');
   console.log('| --- | --- | --- | --- | --- | --- |');
   for (const { r, modules, popularity, baseMs, mixedMs, kept } of results) {
-    const share = `${kept.median.toFixed(2)} (${kept.min.toFixed(2)} to ${kept.max.toFixed(2)})`;
-    const cells = [r, modules === all ? 'all' : 'q, v', popularity, baseMs.toFixed(1), mixedMs.toFixed(1), share];
-    console.log(`| ${cells.join(' | ')} |`);
+    const cells = [r, modules === all ? 'all' : 'q, v', popularity, baseMs.toFixed(1), mixedMs.toFixed(1)];
+    console.log(`| ${[...cells, showSpread(kept)].join(' | ')} |`);
   }
   const folder = new URL('results/', import.meta.url);
   mkdirSync(folder, { recursive: true });

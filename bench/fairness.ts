@@ -20,7 +20,7 @@ import { modelSources } from '../src/main/model.ts';
 import { resolveModel } from '../src/models/resolve.ts';
 import type { EngineEvent } from '../src/protocol/messages.ts';
 import { describeMachine } from './machine.ts';
-import { spread } from './statistics.ts';
+import { showSpread, spread } from './statistics.ts';
 
 const { values: flags } = parseArgs({
   options: {
@@ -135,10 +135,7 @@ for (let round = 0; round < Number(flags.rounds); round++) {
   ratios.firstCome.push(firstComeP90 / aloneP90);
   ratios.throughput.push(shared.tokensPerSecond / firstCome.tokensPerSecond);
 }
-const described = (values: readonly number[]) => {
-  const { median, min, max } = spread(values);
-  return `${median.toFixed(2)} (${min.toFixed(2)} to ${max.toFixed(2)})`;
-};
+const described = (values: readonly number[]) => showSpread(spread(values));
 console.log(
   `p90 beside the flood / alone: ${described(ratios.shared)} shared, ${described(ratios.firstCome)} first come`,
 );

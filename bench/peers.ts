@@ -30,7 +30,7 @@ import {
   workName,
   works,
 } from './peers/step-works.ts';
-import { type Spread, spread } from './statistics.ts';
+import { type Spread, showSpread, spread } from './statistics.ts';
 
 type Side = { readonly tokensPerSecond: Spread; readonly peakRssBytes: number };
 
@@ -166,7 +166,7 @@ function report(comparisons: readonly Comparison[]): void {
 function line({ work, lorikeet, llamaCpp, ratio }: Comparison): string {
   const speed = (side: Side | null) => side?.tokensPerSecond.median.toFixed(1) ?? '-';
   const memory = (side: Side | null) => (side ? (side.peakRssBytes / 2 ** 20).toFixed(0) : '-');
-  const times = ratio ? `${ratio.median.toFixed(2)} (${ratio.min.toFixed(2)} to ${ratio.max.toFixed(2)})` : '-';
+  const times = ratio ? showSpread(ratio) : '-';
   return `| ${work} | ${speed(lorikeet)} | ${speed(llamaCpp)} | ${times} | ${memory(lorikeet)} / ${memory(llamaCpp)} |`;
 }
 

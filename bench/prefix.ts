@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util';
 import { prng } from '../src/core/prng.ts';
 import { findModel, type LoneEngine, loneEngine } from './engine/lone-engine.ts';
 import { describeMachine } from './machine.ts';
-import { spread } from './statistics.ts';
+import { showSpread, spread } from './statistics.ts';
 
 const { values: flags } = parseArgs({
   options: { model: { type: 'string' }, rounds: { type: 'string', default: '5' } },
@@ -76,8 +76,7 @@ for (const [name, work] of Object.entries(works)) {
   for (let round = 0; round < rounds; round++) measured.push(await work());
   const ratio = spread(measured.map((each) => each.ratio));
   results[name] = { ratio, rounds: measured };
-  const { median, min, max } = ratio;
-  console.log(`${name.padEnd(16)} ${median.toFixed(3)} (${min.toFixed(3)} to ${max.toFixed(3)})`);
+  console.log(`${name.padEnd(16)} ${showSpread(ratio, 3)}`);
 }
 const machine = describeMachine();
 const date = new Date().toISOString();

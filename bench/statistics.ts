@@ -8,3 +8,7 @@ export function spread(values: readonly number[]): Spread {
   const median = sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
   return { median, min: sorted[0]!, max: sorted.at(-1)! };
 }
+
+/** As `median (min to max)`. */
+export const showSpread = ({ median, min, max }: Spread, digits = 2): string =>
+  `${median.toFixed(digits)} (${min.toFixed(digits)} to ${max.toFixed(digits)})`;
