@@ -53,7 +53,7 @@ export async function serve(loaded: LoadedConfig, report: StartReport, asked: Ab
   phase('tokeniser', `${tokenizer.vocabulary} tokens`);
 
   open.defer(writeKeyUses(tenancy.keys, systemTimers, logger));
-  const service = await startService(config, { database, tenancy, logger });
+  const service = await startService(config, { database, changes, tenancy, logger });
   open.defer(() => service.close());
   const engine = startEngine(config, { model: files, memory, tokenizer, logger });
   open.defer(() => engine.close(0));

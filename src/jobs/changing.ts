@@ -3,6 +3,8 @@
 
 import { LorikeetError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
+import { exclusively } from '../storage/database.ts';
+import { type JobTable, jobTable } from '../storage/job-table.ts';
 import type { JobRow } from '../storage/tables.ts';
 import { noProgress, outcomeOf, present, recordOf } from './job-row.ts';
 import { prepareJob } from './new-job.ts';
@@ -56,7 +58,8 @@ export function jobChanging(parts: JobParts, files: TrainingFiles, runner: JobRu
     async create(tenant, asked) {
       const id = `ftjob-${newId()}`;
       const row = await exclusive(async () => {
-        await assertRoom(parts, tenant, asked.createdBy);
+        await assertRoom(parts, jobs, tenant, asked.createdBy);
+        await assertMayTrain(parts, tenant, asked.createdBy);
         try {
           await insert(parts, files, { tenant, id }, asked);
         } catch (error) {
@@ -98,15 +101,15 @@ async function insert(parts: JobParts, files: TrainingFiles, owned: Owned, asked
   const spans = { created_at: now, queued_at: now, started_at: null, finished_at: null };
   const rest = { outcome: null, adapter: null, error: null, progress: JSON.stringify(noProgress) };
   const names = { training_file: training.id, validation_file: validation?.id ?? null };
-  await jobs.insert({
-    id,
-    tenant,
-    state: 'validating_files',
-    ...spans,
-    ...names,
-    ...rest,
-    spec: JSON.stringify(spec),
-    owner: parts.changes.id,
+  const row = {
+    ...{ id, tenant, state: 'validating_files', owner: parts.changes.id, spec: JSON.stringify(spec) },
+    ...{ ...spans, ...names, ...rest },
+  };
+  // Another server may have made one since room was found: what is there is counted where the row is made.
+  await exclusively(parts.options.database, 'live jobs', async (transaction) => {
+    const table = jobTable(transaction);
+    await assertRoom(parts, table, tenant, asked.createdBy);
+    await table.insert(row);
   });
   await jobs.prune(tenant, finishedStates, limits.finishedJobs);
 }
@@ -128,21 +131,28 @@ async function change({ jobs, events, clock }: JobParts, tenant: string, id: str
 
 const dayMs = 24 * 60 * 60 * 1000;
 
-async function assertRoom({ jobs, options, clock }: JobParts, tenant: string, keyPrefix: string | null): Promise<void> {
+async function assertRoom(
+  { options }: JobParts,
+  jobs: Pick<JobTable, 'inStates'>,
+  tenant: string,
+  keyPrefix: string | null,
+): Promise<void> {
   const live = await jobs.inStates(liveStates);
   const tenants = live.filter((row) => row.tenant === tenant);
   const own = tenants.length;
   const keys = tenants.filter((row) => recordOf(row).spec.createdBy === keyPrefix).length;
-  const keeper = { tenant, keyPrefix };
-  options.assertQuota?.(keeper, 'jobs', { tenant: own + 1, key: keys + 1 });
-  // One token more, at least.
-  const trained = (await options.trainedSince?.(tenant, clock.now() - dayMs)) ?? 0;
-  options.assertQuota?.(keeper, 'training_tokens', { tenant: trained + 1 });
+  options.assertQuota?.({ tenant, keyPrefix }, 'jobs', { tenant: own + 1, key: keys + 1 });
   if (own < limits.liveJobs && live.length < limits.liveJobsInAll) return;
   const whose = own < limits.liveJobs ? 'All tenants together have' : 'You have';
   const count = own < limits.liveJobs ? limits.liveJobsInAll : limits.liveJobs;
   const message = `${whose} ${count} training jobs that are not over. Cancel one, or wait.`;
   throw new LorikeetError('job_limit_exceeded', { message, retryAfterSeconds: 60 });
+}
+
+/** One token more, at least. */
+async function assertMayTrain({ options, clock }: JobParts, tenant: string, keyPrefix: string | null): Promise<void> {
+  const trained = (await options.trainedSince?.(tenant, clock.now() - dayMs)) ?? 0;
+  options.assertQuota?.({ tenant, keyPrefix }, 'training_tokens', { tenant: trained + 1 });
 }
 
 function conflict(row: JobRow, { verb }: Step): LorikeetError {

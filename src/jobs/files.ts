@@ -5,13 +5,14 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { LorikeetError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import { sharedPlaces } from '../core/shared-places.ts';
-import { acrossServers, contentKey, type Database } from '../storage/database.ts';
+import { acrossServers, contentKey, type Database, isPostgres, lockKey } from '../storage/database.ts';
 import type { StagedFile } from '../storage/file-folder.ts';
-import { fileTable, type NewFileRow } from '../storage/file-table.ts';
+import { type FileTable, fileTable, type NewFileRow } from '../storage/file-table.ts';
 import { orStorageFull } from '../storage/storage-full.ts';
 import type { FileRow } from '../storage/tables.ts';
 import { liveBatchStates } from './batches/batches.ts';
 import { type CheckedRows, RowCheck } from './check-rows.ts';
+import type { JobOptions } from './options.ts';
 import type { JobParts } from './parts.ts';
 import type { FilePurpose, StagedTrainingFile, TrainingFile, TrainingFiles } from './training-files.ts';
 import { liveStates } from './training-jobs.ts';
@@ -112,24 +113,41 @@ export function publishFile(
   about: Omit<NewFileRow, 'created_at' | 'bytes' | 'digest'>,
 ): Promise<TrainingFile> {
   return exclusive(async () => {
-    // What jobs and batches leave is not asked for.
-    if (about.purpose === 'fine-tune' || about.purpose === 'batch') {
-      const { tenant, created_by: keyPrefix = null } = about;
-      const [all, own] = [await files.kept(tenant), await files.kept(tenant, keyPrefix)];
-      const keeper = { tenant, keyPrefix };
-      options.assertQuota?.(keeper, 'files', { tenant: all.count + 1, key: own.count + 1 });
-      const [bytes, key] = [all, own].map((kept) => kept.bytes + staged.bytes);
-      options.assertQuota?.(keeper, 'file_bytes', { tenant: bytes!, key: key! });
-    }
+    const isAsked = about.purpose === 'fine-tune' || about.purpose === 'batch';
+    if (isAsked) await assertFits(options, files, about, staged.bytes);
     await folder.place(staged);
     const content = { bytes: staged.bytes, digest: staged.digest };
     const row = { ...about, ...content, created_at: clock.now() };
-    const insert = (rows: Database) => fileTable(rows).insert(row);
+    const insert = async (rows: Database) => {
+      const table = fileTable(rows);
+      // Another server may have published one meanwhile: what is there is counted where the row is made.
+      if (isAsked && isPostgres(rows)) {
+        await lockKey(rows, `files of ${about.tenant}`);
+        await assertFits(options, table, about, staged.bytes).catch(async (error) => {
+          if (!(await table.isUsed(staged.digest))) await folder.remove(staged.digest);
+          throw error;
+        });
+      }
+      return await table.insert(row);
+    };
     const file = await acrossServers(options.database, contentKey(staged.digest), insert);
     // From the row on nobody removes it; another server may have done so just before.
     await folder.confirm(staged.digest, staged.bytes);
     return fileOf(file, about.id);
   });
+}
+
+/** What jobs and batches leave is not asked for. Throws `insufficient_quota`. */
+async function assertFits(
+  options: Pick<JobOptions, 'assertQuota'>,
+  files: Pick<FileTable, 'kept'>,
+  { tenant, created_by: keyPrefix = null }: Pick<NewFileRow, 'tenant' | 'created_by'>,
+  more: number,
+): Promise<void> {
+  const [all, own] = [await files.kept(tenant), await files.kept(tenant, keyPrefix)];
+  const keeper = { tenant, keyPrefix };
+  options.assertQuota?.(keeper, 'files', { tenant: all.count + 1, key: own.count + 1 });
+  options.assertQuota?.(keeper, 'file_bytes', { tenant: all.bytes + more, key: own.bytes + more });
 }
 
 /** How much is looked at between two turns of the event loop: the worst lines take a few milliseconds. */

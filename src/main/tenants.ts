@@ -6,6 +6,7 @@ import type { Logger } from '../server/http/logger.ts';
 import { isLoopback } from '../server/http/loopback.ts';
 import type { Database } from '../storage/database.ts';
 import { closeForGood, readIdentity } from '../storage/identity.ts';
+import type { Changes } from '../storage/replicas/changes.ts';
 import { parseQuota } from '../tenants/ceilings.ts';
 import { closeOrStayOpen } from '../tenants/first-key.ts';
 import { openService, type Service } from '../tenants/service.ts';
@@ -25,14 +26,19 @@ export async function closeOrOpen(config: Config, { keys }: Tenancy, report: Sta
   return hasKeys;
 }
 
-type ServiceParts = { readonly database: Database; readonly tenancy: Tenancy; readonly logger: Logger };
+type ServiceParts = {
+  readonly database: Database;
+  readonly changes: Changes;
+  readonly tenancy: Tenancy;
+  readonly logger: Logger;
+};
 
 /** Quotas are what the operator decided. */
 export function startService(
   { tenantQuota }: Config,
-  { database, tenancy, logger: log }: ServiceParts,
+  { database, changes, tenancy, logger: log }: ServiceParts,
 ): Promise<Service> {
   const defaults = parseQuota(tenantQuota, 'LORIKEET_TENANT_QUOTA');
   const source = { tenant: tenancy.tenants.quotaOf, key: tenancy.keys.quotaOf };
-  return openService({ database, defaults, source, clock: systemClock, timers: systemTimers, log });
+  return openService({ database, defaults, source, changes, clock: systemClock, timers: systemTimers, log });
 }

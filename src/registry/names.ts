@@ -28,6 +28,11 @@ export type NamesParts = {
 /** The tables, within one transaction. */
 export type NameTables = { readonly adapters: AdapterTable; readonly aliases: AliasTable };
 
+export type NameChange = NameTables & {
+  /** Changes of other names that take it too wait until this one is over. Taken after all other locks. */
+  lock(key: string): Promise<void>;
+};
+
 /** What a change made, and its number among all changes: others may still believe what was so before it. */
 export type Changed<T> = { readonly value: T; readonly seq: number };
 
@@ -79,13 +84,17 @@ export function names(parts: NamesParts) {
     async change<T>(
       tenant: string,
       name: string,
-      work: (rows: NameTables) => Promise<T>,
+      work: (rows: NameChange) => Promise<T>,
       { lock, detail }: Told<T> = {},
     ): Promise<Changed<T>> {
       try {
         return await exclusively(database, `adapter ${tenant} ${name}`, async (transaction) => {
           if (lock !== undefined) await lockKey(transaction, lock);
-          const value = await work({ adapters: adapterTable(transaction), aliases: aliasTable(transaction) });
+          const value = await work({
+            adapters: adapterTable(transaction),
+            aliases: aliasTable(transaction),
+            lock: (key) => lockKey(transaction, key),
+          });
           const more = detail?.(value);
           const change = { kind: 'adapter' as const, tenant, name };
           return { value, seq: await tell(transaction, more === undefined ? change : { ...change, detail: more }) };

@@ -6,7 +6,7 @@ import type { Readable } from 'node:stream';
 import { LorikeetError } from '../core/errors.ts';
 import type { KeptField } from '../core/quota-check.ts';
 import { adapterDigest } from '../formats/adapter-digest.ts';
-import { type AdapterTable, adapterTable } from '../storage/adapter-table.ts';
+import { adapterTable } from '../storage/adapter-table.ts';
 import { configName, weightsName } from '../storage/blob-folder.ts';
 import { acrossServers, contentKey } from '../storage/database.ts';
 import { fileSha256, type Received, receive } from '../storage/receive.ts';
@@ -15,6 +15,7 @@ import type { AdapterRow } from '../storage/tables.ts';
 import type { AdapterVersion, Provenance, StagedAdapter } from './adapter-registry.ts';
 import { companionWarnings } from './companions.ts';
 import { rewriteForeign } from './foreign-adapter.ts';
+import type { NameChange } from './names.ts';
 import type { CheckedAdapter } from './options.ts';
 import type { Parts } from './parts.ts';
 import { isAdapterName } from './reference.ts';
@@ -159,7 +160,7 @@ async function publish(parts: Parts, folder: string, made: NewVersion) {
         await contents.trust(digest);
       }
       const { tenant } = made.provenance;
-      return await names.change(tenant, made.name, (rows) => insert(parts, rows.adapters, digest, made), {
+      return await names.change(tenant, made.name, (rows) => insert(parts, rows, digest, made), {
         lock: contentKey(digest),
       });
     } catch (error) {
@@ -183,7 +184,7 @@ function removeUnknown({ blobs, contents, options }: Parts, digest: string): Pro
 }
 
 /** The row makes the version. */
-async function insert(parts: Parts, adapters: AdapterTable, digest: string, made: NewVersion) {
+async function insert(parts: Parts, { adapters, lock }: NameChange, digest: string, made: NewVersion) {
   const { options } = parts;
   const { name: baseName, digest: baseDigest } = options.base;
   const { training, ...provenance } = made.provenance;
@@ -191,7 +192,7 @@ async function insert(parts: Parts, adapters: AdapterTable, digest: string, made
     row.digest === digest && row.base_digest === baseDigest && row.state !== 'deleting';
   const same = (await adapters.ofName(provenance.tenant, made.name)).find(isSame);
   if (same !== undefined) return { adapter: fromRow(same), created: false };
-  await assertQuota(parts, adapters, made);
+  await assertQuota(parts, { adapters, lock }, made);
   const adapter = {
     ...{ name: made.name, digest, baseDigest, ...provenance, ...made.checked },
     bytes: made.content.weights.bytes,
@@ -203,12 +204,15 @@ async function insert(parts: Parts, adapters: AdapterTable, digest: string, made
   return { adapter: { ...adapter, version } satisfies AdapterVersion, created: true };
 }
 
+type Quotable = Pick<NameChange, 'adapters' | 'lock'>;
+
 /** Counts what is kept only for those who have a quota of it, which bounds the count as well. */
-async function assertQuota({ options }: Parts, adapters: AdapterTable, { provenance, content }: NewVersion) {
+async function assertQuota({ options }: Parts, { adapters, lock }: Quotable, { provenance, content }: NewVersion) {
   const { tenant, createdBy: keyPrefix } = provenance;
   const keeper = { tenant, keyPrefix };
   const has = (field: KeptField) => options.hasQuota?.(keeper, field) ?? true;
   if (options.assertQuota === undefined || !(has('adapters') || has('adapter_bytes'))) return;
+  await lock(`adapters of ${tenant}`);
   const [kept, own] = [await adapters.kept(tenant), await adapters.kept(tenant, keyPrefix)];
   const { bytes } = content.weights;
   options.assertQuota(keeper, 'adapters', { tenant: kept.count + 1, key: own.count + 1 });

@@ -273,9 +273,11 @@ export type UsageRow = {
 export type RateLevelRow = {
   /** `tenant <name> requests`, `key <prefix> tokens`, ... */
   id: string;
-  /** What was left at that time; below 0 is a debt. */
+  /** What was left at that time; below 0 is a debt. Without what servers have taken ahead. */
   level: number;
   at: number;
+  /** JSON by server: what it has taken ahead, and until when that is its own; null: nobody has. */
+  leases: string | null;
 };
 
 type BatchesTable = {

@@ -1,12 +1,8 @@
-// Requests and tokens a minute: a bucket for each ceiling, which fills steadily and holds a minute's worth. Tokens are
-// taken as they are read and generated, so that a bucket may be in debt; who is in debt waits until it is paid. Levels
-// are kept in the database, written in batches and never while a request waits.
+// Requests and tokens a minute, and sequences at once, for each ceiling. Tokens are taken as they are read and
+// generated, so that there may be a debt; who is in debt waits until it is paid.
 
-import type { Clock, Timers } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
-import { repeatedly } from '../core/repeatedly.ts';
-import type { RateTable } from '../storage/rate-table.ts';
-import { type Bucket, Buckets } from './buckets.ts';
+import type { Allowance, Allowances } from './allowances.ts';
 import type { Caller, Ceilings } from './ceilings.ts';
 
 export type Unit = 'requests' | 'tokens';
@@ -21,99 +17,116 @@ export type RateState = {
   readonly resetMs: number;
 };
 
+/** What a request wants to begin. */
+export type Beginning = {
+  /** Of its prompts. */
+  readonly tokens: number;
+  readonly sequences: number;
+};
+
 export type Rates = {
-  /** Takes a request. Throws `rate_limit_exceeded`; then nothing is taken. */
-  request(caller: Caller): void;
+  /** Takes a request. Rejects with `rate_limit_exceeded`; then nothing is taken. */
+  request(caller: Caller): Promise<void>;
   /**
-   * Throws `rate_limit_exceeded` where a prompt of so many tokens is more than is left; one that fills a bucket passes.
+   * Takes the prompts' tokens and the places of sequences. Rejects with `rate_limit_exceeded` where that is more than
+   * is left; prompts that fill a bucket pass. @returns what ends one of the sequences
    */
-  assertTokens(caller: Caller, tokens: number): void;
+  begin(caller: Caller, wanted: Beginning): Promise<() => void>;
   /** @returns what takes tokens that were read or generated */
   takerOf(caller: Caller): (tokens: number) => void;
   /** The tightest ceiling of each unit. */
   states(caller: Caller): RateState[];
-  /** Writes what has changed. */
-  close(): Promise<void>;
 };
 
-type UnitBucket = Bucket & { readonly unit: Unit };
+type Ceiling = Allowance & { readonly unit: Unit | 'sequences' };
 
-const flushMs = 1000;
+/** What is needed to be let in, and what is taken then. */
+type Need = { readonly ceiling: Ceiling; readonly needed: number; readonly taken: number };
 
-export type RatesOptions = {
-  readonly table: RateTable;
-  readonly ceilings: Ceilings;
-  readonly clock: Clock;
-  readonly timers: Timers;
-  readonly log: { warn(fields: object, message: string): void };
-};
+/** Said to who has too many sequences: one that ends makes room, which nobody can foretell. */
+const placeSeconds = 1;
+/** Others may take what was asked for, in the moment between. */
+const roundsMax = 5;
 
-export async function openRates({ table, ceilings, clock, timers, log }: RatesOptions): Promise<Rates> {
-  const buckets = new Buckets(await table.all(), clock);
-
-  const refuse = (bucket: UnitBucket, needed: number) => {
-    const retryAfterSeconds = Math.max(1, Math.ceil(buckets.msUntil(bucket, needed) / 1000));
-    const message = `Your limit is ${bucket.perMinute} ${bucket.unit} a minute. Try again in ${retryAfterSeconds} s.`;
+export function ratesOf(ceilings: Ceilings, allowances: Allowances): Rates {
+  const refusal = ({ ceiling, needed }: Need) => {
+    const { unit, most } = ceiling;
+    if (unit === 'sequences') {
+      const message = `Your limit is ${most} sequences at once.`;
+      return new LorikeetError('rate_limit_exceeded', { message, retryAfterSeconds: placeSeconds });
+    }
+    const retryAfterSeconds = Math.max(1, Math.ceil(allowances.msUntil(ceiling, needed) / 1000));
+    const message = `Your limit is ${most} ${unit} a minute. Try again in ${retryAfterSeconds} s.`;
     return new LorikeetError('rate_limit_exceeded', { message, retryAfterSeconds });
   };
-  const flush = async () => {
-    const changed = buckets.takeChanged();
-    if (changed.length === 0) return;
-    await table.save(changed).catch((error) => {
-      buckets.giveBack(changed);
-      log.warn({ err: error }, 'levels of rate limits could not be written; they are tried again');
-    });
+  /** All of them or nothing. */
+  const take = async (needs: readonly Need[]): Promise<void> => {
+    for (let round = 0; round < roundsMax; round++) {
+      const asked = needs.map(({ ceiling, needed }) => allowances.ready(ceiling, needed)).filter((one) => one !== null);
+      if (asked.length === 0) break;
+      await Promise.all(asked);
+    }
+    for (const need of needs) if (allowances.level(need.ceiling) < need.needed) throw refusal(need);
+    for (const { ceiling, taken } of needs) if (taken > 0) allowances.take(ceiling, taken);
   };
-  const stop = repeatedly(timers, flushMs, flush);
-
   return {
-    request(caller) {
-      const own = bucketsOf(ceilings, caller);
-      for (const bucket of own) {
-        const needed = bucket.unit === 'requests' ? 1 : Math.min(1, bucket.perMinute);
-        if (buckets.level(bucket) < needed) throw refuse(bucket, needed);
-      }
-      for (const bucket of own) if (bucket.unit === 'requests') buckets.take(bucket, 1);
+    async request(caller) {
+      const needs = ceilingsOf(ceilings, caller).flatMap((ceiling): Need[] => {
+        if (ceiling.unit === 'sequences') return [];
+        const isRequest = ceiling.unit === 'requests';
+        return [{ ceiling, needed: isRequest ? 1 : Math.min(1, ceiling.most), taken: isRequest ? 1 : 0 }];
+      });
+      await take(needs);
     },
-    assertTokens(caller, tokens) {
-      for (const bucket of bucketsOf(ceilings, caller)) {
-        const needed = Math.min(tokens, bucket.perMinute);
-        if (bucket.unit === 'tokens' && buckets.level(bucket) < needed) throw refuse(bucket, needed);
-      }
+    async begin(caller, { tokens, sequences }) {
+      const all = ceilingsOf(ceilings, caller);
+      const needs = all.flatMap((ceiling): Need[] => {
+        if (ceiling.unit === 'requests') return [];
+        const isTokens = ceiling.unit === 'tokens';
+        const [needed, taken] = isTokens ? [Math.min(tokens, ceiling.most), tokens] : [sequences, sequences];
+        return [{ ceiling, needed, taken }];
+      });
+      await take(needs);
+      const places = all.filter(({ unit }) => unit === 'sequences');
+      return () => {
+        for (const place of places) allowances.take(place, -1);
+      };
     },
     takerOf(caller) {
-      const own = bucketsOf(ceilings, caller).filter(({ unit }) => unit === 'tokens');
+      const own = ceilingsOf(ceilings, caller).filter(({ unit }) => unit === 'tokens');
       return (tokens) => {
-        for (const bucket of own) buckets.take(bucket, tokens);
+        for (const ceiling of own) allowances.take(ceiling, tokens);
       };
     },
     states(caller) {
       const tightest = new Map<Unit, RateState>();
-      for (const bucket of bucketsOf(ceilings, caller)) {
-        const { unit, perMinute: limit } = bucket;
-        const remaining = Math.max(0, Math.floor(buckets.level(bucket)));
+      for (const ceiling of ceilingsOf(ceilings, caller)) {
+        const { unit, most: limit } = ceiling;
+        if (unit === 'sequences') continue;
+        const remaining = Math.max(0, Math.floor(allowances.left(ceiling)));
         const known = tightest.get(unit);
         if (known !== undefined && known.remaining <= remaining) continue;
-        tightest.set(unit, { unit, limit, remaining, resetMs: buckets.msUntil(bucket, limit) });
+        tightest.set(unit, { unit, limit, remaining, resetMs: allowances.msUntil(ceiling, limit) });
       }
       return [...tightest.values()];
-    },
-    async close() {
-      stop();
-      await flush();
     },
   };
 }
 
-function bucketsOf(ceilings: Ceilings, caller: Caller): UnitBucket[] {
-  const [tenant, key] = [ceilings.tenantOf(caller), ceilings.keyOf(caller)];
-  const found: UnitBucket[] = [];
-  const add = (owner: string, unit: Unit, perMinute: number | undefined) => {
-    if (perMinute !== undefined) found.push({ id: `${owner} ${unit}`, unit, perMinute });
+function ceilingsOf(ceilings: Ceilings, caller: Caller): Ceiling[] {
+  const found: Ceiling[] = [];
+  const add = (owner: string, unit: Ceiling['unit'], most: number | undefined) => {
+    if (most === undefined) return;
+    found.push({ id: `${owner} ${unit}`, unit, most, perMinute: unit === 'sequences' ? null : most });
   };
-  add(`tenant ${caller.tenant}`, 'requests', tenant.requests_per_minute);
-  add(`tenant ${caller.tenant}`, 'tokens', tenant.tokens_per_minute);
-  add(`key ${caller.keyPrefix}`, 'requests', key.requests_per_minute);
-  add(`key ${caller.keyPrefix}`, 'tokens', key.tokens_per_minute);
+  const both = [
+    [`tenant ${caller.tenant}`, ceilings.tenantOf(caller)],
+    [`key ${caller.keyPrefix}`, ceilings.keyOf(caller)],
+  ] as const;
+  for (const [owner, quota] of both) {
+    add(owner, 'requests', quota.requests_per_minute);
+    add(owner, 'tokens', quota.tokens_per_minute);
+    add(owner, 'sequences', quota.concurrent_sequences);
+  }
   return found;
 }

@@ -23,7 +23,7 @@ export async function answerWhole(
   order: Order,
 ): Promise<{ outcomes: Outcome[]; held: HeldAdapters }> {
   const held = await hold(services, exchange, order);
-  const generation = generate(services, workOf(services, exchange.request, order, held));
+  const generation = await generate(services, workOf(services, exchange.request, order, held));
   traceGeneration(services, exchange.request, held, generation.outcomes);
   abortWhenReaderLeaves(exchange.reply, generation);
   return { outcomes: await generation.outcomes, held };
@@ -54,7 +54,10 @@ export async function answerStream(
     onTooSlow: () => request.log.warn('the reader of a stream is too slow and was cut off'),
   });
   const writer = writerOf(stream, held);
-  const generation = startOrClose(stream, () => generate(services, workOf(services, request, order, held), writer));
+  const generation = await generate(services, workOf(services, request, order, held), writer).catch((error) => {
+    stream.body.destroy();
+    throw error;
+  });
   abortWhenReaderLeaves(reply, generation);
   traceGeneration(services, request, held, generation.outcomes);
   generation.outcomes.then(
@@ -99,15 +102,6 @@ function workOf({ requestTimeoutMs }: Services, request: FastifyRequest, { asks 
     ...(timeoutMs === null ? {} : { timeoutMs }),
     ...(cacheSalt === undefined ? {} : { cacheSalt }),
   };
-}
-
-function startOrClose(stream: EventStream, start: () => Generation): Generation {
-  try {
-    return start();
-  } catch (error) {
-    stream.body.destroy();
-    throw error;
-  }
 }
 
 function abortWhenReaderLeaves({ raw }: FastifyReply, generation: Generation): void {

@@ -87,10 +87,10 @@ export type Generation = {
 };
 
 /**
- * Throws what the engine refuses with; then none of the sequences runs. From here on the adapters are this function's:
+ * Rejects with what quotas or the engine refuse it for; then none of the sequences runs. From here on the adapters are this function's:
  * they are let go when the last sequence has ended, which may be after the answer, since aborted ones end a step later.
  */
-export function generate(services: Services, work: Work, listener: GenerationListener = {}): Generation {
+export async function generate(services: Services, work: Work, listener: GenerationListener = {}): Promise<Generation> {
   const { asks, held, caller } = work;
   const sequences: Sequence[] = [];
   const ended: EndedSequence[] = [];
@@ -111,7 +111,7 @@ export function generate(services: Services, work: Work, listener: GenerationLis
     for (const sequence of sequences) sequence.abort();
   };
   try {
-    endOne = beginAll(services, work);
+    endOne = await beginAll(services, work);
     const onEnded = (end: EndedSequence) => {
       endOne();
       ended.push(end);
@@ -138,14 +138,11 @@ export function generate(services: Services, work: Work, listener: GenerationLis
   return { outcomes, abort };
 }
 
-/** Throws `rate_limit_exceeded`. @returns what ends one of the sequences */
-function beginAll({ service }: Services, { asks, caller }: Work): () => void {
+/** Rejects with `rate_limit_exceeded`. @returns what ends one of the sequences */
+function beginAll({ service }: Services, { asks, caller }: Work): Promise<() => void> {
   const prompts = new Set(asks.map(({ promptTokens }) => promptTokens));
   const tokens = [...prompts].reduce((sum, { length }) => sum + length, 0);
-  service.rates.assertTokens(caller, tokens);
-  const end = service.begin(caller, asks.length);
-  service.rates.takerOf(caller)(tokens);
-  return end;
+  return service.rates.begin(caller, { tokens, sequences: asks.length });
 }
 
 /** Never rejects. */

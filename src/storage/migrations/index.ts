@@ -12,6 +12,7 @@ import { addUsageByMinute } from './0007-usage-by-minute.ts';
 import { addAdaptersNotReady } from './0008-adapters-not-ready.ts';
 import { addBatches } from './0009-batches.ts';
 import { addReplicas } from './0010-replicas.ts';
+import { addSharedQuotas } from './0011-shared-quotas.ts';
 
 /** Written against no table types: those follow later changes, and a migration must not. */
 type Migration = (db: Kysely<unknown>) => Promise<void>;
@@ -27,6 +28,7 @@ export const migrations: readonly Migration[] = [
   addAdaptersNotReady,
   addBatches,
   addReplicas,
+  addSharedQuotas,
 ];
 
 /** The fewest of these migrations that a server may know and still work with the schema after the last one. */

@@ -11,7 +11,7 @@ export function addQuotas(app: FastifyInstance, { engine, service }: Services): 
     // What leaves a row is made now and generated later.
     if (request.method !== 'POST' || scope !== 'generate' || audit) return;
     try {
-      service.rates.request(request);
+      await service.rates.request(request);
     } finally {
       // As it is after this request; its own tokens come later.
       for (const state of service.rates.states(request)) reply.headers(rateHeaders(state));
