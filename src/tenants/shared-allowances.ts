@@ -1,6 +1,6 @@
-// What tenants and keys may use of several servers together. Each takes a part ahead and counts by that; the database is
-// asked when a part is used up, and told once a second what was used. A part that nobody uses is given back. While the
-// database is away each server goes on with its share of the quota.
+// What tenants and keys may use of several servers together. Each takes a part ahead and counts by that; the database
+// is asked when a part is used up, and told once a second what was used. A part that nobody uses is given back. While
+// the database is away each server goes on with its share of the quota.
 
 import type { Clock, Timers } from '../core/clock.ts';
 import { repeatedly } from '../core/repeatedly.ts';
@@ -35,7 +35,7 @@ type Part = {
   /** For everybody, at the last answer. */
   left: number;
   leftAt: number;
-  /** Of those who wait for an answer: the least that one of them can use, and what all of them want; 0: nobody waits. */
+  /** Of those who wait for an answer: the least that one of them can use, and what all want; 0: nobody waits. */
   need: number;
   wanted: number;
   wasAsked: boolean;
