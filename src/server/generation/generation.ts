@@ -88,7 +88,8 @@ export type Generation = {
 
 /**
  * Rejects with what quotas or the engine refuse it for; then none of the sequences runs. From here on the adapters are
- * this function's: they are let go when the last sequence has ended, which may be after the answer, since aborted ones end a step later.
+ * this function's: they are let go when the last sequence has ended, which may be after the answer, since aborted ones
+ * end a step later.
  */
 export async function generate(services: Services, work: Work, listener: GenerationListener = {}): Promise<Generation> {
   const { asks, held, caller } = work;
