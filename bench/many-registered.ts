@@ -89,7 +89,14 @@ async function fill(location: string, count: number): Promise<void> {
         base_name: base.name,
         r: 8,
       },
-      ...{ target_modules: 'q_proj v_proj', parameters: 1e6, bytes: 2e6, created_at: 1.8e12, created_by: null },
+      ...{
+        target_modules: 'q_proj v_proj',
+        virtual_tokens: 0,
+        parameters: 1e6,
+        bytes: 2e6,
+        created_at: 1.8e12,
+        created_by: null,
+      },
       ...{ source: 'upload', state: 'ready', warnings: '[]' },
     }));
     await insert(database, names, rows);

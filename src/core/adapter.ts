@@ -49,7 +49,12 @@ export type AdapterFiles = {
 };
 
 /** An adapter as one sequence uses it. `scale` multiplies what it adds; 1 is what its author meant. */
-export type AppliedAdapter = { readonly files: AdapterFiles; readonly scale: number };
+export type AppliedAdapter = {
+  readonly files: AdapterFiles;
+  readonly scale: number;
+  /** Tokens that it puts before the text in place of pairs (prefix and prompt tuning); left out: it has pairs. */
+  readonly virtualTokens?: number;
+};
 
 /** All that says which weights a sequence or a merge has. */
 type Applied = { readonly files: Pick<AdapterFiles, 'digest'>; readonly scale: number };
@@ -63,6 +68,10 @@ export function combineAdapters<A extends Applied>(adapters: readonly A[]): A[] 
   }
   return [...byDigest.values()];
 }
+
+/** Those that change weights; an adapter of virtual tokens stands beside them. */
+export const withPairs = <A extends { readonly virtualTokens?: number }>(adapters: readonly A[]): A[] =>
+  adapters.filter(({ virtualTokens = 0 }) => virtualTokens === 0);
 
 /** Says which weights a merge has: contents and scales, in order; names never enter. */
 export const mergeKey = (adapters: readonly Applied[]): string =>

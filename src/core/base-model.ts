@@ -36,6 +36,8 @@ export type ModelTraits = {
   readonly logitsSoftcap?: number;
   /** Multiply embeddings, what a linear adds to the residual, and logits. */
   readonly embeddingScale?: number;
+  /** The scale of embeddings is the table's: one that is given in a token's place is not multiplied. */
+  readonly scaledTable?: true;
   readonly residualScale?: number;
   readonly logitsScale?: number;
   /** Of the gate; absent: SiLU. GELU is the tanh form. */

@@ -16,6 +16,8 @@ export type ModelPlan = {
   readonly layers: readonly LayerPlan[];
   /** Multiplies embeddings; 1: nothing to do. */
   readonly embeddingScale: number;
+  /** The same of embeddings that are given in the place of tokens'. */
+  readonly givenScale: number;
   /** Of norms over the residual. */
   readonly epsilon: number;
   /** Of the last norm's weights: logits are linear in them. */
@@ -37,6 +39,7 @@ export function modelPlan(shape: ModelShape): ModelPlan {
       ...{ scale: attentionScale, softcap, activation, outputNorms },
     })),
     embeddingScale: embeddingScale / residualScale,
+    givenScale: (shape.scaledTable ? 1 : embeddingScale) / residualScale,
     epsilon: shape.rmsNormEps / residualScale ** 2,
     lastNormScale: logitsScale,
     logitsSoftcap,

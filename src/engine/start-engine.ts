@@ -82,7 +82,7 @@ export async function startEngine(
     bytesMax: config.adapterBytes,
     clock,
     async read({ files }) {
-      const adapter = await readAdapter(files, { model, breath });
+      const adapter = await readAdapter(files, { model, breath, takesVirtual: target.on === 'host' });
       await decoder.prepare(adapter);
       return adapter;
     },

@@ -27,10 +27,7 @@ export function checkAdapterValues(
     const { loraA, loraB, magnitude } = pair;
     for (const tensor of [loraA, loraB, magnitude]) {
       if (tensor === null) continue;
-      const largest = largestMagnitude(tensor, bytesOf(tensor));
-      if (largest >= infinity[tensor.type as keyof typeof infinity]) {
-        invalidAdapter(tensor.name, 'holds a NaN or an infinity');
-      }
+      const largest = finiteMagnitude(tensor, bytesOf(tensor));
       if (tensor === loraB && largest > 0) allZero = false;
     }
     const growth = growthOf(pair, pairValues(loraA, bytesOf(loraA)), pairValues(loraB, bytesOf(loraB)));
@@ -63,6 +60,13 @@ function growthOf({ r, scaling }: AdapterPair, a: Float32Array, b: Float32Array)
 
 /** The bits of infinity; those of a NaN are above. */
 const infinity = { F32: 0x7f800000, F16: 0x7c00, BF16: 0x7f80 } as const;
+
+/** Throws `adapter_invalid` for a NaN or an infinity. */
+export function finiteMagnitude(tensor: SafetensorsTensor, bytes: Uint8Array): number {
+  const largest = largestMagnitude(tensor, bytes);
+  if (largest < infinity[tensor.type as keyof typeof infinity]) return largest;
+  return invalidAdapter(tensor.name, 'holds a NaN or an infinity');
+}
 
 /** The largest value as bits without the sign: floats are ordered as their bits are. */
 function largestMagnitude({ type, bytes: expected }: SafetensorsTensor, bytes: Uint8Array): number {

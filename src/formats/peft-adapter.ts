@@ -173,7 +173,7 @@ function readPairs(
   });
 }
 
-function rowsOf(
+export function rowsOf(
   tensor: SafetensorsTensor,
   { first, count }: { readonly first: number; readonly count: number },
 ): SafetensorsTensor {
@@ -241,10 +241,12 @@ function warningsOf(peft: PeftConfig, paired: readonly string[], baseName: strin
     const idle = entries.filter(({ matches }) => !paired.some(matches)).map(({ key }) => key);
     if (idle.length > 0) found.push(`${idle.length} keys of ${field} match no module, as ${list(idle)}.`);
   }
-  if (baseName !== null && peft.baseModel !== null && lastPart(peft.baseModel) !== lastPart(baseName)) {
-    found.push(`The adapter was made for "${shorten(peft.baseModel)}"; the base model here is "${shorten(baseName)}".`);
-  }
-  return found;
+  return [...found, ...otherBaseWarnings(peft.baseModel, baseName)];
+}
+
+export function otherBaseWarnings(made: string | null, runs: string | null): string[] {
+  if (made === null || runs === null || lastPart(made) === lastPart(runs)) return [];
+  return [`The adapter was made for "${shorten(made)}"; the base model here is "${shorten(runs)}".`];
 }
 
 /** Repositories and folders differ where the model is the same. */

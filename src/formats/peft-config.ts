@@ -29,6 +29,13 @@ export type PeftConfig = {
   readonly warnings: readonly string[];
 };
 
+/** Adapters that put tokens before a text (peft-virtual-tokens.ts), and what they give of each. */
+export const virtualTypes = {
+  PROMPT_TUNING: 'embeddings',
+  P_TUNING: 'embeddings',
+  PREFIX_TUNING: 'keys and values',
+} as const;
+
 /** Fields that this reader applies, and those that say nothing about what the adapter computes. */
 const applied = [
   ...['peft_type', 'task_type', 'r', 'lora_alpha', 'rank_pattern', 'alpha_pattern', 'use_rslora', 'use_dora'],
@@ -50,11 +57,11 @@ const off: Readonly<Record<string, unknown>> = { bias: 'none', megatron_core: 'm
 /** Ways to begin that leave the base model as it is; pissa, olora, corda, lora_ga and loftq take a part out of it. */
 const harmlessInits: readonly unknown[] = [undefined, null, true, false, 'gaussian', 'eva', 'orthogonal', 'mica'];
 
-type Config = Readonly<Record<string, unknown>>;
+export type Config = Readonly<Record<string, unknown>>;
 
 /** Throws `adapter_invalid` and `adapter_unsupported` with the field's name. */
 export function parsePeftConfig(bytes: Uint8Array): PeftConfig {
-  const config = withoutNulls(parseObject(bytes));
+  const config = parseConfigFields(bytes);
   refuseOthers(config);
   const compiler = patternCompiler();
   const isWrongWay = flag(config, 'fan_in_fan_out');
@@ -80,6 +87,10 @@ export function rankAndScaling(config: PeftConfig, module: string): { readonly r
   return { r, scaling: loraAlpha / (config.useRslora ? Math.sqrt(r) : r) };
 }
 
+/** What is set: a field that is null is one that was not. Throws `adapter_invalid`. */
+export const parseConfigFields = (bytes: Uint8Array): Config =>
+  Object.fromEntries(Object.entries(parseObject(bytes)).filter(([, value]) => value !== null));
+
 function parseObject(bytes: Uint8Array): Config {
   if (bytes.length > limits.adapterConfigBytes) {
     invalidAdapter(configFile, `has ${bytes.length} bytes; the limit is ${limits.adapterConfigBytes}`);
@@ -96,21 +107,27 @@ function parseObject(bytes: Uint8Array): Config {
   return isRecord(value) ? value : invalidAdapter(configFile, 'is not an object');
 }
 
-/** A field that is null is one that was not set. */
-const withoutNulls = (config: Config): Config =>
-  Object.fromEntries(Object.entries(config).filter(([, value]) => value !== null));
-
 function refuseOthers(config: Config): void {
   if (config.peft_type === undefined) invalidAdapter('peft_type', 'is missing');
+  if (Object.hasOwn(virtualTypes, String(config.peft_type))) {
+    unsupportedAdapter('peft_type', 'is one of virtual tokens, which change no weights');
+  }
   if (config.peft_type !== 'LORA') unsupportedAdapter('peft_type', 'is not LORA');
-  const task = config.task_type ?? 'CAUSAL_LM';
-  if (task !== 'CAUSAL_LM') unsupportedAdapter('task_type', 'is not CAUSAL_LM');
+  refuseOtherTask(config);
   const init = config.init_lora_weights;
   if (!harmlessInits.includes(typeof init === 'string' ? init.toLowerCase() : init)) {
     unsupportedAdapter('init_lora_weights', 'belongs to a changed base model; convert the adapter to plain LoRA first');
   }
+  refuseUnknownFields(config, (field) => known.has(field));
+}
+
+export function refuseOtherTask({ task_type: task = 'CAUSAL_LM' }: Config): void {
+  if (task !== 'CAUSAL_LM') unsupportedAdapter('task_type', 'is not CAUSAL_LM');
+}
+
+export function refuseUnknownFields(config: Config, isKnown: (field: string) => boolean): void {
   for (const [field, value] of Object.entries(config)) {
-    if (!known.has(field) && !isOff(value) && value !== off[field]) {
+    if (!isKnown(field) && !isOff(value) && value !== off[field]) {
       unsupportedAdapter(field, 'is set, and would change the result');
     }
   }
@@ -152,7 +169,7 @@ function flag(config: Config, field: string): boolean {
   return typeof value === 'boolean' ? value : invalidAdapter(field, 'must be true or false');
 }
 
-function optionalText(config: Config, field: string): string | null {
+export function optionalText(config: Config, field: string): string | null {
   const value = config[field] ?? null;
   return value === null || typeof value === 'string' ? value : invalidAdapter(field, 'must be a text');
 }

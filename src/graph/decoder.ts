@@ -44,6 +44,10 @@ import { type GraphTarget, hostTarget, type Real } from './target.ts';
 export const decoderNames = {
   /** int64 [R], row-major: all tokens of sequence 0, then of sequence 1, ... */
   tokens: 'tokens',
+  /** float32 [G, hidden], on the processor: rows of R that take the place of their tokens' embeddings. */
+  given: 'given_embeddings',
+  /** int64 [G, 1]: which of R they are. */
+  givenRows: 'given_rows',
   /** int32 [B + 1], on the processor: where each sequence's new tokens begin, and R. */
   cumulative: 'cumulative_lengths',
   /** int32 [B], on the processor: tokens that a sequence's blocks hold before this run. */
@@ -85,13 +89,15 @@ export type DecoderForm = {
   readonly target?: GraphTarget;
   /** Logits by default. */
   readonly result?: DecoderResult;
+  /** Some rows have embeddings of their own, on the processor; false by default. */
+  readonly given?: boolean;
 };
 
 export const withoutAdapters: AdaptersInGraph = { form: 'none' };
 
 /** Weights are left to the session: names as in `LoweredModel`, plus the rotary tables'. */
 export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph {
-  const { positions, target = hostTarget, result = 'logits' } = form;
+  const { positions, target = hostTarget, result = 'logits', given = false } = form;
   const { real } = target;
   const { shape } = model;
   const g = createGraphBuilder();
@@ -108,7 +114,8 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
   const project = target.on === 'device' ? deviceProjection(g, model, form, target) : hostProjection(g, model, form);
   const attend = target.on === 'device' ? attendRows : attendBlocks;
   const plan = modelPlan(shape);
-  const embedded = timesScale(g, embed(g, model, target), 'embedding_scale', plan.embeddingScale);
+  const ofTokens = timesScale(g, embed(g, model, target), 'embedding_scale', plan.embeddingScale);
+  const embedded = given ? withGiven(g, ofTokens, shape) : ofTokens;
   const stream =
     target.on === 'device' ? deviceStream(g, plan.epsilon, target, embedded) : hostStream(g, plan.epsilon, embedded);
   for (const [i, layer] of plan.layers.entries()) {
@@ -206,6 +213,14 @@ function embed(g: GraphBuilder, model: LoweredModel, { on, real }: GraphTarget):
   }
   const attributes = { bits: 8, block_size: 32, gather_axis: 0, quantize_axis: 1 };
   return g.contrib('GatherBlockQuantized', operands, attributes)[0]!;
+}
+
+/** They come as the residual has them. */
+function withGiven(g: GraphBuilder, embedded: string, { hidden }: ModelShape): string {
+  const { given, givenRows } = decoderNames;
+  g.input(given, 'float32', ['G', hidden]);
+  g.input(givenRows, 'int64', ['G', 1]);
+  return g.op('ScatterND', [embedded, givenRows, given]);
 }
 
 /** A tied 8-bit head's memory under other shapes: [vocabulary, hidden] and [vocabulary, hidden / 32]. */

@@ -7,6 +7,7 @@ import type { TargetModule } from '../core/adapter.ts';
 import { LorikeetError } from '../core/errors.ts';
 import { untrained } from '../core/layer-plan.ts';
 import { limits } from '../core/limits.ts';
+import { virtualTypes } from '../formats/peft-config.ts';
 import { isAdapterName, isAliasName } from '../registry/reference.ts';
 import { configName, weightsName } from '../storage/blob-folder.ts';
 import { completeHyperparameters, trainableModules } from './hyperparameters.ts';
@@ -136,6 +137,7 @@ function assertTrainable(model: string, config: Readonly<Record<string, unknown>
       message: `'${model}' ${what}, which is not trained.`,
       param: 'model',
     });
+  if (Object.hasOwn(virtualTypes, String(config.peft_type))) throw refuse('is an adapter of virtual tokens');
   if (config.use_dora === true) throw refuse('is a DoRA adapter');
   const other = modules.find((module) => !trainableModules.includes(module as TargetModule));
   if (other !== undefined) throw refuse(`touches ${other}`);

@@ -22,9 +22,11 @@ export type AdapterVersion = {
   readonly digest: string;
   /** Of the base model that it was checked against. */
   readonly baseDigest: string;
-  /** The largest rank of its pairs. */
+  /** The largest rank of its pairs; 0 without any. */
   readonly r: number;
   readonly targetModules: readonly string[];
+  /** Tokens that it puts before a text, where it has no pairs; left out: it has. */
+  readonly virtualTokens?: number;
   readonly parameters: number;
   /** Of adapter_model.safetensors. */
   readonly bytes: number;

@@ -3,16 +3,20 @@
 import { setImmediate } from 'node:timers/promises';
 import { LorikeetError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
-import { checkAdapterValues } from '../formats/adapter-values.ts';
+import { checkAdapterValues, finiteMagnitude } from '../formats/adapter-values.ts';
 import { fileKind, kindPrefixBytes } from '../formats/file-kind.ts';
-import { readPeftAdapter } from '../formats/peft-adapter.ts';
+import { readPeftAdapter, rowsOf } from '../formats/peft-adapter.ts';
+import { type PeftVirtualTokens, readVirtualTokens } from '../formats/peft-virtual-tokens.ts';
 import { invalidAdapter, weightsFile } from '../formats/refuse-adapter.ts';
 import { parseSafetensorsHeader, type SafetensorsFile, type SafetensorsTensor } from '../formats/safetensors.ts';
 import type { AdapterCheck, RunningBase, WeightsReader } from './options.ts';
 
 /** Reads a pair at a time and lets others run in between: tokens of other requests are on their way meanwhile. */
 export const checkAdapter: AdapterCheck = async (config, weights, base) => {
-  const adapter = readPeftAdapter(config, readHeader(weights), base.shape(), base.name);
+  const header = readHeader(weights);
+  const virtual = readVirtualTokens(config, header, base.shape(), base.name);
+  if (virtual !== null) return await checkVirtualTokens(virtual, weights);
+  const adapter = readPeftAdapter(config, header, base.shape(), base.name);
   refuseRank(adapter.r, base);
   const bytesOf = ({ offset, bytes }: SafetensorsTensor) => weights.read(offset, bytes);
   const warnings = new Set<string>();
@@ -27,6 +31,17 @@ export const checkAdapter: AdapterCheck = async (config, weights, base) => {
   const { r, parameters, targetModules } = adapter;
   return { r, parameters, targetModules, warnings: [...adapter.warnings, ...(clean > 0 ? [] : warnings)] };
 };
+
+async function checkVirtualTokens({ tensor, count, width, warnings }: PeftVirtualTokens, weights: WeightsReader) {
+  for (let first = 0; first < count; first++) {
+    const row = rowsOf(tensor, { first, count: 1 });
+    finiteMagnitude(row, weights.read(row.offset, row.bytes));
+    if (first % rowsAtOnce === 0) await setImmediate();
+  }
+  return { r: 0, parameters: count * width, targetModules: [], virtualTokens: count, warnings };
+}
+
+const rowsAtOnce = 16;
 
 /** Such an adapter could never run: its first request would say so. */
 function refuseRank(r: number, { rankMax }: RunningBase): void {

@@ -70,6 +70,8 @@ export type CheckedAdapter = {
   readonly r: number;
   readonly parameters: number;
   readonly targetModules: readonly string[];
+  /** Of an adapter that has no pairs; left out: it has. */
+  readonly virtualTokens?: number;
   readonly warnings: readonly string[];
 };
 

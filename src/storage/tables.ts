@@ -145,6 +145,8 @@ export type AdapterRow = {
   r: number;
   /** Space separated. */
   target_modules: string;
+  /** 0: it has pairs. */
+  virtual_tokens: number;
   parameters: number;
   /** Of adapter_model.safetensors. */
   bytes: number;

@@ -30,7 +30,16 @@ async function open(t: TestContext): Promise<Database> {
 }
 
 const version = (name: string, digest = 'sha256:x'): Omit<AdapterRow, 'version'> => ({
-  ...{ tenant: 't', name, digest, base_digest: 'sha256:b', base_name: 'b', r: 8, target_modules: 'q v' },
+  ...{
+    tenant: 't',
+    name,
+    digest,
+    base_digest: 'sha256:b',
+    base_name: 'b',
+    r: 8,
+    target_modules: 'q v',
+    virtual_tokens: 0,
+  },
   ...{ parameters: 5e9, bytes: 2 ** 40, created_at: now, created_by: null, source: 'upload', state: 'ready' },
   warnings: '[]',
 });

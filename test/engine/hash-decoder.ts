@@ -82,7 +82,7 @@ export function hashDecoder(
       positions,
       bytes: 0,
       use: unused,
-      prefixes: null,
+      ...{ prefixes: null, write: null },
       expectGroups: async () => {},
       release() {},
       hasRoom: (tokens) => taken() + inBlocks(tokens) <= room,

@@ -48,7 +48,7 @@ export type WitnessedEngine = {
     params?: Partial<SamplingParams>,
     adapters?: readonly AppliedAdapter[],
     share?: Share,
-    more?: Pick<SequenceRequest, 'promptLogprobs' | 'cacheSalt' | 'pooling'>,
+    more?: Pick<SequenceRequest, 'promptLogprobs' | 'cacheSalt' | 'pooling' | 'mergeKey'>,
   ): Witness;
   /** One step, and the books balance after it. */
   step(): Promise<StepEvent>;

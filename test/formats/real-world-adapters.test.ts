@@ -372,7 +372,7 @@ const refused: readonly Refused[] = [
     'alora_invocation_tokens',
     /would change/,
   ],
-  ['PEFT, prompt tuning', { peft_type: 'PROMPT_TUNING', num_virtual_tokens: 8 }, {}, 'peft_type', /not LORA/],
+  ['PEFT, prompt tuning', { peft_type: 'PROMPT_TUNING', num_virtual_tokens: 8 }, {}, 'peft_type', /change no weights/],
 ];
 
 for (const [what, config, tensors, param, reason] of refused) {

@@ -10,7 +10,7 @@ import { byUpload, type TestRegistry, testRegistry, upload } from './test-regist
 
 export type WatchedRegistry = TestRegistry & {
   /** Makes a version without HTTP. */
-  add(name: string, options?: { tenant?: string; content?: string }): Promise<AdapterVersion>;
+  add(name: string, options?: { tenant?: string; content?: string; virtualTokens?: number }): Promise<AdapterVersion>;
   readonly leases: number;
   readonly releases: number;
   /** Leases that are not let go. */
@@ -51,8 +51,9 @@ export async function watchedRegistry(
     get staged() {
       return counts.staged;
     },
-    async add(name, { tenant = 'default', content = name } = {}) {
-      const bytes = { config: Buffer.from('{"r":8,"target_modules":["q_proj"]}'), weights: Buffer.from(content) };
+    async add(name, { tenant = 'default', content = name, virtualTokens: num_virtual_tokens } = {}) {
+      const config = { r: 8, target_modules: ['q_proj'], num_virtual_tokens };
+      const bytes = { config: Buffer.from(JSON.stringify(config)), weights: Buffer.from(content) };
       return (await upload(real, name, bytes, { ...byUpload, tenant })).adapter;
     },
     async lease(tenant, reference) {
@@ -96,9 +97,12 @@ export async function watchedRegistry(
 
 const check: AdapterCheck = (config, weights) => {
   try {
-    const { r, target_modules: targetModules, use_dora } = JSON.parse(Buffer.from(config).toString());
+    const { r, target_modules: targetModules, use_dora, ...more } = JSON.parse(Buffer.from(config).toString());
+    const { num_virtual_tokens: virtualTokens } = more;
     if (use_dora) throw new LorikeetError('adapter_unsupported', { param: 'use_dora' });
-    return { r, targetModules, parameters: weights.bytes, warnings: [] };
+    const parameters = weights.bytes;
+    if (virtualTokens) return { r: 0, targetModules: [], virtualTokens, parameters, warnings: [] };
+    return { r, targetModules, parameters, warnings: [] };
   } catch (cause) {
     if (cause instanceof LorikeetError) throw cause;
     throw new LorikeetError('adapter_invalid', { message: 'adapter_config.json is not JSON.', cause });

@@ -104,7 +104,13 @@ function ggufOf(architecture: string, model: BaseModel, isPaired: boolean, own: 
 }
 
 const everyLayer = { window: null, rope: 'global' } as const;
-const gemma = { activation: 'gelu', outputNorms: true, norms: 'around one', embeddingScale: 8 } as const;
+const gemma = {
+  activation: 'gelu',
+  outputNorms: true,
+  norms: 'around one',
+  scaledTable: true,
+  embeddingScale: 8,
+} as const;
 
 /** What llama.cpp's files say, or mean without saying so. */
 const families: readonly [TinyModel, string, isPaired: boolean, own: GgufEntry[], ModelTraits][] = [

@@ -14,7 +14,13 @@ const llama3 = { kind: 'llama3', factor: 8, lowFreqFactor: 1, highFreqFactor: 4,
 const windows = (window: number | null) => ({ window, rope: 'global' }) as const;
 const yarn = { factor: 4, originalContext: 16, betaFast: 32, betaSlow: 1, attentionFactor: 1.1, truncate: true };
 const longrope = { originalContext: 16, shortFactors: [1], longFactors: [2], attentionFactor: 1.1 };
-const gemma = { activation: 'gelu', outputNorms: true, norms: 'around one', embeddingScale: 8 ** 0.5 } as const;
+const gemma = {
+  activation: 'gelu',
+  outputNorms: true,
+  norms: 'around one',
+  scaledTable: true,
+  embeddingScale: 8 ** 0.5,
+} as const;
 
 const familyShapes: readonly ModelShape[] = [
   { ...tinyShape, ropeScaling: { kind: 'yarn', ...yarn }, attention: [windows(16), windows(16)] },

@@ -9,7 +9,7 @@ const date = (seconds: number) => new Date(seconds * 1000).toISOString().slice(0
 export function adapterTable(adapters: readonly Adapter[]): string[] {
   const rows = adapters.map((adapter) => [
     adapter.id,
-    `r ${adapter.r}`,
+    adapter.virtual_tokens > 0 ? `${adapter.virtual_tokens} tokens` : `r ${adapter.r}`,
     megabytes(adapter.bytes),
     date(adapter.created_at),
     [adapter.state, ...adapter.aliases.map((alias) => `:${alias}`)].join(' '),
@@ -22,8 +22,9 @@ export const describeAdapter = (adapter: Adapter): string =>
     ['id', adapter.id],
     ['digest', adapter.digest],
     ['base', adapter.base_digest],
-    ['rank', String(adapter.r)],
-    ['modules', adapter.target_modules.join(', ')],
+    ...(adapter.virtual_tokens > 0
+      ? [['virtual tokens', String(adapter.virtual_tokens)] as const]
+      : [['rank', String(adapter.r)] as const, ['modules', adapter.target_modules.join(', ')] as const]),
     ['parameters', adapter.parameters.toLocaleString('en')],
     ['size', megabytes(adapter.bytes)],
     ['made', `${date(adapter.created_at)} by ${adapter.source}`],

@@ -8,7 +8,8 @@ import { limits } from '../../core/limits.ts';
 import { adapterDigest } from '../../formats/adapter-digest.ts';
 import { pairValues } from '../../formats/adapter-values.ts';
 import { type AdapterPair, readPeftAdapter } from '../../formats/peft-adapter.ts';
-import { invalidAdapter } from '../../formats/refuse-adapter.ts';
+import { readVirtualTokens } from '../../formats/peft-virtual-tokens.ts';
+import { invalidAdapter, unsupportedAdapter } from '../../formats/refuse-adapter.ts';
 import { parseSafetensorsHeader, type SafetensorsTensor } from '../../formats/safetensors.ts';
 import type { JoinedLinear } from '../../graph/adapted-linear.ts';
 import type { LoweredModel } from '../../graph/lowered.ts';
@@ -26,15 +27,26 @@ import {
   type ResidentAdapter,
   type ResidentLinear,
 } from './resident-adapter.ts';
+import { readVirtualRows } from './virtual-rows.ts';
 
-export type ReadContext = { readonly model: LoweredModel; readonly breath: Breath };
+export type ReadContext = {
+  readonly model: LoweredModel;
+  readonly breath: Breath;
+  /** What an adapter may be; all kinds where it is left out. */
+  readonly takesVirtual?: boolean;
+};
 
 /** Throws `adapter_corrupt` where the files are missing or are not what the digest says. */
 export async function readAdapter(files: AdapterFiles, context: ReadContext): Promise<ResidentAdapter> {
-  const { model, breath } = context;
+  const { model, breath, takesVirtual = true } = context;
   const { shape } = model;
   const [config, weights] = await readProved(files, breath);
   const header = parseSafetensorsHeader(weights, weights.length)!;
+  const virtual = readVirtualTokens(config, header, shape);
+  if (virtual !== null) {
+    if (!takesVirtual) unsupportedAdapter('peft_type', 'is one of virtual tokens, which a device does not serve');
+    return createResident(files.digest, new Map(), await readVirtualRows(virtual, weights, context));
+  }
   const { pairs } = readPeftAdapter(config, header, shape);
   const bytesOf = ({ offset, bytes }: SafetensorsTensor) => weights.subarray(offset, offset + bytes);
 

@@ -7,6 +7,7 @@ import { linearSize } from '../../core/adapter.ts';
 import type { ModelShape } from '../../core/base-model.ts';
 import { pageRanks } from '../../core/page-sizes.ts';
 import { type JoinedLinear, joinedLinears, type Reach, reachOf } from '../../graph/adapted-linear.ts';
+import type { VirtualRows } from './virtual-rows.ts';
 
 export type ResidentPart = {
   /** A multiple of 8; 0 where the adapter does not touch the part. */
@@ -35,6 +36,8 @@ export type ResidentAdapter = {
   readonly bytes: number;
   /** DoRA, in some linear. */
   readonly hasGains: boolean;
+  /** What it puts before a text; null: it has pairs. */
+  readonly virtual: VirtualRows | null;
   /** The graph that it needs on a device. */
   readonly reach: Reach;
 };
@@ -89,15 +92,19 @@ export function createLinear(
   return { pages, shares: typeof share === 'number' ? new Float32Array(pages).fill(share) : share, parts, gains };
 }
 
-export function createResident(key: string, linears: ReadonlyMap<JoinedLinear, ResidentLinear>): ResidentAdapter {
-  let bytes = 0;
+export function createResident(
+  key: string,
+  linears: ReadonlyMap<JoinedLinear, ResidentLinear>,
+  virtual: VirtualRows | null = null,
+): ResidentAdapter {
+  let bytes = virtual?.values.byteLength ?? 0;
   let hasGains = false;
   for (const { parts, gains } of linears.values()) {
     for (const { a, b } of parts) bytes += a.byteLength + b.byteLength;
     bytes += gains?.byteLength ?? 0;
     hasGains ||= gains !== null;
   }
-  return { key, linears, bytes, hasGains, reach: reachOf(linears.keys(), hasGains) };
+  return { key, linears, bytes, hasGains, virtual, reach: reachOf(linears.keys(), hasGains) };
 }
 
 /** A layer's matrices of a part as floats, the pages' shares in B: [ranks, in] and [ranks, out]. */

@@ -112,7 +112,7 @@ export function createDeviceKv(
               .map((row) => (row === null ? 0 : Math.min(lengths.get(row) ?? 0, positions - 1))),
         });
       }),
-    prefixes: null,
+    ...{ prefixes: null, write: null },
     expectGroups: (count) =>
       inTurn(async () => {
         const isOpen = pools.length > groupPool;

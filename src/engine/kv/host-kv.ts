@@ -73,6 +73,12 @@ export function createHostKv(runtime: Runtime, shape: ModelShape, form: HostKvFo
     positions,
     bytes: blocks * blockBytes,
     prefixes: prefixBlocks === 0 ? null : prefixes,
+    write(row, first, end, given) {
+      const blocks = lists.of(row);
+      for (let position = first; position < end; position++) {
+        writeToken(shape, { keys, values, block: blocks[Math.floor(position / kvBlock)]!, position, given });
+      }
+    },
     hasRoom: (tokens) => lists.hasRoom(tokens),
     reserve: (row, length) => lists.reserve(row, length),
     clear: (row) => lists.clear(row),
@@ -93,4 +99,34 @@ export function createHostKv(runtime: Runtime, shape: ModelShape, form: HostKvFo
     expectGroups: async () => {},
     release() {},
   };
+}
+
+type WrittenToken = {
+  readonly keys: readonly KvMemory[];
+  readonly values: readonly KvMemory[];
+  readonly block: number;
+  readonly position: number;
+  /** Of all positions: [positions, layers, key and value, kvHeads, headDim]. */
+  readonly given: Float32Array;
+};
+
+type KvMemory = Float16Array<ArrayBuffer> | Float32Array<ArrayBuffer>;
+
+/** As the attention's operator stores them: what is beyond the largest half float is that. */
+function writeToken({ layers, kvHeads, headDim }: ModelShape, written: WrittenToken): void {
+  const { keys, values, block, position, given } = written;
+  const column = position % kvBlock;
+  const largest = keys[0] instanceof Float16Array ? 65504 : Number.MAX_VALUE;
+  const stored = (value: number) => Math.min(largest, Math.max(-largest, value));
+  let at = position * layers * 2 * kvHeads * headDim;
+  for (let layer = 0; layer < layers; layer++) {
+    for (let head = 0; head < kvHeads; head++) {
+      const first = (block * kvHeads + head) * headDim * kvBlock;
+      for (let d = 0; d < headDim; d++) keys[layer]![first + d * kvBlock + column] = stored(given[at++]!);
+    }
+    for (let head = 0; head < kvHeads; head++) {
+      const first = (block * kvHeads + head) * headDim * kvBlock + column * headDim;
+      for (let d = 0; d < headDim; d++) values[layer]![first + d] = stored(given[at++]!);
+    }
+  }
 }

@@ -29,12 +29,20 @@ export type KvCache = {
     added: readonly number[],
     work: (range: KvRange) => Promise<T>,
   ): Promise<T>;
+  /** null where keys and values come from runs alone. */
+  readonly write: KvWriter | null;
   /** null where a row cannot begin with another's keys and values. */
   readonly prefixes: Prefixes | null;
   /** Says how many merged models there are, whose rows decode apart from the base's: memory for that comes and goes. */
   expectGroups(count: number): Promise<void>;
   release(): void;
 };
+
+/**
+ * Writes keys and values of positions [first, end), for which the row has room.
+ * @param values by position: [positions, layers, key and value, kvHeads, headDim]
+ */
+export type KvWriter = (row: number, first: number, end: number, values: Float32Array) => void;
 
 /** Beginnings of sequences that were computed before, with the bits that they would have again. */
 export type Prefixes = {

@@ -10,6 +10,7 @@ import type { Merge } from '../merges/merge.ts';
 import type { Merges } from '../merges/merges.ts';
 import type { Admission } from '../policies/admission.ts';
 import type { Sequence } from './sequence.ts';
+import { failureOfVirtual, rowsOfVirtual } from './virtual-tokens.ts';
 
 export type AdapterDoorOptions = {
   readonly store: AdapterStore;
@@ -34,10 +35,13 @@ export class AdapterDoor {
     const { store, merges, prefersMerge } = this.#options;
     let isFirst = true;
     for (const sequence of next) {
-      if (sequence.request.adapters.length === 0 || sequence.merge !== null) continue;
-      if (merges.ready(sequence.key) && prefersMerge(sequence)) continue;
-      if (sequence.hold === null && (isFirst || store.hasRoom)) {
-        sequence.hold = store.hold(sequence.request.adapters, sequence.line.flow);
+      const { virtual, request, line } = sequence;
+      const onMerge = sequence.merge !== null || (merges.ready(sequence.key) && prefersMerge(sequence));
+      const hasPairs = request.adapters.length > 0 && !onMerge;
+      if (virtual === null && !hasPairs) continue;
+      if (isFirst || store.hasRoom) {
+        if (virtual) virtual.hold ??= store.hold([virtual.adapter], line.flow);
+        if (hasPairs) sequence.hold ??= store.hold(request.adapters, line.flow);
       }
       isFirst = false;
     }
@@ -47,6 +51,7 @@ export class AdapterDoor {
   admit(sequence: Sequence): Admission {
     const { merges, prefersMerge } = this.#options;
     const { adapters } = sequence.request;
+    if (sequence.virtual !== null && rowsOfVirtual(sequence.virtual) === null) return 'wait';
     if (adapters.length === 0 || sequence.merge !== null) return 'start';
     if (sequence.startedAt !== null) return this.#place(sequence);
     const merge = merges.ready(sequence.key);
@@ -73,6 +78,8 @@ export class AdapterDoor {
 
   /** Why a sequence can never start; null where it can. */
   failure(sequence: Sequence): Error | null {
+    const failure = failureOfVirtual(sequence.virtual);
+    if (failure !== null) return failure;
     if (sequence.merge !== null) return null;
     return this.#options.merges.ready(sequence.key) ? null : this.#failure(sequence);
   }
@@ -82,9 +89,11 @@ export class AdapterDoor {
     if (sequence.adapter !== null) pool.release(sequence.adapter.placement);
     if (sequence.merge !== null) merges.leave(sequence.merge);
     sequence.hold?.release();
+    sequence.virtual?.hold?.release();
     sequence.adapter = null;
     sequence.merge = null;
     sequence.hold = null;
+    if (sequence.virtual) sequence.virtual.hold = null;
   }
 
   /** For idle moments. A merge that is being made holds its adapter, and pages where prefills read those. */
@@ -114,6 +123,10 @@ export class AdapterDoor {
 
   #failure({ request, hold }: Sequence): Error | null {
     if (!hold?.adapter) return hold?.error ?? null;
+    if (hold.adapter.virtual !== null) {
+      const message = 'The adapter has virtual tokens, and none were announced.';
+      return new LorikeetError('adapter_unsupported', { message });
+    }
     const { pool } = this.#options;
     if (!pool.fits(hold.adapter)) {
       const message = `The adapter needs more pages than LORIKEET_ADAPTER_PAGES, which is ${pool.slots}.`;

@@ -19,6 +19,7 @@ import type { Merge } from '../merges/merge.ts';
 import type { Merges } from '../merges/merges.ts';
 import { mergedOrMixed, type StepKind } from '../policies/merged-or-mixed.ts';
 import { roomAside } from '../policies/room-aside.ts';
+import type { SampledLogits } from '../runner/compute.ts';
 import type { Decoder } from '../runner/decoder.ts';
 import { type BatchPart, sampledCount } from '../runner/forward-batch.ts';
 import { openConstraint } from '../sampling/grammar-mask.ts';
@@ -26,9 +27,10 @@ import { AdapterDoor } from './adapter-door.ts';
 import { type Choice, chooseEach } from './choose.ts';
 import { notePrompt } from './prompt-logprobs.ts';
 import { type Chunk, type Run, Scheduler } from './scheduler.ts';
-import { createSequence, endOf, prefillLeft, readsWholePrompt, type Sequence } from './sequence.ts';
+import { createSequence, endOf, ownTokens, prefillLeft, readsWholePrompt, type Sequence } from './sequence.ts';
 import { Speculation, type SpeculationMode } from './speculation.ts';
 import { StepCosts } from './step-costs.ts';
+import { rowsOfVirtual, type VirtualTokens } from './virtual-tokens.ts';
 
 export type EngineOptions = {
   readonly decoder: Decoder;
@@ -202,19 +204,20 @@ export class Engine {
    */
   #begin(sequence: Sequence): void {
     const { prefixes } = this.#options.decoder.kv;
-    const { request, merge, tokens } = sequence;
+    const { request, virtual, merge, tokens } = sequence;
     if (prefixes === null || readsWholePrompt(sequence)) return;
     const isFirst = sequence.prefix === null;
     if (sequence.prefix === null) {
       const { sharesBasePrefixes = false } = this.#options;
-      const owner = sharesBasePrefixes && request.adapters.length === 0 ? 'base' : `${sequence.line.flow}`;
-      const root = [sequence.key, merge?.bits ?? null, owner, request.cacheSalt ?? null];
+      const isBase = request.adapters.length === 0 && virtual === null;
+      const owner = sharesBasePrefixes && isBase ? 'base' : `${sequence.line.flow}`;
+      const root = [sequence.key, digestOf(virtual), merge?.bits ?? null, owner, request.cacheSalt ?? null];
       sequence.prefix = new PrefixChain(root, owner, tokens, request.promptTokens.length);
     }
     sequence.computed = prefixes.begin(sequence.kvRow!, sequence.prefix, tokens.length - 1);
     if (!isFirst) return;
-    sequence.cached = sequence.computed;
-    this.#queried += request.promptTokens.length;
+    sequence.cached = ownTokens(sequence, sequence.computed);
+    this.#queried += ownTokens(sequence, request.promptTokens.length);
     this.#hit += sequence.cached;
   }
 
@@ -258,11 +261,12 @@ export class Engine {
     const start = clock.monotonic();
     const kind = kindOf(merge, chunks);
     const drafts = chunks.map(({ sequence }) => this.#draft(sequence, kind));
-    const parts = chunks.map((chunk, i) => partOf(chunk, drafts[i]!));
+    const parts = chunks.map((chunk, i) => this.#partOf(chunk, drafts[i]!));
     const temperatures = chunks.flatMap(({ sequence }, i) =>
       parts[i]!.sampled.map(() => sequence.request.params.temperature),
     );
-    const logits = await decoder.logitsOf({ parts, merged: merge?.model ?? null }, temperatures);
+    const run = { parts: withTokens(parts), merged: merge?.model ?? null };
+    const logits = run.parts.length > 0 ? await decoder.logitsOf(run, temperatures) : noLogits;
     if (chunks.every(({ sequence, count }) => count === 1 && prefillLeft(sequence) === 0)) {
       const ms = clock.monotonic() - start;
       const tokens = parts.reduce((sum, { past, to }) => sum + to - past, 0);
@@ -301,8 +305,9 @@ export class Engine {
   /** The next tokens of sequences whose prompts become vectors, on the same weights; the ends of those that have. */
   async #embed({ merge, result, chunks }: Run): Promise<SequenceEnd[]> {
     const { clock, decoder } = this.#options;
-    const parts = chunks.map((chunk) => partOf(chunk, []));
-    const hidden = await decoder.forward({ parts, merged: merge?.model ?? null, result });
+    const parts = chunks.map((chunk) => this.#partOf(chunk, []));
+    const run = { parts: withTokens(parts), merged: merge?.model ?? null, result };
+    const hidden = run.parts.length > 0 ? await decoder.forward(run) : new Float32Array();
     const width = hidden.length / Math.max(1, sampledCount({ parts }));
     const now = clock.monotonic();
     let at = 0;
@@ -321,6 +326,16 @@ export class Engine {
         : endOf(sequence, 'error', now, { error: overflowOf(sequence) });
       return [this.#end(sequence, ended)];
     });
+  }
+
+  /** Virtual tokens that are keys and values are in their place after this; the rest is the decoder's. */
+  #partOf(chunk: Chunk, draft: readonly number[]): BatchPart {
+    const { computed, kvRow, virtual } = chunk.sequence;
+    const rows = rowsOfVirtual(virtual);
+    const isWritten = rows?.kind === 'keys and values' && computed < rows.count;
+    const past = isWritten ? Math.min(rows.count, computed + chunk.count) : computed;
+    if (isWritten) this.#options.decoder.kv.write!(kvRow!, computed, past, rows.values);
+    return partOf(chunk, past, draft);
   }
 
   /** What is computed ahead of a sequence, which has room for it. */
@@ -413,17 +428,27 @@ export class Engine {
  * The chunk as the decoder has it, and what is guessed behind it. Results are wanted of the last token and every guess,
  * and of the whole prompt where it is asked for.
  */
-function partOf({ sequence, count }: Chunk, draft: readonly number[]): BatchPart {
-  const { computed: past, kvRow, adapter } = sequence;
+function partOf({ sequence, count }: Chunk, past: number, draft: readonly number[]): BatchPart {
+  const { kvRow, adapter, virtual } = sequence;
   const tokens = draft.length > 0 ? [...sequence.tokens, ...draft] : sequence.tokens;
-  const end = past + count;
+  const end = sequence.computed + count;
   const to = end + draft.length;
   const kind = prefillLeft(sequence) > 0 ? 'prompt' : 'answer';
   const isLast = end === sequence.tokens.length;
-  const first = kind === 'prompt' && readsWholePrompt(sequence) ? past : isLast ? end - 1 : end;
-  const sampled = Array.from({ length: to - first }, (_, i) => first + i);
-  return { row: kvRow!, past, to, tokens, kind, sampled, adapter };
+  const first =
+    kind === 'prompt' && readsWholePrompt(sequence) ? Math.max(past, virtual?.count ?? 0) : isLast ? end - 1 : end;
+  const sampled = Array.from({ length: Math.max(0, to - first) }, (_, i) => first + i);
+  const rows = rowsOfVirtual(virtual);
+  const given = rows?.kind === 'embeddings' && past < rows.count ? { given: rows } : {};
+  return { row: kvRow!, past, to, tokens, kind, sampled, adapter, ...given };
 }
+
+/** Of a chunk that keys and values alone were written of a run takes nothing. */
+const withTokens = (parts: readonly BatchPart[]): BatchPart[] => parts.filter(({ past, to }) => past < to);
+
+const noLogits: SampledLogits = { rows: [], whole: async () => [] };
+
+const digestOf = (virtual: VirtualTokens | null): string | null => virtual?.adapter.files.digest ?? null;
 
 const kindOf = (merge: Merge | null, chunks: readonly Chunk[]): StepKind =>
   merge ? 'merged' : chunks.some(({ sequence }) => sequence.adapter !== null) ? 'mixed' : 'base';
@@ -434,8 +459,8 @@ async function masksOf(sequences: readonly Sequence[]): Promise<void> {
 }
 
 /** An adapter that spoils a row is its owner's: rows never compute with one another's. */
-function overflowOf({ adapter, merge }: Sequence): NonNullable<SequenceEnd['error']> {
-  if (adapter !== null || merge !== null) {
+function overflowOf({ adapter, merge, virtual }: Sequence): NonNullable<SequenceEnd['error']> {
+  if (adapter !== null || merge !== null || virtual !== null) {
     const message = 'With this adapter the logits are not finite: its values are too large for the base model.';
     return { code: 'adapter_invalid', message };
   }
@@ -443,10 +468,10 @@ function overflowOf({ adapter, merge }: Sequence): NonNullable<SequenceEnd['erro
 }
 
 /** Whether `other` prefills blocks that `sequence` could begin with. */
-function computesBeginning(other: Sequence, { key, line, request }: Sequence): boolean {
+function computesBeginning(other: Sequence, { key, line, request, virtual }: Sequence): boolean {
   const [theirs, own] = [other.request, request];
   if (prefillLeft(other) === 0 || other.key !== key || theirs.cacheSalt !== own.cacheSalt) return false;
-  if (other.line.flow !== line.flow) return false;
+  if (other.line.flow !== line.flow || digestOf(other.virtual) !== digestOf(virtual)) return false;
   const longest = Math.min(theirs.promptTokens.length, own.promptTokens.length - 1);
   const differs = theirs.promptTokens.findIndex((token, i) => i >= longest || token !== own.promptTokens[i]);
   const common = differs === -1 ? longest : differs;

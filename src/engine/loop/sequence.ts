@@ -12,9 +12,13 @@ import type { Line } from '../policies/fair-queue.ts';
 import { grammarMask } from '../sampling/grammar-mask.ts';
 import { createSampler, type Sampler } from '../sampling/sampler.ts';
 import { type HiddenPool, hiddenPool } from './pool-hidden.ts';
+import { takeVirtualTokens, type VirtualTokens } from './virtual-tokens.ts';
 
 export type Sequence = {
+  /** Its adapters are those with pairs; virtual tokens are the first of its prompt. */
   readonly request: SequenceRequest;
+  /** null: there are none. */
+  readonly virtual: VirtualTokens | null;
   readonly sampler: Sampler;
   /** Says which tokens its output's grammar allows next; null without one. */
   readonly constraint: Constraint | null;
@@ -61,23 +65,25 @@ const keyOf = ({ adapters, mergeKey: named = mergeKey(adapters) }: SequenceReque
   named ?? `unmerged ${mergeKey(adapters)}`;
 
 export function createSequence(
-  request: SequenceRequest,
+  asked: SequenceRequest,
   now: number,
   freshSeed: () => number,
   constraint: Constraint | null = null,
 ): Sequence {
+  const { request, virtual } = takeVirtualTokens(asked);
   const { share: { flow, weight, priority } = commonShare, timeoutMs = Number.POSITIVE_INFINITY } = request;
   const key = keyOf(request);
-  const { params, promptTokens } = request;
+  const { params } = request;
+  const weights = virtual ? `${key} after ${virtual.adapter.files.digest}` : key;
   const mask = constraint && grammarMask(constraint, params.stopTokens);
   return {
-    request,
-    sampler: createSampler(params, promptTokens, freshSeed, mask),
+    ...{ request, virtual },
+    sampler: createSampler(params, asked.promptTokens, freshSeed, mask),
     constraint,
     key,
-    line: { flow, weight, subflow: `${priority} ${key}`, subflowWeight: priority },
+    line: { flow, weight, subflow: `${priority} ${weights}`, subflowWeight: priority },
     tokens: [...request.promptTokens],
-    promptLogprobs: request.promptLogprobs === undefined ? null : [null],
+    promptLogprobs: request.promptLogprobs === undefined ? null : new Array(1 + (virtual?.count ?? 0)).fill(null),
     pool: request.pooling === undefined ? null : hiddenPool(request.pooling),
     computed: 0,
     cached: 0,
@@ -95,6 +101,9 @@ export function createSequence(
     overtaken: 0,
   };
 }
+
+/** Of its first `count` tokens, those that are not virtual. */
+export const ownTokens = ({ virtual }: Sequence, count: number): number => Math.max(0, count - (virtual?.count ?? 0));
 
 /** Prompt tokens that are not computed yet; 0 once the sequence decodes. */
 export const prefillLeft = ({ request, computed }: Sequence): number =>
@@ -121,8 +130,10 @@ export function endOf(
     stopToken: detail.stopToken ?? null,
     ...(detail.error ? { error: detail.error } : {}),
     ...(detail.embedding ? { embedding: detail.embedding } : {}),
-    ...(sequence.promptLogprobs === null ? {} : { promptLogprobs: sequence.promptLogprobs }),
-    promptTokens: request.promptTokens.length,
+    ...(sequence.promptLogprobs === null
+      ? {}
+      : { promptLogprobs: sequence.promptLogprobs.slice(sequence.virtual?.count) }),
+    promptTokens: ownTokens(sequence, request.promptTokens.length),
     completionTokens: tokens.length - request.promptTokens.length,
     cachedTokens: sequence.cached,
     mergedBits: sequence.merge?.bits ?? null,

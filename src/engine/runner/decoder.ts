@@ -90,7 +90,8 @@ export function createDecoder(runtime: Runtime, lowered: LoweredModel, options: 
     forward: (batch) => (batch.aside ? aside.during(() => compute.forward(batch)) : compute.forward(batch)),
     logitsOf: compute.logitsOf,
     async prepare(adapter) {
-      await Promise.all(memory.formsOf(adapter).map((form) => models.of(null).sessions.of(form)));
+      const given = adapter?.virtual?.kind === 'embeddings';
+      await Promise.all(memory.formsOf(adapter).map((form) => models.of(null).sessions.of(form, { given })));
     },
     addMerged: (merged) => aside.during(() => models.add(forTarget(merged))),
     removeMerged: models.remove,

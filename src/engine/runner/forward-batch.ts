@@ -23,7 +23,12 @@ export type BatchPart = {
   /** Positions of which a result is wanted, rising: the logits of the next token, or the hidden row. */
   readonly sampled: readonly number[];
   readonly adapter: RowAdapter | null;
+  /** In the place of the first tokens' embeddings; left out: none. The host's alone. */
+  readonly given?: GivenEmbeddings;
 };
+
+/** As the residual has them: [count, width]. */
+export type GivenEmbeddings = { readonly count: number; readonly width: number; readonly values: Float32Array };
 
 export type ForwardBatch = {
   /** Of answers first. A row is there once. */
@@ -72,6 +77,10 @@ export function evenBatch(batch: EvenBatch): ForwardBatch {
 /** Numbers of a row of the result. */
 export const resultWidth = ({ vocabulary, hidden }: ModelShape, result: DecoderResult): number =>
   result === 'logits' ? vocabulary : hidden;
+
+/** Whether a run needs embeddings that are no token's. */
+export const hasGiven = ({ parts }: ForwardBatch): boolean =>
+  parts.some(({ past, given }) => given !== undefined && past < given.count);
 
 /** Rows that a run gives. */
 export const sampledCount = ({ parts }: ForwardBatch): number =>

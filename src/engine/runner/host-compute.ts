@@ -9,7 +9,7 @@ import type { KvCache, KvRange } from '../kv/kv-cache.ts';
 import { adaptedRows, type TiedAdapters } from './adapter-runs.ts';
 import type { Compute, SampledLogits } from './compute.ts';
 import type { DecoderModels } from './decoder-models.ts';
-import { type ForwardBatch, resultWidth, sampledCount, type TokenKind } from './forward-batch.ts';
+import { type ForwardBatch, hasGiven, resultWidth, sampledCount, type TokenKind } from './forward-batch.ts';
 import type { HostRuns } from './host-runs.ts';
 import { graphKey } from './model-sessions.ts';
 import { createSender, type Sender } from './sender.ts';
@@ -45,14 +45,16 @@ export function createHostCompute(runtime: Runtime, parts: HostComputeParts): Co
     const merged = batch.merged ?? null;
     const model = models.of(merged);
     const form = runs.form(parts, merged !== null);
-    const session = await model.sessions.of(form, { result });
+    const given = hasGiven(batch);
+    const session = await model.sessions.of(form, { result, given });
     const tie = (range: KvRange) => tieRun(runtime, session, range, shape.layers, (of) => runs.tie(of, form, result));
     const width = resultWidth(shape, result);
     const known = (range: KvRange) => {
       const ofModel = tied.get(model.id) ?? new Map<string, TiedRun>();
       tied.set(model.id, ofModel);
-      const run = ofModel.get(graphKey(form, result)) ?? tie(range);
-      ofModel.set(graphKey(form, result), run);
+      const key = graphKey(form, result, given);
+      const run = ofModel.get(key) ?? tie(range);
+      ofModel.set(key, run);
       return run;
     };
     const pasts = parts.map(({ past }) => past);
@@ -62,6 +64,7 @@ export function createHostCompute(runtime: Runtime, parts: HostComputeParts): Co
       const run = aside ? tie(range) : known(range);
       try {
         sendBatch(run.sender, batch, range.blocks!, activations);
+        if (given) sendGiven(run.sender, batch, shape);
         run.sender.receive({ name: decoderNames[result], data: results, shape: [results.length / width, width] });
         run.adapters?.write(adaptedRows(batch));
         await session.run(run.binding, { aside });
@@ -153,7 +156,8 @@ function sendBatch(
     pasts[i] = past;
     table.set(blocks[i]!, i * columns);
     for (const position of wanted) sampled.push(BigInt(at + position - past));
-    for (let position = past; position < to; position++) ids[at++] = BigInt(tokens[position]!);
+    // Where an embedding is given the token's own is read and written over.
+    for (let position = past; position < to; position++) ids[at++] = BigInt(Math.max(0, tokens[position]!));
     if (activations[kind] !== 'int8') continue;
     if (coarse < at - (to - past)) throw new Error('what is rounded to 8 bits comes first');
     coarse = at;
@@ -163,4 +167,24 @@ function sendBatch(
   sender.memory(names.sampled, [sampled.length], () => new BigInt64Array(sampled.length)).set(sampled);
   integers(names.coarse, 1)[0] = coarse;
   integers(names.coarseSampled, 1)[0] = coarseSampled;
+}
+
+/** Embeddings that are no token's, and the rows that they take. */
+function sendGiven(sender: Sender, { parts }: ForwardBatch, { hidden }: ModelShape): void {
+  const rows: bigint[] = [];
+  const values: Float32Array[] = [];
+  let first = 0;
+  for (const { past, to, given } of parts) {
+    const end = Math.min(to, given?.count ?? 0);
+    if (past < end) values.push(given!.values.subarray(past * hidden, end * hidden));
+    for (let position = past; position < end; position++) rows.push(BigInt(first + position - past));
+    first += to - past;
+  }
+  const all = sender.memory(decoderNames.given, [rows.length, hidden], () => new Float32Array(rows.length * hidden));
+  let at = 0;
+  for (const own of values) {
+    all.set(own, at);
+    at += own.length;
+  }
+  sender.memory(decoderNames.givenRows, [rows.length, 1], () => new BigInt64Array(rows.length)).set(rows);
 }

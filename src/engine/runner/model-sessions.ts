@@ -27,6 +27,8 @@ export type ModelSessions = {
 export type SessionOptions = {
   /** Logits by default. */
   readonly result?: DecoderResult;
+  /** Some rows have embeddings of their own; false by default. */
+  readonly given?: boolean;
   /** Where it has to be made: nobody waits for it, and others run meanwhile. */
   readonly aside?: boolean;
 };
@@ -48,12 +50,12 @@ export function createModelSessions(
 ): ModelSessions {
   const sessions = new Map<string, Promise<Session>>();
   return {
-    of(adapters, { result = 'logits', aside = false } = {}) {
-      const key = graphKey(adapters, result);
+    of(adapters, { result = 'logits', given = false, aside = false } = {}) {
+      const key = graphKey(adapters, result, given);
       let session = sessions.get(key);
       if (!session) {
         session = inTurn(() => {
-          const graph = buildDecoder(model, { positions, adapters, kvType, target, result });
+          const graph = buildDecoder(model, { positions, adapters, kvType, target, result, given });
           return runtime.session(encodeOnnx(graph), { weights: shared, own, aside, ...(profile ? { profile } : {}) });
         });
         sessions.set(key, session);
@@ -71,8 +73,8 @@ export function createModelSessions(
   };
 }
 
-export const graphKey = (adapters: AdaptersInGraph, result: DecoderResult): string =>
-  [...Object.values(adapters), result].join(' ');
+export const graphKey = (adapters: AdaptersInGraph, result: DecoderResult, given = false): string =>
+  [...Object.values(adapters), result, ...(given ? ['given'] : [])].join(' ');
 
 export function baseWeights(
   runtime: Runtime,

@@ -73,6 +73,12 @@ class MergeKeeper implements Merges {
 
   async want(order: MergeOrder): Promise<Merge> {
     assertTakes(this.#options.engine);
+    const virtual = order.adapters.find(({ adapter }) => adapter.virtualTokens !== undefined);
+    if (virtual !== undefined) {
+      const { name, version } = virtual.adapter;
+      const message = `'${name}@${version}' has virtual tokens, which change no weights: there is nothing to merge.`;
+      throw new LorikeetError('adapter_unsupported', { message });
+    }
     const adapters = adaptersOf(order);
     const key = keyOf(adapters);
     const there = this.#wishes.get(idOf({ tenant: order.tenant, key }));

@@ -42,7 +42,7 @@ export type Merges = {
   /**
    * The merge of these versions: stored, and wanted from now on. The same again is the same merge; one that failed is
    * tried again. Throws what a lease throws, `engine_unavailable`, `server_draining`, `merge_budget_exceeded` for too
-   * many of one tenant, and `invalid_parameter` for other bits than it has.
+   * many of one tenant, `adapter_unsupported` for virtual tokens, and `invalid_parameter` for other bits than it has.
    */
   want(order: MergeOrder): Promise<Merge>;
   /** Not wanted any more: it goes when the sequences that run on it have ended. Throws `merge_not_found`. */

@@ -44,7 +44,9 @@ export function measureTraffic(clock: Clock, { trafficWindowMs: windowMs, traffi
     return byKey.size < trafficAdapters;
   };
 
-  const countOf = (applied: AppliedVersions): SlidingCount | null => {
+  const countOf = ({ tenant, adapters }: AppliedVersions): SlidingCount | null => {
+    // What stands before a text has no weights that could be merged; those beside it are theirs all the same.
+    const applied = { tenant, adapters: adapters.filter(({ adapter }) => adapter.virtualTokens === undefined) };
     if (applied.adapters.length === 0) return null;
     const key = keyOf(applied);
     const found = byKey.get(key);

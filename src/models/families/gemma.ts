@@ -10,7 +10,7 @@ import { attentionOf, layerTypes, slidingLayers, widthOf, windowOf } from './win
 const gemma = {
   ...llamaLike,
   activation: ['hidden_activation', 'gelu_pytorch_tanh'],
-  traits: { activation: 'gelu', outputNorms: true, norms: 'around one' },
+  traits: { activation: 'gelu', outputNorms: true, norms: 'around one', scaledTable: true },
 } as const satisfies Partial<Family>;
 
 const defaults = {

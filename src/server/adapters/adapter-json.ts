@@ -39,6 +39,7 @@ function adapterJson(services: Services, adapter: AdapterVersion, aliases: reado
     base_digest: adapter.baseDigest,
     r: adapter.r,
     target_modules: [...adapter.targetModules],
+    virtual_tokens: adapter.virtualTokens ?? 0,
     parameters: adapter.parameters,
     bytes: adapter.bytes,
     created_at: seconds(adapter.createdAt),

@@ -54,9 +54,35 @@ export async function holdAdapters(
       throw blame(error, one, await nearName(registry, caller, one.reference));
     }
   }
-  const applied = combineAdapters(adapters.map(({ files, scale }) => ({ files, scale })));
-  return { tenant, adapters, applied, release };
+  try {
+    const applied = combineAdapters(adapters.map(appliedOf));
+    assertVirtual(adapters, applied);
+    return { tenant, adapters, applied, release };
+  } catch (error) {
+    release();
+    throw error;
+  }
 }
+
+const appliedOf = ({ files, scale, adapter: { virtualTokens } }: HeldAdapter): AppliedAdapter => ({
+  ...{ files, scale },
+  ...(virtualTokens !== undefined && { virtualTokens }),
+});
+
+/** One adapter may put tokens before a text, and as it is: they are no sum, and two have no order. */
+function assertVirtual(adapters: readonly HeldAdapter[], applied: readonly AppliedAdapter[]): void {
+  const virtual = applied.filter(({ virtualTokens = 0 }) => virtualTokens > 0);
+  const named = adapters.filter(({ adapter }) => adapter.virtualTokens !== undefined).at(-1);
+  const refuse = (message: string) => new LorikeetError('adapter_unsupported', { message, param: named!.param });
+  if (virtual.length > 1) throw refuse('Of the adapters of one request one may have virtual tokens.');
+  if (virtual.length === 1 && virtual[0]!.scale !== 1) {
+    throw refuse(`The adapter '${named!.reference}' has virtual tokens, which have no scale: only 1 is taken.`);
+  }
+}
+
+/** Tokens before each text of the request. */
+export const virtualTokensOf = ({ applied }: HeldAdapters): number =>
+  applied.reduce((sum, { virtualTokens = 0 }) => sum + virtualTokens, 0);
 
 async function leaseOrLoad(services: Services, tenant: string, reference: string): Promise<AdapterLease> {
   const { registry } = services;

@@ -3,13 +3,20 @@
 
 import type { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { LorikeetError } from '../../core/errors.ts';
-import { digestHeaders, type HeldAdapters, holdAdapters, type NamedAdapter } from '../adapters/held-adapters.ts';
+import { LorikeetError } from '../../core/errors.ts';
+import {
+  digestHeaders,
+  type HeldAdapters,
+  holdAdapters,
+  type NamedAdapter,
+  virtualTokensOf,
+} from '../adapters/held-adapters.ts';
 import { errorAnswer } from '../http/error-answer.ts';
 import { type EventStream, eventStream, openaiEvents, type StreamFormat } from '../http/event-stream.ts';
 import { toLorikeetError } from '../http/plugins/errors.ts';
 import type { Services } from '../services.ts';
 import { type Generation, type GenerationListener, generate, type Outcome, type Work } from './generation.ts';
+import { contextPhrase } from './sampling.ts';
 import { traceGeneration } from './trace-generation.ts';
 
 type Exchange = { readonly request: FastifyRequest; readonly reply: FastifyReply };
@@ -80,14 +87,38 @@ export async function answerStream(
 }
 
 /** Between this and `generate` nothing may fail: the adapters are held here, and let go there. */
-async function hold(services: Services, { request, reply }: Exchange, { adapters }: Order): Promise<HeldAdapters> {
+async function hold(
+  services: Services,
+  { request, reply }: Exchange,
+  { adapters, asks }: Order,
+): Promise<HeldAdapters> {
   const held = await holdAdapters(services, request, adapters);
+  try {
+    assertVirtualFits(services, asks, held);
+  } catch (error) {
+    held.release();
+    throw error;
+  }
   services.metrics.adaptersAsked(
     { tenant: held.tenant, names: held.adapters.map(({ adapter }) => adapter.name) },
     request.arrivedAt,
   );
   reply.headers(digestHeaders(held));
   return held;
+}
+
+/** What stands before a text takes its room in the context: an answer may be shorter for it, a text has to fit. */
+function assertVirtualFits(services: Services, asks: Order['asks'], held: HeldAdapters): void {
+  const virtual = virtualTokensOf(held);
+  if (virtual === 0) return;
+  const context = services.contextTokens();
+  const longest = Math.max(...asks.map(({ promptTokens, pooling }) => promptTokens.length + (pooling ? 0 : 1)));
+  if (virtual + longest <= context) return;
+  const tokens = Math.max(...asks.map(({ promptTokens }) => promptTokens.length));
+  const sizes = `the prompt has ${tokens} tokens, and the adapter ${virtual} virtual ones`;
+  const message = `${contextPhrase(context)} However, ${sizes}.`;
+  const param = held.adapters.find(({ adapter }) => adapter.virtualTokens !== undefined)!.param;
+  throw new LorikeetError('context_length_exceeded', { message, param });
 }
 
 type WorkBody = { readonly timeout_ms?: number; readonly cache_salt?: string };

@@ -1,7 +1,7 @@
 // The one path from token ids to text: engine sequences -> detokenise -> stop strings -> pieces and outcomes.
 // It knows no HTTP and no wire format; the routes give these pieces their shapes.
 
-import { mergeKey } from '../../core/adapter.ts';
+import { mergeKey, withPairs } from '../../core/adapter.ts';
 import { LorikeetError } from '../../core/errors.ts';
 import type { Grammar } from '../../core/grammar.ts';
 import type { Pooling } from '../../core/pooling.ts';
@@ -245,7 +245,8 @@ function startSequence(services: Services, { ask, work, share, choice, listener,
 /** Only a merge that the tenant wants itself: another's rounding is no part of this one's answers. */
 const weightsOf = ({ merges }: Services, { tenant, applied: adapters }: HeldAdapters, usesMerge: boolean) => ({
   adapters,
-  mergeKey: adapters.length === 0 || !usesMerge ? null : merges.keyFor(tenant, mergeKey(adapters)),
+  mergeKey:
+    withPairs(adapters).length === 0 || !usesMerge ? null : merges.keyFor(tenant, mergeKey(withPairs(adapters))),
 });
 
 function requestOf(

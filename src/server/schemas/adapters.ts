@@ -19,8 +19,11 @@ export const Adapter = Type.Object({
   version: Type.Integer(),
   digest: Type.String({ description: '`sha256:` over config and weights.' }),
   base_digest: Type.String({ description: 'Of the base model that it was checked against.' }),
-  r: Type.Integer({ description: 'The largest rank.' }),
+  r: Type.Integer({ description: 'The largest rank; 0 for virtual tokens.' }),
   target_modules: Type.Array(Type.String()),
+  virtual_tokens: Type.Integer({
+    description: 'Of prefix tuning, prompt tuning and p-tuning: tokens that stand before each text; 0 for LoRA.',
+  }),
   parameters: Type.Integer(),
   bytes: Type.Integer({ description: 'Of adapter_model.safetensors.' }),
   created_at: Type.Integer({ description: 'Seconds since the epoch.' }),

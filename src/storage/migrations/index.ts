@@ -13,6 +13,7 @@ import { addAdaptersNotReady } from './0008-adapters-not-ready.ts';
 import { addBatches } from './0009-batches.ts';
 import { addReplicas } from './0010-replicas.ts';
 import { addSharedQuotas } from './0011-shared-quotas.ts';
+import { addVirtualTokens } from './0012-virtual-tokens.ts';
 
 /** Written against no table types: those follow later changes, and a migration must not. */
 type Migration = (db: Kysely<unknown>) => Promise<void>;
@@ -29,6 +30,7 @@ export const migrations: readonly Migration[] = [
   addBatches,
   addReplicas,
   addSharedQuotas,
+  addVirtualTokens,
 ];
 
 /** The fewest of these migrations that a server may know and still work with the schema after the last one. */

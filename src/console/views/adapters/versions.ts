@@ -89,8 +89,12 @@ function VersionCard({ version, before, isOpen, onPromote, onRemove }: CardProps
 const factsOf = (version: Adapter) =>
   [
     ['Now in', h(Residency, version)],
-    ['Rank', count(version.r)],
-    ['Modules', version.target_modules.join(', ')],
+    ...(version.virtual_tokens > 0
+      ? ([['Virtual tokens', count(version.virtual_tokens)]] as const)
+      : ([
+          ['Rank', count(version.r)],
+          ['Modules', version.target_modules.join(', ')],
+        ] as const)),
     ['Parameters', count(version.parameters)],
     ['Weights', bytes(version.bytes)],
     ['Digest', h(Digest, { digest: version.digest })],
