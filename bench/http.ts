@@ -76,6 +76,7 @@ async function startServer(engine: FakeEngine) {
     jobs: { stats: { byState: {}, trainerRestarts: 0 } } as unknown as AppDeps['jobs'],
     adapterRoot: null,
     ...(await openTenancy(db, systemClock)),
+    templates: null,
     adapterResolver: false,
     corsOrigins: [],
     service: await openService({

@@ -97,7 +97,7 @@ async function fill(location: string, count: number): Promise<void> {
         created_at: 1.8e12,
         created_by: null,
       },
-      ...{ source: 'upload', state: 'ready', warnings: '[]' },
+      ...{ source: 'upload', state: 'ready', warnings: '[]', template_digest: null },
     }));
     await insert(database, names, rows);
   }

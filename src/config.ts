@@ -126,6 +126,10 @@ export const settingTable = {
     'LORIKEET_ADAPTER_RESOLVER',
     'load an adapter below the adapter root when it is first asked for, as its folder is called',
   ),
+  adapterTemplates: onOff(
+    'LORIKEET_ADAPTER_TEMPLATES',
+    "keep the chat template that an adapter brings along, and render its conversations by it instead of the base's",
+  ),
   loraModules: text('LORIKEET_LORA_MODULES', null, 'adapters to load at a start: name=folder, several by commas', {
     placeholder: 'list',
     defaultHelp: 'none',

@@ -7,7 +7,7 @@ import { systemClock, systemTimers } from './core/clock.ts';
 import { limits } from './core/limits.ts';
 import { describeMemory } from './core/memory-plan.ts';
 import { measureTraffic } from './jobs/merges/traffic.ts';
-import { addExamples, loadModules, openRegistry } from './main/adapters.ts';
+import { addExamples, loadModules, openAdapters } from './main/adapters.ts';
 import { describeEngine, startEngine, startOffline } from './main/engine.ts';
 import { assertPortFree, closeServer, createServer, listen, listenWithMetrics, startTracing } from './main/http.ts';
 import { planFor } from './main/memory.ts';
@@ -57,9 +57,9 @@ export async function serve(loaded: LoadedConfig, report: StartReport, asked: Ab
   open.defer(() => service.close());
   const engine = startEngine(config, { model: files, memory, tokenizer, logger });
   open.defer(() => engine.close(0));
-  const registry = await openRegistry(config, { database, store, changes, files, engine, service, logger });
-  open.defer(() => registry.close());
-  const merges = await startMerges(config, { database, changes, memory, tokenizer, engine, registry, service, logger });
+  const shared = { database, changes, files, engine, service, logger };
+  const { registry, templates } = await openAdapters(config, { ...shared, store, tokenizer }, open);
+  const merges = await startMerges(config, { ...shared, memory, tokenizer, registry });
   open.defer(() => merges.close());
   const traffic = measureTraffic(systemClock, limits);
   const metrics = createMetrics({ modelName: files.name, memory });
@@ -67,14 +67,13 @@ export async function serve(loaded: LoadedConfig, report: StartReport, asked: Ab
     open.defer(startAutoMerge(config, { merges, traffic, engine, tenancy, metrics, logger }));
   const offline = startOffline(files, logger);
   open.defer(() => offline.close());
-  const training = await openTraining(config, {
-    ...{ database, store, changes, files, engine, registry, service, tenancy, metrics, logger },
-  });
+  const training = await openTraining(config, { ...shared, store, registry, tenancy, metrics });
   open.defer(() => training.jobs.close(0));
   const tracing = await startTracing(config, logger);
   open.defer(() => tracing?.close());
   const app = createServer({
     ...{ config, files, tokenizer, engine, registry, merges, traffic, offline, training, tenancy, service },
+    templates,
     ...{ metrics, logger, changes, storage: storageHealth(database, config.dataDir, systemClock), tracing },
     settings: describeSettings(loaded),
   });

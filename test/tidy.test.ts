@@ -21,7 +21,7 @@ const sources = [...texts.keys()].filter((file) => file.startsWith('src/'));
 
 // --- directions ---
 
-const below = ['core', 'formats', 'tokenizer', 'protocol', 'grammar', 'metrics', 'runtime', 'settings'];
+const below = ['core', 'formats', 'tokenizer', 'protocol', 'grammar', 'templates', 'metrics', 'runtime', 'settings'];
 const settings = ['config', 'vllm-words'];
 /** What a folder (or a file directly in src/) may import, beside itself. */
 const mayImport: Readonly<Record<string, readonly string[]>> = {
@@ -37,6 +37,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   models: ['core', 'formats'],
   graph: ['core', 'formats', 'models'],
   storage: ['core'],
+  templates: ['core', 'protocol'],
   registry: ['core', 'formats', 'protocol', 'storage'],
   tenants: ['core', 'storage'],
   jobs: ['core', 'formats', 'protocol', 'storage', 'registry', 'tenants'],
@@ -48,7 +49,10 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   training: ['core', 'formats', 'models', 'graph', 'runtime', 'protocol', 'tokenizer'],
   // One-shot processes: work on weights outside serving.
   offline: ['core', 'formats', 'models', 'graph', 'protocol', 'tokenizer'],
-  server: ['core', 'protocol', 'grammar', 'tokenizer', 'metrics', 'tracing', 'storage', 'registry', 'tenants', 'jobs'],
+  server: [
+    ...['core', 'protocol', 'grammar', 'tokenizer', 'templates', 'metrics', 'tracing', 'storage', 'registry'],
+    ...['tenants', 'jobs'],
+  ],
   // What runs in a browser: of the server it knows the shapes of answers, as types.
   console: ['server'],
   main: [...below, 'config', 'tracing', 'models', 'storage', 'registry', 'tenants', 'jobs', 'server'],
@@ -64,6 +68,7 @@ const entries = [
   'src/runtime/aside-thread.ts',
   'src/storage/sqlite/sqlite-thread.ts',
   'src/grammar/thread.ts',
+  'src/templates/main.ts',
   'src/console/main.ts',
 ];
 

@@ -35,6 +35,11 @@ export const errorTable = {
     type: 'invalid_request_error',
     message: 'The chat template refused these messages.',
   },
+  chat_template_too_slow: {
+    status: 400,
+    type: 'invalid_request_error',
+    message: "The adapter's chat template took too long, or too much memory.",
+  },
   grammar_invalid: {
     status: 400,
     type: 'invalid_request_error',

@@ -155,6 +155,22 @@ export const limits = {
   versionsKept: 20_000,
   /** Contents that were read whole and are not read again before they are served, at 150 bytes each. */
   contentsTrusted: 100_000,
+  /** An adapter's own chat template: the largest that are published, with macros for tools, have some 20 kB. */
+  chatTemplateBytes: 64 * KiB,
+  /** What such a template may make of a conversation: more than any context holds. */
+  chatTemplateTextChars: 8 * MiB,
+  /** A usual template takes a millisecond; one without an end after so long is ended, and its process with it. */
+  chatTemplateMs: 1000,
+  /** The heap of that process, in MiB. A single text or list may still be larger for the moment in which it ends it. */
+  chatTemplateHeapMiB: 64,
+  /** How long a template is refused that had to be ended: it holds up the others of its tenant no more. */
+  chatTemplateRestMs: 60_000,
+  /** Conversations that wait for that process, each with its messages. A tenant has half of what others leave. */
+  chatTemplatesWaiting: 256,
+  /** How long that process may take to start, on a machine where everything is slow. */
+  chatTemplateStartMs: 60_000,
+  /** Templates that stay parsed there, and texts of templates that stay in the server's memory. */
+  chatTemplatesKept: 64,
   /** Aliases of one name, and versions that one splits its requests over: people keep these in their heads. */
   aliases: 256,
   aliasTargets: 16,

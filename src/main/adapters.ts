@@ -22,11 +22,27 @@ import type { ObjectStore } from '../storage/object-store.ts';
 import type { Changes } from '../storage/replicas/changes.ts';
 import { defaultTenant } from '../tenants/scopes.ts';
 import type { Service } from '../tenants/service.ts';
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { shapeOf } from './engine.ts';
+import { openTemplates, type Templates } from './templates.ts';
 
 /** The examples of the project, and the base model that they were trained on. */
 const exampleFolder = fileURLToPath(new URL('../../adapters', import.meta.url));
 const exampleBase = 'SmolLM2-135M-Instruct';
+
+export type AdapterParts = RegistryParts & { readonly tokenizer: Tokenizer };
+
+/** The registry, and what renders its adapters' own chat templates; null: nothing does. */
+export async function openAdapters(
+  config: Config,
+  { tokenizer, ...parts }: AdapterParts,
+  open: AsyncDisposableStack,
+): Promise<{ registry: AdapterRegistry; templates: Templates | null }> {
+  const templates = openTemplates(config, tokenizer, open);
+  const registry = await openRegistry(config, parts, templates);
+  open.defer(() => registry.close());
+  return { registry, templates };
+}
 
 export type RegistryParts = {
   readonly database: Database;
@@ -40,9 +56,10 @@ export type RegistryParts = {
   readonly logger: Logger;
 };
 
-export function openRegistry(
+function openRegistry(
   config: Config,
   { database, store, changes, files, engine, service, logger }: RegistryParts,
+  templates: Templates | null,
 ): Promise<AdapterRegistry> {
   return openAdapterRegistry({
     database,
@@ -53,6 +70,7 @@ export function openRegistry(
       rankMax: () => engine.info?.adapterRank ?? limits.adapterRank,
     },
     check: checkAdapter,
+    ...(templates === null ? {} : { templates: templates.ofUploads }),
     clock: systemClock,
     timers: systemTimers,
     random: prng(randomInt(2 ** 48 - 1)),

@@ -26,6 +26,7 @@ import type { Service } from '../tenants/service.ts';
 import type { Tenancy } from '../tenants/tenancy.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { Tracing } from '../tracing/tracing.ts';
+import type { Templates } from './templates.ts';
 
 /** How long connections may stay open after the last answer; slow readers are cut off then. */
 const closeMsMax = 5000;
@@ -39,6 +40,7 @@ export type ServerParts = {
   readonly tokenizer: Tokenizer;
   readonly engine: SupervisedEngine;
   readonly registry: AdapterRegistry;
+  readonly templates: Templates | null;
   readonly merges: Merges;
   readonly traffic: Traffic;
   readonly offline: OfflineClient;

@@ -22,7 +22,14 @@ type ExportWork = Extract<OfflineWork, { kind: 'export' }>;
 type Planned = GgufTensorHead & { chunks(): Iterable<Uint8Array> };
 
 /** Throws `unsupported_parameter` for a base that did not come as GGUF, and the adapter's own errors. */
-export function exportGguf({ model, adapter: files, dtype, unpacked, name }: ExportWork): Exported {
+export function exportGguf({
+  model,
+  adapter: files,
+  dtype,
+  unpacked,
+  name,
+  chatTemplate = null,
+}: ExportWork): Exported {
   if (model.kind !== 'gguf') {
     const message =
       'The base model came as safetensors: what GGUF must say of its tokeniser is not there to be copied.';
@@ -58,7 +65,9 @@ export function exportGguf({ model, adapter: files, dtype, unpacked, name }: Exp
     const embedding = base.tensors.find((tensor) => specs.get(tensor.name)?.name === 'model.embed_tokens.weight')!;
     planned.push(inFloats({ ...embedding, name: 'output.weight' }, ['lm_head.weight'], 'model.embed_tokens.weight'));
   }
-  const layout = layOutGguf(entriesOf(base, file, name), planned, base.alignment);
+  const template = chatTemplate === null ? {} : { 'tokenizer.chat_template': chatTemplate };
+  const texts = { 'general.name': name, ...template };
+  const layout = layOutGguf(entriesOf(base, file, texts), planned, base.alignment);
   return {
     bytes: layout.fileBytes,
     *chunks() {
@@ -71,10 +80,13 @@ export function exportGguf({ model, adapter: files, dtype, unpacked, name }: Exp
   };
 }
 
-/** The base's metadata as it is, under a name of its own, without a type of most weights: that would now be a guess. */
-function entriesOf({ entries }: GgufFile, file: WeightFile, name: string): Uint8Array[] {
-  const kept = [...entries].filter(([key]) => key !== 'general.name' && key !== 'general.file_type');
-  return [...kept.map(([, { start, end }]) => file.read(start, end)), ggufText('general.name', name)];
+/** The base's metadata with other texts, and without a type of most weights: that would now be a guess. */
+function entriesOf({ entries }: GgufFile, file: WeightFile, texts: Readonly<Record<string, string>>): Uint8Array[] {
+  const kept = [...entries].filter(([key]) => !(key in texts) && key !== 'general.file_type');
+  return [
+    ...kept.map(([, { start, end }]) => file.read(start, end)),
+    ...Object.entries(texts).map(([key, text]) => ggufText(key, text)),
+  ];
 }
 
 const pieceBytes = 4 * 2 ** 20;

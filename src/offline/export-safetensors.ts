@@ -52,7 +52,8 @@ export async function exportSafetensors(work: ExportWork): Promise<Exported> {
     yield header;
     for (const tensor of ordered) yield* tensor.chunks();
   }
-  const files = filesAround(model, { ...shape, tiedEmbedding: shape.tiedEmbedding && !unties }, dtype);
+  const around = filesAround(model, { ...shape, tiedEmbedding: shape.tiedEmbedding && !unties }, dtype);
+  const files = withTemplate(around, work.chatTemplate ?? null);
   return tarOf(files, { name: 'model.safetensors', bytes: weightsBytes, chunks: weights });
 }
 
@@ -73,6 +74,15 @@ function filesAround(model: ModelFiles, shape: ModelShape, dtype: FloatType): Sm
   const tokenizer = writeTokenizer(readGguf(model.weights[0]!).metadata, shape.context);
   const config = { ...configOf(shape), ...own, ...tokenizer['generation_config.json'] };
   return [json('config.json', config), ...Object.entries(tokenizer).map(([name, value]) => json(name, value))];
+}
+
+/** transformers takes this file before a template in tokenizer_config.json. */
+const templateFile = 'chat_template.jinja';
+
+function withTemplate(files: readonly SmallFile[], template: string | null): readonly SmallFile[] {
+  if (template === null) return files;
+  const others = files.filter(({ name }) => name !== templateFile);
+  return [...others, { name: templateFile, content: Buffer.from(template) }];
 }
 
 const tarBlock = 512;

@@ -30,6 +30,10 @@ export type ChildOptions = {
   readonly env: Record<string, string>;
   /** How far the child steps back for others, 0 to 19; left out: not at all. */
   readonly nice?: number;
+  /** Of Node, beside those of every process. */
+  readonly nodeArguments?: readonly string[];
+  /** Nothing that it prints is of use. */
+  readonly isSilent?: boolean;
 };
 
 /** What is in the pipe when the process ends is still read, but not waited for longer than this. */
@@ -38,16 +42,16 @@ const drainMs = 1000;
 /** @param entry the child's main file */
 export function childStarter<Command extends object, Event>(
   entry: string | URL,
-  { env, nice = 0 }: ChildOptions,
+  { env, nice = 0, nodeArguments: more = [], isSilent = false }: ChildOptions,
 ): StartChild<Command, Event> {
   return (handlers) => {
     // stdout belongs to the server's log; whatever native code prints goes to stderr.
     const child = fork(entry, [], {
       serialization: 'advanced',
       execPath: process.execPath,
-      execArgv: [...nodeArguments],
+      execArgv: [...nodeArguments, ...more],
       env,
-      stdio: ['ignore', 2, 2, 'ipc'],
+      stdio: isSilent ? ['ignore', 'ignore', 'ignore', 'ipc'] : ['ignore', 2, 2, 'ipc'],
     });
     if (nice > 0 && child.pid !== undefined) stepBack(child.pid, nice);
     let ended = false;

@@ -16,6 +16,8 @@ export type ExportOrder = {
   readonly unpacked: boolean;
   /** What the result is called in its own metadata. */
   readonly name: string;
+  /** The adapter's own chat template; null, and where it is left out: the base's stays. */
+  readonly chatTemplate?: string | null;
 };
 
 export type AnalysisOrder = {

@@ -37,6 +37,8 @@ export type AdapterVersion = {
   readonly state: AdapterState;
   /** What is legal and probably not meant: every B is zero, another base model's name in the config. */
   readonly warnings: readonly string[];
+  /** `sha256:<hex>` of its own chat template; null: the base model's applies. */
+  readonly templateDigest: string | null;
 };
 
 /** A name that can be moved: `name:alias`. Several targets split the requests by weight (canary). */
@@ -94,8 +96,11 @@ export type StagedAdapter = {
   weights(bytes: Readable): Promise<void>;
   /** Takes weights that a resumable upload has brought whole. Throws `upload_not_found`. */
   uploadedWeights(tenant: string, digest: string): Promise<void>;
-  /** Notes a file that came beside the two; what it would change and does not is said in the version's warnings. */
-  companion(name: string): void;
+  /**
+   * Takes a file that came beside the two, or its name alone: its chat template is kept where that is wished for, and
+   * what else it would change is said in the version's warnings. Throws `body_too_large`.
+   */
+  companion(name: string, bytes?: Readable | Uint8Array): Promise<void>;
   /**
    * Rewrites what is in another program's layout (GGUF, mlx-lm) as PEFT's, then checks both files against the base
    * model and makes them a version: durable when it returns. The same content under the same name is the same version;
@@ -144,6 +149,8 @@ export type AdapterRegistry = {
    * the largest share. Throws `adapter_not_found`, `alias_not_found`.
    */
   find(tenant: string, reference: string): Promise<AdapterVersion>;
+  /** A version's own chat template; null: the base model's applies. */
+  template(adapter: Pick<AdapterVersion, 'tenant' | 'name' | 'version' | 'templateDigest'>): Promise<string | null>;
   /** How a version was trained; null for one that was not trained here. */
   training(adapter: Pick<AdapterVersion, 'tenant' | 'name' | 'version'>): Promise<TrainingRecord | null>;
   /**

@@ -18,7 +18,13 @@ import { type Received, receive } from '../storage/receive.ts';
 import { readHeader } from './check-adapter.ts';
 import type { WeightsReader } from './options.ts';
 
-export type Rewritten = { readonly config: Received; readonly weights: Received; readonly warnings: readonly string[] };
+export type Rewritten = {
+  readonly config: Received;
+  readonly weights: Received;
+  readonly warnings: readonly string[];
+  /** A chat template in the file itself. */
+  readonly template: string | null;
+};
 
 /**
  * Rewrites both files of a staged folder; null where they are PEFT's already, or are nothing that is known here, which
@@ -41,7 +47,7 @@ export async function rewriteForeign(
     await files.rename(written, path);
     await files.remove(join(folder, configName));
     const config = await write(files, join(folder, configName), [foreignConfig(foreign)]);
-    return { config, weights: received, warnings: foreign.warnings };
+    return { config, weights: received, warnings: foreign.warnings, template: foreign.template ?? null };
   } finally {
     await weights.close();
   }

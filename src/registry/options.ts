@@ -47,6 +47,8 @@ export type RegistryOptions = {
   readonly folder: string;
   readonly base: RunningBase;
   readonly check: AdapterCheck;
+  /** Chat templates that adapters bring along; left out: they are not kept. */
+  readonly templates?: AdapterTemplates;
   readonly clock: Clock;
   readonly timers: Timers;
   /** Draws the version of a request where an alias is split. */
@@ -63,6 +65,13 @@ export type RegistryOptions = {
   readonly shared?: { readonly store: ObjectStore; readonly cacheBytes: number };
   /** Servers beside this one; left out: there are none. */
   readonly changes?: Changes;
+};
+
+export type AdapterTemplates = {
+  /** The base model's own; null: it has none. */
+  readonly base: string | null;
+  /** Throws `adapter_invalid`, `chat_template_too_slow`. */
+  check(template: { readonly tenant: string; readonly source: string }): Promise<void>;
 };
 
 /** What an adapter's files say once they were checked against the base model. */

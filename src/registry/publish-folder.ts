@@ -1,10 +1,11 @@
 // A PEFT folder on this machine to a version, through the same checks as an upload.
 
 import { createReadStream } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { configName, weightsName } from '../storage/blob-folder.ts';
 import type { AdapterRegistry, AdapterVersion, Provenance } from './adapter-registry.ts';
+import { isCompanion, mayHaveTemplate } from './companions.ts';
 
 /** Throws what `stage` and `publish` throw. */
 export async function publishFolder(
@@ -15,6 +16,9 @@ export async function publishFolder(
 ): Promise<AdapterVersion> {
   const staged = await registry.stage(provenance.tenant);
   try {
+    for (const file of (await readdir(folder)).filter(isCompanion)) {
+      await staged.companion(file, mayHaveTemplate(file) ? await readFile(join(folder, file)) : undefined);
+    }
     await staged.config(await readFile(join(folder, configName)));
     await staged.weights(createReadStream(join(folder, weightsName)));
     return (await staged.publish(name, provenance)).adapter;

@@ -1,7 +1,9 @@
 // What there is, and a hold on it for one request. `lease` is on the way of every request: it asks memory alone, except
 // for a name that nobody asked for lately, and a content that was not read since the start.
 
+import { LRUCache } from 'lru-cache';
 import { LorikeetError } from '../core/errors.ts';
+import { limits } from '../core/limits.ts';
 import type { AdapterLease, AdapterRegistry, AliasTarget, TrainingRecord } from './adapter-registry.ts';
 import { believe } from './believe.ts';
 import { draw, heaviest, type Known, meant, missing } from './named.ts';
@@ -9,13 +11,17 @@ import type { Parts } from './parts.ts';
 import { parseReference } from './reference.ts';
 import { fromRow } from './version-row.ts';
 
-export type Reading = Pick<AdapterRegistry, 'list' | 'listAll' | 'named' | 'versions' | 'find' | 'training' | 'lease'>;
+export type Reading = Pick<
+  AdapterRegistry,
+  'list' | 'listAll' | 'named' | 'versions' | 'find' | 'template' | 'training' | 'lease'
+>;
 
 export function reading(parts: Parts): Reading {
   const { names, holds, blobs, contents, options } = parts;
   const { base, random } = options;
   const believed = believe(parts);
   const drawn = (targets: readonly AliasTarget[]) => draw(targets, random);
+  const template = templateReader(names.adapters);
   const newestFirst = (versions: readonly Known[]) => versions.map(({ adapter }) => adapter).reverse();
   const listAll: Reading['listAll'] = async (page) => (await names.adapters.newest(page, base.digest)).map(fromRow);
 
@@ -60,6 +66,7 @@ export function reading(parts: Parts): Reading {
     async find(tenant, reference) {
       return await use(tenant, reference, heaviest, ({ adapter }) => adapter);
     },
+    template,
     async training({ tenant, name, version }) {
       const record = await names.adapters.training(tenant, name, version);
       return record === undefined ? null : (JSON.parse(record) as TrainingRecord);
@@ -76,6 +83,19 @@ export function reading(parts: Parts): Reading {
         throw error;
       }
     },
+  };
+}
+
+/** Texts stay in memory by digest: a conversation asks for one. */
+function templateReader(adapters: Parts['names']['adapters']): Reading['template'] {
+  const kept = new LRUCache<string, string>({ max: limits.chatTemplatesKept });
+  return async ({ tenant, name, version, templateDigest: digest }) => {
+    if (digest === null) return null;
+    const source = kept.get(digest) ?? (await adapters.template(tenant, name, version));
+    // The row goes with its version, and nobody holds one that is gone.
+    if (source === undefined) throw missing(`${name}@${version}`);
+    kept.set(digest, source);
+    return source;
   };
 }
 

@@ -17,6 +17,7 @@ import { companionWarnings } from './companions.ts';
 import { rewriteForeign } from './foreign-adapter.ts';
 import type { NameChange } from './names.ts';
 import type { CheckedAdapter } from './options.ts';
+import { type Companions, noCompanions, ownTemplate, takeCompanion, templateDigest } from './own-template.ts';
 import type { Parts } from './parts.ts';
 import { isAdapterName } from './reference.ts';
 import { fromRow, toRow } from './version-row.ts';
@@ -26,7 +27,7 @@ type Staged = {
   config: Received | null;
   weights: Received | null;
   upload: Upload | null;
-  readonly companions: string[];
+  readonly companions: Companions;
 };
 type Content = { readonly config: Received; readonly weights: Received };
 
@@ -34,7 +35,7 @@ type Content = { readonly config: Received; readonly weights: Received };
 export function stagedAdapter(parts: Parts, folder: string, end: () => void): StagedAdapter {
   const { blobs, uploads, options } = parts;
   const { files, limits } = options;
-  const staged: Staged = { config: null, weights: null, upload: null, companions: [] };
+  const staged: Staged = { config: null, weights: null, upload: null, companions: noCompanions() };
 
   const take = (name: string, bytes: Readable | Uint8Array, bytesMax: number): Promise<Received> =>
     orStorageFull(async () => {
@@ -71,15 +72,20 @@ export function stagedAdapter(parts: Parts, folder: string, end: () => void): St
       await uploads.remove(tenant, digest);
       throw new LorikeetError('upload_not_found', { message: 'The upload was damaged on the disk. Send it again.' });
     },
-    companion(name) {
-      staged.companions.push(name);
-    },
+    companion: (name, bytes = new Uint8Array()) =>
+      takeCompanion(staged.companions, name, bytes instanceof Uint8Array ? [bytes] : bytes),
     async publish(name, provenance) {
       assertName(name, options.base.name);
-      const { content, warnings } = await asPeft(parts, folder, staged);
+      const { content, warnings, template: inWeights } = await asPeft(parts, folder, staged);
       const found = await check(parts, folder, content);
-      const checked = { ...found, warnings: [...warnings, ...found.warnings, ...companionWarnings(staged.companions)] };
-      const result = await publish(parts, folder, { name, provenance, content, checked });
+      const { companions } = staged;
+      const template =
+        options.templates === undefined
+          ? null
+          : await ownTemplate(options.templates, { tenant: provenance.tenant, companions, inWeights });
+      const idle = companionWarnings(companions.names, options.templates !== undefined);
+      const checked = { ...found, warnings: [...warnings, ...found.warnings, ...idle] };
+      const result = await publish(parts, folder, { name, provenance, content, checked, template });
       // The version is made; whatever is left over now only takes room until the next start.
       if (staged.upload !== null) await uploads.remove(staged.upload.tenant, staged.upload.digest).catch(() => {});
       await discard();
@@ -106,8 +112,12 @@ async function asPeft({ options }: Parts, folder: string, staged: Staged) {
   const { files, base } = options;
   const weights = present(staged.weights, weightsName);
   const rewritten = await orStorageFull(() => rewriteForeign(files, folder, weights.bytes, () => base.shape()));
-  const { warnings = [], ...content } = rewritten ?? { config: present(staged.config, configName), weights };
-  return { content, warnings };
+  const {
+    warnings = [],
+    template = null,
+    ...content
+  } = rewritten ?? { config: present(staged.config, configName), weights };
+  return { content, warnings, template };
 }
 
 function present<T>(part: T | null, name: string): T {
@@ -142,6 +152,8 @@ type NewVersion = {
   readonly provenance: Provenance;
   readonly content: Content;
   readonly checked: CheckedAdapter;
+  /** Its own chat template. */
+  readonly template: string | null;
 };
 
 async function publish(parts: Parts, folder: string, made: NewVersion) {
@@ -188,19 +200,24 @@ async function insert(parts: Parts, { adapters, lock }: NameChange, digest: stri
   const { options } = parts;
   const { name: baseName, digest: baseDigest } = options.base;
   const { training, ...provenance } = made.provenance;
+  const ownDigest = made.template === null ? null : templateDigest(made.template);
   const isSame = (row: AdapterRow) =>
-    row.digest === digest && row.base_digest === baseDigest && row.state !== 'deleting';
+    row.digest === digest &&
+    row.base_digest === baseDigest &&
+    row.template_digest === ownDigest &&
+    row.state !== 'deleting';
   const same = (await adapters.ofName(provenance.tenant, made.name)).find(isSame);
   if (same !== undefined) return { adapter: fromRow(same), created: false };
   await assertQuota(parts, { adapters, lock }, made);
   const adapter = {
     ...{ name: made.name, digest, baseDigest, ...provenance, ...made.checked },
     bytes: made.content.weights.bytes,
+    templateDigest: ownDigest,
     createdAt: options.clock.now(),
     state: 'ready' as const,
   };
   const record = training === undefined ? null : JSON.stringify(training);
-  const version = await adapters.insert(toRow(adapter, baseName), record);
+  const version = await adapters.insert(toRow(adapter, baseName), { training: record, template: made.template });
   return { adapter: { ...adapter, version } satisfies AdapterVersion, created: true };
 }
 

@@ -20,6 +20,7 @@ export function toRow(adapter: Omit<AdapterVersion, 'version'>, baseName: string
     source: adapter.source,
     state: adapter.state,
     warnings: JSON.stringify(adapter.warnings),
+    template_digest: adapter.templateDigest,
   };
 }
 
@@ -40,5 +41,6 @@ export function fromRow(row: AdapterRow): AdapterVersion {
     source: row.source as AdapterSource,
     state: row.state as AdapterState,
     warnings: JSON.parse(row.warnings) as string[],
+    templateDigest: row.template_digest,
   };
 }

@@ -15,6 +15,7 @@ import type { OfflineClient } from '../protocol/offline-process.ts';
 import type { AdapterRegistry } from '../registry/adapter-registry.ts';
 import type { StorageHealth } from '../storage/health.ts';
 import type { Changes } from '../storage/replicas/changes.ts';
+import type { TemplateProcess } from '../templates/template-process.ts';
 import type { AuditLog } from '../tenants/audit.ts';
 import type { KeptAnswers } from '../tenants/kept-answers.ts';
 import type { KeyStore } from '../tenants/keys.ts';
@@ -46,6 +47,8 @@ export type AppDeps = {
   /** Whether an output can have this grammar: throws `grammar_invalid` or `grammar_too_complex`. */
   readonly grammars: { check(grammar: Grammar): Promise<void> };
   readonly registry: AdapterRegistry;
+  /** Renders chat templates that adapters brought along; null: the base model's renders all conversations. */
+  readonly templates: Pick<TemplateProcess, 'render'> | null;
   readonly merges: Merges;
   /** Counts what is generated on which weights. */
   readonly traffic: Traffic;

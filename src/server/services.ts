@@ -6,8 +6,10 @@ import { type SharedPlaces, sharedPlaces } from '../core/shared-places.ts';
 import type { LineRequest } from '../jobs/batches/batches.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { AppDeps } from './deps.ts';
+import { type ChatTemplates, chatTemplates } from './generation/chat-templates.ts';
 
 export type Services = AppDeps & {
+  readonly chatTemplates: ChatTemplates;
   /** Tokens that a sequence may hold. Throws `engine_unavailable` until the engine was ready once. */
   contextTokens(): number;
   /** Bytes of the longest token: more text than this times the context cannot fit, which is known before tokenising. */
@@ -26,6 +28,7 @@ export function createServices(deps: AppDeps): Services {
   let tokenBytesMax = 0;
   return {
     ...deps,
+    chatTemplates: chatTemplates(deps),
     offlinePlace: sharedPlaces(deps.limits.offlineProcesses, () => new LorikeetError('offline_overloaded')),
     uploads: new WeakSet(),
     lines: new Map(),

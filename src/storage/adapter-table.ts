@@ -82,6 +82,11 @@ function reading(db: Database) {
       const found = await query.where((row) => row.and({ tenant, name, version })).executeTakeFirst();
       return found?.record;
     },
+    async template(tenant: string, name: string, version: number): Promise<string | undefined> {
+      const query = db.selectFrom('adapter_templates').select('source');
+      const found = await query.where((row) => row.and({ tenant, name, version })).executeTakeFirst();
+      return found?.source;
+    },
   };
 }
 
@@ -100,11 +105,8 @@ async function digests(db: Database, after: string, limit: number): Promise<stri
 
 function changing(db: Database) {
   return {
-    /**
-     * @param training how it was trained, in JSON
-     * @returns the number that the version got: one more than any before under this name
-     */
-    insert: (row: Omit<AdapterRow, 'version'>, training: string | null) => insertVersion(db, row, training),
+    /** @returns the number that the version got: one more than any before under this name */
+    insert: (row: Omit<AdapterRow, 'version'>, beside: BesideVersion = {}) => insertVersion(db, row, beside),
     /** Of all versions with this content, whoever has them. @returns those that it changed */
     setState(digest: string, from: string, to: string): Promise<VersionKey[]> {
       const update = db.updateTable('adapters').set({ state: to });
@@ -152,7 +154,19 @@ function newest(db: Database, { tenant, after, limit }: NamePage, baseDigest: st
     .execute();
 }
 
-async function insertVersion(db: Database, row: Omit<AdapterRow, 'version'>, training: string | null): Promise<number> {
+/** What is kept of a version and not held in memory. */
+export type BesideVersion = {
+  /** How it was trained, in JSON. */
+  readonly training?: string | null;
+  /** Its own chat template. */
+  readonly template?: string | null;
+};
+
+async function insertVersion(
+  db: Database,
+  row: Omit<AdapterRow, 'version'>,
+  { training = null, template = null }: BesideVersion,
+): Promise<number> {
   const { tenant, name } = row;
   const { last_version: version } = await db
     .insertInto('adapter_names')
@@ -170,6 +184,9 @@ async function insertVersion(db: Database, row: Omit<AdapterRow, 'version'>, tra
     .execute();
   if (training !== null) {
     await db.insertInto('adapter_trainings').values({ tenant, name, version, record: training }).execute();
+  }
+  if (template !== null) {
+    await db.insertInto('adapter_templates').values({ tenant, name, version, source: template }).execute();
   }
   return version;
 }

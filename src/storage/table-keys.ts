@@ -13,6 +13,7 @@ export const tableKeys = {
   adapter_names: ['tenant', 'name'],
   adapters: ['tenant', 'name', 'version'],
   adapter_trainings: ['tenant', 'name', 'version'],
+  adapter_templates: ['tenant', 'name', 'version'],
   aliases: ['tenant', 'name', 'alias'],
   alias_targets: ['tenant', 'name', 'alias', 'version'],
   merges: ['tenant', 'merge_key'],

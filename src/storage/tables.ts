@@ -18,6 +18,7 @@ export type Tables = {
   job_events: JobEventRow;
   job_checkpoints: JobCheckpointRow;
   adapter_trainings: AdapterTrainingRow;
+  adapter_templates: AdapterTemplateRow;
   usage: UsageRow;
   rate_levels: RateLevelRow;
   batches: BatchesTable;
@@ -156,6 +157,8 @@ export type AdapterRow = {
   state: string;
   /** A JSON list of texts. */
   warnings: string;
+  /** Of its own chat template; null: the base model's applies. */
+  template_digest: string | null;
 };
 
 export type AliasRow = { tenant: string; name: string; alias: string; revision: number; updated_at: number };
@@ -256,6 +259,9 @@ export type JobCheckpointRow = {
 
 /** How a version was trained. */
 export type AdapterTrainingRow = { tenant: string; name: string; version: number; record: string };
+
+/** The chat template that a version brought along. */
+export type AdapterTemplateRow = { tenant: string; name: string; version: number; source: string };
 
 /** What one tenant used of one adapter in one minute. */
 export type UsageRow = {

@@ -1,4 +1,4 @@
-// The base model's own Jinja template. It comes with the weights, never from a request.
+// The base model's own Jinja template, which comes with the weights, and how any template is shown two turns.
 
 import { Template } from '@huggingface/jinja';
 import { LorikeetError } from '../core/errors.ts';
@@ -24,12 +24,7 @@ export function createChatTemplate(source: string, variables: Readonly<Record<st
     });
   }
   return (messages, addGenerationPrompt, asked = {}) => {
-    if (messages.length > limits.messages) {
-      throw new LorikeetError('invalid_parameter', {
-        message: `At most ${limits.messages} messages are allowed.`,
-        param: 'messages',
-      });
-    }
+    assertFew(messages);
     try {
       return template.render({ ...asked, ...variables, messages, add_generation_prompt: addGenerationPrompt });
     } catch (cause) {
@@ -39,18 +34,29 @@ export function createChatTemplate(source: string, variables: Readonly<Record<st
   };
 }
 
+export function assertFew(messages: readonly ChatMessage[]): void {
+  if (messages.length <= limits.messages) return;
+  throw new LorikeetError('invalid_parameter', {
+    message: `At most ${limits.messages} messages are allowed.`,
+    param: 'messages',
+  });
+}
+
+const answer = '\ue000';
+
+/** A conversation that shows how a template ends an answer. */
+export const probeTurns: readonly ChatMessage[] = [
+  { role: 'user', content: 'a' },
+  { role: 'assistant', content: answer },
+];
+
 /** What follows the last answer before the next turn: where it starts with a control token, that token ends a turn. */
+export const afterAnswer = (rendered: string): string =>
+  rendered.includes(answer) ? rendered.slice(rendered.lastIndexOf(answer) + answer.length).trimStart() : '';
+
 export function afterLastAnswer(render: RenderChat): string {
-  const answer = '\ue000';
   try {
-    const text = render(
-      [
-        { role: 'user', content: 'a' },
-        { role: 'assistant', content: answer },
-      ],
-      false,
-    );
-    return text.includes(answer) ? text.slice(text.lastIndexOf(answer) + answer.length).trimStart() : '';
+    return afterAnswer(render(probeTurns, false));
   } catch {
     // A template that wants more than two plain messages tells nothing here; the model's own end tokens remain.
     return '';

@@ -1,7 +1,8 @@
 // A tokeniser from tokenizer.json and what lies beside it.
 
 import { LorikeetError } from '../core/errors.ts';
-import { afterLastAnswer, createChatTemplate } from './chat-template.ts';
+import { chatEncoder } from './chat-encoder.ts';
+import { afterAnswer, afterLastAnswer, assertFew, createChatTemplate, probeTurns } from './chat-template.ts';
 import { createControlGuard } from './control-guard.ts';
 import { createDecoder } from './decoder.ts';
 import { createDetokenizer, decodeWhole } from './detokenizer.ts';
@@ -11,7 +12,6 @@ import type { Tokenizer } from './tokenizer.ts';
 import { readTokenizerConfig, type TokenizerFiles, tokenOf } from './tokenizer-config.ts';
 import { readTokenizerJson } from './tokenizer-json.ts';
 import type { AddedToken } from './tokenizer-schema.ts';
-import { toolTurns } from './tool-turns.ts';
 
 export function tokenizerFromJson(files: TokenizerFiles): Tokenizer {
   const json = readTokenizerJson(files.tokenizerJson);
@@ -29,12 +29,14 @@ export function tokenizerFromJson(files: TokenizerFiles): Tokenizer {
   const render = config.chatTemplate === null ? null : createChatTemplate(config.chatTemplate, config.variables);
 
   const named = spellings.indexOf(config.variables.eos_token ?? '');
-  const afterAnswer = render === null ? undefined : encoder.cut(afterLastAnswer(render), true)[0];
-  const endOfTurn = typeof afterAnswer === 'number' && isSpecial(afterAnswer) ? [afterAnswer] : [];
+  const chats = chatEncoder(encoder, guard, isSpecial);
+  const endOfTurn = render === null ? null : chats.endToken(afterLastAnswer(render));
 
   return {
     vocabulary: spellings.length,
-    eosTokens: [...new Set([...(named < 0 ? [] : [named]), ...config.eosTokens, ...endOfTurn])],
+    eosTokens: [
+      ...new Set([...(named < 0 ? [] : [named]), ...config.eosTokens, ...(endOfTurn === null ? [] : [endOfTurn])]),
+    ],
     chatTemplate: config.chatTemplate,
     encode(text, { addSpecialTokens, parseSpecial }) {
       const tokens = encoder.encode(text, parseSpecial);
@@ -45,17 +47,25 @@ export function tokenizerFromJson(files: TokenizerFiles): Tokenizer {
     },
     tokenBytes: (token) => decoder.bytes(token),
     isSpecial,
-    encodeChat(messages, { addGenerationPrompt = true, tools = [], variables = {} } = {}) {
+    encodeChat(messages, options = {}) {
       if (render === null) {
         throw new LorikeetError('chat_template_failed', { message: 'The base model has no chat template.' });
       }
-      const turns = toolTurns(config.chatTemplate, messages, tools);
-      const guarded = guard(turns.messages, { ...variables, ...turns.variables });
-      const text = render(guarded.messages, addGenerationPrompt, guarded.variables).toWellFormed();
-      const sections = encoder.cut(text, true);
-      return sections.flatMap((section, index) =>
-        typeof section === 'number' ? section : encoder.encode(guarded.unmark(section), false, index === 0),
-      );
+      const open = chats.open(config.chatTemplate!, messages, options);
+      return open.encode(render(open.messages, options.addGenerationPrompt ?? true, open.variables));
+    },
+    async encodeChatBy({ source, render: renderBy }, messages, options = {}) {
+      assertFew(messages);
+      const open = chats.open(source, messages, options);
+      const text = await renderBy({
+        ...{ ...open.variables, ...config.variables, messages: open.messages },
+        add_generation_prompt: options.addGenerationPrompt ?? true,
+      });
+      return open.encode(text);
+    },
+    async endOfTurn({ render: renderBy }) {
+      const plain = { ...config.variables, messages: probeTurns, add_generation_prompt: false };
+      return chats.endToken(afterAnswer(await renderBy(plain)));
     },
     detokenizer: ({ skipSpecial = true } = {}) =>
       createDetokenizer(decoder, (token) => skipSpecial && isSpecial(token)),

@@ -32,6 +32,13 @@ export type ChatOptions = {
   readonly variables?: Readonly<Record<string, unknown>>;
 };
 
+/** A chat template that is no part of the model, and is rendered elsewhere. */
+export type ForeignTemplate = {
+  readonly source: string;
+  /** @param variables all that the template may read */
+  render(variables: Readonly<Record<string, unknown>>): Promise<string>;
+};
+
 export type Tokenizer = {
   /** Number of ids, added tokens included. */
   readonly vocabulary: number;
@@ -51,6 +58,10 @@ export type Tokenizer = {
    * The generation prompt is added unless told otherwise. Throws `chat_template_failed`.
    */
   encodeChat(messages: readonly ChatMessage[], options?: ChatOptions): number[];
+  /** The same through another template, with the model's own special tokens. */
+  encodeChatBy(template: ForeignTemplate, messages: readonly ChatMessage[], options?: ChatOptions): Promise<number[]>;
+  /** The token that ends an answer by another template; null where the template does not show one. */
+  endOfTurn(template: ForeignTemplate): Promise<number | null>;
   /** Incremental: the joined pieces equal `decode` of all tokens, and no piece ends inside a character. */
   detokenizer(options?: { skipSpecial?: boolean }): Detokenizer;
 };

@@ -96,6 +96,22 @@ async function breakingProxy(t: TestContext, port: number, breaks: number, bytes
   return { url: `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`, passed };
 }
 
+test('a folder’s chat template goes along, and comes back with a pull', async (t) => {
+  const templates = { base: 'bytes', check: async () => {} };
+  const { folder, write, ask } = await server(t, { registry: { templates } });
+  const path = write('style');
+  const template = 'ä{{ messages[0].content }}';
+  writeFileSync(join(path, 'tokenizer_config.json'), JSON.stringify({ chat_template: template }));
+  assert.equal((await ask('push', path)).stdout, 'style@1 is ready.\n');
+  assert.equal((await ask('push', path)).stdout, 'style@1 is this content already.\n');
+  const to = join(folder, 'pulled');
+  assert.equal((await ask('pull', 'style', '--to', to)).code, 0);
+  assert.equal(readFileSync(join(to, 'chat_template.jinja'), 'utf8'), template);
+  assert.equal((await ask('push', to, '--name', 'style')).stdout, 'style@1 is this content already.\n');
+  writeFileSync(join(path, 'tokenizer_config.json'), '{}');
+  assert.equal((await ask('push', path)).stdout, 'style@2 is ready.\n');
+});
+
 test('a push goes on where its connection broke', async (t) => {
   const { port, run, write, registry } = await server(t);
   const weights = Buffer.alloc(8 * 2 ** 20, 'weights');

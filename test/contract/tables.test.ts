@@ -41,7 +41,7 @@ const version = (name: string, digest = 'sha256:x'): Omit<AdapterRow, 'version'>
     virtual_tokens: 0,
   },
   ...{ parameters: 5e9, bytes: 2 ** 40, created_at: now, created_by: null, source: 'upload', state: 'ready' },
-  warnings: '[]',
+  ...{ warnings: '[]', template_digest: null },
 });
 
 const key = (prefix: string): KeyRow => ({
@@ -51,7 +51,7 @@ const key = (prefix: string): KeyRow => ({
 });
 
 const insert = (database: Database, row: Omit<AdapterRow, 'version'>, training: string | null = null) =>
-  database.transaction().execute((transaction) => adapterTable(transaction).insert(row, training));
+  database.transaction().execute((transaction) => adapterTable(transaction).insert(row, { training }));
 
 test('versions are counted by name, and never a number twice', async (t) => {
   const database = await open(t);

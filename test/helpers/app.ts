@@ -98,6 +98,7 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
     model: { name: 'tiny', digest: `sha256:${'a'.repeat(64)}`, createdAt: 1_700_000_000_000 },
     grammars,
     registry,
+    templates: null,
     merges,
     traffic,
     offline: fakeOffline(),

@@ -2,6 +2,7 @@
 // Its chat template is `<|start|>role\ncontent<|end|>` for each message.
 
 import { LorikeetError } from '../../src/core/errors.ts';
+import { afterAnswer, probeTurns } from '../../src/tokenizer/chat-template.ts';
 import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { toolTurns } from '../../src/tokenizer/tool-turns.ts';
 
@@ -17,16 +18,18 @@ export function byteTokenizer(): Tokenizer {
   const isSpecial = (token: number) => special.has(token);
   const text = (tokens: readonly number[], skipSpecial: boolean) =>
     Buffer.concat(tokens.filter((token) => !(skipSpecial && isSpecial(token))).map(tokenBytes));
+  const encodeSpecial = (input: string) =>
+    input.split(/(<\|end\|>|<\|start\|>)/).flatMap((part) => {
+      const token = [...special].find(([, name]) => name === part)?.[0];
+      return token === undefined ? [...Buffer.from(part)] : [token];
+    });
   return {
     vocabulary: 258,
     eosTokens: [endToken],
     chatTemplate: 'bytes',
     encode(input, { parseSpecial }) {
       if (!parseSpecial) return [...Buffer.from(input)];
-      return input.split(/(<\|end\|>|<\|start\|>)/).flatMap((part) => {
-        const token = [...special].find(([, name]) => name === part)?.[0];
-        return token === undefined ? [...Buffer.from(part)] : [token];
-      });
+      return encodeSpecial(input);
     },
     decode: (tokens, { skipSpecial = true } = {}) => text(tokens, skipSpecial).toString(),
     tokenBytes,
@@ -40,6 +43,17 @@ export function byteTokenizer(): Tokenizer {
         endToken,
       ]);
       return addGenerationPrompt ? [...turns, startToken, ...Buffer.from('assistant\n')] : turns;
+    },
+    async encodeChatBy({ source, render }, given, { addGenerationPrompt = true, tools = [], variables = {} } = {}) {
+      const turns = toolTurns(source, given, tools);
+      return encodeSpecial(
+        await render({ ...variables, ...turns.variables, ...turns, add_generation_prompt: addGenerationPrompt }),
+      );
+    },
+    async endOfTurn({ render }) {
+      const text = await render({ messages: probeTurns, add_generation_prompt: false });
+      const [first] = encodeSpecial(afterAnswer(text));
+      return first !== undefined && isSpecial(first) ? first : null;
     },
     detokenizer({ skipSpecial = true } = {}) {
       const decoder = new TextDecoder('utf-8', { ignoreBOM: true });

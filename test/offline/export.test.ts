@@ -89,6 +89,22 @@ for (const [name, format, unpacked] of cases) {
   }
 }
 
+test('an adapter’s own chat template takes the place of the base’s', async () => {
+  for (const [name, format] of [['llama', 'safetensors'], ...cases.slice(-1)] as const) {
+    const model = await tinyFiles(name);
+    const { adapter } = await exported(model, plans['attention, rank 3']!, format, 'F16');
+    const chatTemplate = '{{ messages[0].content }} ä';
+    const work = { kind: 'export', model, adapter: adapter.files, dtype: 'F16', unpacked: false, name: 'x' } as const;
+    const whole =
+      format === 'gguf'
+        ? exportGguf({ ...work, format, chatTemplate })
+        : await exportSafetensors({ ...work, format, chatTemplate });
+    const files = await openExport(format, await bytesOf(whole));
+    const tokenizer = await loadTokenizer(files, (path) => readGguf(path).metadata);
+    assert.equal(tokenizer.chatTemplate, chatTemplate);
+  }
+});
+
 const texts = ['Hello, world!', ' 12 + 345', '<s>tab\tand\nline', 'naïve Übung 東京 🙂', ''];
 
 test('the tokeniser and its template come along, whatever the base came as', async () => {

@@ -2,9 +2,10 @@
 
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { readdir, stat } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { adapterDigest } from '../../formats/adapter-digest.ts';
+import { templateFiles, templateIn } from '../../formats/chat-template-files.ts';
 import { isCompanion, isPickleName, isWeightsName, pickleAdvice } from '../../registry/companions.ts';
 import { configFile, weightsFile } from '../../server/adapters/adapter-files.ts';
 import { UsageError } from '../command.ts';
@@ -20,6 +21,8 @@ export type AdapterFolder = {
   readonly digest: string | null;
   /** Names of the files beside the two that say something about the adapter. */
   readonly companions: readonly string[];
+  /** Its own chat template; null where there is none beside it. */
+  readonly template: string | null;
 };
 
 /** @param path a folder as PEFT or mlx-lm saves it, or a GGUF adapter. Throws UsageError. */
@@ -50,7 +53,16 @@ async function readFiles(path: string): Promise<AdapterFolder> {
     weightsSha256: hashes.weights,
     digest: isPeft ? adapterDigest(hashes.config!, hashes.weights) : null,
     companions: isGguf ? [] : names.filter(isCompanion),
+    template: isGguf ? null : await templateOf(folder, names),
   };
+}
+
+async function templateOf(folder: string, names: readonly string[]): Promise<string | null> {
+  for (const name of templateFiles.filter((file) => names.includes(file))) {
+    const template = templateIn(name, await readFile(join(folder, name)));
+    if (template !== null) return template;
+  }
+  return null;
 }
 
 /** A file that is missing is refused when it is read; what can be said better is said here. */

@@ -7,7 +7,7 @@ import { pipeline } from 'node:stream/promises';
 import type { ReadableStream } from 'node:stream/web';
 import { unpackTar } from 'modern-tar/fs';
 import { LorikeetError } from '../../core/errors.ts';
-import { configFile, weightsFile } from '../../server/adapters/adapter-files.ts';
+import { configFile, templateFile, weightsFile } from '../../server/adapters/adapter-files.ts';
 import type { Adapter } from '../../server/schemas/adapters.ts';
 import type { Server } from '../ask-server.ts';
 import { type Invocation, UsageError } from '../command.ts';
@@ -37,4 +37,4 @@ export async function pullAdapter(server: Server, { flags, io }: Invocation, ada
 }
 
 const isOurs = ({ name, type }: { name: string; type?: string }) =>
-  (type === undefined || type === 'file') && (name === configFile || name === weightsFile);
+  (type === undefined || type === 'file') && [configFile, weightsFile, templateFile].includes(name);

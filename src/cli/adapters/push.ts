@@ -8,6 +8,7 @@ import { Readable } from 'node:stream';
 import { setTimeout } from 'node:timers/promises';
 import { systemClock } from '../../core/clock.ts';
 import { LorikeetError } from '../../core/errors.ts';
+import { templateDigest } from '../../registry/own-template.ts';
 import type { Adapter } from '../../server/schemas/adapters.ts';
 import { type Server, ServerRefusal } from '../ask-server.ts';
 import type { Invocation } from '../command.ts';
@@ -29,8 +30,10 @@ export async function pushAdapter(
   const called = fromHub ? path.replace(/^hf:[^/]*\/?/, '').replace(/[@:].*$/, '') : basename(resolve(path));
   const name = flags.name === undefined ? called.replace(/\.gguf$/, '') : String(flags.name);
   const folder = await readAdapterFolder(fromHub ? await fetchFromHub(invocation, path) : path);
+  // Whether a template that no version has would be kept is the server's to say, so it is sent again with all else.
+  const template = folder.template === null ? null : templateDigest(folder.template);
   const there = (await versionsOf(server, name)).find(
-    ({ digest, state }) => digest === folder.digest && state === 'ready',
+    ({ digest, state, chat_template: own }) => digest === folder.digest && state === 'ready' && own === template,
   );
   if (there !== undefined) return { adapter: there, created: false };
   const bar = progressBar(io.stderr, systemClock);
@@ -44,8 +47,9 @@ export async function pushAdapter(
   // The text and not the object: its bytes are part of the digest.
   const config = folder.config === null ? {} : { config: await readFile(folder.config, 'utf8') };
   const { companions } = folder;
+  const own = folder.template === null ? {} : { chat_template: folder.template };
   const weights = `sha256:${folder.weightsSha256}`;
-  const answer = await server.post('/v1/adapters', { name, ...config, weights, companions });
+  const answer = await server.post('/v1/adapters', { name, ...config, weights, companions, ...own });
   return { adapter: (await answer.json()) as Adapter, created: answer.status === 201 };
 }
 

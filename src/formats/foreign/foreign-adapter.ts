@@ -17,6 +17,8 @@ export type ForeignAdapter = {
   readonly tensors: readonly ForeignTensor[];
   /** What the other layout could not say, for the adapter's owner. */
   readonly warnings: readonly string[];
+  /** A chat template in the file itself. */
+  readonly template?: string | null;
 };
 
 /** adapter_config.json. The same adapter gives the same bytes. */

@@ -44,7 +44,11 @@ export function ggufAdapter({ metadata, tensors }: GgufFile, shape: ModelShape):
     if (half === 'a') ranks.set(name, tensor.shape[0]!);
     return toTensor(tensor, module, half, shape);
   });
-  return { config: configOf(alpha, ranks), tensors: converted, warnings: [warning] };
+  const template = metadata.get('tokenizer.chat_template');
+  return {
+    ...{ config: configOf(alpha, ranks), tensors: converted, warnings: [warning] },
+    template: typeof template === 'string' ? template : null,
+  };
 }
 
 const warning =

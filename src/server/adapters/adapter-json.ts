@@ -47,6 +47,7 @@ function adapterJson(services: Services, adapter: AdapterVersion, aliases: reado
     source: adapter.source,
     state: adapter.state,
     residency: residencyOf(services, adapter),
+    chat_template: adapter.templateDigest,
     warnings: [...adapter.warnings],
     aliases: aliases
       .filter(({ targets }) => targets.some((target) => target.version === version))

@@ -48,15 +48,15 @@ function meaningOf(part: Multipart): string | null {
 const fileNameOf = (part: Multipart): string =>
   part.type === 'file' ? (part.filename?.split(/[/\\]/).at(-1) ?? '') : '';
 
-/** What else lies in an adapter's folder is read past and noted; anything unknown is refused. */
+/** What else lies in an adapter's folder is noted, and read for a chat template; anything unknown is refused. */
 async function takeCompanion(part: Multipart, staged: StagedAdapter, watch: UploadWatch): Promise<void> {
   const name = [part.fieldname, fileNameOf(part)].find((each) => isCompanion(each) || isPickleName(each));
   if (name === undefined) throw unknownPart(part, known);
   if (isPickleName(name)) {
     throw new LorikeetError('adapter_invalid', { message: `Invalid adapter: ${name} ${pickleAdvice}.`, param: name });
   }
-  staged.companion(name);
-  if (part.type === 'file') for await (const _ of watch.reads(part.file));
+  if (part.type === 'file') await staged.companion(name, watch.reads(part.file));
+  else await staged.companion(name, bytesOf(part));
 }
 
 function bytesOf(part: Exclude<Multipart, { type: 'file' }>): Uint8Array {

@@ -5,14 +5,15 @@ import { constants } from 'node:fs';
 import { type FileHandle, open, readdir, realpath } from 'node:fs/promises';
 import { join, relative, resolve, sep } from 'node:path';
 import { LorikeetError } from '../../core/errors.ts';
-import { isCompanion, isPickleName, isWeightsName, pickleAdvice } from '../../registry/companions.ts';
+import type { StagedAdapter } from '../../registry/adapter-registry.ts';
+import { isCompanion, isPickleName, isWeightsName, mayHaveTemplate, pickleAdvice } from '../../registry/companions.ts';
 import { configFile, weightsFile } from './adapter-files.ts';
 
 export type AdapterFolder = AsyncDisposable & {
   readonly config: FileHandle;
   readonly weights: FileHandle;
-  /** Names of files beside them. */
-  readonly companions: readonly string[];
+  /** Files beside them; those that may have a chat template are open. */
+  readonly companions: readonly { readonly name: string; readonly file: FileHandle | null }[];
 };
 
 /** @param path absolute, or below the root. Throws `adapter_not_found` for what is missing or outside. */
@@ -28,9 +29,23 @@ export async function openAdapterFolder(root: string, path: string): Promise<Ada
   }
   const weightsName = names.includes(weightsFile) ? weightsFile : (names.find(isWeightsName) ?? weightsFile);
   const weights = opened.use(await openBelow(root, join(folder, weightsName), path));
+  const companions: { name: string; file: FileHandle | null }[] = [];
+  for (const name of names.filter(isCompanion)) {
+    const isRead = mayHaveTemplate(name);
+    companions.push({ name, file: isRead ? opened.use(await openBelow(root, join(folder, name), path)) : null });
+  }
   const kept = opened.move();
-  const companions = names.filter(isCompanion);
   return { config, weights, companions, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+}
+
+/** Takes all of it into an upload. */
+export async function stageFolder(
+  staged: StagedAdapter,
+  { config, weights, companions }: AdapterFolder,
+): Promise<void> {
+  for (const { name, file } of companions) await staged.companion(name, file?.createReadStream());
+  await staged.config(config.createReadStream());
+  await staged.weights(weights.createReadStream());
 }
 
 async function openBelow(root: string, file: string, path: string): Promise<FileHandle> {

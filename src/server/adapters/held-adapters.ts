@@ -84,6 +84,27 @@ function assertVirtual(adapters: readonly HeldAdapter[], applied: readonly Appli
 export const virtualTokensOf = ({ applied }: HeldAdapters): number =>
   applied.reduce((sum, { virtualTokens = 0 }) => sum + virtualTokens, 0);
 
+/** Lets them go where the work fails. */
+export async function orRelease<T>(held: HeldAdapters, work: () => T | Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    held.release();
+    throw error;
+  }
+}
+
+/** For as long as the work takes: nothing is generated on them. */
+export async function whileHeld<T>(
+  services: Services,
+  caller: Pick<FastifyRequest, 'tenant' | 'allowedAdapters'>,
+  named: readonly NamedAdapter[],
+  work: (held: HeldAdapters) => Promise<T>,
+): Promise<T> {
+  const held = await holdAdapters(services, caller, named);
+  return await work(held).finally(held.release);
+}
+
 async function leaseOrLoad(services: Services, tenant: string, reference: string): Promise<AdapterLease> {
   const { registry } = services;
   try {

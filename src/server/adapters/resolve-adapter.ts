@@ -2,7 +2,7 @@
 
 import { LorikeetError } from '../../core/errors.ts';
 import type { Services } from '../services.ts';
-import { openAdapterFolder } from './adapter-root.ts';
+import { openAdapterFolder, stageFolder } from './adapter-root.ts';
 
 /** Loads under way, by tenant and name: a crowd that asks for one adapter loads it once. */
 const underWay = new WeakMap<object, Map<string, Promise<boolean>>>();
@@ -27,9 +27,7 @@ async function loadFolder({ registry }: Services, root: string, tenant: string, 
     await using folder = await openAdapterFolder(root, name);
     const staged = await registry.stage(tenant);
     try {
-      for (const companion of folder.companions) staged.companion(companion);
-      await staged.config(folder.config.createReadStream());
-      await staged.weights(folder.weights.createReadStream());
+      await stageFolder(staged, folder);
       await staged.publish(name, { tenant, createdBy: null, source: 'load' });
       return true;
     } finally {

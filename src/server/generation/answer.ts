@@ -9,6 +9,7 @@ import {
   type HeldAdapters,
   holdAdapters,
   type NamedAdapter,
+  orRelease,
   virtualTokensOf,
 } from '../adapters/held-adapters.ts';
 import { errorAnswer } from '../http/error-answer.ts';
@@ -21,19 +22,25 @@ import { traceGeneration } from './trace-generation.ts';
 
 type Exchange = { readonly request: FastifyRequest; readonly reply: FastifyReply };
 
-/** Sequences to generate, and the adapters to hold for them. */
-export type Order = Pick<Work, 'asks'> & { readonly adapters: readonly NamedAdapter[] };
+/** What is generated, and what else the answer is made with. */
+export type Prepared = Pick<Work, 'asks'>;
 
-export async function answerWhole(
+/** Adapters to hold, and what to generate on them: prepared when it is known which versions they are. */
+export type Order<P extends Prepared> = {
+  readonly adapters: readonly NamedAdapter[];
+  prepare(held: HeldAdapters): P | Promise<P>;
+};
+
+export async function answerWhole<P extends Prepared>(
   services: Services,
   exchange: Exchange,
-  order: Order,
-): Promise<{ outcomes: Outcome[]; held: HeldAdapters }> {
-  const held = await hold(services, exchange, order);
-  const generation = await generate(services, workOf(services, exchange.request, order, held));
+  order: Order<P>,
+): Promise<{ outcomes: Outcome[]; held: HeldAdapters; prepared: P }> {
+  const { held, prepared } = await begin(services, exchange, order);
+  const generation = await generate(services, workOf(services, exchange.request, prepared, held));
   traceGeneration(services, exchange.request, held, generation.outcomes);
   abortWhenReaderLeaves(exchange.reply, generation);
-  return { outcomes: await generation.outcomes, held };
+  return { outcomes: await generation.outcomes, held, prepared };
 }
 
 /** Writes a generation's events; `end` writes what comes between the last token and `[DONE]`. */
@@ -44,24 +51,24 @@ export type StreamDialect = { readonly format: StreamFormat; errorBody(error: Lo
 
 const openai: StreamDialect = { format: openaiEvents, errorBody: errorAnswer };
 
-export async function answerStream(
+export async function answerStream<P extends Prepared>(
   services: Services,
   exchange: Exchange,
-  order: Order,
-  writerOf: (stream: EventStream, held: HeldAdapters) => EventWriter,
+  order: Order<P>,
+  writerOf: (stream: EventStream, held: HeldAdapters, prepared: P) => EventWriter,
   { format, errorBody }: StreamDialect = openai,
 ): Promise<FastifyReply> {
   const { request, reply } = exchange;
   const { heartbeatMs, streamEvents } = services.limits;
-  const held = await hold(services, exchange, order);
+  const { held, prepared } = await begin(services, exchange, order);
   const stream = eventStream({
     format,
     heartbeatMs,
     eventsMax: streamEvents,
     onTooSlow: () => request.log.warn('the reader of a stream is too slow and was cut off'),
   });
-  const writer = writerOf(stream, held);
-  const generation = await generate(services, workOf(services, request, order, held), writer).catch((error) => {
+  const writer = writerOf(stream, held, prepared);
+  const generation = await generate(services, workOf(services, request, prepared, held), writer).catch((error) => {
     stream.body.destroy();
     throw error;
   });
@@ -87,28 +94,27 @@ export async function answerStream(
 }
 
 /** Between this and `generate` nothing may fail: the adapters are held here, and let go there. */
-async function hold(
+async function begin<P extends Prepared>(
   services: Services,
   { request, reply }: Exchange,
-  { adapters, asks }: Order,
-): Promise<HeldAdapters> {
+  { adapters, prepare }: Order<P>,
+): Promise<{ held: HeldAdapters; prepared: P }> {
   const held = await holdAdapters(services, request, adapters);
-  try {
-    assertVirtualFits(services, asks, held);
-  } catch (error) {
-    held.release();
-    throw error;
-  }
+  const prepared = await orRelease(held, async () => {
+    const made = await prepare(held);
+    assertVirtualFits(services, made.asks, held);
+    return made;
+  });
+  reply.headers(digestHeaders(held));
   services.metrics.adaptersAsked(
     { tenant: held.tenant, names: held.adapters.map(({ adapter }) => adapter.name) },
     request.arrivedAt,
   );
-  reply.headers(digestHeaders(held));
-  return held;
+  return { held, prepared };
 }
 
 /** What stands before a text takes its room in the context: an answer may be shorter for it, a text has to fit. */
-function assertVirtualFits(services: Services, asks: Order['asks'], held: HeldAdapters): void {
+function assertVirtualFits(services: Services, asks: Prepared['asks'], held: HeldAdapters): void {
   const virtual = virtualTokensOf(held);
   if (virtual === 0) return;
   const context = services.contextTokens();
@@ -123,7 +129,7 @@ function assertVirtualFits(services: Services, asks: Order['asks'], held: HeldAd
 
 type WorkBody = { readonly timeout_ms?: number; readonly cache_salt?: string };
 
-function workOf({ requestTimeoutMs }: Services, request: FastifyRequest, { asks }: Order, held: HeldAdapters): Work {
+function workOf({ requestTimeoutMs }: Services, request: FastifyRequest, { asks }: Prepared, held: HeldAdapters): Work {
   const { tenant, keyPrefix, isBackground } = request;
   // Where nobody waits, the usual patience is no bound.
   const patience = isBackground ? null : requestTimeoutMs;

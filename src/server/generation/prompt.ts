@@ -6,6 +6,7 @@ import type { ChatMessage } from '../../tokenizer/tokenizer.ts';
 import type { Message } from '../schemas/prompt.ts';
 import type { Tool } from '../schemas/tools.ts';
 import type { Services } from '../services.ts';
+import type { ChatTemplate } from './chat-templates.ts';
 import { chatTurn } from './chat-turns.ts';
 import { contextPhrase } from './sampling.ts';
 
@@ -65,14 +66,18 @@ export type ChatParts = {
   readonly variables?: Readonly<Record<string, unknown>>;
 };
 
-export function encodeMessages(services: Services, messages: readonly Message[], parts: ChatParts = {}): number[] {
-  const { tokenizer } = services;
+export async function encodeMessages(
+  services: Services,
+  template: ChatTemplate,
+  messages: readonly Message[],
+  parts: ChatParts = {},
+): Promise<number[]> {
   const { tools = [] } = parts;
   const turns = messages.map(chatTurn);
   const chars = [...turns, ...tools].reduce((sum, turn) => sum + charsOf(turn), 0);
   refuseLongText(services, chars, 'messages');
   const { variables = {} } = parts;
-  return checkLength(services, tokenizer.encodeChat(turns, { tools, variables }), 'messages');
+  return checkLength(services, await template.encode(turns, { tools, variables }), 'messages');
 }
 
 /** What a turn or a tool adds to a prompt at most; a text alone needs no JSON. */

@@ -13,6 +13,8 @@ export type RouteSampling = {
   /** The name of the caller's field, for the error. */
   readonly maxTokensParam: string;
   readonly logprobs: number | null;
+  /** Tokens that end the output besides the model's own, as a conversation's template has it. */
+  readonly ends?: readonly number[];
 };
 
 export function toSamplingParams(
@@ -36,7 +38,10 @@ export function toSamplingParams(
     presencePenalty: body.presence_penalty ?? defaults.presencePenalty,
     logitBias: toLogitBias(body.logit_bias ?? {}, tokenizer.vocabulary),
     seed: body.seed === undefined ? defaults.seed : safeSeed(body.seed),
-    stopTokens: [...(body.ignore_eos ? [] : tokenizer.eosTokens), ...(body.stop_token_ids ?? [])],
+    stopTokens: [
+      ...(body.ignore_eos ? [] : [...tokenizer.eosTokens, ...(route.ends ?? [])]),
+      ...(body.stop_token_ids ?? []),
+    ],
     logprobs: route.logprobs,
   };
 }

@@ -2,6 +2,7 @@
 
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { HeldAdapters } from '../adapters/held-adapters.ts';
 import { answerStream, answerWhole, type StreamDialect } from '../generation/answer.ts';
 import { ollamaAsk, ollamaEnd, ollamaMessage } from '../generation/dialects/ollama.ts';
 import { adaptersOfModel } from '../generation/models.ts';
@@ -40,8 +41,10 @@ export const ollamaRoute =
       said: (parsed: ParsedOutput) => object,
     ) => {
       const { body } = request;
-      const { ask, reader } = await ollamaAsk(services, body, request.arrivedAt);
-      const order = { asks: [ask], adapters: adaptersOfModel(services, body.model.replace(/:latest$/, '')) };
+      const order = {
+        adapters: adaptersOfModel(services, body.model.replace(/:latest$/, '')),
+        prepare: (held: HeldAdapters) => ollamaAsk(services, body, { arrivedAt: request.arrivedAt, held }),
+      };
       const exchange = { request, reply };
       const line = (parsed: ParsedOutput, more: object) => ({
         ...{ model: body.model, created_at: new Date(clock.now()).toISOString() },
@@ -52,7 +55,7 @@ export const ollamaRoute =
           services,
           exchange,
           order,
-          (stream) => {
+          (stream, _, { reader }) => {
             const send = (parsed: ParsedOutput, more: object) => stream.send(JSON.stringify(line(parsed, more)));
             const write = (deltas: readonly OutputDelta[]) => {
               for (const delta of deltas) {
@@ -72,8 +75,9 @@ export const ollamaRoute =
           dialect,
         );
       }
-      const [outcome] = (await answerWhole(services, exchange, order)).outcomes;
-      return line(reader.parse(outcome!.text), ollamaEnd(outcome!));
+      const { outcomes, prepared } = await answerWhole(services, exchange, order);
+      const outcome = outcomes[0]!;
+      return line(prepared.reader.parse(outcome.text), ollamaEnd(outcome));
     };
 
     app.post('/api/chat', { config, schema: chat }, (request, reply) =>

@@ -3,6 +3,7 @@
 
 import { type FastifyPluginAsyncTypebox, type TSchema, Type } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { HeldAdapters } from '../adapters/held-adapters.ts';
 import { answerStream, answerWhole } from '../generation/answer.ts';
 import { tgiAdapters, tgiAnswer, tgiAsk, tgiStream, tgiWriter } from '../generation/dialects/tgi.ts';
 import { answerErrorsIn, tgiErrors } from '../http/error-dialects.ts';
@@ -40,8 +41,10 @@ export const tgiRoute =
 
     const answer = async (request: FastifyRequest<{ Body: TgiBody }>, reply: FastifyReply, streams: boolean) => {
       const { body } = request;
-      const adapters = tgiAdapters(body, model.name);
-      const order = { asks: [await tgiAsk(services, body, request.arrivedAt)], adapters };
+      const order = {
+        adapters: tgiAdapters(body, model.name),
+        prepare: (held: HeldAdapters) => tgiAsk(services, body, { arrivedAt: request.arrivedAt, held }),
+      };
       const exchange = { request, reply };
       const described = { services, body };
       if (streams) return answerStream(services, exchange, order, (stream) => tgiWriter(described, stream), tgiStream);

@@ -2,14 +2,20 @@
 
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../core/errors.ts';
-import { encodeMessages, encodePrompt } from '../generation/prompt.ts';
+import { chatTokens } from '../generation/dialects/chat-ask.ts';
+import { adaptersOfModel } from '../generation/models.ts';
+import { encodePrompt } from '../generation/prompt.ts';
 import { errorAnswers } from '../schemas/error.ts';
 import { Messages, TokenIds } from '../schemas/prompt.ts';
 import type { Services } from '../services.ts';
 
 const tags = ['generation'];
 const config = { scope: 'generate' } as const;
-const model = Type.Optional(Type.String({ description: "Adapters share the base model's tokens." }));
+const model = Type.Optional(
+  Type.String({
+    description: "Adapters share the base model's tokens; messages go through the chat template that they would.",
+  }),
+);
 
 const tokenize = {
   tags,
@@ -60,7 +66,8 @@ export const tokenizeRoute =
   async (app) => {
     const { tokenizer } = services;
 
-    app.post('/tokenize', { config, schema: tokenize }, async ({ body }) => {
+    app.post('/tokenize', { config, schema: tokenize }, async (request) => {
+      const { body } = request;
       const { prompt, messages, add_special_tokens: addSpecialTokens = true, return_token_strs: strings } = body;
       if ((prompt === undefined) === (messages === undefined)) {
         throw new LorikeetError('invalid_parameter', { message: 'Send either prompt or messages.', param: 'prompt' });
@@ -68,7 +75,7 @@ export const tokenizeRoute =
       const tokens =
         messages === undefined
           ? encodePrompt(services, prompt!, 'prompt', { addSpecialTokens })
-          : encodeMessages(services, messages);
+          : await chatTokens(services, request, adaptersOfModel(services, body.model), { messages });
       const spelled = tokens.map((token) => Buffer.from(tokenizer.tokenBytes(token)).toString());
       return {
         count: tokens.length,

@@ -35,6 +35,9 @@ export const Adapter = Type.Object({
       'The nearest place of its weights now: merged into weights beside the base, in pages beside the base, in the ' +
       "engine's memory, or on the disk alone.",
   }),
+  chat_template: nullable(
+    Type.String({ description: "`sha256:` of its own chat template; null: the base model's renders its messages." }),
+  ),
   warnings: Type.Array(Type.String({ description: 'What is legal and probably not meant.' })),
   aliases: Type.Array(Type.String({ description: 'Aliases that point to this version.' })),
 });
@@ -95,6 +98,9 @@ export const PublishBody = Type.Object(
         maxItems: limits.adapterCompanions,
         description: 'Names of files beside the adapter, as chat_template.jinja; what they would change is warned of.',
       }),
+    ),
+    chat_template: Type.Optional(
+      Type.String({ description: 'Its own chat template, which is kept where the server has a setting for it.' }),
     ),
   },
   { additionalProperties: false },

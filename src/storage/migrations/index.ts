@@ -14,6 +14,7 @@ import { addBatches } from './0009-batches.ts';
 import { addReplicas } from './0010-replicas.ts';
 import { addSharedQuotas } from './0011-shared-quotas.ts';
 import { addVirtualTokens } from './0012-virtual-tokens.ts';
+import { addAdapterTemplates } from './0013-adapter-templates.ts';
 
 /** Written against no table types: those follow later changes, and a migration must not. */
 type Migration = (db: Kysely<unknown>) => Promise<void>;
@@ -31,6 +32,7 @@ export const migrations: readonly Migration[] = [
   addReplicas,
   addSharedQuotas,
   addVirtualTokens,
+  addAdapterTemplates,
 ];
 
 /** The fewest of these migrations that a server may know and still work with the schema after the last one. */

@@ -1,5 +1,7 @@
 // A conversation in any interface's words -> one sequence to generate, and what every interface tells of its end.
 
+import type { FastifyRequest } from 'fastify';
+import { type HeldAdapters, type NamedAdapter, whileHeld } from '../../adapters/held-adapters.ts';
 import type { Message } from '../../schemas/prompt.ts';
 import type { SamplingBody } from '../../schemas/sampling.ts';
 import type { ToolsBody } from '../../schemas/tools.ts';
@@ -25,19 +27,38 @@ export type ChatAsk = {
   readonly logprobs?: number | null;
 };
 
+/** When it was asked, and on which adapters. */
+export type Asking = { readonly arrivedAt: number; readonly held: HeldAdapters };
+
+export type PreparedChat = { readonly asks: readonly [Ask]; readonly reader: ChatReader };
+
 export async function chatAsk(
   services: Services,
   { messages, sampling, maxTokens, maxTokensParam, tools = {}, asked = null, logprobs = null }: ChatAsk,
-  arrivedAt: number,
-): Promise<{ ask: Ask; reader: ChatReader }> {
-  const plan = planChat(services, tools, asked);
+  { arrivedAt, held }: Asking,
+): Promise<PreparedChat> {
+  const template = await services.chatTemplates.of(held);
+  const plan = planChat(template, tools, asked);
   const grammar = await compiledGrammar(services, plan.asked, sampling);
-  const promptTokens = encodeMessages(services, messages, plan);
-  const route = { maxTokens, maxTokensDefault: Number.POSITIVE_INFINITY, maxTokensParam, logprobs };
+  const promptTokens = await encodeMessages(services, template, messages, plan);
+  const { ends } = template;
+  const route = { maxTokens, maxTokensDefault: Number.POSITIVE_INFINITY, maxTokensParam, logprobs, ends };
   const params = toSamplingParams(services, sampling, route, promptTokens.length);
   const ask = { promptTokens, params, stop: stopsOf(sampling), arrivedAt, grammar };
-  return { ask, reader: chatOutput(services, plan, promptTokens) ?? plainReader };
+  return { asks: [ask], reader: chatOutput(services, plan, promptTokens) ?? plainReader };
 }
+
+/** The prompt alone, for routes that count. */
+export const chatTokens = (
+  services: Services,
+  caller: Pick<FastifyRequest, 'tenant' | 'allowedAdapters'>,
+  adapters: readonly NamedAdapter[],
+  { messages, tools = {}, asked = null }: Pick<ChatAsk, 'messages' | 'tools' | 'asked'>,
+): Promise<number[]> =>
+  whileHeld(services, caller, adapters, async (held) => {
+    const template = await services.chatTemplates.of(held);
+    return encodeMessages(services, template, messages, planChat(template, tools, asked));
+  });
 
 /** Drops what was not given: a member that is `undefined` is one that is there. */
 export function given<T extends object>(fields: T): { [Key in keyof T]?: Exclude<T[Key], undefined> } {

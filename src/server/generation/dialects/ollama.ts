@@ -11,15 +11,15 @@ import { type Asked, compiledGrammar, structureAt } from '../structured-output.t
 import { argumentsOf } from '../tools/call-arguments.ts';
 import { plainReader } from '../tools/chat-output.ts';
 import type { ParsedOutput } from '../tools/output-parser.ts';
-import { type ChatAsk, chatAsk, given } from './chat-ask.ts';
+import { type Asking, type ChatAsk, chatAsk, given, type PreparedChat } from './chat-ask.ts';
 
-export async function ollamaAsk(services: Services, body: OllamaBody, arrivedAt: number): ReturnType<typeof chatAsk> {
+export async function ollamaAsk(services: Services, body: OllamaBody, asking: Asking): Promise<PreparedChat> {
   const { num_predict = -1, repeat_penalty: repetition_penalty, num_ctx: _, ...options } = body.options ?? {};
   const sampling = given({ ...options, repetition_penalty });
   const maxTokens = num_predict > 0 ? num_predict : null;
   const shared = { sampling, maxTokens, maxTokensParam: 'options.num_predict', asked: askedOf(body) };
   const chat = (conversation: Pick<ChatAsk, 'messages' | 'tools'>) =>
-    chatAsk(services, { ...shared, ...conversation }, arrivedAt);
+    chatAsk(services, { ...shared, ...conversation }, asking);
   if ('messages' in body) {
     return chat({ messages: body.messages.map(turnOf), tools: given({ tools: body.tools, ...thinkingOf(body) }) });
   }
@@ -30,7 +30,8 @@ export async function ollamaAsk(services: Services, body: OllamaBody, arrivedAt:
   const promptTokens = encodePrompt(services, prompt, 'prompt');
   const route = { maxTokens, maxTokensDefault: Number.POSITIVE_INFINITY, maxTokensParam: shared.maxTokensParam };
   const params = toSamplingParams(services, sampling, { ...route, logprobs: null }, promptTokens.length);
-  return { ask: { promptTokens, params, stop: stopsOf(sampling), arrivedAt, grammar }, reader: plainReader };
+  const { arrivedAt } = asking;
+  return { asks: [{ promptTokens, params, stop: stopsOf(sampling), arrivedAt, grammar }], reader: plainReader };
 }
 
 function askedOf({ format }: OllamaBody): Asked | null {

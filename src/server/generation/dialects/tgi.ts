@@ -12,7 +12,7 @@ import { generateLogprobs } from '../logprobs.ts';
 import { encodeMessages, encodePrompt } from '../prompt.ts';
 import { stopsOf, toSamplingParams } from '../sampling.ts';
 import { type Asked, compiledGrammar, structureAt } from '../structured-output.ts';
-import { given } from './chat-ask.ts';
+import { type Asking, given } from './chat-ask.ts';
 
 export const tgiStream: StreamDialect = { format: plainEvents, errorBody: tgiErrors.body };
 
@@ -28,11 +28,12 @@ export function tgiAdapters({ parameters = {} }: TgiBody, baseName: string): Nam
 export async function tgiAsk(
   services: Services,
   { inputs, parameters = {} }: TgiBody,
-  arrivedAt: number,
-): Promise<Ask> {
+  { arrivedAt, held }: Asking,
+): Promise<{ asks: Ask[] }> {
   const grammar = await compiledGrammar(services, askedOf(parameters), samplingOf(parameters));
+  const template = await services.chatTemplates.of(held);
   const whole = parameters.apply_chat_template
-    ? encodeMessages(services, [{ role: 'user', content: inputs }])
+    ? await encodeMessages(services, template, [{ role: 'user', content: inputs }])
     : encodePrompt(
         services,
         inputs,
@@ -44,10 +45,11 @@ export async function tgiAsk(
     maxTokensDefault: maxNewTokens,
     maxTokensParam: 'max_new_tokens',
     logprobs: parameters.top_n_tokens ?? 0,
+    ...(parameters.apply_chat_template ? { ends: template.ends } : {}),
   };
   const sampling = samplingOf(parameters);
   const params = toSamplingParams(services, sampling, route, whole.length);
-  return { promptTokens: whole, params, stop: stopsOf(sampling), arrivedAt, grammar };
+  return { asks: [{ promptTokens: whole, params, stop: stopsOf(sampling), arrivedAt, grammar }] };
 }
 
 function askedOf({ grammar, response_format: format }: TgiParameters): Asked | null {

@@ -3,7 +3,7 @@
 
 import { LorikeetError } from '../../../core/errors.ts';
 import type { Tool, ToolsBody } from '../../schemas/tools.ts';
-import type { Services } from '../../services.ts';
+import type { ChatTemplate } from '../chat-templates.ts';
 import type { Asked } from '../structured-output.ts';
 import { type CallForm, callFormOf, callsGrammar, callsOrAnswer } from './call-forms.ts';
 import { templateVariables } from './template-variables.ts';
@@ -21,8 +21,11 @@ export type ChatPlan = {
 };
 
 /** @param asked a form of the output that is asked for beside the tools */
-export function planChat({ tokenizer }: Services, body: ToolsBody, asked: Asked | null): ChatPlan {
-  const { chatTemplate } = tokenizer;
+export function planChat(
+  { source: chatTemplate }: Pick<ChatTemplate, 'source'>,
+  body: ToolsBody,
+  asked: Asked | null,
+): ChatPlan {
   const variables = templateVariables(body, chatTemplate);
   const { tools, isForced, isNamed } = chosenTools(body);
   const form = tools.length > 0 ? callFormOf(chatTemplate) : null;

@@ -96,8 +96,9 @@ function stageForm(request: FastifyRequest, staged: StagedAdapter, watch: Upload
 
 async function stageJson({ body, tenant }: FastifyRequest, staged: StagedAdapter): Promise<string> {
   if (!body) throw new LorikeetError('unsupported_media_type', { message: 'Send a form, or JSON.' });
-  const { name, config: given, weights, companions = [] } = body as PublishBody;
-  for (const companion of companions) staged.companion(companion);
+  const { name, config: given, weights, companions = [], chat_template: template } = body as PublishBody;
+  for (const companion of companions) await staged.companion(companion);
+  if (template !== undefined) await staged.companion('chat_template.jinja', Buffer.from(template));
   if (given !== undefined) await staged.config(Buffer.from(typeof given === 'string' ? given : JSON.stringify(given)));
   await staged.uploadedWeights(tenant, weights);
   return name;

@@ -55,12 +55,13 @@ export const completionsRoute =
         .flatMap((promptTokens) => toAsks(services, body, promptTokens, request.arrivedAt))
         .map((ask) => ({ ...ask, grammar }));
       const head = headOf(services, 'cmpl', 'text_completion', body.model);
+      const order = { adapters, prepare: () => ({ asks }) };
       if (body.stream) {
-        return answerStream(services, { request, reply }, { asks, adapters }, (stream) => {
+        return answerStream(services, { request, reply }, order, (stream) => {
           return chunkWriter(stream, head, textChunks(services, asks.length), includesUsage(body), prompts.length);
         });
       }
-      const { outcomes } = await answerWhole(services, { request, reply }, { asks, adapters });
+      const { outcomes } = await answerWhole(services, { request, reply }, order);
       const kept = outcomes.flatMap((outcome, i) => ({ outcome, prompt: prompts[Math.floor(i / bestOf)]! }));
       const best = prompts.flatMap((_, i) => mostLikely(kept.slice(i * bestOf, (i + 1) * bestOf), n));
       const choices = best.map(({ outcome, prompt }, index) => {

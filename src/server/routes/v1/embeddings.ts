@@ -42,7 +42,8 @@ export const embeddingsRoute =
       checkDimensions(services, body);
       const prompts = await encodePrompts(services, body.input, 'input', { leaves: 0 });
       const asks = prompts.map((promptTokens) => ({ ...unsampled, promptTokens, arrivedAt, pooling }));
-      const { outcomes } = await answerWhole(services, { request, reply }, { asks, adapters });
+      const order = { adapters, prepare: () => ({ asks }) };
+      const { outcomes } = await answerWhole(services, { request, reply }, order);
       const { model: named, system_fingerprint } = headOf(services, 'emb', 'list', model);
       const { prompt_tokens } = usageOf(outcomes, prompts.length);
       const data = outcomes.map(({ embedding }, index) => ({

@@ -5,6 +5,7 @@ import { LorikeetError } from '../../../core/errors.ts';
 import { defaultSamplingParams } from '../../../core/sampling-params.ts';
 import type { HeldAdapters } from '../../adapters/held-adapters.ts';
 import { answerStream, answerWhole, type EventWriter } from '../../generation/answer.ts';
+import type { Asking } from '../../generation/dialects/chat-ask.ts';
 import type { Ask, Outcome, Piece } from '../../generation/generation.ts';
 import { alternatives, generateLogprobs } from '../../generation/logprobs.ts';
 import { adaptersOfBody } from '../../generation/models.ts';
@@ -44,12 +45,15 @@ export const generateRoute =
       { config: { scope: 'generate', describe: oneOfFields('prompt', 'messages') }, schema },
       async (request, reply) => {
         const { body } = request;
-        const adapters = adaptersOfBody(body);
-        const grammar = await compiledGrammar(services, structureOf(body), body);
-        const ask = { ...toAsk(services, body, request.arrivedAt), grammar };
+        const order = {
+          adapters: adaptersOfBody(body),
+          async prepare(held: HeldAdapters) {
+            const grammar = await compiledGrammar(services, structureOf(body), body);
+            return { asks: [{ ...(await toAsk(services, body, { arrivedAt: request.arrivedAt, held })), grammar }] };
+          },
+        };
         const id = `gen-${services.newId()}`;
-        const order = { asks: [ask], adapters };
-        const withLogprobs = ask.params.logprobs !== null;
+        const withLogprobs = (body.logprobs ?? null) !== null;
         if (body.stream) {
           return answerStream(services, { request, reply }, order, (stream, held) =>
             writer(services, stream, toAnswer(services, id, held, withLogprobs)),
@@ -61,13 +65,14 @@ export const generateRoute =
     );
   };
 
-function toAsk(services: Services, body: GenerateBody, arrivedAt: number): Ask {
-  const promptTokens = toPromptTokens(services, body);
+async function toAsk(services: Services, body: GenerateBody, { arrivedAt, held }: Asking): Promise<Ask> {
+  const { promptTokens, ends } = await toPrompt(services, body, held);
   const route = {
     maxTokens: body.max_tokens ?? null,
     maxTokensDefault: defaultSamplingParams.maxTokens,
     maxTokensParam: 'max_tokens',
     logprobs: body.logprobs ?? null,
+    ends,
   };
   return {
     promptTokens,
@@ -78,13 +83,18 @@ function toAsk(services: Services, body: GenerateBody, arrivedAt: number): Ask {
   };
 }
 
-function toPromptTokens(services: Services, { prompt, messages }: GenerateBody): number[] {
+type Prompt = { readonly promptTokens: number[]; readonly ends: readonly number[] };
+
+async function toPrompt(services: Services, { prompt, messages }: GenerateBody, held: HeldAdapters): Promise<Prompt> {
   if (prompt !== undefined && messages !== undefined) {
     const message = 'prompt and messages exclude each other.';
     throw new LorikeetError('invalid_parameter', { message, param: 'messages' });
   }
-  if (messages !== undefined) return encodeMessages(services, messages);
-  if (prompt !== undefined) return encodePrompt(services, prompt, 'prompt');
+  if (messages !== undefined) {
+    const template = await services.chatTemplates.of(held);
+    return { promptTokens: await encodeMessages(services, template, messages), ends: template.ends };
+  }
+  if (prompt !== undefined) return { promptTokens: encodePrompt(services, prompt, 'prompt'), ends: [] };
   throw new LorikeetError('missing_parameter', { message: 'prompt or messages is required.', param: 'prompt' });
 }
 

@@ -3,7 +3,7 @@
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';
-import { openAdapterFolder } from '../../adapters/adapter-root.ts';
+import { openAdapterFolder, stageFolder } from '../../adapters/adapter-root.ts';
 import { assertAllowed } from '../../adapters/allowed-adapters.ts';
 import { assertFreeName } from '../../generation/models.ts';
 import { answerErrorsIn, vllmErrors } from '../../http/error-dialects.ts';
@@ -56,9 +56,7 @@ export const loadLoraAdapterRoute =
         await using folder = await openAdapterFolder(adapterRoot, path);
         const staged = await registry.stage(tenant);
         try {
-          for (const companion of folder.companions) staged.companion(companion);
-          await staged.config(folder.config.createReadStream());
-          await staged.weights(folder.weights.createReadStream());
+          await stageFolder(staged, folder);
           const { adapter } = await staged.publish(name, { tenant, createdBy: keyPrefix, source: 'load' });
           request.changed = { target: `${name}@${adapter.version}`, after: { digest: adapter.digest } };
         } finally {

@@ -1,12 +1,11 @@
 // POST /v1/messages and /v1/messages/count_tokens: Anthropic's shape.
 
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
+import type { HeldAdapters } from '../../adapters/held-adapters.ts';
 import { answerStream, answerWhole, type StreamDialect } from '../../generation/answer.ts';
 import { anthropicMessage, anthropicWriter, chatOfMessages } from '../../generation/dialects/anthropic.ts';
-import { chatAsk, given } from '../../generation/dialects/chat-ask.ts';
+import { chatAsk, chatTokens, given, type PreparedChat } from '../../generation/dialects/chat-ask.ts';
 import { adaptersOfModel } from '../../generation/models.ts';
-import { encodeMessages } from '../../generation/prompt.ts';
-import { planChat } from '../../generation/tools/chat-plan.ts';
 import { answerErrorsIn, anthropicErrors } from '../../http/error-dialects.ts';
 import { namedEvents } from '../../http/event-stream.ts';
 import { CountBody, MessagesBody } from '../../schemas/anthropic.ts';
@@ -48,23 +47,32 @@ export const messagesRoute =
       const { body } = request;
       const { temperature, top_p, top_k, stop_sequences: stop } = body;
       const sampling = given({ temperature: temperature ?? 1, top_p, top_k, stop });
-      const { ask, reader } = await chatAsk(
-        services,
-        { ...chatOfMessages(body), sampling, maxTokens: body.max_tokens, maxTokensParam: 'max_tokens' },
-        request.arrivedAt,
-      );
-      const order = { asks: [ask], adapters: adaptersOfModel(services, body.model) };
-      const named = { id: `msg_${services.newId()}`, body, inputTokens: ask.promptTokens.length };
+      const ask = { ...chatOfMessages(body), sampling, maxTokens: body.max_tokens, maxTokensParam: 'max_tokens' };
+      const order = {
+        adapters: adaptersOfModel(services, body.model),
+        prepare: (held: HeldAdapters) => chatAsk(services, ask, { arrivedAt: request.arrivedAt, held }),
+      };
+      const id = `msg_${services.newId()}`;
+      const named = ({ asks: [{ promptTokens }] }: PreparedChat) => ({ id, body, inputTokens: promptTokens.length });
       const exchange = { request, reply };
       if (body.stream) {
-        return answerStream(services, exchange, order, (stream) => anthropicWriter(named, reader, stream), dialect);
+        return answerStream(
+          services,
+          exchange,
+          order,
+          (stream, _, prepared) => anthropicWriter(named(prepared), prepared.reader, stream),
+          dialect,
+        );
       }
-      const [outcome] = (await answerWhole(services, exchange, order)).outcomes;
-      return anthropicMessage(named, { outcome: outcome!, parsed: reader.parse(outcome!.text) });
+      const { outcomes, prepared } = await answerWhole(services, exchange, order);
+      const outcome = outcomes[0]!;
+      return anthropicMessage(named(prepared), { outcome, parsed: prepared.reader.parse(outcome.text) });
     });
 
-    app.post('/v1/messages/count_tokens', { config, schema: count }, async ({ body }) => {
-      const { messages, tools = {}, asked = null } = chatOfMessages(body);
-      return { input_tokens: encodeMessages(services, messages, planChat(services, tools, asked)).length };
+    app.post('/v1/messages/count_tokens', { config, schema: count }, async (request) => {
+      const { messages, tools = {}, asked = null } = chatOfMessages(request.body);
+      const adapters = adaptersOfModel(services, request.body.model);
+      const tokens = await chatTokens(services, request, adapters, { messages, tools, asked });
+      return { input_tokens: tokens.length };
     });
   };

@@ -1,14 +1,13 @@
 // POST /v1/responses: OpenAI's responses without state, which its newer helpers and the AI SDK call.
 
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
+import type { HeldAdapters } from '../../adapters/held-adapters.ts';
 import { answerStream, answerWhole } from '../../generation/answer.ts';
-import { chatAsk, given } from '../../generation/dialects/chat-ask.ts';
+import { chatAsk, chatTokens, given } from '../../generation/dialects/chat-ask.ts';
 import { responseWriter } from '../../generation/dialects/response-events.ts';
 import { outputItems, type ResponseHead, responseJson } from '../../generation/dialects/response-object.ts';
 import { chatOf, logprobsOf, refuseUnserved, responsesStream } from '../../generation/dialects/responses.ts';
 import { adaptersOfModel } from '../../generation/models.ts';
-import { encodeMessages } from '../../generation/prompt.ts';
-import { planChat } from '../../generation/tools/chat-plan.ts';
 import { checkUnsupported } from '../../generation/unsupported.ts';
 import { errorAnswers } from '../../schemas/error.ts';
 import { InputTokensBody, ResponsesBody } from '../../schemas/responses.ts';
@@ -48,12 +47,12 @@ export const responsesRoute =
       checkUnsupported(body, ResponsesBody.properties, reply, 'refused');
       const { temperature, top_p, seed, max_output_tokens: maxTokens = null } = body;
       const sampling = given({ temperature: temperature ?? 1, top_p, seed });
-      const { ask, reader } = await chatAsk(
-        services,
-        { ...chatOf(body), sampling, maxTokens, maxTokensParam: 'max_output_tokens', logprobs: logprobsOf(body) },
-        request.arrivedAt,
-      );
-      const order = { asks: [ask], adapters: adaptersOfModel(services, body.model) };
+      const limits = { maxTokens, maxTokensParam: 'max_output_tokens', logprobs: logprobsOf(body) };
+      const ask = { ...chatOf(body), sampling, ...limits };
+      const order = {
+        adapters: adaptersOfModel(services, body.model),
+        prepare: (held: HeldAdapters) => chatAsk(services, ask, { arrivedAt: request.arrivedAt, held }),
+      };
       const head: ResponseHead = {
         ...{ id: services.newId().replaceAll('-', ''), model: body.model ?? services.model.name, body },
         ...{ createdAt: Math.floor(services.clock.now() / 1000), tokenizer: services.tokenizer },
@@ -64,22 +63,23 @@ export const responsesRoute =
           services,
           exchange,
           order,
-          (stream) => responseWriter(head, reader, stream),
+          (stream, _, { reader }) => responseWriter(head, reader, stream),
           responsesStream,
         );
       }
-      const [outcome] = (await answerWhole(services, exchange, order)).outcomes;
-      return responseJson(head, {
-        outcome: outcome!,
-        output: outputItems(head, reader.parse(outcome!.text), outcome!),
-      });
+      const { outcomes, prepared } = await answerWhole(services, exchange, order);
+      const outcome = outcomes[0]!;
+      const output = outputItems(head, prepared.reader.parse(outcome.text), outcome);
+      return responseJson(head, { outcome, output });
     });
 
-    app.post('/v1/responses/input_tokens', { config, schema: count }, async ({ body }, reply) => {
+    app.post('/v1/responses/input_tokens', { config, schema: count }, async (request, reply) => {
+      const { body } = request;
       refuseUnserved(body);
       checkUnsupported(body, InputTokensBody.properties, reply, 'refused');
       const { messages, tools = {}, asked = null } = chatOf(body);
-      const tokens = encodeMessages(services, messages, planChat(services, tools, asked));
+      const adapters = adaptersOfModel(services, body.model);
+      const tokens = await chatTokens(services, request, adapters, { messages, tools, asked });
       return { object: 'response.input_tokens' as const, input_tokens: tokens.length };
     });
   };

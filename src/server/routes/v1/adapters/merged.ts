@@ -35,7 +35,7 @@ const answers = {
 export const mergedRoute =
   (services: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
-    const { offline, model, limits } = services;
+    const { offline, model, registry, limits } = services;
 
     app.get(url, { config, schema, exposeHeadRoute: false }, async (request, reply) => {
       const { format, dtype = 'F16', unpacked = 'false' } = request.query;
@@ -44,7 +44,8 @@ export const mergedRoute =
       return withLeases(services, { request, reply }, named, async ([lease], signal) => {
         const { adapter, files } = lease!;
         const name = `${model.name} with ${idOf(adapter)}`;
-        const order = { adapter: files, format, dtype, unpacked: unpacked === 'true', name };
+        const chatTemplate = await registry.template(adapter);
+        const order = { adapter: files, format, dtype, unpacked: unpacked === 'true', name, chatTemplate };
         reply.raw.once('close', services.offlinePlace(request.tenant));
         const { bytes, body } = await offline.exportMerged(order, signal);
         boundDownload(reply, limits);

@@ -2,7 +2,7 @@
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { packTar } from 'modern-tar/fs';
-import { configFile, weightsFile } from '../../../adapters/adapter-files.ts';
+import { configFile, templateFile, weightsFile } from '../../../adapters/adapter-files.ts';
 import { adaptersJson, idOf, listJson } from '../../../adapters/adapter-json.ts';
 import { settledWithin } from '../../../adapters/deletion.ts';
 import { digestHeader } from '../../../adapters/held-adapters.ts';
@@ -40,7 +40,8 @@ const remove = {
 const content = {
   tags,
   summary: 'Download a version as PEFT reads it',
-  description: 'An uncompressed tar of adapter_config.json and adapter_model.safetensors.',
+  description:
+    'An uncompressed tar of adapter_config.json, adapter_model.safetensors and, of its own, chat_template.jinja.',
   params: VersionParams,
   response: {
     200: { description: 'The archive.', content: { 'application/x-tar': { schema: { type: 'string' } } } },
@@ -85,6 +86,10 @@ export const versionsRoute =
       async ({ tenant, params }, reply) => {
         // Held while its reader takes it, so that a deletion does not cut the files off.
         const { adapter, files, release } = await registry.lease(tenant, reference(params));
+        const template = await registry.template(adapter).catch((error) => {
+          release();
+          throw error;
+        });
         if (reply.raw.destroyed) {
           release();
           return answerNobody(reply, null);
@@ -99,12 +104,13 @@ export const versionsRoute =
           mtime,
           mode: 0o644,
         });
+        const around = template === null ? [] : [{ type: 'content' as const, content: template, target: templateFile }];
         const fileName = `${idOf(adapter).replaceAll('/', '-')}.tar`;
         return reply
           .type('application/x-tar')
           .header('content-disposition', `attachment; filename="${fileName}"`)
           .header(digestHeader, adapter.digest)
-          .send(packTar([entry(files.config, configFile), entry(files.weights, weightsFile)]));
+          .send(packTar([...around, entry(files.config, configFile), entry(files.weights, weightsFile)]));
       },
     );
   };

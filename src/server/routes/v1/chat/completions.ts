@@ -2,7 +2,9 @@
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../../core/errors.ts';
+import type { HeldAdapters } from '../../../adapters/held-adapters.ts';
 import { answerStream, answerWhole } from '../../../generation/answer.ts';
+import type { Asking } from '../../../generation/dialects/chat-ask.ts';
 import type { Ask, Outcome } from '../../../generation/generation.ts';
 import { chatLogprobs } from '../../../generation/logprobs.ts';
 import { adaptersOfModel } from '../../../generation/models.ts';
@@ -18,7 +20,7 @@ import { encodeMessages } from '../../../generation/prompt.ts';
 import { paramsOfChoices, stopsOf, toSamplingParams } from '../../../generation/sampling.ts';
 import { compiledGrammar, structureOf } from '../../../generation/structured-output.ts';
 import { type ChatOutput, chatOutput } from '../../../generation/tools/chat-output.ts';
-import { type ChatPlan, planChat } from '../../../generation/tools/chat-plan.ts';
+import { planChat } from '../../../generation/tools/chat-plan.ts';
 import { checkMessages, checkUnsupported } from '../../../generation/unsupported.ts';
 import { ChatAnswer, ChatBody, ChatChunk } from '../../../schemas/chat.ts';
 import { eventOf } from '../../../schemas/describe.ts';
@@ -47,52 +49,65 @@ export const chatCompletionsRoute =
       checkMessages(body.messages);
       const adapters = adaptersOfModel(services, body.model);
       checkStreamOptions(body);
-      const plan = planChat(services, body, structureOf(body));
-      const grammar = await compiledGrammar(services, plan.asked, body);
-      const asks = toAsks(services, body, plan, request.arrivedAt).map((ask) => ({ ...ask, grammar }));
-      const output = chatOutput(services, plan, asks[0]!.promptTokens);
+      const order = {
+        adapters,
+        prepare: (held: HeldAdapters) => prepare(services, body, { arrivedAt: request.arrivedAt, held }),
+      };
       if (body.stream) {
         const head = headOf(services, 'chatcmpl', 'chat.completion.chunk', body.model);
-        return answerStream(services, { request, reply }, { asks, adapters }, (stream) =>
+        return answerStream(services, { request, reply }, order, (stream, _, { output }) =>
           chunkWriter(stream, head, deltaChunks(services, output), includesUsage(body), 1),
         );
       }
       const head = headOf(services, 'chatcmpl', 'chat.completion', body.model);
-      const { outcomes } = await answerWhole(services, { request, reply }, { asks, adapters });
+      const { outcomes, prepared } = await answerWhole(services, { request, reply }, order);
       const choices = outcomes.map((outcome, index) => ({
         index,
-        ...(output?.message(outcome) ?? plainMessage(outcome)),
+        ...(prepared.output?.message(outcome) ?? plainMessage(outcome)),
         logprobs: body.logprobs ? chatLogprobs(services.tokenizer, outcome.positions) : null,
       }));
       return { ...head, choices, usage: usageOf(outcomes, 1) };
     });
   };
 
+async function prepare(
+  services: Services,
+  body: ChatBody,
+  { arrivedAt, held }: Asking,
+): Promise<{ asks: Ask[]; output: ChatOutput | null }> {
+  const template = await services.chatTemplates.of(held);
+  const plan = planChat(template, body, structureOf(body));
+  const grammar = await compiledGrammar(services, plan.asked, body);
+  const promptTokens = await encodeMessages(services, template, body.messages, plan);
+  const asks = toAsks(services, body, { promptTokens, ends: template.ends });
+  return {
+    asks: asks.map((ask) => ({ ...ask, arrivedAt, grammar })),
+    output: chatOutput(services, plan, promptTokens),
+  };
+}
+
 const plainMessage = ({ text, finishReason }: Outcome) => ({
   message: { role: 'assistant' as const, content: text, refusal: null },
   finish_reason: finishReason,
 });
 
-function toAsks(services: Services, body: ChatBody, plan: ChatPlan, arrivedAt: number): Ask[] {
+type Prompt = { readonly promptTokens: readonly number[]; readonly ends: readonly number[] };
+
+function toAsks(services: Services, body: ChatBody, { promptTokens, ends }: Prompt): Omit<Ask, 'arrivedAt'>[] {
   if (body.top_logprobs && !body.logprobs) {
     const message = 'top_logprobs needs logprobs.';
     throw new LorikeetError('invalid_parameter', { message, param: 'top_logprobs' });
   }
-  const promptTokens = encodeMessages(services, body.messages, plan);
   const route = {
     maxTokens: body.max_completion_tokens ?? body.max_tokens ?? null,
     maxTokensDefault: Number.POSITIVE_INFINITY,
     maxTokensParam: body.max_completion_tokens === undefined ? 'max_tokens' : 'max_completion_tokens',
     logprobs: body.logprobs ? (body.top_logprobs ?? 0) : null,
+    ends,
   };
   const params = toSamplingParams(services, body, route, promptTokens.length);
   const stop = stopsOf(body);
-  return paramsOfChoices(params, body.n ?? 1).map((params) => ({
-    promptTokens,
-    params,
-    stop,
-    arrivedAt,
-  }));
+  return paramsOfChoices(params, body.n ?? 1).map((params) => ({ promptTokens, params, stop }));
 }
 
 const deltaChunks = ({ tokenizer }: Services, output: ChatOutput | null): ChunkShape => ({

@@ -1,0 +1,43 @@
+// Chat templates of adapters: the process that renders them, as uploads and conversations use it.
+
+import type { Config } from '../config.ts';
+import { systemTimers } from '../core/clock.ts';
+import { LorikeetError } from '../core/errors.ts';
+import { limits } from '../core/limits.ts';
+import type { AdapterTemplates } from '../registry/options.ts';
+import { startTemplates } from '../templates/start.ts';
+import type { TemplateProcess } from '../templates/template-process.ts';
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+
+export type Templates = Pick<TemplateProcess, 'render'> & { readonly ofUploads: AdapterTemplates };
+
+/** null where they are not wished for. @param open ends the process when it is closed */
+export function openTemplates(
+  { adapterTemplates }: Config,
+  tokenizer: Tokenizer,
+  open: AsyncDisposableStack,
+): Templates | null {
+  if (!adapterTemplates) return null;
+  const process = startTemplates({ timers: systemTimers, limits });
+  open.defer(() => process.close());
+  return {
+    render: (template, variables) => process.render(template, variables),
+    ofUploads: { base: tokenizer.chatTemplate, check: uploadCheck(tokenizer, process) },
+  };
+}
+
+/** It can be read, and two plain turns end it. Whether it likes them is not asked. */
+export function uploadCheck(
+  tokenizer: Pick<Tokenizer, 'endOfTurn'>,
+  process: Pick<TemplateProcess, 'render' | 'check'>,
+): AdapterTemplates['check'] {
+  return async (template) => {
+    await process.check(template);
+    const render = (variables: Parameters<TemplateProcess['render']>[1]) => process.render(template, variables);
+    try {
+      await tokenizer.endOfTurn({ source: template.source, render });
+    } catch (error) {
+      if (!(error instanceof LorikeetError && error.code === 'chat_template_failed')) throw error;
+    }
+  };
+}

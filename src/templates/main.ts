@@ -1,0 +1,38 @@
+// The process that renders adapters' chat templates. A tenant may write anything into one: a loop without an end, a
+// list that fills memory. So nothing else happens here, and whoever started this process ends it without regret.
+
+import { Template } from '@huggingface/jinja';
+import { LRUCache } from 'lru-cache';
+import { limits } from '../core/limits.ts';
+import { channelToParent } from '../protocol/child-process.ts';
+import type { TemplateEvent, TemplateQuestion } from './messages.ts';
+
+const channel = channelToParent<TemplateQuestion, TemplateEvent>('process of chat templates');
+const parsed = new LRUCache<string, Template>({ max: limits.chatTemplatesKept });
+
+channel.onCommand((question) => channel.send(answer(question)));
+channel.send({ type: 'ready' });
+
+function answer({ id, source, variables }: TemplateQuestion): TemplateEvent {
+  try {
+    const template = read(source);
+    const text = variables === null ? '' : template.render({ ...variables });
+    // Before it is looked at: a text that was doubled many times takes memory only then.
+    if (text.length <= limits.chatTemplateTextChars) return { type: 'rendered', id, text };
+    return { type: 'refused', id, message: `it makes more than ${limits.chatTemplateTextChars} characters of them` };
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    return { type: 'refused', id, message: message.slice(0, messageChars) };
+  }
+}
+
+function read(source: string): Template {
+  const known = parsed.get(source);
+  if (known !== undefined) return known;
+  const template = new Template(source);
+  parsed.set(source, template);
+  return template;
+}
+
+/** Long enough for what a template raises. */
+const messageChars = 500;

@@ -1,0 +1,13 @@
+// What crosses between the server and the process that renders adapters' chat templates: a question at a time.
+
+/** `variables` null: only whether the template can be read. */
+export type TemplateQuestion = {
+  readonly id: number;
+  readonly source: string;
+  readonly variables: Readonly<Record<string, unknown>> | null;
+};
+
+export type TemplateEvent =
+  | { readonly type: 'ready' }
+  | { readonly type: 'rendered'; readonly id: number; readonly text: string }
+  | { readonly type: 'refused'; readonly id: number; readonly message: string };

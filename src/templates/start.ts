@@ -1,0 +1,26 @@
+// The process with what it may have: no environment, nothing to write to, a small heap, and a place behind the engine.
+
+import { limits } from '../core/limits.ts';
+import { childStarter } from '../protocol/child-process.ts';
+import type { TemplateEvent, TemplateQuestion } from './messages.ts';
+import { TemplateProcess, type TemplateProcessOptions } from './template-process.ts';
+
+const nodeArguments = [
+  `--max-old-space-size=${limits.chatTemplateHeapMiB}`,
+  '--disallow-code-generation-from-strings',
+  '--permission',
+  '--allow-fs-read=*',
+];
+
+/** Started with the first question. */
+export const startTemplates = (options: Omit<TemplateProcessOptions, 'start'>): TemplateProcess =>
+  new TemplateProcess({
+    ...options,
+    start: childStarter<TemplateQuestion, TemplateEvent>(new URL('./main.ts', import.meta.url), {
+      env: {},
+      nice: 5,
+      nodeArguments,
+      // A template that ends it by memory would write pages into the log, as often as its tenant likes.
+      isSilent: true,
+    }),
+  });

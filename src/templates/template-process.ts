@@ -1,0 +1,185 @@
+// The owner of the process that renders adapters' chat templates. One question at a time, tenants in turns; where one
+// takes too long or its process dies of it, the process is ended and the template rests. Knows no conversations.
+
+import { LRUCache } from 'lru-cache';
+import type { Timers } from '../core/clock.ts';
+import { LorikeetError } from '../core/errors.ts';
+import type { limits } from '../core/limits.ts';
+import { type SharedPlaces, sharedPlaces } from '../core/shared-places.ts';
+import type { ChildProcess, StartChild } from '../protocol/child-process.ts';
+import type { TemplateEvent, TemplateQuestion } from './messages.ts';
+
+/** An adapter's own template, and in whose name it is rendered. */
+export type TenantTemplate = { readonly tenant: string; readonly source: string };
+
+export type TemplateProcessOptions = {
+  readonly start: StartChild<TemplateQuestion, TemplateEvent>;
+  readonly timers: Timers;
+  readonly limits: Pick<
+    { readonly [K in keyof typeof limits]: number },
+    'chatTemplateMs' | 'chatTemplateStartMs' | 'chatTemplateRestMs' | 'chatTemplatesWaiting'
+  >;
+};
+
+type Answer = Exclude<TemplateEvent, { type: 'ready' }>;
+type Job = { readonly question: TemplateQuestion; readonly answered: PromiseWithResolvers<Answer> };
+type Child = { readonly process: ChildProcess<TemplateQuestion>; isReady: boolean };
+
+/** How often a question's time may pass on a machine that is busy elsewhere. */
+const looksMax = 30;
+/** Of templates that rest: more are one tenant's attack, whose conversations take turns with the others' anyway. */
+const restingMax = 1024;
+
+export class TemplateProcess {
+  readonly #options: TemplateProcessOptions;
+  readonly #place: SharedPlaces;
+  /** The tenant whose turn is next comes first. */
+  readonly #waiting = new Map<string, Job[]>();
+  /** Templates that had to be ended, and why. */
+  readonly #resting: LRUCache<string, string>;
+  #child: Child | null = null;
+  #current: Job | null = null;
+  #nextId = 1;
+  #stopWatch = () => {};
+
+  constructor(options: TemplateProcessOptions) {
+    this.#options = options;
+    this.#resting = new LRUCache({ max: restingMax, ttl: options.limits.chatTemplateRestMs });
+    const message = 'Too many conversations wait for a chat template.';
+    this.#place = sharedPlaces(
+      options.limits.chatTemplatesWaiting,
+      () => new LorikeetError('server_overloaded', { message }),
+    );
+  }
+
+  /** Whether it can be read. Throws `adapter_invalid`, `chat_template_too_slow`, `server_overloaded`. */
+  async check(template: TenantTemplate): Promise<void> {
+    const answer = await this.#ask(template, null);
+    if (answer.type === 'rendered') return;
+    throw new LorikeetError('adapter_invalid', {
+      message: `Invalid adapter: its chat template cannot be read: ${answer.message}`,
+      param: 'chat_template',
+    });
+  }
+
+  /** Throws `chat_template_failed`, `chat_template_too_slow`, `server_overloaded`. */
+  async render(template: TenantTemplate, variables: Readonly<Record<string, unknown>>): Promise<string> {
+    const answer = await this.#ask(template, variables);
+    if (answer.type === 'rendered') return answer.text;
+    const message = `The adapter's chat template refused these messages: ${answer.message}`;
+    throw new LorikeetError('chat_template_failed', { message, param: 'messages' });
+  }
+
+  close(): void {
+    this.#stopWatch();
+    const jobs = [...(this.#current === null ? [] : [this.#current]), ...[...this.#waiting.values()].flat()];
+    this.#waiting.clear();
+    this.#current = null;
+    this.#end();
+    for (const { answered } of jobs) answered.reject(new LorikeetError('server_draining'));
+  }
+
+  async #ask({ tenant, source }: TenantTemplate, variables: TemplateQuestion['variables']): Promise<Answer> {
+    const why = this.#resting.get(source);
+    if (why !== undefined) throw tooSlow(`${why} lately, and is not tried again for a minute`);
+    const leave = this.#place(tenant);
+    const answered = Promise.withResolvers<Answer>();
+    const job = { question: { id: this.#nextId++, source, variables }, answered };
+    const jobs = this.#waiting.get(tenant);
+    if (jobs === undefined) this.#waiting.set(tenant, [job]);
+    else jobs.push(job);
+    this.#next();
+    return await answered.promise.finally(leave);
+  }
+
+  #next(): void {
+    if (this.#current !== null) return;
+    const [turn] = this.#waiting;
+    if (turn === undefined) return;
+    const [tenant, jobs] = turn;
+    this.#current = jobs.shift()!;
+    // Behind all others.
+    this.#waiting.delete(tenant);
+    if (jobs.length > 0) this.#waiting.set(tenant, jobs);
+    this.#child ??= this.#start();
+    this.#child.process.send(this.#current.question);
+    this.#watch(this.#child);
+  }
+
+  #start(): Child {
+    const child: Child = {
+      isReady: false,
+      process: this.#options.start({
+        onEvent: (event) => {
+          if (this.#child === child) this.#take(child, event);
+        },
+        onExit: () => {
+          if (this.#child !== child) return;
+          this.#fail(child.isReady ? 'it took more memory than a template may have' : null);
+        },
+      }),
+    };
+    return child;
+  }
+
+  #take(child: Child, event: TemplateEvent): void {
+    if (event.type === 'ready') {
+      child.isReady = true;
+      if (this.#current !== null) this.#watch(child);
+      return;
+    }
+    if (event.id === this.#current?.question.id) this.#settle(({ answered }) => answered.resolve(event));
+  }
+
+  /** A template waits for nothing, so its time is the processor's, however busy the machine is. */
+  #watch({ isReady, process }: Child): void {
+    const { timers, limits } = this.#options;
+    this.#stopWatch();
+    if (!isReady) {
+      this.#stopWatch = timers.after(limits.chatTemplateStartMs, () => this.#fail(null));
+      return;
+    }
+    // Where the system does not tell, the template has had all the time that passed.
+    const processorMs = () => process.processorMs?.() ?? null;
+    const began = processorMs();
+    const look = (left: number): void => {
+      this.#stopWatch = timers.after(limits.chatTemplateMs, () => {
+        const now = processorMs();
+        const isSlow = began === null || now === null || now - began >= limits.chatTemplateMs;
+        if (left > 0 && !isSlow) look(left - 1);
+        else this.#fail(`it took longer than ${limits.chatTemplateMs} ms`);
+      });
+    };
+    look(looksMax);
+  }
+
+  /** @param why what the template is at fault for; null: the process never started */
+  #fail(why: string | null): void {
+    this.#end();
+    this.#settle(({ question: { source }, answered }) => {
+      if (why !== null) this.#resting.set(source, why);
+      answered.reject(why === null ? notStarted() : tooSlow(why));
+    });
+  }
+
+  #settle(work: (job: Job) => void): void {
+    this.#stopWatch();
+    const job = this.#current;
+    this.#current = null;
+    if (job !== null) work(job);
+    this.#next();
+  }
+
+  #end(): void {
+    this.#child?.process.kill();
+    this.#child = null;
+  }
+}
+
+const tooSlow = (why: string) =>
+  new LorikeetError('chat_template_too_slow', {
+    message: `The adapter's chat template was not rendered: ${why}.`,
+    param: 'messages',
+  });
+
+const notStarted = () => new LorikeetError('internal_error', { message: 'No chat template can be rendered.' });

@@ -1,0 +1,128 @@
+// The process that renders adapters' chat templates: what it makes of them, beside transformers, and what hostile ones
+// cost.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import test, { type TestContext } from 'node:test';
+import { systemTimers } from '../../src/core/clock.ts';
+import type { LorikeetError } from '../../src/core/errors.ts';
+import { limits } from '../../src/core/limits.ts';
+import { startTemplates } from '../../src/templates/start.ts';
+import type { TemplateProcess, TemplateProcessOptions } from '../../src/templates/template-process.ts';
+
+type Renders = {
+  readonly sources: readonly string[];
+  readonly cases: readonly { source: number; variables: Record<string, unknown>; text: string | null }[];
+};
+const renders: Renders = JSON.parse(
+  readFileSync(new URL('../fixtures/template-renders.json', import.meta.url), 'utf8'),
+);
+
+function processFor(t: TestContext, own: Partial<TemplateProcessOptions['limits']> = {}): TemplateProcess {
+  const process = startTemplates({ timers: systemTimers, limits: { ...limits, ...own } });
+  t.after(() => process.close());
+  return process;
+}
+
+const by = (source: string, tenant = 'a') => ({ tenant, source });
+const failsWith =
+  (code: string, message = /./) =>
+  (error: LorikeetError) =>
+    error.code === code && message.test(error.message);
+const doubled =
+  "{% set ns = namespace(x='abcdefgh') %}{% for i in range(TIMES) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}";
+
+test('templates of several families make the text that transformers makes of them', async (t) => {
+  const process = processFor(t);
+  assert.ok(renders.cases.length > 20);
+  for (const { source, variables, text } of renders.cases) {
+    const rendered = process.render(by(renders.sources[source]!), variables);
+    if (text === null) await assert.rejects(rendered, failsWith('chat_template_failed', /alternate|supported/));
+    else assert.equal(await rendered, text);
+  }
+});
+
+test('a template that cannot be read is refused, with what is wrong', async (t) => {
+  const process = processFor(t);
+  const unreadable = [
+    '{% if x %}no end',
+    '{{ x',
+    `{{ ${'('.repeat(30_000)}1${')'.repeat(30_000)} }}`,
+    '{% if true %}'.repeat(5000) + '{% endif %}'.repeat(5000),
+  ];
+  for (const source of unreadable) {
+    await assert.rejects(process.check(by(source)), failsWith('adapter_invalid', /cannot be read: \S/));
+  }
+  await process.check(by('{{ raise_exception("never") }}'));
+});
+
+const hostile: Readonly<Record<string, string>> = {
+  'a loop without an end':
+    '{% for i in range(100000) %}{% for j in range(100000) %}{% for k in range(100000) %}{% endfor %}{% endfor %}{% endfor %}',
+  'a range of a thousand million': '{% for i in range(1000000000) %}x{% endfor %}',
+  'a list that doubles':
+    '{% set ns = namespace(x=[1,2,3,4]) %}{% for i in range(40) %}{% set ns.x = ns.x + ns.x %}{% endfor %}',
+  'a text that doubles and is looked at': `${doubled.replace('TIMES', '25')}{{ ns.x | upper }}`,
+  'a text that doubles and is cut': `${doubled.replace('TIMES', '24')}{{ ns.x.split('a') | length }}`,
+  'a text that doubles and becomes JSON': `${doubled.replace('TIMES', '25')}{{ ns.x | tojson }}`,
+};
+
+for (const [what, source] of Object.entries(hostile)) {
+  test(`${what} ends the process and not the server; the template rests, and others go on`, async (t) => {
+    const process = processFor(t);
+    const bad = process.render(by(source, 'hostile'), {});
+    const good = Array.from({ length: 3 }, (_, i) => process.render(by('{{ i }}', 'honest'), { i }));
+    await assert.rejects(bad, (error: LorikeetError) => /^chat_template_(too_slow|failed)$/.test(error.code));
+    assert.deepEqual(await Promise.all(good), ['0', '1', '2']);
+  });
+}
+
+test('a text that is longer than any conversation is refused without being made', async (t) => {
+  const source = `${doubled.replace('TIMES', '25')}{{ ns.x }}`;
+  await assert.rejects(processFor(t).render(by(source), {}), failsWith('chat_template_failed', /8388608 characters/));
+});
+
+test('a template that had to be ended is refused at once for a while, and no other', async (t) => {
+  const process = processFor(t, { chatTemplateMs: 300, chatTemplateRestMs: 3_600_000 });
+  const source = hostile['a loop without an end']!;
+  await assert.rejects(process.render(by(source), {}), failsWith('chat_template_too_slow', /longer than 300 ms/));
+  for (let i = 0; i < 3; i++) {
+    await assert.rejects(process.render(by(source), {}), failsWith('chat_template_too_slow', /lately/));
+  }
+  assert.equal(await process.render(by('{{ x }}'), { x: 'fine' }), 'fine');
+});
+
+test('after its rest it is tried again', async (t) => {
+  const process = processFor(t, { chatTemplateMs: 300, chatTemplateRestMs: 1 });
+  const source = hostile['a loop without an end']!;
+  await assert.rejects(process.render(by(source), {}), failsWith('chat_template_too_slow'));
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  await assert.rejects(process.render(by(source), {}), failsWith('chat_template_too_slow', /longer than/));
+});
+
+test('tenants take turns: one that fills the queue delays another by one of its own', async (t) => {
+  const process = processFor(t);
+  const order: string[] = [];
+  const ask = (tenant: string, i: number) =>
+    process.render(by('{{ i }}', tenant), { i }).then((text) => void order.push(`${tenant}${text}`));
+  await Promise.all([...Array.from({ length: 6 }, (_, i) => ask('a', i)), ask('b', 0), ask('b', 1)]);
+  assert.deepEqual(order, ['a0', 'a1', 'b0', 'a2', 'b1', 'a3', 'a4', 'a5']);
+});
+
+test('more conversations than may wait are refused, those of the tenant that has most', async (t) => {
+  const process = processFor(t, { chatTemplatesWaiting: 4 });
+  const asked = Array.from({ length: 5 }, (_, i) => process.render(by('{{ i }}', 'a'), { i }));
+  const other = process.render(by('b', 'b'), {});
+  const ended = await Promise.allSettled(asked);
+  const refused = ended.filter((one) => one.status === 'rejected');
+  assert.ok(refused.length > 0 && refused.length < 5);
+  for (const { reason } of refused) assert.equal(reason.code, 'server_overloaded');
+  assert.equal(await other, 'b');
+});
+
+test('what waits when the server goes down is told so', async (t) => {
+  const process = processFor(t);
+  const asked = process.render(by('{{ i }}'), {});
+  process.close();
+  await assert.rejects(asked, failsWith('server_draining'));
+});
