@@ -33,8 +33,8 @@ export function trainingFiles(parts: JobParts): TrainingFiles {
       }
       return stagedFile(parts, begin(tenant));
     },
-    async list(tenant, { purpose, ...page }) {
-      return (await files.list(tenant, purpose, page)).map((row) => fileOf(row, row.id));
+    async list(tenant, { purposes, ...page }) {
+      return (await files.list(tenant, purposes, page)).map((row) => fileOf(row, row.id));
     },
     find,
     pathOf: ({ digest }) => folder.pathOf(digest),

@@ -42,7 +42,7 @@ export type StagedTrainingFile = {
 };
 
 export type FilePage = {
-  readonly purpose: string | null;
+  readonly purposes: readonly FilePurpose[];
   readonly after: string | null;
   readonly limit: number;
   readonly newestFirst: boolean;

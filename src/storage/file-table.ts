@@ -27,14 +27,14 @@ export function fileTable(db: Database) {
         .selectAll()
         .where((row) => row.and({ tenant, id }))
         .executeTakeFirst(),
-    list(tenant: string, purpose: string | null, { after, limit, newestFirst }: Page): Promise<FileRow[]> {
-      let query = db.selectFrom('files').selectAll().where('tenant', '=', tenant);
-      if (purpose !== null) query = query.where('purpose', '=', purpose);
+    async list(tenant: string, purposes: readonly string[], { after, limit, newestFirst }: Page): Promise<FileRow[]> {
+      if (purposes.length === 0) return [];
+      let query = db.selectFrom('files').selectAll().where('tenant', '=', tenant).where('purpose', 'in', purposes);
       if (after !== null) {
         const at = db.selectFrom('files').select('seq').where('id', '=', after).where('tenant', '=', tenant);
         query = query.where('seq', newestFirst ? '<' : '>', at);
       }
-      return query
+      return await query
         .orderBy('seq', newestFirst ? 'desc' : 'asc')
         .limit(limit)
         .execute();

@@ -70,7 +70,7 @@ async function assertHasAll(t: TestContext, dataDir: string, known: Known): Prom
   assert.equal((await mergeTable(database).all()).length, 1);
   const job = await training.jobs.find('a', known.job);
   assert.deepEqual([job.state, job.adapter], ['succeeded', 'trained@1']);
-  const files = await training.files.list('b', { after: null, limit: 10, newestFirst: true, purpose: null });
+  const files = await training.files.list('b', { after: null, limit: 10, newestFirst: true, purposes: ['fine-tune'] });
   assert.equal(files.length, 2);
   for (const file of files) assert.ok(existsSync(training.files.pathOf(file)));
   assert.deepEqual(

@@ -244,11 +244,12 @@ test('files: one row an id, pages both ways, sums', async (t) => {
   const again = await table.insert({ ...file('a'), filename: 'y' });
   assert.equal(again.filename, 'x');
   const ids = async (after: string | null, newestFirst: boolean) =>
-    (await table.list('t', null, { after, limit: 2, newestFirst })).map(({ id }) => id);
+    (await table.list('t', ['fine-tune'], { after, limit: 2, newestFirst })).map(({ id }) => id);
   assert.deepEqual(
     [await ids(null, true), await ids('a', true), await ids('c', false)],
     [['b', 'a'], ['c'], ['a', 'b']],
   );
+  assert.deepEqual(await table.list('t', [], { after: null, limit: 9, newestFirst: true }), []);
   assert.deepEqual({ ...(await table.kept('t')) }, { count: 3, bytes: 9e9 });
   assert.deepEqual({ ...(await table.kept('nobody')) }, { count: 0, bytes: 0 });
   await table.delete('a');

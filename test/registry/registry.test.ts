@@ -21,7 +21,7 @@ test('what was uploaded can be leased, and its files are a PEFT folder', async (
   assert.deepEqual(others, {
     ...{ tenant: 'default', name: 'org/style', version: 1, r: 2, targetModules: ['q_proj'], parameters: 64 },
     ...{ baseDigest: testBase.digest, bytes: content.weights.length, createdBy: 'abc', source: 'upload' },
-    ...{ state: 'ready', warnings: [] },
+    ...{ state: 'ready', templateDigest: null, warnings: [] },
   });
   const lease = await registry.lease('default', 'org/style');
   assert.deepEqual(lease.adapter, adapter);

@@ -85,6 +85,23 @@ const causes: Partial<Record<ErrorCode, Cause>> = {
   unsupported_parameter: { ask: ({ post }) => post('/v1/completions', { ...prompt, suffix: 'x' }) },
   context_length_exceeded: posting({ prompt: 'x'.repeat(600) }),
   chat_template_failed: posting({ messages: [{ role: 'user', name: 'refused', content: 'x' }] }),
+  chat_template_too_slow: {
+    options: {
+      registry: {
+        templates: { base: null, check: () => Promise.reject(new LorikeetError('chat_template_too_slow')) },
+      },
+    },
+    ask({ app }) {
+      const file = (name: string, content: string) => ({ name, filename: name, content });
+      const parts = [
+        file('chat_template.jinja', 'x'),
+        file('adapter_config.json', '{"r":8,"target_modules":["q_proj"]}'),
+        file('adapter_model.safetensors', 'w'),
+      ];
+      const form = formOf({ name: 'name', content: 'a' }, ...parts);
+      return app.inject({ method: 'POST', url: '/v1/adapters', ...form });
+    },
+  },
   grammar_invalid: posting({ ...prompt, guided_regex: '(?=a)b' }),
   grammar_too_complex: posting({ ...prompt, guided_json: { enum: ['x'.repeat(limits.grammarChars)] } }),
   invalid_api_key: { options: { deps: { adminKey: 'secret' } }, ask: ({ post }) => post(url, prompt) },

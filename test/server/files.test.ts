@@ -112,7 +112,60 @@ test('a file of a tenant is nobody else’s', async (t) => {
   const hidden = await testing.app.inject({ url: `${url}/${id}`, headers: theirs });
   assert.equal(hidden.body.replace(id, 'file-none'), missing.body);
   assert.equal((await testing.app.inject({ method: 'DELETE', url: `${url}/${id}`, headers: theirs })).statusCode, 404);
-  assert.equal((await testing.app.inject({ url, headers: other })).json().error.code, 'insufficient_permissions');
+  const ofOther = await testing.app.inject({ url: `${url}/${id}`, headers: other });
+  assert.equal(ofOther.json().error.code, 'insufficient_permissions');
+});
+
+test('a key sees the files of the work that it may do: rows with train, a batch’s with generate', async (t) => {
+  const testing = await testApp(t);
+  const keyOf = async (...scopes: ('train' | 'generate' | 'adapters')[]) => {
+    const { key } = await testing.keys.create({ tenant: 'a', name: 'n', scopes });
+    return { authorization: `Bearer ${key}` };
+  };
+  const keys = {
+    train: await keyOf('train'),
+    generate: await keyOf('generate'),
+    both: await keyOf('train', 'generate'),
+  };
+  const sendAs = (headers: Record<string, string>, purpose: string, isFirst: boolean) => {
+    const parts = [
+      { name: 'purpose', content: purpose },
+      { name: 'file', filename: 'x.jsonl', content: rowsText(2) },
+    ];
+    const form = formOf(...(isFirst ? parts : parts.reverse()));
+    return testing.app.inject({ method: 'POST', url, payload: form.payload, headers: { ...form.headers, ...headers } });
+  };
+  const ids: Record<string, string> = {};
+  for (const [scope, purpose] of [
+    ['train', 'fine-tune'],
+    ['generate', 'batch'],
+  ] as const) {
+    const wrong = keys[scope === 'train' ? 'generate' : 'train'];
+    for (const isFirst of [true, false]) {
+      const refused = await sendAs(wrong, purpose, isFirst);
+      assert.deepEqual([refused.statusCode, refused.json().error.code], [403, 'insufficient_permissions']);
+      assert.match(refused.json().error.message, new RegExp(`'${scope}'`));
+    }
+    ids[scope] = (await sendAs(keys[scope], purpose, false)).json().id;
+    const path = `${url}/${ids[scope]}`;
+    for (const [address, method] of [
+      [path, 'GET'],
+      [`${path}/content`, 'GET'],
+      [path, 'DELETE'],
+    ] as const) {
+      assert.equal((await testing.app.inject({ url: address, method, headers: wrong })).statusCode, 403, address);
+    }
+    assert.equal((await testing.app.inject({ url: `${path}/content`, headers: keys[scope] })).statusCode, 200);
+  }
+  const listed = async (headers: Record<string, string>, query = '') =>
+    (await testing.app.inject({ url: `${url}${query}`, headers })).json().data.map(({ id }: { id: string }) => id);
+  assert.deepEqual(await listed(keys.train), [ids.train]);
+  assert.deepEqual(await listed(keys.generate), [ids.generate]);
+  assert.deepEqual(await listed(keys.both), [ids.generate, ids.train]);
+  assert.deepEqual(await listed(keys.both, '?purpose=batch'), [ids.generate]);
+  assert.deepEqual(await listed(keys.generate, '?purpose=fine-tune'), []);
+  const neither = await testing.app.inject({ url, headers: await keyOf('adapters') });
+  assert.match(neither.json().error.message, /lacks the scope 'train' or 'generate'/);
 });
 
 test('a web page cannot make a browser send rows to a server without keys', async (t) => {

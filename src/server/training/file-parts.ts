@@ -13,13 +13,17 @@ export async function stageRows(
   parts: AsyncIterable<Multipart>,
   staged: StagedTrainingFile,
   watch: UploadWatch,
+  /** Throws where the caller may not bring files for this. */
+  assertMay: (purpose: UploadPurpose) => void,
 ): Promise<{ filename: string; purpose: UploadPurpose }> {
   let filename: string | null = null;
   let purpose: UploadPurpose | null = null;
   await eachPart(parts, watch, async (part) => {
     if (part.fieldname.startsWith('expires_after')) throw unsupportedExpiry();
-    if (part.fieldname === 'purpose') purpose = assertPurpose(textOf(part));
-    else if (part.fieldname !== 'file') throw unknownPart(part, known);
+    if (part.fieldname === 'purpose') {
+      purpose = assertPurpose(textOf(part));
+      assertMay(purpose);
+    } else if (part.fieldname !== 'file') throw unknownPart(part, known);
     else if (filename !== null) throw invalidPart('file is there twice.', 'file');
     else {
       filename = nameOf(part);

@@ -25,7 +25,7 @@ type Changed = {
 
 const readingMethods: readonly string[] = ['GET', 'HEAD', 'OPTIONS'];
 /** Generation changes nothing that is kept. */
-const idleScopes: readonly (string | undefined)[] = ['generate', 'none'];
+const idleScopes: readonly unknown[] = ['generate', 'none'];
 
 export function addAudit(app: FastifyInstance, { audit }: Services): void {
   app.addHook('onRoute', ({ method, url, config }) => {

@@ -12,8 +12,11 @@ import { lineCaller } from './lines.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** The scope that a caller's key must have; `none` asks for no key. Every route has one. */
-    scope?: Scope | 'none';
+    /**
+     * The scope that a caller's key must have; `none` asks for no key. Every route has one. Of several the key must have
+     * one, and the route itself looks whether it is the right one for what is asked.
+     */
+    scope?: Scope | 'none' | readonly Scope[];
   }
   interface FastifyRequest {
     /** Comes from the key; an operator's request may name another. Never from a body. */
@@ -74,9 +77,12 @@ export function addAuth(app: FastifyInstance, services: Services): void {
 }
 
 /** Throws `insufficient_permissions`. */
-function assertScope({ can }: Pick<Caller, 'can'>, scope: Scope | 'none' | undefined): void {
-  if (scope === 'none' || (scope !== undefined && can(scope))) return;
-  throw new LorikeetError('insufficient_permissions', { message: `The API key lacks the scope '${scope}'.` });
+export function assertScope({ can }: Pick<Caller, 'can'>, scope: Scope | 'none' | readonly Scope[] | undefined): void {
+  const any = [scope ?? []].flat();
+  if (any.some((one) => one === 'none' || can(one))) return;
+  throw new LorikeetError('insufficient_permissions', {
+    message: `The API key lacks the scope ${any.map((one) => `'${one}'`).join(' or ')}.`,
+  });
 }
 
 const all = { can: () => true, isOperator: true, allowedAdapters: null };

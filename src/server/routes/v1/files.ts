@@ -3,7 +3,9 @@
 import { createReadStream } from 'node:fs';
 import multipart from '@fastify/multipart';
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
+import type { FastifyRequest } from 'fastify';
 import { LorikeetError } from '../../../core/errors.ts';
+import type { TrainingFile } from '../../../jobs/training-files.ts';
 import { listJson } from '../../adapters/adapter-json.ts';
 import { boundDownload } from '../../http/download.ts';
 import { watchUpload } from '../../http/upload-watch.ts';
@@ -13,10 +15,11 @@ import { errorAnswers } from '../../schemas/error.ts';
 import { FileList, FileObject, FileParams, FileQuery } from '../../schemas/files.ts';
 import type { Services } from '../../services.ts';
 import { stageRows } from '../../training/file-parts.ts';
+import { assertMay, fileScopes, shownPurposes } from '../../training/file-scopes.ts';
 import { fileJson } from '../../training/job-json.ts';
 
 const tags = ['training'];
-const config = { scope: 'train' } as const;
+const config = { scope: fileScopes };
 const url = '/v1/files';
 const params = FileParams;
 
@@ -56,6 +59,8 @@ const content = {
 
 const form = formOf({ file: 'binary', purpose: ['fine-tune', 'batch'] });
 
+type Asking = Pick<FastifyRequest, 'tenant' | 'can'> & { readonly params: { readonly id: string } };
+
 /** The file has its own limit; the words beside it are short. */
 const formLimits = { fields: 4, files: 1, parts: 5, fileSize: Number.POSITIVE_INFINITY };
 
@@ -63,6 +68,11 @@ export const filesRoute =
   (services: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
     const { files, limits } = services;
+    const find = async (request: Asking): Promise<TrainingFile> => {
+      const file = await files.find(request.tenant, request.params.id);
+      assertMay(request, file);
+      return file;
+    };
     await app.register(multipart, { limits: formLimits });
 
     app.post(
@@ -76,7 +86,7 @@ export const filesRoute =
         const watch = watchUpload(services, request, reply);
         const staged = await files.stage(tenant);
         try {
-          const about = await stageRows(request.parts(), staged, watch);
+          const about = await stageRows(request.parts(), staged, watch, (purpose) => assertMay(request, { purpose }));
           const file = fileJson(await staged.publish({ tenant, createdBy, ...about }));
           request.changed = { target: file.id, after: file };
           return file;
@@ -86,38 +96,31 @@ export const filesRoute =
       },
     );
 
-    app.get(url, { config, schema: list }, async ({ tenant, query }) => {
+    app.get(url, { config, schema: list }, async (request) => {
+      const { tenant, query } = request;
       const limit = Math.min(Number(query.limit ?? limits.listPage), limits.listPage);
-      const page = { after: query.after ?? null, purpose: query.purpose ?? null, newestFirst: query.order !== 'asc' };
+      const purposes = shownPurposes(request, query.purpose ?? null);
+      const page = { after: query.after ?? null, purposes, newestFirst: query.order !== 'asc' };
       const found = await files.list(tenant, { ...page, limit: limit + 1 });
       return listJson(found.slice(0, limit).map(fileJson), found.length > limit);
     });
 
-    app.get(`${url}/:id`, { config, schema: one }, async ({ tenant, params: { id } }) => {
-      return fileJson(await files.find(tenant, id));
+    app.get(`${url}/:id`, { config, schema: one }, async (request) => fileJson(await find(request)));
+
+    app.delete(`${url}/:id`, { config: { ...config, audit: 'files.delete' }, schema: remove }, async (request) => {
+      const { id } = await find(request);
+      await files.delete(request.tenant, id);
+      return { id, object: 'file', deleted: true };
     });
 
-    app.delete(
-      `${url}/:id`,
-      { config: { ...config, audit: 'files.delete' }, schema: remove },
-      async ({ tenant, params: { id } }) => {
-        await files.delete(tenant, id);
-        return { id, object: 'file', deleted: true };
-      },
-    );
-
-    app.get(
-      `${url}/:id/content`,
-      { config, schema: content, exposeHeadRoute: false },
-      async ({ tenant, params: { id } }, reply) => {
-        const file = await files.find(tenant, id);
-        await files.assertIntact(file);
-        boundDownload(reply, limits);
-        return reply
-          .type('application/octet-stream')
-          .header('content-length', file.bytes)
-          .header('content-disposition', `attachment; filename*=UTF-8''${encodeURIComponent(file.filename)}`)
-          .send(createReadStream(files.pathOf(file)));
-      },
-    );
+    app.get(`${url}/:id/content`, { config, schema: content, exposeHeadRoute: false }, async (request, reply) => {
+      const file = await find(request);
+      await files.assertIntact(file);
+      boundDownload(reply, limits);
+      return reply
+        .type('application/octet-stream')
+        .header('content-length', file.bytes)
+        .header('content-disposition', `attachment; filename*=UTF-8''${encodeURIComponent(file.filename)}`)
+        .send(createReadStream(files.pathOf(file)));
+    });
   };
