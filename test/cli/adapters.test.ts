@@ -112,6 +112,17 @@ test('a folder’s chat template goes along, and comes back with a pull', async 
   assert.equal((await ask('push', path)).stdout, 'style@2 is ready.\n');
 });
 
+test('a folder of older PEFT, with a pickle, is refused with what to do', async (t) => {
+  const { folder, ask } = await server(t);
+  const old = join(folder, 'old');
+  mkdirSync(old);
+  writeFileSync(join(old, 'adapter_config.json'), config);
+  writeFileSync(join(old, 'adapter_model.bin'), 'PK\x03\x04');
+  const { code, stderr } = await ask('push', old);
+  assert.notEqual(code, 0);
+  assert.match(stderr, /adapter_model\.bin is a pickle, which is not read: .*safe_serialization=True/);
+});
+
 test('a push goes on where its connection broke', async (t) => {
   const { port, run, write, registry } = await server(t);
   const weights = Buffer.alloc(8 * 2 ** 20, 'weights');

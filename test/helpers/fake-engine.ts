@@ -79,6 +79,10 @@ type Row = {
   aborted: boolean;
 };
 
+/** Every token is as likely as every other one; the first follows nothing. */
+const promptLogprobs = ({ promptTokens }: Asked) =>
+  promptTokens.map((_, i) => (i === 0 ? null : { logprob: -1, top: [{ token: 97, logprob: -1 }] }));
+
 export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
   const { slots = 16, waitingMax = limits.waitingRequests, stepMs = 0, vocabulary = 260 } = options;
   const script = options.script ?? (() => Buffer.from('Hello from the fake engine.'));
@@ -126,6 +130,7 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
       promptTokens: row.asked.promptTokens.length,
       completionTokens: row.generated,
       ...(rest.embedding ? { embedding: rest.embedding } : {}),
+      ...(row.asked.promptLogprobs === undefined ? {} : { promptLogprobs: promptLogprobs(row.asked) }),
       cachedTokens: 0,
       mergedBits: mergedBits.get(row.asked.mergeKey ?? mergeKey(row.asked.adapters)) ?? null,
       timings: { queueMs: 1, prefillMs: 2, decodeMs: 3 },

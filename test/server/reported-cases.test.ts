@@ -9,6 +9,7 @@ import { type TestContext, test } from 'node:test';
 import { writeSafetensors } from '../../src/formats/write-safetensors.ts';
 import { checkAdapter } from '../../src/registry/check-adapter.ts';
 import { testApp } from '../helpers/app.ts';
+import { byteTokenizer } from '../helpers/byte-tokenizer.ts';
 import { testBase } from '../helpers/test-registry.ts';
 import { tinyAdapter } from '../helpers/tiny-adapters.ts';
 import { type FormPart, formOf, rowsForm } from './form.ts';
@@ -151,6 +152,48 @@ test("top_p of 0, and seeds of OpenAI's range", async (t) => {
   assert.equal(new Set(used).size, seeds.length);
   assert.deepEqual(used.slice(4), [5, -1]);
   assert.equal((await post(url, { messages, seed: 1e20 })).json().error.param, 'seed');
+});
+
+test('a history with calls of tools, whose content is null, and their results', async (t) => {
+  const { post, engine } = await testApp(t, { says: 'ok' });
+  const call = { id: 'c1', type: 'function', function: { name: 'w', arguments: '{}' } };
+  const [user, result] = [
+    { role: 'user', content: 'weather?' },
+    { role: 'tool', tool_call_id: 'c1', content: 'sunny' },
+  ];
+  for (const content of [null, '', undefined]) {
+    const messages = [user, { role: 'assistant', content, tool_calls: [call] }, result];
+    const answer = await post('/v1/chat/completions', { messages, max_tokens: 4 });
+    assert.equal(answer.statusCode, 200, answer.body);
+    const prompt = byteTokenizer().decode(engine.submitted.at(-1)!.promptTokens);
+    assert.match(prompt, /<tool_call>\n\{"name":"w","arguments":\{\}\}[\s\S]*<tool_response>\nsunny/);
+  }
+  const broken = { ...call, function: { name: 'w', arguments: '{' } };
+  const refused = await post('/v1/chat/completions', {
+    messages: [user, { role: 'assistant', content: null, tool_calls: [broken] }],
+  });
+  assert.equal(refused.json().error.param, 'messages[1].tool_calls[0].function.arguments');
+  const nothing = await post('/v1/chat/completions', { messages: [{ role: 'user', content: null }] });
+  assert.equal(nothing.json().error.param, 'messages[0].content');
+});
+
+test('lm-eval’s question for a likelihood: echo with log-probabilities, of the prompt and one token', async (t) => {
+  const { post, engine } = await testApp(t, { says: 'd' });
+  const asked = { prompt: ['abc', [97, 98]], max_tokens: 1, echo: true, logprobs: 1, temperature: 0, seed: 1234 };
+  const answer = await post('/v1/completions', asked);
+  assert.equal(answer.statusCode, 200, answer.body);
+  const [first, second] = answer.json().choices;
+  assert.deepEqual([first.text, second.text], ['abcd', 'abd']);
+  for (const [{ logprobs }, tokens] of [
+    [first, 4],
+    [second, 3],
+  ]) {
+    const { token_logprobs: values, tokens: shown, top_logprobs: top } = logprobs;
+    assert.deepEqual([shown.length, values.length, top.length], [tokens, tokens, tokens]);
+    assert.equal(values[0], null);
+    assert.ok(values.slice(1).every((value: unknown) => typeof value === 'number'));
+  }
+  assert.ok(engine.submitted.every(({ promptLogprobs }) => promptLogprobs === 1));
 });
 
 test('a training file with blank lines, and with a byte order mark', async (t) => {
