@@ -81,7 +81,7 @@ type Row = {
 
 /** Every token is as likely as every other one; the first follows nothing. */
 const promptLogprobs = ({ promptTokens }: Asked) =>
-  promptTokens.map((_, i) => (i === 0 ? null : { logprob: -1, top: [{ token: 97, logprob: -1 }] }));
+  promptTokens.map((_, i) => (i === 0 ? null : { logprob: -1, top: [[97, -1] as const] }));
 
 export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
   const { slots = 16, waitingMax = limits.waitingRequests, stepMs = 0, vocabulary = 260 } = options;

@@ -145,7 +145,7 @@ test(
     assert.equal(await kept(each(12, ({ registry }, i) => upload(registry, `n${i}`, i))), 5);
     assert.equal(await kept(each(9, ({ jobs }, i) => jobs.file({ rows: 4 + i }))), 4);
     const [file] = await servers[0]!.jobs.files.list('default', {
-      purpose: null,
+      purposes: ['fine-tune', 'batch'],
       after: null,
       limit: 1,
       newestFirst: true,
