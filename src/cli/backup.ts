@@ -16,6 +16,7 @@ export const backupCommand: Command = {
   summary: 'copy keys, adapters, files and jobs of this data dir; the server may run',
   options: {},
   settings: 'server',
+  concerns: ['dataDir', 'databaseUrl', 'blobUrl'],
   positionalsMax: 1,
   async run(invocation) {
     const [folder] = invocation.positionals;
@@ -34,6 +35,7 @@ export const restoreCommand: Command = {
   summary: 'put a backup into a new data dir, on this machine or another',
   options: {},
   settings: 'server',
+  concerns: ['dataDir', 'databaseUrl', 'blobUrl'],
   positionalsMax: 1,
   async run(invocation) {
     const [folder] = invocation.positionals;

@@ -2,7 +2,7 @@
 // them in its own process.
 
 import type { Readable, Writable } from 'node:stream';
-import type { LoadedConfig } from '../config.ts';
+import type { LoadedConfig, settingTable } from '../config.ts';
 
 /** Exit codes; `lorikeet help` prints them. */
 export const exitCodes = {
@@ -45,6 +45,8 @@ export type Command = {
   readonly options: Readonly<Record<string, Option>>;
   /** Whose settings' flags (--port ...) it takes too: a server's own, or those that find one. */
   readonly settings: 'server' | 'client' | 'none';
+  /** Those of a server's settings that its help shows; left out: all of them. */
+  readonly concerns?: readonly (keyof typeof settingTable)[];
   readonly positionalsMax: number;
   run(invocation: Invocation): Promise<ExitCode>;
 };

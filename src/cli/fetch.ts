@@ -10,6 +10,7 @@ export const fetchCommand: Command = {
   summary: 'fetch the base model and serve nothing',
   options: {},
   settings: 'server',
+  concerns: ['model', 'dataDir', 'python', 'hfEndpoint', 'hfToken', 'hfHome', 'hfHubCache', 'hfHubOffline'],
   positionalsMax: 1,
   async run({ positionals: [model], json, io, loadConfig, print, printJson }) {
     const { config } = loadConfig(model === undefined ? {} : { model });

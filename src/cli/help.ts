@@ -45,12 +45,13 @@ export function commandHelp(command: Command, verb?: string): string {
   ];
   if (command.settings !== 'none') {
     const asksServer = command.settings === 'client';
-    const shown = asksServer ? askingSettings : Object.values(settingTable);
+    const all = command.concerns?.map((key) => settingTable[key]) ?? Object.values(settingTable);
+    const shown: readonly Setting<unknown>[] = asksServer ? askingSettings : all;
     lines.push('', 'Settings (flag, variable, default; flags win over variables, those over lorikeet.json):');
     lines.push(columns(shown.map(settingRow)));
-    if (!asksServer)
+    if (shown.length === Object.keys(settingTable).length)
       lines.push('', "vLLM's flags and variables that mean the same are taken too: docs/compatibility.md.");
-    if (asksServer) lines.push('', "`lorikeet help serve` lists the server's own settings.");
+    else lines.push('', "`lorikeet help serve` lists the server's own settings.");
   }
   return lines.join('\n');
 }

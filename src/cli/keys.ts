@@ -16,6 +16,9 @@ import { defaultTenant, isScope, isTenantName, type Scope, scopes } from '../ten
 import { type Command, type ExitCode, exitCodes, type Invocation, UsageError } from './command.ts';
 import { wrongVerb } from './verbs.ts';
 
+/** What the first key may do that says nothing: it closes the server, to whoever made it too. */
+const ownersScopes: readonly Scope[] = ['generate', 'adapters', 'train'];
+
 export const keysCommand: Command = {
   name: 'keys',
   usage: 'keys create | list | rotate <prefix> | revoke <prefix>',
@@ -23,12 +26,16 @@ export const keysCommand: Command = {
   options: {
     tenant: { placeholder: 'name', help: `whom the key belongs to (${defaultTenant})` },
     name: { placeholder: 'text', help: 'what the key is for' },
-    scopes: { placeholder: 'list', help: `comma-separated, of ${scopes.join(', ')} (generate)` },
+    scopes: {
+      placeholder: 'list',
+      help: `comma-separated, of ${scopes.join(', ')} (generate; of the first key ${ownersScopes.join(',')})`,
+    },
     adapters: { placeholder: 'list', help: 'names of the adapters that it may use, `org/*` for all below (all)' },
     expires: { placeholder: 'days', help: 'days until it is refused (never)' },
     overlap: { placeholder: 'hours', help: 'with rotate: hours that the old key still works (24)' },
   },
   settings: 'server',
+  concerns: ['dataDir', 'databaseUrl'],
   positionalsMax: 2,
   async run(invocation) {
     const [verb, prefix] = invocation.positionals;
@@ -56,10 +63,11 @@ type Verb = (stores: Stores, invocation: Invocation, prefix: string | undefined)
 const verbs: Readonly<Record<string, Verb>> = {
   async create(stores, invocation) {
     const { flags } = invocation;
+    const isFirst = !(await stores.keys.any());
     const created = await stores.keys.create({
       tenant: readTenant(flags.tenant),
       name: String(flags.name ?? ''),
-      scopes: readScopes(flags.scopes),
+      scopes: flags.scopes === undefined && isFirst ? ownersScopes : readScopes(flags.scopes),
       adapters: flags.adapters === undefined ? null : String(flags.adapters).split(','),
       expiresAt: flags.expires === undefined ? null : systemClock.now() + readNumber(flags.expires, 'expires') * dayMs,
     });
@@ -113,7 +121,10 @@ function show({ json, print, printJson, io }: Invocation, { key, record }: Creat
     return exitCodes.ok;
   }
   print(key);
-  io.stderr.write('This is shown once. Callers send it as `Authorization: Bearer <key>`.\n');
+  io.stderr.write(
+    `Shown once. It may ${record.scopes.join(', ')}, as tenant ${record.tenant}; --scopes chooses. ` +
+      'Callers send it as `Authorization: Bearer <key>`, this command line as LORIKEET_API_KEY.\n',
+  );
   return exitCodes.ok;
 }
 

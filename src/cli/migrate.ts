@@ -20,6 +20,7 @@ export const migrateCommand: Command = {
     'move keys, adapters, files and jobs of this data dir to a PostgreSQL, contents to S3; stop the server first',
   options: { to: { placeholder: 'url', help: 'where to' } },
   settings: 'server',
+  concerns: ['dataDir', 'databaseUrl', 'blobUrl'],
   positionalsMax: 1,
   async run(invocation) {
     const { postgres, s3 } = targetsOf(invocation);

@@ -87,6 +87,14 @@ test('keys are made, listed without their secret, and revoked once', async () =>
   assert.equal((await run(['keys', 'revoke', prefix], { env })).code, 0);
   assert.equal((await run(['keys', 'revoke', prefix], { env })).code, 1);
   assert.equal((await run(['keys', 'create', '--scopes', 'everything'], { env })).code, 2);
+  // That may be no more than it says; the first key of a server closes it to its owner as well.
+  const next = await run(['keys', 'create', '--tenant', 'acme'], { env });
+  assert.match(next.stderr, /It may generate, as tenant acme;/);
+  const first = await run(['keys', 'create'], { env: { LORIKEET_DATA_DIR: join(folder, 'first') } });
+  assert.match(first.stderr, /It may generate, adapters, train, as tenant default;/);
+  const help = (await run(['keys', 'create', '--help'])).stdout;
+  assert.match(help, /--data-dir/);
+  assert.doesNotMatch(help, /--weight-bits/);
 });
 
 test('version and doctor say what is there', async () => {
