@@ -104,7 +104,7 @@ test('it is found where transformers looks for it, in that order; one like the b
   }
 });
 
-test('the same weights with another template are another version, and an alias that moves takes it along', async (t) => {
+test('the same weights with another template are another version; an alias that moves takes it along', async (t) => {
   const testing = await appWithTemplates(t);
   const first = await uploadTo(testing, 'a');
   const second = await uploadTo(testing, 'a', { 'chat_template.jinja': own });

@@ -57,8 +57,7 @@ test('a template that cannot be read is refused, with what is wrong', async (t) 
 });
 
 const hostile: Readonly<Record<string, string>> = {
-  'a loop without an end':
-    '{% for i in range(100000) %}{% for j in range(100000) %}{% for k in range(100000) %}{% endfor %}{% endfor %}{% endfor %}',
+  'a loop without an end': `${'{% for i in range(100000) %}'.repeat(3)}${'{% endfor %}'.repeat(3)}`,
   'a range of a thousand million': '{% for i in range(1000000000) %}x{% endfor %}',
   'a list that doubles':
     '{% set ns = namespace(x=[1,2,3,4]) %}{% for i in range(40) %}{% set ns.x = ns.x + ns.x %}{% endfor %}',

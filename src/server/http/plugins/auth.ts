@@ -13,8 +13,8 @@ import { lineCaller } from './lines.ts';
 declare module 'fastify' {
   interface FastifyContextConfig {
     /**
-     * The scope that a caller's key must have; `none` asks for no key. Every route has one. Of several the key must have
-     * one, and the route itself looks whether it is the right one for what is asked.
+     * The scope that a caller's key must have; `none` asks for no key. Every route has one. Of several the key must
+     * have one, and the route itself looks whether it is the right one for what is asked.
      */
     scope?: Scope | 'none' | readonly Scope[];
   }
