@@ -22,12 +22,16 @@ export type TemplateProcessOptions = {
 };
 
 type Answer = Exclude<TemplateEvent, { type: 'ready' }>;
-type Job = { readonly question: TemplateQuestion; readonly answered: PromiseWithResolvers<Answer> };
+type Job = {
+  readonly key: string;
+  readonly question: TemplateQuestion;
+  readonly answered: PromiseWithResolvers<Answer>;
+};
 type Child = { readonly process: ChildProcess<TemplateQuestion>; isReady: boolean };
 
 /** How often a question's time may pass on a machine that is busy elsewhere. */
 const looksMax = 30;
-/** Of templates that rest: more are one tenant's attack, whose conversations take turns with the others' anyway. */
+/** Of templates that rest: more are an attack, and conversations take turns anyway. */
 const restingMax = 1024;
 
 export class TemplateProcess {
@@ -35,7 +39,7 @@ export class TemplateProcess {
   readonly #place: SharedPlaces;
   /** The tenant whose turn is next comes first. */
   readonly #waiting = new Map<string, Job[]>();
-  /** Templates that had to be ended, and why. */
+  /** Templates that had to be ended, and why: of each tenant its own, whoever else has the same. */
   readonly #resting: LRUCache<string, string>;
   #child: Child | null = null;
   #current: Job | null = null;
@@ -80,11 +84,12 @@ export class TemplateProcess {
   }
 
   async #ask({ tenant, source }: TenantTemplate, variables: TemplateQuestion['variables']): Promise<Answer> {
-    const why = this.#resting.get(source);
+    const key = `${tenant}\n${source}`;
+    const why = this.#resting.get(key);
     if (why !== undefined) throw tooSlow(`${why} lately, and is not tried again for a minute`);
     const leave = this.#place(tenant);
     const answered = Promise.withResolvers<Answer>();
-    const job = { question: { id: this.#nextId++, source, variables }, answered };
+    const job = { key, question: { id: this.#nextId++, source, variables }, answered };
     const jobs = this.#waiting.get(tenant);
     if (jobs === undefined) this.#waiting.set(tenant, [job]);
     else jobs.push(job);
@@ -156,8 +161,8 @@ export class TemplateProcess {
   /** @param why what the template is at fault for; null: the process never started */
   #fail(why: string | null): void {
     this.#end();
-    this.#settle(({ question: { source }, answered }) => {
-      if (why !== null) this.#resting.set(source, why);
+    this.#settle(({ key, answered }) => {
+      if (why !== null) this.#resting.set(key, why);
       answered.reject(why === null ? notStarted() : tooSlow(why));
     });
   }

@@ -91,6 +91,14 @@ test('a template that had to be ended is refused at once for a while, and no oth
   assert.equal(await process.render(by('{{ x }}'), { x: 'fine' }), 'fine');
 });
 
+test('what one tenant makes of a template does not rest it for another', async (t) => {
+  const process = processFor(t, { chatTemplateMs: 300, chatTemplateRestMs: 3_600_000 });
+  const source = `{% if x %}${hostile['a loop without an end']}{% endif %}fine`;
+  await assert.rejects(process.render(by(source, 'a'), { x: true }), failsWith('chat_template_too_slow', /longer/));
+  await assert.rejects(process.render(by(source, 'a'), {}), failsWith('chat_template_too_slow', /lately/));
+  assert.equal(await process.render(by(source, 'b'), {}), 'fine');
+});
+
 test('after its rest it is tried again', async (t) => {
   const process = processFor(t, { chatTemplateMs: 300, chatTemplateRestMs: 1 });
   const source = hostile['a loop without an end']!;
