@@ -179,17 +179,24 @@ test('a history with calls of tools, whose content is null, and their results', 
 
 test('lm-eval’s question for a likelihood: echo with log-probabilities, of the prompt and one token', async (t) => {
   const { post, engine } = await testApp(t, { says: 'd' });
-  const asked = { prompt: ['abc', [97, 98]], max_tokens: 1, echo: true, logprobs: 1, temperature: 0, seed: 1234 };
-  const answer = await post('/v1/completions', asked);
-  assert.equal(answer.statusCode, 200, answer.body);
-  const [first, second] = answer.json().choices;
-  assert.deepEqual([first.text, second.text], ['abcd', 'abd']);
-  for (const [{ logprobs }, tokens] of [
-    [first, 4],
-    [second, 3],
-  ]) {
-    const { token_logprobs: values, tokens: shown, top_logprobs: top } = logprobs;
-    assert.deepEqual([shown.length, values.length, top.length], [tokens, tokens, tokens]);
+  const asked = { max_tokens: 1, echo: true, logprobs: 1, temperature: 0, seed: 1234 };
+  const prompts: [unknown, string][] = [
+    [['abc', 'a'], 'abcd'],
+    [
+      [
+        [97, 98],
+        [98, 99, 97],
+      ],
+      'abd',
+    ],
+  ];
+  for (const [prompt, text] of prompts) {
+    const answer = await post('/v1/completions', { ...asked, prompt });
+    assert.equal(answer.statusCode, 200, answer.body);
+    const { choices } = answer.json();
+    assert.deepEqual([choices.length, choices[0].text], [2, text]);
+    const { token_logprobs: values, tokens, top_logprobs: top } = choices[0].logprobs;
+    assert.deepEqual([tokens.length, values.length, top.length], [text.length, text.length, text.length]);
     assert.equal(values[0], null);
     assert.ok(values.slice(1).every((value: unknown) => typeof value === 'number'));
   }
