@@ -2,6 +2,7 @@
 // many adapters the rows share. In one process, steps of the base and of the mixed batch in turns.
 //
 //     npm run bench:adapters -- [--model <name or gguf>] [--batch 8] [--context 128] [--rounds 15] [--threads 2]
+//     ... --bits 8     of an adapter's values in memory (16)
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
@@ -10,6 +11,8 @@ import { parseArgs } from 'node:util';
 import { loadConfig } from '../src/config.ts';
 import type { TargetModule } from '../src/core/adapter.ts';
 import { systemClock } from '../src/core/clock.ts';
+import { createBreath } from '../src/engine/adapters/breath.ts';
+import { codedAdapter } from '../src/engine/adapters/coded-adapter.ts';
 import type { RowAdapter } from '../src/engine/adapters/row-adapter.ts';
 import { createDecoder } from '../src/engine/runner/decoder.ts';
 import { evenBatch } from '../src/engine/runner/forward-batch.ts';
@@ -27,10 +30,12 @@ const { values: flags } = parseArgs({
     batch: { type: 'string', default: '8' },
     context: { type: 'string', default: '128' },
     rounds: { type: 'string', default: '15' },
+    bits: { type: 'string', default: '16' },
     threads: { type: 'string', default: String(os.availableParallelism()) },
   },
 });
 const [batch, context, rounds] = [Number(flags.batch), Number(flags.context), Number(flags.rounds)];
+const adapterBits = flags.bits === '8' ? 8 : 16;
 
 const queryValue: readonly TargetModule[] = ['q_proj', 'v_proj'];
 const all: readonly TargetModule[] = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
@@ -50,7 +55,12 @@ const files = await resolveModel(config.model, { ...modelSources(config), log: c
 const { model } = await loadWeights(files, null, join(config.dataDir, 'weights'), console.warn);
 const runtime = createOnnxRuntime({ library: null, threads: Number(flags.threads), spin: true });
 const stepsMax = 2 * rounds * works.length + 64;
-const decoder = createDecoder(runtime, model, { rows: batch, positions: context + stepsMax, pages: 8 * batch });
+const decoder = createDecoder(runtime, model, {
+  rows: batch,
+  positions: context + stepsMax,
+  pages: 8 * batch,
+  adapterBits,
+});
 await decoder.prepare(null);
 
 const rows = Array.from({ length: batch }, (_, row) => row);
@@ -66,7 +76,7 @@ report();
 process.exit(0);
 
 async function measure(work: Work): Promise<Row> {
-  const adapters = rows.map((row) => adapterOf(work, row));
+  const adapters = await Promise.all(rows.map((row) => adapterOf(work, row)));
   const base: number[] = [];
   const mixed: number[] = [];
   for (let round = -2; round < rounds; round++) {
@@ -81,9 +91,10 @@ async function measure(work: Work): Promise<Row> {
   return { ...work, kept, baseMs: spread(base).median, mixedMs: spread(mixed).median };
 }
 
-function adapterOf({ r, modules, popularity }: Work, row: number): RowAdapter {
+async function adapterOf({ r, modules, popularity }: Work, row: number): Promise<RowAdapter> {
   const seed = { distinct: row, skewed: Math.floor(Math.log2(batch / (batch - row))), identical: 0 }[popularity];
-  const adapter = randomAdapter(model.shape, { seed, r, modules });
+  const whole = randomAdapter(model.shape, { seed, r, modules });
+  const adapter = adapterBits === 8 ? await codedAdapter(whole, model.shape, createBreath(systemClock)) : whole;
   const placement = decoder.pages.place(adapter);
   if (placement === null) throw new Error('the adapters do not fit');
   return { adapter, placement, scale: 1 };
@@ -104,7 +115,8 @@ function report(): void {
   const machine = describeMachine();
   const date = new Date(systemClock.now()).toISOString();
   console.log(
-    `\n${machine.cpu}, ${flags.threads} threads, ${batch} rows at ${context} tokens, commit ${machine.commit}\n`,
+    `\n${machine.cpu}, ${flags.threads} threads, ${batch} rows at ${context} tokens, ` +
+      `adapters of ${adapterBits} bits, commit ${machine.commit}\n`,
   );
   console.log('| r | modules | adapters | base step, ms | mixed step, ms | kept of the base (min to max) |');
   console.log('| --- | --- | --- | --- | --- | --- |');
@@ -114,7 +126,7 @@ function report(): void {
   }
   const folder = new URL('results/', import.meta.url);
   mkdirSync(folder, { recursive: true });
-  const file = new URL(`${date.slice(0, 10)}-adapters-${batch}.json`, folder);
-  writeFileSync(file, `${JSON.stringify({ date, machine, batch, context, rounds, results }, null, 2)}\n`);
+  const file = new URL(`${date.slice(0, 10)}-adapters-${batch}${adapterBits === 8 ? '-of-8-bits' : ''}.json`, folder);
+  writeFileSync(file, `${JSON.stringify({ date, machine, batch, context, rounds, adapterBits, results }, null, 2)}\n`);
   console.log(`\nwritten to ${file.pathname}`);
 }

@@ -118,6 +118,12 @@ export const settingTable = {
     'pages of 8 ranks that the adapters of running sequences share',
     { defaultHelp: 'four a slot where memory allows; on cuda, what fits' },
   ),
+  adapterBits: oneOf(
+    'LORIKEET_ADAPTER_BITS',
+    16,
+    [16, 8],
+    "bits of an adapter's values in memory, on the processor: 8 halve it, and move next tokens little",
+  ),
   adapterRoot: text('LORIKEET_ADAPTER_ROOT', null, 'folder that /v1/load_lora_adapter may load from', {
     ...path,
     defaultHelp: 'none: that route is closed',

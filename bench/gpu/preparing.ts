@@ -41,10 +41,11 @@ export async function measurePreparing(
       await pages.fill(linear, { first: 0, pages: resident.pages }, resident);
     }
     const between = systemClock.monotonic();
-    for (const { linear, layers, modules } of joinedSizes(shape)) {
+    for (const sizes of joinedSizes(shape)) {
+      const { linear, layers, modules } = sizes;
       const resident = adapter.linears.get(linear);
       for (const part of resident ? modules.keys() : []) {
-        for (let layer = 0; layer < layers; layer++) layerOf(resident!, part, layer, layers);
+        for (let layer = 0; layer < layers; layer++) layerOf(resident!, part, layer, sizes);
       }
     }
     times.halves = Math.min(times.halves, between - start);

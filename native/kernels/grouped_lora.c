@@ -4,8 +4,14 @@
 //
 // of the rows that have pages; all others are whole when their product is. Parts (q, k, v ...) lie side by side in y.
 //
-// A page has 8 ranks at most: they end at the first whose first value in A is no number, so a part that the adapter
-// leaves alone, or a rank that only pads, is never read.
+// A page has 8 ranks at most. Its values lie as they are read: 32 of each rank in A, and 64 of each in B, side by side.
+//
+//   16 bits  half floats [width / block, 8, block]
+//    8 bits  half floats [8] and 24 spare ones; codes of a byte [width / block, 8, block]: value = scale * code. Scales
+//            of A and B are multiplied into x Aᵀ.
+//
+// Ranks end at the first whose first value in A, or scale, is no number: a part that the adapter leaves alone, or a rank
+// that only pads, is never read. What fills a block up is zeros.
 //
 // Rows with the same pages are a group, which reads them once. Two sweeps share out pieces of every group: `shrink`
 // makes the inner products x Aᵀ, one for each page and rank, while the product itself is made; then `expand` multiplies
@@ -23,13 +29,31 @@ static const int32_t *pages_of(const Lora *lora, size_t row) { return lora->page
 
 static int is_number(uint16_t half) { return (half & 0x7fff) <= 0x7c00; }
 
+static const uint16_t *a_page(const Lora *lora, const LoraPart *part, int32_t page) {
+  return part->a + (size_t)page * page_elements(lora->in, A_BLOCK, lora->bits);
+}
+static const uint16_t *b_page(const Lora *lora, const LoraPart *part, int32_t page) {
+  return part->b + (size_t)page * page_elements(part->out, B_BLOCK, lora->bits);
+}
+
 /** Ranks of a page in a part: 0 where the adapter leaves the part alone. */
-static size_t ranks_of(const LoraPart *part, size_t in, int32_t page) {
+static size_t ranks_of(const Lora *lora, const LoraPart *part, int32_t page) {
   if (page < 0) return 0;
-  const uint16_t *a = part->a + (size_t)page * RANKS * in;
+  const uint16_t *first = a_page(lora, part, page);
   size_t ranks = 0;
-  while (ranks < RANKS && is_number(a[ranks * in])) ranks++;
+  while (ranks < RANKS && is_number(first[ranks * (lora->bits == 16 ? A_BLOCK : 1)])) ranks++;
   return ranks;
+}
+
+/** What a rank's codes are multiplied with, A's and B's together. */
+static float scale_of(const Lora *lora, const LoraPart *part, int32_t page, size_t rank) {
+  if (lora->bits == 16) return 1;
+  return half_value(a_page(lora, part, page)[rank]) * half_value(b_page(lora, part, page)[rank]);
+}
+
+/** Where a rank's value `at` lies behind a page's header; `block` is a constant. */
+INLINE size_t place_of(const size_t block, size_t rank, size_t at) {
+  return (at / block * RANKS + rank) * block + at % block;
 }
 
 static const float *gains_of(const Lora *lora, size_t row) {
@@ -46,6 +70,11 @@ static void finish(const Lora *lora, size_t row, size_t column, size_t count) {
 
 #if defined(REFERENCE)
 
+/** A page's value, or its code. */
+static float value_of(const uint16_t *page, int bits, size_t place) {
+  return bits == 16 ? half_value(page[place]) : (float)((const int8_t *)(page + HEADER))[place];
+}
+
 /** One row and one part, as the formula says it. */
 static void reference(const Lora *lora, size_t row, const LoraPart *part) {
   const float *x = lora->x + row * lora->in, *gains = gains_of(lora, row);
@@ -55,16 +84,16 @@ static void reference(const Lora *lora, size_t row, const LoraPart *part) {
   for (size_t c = 0; c < lora->columns; c++) {
     int32_t page = pages_of(lora, row)[c];
     float share = lora->shares[row * lora->columns + c];
-    size_t ranks = ranks_of(part, lora->in, page);
-    const uint16_t *a = part->a + (size_t)(ranks ? page : 0) * RANKS * lora->in;
-    const uint16_t *b = part->b + (size_t)(ranks ? page : 0) * RANKS * part->out;
+    size_t ranks = ranks_of(lora, part, page);
+    if (ranks == 0) continue;
+    const uint16_t *a = a_page(lora, part, page), *b = b_page(lora, part, page);
     for (size_t j = 0; j < ranks; j++) {
       float sum = 0;
-      for (size_t k = 0; k < lora->in; k++) sum += x[k] * half_value(a[j * lora->in + k]);
-      inner[j] = share == 0 ? 0 : share * sum;
+      for (size_t k = 0; k < lora->in; k++) sum += x[k] * value_of(a, lora->bits, place_of(A_BLOCK, j, k));
+      inner[j] = share == 0 ? 0 : share * (scale_of(lora, part, page, j) * sum);
     }
     for (size_t j = 0; j < ranks; j++) {
-      for (size_t n = 0; n < part->out; n++) y[n] += inner[j] * half_value(b[j * part->out + n]);
+      for (size_t n = 0; n < part->out; n++) y[n] += inner[j] * value_of(b, lora->bits, place_of(B_BLOCK, j, n));
     }
   }
   finish(lora, row, part->first, part->out);
@@ -90,7 +119,7 @@ void VARIANT(expand_lora)(void *data, size_t row) {
 #else
 
 /** Rows of a piece: as many as leave a page's conversion to floats little beside its products. */
-enum { PIECE_ROWS = 16, PIECE_COLUMNS = 8 * LANES };
+enum { PIECE_ROWS = 16, PIECE_COLUMNS = B_BLOCK };
 
 /** Splits of a sweep: more than threads, so that one that is late takes fewer. */
 enum { SPLITS = 16 };
@@ -106,28 +135,27 @@ static uint8_t *ranks_in(const Lora *lora, const LoraGroup *group, size_t part) 
   return lora->ranks + ((size_t)(group - lora->groups) * lora->parts + part) * lora->columns;
 }
 
+/** Values of a page from a place on, or their codes; `bits` is a constant. */
+INLINE Lanes values_of(const int bits, const uint16_t *page, size_t place) {
+  return bits == 16 ? lanes_halves(page + place) : lanes_codes((const int8_t *)(page + HEADER) + place);
+}
+
 /** Inner products of `rows` rows and `ranks` ranks: both constants, so that all sums are registers. */
-INLINE void dots(const size_t rows, const size_t ranks, const float *const *x, const uint16_t *a, size_t in,
-                 float *const *inner) {
+INLINE void dots(const int bits, const size_t rows, const size_t ranks, const float *const *x, const uint16_t *a,
+                 size_t rank, size_t in, float *const *inner) {
   Lanes sums[4][RANKS];
   UNROLL for (size_t r = 0; r < rows; r++) {
     UNROLL for (size_t j = 0; j < ranks; j++) sums[r][j] = lanes_of(0);
   }
-  size_t k = 0;
-  for (; k + LANES <= in; k += LANES) {
+  for (size_t k = 0; k < in; k += LANES) {
     Lanes values[4];
-    UNROLL for (size_t r = 0; r < rows; r++) values[r] = lanes_load(x[r] + k);
-    UNROLL for (size_t j = 0; j < ranks; j++) {
-      Lanes weights = lanes_halves(a + j * in + k);
-      UNROLL for (size_t r = 0; r < rows; r++) sums[r][j] = lanes_multiply_add(values[r], weights, sums[r][j]);
+    size_t count = in - k < LANES ? in - k : LANES, place = place_of(A_BLOCK, rank, k);
+    UNROLL for (size_t r = 0; r < rows; r++) {
+      values[r] = count == LANES ? lanes_load(x[r] + k) : lanes_load_some(x[r] + k, count);
     }
-  }
-  if (k < in) {
     UNROLL for (size_t j = 0; j < ranks; j++) {
-      Lanes weights = lanes_halves_some(a + j * in + k, in - k);
-      UNROLL for (size_t r = 0; r < rows; r++) {
-        sums[r][j] = lanes_multiply_add(lanes_load_some(x[r] + k, in - k), weights, sums[r][j]);
-      }
+      Lanes weights = values_of(bits, a, place + j * A_BLOCK);
+      UNROLL for (size_t r = 0; r < rows; r++) sums[r][j] = lanes_multiply_add(values[r], weights, sums[r][j]);
     }
   }
   UNROLL for (size_t r = 0; r < rows; r++) {
@@ -136,28 +164,27 @@ INLINE void dots(const size_t rows, const size_t ranks, const float *const *x, c
 }
 
 /** All ranks of a page, `most` of them at once. */
-INLINE void dots_of_page(const size_t rows, const size_t most, size_t ranks, const float *const *x, const uint16_t *a,
-                         size_t in, float *const *inner) {
+INLINE void dots_of_page(const int bits, const size_t rows, const size_t most, size_t ranks, const float *const *x,
+                         const uint16_t *a, size_t in, float *const *inner) {
   float *to[4];
   for (size_t j = 0; j < ranks;) {
     size_t left = ranks - j;
     for (size_t r = 0; r < rows; r++) to[r] = inner[r] + j;
-    const uint16_t *from = a + j * in;
-    if (most >= 8 && left >= 8) dots(rows, 8, x, from, in, to), j += 8;
-    else if (most >= 4 && left >= 4) dots(rows, 4, x, from, in, to), j += 4;
-    else if (left >= 2) dots(rows, 2, x, from, in, to), j += 2;
-    else dots(rows, 1, x, from, in, to), j += 1;
+    if (most >= 8 && left >= 8) dots(bits, rows, 8, x, a, j, in, to), j += 8;
+    else if (most >= 4 && left >= 4) dots(bits, rows, 4, x, a, j, in, to), j += 4;
+    else if (left >= 2) dots(bits, rows, 2, x, a, j, in, to), j += 2;
+    else dots(bits, rows, 1, x, a, j, in, to), j += 1;
   }
 }
 
 /** x Aᵀ of a group's rows, one page and one part, times what each row takes of it. */
-static void shrink(const Lora *lora, const LoraGroup *group, size_t part_index, size_t column) {
+INLINE void shrink_as(const int bits, const Lora *lora, const LoraGroup *group, size_t part_index, size_t column) {
   const LoraPart *part = &lora->part[part_index];
   int32_t page = pages_of(lora, lora->order[group->first])[column];
-  size_t ranks = ranks_of(part, lora->in, page);
+  size_t ranks = ranks_of(lora, part, page);
   ranks_in(lora, group, part_index)[column] = (uint8_t)ranks;
   if (ranks == 0) return;
-  const uint16_t *a = part->a + (size_t)page * RANKS * lora->in;
+  const uint16_t *a = a_page(lora, part, page);
   const float *x[PIECE_ROWS];
   float *inner[PIECE_ROWS];
   for (size_t r = 0; r < group->rows; r++) {
@@ -165,20 +192,27 @@ static void shrink(const Lora *lora, const LoraGroup *group, size_t part_index, 
     inner[r] = inner_of(lora, part_index, group->first + r) + column * RANKS;
   }
   size_t r = 0;
-  for (; r + 4 <= group->rows; r += 4) dots_of_page(4, 2, ranks, x + r, a, lora->in, inner + r);
-  for (; r + 2 <= group->rows; r += 2) dots_of_page(2, 4, ranks, x + r, a, lora->in, inner + r);
-  for (; r < group->rows; r++) dots_of_page(1, 8, ranks, x + r, a, lora->in, inner + r);
+  for (; r + 4 <= group->rows; r += 4) dots_of_page(bits, 4, 2, ranks, x + r, a, lora->in, inner + r);
+  for (; r + 2 <= group->rows; r += 2) dots_of_page(bits, 2, 4, ranks, x + r, a, lora->in, inner + r);
+  for (; r < group->rows; r++) dots_of_page(bits, 1, 8, ranks, x + r, a, lora->in, inner + r);
   for (r = 0; r < group->rows; r++) {
     float share = lora->shares[lora->order[group->first + r] * lora->columns + column];
     // Of nothing nothing is taken, whatever the product overflows to.
-    for (size_t j = 0; j < ranks; j++) inner[r][j] = share == 0 ? 0 : share * inner[r][j];
+    for (size_t j = 0; j < ranks; j++) {
+      inner[r][j] = share == 0 ? 0 : share * (scale_of(lora, part, page, j) * inner[r][j]);
+    }
   }
 }
 
+static void shrink(const Lora *lora, const LoraGroup *group, size_t part, size_t column) {
+  if (lora->bits == 16) shrink_as(16, lora, group, part, column);
+  else shrink_as(8, lora, group, part, column);
+}
+
 /** `count` columns of y, at most `vectors` registers of them; `rows` and `vectors` are constants. */
-INLINE void add_products(const size_t rows, const size_t vectors, const Lora *lora, const LoraGroup *group,
-                         const size_t *order, size_t part_index, const float *const *inner, size_t column,
-                         size_t count) {
+INLINE void add_products(const int bits, const size_t rows, const size_t vectors, const Lora *lora,
+                         const LoraGroup *group, const size_t *order, size_t part_index, const float *const *inner,
+                         size_t column, size_t count) {
   const LoraPart *part = &lora->part[part_index];
   const int32_t *pages = pages_of(lora, order[0]);
   const uint8_t *ranks = ranks_in(lora, group, part_index);
@@ -188,14 +222,14 @@ INLINE void add_products(const size_t rows, const size_t vectors, const Lora *lo
     UNROLL for (size_t v = 0; v < vectors; v++) sums[r][v] = lanes_of(0);
   }
   for (size_t c = 0; c < lora->columns; c++) {
-    const uint16_t *b = part->b + (ranks[c] ? (size_t)pages[c] * RANKS * part->out + column : 0);
-    for (size_t j = 0; j < ranks[c]; j++, b += part->out) {
-      // The columns that come next: a rank is a stream of its own, and a short one.
-      UNROLL for (size_t line = 0; line < vectors * LANES; line += 32) __builtin_prefetch(b + vectors * LANES + line);
+    if (ranks[c] == 0) continue;
+    const uint16_t *b = b_page(lora, part, pages[c]);
+    for (size_t j = 0; j < ranks[c]; j++) {
+      size_t place = place_of(B_BLOCK, j, column);
       Lanes factors[4];
       UNROLL for (size_t r = 0; r < rows; r++) factors[r] = lanes_of(inner[r][c * RANKS + j]);
       UNROLL for (size_t v = 0; v < vectors; v++) {
-        Lanes weights = is_whole ? lanes_halves(b + v * LANES) : lanes_halves_some(b, count);
+        Lanes weights = values_of(bits, b, place + v * LANES);
         UNROLL for (size_t r = 0; r < rows; r++) sums[r][v] = lanes_multiply_add(weights, factors[r], sums[r][v]);
       }
     }
@@ -218,17 +252,17 @@ INLINE void add_products(const size_t rows, const size_t vectors, const Lora *lo
 }
 
 /** All columns of a block, `most` registers of them at once. */
-INLINE void add_block(const size_t rows, const size_t most, const Lora *lora, const LoraGroup *group, const size_t *order,
-                      size_t part, const float *const *inner, size_t column, size_t count) {
+INLINE void add_block(const int bits, const size_t rows, const size_t most, const Lora *lora, const LoraGroup *group,
+                      const size_t *order, size_t part, const float *const *inner, size_t column, size_t count) {
 #define STEP(vectors)                                                                                                  \
   for (; most >= (vectors) && count >= (vectors)*LANES; column += (vectors)*LANES, count -= (vectors)*LANES)           \
-    add_products(rows, vectors, lora, group, order, part, inner, column, (vectors)*LANES);
-  STEP(8)
+    add_products(bits, rows, vectors, lora, group, order, part, inner, column, (vectors)*LANES);
+  STEP(B_BLOCK / LANES < 8 ? B_BLOCK / LANES : 8)
   STEP(4)
   STEP(2)
   STEP(1)
 #undef STEP
-  if (count > 0) add_products(rows, 1, lora, group, order, part, inner, column, count);
+  if (count > 0) add_products(bits, rows, 1, lora, group, order, part, inner, column, count);
 }
 
 /** `count` columns of a row to which no page adds. */
@@ -240,7 +274,7 @@ static void finish_product(const Lora *lora, size_t row, size_t column, size_t c
 }
 
 /** The inner products of a group's rows times B, added to a block of the part's columns. */
-static void expand(const Lora *lora, const LoraGroup *group, size_t part_index, size_t block) {
+INLINE void expand_as(const int bits, const Lora *lora, const LoraGroup *group, size_t part_index, size_t block) {
   const LoraPart *part = &lora->part[part_index];
   size_t column = block * PIECE_COLUMNS;
   if (column >= part->out) return;
@@ -255,9 +289,16 @@ static void expand(const Lora *lora, const LoraGroup *group, size_t part_index, 
   const float *inner[PIECE_ROWS];
   for (size_t r = 0; r < group->rows; r++) inner[r] = inner_of(lora, part_index, group->first + r);
   size_t r = 0;
-  for (; r + 4 <= group->rows; r += 4) add_block(4, 2, lora, group, order + r, part_index, inner + r, column, count);
-  for (; r + 2 <= group->rows; r += 2) add_block(2, 4, lora, group, order + r, part_index, inner + r, column, count);
-  for (; r < group->rows; r++) add_block(1, 8, lora, group, order + r, part_index, inner + r, column, count);
+#define ADD(rows, most) add_block(bits, rows, most, lora, group, order + r, part_index, inner + r, column, count)
+  for (; r + 4 <= group->rows; r += 4) ADD(4, 2);
+  for (; r + 2 <= group->rows; r += 2) ADD(2, 4);
+  for (; r < group->rows; r++) ADD(1, 8);
+#undef ADD
+}
+
+static void expand(const Lora *lora, const LoraGroup *group, size_t part, size_t block) {
+  if (lora->bits == 16) expand_as(16, lora, group, part, block);
+  else expand_as(8, lora, group, part, block);
 }
 
 /** Pieces of work are numbered by group, then by part, then by page or block of columns. */
@@ -355,7 +396,7 @@ void VARIANT(group_lora)(Lora *lora, void *memory) {
 
 #endif
 
-const char *VARIANT(read_lora)(const Call *call, size_t first, size_t parts, Lora *lora) {
+const char *VARIANT(read_lora)(const Call *call, size_t first, size_t parts, const size_t *outs, Lora *lora) {
   enum { PAGES = 0, SHARES, GAIN, GAIN_OF, FIRST_PART };
   Shape pages = input_shape(call, first + PAGES);
   if (pages.rank == 0) return NULL;
@@ -386,12 +427,13 @@ const char *VARIANT(read_lora)(const Call *call, size_t first, size_t parts, Lor
   for (size_t i = 0; i < parts; i++) {
     size_t of_a = first + FIRST_PART + 2 * i, of_b = of_a + 1;
     Shape a = input_shape(call, of_a), b = input_shape(call, of_b);
-    if (a.rank != 3 || b.rank != 3 || a.dims[1] != RANKS || b.dims[1] != RANKS || (size_t)a.dims[2] != lora->in ||
-        a.dims[0] != b.dims[0]) {
-      return "pools must be [slots, 8, k] and [slots, 8, n]";
+    if (a.rank != 2 || b.rank != 2 || a.dims[0] != b.dims[0] ||
+        (size_t)a.dims[1] != page_elements(lora->in, A_BLOCK, lora->bits) ||
+        (size_t)b.dims[1] != page_elements(outs[i], B_BLOCK, lora->bits)) {
+      return "pools must be of pages of 8 ranks of k, and of a part's outputs";
     }
-    lora->part[i] = (LoraPart){input(call, of_a), input(call, of_b), (size_t)b.dims[2], outputs};
-    outputs += lora->part[i].out;
+    lora->part[i] = (LoraPart){input(call, of_a), input(call, of_b), outs[i], outputs};
+    outputs += outs[i];
     if ((size_t)a.dims[0] < slots) slots = (size_t)a.dims[0];
   }
   if (outputs != lora->out) return "the parts' outputs are not the linear's";

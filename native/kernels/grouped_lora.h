@@ -5,8 +5,17 @@
 
 enum { RANKS = 8, PARTS_MAX = 3 };
 
+/** Values of A and of B that lie together, and elements before codes. */
+enum { A_BLOCK = 32, B_BLOCK = 64, HEADER = 32 };
+
+/** Elements of 16 bits of a page of ranks of `width` values. */
+static inline size_t page_elements(size_t width, size_t block, int bits) {
+  size_t values = RANKS * ((width + block - 1) / block * block);
+  return bits == 16 ? values : HEADER + values / 2;
+}
+
 typedef struct {
-  /** float16 [slots, 8, in], ranks as rows, and [slots, 8, out]: B transposed. */
+  /** [slots, page_elements(in)] and [slots, page_elements(out)]; see grouped_lora.c. */
   const uint16_t *a, *b;
   /** Outputs, and the first of them in y. */
   size_t out, first;
@@ -31,6 +40,8 @@ typedef struct {
   const int32_t *gain_of;
   /** `parts` is 0 where nobody has an adapter. */
   size_t rows, in, out, columns, parts;
+  /** Of a page's values: 16 or 8. */
+  int bits;
   LoraPart part[PARTS_MAX];
   /** Whether a row has pages or a gain, [R]: its product is stored as it is, for `expand`. Null: no row has. */
   uint8_t *adapted;
@@ -49,10 +60,10 @@ typedef struct {
 } Lora;
 
 /**
- * The inputs of a node from `first` on: pages, shares, gain, gain_of, and a and b for each of `parts`. Returns null, or
- * what is wrong with them. `rows`, `in` and `out` are filled in before.
+ * The inputs of a node from `first` on: pages, shares, gain, gain_of, and a and b for each of `parts`, which have so many
+ * `outs`. Returns null, or what is wrong with them. `rows`, `in`, `out` and `bits` are filled in before.
  */
-const char *VARIANT(read_lora)(const Call *, size_t first, size_t parts, Lora *);
+const char *VARIANT(read_lora)(const Call *, size_t first, size_t parts, const size_t *outs, Lora *);
 
 /** Bytes that `group_lora` wants, a multiple of 64. */
 size_t VARIANT(lora_bytes)(const Lora *);

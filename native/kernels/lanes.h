@@ -41,6 +41,9 @@ static inline void lanes_store(float *to, Lanes value) { _mm512_storeu_ps(to, va
 static inline Lanes lanes_halves(const uint16_t *from) {
   return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from));
 }
+static inline Lanes lanes_codes(const int8_t *from) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)from)));
+}
 static inline Lanes lanes_multiply_add(Lanes a, Lanes b, Lanes c) { return _mm512_fmadd_ps(a, b, c); }
 static inline float lanes_sum(Lanes value) {
   __m256 high = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(value), 1));
@@ -60,6 +63,9 @@ static inline void lanes_store(float *to, Lanes value) { _mm256_storeu_ps(to, va
 static inline Lanes lanes_halves(const uint16_t *from) {
   return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from));
 }
+static inline Lanes lanes_codes(const int8_t *from) {
+  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)from)));
+}
 static inline Lanes lanes_multiply_add(Lanes a, Lanes b, Lanes c) { return _mm256_fmadd_ps(a, b, c); }
 static inline float lanes_sum(Lanes value) {
   __m128 four = _mm_add_ps(_mm256_castps256_ps128(value), _mm256_extractf128_ps(value, 1));
@@ -77,6 +83,11 @@ static inline void lanes_store(float *to, Lanes value) { vst1q_f32(to, value); }
 static inline Lanes lanes_halves(const uint16_t *from) {
   return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(from)));
 }
+static inline Lanes lanes_codes(const int8_t *from) {
+  uint32_t four;
+  memcpy(&four, from, sizeof four);
+  return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vcreate_s8(four)))));
+}
 static inline Lanes lanes_multiply_add(Lanes a, Lanes b, Lanes c) { return vfmaq_f32(c, a, b); }
 static inline float lanes_sum(Lanes value) { return vaddvq_f32(value); }
 #endif
@@ -92,6 +103,11 @@ static inline Lanes lanes_halves_some(const uint16_t *from, size_t count) {
   uint16_t values[LANES] = {0};
   memcpy(values, from, count * sizeof *values);
   return lanes_halves(values);
+}
+static inline Lanes lanes_codes_some(const int8_t *from, size_t count) {
+  int8_t values[LANES] = {0};
+  memcpy(values, from, count);
+  return lanes_codes(values);
 }
 static inline void lanes_store_some(float *to, Lanes value, size_t count) {
   float values[LANES];

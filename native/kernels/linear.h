@@ -8,7 +8,8 @@
 //   1 weights  of the linear's own packing        4 norm      float32 [k]        7 shares   float32 [R, C]
 //   2 coarse   int32 [1], of QuantizedLinear      5 residual  float32 [R, n]     8 gain     float32 [G, n]
 //   3 bias     float32 [n]                        6 pages     int32 [R, C]       9 gain_of  int32 [R]
-//   10 and on  float16 [slots, 8, k] and [slots, 8, n_i] for each of `parts` (3 at most)
+//   10 and on  float16 [slots, ...] of pages of A and of B, for each part of y that adapters know apart: `out0`, `out1`
+//              and `out2` outputs; `adapter_bits` a value, 16 or 8
 //
 // All but x and the weights may be left out. Rows are prepared one by one, in one order of their values: their bits
 // depend on nothing else.
@@ -25,8 +26,8 @@ enum { X = 0, WEIGHTS, COARSE, BIAS, NORM, RESIDUAL, ADAPTERS };
 
 /** Of each node. */
 typedef struct {
-  size_t n, k, parts;
-  int gated;
+  size_t n, k, parts, outs[PARTS_MAX];
+  int gated, adapter_bits;
   float epsilon;
 } LinearNode;
 
@@ -59,16 +60,21 @@ typedef struct {
 
 /** Of a node's attributes; what is wrong with them, or null. */
 INLINE const char *read_linear_node(const Node *node, LinearNode *linear) {
-  int64_t parts = int_attribute(node, "parts", 0);
   *linear = (LinearNode){
       .n = (size_t)int_attribute(node, "n", 0),
       .k = (size_t)int_attribute(node, "k", 0),
-      .parts = (size_t)parts,
       .gated = (int)int_attribute(node, "gated", 0),
+      .adapter_bits = (int)int_attribute(node, "adapter_bits", 16),
       .epsilon = float_attribute(node, "epsilon", 0),
   };
-  if (linear->n == 0 || linear->k == 0) return "weights must be [n, k]";
-  return parts < 0 || parts > PARTS_MAX ? "parts must be 0 to 3" : NULL;
+  if (linear->adapter_bits != 8 && linear->adapter_bits != 16) return "adapter_bits must be 8 or 16";
+  static const char *const outs[PARTS_MAX] = {"out0", "out1", "out2"};
+  for (; linear->parts < PARTS_MAX; linear->parts++) {
+    int64_t out = int_attribute(node, outs[linear->parts], 0);
+    if (out <= 0) break;
+    linear->outs[linear->parts] = (size_t)out;
+  }
+  return linear->n == 0 || linear->k == 0 ? "weights must be [n, k]" : NULL;
 }
 
 /** Of a call's inputs; what is wrong with them, or null. Makes y. */
@@ -91,8 +97,8 @@ INLINE const char *read_linear(const Call *call, const LinearNode *node, Linear 
   if (residual.rank > 0) l->to.residual = input(call, RESIDUAL);
   if (l->to.y == NULL) return "there is no memory for y";
   l->x = l->given;
-  l->lora = (Lora){.rows = l->rows, .in = node->k, .out = node->n};
-  return node->parts > 0 ? VARIANT(read_lora)(call, ADAPTERS, node->parts, &l->lora) : NULL;
+  l->lora = (Lora){.rows = l->rows, .in = node->k, .out = node->n, .bits = node->adapter_bits};
+  return node->parts > 0 ? VARIANT(read_lora)(call, ADAPTERS, node->parts, node->outs, &l->lora) : NULL;
 }
 
 INLINE int is_prepared(const Linear *l) { return l->norm != NULL || l->node.gated; }

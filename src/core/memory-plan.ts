@@ -6,7 +6,7 @@ import { linearSize, targetModules } from './adapter.ts';
 import type { ModelShape } from './base-model.ts';
 import { LorikeetError } from './errors.ts';
 import { usualContext } from './layer-plan.ts';
-import { kvBlock, pageRanks } from './page-sizes.ts';
+import { type AdapterBits, kvBlock, pageBlocks, pageElements } from './page-sizes.ts';
 
 /** In the order in which they are told. */
 export const memoryParts = {
@@ -53,6 +53,7 @@ export type MemoryNeeds = {
   readonly isOwn: boolean;
   readonly shape: ModelShape;
   readonly weightBytes: number;
+  readonly adapterBits: AdapterBits;
   /** Of a key's or a value's number. */
   readonly kvNumberBytes: number;
   /** Keys, values and pages lie in a device's memory, which its engine shares out. */
@@ -110,7 +111,11 @@ export function planMemory(needs: MemoryNeeds): MemoryPlan {
   const { limitBytes, isOwn, chosen, onDevice } = needs;
   const shape = { ...needs.shape, context: usualContext(needs.shape) };
   const tokenBytes = kvTokenBytes(shape, needs.kvNumberBytes);
-  const pageBytes = adapterPageBytes(shape);
+  const pageBytes = adapterPageBytes(shape, needs.adapterBits);
+  if (onDevice && needs.adapterBits !== 16) {
+    const message = 'LORIKEET_ADAPTER_BITS=8 is of the processor; a device keeps 16 bits.';
+    throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_ADAPTER_BITS' });
+  }
   const { context: longest } = needs.shape;
   if (chosen.maxContext !== null && chosen.maxContext > longest) {
     const message = `LORIKEET_MAX_CONTEXT is ${chosen.maxContext}, but the model takes ${longest} at most.`;
@@ -219,11 +224,12 @@ const sumOf = (parts: Readonly<Record<MemoryPart, number>>) => Object.values(par
 export const kvTokenBytes = ({ layers, kvHeads, headDim }: ModelShape, numberBytes: number): number =>
   2 * layers * kvHeads * headDim * numberBytes;
 
-/** Of 8 ranks in every linear, half floats. */
-export const adapterPageBytes = (shape: ModelShape): number =>
+/** Of 8 ranks in every linear. */
+export const adapterPageBytes = (shape: ModelShape, bits: AdapterBits): number =>
   targetModules.reduce((sum, module) => {
     const { in: inputs, out } = linearSize(shape, module);
-    return sum + 2 * pageRanks * (inputs + out) * (module === 'lm_head' ? 1 : shape.layers);
+    const elements = pageElements(inputs, pageBlocks.a, bits) + pageElements(out, pageBlocks.b, bits);
+    return sum + 2 * elements * (module === 'lm_head' ? 1 : shape.layers);
   }, 0);
 
 const trainerNeeds = ({ layers, hidden }: ModelShape, weightBytes: number): number =>

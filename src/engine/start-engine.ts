@@ -55,12 +55,13 @@ export async function startEngine(
     const message = `LORIKEET_MAX_CONTEXT is ${positions}, but ${config.model.name} takes at most ${context} tokens.`;
     throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_MAX_CONTEXT' });
   }
-  const rows = config.maxSequences;
+  const { maxSequences: rows, adapterBits: bits = 16 } = config;
   const decoder = createDecoder(runtime, model, {
     rows,
     positions,
     decodeActivations: config.decodeActivations,
     kvType: config.kvType ?? 'float16',
+    adapterBits: bits,
     ...(config.kvBytes ? { kvBytes: config.kvBytes } : {}),
     prefixBytes: config.prefixBytes ?? 0,
     pages: config.adapterPages ?? pagesFor(device, model, config, { rows, positions }),
@@ -82,7 +83,7 @@ export async function startEngine(
     bytesMax: config.adapterBytes,
     clock,
     async read({ files }) {
-      const adapter = await readAdapter(files, { model, breath, takesVirtual: target.on === 'host' });
+      const adapter = await readAdapter(files, { model, breath, bits, takesVirtual: target.on === 'host' });
       await decoder.prepare(adapter);
       return adapter;
     },

@@ -3,6 +3,8 @@
 /** Every half-precision value by its bits: a look-up costs less than the arithmetic. */
 const halves = new Float32Array(new Float16Array(Uint16Array.from({ length: 65_536 }, (_, bits) => bits).buffer));
 
+export const floatOfHalf = (bits: number): number => halves[bits]!;
+
 /** The little-endian half-precision float at `offset`. */
 export const halfAt = (bytes: Uint8Array, offset: number): number =>
   halves[bytes[offset]! | (bytes[offset + 1]! << 8)]!;

@@ -3,6 +3,7 @@
 // (host-adapters.ts); a device has operators for them (device-adapters.ts, grouped-adapters.ts).
 
 import type { TargetModule } from '../core/adapter.ts';
+import type { AdapterBits } from '../core/page-sizes.ts';
 import type { GraphBuilder } from './graph-builder.ts';
 import type { GraphTarget } from './target.ts';
 
@@ -47,7 +48,7 @@ export function reachOf(linears: Iterable<JoinedLinear>, gains: boolean): Reach 
 }
 
 /** On the host: each row has its own pages of every linear, or none. */
-export type HostForm = { readonly form: 'grouped'; readonly gains: boolean };
+export type HostForm = { readonly form: 'grouped'; readonly gains: boolean; readonly bits: AdapterBits };
 /** On a device, in ONNX Runtime's operators: all rows are one sequence's, or each has its own adapter. */
 export type ListForm = { readonly form: 'one' | 'mixed'; readonly reach: Reach };
 /** On a device that has the project's own: each row has its own pages, in tables. */
@@ -57,9 +58,12 @@ export type AdaptersInGraph = { readonly form: 'none' } | HostForm | DeviceForm;
 
 /** Inputs that a binding ties. `layer` is 0 for the head. */
 export const adapterNames = {
-  /** The pool of A's pages: [slots, 8, in], 16-bit; in `one` and `mixed` [slots, in, 8]. */
+  /**
+   * The pool of A's pages: float16 [slots, pageElements(in)] on the host, [slots, 8, in] in `table`, [slots, in, 8] in
+   * `one` and `mixed`.
+   */
   a: (layer: number, module: TargetModule) => `lora_a.${layer}.${module}`,
-  /** The pool of B's pages, transposed: [slots, 8, out], 16-bit on the host. */
+  /** The pool of B's pages, transposed: float16 [slots, pageElements(out)] on the host, [slots, 8, out] elsewhere. */
   b: (layer: number, module: TargetModule) => `lora_b.${layer}.${module}`,
   /** int32 [R, C], which of the pool's each row reads, or -1; int64 [pages] in `one` and `mixed`. */
   pages: (linear: JoinedLinear) => `pages.${linear}`,

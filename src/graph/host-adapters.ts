@@ -6,7 +6,7 @@
 // All layers of a linear share their tables of pages and shares. Where no row touches a linear its table has no
 // columns, and costs nothing.
 
-import { pageRanks } from '../core/page-sizes.ts';
+import { pageBlocks, pageElements } from '../core/page-sizes.ts';
 import { type AdaptedLinear, adapterNames, type HostForm, type JoinedLinear, joinedLinears } from './adapted-linear.ts';
 import type { GraphBuilder } from './graph-builder.ts';
 import type { LinearAdapters } from './linear.ts';
@@ -22,7 +22,7 @@ export function addTables(g: GraphBuilder, { gains }: HostForm, linears: readonl
 
 export function hostAdapters(
   g: GraphBuilder,
-  { gains }: HostForm,
+  { gains, bits }: HostForm,
   { layer, linear, in: inputs, outs }: AdaptedLinear,
 ): LinearAdapters {
   const width = outs.reduce((sum, out) => sum + out, 0);
@@ -30,9 +30,9 @@ export function hostAdapters(
     ? [g.input(adapterNames.gain(layer, linear), 'float32', [`G.${linear}`, width]), adapterNames.gainOf(linear)]
     : ['', ''];
   const pools = joinedLinears[linear].flatMap((module, i) => [
-    g.input(adapterNames.a(layer, module), 'float16', ['slots', pageRanks, inputs]),
-    g.input(adapterNames.b(layer, module), 'float16', ['slots', pageRanks, outs[i]!]),
+    g.input(adapterNames.a(layer, module), 'float16', ['slots', pageElements(inputs, pageBlocks.a, bits)]),
+    g.input(adapterNames.b(layer, module), 'float16', ['slots', pageElements(outs[i]!, pageBlocks.b, bits)]),
   ]);
   const operands = [adapterNames.pages(linear), adapterNames.shares(linear), ...gain, ...pools];
-  return { parts: outs.length, operands };
+  return { outs, bits, operands };
 }

@@ -7,6 +7,7 @@
 //     y = x · symmetricᵀ + blockSums(x) · m,   blockSums(x) [R, k/32], m [k/32, n].
 // Exact, and a thirty-second of the product's work.
 
+import type { AdapterBits } from '../core/page-sizes.ts';
 import type { GraphBuilder } from './graph-builder.ts';
 import { isFloats, type LinearForm } from './lowered.ts';
 import { hasMinimums } from './packed.ts';
@@ -30,8 +31,12 @@ export type LinearRows = {
   readonly residual?: string;
 };
 
-/** What the host's operator is told of adapters: `parts` outputs side by side, and inputs (native/kernels/linear.h). */
-export type LinearAdapters = { readonly parts: number; readonly operands: readonly string[] };
+/** What the host's operator is told of adapters: outputs of each part, and inputs (native/kernels/linear.h). */
+export type LinearAdapters = {
+  readonly outs: readonly number[];
+  readonly bits: AdapterBits;
+  readonly operands: readonly string[];
+};
 
 export function hostLinear(
   g: GraphBuilder,
@@ -47,11 +52,13 @@ export function hostLinear(
     ...(isFloats(bits) ? { n, k } : packedAttributes(form)),
     ...(norm && { epsilon: { float: norm.epsilon } }),
     ...(gated && { gated: 1 }),
-    ...(adapters && { parts: adapters.parts }),
+    ...(adapters && { ...outputsOf(adapters), adapter_bits: adapters.bits }),
   };
   const count = operands.findLastIndex((operand) => operand !== '') + 1;
   return g.native(hostOperators[bits], operands.slice(0, count), attributes, result);
 }
+
+const outputsOf = ({ outs }: LinearAdapters) => Object.fromEntries(outs.map((out, part) => [`out${part}`, out]));
 
 const hostOperators = { 4: 'QuantizedLinear', 8: 'QuantizedLinear', 16: 'HalfLinear', 32: 'FloatLinear' } as const;
 

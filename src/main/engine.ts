@@ -26,7 +26,7 @@ type EngineParts = {
 
 export function startEngine(config: Config, { model, memory, tokenizer, logger }: EngineParts): SupervisedEngine {
   const { weightBits, decodeActivations, device, ortLibrary, threads, prefillChunk } = config;
-  const { devicePrecision, deviceKernels, kvType } = config;
+  const { devicePrecision, deviceKernels, kvType, adapterBits } = config;
   const { maxSequences, maxContext, adapterPages } = memory;
   const { kv: kvBytes, prefixes: prefixBytes, adapters: adapterBytes, merges: mergeBytes } = memory.parts;
   return superviseEngine({
@@ -36,7 +36,17 @@ export function startEngine(config: Config, { model, memory, tokenizer, logger }
     }),
     config: {
       ...{ model, weightBits, decodeActivations, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk },
-      ...{ devicePrecision, deviceKernels, kvType, kvBytes, prefixBytes, adapterBytes, adapterPages, mergeBytes },
+      ...{
+        devicePrecision,
+        deviceKernels,
+        kvType,
+        kvBytes,
+        prefixBytes,
+        adapterBytes,
+        adapterPages,
+        adapterBits,
+        mergeBytes,
+      },
       sharesBasePrefixes: config.shareBasePrefixes === 'on',
       speculates: config.speculation === 'on',
       trainsBeside: config.trainingDevice === device,

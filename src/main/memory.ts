@@ -35,6 +35,7 @@ export async function planFor(
     ...limit,
     shape: model.shape,
     weightBytes: servedBytes(model, config.weightBits),
+    adapterBits: config.adapterBits,
     kvNumberBytes: config.kvType === 'float32' ? 4 : 2,
     onDevice: parseDevice(config.device).kind !== 'cpu',
     trains: parseDevice(config.trainingDevice).kind === 'cpu',

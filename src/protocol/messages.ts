@@ -5,6 +5,7 @@ import type { AppliedAdapter } from '../core/adapter.ts';
 import type { Activations, ModelFiles, ModelShape } from '../core/base-model.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import type { Grammar, TokenTable } from '../core/grammar.ts';
+import type { AdapterBits } from '../core/page-sizes.ts';
 import type { Pooling } from '../core/pooling.ts';
 import type { SamplingParams } from '../core/sampling-params.ts';
 import type { Share } from '../core/share.ts';
@@ -51,6 +52,8 @@ export type EngineConfig = {
    * fits in the memory of a device that tells.
    */
   readonly adapterPages: number | null;
+  /** Of adapters' values in memory, on the processor; left out: 16. */
+  readonly adapterBits?: AdapterBits;
   /** Bytes that merged weights may take beside the base's; left out: none, and every merge is refused. */
   readonly mergeBytes?: number;
   /** Training jobs compute on the same device; false by default. */

@@ -27,7 +27,14 @@ const nothing: ChosenMemory = {
   ...{ prefixes: null, adapters: null, merges: null },
 };
 const needs = (more: Partial<MemoryNeeds> = {}, chosen: Partial<ChosenMemory> = {}): MemoryNeeds => ({
-  ...{ limitBytes: 24 * GiB, isOwn: false, shape: small, weightBytes: 120 * MiB, kvNumberBytes: 2 },
+  ...{
+    limitBytes: 24 * GiB,
+    isOwn: false,
+    shape: small,
+    weightBytes: 120 * MiB,
+    kvNumberBytes: 2,
+    adapterBits: 16 as const,
+  },
   ...{ onDevice: false, trains: true, chosen: { ...nothing, ...chosen }, ...more },
 });
 

@@ -1,5 +1,5 @@
 // Adapters of every kind on the real model against PEFT in float32 on the same dequantised weights: each prompt through
-// a prefill, through a decode step, and all of them at once in one mixed batch.
+// a prefill, through a decode step, and all of them at once in one mixed batch; in 16 bits, and the first two in 8.
 
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import type { AppliedAdapter } from '../../src/core/adapter.ts';
 import { systemClock } from '../../src/core/clock.ts';
+import type { AdapterBits } from '../../src/core/page-sizes.ts';
 import { AdapterStore } from '../../src/engine/adapters/adapter-store.ts';
 import { createBreath } from '../../src/engine/adapters/breath.ts';
 import { combineAdapters } from '../../src/engine/adapters/combine-adapters.ts';
@@ -24,30 +25,34 @@ import { klDivergence } from './kl.ts';
 
 const cases = readAdapterCases();
 const folder = mkdtempSync(join(tmpdir(), 'lorikeet-adapter-parity-'));
-let decoder: Decoder;
-let store: AdapterStore;
+type Rig = { readonly decoder: Decoder; readonly store: AdapterStore };
+let rigs: Readonly<Record<AdapterBits, Rig>>;
 /** Who is told that an adapter or pages arrived. */
 let changed = () => {};
 
 before(async () => {
   const runtime = createOnnxRuntime({ library: null, threads: null, spin: true });
   const { model } = await loadWeights(await realModelFiles(), null, folder, assert.fail);
-  decoder = createDecoder(runtime, model, {
-    ...{ rows: 24, positions: 512, pages: 96 },
-    onPagesChange: () => changed(),
-  });
   const breath = createBreath(systemClock);
-  store = new AdapterStore({
-    bytesMax: 2 ** 31,
-    clock: systemClock,
-    read: ({ files }) => readAdapter(files, { model, breath }),
-    combine: (key, scaled) => combineAdapters(key, scaled, model.shape, breath),
-    onChange: () => changed(),
-  });
-  await decoder.prepare(null);
+  const rigOf = async (bits: AdapterBits): Promise<Rig> => {
+    const decoder = createDecoder(runtime, model, {
+      ...{ rows: 24, positions: 512, pages: 96, adapterBits: bits },
+      onPagesChange: () => changed(),
+    });
+    const store = new AdapterStore({
+      bytesMax: 2 ** 31,
+      clock: systemClock,
+      read: ({ files }) => readAdapter(files, { model, breath, bits }),
+      combine: (key, scaled) => combineAdapters(key, scaled, model.shape, breath),
+      onChange: () => changed(),
+    });
+    await decoder.prepare(null);
+    return { decoder, store };
+  };
+  rigs = { 16: await rigOf(16), 8: await rigOf(8) };
 });
 after(async () => {
-  await decoder.release();
+  for (const { decoder } of Object.values(rigs)) await decoder.release();
   rmSync(folder, { recursive: true });
 });
 
@@ -55,7 +60,7 @@ const appliedOf = ({ adapters }: AdapterCase): AppliedAdapter[] =>
   adapters.map(({ name, scale }) => ({ files: writtenAdapter(name, folder), scale }));
 
 /** Runs `use` with the case's adapter in memory and in pages. */
-async function withRow<T>(one: AdapterCase, use: (row: RowAdapter) => Promise<T>): Promise<T> {
+async function withRow<T>({ decoder, store }: Rig, one: AdapterCase, use: (row: RowAdapter) => Promise<T>): Promise<T> {
   const applied = appliedOf(one);
   const hold = store.hold(applied);
   await hold.settled;
@@ -74,7 +79,7 @@ async function withRow<T>(one: AdapterCase, use: (row: RowAdapter) => Promise<T>
  * Logits after the prompt, by a prefill, and after each of `tokens`, by decode steps beside a row of the base model.
  * The next call overwrites what the last one gave.
  */
-async function* logitsAlong(row: RowAdapter, prompt: readonly number[], tokens: readonly number[]) {
+async function* logitsAlong(decoder: Decoder, row: RowAdapter, prompt: readonly number[], tokens: readonly number[]) {
   const prefill = (first: number, tokens: readonly number[], adapters: readonly (RowAdapter | null)[]) =>
     decoder.forward(evenBatch({ kind: 'prompt', first, pasts: [0], tokens, sampled: [tokens.length - 1], adapters }));
   await prefill(1, [0], [null]);
@@ -89,37 +94,41 @@ async function* logitsAlong(row: RowAdapter, prompt: readonly number[], tokens: 
 /** The last distributions follow tokens whose decode steps would only cost time. */
 const stepsMax = 8;
 
-test('distributions are PEFT’s, within the base’s own tolerance', async (t) => {
-  const all: Record<'prefill' | 'decode', number[]> = { prefill: [], decode: [] };
-  for (const one of cases) {
-    const own: typeof all = { prefill: [], decode: [] };
-    await withRow(one, async (row) => {
-      for (const { tokens, greedy, steps, distributions } of one.prompts) {
-        let step = 0;
-        for await (const logits of logitsAlong(row, tokens, greedy.slice(0, stepsMax))) {
-          const reference = distributions[steps.indexOf(step)];
-          if (reference) own[step === 0 ? 'prefill' : 'decode'].push(klDivergence(reference, logits));
-          step++;
+for (const bits of [16, 8] as const) {
+  test(`distributions are PEFT’s, within the base’s own tolerance, with adapters of ${bits} bits`, async (t) => {
+    const rig = rigs[bits];
+    const all: Record<'prefill' | 'decode', number[]> = { prefill: [], decode: [] };
+    for (const one of cases) {
+      const own: typeof all = { prefill: [], decode: [] };
+      await withRow(rig, one, async (row) => {
+        for (const { tokens, greedy, steps, distributions } of one.prompts) {
+          let step = 0;
+          for await (const logits of logitsAlong(rig.decoder, row, tokens, greedy.slice(0, stepsMax))) {
+            const reference = distributions[steps.indexOf(step)];
+            if (reference) own[step === 0 ? 'prefill' : 'decode'].push(klDivergence(reference, logits));
+            step++;
+          }
         }
-      }
-    });
-    const line = (phase: keyof typeof all) =>
-      `${mean(own[phase]).toFixed(5)} (largest ${Math.max(...own[phase]).toFixed(4)})`;
-    t.diagnostic(`${one.name}: KL ${line('prefill')} by prefill, ${line('decode')} by decode`);
-    assert.ok(mean(own.prefill) <= 0.0005, `${one.name}, prefill: ${mean(own.prefill)}`);
-    assert.ok(mean(own.decode) <= 0.012, `${one.name}, decode: ${mean(own.decode)}`);
-    for (const phase of ['prefill', 'decode'] as const) all[phase].push(...own[phase]);
-  }
-  const { prefill, decode } = all;
-  t.diagnostic(`${cases.length} cases, ${prefill.length} + ${decode.length} distributions`);
-  t.diagnostic(`mean KL ${mean(prefill).toFixed(5)} by prefill, ${mean(decode).toFixed(5)} by decode`);
-  assert.ok(cases.length >= 12);
-  assert.ok(mean(decode) <= 0.006, `decode: ${mean(decode)}`);
-});
+      });
+      const line = (phase: keyof typeof all) =>
+        `${mean(own[phase]).toFixed(5)} (largest ${Math.max(...own[phase]).toFixed(4)})`;
+      t.diagnostic(`${one.name}: KL ${line('prefill')} by prefill, ${line('decode')} by decode`);
+      assert.ok(mean(own.prefill) <= 0.0005, `${one.name}, prefill: ${mean(own.prefill)}`);
+      assert.ok(mean(own.decode) <= 0.012, `${one.name}, decode: ${mean(own.decode)}`);
+      for (const phase of ['prefill', 'decode'] as const) all[phase].push(...own[phase]);
+    }
+    const { prefill, decode } = all;
+    t.diagnostic(`${cases.length} cases, ${prefill.length} + ${decode.length} distributions`);
+    t.diagnostic(`mean KL ${mean(prefill).toFixed(5)} by prefill, ${mean(decode).toFixed(5)} by decode`);
+    assert.ok(cases.length >= 12);
+    assert.ok(mean(decode) <= 0.006, `decode: ${mean(decode)}`);
+  });
+}
 
 const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
 test('all of them at once in one batch say what each says alone, and what PEFT says', async (t) => {
+  const { decoder, store } = rigs[16];
   const asked = cases.flatMap((one) =>
     one.prompts.filter((_, i) => i % 3 === 0).map((prompt) => ({ one, prompt, applied: appliedOf(one) })),
   );

@@ -3,7 +3,10 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { type AdapterBits, pageBlocks, pageElements, rankElements } from '../../src/core/page-sizes.ts';
 import { prng } from '../../src/core/prng.ts';
+import { decodedRanks } from '../../src/engine/adapters/coded-ranks.ts';
+import { writeRanks } from '../../src/engine/adapters/host-page.ts';
 import { encodeOnnx } from '../../src/formats/onnx.ts';
 import { createGraphBuilder } from '../../src/graph/graph-builder.ts';
 import { hostLinear } from '../../src/graph/linear.ts';
@@ -18,6 +21,8 @@ type Linear = {
   readonly inputs: number;
   readonly outs: readonly number[];
   readonly slots: number;
+  /** Of the pages' values. */
+  readonly bits: AdapterBits;
   /** Rows of W [out, in]. */
   readonly weights: readonly Float32Array[];
   /** [out] and [in]; null: left out. */
@@ -26,6 +31,7 @@ type Linear = {
   /** Rows bring gate beside up. */
   readonly gated: boolean;
 };
+/** Ranks as rows. */
 type Pools = { readonly a: readonly Float16Array<ArrayBuffer>[]; readonly b: readonly Float16Array<ArrayBuffer>[] };
 type Rows = {
   readonly rows: number;
@@ -49,8 +55,19 @@ const xWidthOf = ({ inputs, gated }: Linear) => (gated ? 2 : 1) * inputs;
 type Optional = { readonly hasGain: boolean; readonly hasResidual: boolean };
 
 async function open(runtime: Runtime, linear: Linear, pools: Pools, { hasGain, hasResidual }: Optional) {
-  const { inputs, outs, slots, weights, bias, norm, gated } = linear;
+  const { inputs, outs, slots, bits, weights, bias, norm, gated } = linear;
   const width = widthOf(linear);
+  /** Ranks as the operator takes them. */
+  const paged = (rows: Float16Array<ArrayBuffer>, width: number, block: number) => {
+    const elements = pageElements(width, block, bits);
+    const pages = new Uint16Array(slots * elements);
+    const ofPage = ranksOfPage * rankElements(width, bits);
+    for (let slot = 0; slot < slots; slot++) {
+      const own = new Uint16Array(rows.buffer, 2 * slot * ofPage, ofPage);
+      writeRanks(pages, slot, own, ranksOfPage, { width, block, bits });
+    }
+    return runtime.tensor(new Float16Array(pages.buffer), [slots, elements]);
+  };
   const packed = createPackedFloats(32, width, inputs);
   for (const [row, values] of weights.entries()) writeFloats(packed, inputs, row, values);
   const { type, shape } = packedFloatTensor(width, inputs, packed);
@@ -63,14 +80,14 @@ async function open(runtime: Runtime, linear: Linear, pools: Pools, { hasGain, h
   const tables = [g.input('pages', 'int32', ['R', 'C']), g.input('shares', 'float32', ['R', 'C'])];
   const gain = hasGain ? [g.input('gain', 'float32', ['G', width]), g.input('gain_of', 'int32', ['R'])] : ['', ''];
   const parts = outs.flatMap((out, i) => [
-    g.input(`a${i}`, 'float16', ['slots', ranksOfPage, inputs]),
-    g.input(`b${i}`, 'float16', ['slots', ranksOfPage, out]),
+    g.input(`a${i}`, 'float16', ['slots', pageElements(inputs, pageBlocks.a, bits)]),
+    g.input(`b${i}`, 'float16', ['slots', pageElements(out, pageBlocks.b, bits)]),
   ]);
   hostLinear(
     g,
     { name: 'l', form: { bits: 32, n: width, k: inputs, corrected: false, halves: false, bias: bias !== null } },
     { x, ...(norm && { norm: { weight: 'norm', epsilon } }), gated, residual },
-    { parts: outs.length, operands: [...tables, ...gain, ...parts] },
+    { outs, bits, operands: [...tables, ...gain, ...parts] },
     'y',
   );
   g.output('y', 'float32', ['R', width]);
@@ -91,8 +108,8 @@ async function open(runtime: Runtime, linear: Linear, pools: Pools, { hasGain, h
           input('gain_of', runtime.tensor(gainOf, [rows]));
         }
         for (const [i, out] of outs.entries()) {
-          input(`a${i}`, runtime.tensor(pools.a[i]!, [slots, ranksOfPage, inputs]));
-          input(`b${i}`, runtime.tensor(pools.b[i]!, [slots, ranksOfPage, out]));
+          input(`a${i}`, paged(pools.a[i]!, inputs, pageBlocks.a));
+          input(`b${i}`, paged(pools.b[i]!, out, pageBlocks.b));
         }
         output('y', runtime.tensor(y, [rows, width]));
       });
@@ -114,8 +131,11 @@ function preparedRow({ inputs, gated, norm }: Linear, { x }: Rows, row: number):
 }
 
 /** By the definition, in double precision. */
-function expected(linear: Linear, { a, b }: Pools, given: Rows): Float64Array {
-  const { inputs, outs, weights, bias } = linear;
+function expected(linear: Linear, pools: Pools, given: Rows): Float64Array {
+  const { inputs, outs, bits, weights, bias } = linear;
+  const valuesOf = (pool: Float16Array<ArrayBuffer>, width: number) => (bits === 8 ? decodedRanks(pool, width) : pool);
+  const a = pools.a.map((pool) => valuesOf(pool, inputs));
+  const b = pools.b.map((pool, part) => valuesOf(pool, outs[part]!));
   const width = widthOf(linear);
   const { rows, columns, residual, pages, shares, gain, gainOf } = given;
   const y = new Float64Array(rows * width);
@@ -147,25 +167,40 @@ const below = (random: Random, count: number) => Math.floor(random() * count);
 const floats = (random: Random, length: number) => Float32Array.from({ length }, () => random() - 0.5);
 
 function randomLinear(random: Random, inputs = 1 + below(random, 140)): { linear: Linear; pools: Pools } {
-  const outs = Array.from({ length: 1 + below(random, 3) }, () => 1 + below(random, 300));
+  const bits = random() < 0.5 ? 8 : 16;
+  const count = 1 + below(random, 3);
+  const outs = Array.from({ length: count }, () => 1 + below(random, 300));
   const width = outs.reduce((sum, out) => sum + out, 0);
   const gated = random() < 0.3;
   const linear = {
-    ...{ inputs, outs, slots: 1 + below(random, 34), gated },
+    ...({ inputs, outs, slots: 1 + below(random, 34), bits, gated } as const),
     weights: Array.from({ length: width }, () => floats(random, inputs)),
     bias: random() < 0.5 ? floats(random, width) : null,
     norm: !gated && random() < 0.5 ? floats(random, inputs) : null,
   };
-  const halves = (width: number) => Float16Array.from(floats(random, linear.slots * ranksOfPage * width));
-  const pools = { a: linear.outs.map(() => halves(linear.inputs)), b: linear.outs.map(halves) };
+  const pools = randomPools(random, linear);
   // Some pages have fewer ranks, or none.
   for (const a of pools.a) {
     for (let page = 0; page < linear.slots; page++) {
       const ranks = random() < 0.6 ? ranksOfPage : below(random, ranksOfPage);
-      if (ranks < ranksOfPage) a[(page * ranksOfPage + ranks) * linear.inputs] = Number.NaN;
+      if (ranks < ranksOfPage) a[(page * ranksOfPage + ranks) * rankElements(inputs, bits)] = Number.NaN;
     }
   }
   return { linear, pools };
+}
+
+/** Half floats; or scales of a 256th and codes of any kind. */
+function randomPools(random: Random, { inputs, outs, slots, bits }: Linear): Pools {
+  const pool = (width: number) => {
+    const stride = rankElements(width, bits);
+    const values = Float16Array.from(floats(random, slots * ranksOfPage * stride));
+    if (bits === 16) return values;
+    const codes = new Int8Array(values.buffer).map(() => below(random, 255) - 127);
+    const coded = new Float16Array(codes.buffer);
+    for (let rank = 0; rank < slots * ranksOfPage; rank++) coded[rank * stride] = (0.5 + random()) / 256;
+    return coded;
+  };
+  return { a: outs.map(() => pool(inputs)), b: outs.map(pool) };
 }
 
 type Gains = 'none' | 'one' | 'many';
@@ -251,10 +286,10 @@ for (const variant of [null, 'scalar']) {
       ...plain,
       outs: [30, 50],
       slots: 3,
+      bits: 16 as const,
       weights: Array.from({ length: 80 }, () => floats(random, 40)),
     };
-    const halves = (width: number) => Float16Array.from(floats(random, linear.slots * ranksOfPage * width));
-    const pools = { a: linear.outs.map(() => halves(linear.inputs)), b: linear.outs.map(halves) };
+    const pools = randomPools(random, linear);
     const rows = { ...randomRows(random, linear, 4, 'none', false), columns: 1 };
     const given = { ...rows, pages: Int32Array.of(0, 1, 0, -1), shares: Float32Array.of(1, 1, 1, 0) };
     const operator = await open(runtime, linear, pools, { hasGain: false, hasResidual: false });
@@ -290,7 +325,13 @@ test('tables that do not fit are refused, and nothing outside the pools is read'
   const runtime = createOnnxRuntime({ library: null, threads: 1, spin: false });
   const random = prng(11);
   const plain = { ...randomLinear(random, 8).linear, gated: false, norm: null, bias: null };
-  const linear = { ...plain, outs: [8], slots: 2, weights: Array.from({ length: 8 }, () => floats(random, 8)) };
+  const linear = {
+    ...plain,
+    outs: [8],
+    slots: 2,
+    bits: 16 as const,
+    weights: Array.from({ length: 8 }, () => floats(random, 8)),
+  };
   const halves = () => new Float16Array(linear.slots * ranksOfPage * 8);
   const operator = await open(
     runtime,

@@ -7,7 +7,7 @@
 
 import type { ModelShape } from '../../core/base-model.ts';
 import { LorikeetError } from '../../core/errors.ts';
-import { pageRanks } from '../../core/page-sizes.ts';
+import { pageRanks, rankElements } from '../../core/page-sizes.ts';
 import type { JoinedLinear } from '../../graph/adapted-linear.ts';
 import type { Breath } from './breath.ts';
 import {
@@ -61,10 +61,12 @@ function joinParts(
   sources: readonly { readonly part: ResidentPart; readonly pages: number }[],
   pages: number,
 ): ResidentPart {
-  const { layers, in: inputs, outs } = sizes;
-  const out = outs[part]!;
+  const { layers } = sizes;
+  const { bits } = sources[0]!.part;
+  const inputs = rankElements(sizes.in, bits);
+  const out = rankElements(sizes.outs[part]!, bits);
   const ranks = sources.some(({ part }) => part.ranks > 0) ? pages * pageRanks : 0;
-  const joined = createPart(sizes, part, ranks);
+  const joined = createPart(sizes, part, ranks, bits);
   let first = 0;
   for (const { part: source, pages: own } of sources) {
     for (let layer = 0; source.ranks > 0 && layer < layers; layer++) {

@@ -108,7 +108,7 @@ async function fillFloats(
 ): Promise<number> {
   let bytes = 0;
   for (const part of resident.parts.keys()) {
-    const layers = Array.from({ length: sizes.layers }, (_, layer) => layerOf(resident, part, layer, sizes.layers));
+    const layers = Array.from({ length: sizes.layers }, (_, layer) => layerOf(resident, part, layer, sizes));
     for (const [rows, matrices, width] of [
       [a[part]!, layers.map(({ a }) => a), sizes.in],
       [b[part]!, layers.map(({ b }) => b), sizes.outs[part]!],

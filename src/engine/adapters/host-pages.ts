@@ -1,50 +1,56 @@
-// Rank pages in memory that JavaScript has, which is reserved whole and touched as it fills.
-//
-// Ranks of a page end at the first whose first value in A is no number: what an adapter lacks there is neither written
-// nor read, so a part or a layer that it leaves alone costs one value a page.
+// Rank pages in memory that JavaScript has, which is reserved whole and touched as it fills. What an adapter lacks of a
+// page is neither written nor read, so a part or a layer that it leaves alone costs one value a page.
 
 import type { ModelShape } from '../../core/base-model.ts';
-import { pageRanks } from '../../core/page-sizes.ts';
+import { type AdapterBits, pageBlocks, pageElements, pageRanks, rankElements } from '../../core/page-sizes.ts';
 import type { JoinedLinear } from '../../graph/adapted-linear.ts';
 import type { Runtime, Tensor } from '../../runtime/session.ts';
 import type { Breath } from './breath.ts';
+import { endRanks, type PageForm, writeRanks } from './host-page.ts';
 import type { PageMemory, PageRange } from './page-memory.ts';
 import { type JoinedSizes, joinedSizes, type ResidentLinear } from './resident-adapter.ts';
 
-/** Of a layer: half floats as what graphs take, and as bits. */
+/** Of a layer, elements of 16 bits: as what graphs take, and as numbers to copy. */
 type Pool = { readonly tensor: Tensor; readonly bits: Uint16Array; readonly bytes: number };
 
 type LinearPages = {
   readonly sizes: JoinedSizes;
-  /** By part, then by layer, [slots, 8, in] and [slots, 8, out]. */
+  /** By part, then by layer, [slots, elements of a page]. */
   readonly a: readonly (readonly Pool[])[];
   readonly b: readonly (readonly Pool[])[];
 };
 
-const notANumber = 0x7fff;
-
 export class HostPages implements PageMemory {
   readonly bytes: number;
+  /** Of an adapter's values. */
+  readonly bits: AdapterBits;
   readonly #breath: Breath;
   readonly #pages: ReadonlyMap<JoinedLinear, LinearPages>;
 
-  constructor(runtime: Runtime, shape: ModelShape, slots: number, breath: Breath) {
+  constructor(
+    runtime: Runtime,
+    shape: ModelShape,
+    { slots, bits, breath }: { readonly slots: number; readonly bits: AdapterBits; readonly breath: Breath },
+  ) {
+    this.bits = bits;
     this.#breath = breath;
-    const pool = (width: number): Pool => {
-      const values = new Float16Array(slots * pageRanks * width);
-      const tensor = runtime.tensor(values, [slots, pageRanks, width]);
+    const pool = (width: number, block: number): Pool => {
+      const elements = pageElements(width, block, bits);
+      const values = new Float16Array(slots * elements);
+      const tensor = runtime.tensor(values, [slots, elements]);
       return { tensor, bits: new Uint16Array(values.buffer), bytes: values.byteLength };
     };
     this.#pages = new Map(
       joinedSizes(shape).map((sizes) => {
-        const pools = (width: number) => Array.from({ length: sizes.layers }, () => pool(width));
-        return [sizes.linear, { sizes, a: sizes.outs.map(() => pools(sizes.in)), b: sizes.outs.map(pools) }];
+        const pools = (width: number, block: number) => Array.from({ length: sizes.layers }, () => pool(width, block));
+        const a = sizes.outs.map(() => pools(sizes.in, pageBlocks.a));
+        return [sizes.linear, { sizes, a, b: sizes.outs.map((out) => pools(out, pageBlocks.b)) }];
       }),
     );
     this.bytes = this.#all.reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
-  /** A part's pools in one layer, whole, [slots, 8, in] and [slots, 8, out]. */
+  /** A part's pools in one layer, whole. */
   of(linear: JoinedLinear, part: number, layer: number): { readonly a: Tensor; readonly b: Tensor } {
     const { a, b } = this.#pages.get(linear)!;
     return { a: a[part]![layer]!.tensor, b: b[part]![layer]!.tensor };
@@ -55,13 +61,19 @@ export class HostPages implements PageMemory {
     const { sizes, a, b } = this.#pages.get(linear)!;
     let bytes = 0;
     for (let layer = 0; layer < sizes.layers; layer++) {
-      for (const [part, { ranks, a: ofA, b: ofB }] of parts.entries()) {
-        const widths = { in: sizes.in, out: sizes.outs[part]! };
-        const source = { a: bitsOf(ofA, layer, ranks * widths.in), b: bitsOf(ofB, layer, ranks * widths.out) };
+      for (const [part, { ranks, bits, a: ofA, b: ofB }] of parts.entries()) {
+        if (bits !== this.bits) throw new Error(`an adapter of ${bits} bits, and pages of ${this.bits}`);
+        const forms = {
+          a: { width: sizes.in, block: pageBlocks.a, bits },
+          b: { width: sizes.outs[part]!, block: pageBlocks.b, bits },
+        };
+        const rows = (matrices: Float16Array<ArrayBuffer>, { width }: PageForm) =>
+          bitsOf(matrices, layer, ranks * rankElements(width, bits));
+        const source = { a: rows(ofA, forms.a), b: rows(ofB, forms.b) };
         const pools = { a: a[part]![layer]!.bits, b: b[part]![layer]!.bits };
         for (let page = 0; page < range.pages; page++) {
           const [first, end] = [page * pageRanks, Math.min((page + 1) * pageRanks, ranks)];
-          bytes += fillPage(pools, range.first + page, source, { first, end }, widths);
+          bytes += fillPage(pools, range.first + page, source, { first, end }, forms);
         }
       }
       await this.#breath.take();
@@ -82,6 +94,7 @@ const bitsOf = (matrices: Float16Array<ArrayBuffer>, layer: number, length: numb
   new Uint16Array(matrices.buffer, layer * length * Uint16Array.BYTES_PER_ELEMENT, length);
 
 type Bits = { readonly a: Uint16Array; readonly b: Uint16Array };
+type Forms = { readonly a: PageForm; readonly b: PageForm };
 
 /** Copies ranks [first, end) to a slot, but for those at its end that add nothing; returns bytes. */
 function fillPage(
@@ -89,18 +102,20 @@ function fillPage(
   slot: number,
   source: Bits,
   { first, end }: { readonly first: number; readonly end: number },
-  widths: { readonly in: number; readonly out: number },
+  forms: Forms,
 ): number {
+  const rowsOf = (side: 'a' | 'b', from: number, to: number) => {
+    const stride = rankElements(forms[side].width, forms[side].bits);
+    return source[side].subarray(from * stride, to * stride);
+  };
   let last = end;
-  while (last > first && isZero(source.b.subarray((last - 1) * widths.out, last * widths.out))) last--;
+  while (last > first && isZero(rowsOf('b', last - 1, last))) last--;
   const ranks = Math.max(0, last - first);
-  const at = slot * pageRanks;
-  if (ranks > 0) {
-    pools.a.set(source.a.subarray(first * widths.in, last * widths.in), at * widths.in);
-    pools.b.set(source.b.subarray(first * widths.out, last * widths.out), at * widths.out);
-  }
-  if (ranks < pageRanks) pools.a[(at + ranks) * widths.in] = notANumber;
-  return Uint16Array.BYTES_PER_ELEMENT * ranks * (widths.in + widths.out);
+  endRanks(pools.a, slot, ranks, forms.a);
+  return (
+    writeRanks(pools.a, slot, rowsOf('a', first, last), ranks, forms.a) +
+    writeRanks(pools.b, slot, rowsOf('b', first, last), ranks, forms.b)
+  );
 }
 
 const isZero = (bits: Uint16Array) => bits.every((value) => value === 0);

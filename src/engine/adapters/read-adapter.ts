@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import type { AdapterFiles, TargetModule } from '../../core/adapter.ts';
 import { LorikeetError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
+import type { AdapterBits } from '../../core/page-sizes.ts';
 import { adapterDigest } from '../../formats/adapter-digest.ts';
 import { pairValues } from '../../formats/adapter-values.ts';
 import { type AdapterPair, readPeftAdapter } from '../../formats/peft-adapter.ts';
@@ -15,6 +16,7 @@ import type { JoinedLinear } from '../../graph/adapted-linear.ts';
 import type { LoweredModel } from '../../graph/lowered.ts';
 import { readWhole } from '../../models/read-whole.ts';
 import type { Breath } from './breath.ts';
+import { codedAdapter } from './coded-adapter.ts';
 import { type FloatPair, type GainTarget, gainsOf } from './dora-gains.ts';
 import { balancedShare, mantissaOf, wholePages, writeBalanced, writeHalves } from './half-pair.ts';
 import {
@@ -34,6 +36,8 @@ export type ReadContext = {
   readonly breath: Breath;
   /** What an adapter may be; all kinds where it is left out. */
   readonly takesVirtual?: boolean;
+  /** 16 by default. */
+  readonly bits?: AdapterBits;
 };
 
 /** Throws `adapter_corrupt` where the files are missing or are not what the digest says. */
@@ -55,7 +59,8 @@ export async function readAdapter(files: AdapterFiles, context: ReadContext): Pr
     const own = pairs.filter(({ module }) => sizes.modules.includes(module));
     if (own.length > 0) linears.set(sizes.linear, await readLinear(own, sizes, bytesOf, context));
   }
-  return createResident(files.digest, linears);
+  const whole = createResident(files.digest, linears);
+  return context.bits === 8 ? codedAdapter(whole, shape, breath) : whole;
 }
 
 type BytesOf = (tensor: SafetensorsTensor) => Uint8Array;
@@ -70,7 +75,8 @@ async function readLinear(
   const parts = sizes.modules.map((module, part) => createPart(sizes, part, ranksOf(pairs, module)));
   const placeOf = ({ module, layer }: AdapterPair) => ({ part: sizes.modules.indexOf(module), layer: layer ?? 0 });
   const { scaling } = pairs[0]!;
-  if (pairs.every((pair) => isHalf(pair) && pair.scaling === scaling)) {
+  // Codes of 8 bits want what half floats want of a pair that is not exact: values that are alike in A and B.
+  if (context.bits !== 8 && pairs.every((pair) => isHalf(pair) && pair.scaling === scaling)) {
     for (const pair of pairs) {
       const { part, layer } = placeOf(pair);
       const [a, b] = [halvesOf(bytesOf(pair.loraA)), halvesOf(bytesOf(pair.loraB))];

@@ -1,20 +1,22 @@
 // An adapter in memory, in the layout that pages are copies of: ranks as rows, padded with zeros to whole pages of 8,
-// all layers of a linear behind each other, 16 bits a value. A page's product is taken `shares` times: what of the
-// adapter's scaling is not in its values. See half-pair.ts for what 16 bits cost.
+// all layers of a linear behind each other, 16 or 8 bits a value. A page's product is taken `shares` times: what of the
+// adapter's scaling is not in its values. See half-pair.ts for what 16 bits cost, and coded-ranks.ts for 8.
 
 import type { TargetModule } from '../../core/adapter.ts';
 import { linearSize } from '../../core/adapter.ts';
 import type { ModelShape } from '../../core/base-model.ts';
-import { pageRanks } from '../../core/page-sizes.ts';
+import { type AdapterBits, pageRanks, rankElements } from '../../core/page-sizes.ts';
 import { type JoinedLinear, joinedLinears, type Reach, reachOf } from '../../graph/adapted-linear.ts';
+import { decodedRanks } from './coded-ranks.ts';
 import type { VirtualRows } from './virtual-rows.ts';
 
 export type ResidentPart = {
   /** A multiple of 8; 0 where the adapter does not touch the part. */
   readonly ranks: number;
-  /** [layers, ranks, in] */
+  readonly bits: AdapterBits;
+  /** [layers, ranks, rankElements(in)] */
   readonly a: Float16Array<ArrayBuffer>;
-  /** [layers, ranks, out] */
+  /** [layers, ranks, rankElements(out)] */
   readonly b: Float16Array<ArrayBuffer>;
 };
 
@@ -73,12 +75,13 @@ export function joinedSizes(shape: ModelShape): JoinedSizes[] {
 export const firstOutput = ({ outs }: JoinedSizes, part: number): number =>
   outs.slice(0, part).reduce((sum, out) => sum + out, 0);
 
-export function createPart(sizes: JoinedSizes, part: number, ranks: number): ResidentPart {
+export function createPart(sizes: JoinedSizes, part: number, ranks: number, bits: AdapterBits = 16): ResidentPart {
   const { layers, in: inputs, outs } = sizes;
   return {
     ranks,
-    a: new Float16Array(layers * ranks * inputs),
-    b: new Float16Array(layers * ranks * outs[part]!),
+    bits,
+    a: new Float16Array(layers * ranks * rankElements(inputs, bits)),
+    b: new Float16Array(layers * ranks * rankElements(outs[part]!, bits)),
   };
 }
 
@@ -112,15 +115,16 @@ export function layerOf(
   { parts, shares }: ResidentLinear,
   part: number,
   layer: number,
-  layers: number,
+  { layers, in: inputs, outs }: JoinedSizes,
 ): { ranks: number; a: Float32Array<ArrayBuffer>; b: Float32Array<ArrayBuffer> } {
-  const { ranks, a, b } = parts[part]!;
-  const slice = (matrices: Float16Array) => {
+  const { ranks, bits, a, b } = parts[part]!;
+  const slice = (matrices: Float16Array<ArrayBuffer>, width: number) => {
     const length = matrices.length / layers;
-    return new Float32Array(matrices.subarray(layer * length, (layer + 1) * length));
+    const own = matrices.subarray(layer * length, (layer + 1) * length);
+    return bits === 8 ? decodedRanks(own, width) : new Float32Array(own);
   };
-  const floats = slice(b);
+  const floats = slice(b, outs[part]!);
   const page = (pageRanks * floats.length) / Math.max(1, ranks);
   for (let i = 0; i < floats.length; i++) floats[i]! *= shares[Math.floor(i / page)]!;
-  return { ranks, a: slice(a), b: floats };
+  return { ranks, a: slice(a, inputs), b: floats };
 }

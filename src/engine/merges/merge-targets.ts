@@ -52,7 +52,7 @@ function mergeParts(sizes: JoinedSizes, layer: number, adapter: ResidentAdapter)
     const gains = own?.some((gain) => gain !== 1) ? own : null;
     const ofB = b.subarray(layer * ranks * out, (layer + 1) * ranks * out);
     const isLeftAlone = gains === null && ofB.every((value) => value === 0);
-    const matrices = () => layerOf(linear, part, layer, sizes.layers);
+    const matrices = () => layerOf(linear, part, layer, sizes);
     return isLeftAlone ? [] : [{ first, out, ranks, matrices, gains }];
   });
 }

@@ -4,6 +4,7 @@
 
 import type { Activations } from '../../core/base-model.ts';
 import { type Clock, systemClock } from '../../core/clock.ts';
+import type { AdapterBits } from '../../core/page-sizes.ts';
 import { serially } from '../../core/serially.ts';
 import type { LoweredModel } from '../../graph/lowered.ts';
 import { operatorForm } from '../../graph/operator-form.ts';
@@ -46,6 +47,8 @@ export type DecoderOptions = {
   readonly positions: number;
   /** Rank pages for the adapters of decoding rows; none by default. */
   readonly pages?: number;
+  /** Of adapters' values in pages, on the processor; 16 by default. */
+  readonly adapterBits?: AdapterBits;
   readonly clock?: Clock;
   /** Called when pages hold an adapter, or can be taken again. */
   readonly onPagesChange?: () => void;

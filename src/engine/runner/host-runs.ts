@@ -27,7 +27,7 @@ export type HostRuns = {
 };
 
 export function createHostRuns(runtime: Runtime, shape: ModelShape, pages: HostPages): HostRuns {
-  const graph = (gains: boolean): HostForm => ({ form: 'grouped', gains });
+  const graph = (gains: boolean): HostForm => ({ form: 'grouped', gains, bits: pages.bits });
   return {
     form: (parts, isMerged) =>
       isMerged ? withoutAdapters : graph(parts.some(({ adapter }) => adapter?.adapter.hasGains)),

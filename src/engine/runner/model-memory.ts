@@ -3,6 +3,7 @@
 
 import type { Activations } from '../../core/base-model.ts';
 import type { Clock } from '../../core/clock.ts';
+import type { AdapterBits } from '../../core/page-sizes.ts';
 import type { AdaptersInGraph } from '../../graph/adapted-linear.ts';
 import type { LoweredModel } from '../../graph/lowered.ts';
 import type { GraphTarget, Real } from '../../graph/target.ts';
@@ -40,6 +41,8 @@ export type ModelMemoryOptions = {
   readonly rows: number;
   readonly positions: number;
   readonly pages?: number;
+  /** Of adapters' values in pages, on the processor; 16 by default. */
+  readonly adapterBits?: AdapterBits;
   readonly target: GraphTarget;
   /** Of keys and values on the processor. */
   readonly kvType: Real;
@@ -57,8 +60,9 @@ export function createModelMemory(runtime: Runtime, model: LoweredModel, options
 
 function onHost(runtime: Runtime, { shape }: LoweredModel, options: ModelMemoryOptions): ModelMemory {
   const { rows, positions, pages: slots = 0, kvType: type, kvBytes: bytes, prefixBytes = 0, activations } = options;
+  const { adapterBits = 16 } = options;
   const kv = createHostKv(runtime, shape, { rows, positions, type, prefixBytes, ...(bytes ? { bytes } : {}) });
-  const memory = new HostPages(runtime, shape, slots, createBreath(options.clock));
+  const memory = new HostPages(runtime, shape, { slots, bits: adapterBits, breath: createBreath(options.clock) });
   const runs = createHostRuns(runtime, shape, memory);
   return {
     ...{ kv, memory },

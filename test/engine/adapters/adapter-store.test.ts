@@ -226,13 +226,13 @@ test('an aborted load of several adapters holds its parts until it is over', asy
 
 /** Σ scale · Bᵀ... as [in, out] of one layer's part, in plain loops. */
 function product(adapter: ResidentAdapter, linear: JoinedLinear, part: number, layer: number): number[] {
-  const { in: inputs, outs } = joinedSizes(markedShape).find((sizes) => sizes.linear === linear)!;
+  const sizes = joinedSizes(markedShape).find((sizes) => sizes.linear === linear)!;
+  const { in: inputs, outs } = sizes;
   const out = outs[part]!;
   const found = new Array<number>(inputs * out).fill(0);
   const source = adapter.linears.get(linear);
   if (!source) return found;
-  const { layers } = joinedSizes(markedShape).find((sizes) => sizes.linear === linear)!;
-  const { ranks, a, b } = layerOf(source, part, layer, layers);
+  const { ranks, a, b } = layerOf(source, part, layer, sizes);
   for (let rank = 0; rank < ranks; rank++) {
     for (let i = 0; i < inputs; i++) {
       for (let o = 0; o < out; o++) found[i * out + o]! += a[rank * inputs + i]! * b[rank * out + o]!;

@@ -25,7 +25,7 @@ for (const [a, b] of [
     const part = createPart(sizes, 0, 8);
     assert.ok(writeBalanced(part, sizes, 1, pair));
     assert.ok(part.a.every(Number.isFinite) && part.b.every(Number.isFinite));
-    const found = layerOf(createLinear([part], balancedShare, null), 0, 1, sizes.layers);
+    const found = layerOf(createLinear([part], balancedShare, null), 0, 1, sizes);
     for (let rank = 0; rank < r; rank++) {
       const [rowA, rowB] = [pair.a.subarray(rank * sizes.in, (rank + 1) * sizes.in), pair.b.subarray(rank * sizes.out)];
       const most = largestOf(rowA) * largestOf(rowB.subarray(0, sizes.out));
@@ -46,7 +46,7 @@ test('bfloat16 values, and powers of two in the scaling, are kept exactly', () =
   const pair = { a: floats(2 * sizes.in, 0.05).map(bfloat), b: floats(2 * sizes.out, 0.01).map(bfloat) };
   const part = createPart(sizes, 0, 8);
   assert.ok(writeBalanced(part, sizes, 0, pair));
-  const found = layerOf(createLinear([part], balancedShare, null), 0, 0, sizes.layers);
+  const found = layerOf(createLinear([part], balancedShare, null), 0, 0, sizes);
   for (let i = 0; i < sizes.in; i++) {
     const factor = found.a[i]! / pair.a[i]!;
     assert.equal(2 ** Math.round(Math.log2(factor)), factor);

@@ -6,7 +6,7 @@ import type { AppliedAdapter } from '../../../src/core/adapter.ts';
 import type { ModelShape } from '../../../src/core/base-model.ts';
 import type { Clock } from '../../../src/core/clock.ts';
 import { type ErrorCode, LorikeetError } from '../../../src/core/errors.ts';
-import { pageRanks } from '../../../src/core/page-sizes.ts';
+import { pageBlocks, pageElements, pageRanks } from '../../../src/core/page-sizes.ts';
 import { AdapterStore } from '../../../src/engine/adapters/adapter-store.ts';
 import { combineAdapters } from '../../../src/engine/adapters/combine-adapters.ts';
 import { HostPages } from '../../../src/engine/adapters/host-pages.ts';
@@ -42,7 +42,7 @@ export function markedResident(mark: number): ResidentAdapter {
       // The last part of several has one page, whatever the others have.
       const ranks = pageRanks * (i > 0 && i === outs.length - 1 ? 1 : pagesOfMark(mark));
       const a = new Float16Array(layers * ranks * inputs).fill(mark);
-      return { ranks, a, b: new Float16Array(layers * ranks * out).fill(mark) };
+      return { ranks, bits: 16 as const, a, b: new Float16Array(layers * ranks * out).fill(mark) };
     };
     return [linear, createLinear(outs.map(part), 1, null)] as const;
   });
@@ -114,7 +114,7 @@ const openMemory = {
 const dataOf = (tensor: Tensor) => (tensor as unknown as { readonly data: Float16Array }).data;
 
 export function markedPool(slots: number, clock: Clock, onChange = () => {}): PagePool<HostPages> {
-  const memory = new HostPages(openMemory, markedShape, slots, { take: () => nextTurn() });
+  const memory = new HostPages(openMemory, markedShape, { slots, bits: 16, breath: { take: () => nextTurn() } });
   return new PagePool({ memory, slots, clock, onChange });
 }
 
@@ -138,16 +138,19 @@ export function readSignature(row: RowAdapter | null, pool: PagePool<HostPages>)
       for (let layer = 0; layer < layers; layer++) {
         const pools = pool.memory.of(linear, part, layer);
         for (let rank = 0; rank < range!.pages * pageRanks; rank++) {
-          const [from, to] = [layer * ranks + rank, range!.first * pageRanks + rank];
-          const found = dataOf(pools.a)[to * inputs]!;
+          const from = layer * ranks + rank;
+          const page = range!.first + Math.floor(rank / pageRanks);
+          const ofA = rankOf(dataOf(pools.a), page, rank % pageRanks, inputs, pageBlocks.a);
+          const ofB = rankOf(dataOf(pools.b), page, rank % pageRanks, out, pageBlocks.b);
+          const found = ofA[0]!;
           const isThere = rank < ranks && b[from * out] !== 0;
           if (!isThere) {
             if (!Number.isNaN(found)) return Number.NaN;
             break;
           }
           const isWhole =
-            holds(dataOf(pools.a), to * inputs, a.subarray(from * inputs, (from + 1) * inputs)) &&
-            holds(dataOf(pools.b), to * out, b.subarray(from * out, (from + 1) * out));
+            holds(ofA, a.subarray(from * inputs, (from + 1) * inputs)) &&
+            holds(ofB, b.subarray(from * out, (from + 1) * out));
           if (!isWhole) return Number.NaN;
           const share = row.scale * resident!.shares[Math.floor(rank / pageRanks)]!;
           terms.add(termOf(found, (share * b[from * out]!) / found));
@@ -158,5 +161,11 @@ export function readSignature(row: RowAdapter | null, pool: PagePool<HostPages>)
   return [...terms].reduce((sum, term) => sum + term, 0);
 }
 
-const holds = (pool: Float16Array, at: number, matrix: Float16Array) =>
-  matrix.every((value, i) => value === pool[at + i]);
+/** A rank of a page, whose values lie in blocks. */
+function rankOf(pool: Float16Array, page: number, rank: number, width: number, block: number): number[] {
+  const first = page * pageElements(width, block, 16) + rank * block;
+  const at = (i: number) => first + Math.floor(i / block) * pageRanks * block + (i % block);
+  return Array.from({ length: width }, (_, i) => pool[at(i)]!);
+}
+
+const holds = (found: readonly number[], matrix: Float16Array) => matrix.every((value, i) => value === found[i]);

@@ -32,7 +32,7 @@ function added(resident: ResidentAdapter, layer: number | null, module: TargetMo
   const { in: inputs, out } = linearSize(shape, module);
   const sum = new Float32Array(out * inputs);
   if (!linear) return sum;
-  const { ranks, a, b } = layerOf(linear, sizes.modules.indexOf(module), layer ?? 0, sizes.layers);
+  const { ranks, a, b } = layerOf(linear, sizes.modules.indexOf(module), layer ?? 0, sizes);
   for (let rank = 0; rank < ranks; rank++) {
     for (let o = 0; o < out; o++) {
       for (let i = 0; i < inputs; i++) sum[o * inputs + i]! += b[rank * out + o]! * a[rank * inputs + i]!;
