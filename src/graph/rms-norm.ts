@@ -10,7 +10,7 @@ export type RmsNorm = {
   readonly x: string;
   readonly weight: string;
   readonly epsilon: number;
-  /** s [..., 1]; null on a device: WebGPU's operator takes it as an output, and writes nothing. */
+  /** s [..., 1]; null on a device: WebGPU's operator has this output and writes nothing to it. */
   readonly inverse: string | null;
 };
 

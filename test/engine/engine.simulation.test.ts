@@ -35,7 +35,7 @@ test('storms over the scheduler: thousands of sequences, none lost, none mixed u
     const alone = (prompt: readonly number[]) => known.get(prompt as number[])!;
     const report = await storm({ decoderOf: () => decoder, seed, sequences: 1500, prompts, alone });
     context.diagnostic(reportLine(seed, report));
-    assert.ok(report.stop > 50 && report.length > 50 && report.abort > 20, 'a storm in a teacup');
+    assert.ok(report.stop > 50 && report.length > 50 && report.abort > 20, 'too few sequences ended in each way');
     assert.ok(rows === 1 || report.preemptions > 20, `${report.preemptions} were preempted`);
   }
 });
@@ -60,7 +60,7 @@ test('storms over a real decoder: every sequence gets the tokens that it gets al
     context.diagnostic(reportLine(seed, report));
     const [stops, lengths, aborts] = isSlow ? [0, 6, 0] : [5, 30, 5];
     const { stop, length, abort } = report;
-    assert.ok(stop > stops && length > lengths && abort > aborts, 'a storm in a teacup');
+    assert.ok(stop > stops && length > lengths && abort > aborts, 'too few sequences ended in each way');
   }
   await decoder.release();
 });

@@ -13,7 +13,7 @@ export type RoomAside = {
   readonly trainingShare: number;
 };
 
-/** Of the time: everybody's tokens come a quarter later, and soon a merge makes up for that. */
+/** A share of the time: meanwhile every token comes a quarter later, which the merge soon makes up for. */
 const mergingShare = 0.2;
 
 /** Two or three steps of decoding: a longer pause is more than a reader overlooks. */

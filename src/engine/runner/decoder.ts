@@ -26,7 +26,7 @@ export type Decoder = {
   /** One call at a time, of either. */
   readonly forward: Compute['forward'];
   readonly logitsOf: Compute['logitsOf'];
-  /** Something is computed beside the steps, of what they leave of the processor. On a device nothing is. */
+  /** Whether a merge is computed beside the steps, with the processor's time that they leave. Never on a device. */
   readonly isWorkingAside: boolean;
   /**
    * Makes the graphs that an adapter needs, or that most do, off the event loop, so that no step waits for them.

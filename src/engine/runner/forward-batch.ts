@@ -38,8 +38,8 @@ export type ForwardBatch = {
   /** Left out: logits. */
   readonly result?: DecoderResult;
   /**
-   * While steps run, of what they leave of the processor; left out: false. Not two at a time, and on rows that no step
-   * touches. The logits are the caller's own.
+   * Whether this run goes on beside steps, with the processor's time that they leave; left out: it does not. One such
+   * run at a time, on rows that no step touches. The logits are the caller's own.
    */
   readonly aside?: boolean;
 };

@@ -38,7 +38,7 @@ export type SessionForm = {
   readonly kvType: Real;
   readonly target: GraphTarget;
   readonly profile?: string;
-  /** One session after another: each packs all weights anew before it finds that another has them. */
+  /** Makes sessions one after another: two at once would both pack all weights before one finds the other's. */
   readonly inTurn: <T>(work: () => Promise<T>) => Promise<T>;
 };
 

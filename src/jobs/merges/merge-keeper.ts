@@ -1,5 +1,5 @@
-// Keeps the store, the engine and the files' leases in agreement with what is wanted. What the store has is what is
-// wanted or has failed; what drains is nobody's wish any more and is in memory only, as in the engine.
+// Keeps the store, the engine and the files' leases in agreement with the merges that are wanted. The store has merges
+// that are wanted or have failed. A merge that nobody wants any more drains, and is in memory only, as in the engine.
 
 import { LorikeetError } from '../../core/errors.ts';
 import { serially } from '../../core/serially.ts';

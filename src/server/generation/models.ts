@@ -1,5 +1,6 @@
 // Which weights a name means, for the fields that name them: `model` of OpenAI's routes, `adapter_id` and `adapters` of
-// our own. A name is looked up later, when its adapter is held; none is ever quietly the base model's answer.
+// our own. The registry looks a name up later, when the request leases its adapter. A name that it does not know is
+// an error, and never answered by the base model.
 
 import { LorikeetError } from '../../core/errors.ts';
 import type { AdapterVersion } from '../../registry/adapter-registry.ts';

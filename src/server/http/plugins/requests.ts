@@ -14,7 +14,7 @@ declare module 'fastify' {
   }
 }
 
-/** Nobody's answer: nginx's status for a caller who left before it came. */
+/** nginx's status for a request whose caller left before its answer came. */
 const clientClosed = 499;
 
 /** The caller's own id where it is short and plain, so that logs of two systems can be joined. */
