@@ -69,6 +69,7 @@ const entries = [
   'src/storage/sqlite/sqlite-thread.ts',
   'src/grammar/thread.ts',
   'src/templates/main.ts',
+  'src/templates/orphan-thread.ts',
   'src/console/main.ts',
 ];
 
@@ -166,7 +167,7 @@ const doors: readonly Door[] = [
   },
   { what: 'child processes', pattern: /'node:child_process'/, where: /^src\/(protocol|models|cli)\// },
   { what: 'metrics library', pattern: /from 'prom-client'/, where: /^src\/metrics\// },
-  { what: 'worker threads', pattern: /'node:worker_threads'/, where: /^src\/(runtime|grammar|storage)\// },
+  { what: 'worker threads', pattern: /'node:worker_threads'/, where: /^src\/(runtime|grammar|storage|templates)\// },
   { what: 'WebAssembly', pattern: /\bWebAssembly\b/, where: /^src\/wasm\// },
   { what: "the browser's libraries", pattern: /from '(preact|uplot)[^']*'/, where: /^src\/console\// },
   { what: 'the key of a tab', pattern: /'lorikeet-key'/, where: /^src\/console\/state\/session\.ts$/ },

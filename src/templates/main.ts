@@ -1,6 +1,7 @@
 // The process that renders adapters' chat templates. A tenant may write anything into one: a loop without an end, a
 // list that fills memory. So nothing else happens here, and whoever started this process ends it without regret.
 
+import { Worker } from 'node:worker_threads';
 import { Template } from '@huggingface/jinja';
 import { LRUCache } from 'lru-cache';
 import { limits } from '../core/limits.ts';
@@ -9,6 +10,8 @@ import type { TemplateEvent, TemplateQuestion } from './messages.ts';
 
 const channel = channelToParent<TemplateQuestion, TemplateEvent>('process of chat templates');
 const parsed = new LRUCache<string, Template>({ max: limits.chatTemplatesKept });
+
+new Worker(new URL('./orphan-thread.ts', import.meta.url), { workerData: { parent: process.ppid } }).unref();
 
 channel.onCommand((question) => channel.send(answer(question)));
 channel.send({ type: 'ready' });

@@ -10,17 +10,17 @@ const nodeArguments = [
   '--disallow-code-generation-from-strings',
   '--permission',
   '--allow-fs-read=*',
+  '--allow-worker',
 ];
+
+export const startTemplateChild = childStarter<TemplateQuestion, TemplateEvent>(new URL('./main.ts', import.meta.url), {
+  env: {},
+  nice: 5,
+  nodeArguments,
+  // A template that ends it by memory would write pages into the log, as often as its tenant likes.
+  isSilent: true,
+});
 
 /** Started with the first question. */
 export const startTemplates = (options: Omit<TemplateProcessOptions, 'start'>): TemplateProcess =>
-  new TemplateProcess({
-    ...options,
-    start: childStarter<TemplateQuestion, TemplateEvent>(new URL('./main.ts', import.meta.url), {
-      env: {},
-      nice: 5,
-      nodeArguments,
-      // A template that ends it by memory would write pages into the log, as often as its tenant likes.
-      isSilent: true,
-    }),
-  });
+  new TemplateProcess({ ...options, start: startTemplateChild });

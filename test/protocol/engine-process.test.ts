@@ -3,7 +3,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
 import test, { type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -14,6 +13,7 @@ import { engineProcessStarter } from '../../src/protocol/engine-process.ts';
 import type { SequenceEnd } from '../../src/protocol/messages.ts';
 import { type SupervisedEngine, superviseEngine } from '../../src/protocol/supervisor.ts';
 import { defaultSupervisorLimits } from '../../src/protocol/supervisor-options.ts';
+import { isAlive } from '../helpers/other-process.ts';
 import { testConfig } from './simulated-engine.ts';
 
 const entry = new URL('../fixtures/fake-engine-child.ts', import.meta.url);
@@ -47,16 +47,6 @@ function generate(client: SupervisedEngine, maxTokens: number) {
   );
   return { tokens, end, firstToken, abort };
 }
-
-/** A dead process whose new parent has not collected it yet is dead. */
-const isAlive = (pid: number) => {
-  try {
-    process.kill(pid, 0);
-    return !/\) Z /.test(existsSync(`/proc/${pid}/stat`) ? readFileSync(`/proc/${pid}/stat`, 'utf8') : '');
-  } catch {
-    return false;
-  }
-};
 
 async function until(condition: () => boolean): Promise<void> {
   for (let turn = 0; turn < 500 && !condition(); turn++) await sleep(10);

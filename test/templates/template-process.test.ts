@@ -2,13 +2,18 @@
 // cost.
 
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import test, { type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { systemTimers } from '../../src/core/clock.ts';
 import type { LorikeetError } from '../../src/core/errors.ts';
 import { limits } from '../../src/core/limits.ts';
 import { startTemplates } from '../../src/templates/start.ts';
 import type { TemplateProcess, TemplateProcessOptions } from '../../src/templates/template-process.ts';
+import { isAlive, processorTime } from '../helpers/other-process.ts';
 
 type Renders = {
   readonly sources: readonly string[];
@@ -103,7 +108,7 @@ test('after its rest it is tried again', async (t) => {
   const process = processFor(t, { chatTemplateMs: 300, chatTemplateRestMs: 1 });
   const source = hostile['a loop without an end']!;
   await assert.rejects(process.render(by(source), {}), failsWith('chat_template_too_slow'));
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  await sleep(20);
   await assert.rejects(process.render(by(source), {}), failsWith('chat_template_too_slow', /longer than/));
 });
 
@@ -125,6 +130,18 @@ test('more conversations than may wait are refused, those of the tenant that has
   assert.ok(refused.length > 0 && refused.length < 5);
   for (const { reason } of refused) assert.equal(reason.code, 'server_overloaded');
   assert.equal(await other, 'b');
+});
+
+test('a server that dies leaves no process behind, not even one in the midst of a template without an end', async () => {
+  const script = fileURLToPath(new URL('../fixtures/templates-parent.ts', import.meta.url));
+  const parent = spawn(process.execPath, [script], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const [line] = await once(parent.stdout, 'data');
+  const pid = Number(String(line));
+  const used = processorTime(pid);
+  while (isAlive(pid) && processorTime(pid) < used + 20) await sleep(20);
+  assert.ok(isAlive(pid));
+  parent.kill('SIGKILL');
+  while (isAlive(pid)) await sleep(20);
 });
 
 test('what waits when the server goes down is told so', async (t) => {

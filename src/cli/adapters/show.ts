@@ -29,6 +29,7 @@ export const describeAdapter = (adapter: Adapter): string =>
     ['size', megabytes(adapter.bytes)],
     ['made', `${date(adapter.created_at)} by ${adapter.source}`],
     ['state', adapter.state],
+    ...(adapter.chat_template === null ? [] : [['template', `its own, ${adapter.chat_template}`] as const]),
     ['aliases', adapter.aliases.join(', ') || 'none'],
     ...adapter.warnings.map((warning): [string, string] => ['warning', warning]),
   ]);
