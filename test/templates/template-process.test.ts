@@ -132,7 +132,7 @@ test('more conversations than may wait are refused, those of the tenant that has
   assert.equal(await other, 'b');
 });
 
-test('a server that dies leaves no process behind, not even one in the midst of a template without an end', async () => {
+test('a server that dies leaves no process behind, also in the midst of a template without an end', async () => {
   const script = fileURLToPath(new URL('../fixtures/templates-parent.ts', import.meta.url));
   const parent = spawn(process.execPath, [script], { stdio: ['ignore', 'pipe', 'inherit'] });
   const [line] = await once(parent.stdout, 'data');
