@@ -44,6 +44,8 @@ const { engine, info } = await startEngine(
     ...{ model, weightBits: null, decodeActivations: 'int8', device: 'cpu', ortLibrary: null, threads: config.threads },
     ...{ maxSequences: Number(flags.slots), maxContext: 512, prefillChunk: config.prefillChunk },
     ...{ adapterBytes: 0, adapterPages: null, cacheDir: `${config.dataDir}/weights` },
+    // As a server has them by default: what a sequence computed before it gave up its row is known still.
+    prefixBytes: 256 * 1024 * 1024,
   },
   systemClock,
   { emit: (event) => event.type === 'step' && onStep(event), onChange() {} },

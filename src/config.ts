@@ -164,7 +164,7 @@ export const settingTable = {
     'LORIKEET_PREFILL_CHUNK',
     128,
     { min: 1, max: 65_536 },
-    'tokens of one step, of prompts and answers together',
+    'tokens of one step: on the processor of prompts or of answers, on a device of both',
   ),
   trainingShare: share(
     'LORIKEET_TRAINING_SHARE',

@@ -69,7 +69,7 @@ const verbs: Readonly<Record<string, Verb>> = {
       name: String(flags.name ?? ''),
       scopes: flags.scopes === undefined && isFirst ? ownersScopes : readScopes(flags.scopes),
       adapters: flags.adapters === undefined ? null : String(flags.adapters).split(','),
-      expiresAt: flags.expires === undefined ? null : systemClock.now() + readNumber(flags.expires, 'expires') * dayMs,
+      expiresAt: flags.expires === undefined ? null : systemClock.now() + readDays(flags.expires) * dayMs,
     });
     await note(stores, 'keys.create', null, created.record);
     return show(invocation, created);
@@ -139,6 +139,12 @@ function readNumber(flag: unknown, name: string): number {
   const number = Number(flag);
   if (!(number >= 0 && number <= 36_500)) throw new UsageError(`--${name} must be a number.`);
   return number;
+}
+
+function readDays(flag: unknown): number {
+  const days = readNumber(flag, 'expires');
+  if (days === 0) throw new UsageError('--expires must be more than 0 days; `keys revoke` ends a key at once.');
+  return days;
 }
 
 function readScopes(flag: unknown): Scope[] {

@@ -28,11 +28,11 @@ export type EngineCallbacks = {
 
 export type StartedEngine = { readonly engine: Engine; readonly info: EngineInfo };
 
-/**
- * Sequences that decode in one step, for each thread: one takes about as long for that many as to read all weights, so
- * more give hardly any more tokens a second and wait longer for each (docs/log.md).
- */
-const decodesPerThread = 16;
+/** Sequences with which one thread computes about as fast as it can (docs/log.md). */
+const fullThread = 8;
+
+/** Sequences that decode in one step, for each thread: with more a step takes longer and gives hardly any more. */
+const decodesPerThread = 2 * fullThread;
 
 export async function startEngine(
   config: EngineConfig,
@@ -108,7 +108,9 @@ export async function startEngine(
     merges,
     grammars,
     prefillChunk,
-    ...(runtime.device === null && { decodes: decodesPerThread * runtime.threads }),
+    ...(runtime.device === null && {
+      processor: { decodes: decodesPerThread * runtime.threads, full: fullThread * runtime.threads },
+    }),
     // A device's rows of one run have as many new tokens each, and other bits with more of them.
     speculation: config.speculates && runtime.device === null ? 'auto' : 'never',
     sharesBasePrefixes,

@@ -122,23 +122,16 @@ async function lookAt({ jobs }: JobParts, running: RunningJob | null): Promise<v
   else if (now?.state !== 'running' || now.epoch !== running.epoch) running.cancel();
 }
 
-/** Looks, after each turn and then often, whether another tenant's job waits. @returns what ends it */
+/** Looks, again and again, whether its turn is over and another tenant's job waits. @returns what ends it */
 function watchTurn({ jobs, clock, options }: JobParts, job: RunningJob, tenant: string): () => void {
   const { turnMs } = options.bounds;
   const began = clock.monotonic();
-  let cancel = () => {};
   const look = async () => {
     const waiting = (await jobs.inStates(['queued'])).filter((row) => isOurs(options, row)).map((row) => row.tenant);
     if (isTurnOver({ tenant, ranMs: clock.monotonic() - began, turnMs, waiting })) job.yieldTurn();
   };
-  const again = (ms: number) => {
-    cancel = options.timers.after(ms, () => {
-      look().catch((error) => options.log.warn({ err: error }, 'the queue of training jobs could not be read'));
-      again(Math.min(turnMs, turnPeriodMs));
-    });
-  };
-  again(turnMs);
-  return () => cancel();
+  const complain = (error: unknown) => options.log.warn({ err: error }, 'the queue of training jobs could not be read');
+  return repeatedly(options.timers, Math.min(turnMs, turnPeriodMs), () => look().catch(complain));
 }
 
 /** A job of another base model is no job here: what it trained would be registered for the wrong one. */

@@ -2,6 +2,7 @@
 // a process's from its start, so that the trainer is started again from a checkpoint.
 
 import type { Clock } from '../core/clock.ts';
+import { repeatedly } from '../core/repeatedly.ts';
 import type { JobOptions } from './options.ts';
 import { nextPriority, type ProcessorUse, type TrainerPriority } from './policies/training-floor.ts';
 import type { TrainerLife } from './trainer-life.ts';
@@ -19,14 +20,15 @@ export function watchPriority(
 ): () => void {
   if (bounds.priority !== 'floor' || trainer.device !== 'cpu') return () => {};
   const uses: ProcessorUse[] = [];
-  let cancel = () => {};
   const look = () => {
     const usedMs = life.processorMs();
     if (usedMs !== null) uses.push({ atMs: clock.monotonic(), usedMs });
     const next = nextPriority(priority, uses);
-    if (next !== priority) onChange(next);
-    else cancel = timers.after(periodMs, look);
+    if (next === priority) return;
+    stop();
+    onChange(next);
   };
+  const stop = repeatedly(timers, periodMs, look);
   look();
-  return () => cancel();
+  return stop;
 }

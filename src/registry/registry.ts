@@ -146,15 +146,8 @@ async function expireUploads({ uploads, quarantine, options }: Parts): Promise<(
     await quarantine.expire(clock.now() - limits.quarantineMs);
   };
   await expire();
-  let cancel = () => {};
-  const again = () => {
-    cancel = timers.after(expiryMs, () => {
-      expire().catch((error) => log.error({ err: error }, 'old uploads could not be removed'));
-      again();
-    });
-  };
-  again();
-  return () => cancel();
+  const complain = (error: unknown) => log.error({ err: error }, 'old uploads could not be removed');
+  return repeatedly(timers, expiryMs, () => expire().catch(complain));
 }
 
 /** What a server that died was deleting, some other one ends. @returns a function that ends it */

@@ -112,12 +112,14 @@ function changing({ table, clock, memory, changes, onCreated }: ChangingParts): 
   };
   return {
     async create(key) {
+      assertAhead(key.expiresAt, clock.now());
       const { text, row } = newRow(key, clock.now());
       await table.insert(row);
       onCreated();
       return { key: text, record: toRecord(row) };
     },
     async change(prefix, change) {
+      assertAhead(change.expiresAt, clock.now());
       const columns = columnsOf(change);
       if (Object.keys(columns).length > 0) {
         const seq = await table.change(prefix, columns);
@@ -228,6 +230,13 @@ function keyMemory(table: KeyTable, clock: Clock, changes: Changes) {
       }
     },
   };
+}
+
+/** A key that has ended already is a mistake, in seconds or in years; what ends one is its revocation. */
+function assertAhead(expiresAt: number | null | undefined, now: number): void {
+  if (expiresAt == null || expiresAt > now) return;
+  const message = '`expires_at` is in the past. It is in seconds since 1970; `DELETE` ends a key at once.';
+  throw new LorikeetError('invalid_parameter', { message, param: 'expires_at' });
 }
 
 const isExpired = ({ expires_at: at }: KeyRow, now: number) => at !== null && at <= now;

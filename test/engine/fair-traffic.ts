@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { defaultSamplingParams } from '../../src/core/sampling-params.ts';
 import type { Share } from '../../src/core/share.ts';
-import { Scheduler } from '../../src/engine/loop/scheduler.ts';
+import { type Chunk, Scheduler } from '../../src/engine/loop/scheduler.ts';
 import { createSequence, type Sequence } from '../../src/engine/loop/sequence.ts';
 import type { Admission } from '../../src/engine/policies/admission.ts';
 
@@ -20,7 +20,7 @@ export type Job = {
 export type Served = {
   readonly job: Job;
   readonly sequence: Sequence;
-  /** Step in which the first token came, and the last. */
+  /** When the first token came, and the last. */
   firstAt: number;
   endedAt: number;
 };
@@ -33,12 +33,16 @@ export type FairTrafficOptions = {
   readonly admit?: (sequence: Sequence) => Admission;
   /** Pages that running sequences share, and those of each adapter; left out: nobody takes any. */
   readonly pages?: { readonly total: number; readonly each: number };
+  /** What a step takes; left out: 1. */
+  readonly stepMs?: (chunks: readonly Chunk[]) => number;
   /** After each step. */
   readonly watch?: (state: FairTraffic) => void;
 };
 
 export type FairTraffic = {
   readonly step: number;
+  /** The same as `step` where each takes 1. */
+  readonly now: number;
   readonly scheduler: Scheduler;
   /** Units of service by flow, and by flow and subflow. */
   readonly service: ReadonlyMap<number, number>;
@@ -54,7 +58,7 @@ const stepsMax = 200_000;
 export const subflowOf = ({ line }: Sequence) => `${line.flow} ${line.subflow}`;
 
 export function fairTraffic(jobs: readonly Job[], options: FairTrafficOptions): FairTraffic {
-  const { rows, lead, budget, decodes, pages = { total: 0, each: 0 }, watch } = options;
+  const { rows, lead, budget, decodes, pages = { total: 0, each: 0 }, stepMs = () => 1, watch } = options;
   const { admit = (sequence) => (hasPages(sequence) ? 'start' : 'blocked') } = options;
   const service = new Map<number, number>();
   const subflowService = new Map<string, number>();
@@ -76,7 +80,7 @@ export function fairTraffic(jobs: readonly Job[], options: FairTrafficOptions): 
     return pages.each === 0 || keys.size * pages.each <= pages.total;
   };
   const state = {
-    ...{ step: 0, scheduler, service, subflowService, work: 0 },
+    ...{ step: 0, now: 0, scheduler, service, subflowService, work: 0 },
     get preemptions() {
       return scheduler.preemptions;
     },
@@ -93,14 +97,17 @@ export function fairTraffic(jobs: readonly Job[], options: FairTrafficOptions): 
   const coming = [...jobs].sort((a, b) => a.at - b.at);
   for (let id = 0; coming.length > 0 || !scheduler.idle; state.step++) {
     assert.ok(state.step < stepsMax, 'somebody starves');
-    while (coming.length > 0 && coming[0]!.at <= state.step) {
+    while (coming.length > 0 && coming[0]!.at <= state.now) {
       const job = coming.shift()!;
-      const sequence = createSequence(requestOf(id++, job), state.step, () => 1);
+      const sequence = createSequence(requestOf(id++, job), state.now, () => 1);
       served.set(sequence, { job, sequence, firstAt: Number.NaN, endedAt: Number.NaN });
       scheduler.add(sequence);
     }
-    const plan = scheduler.schedule(state.step);
+    const plan = scheduler.schedule(state.now);
     const chunks = plan.runs.flatMap(({ chunks }) => chunks);
+    // Nothing to run: the clock goes on all the same, to the next that comes.
+    const idleMs = coming.length > 0 ? Math.max(0, coming[0]!.at - state.now) : 1;
+    state.now += chunks.length > 0 || !scheduler.idle ? stepMs(chunks) : idleMs;
     for (const { sequence, count } of chunks) sequence.computed += count;
     for (const sequence of plan.started) serve(sequence, sequence.request.promptTokens.length);
     for (const { sequence } of chunks) {
@@ -108,10 +115,10 @@ export function fairTraffic(jobs: readonly Job[], options: FairTrafficOptions): 
       scheduler.charge(sequence);
       serve(sequence, 2);
       const record = served.get(sequence)!;
-      if (Number.isNaN(record.firstAt)) record.firstAt = state.step;
+      if (Number.isNaN(record.firstAt)) record.firstAt = state.now;
       sequence.tokens.push(0);
       if (sequence.tokens.length - sequence.request.promptTokens.length < record.job.output) continue;
-      record.endedAt = state.step;
+      record.endedAt = state.now;
       scheduler.remove(sequence);
     }
     if (state.step % 8 === 0) scheduler.checkIntegrity();

@@ -55,6 +55,17 @@ test('a key is made, shown once, listed, changed, and refused after its end', as
   assert.equal(await generates(testing, made.key), 401);
 });
 
+test('a key that would have ended already is not made, nor is one changed to that', async (t) => {
+  const { ask, create, time } = await operated(t);
+  const expires_at = time.now / 1000 - 1;
+  const refused = await ask('POST', '/v1/admin/keys', { tenant: 'a', scopes: ['generate'], expires_at });
+  const { code, param } = refused.json().error;
+  assert.deepEqual([refused.statusCode, code, param], [400, 'invalid_parameter', 'expires_at']);
+  const { id } = await create({ tenant: 'a', scopes: ['generate'] });
+  assert.equal((await ask('PATCH', `/v1/admin/keys/${id}`, { expires_at })).statusCode, 400);
+  assert.equal((await ask('GET', `/v1/admin/keys/${id}`)).json().expires_at, null);
+});
+
 test('a rotated key works beside its successor for a while, and then no more', async (t) => {
   const testing = await operated(t);
   const { ask, create, time } = testing;

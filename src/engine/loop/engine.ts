@@ -46,8 +46,16 @@ export type EngineOptions = {
   readonly sharesBasePrefixes?: boolean;
   /** Tokens of one step, of prompts and of answers. */
   readonly prefillChunk: number;
-  /** Sequences that decode in one step; more take turns. Left out: all decode in every step. */
-  readonly decodes?: number;
+  /**
+   * Of a processor, which computes prompts and answers one after the other and so in steps of their own. Left out:
+   * every step takes all.
+   */
+  readonly processor?: {
+    /** Sequences that decode in one step; more take turns. */
+    readonly decodes: number;
+    /** Sequences with which it computes about as fast as it can: beside these nothing is left for others. */
+    readonly full: number;
+  };
   readonly clock: Clock;
   /** For requests that bring no seed. */
   readonly freshSeed: () => number;
@@ -59,9 +67,6 @@ export type EngineOptions = {
  * prompts to be read at once, and no more than the counters' own bound.
  */
 const leadOfContext = 2;
-
-/** Sequences with which a processor computes about as fast as it can, whatever slots there are. */
-const fullProcessor = 16;
 
 export class Engine {
   readonly #options: EngineOptions;
@@ -85,12 +90,13 @@ export class Engine {
   constructor(options: EngineOptions) {
     this.#options = options;
     const { kv, pages: pool } = options.decoder;
-    const { adapters: store, merges, prefillChunk: budget, decodes } = options;
+    const { adapters: store, merges, prefillChunk: budget, processor } = options;
     const prefersMerge = (sequence: Sequence) => this.#prefersMerge(sequence);
     this.#speculation = new Speculation(options.speculation ?? 'never');
     this.#door = new AdapterDoor({ store, pool, merges, prefersMerge });
     this.#scheduler = new Scheduler({
-      ...{ rows: kv.rows, lead: leadOfContext * kv.positions, budget, kv, ...(decodes !== undefined && { decodes }) },
+      ...{ rows: kv.rows, lead: leadOfContext * kv.positions, budget, kv },
+      ...(processor && { decodes: processor.decodes }),
       begin: (sequence) => this.#begin(sequence),
       // Until its grammar is compiled, or the beginning of its prompt is, a sequence holds nobody up.
       admit: (sequence) => (this.#isComing(sequence) ? 'wait' : this.#door.admit(sequence)),
@@ -130,9 +136,10 @@ export class Engine {
     const { running, waiting } = this.#scheduler;
     const prefills = waiting.size > 0 || running.some((sequence) => prefillLeft(sequence) > 0);
     if (running.length === 0 || prefills) return 0;
-    const { isWorkingAside: isMerging } = this.#options.decoder;
+    const { decoder, processor } = this.#options;
+    const { isWorkingAside: isMerging } = decoder;
     const rows = running.length;
-    const slots = Math.min(this.#options.decoder.kv.rows, fullProcessor);
+    const slots = Math.min(decoder.kv.rows, processor?.full ?? Number.POSITIVE_INFINITY);
     const [stepMs, trainingShare] = [this.#stepMs, this.#trainingShare];
     return roomAside({ stepMs, rows, slots, isMerging, trainingShare });
   }

@@ -13,7 +13,7 @@ import type { Merge } from '../merges/merge.ts';
 import { type Admission, admitWaiting } from '../policies/admission.ts';
 import { FairQueue } from '../policies/fair-queue.ts';
 import { hasRightTo, pageGiver } from '../policies/page-shares.ts';
-import { decodesMax, inTurn, shareTokens } from '../policies/token-budget.ts';
+import { inTurn, promptsNext, shareTokens } from '../policies/token-budget.ts';
 import { flowRows, noGivers, pageHolders, type RowGivers, rowGivers } from './givers.ts';
 import { prefillLeft, type Sequence, tokensLeft } from './sequence.ts';
 
@@ -40,7 +40,10 @@ export type SchedulerOptions = {
   readonly lead: number;
   /** Tokens of a step. */
   readonly budget: number;
-  /** Sequences that decode in one step, within the budget; more take turns. Left out: all decode in every step. */
+  /**
+   * Where prompts and answers have steps of their own: sequences that decode in one, within the budget; more take
+   * turns. Left out: every step takes all.
+   */
   readonly decodes?: number;
   /** Keys and values. */
   readonly kv: Pick<KvCache, 'hasRoom' | 'reserve' | 'clear'>;
@@ -69,6 +72,8 @@ export class Scheduler {
   /** Sequences that were preempted since the beginning. */
   preemptions = 0;
   #steps = 0;
+  /** Tokens of prompts that were read since answers were computed last. */
+  #promptTokens = 0;
   readonly #freeRows: number[];
   readonly #options: SchedulerOptions;
 
@@ -117,7 +122,7 @@ export class Scheduler {
   /** What each sequence takes, and has room for. The least entitled give way where there is no more. */
   #chunks(): Chunk[] {
     this.#steps++;
-    const order = this.#inTurn(this.#byRight());
+    const order = this.#nextOf(this.#byRight());
     const shares = shareTokens(order.map(tokensLeft), this.#options.budget);
     const chunks: Chunk[] = [];
     for (const [i, sequence] of order.entries()) {
@@ -135,19 +140,33 @@ export class Scheduler {
     return chunks;
   }
 
-  /** Without those that decode and whose turn it is not. */
-  #inTurn(order: readonly Sequence[]): readonly Sequence[] {
+  /** Those whose turn the step is. */
+  #nextOf(order: readonly Sequence[]): readonly Sequence[] {
     const { budget, decodes } = this.#options;
     if (decodes === undefined) return order;
-    const decoding = order.filter((sequence) => tokensLeft(sequence) === 1);
-    const most = decodesMax(decodes, budget, decoding.length < order.length);
-    if (decoding.length <= most) return order;
+    const answers = order.filter((sequence) => prefillLeft(sequence) === 0);
+    if (answers.length === 0) this.#promptTokens = 0;
+    const prompts = this.running.filter((sequence) => prefillLeft(sequence) > 0);
+    const lefts = prompts.map(prefillLeft);
+    const count = promptsNext(lefts, budget, this.#promptTokens);
+    if (count === 0) {
+      this.#promptTokens = 0;
+      return this.#inTurn(answers, Math.min(decodes, budget));
+    }
+    this.#promptTokens += lefts.slice(0, count).reduce((sum, left) => sum + left, 0);
+    return prompts.slice(0, count);
+  }
+
+  /** Without those that decode and whose turn it is not. */
+  #inTurn(answers: readonly Sequence[], most: number): readonly Sequence[] {
+    const decoding = answers.filter((sequence) => tokensLeft(sequence) === 1);
+    if (decoding.length <= most) return answers;
     const asked = decoding.map((sequence) => {
       const { line, turn } = sequence;
       return { sequence, counter: this.waiting.counter(line.flow), turn };
     });
     const chosen = new Set(inTurn(asked, most).map(({ sequence }) => sequence));
-    return order.filter((sequence) => tokensLeft(sequence) !== 1 || chosen.has(sequence));
+    return answers.filter((sequence) => tokensLeft(sequence) !== 1 || chosen.has(sequence));
   }
 
   /** Running sequences, those of the flow that was served least and of each flow the oldest first. */

@@ -1,4 +1,4 @@
-// How many tokens each running sequence takes in the next step, and who decodes where not all can. Pure.
+// Who takes part in the next step, with how many tokens, and who decodes where not all can. Pure.
 
 /** Of the budget: prompts go on, however many sequences decode. */
 const restMin = 0.25;
@@ -19,12 +19,27 @@ export function shareTokens(lefts: readonly number[], budget: number): number[] 
   });
 }
 
+/** Of the budget: prompts that share a step. What is longer is read alone, so that nobody's first token waits for it. */
+const togetherMax = 0.5;
+
 /**
- * Those that decode in one step, `most` at most: what prompts have a right to of the budget is left to them, where
- * there are any.
+ * Where prompts and answers have steps of their own: how many prompts, the first of these, the next step reads; 0: it is
+ * the answers' turn. A processor computes both one after the other, so a prompt by itself has its first token sooner,
+ * and answers wait for no more than the budget either way.
+ * @param lefts tokens that are not computed yet, by prompt, in the order in which they started
+ * @param since tokens of prompts that were read since answers were computed last
  */
-export const decodesMax = (most: number, budget: number, hasPrompts: boolean): number =>
-  Math.min(most, hasPrompts ? Math.max(1, budget - Math.ceil(budget * restMin)) : budget);
+export function promptsNext(lefts: readonly number[], budget: number, since: number): number {
+  const [first] = lefts;
+  if (first === undefined || (since > 0 && since + first > budget)) return 0;
+  let sum = first;
+  let count = 1;
+  for (; count < lefts.length; count++) {
+    sum += lefts[count]!;
+    if (sum > budget * togetherMax || since + sum > budget) break;
+  }
+  return count;
+}
 
 /**
  * Of those that decode, the ones that do in the next step: of the flows that were served least, and of each those whose

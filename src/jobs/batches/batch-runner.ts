@@ -2,6 +2,7 @@
 // of the database before the next place is given, so that a server that dies answers no line twice in an output.
 
 import { limits } from '../../core/limits.ts';
+import { repeatedly } from '../../core/repeatedly.ts';
 import { waitingPlaces } from '../../core/waiting-places.ts';
 import type { BatchRow } from '../../storage/tables.ts';
 import { isLost } from '../runner.ts';
@@ -31,7 +32,7 @@ export function batchRunner(parts: BatchParts): BatchRunner {
   const places = waitingPlaces(options.batchPlaces ?? (() => 1));
   let answer: AnswerLine | null = null;
   let isClosed = false;
-  let cancelLook = () => {};
+  let stopLooking = () => {};
   let looking: Promise<void> = Promise.resolve();
 
   const begin = (row: BatchRow): void => {
@@ -70,15 +71,12 @@ export function batchRunner(parts: BatchParts): BatchRunner {
       if (!isClosed) options.log.error({ err: error }, 'batches could not be looked for; it is tried again');
     });
   };
-  const lookAgain = () => {
-    wake();
-    cancelLook = options.timers.after(lookMs, lookAgain);
-  };
   return {
     wake,
     start(given) {
       answer = given;
-      lookAgain();
+      wake();
+      stopLooking = repeatedly(options.timers, lookMs, wake);
     },
     async look(id) {
       if (running.has(id) && (await batches.get(id))?.state === 'cancelling') running.get(id)?.stop.abort();
@@ -86,7 +84,7 @@ export function batchRunner(parts: BatchParts): BatchRunner {
     },
     async close() {
       isClosed = true;
-      cancelLook();
+      stopLooking();
       await looking;
       for (const { stop } of running.values()) stop.abort();
       await Promise.all([...running.values()].map(({ done }) => done));

@@ -1,16 +1,25 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { commonShare } from '../../../src/core/share.ts';
-import { decodesMax, inTurn, shareTokens } from '../../../src/engine/policies/token-budget.ts';
+import type { Chunk } from '../../../src/engine/loop/scheduler.ts';
+import { inTurn, promptsNext, shareTokens } from '../../../src/engine/policies/token-budget.ts';
 import { fairTraffic, type Job } from '../fair-traffic.ts';
 
 test('one token for each that decodes, and what is left to prompts in their order', () => {
   assert.deepEqual(shareTokens([1, 100, 1, 100], 128), [1, 100, 1, 26]);
   assert.deepEqual(shareTokens([1, 1, 1, 100], 4), [1, 1, 1, 1]);
-  assert.equal(decodesMax(1000, 128, true), 96);
-  assert.equal(decodesMax(1000, 128, false), 128);
-  assert.equal(decodesMax(32, 128, true), 32);
-  assert.equal(decodesMax(32, 1, true), 1);
+});
+
+test('short prompts share a step, others have one each, and answers wait for no more than the budget', () => {
+  assert.equal(promptsNext([], 128, 0), 0, 'the answers have every step without prompts');
+  assert.equal(promptsNext([16, 16, 16, 16, 16], 128, 0), 4);
+  assert.equal(promptsNext([64, 64], 128, 0), 1);
+  assert.equal(promptsNext([64, 64], 128, 64), 1, 'a second one within the budget comes first');
+  assert.equal(promptsNext([65], 128, 64), 0, 'then it is the answers’ turn');
+  assert.equal(promptsNext([16, 16], 128, 104), 1);
+  assert.equal(promptsNext([1000, 1], 128, 0), 1, 'a long one is read by itself, in pieces');
+  assert.equal(promptsNext([872], 128, 1000), 0);
+  assert.equal(promptsNext([5], 1, 0), 1);
 });
 
 test('who was served least decodes first, of one flow whose turn is longest ago', () => {
@@ -20,7 +29,11 @@ test('who was served least decodes first, of one flow whose turn is longest ago'
   assert.deepEqual(inTurn(rows, 4), rows);
 });
 
-test('beside hundreds of sequences of another tenant a sequence decodes in every step, and no step is long', () => {
+/** Time in steps of answers: those of prompts take none. */
+const stepMs = (chunks: readonly Chunk[]) =>
+  Number(chunks.some(({ sequence }) => sequence.computed >= sequence.request.promptTokens.length));
+
+test('beside hundreds of sequences of another tenant one decodes in every step of answers, and none is long', () => {
   const flood = { ...commonShare, flow: 1 };
   const quiet = { ...commonShare, flow: 2 };
   const jobs: Job[] = [
@@ -28,9 +41,9 @@ test('beside hundreds of sequences of another tenant a sequence decodes in every
     { at: 60, share: quiet, prompt: 8, output: 30 },
   ];
   const budget = 32;
-  const { served, step } = fairTraffic(jobs, { rows: 256, lead: 4096, budget, decodes: 16 });
+  const { served, now } = fairTraffic(jobs, { rows: 256, lead: 4096, budget, decodes: 16, stepMs });
   // No step had more of them than it may.
-  assert.ok(step >= (300 * 39) / 16, `${step} steps`);
+  assert.ok(now >= (300 * 39) / 16, `${now} steps`);
   const { firstAt, endedAt } = served.find(({ job }) => job.share === quiet)!;
   assert.ok(firstAt - 60 <= 2, `first token after ${firstAt - 60} steps`);
   assert.equal(endedAt - firstAt, 29);
@@ -43,7 +56,7 @@ test('beside hundreds of prompts of another tenant a prompt is read in the next 
     ...Array.from({ length: 200 }, () => ({ at: 0, share: flood, prompt: 16, output: 64 })),
     ...Array.from({ length: 10 }, (_, i) => ({ at: 5 + 4 * i, share: quiet, prompt: 64, output: 4 })),
   ];
-  const { served } = fairTraffic(jobs, { rows: 256, lead: 4096, budget: 128, decodes: 32 });
+  const { served } = fairTraffic(jobs, { rows: 256, lead: 4096, budget: 128, decodes: 32, stepMs });
   for (const { job, firstAt } of served.filter(({ job }) => job.share === quiet)) {
     assert.ok(firstAt - job.at <= 2, `first token after ${firstAt - job.at} steps`);
   }
