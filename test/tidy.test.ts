@@ -152,6 +152,18 @@ test('every source file is reached from an entry', () => {
   );
 });
 
+/** What a body may say is the interface, which /openapi.json shows; all other limits are a server's own. */
+const interfaceOfServer = /^src\/server\/(schemas\/|generation\/(plain-schema|tools\/call-forms)\.ts)/;
+
+test('the server takes its limits from whoever makes it, except for the forms of bodies', () => {
+  const imports = /^import (?!type).*\blimits\b.*\/core\/limits\.ts'/m;
+  const global = sources.filter((file) => file.startsWith('src/server/') && imports.test(texts.get(file)!));
+  assert.deepEqual(
+    global.filter((file) => !interfaceOfServer.test(file)),
+    [],
+  );
+});
+
 // --- single doors ---
 
 type Door = { readonly what: string; readonly pattern: RegExp; readonly where: RegExp };

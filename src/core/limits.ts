@@ -306,3 +306,6 @@ export const limits = {
   modelContext: 16_777_216,
   modelVocabulary: 1_048_576,
 } as const;
+
+/** As a server has them; tests have others. */
+export type Limits = { readonly [K in keyof typeof limits]: number };

@@ -24,7 +24,7 @@ export function startMerges(
     changes,
     ...{ registry, engine, limits, assertQuota: service.assertQuota },
     budgetBytes: memory.parts.merges,
-    probes: mergeProbes(tokenizer, memory.maxContext),
+    probes: mergeProbes(tokenizer, memory.maxContext, limits),
     keepsAutomatic: config.autoMerge === 'on',
     ...{ clock: systemClock, timers: systemTimers, log: logger },
   });

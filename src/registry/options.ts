@@ -2,7 +2,7 @@
 
 import type { ModelShape } from '../core/base-model.ts';
 import type { Clock, Timers } from '../core/clock.ts';
-import type { limits } from '../core/limits.ts';
+import type { Limits } from '../core/limits.ts';
 import type { Prng } from '../core/prng.ts';
 import type { Keeper, KeptField, QuotaCheck } from '../core/quota-check.ts';
 import type { Database } from '../storage/database.ts';
@@ -22,7 +22,7 @@ export type RunningBase = {
 };
 
 export type RegistryLimits = Pick<
-  { readonly [K in keyof typeof limits]: number },
+  Limits,
   | 'adapterConfigBytes'
   | 'adapterWeightsBytes'
   | 'uploads'

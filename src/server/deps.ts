@@ -3,7 +3,7 @@
 import type { FastifyBaseLogger } from 'fastify';
 import type { Clock } from '../core/clock.ts';
 import type { Grammar } from '../core/grammar.ts';
-import type { limits } from '../core/limits.ts';
+import type { Limits } from '../core/limits.ts';
 import type { Batches } from '../jobs/batches/batches.ts';
 import type { Merges } from '../jobs/merges/merges.ts';
 import type { Traffic } from '../jobs/merges/traffic.ts';
@@ -23,8 +23,6 @@ import type { Service } from '../tenants/service.ts';
 import type { TenantStore } from '../tenants/tenants.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { Tracing } from '../tracing/tracing.ts';
-
-export type Limits = { readonly [K in keyof typeof limits]: number };
 
 /** The base model as clients see it. */
 export type ModelIdentity = {

@@ -180,7 +180,7 @@ test('who was away has no credit for it, and who works alone owes nobody', () =>
   assert.ok(before !== null && gap <= vtcBound({ prompt: 10, output: 50 }, usual.rows, 1), `${gap}`);
 });
 
-/** Milliseconds of a step, as SmolLM2-135M's on two AVX2 cores: answers and prompts are computed one after the other. */
+/** Milliseconds of a step, as SmolLM2-135M's on two AVX2 cores: of its answers, and then of its prompts. */
 function stepMs(chunks: readonly Chunk[]): number {
   const prompts = chunks.filter(({ sequence }) => sequence.computed < sequence.request.promptTokens.length);
   const read = prompts.reduce((sum, { count }) => sum + count, 0);
@@ -192,7 +192,7 @@ const quantile = (values: readonly number[], part: number) =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length * part)]!;
 
 test('a visitor waits for its first token hardly longer beside a flood than alone', (context) => {
-  // As bench/fairness.ts has it on the real engine, without its chance: thousands of visits at three quarters of a share.
+  // As bench/fairness.ts has it on the real engine, without its chance: visits at three quarters of a share.
   const ratios: number[] = [];
   const throughputs: number[] = [];
   eachSeed(3, (random) => {

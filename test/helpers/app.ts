@@ -86,7 +86,7 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
     ...{ registry, engine, clock, limits: { ...limits, ...options.deps?.limits }, log: logger },
     timers: systemTimers,
     budgetBytes: 1_000_000,
-    probes: mergeProbes(tokenizer, 512),
+    probes: mergeProbes(tokenizer, 512, limits),
     keepsAutomatic: options.keepsAutomatic ?? true,
   });
   const traffic = measureTraffic(clock, limits);

@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { connect, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
+import type { Limits } from '../../src/core/limits.ts';
 import { limits } from '../../src/core/limits.ts';
-import type { Limits } from '../../src/server/deps.ts';
 import { listen, testApp, until } from '../helpers/app.ts';
 
 const quick = { ...limits, headersTimeoutMs: 200, requestTimeoutMs: 400, socketEndMs: 50 };

@@ -19,13 +19,13 @@ export function shareTokens(lefts: readonly number[], budget: number): number[] 
   });
 }
 
-/** Of the budget: prompts that share a step. What is longer is read alone, so that nobody's first token waits for it. */
+/** Of the budget: prompts that share a step. What is longer is read alone: nobody's first token waits for it. */
 const togetherMax = 0.5;
 
 /**
- * Where prompts and answers have steps of their own: how many prompts, the first of these, the next step reads; 0: it is
- * the answers' turn. A processor computes both one after the other, so a prompt by itself has its first token sooner,
- * and answers wait for no more than the budget either way.
+ * Where prompts and answers have steps of their own: how many prompts, the first of these, the next step reads; 0: it
+ * is the answers' turn. A processor computes both one after the other, so a prompt by itself has its first token
+ * sooner, and answers wait for no more than the budget either way.
  * @param lefts tokens that are not computed yet, by prompt, in the order in which they started
  * @param since tokens of prompts that were read since answers were computed last
  */

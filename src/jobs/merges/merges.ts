@@ -2,7 +2,7 @@
 // server sees nothing else of merges. A merge means immutable versions: names and aliases were read before.
 
 import type { Clock, Timers } from '../../core/clock.ts';
-import type { limits } from '../../core/limits.ts';
+import type { Limits } from '../../core/limits.ts';
 import type { QuotaCheck } from '../../core/quota-check.ts';
 import type { EngineClient } from '../../protocol/engine-client.ts';
 import type { WeightBits } from '../../protocol/messages.ts';
@@ -72,7 +72,7 @@ export type MergesOptions = {
   readonly clock: Clock;
   readonly timers: Timers;
   readonly log: { readonly info: Log; readonly warn: Log; readonly error: Log };
-  readonly limits: { readonly [K in keyof typeof limits]: number };
+  readonly limits: Limits;
   /** Left out: nobody has a quota. */
   readonly assertQuota?: QuotaCheck;
   /** Servers beside this one; left out: there are none. */

@@ -2,7 +2,6 @@
 
 import { LorikeetError } from '../../core/errors.ts';
 import type { Grammar } from '../../core/grammar.ts';
-import { limits } from '../../core/limits.ts';
 import type { SamplingBody } from '../schemas/sampling.ts';
 import type { StructuredBody } from '../schemas/structured.ts';
 import type { Services } from '../services.ts';
@@ -53,7 +52,7 @@ export function structureAt(param: string, body: StructuredBody): Asked | null {
 
 /** The grammar, once it is known to compile; null where the output is free. */
 export async function compiledGrammar(
-  { grammars }: Services,
+  { grammars, limits }: Services,
   asked: Asked | null,
   body: SamplingBody,
 ): Promise<Grammar | null> {

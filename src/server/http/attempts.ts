@@ -4,7 +4,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../core/clock.ts';
 import { LorikeetError } from '../../core/errors.ts';
-import type { Limits } from '../deps.ts';
+import type { Limits } from '../../core/limits.ts';
 
 export type Attempts = {
   /** Throws `too_many_attempts` where this address has failed too often within the minute. */

@@ -1,7 +1,7 @@
 // Short texts of the kinds that people send, on which merged and unmerged weights are compared: talk, prose, code,
 // lists, figures, another language. Fixed, so that the figures of two merges say something of the merges.
 
-import { limits } from '../../core/limits.ts';
+import type { Limits } from '../../core/limits.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 
 /** A question and how an answer begins. */
@@ -24,7 +24,11 @@ const texts: readonly string[] = [
 ];
 
 /** Tokenised once. Where the model has a chat template, talks go through it. */
-export function mergeProbes(tokenizer: Tokenizer, contextTokens: number): () => readonly (readonly number[])[] {
+export function mergeProbes(
+  tokenizer: Tokenizer,
+  contextTokens: number,
+  limits: Pick<Limits, 'mergeProbeTokens'>,
+): () => readonly (readonly number[])[] {
   let probes: readonly (readonly number[])[] | null = null;
   const tokensMax = Math.min(limits.mergeProbeTokens, contextTokens - 1);
   return () => {

@@ -2,19 +2,24 @@
 
 import type { Multipart } from '@fastify/multipart';
 import { LorikeetError } from '../../core/errors.ts';
-import { limits } from '../../core/limits.ts';
+import type { Limits } from '../../core/limits.ts';
 import type { StagedTrainingFile, UploadPurpose } from '../../jobs/training-files.ts';
 import { eachPart, fileOf, invalidPart, textOf, unknownPart } from '../http/form-parts.ts';
 import type { UploadWatch } from '../http/upload-watch.ts';
 
 const known: readonly string[] = ['file', 'purpose'];
 
+type Rules = {
+  readonly watch: UploadWatch;
+  readonly limits: Pick<Limits, 'fileNameChars'>;
+  /** Throws where the caller may not bring files for this. */
+  assertMay(purpose: UploadPurpose): void;
+};
+
 export async function stageRows(
   parts: AsyncIterable<Multipart>,
   staged: StagedTrainingFile,
-  watch: UploadWatch,
-  /** Throws where the caller may not bring files for this. */
-  assertMay: (purpose: UploadPurpose) => void,
+  { watch, limits, assertMay }: Rules,
 ): Promise<{ filename: string; purpose: UploadPurpose }> {
   let filename: string | null = null;
   let purpose: UploadPurpose | null = null;
@@ -26,7 +31,7 @@ export async function stageRows(
     } else if (part.fieldname !== 'file') throw unknownPart(part, known);
     else if (filename !== null) throw invalidPart('file is there twice.', 'file');
     else {
-      filename = nameOf(part);
+      filename = nameOf(part).slice(0, limits.fileNameChars);
       await staged.rows(watch.reads(fileOf(part)), purpose);
     }
   });
@@ -43,7 +48,7 @@ function assertPurpose(purpose: string): UploadPurpose {
 /** Shown again, never a path. */
 function nameOf(part: Multipart): string {
   const name = part.type === 'file' ? part.filename?.split(/[/\\]/).at(-1) : undefined;
-  return (name || 'file.jsonl').slice(0, limits.fileNameChars);
+  return name || 'file.jsonl';
 }
 
 const missing = (param: string) =>

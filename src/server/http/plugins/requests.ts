@@ -3,8 +3,8 @@
 
 import type { IncomingMessage } from 'node:http';
 import type { FastifyInstance } from 'fastify';
+import type { Limits } from '../../../core/limits.ts';
 import { digestHeader } from '../../adapters/held-adapters.ts';
-import type { Limits } from '../../deps.ts';
 import type { Services } from '../../services.ts';
 
 declare module 'fastify' {

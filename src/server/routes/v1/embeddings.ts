@@ -2,7 +2,6 @@
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';
-import { limits } from '../../../core/limits.ts';
 import { defaultSamplingParams } from '../../../core/sampling-params.ts';
 import { answerWhole } from '../../generation/answer.ts';
 import { adaptersOfModel } from '../../generation/models.ts';
@@ -38,7 +37,7 @@ export const embeddingsRoute =
       checkUnsupported(body, EmbeddingsBody.properties, reply, 'refused');
       const { model, pooling = 'mean', encoding_format: format = 'float' } = body;
       const adapters = adaptersOfModel(services, model);
-      checkCount(body);
+      checkCount(services, body);
       checkDimensions(services, body);
       const prompts = await encodePrompts(services, body.input, 'input', { leaves: 0 });
       const asks = prompts.map((promptTokens) => ({ ...unsampled, promptTokens, arrivedAt, pooling }));
@@ -57,7 +56,7 @@ export const embeddingsRoute =
   };
 
 /** Said here: a schema of four forms would blame the first of them. */
-function checkCount({ input }: EmbeddingsBody): void {
+function checkCount({ limits }: Services, { input }: EmbeddingsBody): void {
   if (!Array.isArray(input) || typeof input[0] === 'number' || input.length <= limits.embeddingInputs) return;
   const message = `input has ${input.length} texts; at most ${limits.embeddingInputs} are taken in one request.`;
   throw new LorikeetError('invalid_parameter', { message, param: 'input' });

@@ -5,7 +5,7 @@ import multipart from '@fastify/multipart';
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
 import type { FastifyRequest } from 'fastify';
 import { LorikeetError } from '../../../core/errors.ts';
-import type { TrainingFile } from '../../../jobs/training-files.ts';
+import type { TrainingFile, UploadPurpose } from '../../../jobs/training-files.ts';
 import { listJson } from '../../adapters/adapter-json.ts';
 import { boundDownload } from '../../http/download.ts';
 import { watchUpload } from '../../http/upload-watch.ts';
@@ -86,7 +86,8 @@ export const filesRoute =
         const watch = watchUpload(services, request, reply);
         const staged = await files.stage(tenant);
         try {
-          const about = await stageRows(request.parts(), staged, watch, (purpose) => assertMay(request, { purpose }));
+          const rules = { watch, limits, assertMay: (purpose: UploadPurpose) => assertMay(request, { purpose }) };
+          const about = await stageRows(request.parts(), staged, rules);
           const file = fileJson(await staged.publish({ tenant, createdBy, ...about }));
           request.changed = { target: file.id, after: file };
           return file;
