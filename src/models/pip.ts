@@ -8,7 +8,10 @@ import { describe, unavailable } from './unavailable.ts';
  * folder that the caller watches and removes: a full /tmp is then no trouble either.
  */
 const pipInFolder = [
-  'import runpy, sys, tempfile',
+  // Python would look in the current folder first, where anybody's pip.py may lie.
+  'import sys',
+  'sys.path = [folder for folder in sys.path if folder]',
+  'import runpy, tempfile',
   'tempfile.tempdir = sys.argv.pop(1)',
   'sys.argv[0] = "pip"',
   'runpy.run_module("pip", run_name="__main__", alter_sys=True)',
