@@ -21,7 +21,8 @@ export function physicalCores(): number {
  * @param logical what a quota of processor time leaves: not more threads than that run at once
  */
 export function coresOf(status: string, siblingsOf: (cpu: number) => string, logical: number): number {
-  const [, list = ''] = /^Cpus_allowed_list:\s*([\d,-]+)$/m.exec(status) ?? [];
+  const [, list] = /^Cpus_allowed_list:\s*([\d,-]+)$/m.exec(status) ?? [];
+  if (list === undefined) return logical;
   const cpus = list.split(',').flatMap((range) => {
     const [first, last = first] = range.split('-').map(Number);
     return Array.from({ length: last! - first! + 1 }, (_, i) => first! + i);

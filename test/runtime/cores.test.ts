@@ -16,4 +16,5 @@ test('cores are those of the processors that the process may run on, within its 
   assert.equal(coresOf(status('0-7'), siblings, 2), 2, 'a quota of two processors is worth two threads');
   assert.equal(coresOf(status('2,6'), siblings, 2), 1, 'two threads of one core');
   assert.equal(coresOf(status('4-5,7'), siblings, 3), 3);
+  assert.equal(coresOf('Name:\tnode\n', siblings, 3), 3, 'nothing is said');
 });
