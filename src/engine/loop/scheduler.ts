@@ -147,14 +147,9 @@ export class Scheduler {
     const answers = order.filter((sequence) => prefillLeft(sequence) === 0);
     if (answers.length === 0) this.#promptTokens = 0;
     const prompts = this.running.filter((sequence) => prefillLeft(sequence) > 0);
-    const lefts = prompts.map(prefillLeft);
-    const count = promptsNext(lefts, budget, this.#promptTokens);
-    if (count === 0) {
-      this.#promptTokens = 0;
-      return this.#inTurn(answers, Math.min(decodes, budget));
-    }
-    this.#promptTokens += lefts.slice(0, count).reduce((sum, left) => sum + left, 0);
-    return prompts.slice(0, count);
+    const { count, since } = promptsNext(prompts.map(prefillLeft), budget, this.#promptTokens);
+    this.#promptTokens = since;
+    return count === 0 ? this.#inTurn(answers, Math.min(decodes, budget)) : prompts.slice(0, count);
   }
 
   /** Without those that decode and whose turn it is not. */

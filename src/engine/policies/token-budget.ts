@@ -22,23 +22,32 @@ export function shareTokens(lefts: readonly number[], budget: number): number[] 
 /** Of the budget: prompts that share a step. What is longer is read alone: nobody's first token waits for it. */
 const togetherMax = 0.5;
 
+/** Of the budget: what a step takes at least, however little it reads. */
+const stepMin = 0.125;
+
 /**
  * Where prompts and answers have steps of their own: how many prompts, the first of these, the next step reads; 0: it
  * is the answers' turn. A processor computes both one after the other, so a prompt by itself has its first token
  * sooner, and answers wait for no more than the budget either way.
  * @param lefts tokens that are not computed yet, by prompt, in the order in which they started
  * @param since tokens of prompts that were read since answers were computed last
+ * @returns the same after this step, too
  */
-export function promptsNext(lefts: readonly number[], budget: number, since: number): number {
+export function promptsNext(
+  lefts: readonly number[],
+  budget: number,
+  since: number,
+): { readonly count: number; readonly since: number } {
   const [first] = lefts;
-  if (first === undefined || (since > 0 && since + first > budget)) return 0;
+  if (first === undefined || (since > 0 && since + first > budget)) return { count: 0, since: 0 };
   let sum = first;
   let count = 1;
-  for (; count < lefts.length; count++) {
-    sum += lefts[count]!;
-    if (sum > budget * togetherMax || since + sum > budget) break;
+  for (const left of lefts.slice(1)) {
+    if (sum + left > budget * togetherMax || since + sum + left > budget) break;
+    sum += left;
+    count++;
   }
-  return count;
+  return { count, since: since + Math.max(sum, Math.ceil(budget * stepMin)) };
 }
 
 /**

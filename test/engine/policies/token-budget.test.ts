@@ -11,15 +11,23 @@ test('one token for each that decodes, and what is left to prompts in their orde
 });
 
 test('short prompts share a step, others have one each, and answers wait for no more than the budget', () => {
-  assert.equal(promptsNext([], 128, 0), 0, 'the answers have every step without prompts');
-  assert.equal(promptsNext([16, 16, 16, 16, 16], 128, 0), 4);
-  assert.equal(promptsNext([64, 64], 128, 0), 1);
-  assert.equal(promptsNext([64, 64], 128, 64), 1, 'a second one within the budget comes first');
-  assert.equal(promptsNext([65], 128, 64), 0, 'then it is the answers’ turn');
-  assert.equal(promptsNext([16, 16], 128, 104), 1);
-  assert.equal(promptsNext([1000, 1], 128, 0), 1, 'a long one is read by itself, in pieces');
-  assert.equal(promptsNext([872], 128, 1000), 0);
-  assert.equal(promptsNext([5], 1, 0), 1);
+  const next = (lefts: readonly number[], since: number, budget = 128) => promptsNext(lefts, budget, since);
+  assert.deepEqual(next([], 0), { count: 0, since: 0 }, 'the answers have every step without prompts');
+  assert.deepEqual(next([16, 16, 16, 16, 16], 0), { count: 4, since: 64 });
+  assert.deepEqual(next([64, 64], 0), { count: 1, since: 64 });
+  assert.deepEqual(next([64, 64], 64), { count: 1, since: 128 }, 'a second one within the budget comes first');
+  assert.deepEqual(next([65], 64), { count: 0, since: 0 }, 'then it is the answers’ turn');
+  assert.deepEqual(next([16, 16], 104), { count: 1, since: 120 });
+  assert.deepEqual(next([1000, 1], 0), { count: 1, since: 1000 }, 'a long one is read by itself, in pieces');
+  assert.equal(next([872], 1000).count, 0);
+  assert.equal(next([5], 0, 1).count, 1);
+  // Prompts that are known but for a token: a step takes its time all the same.
+  let [since, steps] = [0, 0];
+  for (let step = next([1], since); step.count > 0; step = next([1], since)) {
+    since = step.since;
+    steps++;
+  }
+  assert.equal(steps, 8);
 });
 
 test('who was served least decodes first, of one flow whose turn is longest ago', () => {
