@@ -19,6 +19,7 @@ import type { Merge } from '../merges/merge.ts';
 import type { Merges } from '../merges/merges.ts';
 import { mergedOrMixed, type StepKind } from '../policies/merged-or-mixed.ts';
 import { roomAside } from '../policies/room-aside.ts';
+import type { Processor } from '../policies/token-budget.ts';
 import type { SampledLogits } from '../runner/compute.ts';
 import type { Decoder } from '../runner/decoder.ts';
 import { type BatchPart, sampledCount } from '../runner/forward-batch.ts';
@@ -46,16 +47,8 @@ export type EngineOptions = {
   readonly sharesBasePrefixes?: boolean;
   /** Tokens of one step, of prompts and of answers. */
   readonly prefillChunk: number;
-  /**
-   * Of a processor, which computes prompts and answers one after the other and so in steps of their own. Left out:
-   * every step takes all.
-   */
-  readonly processor?: {
-    /** Sequences that decode in one step; more take turns. */
-    readonly decodes: number;
-    /** Sequences with which it computes about as fast as it can: beside these nothing is left for others. */
-    readonly full: number;
-  };
+  /** Left out: every step takes all. */
+  readonly processor?: Processor;
   readonly clock: Clock;
   /** For requests that bring no seed. */
   readonly freshSeed: () => number;

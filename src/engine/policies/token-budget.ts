@@ -1,5 +1,13 @@
 // Who takes part in the next step, with how many tokens, and who decodes where not all can. Pure.
 
+/** A processor computes prompts and answers one after the other, and so in steps of their own. */
+export type Processor = {
+  /** Sequences that decode in one step; more take turns. */
+  readonly decodes: number;
+  /** Sequences with which it computes about as fast as it can: beside these nothing is left for others. */
+  readonly full: number;
+};
+
 /** Of the budget: prompts go on, however many sequences decode. */
 const restMin = 0.25;
 
