@@ -251,18 +251,19 @@ INLINE void add_products(const int bits, const size_t rows, const size_t vectors
   }
 }
 
-/** All columns of a block, `most` registers of them at once. */
+/** All columns of a block, `most` registers of them at once; what is left over, none in real sizes, one at a time. */
 INLINE void add_block(const int bits, const size_t rows, const size_t most, const Lora *lora, const LoraGroup *group,
                       const size_t *order, size_t part, const float *const *inner, size_t column, size_t count) {
-#define STEP(vectors)                                                                                                  \
-  for (; most >= (vectors) && count >= (vectors)*LANES; column += (vectors)*LANES, count -= (vectors)*LANES)           \
-    add_products(bits, rows, vectors, lora, group, order, part, inner, column, (vectors)*LANES);
-  STEP(B_BLOCK / LANES < 8 ? B_BLOCK / LANES : 8)
-  STEP(4)
-  STEP(2)
-  STEP(1)
-#undef STEP
-  if (count > 0) add_products(bits, rows, 1, lora, group, order, part, inner, column, count);
+  const size_t vectors = most < B_BLOCK / LANES ? most : B_BLOCK / LANES;
+  for (; count >= vectors * LANES; column += vectors * LANES, count -= vectors * LANES) {
+    add_products(bits, rows, vectors, lora, group, order, part, inner, column, vectors * LANES);
+  }
+  while (count > 0) {
+    size_t some = count < LANES ? count : LANES;
+    add_products(bits, rows, 1, lora, group, order, part, inner, column, some);
+    column += some;
+    count -= some;
+  }
 }
 
 /** `count` columns of a row to which no page adds. */
