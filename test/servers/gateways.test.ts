@@ -1,6 +1,7 @@
 // The gateways' recipes: each adapter has a home among the servers that are ready, however it is named.
 
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
@@ -63,6 +64,10 @@ async function play(t: TestContext, gateway: Gateway): Promise<void> {
   assertSame(await homes((name) => ({ prompt: filler, adapter_id: `${name}@2` })), first);
   const byHeader = (name: string) => ({ 'x-adapter': name });
   assertSame(await homes(() => ({ prompt: filler }), byHeader), first);
+  await uploadsHaveHomes(
+    url,
+    servers.map(({ name }) => name),
+  );
   // A server that goes takes only its own adapters along, and has them again afterwards.
   b.state.isReady = false;
   while ([...(await homes()).values()].includes('b')) await setTimeout(50);
@@ -77,4 +82,24 @@ async function play(t: TestContext, gateway: Gateway): Promise<void> {
   assert.notEqual(await home(gone), '503');
   for (const { state } of servers) state.isReady = false;
   while ((await home('x')) !== '503') await setTimeout(50);
+}
+
+/** The parts of an upload, and what makes an adapter of it, reach one server; uploads are spread over all. */
+async function uploadsHaveHomes(url: string, names: readonly string[]): Promise<void> {
+  const seen = new Set<string>();
+  for (let i = 0; i < 24; i++) {
+    const digest = `sha256:${createHash('sha256').update(String(i)).digest('hex')}`;
+    const said = async (path: string, init: RequestInit) =>
+      await (await fetch(`${url}/v1/adapters${path}`, init)).text();
+    const body = Buffer.alloc(50_000, i);
+    const parts = [digest, encodeURIComponent(digest), digest].map((name) =>
+      said(`/uploads/${name}`, { method: 'PATCH', body, headers: { 'x-adapter': `other-${i}` } }),
+    );
+    const json = { 'content-type': 'application/json' };
+    const publish = JSON.stringify({ name: `n${i}`, config: { r: 8 }, weights: digest });
+    const homes = await Promise.all([...parts, said('', { method: 'POST', headers: json, body: publish })]);
+    assert.deepEqual(homes, Array(4).fill(homes[0]), `upload ${i}`);
+    seen.add(homes[0]!);
+  }
+  assert.deepEqual([...seen].sort(), names);
 }
