@@ -51,6 +51,10 @@ class MergeKeeper implements Merges {
     this.#engine = engineMerges(options.engine, now, (key, phase) => this.#onPhase(key, phase));
   }
 
+  get #isShared(): boolean {
+    return this.#options.changes?.isShared ?? false;
+  }
+
   get budgetBytes(): number {
     return this.#options.budgetBytes;
   }
@@ -120,15 +124,15 @@ class MergeKeeper implements Merges {
   }
 
   async restore(): Promise<void> {
-    const { table, keepsAutomatic, log, changes } = this.#options;
+    const { table, keepsAutomatic, log } = this.#options;
     for (const row of await table.all()) {
       const merge = fromRow(row);
-      if (merge.automatic && (!keepsAutomatic || changes?.isShared)) {
+      if (merge.automatic && (!keepsAutomatic || this.#isShared)) {
         await table.delete(merge.tenant, merge.key);
         log.info({ adapters: namesOf(merge) }, 'an automatic merge of the last run is not wanted any more');
         continue;
       }
-      this.#restoreOne(merge);
+      this.#restoreOne(this.#isShared ? { ...merge, failure: null } : merge);
     }
   }
 
@@ -143,11 +147,18 @@ class MergeKeeper implements Merges {
     this.#lastRestored = wish.opened;
   }
 
-  /** What another server was asked for is wanted here too, and what is not wanted there any more goes. */
+  /**
+   * What another server was asked for is wanted here too, and tried again where it had failed; what is not wanted there
+   * any more goes.
+   */
   async follow(tenant: string, key: string): Promise<void> {
     const row = await this.#options.table.find(tenant, key);
     const wish = this.#wishes.get(idOf({ tenant, key }));
-    if (row !== undefined && (wish === undefined || wish.isLeaving)) this.#restoreOne(fromRow(row));
+    const hasFailed = wish !== undefined && wish.merge.failure !== null;
+    if (row !== undefined && (wish === undefined || wish.isLeaving || hasFailed)) {
+      if (hasFailed) wish.files?.release();
+      this.#restoreOne({ ...fromRow(row), failure: null });
+    }
     if (row === undefined && wish?.isStored) await this.#leave(wish, 'other server');
     this.#waiters.changed();
   }
@@ -189,12 +200,17 @@ class MergeKeeper implements Merges {
     const { failure } = wish.merge;
     if (failure !== null) {
       wish.merge = { ...wish.merge, failure: null, bitsAsked: bits ?? wish.merge.bitsAsked };
+      wish.isStored = false;
       this.#begin(wish, () => {
         wish.merge = { ...wish.merge, failure };
       });
     }
     if (wish.merge.automatic && !automatic) {
       wish.merge = { ...wish.merge, automatic, createdBy };
+      wish.opened = wish.opened.then(() => this.#save(wish));
+      wish.opened.catch(() => {});
+    } else if (this.#isShared && failure === null && !automatic) {
+      // Other servers, where it may have failed, hear of it.
       wish.opened = wish.opened.then(() => this.#save(wish));
       wish.opened.catch(() => {});
     }
@@ -214,7 +230,8 @@ class MergeKeeper implements Merges {
   async #open(wish: Wish): Promise<void> {
     const files = await this.#hold(wish);
     const probes = this.#options.probes();
-    await this.#save(wish);
+    // What others have asked for is there already, and they need not hear of it again.
+    if (!this.#isShared || !wish.isStored) await this.#save(wish);
     assertStays(wish);
     const { bitsAsked: bits, failure } = wish.merge;
     // It may have failed meanwhile, for another tenant with the same weights.
@@ -285,7 +302,8 @@ class MergeKeeper implements Merges {
 
   #onMerged(wish: Wish, figures: MergeFigures, isFirst: boolean): void {
     wish.merge = { ...wish.merge, figures };
-    this.#save(wish).catch((error) => this.#logUnwritten(wish, error));
+    // Of several servers each has figures of its own; what they share is the wish.
+    if (!this.#isShared) this.#save(wish).catch((error) => this.#logUnwritten(wish, error));
     if (!isFirst) return;
     const { log } = this.#options;
     log.info({ adapters: namesOf(wish.merge), ...figures, automatic: wish.merge.automatic }, 'merged');
@@ -310,6 +328,8 @@ class MergeKeeper implements Merges {
     }
     const engineKey = engineKeyOf(wish.merge);
     if (this.#wishesFor(engineKey).length === 0) this.#engine.drop(engineKey);
+    // Where several servers have it, what fails on one is that one's own: the others go on, and its next start tries again.
+    if (this.#isShared) return;
     const written = automatic ? this.#exclusive(() => table.delete(tenant, key)) : this.#save(wish);
     written.catch((error) => this.#logUnwritten(wish, error));
   }
@@ -340,8 +360,8 @@ class MergeKeeper implements Merges {
   #save(wish: Wish): Promise<void> {
     return this.#exclusive(async () => {
       // What this server decided by itself others decide by themselves.
-      if (wish.isLeaving || (wish.merge.automatic && this.#options.changes?.isShared)) return;
-      await this.#options.table.save(toRow(wish.merge));
+      if (wish.isLeaving || (wish.merge.automatic && this.#isShared)) return;
+      await this.#options.table.save(toRow(this.#isShared ? { ...wish.merge, failure: null } : wish.merge));
       wish.isStored = true;
     });
   }

@@ -1,0 +1,77 @@
+// Merges that several servers have: what one is asked for all make, and where one of them cannot, the others go on.
+
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
+import { systemClock, systemTimers } from '../../src/core/clock.ts';
+import { limits } from '../../src/core/limits.ts';
+import { openMerges } from '../../src/jobs/merges/merge-keeper.ts';
+import type { MergeEvent } from '../../src/protocol/messages.ts';
+import { openDatabase } from '../../src/storage/database.ts';
+import { mergeTable } from '../../src/storage/merge-table.ts';
+import { fakeEngine } from '../helpers/fake-engine.ts';
+import { memoryStore } from '../helpers/memory-store.ts';
+import { createDatabaseOn } from '../helpers/postgres-server.ts';
+import { postgresForTests, withoutPostgres } from '../helpers/test-database.ts';
+import { upload } from '../helpers/test-registry.ts';
+import { replicaRegistry } from '../helpers/test-replicas.ts';
+
+async function serverOn(t: TestContext, id: string, url: string, store: ReturnType<typeof memoryStore>) {
+  const registry = await replicaRegistry(t, id, url, { store });
+  const engine = fakeEngine({});
+  const merges = await openMerges({
+    table: mergeTable(registry.database),
+    ...{ registry, engine, limits, clock: systemClock, timers: systemTimers, changes: registry.replica },
+    budgetBytes: 1_000_000,
+    probes: () => [],
+    keepsAutomatic: true,
+    log: { info: () => {}, warn: () => {}, error: () => {} },
+  });
+  t.after(() => merges.close());
+  const state = () => merges.list().map((merge) => `${merge.state} ${merge.failure?.code ?? ''}`.trim());
+  return {
+    ...{ registry, engine, merges, state },
+    async is(...states: string[]): Promise<void> {
+      while (state().join() !== states.join()) await setTimeout(5);
+    },
+    async asked(times: number): Promise<string> {
+      while (engine.mergesAsked.length < times) await setTimeout(5);
+      return engine.mergesAsked.at(-1)!;
+    },
+  };
+}
+
+const failure = { state: 'failed', code: 'merge_budget_exceeded', message: 'Too little memory here.' } as const;
+const success = { state: 'merged', bits: 4, bytes: 400, ms: 1, quality: null } as const;
+
+test('a merge that one server cannot make is merged on the others, and tried again when it is asked for again', {
+  skip: withoutPostgres,
+}, async (t) => {
+  const url = await createDatabaseOn(postgresForTests!);
+  await (await openDatabase(url)).destroy();
+  const store = memoryStore();
+  const [a, b] = [await serverOn(t, 'a', url, store), await serverOn(t, 'b', url, store)];
+  const { adapter } = await upload(a.registry, 'x', 1);
+  const order = { tenant: 'default', adapters: [{ adapter, scale: 1 }], bits: null, createdBy: null, automatic: false };
+  await a.merges.want(order);
+  const key = await a.asked(1);
+  assert.equal(await b.asked(1), key);
+  a.engine.tellMerge({ key, ...failure } as MergeEvent);
+  await a.is('failed merge_budget_exceeded');
+  b.engine.tellMerge({ key, ...success } as MergeEvent);
+  await b.is('merged');
+  // One that starts now finds it wanted.
+  const c = await serverOn(t, 'c', url, store);
+  assert.equal(await c.asked(1), key);
+  c.engine.tellMerge({ key, ...success } as MergeEvent);
+  await c.is('merged');
+  assert.deepEqual(b.state(), ['merged']);
+  // Asked for again, wherever it is merged: the one that failed tries again.
+  const before = a.engine.mergesAsked.length;
+  await b.merges.want(order);
+  await a.asked(before + 1);
+  a.engine.tellMerge({ key, ...success } as MergeEvent);
+  await a.is('merged');
+  await c.merges.unmerge('default', a.merges.list()[0]!.key, 'admin');
+  for (const server of [a, b, c]) await server.is();
+});
