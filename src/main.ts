@@ -14,6 +14,7 @@ import { planFor } from './main/memory.ts';
 import { startAutoMerge, startMerges } from './main/merges.ts';
 import { findModel } from './main/model.ts';
 import { aborted, type StartReport, timedPhases, unlessStopped } from './main/start-report.ts';
+import { startStoreSweep } from './main/store-sweep.ts';
 import { closeOrOpen, startService } from './main/tenants.ts';
 import { openTraining } from './main/training.ts';
 import { createMetrics } from './metrics/metrics.ts';
@@ -69,6 +70,7 @@ export async function serve(loaded: LoadedConfig, report: StartReport, asked: Ab
   open.defer(() => offline.close());
   const training = await openTraining(config, { ...shared, store, registry, tenancy, metrics });
   open.defer(() => training.jobs.close(0));
+  open.defer(startStoreSweep({ database, store, metrics, logger }));
   const tracing = await startTracing(config, logger);
   open.defer(() => tracing?.close());
   const app = createServer({

@@ -5,7 +5,13 @@ import type { MetricsRegistry } from './registry.ts';
 /** What is read at the moment of a scrape. */
 export type ReplicaReading = { readonly id: string; readonly staleSeconds: number };
 
-export type ReplicaMetrics = { readReplica(read: () => ReplicaReading): void };
+/** What the last look at the store found; null: there was none. */
+export type OrphanReading = { readonly found: number; readonly removed: number } | null;
+
+export type ReplicaMetrics = {
+  readReplica(read: () => ReplicaReading): void;
+  readOrphans(read: () => OrphanReading): void;
+};
 
 export function replicaMetrics(registry: MetricsRegistry): ReplicaMetrics {
   return {
@@ -21,6 +27,20 @@ export function replicaMetrics(registry: MetricsRegistry): ReplicaMetrics {
         help: 'How much older what this server knows may be than what others acknowledge; 0: not at all',
         type: 'gauge',
         read: () => read().staleSeconds,
+      });
+    },
+    readOrphans(read) {
+      registry.reading({
+        name: 'lorikeet_store_orphans',
+        help: 'Contents in the store that no row has, older than the time for which they are kept, at the last look',
+        type: 'gauge',
+        read: () => read()?.found ?? 0,
+      });
+      registry.reading({
+        name: 'lorikeet_store_orphans_removed_total',
+        help: 'Of such contents, those that this server has removed',
+        type: 'counter',
+        read: () => read()?.removed ?? 0,
       });
     },
   };

@@ -15,8 +15,12 @@ export type ObjectStore = {
   remove(key: string): Promise<void>;
   /** Keys in order, after `after`. */
   list(prefix: string, after: string | null, limit: number): Promise<string[]>;
+  /** The same, with when each was put, by the store's clock. */
+  listAged(prefix: string, after: string | null, limit: number): Promise<AgedObject[]>;
   close(): void;
 };
+
+export type AgedObject = { readonly key: string; readonly putAt: number };
 
 export type StoredFile = { readonly path: string; readonly bytes: number; readonly sha256: string };
 
@@ -33,6 +37,10 @@ export function below(store: ObjectStore, folder: string): ObjectStore {
     async list(prefix, after, limit) {
       const found = await store.list(key(prefix), after === null ? null : key(after), limit);
       return found.map((name) => name.slice(folder.length + 1));
+    },
+    async listAged(prefix, after, limit) {
+      const found = await store.listAged(key(prefix), after === null ? null : key(after), limit);
+      return found.map((one) => ({ ...one, key: one.key.slice(folder.length + 1) }));
     },
   };
 }

@@ -72,6 +72,13 @@ for (const { name, skip, open } of implementations) {
     await store.put('g', file(t, randomBytes(10)));
     assert.deepEqual(await folder.list('', null, 2), ['a', 'b']);
     assert.deepEqual(await folder.list('', 'b', 2), ['c']);
+    const aged = await folder.listAged('', 'a', 5);
+    assert.deepEqual(
+      aged.map(({ key }) => key),
+      ['b', 'c'],
+    );
+    // By the store's clock, to the second.
+    for (const { putAt } of aged) assert.ok(Math.abs(Date.now() - putAt) < 600_000, new Date(putAt).toISOString());
   });
 
   test(`${name}: many at once`, { skip }, async (t) => {

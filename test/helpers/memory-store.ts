@@ -7,6 +7,8 @@ import type { ObjectStore } from '../../src/storage/object-store.ts';
 
 export type MemoryStore = ObjectStore & {
   readonly objects: Map<string, Buffer>;
+  /** When each was put; a test may make it older. */
+  readonly putAt: Map<string, number>;
   /** Nothing of it can be reached. */
   isAway: boolean;
   gets: number;
@@ -14,16 +16,19 @@ export type MemoryStore = ObjectStore & {
 
 export function memoryStore(): MemoryStore {
   const objects = new Map<string, Buffer>();
+  const putAt = new Map<string, number>();
   const asked = async () => {
     if (store.isAway) throw new LorikeetError('storage_unavailable');
   };
   const store: MemoryStore = {
-    ...{ name: 'memory', objects, isAway: false, gets: 0 },
+    ...{ name: 'memory', objects, putAt, isAway: false, gets: 0 },
     async put(key, { path, sha256 }, { replaces } = { replaces: false }) {
       await asked();
       const bytes = readFileSync(path);
       if (createHash('sha256').update(bytes).digest('hex') !== sha256) throw new LorikeetError('storage_unavailable');
-      if (replaces || !objects.has(key)) objects.set(key, bytes);
+      if (!replaces && objects.has(key)) return;
+      objects.set(key, bytes);
+      putAt.set(key, Date.now());
     },
     async get(key) {
       await asked();
@@ -43,6 +48,9 @@ export function memoryStore(): MemoryStore {
       await asked();
       const keys = [...objects.keys()].filter((key) => key.startsWith(prefix) && (after === null || key > after));
       return keys.sort().slice(0, limit);
+    },
+    async listAged(prefix, after, limit) {
+      return (await store.list(prefix, after, limit)).map((key) => ({ key, putAt: putAt.get(key)! }));
     },
     close() {},
   };

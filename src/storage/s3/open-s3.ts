@@ -4,7 +4,7 @@
 import { open } from 'node:fs/promises';
 import { setTimeout } from 'node:timers/promises';
 import { LorikeetError } from '../../core/errors.ts';
-import type { ObjectStore, StoredFile } from '../object-store.ts';
+import type { AgedObject, ObjectStore, StoredFile } from '../object-store.ts';
 
 /** Of one request: three tries, a quarter of a second apart at first. */
 const triesMax = 3;
@@ -55,6 +55,16 @@ export async function openS3(url: string): Promise<ObjectStore> {
   });
   const keyOf = (name: string) => (prefix === '' ? name : `${prefix}/${name}`);
   const at = (name: string) => ({ Bucket: bucket, Key: keyOf(name) });
+  const page = (start: string, after: string | null, limit: number): Promise<AgedObject[]> =>
+    persistently(async () => {
+      const asked = { Bucket: bucket, Prefix: keyOf(start), MaxKeys: limit };
+      const from = after === null ? {} : { StartAfter: keyOf(after) };
+      const { Contents = [] } = await client.send(new s3.ListObjectsV2Command({ ...asked, ...from }));
+      return Contents.map(({ Key = '', LastModified }) => ({
+        key: prefix === '' ? Key : Key.slice(prefix.length + 1),
+        putAt: LastModified?.getTime() ?? Number.POSITIVE_INFINITY,
+      }));
+    });
   const store: ObjectStore = {
     name: `s3://${bucket}${prefix === '' ? '' : `/${prefix}`} ${endpoint ?? 'at Amazon'}`,
     async put(name, file, { replaces } = { replaces: false }) {
@@ -81,13 +91,8 @@ export async function openS3(url: string): Promise<ObjectStore> {
     async remove(name) {
       await persistently(() => client.send(new s3.DeleteObjectCommand(at(name))));
     },
-    list: (start, after, limit) =>
-      persistently(async () => {
-        const page = { Bucket: bucket, Prefix: keyOf(start), MaxKeys: limit };
-        const from = after === null ? {} : { StartAfter: keyOf(after) };
-        const { Contents = [] } = await client.send(new s3.ListObjectsV2Command({ ...page, ...from }));
-        return Contents.map(({ Key = '' }) => (prefix === '' ? Key : Key.slice(prefix.length + 1)));
-      }),
+    list: async (start, after, limit) => (await page(start, after, limit)).map(({ key }) => key),
+    listAged: (start, after, limit) => page(start, after, limit),
     close: () => client.destroy(),
   };
   try {
