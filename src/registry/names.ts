@@ -62,6 +62,13 @@ export function names(parts: NamesParts) {
   const { database, timers } = parts;
   const tables: NameTables = { adapters: adapterTable(database), aliases: aliasTable(database) };
   const { use, forget, forgetAll } = memory(parts, tables);
+  /** A commit may have come whose answer was lost. Where servers tell each other, they hear of it before that. */
+  const forgetWhenAble = (tenant: string, name: string): void => {
+    timers.after(lostCommitMs, () => {
+      const again = () => forgetWhenAble(tenant, name);
+      read(parts, tables, tenant, [name]).then(() => forget(tenant, name), again);
+    });
+  };
   return {
     ...tables,
     use,
@@ -98,12 +105,18 @@ export function names(parts: NamesParts) {
           const more = detail?.(value);
           const change = { kind: 'adapter' as const, tenant, name };
           return { value, seq: await tell(transaction, more === undefined ? change : { ...change, detail: more }) };
+        }).then((changed) => {
+          forget(tenant, name);
+          return changed;
         });
       } catch (error) {
-        if (!isRefusal(error)) timers.after(lostCommitMs, () => forget(tenant, name));
+        // What is known of it is served for as long as the database is away.
+        if (isAway(error)) forgetWhenAble(tenant, name);
+        else {
+          forget(tenant, name);
+          if (!isRefusal(error)) timers.after(lostCommitMs, () => forget(tenant, name));
+        }
         throw error;
-      } finally {
-        forget(tenant, name);
       }
     },
   };
@@ -183,6 +196,8 @@ async function read(
     found.map(([name, same]) => [name, { versions: same.map(toKnown), aliases: aliasesOf(aliasRows.get(name) ?? []) }]),
   );
 }
+
+const isAway = (error: unknown) => error instanceof LorikeetError && error.code === 'storage_unavailable';
 
 /** A change that was refused wrote nothing. */
 const isRefusal = (error: unknown) => error instanceof LorikeetError && !error.code.startsWith('storage_');

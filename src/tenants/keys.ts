@@ -2,10 +2,11 @@
 // configuration. Verifying reads memory or, once in a while, a row; it never writes.
 
 import { LRUCache } from 'lru-cache';
-import type { Clock } from '../core/clock.ts';
+import { type Clock, systemTimers } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
 import type { KeyPage, KeyTable, KeyUse } from '../storage/key-table.ts';
 import { alone, type Changes } from '../storage/replicas/changes.ts';
+import { after } from '../storage/replicas/wait-for-others.ts';
 import type { KeyRow } from '../storage/tables.ts';
 import { formatKey, generateKey, hashSecret, parseKey, secretMatches } from './key-format.ts';
 import { type Quota, readQuota } from './quota.ts';
@@ -72,6 +73,8 @@ export type KeyStore = {
 const lastUsedMs = 60_000;
 /** Another process, the command line, may change keys: what is remembered is read again after this. */
 const rememberedMs = 1000;
+/** A database that says nothing is not waited for where an answer is known, and not asked again at once. */
+const [answerMsMax, awayMs] = [1000, 1000];
 /** Keys that are remembered, of those that were used last. */
 const rememberedMax = 10_000;
 /** Compared with where no key was found, so that an unknown prefix takes as long as a wrong secret. */
@@ -195,6 +198,8 @@ function keyMemory(table: KeyTable, clock: Clock, changes: Changes) {
     },
   });
   const uses = new Map<string, KeyUse>();
+  /** So long nobody asks again who knows an answer. */
+  let awayUntil = Number.NEGATIVE_INFINITY;
   return {
     /** While the database cannot be read, what was read last holds: a locked disk must not lock everybody out. */
     async find(prefix: string): Promise<KeyRow | undefined> {
@@ -203,9 +208,13 @@ function keyMemory(table: KeyTable, clock: Clock, changes: Changes) {
       // Others wait for this server before they call a key revoked, as long as it has a lease.
       const isTold = changes.staleMs === 0;
       if (known !== undefined && isTold && now - known.readAt < rememberedMs) return known.row;
+      const isBelieved = known !== undefined && changes.isBelievable;
+      if (isBelieved && now < awayUntil) return known.row;
       const before = changed;
-      const row = await table.find(prefix).catch((error) => {
-        if (known === undefined || !changes.isBelievable) throw error;
+      const found = table.find(prefix);
+      const row = await (isBelieved ? soon(found) : found).catch((error) => {
+        if (!isBelieved) throw error;
+        awayUntil = clock.monotonic() + awayMs;
         return known.row;
       });
       if (row === undefined) remembered.delete(prefix);
@@ -237,6 +246,16 @@ function assertAhead(expiresAt: number | null | undefined, now: number): void {
   if (expiresAt == null || expiresAt > now) return;
   const message = '`expires_at` is in the past. It is in seconds since 1970; `DELETE` ends a key at once.';
   throw new LorikeetError('invalid_parameter', { message, param: 'expires_at' });
+}
+
+/** Rejects where a database that says nothing would be waited for. */
+async function soon<T>(found: Promise<T>): Promise<T> {
+  found.catch(() => {});
+  const tooLong = after(systemTimers, answerMsMax).then(() => {
+    throw new LorikeetError('storage_unavailable');
+  });
+  tooLong.catch(() => {});
+  return await Promise.race([found, tooLong]);
 }
 
 const isExpired = ({ expires_at: at }: KeyRow, now: number) => at !== null && at <= now;

@@ -50,6 +50,8 @@ const minuteMs = 60_000;
 const gapMs = 20;
 /** After a write that failed. */
 const retryMs = 1000;
+/** An answer waits no longer for a database that says nothing. */
+const waitMsMax = 1000;
 
 export function usageOf({ table, clock, timers, log }: UsageOptions): Usage {
   let pending = new Map<string, UsageRow>();
@@ -63,18 +65,29 @@ export function usageOf({ table, clock, timers, log }: UsageOptions): Usage {
     const waiters = written;
     pending = new Map();
     written = null;
+    const breaks = (error: unknown) => {
+      if (!isBroken) log.error({ err: error }, 'usage could not be written; it is kept and tried again');
+      isBroken = true;
+      waiters?.resolve();
+      // Of those that came while it was tried: their usage is written with the next.
+      written?.resolve();
+      written = null;
+    };
+    const cancel = timers.after(waitMsMax, () => breaks(new Error('The database says nothing.')));
     try {
       if (batch.size > 0) await table.add([...batch.values()]);
       isBroken = false;
     } catch (error) {
-      if (!isBroken) log.error({ err: error }, 'usage could not be written; it is kept and tried again');
-      isBroken = true;
+      breaks(error);
       for (const row of batch.values()) merge(row);
       timers.after(retryMs, () => void next());
     } finally {
+      cancel();
       lastAt = clock.monotonic();
       waiters?.resolve();
     }
+    // What came while it was broken had nobody who waits.
+    if (!isBroken && written === null && pending.size > 0) timers.after(gapMs, () => void next());
   };
   const next = () => {
     writing = writing.then(write);

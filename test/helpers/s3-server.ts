@@ -11,6 +11,10 @@ export type S3Server = {
   readonly url: string;
   /** What a client needs in its environment. */
   readonly env: Readonly<Record<string, string>>;
+  /** As a power cut does. */
+  stop(): Promise<void>;
+  /** Again, on the same port. */
+  start(): Promise<void>;
   remove(): Promise<void>;
 };
 
@@ -28,25 +32,35 @@ export async function startS3(program: string): Promise<S3Server> {
   mkdirSync(join(folder, 'bucket'));
   const port = await freePort();
   const endpoint = `http://127.0.0.1:${port}`;
-  const server: ChildProcess = spawn(program, ['--port', `127.0.0.1:${port}`, '--quiet', 'posix', folder], {
-    stdio: 'ignore',
-    env: { ROOT_ACCESS_KEY: credentials.id, ROOT_SECRET_KEY: credentials.secret },
-  });
-  const ended = new Promise((resolve) => server.once('exit', resolve));
-  while (
-    !(await fetch(endpoint)
-      .then(() => true)
-      .catch(() => false))
-  ) {
-    if (server.exitCode !== null) throw new Error(`versitygw ended with ${server.exitCode}.`);
-    await setTimeout(50);
-  }
+  let server: ChildProcess;
+  let ended: Promise<unknown> = Promise.resolve();
+  const start = async () => {
+    const started = spawn(program, ['--port', `127.0.0.1:${port}`, '--quiet', 'posix', folder], {
+      stdio: 'ignore',
+      env: { ROOT_ACCESS_KEY: credentials.id, ROOT_SECRET_KEY: credentials.secret },
+    });
+    server = started;
+    ended = new Promise((resolve) => started.once('exit', resolve));
+    while (
+      !(await fetch(endpoint)
+        .then(() => true)
+        .catch(() => false))
+    ) {
+      if (started.exitCode !== null) throw new Error(`versitygw ended with ${started.exitCode}.`);
+      await setTimeout(50);
+    }
+  };
+  const stop = async () => {
+    server.kill('SIGKILL');
+    await ended;
+  };
+  await start();
   return {
     url: `s3://bucket?endpoint=${endpoint}&region=us-east-1`,
     env: { AWS_ACCESS_KEY_ID: credentials.id, AWS_SECRET_ACCESS_KEY: credentials.secret },
+    ...{ start, stop },
     async remove() {
-      server.kill('SIGKILL');
-      await ended;
+      await stop();
       rmSync(folder, { recursive: true, force: true });
     },
   };

@@ -10,7 +10,7 @@ import { type OpenReplica, openReplica, type ReplicaOptions } from '../../src/st
 import { memoryStore } from './memory-store.ts';
 import { type TestRegistry, testRegistry } from './test-registry.ts';
 
-type Options = Partial<Pick<ReplicaOptions, 'leaseMs' | 'graceMs' | 'staleMsMax' | 'timers'>>;
+type Options = Partial<Pick<ReplicaOptions, 'leaseMs' | 'graceMs' | 'staleMsMax' | 'clock' | 'timers'>>;
 
 /** @param url whose schema is there; `through` is another way to the same database, which a test may cut */
 export async function testReplica(

@@ -2,44 +2,20 @@
 // and when one is killed nobody who asks through the gateway notices.
 
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
+import { ask, fleet, generate, json, jsonBody, type Place, post } from '../helpers/fleet.ts';
 import { haproxy } from '../helpers/gateways.ts';
 import { createDatabaseOn, freePort } from '../helpers/postgres-server.ts';
 import { postgresForTests, withoutPostgres } from '../helpers/test-database.ts';
 import { newBucketUrl, withoutS3 } from '../helpers/test-store.ts';
-import { launchServer, type ServerProcess, signal } from '../simulation/running-servers.ts';
+import { signal } from '../simulation/running-servers.ts';
 
 const skip = withoutPostgres || withoutS3 || haproxy.missing;
 /** Minutes on a loaded machine. */
 const byHand = process.env.LORIKEET_TEST_FLEET === 'on' ? false : 'by hand: LORIKEET_TEST_FLEET=on';
 
 const rows = '{"prompt":"a","completion":"b"}\n'.repeat(4);
-
-/** Servers behind a proxy let nobody in without a key. */
-const key = 'the-admin-key';
-const ask = (url: string, init: RequestInit = {}) =>
-  fetch(url, { ...init, headers: { ...init.headers, authorization: `Bearer ${key}` } });
-
-// biome-ignore lint/suspicious/noExplicitAny: answers of many routes
-async function json(url: string, init?: RequestInit): Promise<any> {
-  const answer = await ask(url, init);
-  const text = await answer.text();
-  assert.equal(answer.status, 200, text);
-  return JSON.parse(text);
-}
-
-const post = (url: string, body: object) =>
-  json(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
-
-async function generate(url: string, adapter: string) {
-  const body = { prompt: 'a', adapter_id: adapter, max_tokens: 4, temperature: 0 };
-  const answer = await post(`${url}/v1/generate`, body);
-  return { adapter: answer.adapter, text: answer.text };
-}
 
 async function fileOf(url: string): Promise<string> {
   const form = new FormData();
@@ -64,41 +40,13 @@ async function reaches(url: string, id: string, status: string) {
   }
 }
 
-type Place = { server: ServerProcess; readonly port: number; readonly url: string; start(): void };
-
-async function fleet(t: TestContext, count: number): Promise<Place[]> {
-  const env = {
-    LORIKEET_DATABASE_URL: await createDatabaseOn(postgresForTests!),
-    LORIKEET_BLOB_URL: newBucketUrl(),
-    LORIKEET_ADMIN_KEY: key,
-    AWS_ACCESS_KEY_ID: process.env.AWS_ACCESS_KEY_ID ?? '',
-    AWS_SECRET_ACCESS_KEY: process.env.AWS_SECRET_ACCESS_KEY ?? '',
-  };
-  const places: Place[] = [];
-  for (let i = 0; i < count; i++) {
-    const folder = mkdtempSync(join(tmpdir(), 'lorikeet-fleet-'));
-    const port = await freePort();
-    const start = () => launchServer(folder, env, port);
-    const place: Place = {
-      server: start(),
-      port,
-      url: `http://127.0.0.1:${port}`,
-      start() {
-        place.server = start();
-      },
-    };
-    places.push(place);
-    t.after(async () => {
-      await place.server.kill();
-      rmSync(folder, { recursive: true, force: true });
-    });
-  }
-  for (const { server, url } of places) assert.equal(await server.url, url);
-  return places;
+async function newFleet(t: TestContext, count: number): Promise<Place[]> {
+  const env = { LORIKEET_DATABASE_URL: await createDatabaseOn(postgresForTests!), LORIKEET_BLOB_URL: newBucketUrl() };
+  return await fleet(t, Array(count).fill(env));
 }
 
 test('what one server has the other has, also when the first one is killed', { skip }, async (t) => {
-  const [a, b] = (await fleet(t, 2)) as [Place, Place];
+  const [a, b] = (await newFleet(t, 2)) as [Place, Place];
   const job = await reaches(b.url, await train(a.url, 'x', 2), 'succeeded');
   const before = await generate(a.url, job.fine_tuned_model);
   assert.deepEqual(await generate(b.url, 'x'), before);
@@ -110,7 +58,7 @@ test('what one server has the other has, also when the first one is killed', { s
 test('a server is killed under load while it trains: answers and the job arrive', {
   skip: skip || byHand,
 }, async (t) => {
-  const places = (await fleet(t, 2)) as [Place, Place];
+  const places = (await newFleet(t, 2)) as [Place, Place];
   const [{ url: a }, { url: b }] = places;
   const [one, two] = places.map(({ port }) => `127.0.0.1:${port}`) as [string, string];
   // The third one is never there.
@@ -162,8 +110,7 @@ test('a server is killed under load while it trains: answers and the job arrive'
   await more(5);
   await setTimeout(3500);
   const targets = { targets: [{ version: 1, weight: 1 }] };
-  const moved = { method: 'PUT', headers: { 'content-type': 'application/json' }, body: JSON.stringify(targets) };
-  await json(`${hit.url}/v1/adapters/stormy/aliases/prod`, moved);
+  await json(`${hit.url}/v1/adapters/stormy/aliases/prod`, jsonBody('PUT', targets));
   signal(other.server.pidOf('server'), 'SIGCONT');
   await generate(other.url, 'stormy:prod');
   isOver = true;

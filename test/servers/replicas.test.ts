@@ -2,7 +2,6 @@
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { connect, createServer, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { systemClock, systemTimers } from '../../src/core/clock.ts';
@@ -11,6 +10,7 @@ import { keyTable } from '../../src/storage/key-table.ts';
 import { besideReplicas } from '../../src/storage/replicas/open-replica.ts';
 import { keyStore } from '../../src/tenants/keys.ts';
 import { openTenancy } from '../../src/tenants/tenancy.ts';
+import { cutLink, throughPort } from '../helpers/cut-link.ts';
 import { memoryStore } from '../helpers/memory-store.ts';
 import { createDatabaseOn } from '../helpers/postgres-server.ts';
 import { postgresForTests, withoutPostgres } from '../helpers/test-database.ts';
@@ -50,6 +50,32 @@ test('an alias that was moved is moved on every server', needed, async (t) => {
     const found = await Promise.all(servers.map((server) => meant(server, 'x:prod')));
     assert.deepEqual(found, [version, version, version], `move ${i}`);
   }
+});
+
+test('clocks that are hours apart change nothing of who is waited for', needed, async (t) => {
+  const [url, store] = [await newUrl(), memoryStore()];
+  const hours = [-5, 0, 30];
+  const clocks = hours.map((by) => ({ ...systemClock, now: () => systemClock.now() + by * 3_600_000 }));
+  const open = names.map((id, i) =>
+    replicaRegistry(t, id, url, { store, clock: clocks[i]!, replica: { clock: clocks[i]! } }),
+  );
+  const servers = await Promise.all(open);
+  for (const seed of [1, 2]) await upload(servers[seed]!, 'x', seed);
+  for (let i = 0; i < 12; i++) {
+    const version = 1 + (i % 2);
+    const targets = [{ version, weight: 1 }];
+    await servers[i % 3]!.setAlias('default', { name: 'x', alias: 'prod', targets, expected: null });
+    const found = await Promise.all(servers.map((server) => meant(server, 'x:prod')));
+    assert.deepEqual(found, [version, version, version], `move ${i}`);
+    for (const { replica } of servers) assert.equal((await replica.living()).size, 3);
+  }
+  const listed = await servers[0]!.replica.list();
+  assert.ok(
+    listed.every(({ leaseMs }) => leaseMs > 0),
+    JSON.stringify(listed),
+  );
+  await servers[2]!.delete('default', 'x', null);
+  for (const server of servers) await assert.rejects(meant(server, 'x@1'), { code: 'adapter_not_found' });
 });
 
 test('what was uploaded to one server answers on every other, under its name too', needed, async (t) => {
@@ -159,34 +185,6 @@ test('a key that was revoked is refused on every server, whoever revoked it', ne
   assert.equal(servers[2]!.tenants.isDisabled('t'), true);
 });
 
-/** A way to a database that can be cut: nothing passes, and nobody is told. */
-async function way(t: TestContext, to: string): Promise<{ url: string; cut: boolean }> {
-  const target = new URL(to);
-  const port = Number(target.port);
-  const state = { url: '', cut: false };
-  const sockets = new Set<Socket>();
-  const pass = (from: Socket, into: Socket) => {
-    from.on('data', (bytes) => {
-      if (!state.cut) into.write(bytes);
-    });
-    from.on('error', () => {}).on('close', () => into.destroy());
-    sockets.add(from);
-  };
-  const server = createServer((near) => {
-    const far = connect(port, '127.0.0.1');
-    pass(near, far);
-    pass(far, near);
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.after(() => {
-    server.close();
-    for (const socket of sockets) socket.destroy();
-  });
-  target.port = String((server.address() as { port: number }).port);
-  state.url = target.href;
-  return state;
-}
-
 for (const staleMsMax of [0, 60_000]) {
   const does = staleMsMax === 0 ? 'refuses' : 'goes on to serve';
   test(
@@ -194,9 +192,12 @@ for (const staleMsMax of [0, 60_000]) {
     needed,
     async (t) => {
       const [url, store] = [await newUrl(), memoryStore()];
-      const link = await way(t, url);
+      const link = await cutLink(t, Number(new URL(url).port));
       const a = await replicaRegistry(t, 'a', url, { store, replica: { leaseMs: 800 } });
-      const b = await replicaRegistry(t, 'b', link.url, { store, replica: { leaseMs: 800, staleMsMax } });
+      const b = await replicaRegistry(t, 'b', throughPort(url, link.port), {
+        store,
+        replica: { leaseMs: 800, staleMsMax },
+      });
       for (const seed of [1, 2]) await upload(a, 'x', seed);
       const move = (version: number) =>
         a.setAlias('default', { name: 'x', alias: 'prod', targets: [{ version, weight: 1 }], expected: null });

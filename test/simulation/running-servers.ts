@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { tinyModelPath } from '../helpers/tiny-models.ts';
 
-const command = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+const root = fileURLToPath(new URL('../..', import.meta.url));
 
 export type Part = 'server' | 'engine' | 'trainer';
 
@@ -26,6 +26,8 @@ export function launchServer(
   folder: string,
   variables: Readonly<Record<string, string>> = {},
   port = 0,
+  /** The project's folder; another one is of another release. */
+  release = root,
 ): ServerProcess {
   const settings = [
     '--port',
@@ -39,7 +41,13 @@ export function launchServer(
   ];
   const child = spawn(
     process.execPath,
-    ['--disable-warning=ExperimentalWarning', command, 'serve', tinyModelPath('llama'), ...settings],
+    [
+      '--disable-warning=ExperimentalWarning',
+      join(release, 'src/cli/main.ts'),
+      'serve',
+      tinyModelPath('llama'),
+      ...settings,
+    ],
     { stdio: ['ignore', 'ignore', 'pipe'], cwd: folder, env: { HF_HOME: folder, HF_HUB_OFFLINE: '1', ...variables } },
   );
   const ended = once(child, 'exit');

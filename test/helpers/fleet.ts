@@ -1,0 +1,99 @@
+// Servers in processes of their own over one PostgreSQL and one S3, each on a port and a folder of its own, and what is
+// asked of them.
+
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import type { AdapterFiles } from '../../src/core/adapter.ts';
+import { launchServer, type ServerProcess } from '../simulation/running-servers.ts';
+import { freePort } from './postgres-server.ts';
+
+export type Place = { server: ServerProcess; readonly port: number; readonly url: string; start(): void };
+
+/** Servers behind a proxy let nobody in without a key. */
+export const adminKey = 'the-admin-key';
+
+/**
+ * @param envs one for each server
+ * @param release another checkout of the project, whose servers they are
+ */
+export async function fleet(
+  t: TestContext,
+  envs: readonly Readonly<Record<string, string>>[],
+  release?: string,
+): Promise<Place[]> {
+  const places: Place[] = [];
+  for (const own of envs) {
+    const env = {
+      LORIKEET_ADMIN_KEY: adminKey,
+      AWS_ACCESS_KEY_ID: process.env.AWS_ACCESS_KEY_ID ?? '',
+      AWS_SECRET_ACCESS_KEY: process.env.AWS_SECRET_ACCESS_KEY ?? '',
+      ...own,
+    };
+    const folder = mkdtempSync(join(tmpdir(), 'lorikeet-fleet-'));
+    const port = await freePort();
+    const start = () => launchServer(folder, env, port, release);
+    const place: Place = {
+      server: start(),
+      port,
+      url: `http://127.0.0.1:${port}`,
+      start() {
+        place.server = start();
+      },
+    };
+    places.push(place);
+    t.after(async () => {
+      await place.server.kill();
+      rmSync(folder, { recursive: true, force: true });
+    });
+  }
+  for (const { server, url } of places) assert.equal(await server.url, url);
+  return places;
+}
+
+export const ask = (url: string, init: RequestInit = {}, key = adminKey) =>
+  fetch(url, { ...init, headers: { ...init.headers, authorization: `Bearer ${key}` } });
+
+// biome-ignore lint/suspicious/noExplicitAny: answers of many routes
+export async function json(url: string, init?: RequestInit, key?: string): Promise<any> {
+  const answer = await ask(url, init, key);
+  const text = await answer.text();
+  assert.ok(answer.ok, text);
+  return JSON.parse(text);
+}
+
+export const jsonBody = (method: string, body: object) => ({
+  method,
+  headers: { 'content-type': 'application/json' },
+  body: JSON.stringify(body),
+});
+
+export const post = (url: string, body: object, key?: string) => json(url, jsonBody('POST', body), key);
+
+export async function generate(url: string, adapter: string, key?: string) {
+  const body = { prompt: 'a', adapter_id: adapter, max_tokens: 4, temperature: 0 };
+  const answer = await post(`${url}/v1/generate`, body, key);
+  return { adapter: answer.adapter, text: answer.text };
+}
+
+/** What became of a change: what the server says it made, or its refusal. */
+export type Tried = { readonly status: number; readonly code: string; readonly id: string; readonly digest: string };
+
+export async function tried(asked: Promise<Response>): Promise<Tried> {
+  const answer = await asked;
+  const { error, id = '', digest = '' } = JSON.parse(await answer.text());
+  return { status: answer.status, code: error?.code ?? '', id, digest };
+}
+
+export function upload(url: string, name: string, { config, weights }: AdapterFiles, key?: string): Promise<Tried> {
+  const form = new FormData();
+  form.set('name', name);
+  form.set('adapter_config.json', new Blob([readFileSync(config)]), 'adapter_config.json');
+  form.set('adapter_model.safetensors', new Blob([readFileSync(weights)]), 'adapter_model.safetensors');
+  return tried(ask(`${url}/v1/adapters`, { method: 'POST', body: form }, key));
+}
+
+export const moveAlias = (url: string, name: string, version: number, key?: string): Promise<Tried> =>
+  tried(ask(`${url}/v1/adapters/${name}/aliases/prod`, jsonBody('PUT', { targets: [{ version, weight: 1 }] }), key));

@@ -1,0 +1,234 @@
+// Servers whose database or store stops and starts, or can no longer be reached, while they are asked: what is loaded
+// goes on to answer, changes are refused by a code that says why, what was acknowledged is there afterwards, and no
+// server has to be started again.
+
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
+import { randomAdapter } from '../engine/adapters/random-adapters.ts';
+import { cutLink, throughPort } from '../helpers/cut-link.ts';
+import {
+  ask,
+  fleet,
+  generate,
+  json,
+  jsonBody,
+  moveAlias,
+  type Place,
+  post,
+  type Tried,
+  tried,
+  upload,
+} from '../helpers/fleet.ts';
+import { startPostgres } from '../helpers/postgres-server.ts';
+import { startS3, versitygw } from '../helpers/s3-server.ts';
+import { withoutPostgres } from '../helpers/test-database.ts';
+import { withoutS3 } from '../helpers/test-store.ts';
+import { tinyModel } from '../helpers/tiny-lowered.ts';
+
+const needed = { skip: withoutPostgres || withoutS3 };
+
+async function stores(t: TestContext) {
+  const [postgres, s3] = await Promise.all([startPostgres(), startS3(versitygw()!)]);
+  t.after(async () => {
+    await postgres.remove();
+    await s3.remove();
+  });
+  const url = await postgres.createDatabase();
+  return { postgres, s3, env: { ...s3.env, LORIKEET_DATABASE_URL: url, LORIKEET_BLOB_URL: s3.url } };
+}
+
+const { shape } = await tinyModel('llama');
+const content = (seed: number) => randomAdapter(shape, { seed, modules: ['q_proj', 'v_proj'], r: 4 }).files;
+
+/** @returns a key of a tenant's own, which the database has to know */
+async function newKey(url: string): Promise<string> {
+  return (await post(`${url}/v1/admin/keys`, { tenant: 't', name: 'k', scopes: ['generate', 'adapters'] })).key;
+}
+
+/** Asks all servers for it again and again; each answer must be the same. */
+function clients(places: readonly Place[], references: readonly string[], key: string) {
+  const counts = places.map(() => 0);
+  let isOver = false;
+  const client = async ({ url }: Place, at: number, reference: string) => {
+    const first = await generate(url, reference, key);
+    for (; !isOver; counts[at]!++) {
+      assert.deepEqual(await generate(url, reference, key), first);
+      await setTimeout(20);
+    }
+  };
+  const all = Promise.all(places.flatMap((place, at) => references.map((reference) => client(place, at, reference))));
+  all.catch(() => {});
+  return {
+    /** Each server has answered so many times from now on. */
+    async more(answers: number): Promise<void> {
+      const targets = counts.map((count) => count + answers);
+      while (counts.some((count, at) => count < targets[at]!)) await Promise.race([setTimeout(20), all.then(() => {})]);
+    },
+    async end(): Promise<void> {
+      isOver = true;
+      await all;
+    },
+  };
+}
+
+const isGiven = ({ status }: Tried) => status === 200 || status === 201;
+
+/** Uploads to one server after another until it is told; keeps what was acknowledged, and why others were refused. */
+function uploads(places: readonly Place[], key: string) {
+  const acknowledged = new Map<string, string>();
+  const refusals = new Set<string>();
+  let isOver = false;
+  let count = 0;
+  const run = async () => {
+    while (!isOver) {
+      const { url } = places[count % places.length]!;
+      const answer = await upload(url, `n${count % 7}`, content(1000 + count), key);
+      count++;
+      if (isGiven(answer)) acknowledged.set(answer.id, answer.digest);
+      else refusals.add(`${answer.status} ${answer.code}`);
+    }
+  };
+  const running = run();
+  running.catch(() => {});
+  const until = async (is: () => boolean) => {
+    while (!is()) await Promise.race([setTimeout(20), running]);
+  };
+  return {
+    ...{ acknowledged, refusals },
+    async moreAcknowledged(wanted: number): Promise<void> {
+      const target = acknowledged.size + wanted;
+      await until(() => acknowledged.size >= target);
+    },
+    refused: () => until(() => refusals.size > 0),
+    async end(): Promise<void> {
+      isOver = true;
+      await running;
+    },
+  };
+}
+
+/** What was acknowledged is what each server has. */
+async function assertAllThere(places: readonly Place[], acknowledged: ReadonlyMap<string, string>, key: string) {
+  for (const [id, digest] of acknowledged) {
+    for (const { url } of places) {
+      const [name, version] = id.split('@');
+      assert.equal((await json(`${url}/v1/adapters/${name}/versions/${version}`, {}, key)).digest, digest, id);
+    }
+  }
+  const [last] = [...acknowledged.keys()].reverse();
+  const texts = await Promise.all(places.map(({ url }) => generate(url, last!, key)));
+  for (const text of texts) assert.deepEqual(text, texts[0]);
+}
+
+const stays = async ({ url }: Place) => {
+  const answer = await ask(`${url}/readyz`);
+  assert.equal(answer.status, 200, await answer.text());
+};
+
+test('PostgreSQL stops and starts in the middle of uploads and answers', needed, async (t) => {
+  const { postgres, env } = await stores(t);
+  const places = (await fleet(t, [env, env])) as [Place, Place];
+  const [a, b] = places;
+  const key = await newKey(a.url);
+  assert.ok(isGiven(await upload(a.url, 'warm', content(1), key)));
+  const answers = clients(places, ['warm', 'warm@1'], key);
+  const writing = uploads(places, key);
+  await writing.moreAcknowledged(4);
+  for (let round = 0; round < 2; round++) {
+    await postgres.stop();
+    writing.refusals.clear();
+    await writing.refused();
+    await answers.more(5);
+    for (const place of places) await stays(place);
+    const refused = await moveAlias(b.url, 'warm', 1, key);
+    assert.deepEqual([refused.status, refused.code], [503, 'storage_unavailable']);
+    // The others' lease on what it knows is over by then, and it says so.
+    while ((await ask(`${a.url}/readyz`)).headers.get('x-lorikeet-stale-seconds') === null) await setTimeout(50);
+    await answers.more(5);
+    await postgres.start();
+    await writing.moreAcknowledged(4);
+    assert.ok(
+      [...writing.refusals].every((one) => one.endsWith(' storage_unavailable')),
+      [...writing.refusals].join(),
+    );
+  }
+  await writing.end();
+  while (!isGiven(await moveAlias(b.url, 'warm', 1, key))) await setTimeout(100);
+  assert.equal((await generate(a.url, 'warm:prod', key)).adapter.version, 1);
+  await answers.end();
+  await assertAllThere(places, writing.acknowledged, key);
+});
+
+test('a server from whose database no byte comes goes on to answer, and is right afterwards', needed, async (t) => {
+  const { env } = await stores(t);
+  const url = env.LORIKEET_DATABASE_URL;
+  const link = await cutLink(t, Number(new URL(url).port));
+  const cutOff = { ...env, LORIKEET_DATABASE_URL: throughPort(url, link.port) };
+  const [a, b] = (await fleet(t, [env, cutOff])) as [Place, Place];
+  const key = await newKey(a.url);
+  for (const seed of [1, 2]) assert.ok(isGiven(await upload(a.url, 'warm', content(seed), key)));
+  assert.ok(isGiven(await moveAlias(b.url, 'warm', 1, key)));
+  const [one, two] = [await generate(a.url, 'warm@1', key), await generate(a.url, 'warm@2', key)];
+  assert.notDeepEqual(one.text, two.text);
+  assert.equal((await generate(b.url, 'warm:prod', key)).text, one.text);
+  const answers = clients([b], ['warm:prod', 'warm@1'], key);
+  await answers.more(2);
+  link.cut = true;
+  // Acknowledged when the other one's lease is over.
+  const moved = moveAlias(a.url, 'warm', 2, key);
+  await answers.more(10);
+  assert.ok(isGiven(await moved));
+  assert.equal((await generate(a.url, 'warm:prod', key)).text, two.text);
+  await stays(b);
+  await answers.end();
+  link.cut = false;
+  // What was asked for on dead connections is given up in time, and asked for again.
+  while ((await ask(`${b.url}/readyz`)).headers.get('x-lorikeet-stale-seconds') !== null) await setTimeout(100);
+  assert.equal((await generate(b.url, 'warm:prod', key)).text, two.text);
+  while (!isGiven(await moveAlias(b.url, 'warm', 1, key))) await setTimeout(100);
+  assert.equal((await generate(a.url, 'warm:prod', key)).text, one.text);
+});
+
+test('an S3 that stands still, and one that is killed in the middle of uploads', needed, async (t) => {
+  const { s3, env } = await stores(t);
+  const [, query] = s3.url.split('?');
+  const link = await cutLink(t, Number(new URL(new URLSearchParams(query).get('endpoint')!).port));
+  const through = `s3://bucket?endpoint=http://127.0.0.1:${link.port}&region=us-east-1`;
+  const places = (await fleet(t, [env, { ...env, LORIKEET_BLOB_URL: through }])) as [Place, Place];
+  const [a, b] = places;
+  const key = await newKey(a.url);
+  for (const [name, seed] of [['warm', 1] as const, ['cold', 2] as const, ['colder', 3] as const]) {
+    assert.ok(isGiven(await upload(a.url, name, content(seed), key)));
+  }
+  const answers = clients(places, ['warm'], key);
+  await answers.more(1);
+  // Nothing comes: who asks for what is not here waits, and nobody else does.
+  link.cut = true;
+  const cold = generate(b.url, 'cold', key);
+  cold.catch(() => {});
+  await answers.more(10);
+  link.cut = false;
+  assert.deepEqual(await cold, await generate(a.url, 'cold', key));
+  // Killed: what is not here is refused by a code, and so are uploads.
+  const writing = uploads(places, key);
+  await writing.moreAcknowledged(3);
+  await s3.stop();
+  writing.refusals.clear();
+  await writing.refused();
+  const body = { prompt: 'a', adapter_id: 'colder', max_tokens: 1 };
+  const refused = await tried(ask(`${b.url}/v1/generate`, jsonBody('POST', body), key));
+  assert.deepEqual([refused.status, refused.code], [503, 'storage_unavailable']);
+  await answers.more(5);
+  for (const place of places) await stays(place);
+  await s3.start();
+  await writing.moreAcknowledged(3);
+  await writing.end();
+  assert.ok(
+    [...writing.refusals].every((one) => one.endsWith(' storage_unavailable')),
+    [...writing.refusals].join(),
+  );
+  await answers.end();
+  assert.deepEqual(await generate(b.url, 'colder', key), await generate(a.url, 'colder', key));
+  await assertAllThere(places, writing.acknowledged, key);
+});

@@ -1,0 +1,143 @@
+// Servers of two releases beside each other: the newer one changes the schema while the older one works on it.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Kysely } from 'kysely';
+import { openDatabase, openPostgres } from '../../src/storage/database.ts';
+import { migrations, oldestReader } from '../../src/storage/migrations/index.ts';
+import { postgresVersion, setPostgresVersion } from '../../src/storage/postgres/open-postgres.ts';
+import { rateTable } from '../../src/storage/rate-table.ts';
+import { randomAdapter } from '../engine/adapters/random-adapters.ts';
+import { fleet, generate, json, moveAlias, upload } from '../helpers/fleet.ts';
+import { memoryStore } from '../helpers/memory-store.ts';
+import { createDatabaseOn, withClient } from '../helpers/postgres-server.ts';
+import { postgresForTests, withoutPostgres } from '../helpers/test-database.ts';
+import { upload as uploadHere } from '../helpers/test-registry.ts';
+import { replicaRegistry } from '../helpers/test-replicas.ts';
+import { newBucketUrl, withoutS3 } from '../helpers/test-store.ts';
+import { tinyModel } from '../helpers/tiny-lowered.ts';
+
+const needed = { skip: withoutPostgres };
+
+type Column = {
+  readonly name: string;
+  readonly type: string;
+  readonly nullable: string;
+  readonly has_default: boolean;
+};
+
+const columnsOf = async (url: string): Promise<Map<string, Column>> => {
+  const { rows } = await withClient(url, (client) =>
+    client.query<Column>(`select table_name || '.' || column_name as name, data_type as type, is_nullable as nullable,
+      column_default is not null or is_identity = 'YES' as has_default
+      from information_schema.columns where table_schema = current_schema() and table_name <> 'schema_version'`),
+  );
+  return new Map(rows.map((row) => [row.name, row]));
+};
+
+/** A database as the release had it that knew so many migrations. */
+async function databaseOf(known: number): Promise<string> {
+  const url = await createDatabaseOn(postgresForTests!);
+  const database = await openPostgres(url);
+  await database.transaction().execute(async (transaction) => {
+    const db = transaction as unknown as Kysely<unknown>;
+    await postgresVersion(db);
+    for (const up of migrations.slice(0, known)) await up(db);
+    await setPostgresVersion(db, known);
+  });
+  await database.destroy();
+  return url;
+}
+
+test(
+  'a migration only adds: what a server of a release before it reads and writes is still there',
+  needed,
+  async () => {
+    for (let known = oldestReader; known < migrations.length; known++) {
+      const url = await databaseOf(known);
+      const before = await columnsOf(url);
+      const tables = new Set([...before.keys()].map((name) => name.split('.')[0]));
+      await (await openDatabase(url)).destroy();
+      const after = await columnsOf(url);
+      for (const [name, column] of before) assert.deepEqual(after.get(name), column, `${name} after ${known}`);
+      for (const [name, { nullable, has_default: hasDefault }] of after) {
+        if (before.has(name) || !tables.has(name.split('.')[0])) continue;
+        assert.ok(nullable === 'YES' || hasDefault, `an older server leaves out ${name}`);
+      }
+    }
+  },
+);
+
+test(
+  'the schema changes under a server that works: nothing fails, and both see what the other makes',
+  needed,
+  async (t) => {
+    // The last release whose servers shared a database.
+    const url = await databaseOf(10);
+    const store = memoryStore();
+    const old = await replicaRegistry(t, 'old', url, { store });
+    let isOver = false;
+    let made = 0;
+    const work = async () => {
+      for (; !isOver; made++) {
+        const { adapter } = await uploadHere(old, `n${made % 3}`, made);
+        const targets = [{ version: adapter.version, weight: 1 }];
+        await old.setAlias('default', { name: adapter.name, alias: 'prod', targets, expected: null });
+        (await old.lease('default', `${adapter.name}:prod`)).release();
+        // As that release wrote levels of rates.
+        await rateTable(old.database).save([{ id: 'tenant default requests', level: made, at: made }]);
+      }
+    };
+    const working = work();
+    working.catch(() => {});
+    const more = async (count: number) => {
+      for (const target = made + count; made < target; ) {
+        await Promise.race([new Promise((resolve) => setTimeout(resolve, 5)), working]);
+      }
+    };
+    await more(5);
+    await (await openDatabase(url)).destroy();
+    const { rows } = await withClient(url, (client) => client.query('select version::int from schema_version'));
+    assert.deepEqual(rows, [{ version: migrations.length }]);
+    const young = await replicaRegistry(t, 'young', url, { store });
+    await more(5);
+    const { adapter } = await uploadHere(young, 'y', 1_000_000);
+    for (const server of [old, young]) {
+      const lease = await server.lease('default', 'y');
+      assert.equal(lease.adapter.digest, adapter.digest);
+      lease.release();
+    }
+    isOver = true;
+    await working;
+    for (const name of ['n0', 'n1', 'n2']) {
+      const [one, two] = await Promise.all([old, young].map((server) => server.lease('default', `${name}:prod`)));
+      assert.equal(one!.adapter.digest, two!.adapter.digest);
+      one!.release();
+      two!.release();
+    }
+  },
+);
+
+const oldRelease = process.env.LORIKEET_TEST_OLD_RELEASE ?? null;
+
+/** A checkout of it, with what it needs. */
+test('a server of an older release beside one of this', {
+  skip: withoutPostgres || withoutS3 || (oldRelease === null ? 'by hand: LORIKEET_TEST_OLD_RELEASE=<folder>' : false),
+}, async (t) => {
+  const url = await createDatabaseOn(postgresForTests!);
+  const env = { LORIKEET_DATABASE_URL: url, LORIKEET_BLOB_URL: newBucketUrl() };
+  const { shape } = await tinyModel('llama');
+  const content = (seed: number) => randomAdapter(shape, { seed, modules: ['q_proj'], r: 2 }).files;
+  const [old] = await fleet(t, [env], oldRelease!);
+  assert.equal((await upload(old!.url, 'x', content(1))).status, 201);
+  const [young] = await fleet(t, [env]);
+  const places = [old!, young!];
+  for (let i = 0; i < 20; i++) {
+    const by = places[i % 2]!;
+    assert.equal((await upload(by.url, 'x', content(2 + i))).status, 201);
+    assert.equal((await moveAlias(by.url, 'x', 1 + (i % 3))).status, 200);
+    const texts = await Promise.all(places.map((place) => generate(place.url, 'x:prod')));
+    assert.deepEqual(texts[0], texts[1]);
+  }
+  for (const { url: one } of places) assert.equal((await json(`${one}/v1/admin/replicas`)).data.length, 2);
+});
