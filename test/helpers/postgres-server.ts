@@ -31,9 +31,9 @@ function programs(): string | null {
   return newest === undefined ? null : join(root, newest, 'bin');
 }
 
-/** They refuse to run as root. */
-const asOther = (command: readonly string[]): string[] =>
-  process.getuid?.() === 0 ? ['runuser', '-u', 'postgres', '--', ...command] : [...command];
+/** They refuse to run as root: then they run as the account of Debian's package. */
+const account = (): { uid: number; gid: number } | object =>
+  process.getuid?.() === 0 ? { uid: numericId('-u'), gid: numericId('-g') } : {};
 
 function numericId(flag: '-u' | '-g'): number {
   return Number(execFileSync('id', [flag, 'postgres'], { encoding: 'utf8' }));
@@ -46,7 +46,7 @@ export async function startPostgres(): Promise<PostgresServer> {
   if (process.getuid?.() === 0) chownSync(folder, numericId('-u'), numericId('-g'));
   const data = join(folder, 'data');
   const initialise = [join(bin, 'initdb'), '-D', data, '-A', 'trust', '-U', 'lorikeet', '--locale=C', '-E', 'UTF8'];
-  run(asOther([...initialise, '--no-sync']));
+  run([...initialise, '--no-sync']);
   const port = await freePort();
   const url = (database = 'postgres') => `postgres://lorikeet@127.0.0.1:${port}/${database}`;
   let server: ChildProcess | null = null;
@@ -57,8 +57,8 @@ export async function startPostgres(): Promise<PostgresServer> {
     const settings = ['fsync=off', 'full_page_writes=off', 'max_connections=300', 'shared_buffers=32MB'];
     const options = [...settings, `port=${port}`, 'listen_addresses=127.0.0.1', `unix_socket_directories=${folder}`];
     const command = [join(bin, 'postgres'), '-D', data, ...options.flatMap((option) => ['-c', option])];
-    const [program, ...args] = asOther(command);
-    server = spawn(program!, args, { stdio: 'ignore', cwd: folder });
+    const [program, ...args] = command;
+    server = spawn(program!, args, { stdio: 'ignore', cwd: folder, ...account() });
     const started = server;
     exited = new Promise((resolve) => started.once('exit', resolve));
     for (;;) {
@@ -70,7 +70,7 @@ export async function startPostgres(): Promise<PostgresServer> {
   const stop = async () => {
     if (server === null) return;
     server = null;
-    run(asOther([join(bin, 'pg_ctl'), '-D', data, '-m', 'immediate', '-W', 'stop']));
+    run([join(bin, 'pg_ctl'), '-D', data, '-m', 'immediate', '-W', 'stop']);
     await exited;
   };
   await start();
@@ -116,7 +116,7 @@ const answers = (url: string): Promise<boolean> =>
 
 function run([program, ...args]: readonly string[]): void {
   // Its own folder may be one that the other account cannot enter.
-  execFileSync(program!, args, { stdio: ['ignore', 'ignore', 'inherit'], cwd: '/' });
+  execFileSync(program!, args, { stdio: ['ignore', 'ignore', 'inherit'], cwd: '/', ...account() });
 }
 
 export function freePort(): Promise<number> {
