@@ -1,6 +1,6 @@
-// What three servers give through HAProxy against one: throughput, how many of an adapter's requests reach its home, and
-// how many homes move when a server is added. The engine is a fake one that takes real time, so that two cores do for
-// all servers; everything else is the server's own, with a registry of its own in memory.
+// What three servers give through HAProxy against one: throughput, how many of an adapter's requests reach its home,
+// and how many homes move when a server is added. The engine is a fake one that takes real time, so that two cores do
+// for all servers; everything else is the server's own, with a registry of its own in memory.
 //
 //     node scripts/run.js bench/replicas.ts [--seconds 10] [--adapters 300]        needs HAProxy
 

@@ -1,7 +1,7 @@
 // Objects in a shared store that no row has: an upload was cut off between the store and the database, or a job's work
-// outlived it. They are left where they are for as long as the quarantine of a folder would keep them, and removed after
-// that. Where there are very many of them the database is an old one or another one's, and they are the contents of the
-// right one: then nothing is removed, and somebody has to look.
+// outlived it. They are left where they are for as long as the quarantine of a folder would keep them, and removed
+// after that. Where there are very many of them the database is an old one or another one's, and they are the contents
+// of the right one: then nothing is removed, and somebody has to look.
 
 import type { Clock, Timers } from '../core/clock.ts';
 import { repeatedly } from '../core/repeatedly.ts';

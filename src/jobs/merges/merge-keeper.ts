@@ -328,7 +328,7 @@ class MergeKeeper implements Merges {
     }
     const engineKey = engineKeyOf(wish.merge);
     if (this.#wishesFor(engineKey).length === 0) this.#engine.drop(engineKey);
-    // Where several servers have it, what fails on one is that one's own: the others go on, and its next start tries again.
+    // What fails on one of several servers is that one's own: the others go on, and its next start tries again.
     if (this.#isShared) return;
     const written = automatic ? this.#exclusive(() => table.delete(tenant, key)) : this.#save(wish);
     written.catch((error) => this.#logUnwritten(wish, error));
