@@ -100,15 +100,8 @@ export function usageOf({ table, clock, timers, log }: UsageOptions): Usage {
   };
 
   return {
-    async record({ tenant, adapter, ...used }) {
-      merge({
-        ...{ tenant, adapter, minute: Math.floor(clock.now() / minuteMs) },
-        requests: used.requests,
-        prompt_tokens: used.promptTokens,
-        cached_tokens: used.cachedTokens,
-        completion_tokens: used.completionTokens,
-        trained_tokens: used.trainedTokens,
-      });
+    async record(used) {
+      merge(rowOf(used, Math.floor(clock.now() / minuteMs)));
       if (isBroken) return;
       if (written === null) {
         written = Promise.withResolvers();
@@ -127,6 +120,14 @@ export function usageOf({ table, clock, timers, log }: UsageOptions): Usage {
     },
   };
 }
+
+const rowOf = ({ tenant, adapter, ...used }: Used, minute: number): UsageRow => ({
+  ...{ tenant, adapter, minute, requests: used.requests },
+  prompt_tokens: used.promptTokens,
+  cached_tokens: used.cachedTokens,
+  completion_tokens: used.completionTokens,
+  trained_tokens: used.trainedTokens,
+});
 
 const sumOf = (a: UsageRow, b: UsageRow): UsageRow => ({
   ...a,
