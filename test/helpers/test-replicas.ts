@@ -19,7 +19,7 @@ export async function testReplica(
   url: string,
   options: Options = {},
 ): Promise<OpenReplica> {
-  const database = await openPostgres(url, { connections: 2, answerMs: 500 });
+  const database = await openPostgres(url, { connections: 2, answerMs: 2000 });
   const replica = await openReplica({
     ...{ database, id, isShared: true, clock: systemClock, timers: systemTimers, staleMsMax: 0 },
     log: { warn: () => {} },

@@ -6,14 +6,10 @@ import type { Kysely } from 'kysely';
 import { openDatabase, openPostgres } from '../../src/storage/database.ts';
 import { migrations, oldestReader } from '../../src/storage/migrations/index.ts';
 import { postgresVersion, setPostgresVersion } from '../../src/storage/postgres/open-postgres.ts';
-import { rateTable } from '../../src/storage/rate-table.ts';
 import { randomAdapter } from '../engine/adapters/random-adapters.ts';
 import { fleet, generate, json, moveAlias, upload } from '../helpers/fleet.ts';
-import { memoryStore } from '../helpers/memory-store.ts';
 import { createDatabaseOn, withClient } from '../helpers/postgres-server.ts';
 import { postgresForTests, withoutPostgres } from '../helpers/test-database.ts';
-import { upload as uploadHere } from '../helpers/test-registry.ts';
-import { replicaRegistry } from '../helpers/test-replicas.ts';
 import { newBucketUrl, withoutS3 } from '../helpers/test-store.ts';
 import { tinyModel } from '../helpers/tiny-lowered.ts';
 
@@ -64,56 +60,6 @@ test(
         if (before.has(name) || !tables.has(name.split('.')[0])) continue;
         assert.ok(nullable === 'YES' || hasDefault, `an older server leaves out ${name}`);
       }
-    }
-  },
-);
-
-test(
-  'the schema changes under a server that works: nothing fails, and both see what the other makes',
-  needed,
-  async (t) => {
-    // The last release whose servers shared a database.
-    const url = await databaseOf(10);
-    const store = memoryStore();
-    const old = await replicaRegistry(t, 'old', url, { store });
-    let isOver = false;
-    let made = 0;
-    const work = async () => {
-      for (; !isOver; made++) {
-        const { adapter } = await uploadHere(old, `n${made % 3}`, made);
-        const targets = [{ version: adapter.version, weight: 1 }];
-        await old.setAlias('default', { name: adapter.name, alias: 'prod', targets, expected: null });
-        (await old.lease('default', `${adapter.name}:prod`)).release();
-        // As that release wrote levels of rates.
-        await rateTable(old.database).save([{ id: 'tenant default requests', level: made, at: made }]);
-      }
-    };
-    const working = work();
-    working.catch(() => {});
-    const more = async (count: number) => {
-      for (const target = made + count; made < target; ) {
-        await Promise.race([new Promise((resolve) => setTimeout(resolve, 5)), working]);
-      }
-    };
-    await more(5);
-    await (await openDatabase(url)).destroy();
-    const { rows } = await withClient(url, (client) => client.query('select version::int from schema_version'));
-    assert.deepEqual(rows, [{ version: migrations.length }]);
-    const young = await replicaRegistry(t, 'young', url, { store });
-    await more(5);
-    const { adapter } = await uploadHere(young, 'y', 1_000_000);
-    for (const server of [old, young]) {
-      const lease = await server.lease('default', 'y');
-      assert.equal(lease.adapter.digest, adapter.digest);
-      lease.release();
-    }
-    isOver = true;
-    await working;
-    for (const name of ['n0', 'n1', 'n2']) {
-      const [one, two] = await Promise.all([old, young].map((server) => server.lease('default', `${name}:prod`)));
-      assert.equal(one!.adapter.digest, two!.adapter.digest);
-      one!.release();
-      two!.release();
     }
   },
 );
