@@ -28,7 +28,7 @@ test('an export has its length, a name, the digest; the process gets the files a
     assert.deepEqual([headers['content-type'], headers['x-adapter-digest']], [type, digest]);
     const { adapter, signal, ...order } = offline.asked.at(-1)!;
     assert.equal(adapter.digest, digest);
-    assert.deepEqual(order, { format: body, dtype, unpacked, name: 'tiny with org/a@1' });
+    assert.deepEqual(order, { format: body, dtype, unpacked, name: 'tiny with org/a@1', chatTemplate: null });
   }
   assert.equal(registry.held, 0);
 });
