@@ -99,16 +99,6 @@ static inline Lanes lanes_load_some(const float *from, size_t count) {
   memcpy(values, from, count * sizeof *values);
   return lanes_load(values);
 }
-static inline Lanes lanes_halves_some(const uint16_t *from, size_t count) {
-  uint16_t values[LANES] = {0};
-  memcpy(values, from, count * sizeof *values);
-  return lanes_halves(values);
-}
-static inline Lanes lanes_codes_some(const int8_t *from, size_t count) {
-  int8_t values[LANES] = {0};
-  memcpy(values, from, count);
-  return lanes_codes(values);
-}
 static inline void lanes_store_some(float *to, Lanes value, size_t count) {
   float values[LANES];
   lanes_store(values, value);

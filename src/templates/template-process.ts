@@ -4,7 +4,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Timers } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
-import type { limits } from '../core/limits.ts';
+import type { Limits } from '../core/limits.ts';
 import { type SharedPlaces, sharedPlaces } from '../core/shared-places.ts';
 import type { ChildProcess, StartChild } from '../protocol/child-process.ts';
 import type { TemplateEvent, TemplateQuestion } from './messages.ts';
@@ -16,7 +16,7 @@ export type TemplateProcessOptions = {
   readonly start: StartChild<TemplateQuestion, TemplateEvent>;
   readonly timers: Timers;
   readonly limits: Pick<
-    { readonly [K in keyof typeof limits]: number },
+    Limits,
     'chatTemplateMs' | 'chatTemplateStartMs' | 'chatTemplateRestMs' | 'chatTemplatesWaiting'
   >;
 };

@@ -4,6 +4,7 @@
 import type { Clock, Timers } from '../core/clock.ts';
 import type { UsageRow } from '../storage/tables.ts';
 import type { UsagePage, UsageTable } from '../storage/usage-table.ts';
+import { minuteMs } from './buckets.ts';
 
 export type Used = {
   readonly tenant: string;
@@ -45,7 +46,6 @@ export type UsageOptions = {
   readonly log: { error(fields: object, message: string): void };
 };
 
-const minuteMs = 60_000;
 /** Between two writes: 50 a second at most, each with the disk's own flush. */
 const gapMs = 20;
 /** After a write that failed. */

@@ -2,9 +2,10 @@
 
 import type { ModelShape } from '../../core/base-model.ts';
 import { pageRanks, rankElements } from '../../core/page-sizes.ts';
+import { bitsOf } from '../../formats/half.ts';
 import type { JoinedLinear } from '../../graph/adapted-linear.ts';
 import type { Breath } from './breath.ts';
-import { bitsOf, encodeRank } from './coded-ranks.ts';
+import { encodeRank } from './coded-ranks.ts';
 import {
   createPart,
   createResident,

@@ -2,7 +2,7 @@
 // bits. A value is off by half a scale, a 254th of its rank's largest, and by what 16 bits cost before.
 
 import { rankElements } from '../../core/page-sizes.ts';
-import { floatOfHalf } from '../../formats/half.ts';
+import { bitsOf, floatOfHalf } from '../../formats/half.ts';
 
 const codeMost = 127;
 
@@ -33,8 +33,4 @@ export function decodedRanks(coded: Float16Array<ArrayBuffer>, width: number): F
   return values;
 }
 
-/** The same memory as numbers to copy: half floats go through doubles, one by one. */
-export const bitsOf = (halves: Float16Array<ArrayBuffer>) =>
-  new Uint16Array(halves.buffer, halves.byteOffset, halves.length);
-
-const halfOf = (value: number): number => new Uint16Array(Float16Array.of(value).buffer)[0]!;
+const halfOf = (value: number): number => bitsOf(Float16Array.of(value))[0]!;

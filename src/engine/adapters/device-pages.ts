@@ -6,6 +6,7 @@
 
 import type { ModelShape } from '../../core/base-model.ts';
 import { pageRanks } from '../../core/page-sizes.ts';
+import { bitsOf } from '../../formats/half.ts';
 import type { JoinedLinear } from '../../graph/adapted-linear.ts';
 import type { Real } from '../../graph/target.ts';
 import type { Runtime, Tensor } from '../../runtime/session.ts';
@@ -125,11 +126,7 @@ async function fillFloats(
 function inPages(matrices: Float16Array<ArrayBuffer>, layers: number, has: number, needs: number): Float16Array {
   if (has === needs) return matrices;
   const whole = new Float16Array(layers * needs);
-  // As bits: an assignment from half floats to half floats goes through doubles, one by one.
-  const [source, target] = [
-    new Uint16Array(matrices.buffer, matrices.byteOffset, matrices.length),
-    new Uint16Array(whole.buffer),
-  ];
+  const [source, target] = [bitsOf(matrices), bitsOf(whole)];
   for (let layer = 0; layer < layers; layer++) {
     target.set(source.subarray(layer * has, (layer + 1) * has), layer * needs);
   }

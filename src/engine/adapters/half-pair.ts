@@ -11,6 +11,7 @@
 // below 2^15: no half float overflows, however unlike A and B are.
 
 import { pageRanks } from '../../core/page-sizes.ts';
+import { bitsOf } from '../../formats/half.ts';
 import type { JoinedSizes, ResidentPart } from './resident-adapter.ts';
 
 const balanceBits = 8;
@@ -29,8 +30,8 @@ export function writeHalves(
   const at = layer * ranks;
   const r = bits.a.length / inputs;
   const out = bits.b.length / r;
-  new Uint16Array(a.buffer).set(bits.a, at * inputs);
-  const target = new Uint16Array(b.buffer);
+  bitsOf(a).set(bits.a, at * inputs);
+  const target = bitsOf(b);
   for (let rank = 0; rank < r; rank++) {
     const start = (at + rank) * out;
     for (let i = 0; i < out; i++) target[start + i] = bits.b[i * r + rank]!;

@@ -3,6 +3,7 @@
 
 import type { ModelShape } from '../../core/base-model.ts';
 import { type AdapterBits, pageBlocks, pageElements, pageRanks, rankElements } from '../../core/page-sizes.ts';
+import { bitsOf } from '../../formats/half.ts';
 import type { JoinedLinear } from '../../graph/adapted-linear.ts';
 import type { Runtime, Tensor } from '../../runtime/session.ts';
 import type { Breath } from './breath.ts';
@@ -38,7 +39,7 @@ export class HostPages implements PageMemory {
       const elements = pageElements(width, block, bits);
       const values = new Float16Array(slots * elements);
       const tensor = runtime.tensor(values, [slots, elements]);
-      return { tensor, bits: new Uint16Array(values.buffer), bytes: values.byteLength };
+      return { tensor, bits: bitsOf(values), bytes: values.byteLength };
     };
     this.#pages = new Map(
       joinedSizes(shape).map((sizes) => {
@@ -67,8 +68,10 @@ export class HostPages implements PageMemory {
           a: { width: sizes.in, block: pageBlocks.a, bits },
           b: { width: sizes.outs[part]!, block: pageBlocks.b, bits },
         };
-        const rows = (matrices: Float16Array<ArrayBuffer>, { width }: PageForm) =>
-          bitsOf(matrices, layer, ranks * rankElements(width, bits));
+        const rows = (matrices: Float16Array<ArrayBuffer>, { width }: PageForm) => {
+          const length = ranks * rankElements(width, bits);
+          return bitsOf(matrices).subarray(layer * length, (layer + 1) * length);
+        };
         const source = { a: rows(ofA, forms.a), b: rows(ofB, forms.b) };
         const pools = { a: a[part]![layer]!.bits, b: b[part]![layer]!.bits };
         for (let page = 0; page < range.pages; page++) {
@@ -89,9 +92,6 @@ export class HostPages implements PageMemory {
     return [...this.#pages.values()].flatMap(({ a, b }) => [...a, ...b].flat());
   }
 }
-
-const bitsOf = (matrices: Float16Array<ArrayBuffer>, layer: number, length: number) =>
-  new Uint16Array(matrices.buffer, layer * length * Uint16Array.BYTES_PER_ELEMENT, length);
 
 type Bits = { readonly a: Uint16Array; readonly b: Uint16Array };
 type Forms = { readonly a: PageForm; readonly b: PageForm };

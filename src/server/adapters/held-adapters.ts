@@ -54,14 +54,11 @@ export async function holdAdapters(
       throw blame(error, one, await nearName(registry, caller, one.reference));
     }
   }
-  try {
-    const applied = combineAdapters(adapters.map(appliedOf));
-    assertVirtual(adapters, applied);
-    return { tenant, adapters, applied, release };
-  } catch (error) {
-    release();
-    throw error;
-  }
+  const held = { tenant, adapters, applied: combineAdapters(adapters.map(appliedOf)), release };
+  return orRelease(held, () => {
+    assertVirtual(held);
+    return held;
+  });
 }
 
 const appliedOf = ({ files, scale, adapter: { virtualTokens } }: HeldAdapter): AppliedAdapter => ({
@@ -70,7 +67,7 @@ const appliedOf = ({ files, scale, adapter: { virtualTokens } }: HeldAdapter): A
 });
 
 /** One adapter may put tokens before a text, and as it is: they are no sum, and two have no order. */
-function assertVirtual(adapters: readonly HeldAdapter[], applied: readonly AppliedAdapter[]): void {
+function assertVirtual({ adapters, applied }: HeldAdapters): void {
   const virtual = applied.filter(({ virtualTokens = 0 }) => virtualTokens > 0);
   const named = adapters.filter(({ adapter }) => adapter.virtualTokens !== undefined).at(-1);
   const refuse = (message: string) => new LorikeetError('adapter_unsupported', { message, param: named!.param });

@@ -5,7 +5,7 @@ import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typ
 import type { FastifyRequest } from 'fastify';
 import { LorikeetError } from '../../../core/errors.ts';
 import type { StagedAdapter } from '../../../registry/adapter-registry.ts';
-import { configFile, weightsFile } from '../../adapters/adapter-files.ts';
+import { configFile, templateFile, weightsFile } from '../../adapters/adapter-files.ts';
 import { adaptersJson, addressOf, idOf, listJson } from '../../adapters/adapter-json.ts';
 import { stageParts } from '../../adapters/adapter-parts.ts';
 import { assertAllowed, isAllowed } from '../../adapters/allowed-adapters.ts';
@@ -98,7 +98,7 @@ async function stageJson({ body, tenant }: FastifyRequest, staged: StagedAdapter
   if (!body) throw new LorikeetError('unsupported_media_type', { message: 'Send a form, or JSON.' });
   const { name, config: given, weights, companions = [], chat_template: template } = body as PublishBody;
   for (const companion of companions) await staged.companion(companion);
-  if (template !== undefined) await staged.companion('chat_template.jinja', Buffer.from(template));
+  if (template !== undefined) await staged.companion(templateFile, Buffer.from(template));
   if (given !== undefined) await staged.config(Buffer.from(typeof given === 'string' ? given : JSON.stringify(given)));
   await staged.uploadedWeights(tenant, weights);
   return name;
