@@ -16,7 +16,7 @@ export type BlockListsForm = {
 
 const blocksFor = (length: number) => Math.ceil(length / kvBlock);
 
-export class BlockLists implements Pick<Prefixes, 'begin' | 'keep' | 'blocks'> {
+export class BlockLists implements Omit<Prefixes, 'blockBytes'> {
   readonly #forRows: number;
   readonly #cache: PrefixCache;
   /** The one that was let go last is taken first: its memory is touched already. */
@@ -78,7 +78,12 @@ export class BlockLists implements Pick<Prefixes, 'begin' | 'keep' | 'blocks'> {
     const found = this.#cache.find(chain, Math.floor(count / kvBlock));
     for (const block of found) this.#take(row, block);
     chain.kept = found.length;
-    return found.length * kvBlock;
+    const left = this.#cache.takeLeft(chain);
+    if (left === undefined) return found.length * kvBlock;
+    const goesOn = found.length === Math.floor(chain.left / kvBlock) && chain.left <= count;
+    if (goesOn) this.#take(row, left);
+    this.#letGo(left);
+    return goesOn ? chain.left : found.length * kvBlock;
   }
 
   keep(...[row, chain, count]: Parameters<Prefixes['keep']>): void {
@@ -89,6 +94,16 @@ export class BlockLists implements Pick<Prefixes, 'begin' | 'keep' | 'blocks'> {
       if (!this.#cache.add(chain, index, block)) this.#letGo(block);
       chain.kept = index + 1;
     }
+  }
+
+  leave(...[row, chain, count]: Parameters<Prefixes['leave']>): void {
+    this.keep(row, chain, count);
+    const full = Math.floor(count / kvBlock);
+    chain.left = count % kvBlock === 0 ? 0 : count;
+    if (chain.left === 0) return;
+    const block = this.#listOf(row)[full]!;
+    this.#holders[block]!++;
+    if (!this.#cache.addLeft(chain, full, block)) this.#letGo(block);
   }
 
   #listOf(row: number): number[] {

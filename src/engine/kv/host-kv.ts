@@ -63,6 +63,7 @@ export function createHostKv(runtime: Runtime, shape: ModelShape, form: HostKvFo
   const prefixes: Prefixes = {
     begin: (...asked) => lists.begin(...asked),
     keep: (...asked) => lists.keep(...asked),
+    leave: (...asked) => lists.leave(...asked),
     get blocks() {
       return lists.blocks;
     },

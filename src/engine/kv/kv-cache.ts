@@ -46,10 +46,15 @@ export type KvWriter = (row: number, first: number, end: number, values: Float32
 
 /** Beginnings of sequences that were computed before, with the bits that they would have again. */
 export type Prefixes = {
-  /** An empty row begins with the longest known prefix, in whole blocks, of at most `count` tokens: with so many. */
+  /**
+   * An empty row begins with the longest known prefix of at most `count` tokens, in whole blocks, or with what its
+   * sequence left: with so many.
+   */
   begin(row: number, chain: PrefixChain, count: number): number;
   /** The row's first `count` tokens, all of the chain's, are known from now on, in whole blocks. */
   keep(row: number, chain: PrefixChain, count: number): void;
+  /** The same for a sequence that loses its row: the last block too, though it is not full, is there for it alone. */
+  leave(row: number, chain: PrefixChain, count: number): void;
   /** Blocks that are known, and bytes of one. */
   readonly blocks: number;
   readonly blockBytes: number;

@@ -7,11 +7,17 @@
 import { createHash } from 'node:crypto';
 import { kvBlock } from '../../core/page-sizes.ts';
 
+let chains = 0;
+
 /** The keys of a sequence's full blocks, made as they are asked for. */
 export class PrefixChain {
   readonly owner: string;
   /** Blocks that were offered to the cache. */
   kept = 0;
+  /** Tokens that the sequence had computed when it lost its row, if they end within a block; else 0. */
+  left = 0;
+  /** Of that block, which is the sequence's alone. */
+  readonly leftKey = `left by ${++chains}`;
   /** Tokens of the prompt, if those of the answer have other bits. */
   readonly #prompt: number;
   readonly #root: string;
@@ -84,8 +90,23 @@ export class PrefixCache {
 
   /** Block `index` of the chain lies in `block` from now on. False where it is known already, or nothing may stay. */
   add(chain: PrefixChain, index: number, block: number): boolean {
+    return this.#add(chain, { key: chain.key(index), index, block });
+  }
+
+  /** Block `index`, which is not full, is the sequence's again when it has a row. False where nothing may stay. */
+  addLeft(chain: PrefixChain, index: number, block: number): boolean {
+    return this.#add(chain, { key: chain.leftKey, index, block });
+  }
+
+  /** What `addLeft` was given, which is known no more: the caller holds it now. undefined where it had to go. */
+  takeLeft(chain: PrefixChain): number | undefined {
+    const block = this.#blocks.get(chain.owner)?.get(chain.leftKey);
+    if (block !== undefined) this.#delete(chain.owner, chain.leftKey);
+    return block;
+  }
+
+  #add(chain: PrefixChain, { key, index, block }: { key: string; index: number; block: number }): boolean {
     const known = this.#blocks.get(chain.owner) ?? new Map<string, number>();
-    const key = chain.key(index);
     if (this.#options.blocksMax === 0 || known.has(key)) return false;
     this.#blocks.set(chain.owner, known);
     known.set(key, block);
@@ -103,10 +124,15 @@ export class PrefixCache {
   forgetOne(): void {
     const [owner, largest] = [...this.#blocks].reduce((a, b) => (b[1].size > a[1].size ? b : a));
     const [key, block] = largest.entries().next().value!;
-    largest.delete(key);
-    if (largest.size === 0) this.#blocks.delete(owner);
-    this.#size--;
+    this.#delete(owner, key);
     this.#options.onForget(block);
+  }
+
+  #delete(owner: string, key: string): void {
+    const known = this.#blocks.get(owner)!;
+    known.delete(key);
+    if (known.size === 0) this.#blocks.delete(owner);
+    this.#size--;
   }
 }
 

@@ -223,7 +223,8 @@ export class Engine {
 
   /** What it has computed stays as long as nobody needs the room. */
   #preempt(sequence: Sequence): void {
-    this.#keep(sequence, sequence.computed);
+    const { prefix, kvRow, computed } = sequence;
+    if (prefix !== null) this.#options.decoder.kv.prefixes?.leave(kvRow!, prefix, computed);
     this.#door.preempt(sequence);
   }
 
