@@ -191,35 +191,41 @@ function stepMs(chunks: readonly Chunk[]): number {
 const quantile = (values: readonly number[], part: number) =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length * part)]!;
 
-test('a visitor waits for its first token hardly longer beside a flood than alone', (context) => {
-  // As bench/fairness.ts has it on the real engine, without its chance: visits at three quarters of a share.
-  const firsts = { alone: [] as number[], shared: [] as number[] };
-  const ms = { shared: 0, firstCome: 0 };
-  eachSeed(4, (random) => {
-    // Answers of one length would end together, and the next prompts share a step: as long as nobody visits.
-    const flood = Array.from({ length: 2000 }, (): Job => {
-      return { at: 0, share: share(1), prompt: 16, output: draw(random, 48, 80) };
+for (const [shortest, longest] of [
+  // These end together, and the next prompts share a step, as long as nobody visits.
+  [64, 64],
+  [48, 80],
+] as const) {
+  const answers = shortest === longest ? `${shortest}` : `${shortest} to ${longest}`;
+  test(`a visitor waits hardly longer beside a flood of ${answers} tokens an answer than alone`, (context) => {
+    // As bench/fairness.ts has it on the real engine, without its chance: visits at three quarters of a share.
+    const firsts = { alone: [] as number[], shared: [] as number[] };
+    const ms = { shared: 0, firstCome: 0 };
+    eachSeed(4, (random) => {
+      const flood = Array.from({ length: 1000 }, (): Job => {
+        return { at: 0, share: share(1), prompt: 16, output: draw(random, shortest, longest) };
+      });
+      let at = 500;
+      const visits = Array.from({ length: 150 }, (): Job => {
+        at += (-Math.log(1 - random()) * 1000) / 2.6;
+        return { at, share: share(2), prompt: 64, output: 32 };
+      });
+      const run = (jobs: readonly Job[]) => {
+        const { served, now } = fairTraffic(jobs, { rows: 16, lead: 1024, budget: 128, decodes: 32, stepMs });
+        const waits = served.filter(({ job }) => job.prompt === 64).map(({ job, firstAt }) => firstAt - job.at);
+        return { waits, now };
+      };
+      const shared = run([...flood, ...visits]);
+      const firstCome = run([...flood, ...visits].map((job) => ({ ...job, share: share(0) })));
+      firsts.alone.push(...run(visits).waits);
+      firsts.shared.push(...shared.waits);
+      ms.shared += shared.now;
+      ms.firstCome += firstCome.now;
     });
-    let at = 500;
-    const visits = Array.from({ length: 300 }, (): Job => {
-      at += (-Math.log(1 - random()) * 1000) / 2.6;
-      return { at, share: share(2), prompt: 64, output: 32 };
-    });
-    const run = (jobs: readonly Job[]) => {
-      const { served, now } = fairTraffic(jobs, { rows: 16, lead: 1024, budget: 128, decodes: 32, stepMs });
-      const waits = served.filter(({ job }) => job.prompt === 64).map(({ job, firstAt }) => firstAt - job.at);
-      return { waits, now };
-    };
-    const shared = run([...flood, ...visits]);
-    const firstCome = run([...flood, ...visits].map((job) => ({ ...job, share: share(0) })));
-    firsts.alone.push(...run(visits).waits);
-    firsts.shared.push(...shared.waits);
-    ms.shared += shared.now;
-    ms.firstCome += firstCome.now;
+    const ratio = quantile(firsts.shared, 0.9) / quantile(firsts.alone, 0.9);
+    const throughput = ms.firstCome / ms.shared;
+    context.diagnostic(`p90 beside the flood ${ratio.toFixed(2)} of that alone, throughput ${throughput.toFixed(3)}`);
+    assert.ok(ratio <= 1.3, `p90 is ${ratio} of that alone`);
+    assert.ok(throughput >= 0.98, `throughput is ${throughput} of first come, first served`);
   });
-  const ratio = quantile(firsts.shared, 0.9) / quantile(firsts.alone, 0.9);
-  const throughput = ms.firstCome / ms.shared;
-  context.diagnostic(`p90 beside the flood ${ratio.toFixed(2)} of that alone, throughput ${throughput.toFixed(3)}`);
-  assert.ok(ratio <= 1.35, `p90 is ${ratio} of that alone`);
-  assert.ok(throughput >= 0.98, `throughput is ${throughput} of first come, first served`);
-});
+}

@@ -13,7 +13,7 @@ import type { Merge } from '../merges/merge.ts';
 import { type Admission, admitWaiting } from '../policies/admission.ts';
 import { FairQueue } from '../policies/fair-queue.ts';
 import { hasRightTo, pageGiver } from '../policies/page-shares.ts';
-import { inTurn, promptsNext, shareTokens } from '../policies/token-budget.ts';
+import { hasPatience, inTurn, promptsNext, shareTokens } from '../policies/token-budget.ts';
 import { flowRows, noGivers, pageHolders, type RowGivers, rowGivers } from './givers.ts';
 import { prefillLeft, type Sequence, tokensLeft } from './sequence.ts';
 
@@ -107,7 +107,7 @@ export class Scheduler {
 
   schedule(now: number): Plan {
     const started = this.#admit(now);
-    const chunks = this.#chunks();
+    const chunks = this.#chunks(now);
     // What is preempted in the step in which it starts has started all the same.
     const groups = Map.groupBy(chunks, ({ sequence }) => sequence.merge);
     const answersFirst = (chunks: readonly Chunk[]) =>
@@ -120,9 +120,9 @@ export class Scheduler {
   }
 
   /** What each sequence takes, and has room for. The least entitled give way where there is no more. */
-  #chunks(): Chunk[] {
+  #chunks(now: number): Chunk[] {
     this.#steps++;
-    const order = this.#nextOf(this.#byRight());
+    const order = this.#nextOf(this.#byRight(), now);
     const shares = shareTokens(order.map(tokensLeft), this.#options.budget);
     const chunks: Chunk[] = [];
     for (const [i, sequence] of order.entries()) {
@@ -141,15 +141,22 @@ export class Scheduler {
   }
 
   /** Those whose turn the step is. */
-  #nextOf(order: readonly Sequence[]): readonly Sequence[] {
+  #nextOf(order: readonly Sequence[], now: number): readonly Sequence[] {
     const { budget, decodes } = this.#options;
     if (decodes === undefined) return order;
     const answers = order.filter((sequence) => prefillLeft(sequence) === 0);
     if (answers.length === 0) this.#promptTokens = 0;
-    const prompts = this.running.filter((sequence) => prefillLeft(sequence) > 0);
-    const { count, since } = promptsNext(prompts.map(prefillLeft), budget, this.#promptTokens);
+    // Where others wait for rows, and answers can be computed meanwhile.
+    const isBusy = answers.length > 0 && this.waiting.size > 0;
+    const prompts = this.running.flatMap((sequence) => {
+      const [left, { queuedAt, startedAt }] = [prefillLeft(sequence), sequence];
+      const canWait = isBusy && hasPatience({ queuedAt, startedAt: startedAt! }, now);
+      return left > 0 ? [{ sequence, left, canWait }] : [];
+    });
+    const { next, since } = promptsNext(prompts, budget, this.#promptTokens);
     this.#promptTokens = since;
-    return count === 0 ? this.#inTurn(answers, Math.min(decodes, budget)) : prompts.slice(0, count);
+    if (next.length === 0) return this.#inTurn(answers, Math.min(decodes, budget));
+    return next.map(({ sequence }) => sequence);
   }
 
   /** Without those that decode and whose turn it is not. */

@@ -33,29 +33,46 @@ const togetherMax = 0.5;
 /** Of the budget: what a step takes at least, however little it reads. */
 const stepMin = 0.125;
 
+/** Of what a sequence waited in the queue: its prompt may wait for others' so much longer. */
+const patience = 1 / 16;
+
+/** Whether what started after such a wait may wait for others that start soon: its caller hardly sees it. */
+export const hasPatience = ({ queuedAt, startedAt }: { queuedAt: number; startedAt: number }, now: number): boolean =>
+  now - startedAt < patience * (startedAt - queuedAt);
+
+export type Prompt = {
+  /** Tokens that are not computed yet. */
+  readonly left: number;
+  /** It may be read later, with others: a step of few tokens is the dearest. */
+  readonly canWait: boolean;
+};
+
 /**
- * Where prompts and answers have steps of their own: how many prompts, the first of these, the next step reads; 0: it
- * is the answers' turn. A processor computes both one after the other, so a prompt by itself has its first token
- * sooner, and answers wait for no more than the budget either way.
- * @param lefts tokens that are not computed yet, by prompt, in the order in which they started
+ * Where prompts and answers have steps of their own: which prompts the next step reads; none: it is the answers' turn.
+ * A processor computes both one after the other, so a prompt by itself has its first token sooner, and answers wait
+ * for no more than the budget either way.
+ * @param prompts in the order in which they started
  * @param since tokens of prompts that were read since answers were computed last
  * @returns the same after this step, too
  */
-export function promptsNext(
-  lefts: readonly number[],
+export function promptsNext<T extends Prompt>(
+  prompts: readonly T[],
   budget: number,
   since: number,
-): { readonly count: number; readonly since: number } {
-  const [first] = lefts;
-  if (first === undefined || (since > 0 && since + first > budget)) return { count: 0, since: 0 };
-  let sum = first;
-  let count = 1;
-  for (const left of lefts.slice(1)) {
-    if (sum + left > budget * togetherMax || since + sum + left > budget) break;
-    sum += left;
-    count++;
+): { readonly next: readonly T[]; readonly since: number } {
+  const together = budget * togetherMax;
+  const total = prompts.reduce((sum, { left }) => sum + left, 0);
+  const [first, ...others] = [...prompts].sort((a, b) => Number(a.canWait) - Number(b.canWait));
+  const isEarly = first === undefined || (first.canWait && total < together);
+  if (isEarly || (since > 0 && since + first.left > budget)) return { next: [], since: 0 };
+  const next = [first];
+  let sum = first.left;
+  for (const prompt of others) {
+    if (sum + prompt.left > together || since + sum + prompt.left > budget) break;
+    sum += prompt.left;
+    next.push(prompt);
   }
-  return { count, since: since + Math.max(sum, Math.ceil(budget * stepMin)) };
+  return { next, since: since + Math.max(sum, Math.ceil(budget * stepMin)) };
 }
 
 /**

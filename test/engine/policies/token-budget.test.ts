@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { commonShare } from '../../../src/core/share.ts';
 import type { Chunk } from '../../../src/engine/loop/scheduler.ts';
-import { inTurn, promptsNext, shareTokens } from '../../../src/engine/policies/token-budget.ts';
+import { hasPatience, inTurn, promptsNext, shareTokens } from '../../../src/engine/policies/token-budget.ts';
 import { fairTraffic, type Job } from '../fair-traffic.ts';
 
 test('one token for each that decodes, and what is left to prompts in their order', () => {
@@ -11,7 +11,12 @@ test('one token for each that decodes, and what is left to prompts in their orde
 });
 
 test('short prompts share a step, others have one each, and answers wait for no more than the budget', () => {
-  const next = (lefts: readonly number[], since: number, budget = 128) => promptsNext(lefts, budget, since);
+  const next = (lefts: readonly number[], before: number, budget = 128) => {
+    const prompts = lefts.map((left) => ({ left, canWait: false }));
+    const { next, since } = promptsNext(prompts, budget, before);
+    assert.deepEqual(next, prompts.slice(0, next.length));
+    return { count: next.length, since };
+  };
   assert.deepEqual(next([], 0), { count: 0, since: 0 }, 'the answers have every step without prompts');
   assert.deepEqual(next([16, 16, 16, 16, 16], 0), { count: 4, since: 64 });
   assert.deepEqual(next([64, 64], 0), { count: 1, since: 64 });
@@ -28,6 +33,19 @@ test('short prompts share a step, others have one each, and answers wait for no 
     steps++;
   }
   assert.equal(steps, 8);
+});
+
+test('who waited long in a queue waits for others with which its prompt is read, and holds nobody up', () => {
+  const [urgent, patient] = [16, 16].map((left, i) => ({ left, canWait: i === 1 }));
+  const next = (prompts: { left: number; canWait: boolean }[]) => promptsNext(prompts, 128, 0).next;
+  assert.deepEqual(next([patient!, patient!, patient!]), [], 'answers go on until there is enough to read');
+  assert.deepEqual(next([patient!, patient!, patient!, patient!]).length, 4);
+  assert.deepEqual(next([patient!, urgent!]), [urgent, patient], 'those without patience first');
+  const long = { left: 64, canWait: false };
+  assert.deepEqual(next([patient!, long]), [long]);
+  assert.ok(hasPatience({ queuedAt: 0, startedAt: 1600 }, 1699));
+  assert.ok(!hasPatience({ queuedAt: 0, startedAt: 1600 }, 1700));
+  assert.ok(!hasPatience({ queuedAt: 5, startedAt: 5 }, 5), 'who did not wait does not now');
 });
 
 test('who was served least decodes first, of one flow whose turn is longest ago', () => {
