@@ -1,6 +1,7 @@
 // Which blocks hold which tokens, so that what begins as an earlier sequence did is not computed again. A block is
 // known by the chain of SHA-256 over all tokens up to its end and how each was rounded, which begins with what
-// computes them: names never enter.
+// computes them: names never enter. A sequence that lost its row has its last block here too, which is not full and
+// is taken back by this sequence alone.
 // Blocks that no row holds stay until others need their place; what one owner keeps cannot crowd out another's: the
 // owner with the most blocks gives up its least recently used one. Knows numbers of blocks; knows no memory.
 
