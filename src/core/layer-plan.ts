@@ -56,14 +56,14 @@ export function untrained(shape: ModelShape): string | null {
   return shape.attentionSoftcap || shape.logitsSoftcap ? 'soft caps' : null;
 }
 
-/** The first thing that only the processor computes, in words; null where every device does. */
-export function hostOnly(shape: ModelShape): string | null {
-  const { layers, embeddingScale, logitsSoftcap } = modelPlan(shape);
-  const first = layers.find(({ window, rope }) => window !== null || rope !== 'global');
-  if (first) return first.window === null ? 'layers without rotary positions' : 'sliding-window attention';
-  if (shape.ropeDims !== undefined) return 'rotary positions on a part of each head';
-  if (layers.some(({ softcap }) => softcap > 0) || logitsSoftcap > 0) return 'soft caps';
-  if (layers.some(({ outputNorms }) => outputNorms)) return 'norms behind attention and MLP';
-  if (shape.attentionScale !== undefined || embeddingScale !== 1) return 'scales of its own';
-  return null;
+/**
+ * What a device does not compute of such a model, in words; null where nothing is missing. Attention on devices turns
+ * pairs by eights, and ONNX Runtime's for WebGPU leaves soft caps out.
+ * @param device as it is configured (core/device.ts)
+ */
+export function notOn(device: string, { ropeDims, attentionSoftcap }: ModelShape): string | null {
+  if (device === 'cpu') return null;
+  if (attentionSoftcap && device === 'webgpu') return 'soft caps of attention';
+  if (ropeDims === undefined || ropeDims % 16 === 0) return null;
+  return `rotary positions on ${ropeDims} numbers of each head, which is no multiple of 16`;
 }

@@ -3,7 +3,7 @@
 import { randomInt } from 'node:crypto';
 import type { Clock } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
-import { hostOnly, usualContext } from '../core/layer-plan.ts';
+import { notOn, usualContext } from '../core/layer-plan.ts';
 import { pageRanks } from '../core/page-sizes.ts';
 import { GrammarThread } from '../grammar/grammar-thread.ts';
 import { loadWeights } from '../graph/weights.ts';
@@ -45,9 +45,10 @@ export async function startEngine(
   const { model, cached } = await loadWeights(config.model, config.weightBits, config.cacheDir, console.warn);
   const { shape } = model;
   const { context } = shape;
-  const missing = target.on === 'device' ? hostOnly(shape) : null;
+  const missing = notOn(config.device, shape);
   if (missing !== null) {
-    const message = `${config.model.name} has ${missing}: a device does not compute that. Take LORIKEET_DEVICE=cpu.`;
+    const lacking = `${config.model.name} has ${missing}: ${config.device} does not compute that.`;
+    const message = `${lacking} Take LORIKEET_DEVICE=cpu.`;
     throw new LorikeetError('model_unsupported', { message });
   }
   const positions = config.maxContext ?? usualContext(shape);

@@ -34,7 +34,7 @@ export function attentionInputs({ g, on, model, form, weight }: TrainingBuilder)
   const masks = new Map<number | null, string>();
   for (const { window } of modelPlan(shape).layers) {
     if (masks.has(window)) continue;
-    const mask = on === 'host' ? maskOf(g, isOneText, window) : deviceMaskOf(g, isOneText);
+    const mask = on === 'host' ? maskOf(g, isOneText, window) : deviceMaskOf(g, isOneText, window);
     masks.set(window, g.op('Unsqueeze', [mask, g.integers('at_1', [1])]));
   }
   return {
@@ -51,18 +51,23 @@ function sameSegment(g: GraphBuilder): string {
   return g.op('Equal', [column, row]);
 }
 
-/** A text's tokens lie side by side, so that their distance is that of their columns. */
-function maskOf(g: GraphBuilder, isOneText: string, window: number | null): string {
+/** Of a triangle: whom each row sees. A text's tokens lie side by side, so their distance is that of their columns. */
+function seenOf(g: GraphBuilder, isOneText: string, window: number | null): string {
   const before = g.op('Trilu', [isOneText], { upper: 0 });
-  const seen =
-    window === null ? before : g.op('Trilu', [before, g.integers(`nearest_${window}`, [1 - window])], { upper: 1 });
+  return window === null
+    ? before
+    : g.op('Trilu', [before, g.integers(`nearest_${window}`, [1 - window])], { upper: 1 });
+}
+
+function maskOf(g: GraphBuilder, isOneText: string, window: number | null): string {
+  const seen = seenOf(g, isOneText, window);
   return g.op('Where', [seen, g.float('zero', 0), g.float('unseen', -1e30)]);
 }
 
 /** Triangles are of floats there: 1 where seen. */
-function deviceMaskOf(g: GraphBuilder, isOneText: string): string {
+function deviceMaskOf(g: GraphBuilder, isOneText: string, window: number | null): string {
   const one = g.float('one', 1);
-  const seen = g.op('Trilu', [g.op('Where', [isOneText, one, g.float('zero', 0)])], { upper: 0 });
+  const seen = seenOf(g, g.op('Where', [isOneText, one, g.float('zero', 0)]), window);
   return g.op('Mul', [g.op('Sub', [seen, one]), g.float('far', 1e30)]);
 }
 

@@ -114,7 +114,7 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
   const project = target.on === 'device' ? deviceProjection(g, model, form, target) : hostProjection(g, model, form);
   const attend = target.on === 'device' ? attendRows : attendBlocks;
   const plan = modelPlan(shape);
-  const ofTokens = timesScale(g, embed(g, model, target), 'embedding_scale', plan.embeddingScale);
+  const ofTokens = timesScale(g, embed(g, model, target), plan.embeddingScale, real);
   const embedded = given ? withGiven(g, ofTokens, shape) : ofTokens;
   const stream =
     target.on === 'device' ? deviceStream(g, plan.epsilon, target, embedded) : hostStream(g, plan.epsilon, embedded);
@@ -137,9 +137,11 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
     return g.build();
   }
   const head = project(0, 'head');
-  if (plan.logitsSoftcap > 0) capped(g, head(stream.normed('norm')), plan.logitsSoftcap, names.logits);
+  const inFloat = (x: string, result?: string) =>
+    real === 'float32' ? x : g.op('Cast', [x], { to: dataTypes.float32 }, result);
+  if (plan.logitsSoftcap > 0) capped(g, inFloat(head(stream.normed('norm'))), plan.logitsSoftcap, names.logits);
   else if (real === 'float32') head(stream.normed('norm'), names.logits);
-  else g.op('Cast', [head(stream.normed('norm'))], { to: dataTypes.float32 }, names.logits);
+  else inFloat(head(stream.normed('norm')), names.logits);
   g.output(names.logits, 'float32', ['S', shape.vocabulary]);
   return g.build();
 }
@@ -259,20 +261,22 @@ function attendBlocks(
   const operator = kvType === 'float16' ? 'PagedAttention' : 'PagedAttentionFloat';
   const attributes = {
     ...{ num_heads: heads, kv_num_heads: kvHeads, epsilon: { float: rmsNormEps }, scale: { float: plan.scale } },
-    ...(plan.window === null ? {} : { local_window_size: plan.window }),
-    ...(plan.softcap === 0 ? {} : { softcap: { float: plan.softcap } }),
+    ...windowAndCap(plan),
   };
   return g.native(operator, [qkv, keys, values, cumulative, past, table, cos, sin, ...norms], attributes);
 }
 
-/**
- * Over neighbouring rows of a pool, each with as many new tokens: [R, heads * headDim]. Reads nothing of the layer's
- * plan: a model whose plan says more than a Llama's is not given to a device (`hostOnly`).
- */
+/** Attributes of either attention; a layer without them has none. */
+const windowAndCap = ({ window, softcap }: LayerPlan) => ({
+  ...(window === null ? {} : { local_window_size: window }),
+  ...(softcap === 0 ? {} : { softcap: { float: softcap } }),
+});
+
+/** Over neighbouring rows of a pool, each with as many new tokens: [R, heads * headDim]. */
 function attendRows(
   g: GraphBuilder,
   model: LoweredModel,
-  { layer, qkv }: AttentionLayer,
+  { layer, plan, qkv }: AttentionLayer,
   { positions, target: { real } = hostTarget }: DecoderForm,
 ): string {
   const { shape } = model;
@@ -294,11 +298,11 @@ function attendRows(
     ];
   }
   const { lastPositions, totalLength } = decoderNames;
-  const { cos, sin } = tableNames.global;
+  const { cos, sin } = tableNames[plan.rope ?? 'none'];
   const [attended] = g.contrib(
     'GroupQueryAttention',
     [...operands, key, value, lastPositions, totalLength, cos, sin],
-    { num_heads: heads, kv_num_heads: kvHeads, do_rotary: 1 },
+    { num_heads: heads, kv_num_heads: kvHeads, do_rotary: 1, scale: { float: plan.scale }, ...windowAndCap(plan) },
     [null, ...presents],
   );
   return g.op('Reshape', [attended!, g.integers('rows', [-1, heads * headDim])]);
@@ -311,8 +315,11 @@ function headNorm(g: GraphBuilder, shape: ModelShape, x: string, weight: string,
   return g.op('Reshape', [rmsNorm(g, split, weight, shape.rmsNormEps), joined]);
 }
 
-const timesScale = (g: GraphBuilder, x: string, name: string, scale: number): string =>
-  scale === 1 ? x : g.op('Mul', [x, g.float(name, scale)]);
+function timesScale(g: GraphBuilder, x: string, scale: number, real: Real): string {
+  if (scale === 1) return x;
+  const factor = g.float('embedding_scale', scale);
+  return g.op('Mul', [x, real === 'float32' ? factor : g.op('Cast', [factor], { to: dataTypes[real] })]);
+}
 
 /** cap * tanh(x / cap) */
 function capped(g: GraphBuilder, x: string, cap: number, result: string): void {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { Clock } from '../core/clock.ts';
 import { parseDevice } from '../core/device.ts';
 import { LorikeetError } from '../core/errors.ts';
-import { hostOnly, untrained } from '../core/layer-plan.ts';
+import { notOn, untrained } from '../core/layer-plan.ts';
 import { loadWeights } from '../graph/weights.ts';
 import { readGguf } from '../models/read-gguf.ts';
 import type { TrainerEvent, TrainingJob } from '../protocol/training-messages.ts';
@@ -61,7 +61,7 @@ export async function prepare(job: TrainingJob, around: Surroundings): Promise<P
   const validation = validationFile === null ? null : await readDataset(validationFile, encode, settings.maxTokens);
   const { model } = await loadWeights(files, job.weightBits, job.cacheDir, console.warn);
   const { shape } = model;
-  const missing = untrained(shape) ?? (job.device === 'cpu' ? null : hostOnly(shape));
+  const missing = untrained(shape) ?? notOn(job.device, shape);
   if (missing !== null) {
     const message = `${files.name} has ${missing}: that is served on a processor, and not trained here.`;
     throw new LorikeetError('model_unsupported', { message });

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { systemClock } from '../../src/core/clock.ts';
+import { notOn } from '../../src/core/layer-plan.ts';
 import { prng } from '../../src/core/prng.ts';
 import { createBreath } from '../../src/engine/adapters/breath.ts';
 import { readAdapter } from '../../src/engine/adapters/read-adapter.ts';
@@ -13,7 +14,8 @@ import { createDecoder, type Decoder } from '../../src/engine/runner/decoder.ts'
 import { type EvenBatch, evenBatch } from '../../src/engine/runner/forward-batch.ts';
 import type { Real } from '../../src/graph/target.ts';
 import { hostBeside, testRuntime } from '../helpers/test-runtime.ts';
-import { tinyLowered } from '../helpers/tiny-lowered.ts';
+import { tinyLowered, tinyModel } from '../helpers/tiny-lowered.ts';
+import type { TinyModel } from '../helpers/tiny-models.ts';
 import { everyModule, layerModules, randomAdapter } from './adapters/random-adapters.ts';
 
 const device = testRuntime();
@@ -29,22 +31,39 @@ const plans = [
   { seed: 5, modules: everyModule, r: 9 },
 ] as const;
 
-type Case = { readonly bits: 32 | null; readonly real: Real; readonly tolerance: number };
+type Case = {
+  readonly bits: 32 | null;
+  readonly real: Real;
+  readonly tolerance: number;
+  /** llama-gguf by default. */
+  readonly name?: TinyModel;
+  /** Of each head, the numbers that turn: all by default. */
+  readonly ropeDims?: number;
+};
 
 /** Largest difference over the largest logit. At the native width the host rounds activations of 8-bit products. */
 const cases: readonly Case[] = [
   { bits: 32, real: 'float32', tolerance: 1e-4 },
   { bits: null, real: 'float32', tolerance: 0.02 },
   { bits: null, real: 'float16', tolerance: 0.03 },
+  { bits: 32, real: 'float32', tolerance: 1e-4, name: 'qwen3', ropeDims: 16 },
+  ...(['smollm3', 'granite', 'mistral', 'gemma2', 'gemma3'] as const).flatMap((name): Case[] => [
+    { bits: 32, real: 'float32', tolerance: 1e-4, name },
+    { bits: null, real: 'float16', tolerance: 0.03, name },
+  ]),
 ];
 
-for (const { bits, real, tolerance } of cases) {
+for (const { bits, real, tolerance, name = 'llama-gguf', ropeDims } of cases) {
+  const told = `${name}${ropeDims ? `, ${ropeDims} numbers of a head turn` : ''}, ${bits ?? 'native'} bits, ${real}`;
   // A software device has no half floats, and CUDA's attention nothing else.
-  const skip = device.device !== null && device.device.name !== 'host' && real !== device.device.real;
-  test(`in a device’s form every row gets the host’s logits: ${bits ?? 'native'} bits, ${real}`, {
+  const { name: place = 'host', real: own = null } = device.device ?? {};
+  const { shape } = await tinyModel(name);
+  const skip = (place !== 'host' && real !== own) || (notOn(place, shape) ?? false);
+  test(`in a device’s form every row gets the host’s logits: ${told}`, {
     skip,
   }, async (t) => {
-    const model = await tinyLowered('llama-gguf', bits);
+    const lowered = await tinyLowered(name, bits);
+    const model = ropeDims ? { ...lowered, shape: { ...lowered.shape, ropeDims } } : lowered;
     const options = { rows, positions: 64, pages: 12, decodeActivations: 'int16', kvType: 'float32' } as const;
     const pair = [
       createDecoder(host, model, options),

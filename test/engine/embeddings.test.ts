@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { systemClock } from '../../src/core/clock.ts';
+import { notOn } from '../../src/core/layer-plan.ts';
 import { type Pooling, poolings } from '../../src/core/pooling.ts';
 import { prng } from '../../src/core/prng.ts';
 import { AdapterStore } from '../../src/engine/adapters/adapter-store.ts';
@@ -13,7 +14,7 @@ import type { DecoderOptions } from '../../src/engine/runner/decoder.ts';
 import type { GraphTarget } from '../../src/graph/target.ts';
 import type { SequenceRequest } from '../../src/protocol/messages.ts';
 import { anotherDecoder, testRuntime } from '../helpers/test-runtime.ts';
-import { tinyLowered } from '../helpers/tiny-lowered.ts';
+import { tinyLowered, tinyModel } from '../helpers/tiny-lowered.ts';
 import type { TinyModel } from '../helpers/tiny-models.ts';
 import { distance, readEmbeddings, type TextVectors } from '../parity/embeddings.ts';
 import { hashedAdapter } from './adapters/hashed-adapter.ts';
@@ -27,8 +28,6 @@ const references = readEmbeddings<Case, Adapter>('embeddings-tiny');
 const runtime = testRuntime();
 const breath = createBreath(systemClock);
 const onDevice = { on: 'device', real: 'float32', hasOperators: false } as const satisfies GraphTarget;
-/** A start on a device refuses families that are more than a Llama. */
-const plain = new Set(['llama', 'llama3-sharded', 'qwen2', 'qwen3']);
 
 /** An engine over the real decoder, whose adapters are read from their files. */
 async function realEngine(name: TinyModel, chunk: number, options: Partial<DecoderOptions> = {}) {
@@ -77,15 +76,16 @@ async function farthest(
 }
 
 for (const { model, modules, texts } of references.cases) {
-  const skip = runtime.device !== null && !plain.has(model);
   const name = modules.length > 0 ? `${model} with an adapter` : model;
+  const { shape } = await tinyModel(model);
+  const skip = notOn(runtime.device?.name ?? 'cpu', shape) ?? false;
   test(`${name}: vectors are transformers', however prompts are cut`, { skip }, async (context) => {
     const found = [];
     for (const chunk of [7, 64]) found.push(await farthest(model, modules, texts, chunk));
     context.diagnostic(`1 - cosine up to ${Math.max(...found).toExponential(1)}`);
     assert.ok(Math.max(...found) < 1e-4, String(found));
   });
-  if (!plain.has(model) || runtime.device !== null) continue;
+  if (runtime.device !== null || notOn('host', shape) !== null) continue;
   test(`${name}: in a device's form too`, async () => {
     const found = await farthest(model, modules, texts, 64, { target: onDevice });
     assert.ok(found < 1e-4, String(found));

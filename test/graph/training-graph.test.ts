@@ -5,14 +5,14 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import test from 'node:test';
 import { linearSize, type TargetModule, targetModules } from '../../src/core/adapter.ts';
-import { hostOnly, untrained } from '../../src/core/layer-plan.ts';
+import { notOn, untrained } from '../../src/core/layer-plan.ts';
 import { prng } from '../../src/core/prng.ts';
 import { dropoutLength, fillDropout } from '../../src/graph/dropout.ts';
 import type { LinearBits, LoweredModel } from '../../src/graph/lowered.ts';
 import { type TrainingForm, trainingNames } from '../../src/graph/training-form.ts';
 import { buildTrainingGraph } from '../../src/graph/training-graph.ts';
 import { hashedValues } from '../helpers/hashed-values.ts';
-import { testRuntime } from '../helpers/test-runtime.ts';
+import { asDevice, testRuntime } from '../helpers/test-runtime.ts';
 import { tinyLowered } from '../helpers/tiny-lowered.ts';
 import type { TinyModel } from '../helpers/tiny-models.ts';
 import {
@@ -89,11 +89,17 @@ const cases = ['gradients', 'families-gradients'].flatMap((name) => {
   return fixture.models.map((model) => ({ ...model, fixture, floats }));
 });
 
+const forms = [
+  { told: '', recompute: false, place: runtime },
+  { told: ', layers computed again', recompute: true, place: runtime },
+  ...(runtime.device === null ? [{ told: ', as on a device', recompute: false, place: asDevice(runtime, false) }] : []),
+];
+
 for (const { model: name, loss, logprobs, offset, fixture, floats } of cases) {
-  for (const recompute of [false, true]) {
-    test(`torch has the same loss and derivatives: ${name}${recompute ? ', layers computed again' : ''}`, async (t) => {
+  for (const { told, recompute, place } of forms) {
+    test(`torch has the same loss and derivatives: ${name}${told}`, async (t) => {
       const model = await tinyLowered(name, 32);
-      const missing = untrained(model.shape) ?? (runtime.device === null ? null : hostOnly(model.shape));
+      const missing = untrained(model.shape) ?? notOn(place.device?.name ?? 'cpu', model.shape);
       if (missing !== null) return t.skip(`not trained here: ${missing}`);
       const targets = Array.from({ length: model.shape.layers }, (_, layer) =>
         fixture.modules.map((module) => ({ layer, module, r: fixture.r, scaling: fixture.scaling })),
@@ -112,7 +118,7 @@ for (const { model: name, loss, logprobs, offset, fixture, floats } of cases) {
           at += count;
         }
       }
-      const step = await trainingSession(runtime, model, formOf(model, { targets, recompute, positions: 64 }));
+      const step = await trainingSession(place, model, formOf(model, { targets, recompute, positions: 64 }));
       const found = await step(batchOf([fixture.texts], 64), adapter);
       assertSame(found, { loss, logprobs: Float32Array.from(logprobs), gradients }, 1e-5);
     });

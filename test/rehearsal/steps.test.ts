@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import test from 'node:test';
 import type { ModelShape } from '../../src/core/base-model.ts';
 import { systemClock } from '../../src/core/clock.ts';
+import { notOn } from '../../src/core/layer-plan.ts';
 import { prng } from '../../src/core/prng.ts';
 import { createBreath } from '../../src/engine/adapters/breath.ts';
 import { readAdapter } from '../../src/engine/adapters/read-adapter.ts';
@@ -18,7 +19,8 @@ import { type BatchPart, evenBatch } from '../../src/engine/runner/forward-batch
 import type { JoinedLinear } from '../../src/graph/adapted-linear.ts';
 import { everyModule, layerModules, randomAdapter } from '../engine/adapters/random-adapters.ts';
 import { testRuntime } from '../helpers/test-runtime.ts';
-import { tinyLowered } from '../helpers/tiny-lowered.ts';
+import { tinyLowered, tinyModel } from '../helpers/tiny-lowered.ts';
+import { familyModels } from '../helpers/tiny-models.ts';
 
 const log = process.env.REHEARSAL_LOG;
 const skip = log ? false : 'run it with scripts/rehearse-cuda.js';
@@ -136,6 +138,19 @@ for (const bits of [32, 4] as const) {
       assert.equal(last.launches, 0);
       assert.ok(last.copies <= base.copies + 2, `${last.copies} copies for ${base.copies}`);
     }
+  });
+}
+
+for (const name of familyModels) {
+  const missing = notOn('cuda', (await tinyModel(name)).shape);
+  test(`every operator of ${name} has a kernel on a card`, { skip: skip || (missing ?? false) }, async () => {
+    const runtime = testRuntime({ deviceKernels: 'own', strict: true, runsBefore: 2 });
+    const decoder = createDecoder(runtime, await tinyLowered(name, 4), { rows, positions: 64, pages: 8 });
+    await clearedOnce(decoder);
+    const asked = createReader();
+    await decoder.forward(evenBatch({ kind: 'answer', first: 0, pasts: [2], tokens: [3], sampled: [0] }));
+    assert.ok(asked().launches > 0);
+    await decoder.release();
   });
 }
 
