@@ -2,7 +2,9 @@
 // of a name, lists. Each in a process of its own over a database that was filled before. Contents are in a store that
 // servers share, so that registered adapters need no files here.
 //
-//     node scripts/run.js bench/many-registered.ts [--few 1000] [--many 1000000] [--database postgres://...]
+//     node scripts/run.js bench/many-registered.ts [--few 1000] [--many 1000000] [--database postgres://... twice]
+//
+// Databases of one's own stay as they are, and --filled measures on them again.
 
 import { spawnSync } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
@@ -31,6 +33,7 @@ const { values: flags } = parseArgs({
     many: { type: 'string', default: '1000000' },
     /** An empty one for each of the two; left out: SQLite. */
     database: { type: 'string', multiple: true },
+    filled: { type: 'boolean', default: false },
     measure: { type: 'string' },
     registered: { type: 'string' },
   },
@@ -38,6 +41,8 @@ const { values: flags } = parseArgs({
 const base = { name: 'bench', digest: `sha256:${'a'.repeat(64)}`, shape: () => tinyShape };
 const nameOf = (i: number) => `registered/${String(i).padStart(8, '0')}`;
 const uploads = 60;
+/** New contents in each process, also over a database that another one has measured on. */
+const firstSeed = process.pid * uploads;
 
 type Figures = Record<string, number>;
 
@@ -51,7 +56,7 @@ async function compare(): Promise<void> {
     const found: Figures[] = [];
     for (const [index, count] of counts.entries()) {
       const location = flags.database?.[index] ?? join(root, `${count}.db`);
-      await fill(location, count);
+      if (!flags.filled) await fill(location, count);
       const args = ['--measure', location, '--registered', String(count)];
       const child = spawnSync(process.execPath, [...process.execArgv, fileURLToPath(import.meta.url), ...args]);
       if (child.status !== 0) throw new Error(child.stderr.toString());
@@ -140,11 +145,11 @@ async function measure(location: string, registered: number): Promise<Figures> {
     return times.toSorted((a, b) => a - b)[count >> 1]!;
   };
   const upload = async (i: number) => {
-    const { config, weights } = tinyAdapter(i);
+    const { config, weights } = tinyAdapter(firstSeed + i);
     const staged = await registry.stage('default');
     await staged.config(config);
     await staged.weights(Readable.from([weights]));
-    await staged.publish(`uploaded/${i}`, { tenant: 'default', createdBy: null, source: 'upload' });
+    await staged.publish(`uploaded/${firstSeed + i}`, { tenant: 'default', createdBy: null, source: 'upload' });
   };
   const uploadMs = await each(uploads, upload);
   const random = prng(7);
@@ -152,7 +157,8 @@ async function measure(location: string, registered: number): Promise<Figures> {
   const findMs = await each(uploads, () => registry.find('default', someName()));
   await registry.close();
   registry = await open();
-  const lease = async (i: number) => (await registry.lease('default', `uploaded/${i % uploads}`)).release();
+  const lease = async (i: number) =>
+    (await registry.lease('default', `uploaded/${firstSeed + (i % uploads)}`)).release();
   const leaseMs = await each(uploads, lease);
   const hotMs = await each(20_000, lease);
   const limit = 100;

@@ -32,7 +32,7 @@ export function believe({ changes, names }: Pick<Parts, 'changes' | 'names'>): B
       return await work();
     } catch (error) {
       if (!(error instanceof LorikeetError && error.code === 'adapter_not_found')) throw error;
-      names.forget(tenant, name);
+      await names.renew(tenant, name);
       return await work();
     }
   };

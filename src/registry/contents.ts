@@ -90,12 +90,7 @@ export function contents({ names, blobs, renew, exclusive, log, stop, trustedMax
 /** Changes the state of all versions with one content. Within `exclusive`. */
 function stateSetter(names: Names, log: RegistryLog) {
   return async (digest: string, from: AdapterState, to: AdapterState): Promise<void> => {
-    const changed = await names.setState(digest, from, to).catch((error) => {
-      // It may have come to the database all the same.
-      names.forgetAll();
-      throw error;
-    });
-    for (const { tenant, name } of changed) names.forget(tenant, name);
+    const changed = await names.setState(digest, from, to);
     if (changed.length === 0) return;
     const adapters = changed.slice(0, namesLogged).map(({ name, version }) => `${name}@${version}`);
     if (to === 'corrupt') log.error({ digest, adapters }, 'an adapter is damaged and is not served');

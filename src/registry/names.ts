@@ -61,31 +61,47 @@ const lostCommitMs = 60_000;
 export function names(parts: NamesParts) {
   const { database, timers } = parts;
   const tables: NameTables = { adapters: adapterTable(database), aliases: aliasTable(database) };
-  const { use, forget, forgetAll } = memory(parts, tables);
+  const { use, renew, forget, forgetAll } = memory(parts, tables);
   /** A commit may have come whose answer was lost. Where servers tell each other, they hear of it before that. */
-  const forgetWhenAble = (tenant: string, name: string): void => {
+  const whenAble = (forgetIt: () => void): void => {
     timers.after(lostCommitMs, () => {
-      const again = () => forgetWhenAble(tenant, name);
-      read(parts, tables, tenant, [name]).then(() => forget(tenant, name), again);
+      read(parts, tables, everyName.tenant, [everyName.name]).then(forgetIt, () => whenAble(forgetIt));
     });
+  };
+  const afterFailure = (error: unknown, forgetIt: () => void): void => {
+    // What is known is served for as long as the database is away.
+    if (isAway(error)) whenAble(forgetIt);
+    else {
+      forgetIt();
+      if (!isRefusal(error)) timers.after(lostCommitMs, forgetIt);
+    }
   };
   return {
     ...tables,
     use,
+    renew,
     forget,
     forgetAll,
     /** Of several names at once; those of which there is nothing are left out. What is read is not kept. */
     several: (tenant: string, asked: readonly string[]): Promise<ReadonlyMap<string, Named>> =>
       read(parts, tables, tenant, asked.filter(isAdapterName)),
     /** Of all versions with this content; others are told of their names. @returns those that it changed */
-    setState(digest: string, from: string, to: string): Promise<VersionKey[]> {
-      return database.transaction().execute(async (transaction) => {
+    async setState(digest: string, from: string, to: string): Promise<VersionKey[]> {
+      const work = async (transaction: Database) => {
         const changed = await adapterTable(transaction).setState(digest, from, to);
         const told = new Map(changed.map(({ tenant, name }) => [`${name}\n${tenant}`, { tenant, name }]));
         const all = told.size > toldMax ? [everyName] : told.values();
         for (const one of all) await tell(transaction, { kind: 'adapter', ...one });
         return changed;
-      });
+      };
+      try {
+        const changed = await database.transaction().execute(work);
+        for (const { tenant, name } of changed) forget(tenant, name);
+        return changed;
+      } catch (error) {
+        afterFailure(error, forgetAll);
+        throw error;
+      }
     },
     /** A transaction in which nobody else changes the name: what it reads is what it changes. */
     async change<T>(
@@ -110,12 +126,7 @@ export function names(parts: NamesParts) {
           return changed;
         });
       } catch (error) {
-        // What is known of it is served for as long as the database is away.
-        if (isAway(error)) forgetWhenAble(tenant, name);
-        else {
-          forget(tenant, name);
-          if (!isRefusal(error)) timers.after(lostCommitMs, () => forget(tenant, name));
-        }
+        afterFailure(error, () => forget(tenant, name));
         throw error;
       }
     },
@@ -138,6 +149,11 @@ function memory(parts: NamesParts, tables: NameTables) {
     return now;
   };
 
+  const leave = (key: string, now: Reading): void => {
+    now.waiting--;
+    if (now.waiting === 0 && reading.get(key) === now) reading.delete(key);
+  };
+
   const useRead = async <T>(tenant: string, name: string, work: (named: Named | undefined) => T): Promise<T> => {
     const key = keyOf(tenant, name);
     for (;;) {
@@ -150,8 +166,7 @@ function memory(parts: NamesParts, tables: NameTables) {
         if (named !== undefined) known.set(key, named);
         return work(named);
       } finally {
-        now.waiting--;
-        if (now.waiting === 0 && reading.get(key) === now) reading.delete(key);
+        leave(key, now);
       }
     }
   };
@@ -165,6 +180,20 @@ function memory(parts: NamesParts, tables: NameTables) {
       const named = known.get(keyOf(tenant, name));
       if (named !== undefined) return work(named);
       return isAdapterName(name) ? useRead(tenant, name, work) : work(undefined);
+    },
+    /** Reads the name anew. What was known of it before stays where that cannot be done. */
+    async renew(tenant: string, name: string): Promise<void> {
+      const key = keyOf(tenant, name);
+      const now = begin(key, tenant, name);
+      now.waiting++;
+      try {
+        const named = await now.named;
+        if (!now.isCurrent) return;
+        if (named === undefined) known.delete(key);
+        else known.set(key, named);
+      } finally {
+        leave(key, now);
+      }
     },
     forget(tenant: string, name: string): void {
       const key = keyOf(tenant, name);

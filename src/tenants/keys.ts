@@ -235,7 +235,12 @@ function keyMemory(table: KeyTable, clock: Clock, changes: Changes) {
     written(some: readonly KeyUse[]): void {
       for (const use of some) {
         if (uses.get(use.prefix) === use) uses.delete(use.prefix);
-        remembered.delete(use.prefix);
+        // The row stays: the database may be away when its key comes next.
+        const known = remembered.peek(use.prefix);
+        if (known !== undefined) {
+          const row = { ...known.row, last_used_at: use.at, last_ip: use.ip };
+          remembered.set(use.prefix, { ...known, row });
+        }
       }
     },
   };

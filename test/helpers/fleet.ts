@@ -53,8 +53,16 @@ export async function fleet(
   return places;
 }
 
-export const ask = (url: string, init: RequestInit = {}, key = adminKey) =>
-  fetch(url, { ...init, headers: { ...init.headers, authorization: `Bearer ${key}` } });
+/** Says what was asked, and has a stack of who asked; what the client throws has neither. */
+export class NoAnswer extends Error {}
+
+export async function ask(url: string, init: RequestInit = {}, key = adminKey): Promise<Response> {
+  try {
+    return await fetch(url, { ...init, headers: { ...init.headers, authorization: `Bearer ${key}` } });
+  } catch (error) {
+    throw new NoAnswer(`${init.method ?? 'GET'} ${url} got no answer`, { cause: error });
+  }
+}
 
 // biome-ignore lint/suspicious/noExplicitAny: answers of many routes
 export async function json(url: string, init?: RequestInit, key?: string): Promise<any> {

@@ -6,6 +6,8 @@ import type { KyselyPlugin } from 'kysely';
 import { LorikeetError } from '../../src/core/errors.ts';
 import { limits } from '../../src/core/limits.ts';
 import type { AdapterRegistry } from '../../src/registry/adapter-registry.ts';
+import type { RegistryOptions } from '../../src/registry/options.ts';
+import { alone } from '../../src/storage/replicas/changes.ts';
 import { newDatabase } from '../helpers/test-database.ts';
 import { temporaryFolder, testRegistry, upload } from '../helpers/test-registry.ts';
 
@@ -15,7 +17,7 @@ const point = (registry: AdapterRegistry, name: string, version: number) =>
   registry.setAlias('default', { name, alias: 'prod', targets: [{ version, weight: 1 }], expected: null });
 
 /** A registry whose queries are counted, and can be made to wait or to fail. */
-async function watched(t: TestContext) {
+async function watched(t: TestContext, options: Partial<RegistryOptions> = {}) {
   const [folder, database] = [temporaryFolder(t), await newDatabase()];
   t.after(() => database.destroy());
   const watch = { queries: 0, gate: Promise.resolve(), failure: null as Error | null };
@@ -32,7 +34,7 @@ async function watched(t: TestContext) {
       return result;
     },
   };
-  const registry = await testRegistry(t, { folder, database: database.withPlugin(plugin), limits: few });
+  const registry = await testRegistry(t, { folder, database: database.withPlugin(plugin), limits: few, ...options });
   return { watch, registry };
 }
 
@@ -105,6 +107,28 @@ test('after a failure of the database the name is read again', async (t) => {
   watch.failure = null;
   assert.equal((await registry.find('default', 'a')).version, 1);
   await assert.rejects(registry.find('default', 'a:prod'), { code: 'alias_not_found' });
+});
+
+test('what is known is served while the database is away, whatever cannot be written or found meanwhile', async (t) => {
+  // Others wait for this server no longer.
+  const changes = { ...alone(), staleMs: 1000 };
+  const { watch, registry } = await watched(t, { limits, changes });
+  for (const [i, name] of ['a', 'b', 'c'].entries()) await upload(registry, name, i);
+  for (const name of ['a', 'b']) (await registry.lease('default', name)).release();
+  const other = (await registry.find('default', 'c')).digest;
+  watch.failure = new LorikeetError('storage_unavailable');
+  await assert.rejects(registry.markCorrupt(other), { code: 'storage_unavailable' });
+  await assert.rejects(registry.find('default', 'a@99'), { code: 'storage_unavailable' });
+  await assert.rejects(point(registry, 'a', 1), { code: 'storage_unavailable' });
+  await assert.rejects(upload(registry, 'a', 4), { code: 'storage_unavailable' });
+  for (const reference of ['a', 'a@1', 'b@1']) (await registry.lease('default', reference)).release();
+  // Its bytes are not believed, though it could not be written down.
+  await assert.rejects(registry.lease('default', 'c@1'), { code: 'storage_unavailable' });
+  watch.failure = null;
+  (await registry.lease('default', 'c@1')).release();
+  await assert.rejects(registry.find('default', 'a@99'), { code: 'adapter_not_found' });
+  assert.equal((await upload(registry, 'a', 4)).adapter.version, 2);
+  assert.equal((await registry.find('default', 'a@2')).version, 2);
 });
 
 test('whoever asks after an acknowledgement gets what was acknowledged, with names that come and go', async (t) => {

@@ -4,41 +4,16 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
-import { ask, fleet, generate, json, jsonBody, type Place, post } from '../helpers/fleet.ts';
+import { ask, fleet, generate, json, type Place } from '../helpers/fleet.ts';
+import { assertEachStepOnce, followSteps, reaches, rows, train } from '../helpers/fleet-jobs.ts';
 import { haproxy } from '../helpers/gateways.ts';
 import { createDatabaseOn, freePort } from '../helpers/postgres-server.ts';
 import { postgresForTests, withoutPostgres } from '../helpers/test-database.ts';
 import { newBucketUrl, withoutS3 } from '../helpers/test-store.ts';
-import { signal } from '../simulation/running-servers.ts';
 
 const skip = withoutPostgres || withoutS3 || haproxy.missing;
 /** Minutes on a loaded machine. */
 const byHand = process.env.LORIKEET_TEST_FLEET === 'on' ? false : 'by hand: LORIKEET_TEST_FLEET=on';
-
-const rows = '{"prompt":"a","completion":"b"}\n'.repeat(4);
-
-async function fileOf(url: string): Promise<string> {
-  const form = new FormData();
-  form.set('purpose', 'fine-tune');
-  form.set('file', new Blob([rows]), 'rows.jsonl');
-  return (await json(`${url}/v1/files`, { method: 'POST', body: form })).id;
-}
-
-async function train(url: string, suffix: string, steps: number): Promise<string> {
-  const hyperparameters = { max_steps: steps, checkpoint_steps: 10, r: 2, batch_size: 1, max_tokens: 32 };
-  const method = { type: 'supervised', supervised: { hyperparameters } };
-  const training_file = await fileOf(url);
-  return (await post(`${url}/v1/fine_tuning/jobs`, { model: 'llama', training_file, suffix, seed: 3, method })).id;
-}
-
-async function reaches(url: string, id: string, status: string) {
-  for (;;) {
-    const job = await json(`${url}/v1/fine_tuning/jobs/${id}`);
-    if (job.status === status) return job;
-    assert.ok(!['failed', 'cancelled', 'succeeded'].includes(job.status), JSON.stringify(job.error));
-    await setTimeout(50);
-  }
-}
 
 async function newFleet(t: TestContext, count: number): Promise<Place[]> {
   const env = { LORIKEET_DATABASE_URL: await createDatabaseOn(postgresForTests!), LORIKEET_BLOB_URL: newBucketUrl() };
@@ -95,32 +70,8 @@ test('a server is killed under load while it trains: answers and the job arrive'
   assert.equal(job.fine_tuned_model, 'stormy@1');
   const resumed = Number(/goes on from step (\d+)/.exec((await followed).join('\n'))?.[1]);
   assert.ok(resumed >= 10 && resumed < steps, `from step ${resumed}`);
-  const { data } = await json(`${other.url}/v1/fine_tuning/jobs/${id}/events?limit=100`);
-  // biome-ignore lint/suspicious/noExplicitAny: events of several kinds
-  const taken = data.filter(({ type }: any) => type === 'metrics').map((event: any) => event.data.step);
-  assert.deepEqual(
-    taken,
-    Array.from({ length: steps }, (_, i) => steps - i),
-    'each step once',
-  );
-
-  // One that stands still for longer than its lease is waited for by nobody, and is right when it goes on.
-  assert.equal(await hit.server.url, hit.url);
-  signal(other.server.pidOf('server'), 'SIGSTOP');
-  await more(5);
-  await setTimeout(3500);
-  const targets = { targets: [{ version: 1, weight: 1 }] };
-  await json(`${hit.url}/v1/adapters/stormy/aliases/prod`, jsonBody('PUT', targets));
-  signal(other.server.pidOf('server'), 'SIGCONT');
-  await generate(other.url, 'stormy:prod');
+  await assertEachStepOnce(other.url, id, steps);
   isOver = true;
   await clients;
   t.diagnostic(`${answered} answers`);
 });
-
-/** What a follower hears, to the end. */
-async function followSteps(url: string, id: string): Promise<string[]> {
-  const answer = await ask(`${url}/v1/fine_tuning/jobs/${id}/events?stream=true`);
-  const text = await answer.text();
-  return text.split('\n').filter((line) => line.startsWith('data: '));
-}

@@ -5,26 +5,13 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
-import { randomAdapter } from '../engine/adapters/random-adapters.ts';
 import { cutLink, throughPort } from '../helpers/cut-link.ts';
-import {
-  ask,
-  fleet,
-  generate,
-  json,
-  jsonBody,
-  moveAlias,
-  type Place,
-  post,
-  type Tried,
-  tried,
-  upload,
-} from '../helpers/fleet.ts';
+import { ask, fleet, generate, jsonBody, moveAlias, type Place, tried, upload } from '../helpers/fleet.ts';
+import { assertAllThere, clients, content, isGiven, newKey, uploads } from '../helpers/fleet-load.ts';
 import { startPostgres } from '../helpers/postgres-server.ts';
 import { startS3, versitygw } from '../helpers/s3-server.ts';
 import { withoutPostgres } from '../helpers/test-database.ts';
 import { withoutS3 } from '../helpers/test-store.ts';
-import { tinyModel } from '../helpers/tiny-lowered.ts';
 
 const needed = { skip: withoutPostgres || withoutS3 };
 
@@ -36,89 +23,6 @@ async function stores(t: TestContext) {
   });
   const url = await postgres.createDatabase();
   return { postgres, s3, env: { ...s3.env, LORIKEET_DATABASE_URL: url, LORIKEET_BLOB_URL: s3.url } };
-}
-
-const { shape } = await tinyModel('llama');
-const content = (seed: number) => randomAdapter(shape, { seed, modules: ['q_proj', 'v_proj'], r: 4 }).files;
-
-/** @returns a key of a tenant's own, which the database has to know */
-async function newKey(url: string): Promise<string> {
-  return (await post(`${url}/v1/admin/keys`, { tenant: 't', name: 'k', scopes: ['generate', 'adapters'] })).key;
-}
-
-/** Asks all servers for it again and again; each answer must be the same. */
-function clients(places: readonly Place[], references: readonly string[], key: string) {
-  const counts = places.map(() => 0);
-  let isOver = false;
-  const client = async ({ url }: Place, at: number, reference: string) => {
-    const first = await generate(url, reference, key);
-    for (; !isOver; counts[at]!++) {
-      assert.deepEqual(await generate(url, reference, key), first);
-      await setTimeout(20);
-    }
-  };
-  const all = Promise.all(places.flatMap((place, at) => references.map((reference) => client(place, at, reference))));
-  all.catch(() => {});
-  return {
-    /** Each server has answered so many times from now on. */
-    async more(answers: number): Promise<void> {
-      const targets = counts.map((count) => count + answers);
-      while (counts.some((count, at) => count < targets[at]!)) await Promise.race([setTimeout(20), all.then(() => {})]);
-    },
-    async end(): Promise<void> {
-      isOver = true;
-      await all;
-    },
-  };
-}
-
-const isGiven = ({ status }: Tried) => status === 200 || status === 201;
-
-/** Uploads to one server after another until it is told; keeps what was acknowledged, and why others were refused. */
-function uploads(places: readonly Place[], key: string) {
-  const acknowledged = new Map<string, string>();
-  const refusals = new Set<string>();
-  let isOver = false;
-  let count = 0;
-  const run = async () => {
-    while (!isOver) {
-      const { url } = places[count % places.length]!;
-      const answer = await upload(url, `n${count % 7}`, content(1000 + count), key);
-      count++;
-      if (isGiven(answer)) acknowledged.set(answer.id, answer.digest);
-      else refusals.add(`${answer.status} ${answer.code}`);
-    }
-  };
-  const running = run();
-  running.catch(() => {});
-  const until = async (is: () => boolean) => {
-    while (!is()) await Promise.race([setTimeout(20), running]);
-  };
-  return {
-    ...{ acknowledged, refusals },
-    async moreAcknowledged(wanted: number): Promise<void> {
-      const target = acknowledged.size + wanted;
-      await until(() => acknowledged.size >= target);
-    },
-    refused: () => until(() => refusals.size > 0),
-    async end(): Promise<void> {
-      isOver = true;
-      await running;
-    },
-  };
-}
-
-/** What was acknowledged is what each server has. */
-async function assertAllThere(places: readonly Place[], acknowledged: ReadonlyMap<string, string>, key: string) {
-  for (const [id, digest] of acknowledged) {
-    for (const { url } of places) {
-      const [name, version] = id.split('@');
-      assert.equal((await json(`${url}/v1/adapters/${name}/versions/${version}`, {}, key)).digest, digest, id);
-    }
-  }
-  const [last] = [...acknowledged.keys()].reverse();
-  const texts = await Promise.all(places.map(({ url }) => generate(url, last!, key)));
-  for (const text of texts) assert.deepEqual(text, texts[0]);
 }
 
 const stays = async ({ url }: Place) => {

@@ -3,8 +3,8 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, openSync, readFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { tinyModelPath } from '../helpers/tiny-models.ts';
@@ -22,6 +22,9 @@ export type ServerProcess = {
   kill(): Promise<void>;
 };
 
+/** A folder that keeps what each server says. */
+const logs = process.env.LORIKEET_TEST_LOGS ?? null;
+
 export function launchServer(
   folder: string,
   variables: Readonly<Record<string, string>> = {},
@@ -37,7 +40,7 @@ export function launchServer(
     '--threads',
     '1',
     '--log-level',
-    'error',
+    logs === null ? 'error' : 'debug',
   ];
   const child = spawn(
     process.execPath,
@@ -48,7 +51,11 @@ export function launchServer(
       tinyModelPath('llama'),
       ...settings,
     ],
-    { stdio: ['ignore', 'ignore', 'pipe'], cwd: folder, env: { HF_HOME: folder, HF_HUB_OFFLINE: '1', ...variables } },
+    {
+      stdio: ['ignore', logs === null ? 'ignore' : openSync(join(logs, `${basename(folder)}.log`), 'a'), 'pipe'],
+      cwd: folder,
+      env: { HF_HOME: folder, HF_HUB_OFFLINE: '1', ...variables },
+    },
   );
   const ended = once(child, 'exit');
   return {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { LorikeetError } from '../../src/core/errors.ts';
 import { keyTable } from '../../src/storage/key-table.ts';
 import { keyStore } from '../../src/tenants/keys.ts';
 import { newDatabase } from '../helpers/test-database.ts';
@@ -36,6 +37,24 @@ test('a key is shown once, found again by its prefix, and its secret is kept now
   assert.deepEqual(record, expected);
   assert.deepEqual(await keys.verify(key), expected);
   assert.ok(!JSON.stringify(await table.list()).includes(key.split('_')[2]!));
+});
+
+test('a key whose use was just written is known while the database is away', async (t) => {
+  const { table, time } = await store(t);
+  let isAway = false;
+  const away = async () => {
+    throw new LorikeetError('storage_unavailable');
+  };
+  const find = (prefix: string) => (isAway ? away() : table.find(prefix));
+  const keys = keyStore({ ...table, find }, { now: () => time.now, monotonic: () => time.now });
+  const { key } = await keys.create(asked);
+  time.now = 100_000;
+  await keys.verify(key, '10.0.0.1');
+  await keys.flush();
+  isAway = true;
+  time.now += 5000;
+  const known = await keys.verify(key, '10.0.0.2');
+  assert.deepEqual([known?.lastUsedAt, known?.lastIp], [100_000, '10.0.0.1']);
 });
 
 test('a wrong secret, an unknown prefix and any other text are all the same no', async (t) => {

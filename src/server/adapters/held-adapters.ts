@@ -51,7 +51,7 @@ export async function holdAdapters(
       adapters.push({ ...one, adapter: lease.adapter, files: lease.files });
     } catch (error) {
       release();
-      throw blame(error, one, await nearName(registry, caller, one.reference));
+      throw blame(error, one, isMissing(error) ? await nearName(registry, caller, one.reference) : null);
     }
   }
   const held = { tenant, adapters, applied: combineAdapters(adapters.map(appliedOf)), release };
@@ -107,20 +107,20 @@ async function leaseOrLoad(services: Services, tenant: string, reference: string
   try {
     return await registry.lease(tenant, reference);
   } catch (error) {
-    const isMissing = error instanceof LorikeetError && error.code === 'adapter_not_found';
-    if (!isMissing || !(await resolveAdapter(services, tenant, reference))) throw error;
+    const isUnknown = error instanceof LorikeetError && error.code === 'adapter_not_found';
+    if (!isUnknown || !(await resolveAdapter(services, tenant, reference))) throw error;
     return registry.lease(tenant, reference);
   }
 }
 
-/** One of the tenant's own names that the caller may have meant; null where none is near. */
+/** One of the tenant's own names that the caller may have meant; null where none is near, or none can be read. */
 async function nearName(
   { list }: AdapterRegistry,
   { tenant, allowedAdapters }: Pick<FastifyRequest, 'tenant' | 'allowedAdapters'>,
   reference: string,
 ): Promise<string | null> {
   const name = reference.split(/[@:]/, 1)[0]!;
-  const known = await list(tenant, { after: null, limit: namesLookedAt });
+  const known = await list(tenant, { after: null, limit: namesLookedAt }).catch(() => []);
   const meant = suggest(
     name,
     known.map((adapter) => adapter.name).filter((one) => isAllowed(allowedAdapters, one)),
@@ -130,6 +130,9 @@ async function nearName(
 
 /** A mistake is answered as fast as anything else, however many adapters there are. */
 const namesLookedAt = 1000;
+
+const isMissing = (error: unknown) =>
+  error instanceof LorikeetError && (error.code === 'adapter_not_found' || error.code === 'alias_not_found');
 
 /** An error of an adapter with the caller's parameter. OpenAI's routes know adapters as models. */
 export function blame(
@@ -141,8 +144,7 @@ export function blame(
   const { code } = error;
   const hint = near === null ? '' : ` Did you mean '${near}'?`;
   const message = code === 'adapter_not_found' ? `${error.message}${hint}` : error.message;
-  const isMissing = code === 'adapter_not_found' || code === 'alias_not_found';
-  if (!isMissing) return new LorikeetError(code, { message, param, cause: error });
+  if (!isMissing(error)) return new LorikeetError(code, { message, param, cause: error });
   if (param !== 'model') return new LorikeetError('adapter_not_found', { message, param, cause: error });
   return new LorikeetError('model_not_found', {
     message: `The model '${reference}' does not exist.${hint}`,

@@ -65,6 +65,7 @@ export function answerError(
   // Who has left reads no answer, and what their leaving broke is no error of ours.
   if (error.code === 'internal_error' && request.raw.destroyed && !request.raw.complete) return reply.hijack();
   if (error.code === 'internal_error') request.log.error({ err: cause }, 'internal error');
+  else if (error.cause !== undefined) request.log.debug({ err: cause }, 'what a refusal comes from');
   services.metrics.requestFailed(error.code);
   return reply
     .status(answer?.status ?? error.status)

@@ -1,0 +1,100 @@
+// What is asked of servers while something happens to them: answers that must stay the same, and uploads of which what
+// was acknowledged must stay.
+
+import assert from 'node:assert/strict';
+import { setTimeout } from 'node:timers/promises';
+import type { AdapterFiles } from '../../src/core/adapter.ts';
+import { randomAdapter } from '../engine/adapters/random-adapters.ts';
+import { generate, json, NoAnswer, type Place, post, type Tried, upload } from './fleet.ts';
+import { tinyModel } from './tiny-lowered.ts';
+
+const { shape } = await tinyModel('llama');
+
+export const content = (seed: number): AdapterFiles =>
+  randomAdapter(shape, { seed, modules: ['q_proj', 'v_proj'], r: 4 }).files;
+
+/** @returns a key of a tenant's own, which the database has to know */
+export async function newKey(url: string): Promise<string> {
+  return (await post(`${url}/v1/admin/keys`, { tenant: 't', name: 'k', scopes: ['generate', 'adapters'] })).key;
+}
+
+/** Asks all servers for it again and again; each answer must be the same. */
+export function clients(places: readonly Place[], references: readonly string[], key: string) {
+  const counts = places.map(() => 0);
+  let isOver = false;
+  const client = async ({ url }: Place, at: number, reference: string) => {
+    const first = await generate(url, reference, key);
+    for (; !isOver; counts[at]!++) {
+      assert.deepEqual(await generate(url, reference, key), first);
+      await setTimeout(20);
+    }
+  };
+  const all = Promise.all(places.flatMap((place, at) => references.map((reference) => client(place, at, reference))));
+  all.catch(() => {});
+  return {
+    /** Each server has answered so many times from now on. */
+    async more(answers: number): Promise<void> {
+      const targets = counts.map((count) => count + answers);
+      while (counts.some((count, at) => count < targets[at]!)) await Promise.race([setTimeout(20), all.then(() => {})]);
+    },
+    async end(): Promise<void> {
+      isOver = true;
+      await all;
+    },
+  };
+}
+
+export const isGiven = ({ status }: Tried) => status === 200 || status === 201;
+
+/** A server that dies says nothing; what it was asked to do may be done. */
+function noAnswer(error: unknown): Tried {
+  if (!(error instanceof NoAnswer)) throw error;
+  return { status: 0, code: 'no answer', id: '', digest: '' };
+}
+
+/** Uploads to one server after another until it is told; keeps what was acknowledged, and why others were refused. */
+export function uploads(places: readonly Place[], key: string) {
+  const acknowledged = new Map<string, string>();
+  const refusals = new Set<string>();
+  let isOver = false;
+  let count = 0;
+  const run = async () => {
+    while (!isOver) {
+      const { url } = places[count % places.length]!;
+      const answer = await upload(url, `n${count % 7}`, content(1000 + count), key).catch(noAnswer);
+      count++;
+      if (isGiven(answer)) acknowledged.set(answer.id, answer.digest);
+      else refusals.add(`${answer.status} ${answer.code}`);
+    }
+  };
+  const running = run();
+  running.catch(() => {});
+  const until = async (is: () => boolean) => {
+    while (!is()) await Promise.race([setTimeout(20), running]);
+  };
+  return {
+    ...{ acknowledged, refusals },
+    async moreAcknowledged(wanted: number): Promise<void> {
+      const target = acknowledged.size + wanted;
+      await until(() => acknowledged.size >= target);
+    },
+    refused: () => until(() => refusals.size > 0),
+    async end(): Promise<void> {
+      isOver = true;
+      await running;
+    },
+  };
+}
+
+/** What was acknowledged is what each server has. */
+export async function assertAllThere(places: readonly Place[], acknowledged: ReadonlyMap<string, string>, key: string) {
+  for (const [id, digest] of acknowledged) {
+    for (const { url } of places) {
+      const [name, version] = id.split('@');
+      assert.equal((await json(`${url}/v1/adapters/${name}/versions/${version}`, {}, key)).digest, digest, id);
+    }
+  }
+  const [last] = [...acknowledged.keys()].reverse();
+  const texts = await Promise.all(places.map(({ url }) => generate(url, last!, key)));
+  for (const text of texts) assert.deepEqual(text, texts[0]);
+}

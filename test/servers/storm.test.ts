@@ -1,0 +1,143 @@
+// Servers that are killed one after another while they are asked through the gateway: every whole answer arrives, no
+// answer is another's, what was acknowledged stays, and an alias means what its last acknowledged move says. Here each
+// is killed once; LORIKEET_TEST_STORM=<seconds> goes on for so long, with a kill every five seconds.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
+import { prng } from '../../src/core/prng.ts';
+import { ask, fleet, generate, json, jsonBody, moveAlias, NoAnswer, type Place, upload } from '../helpers/fleet.ts';
+import { assertAllThere, content, isGiven, newKey, uploads } from '../helpers/fleet-load.ts';
+import { haproxy } from '../helpers/gateways.ts';
+import { createDatabaseOn } from '../helpers/postgres-server.ts';
+import { postgresForTests, withoutPostgres } from '../helpers/test-database.ts';
+import { newBucketUrl, withoutS3 } from '../helpers/test-store.ts';
+
+const skip = withoutPostgres || withoutS3 || haproxy.missing;
+const seconds = Number(process.env.LORIKEET_TEST_STORM ?? 0);
+const killEveryMs = 5000;
+const names = ['one', 'two', 'three', 'four', 'five', 'six'];
+
+const figures = { kills: 0, answers: 0, slowestMs: 0, streams: 0, brokenStreams: 0, moves: 0, unsureMoves: 0 };
+
+/** @returns what a stream says, and whether it came to its end */
+async function streamed(url: string, adapter: string, key: string): Promise<{ text: string; isWhole: boolean }> {
+  const body = { prompt: 'a', adapter_id: adapter, max_tokens: 4, temperature: 0, stream: true };
+  let text = '';
+  try {
+    const answer = await ask(`${url}/v1/generate`, jsonBody('POST', body), key);
+    assert.equal(answer.status, 200);
+    for await (const part of answer.body!) text += Buffer.from(part).toString();
+  } catch (error) {
+    // Its server died: a stream that has begun ends there.
+    if (!(error instanceof NoAnswer || error instanceof TypeError)) throw error;
+  }
+  const events = text.split('\n\n').filter((event) => event.startsWith('data: {'));
+  const said = events.map((event) => JSON.parse(event.slice('data: '.length)).token?.text ?? '').join('');
+  return { text: said, isWhole: text.includes('data: [DONE]') };
+}
+
+test('servers are killed one after another: every whole answer arrives', {
+  skip,
+  timeout: 600_000 + seconds * 1000,
+}, async (t) => {
+  const env = { LORIKEET_DATABASE_URL: await createDatabaseOn(postgresForTests!), LORIKEET_BLOB_URL: newBucketUrl() };
+  const places = (await fleet(t, [env, env, env])) as [Place, Place, Place];
+  const addresses = places.map(({ port }) => `127.0.0.1:${port}`) as [string, string, string];
+  const gateway = await haproxy.start(t, addresses);
+  const key = await newKey(places[0].url);
+  for (const [i, name] of names.entries()) {
+    for (const version of [1, 2])
+      assert.ok(isGiven(await upload(places[i % 3]!.url, name, content(10 * i + version), key)));
+  }
+  while ((await ask(`${gateway}/readyz`).catch(() => null))?.status !== 200) await setTimeout(20);
+  const texts = new Map<string, string>();
+  for (const name of names) {
+    for (const version of [1, 2]) {
+      const reference = `${name}@${version}`;
+      texts.set(reference, (await generate(places[0].url, reference, key)).text);
+    }
+  }
+
+  const random = prng(seconds);
+  const some = <T>(all: readonly T[]): T => all[Math.floor(random() * all.length)]!;
+  let isOver = false;
+  const again = async (work: () => Promise<unknown>) => {
+    while (!isOver) {
+      await work();
+      await setTimeout(20);
+    }
+  };
+  const whole = () =>
+    again(async () => {
+      const name = some(names);
+      const began = performance.now();
+      // What a name alone means is its newest version, and nobody uploads another one.
+      const reference = some([name, `${name}@1`, `${name}@2`]);
+      const { adapter, text } = await generate(gateway, reference, key);
+      assert.equal(text, texts.get(`${name}@${adapter.version}`), reference);
+      assert.equal(adapter.version, reference.endsWith('@1') ? 1 : 2);
+      figures.answers++;
+      figures.slowestMs = Math.max(figures.slowestMs, performance.now() - began);
+    });
+  const streams = () =>
+    again(async () => {
+      const reference = `${some(names)}@${some([1, 2])}`;
+      const { text, isWhole } = await streamed(gateway, reference, key);
+      if (isWhole) assert.equal(text, texts.get(reference));
+      else assert.ok(texts.get(reference)!.startsWith(text));
+      figures[isWhole ? 'streams' : 'brokenStreams']++;
+    });
+  /** One that was not acknowledged may have come all the same. */
+  const moves = (name: string) => {
+    let version = 1;
+    return again(async () => {
+      version = 3 - version;
+      const moved = await moveAlias(gateway, name, version, key).catch(() => null);
+      if (moved?.status !== 200) {
+        figures.unsureMoves++;
+        return;
+      }
+      figures.moves++;
+      // Of any server: another home than the adapter's own.
+      for (let i = 0; i < 3; i++) {
+        const { method, headers, body } = jsonBody('POST', { prompt: 'a', adapter_id: `${name}:prod`, max_tokens: 1 });
+        const home = { method, body, headers: { ...headers, 'x-adapter': `home${Math.floor(random() * 1e6)}` } };
+        const { adapter } = await json(`${gateway}/v1/generate`, home, key);
+        assert.equal(adapter.version, version, 'as acknowledged');
+      }
+    });
+  };
+  // Through one server each, which may be dead just then.
+  const writing = uploads(places, key);
+  const load = Promise.all([whole(), whole(), whole(), streams(), moves('one'), moves('two')]);
+  load.catch(() => {});
+  const during = async (work: Promise<unknown>) => await Promise.race([work, load.then(() => {})]);
+  const more = async (count: number) => {
+    for (const target = figures.answers + count; figures.answers < target; ) await during(setTimeout(10));
+  };
+  const untilReady = async () => {
+    for (const { url } of places) {
+      while ((await ask(`${url}/readyz`).catch(() => null))?.status !== 200) await during(setTimeout(20));
+    }
+  };
+
+  const until = performance.now() + seconds * 1000;
+  const last = seconds === 0 ? places.length : Number.POSITIVE_INFINITY;
+  while (figures.kills < last && (seconds === 0 || performance.now() < until)) {
+    const began = performance.now();
+    const hit = seconds === 0 ? places[figures.kills % places.length]! : some(places);
+    await hit.server.kill();
+    figures.kills++;
+    await more(5);
+    hit.start();
+    await untilReady();
+    // The gateway has seen it too: so there is one to ask whichever is killed next.
+    await during(setTimeout(Math.max(1000, seconds === 0 ? 0 : killEveryMs - (performance.now() - began))));
+  }
+  isOver = true;
+  await load;
+  await writing.end();
+  await assertAllThere(places, writing.acknowledged, key);
+  t.diagnostic(JSON.stringify({ ...figures, uploads: writing.acknowledged.size, refused: [...writing.refusals] }));
+});
