@@ -1,24 +1,57 @@
-// A way to a server on this machine that can be cut: then nothing passes, and nobody is told.
+// A way to a server on this machine that can be cut: then nothing passes, and nobody is told. Or it is so slow that what
+// passes is counted out.
 
 import { connect, createServer, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
 
-export type CutLink = { readonly port: number; cut: boolean };
+export type CutLink = {
+  readonly port: number;
+  cut: boolean;
+  /** How many bytes may still come from the server; what is beyond them waits. */
+  allowed: number;
+};
 
 export async function cutLink(t: TestContext, to: number): Promise<CutLink> {
-  const state = { port: 0, cut: false };
+  const waiting: { readonly into: Socket; bytes: Buffer }[] = [];
+  let allowed = Number.POSITIVE_INFINITY;
+  const deliver = () => {
+    while (allowed > 0 && waiting.length > 0) {
+      const { into, bytes } = waiting[0]!;
+      into.write(bytes.subarray(0, allowed));
+      waiting[0]!.bytes = bytes.subarray(allowed);
+      allowed -= Math.min(allowed, bytes.length);
+      if (waiting[0]!.bytes.length === 0) waiting.shift();
+    }
+  };
+  const state = {
+    ...{ port: 0, cut: false },
+    get allowed() {
+      return allowed;
+    },
+    set allowed(bytes) {
+      allowed = bytes;
+      deliver();
+    },
+  };
   const sockets = new Set<Socket>();
-  const pass = (from: Socket, into: Socket) => {
+  /** Of a connection that has lost something no later byte means anything. */
+  const dead = new Set<Socket>();
+  const pass = (from: Socket, into: Socket, isBack: boolean) => {
     from.on('data', (bytes) => {
-      if (!state.cut) into.write(bytes);
+      if (state.cut) dead.add(from).add(into);
+      if (dead.has(from)) return;
+      if (isBack) {
+        waiting.push({ into, bytes });
+        deliver();
+      } else into.write(bytes);
     });
     from.on('error', () => {}).on('close', () => into.destroy());
     sockets.add(from);
   };
   const server = createServer((near) => {
     const far = connect(to, '127.0.0.1');
-    pass(near, far);
-    pass(far, near);
+    pass(near, far, false);
+    pass(far, near, true);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   t.after(() => {

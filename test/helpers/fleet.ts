@@ -57,8 +57,11 @@ export async function fleet(
 export class NoAnswer extends Error {}
 
 export async function ask(url: string, init: RequestInit = {}, key = adminKey): Promise<Response> {
+  // On a connection of its own: where the machine stood still, a server closes those that were idle for too long in the
+  // moment in which they are used again.
+  const headers = { ...init.headers, connection: 'close', authorization: `Bearer ${key}` };
   try {
-    return await fetch(url, { ...init, headers: { ...init.headers, authorization: `Bearer ${key}` } });
+    return await fetch(url, { ...init, headers });
   } catch (error) {
     throw new NoAnswer(`${init.method ?? 'GET'} ${url} got no answer`, { cause: error });
   }

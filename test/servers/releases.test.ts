@@ -1,7 +1,12 @@
 // Servers of two releases beside each other: the newer one changes the schema while the older one works on it.
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import type { Kysely } from 'kysely';
 import { openDatabase, openPostgres } from '../../src/storage/database.ts';
 import { migrations, oldestReader } from '../../src/storage/migrations/index.ts';
@@ -64,17 +69,46 @@ test(
   },
 );
 
-const oldRelease = process.env.LORIKEET_TEST_OLD_RELEASE ?? null;
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const git = (...args: string[]) => spawnSync('git', args, { cwd: root, maxBuffer: 2 ** 30 });
 
-/** A checkout of it, with what it needs. */
+/** The commit before the newest migration; null where the history does not go back so far. */
+function commitBefore(): string | null {
+  const folder = 'src/storage/migrations';
+  const newest = readdirSync(join(root, folder))
+    .filter((name) => /^\d/.test(name))
+    .sort()
+    .at(-1)!;
+  const { stdout } = git('log', '--format=%H', '--diff-filter=A', '--', `${folder}/${newest}`);
+  const added = stdout?.toString().trim().split('\n').at(-1) ?? '';
+  const before = git('rev-parse', '--verify', '--quiet', `${added}^`);
+  return added !== '' && before.status === 0 ? before.stdout.toString().trim() : null;
+}
+
+/** What its servers need, with this checkout's packages. */
+function checkout(t: TestContext, commit: string): string {
+  const folder = mkdtempSync(join(tmpdir(), 'lorikeet-release-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const { stdout } = git('archive', commit, 'package.json', 'src', 'native', 'wasm', 'adapters');
+  execFileSync('tar', ['-x', '-C', folder], { input: stdout });
+  symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
+  return folder;
+}
+
+const given = process.env.LORIKEET_TEST_OLD_RELEASE ?? null;
+const older = given === null ? commitBefore() : null;
+const withoutOlder =
+  given === null && older === null ? 'needs the history, or LORIKEET_TEST_OLD_RELEASE=<folder>' : false;
+
 test('a server of an older release beside one of this', {
-  skip: withoutPostgres || withoutS3 || (oldRelease === null ? 'by hand: LORIKEET_TEST_OLD_RELEASE=<folder>' : false),
+  skip: withoutPostgres || withoutS3 || withoutOlder,
 }, async (t) => {
+  const oldRelease = given ?? checkout(t, older!);
   const url = await createDatabaseOn(postgresForTests!);
   const env = { LORIKEET_DATABASE_URL: url, LORIKEET_BLOB_URL: newBucketUrl() };
   const { shape } = await tinyModel('llama');
   const content = (seed: number) => randomAdapter(shape, { seed, modules: ['q_proj'], r: 2 }).files;
-  const [old] = await fleet(t, [env], oldRelease!);
+  const [old] = await fleet(t, [env], oldRelease);
   assert.equal((await upload(old!.url, 'x', content(1))).status, 201);
   const [young] = await fleet(t, [env]);
   const places = [old!, young!];
