@@ -43,6 +43,7 @@ const nameOf = (i: number) => `registered/${String(i).padStart(8, '0')}`;
 const uploads = 60;
 /** New contents in each process, also over a database that another one has measured on. */
 const firstSeed = process.pid * uploads;
+const uploadedName = (i: number) => `uploaded/${firstSeed + i}`;
 
 type Figures = Record<string, number>;
 
@@ -149,7 +150,7 @@ async function measure(location: string, registered: number): Promise<Figures> {
     const staged = await registry.stage('default');
     await staged.config(config);
     await staged.weights(Readable.from([weights]));
-    await staged.publish(`uploaded/${firstSeed + i}`, { tenant: 'default', createdBy: null, source: 'upload' });
+    await staged.publish(uploadedName(i), { tenant: 'default', createdBy: null, source: 'upload' });
   };
   const uploadMs = await each(uploads, upload);
   const random = prng(7);
@@ -157,8 +158,7 @@ async function measure(location: string, registered: number): Promise<Figures> {
   const findMs = await each(uploads, () => registry.find('default', someName()));
   await registry.close();
   registry = await open();
-  const lease = async (i: number) =>
-    (await registry.lease('default', `uploaded/${firstSeed + (i % uploads)}`)).release();
+  const lease = async (i: number) => (await registry.lease('default', uploadedName(i % uploads))).release();
   const leaseMs = await each(uploads, lease);
   const hotMs = await each(20_000, lease);
   const limit = 100;
@@ -167,8 +167,8 @@ async function measure(location: string, registered: number): Promise<Figures> {
     registry.listAll({ tenant: null, after: { tenant: 'default', name: someName() }, limit }),
   );
   // As much as is kept, and more.
-  const atOnce = Array.from({ length: 300 });
-  for (let round = 0; round < 100; round++) {
+  const atOnce = Array.from({ length: 100 });
+  for (let round = 0; round < 300; round++) {
     await Promise.all(atOnce.map(() => registry.find('default', someName())));
   }
   const memoryAtEnd = memory();

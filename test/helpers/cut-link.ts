@@ -1,5 +1,5 @@
-// A way to a server on this machine that can be cut: then nothing passes, and nobody is told. Or it is so slow that what
-// passes is counted out.
+// A way to a server on this machine that can be cut: then nothing passes, and nobody is told. It can be slow, too: then
+// what passes is counted out.
 
 import { connect, createServer, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';

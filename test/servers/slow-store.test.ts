@@ -1,5 +1,5 @@
-// A store that is slow, or says that it cannot: what is here answers as if nothing were, what is not waits or is refused
-// by a code, and is right as soon as it can be had.
+// A store that is slow, or says that it cannot: what is here answers as ever. What is not here waits or is refused by a
+// code, and is right as soon as it can be had.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';

@@ -106,7 +106,7 @@ test('a server stands still for three leases in the middle of everything', {
     for (;;) {
       const { data } = await json(`${other.url}/v1/admin/replicas`);
       // biome-ignore lint/suspicious/noExplicitAny: rows of a list
-      const found = data.find((replica: any) => !replica.self);
+      const found = data.find((replica: any) => !replica.is_this);
       if (found === undefined || found.lease_seconds < -2 * leaseSeconds) break;
       await setTimeout(50);
     }
