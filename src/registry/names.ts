@@ -59,23 +59,10 @@ export const everyName = { tenant: '', name: '' };
 const lostCommitMs = 60_000;
 
 export function names(parts: NamesParts) {
-  const { database, timers } = parts;
+  const { database } = parts;
   const tables: NameTables = { adapters: adapterTable(database), aliases: aliasTable(database) };
   const { use, renew, forget, forgetAll } = memory(parts, tables);
-  /** A commit may have come whose answer was lost. Where servers tell each other, they hear of it before that. */
-  const whenAble = (forgetIt: () => void): void => {
-    timers.after(lostCommitMs, () => {
-      read(parts, tables, everyName.tenant, [everyName.name]).then(forgetIt, () => whenAble(forgetIt));
-    });
-  };
-  const afterFailure = (error: unknown, forgetIt: () => void): void => {
-    // What is known is served for as long as the database is away.
-    if (isAway(error)) whenAble(forgetIt);
-    else {
-      forgetIt();
-      if (!isRefusal(error)) timers.after(lostCommitMs, forgetIt);
-    }
-  };
+  const afterFailure = failures(parts, tables);
   return {
     ...tables,
     use,
@@ -87,15 +74,10 @@ export function names(parts: NamesParts) {
       read(parts, tables, tenant, asked.filter(isAdapterName)),
     /** Of all versions with this content; others are told of their names. @returns those that it changed */
     async setState(digest: string, from: string, to: string): Promise<VersionKey[]> {
-      const work = async (transaction: Database) => {
-        const changed = await adapterTable(transaction).setState(digest, from, to);
-        const told = new Map(changed.map(({ tenant, name }) => [`${name}\n${tenant}`, { tenant, name }]));
-        const all = told.size > toldMax ? [everyName] : told.values();
-        for (const one of all) await tell(transaction, { kind: 'adapter', ...one });
-        return changed;
-      };
       try {
-        const changed = await database.transaction().execute(work);
+        const changed = await database
+          .transaction()
+          .execute((transaction) => setStateAndTell(transaction, digest, from, to));
         for (const { tenant, name } of changed) forget(tenant, name);
         return changed;
       } catch (error) {
@@ -133,31 +115,73 @@ export function names(parts: NamesParts) {
   };
 }
 
+async function setStateAndTell(transaction: Database, digest: string, from: string, to: string) {
+  const changed = await adapterTable(transaction).setState(digest, from, to);
+  const told = new Map(changed.map(({ tenant, name }) => [`${name}\n${tenant}`, { tenant, name }]));
+  const all = told.size > toldMax ? [everyName] : told.values();
+  for (const one of all) await tell(transaction, { kind: 'adapter', ...one });
+  return changed;
+}
+
+/** What becomes of memory after a change that failed: it may have come to the database all the same. */
+function failures(parts: NamesParts, tables: NameTables) {
+  const { timers } = parts;
+  /** A commit may have come whose answer was lost. Where servers tell each other, they hear of it before that. */
+  const whenAble = (forgetIt: () => void): void => {
+    timers.after(lostCommitMs, () => {
+      read(parts, tables, everyName.tenant, [everyName.name]).then(forgetIt, () => whenAble(forgetIt));
+    });
+  };
+  return (error: unknown, forgetIt: () => void): void => {
+    // What is known is served for as long as the database is away.
+    if (isAway(error)) whenAble(forgetIt);
+    else {
+      forgetIt();
+      if (!isRefusal(error)) timers.after(lostCommitMs, forgetIt);
+    }
+  };
+}
+
+/** Names that are being read: whoever asks for one meanwhile waits for the same reading. */
+function readings(parts: NamesParts, tables: NameTables) {
+  const running = new Map<string, Reading>();
+  return {
+    get: (key: string) => running.get(key),
+    begin(key: string, tenant: string, name: string): Reading {
+      const named = read(parts, tables, tenant, [name]).then((found) => found.get(name));
+      const now: Reading = { named, isCurrent: true, waiting: 0 };
+      running.set(key, now);
+      return now;
+    },
+    leave(key: string, now: Reading): void {
+      now.waiting--;
+      if (now.waiting === 0 && running.get(key) === now) running.delete(key);
+    },
+    forget(key: string): void {
+      const now = running.get(key);
+      if (now !== undefined) now.isCurrent = false;
+      running.delete(key);
+    },
+    forgetAll(): void {
+      for (const now of running.values()) now.isCurrent = false;
+      running.clear();
+    },
+  };
+}
+
 function memory(parts: NamesParts, tables: NameTables) {
   const { kept } = parts;
   const known = new LRUCache<string, Named>({
     maxSize: kept,
     sizeCalculation: ({ versions, aliases }) => Math.min(1 + versions.length + aliases.size, kept),
   });
-  const reading = new Map<string, Reading>();
+  const reading = readings(parts, tables);
   const keyOf = (tenant: string, name: string) => `${name}\n${tenant}`;
-
-  const begin = (key: string, tenant: string, name: string): Reading => {
-    const named = read(parts, tables, tenant, [name]).then((found) => found.get(name));
-    const now: Reading = { named, isCurrent: true, waiting: 0 };
-    reading.set(key, now);
-    return now;
-  };
-
-  const leave = (key: string, now: Reading): void => {
-    now.waiting--;
-    if (now.waiting === 0 && reading.get(key) === now) reading.delete(key);
-  };
 
   const useRead = async <T>(tenant: string, name: string, work: (named: Named | undefined) => T): Promise<T> => {
     const key = keyOf(tenant, name);
     for (;;) {
-      const now = reading.get(key) ?? begin(key, tenant, name);
+      const now = reading.get(key) ?? reading.begin(key, tenant, name);
       now.waiting++;
       try {
         const named = await now.named;
@@ -166,7 +190,7 @@ function memory(parts: NamesParts, tables: NameTables) {
         if (named !== undefined) known.set(key, named);
         return work(named);
       } finally {
-        leave(key, now);
+        reading.leave(key, now);
       }
     }
   };
@@ -184,7 +208,7 @@ function memory(parts: NamesParts, tables: NameTables) {
     /** Reads the name anew. What was known of it before stays where that cannot be done. */
     async renew(tenant: string, name: string): Promise<void> {
       const key = keyOf(tenant, name);
-      const now = begin(key, tenant, name);
+      const now = reading.begin(key, tenant, name);
       now.waiting++;
       try {
         const named = await now.named;
@@ -192,20 +216,17 @@ function memory(parts: NamesParts, tables: NameTables) {
         if (named === undefined) known.delete(key);
         else known.set(key, named);
       } finally {
-        leave(key, now);
+        reading.leave(key, now);
       }
     },
     forget(tenant: string, name: string): void {
       const key = keyOf(tenant, name);
       known.delete(key);
-      const now = reading.get(key);
-      if (now !== undefined) now.isCurrent = false;
-      reading.delete(key);
+      reading.forget(key);
     },
     forgetAll(): void {
       known.clear();
-      for (const now of reading.values()) now.isCurrent = false;
-      reading.clear();
+      reading.forgetAll();
     },
   };
 }
