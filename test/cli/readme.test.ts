@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import test from 'node:test';
+import { unanswered, unasked } from '../readme/blocks.ts';
 
 const read = (file: string) => readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8');
 const { scripts, bin } = JSON.parse(read('package.json')) as {
@@ -32,4 +33,9 @@ test('the start prints the same request as the README', () => {
   const body = `'{"prompt":"The capital of France is","max_tokens":8,"temperature":0}'`;
   assert.ok(read('README.md').includes(body));
   assert.ok(read('src/cli/start-report.ts').includes(body));
+});
+
+test('each shell block of a first visit has an answer that CI looks for', () => {
+  assert.deepEqual(unanswered(), []);
+  assert.deepEqual(unasked(), []);
 });
