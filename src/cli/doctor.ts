@@ -6,14 +6,14 @@ import { existsSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { availableParallelism, freemem } from 'node:os';
 import { dirname } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { type Config, cudaDir, environmentForChildren } from '../config.ts';
+import type { Config } from '../config.ts';
 import type { ModelFiles } from '../core/base-model.ts';
 import { parseDevice } from '../core/device.ts';
 import { describeMemory, describeParts } from '../core/memory-plan.ts';
 import { memoryLimit, planFor } from '../main/memory.ts';
 import { modelSources } from '../main/model.ts';
+import { probe } from '../main/probe-device.ts';
 import { resolveModel } from '../models/resolve.ts';
 import { portProblem, urlOf } from '../server/http/address.ts';
 import { makeDataDir } from '../storage/data-dir.ts';
@@ -84,24 +84,6 @@ function checkNode(): Finding {
   const found = `${process.versions.node}, ${process.platform}-${process.arch}, ${availableParallelism()} threads`;
   if (Number.parseInt(process.versions.node, 10) >= 24) return ok(found);
   return failed(found, 'Lorikeet runs on Node 24 or newer; `npm start` brings its own.');
-}
-
-type Probed =
-  | { readonly name: string; readonly providers: string[]; readonly library: string; readonly freeBytes: number | null }
-  | { readonly error: string };
-
-/** In a process of its own: loading native code can end a process. */
-async function probe({ ortLibrary: library, dataDir }: Config, device: string): Promise<Probed> {
-  const program = fileURLToPath(new URL('../runtime/probe.ts', import.meta.url));
-  const asked = JSON.stringify({ library, device, cudaDir: cudaDir(dataDir) });
-  try {
-    const options = { timeout: probeMs, env: environmentForChildren() };
-    const { stdout } = await execute(process.execPath, [program, asked], options);
-    return JSON.parse(stdout) as Probed;
-  } catch (error) {
-    const { signal, code } = error as { signal?: string; code?: unknown };
-    return { error: `the library ended the process (${signal ?? code})` };
-  }
 }
 
 async function checkRuntime(config: Config): Promise<Finding> {

@@ -102,6 +102,8 @@ const verbs: Readonly<Record<string, Verb>> = {
     if (revoked && before !== null) await note(stores, 'keys.revoke', before, await stores.keys.find(prefix));
     if (json) printJson({ prefix, revoked });
     else print(revoked ? `${prefix} is revoked.` : `There is no valid key ${prefix}.`);
+    const isClosed = revoked && !json && (await stores.keys.list()).every(({ revokedAt }) => revokedAt !== null);
+    if (isClosed) print('No key is left, and the server stays closed: `lorikeet keys create` makes another one.');
     return revoked ? exitCodes.ok : exitCodes.failed;
   },
 };

@@ -7,7 +7,7 @@ import type { FileObject } from '../server/schemas/files.ts';
 import type { Job } from '../server/schemas/fine-tuning.ts';
 import { askServer, type Server, ServerRefusal } from './ask-server.ts';
 import { type Command, exitCodes, type Invocation, UsageError } from './command.ts';
-import { choices, hyperparametersOf, numberOf } from './jobs/choices.ts';
+import { choices, hyperparametersOf, inFlags, numberOf } from './jobs/choices.ts';
 import { followJob, howToGoOn } from './jobs/follow.ts';
 
 export const trainCommand: Command = {
@@ -39,7 +39,10 @@ export const trainCommand: Command = {
       training_file: training_file.id,
       ...(validation === null ? {} : { validation_file: validation.id }),
     };
-    const answer = await server.post('/v1/fine_tuning/jobs', { ...files, ...rest });
+    const answer = await server.post('/v1/fine_tuning/jobs', { ...files, ...rest }).catch((error) => {
+      if (!(error instanceof ServerRefusal)) throw error;
+      throw new ServerRefusal(error.status, error.code, inFlags(error.message));
+    });
     const job = (await answer.json()) as Job;
     if (flags.detach === true) {
       if (json) printJson(job);

@@ -143,6 +143,7 @@ function defineSequence({ seconds, sizes, count }: Definitions): Metrics['sequen
   const queue = seconds('request_queue_time', 'Time a sequence waited for a slot');
   const prefill = seconds('request_prefill_time', 'Time from leaving the queue to the first token');
   const decode = seconds('request_decode_time', 'Time from the first token to the last');
+  const perToken = seconds('request_time_per_output_token', 'Mean gap between tokens of a sequence', tokenSeconds);
   const inference = seconds('request_inference_time', 'Time from leaving the queue to the last token');
   const maxTokens = sizes('request_params_max_tokens', 'max_tokens of a request');
   const e2e = seconds('e2e_request_latency', 'From the arrival of a request to the end of a sequence');
@@ -157,6 +158,7 @@ function defineSequence({ seconds, sizes, count }: Definitions): Metrics['sequen
     queue(sequence.timings.queueMs);
     prefill(sequence.timings.prefillMs);
     decode(sequence.timings.decodeMs);
+    if (sequence.completionTokens > 1) perToken(sequence.timings.decodeMs / (sequence.completionTokens - 1));
     inference(sequence.timings.prefillMs + sequence.timings.decodeMs);
     maxTokens(sequence.maxTokens);
     e2e(sequence.e2eMs);

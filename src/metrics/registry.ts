@@ -31,7 +31,11 @@ export type MetricsRegistry = {
 export function metricsRegistry(options: { processMetrics: boolean }): MetricsRegistry {
   const registry = new Registry();
   const registers = [registry];
-  if (options.processMetrics) collectDefaultMetrics({ register: registry });
+  if (options.processMetrics) {
+    collectDefaultMetrics({ register: registry });
+    // Gauges whose names end as a counter's: the sums of the labelled ones beside them.
+    for (const kind of ['resources', 'handles', 'requests']) registry.removeSingleMetric(`nodejs_active_${kind}_total`);
+  }
   return {
     counter({ name, help, labels }) {
       const counter = new Counter({ name, help, labelNames: [...labels], registers });

@@ -18,6 +18,7 @@ export const vllmAliases: readonly (readonly [from: string, to: string])[] = [
   ['lorikeet_sequences_finished_total', 'vllm:request_success_total'],
   ['lorikeet_time_to_first_token_seconds', 'vllm:time_to_first_token_seconds'],
   ['lorikeet_inter_token_latency_seconds', 'vllm:inter_token_latency_seconds'],
+  ['lorikeet_request_time_per_output_token_seconds', 'vllm:request_time_per_output_token_seconds'],
   ['lorikeet_e2e_request_latency_seconds', 'vllm:e2e_request_latency_seconds'],
   ['lorikeet_request_queue_time_seconds', 'vllm:request_queue_time_seconds'],
   ['lorikeet_request_prefill_time_seconds', 'vllm:request_prefill_time_seconds'],
@@ -25,6 +26,7 @@ export const vllmAliases: readonly (readonly [from: string, to: string])[] = [
   ['lorikeet_request_inference_time_seconds', 'vllm:request_inference_time_seconds'],
   ['lorikeet_request_prompt_tokens', 'vllm:request_prompt_tokens'],
   ['lorikeet_request_generation_tokens', 'vllm:request_generation_tokens'],
+  ['lorikeet_request_generation_tokens', 'vllm:request_max_num_generation_tokens'],
   ['lorikeet_request_params_max_tokens', 'vllm:request_params_max_tokens'],
 ];
 

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -6,6 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { json as readJson } from 'node:stream/consumers';
 import test, { after, type TestContext } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { cliIn } from '../helpers/run-cli.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'lorikeet-cli-'));
@@ -84,7 +87,10 @@ test('keys are made, listed without their secret, and revoked once', async () =>
   const listed = await run(['keys', 'list'], { env });
   assert.match(listed.stdout, new RegExp(`^${prefix} +acme +generate,metrics`));
   assert.ok(!listed.stdout.includes(key.slice(-20)));
-  assert.equal((await run(['keys', 'revoke', prefix], { env })).code, 0);
+  const revoked = await run(['keys', 'revoke', prefix], { env });
+  assert.equal(revoked.code, 0);
+  // Whoever takes the last key away is told that this opens nothing.
+  assert.match(revoked.stdout, /is revoked\.\nNo key is left, and the server stays closed/);
   assert.equal((await run(['keys', 'revoke', prefix], { env })).code, 1);
   assert.equal((await run(['keys', 'create', '--scopes', 'everything'], { env })).code, 2);
   // That may be no more than it says; the first key of a server closes it to its owner as well.
@@ -184,4 +190,18 @@ test('generate says what went wrong: refused, failed in the middle, cut off, not
   const absent = await run(['generate', 'x', '--url', 'http://127.0.0.1:1']);
   assert.equal(absent.code, 3);
   assert.match(absent.stderr, /No server answers .*`npm start`/);
+});
+
+test('a device that is not there is told before a model is fetched for it', async () => {
+  const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+  const args = ['serve', '--device', 'cuda:99', '--model', 'hf:no/where', '--port', '0'];
+  const env = { ...process.env, LORIKEET_DATA_DIR: join(folder, 'device'), HF_HOME: folder, HF_HUB_OFFLINE: '1' };
+  const failed = promisify(execFile)(process.execPath, [main, ...args], { env, timeout: 120_000 });
+  const { stderr, code } = await failed.then(
+    () => assert.fail('it serves'),
+    (error: { stderr: string; code: number }) => error,
+  );
+  assert.equal(code, 1);
+  assert.match(stderr, /^lorikeet: The device cuda(:99)? is not available/m);
+  assert.doesNotMatch(stderr, /no\/where/);
 });

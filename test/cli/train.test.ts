@@ -99,6 +99,9 @@ test('a refusal comes in the words of the server; a wrong command line is one li
   assert.deepEqual([bad.code, bad.stdout], [1, '']);
   assert.match(bad.stderr, /^lorikeet: \S+bad\.jsonl: Line 1 is refused: .*\n.*\n$/);
   assert.match(bad.stderr, /\nEach line is JSON: .* \(file_invalid\)\n$/);
+  const wrong = await ask('train', rows, '--r', '0', '--max-steps', '2.5');
+  assert.deepEqual([wrong.code, wrong.stdout], [1, '']);
+  assert.match(wrong.stderr, /^lorikeet: --(r|max-steps) must be .* \(invalid_parameter\)\n$/);
   const failed = await ask('train', rows, ...brief);
   assert.equal(failed.code, 1);
   assert.match(failed.stdout, /^ftjob-\w+ failed: So it is\.\n$/);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createMetrics } from '../../src/metrics/metrics.ts';
+import { createMetrics, type Metrics } from '../../src/metrics/metrics.ts';
 import { aliasText, vllmAliases } from '../../src/metrics/vllm-aliases.ts';
 
 const line = /^[a-z_]+[a-z0-9_:]*(\{([a-z_]+="(\\.|[^"\\])*",?)+\})? (-?[\d.e+-]+|\+Inf|NaN)$/i;
@@ -13,6 +13,19 @@ const reading = {
 const plannedParts = {
   ...{ base: 100, engine: 20, server: 30, kv: 4096, prefixes: 5, pages: 6, adapters: 7, merges: 8, trainer: 9 },
 };
+
+function readNothing(metrics: Metrics): void {
+  metrics.readEngine(() => ({
+    running: 0,
+    waiting: 0,
+    kvUsage: 0,
+    kvRowTokens: 512,
+    kvRows: 16,
+    restarts: 0,
+    ready: false,
+  }));
+  metrics.readAdapters(() => reading);
+}
 
 test('the text is well formed, every series under its help and type, no name twice', async () => {
   const memory = { limitBytes: 2 ** 31, parts: plannedParts };
@@ -77,16 +90,22 @@ test('an alias keeps values and labels under the other name', () => {
 
 test('times are recorded in seconds', async () => {
   const metrics = createMetrics({ modelName: 'm', processMetrics: false });
-  metrics.readEngine(() => ({
-    running: 0,
-    waiting: 0,
-    kvUsage: 0,
-    kvRowTokens: 512,
-    kvRows: 16,
-    restarts: 0,
-    ready: false,
-  }));
-  metrics.readAdapters(() => reading);
+  readNothing(metrics);
   metrics.firstToken(1500);
   assert.match(await metrics.text(null), /^lorikeet_time_to_first_token_seconds_sum 1\.5$/m);
+});
+
+test('no gauge of the process is named as a counter is, and each request has its mean gap between tokens', async () => {
+  const metrics = createMetrics({ modelName: 'm' });
+  readNothing(metrics);
+  metrics.sequenceFinished({
+    ...{ reason: 'stop', promptTokens: 3, completionTokens: 5, cachedTokens: 0, e2eMs: 50, maxTokens: 8 },
+    timings: { queueMs: 0, prefillMs: 10, decodeMs: 40 },
+  });
+  const text = await metrics.text(null);
+  const wrong = [...text.matchAll(/^# TYPE (\S+_total) (?!counter)/gm)].map(([, name]) => name);
+  assert.deepEqual(wrong, []);
+  assert.match(text, /^nodejs_active_handles\{/m);
+  assert.match(text, /^vllm:request_time_per_output_token_seconds_sum\{model_name="m"\} 0\.01$/m);
+  assert.match(text, /^vllm:request_max_num_generation_tokens_sum\{model_name="m"\} 5$/m);
 });

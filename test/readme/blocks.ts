@@ -19,7 +19,7 @@ const answers: readonly (readonly [typed: string, answer: RegExp])[] = [
   ['adapters merge pirate', /^ *state +merged$/m],
   ['/metrics', /^vllm:lora_requests_info/m],
   ['adapters push adapters/pirate --name my/adapter', /^my\/adapter@1 is ready/m],
-  ['/v1/adapters -F', /"id":"my\/adapter@2"/],
+  ['/v1/adapters -F', /"id":"my\/adapter@1"/],
   ['--format gguf', /merged in is pirate\.gguf/],
   ['--format safetensors', /merged in is pirate-hf/],
   ['adapters analyse pirate', /^q_proj/m],

@@ -1,9 +1,10 @@
 // Types what the README tells a first visitor to type: each of its shell blocks, word by word, in a folder where
 // `npm start` has been run, against the server that runs there; then looks at what came out.
 //
-//     node scripts/run.js test/readme/first-visit.ts http://127.0.0.1:8080 [--keys]
+//     node scripts/run.js test/readme/first-visit.ts http://127.0.0.1:8080 [--keys] [--only text]
 //
 // --keys: only the block that makes keys, which closes the server to callers without one; else all other blocks.
+// --only: of them those in which the text stands.
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -12,7 +13,7 @@ import { type Block, blocksOf } from './blocks.ts';
 
 const { values: flags, positionals } = parseArgs({
   allowPositionals: true,
-  options: { keys: { type: 'boolean', default: false } },
+  options: { keys: { type: 'boolean', default: false }, only: { type: 'string', default: '' } },
 });
 const [url] = positionals;
 if (!url) throw new Error('The address of a running server is missing.');
@@ -46,7 +47,8 @@ function run({ text }: Block): string {
   return stdout;
 }
 
-for (const block of blocksOf('first visit').filter(({ text }) => text.includes('keys create') === flags.keys)) {
+const isWanted = ({ text }: Block) => text.includes('keys create') === flags.keys && text.includes(flags.only);
+for (const block of blocksOf('first visit').filter(isWanted)) {
   const out = run(block);
   for (const [typed, answer] of block.shows) assert.match(out, answer, `what \`${typed}\` should say`);
 }

@@ -385,6 +385,23 @@ test('a wrong parameter is named by its path', async (t) => {
       'messages[0].content[0]',
       /parts of type "image_url" are not supported/,
     ],
+    [
+      url,
+      {
+        messages: [
+          {
+            role: 'user',
+            content: [
+              { type: 'text', text: 'x' },
+              { type: 'image_url', image_url: {} },
+            ],
+          },
+        ],
+      },
+      'messages[0].content[1]',
+      /parts of type "image_url" are not supported/,
+    ],
+    [url, { messages: [{ role: 'user', content: [{ type: 'text' }] }] }, 'messages[0].content[0].text', /required/],
     [url, { ...prompt, logit_bias: { x: 1 } }, 'logit_bias.x', /not one that it takes/],
     [url, { ...prompt, logit_bias: { 99999: 1 } }, 'logit_bias[99999]', /vocabulary/],
     [url, { ...prompt, logit_bias: { 5: 101 } }, 'logit_bias[5]', /<= 100/],

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { examples } from '../../src/server/schemas/examples.ts';
 import { alone } from '../../src/storage/replicas/changes.ts';
 import { testApp } from '../helpers/app.ts';
 
@@ -153,6 +154,40 @@ test('what may be left out may be null, in the description as in the validator, 
     payload: { disabled: null, quota: { merges: null, weight: 2 } },
   });
   assert.deepEqual([answer.statusCode, answer.json().quota], [200, { weight: 2 }]);
+});
+
+test('each operation has a name of its own, and each body that the description shows works as it stands', async (t) => {
+  const { app, post } = await testApp(t);
+  const { paths } = (await app.inject('/openapi.json')).json();
+  const operations = Object.values(paths as Record<string, Record<string, { operationId: string }>>).flatMap(
+    (methods) => Object.values(methods).map(({ operationId }) => operationId),
+  );
+  assert.ok(operations.includes('postV1ChatCompletions'));
+  assert.deepEqual(
+    operations.filter((id, i) => !/^[a-z][A-Za-z0-9]+$/.test(id) || operations.indexOf(id) !== i),
+    [],
+  );
+  for (const [path, example] of Object.entries(examples)) {
+    assert.deepEqual(paths[path].post.requestBody.content['application/json'].example, example, path);
+    const { statusCode, body } = await post(path, example);
+    assert.equal(statusCode, 200, `${path}: ${body}`);
+  }
+});
+
+test('the root says what this is, and leads a browser to the console', async (t) => {
+  const { app } = await testApp(t);
+  const { version, ...rest } = (await app.inject('/')).json();
+  assert.match(version, /^\d+\.\d+\.\d+/);
+  assert.deepEqual(rest, {
+    ...{ name: 'lorikeet', model: 'tiny', docs: '/docs', openapi: '/openapi.json', console: '/console/' },
+  });
+  for (const address of [rest.docs, rest.openapi, rest.console]) {
+    assert.equal((await app.inject(address)).statusCode, 200, address);
+  }
+  const led = await app.inject({ url: '/', headers: { accept: 'text/html,application/xhtml+xml,*/*;q=0.8' } });
+  assert.deepEqual([led.statusCode, led.headers.location], [302, '/console/']);
+  const closed = await testApp(t, { deps: { hasDocs: false } });
+  assert.deepEqual(Object.keys((await closed.app.inject('/')).json()), ['name', 'version', 'model', 'console']);
 });
 
 test('the page for people comes with all its assets', async (t) => {

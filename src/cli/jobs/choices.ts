@@ -36,6 +36,14 @@ export const choices: Readonly<Record<string, Choice>> = {
   recompute: { field: 'recompute', kind: 'on', placeholder: null, help: 'less memory, more time' },
 };
 
+/** What the server says of a hyperparameter, with the flag's name in place of its own. */
+export function inFlags(message: string): string {
+  return message.replace(/method\.supervised\.hyperparameters\.(\w+)/g, (whole, field: string) => {
+    const [flag] = Object.entries(choices).find(([, choice]) => choice.field === field) ?? [];
+    return flag === undefined ? whole : `--${flag}`;
+  });
+}
+
 /** The server checks the values; here they only become numbers and lists. Throws UsageError. */
 export function hyperparametersOf({ flags }: Invocation): Record<string, unknown> {
   const entries = Object.entries(choices).flatMap(([flag, choice]) => {

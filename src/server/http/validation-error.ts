@@ -37,15 +37,15 @@ export function validationError(findings: readonly FastifySchemaValidationError[
 
 /** A part of a message that is no text: by its type, whatever else the schema misses in it. */
 function unsupportedPart(findings: readonly Finding[]): LorikeetError | null {
-  const found = findings.find(
-    ({ keyword, instancePath, data }) =>
-      keyword === 'const' && /^\/messages\/\d+\/content\/\d+\/type$/.test(instancePath) && typeof data === 'string',
-  );
-  if (found === undefined) return null;
-  const param = toPath(found.instancePath).replace(/\.type$/, '');
-  const type = JSON.stringify(found.data).slice(0, 60);
-  const message = `${param}: parts of type ${type} are not supported; text parts are.`;
-  return new LorikeetError('unsupported_parameter', { message, param });
+  for (const { keyword, instancePath, data } of findings) {
+    const [, part, member] = /^(\/messages\/\d+\/content\/\d+)(\/type)?$/.exec(instancePath) ?? [];
+    const type = member !== undefined && keyword === 'const' ? data : (data as { type?: unknown } | null)?.type;
+    if (part === undefined || typeof type !== 'string' || type === 'text') continue;
+    const param = toPath(part);
+    const message = `${param}: parts of type ${JSON.stringify(type).slice(0, 60)} are not supported; text parts are.`;
+    return new LorikeetError('unsupported_parameter', { message, param });
+  }
+  return null;
 }
 
 /**

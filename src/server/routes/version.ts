@@ -1,4 +1,5 @@
-// GET /version and /ping, which load balancers and scripts written for vLLM ask.
+// GET /, which says what this is and leads on; GET /version and /ping, which load balancers and scripts written for
+// vLLM ask.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from '@fastify/type-provider-typebox';
@@ -7,6 +8,18 @@ import type { Services } from '../services.ts';
 
 const tags = ['operation'];
 const config = { scope: 'none' } as const;
+const Welcome = Type.Object({
+  name: Type.Literal('lorikeet'),
+  version: Type.String(),
+  model: Type.String(),
+  docs: Type.Optional(Type.String({ description: 'Addresses on this server.' })),
+  openapi: Type.Optional(Type.String()),
+  console: Type.String(),
+});
+const welcome = {
+  ...{ tags, summary: 'What this is; a browser is led to the console', security: [] },
+  response: { 200: Welcome, 302: { description: 'To the console.', type: 'null' } },
+};
 const version = {
   ...{ tags, summary: 'The version of this server', security: [] },
   response: { 200: Type.Object({ version: Type.String() }) },
@@ -17,8 +30,16 @@ const ping = {
 };
 
 export const versionRoute =
-  (_services: Services): FastifyPluginAsyncTypebox =>
+  ({ model }: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
+    app.get('/', { config, schema: welcome }, async ({ headers }, reply) => {
+      if (headers.accept?.includes('text/html')) return reply.redirect('/console/', 302);
+      return {
+        ...{ name: 'lorikeet' as const, version: packageVersion, model: model.name },
+        ...(app.hasRoute({ method: 'GET', url: '/openapi.json' }) ? { docs: '/docs', openapi: '/openapi.json' } : {}),
+        console: '/console/',
+      };
+    });
     app.get('/version', { config, schema: version }, async () => ({ version: packageVersion }));
     app.route({
       method: ['GET', 'POST'],

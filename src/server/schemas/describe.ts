@@ -15,7 +15,8 @@ type Fields = { properties?: Record<string, unknown>; required?: readonly string
 
 /** An operation of OpenAPI, as far as routes change it. */
 export type Operation = {
-  requestBody?: { required?: boolean; content: Record<string, { schema: Record<string, unknown> }> };
+  operationId?: string;
+  requestBody?: { required?: boolean; content: Record<string, { schema: Record<string, unknown>; example?: object }> };
 };
 
 /** The caller's own JSON: a schema or a file, in which null is a value. */

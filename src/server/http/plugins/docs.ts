@@ -6,6 +6,7 @@ import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance } from 'fastify';
 import { nullIsAbsent, type Operation } from '../../schemas/describe.ts';
+import { examples } from '../../schemas/examples.ts';
 import { takesGzip } from '../takes-gzip.ts';
 
 const info = {
@@ -38,8 +39,11 @@ export function addDocs(app: FastifyInstance): void {
   app.register(swagger, {
     transformObject(document) {
       const { openapiObject } = document as { openapiObject: { paths: Record<string, Record<string, Operation>> } };
-      for (const operation of Object.values(openapiObject.paths).flatMap((methods) => Object.values(methods))) {
-        nullIsAbsent(operation);
+      for (const [path, methods] of Object.entries(openapiObject.paths)) {
+        for (const [method, operation] of Object.entries(methods)) {
+          nullIsAbsent(operation);
+          name(operation, method, path);
+        }
       }
       for (const { path, method, describe } of described) describe(openapiObject.paths[path]![method]!);
       return openapiObject;
@@ -81,6 +85,15 @@ export function addDocs(app: FastifyInstance): void {
 }
 
 type Packed = { readonly plain: Buffer; readonly packed: Buffer };
+
+/** Names for those who make clients of the description, and a body that works as it stands. */
+function name(operation: Operation, method: string, path: string): void {
+  const words = path.split(/[^A-Za-z0-9]+/).filter((word) => word !== '');
+  operation.operationId = [method, ...words.map((word) => word[0]!.toUpperCase() + word.slice(1))].join('');
+  const example = method === 'post' ? examples[path] : undefined;
+  const json = operation.requestBody?.content['application/json'];
+  if (example !== undefined && json !== undefined) json.example = example;
+}
 
 /** The console asks for it at its start, and packed it is a twentieth. */
 async function pack(document: object): Promise<Packed> {
