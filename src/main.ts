@@ -13,7 +13,6 @@ import { assertPortFree, closeServer, createServer, listen, listenWithMetrics, s
 import { planFor } from './main/memory.ts';
 import { startAutoMerge, startMerges } from './main/merges.ts';
 import { findModel } from './main/model.ts';
-import { assertDeviceThere } from './main/probe-device.ts';
 import { aborted, type StartReport, timedPhases, unlessStopped } from './main/start-report.ts';
 import { startStoreSweep } from './main/store-sweep.ts';
 import { closeOrOpen, startService } from './main/tenants.ts';
@@ -46,7 +45,6 @@ export async function serve(loaded: LoadedConfig, report: StartReport, asked: Ab
   const tenancy = await openTenancy(database, systemClock, changes);
   const hasKeys = await closeOrOpen(config, tenancy, report);
   await assertPortFree(config);
-  await unlessStopped(stop, assertDeviceThere(config));
   phase('data', config.dataDir);
 
   const files = await unlessStopped(stop, findModel(config, report));

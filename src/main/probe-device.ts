@@ -7,7 +7,7 @@ import { type Config, cudaDir, environmentForChildren } from '../config.ts';
 import { parseDevice } from '../core/device.ts';
 import { LorikeetError } from '../core/errors.ts';
 
-export type Probed =
+type Probed =
   | { readonly name: string; readonly providers: string[]; readonly library: string; readonly freeBytes: number | null }
   /** `isSaid`: by the library; else the process that loaded it ended. */
   | { readonly error: string; readonly isSaid: boolean };

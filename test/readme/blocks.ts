@@ -32,22 +32,22 @@ const answers: readonly (readonly [typed: string, answer: RegExp])[] = [
 /** How blocks begin that no first visit types: the start itself, and what CI tries in steps of its own. */
 const elsewhere = ['npm start', 'npm test'];
 
-export const readme = (): string => readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
+const readme = (): string => readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
 
-/** All shell blocks, or those of a first visit. */
-export function blocksOf(which: 'all' | 'first visit'): Block[] {
+/** Those of a first visit. */
+export function blocksOf(): Block[] {
   const texts = [...readme().matchAll(/^```sh\n(.*?)^```$/gms)].map(([, text]) => text!);
-  const blocks = texts.map((text) => ({ text, shows: answers.filter(([typed]) => text.includes(typed)) }));
-  if (which === 'all') return blocks;
-  return blocks.filter(({ text }) => !elsewhere.some((start) => text.startsWith(start)));
+  return texts
+    .filter((text) => !elsewhere.some((start) => text.startsWith(start)))
+    .map((text) => ({ text, shows: answers.filter(([typed]) => text.includes(typed)) }));
 }
 
 /** Parts that no block has any more. */
 export const unasked = (): string[] =>
-  answers.map(([typed]) => typed).filter((typed) => !blocksOf('first visit').some(({ text }) => text.includes(typed)));
+  answers.map(([typed]) => typed).filter((typed) => !blocksOf().some(({ text }) => text.includes(typed)));
 
 /** Commands of a first visit whose answers nobody looks at. */
 export const unanswered = (): string[] =>
-  blocksOf('first visit')
+  blocksOf()
     .filter(({ shows }) => shows.length === 0)
     .map(({ text }) => text);

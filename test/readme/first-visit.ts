@@ -48,7 +48,7 @@ function run({ text }: Block): string {
 }
 
 const isWanted = ({ text }: Block) => text.includes('keys create') === flags.keys && text.includes(flags.only);
-for (const block of blocksOf('first visit').filter(isWanted)) {
+for (const block of blocksOf().filter(isWanted)) {
   const out = run(block);
   for (const [typed, answer] of block.shows) assert.match(out, answer, `what \`${typed}\` should say`);
 }
