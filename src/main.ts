@@ -2,13 +2,13 @@
 // reverse at the end. Everything real is made here; everything else is given what it needs.
 
 import { randomUUID } from 'node:crypto';
-import { describeSettings, type LoadedConfig } from './config.ts';
+import { type Config, describeSettings, type LoadedConfig } from './config.ts';
 import { systemClock, systemTimers } from './core/clock.ts';
 import { limits } from './core/limits.ts';
 import { describeMemory } from './core/memory-plan.ts';
 import { measureTraffic } from './jobs/merges/traffic.ts';
 import { addExamples, loadModules, openAdapters } from './main/adapters.ts';
-import { describeEngine, startEngine, startOffline } from './main/engine.ts';
+import { assertDeviceThere, describeEngine, startEngine, startOffline } from './main/engine.ts';
 import { assertPortFree, closeServer, createServer, listen, listenWithMetrics, startTracing } from './main/http.ts';
 import { planFor } from './main/memory.ts';
 import { startAutoMerge, startMerges } from './main/merges.ts';
@@ -47,7 +47,7 @@ export async function serve(loaded: LoadedConfig, report: StartReport, asked: Ab
   await assertPortFree(config);
   phase('data', config.dataDir);
 
-  const files = await unlessStopped(stop, findModel(config, report));
+  const files = await unlessStopped(stop, findServedModel(config, report));
   const memory = await planFor(config, files, (line) => report.line(line));
   phase('model', `${files.name} (${files.source}); ${describeMemory(memory)}`);
   const tokenizer = await loadTokenizer(files, (path) => readGguf(path).metadata);
@@ -99,4 +99,10 @@ export async function serve(loaded: LoadedConfig, report: StartReport, asked: Ab
   await aborted(stop);
   logger.info({ drainSeconds: config.drainSeconds }, 'stopping');
   lost.signal.throwIfAborted();
+}
+
+/** Nothing is fetched for a device that is not there. */
+async function findServedModel(config: Config, report: StartReport) {
+  await assertDeviceThere(config);
+  return await findModel(config, report);
 }

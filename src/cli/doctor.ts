@@ -11,9 +11,9 @@ import type { Config } from '../config.ts';
 import type { ModelFiles } from '../core/base-model.ts';
 import { parseDevice } from '../core/device.ts';
 import { describeMemory, describeParts } from '../core/memory-plan.ts';
+import { probeOf } from '../main/engine.ts';
 import { memoryLimit, planFor } from '../main/memory.ts';
 import { modelSources } from '../main/model.ts';
-import { probe } from '../main/probe-device.ts';
 import { resolveModel } from '../models/resolve.ts';
 import { portProblem, urlOf } from '../server/http/address.ts';
 import { makeDataDir } from '../storage/data-dir.ts';
@@ -87,7 +87,7 @@ function checkNode(): Finding {
 }
 
 async function checkRuntime(config: Config): Promise<Finding> {
-  const found = await probe(config, 'cpu');
+  const found = await probeOf(config, 'cpu');
   if (!('error' in found)) return ok(`${found.name} with ${found.providers.join(', ')}; ${found.library}`);
   return failed(found.error, 'Run `npm ci`, or set LORIKEET_ORT_LIBRARY to a libonnxruntime of your own.');
 }
@@ -104,7 +104,7 @@ async function checkDevice(kind: 'cuda' | 'webgpu', config: Config): Promise<Fin
 }
 
 async function probeDevice(device: string, config: Config, isChosen: boolean): Promise<Finding> {
-  const found = await probe(config, device);
+  const found = await probeOf(config, device);
   if (!('error' in found)) {
     const free = found.freeBytes === null ? '' : `, ${inGiB(found.freeBytes)} free`;
     return ok(`${device} is there${free}; ${found.library}`);

@@ -4,12 +4,14 @@ import { join } from 'node:path';
 import { type Config, cudaDir, environmentForChildren } from '../config.ts';
 import type { ModelFiles, ModelShape } from '../core/base-model.ts';
 import { systemClock, systemTimers } from '../core/clock.ts';
+import { parseDevice } from '../core/device.ts';
 import { LorikeetError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import type { MemoryPlan } from '../core/memory-plan.ts';
 import { engineProcessStarter } from '../protocol/engine-process.ts';
 import type { EngineInfo } from '../protocol/messages.ts';
 import { type OfflineClient, offlineClient } from '../protocol/offline-process.ts';
+import { probe } from '../protocol/probe-device.ts';
 import { type SupervisedEngine, superviseEngine } from '../protocol/supervisor.ts';
 import { defaultSupervisorLimits } from '../protocol/supervisor-options.ts';
 import { mallocEnvironment } from '../runtime/malloc.ts';
@@ -71,6 +73,17 @@ export const startOffline = (model: ModelFiles, log: Logger): OfflineClient =>
     env: { ...mallocEnvironment, ...environmentForChildren() },
     ...{ model, limits, log },
   });
+
+/** Whether a device is there, and with what. */
+export const probeOf = ({ ortLibrary: library, dataDir }: Config, device: string) =>
+  probe({ library, device, cudaDir: cudaDir(dataDir) }, environmentForChildren());
+
+/** Throws `device_unavailable` before a model is fetched for it. What ends a probe is the engine's to say. */
+export async function assertDeviceThere(config: Config): Promise<void> {
+  if (parseDevice(config.device).kind === 'cpu') return;
+  const found = await probeOf(config, config.device);
+  if ('error' in found && found.isSaid) throw new LorikeetError('device_unavailable', { message: found.error });
+}
 
 export function shapeOf({ info }: SupervisedEngine): ModelShape {
   if (info === null) throw new LorikeetError('engine_unavailable');

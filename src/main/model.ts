@@ -5,13 +5,11 @@ import type { Config } from '../config.ts';
 import type { ModelFiles } from '../core/base-model.ts';
 import { type ResolveOptions, resolveModel } from '../models/resolve.ts';
 import { makeDataDir } from '../storage/data-dir.ts';
-import { assertDeviceThere } from './probe-device.ts';
 import type { StartReport } from './start-report.ts';
 
-/** The base model's files, fetched where this machine does not have them, but for no device that is not there. */
+/** The base model's files, fetched where this machine does not have them. */
 export async function findModel(config: Config, report: StartReport): Promise<ModelFiles> {
   makeDataDir(config.dataDir);
-  await assertDeviceThere(config);
   const files = await resolveModel(config.model, {
     ...modelSources(config),
     onProgress: (progress) => report.progress(progress),
