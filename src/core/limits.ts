@@ -51,6 +51,8 @@ export const limits = {
   grammarSymbols: 500_000,
   /** A grammar thread without an answer for so long is replaced: what is within the limits above takes a tenth. */
   grammarAnswerMs: 10_000,
+  /** One that has not begun after so long will not: it loads a vocabulary, which takes a third of a second alone. */
+  grammarStartMs: 60_000,
   /** Compiled grammars that a thread keeps for the next request with the same. */
   grammarPrototypes: 64,
   /** A thread that nobody uses and that has taken more memory than this is ended: it gives none back. */

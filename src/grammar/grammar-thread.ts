@@ -3,7 +3,7 @@
 
 import { Worker } from 'node:worker_threads';
 import { systemTimers, type Timers } from '../core/clock.ts';
-import { LorikeetError } from '../core/errors.ts';
+import { type ErrorCode, LorikeetError } from '../core/errors.ts';
 import { type Grammar, maskWords, type TokenTable } from '../core/grammar.ts';
 import { limits } from '../core/limits.ts';
 import type { GrammarAnswer, GrammarQuestion, GrammarThreadData } from './messages.ts';
@@ -50,6 +50,7 @@ export class GrammarThread {
   readonly #entries = new Map<number, Entry>();
   readonly #current = new Int32Array(new SharedArrayBuffer(4));
   #worker: Worker | null = null;
+  #hasBegun = false;
   /** Answers that are outstanding. */
   #asked = 0;
   #nextId = 1;
@@ -101,6 +102,7 @@ export class GrammarThread {
     this.#worker?.removeAllListeners();
     this.#worker?.terminate();
     this.#worker = null;
+    this.#hasBegun = false;
     this.#asked = 0;
   }
 
@@ -147,7 +149,8 @@ export class GrammarThread {
   }
 
   #take({ id, refused, memoryBytes }: GrammarAnswer): void {
-    this.#asked--;
+    if (id === 0) this.#hasBegun = true;
+    else this.#asked--;
     this.#watch();
     const entry = this.#entries.get(id);
     if (entry !== undefined) {
@@ -176,18 +179,23 @@ export class GrammarThread {
     this.#stopWatch();
     if (this.#asked === 0) return;
     const { timers, answerMsMax } = this.#options;
-    this.#stopWatch = timers.after(answerMsMax, () => this.#replace(`it took longer than ${answerMsMax} ms`));
+    const { grammarStartMs } = limits;
+    this.#stopWatch = this.#hasBegun
+      ? timers.after(answerMsMax, () => this.#replace(`it took longer than ${answerMsMax} ms`))
+      : timers.after(grammarStartMs, () =>
+          this.#replace('No form of an output can be computed now.', 'server_overloaded'),
+        );
   }
 
   /** Refuses what the thread works on, and gives all other matchers to a new one. */
-  #replace(reason: string): void {
+  #replace(reason: string, code: ErrorCode = 'internal_error'): void {
     const culprit = Atomics.load(this.#current, 0);
     this.close();
     const others = [...this.#entries.values()].filter(({ id }) => id !== culprit);
     const faulty = this.#entries.get(culprit);
     if (faulty !== undefined) this.#settle(faulty, tooComplex(reason));
     // It did not even start: a next one will not either.
-    else for (const entry of others) this.#settle(entry, new LorikeetError('internal_error', { message: reason }));
+    else for (const entry of others) this.#settle(entry, new LorikeetError(code, { message: reason }));
     if (faulty === undefined) return;
     // The masks that are there stay: they will be the same.
     for (const entry of others) {

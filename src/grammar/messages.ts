@@ -21,5 +21,5 @@ export type GrammarQuestion =
   | { readonly type: 'accept'; readonly id: number; readonly token: number }
   | { readonly type: 'release'; readonly id: number };
 
-/** To each `create` and `accept`. `refused`: why there is no mask. */
+/** To each `create` and `accept`, and with id 0 when the thread has begun. `refused`: why there is no mask. */
 export type GrammarAnswer = { readonly id: number; readonly refused: string | null; readonly memoryBytes: number };

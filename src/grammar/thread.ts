@@ -19,6 +19,8 @@ const matchers = new Map<number, { readonly matcher: Matcher; readonly words: Ui
 
 let isBroken = false;
 
+parentPort!.postMessage({ id: 0, refused: null, memoryBytes: grammars.memoryBytes } satisfies GrammarAnswer);
+
 parentPort!.on('message', (question: GrammarQuestion) => {
   if (isBroken) return;
   const { id } = question;

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
+import type { Timers } from '../../src/core/clock.ts';
 import type { LorikeetError } from '../../src/core/errors.ts';
 import type { Grammar, TokenTable } from '../../src/core/grammar.ts';
 import { GrammarChecker } from '../../src/grammar/grammar-checker.ts';
@@ -87,6 +88,32 @@ test('what is no grammar, what is not supported and what costs too much is refus
   }
   // None of them has cost the checker its life.
   await checker.check(regex('b+'));
+});
+
+test('a thread that begins late, on a machine that is busy elsewhere, refuses nothing', async (t) => {
+  const entry = new URL('../fixtures/slow-grammar-thread.ts', import.meta.url);
+  const constraint = threadFor(t, { answerMsMax: 3000, entry }).open(regex('ab'));
+  await constraint.ready;
+  assert.deepEqual(allowed(constraint.words), [97]);
+});
+
+test('a thread that never begins is nobody’s fault: what waits is told to come again', async (t) => {
+  let fire = () => {};
+  const timers: Timers = {
+    after(_ms, work) {
+      fire = work;
+      return () => {};
+    },
+  };
+  const entry = new URL('../fixtures/slow-grammar-thread.ts', import.meta.url);
+  const thread = threadFor(t, { timers, entry });
+  const [one, other] = [thread.open(regex('ab')), thread.open(regex('cd'))];
+  fire();
+  for (const { ready } of [one, other]) await assert.rejects(ready, failsWith('server_overloaded'));
+  // The next one has a thread of its own.
+  const next = thread.open(regex('ef'));
+  await next.ready;
+  assert.deepEqual(allowed(next.words), [101]);
 });
 
 for (const fault of ['hang', 'trap']) {
