@@ -92,8 +92,9 @@ export const settingTable = {
   speculation: oneOf(
     'LORIKEET_SPECULATION',
     'on',
-    ['on', 'off'],
-    'on the processor one or two sequences compute ahead what repeats their own text; no text changes',
+    ['on', 'own', 'off'],
+    'on the processor one or two sequences compute ahead what repeats their own text (own: that alone) or earlier ' +
+      "answers of their tenant's; no text changes",
   ),
   shareBasePrefixes: oneOf(
     'LORIKEET_SHARE_BASE_PREFIXES',

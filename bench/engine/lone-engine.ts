@@ -2,6 +2,7 @@
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { loadConfig } from '../../src/config.ts';
+import type { AppliedAdapter } from '../../src/core/adapter.ts';
 import type { ModelFiles } from '../../src/core/base-model.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import type { Grammar } from '../../src/core/grammar.ts';
@@ -15,6 +16,7 @@ export type Asked = {
   readonly prompt: readonly number[];
   readonly params: Partial<SamplingParams>;
   readonly grammar?: Grammar;
+  readonly adapters?: readonly AppliedAdapter[];
 };
 export type Answered = {
   readonly tokens: readonly number[];
@@ -75,11 +77,11 @@ export async function loneEngine(model: ModelFiles, options: Partial<EngineConfi
       return speculation;
     },
     async ask(asked) {
-      const ids = asked.map(({ prompt, params, grammar = null }) => {
+      const ids = asked.map(({ prompt, params, grammar = null, adapters = [] }) => {
         const id = nextId++;
         open.set(id, { addedAt: systemClock.monotonic(), firstMs: Number.NaN, tokens: [] });
         const sampled = { ...defaultSamplingParams, ...params };
-        engine.add({ id, promptTokens: prompt, adapters: [], params: sampled, grammar });
+        engine.add({ id, promptTokens: prompt, adapters, params: sampled, grammar });
         return id;
       });
       while (!engine.idle) {

@@ -15,6 +15,7 @@ export const memoryParts = {
   server: 'server process',
   kv: 'keys and values',
   prefixes: 'known beginnings',
+  texts: 'past texts',
   pages: 'adapter pages',
   adapters: 'adapters',
   merges: 'merged weights',
@@ -60,6 +61,8 @@ export type MemoryNeeds = {
   readonly onDevice: boolean;
   /** Training jobs compute on the processor. */
   readonly trains: boolean;
+  /** Answers are guessed from earlier ones, on the processor. */
+  readonly remembersTexts: boolean;
   readonly chosen: ChosenMemory;
 };
 
@@ -93,8 +96,11 @@ const trainerBytes = 160 * MiB;
 const trainedTokens = 512;
 const trainedFloats = 18;
 
+/** Some hundred answers of each of a hundred tenants, or adapters, that had some lately. */
+const textBytes = 32 * MiB;
+
 /** How what is left is shared out, by weight. */
-const shares = { kv: 4, pages: 2, trainer: 2, adapters: 1, merges: 1, prefixes: 1 } as const;
+const shares = { kv: 4, pages: 2, trainer: 2, adapters: 1, merges: 1, prefixes: 1, texts: 1 } as const;
 type Derived = keyof typeof shares;
 
 const settingOf: Partial<Record<MemoryPart, string>> = {
@@ -133,6 +139,7 @@ export function planMemory(needs: MemoryNeeds): MemoryPlan {
     kv: onDevice ? [0, 0] : [contextBytes, tokenBytes * wantedTokens],
     pages: onDevice ? [0, 0] : [pageBytes * pagesLeast, pageBytes * Math.max(pagesUsual, pagesPerSequence * rows)],
     prefixes: [0, onDevice ? 0 : 256 * MiB],
+    texts: [0, needs.remembersTexts && !onDevice ? textBytes : 0],
     adapters: [64 * MiB, GiB],
     merges: [0, 512 * MiB],
     trainer: [0, needs.trains ? trainerNeeds(shape, needs.weightBytes) : 0],

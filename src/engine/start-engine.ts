@@ -114,6 +114,7 @@ export async function startEngine(
     }),
     // A device's rows of one run have as many new tokens each, and other bits with more of them.
     speculation: config.speculates && runtime.device === null ? 'auto' : 'never',
+    pastTextBytes: config.pastTextBytes ?? 0,
     sharesBasePrefixes,
     clock,
     freshSeed,

@@ -30,7 +30,8 @@ export function startEngine(config: Config, { model, memory, tokenizer, logger }
   const { weightBits, decodeActivations, device, ortLibrary, threads, prefillChunk } = config;
   const { devicePrecision, deviceKernels, kvType, adapterBits } = config;
   const { maxSequences, maxContext, adapterPages } = memory;
-  const { kv: kvBytes, prefixes: prefixBytes, adapters: adapterBytes, merges: mergeBytes } = memory.parts;
+  const { kv: kvBytes, prefixes: prefixBytes, texts: pastTextBytes } = memory.parts;
+  const { adapters: adapterBytes, merges: mergeBytes } = memory.parts;
   return superviseEngine({
     startProcess: engineProcessStarter(new URL('../engine/main.ts', import.meta.url), {
       ...mallocEnvironment,
@@ -44,13 +45,14 @@ export function startEngine(config: Config, { model, memory, tokenizer, logger }
         kvType,
         kvBytes,
         prefixBytes,
+        pastTextBytes,
         adapterBytes,
         adapterPages,
         adapterBits,
         mergeBytes,
       },
       sharesBasePrefixes: config.shareBasePrefixes === 'on',
-      speculates: config.speculation === 'on',
+      speculates: config.speculation !== 'off',
       trainsBeside: config.trainingDevice === device,
       cudaDir: cudaDir(config.dataDir),
       cacheDir: join(config.dataDir, 'weights'),

@@ -39,6 +39,7 @@ export async function planFor(
     kvNumberBytes: config.kvType === 'float32' ? 4 : 2,
     onDevice: parseDevice(config.device).kind !== 'cpu',
     trains: parseDevice(config.trainingDevice).kind === 'cpu',
+    remembersTexts: config.speculation === 'on',
     chosen: {
       maxSequences: config.maxSequences,
       maxContext: config.maxContext,

@@ -20,7 +20,12 @@ export type EngineReading = {
   readonly preemptions?: number;
   /** Prompt tokens looked for among known beginnings, and found, since the engine started; what these take. */
   readonly prefixes?: { readonly queried: number; readonly hit: number; readonly bytes: number };
-  readonly speculation?: { readonly drafts: number; readonly drafted: number; readonly accepted: number };
+  readonly speculation?: {
+    readonly drafts: number;
+    readonly drafted: number;
+    readonly accepted: number;
+    readonly pastTextBytes: number;
+  };
   /** A sequence's rows of keys and values, and how many sequences have some: 0 until the engine is ready. */
   readonly kvRowTokens: number;
   readonly kvRows: number;
@@ -184,12 +189,14 @@ function defineReadings(registry: MetricsRegistry, read: () => EngineReading): v
   define('counter', 'prefix_cache_queries_total', 'Prompt tokens looked for among known beginnings', prefix('queried'));
   define('counter', 'prefix_cache_hits_total', 'Prompt tokens that were not computed again', prefix('hit'));
   define('gauge', 'prefix_cache_bytes', 'Memory of known beginnings of prompts', prefix('bytes'));
-  const ahead = (what: 'drafts' | 'drafted' | 'accepted') => (reading: EngineReading) =>
+  const ahead = (what: keyof NonNullable<EngineReading['speculation']>) => (reading: EngineReading) =>
     reading.speculation?.[what] ?? 0;
   define('counter', 'spec_decode_num_drafts_total', 'Times that tokens were computed ahead', ahead('drafts'));
   define('counter', 'spec_decode_num_draft_tokens_total', 'Tokens computed ahead', ahead('drafted'));
   const right = 'Tokens computed ahead that were the right ones';
   define('counter', 'spec_decode_num_accepted_tokens_total', right, ahead('accepted'));
+  const past = 'Memory of answers that later ones are guessed from';
+  define('gauge', 'spec_decode_past_text_bytes', past, ahead('pastTextBytes'));
   registry.info({
     name: 'lorikeet_cache_config_info',
     help: 'How the KV cache is divided; the value is 1',

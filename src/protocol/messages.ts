@@ -28,6 +28,8 @@ export type EngineConfig = {
   readonly sharesBasePrefixes?: boolean;
   /** Few sequences compute ahead what their own tokens let expect, on the processor; left out: none does. */
   readonly speculates?: boolean;
+  /** Of answers that later ones are guessed from; left out: they are guessed from their own tokens alone. */
+  readonly pastTextBytes?: number;
   /** As in core/device.ts. */
   readonly device: string;
   /** Floats that a device computes with; null or left out: what suits it. The processor takes none. */
@@ -208,7 +210,13 @@ export type EngineStats = {
 };
 
 /** Steps in which a sequence had tokens computed ahead, how many those were, and how many of them were right. */
-export type SpeculationStats = { readonly drafts: number; readonly drafted: number; readonly accepted: number };
+export type SpeculationStats = {
+  readonly drafts: number;
+  readonly drafted: number;
+  readonly accepted: number;
+  /** Memory of answers that later ones are guessed from. */
+  readonly pastTextBytes: number;
+};
 
 export type AdapterStats = {
   /** Adapters in memory, and their bytes. */

@@ -35,7 +35,7 @@ const needs = (more: Partial<MemoryNeeds> = {}, chosen: Partial<ChosenMemory> = 
     kvNumberBytes: 2,
     adapterBits: 16 as const,
   },
-  ...{ onDevice: false, trains: true, chosen: { ...nothing, ...chosen }, ...more },
+  ...{ onDevice: false, trains: true, remembersTexts: true, chosen: { ...nothing, ...chosen }, ...more },
 });
 
 const refused = (work: () => unknown): LorikeetError => {

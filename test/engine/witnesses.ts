@@ -109,6 +109,7 @@ export type WitnessedMerges = {
   readonly bytesMax?: number;
   readonly onMerges?: EngineOptions['onMerges'];
   readonly speculation?: EngineOptions['speculation'];
+  readonly pastTextBytes?: number;
 };
 
 type StepEvent = Extract<EngineEvent, { type: 'step' }>;
@@ -119,7 +120,7 @@ export function witnessedEngine(
   prefillChunk: number,
   storeOf: (time: VirtualTime, wake: () => void) => AdapterStore = (clock, onChange) =>
     markedStore({ clock, onChange }),
-  { arithmetic = markedArithmetic(), bytesMax = 0, onMerges = 'always', speculation = 'never' }: WitnessedMerges = {},
+  { arithmetic = markedArithmetic(), bytesMax = 0, onMerges = 'always', ...ahead }: WitnessedMerges = {},
 ): WitnessedEngine {
   const time = virtualTime();
   let isWoken = true;
@@ -164,7 +165,7 @@ export function witnessedEngine(
     emit: (event) => void mergeEvents.push(event),
   });
   const engine = new WokenEngine(wake, {
-    ...{ decoder, adapters, merges, onMerges, speculation, prefillChunk, clock: time, emit },
+    ...{ decoder, adapters, merges, onMerges, ...ahead, prefillChunk, clock: time, emit },
     freshSeed: () => 1,
   });
   const step = async () => {

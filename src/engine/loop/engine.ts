@@ -24,14 +24,22 @@ import type { SampledLogits } from '../runner/compute.ts';
 import type { Decoder } from '../runner/decoder.ts';
 import { type BatchPart, sampledCount } from '../runner/forward-batch.ts';
 import { openConstraint } from '../sampling/grammar-mask.ts';
+import { Speculation, type SpeculationMode } from '../speculation/speculation.ts';
 import { AdapterDoor } from './adapter-door.ts';
 import { type Choice, chooseEach } from './choose.ts';
 import { notePrompt } from './prompt-logprobs.ts';
 import { type Chunk, type Run, Scheduler } from './scheduler.ts';
-import { createSequence, endOf, ownTokens, prefillLeft, readsWholePrompt, type Sequence } from './sequence.ts';
-import { Speculation, type SpeculationMode } from './speculation.ts';
+import {
+  createSequence,
+  endOf,
+  ownTokens,
+  prefillLeft,
+  readsWholePrompt,
+  type Sequence,
+  weightsAndOwner,
+} from './sequence.ts';
 import { StepCosts } from './step-costs.ts';
-import { rowsOfVirtual, type VirtualTokens } from './virtual-tokens.ts';
+import { digestOfVirtual, rowsOfVirtual } from './virtual-tokens.ts';
 
 export type EngineOptions = {
   readonly decoder: Decoder;
@@ -42,7 +50,9 @@ export type EngineOptions = {
   /** Whether sequences whose adapter is merged run on the merge: where it is faster, or for measurements. */
   readonly onMerges?: 'auto' | 'always' | 'never';
   /** Whether few sequences compute ahead what may come; left out: never. A device's rows do not. */
-  readonly speculation?: SpeculationMode;
+  readonly speculation?: SpeculationMode | undefined;
+  /** Memory of answers that later ones are guessed from; left out: none. */
+  readonly pastTextBytes?: number | undefined;
   /** What the base computes without an adapter is known to all flows. */
   readonly sharesBasePrefixes?: boolean;
   /** Tokens of one step, of prompts and of answers. */
@@ -85,7 +95,7 @@ export class Engine {
     const { kv, pages: pool } = options.decoder;
     const { adapters: store, merges, prefillChunk: budget, processor } = options;
     const prefersMerge = (sequence: Sequence) => this.#prefersMerge(sequence);
-    this.#speculation = new Speculation(options.speculation ?? 'never');
+    this.#speculation = new Speculation(options.speculation ?? 'never', options.pastTextBytes ?? 0);
     this.#door = new AdapterDoor({ store, pool, merges, prefersMerge });
     this.#scheduler = new Scheduler({
       ...{ rows: kv.rows, lead: leadOfContext * kv.positions, budget, kv },
@@ -211,7 +221,7 @@ export class Engine {
       const { sharesBasePrefixes = false } = this.#options;
       const isBase = request.adapters.length === 0 && virtual === null;
       const owner = sharesBasePrefixes && isBase ? 'base' : `${sequence.line.flow}`;
-      const root = [sequence.key, digestOf(virtual), merge?.bits ?? null, owner, request.cacheSalt ?? null];
+      const root = [...weightsAndOwner(sequence, owner), merge?.bits ?? null];
       sequence.prefix = new PrefixChain(root, owner, tokens, request.promptTokens.length);
     }
     sequence.computed = prefixes.begin(sequence.kvRow!, sequence.prefix, tokens.length - 1);
@@ -368,6 +378,7 @@ export class Engine {
   #end(sequence: Sequence, end: SequenceEnd): SequenceEnd {
     this.#sequences.delete(sequence.request.id);
     this.#timed.delete(sequence);
+    this.#speculation.remember(sequence);
     this.#door.leave(sequence);
     sequence.constraint?.release();
     this.#scheduler.remove(sequence);
@@ -449,8 +460,6 @@ const withTokens = (parts: readonly BatchPart[]): BatchPart[] => parts.filter(({
 
 const noLogits: SampledLogits = { rows: [], whole: async () => [] };
 
-const digestOf = (virtual: VirtualTokens | null): string | null => virtual?.adapter.files.digest ?? null;
-
 const kindOf = (merge: Merge | null, chunks: readonly Chunk[]): StepKind =>
   merge ? 'merged' : chunks.some(({ sequence }) => sequence.adapter !== null) ? 'mixed' : 'base';
 
@@ -472,7 +481,7 @@ function overflowOf({ adapter, merge, virtual }: Sequence): NonNullable<Sequence
 function computesBeginning(other: Sequence, { key, line, request, virtual }: Sequence): boolean {
   const [theirs, own] = [other.request, request];
   if (prefillLeft(other) === 0 || other.key !== key || theirs.cacheSalt !== own.cacheSalt) return false;
-  if (other.line.flow !== line.flow || digestOf(other.virtual) !== digestOf(virtual)) return false;
+  if (other.line.flow !== line.flow || digestOfVirtual(other.virtual) !== digestOfVirtual(virtual)) return false;
   const longest = Math.min(theirs.promptTokens.length, own.promptTokens.length - 1);
   const differs = theirs.promptTokens.findIndex((token, i) => i >= longest || token !== own.promptTokens[i]);
   const common = differs === -1 ? longest : differs;

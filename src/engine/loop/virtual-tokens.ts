@@ -36,6 +36,9 @@ export function takeVirtualTokens(request: SequenceRequest): {
   };
 }
 
+/** null: there are none. */
+export const digestOfVirtual = (virtual: VirtualTokens | null): string | null => virtual?.adapter.files.digest ?? null;
+
 /** Of a sequence that runs. */
 export const rowsOfVirtual = (virtual: VirtualTokens | null): VirtualRows | null =>
   virtual?.hold?.adapter?.virtual ?? null;

@@ -2,29 +2,32 @@
 // them. Pure.
 
 export type DraftChances = {
-  /** How likely the next guess is right after so many right ones in a row. */
-  readonly chance: (matched: number) => number;
-  /** Right ones in a row before the first of the draft. */
-  readonly matched: number;
+  /** How likely each guess is, if those before it are right. */
+  readonly chances: readonly number[];
   /** Sequences in the step, this one too. */
   readonly rows: number;
   /** Milliseconds of a step of so many tokens. */
   readonly stepMs: (tokens: number) => number;
-  /** Tokens that it may guess at most. */
-  readonly most: number;
+};
+
+export type DraftLength = {
+  readonly length: number;
+  /** Tokens in the same time, against those without guesses. */
+  readonly gain: number;
 };
 
 /** What is estimated to pay less than this is noise. */
 const gainMin = 1.1;
 
-export function draftLength({ chance, matched, rows, stepMs, most }: DraftChances): number {
-  let [best, gainOfBest] = [0, gainMin];
+export function draftLength({ chances, rows, stepMs }: DraftChances): DraftLength {
+  let best: DraftLength = { length: 0, gain: 1 };
   let [likely, expected] = [1, rows];
-  for (let length = 1; length <= most; length++) {
-    likely *= chance(matched + length - 1);
+  for (const [i, chance] of chances.entries()) {
+    const length = i + 1;
+    likely *= chance;
     expected += likely;
     const gain = expected / rows / (stepMs(rows + length) / stepMs(rows));
-    if (gain > gainOfBest) [best, gainOfBest] = [length, gain];
+    if (gain > Math.max(gainMin, best.gain)) best = { length, gain };
   }
   return best;
 }

@@ -2,22 +2,22 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { systemClock } from '../../src/core/clock.ts';
-import { kvTokenBytes } from '../../src/core/memory-plan.ts';
-import { kvBlock } from '../../src/core/page-sizes.ts';
-import { prng } from '../../src/core/prng.ts';
-import { AdapterStore } from '../../src/engine/adapters/adapter-store.ts';
-import { createBreath } from '../../src/engine/adapters/breath.ts';
-import { combineAdapters } from '../../src/engine/adapters/combine-adapters.ts';
-import { readAdapter } from '../../src/engine/adapters/read-adapter.ts';
-import { PromptLookup } from '../../src/engine/loop/prompt-lookup.ts';
-import type { SpeculationMode } from '../../src/engine/loop/speculation.ts';
-import { draftLength } from '../../src/engine/policies/draft-length.ts';
-import { createDecoder } from '../../src/engine/runner/decoder.ts';
-import { testRuntime } from '../helpers/test-runtime.ts';
-import { tinyLowered } from '../helpers/tiny-lowered.ts';
-import { layerModules, randomAdapter } from './adapters/random-adapters.ts';
-import { type Witness, type WitnessedEngine, witnessedEngine } from './witnesses.ts';
+import type { AppliedAdapter } from '../../../src/core/adapter.ts';
+import { systemClock } from '../../../src/core/clock.ts';
+import { kvTokenBytes } from '../../../src/core/memory-plan.ts';
+import { kvBlock } from '../../../src/core/page-sizes.ts';
+import { prng } from '../../../src/core/prng.ts';
+import { AdapterStore } from '../../../src/engine/adapters/adapter-store.ts';
+import { createBreath } from '../../../src/engine/adapters/breath.ts';
+import { combineAdapters } from '../../../src/engine/adapters/combine-adapters.ts';
+import { readAdapter } from '../../../src/engine/adapters/read-adapter.ts';
+import { draftLength } from '../../../src/engine/policies/draft-length.ts';
+import { createDecoder } from '../../../src/engine/runner/decoder.ts';
+import type { SpeculationMode } from '../../../src/engine/speculation/speculation.ts';
+import { testRuntime } from '../../helpers/test-runtime.ts';
+import { tinyLowered } from '../../helpers/tiny-lowered.ts';
+import { layerModules, randomAdapter } from '../adapters/random-adapters.ts';
+import { type Witness, type WitnessedEngine, witnessedEngine } from '../witnesses.ts';
 
 const runtime = testRuntime();
 const skip = runtime.device === null ? false : 'rows of a device compute nothing ahead';
@@ -26,51 +26,23 @@ const seed = Number(process.env.SEED ?? 5);
 const random = prng(seed);
 const below = (end: number) => Math.floor(random() * end);
 
-test('what stood before is expected again, and what repeats itself goes on', () => {
-  const tokens = [1, 2, 3, 4, 5, 9, 1, 2, 3];
-  const lookup = new PromptLookup(tokens);
-  assert.deepEqual(lookup.expected(3), [4, 5, 9]);
-  assert.equal(lookup.matched, 3);
-  tokens.push(4);
-  assert.deepEqual(lookup.expected(2), [5, 9]);
-  assert.equal(lookup.matched, 4);
-  tokens.push(7);
-  assert.deepEqual(lookup.expected(2), []);
-  const looping = new PromptLookup([8, 1, 2, 1, 2, 1]);
-  assert.deepEqual(looping.expected(5), [2, 1, 2, 1, 2]);
-  assert.deepEqual(new PromptLookup([1, 2]).expected(5), []);
-});
-
-test('right guesses make the next more likely, wrong ones less, computed ahead or not', () => {
-  const copied = Array.from({ length: 40 }, (_, i) => i);
-  const tokens = [...copied, 100];
-  const lookup = new PromptLookup(tokens);
-  lookup.expected(1);
-  const before = lookup.chance(4);
-  for (const token of copied.slice(0, 20)) tokens.push(token);
-  lookup.expected(1);
-  assert.ok(lookup.chance(4) > before);
-  const sure = lookup.chance(17);
-  tokens.push(1000);
-  lookup.expected(1);
-  assert.ok(lookup.chance(17) < sure);
-});
-
 test('as much is guessed as pays', () => {
-  const step = { matched: 3, rows: 1, most: 15, stepMs: (tokens: number) => 1 + 0.2 * (tokens - 1) };
-  assert.equal(draftLength({ ...step, chance: () => 0.1 }), 0);
-  assert.equal(draftLength({ ...step, chance: () => 1 }), 15);
-  assert.equal(draftLength({ ...step, chance: () => 1, most: 0 }), 0);
-  const some = draftLength({ ...step, chance: () => 0.7 });
-  assert.ok(some > 1 && some < 6, `${some}`);
+  const step = { rows: 1, stepMs: (tokens: number) => 1 + 0.2 * (tokens - 1) };
+  const chances = (chance: number) => Array.from({ length: 15 }, () => chance);
+  assert.deepEqual(draftLength({ ...step, chances: chances(0.1) }), { length: 0, gain: 1 });
+  assert.equal(draftLength({ ...step, chances: chances(1) }).length, 15);
+  assert.equal(draftLength({ ...step, chances: [] }).length, 0);
+  const { length, gain } = draftLength({ ...step, chances: chances(0.7) });
+  assert.ok(length > 1 && length < 6 && gain > 1.1, `${length}, ${gain}`);
   // Where tokens beside cost what a step costs nothing pays.
-  assert.equal(draftLength({ ...step, chance: () => 0.9, stepMs: (tokens) => tokens }), 0);
+  assert.equal(draftLength({ ...step, chances: chances(0.9), stepMs: (tokens) => tokens }).length, 0);
 });
 
 const positions = 160;
 const blockBytes = kvTokenBytes(model.shape, 2) * kvBlock;
 
-function engineOf(speculation: SpeculationMode) {
+/** @param pastTextBytes so few that shelves are given up */
+function engineOf(speculation: SpeculationMode, pastTextBytes = 48 * 1024) {
   const breath = createBreath(systemClock);
   // Less than all rows could hold: some are preempted.
   const memory = { kvBytes: 7 * blockBytes, prefixBytes: blockBytes };
@@ -81,7 +53,7 @@ function engineOf(speculation: SpeculationMode) {
       read: ({ files }) => readAdapter(files, { model, breath }),
       combine: (key, scaled) => combineAdapters(key, scaled, model.shape, breath),
     });
-  return { decoder, engine: witnessedEngine(decoder, 48, store, { speculation }) };
+  return { decoder, engine: witnessedEngine(decoder, 48, store, { speculation, pastTextBytes }) };
 }
 
 const adapters = [1, 2].map((seed) => ({
@@ -109,6 +81,7 @@ function randomRequest() {
     },
     adapters: which === 0 ? [] : [adapters[which - 1]!],
     share: { flow: below(2), weight: 1, priority: 1 },
+    more: below(4) === 0 ? { cacheSalt: 'own' } : {},
     steps: below(12),
     abortAfter: below(8) === 0 ? below(20) : null,
   };
@@ -117,8 +90,8 @@ function randomRequest() {
 async function answer(engine: WitnessedEngine, requests: readonly ReturnType<typeof randomRequest>[]) {
   const aborts: Witness[] = [];
   const witnesses: Witness[] = [];
-  for (const { prompt, params, adapters: applied, share, steps, abortAfter } of requests) {
-    const witness = engine.add(prompt, params, applied, share);
+  for (const { prompt, params, adapters: applied, share, more, steps, abortAfter } of requests) {
+    const witness = engine.add(prompt, params, applied, share, more);
     witnesses.push(witness);
     for (let i = 0; i < steps && !engine.engine.idle; i++) {
       await engine.turn();
@@ -133,9 +106,13 @@ async function answer(engine: WitnessedEngine, requests: readonly ReturnType<typ
 
 test('with and without guesses the text is the same, drawn or greedy, whatever comes when', { skip }, async () => {
   const [always, never] = [engineOf('always'), engineOf('never')];
+  const asked: ReturnType<typeof randomRequest>[] = [];
   const rounds = Math.ceil(Number(process.env.SPECULATIONS ?? 240) / 4);
   for (let round = 0; round < rounds; round++) {
-    const requests = Array.from({ length: 4 }, randomRequest);
+    // What was asked before is asked again, beside others and cut off elsewhere.
+    const again = () => ({ ...asked[below(asked.length)]!, steps: below(12), abortAfter: null });
+    const requests = Array.from({ length: 4 }, () => (asked.length > 0 && below(3) === 0 ? again() : randomRequest()));
+    asked.push(...requests);
     const [with_, without] = [await answer(always.engine, requests), await answer(never.engine, requests)];
     for (const [i, witness] of with_.witnesses.entries()) {
       const other = without.witnesses[i]!;
@@ -173,5 +150,43 @@ test('a sequence beside two others guesses nothing, nor does one with a grammar 
   engine.add(looping, params);
   await engine.drain();
   assert.ok(engine.speculation!.drafted > 0);
+  await decoder.release();
+});
+
+test('an answer is guessed from earlier ones of the same tenant, user and weights alone', { skip }, async () => {
+  const { decoder, engine } = engineOf('always', 2 ** 20);
+  const prompt = Array.from({ length: 20 }, () => below(model.shape.vocabulary));
+  // Drawn text of so many tokens hardly repeats itself.
+  const params = { maxTokens: 60, temperature: 2, seed: 7 };
+  const ask = async (flow: number, applied: readonly AppliedAdapter[] = [], cacheSalt: string | null = null) => {
+    const before = engine.speculation ?? { drafted: 0, accepted: 0 };
+    engine.add(prompt, params, applied, { flow, weight: 1, priority: 1 }, cacheSalt === null ? {} : { cacheSalt });
+    await engine.drain();
+    const { drafted, accepted } = engine.speculation!;
+    return { drafted: drafted - before.drafted, accepted: accepted - before.accepted };
+  };
+  const first = await ask(1);
+  const again = await ask(1);
+  assert.ok(again.accepted > first.accepted + 40, `${again.accepted} of ${again.drafted}, at first ${first.accepted}`);
+  // To another tenant, or user, it is as new as it was to the first.
+  assert.deepEqual(await ask(2), first);
+  assert.deepEqual(await ask(1, [], 'one'), first);
+  assert.deepEqual(await ask(1, [], 'two'), first);
+  assert.ok((await ask(1, [], 'one')).accepted > first.accepted + 40);
+  // With other weights it is another text, of which nothing is known either.
+  const adapted = await ask(1, [adapters[0]!]);
+  const other = await ask(3, [adapters[0]!]);
+  assert.deepEqual(adapted, other);
+  await decoder.release();
+});
+
+test('without memory for earlier answers a sequence is guessed from its own tokens', { skip }, async () => {
+  const { decoder, engine } = engineOf('always', 0);
+  const looping = Array.from({ length: 20 }, (_, i) => i % 2);
+  engine.add(looping, { maxTokens: 20, allowedTokens: [0, 1] });
+  await engine.drain();
+  const { drafted, pastTextBytes } = engine.speculation!;
+  assert.ok(drafted > 0);
+  assert.equal(pastTextBytes, 0);
   await decoder.release();
 });

@@ -1,0 +1,120 @@
+// Tokens that are computed ahead: where few sequences run, a step takes along what a sequence's own tokens, or earlier
+// answers to its tenant, let expect (text-guesser.ts). Each position's token is chosen as ever, with the sequence's own
+// dice, and a guess counts only where it is that very token: so the text is the same with and without, whatever is
+// guessed.
+
+import type { SpeculationStats } from '../../protocol/messages.ts';
+import { type Choice, choose } from '../loop/choose.ts';
+import { prefillLeft, type Sequence, tokensLeft, weightsAndOwner } from '../loop/sequence.ts';
+import { StepCosts } from '../loop/step-costs.ts';
+import { draftLength } from '../policies/draft-length.ts';
+import type { StepKind } from '../policies/merged-or-mixed.ts';
+import type { SampledLogits } from '../runner/compute.ts';
+import { PastTexts } from './past-texts.ts';
+import { type Guesses, TextGuesser } from './text-guesser.ts';
+
+/** `always` guesses wherever anything is expected, for measurements. */
+export type SpeculationMode = 'auto' | 'always' | 'never';
+
+/** Sequences beside which nothing is guessed any more: a step of more takes as long as what it computes. */
+const rowsMax = 2;
+const tokensMax = 15;
+/** Of a prompt, what stays with its answer: the answer's first tokens are guessed by it. */
+const promptTokensKept = 16;
+
+export class Speculation {
+  readonly #mode: SpeculationMode;
+  /** Of steps with guesses and without, by all their tokens. */
+  readonly #costs = new StepCosts();
+  readonly #guessers = new WeakMap<Sequence, TextGuesser>();
+  readonly #past: PastTexts;
+  #drafts = 0;
+  #drafted = 0;
+  #accepted = 0;
+
+  /** @param pastTextBytes 0: sequences are guessed from their own tokens alone */
+  constructor(mode: SpeculationMode, pastTextBytes: number) {
+    this.#mode = mode;
+    this.#past = new PastTexts(mode === 'never' ? 0 : pastTextBytes);
+  }
+
+  get stats(): SpeculationStats | null {
+    if (this.#mode === 'never') return null;
+    const { bytes: pastTextBytes } = this.#past;
+    return { drafts: this.#drafts, drafted: this.#drafted, accepted: this.#accepted, pastTextBytes };
+  }
+
+  /**
+   * What to compute behind a sequence's last token; mostly nothing.
+   * @param rows sequences that run
+   * @param positions tokens that it may hold
+   */
+  draft(sequence: Sequence, kind: StepKind, rows: number, positions: number): readonly number[] {
+    const { request, tokens, constraint } = sequence;
+    if (this.#mode === 'never' || rows > rowsMax || constraint !== null) return [];
+    if (prefillLeft(sequence) > 0 || tokensLeft(sequence) !== 1) return [];
+    // No guess is the last token of the answer: what ends it is chosen after all of them.
+    const left = request.params.maxTokens - (tokens.length - request.promptTokens.length) - 1;
+    const most = Math.max(0, Math.min(tokensMax, left, positions - tokens.length));
+    const stepMs = (tokens: number) => this.#costs.stepMs(kind, tokens);
+    const drafts = this.#guesserOf(sequence)
+      .guesses(most)
+      .map((guesses) => {
+        const { tokens, chances } = untilStop(guesses, request.params.stopTokens);
+        const isAll = this.#mode === 'always';
+        const { length, gain } = isAll ? all(tokens) : draftLength({ chances, rows, stepMs });
+        return { tokens: tokens.slice(0, length), gain };
+      });
+    return drafts.reduce((best, draft) => (draft.gain > best.gain ? draft : best)).tokens;
+  }
+
+  /** A step of answers alone took so long. */
+  observe(kind: StepKind, rows: number, tokens: number, ms: number): void {
+    if (this.#mode === 'auto' && rows <= rowsMax) this.#costs.observe(kind, tokens, ms);
+  }
+
+  /**
+   * The choices after `first`, as long as each is what was guessed.
+   * @param at the logits of the first guess
+   */
+  follow(first: Choice, draft: readonly number[], { rows }: SampledLogits, at: number): Choice[] {
+    const choices = [first];
+    for (const [i, guess] of draft.entries()) {
+      if (choices.at(-1)!.token !== guess) break;
+      choices.push(choose(first.sequence, rows[at + i] as Float32Array));
+    }
+    if (draft.length > 0) this.#drafts++;
+    this.#drafted += draft.length;
+    this.#accepted += choices.length - 1;
+    return choices;
+  }
+
+  /** A sequence ended: later ones of the same kind are guessed from its answer. */
+  remember(sequence: Sequence): void {
+    const { request, tokens, virtual, constraint } = sequence;
+    const answered = tokens.length - request.promptTokens.length;
+    // With a grammar nothing is guessed.
+    if (answered === 0 || constraint !== null) return;
+    const from = Math.max(virtual?.count ?? 0, request.promptTokens.length - promptTokensKept);
+    this.#past.add(`${sequence.line.flow}`, shelfOf(sequence), tokens.slice(from));
+  }
+
+  #guesserOf(sequence: Sequence): TextGuesser {
+    const known = this.#guessers.get(sequence);
+    if (known) return known;
+    const past = this.#past.shelf(`${sequence.line.flow}`, shelfOf(sequence));
+    const guesser = new TextGuesser(sequence.tokens, past);
+    this.#guessers.set(sequence, guesser);
+    return guesser;
+  }
+}
+
+const shelfOf = (sequence: Sequence): string => JSON.stringify(weightsAndOwner(sequence));
+
+/** What ends the answer is no guess: nothing follows it. */
+function untilStop({ tokens, chances }: Guesses, stopTokens: readonly number[]): Guesses {
+  const end = tokens.findIndex((token) => stopTokens.includes(token));
+  return end === -1 ? { tokens, chances } : { tokens: tokens.slice(0, end), chances: chances.slice(0, end) };
+}
+
+const all = ({ length }: readonly number[]) => ({ length, gain: length });
