@@ -1,13 +1,20 @@
-// Tokens computed ahead against none, for one sequence: the same texts, in turns, on two engines of one process.
+// Tokens computed ahead against none, for one sequence: the same texts, in turns, on engines of one process. Of those
+// that compute ahead one guesses from a sequence's own tokens alone, the other from earlier answers too.
 // `copy`: a passage that was there before is said again; `natural`: drawn text, which repeats itself seldom.
+// `templated`: the example adapter `order` turns orders into JSON, each of them another; `again`: the same once more.
+// `extracted`, with --rows: the base turns texts into JSON as one example shows; the file is JSONL of `completion`.
 //
-//     npm run bench:speculation -- [--rounds 3] [--tokens 96] [--model model.gguf]
+//     npm run bench:speculation -- [--rounds 3] [--tokens 96] [--model model.gguf] [--rows texts.jsonl]
 
-import { writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import type { AdapterFiles } from '../src/core/adapter.ts';
+import { adapterDigest } from '../src/formats/adapter-digest.ts';
 import { readGguf } from '../src/models/read-gguf.ts';
 import { loadTokenizer } from '../src/tokenizer/load.ts';
-import { type Asked, findModel, type LoneEngine, loneEngine } from './engine/lone-engine.ts';
+import { type Asked, findModel, loneEngine } from './engine/lone-engine.ts';
 import { describeMachine } from './machine.ts';
 import { spread } from './statistics.ts';
 
@@ -16,9 +23,10 @@ const { values: flags } = parseArgs({
     model: { type: 'string' },
     rounds: { type: 'string', default: '3' },
     tokens: { type: 'string', default: '96' },
+    rows: { type: 'string' },
   },
 });
-const maxTokens = Number(flags.tokens);
+const [rounds, maxTokens] = [Number(flags.rounds), Number(flags.tokens)];
 
 const passages = [
   `The harbour office opens at six. Whoever brings a boat longer than nine metres signs the green book, pays for the
@@ -45,61 +53,109 @@ const subjects = [
 
 const model = await findModel(flags.model);
 const tokenizer = await loadTokenizer(model, (path) => readGguf(path).metadata);
-const encode = (text: string) => tokenizer.encode(text, { addSpecialTokens: true, parseSpecial: false });
-const copy = passages.map((text, i): Asked => {
-  const prompt = encode(`${text}\n\n---\n\n${text}\n\n---\n\n${text.slice(0, 60)}`);
-  return { prompt, params: { temperature: 0, maxTokens, seed: i } };
+const encode = (text: string) => tokenizer.encode(text, { addSpecialTokens: true, parseSpecial: true });
+const chat = (text: string) => encode(`<|im_start|>user\n${text}<|im_end|>\n<|im_start|>assistant\n`);
+const greedy = { temperature: 0, maxTokens };
+const ended = (end: string) => ({ ...greedy, stopTokens: [encode(end).at(-1)!] });
+
+const copy = passages.map((text): Asked => {
+  return { prompt: encode(`${text}\n\n---\n\n${text}\n\n---\n\n${text.slice(0, 60)}`), params: greedy };
 });
-const natural = subjects.map(
-  (text, i): Asked => ({ prompt: encode(text), params: { temperature: 1, maxTokens, seed: i } }),
-);
+const natural = (round: number) =>
+  subjects.map((text, i): Asked => {
+    return { prompt: encode(text), params: { temperature: 1, maxTokens, seed: (round + 1) * subjects.length + i } };
+  });
 
-const ahead = await loneEngine(model, { speculates: true });
-const plain = await loneEngine(model, {});
-const decodeMs = async (engine: LoneEngine, asked: Asked) => {
-  const [answer] = await engine.ask([asked]);
-  return { ms: answer!.end.timings.decodeMs, tokens: answer!.tokens };
+const folder = new URL('../adapters/order/', import.meta.url);
+const order = adapterIn(folder);
+type OrderRow = { readonly messages: readonly { readonly content: string }[] };
+const orders = rowsOf<OrderRow>(new URL('train.jsonl', folder)).map(({ messages }): Asked => {
+  return { prompt: chat(messages[0]!.content), params: ended('<|im_end|>'), adapters: [{ files: order, scale: 1 }] };
+});
+
+const example = `Text: Cocum is a cheap pub near The Sorrento. It serves Thai food.
+JSON: {"name": "Cocum", "type": "pub", "food": "Thai", "price": "cheap", "near": "The Sorrento", "family_friendly": null}`;
+const texts = rowsOf<{ readonly completion: string }>(flags.rows).map(({ completion }): Asked => {
+  return { prompt: encode(`${example}\n\nText: ${completion}\nJSON:`), params: ended('\n') };
+});
+
+const options = { adapterBytes: 2 ** 28 };
+const engines = {
+  plain: await loneEngine(model, options),
+  own: await loneEngine(model, { ...options, speculates: true }),
+  past: await loneEngine(model, { ...options, speculates: true, pastTextBytes: 2 ** 25 }),
 };
+const names = ['plain', 'own', 'past'] as const;
 
-async function measure(asked: readonly Asked[]) {
-  const ratios: number[] = [];
-  const speeds: { plain: number; ahead: number }[] = [];
-  const before = ahead.speculation ?? { drafted: 0, accepted: 0 };
-  for (let round = 0; round < Number(flags.rounds); round++) {
-    const sums = { plain: 0, ahead: 0, tokens: 0 };
-    for (const [i, each] of asked.entries()) {
+async function measure(askedIn: (round: number) => readonly Asked[]) {
+  const ratios = { own: [] as number[], past: [] as number[] };
+  const counted = () => ({ own: engines.own.speculation, past: engines.past.speculation });
+  const before = counted();
+  for (let round = 0; round < rounds; round++) {
+    const ms = { plain: 0, own: 0, past: 0 };
+    for (const [i, each] of askedIn(round).entries()) {
+      const said = new Set<string>();
       // Who is first takes turns.
-      const order = (round + i) % 2 === 0 ? (['plain', 'ahead'] as const) : (['ahead', 'plain'] as const);
-      const said: string[] = [];
-      for (const name of order) {
-        const { ms, tokens } = await decodeMs({ plain, ahead }[name], each);
-        sums[name] += ms;
-        sums.tokens += tokens.length / 2;
-        said.push(String(tokens));
+      for (let turn = 0; turn < names.length; turn++) {
+        const name = names[(round + i + turn) % names.length]!;
+        const [answer] = await engines[name].ask([each]);
+        if (answer!.end.error) throw new Error(answer!.end.error.message);
+        ms[name] += answer!.end.timings.decodeMs;
+        said.add(String(answer!.tokens));
       }
-      if (said[0] !== said[1]) throw new Error('what was computed ahead changed the text');
+      if (said.size > 1) throw new Error('what was computed ahead changed the text');
     }
-    ratios.push(sums.plain / sums.ahead);
-    speeds.push({ plain: (1000 * sums.tokens) / sums.plain, ahead: (1000 * sums.tokens) / sums.ahead });
+    for (const name of ['own', 'past'] as const) ratios[name].push(ms.plain / ms[name]);
   }
-  const { drafted, accepted } = ahead.speculation!;
-  return {
-    speedup: spread(ratios),
-    tokensPerSecond: speeds,
-    ...{ drafted: drafted - before.drafted, accepted: accepted - before.accepted },
-  };
+  const after = counted();
+  return (['own', 'past'] as const).map((name) => ({
+    guessedFrom: name,
+    speedup: spread(ratios[name]),
+    drafted: after[name]!.drafted - (before[name]?.drafted ?? 0),
+    accepted: after[name]!.accepted - (before[name]?.accepted ?? 0),
+  }));
 }
 
-await measure([copy[0]!, natural[0]!]);
-const results = { copy: await measure(copy), natural: await measure(natural) };
-for (const [name, { speedup, drafted, accepted }] of Object.entries(results)) {
-  const { median, min, max } = speedup;
-  const range = `${min.toFixed(2)} to ${max.toFixed(2)}`;
-  console.log(`${name.padEnd(8)} ${median.toFixed(2)} times (${range}), ${accepted} of ${drafted} guesses were right`);
+/** As many others in each round, after the first few. */
+const others = (all: readonly Asked[]) => (round: number) => all.slice(few * (round + 1), few * (round + 2));
+const few = 6;
+
+for (const engine of Object.values(engines)) {
+  for (const asked of [copy[0]!, ...natural(-1), ...orders.slice(0, few), ...texts.slice(0, few)])
+    await engine.ask([asked]);
+}
+const results: Record<string, Awaited<ReturnType<typeof measure>>> = {
+  copy: await measure(() => copy),
+  natural: await measure(natural),
+  templated: await measure(others(orders)),
+  again: await measure(() => orders.slice(0, few)),
+  ...(texts.length > 0 ? { extracted: await measure(others(texts)) } : {}),
+};
+for (const [name, ways] of Object.entries(results)) {
+  for (const { guessedFrom, speedup, drafted, accepted } of ways) {
+    const range = `${speedup.median.toFixed(2)} times (${speedup.min.toFixed(2)} to ${speedup.max.toFixed(2)})`;
+    console.log(`${name.padEnd(10)} ${guessedFrom.padEnd(5)} ${range}, ${accepted} of ${drafted} guesses were right`);
+  }
 }
 const machine = describeMachine();
 const date = new Date().toISOString();
 const file = new URL(`results/${date.slice(0, 10)}-speculation.json`, import.meta.url);
-writeFileSync(file, `${JSON.stringify({ date, machine, threads: plain.threads, maxTokens, results }, null, 2)}\n`);
-console.log(`${machine.cpu}, ${plain.threads} threads, commit ${machine.commit}`);
+const { threads } = engines.plain;
+writeFileSync(file, `${JSON.stringify({ date, machine, threads, maxTokens, results }, null, 2)}\n`);
+console.log(`${machine.cpu}, ${threads} threads, commit ${machine.commit}`);
 process.exit(0);
+
+function rowsOf<R>(file: string | URL | undefined): R[] {
+  if (file === undefined) return [];
+  return readFileSync(file, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as R);
+}
+
+function adapterIn(folder: URL): AdapterFiles {
+  const pathOf = (name: string) => fileURLToPath(new URL(name, folder));
+  const [config, weights] = [pathOf('adapter_config.json'), pathOf('adapter_model.safetensors')];
+  const sha256 = (path: string) => createHash('sha256').update(readFileSync(path)).digest('hex');
+  return { digest: adapterDigest(sha256(config), sha256(weights)), config, weights };
+}
