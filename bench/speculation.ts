@@ -73,8 +73,10 @@ const orders = rowsOf<OrderRow>(new URL('train.jsonl', folder)).map(({ messages 
   return { prompt: chat(messages[0]!.content), params: ended('<|im_end|>'), adapters: [{ files: order, scale: 1 }] };
 });
 
-const example = `Text: Cocum is a cheap pub near The Sorrento. It serves Thai food.
-JSON: {"name": "Cocum", "type": "pub", "food": "Thai", "price": "cheap", "near": "The Sorrento", "family_friendly": null}`;
+const example = [
+  'Text: Cocum is a cheap pub near The Sorrento. It serves Thai food.',
+  'JSON: {"name": "Cocum", "type": "pub", "food": "Thai", "price": "cheap", "near": "The Sorrento", "children": null}',
+].join('\n');
 const texts = rowsOf<{ readonly completion: string }>(flags.rows).map(({ completion }): Asked => {
   return { prompt: encode(`${example}\n\nText: ${completion}\nJSON:`), params: ended('\n') };
 });

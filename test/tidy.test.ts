@@ -98,7 +98,7 @@ test('folders import only what lies below them, types included', () => {
 });
 
 /** The engine's rooms from the lowest: policies know numbers only, the loop knows all the others. */
-const engineRooms = ['policies', 'sampling', 'kv', 'adapters', 'runner', 'merges', 'loop'];
+const engineRooms = ['policies', 'sampling', 'speculation', 'kv', 'adapters', 'runner', 'merges', 'loop'];
 
 test("the engine's rooms import only rooms below them", () => {
   const heightOf = (file: string) => engineRooms.indexOf(/^src\/engine\/([^/]+)\//.exec(file)?.[1] ?? '');

@@ -24,22 +24,15 @@ import type { SampledLogits } from '../runner/compute.ts';
 import type { Decoder } from '../runner/decoder.ts';
 import { type BatchPart, sampledCount } from '../runner/forward-batch.ts';
 import { openConstraint } from '../sampling/grammar-mask.ts';
-import { Speculation, type SpeculationMode } from '../speculation/speculation.ts';
 import { AdapterDoor } from './adapter-door.ts';
 import { type Choice, chooseEach } from './choose.ts';
 import { notePrompt } from './prompt-logprobs.ts';
 import { type Chunk, type Run, Scheduler } from './scheduler.ts';
-import {
-  createSequence,
-  endOf,
-  ownTokens,
-  prefillLeft,
-  readsWholePrompt,
-  type Sequence,
-  weightsAndOwner,
-} from './sequence.ts';
+import { createSequence, endOf, ownTokens, prefillLeft, readsWholePrompt, type Sequence } from './sequence.ts';
+import { Speculation, type SpeculationMode } from './speculation.ts';
 import { StepCosts } from './step-costs.ts';
 import { digestOfVirtual, rowsOfVirtual } from './virtual-tokens.ts';
+import { weightsAndOwner } from './whose.ts';
 
 export type EngineOptions = {
   readonly decoder: Decoder;

@@ -12,7 +12,7 @@ import type { Line } from '../policies/fair-queue.ts';
 import { grammarMask } from '../sampling/grammar-mask.ts';
 import { createSampler, type Sampler } from '../sampling/sampler.ts';
 import { type HiddenPool, hiddenPool } from './pool-hidden.ts';
-import { digestOfVirtual, takeVirtualTokens, type VirtualTokens } from './virtual-tokens.ts';
+import { takeVirtualTokens, type VirtualTokens } from './virtual-tokens.ts';
 
 export type Sequence = {
   /** Its adapters are those with pairs; virtual tokens are the first of its prompt. */
@@ -101,15 +101,6 @@ export function createSequence(
     overtaken: 0,
   };
 }
-
-/**
- * Which weights it computes with and what it is of its tenant's: what is known of it is another sequence's of the same
- * alone. Names never enter.
- */
-export const weightsAndOwner = ({ key, virtual, line, request }: Sequence, owner = `${line.flow}`) => [
-  ...[key, digestOfVirtual(virtual)],
-  ...[owner, request.cacheSalt ?? null],
-];
 
 /** Of its first `count` tokens, those that are not virtual. */
 export const ownTokens = ({ virtual }: Sequence, count: number): number => Math.max(0, count - (virtual?.count ?? 0));

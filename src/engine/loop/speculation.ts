@@ -1,17 +1,18 @@
 // Tokens that are computed ahead: where few sequences run, a step takes along what a sequence's own tokens, or earlier
-// answers to its tenant, let expect (text-guesser.ts). Each position's token is chosen as ever, with the sequence's own
+// answers to its tenant, let expect (speculation/text-guesser.ts). Each position's token is chosen as ever, with the sequence's own
 // dice, and a guess counts only where it is that very token: so the text is the same with and without, whatever is
 // guessed.
 
 import type { SpeculationStats } from '../../protocol/messages.ts';
-import { type Choice, choose } from '../loop/choose.ts';
-import { prefillLeft, type Sequence, tokensLeft, weightsAndOwner } from '../loop/sequence.ts';
-import { StepCosts } from '../loop/step-costs.ts';
 import { draftLength } from '../policies/draft-length.ts';
 import type { StepKind } from '../policies/merged-or-mixed.ts';
 import type { SampledLogits } from '../runner/compute.ts';
-import { PastTexts } from './past-texts.ts';
-import { type Guesses, TextGuesser } from './text-guesser.ts';
+import { PastTexts } from '../speculation/past-texts.ts';
+import { type Guesses, TextGuesser } from '../speculation/text-guesser.ts';
+import { type Choice, choose } from './choose.ts';
+import { prefillLeft, type Sequence, tokensLeft } from './sequence.ts';
+import { StepCosts } from './step-costs.ts';
+import { weightsAndOwner } from './whose.ts';
 
 /** `always` guesses wherever anything is expected, for measurements. */
 export type SpeculationMode = 'auto' | 'always' | 'never';
