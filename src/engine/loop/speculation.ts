@@ -1,7 +1,7 @@
 // Tokens that are computed ahead: where few sequences run, a step takes along what a sequence's own tokens, or earlier
-// answers to its tenant, let expect (speculation/text-guesser.ts). Each position's token is chosen as ever, with the sequence's own
-// dice, and a guess counts only where it is that very token: so the text is the same with and without, whatever is
-// guessed.
+// answers to its tenant, let expect (speculation/text-guesser.ts). Each position's token is chosen as ever, with the
+// sequence's own dice, and a guess counts only where it is that very token: so the text is the same with and without,
+// whatever is guessed.
 
 import type { SpeculationStats } from '../../protocol/messages.ts';
 import { draftLength } from '../policies/draft-length.ts';
