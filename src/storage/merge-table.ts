@@ -1,6 +1,6 @@
 // The queries on merges. It knows rows, not which of them an engine has.
 
-import type { Database } from './database.ts';
+import { type Database, exclusively } from './database.ts';
 import { tell } from './replicas/change-table.ts';
 import type { MergeRow } from './tables.ts';
 
@@ -10,10 +10,15 @@ export function mergeTable(db: Database) {
   return {
     /** Oldest first. */
     all: (): Promise<MergeRow[]> => db.selectFrom('merges').selectAll().orderBy('created_at').execute(),
-    /** Makes the row, or replaces the one of the same tenant and weights. */
-    save(row: MergeRow): Promise<void> {
-      return db.transaction().execute(async (transaction) => {
-        const { tenant, merge_key, ...rest } = row;
+    /**
+     * Makes the row, or replaces the one of the same tenant and weights.
+     * @param assertRoom throws where the tenant has too many others; no other server makes one meanwhile
+     */
+    save(row: MergeRow, assertRoom: (others: readonly MergeRow[]) => void = () => {}): Promise<void> {
+      const { tenant, merge_key, ...rest } = row;
+      return exclusively(db, `merges of ${tenant}`, async (transaction) => {
+        const all = transaction.selectFrom('merges').selectAll().where('tenant', '=', tenant);
+        assertRoom(await all.where('merge_key', '<>', merge_key).execute());
         await transaction
           .insertInto('merges')
           .values(row)

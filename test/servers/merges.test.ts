@@ -4,8 +4,10 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { systemClock, systemTimers } from '../../src/core/clock.ts';
+import { LorikeetError } from '../../src/core/errors.ts';
 import { limits } from '../../src/core/limits.ts';
 import { openMerges } from '../../src/jobs/merges/merge-keeper.ts';
+import type { MergesOptions } from '../../src/jobs/merges/merges.ts';
 import type { MergeEvent } from '../../src/protocol/messages.ts';
 import { openDatabase } from '../../src/storage/database.ts';
 import { mergeTable } from '../../src/storage/merge-table.ts';
@@ -16,7 +18,13 @@ import { postgresForTests, withoutPostgres } from '../helpers/test-database.ts';
 import { upload } from '../helpers/test-registry.ts';
 import { replicaRegistry } from '../helpers/test-replicas.ts';
 
-async function serverOn(t: TestContext, id: string, url: string, store: ReturnType<typeof memoryStore>) {
+async function serverOn(
+  t: TestContext,
+  id: string,
+  url: string,
+  store: ReturnType<typeof memoryStore>,
+  options: Pick<MergesOptions, 'assertQuota'> = {},
+) {
   const registry = await replicaRegistry(t, id, url, { store });
   const engine = fakeEngine({});
   const merges = await openMerges({
@@ -26,6 +34,7 @@ async function serverOn(t: TestContext, id: string, url: string, store: ReturnTy
     probes: () => [],
     keepsAutomatic: true,
     log: { info: () => {}, warn: () => {}, error: () => {} },
+    ...options,
   });
   t.after(() => merges.close());
   const state = () => merges.list().map((merge) => `${merge.state} ${merge.failure?.code ?? ''}`.trim());
@@ -74,4 +83,31 @@ test('a merge that one server cannot make is merged on the others, and tried aga
   await a.is('merged');
   await c.merges.unmerge('default', a.merges.list()[0]!.key, 'admin');
   for (const server of [a, b, c]) await server.is();
+});
+
+test('servers that are asked for merges at once make no more of them than the quota', {
+  skip: withoutPostgres,
+}, async (t) => {
+  const url = await createDatabaseOn(postgresForTests!);
+  await (await openDatabase(url)).destroy();
+  const store = memoryStore();
+  const assertQuota: MergesOptions['assertQuota'] = (_keeper, field, { tenant }) => {
+    if (tenant > 2) throw new LorikeetError('insufficient_quota', { message: `${tenant} ${field}` });
+  };
+  const servers = await Promise.all(['a', 'b', 'c'].map((id) => serverOn(t, id, url, store, { assertQuota })));
+  const adapters = await Promise.all([1, 2, 3, 4].map((seed) => upload(servers[seed % 3]!.registry, `x${seed}`, seed)));
+  for (let round = 0; round < 5; round++) {
+    const asked = adapters.map(({ adapter }, i) =>
+      servers[(i + round) % 3]!.merges.want({
+        ...{ tenant: 'default', adapters: [{ adapter, scale: 1 }], bits: null, createdBy: null, automatic: false },
+      }),
+    );
+    const settled = await Promise.allSettled(asked);
+    const refusals = settled.flatMap((one) => (one.status === 'rejected' ? [one.reason.code] : []));
+    assert.deepEqual(refusals, ['insufficient_quota', 'insufficient_quota'], `round ${round}`);
+    // A refusal leaves nothing behind, and the rest is everywhere.
+    for (const { merges } of servers) while (merges.list('default').length !== 2) await setTimeout(5);
+    for (const { key } of servers[0]!.merges.list('default')) await servers[1]!.merges.unmerge('default', key, 'admin');
+    for (const server of servers) await server.is();
+  }
 });

@@ -3,6 +3,7 @@
 
 import { LorikeetError } from '../../core/errors.ts';
 import { serially } from '../../core/serially.ts';
+import type { MergeRow } from '../../storage/tables.ts';
 import { type EngineMerges, engineMerges, type MergePhase } from './engine-merges.ts';
 import { type HeldFiles, holdFiles } from './hold-files.ts';
 import type { Merge, MergedAdapter, MergeFailure, MergeFigures } from './merge.ts';
@@ -173,15 +174,8 @@ class MergeKeeper implements Merges {
 
   #make(order: MergeOrder, key: string, adapters: readonly MergedAdapter[]): Wish {
     const { tenant, bits: bitsAsked, createdBy, automatic } = order;
-    const { limits, clock, assertQuota } = this.#options;
-    const wanted = this.list(tenant);
-    const keys = wanted.filter((merge) => merge.createdBy === createdBy).length;
-    assertQuota?.({ tenant, keyPrefix: createdBy }, 'merges', { tenant: wanted.length + 1, key: keys + 1 });
-    if (wanted.length >= limits.merges) {
-      const message = `There are ${limits.merges} merges, failed ones included. Unmerge some first.`;
-      throw new LorikeetError('merge_budget_exceeded', { message });
-    }
-    const createdAt = clock.now();
+    this.#assertRoom(order, this.list(tenant));
+    const createdAt = this.#options.clock.now();
     const wish = newWish({
       ...{ tenant, key, adapters, bitsAsked, automatic, createdAt, createdBy },
       ...{ figures: null, failure: null },
@@ -194,6 +188,18 @@ class MergeKeeper implements Merges {
       wish.files?.release();
     });
     return wish;
+  }
+
+  #assertRoom(
+    { tenant, createdBy }: Pick<Merge, 'tenant' | 'createdBy'>,
+    others: readonly Pick<Merge, 'createdBy'>[],
+  ): void {
+    const { limits, assertQuota } = this.#options;
+    const keys = others.filter((merge) => merge.createdBy === createdBy).length;
+    assertQuota?.({ tenant, keyPrefix: createdBy }, 'merges', { tenant: others.length + 1, key: keys + 1 });
+    if (others.length < limits.merges) return;
+    const message = `There are ${limits.merges} merges, failed ones included. Unmerge some first.`;
+    throw new LorikeetError('merge_budget_exceeded', { message });
   }
 
   #again(wish: Wish, { bits, automatic, createdBy }: MergeOrder): Wish {
@@ -361,7 +367,15 @@ class MergeKeeper implements Merges {
     return this.#exclusive(async () => {
       // What this server decided by itself others decide by themselves.
       if (wish.isLeaving || (wish.merge.automatic && this.#isShared)) return;
-      await this.#options.table.save(toRow(this.#isShared ? { ...wish.merge, failure: null } : wish.merge));
+      const { table } = this.#options;
+      if (!this.#isShared) await table.save(toRow(wish.merge));
+      else {
+        // Other servers may have made some since room was found here.
+        const assertRoom = (others: readonly MergeRow[]) => {
+          if (!wish.isStored) this.#assertRoom(wish.merge, others.map(fromRow));
+        };
+        await table.save(toRow({ ...wish.merge, failure: null }), assertRoom);
+      }
       wish.isStored = true;
     });
   }
