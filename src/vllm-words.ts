@@ -67,7 +67,7 @@ export const vllmFlags: Readonly<Record<string, Word>> = {
   'max-cpu-loras': never('adapters in memory are bounded by their bytes: --adapter-memory 1GiB'),
   'lora-dtype': always(['auto'], 'an adapter keeps the precision of its file'),
   'fully-sharded-loras': never(oneProcess, null),
-  'lora-extra-vocab-size': always(['0'], 'adapters with tokens of their own are refused at their upload'),
+  'lora-extra-vocab-size': always(['0'], 'adapters with more tokens than the base has are refused'),
   'max-num-batched-tokens': is('LORIKEET_PREFILL_CHUNK', 'n'),
   'enable-chunked-prefill': always(yes, 'prompts are always read in pieces', null),
   'enable-prefix-caching': {

@@ -84,7 +84,7 @@ export async function startEngine(
     bytesMax: config.adapterBytes,
     clock,
     async read({ files }) {
-      const adapter = await readAdapter(files, { model, breath, bits, takesVirtual: target.on === 'host' });
+      const adapter = await readAdapter(files, { model, breath, bits, onDevice: target.on === 'device' });
       await decoder.prepare(adapter);
       return adapter;
     },

@@ -5,6 +5,7 @@ import type { TensorType } from '../core/base-model.ts';
 import { limits } from '../core/limits.ts';
 import { dequantize } from './dequantize.ts';
 import type { AdapterPair, PeftAdapter } from './peft-adapter.ts';
+import type { EmbeddingPair } from './peft-embedding.ts';
 import { invalidAdapter } from './refuse-adapter.ts';
 import type { SafetensorsTensor } from './safetensors.ts';
 import { elementCount } from './tensor-bytes.ts';
@@ -37,6 +38,42 @@ export function checkAdapterValues(
   }
   if (!allZero) return [];
   return [`Every lora_B is zero: the adapter adds nothing${adapter.usesDora ? ' beyond its magnitudes' : ''}.`];
+}
+
+/** The same of what an adapter adds to embeddings, whose tokens each take one column of A. */
+export function checkEmbeddingPair(
+  { scaling, r, loraA, loraB }: EmbeddingPair,
+  bytesOf: (tensor: SafetensorsTensor) => Uint8Array,
+): void {
+  for (const tensor of [loraA, loraB]) finiteMagnitude(tensor, bytesOf(tensor));
+  const a = pairValues(loraA, bytesOf(loraA));
+  const b = pairValues(loraB, bytesOf(loraB));
+  const vocabulary = a.length / r;
+  const most = new Float64Array(r);
+  for (let rank = 0; rank < r; rank++) {
+    for (let i = rank * vocabulary; i < (rank + 1) * vocabulary; i++)
+      most[rank] = Math.max(most[rank]!, Math.abs(a[i]!));
+  }
+  let largest = 0;
+  for (let at = 0; at < b.length; at += r) {
+    const sum = most.reduce((sum, value, j) => sum + value * Math.abs(b[at + j]!), 0);
+    largest = Math.max(largest, sum * Math.abs(scaling));
+  }
+  if (largest > limits.adapterGrowth) {
+    invalidAdapter(loraB.name, `adds up to ${largest.toExponential(1)} to an embedding: it would overflow`);
+  }
+}
+
+/** The same of trained tokens, [tokens, hidden]. */
+export function checkTokenRows(rows: SafetensorsTensor, bytes: Uint8Array): void {
+  finiteMagnitude(rows, bytes);
+  const values = pairValues(rows, bytes);
+  const width = rows.shape[1]!;
+  for (let at = 0; at < values.length; at += width) {
+    const sum = values.subarray(at, at + width).reduce((sum, value) => sum + Math.abs(value), 0);
+    if (sum > limits.adapterGrowth)
+      invalidAdapter(rows.name, `has a row of ${sum.toExponential(1)}: it would overflow`);
+  }
 }
 
 /**

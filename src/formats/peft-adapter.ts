@@ -4,8 +4,10 @@
 import { linearSize, type TargetModule, targetModules } from '../core/adapter.ts';
 import type { ModelShape } from '../core/base-model.ts';
 import { LorikeetError } from '../core/errors.ts';
+import { limits } from '../core/limits.ts';
 import { type PeftConfig, parsePeftConfig, rankAndScaling } from './peft-config.ts';
-import { modulesByName, type PartName, type PeftModule, tensorName } from './peft-modules.ts';
+import { type PeftEmbedding, readEmbedding } from './peft-embedding.ts';
+import { embeddingModule, modulesByName, type PartName, type PeftModule, tensorName } from './peft-modules.ts';
 import { parseTensorName, type TensorName } from './peft-names.ts';
 import { type PeftTargets, suffixes } from './peft-targets.ts';
 import { invalidAdapter, shorten, unsupportedAdapter, weightsFile } from './refuse-adapter.ts';
@@ -31,11 +33,15 @@ export type AdapterPair = {
 export type PeftAdapter = {
   /** By layer, within a layer in the order of `targetModules`, lm_head last. */
   readonly pairs: readonly AdapterPair[];
-  /** The largest rank. */
+  readonly embedding: PeftEmbedding;
+  /** The largest rank; 0 where there is no pair. */
   readonly r: number;
+  /** The most ranks of one linear, in which each trained token of the head is one. */
+  readonly linearRanks: number;
   /** Numbers in all tensors together. */
   readonly parameters: number;
-  readonly targetModules: readonly TargetModule[];
+  /** The embedding last, as `embed_tokens`. */
+  readonly targetModules: readonly string[];
   readonly usesDora: boolean;
   readonly warnings: readonly string[];
 };
@@ -54,31 +60,56 @@ export function readPeftAdapter(
 ): PeftAdapter {
   const peft = parsePeftConfig(config);
   const modules = modulesByName(shape);
-  const { found, copies } = collectParts(weights.tensors, modules, shape);
-  if (found.size === 0) invalidAdapter(weightsFile, 'has no pair');
-  const paired = [...modules].filter(([name]) => found.has(name));
+  const { found, copies } = collectParts(peft, weights.tensors, modules, shape);
+  if (found.size === 0) invalidAdapter(weightsFile, peft.type === 'LORA' ? 'has no pair' : 'has no trained tokens');
+  const paired = [...modules].filter(([name]) => isPaired(found.get(name) ?? {}));
   const pairs = paired.flatMap(([name, linears]) => readPairs(peft, shape, name, linears, found.get(name)!));
+  const embedding = readEmbedding(peft, found, shape, checkShape);
+  const inHead = ranksInHead(pairs, embedding);
+  const touches = (module: TargetModule) =>
+    pairs.some((pair) => pair.module === module) || (module === 'lm_head' && embedding.headTokens !== null);
+  const touchesEmbedding = embedding.pair !== null || embedding.tokens !== null;
   return {
-    pairs,
-    r: Math.max(...pairs.map(({ r }) => r)),
+    ...{ pairs, embedding },
+    r: Math.max(0, ...pairs.map(({ r }) => r), embedding.pair?.r ?? 0),
+    linearRanks: Math.max(inHead, ...pairs.map(({ r }) => r)),
     parameters: [...found.values()]
       .flatMap((parts) => Object.values(parts))
       .reduce((sum, tensor) => sum + elementCount(tensor.shape)!, 0),
-    targetModules: targetModules.filter((module) => pairs.some((pair) => pair.module === module)),
+    targetModules: [...targetModules.filter(touches), ...(touchesEmbedding ? ['embed_tokens'] : [])],
     usesDora: peft.useDora,
     warnings: [
       ...peft.warnings,
       ...copyWarnings(copies),
-      ...targetWarnings(peft, [...modules.keys()], new Set(found.keys())),
-      ...warningsOf(peft, [...found.keys()], baseName),
+      ...(peft.type === 'LORA' ? targetWarnings(peft, [...modules.keys(), embeddingModule], pairsIn(found)) : []),
+      ...warningsOf(peft, [...pairsIn(found)], baseName),
     ],
   };
+}
+
+const isPaired = ({ loraA, loraB, magnitude, embeddingA }: Parts): boolean =>
+  [loraA, loraB, magnitude, embeddingA].some((tensor) => tensor !== undefined);
+
+const pairsIn = (found: ReadonlyMap<string, Parts>): Set<string> =>
+  new Set([...found].filter(([, parts]) => isPaired(parts)).map(([name]) => name));
+
+/** Rows of single tokens are a product too: the difference to the base's row, at the token's place. */
+function ranksInHead(pairs: readonly AdapterPair[], { headTokens }: PeftEmbedding): number {
+  if (headTokens === null) return 0;
+  const pair = pairs.find(({ layer }) => layer === null);
+  if (pair?.magnitude) unsupportedAdapter(headTokens.rows.name, 'stands beside DoRA on the head');
+  const ranks = headTokens.ids.length + (pair?.r ?? 0);
+  if (ranks > limits.adapterRank) {
+    unsupportedAdapter(headTokens.rows.name, `makes ${ranks} ranks of the head; the limit is ${limits.adapterRank}`);
+  }
+  return ranks;
 }
 
 type Collected = { readonly found: Map<string, Parts>; readonly copies: readonly SafetensorsTensor[] };
 
 /** Tensors by module name. Refuses what is no tensor of a pair or frozen copy, and a part that is there twice. */
 function collectParts(
+  peft: PeftConfig,
   tensors: readonly SafetensorsTensor[],
   modules: ReadonlyMap<string, unknown>,
   shape: ModelShape,
@@ -94,7 +125,10 @@ function collectParts(
       copies.push(tensor);
       continue;
     }
-    if (!modules.has(name.module)) invalidAdapter(tensor.name, 'belongs to no linear of this base model');
+    if (!takes(modules, name)) invalidAdapter(tensor.name, 'belongs to no linear of this base model');
+    if (peft.type === 'TRAINABLE_TOKENS' && name.part !== 'tokens') {
+      invalidAdapter(tensor.name, 'is of LoRA, and peft_type is TRAINABLE_TOKENS');
+    }
     if (!['F32', 'F16', 'BF16'].includes(tensor.type)) {
       unsupportedAdapter(tensor.name, `is of type ${tensor.type}; F32, F16 and BF16 are read`);
     }
@@ -105,6 +139,12 @@ function collectParts(
     found.set(name.module, parts);
   }
   return { found, copies };
+}
+
+function takes(modules: ReadonlyMap<string, unknown>, { module, part }: { module: string; part: PartName }): boolean {
+  if (module === embeddingModule) return ['embeddingA', 'embeddingB', 'magnitude', 'tokens'].includes(part);
+  if (part === 'tokens') return module === 'lm_head';
+  return modules.has(module) && !['embeddingA', 'embeddingB'].includes(part);
 }
 
 /** A file holds one adapter, written by one program: names of two adapters or two spellings are two files in one. */

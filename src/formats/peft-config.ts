@@ -12,7 +12,13 @@ import { parseStrictJson, StrictJsonError } from './strict-json.ts';
 /** An entry of rank_pattern or alpha_pattern. */
 export type PatternEntry = { readonly key: string; readonly matches: NameTest; readonly value: number };
 
+/** Adapters that change weights. Trainable tokens alone have no pairs. */
+export type PeftType = 'LORA' | 'TRAINABLE_TOKENS';
+
 export type PeftConfig = {
+  readonly type: PeftType;
+  /** Tokens with rows of their own, by the module that PEFT finds by this name or this ending; null: by any. */
+  readonly tokens: ReadonlyMap<string | null, readonly number[]>;
   readonly r: number;
   readonly loraAlpha: number;
   /** In the file's order: the first that matches counts. */
@@ -40,16 +46,22 @@ export const virtualTypes = {
 const applied = [
   ...['peft_type', 'task_type', 'r', 'lora_alpha', 'rank_pattern', 'alpha_pattern', 'use_rslora', 'use_dora'],
   ...['target_modules', 'exclude_modules', 'layers_to_transform', 'layers_pattern', 'fan_in_fan_out'],
-  ...['init_lora_weights', 'base_model_name_or_path'],
+  ...['init_lora_weights', 'base_model_name_or_path', 'trainable_token_indices', 'modules_to_save'],
 ];
 const trainingOnly = [
   ...['lora_dropout', 'inference_mode', 'peft_version', 'auto_mapping', 'revision', 'runtime_config'],
   // Settings of ways to begin or to run backward; whether the beginning changed the base, init_lora_weights says.
   ...['loftq_config', 'eva_config', 'corda_config', 'lora_ga_config', 'velora_config', 'qalora_group_size'],
-  // Ties pairs of embeddings, which are refused themselves.
+  // What it ties is in the file.
   'ensure_weight_tying',
 ];
-const known = new Set([...applied, ...trainingOnly]);
+const known: Readonly<Record<PeftType, ReadonlySet<string>>> = {
+  LORA: new Set([...applied, ...trainingOnly]),
+  TRAINABLE_TOKENS: new Set([
+    ...['peft_type', 'task_type', 'base_model_name_or_path', 'target_modules', 'token_indices', 'init_weights'],
+    ...['inference_mode', 'peft_version', 'auto_mapping', 'revision', 'modules_to_save'],
+  ]),
+};
 
 /** Values of other fields that are as good as none. */
 const off: Readonly<Record<string, unknown>> = { bias: 'none', megatron_core: 'megatron.core' };
@@ -62,10 +74,13 @@ export type Config = Readonly<Record<string, unknown>>;
 /** Throws `adapter_invalid` and `adapter_unsupported` with the field's name. */
 export function parsePeftConfig(bytes: Uint8Array): PeftConfig {
   const config = parseConfigFields(bytes);
-  refuseOthers(config);
+  const type = typeOf(config);
+  refuseOthers(config, type);
   const compiler = patternCompiler();
   const isWrongWay = flag(config, 'fan_in_fan_out');
   return {
+    type,
+    tokens: type === 'LORA' ? readTokenIndices(config) : new Map([[null, readTokens(config, 'token_indices')]]),
     r: config.r === undefined ? 8 : rank(config.r, 'r'),
     loraAlpha: config.lora_alpha === undefined ? 8 : alpha(config.lora_alpha, 'lora_alpha'),
     rankPattern: readPattern(config, 'rank_pattern', rank, compiler),
@@ -107,18 +122,62 @@ function parseObject(bytes: Uint8Array): Config {
   return isRecord(value) ? value : invalidAdapter(configFile, 'is not an object');
 }
 
-function refuseOthers(config: Config): void {
-  if (config.peft_type === undefined) invalidAdapter('peft_type', 'is missing');
-  if (Object.hasOwn(virtualTypes, String(config.peft_type))) {
+function typeOf({ peft_type: type }: Config): PeftType {
+  if (type === undefined) invalidAdapter('peft_type', 'is missing');
+  if (Object.hasOwn(virtualTypes, String(type))) {
     unsupportedAdapter('peft_type', 'is one of virtual tokens, which change no weights');
   }
-  if (config.peft_type !== 'LORA') unsupportedAdapter('peft_type', 'is not LORA');
+  if (type === 'LORA' || type === 'TRAINABLE_TOKENS') return type;
+  return unsupportedAdapter('peft_type', 'is not LORA');
+}
+
+function refuseOthers(config: Config, type: PeftType): void {
   refuseOtherTask(config);
+  refuseWholeModules(config.modules_to_save);
   const init = config.init_lora_weights;
   if (!harmlessInits.includes(typeof init === 'string' ? init.toLowerCase() : init)) {
     unsupportedAdapter('init_lora_weights', 'belongs to a changed base model; convert the adapter to plain LoRA first');
   }
-  refuseUnknownFields(config, (field) => known.has(field));
+  refuseUnknownFields(config, (field) => known[type].has(field));
+}
+
+/** PEFT's names for heads that sort texts. */
+const classifiers = ['score', 'classifier', 'classification_head'];
+
+/** Matrices in the place of the base's own: each such adapter would be a model of its own. */
+function refuseWholeModules(modules: unknown): void {
+  if (modules === undefined || isOff(modules)) return;
+  if (!Array.isArray(modules) || !modules.every((module) => typeof module === 'string')) {
+    invalidAdapter('modules_to_save', 'must be a list of texts');
+  }
+  const names = modules.slice(0, 5).map(shorten).join(', ');
+  const isClassifier = modules.some((module) => classifiers.includes(module.split('.').at(-1)!));
+  if (isClassifier) unsupportedAdapter('modules_to_save', `names a head that classifies (${names}): it writes no text`);
+  const isVocabulary = modules.every((module) => /(?:^|\.)(?:embed_tokens|lm_head)$/.test(module));
+  const instead = isVocabulary
+    ? 'name them in target_modules, or their new tokens in trainable_token_indices'
+    : 'name linears in target_modules';
+  unsupportedAdapter('modules_to_save', `replaces whole modules (${names}), which no request has alone: ${instead}`);
+}
+
+/** A list is of the embedding, as in PEFT. */
+function readTokenIndices(config: Config): Map<string, readonly number[]> {
+  const field = 'trainable_token_indices';
+  const value = config[field] ?? [];
+  if (Array.isArray(value)) {
+    return value.length === 0 ? new Map() : new Map([['embed_tokens', readTokens(config, field)]]);
+  }
+  if (!isRecord(value)) return invalidAdapter(field, 'must be a list or an object');
+  return new Map(Object.keys(value).map((module) => [module, readTokens(value, module, `${field}.${module}`)]));
+}
+
+function readTokens(fields: Config, field: string, label = field): readonly number[] {
+  const tokens = fields[field];
+  if (!Array.isArray(tokens) || !tokens.every((token) => Number.isSafeInteger(token) && token >= 0)) {
+    return invalidAdapter(label, 'must be a list of token ids');
+  }
+  if (new Set(tokens).size < tokens.length) invalidAdapter(label, 'names a token twice');
+  return tokens;
 }
 
 export function refuseOtherTask({ task_type: task = 'CAUSAL_LM' }: Config): void {

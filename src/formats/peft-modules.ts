@@ -7,7 +7,11 @@ import type { ModelShape } from '../core/base-model.ts';
 /** `layer` is null for lm_head. */
 export type PeftModule = { readonly layer: number | null; readonly module: TargetModule };
 
-export type PartName = 'loraA' | 'loraB' | 'magnitude';
+/** Of a linear; of the embedding; and rows of either for single tokens. */
+export type PartName = 'loraA' | 'loraB' | 'magnitude' | 'embeddingA' | 'embeddingB' | 'tokens';
+
+/** The embedding is no linear of ours: what an adapter has for it is read by peft-embedding.ts. */
+export const embeddingModule = 'model.embed_tokens';
 
 const blockOf = (module: TargetModule) => (/^(gate|up|down)_/.test(module) ? 'mlp' : 'self_attn');
 
@@ -41,8 +45,14 @@ export function modulesByName(shape: ModelShape): ReadonlyMap<string, readonly P
 
 const prefix = 'base_model.model.';
 
+const endings: Readonly<Record<PartName, string>> = {
+  loraA: 'lora_A.weight',
+  loraB: 'lora_B.weight',
+  magnitude: 'lora_magnitude_vector',
+  embeddingA: 'lora_embedding_A',
+  embeddingB: 'lora_embedding_B',
+  tokens: 'token_adapter.trainable_tokens_delta',
+};
+
 /** As saved, which is without the adapter's name. */
-export function tensorName(module: string, part: PartName): string {
-  if (part === 'magnitude') return `${prefix}${module}.lora_magnitude_vector`;
-  return `${prefix}${module}.lora_${part === 'loraA' ? 'A' : 'B'}.weight`;
-}
+export const tensorName = (module: string, part: PartName): string => `${prefix}${module}.${endings[part]}`;

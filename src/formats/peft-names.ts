@@ -5,7 +5,7 @@ import type { PartName } from './peft-modules.ts';
 import { invalidAdapter, unsupportedAdapter } from './refuse-adapter.ts';
 
 export type TensorRole =
-  /** Half of a pair, or its magnitudes. `adapter` is the name inside the tensor's name; PEFT's own is `default`. */
+  /** Half of a pair, its magnitudes, or rows of tokens. `adapter` is the name inside the tensor's name; PEFT's own is `default`. */
   | { readonly kind: 'part'; readonly module: string; readonly part: PartName; readonly adapter: string }
   /** The base model's own weight, frozen, which PEFT saves beside a pair on the head or an embedding. */
   | { readonly kind: 'copy'; readonly module: string };
@@ -18,7 +18,16 @@ export type TensorName = TensorRole & {
 /** What torch puts between the names of modules: torch.compile, FSDP, activation checkpointing, DDP. */
 const wrappers = new Set(['_orig_mod', '_fsdp_wrapped_module', '_checkpoint_wrapped_module', 'module']);
 
-const part = /^(.+)\.lora_(?:([AB])(?:\.([^.]+))?\.weight|magnitude_vector(?:\.(?!weight$)([^.]+))?(?:\.weight)?)$/;
+/** By what ends the name; the adapter's name, where there is one, is the second group. */
+const parts: readonly (readonly [pattern: RegExp, part: PartName])[] = [
+  [/^(.+)\.lora_A(?:\.([^.]+))?\.weight$/, 'loraA'],
+  [/^(.+)\.lora_B(?:\.([^.]+))?\.weight$/, 'loraB'],
+  [/^(.+)\.lora_magnitude_vector(?:\.(?!weight$)([^.]+))?(?:\.weight)?$/, 'magnitude'],
+  [/^(.+)\.lora_embedding_A(?:\.([^.]+))?$/, 'embeddingA'],
+  [/^(.+)\.lora_embedding_B(?:\.([^.]+))?$/, 'embeddingB'],
+  // Beside LoRA a wrapper holds them, and where LoRA is on the same module that is the wrapped one.
+  [/^(.+?)(?:\.base_layer)?(?:\.token_adapter)?\.trainable_tokens_delta(?:\.([^.]+))?$/, 'tokens'],
+];
 /** Of a quantised base, states of its blocks follow the weight's name. */
 const copy = /^(.+)\.base_layer\.(?:weight(?:\..+)?|bias)$|^((?:.+\.)?(?:embed_tokens|lm_head))\.weight$/;
 
@@ -30,11 +39,9 @@ export function parseTensorName(name: string): TensorName {
     .join('.');
   const hasPrefix = plain.startsWith('base_model.model.');
   const rest = hasPrefix ? plain.slice('base_model.model.'.length) : plain;
-  const [, ofPart, letter, adapter, ofMagnitude] = part.exec(rest) ?? [];
-  if (ofPart !== undefined) {
-    const which = letter === 'A' ? 'loraA' : letter === 'B' ? 'loraB' : 'magnitude';
-    const own = adapter ?? ofMagnitude ?? 'default';
-    return { kind: 'part', module: inTextModel(ofPart), part: which, adapter: own, hasPrefix };
+  for (const [pattern, part] of parts) {
+    const [, module, adapter = 'default'] = pattern.exec(rest) ?? [];
+    if (module !== undefined) return { kind: 'part', module: inTextModel(module), part, adapter, hasPrefix };
   }
   const [, ofCopy, ofEmbedding] = copy.exec(rest) ?? [];
   const copied = ofCopy ?? ofEmbedding;
@@ -50,9 +57,7 @@ const inTextModel = (module: string): string =>
     .replace(/^model\.lm_head$/, 'lm_head');
 
 function refuseName(name: string): never {
-  if (/\.lora_embedding_[AB](\.[^.]+)?$/.test(name)) unsupportedAdapter(name, 'adapts an embedding');
   if (/\.lora_[AB](\.[^.]+)?\.bias$/.test(name)) unsupportedAdapter(name, 'is a bias of a pair (lora_bias)');
   if (/\.modules_to_save\./.test(name)) unsupportedAdapter(name, 'is a whole module (modules_to_save)');
-  if (/\.trainable_tokens_/.test(name)) unsupportedAdapter(name, 'holds trained tokens (trainable_token_indices)');
   return invalidAdapter(name, 'is no tensor of a LoRA adapter');
 }

@@ -2,6 +2,7 @@
 // tensors.
 
 import { limits } from '../core/limits.ts';
+import { embeddingModule } from './peft-modules.ts';
 import type { NameTest, PatternCompiler } from './peft-pattern.ts';
 import { invalidAdapter } from './refuse-adapter.ts';
 
@@ -42,7 +43,7 @@ export function suffixes(module: string): string[] {
 
 function readPattern(target: string, compiler: PatternCompiler): NameTest {
   // To PEFT the output head is no linear here.
-  if (target.toLowerCase() === 'all-linear') return (module) => module !== 'lm_head';
+  if (target.toLowerCase() === 'all-linear') return (module) => module !== 'lm_head' && module !== embeddingModule;
   return compiler.whole(target, 'target_modules');
 }
 

@@ -27,3 +27,10 @@ export function rowReader({ linears, weights }: Pick<LoweredModel, 'linears' | '
     }
   };
 }
+
+/** Rows of the embedding: floats of its own, or those of the head that it is tied to. */
+export function embeddingReader(model: Pick<LoweredModel, 'linears' | 'weights'>): ReadRow {
+  const floats = model.weights.get('embedding')?.data as Float32Array<ArrayBuffer> | undefined;
+  if (floats === undefined) return rowReader(model, 'head');
+  return (row, values) => values.set(floats.subarray(row * values.length, (row + 1) * values.length));
+}

@@ -3,6 +3,7 @@
 
 import { limits } from '../core/limits.ts';
 import type { AdapterPair } from '../formats/peft-adapter.ts';
+import { unsupportedAdapter } from '../formats/refuse-adapter.ts';
 import { openModel } from '../models/open.ts';
 import type { AdapterAnalysis, LinearAnalysis, LinearSimilarity, OfflineWork } from '../protocol/offline-messages.ts';
 import { deltaSvd } from './delta-svd.ts';
@@ -15,6 +16,7 @@ import { subspaceSimilarity } from './subspace-similarity.ts';
 export async function analyseAdapter(work: Extract<OfflineWork, { kind: 'analysis' }>): Promise<AdapterAnalysis> {
   const { shape, tensors } = await openModel(work.model);
   const adapter = readAdapter(work.adapter, shape);
+  if (adapter.pairs.size === 0) unsupportedAdapter('embed_tokens', 'is all that it changes: no linear has a pair');
   const against = work.against === null ? null : readAdapter(work.against, shape);
   const linears = [...adapter.pairs].map(([weight, pair]): LinearAnalysis => {
     const delta = deltaSvd(adapter.values(pair));

@@ -15,7 +15,7 @@ import { type WeightFile, weightFile } from '../models/weight-file.ts';
 import type { OfflineWork } from '../protocol/offline-messages.ts';
 import type { Exported } from './exported.ts';
 import { mergedWeight } from './merged-weight.ts';
-import { readAdapter, untiesHead } from './read-adapter.ts';
+import { readAdapter } from './read-adapter.ts';
 
 type ExportWork = Extract<OfflineWork, { kind: 'export' }>;
 /** A tensor of the new file and how its data is made. */
@@ -49,19 +49,18 @@ export function exportGguf({
       ...{ name: head.name, type: dtype, shape: head.shape },
       *chunks() {
         for (const weight of weights) {
-          const pair = adapter.pairs.get(weight);
-          const values = pair === undefined ? null : adapter.values(pair);
-          yield* mergedWeight(tensors.get(source ?? weight)!, values, dtype, order);
+          const change = adapter.changes.get(weight)?.() ?? null;
+          yield* mergedWeight(tensors.get(source ?? weight)!, change, dtype, order);
         }
       },
     };
   };
   const planned: Planned[] = base.tensors.map((tensor) => {
     const weights = (specs.get(tensor.name)?.parts ?? []).map(({ name }) => name);
-    const isKept = !weights.some((weight) => adapter.pairs.has(weight)) && !(unpacked && tensor.shape.length === 2);
+    const isKept = !weights.some((weight) => adapter.changes.has(weight)) && !(unpacked && tensor.shape.length === 2);
     return isKept ? { ...tensor, chunks: () => pieces(file, tensor) } : inFloats(tensor, weights);
   });
-  if (untiesHead(adapter, shape)) {
+  if (adapter.untiesHead) {
     const embedding = base.tensors.find((tensor) => specs.get(tensor.name)?.name === 'model.embed_tokens.weight')!;
     planned.push(inFloats({ ...embedding, name: 'output.weight' }, ['lm_head.weight'], 'model.embed_tokens.weight'));
   }

@@ -17,7 +17,7 @@ import type { OfflineWork } from '../protocol/offline-messages.ts';
 import { writeTokenizer } from '../tokenizer/write-json.ts';
 import type { Exported } from './exported.ts';
 import { mergedWeight } from './merged-weight.ts';
-import { readAdapter, untiesHead } from './read-adapter.ts';
+import { readAdapter } from './read-adapter.ts';
 
 type ExportWork = Extract<OfflineWork, { kind: 'export' }>;
 /** A tensor of the new file and how its data is made. */
@@ -30,17 +30,15 @@ export async function exportSafetensors(work: ExportWork): Promise<Exported> {
   const { model, dtype } = work;
   const { shape, tensors } = await openModel(model);
   const adapter = readAdapter(work.adapter, shape);
-  const merged = (name: string, tensor: RawTensor) => {
-    const pair = adapter.pairs.get(name);
-    return mergedWeight(tensor, pair === undefined ? null : adapter.values(pair), dtype);
-  };
+  const merged = (name: string, tensor: RawTensor) =>
+    mergedWeight(tensor, adapter.changes.get(name)?.() ?? null, dtype);
   const planned = tensorSpecs(shape).map(({ name, shape: size, parts }): Planned => {
     function* chunks() {
       for (const part of parts) yield* merged(part.name, tensors.get(part.name)!);
     }
     return { name, type: dtype, shape: size, chunks };
   });
-  const unties = untiesHead(adapter, shape);
+  const { untiesHead: unties } = adapter;
   if (unties) {
     const embedding = tensors.get('model.embed_tokens.weight')!;
     const name = 'lm_head.weight';

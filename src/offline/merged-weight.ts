@@ -6,7 +6,7 @@ import type { FloatType, RawTensor } from '../core/base-model.ts';
 import { LorikeetError } from '../core/errors.ts';
 import { dequantize } from '../formats/dequantize.ts';
 import { encodeFloats } from '../formats/encode-floats.ts';
-import type { PairValues } from './read-adapter.ts';
+import type { WeightChange } from './read-adapter.ts';
 
 /** Where a written row stands in the tensor. */
 export type RowOrder = (row: number) => number;
@@ -19,7 +19,7 @@ const chunkWeights = 2 ** 18;
 /** The rows' bytes in chunks. Throws `adapter_unsupported` for a weight beyond the type's range. */
 export function* mergedWeight(
   tensor: RawTensor,
-  pair: PairValues | null,
+  change: WeightChange | null,
   type: FloatType,
   order: RowOrder = inOrder,
 ): Generator<Uint8Array> {
@@ -30,7 +30,7 @@ export function* mergedWeight(
   for (const row of rowsOf(tensor, order)) {
     const place = chunk.subarray(filled * inputs, (filled + 1) * inputs);
     place.set(row.weights);
-    if (pair !== null) mergeRow(place, row.index, pair);
+    if (change !== null) mergeRow(place, row.index, change);
     if (++filled < chunkRows) continue;
     yield encode(tensor.name, type, chunk);
     filled = 0;
@@ -53,9 +53,12 @@ export function* rowsOf(
   }
 }
 
-/** Adds row `n` of s B A [out, in] to `row` [in]; with DoRA scales the sum. */
-export function mergeRow(row: Float64Array, n: number, { r, scaling, a, b, magnitude }: PairValues): void {
+/** Adds row `n` of s B A [out, in] to `row` [in], or to what stands in its place; with DoRA scales the sum. */
+export function mergeRow(row: Float64Array, n: number, change: WeightChange): void {
+  const { r, scaling, a, b, magnitude, rows } = change;
   const inputs = row.length;
+  const own = rows?.get(n);
+  if (own !== undefined) row.set(own);
   for (let rank = 0; rank < r; rank++) {
     const weight = scaling * b[n * r + rank]!;
     if (weight === 0) continue;

@@ -9,45 +9,88 @@ import { LorikeetError } from '../core/errors.ts';
 import { adapterDigest } from '../formats/adapter-digest.ts';
 import { pairValues } from '../formats/adapter-values.ts';
 import { type AdapterPair, type PeftAdapter, readPeftAdapter } from '../formats/peft-adapter.ts';
-import { moduleName } from '../formats/peft-modules.ts';
+import type { EmbeddingPair, TrainedTokens } from '../formats/peft-embedding.ts';
+import { embeddingModule, moduleName } from '../formats/peft-modules.ts';
 import { parseSafetensorsHeader, type SafetensorsTensor } from '../formats/safetensors.ts';
 
-/** One linear's part of an adapter, in numbers. */
-export type PairValues = Pick<AdapterPair, 'layer' | 'module' | 'r' | 'scaling'> & {
+/** What an adapter changes in one weight, in numbers. */
+export type WeightChange = Pick<AdapterPair, 'r' | 'scaling'> & {
   /** [r, in] */
   readonly a: Float32Array;
   /** [out, r] */
   readonly b: Float32Array;
   /** [out]; null without DoRA. */
   readonly magnitude: Float32Array | null;
+  /** [in], by row: what stands in the place of the base's; null without trained tokens. */
+  readonly rows: ReadonlyMap<number, Float32Array> | null;
 };
+
+/** One linear's part of an adapter. */
+export type PairValues = Pick<AdapterPair, 'layer' | 'module'> & WeightChange;
 
 export type OpenAdapter = Pick<PeftAdapter, 'usesDora'> & {
   /** By the name of the weight that they adapt, `model.layers.0.self_attn.q_proj.weight`; in the adapter's order. */
   readonly pairs: ReadonlyMap<string, AdapterPair>;
   values(pair: AdapterPair): PairValues;
+  /** Of every weight that it changes, the embedding and rows of the head included. */
+  readonly changes: ReadonlyMap<string, () => WeightChange>;
+  /** The embedding and a head that is tied to it have the same rows no longer. */
+  readonly untiesHead: boolean;
 };
 
-/** An adapter on lm_head leaves the embedding alone, so the two cannot share their weights any more. */
-export const untiesHead = ({ pairs }: OpenAdapter, { tiedEmbedding }: ModelShape): boolean =>
-  tiedEmbedding && pairs.has('lm_head.weight');
+const headWeight = 'lm_head.weight';
+const embeddingWeight = `${embeddingModule}.weight`;
 
 /** Throws `adapter_corrupt` where the files are missing or are not what the digest says. */
 export function readAdapter(files: AdapterFiles, shape: ModelShape): OpenAdapter {
   const [config, weights] = readProved(files);
-  const { pairs, usesDora } = readPeftAdapter(config, parseSafetensorsHeader(weights, weights.length)!, shape);
+  const header = parseSafetensorsHeader(weights, weights.length)!;
+  const { pairs: all, usesDora, embedding } = readPeftAdapter(config, header, shape);
   const values = (tensor: SafetensorsTensor) =>
     pairValues(tensor, weights.subarray(tensor.offset, tensor.offset + tensor.bytes));
-  return {
-    usesDora,
-    pairs: new Map(pairs.map((pair) => [`${moduleName(pair)}.weight`, pair])),
-    values: ({ layer, module, r, scaling, loraA, loraB, magnitude }) => ({
-      ...{ layer, module, r, scaling },
-      a: values(loraA),
-      b: values(loraB),
-      magnitude: magnitude === null ? null : values(magnitude),
-    }),
+  const ofPair = ({ layer, module, r, scaling, loraA, loraB, magnitude }: AdapterPair): PairValues => ({
+    ...{ layer, module, r, scaling },
+    a: values(loraA),
+    b: values(loraB),
+    magnitude: magnitude === null ? null : values(magnitude),
+    rows: null,
+  });
+  const pairs = new Map(all.map((pair) => [`${moduleName(pair)}.weight`, pair]));
+  const changes = new Map([...pairs].map(([weight, pair]) => [weight, (): WeightChange => ofPair(pair)]));
+  const { pair, tokens, headTokens } = embedding;
+  if ((pair ?? tokens) !== null) {
+    changes.set(embeddingWeight, () => ({
+      ...(pair === null ? noPair : transposed(pair, values)),
+      rows: tokens && rowsOf(tokens, values),
+    }));
+  }
+  if (headTokens !== null) {
+    const beside = changes.get(headWeight);
+    changes.set(headWeight, () => ({ ...(beside?.() ?? noPair), rows: rowsOf(headTokens, values) }));
+  }
+  // Trained tokens alone leave what is tied as it is.
+  const follows = pair === null && !pairs.has(headWeight) && tokens === headTokens;
+  return { usesDora, pairs, values: ofPair, changes, untiesHead: shape.tiedEmbedding && !follows };
+}
+
+type ValuesOf = (tensor: SafetensorsTensor) => Float32Array;
+
+const noPair = { r: 0, scaling: 0, a: new Float32Array(), b: new Float32Array(), magnitude: null, rows: null };
+
+/** The embedding is [vocabulary, hidden]: PEFT's two matrices the other way round. */
+function transposed({ r, scaling, loraA, loraB }: EmbeddingPair, values: ValuesOf): WeightChange {
+  const turned = (source: Float32Array, columns: number) => {
+    const rows = source.length / columns;
+    return Float32Array.from(source, (_, i) => source[(i % rows) * columns + Math.floor(i / rows)]!);
   };
+  const [a, b] = [turned(values(loraB), r), turned(values(loraA), loraA.shape[1]!)];
+  return { ...noPair, r, scaling, a, b };
+}
+
+function rowsOf({ ids, rows }: TrainedTokens, values: ValuesOf): Map<number, Float32Array> {
+  const all = values(rows);
+  const width = rows.shape[1]!;
+  return new Map(ids.map((id, place) => [id, all.subarray(place * width, (place + 1) * width)]));
 }
 
 function readProved(files: AdapterFiles): [Buffer, Buffer] {

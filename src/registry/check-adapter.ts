@@ -3,9 +3,10 @@
 import { setImmediate } from 'node:timers/promises';
 import { LorikeetError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
-import { checkAdapterValues, finiteMagnitude } from '../formats/adapter-values.ts';
+import { checkAdapterValues, checkEmbeddingPair, checkTokenRows, finiteMagnitude } from '../formats/adapter-values.ts';
 import { fileKind, kindPrefixBytes } from '../formats/file-kind.ts';
 import { readPeftAdapter, rowsOf } from '../formats/peft-adapter.ts';
+import type { PeftEmbedding } from '../formats/peft-embedding.ts';
 import { type PeftVirtualTokens, readVirtualTokens } from '../formats/peft-virtual-tokens.ts';
 import { invalidAdapter, weightsFile } from '../formats/refuse-adapter.ts';
 import { parseSafetensorsHeader, type SafetensorsFile, type SafetensorsTensor } from '../formats/safetensors.ts';
@@ -17,7 +18,7 @@ export const checkAdapter: AdapterCheck = async (config, weights, base) => {
   const virtual = readVirtualTokens(config, header, base.shape(), base.name);
   if (virtual !== null) return await checkVirtualTokens(virtual, weights);
   const adapter = readPeftAdapter(config, header, base.shape(), base.name);
-  refuseRank(adapter.r, base);
+  refuseRank(adapter.linearRanks, base);
   const bytesOf = ({ offset, bytes }: SafetensorsTensor) => weights.read(offset, bytes);
   const warnings = new Set<string>();
   let clean = 0;
@@ -27,10 +28,25 @@ export const checkAdapter: AdapterCheck = async (config, weights, base) => {
     if (found.length === 0) clean++;
     await setImmediate();
   }
+  const changes = await checkEmbedding(adapter.embedding, bytesOf);
   // What is said of values is said of all pairs together: one that is not zero is enough.
   const { r, parameters, targetModules } = adapter;
-  return { r, parameters, targetModules, warnings: [...adapter.warnings, ...(clean > 0 ? [] : warnings)] };
+  return { r, parameters, targetModules, warnings: [...adapter.warnings, ...(clean > 0 || changes ? [] : warnings)] };
 };
+
+/** Whether there is anything that changes the embedding or rows of the head. */
+async function checkEmbedding(embedding: PeftEmbedding, bytesOf: (tensor: SafetensorsTensor) => Uint8Array) {
+  const { pair, tokens, headTokens } = embedding;
+  if (pair !== null) {
+    checkEmbeddingPair(pair, bytesOf);
+    await setImmediate();
+  }
+  for (const { rows } of new Set([tokens, headTokens].filter((own) => own !== null))) {
+    checkTokenRows(rows, bytesOf(rows));
+    await setImmediate();
+  }
+  return (pair ?? tokens ?? headTokens) !== null;
+}
 
 async function checkVirtualTokens({ tensor, count, width, warnings }: PeftVirtualTokens, weights: WeightsReader) {
   for (let first = 0; first < count; first++) {

@@ -85,7 +85,9 @@ async function continued(
     throw new LorikeetError('adapter_corrupt', { message, param: files.digest });
   }
   const header = parseSafetensorsHeader(weights, weights.length, 'adapter_invalid')!;
-  const { pairs, usesDora } = readPeftAdapter(config, header, shape);
+  const { pairs, usesDora, embedding } = readPeftAdapter(config, header, shape);
+  if ((embedding.pair ?? embedding.tokens) !== null) unsupportedAdapter('embed_tokens', 'is served, but not trained');
+  if (embedding.headTokens !== null) refuseHead();
   if (usesDora) unsupportedAdapter('use_dora', 'is served, but not trained');
   const targets = pairs.map(targetOf);
   const values = new Float32Array(parameterCount(shape, targets));

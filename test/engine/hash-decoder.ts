@@ -103,9 +103,9 @@ export function hashDecoder(
     forward,
     logitsOf: async (batch) => rowsOf(await forward(batch), vocabulary),
     prepare: async () => {},
-    async addMerged(model) {
+    async addMerged(model, embedding = []) {
       await nextTurn();
-      const merged = { id: merges.size };
+      const merged = { id: merges.size, embedding };
       merges.set(merged, signatureOfMerged(model));
       return merged;
     },

@@ -37,6 +37,7 @@ type Case = {
 };
 const read = (name: string) => JSON.parse(readFileSync(new URL(`../fixtures/${name}`, import.meta.url), 'utf8'));
 const fixture: { readonly tokens: readonly number[]; readonly cases: readonly Case[] } = read('virtual-tokens.json');
+const embeddings: { readonly cases: readonly Omit<Case, 'lora'>[] } = read('embedding-adapters.json');
 const lora: { readonly r: number; readonly scaling: number; readonly modules: readonly string[] } =
   read('gradients.json');
 
@@ -109,7 +110,7 @@ for (const name of new Set(fixture.cases.map(({ model }) => model))) {
 
 const tiny = await tinyLowered('llama-gguf', null);
 
-/** Of llama's cases, whose shape is llama-gguf's; and LoRA adapters. */
+/** Of llama's cases, whose shape is llama-gguf's; and LoRA adapters, of which two change the embedding. */
 function adaptersOf() {
   const ofLlama = fixture.cases.filter(({ model, lora }) => model === 'llama' && !lora);
   const virtual = ofLlama.map((one) => virtualOf(one));
@@ -117,7 +118,11 @@ function adaptersOf() {
     files: randomAdapter(tiny.shape, { seed, modules: layerModules, r: 8 }).files,
     scale: 0.5,
   }));
-  return { virtual, pairs };
+  const ofEmbedding = ['embedding and linears', 'tokens alone'].map((kind) => {
+    const { config, weights } = embeddings.cases.find((one) => one.model === 'llama' && one.kind === kind)!;
+    return { files: writeAdapterFiles(Buffer.from(JSON.stringify(config)), Buffer.from(weights, 'base64')), scale: 1 };
+  });
+  return { virtual, pairs: [...pairs, ...ofEmbedding] };
 }
 const { virtual, pairs } = adaptersOf();
 const seed = Number(process.env.SEED ?? 3);

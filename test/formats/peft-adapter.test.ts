@@ -31,9 +31,10 @@ test('a plain adapter', () => {
     ]),
     [0, 1, 2].map((layer) => [layer, 'q_proj', 4, 2, q(layer, 'lora_A.weight'), q(layer, 'lora_B.weight'), null]),
   );
-  const { pairs: _, ...rest } = adapter;
-  const expected = { r: 4, parameters: 3 * 2 * 64, targetModules: ['q_proj'], usesDora: false, warnings: [] };
-  assert.deepEqual(rest, expected);
+  const { pairs: _, embedding, ...rest } = adapter;
+  assert.deepEqual(embedding, { pair: null, tokens: null, headTokens: null });
+  const figures = { r: 4, linearRanks: 4, parameters: 3 * 2 * 64, targetModules: ['q_proj'] };
+  assert.deepEqual(rest, { ...figures, usesDora: false, warnings: [] });
 });
 
 test('pairs come by layer and module, lm_head last, whatever the order of the tensors', () => {
@@ -57,7 +58,9 @@ test('pairs come by layer and module, lm_head last, whatever the order of the te
 
 type Row = [what: string, config: Record<string, unknown>, shapes: Parameters<typeof readWith>[1], param: string];
 
-const tokensDelta = 'base_model.model.model.embed_tokens.trainable_tokens_delta';
+const ofEmbedding = (ending: string) => `base_model.model.model.embed_tokens.${ending}`;
+const tokensDelta = ofEmbedding('token_adapter.trainable_tokens_delta');
+const headDelta = 'base_model.model.lm_head.token_adapter.trainable_tokens_delta';
 const headCopy = 'base_model.model.lm_head.base_layer.weight';
 const embeddingCopy = 'base_model.model.model.embed_tokens.weight';
 
@@ -88,6 +91,25 @@ const invalid: readonly Row[] = [
   ['use_dora without magnitudes', { use_dora: true }, {}, q(0, 'lora_magnitude_vector')],
   ['magnitudes of another size', { use_dora: true }, magnitudes([1, 16]), q(0, 'lora_magnitude_vector')],
   ['no peft_type', { peft_type: undefined }, {}, 'peft_type'],
+  ['half a pair of the embedding', {}, embedding({ lora_embedding_A: undefined }), ofEmbedding('lora_embedding_A')],
+  ['the other half', {}, embedding({ lora_embedding_B: undefined }), ofEmbedding('lora_embedding_B')],
+  ['a linear pair on the embedding', {}, { [ofEmbedding('lora_A.weight')]: [4, 16] }, ofEmbedding('lora_A.weight')],
+  ['an embedding of another width', {}, embedding({ lora_embedding_B: [17, 4] }), ofEmbedding('lora_embedding_B')],
+  ['rows of nobody knows which tokens', {}, { [tokensDelta]: [2, 16] }, tokensDelta],
+  ['tokens without rows', { trainable_token_indices: [3] }, {}, tokensDelta],
+  ['fewer rows than tokens', { trainable_token_indices: [3, 7] }, { [tokensDelta]: [1, 16] }, tokensDelta],
+  ['a token twice', { trainable_token_indices: [3, 3] }, { [tokensDelta]: [2, 16] }, 'trainable_token_indices'],
+  ['a token below 0', { trainable_token_indices: [-1] }, { [tokensDelta]: [1, 16] }, 'trainable_token_indices'],
+  ['tokens as a text', { trainable_token_indices: '3' }, {}, 'trainable_token_indices'],
+  ['tokens as texts', { trainable_token_indices: { lm_head: ['3'] } }, {}, 'trainable_token_indices.lm_head'],
+  ['tokens beside a pair', { trainable_token_indices: [3] }, { ...embedding(), [tokensDelta]: [1, 16] }, tokensDelta],
+  [
+    'LoRA in trained tokens',
+    { peft_type: 'TRAINABLE_TOKENS', token_indices: [3], r: undefined, lora_alpha: undefined },
+    {},
+    q(0, 'lora_A.weight'),
+  ],
+  ['modules_to_save as a text', { modules_to_save: 'lm_head' }, {}, 'modules_to_save'],
   [
     'two adapters',
     {},
@@ -122,8 +144,24 @@ const unsupported: readonly Row[] = [
   ['loftq', { init_lora_weights: 'loftq', loftq_config: { loftq_bits: 4 } }, {}, 'init_lora_weights'],
   ['megatron_core', { megatron_core: 'other.core' }, {}, 'megatron_core'],
   ['r above the limit', { r: limits.adapterRank + 1 }, {}, 'r'],
-  ['an embedding tensor', {}, embedding(), 'base_model.model.model.embed_tokens.lora_embedding_A'],
-  ['trained tokens', {}, { 'base_model.model.model.embed_tokens.trainable_tokens_delta': [2, 16] }, tokensDelta],
+  ['DoRA on an embedding', {}, embedding({ lora_magnitude_vector: [16] }), ofEmbedding('lora_magnitude_vector')],
+  ['an embedding of more tokens', {}, embedding({ lora_embedding_A: [4, 42] }), ofEmbedding('lora_embedding_A')],
+  ['a token beyond the vocabulary', { trainable_token_indices: [3, 40] }, { [tokensDelta]: [2, 16] }, tokensDelta],
+  ['tokens of a linear', { trainable_token_indices: { q_proj: [1] } }, {}, 'q_proj'],
+  ['whole matrices', { modules_to_save: ['embed_tokens', 'lm_head'] }, {}, 'modules_to_save'],
+  ['a head that classifies', { modules_to_save: ['score'] }, {}, 'modules_to_save'],
+  ['norms', { modules_to_save: ['input_layernorm'] }, {}, 'modules_to_save'],
+  [
+    'more tokens of a head than ranks',
+    { trainable_token_indices: { lm_head: Array.from({ length: 40 }, (_, id) => id) }, r: limits.adapterRank - 39 },
+    {
+      ...without(...allQ),
+      [headDelta]: [40, 16],
+      'base_model.model.lm_head.lora_A.weight': [limits.adapterRank - 39, 16],
+      'base_model.model.lm_head.lora_B.weight': [40, limits.adapterRank - 39],
+    },
+    headDelta,
+  ],
   ['a head of more tokens', {}, lmHead(42), 'base_model.model.lm_head.lora_B.weight'],
   ['a copied head of more tokens', {}, { [headCopy]: [42, 16] }, headCopy],
   ['a copied embedding of fewer tokens', {}, { [embeddingCopy]: [32, 16] }, embeddingCopy],
@@ -158,9 +196,47 @@ function magnitudes(shape: readonly number[]) {
   return Object.fromEntries([0, 1, 2].map((layer) => [q(layer, 'lora_magnitude_vector'), shape]));
 }
 
-function embedding() {
-  return { 'base_model.model.model.embed_tokens.lora_embedding_A': [4, 40] };
+function embedding(others: Record<string, number[] | undefined> = {}) {
+  const own = { lora_embedding_A: [4, 40], lora_embedding_B: [16, 4], ...others };
+  return Object.fromEntries(Object.entries(own).map(([ending, shape]) => [ofEmbedding(ending), shape]));
 }
+
+test('LoRA on the embedding, and trained tokens', () => {
+  const pair = readWith(
+    { rank_pattern: { embed_tokens: 2 } },
+    embedding({ lora_embedding_A: [2, 40], lora_embedding_B: [16, 2] }),
+  );
+  assert.deepEqual([pair.embedding.pair!.r, pair.embedding.pair!.scaling, pair.r], [2, 4, 4]);
+  assert.deepEqual([pair.targetModules, pair.embedding.tokens], [['q_proj', 'embed_tokens'], null]);
+  const tokens = readWith({ trainable_token_indices: [3, 7] }, { [tokensDelta]: [2, 16] });
+  assert.deepEqual([tokens.embedding.tokens!.ids, tokens.embedding.headTokens, tokens.warnings], [[3, 7], null, []]);
+  assert.deepEqual([tokens.r, tokens.linearRanks, tokens.parameters], [4, 4, 3 * 2 * 64 + 32]);
+  const indices = { embed_tokens: [3, 7], lm_head: [5] };
+  const both = readWith({ trainable_token_indices: indices }, { [tokensDelta]: [2, 16], [headDelta]: [1, 16] });
+  assert.deepEqual([both.embedding.tokens!.ids, both.embedding.headTokens!.ids], [[3, 7], [5]]);
+  assert.deepEqual(both.targetModules, ['q_proj', 'lm_head', 'embed_tokens']);
+});
+
+test('trained tokens alone; a tied head follows them', () => {
+  const config = {
+    peft_type: 'TRAINABLE_TOKENS',
+    token_indices: [3, 7],
+    target_modules: 'model.embed_tokens',
+    init_weights: true,
+  };
+  const header = headerOf({ [ofEmbedding('trainable_tokens_delta')]: [2, 16] });
+  const read = (tiedEmbedding: boolean) => readPeftAdapter(bytesOf(config), header, { ...tinyShape, tiedEmbedding });
+  const untied = read(false);
+  assert.deepEqual([untied.pairs, untied.r, untied.embedding.headTokens], [[], 0, null]);
+  const tied = read(true);
+  assert.deepEqual([tied.embedding.headTokens, tied.linearRanks], [tied.embedding.tokens, 2]);
+  const indices = { embed_tokens: [3, 7], lm_head: [3, 7] };
+  const lora = { ...plainConfig, trainable_token_indices: indices };
+  const beside = headerOf({ ...plainShapes, [tokensDelta]: [2, 16] });
+  const following = readPeftAdapter(bytesOf(lora), beside, { ...tinyShape, tiedEmbedding: true });
+  assert.deepEqual(following.embedding.headTokens!.ids, [3, 7]);
+  assertBlames(() => readPeftAdapter(bytesOf(lora), beside, tinyShape), headDelta, /is missing/, 'adapter_invalid');
+});
 
 for (const [what, config, shapes, param] of invalid) {
   test(`invalid: ${what}`, () =>

@@ -320,7 +320,7 @@ const refused: readonly Refused[] = [
     { ...unsloth, modules_to_save: ['lm_head', 'embed_tokens'] },
     pairs(all, { r: 16 }),
     'modules_to_save',
-    /would change/,
+    /replaces whole modules/,
   ],
   [
     'LLaMA-Factory, resize_vocab',
@@ -341,7 +341,7 @@ const refused: readonly Refused[] = [
     { ...v15, modules_to_save: ['embed_tokens'] },
     pairs(all),
     'modules_to_save',
-    /would change/,
+    /replaces whole modules/,
   ],
   [
     'Axolotl, LoftQ',
@@ -359,11 +359,11 @@ const refused: readonly Refused[] = [
   ],
   ['PEFT, biases trained', { ...v10, bias: 'lora_only' }, pairs(['q_proj', 'v_proj']), 'bias', /would change/],
   [
-    'PEFT, added tokens trained',
+    'PEFT, trained tokens that are not in the file',
     { ...v17, trainable_token_indices: [39] },
     pairs(['q_proj', 'v_proj']),
-    'trainable_token_indices',
-    /would change/,
+    'base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta',
+    /is missing/,
   ],
   [
     'PEFT, an activated LoRA',

@@ -29,7 +29,7 @@ export async function codedAdapter(
     for (const [i, part] of linear.parts.entries()) parts.push(await codedPart(sizes, i, part, breath));
     linears.set(sizes.linear, { ...linear, parts });
   }
-  return createResident(whole.key, linears, whole.virtual);
+  return createResident(whole.key, linears, whole);
 }
 
 export async function codedPart(

@@ -51,7 +51,10 @@ export async function combineAdapters(
     const shares = touching.flatMap(({ linear, scale }) => Array.from(linear.shares, (share) => scale * share));
     linears.set(sizes.linear, createLinear(parts, Float32Array.from(shares), null));
   }
-  return createResident(key, linears);
+  const embedding = scaled.flatMap(({ adapter, scale }) =>
+    adapter.embedding.map((own) => ({ ...own, scale: own.scale * scale })),
+  );
+  return createResident(key, linears, { embedding });
 }
 
 /** A source has the same pages in every part, since a page has one share; what a part lacks of them is zeros. */

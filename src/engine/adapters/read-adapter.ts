@@ -9,15 +9,18 @@ import type { AdapterBits } from '../../core/page-sizes.ts';
 import { adapterDigest } from '../../formats/adapter-digest.ts';
 import { pairValues } from '../../formats/adapter-values.ts';
 import { type AdapterPair, readPeftAdapter } from '../../formats/peft-adapter.ts';
+import type { TrainedTokens } from '../../formats/peft-embedding.ts';
 import { readVirtualTokens } from '../../formats/peft-virtual-tokens.ts';
 import { invalidAdapter, unsupportedAdapter } from '../../formats/refuse-adapter.ts';
 import { parseSafetensorsHeader, type SafetensorsTensor } from '../../formats/safetensors.ts';
 import type { JoinedLinear } from '../../graph/adapted-linear.ts';
+import { rowReader } from '../../graph/dequantize-row.ts';
 import type { LoweredModel } from '../../graph/lowered.ts';
 import { readWhole } from '../../models/read-whole.ts';
 import type { Breath } from './breath.ts';
 import { codedAdapter } from './coded-adapter.ts';
 import { type FloatPair, type GainTarget, gainsOf } from './dora-gains.ts';
+import { differencesOf, readEmbeddingChange } from './embedding-change.ts';
 import { balancedShare, mantissaOf, wholePages, writeBalanced, writeHalves } from './half-pair.ts';
 import {
   createLinear,
@@ -34,32 +37,39 @@ import { readVirtualRows } from './virtual-rows.ts';
 export type ReadContext = {
   readonly model: LoweredModel;
   readonly breath: Breath;
-  /** What an adapter may be; all kinds where it is left out. */
-  readonly takesVirtual?: boolean;
+  /** Where given embeddings are not taken; left out: not there. */
+  readonly onDevice?: boolean;
   /** 16 by default. */
   readonly bits?: AdapterBits;
 };
 
 /** Throws `adapter_corrupt` where the files are missing or are not what the digest says. */
 export async function readAdapter(files: AdapterFiles, context: ReadContext): Promise<ResidentAdapter> {
-  const { model, breath, takesVirtual = true } = context;
+  const { model, breath, onDevice = false } = context;
   const { shape } = model;
   const [config, weights] = await readProved(files, breath);
   const header = parseSafetensorsHeader(weights, weights.length)!;
   const virtual = readVirtualTokens(config, header, shape);
   if (virtual !== null) {
-    if (!takesVirtual) unsupportedAdapter('peft_type', 'is one of virtual tokens, which a device does not serve');
-    return createResident(files.digest, new Map(), await readVirtualRows(virtual, weights, context));
+    if (onDevice) unsupportedAdapter('peft_type', 'is one of virtual tokens, which a device does not serve');
+    return createResident(files.digest, new Map(), { virtual: await readVirtualRows(virtual, weights, context) });
   }
-  const { pairs } = readPeftAdapter(config, header, shape);
+  const { pairs, embedding } = readPeftAdapter(config, header, shape);
+  if (onDevice && (embedding.pair ?? embedding.tokens) !== null) {
+    unsupportedAdapter('embed_tokens', 'is changed by the adapter, which a device does not serve');
+  }
   const bytesOf = ({ offset, bytes }: SafetensorsTensor) => weights.subarray(offset, offset + bytes);
 
   const linears = new Map<JoinedLinear, ResidentLinear>();
   for (const sizes of joinedSizes(shape)) {
     const own = pairs.filter(({ module }) => sizes.modules.includes(module));
-    if (own.length > 0) linears.set(sizes.linear, await readLinear(own, sizes, bytesOf, context));
+    const { headTokens: tokens } = embedding;
+    if (sizes.linear === 'head' && tokens !== null) {
+      linears.set('head', await readHead({ pair: own[0] ?? null, tokens }, sizes, bytesOf, context));
+    } else if (own.length > 0) linears.set(sizes.linear, await readLinear(own, sizes, bytesOf, context));
   }
-  const whole = createResident(files.digest, linears);
+  const change = await readEmbeddingChange(embedding, bytesOf, context);
+  const whole = createResident(files.digest, linears, { embedding: change ? [{ change, scale: 1 }] : [] });
   return context.bits === 8 ? codedAdapter(whole, shape, breath) : whole;
 }
 
@@ -102,6 +112,35 @@ async function readLinear(
     await context.breath.take();
   }
   return createLinear(parts, share * balancedShare, gains);
+}
+
+/**
+ * Rows of single tokens as ranks behind the pair's own: each is the product of the difference to the base's row and the
+ * token's place.
+ */
+async function readHead(
+  { pair, tokens }: { readonly pair: AdapterPair | null; readonly tokens: TrainedTokens },
+  sizes: JoinedSizes,
+  bytesOf: BytesOf,
+  { model, breath }: ReadContext,
+): Promise<ResidentLinear> {
+  const { in: inputs, out } = sizes;
+  const own = pair?.r ?? 0;
+  const part = createPart(sizes, 0, wholePages(own + tokens.ids.length));
+  const write = (first: number, { name }: SafetensorsTensor, floats: FloatPair) => {
+    const ranks = { ...part, a: part.a.subarray(first * inputs), b: part.b.subarray(first * out) };
+    if (!writeBalanced(ranks, sizes, 0, floats)) invalidAdapter(name, 'is too large for the base model');
+  };
+  if (pair !== null) write(0, pair.loraB, floatsOf(pair, pair.scaling, bytesOf));
+  const differences = await differencesOf(tokens, bytesOf, rowReader(model, 'head'), breath);
+  const b = new Float32Array(out);
+  for (const [i, id] of tokens.ids.entries()) {
+    b[id] = 1;
+    write(own + i, tokens.rows, { a: differences.subarray(i * inputs, (i + 1) * inputs), b });
+    b[id] = 0;
+    await breath.take();
+  }
+  return createLinear([part], balancedShare, null);
 }
 
 const isHalf = ({ loraA, loraB, magnitude }: AdapterPair) =>

@@ -8,6 +8,7 @@ import type { ModelShape } from '../../core/base-model.ts';
 import { type AdapterBits, pageRanks, rankElements } from '../../core/page-sizes.ts';
 import { type JoinedLinear, joinedLinears, type Reach, reachOf } from '../../graph/adapted-linear.ts';
 import { decodedRanks } from './coded-ranks.ts';
+import { changeBytes, type ScaledChange } from './embedding-change.ts';
 import type { VirtualRows } from './virtual-rows.ts';
 
 export type ResidentPart = {
@@ -38,8 +39,10 @@ export type ResidentAdapter = {
   readonly bytes: number;
   /** DoRA, in some linear. */
   readonly hasGains: boolean;
-  /** What it puts before a text; null: it has pairs. */
+  /** What it puts before a text; null: it changes weights. */
   readonly virtual: VirtualRows | null;
+  /** What it adds to rows of the embedding. */
+  readonly embedding: readonly ScaledChange[];
   /** The graph that it needs on a device. */
   readonly reach: Reach;
 };
@@ -98,16 +101,16 @@ export function createLinear(
 export function createResident(
   key: string,
   linears: ReadonlyMap<JoinedLinear, ResidentLinear>,
-  virtual: VirtualRows | null = null,
+  { virtual = null, embedding = [] }: Partial<Pick<ResidentAdapter, 'virtual' | 'embedding'>> = {},
 ): ResidentAdapter {
-  let bytes = virtual?.values.byteLength ?? 0;
+  let bytes = (virtual?.values.byteLength ?? 0) + changeBytes(embedding);
   let hasGains = false;
   for (const { parts, gains } of linears.values()) {
     for (const { a, b } of parts) bytes += a.byteLength + b.byteLength;
     bytes += gains?.byteLength ?? 0;
     hasGains ||= gains !== null;
   }
-  return { key, linears, bytes, hasGains, virtual, reach: reachOf(linears.keys(), hasGains) };
+  return { key, linears, bytes, hasGains, virtual, embedding, reach: reachOf(linears.keys(), hasGains) };
 }
 
 /** A layer's matrices of a part as floats, the pages' shares in B: [ranks, in] and [ranks, out]. */

@@ -67,7 +67,7 @@ export class AdapterDoor {
   /** What it takes, or would take, of the pool's fullest linear; null: it needs none, or it is not known yet. */
   pagesOf({ hold, merge }: Sequence): { readonly key: string; readonly pages: number } | null {
     if (!hold?.adapter || merge !== null) return null;
-    return { key: hold.key, pages: Math.max(...[...hold.adapter.linears.values()].map(({ pages }) => pages)) };
+    return { key: hold.key, pages: Math.max(0, ...[...hold.adapter.linears.values()].map(({ pages }) => pages)) };
   }
 
   /** It waits again: its pages are others' until it goes on, its weights stay what they are. */

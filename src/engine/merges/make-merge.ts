@@ -78,7 +78,8 @@ export async function makeMerge(maker: MergeMaker, request: MergeRequest, life: 
       onProgress: (share) => life.onProgress(computed * share),
     });
     check();
-    const model = await decoder.addMerged(lowered);
+    const embedding = adapter.embedding.map((own) => ({ ...own, scale: own.scale * scale }));
+    const model = await decoder.addMerged(lowered, embedding);
     try {
       check();
       life.onProgress(made);

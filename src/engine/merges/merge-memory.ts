@@ -2,6 +2,7 @@
 
 import type { LinearBits, LoweredModel } from '../../graph/lowered.ts';
 import type { GraphTarget } from '../../graph/target.ts';
+import { changeBytes } from '../adapters/embedding-change.ts';
 import type { ResidentAdapter } from '../adapters/resident-adapter.ts';
 import { mergedBytes } from './merge-model.ts';
 
@@ -16,4 +17,4 @@ export const mergeMemory = (
   adapter: ResidentAdapter,
   bits: LinearBits | null,
   on: GraphTarget['on'],
-): number => copies[on] * mergedBytes(base, adapter, bits);
+): number => copies[on] * mergedBytes(base, adapter, bits) + changeBytes(adapter.embedding);

@@ -26,7 +26,7 @@ export type DecoderModels = {
   /** Throws for a merged model that is not there. */
   of(merged: MergedModel | null): DecoderModel;
   /** After an error nothing is held. */
-  add(lowered: LoweredModel): Promise<MergedModel>;
+  add(lowered: LoweredModel, embedding: MergedModel['embedding']): Promise<MergedModel>;
   remove(merged: MergedModel): Promise<void>;
   release(): Promise<void>;
 };
@@ -72,17 +72,18 @@ export function createDecoderModels(
   };
   return {
     of,
-    async add(lowered) {
+    async add(lowered, embedding) {
       const model = open(lowered, mergedWeights(runtime, lowered, base, weights, form.target.real));
       try {
         await onChange(merges.size + 1);
         await model.sessions.of(withoutAdapters, { aside: true });
+        if (embedding.length > 0) await model.sessions.of(withoutAdapters, { aside: true, given: true });
       } catch (error) {
         await release(model);
         await onChange(merges.size);
         throw error;
       }
-      const merged: MergedModel = { id: model.id };
+      const merged: MergedModel = { id: model.id, embedding };
       merges.set(merged, model);
       return merged;
     },

@@ -35,8 +35,9 @@ export type Decoder = {
   /**
    * Makes a merged model's graphs beside the steps; they hold what is not the base's own tensor until `removeMerged`.
    * After an error nothing is held.
+   * @param embedding what the merge's adapters add to rows of the embedding; none by default
    */
-  addMerged(model: LoweredModel): Promise<MergedModel>;
+  addMerged(model: LoweredModel, embedding?: MergedModel['embedding']): Promise<MergedModel>;
   /** No row may run on it any more. */
   removeMerged(merged: MergedModel): Promise<void>;
   release(): Promise<void>;
@@ -93,10 +94,10 @@ export function createDecoder(runtime: Runtime, lowered: LoweredModel, options: 
     forward: (batch) => (batch.aside ? aside.during(() => compute.forward(batch)) : compute.forward(batch)),
     logitsOf: compute.logitsOf,
     async prepare(adapter) {
-      const given = adapter?.virtual?.kind === 'embeddings';
+      const given = adapter?.virtual?.kind === 'embeddings' || (adapter?.embedding ?? []).length > 0;
       await Promise.all(memory.formsOf(adapter).map((form) => models.of(null).sessions.of(form, { given })));
     },
-    addMerged: (merged) => aside.during(() => models.add(forTarget(merged))),
+    addMerged: (merged, embedding = []) => aside.during(() => models.add(forTarget(merged), embedding)),
     removeMerged: models.remove,
     async release() {
       await models.release();

@@ -78,10 +78,6 @@ export function evenBatch(batch: EvenBatch): ForwardBatch {
 export const resultWidth = ({ vocabulary, hidden }: ModelShape, result: DecoderResult): number =>
   result === 'logits' ? vocabulary : hidden;
 
-/** Whether a run needs embeddings that are no token's. */
-export const hasGiven = ({ parts }: ForwardBatch): boolean =>
-  parts.some(({ past, given }) => given !== undefined && past < given.count);
-
 /** Rows that a run gives. */
 export const sampledCount = ({ parts }: ForwardBatch): number =>
   parts.reduce((count, { sampled }) => count + sampled.length, 0);

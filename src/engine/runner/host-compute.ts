@@ -9,7 +9,8 @@ import type { KvCache, KvRange } from '../kv/kv-cache.ts';
 import { adaptedRows, type TiedAdapters } from './adapter-runs.ts';
 import type { Compute, SampledLogits } from './compute.ts';
 import type { DecoderModels } from './decoder-models.ts';
-import { type ForwardBatch, hasGiven, resultWidth, sampledCount, type TokenKind } from './forward-batch.ts';
+import { type ForwardBatch, resultWidth, sampledCount, type TokenKind } from './forward-batch.ts';
+import type { GivenRow, GivenRows } from './given-rows.ts';
 import type { HostRuns } from './host-runs.ts';
 import { graphKey } from './model-sessions.ts';
 import { createSender, type Sender } from './sender.ts';
@@ -18,6 +19,7 @@ export type HostComputeParts = {
   readonly shape: ModelShape;
   readonly kv: KvCache;
   readonly runs: HostRuns;
+  readonly givenRows: GivenRows;
   readonly models: DecoderModels;
   readonly activations: Readonly<Record<TokenKind, Activations>>;
 };
@@ -30,7 +32,7 @@ type TiedRun = {
 };
 
 export function createHostCompute(runtime: Runtime, parts: HostComputeParts): Compute {
-  const { shape, kv, runs, models, activations } = parts;
+  const { shape, kv, runs, givenRows, models, activations } = parts;
   const { vocabulary } = shape;
   /** By model, then by graph. */
   const tied = new Map<number, Map<string, TiedRun>>();
@@ -45,7 +47,8 @@ export function createHostCompute(runtime: Runtime, parts: HostComputeParts): Co
     const merged = batch.merged ?? null;
     const model = models.of(merged);
     const form = runs.form(parts, merged !== null);
-    const given = hasGiven(batch);
+    const rowsGiven = givenRows(batch);
+    const given = rowsGiven.length > 0;
     const session = await model.sessions.of(form, { result, given });
     const tie = (range: KvRange) => tieRun(runtime, session, range, shape.layers, (of) => runs.tie(of, form, result));
     const width = resultWidth(shape, result);
@@ -64,7 +67,7 @@ export function createHostCompute(runtime: Runtime, parts: HostComputeParts): Co
       const run = aside ? tie(range) : known(range);
       try {
         sendBatch(run.sender, batch, range.blocks!, activations);
-        if (given) sendGiven(run.sender, batch, shape);
+        if (given) sendGiven(run.sender, rowsGiven, shape);
         run.sender.receive({ name: decoderNames[result], data: results, shape: [results.length / width, width] });
         run.adapters?.write(adaptedRows(batch));
         await session.run(run.binding, { aside });
@@ -169,22 +172,12 @@ function sendBatch(
   integers(names.coarseSampled, 1)[0] = coarseSampled;
 }
 
-/** Embeddings that are no token's, and the rows that they take. */
-function sendGiven(sender: Sender, { parts }: ForwardBatch, { hidden }: ModelShape): void {
-  const rows: bigint[] = [];
-  const values: Float32Array[] = [];
-  let first = 0;
-  for (const { past, to, given } of parts) {
-    const end = Math.min(to, given?.count ?? 0);
-    if (past < end) values.push(given!.values.subarray(past * hidden, end * hidden));
-    for (let position = past; position < end; position++) rows.push(BigInt(first + position - past));
-    first += to - past;
+function sendGiven(sender: Sender, rows: readonly GivenRow[], { hidden }: ModelShape): void {
+  const { given, givenRows } = decoderNames;
+  const values = sender.memory(given, [rows.length, hidden], () => new Float32Array(rows.length * hidden));
+  const places = sender.memory(givenRows, [rows.length, 1], () => new BigInt64Array(rows.length));
+  for (const [i, { at, write }] of rows.entries()) {
+    write(values.subarray(i * hidden, (i + 1) * hidden));
+    places[i] = BigInt(at);
   }
-  const all = sender.memory(decoderNames.given, [rows.length, hidden], () => new Float32Array(rows.length * hidden));
-  let at = 0;
-  for (const own of values) {
-    all.set(own, at);
-    at += own.length;
-  }
-  sender.memory(decoderNames.givenRows, [rows.length, 1], () => new BigInt64Array(rows.length)).set(rows);
 }

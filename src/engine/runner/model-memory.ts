@@ -24,6 +24,7 @@ import { createDeviceCompute } from './device-compute.ts';
 import { createDeviceLogits } from './device-logits.ts';
 import { createDeviceRuns } from './device-runs.ts';
 import type { TokenKind } from './forward-batch.ts';
+import { createGivenRows } from './given-rows.ts';
 import { createHostCompute } from './host-compute.ts';
 import { createHostRuns } from './host-runs.ts';
 
@@ -58,16 +59,18 @@ export function createModelMemory(runtime: Runtime, model: LoweredModel, options
   return options.target.on === 'host' ? onHost(runtime, model, options) : onDevice(runtime, model, options);
 }
 
-function onHost(runtime: Runtime, { shape }: LoweredModel, options: ModelMemoryOptions): ModelMemory {
+function onHost(runtime: Runtime, model: LoweredModel, options: ModelMemoryOptions): ModelMemory {
+  const { shape } = model;
   const { rows, positions, pages: slots = 0, kvType: type, kvBytes: bytes, prefixBytes = 0, activations } = options;
   const { adapterBits = 16 } = options;
   const kv = createHostKv(runtime, shape, { rows, positions, type, prefixBytes, ...(bytes ? { bytes } : {}) });
   const memory = new HostPages(runtime, shape, { slots, bits: adapterBits, breath: createBreath(options.clock) });
   const runs = createHostRuns(runtime, shape, memory);
+  const givenRows = createGivenRows(model);
   return {
     ...{ kv, memory },
     formsOf: (adapter) => [runs.formOf(adapter)],
-    computeOver: (models) => createHostCompute(runtime, { shape, kv, runs, models, activations }),
+    computeOver: (models) => createHostCompute(runtime, { shape, kv, runs, givenRows, models, activations }),
     release: async () => memory.release(),
   };
 }

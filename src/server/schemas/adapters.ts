@@ -19,8 +19,10 @@ export const Adapter = Type.Object({
   version: Type.Integer(),
   digest: Type.String({ description: '`sha256:` over config and weights.' }),
   base_digest: Type.String({ description: 'Of the base model that it was checked against.' }),
-  r: Type.Integer({ description: 'The largest rank; 0 for virtual tokens.' }),
-  target_modules: Type.Array(Type.String()),
+  r: Type.Integer({ description: 'The largest rank; 0 for virtual tokens, and for trained tokens alone.' }),
+  target_modules: Type.Array(Type.String(), {
+    description: 'What it changes; `embed_tokens` and `lm_head` for trained tokens too.',
+  }),
   virtual_tokens: Type.Integer({
     description: 'Of prefix tuning, prompt tuning and p-tuning: tokens that stand before each text; 0 for LoRA.',
   }),

@@ -1,0 +1,45 @@
+// Rows of a run whose embedding is not the base's row of their token: those of virtual tokens, which are no token's, and
+// those of tokens whose row an adapter changes. They come as the residual has them.
+
+import { modelPlan } from '../../core/layer-plan.ts';
+import { embeddingReader } from '../../graph/dequantize-row.ts';
+import type { LoweredModel } from '../../graph/lowered.ts';
+import { addChanges, changesToken, type ScaledChange } from '../adapters/embedding-change.ts';
+import type { BatchPart, ForwardBatch } from './forward-batch.ts';
+
+export type GivenRow = {
+  /** Of the run's rows. */
+  readonly at: number;
+  write(values: Float32Array): void;
+};
+
+export type GivenRows = (batch: ForwardBatch) => readonly GivenRow[];
+
+export function createGivenRows(model: LoweredModel): GivenRows {
+  const scale = modelPlan(model.shape).embeddingScale;
+  const read = embeddingReader(model);
+  const changed = (changes: readonly ScaledChange[], times: number, token: number) => (values: Float32Array) => {
+    read(token, values);
+    addChanges(changes, times, token, values);
+    if (scale !== 1) for (let i = 0; i < values.length; i++) values[i]! *= scale;
+  };
+  return ({ parts, merged }) => {
+    const rows: GivenRow[] = [];
+    let first = 0;
+    for (const { past, to, tokens, adapter, given } of parts) {
+      const changes = merged ? merged.embedding : (adapter?.adapter.embedding ?? []);
+      const virtual = given?.count ?? 0;
+      for (let position = past; position < to; position++) {
+        const at = first + position - past;
+        const token = tokens[position]!;
+        if (position < virtual) rows.push({ at, write: (values) => values.set(virtualRow(given!, position)) });
+        else if (changesToken(changes, token)) rows.push({ at, write: changed(changes, adapter?.scale ?? 1, token) });
+      }
+      first += to - past;
+    }
+    return rows;
+  };
+}
+
+const virtualRow = ({ values, width }: NonNullable<BatchPart['given']>, position: number): Float32Array =>
+  values.subarray(position * width, (position + 1) * width);
