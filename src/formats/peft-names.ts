@@ -5,7 +5,10 @@ import type { PartName } from './peft-modules.ts';
 import { invalidAdapter, unsupportedAdapter } from './refuse-adapter.ts';
 
 export type TensorRole =
-  /** Half of a pair, its magnitudes, or rows of tokens. `adapter` is the name inside the tensor's name; PEFT's own is `default`. */
+  /**
+   * Half of a pair, its magnitudes, or rows of tokens. `adapter` is the name inside the tensor's name; PEFT's own is
+   * `default`.
+   */
   | { readonly kind: 'part'; readonly module: string; readonly part: PartName; readonly adapter: string }
   /** The base model's own weight, frozen, which PEFT saves beside a pair on the head or an embedding. */
   | { readonly kind: 'copy'; readonly module: string };

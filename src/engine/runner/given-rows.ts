@@ -1,5 +1,5 @@
-// Rows of a run whose embedding is not the base's row of their token: those of virtual tokens, which are no token's, and
-// those of tokens whose row an adapter changes. They come as the residual has them.
+// Rows of a run whose embedding is not the base's row of their token: those of virtual tokens, which are no token's,
+// and those of tokens whose row an adapter changes. They come as the residual has them.
 
 import { modelPlan } from '../../core/layer-plan.ts';
 import { embeddingReader } from '../../graph/dequantize-row.ts';
