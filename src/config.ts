@@ -4,7 +4,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { parseDevice } from './core/device.ts';
+import { deviceNames, kindOf, parseDevice } from './core/device.ts';
 import { LorikeetError } from './core/errors.ts';
 import { limits } from './core/limits.ts';
 import {
@@ -48,7 +48,14 @@ export const settingTable = {
     ['float16', 'float32'],
     'keys and values on the processor: float32 rounds nothing, at twice the memory',
   ),
-  device: device('LORIKEET_DEVICE', 'cpu', 'what computes: cpu, cuda, cuda:1 for the second card, or webgpu'),
+  device: device(
+    'LORIKEET_DEVICE',
+    'cpu',
+    'what computes: cpu, cuda, cuda:1 for the second card, webgpu; or cuda:0,cuda:1',
+    {
+      parse: deviceNames,
+    },
+  ),
   devicePrecision: oneOf(
     'LORIKEET_DEVICE_PRECISION',
     null,
@@ -199,7 +206,7 @@ export const settingTable = {
     { placeholder: 'hours', defaultHelp: 'no limit' },
   ),
   trainingDevice: device('LORIKEET_TRAINING_DEVICE', null, 'what computes training jobs', {
-    defaultHelp: 'what serves: --device',
+    defaultHelp: 'what serves: the first of --device',
   }),
   maxWaiting: integer(
     'LORIKEET_MAX_WAITING',
@@ -341,7 +348,7 @@ function complete(values: Values, env: Sources['env'], cwd: string): Config {
   const savedToken = join(hfHome, 'token');
   return {
     ...values,
-    trainingDevice: values.trainingDevice ?? values.device,
+    trainingDevice: values.trainingDevice ?? deviceNames(values.device)[0]!,
     dataDir: absolute(values.dataDir),
     adapterRoot: values.adapterRoot === null ? null : absolute(values.adapterRoot),
     ortLibrary: values.ortLibrary === null ? null : absolute(values.ortLibrary),
@@ -365,7 +372,7 @@ function checkPrecision({ device, devicePrecision }: Values): void {
     const message = `LORIKEET_DEVICE_PRECISION is ${devicePrecision}, but ${reason}.`;
     throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_DEVICE_PRECISION' });
   };
-  const { kind } = parseDevice(device);
+  const kind = kindOf(device);
   if (kind === 'cpu' && devicePrecision === 'float16') refuse('the processor computes with float32');
   if (kind === 'cuda' && devicePrecision === 'float32') refuse('attention on cuda has half floats only');
 }
@@ -403,11 +410,11 @@ function device<T extends string | null>(
   env: string,
   fallback: T,
   help: string,
-  extras: { defaultHelp?: string } = {},
+  { parse: check = parseDevice, ...extras }: { defaultHelp?: string; parse?: (value: string) => unknown } = {},
 ): Setting<string | T> {
   const setting = text(env, fallback, help, { placeholder: 'device', ...extras });
   const parse = (value: string) => {
-    parseDevice(value);
+    check(value);
     return value;
   };
   return { ...setting, parse };

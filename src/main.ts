@@ -8,7 +8,7 @@ import { limits } from './core/limits.ts';
 import { describeMemory } from './core/memory-plan.ts';
 import { measureTraffic } from './jobs/merges/traffic.ts';
 import { addExamples, loadModules, openAdapters } from './main/adapters.ts';
-import { assertDeviceThere, describeEngine, startEngine, startOffline } from './main/engine.ts';
+import { assertDeviceThere, reportEngine, startEngine, startOffline } from './main/engine.ts';
 import { assertPortFree, closeServer, createServer, listen, listenWithMetrics, startTracing } from './main/http.ts';
 import { planFor } from './main/memory.ts';
 import { startAutoMerge, startMerges } from './main/merges.ts';
@@ -86,7 +86,7 @@ export async function serve(loaded: LoadedConfig, report: StartReport, asked: Ab
   phase('http', url);
 
   const info = await unlessStopped(stop, engine.ready);
-  report.done('engine', describeEngine(info), info.loadMs);
+  reportEngine(report, engine, info);
   const examples = await addExamples(config, registry, logger);
   if (examples.length > 0) phase('adapters', `examples ${examples.join(', ')}`);
   const modules = await loadModules(registry, config.loraModules);

@@ -48,7 +48,8 @@ const logLevel: Word = {
 };
 const count = (value: string) => (/^[1-9]\d{0,5}$/.test(value) ? Number(value) : null);
 const noCount = 'must be a whole number above 0';
-const oneProcess = 'one process computes, on one device';
+const oneDevice = 'an engine computes on one device';
+const engines = 'engines are asked for by their devices: --device cuda:0,cuda:1';
 
 export const vllmFlags: Readonly<Record<string, Word>> = {
   'enable-lora': always(yes, 'adapters are always served', null),
@@ -66,7 +67,7 @@ export const vllmFlags: Readonly<Record<string, Word>> = {
   },
   'max-cpu-loras': never('adapters in memory are bounded by their bytes: --adapter-memory 1GiB'),
   'lora-dtype': always(['auto'], 'an adapter keeps the precision of its file'),
-  'fully-sharded-loras': never(oneProcess, null),
+  'fully-sharded-loras': never(oneDevice, null),
   'lora-extra-vocab-size': always(['0'], 'adapters with more tokens than the base has are refused'),
   'max-num-batched-tokens': is('LORIKEET_PREFILL_CHUNK', 'n'),
   'enable-chunked-prefill': always(yes, 'prompts are always read in pieces', null),
@@ -97,9 +98,9 @@ export const vllmFlags: Readonly<Record<string, Word>> = {
   'enable-log-requests': always(['false'], 'prompts are never logged', null),
   'enable-auto-tool-choice': always(yes, 'a model may always choose tools that a request has', null),
   'enable-prompt-tokens-details': always(yes, 'answers always say how much was cached', null),
-  'tensor-parallel-size': always(['1'], oneProcess, 'n'),
-  'pipeline-parallel-size': always(['1'], oneProcess, 'n'),
-  'data-parallel-size': always(['1'], oneProcess, 'n'),
+  'tensor-parallel-size': always(['1'], oneDevice, 'n'),
+  'pipeline-parallel-size': always(['1'], oneDevice, 'n'),
+  'data-parallel-size': always(['1'], engines, 'n'),
   dtype: always(['auto'], 'precisions are set by --weight-bits, --kv-type and --device-precision'),
   'load-format': always(['auto', 'safetensors', 'gguf'], "a file's format is seen from the file"),
   'tokenizer-mode': always(['auto'], "the model's own tokeniser is used"),

@@ -9,7 +9,7 @@ import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import type { Config } from '../config.ts';
 import type { ModelFiles } from '../core/base-model.ts';
-import { parseDevice } from '../core/device.ts';
+import { deviceNames, parseDevice } from '../core/device.ts';
 import { describeMemory, describeParts } from '../core/memory-plan.ts';
 import { probeOf } from '../main/engine.ts';
 import { memoryLimit, planFor } from '../main/memory.ts';
@@ -94,13 +94,15 @@ async function checkRuntime(config: Config): Promise<Finding> {
 
 /** A device that is not there is no fault unless it was chosen, to serve or to train. */
 async function checkDevice(kind: 'cuda' | 'webgpu', config: Config): Promise<Finding> {
-  const chosen = [...new Set([config.device, config.trainingDevice])].filter(
+  const chosen = [...new Set([...deviceNames(config.device), config.trainingDevice])].filter(
     (device) => parseDevice(device).kind === kind,
   );
   const findings = await Promise.all(
     chosen.length > 0 ? chosen.map((device) => probeDevice(device, config, true)) : [probeDevice(kind, config, false)],
   );
-  return findings.find(({ status }) => status === 'failed') ?? findings[0]!;
+  const details = findings.map(({ detail }) => detail).join('; ');
+  const lacking = findings.find(({ status }) => status === 'failed');
+  return lacking === undefined ? ok(details) : failed(details, lacking.hint!);
 }
 
 async function probeDevice(device: string, config: Config, isChosen: boolean): Promise<Finding> {

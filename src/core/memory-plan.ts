@@ -26,8 +26,12 @@ export type MemoryPart = keyof typeof memoryParts;
 export type MemoryPlan = {
   /** What the machine has, or its cgroup allows. */
   readonly limitBytes: number;
+  /** Of all processes together. */
   readonly parts: Readonly<Record<MemoryPart, number>>;
   readonly sumBytes: number;
+  /** What one of the engines may take. */
+  readonly engine: Readonly<Record<'kv' | 'prefixes' | 'texts' | 'adapters' | 'merges', number>>;
+  /** Of one engine. */
   readonly maxSequences: number;
   /** Tokens that a sequence may hold. */
   readonly maxContext: number;
@@ -37,7 +41,7 @@ export type MemoryPlan = {
   readonly hasRoomToTrain: boolean;
 };
 
-/** What somebody chose; null: the plan's to say. */
+/** What somebody chose, for each engine; null: the plan's to say. */
 export type ChosenMemory = {
   readonly maxSequences: number | null;
   readonly maxContext: number | null;
@@ -53,6 +57,8 @@ export type MemoryNeeds = {
   /** The limit is a cgroup's: nothing else needs any of it. */
   readonly isOwn: boolean;
   readonly shape: ModelShape;
+  /** Each has all of the weights, and everything else of its own. */
+  readonly engines: number;
   readonly weightBytes: number;
   readonly adapterBits: AdapterBits;
   /** Of a key's or a value's number. */
@@ -114,7 +120,7 @@ const settingOf: Partial<Record<MemoryPart, string>> = {
 
 /** Throws `memory_exceeded` where it cannot fit, `invalid_config` where one choice contradicts another. */
 export function planMemory(needs: MemoryNeeds): MemoryPlan {
-  const { limitBytes, isOwn, chosen, onDevice } = needs;
+  const { limitBytes, isOwn, chosen, onDevice, engines } = needs;
   const shape = { ...needs.shape, context: usualContext(needs.shape) };
   const tokenBytes = kvTokenBytes(shape, needs.kvNumberBytes);
   const pageBytes = adapterPageBytes(shape, needs.adapterBits);
@@ -135,24 +141,25 @@ export function planMemory(needs: MemoryNeeds): MemoryPlan {
   const wantedTokens = Math.min(mostTokens, Math.max(inBlocks(context), rows * usualTokens));
 
   /** What each may have where nobody chose: the least, and what it is worth at most. */
+  const each = (least: number, most: number) => [engines * least, engines * most] as const;
   const ranges: Record<Derived, readonly [least: number, most: number]> = {
-    kv: onDevice ? [0, 0] : [contextBytes, tokenBytes * wantedTokens],
-    pages: onDevice ? [0, 0] : [pageBytes * pagesLeast, pageBytes * Math.max(pagesUsual, pagesPerSequence * rows)],
-    prefixes: [0, onDevice ? 0 : 256 * MiB],
-    texts: [0, needs.remembersTexts && !onDevice ? textBytes : 0],
-    adapters: [64 * MiB, GiB],
-    merges: [0, 512 * MiB],
+    kv: onDevice ? [0, 0] : each(contextBytes, tokenBytes * wantedTokens),
+    pages: onDevice ? [0, 0] : each(pageBytes * pagesLeast, pageBytes * Math.max(pagesUsual, pagesPerSequence * rows)),
+    prefixes: each(0, onDevice ? 0 : 256 * MiB),
+    texts: each(0, needs.remembersTexts && !onDevice ? textBytes : 0),
+    adapters: each(64 * MiB, GiB),
+    merges: each(0, 512 * MiB),
     trainer: [0, needs.trains ? trainerNeeds(shape, needs.weightBytes) : 0],
   };
   const fixed: Partial<Record<MemoryPart, number>> = {
-    base: needs.weightBytes,
-    engine: engineBytes,
+    base: engines * needs.weightBytes,
+    engine: engines * engineBytes,
     server: serverBytes,
-    ...(chosen.adapters === null ? {} : { adapters: chosen.adapters }),
-    ...(chosen.merges === null ? {} : { merges: chosen.merges }),
-    ...(chosen.prefixes === null || onDevice ? {} : { prefixes: chosen.prefixes }),
-    ...(chosen.adapterPages === null || onDevice ? {} : { pages: chosen.adapterPages * pageBytes }),
-    ...(chosen.kv === null || onDevice ? {} : { kv: Math.min(chosen.kv, tokenBytes * mostTokens) }),
+    ...(chosen.adapters === null ? {} : { adapters: engines * chosen.adapters }),
+    ...(chosen.merges === null ? {} : { merges: engines * chosen.merges }),
+    ...(chosen.prefixes === null || onDevice ? {} : { prefixes: engines * chosen.prefixes }),
+    ...(chosen.adapterPages === null || onDevice ? {} : { pages: engines * chosen.adapterPages * pageBytes }),
+    ...(chosen.kv === null || onDevice ? {} : { kv: engines * Math.min(chosen.kv, tokenBytes * mostTokens) }),
   };
   const open = (Object.keys(shares) as Derived[]).filter((part) => fixed[part] === undefined);
   const least = Object.fromEntries(open.map((part) => [part, ranges[part][0]])) as Partial<Record<MemoryPart, number>>;
@@ -166,12 +173,20 @@ export function planMemory(needs: MemoryNeeds): MemoryPlan {
   );
   const parts = { ...atLeast };
   for (const [part, bytes] of more) parts[part] += Math.floor(bytes);
+  const ofOne = (part: MemoryPart) => Math.floor(parts[part] / engines);
+  const engine = {
+    ...{ kv: ofOne('kv'), prefixes: ofOne('prefixes'), texts: ofOne('texts') },
+    ...{ adapters: ofOne('adapters'), merges: ofOne('merges') },
+  };
   return {
     limitBytes,
     parts,
     sumBytes: sumOf(parts),
+    engine,
     hasRoomToTrain: parts.trainer >= Math.floor(ranges.trainer[1]),
-    ...(onDevice ? deviceSizes(chosen, shape) : hostSizes(chosen, shape, parts, { tokenBytes, pageBytes })),
+    ...(onDevice
+      ? deviceSizes(chosen, shape)
+      : hostSizes(chosen, shape, { kv: engine.kv, pages: ofOne('pages') }, { tokenBytes, pageBytes })),
   };
 }
 
@@ -184,7 +199,7 @@ const deviceSizes = ({ maxSequences, maxContext, adapterPages }: ChosenMemory, {
 function hostSizes(
   { maxSequences, maxContext, adapterPages }: ChosenMemory,
   { context }: ModelShape,
-  { kv, pages }: MemoryPlan['parts'],
+  { kv, pages }: { readonly kv: number; readonly pages: number },
   { tokenBytes, pageBytes }: { readonly tokenBytes: number; readonly pageBytes: number },
 ) {
   const tokens = Math.floor(kv / (tokenBytes * kvBlock)) * kvBlock;

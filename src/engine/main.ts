@@ -30,6 +30,7 @@ function take(command: Exclude<EngineCommand, { type: 'start' | 'stop' }>): void
   }
   if (command.type === 'submit') engine?.add(command.sequence);
   else if (command.type === 'abort') engine?.abort(command.id);
+  else if (command.type === 'release') engine?.release(command.id);
   else if (command.type === 'merge') engine?.merge(command.merge);
   else if (command.type === 'room') engine?.leaveRoom(command.share);
   else engine?.unmerge(command.key);

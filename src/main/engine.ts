@@ -4,20 +4,22 @@ import { join } from 'node:path';
 import { type Config, cudaDir, environmentForChildren } from '../config.ts';
 import type { ModelFiles, ModelShape } from '../core/base-model.ts';
 import { systemClock, systemTimers } from '../core/clock.ts';
-import { parseDevice } from '../core/device.ts';
+import { deviceNames, kindOf } from '../core/device.ts';
 import { LorikeetError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import type { MemoryPlan } from '../core/memory-plan.ts';
 import { engineProcessStarter } from '../protocol/engine-process.ts';
-import type { EngineInfo } from '../protocol/messages.ts';
+import type { EngineConfig, EngineInfo } from '../protocol/messages.ts';
 import { type OfflineClient, offlineClient } from '../protocol/offline-process.ts';
 import { probe } from '../protocol/probe-device.ts';
 import { type SupervisedEngine, superviseEngine } from '../protocol/supervisor.ts';
 import { defaultSupervisorLimits } from '../protocol/supervisor-options.ts';
+import { physicalCores } from '../runtime/cores.ts';
 import { mallocEnvironment } from '../runtime/malloc.ts';
 import type { Logger } from '../server/http/logger.ts';
 import { tokenTable } from '../tokenizer/token-table.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import type { StartReport } from './start-report.ts';
 
 type EngineParts = {
   readonly model: ModelFiles;
@@ -27,37 +29,29 @@ type EngineParts = {
 };
 
 export function startEngine(config: Config, { model, memory, tokenizer, logger }: EngineParts): SupervisedEngine {
-  const { weightBits, decodeActivations, device, ortLibrary, threads, prefillChunk } = config;
+  const { weightBits, decodeActivations, ortLibrary, prefillChunk } = config;
   const { devicePrecision, deviceKernels, kvType, adapterBits } = config;
   const { maxSequences, maxContext, adapterPages } = memory;
-  const { kv: kvBytes, prefixes: prefixBytes, texts: pastTextBytes } = memory.parts;
-  const { adapters: adapterBytes, merges: mergeBytes } = memory.parts;
+  const { kv: kvBytes, prefixes: prefixBytes, texts: pastTextBytes } = memory.engine;
+  const { adapters: adapterBytes, merges: mergeBytes } = memory.engine;
+  const devices = deviceNames(config.device);
+  const each: Omit<EngineConfig, 'device' | 'trainsBeside'> = {
+    ...{ model, weightBits, decodeActivations, ortLibrary, maxSequences, maxContext, prefillChunk },
+    ...{ devicePrecision, deviceKernels, kvType, kvBytes, prefixBytes, adapterBytes, adapterPages, adapterBits },
+    ...{ pastTextBytes, mergeBytes },
+    threads: threadsOfEach(config),
+    sharesBasePrefixes: config.shareBasePrefixes === 'on',
+    speculates: config.speculation !== 'off',
+    cudaDir: cudaDir(config.dataDir),
+    cacheDir: join(config.dataDir, 'weights'),
+    tokens: tokenTable(tokenizer),
+  };
   return superviseEngine({
     startProcess: engineProcessStarter(new URL('../engine/main.ts', import.meta.url), {
       ...mallocEnvironment,
       ...environmentForChildren(),
     }),
-    config: {
-      ...{ model, weightBits, decodeActivations, device, ortLibrary, threads, maxSequences, maxContext, prefillChunk },
-      ...{
-        devicePrecision,
-        deviceKernels,
-        kvType,
-        kvBytes,
-        prefixBytes,
-        pastTextBytes,
-        adapterBytes,
-        adapterPages,
-        adapterBits,
-        mergeBytes,
-      },
-      sharesBasePrefixes: config.shareBasePrefixes === 'on',
-      speculates: config.speculation !== 'off',
-      trainsBeside: config.trainingDevice === device,
-      cudaDir: cudaDir(config.dataDir),
-      cacheDir: join(config.dataDir, 'weights'),
-      tokens: tokenTable(tokenizer),
-    },
+    configs: devices.map((device) => ({ ...each, device, trainsBeside: config.trainingDevice === device })),
     limits: {
       ...defaultSupervisorLimits,
       waitingRequests: config.maxWaiting,
@@ -67,6 +61,13 @@ export function startEngine(config: Config, { model, memory, tokenizer, logger }
     timers: systemTimers,
     log: logger,
   });
+}
+
+/** Engines on the processor share its cores. */
+function threadsOfEach({ device, threads }: Config): number | null {
+  const engines = deviceNames(device).length;
+  if (threads !== null || engines === 1 || kindOf(device) !== 'cpu') return threads;
+  return Math.max(1, Math.floor(physicalCores() / engines));
 }
 
 export const startOffline = (model: ModelFiles, log: Logger): OfflineClient =>
@@ -80,11 +81,15 @@ export const startOffline = (model: ModelFiles, log: Logger): OfflineClient =>
 export const probeOf = ({ ortLibrary: library, dataDir }: Config, device: string) =>
   probe({ library, device, cudaDir: cudaDir(dataDir) }, environmentForChildren());
 
-/** Throws `device_unavailable` before a model is fetched for it. What ends a probe is the engine's to say. */
+/**
+ * Throws `device_unavailable` before a model is fetched for devices of which none is there. What ends a probe is the
+ * engine's to say.
+ */
 export async function assertDeviceThere(config: Config): Promise<void> {
-  if (parseDevice(config.device).kind === 'cpu') return;
-  const found = await probeOf(config, config.device);
-  if ('error' in found && found.isSaid) throw new LorikeetError('device_unavailable', { message: found.error });
+  if (kindOf(config.device) === 'cpu') return;
+  const found = await Promise.all(deviceNames(config.device).map((device) => probeOf(config, device)));
+  const missing = found.flatMap((one) => ('error' in one && one.isSaid ? [one.error] : []));
+  if (missing.length === found.length) throw new LorikeetError('device_unavailable', { message: missing[0]! });
 }
 
 export function shapeOf({ info }: SupervisedEngine): ModelShape {
@@ -92,7 +97,10 @@ export function shapeOf({ info }: SupervisedEngine): ModelShape {
   return info.shape;
 }
 
-export function describeEngine({ weightBits, device, threads, weightsCached }: EngineInfo): string {
+/** Those that could not start are tried again; the others serve meanwhile. */
+export function reportEngine(report: StartReport, { engines }: SupervisedEngine, info: EngineInfo): void {
+  const { weightBits, device, threads, weightsCached, loadMs } = info;
   const cached = weightsCached ? 'weights from the cache' : 'weights lowered and cached';
-  return `${weightBits}-bit on ${device}, ${threads} threads, ${cached}`;
+  report.done('engine', `${weightBits}-bit on ${device}, ${threads} threads, ${cached}`, loadMs);
+  for (const { name, problem } of engines) if (problem !== null) report.line(`${name} does not serve: ${problem}`);
 }

@@ -4,7 +4,7 @@ import { totalmem } from 'node:os';
 import { constrainedMemory } from 'node:process';
 import type { Config } from '../config.ts';
 import type { ModelFiles } from '../core/base-model.ts';
-import { parseDevice } from '../core/device.ts';
+import { deviceNames, kindOf, parseDevice } from '../core/device.ts';
 import { type MemoryPlan, planMemory } from '../core/memory-plan.ts';
 import { openModel } from '../models/open.ts';
 import { roundsFloats, servedBytes } from '../models/served-bytes.ts';
@@ -37,7 +37,8 @@ export async function planFor(
     weightBytes: servedBytes(model, config.weightBits),
     adapterBits: config.adapterBits,
     kvNumberBytes: config.kvType === 'float32' ? 4 : 2,
-    onDevice: parseDevice(config.device).kind !== 'cpu',
+    engines: deviceNames(config.device).length,
+    onDevice: kindOf(config.device) !== 'cpu',
     trains: parseDevice(config.trainingDevice).kind === 'cpu',
     remembersTexts: config.speculation === 'on',
     chosen: {

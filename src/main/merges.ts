@@ -23,7 +23,7 @@ export function startMerges(
     table: mergeTable(database),
     changes,
     ...{ registry, engine, limits, assertQuota: service.assertQuota },
-    budgetBytes: memory.parts.merges,
+    budgetBytes: memory.engine.merges,
     probes: mergeProbes(tokenizer, memory.maxContext, limits),
     keepsAutomatic: config.autoMerge === 'on',
     ...{ clock: systemClock, timers: systemTimers, log: logger },

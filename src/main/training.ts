@@ -4,6 +4,7 @@ import { randomInt, randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { type Config, cudaDir, environmentForChildren } from '../config.ts';
 import { systemClock, systemTimers } from '../core/clock.ts';
+import { deviceNames, kindOf } from '../core/device.ts';
 import { type OpenJobs, openTrainingJobs } from '../jobs/jobs.ts';
 import { defaultTrainerRestart } from '../jobs/policies/trainer-restart.ts';
 import { trainingRoom } from '../jobs/policies/training-room.ts';
@@ -24,13 +25,13 @@ type TrainingParts = RegistryParts & {
   readonly tenancy: Tenancy;
 };
 
-/** On the processor more rows make no more tokens, and each makes everybody's next token later. */
+/** Of an engine on the processor: more rows make no more tokens, and each makes everybody's next token later. */
 const batchPlacesOnCpu = 8;
 
 /** Lines of batches at once: the other slots are left to those who wait for their answers. */
-function batchPlaces(info: EngineInfo | null): number {
+function batchPlaces({ device }: Config, info: EngineInfo | null): number {
   const half = Math.ceil((info?.maxSequences ?? 1) / 2);
-  return info?.device === 'cpu' ? Math.min(half, batchPlacesOnCpu) : half;
+  return kindOf(device) === 'cpu' ? Math.min(half, batchPlacesOnCpu * deviceNames(device).length) : half;
 }
 
 /** The engine's environment, without its heap: the trainer makes few sessions and many threads' worth of arrays. */
@@ -47,7 +48,7 @@ export function openTraining(config: Config, parts: TrainingParts): Promise<Open
       ...{ cacheDir: join(config.dataDir, 'weights'), cudaDir: cudaDir(config.dataDir) },
     },
     share: trainingRoom(config),
-    batchPlaces: () => batchPlaces(engine.info),
+    batchPlaces: () => batchPlaces(config, engine.info),
     restart: defaultTrainerRestart,
     bounds: {
       turnMs: config.trainingTurn * 60_000,

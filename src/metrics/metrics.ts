@@ -5,6 +5,7 @@ import type { MemoryPlan } from '../core/memory-plan.ts';
 import { serially } from '../core/serially.ts';
 import type { Viewer } from './active-adapters.ts';
 import { type AdapterMetrics, adapterMetrics } from './adapter-metrics.ts';
+import { type DeviceReading, defineDevices } from './device-metrics.ts';
 import { type MergeMetrics, mergeMetrics } from './merge-metrics.ts';
 import { type MetricsRegistry, metricsRegistry } from './registry.ts';
 import { type ReplicaMetrics, replicaMetrics } from './replica-metrics.ts';
@@ -31,6 +32,7 @@ export type EngineReading = {
   readonly kvRows: number;
   readonly restarts: number;
   readonly ready: boolean;
+  readonly devices: readonly DeviceReading[];
 };
 
 export type FinishedSequence = {
@@ -89,7 +91,10 @@ export function createMetrics(options: MetricsOptions): Metrics {
     ...mergeMetrics(registry),
     ...trainingMetrics(registry),
     ...replicaMetrics(registry),
-    readEngine: (read) => defineReadings(registry, read),
+    readEngine(read) {
+      defineReadings(registry, read);
+      defineDevices(registry, () => read().devices);
+    },
     stepTaken: define.seconds('engine_step', 'Duration of an engine step', tokenSeconds),
     firstToken: define.seconds('time_to_first_token', 'From the arrival of a request to its first token'),
     nextToken: define.seconds('inter_token_latency', 'Gap between two tokens of a sequence', tokenSeconds),

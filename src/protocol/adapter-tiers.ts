@@ -2,6 +2,12 @@
 
 import type { AdapterMove } from './messages.ts';
 
+const nearness = ['pages', 'memory', 'disk'] as const;
+
+/** Of several engines' places for one adapter. */
+export const nearest = (tiers: readonly AdapterTier[]): AdapterTier =>
+  nearness.find((tier) => tiers.includes(tier)) ?? 'disk';
+
 /** The nearest place: `pages` beside the base's weights, the engine's memory, the disk. */
 export type AdapterTier = 'pages' | 'memory' | 'disk';
 
@@ -13,6 +19,11 @@ export class AdapterTiers {
       if (isThere) this.#places[place].add(digest);
       else this.#places[place].delete(digest);
     }
+  }
+
+  /** What is in memory. */
+  get resident(): ReadonlySet<string> {
+    return this.#places.memory;
   }
 
   engineDied(): void {

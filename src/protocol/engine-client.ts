@@ -1,4 +1,5 @@
-// The engine as the server sees it. Two implementations: the supervised child process, and a fake for tests.
+// The engine as the server sees it: one, however many processes compute. Two implementations: supervised child
+// processes, and a fake for tests.
 
 import type { Share } from '../core/share.ts';
 import type { AdapterTier } from './adapter-tiers.ts';
@@ -25,14 +26,30 @@ export type SequenceListener = {
 /** @param loads adapters that were made ready in this step */
 export type StepListener = (stats: EngineStats, loads: readonly AdapterLoad[]) => void;
 
+/** One of the processes that compute. */
+export type EngineReport = {
+  /** Its device, as it is written in the configuration; where that is there several times, with its place behind. */
+  readonly name: string;
+  readonly state: 'starting' | 'ready' | 'restarting';
+  readonly restarts: number;
+  /** Why it is not ready; null where it is. */
+  readonly problem: string | null;
+  /** null while no process lives. */
+  readonly pid: number | null;
+  readonly stats: EngineStats;
+};
+
 export type EngineClient = {
+  /** `ready` while at least one process takes sequences. */
   readonly state: EngineState;
-  /** null until the engine was ready once. */
+  /** Each process by itself, in the order of the configuration. */
+  readonly engines: readonly EngineReport[];
+  /** null until one was ready once. */
   readonly info: EngineInfo | null;
   readonly stats: EngineStats;
   /** Where an adapter's weights are now, by digest. */
   tierOf(digest: string): AdapterTier;
-  /** Times that the engine was started again after it died. */
+  /** Times that processes were started again after they died. */
   readonly restarts: number;
   /**
    * Queues a sequence. Throws `server_overloaded`, `server_draining` or `engine_unavailable` at once when it can't be
@@ -47,7 +64,8 @@ export type EngineClient = {
   assertRoom(share?: Share, asked?: Partial<Pick<SequenceRequest, 'promptTokens' | 'timeoutMs'>>): void;
   /**
    * Asks for a merge. It is asked for again, by itself, of every engine that is started until `unmerge`. Its progress
-   * arrives at `onMerge`; a key that is already there is a no-op.
+   * arrives at `onMerge`, and so does the loss of what is made with the engine that had it, as `merging`. A key that is
+   * already there is a no-op.
    */
   merge(request: MergeRequest): void;
   /** A key that is not there is a no-op, and answers `unmerged` all the same. */

@@ -6,7 +6,7 @@ import type { MergeEvent, MergeRequest } from './messages.ts';
 /** Engines that may die over a merge before it counts as the cause: else each next one would be asked, and die. */
 const deathsMax = 3;
 
-type Wanted = { readonly request: MergeRequest; isMerging: boolean; deaths: number };
+type Wanted = { readonly request: MergeRequest; isMerging: boolean; isMade: boolean; deaths: number };
 
 export class MergeBook {
   readonly #wanted = new Map<string, Wanted>();
@@ -21,7 +21,7 @@ export class MergeBook {
   /** False where it is there already. */
   add(request: MergeRequest): boolean {
     if (this.#wanted.has(request.key)) return false;
-    this.#wanted.set(request.key, { request, isMerging: false, deaths: 0 });
+    this.#wanted.set(request.key, { request, isMerging: false, isMade: false, deaths: 0 });
     return true;
   }
 
@@ -37,18 +37,22 @@ export class MergeBook {
   /** What failed is not asked for again. */
   tell(event: MergeEvent): void {
     const wanted = this.#wanted.get(event.key);
-    if (wanted !== undefined) wanted.isMerging = event.state === 'merging';
+    if (wanted !== undefined) {
+      wanted.isMerging = event.state === 'merging';
+      wanted.isMade = event.state === 'merged';
+    }
     if (wanted !== undefined && event.state === 'merged') wanted.deaths = 0;
     if (event.state === 'failed') this.#wanted.delete(event.key);
     if (event.state === 'unmerged') this.#leaving.delete(event.key);
     for (const listener of this.#listeners) listener(event);
   }
 
-  /** What was to leave is gone with the engine. */
+  /** What was to leave is gone with the engine; what it had made has to be made again. */
   engineDied(): void {
     for (const key of this.#leaving) this.tell({ key, state: 'unmerged' });
     // They are made one after another, in this order.
     const [underWay] = [...this.#wanted].filter(([, { isMerging }]) => isMerging);
+    for (const [key, { isMade }] of this.#wanted) if (isMade) this.tell({ key, state: 'merging', progress: 0 });
     for (const wanted of this.#wanted.values()) wanted.isMerging = false;
     if (underWay === undefined) return;
     const [key, wanted] = underWay;

@@ -131,6 +131,8 @@ export type EngineCommand =
   | { readonly type: 'start'; readonly config: EngineConfig }
   | { readonly type: 'submit'; readonly sequence: SequenceRequest }
   | { readonly type: 'abort'; readonly id: number }
+  /** Gives it back if it has not begun; otherwise it goes on. An unknown id is no error. */
+  | { readonly type: 'release'; readonly id: number }
   | { readonly type: 'merge'; readonly merge: MergeRequest }
   /** Takes no new sequence, and goes when the last one has ended. */
   | { readonly type: 'unmerge'; readonly key: string }
@@ -263,6 +265,8 @@ export type EngineEvent =
       readonly started: readonly number[];
       readonly tokens: readonly TokenEvent[];
       readonly ended: readonly SequenceEnd[];
+      /** Sequences that were asked back, and had not begun: nothing has come of them. Left out: none. */
+      readonly released?: readonly number[];
       readonly loads: readonly AdapterLoad[];
       /** Since the step before. */
       readonly moves: readonly AdapterMove[];

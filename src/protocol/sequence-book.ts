@@ -1,9 +1,10 @@
-// Which sequences the server has given away and where each stands. Pure bookkeeping: no process, no timer.
+// Which sequences the server has given to its engines, and where each stands. Pure bookkeeping: no process, no timer.
 // Every sequence leaves the book exactly once, through `end`, and nothing reaches its listener after that.
 
 import type { ErrorCode } from '../core/errors.ts';
 import { commonShare, type Share } from '../core/share.ts';
 import type { SequenceListener } from './engine-client.ts';
+import type { EngineLoad } from './engine-load.ts';
 import { FlowLoad } from './flow-load.ts';
 import type { SequenceEnd, SequenceRequest, TokenEvent } from './messages.ts';
 
@@ -15,6 +16,10 @@ type Entry = {
   readonly listener: SequenceListener;
   readonly submittedAt: number;
   state: SequenceState;
+  /** The engine that has it; null while it is held. */
+  engine: EngineLoad | null;
+  /** That engine was asked for it back. */
+  isLeaving: boolean;
   startedAt: number | null;
   firstTokenAt: number | null;
   tokens: number;
@@ -28,9 +33,10 @@ export type Failure = { readonly code: ErrorCode; readonly message: string };
 export class SequenceBook {
   readonly #entries = new Map<number, Entry>();
   readonly #onListenerError: (error: unknown) => void;
-  /** By flow. */
+  /** By flow, of all engines. */
   readonly load = new FlowLoad();
   #nextId = 1;
+  #leaving = 0;
 
   /** @param onListenerError one request's faulty listener must not stop the others */
   constructor(onListenerError: (error: unknown) => void) {
@@ -49,9 +55,22 @@ export class SequenceBook {
     return this.load.waiting;
   }
 
-  /** What an engine has begun to work on. */
-  begun(): SequenceRequest[] {
-    return [...this.#entries.values()].filter(({ state }) => state === 'running').map(({ sequence }) => sequence);
+  /** What this engine has begun to work on. */
+  begun(engine: EngineLoad): SequenceRequest[] {
+    const all = [...this.#entries.values()];
+    return all.filter((one) => one.engine === engine && one.state === 'running').map(({ sequence }) => sequence);
+  }
+
+  /** What waits in this engine and was not asked back, in order of submission. */
+  *waitingIn(engine: EngineLoad): Generator<SequenceRequest> {
+    for (const { sequence, state, engine: at, isLeaving } of this.#entries.values()) {
+      if (at === engine && state === 'sent' && !isLeaving) yield sequence;
+    }
+  }
+
+  /** Waits in its engine, which was asked to give it back. */
+  get leaving(): number {
+    return this.#leaving;
   }
 
   /** In order of submission. */
@@ -67,6 +86,8 @@ export class SequenceBook {
       listener,
       submittedAt: now,
       state: 'held',
+      engine: null,
+      isLeaving: false,
       startedAt: null,
       firstTokenAt: null,
       tokens: 0,
@@ -89,14 +110,40 @@ export class SequenceBook {
     return { startedAt, promptTokens: sequence.promptTokens.length, completionTokens: tokens };
   }
 
-  /** Marks a held sequence as given to the engine. */
-  take(id: number, now: number): SequenceRequest {
+  sequence(id: number): SequenceRequest {
+    return this.#entries.get(id)!.sequence;
+  }
+
+  /** The engine that has it; null: none has. */
+  engineOf(id: number): EngineLoad | null {
+    return this.#entries.get(id)?.engine ?? null;
+  }
+
+  /** Marks a held sequence as given to an engine. */
+  take(id: number, engine: EngineLoad, now: number): SequenceRequest {
     const entry = this.#entries.get(id)!;
     entry.state = 'sent';
+    entry.engine = engine;
+    engine.enters(entry.sequence);
     const { timeoutMs } = entry.sequence;
     return timeoutMs === undefined
       ? entry.sequence
       : { ...entry.sequence, timeoutMs: Math.max(0, timeoutMs - (now - entry.submittedAt)) };
+  }
+
+  /** Its engine was asked for it back: it gives it, unless it starts before. */
+  leave(id: number): void {
+    this.#entries.get(id)!.isLeaving = true;
+    this.#leaving++;
+  }
+
+  /** The engine gave it back. @returns whether somebody still wants it: it is held then */
+  comeBack(id: number, now: number): boolean {
+    const entry = this.#entries.get(id);
+    if (entry === undefined) return false;
+    if (entry.aborted) this.fail(id, { code: 'engine_failed', message: 'Aborted.' }, now);
+    else this.#hold(entry);
+    return !entry.aborted;
   }
 
   /** @returns when it was submitted; null for one that has ended, or had started before */
@@ -105,6 +152,8 @@ export class SequenceBook {
     if (entry === undefined || entry.state === 'running') return null;
     entry.state = 'running';
     entry.startedAt = now;
+    this.#staysOrIsGone(entry);
+    entry.engine?.starts(entry.sequence);
     this.load.starts(shareOf(entry.sequence), entry.sequence.promptTokens.length);
     this.#call(() => entry.listener.onStart?.());
     return entry.submittedAt;
@@ -131,6 +180,8 @@ export class SequenceBook {
     const entry = this.#entries.get(end.id);
     if (entry === undefined) return null;
     this.#entries.delete(end.id);
+    this.#staysOrIsGone(entry);
+    entry.engine?.leaves(entry.sequence, entry.state === 'running');
     this.load.ends(shareOf(entry.sequence), entry.sequence.promptTokens.length, entry.state === 'running');
     this.#call(() => entry.listener.onEnd(end));
     return entry.startedAt;
@@ -160,16 +211,28 @@ export class SequenceBook {
    * After an engine's death: what had begun is lost, because the caller has seen its tokens; what still waited is held
    * for the next engine, once.
    */
-  engineDied(failure: Failure, now: number): void {
+  engineDied(engine: EngineLoad, failure: Failure, now: number): void {
     for (const [id, entry] of [...this.#entries]) {
-      if (entry.state === 'held') continue;
+      if (entry.engine !== engine) continue;
       if (entry.state === 'running' || entry.replayed || entry.aborted) {
         this.fail(id, failure, now);
       } else {
-        entry.state = 'held';
+        this.#hold(entry);
         entry.replayed = true;
       }
     }
+  }
+
+  #hold(entry: Entry): void {
+    this.#staysOrIsGone(entry);
+    entry.engine?.leaves(entry.sequence, false);
+    entry.state = 'held';
+    entry.engine = null;
+  }
+
+  #staysOrIsGone(entry: Entry): void {
+    if (entry.isLeaving) this.#leaving--;
+    entry.isLeaving = false;
   }
 
   #call(listener: () => void): void {

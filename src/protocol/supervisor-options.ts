@@ -31,7 +31,8 @@ export type SupervisorLog = {
 
 export type SupervisorOptions = {
   readonly startProcess: StartEngineProcess;
-  readonly config: EngineConfig;
+  /** One engine for each. */
+  readonly configs: readonly EngineConfig[];
   readonly limits: SupervisorLimits;
   readonly clock: Clock;
   readonly timers: Timers;

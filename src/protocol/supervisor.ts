@@ -1,43 +1,28 @@
-// Keeps one engine process alive and gives sequences to it. Decides admission, restart and the end of what an engine's
-// death leaves behind; the process, the clock and the timers come from outside, so that a simulation can drive it.
-// Knows no HTTP and no tokens' meaning.
+// Keeps engine processes alive and gives sequences to them, as one engine. Decides admission, which engine takes a
+// sequence, and the end of what an engine's death leaves behind; processes, the clock and the timers come from outside,
+// so that a simulation can drive it. Knows no HTTP and no tokens' meaning.
 
+import { mergeKey } from '../core/adapter.ts';
 import { errorTable, LorikeetError } from '../core/errors.ts';
 import { commonShare, type Share } from '../core/share.ts';
-import { type AdapterTier, AdapterTiers } from './adapter-tiers.ts';
+import { type AdapterTier, nearest } from './adapter-tiers.ts';
 import { AdmissionControl } from './admission-control.ts';
-import type { EngineClient, EngineState, SequenceListener, StepListener } from './engine-client.ts';
-import type { EngineProcess } from './engine-process.ts';
-import { MergeBook } from './merge-book.ts';
-import {
-  type EngineEvent,
-  type EngineInfo,
-  type EngineStats,
-  type MergeEvent,
-  type MergeRequest,
-  noAdapters,
-  type SequenceRequest,
-} from './messages.ts';
+import type { EngineClient, EngineReport, EngineState, SequenceListener, StepListener } from './engine-client.ts';
+import { EngineLife, type NamedConfig, type StepEvent } from './engine-life.ts';
+import { joinInfo, joinStats } from './engine-stats.ts';
+import { MergeBoard } from './merge-board.ts';
+import type { EngineInfo, EngineStats, MergeEvent, MergeRequest, SequenceRequest } from './messages.ts';
+import { type Candidate, full, patienceOf, placeOf } from './placement.ts';
 import { Quarantine } from './quarantine.ts';
-import { nextRestart, noFailures, permanentCodes } from './restart-policy.ts';
 import { type Failure, SequenceBook } from './sequence-book.ts';
 import type { SupervisorOptions } from './supervisor-options.ts';
 
 export type SupervisedEngine = EngineClient & {
-  /** The first `ready`, or why there will be none: the engine named a cause, or died too often while it started. */
+  /**
+   * What holds for all that could start, when each has or has named why not; rejected where none could, with the first
+   * one's cause, or its death after too many starts.
+   */
   readonly ready: Promise<EngineInfo>;
-  /** null while no process lives. */
-  readonly pid: number | null;
-};
-
-const idleStats: EngineStats = {
-  running: 0,
-  waiting: 0,
-  kvUsage: 0,
-  preemptions: 0,
-  steps: 0,
-  stepMs: 0,
-  adapters: noAdapters,
 };
 
 export function superviseEngine(options: SupervisorOptions): SupervisedEngine {
@@ -45,35 +30,21 @@ export function superviseEngine(options: SupervisorOptions): SupervisedEngine {
 }
 
 class Supervisor implements SupervisedEngine {
-  state: EngineState = 'starting';
   info: EngineInfo | null = null;
-  restarts = 0;
   readonly ready: Promise<EngineInfo>;
 
   readonly #options: SupervisorOptions;
+  readonly #lives: readonly EngineLife[];
   readonly #book: SequenceBook;
-  readonly #merges = new MergeBook();
+  readonly #board: MergeBoard;
   readonly #quarantine = new Quarantine();
-  readonly #tiers = new AdapterTiers();
   readonly #admission: AdmissionControl;
   readonly #stepListeners: StepListener[] = [];
+  readonly #mergeListeners: ((event: MergeEvent) => void)[] = [];
   readonly #settleReady: PromiseWithResolvers<EngineInfo>;
-  #process: EngineProcess | null = null;
-  #readyAt: number | null = null;
-  #lastEventAt = 0;
-  #stats = idleStats;
-  #history = noFailures;
-  #circuitOpen = false;
-  #failure: Failure = { code: 'engine_unavailable', message: 'The engine is starting.' };
-  /** What the engine said of its own failure before it died. */
-  #said: Failure | null = null;
-  #cancelRestart = () => {};
-  #cancelWatch: (() => void) | null = null;
-  #cancelStartLimit = () => {};
-  #room = 0;
+  #ending: 'draining' | 'stopped' | null = null;
   #closing: Promise<void> | null = null;
   #onIdle: (() => void) | null = null;
-  #onGone: (() => void) | null = null;
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
@@ -83,19 +54,51 @@ class Supervisor implements SupervisedEngine {
     this.ready = this.#settleReady.promise;
     // Whoever wants to know awaits it; a rejection that nobody awaits must not end the server.
     this.ready.catch(() => {});
-    this.#start();
+    this.#lives = named(options.configs).map((config) => this.#life(config));
+    this.#board = new MergeBoard({
+      engines: this.#lives.length,
+      isReady: (i) => this.#lives[i]!.isReady,
+      unmerge: (i, key) => this.#lives[i]!.unmerge(key),
+      tell: (event) => {
+        for (const listener of this.#mergeListeners) listener(event);
+      },
+    });
+    for (const [i, { merges }] of this.#lives.entries()) merges.listen((event) => this.#board.heard(i, event));
+    for (const life of this.#lives) life.start();
   }
 
-  get pid(): number | null {
-    return this.#process?.pid ?? null;
+  #life(config: NamedConfig): EngineLife {
+    const life: EngineLife = new EngineLife(config, this.#options, {
+      onReady: () => this.#onReady(),
+      onStep: (event) => this.#onStep(life, event),
+      onDied: () => this.#onDied(life),
+      onGivenUp: () => this.#onGivenUp(life),
+    });
+    return life;
+  }
+
+  get state(): EngineState {
+    if (this.#ending !== null) return this.#ending;
+    if (this.#lives.some(({ isReady }) => isReady)) return 'ready';
+    return this.info === null ? 'starting' : 'restarting';
+  }
+
+  get restarts(): number {
+    return this.#lives.reduce((sum, { restarts }) => sum + restarts, 0);
+  }
+
+  get engines(): readonly EngineReport[] {
+    return this.#lives.map(({ report }) => report);
   }
 
   get stats(): EngineStats {
-    return { ...this.#stats, running: this.#book.running, waiting: this.#book.waiting };
+    const resident = new Set(this.#lives.flatMap((life) => [...life.resident]));
+    const each = this.#lives.map(({ stats, info }) => ({ stats, slots: info?.maxSequences ?? 0 }));
+    return { ...joinStats(each, resident.size), running: this.#book.running, waiting: this.#book.waiting };
   }
 
   tierOf(digest: string): AdapterTier {
-    return this.#tiers.of(digest);
+    return nearest(this.#lives.map((life) => life.tierOf(digest)));
   }
 
   onStep(listener: StepListener): void {
@@ -103,22 +106,20 @@ class Supervisor implements SupervisedEngine {
   }
 
   merge(request: MergeRequest): void {
-    if (this.#merges.add(request) && this.state === 'ready') this.#process?.send({ type: 'merge', merge: request });
+    this.#board.wanted(request.key);
+    for (const life of this.#lives) life.merge(request);
   }
 
   unmerge(key: string): void {
-    this.#merges.delete(key);
-    if (this.state === 'ready') this.#process?.send({ type: 'unmerge', key });
-    else this.#merges.tell({ key, state: 'unmerged' });
+    this.#board.unmerge(key);
   }
 
   leaveRoom(share: number): void {
-    this.#room = share;
-    if (this.state === 'ready') this.#process?.send({ type: 'room', share });
+    for (const life of this.#lives) life.leaveRoom(share);
   }
 
   onMerge(listener: (event: MergeEvent) => void): void {
-    this.#merges.listen(listener);
+    this.#mergeListeners.push(listener);
   }
 
   submit(sequence: Omit<SequenceRequest, 'id'>, listener: SequenceListener): () => void {
@@ -132,23 +133,24 @@ class Supervisor implements SupervisedEngine {
     const id = this.#book.add(sequence, { ...listener, onEnd }, this.#now());
     const { timeoutMs } = sequence;
     if (timeoutMs !== undefined) cancel = this.#options.timers.after(timeoutMs, () => this.#expire(id));
-    if (this.state === 'ready') this.#send(id);
+    this.#send(id);
     return () => this.#abort(id);
   }
 
-  /** While the engine restarts, requests wait for it as they would for a slot. */
+  /** While no engine is ready but one will be, requests wait for it as they would for a slot. */
   assertRoom(
     share: Share = commonShare,
     { promptTokens = [], params, timeoutMs = Number.POSITIVE_INFINITY }: Partial<SequenceRequest> = {},
   ): void {
-    if (this.state === 'draining' || this.state === 'stopped') throw new LorikeetError('server_draining');
-    if (this.info === null || this.#circuitOpen) {
+    if (this.#ending !== null) throw new LorikeetError('server_draining');
+    const areGivenUp = this.#lives.every(({ isGivenUp }) => isGivenUp);
+    if (this.info === null || areGivenUp) {
       throw new LorikeetError('engine_unavailable', {
-        message: `The engine is not ready. ${this.#failure.message}`,
-        retryAfterSeconds: this.#circuitOpen ? Math.ceil(this.#options.limits.openDelayMs / 1000) : 5,
+        message: `The engine is not ready. ${this.#lives[0]!.failure.message}`,
+        retryAfterSeconds: areGivenUp ? Math.ceil(this.#options.limits.openDelayMs / 1000) : 5,
       });
     }
-    const slots = this.info.maxSequences;
+    const slots = slotsOf(this.#takers) || this.info.maxSequences;
     const asked = { share, promptTokens: promptTokens.length, maxTokens: params?.maxTokens ?? null, timeoutMs };
     this.#admission.assertRoom(this.#book.load, { ...asked, slots, now: this.#now() });
   }
@@ -159,7 +161,7 @@ class Supervisor implements SupervisedEngine {
   #expire(id: number): void {
     const progress = this.#book.progress(id);
     if (progress !== null) this.#learn(progress, this.#book.running, false);
-    if (this.#book.state(id) !== 'held') this.#process?.send({ type: 'abort', id });
+    this.#lifeOf(id)?.send({ type: 'abort', id });
     this.#endAll([id], { code: 'deadline_exceeded', message: errorTable.deadline_exceeded.message });
   }
 
@@ -168,138 +170,134 @@ class Supervisor implements SupervisedEngine {
     this.#admission.ended({ ...done, ms: this.#now() - startedAt, rows, isWhole });
   }
 
-  #send(id: number): void {
-    this.#process?.send({ type: 'submit', sequence: this.#book.take(id, this.#now()) });
-    this.#watch();
-  }
-
   #abort(id: number): void {
     if (!this.#book.abort(id)) return;
-    if (this.#book.state(id) === 'held') this.#endAll([id], { code: 'engine_failed', message: 'Aborted.' });
-    else this.#process?.send({ type: 'abort', id });
+    const life = this.#lifeOf(id);
+    if (life === null) this.#endAll([id], { code: 'engine_failed', message: 'Aborted.' });
+    else life.send({ type: 'abort', id });
   }
 
-  // --- the life of a process ---
+  // --- which engine takes what ---
 
-  #start(): void {
-    this.#said = null;
-    this.#readyAt = null;
-    const process = this.#options.startProcess({
-      onEvent: (event) => this.#onEvent(event),
-      onExit: (reason) => this.#onExit(reason),
-    });
-    this.#process = process;
-    process.send({ type: 'start', config: this.#options.config });
-    this.#cancelStartLimit = this.#options.timers.after(this.#options.limits.startMsMax, () => {
-      this.#said ??= { code: 'engine_failed', message: 'The engine took too long to start.' };
-      process.kill();
-    });
+  get #takers(): readonly EngineLife[] {
+    return this.#lives.filter(({ isReady }) => isReady);
   }
 
-  #onEvent(event: EngineEvent): void {
-    const now = this.#now();
-    this.#lastEventAt = now;
-    if (event.type === 'ready') this.#onReady(event.info);
-    else if (event.type === 'failed') this.#said = { code: event.code, message: event.message };
-    else if (event.type === 'merge') this.#merges.tell(event.merge);
-    else if (event.type === 'alive') return;
-    else {
-      for (const id of event.started) {
-        const since = this.#book.start(id, now);
-        if (since !== null) this.#admission.started(now, since);
-      }
-      for (const token of event.tokens) this.#book.token(token, now);
-      const rows = this.#book.running;
-      for (const end of event.ended) {
-        const { promptTokens, completionTokens, reason } = end;
-        const startedAt = this.#book.end(end);
-        if (startedAt === null) continue;
-        const isWhole = reason === 'stop' || reason === 'length';
-        this.#learn({ startedAt, promptTokens, completionTokens }, rows, isWhole);
-      }
-      this.#tiers.moved(event.moves);
-      this.#stats = event.stats;
-      const stats = this.stats;
-      for (const listener of this.#stepListeners) listener(stats, event.loads);
-      this.#tellIfIdle();
-    }
+  #lifeOf(id: number): EngineLife | null {
+    const load = this.#book.engineOf(id);
+    return this.#lives.find((life) => life.load === load) ?? null;
   }
 
-  #onReady(info: EngineInfo): void {
-    this.#cancelStartLimit();
-    this.info = info;
-    this.#readyAt = this.#now();
-    this.#circuitOpen = false;
-    this.#history = { ...this.#history, startFailures: 0 };
-    this.#settleReady.resolve(info);
-    if (this.state !== 'starting' && this.state !== 'restarting') return;
-    this.state = 'ready';
-    if (this.#room > 0) this.#process?.send({ type: 'room', share: this.#room });
-    for (const merge of this.#merges.wanted) this.#process?.send({ type: 'merge', merge });
+  /** Where no engine takes it, it is held until one does. */
+  #send(id: number): void {
+    const takers = this.#takers;
+    if (takers.length === 0) return;
+    const sequence = this.#book.sequence(id);
+    const life = takers[placeOf(takers.map((one) => this.#candidate(one, sequence)))]!;
+    life.send({ type: 'submit', sequence: this.#book.take(id, life.load, this.#now()) });
+  }
+
+  #sendHeld(): void {
     for (const id of this.#book.ids('held')) this.#send(id);
   }
 
-  #onExit(reason: string): void {
-    this.#cancelStartLimit();
-    this.#cancelWatch?.();
-    this.#cancelWatch = null;
-    this.#process = null;
-    this.#merges.engineDied();
-    this.#tiers.engineDied();
-    this.#stats = { ...idleStats, steps: this.#stats.steps };
-    this.#failure = this.#said ?? { code: 'engine_failed', message: `The engine ${reason}.` };
-    if (this.state === 'draining' || this.state === 'stopped') {
-      this.#endAll(this.#book.ids(), { code: 'engine_failed', message: this.#failure.message });
-      this.#onGone?.();
-      return;
-    }
-    const lost = this.#book.size;
-    this.state = this.info === null ? 'starting' : 'restarting';
-    this.#quarantine.engineDied(this.#book.begun(), this.#now());
-    this.#book.engineDied({ code: 'engine_failed', message: this.#failure.message }, this.#now());
-    this.#restartLater(lost - this.#book.size);
-  }
-
-  #restartLater(lost: number): void {
-    const { limits, log, timers } = this.#options;
-    const readyMs = this.#readyAt === null ? null : this.#now() - this.#readyAt;
-    const permanent = this.#said !== null && permanentCodes.has(this.#said.code);
-    const { history, delayMs, open } = nextRestart(this.#history, readyMs, permanent, limits);
-    this.#history = history;
-    this.#circuitOpen = open;
-    log.error({ ...this.#failure, lost, held: this.#book.size, restartInMs: delayMs }, 'the engine died');
-    this.#cancelRestart = timers.after(delayMs, () => {
-      this.restarts++;
-      this.#start();
-    });
-    if (!open) return;
-    const { code, message } = this.#failure;
-    this.#settleReady.reject(new LorikeetError(code, { message }));
-    this.#endAll(this.#book.ids(), { code: 'engine_unavailable', message });
-  }
-
-  /**
-   * Looks twice per silent period, not once per step: a step costs the supervisor no timer. Half way it asks: an engine
-   * whose sequences all wait for adapters says nothing of itself, and is no hang.
-   */
-  #watch(): void {
-    if (this.#cancelWatch !== null) return;
-    const { silentMsMax } = this.#options.limits;
-    this.#lastEventAt = this.#now();
-    const look = () => {
-      this.#cancelWatch = null;
-      if (this.#book.size === 0) return;
-      const silentMs = this.#now() - this.#lastEventAt;
-      if (silentMs < silentMsMax) {
-        const isQuiet = silentMs >= silentMsMax / 2;
-        if (isQuiet) this.#process?.send({ type: 'ping' });
-        this.#cancelWatch = this.#options.timers.after((isQuiet ? silentMsMax : silentMsMax / 2) - silentMs, look);
-        return;
-      }
-      this.#said = { code: 'engine_failed', message: `The engine was silent for ${Math.round(silentMs / 1000)} s.` };
-      this.#process?.kill();
+  #candidate(life: EngineLife, sequence: SequenceRequest): Candidate {
+    const { load, info, stats, resident } = life;
+    const slots = info!.maxSequences;
+    const { pagesUsed, pagesTotal } = stats.adapters;
+    return {
+      isHome: this.#isHome(life, sequence),
+      starts: load.flows.startsBefore(sequence.share ?? commonShare, slots),
+      slots,
+      load: load.size / slots,
+      kvUsage: stats.kvUsage,
+      pageUsage: pagesTotal > 0 ? pagesUsed / pagesTotal : 0,
+      resident: resident.size,
     };
-    this.#cancelWatch = this.#options.timers.after(silentMsMax / 2, look);
+  }
+
+  #isHome(life: EngineLife, { adapters, mergeKey: merge }: SequenceRequest): boolean {
+    if (merge !== null && this.#board.isMade(this.#lives.indexOf(life), merge ?? mergeKey(adapters))) return true;
+    return adapters.every(({ files: { digest } }) => life.load.wants(digest) || life.tierOf(digest) !== 'disk');
+  }
+
+  /** What waits behind a full engine goes where a row is free: to its adapter's home first, the oldest first. */
+  #balance(): void {
+    if (this.#lives.length === 1 || this.#book.waiting === 0) return;
+    const takers = this.#takers;
+    const open = takers.filter((life) => roomOf(life) > 0);
+    let free = open.reduce((sum, life) => sum + roomOf(life), 0) - this.#book.leaving;
+    for (const crowded of takers) {
+      const behind = Math.min(free, -roomOf(crowded));
+      if (behind <= 0) continue;
+      const strangersMax = Math.min(free, -roomOf(crowded) - patienceOf(crowded.info!.maxSequences));
+      const isAtHome = (one: SequenceRequest) => open.some((to) => this.#isHome(to, one));
+      const leaving = fewOf(this.#book.waitingIn(crowded.load), isAtHome, behind, strangersMax);
+      for (const { id } of leaving) {
+        this.#book.leave(id);
+        crowded.send({ type: 'release', id });
+      }
+      free -= leaving.length;
+    }
+  }
+
+  // --- what engines say ---
+
+  #onReady(): void {
+    const known = this.#lives.flatMap(({ info }) => info ?? []);
+    this.info = joinInfo(known);
+    this.#board.changed();
+    this.#settle();
+    this.#sendHeld();
+    this.#balance();
+  }
+
+  #onStep({ stats }: EngineLife, event: StepEvent): void {
+    const now = this.#now();
+    for (const id of event.started) {
+      const since = this.#book.start(id, now);
+      if (since !== null) this.#admission.started(now, since);
+    }
+    for (const token of event.tokens) this.#book.token(token, now);
+    const rows = this.#book.running;
+    for (const end of event.ended) {
+      const { promptTokens, completionTokens, reason } = end;
+      const startedAt = this.#book.end(end);
+      if (startedAt === null) continue;
+      const isWhole = reason === 'stop' || reason === 'length';
+      this.#learn({ startedAt, promptTokens, completionTokens }, rows, isWhole);
+    }
+    for (const id of event.released ?? []) if (this.#book.comeBack(id, now)) this.#send(id);
+    for (const listener of this.#stepListeners) listener(stats, event.loads);
+    this.#balance();
+    this.#tellIfIdle();
+  }
+
+  #onDied({ load, failure }: EngineLife): { lost: number; held: number } {
+    this.#board.changed();
+    const before = this.#book.size;
+    const ended = { code: 'engine_failed', message: failure.message } as const;
+    if (this.#ending === null) this.#quarantine.engineDied(this.#book.begun(load), this.#now());
+    this.#book.engineDied(load, ended, this.#now());
+    const lost = before - this.#book.size;
+    this.#sendHeld();
+    if (this.#ending !== null && !this.#lives.some(({ isAlive }) => isAlive)) this.#endAll(this.#book.ids(), ended);
+    else this.#tellIfIdle();
+    return { lost, held: this.#book.ids('held').length };
+  }
+
+  #onGivenUp({ failure }: EngineLife): void {
+    this.#settle();
+    if (!this.#lives.every(({ isGivenUp }) => isGivenUp)) return;
+    this.#endAll(this.#book.ids(), { code: 'engine_unavailable', message: failure.message });
+  }
+
+  /** Each engine has come, or will not. */
+  #settle(): void {
+    if (!this.#lives.every(({ info, isGivenUp }) => info !== null || isGivenUp)) return;
+    const { code, message } = this.#lives[0]!.failure;
+    if (this.info === null) this.#settleReady.reject(new LorikeetError(code, { message }));
+    else this.#settleReady.resolve(this.info);
   }
 
   // --- the end ---
@@ -310,16 +308,16 @@ class Supervisor implements SupervisedEngine {
   }
 
   async #close(graceMs: number): Promise<void> {
-    this.#cancelRestart();
-    this.state = 'draining';
+    this.#ending = 'draining';
+    for (const life of this.#lives) life.drain();
     this.#settleReady.reject(new LorikeetError('server_draining'));
-    if (this.#process !== null) await this.#idle(graceMs);
+    if (this.#lives.some(({ isAlive }) => isAlive)) await this.#idle(graceMs);
     this.#endAll(this.#book.ids(), {
       code: 'server_draining',
       message: 'The server shut down before this request was finished.',
     });
-    if (this.#process !== null) await this.#stopProcess(this.#process);
-    this.state = 'stopped';
+    await Promise.all(this.#lives.map((life) => life.stop()));
+    this.#ending = 'stopped';
   }
 
   #idle(graceMs: number): Promise<void> {
@@ -330,18 +328,6 @@ class Supervisor implements SupervisedEngine {
         cancel();
         resolve();
       };
-    });
-  }
-
-  #stopProcess(process: EngineProcess): Promise<void> {
-    return new Promise((resolve) => {
-      const cancel = this.#options.timers.after(this.#options.limits.stopMsMax, () => process.kill());
-      this.#onGone = () => {
-        cancel();
-        resolve();
-      };
-      if (this.#readyAt === null) process.kill();
-      else process.send({ type: 'stop' });
     });
   }
 
@@ -357,4 +343,33 @@ class Supervisor implements SupervisedEngine {
   #now(): number {
     return this.#options.clock.monotonic();
   }
+}
+
+function named(configs: SupervisorOptions['configs']): NamedConfig[] {
+  const devices = configs.map(({ device }) => device);
+  const isAlone = (device: string) => devices.indexOf(device) === devices.lastIndexOf(device);
+  return configs.map((config, i) => ({
+    name: isAlone(config.device) ? config.device : `${config.device}/${i}`,
+    config,
+  }));
+}
+
+const slotsOf = (lives: readonly EngineLife[]): number =>
+  lives.reduce((sum, { info }) => sum + (info?.maxSequences ?? 0), 0);
+
+/** Sequences that would start there at once; below 0: so many wait for others to end. */
+function roomOf({ info, load, stats }: EngineLife): number {
+  const { running, waiting } = load.flows;
+  return running > 0 && stats.kvUsage >= full ? -waiting : info!.maxSequences - load.size;
+}
+
+/** The first `most` that are better, and others where those are fewer than `othersMost`. */
+function fewOf<T>(all: Iterable<T>, isBetter: (one: T) => boolean, most: number, othersMost: number): T[] {
+  const [better, others]: [T[], T[]] = [[], []];
+  for (const one of all) {
+    if (better.length === most) break;
+    if (isBetter(one)) better.push(one);
+    else others.push(one);
+  }
+  return [...better, ...others.slice(0, Math.max(0, othersMost - better.length))];
 }

@@ -136,6 +136,10 @@ function measureEngine({ metrics, engine, jobs, clock }: Services): void {
   metrics.readEngine(() => ({
     ...{ ...engine.stats, restarts: engine.restarts, ready: engine.state === 'ready' },
     ...{ kvRowTokens: engine.info?.maxContext ?? 0, kvRows: engine.info?.maxSequences ?? 0 },
+    devices: engine.engines.map(({ name, state, restarts, stats }) => ({
+      ...{ device: name, ready: state === 'ready', restarts },
+      ...stats,
+    })),
   }));
   metrics.readAdapters(() => ({
     ...engine.stats.adapters,

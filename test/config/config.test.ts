@@ -154,6 +154,22 @@ test('a device is one that there may be, and computes with floats that it has', 
   for (const device of ['gpu', 'cuda:', 'cuda:x', 'CUDA', 'cuda:100', 'cpu:0', 'webgpu:1']) {
     assert.throws(() => load({ device }), refusal('LORIKEET_DEVICE', /cpu, cuda, cuda:<number> or webgpu/));
   }
+  for (const device of ['cpu,cpu', 'cuda:0,cuda:1', 'cuda, cuda:3']) {
+    assert.equal(load({ device }).config.device, device);
+    assert.equal(load({ device }).config.trainingDevice, device.split(',')[0]);
+  }
+  for (const [device, why] of [
+    ['cpu,cuda', /one kind/],
+    ['cuda:0,cuda:0', /twice/],
+    ['cuda,cuda:0', /twice/],
+    ['cpu,', /must be cpu/],
+    [Array(65).fill('cpu').join(','), /64 is the most/],
+  ] as const) {
+    assert.throws(() => load({ device }), refusal('LORIKEET_DEVICE', why), device);
+  }
+  assert.throws(() => load({ 'training-device': 'cuda:0,cuda:1' }), refusal('LORIKEET_TRAINING_DEVICE', /must be/));
+  const floats = { device: 'cuda:0,cuda:1', 'device-precision': 'float32' };
+  assert.throws(() => load(floats), refusal('LORIKEET_DEVICE_PRECISION', /half floats/));
   assert.equal(load({ device: 'webgpu' }).config.trainingDevice, 'webgpu');
   const apart = load({ device: 'cuda' }, { LORIKEET_TRAINING_DEVICE: 'cuda:1' });
   assert.deepEqual([apart.config.device, apart.config.trainingDevice], ['cuda', 'cuda:1']);

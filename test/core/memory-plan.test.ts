@@ -29,6 +29,7 @@ const nothing: ChosenMemory = {
 const needs = (more: Partial<MemoryNeeds> = {}, chosen: Partial<ChosenMemory> = {}): MemoryNeeds => ({
   ...{
     limitBytes: 24 * GiB,
+    engines: 1,
     isOwn: false,
     shape: small,
     weightBytes: 120 * MiB,
@@ -108,6 +109,23 @@ test('a device has rows of its own: as many as before, and none of the host for 
   assert.deepEqual([plan.maxSequences, plan.maxContext, plan.adapterPages], [16, 2048, null]);
   assert.deepEqual([plan.parts.kv, plan.parts.pages, plan.parts.prefixes, plan.parts.trainer], [0, 0, 0, 0]);
   assert.ok(plan.hasRoomToTrain);
+});
+
+test('several engines have weights and rooms each, one server and one trainer', () => {
+  const [one, two] = [1, 2].map((engines) => planMemory(needs({ engines, limitBytes: 64 * GiB })));
+  for (const part of ['base', 'engine', 'kv', 'prefixes', 'pages', 'adapters', 'merges'] as const) {
+    assert.equal(two!.parts[part], 2 * one!.parts[part], part);
+  }
+  for (const part of ['server', 'trainer'] as const) assert.equal(two!.parts[part], one!.parts[part], part);
+  assert.deepEqual(two!.engine, one!.engine);
+  assert.deepEqual([two!.maxSequences, two!.adapterPages], [one!.maxSequences, one!.adapterPages]);
+  const chosen = planMemory(needs({ engines: 3 }, { kv: 64 * MiB, adapters: 100 * MiB, adapterPages: 20 }));
+  assert.deepEqual([chosen.engine.kv, chosen.engine.adapters, chosen.adapterPages], [64 * MiB, 100 * MiB, 20]);
+  assert.equal(chosen.parts.kv, 3 * 64 * MiB);
+  // What fits once need not fit twice.
+  const tight = { limitBytes: 3 * GiB, weightBytes: 2 * GiB };
+  planMemory(needs(tight));
+  assert.equal(refused(() => planMemory(needs({ ...tight, engines: 2 }))).code, 'memory_exceeded');
 });
 
 test('no plan exceeds its limit, and more memory never gives less of anything', () => {

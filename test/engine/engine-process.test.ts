@@ -39,7 +39,7 @@ const tinyConfig: EngineConfig = {
 function supervise(context: TestContext, config: Partial<EngineConfig> = {}): SupervisedEngine {
   const client = superviseEngine({
     startProcess: engineProcessStarter(entry, environmentForChildren(process.env)),
-    config: { ...tinyConfig, ...config },
+    configs: [{ ...tinyConfig, ...config }],
     limits: { ...defaultSupervisorLimits, firstDelayMs: 10, waitingRequests: 8, waitingTokens: 1000 },
     clock: systemClock,
     timers: systemTimers,
@@ -114,7 +114,7 @@ test('it says what it is, generates the reference’s tokens for all at once, an
 test('kill -9: what ran fails by its code, what waited is served by the next process', async (context) => {
   const client = supervise(context);
   await client.ready;
-  const pid = client.pid!;
+  const pid = client.engines[0]!.pid!;
   const running = [generate(client, [5], endless), generate(client, [6], endless)];
   await Promise.all(running.map(({ firstToken }) => firstToken));
   const [prompt] = prompts;
@@ -123,7 +123,7 @@ test('kill -9: what ran fails by its code, what waited is served by the next pro
   for (const { end } of running) assert.equal((await end).error?.code, 'engine_failed');
   assert.equal((await waiting.end).reason, 'length');
   assert.deepEqual(waiting.tokens, prompt!.greedy);
-  assert.notEqual(client.pid, pid);
+  assert.notEqual(client.engines[0]!.pid, pid);
   assert.equal(client.restarts, 1);
   assert.equal(client.info!.weightsCached, true);
 });
@@ -188,7 +188,7 @@ test('an adapter is merged, served, merged again after a kill -9, and unmerged',
     assert.equal((await run.end).mergedBits, 32);
     assert.deepEqual(run.tokens, mixed.tokens);
     assert.equal(client.stats.merges!.bytes, merged.bytes);
-    if (round === 1) process.kill(client.pid!, 'SIGKILL');
+    if (round === 1) process.kill(client.engines[0]!.pid!, 'SIGKILL');
     if (round === 1) await until('merged', 2);
   }
   client.unmerge(key);

@@ -229,6 +229,11 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
     get restarts() {
       return restarts;
     },
+    get engines() {
+      const state = engine.state === 'starting' || engine.state === 'restarting' ? engine.state : 'ready';
+      const problem = state === 'ready' ? null : 'It is away.';
+      return [{ name: 'cpu', state, problem, restarts, pid: null, stats: stats() } as const];
+    },
     submitted,
     ended,
     refusal: null,
@@ -273,6 +278,7 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
     step,
     crash() {
       restarts++;
+      for (const key of mergedBits.keys()) tellMerge({ key, state: 'merging', progress: 0 });
       mergedBits.clear();
       tiers.engineDied();
       const rows = running;

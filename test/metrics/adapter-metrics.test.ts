@@ -18,6 +18,7 @@ function measured(resident = 0) {
     kvRows: 16,
     restarts: 0,
     ready: true,
+    devices: [],
   }));
   metrics.readAdapters(() => ({
     ...{ resident, residentBytes: 0, pagesUsed: 0, pagesTotal: 0, evictions: 0 },

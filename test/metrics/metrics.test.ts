@@ -10,6 +10,11 @@ const reading = {
   ...{ adaptersMax: 16, nowSeconds: 1_700_000_000.5 },
 };
 
+const device = (name: string) => ({
+  ...{ device: name, ready: true, restarts: 0, running: 1, waiting: 2, kvUsage: 0.5 },
+  adapters: { resident: 3, pagesUsed: 4, pagesTotal: 5 },
+});
+
 const plannedParts = {
   ...{
     base: 100,
@@ -34,6 +39,7 @@ function readNothing(metrics: Metrics): void {
     kvRows: 16,
     restarts: 0,
     ready: false,
+    devices: [],
   }));
   metrics.readAdapters(() => reading);
 }
@@ -49,6 +55,7 @@ test('the text is well formed, every series under its help and type, no name twi
     kvRows: 16,
     restarts: 3,
     ready: true,
+    devices: [device('cuda:0'), device('cuda:1')],
   }));
   metrics.readAdapters(() => reading);
   metrics.adapterLoaded({ tier: 'disk', ms: 20 });

@@ -54,11 +54,13 @@ type Said = { readonly tokens: number[]; readonly leads: number[] };
 async function say(model: ModelFiles, weightBits: 32 | null, applied: readonly (readonly AppliedAdapter[])[]) {
   const engine = superviseEngine({
     startProcess: engineProcessStarter(new URL('../../src/engine/main.ts', import.meta.url), env),
-    config: {
-      ...{ model, weightBits, decodeActivations: 'int16', device: 'cpu', ortLibrary: null, threads: null },
-      ...{ maxSequences: 16, maxContext: 512, prefillChunk: 128, adapterBytes: 2 ** 28, adapterPages: null },
-      cacheDir: join(folder, 'weights'),
-    },
+    configs: [
+      {
+        ...{ model, weightBits, decodeActivations: 'int16', device: 'cpu', ortLibrary: null, threads: null },
+        ...{ maxSequences: 16, maxContext: 512, prefillChunk: 128, adapterBytes: 2 ** 28, adapterPages: null },
+        cacheDir: join(folder, 'weights'),
+      },
+    ],
     limits: { ...defaultSupervisorLimits, waitingRequests: 64, waitingTokens: 1e6 },
     ...{ clock: systemClock, timers: systemTimers, log: silent },
   });

@@ -21,7 +21,7 @@ const entry = new URL('../fixtures/fake-engine-child.ts', import.meta.url);
 function supervise(context: TestContext, device = 'cpu'): SupervisedEngine {
   const client = superviseEngine({
     startProcess: engineProcessStarter(entry, environmentForChildren({ ...process.env, HF_TOKEN: 'secret' })),
-    config: { ...testConfig, device },
+    configs: [{ ...testConfig, device }],
     limits: { ...defaultSupervisorLimits, firstDelayMs: 10, waitingRequests: 8, waitingTokens: 100 },
     clock: systemClock,
     timers: systemTimers,
@@ -68,7 +68,7 @@ test('tokens, aborts and ends cross the boundary', async (context) => {
 test('kill -9 ends what ran with a typed error, and the engine is back by itself', async (context) => {
   const client = supervise(context);
   await client.ready;
-  const pid = client.pid!;
+  const pid = client.engines[0]!.pid!;
   const running = generate(client, 1_000_000);
   await running.firstToken;
   process.kill(pid, 'SIGKILL');
@@ -76,7 +76,7 @@ test('kill -9 ends what ran with a typed error, and the engine is back by itself
   assert.equal(end.error?.code, 'engine_failed');
   assert.match(end.error?.message ?? '', /SIGKILL/);
   await until(() => client.state === 'ready');
-  assert.notEqual(client.pid, pid);
+  assert.notEqual(client.engines[0]!.pid, pid);
   assert.equal(client.restarts, 1);
   assert.equal((await generate(client, 2).end).reason, 'length');
 });
@@ -95,7 +95,7 @@ test('the engine inherits no secret', async (context) => {
 test('the process is gone after close', async (context) => {
   const client = supervise(context);
   await client.ready;
-  const pid = client.pid!;
+  const pid = client.engines[0]!.pid!;
   await client.close(1000);
   assert.equal(client.state, 'stopped');
   assert.ok(!isAlive(pid));

@@ -1,7 +1,10 @@
-// An engine without a process: it does what the test says, one step at a time, and keeps what it was told.
+// An engine without a process: it does what the test says, one step at a time, and keeps what it was told. The flow
+// that was served least starts next, and adapters stay in a small memory as long as they are used.
 
+import { commonShare } from '../../src/core/share.ts';
 import type { EngineHandlers, EngineProcess } from '../../src/protocol/engine-process.ts';
 import {
+  type AdapterMove,
   type EngineCommand,
   type EngineConfig,
   type EngineInfo,
@@ -56,9 +59,26 @@ export class SimulatedEngine implements EngineProcess {
   #running: Running[] = [];
   #steps = 0;
   #maxSequences = testInfo.maxSequences;
+  /** Adapters that memory holds; the least recently used one leaves first. */
+  adaptersMax = 4;
+  readonly #memory = new Set<string>();
+  /** Sequences that found their adapter in memory, and that did not. */
+  readonly adapters = { found: 0, loaded: 0 };
+  /** Tokens by flow. */
+  readonly served = new Map<number, number>();
 
   constructor(handlers: EngineHandlers) {
     this.#handlers = handlers;
+  }
+
+  /** As it was configured. */
+  get device(): string {
+    const [first] = this.commands;
+    return first?.type === 'start' ? first.config.device : '';
+  }
+
+  get waiting(): number {
+    return this.#waiting.length;
   }
 
   get submitted(): number[] {
@@ -101,6 +121,44 @@ export class SimulatedEngine implements EngineProcess {
     this.#handlers.onExit(reason);
   }
 
+  #takeReleased(): number[] {
+    const asked = new Set(this.commands.flatMap((command) => (command.type === 'release' ? [command.id] : [])));
+    const released = this.#waiting.filter(({ id }) => asked.has(id));
+    this.#waiting = this.#waiting.filter(({ id }) => !asked.has(id));
+    return released.map(({ id }) => id);
+  }
+
+  #start(): SequenceRequest[] {
+    const started: SequenceRequest[] = [];
+    while (this.#waiting.length > 0 && this.#running.length + started.length < this.#maxSequences) {
+      const served = (one: SequenceRequest) => this.served.get(flowOf(one)) ?? 0;
+      const next = this.#waiting.reduce((best, one) => (served(one) < served(best) ? one : best));
+      this.#waiting = this.#waiting.filter((one) => one !== next);
+      started.push(next);
+      this.#serve(next, next.promptTokens.length);
+    }
+    return started;
+  }
+
+  #serve(sequence: SequenceRequest, tokens: number): void {
+    this.served.set(flowOf(sequence), (this.served.get(flowOf(sequence)) ?? 0) + tokens);
+  }
+
+  #load({ adapters }: SequenceRequest): AdapterMove[] {
+    const moves: AdapterMove[] = [];
+    for (const { files } of adapters) {
+      const { digest } = files;
+      this.adapters[this.#memory.delete(digest) ? 'found' : 'loaded']++;
+      this.#memory.add(digest);
+      moves.push({ digest, place: 'memory', isThere: true });
+      if (this.#memory.size <= this.adaptersMax) continue;
+      const [oldest] = this.#memory;
+      this.#memory.delete(oldest!);
+      moves.push({ digest: oldest!, place: 'memory', isThere: false });
+    }
+    return moves;
+  }
+
   /** Ends what was aborted, fills the slots, gives every running sequence a token. */
   step(): void {
     if (!this.alive || this.hangs) return;
@@ -110,7 +168,9 @@ export class SimulatedEngine implements EngineProcess {
       if (aborted.has(sequence.id)) ended.push(end(sequence, 'abort', 0));
       return !aborted.has(sequence.id);
     });
-    const started = this.#waiting.splice(0, this.#maxSequences - this.#running.length);
+    const released = this.#takeReleased();
+    const started = this.#start();
+    const moves = started.flatMap((sequence) => this.#load(sequence));
     this.#running.push(...started.map((sequence) => ({ sequence, tokens: 0 })));
     const tokens = [];
     const still: Running[] = [];
@@ -121,6 +181,7 @@ export class SimulatedEngine implements EngineProcess {
         continue;
       }
       row.tokens++;
+      this.#serve(sequence, 2);
       tokens.push({ id: sequence.id, token: row.tokens });
       if (row.tokens >= sequence.params.maxTokens) ended.push(end(sequence, 'length', row.tokens));
       else still.push(row);
@@ -134,12 +195,15 @@ export class SimulatedEngine implements EngineProcess {
       started: started.map(({ id }) => id),
       tokens,
       ended,
+      released,
       loads: [],
-      moves: [],
+      moves,
       stats,
     });
   }
 }
+
+const flowOf = ({ share = commonShare }: SequenceRequest): number => share.flow;
 
 const end = (sequence: SequenceRequest, reason: FinishReason, completionTokens: number): SequenceEnd => ({
   id: sequence.id,

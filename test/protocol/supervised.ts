@@ -20,11 +20,15 @@ export type Supervised = {
   readonly client: SupervisedEngine;
   /** Every process there was, the newest last. */
   readonly engines: SimulatedEngine[];
-  engine(): SimulatedEngine;
-  submit(maxTokens?: number, promptTokens?: number, rest?: Pick<SequenceRequest, 'share' | 'timeoutMs'>): Witness;
+  /** The newest of one place; by default of the first. */
+  engine(i?: number): SimulatedEngine;
+  submit(maxTokens?: number, promptTokens?: number, rest?: Partial<SequenceRequest>): Witness;
 };
 
-export function supervised(limits: Partial<SupervisorLimits> = {}): Supervised {
+const deviceOf = (i: number) => `cuda:${i}`;
+
+/** @param count of engines that are supervised together */
+export function supervised(limits: Partial<SupervisorLimits> = {}, count = 1): Supervised {
   const time = virtualTime();
   const engines: SimulatedEngine[] = [];
   const listenerErrors: object[] = [];
@@ -34,7 +38,7 @@ export function supervised(limits: Partial<SupervisorLimits> = {}): Supervised {
       engines.push(engine);
       return engine;
     },
-    config: testConfig,
+    configs: Array.from({ length: count }, (_, i) => ({ ...testConfig, device: deviceOf(i) })),
     limits: { ...defaultSupervisorLimits, waitingRequests: 8, waitingTokens: 100, ...limits },
     clock: time,
     timers: time,
@@ -50,7 +54,7 @@ export function supervised(limits: Partial<SupervisorLimits> = {}): Supervised {
     time,
     client,
     engines,
-    engine: () => engines.at(-1)!,
+    engine: (i = 0) => engines.findLast(({ device }) => device === deviceOf(i))!,
     submit(maxTokens = 3, promptTokens = 4, rest = {}) {
       const witness: Witness = { tokens: [], ends: [], starts: 0, abort: () => {} };
       const abort = client.submit(

@@ -20,6 +20,34 @@ test('live always, ready while the engine is and nobody drains', async (t) => {
   assert.equal((await app.inject('/livez')).statusCode, 200);
 });
 
+test('of several processes each is told of; one that is down leaves the server ready, and degraded', async (t) => {
+  const { app, engine } = await testApp(t);
+  const [one] = engine.engines;
+  const stats = { ...one!.stats, running: 3, waiting: 1 };
+  const engines = [
+    { ...one!, name: 'cuda:0', stats },
+    { ...one!, name: 'cuda:1', state: 'restarting', problem: 'It died.', restarts: 2 },
+  ];
+  Object.defineProperty(engine, 'engines', { value: engines });
+  const answer = await app.inject('/readyz');
+  assert.equal(answer.statusCode, 200);
+  const { status, reasons, engine: said } = answer.json();
+  assert.deepEqual([status, reasons], ['degraded', ['engine_degraded']]);
+  assert.deepEqual(said.processes, [
+    { name: 'cuda:0', state: 'ready', restarts: 0, running: 3, waiting: 1 },
+    { name: 'cuda:1', state: 'restarting', restarts: 2, running: 0, waiting: 0 },
+  ]);
+  const lines = (await app.inject('/metrics')).body.split('\n');
+  for (const line of [
+    'lorikeet_device_ready{device="cuda:0"} 1',
+    'lorikeet_device_ready{device="cuda:1"} 0',
+    'lorikeet_device_requests_running{device="cuda:0"} 3',
+    'lorikeet_device_engine_restarts{device="cuda:1"} 2',
+  ]) {
+    assert.ok(lines.includes(line), line);
+  }
+});
+
 test('while it drains the server still answers, and asks for no further request on the connection', async (t) => {
   const { app, post } = await testApp(t);
   app.drain();

@@ -42,14 +42,16 @@ const bytesOf = ({ config, weights }: AdapterFiles) => ({
 function startEngine(t: TestContext): SupervisedEngine {
   const engine = superviseEngine({
     startProcess: engineProcessStarter(new URL('../../src/engine/main.ts', import.meta.url), environmentForChildren()),
-    config: {
-      ...{ model: files, weightBits: 32, decodeActivations: 'int8', device: 'cpu', ortLibrary: null, threads: 1 },
-      ...{ maxSequences: 6, maxContext: 96, prefillChunk: 16, cacheDir: temporaryFolder() },
-      // Room for a third of the contents in memory, and for fewer pages than the rows could ask for.
-      ...{ adapterBytes: 400_000, adapterPages: 10 },
-      // For two rows at their longest.
-      ...{ kvBytes: 6 * kvBlock * kvTokenBytes, prefixBytes: 2 * kvBlock * kvTokenBytes },
-    },
+    configs: [
+      {
+        ...{ model: files, weightBits: 32, decodeActivations: 'int8', device: 'cpu', ortLibrary: null, threads: 1 },
+        ...{ maxSequences: 6, maxContext: 96, prefillChunk: 16, cacheDir: temporaryFolder() },
+        // Room for a third of the contents in memory, and for fewer pages than the rows could ask for.
+        ...{ adapterBytes: 400_000, adapterPages: 10 },
+        // For two rows at their longest.
+        ...{ kvBytes: 6 * kvBlock * kvTokenBytes, prefixBytes: 2 * kvBlock * kvTokenBytes },
+      },
+    ],
     limits: { ...defaultSupervisorLimits, waitingRequests: 64, waitingTokens: 100_000 },
     clock: systemClock,
     timers: systemTimers,

@@ -2,7 +2,6 @@
 // HTTP and no process.
 
 import type { Clock } from '../../core/clock.ts';
-import { errorTable, LorikeetError } from '../../core/errors.ts';
 import { kvBlock } from '../../core/page-sizes.ts';
 import type { GrammarThread } from '../../grammar/grammar-thread.ts';
 import type {
@@ -25,6 +24,7 @@ import type { Decoder } from '../runner/decoder.ts';
 import { type BatchPart, sampledCount } from '../runner/forward-batch.ts';
 import { openConstraint } from '../sampling/grammar-mask.ts';
 import { AdapterDoor } from './adapter-door.ts';
+import { causeOf, overflowOf, tooLate } from './causes.ts';
 import { type Choice, chooseEach } from './choose.ts';
 import { notePrompt } from './prompt-logprobs.ts';
 import { type Chunk, type Run, Scheduler } from './scheduler.ts';
@@ -74,6 +74,8 @@ export class Engine {
   /** Those that expire. */
   readonly #timed = new Set<Sequence>();
   #aborted: Sequence[] = [];
+  /** Asked back. */
+  readonly #leaving = new Set<number>();
   #steps = 0;
   #stepMs = 0;
   #trainingShare = 0;
@@ -103,7 +105,7 @@ export class Engine {
   }
 
   get idle(): boolean {
-    return this.#scheduler.idle && this.#aborted.length === 0;
+    return this.#scheduler.idle && this.#aborted.length + this.#leaving.size === 0;
   }
 
   /** Rows run. */
@@ -155,6 +157,11 @@ export class Engine {
     if (sequence && !this.#aborted.includes(sequence)) this.#aborted.push(sequence);
   }
 
+  /** Where it has not begun when the next step does, it is another engine's. An unknown id is no error. */
+  release(id: number): void {
+    this.#leaving.add(id);
+  }
+
   /** What becomes of it is told by merge events. */
   merge(request: MergeRequest): void {
     this.#options.merges.merge(request);
@@ -170,6 +177,7 @@ export class Engine {
     this.#isFreed = false;
     const ended = this.#takeAborted().map((sequence) => this.#end(sequence, endOf(sequence, 'abort', start)));
     ended.push(...this.#takeExpired(start));
+    const released = this.#takeReleased();
     ended.push(...this.#fetchAdapters(start));
 
     const plan = this.#scheduler.schedule(start);
@@ -187,11 +195,12 @@ export class Engine {
     const started = plan.started.map(({ request }) => request.id);
     const loads = [...adapters.takeLoads(), ...decoder.pages.takeLoads()];
     // A step that only found that adapters are still on their way is none.
-    if (plan.runs.length + ended.length + loads.length === 0) return;
+    if (plan.runs.length + ended.length + released.length + loads.length === 0) return;
     this.#steps++;
     this.#stepMs = clock.monotonic() - start;
     const moves = [...adapters.takeMoves(), ...decoder.pages.takeMoves()];
-    emit({ type: 'step', started, tokens, ended, loads, moves, stats: this.#stats() });
+    const back = released.length > 0 ? { released } : {};
+    emit({ type: 'step', started, tokens, ended, ...back, loads, moves, stats: this.#stats() });
   }
 
   /** Something of its own is made just now: its grammar, or the beginning of its prompt by another. */
@@ -257,6 +266,15 @@ export class Engine {
   #takeExpired(now: number): SequenceEnd[] {
     const expired = [...this.#timed].filter(({ expiresAt }) => expiresAt <= now);
     return expired.map((sequence) => this.#end(sequence, endOf(sequence, 'error', now, { error: tooLate })));
+  }
+
+  /** Those that were asked back and have not begun. */
+  #takeReleased(): number[] {
+    const waiting = [...this.#leaving].flatMap((id) => this.#sequences.get(id) ?? []);
+    this.#leaving.clear();
+    const released = waiting.filter(({ startedAt }) => startedAt === null);
+    for (const sequence of released) this.#remove(sequence);
+    return released.map(({ request }) => request.id);
   }
 
   /** The next tokens of sequences on the same weights; choices for each that has no more. */
@@ -369,6 +387,11 @@ export class Engine {
   }
 
   #end(sequence: Sequence, end: SequenceEnd): SequenceEnd {
+    this.#remove(sequence);
+    return end;
+  }
+
+  #remove(sequence: Sequence): void {
     this.#sequences.delete(sequence.request.id);
     this.#timed.delete(sequence);
     this.#speculation.remember(sequence);
@@ -376,7 +399,6 @@ export class Engine {
     sequence.constraint?.release();
     this.#scheduler.remove(sequence);
     this.#isFreed = true;
-    return end;
   }
 
   #prefersMerge({ key }: Sequence): boolean {
@@ -461,15 +483,6 @@ async function masksOf(sequences: readonly Sequence[]): Promise<void> {
   for (const { constraint } of sequences) if (constraint !== null) await constraint.ready.catch(() => {});
 }
 
-/** An adapter that spoils a row is its owner's: rows never compute with one another's. */
-function overflowOf({ adapter, merge, virtual }: Sequence): NonNullable<SequenceEnd['error']> {
-  if (adapter !== null || merge !== null || virtual !== null) {
-    const message = 'With this adapter the logits are not finite: its values are too large for the base model.';
-    return { code: 'adapter_invalid', message };
-  }
-  return { code: 'logits_not_finite', message: errorTable.logits_not_finite.message };
-}
-
 /** Whether `other` prefills blocks that `sequence` could begin with. */
 function computesBeginning(other: Sequence, { key, line, request, virtual }: Sequence): boolean {
   const [theirs, own] = [other.request, request];
@@ -479,19 +492,4 @@ function computesBeginning(other: Sequence, { key, line, request, virtual }: Seq
   const differs = theirs.promptTokens.findIndex((token, i) => i >= longest || token !== own.promptTokens[i]);
   const common = differs === -1 ? longest : differs;
   return common - (common % kvBlock) > other.computed;
-}
-
-const tooLate: NonNullable<SequenceEnd['error']> = {
-  code: 'deadline_exceeded',
-  message: errorTable.deadline_exceeded.message,
-};
-
-/** An operating error keeps its code; any other is ours. */
-function causeOf(error: Error): NonNullable<SequenceEnd['error']> {
-  if (error instanceof LorikeetError) {
-    const { code, message, param } = error;
-    return { code, message, ...(code === 'adapter_corrupt' && param !== null ? { digest: param } : {}) };
-  }
-  console.error(error);
-  return { code: 'internal_error', message: 'The adapter could not be loaded.' };
 }

@@ -15,11 +15,9 @@ export type MergePhase =
 
 export type EngineMerges = ReturnType<typeof engineMerges>;
 
-type Engine = Pick<EngineClient, 'merge' | 'unmerge' | 'onMerge' | 'state' | 'restarts'>;
+type Engine = Pick<EngineClient, 'merge' | 'unmerge' | 'onMerge'>;
 type Held = {
   phase: MergePhase;
-  /** `restarts` of the engine that the phase is of. */
-  engine: number;
   /** Wanted again while it drains: the engine is asked when it has gone, since a key that is there is none of news. */
   next: MergeRequest | null;
 };
@@ -32,18 +30,13 @@ export function engineMerges(
 ) {
   const all = new Map<string, Held>();
 
-  /** It went with the engine that had made it; the next one was asked, and has not answered yet. */
-  const isLost = ({ phase, engine: made }: Held): boolean =>
-    phase.state === 'merged' && (engine.restarts !== made || engine.state === 'restarting');
-
   const ask = (request: MergeRequest): void => {
-    all.set(request.key, { phase: { state: 'merging', progress: 0 }, engine: engine.restarts, next: null });
+    all.set(request.key, { phase: { state: 'merging', progress: 0 }, next: null });
     engine.merge(request);
   };
 
   const settle = (key: string, held: Held, phase: MergePhase): void => {
     held.phase = phase;
-    held.engine = engine.restarts;
     onChange(key, phase);
   };
 
@@ -95,10 +88,10 @@ export function engineMerges(
       const held = all.get(key);
       if (held === undefined) return null;
       if (held.next !== null) return { state: 'merging', progress: 0 };
-      return isLost(held) ? { state: 'merging', progress: 0 } : held.phase;
+      return held.phase;
     },
     /** Bytes of all of them, those that drain included. */
-    bytes: (): number => [...all.values()].reduce((sum, held) => sum + (isLost(held) ? 0 : bytesOf(held.phase)), 0),
+    bytes: (): number => [...all.values()].reduce((sum, { phase }) => sum + bytesOf(phase), 0),
   };
 }
 

@@ -6,7 +6,7 @@ export const Liveness = Type.Object({ status: Type.Literal('ok') });
 
 export const Readiness = Type.Object({
   status: Type.Enum(['ok', 'degraded', 'unavailable'], {
-    description: '`degraded`: generation with what is loaded works, changes are refused.',
+    description: '`degraded`: requests are taken, and `reasons` has what is missing: changes, or some of the devices.',
   }),
   reasons: Type.Array(Type.String(), { description: 'Why not, as stable words: `draining`, `engine_starting`, ...' }),
   engine: Type.Object({
@@ -14,5 +14,14 @@ export const Readiness = Type.Object({
     restarts: Type.Integer(),
     running: Type.Integer(),
     waiting: Type.Integer(),
+    processes: Type.Array(
+      Type.Object({
+        name: Type.String({ description: 'Its device.' }),
+        state: Type.Enum(['starting', 'ready', 'restarting']),
+        restarts: Type.Integer(),
+        running: Type.Integer(),
+        waiting: Type.Integer(),
+      }),
+    ),
   }),
 });
