@@ -29,6 +29,7 @@ export type MemoryPlan = {
   /** Of all processes together. */
   readonly parts: Readonly<Record<MemoryPart, number>>;
   readonly sumBytes: number;
+  readonly engines: number;
   /** What one of the engines may take. */
   readonly engine: Readonly<Record<'kv' | 'prefixes' | 'texts' | 'adapters' | 'merges', number>>;
   /** Of one engine. */
@@ -182,6 +183,7 @@ export function planMemory(needs: MemoryNeeds): MemoryPlan {
     limitBytes,
     parts,
     sumBytes: sumOf(parts),
+    engines,
     engine,
     hasRoomToTrain: parts.trainer >= Math.floor(ranges.trainer[1]),
     ...(onDevice
@@ -281,8 +283,11 @@ const listOf = (parts: MemoryPlan['parts']): string =>
 
 const inMiB = (bytes: number) => `${Math.round(bytes / MiB)} MiB`;
 
-export const describeMemory = ({ sumBytes, limitBytes, maxSequences, maxContext }: MemoryPlan): string =>
-  `${maxSequences} sequences of up to ${maxContext} tokens, at most ${inMiB(sumBytes)} of ${inMiB(limitBytes)}`;
+export function describeMemory({ sumBytes, limitBytes, engines, maxSequences, maxContext }: MemoryPlan): string {
+  const each = engines === 1 ? '' : ` on each of ${engines} engines`;
+  const sequences = `${maxSequences} sequences of up to ${maxContext} tokens${each}`;
+  return `${sequences}, at most ${inMiB(sumBytes)} of ${inMiB(limitBytes)}`;
+}
 
 /** What makes the sum. */
 export const describeParts = ({ parts }: MemoryPlan): string => listOf(parts);

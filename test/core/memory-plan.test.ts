@@ -5,6 +5,7 @@ import type { ModelShape } from '../../src/core/base-model.ts';
 import { LorikeetError } from '../../src/core/errors.ts';
 import {
   type ChosenMemory,
+  describeMemory,
   describeParts,
   kvTokenBytes,
   type MemoryNeeds,
@@ -122,6 +123,7 @@ test('several engines have weights and rooms each, one server and one trainer', 
   const chosen = planMemory(needs({ engines: 3 }, { kv: 64 * MiB, adapters: 100 * MiB, adapterPages: 20 }));
   assert.deepEqual([chosen.engine.kv, chosen.engine.adapters, chosen.adapterPages], [64 * MiB, 100 * MiB, 20]);
   assert.equal(chosen.parts.kv, 3 * 64 * MiB);
+  assert.match(describeMemory(two!), /on each of 2 engines/);
   // What fits once need not fit twice.
   const tight = { limitBytes: 3 * GiB, weightBytes: 2 * GiB };
   planMemory(needs(tight));

@@ -61,6 +61,25 @@ test('who ends by itself in the step of its abort ends once, and by itself', asy
   assert.ok(witnessed.engine.idle);
 });
 
+test('what is asked back is given back where it waits; what has begun, or is not known, goes on', async () => {
+  const witnessed = open(1);
+  const running = witnessed.add([1, 2], { maxTokens: 4 });
+  const waiting = witnessed.add([3], { maxTokens: 2 });
+  const other = witnessed.add([4], { maxTokens: 2 });
+  await witnessed.step();
+  for (const id of [0, 1, 77]) witnessed.engine.release(id);
+  const { released, ended, stats } = await witnessed.step();
+  assert.deepEqual([released, ended.length, stats.running, stats.waiting], [[1], 0, 1, 1]);
+  await witnessed.drain();
+  assert.deepEqual([running.end!.reason, other.end!.reason], ['length', 'length']);
+  assert.deepEqual([waiting.end, waiting.started, waiting.events.length], [null, false, 0]);
+  witnessed.engine.release(5);
+  assert.equal(witnessed.engine.idle, false);
+  await witnessed.engine.step();
+  assert.ok(witnessed.engine.idle);
+  witnessed.engine.checkIntegrity();
+});
+
 test('an abort before the first step ends it without a forward', async () => {
   const witnessed = interrupted(1, () => assert.fail('nothing was to be computed'));
   const witness = witnessed.add([1], {});
