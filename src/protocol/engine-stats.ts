@@ -32,7 +32,7 @@ export function withPast(stats: EngineStats, past: EngineStats): EngineStats {
 export const countsOf = ({ preemptions, steps, prefixes, speculation, adapters }: EngineStats): EngineStats => ({
   ...{ ...idleStats, preemptions, steps },
   ...(prefixes && { prefixes: { ...prefixes, bytes: 0 } }),
-  ...(speculation && { speculation }),
+  ...(speculation && { speculation: { ...speculation, pastTextBytes: 0 } }),
   adapters: { ...noAdapters, evictions: adapters.evictions },
 });
 
@@ -75,7 +75,7 @@ export function joinStats(
 }
 
 const prefixKeys = ['queried', 'hit', 'bytes'] as const;
-const speculationKeys = ['drafts', 'drafted', 'accepted'] as const;
+const speculationKeys = ['drafts', 'drafted', 'accepted', 'pastTextBytes'] as const;
 const adapterKeys = Object.keys(noAdapters) as (keyof AdapterStats)[];
 
 /** What holds for a sequence wherever it goes. @param engines those that were ready, one at the least */

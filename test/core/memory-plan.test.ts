@@ -114,7 +114,7 @@ test('a device has rows of its own: as many as before, and none of the host for 
 
 test('several engines have weights and rooms each, one server and one trainer', () => {
   const [one, two] = [1, 2].map((engines) => planMemory(needs({ engines, limitBytes: 64 * GiB })));
-  for (const part of ['base', 'engine', 'kv', 'prefixes', 'pages', 'adapters', 'merges'] as const) {
+  for (const part of ['base', 'engine', 'kv', 'prefixes', 'texts', 'pages', 'adapters', 'merges'] as const) {
     assert.equal(two!.parts[part], 2 * one!.parts[part], part);
   }
   for (const part of ['server', 'trainer'] as const) assert.equal(two!.parts[part], one!.parts[part], part);
