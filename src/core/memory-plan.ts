@@ -23,6 +23,9 @@ export const memoryParts = {
 } as const;
 export type MemoryPart = keyof typeof memoryParts;
 
+/** What an engine is told, or decides by. */
+type EnginePart = 'kv' | 'prefixes' | 'texts' | 'pages' | 'adapters' | 'merges';
+
 export type MemoryPlan = {
   /** What the machine has, or its cgroup allows. */
   readonly limitBytes: number;
@@ -31,7 +34,7 @@ export type MemoryPlan = {
   readonly sumBytes: number;
   readonly engines: number;
   /** What one of the engines may take. */
-  readonly engine: Readonly<Record<'kv' | 'prefixes' | 'texts' | 'adapters' | 'merges', number>>;
+  readonly engine: Readonly<Record<EnginePart, number>>;
   /** Of one engine. */
   readonly maxSequences: number;
   /** Tokens that a sequence may hold. */
@@ -174,11 +177,7 @@ export function planMemory(needs: MemoryNeeds): MemoryPlan {
   );
   const parts = { ...atLeast };
   for (const [part, bytes] of more) parts[part] += Math.floor(bytes);
-  const ofOne = (part: MemoryPart) => Math.floor(parts[part] / engines);
-  const engine = {
-    ...{ kv: ofOne('kv'), prefixes: ofOne('prefixes'), texts: ofOne('texts') },
-    ...{ adapters: ofOne('adapters'), merges: ofOne('merges') },
-  };
+  const engine = ofOne(parts, engines);
   return {
     limitBytes,
     parts,
@@ -186,10 +185,14 @@ export function planMemory(needs: MemoryNeeds): MemoryPlan {
     engines,
     engine,
     hasRoomToTrain: parts.trainer >= Math.floor(ranges.trainer[1]),
-    ...(onDevice
-      ? deviceSizes(chosen, shape)
-      : hostSizes(chosen, shape, { kv: engine.kv, pages: ofOne('pages') }, { tokenBytes, pageBytes })),
+    ...(onDevice ? deviceSizes(chosen, shape) : hostSizes(chosen, shape, engine, { tokenBytes, pageBytes })),
   };
+}
+
+function ofOne(parts: MemoryPlan['parts'], engines: number): MemoryPlan['engine'] {
+  const share = (part: MemoryPart) => Math.floor(parts[part] / engines);
+  const [kv, prefixes, texts] = [share('kv'), share('prefixes'), share('texts')];
+  return { kv, prefixes, texts, pages: share('pages'), adapters: share('adapters'), merges: share('merges') };
 }
 
 const deviceSizes = ({ maxSequences, maxContext, adapterPages }: ChosenMemory, { context }: ModelShape) => ({
