@@ -1,7 +1,11 @@
 // Lorikeet beside llama.cpp: same GGUF, same threads, runs in turns. Prints a table and writes a result file.
 //
 //     npm run bench:peers -- [--model <name or gguf>] [--threads 2] [--rounds 5] [--http | --adapters] [--prompt 128]
-//         [--requests 16] [--peer-only]
+//         [--requests 16] [--mixed] [--slots 64] [--peer-only]
+//
+// 256 requests of mixed length against llama-server with 64 slots, within five minutes on two cores:
+//
+//     npm run bench:peers -- --http --requests 256 --mixed --slots 64 --prompt 32 --rounds 1
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
@@ -51,6 +55,8 @@ const { values: flags } = parseArgs({
     rounds: { type: 'string', default: '5' },
     prompt: { type: 'string', default: '128' },
     requests: { type: 'string', default: '16' },
+    mixed: { type: 'boolean', default: false },
+    slots: { type: 'string' },
     http: { type: 'boolean', default: false },
     adapters: { type: 'boolean', default: false },
     'peer-only': { type: 'boolean', default: false },
@@ -62,6 +68,8 @@ const setup: Setup = {
   threads: Number(flags.threads),
   promptTokens: Number(flags.prompt),
   requests: Number(flags.requests),
+  isMixed: flags.mixed,
+  ...(flags.slots === undefined ? {} : { slots: Number(flags.slots) }),
 };
 const llama = findOrBuildLlamaCpp();
 
@@ -80,7 +88,8 @@ async function compareSteps(llama: LlamaCpp): Promise<Comparison[]> {
 
 function compareServers(llama: LlamaCpp): Promise<Comparison[]> {
   const { requests, promptTokens, newTokens } = loadOf(setup);
-  const name = `HTTP, ${requests} requests, ${promptTokens} + ${newTokens} tokens`;
+  const lengths = flags.mixed ? ' of 1/4 to 7/4' : '';
+  const name = `HTTP, ${requests} requests, ${promptTokens} + ${newTokens} tokens${lengths}`;
   return withDataFolder(async (folder) => [
     await compare(
       name,

@@ -35,7 +35,20 @@ export const withFields = (dialect: Dialect, fields: (index: number) => object):
   body: (prompt, tokens, index) => ({ ...dialect.body(prompt, tokens, index), ...fields(index) }),
 });
 
-export type Load = { readonly requests: number; readonly promptTokens: number; readonly newTokens: number };
+export type Load = {
+  readonly requests: number;
+  readonly promptTokens: number;
+  readonly newTokens: number;
+  /** Prompts and answers of a quarter to seven quarters of that length; false: all alike. */
+  readonly isMixed?: boolean;
+};
+
+/** Tokens of request number `index`, seven lengths of each that meet in every way. */
+export function lengthsOf({ promptTokens, newTokens, isMixed = false }: Load, index: number) {
+  if (!isMixed) return { prompt: promptTokens, answer: newTokens };
+  const part = (tokens: number, of: number) => Math.max(1, Math.round((tokens * (1 + (of % 7))) / 4));
+  return { prompt: part(promptTokens, index), answer: part(newTokens, Math.floor(index / 7)) };
+}
 
 export type LoadResult = {
   readonly tokensPerSecond: number;
@@ -48,16 +61,17 @@ export type LoadResult = {
 export async function runLoad(url: string, dialect: Dialect, load: Load, seed: number): Promise<LoadResult> {
   const random = prng(seed);
   const began = performance.now();
+  const lengths = Array.from({ length: load.requests }, (_, index) => lengthsOf(load, index));
   const ttfts = await Promise.all(
-    Array.from({ length: load.requests }, async (_, index) => {
-      const prompt = Array.from({ length: load.promptTokens }, () => promptToken(random()));
-      const body = dialect.body(prompt, load.newTokens, index);
-      return (await request(`${url}${dialect.path}`, dialect, body, load.newTokens)) - began;
+    lengths.map(async (length, index) => {
+      const prompt = Array.from({ length: length.prompt }, () => promptToken(random()));
+      const body = dialect.body(prompt, length.answer, index);
+      return (await request(`${url}${dialect.path}`, dialect, body, length.answer)) - began;
     }),
   );
   const wallMs = performance.now() - began;
   const ttftMs = ttfts.toSorted((a, b) => a - b)[Math.floor(ttfts.length / 2)]!;
-  return { tokensPerSecond: (1000 * load.requests * load.newTokens) / wallMs, wallMs, ttftMs };
+  return { tokensPerSecond: (1000 * lengths.reduce((sum, { answer }) => sum + answer, 0)) / wallMs, wallMs, ttftMs };
 }
 
 /** Ordinary tokens of any base model here: past the special and single-byte ones, below the smallest vocabulary. */

@@ -9,7 +9,9 @@ import type { LlamaCpp } from './llama-cpp.ts';
 import { type ServerCommand, startServer } from './running-server.ts';
 import { llamaCppFlags, type Setup } from './step-works.ts';
 
-export const loadOf = ({ requests, promptTokens }: Setup): Load => ({ requests, promptTokens, newTokens: 64 });
+export const loadOf = ({ requests, promptTokens, isMixed = false }: Setup): Load => ({
+  ...{ requests, promptTokens, isMixed, newTokens: 64 },
+});
 
 export type HttpSample = LoadResult & { readonly peakRssBytes: number };
 
@@ -38,9 +40,11 @@ export function ourServer(setup: Setup, dataFolder: string): ServerCommand {
 
 export function llamaServer(setup: Setup, llama: LlamaCpp): ServerCommand {
   const { model, threads } = setup;
-  const { requests, promptTokens, newTokens } = loadOf(setup);
-  const positions = requests * (promptTokens + newTokens + 1);
-  const sizes = ['-t', String(threads), '-np', String(requests), '-c', String(positions)];
+  const { requests, promptTokens, newTokens, isMixed } = loadOf(setup);
+  const slots = setup.slots ?? requests;
+  // Each slot has an equal part of them, for the longest.
+  const positions = slots * ((isMixed ? 2 : 1) * (promptTokens + newTokens) + 1);
+  const sizes = ['-t', String(threads), '-np', String(slots), '-c', String(positions)];
   const args = (port: number) => ['-m', model, '--port', String(port), ...sizes, ...llamaCppFlags];
   return { command: llama.server, args, ready: '/health' };
 }

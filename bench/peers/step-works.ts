@@ -32,6 +32,10 @@ export type Setup = {
   readonly promptTokens: number;
   /** At once, over HTTP. */
   readonly requests: number;
+  /** Left out: all requests are as long. */
+  readonly isMixed?: boolean;
+  /** Of llama-server; left out: as many as requests. */
+  readonly slots?: number;
 };
 
 export async function measureOurs(work: Work, { model, threads }: Setup): Promise<Sample> {
