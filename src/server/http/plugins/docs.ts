@@ -40,7 +40,10 @@ export function addDocs(app: FastifyInstance): void {
     transformObject(document) {
       const { openapiObject } = document as { openapiObject: { paths: Record<string, Record<string, Operation>> } };
       for (const [path, methods] of Object.entries(openapiObject.paths)) {
-        for (const [method, operation] of Object.entries(methods)) {
+        for (const [method, shared] of Object.entries(methods)) {
+          // Methods of one route share an object.
+          const operation = { ...shared };
+          methods[method] = operation;
           nullIsAbsent(operation);
           name(operation, method, path);
         }
