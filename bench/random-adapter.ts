@@ -3,7 +3,6 @@
 import type { TargetModule } from '../src/core/adapter.ts';
 import type { ModelShape } from '../src/core/base-model.ts';
 import { prng } from '../src/core/prng.ts';
-import { wholePages } from '../src/engine/adapters/half-pair.ts';
 import {
   createLinear,
   createPart,
@@ -22,15 +21,10 @@ export function randomAdapter(
   const random = prng(seed);
   const touched = joinedSizes(shape).filter((sizes) => sizes.modules.some((module) => modules.includes(module)));
   const linears = touched.map((sizes) => {
-    const ranks = wholePages(r);
     const parts = sizes.modules.map((module, i) => {
-      const part = createPart(sizes, i, modules.includes(module) ? ranks : 0);
+      const part = createPart(sizes, i, modules.includes(module) ? r : 0);
       for (const matrix of [part.a, part.b]) {
-        // Of each page only the ranks that there are.
-        const width = matrix.length / Math.max(1, sizes.layers * ranks);
-        for (let j = 0; j < matrix.length; j++) {
-          if (Math.floor(j / width) % ranks < r) matrix[j] = (random() - 0.5) * amplitude;
-        }
+        for (let j = 0; j < matrix.length; j++) matrix[j] = (random() - 0.5) * amplitude;
       }
       return part;
     });

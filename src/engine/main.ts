@@ -5,12 +5,12 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { systemClock, systemTimers } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
 import { sleeper } from '../core/sleeper.ts';
-import { parentChannel } from '../protocol/engine-process.ts';
-import type { EngineCommand, EngineConfig } from '../protocol/messages.ts';
+import { channelToParent } from '../protocol/child-process.ts';
+import type { EngineCommand, EngineConfig, EngineEvent } from '../protocol/messages.ts';
 import type { Engine } from './loop/engine.ts';
 import { startEngine } from './start-engine.ts';
 
-const channel = parentChannel();
+const channel = channelToParent<EngineCommand, EngineEvent>('engine');
 let engine: Engine | null = null;
 /** A step is under way. */
 let isStepping = false;

@@ -41,11 +41,10 @@ export async function combineAdapters(
       const message = 'An adapter with DoRA cannot be combined with others: what it does is no sum.';
       throw new LorikeetError('adapter_unsupported', { message, param: 'adapters' });
     }
-    const pages = touching.reduce((sum, { linear }) => sum + linear.pages, 0);
     const parts: ResidentPart[] = [];
     for (let part = 0; part < sizes.outs.length; part++) {
       const sources = touching.map(({ linear }) => ({ part: linear.parts[part]!, pages: linear.pages }));
-      parts.push(joinParts(sizes, part, sources, pages));
+      parts.push(joinParts(sizes, part, sources));
       await breath.take();
     }
     const shares = touching.flatMap(({ linear, scale }) => Array.from(linear.shares, (share) => scale * share));
@@ -57,18 +56,25 @@ export async function combineAdapters(
   return createResident(key, linears, { embedding });
 }
 
-/** A source has the same pages in every part, since a page has one share; what a part lacks of them is zeros. */
+/**
+ * A source has the same pages in every part, since a page has one share; what a part lacks of them is zeros, but for
+ * those behind the last rank.
+ */
 function joinParts(
   sizes: JoinedSizes,
   part: number,
   sources: readonly { readonly part: ResidentPart; readonly pages: number }[],
-  pages: number,
 ): ResidentPart {
   const { layers } = sizes;
   const { bits } = sources[0]!.part;
   const inputs = rankElements(sizes.in, bits);
   const out = rankElements(sizes.outs[part]!, bits);
-  const ranks = sources.some(({ part }) => part.ranks > 0) ? pages * pageRanks : 0;
+  let ranks = 0;
+  let before = 0;
+  for (const { part: source, pages } of sources) {
+    if (source.ranks > 0) ranks = before + source.ranks;
+    before += pages * pageRanks;
+  }
   const joined = createPart(sizes, part, ranks, bits);
   let first = 0;
   for (const { part: source, pages: own } of sources) {

@@ -10,7 +10,6 @@
 // rounded. BF16 has 8 bits, which a half float holds. What an adapter may grow to (limits.adapterGrowth) keeps both
 // below 2^15: no half float overflows, however unlike A and B are.
 
-import { pageRanks } from '../../core/page-sizes.ts';
 import { bitsOf } from '../../formats/half.ts';
 import type { JoinedSizes, ResidentPart } from './resident-adapter.ts';
 
@@ -89,6 +88,3 @@ export function mantissaOf(number: number): number {
   const power = 2 ** Math.floor(Math.log2(Math.abs(number)));
   return Number.isFinite(power) && power > 0 ? number / power : 1;
 }
-
-/** Ranks of a part: the most that any layer has, in whole pages. */
-export const wholePages = (ranks: number): number => Math.ceil(ranks / pageRanks) * pageRanks;

@@ -21,7 +21,7 @@ import type { Breath } from './breath.ts';
 import { codedAdapter } from './coded-adapter.ts';
 import { type FloatPair, type GainTarget, gainsOf } from './dora-gains.ts';
 import { differencesOf, readEmbeddingChange } from './embedding-change.ts';
-import { balancedShare, mantissaOf, wholePages, writeBalanced, writeHalves } from './half-pair.ts';
+import { balancedShare, mantissaOf, writeBalanced, writeHalves } from './half-pair.ts';
 import {
   createLinear,
   createPart,
@@ -126,7 +126,7 @@ async function readHead(
 ): Promise<ResidentLinear> {
   const { in: inputs, out } = sizes;
   const own = pair?.r ?? 0;
-  const part = createPart(sizes, 0, wholePages(own + tokens.ids.length));
+  const part = createPart(sizes, 0, own + tokens.ids.length);
   const write = (first: number, { name }: SafetensorsTensor, floats: FloatPair) => {
     const ranks = { ...part, a: part.a.subarray(first * inputs), b: part.b.subarray(first * out) };
     if (!writeBalanced(ranks, sizes, 0, floats)) invalidAdapter(name, 'is too large for the base model');
@@ -208,6 +208,6 @@ async function sha256(bytes: Uint8Array, breath: Breath): Promise<string> {
   return hash.digest('hex');
 }
 
-/** Ranks of a part: the most that any layer has, in whole pages. */
+/** Ranks of a part: the most that any layer has. */
 const ranksOf = (pairs: readonly AdapterPair[], module: TargetModule): number =>
-  wholePages(Math.max(0, ...pairs.filter((pair) => pair.module === module).map(({ r }) => r)));
+  Math.max(0, ...pairs.filter((pair) => pair.module === module).map(({ r }) => r));

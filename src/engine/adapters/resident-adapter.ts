@@ -1,5 +1,6 @@
-// An adapter in memory, in the layout that pages are copies of: ranks as rows, padded with zeros to whole pages of 8,
-// all layers of a linear behind each other, 16 or 8 bits a value. A page's product is taken `shares` times: what of the
+// An adapter in memory, in the layout that pages are copies of: ranks as rows, as many as the part's largest pair has,
+// all layers of a linear behind each other, 16 or 8 bits a value. Only in pages do they become a multiple of 8: most of
+// the adapters in memory run at no time, and one of rank 1 takes an eighth of one of rank 8. A page's product is taken `shares` times: what of the
 // adapter's scaling is not in its values. See half-pair.ts for what 16 bits cost, and coded-ranks.ts for 8.
 
 import type { TargetModule } from '../../core/adapter.ts';
@@ -12,7 +13,7 @@ import { changeBytes, type ScaledChange } from './embedding-change.ts';
 import type { VirtualRows } from './virtual-rows.ts';
 
 export type ResidentPart = {
-  /** A multiple of 8; 0 where the adapter does not touch the part. */
+  /** The most that any layer has; 0 where the adapter does not touch the part. */
   readonly ranks: number;
   readonly bits: AdapterBits;
   /** [layers, ranks, rankElements(in)] */
@@ -94,7 +95,7 @@ export function createLinear(
   share: number | Float32Array,
   gains: Float32Array<ArrayBuffer> | null,
 ): ResidentLinear {
-  const pages = Math.max(...parts.map(({ ranks }) => ranks)) / pageRanks;
+  const pages = Math.ceil(Math.max(...parts.map(({ ranks }) => ranks)) / pageRanks);
   return { pages, shares: typeof share === 'number' ? new Float32Array(pages).fill(share) : share, parts, gains };
 }
 

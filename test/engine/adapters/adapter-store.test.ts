@@ -245,10 +245,10 @@ function randomResident(key: string, random: () => number, gains = false): Resid
   const linears = new Map<JoinedLinear, ResidentLinear>();
   for (const sizes of joinedSizes(markedShape)) {
     if (random() < 0.4) continue;
-    const parts = sizes.outs.map((_, part) => createPart(sizes, part, 8 * Math.floor(random() * 3)));
+    const parts = sizes.outs.map((_, part) => createPart(sizes, part, Math.floor(random() * 20)));
     for (const { a, b } of parts)
       for (const matrix of [a, b]) for (const i of matrix.keys()) matrix[i] = random() - 0.5;
-    const pages = Math.max(...parts.map(({ ranks }) => ranks)) / 8;
+    const pages = Math.max(...parts.map(({ ranks }) => ranks));
     if (pages === 0) continue;
     const share = 0.25 + random();
     linears.set(sizes.linear, createLinear(parts, share, gains ? new Float32Array(sizes.layers * sizes.out) : null));

@@ -39,8 +39,8 @@ export function markedResident(mark: number): ResidentAdapter {
   );
   const linears = touched.map(({ linear, layers, in: inputs, outs }) => {
     const part = (out: number, i: number) => {
-      // The last part of several has one page, whatever the others have.
-      const ranks = pageRanks * (i > 0 && i === outs.length - 1 ? 1 : pagesOfMark(mark));
+      // The last part of several has one page, whatever the others have; some adapters do not fill their last page.
+      const ranks = pageRanks * (i > 0 && i === outs.length - 1 ? 1 : pagesOfMark(mark)) - (mark % 7 === 5 ? 5 : 0);
       const a = new Float16Array(layers * ranks * inputs).fill(mark);
       return { ranks, bits: 16 as const, a, b: new Float16Array(layers * ranks * out).fill(mark) };
     };
@@ -54,9 +54,12 @@ export function markedPages(adapters: readonly AppliedAdapter[]): number {
   const residents = adapters.map((adapter) => markedResident(markOf(adapter)));
   const pages = joinedSizes(markedShape).map(({ linear, outs }) => {
     const parts = outs.map((_, part) =>
-      residents.reduce((ranks, { linears }) => ranks + (linears.get(linear)?.parts[part]?.ranks ?? 0), 0),
+      residents.reduce(
+        (pages, { linears }) => pages + Math.ceil((linears.get(linear)?.parts[part]?.ranks ?? 0) / pageRanks),
+        0,
+      ),
     );
-    return Math.max(...parts) / pageRanks;
+    return Math.max(...parts);
   });
   return Math.max(...pages);
 }
@@ -146,7 +149,9 @@ export function readSignature(row: RowAdapter | null, pool: PagePool<HostPages>)
           const isThere = rank < ranks && b[from * out] !== 0;
           if (!isThere) {
             if (!Number.isNaN(found)) return Number.NaN;
-            break;
+            // The next page may be another adapter's of a combined one.
+            rank += pageRanks - 1 - (rank % pageRanks);
+            continue;
           }
           const isWhole =
             holds(ofA, a.subarray(from * inputs, (from + 1) * inputs)) &&
