@@ -269,6 +269,9 @@ export const errorTable = {
 
 export type ErrorCode = keyof typeof errorTable;
 
+export const isErrorCode = (value: unknown): value is ErrorCode =>
+  typeof value === 'string' && Object.hasOwn(errorTable, value);
+
 export type ErrorOptions = { message?: string; param?: string; retryAfterSeconds?: number; cause?: unknown };
 
 /** An operating error: something a caller or an operator can act on. */

@@ -1,11 +1,14 @@
 // A child process that takes commands and says events, as whoever supervises it sees it, and the child's side of the
-// same channel. Knows how to start, kill and listen to a process; knows nothing of what the two say to each other.
+// same channel. Knows how to start, kill and listen to a process; knows nothing of what the two say to each other, but
+// that a child which says something else is ended. What the parent says is believed: it is who started the child.
 
 import { fork } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { LorikeetError } from '../core/errors.ts';
+import { isRecord } from '../core/is-record.ts';
 import { nodeArguments } from '../core/node-arguments.ts';
+import type { ReadMessage } from './checks/check-message.ts';
 
 export type ChildProcess<Command> = {
   readonly pid: number | undefined;
@@ -25,7 +28,9 @@ export type ChildHandlers<Event> = {
 
 export type StartChild<Command, Event> = (handlers: ChildHandlers<Event>) => ChildProcess<Command>;
 
-export type ChildOptions = {
+export type ChildOptions<Event> = {
+  /** Of what the child says; null ends it. */
+  readonly read: ReadMessage<Event>;
   /** The whole environment of the child: nothing is inherited. */
   readonly env: Record<string, string>;
   /** How far the child steps back for others, 0 to 19; left out: not at all. */
@@ -42,7 +47,7 @@ const drainMs = 1000;
 /** @param entry the child's main file */
 export function childStarter<Command extends object, Event>(
   entry: string | URL,
-  { env, nice = 0, nodeArguments: more = [], isSilent = false }: ChildOptions,
+  { read, env, nice = 0, nodeArguments: more = [], isSilent = false }: ChildOptions<Event>,
 ): StartChild<Command, Event> {
   return (handlers) => {
     // stdout belongs to the server's log; whatever native code prints goes to stderr.
@@ -60,15 +65,19 @@ export function childStarter<Command extends object, Event>(
       ended = true;
       handlers.onExit(reason);
     };
-    child.on('message', (event) => {
-      if (!ended) handlers.onEvent(event as Event);
-    });
-    child.once('error', (error) => end(`could not be started: ${error.message}`));
     let isKilledByUs = false;
     const kill = () => {
       isKilledByUs = true;
       child.kill('SIGKILL');
     };
+    child.on('message', (message) => {
+      if (ended) return;
+      const event = read(message);
+      if (event !== null) return handlers.onEvent(event);
+      end(`said what is no message of its kind (${kindOf(message)})`);
+      kill();
+    });
+    child.once('error', (error) => end(`could not be started: ${error.message}`));
     child.once('disconnect', () => child.kill('SIGKILL'));
     child.once('exit', (code, signal) => {
       const hint = signal === 'SIGKILL' && !isKilledByUs ? ' (the system does so when memory runs out)' : '';
@@ -87,6 +96,10 @@ export function childStarter<Command extends object, Event>(
     };
   };
 }
+
+/** For the log, whatever it is. */
+const kindOf = (message: unknown): string =>
+  isRecord(message) && typeof message.type === 'string' ? message.type.slice(0, 40) : typeof message;
 
 /** A hundredth of a second, the unit of Linux's /proc on every architecture that Node runs on. */
 const statUnitMs = 10;

@@ -1,12 +1,7 @@
 // The engine's child process: what it is told and what it says.
 
-import {
-  type ChildHandlers,
-  type ChildProcess,
-  channelToParent,
-  childStarter,
-  type StartChild,
-} from './child-process.ts';
+import { readEngineEvent } from './checks/engine-events.ts';
+import { type ChildHandlers, type ChildProcess, childStarter, type StartChild } from './child-process.ts';
 import type { EngineCommand, EngineEvent } from './messages.ts';
 
 export type EngineProcess = ChildProcess<EngineCommand>;
@@ -18,7 +13,4 @@ export type StartEngineProcess = StartChild<EngineCommand, EngineEvent>;
  * @param env the whole environment of the child: nothing is inherited
  */
 export const engineProcessStarter = (entry: string | URL, env: Record<string, string>): StartEngineProcess =>
-  childStarter(entry, { env });
-
-/** The engine's own end of the channel. */
-export const parentChannel = () => channelToParent<EngineCommand, EngineEvent>('engine');
+  childStarter(entry, { env, read: readEngineEvent });

@@ -8,6 +8,7 @@ import { pipeline, type Readable, Transform } from 'node:stream';
 import type { ModelFiles } from '../core/base-model.ts';
 import { LorikeetError } from '../core/errors.ts';
 import { nodeArguments } from '../core/node-arguments.ts';
+import { readOfflineEvent } from './checks/offline-events.ts';
 import type { AdapterAnalysis, AnalysisOrder, ExportOrder, OfflineEvent, OfflineWork } from './offline-messages.ts';
 
 /** `body` ends with an error unless it brings exactly `bytes`. */
@@ -88,15 +89,24 @@ function startProcess({ entry, env, limits, log }: OfflineOptions, work: Offline
   return child;
 }
 
+/** @param take is told null where the child says something else, and is ended for it */
+function listen(child: ChildProcess, take: (event: OfflineEvent | null) => void): void {
+  child.on('message', (message) => {
+    const event = readOfflineEvent(message);
+    take(event);
+    if (event === null) child.kill('SIGKILL');
+  });
+}
+
 type EventOf<T> = Extract<OfflineEvent, { type: T }>;
 
 /** Waits for an event of this type. */
 function firstEvent<T extends OfflineEvent['type']>(child: ChildProcess, type: T): Promise<EventOf<T>> {
   return new Promise((resolve, reject) => {
-    child.on('message', (message) => {
-      const event = message as OfflineEvent;
-      if (event.type === type) resolve(event as EventOf<T>);
-      if (event.type === 'failed') reject(failureOf(event));
+    listen(child, (event) => {
+      if (event === null) reject(ended('said what is no message of its kind'));
+      else if (event.type === type) resolve(event as EventOf<T>);
+      else if (event.type === 'failed') reject(failureOf(event));
     });
     child.once('error', (cause) => reject(ended(`could not be started: ${cause.message}`, cause)));
     child.once('close', (code, signal) => reject(ended(`ended (${signal ?? `exit code ${code}`})`)));
@@ -117,10 +127,9 @@ async function exportedFile(child: ChildProcess): Promise<ExportedFile> {
   let announced = -1;
   let received = 0;
   let failure = ended('ended before its output did');
-  child.on('message', (message) => {
-    const event = message as OfflineEvent;
-    if (event.type === 'bytes') announced = event.bytes;
-    if (event.type === 'failed') failure = failureOf(event);
+  listen(child, (event) => {
+    if (event?.type === 'bytes') announced = event.bytes;
+    if (event?.type === 'failed') failure = failureOf(event);
   });
   // After all messages, which may be read later than the end of the output.
   const closed = new Promise<void>((resolve) => child.once('close', () => resolve()));

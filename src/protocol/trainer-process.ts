@@ -1,6 +1,7 @@
 // The trainer's child process: what it is told and what it says.
 
-import { channelToParent, childStarter, type StartChild } from './child-process.ts';
+import { readTrainerEvent } from './checks/trainer-events.ts';
+import { childStarter, type StartChild } from './child-process.ts';
 import type { TrainerCommand, TrainerEvent } from './training-messages.ts';
 
 export type StartTrainerProcess = StartChild<TrainerCommand, TrainerEvent>;
@@ -13,7 +14,4 @@ const nice = 5;
  * @param env the whole environment of the child: nothing is inherited
  */
 export const trainerProcessStarter = (entry: string | URL, env: Record<string, string>): StartTrainerProcess =>
-  childStarter(entry, { env, nice });
-
-/** The trainer's own end of the channel. */
-export const trainerChannel = () => channelToParent<TrainerCommand, TrainerEvent>('trainer');
+  childStarter(entry, { env, nice, read: readTrainerEvent });

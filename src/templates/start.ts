@@ -3,6 +3,7 @@
 import { limits } from '../core/limits.ts';
 import { childStarter } from '../protocol/child-process.ts';
 import type { TemplateEvent, TemplateQuestion } from './messages.ts';
+import { readTemplateEvent } from './read-event.ts';
 import { TemplateProcess, type TemplateProcessOptions } from './template-process.ts';
 
 const nodeArguments = [
@@ -14,6 +15,7 @@ const nodeArguments = [
 ];
 
 export const startTemplateChild = childStarter<TemplateQuestion, TemplateEvent>(new URL('./main.ts', import.meta.url), {
+  read: readTemplateEvent,
   env: {},
   nice: 5,
   nodeArguments,

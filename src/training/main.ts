@@ -4,12 +4,12 @@
 // checkpoint.
 
 import { systemClock } from '../core/clock.ts';
-import { trainerChannel } from '../protocol/trainer-process.ts';
-import type { TrainingJob } from '../protocol/training-messages.ts';
+import { channelToParent } from '../protocol/child-process.ts';
+import type { TrainerCommand, TrainerEvent, TrainingJob } from '../protocol/training-messages.ts';
 import { runLow, runWhenIdle } from '../runtime/idle-class.ts';
 import { Paused, runJob } from './run-job.ts';
 
-const channel = trainerChannel();
+const channel = channelToParent<TrainerCommand, TrainerEvent>('trainer');
 let isPausing = false;
 
 channel.onCommand((command) => {

@@ -86,6 +86,18 @@ test('a start that fails says why', async (context) => {
   await assert.rejects(supervise(context, 'dies').ready, /exit code 7/);
 });
 
+test('an engine that says what no engine says is ended before anybody believes it', async (context) => {
+  const client = supervise(context, 'babbles');
+  await client.ready;
+  const pid = client.pid!;
+  const running = generate(client, 1_000_000);
+  const end = await running.end;
+  assert.deepEqual([end.error?.code, running.tokens], ['engine_failed', []]);
+  assert.match(end.error?.message ?? '', /said what is no message of its kind \(step\)/);
+  await until(() => client.state === 'ready' && client.pid !== pid);
+  assert.ok(!isAlive(pid));
+});
+
 test('the engine inherits no secret', async (context) => {
   const inherited = (await supervise(context).ready).model.split(' ');
   assert.ok(inherited.includes('PATH'));

@@ -1,0 +1,11 @@
+// What the process of chat templates may say.
+
+import Type from 'typebox';
+import { count, messageReader } from '../protocol/checks/check-message.ts';
+import type { TemplateEvent } from './messages.ts';
+
+export const readTemplateEvent = messageReader<TemplateEvent>()({
+  ready: Type.Object({}),
+  rendered: Type.Object({ id: count, text: Type.String() }),
+  refused: Type.Object({ id: count, message: Type.String() }),
+});
