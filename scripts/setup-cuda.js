@@ -1,11 +1,24 @@
-// node scripts/setup-cuda.js [--data-dir .lorikeet] [--python python3] [--compiler-only]: puts a build of ONNX Runtime
-// with CUDA, and
-// those of NVIDIA's libraries that it is linked with, into the data dir, where `--device cuda` finds them. They come as
-// Python packages: pip fetches them, and none of their Python is run. The driver is the system's. `--compiler-only`: of
-// NVIDIA's libraries only the one that compiles kernels, where others stand in for the rest.
+// node scripts/setup-cuda.js [--data-dir .lorikeet] [--python python3] [--compiler-only] [--pin]: puts a build of ONNX
+// Runtime with CUDA, and those of NVIDIA's libraries that it is linked with, into the data dir, where `--device cuda`
+// finds them. They come as Python packages: pip fetches them and checks them against scripts/cuda-packages.json, and none
+// of their Python is run. The driver is the system's.
+//
+//   --compiler-only  of NVIDIA's libraries only the one that compiles kernels, where others stand in for the rest
+//   --pin            fetches nothing and writes scripts/cuda-packages.json anew: for another version of onnxruntime-node
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statfsSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { root } from './install.js';
@@ -15,11 +28,14 @@ const { values } = parseArgs({
     'data-dir': { type: 'string', default: process.env.LORIKEET_DATA_DIR || '.lorikeet' },
     python: { type: 'string', default: process.env.LORIKEET_PYTHON || 'python3' },
     'compiler-only': { type: 'boolean', default: false },
+    pin: { type: 'boolean', default: false },
   },
 });
 const dataDir = resolve(values['data-dir']);
 const target = join(dataDir, 'cuda');
-const work = join(dataDir, 'cuda.new');
+const pins = join(root, 'scripts', 'cuda-packages.json');
+/** Python would look for modules in the current folder first, where anybody's may lie: it runs in this one. */
+const work = values.pin ? mkdtempSync(join(tmpdir(), 'lorikeet-cuda-')) : join(dataDir, 'cuda.new');
 /** Archives and what is unpacked of them, at the most. */
 const freeBytesMin = 4 * 2 ** 30;
 
@@ -33,12 +49,19 @@ const platforms = {
   ],
 };
 
+/** The library's C API does not depend on Python's version; 3.12 is one that every release has a package for. */
+const choice = (tags) => [
+  ...['--no-deps', '--only-binary=:all:', '--disable-pip-version-check', '--python-version=3.12'],
+  ...tags.map((tag) => `--platform=${tag}`),
+];
+
 /** What the CUDA provider is linked with, and what that needs in turn. */
 const nvidiaLibraries = /^lib(cudart|cublas|cublasLt|curand|nvrtc|nvrtc-builtins)\.so/;
 const runtimeLibraries = /^libonnxruntime(\.so\.[\d.]+|_providers_(cuda|shared)\.so)$/;
 
 try {
-  setUp();
+  if (values.pin) pin();
+  else setUp();
 } catch (error) {
   process.stderr.write(`setup-cuda: ${error.message}\n`);
   process.exitCode = 1;
@@ -47,56 +70,85 @@ try {
 }
 
 function setUp() {
-  const tags = platforms[`${process.platform}-${process.arch}`];
-  if (!tags) throw new Error(`there is no build for ${process.platform}-${process.arch}`);
+  const platform = `${process.platform}-${process.arch}`;
+  const tags = platforms[platform];
+  if (!tags) throw new Error(`there is no build for ${platform}`);
+  const packages = JSON.parse(readFileSync(pins, 'utf8'))[platform];
   // Both builds must have the same C API.
-  const path = join(root, 'node_modules', 'onnxruntime-node', 'package.json');
-  if (!existsSync(path)) throw new Error('run `npm ci` first');
-  const { version } = JSON.parse(readFileSync(path, 'utf8'));
+  const runtime = `onnxruntime-gpu==${runtimeVersion()}`;
+  if (!packages.some(({ requirement }) => requirement === runtime)) {
+    throw new Error(`${pins} is of another version than ${runtime}; --pin writes it anew`);
+  }
   rmSync(work, { recursive: true, force: true });
   mkdirSync(join(work, 'out'), { recursive: true });
   const { bavail, bsize } = statfsSync(work);
   if (bavail * bsize < freeBytesMin) throw new Error(`${dataDir} has less than ${freeBytesMin / 2 ** 30} GiB free`);
 
-  download(`onnxruntime-gpu==${version}`, tags);
-  const wheel = archives().find((file) => file.startsWith('onnxruntime_gpu'));
-  const requirements = nvidiaRequirements(join(work, wheel));
-  unpack(runtimeLibraries);
-  const isWanted = (requirement) => !values['compiler-only'] || /nvrtc/.test(requirement);
-  for (const requirement of requirements.filter(isWanted)) download(requirement, tags);
-  unpack(nvidiaLibraries);
+  for (const pinned of packages) {
+    const isRuntime = pinned.requirement === runtime;
+    if (!isRuntime && values['compiler-only'] && !/nvrtc/.test(pinned.requirement)) continue;
+    download(pinned, tags);
+    unpack(isRuntime ? runtimeLibraries : nvidiaLibraries);
+  }
   rmSync(target, { recursive: true, force: true });
   renameSync(join(work, 'out'), target);
   process.stdout.write(`${readdirSync(target).sort().join('\n')}\nin ${target}; now: npm start -- --device cuda\n`);
 }
 
-/** The package names CUDA's version; cuBLAS, which it leaves to others, has the same. */
-function nvidiaRequirements(wheel) {
-  const metadata = python(
-    `
-import sys, zipfile
-with zipfile.ZipFile(sys.argv[1]) as wheel:
-    name = next(name for name in wheel.namelist() if name.endswith('.dist-info/METADATA'))
-    print(wheel.read(name).decode())
-`,
-    [wheel],
-  );
-  const pins = [
-    ...metadata.matchAll(/^Requires-Dist: (nvidia-(?:cuda-runtime|cuda-nvrtc|curand)\S*?)((?:~=|==|>=)[\d.]+)/gm),
-  ];
-  const runtime = pins.find(([, name]) => name.startsWith('nvidia-cuda-runtime'));
-  if (!runtime) throw new Error('the package does not say which CUDA it needs');
-  const suffix = runtime[1].replace('nvidia-cuda-runtime', '');
-  const cublas = suffix === '' ? `nvidia-cublas${runtime[2]}` : `nvidia-cublas${suffix}`;
-  return [...pins.map(([, name, pin]) => name + pin), cublas];
+function runtimeVersion() {
+  const path = join(root, 'node_modules', 'onnxruntime-node', 'package.json');
+  if (!existsSync(path)) throw new Error('run `npm ci` first');
+  return JSON.parse(readFileSync(path, 'utf8')).version;
 }
 
-function download(requirement, tags) {
+/** Asks the package index for what there is now, and keeps its versions and digests. */
+function pin() {
+  const all = Object.entries(platforms).map(([platform, tags]) => {
+    const runtime = found(`onnxruntime-gpu==${runtimeVersion()}`, tags);
+    const nvidia = nvidiaRequirements(runtime.metadata.requires_dist).map((requirement) => found(requirement, tags));
+    const packages = [runtime, ...nvidia].map(({ metadata, download_info: { archive_info: archive } }) => ({
+      requirement: `${metadata.name}==${metadata.version}`,
+      sha256: archive.hashes.sha256,
+    }));
+    return [platform, packages];
+  });
+  writeFileSync(pins, `${JSON.stringify(Object.fromEntries(all), null, 2)}\n`);
+}
+
+/** What pip would install. */
+function found(requirement, tags) {
+  const report = ['--dry-run', '--quiet', '--report=-', `--target=${join(work, 'none')}`];
+  const { install } = JSON.parse(run(['-m', 'pip', 'install', ...report, ...choice(tags), requirement]));
+  return install[0];
+}
+
+/** The package names CUDA's version; cuBLAS, which it leaves to others, has the same. */
+function nvidiaRequirements(requirements) {
+  const needed = requirements.flatMap((line) => {
+    const match = /^(nvidia-(?:cuda-runtime|cuda-nvrtc|curand)[\w-]*?)((?:~=|==|>=)[\d.]+)/.exec(line);
+    return match === null ? [] : [{ name: match[1], pin: match[2] }];
+  });
+  const runtime = needed.find(({ name }) => name.startsWith('nvidia-cuda-runtime'));
+  if (!runtime) throw new Error('the package does not say which CUDA it needs');
+  const suffix = runtime.name.replace('nvidia-cuda-runtime', '');
+  const cublas = suffix === '' ? `nvidia-cublas${runtime.pin}` : `nvidia-cublas${suffix}`;
+  return [...needed.map(({ name, pin }) => name + pin), cublas];
+}
+
+function download({ requirement, sha256 }, tags) {
   process.stdout.write(`fetching ${requirement}\n`);
-  // The library's C API does not depend on Python's version; 3.12 is one that every release has a package for.
-  const choice = ['--python-version=3.12', ...tags.map((tag) => `--platform=${tag}`)];
-  const options = ['--no-deps', '--only-binary=:all:', '--quiet', '--disable-pip-version-check', `--dest=${work}`];
-  run(['-m', 'pip', 'download', ...options, ...choice, requirement]);
+  const list = join(work, 'requirements.txt');
+  writeFileSync(list, `${requirement} --hash=sha256:${sha256}\n`);
+  run([
+    '-m',
+    'pip',
+    'download',
+    '--quiet',
+    `--dest=${work}`,
+    ...choice(tags),
+    '--require-hashes',
+    `--requirement=${list}`,
+  ]);
 }
 
 function archives() {
@@ -127,7 +179,13 @@ function python(program, args) {
 }
 
 function run(args) {
-  const { status, stdout, stderr, error } = spawnSync(values.python, args, { encoding: 'utf8', maxBuffer: 2 ** 26 });
+  // A path is this folder's; a name is looked for as ever.
+  const program = /[\\/]/.test(values.python) ? resolve(values.python) : values.python;
+  const { status, stdout, stderr, error } = spawnSync(program, args, {
+    cwd: work,
+    encoding: 'utf8',
+    maxBuffer: 2 ** 26,
+  });
   if (error) throw new Error(`${values.python} cannot be run: ${error.message}`);
   if (status !== 0) throw new Error(stderr.trim().split('\n').at(-1) || `${values.python} ended with ${status}`);
   return stdout;

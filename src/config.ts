@@ -282,9 +282,7 @@ export const settingTable = {
     'while PostgreSQL is away: seconds that aliases and keys are believed as they were; 0 refuses them',
     { placeholder: 'seconds' },
   ),
-  adminKey: secret('LORIKEET_ADMIN_KEY', 'LORIKEET_ADMIN_KEY_FILE', 'a key with every scope', {
-    aliases: ['api-key'],
-  }),
+  adminKey: adminKey('LORIKEET_ADMIN_KEY', 'LORIKEET_ADMIN_KEY_FILE', 'a key with every scope'),
   url: text('LORIKEET_URL', null, 'the server that `lorikeet generate` and `adapters` ask', {
     placeholder: 'url',
     defaultHelp: 'host and port above',
@@ -420,6 +418,21 @@ function device<T extends string | null>(
   return { ...setting, parse };
 }
 
+/** It opens every route of every tenant, and whoever reaches the server may try keys. */
+function adminKey(env: string, fileEnv: string, help: string): Setting<string | null> {
+  const setting = secret(env, fileEnv, help, { aliases: ['api-key'] });
+  const parse = (value: string) => {
+    const key = setting.parse(value) ?? '';
+    if (!/^[\x21-\x7e]*$/.test(key)) throw new Error('must be letters, digits and signs of ASCII, without spaces');
+    if (key.length < limits.adminKeyChars) {
+      const advice = 'openssl rand -hex 24 makes a good one';
+      throw new Error(`must have ${limits.adminKeyChars} characters at least: it opens every route (${advice})`);
+    }
+    return key;
+  };
+  return { ...setting, parse };
+}
+
 function port(): Setting<number> {
   const setting = integer('LORIKEET_PORT', 8080, { min: 0, max: 65_535 }, 'port to listen on; 0 takes a free one');
   const parse = (value: string) => {
@@ -445,9 +458,20 @@ export function environmentForChildren(env: Sources['env'] = process.env): Recor
   const places = 'PATH|HOME|TMPDIR|TEMP|TMP|SystemRoot|LD_LIBRARY_PATH|DYLD_LIBRARY_PATH|NODE_COMPILE_CACHE';
   const wanted = new RegExp(`^(${places}|TZ|LANG|LC_\\w+|(CUDA|NVIDIA|ORT|VK)_\\w+)$`, 'i');
   const secretive = /TOKEN|SECRET|PASSWORD|KEY/i;
-  const entries = Object.entries(env).filter(([name]) => wanted.test(name) && !secretive.test(name));
-  return Object.fromEntries(entries) as Record<string, string>;
+  return variables(env, (name) => wanted.test(name) && !secretive.test(name));
 }
+
+/** What pip inherits beside that: its own settings, the way out of the house, and where interpreters keep packages. */
+export function environmentForPip(env: Sources['env'] = process.env): Record<string, string> {
+  const network = '(HTTPS?|ALL|NO)_PROXY|SSL_CERT_(FILE|DIR)|(REQUESTS|CURL)_CA_BUNDLE|NETRC|KRB5\\w*';
+  const interpreters = 'PYTHON\\w*|VIRTUAL_ENV|(PYENV|CONDA|ASDF|MISE|XDG|PIP)_\\w+';
+  const windows = 'APPDATA|LOCALAPPDATA|PROGRAMDATA|USERPROFILE|HOMEDRIVE|HOMEPATH|PATHEXT|COMSPEC|WINDIR';
+  const wanted = new RegExp(`^(${network}|${interpreters}|${windows})$`, 'i');
+  return { ...environmentForChildren(env), ...variables(env, (name) => wanted.test(name)) };
+}
+
+const variables = (env: Sources['env'], isWanted: (name: string) => boolean): Record<string, string> =>
+  Object.fromEntries(Object.entries(env).filter(([name]) => isWanted(name))) as Record<string, string>;
 
 export type SettingLine = {
   readonly key: string;

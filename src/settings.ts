@@ -18,7 +18,7 @@ export type Setting<T> = {
   readonly placeholder: string | null;
   /** Never printed, and may come from a file that `fileEnv` names. */
   readonly fileEnv: string | null;
-  /** Text to value; throws an Error that completes the sentence "LORIKEET_X ...". */
+  /** Text to value; throws an Error that completes the sentence "LORIKEET_X ..." and names no secret. */
   parse(text: string): T;
 };
 
@@ -228,8 +228,7 @@ function parse(setting: Setting<unknown>, { value, origin }: Found): unknown {
     return setting.parse(value);
   } catch (error) {
     const from = origin === setting.env ? '' : ` (from ${origin})`;
-    const reason = (error as Error).message;
-    throw invalid(setting, `${setting.fileEnv === null ? reason : 'is invalid'}${from}`);
+    throw invalid(setting, `${(error as Error).message}${from}`);
   }
 }
 

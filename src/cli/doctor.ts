@@ -4,16 +4,17 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
-import { availableParallelism, freemem } from 'node:os';
+import { availableParallelism, freemem, tmpdir } from 'node:os';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
-import type { Config } from '../config.ts';
+import { type Config, environmentForPip } from '../config.ts';
 import type { ModelFiles } from '../core/base-model.ts';
 import { deviceNames, parseDevice } from '../core/device.ts';
 import { describeMemory, describeParts } from '../core/memory-plan.ts';
 import { probeOf } from '../main/engine.ts';
 import { memoryLimit, planFor } from '../main/memory.ts';
 import { modelSources } from '../main/model.ts';
+import { pipArguments } from '../models/pip.ts';
 import { resolveModel } from '../models/resolve.ts';
 import { portProblem, urlOf } from '../server/http/address.ts';
 import { makeDataDir } from '../storage/data-dir.ts';
@@ -179,7 +180,10 @@ async function isOurs(url: string): Promise<boolean> {
 async function checkPip({ python }: Config): Promise<Finding> {
   const program = python ?? 'python3';
   try {
-    const { stdout } = await execute(program, ['-m', 'pip', '--version'], { timeout: probeMs });
+    const { stdout } = await execute(program, pipArguments(tmpdir(), ['--version']), {
+      env: environmentForPip(),
+      timeout: probeMs,
+    });
     return ok(stdout.trim().replace(/ from .*\(/, ' ('));
   } catch {
     return warning(`${program} -m pip does not work`, 'Only needed where the hub cannot be reached.');

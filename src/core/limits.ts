@@ -97,6 +97,8 @@ export const limits = {
   heartbeatMs: 15_000,
   /** Requests with a wrong key from one address in a minute: a misconfigured client is let go, a search is not. */
   authAttempts: 60,
+  /** The operator's key by configuration, at the least: nobody finds 12 letters and digits at 60 tries a minute. */
+  adminKeyChars: 12,
   /** Names of adapters that a key may be bound to: more is a tenant of its own. */
   keyAdapters: 256,
   /** Names of files beside an adapter's two that an upload may mention: a checkpoint's folder has about twenty. */

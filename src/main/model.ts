@@ -1,7 +1,7 @@
 // The base model: where it is looked for, and kept.
 
 import { join } from 'node:path';
-import type { Config } from '../config.ts';
+import { type Config, environmentForPip } from '../config.ts';
 import type { ModelFiles } from '../core/base-model.ts';
 import { type ResolveOptions, resolveModel } from '../models/resolve.ts';
 import { makeDataDir } from '../storage/data-dir.ts';
@@ -28,6 +28,6 @@ export function modelSources(config: Config): Pick<ResolveOptions, 'cacheDir' | 
       cacheDir: config.hfHubCache,
       offline: config.hfHubOffline,
     },
-    ...(config.python === null ? {} : { python: config.python }),
+    python: { program: config.python, env: environmentForPip() },
   };
 }

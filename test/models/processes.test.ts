@@ -34,7 +34,7 @@ function optionsFor(context: TestContext, endpoint: string, python: string): Res
   return {
     cacheDir: join(folder, 'cache'),
     descriptors,
-    python,
+    python: { program: python },
     hub: { endpoint, token: null, cacheDir: join(folder, 'hub'), offline: false },
   };
 }

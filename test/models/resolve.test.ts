@@ -52,7 +52,9 @@ function setting(
       cacheDir: join(folder, 'hub'),
       offline: change.offline ?? false,
     },
-    python: (change.python ?? fakePython(folder, {}, { stderr: 'ERROR: not now', exitCode: 1 })).path,
+    python: {
+      program: (change.python ?? fakePython(folder, {}, { stderr: 'ERROR: not now', exitCode: 1 })).path,
+    },
     log: (line) => lines.push(line),
   };
   return { folder, options, lines };
