@@ -68,7 +68,7 @@ export async function serve(loaded: LoadedConfig, report: StartReport, asked: Ab
     open.defer(startAutoMerge(config, { merges, traffic, engine, tenancy, metrics, logger }));
   const offline = startOffline(files, logger);
   open.defer(() => offline.close());
-  const training = await openTraining(config, { ...shared, store, registry, tenancy, metrics });
+  const training = await openTraining(config, { ...shared, store, registry, tenancy, metrics, memory });
   open.defer(() => training.jobs.close(0));
   open.defer(startStoreSweep({ database, store, metrics, logger }));
   const tracing = await startTracing(config, logger);

@@ -7,6 +7,7 @@ import type { ModelShape } from './base-model.ts';
 import { LorikeetError } from './errors.ts';
 import { usualContext } from './layer-plan.ts';
 import { type AdapterBits, kvBlock, pageBlocks, pageElements } from './page-sizes.ts';
+import { type TrainingMemory, usualTrainingBytes } from './training-memory.ts';
 
 /** In the order in which they are told. */
 export const memoryParts = {
@@ -101,11 +102,6 @@ const pagesPerSequence = 4;
 const pagesUsual = 128;
 const pagesLeast = 16;
 
-/** Of a trainer beside its weights, and of a micro-batch's activations: floats of a token, layer and hidden value. */
-const trainerBytes = 160 * MiB;
-const trainedTokens = 512;
-const trainedFloats = 18;
-
 /** Some hundred answers of each of a hundred tenants, or adapters, that had some lately. */
 const textBytes = 32 * MiB;
 
@@ -153,7 +149,7 @@ export function planMemory(needs: MemoryNeeds): MemoryPlan {
     texts: each(0, needs.remembersTexts && !onDevice ? textBytes : 0),
     adapters: each(64 * MiB, GiB),
     merges: each(0, 512 * MiB),
-    trainer: [0, needs.trains ? trainerNeeds(shape, needs.weightBytes) : 0],
+    trainer: [0, needs.trains ? usualTrainingBytes(shape, needs.weightBytes) : 0],
   };
   const fixed: Partial<Record<MemoryPart, number>> = {
     base: engines * needs.weightBytes,
@@ -259,8 +255,11 @@ export const adapterPageBytes = (shape: ModelShape, bits: AdapterBits): number =
     return sum + 2 * elements * (module === 'lm_head' ? 1 : shape.layers);
   }, 0);
 
-const trainerNeeds = ({ layers, hidden }: ModelShape, weightBytes: number): number =>
-  weightBytes + trainerBytes + 4 * trainedTokens * layers * hidden * trainedFloats;
+/** What a training job on the processor finds though all else is full. */
+export const trainingMemory = ({ limitBytes, sumBytes, parts, engines }: MemoryPlan): TrainingMemory => ({
+  bytes: Math.max(parts.trainer, limitBytes - sumBytes + parts.trainer),
+  weightBytes: Math.floor(parts.base / engines),
+});
 
 function exceeded(parts: MemoryPlan['parts'], limitBytes: number, chosen: ChosenMemory): LorikeetError {
   // Weights are what they are, unless nothing else was chosen.

@@ -25,7 +25,7 @@ export type TrainedBase = {
 /** How every trainer computes. */
 export type TrainerConfig = Pick<
   TrainingJob,
-  'weightBits' | 'cacheDir' | 'device' | 'ortLibrary' | 'cudaDir' | 'threads'
+  'weightBits' | 'cacheDir' | 'device' | 'ortLibrary' | 'cudaDir' | 'threads' | 'memory'
 >;
 
 export type TrainingBounds = {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { type Config, cudaDir, environmentForChildren } from '../config.ts';
 import { systemClock, systemTimers } from '../core/clock.ts';
 import { deviceNames, kindOf } from '../core/device.ts';
+import { type MemoryPlan, trainingMemory } from '../core/memory-plan.ts';
 import { type OpenJobs, openTrainingJobs } from '../jobs/jobs.ts';
 import { defaultTrainerRestart } from '../jobs/policies/trainer-restart.ts';
 import { trainingRoom } from '../jobs/policies/training-room.ts';
@@ -23,6 +24,7 @@ type TrainingParts = RegistryParts & {
   readonly registry: AdapterRegistry;
   readonly metrics: Metrics;
   readonly tenancy: Tenancy;
+  readonly memory: MemoryPlan;
 };
 
 /** Of an engine on the processor: more rows make no more tokens, and each makes everybody's next token later. */
@@ -36,7 +38,7 @@ function batchPlaces({ device }: Config, info: EngineInfo | null): number {
 
 /** The engine's environment, without its heap: the trainer makes few sessions and many threads' worth of arrays. */
 export function openTraining(config: Config, parts: TrainingParts): Promise<OpenJobs> {
-  const { database, store, changes, files, engine, registry, service, tenancy, metrics, logger } = parts;
+  const { database, store, changes, files, engine, registry, service, tenancy, metrics, memory, logger } = parts;
   const { weightBits, trainingDevice: device, ortLibrary, threads } = config;
   return openTrainingJobs({
     ...{ database, changes, engine, registry },
@@ -46,6 +48,7 @@ export function openTraining(config: Config, parts: TrainingParts): Promise<Open
     trainer: {
       ...{ weightBits, device, ortLibrary, threads },
       ...{ cacheDir: join(config.dataDir, 'weights'), cudaDir: cudaDir(config.dataDir) },
+      ...(kindOf(device) === 'cpu' ? { memory: trainingMemory(memory) } : {}),
     },
     share: trainingRoom(config),
     batchPlaces: () => batchPlaces(config, engine.info),

@@ -4,6 +4,7 @@
 import type { AdapterFiles, TargetModule } from '../core/adapter.ts';
 import type { ModelFiles } from '../core/base-model.ts';
 import type { ErrorCode } from '../core/errors.ts';
+import type { TrainingMemory } from '../core/training-memory.ts';
 import type { WeightBits } from './messages.ts';
 
 export type LearningRateSchedule = 'constant' | 'linear' | 'cosine';
@@ -57,6 +58,8 @@ export type TrainingJob = {
   /** Where a build of ONNX Runtime with CUDA may have been put. */
   readonly cudaDir: string;
   readonly threads: number | null;
+  /** On the processor, what there is for it; left out: nobody knows. */
+  readonly memory?: TrainingMemory;
   /**
    * On the processor: computes where a core would idle, or at a low priority beside others; left out: where one idles.
    */

@@ -6,6 +6,7 @@ import type { Clock } from '../core/clock.ts';
 import { parseDevice } from '../core/device.ts';
 import { LorikeetError } from '../core/errors.ts';
 import { notOn, untrained } from '../core/layer-plan.ts';
+import { assertRowsFit, microBatchTokens } from '../core/training-memory.ts';
 import { loadWeights } from '../graph/weights.ts';
 import { readGguf } from '../models/read-gguf.ts';
 import type { TrainerEvent, TrainingJob } from '../protocol/training-messages.ts';
@@ -47,12 +48,6 @@ export type Prepared = {
   release(): Promise<void>;
 };
 
-/**
- * Tokens that are computed at once, padding included. More are no faster from here on, and activations grow with them;
- * the rest after each is what serving waits for.
- */
-export const microBatchTokens = 512;
-
 export async function prepare(job: TrainingJob, around: Surroundings): Promise<Prepared> {
   const { hyperparameters: settings, model: files } = job;
   const encode = rowEncoder(await loadTokenizer(files, (path) => readGguf(path).metadata));
@@ -61,6 +56,7 @@ export async function prepare(job: TrainingJob, around: Surroundings): Promise<P
   const validation = validationFile === null ? null : await readDataset(validationFile, encode, settings.maxTokens);
   const { model } = await loadWeights(files, job.weightBits, job.cacheDir, console.warn);
   const { shape } = model;
+  const longest = (rows: readonly TokenRow[]) => rows.reduce((most, { tokens }) => Math.max(most, tokens.length), 0);
   const missing = untrained(shape) ?? notOn(job.device, shape);
   if (missing !== null) {
     const message = `${files.name} has ${missing}: that is served on a processor, and not trained here.`;
@@ -69,6 +65,9 @@ export async function prepare(job: TrainingJob, around: Surroundings): Promise<P
   if (settings.maxTokens > shape.context) {
     const message = `max_tokens is ${settings.maxTokens}, but ${files.name} takes at most ${shape.context} tokens.`;
     throw new LorikeetError('invalid_parameter', { message, param: 'max_tokens' });
+  }
+  if (job.memory !== undefined) {
+    assertRowsFit(shape, job.memory, { longestRow: longest(dataset.rows), recompute: settings.recompute });
   }
   const validationRows = validation?.rows ?? null;
   const start = await startingPoint(job, shape);
@@ -81,7 +80,6 @@ export async function prepare(job: TrainingJob, around: Surroundings): Promise<P
 
   const threads = resumed?.threads ?? job.threads;
   const runtime = (around.openRuntime ?? openRuntime)(job, threads);
-  const longest = (rows: readonly TokenRow[]) => rows.reduce((most, { tokens }) => Math.max(most, tokens.length), 0);
   const made = await graphObjective(runtime, model, {
     targets: start.targets,
     positions: Math.max(longest(dataset.rows), longest(validationRows ?? [])),

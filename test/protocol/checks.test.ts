@@ -1,4 +1,5 @@
-// What children say is looked at field by field: of messages that are right, each one that is wrong somewhere is refused.
+// What children say is looked at field by field: a message that is right is taken, and one that is wrong in any place is
+// refused.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';

@@ -89,12 +89,12 @@ test('a start that fails says why', async (context) => {
 test('an engine that says what no engine says is ended before anybody believes it', async (context) => {
   const client = supervise(context, 'babbles');
   await client.ready;
-  const pid = client.pid!;
+  const pid = client.engines[0]!.pid!;
   const running = generate(client, 1_000_000);
   const end = await running.end;
   assert.deepEqual([end.error?.code, running.tokens], ['engine_failed', []]);
   assert.match(end.error?.message ?? '', /said what is no message of its kind \(step\)/);
-  await until(() => client.state === 'ready' && client.pid !== pid);
+  await until(() => client.state === 'ready' && client.engines[0]!.pid !== pid);
   assert.ok(!isAlive(pid));
 });
 

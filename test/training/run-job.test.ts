@@ -17,6 +17,7 @@ import type { Surroundings } from '../../src/training/prepare.ts';
 import { runJob } from '../../src/training/run-job.ts';
 import { startingPoint } from '../../src/training/starting-point.ts';
 import { rowEncoder } from '../../src/training/token-row.ts';
+import { temporaryFolder } from '../helpers/tiny-lowered.ts';
 import { resultFiles } from './result-files.ts';
 import { servedLogprobs, trainedLogprobs } from './served.ts';
 import { eightRows, tinyJob } from './tiny-job.ts';
@@ -181,4 +182,24 @@ test('a loss that is no number ends it, and so does a full disk; the checkpoints
   const { end: failed } = await run(full, { write });
   assert.ok(failed.type === 'failed' && failed.code === 'storage_full', JSON.stringify(failed));
   assert.deepEqual(readdirSync(join(full.folder, 'checkpoints')), []);
+});
+
+test('rows that are too long for the memory there is are refused with the sum, before anything is taken', async () => {
+  const { model } = await tinyJob();
+  const config = join(temporaryFolder(), 'config.json');
+  const longer = { ...JSON.parse(readFileSync(model.sidecars['config.json']!, 'utf8')), max_position_embeddings: 1024 };
+  writeFileSync(config, JSON.stringify(longer));
+  const files = { ...model, sidecars: { ...model.sidecars, 'config.json': config }, digest: 'sha256:longer' };
+  const rows = [...eightRows, { prompt: 'a ', completion: 'b '.repeat(900) }];
+  const of = (maxTokens: number) =>
+    tinyJob({ rows, settings: { maxTokens }, job: { model: files, memory: { bytes: 180 * 2 ** 20, weightBytes: 0 } } });
+  const { end, events } = await run(await of(1024));
+  assert.ok(end.type === 'failed', JSON.stringify(end));
+  assert.deepEqual([end.code, end.step, events], ['memory_exceeded', 0, []]);
+  assert.match(end.message, /^The longest row has \d+ tokens.* needs \d+ MiB .*Lower max_tokens, or set recompute/);
+  const cut = await run({
+    ...(await of(512)),
+    hyperparameters: { ...(await of(512)).hyperparameters, maxSteps: 1, epochs: null },
+  });
+  assert.equal(cut.end.type, 'finished', JSON.stringify(cut.end));
 });

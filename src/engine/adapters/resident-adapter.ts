@@ -1,7 +1,8 @@
 // An adapter in memory, in the layout that pages are copies of: ranks as rows, as many as the part's largest pair has,
 // all layers of a linear behind each other, 16 or 8 bits a value. Only in pages do they become a multiple of 8: most of
-// the adapters in memory run at no time, and one of rank 1 takes an eighth of one of rank 8. A page's product is taken `shares` times: what of the
-// adapter's scaling is not in its values. See half-pair.ts for what 16 bits cost, and coded-ranks.ts for 8.
+// the adapters in memory run at no time, and one of rank 1 takes an eighth of one of rank 8. A page's product is taken
+// `shares` times: what of the adapter's scaling is not in its values. See half-pair.ts for what 16 bits cost, and
+// coded-ranks.ts for 8.
 
 import type { TargetModule } from '../../core/adapter.ts';
 import { linearSize } from '../../core/adapter.ts';
