@@ -26,9 +26,13 @@ function neededFor(longestRow: number, recompute = false): number {
   return 0;
 }
 
-test('what a step on long rows takes is foreseen: a row of 1,024 tokens took 2,380 MiB', () => {
-  const found = neededFor(1024);
-  assert.ok(found > 2380 && found < 1.25 * 2380, `${found} MiB`);
+test('what a step on long rows takes is foreseen: 1,024 tokens took 2,380 MiB, with recompute 742', () => {
+  for (const [found, measured] of [
+    [neededFor(1024), 2380],
+    [neededFor(1024, true), 742],
+  ] as const) {
+    assert.ok(found > 0.9 * measured && found < 1.25 * measured, `${found} MiB`);
+  }
 });
 
 test('attention grows with the square, and computing activations again leaves it one layer', () => {

@@ -39,6 +39,13 @@ function assertValid(program: string, args: readonly string[], env: NodeJS.Proce
   assert.equal(check.status, 0, check.stderr.toString());
 }
 
+/** With a recipe of ops/, whose settings are variables. */
+export function startHaproxy(t: TestContext, name: string, settings: Readonly<Record<string, string>>): void {
+  const env = { ...process.env, ...settings };
+  assertValid('haproxy', ['-c', '-f', recipe(name)], env);
+  endAfter(t, spawn('haproxy', ['-db', '-f', recipe(name)], { env, stdio: 'ignore' }));
+}
+
 export const haproxy: Gateway = {
   name: 'HAProxy',
   othersStay: 0.95,
@@ -46,9 +53,7 @@ export const haproxy: Gateway = {
   async start(t, [a, b, c]) {
     const gateway = `127.0.0.1:${await freePort()}`;
     const addresses = { LORIKEET_SERVER_A: a, LORIKEET_SERVER_B: b, LORIKEET_SERVER_C: c };
-    const env = { ...process.env, LORIKEET_GATEWAY: gateway, ...addresses };
-    assertValid('haproxy', ['-c', '-f', recipe('haproxy.cfg')], env);
-    endAfter(t, spawn('haproxy', ['-db', '-f', recipe('haproxy.cfg')], { env, stdio: 'ignore' }));
+    startHaproxy(t, 'haproxy.cfg', { LORIKEET_GATEWAY: gateway, ...addresses });
     return `http://${gateway}`;
   },
 };

@@ -40,7 +40,7 @@ export function markedResident(mark: number): ResidentAdapter {
   const linears = touched.map(({ linear, layers, in: inputs, outs }) => {
     const part = (out: number, i: number) => {
       // The last part of several has one page, whatever the others have; some adapters do not fill their last page.
-      const ranks = pageRanks * (i > 0 && i === outs.length - 1 ? 1 : pagesOfMark(mark)) - (mark % 7 === 5 ? 5 : 0);
+      const ranks = pageRanks * (i > 0 && i === outs.length - 1 ? 1 : pagesOfMark(mark)) - (mark % 7 === 6 ? 5 : 0);
       const a = new Float16Array(layers * ranks * inputs).fill(mark);
       return { ranks, bits: 16 as const, a, b: new Float16Array(layers * ranks * out).fill(mark) };
     };
