@@ -1,4 +1,4 @@
-// What children say is looked at field by field: a message that is right is taken, and one that is wrong in any place is
+// What children say is looked at field by field: a message that is right is taken, one that is wrong anywhere is
 // refused.
 
 import assert from 'node:assert/strict';
