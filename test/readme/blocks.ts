@@ -26,7 +26,7 @@ const answers: readonly (readonly [typed: string, answer: RegExp])[] = [
   ['"response_format"', /\\"author\\": ?\\"/],
   ['$ANN npx lorikeet adapters push', /^pirate@1 is ready/m],
   // What Ann has is not there.
-  ['$BOB npx lorikeet adapters list', /^pirate@1 is ready[^\n]*\n$/],
+  ['$BOB npx lorikeet adapters list', /^pirate@1 is ready[^\n]*\nNo adapters/],
 ];
 
 /** How blocks begin that no first visit types: the start itself, and what CI tries in steps of its own. */
