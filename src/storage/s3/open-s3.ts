@@ -4,7 +4,7 @@
 import { open } from 'node:fs/promises';
 import { setTimeout } from 'node:timers/promises';
 import { LorikeetError } from '../../core/errors.ts';
-import type { AgedObject, ObjectStore, StoredFile } from '../object-store.ts';
+import type { AgedObject, ObjectStore } from '../object-store.ts';
 
 /** Of one request: three tries, a quarter of a second apart at first. */
 const triesMax = 3;
@@ -71,11 +71,17 @@ export async function openS3(url: string): Promise<ObjectStore> {
       await persistently(async () => {
         // Asked first: a store that says no to the first byte may cut the connection before its answer is read.
         if (!replaces && (await orMissing(client.send(new s3.HeadObjectCommand(at(name))))) !== null) return;
-        const request = { ...at(name), ...(replaces ? {} : { IfNoneMatch: '*' }), ...(await bodyOf(file)) };
-        await client.send(new s3.PutObjectCommand(request)).catch((error) => {
-          request.Body.destroy();
-          if (statusOf(error) !== 412) throw error;
-        });
+        // Before anything is sent: a file that is gone is an error of this call, not of a stream that nobody reads.
+        await using opened = await open(file.path);
+        const Body = opened.createReadStream({ autoClose: false });
+        const ChecksumSHA256 = Buffer.from(file.sha256, 'hex').toString('base64');
+        const request = { ...at(name), Body, ContentLength: file.bytes, ChecksumSHA256 };
+        await client
+          .send(new s3.PutObjectCommand({ ...request, ...(replaces ? {} : { IfNoneMatch: '*' }) }))
+          .catch((error) => {
+            if (statusOf(error) !== 412) throw error;
+          })
+          .finally(() => Body.destroy());
       });
     },
     get: (name) =>
@@ -102,13 +108,6 @@ export async function openS3(url: string): Promise<ObjectStore> {
     client.destroy();
     throw explained(error, location);
   }
-}
-
-/** Opened before anything is sent: a file that is gone is an error of this call, not of a stream that nobody reads. */
-async function bodyOf({ path, bytes, sha256 }: StoredFile) {
-  const ChecksumSHA256 = Buffer.from(sha256, 'hex').toString('base64');
-  const file = await open(path);
-  return { Body: file.createReadStream(), ContentLength: bytes, ChecksumSHA256 };
 }
 
 /** What breaks off is the store's fault, not the content's. */
