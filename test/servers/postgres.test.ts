@@ -33,6 +33,17 @@ test('servers that start at once on an empty database make one schema', needed, 
   await Promise.all(opened.map((database) => database.destroy()));
 });
 
+test('a server waits for one that changes the schema, longer than for any other lock', needed, async () => {
+  const url = await newUrl();
+  const { opening } = await withClient(url, async (client) => {
+    await client.query("begin; select pg_advisory_xact_lock(hashtextextended('lorikeet schema', 0))");
+    const opening = openDatabase(url);
+    assert.equal(await Promise.race([opening, setTimeout(12_000, 'waits')]), 'waits');
+    return { opening };
+  });
+  await (await opening).destroy();
+});
+
 test("another program's database, and one that is too new, are left alone", needed, async () => {
   const other = await newUrl();
   await withClient(other, (client) => client.query('create table theirs (x int)'));

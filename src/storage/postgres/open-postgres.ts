@@ -1,5 +1,6 @@
 // A pool of connections to PostgreSQL, and the schema there. The driver is loaded only where a URL asks for it.
 
+import { setTimeout } from 'node:timers/promises';
 import { type Kysely, sql } from 'kysely';
 import type { Pool } from 'pg';
 import { LorikeetError } from '../../core/errors.ts';
@@ -12,6 +13,8 @@ const connectionsMax = 10;
 const connectMsMax = 5000;
 /** A statement that got no answer for so long has lost its connection. */
 const answerMsMax = 35_000;
+/** Another server's migration. */
+const [lockRetryMs, lockMsMax] = [250, 600_000];
 
 /** Types whose values are numbers in all of the project's tables, and texts to the driver: int8, and sums of it. */
 const numberTypes: readonly number[] = [20, 1700];
@@ -65,12 +68,29 @@ function explained(error: unknown, url: string): unknown {
  * and new ones run beside each other while they are replaced one after another.
  */
 export async function postgresVersion(database: Kysely<unknown>): Promise<{ version: number; oldest: number }> {
-  await sql`select pg_advisory_xact_lock(hashtextextended('lorikeet schema', 0))`.execute(database);
+  await lockSchema(database);
   await sql`create table if not exists schema_version (version bigint not null, oldest bigint not null)`.execute(
     database,
   );
   const { rows } = await sql<{ version: number; oldest: number }>`select * from schema_version`.execute(database);
   return rows[0] ?? { version: 0, oldest: 0 };
+}
+
+/**
+ * To the end of the transaction. Asked for again and again: another server may migrate for longer than a statement may
+ * wait for a lock. Throws `storage_busy` where that takes longer than a start waits.
+ */
+async function lockSchema(database: Kysely<unknown>): Promise<void> {
+  for (let waitedMs = 0; ; waitedMs += lockRetryMs) {
+    const { rows } = await sql<{ is_mine: boolean }>`
+      select pg_try_advisory_xact_lock(hashtextextended('lorikeet schema', 0)) as is_mine
+    `.execute(database);
+    if (rows[0]?.is_mine === true) return;
+    if (waitedMs >= lockMsMax) {
+      throw new LorikeetError('storage_busy', { message: 'Another server has changed the schema for ten minutes.' });
+    }
+    await setTimeout(lockRetryMs);
+  }
 }
 
 export async function setPostgresVersion(database: Kysely<unknown>, version: number): Promise<void> {
