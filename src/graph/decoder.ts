@@ -38,6 +38,7 @@ import type { LoweredModel } from './lowered.ts';
 import { embeddingForm } from './packed.ts';
 import { deviceStream, hostStream, rmsNorm } from './residual-stream.ts';
 import { rotaryPairs, tableNames, tablesOf } from './rope.ts';
+import { softCap } from './soft-cap.ts';
 import { type GraphTarget, hostTarget, type Real } from './target.ts';
 
 /** Names that a binding uses. All are inputs except `logits` and `hidden`, and `key` / `value` are both. */
@@ -139,7 +140,7 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
   const head = project(0, 'head');
   const inFloat = (x: string, result?: string) =>
     real === 'float32' ? x : g.op('Cast', [x], { to: dataTypes.float32 }, result);
-  if (plan.logitsSoftcap > 0) capped(g, inFloat(head(stream.normed('norm'))), plan.logitsSoftcap, names.logits);
+  if (plan.logitsSoftcap > 0) softCap(g, inFloat(head(stream.normed('norm'))), plan.logitsSoftcap, names.logits);
   else if (real === 'float32') head(stream.normed('norm'), names.logits);
   else inFloat(head(stream.normed('norm')), names.logits);
   g.output(names.logits, 'float32', ['S', shape.vocabulary]);
@@ -319,10 +320,4 @@ function timesScale(g: GraphBuilder, x: string, scale: number, real: Real): stri
   if (scale === 1) return x;
   const factor = g.float('embedding_scale', scale);
   return g.op('Mul', [x, real === 'float32' ? factor : g.op('Cast', [factor], { to: dataTypes[real] })]);
-}
-
-/** cap * tanh(x / cap) */
-function capped(g: GraphBuilder, x: string, cap: number, result: string): void {
-  const shares = g.op('Tanh', [g.op('Mul', [x, g.float('to_cap', 1 / cap)])]);
-  g.op('Mul', [shares, g.float('cap', cap)], {}, result);
 }

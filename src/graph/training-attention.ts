@@ -1,7 +1,8 @@
 // Causal attention within segments, forward and backward. Knows nothing of the linears around it.
 //
-//     S = scale * Q Kᵀ + mask,  P = softmax(S),  O = P V
-//     dV = Pᵀ dO,  dP = dO Vᵀ,  dS = P * (dP - rowsum(dO * O)),  dQ = scale * dS K,  dK = scale * dSᵀ Q
+//     S = scale * Q Kᵀ, soft-capped where the model caps scores,  P = softmax(S + mask),  O = P V
+//     dV = Pᵀ dO,  dP = dO Vᵀ,  dS = P * (dP - rowsum(dO * O)), back through the cap,  dQ = scale * dS K,
+//     dK = scale * dSᵀ Q
 //
 // Query heads of a group read the same keys: their rows lie under each other, [B, kvHeads, group * T, headDim], so that
 // keys are never repeated and their derivatives add up inside the product.
@@ -10,6 +11,7 @@ import type { LayerPlan } from '../core/layer-plan.ts';
 import type { AttentionInputs, RotaryInputs } from './attention-inputs.ts';
 import type { GraphBuilder } from './graph-builder.ts';
 import { backRmsNorm, type RmsNorm, rmsNorm } from './rms-norm.ts';
+import { backSoftCap, softCap } from './soft-cap.ts';
 import type { TrainingBuilder } from './training-builder.ts';
 import { trainingNames } from './training-form.ts';
 import { stackedProduct } from './training-product.ts';
@@ -23,6 +25,8 @@ export type Attention = {
   readonly v: string;
   /** P [B, kvHeads, group * T, T] */
   readonly shares: string;
+  /** Of the capped scores, as P; null without a cap. */
+  readonly tanh: string | null;
   /** O [B, kvHeads, group * T, headDim], and as rows [R, heads * headDim]. */
   readonly byHead: string;
   readonly attended: string;
@@ -45,7 +49,8 @@ export function attend(
   const grouped = g.op('Reshape', [query.rows, g.integers('grouped', [0, kvHeads, -1, headDim])]);
   const alpha = { float: plan.scale };
   const scores = stackedProduct(t, [grouped, key.rows], { transB: 1, alpha });
-  const apart = g.op('Reshape', [scores, g.integers('heads_apart', [0, heads, -1, 0])]);
+  const { y: bounded, tanh } = plan.softcap > 0 ? softCap(g, scores, plan.softcap) : { y: scores, tanh: null };
+  const apart = g.op('Reshape', [bounded, g.integers('heads_apart', [0, heads, -1, 0])]);
   const softmax = g.op('Softmax', [g.op('Add', [apart, inputs.mask(plan.window)])], { axis: -1 });
   const shares = g.op('Reshape', [softmax, g.integers('heads_grouped', [0, kvHeads, -1, 0])]);
   const output = g.op('MatMul', [shares, value]);
@@ -55,7 +60,7 @@ export function attend(
     q: { ...query, rows: grouped },
     k: key,
     v: value,
-    shares,
+    ...{ shares, tanh },
     byHead: output,
     attended,
   };
@@ -66,7 +71,7 @@ export function backAttend(
   t: TrainingBuilder,
   inputs: AttentionInputs,
   plan: LayerPlan,
-  { q, k, v, shares, byHead: output }: Attention,
+  { q, k, v, shares, tanh, byHead: output }: Attention,
   dAttended: string,
 ): [dq: string, dk: string, dv: string] {
   const { g, model } = t;
@@ -78,7 +83,8 @@ export function backAttend(
   const dv = stackedProduct(t, [shares, dOutput], { transA: 1 });
   const dShares = stackedProduct(t, [dOutput, v], { transB: 1 });
   const rowSums = g.op('ReduceSum', [g.op('Mul', [dOutput, output]), g.integers('last', [-1])], { keepdims: 1 });
-  const dScores = g.op('Mul', [shares, g.op('Sub', [dShares, rowSums])]);
+  const dBounded = g.op('Mul', [shares, g.op('Sub', [dShares, rowSums])]);
+  const dScores = tanh === null ? dBounded : backSoftCap(g, tanh, dBounded);
   const dq = stackedProduct(t, [dScores, k.rows], { alpha });
   const dk = stackedProduct(t, [dScores, q.rows], { transA: 1, alpha });
   return [

@@ -4,10 +4,13 @@
 //     loss = sum over rows of weight * (log Z - z),  z = h · W[label],  Z = sum over the vocabulary of exp(h · W)
 //     dh = weight * (softmax(h Wᵀ) W - W[label])
 //
+// Where the model caps logits, softmax and z are of capped ones, and both terms of dh go back through the cap.
+//
 // A piece c gives log Z_c and softmax_c · W_c of its own; their shares Z_c / Z are a softmax over pieces. The logarithm
 // comes from what the fused softmax leaves: log Z = max - log(softmax at the max).
 
 import { frozenRows, gatherRows } from './frozen-linear.ts';
+import { backSoftCap, softCap } from './soft-cap.ts';
 import type { TrainingBuilder } from './training-builder.ts';
 import { trainingNames } from './training-form.ts';
 
@@ -21,7 +24,8 @@ export function addLoss(t: TrainingBuilder, h: string): string | null {
   const { labels, lossWeights, logprobs, loss } = trainingNames;
   const last = g.integers('last', [-1]);
   const labelRows = gatherRows(t, 'head', labels);
-  const logits = g.op('ReduceSum', [g.op('Mul', [h, labelRows]), last], { keepdims: 0 });
+  const products = g.op('ReduceSum', [g.op('Mul', [h, labelRows]), last], { keepdims: 0 });
+  const { y: logits, tanh } = bounded(t, products);
   const pieces = headPieces(t, h);
   const [ofPieces, means] = form.backward
     ? (g.split(pieces, g.integers('piece_widths', [1, k]), 2) as [string, string])
@@ -37,7 +41,12 @@ export function addLoss(t: TrainingBuilder, h: string): string | null {
   if (means === null) return null;
   const mean = g.op('Squeeze', [g.op('MatMul', [g.op('Unsqueeze', [shares, g.integers('at_1', [1])]), means]), 'at_1']);
   const rowWeights = g.op('Unsqueeze', [lossWeights, last]);
-  return g.op('Mul', [g.op('Sub', [mean, labelRows]), rowWeights]);
+  const ofLabels = tanh === null ? labelRows : backSoftCap(g, g.op('Unsqueeze', [tanh, last]), labelRows);
+  return g.op('Mul', [g.op('Sub', [mean, ofLabels]), rowWeights]);
+}
+
+function bounded({ g, plan }: TrainingBuilder, logits: string): { y: string; tanh: string | null } {
+  return plan.logitsSoftcap > 0 ? softCap(g, logits, plan.logitsSoftcap) : { y: logits, tanh: null };
 }
 
 /** [S, pieces, 1 + k]: log Z_c, and softmax_c · W_c beside it if there is a backward pass. */
@@ -49,10 +58,11 @@ function headPieces(t: TrainingBuilder, h: string): string {
     const rows = { first, count: Math.min(pieceRows, n - first) };
     // One piece after the other.
     const piece = frozenRows(t, 'head', rows, [results.at(-1) ?? h]);
-    const logits = piece.product(h);
+    const { y: logits, tanh } = bounded(t, piece.product(h));
     const softmax = g.op('Softmax', [logits], { axis: -1 });
     const log = logSum(t, logits, softmax, 1);
-    const parts = form.backward ? [log, piece.grad(softmax)] : [log];
+    const slopes = tanh === null ? softmax : backSoftCap(g, tanh, softmax);
+    const parts = form.backward ? [log, piece.grad(slopes)] : [log];
     const result = form.backward ? g.op('Concat', parts, { axis: -1 }) : log;
     results.push(g.op('Unsqueeze', [result, g.integers('at_1', [1])]));
   }

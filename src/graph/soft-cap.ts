@@ -1,0 +1,17 @@
+// cap * tanh(x / cap): scores and logits stay within a bound, as Gemma 2's (arXiv 2408.00118).
+
+import type { GraphBuilder } from './graph-builder.ts';
+
+/** The tanh is what the derivative needs. */
+export type SoftCapped = { readonly y: string; readonly tanh: string };
+
+export function softCap(g: GraphBuilder, x: string, cap: number, result?: string): SoftCapped {
+  const tanh = g.op('Tanh', [g.op('Mul', [x, g.float(`to_cap_${cap}`, 1 / cap)])]);
+  return { y: g.op('Mul', [tanh, g.float(`cap_${cap}`, cap)], {}, result), tanh };
+}
+
+/** A derivative by x from that by y: dy * (1 - tanh²). */
+export function backSoftCap(g: GraphBuilder, tanh: string, dy: string): string {
+  const slope = g.op('Sub', [g.float('one', 1), g.op('Mul', [tanh, tanh])]);
+  return g.op('Mul', [dy, slope]);
+}
