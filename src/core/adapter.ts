@@ -16,10 +16,23 @@ export const targetModules = [
 ] as const;
 export type TargetModule = (typeof targetModules)[number];
 
+/** What some families have as one module: its rows are those of several linears, below each other. */
+export const fusedModules = {
+  qkv_proj: ['q_proj', 'k_proj', 'v_proj'],
+  gate_up_proj: ['gate_proj', 'up_proj'],
+} as const satisfies Readonly<Record<string, readonly TargetModule[]>>;
+export type FusedModule = keyof typeof fusedModules;
+
+/** The module of a family with fused rows that holds the linear's rows; null where it is a module by itself. */
+export function fusedModuleOf(module: TargetModule): FusedModule | null {
+  const found = Object.entries(fusedModules).find(([, parts]) => (parts as readonly TargetModule[]).includes(module));
+  return (found?.[0] as FusedModule | undefined) ?? null;
+}
+
 /** Inputs and outputs of a linear: its weight is [out, in]. */
 export type LinearSize = { readonly in: number; readonly out: number };
 
-export function linearSize(shape: ModelShape, module: TargetModule): LinearSize {
+export function linearSize(shape: ModelShape, module: TargetModule | FusedModule): LinearSize {
   const { hidden, intermediate, heads, kvHeads, headDim, vocabulary } = shape;
   switch (module) {
     case 'q_proj':
@@ -36,6 +49,11 @@ export function linearSize(shape: ModelShape, module: TargetModule): LinearSize 
       return { in: intermediate, out: hidden };
     case 'lm_head':
       return { in: hidden, out: vocabulary };
+    case 'qkv_proj':
+    case 'gate_up_proj': {
+      const outs = fusedModules[module].map((part) => linearSize(shape, part).out);
+      return { in: hidden, out: outs.reduce((sum, out) => sum + out, 0) };
+    }
   }
 }
 

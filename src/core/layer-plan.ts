@@ -50,10 +50,6 @@ export function modelPlan(shape: ModelShape): ModelPlan {
 export const usualContext = ({ context, ropeScaling }: ModelShape): number =>
   ropeScaling?.kind === 'longrope' ? Math.min(context, ropeScaling.originalContext) : context;
 
-/** Why no adapter of such a model is trained, in words; null where it is. */
-export const untrained = ({ fusedRows }: ModelShape): string | null =>
-  fusedRows ? 'q, k and v as one module, and gate and up as another' : null;
-
 /**
  * What a device does not compute of such a model, in words; null where nothing is missing. Attention on devices turns
  * pairs by eights, and ONNX Runtime's for WebGPU leaves soft caps out.

@@ -1,7 +1,7 @@
 // Where PEFT puts the pairs: names of modules (`model.layers.3.self_attn.q_proj`, `lm_head`) and of their tensors.
 // Knows no config.
 
-import { type TargetModule, targetModules } from '../core/adapter.ts';
+import { type FusedModule, fusedModuleOf, type TargetModule, targetModules } from '../core/adapter.ts';
 import type { ModelShape } from '../core/base-model.ts';
 
 /** `layer` is null for lm_head. */
@@ -13,16 +13,13 @@ export type PartName = 'loraA' | 'loraB' | 'magnitude' | 'embeddingA' | 'embeddi
 /** The embedding is no linear of ours: what an adapter has for it is read by peft-embedding.ts. */
 export const embeddingModule = 'model.embed_tokens';
 
-const blockOf = (module: TargetModule) => (/^(gate|up|down)_/.test(module) ? 'mlp' : 'self_attn');
+/** As PEFT sees modules, of which some are several linears in families with fused rows. */
+export type NamedModule = { readonly layer: number | null; readonly module: TargetModule | FusedModule };
 
-export const moduleName = ({ layer, module }: PeftModule): string =>
+const blockOf = (module: NamedModule['module']) => (/^(gate|up|down)_/.test(module) ? 'mlp' : 'self_attn');
+
+export const moduleName = ({ layer, module }: NamedModule): string =>
   layer === null ? module : `model.layers.${layer}.${blockOf(module)}.${module}`;
-
-/** What some families have as one module: its rows are theirs, below each other. */
-const fusedModules: Readonly<Record<string, readonly TargetModule[]>> = {
-  qkv_proj: ['q_proj', 'k_proj', 'v_proj'],
-  gate_up_proj: ['gate_proj', 'up_proj'],
-};
 
 /**
  * Every module of a base model by its name, and the linears that it is, one but for fused rows: by layer, within a
@@ -30,13 +27,11 @@ const fusedModules: Readonly<Record<string, readonly TargetModule[]>> = {
  */
 export function modulesByName(shape: ModelShape): ReadonlyMap<string, readonly PeftModule[]> {
   const inLayers = targetModules.filter((module) => module !== 'lm_head');
-  const fused = shape.fusedRows ? Object.entries(fusedModules) : [];
   const byName = new Map<string, PeftModule[]>();
   for (let layer = 0; layer < shape.layers; layer++) {
     for (const module of inLayers) {
-      const own = moduleName({ layer, module });
-      const [whole] = fused.find(([, parts]) => parts.includes(module)) ?? [module];
-      const name = own.replace(module, whole);
+      const fused = shape.fusedRows ? fusedModuleOf(module) : null;
+      const name = moduleName({ layer, module: fused ?? module });
       byName.set(name, [...(byName.get(name) ?? []), { layer, module }]);
     }
   }

@@ -1,9 +1,9 @@
 // Writes an adapter as PEFT's two files, which PEFT loads as they are.
 
-import { moduleName, type PartName, type PeftModule, tensorName } from './peft-modules.ts';
+import { moduleName, type NamedModule, type PartName, tensorName } from './peft-modules.ts';
 import { type TensorToWrite, writeSafetensors } from './write-safetensors.ts';
 
-export type PairToWrite = PeftModule & {
+export type PairToWrite = NamedModule & {
   readonly r: number;
   /** [r, in] */
   readonly loraA: Float32Array;

@@ -5,7 +5,7 @@
 //     dA = duᵀ drop(x),  du = scaling * dy B
 //     dx = dy W + drop(du A)
 
-import type { TargetModule } from '../core/adapter.ts';
+import { fusedModuleOf } from '../core/adapter.ts';
 import { type JoinedLinear, joinedLinears, loweredName } from './adapted-linear.ts';
 import { dropoutStart } from './dropout.ts';
 import { frozenLinear } from './frozen-linear.ts';
@@ -19,11 +19,17 @@ export type TrainedLinear = {
   readonly linear: JoinedLinear;
   /** [R, out] of each part of the joined linear. */
   readonly outputs: readonly string[];
-  /** u of each part; null where it is not trained. */
+  /** u of each part, or of all as one; null where it is not trained. */
   readonly inner: readonly (string | null)[];
 };
 
-const modulesOf = (joined: JoinedLinear): readonly TargetModule[] => joinedLinears[joined];
+/** One for all parts where a pair is of their joint rows, else one for each part, null where it is not trained. */
+function targetsOf({ target }: TrainingBuilder, layer: number, joined: JoinedLinear): readonly (Target | null)[] {
+  const parts = joinedLinears[joined];
+  const fused = fusedModuleOf(parts[0]);
+  const whole = fused && target(layer, fused);
+  return whole ? [whole] : parts.map((module) => target(layer, module));
+}
 
 export function applyTrained(
   t: TrainingBuilder,
@@ -33,19 +39,22 @@ export function applyTrained(
   x: string,
 ): TrainedLinear {
   const { g } = t;
+  const targets = targetsOf(t, layer, joined);
+  const isWhole = targets.length < outs.length;
+  const parted = (rows: string) =>
+    outs.length === 1 ? [rows] : g.split(rows, g.integers(`widths_${joined}`, outs), outs.length);
   const joint = frozenLinear(t, loweredName(layer, joined)).product(x);
-  const base = outs.length === 1 ? [joint] : g.split(joint, g.integers(`widths_${joined}`, outs), outs.length);
-  const inner = modulesOf(joined).map((module) => {
-    const target = t.target(layer, module);
+  const base = isWhole ? [joint] : parted(joint);
+  const inner = targets.map((target) => {
     if (target === null) return null;
     const changes = { transB: 1, alpha: { float: target.scaling } } as const;
-    return product(t, [dropped(t, target, x), trainingNames.a(layer, module)], changes);
+    return product(t, [dropped(t, target, x), trainingNames.a(layer, target.module)], changes);
   });
-  const outputs = modulesOf(joined).map((module, i) => {
-    if (inner[i] === null) return base[i]!;
-    return g.op('Gemm', [inner[i]!, trainingNames.b(layer, module), base[i]!], { transB: 1 });
+  const changed = targets.map((target, i) => {
+    if (target === null) return base[i]!;
+    return g.op('Gemm', [inner[i]!, trainingNames.b(layer, target.module), base[i]!], { transB: 1 });
   });
-  return { layer, linear: joined, outputs, inner };
+  return { layer, linear: joined, outputs: isWhole ? parted(changed[0]!) : changed, inner };
 }
 
 /**
@@ -61,17 +70,16 @@ export function backTrained(
   const { g, model } = t;
   const name = loweredName(layer, joined);
   const { k } = model.linears.get(name)!;
-  let dx: string | null = null;
-  if (t.reachesBelow(layer, joined)) {
-    const dy = dOutputs.length === 1 ? dOutputs[0]! : g.op('Concat', dOutputs, { axis: -1 });
-    dx = frozenLinear(t, name).grad(dy);
-  }
-  const trained = modulesOf(joined).map((module) => t.target(layer, module));
+  const trained = targetsOf(t, layer, joined);
+  const isWhole = trained.length < dOutputs.length;
+  const below = t.reachesBelow(layer, joined);
+  const joint = dOutputs.length > 1 && (below || isWhole) ? g.op('Concat', dOutputs, { axis: -1 }) : dOutputs[0]!;
+  let dx = below ? frozenLinear(t, name).grad(joint) : null;
   const input = trained.some((target) => target) ? after(t, x(), [-1, k], dOutputs) : '';
   const gradients: string[] = [];
   for (const [i, target] of trained.entries()) {
     if (target === null) continue;
-    const dy = dOutputs[i]!;
+    const dy = isWhole ? joint : dOutputs[i]!;
     const { module } = target;
     const byRank = product(t, [inner[i]!, dy], { transA: 1 });
     const gradB = g.op('Transpose', [byRank], { perm: [1, 0] }, trainingNames.gradB(layer, module));
@@ -94,13 +102,14 @@ function addThroughPair(t: TrainingBuilder, target: Target, du: string, dx: stri
   return g.op('Add', [dx, dropped(t, target, g.op('MatMul', [du, a]))]);
 }
 
-function addGradientOutputs({ g, model, target }: TrainingBuilder, layer: number, joined: JoinedLinear): void {
+function addGradientOutputs(t: TrainingBuilder, layer: number, joined: JoinedLinear): void {
+  const { g, model } = t;
   const { k } = model.linears.get(loweredName(layer, joined))!;
-  for (const module of modulesOf(joined)) {
-    const found = target(layer, module);
-    if (found === null) continue;
-    g.output(trainingNames.gradA(layer, module), 'float32', [found.r, k]);
-    g.output(trainingNames.gradB(layer, module), 'float32', [`out.${layer}.${module}`, found.r]);
+  for (const target of targetsOf(t, layer, joined)) {
+    if (target === null) continue;
+    const { module, r } = target;
+    g.output(trainingNames.gradA(layer, module), 'float32', [r, k]);
+    g.output(trainingNames.gradB(layer, module), 'float32', [`out.${layer}.${module}`, r]);
   }
 }
 

@@ -105,23 +105,32 @@ function rotated(
   const { rmsNormEps } = model.shape;
   const split = byHead(g, inputs, rows, count);
   const norm = model.weights.has(weight) ? rmsNorm(t, split, own(weight), rmsNormEps) : null;
-  return { rows: rotate(g, norm === null ? split : norm.y, rope.cos, rope.sin), norm };
+  return { rows: rotate(t, norm === null ? split : norm.y, count, rope), norm };
 }
 
 function backRotated(
   t: TrainingBuilder,
-  { cos, minusSin }: RotaryInputs,
+  { cos, minusSin: sin }: RotaryInputs,
   { norm }: Head,
   dRows: string,
   count: number,
 ): string {
   const { g, model } = t;
-  const back = rotate(g, dRows, cos, minusSin);
+  const back = rotate(t, dRows, count, { cos, sin });
   return asRows(g, norm === null ? back : backRmsNorm(t, norm, back), count, model.shape.headDim);
 }
 
-function rotate(g: GraphBuilder, x: string, cos: string, sin: string): string {
-  return g.contrib('RotaryEmbedding', [x, trainingNames.positions, cos, sin], {})[0]!;
+/** x [B, count, T, headDim] */
+function rotate(
+  { g, model }: TrainingBuilder,
+  x: string,
+  count: number,
+  { cos, sin }: Pick<RotaryInputs, 'cos' | 'sin'>,
+): string {
+  const { ropeDims } = model.shape;
+  // The first of each head alone.
+  const attributes = ropeDims === undefined ? {} : { rotary_embedding_dim: ropeDims, num_heads: count };
+  return g.contrib('RotaryEmbedding', [x, trainingNames.positions, cos, sin], attributes)[0]!;
 }
 
 /** [R, count * headDim] -> [B, count, T, headDim] */

@@ -1,14 +1,14 @@
 // What the parts of a training graph share: the operators collected so far, the weights that they read, which linears
 // are trained, and the order of execution.
 
-import { linearSize, type TargetModule } from '../core/adapter.ts';
+import { fusedModules, linearSize } from '../core/adapter.ts';
 import { type ModelPlan, modelPlan } from '../core/layer-plan.ts';
 import { type JoinedLinear, joinedLinears } from './adapted-linear.ts';
 import { createGraphBuilder, type GraphBuilder } from './graph-builder.ts';
 import type { LoweredModel, LoweredTensor } from './lowered.ts';
 import { operatorForm } from './operator-form.ts';
 import type { GraphTarget } from './target.ts';
-import { type TrainingForm, type TrainTarget, trainingNames } from './training-form.ts';
+import { type TrainedModule, type TrainingForm, type TrainTarget, trainingNames } from './training-form.ts';
 
 /** `index` is the target's place in the form. */
 export type Target = TrainTarget & { readonly index: number };
@@ -24,7 +24,7 @@ export type TrainingBuilder = {
   weight(name: string, tensor: LoweredTensor): string;
   /** An initialiser of the model under its own name. */
   own(name: string): string;
-  target(layer: number, module: TargetModule): Target | null;
+  target(layer: number, module: TrainedModule): Target | null;
   /** Whether something below the linear is trained, so that its input needs a derivative. */
   reachesBelow(layer: number, linear: JoinedLinear): boolean;
 };
@@ -66,10 +66,12 @@ export function createTrainingBuilder(lowered: LoweredModel, form: TrainingForm)
   };
 }
 
-const key = (layer: number, module: TargetModule) => `${layer}.${module}`;
+const key = (layer: number, module: TrainedModule) => `${layer}.${module}`;
 
-function joinedLinearOf(module: TargetModule): JoinedLinear {
-  const found = places.find((linear) => (joinedLinears[linear] as readonly TargetModule[]).includes(module));
+/** Modules of fused rows are joined linears as they are. */
+function joinedLinearOf(module: TrainedModule): JoinedLinear {
+  const [first] = module in fusedModules ? fusedModules[module as keyof typeof fusedModules] : [module];
+  const found = places.find((linear) => (joinedLinears[linear] as readonly TrainedModule[]).includes(first));
   if (!found) throw new Error(`${module} cannot be trained.`);
   return found;
 }

@@ -3,13 +3,16 @@
 // A batch is B lines of T tokens, R = B * T rows. A line holds one text or several, each with a segment number of its
 // own: a token sees earlier tokens of its segment alone. S targets are the rows whose next token counts.
 
-import type { LinearSize, TargetModule } from '../core/adapter.ts';
+import type { FusedModule, LinearSize, TargetModule } from '../core/adapter.ts';
 import type { GraphTarget } from './target.ts';
 
-/** One pair beside one linear. `scaling` is alpha / r, or alpha / sqrt(r). */
+/** What gets a pair: a linear, or several whose rows are one module. */
+export type TrainedModule = TargetModule | FusedModule;
+
+/** One pair beside one module. `scaling` is alpha / r, or alpha / sqrt(r). */
 export type TrainTarget = {
   readonly layer: number;
-  readonly module: TargetModule;
+  readonly module: TrainedModule;
   readonly r: number;
   readonly scaling: number;
 };
@@ -46,16 +49,16 @@ export const trainingNames = {
   /** float32 [dropoutLength(...)]: 0, or 1 / (1 - p) where the input is kept. With `dropout` alone. */
   dropout: 'dropout',
   /** float32 [r, in] and [out, r], as PEFT has them. */
-  a: (layer: number, module: TargetModule) => `lora_a.${layer}.${module}`,
-  b: (layer: number, module: TargetModule) => `lora_b.${layer}.${module}`,
+  a: (layer: number, module: TrainedModule) => `lora_a.${layer}.${module}`,
+  b: (layer: number, module: TrainedModule) => `lora_b.${layer}.${module}`,
 
   /** Output, float32 [1]: the sum of lossWeights * -logprobs. */
   loss: 'loss',
   /** Output, float32 [S]: natural logarithm of each label's probability. */
   logprobs: 'logprobs',
   /** Outputs, with `backward` alone: derivatives of `loss`, in the shapes of A and B. */
-  gradA: (layer: number, module: TargetModule) => `grad.lora_a.${layer}.${module}`,
-  gradB: (layer: number, module: TargetModule) => `grad.lora_b.${layer}.${module}`,
+  gradA: (layer: number, module: TrainedModule) => `grad.lora_a.${layer}.${module}`,
+  gradB: (layer: number, module: TrainedModule) => `grad.lora_b.${layer}.${module}`,
 } as const;
 
 /** Batches in the integers that a graph reads, but for positions: WebGPU computes with int32 alone. */

@@ -3,9 +3,8 @@
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { TargetModule } from '../core/adapter.ts';
+import { fusedModules, type TargetModule } from '../core/adapter.ts';
 import { LorikeetError } from '../core/errors.ts';
-import { untrained } from '../core/layer-plan.ts';
 import { limits } from '../core/limits.ts';
 import { virtualTypes } from '../formats/peft-config.ts';
 import { isAdapterName, isAliasName } from '../registry/reference.ts';
@@ -32,11 +31,7 @@ export async function prepareJob(
 ): Promise<PreparedJob> {
   const { options } = parts;
   const shape = options.base.shape();
-  const missing = untrained(shape);
-  if (missing !== null) {
-    const message = `The base model has ${missing}: it is served, and not trained.`;
-    throw new LorikeetError('unsupported_parameter', { message, param: 'model' });
-  }
+  if (shape.fusedRows) assertWholeModules(asked.choices.targetModules ?? []);
   const training = await fileFor(files, tenant, asked.trainingFile, 'training_file');
   const validation =
     asked.validationFile === null ? null : await fileFor(files, tenant, asked.validationFile, 'validation_file');
@@ -81,6 +76,15 @@ function assertNames({ options }: JobParts, { alias, validationFile, choices }: 
   }
   if ((choices.patience ?? null) !== null && validationFile === null) {
     invalid('patience', 'Without validation_file there is no loss to watch.');
+  }
+}
+
+/** PEFT has such linears as one module, which has one pair. */
+function assertWholeModules(chosen: readonly TargetModule[]): void {
+  for (const parts of Object.values(fusedModules)) {
+    const missing = parts.filter((part) => !chosen.includes(part));
+    if (missing.length === 0 || missing.length === parts.length) continue;
+    invalid('target_modules', `The base model has ${parts.join(', ')} as one module: choose all of them, or none.`);
   }
 }
 

@@ -1,6 +1,8 @@
 // adapter_config.json of what is trained: the fields that every version of PEFT since 0.10 knows, with the values that
 // PEFT itself writes. Newer fields would only repeat their defaults, and older versions refuse what they do not know.
 
+import { fusedModuleOf } from '../core/adapter.ts';
+import type { ModelShape } from '../core/base-model.ts';
 import type { Hyperparameters } from '../protocol/training-messages.ts';
 
 export type AdapterConfig = Readonly<Record<string, unknown>>;
@@ -25,14 +27,19 @@ const plain: AdapterConfig = {
 };
 
 /** @param baseModel `base_model_name_or_path` */
-export function freshConfig(settings: Hyperparameters, baseModel: string): AdapterConfig {
+export function freshConfig(
+  settings: Hyperparameters,
+  baseModel: string,
+  { fusedRows }: Pick<ModelShape, 'fusedRows'> = {},
+): AdapterConfig {
+  const modules = settings.targetModules.map((module) => (fusedRows && fusedModuleOf(module)) || module);
   return {
     ...plain,
     base_model_name_or_path: baseModel,
     r: settings.r,
     lora_alpha: settings.loraAlpha,
     lora_dropout: settings.loraDropout,
-    target_modules: settings.targetModules,
+    target_modules: [...new Set(modules)],
     rank_pattern: settings.rankPattern,
     alpha_pattern: {},
     use_rslora: settings.useRslora,

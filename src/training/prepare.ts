@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { Clock } from '../core/clock.ts';
 import { parseDevice } from '../core/device.ts';
 import { LorikeetError } from '../core/errors.ts';
-import { notOn, untrained } from '../core/layer-plan.ts';
+import { notOn } from '../core/layer-plan.ts';
 import { assertRowsFit, microBatchTokens } from '../core/training-memory.ts';
 import { loadWeights } from '../graph/weights.ts';
 import { readGguf } from '../models/read-gguf.ts';
@@ -57,9 +57,9 @@ export async function prepare(job: TrainingJob, around: Surroundings): Promise<P
   const { model } = await loadWeights(files, job.weightBits, job.cacheDir, console.warn);
   const { shape } = model;
   const longest = (rows: readonly TokenRow[]) => rows.reduce((most, { tokens }) => Math.max(most, tokens.length), 0);
-  const missing = untrained(shape) ?? notOn(job.device, shape);
+  const missing = notOn(job.device, shape);
   if (missing !== null) {
-    const message = `${files.name} has ${missing}: that is served on a processor, and not trained here.`;
+    const message = `${files.name} has ${missing}: ${job.device} does not train that.`;
     throw new LorikeetError('model_unsupported', { message });
   }
   if (settings.maxTokens > shape.context) {

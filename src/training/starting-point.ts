@@ -3,15 +3,15 @@
 
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import type { AdapterFiles } from '../core/adapter.ts';
+import { type AdapterFiles, fusedModuleOf } from '../core/adapter.ts';
 import type { ModelFiles, ModelShape } from '../core/base-model.ts';
 import { LorikeetError } from '../core/errors.ts';
 import { prng, seedFor } from '../core/prng.ts';
 import { adapterDigest } from '../formats/adapter-digest.ts';
 import { pairValues } from '../formats/adapter-values.ts';
-import { type AdapterPair, readPeftAdapter } from '../formats/peft-adapter.ts';
+import { readPeftAdapter } from '../formats/peft-adapter.ts';
 import { parsePeftConfig, rankAndScaling } from '../formats/peft-config.ts';
-import { modulesByName } from '../formats/peft-modules.ts';
+import { moduleName, modulesByName, type NamedModule, type PeftModule } from '../formats/peft-modules.ts';
 import { unsupportedAdapter } from '../formats/refuse-adapter.ts';
 import { parseSafetensorsHeader, type SafetensorsTensor } from '../formats/safetensors.ts';
 import type { TrainTarget } from '../graph/training-form.ts';
@@ -40,7 +40,7 @@ export async function startingPoint(
 ): Promise<StartingPoint> {
   const baseModel = baseModelName(model);
   if (initial !== null) return continued(initial, hyperparameters, baseModel, shape);
-  const config = freshConfig(hyperparameters, baseModel);
+  const config = freshConfig(hyperparameters, baseModel, shape);
   const targets = targetsOf(config, shape);
   return { config, targets, values: freshValues(targets, shape, hyperparameters.seed) };
 }
@@ -51,9 +51,7 @@ function targetsOf(config: AdapterConfig, shape: ModelShape): TrainTarget[] {
   const targets = peft.targets();
   return [...modulesByName(shape)].flatMap(([name, linears]) => {
     if (!targets.includes(name)) return [];
-    return linears.map(({ layer, module }) =>
-      layer === null ? refuseHead() : { layer, module, ...rankAndScaling(peft, name) },
-    );
+    return [targetOf({ ...moduleOf(linears[0]!, shape), ...rankAndScaling(peft, name) })];
   });
 }
 
@@ -89,18 +87,31 @@ async function continued(
   if ((embedding.pair ?? embedding.tokens) !== null) unsupportedAdapter('embed_tokens', 'is served, but not trained');
   if (embedding.headTokens !== null) refuseHead();
   if (usesDora) unsupportedAdapter('use_dora', 'is served, but not trained');
-  const targets = pairs.map(targetOf);
+  const wholes = [...Map.groupBy(pairs, (pair) => moduleName(moduleOf(pair, shape))).values()];
+  const targets = wholes.map(([pair]) => targetOf({ ...pair!, ...moduleOf(pair!, shape) }));
   const values = new Float32Array(parameterCount(shape, targets));
   const read = (tensor: SafetensorsTensor) =>
     pairValues(tensor, weights.subarray(tensor.offset, tensor.offset + tensor.bytes));
   for (const [index, { a, b }] of pairViews(values, shape, targets).entries()) {
-    a.set(read(pairs[index]!.loraA));
-    b.set(read(pairs[index]!.loraB));
+    const parts = wholes[index]!;
+    a.set(read(parts[0]!.loraA));
+    let row = 0;
+    for (const { loraB } of parts) {
+      const rows = read(loraB);
+      b.set(rows, row);
+      row += rows.length;
+    }
   }
   const original = JSON.parse(config.toString()) as AdapterConfig;
   return { config: continuedConfig(original, settings, baseModel), targets, values };
 }
 
-function targetOf({ layer, module, r, scaling }: AdapterPair): TrainTarget {
+/** As PEFT has it: linears of fused rows are parts of one. */
+const moduleOf = ({ layer, module }: PeftModule, { fusedRows }: ModelShape): NamedModule => ({
+  layer,
+  module: (fusedRows && fusedModuleOf(module)) || module,
+});
+
+function targetOf({ layer, module, r, scaling }: NamedModule & Pick<TrainTarget, 'r' | 'scaling'>): TrainTarget {
   return layer === null ? refuseHead() : { layer, module, r, scaling };
 }

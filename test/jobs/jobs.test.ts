@@ -322,6 +322,20 @@ test('a job of another base model waits until its own runs again', async (t) => 
   await third.reaches(id, 'succeeded');
 });
 
+test('linears that the base model has as one module are trained together or not at all', async (t) => {
+  const files = { ...testBase, kind: 'gguf', weights: [], sidecars: {}, source: 'test' } as const;
+  const base = { files, shape: () => ({ ...tinyShape, fusedRows: true as const }) };
+  const { create, reaches } = await testJobs(t, { jobs: { base } });
+  const refusal = {
+    code: 'invalid_parameter',
+    param: 'target_modules',
+    message: /q_proj, k_proj, v_proj as one module/,
+  };
+  await assert.rejects(create({ choices: { targetModules: ['q_proj', 'o_proj'] } }), refusal);
+  const { id } = await create({ choices: { targetModules: ['gate_proj', 'up_proj', 'o_proj'] } });
+  await reaches(id, 'succeeded');
+});
+
 for (const state of ['queued', 'running', 'paused'] as const) {
   test(`a start takes up a job that was ${state}`, async (t) => {
     const registry = await testRegistry(t);

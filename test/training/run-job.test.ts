@@ -36,28 +36,35 @@ const byHeart = {
   ...{ targetModules: allLinear, checkpointSteps: 1000 },
 };
 
-test('eight rows are learnt by heart, and the engine serves what was learnt', async (t) => {
-  const job = await tinyJob({ settings: byHeart });
-  const { end, metrics } = await run(job);
-  assert.ok(end.type === 'finished', JSON.stringify(end));
-  assert.equal(end.step, 100);
-  assert.ok(metrics[0]!.trainLoss > 5, `${metrics[0]!.trainLoss}`);
-  assert.ok(metrics.at(-1)!.trainLoss < 0.01, `${metrics.at(-1)!.trainLoss}`);
+// Soft caps keep a model from being sure.
+for (const [name, mostLoss] of [
+  ['llama', 0.01],
+  ['phi3', 0.01],
+  ['gemma2', 0.5],
+] as const) {
+  test(`eight rows are learnt by heart, and the engine serves what was learnt: ${name}`, async (t) => {
+    const job = await tinyJob({ model: name, settings: byHeart });
+    const { end, metrics } = await run(job);
+    assert.ok(end.type === 'finished', JSON.stringify(end));
+    assert.equal(end.step, 100);
+    assert.ok(metrics[0]!.trainLoss > 5, `${metrics[0]!.trainLoss}`);
+    assert.ok(metrics.at(-1)!.trainLoss < mostLoss, `${metrics.at(-1)!.trainLoss}`);
 
-  const runtime = createOnnxRuntime({ library: null, threads: 1, spin: false });
-  const { model } = await loadWeights(job.model, null, job.cacheDir, assert.fail);
-  const encode = rowEncoder(await loadTokenizer(job.model, (path) => readGguf(path).metadata));
-  const { rows } = await readDataset(job.trainingFile, encode, 64);
-  const files = resultFiles(end.folder);
-  const served = await servedLogprobs(runtime, model, files, rows);
-  const start = await startingPoint({ ...job, initial: files }, model.shape);
-  const trained = await trainedLogprobs(runtime, model, start, rows, 100);
-  const largest = Math.max(...served.map((logprob, index) => Math.abs(logprob - trained[index]!)));
-  t.diagnostic(`log-probabilities of ${served.length} targets differ by at most ${largest.toExponential(1)}`);
-  assert.ok(largest < 5e-4);
-  const loss = -served.reduce((sum, logprob) => sum + logprob, 0) / served.length;
-  assert.ok(loss < 0.01, `served with a loss of ${loss}`);
-});
+    const runtime = createOnnxRuntime({ library: null, threads: 1, spin: false });
+    const { model } = await loadWeights(job.model, null, job.cacheDir, assert.fail);
+    const encode = rowEncoder(await loadTokenizer(job.model, (path) => readGguf(path).metadata));
+    const { rows } = await readDataset(job.trainingFile, encode, 64);
+    const files = resultFiles(end.folder);
+    const served = await servedLogprobs(runtime, model, files, rows);
+    const start = await startingPoint({ ...job, initial: files }, model.shape);
+    const trained = await trainedLogprobs(runtime, model, start, rows, 100);
+    const largest = Math.max(...served.map((logprob, index) => Math.abs(logprob - trained[index]!)));
+    t.diagnostic(`log-probabilities of ${served.length} targets differ by at most ${largest.toExponential(1)}`);
+    assert.ok(largest < 5e-4);
+    const loss = -served.reduce((sum, logprob) => sum + logprob, 0) / served.length;
+    assert.ok(loss < mostLoss, `served with a loss of ${loss}`);
+  });
+}
 
 test('the result is what the registry reads: every pair of the chosen ranks, by PEFT’s names', async () => {
   const job = await tinyJob({

@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { readPeftAdapter } from '../../src/formats/peft-adapter.ts';
+import { parseSafetensorsHeader } from '../../src/formats/safetensors.ts';
+import { trainableModules } from '../../src/jobs/hyperparameters.ts';
 import type { Hyperparameters } from '../../src/protocol/training-messages.ts';
+import { decodeAdapter, encodeAdapter } from '../../src/training/adapter-bytes.ts';
 import { pairViews } from '../../src/training/parameters.ts';
 import { startingPoint } from '../../src/training/starting-point.ts';
+import { writeAdapterFiles } from '../engine/adapters/random-adapters.ts';
 import { tinyModel } from '../helpers/tiny-lowered.ts';
 import { defaultHyperparameters } from './hyperparameters.ts';
 import { tinyJob } from './tiny-job.ts';
@@ -46,4 +51,34 @@ test('ranks and scalings are what PEFT makes of the patterns', async () => {
     { layer: 1, module: 'q_proj', r: 4, scaling: 2 },
     { layer: 1, module: 'up_proj', r: 16, scaling: 0.5 },
   ]);
+});
+
+test('linears whose rows are one module have one pair, as PEFT has them, and a job goes on from it', async () => {
+  const { shape } = await tinyModel('phi3');
+  const { model } = await tinyJob();
+  const hyperparameters = { ...defaultHyperparameters, r: 3, targetModules: trainableModules };
+  const { config, targets, values } = await startingPoint({ model, hyperparameters, initial: null }, shape);
+  assert.deepEqual(config.target_modules, ['qkv_proj', 'o_proj', 'gate_up_proj', 'down_proj']);
+  assert.deepEqual(
+    targets.filter(({ layer }) => layer === 1).map(({ module, r }) => [module, r]),
+    [
+      ['qkv_proj', 3],
+      ['o_proj', 3],
+      ['gate_up_proj', 3],
+      ['down_proj', 3],
+    ],
+  );
+  for (let i = 0; i < values.length; i++) values[i] = Math.sin(i);
+  const bytes = encodeAdapter(values, { config, targets }, shape);
+  // What serves has a pair for each linear, of the same A.
+  const header = parseSafetensorsHeader(bytes.weights, bytes.weights.length)!;
+  const { pairs } = readPeftAdapter(bytes.config, header, shape);
+  assert.equal(pairs.length, shape.layers * trainableModules.length);
+  const initial = writeAdapterFiles(bytes.config, bytes.weights);
+  const again = await startingPoint({ model, hyperparameters, initial }, shape);
+  assert.deepEqual(again.values, values);
+  assert.deepEqual(again.targets, targets);
+  const read = new Float32Array(values.length);
+  decodeAdapter(bytes, read, targets, shape);
+  assert.deepEqual(read, values);
 });

@@ -46,7 +46,8 @@ export const HyperparametersBody = Type.Object(
         [auto, Type.Literal('all-linear'), Type.Array(module, { minItems: 1, maxItems: 7, uniqueItems: true })],
         {
           title: "'all-linear', 'auto' or a list of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj",
-          description: 'Linears that get an adapter; auto: all.',
+          description:
+            'Linears that get an adapter; auto: all. Those that the base model has as one module are chosen together.',
           default: 'auto',
         },
       ),

@@ -30,7 +30,7 @@ export type AdapterPlan = {
   readonly type?: 'F16' | 'BF16';
 };
 
-export type RandomPair = PairToWrite & { readonly scaling: number };
+export type RandomPair = PairToWrite & PeftModule & { readonly scaling: number };
 
 export type RandomAdapter = { readonly files: AdapterFiles; readonly pairs: readonly RandomPair[] };
 
