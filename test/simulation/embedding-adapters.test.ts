@@ -1,5 +1,5 @@
-// Adapters that change rows of the embedding, as a user has them: uploaded by a form, checked and stored, computed by an
-// engine in a process of its own. What PEFT generates is generated.
+// Adapters that change rows of the embedding, as a user has them: uploaded by a form, checked, stored, and computed by
+// an engine in a process of its own. What PEFT generates is generated.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
