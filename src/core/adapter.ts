@@ -23,11 +23,17 @@ export const fusedModules = {
 } as const satisfies Readonly<Record<string, readonly TargetModule[]>>;
 export type FusedModule = keyof typeof fusedModules;
 
-/** The module of a family with fused rows that holds the linear's rows; null where it is a module by itself. */
+/** What fused rows hold of the linear; null where it is never a part of such. */
 export function fusedModuleOf(module: TargetModule): FusedModule | null {
   const found = Object.entries(fusedModules).find(([, parts]) => (parts as readonly TargetModule[]).includes(module));
   return (found?.[0] as FusedModule | undefined) ?? null;
 }
+
+/** What PEFT has of the linear in such a model: itself, or the module that holds its rows. */
+export const peftModuleOf = (
+  { fusedRows }: Pick<ModelShape, 'fusedRows'>,
+  module: TargetModule,
+): TargetModule | FusedModule => (fusedRows && fusedModuleOf(module)) || module;
 
 /** Inputs and outputs of a linear: its weight is [out, in]. */
 export type LinearSize = { readonly in: number; readonly out: number };

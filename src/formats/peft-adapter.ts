@@ -6,7 +6,7 @@ import type { ModelShape } from '../core/base-model.ts';
 import { LorikeetError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import { type PeftConfig, parsePeftConfig, rankAndScaling } from './peft-config.ts';
-import { type PeftEmbedding, readEmbedding } from './peft-embedding.ts';
+import { type ModuleParts, type PeftEmbedding, readEmbedding } from './peft-embedding.ts';
 import { embeddingModule, modulesByName, type PartName, type PeftModule, tensorName } from './peft-modules.ts';
 import { parseTensorName, type TensorName } from './peft-names.ts';
 import { type PeftTargets, suffixes } from './peft-targets.ts';
@@ -45,8 +45,6 @@ export type PeftAdapter = {
   readonly usesDora: boolean;
   readonly warnings: readonly string[];
 };
-
-type Parts = Partial<Record<PartName, SafetensorsTensor>>;
 
 /**
  * The tensors say what is adapted; the config says what they mean, and is only compared with them where it lists
@@ -87,10 +85,10 @@ export function readPeftAdapter(
   };
 }
 
-const isPaired = ({ loraA, loraB, magnitude, embeddingA }: Parts): boolean =>
+const isPaired = ({ loraA, loraB, magnitude, embeddingA }: ModuleParts): boolean =>
   [loraA, loraB, magnitude, embeddingA].some((tensor) => tensor !== undefined);
 
-const pairsIn = (found: ReadonlyMap<string, Parts>): Set<string> =>
+const pairsIn = (found: ReadonlyMap<string, ModuleParts>): Set<string> =>
   new Set([...found].filter(([, parts]) => isPaired(parts)).map(([name]) => name));
 
 /** Rows of single tokens are a product too: the difference to the base's row, at the token's place. */
@@ -105,7 +103,7 @@ function ranksInHead(pairs: readonly AdapterPair[], { headTokens }: PeftEmbeddin
   return ranks;
 }
 
-type Collected = { readonly found: Map<string, Parts>; readonly copies: readonly SafetensorsTensor[] };
+type Collected = { readonly found: Map<string, ModuleParts>; readonly copies: readonly SafetensorsTensor[] };
 
 /** Tensors by module name. Refuses what is no tensor of a pair or frozen copy, and a part that is there twice. */
 function collectParts(
@@ -114,7 +112,7 @@ function collectParts(
   modules: ReadonlyMap<string, unknown>,
   shape: ModelShape,
 ): Collected {
-  const found = new Map<string, Parts>();
+  const found = new Map<string, ModuleParts>();
   const copies: SafetensorsTensor[] = [];
   const spelling = sameSpelling();
   for (const tensor of tensors) {
@@ -190,7 +188,7 @@ function readPairs(
   shape: ModelShape,
   name: string,
   linears: readonly PeftModule[],
-  parts: Parts,
+  parts: ModuleParts,
 ): AdapterPair[] {
   const need = (part: PartName) => parts[part] ?? invalidAdapter(tensorName(name, part), 'is missing');
   const loraA = need('loraA');

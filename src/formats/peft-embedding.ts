@@ -32,13 +32,14 @@ export type PeftEmbedding = {
   readonly headTokens: TrainedTokens | null;
 };
 
-type Parts = Partial<Record<PartName, SafetensorsTensor>>;
+/** What a file has of one module. */
+export type ModuleParts = Partial<Record<PartName, SafetensorsTensor>>;
 type CheckShape = (tensor: SafetensorsTensor, expected: readonly number[]) => void;
 
 /** @param found by module: what there is of each */
 export function readEmbedding(
   peft: PeftConfig,
-  found: ReadonlyMap<string, Parts>,
+  found: ReadonlyMap<string, ModuleParts>,
   shape: ModelShape,
   checkShape: CheckShape,
 ): PeftEmbedding {
@@ -56,7 +57,12 @@ export function readEmbedding(
   return { pair, tokens, headTokens: follows ? tokens : ofHead };
 }
 
-function readPair(peft: PeftConfig, parts: Parts, shape: ModelShape, checkShape: CheckShape): EmbeddingPair | null {
+function readPair(
+  peft: PeftConfig,
+  parts: ModuleParts,
+  shape: ModelShape,
+  checkShape: CheckShape,
+): EmbeddingPair | null {
   const { embeddingA: loraA, embeddingB: loraB, magnitude } = parts;
   if (magnitude !== undefined) unsupportedAdapter(magnitude.name, 'is of DoRA on an embedding');
   if (loraA === undefined && loraB === undefined) return null;
@@ -94,7 +100,7 @@ function readTokens(
 }
 
 /** A tied head follows the embedding where both have the same tokens, and is not in the file. */
-function assertHas(name: string | null, found: ReadonlyMap<string, Parts>, { tiedEmbedding }: ModelShape): void {
+function assertHas(name: string | null, found: ReadonlyMap<string, ModuleParts>, { tiedEmbedding }: ModelShape): void {
   const has = (module: string) => found.get(module)?.tokens !== undefined;
   const means = (module: string) => name === null || name === module || suffixes(module).includes(name);
   const isEmbedding = means(embeddingModule);

@@ -1,7 +1,7 @@
 // Where PEFT puts the pairs: names of modules (`model.layers.3.self_attn.q_proj`, `lm_head`) and of their tensors.
 // Knows no config.
 
-import { type FusedModule, fusedModuleOf, type TargetModule, targetModules } from '../core/adapter.ts';
+import { type FusedModule, peftModuleOf, type TargetModule, targetModules } from '../core/adapter.ts';
 import type { ModelShape } from '../core/base-model.ts';
 
 /** `layer` is null for lm_head. */
@@ -30,8 +30,7 @@ export function modulesByName(shape: ModelShape): ReadonlyMap<string, readonly P
   const byName = new Map<string, PeftModule[]>();
   for (let layer = 0; layer < shape.layers; layer++) {
     for (const module of inLayers) {
-      const fused = shape.fusedRows ? fusedModuleOf(module) : null;
-      const name = moduleName({ layer, module: fused ?? module });
+      const name = moduleName({ layer, module: peftModuleOf(shape, module) });
       byName.set(name, [...(byName.get(name) ?? []), { layer, module }]);
     }
   }

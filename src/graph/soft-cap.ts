@@ -2,16 +2,19 @@
 
 import type { GraphBuilder } from './graph-builder.ts';
 
-/** The tanh is what the derivative needs. */
-export type SoftCapped = { readonly y: string; readonly tanh: string };
+/** The tanh is what the derivative needs; null without a cap. */
+export type SoftCapped = { readonly y: string; readonly tanh: string | null };
 
+/** @param cap 0: none, and y is x */
 export function softCap(g: GraphBuilder, x: string, cap: number, result?: string): SoftCapped {
+  if (cap === 0) return { y: x, tanh: null };
   const tanh = g.op('Tanh', [g.op('Mul', [x, g.float(`to_cap_${cap}`, 1 / cap)])]);
   return { y: g.op('Mul', [tanh, g.float(`cap_${cap}`, cap)], {}, result), tanh };
 }
 
 /** A derivative by x from that by y: dy * (1 - tanh²). */
-export function backSoftCap(g: GraphBuilder, tanh: string, dy: string): string {
+export function backSoftCap(g: GraphBuilder, tanh: string | null, dy: string): string {
+  if (tanh === null) return dy;
   const slope = g.op('Sub', [g.float('one', 1), g.op('Mul', [tanh, tanh])]);
   return g.op('Mul', [dy, slope]);
 }

@@ -49,7 +49,7 @@ export function attend(
   const grouped = g.op('Reshape', [query.rows, g.integers('grouped', [0, kvHeads, -1, headDim])]);
   const alpha = { float: plan.scale };
   const scores = stackedProduct(t, [grouped, key.rows], { transB: 1, alpha });
-  const { y: bounded, tanh } = plan.softcap > 0 ? softCap(g, scores, plan.softcap) : { y: scores, tanh: null };
+  const { y: bounded, tanh } = softCap(g, scores, plan.softcap);
   const apart = g.op('Reshape', [bounded, g.integers('heads_apart', [0, heads, -1, 0])]);
   const softmax = g.op('Softmax', [g.op('Add', [apart, inputs.mask(plan.window)])], { axis: -1 });
   const shares = g.op('Reshape', [softmax, g.integers('heads_grouped', [0, kvHeads, -1, 0])]);
@@ -84,7 +84,7 @@ export function backAttend(
   const dShares = stackedProduct(t, [dOutput, v], { transB: 1 });
   const rowSums = g.op('ReduceSum', [g.op('Mul', [dOutput, output]), g.integers('last', [-1])], { keepdims: 1 });
   const dBounded = g.op('Mul', [shares, g.op('Sub', [dShares, rowSums])]);
-  const dScores = tanh === null ? dBounded : backSoftCap(g, tanh, dBounded);
+  const dScores = backSoftCap(g, tanh, dBounded);
   const dq = stackedProduct(t, [dScores, k.rows], { alpha });
   const dk = stackedProduct(t, [dScores, q.rows], { transA: 1, alpha });
   return [

@@ -25,7 +25,7 @@ export function addLoss(t: TrainingBuilder, h: string): string | null {
   const last = g.integers('last', [-1]);
   const labelRows = gatherRows(t, 'head', labels);
   const products = g.op('ReduceSum', [g.op('Mul', [h, labelRows]), last], { keepdims: 0 });
-  const { y: logits, tanh } = bounded(t, products);
+  const { y: logits, tanh } = softCap(g, products, t.plan.logitsSoftcap);
   const pieces = headPieces(t, h);
   const [ofPieces, means] = form.backward
     ? (g.split(pieces, g.integers('piece_widths', [1, k]), 2) as [string, string])
@@ -41,12 +41,8 @@ export function addLoss(t: TrainingBuilder, h: string): string | null {
   if (means === null) return null;
   const mean = g.op('Squeeze', [g.op('MatMul', [g.op('Unsqueeze', [shares, g.integers('at_1', [1])]), means]), 'at_1']);
   const rowWeights = g.op('Unsqueeze', [lossWeights, last]);
-  const ofLabels = tanh === null ? labelRows : backSoftCap(g, g.op('Unsqueeze', [tanh, last]), labelRows);
+  const ofLabels = backSoftCap(g, tanh && g.op('Unsqueeze', [tanh, last]), labelRows);
   return g.op('Mul', [g.op('Sub', [mean, ofLabels]), rowWeights]);
-}
-
-function bounded({ g, plan }: TrainingBuilder, logits: string): { y: string; tanh: string | null } {
-  return plan.logitsSoftcap > 0 ? softCap(g, logits, plan.logitsSoftcap) : { y: logits, tanh: null };
 }
 
 /** [S, pieces, 1 + k]: log Z_c, and softmax_c · W_c beside it if there is a backward pass. */
@@ -58,11 +54,10 @@ function headPieces(t: TrainingBuilder, h: string): string {
     const rows = { first, count: Math.min(pieceRows, n - first) };
     // One piece after the other.
     const piece = frozenRows(t, 'head', rows, [results.at(-1) ?? h]);
-    const { y: logits, tanh } = bounded(t, piece.product(h));
+    const { y: logits, tanh } = softCap(g, piece.product(h), t.plan.logitsSoftcap);
     const softmax = g.op('Softmax', [logits], { axis: -1 });
     const log = logSum(t, logits, softmax, 1);
-    const slopes = tanh === null ? softmax : backSoftCap(g, tanh, softmax);
-    const parts = form.backward ? [log, piece.grad(slopes)] : [log];
+    const parts = form.backward ? [log, piece.grad(backSoftCap(g, tanh, softmax))] : [log];
     const result = form.backward ? g.op('Concat', parts, { axis: -1 }) : log;
     results.push(g.op('Unsqueeze', [result, g.integers('at_1', [1])]));
   }

@@ -1,7 +1,7 @@
 // adapter_config.json of what is trained: the fields that every version of PEFT since 0.10 knows, with the values that
 // PEFT itself writes. Newer fields would only repeat their defaults, and older versions refuse what they do not know.
 
-import { fusedModuleOf } from '../core/adapter.ts';
+import { peftModuleOf } from '../core/adapter.ts';
 import type { ModelShape } from '../core/base-model.ts';
 import type { Hyperparameters } from '../protocol/training-messages.ts';
 
@@ -30,9 +30,9 @@ const plain: AdapterConfig = {
 export function freshConfig(
   settings: Hyperparameters,
   baseModel: string,
-  { fusedRows }: Pick<ModelShape, 'fusedRows'> = {},
+  shape: Pick<ModelShape, 'fusedRows'> = {},
 ): AdapterConfig {
-  const modules = settings.targetModules.map((module) => (fusedRows && fusedModuleOf(module)) || module);
+  const modules = settings.targetModules.map((module) => peftModuleOf(shape, module));
   return {
     ...plain,
     base_model_name_or_path: baseModel,

@@ -3,7 +3,7 @@
 
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { type AdapterFiles, fusedModuleOf } from '../core/adapter.ts';
+import { type AdapterFiles, peftModuleOf } from '../core/adapter.ts';
 import type { ModelFiles, ModelShape } from '../core/base-model.ts';
 import { LorikeetError } from '../core/errors.ts';
 import { prng, seedFor } from '../core/prng.ts';
@@ -107,9 +107,9 @@ async function continued(
 }
 
 /** As PEFT has it: linears of fused rows are parts of one. */
-const moduleOf = ({ layer, module }: PeftModule, { fusedRows }: ModelShape): NamedModule => ({
+const moduleOf = ({ layer, module }: PeftModule, shape: ModelShape): NamedModule => ({
   layer,
-  module: (fusedRows && fusedModuleOf(module)) || module,
+  module: peftModuleOf(shape, module),
 });
 
 function targetOf({ layer, module, r, scaling }: NamedModule & Pick<TrainTarget, 'r' | 'scaling'>): TrainTarget {

@@ -14,10 +14,9 @@ import { startEngine } from '../../src/engine/start-engine.ts';
 import { safetensorsBytes, safetensorsHeader } from '../../src/formats/write-safetensors.ts';
 import { configShape } from '../../src/models/config-shape.ts';
 import { openModel } from '../../src/models/open.ts';
-import { resolveModel } from '../../src/models/resolve.ts';
 import { tensorSpecs } from '../../src/models/tensor-specs.ts';
 import type { EngineEvent } from '../../src/protocol/messages.ts';
-import { temporaryFolder } from '../helpers/tiny-lowered.ts';
+import { filesAt, temporaryFolder } from '../helpers/tiny-lowered.ts';
 import { tinyModelPath } from '../helpers/tiny-models.ts';
 import { layerModules, randomAdapter } from './adapters/random-adapters.ts';
 
@@ -83,8 +82,7 @@ test('1.5 billion weights from a file beyond 2 GiB serve, from the cache too, wi
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   writeModel(folder);
   assert.ok(statSync(join(folder, 'model.safetensors')).size > 2 ** 31);
-  const hub = { endpoint: 'http://127.0.0.1:1', token: null, cacheDir: join(folder, 'hub'), offline: true };
-  const model = await resolveModel(folder, { cacheDir: temporaryFolder(), hub });
+  const model = await filesAt(folder);
   const { shape } = await openModel(model);
   const { files } = randomAdapter(shape, { seed: 1, modules: layerModules, r: 8 });
   const cacheDir = join(folder, 'cache');

@@ -16,11 +16,14 @@ process.once('exit', () => rmSync(root, { recursive: true, force: true }));
 /** A folder that is gone when the process ends. */
 export const temporaryFolder = () => mkdtempSync(join(root, 'f'));
 
-export async function tinyFiles(name: TinyModel): Promise<ModelFiles> {
+/** Of a model on this machine. */
+export async function filesAt(path: string): Promise<ModelFiles> {
   const cacheDir = temporaryFolder();
   const hub = { endpoint: 'http://127.0.0.1:1', token: null, cacheDir: join(cacheDir, 'hub'), offline: true };
-  return resolveModel(tinyModelPath(name), { cacheDir, hub });
+  return resolveModel(path, { cacheDir, hub });
 }
+
+export const tinyFiles = (name: TinyModel): Promise<ModelFiles> => filesAt(tinyModelPath(name));
 
 export async function tinyModel(name: TinyModel): Promise<BaseModel> {
   return openModel(await tinyFiles(name));

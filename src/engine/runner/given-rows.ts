@@ -29,7 +29,9 @@ export function createGivenRows(model: LoweredModel): GivenRows {
     for (const { past, to, tokens, adapter, given } of parts) {
       const changes = merged ? merged.embedding : (adapter?.adapter.embedding ?? []);
       const virtual = given?.count ?? 0;
-      for (let position = past; position < to; position++) {
+      // Where nothing is changed only virtual tokens are looked at.
+      const end = changes.length > 0 ? to : Math.min(to, virtual);
+      for (let position = past; position < end; position++) {
         const at = first + position - past;
         const token = tokens[position]!;
         if (position < virtual) rows.push({ at, write: (values) => values.set(virtualRow(given!, position)) });
