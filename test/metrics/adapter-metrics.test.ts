@@ -4,22 +4,14 @@ import { limits } from '../../src/core/limits.ts';
 import { activeAdapters } from '../../src/metrics/active-adapters.ts';
 import { boundedNames } from '../../src/metrics/bounded-names.ts';
 import { createMetrics } from '../../src/metrics/metrics.ts';
+import { idleReading } from './idle-reading.ts';
 
 const asked = (...names: string[]) => ({ tenant: 'a', names });
 
 function measured(resident = 0) {
   const metrics = createMetrics({ modelName: 'm', processMetrics: false });
   let nowSeconds = 100;
-  metrics.readEngine(() => ({
-    running: 0,
-    waiting: 0,
-    kvUsage: 0,
-    kvRowTokens: 512,
-    kvRows: 16,
-    restarts: 0,
-    ready: true,
-    devices: [],
-  }));
+  metrics.readEngine(() => ({ ...idleReading, ready: true }));
   metrics.readAdapters(() => ({
     ...{ resident, residentBytes: 0, pagesUsed: 0, pagesTotal: 0, evictions: 0 },
     ...{ adaptersMax: 16, nowSeconds: nowSeconds++ },

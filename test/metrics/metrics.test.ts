@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createMetrics, type Metrics } from '../../src/metrics/metrics.ts';
 import { aliasText, vllmAliases } from '../../src/metrics/vllm-aliases.ts';
+import { idleReading } from './idle-reading.ts';
 
 const line = /^[a-z_]+[a-z0-9_:]*(\{([a-z_]+="(\\.|[^"\\])*",?)+\})? (-?[\d.e+-]+|\+Inf|NaN)$/i;
 
@@ -31,16 +32,7 @@ const plannedParts = {
 };
 
 function readNothing(metrics: Metrics): void {
-  metrics.readEngine(() => ({
-    running: 0,
-    waiting: 0,
-    kvUsage: 0,
-    kvRowTokens: 512,
-    kvRows: 16,
-    restarts: 0,
-    ready: false,
-    devices: [],
-  }));
+  metrics.readEngine(() => idleReading);
   metrics.readAdapters(() => reading);
 }
 

@@ -6,20 +6,16 @@
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import test, { type TestContext } from 'node:test';
+import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { environmentForChildren } from '../../src/config.ts';
 import type { AdapterFiles } from '../../src/core/adapter.ts';
-import { systemClock, systemTimers } from '../../src/core/clock.ts';
 import { kvBlock } from '../../src/core/page-sizes.ts';
 import { prng } from '../../src/core/prng.ts';
-import { engineProcessStarter } from '../../src/protocol/engine-process.ts';
-import { type SupervisedEngine, superviseEngine } from '../../src/protocol/supervisor.ts';
-import { defaultSupervisorLimits } from '../../src/protocol/supervisor-options.ts';
 import { layerModules, randomAdapter } from '../engine/adapters/random-adapters.ts';
 import { testApp } from '../helpers/app.ts';
 import { type TestRegistry, testRegistry, upload } from '../helpers/test-registry.ts';
-import { temporaryFolder, tinyFiles, tinyModel } from '../helpers/tiny-lowered.ts';
+import { tinyFiles, tinyModel } from '../helpers/tiny-lowered.ts';
+import { startTinyEngine } from './tiny-engine.ts';
 
 const [contents, names, prompts, atOnce] = [24, 6, 3, 24];
 const requests = Number(process.env.STORM_REQUESTS ?? 2000);
@@ -39,32 +35,16 @@ const bytesOf = ({ config, weights }: AdapterFiles) => ({
   weights: readFileSync(weights),
 });
 
-function startEngine(t: TestContext): SupervisedEngine {
-  const engine = superviseEngine({
-    startProcess: engineProcessStarter(new URL('../../src/engine/main.ts', import.meta.url), environmentForChildren()),
-    configs: [
-      {
-        ...{ model: files, weightBits: 32, decodeActivations: 'int8', device: 'cpu', ortLibrary: null, threads: 1 },
-        ...{ maxSequences: 6, maxContext: 96, prefillChunk: 16, cacheDir: temporaryFolder() },
-        // Room for a third of the contents in memory, and for fewer pages than the rows could ask for.
-        ...{ adapterBytes: 400_000, adapterPages: 10 },
-        // For two rows at their longest.
-        ...{ kvBytes: 6 * kvBlock * kvTokenBytes, prefixBytes: 2 * kvBlock * kvTokenBytes },
-      },
-    ],
-    limits: { ...defaultSupervisorLimits, waitingRequests: 64, waitingTokens: 100_000 },
-    clock: systemClock,
-    timers: systemTimers,
-    log: { info: () => {}, warn: () => {}, error: () => {} },
-  });
-  t.after(() => engine.close(0));
-  return engine;
-}
-
 type Answer = { status: number; digest: string; text: string; code: string };
 
 test('every answer is that of the weights it names, whatever happens to names meanwhile', async (t) => {
-  const engine = startEngine(t);
+  const engine = startTinyEngine(t, files, {
+    ...{ decodeActivations: 'int8', maxSequences: 6 },
+    // Room for a third of the contents in memory, and for fewer pages than the rows could ask for.
+    ...{ adapterBytes: 400_000, adapterPages: 10 },
+    // For two rows at their longest.
+    ...{ kvBytes: 6 * kvBlock * kvTokenBytes, prefixBytes: 2 * kvBlock * kvTokenBytes },
+  });
   await engine.ready;
   const base = { name: 'tiny', digest: files.digest, shape: () => shape };
   const registry: TestRegistry = await testRegistry(t, { base });

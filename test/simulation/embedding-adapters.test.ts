@@ -4,16 +4,12 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import test from 'node:test';
-import { environmentForChildren } from '../../src/config.ts';
-import { systemClock, systemTimers } from '../../src/core/clock.ts';
-import { engineProcessStarter } from '../../src/protocol/engine-process.ts';
-import { superviseEngine } from '../../src/protocol/supervisor.ts';
-import { defaultSupervisorLimits } from '../../src/protocol/supervisor-options.ts';
 import { testApp } from '../helpers/app.ts';
 import { byteTokenizer } from '../helpers/byte-tokenizer.ts';
 import { testRegistry } from '../helpers/test-registry.ts';
-import { temporaryFolder, tinyFiles, tinyModel } from '../helpers/tiny-lowered.ts';
+import { tinyFiles, tinyModel } from '../helpers/tiny-lowered.ts';
 import { formOf } from '../server/form.ts';
+import { startTinyEngine } from './tiny-engine.ts';
 
 type Case = {
   readonly model: string;
@@ -29,20 +25,8 @@ const cases = fixture.cases.filter(({ model }) => model === 'llama');
 test('uploaded, stored and asked for by name: what PEFT generates', async (t) => {
   const files = await tinyFiles('llama');
   const { shape } = await tinyModel('llama');
-  const engine = superviseEngine({
-    startProcess: engineProcessStarter(new URL('../../src/engine/main.ts', import.meta.url), environmentForChildren()),
-    configs: [
-      {
-        ...{ model: files, weightBits: 32, decodeActivations: 'int16', device: 'cpu', ortLibrary: null, threads: 1 },
-        ...{ maxSequences: 4, maxContext: 96, prefillChunk: 16, cacheDir: temporaryFolder() },
-        ...{ adapterBytes: 2 ** 24, adapterPages: 64 },
-      },
-    ],
-    limits: { ...defaultSupervisorLimits, waitingRequests: 8, waitingTokens: 10_000 },
-    ...{ clock: systemClock, timers: systemTimers },
-    log: { info: () => {}, warn: () => {}, error: () => {} },
-  });
-  t.after(() => engine.close(0));
+  const asked = { decodeActivations: 'int16', maxSequences: 4, adapterBytes: 2 ** 24, adapterPages: 64 } as const;
+  const engine = startTinyEngine(t, files, asked);
   await engine.ready;
   const base = { name: 'tiny', digest: files.digest, shape: () => shape };
   const tokenizer = { ...byteTokenizer(), vocabulary: shape.vocabulary };

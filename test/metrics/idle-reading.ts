@@ -1,0 +1,13 @@
+import type { EngineReading } from '../../src/metrics/metrics.ts';
+
+/** Of an engine that has nothing to do. */
+export const idleReading = {
+  running: 0,
+  waiting: 0,
+  kvUsage: 0,
+  kvRowTokens: 512,
+  kvRows: 16,
+  restarts: 0,
+  ready: false,
+  devices: [],
+} as const satisfies EngineReading;
