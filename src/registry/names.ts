@@ -142,28 +142,31 @@ function failures(parts: NamesParts, tables: NameTables) {
   };
 }
 
-/** Names that are being read: whoever asks for one meanwhile waits for the same reading. */
+/** Names that are being read: whoever asks for one meanwhile waits for the same reading, the newest. */
 function readings(parts: NamesParts, tables: NameTables) {
-  const running = new Map<string, Reading>();
+  const running = new Map<string, Set<Reading>>();
+  const outdate = (some: Iterable<Reading>): void => {
+    for (const one of some) one.isCurrent = false;
+  };
   return {
-    get: (key: string) => running.get(key),
+    get: (key: string) => [...(running.get(key) ?? [])].at(-1),
     begin(key: string, tenant: string, name: string): Reading {
       const named = read(parts, tables, tenant, [name]).then((found) => found.get(name));
       const now: Reading = { named, isCurrent: true, waiting: 0 };
-      running.set(key, now);
+      running.set(key, (running.get(key) ?? new Set()).add(now));
       return now;
     },
     leave(key: string, now: Reading): void {
       now.waiting--;
-      if (now.waiting === 0 && running.get(key) === now) running.delete(key);
+      const some = running.get(key);
+      if (now.waiting === 0 && some?.delete(now) && some.size === 0) running.delete(key);
     },
     forget(key: string): void {
-      const now = running.get(key);
-      if (now !== undefined) now.isCurrent = false;
+      outdate(running.get(key) ?? []);
       running.delete(key);
     },
     forgetAll(): void {
-      for (const now of running.values()) now.isCurrent = false;
+      for (const some of running.values()) outdate(some);
       running.clear();
     },
   };

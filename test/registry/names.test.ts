@@ -10,6 +10,7 @@ import type { RegistryOptions } from '../../src/registry/options.ts';
 import { alone } from '../../src/storage/replicas/changes.ts';
 import { newDatabase } from '../helpers/test-database.ts';
 import { temporaryFolder, testRegistry, upload } from '../helpers/test-registry.ts';
+import { waitFor } from '../helpers/waits.ts';
 
 const few = { ...limits, versionsKept: 2, contentsTrusted: 1 };
 
@@ -20,7 +21,7 @@ const point = (registry: AdapterRegistry, name: string, version: number) =>
 async function watched(t: TestContext, options: Partial<RegistryOptions> = {}) {
   const [folder, database] = [temporaryFolder(t), await newDatabase()];
   t.after(() => database.destroy());
-  const watch = { queries: 0, gate: Promise.resolve(), failure: null as Error | null };
+  const watch = { queries: 0, results: 0, gate: Promise.resolve(), failure: null as Error | null };
   const plugin: KyselyPlugin = {
     transformQuery({ node }) {
       // Those for a tenant; others are of the check in the background.
@@ -30,6 +31,7 @@ async function watched(t: TestContext, options: Partial<RegistryOptions> = {}) {
     },
     // What a query has read is on its way as long as the gate is shut.
     async transformResult({ result }) {
+      watch.results++;
       await watch.gate;
       return result;
     },
@@ -92,6 +94,27 @@ test('what was read before a change and arrives after it is not believed', async
   await new Promise(setImmediate);
   open();
   await Promise.all([early, changed]);
+  assert.equal((await registry.find('default', 'a:prod')).version, 2);
+});
+
+test('nor is the earlier of two readings that began beside each other', async (t) => {
+  // Others wait for this server no longer: a version that it does not know it looks for once more.
+  const changes = { ...alone(), staleMs: 1000 };
+  const { watch, registry } = await watched(t, { changes });
+  for (const seed of [1, 2]) await upload(registry, 'a', seed);
+  await point(registry, 'a', 1);
+  assert.equal((await registry.find('default', 'a:prod')).version, 1);
+  const { promise, resolve: open } = Promise.withResolvers<void>();
+  const arrived = watch.results + 2;
+  watch.gate = promise;
+  const early = registry.find('default', 'a@9');
+  early.catch(() => {});
+  await waitFor('both of its queries have read', () => watch.results >= arrived, { everyMs: 1 });
+  watch.gate = Promise.resolve();
+  await assert.rejects(registry.find('default', 'a@9'), { code: 'adapter_not_found' });
+  await point(registry, 'a', 2);
+  open();
+  await assert.rejects(early, { code: 'adapter_not_found' });
   assert.equal((await registry.find('default', 'a:prod')).version, 2);
 });
 
