@@ -42,12 +42,16 @@ const beginning =
   'begin; set local idle_in_transaction_session_timeout = 5000; set local lock_timeout = 10000; ' +
   'set local statement_timeout = 30000';
 
-/** A connection on which something went wrong on the way is not used again: an old answer may still come on it. */
+/**
+ * A connection on which something went wrong on the way is not used again: an old answer may still come on it. What it
+ * had begun ends with it, so that nobody waits once more for the answer to a rollback.
+ */
 async function connect(pool: Pool) {
   const client = await pool.connect().catch(explain);
   let isLost = false;
   return {
     async query(sql: string, parameters: readonly unknown[]) {
+      if (isLost && sql === 'rollback') return { command: 'ROLLBACK', rowCount: 0, rows: [] };
       try {
         return await client.query(sql === 'begin' ? beginning : sql, [...parameters]);
       } catch (error) {

@@ -23,6 +23,8 @@ export type LockOptions = {
 const retryMs = 1000;
 const [exclusive, shared] = ['pg_try_advisory_lock', 'pg_try_advisory_lock_shared'];
 const connectMsMax = 5000;
+/** For the lock, which is taken or is not: nobody waits for it. */
+const answerMsMax = 10_000;
 /** How soon a connection whose other end is gone without a word is given up, by both sides. */
 const keepAliveMs = 5000;
 
@@ -47,6 +49,7 @@ export async function lockServer(
       connectionString: url,
       application_name: 'lorikeet server',
       connectionTimeoutMillis: connectMsMax,
+      query_timeout: answerMsMax,
       keepAlive: true,
       keepAliveInitialDelayMillis: keepAliveMs,
     });
