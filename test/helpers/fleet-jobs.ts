@@ -1,8 +1,8 @@
 // Training jobs on servers in processes of their own.
 
 import assert from 'node:assert/strict';
-import { setTimeout } from 'node:timers/promises';
 import { ask, json, post } from './fleet.ts';
+import { waitFor } from './waits.ts';
 
 export const rows = '{"prompt":"a","completion":"b"}\n'.repeat(4);
 
@@ -21,13 +21,22 @@ export async function train(url: string, suffix: string, steps: number): Promise
 }
 
 export async function reaches(url: string, id: string, status: string) {
-  for (;;) {
-    const job = await json(`${url}/v1/fine_tuning/jobs/${id}`);
-    if (job.status === status) return job;
+  let job = await json(`${url}/v1/fine_tuning/jobs/${id}`);
+  const isThere = async () => {
+    job = await json(`${url}/v1/fine_tuning/jobs/${id}`);
+    if (job.status === status) return true;
     assert.ok(!['failed', 'cancelled', 'succeeded'].includes(job.status), JSON.stringify(job.error));
-    await setTimeout(50);
-  }
+    return false;
+  };
+  await waitFor(() => `${id} is ${status}; it is ${JSON.stringify(job)}`, isThere, { everyMs: 50 });
+  return job;
 }
+
+export const hasCheckpoint = (url: string, id: string): Promise<void> =>
+  waitFor(
+    `a checkpoint of ${id}`,
+    async () => (await json(`${url}/v1/fine_tuning/jobs/${id}/checkpoints`)).data.length > 0,
+  );
 
 /** What a follower hears, to the end. */
 export async function followSteps(url: string, id: string): Promise<string[]> {

@@ -7,6 +7,7 @@ import type { AdapterFiles } from '../../src/core/adapter.ts';
 import { randomAdapter } from '../engine/adapters/random-adapters.ts';
 import { generate, json, NoAnswer, type Place, post, type Tried, upload } from './fleet.ts';
 import { tinyModel } from './tiny-lowered.ts';
+import { waitFor, within } from './waits.ts';
 
 const { shape } = await tinyModel('llama');
 
@@ -35,11 +36,13 @@ export function clients(places: readonly Place[], references: readonly string[],
     /** Each server has answered so many times from now on. */
     async more(answers: number): Promise<void> {
       const targets = counts.map((count) => count + answers);
-      while (counts.some((count, at) => count < targets[at]!)) await Promise.race([setTimeout(20), all.then(() => {})]);
+      const isSo = () => counts.every((count, at) => count >= targets[at]!);
+      const what = () => `${counts} answers of ${places.length} servers, of ${targets}`;
+      await Promise.race([waitFor(what, isSo), all.then(() => {})]);
     },
     async end(): Promise<void> {
       isOver = true;
-      await all;
+      await within('the last answers', all);
     },
   };
 }
@@ -64,24 +67,29 @@ export function uploads(places: readonly Place[], key: string) {
       const answer = await upload(url, `n${count % 7}`, content(1000 + count), key).catch(noAnswer);
       count++;
       if (isGiven(answer)) acknowledged.set(answer.id, answer.digest);
-      else refusals.add(`${answer.status} ${answer.code}`);
+      else {
+        refusals.add(`${answer.status} ${answer.code}`);
+        // Who is not there refuses at once.
+        await setTimeout(20);
+      }
     }
   };
   const running = run();
   running.catch(() => {});
-  const until = async (is: () => boolean) => {
-    while (!is()) await Promise.race([setTimeout(20), running]);
+  const until = async (wanted: string, isSo: () => boolean) => {
+    const what = () => `${wanted}; ${acknowledged.size} of ${count} are, others ${[...refusals].join() || 'none'}`;
+    await Promise.race([waitFor(what, isSo), running]);
   };
   return {
     ...{ acknowledged, refusals },
     async moreAcknowledged(wanted: number): Promise<void> {
       const target = acknowledged.size + wanted;
-      await until(() => acknowledged.size >= target);
+      await until(`${target} uploads acknowledged`, () => acknowledged.size >= target);
     },
-    refused: () => until(() => refusals.size > 0),
+    refused: () => until('an upload refused', () => refusals.size > 0),
     async end(): Promise<void> {
       isOver = true;
-      await running;
+      await within('the last upload', running);
     },
   };
 }

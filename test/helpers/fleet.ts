@@ -9,6 +9,7 @@ import type { TestContext } from 'node:test';
 import type { AdapterFiles } from '../../src/core/adapter.ts';
 import { launchServer, type ServerProcess } from '../simulation/running-servers.ts';
 import { freePort } from './postgres-server.ts';
+import { waitFor, waitMsMax, within } from './waits.ts';
 
 export type Place = { server: ServerProcess; readonly port: number; readonly url: string; start(): void };
 
@@ -49,7 +50,7 @@ export async function fleet(
       rmSync(folder, { recursive: true, force: true });
     });
   }
-  for (const { server, url } of places) assert.equal(await server.url, url);
+  for (const { server, url } of places) assert.equal(await within(`${url} is ready`, server.url), url);
   return places;
 }
 
@@ -61,7 +62,8 @@ export async function ask(url: string, init: RequestInit = {}, key = adminKey): 
   // moment in which they are used again.
   const headers = { ...init.headers, connection: 'close', authorization: `Bearer ${key}` };
   try {
-    return await fetch(url, { ...init, headers });
+    // The limit is for what it says, too.
+    return await fetch(url, { signal: AbortSignal.timeout(waitMsMax), ...init, headers });
   } catch (error) {
     throw new NoAnswer(`${init.method ?? 'GET'} ${url} got no answer`, { cause: error });
   }
@@ -105,6 +107,10 @@ export function upload(url: string, name: string, { config, weights }: AdapterFi
   form.set('adapter_model.safetensors', new Blob([readFileSync(weights)]), 'adapter_model.safetensors');
   return tried(ask(`${url}/v1/adapters`, { method: 'POST', body: form }, key));
 }
+
+/** Of a server, or of a gateway that has found one. */
+export const untilReady = (url: string): Promise<void> =>
+  waitFor(`${url} is ready`, async () => (await ask(`${url}/readyz`).catch(() => null))?.status === 200);
 
 export const moveAlias = (url: string, name: string, version: number, key?: string): Promise<Tried> =>
   tried(ask(`${url}/v1/adapters/${name}/aliases/prod`, jsonBody('PUT', { targets: [{ version, weight: 1 }] }), key));

@@ -6,8 +6,8 @@ import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
 import pg from 'pg';
+import { waitFor, waitMsMax, within } from './waits.ts';
 
 export type PostgresServer = {
   /** Of one of its databases; the one that is always there by default. */
@@ -61,17 +61,17 @@ export async function startPostgres(): Promise<PostgresServer> {
     server = spawn(program!, args, { stdio: 'ignore', cwd: folder, ...account() });
     const started = server;
     exited = new Promise((resolve) => started.once('exit', resolve));
-    for (;;) {
-      if (await answers(url())) return;
-      if (server.exitCode !== null) throw new Error(`PostgreSQL ended with ${server.exitCode}.`);
-      await setTimeout(50);
-    }
+    const isThere = async () => {
+      if (started.exitCode !== null) throw new Error(`PostgreSQL ended with ${started.exitCode}.`);
+      return await answers(url());
+    };
+    await waitFor('PostgreSQL answers', isThere, { everyMs: 50 });
   };
   const stop = async () => {
     if (server === null) return;
     server = null;
     run([join(bin, 'pg_ctl'), '-D', data, '-m', 'immediate', '-W', 'stop']);
-    await exited;
+    await within('PostgreSQL ends', exited);
   };
   await start();
   return {
@@ -98,7 +98,8 @@ export async function createDatabaseOn(server: string): Promise<string> {
 }
 
 export async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({ connectionString: url });
+  // While it is away another program may have its port, and say nothing.
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 10_000, query_timeout: waitMsMax });
   client.on('error', () => {});
   await client.connect();
   try {

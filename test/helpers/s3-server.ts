@@ -4,8 +4,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
 import { freePort } from './postgres-server.ts';
+import { waitFor, within } from './waits.ts';
 
 export type S3Server = {
   readonly url: string;
@@ -41,18 +41,18 @@ export async function startS3(program: string): Promise<S3Server> {
     });
     server = started;
     ended = new Promise((resolve) => started.once('exit', resolve));
-    while (
-      !(await fetch(endpoint)
-        .then(() => true)
-        .catch(() => false))
-    ) {
+    const isThere = async () => {
       if (started.exitCode !== null) throw new Error(`versitygw ended with ${started.exitCode}.`);
-      await setTimeout(50);
-    }
+      return await fetch(endpoint, { signal: AbortSignal.timeout(10_000) }).then(
+        () => true,
+        () => false,
+      );
+    };
+    await waitFor('versitygw answers', isThere, { everyMs: 50 });
   };
   const stop = async () => {
     server.kill('SIGKILL');
-    await ended;
+    await within('versitygw ends', ended);
   };
   await start();
   return {

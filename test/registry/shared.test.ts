@@ -6,9 +6,11 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { weightsName } from '../../src/storage/blob-folder.ts';
 import { type MemoryStore, memoryStore } from '../helpers/memory-store.ts';
+import { sized, sizedTimeoutMs } from '../helpers/sizes.ts';
 import { newDatabase } from '../helpers/test-database.ts';
 import { type TestRegistry, temporaryFolder, testRegistry, upload } from '../helpers/test-registry.ts';
 import { tinyAdapter } from '../helpers/tiny-adapters.ts';
+import { waitFor } from '../helpers/waits.ts';
 
 const manyBytes = 2 ** 40;
 
@@ -45,10 +47,10 @@ test('what one server was given another one serves', async (t) => {
   assert.equal(store.gets, 2, 'asked for once, however many wait');
 });
 
-test('the cache holds what it may, and never lets go of what is used', async (t) => {
+test('the cache holds what it may, and never lets go of what is used', { timeout: sizedTimeoutMs }, async (t) => {
   const { store, start } = await servers(t);
   const first = await start();
-  const count = 12;
+  const count = sized(12, 300);
   for (let seed = 0; seed < count; seed++) await upload(first, `a${seed}`, seed);
   const { bytes } = await first.find('default', 'a0');
   const second = await start(temporaryFolder(t), 3 * bytes);
@@ -67,7 +69,7 @@ test('the cache holds what it may, and never lets go of what is used', async (t)
   await bytesOf(second, 'a2');
   held.release();
   for (const seed of [3, 4, 5, 6]) await bytesOf(second, `a${seed}`);
-  while (blobs(second).length > 3) await new Promise((resolve) => setTimeout(resolve, 5));
+  await waitFor('the cache is within its budget', () => blobs(second).length <= 3, { everyMs: 5 });
   assert.equal(store.objects.size, 2 * count);
   assert.deepEqual(second.log, []);
 });

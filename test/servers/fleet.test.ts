@@ -4,12 +4,15 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
-import { ask, fleet, generate, json, type Place } from '../helpers/fleet.ts';
-import { assertEachStepOnce, followSteps, reaches, rows, train } from '../helpers/fleet-jobs.ts';
+import { adminKey, ask, fleet, generate, type Place, untilReady, upload } from '../helpers/fleet.ts';
+import { assertEachStepOnce, followSteps, hasCheckpoint, reaches, rows, train } from '../helpers/fleet-jobs.ts';
+import { assertAllThere, content } from '../helpers/fleet-load.ts';
 import { haproxy } from '../helpers/gateways.ts';
 import { createDatabaseOn, freePort } from '../helpers/postgres-server.ts';
+import { sized, sizedTimeoutMs } from '../helpers/sizes.ts';
 import { postgresForTests, withoutPostgres } from '../helpers/test-database.ts';
 import { newBucketUrl, withoutS3 } from '../helpers/test-store.ts';
+import { waitFor, within } from '../helpers/waits.ts';
 
 const skip = withoutPostgres || withoutS3 || haproxy.missing;
 /** Minutes on a loaded machine. */
@@ -20,11 +23,26 @@ async function newFleet(t: TestContext, count: number): Promise<Place[]> {
   return await fleet(t, Array(count).fill(env));
 }
 
-test('what one server has the other has, also when the first one is killed', { skip }, async (t) => {
-  const [a, b] = (await newFleet(t, 2)) as [Place, Place];
+test('what one server has the other has, also when the first one is killed', {
+  ...{ skip, timeout: sizedTimeoutMs },
+}, async (t) => {
+  const places = (await newFleet(t, 2)) as [Place, Place];
+  const [a, b] = places;
   const job = await reaches(b.url, await train(a.url, 'x', 2), 'succeeded');
   const before = await generate(a.url, job.fine_tuned_model);
   assert.deepEqual(await generate(b.url, 'x'), before);
+  // Names that the one who is asked first has never heard of.
+  const [uploaded, count] = [new Map<string, string>(), sized(4, 1000)];
+  for (let i = 0; i < count; i++) {
+    const [by, other] = [places[i % 2]!, places[1 - (i % 2)]!];
+    const { id, digest } = await upload(by.url, `new${i}`, content(i));
+    const there = await generate(other.url, `new${i}`);
+    const { name, version, digest: itsDigest } = there.adapter;
+    assert.deepEqual([`${name}@${version}`, itsDigest], [id, digest]);
+    assert.deepEqual(await generate(by.url, `new${i}`), there);
+    uploaded.set(id, digest);
+  }
+  await assertAllThere(places, uploaded, adminKey);
   await a.server.kill();
   assert.deepEqual(await generate(b.url, job.fine_tuned_model), before);
   assert.equal(await (await ask(`${b.url}/v1/files/${job.training_file}/content`)).text(), rows);
@@ -41,7 +59,7 @@ test('a server is killed under load while it trains: answers and the job arrive'
   const { fine_tuned_model: calm } = await reaches(a, await train(b, 'calm', 2), 'succeeded');
   const before = await generate(a, calm);
   assert.deepEqual(await generate(b, calm), before);
-  while ((await ask(`${gateway}/readyz`).catch(() => null))?.status !== 200) await setTimeout(20);
+  await untilReady(gateway);
   let isOver = false;
   let answered = 0;
   const client = async (reference: string) => {
@@ -52,12 +70,19 @@ test('a server is killed under load while it trains: answers and the job arrive'
   };
   const clients = Promise.all([client(calm), client('calm')]);
   const more = async (answers: number) => {
-    for (const target = answered + answers; answered < target; ) await Promise.race([setTimeout(10), clients]);
+    const target = answered + answers;
+    await Promise.race([
+      waitFor(
+        () => `${target} answers; ${answered}`,
+        () => answered >= target,
+      ),
+      clients,
+    ]);
   };
 
   const steps = 60;
   const id = await train(a, 'stormy', steps);
-  while ((await json(`${b}/v1/fine_tuning/jobs/${id}/checkpoints`)).data.length === 0) await setTimeout(20);
+  await hasCheckpoint(b, id);
   const at = places.findIndex(({ server }) => server.pidOf('trainer') !== null);
   assert.notEqual(at, -1);
   const [hit, other] = [places[at]!, places[1 - at]!];
@@ -72,6 +97,6 @@ test('a server is killed under load while it trains: answers and the job arrive'
   assert.ok(resumed >= 10 && resumed < steps, `from step ${resumed}`);
   await assertEachStepOnce(other.url, id, steps);
   isOver = true;
-  await clients;
+  await within('the last answers', clients);
   t.diagnostic(`${answered} answers`);
 });

@@ -5,8 +5,8 @@ import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
-import { setTimeout } from 'node:timers/promises';
 import { envoy, type Gateway, haproxy } from '../helpers/gateways.ts';
+import { waitFor } from '../helpers/waits.ts';
 
 /** What a server looks like from outside. */
 async function upstream(t: TestContext, name: string) {
@@ -43,7 +43,7 @@ async function play(t: TestContext, gateway: Gateway): Promise<void> {
     return answer === null ? 'nobody' : answer.ok ? await answer.text() : String(answer.status);
   };
   // Until it listens, and has looked at all servers once.
-  for (let i = 0; i < 5; i++) while ((await ask({ model: 'x' })).length > 1) await setTimeout(100);
+  for (let i = 0; i < 5; i++) await waitFor('it answers', async () => (await ask({ model: 'x' })).length === 1);
   const names = Array.from({ length: 60 }, (_, i) => `adapter-${i}`);
   const home = (name: string) => ask({ model: name });
   const homes = async (bodyOf = (name: string): object => ({ model: name }), headers?: (name: string) => object) => {
@@ -70,18 +70,18 @@ async function play(t: TestContext, gateway: Gateway): Promise<void> {
   );
   // A server that goes takes only its own adapters along, and has them again afterwards.
   b.state.isReady = false;
-  while ([...(await homes()).values()].includes('b')) await setTimeout(50);
+  await waitFor('nothing goes to who is not ready', async () => ![...(await homes()).values()].includes('b'));
   const others = new Map([...first].filter(([, at]) => at !== 'b'));
   assertSame(await homes(), others, gateway.othersStay);
   const [gone] = [...first].find(([, at]) => at === 'b')!;
   b.state.isReady = true;
-  while ((await home(gone)) !== 'b') await setTimeout(50);
+  await waitFor('it is home again', async () => (await home(gone)) === 'b');
   assertSame(await homes(), first);
   // One that refuses is asked nothing that another one answers.
   b.state.status = 503;
   assert.notEqual(await home(gone), '503');
   for (const { state } of servers) state.isReady = false;
-  while ((await home('x')) !== '503') await setTimeout(50);
+  await waitFor('503 where nobody is ready', async () => (await home('x')) === '503');
 }
 
 /** The parts of an upload, and what makes an adapter of it, reach one server; uploads are spread over all. */

@@ -4,8 +4,8 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { setTimeout } from 'node:timers/promises';
 import { openDatabase } from '../../src/storage/database.ts';
+import { jobTable } from '../../src/storage/job-table.ts';
 import { below } from '../../src/storage/object-store.ts';
 import { type FakeTrainerOptions, fakeTrainer } from '../helpers/fake-trainer.ts';
 import { memoryStore } from '../helpers/memory-store.ts';
@@ -13,6 +13,7 @@ import { createDatabaseOn } from '../helpers/postgres-server.ts';
 import { postgresForTests, withoutPostgres } from '../helpers/test-database.ts';
 import { testJobs } from '../helpers/test-jobs.ts';
 import { replicaRegistry } from '../helpers/test-replicas.ts';
+import { waitFor } from '../helpers/waits.ts';
 
 const needed = { skip: withoutPostgres };
 
@@ -43,11 +44,14 @@ test('a job is taken over at its last checkpoint, and who had it before writes n
   const opened = await servers(t, ['a', 'b'], { stepMs: null });
   const [a, b] = opened.servers as [Server, Server];
   const { id } = await a.create({ choices: { maxSteps: 6, checkpointSteps: 2, seed: 1 } });
-  while (a.trainer.alive + b.trainer.alive === 0) await setTimeout(2);
+  await waitFor('one server has the job', () => a.trainer.alive + b.trainer.alive > 0);
   const [first, second] = a.trainer.alive > 0 ? [a, b] : [b, a];
   for (let step = 0; step < 3; step++) first.trainer.step();
   const checkpoints = () => second.jobs.checkpoints('default', id, { after: null, limit: 9 });
-  while ((await checkpoints()).length === 0 || (await stepsOf(second, id)).length < 3) await setTimeout(5);
+  await waitFor(
+    'three steps and a checkpoint',
+    async () => (await checkpoints()).length > 0 && (await stepsOf(second, id)).length >= 3,
+  );
   const stop = new AbortController();
   const followed: number[] = [];
   const following = (async () => {
@@ -58,7 +62,7 @@ test('a job is taken over at its last checkpoint, and who had it before writes n
 
   // To others it is dead. It does not know: its trainer goes on.
   await first.replica.close();
-  while (second.trainer.alive === 0) await setTimeout(5);
+  await waitFor('the other server has the job', () => second.trainer.alive > 0);
   for (let step = 0; step < 2; step++) first.trainer.step();
   for (let step = 0; step < 4; step++) second.trainer.step();
   first.trainer.step();
@@ -66,7 +70,7 @@ test('a job is taken over at its last checkpoint, and who had it before writes n
   const job = await second.reaches(id, 'succeeded');
   first.trainer.step();
   // Whatever it has to say it has said by then.
-  while (first.trainer.alive > 0) await setTimeout(5);
+  await waitFor('its trainer ends', () => first.trainer.alive === 0);
   await following;
 
   assert.deepEqual(await stepsOf(second, id), [1, 2, 3, 4, 5, 6]);
@@ -76,7 +80,11 @@ test('a job is taken over at its last checkpoint, and who had it before writes n
   const versions = await second.registry.versions('default', job.adapter!.replace(/@\d+$/, ''));
   assert.equal(versions.length, 1);
   // What it had come to on the way goes after its last word.
-  while ([...opened.store.objects.keys()].some((key) => key.includes('/work/'))) await setTimeout(5);
+  const kept = () => [...opened.store.objects.keys()].filter((key) => key.includes('/work/'));
+  await waitFor(
+    () => `checkpoints are gone: ${kept()}`,
+    () => kept().length === 0,
+  );
 });
 
 test('each job runs on one server, tenants in turn; one that is cancelled elsewhere stops', needed, async (t) => {
@@ -96,9 +104,31 @@ test('each job runs on one server, tenants in turn; one that is cancelled elsewh
   );
   for (const { trainer } of all) trainer.options.stepMs = null;
   const { id } = await all[0]!.create();
-  while (all.every(({ trainer }) => trainer.alive === 0)) await setTimeout(2);
+  await waitFor('one server has the job', () => all.some(({ trainer }) => trainer.alive > 0));
   const runs = all.findIndex(({ trainer }) => trainer.alive > 0);
   await all[(runs + 1) % 3]!.jobs.cancel('default', id);
-  while (all[runs]!.trainer.alive > 0) await setTimeout(2);
+  await waitFor('its trainer ends', () => all[runs]!.trainer.alive === 0);
   assert.equal((await all[runs]!.jobs.find('default', id)).state, 'cancelled');
+});
+
+test("tenants' turns hold over all servers: who has had none comes before the next of who has", needed, async (t) => {
+  const { servers: all } = await servers(t, ['x', 'y'], { stepMs: null });
+  const make = (tenant: string, seed: number) =>
+    all[seed % 2]!.create({ tenant, choices: { maxSteps: 1, checkpointSteps: 1, seed } });
+  const many = [];
+  for (let seed = 0; seed < 5; seed++) many.push(await make('a', seed));
+  await waitFor('each server has a job', () => all.every(({ trainer }) => trainer.jobs.length === 1));
+  const few = [await make('b', 5), await make('c', 6)];
+  for (const { trainer } of all) {
+    trainer.options.stepMs = 1;
+    for (let step = 0; step < 2; step++) trainer.step();
+  }
+  const rows = jobTable(all[0]!.registry.database);
+  const startedAt = async ({ id }: { readonly id: string }) => {
+    await all[0]!.reaches(id, 'succeeded');
+    return (await rows.get(id))!.started_at!;
+  };
+  const [late, early] = [await Promise.all(many.map(startedAt)), await Promise.all(few.map(startedAt))];
+  const later = late.toSorted((a, b) => a - b).slice(2);
+  assert.ok(Math.max(...early) <= Math.min(...later), `${early} before ${later}`);
 });

@@ -2,7 +2,6 @@
 
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { setTimeout } from 'node:timers/promises';
 import { systemClock, systemTimers } from '../../src/core/clock.ts';
 import { LorikeetError } from '../../src/core/errors.ts';
 import { limits } from '../../src/core/limits.ts';
@@ -17,6 +16,7 @@ import { createDatabaseOn } from '../helpers/postgres-server.ts';
 import { postgresForTests, withoutPostgres } from '../helpers/test-database.ts';
 import { upload } from '../helpers/test-registry.ts';
 import { replicaRegistry } from '../helpers/test-replicas.ts';
+import { waitFor } from '../helpers/waits.ts';
 
 async function serverOn(
   t: TestContext,
@@ -41,10 +41,13 @@ async function serverOn(
   return {
     ...{ registry, engine, merges, state },
     async is(...states: string[]): Promise<void> {
-      while (state().join() !== states.join()) await setTimeout(5);
+      await waitFor(
+        () => `merges ${states}; ${state()}`,
+        () => state().join() === states.join(),
+      );
     },
     async asked(times: number): Promise<string> {
-      while (engine.mergesAsked.length < times) await setTimeout(5);
+      await waitFor(`the engine is asked for merge ${times}`, () => engine.mergesAsked.length >= times);
       return engine.mergesAsked.at(-1)!;
     },
   };
@@ -106,7 +109,7 @@ test('servers that are asked for merges at once make no more of them than the qu
     const refusals = settled.flatMap((one) => (one.status === 'rejected' ? [one.reason.code] : []));
     assert.deepEqual(refusals, ['insufficient_quota', 'insufficient_quota'], `round ${round}`);
     // A refusal leaves nothing behind, and the rest is everywhere.
-    for (const { merges } of servers) while (merges.list('default').length !== 2) await setTimeout(5);
+    for (const { merges } of servers) await waitFor('two merges', () => merges.list('default').length === 2);
     for (const { key } of servers[0]!.merges.list('default')) await servers[1]!.merges.unmerge('default', key, 'admin');
     for (const server of servers) await server.is();
   }

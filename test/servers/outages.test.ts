@@ -4,14 +4,14 @@
 
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { setTimeout } from 'node:timers/promises';
 import { cutLink, throughPort } from '../helpers/cut-link.ts';
-import { ask, fleet, generate, jsonBody, moveAlias, type Place, tried, upload } from '../helpers/fleet.ts';
+import { ask, fleet, generate, jsonBody, moveAlias, type Place, type Tried, tried, upload } from '../helpers/fleet.ts';
 import { assertAllThere, clients, content, isGiven, newKey, uploads } from '../helpers/fleet-load.ts';
 import { startPostgres } from '../helpers/postgres-server.ts';
 import { startS3, versitygw } from '../helpers/s3-server.ts';
 import { withoutPostgres } from '../helpers/test-database.ts';
 import { withoutS3 } from '../helpers/test-store.ts';
+import { waitFor } from '../helpers/waits.ts';
 
 const needed = { skip: withoutPostgres || withoutS3 };
 
@@ -29,6 +29,18 @@ const stays = async ({ url }: Place) => {
   const answer = await ask(`${url}/readyz`);
   assert.equal(answer.status, 200, await answer.text());
 };
+
+const isStale = async ({ url }: Place) => (await ask(`${url}/readyz`)).headers.get('x-lorikeet-stale-seconds') !== null;
+
+/** To the first version; asked again while the server is not well yet. */
+async function isMoved({ url }: Place, key: string): Promise<void> {
+  let last: Tried | null = null;
+  const isSo = async () => {
+    last = await moveAlias(url, 'warm', 1, key);
+    return isGiven(last);
+  };
+  await waitFor(() => `an alias is moved; last ${JSON.stringify(last)}`, isSo, { everyMs: 100 });
+}
 
 /** Minutes on a loaded machine. */
 const byHand = process.env.LORIKEET_TEST_FLEET === 'on' ? false : 'by hand: LORIKEET_TEST_FLEET=on';
@@ -51,7 +63,7 @@ test('PostgreSQL stops and starts in the middle of uploads and answers', { skip:
     const refused = await moveAlias(b.url, 'warm', 1, key);
     assert.deepEqual([refused.status, refused.code], [503, 'storage_unavailable']);
     // The others' lease on what it knows is over by then, and it says so.
-    while ((await ask(`${a.url}/readyz`)).headers.get('x-lorikeet-stale-seconds') === null) await setTimeout(50);
+    await waitFor('a server says that it is stale', () => isStale(a));
     await answers.more(5);
     await postgres.start();
     await writing.moreAcknowledged(4);
@@ -61,7 +73,7 @@ test('PostgreSQL stops and starts in the middle of uploads and answers', { skip:
     );
   }
   await writing.end();
-  while (!isGiven(await moveAlias(b.url, 'warm', 1, key))) await setTimeout(100);
+  await isMoved(b, key);
   assert.equal((await generate(a.url, 'warm:prod', key)).adapter.version, 1);
   await answers.end();
   await assertAllThere(places, writing.acknowledged, key);
@@ -91,9 +103,9 @@ test('a server from whose database no byte comes goes on to answer, and is right
   await answers.end();
   link.cut = false;
   // What was asked for on dead connections is given up in time, and asked for again.
-  while ((await ask(`${b.url}/readyz`)).headers.get('x-lorikeet-stale-seconds') !== null) await setTimeout(100);
+  await waitFor('a server is as new as the others', async () => !(await isStale(b)));
   assert.equal((await generate(b.url, 'warm:prod', key)).text, two.text);
-  while (!isGiven(await moveAlias(b.url, 'warm', 1, key))) await setTimeout(100);
+  await isMoved(b, key);
   assert.equal((await generate(a.url, 'warm:prod', key)).text, one.text);
 });
 

@@ -15,6 +15,7 @@ import { migrations } from '../../src/storage/migrations/index.ts';
 import { lockServer } from '../../src/storage/postgres/server-lock.ts';
 import { createDatabaseOn, startPostgres, withClient } from '../helpers/postgres-server.ts';
 import { postgresForTests, withoutPostgres } from '../helpers/test-database.ts';
+import { waitFor } from '../helpers/waits.ts';
 
 const needed = { skip: withoutPostgres };
 const newUrl = () => createDatabaseOn(postgresForTests!);
@@ -140,11 +141,11 @@ test('one server at a time; who lost the database unseen takes it again, or is t
   const breakOff = async () => {
     await server.stop();
     await server.start();
-    while (again.length === 0) await setTimeout(5);
+    await waitFor('it wants to try again', () => again.length > 0);
   };
   await breakOff();
   again.pop()!();
-  while (!(await isTaken())) await setTimeout(5);
+  await waitFor('the lock is taken', isTaken);
   await breakOff();
   const third = await take();
   again.pop()!();

@@ -3,7 +3,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
-import { setTimeout } from 'node:timers/promises';
 import { systemClock, systemTimers } from '../../src/core/clock.ts';
 import { LorikeetError } from '../../src/core/errors.ts';
 import { openDatabase, openPostgres } from '../../src/storage/database.ts';
@@ -15,6 +14,7 @@ import { postgresForTests, withoutPostgres } from '../helpers/test-database.ts';
 import { testJobs } from '../helpers/test-jobs.ts';
 import { upload } from '../helpers/test-registry.ts';
 import { replicaRegistry, testReplica } from '../helpers/test-replicas.ts';
+import { waitFor } from '../helpers/waits.ts';
 
 const needed = { skip: withoutPostgres };
 const names = ['a', 'b', 'c'];
@@ -68,9 +68,7 @@ test(
       const [state] = service.rates.states(caller);
       assert.ok(state!.remaining <= most / 10 + most * minutes, JSON.stringify(state));
       await assert.rejects(
-        (async () => {
-          for (;;) await service.rates.request(caller);
-        })(),
+        waitFor('a refusal', () => service.rates.request(caller).then(() => false), { everyMs: 0 }),
         (error: LorikeetError) => error.code === 'rate_limit_exceeded' && error.retryAfterSeconds! >= 1,
       );
     }
@@ -83,10 +81,7 @@ test('tokens a minute: what an answer takes at one server is missing at the othe
   const end = await a.rates.begin(caller, { tokens: 100, sequences: 1 });
   a.rates.takerOf(caller)(2000);
   end();
-  for (;;) {
-    if (!(await isIn(b.rates.request(caller)))) break;
-    await setTimeout(20);
-  }
+  await waitFor('a refusal', async () => !(await isIn(b.rates.request(caller))));
   await assert.rejects(b.rates.begin(caller, { tokens: 1, sequences: 1 }), { code: 'rate_limit_exceeded' });
 });
 
@@ -104,15 +99,13 @@ test('sequences at once are counted over all servers, and a dead one leaves its 
   assert.equal(refused, 12 - ends.length);
   for (const end of ends) end();
   // Whoever has none gives his part back; one server may then have all of them.
-  for (;;) if (await isIn(services[1]!.rates.begin(caller, { tokens: 1, sequences: 6 }))) break;
+  const all = { tokens: 1, sequences: 6 };
+  await waitFor('all places', () => isIn(services[1]!.rates.begin(caller, all)), { everyMs: 0 });
   assert.equal(await isIn(services[0]!.rates.begin(caller, { tokens: 1, sequences: 1 })), false);
   // It ends without a word.
   await services[1]!.close();
   const fourth = await serviceOn(t, 'd', url, { concurrent_sequences: 6 });
-  for (;;) {
-    if (await isIn(fourth.rates.begin(caller, { tokens: 1, sequences: 6 }))) break;
-    await setTimeout(100);
-  }
+  await waitFor('places of the dead', () => isIn(fourth.rates.begin(caller, all)), { everyMs: 100 });
 });
 
 test(

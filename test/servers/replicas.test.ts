@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
-import { setTimeout } from 'node:timers/promises';
 import { systemClock, systemTimers } from '../../src/core/clock.ts';
+import { prng } from '../../src/core/prng.ts';
 import { openDatabase } from '../../src/storage/database.ts';
 import { keyTable } from '../../src/storage/key-table.ts';
 import { besideReplicas } from '../../src/storage/replicas/open-replica.ts';
@@ -13,12 +13,15 @@ import { openTenancy } from '../../src/tenants/tenancy.ts';
 import { cutLink, throughPort } from '../helpers/cut-link.ts';
 import { memoryStore } from '../helpers/memory-store.ts';
 import { createDatabaseOn } from '../helpers/postgres-server.ts';
+import { sized, sizedTimeoutMs } from '../helpers/sizes.ts';
 import { postgresForTests, withoutPostgres } from '../helpers/test-database.ts';
 import { upload } from '../helpers/test-registry.ts';
 import { type ReplicaRegistry, replicaRegistry, testReplica } from '../helpers/test-replicas.ts';
 import { tinyAdapter } from '../helpers/tiny-adapters.ts';
+import { waitFor } from '../helpers/waits.ts';
 
 const needed = { skip: withoutPostgres };
+const long = { ...needed, timeout: sizedTimeoutMs };
 const names = ['a', 'b', 'c'];
 
 async function newUrl(): Promise<string> {
@@ -39,13 +42,13 @@ async function meant(registry: ReplicaRegistry, reference: string): Promise<numb
   return lease.adapter.version;
 }
 
-test('an alias that was moved is moved on every server', needed, async (t) => {
+test('an alias that was moved is moved on every server', long, async (t) => {
   const servers = await three(t);
   for (const seed of [1, 2]) await upload(servers[0]!, 'x', seed);
-  const moves = 60;
+  const [moves, random] = [sized(60, 1000), prng(1)];
   for (let i = 0; i < moves; i++) {
     const version = 1 + (i % 2);
-    const by = servers[i % 3]!;
+    const by = servers[Math.floor(random() * 3)]!;
     await by.setAlias('default', { name: 'x', alias: 'prod', targets: [{ version, weight: 1 }], expected: null });
     const found = await Promise.all(servers.map((server) => meant(server, 'x:prod')));
     assert.deepEqual(found, [version, version, version], `move ${i}`);
@@ -78,13 +81,16 @@ test('clocks that are hours apart change nothing of who is waited for', needed, 
   for (const server of servers) await assert.rejects(meant(server, 'x@1'), { code: 'adapter_not_found' });
 });
 
-test('what was uploaded to one server answers on every other, under its name too', needed, async (t) => {
+test('what was uploaded to one server answers on every other, under its name too', long, async (t) => {
   const servers = await three(t);
-  for (let i = 0; i < 30; i++) {
+  const count = sized(30, 1500);
+  for (let i = 0; i < count; i++) {
     const by = servers[i % 3]!;
-    const { adapter } = await upload(by, `n${i % 5}`, i);
+    // Two of three names nobody has heard of before.
+    const name = i % 3 === 2 ? `n${i % 5}` : `new${i}`;
+    const { adapter } = await upload(by, name, i);
     for (const server of servers) {
-      for (const reference of [`n${i % 5}`, `n${i % 5}@${adapter.version}`]) {
+      for (const reference of [name, `${name}@${adapter.version}`]) {
         const lease = await server.lease('default', reference);
         assert.deepEqual(readFileSync(lease.files.weights), Buffer.from(tinyAdapter(i).weights));
         lease.release();
@@ -101,7 +107,7 @@ test('a deletion waits for who uses the version on another server, and nobody ne
   const deleted = a.delete('default', 'x', null).then(() => {
     isOver = true;
   });
-  while (!held.deleting.aborted) await setTimeout(2);
+  await waitFor('its holder is told', () => held.deleting.aborted, { everyMs: 2 });
   for (const server of [a, b, c]) await assert.rejects(server.lease('default', 'x@1'), { code: 'adapter_deleting' });
   assert.equal(isOver, false);
   assert.deepEqual(readFileSync(held.files.weights), Buffer.from(tinyAdapter(1).weights));
@@ -139,7 +145,7 @@ test('a server that died in the middle of a deletion is not waited for, and anot
   const held = await a.lease('default', 'x');
   const cut = a.delete('default', 'x', null);
   cut.catch(() => {});
-  while (!held.deleting.aborted) await setTimeout(2);
+  await waitFor('its holder is told', () => held.deleting.aborted, { everyMs: 2 });
   // It is gone with all that it held.
   await a.close();
   await a.replica.close();
@@ -212,7 +218,7 @@ for (const staleMsMax of [0, 60_000]) {
       assert.ok(b.replica.staleMs > 0);
       assert.equal(await meant(b, 'x@1'), 1);
       link.cut = false;
-      while (b.replica.staleMs > 0) await setTimeout(5);
+      await waitFor('its lease runs again', () => b.replica.staleMs === 0, { everyMs: 5 });
       assert.equal(await meant(b, 'x:prod'), 2);
     },
   );
@@ -223,7 +229,7 @@ test('who is there is listed, with what each has not seen', needed, async (t) =>
   const [a, b] = [await testReplica(t, 'a', url), await testReplica(t, 'b', url)];
   b.describe(() => ({ version: '1' }));
   b.hint();
-  for (;;) {
+  const isTold = async () => {
     const listed = await a.list();
     assert.deepEqual(
       listed.map(({ id, isSelf }) => [id, isSelf]),
@@ -232,9 +238,9 @@ test('who is there is listed, with what each has not seen', needed, async (t) =>
         ['b', false],
       ],
     );
-    if (listed[1]!.status.version === '1') break;
-    await setTimeout(5);
-  }
+    return listed[1]!.status.version === '1';
+  };
+  await waitFor('what it says of itself', isTold, { everyMs: 5 });
   assert.deepEqual([...(await a.living())].sort(), ['a', 'b']);
   await b.close();
   assert.deepEqual(

@@ -10,9 +10,9 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { setTimeout } from 'node:timers/promises';
 import { haproxy, startHaproxy } from '../helpers/gateways.ts';
 import { freePort } from '../helpers/postgres-server.ts';
+import { waitFor } from '../helpers/waits.ts';
 
 const openssl = spawnSync('openssl', ['version']).status === 0;
 const missing = haproxy.missing || (openssl ? false : 'needs openssl');
@@ -87,7 +87,7 @@ test('TLS and single sign-on by HAProxy', { skip: missing }, async (t) => {
   const ask = (authorization: string, headers: Record<string, string> = {}) =>
     get(port, certificate, { authorization: `Bearer ${authorization}`, ...headers });
   // Until it listens, and has looked at the server once.
-  while ((await ask('own').catch(() => null))?.status !== 200) await setTimeout(100);
+  await waitFor('it answers', async () => (await ask('own').catch(() => null))?.status === 200);
 
   const now = Math.floor(Date.now() / 1000);
   const claims = { iss: 'https://id.example', aud: 'lorikeet', exp: now + 3600, tenant: 'acme' };

@@ -6,7 +6,6 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { type TestContext, test } from 'node:test';
-import { setTimeout } from 'node:timers/promises';
 import {
   ask,
   fleet,
@@ -19,11 +18,12 @@ import {
   tried,
   upload,
 } from '../helpers/fleet.ts';
-import { assertEachStepOnce, reaches, train } from '../helpers/fleet-jobs.ts';
+import { assertEachStepOnce, hasCheckpoint, reaches, train } from '../helpers/fleet-jobs.ts';
 import { assertAllThere, clients, content, isGiven, newKey } from '../helpers/fleet-load.ts';
 import { createDatabaseOn } from '../helpers/postgres-server.ts';
 import { postgresForTests, withoutPostgres } from '../helpers/test-database.ts';
 import { newBucketUrl, withoutS3 } from '../helpers/test-store.ts';
+import { waitFor } from '../helpers/waits.ts';
 import { signal } from '../simulation/running-servers.ts';
 
 const skip = withoutPostgres || withoutS3;
@@ -77,20 +77,20 @@ const steps = 40;
 async function training(places: readonly Place[]): Promise<{ id: string; at: number }> {
   const { url } = places[0]!;
   const id = await train(url, 'trained', steps);
-  while ((await json(`${url}/v1/fine_tuning/jobs/${id}/checkpoints`)).data.length === 0) await setTimeout(20);
+  await hasCheckpoint(url, id);
   const at = places.findIndex(({ server }) => server.pidOf('trainer') !== null);
   assert.notEqual(at, -1);
   return { id, at };
 }
 
 async function leaseIsOver({ url }: Place): Promise<void> {
-  for (;;) {
+  const isOver = async () => {
     const { data } = await json(`${url}/v1/admin/replicas`);
     // biome-ignore lint/suspicious/noExplicitAny: rows of a list
     const found = data.find((replica: any) => !replica.is_this);
-    if (found === undefined || found.lease_seconds < -2 * leaseSeconds) return;
-    await setTimeout(50);
-  }
+    return found === undefined || found.lease_seconds < -2 * leaseSeconds;
+  };
+  await waitFor('three leases are over', isOver, { everyMs: 50 });
 }
 
 async function standsStill(t: TestContext, { trains }: { readonly trains: boolean }): Promise<void> {
@@ -144,7 +144,7 @@ async function standsStill(t: TestContext, { trains }: { readonly trains: boolea
   // Whatever became of the deletion: said again it is done, and then nobody has it.
   await deleted.catch(() => {});
   await ask(`${other.url}/v1/adapters/going`, { method: 'DELETE' }, key).then((answer) => answer.text());
-  for (const place of places) while (!(await isGone(place, 'going@1', key))) await setTimeout(50);
+  for (const place of places) await waitFor(`going@1 is gone from ${place.url}`, () => isGone(place, 'going@1', key));
 
   await assertAllThere(places, acknowledged, key);
   if (job === null) return;

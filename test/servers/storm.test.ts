@@ -1,17 +1,30 @@
 // Servers that are killed one after another while they are asked through the gateway: every whole answer arrives, no
 // answer is another's, what was acknowledged stays, and an alias means what its last acknowledged move says. Here each
-// is killed once; LORIKEET_TEST_STORM=<seconds> goes on for so long, with a kill every five seconds.
+// is killed once, when the one before it is back. LORIKEET_TEST_STORM=<seconds> goes on for so long, with a kill every
+// five seconds of any of those that are there, as long as one is left.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { prng } from '../../src/core/prng.ts';
-import { ask, fleet, generate, json, jsonBody, moveAlias, NoAnswer, type Place, upload } from '../helpers/fleet.ts';
+import {
+  ask,
+  fleet,
+  generate,
+  json,
+  jsonBody,
+  moveAlias,
+  NoAnswer,
+  type Place,
+  untilReady,
+  upload,
+} from '../helpers/fleet.ts';
 import { assertAllThere, content, isGiven, newKey, uploads } from '../helpers/fleet-load.ts';
 import { haproxy } from '../helpers/gateways.ts';
 import { createDatabaseOn } from '../helpers/postgres-server.ts';
 import { postgresForTests, withoutPostgres } from '../helpers/test-database.ts';
 import { newBucketUrl, withoutS3 } from '../helpers/test-store.ts';
+import { waitFor, within } from '../helpers/waits.ts';
 
 const skip = withoutPostgres || withoutS3 || haproxy.missing;
 const seconds = Number(process.env.LORIKEET_TEST_STORM ?? 0);
@@ -51,7 +64,7 @@ test('servers are killed one after another: every whole answer arrives', {
     for (const version of [1, 2])
       assert.ok(isGiven(await upload(places[i % 3]!.url, name, content(10 * i + version), key)));
   }
-  while ((await ask(`${gateway}/readyz`).catch(() => null))?.status !== 200) await setTimeout(20);
+  await untilReady(gateway);
   const texts = new Map<string, string>();
   for (const name of names) {
     for (const version of [1, 2]) {
@@ -109,36 +122,60 @@ test('servers are killed one after another: every whole answer arrives', {
       }
     });
   };
-  // Through one server each, which may be dead just then.
+  // To one server each, which may be dead just then.
   const writing = uploads(places, key);
   const load = Promise.all([whole(), whole(), whole(), streams(), moves('one'), moves('two')]);
   load.catch(() => {});
   const during = async (work: Promise<unknown>) => await Promise.race([work, load.then(() => {})]);
   const more = async (count: number) => {
-    for (const target = figures.answers + count; figures.answers < target; ) await during(setTimeout(10));
-  };
-  const untilReady = async () => {
-    for (const { url } of places) {
-      while ((await ask(`${url}/readyz`).catch(() => null))?.status !== 200) await during(setTimeout(20));
-    }
+    const target = figures.answers + count;
+    await during(
+      waitFor(
+        () => `${target} answers; ${figures.answers}`,
+        () => figures.answers >= target,
+      ),
+    );
   };
 
+  /** Those that the gateway, too, has seen: one of them must be there, whichever is killed next. */
+  const there = new Set(places);
+  const comesBack = async (place: Place) => {
+    await untilReady(place.url);
+    await setTimeout(1000);
+    there.add(place);
+  };
   const until = performance.now() + seconds * 1000;
+  const coming: Promise<void>[] = [];
   const last = seconds === 0 ? places.length : Number.POSITIVE_INFINITY;
   while (figures.kills < last && (seconds === 0 || performance.now() < until)) {
     const began = performance.now();
-    const hit = seconds === 0 ? places[figures.kills % places.length]! : some(places);
+    const hit = seconds === 0 ? places[figures.kills % places.length]! : some([...there]);
+    there.delete(hit);
     await hit.server.kill();
     figures.kills++;
     await more(5);
     hit.start();
-    await untilReady();
-    // The gateway has seen it too: so there is one to ask whichever is killed next.
-    await during(setTimeout(Math.max(1000, seconds === 0 ? 0 : killEveryMs - (performance.now() - began))));
+    const back = comesBack(hit);
+    back.catch(() => {});
+    coming.push(back);
+    if (seconds === 0) await during(back);
+    else {
+      await during(setTimeout(Math.max(0, killEveryMs - (performance.now() - began))));
+      await during(
+        waitFor(
+          () => `two of three are there; ${there.size}`,
+          () => there.size >= 2,
+        ),
+      );
+    }
   }
+  await during(Promise.all(coming));
+  const stormSeconds = (performance.now() - until) / 1000 + seconds;
   isOver = true;
-  await load;
+  await within('the last answers', load);
   await writing.end();
   await assertAllThere(places, writing.acknowledged, key);
-  t.diagnostic(JSON.stringify({ ...figures, uploads: writing.acknowledged.size, refused: [...writing.refusals] }));
+  t.diagnostic(
+    JSON.stringify({ ...figures, stormSeconds, uploads: writing.acknowledged.size, refused: [...writing.refusals] }),
+  );
 });
