@@ -2,6 +2,7 @@
 // was acknowledged must stay.
 
 import assert from 'node:assert/strict';
+import type { TestContext } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import type { AdapterFiles } from '../../src/core/adapter.ts';
 import { randomAdapter } from '../engine/adapters/random-adapters.ts';
@@ -19,10 +20,13 @@ export async function newKey(url: string): Promise<string> {
   return (await post(`${url}/v1/admin/keys`, { tenant: 't', name: 'k', scopes: ['generate', 'adapters'] })).key;
 }
 
-/** Asks all servers for it again and again; each answer must be the same. */
-export function clients(places: readonly Place[], references: readonly string[], key: string) {
+/** Asks all servers for it again and again, as long as the test runs; each answer must be the same. */
+export function clients(t: TestContext, places: readonly Place[], references: readonly string[], key: string) {
   const counts = places.map(() => 0);
   let isOver = false;
+  t.after(() => {
+    isOver = true;
+  });
   const client = async ({ url }: Place, at: number, reference: string) => {
     const first = await generate(url, reference, key);
     for (; !isOver; counts[at]!++) {
@@ -55,11 +59,17 @@ function noAnswer(error: unknown): Tried {
   return { status: 0, code: 'no answer', id: '', digest: '' };
 }
 
-/** Uploads to one server after another until it is told; keeps what was acknowledged, and why others were refused. */
-export function uploads(places: readonly Place[], key: string) {
+/**
+ * Uploads to one server after another until it is told, or the test is over; keeps what was acknowledged, and why others
+ * were refused.
+ */
+export function uploads(t: TestContext, places: readonly Place[], key: string) {
   const acknowledged = new Map<string, string>();
   const refusals = new Set<string>();
   let isOver = false;
+  t.after(() => {
+    isOver = true;
+  });
   let count = 0;
   const run = async () => {
     while (!isOver) {

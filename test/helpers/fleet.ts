@@ -57,14 +57,21 @@ export async function fleet(
 /** Says what was asked, and has a stack of who asked; what the client throws has neither. */
 export class NoAnswer extends Error {}
 
-export async function ask(url: string, init: RequestInit = {}, key = adminKey): Promise<Response> {
+/** How often a server may say that it was asked nothing. */
+const triesMax = 3;
+
+export async function ask(url: string, init: RequestInit = {}, key = adminKey, tries = 1): Promise<Response> {
   // On a connection of its own: where the machine stood still, a server closes those that were idle for too long in the
   // moment in which they are used again.
   const headers = { ...init.headers, connection: 'close', authorization: `Bearer ${key}` };
   try {
     // The limit is for what it says, too.
-    return await fetch(url, { signal: AbortSignal.timeout(waitMsMax), ...init, headers });
+    const answer = await fetch(url, { signal: AbortSignal.timeout(waitMsMax), ...init, headers });
+    // The machine stood still between a connection and the first word on it.
+    if (answer.status === 408 && tries < triesMax) return await ask(url, init, key, tries + 1);
+    return answer;
   } catch (error) {
+    if (error instanceof NoAnswer) throw error;
     throw new NoAnswer(`${init.method ?? 'GET'} ${url} got no answer`, { cause: error });
   }
 }

@@ -61,6 +61,9 @@ test('a server is killed under load while it trains: answers and the job arrive'
   assert.deepEqual(await generate(b, calm), before);
   await untilReady(gateway);
   let isOver = false;
+  t.after(() => {
+    isOver = true;
+  });
   let answered = 0;
   const client = async (reference: string) => {
     for (; !isOver; answered++) {

@@ -51,8 +51,8 @@ test('PostgreSQL stops and starts in the middle of uploads and answers', { skip:
   const [a, b] = places;
   const key = await newKey(a.url);
   assert.ok(isGiven(await upload(a.url, 'warm', content(1), key)));
-  const answers = clients(places, ['warm', 'warm@1'], key);
-  const writing = uploads(places, key);
+  const answers = clients(t, places, ['warm', 'warm@1'], key);
+  const writing = uploads(t, places, key);
   await writing.moreAcknowledged(4);
   for (let round = 0; round < 2; round++) {
     await postgres.stop();
@@ -91,7 +91,7 @@ test('a server from whose database no byte comes goes on to answer, and is right
   const [one, two] = [await generate(a.url, 'warm@1', key), await generate(a.url, 'warm@2', key)];
   assert.notDeepEqual(one.text, two.text);
   assert.equal((await generate(b.url, 'warm:prod', key)).text, one.text);
-  const answers = clients([b], ['warm:prod', 'warm@1'], key);
+  const answers = clients(t, [b], ['warm:prod', 'warm@1'], key);
   await answers.more(2);
   link.cut = true;
   // Acknowledged when the other one's lease is over.
@@ -122,7 +122,7 @@ test('an S3 that stands still, and one that is killed in the middle of uploads',
   for (const [name, seed] of [['warm', 1] as const, ['cold', 2] as const, ['colder', 3] as const]) {
     assert.ok(isGiven(await upload(a.url, name, content(seed), key)));
   }
-  const answers = clients(places, ['warm'], key);
+  const answers = clients(t, places, ['warm'], key);
   await answers.more(1);
   // Nothing comes: who asks for what is not here waits, and nobody else does.
   link.cut = true;
@@ -132,7 +132,7 @@ test('an S3 that stands still, and one that is killed in the middle of uploads',
   link.cut = false;
   assert.deepEqual(await cold, await generate(a.url, 'cold', key));
   // Killed: what is not here is refused by a code, and so are uploads.
-  const writing = uploads(places, key);
+  const writing = uploads(t, places, key);
   await writing.moreAcknowledged(3);
   await s3.stop();
   writing.refusals.clear();

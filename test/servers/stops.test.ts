@@ -110,7 +110,7 @@ async function standsStill(t: TestContext, { trains }: { readonly trains: boolea
   const job = trains ? await training(places) : null;
   const at = job?.at ?? 0;
   const [hit, other] = [places[at]!, places[1 - at]!];
-  const answers = clients([other], ['x@1', 'x@2'], key);
+  const answers = clients(t, [other], ['x@1', 'x@2'], key);
   await answers.more(1);
 
   const endUpload = await halfUpload(hit.url, 'half', key);

@@ -76,6 +76,9 @@ test('servers are killed one after another: every whole answer arrives', {
   const random = prng(seconds);
   const some = <T>(all: readonly T[]): T => all[Math.floor(random() * all.length)]!;
   let isOver = false;
+  t.after(() => {
+    isOver = true;
+  });
   const again = async (work: () => Promise<unknown>) => {
     while (!isOver) {
       await work();
@@ -123,7 +126,7 @@ test('servers are killed one after another: every whole answer arrives', {
     });
   };
   // To one server each, which may be dead just then.
-  const writing = uploads(places, key);
+  const writing = uploads(t, places, key);
   const load = Promise.all([whole(), whole(), whole(), streams(), moves('one'), moves('two')]);
   load.catch(() => {});
   const during = async (work: Promise<unknown>) => await Promise.race([work, load.then(() => {})]);
