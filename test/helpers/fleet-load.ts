@@ -60,8 +60,8 @@ function noAnswer(error: unknown): Tried {
 }
 
 /**
- * Uploads to one server after another until it is told, or the test is over; keeps what was acknowledged, and why others
- * were refused.
+ * Uploads to one server after another, until it is told or the test is over. Keeps what was acknowledged, and why
+ * others were refused.
  */
 export function uploads(t: TestContext, places: readonly Place[], key: string) {
   const acknowledged = new Map<string, string>();
