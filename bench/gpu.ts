@@ -3,7 +3,7 @@
 //
 //     npm run bench:gpu -- --device cuda [--model random:1b] [--rows 1,16,64,128,256] [--adapters 0,1,16,all]
 //         [--context 128] [--rank 16] [--rounds 20] [--resident 1000] [--bits 4|8|32] [--python <with torch and peft>]
-//         [--kernels recorded|own|runtime]
+//         [--kernels recorded|own|runtime] [--kv rows|blocks]
 //     npm run bench:gpu -- --device cpu --model random:tiny --rows 1,4 --adapters 0,2,all --resident 8    tries it out
 //
 // `--device cpu` runs the device's form of everything on the processor, to try this out; its figures say nothing.
@@ -18,8 +18,9 @@ import { LorikeetError } from '../src/core/errors.ts';
 import type { ResidentAdapter } from '../src/engine/adapters/resident-adapter.ts';
 import { joinedSizes } from '../src/engine/adapters/resident-adapter.ts';
 import { createDecoder } from '../src/engine/runner/decoder.ts';
+import { blockForm, targetOf } from '../src/engine/runner/device-target.ts';
 import type { LinearBits, LoweredModel } from '../src/graph/lowered.ts';
-import type { Real } from '../src/graph/target.ts';
+import type { GraphTarget, Real } from '../src/graph/target.ts';
 import { createOnnxRuntime, type DeviceKernels } from '../src/runtime/onnx-runtime.ts';
 import type { Runtime } from '../src/runtime/session.ts';
 import { copyBandwidth } from './gpu/bandwidth.ts';
@@ -44,8 +45,10 @@ const { values: flags } = parseArgs({
     'copy-mib': { type: 'string', default: '512' },
     python: { type: 'string' },
     kernels: { type: 'string', default: 'recorded' },
+    kv: { type: 'string', default: 'rows' },
   },
 });
+const inBlocks = flags.kv === 'blocks';
 const [context, rank, rounds, resident] = [flags.context, flags.rank, flags.rounds, flags.resident].map(Number) as [
   ...[number, number, number, number],
 ];
@@ -75,7 +78,7 @@ const decoder = createDecoder(runtime, model, {
     rows: Math.max(2, ...rowCounts),
     positions: context + 8,
     pages,
-    target: { on: 'device', real, hasOperators: runtime.device?.hasOperators ?? false },
+    target: benchTarget(),
   },
 });
 const adapters = new Map<number, ResidentAdapter>();
@@ -113,6 +116,7 @@ function openRuntime(): Runtime {
       device,
       cudaDir: cudaDir(dataDir),
       deviceKernels: flags.kernels as DeviceKernels,
+      inBlocks,
       // The rounds that are not counted.
       runsBefore: 2,
     });
@@ -121,6 +125,12 @@ function openRuntime(): Runtime {
     console.error(`bench:gpu: ${error.message}`);
     process.exit(1);
   }
+}
+
+/** The processor takes a device's form, too. */
+function benchTarget(): GraphTarget {
+  if (runtime.device !== null) return targetOf(runtime, model.shape, real);
+  return { on: 'device', real, ...(inBlocks ? { blocks: blockForm('own', model.shape) } : {}) };
 }
 
 /** Beside the weights, and a sixth of the memory for everything else. */
@@ -217,13 +227,11 @@ function report(): void {
   if (device.kind === 'cpu') return;
   const folder = new URL('results/', import.meta.url);
   mkdirSync(folder, { recursive: true });
-  const file = new URL(
-    `${date.slice(0, 10)}-gpu-${config.device.replace(':', '-')}-${name.replace(/\W+/g, '-')}.json`,
-    folder,
-  );
-  const kernels = flags.kernels;
+  const told = [config.device.replace(':', '-'), name.replace(/\W+/g, '-'), ...(inBlocks ? ['blocks'] : [])];
+  const file = new URL(`${date.slice(0, 10)}-gpu-${told.join('-')}.json`, folder);
+  const { kernels, kv } = flags;
   const measurements = { bandwidth, results, memory, preparing, peft };
-  const written = { date, machine, model: name, real, kernels, context, rank, rounds, ...measurements };
+  const written = { date, machine, model: name, real, kernels, kv, context, rank, rounds, ...measurements };
   writeFileSync(file, `${JSON.stringify(written, null, 2)}\n`);
   console.log(`written to ${file.pathname}`);
 }

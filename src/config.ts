@@ -69,6 +69,7 @@ export const settingTable = {
     ['recorded', 'own', 'runtime'],
     "on cuda: the project's kernels in recorded steps, started one by one, or ONNX Runtime's alone",
   ),
+  deviceKv: oneOf('LORIKEET_DEVICE_KV', 'rows', ['rows', 'blocks'], 'keys and values on cuda: blocks are shared'),
   ortLibrary: text('LORIKEET_ORT_LIBRARY', null, 'another libonnxruntime', {
     ...path,
     defaultHelp: "the onnxruntime-node package's",
@@ -87,7 +88,7 @@ export const settingTable = {
   kvMemory: bytes(
     'LORIKEET_KV_MEMORY',
     null,
-    'memory for keys and values on the processor, which sequences share; taken as it is used',
+    'memory for keys and values in blocks, which sequences share; on the processor taken as it is used',
     { defaultHelp: 'as the plan of memory has it (doctor)' },
   ),
   prefixCacheMemory: bytes(

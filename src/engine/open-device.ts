@@ -5,23 +5,38 @@ import { LorikeetError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import { pageRanks } from '../core/page-sizes.ts';
 import type { LoweredModel } from '../graph/lowered.ts';
-import type { GraphTarget, Real } from '../graph/target.ts';
+import { hostTarget, type Real } from '../graph/target.ts';
 import type { EngineConfig } from '../protocol/messages.ts';
 import { createOnnxRuntime } from '../runtime/onnx-runtime.ts';
-import type { Runtime } from '../runtime/session.ts';
+import type { Runtime, RuntimeDevice } from '../runtime/session.ts';
 import { joinedSizes } from './adapters/resident-adapter.ts';
 import { devicePages } from './policies/device-budget.ts';
 
-export type OpenDevice = { readonly runtime: Runtime; readonly target: GraphTarget };
+export type OpenDevice = {
+  readonly runtime: Runtime;
+  /** That graphs compute with. */
+  readonly real: Real;
+};
 
 /** Throws `invalid_config`, `runtime_unavailable` or `device_unavailable`. */
 export function openDevice(config: EngineConfig): OpenDevice {
   const { ortLibrary: library, threads, cudaDir = null, devicePrecision, deviceKernels = 'recorded' } = config;
   const device = deviceOf(config.device);
-  const runtime = createOnnxRuntime({ library, threads, spin: true, device, cudaDir, deviceKernels });
-  if (runtime.device === null) return { runtime, target: { on: 'host', real: 'float32' } };
+  const inBlocks = config.deviceKv === 'blocks';
+  const runtime = createOnnxRuntime({ library, threads, spin: true, device, cudaDir, deviceKernels, inBlocks });
+  if (runtime.device === null) return { runtime, real: hostTarget.real };
   const real = devicePrecision ?? runtime.device.real;
-  return { runtime, target: { on: 'device', real, hasOperators: runtime.device.hasOperators } };
+  if (inBlocks) assertBlocks(runtime.device, real);
+  return { runtime, real };
+}
+
+/** Throws `invalid_config` where a device cannot keep keys and values in blocks of such floats. */
+export function assertBlocks({ name, blocks, real: own }: RuntimeDevice, real: Real): void {
+  if (blocks !== null && real === own) return;
+  const reason =
+    blocks === null ? `${name} keeps keys and values in rows` : `${name} reads blocks of ${own} alone, not of ${real}`;
+  const message = `LORIKEET_DEVICE_KV=blocks does not go: ${reason}. Leave it out.`;
+  throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_DEVICE_KV' });
 }
 
 function deviceOf(text: string): Device {
@@ -43,10 +58,10 @@ const defaultPagesPerSlot = 4;
 
 /** Throws `invalid_config` where a device has no room for the keys and values of all slots. */
 export function pagesFor(
-  { runtime, target: { real } }: OpenDevice,
+  { runtime, real }: OpenDevice,
   { shape, weights }: LoweredModel,
   { maxSequences: slots, mergeBytes = 0, trainsBeside = false }: PageConfig,
-  { rows, positions }: { readonly rows: number; readonly positions: number },
+  { positions, bytes: kvBytes }: { readonly positions: number; readonly bytes: number },
 ): number {
   const pagesMin = defaultPagesPerSlot * slots;
   const freeBytes = runtime.device?.freeBytes() ?? null;
@@ -57,7 +72,7 @@ export function pagesFor(
   const needs = {
     freeBytes,
     weightBytes,
-    kvBytes: 2 * shape.layers * rows * shape.kvHeads * positions * shape.headDim * realBytes[real],
+    kvBytes,
     reservedBytes: mergeBytes + (trainsBeside ? weightBytes + activationBytes : 0),
     pageBytes: realBytes[real] * pageFloats(shape),
     ...{ pagesMin, pagesMax: limits.adapterPages },
@@ -68,7 +83,8 @@ export function pagesFor(
   const message =
     `${runtime.device!.name} has ${inGiB(freeBytes)} free: too little for ${inGiB(needs.weightBytes)} of weights, ` +
     `${inGiB(needs.kvBytes)} of keys and values for ${slots} slots of ${positions} tokens, and adapters. ` +
-    'Set fewer slots (LORIKEET_MAX_SEQUENCES) or a shorter context (LORIKEET_MAX_CONTEXT).';
+    'Set fewer slots (LORIKEET_MAX_SEQUENCES), a shorter context (LORIKEET_MAX_CONTEXT) or, of blocks, less ' +
+    'LORIKEET_KV_MEMORY and LORIKEET_PREFIX_CACHE_MEMORY.';
   throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_MAX_SEQUENCES' });
 }
 

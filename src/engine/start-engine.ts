@@ -18,7 +18,9 @@ import { mergeModel } from './merges/merge-model.ts';
 import { Merges } from './merges/merges.ts';
 import { openDevice, pagesFor } from './open-device.ts';
 import { createDecoder } from './runner/decoder.ts';
+import { targetOf } from './runner/device-target.ts';
 import { evenBatch } from './runner/forward-batch.ts';
+import { deviceKvBytes } from './runner/model-memory.ts';
 
 export type EngineCallbacks = {
   emit(event: Extract<EngineEvent, { type: 'step' | 'merge' }>): void;
@@ -41,10 +43,11 @@ export async function startEngine(
 ): Promise<StartedEngine> {
   const start = clock.monotonic();
   const device = openDevice(config);
-  const { runtime, target } = device;
+  const { runtime } = device;
   const { model, cached } = await loadWeights(config.model, config.weightBits, config.cacheDir, console.warn);
   const { shape } = model;
   const { context } = shape;
+  const target = targetOf(runtime, shape, device.real);
   const missing = notOn(config.device, shape);
   if (missing !== null) {
     const lacking = `${config.model.name} has ${missing}: ${config.device} does not compute that.`;
@@ -57,16 +60,15 @@ export async function startEngine(
     throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_MAX_CONTEXT' });
   }
   const { maxSequences: rows, adapterBits: bits = 16 } = config;
+  const { kvBytes, prefixBytes = 0 } = config;
+  const kv = { rows, positions, ...(kvBytes ? { kvBytes } : {}), prefixBytes, target };
+  const ofKv = { positions, bytes: deviceKvBytes(shape, kv) };
   const decoder = createDecoder(runtime, model, {
-    rows,
-    positions,
+    ...kv,
     decodeActivations: config.decodeActivations,
     kvType: config.kvType ?? 'float16',
     adapterBits: bits,
-    ...(config.kvBytes ? { kvBytes: config.kvBytes } : {}),
-    prefixBytes: config.prefixBytes ?? 0,
-    pages: config.adapterPages ?? pagesFor(device, model, config, { rows, positions }),
-    target,
+    pages: config.adapterPages ?? pagesFor(device, model, config, ofKv),
     clock,
     onPagesChange: onChange,
   });

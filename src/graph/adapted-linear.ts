@@ -77,12 +77,9 @@ export const adapterNames = {
   rows: (linear: JoinedLinear) => `rows.${linear}`,
   /** int64 [R, C], `mixed`: the products of each row, by page and place in it. */
   own: (linear: JoinedLinear) => `own.${linear}`,
-  /**
-   * float32 [G, out]: multiplies the base's own product (DoRA); 1 elsewhere. Row r takes row `gainOf[r]` on the host;
-   * on a device row r, or the only one.
-   */
+  /** float32 [G, out]: multiplies the base's own product (DoRA); 1 elsewhere. Row r takes row `gainOf[r]`. */
   gain: (layer: number, linear: JoinedLinear) => `gain.${layer}.${linear}`,
-  /** int32 [R], on the host */
+  /** int32 [R] */
   gainOf: (linear: JoinedLinear) => `gain_of.${linear}`,
 } as const;
 

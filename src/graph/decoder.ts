@@ -9,15 +9,14 @@
 // What a layer is beyond that (windows, rotary tables, scales, caps, norms of outputs) its plan says
 // (core/layer-plan.ts).
 //
-// Linears and attention are native operators on the processor: sequences bring any number of new tokens each, and
-// their keys and values lie in blocks of a pool. On a device attention is ONNX Runtime's GroupQueryAttention, over
-// neighbouring rows of a pool with as many new tokens each. Either has rotary inside and writes only its new tokens, in
-// place. Inputs and outputs are named in `decoderNames`.
+// On the processor linears and attention are native operators. Attention has two forms. Over blocks of a pool sequences
+// bring any number of new tokens each: PagedAttention, the project's on the processor and ONNX Runtime's on a card.
+// Over neighbouring rows of a pool each brings as many: ONNX Runtime's GroupQueryAttention, on a device. Either has
+// rotary inside and writes only its new tokens, in place. Inputs and outputs are named in `decoderNames`.
 
 import { linearSize } from '../core/adapter.ts';
 import type { ModelShape } from '../core/base-model.ts';
 import { type LayerPlan, modelPlan } from '../core/layer-plan.ts';
-import { kvBlock } from '../core/page-sizes.ts';
 import { dataTypes, type OnnxGraph } from '../formats/onnx.ts';
 import {
   type AdaptedLinear,
@@ -39,7 +38,7 @@ import { embeddingForm } from './packed.ts';
 import { deviceStream, hostStream, rmsNorm } from './residual-stream.ts';
 import { rotaryPairs, tableNames, tablesOf } from './rope.ts';
 import { softCap } from './soft-cap.ts';
-import { type GraphTarget, hostTarget, type Real } from './target.ts';
+import { type BlockForm, type GraphTarget, hostTarget, poolShapes, type Real } from './target.ts';
 
 /** Names that a binding uses. All are inputs except `logits` and `hidden`, and `key` / `value` are both. */
 export const decoderNames = {
@@ -49,31 +48,33 @@ export const decoderNames = {
   given: 'given_embeddings',
   /** int64 [G, 1]: which of R they are. */
   givenRows: 'given_rows',
-  /** int32 [B + 1], on the processor: where each sequence's new tokens begin, and R. */
+  /** int32 [B + 1], of blocks: where each sequence's new tokens begin, and R. */
   cumulative: 'cumulative_lengths',
-  /** int32 [B], on the processor: tokens that a sequence's blocks hold before this run. */
+  /** int32 [B], of blocks: tokens that a sequence's blocks hold before this run. */
   past: 'past_lengths',
-  /** int32 [B, most], on the processor: each sequence's blocks in the order of positions. */
+  /** int32 [B, most]: each sequence's blocks in the order of positions. */
   table: 'block_table',
+  /**
+   * int32 [3], where ONNX Runtime's operator reads blocks, in the processor's memory: the most new tokens of a
+   * sequence, no fewer than the longest one holds after this run, and no more than that.
+   */
+  bounds: 'length_bounds',
   /** int32 [1], on the processor: the first so many rows of R are rounded to 8 bits, the others to 16. */
   coarse: 'coarse_rows',
   /** int32 [1], on the processor: the same of the rows of S. */
   coarseSampled: 'coarse_sampled',
-  /** int64 [3] = [B, T, -1], on a device: every sequence has T new tokens. */
+  /** int64 [3] = [B, T, -1], of rows: every sequence has T new tokens. */
   batchShape: 'batch_shape',
-  /** int32 [B], on a device: tokens in the KV pool after this run, less one. */
+  /** int32 [B], of rows: tokens in the KV pool after this run, less one. */
   lastPositions: 'last_positions',
-  /** int32 [1], on a device: the largest of the above, plus one. */
+  /** int32 [1], of rows: the largest of the above, plus one. */
   totalLength: 'total_length',
   /** int64 [S]: rows of R whose result is wanted. */
   sampled: 'sampled',
-  /**
-   * Read and written in place: [blocks, kvHeads, headDim, block] and [blocks, kvHeads, block, headDim] on the
-   * processor, [B, kvHeads, positions, headDim] on a device.
-   */
+  /** Read and written in place: `poolShapes` of blocks, or rows [B, kvHeads, positions, headDim]. */
   key: (layer: number) => `key.${layer}`,
   value: (layer: number) => `value.${layer}`,
-  /** The same memory as an output, on a device: ONNX wants a second name. */
+  /** The same memory as an output, of rows: ONNX wants a second name. */
   present: (name: string) => `present.${name}`,
   /** float32 [S, vocabulary] */
   logits: 'logits',
@@ -113,7 +114,7 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
     g.weight(name, type === 'float32' ? real : type, dimensions);
   }
   const project = target.on === 'device' ? deviceProjection(g, model, form, target) : hostProjection(g, model, form);
-  const attend = target.on === 'device' ? attendRows : attendBlocks;
+  const attend = attentionOf(target);
   const plan = modelPlan(shape);
   const ofTokens = timesScale(g, embed(g, model, target), plan.embeddingScale, real);
   const embedded = given ? withGiven(g, ofTokens, shape) : ofTokens;
@@ -229,14 +230,18 @@ function withGiven(g: GraphBuilder, embedded: string, { hidden }: ModelShape): s
 /** A tied 8-bit head's memory under other shapes: [vocabulary, hidden] and [vocabulary, hidden / 32]. */
 export const embeddingView = { blocks: 'embedding.blocks', scales: 'embedding.scales' } as const;
 
-function addSequenceInputs(g: GraphBuilder, { on }: GraphTarget): void {
-  const { cumulative, past, table, coarse, coarseSampled, batchShape, lastPositions, totalLength } = decoderNames;
+function addSequenceInputs(g: GraphBuilder, { on, blocks }: GraphTarget): void {
+  const { cumulative, past, table, bounds, coarse, coarseSampled } = decoderNames;
+  const { batchShape, lastPositions, totalLength } = decoderNames;
   if (on === 'host') {
+    g.input(coarse, 'int32', [1]);
+    g.input(coarseSampled, 'int32', [1]);
+  }
+  if (blocks) {
     g.input(cumulative, 'int32', ['B + 1']);
     g.input(past, 'int32', ['B']);
     g.input(table, 'int32', ['B', 'most']);
-    g.input(coarse, 'int32', [1]);
-    g.input(coarseSampled, 'int32', [1]);
+    if (blocks.operator === 'runtime') g.input(bounds, 'int32', [3]);
     return;
   }
   g.input(batchShape, 'int64', [3]);
@@ -246,26 +251,70 @@ function addSequenceInputs(g: GraphBuilder, { on }: GraphTarget): void {
 
 type AttentionLayer = { readonly layer: number; readonly plan: LayerPlan; readonly qkv: string };
 
+type Attention = (g: GraphBuilder, model: LoweredModel, layer: AttentionLayer, form: DecoderForm) => string;
+
+function attentionOf({ blocks }: GraphTarget): Attention {
+  if (!blocks) return attendRows;
+  const attend = blocks.operator === 'own' ? attendBlocks : attendBlocksOfRuntime;
+  return (g, model, layer, form) => attend(g, model, layer, { ...form, blocks });
+}
+
+type OverBlocks = DecoderForm & { readonly blocks: BlockForm };
+
 /** Over blocks of a pool, for sequences of any number of new tokens: [R, heads * headDim]. It norms heads itself. */
 function attendBlocks(
   g: GraphBuilder,
   { shape, weights }: LoweredModel,
   { layer, plan, qkv }: AttentionLayer,
-  { kvType = 'float16' }: DecoderForm,
+  { target = hostTarget, kvType = 'float16', blocks }: OverBlocks,
 ): string {
-  const { heads, kvHeads, headDim, rmsNormEps } = shape;
-  const { key, value, cumulative, past, table } = decoderNames;
+  const { heads, kvHeads, rmsNormEps } = shape;
+  const { cumulative, past, table } = decoderNames;
   const { cos, sin } = tableNames[plan.rope ?? 'none'];
-  const keys = g.input(key(layer), kvType, ['blocks', kvHeads, headDim, kvBlock]);
-  const values = g.input(value(layer), kvType, ['blocks', kvHeads, kvBlock, headDim]);
-  const norms = [`layers.${layer}.q_norm`, `layers.${layer}.k_norm`].filter((name) => weights.has(name));
-  const operator = kvType === 'float16' ? 'PagedAttention' : 'PagedAttentionFloat';
+  const type = target.on === 'host' ? kvType : target.real;
+  const { keys, values } = poolInputs(g, shape, layer, type, blocks);
+  const norms = headNorms(layer).filter((name) => weights.has(name));
+  const operator = type === 'float16' ? 'PagedAttention' : 'PagedAttentionFloat';
   const attributes = {
     ...{ num_heads: heads, kv_num_heads: kvHeads, epsilon: { float: rmsNormEps }, scale: { float: plan.scale } },
     ...windowAndCap(plan),
   };
   return g.native(operator, [qkv, keys, values, cumulative, past, table, cos, sin, ...norms], attributes);
 }
+
+/** The same by ONNX Runtime's operator, which has kernels for CUDA in float16 and bfloat16. */
+function attendBlocksOfRuntime(
+  g: GraphBuilder,
+  { shape, weights }: LoweredModel,
+  { layer, plan, qkv }: AttentionLayer,
+  { target = hostTarget, blocks }: OverBlocks,
+): string {
+  const { heads, kvHeads, rmsNormEps } = shape;
+  const { cumulative, past, table, bounds } = decoderNames;
+  const { cos, sin } = tableNames[plan.rope ?? 'none'];
+  const { keys, values } = poolInputs(g, shape, layer, target.real, blocks);
+  const norms = headNorms(layer).map((name) => (weights.has(name) ? name : ''));
+  // Left out are queries' own keys and values, places to write to, sinks, and scales of packed keys and values.
+  const pools = [keys, values, cumulative, past, table, cos, sin];
+  const operands = [qkv, '', '', ...pools, '', '', ...norms, '', '', bounds];
+  const attributes = {
+    ...{ num_heads: heads, kv_num_heads: kvHeads, do_rotary: 1, scale: { float: plan.scale } },
+    ...{ qk_norm_epsilon: { float: rmsNormEps } },
+    ...windowAndCap(plan),
+  };
+  return g.contrib('PagedAttention', operands, attributes)[0]!;
+}
+
+function poolInputs(g: GraphBuilder, shape: ModelShape, layer: number, type: Real, blocks: BlockForm) {
+  const of = (dimensions: readonly number[]) => ['blocks', ...dimensions.slice(1)];
+  const { keys, values } = poolShapes(blocks, shape, 0);
+  return {
+    keys: g.input(decoderNames.key(layer), type, of(keys)),
+    values: g.input(decoderNames.value(layer), type, of(values)),
+  };
+}
+
+const headNorms = (layer: number) => [`layers.${layer}.q_norm`, `layers.${layer}.k_norm`];
 
 /** Attributes of either attention; a layer without them has none. */
 const windowAndCap = ({ window, softcap }: LayerPlan) => ({

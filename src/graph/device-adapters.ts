@@ -16,6 +16,7 @@ import {
   reaches,
 } from './adapted-linear.ts';
 import type { GraphBuilder } from './graph-builder.ts';
+import { gainsOfRows } from './grouped-adapters.ts';
 import { hostTarget } from './target.ts';
 
 export const deviceAdapters = ({ form, reach }: ListForm): AdapterOperators => ({
@@ -24,6 +25,7 @@ export const deviceAdapters = ({ form, reach }: ListForm): AdapterOperators => (
   addInputs(g, linears) {
     for (const linear of linears) {
       g.input(adapterNames.pages(linear), 'int64', [`pages.${linear}`]);
+      if (reaches[reach].gains) g.input(adapterNames.gainOf(linear), 'int32', [`R.${linear}`]);
       if (form === 'one') {
         g.input(adapterNames.scales(linear), 'float32', [`ranks.${linear}`]);
         continue;
@@ -61,8 +63,7 @@ export const deviceAdapters = ({ form, reach }: ListForm): AdapterOperators => (
 /** base * gain: DoRA's part that is not low-rank. */
 function times(g: GraphBuilder, { layer, linear, outs, target = hostTarget }: AdaptedLinear, base: string): string {
   const width = outs.reduce((sum, out) => sum + out, 0);
-  const gain = g.input(adapterNames.gain(layer, linear), 'float32', [`G.${linear}`, width]);
-  return g.op('Mul', [base, g.cast(gain, target.real)]);
+  return g.op('Mul', [base, gainsOfRows(g, { layer, linear, width, real: target.real })]);
 }
 
 /** The parts' products side by side. `inner` makes x · A of a part. */

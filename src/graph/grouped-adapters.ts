@@ -5,8 +5,16 @@
 //       pages, shares [R, C], A [slots, 8, in], B [slots, 8, out]
 
 import { pageRanks } from '../core/page-sizes.ts';
-import { type AdapterOperators, adapterNames, joinedLinears, reaches, type TableForm } from './adapted-linear.ts';
-import { hostTarget } from './target.ts';
+import {
+  type AdapterOperators,
+  adapterNames,
+  type JoinedLinear,
+  joinedLinears,
+  reaches,
+  type TableForm,
+} from './adapted-linear.ts';
+import type { GraphBuilder } from './graph-builder.ts';
+import { hostTarget, type Real } from './target.ts';
 
 /** Parts of a joined linear, at the most. */
 export const partsMax = 3;
@@ -15,6 +23,16 @@ export const partsMax = 3;
 export const groupRows = 16;
 /** Of `groups`: pages, rows, two spare, and the rows. */
 export const groupWidth = 4 + groupRows;
+
+/** DoRA's gain of each row: [R, width]. */
+export function gainsOfRows(
+  g: GraphBuilder,
+  of: { readonly layer: number; readonly linear: JoinedLinear; readonly width: number; readonly real: Real },
+): string {
+  const { layer, linear, width, real } = of;
+  const gains = g.input(adapterNames.gain(layer, linear), 'float32', [`G.${linear}.gains`, width]);
+  return g.op('Gather', [g.cast(gains, real), adapterNames.gainOf(linear)]);
+}
 
 export const groupedAdapters = ({ reach }: TableForm): AdapterOperators => ({
   ...reaches[reach],
@@ -25,14 +43,14 @@ export const groupedAdapters = ({ reach }: TableForm): AdapterOperators => ({
       g.input(adapterNames.pages(linear), 'int32', table);
       g.input(adapterNames.shares(linear), 'float32', table);
       g.input(adapterNames.groups(linear), 'int32', [`G.${linear}`, groupWidth]);
+      if (reaches[reach].gains) g.input(adapterNames.gainOf(linear), 'int32', [`R.${linear}`]);
     }
   },
 
   add(g, { layer, linear, in: inputs, outs, target: { real } = hostTarget }, { x, base }, result) {
     const modules = joinedLinears[linear];
     const width = outs.reduce((sum, out) => sum + out, 0);
-    const gain = adapterNames.gain(layer, linear);
-    const gains = reaches[reach].gains ? g.cast(g.input(gain, 'float32', [`G.${linear}.gains`, width]), real) : '';
+    const gains = reaches[reach].gains ? gainsOfRows(g, { layer, linear, width, real }) : '';
     const pools = modules.flatMap((module, part) => [
       g.input(adapterNames.a(layer, module), real, ['slots', pageRanks, inputs]),
       g.input(adapterNames.b(layer, module), real, ['slots', pageRanks, outs[part]!]),

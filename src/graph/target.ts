@@ -3,7 +3,18 @@
 //   host     8-bit products round activations, A pages lie [8, in] as PEFT has them
 //   device   products are of floats, A pages lie [in, 8]: ONNX Runtime's operators multiply by matrices that lie so
 
+import type { ModelShape } from '../core/base-model.ts';
+import { kvBlock } from '../core/page-sizes.ts';
+
 export type Real = 'float32' | 'float16';
+
+/** Keys and values in blocks of a pool, of which each sequence has a list. */
+export type BlockForm = {
+  /** Tokens of a block. */
+  readonly length: number;
+  /** Whose PagedAttention reads them: the project's, or ONNX Runtime's. */
+  readonly operator: 'own' | 'runtime';
+};
 
 export type GraphTarget = {
   readonly on: 'host' | 'device';
@@ -11,6 +22,24 @@ export type GraphTarget = {
   readonly real: Real;
   /** The device has the project's own operators: GroupedLora, GatedSilu. */
   readonly hasOperators?: boolean;
+  /** Left out: keys and values lie in rows of a pool, whole contexts side by side. */
+  readonly blocks?: BlockForm;
 };
 
-export const hostTarget: GraphTarget = { on: 'host', real: 'float32' };
+export const hostTarget = {
+  ...{ on: 'host', real: 'float32' },
+  blocks: { length: kvBlock, operator: 'own' },
+} as const satisfies GraphTarget;
+
+/** Of `blocks` blocks. The project's operator wants a block's keys transposed, ONNX Runtime's wants heads inside. */
+export function poolShapes(
+  { length, operator }: BlockForm,
+  { kvHeads, headDim }: Pick<ModelShape, 'kvHeads' | 'headDim'>,
+  blocks: number,
+): { readonly keys: readonly number[]; readonly values: readonly number[] } {
+  if (operator === 'own') {
+    return { keys: [blocks, kvHeads, headDim, length], values: [blocks, kvHeads, length, headDim] };
+  }
+  const both = [blocks, length, kvHeads, headDim];
+  return { keys: both, values: both };
+}

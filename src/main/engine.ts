@@ -30,14 +30,25 @@ type EngineParts = {
 
 export function startEngine(config: Config, { model, memory, tokenizer, logger }: EngineParts): SupervisedEngine {
   const { weightBits, decodeActivations, ortLibrary, prefillChunk } = config;
-  const { devicePrecision, deviceKernels, kvType, adapterBits } = config;
+  const { devicePrecision, deviceKernels, deviceKv, kvType, adapterBits } = config;
   const { maxSequences, maxContext, adapterPages } = memory;
-  const { kv: kvBytes, prefixes: prefixBytes, texts: pastTextBytes } = memory.engine;
+  const { kvBytes, prefixBytes } = kvMemory(config, memory);
+  const { texts: pastTextBytes } = memory.engine;
   const { adapters: adapterBytes, merges: mergeBytes } = memory.engine;
   const devices = deviceNames(config.device);
   const each: Omit<EngineConfig, 'device' | 'trainsBeside'> = {
     ...{ model, weightBits, decodeActivations, ortLibrary, maxSequences, maxContext, prefillChunk },
-    ...{ devicePrecision, deviceKernels, kvType, kvBytes, prefixBytes, adapterBytes, adapterPages, adapterBits },
+    ...{
+      devicePrecision,
+      deviceKernels,
+      deviceKv,
+      kvType,
+      kvBytes,
+      prefixBytes,
+      adapterBytes,
+      adapterPages,
+      adapterBits,
+    },
     ...{ pastTextBytes, mergeBytes },
     threads: threadsOfEach(config),
     sharesBasePrefixes: config.shareBasePrefixes === 'on',
@@ -61,6 +72,16 @@ export function startEngine(config: Config, { model, memory, tokenizer, logger }
     timers: systemTimers,
     log: logger,
   });
+}
+
+/** Known beginnings on a card, where nobody chose. */
+const devicePrefixBytes = 2 ** 30;
+
+/** For keys and values, and for known beginnings beside them: of a card's memory, the plan knows nothing. */
+function kvMemory(config: Config, { engine }: MemoryPlan) {
+  const { device, kvMemory, prefixCacheMemory } = config;
+  if (kindOf(device) === 'cpu') return { kvBytes: engine.kv, prefixBytes: engine.prefixes };
+  return { kvBytes: kvMemory ?? 0, prefixBytes: prefixCacheMemory ?? devicePrefixBytes };
 }
 
 /** Engines on the processor share its cores. */

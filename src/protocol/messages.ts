@@ -20,9 +20,9 @@ export type EngineConfig = {
   readonly decodeActivations: Activations;
   /** Of keys and values on the processor; left out: float16. */
   readonly kvType?: 'float32' | 'float16';
-  /** Of keys and values, on the processor; left out: a whole context for each sequence. */
+  /** Of keys and values in blocks; left out: a whole context for each sequence. */
   readonly kvBytes?: number;
-  /** Bytes of computed beginnings of prompts that stay for later ones, on the processor; left out: none do. */
+  /** Bytes of computed beginnings of prompts that stay for later ones, in blocks; left out: none do. */
   readonly prefixBytes?: number;
   /** Beginnings that the base computes alone are shared by all flows; left out: each flow has its own. */
   readonly sharesBasePrefixes?: boolean;
@@ -36,6 +36,8 @@ export type EngineConfig = {
   readonly devicePrecision?: 'float32' | 'float16' | null;
   /** On a card; left out: own. */
   readonly deviceKernels?: 'recorded' | 'own' | 'runtime';
+  /** Where keys and values lie on a card; left out: in rows. The processor's lie in blocks. */
+  readonly deviceKv?: 'rows' | 'blocks';
   /** Where a build of ONNX Runtime with CUDA may have been put. */
   readonly cudaDir?: string;
   /** Path of another libonnxruntime; null takes the one of the onnxruntime-node package. */

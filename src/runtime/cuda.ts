@@ -24,6 +24,7 @@ export function cudaProvider(index: number, places: ProviderPlaces): Provider {
     anchored: false,
     // It has kernels for no other but bfloat16.
     real: 'float16',
+    hasBlocks: true,
     // Where an operator has no kernel for the card, the processor's is slow but right.
     strict: false,
     hint,

@@ -44,6 +44,8 @@ export type OnnxRuntimeOptions = {
   readonly strict?: boolean;
   /** On a card: recorded unless said otherwise. */
   readonly deviceKernels?: DeviceKernels;
+  /** On a device: keys and values lie in blocks, where its attention reads those; false by default. */
+  readonly inBlocks?: boolean;
   /** Runs of a kind before it is recorded. */
   readonly runsBefore?: number;
 };
@@ -84,7 +86,11 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
   const computing =
     provider === null
       ? onHost(opened)
-      : onDevice(opened, provider, onCard !== null, kernels === 'recorded' ? { runsBefore: options.runsBefore } : null);
+      : onDevice(opened, provider, {
+          hasOperators: onCard !== null,
+          inBlocks: options.inBlocks ?? false,
+          recording: kernels === 'recorded' ? { runsBefore: options.runsBefore } : null,
+        });
   const name = `onnxruntime ${api.version}, native operators ${operators.variant}`;
   return {
     ...{ name, library: api.library, providers: api.availableProviders(), threads, giveBackFreeMemory },
@@ -129,13 +135,14 @@ function operatorsOf(provider: Provider): DeviceOperators | null {
 
 const pick = ({ name, anchored, real, freeBytes }: Provider) => ({ name, anchored, real, freeBytes });
 
-/** @param recording null: nothing is recorded */
-function onDevice(
-  library: Library,
-  provider: Provider,
-  hasOperators: boolean,
-  recording: { readonly runsBefore: number | undefined } | null,
-): Computing {
+type DeviceUse = {
+  readonly hasOperators: boolean;
+  readonly inBlocks: boolean;
+  /** null: nothing is recorded. */
+  readonly recording: { readonly runsBefore: number | undefined } | null;
+};
+
+function onDevice(library: Library, provider: Provider, { hasOperators, inBlocks, recording }: DeviceUse): Computing {
   const { api, memoryInfo } = library;
   const { place, session } = openDevice(library, provider);
   const inTurn = serially();
@@ -146,7 +153,11 @@ function onDevice(
       : null;
   const deviceWeights = createDeviceWeights({ place, memoryInfo, session }, inTurn);
   return {
-    device: { ...pick(provider), hasOperators, records: shelf !== null },
+    device: {
+      ...pick(provider),
+      ...{ hasOperators, records: shelf !== null },
+      blocks: inBlocks && provider.hasBlocks ? 'runtime' : null,
+    },
     allocate: (type, elements) => deviceMemory(place, type, elements),
     send: card && ((places, data) => inTurn(() => card.send(addresses(places), data))),
     copy: card && ((from, to, bytes) => inTurn(() => card.copy(addresses(from), addresses(to), bytes))),

@@ -13,6 +13,8 @@ export type Provider = {
   readonly anchored: boolean;
   /** What its attention computes with. */
   readonly real: 'float32' | 'float16';
+  /** It reads keys and values in blocks, too. */
+  readonly hasBlocks: boolean;
   /** Sessions must not leave any operator to the processor. */
   readonly strict: boolean;
   /** What to do where the device cannot be had; a sentence. */

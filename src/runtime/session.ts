@@ -79,6 +79,8 @@ export type RuntimeDevice = {
   readonly real: 'float32' | 'float16';
   /** It has the project's own operators. */
   readonly hasOperators: boolean;
+  /** Whose attention reads keys and values there in blocks, the project's or ONNX Runtime's; null: they lie in rows. */
+  readonly blocks: 'own' | 'runtime' | null;
   /** Steps that come again with the same sizes are faster than others. */
   readonly records: boolean;
   /** null where it does not tell. */

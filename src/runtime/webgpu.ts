@@ -10,6 +10,8 @@ export const webGpuProvider = ({ library }: ProviderPlaces): Provider => ({
   // An address is a buffer's, and nothing says where in it.
   anchored: true,
   real: 'float32',
+  // Its operator copies whole sequences out of their blocks in each step.
+  hasBlocks: false,
   strict: true,
   hint: 'It needs a graphics driver with Vulkan (Linux), Metal or Direct3D 12; see "Devices" in the README.',
   operators: null,

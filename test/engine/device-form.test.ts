@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import type { ModelShape } from '../../src/core/base-model.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import { notOn } from '../../src/core/layer-plan.ts';
 import { prng } from '../../src/core/prng.ts';
@@ -11,8 +12,9 @@ import { readAdapter } from '../../src/engine/adapters/read-adapter.ts';
 import type { RowAdapter } from '../../src/engine/adapters/row-adapter.ts';
 import { probeRow } from '../../src/engine/kv/kv-cache.ts';
 import { createDecoder, type Decoder } from '../../src/engine/runner/decoder.ts';
+import { targetOf } from '../../src/engine/runner/device-target.ts';
 import { type EvenBatch, evenBatch } from '../../src/engine/runner/forward-batch.ts';
-import type { Real } from '../../src/graph/target.ts';
+import type { GraphTarget, Real } from '../../src/graph/target.ts';
 import { hostBeside, testRuntime } from '../helpers/test-runtime.ts';
 import { tinyLowered, tinyModel } from '../helpers/tiny-lowered.ts';
 import type { TinyModel } from '../helpers/tiny-models.ts';
@@ -56,9 +58,9 @@ const cases: readonly Case[] = [
 for (const { bits, real, tolerance, name = 'llama-gguf', ropeDims } of cases) {
   const told = `${name}${ropeDims ? `, ${ropeDims} numbers of a head turn` : ''}, ${bits ?? 'native'} bits, ${real}`;
   // A software device has no half floats, and CUDA's attention nothing else.
-  const { name: place = 'host', real: own = null } = device.device ?? {};
+  const { name: place = 'host', real: own = null, blocks: inBlocks = null } = device.device ?? {};
   const { shape } = await tinyModel(name);
-  const skip = (place !== 'host' && real !== own) || (notOn(place, shape) ?? false);
+  const skip = ((place !== 'host' || inBlocks) && real !== own) || (notOn(place, shape) ?? false);
   test(`in a device’s form every row gets the host’s logits: ${told}`, {
     skip,
   }, async (t) => {
@@ -67,10 +69,7 @@ for (const { bits, real, tolerance, name = 'llama-gguf', ropeDims } of cases) {
     const options = { rows, positions: 64, pages: 12, decodeActivations: 'int16', kvType: 'float32' } as const;
     const pair = [
       createDecoder(host, model, options),
-      createDecoder(device, model, {
-        ...options,
-        target: { on: 'device', real, hasOperators: device.device?.hasOperators ?? false },
-      }),
+      createDecoder(device, model, { ...options, target: deviceTarget(model.shape, real) }),
     ] as const;
     const placed: (readonly [RowAdapter | null, RowAdapter | null])[] = [];
     for (const plan of plans) {
@@ -90,6 +89,11 @@ for (const { bits, real, tolerance, name = 'llama-gguf', ropeDims } of cases) {
     assert.ok(effect > 0.05, 'the adapters change nothing');
     for (const decoder of pair) await decoder.release();
   });
+}
+
+/** The processor has a device's form, too. */
+function deviceTarget(shape: ModelShape, real: Real): GraphTarget {
+  return device.device ? targetOf(device, shape, real) : { on: 'device', real };
 }
 
 /** Differences between the two, and what the adapters do, of the largest logit. */

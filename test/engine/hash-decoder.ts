@@ -6,8 +6,8 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { systemClock } from '../../src/core/clock.ts';
 import { kvBlock } from '../../src/core/page-sizes.ts';
 import { probeRow } from '../../src/engine/kv/kv-cache.ts';
+import { rowsOf } from '../../src/engine/runner/block-compute.ts';
 import type { Decoder } from '../../src/engine/runner/decoder.ts';
-import { rowsOf } from '../../src/engine/runner/host-compute.ts';
 import type { MergedModel } from '../../src/engine/runner/merged-model.ts';
 import { markedPool, readSignature } from './adapters/marked-adapters.ts';
 import { signatureOfMerged } from './merges/marked-merges.ts';
@@ -85,7 +85,7 @@ export function hashDecoder(
       ...{ prefixes: null, write: null },
       expectGroups: async () => {},
       release() {},
-      hasRoom: (tokens) => taken() + inBlocks(tokens) <= room,
+      hasRoom: (tokens, rows) => taken() + inBlocks(tokens) + rows * kvBlock <= room,
       reserve(row, length) {
         const more = Math.max(0, inBlocks(length) - reserved[row]!);
         if (taken() + more > room) return false;

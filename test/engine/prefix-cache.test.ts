@@ -18,7 +18,8 @@ import { layerModules, randomAdapter } from './adapters/random-adapters.ts';
 import { type Witness, witnessedEngine } from './witnesses.ts';
 
 const runtime = testRuntime();
-const skip = runtime.device === null ? false : 'rows of a device begin empty';
+const hasLongBlocks = runtime.device?.blocks === 'runtime' && 'blocks are longer than these texts';
+const skip = hasLongBlocks || (runtime.device?.blocks === null && 'rows of a device begin empty');
 const model = await tinyLowered('llama-gguf', null);
 const random = prng(11);
 const text = (length: number) => Array.from({ length }, () => Math.floor(random() * model.shape.vocabulary));
@@ -91,7 +92,7 @@ async function engines() {
     const store = (clock: typeof systemClock, onChange: () => void) =>
       new AdapterStore({
         ...{ bytesMax: 2 ** 30, clock, onChange },
-        read: ({ files }) => readAdapter(files, { model, breath }),
+        read: ({ files }) => readAdapter(files, { model, breath, onDevice: runtime.device !== null }),
         combine: (key, scaled) => combineAdapters(key, scaled, model.shape, breath),
       });
     return { decoder, engine: witnessedEngine(decoder, 48, store) };
@@ -126,14 +127,14 @@ test('cache on and cache off give the same tokens and log-probabilities, whateve
       const witnesses: Witness[] = [];
       for (const { prompt, params, adapters: applied, share: of, waits } of requests) {
         witnesses.push(engine.add(prompt, params, applied, of));
-        if (waits) await engine.step();
+        if (waits) await engine.turn();
       }
       await engine.drain();
       results.push(witnesses);
     }
     for (const [i, witness] of results[0]!.entries()) {
       const other: Witness = results[1]![i]!;
-      assert.deepEqual(witness.events, other.events);
+      assertSame(witness.events, other.events);
       assert.equal(witness.end!.reason, other.end!.reason);
       assert.equal(other.end!.cachedTokens, 0);
       cached += witness.end!.cachedTokens;
@@ -142,6 +143,22 @@ test('cache on and cache off give the same tokens and log-probabilities, whateve
   assert.ok(cached > 1000, `${cached} tokens were cached`);
   for (const { decoder } of [on, off]) await decoder.release();
 });
+
+/** Products of a device are cut by the number of rows: there the last bits of log-probabilities may differ. */
+function assertSame(found: Witness['events'], expected: Witness['events']): void {
+  if (runtime.device === null) {
+    assert.deepEqual(found, expected);
+    return;
+  }
+  assert.deepEqual(
+    found.map(({ token }) => token),
+    expected.map(({ token }) => token),
+  );
+  for (const [i, { logprobs }] of found.entries()) {
+    const other = expected[i]!.logprobs!.logprob;
+    assert.ok(Math.abs(logprobs!.logprob - other) < 1e-3, `${logprobs!.logprob}, ${other}`);
+  }
+}
 
 test('who shares a beginning: the same weights, the same flow, the same salt', { skip }, async () => {
   const [{ decoder, engine }, { decoder: other }] = await engines();

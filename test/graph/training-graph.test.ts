@@ -94,7 +94,7 @@ const cases = ['gradients', 'families-gradients'].flatMap((name) => {
 const forms = [
   { told: '', recompute: false, place: runtime },
   { told: ', layers computed again', recompute: true, place: runtime },
-  ...(runtime.device === null ? [{ told: ', as on a device', recompute: false, place: asDevice(runtime, false) }] : []),
+  ...(runtime.device === null ? [{ told: ', as on a device', recompute: false, place: asDevice(runtime, {}) }] : []),
 ];
 
 for (const { model: name, loss, logprobs, offset, fixture, floats, modules = fixture.modules } of cases) {

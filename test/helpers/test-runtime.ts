@@ -1,6 +1,7 @@
 // The runtime that a test computes on: LORIKEET_TEST_DEVICE says which device, the processor by default.
 // `host-as-device` is the processor too, and says that it is a device: everything then takes a device's form, in memory
 // that has views anywhere, as CUDA's. `host-as-anchored-device` has them at the start of memory only, as WebGPU.
+// `host-as-device-in-blocks` keeps keys and values in blocks, as CUDA may; LORIKEET_TEST_IN_BLOCKS=on has CUDA do so.
 
 import { parseDevice } from '../../src/core/device.ts';
 import { serially } from '../../src/core/serially.ts';
@@ -9,8 +10,8 @@ import { createOnnxRuntime, type OnnxRuntimeOptions } from '../../src/runtime/on
 import type { Memory, Runtime } from '../../src/runtime/session.ts';
 
 const named = process.env.LORIKEET_TEST_DEVICE || 'cpu';
-const pretended = ['host-as-device', 'host-as-anchored-device'].indexOf(named);
-export const testDevice = parseDevice(pretended < 0 ? named : 'cpu');
+const pretended = named.startsWith('host-as-');
+export const testDevice = parseDevice(pretended ? 'cpu' : named);
 /** For what opens it by itself, in another process perhaps, where nothing is pretended. */
 export const testDeviceName = testDevice.kind === 'cuda' ? `cuda:${testDevice.index}` : testDevice.kind;
 export const testCudaDir = process.env.LORIKEET_TEST_CUDA_DIR || '/nowhere';
@@ -22,16 +23,23 @@ export function testRuntime(options: Partial<OnnxRuntimeOptions> = {}): Runtime 
     spin: false,
     device: testDevice,
     cudaDir: testCudaDir,
+    inBlocks: process.env.LORIKEET_TEST_IN_BLOCKS === 'on',
     ...options,
   });
-  return pretended < 0 ? runtime : asDevice(runtime, pretended === 1);
+  if (!pretended) return runtime;
+  return asDevice(runtime, {
+    anchored: named === 'host-as-anchored-device',
+    inBlocks: named === 'host-as-device-in-blocks',
+  });
 }
 
 /** The processor, beside `device`: both must be of one library, since a process can hold but one with a provider. */
 export const hostBeside = ({ library }: Runtime): Runtime => createOnnxRuntime({ library, threads: 1, spin: false });
 
+export type Pretence = { readonly anchored?: boolean; readonly records?: boolean; readonly inBlocks?: boolean };
+
 /** One run at a time, and none of them aside. */
-export function asDevice(runtime: Runtime, anchored: boolean, records = false): Runtime {
+export function asDevice(runtime: Runtime, { anchored = false, records = false, inBlocks = false }: Pretence): Runtime {
   const inTurn = serially();
   const anchoredMemory = (memory: Memory): Memory => ({
     ...memory,
@@ -42,7 +50,10 @@ export function asDevice(runtime: Runtime, anchored: boolean, records = false): 
   });
   return {
     ...runtime,
-    device: { name: 'host', anchored, real: 'float32', hasOperators: false, records, freeBytes: () => null },
+    device: {
+      ...{ name: 'host', anchored, real: 'float32', hasOperators: false, records, freeBytes: () => null },
+      blocks: inBlocks ? 'own' : null,
+    },
     allocate(type, elements) {
       const memory = runtime.allocate(type, elements);
       return anchored ? anchoredMemory(memory) : memory;

@@ -45,6 +45,7 @@ function createReader() {
         recorded: lines.filter((line) => line === 'record').length,
         replays: count('replay'),
         taken: count('take '),
+        flash: lines.filter((line) => line.includes('flash_fwd')).length,
         made: count('make'),
       },
     };
@@ -65,8 +66,15 @@ const placesOf = (shape: ModelShape, linears: Iterable<JoinedLinear>) => {
   );
 };
 
-for (const bits of [32, 4] as const) {
-  test(`steps on a card, ${bits} bits`, { skip }, async () => {
+const cases = [
+  { bits: 32, inBlocks: false },
+  { bits: 4, inBlocks: false },
+  { bits: 32, inBlocks: true },
+] as const;
+const toldOf = (inBlocks: boolean) => (inBlocks ? 'in blocks' : 'in rows');
+
+for (const { bits, inBlocks } of cases) {
+  test(`steps on a card, ${bits} bits, ${toldOf(inBlocks)}`, { skip }, async () => {
     const model = await tinyLowered('llama-gguf', bits);
     const breath = createBreath(systemClock);
     const adapters = await Promise.all(
@@ -78,7 +86,7 @@ for (const bits of [32, 4] as const) {
     );
     /** Launches and copies of a step by who reads what, once its shapes are known; and of the sixth such step. */
     const measure = async (deviceKernels: 'own' | 'recorded') => {
-      const runtime = testRuntime({ deviceKernels, strict: true, runsBefore: 2 });
+      const runtime = testRuntime({ deviceKernels, strict: true, runsBefore: 2, inBlocks });
       assert.ok(runtime.device?.hasOperators, 'the kernels do not compile');
       const decoder = createDecoder(runtime, model, { rows, positions: 64, pages: 64 });
       await clearedOnce(decoder);
@@ -142,100 +150,132 @@ for (const bits of [32, 4] as const) {
 }
 
 for (const name of familyModels) {
-  const missing = notOn('cuda', (await tinyModel(name)).shape);
-  test(`every operator of ${name} has a kernel on a card`, { skip: skip || (missing ?? false) }, async () => {
-    const runtime = testRuntime({ deviceKernels: 'own', strict: true, runsBefore: 2 });
-    const decoder = createDecoder(runtime, await tinyLowered(name, 4), { rows, positions: 64, pages: 8 });
-    await clearedOnce(decoder);
+  for (const inBlocks of [false, true]) {
+    const missing = notOn('cuda', (await tinyModel(name)).shape);
+    test(`every operator of ${name} has a kernel on a card, ${toldOf(inBlocks)}`, {
+      skip: skip || (missing ?? false),
+    }, async () => {
+      const runtime = testRuntime({ deviceKernels: 'own', strict: true, runsBefore: 2, inBlocks });
+      const decoder = createDecoder(runtime, await tinyLowered(name, 4), { rows, positions: 64, pages: 8 });
+      await clearedOnce(decoder);
+      const asked = createReader();
+      await decoder.forward(evenBatch({ kind: 'answer', first: 0, pasts: [2], tokens: [3], sampled: [0] }));
+      assert.ok(asked().launches > 0);
+      await decoder.release();
+    });
+  }
+}
+
+test('prompts and answers over blocks are one run, which asks the card for nothing meanwhile', { skip }, async () => {
+  const model = await tinyLowered('llama-gguf', 32);
+  const runtime = testRuntime({ deviceKernels: 'own', strict: true, runsBefore: 2, inBlocks: true });
+  const { layers } = model.shape;
+  const decoder = createDecoder(runtime, model, { rows, positions: 1024, pages: 8 });
+  await clearedOnce(decoder);
+  const asked = createReader();
+  const part = (row: number, past: number, to: number): BatchPart => {
+    const tokens = Array.from({ length: to }, (_, i) => i % 200);
+    return { row, past, to, tokens, kind: to - past > 1 ? 'prompt' : 'answer', sampled: [to - 1], adapter: null };
+  };
+  await decoder.logitsOf({ parts: [part(0, 2, 3)] }, [0]);
+  asked();
+  const one = await decoder.logitsOf({ parts: [part(0, 3, 4)] }, [0]).then(asked);
+  // Of one block, of three, a piece that begins within a block.
+  const parts = [part(0, 4, 5), part(1, 0, 30), part(2, 0, 700), part(3, 0, 300)];
+  const many = await decoder.logitsOf({ parts }, [0, 0, 0, 0]).then(asked);
+  const pieces = await decoder.logitsOf({ parts: [part(0, 5, 6), part(3, 300, 320)] }, [0, 0]).then(asked);
+  // In place: nothing is copied out of blocks first.
+  assert.deepEqual([one.flash, many.flash, pieces.flash], [layers, layers, layers]);
+  // Sums of many rows take other products; attention takes what it takes of one row.
+  assert.ok(many.launches <= one.launches + 2 * layers && pieces.launches <= one.launches + 2 * layers);
+  assert.deepEqual([many.waits, pieces.waits], [one.waits, one.waits], 'it waits for the card');
+  await decoder.release();
+});
+
+for (const inBlocks of [false, true]) {
+  test(`sequences join and leave ${toldOf(inBlocks)}: recorded once a size, and nothing is taken or made any more`, {
+    skip,
+  }, async () => {
+    const model = await tinyLowered('llama-gguf', 32);
+    const breath = createBreath(systemClock);
+    const runtime = testRuntime({ deviceKernels: 'recorded', strict: true, runsBefore: 2, inBlocks });
+    const slots = 24;
+    const decoder = createDecoder(runtime, model, { rows: slots, positions: 256, pages: 64 });
+    const adapters = await Promise.all(
+      Array.from({ length: 3 }, async (_, i) => {
+        const { files } = randomAdapter(model.shape, { seed: i + 1, modules: layerModules, r: 8 * 2 ** i });
+        return readAdapter(files, { model, breath });
+      }),
+    );
+    const placed = adapters.map(
+      (adapter): RowAdapter => ({ adapter, scale: 1, placement: decoder.pages.place(adapter)! }),
+    );
+    for (const { placement } of placed) await placement.copied;
+    const random = prng(7);
+    const below = (count: number) => Math.floor(random() * count);
+    type Row = { row: number; past: number; who: RowAdapter | null };
+    const running: Row[] = [];
     const asked = createReader();
-    await decoder.forward(evenBatch({ kind: 'answer', first: 0, pasts: [2], tokens: [3], sampled: [0] }));
-    assert.ok(asked().launches > 0);
+    const seen = { settled: 0, recorded: 0, joined: 0, left: 0, taken: 0 };
+    /** How often each came. */
+    const sizes = new Map<string, number>();
+    const came = (kind: string) => {
+      const before = sizes.get(kind) ?? 0;
+      sizes.set(kind, before + 1);
+      return before;
+    };
+    const turn = async (isLate: boolean) => {
+      if (running.length < 20 && below(2) === 0) {
+        const first = Array.from({ length: slots }, (_, row) => row).find((row) =>
+          running.every((one) => one.row !== row),
+        )!;
+        const row = { row: first, past: 0, who: [null, ...placed][below(4)]! };
+        const tokens = Array.from({ length: 20 }, () => below(200));
+        running.push(row);
+        asked();
+        const batch = { kind: 'prompt' as const, first, pasts: [0], tokens, sampled: [19], adapters: [row.who] };
+        await decoder.forward(evenBatch(batch));
+        const prompt = asked();
+        row.past = 20;
+        seen.joined++;
+        const hasCome = came(`prompt ${row.who && adapters.indexOf(row.who.adapter)}`) > 1;
+        // What is recorded keeps memory that runs shared: the next ones may take some more.
+        if (isLate && hasCome) seen.taken += prompt.taken;
+      }
+      const count = running.length;
+      asked();
+      const parts = running.map(({ row, past, who }): BatchPart => {
+        const tokens = new Array<number>(past);
+        tokens.push(below(200));
+        return { row, past, to: past + 1, tokens, kind: 'answer', sampled: [past], adapter: who };
+      });
+      await decoder.logitsOf(
+        { parts },
+        running.map(() => 0),
+      );
+      const step = asked();
+      for (const row of running) row.past++;
+      seen.recorded += step.recorded;
+      const most = Math.max(0, ...running.map(({ who }) => (who ? adapters.indexOf(who.adapter) + 1 : 0)));
+      if (came(`${evenRows(count)} ${most}`) > 2) {
+        seen.settled++;
+        assert.deepEqual([step.recorded, step.replays, step.launches, step.taken, step.made], [0, 2, 0, 0, 0]);
+      }
+      const full = running.findIndex(({ past }) => past > 200);
+      if (running.length > 1 && (full >= 0 || below(2) === 0)) {
+        const gone = full >= 0 ? full : below(running.length);
+        seen.left++;
+        decoder.kv.clear(running.splice(gone, 1)[0]!.row);
+      }
+    };
+    await decoder.forward(evenBatch({ kind: 'prompt', first: 0, pasts: [0], tokens: [1], sampled: [0] }));
+    running.push({ row: 0, past: 1, who: null });
+    for (let i = 0; i < 300; i++) await turn(i >= 200);
+    assert.ok(seen.joined > 50 && seen.left > 50 && seen.settled > 200, JSON.stringify(seen));
+    assert.ok(seen.taken <= 8, `${seen.taken} pieces of memory`);
+    // Of each size the step, and the choice of tokens, which knows no adapters.
+    const kinds = [...sizes.keys()].filter((kind) => !kind.startsWith('prompt'));
+    assert.ok(kinds.length > 8 && seen.recorded <= 2 * kinds.length, `${seen.recorded} recorded for ${kinds}`);
     await decoder.release();
   });
 }
-
-test('sequences join and leave: recorded once for each size, and nothing is taken or made any more', {
-  skip,
-}, async () => {
-  const model = await tinyLowered('llama-gguf', 32);
-  const breath = createBreath(systemClock);
-  const runtime = testRuntime({ deviceKernels: 'recorded', strict: true, runsBefore: 2 });
-  const slots = 24;
-  const decoder = createDecoder(runtime, model, { rows: slots, positions: 256, pages: 64 });
-  const adapters = await Promise.all(
-    Array.from({ length: 3 }, async (_, i) => {
-      const { files } = randomAdapter(model.shape, { seed: i + 1, modules: layerModules, r: 8 * 2 ** i });
-      return readAdapter(files, { model, breath });
-    }),
-  );
-  const placed = adapters.map(
-    (adapter): RowAdapter => ({ adapter, scale: 1, placement: decoder.pages.place(adapter)! }),
-  );
-  for (const { placement } of placed) await placement.copied;
-  const random = prng(7);
-  const below = (count: number) => Math.floor(random() * count);
-  type Row = { row: number; past: number; who: RowAdapter | null };
-  const running: Row[] = [];
-  const asked = createReader();
-  const seen = { settled: 0, recorded: 0, joined: 0, left: 0, taken: 0 };
-  /** How often each came. */
-  const sizes = new Map<string, number>();
-  const came = (kind: string) => {
-    const before = sizes.get(kind) ?? 0;
-    sizes.set(kind, before + 1);
-    return before;
-  };
-  const turn = async (isLate: boolean) => {
-    if (running.length < 20 && below(2) === 0) {
-      const first = Array.from({ length: slots }, (_, row) => row).find((row) =>
-        running.every((one) => one.row !== row),
-      )!;
-      const row = { row: first, past: 0, who: [null, ...placed][below(4)]! };
-      const tokens = Array.from({ length: 20 }, () => below(200));
-      running.push(row);
-      asked();
-      const batch = { kind: 'prompt' as const, first, pasts: [0], tokens, sampled: [19], adapters: [row.who] };
-      await decoder.forward(evenBatch(batch));
-      const prompt = asked();
-      row.past = 20;
-      seen.joined++;
-      const hasCome = came(`prompt ${row.who && adapters.indexOf(row.who.adapter)}`) > 1;
-      // What is recorded keeps memory that runs shared: the next ones may take some more.
-      if (isLate && hasCome) seen.taken += prompt.taken;
-    }
-    const count = running.length;
-    asked();
-    const parts = running.map(({ row, past, who }): BatchPart => {
-      const tokens = new Array<number>(past);
-      tokens.push(below(200));
-      return { row, past, to: past + 1, tokens, kind: 'answer', sampled: [past], adapter: who };
-    });
-    await decoder.logitsOf(
-      { parts },
-      running.map(() => 0),
-    );
-    const step = asked();
-    for (const row of running) row.past++;
-    seen.recorded += step.recorded;
-    const most = Math.max(0, ...running.map(({ who }) => (who ? adapters.indexOf(who.adapter) + 1 : 0)));
-    if (came(`${evenRows(count)} ${most}`) > 2) {
-      seen.settled++;
-      assert.deepEqual([step.recorded, step.replays, step.launches, step.taken, step.made], [0, 2, 0, 0, 0]);
-    }
-    const full = running.findIndex(({ past }) => past > 200);
-    if (running.length > 1 && (full >= 0 || below(2) === 0)) {
-      const gone = full >= 0 ? full : below(running.length);
-      seen.left++;
-      decoder.kv.clear(running.splice(gone, 1)[0]!.row);
-    }
-  };
-  await decoder.forward(evenBatch({ kind: 'prompt', first: 0, pasts: [0], tokens: [1], sampled: [0] }));
-  running.push({ row: 0, past: 1, who: null });
-  for (let i = 0; i < 300; i++) await turn(i >= 200);
-  assert.ok(seen.joined > 50 && seen.left > 50 && seen.settled > 200, JSON.stringify(seen));
-  assert.ok(seen.taken <= 8, `${seen.taken} pieces of memory`);
-  // Of each size the step, and the choice of tokens, which knows no adapters.
-  const kinds = [...sizes.keys()].filter((kind) => !kind.startsWith('prompt'));
-  assert.ok(kinds.length > 8 && seen.recorded <= 2 * kinds.length, `${seen.recorded} recorded for ${kinds}`);
-  await decoder.release();
-});

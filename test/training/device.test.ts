@@ -17,7 +17,7 @@ import { eightRows, tinyJob } from './tiny-job.ts';
 
 const opened = testRuntime();
 const host = hostBeside(opened);
-const device = opened.device === null ? asDevice(opened, false) : opened;
+const device = opened.device === null ? asDevice(opened, {}) : opened;
 
 async function run(job: TrainingJob, runtime: Runtime | null) {
   const losses: number[] = [];

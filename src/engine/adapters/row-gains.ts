@@ -1,5 +1,5 @@
-// DoRA's gains of the rows of a mixed step, [rows, out] for every layer and joined linear. A row without DoRA holds
-// ones. Gains are copied when a row's adapter changes, and not again.
+// DoRA's gains of some adapters, [rows, out] for every layer and joined linear. A row that nobody has holds ones. Gains
+// are copied when a row's adapter changes, and not again.
 
 import type { ModelShape } from '../../core/base-model.ts';
 import type { JoinedLinear } from '../../graph/adapted-linear.ts';
@@ -10,8 +10,6 @@ export type RowGains = {
   of(linear: JoinedLinear, layer: number, count: number): Float32Array<ArrayBuffer>;
   /** Makes a row hold what an adapter needs in every linear. */
   put(row: number, adapter: ResidentAdapter): void;
-  /** Makes row i hold what `adapters[i]` needs; the head's row i what `sampled[i]` does, by default the same. */
-  set(adapters: readonly (ResidentAdapter | null)[], sampled?: readonly (ResidentAdapter | null)[]): void;
 };
 
 export function createRowGains(shape: ModelShape, rows: number): RowGains {
@@ -23,12 +21,12 @@ export function createRowGains(shape: ModelShape, rows: number): RowGains {
       return [sizes.linear, { sizes, layers, owners }];
     }),
   );
-  const put = (linear: JoinedLinear, row: number, adapter: ResidentAdapter | null) => {
+  const put = (linear: JoinedLinear, row: number, adapter: ResidentAdapter) => {
     const { sizes, layers, owners } = pools.get(linear)!;
-    const owner = adapter?.hasGains ? adapter.key : null;
+    const owner = adapter.hasGains ? adapter.key : null;
     if (owners[row] === owner) return;
     owners[row] = owner;
-    const gains = adapter?.linears.get(linear)?.gains ?? null;
+    const gains = adapter.linears.get(linear)?.gains ?? null;
     for (const [layer, pool] of layers.entries()) {
       const target = pool.subarray(row * sizes.out, (row + 1) * sizes.out);
       if (gains === null) target.fill(1);
@@ -42,11 +40,6 @@ export function createRowGains(shape: ModelShape, rows: number): RowGains {
     },
     put(row, adapter) {
       for (const linear of pools.keys()) put(linear, row, adapter);
-    },
-    set(adapters, sampled = adapters) {
-      for (const linear of pools.keys()) {
-        for (const [row, adapter] of (linear === 'head' ? sampled : adapters).entries()) put(linear, row, adapter);
-      }
     },
   };
 }

@@ -12,11 +12,12 @@ export type BlockListsForm = {
   readonly forRows: number;
   /** That may be known. */
   readonly prefixBlocks: number;
+  /** Tokens of a block; `kvBlock` by default. */
+  readonly length?: number;
 };
 
-const blocksFor = (length: number) => Math.ceil(length / kvBlock);
-
 export class BlockLists implements Omit<Prefixes, 'blockBytes'> {
+  readonly blockTokens: number;
   readonly #forRows: number;
   readonly #cache: PrefixCache;
   /** The one that was let go last is taken first: its memory is touched already. */
@@ -28,7 +29,8 @@ export class BlockLists implements Omit<Prefixes, 'blockBytes'> {
   readonly #lists: readonly number[][];
   #taken = 0;
 
-  constructor({ rows, blocks, forRows, prefixBlocks }: BlockListsForm) {
+  constructor({ rows, blocks, forRows, prefixBlocks, length = kvBlock }: BlockListsForm) {
+    this.blockTokens = length;
     this.#forRows = forRows;
     this.#free = Array.from({ length: blocks }, (_, i) => blocks - 1 - i);
     this.#holders = new Uint32Array(blocks);
@@ -51,13 +53,14 @@ export class BlockLists implements Omit<Prefixes, 'blockBytes'> {
     return this.#cache.size;
   }
 
-  hasRoom(tokens: number): boolean {
-    return this.#taken + blocksFor(tokens) <= this.#forRows;
+  /** Beside a block for each of `rows` rows. */
+  hasRoom(tokens: number, rows: number): boolean {
+    return this.#taken + this.#blocksFor(tokens) + rows <= this.#forRows;
   }
 
   /** All or nothing. */
   reserve(row: number, length: number): boolean {
-    const missing = blocksFor(length) - this.#listOf(row).length;
+    const missing = this.#blocksFor(length) - this.#listOf(row).length;
     if (row !== probeRow && this.#taken + Math.max(0, missing) > this.#forRows) return false;
     for (let i = 0; i < missing; i++) {
       while (this.#free.length === 0) this.#cache.forgetOne();
@@ -75,19 +78,20 @@ export class BlockLists implements Omit<Prefixes, 'blockBytes'> {
 
   begin(...[row, chain, count]: Parameters<Prefixes['begin']>): number {
     this.clear(row);
-    const found = this.#cache.find(chain, Math.floor(count / kvBlock));
+    const { blockTokens } = this;
+    const found = this.#cache.find(chain, Math.floor(count / blockTokens));
     for (const block of found) this.#take(row, block);
     chain.kept = found.length;
     const left = this.#cache.takeLeft(chain);
-    if (left === undefined) return found.length * kvBlock;
-    const goesOn = found.length === Math.floor(chain.left / kvBlock) && chain.left <= count;
+    if (left === undefined) return found.length * blockTokens;
+    const goesOn = found.length === Math.floor(chain.left / blockTokens) && chain.left <= count;
     if (goesOn) this.#take(row, left);
     this.#letGo(left);
-    return goesOn ? chain.left : found.length * kvBlock;
+    return goesOn ? chain.left : found.length * blockTokens;
   }
 
   keep(...[row, chain, count]: Parameters<Prefixes['keep']>): void {
-    for (let index = chain.kept; index < Math.floor(count / kvBlock); index++) {
+    for (let index = chain.kept; index < Math.floor(count / this.blockTokens); index++) {
       const block = this.#listOf(row)[index]!;
       // Taken first: what is added may at once be what has to go.
       this.#holders[block]!++;
@@ -98,12 +102,16 @@ export class BlockLists implements Omit<Prefixes, 'blockBytes'> {
 
   leave(...[row, chain, count]: Parameters<Prefixes['leave']>): void {
     this.keep(row, chain, count);
-    const full = Math.floor(count / kvBlock);
-    chain.left = count % kvBlock === 0 ? 0 : count;
+    const full = Math.floor(count / this.blockTokens);
+    chain.left = count % this.blockTokens === 0 ? 0 : count;
     if (chain.left === 0) return;
     const block = this.#listOf(row)[full]!;
     this.#holders[block]!++;
     if (!this.#cache.addLeft(chain, full, block)) this.#letGo(block);
+  }
+
+  #blocksFor(length: number): number {
+    return Math.ceil(length / this.blockTokens);
   }
 
   #listOf(row: number): number[] {

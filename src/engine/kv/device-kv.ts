@@ -1,6 +1,6 @@
-// Keys and values in device memory, which WebGPU's is viewed from its start only. A run's rows lie at the start of a
-// pool while it runs: which pool, and what has to be copied for that, `RowPlaces` says. Knows pools and when they are
-// touched; knows no places.
+// Keys and values in rows of device memory, which WebGPU's is viewed from its start only. A run's rows lie at the start
+// of a pool while it runs: which pool, and what has to be copied for that, `RowPlaces` says. Knows pools and when they
+// are touched; knows no places.
 //
 //   pool 0   all rows, and room to rearrange them
 //   pool 1   one row: a prompt is read beside rows that decode, and disturbs none of them

@@ -1,5 +1,5 @@
-// Keys and values of the running sequences, a row each. Where they lie is the implementation's: in blocks on the
-// processor (kv/host-kv.ts), in rows on a device (device/device-kv.ts).
+// Keys and values of the running sequences, a row each. Where they lie is the implementation's: in blocks of a pool
+// (kv/block-kv.ts), or in rows of a device's (kv/device-kv.ts).
 
 import type { Tensor } from '../../runtime/session.ts';
 import type { PrefixChain } from './prefix-cache.ts';
@@ -7,12 +7,15 @@ import type { PrefixChain } from './prefix-cache.ts';
 /** No sequence's: what runs there disturbs nobody, and nobody disturbs it. */
 export const probeRow = -1;
 
+/** No sequence's: it holds one token, which nobody reads. A run over blocks may take it along any number of times. */
+export const idleRow = -2;
+
 export type KvCache = {
   readonly rows: number;
   readonly positions: number;
   readonly bytes: number;
-  /** Whether there is room for so many tokens more. */
-  hasRoom(tokens: number): boolean;
+  /** Whether there is room for so many tokens more, beside some for each of `rows` rows to grow by. */
+  hasRoom(tokens: number, rows: number): boolean;
   /** Makes room for `length` tokens in a row; false where there is none. */
   reserve(row: number, length: number): boolean;
   /** The row holds nothing any more. */
@@ -55,21 +58,22 @@ export type Prefixes = {
   keep(row: number, chain: PrefixChain, count: number): void;
   /** The same for a sequence that loses its row: the last block too, though it is not full, is there for it alone. */
   leave(row: number, chain: PrefixChain, count: number): void;
-  /** Blocks that are known, and bytes of one. */
+  /** Blocks that are known, and bytes and tokens of one. */
   readonly blocks: number;
   readonly blockBytes: number;
+  readonly blockTokens: number;
 };
 
 /** Keys and values of every layer, in place, as the graph takes them; the caller releases tensors. */
 export type KvRange = {
   /** Of as many rows, the same place has the same tensors. */
   readonly place: string;
-  /** Each row's blocks in the order of positions; null where rows of the tensors are the range's. */
+  /** Each row's blocks in the order of positions; null where the tensors' rows are the range's. */
   readonly blocks: readonly (readonly number[])[] | null;
   /** The tensors' row i is the range's row `order[i]`; null where it is row i. */
   readonly order: readonly number[] | null;
   key(layer: number, rows?: number): Tensor;
   value(layer: number, rows?: number): Tensor;
-  /** Tokens that each of `count` places behind the range's rows holds, which a run may take along; on a device. */
+  /** Tokens that each of `count` places behind the range's rows holds, which a run may take along; of rows alone. */
   beside?(count: number): readonly number[];
 };

@@ -13,6 +13,7 @@ let chains = 0;
 /** The keys of a sequence's full blocks, made as they are asked for. */
 export class PrefixChain {
   readonly owner: string;
+  readonly #block: number;
   /** Blocks that were offered to the cache. */
   kept = 0;
   /** Tokens that the sequence had computed when it lost its row, if they end within a block; else 0. */
@@ -30,8 +31,10 @@ export class PrefixChain {
    * @param owner whose share of the cache the blocks take
    * @param tokens the sequence's, which may become more
    * @param prompt how many of them have the bits of a prompt; the others have those of an answer
+   * @param block tokens of a block
    */
-  constructor(root: readonly unknown[], owner: string, tokens: readonly number[], prompt: number) {
+  constructor(root: readonly unknown[], owner: string, tokens: readonly number[], prompt: number, block = kvBlock) {
+    this.#block = block;
     this.#root = createHash('sha256').update(JSON.stringify(root)).digest('base64');
     this.#tokens = tokens;
     this.#prompt = prompt;
@@ -40,12 +43,15 @@ export class PrefixChain {
 
   /** Of block `index`, all of whose tokens are there. */
   key(index: number): string {
+    const block = this.#block;
     for (let i = this.#keys.length; i <= index; i++) {
       const before = this.#keys[i - 1] ?? this.#root;
-      const tokens = Int32Array.from(this.#tokens.slice(i * kvBlock, (i + 1) * kvBlock));
-      if (tokens.length < kvBlock) throw new RangeError('the block is not full');
-      const ofPrompt = Math.min(Math.max(this.#prompt - i * kvBlock, 0), kvBlock);
-      const hash = createHash('sha256').update(before, 'base64').update(Uint8Array.of(ofPrompt));
+      const tokens = Int32Array.from(this.#tokens.slice(i * block, (i + 1) * block));
+      if (tokens.length < block) throw new RangeError('the block is not full');
+      const ofPrompt = Math.min(Math.max(this.#prompt - i * block, 0), block);
+      const hash = createHash('sha256')
+        .update(before, 'base64')
+        .update(new Uint8Array(Int32Array.of(ofPrompt).buffer));
       hash.update(new Uint8Array(tokens.buffer));
       this.#keys.push(hash.digest('base64'));
     }

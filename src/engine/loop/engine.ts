@@ -2,7 +2,6 @@
 // HTTP and no process.
 
 import type { Clock } from '../../core/clock.ts';
-import { kvBlock } from '../../core/page-sizes.ts';
 import type { GrammarThread } from '../../grammar/grammar-thread.ts';
 import type {
   EngineEvent,
@@ -206,9 +205,11 @@ export class Engine {
   /** Something of its own is made just now: its grammar, or the beginning of its prompt by another. */
   #isComing(sequence: Sequence): boolean {
     if (sequence.constraint?.isReady === false) return true;
-    if (this.#options.decoder.kv.prefixes === null || sequence.startedAt !== null) return false;
-    if (readsWholePrompt(sequence)) return false;
-    return this.#scheduler.running.some((other) => other.prefix !== null && computesBeginning(other, sequence));
+    const { prefixes } = this.#options.decoder.kv;
+    if (prefixes === null || sequence.startedAt !== null || readsWholePrompt(sequence)) return false;
+    return this.#scheduler.running.some(
+      (other) => other.prefix !== null && computesBeginning(other, sequence, prefixes.blockTokens),
+    );
   }
 
   /**
@@ -224,7 +225,7 @@ export class Engine {
       const isBase = request.adapters.length === 0 && virtual === null;
       const owner = sharesBasePrefixes && isBase ? 'base' : `${sequence.line.flow}`;
       const root = [...weightsAndOwner(sequence, owner), merge?.bits ?? null];
-      sequence.prefix = new PrefixChain(root, owner, tokens, request.promptTokens.length);
+      sequence.prefix = new PrefixChain(root, owner, tokens, request.promptTokens.length, prefixes.blockTokens);
     }
     sequence.computed = prefixes.begin(sequence.kvRow!, sequence.prefix, tokens.length - 1);
     if (!isFirst) return;
@@ -467,7 +468,8 @@ function partOf({ sequence, count }: Chunk, past: number, draft: readonly number
   const sampled = Array.from({ length: Math.max(0, to - first) }, (_, i) => first + i);
   const rows = rowsOfVirtual(virtual);
   const given = rows?.kind === 'embeddings' && past < rows.count ? { given: rows } : {};
-  return { row: kvRow!, past, to, tokens, kind, sampled, adapter, ...given };
+  const whole = kind === 'prompt' && sequence.promptLogprobs !== null ? { whole: true } : {};
+  return { row: kvRow!, past, to, tokens, kind, sampled, adapter, ...given, ...whole };
 }
 
 /** Of a chunk that keys and values alone were written of a run takes nothing. */
@@ -483,13 +485,13 @@ async function masksOf(sequences: readonly Sequence[]): Promise<void> {
   for (const { constraint } of sequences) if (constraint !== null) await constraint.ready.catch(() => {});
 }
 
-/** Whether `other` prefills blocks that `sequence` could begin with. */
-function computesBeginning(other: Sequence, { key, line, request, virtual }: Sequence): boolean {
+/** Whether `other` prefills blocks, of so many tokens, that `sequence` could begin with. */
+function computesBeginning(other: Sequence, { key, line, request, virtual }: Sequence, block: number): boolean {
   const [theirs, own] = [other.request, request];
   if (prefillLeft(other) === 0 || other.key !== key || theirs.cacheSalt !== own.cacheSalt) return false;
   if (other.line.flow !== line.flow || digestOfVirtual(other.virtual) !== digestOfVirtual(virtual)) return false;
   const longest = Math.min(theirs.promptTokens.length, own.promptTokens.length - 1);
   const differs = theirs.promptTokens.findIndex((token, i) => i >= longest || token !== own.promptTokens[i]);
   const common = differs === -1 ? longest : differs;
-  return common - (common % kvBlock) > other.computed;
+  return common - (common % block) > other.computed;
 }

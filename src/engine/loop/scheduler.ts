@@ -6,7 +6,6 @@
 // all others of its flow, and is computed anew as far as no known prefix holds it. That gives the same bits, so it
 // goes on with the very same text. Knows sequences and rows; knows no weights, and no time but what it is given.
 
-import { kvBlock } from '../../core/page-sizes.ts';
 import type { DecoderResult } from '../../graph/adapted-linear.ts';
 import type { KvCache } from '../kv/kv-cache.ts';
 import type { Merge } from '../merges/merge.ts';
@@ -275,10 +274,10 @@ export class Scheduler {
     return (flow) => (tokens.get(flow) ?? 0) >= budget;
   }
 
-  /** A row, and room for its tokens beside a block for each that runs. */
+  /** A row, and room for its tokens beside some for each that runs. */
   #hasRoomFor({ tokens }: Sequence): boolean {
     if (this.#freeRows.length === 0) return false;
-    return this.running.length === 0 || this.#options.kv.hasRoom(tokens.length + 1 + kvBlock * this.running.length);
+    return this.running.length === 0 || this.#options.kv.hasRoom(tokens.length + 1, this.running.length);
   }
 
   #hasRightToPages(sequence: Sequence): boolean {

@@ -14,6 +14,8 @@ export type AdaptedRows = {
   readonly rows: readonly (RowAdapter | null)[];
   /** In the order in which the head sees rows. */
   readonly sampled: readonly (RowAdapter | null)[];
+  /** Of a step whose sizes should come again; false by default. */
+  readonly steady?: boolean;
 };
 
 /** Of a batch, which has an adapter for each sequence. */

@@ -1,4 +1,5 @@
-// What computes a batch: the processor in one run (host-compute.ts), a device in several (device/device-compute.ts).
+// What computes a batch: over blocks in one run (block-compute.ts), over rows of a device in several
+// (device-compute.ts).
 
 import type { TopLogits } from '../sampling/draw-top.ts';
 import type { ForwardBatch } from './forward-batch.ts';

@@ -8,13 +8,14 @@ import type { AdapterBits } from '../../core/page-sizes.ts';
 import { serially } from '../../core/serially.ts';
 import type { LoweredModel } from '../../graph/lowered.ts';
 import { operatorForm } from '../../graph/operator-form.ts';
-import { type GraphTarget, hostTarget, type Real } from '../../graph/target.ts';
+import type { GraphTarget, Real } from '../../graph/target.ts';
 import type { Runtime } from '../../runtime/session.ts';
 import { PagePool } from '../adapters/page-pool.ts';
 import type { ResidentAdapter } from '../adapters/resident-adapter.ts';
 import type { KvCache } from '../kv/kv-cache.ts';
 import type { Compute } from './compute.ts';
 import { createDecoderModels } from './decoder-models.ts';
+import { targetOf } from './device-target.ts';
 import type { MergedModel } from './merged-model.ts';
 import { createModelMemory } from './model-memory.ts';
 import type { SessionForm } from './model-sessions.ts';
@@ -57,9 +58,9 @@ export type DecoderOptions = {
   readonly decodeActivations?: Activations;
   /** Of keys and values on the processor: 'float32' rounds nothing, at twice the memory. 'float16' by default. */
   readonly kvType?: Real;
-  /** Of what rows hold on the processor; left out: a whole context for each. */
+  /** Of what rows hold in blocks; left out: a whole context for each. */
   readonly kvBytes?: number;
-  /** Of computed beginnings that no row holds, on the processor; left out: none stays. */
+  /** Of computed beginnings that no row holds, in blocks; left out: none stays. */
   readonly prefixBytes?: number;
   /** Form of the graphs, and where keys, values and pages lie: where the runtime computes, by default. */
   readonly target?: GraphTarget;
@@ -68,7 +69,7 @@ export type DecoderOptions = {
 
 export function createDecoder(runtime: Runtime, lowered: LoweredModel, options: DecoderOptions): Decoder {
   const { rows, pages: slots = 0, clock = systemClock, onPagesChange: onChange = () => {} } = options;
-  const form = sessionForm(runtime, options);
+  const form = sessionForm(runtime, lowered, options);
   const { target } = form;
   const forTarget = (model: LoweredModel) => (target.on === 'device' ? operatorForm(model) : model);
   const model = forTarget(lowered);
@@ -123,13 +124,9 @@ function countedWork() {
   };
 }
 
-function targetOf({ device }: Runtime): GraphTarget {
-  return device ? { on: 'device', real: device.real, hasOperators: device.hasOperators } : hostTarget;
-}
-
-function sessionForm(runtime: Runtime, options: DecoderOptions): SessionForm {
+function sessionForm(runtime: Runtime, { shape }: LoweredModel, options: DecoderOptions): SessionForm {
   const { positions, kvType = 'float16', profile } = options;
-  const target = options.target ?? targetOf(runtime);
+  const target = options.target ?? targetOf(runtime, shape);
   return {
     positions,
     kvType,

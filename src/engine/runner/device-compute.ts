@@ -1,5 +1,5 @@
-// Runs on a device, whose attention takes as many new tokens of each row: what decodes in one run, and prompts one
-// after another. Logits of a step that decodes stay on the device, of which the best come back.
+// Runs over rows of a device, whose attention takes as many new tokens of each row: what decodes in one run, and
+// prompts one after another. Logits of a step that decodes stay on the device, of which the best come back.
 
 import { LRUCache } from 'lru-cache';
 import type { ModelShape } from '../../core/base-model.ts';
@@ -13,10 +13,11 @@ import type { DecoderModels } from './decoder-models.ts';
 import type { DeviceLogits } from './device-logits.ts';
 import { type DeviceRun, inOrder, runsOf } from './device-run.ts';
 import type { DeviceRuns } from './device-runs.ts';
-import { createDeviceWindow, type DeviceWindow, type LogitsPlace, resultsIn } from './device-window.ts';
+import { createDeviceWindow, type DeviceWindow } from './device-window.ts';
 import { evenForLongPrefills } from './even-prefills.ts';
 import { evenRows, withRowsBeside } from './even-steps.ts';
 import { type ForwardBatch, resultWidth, sampledCount } from './forward-batch.ts';
+import { type LogitsPlace, resultsIn } from './logits-place.ts';
 import type { MergedModel } from './merged-model.ts';
 import { graphKey } from './model-sessions.ts';
 
@@ -52,7 +53,8 @@ export function createDeviceCompute(
   /** Returns how many rows of logits there are: those of rows that it took along come last. */
   const computeIn = async (range: KvRange, asked: DeviceRun, merged: MergedModel | null, place: LogitsPlace) => {
     const isEven = asked.phase === 'decode' && place.stays && runtime.device?.records;
-    const more = isEven ? evenRows(asked.rows.length) - asked.rows.length : 0;
+    const most = Math.min(evenRows(asked.rows.length), onDevice.rows);
+    const more = isEven ? most - asked.rows.length : 0;
     const run = more > 0 ? withRowsBeside(asked, range.beside!(more)) : asked;
     const { phase, adapters, rows } = run;
     const { result = 'logits' } = place;
@@ -63,9 +65,7 @@ export function createDeviceCompute(
     let window = kept.get(key)?.window;
     if (!window) {
       const tied = { layers, positions: kv.positions, rows: rows.length };
-      window = createDeviceWindow(runtime, session, range, tied, (binding) =>
-        adapterRuns.tie(binding, form, { phase, rows: rows.length, result }),
-      );
+      window = createDeviceWindow(runtime, session, range, tied, (binding) => adapterRuns.tie(binding, form, result));
       kept.set(key, { model: model.id, place: range.place, window });
     }
     window.fill(run, place);

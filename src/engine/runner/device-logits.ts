@@ -16,6 +16,9 @@ const topMax = 64;
 export type DeviceLogits = {
   readonly memory: Memory;
   readonly stays: true;
+  /** That there is room for. */
+  readonly rows: number;
+  readonly vocabulary: number;
   /** Where a run leaves the logits of `rows` rows; the caller releases it. */
   view(rows: number): Tensor;
   /** By row, each weighed at its temperature too; where that is 0, at 1. */
@@ -36,8 +39,7 @@ export function createDeviceLogits(
   /** By number of rows. */
   const readers = new Map<number, TopReader>();
   return {
-    memory,
-    stays: true,
+    ...{ memory, rows, vocabulary, stays: true },
     view,
     async top(temperatures) {
       const session = await sessions.top(vocabulary, count);

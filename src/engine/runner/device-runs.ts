@@ -27,11 +27,9 @@ export type DeviceRuns = {
   form(phase: Phase, adapters: readonly (RowAdapter | null)[]): AdaptersInGraph;
   /** Graphs that an adapter needs; null: what most need. */
   formsOf(adapter: ResidentAdapter | null): readonly AdaptersInGraph[];
-  /** Ties what does not change from run to run. `rows` of a decode step. */
-  tie(binding: Binding, form: AdaptersInGraph, of: TiedRows): TiedAdapters | null;
+  /** Ties what does not change from run to run. */
+  tie(binding: Binding, form: AdaptersInGraph, result: DecoderResult): TiedAdapters | null;
 };
-
-export type TiedRows = { readonly phase: Phase; readonly rows: number; readonly result: DecoderResult };
 
 /** @param hasOperators graphs read tables of pages, and not lists */
 export function createDeviceRuns(
@@ -49,10 +47,10 @@ export function createDeviceRuns(
       adapters.some((row) => row !== null) ? { form: formIn[phase], reach: widest(adapters) } : withoutAdapters,
     // Most adapters need one of the first two; the widest is made when the first adapter needs it.
     formsOf: (adapter) => (adapter ? graphs(adapter.reach) : [...graphs('attention'), ...graphs('layers')]),
-    tie(binding, adapters, of) {
+    tie(binding, adapters, result) {
       if (adapters.form === 'none' || adapters.form === 'grouped') return null;
       const { form, reach } = adapters;
-      return tiePages(runtime, binding, { sizes, pages, shape, form, reach, ...of });
+      return tiePages(runtime, binding, { sizes, pages, shape, form, reach, result });
     },
   };
 }

@@ -1,26 +1,15 @@
 // A binding over keys and values in device memory: pools are tied once, and in steady state a decode step binds
 // nothing.
 
-import type { DecoderResult } from '../../graph/adapted-linear.ts';
 import { decoderNames } from '../../graph/decoder.ts';
 import type { Binding, Runtime, Session, Tensor } from '../../runtime/session.ts';
 import type { KvRange } from '../kv/kv-cache.ts';
 import type { TiedAdapters } from './adapter-runs.ts';
 import type { DeviceRun } from './device-run.ts';
+import type { LogitsPlace } from './logits-place.ts';
 
 /** Tokens that a recorded step's attention makes room for, at least: rooms are few, and this one costs nothing. */
 const roomMin = 256;
-
-/** Where a run leaves its logits, or its hidden rows. */
-export type LogitsPlace = {
-  /** What is bound stays bound while this is the same. */
-  readonly memory: unknown;
-  /** Logits by default. */
-  readonly result?: DecoderResult;
-  /** It is always the same memory of the device's. */
-  readonly stays: boolean;
-  view(rows: number): Tensor;
-};
 
 export type DeviceWindow = {
   readonly binding: Binding;
@@ -53,7 +42,7 @@ export function createDeviceWindow(
 
   return {
     binding,
-    fill({ pasts, tokens, sampled, adapters: used }, logits) {
+    fill({ phase, pasts, tokens, sampled, adapters: used }, logits) {
       if (!stepTensors?.fits(tokens.length, sampled.length, logits.memory)) {
         stepTensors?.release();
         stepTensors = bindStep(runtime, binding, tokens.length, sampled.length, logits);
@@ -61,7 +50,7 @@ export function createDeviceWindow(
       lengths.set(pasts, tokens.length / rows);
       stepTensors.set(tokens, sampled);
       const all = tokens.map((_, i) => used[Math.floor((i * rows) / tokens.length)]!);
-      adapters?.write({ rows: all, sampled: sampled.map((row) => all[row]!) });
+      adapters?.write({ rows: all, sampled: sampled.map((row) => all[row]!), steady: phase === 'decode' });
     },
     release() {
       stepTensors?.release();
@@ -119,13 +108,3 @@ function bindStep(runtime: Runtime, binding: Binding, tokens: number, sampled: n
     },
   };
 }
-
-/** [rows, results / rows] in JavaScript's memory. */
-export const resultsIn = (
-  runtime: Runtime,
-  results: Float32Array<ArrayBuffer>,
-  result: DecoderResult,
-): LogitsPlace => ({
-  ...{ memory: results.buffer, stays: false, result },
-  view: (rows) => runtime.tensor(results, [rows, results.length / rows]),
-});

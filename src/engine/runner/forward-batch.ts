@@ -25,6 +25,8 @@ export type BatchPart = {
   readonly adapter: RowAdapter | null;
   /** In the place of the first tokens' embeddings; left out: none. The host's alone. */
   readonly given?: GivenEmbeddings;
+  /** All logits of its rows are wanted, not the best of them alone; false by default. */
+  readonly whole?: boolean;
 };
 
 /** As the residual has them: [count, width]. */

@@ -2,28 +2,19 @@
 // pools are tied whole and once; a run writes which pages each row reads, and which gains it takes.
 
 import type { ModelShape } from '../../core/base-model.ts';
-import {
-  type AdaptersInGraph,
-  adapterNames,
-  type DecoderResult,
-  type HostForm,
-  hasLinear,
-} from '../../graph/adapted-linear.ts';
+import { adapterNames, type DecoderResult, type HostForm, hasLinear } from '../../graph/adapted-linear.ts';
 import { withoutAdapters } from '../../graph/decoder.ts';
 import type { Binding, Runtime } from '../../runtime/session.ts';
 import type { HostPages } from '../adapters/host-pages.ts';
 import { pageTable } from '../adapters/page-table.ts';
 import { joinedSizes, type ResidentAdapter } from '../adapters/resident-adapter.ts';
 import type { TiedAdapters } from './adapter-runs.ts';
-import type { BatchPart } from './forward-batch.ts';
-import { tieGains } from './host-gains.ts';
+import type { BlockRuns } from './block-runs.ts';
+import { tieGains } from './tie-gains.ts';
 
-export type HostRuns = {
-  /** The graph of a batch. Merged weights have no adapters beside them. */
-  form(parts: readonly BatchPart[], isMerged: boolean): AdaptersInGraph;
+export type HostRuns = BlockRuns & {
   /** The graph that an adapter needs; null: what batches without any run on. */
   formOf(adapter: ResidentAdapter | null): HostForm;
-  tie(binding: Binding, form: AdaptersInGraph, result: DecoderResult): TiedAdapters | null;
 };
 
 export function createHostRuns(runtime: Runtime, shape: ModelShape, pages: HostPages): HostRuns {

@@ -1,31 +1,35 @@
 // What a decoder holds beside weights, where its sessions compute: keys, values, rank pages and, on a device, logits;
 // and what runs over it.
 
-import type { Activations } from '../../core/base-model.ts';
+import type { Activations, ModelShape } from '../../core/base-model.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { AdapterBits } from '../../core/page-sizes.ts';
 import type { AdaptersInGraph } from '../../graph/adapted-linear.ts';
 import type { LoweredModel } from '../../graph/lowered.ts';
-import type { GraphTarget, Real } from '../../graph/target.ts';
+import { type BlockForm, type GraphTarget, hostTarget, type Real } from '../../graph/target.ts';
 import type { Runtime } from '../../runtime/session.ts';
 import { createBreath } from '../adapters/breath.ts';
 import { DevicePages } from '../adapters/device-pages.ts';
 import { HostPages } from '../adapters/host-pages.ts';
 import type { PageMemory } from '../adapters/page-memory.ts';
 import type { ResidentAdapter } from '../adapters/resident-adapter.ts';
+import { type BlockKvForm, blockKvBytes, createBlockKv } from '../kv/block-kv.ts';
+import { createDeviceBlocks } from '../kv/device-blocks.ts';
 import { createDeviceKv } from '../kv/device-kv.ts';
 import type { DeviceRows } from '../kv/device-rows.ts';
-import { createHostKv } from '../kv/host-kv.ts';
+import { createHostBlocks, kvBlockBytes } from '../kv/host-blocks.ts';
 import type { KvCache } from '../kv/kv-cache.ts';
-import { createRowSessions } from '../kv/row-sessions.ts';
+import { createRowSessions, type RowSessions } from '../kv/row-sessions.ts';
+import { createBlockCompute } from './block-compute.ts';
+import { deviceInputs, hostInputs } from './block-inputs.ts';
+import { deviceBlockRuns } from './block-runs.ts';
 import type { Compute } from './compute.ts';
 import type { DecoderModels } from './decoder-models.ts';
 import { createDeviceCompute } from './device-compute.ts';
-import { createDeviceLogits } from './device-logits.ts';
-import { createDeviceRuns } from './device-runs.ts';
+import { createDeviceLogits, type DeviceLogits } from './device-logits.ts';
+import { createDeviceRuns, type DeviceRuns } from './device-runs.ts';
 import type { TokenKind } from './forward-batch.ts';
 import { createGivenRows } from './given-rows.ts';
-import { createHostCompute } from './host-compute.ts';
 import { createHostRuns } from './host-runs.ts';
 
 export type ModelMemory = {
@@ -47,9 +51,9 @@ export type ModelMemoryOptions = {
   readonly target: GraphTarget;
   /** Of keys and values on the processor. */
   readonly kvType: Real;
-  /** Of what rows hold on the processor; left out: a whole context for each. */
+  /** Of what rows hold in blocks; left out: a whole context for each. */
   readonly kvBytes?: number;
-  /** Of prefixes that no row holds, on the processor; left out: none stays. */
+  /** Of prefixes that no row holds, in blocks; left out: none stays. */
   readonly prefixBytes?: number;
   readonly activations: Readonly<Record<TokenKind, Activations>>;
   readonly clock: Clock;
@@ -61,45 +65,61 @@ export function createModelMemory(runtime: Runtime, model: LoweredModel, options
 
 function onHost(runtime: Runtime, model: LoweredModel, options: ModelMemoryOptions): ModelMemory {
   const { shape } = model;
-  const { rows, positions, pages: slots = 0, kvType: type, kvBytes: bytes, prefixBytes = 0, activations } = options;
-  const { adapterBits = 16 } = options;
-  const kv = createHostKv(runtime, shape, { rows, positions, type, prefixBytes, ...(bytes ? { bytes } : {}) });
+  const { pages: slots = 0, kvType, activations, adapterBits = 16 } = options;
+  const { blocks: form } = hostTarget;
+  const kv = createBlockKv(blockKvForm(shape, form, kvType, options), (blocks) =>
+    createHostBlocks(runtime, shape, form, kvType, blocks),
+  );
   const memory = new HostPages(runtime, shape, { slots, bits: adapterBits, breath: createBreath(options.clock) });
   const runs = createHostRuns(runtime, shape, memory);
   const givenRows = createGivenRows(model);
+  const inputs = hostInputs(activations);
   return {
     ...{ kv, memory },
     formsOf: (adapter) => [runs.formOf(adapter)],
-    computeOver: (models) => createHostCompute(runtime, { shape, kv, runs, givenRows, models, activations }),
+    computeOver: (models) => createBlockCompute(runtime, { shape, kv, runs, models, inputs, givenRows, logits: null }),
     release: async () => memory.release(),
   };
 }
 
-function onDevice(
-  runtime: Runtime,
-  { shape }: LoweredModel,
-  { rows, positions, pages: slots = 0, target: { real, hasOperators = false } }: ModelMemoryOptions,
-): ModelMemory {
+type KvOptions = Pick<ModelMemoryOptions, 'rows' | 'positions' | 'kvBytes' | 'prefixBytes' | 'target'>;
+
+function blockKvForm(shape: ModelShape, { length }: BlockForm, type: Real, options: KvOptions): BlockKvForm {
+  const { rows, positions, kvBytes: bytes, prefixBytes = 0, target } = options;
+  return {
+    ...{ rows, positions, length, blockBytes: kvBlockBytes(shape, length, type), prefixBytes },
+    ...(bytes ? { bytes } : {}),
+    hasIdle: target.on === 'device',
+  };
+}
+
+/** Of keys and values on a device, before there is a merged model. */
+export function deviceKvBytes(shape: ModelShape, options: KvOptions): number {
+  const { rows, positions, target } = options;
+  const { real, blocks } = target;
+  if (blocks) return blockKvBytes(blockKvForm(shape, blocks, real, options));
+  return rows * kvBlockBytes(shape, positions, real);
+}
+
+function onDevice(runtime: Runtime, { shape }: LoweredModel, options: ModelMemoryOptions): ModelMemory {
+  const { rows, pages: slots = 0, target } = options;
+  const { real, hasOperators = false } = target;
   const sessions = createRowSessions(runtime, real);
   const clearing = Promise.withResolvers<void>();
   const ready = clearing.promise;
-  let compute: ReturnType<typeof createDeviceCompute> | null = null;
-  const onGone = (place: string) => compute?.dropPlace(place);
-  const kv = createDeviceKv(runtime, sessions, shape, { rows, positions, real, ready, onGone });
+  const held = (target.blocks ? heldInBlocks : heldInRows)(runtime, sessions, shape, options, ready);
+  const { kv } = held;
   const memory = new DevicePages(runtime, sessions, shape, { slots, real, ready, isListed: !hasOperators });
   const logits = createDeviceLogits(runtime, sessions, { rows, vocabulary: shape.vocabulary });
   // Memory is not allocated while anything runs: all of it is there now.
-  clear([...kv.pools, ...memory.pools]).then(clearing.resolve, clearing.reject);
+  clear([...held.pools, ...memory.pools]).then(clearing.resolve, clearing.reject);
   // Whoever waits for it hears of a failure.
   ready.catch(() => {});
   const runs = createDeviceRuns(runtime, shape, memory, hasOperators);
   return {
     ...{ kv, memory },
     formsOf: runs.formsOf,
-    computeOver(models) {
-      compute = createDeviceCompute(runtime, { shape, kv, runs, models, logits });
-      return compute;
-    },
+    computeOver: (models) => held.computeOver({ runs, models, logits }),
     async release() {
       await runtime.betweenRuns(() => logits.release());
       await sessions.release();
@@ -108,6 +128,56 @@ function onDevice(
         memory.release();
       });
     },
+  };
+}
+
+/** Keys and values on a device, and what runs over them. */
+type Held = {
+  readonly kv: KvCache;
+  readonly pools: readonly DeviceRows[];
+  computeOver(over: Over): Compute;
+};
+
+type Over = { readonly runs: DeviceRuns; readonly models: DecoderModels; readonly logits: DeviceLogits };
+
+function heldInRows(
+  runtime: Runtime,
+  sessions: RowSessions,
+  shape: ModelShape,
+  { rows, positions, target: { real } }: ModelMemoryOptions,
+  ready: Promise<void>,
+): Held {
+  let compute: ReturnType<typeof createDeviceCompute> | null = null;
+  const onGone = (place: string) => compute?.dropPlace(place);
+  const kv = createDeviceKv(runtime, sessions, shape, { rows, positions, real, ready, onGone });
+  return {
+    ...{ kv, pools: kv.pools },
+    computeOver(over) {
+      compute = createDeviceCompute(runtime, { shape, kv, ...over });
+      return compute;
+    },
+  };
+}
+
+function heldInBlocks(
+  runtime: Runtime,
+  sessions: RowSessions,
+  shape: ModelShape,
+  options: ModelMemoryOptions,
+  ready: Promise<void>,
+): Held {
+  const { real, blocks: form } = options.target as GraphTarget & { readonly blocks: BlockForm };
+  const pools: DeviceRows[] = [];
+  const kv = createBlockKv(blockKvForm(shape, form, real, options), (blocks) => {
+    const memory = createDeviceBlocks(runtime, sessions, shape, { blocks: form, real, ready }, blocks);
+    pools.push(memory.pool);
+    return memory;
+  });
+  const inputs = deviceInputs(form);
+  return {
+    ...{ kv, pools },
+    computeOver: ({ runs, ...over }) =>
+      createBlockCompute(runtime, { shape, kv, runs: deviceBlockRuns(runs), inputs, givenRows: null, ...over }),
   };
 }
 

@@ -1,31 +1,36 @@
-// Small inputs of runs, in tensors that are made and tied anew when their sizes change, and only written otherwise.
+// Small inputs of runs, in tensors that are made and tied anew when their sizes change, and only written otherwise; and
+// where a run leaves its results.
 
 import type { Binding, Runtime, Tensor, TensorData } from '../../runtime/session.ts';
+import type { LogitsPlace } from './logits-place.ts';
 
 export type Sent = { readonly name: string; readonly data: TensorData; readonly shape: readonly number[] };
 
 export type Sender = {
-  /** What the input holds, to be written; `make` gives memory of a new size. */
-  memory<T extends TensorData>(name: string, shape: readonly number[], make: () => T): T;
+  /** What the input holds, to be written; `make` gives memory of a new size. `host` as of a binding. */
+  memory<T extends TensorData>(name: string, shape: readonly number[], make: () => T, place?: 'host'): T;
   /** A copy of `data`. */
   send(sent: Sent): void;
-  /** An output in `data` itself. */
-  receive(sent: Sent): void;
+  /** Results of so many rows in that very place. */
+  leave(name: string, place: LogitsPlace, rows: number): void;
   release(): void;
 };
 
 export function createSender(runtime: Runtime, binding: Binding): Sender {
-  const known = new Map<string, { data: TensorData; tensor: Tensor; shape: string }>();
-  const tie = ({ name, data, shape }: Sent, end: 'input' | 'output') => {
+  const known = new Map<string, { memory: unknown; tensor: Tensor }>();
+  const keep = (name: string, memory: unknown, tensor: Tensor) => {
     const old = known.get(name);
-    const tensor = runtime.tensor(data, shape);
-    known.set(name, { data, tensor, shape: String(shape) });
-    binding[end](name, tensor);
+    known.set(name, { memory, tensor });
     old?.tensor.release();
   };
-  const memory = <T extends TensorData>(name: string, shape: readonly number[], make: () => T): T => {
-    if (known.get(name)?.shape !== String(shape)) tie({ name, data: make(), shape }, 'input');
-    return known.get(name)!.data as T;
+  const memory: Sender['memory'] = (name, shape, make, place) => {
+    const old = known.get(name);
+    if (old && String(old.tensor.shape) === String(shape)) return old.memory as ReturnType<typeof make>;
+    const data = make();
+    const tensor = runtime.tensor(data, shape);
+    binding.input(name, tensor, place);
+    keep(name, data, tensor);
+    return data;
   };
   return {
     memory,
@@ -33,11 +38,12 @@ export function createSender(runtime: Runtime, binding: Binding): Sender {
       const own = memory(name, shape, () => data.slice() as TensorData);
       (own as { set(values: TensorData): void }).set(data);
     },
-    receive(sent) {
-      const { data, shape } = sent;
-      const old = known.get(sent.name);
-      if (old?.shape === String(shape) && old.data.buffer === data.buffer) return;
-      tie(sent, 'output');
+    leave(name, place, rows) {
+      const old = known.get(name);
+      if (old && old.memory === place.memory && old.tensor.shape[0] === rows) return;
+      const tensor = place.view(rows);
+      binding.output(name, tensor);
+      keep(name, place.memory, tensor);
     },
     release() {
       for (const { tensor } of known.values()) tensor.release();

@@ -34,7 +34,10 @@ export function sentLists(
   ];
 }
 
-/** @param rows what each row of the run reads: of a prompt, every token's is the same */
+/**
+ * @param rows what each row of the run reads: of a prompt, every token's is the same
+ * @param isSteady its sizes should come again
+ */
 export function sentTable(
   linear: JoinedLinear,
   rows: readonly (SharedPages | null)[],

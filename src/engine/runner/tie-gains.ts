@@ -1,5 +1,5 @@
-// DoRA's gains of a run on the processor: a row of ones, and one for each adapter of the batch that has any, which
-// stays until others need its place. Each row of the run says which it takes.
+// DoRA's gains of a run: a row of ones, and one for each adapter of the batch that has any, which stays until others
+// need its place. Each row of the run says which it takes.
 
 import type { ModelShape } from '../../core/base-model.ts';
 import { adapterNames } from '../../graph/adapted-linear.ts';

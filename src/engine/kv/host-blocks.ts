@@ -1,0 +1,79 @@
+// A pool of blocks of keys and values in memory that JavaScript has. It is reserved whole and touched as blocks are
+// first used.
+
+import type { ModelShape } from '../../core/base-model.ts';
+import { LorikeetError } from '../../core/errors.ts';
+import { type BlockForm, poolShapes, type Real } from '../../graph/target.ts';
+import { elementCount, type Runtime } from '../../runtime/session.ts';
+import type { BlockMemory } from './block-kv.ts';
+
+type KvMemory = Float16Array<ArrayBuffer> | Float32Array<ArrayBuffer>;
+
+/** Of all layers. */
+export const kvBlockBytes = ({ layers, kvHeads, headDim }: ModelShape, length: number, type: Real): number =>
+  2 * layers * kvHeads * headDim * length * (type === 'float16' ? 2 : 4);
+
+/** Throws `memory_exceeded` where the system refuses so much, used or not. */
+function reserved<T>(make: () => T, bytes: number): T {
+  try {
+    return make();
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    const size = `${Math.ceil(bytes / 2 ** 20)} MiB`;
+    const message = `The system gives no ${size} for keys and values. Lower LORIKEET_KV_MEMORY.`;
+    throw new LorikeetError('memory_exceeded', { message, param: 'LORIKEET_KV_MEMORY', cause });
+  }
+}
+
+/** @param form whose operator is the project's */
+export function createHostBlocks(
+  runtime: Runtime,
+  shape: ModelShape,
+  form: BlockForm,
+  type: Real,
+  blocks: number,
+): BlockMemory {
+  const shapes = poolShapes(form, shape, blocks);
+  const elements = elementCount(shapes.keys);
+  const pool = () =>
+    Array.from({ length: shape.layers }, () =>
+      type === 'float16' ? new Float16Array(elements) : new Float32Array(elements),
+    );
+  const bytes = blocks * kvBlockBytes(shape, form.length, type);
+  const [keys, values] = reserved(() => [pool(), pool()] as const, bytes);
+  return {
+    ready: null,
+    key: (layer) => runtime.tensor(keys[layer]!, shapes.keys),
+    value: (layer) => runtime.tensor(values[layer]!, shapes.values),
+    write: (block, position, given) => writeToken(shape, form.length, { keys, values, block, position, given }),
+    release() {},
+  };
+}
+
+type WrittenToken = {
+  readonly keys: readonly KvMemory[];
+  readonly values: readonly KvMemory[];
+  readonly block: number;
+  readonly position: number;
+  /** Of all positions: [positions, layers, key and value, kvHeads, headDim]. */
+  readonly given: Float32Array;
+};
+
+/** As the attention's operator stores them: what is beyond the largest half float is that. */
+function writeToken({ layers, kvHeads, headDim }: ModelShape, length: number, written: WrittenToken): void {
+  const { keys, values, block, position, given } = written;
+  const column = position % length;
+  const largest = keys[0] instanceof Float16Array ? 65504 : Number.MAX_VALUE;
+  const stored = (value: number) => Math.min(largest, Math.max(-largest, value));
+  let at = position * layers * 2 * kvHeads * headDim;
+  for (let layer = 0; layer < layers; layer++) {
+    for (let head = 0; head < kvHeads; head++) {
+      const first = (block * kvHeads + head) * headDim * length;
+      for (let d = 0; d < headDim; d++) keys[layer]![first + d * length + column] = stored(given[at++]!);
+    }
+    for (let head = 0; head < kvHeads; head++) {
+      const first = (block * kvHeads + head) * headDim * length + column * headDim;
+      for (let d = 0; d < headDim; d++) values[layer]![first + d] = stored(given[at++]!);
+    }
+  }
+}
