@@ -1,5 +1,6 @@
-// npm run bench:soak [-- --disconnects 10000]: whether memory and descriptors stay flat while callers leave in the
-// middle of bodies, streams and uploads. A server on fakes in a process of its own; prints a row for each tenth.
+// npm run bench:soak [-- --disconnects 10000 --minutes 60]: whether memory and descriptors stay flat while callers
+// leave in the middle of bodies, streams and uploads. A server on fakes in a process of its own; prints a row for each
+// tenth. Callers come as fast as they can, or spread evenly over the minutes.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -9,10 +10,13 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
-const { values } = parseArgs({ options: { disconnects: { type: 'string', default: '10000' } } });
+const { values } = parseArgs({
+  options: { disconnects: { type: 'string', default: '10000' }, minutes: { type: 'string', default: '0' } },
+});
 const disconnects = Number(values.disconnects);
 /** Callers at once. */
 const width = 32;
+const msOfCrowd = (Number(values.minutes) * 60_000 * width) / disconnects;
 
 const entry = fileURLToPath(new URL('../test/contract/serve-fakes.ts', import.meta.url));
 const args = ['--disable-warning=ExperimentalWarning', '--expose-gc', entry];
@@ -62,7 +66,9 @@ function row(done: number, heapMiB: number): string {
 console.log('    left  heap        resident    descriptors');
 for (let done = 0; done < disconnects; ) {
   for (const until = done + disconnects / 10; done < until; done += width) {
+    const next = wait(msOfCrowd);
     await Promise.all(Array.from({ length: width }, (_, i) => leave(done + i)));
+    await next;
   }
   await wait(500);
   console.log(row(done, await heap()));

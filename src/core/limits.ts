@@ -7,6 +7,11 @@ const GiB = 1024 * MiB;
 export const limits = {
   /** A JSON body: a full 8k-token prompt of 4-byte characters with escapes fits many times over. */
   bodyBytes: 4 * MiB,
+  /** Levels and members of a JSON body: a schema of 60 levels has twice as many brackets, 4,096 turns have 33,000. */
+  jsonDepth: 256,
+  jsonMembers: 65_536,
+  /** Members at the top of a body: the route with the most knows a hundred. */
+  bodyMembers: 512,
   /** All JSON bodies that are arriving: 32 full ones, or thousands of usual ones. A tenant has half of it. */
   bodyBytesInAll: 128 * MiB,
   /** Messages in one chat request: long conversations pass, a million empty ones do not. */
@@ -30,6 +35,11 @@ export const limits = {
   allowedTokens: 4096,
   /** Alternatives a position in `logprobs`; OpenAI allows 20. */
   logprobs: 20,
+  /**
+   * Log-probabilities in one whole answer, of tokens and alternatives: 12,000 tokens with all alternatives, or 64
+   * prompts of 2,048 tokens with one. Each is some 60 bytes of JSON, written at once; streams write them one by one.
+   */
+  answerLogprobs: 262_144,
   /** Entries of `logit_bias`; OpenAI's own ceiling is lower (300) for its clients. */
   logitBias: 1024,
   /** A schema or grammar of an output, as text: FHIR's, among the largest there are, has 3 MB, usual ones some kB. */
@@ -78,6 +88,9 @@ export const limits = {
   /** How long headers, and a whole request, may take to arrive; slower senders hold sockets for nothing. */
   headersTimeoutMs: 10_000,
   requestTimeoutMs: 60_000,
+  /** Chunks of a chunked body bring so many bytes on average, once there are so many: lines of a file have more. */
+  chunkBytes: 16,
+  chunksMin: 1024,
   /** An idle connection stays open a little longer than the 60 s of common load balancers, which must close first. */
   keepAliveTimeoutMs: 65_000,
   /** Connections in all: each is a descriptor, of which a process often has 1,024 or more, and children need some. */
@@ -276,6 +289,13 @@ export const limits = {
   /** Safetensors' own rule is 100 MB; a header of 8 MiB describes more than 20,000 tensors. */
   safetensorsHeaderBytes: 8 * MiB,
   safetensorsTensors: 20_000,
+  /** Entries of its `__metadata__`: training tools write a few dozen. */
+  safetensorsMetadata: 4096,
+  /** Tensors of an adapter: three for each linear of 128 layers are 2,700. Its header is read while others wait. */
+  adapterTensors: 8192,
+  /** A GGUF adapter's metadata says what it is and has no vocabulary. */
+  ggufAdapterHeaderBytes: 4 * MiB,
+  ggufAdapterArrayElements: 16_384,
   /** An adapter's rank: published adapters end at 512, and pages of a larger one would crowd out all others. */
   adapterRank: 1024,
   /**

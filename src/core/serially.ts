@@ -1,5 +1,8 @@
 // One piece of work after another, for what must not overlap: changes of the registry, commands to a device.
 
+import { fairTurns } from './fair-turns.ts';
+import { currentOwner } from './on-behalf.ts';
+
 export type Serially = <T>(work: () => Promise<T>) => Promise<T>;
 
 export function serially(): Serially {
@@ -8,5 +11,18 @@ export function serially(): Serially {
     const result = last.then(work);
     last = result.catch(() => {});
     return result;
+  };
+}
+
+/** In turns by whose work it is, each owner's in the order of asking. */
+export function fairly(places = 1): Serially {
+  const take = fairTurns(places);
+  return async (work) => {
+    const end = await take(currentOwner());
+    try {
+      return await work();
+    } finally {
+      end();
+    }
   };
 }

@@ -5,6 +5,8 @@ export type WaitingPlaces = {
   take(): Promise<() => void>;
   /** Places may have become more. */
   look(): void;
+  /** Places, taken or not. */
+  readonly most: number;
 };
 
 /** @param places asked each time one is taken or given back */
@@ -19,6 +21,9 @@ export function waitingPlaces(places: () => number): WaitingPlaces {
   };
   return {
     look,
+    get most() {
+      return places();
+    },
     async take() {
       await new Promise<void>((resolve) => {
         waiting.push(resolve);

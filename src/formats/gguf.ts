@@ -33,42 +33,59 @@ export type GgufFile = {
   readonly tensors: readonly GgufTensor[];
 };
 
+/** How much of a header is read: of a base model's, or of an upload's while others wait. */
+export type GgufBounds = { readonly headerBytes: number; readonly tensors: number; readonly arrayElements: number };
+
+const models: GgufBounds = {
+  headerBytes: limits.ggufHeaderBytes,
+  tensors: limits.ggufTensors,
+  arrayElements: limits.ggufArrayElements,
+};
+
 /**
  * `prefix` is the file's beginning, `fileBytes` its whole length. Returns null where the header goes on past the
  * prefix: call again with a longer one. Throws `model_file_invalid`, or `model_unsupported` for a tensor type that
  * exists and is not read here.
  */
-export function parseGguf(prefix: Uint8Array, fileBytes: number): GgufFile | null {
-  const cursor = new GgufCursor(prefix, Math.min(fileBytes, limits.ggufHeaderBytes));
+export function parseGguf(prefix: Uint8Array, fileBytes: number, bounds: GgufBounds = models): GgufFile | null {
+  const cursor = new GgufCursor(prefix, Math.min(fileBytes, bounds.headerBytes));
   try {
-    return parseHeader(cursor, fileBytes);
+    return parseHeader(cursor, fileBytes, bounds);
   } catch (error) {
     if (error instanceof PrefixTooShort && prefix.length < fileBytes) return null;
     throw error;
   }
 }
 
-function parseHeader(cursor: GgufCursor, fileBytes: number): GgufFile {
+function parseHeader(
+  cursor: GgufCursor,
+  fileBytes: number,
+  { tensors: tensorsMax, arrayElements }: GgufBounds,
+): GgufFile {
   if (cursor.u32('the magic number') !== 0x46554747) invalid('it does not begin with "GGUF"');
   const version = cursor.u32('the version');
   if (version !== 2 && version !== 3) invalid(`version ${version} is not known (2 and 3 are; big endian is not)`);
   const tensorCount = cursor.size('the tensor count');
   const metadataCount = cursor.size('the metadata count');
-  if (tensorCount > limits.ggufTensors) invalid(`it has ${tensorCount} tensors; the limit is ${limits.ggufTensors}`);
+  if (tensorCount > tensorsMax) invalid(`it has ${tensorCount} tensors; the limit is ${tensorsMax}`);
   if (metadataCount > limits.ggufMetadataEntries) {
     invalid(`it has ${metadataCount} metadata entries; the limit is ${limits.ggufMetadataEntries}`);
   }
-  const { metadata, entries } = readMetadata(cursor, metadataCount);
+  const { metadata, entries } = readMetadata(cursor, metadataCount, arrayElements);
   const found = Array.from({ length: tensorCount }, (_, index) => readTensor(cursor, `tensor ${index}`));
   const alignment = alignmentOf(metadata);
   const tensors = placeTensors(found, cursor.offset, alignment, fileBytes);
   return { version, metadata, entries, alignment, tensors };
 }
 
-function readMetadata(cursor: GgufCursor, count: number): Pick<GgufFile, 'metadata' | 'entries'> {
+function readMetadata(
+  cursor: GgufCursor,
+  count: number,
+  arrayElements: number,
+): Pick<GgufFile, 'metadata' | 'entries'> {
   const metadata = new Map<string, GgufValue>();
   const entries = new Map<string, { start: number; end: number }>();
-  const budget = { elements: limits.ggufArrayElements };
+  const budget = { elements: arrayElements, most: arrayElements };
   for (let index = 0; index < count; index++) {
     const start = cursor.offset;
     const key = cursor.string(limits.ggufNameBytes, `metadata key ${index}`);
@@ -107,7 +124,7 @@ function readValue(
   cursor: GgufCursor,
   type: number,
   what: string,
-  budget: { elements: number },
+  budget: { elements: number; readonly most: number },
   depth: number,
 ): GgufValue {
   const scalar = scalarReaders[type];
@@ -116,7 +133,7 @@ function readValue(
   if (depth === limits.ggufArrayDepth) invalid(`${what} nests arrays deeper than ${limits.ggufArrayDepth}`);
   const itemType = cursor.u32(`the item type of ${what}`);
   const count = cursor.size(`the item count of ${what}`);
-  if (count > budget.elements) invalid(`its arrays hold more than ${limits.ggufArrayElements} items together`);
+  if (count > budget.elements) invalid(`its arrays hold more than ${budget.most} items together`);
   budget.elements -= count;
   const itemReader = scalarReaders[itemType];
   cursor.expect(count, itemReader?.bytesMin ?? arrayBytesMin, what);

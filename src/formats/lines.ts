@@ -36,11 +36,15 @@ const newline = 0x0a;
 /** What the row's own limit can take in UTF-8, so that a file without newlines is not collected whole. */
 const bytesMax = 4 * limits.trainingRowChars;
 
+/** A byte order mark begins a file; in front of another line it is a wrong character. */
+const firstDecoder = new TextDecoder('utf-8', { fatal: true });
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
 function decodeLine(number: number, bytes: Uint8Array): NumberedLine {
   const isReturned = bytes.at(-1) === 0x0d;
   try {
-    const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: number > 1 });
-    return { number, text: decoder.decode(isReturned ? bytes.subarray(0, -1) : bytes) };
+    const own = isReturned ? bytes.subarray(0, -1) : bytes;
+    return { number, text: (number > 1 ? decoder : firstDecoder).decode(own) };
   } catch {
     throw new LorikeetError('file_invalid', { message: `Line ${number} is not UTF-8.` });
   }

@@ -106,6 +106,9 @@ export function rankAndScaling(config: PeftConfig, module: string): { readonly r
 export const parseConfigFields = (bytes: Uint8Array): Config =>
   Object.fromEntries(Object.entries(parseObject(bytes)).filter(([, value]) => value !== null));
 
+/** Patterns are the most that a config has. */
+const bounds = { jsonDepth: limits.jsonDepth, jsonMembers: 4 * limits.adapterPatterns };
+
 function parseObject(bytes: Uint8Array): Config {
   if (bytes.length > limits.adapterConfigBytes) {
     invalidAdapter(configFile, `has ${bytes.length} bytes; the limit is ${limits.adapterConfigBytes}`);
@@ -114,7 +117,7 @@ function parseObject(bytes: Uint8Array): Config {
   if (kind !== null && kind.name !== 'text') invalidAdapter(configFile, kind.says);
   let value: unknown;
   try {
-    value = parseStrictJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    value = parseStrictJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes), { bounds });
   } catch (error) {
     if (error instanceof StrictJsonError) invalidAdapter(configFile, `is refused: ${shorten(error.message)}`);
     invalidAdapter(configFile, 'is not UTF-8');

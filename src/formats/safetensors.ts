@@ -54,6 +54,8 @@ export type SafetensorsFile = {
 };
 
 const lengthBytes = 8;
+/** Whose files have so many tensors at most. */
+const [adapters, models] = [limits.adapterTensors, limits.safetensorsTensors];
 
 /**
  * `prefix` is the file's beginning, `fileBytes` its whole length. Returns null where the header goes on past the
@@ -65,14 +67,14 @@ export function parseSafetensorsHeader(
   code: ErrorCode = 'model_file_invalid',
 ): SafetensorsFile | null {
   try {
-    return parseHeader(prefix, fileBytes);
+    return parseHeader(prefix, fileBytes, code === 'adapter_invalid' ? adapters : models);
   } catch (error) {
     if (!(error instanceof SafetensorsError)) throw error;
     throw new LorikeetError(code, { message: `Invalid safetensors file: ${error.message}.` });
   }
 }
 
-function parseHeader(prefix: Uint8Array, fileBytes: number): SafetensorsFile | null {
+function parseHeader(prefix: Uint8Array, fileBytes: number, tensorsMax: number): SafetensorsFile | null {
   if (fileBytes < lengthBytes) invalid('it is shorter than 8 bytes');
   if (prefix.length < lengthBytes) return null;
   const headerBytes = new DataView(prefix.buffer, prefix.byteOffset).getBigUint64(0, true);
@@ -82,27 +84,30 @@ function parseHeader(prefix: Uint8Array, fileBytes: number): SafetensorsFile | n
   const dataStart = lengthBytes + Number(headerBytes);
   if (dataStart > fileBytes) invalid(`its header of ${headerBytes} bytes runs past the end of the file`);
   if (prefix.length < dataStart) return null;
-  const entries = Object.entries(parseHeaderText(prefix.subarray(lengthBytes, dataStart)));
+  const entries = Object.entries(parseHeaderText(prefix.subarray(lengthBytes, dataStart), tensorsMax));
   const metadata = new Map<string, string>();
   const tensors: SafetensorsTensor[] = [];
   for (const [name, entry] of entries) {
     if (name === '__metadata__') readMetadata(entry, metadata);
     else tensors.push(readTensor(name, entry, dataStart));
   }
-  if (tensors.length > limits.safetensorsTensors) {
-    invalid(`it has ${tensors.length} tensors; the limit is ${limits.safetensorsTensors}`);
+  if (tensors.length > tensorsMax) {
+    invalid(`it has ${tensors.length} tensors; the limit is ${tensorsMax}`);
   }
   tensors.sort((a, b) => a.offset - b.offset || a.bytes - b.bytes);
   checkContiguous(tensors, dataStart, fileBytes);
   return { metadata, tensors };
 }
 
-function parseHeaderText(bytes: Uint8Array): Record<string, unknown> {
+/** A tensor is a name with three members, one of which is a list of lists at most; the rest is metadata. */
+const boundsOf = (tensors: number) => ({ jsonDepth: 4, jsonMembers: 4 * tensors + limits.safetensorsMetadata });
+
+function parseHeaderText(bytes: Uint8Array, tensorsMax: number): Record<string, unknown> {
   // A file that begins with anything else, be it white space, could be a valid file of another format as well.
   if (bytes[0] !== 0x7b) invalid('its header does not begin with "{"');
   try {
     const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-    return parseStrictJson(text, { naturalNumbers: true }) as Record<string, unknown>;
+    return parseStrictJson(text, { naturalNumbers: true, bounds: boundsOf(tensorsMax) }) as Record<string, unknown>;
   } catch (error) {
     if (error instanceof StrictJsonError) invalid(`in its header, ${error.message}`);
     invalid('its header is not UTF-8');

@@ -1,18 +1,29 @@
 // JSON from outside, without what JSON.parse lets pass: duplicate keys, of which it keeps the last, so that two readers
 // of one file can see two different things.
 
+import { LorikeetError } from '../core/errors.ts';
+import { assertPlainJson, type JsonBounds } from '../core/plain-json.ts';
+
 /** An own type, so that each format can report it in its own words. */
 export class StrictJsonError extends Error {}
 
 /**
  * The parsed value. With `naturalNumbers` every number must be written as digits only: `1.0`, `1e3` and `-0` are
  * integers to JSON.parse but not to other readers. Throws StrictJsonError.
+ * @param options.bounds of what comes from callers
  */
-export function parseStrictJson(text: string, options: { naturalNumbers?: boolean } = {}): unknown {
+export function parseStrictJson(
+  text: string,
+  options: { naturalNumbers?: boolean; bounds?: JsonBounds } = {},
+): unknown {
   let value: unknown;
   try {
+    if (options.bounds !== undefined) assertPlainJson(text, options.bounds);
     value = JSON.parse(text);
   } catch (error) {
+    if (error instanceof LorikeetError) {
+      throw new StrictJsonError(error.message.replace(/^The JSON/, 'it').replace(/\.$/, ''));
+    }
     throw new StrictJsonError(`it is not JSON (${(error as Error).message.slice(0, 120)})`);
   }
   checkTokens(text, options.naturalNumbers ?? false);

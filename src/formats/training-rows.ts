@@ -2,7 +2,11 @@
 // and keys, so that a misspelt field is named and not trained without. Knows no tokens and no files.
 
 import { limits } from '../core/limits.ts';
+import { assertPlainJson } from '../core/plain-json.ts';
 import { parseStrictJson, StrictJsonError } from './strict-json.ts';
+
+/** A row has half of what a request may have: its conversation, and no grammar. */
+const bounds = { jsonDepth: limits.jsonDepth, jsonMembers: limits.jsonMembers / 2 };
 
 export type TrainingMessage = {
   /** `developer`, OpenAI's newer word, has become `system`: templates know the older one. */
@@ -57,7 +61,7 @@ function parseLine(line: string): unknown {
   if (line.length > limits.trainingRowChars) bad(`is longer than ${limits.trainingRowChars} characters`);
   if (line.trim() === '') bad('is empty');
   try {
-    return parseStrictJson(line);
+    return parseStrictJson(line, { bounds });
   } catch (error) {
     if (error instanceof StrictJsonError) bad(`is refused: ${error.message}`);
     throw error;
@@ -141,6 +145,7 @@ function readCalls(value: unknown, at: string): TrainingCall[] {
 function readArguments(value: unknown, path: string): unknown {
   if (typeof value !== 'string') return fields(value, `${path}.function.arguments`);
   try {
+    assertPlainJson(value, bounds);
     return JSON.parse(value);
   } catch {
     return bad(`has ${path}.function.arguments that are not JSON`);

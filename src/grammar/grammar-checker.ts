@@ -4,9 +4,12 @@
 import { LRUCache } from 'lru-cache';
 import { type Grammar, grammarKey, type TokenTable } from '../core/grammar.ts';
 import { limits } from '../core/limits.ts';
+import { fairly } from '../core/serially.ts';
 import { GrammarThread } from './grammar-thread.ts';
 
 export class GrammarChecker {
+  /** Grammars of one tenant, each of which may take a second, hold up no other's. */
+  readonly #inTurn = fairly();
   readonly #thread = new GrammarThread({ table: bytesTable() });
   readonly #good = new LRUCache<string, true>({
     max: limits.grammarsChecked,
@@ -18,8 +21,12 @@ export class GrammarChecker {
   async check(grammar: Grammar): Promise<void> {
     const key = grammarKey(grammar);
     if (this.#good.get(key)) return;
-    await this.#thread.check(grammar);
-    this.#good.set(key, true);
+    await this.#inTurn(async () => {
+      // The one before it may have had the same.
+      if (this.#good.get(key)) return;
+      await this.#thread.check(grammar);
+      this.#good.set(key, true);
+    });
   }
 
   close(): void {

@@ -14,6 +14,11 @@ const newline = 0x0a;
 /** No line of this many bytes has few enough characters. */
 const lineBytesMax = 4 * limits.trainingRowChars;
 
+/** Blank ones included, which are no rows. */
+const linesMax = 2 * limits.trainingRows;
+
+const isWhite = (bytes: Uint8Array) => bytes.every((byte) => byte === 0x20 || (byte >= 0x09 && byte <= 0x0d));
+
 export class RowCheck {
   #parts: Uint8Array[] = [];
   #bytes = 0;
@@ -36,7 +41,7 @@ export class RowCheck {
 
   /** As many problems as are told: the rest of the file is not looked at. */
   get isHopeless(): boolean {
-    return this.#problemCount >= limits.trainingProblems;
+    return this.#problemCount >= limits.trainingProblems || this.#lines > linesMax;
   }
 
   end(): CheckedRows {
@@ -57,6 +62,13 @@ export class RowCheck {
 
   #endLine(): void {
     this.#lines++;
+    if (this.#lines > linesMax) this.#complain(`The file has more than ${linesMax} lines.`);
+    // Decoded by the million they would hold others up.
+    if (this.#bytes <= lineBytesMax && this.#parts.every(isWhite)) {
+      this.#parts = [];
+      this.#bytes = 0;
+      return;
+    }
     const text = this.#bytes > lineBytesMax ? '' : textOf(Buffer.concat(this.#parts), this.#lines);
     const isRow = this.#bytes > lineBytesMax || text === null || !isBlank(text);
     if (isRow) this.#rows++;

@@ -31,7 +31,7 @@ export function trainingFiles(parts: JobParts): TrainingFiles {
         const message = `There are ${limits.trainingFiles} files already. Delete some.`;
         throw new LorikeetError('too_many_uploads', { message });
       }
-      return stagedFile(parts, begin(tenant));
+      return stagedFile(parts, tenant, begin(tenant));
     },
     async list(tenant, { purposes, ...page }) {
       return (await files.list(tenant, purposes, page)).map((row) => fileOf(row, row.id));
@@ -61,14 +61,18 @@ export function trainingFiles(parts: JobParts): TrainingFiles {
   };
 }
 
-function stagedFile(parts: JobParts, end: () => void): StagedTrainingFile {
-  const { folder, newId } = parts;
+function stagedFile(parts: JobParts, tenant: string, end: () => void): StagedTrainingFile {
+  const { folder, newId, options } = parts;
   let staged: StagedFile | null = null;
   let checked: CheckedRows | null = null;
   let lines = 0;
-  async function* counted(bytes: AsyncIterable<Uint8Array>) {
+  async function* counted(chunks: AsyncIterable<Uint8Array>) {
     let last = newline;
-    for await (const chunk of bytes) {
+    let bytes = 0;
+    for await (const chunk of chunks) {
+      bytes += chunk.length;
+      // More than all of the tenant's files may have is not taken to the disk first.
+      options.assertQuota?.({ tenant, keyPrefix: null }, 'file_bytes', { tenant: bytes });
       for (let at = chunk.indexOf(newline); at !== -1; at = chunk.indexOf(newline, at + 1)) lines++;
       last = chunk.at(-1) ?? last;
       yield chunk;

@@ -4,7 +4,7 @@
 import { join } from 'node:path';
 import { LorikeetError } from '../core/errors.ts';
 import { repeatedly } from '../core/repeatedly.ts';
-import { serially } from '../core/serially.ts';
+import { fairly } from '../core/serially.ts';
 import { batchTable } from '../storage/batch-table.ts';
 import { fileFolder } from '../storage/file-folder.ts';
 import { fileTable } from '../storage/file-table.ts';
@@ -90,7 +90,7 @@ export async function openTrainingJobs(options: JobOptions): Promise<OpenJobs> {
 
 function openParts(options: JobOptions, stop: AbortSignal) {
   const { database, files, newId, clock, timers, log, shared = null } = options;
-  const queue = serially();
+  const queue = fairly();
   const jobs = jobTable(database);
   const states = stateCounts(jobs.countByState);
   const eventTable = jobEventTable(database);

@@ -15,8 +15,8 @@ export type QueueLimits = {
 export type Asked = {
   readonly share: Share;
   readonly promptTokens: number;
-  /** What it may generate; null: nobody said. */
-  readonly maxTokens: number | null;
+  /** What it may generate. */
+  readonly maxTokens: number;
   /** Infinity: somebody always waits for it. */
   readonly timeoutMs: number;
   /** Sequences that run at once. */
@@ -95,7 +95,7 @@ export class AdmissionControl {
     // Where many expire while they run, starts come faster than answers: what slots can do is a bound on both.
     const msEach = Math.max(this.#drainRate.msEach(now) ?? 0, this.#msOfToken * workOf(promptTokens, this.#tokens));
     const rows = Math.min(slots, load.running + load.waiting + 1);
-    const own = workOf(promptTokens, Math.min(maxTokens ?? Number.POSITIVE_INFINITY, this.#tokens));
+    const own = workOf(promptTokens, Math.min(maxTokens, this.#tokens));
     return starts * msEach + this.#msOfToken * own * rows;
   }
 

@@ -59,9 +59,9 @@ export type EngineClient = {
   submit(sequence: Omit<SequenceRequest, 'id'>, listener: SequenceListener): () => void;
   /**
    * Throws what `submit` would throw for a sequence of this share, as far as that is known without its prompt: before
-   * one is read. Left out: `commonShare`.
+   * one is read. Left out: `commonShare`, and that somebody always waits.
    */
-  assertRoom(share?: Share, asked?: Partial<Pick<SequenceRequest, 'promptTokens' | 'timeoutMs'>>): void;
+  assertRoom(share?: Share, asked?: Pick<SequenceRequest, 'timeoutMs'>): void;
   /**
    * Asks for a merge. It is asked for again, by itself, of every engine that is started until `unmerge`. Its progress
    * arrives at `onMerge`, and so does the loss of what is made with the engine that had it, as `merging`. A key that is

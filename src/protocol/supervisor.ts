@@ -151,7 +151,8 @@ class Supervisor implements SupervisedEngine {
       });
     }
     const slots = slotsOf(this.#takers) || this.info.maxSequences;
-    const asked = { share, promptTokens: promptTokens.length, maxTokens: params?.maxTokens ?? null, timeoutMs };
+    // Of a request whose prompt is not read yet the least is assumed.
+    const asked = { share, promptTokens: promptTokens.length, maxTokens: params?.maxTokens ?? 0, timeoutMs };
     this.#admission.assertRoom(this.#book.load, { ...asked, slots, now: this.#now() });
   }
 

@@ -10,7 +10,7 @@ import { fileKind, kindPrefixBytes } from '../formats/file-kind.ts';
 import { type ForeignAdapter, foreignConfig, foreignWeights } from '../formats/foreign/foreign-adapter.ts';
 import { ggufAdapter } from '../formats/foreign/gguf-adapter.ts';
 import { isMlxConfig, mlxAdapter } from '../formats/foreign/mlx-adapter.ts';
-import { parseGguf } from '../formats/gguf.ts';
+import { type GgufBounds, parseGguf } from '../formats/gguf.ts';
 import { invalidAdapter } from '../formats/refuse-adapter.ts';
 import { configName, weightsName } from '../storage/blob-folder.ts';
 import type { Files } from '../storage/files.ts';
@@ -63,10 +63,16 @@ function recognise(
   return mlxAdapter(config, readHeader(weights));
 }
 
+const bounds: GgufBounds = {
+  headerBytes: limits.ggufAdapterHeaderBytes,
+  tensors: limits.adapterTensors,
+  arrayElements: limits.ggufAdapterArrayElements,
+};
+
 function readGguf(weights: WeightsReader) {
   try {
-    for (let bytes = 256 * 1024; bytes < 8 * limits.ggufHeaderBytes; bytes *= 4) {
-      const file = parseGguf(weights.read(0, bytes), weights.bytes);
+    for (let bytes = 256 * 1024; bytes < 8 * bounds.headerBytes; bytes *= 4) {
+      const file = parseGguf(weights.read(0, bytes), weights.bytes, bounds);
       if (file !== null) return file;
     }
   } catch (error) {

@@ -3,7 +3,7 @@
 import { LorikeetError } from '../core/errors.ts';
 import { hexOf } from '../core/hex-of.ts';
 import { repeatedly } from '../core/repeatedly.ts';
-import { type Serially, serially } from '../core/serially.ts';
+import { fairly, type Serially } from '../core/serially.ts';
 import { sharedPlaces } from '../core/shared-places.ts';
 import { adapterDigest } from '../formats/adapter-digest.ts';
 import { type BlobFolder, blobFolder } from '../storage/blob-folder.ts';
@@ -51,7 +51,7 @@ export async function openAdapterRegistry(options: RegistryOptions): Promise<Ada
     async stage(tenant) {
       const release = parts.beginUpload(tenant);
       try {
-        return stagedAdapter(parts, await orStorageFull(() => parts.blobs.stage()), release);
+        return stagedAdapter(parts, tenant, await orStorageFull(() => parts.blobs.stage()), release);
       } catch (error) {
         release();
         throw error;
@@ -72,7 +72,7 @@ export async function openAdapterRegistry(options: RegistryOptions): Promise<Ada
 async function openParts(options: RegistryOptions, stop: AbortSignal): Promise<Parts> {
   const { database, folder, files, log, limits, timers } = options;
   // Publishing a content and removing the same content never overlap.
-  const exclusive = untilStopped(serially(), stop);
+  const exclusive = untilStopped(fairly(), stop);
   const held = holds();
   const mayEvict = (digest: string): boolean => {
     const isUsed = read.isBeingRead(digest) || held.isUsed(digest);

@@ -12,13 +12,20 @@ const isNatural = (value: number) => Number.isSafeInteger(value) && value >= 0;
 
 export function resumableUploads({ uploads, options, beginUpload }: Parts): ResumableUploads {
   const { limits } = options;
-  /** Files that a request appends to just now. */
-  const appending = new Set<string>();
+  /** What files will have that a request appends to just now. */
+  const appending = new Map<string, number>();
+  const keyOf = (tenant: string, digest: string) => `${digest} ${tenant}`;
 
-  const assertRoom = async (tenant: string, digest: string): Promise<void> => {
-    if ((await uploads.find(tenant, digest)) !== null || (await uploads.count(tenant)) < limits.uploadsKept) return;
-    const message = `There are ${limits.uploadsKept} uploads that no adapter has taken yet. Finish one, or wait.`;
-    throw new LorikeetError('too_many_uploads', { message });
+  /** What is begun takes no more room than the tenant's adapters may, beside those. */
+  const assertRoom = async (tenant: string, digest: string, total: number): Promise<void> => {
+    const kept = await uploads.kept(tenant);
+    if (!kept.has(digest) && kept.size >= limits.uploadsKept) {
+      const message = `There are ${limits.uploadsKept} uploads that no adapter has taken yet. Finish one, or wait.`;
+      throw new LorikeetError('too_many_uploads', { message });
+    }
+    const bytes = kept.set(digest, total).entries();
+    const sum = bytes.reduce((all, [one, there]) => all + (appending.get(keyOf(tenant, one)) ?? there), 0);
+    options.assertQuota?.({ tenant, keyPrefix: null }, 'adapter_bytes', { tenant: sum });
   };
 
   return {
@@ -34,15 +41,15 @@ export function resumableUploads({ uploads, options, beginUpload }: Parts): Resu
         const message = `The limit is ${limits.adapterWeightsBytes} bytes.`;
         throw new LorikeetError('body_too_large', { message, param: 'total' });
       }
-      const key = `${digest} ${tenant}`;
+      const key = keyOf(tenant, digest);
       if (appending.has(key)) {
         const message = 'Another request sends a part of this upload.';
         throw new LorikeetError('upload_offset_mismatch', { message });
       }
       const end = beginUpload(tenant);
-      appending.add(key);
+      appending.set(key, part.total);
       try {
-        await assertRoom(tenant, digest);
+        await assertRoom(tenant, digest, part.total);
         return { digest, ...(await orStorageFull(() => uploads.append(tenant, digest, part))) };
       } finally {
         appending.delete(key);

@@ -2,7 +2,6 @@
 // the check, the blob into place, and the row last. Before the row nobody sees any of it, and a start collects it.
 
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
 import { LorikeetError } from '../core/errors.ts';
 import type { KeptField } from '../core/quota-check.ts';
 import { adapterDigest } from '../formats/adapter-digest.ts';
@@ -32,12 +31,12 @@ type Staged = {
 type Content = { readonly config: Received; readonly weights: Received };
 
 /** @param end gives the upload's place back; more than one call does nothing. */
-export function stagedAdapter(parts: Parts, folder: string, end: () => void): StagedAdapter {
+export function stagedAdapter(parts: Parts, tenant: string, folder: string, end: () => void): StagedAdapter {
   const { blobs, uploads, options } = parts;
   const { files, limits } = options;
   const staged: Staged = { config: null, weights: null, upload: null, companions: noCompanions() };
 
-  const take = (name: string, bytes: Readable | Uint8Array, bytesMax: number): Promise<Received> =>
+  const take = (name: string, bytes: AsyncIterable<Uint8Array> | Uint8Array, bytesMax: number): Promise<Received> =>
     orStorageFull(async () => {
       const file = await files.create(join(folder, name));
       try {
@@ -61,7 +60,7 @@ export function stagedAdapter(parts: Parts, folder: string, end: () => void): St
       staged.config = await take(configName, bytes, limits.adapterConfigBytes);
     },
     async weights(bytes) {
-      staged.weights = await take(weightsName, bytes, limits.adapterWeightsBytes);
+      staged.weights = await take(weightsName, withinQuota(options, tenant, bytes), limits.adapterWeightsBytes);
     },
     async uploadedWeights(tenant, digest) {
       const path = join(folder, weightsName);
@@ -93,6 +92,16 @@ export function stagedAdapter(parts: Parts, folder: string, end: () => void): St
     },
     discard,
   };
+}
+
+/** More than all of the tenant's adapters may have is not taken to the disk first. */
+async function* withinQuota({ assertQuota }: Parts['options'], tenant: string, source: AsyncIterable<Uint8Array>) {
+  let bytes = 0;
+  for await (const chunk of source) {
+    bytes += chunk.length;
+    assertQuota?.({ tenant, keyPrefix: null }, 'adapter_bytes', { tenant: bytes });
+    yield chunk;
+  }
 }
 
 function assertName(name: string, baseName: string): void {

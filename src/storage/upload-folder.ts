@@ -40,8 +40,15 @@ export function uploadFolder(root: string, files: Files) {
 
   return {
     find,
-    /** How many this owner has, whole ones included. */
-    count: async (owner: string): Promise<number> => (await files.list(folderOf(owner))).length,
+    /** What this owner has, whole ones included: bytes by digest. */
+    async kept(owner: string): Promise<Map<string, number>> {
+      const kept = new Map<string, number>();
+      for (const name of await files.list(folderOf(owner))) {
+        const state = await files.stat(join(folderOf(owner), name));
+        if (state !== null) kept.set(`sha256:${name.split('.', 1)[0]}`, state.bytes);
+      }
+      return kept;
+    },
     /** The caller sees to it that nobody else appends to the same file. */
     async append(owner: string, digest: string, { offset, total, bytes }: UploadPart): Promise<UploadState> {
       const state = (await find(owner, digest)) ?? { offset: 0, complete: false };

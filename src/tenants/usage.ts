@@ -2,6 +2,7 @@
 // many share one write; a database that takes no write holds up no answer: what it did not take is written later.
 
 import type { Clock, Timers } from '../core/clock.ts';
+import { onBehalfOf, server } from '../core/on-behalf.ts';
 import type { UsageRow } from '../storage/tables.ts';
 import type { UsagePage, UsageTable } from '../storage/usage-table.ts';
 import { minuteMs } from './buckets.ts';
@@ -75,7 +76,7 @@ export function usageOf({ table, clock, timers, log }: UsageOptions): Usage {
     };
     const cancel = timers.after(waitMsMax, () => breaks(new Error('The database says nothing.')));
     try {
-      if (batch.size > 0) await table.add([...batch.values()]);
+      if (batch.size > 0) await onBehalfOf(server, () => table.add([...batch.values()]));
       isBroken = false;
     } catch (error) {
       breaks(error);

@@ -124,6 +124,24 @@ test('limits hold before anything is allocated', () => {
   assertRefuses(() => parseSafetensorsHeader(file, file.length), /20001 tensors; the limit is 20000/);
 });
 
+test('a header that is far more than it looks like is refused before it is made', () => {
+  const fileOf = (text: string) => {
+    const bytes = Buffer.alloc(8 + text.length);
+    bytes.writeBigUInt64LE(BigInt(text.length));
+    bytes.write(text, 8);
+    return bytes;
+  };
+  const entries = (count: number, entry: string) =>
+    Array.from({ length: count }, (_, i) => `"${i}":${entry}`).join(',');
+  const refuse = (text: string, reason: RegExp) => {
+    const file = fileOf(text);
+    assertRefuses(() => parseSafetensorsHeader(file, file.length, 'adapter_invalid'), reason, 'adapter_invalid');
+  };
+  refuse(`{"__metadata__":{${entries(100_000, '""')}}}`, /has more than \d+ members/);
+  refuse(`{"a":${'['.repeat(1e6)}${']'.repeat(1e6)}}`, /nested deeper than 4 levels/);
+  refuse(`{${entries(8193, '{"dtype":"F32","shape":[0],"data_offsets":[0,0]}')}}`, /8193 tensors; the limit is 8192/);
+});
+
 test('any change of bytes is read or refused', () => {
   const file = writeSafetensors(
     [

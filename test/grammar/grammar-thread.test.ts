@@ -5,6 +5,7 @@ import test, { type TestContext } from 'node:test';
 import type { Timers } from '../../src/core/clock.ts';
 import type { LorikeetError } from '../../src/core/errors.ts';
 import type { Grammar, TokenTable } from '../../src/core/grammar.ts';
+import { onBehalfOf } from '../../src/core/on-behalf.ts';
 import { GrammarChecker } from '../../src/grammar/grammar-checker.ts';
 import { GrammarThread, type GrammarThreadOptions } from '../../src/grammar/grammar-thread.ts';
 
@@ -133,3 +134,15 @@ for (const fault of ['hang', 'trap']) {
     assert.equal(good.error, null);
   });
 }
+
+test('grammars of one tenant are checked in turn with those of others', async (t) => {
+  const checker = new GrammarChecker();
+  t.after(() => checker.close());
+  let done = 0;
+  const flood = Array.from({ length: 200 }, (_, i) =>
+    onBehalfOf('a', () => checker.check(regex(`a{1,${i + 1}}`))).then(() => done++),
+  );
+  await onBehalfOf('b', () => checker.check(regex('b')));
+  assert.ok(done < 5, `${done} of 200 went before`);
+  await Promise.all(flood);
+});

@@ -47,6 +47,8 @@ export type FakeEngine = EngineClient & {
   readonly ended: FinishReason[];
   /** What the next submits throw; null takes them. */
   refusal: Error | null;
+  /** Whoever waits for less is refused. */
+  readyInMs: number;
   /** Merges that are wanted, in order. */
   readonly merges: ReadonlyMap<string, MergeRequest>;
   /** Keys that were asked for, also when they were there already, oldest first. */
@@ -237,18 +239,19 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
     submitted,
     ended,
     refusal: null,
+    readyInMs: 0,
     failure: null,
     tiers,
     tierOf: (digest) => tiers.of(digest),
     load: (load) => void loads.push(load),
-    assertRoom() {
+    assertRoom(_share, { timeoutMs = Number.POSITIVE_INFINITY } = {}) {
       if (engine.refusal !== null) throw engine.refusal;
       if (engine.state === 'draining') throw new LorikeetError('server_draining');
       if (engine.state === 'starting' || engine.state === 'stopped') throw new LorikeetError('engine_unavailable');
-      if (waiting.length >= waitingMax) throw new LorikeetError('server_overloaded');
+      if (waiting.length >= waitingMax || timeoutMs < engine.readyInMs) throw new LorikeetError('server_overloaded');
     },
     submit(asked, listener) {
-      engine.assertRoom();
+      engine.assertRoom(asked.share, asked);
       const tokens = script(asked)[Symbol.iterator]();
       const row: Row = { id: nextId++, asked, listener, tokens, generated: 0, aborted: false };
       submitted.push(asked);

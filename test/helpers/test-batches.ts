@@ -69,12 +69,17 @@ export async function openBatchesIn(folder: string, more: Partial<JobOptions> = 
   };
 }
 
+const endpoint = '/v1/completions' as const;
+
 /** A batch whose lines ask for their own number. */
-export async function newBatch({ files, batches }: OpenJobs, lines: number, tenant = 't'): Promise<string> {
-  const endpoint = '/v1/completions' as const;
+export async function newBatch(jobs: OpenJobs, lines: number, tenant = 't'): Promise<string> {
   const text = Array.from({ length: lines }, (_, i) =>
     JSON.stringify({ custom_id: `${i}`, method: 'POST', url: endpoint, body: { id: `${i}` } }),
   ).join('\n');
+  return await newBatchOf(jobs, text, tenant);
+}
+
+export async function newBatchOf({ files, batches }: OpenJobs, text: string, tenant = 't'): Promise<string> {
   const staged = await files.stage(tenant);
   await staged.rows(Readable.from([Buffer.from(text)]), 'batch');
   const file = await staged.publish({ tenant, createdBy: null, filename: 'b.jsonl', purpose: 'batch' });

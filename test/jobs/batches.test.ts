@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -12,7 +13,7 @@ import { limits } from '../../src/core/limits.ts';
 import { waitingPlaces } from '../../src/core/waiting-places.ts';
 import { finishedBatchStates, type LineAnswer } from '../../src/jobs/batches/batches.ts';
 import type { OpenJobs } from '../../src/jobs/jobs.ts';
-import { newBatch, openBatchesIn } from '../helpers/test-batches.ts';
+import { newBatch, newBatchOf, openBatchesIn } from '../helpers/test-batches.ts';
 import { temporaryFolder } from '../helpers/test-registry.ts';
 
 const child = fileURLToPath(new URL('../fixtures/batches-child.ts', import.meta.url));
@@ -132,6 +133,47 @@ test('of one tenant a batch follows the other, and another tenant waits for neit
   });
   await Promise.all(ids.map((id, i) => ends(testing, id, 'aab'[i]!)));
   assert.deepEqual(asked.toSorted().join(''), 'aaaabbb');
+});
+
+test('a tenant whose lines are refused again and again keeps no other tenant waiting', async (t) => {
+  const testing = await openBatchesIn(temporaryFolder(t), { batchPlaces: () => 2 });
+  t.after(() => testing.close());
+  const refused = await newBatch(testing, 5, 'a');
+  const good = await newBatch(testing, 20, 'b');
+  let [now, most] = [0, 0];
+  testing.batches.start(async ({ tenant }) => {
+    if (tenant === 'a') return { ...ok({}), status: 429, retryAfterSeconds: 1 };
+    most = Math.max(most, ++now);
+    await setTimeout(1);
+    now--;
+    return ok({});
+  });
+  assert.equal((await ends(testing, good, 'b')).state, 'completed');
+  assert.ok(most <= 2, `${most} at once`);
+  assert.equal((await testing.batches.find('a', refused)).state, 'in_progress');
+});
+
+test('a file of blank lines, and lines of many numbers, hold nothing up', async (t) => {
+  const testing = await openBatchesIn(temporaryFolder(t));
+  t.after(() => testing.close());
+  testing.batches.start(async () => ok({}));
+  const row = { custom_id: 'a', method: 'POST', url: '/v1/completions', body: { seed: 0, prompt: [0] } };
+  const zeros = `[${'0,'.repeat(400_000)}0]`;
+  const line = JSON.stringify(row).replace('"seed":0', '"seed":1234567890123456789').replace('[0]', zeros);
+  const cases = [
+    ['\n'.repeat(3_000_000), /more than 100000 lines/],
+    [`${line}\n`.repeat(2), /is that of line 1/],
+  ] as const;
+  for (const [text, says] of cases) {
+    const delay = monitorEventLoopDelay({ resolution: 1 });
+    const id = await newBatchOf(testing, text);
+    delay.enable();
+    const { state, problems } = await ends(testing, id);
+    delay.disable();
+    t.diagnostic(`longest stop ${(delay.max / 1e6).toFixed(1)} ms`);
+    assert.equal(state, 'failed');
+    assert.match(problems[0]!.message, says);
+  }
 });
 
 test('places are given in the order of asking', async () => {

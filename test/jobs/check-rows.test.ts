@@ -43,6 +43,33 @@ test('fewer problems than are told are all told, and good rows are counted', () 
   assert.deepEqual([rows, problemCount], [3, 1]);
 });
 
+test('lines without an end: more than a file may have are not looked at', () => {
+  const check = new RowCheck();
+  const many = Buffer.from('\n \t\r\n'.repeat(500_000));
+  for (let i = 0; i < 3; i++) check.push(many);
+  assert.ok(check.isHopeless);
+  const { rows, problems } = check.end();
+  assert.deepEqual([rows, problems], [0, [`The file has more than ${2 * limits.trainingRows} lines.`]]);
+});
+
+test('a row that is far more than it looks like is refused by its line', () => {
+  const check = new RowCheck();
+  const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
+  const names = Array.from({ length: 50_000 }, (_, i) => `"k${i}":1`).join(',');
+  const call = { id: 'c', type: 'function', function: { name: 'f', arguments: deep } };
+  const turns = [
+    { role: 'user', content: 'a' },
+    { role: 'assistant', tool_calls: [call] },
+  ];
+  for (const row of [`{"prompt":${deep}}`, `{"prompt":"a",${names}}`, JSON.stringify({ messages: turns })]) {
+    check.push(Buffer.from(`${row}\n`));
+  }
+  const [first, second, third] = check.end().problems;
+  assert.match(first!, /^Line 1 .*deeper than/);
+  assert.match(second!, /^Line 2 .*more than 32768 members/);
+  assert.match(third!, /^Line 3 .*arguments that are not JSON/);
+});
+
 test('blank lines, however many, are no rows and hold nothing up', async (t) => {
   const { files } = await testJobs(t);
   const staged = await files.stage('default');

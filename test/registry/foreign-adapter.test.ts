@@ -10,6 +10,7 @@ import { readPeftAdapter } from '../../src/formats/peft-adapter.ts';
 import { parseSafetensorsHeader } from '../../src/formats/safetensors.ts';
 import { ggufText, layOutGguf } from '../../src/formats/write-gguf.ts';
 import { writeSafetensors } from '../../src/formats/write-safetensors.ts';
+import { array, buildGguf, text } from '../formats/gguf-builder.ts';
 import { byUpload, testRegistry } from '../helpers/test-registry.ts';
 import { tinyAdapter } from '../helpers/tiny-adapters.ts';
 import { tinyShape } from '../models/model-folder.ts';
@@ -68,6 +69,20 @@ test('a GGUF file that is no adapter is refused for what it is', async (t) => {
     const staged = await registry.stage('default');
     await staged.weights(Readable.from([layOutGguf(entries, [], 32).header]));
     await assert.rejects(staged.publish('a', byUpload), { message: says });
+    await staged.discard();
+  }
+});
+
+test('a GGUF file with a vocabulary is read by nobody who waits for others', async (t) => {
+  const registry = await testRegistry(t);
+  const entries = [text('general.type', 'adapter'), array('tokens', 0, Array(20_000).fill(1))];
+  for (const [file, says] of [
+    [buildGguf({ entries }), /more than 16384 items together/],
+    [buildGguf({ entries: [text('general.type', 'x'.repeat(5 * 2 ** 20))] }), /limit|past|bytes/],
+  ] as const) {
+    const staged = await registry.stage('default');
+    await staged.weights(Readable.from([file]));
+    await assert.rejects(staged.publish('a', byUpload), { code: 'adapter_invalid', message: says });
     await staged.discard();
   }
 });

@@ -51,3 +51,51 @@ for (const [url, body] of routes) {
     assert.ok(good > 10, `only ${good} bodies were good: the others hide what is behind the schema`);
   });
 }
+
+/** JSON that is far more than it looks like. */
+const hostile: Record<string, string> = {
+  'a deep list': `{"prompt":${'['.repeat(300_000)}${']'.repeat(300_000)}}`,
+  'a deep object': `{"metadata":${'{"a":'.repeat(300_000)}1${'}'.repeat(300_000)}}`,
+  'a body that is nothing but depth': '['.repeat(300_000) + ']'.repeat(300_000),
+  'names without end': `{${Array.from({ length: 100_000 }, (_, i) => `"k${i}":1`).join(',')}}`,
+  'few names, and too many here': `{${Array.from({ length: 2000 }, (_, i) => `"k${i}":1`).join(',')}}`,
+  'a long name': `{"${'k'.repeat(1_000_000)}":1}`,
+  'a name that is no text': '{"prompt":"x","messages":[{"role":"user","content":"x"}],"\\ud800":1}',
+  'a deep text of a schema': JSON.stringify({
+    ...{ prompt: 'x', messages: [{ role: 'user', content: 'x' }] },
+    structured_outputs: { json: '{"a":'.repeat(100_000) },
+  }),
+  'deep arguments of a call': JSON.stringify({
+    messages: [
+      { role: 'user', content: 'x' },
+      {
+        role: 'assistant',
+        tool_calls: [
+          { id: 'c', type: 'function', function: { name: 'f', arguments: '['.repeat(9e4) + ']'.repeat(9e4) } },
+        ],
+      },
+    ],
+  }),
+};
+
+test('JSON that is far more than it looks like is refused on every route, in few words', async (t) => {
+  const { app } = await testApp(t, { maxContext: 64, says: 'ok' });
+  const urls = ['/v1/generate', '/v1/completions', '/v1/chat/completions', '/v1/responses', '/v1/embeddings'];
+  urls.push(
+    '/v1/messages',
+    '/generate',
+    '/api/chat',
+    '/tokenize',
+    '/v1/fine_tuning/jobs',
+    '/v1/batches',
+    '/v1/adapters',
+  );
+  const headers = { 'content-type': 'application/json' };
+  for (const [what, payload] of Object.entries(hostile)) {
+    for (const url of urls) {
+      const { statusCode, body, headers: said } = await app.inject({ method: 'POST', url, payload, headers });
+      assert.ok(statusCode < 500, `${what} at ${url}: ${body}`);
+      assert.ok(body.length + JSON.stringify(said).length < 10_000, `${what} at ${url}: ${body.length} characters`);
+    }
+  }
+});

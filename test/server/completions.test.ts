@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Value } from 'typebox/value';
+import { limits } from '../../src/core/limits.ts';
 import { CompletionsAnswer } from '../../src/server/schemas/completions.ts';
 import { eventsOf, testApp } from '../helpers/app.ts';
 
@@ -108,4 +109,28 @@ test('prompts times choices are bounded together', async (t) => {
   const { post } = await testApp(t);
   const { error } = (await post(url, { prompt: Array(100).fill('x'), n: 2 })).json();
   assert.deepEqual([error.code, error.param], ['invalid_parameter', 'n']);
+});
+
+test('a whole answer tells so many log-probabilities and no more; a stream tells them one by one', async (t) => {
+  const { post } = await testApp(t, {
+    says: 'abc',
+    maxContext: 200,
+    deps: { limits: { ...limits, answerLogprobs: 50 } },
+  });
+  const codeOf = async (url: string, body: object) => {
+    const { statusCode, body: text } = await post(url, { max_tokens: 5, ...body });
+    return statusCode === 200 ? 200 : JSON.parse(text).error.code;
+  };
+  const chat = { messages: [{ role: 'user', content: 'x' }], logprobs: true };
+  const cases: [string, object, unknown][] = [
+    ['/v1/completions', { prompt: 'x', logprobs: 9 }, 200],
+    ['/v1/completions', { prompt: 'x', logprobs: 10 }, 'invalid_parameter'],
+    ['/v1/completions', { prompt: 'x', logprobs: 10, stream: true }, 200],
+    ['/v1/completions', { prompt: 'x'.repeat(25), logprobs: 1, echo: true, max_tokens: 0 }, 'invalid_parameter'],
+    ['/v1/completions', { prompt: 'x'.repeat(24), logprobs: 1, echo: true, max_tokens: 0 }, 200],
+    ['/v1/chat/completions', { ...chat, n: 3, top_logprobs: 3 }, 'invalid_parameter'],
+    ['/v1/chat/completions', { ...chat, n: 3, top_logprobs: 2 }, 200],
+    ['/v1/generate', { prompt: 'x', logprobs: 10 }, 'invalid_parameter'],
+  ];
+  for (const [url, body, said] of cases) assert.equal(await codeOf(url, body), said, JSON.stringify(body));
 });

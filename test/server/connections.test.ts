@@ -146,3 +146,31 @@ test('requests of one key that are being answered have a bound; another key is a
     200,
   );
 });
+
+test('a body in crumbs is cut off, whether its request is refused or answered; one in lines is not', async (t) => {
+  const { open, app, keys } = await server(t, { chunksMin: 100, chunkBytes: 16 });
+  const { key } = await keys.create({ tenant: 'a', name: 'a', scopes: ['generate'] });
+  const head = (url: string, more: string) =>
+    `POST ${url} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer ${more}\r\n` +
+    'content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n';
+  for (const start of [head('/v1/generate', key), head('/v1/generate', 'wrong'), head('/nowhere', key)]) {
+    const socket = await open();
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    socket.resume().write(start + '1\r\n \r\n'.repeat(5000));
+    socket.end();
+    await closed;
+  }
+  const socket = await open();
+  let said = '';
+  socket.on('data', (bytes) => {
+    said += bytes;
+  });
+  const line = `${' '.repeat(16)}`;
+  const body = '{"prompt":"x","max_tokens":1}';
+  socket.write(
+    `${head('/v1/generate', key)}${`10\r\n${line}\r\n`.repeat(500)}${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`,
+  );
+  await until(() => said.includes('"text"'));
+  assert.match(said, /^HTTP\/1.1 200/);
+  assert.ok(app.server.listening);
+});

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { Readable } from 'node:stream';
 import test from 'node:test';
 import { limits } from '../../src/core/limits.ts';
 import type { Quota } from '../../src/tenants/quota.ts';
@@ -146,6 +148,33 @@ test('what is kept has quotas too: versions and their bytes', async (t) => {
   assert.equal(refused.headers['x-should-retry'], 'false');
 });
 
+test('bytes beyond a quota are not taken to the disk: of a form, of parts of an upload, of a file', async (t) => {
+  const { app, registry, training } = await testApp(t, { quota: { adapter_bytes: 3000, file_bytes: 3000 } });
+  const endless = (from: { sent: number }) =>
+    (async function* () {
+      for (; from.sent < 1_000_000; from.sent += 1000) yield Buffer.alloc(1000, 'a');
+    })();
+  const taken = [{ sent: 0 }, { sent: 0 }] as const;
+  const staged = await registry.stage('default');
+  await assert.rejects(staged.weights(Readable.from(endless(taken[0]))), { code: 'insufficient_quota' });
+  await staged.discard();
+  const file = await training.files.stage('default');
+  await assert.rejects(file.rows(Readable.from(endless(taken[1])), 'batch'), { code: 'insufficient_quota' });
+  await file.discard();
+  for (const { sent } of taken) assert.ok(sent < 100_000, `${sent} bytes were read`);
+  // Parts count by what they will be, and together.
+  const part = async (seed: number, total: number) => {
+    const digest = `sha256:${createHash('sha256').update(`${seed}`).digest('hex')}`;
+    const headers = { 'content-type': 'application/octet-stream', 'upload-offset': '0', 'upload-length': `${total}` };
+    const url = `/v1/adapters/uploads/${digest}`;
+    const { statusCode, body } = await app.inject({ method: 'PATCH', url, headers, payload: Buffer.alloc(10) });
+    return statusCode === 204 ? 204 : JSON.parse(body).error.code;
+  };
+  assert.equal(await part(1, 3001), 'insufficient_quota');
+  for (const seed of [1, 2]) assert.equal(await part(seed, 2990), 204);
+  assert.equal(await part(3, 2981), 'insufficient_quota');
+});
+
 test('a key has quotas of what it keeps beside its tenant: versions, bytes, files, jobs', async (t) => {
   const quotas = new Map<string, Quota>();
   const source = { tenant: () => null, key: (prefix: string) => quotas.get(prefix) ?? null };
@@ -219,6 +248,20 @@ test('an overload is refused before a body is read, fast, and says when to come 
   t.diagnostic(`refused in ${times[25]!.toFixed(1)} ms, ${times.at(-1)!.toFixed(1)} at most`);
   await engine.close(0);
   await Promise.all(waiting);
+});
+
+test('what would come too late is refused before its adapter is looked for and its grammar compiled', async (t) => {
+  const { engine, post } = await testApp(t, { says: 'x' });
+  engine.readyInMs = 5000;
+  const regex = '(';
+  const codeOf = async (timeout_ms: number, body: object) =>
+    (await post('/v1/generate', { prompt: 'a', max_tokens: 1, timeout_ms, ...body })).json().error?.code;
+  const bad = [{ adapter_id: 'none' }, { structured_outputs: { regex } }, { prompt: 'a'.repeat(100_000) }];
+  for (const body of bad) assert.equal(await codeOf(1000, body), 'server_overloaded');
+  const codes = await Promise.all(bad.map((body) => codeOf(60_000, body)));
+  assert.deepEqual(codes, ['adapter_not_found', 'grammar_invalid', 'context_length_exceeded']);
+  assert.equal(engine.submitted.length, 0);
+  assert.equal(await codeOf(60_000, {}), undefined);
 });
 
 test('a timeout reaches the engine as what is left of it, and is an error of its own', async (t) => {

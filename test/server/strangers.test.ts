@@ -110,6 +110,8 @@ test('a request with an Idempotency-Key is done once, and its answer given again
     refused.map(({ statusCode }) => statusCode),
     [404, 404],
   );
+  const kept = await testing.database.selectFrom('kept_answers').select('idempotency_key').execute();
+  assert.deepEqual(kept.map((row) => row.idempotency_key).sort(), ['k', 'other'], 'a refusal takes no room');
   const jobs = (await testing.app.inject('/v1/fine_tuning/jobs')).json().data;
   assert.equal(jobs.length, 2);
   const log = await testing.audit.read({

@@ -12,6 +12,7 @@ import { type TestContext, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { sql } from 'kysely';
 import { systemClock } from '../../src/core/clock.ts';
+import { onBehalfOf, server } from '../../src/core/on-behalf.ts';
 import { type Database, openDatabase } from '../../src/storage/database.ts';
 import { storageHealth } from '../../src/storage/health.ts';
 import { openTenancy } from '../../src/tenants/tenancy.ts';
@@ -245,6 +246,25 @@ test('transactions take turns, and a reader never sees half of one', async (t) =
     }
   })();
   await Promise.all([rotations, watching]);
+});
+
+test('a tenant’s thousand changes and lists hold up nobody else’s one', async (t) => {
+  const { database } = await onDisk(t);
+  const { keys } = await served(t, database);
+  const { record } = await keys.create({ tenant: 'a', name: 'n', scopes: ['generate'] });
+  const write = (): Promise<unknown> => keys.change(record.prefix, { name: 'm' });
+  const read = (): Promise<unknown> => keys.list();
+  for (const ask of [write, read]) {
+    let done = 0;
+    const flood = Array.from({ length: 400 }, () => onBehalfOf('a', ask).then(() => done++));
+    await onBehalfOf('b', ask);
+    const before = done;
+    await onBehalfOf(server, ask);
+    const later = done;
+    await Promise.all(flood);
+    // What was on its way already comes first.
+    assert.ok(before < 40 && later < 80, `${before} and ${later} of 400 went before`);
+  }
 });
 
 test('the files of a database are their owner’s alone', async (t) => {

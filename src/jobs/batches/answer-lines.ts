@@ -1,5 +1,6 @@
-// The lines of one batch, a few at a time. A line that is refused for the moment is asked again; every other answer is
-// kept, and the line is done.
+// The lines of one batch, a few at a time. A line that is refused for the moment is asked again, and holds no place
+// meanwhile: a tenant whose requests are refused for hours keeps no other's batch waiting. Every other answer is kept,
+// and the line is done.
 
 import { errorTable } from '../../core/errors.ts';
 import type { WaitingPlaces } from '../../core/waiting-places.ts';
@@ -28,19 +29,13 @@ export async function answerLines(parts: BatchParts, row: BatchRow, work: LineWo
   let failure: unknown = null;
   for await (const line of linesOf(folder.pathOf(row.input_digest), row.endpoint)) {
     if (answered.has(line.number)) continue;
-    const giveBack = await places.take();
-    if (signal.aborted || failure !== null) {
-      giveBack();
-      break;
-    }
+    while (underWay.size >= Math.max(1, places.most)) await Promise.race(underWay);
+    if (signal.aborted || failure !== null) break;
     const task: Promise<void> = answerLine(parts, row, line, work)
       .catch((error) => {
         failure ??= error;
       })
-      .finally(() => {
-        giveBack();
-        underWay.delete(task);
-      });
+      .finally(() => underWay.delete(task));
     underWay.add(task);
   }
   await Promise.all(underWay);
@@ -50,13 +45,8 @@ export async function answerLines(parts: BatchParts, row: BatchRow, work: LineWo
 async function answerLine(parts: BatchParts, row: BatchRow, line: BatchLine, work: LineWork): Promise<void> {
   const { batches, options, newId } = parts;
   const { signal } = work;
-  const { tenant, created_by: keyPrefix, endpoint } = row;
   for (let deaths = 0; !signal.aborted; ) {
-    const asked = work.answer({ tenant, keyPrefix, endpoint, body: line.body, signal });
-    const said = await asked.catch((error) => {
-      if (signal.aborted) return null;
-      throw error;
-    });
+    const said = await askOnce(row, line, work);
     if (said === null) return;
     if (isEngineDeath(said)) deaths++;
     if (said.retryAfterSeconds !== null && deaths < engineDeathsMax) {
@@ -66,6 +56,21 @@ async function answerLine(parts: BatchParts, row: BatchRow, line: BatchLine, wor
     const body = lineJson(`batch_req_${newId()}`, line.customId, said);
     await batches.answer({ batch: row.id, line: line.number, is_error: said.status === 200 ? 0 : 1, body });
     return;
+  }
+}
+
+/** In a place of its own, which a line that waits for its next try does not hold. @returns null where it is over */
+async function askOnce(row: BatchRow, { body }: BatchLine, work: LineWork): Promise<LineAnswer | null> {
+  const { places, signal } = work;
+  const { tenant, created_by: keyPrefix, endpoint } = row;
+  const giveBack = await places.take();
+  try {
+    return signal.aborted ? null : await work.answer({ tenant, keyPrefix, endpoint, body, signal });
+  } catch (error) {
+    if (signal.aborted) return null;
+    throw error;
+  } finally {
+    giveBack();
   }
 }
 

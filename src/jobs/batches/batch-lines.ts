@@ -3,9 +3,11 @@
 import { createReadStream } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { LorikeetError } from '../../core/errors.ts';
+import { withFoldedSeeds } from '../../core/folded-seeds.ts';
 import { isRecord } from '../../core/is-record.ts';
 import { limits } from '../../core/limits.ts';
-import { splitLines } from '../../formats/lines.ts';
+import { assertPlainJson } from '../../core/plain-json.ts';
+import { type NumberedLine, splitLines } from '../../formats/lines.ts';
 import type { BatchProblem } from './batches.ts';
 
 export type BatchLine = {
@@ -17,8 +19,11 @@ export type BatchLine = {
 
 export type CheckedLines = { readonly total: number; readonly problems: readonly BatchProblem[] };
 
-/** Lines between two turns of the event loop. */
-const slice = 64;
+/** Characters, and lines, between two turns of the event loop: a few milliseconds of any of them. */
+const sliceChars = 64 * 1024;
+const sliceLines = 256;
+/** Blank ones included: of more a file has too many requests, or is no file of requests. */
+const linesMax = 2 * limits.batchLines;
 
 /** The first problems, in the words and codes that OpenAI has for them. */
 export async function checkLines(path: string, endpoint: string): Promise<CheckedLines> {
@@ -28,8 +33,7 @@ export async function checkLines(path: string, endpoint: string): Promise<Checke
   const complain = (line: number | null, code: string, message: string, param: string | null = null) =>
     problems.push({ line, code, message, param });
   try {
-    for await (const { number, text } of splitLines(createReadStream(path))) {
-      if (text.trim() === '') continue;
+    for await (const { number, text } of linesOfFile(path)) {
       if (++total > limits.batchLines) {
         complain(number, 'too_many_tasks', `The file has more than ${limits.batchLines} requests.`);
         break;
@@ -42,7 +46,6 @@ export async function checkLines(path: string, endpoint: string): Promise<Checke
         else complain(number, 'duplicate_custom_id', `custom_id is that of line ${first}.`, 'custom_id');
       }
       if (problems.length >= limits.trainingProblems) break;
-      if (total % slice === 0) await nextTurn();
     }
   } catch (error) {
     if (!(error instanceof LorikeetError)) throw error;
@@ -54,11 +57,26 @@ export async function checkLines(path: string, endpoint: string): Promise<Checke
 
 /** Lines that were checked. */
 export async function* linesOf(path: string, endpoint: string): AsyncGenerator<BatchLine> {
-  for await (const { number, text } of splitLines(createReadStream(path))) {
-    if (text.trim() === '') continue;
+  for await (const { number, text } of linesOfFile(path)) {
     const read = readLine(text, endpoint);
     if ('code' in read) throw new LorikeetError('file_corrupt');
     yield { number, ...read };
+  }
+}
+
+/** Those that are not blank; others of the process have their turn in between, whatever the lines are. */
+async function* linesOfFile(path: string): AsyncGenerator<NumberedLine> {
+  let [chars, lines] = [0, 0];
+  for await (const line of splitLines(createReadStream(path))) {
+    if (line.number > linesMax) {
+      throw new LorikeetError('file_invalid', { message: `The file has more than ${linesMax} lines.` });
+    }
+    chars += line.text.length;
+    if (++lines % sliceLines === 0 || chars > sliceChars) {
+      await nextTurn();
+      chars = 0;
+    }
+    if (line.text.trim() !== '') yield line;
   }
 }
 
@@ -70,9 +88,11 @@ function readLine(text: string, endpoint: string): Omit<BatchLine, 'number'> | R
   const refuse = (param: string, code: string, message: string): Refusal => ({ param, code, message });
   let line: unknown;
   try {
-    line = JSON.parse(text, exactNumber as (key: string, value: unknown) => unknown);
-  } catch {
-    return refuse('line', 'invalid_json_line', 'This line is not parseable as valid JSON.');
+    assertPlainJson(text, limits);
+    line = JSON.parse(withFoldedSeeds(text));
+  } catch (error) {
+    const why = error instanceof LorikeetError ? error.message : 'This line is not parseable as valid JSON.';
+    return refuse('line', 'invalid_json_line', why);
   }
   if (!isRecord(line)) return refuse('line', 'invalid_json_line', 'This line is no JSON object.');
   const other = Object.keys(line).find((name) => !fields.includes(name));
@@ -89,8 +109,3 @@ function readLine(text: string, endpoint: string): Omit<BatchLine, 'number'> | R
   if (body.stream === true) return refuse('body.stream', 'invalid_request', 'Answers of a batch are no streams.');
   return { customId, body };
 }
-
-/** Seeds have 64 bits: one that a number would round is written again as it stood. */
-const exactNumber = (_: string, value: unknown, { source = '' }: { source?: string } = {}): unknown =>
-  typeof value === 'number' && !Number.isSafeInteger(value) && /^-?\d+$/.test(source) ? rawJson(source) : value;
-const { rawJSON: rawJson } = JSON as unknown as { rawJSON(text: string): object };

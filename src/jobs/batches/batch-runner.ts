@@ -1,7 +1,8 @@
 // Answers the lines of batches, of each tenant one batch after another, oldest first. What a line was answered is a row
-// of the database before the next place is given, so that a server that dies answers no line twice in an output.
+// of the database before the next line begins, so that a server that dies answers no line twice in an output.
 
 import { limits } from '../../core/limits.ts';
+import { onBehalfOf } from '../../core/on-behalf.ts';
 import { repeatedly } from '../../core/repeatedly.ts';
 import { waitingPlaces } from '../../core/waiting-places.ts';
 import type { BatchRow } from '../../storage/tables.ts';
@@ -37,7 +38,8 @@ export function batchRunner(parts: BatchParts): BatchRunner {
 
   const begin = (row: BatchRow): void => {
     const stop = new AbortController();
-    const done = runBatch(parts, row, { stop, places, answer: answer!, isClosed: () => isClosed }).then(
+    const run = { stop, places, answer: answer!, isClosed: () => isClosed };
+    const done = onBehalfOf(row.tenant, () => runBatch(parts, row, run)).then(
       () => {
         running.delete(row.id);
         wake();

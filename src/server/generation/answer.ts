@@ -36,7 +36,14 @@ export async function answerWhole<P extends Prepared>(
   exchange: Exchange,
   order: Order<P>,
 ): Promise<{ outcomes: Outcome[]; held: HeldAdapters; prepared: P }> {
-  const { held, prepared } = await begin(services, exchange, order);
+  const { held, prepared } = await begin(services, exchange, {
+    ...order,
+    async prepare(held) {
+      const made = await order.prepare(held);
+      assertLogprobsFit(services, made.asks);
+      return made;
+    },
+  });
   const generation = await generate(services, workOf(services, exchange.request, prepared, held));
   traceGeneration(services, exchange.request, held, generation.outcomes);
   abortWhenReaderLeaves(exchange.reply, generation);
@@ -113,6 +120,18 @@ async function begin<P extends Prepared>(
   return { held, prepared };
 }
 
+/** What is asked for may be fewer in the end; how many nobody knows before. */
+function assertLogprobsFit({ limits }: Services, asks: Prepared['asks']): void {
+  const count = asks.reduce((sum, { params, promptTokens, promptLogprobs }) => {
+    const generated = params.logprobs === null ? 0 : params.maxTokens * (1 + params.logprobs);
+    return sum + generated + (promptLogprobs === undefined ? 0 : promptTokens.length * (1 + promptLogprobs));
+  }, 0);
+  if (count <= limits.answerLogprobs) return;
+  const what = `The answer could have ${count} log-probabilities; at most ${limits.answerLogprobs} are told at once`;
+  const message = `${what}. Ask for fewer tokens, choices or alternatives, or for a stream.`;
+  throw new LorikeetError('invalid_parameter', { message, param: 'logprobs' });
+}
+
 /** What stands before a text takes its room in the context: an answer may be shorter for it, a text has to fit. */
 function assertVirtualFits(services: Services, asks: Prepared['asks'], held: HeldAdapters): void {
   const virtual = virtualTokensOf(held);
@@ -129,11 +148,20 @@ function assertVirtualFits(services: Services, asks: Prepared['asks'], held: Hel
 
 type WorkBody = { readonly timeout_ms?: number; readonly cache_salt?: string };
 
-function workOf({ requestTimeoutMs }: Services, request: FastifyRequest, { asks }: Prepared, held: HeldAdapters): Work {
-  const { tenant, keyPrefix, isBackground } = request;
+/** Milliseconds from a request's arrival for which its caller waits; null: somebody always does. */
+export function patienceOf(
+  { requestTimeoutMs }: Pick<Services, 'requestTimeoutMs'>,
+  { body, isBackground }: Pick<FastifyRequest, 'body' | 'isBackground'>,
+): number | null {
   // Where nobody waits, the usual patience is no bound.
-  const patience = isBackground ? null : requestTimeoutMs;
-  const { timeout_ms: timeoutMs = patience, cache_salt: cacheSalt } = request.body as WorkBody;
+  const usual = isBackground ? null : requestTimeoutMs;
+  return (body as WorkBody | undefined)?.timeout_ms ?? usual;
+}
+
+function workOf(services: Services, request: FastifyRequest, { asks }: Prepared, held: HeldAdapters): Work {
+  const { tenant, keyPrefix, isBackground } = request;
+  const { cache_salt: cacheSalt } = request.body as WorkBody;
+  const timeoutMs = patienceOf(services, request);
   return {
     ...{ asks, held, caller: { tenant, keyPrefix, isBackground } },
     ...(timeoutMs === null ? {} : { timeoutMs }),

@@ -1,11 +1,15 @@
 // Messages of a body as turns for the chat template.
 
 import { LorikeetError } from '../../core/errors.ts';
+import { assertPlainJson, type JsonBounds } from '../../core/plain-json.ts';
 import type { ChatMessage } from '../../tokenizer/tokenizer.ts';
 import type { Message } from '../schemas/prompt.ts';
 import type { ToolCall } from '../schemas/tools.ts';
 
-export function chatTurn(message: Message, index: number): ChatMessage {
+export const chatTurns = (messages: readonly Message[], bounds: JsonBounds): ChatMessage[] =>
+  messages.map((message, index) => chatTurn(message, index, bounds));
+
+function chatTurn(message: Message, index: number, bounds: JsonBounds): ChatMessage {
   const { role, content, name, tool_calls: calls, tool_call_id: callId, reasoning_content: reasoning } = message;
   const hasCalls = calls !== undefined && calls !== null && calls.length > 0;
   if ((content ?? null) === null && !hasCalls && role !== 'assistant') {
@@ -17,17 +21,21 @@ export function chatTurn(message: Message, index: number): ChatMessage {
     role: role === 'developer' ? 'system' : role,
     content: typeof content === 'string' ? content : (content ?? []).map((part) => part.text).join('\n'),
     ...optional({ name, tool_call_id: callId, reasoning_content: reasoning }),
-    ...(hasCalls ? { tool_calls: calls.map((call, i) => chatCall(call, `messages[${index}].tool_calls[${i}]`)) } : {}),
+    ...(hasCalls
+      ? { tool_calls: calls.map((call, i) => chatCall(call, `messages[${index}].tool_calls[${i}]`, bounds)) }
+      : {}),
   };
 }
 
 /** Templates write arguments as JSON themselves. */
-function chatCall({ id, type, function: { name, arguments: text } }: ToolCall, place: string) {
+function chatCall({ id, type, function: { name, arguments: text } }: ToolCall, place: string, bounds: JsonBounds) {
   try {
+    assertPlainJson(text, bounds);
     return { id, type, function: { name, arguments: JSON.parse(text === '' ? '{}' : text) as unknown } };
-  } catch {
+  } catch (error) {
     const param = `${place}.function.arguments`;
-    throw new LorikeetError('invalid_parameter', { message: `${param} is not JSON.`, param });
+    const why = error instanceof LorikeetError ? ` ${error.message}` : '';
+    throw new LorikeetError('invalid_parameter', { message: `${param} is not JSON.${why}`, param });
   }
 }
 

@@ -5,8 +5,21 @@ import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import type { CompletionLogprobs } from '../schemas/completions.ts';
 import type { Position } from './generation.ts';
 
+type Spelled = { readonly text: string; readonly bytes: number[] };
+
+/** A vocabulary's tokens, each spelled when it first comes: an answer may tell of half a million. */
+const known = new WeakMap<Tokenizer, Spelled[]>();
+
 /** A token as text; half a character becomes U+FFFD, and `bytes` tells what it is where the shape has them. */
-const tokenText = (tokenizer: Tokenizer, token: number) => Buffer.from(tokenizer.tokenBytes(token)).toString();
+function spell(tokenizer: Tokenizer, token: number): Spelled {
+  const tokens = known.get(tokenizer) ?? [];
+  known.set(tokenizer, tokens);
+  const bytes = tokens[token] === undefined ? tokenizer.tokenBytes(token) : null;
+  if (bytes !== null) tokens[token] = { text: Buffer.from(bytes).toString(), bytes: [...bytes] };
+  return tokens[token]!;
+}
+
+const tokenText = (tokenizer: Tokenizer, token: number): string => spell(tokenizer, token).text;
 
 export type GenerateLogprob = { id: number; token: string; logprob: number };
 
@@ -25,8 +38,8 @@ export function generateLogprobs(tokenizer: Tokenizer, positions: readonly Posit
 
 export function chatLogprobs(tokenizer: Tokenizer, positions: readonly Position[]) {
   const entry = (token: number, logprob: number) => {
-    const bytes = tokenizer.tokenBytes(token);
-    return { token: Buffer.from(bytes).toString(), logprob, bytes: [...bytes] };
+    const { text, bytes } = spell(tokenizer, token);
+    return { token: text, logprob, bytes };
   };
   return {
     content: positions.map(({ token, logprobs: { logprob, top } }) => ({
@@ -66,8 +79,8 @@ export function completionLogprobs(tokenizer: Tokenizer): (positions: readonly T
 
 /** This shape has no bytes and uses texts as keys: so half a character is `bytes:\xf0\x9f`, as OpenAI writes it. */
 function legacyText(tokenizer: Tokenizer, token: number): string {
-  const bytes = Buffer.from(tokenizer.tokenBytes(token));
-  const text = bytes.toString();
-  if (Buffer.from(text).equals(bytes)) return text;
+  const { text, bytes } = spell(tokenizer, token);
+  // Only where a character was broken is there such a one.
+  if (!text.includes('\ufffd') || Buffer.from(text).equals(Buffer.from(bytes))) return text;
   return `bytes:${[...bytes].map((byte) => `\\x${byte.toString(16).padStart(2, '0')}`).join('')}`;
 }

@@ -3,6 +3,7 @@
 
 import { LorikeetError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
+import { assertPlainJson } from '../../core/plain-json.ts';
 import { asciiClasses } from './grammar-texts.ts';
 
 /** Members that hold data, whatever the names in it are. */
@@ -16,6 +17,18 @@ const months30 = '(0[469]|11)-(0[1-9]|[12]\\d|30)';
 const date = `\\d{4}-(${months31}|${months30}|02-(0[1-9]|1\\d|2[0-8]))`;
 const time = '([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,6})?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)';
 const formats: Readonly<Record<string, string>> = { date, time, 'date-time': `${date}T${time}` };
+
+/** Of a schema that is a text. Throws `grammar_invalid`, `grammar_too_complex`. */
+export function parseSchema(text: string): unknown {
+  try {
+    assertPlainJson(text, limits);
+    return JSON.parse(text);
+  } catch (cause) {
+    const isLarge = cause instanceof LorikeetError;
+    const message = isLarge ? cause.message.replace('The JSON', 'The schema') : 'The schema is not valid JSON.';
+    throw new LorikeetError(isLarge ? 'grammar_too_complex' : 'grammar_invalid', { message, cause });
+  }
+}
 
 /** Throws `grammar_too_complex` where it is too deep. */
 export const plainSchema = (schema: object): object => plainMembers(schema, 0) as object;

@@ -7,7 +7,7 @@ import type { Message } from '../schemas/prompt.ts';
 import type { Tool } from '../schemas/tools.ts';
 import type { Services } from '../services.ts';
 import type { ChatTemplate } from './chat-templates.ts';
-import { chatTurn } from './chat-turns.ts';
+import { chatTurns } from './chat-turns.ts';
 import { contextPhrase } from './sampling.ts';
 
 type PromptOptions = {
@@ -73,7 +73,7 @@ export async function encodeMessages(
   parts: ChatParts = {},
 ): Promise<number[]> {
   const { tools = [] } = parts;
-  const turns = messages.map(chatTurn);
+  const turns = chatTurns(messages, services.limits);
   const chars = [...turns, ...tools].reduce((sum, turn) => sum + charsOf(turn), 0);
   refuseLongText(services, chars, 'messages');
   const { variables = {} } = parts;

@@ -6,7 +6,7 @@ import type { SamplingBody } from '../schemas/sampling.ts';
 import type { StructuredBody } from '../schemas/structured.ts';
 import type { Services } from '../services.ts';
 import { asciiClasses, escapeRegex, larkOf } from './grammar-texts.ts';
-import { plainSchema } from './plain-schema.ts';
+import { parseSchema, plainSchema } from './plain-schema.ts';
 
 /** A grammar, and where it stands in the body. */
 export type Asked = { readonly grammar: Grammar; readonly param: string };
@@ -123,14 +123,6 @@ const jsonGrammar = (schema: unknown, compact = false): Grammar => ({
   kind: 'json_schema',
   text: jsonSchemaText(schema, compact),
 });
-
-function parseSchema(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new LorikeetError('grammar_invalid', { message: 'The schema is not valid JSON.', cause });
-  }
-}
 
 const regexGrammar = (text: string): Grammar => ({ kind: 'regex', text: asciiClasses(text) });
 const choiceGrammar = (choices: readonly string[]): Grammar => ({

@@ -142,8 +142,9 @@ export function checkUnsupported(
     } else if (!asksForNothing(value)) throw unsupported(name);
   }
   if (ignored.length === 0) return;
-  reply.log.warn({ ignored }, 'parameters that are not known here were ignored');
-  reply.header(ignoredHeader, ignored.slice(0, 20).map(encodeURIComponent).join(', ').slice(0, 1000));
+  const told = ignored.slice(0, 20).map((name) => encodeURIComponent(name.slice(0, 100).toWellFormed()));
+  reply.log.warn({ ignored: told }, 'parameters that are not known here were ignored');
+  reply.header(ignoredHeader, told.join(', ').slice(0, 1000));
 }
 
 function refuseTypingError(name: string, known: object): void {

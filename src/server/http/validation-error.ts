@@ -11,6 +11,9 @@ type Finding = FastifySchemaValidationError & {
   schema?: unknown;
 };
 
+/** Of a name that the caller made up. */
+const nameChars = 100;
+
 export function validationError(findings: readonly FastifySchemaValidationError[]): LorikeetError {
   const finding = mostSpecific(findings);
   const path = toPath(finding.instancePath);
@@ -21,10 +24,10 @@ export function validationError(findings: readonly FastifySchemaValidationError[
     return new LorikeetError('missing_parameter', { message: `${param} is required.`, param });
   }
   if (finding.keyword === 'additionalProperties') {
-    const name = String(finding.params.additionalProperty);
+    const name = String(finding.params.additionalProperty).slice(0, nameChars);
     if (finding.parentSchema?.patternProperties !== undefined) {
-      const message = `${path} has the key "${name.slice(0, 40)}", which is not one that it takes.`;
-      return new LorikeetError('invalid_parameter', { message, param: join(path, name.slice(0, 40)) });
+      const message = `${path} has the key "${name}", which is not one that it takes.`;
+      return new LorikeetError('invalid_parameter', { message, param: join(path, name) });
     }
     const meant = suggest(name, Object.keys(finding.parentSchema?.properties ?? {}));
     const hint = meant === null ? '' : ` Did you mean ${join(path, meant)}?`;

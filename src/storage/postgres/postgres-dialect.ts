@@ -1,8 +1,12 @@
 // PostgreSQL as kysely's dialect: the same migrations and queries as on SQLite. What differs in types is said here and
 // nowhere else.
 
+import { setTimeout } from 'node:timers/promises';
 import { type DataTypeNode, type Dialect, PostgresDialect, PostgresQueryCompiler } from 'kysely';
 import type { Pool, PoolClient } from 'pg';
+import { LorikeetError } from '../../core/errors.ts';
+import { fairTurns } from '../../core/fair-turns.ts';
+import { currentOwner } from '../../core/on-behalf.ts';
 import { postgresError } from './postgres-error.ts';
 
 /**
@@ -31,8 +35,39 @@ class SameSchemaDialect extends PostgresDialect {
   }
 }
 
-export const postgresDialect = (pool: Pool): Dialect =>
-  new SameSchemaDialect({ pool: { connect: () => connect(pool), end: () => pool.end() } });
+/** How long a connection is waited for, as the pool does: what is away is said to be. */
+const turnMsMax = 5000;
+
+export function postgresDialect(pool: Pool): Dialect {
+  const takeTurn = boundedTurns(pool.options.max);
+  return new SameSchemaDialect({
+    pool: {
+      async connect() {
+        const end = await takeTurn();
+        return await connect(pool, end).catch((error) => {
+          end();
+          throw error;
+        });
+      },
+      end: () => pool.end(),
+    },
+  });
+}
+
+/** Connections in turns by whose work it is: the pool itself would give them in the order of asking. */
+function boundedTurns(places: number): () => Promise<() => void> {
+  const turns = fairTurns(places);
+  return async () => {
+    const turn = turns(currentOwner());
+    const stop = new AbortController();
+    const tooLong = setTimeout(turnMsMax, null, { signal: stop.signal, ref: false }).catch(() => null);
+    const end = await Promise.race([turn, tooLong]);
+    stop.abort();
+    if (end !== null) return end;
+    void turn.then((give) => give());
+    throw new LorikeetError('storage_unavailable');
+  };
+}
 
 /**
  * A process that stands still in the middle of a transaction must not hold the others up, and nobody waits for a lock
@@ -46,7 +81,7 @@ const beginning =
  * A connection on which something went wrong on the way is not used again: an old answer may still come on it. What it
  * had begun ends with it, so that nobody waits once more for the answer to a rollback.
  */
-async function connect(pool: Pool) {
+async function connect(pool: Pool, end: () => void) {
   const client = await pool.connect().catch(explain);
   let isLost = false;
   return {
@@ -60,7 +95,10 @@ async function connect(pool: Pool) {
         throw known ?? error;
       }
     },
-    release: () => client.release(isLost),
+    release() {
+      client.release(isLost);
+      end();
+    },
   } as unknown as PoolClient;
 }
 

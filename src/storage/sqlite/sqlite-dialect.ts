@@ -1,4 +1,5 @@
-// SQLite in a thread as kysely's dialect. Reads run at once; writes take turns, and a transaction is one turn.
+// SQLite in a thread as kysely's dialect. Writes take turns, and a transaction is one turn. A few reads are on their
+// way at once. Both are in turns by whose work it is: a tenant's thousand changes or lists hold up no other's one.
 
 import {
   type CompiledQuery,
@@ -11,7 +12,12 @@ import {
   SqliteIntrospector,
   SqliteQueryCompiler,
 } from 'kysely';
+import { type FairTurns, fairTurns } from '../../core/fair-turns.ts';
+import { currentOwner } from '../../core/on-behalf.ts';
 import type { SqliteClient } from './sqlite-client.ts';
+
+/** Reads that the thread is asked before it has answered: enough that it never waits for the next question. */
+const readsAtOnce = 16;
 
 export const sqliteDialect = (client: SqliteClient, options: { readonly isInMemory: boolean }): Dialect => ({
   createDriver: () => new ThreadDriver(client, options.isInMemory),
@@ -20,9 +26,11 @@ export const sqliteDialect = (client: SqliteClient, options: { readonly isInMemo
   createIntrospector: (db) => new SqliteIntrospector(db),
 });
 
+type Turns = { readonly write: FairTurns; readonly read: FairTurns };
+
 class ThreadDriver implements Driver {
   readonly #client: SqliteClient;
-  readonly #turns = new Turns();
+  readonly #turns: Turns = { write: fairTurns(), read: fairTurns(readsAtOnce) };
   readonly #isInMemory: boolean;
 
   constructor(client: SqliteClient, isInMemory: boolean) {
@@ -72,7 +80,7 @@ class ThreadConnection implements DatabaseConnection {
   }
 
   async begin(): Promise<void> {
-    this.#giveBack = await this.#turns.take();
+    this.#giveBack = await this.#turns.write(currentOwner());
     try {
       await this.#client.ask('write', 'begin immediate', []);
     } catch (error) {
@@ -113,25 +121,12 @@ class ThreadConnection implements DatabaseConnection {
 
   async #run({ sql, parameters, query }: CompiledQuery) {
     if (this.#giveBack !== null) return await this.#client.ask('write', sql, parameters);
-    if (SelectQueryNode.is(query) && !this.#isInMemory) return await this.#client.ask('read', sql, parameters);
-    const giveBack = await this.#turns.take();
+    const on = SelectQueryNode.is(query) && !this.#isInMemory ? 'read' : 'write';
+    const giveBack = await this.#turns[on](currentOwner());
     try {
-      return await this.#client.ask('write', sql, parameters);
+      return await this.#client.ask(on, sql, parameters);
     } finally {
       giveBack();
     }
-  }
-}
-
-/** One holder at a time, in the order of asking. */
-class Turns {
-  #last: Promise<void> = Promise.resolve();
-
-  async take(): Promise<() => void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const before = this.#last;
-    this.#last = before.then(() => promise);
-    await before;
-    return resolve;
   }
 }

@@ -3,6 +3,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { LorikeetError } from '../../../core/errors.ts';
+import { onBehalfOf } from '../../../core/on-behalf.ts';
 import { defaultTenant, isTenantName, opens, type Scope } from '../../../tenants/scopes.ts';
 import { assertAllowed } from '../../adapters/allowed-adapters.ts';
 import type { Services } from '../../services.ts';
@@ -67,6 +68,7 @@ export function addAuth(app: FastifyInstance, services: Services): void {
     assertScope({ can }, scope);
     Object.assign(request, caller, { can, tenant: tenantFor(request, caller) });
   });
+  app.addHook('onRequest', (request, _reply, done) => onBehalfOf(request.tenant || 'a stranger', done));
   // Addresses that name an adapter, whatever they do with it.
   app.addHook('preHandler', async ({ params, allowedAdapters }) => {
     const { name, model, id } = (params ?? {}) as Record<string, string | undefined>;

@@ -46,7 +46,8 @@ export function addIdempotency(app: FastifyInstance, { keptAnswers }: Services):
     const { askedOnce } = request;
     if (askedOnce === null) return;
     request.askedOnce = null;
-    const mayAgain = reply.statusCode >= 500 || reply.statusCode === 429 || typeof payload !== 'string';
+    // Nothing was made by what was refused: asked again it is refused again, and a row of it would only take room.
+    const mayAgain = reply.statusCode >= 300 || typeof payload !== 'string';
     const headers = Object.fromEntries(keptHeaders.map((name) => [name, String(reply.getHeader(name) ?? '')]));
     const said = Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== ''));
     const kept = mayAgain

@@ -1,15 +1,15 @@
-// Who may generate now: looked at before a body is read, so that a refusal costs next to nothing while the server has
-// more than it can do. Answers say what is left, as OpenAI's do.
+// Who may generate now: looked at before a body is read, and once more when it says how long its caller waits, so that
+// a refusal costs next to nothing while the server has more than it can do. Answers say what is left, as OpenAI's do.
 
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { RateState } from '../../../tenants/rates.ts';
+import { patienceOf } from '../../generation/answer.ts';
 import type { Services } from '../../services.ts';
 
-export function addQuotas(app: FastifyInstance, { engine, service }: Services): void {
+export function addQuotas(app: FastifyInstance, services: Services): void {
+  const { engine, service, clock } = services;
   app.addHook('onRequest', async (request, reply) => {
-    const { scope, audit } = request.routeOptions.config;
-    // What leaves a row is made now and generated later.
-    if (request.method !== 'POST' || scope !== 'generate' || audit) return;
+    if (!generates(request)) return;
     try {
       await service.rates.request(request);
     } finally {
@@ -18,7 +18,19 @@ export function addQuotas(app: FastifyInstance, { engine, service }: Services): 
     }
     engine.assertRoom(service.shareOf(request));
   });
+  // What would come too late even with an empty prompt is not tokenised, compiles no grammar and fetches no adapter.
+  app.addHook('preHandler', async (request) => {
+    if (!generates(request)) return;
+    const patience = patienceOf(services, request);
+    if (patience === null) return;
+    const timeoutMs = Math.max(0, request.arrivedAt + patience - clock.monotonic());
+    engine.assertRoom(service.shareOf(request), { timeoutMs });
+  });
 }
+
+/** What leaves a row is made now and generated later. */
+const generates = ({ method, routeOptions: { config } }: FastifyRequest) =>
+  method === 'POST' && config.scope === 'generate' && !config.audit;
 
 function rateHeaders({ unit, limit, remaining, resetMs }: RateState): Record<string, string> {
   return {

@@ -6,6 +6,7 @@ import type { FastifyInstance } from 'fastify';
 import type { Limits } from '../../../core/limits.ts';
 import { digestHeader } from '../../adapters/held-adapters.ts';
 import type { Services } from '../../services.ts';
+import { watchChunks } from '../small-chunks.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -30,9 +31,10 @@ export function requestIds(newId: () => string, { requestIdChars }: Limits) {
 const closeListenersMax = 32;
 
 export function addRequests(app: FastifyInstance, services: Services): void {
-  const { clock, metrics } = services;
+  const { clock, metrics, limits } = services;
   app.decorateRequest('arrivedAt', 0);
   app.addHook('onRequest', async (request, reply) => {
+    watchChunks(request.raw, limits, () => request.log.warn('a body in chunks of a few bytes was cut off'));
     request.arrivedAt = clock.monotonic();
     reply.header('x-request-id', request.id);
     if (services.draining) reply.header('connection', 'close');
