@@ -17,7 +17,7 @@ test('it is asked nothing more, not even to take back what it had begun, and goe
     },
     release: (isLost: boolean) => void released.push(isLost),
   };
-  const pool = { connect: async () => client, end: async () => {} } as unknown as Pool;
+  const pool = { connect: async () => client, end: async () => {}, options: { max: 1 } } as unknown as Pool;
   const database = new Kysely<object>({ dialect: postgresDialect(pool) });
   const work = database.transaction().execute((transaction) => sql`select 1`.execute(transaction));
   await assert.rejects(work, { code: 'storage_unavailable' });
