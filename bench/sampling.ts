@@ -93,10 +93,7 @@ async function measure({ params, schema }: Work): Promise<Step> {
     const constraint = schema ? grammars.open({ kind: 'json_schema', text: JSON.stringify(schema) }) : null;
     return createSequence(request, 0, () => row, constraint);
   });
-  const masks = async () => {
-    for (const { constraint } of sequences) await constraint?.ready;
-  };
-  await masks();
+  for (const { constraint } of sequences) await constraint?.ready;
   let tokens = sequences.map(({ tokens }) => tokens[0]!);
   let [runMs, chooseMs] = [0, 0];
   for (let i = 0; i < count; i++) {
@@ -104,7 +101,6 @@ async function measure({ params, schema }: Work): Promise<Step> {
     const pasts = sampled.map(() => context + i);
     const logits = await decoder.forward(evenBatch({ kind: 'answer', first: 0, pasts, tokens, sampled }));
     const run = systemClock.monotonic();
-    await masks();
     tokens = (await chooseEach(sequences, rowsOf(logits, decoder.vocabulary), sampled)).map(({ token }) =>
       Number(token),
     );

@@ -59,6 +59,12 @@ export const limits = {
   maskItems: 50_000,
   lexerStates: 50_000,
   grammarSymbols: 500_000,
+  /**
+   * Tokens that a row under a grammar would take, in order, before a mask of the whole vocabulary is made; and tokens
+   * after which one is made in any case: what may be spent is counted from the last one on.
+   */
+  tokensTried: 8,
+  tokensUnmasked: 64,
   /** A grammar thread without an answer for so long is replaced: what is within the limits above takes a tenth. */
   grammarAnswerMs: 10_000,
   /** One that has not begun after so long will not: it loads a vocabulary, which takes a third of a second alone. */

@@ -10,27 +10,34 @@ import type { GrammarAnswer, GrammarQuestion, GrammarThreadData } from './messag
 
 /** A matcher in the thread, as its user sees it. */
 export type Constraint = {
-  /** A bit for each token that may come next, while `isReady`. */
+  /** A bit for each token that may come next, when `first` has found none, until `accept`. */
   readonly words: Uint32Array;
+  /** It is compiled. */
   readonly isReady: boolean;
-  /** Why there will be no mask any more; null as long as there is none. */
+  /** Why there will be no answer any more; null as long as there is none. */
   readonly error: LorikeetError | null;
-  /** Fulfils when the mask is there; rejects with the error. */
+  /** Fulfils when it is compiled; rejects with the error. */
   readonly ready: Promise<void>;
-  /** The sequence took a token: the mask is the next one's from now on, when it is ready again. */
+  /**
+   * The first of these that may come, which the sequence takes thereby. Null: none of them may, and `accept` says which
+   * one of `words` it takes. Rejects with the error.
+   */
+  first(tokens: readonly number[]): Promise<number | null>;
   accept(token: number): void;
   release(): void;
 };
+
+type Asked = { readonly tokens: readonly number[] } & PromiseWithResolvers<number | null>;
 
 type Entry = {
   readonly id: number;
   readonly grammar: Grammar;
   readonly tokens: number[];
   readonly words: Uint32Array | null;
-  waiting: PromiseWithResolvers<void>;
-  isReady: boolean;
-  /** Answers that are outstanding: the mask is the last one's. */
-  asked: number;
+  readonly made: PromiseWithResolvers<void>;
+  isMade: boolean;
+  /** What it waits for. */
+  asked: Asked | null;
   error: LorikeetError | null;
 };
 
@@ -38,7 +45,7 @@ export type GrammarThreadOptions = {
   readonly table: TokenTable;
   /** Without an answer for so long, what the thread works on is refused. */
   readonly answerMsMax?: number;
-  /** Called when a matcher is ready or refused. */
+  /** Called when a matcher is compiled or refused. */
   readonly onChange?: () => void;
   readonly timers?: Timers;
   /** The thread's main file. */
@@ -54,6 +61,7 @@ export class GrammarThread {
   /** Answers that are outstanding. */
   #asked = 0;
   #nextId = 1;
+  #memoryBytes = 0;
   #stopWatch = () => {};
 
   constructor({ table, answerMsMax, onChange, timers, entry }: GrammarThreadOptions) {
@@ -70,20 +78,18 @@ export class GrammarThread {
   open(grammar: Grammar): Constraint {
     const words = new Uint32Array(new SharedArrayBuffer(maskWords(this.#options.table) * 4));
     const entry = this.#add(grammar, words);
-    const { release } = this.#verbs(entry);
     return {
       words,
       get isReady() {
-        return entry.isReady;
+        return entry.isMade;
       },
       get error() {
         return entry.error;
       },
-      get ready() {
-        return entry.waiting.promise;
-      },
+      ready: entry.made.promise,
+      first: (tokens) => this.#first(entry, tokens),
       accept: (token) => this.#accept(entry, token),
-      release,
+      release: () => this.#release(entry),
     };
   }
 
@@ -91,9 +97,9 @@ export class GrammarThread {
   async check(grammar: Grammar): Promise<void> {
     const entry = this.#add(grammar, null);
     try {
-      await entry.waiting.promise;
+      await entry.made.promise;
     } finally {
-      this.#verbs(entry).release();
+      this.#release(entry);
     }
   }
 
@@ -107,30 +113,39 @@ export class GrammarThread {
   }
 
   #add(grammar: Grammar, words: Uint32Array | null): Entry {
-    const entry = { id: this.#nextId++, grammar, tokens: [], words, ...unanswered(), asked: 0, error: null };
+    const made = unheard<void>();
+    const entry: Entry = {
+      ...{ id: this.#nextId++, grammar, tokens: [], words },
+      ...{ made, isMade: false, asked: null, error: null },
+    };
     this.#entries.set(entry.id, entry);
-    this.#ask(entry, creation(entry));
+    this.#ask(creation(entry));
     return entry;
   }
 
-  #verbs(entry: Entry) {
-    return {
-      release: () => {
-        if (!this.#entries.delete(entry.id)) return;
-        this.#worker?.postMessage({ type: 'release', id: entry.id } satisfies GrammarQuestion);
-      },
-    };
+  #first(entry: Entry, tokens: readonly number[]): Promise<number | null> {
+    const asked = { tokens, ...unheard<number | null>() };
+    if (entry.error !== null) asked.reject(entry.error);
+    else {
+      entry.asked = asked;
+      this.#ask({ type: 'ask', id: entry.id, tokens });
+    }
+    return asked.promise;
   }
 
   #accept(entry: Entry, token: number): void {
     if (!this.#entries.has(entry.id)) return;
     entry.tokens.push(token);
-    Object.assign(entry, unanswered());
-    this.#ask(entry, { type: 'accept', id: entry.id, token });
+    this.#worker?.postMessage({ type: 'accept', id: entry.id, token } satisfies GrammarQuestion);
   }
 
-  #ask(entry: Entry, question: Exclude<GrammarQuestion, { type: 'release' }>): void {
-    entry.asked++;
+  #release(entry: Entry): void {
+    if (!this.#entries.delete(entry.id)) return;
+    this.#worker?.postMessage({ type: 'release', id: entry.id } satisfies GrammarQuestion);
+    this.#rest();
+  }
+
+  #ask(question: Extract<GrammarQuestion, { type: 'create' | 'ask' }>): void {
     this.#worker ??= this.#start();
     this.#worker.postMessage(question);
     if (this.#asked++ === 0) this.#watch();
@@ -148,30 +163,37 @@ export class GrammarThread {
     return worker;
   }
 
-  #take({ id, refused, memoryBytes }: GrammarAnswer): void {
-    if (id === 0) this.#hasBegun = true;
+  #take({ id, to, place, refused, memoryBytes }: GrammarAnswer): void {
+    if (to === 'start') this.#hasBegun = true;
     else this.#asked--;
     this.#watch();
+    this.#memoryBytes = memoryBytes;
     const entry = this.#entries.get(id);
     if (entry !== undefined) {
-      entry.asked--;
-      if (refused !== null) this.#settle(entry, refusal(refused));
-      else if (entry.asked === 0) this.#settle(entry, null);
+      if (refused !== null) this.#refuse(entry, refusal(refused));
+      else if (to === 'create') this.#made(entry);
+      else answer(entry, place);
     }
-    if (this.#entries.size === 0 && memoryBytes > limits.grammarIdleBytes) this.close();
+    this.#rest();
   }
 
-  #settle(entry: Entry, error: LorikeetError | null): void {
-    if (error === null) {
-      entry.isReady = true;
-      entry.waiting.resolve();
-    } else {
-      entry.error = error;
-      this.#entries.delete(entry.id);
-      this.#worker?.postMessage({ type: 'release', id: entry.id } satisfies GrammarQuestion);
-      entry.waiting.reject(error);
-    }
+  #made(entry: Entry): void {
+    entry.isMade = true;
+    entry.made.resolve();
     this.#options.onChange();
+  }
+
+  #refuse(entry: Entry, error: LorikeetError): void {
+    entry.error = error;
+    entry.made.reject(error);
+    entry.asked?.reject(error);
+    this.#release(entry);
+    this.#options.onChange();
+  }
+
+  /** A thread that nobody uses gives its memory back by its end. */
+  #rest(): void {
+    if (this.#entries.size === 0 && this.#memoryBytes > limits.grammarIdleBytes) this.close();
   }
 
   /** Waits anew for the next answer, as long as one is outstanding. */
@@ -191,16 +213,15 @@ export class GrammarThread {
   #replace(reason: string, code: ErrorCode = 'internal_error'): void {
     const culprit = Atomics.load(this.#current, 0);
     this.close();
-    const others = [...this.#entries.values()].filter(({ id }) => id !== culprit);
     const faulty = this.#entries.get(culprit);
-    if (faulty !== undefined) this.#settle(faulty, tooComplex(reason));
-    // It did not even start: a next one will not either.
-    else for (const entry of others) this.#settle(entry, new LorikeetError(code, { message: reason }));
-    if (faulty === undefined) return;
-    // The masks that are there stay: they will be the same.
-    for (const entry of others) {
-      entry.asked = 0;
-      this.#ask(entry, creation(entry));
+    if (faulty !== undefined) this.#refuse(faulty, tooComplex(reason));
+    for (const entry of [...this.#entries.values()]) {
+      // It did not even start: a next one will not either.
+      if (culprit === 0) this.#refuse(entry, new LorikeetError(code, { message: reason }));
+      else {
+        this.#ask(creation(entry));
+        if (entry.asked !== null) this.#ask({ type: 'ask', id: entry.id, tokens: entry.asked.tokens });
+      }
     }
   }
 }
@@ -210,11 +231,20 @@ const creation = ({ id, grammar, tokens, words }: Entry): Extract<GrammarQuestio
   tokens: [...tokens],
 });
 
-function unanswered(): Pick<Entry, 'waiting' | 'isReady'> {
-  const waiting = Promise.withResolvers<void>();
+/** The token at this place of those that were asked about; -1: there is a mask. */
+function answer(entry: Entry, place: number): void {
+  const { tokens, resolve } = entry.asked!;
+  entry.asked = null;
+  const token = tokens[place] ?? null;
+  if (token !== null) entry.tokens.push(token);
+  resolve(token);
+}
+
+function unheard<T>(): PromiseWithResolvers<T> {
+  const waiting = Promise.withResolvers<T>();
   // Whoever waits hears of an error; often nobody does.
   waiting.promise.catch(() => {});
-  return { waiting, isReady: false };
+  return waiting;
 }
 
 /** llguidance names its own bounds where one is reached. */

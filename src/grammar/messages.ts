@@ -9,7 +9,10 @@ export type GrammarThreadData = {
 };
 
 export type GrammarQuestion =
-  /** A matcher at the grammar's start, moved on by `tokens`; then its mask. Without `words`: only whether it can be. */
+  /**
+   * A matcher at the grammar's start, moved on by `tokens`. Without `words`, where its masks are to lie: only whether
+   * it can be.
+   */
   | {
       readonly type: 'create';
       readonly id: number;
@@ -17,9 +20,19 @@ export type GrammarQuestion =
       readonly tokens: readonly number[];
       readonly words: Uint32Array | null;
     }
-  /** The sequence took a token: the next mask. */
+  /** The first of these that may come, which the sequence takes then; where none may, the mask. */
+  | { readonly type: 'ask'; readonly id: number; readonly tokens: readonly number[] }
+  /** The sequence took a token under the mask. */
   | { readonly type: 'accept'; readonly id: number; readonly token: number }
   | { readonly type: 'release'; readonly id: number };
 
-/** To each `create` and `accept`, and with id 0 when the thread has begun. `refused`: why there is no mask. */
-export type GrammarAnswer = { readonly id: number; readonly refused: string | null; readonly memoryBytes: number };
+/** To each `create` and `ask`, and with id 0 when the thread has begun. */
+export type GrammarAnswer = {
+  readonly id: number;
+  readonly to: 'start' | 'create' | 'ask';
+  /** Of the first token that may come; -1: the mask is there. */
+  readonly place: number;
+  /** Why there is no answer. */
+  readonly refused: string | null;
+  readonly memoryBytes: number;
+};

@@ -15,41 +15,77 @@ const prototypes = new LRUCache<string, Matcher>({
   max: limits.grammarPrototypes,
   dispose: (matcher) => matcher.release(),
 });
-const matchers = new Map<number, { readonly matcher: Matcher; readonly words: Uint32Array }>();
+
+type Entry = {
+  readonly matcher: Matcher;
+  readonly words: Uint32Array;
+  /** Tokens that it took since its last mask. */
+  unmasked: number;
+};
+const entries = new Map<number, Entry>();
 
 let isBroken = false;
 
-parentPort!.postMessage({ id: 0, refused: null, memoryBytes: grammars.memoryBytes } satisfies GrammarAnswer);
+answer({ id: 0, to: 'start', place: -1, refused: null });
 
 parentPort!.on('message', (question: GrammarQuestion) => {
   if (isBroken) return;
-  const { id } = question;
-  if (question.type === 'release') {
-    matchers.get(id)?.matcher.release();
-    matchers.delete(id);
-    return;
-  }
-  Atomics.store(current, 0, id);
-  const refused = refusal(() => work(question));
+  Atomics.store(current, 0, question.id);
+  take(question);
   Atomics.store(current, 0, 0);
-  parentPort!.postMessage({ id, refused, memoryBytes: grammars.memoryBytes } satisfies GrammarAnswer);
 });
 
-function work(question: Exclude<GrammarQuestion, { type: 'release' }>): void {
+function take(question: GrammarQuestion): void {
+  const { id } = question;
   if (question.type === 'create') {
-    const matcher = prototype(question.grammar).copy();
-    for (const token of question.tokens) matcher.accept(token);
-    if (question.words === null) {
-      matcher.release();
-      return;
-    }
-    matchers.set(question.id, { matcher, words: question.words });
-    matcher.mask(question.words);
+    const { refused } = attempt(() => create(question));
+    answer({ id, to: 'create', place: -1, refused });
     return;
   }
-  const { matcher, words } = matchers.get(question.id)!;
-  matcher.accept(question.token);
-  matcher.mask(words);
+  const entry = entries.get(id);
+  if (question.type === 'release') {
+    entry?.matcher.release();
+    entries.delete(id);
+  } else if (question.type === 'ask') {
+    const { result = -1, refused } = attempt(() => firstOf(entry, question.tokens));
+    answer({ id, to: 'ask', place: result, refused });
+    // Nobody waits for this: the sequence computes what follows.
+    if (result >= 0) accept(entry, question.tokens[result]!);
+  } else accept(entry, question.token);
+}
+
+function create({ id, grammar, tokens, words }: Extract<GrammarQuestion, { type: 'create' }>): void {
+  const matcher = prototype(grammar).copy();
+  if (words === null) {
+    matcher.release();
+    return;
+  }
+  const entry = { matcher, words, unmasked: 0 };
+  entries.set(id, entry);
+  for (const token of tokens) matcher.accept(token);
+  mask(entry);
+}
+
+/** Its place; -1 where the mask says what may come. */
+function firstOf(entry: Entry | undefined, tokens: readonly number[]): number {
+  if (entry === undefined) throw new GrammarRefused('there is no such matcher');
+  const place = tokens.length > 0 ? entry.matcher.first(tokens) : -1;
+  if (place < 0) mask(entry);
+  return place;
+}
+
+/** A matcher that refuses says so when it is asked next. */
+function accept(entry: Entry | undefined, token: number): void {
+  attempt(() => {
+    if (entry === undefined) return;
+    entry.matcher.accept(token);
+    if (++entry.unmasked >= limits.tokensUnmasked) mask(entry);
+  });
+}
+
+function mask(entry: Entry): void {
+  entry.matcher.mask(entry.words);
+  entry.unmasked = 0;
 }
 
 function prototype(grammar: Parameters<typeof grammars.create>[0]): Matcher {
@@ -61,14 +97,17 @@ function prototype(grammar: Parameters<typeof grammars.create>[0]): Matcher {
   return made;
 }
 
-/** Why the work was refused; null where it was done. What is no refusal ends the thread; nothing more is answered. */
-function refusal(work: () => void): string | null {
+/** What is no refusal ends the thread; nothing more is answered. */
+function attempt<T>(work: () => T): { readonly result?: T; readonly refused: string | null } {
   try {
-    work();
-    return null;
+    return { result: work(), refused: null };
   } catch (error) {
-    if (error instanceof GrammarRefused) return error.message;
+    if (error instanceof GrammarRefused) return { refused: error.message };
     isBroken = true;
     throw error;
   }
+}
+
+function answer(about: Omit<GrammarAnswer, 'memoryBytes'>): void {
+  parentPort!.postMessage({ ...about, memoryBytes: grammars.memoryBytes } satisfies GrammarAnswer);
 }

@@ -53,7 +53,7 @@ export type Metrics = AdapterMetrics &
   TrainingMetrics &
   ReplicaMetrics & {
     readEngine(read: () => EngineReading): void;
-    stepTaken(stepMs: number): void;
+    stepTaken(stepMs: number, tokens: number): void;
     firstToken(sinceArrivalMs: number): void;
     nextToken(sinceLastMs: number): void;
     sequenceFinished(sequence: FinishedSequence): void;
@@ -95,7 +95,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
       defineReadings(registry, read);
       defineDevices(registry, () => read().devices);
     },
-    stepTaken: define.seconds('engine_step', 'Duration of an engine step', tokenSeconds),
+    stepTaken: defineStep(define),
     firstToken: define.seconds('time_to_first_token', 'From the arrival of a request to its first token'),
     nextToken: define.seconds('inter_token_latency', 'Gap between two tokens of a sequence', tokenSeconds),
     sequenceFinished: defineSequence(define),
@@ -139,6 +139,15 @@ function definitions(registry: MetricsRegistry) {
     sizes: (name: string, help: string) => registry.histogram({ name: `lorikeet_${name}`, help, buckets: tokenCounts }),
     count: <L extends string = never>(name: string, help: string, labels: readonly L[] = []) =>
       registry.counter({ name: `lorikeet_${name}_total`, help, labels }).add,
+  };
+}
+
+function defineStep({ seconds, sizes }: Definitions): Metrics['stepTaken'] {
+  const duration = seconds('engine_step', 'Duration of an engine step', tokenSeconds);
+  const computed = sizes('engine_step_tokens', 'Tokens that an engine step computes, of prompts and of answers');
+  return (stepMs, tokens) => {
+    duration(stepMs);
+    if (tokens > 0) computed(tokens);
   };
 }
 

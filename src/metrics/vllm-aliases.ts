@@ -14,6 +14,7 @@ export const vllmAliases: readonly (readonly [from: string, to: string])[] = [
   ['lorikeet_spec_decode_num_drafts_total', 'vllm:spec_decode_num_drafts_total'],
   ['lorikeet_spec_decode_num_draft_tokens_total', 'vllm:spec_decode_num_draft_tokens_total'],
   ['lorikeet_spec_decode_num_accepted_tokens_total', 'vllm:spec_decode_num_accepted_tokens_total'],
+  ['lorikeet_engine_step_tokens', 'vllm:iteration_tokens_total'],
   ['lorikeet_generation_tokens_total', 'vllm:generation_tokens_total'],
   ['lorikeet_sequences_finished_total', 'vllm:request_success_total'],
   ['lorikeet_time_to_first_token_seconds', 'vllm:time_to_first_token_seconds'],

@@ -9,6 +9,7 @@ export const idleStats: EngineStats = {
   preemptions: 0,
   steps: 0,
   stepMs: 0,
+  stepTokens: 0,
   adapters: noAdapters,
 };
 
@@ -60,6 +61,7 @@ export function joinStats(
     ...(speculation.length > 0 && { speculation: sumOf(speculation, speculationKeys) }),
     steps: total(all.map(({ steps }) => steps)),
     stepMs: Math.max(...all.map(({ stepMs }) => stepMs)),
+    stepTokens: total(all.map(({ stepTokens }) => stepTokens)),
     adapters: {
       ...sumOf(
         all.map(({ adapters }) => adapters),

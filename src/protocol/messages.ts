@@ -208,6 +208,8 @@ export type EngineStats = {
   readonly steps: number;
   /** Duration of this step, milliseconds. */
   readonly stepMs: number;
+  /** Tokens that this step computed, of prompts and of answers. */
+  readonly stepTokens: number;
   readonly adapters: AdapterStats;
   /** Merges that serve, and their bytes. */
   readonly merges?: { readonly merged: number; readonly bytes: number; readonly running: number };

@@ -147,8 +147,8 @@ function measureEngine({ metrics, engine, jobs, clock }: Services): void {
     nowSeconds: clock.now() / 1000,
   }));
   metrics.readTraining(() => jobs.stats);
-  engine.onStep(({ stepMs, adapters }, loads) => {
-    metrics.stepTaken(stepMs);
+  engine.onStep(({ stepMs, stepTokens, adapters }, loads) => {
+    metrics.stepTaken(stepMs, stepTokens);
     metrics.adapterBytesCopied(adapters.copiedBytes);
     for (const load of loads) metrics.adapterLoaded(load);
   });

@@ -17,6 +17,8 @@ export class GrammarRefused extends Error {
 export type Matcher = {
   /** @param words receives a bit for each token that may come next. Throws `GrammarRefused` */
   mask(words: Uint32Array): void;
+  /** The place of the first of the tokens that may come; -1 where none may, or where only a mask says so. */
+  first(tokens: readonly number[]): number;
   /** Throws `GrammarRefused` for a token that may not come. */
   accept(token: number): void;
   /** Another one in the same state. */
@@ -42,6 +44,7 @@ type Exports = {
   copy(matcher: number): number;
   drop_matcher(matcher: number): void;
   mask(matcher: number, words: number): number;
+  first(matcher: number, tokens: number, count: number): number;
   accept(matcher: number, token: number): number;
 };
 
@@ -70,6 +73,12 @@ export function openGrammars(table: TokenTable, now: () => number): Grammars {
     mask(into) {
       memory.check(exports.mask(number, words));
       into.set(new Uint32Array(exports.memory.buffer, words, count));
+    },
+    first(tokens) {
+      const place = memory.lent([asBytes(Uint32Array.from(tokens))], ([pointer]) =>
+        memory.check(exports.first(number, pointer!, tokens.length)),
+      );
+      return place < tokens.length ? place : -1;
     },
     accept(token) {
       memory.check(exports.accept(number, token));

@@ -13,6 +13,11 @@ export type RowSampling = {
    * in the order of ids.
    */
   draw(temperature: number, position: number): number;
+  /**
+   * What one draw after the other gives at these positions, none of them twice. Fewer where too little is left to be
+   * told apart. It changes the row.
+   */
+  drawSome(temperature: number, positions: readonly number[]): number[];
   /** The same along what min-p (0: off), top-k (0: off) and top-p (1: off) leave, the best first. */
   drawFiltered(filters: Filters, position: number): number;
   /** Ids of the `count` best of the row that `argmax` took last, the best first; of equals the lower id first. */
@@ -32,6 +37,7 @@ type Exports = {
   argmax(): number;
   mass(sharpness: number): number;
   draw(sharpness: number, position: number): number;
+  draw_next(position: number): number;
   draw_filtered(temperature: number, topK: number, topP: number, minP: number, position: number): number;
   best(count: number): number;
   best_count(): number;
@@ -54,8 +60,17 @@ export function createRowSampling(): RowSampling {
       return exports.argmax();
     },
     mass: exports.mass,
-    // Beyond this all weight is the largest's, and a float would overflow.
-    draw: (temperature, position) => exports.draw(Math.min(1 / temperature, 1e30), position),
+    draw: (temperature, position) => exports.draw(sharpnessOf(temperature), position),
+    drawSome(temperature, positions) {
+      const tokens: number[] = [];
+      for (const position of positions) {
+        const isFirst = tokens.length === 0;
+        const token = isFirst ? exports.draw(sharpnessOf(temperature), position) : exports.draw_next(position);
+        if (token < 0) break;
+        tokens.push(token);
+      }
+      return tokens;
+    },
     drawFiltered: ({ temperature, topK, topP, minP }, position) =>
       exports.draw_filtered(temperature, topK, topP, minP, position),
     best(count) {
@@ -65,3 +80,6 @@ export function createRowSampling(): RowSampling {
     },
   };
 }
+
+/** Beyond this all weight is the largest's, and a float would overflow. */
+const sharpnessOf = (temperature: number) => Math.min(1 / temperature, 1e30);

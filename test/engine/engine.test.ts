@@ -148,7 +148,9 @@ test('statistics count rows, the queue, the pool and steps', async () => {
   for (let i = 0; i < 3; i++) witnessed.add([1, 2, 3, 4], { maxTokens: 9 });
   const { adapters: _, ...stats } = (await witnessed.step()).stats;
   const merges = { merged: 0, bytes: 0, running: 0 };
-  assert.deepEqual(stats, { running: 2, waiting: 1, kvUsage: 64 / 128, preemptions: 0, steps: 1, stepMs: 10, merges });
+  const first = { running: 2, waiting: 1, kvUsage: 64 / 128, preemptions: 0, steps: 1, stepMs: 10 };
+  assert.deepEqual(stats, { ...first, stepTokens: 8, merges });
+  assert.equal((await witnessed.step()).stats.stepTokens, 2);
 });
 
 test('log-probabilities are of the model, not of what biases make of it', async () => {

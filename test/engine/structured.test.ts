@@ -120,6 +120,21 @@ test('a free row says beside them what it says alone', async () => {
   assert.ok(Check(schema, JSON.parse(structured!.text)));
 });
 
+test('a row under a grammar says alone what it says in company, and after its thread was replaced', async () => {
+  const schema = { type: 'array', items: { type: 'string', maxLength: 6 }, minItems: 5, maxItems: 9 };
+  const filters: Partial<SamplingParams>[] = [{}, { temperature: 0 }, { topP: 0.9 }, { repetitionPenalty: 1.3 }];
+  for (const params of filters) {
+    const asked = { grammar: jsonOf(schema), params };
+    const [alone] = await generate([asked]);
+    assert.equal(alone!.end?.error, undefined);
+    const [beside] = await generate([asked, {}, { grammar: jsonOf(schema) }, ...filters.map((params) => ({ params }))]);
+    assert.deepEqual(beside!.tokens, alone!.tokens);
+    grammars.close();
+    const [again] = await generate([asked]);
+    assert.deepEqual(again!.tokens, alone!.tokens);
+  }
+});
+
 test('regular expressions and Lark, greedily too', async () => {
   const [regex, lark] = await generate([
     { grammar: { kind: 'regex', text: '(cat|dog)s? [0-9]{2}' }, params: { temperature: 0 } },

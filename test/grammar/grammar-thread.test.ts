@@ -7,7 +7,7 @@ import type { LorikeetError } from '../../src/core/errors.ts';
 import type { Grammar, TokenTable } from '../../src/core/grammar.ts';
 import { onBehalfOf } from '../../src/core/on-behalf.ts';
 import { GrammarChecker } from '../../src/grammar/grammar-checker.ts';
-import { GrammarThread, type GrammarThreadOptions } from '../../src/grammar/grammar-thread.ts';
+import { type Constraint, GrammarThread, type GrammarThreadOptions } from '../../src/grammar/grammar-thread.ts';
 
 const end = Buffer.from('\xff<end>', 'latin1');
 const table: TokenTable = {
@@ -22,32 +22,56 @@ function threadFor(t: TestContext, options: Partial<GrammarThreadOptions> = {}):
   return thread;
 }
 
-const allowed = (words: Uint32Array) =>
-  [...Array(129).keys()].filter((token) => ((words[token >> 5]! >>> (token & 31)) & 1) === 1);
+/** What its mask allows next. */
+async function allowed(constraint: Constraint): Promise<number[]> {
+  assert.equal(await constraint.first([]), null);
+  const { words } = constraint;
+  return [...Array(129).keys()].filter((token) => ((words[token >> 5]! >>> (token & 31)) & 1) === 1);
+}
+
 const regex = (text: string): Grammar => ({ kind: 'regex', text });
 const failsWith = (code: string) => (error: LorikeetError) => error.code === code;
 
 test('a mask says what may come next, and the end where the text is whole', async (t) => {
   const constraint = threadFor(t).open(regex('ab|ac'));
-  await constraint.ready;
-  assert.deepEqual(allowed(constraint.words), [97]);
-  constraint.accept(97);
   assert.equal(constraint.isReady, false);
   await constraint.ready;
-  assert.deepEqual(allowed(constraint.words), [98, 99]);
+  assert.equal(constraint.isReady, true);
+  assert.deepEqual(await allowed(constraint), [97]);
+  constraint.accept(97);
+  assert.deepEqual(await allowed(constraint), [98, 99]);
   constraint.accept(98);
-  await constraint.ready;
-  assert.deepEqual(allowed(constraint.words), [128]);
+  assert.deepEqual(await allowed(constraint), [128]);
   constraint.release();
+});
+
+test('the first of some tokens that may come is taken; where none may, a mask is there', async (t) => {
+  const constraint = threadFor(t).open(regex('ab[a-z]{300}'));
+  assert.equal(await constraint.first([98, 128, 97]), null);
+  assert.deepEqual(await allowed(constraint), [97]);
+  assert.equal(await constraint.first([98, 97, 99]), 97);
+  assert.equal(await constraint.first([97, 400, 98]), 98);
+  // Long enough for masks that nobody asks for.
+  for (let i = 0; i < 300; i++) assert.equal(await constraint.first([65, 97 + (i % 26)]), 97 + (i % 26));
+  assert.equal(await constraint.first([97]), null);
+  assert.deepEqual(await allowed(constraint), [128]);
 });
 
 test('the same grammar twice: each matcher goes its own way', async (t) => {
   const thread = threadFor(t);
   const [one, other] = [thread.open(regex('(ab)+')), thread.open(regex('(ab)+'))];
-  await Promise.all([one.ready, other.ready]);
-  one.accept(97);
-  await one.ready;
-  assert.deepEqual([allowed(one.words), allowed(other.words)], [[98], [97]]);
+  assert.equal(await one.first([97]), 97);
+  assert.deepEqual([await allowed(one), await allowed(other)], [[98], [97]]);
+});
+
+test('what is asked of a grammar that is none is refused as the grammar is', async (t) => {
+  const thread = threadFor(t);
+  const bad = thread.open(regex('('));
+  const asked = bad.first([]);
+  await assert.rejects(bad.ready, failsWith('grammar_invalid'));
+  await assert.rejects(asked, failsWith('grammar_invalid'));
+  await assert.rejects(bad.first([97]), failsWith('grammar_invalid'));
+  assert.equal(await thread.open(regex('a')).first([97]), 97);
 });
 
 test('what is no grammar, what is not supported and what costs too much is refused by its code', async (t) => {
@@ -94,8 +118,7 @@ test('what is no grammar, what is not supported and what costs too much is refus
 test('a thread that begins late, on a machine that is busy elsewhere, refuses nothing', async (t) => {
   const entry = new URL('../fixtures/slow-grammar-thread.ts', import.meta.url);
   const constraint = threadFor(t, { answerMsMax: 3000, entry }).open(regex('ab'));
-  await constraint.ready;
-  assert.deepEqual(allowed(constraint.words), [97]);
+  assert.deepEqual(await allowed(constraint), [97]);
 });
 
 test('a thread that never begins is nobody’s fault: what waits is told to come again', async (t) => {
@@ -113,24 +136,24 @@ test('a thread that never begins is nobody’s fault: what waits is told to come
   for (const { ready } of [one, other]) await assert.rejects(ready, failsWith('server_overloaded'));
   // The next one has a thread of its own.
   const next = thread.open(regex('ef'));
-  await next.ready;
-  assert.deepEqual(allowed(next.words), [101]);
+  assert.deepEqual(await allowed(next), [101]);
 });
 
 for (const fault of ['hang', 'trap']) {
   test(`a thread that meets a ${fault} is replaced, its work refused, and others go on where they were`, async (t) => {
     const entry = new URL('../fixtures/faulty-grammar-thread.ts', import.meta.url);
     const thread = threadFor(t, { answerMsMax: 4000, entry });
-    const good = thread.open(regex('abcd'));
-    await good.ready;
-    good.accept(97);
-    await good.ready;
+    const good = thread.open(regex('abcde'));
+    assert.equal(await good.first([98, 97]), 97);
+    assert.equal(await good.first([]), null);
+    good.accept(98);
     const bad = thread.open(regex(fault));
+    // Behind it: the next thread is asked again.
+    const asked = good.first([98, 99]);
     await assert.rejects(bad.ready, failsWith('grammar_too_complex'));
     assert.equal(bad.error?.code, 'grammar_too_complex');
-    good.accept(98);
-    await good.ready;
-    assert.deepEqual(allowed(good.words), [99]);
+    assert.equal(await asked, 99);
+    assert.deepEqual(await allowed(good), [100]);
     assert.equal(good.error, null);
   });
 }
@@ -145,4 +168,13 @@ test('grammars of one tenant are checked in turn with those of others', async (t
   await onBehalfOf('b', () => checker.check(regex('b')));
   assert.ok(done < 5, `${done} of 200 went before`);
   await Promise.all(flood);
+});
+
+test('work that hangs and that nobody waits for any more costs the others nothing', async (t) => {
+  const entry = new URL('../fixtures/faulty-grammar-thread.ts', import.meta.url);
+  const thread = threadFor(t, { answerMsMax: 4000, entry });
+  const good = thread.open(regex('ab'));
+  assert.equal(await good.first([97]), 97);
+  thread.open(regex('hang')).release();
+  assert.equal(await good.first([98]), 98);
 });

@@ -106,6 +106,7 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
   let waiting: Row[] = [];
   let running: Row[] = [];
   let steps = 0;
+  let stepTokens = 0;
   let scheduled: { cancel(): void } | null = null;
 
   const stats = (): EngineStats => ({
@@ -115,6 +116,7 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
     preemptions: 0,
     steps,
     stepMs: stepMs ?? 0,
+    stepTokens,
     adapters: options.adapterStats ?? noAdapters,
   });
 
@@ -173,13 +175,16 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
 
   function step() {
     steps++;
+    stepTokens = 0;
     for (const row of [...waiting, ...running]) if (row.aborted) end(row, 'abort');
     waiting = waiting.filter((row) => !row.aborted);
     running = running.filter((row) => !row.aborted);
     for (const row of waiting.splice(0, slots - running.length)) {
       running.push(row);
+      stepTokens += row.asked.promptTokens.length;
       row.listener.onStart?.();
     }
+    stepTokens += running.filter(({ generated }) => generated > 0).length;
     running = running.filter(advance);
     const now = stats();
     const loaded = loads.splice(0);

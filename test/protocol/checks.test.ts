@@ -43,6 +43,7 @@ const engine: EngineEvent[] = [
         speculation: { drafts: 1, drafted: 2, accepted: 1, pastTextBytes: 5 },
         steps: 9,
         stepMs: 1.5,
+        stepTokens: 3,
         adapters: noAdapters,
       },
       merges: { merged: 1, bytes: 5, running: 1 },

@@ -189,7 +189,7 @@ export class SimulatedEngine implements EngineProcess {
     this.#running = still;
     this.#steps++;
     const counts = { running: still.length, waiting: this.#waiting.length, steps: this.#steps };
-    const stats = { ...counts, kvUsage: 0, preemptions: 0, stepMs: 1, adapters: noAdapters };
+    const stats = { ...counts, kvUsage: 0, preemptions: 0, stepMs: 1, stepTokens: tokens.length, adapters: noAdapters };
     this.#handlers.onEvent({
       type: 'step',
       started: started.map(({ id }) => id),

@@ -13,11 +13,35 @@ test('live always, ready while the engine is and nobody drains', async (t) => {
   assert.deepEqual(await readiness(), [200, 'ok']);
   engine.state = 'restarting';
   assert.deepEqual(await readiness(), [503, 'unavailable', 'engine_restarting']);
-  assert.equal((await app.inject('/health')).statusCode, 503);
+  for (const url of ['/health', '/v2/health/ready']) assert.equal((await app.inject(url)).statusCode, 503, url);
   engine.state = 'ready';
   app.drain();
   assert.deepEqual(await readiness(), [503, 'unavailable', 'draining']);
-  assert.equal((await app.inject('/livez')).statusCode, 200);
+  for (const url of ['/livez', '/v2/health/live']) assert.equal((await app.inject(url)).statusCode, 200, url);
+});
+
+test('started once the model has been loaded, and from then on', async (t) => {
+  const { app, engine } = await testApp(t);
+  const startup = async () => {
+    const answer = await app.inject('/startupz');
+    return [answer.statusCode, answer.json().status];
+  };
+  engine.state = 'starting';
+  assert.deepEqual(await startup(), [503, 'starting']);
+  for (const state of ['ready', 'restarting', 'draining'] as const) {
+    engine.state = state;
+    assert.deepEqual(await startup(), [200, 'started']);
+  }
+});
+
+test('the load is what runs and waits', async (t) => {
+  const { app, post, engine } = await testApp(t, { stepMs: null, slots: 1 });
+  const load = async () => (await app.inject('/load')).json();
+  assert.deepEqual(await load(), { server_load: 0 });
+  const answers = [1, 2, 3].map(() => post('/v1/generate', { prompt: 'x', max_tokens: 1 }));
+  while ((await load()).server_load < 3) await new Promise(setImmediate);
+  while ((await load()).server_load > 0) engine.step();
+  await Promise.all(answers);
 });
 
 test('of several processes each is told of; one that is down leaves the server ready, and degraded', async (t) => {
@@ -74,6 +98,8 @@ test('the metrics count requests and tokens under our names and vLLM’s', async
     'vllm:num_requests_waiting{model_name="tiny"} 0',
     'vllm:kv_cache_usage_perc{model_name="tiny"} 0',
     'vllm:prompt_tokens_total{model_name="tiny"} 6',
+    'vllm:iteration_tokens_total_count{model_name="tiny"} 7',
+    'vllm:iteration_tokens_total_sum{model_name="tiny"} 11',
     'vllm:request_success_total{model_name="tiny",finished_reason="length"} 1',
     'vllm:time_to_first_token_seconds_count{model_name="tiny"} 2',
     'vllm:inter_token_latency_seconds_bucket{model_name="tiny",le="+Inf"} 4',
@@ -97,10 +123,12 @@ test('the description covers every route and is valid for its version', async (t
     '/health',
     '/info',
     '/livez',
+    '/load',
     '/metrics',
     '/openapi.json',
     '/ping',
     '/readyz',
+    '/startupz',
     '/tokenize',
     '/tokenizer_info',
     '/v1/adapters',
@@ -152,6 +180,8 @@ test('the description covers every route and is valid for its version', async (t
     '/v1/responses/input_tokens',
     '/v1/unload_lora_adapter',
     '/v1/usage',
+    '/v2/health/live',
+    '/v2/health/ready',
     '/version',
   ]);
   const generate = paths['/v1/generate'].post;

@@ -1,5 +1,7 @@
 // The next token of each sequence from the logits of its row. Knows a sequence's sampler; changes nothing else of it.
 
+import { LorikeetError } from '../../core/errors.ts';
+import type { Constraint } from '../../grammar/grammar-thread.ts';
 import type { TokenLogprobs } from '../../protocol/messages.ts';
 import type { SampledLogits } from '../runner/compute.ts';
 import { LogitsNotFinite } from '../sampling/argmax.ts';
@@ -9,20 +11,38 @@ import type { Sequence } from './sequence.ts';
 
 export type Choice = {
   readonly sequence: Sequence;
-  /** `overflow`: its weights make numbers too large to be any. */
-  readonly token: number | 'overflow';
+  /** `overflow`: its weights make numbers too large to be any. An error: its grammar says no more. */
+  readonly token: number | 'overflow' | LorikeetError;
   /** For those who ask. */
   readonly logprobs?: TokenLogprobs;
 };
 
 /** @param logits [vocabulary], changed in place */
 export function choose(sequence: Sequence, logits: Float32Array): Choice {
-  const { logprobs: count } = sequence.request.params;
-  // Biases and penalties change the logits in place, and log-probabilities are of the model's own distribution.
-  const own = count === null ? null : logits.slice();
-  const token = orOverflow(() => sequence.sampler.sample(logits));
-  if (own === null || token === 'overflow') return { sequence, token };
-  return { sequence, token, logprobs: logprobsOf(own, token, count!) };
+  const own = ownLogits(sequence, logits);
+  return choiceOf(
+    sequence,
+    own,
+    orOverflow(() => sequence.sampler.sample(logits)),
+  );
+}
+
+async function chooseFormed(sequence: Sequence, constraint: Constraint, logits: Float32Array): Promise<Choice> {
+  const own = ownLogits(sequence, logits);
+  try {
+    return choiceOf(sequence, own, await sequence.sampler.sampleFormed(logits, constraint));
+  } catch (error) {
+    return { sequence, token: error instanceof LorikeetError ? error : overflowOr(error) };
+  }
+}
+
+/** Biases and penalties change the logits in place, and log-probabilities are of the model's own distribution. */
+const ownLogits = ({ request }: Sequence, logits: Float32Array): Float32Array | null =>
+  request.params.logprobs === null ? null : logits.slice();
+
+function choiceOf(sequence: Sequence, own: Float32Array | null, token: Choice['token']): Choice {
+  if (own === null || typeof token !== 'number') return { sequence, token };
+  return { sequence, token, logprobs: logprobsOf(own, token, sequence.request.params.logprobs!) };
 }
 
 /** @param at the rows of the sequences' last tokens */
@@ -31,18 +51,21 @@ export async function chooseEach(
   { rows, whole }: SampledLogits,
   at: readonly number[],
 ): Promise<Choice[]> {
+  const fromWhole = (sequence: Sequence, logits: Float32Array) =>
+    sequence.constraint === null ? choose(sequence, logits) : chooseFormed(sequence, sequence.constraint, logits);
   const choices = sequences.map((sequence, i) => {
     const logits = rows[at[i]!]!;
-    return logits instanceof Float32Array ? choose(sequence, logits) : chooseFromTop(sequence, logits);
+    return logits instanceof Float32Array ? fromWhole(sequence, logits) : chooseFromTop(sequence, logits);
   });
   const open = [...choices.keys()].filter((i) => choices[i] === null);
   const fetched = open.length > 0 ? await whole(open.map((i) => at[i]!)) : [];
-  for (const [i, row] of open.entries()) choices[row] = choose(sequences[row]!, fetched[i]!);
-  return choices as Choice[];
+  for (const [i, row] of open.entries()) choices[row] = fromWhole(sequences[row]!, fetched[i]!);
+  return Promise.all(choices as (Choice | Promise<Choice>)[]);
 }
 
 /** null where the whole row decides, which is then for `choose`. */
 function chooseFromTop(sequence: Sequence, top: TopLogits): Choice | null {
+  if (sequence.constraint !== null) return null;
   const { logprobs: count } = sequence.request.params;
   const token = orOverflow(() => sequence.sampler.sampleTop(top));
   if (token === null) return null;
@@ -55,7 +78,11 @@ function orOverflow<T>(work: () => T): T | 'overflow' {
   try {
     return work();
   } catch (error) {
-    if (error instanceof LogitsNotFinite) return 'overflow';
-    throw error;
+    return overflowOr(error);
   }
+}
+
+function overflowOr(error: unknown): 'overflow' {
+  if (error instanceof LogitsNotFinite) return 'overflow';
+  throw error;
 }

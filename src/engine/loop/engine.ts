@@ -2,6 +2,7 @@
 // HTTP and no process.
 
 import type { Clock } from '../../core/clock.ts';
+import { LorikeetError } from '../../core/errors.ts';
 import type { GrammarThread } from '../../grammar/grammar-thread.ts';
 import type {
   EngineEvent,
@@ -20,7 +21,7 @@ import { roomAside } from '../policies/room-aside.ts';
 import type { Processor } from '../policies/token-budget.ts';
 import type { SampledLogits } from '../runner/compute.ts';
 import type { Decoder } from '../runner/decoder.ts';
-import { type BatchPart, sampledCount } from '../runner/forward-batch.ts';
+import { type BatchPart, sampledCount, tokenCount } from '../runner/forward-batch.ts';
 import { openConstraint } from '../sampling/grammar-mask.ts';
 import { AdapterDoor } from './adapter-door.ts';
 import { causeOf, overflowOf, tooLate } from './causes.ts';
@@ -77,6 +78,7 @@ export class Engine {
   readonly #leaving = new Set<number>();
   #steps = 0;
   #stepMs = 0;
+  #stepTokens = 0;
   #trainingShare = 0;
   /** Prompt tokens looked for among known prefixes, and found. */
   #queried = 0;
@@ -174,6 +176,7 @@ export class Engine {
     const { adapters, clock, decoder, emit } = this.#options;
     const start = clock.monotonic();
     this.#isFreed = false;
+    this.#stepTokens = 0;
     const ended = this.#takeAborted().map((sequence) => this.#end(sequence, endOf(sequence, 'abort', start)));
     ended.push(...this.#takeExpired(start));
     const released = this.#takeReleased();
@@ -289,10 +292,11 @@ export class Engine {
       parts[i]!.sampled.map(() => sequence.request.params.temperature),
     );
     const run = { parts: withTokens(parts), merged: merge?.model ?? null };
+    const tokens = tokenCount(run);
+    this.#stepTokens += tokens;
     const logits = run.parts.length > 0 ? await decoder.logitsOf(run, temperatures) : noLogits;
     if (chunks.every(({ sequence, count }) => count === 1 && prefillLeft(sequence) === 0)) {
       const ms = clock.monotonic() - start;
-      const tokens = parts.reduce((sum, { past, to }) => sum + to - past, 0);
       if (tokens === parts.length) this.#costs.observe(kind, parts.length, ms);
       this.#speculation.observe(kind, parts.length, tokens, ms);
     }
@@ -314,7 +318,6 @@ export class Engine {
       whole.push({ sequence, draft, at: rows - 1 - draft.length });
     }
     const sequences = whole.map(({ sequence }) => sequence);
-    await masksOf(sequences);
     const at = whole.map((one) => one.at);
     const choices = await chooseEach(sequences, logits, at);
     return choices.flatMap((first, i) => {
@@ -330,6 +333,7 @@ export class Engine {
     const { clock, decoder } = this.#options;
     const parts = chunks.map((chunk) => this.#partOf(chunk, []));
     const run = { parts: withTokens(parts), merged: merge?.model ?? null, result };
+    this.#stepTokens += tokenCount(run);
     const hidden = run.parts.length > 0 ? await decoder.forward(run) : new Float32Array();
     const width = hidden.length / Math.max(1, sampledCount({ parts }));
     const now = clock.monotonic();
@@ -372,8 +376,8 @@ export class Engine {
     const { id, params } = sequence.request;
     this.#scheduler.charge(sequence);
     const now = this.#options.clock.monotonic();
-    const failed = sequence.constraint?.error;
-    if (failed) return this.#end(sequence, endOf(sequence, 'error', now, { error: causeOf(failed) }));
+    if (token instanceof LorikeetError)
+      return this.#end(sequence, endOf(sequence, 'error', now, { error: causeOf(token) }));
     if (token === 'overflow')
       return this.#end(sequence, endOf(sequence, 'error', now, { error: overflowOf(sequence) }));
     sequence.firstTokenAt ??= now;
@@ -429,6 +433,7 @@ export class Engine {
       ...(speculation ? { speculation } : {}),
       steps: this.#steps,
       stepMs: this.#stepMs,
+      stepTokens: this.#stepTokens,
       adapters: {
         resident: store.resident,
         residentBytes: store.residentBytes,
@@ -479,11 +484,6 @@ const noLogits: SampledLogits = { rows: [], whole: async () => [] };
 
 const kindOf = (merge: Merge | null, chunks: readonly Chunk[]): StepKind =>
   merge ? 'merged' : chunks.some(({ sequence }) => sequence.adapter !== null) ? 'mixed' : 'base';
-
-/** Masks are computed while the step runs; what is left of that is waited for here. An error is its sequence's end. */
-async function masksOf(sequences: readonly Sequence[]): Promise<void> {
-  for (const { constraint } of sequences) if (constraint !== null) await constraint.ready.catch(() => {});
-}
 
 /** Whether `other` prefills blocks, of so many tokens, that `sequence` could begin with. */
 function computesBeginning(other: Sequence, { key, line, request, virtual }: Sequence, block: number): boolean {

@@ -9,7 +9,6 @@ import type { RowAdapter } from '../adapters/row-adapter.ts';
 import type { PrefixChain } from '../kv/prefix-cache.ts';
 import type { Merge } from '../merges/merge.ts';
 import type { Line } from '../policies/fair-queue.ts';
-import { grammarMask } from '../sampling/grammar-mask.ts';
 import { createSampler, type Sampler } from '../sampling/sampler.ts';
 import { type HiddenPool, hiddenPool } from './pool-hidden.ts';
 import { takeVirtualTokens, type VirtualTokens } from './virtual-tokens.ts';
@@ -75,10 +74,9 @@ export function createSequence(
   const key = keyOf(request);
   const { params } = request;
   const weights = virtual ? `${key} after ${virtual.adapter.files.digest}` : key;
-  const mask = constraint && grammarMask(constraint, params.stopTokens);
   return {
     ...{ request, virtual },
-    sampler: createSampler(params, asked.promptTokens, freshSeed, mask),
+    sampler: createSampler(params, asked.promptTokens, freshSeed),
     constraint,
     key,
     line: { flow, weight, subflow: `${priority} ${weights}`, subflowWeight: priority },

@@ -83,3 +83,7 @@ export const resultWidth = ({ vocabulary, hidden }: ModelShape, result: DecoderR
 /** Rows that a run gives. */
 export const sampledCount = ({ parts }: ForwardBatch): number =>
   parts.reduce((count, { sampled }) => count + sampled.length, 0);
+
+/** Tokens that a run computes. */
+export const tokenCount = ({ parts }: ForwardBatch): number =>
+  parts.reduce((count, { past, to }) => count + to - past, 0);

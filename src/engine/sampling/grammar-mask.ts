@@ -1,9 +1,8 @@
-// The mask of a sequence whose output has a grammar: a logits processor over the words that a grammar thread writes.
+// What an output's grammar allows, for whoever chooses its tokens.
 
 import { LorikeetError } from '../../core/errors.ts';
 import type { Grammar } from '../../core/grammar.ts';
 import type { Constraint, GrammarThread } from '../../grammar/grammar-thread.ts';
-import type { LogitsProcessor } from './logits-processors.ts';
 
 export function openConstraint(thread: GrammarThread | null, grammar: Grammar | null | undefined): Constraint | null {
   if (!grammar) return null;
@@ -12,24 +11,9 @@ export function openConstraint(thread: GrammarThread | null, grammar: Grammar | 
 
 function withoutVocabulary(): Constraint {
   const error = new LorikeetError('internal_error', { message: 'The engine was started without a vocabulary.' });
-  const ready = Promise.reject(error);
+  const ready: Promise<never> = Promise.reject(error);
   ready.catch(() => {});
-  return { words: new Uint32Array(0), isReady: false, error, ready, accept() {}, release() {} };
-}
-
-/** @param ends ids that end the sequence: after them no mask is needed */
-export function grammarMask(constraint: Constraint, ends: readonly number[]): LogitsProcessor {
-  return {
-    process(logits) {
-      // With an error the sequence ends, whatever token it takes.
-      if (constraint.error !== null) return;
-      if (!constraint.isReady) throw new Error('a token is chosen before its mask is there');
-      applyMask(constraint.words, logits);
-    },
-    accept(token) {
-      if (!ends.includes(token)) constraint.accept(token);
-    },
-  };
+  return { words: new Uint32Array(0), isReady: false, error, ready, first: () => ready, accept() {}, release() {} };
 }
 
 /** Forbids the tokens whose bit is 0, and those that have none. */

@@ -1,11 +1,14 @@
 // Chooses the next token from logits, in vLLM's order: logits processors, temperature, min-p, top-k, top-p.
 
+import { limits } from '../../core/limits.ts';
 import { prng } from '../../core/prng.ts';
 import type { SamplingParams } from '../../core/sampling-params.ts';
-import { argmax, LogitsNotFinite } from './argmax.ts';
+import type { Constraint } from '../../grammar/grammar-thread.ts';
+import { argmax, LogitsNotFinite, row } from './argmax.ts';
 import { type Dice, drawBeyond, drawWhole } from './draw.ts';
 import { drawTop, type TopLogits } from './draw-top.ts';
-import { createLogitsProcessors, type LogitsProcessor } from './logits-processors.ts';
+import { applyMask } from './grammar-mask.ts';
+import { createLogitsProcessors } from './logits-processors.ts';
 
 export type Sampler = {
   /** @param logits [vocabulary], changed in place by processors. Throws where they hold no number. */
@@ -15,41 +18,60 @@ export type Sampler = {
    * must be next. Throws where a logit holds no number.
    */
   sampleTop(top: TopLogits): number | null;
+  /**
+   * The same under a grammar. It is asked for the first token that may come, of a few in the order in which they would
+   * be taken; only where it knows none of them its mask is made. The largest logits in their order give the largest
+   * under the mask; and what one draw after the other gives, none twice, has the mask's distribution at the first that
+   * may come. Rejects with the constraint's error.
+   */
+  sampleFormed(logits: Float32Array, constraint: Constraint): Promise<number>;
 };
 
 /** What a draw from the best logits has left to one from all. */
 type Left = { readonly dice: Dice; readonly without: readonly number[] };
 
-/**
- * @param prompt counts for the repetition penalty, as do the sampled tokens
- * @param mask a processor that comes after all others
- */
-export function createSampler(
-  params: SamplingParams,
-  prompt: readonly number[],
-  freshSeed: () => number,
-  mask: LogitsProcessor | null = null,
-): Sampler {
-  const { temperature } = params;
+/** @param prompt counts for the repetition penalty, as do the sampled tokens */
+export function createSampler(params: SamplingParams, prompt: readonly number[], freshSeed: () => number): Sampler {
+  const { temperature, topK, topP, minP, stopTokens } = params;
   const random = prng(params.seed ?? freshSeed());
   let processors = createLogitsProcessors(params, prompt);
-  if (mask !== null) processors.push(mask);
   let left: Left | null = null;
+  // Filters cut what a mask leaves: such a sequence tries no tokens, and its masks are made while it is computed.
+  const isFiltered = temperature > 0 && (topK > 0 || topP < 1 || minP > 0);
+  let asked: Promise<number | null> | null = null;
 
   const roll = (): Dice => ({ where: random(), which: random() });
+  const process = (logits: Float32Array) => {
+    for (const processor of processors) processor.process(logits);
+  };
+  const accept = (token: number) => {
+    for (const processor of processors) processor.accept(token);
+    if (processors.some(({ isOver }) => isOver)) processors = processors.filter(({ isOver }) => !isOver);
+    return token;
+  };
   const draw = (logits: Float32Array) => {
+    if (temperature === 0) return argmax(logits);
     const { dice, without } = left ?? { dice: roll(), without: [] };
     left = null;
     return without.length > 0 ? drawBeyond(logits, params, dice, without) : drawWhole(logits, params, dice);
   };
+  const inOrder = (logits: Float32Array): number[] => {
+    if (isFiltered) return [];
+    argmax(logits);
+    if (temperature === 0) return row.best(limits.tokensTried);
+    return row.drawSome(temperature, Array.from({ length: limits.tokensTried }, random));
+  };
+  const underMask = (logits: Float32Array, { words, accept }: Constraint): number => {
+    applyMask(words, logits);
+    const token = draw(logits);
+    accept(token);
+    return token;
+  };
 
   return {
     sample(logits) {
-      for (const processor of processors) processor.process(logits);
-      const token = temperature === 0 ? argmax(logits) : draw(logits);
-      for (const processor of processors) processor.accept(token);
-      if (processors.some(({ isOver }) => isOver)) processors = processors.filter(({ isOver }) => !isOver);
-      return token;
+      process(logits);
+      return accept(draw(logits));
     },
     sampleTop(top) {
       const { tokens, logits, mass, sharpMass } = top;
@@ -62,6 +84,12 @@ export function createSampler(
       if (typeof drawn === 'number') return drawn;
       left = { dice, without: drawn === 'beyond' ? Array.from(tokens) : [] };
       return null;
+    },
+    async sampleFormed(logits, constraint) {
+      process(logits);
+      const token = (await (asked ?? constraint.first(inOrder(logits)))) ?? underMask(logits, constraint);
+      if (isFiltered && !stopTokens.includes(token)) asked = constraint.first([]);
+      return accept(token);
     },
   };
 }

@@ -62,6 +62,7 @@ const stats = Type.Object({
   speculation: Type.Optional(Type.Object({ drafts: count, drafted: count, accepted: count, pastTextBytes: amount })),
   steps: count,
   stepMs: number,
+  stepTokens: count,
   adapters: Type.Object({
     resident: count,
     residentBytes: amount,

@@ -1,13 +1,21 @@
-// Probes: /livez (the process answers), /readyz and /health (it can serve now).
+// Probes: /livez (the process answers), /startupz (its model has been loaded), /readyz and /health (it can serve now),
+// the same under KServe's names; and /load, which balancers written for vLLM ask.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { EngineReport } from '../../protocol/engine-client.ts';
-import { Liveness, Readiness } from '../schemas/health.ts';
+import { Liveness, Load, Readiness, Startup } from '../schemas/health.ts';
 import type { Services } from '../services.ts';
 
 const tags = ['operation'];
 const config = { scope: 'none' } as const;
 const live = { tags, summary: 'The process answers', security: [], response: { 200: Liveness } };
+const started = {
+  tags,
+  summary: 'The model has been loaded: other probes may begin',
+  security: [],
+  response: { 200: Startup, 503: Startup },
+};
+const load = { tags, summary: 'Sequences that run or wait', security: [], response: { 200: Load } };
 const ready = {
   tags,
   summary: 'The server takes requests',
@@ -22,8 +30,18 @@ const processJson = ({ name, state, restarts, stats: { running, waiting } }: Eng
 export const healthRoute =
   (services: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
-    app.get('/livez', { config, schema: live }, async () => ({ status: 'ok' as const }));
-    for (const url of ['/readyz', '/health']) {
+    for (const url of ['/livez', '/v2/health/live']) {
+      app.get(url, { config, schema: live }, async () => ({ status: 'ok' as const }));
+    }
+    app.get('/startupz', { config, schema: started }, async (_request, reply) => {
+      const isStarting = services.engine.state === 'starting';
+      return reply.status(isStarting ? 503 : 200).send({ status: isStarting ? 'starting' : 'started' });
+    });
+    app.get('/load', { config, schema: load }, async () => {
+      const { running, waiting } = services.engine.stats;
+      return { server_load: running + waiting };
+    });
+    for (const url of ['/readyz', '/health', '/v2/health/ready']) {
       app.get(url, { config, schema: ready }, async (_request, reply) => {
         const { state, restarts, stats, engines } = services.engine;
         const reasons = [...(services.draining ? ['draining'] : []), ...(state === 'ready' ? [] : [`engine_${state}`])];

@@ -4,6 +4,10 @@ import { Type } from '@fastify/type-provider-typebox';
 
 export const Liveness = Type.Object({ status: Type.Literal('ok') });
 
+export const Startup = Type.Object({ status: Type.Enum(['starting', 'started']) });
+
+export const Load = Type.Object({ server_load: Type.Integer({ description: 'On this server, of all tenants.' }) });
+
 export const Readiness = Type.Object({
   status: Type.Enum(['ok', 'degraded', 'unavailable'], {
     description: '`degraded`: requests are taken, and `reasons` has what is missing: changes, or some of the devices.',

@@ -22,11 +22,16 @@ impl TokenizerEnv for Vocabulary {
     fn tokenize_bytes(&self, bytes: &[u8]) -> Vec<TokenId> {
         self.trie.greedy_tokenize(bytes)
     }
+    // Else masks allow of a text that must come only the tokens above, which are not those that the model would take.
+    fn tokenize_is_canonical(&self) -> bool {
+        false
+    }
 }
 
 #[derive(Default)]
 struct State {
     factory: Option<ParserFactory>,
+    environment: Option<TokEnv>,
     vocabulary: usize,
     matchers: Vec<Option<Matcher>>,
     error: String,
@@ -128,6 +133,7 @@ fn open_vocabulary(bytes: &[u8], ends: &[u32], eos: &[u32], limits: &[u32]) -> R
     let state = state();
     state.vocabulary = tokens.len();
     state.factory = Some(factory);
+    state.environment = Some(environment);
     Ok(0)
 }
 
@@ -207,12 +213,43 @@ pub unsafe extern "C" fn mask(number: u32, words: *mut u32) -> i32 {
     })())
 }
 
+/// The place of the first of the tokens that may come next; `count` where none of them may, or where only a mask says so.
+///
+/// # Safety
+/// `tokens` holds `count` values.
+#[no_mangle]
+pub unsafe extern "C" fn first(number: u32, tokens: *const u32, count: usize) -> i32 {
+    let tokens = std::slice::from_raw_parts(tokens, count);
+    report(first_of(number, tokens).map(|place| place as i32))
+}
+
+fn first_of(number: u32, tokens: &[u32]) -> Result<usize> {
+    let matcher = matcher(number)?;
+    let environment = state().environment.as_ref().ok_or_else(|| anyhow!("no vocabulary"))?;
+    let trie = environment.tok_trie();
+    for (place, &token) in tokens.iter().enumerate() {
+        // A mask has no bit for what is spelt with nothing, or lies beyond the vocabulary.
+        let is_spelt = (token as usize) < trie.vocab_size() && !trie.token(token).is_empty();
+        if is_spelt && matcher.validate_tokens(&[token])? == 1 {
+            return Ok(place);
+        }
+        // An end inside of a grammar is known to masks alone.
+        if trie.eos_tokens().contains(&token) {
+            break;
+        }
+    }
+    Ok(tokens.len())
+}
+
 /// 1 where nothing but the end may follow, else 0.
 #[no_mangle]
 pub extern "C" fn accept(number: u32, token: u32) -> i32 {
     report((|| {
         let matcher = matcher(number)?;
-        matcher.consume_token(token)?;
+        // Behind the end one end follows another.
+        if !matcher.is_stopped() {
+            matcher.consume_token(token)?;
+        }
         Ok(matcher.is_stopped() as i32)
     })())
 }

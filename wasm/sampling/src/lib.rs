@@ -10,6 +10,9 @@ const BLOCK: usize = 1024;
 /// Weights are at most 1, whose bits begin with 0x3f8.
 const BUCKETS: usize = 0x3f8 + 1;
 
+/// Of the best token's weight: weights below 2^-126 are rounded up to it, and nothing that is drawn may show that.
+const LEAST: f64 = 1e-20;
+
 /// More candidates than these are not gathered only to see whether they suffice.
 const FEW: usize = 1024;
 
@@ -32,6 +35,8 @@ struct State {
     buckets: Vec<f64>,
     candidates: Vec<Candidate>,
     tokens: Vec<u32>,
+    /// The last one.
+    drawn: i32,
 }
 
 static mut STATE: State = State {
@@ -44,6 +49,7 @@ static mut STATE: State = State {
     buckets: Vec::new(),
     candidates: Vec::new(),
     tokens: Vec::new(),
+    drawn: -1,
 };
 
 #[allow(static_mut_refs)]
@@ -173,7 +179,36 @@ pub extern "C" fn mass(sharpness: f32) -> f64 {
 /// The token at `position` in [0, 1) along all tokens' weights, in the order of their ids.
 #[no_mangle]
 pub extern "C" fn draw(sharpness: f32, position: f64) -> i32 {
-    let mut rest = position * weigh(sharpness);
+    let all = weigh(sharpness);
+    let token = at(position * all);
+    state().drawn = token;
+    token
+}
+
+/// The same along the weights of what was not drawn since `draw`; -1 where too little is left to tell its parts apart.
+#[no_mangle]
+pub extern "C" fn draw_next(position: f64) -> i32 {
+    let State {
+        row,
+        weights,
+        sums,
+        drawn,
+        ..
+    } = state();
+    let token = *drawn as usize;
+    row[token] = f32::NEG_INFINITY;
+    weights[token] = 0.0;
+    // What is left may be far less than what was taken: a difference would be all rounding.
+    let start = token / BLOCK * BLOCK;
+    let end = weights.len().min(start + BLOCK);
+    sums[token / BLOCK] = weights[start..end].iter().map(|&weight| weight as f64).sum();
+    let rest: f64 = sums.iter().sum();
+    *drawn = if rest < LEAST { -1 } else { at(position * rest) };
+    *drawn
+}
+
+/// The token where the cumulated weights exceed `rest`.
+fn at(mut rest: f64) -> i32 {
     let State {
         row,
         weights,
@@ -188,7 +223,7 @@ pub extern "C" fn draw(sharpness: f32, position: f64) -> i32 {
     }
     let start = block * BLOCK;
     // Where a rounding leads beyond the last token, or to one that is forbidden.
-    let mut last = *best_token;
+    let mut last = if row[*best_token as usize] == f32::NEG_INFINITY { -1 } else { *best_token };
     for token in start..row.len().min(start + BLOCK) {
         if row[token] == f32::NEG_INFINITY {
             continue;
@@ -350,6 +385,9 @@ fn lead(candidates: &mut [Candidate], target: f64, strict: bool) -> usize {
     low + 1
 }
 
+/// So many are kept in order while they are looked for.
+const BEST_AT_ONCE: usize = 16;
+
 const WIDTHS: [f64; 5] = [3.0, 6.0, 10.0, 16.0, f64::INFINITY];
 
 /// The token at `position` in [0, 1) along the weights that min-p, top-k and top-p leave, best first. Filters are off
@@ -408,10 +446,14 @@ pub extern "C" fn best_count() -> usize {
 /// Where the ids of the `count` best tokens lie, best first; fewer where the others weigh nothing.
 #[no_mangle]
 pub extern "C" fn best(count: usize) -> *const u32 {
-    for nats in WIDTHS {
-        gather(nats, 1.0, usize::MAX);
-        if state().candidates.len() >= count {
-            break;
+    if count <= BEST_AT_ONCE {
+        scan_best(count);
+    } else {
+        for nats in WIDTHS {
+            gather(nats, 1.0, usize::MAX);
+            if state().candidates.len() >= count {
+                break;
+            }
         }
     }
     let State { candidates, tokens, .. } = state();
@@ -423,4 +465,44 @@ pub extern "C" fn best(count: usize) -> *const u32 {
     tokens.clear();
     tokens.extend(candidates[..count].iter().map(|candidate| candidate.token));
     tokens.as_ptr()
+}
+
+/// The `count` best, in one pass: few tokens are better than the least of them for long.
+fn scan_best(count: usize) {
+    let State {
+        row,
+        vocabulary,
+        best,
+        candidates,
+        ..
+    } = state();
+    candidates.clear();
+    if count == 0 {
+        return;
+    }
+    let mut floor = f32::NEG_INFINITY;
+    for at in (0..row.len()).step_by(4) {
+        let mut hits = i32x4_bitmask(f32x4_gt(four(row, at), f32x4_splat(floor)));
+        while hits != 0 {
+            let token = at + hits.trailing_zeros() as usize;
+            hits &= hits - 1;
+            let logit = row[token];
+            let weight = (logit as f64 - *best as f64).exp();
+            if token >= *vocabulary || logit <= floor || weight == 0.0 {
+                continue;
+            }
+            let is_better = |candidate: &Candidate| candidate.logit >= logit;
+            let place = candidates.iter().rposition(is_better).map_or(0, |place| place + 1);
+            let candidate = Candidate {
+                logit,
+                weight,
+                token: token as u32,
+            };
+            candidates.insert(place, candidate);
+            candidates.truncate(count);
+            if candidates.len() == count {
+                floor = candidates.last().map_or(floor, |candidate| candidate.logit);
+            }
+        }
+    }
 }
