@@ -24,7 +24,7 @@ import type { GraphTarget, Real } from '../src/graph/target.ts';
 import { createOnnxRuntime, type DeviceKernels } from '../src/runtime/onnx-runtime.ts';
 import type { Runtime } from '../src/runtime/session.ts';
 import { copyBandwidth } from './gpu/bandwidth.ts';
-import { allLinears, type Measured, measureDecode, type Work } from './gpu/decode.ts';
+import { allLinears, type Measured, measureDecode, measurePrompts, type Work } from './gpu/decode.ts';
 import { benchModel } from './gpu/model.ts';
 import { type PeftRun, runPeft } from './gpu/peft.ts';
 import { measurePreparing } from './gpu/preparing.ts';
@@ -98,6 +98,9 @@ for (const work of works) {
   const first = row.firstMs.map((ms) => ms.toFixed(0)).join(', ');
   console.error(`${work.rows} rows, ${work.adapters} adapters: base ${base} ms, mixed ${mixed} ms; first ${first}`);
 }
+const prompts = await measurePrompts({ decoder, context, rounds, adapter }, Math.max(...rowCounts));
+const promptsTold = `${prompts.prompts} prompts of ${context} tokens, at once: ${prompts.ms.median.toFixed(1)} ms`;
+console.error(promptsTold);
 const filled = await fillResident();
 const freeAfter = runtime.device?.freeBytes() ?? null;
 const preparing = await measurePreparing(runtime, model.shape, adapter(0));
@@ -204,6 +207,7 @@ function report(): void {
     cells.push(roofline.toFixed(3), fetchedMs.median.toFixed(2), peftMs?.toFixed(1) ?? '', ratio?.toFixed(1) ?? '');
     console.log(`| ${cells.join(' | ')} |`);
   }
+  console.log(`\n${promptsTold}`);
   const perAdapter = (decoder.pages.memory.bytes / (pages + 1)) * Math.ceil(rank / 8);
   const memory = { perAdapterBytes: perAdapter, filled, freeBefore, freeAfter, hostGiB: os.totalmem() / 2 ** 30 };
   console.log(
@@ -230,7 +234,7 @@ function report(): void {
   const told = [config.device.replace(':', '-'), name.replace(/\W+/g, '-'), ...(inBlocks ? ['blocks'] : [])];
   const file = new URL(`${date.slice(0, 10)}-gpu-${told.join('-')}.json`, folder);
   const { kernels, kv } = flags;
-  const measurements = { bandwidth, results, memory, preparing, peft };
+  const measurements = { bandwidth, results, prompts, memory, preparing, peft };
   const written = { date, machine, model: name, real, kernels, kv, context, rank, rounds, ...measurements };
   writeFileSync(file, `${JSON.stringify(written, null, 2)}\n`);
   console.log(`written to ${file.pathname}`);

@@ -1,12 +1,12 @@
 // Decode steps of a number of rows on a number of adapters, to the tokens that they choose: the base's, the mixed
-// batch's, and the mixed batch's with whole logits fetched, in turns.
+// batch's, and the mixed batch's with whole logits fetched, in turns. And steps that read prompts for those rows.
 
 import type { TargetModule } from '../../src/core/adapter.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import type { ResidentAdapter } from '../../src/engine/adapters/resident-adapter.ts';
 import type { RowAdapter } from '../../src/engine/adapters/row-adapter.ts';
 import type { Decoder } from '../../src/engine/runner/decoder.ts';
-import { type EvenBatch, evenBatch } from '../../src/engine/runner/forward-batch.ts';
+import { type BatchPart, type EvenBatch, evenBatch } from '../../src/engine/runner/forward-batch.ts';
 import { argmax } from '../../src/engine/sampling/argmax.ts';
 import type { TopLogits } from '../../src/engine/sampling/draw-top.ts';
 import { type Spread, spread } from '../statistics.ts';
@@ -62,6 +62,34 @@ export async function measureDecode(steps: Steps, work: Work): Promise<Measured>
   for (const { placement } of placed) decoder.pages.release(placement);
   const kept = spread(base.map((ms, i) => ms / mixed[i]!));
   return { ...work, baseMs: spread(base), mixedMs: spread(mixed), fetchedMs: spread(fetched), firstMs, kept };
+}
+
+export type MeasuredPrompts = {
+  readonly prompts: number;
+  readonly tokens: number;
+  /** To their first tokens. */
+  readonly ms: Spread;
+};
+
+/** Tokens of prompts that an engine reads in a step, or about so many. */
+const promptTokens = 2048;
+
+/** Prompts of `context` tokens, read at once: as many as are in a step, and no more than there are rows. */
+export async function measurePrompts(steps: Steps, rows: number): Promise<MeasuredPrompts> {
+  const { decoder, context, rounds } = steps;
+  const prompts = Math.max(1, Math.min(rows, Math.floor(promptTokens / context)));
+  const tokens = Array.from({ length: context }, (_, i) => i % decoder.vocabulary);
+  const parts = Array.from({ length: prompts }, (_, row): BatchPart => {
+    return { row, past: 0, to: context, tokens, kind: 'prompt', sampled: [context - 1], adapter: null };
+  });
+  const temperatures = parts.map(() => 0);
+  const times: number[] = [];
+  for (let round = -2; round < rounds; round++) {
+    const start = systemClock.monotonic();
+    await decoder.logitsOf({ parts }, temperatures);
+    if (round >= 0) times.push(systemClock.monotonic() - start);
+  }
+  return { prompts, tokens: context, ms: spread(times) };
 }
 
 function place({ pages }: Decoder, adapter: ResidentAdapter): RowAdapter {
