@@ -6,6 +6,7 @@ import { setImmediate } from 'node:timers/promises';
 import type { ModelShape } from '../core/base-model.ts';
 import { LorikeetError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
+import { assertPlainJson } from '../core/plain-json.ts';
 import { fileKind, kindPrefixBytes } from '../formats/file-kind.ts';
 import { type ForeignAdapter, foreignConfig, foreignWeights } from '../formats/foreign/foreign-adapter.ts';
 import { ggufAdapter } from '../formats/foreign/gguf-adapter.ts';
@@ -88,10 +89,12 @@ async function readConfig(files: Files, folder: string): Promise<Readonly<Record
   if ((await files.stat(path)) === null) return null;
   const file = await files.open(path);
   try {
-    const value: unknown = JSON.parse(new TextDecoder().decode(await file.read(0, limits.configBytes)));
+    const text = new TextDecoder().decode(await file.read(0, limits.adapterConfigBytes));
+    assertPlainJson(text, limits);
+    const value: unknown = JSON.parse(text);
     return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : null;
   } catch (error) {
-    if (error instanceof SyntaxError) return null;
+    if (error instanceof SyntaxError || error instanceof LorikeetError) return null;
     throw error;
   } finally {
     await file.close();

@@ -260,6 +260,14 @@ test('the page for people comes with all its assets', async (t) => {
   }
 });
 
+test('nothing outside the page’s folder is found there', async (t) => {
+  const { app } = await testApp(t);
+  for (const url of ['/docs/static/%2e%2e/%2e%2e/package.json', '/docs/static/..%2f..%2fpackage.json']) {
+    const { statusCode } = await app.inject(url);
+    assert.ok(statusCode === 404 || statusCode === 405, `${url}: ${statusCode}`);
+  }
+});
+
 test('settings are told with their origin, to whoever may administer', async (t) => {
   const { app, keys } = await testApp(t);
   assert.deepEqual((await app.inject('/v1/admin/settings')).json().data, [

@@ -5,6 +5,7 @@ import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../core/clock.ts';
 import { LorikeetError } from '../../core/errors.ts';
 import type { Limits } from '../../core/limits.ts';
+import { networkOf } from './network.ts';
 
 export type Attempts = {
   /** Throws `too_many_attempts` where this address has failed too often within the minute. */
@@ -21,7 +22,7 @@ type Window = { readonly since: number; count: number };
 export function attempts({ authAttempts }: Pick<Limits, 'authAttempts'>, clock: Clock): Attempts {
   const windows = new LRUCache<string, Window>({ max: addressesMax });
   const current = (ip: string): Window | null => {
-    const found = windows.get(ip);
+    const found = windows.get(networkOf(ip));
     return found !== undefined && clock.monotonic() - found.since < windowMs ? found : null;
   };
   return {
@@ -33,7 +34,7 @@ export function attempts({ authAttempts }: Pick<Limits, 'authAttempts'>, clock: 
     },
     failed(ip) {
       const window = current(ip);
-      if (window === null) windows.set(ip, { since: clock.monotonic(), count: 1 });
+      if (window === null) windows.set(networkOf(ip), { since: clock.monotonic(), count: 1 });
       else window.count++;
     },
   };

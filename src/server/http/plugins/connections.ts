@@ -7,13 +7,14 @@ import type { FastifyInstance } from 'fastify';
 import { LorikeetError } from '../../../core/errors.ts';
 import type { Services } from '../../services.ts';
 import { connectionsFor } from '../descriptors.ts';
+import { networkOf } from '../network.ts';
 
 export function addConnections(app: FastifyInstance, { limits }: Services): void {
   const { server } = app;
   server.maxConnections = connectionsFor(limits.connections);
   const byAddress = new Map<string, number>();
   server.on('connection', (socket: Socket) => {
-    const address = socket.remoteAddress ?? '';
+    const address = networkOf(socket.remoteAddress ?? '');
     const count = (byAddress.get(address) ?? 0) + 1;
     if (count > limits.connectionsOfAddress) {
       socket.destroy();

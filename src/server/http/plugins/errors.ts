@@ -24,6 +24,8 @@ const frameworkCodes: Readonly<Record<string, ErrorCode>> = {
   FST_FIELDS_LIMIT: 'unknown_parameter',
   FST_INVALID_JSON_FIELD_ERROR: 'invalid_json',
   FST_MP_PREMATURE_CLOSE: 'malformed_request',
+  // Of the page's assets: what lies outside their folder is nothing.
+  FST_STATIC_FORBIDDEN_PATH: 'not_found',
 };
 
 /** Errors of Node's HTTP parser, before there is a request. */
