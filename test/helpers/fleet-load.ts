@@ -40,7 +40,7 @@ export function clients(t: TestContext, places: readonly Place[], references: re
     /** Each server has answered so many times from now on. */
     async more(answers: number): Promise<void> {
       const targets = counts.map((count) => count + answers);
-      const isSo = () => counts.every((count, at) => count >= targets[at]!);
+      const isSo = () => isOver || counts.every((count, at) => count >= targets[at]!);
       const what = () => `${counts} answers of ${places.length} servers, of ${targets}`;
       await Promise.race([waitFor(what, isSo), all.then(() => {})]);
     },
@@ -88,7 +88,7 @@ export function uploads(t: TestContext, places: readonly Place[], key: string) {
   running.catch(() => {});
   const until = async (wanted: string, isSo: () => boolean) => {
     const what = () => `${wanted}; ${acknowledged.size} of ${count} are, others ${[...refusals].join() || 'none'}`;
-    await Promise.race([waitFor(what, isSo), running]);
+    await Promise.race([waitFor(what, () => isOver || isSo()), running]);
   };
   return {
     ...{ acknowledged, refusals },
