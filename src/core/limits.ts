@@ -184,8 +184,12 @@ export const limits = {
   chatTemplateTextChars: 8 * MiB,
   /** A usual template takes a millisecond; one without an end after so long is ended, and its process with it. */
   chatTemplateMs: 1000,
-  /** The heap of that process, in MiB. A single text or list may still be larger for the moment in which it ends it. */
+  /**
+   * The heap of that process, in MiB; and what it may take in all beside what it has at its start, on Linux: a single
+   * text or list may be larger than the heap. Four MB of messages take 60.
+   */
   chatTemplateHeapMiB: 64,
+  chatTemplateMemoryMiB: 192,
   /** How long a template is refused that had to be ended: it holds up the others of its tenant no more. */
   chatTemplateRestMs: 60_000,
   /** Conversations that wait for that process, each with its messages. A tenant has half of what others leave. */

@@ -38,7 +38,7 @@ export async function openAdapters(
   { tokenizer, ...parts }: AdapterParts,
   open: AsyncDisposableStack,
 ): Promise<{ registry: AdapterRegistry; templates: Templates | null }> {
-  const templates = openTemplates(config, tokenizer, open);
+  const templates = await openTemplates(config, tokenizer, open);
   const registry = await openRegistry(config, parts, templates);
   open.defer(() => registry.close());
   return { registry, templates };

@@ -12,13 +12,14 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 export type Templates = Pick<TemplateProcess, 'render'> & { readonly ofUploads: AdapterTemplates };
 
 /** null where they are not wished for. @param open ends the process when it is closed */
-export function openTemplates(
+export async function openTemplates(
   { adapterTemplates }: Config,
   tokenizer: Tokenizer,
   open: AsyncDisposableStack,
-): Templates | null {
+): Promise<Templates | null> {
   if (!adapterTemplates) return null;
-  const process = startTemplates({ timers: systemTimers, limits });
+  const { boundMemory } = await import('../runtime/bound-memory.ts');
+  const process = startTemplates({ timers: systemTimers, limits, boundMemory });
   open.defer(() => process.close());
   return {
     render: (template, variables) => process.render(template, variables),

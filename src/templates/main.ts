@@ -11,10 +11,12 @@ import type { TemplateEvent, TemplateQuestion } from './messages.ts';
 const channel = channelToParent<TemplateQuestion, TemplateEvent>('process of chat templates');
 const parsed = new LRUCache<string, Template>({ max: limits.chatTemplatesKept });
 
-new Worker(new URL('./orphan-thread.ts', import.meta.url), { workerData: { parent: process.ppid } }).unref();
+const orphan = new Worker(new URL('./orphan-thread.ts', import.meta.url), { workerData: { parent: process.ppid } });
+orphan.unref();
 
 channel.onCommand((question) => channel.send(answer(question)));
-channel.send({ type: 'ready' });
+// What the thread reserves is no template's.
+orphan.once('online', () => channel.send({ type: 'ready' }));
 
 function answer({ id, source, variables }: TemplateQuestion): TemplateEvent {
   try {

@@ -17,8 +17,10 @@ export type TemplateProcessOptions = {
   readonly timers: Timers;
   readonly limits: Pick<
     Limits,
-    'chatTemplateMs' | 'chatTemplateStartMs' | 'chatTemplateRestMs' | 'chatTemplatesWaiting'
+    'chatTemplateMs' | 'chatTemplateStartMs' | 'chatTemplateRestMs' | 'chatTemplatesWaiting' | 'chatTemplateMemoryMiB'
   >;
+  /** Lets a process take so many bytes beside what it has, and no more, where the system has such bounds. */
+  readonly boundMemory: (pid: number, moreBytes: number) => void;
 };
 
 type Answer = Exclude<TemplateEvent, { type: 'ready' }>;
@@ -28,6 +30,8 @@ type Job = {
   readonly answered: PromiseWithResolvers<Answer>;
 };
 type Child = { readonly process: ChildProcess<TemplateQuestion>; isReady: boolean };
+
+const MiB = 2 ** 20;
 
 /** How often a question's time may pass on a machine that is busy elsewhere. */
 const looksMax = 30;
@@ -107,7 +111,7 @@ export class TemplateProcess {
     this.#waiting.delete(tenant);
     if (jobs.length > 0) this.#waiting.set(tenant, jobs);
     this.#child ??= this.#start();
-    this.#child.process.send(this.#current.question);
+    if (this.#child.isReady) this.#child.process.send(this.#current.question);
     this.#watch(this.#child);
   }
 
@@ -129,8 +133,14 @@ export class TemplateProcess {
 
   #take(child: Child, event: TemplateEvent): void {
     if (event.type === 'ready') {
+      const { boundMemory, limits } = this.#options;
+      const { pid } = child.process;
+      // Before it knows of any template.
+      if (pid !== undefined) boundMemory(pid, limits.chatTemplateMemoryMiB * MiB);
       child.isReady = true;
-      if (this.#current !== null) this.#watch(child);
+      if (this.#current === null) return;
+      child.process.send(this.#current.question);
+      this.#watch(child);
       return;
     }
     if (event.id === this.#current?.question.id) this.#settle(({ answered }) => answered.resolve(event));

@@ -5,6 +5,7 @@ import test, { type TestContext } from 'node:test';
 import { systemTimers } from '../../src/core/clock.ts';
 import { limits } from '../../src/core/limits.ts';
 import { uploadCheck } from '../../src/main/templates.ts';
+import { boundMemory } from '../../src/runtime/bound-memory.ts';
 import { startTemplates } from '../../src/templates/start.ts';
 import { type TestApp, testApp, until } from '../helpers/app.ts';
 import { byteTokenizer } from '../helpers/byte-tokenizer.ts';
@@ -15,7 +16,7 @@ const own =
 const messages = [{ role: 'user', content: 'hi' }];
 
 async function appWithTemplates(t: TestContext): Promise<TestApp> {
-  const process = startTemplates({ timers: systemTimers, limits });
+  const process = startTemplates({ timers: systemTimers, boundMemory, limits });
   t.after(() => process.close());
   const tokenizer = byteTokenizer();
   const templates = { base: tokenizer.chatTemplate, check: uploadCheck(tokenizer, process) };

@@ -11,8 +11,9 @@ import { fileURLToPath } from 'node:url';
 import { systemTimers } from '../../src/core/clock.ts';
 import type { LorikeetError } from '../../src/core/errors.ts';
 import { limits } from '../../src/core/limits.ts';
-import { startTemplates } from '../../src/templates/start.ts';
-import type { TemplateProcess, TemplateProcessOptions } from '../../src/templates/template-process.ts';
+import { boundMemory } from '../../src/runtime/bound-memory.ts';
+import { startTemplateChild, startTemplates } from '../../src/templates/start.ts';
+import { TemplateProcess, type TemplateProcessOptions } from '../../src/templates/template-process.ts';
 import { isAlive, processorTime } from '../helpers/other-process.ts';
 
 type Renders = {
@@ -24,7 +25,7 @@ const renders: Renders = JSON.parse(
 );
 
 function processFor(t: TestContext, own: Partial<TemplateProcessOptions['limits']> = {}): TemplateProcess {
-  const process = startTemplates({ timers: systemTimers, limits: { ...limits, ...own } });
+  const process = startTemplates({ timers: systemTimers, boundMemory, limits: { ...limits, ...own } });
   t.after(() => process.close());
   return process;
 }
@@ -79,6 +80,44 @@ for (const [what, source] of Object.entries(hostile)) {
     await assert.rejects(bad, (error: LorikeetError) => /^chat_template_(too_slow|failed)$/.test(error.code));
     assert.deepEqual(await Promise.all(good), ['0', '1', '2']);
   });
+}
+
+const isLinux = process.platform === 'linux';
+
+test('what it takes of memory is bounded, and a long conversation has room', { skip: !isLinux }, async (t) => {
+  const pids: number[] = [];
+  const start: TemplateProcessOptions['start'] = (handlers) => {
+    const child = startTemplateChild(handlers);
+    pids.push(child.pid!);
+    return child;
+  };
+  const process = new TemplateProcess({ start, timers: systemTimers, boundMemory, limits });
+  t.after(() => process.close());
+  let peak = 0;
+  const look = setInterval(() => {
+    peak = Math.max(peak, ...pids.map(peakMiB));
+  }, 2);
+  t.after(() => clearInterval(look));
+  const messages = Array.from({ length: 200 }, () => ({ role: 'user', content: 'a word, é '.repeat(2000) }));
+  const long = '{% for m in messages %}{{ m.role }}: {{ m.content | trim }}{% endfor %}';
+  assert.ok((await process.render(by(long), { messages })).length > 3_900_000);
+  const limit = /^Max data size\s+(\S+)/m.exec(readFileSync(`/proc/${pids[0]}/limits`, 'utf8'))!;
+  assert.match(limit[1]!, /^\d+$/);
+  for (const [what, source] of Object.entries(hostile)) {
+    if (!what.startsWith('a text')) continue;
+    await assert.rejects(process.render(by(source), {}), (error: LorikeetError) => /^chat_template_/.test(error.code));
+  }
+  assert.equal(await process.render(by('{{ x }}'), { x: 'fine' }), 'fine');
+  assert.ok(peak > 50 && peak < 400, `${peak} MiB`);
+});
+
+/** The most that it has held; 0 when it has gone. */
+function peakMiB(pid: number): number {
+  try {
+    return Number(/^VmHWM:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024;
+  } catch {
+    return 0;
+  }
 }
 
 test('a text that is longer than any conversation is refused without being made', async (t) => {
