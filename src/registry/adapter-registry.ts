@@ -94,7 +94,10 @@ export type StagedAdapter = {
   config(bytes: Readable | Uint8Array): Promise<void>;
   /** Streams adapter_model.safetensors to disk. Throws `body_too_large`, `storage_full`. */
   weights(bytes: Readable): Promise<void>;
-  /** Takes weights that a resumable upload has brought whole. Throws `upload_not_found`. */
+  /**
+   * Takes weights that a resumable upload has brought whole, or that a version of the tenant's has with the same
+   * config, which comes before. Throws `upload_not_found`.
+   */
   uploadedWeights(tenant: string, digest: string): Promise<void>;
   /**
    * Takes a file that came beside the two, or its name alone: its chat template is kept where that is wished for, and

@@ -3,6 +3,7 @@
 
 import { join } from 'node:path';
 import { LorikeetError } from '../core/errors.ts';
+import { hexOf } from '../core/hex-of.ts';
 import type { KeptField } from '../core/quota-check.ts';
 import { adapterDigest } from '../formats/adapter-digest.ts';
 import { adapterTable } from '../storage/adapter-table.ts';
@@ -64,7 +65,11 @@ export function stagedAdapter(parts: Parts, tenant: string, folder: string, end:
     },
     async uploadedWeights(tenant, digest) {
       const path = join(folder, weightsName);
-      const bytes = await orStorageFull(() => uploads.linkTo(tenant, digest, path));
+      const bytes = await orStorageFull(async () => {
+        if (await linkOwn(parts, tenant, { config: staged.config, digest, path }))
+          return (await files.stat(path))!.bytes;
+        return await uploads.linkTo(tenant, digest, path);
+      });
       staged.weights = { bytes, sha256: await fileSha256(files, path) };
       staged.upload = { tenant, digest };
       if (`sha256:${staged.weights.sha256}` === digest) return;
@@ -101,6 +106,23 @@ async function* withinQuota({ assertQuota }: Parts['options'], tenant: string, s
     bytes += chunk.length;
     assertQuota?.({ tenant, keyPrefix: null }, 'adapter_bytes', { tenant: bytes });
     yield chunk;
+  }
+}
+
+type Linked = { readonly config: Received | null; readonly digest: string; readonly path: string };
+
+/** Gives the weights of a version a second name, where the tenant has one of this content that is whole. */
+async function linkOwn({ blobs, contents, names, options }: Parts, tenant: string, { config, digest, path }: Linked) {
+  if (config === null || !/^sha256:[0-9a-f]{64}$/.test(digest)) return false;
+  const content = adapterDigest(config.sha256, hexOf(digest));
+  if (!(await names.adapters.hasOwn(tenant, content)) || !(await contents.verify(content))) return false;
+  try {
+    await options.files.link(blobs.filesOf(content).weights, path);
+    return true;
+  } catch (error) {
+    // It was removed in between.
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw error;
   }
 }
 

@@ -45,6 +45,8 @@ function reading(db: Database) {
       const query = db.selectFrom('adapters').select('digest').where('digest', '=', digest).limit(1);
       return (await query.executeTakeFirst()) !== undefined;
     },
+    /** Whether a tenant has it itself, and whole. */
+    hasOwn: (tenant: string, digest: string) => hasOwn(db, tenant, digest),
     /** Whether another version has the same content. */
     async isShared({ tenant, name, version, digest }: VersionKey & { digest: string }): Promise<boolean> {
       const query = db.selectFrom('adapters').select('digest').where('digest', '=', digest);
@@ -88,6 +90,12 @@ function reading(db: Database) {
       return found?.source;
     },
   };
+}
+
+async function hasOwn(db: Database, tenant: string, digest: string): Promise<boolean> {
+  const query = db.selectFrom('adapters').select('digest').where('digest', '=', digest);
+  const own = query.where('tenant', '=', tenant).where('state', '=', 'ready').limit(1);
+  return (await own.executeTakeFirst()) !== undefined;
 }
 
 function notReady(db: Database, after: VersionKey | null, limit: number): Promise<AdapterRow[]> {

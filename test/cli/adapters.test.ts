@@ -112,6 +112,19 @@ test('a folder’s chat template goes along, and comes back with a pull', async 
   assert.equal((await ask('push', path)).stdout, 'style@2 is ready.\n');
 });
 
+test('weights that the server has are not sent again for a chat template that it does not keep', async (t) => {
+  const { write, run, port } = await server(t);
+  const { url, passed } = await breakingProxy(t, port, 0, 0);
+  const path = write('style', new Uint8Array(1_000_000).fill(7));
+  writeFileSync(join(path, 'chat_template.jinja'), '{{ messages[0].content }}');
+  const push = () => run(['adapters', 'push', path, '--url', url]);
+  assert.equal((await push()).stdout, 'style@1 is ready.\n');
+  const sent = () => passed.reduce((sum, bytes) => sum + bytes, 0);
+  assert.ok(sent() > 1_000_000);
+  assert.equal((await push()).stdout, 'style@1 is this content already.\n');
+  assert.ok(sent() < 1_100_000, `${sent()} bytes`);
+});
+
 test('a folder of older PEFT, with a pickle, is refused with what to do', async (t) => {
   const { folder, ask } = await server(t);
   const old = join(folder, 'old');

@@ -38,6 +38,29 @@ async function publishUploaded(registry: AdapterRegistry, config: Uint8Array, di
   }
 }
 
+test('weights of a version need no upload with its config, for its tenant alone', async (t) => {
+  const registry = await testRegistry(t);
+  const { config, weights } = tinyAdapter(1);
+  const digest = sha256(weights);
+  await append(registry, weights, 0, weights.length);
+  const first = await publishUploaded(registry, config, digest);
+  assert.equal(await registry.uploadOf(tenant, digest), null);
+  const again = async (owner: string, name: string, own = config) => {
+    const staged = await registry.stage(owner);
+    try {
+      await staged.config(own);
+      await staged.uploadedWeights(owner, digest);
+      return await staged.publish(name, { ...byUpload, tenant: owner });
+    } finally {
+      await staged.discard();
+    }
+  };
+  const { adapter, created } = await again(tenant, 'b');
+  assert.deepEqual([adapter.digest, adapter.bytes, created], [first.adapter.digest, weights.length, true]);
+  await assert.rejects(again('other', 'b'), { code: 'upload_not_found' });
+  await assert.rejects(again(tenant, 'c', Buffer.concat([config, Buffer.from(' ')])), { code: 'upload_not_found' });
+});
+
 test('what is too large is refused while it arrives, and leaves nothing', async (t) => {
   const registry = await testRegistry(t, { limits: { ...limits, adapterConfigBytes: 100, adapterWeightsBytes: 1000 } });
   const staged = await registry.stage('default');

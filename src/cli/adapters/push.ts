@@ -25,17 +25,26 @@ export async function pushAdapter(
   invocation: Invocation,
   path: string,
 ): Promise<{ adapter: Adapter; created: boolean }> {
-  const { flags, io } = invocation;
+  const { flags } = invocation;
   const fromHub = path.startsWith('hf:');
   const called = fromHub ? path.replace(/^hf:[^/]*\/?/, '').replace(/[@:].*$/, '') : basename(resolve(path));
   const name = flags.name === undefined ? called.replace(/\.gguf$/, '') : String(flags.name);
   const folder = await readAdapterFolder(fromHub ? await fetchFromHub(invocation, path) : path);
-  // Whether a template that no version has would be kept is the server's to say, so it is sent again with all else.
   const template = folder.template === null ? null : templateDigest(folder.template);
-  const there = (await versionsOf(server, name)).find(
-    ({ digest, state, chat_template: own }) => digest === folder.digest && state === 'ready' && own === template,
+  const same = (await versionsOf(server, name)).filter(
+    ({ digest, state }) => digest === folder.digest && state === 'ready',
   );
+  const there = same.find(({ chat_template: own }) => own === template);
   if (there !== undefined) return { adapter: there, created: false };
+  // Whether a template that no version has would be kept is the server's to say, which has the weights.
+  const known = same.length > 0 ? await orNothing(publish(server, name, folder)) : null;
+  const answer = known ?? (await uploadAndPublish(server, invocation, { name, folder }));
+  return { adapter: (await answer.json()) as Adapter, created: answer.status === 201 };
+}
+
+type Named = { readonly name: string; readonly folder: AdapterFolder };
+
+async function uploadAndPublish(server: Server, { io }: Invocation, { name, folder }: Named): Promise<Response> {
   const bar = progressBar(io.stderr, systemClock);
   try {
     await upload(server, folder, (receivedBytes) =>
@@ -44,13 +53,16 @@ export async function pushAdapter(
   } finally {
     bar.clear();
   }
+  return await publish(server, name, folder);
+}
+
+async function publish(server: Server, name: string, folder: AdapterFolder): Promise<Response> {
   // The text and not the object: its bytes are part of the digest.
   const config = folder.config === null ? {} : { config: await readFile(folder.config, 'utf8') };
   const { companions } = folder;
   const own = folder.template === null ? {} : { chat_template: folder.template };
   const weights = `sha256:${folder.weightsSha256}`;
-  const answer = await server.post('/v1/adapters', { name, ...config, weights, companions, ...own });
-  return { adapter: (await answer.json()) as Adapter, created: answer.status === 201 };
+  return await server.post('/v1/adapters', { name, ...config, weights, companions, ...own });
 }
 
 async function versionsOf(server: Server, name: string): Promise<Adapter[]> {

@@ -31,9 +31,10 @@ const upload = {
   summary: 'Upload a version of an adapter, as PEFT saves it',
   description:
     'A form with the parts `name`, `adapter_config.json` and `adapter_model.safetensors`, in any order; or JSON, for ' +
-    'weights that /v1/adapters/uploads has taken. A GGUF adapter (a file `*.gguf`, without a config) and one of ' +
-    'mlx-lm (`adapters.safetensors`) are rewritten as PEFT has them. Files that stand beside an adapter may come ' +
-    'too; what they would change is said in `warnings`. The same content under the same name is the same version: 200.',
+    'weights that /v1/adapters/uploads has taken, or that a version of yours has with this config. A GGUF adapter ' +
+    '(a file `*.gguf`, without a config) and one of mlx-lm (`adapters.safetensors`) are rewritten as ' +
+    'PEFT has them. Files that stand beside an adapter may come too; what they would change is said in `warnings`. ' +
+    'The same content under the same name is the same version: 200.',
   body: {
     content: { 'application/json': { schema: PublishBody }, 'multipart/form-data': { schema: Type.Unknown() } },
   },
