@@ -113,7 +113,7 @@ test('no gauge of the process is named as a counter is, and each request has its
     timings: { queueMs: 0, prefillMs: 10, decodeMs: 40 },
   });
   const text = await metrics.text(null);
-  const wrong = [...text.matchAll(/^# TYPE (\S+_total) (?!counter)/gm)].map(([, name]) => name);
+  const wrong = [...text.matchAll(/^# TYPE ((?!vllm:)\S+_total) (?!counter)/gm)].map(([, name]) => name);
   assert.deepEqual(wrong, []);
   assert.match(text, /^nodejs_active_handles\{/m);
   assert.match(text, /^vllm:request_time_per_output_token_seconds_sum\{model_name="m"\} 0\.01$/m);
