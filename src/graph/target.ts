@@ -16,15 +16,19 @@ export type BlockForm = {
   readonly operator: 'own' | 'runtime';
 };
 
-export type GraphTarget = {
-  readonly on: 'host' | 'device';
+type Floats = {
   /** Of weights' scales, activations, keys and values, and adapters. Logits are float32 in any case. */
   readonly real: Real;
   /** The device has the project's own operators: GroupedLora, GatedSilu. */
   readonly hasOperators?: boolean;
-  /** Left out: keys and values lie in rows of a pool, whole contexts side by side. */
-  readonly blocks?: BlockForm;
 };
+
+export type GraphTarget = Floats &
+  (
+    | { readonly on: 'host'; readonly blocks: BlockForm }
+    /** Without blocks keys and values lie in rows of a pool, whole contexts side by side. */
+    | { readonly on: 'device'; readonly blocks?: BlockForm }
+  );
 
 export const hostTarget = {
   ...{ on: 'host', real: 'float32' },

@@ -14,6 +14,7 @@ import { measureQuality } from '../../../src/engine/merges/measure-quality.ts';
 import { mergeMemory } from '../../../src/engine/merges/merge-memory.ts';
 import { mergeModel } from '../../../src/engine/merges/merge-model.ts';
 import { createDecoder, type Decoder } from '../../../src/engine/runner/decoder.ts';
+import { targetOf } from '../../../src/engine/runner/device-target.ts';
 import { evenBatch } from '../../../src/engine/runner/forward-batch.ts';
 import type { MergedModel } from '../../../src/engine/runner/merged-model.ts';
 import type { LinearBits, LoweredModel } from '../../../src/graph/lowered.ts';
@@ -154,7 +155,7 @@ for (const real of ['float32', 'float16'] as const) {
 
 async function floatMergeIn(real: Real): Promise<void> {
   const model = await tinyLowered('llama', 32);
-  const target = { on: runtime.device ? 'device' : 'host', real } as const;
+  const target = targetOf(runtime, model.shape, real);
   const decoder = createDecoder(runtime, model, { rows: 2, positions: 32, pages: 8, target });
   const plan = { seed: 3, modules: everyModule, r: 8, dora: true };
   const adapter = await residentOf(model, plan);
