@@ -4,6 +4,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Timers } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
+import { fairTurns } from '../core/fair-turns.ts';
 import type { Limits } from '../core/limits.ts';
 import { type SharedPlaces, sharedPlaces } from '../core/shared-places.ts';
 import type { ChildProcess, StartChild } from '../protocol/child-process.ts';
@@ -41,13 +42,13 @@ const restingMax = 1024;
 export class TemplateProcess {
   readonly #options: TemplateProcessOptions;
   readonly #place: SharedPlaces;
-  /** The tenant whose turn is next comes first. */
-  readonly #waiting = new Map<string, Job[]>();
+  readonly #turn = fairTurns();
   /** Templates that had to be ended, and why: of each tenant its own, whoever else has the same. */
   readonly #resting: LRUCache<string, string>;
   #child: Child | null = null;
   #current: Job | null = null;
   #nextId = 1;
+  #isClosed = false;
   #stopWatch = () => {};
 
   constructor(options: TemplateProcessOptions) {
@@ -78,41 +79,44 @@ export class TemplateProcess {
     throw new LorikeetError('chat_template_failed', { message, param: 'messages' });
   }
 
+  /** Whoever waits is refused. */
   close(): void {
-    this.#stopWatch();
-    const jobs = [...(this.#current === null ? [] : [this.#current]), ...[...this.#waiting.values()].flat()];
-    this.#waiting.clear();
-    this.#current = null;
+    this.#isClosed = true;
     this.#end();
-    for (const { answered } of jobs) answered.reject(new LorikeetError('server_draining'));
+    this.#settle(({ answered }) => answered.reject(new LorikeetError('server_draining')));
   }
 
   async #ask({ tenant, source }: TenantTemplate, variables: TemplateQuestion['variables']): Promise<Answer> {
     const key = `${tenant}\n${source}`;
-    const why = this.#resting.get(key);
-    if (why !== undefined) throw tooSlow(`${why} lately, and is not tried again for a minute`);
+    this.#assertAwake(key);
     const leave = this.#place(tenant);
-    const answered = Promise.withResolvers<Answer>();
-    const job = { key, question: { id: this.#nextId++, source, variables }, answered };
-    const jobs = this.#waiting.get(tenant);
-    if (jobs === undefined) this.#waiting.set(tenant, [job]);
-    else jobs.push(job);
-    this.#next();
-    return await answered.promise.finally(leave);
+    try {
+      const end = await this.#turn(tenant);
+      try {
+        return await this.#answerTo({ key, question: { id: this.#nextId++, source, variables } });
+      } finally {
+        end();
+      }
+    } finally {
+      leave();
+    }
   }
 
-  #next(): void {
-    if (this.#current !== null) return;
-    const [turn] = this.#waiting;
-    if (turn === undefined) return;
-    const [tenant, jobs] = turn;
-    this.#current = jobs.shift()!;
-    // Behind all others.
-    this.#waiting.delete(tenant);
-    if (jobs.length > 0) this.#waiting.set(tenant, jobs);
+  #assertAwake(key: string): void {
+    const why = this.#resting.get(key);
+    if (why !== undefined) throw tooSlow(`${why} lately, and is not tried again for a minute`);
+  }
+
+  #answerTo(asked: Omit<Job, 'answered'>): Promise<Answer> {
+    if (this.#isClosed) throw new LorikeetError('server_draining');
+    // It may have been ended for another conversation meanwhile.
+    this.#assertAwake(asked.key);
+    const answered = Promise.withResolvers<Answer>();
+    this.#current = { ...asked, answered };
     this.#child ??= this.#start();
-    if (this.#child.isReady) this.#child.process.send(this.#current.question);
+    if (this.#child.isReady) this.#child.process.send(asked.question);
     this.#watch(this.#child);
+    return answered.promise;
   }
 
   #start(): Child {
@@ -184,7 +188,6 @@ export class TemplateProcess {
     const job = this.#current;
     this.#current = null;
     if (job !== null) work(job);
-    this.#next();
   }
 
   #end(): void {

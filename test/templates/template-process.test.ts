@@ -135,6 +135,15 @@ test('a template that had to be ended is refused at once for a while, and no oth
   assert.equal(await process.render(by('{{ x }}'), { x: 'fine' }), 'fine');
 });
 
+test('a conversation that waits for a template which is ended meanwhile is refused without being tried', async (t) => {
+  const process = processFor(t);
+  const source = hostile['a loop without an end']!;
+  const asked = [process.render(by(source), {}), process.render(by(source), {})];
+  await Promise.allSettled(asked);
+  await assert.rejects(asked[0]!, failsWith('chat_template_too_slow', /longer/));
+  await assert.rejects(asked[1]!, failsWith('chat_template_too_slow', /lately/));
+});
+
 test('what one tenant makes of a template does not rest it for another', async (t) => {
   const process = processFor(t, { chatTemplateMs: 300, chatTemplateRestMs: 3_600_000 });
   const source = `{% if x %}${hostile['a loop without an end']}{% endif %}fine`;
@@ -185,7 +194,9 @@ test('a server that dies leaves no process behind, also in the midst of a templa
 
 test('what waits when the server goes down is told so', async (t) => {
   const process = processFor(t);
-  const asked = process.render(by('{{ i }}'), {});
+  const asked = [process.render(by('{{ i }}'), {}), process.render(by('{{ i }}'), {})];
   process.close();
-  await assert.rejects(asked, failsWith('server_draining'));
+  for (const one of await Promise.allSettled(asked)) {
+    assert.ok(one.status === 'rejected' && one.reason.code === 'server_draining');
+  }
 });
