@@ -4,6 +4,7 @@
 export const quotaFields = [
   'requests_per_minute',
   'tokens_per_minute',
+  'changes_per_minute',
   'concurrent_sequences',
   'weight',
   'priority',

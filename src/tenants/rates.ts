@@ -1,4 +1,4 @@
-// Requests and tokens a minute, and sequences at once, for each ceiling. Tokens are taken as they are read and
+// Requests, tokens and changes a minute, and sequences at once, for each ceiling. Tokens are taken as they are read and
 // generated, so that there may be a debt; who is in debt waits until it is paid.
 
 import { LorikeetError } from '../core/errors.ts';
@@ -27,6 +27,8 @@ export type Beginning = {
 export type Rates = {
   /** Takes a request. Rejects with `rate_limit_exceeded`; then nothing is taken. */
   request(caller: Caller): Promise<void>;
+  /** The same of a change: of what leaves a row in the audit log. */
+  change(caller: Caller): Promise<void>;
   /**
    * Takes the prompts' tokens and the places of sequences. Rejects with `rate_limit_exceeded` where that is more than
    * is left; prompts that fill a bucket pass. @returns what ends one of the sequences
@@ -38,7 +40,7 @@ export type Rates = {
   states(caller: Caller): RateState[];
 };
 
-type Ceiling = Allowance & { readonly unit: Unit | 'sequences' };
+type Ceiling = Allowance & { readonly unit: Unit | 'changes' | 'sequences' };
 
 /** What is needed to be let in, and what is taken then. */
 type Need = { readonly ceiling: Ceiling; readonly needed: number; readonly taken: number };
@@ -72,19 +74,20 @@ export function ratesOf(ceilings: Ceilings, allowances: Allowances): Rates {
   return {
     async request(caller) {
       const needs = ceilingsOf(ceilings, caller).flatMap((ceiling): Need[] => {
-        if (ceiling.unit === 'sequences') return [];
-        const isRequest = ceiling.unit === 'requests';
-        return [{ ceiling, needed: isRequest ? 1 : Math.min(1, ceiling.most), taken: isRequest ? 1 : 0 }];
+        if (ceiling.unit === 'requests') return [{ ceiling, needed: 1, taken: 1 }];
+        return ceiling.unit === 'tokens' ? [{ ceiling, needed: Math.min(1, ceiling.most), taken: 0 }] : [];
       });
       await take(needs);
+    },
+    async change(caller) {
+      const own = ceilingsOf(ceilings, caller).filter(({ unit }) => unit === 'changes');
+      await take(own.map((ceiling) => ({ ceiling, needed: 1, taken: 1 })));
     },
     async begin(caller, { tokens, sequences }) {
       const all = ceilingsOf(ceilings, caller);
       const needs = all.flatMap((ceiling): Need[] => {
-        if (ceiling.unit === 'requests') return [];
-        const isTokens = ceiling.unit === 'tokens';
-        const [needed, taken] = isTokens ? [Math.min(tokens, ceiling.most), tokens] : [sequences, sequences];
-        return [{ ceiling, needed, taken }];
+        if (ceiling.unit === 'sequences') return [{ ceiling, needed: sequences, taken: sequences }];
+        return ceiling.unit === 'tokens' ? [{ ceiling, needed: Math.min(tokens, ceiling.most), taken: tokens }] : [];
       });
       await take(needs);
       const places = all.filter(({ unit }) => unit === 'sequences');
@@ -102,7 +105,7 @@ export function ratesOf(ceilings: Ceilings, allowances: Allowances): Rates {
       const tightest = new Map<Unit, RateState>();
       for (const ceiling of ceilingsOf(ceilings, caller)) {
         const { unit, most: limit } = ceiling;
-        if (unit === 'sequences') continue;
+        if (unit === 'sequences' || unit === 'changes') continue;
         const remaining = Math.max(0, Math.floor(allowances.left(ceiling)));
         const known = tightest.get(unit);
         if (known !== undefined && known.remaining <= remaining) continue;
@@ -126,6 +129,7 @@ function ceilingsOf(ceilings: Ceilings, caller: Caller): Ceiling[] {
   for (const [owner, quota] of both) {
     add(owner, 'requests', quota.requests_per_minute);
     add(owner, 'tokens', quota.tokens_per_minute);
+    add(owner, 'changes', quota.changes_per_minute);
     add(owner, 'sequences', quota.concurrent_sequences);
   }
   return found;

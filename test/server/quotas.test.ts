@@ -36,6 +36,22 @@ test('requests a minute: headers say what is left, and one too many is a 429 as 
   assert.equal((await generate(app)).statusCode, 200);
 });
 
+test('changes a minute: one too many is refused and leaves no row, and reading goes on', async (t) => {
+  const clock = virtualTime();
+  const app = await testApp(t, { says: 'x', quota: { changes_per_minute: 2 }, deps: { clock } });
+  const move = () => app.app.inject({ method: 'PUT', url: '/v1/adapters/a/aliases/prod', payload: { version: 1 } });
+  // There is no such adapter: what is refused was asked all the same.
+  for (let i = 0; i < 2; i++) assert.equal((await move()).statusCode, 404);
+  const refused = await move();
+  assert.deepEqual([refused.statusCode, refused.json().error.code], [429, 'rate_limit_exceeded']);
+  assert.match(refused.json().error.message, /2 changes a minute/);
+  assert.equal(refused.headers['retry-after'], '30');
+  assert.equal((await app.app.inject('/v1/adapters')).statusCode, 200);
+  assert.equal((await generate(app)).statusCode, 200);
+  clock.advance(30_000);
+  assert.equal((await move()).statusCode, 404);
+});
+
 test('tokens a minute: prompt and answer are taken as they come, and a debt is paid first', async (t) => {
   const clock = virtualTime();
   const app = await testApp(t, { says: 'xxxxxxxxxx', quota: { tokens_per_minute: 10 }, deps: { clock } });

@@ -1,5 +1,6 @@
-// Who may generate now: looked at before a body is read, and once more when it says how long its caller waits, so that
-// a refusal costs next to nothing while the server has more than it can do. Answers say what is left, as OpenAI's do.
+// Who may generate or change something now: looked at before a body is read, and once more when it says how long its
+// caller waits, so that a refusal costs next to nothing while the server has more than it can do. Answers say what is
+// left, as OpenAI's do.
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { RateState } from '../../../tenants/rates.ts';
@@ -9,6 +10,7 @@ import type { Services } from '../../services.ts';
 export function addQuotas(app: FastifyInstance, services: Services): void {
   const { engine, service, clock } = services;
   app.addHook('onRequest', async (request, reply) => {
+    if (request.routeOptions.config.audit) await service.rates.change(request);
     if (!generates(request)) return;
     try {
       await service.rates.request(request);
