@@ -14,11 +14,10 @@ import { measureQuality } from '../../../src/engine/merges/measure-quality.ts';
 import { mergeMemory } from '../../../src/engine/merges/merge-memory.ts';
 import { mergeModel } from '../../../src/engine/merges/merge-model.ts';
 import { createDecoder, type Decoder } from '../../../src/engine/runner/decoder.ts';
-import { targetOf } from '../../../src/engine/runner/device-target.ts';
 import { evenBatch } from '../../../src/engine/runner/forward-batch.ts';
 import type { MergedModel } from '../../../src/engine/runner/merged-model.ts';
 import type { LinearBits, LoweredModel } from '../../../src/graph/lowered.ts';
-import type { Real } from '../../../src/graph/target.ts';
+import { hostTarget, type Real } from '../../../src/graph/target.ts';
 import type { Runtime, SessionOptions } from '../../../src/runtime/session.ts';
 import { isSlow, testRuntime } from '../../helpers/test-runtime.ts';
 import { tinyLowered } from '../../helpers/tiny-lowered.ts';
@@ -155,7 +154,7 @@ for (const real of ['float32', 'float16'] as const) {
 
 async function floatMergeIn(real: Real): Promise<void> {
   const model = await tinyLowered('llama', 32);
-  const target = targetOf(runtime, model.shape, real);
+  const target = runtime.device ? ({ on: 'device', real } as const) : hostTarget;
   const decoder = createDecoder(runtime, model, { rows: 2, positions: 32, pages: 8, target });
   const plan = { seed: 3, modules: everyModule, r: 8, dora: true };
   const adapter = await residentOf(model, plan);
