@@ -140,10 +140,15 @@ function logitsOnDevice(place: DeviceLogits, { run, forward, records }: Runs): C
     const wholeRows = apart.parts.length > 0 ? rowsOf((await forward(apart)).slice(), place.vocabulary).rows : [];
     const ofBest = temperatures.filter((_, row) => !isWhole[row]);
     const { best, all } = await bestOf(together, ofBest);
-    const placeOf = (row: number) => isWhole.slice(0, row).filter((whole) => whole === isWhole[row]).length;
+    let [wholeCount, bestCount] = [0, 0];
+    const places = isWhole.map((whole) => (whole ? wholeCount++ : bestCount++));
     return {
-      rows: isWhole.map((whole, row) => (whole ? wholeRows : best)[placeOf(row)]!),
-      whole: (wanted) => place.whole(wanted.map(placeOf), all),
+      rows: isWhole.map((whole, row) => (whole ? wholeRows : best)[places[row]!]!),
+      whole: (wanted) =>
+        place.whole(
+          wanted.map((row) => places[row]!),
+          all,
+        ),
     };
   };
 }
