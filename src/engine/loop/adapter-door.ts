@@ -1,6 +1,6 @@
-// What a sequence needs of adapters before it may run, and what it holds until it ends: a merge, or its adapter in
-// memory and pages for its row. Which of the two is decided when it starts, and stays: its keys and values are of those
-// weights. Every hold is let go exactly once, on every kind of end.
+// What a sequence needs of adapters before it may run, and holds until it ends: either a merge, or its adapter in
+// memory with pages for its row. Which of the two is decided when the sequence starts and never changes, since its keys
+// and values were computed with those weights. Every hold is released exactly once, however the sequence ends.
 
 import { LorikeetError } from '../../core/errors.ts';
 import type { AdapterStore } from '../adapters/adapter-store.ts';
@@ -28,8 +28,8 @@ export class AdapterDoor {
   }
 
   /**
-   * Fetches the adapters of the sequences that run next, so that they do not wait for the disk when their turn comes.
-   * The first in the line is always fetched; those behind it while there is room.
+   * Fetches the adapters of the sequences that run next, so that these do not wait for the disk when their turn comes.
+   * The first adapter in the queue is always fetched, the later ones only while the store has room.
    */
   prefetch(next: readonly Sequence[]): void {
     const { store, merges, prefersMerge } = this.#options;
@@ -47,7 +47,7 @@ export class AdapterDoor {
     }
   }
 
-  /** Gives the sequence a merge, or pages for its row, where it can start. */
+  /** Gives the sequence a merge, or pages for its row, if it can start now. */
   admit(sequence: Sequence): Admission {
     const { merges, prefersMerge } = this.#options;
     const { adapters } = sequence.request;
@@ -57,20 +57,26 @@ export class AdapterDoor {
     const merge = merges.ready(sequence.key);
     if (merge && prefersMerge(sequence)) return this.#join(sequence, merge);
     const { hold } = sequence;
-    // What keeps it from the mixed batch does not keep it from a merge.
+    // A failure that keeps the sequence out of the mixed batch does not keep it from a merge.
     if (merge && hold && this.#failure(sequence) !== null) return this.#join(sequence, merge);
     if (!hold?.adapter) return 'wait';
     const admission = this.#place(sequence);
     return admission === 'blocked' && merge ? this.#join(sequence, merge) : admission;
   }
 
-  /** What it takes, or would take, of the pool's fullest linear; null: it needs none, or it is not known yet. */
+  /**
+   * Pages that the sequence takes, or would take, in the linear that needs most; null if it needs none, or before its
+   * adapter is loaded.
+   */
   pagesOf({ hold, merge }: Sequence): { readonly key: string; readonly pages: number } | null {
     if (!hold?.adapter || merge !== null) return null;
     return { key: hold.key, pages: Math.max(0, ...[...hold.adapter.linears.values()].map(({ pages }) => pages)) };
   }
 
-  /** It waits again: its pages are others' until it goes on, its weights stay what they are. */
+  /**
+   * Releases the pages of a sequence that waits again. Its hold or its merge stays, so that it goes on with the same
+   * weights.
+   */
   preempt(sequence: Sequence): void {
     if (sequence.adapter !== null) this.#options.pool.release(sequence.adapter.placement);
     sequence.adapter = null;
@@ -96,14 +102,17 @@ export class AdapterDoor {
     if (sequence.virtual) sequence.virtual.hold = null;
   }
 
-  /** For idle moments. A merge that is being made holds its adapter, and pages where prefills read those. */
+  /**
+   * Throws where the store's or the pool's books do not balance; for idle moments. Skipped while a merge is made: it
+   * holds its adapter, and pages while it is measured.
+   */
   checkIntegrity(): void {
     if (this.#options.merges.isWorking) return;
     this.#options.store.checkIntegrity();
     this.#options.pool.checkIntegrity();
   }
 
-  /** Pages for its row, where there are. */
+  /** Gives the sequence pages for its row; `blocked` where too few are free. */
   #place(sequence: Sequence): Admission {
     const { request, hold } = sequence;
     const adapter = hold!.adapter!;

@@ -1,10 +1,14 @@
-// Why sequences end before they have said all: an adapter or logits that are no numbers, time, errors of others.
+// Error codes and messages of sequences that end early: logits that are not finite, an expired deadline, errors of
+// others.
 
 import { errorTable, LorikeetError } from '../../core/errors.ts';
 import type { SequenceEnd } from '../../protocol/messages.ts';
 import type { Sequence } from './sequence.ts';
 
-/** An adapter that spoils a row is its owner's: rows never compute with one another's. */
+/**
+ * Blames the adapter, a merge or virtual tokens where the sequence has any: rows never compute with one another's
+ * weights.
+ */
 export function overflowOf({ adapter, merge, virtual }: Sequence): NonNullable<SequenceEnd['error']> {
   if (adapter !== null || merge !== null || virtual !== null) {
     const message = 'With this adapter the logits are not finite: its values are too large for the base model.';
@@ -18,7 +22,10 @@ export const tooLate: NonNullable<SequenceEnd['error']> = {
   message: errorTable.deadline_exceeded.message,
 };
 
-/** An operating error keeps its code; any other is ours. */
+/**
+ * Keeps the code of a `LorikeetError`; any other error is a defect of this program, is printed and becomes
+ * `internal_error`.
+ */
 export function causeOf(error: Error): NonNullable<SequenceEnd['error']> {
   if (error instanceof LorikeetError) {
     const { code, message, param } = error;

@@ -1,4 +1,5 @@
-// The next token of each sequence from the logits of its row. Knows a sequence's sampler; changes nothing else of it.
+// Chooses the next token of each sequence from the logits of its row. Uses a sequence's sampler and changes nothing
+// else of it.
 
 import { LorikeetError } from '../../core/errors.ts';
 import type { Constraint } from '../../grammar/grammar-thread.ts';
@@ -11,9 +12,9 @@ import type { Sequence } from './sequence.ts';
 
 export type Choice = {
   readonly sequence: Sequence;
-  /** `overflow`: its weights make numbers too large to be any. An error: its grammar says no more. */
+  /** `overflow`: the row's logits are not finite. An error: its grammar cannot go on. */
   readonly token: number | 'overflow' | LorikeetError;
-  /** For those who ask. */
+  /** Only where the request asks for them. */
   readonly logprobs?: TokenLogprobs;
 };
 
@@ -36,7 +37,10 @@ async function chooseFormed(sequence: Sequence, constraint: Constraint, logits: 
   }
 }
 
-/** Biases and penalties change the logits in place, and log-probabilities are of the model's own distribution. */
+/**
+ * Copies the logits for log-probabilities, which are of the model's own distribution: biases and penalties change
+ * `logits` in place.
+ */
 const ownLogits = ({ request }: Sequence, logits: Float32Array): Float32Array | null =>
   request.params.logprobs === null ? null : logits.slice();
 
@@ -45,7 +49,7 @@ function choiceOf(sequence: Sequence, own: Float32Array | null, token: Choice['t
   return { sequence, token, logprobs: logprobsOf(own, token, sequence.request.params.logprobs!) };
 }
 
-/** @param at the rows of the sequences' last tokens */
+/** @param at for each sequence, the row of `rows` with the logits of its last token */
 export async function chooseEach(
   sequences: readonly Sequence[],
   { rows, whole }: SampledLogits,
@@ -63,7 +67,7 @@ export async function chooseEach(
   return Promise.all(choices as (Choice | Promise<Choice>)[]);
 }
 
-/** null where the whole row decides, which is then for `choose`. */
+/** null where the best logits do not decide; the token then needs `choose` on the whole row. */
 function chooseFromTop(sequence: Sequence, top: TopLogits): Choice | null {
   if (sequence.constraint !== null) return null;
   const { logprobs: count } = sequence.request.params;
@@ -73,7 +77,7 @@ function chooseFromTop(sequence: Sequence, top: TopLogits): Choice | null {
   return { sequence, token, logprobs: logprobsOfTop(top, token, count) };
 }
 
-/** Logits that are no numbers end their own row: no other row computes with them. */
+/** Turns logits that are not finite into `overflow`, which ends their row alone: no other row computes with them. */
 function orOverflow<T>(work: () => T): T | 'overflow' {
   try {
     return work();

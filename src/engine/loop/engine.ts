@@ -38,29 +38,29 @@ export type EngineOptions = {
   readonly decoder: Decoder;
   readonly adapters: AdapterStore;
   readonly merges: Merges;
-  /** For outputs that have a grammar; left out: they end with an error. */
+  /** Compiles the grammars of outputs; left out, requests with a grammar end with an error. */
   readonly grammars?: GrammarThread | null;
-  /** Whether sequences whose adapter is merged run on the merge: where it is faster, or for measurements. */
+  /** Whether sequences whose adapter is merged run on the merge; `auto`, the default, where that is faster. */
   readonly onMerges?: 'auto' | 'always' | 'never';
-  /** Whether few sequences compute ahead what may come; left out: never. A device's rows do not. */
+  /** Whether steps of few sequences compute guessed tokens ahead; `never` by default. Rows on a device do not. */
   readonly speculation?: SpeculationMode | undefined;
-  /** Memory of answers that later ones are guessed from; left out: none. */
+  /** Bytes for past answers from which later ones are guessed; none by default. */
   readonly pastTextBytes?: number | undefined;
-  /** What the base computes without an adapter is known to all flows. */
+  /** Whether all flows share the KV prefixes that the base computes without an adapter. */
   readonly sharesBasePrefixes?: boolean;
-  /** Tokens of one step, of prompts and of answers. */
+  /** Tokens of one step, prompts and answers together. */
   readonly prefillChunk: number;
-  /** Left out: every step takes all. */
+  /** Limits where prompts and answers have steps of their own; left out, a step takes every running sequence. */
   readonly processor?: Processor;
   readonly clock: Clock;
-  /** For requests that bring no seed. */
+  /** Gives a seed to requests that bring none. */
   readonly freshSeed: () => number;
   readonly emit: (event: Extract<EngineEvent, { type: 'step' }>) => void;
 };
 
 /**
- * A flow that has had so many contexts of tokens more than another may still take a row from it: enough for a burst of
- * prompts to be read at once, and no more than the counters' own bound.
+ * How far a flow may be ahead of another, in full contexts of tokens, and still take a row from it. Two let a burst of
+ * prompts be read at once, and stay within the counters' own bound.
  */
 const leadOfContext = 2;
 
@@ -71,19 +71,19 @@ export class Engine {
   readonly #sequences = new Map<number, Sequence>();
   readonly #costs = new StepCosts();
   readonly #speculation: Speculation;
-  /** Those that expire. */
+  /** Sequences that have a deadline. */
   readonly #timed = new Set<Sequence>();
   #aborted: Sequence[] = [];
-  /** Asked back. */
+  /** Ids of sequences that the supervisor asked back. */
   readonly #leaving = new Set<number>();
   #steps = 0;
   #stepMs = 0;
   #stepTokens = 0;
   #trainingShare = 0;
-  /** Prompt tokens looked for among known prefixes, and found. */
+  /** Prompt tokens that were looked up in the prefix cache, and those that were found. */
   #queried = 0;
   #hit = 0;
-  /** A sequence ended in the last step: what it held may let another one start. */
+  /** True if a sequence ended in the last step: what it held may let another one start. */
   #isFreed = false;
 
   constructor(options: EngineOptions) {
@@ -97,7 +97,7 @@ export class Engine {
       ...{ rows: kv.rows, lead: leadOfContext * kv.positions, budget, kv },
       ...(processor && { decodes: processor.decodes }),
       begin: (sequence) => this.#begin(sequence),
-      // Until its grammar is compiled, or the beginning of its prompt is, a sequence holds nobody up.
+      // A sequence whose grammar, or the beginning of whose prompt, is still being made holds up no other.
       admit: (sequence) => (this.#isComing(sequence) ? 'wait' : this.#door.admit(sequence)),
       preempt: (sequence) => this.#preempt(sequence),
       pages: pool.slots,
@@ -109,7 +109,7 @@ export class Engine {
     return this.#scheduler.idle && this.#aborted.length + this.#leaving.size === 0;
   }
 
-  /** Rows run. */
+  /** Whether any sequence has a row. */
   get serving(): boolean {
     return this.#scheduler.running.length > 0;
   }
@@ -122,14 +122,14 @@ export class Engine {
     return this.serving || (this.#isFreed && waiting.size > 0);
   }
 
-  /** @param share of the time while there is room, to a process that computes while cores idle */
+  /** @param share of the time, while rows are free, for a process that computes while cores idle */
   leaveRoom(share: number): void {
     this.#trainingShare = share;
   }
 
   /**
-   * Milliseconds before the next step that belong to what is computed beside the steps; mostly 0. Prompts wait for
-   * nothing: their steps are the long ones.
+   * Milliseconds to wait before the next step, for what computes beside the steps; mostly 0. Steps with prompts never
+   * wait: they are the long ones.
    */
   get pauseMs(): number {
     const { running, waiting } = this.#scheduler;
@@ -158,12 +158,12 @@ export class Engine {
     if (sequence && !this.#aborted.includes(sequence)) this.#aborted.push(sequence);
   }
 
-  /** Where it has not begun when the next step does, it is another engine's. An unknown id is no error. */
+  /** Leaves the sequence to another engine unless it has begun by the next step. An unknown id is no error. */
   release(id: number): void {
     this.#leaving.add(id);
   }
 
-  /** What becomes of it is told by merge events. */
+  /** Begins a merge; merge events tell what becomes of it. */
   merge(request: MergeRequest): void {
     this.#options.merges.merge(request);
   }
@@ -196,7 +196,7 @@ export class Engine {
 
     const started = plan.started.map(({ request }) => request.id);
     const loads = [...adapters.takeLoads(), ...decoder.pages.takeLoads()];
-    // A step that only found that adapters are still on their way is none.
+    // A step that only found adapters still on their way does not count as a step.
     if (plan.runs.length + ended.length + released.length + loads.length === 0) return;
     this.#steps++;
     this.#stepMs = clock.monotonic() - start;
@@ -205,7 +205,7 @@ export class Engine {
     emit({ type: 'step', started, tokens, ended, ...back, loads, moves, stats: this.#stats() });
   }
 
-  /** Something of its own is made just now: its grammar, or the beginning of its prompt by another. */
+  /** Whether the sequence's grammar, or the beginning of its prompt in another sequence, is being made now. */
   #isComing(sequence: Sequence): boolean {
     if (sequence.constraint?.isReady === false) return true;
     const { prefixes } = this.#options.decoder.kv;
@@ -216,7 +216,8 @@ export class Engine {
   }
 
   /**
-   * What was computed before of the same tokens with the same weights is not computed again, but for the last token.
+   * Takes over the blocks that the prefix cache holds of the same tokens with the same weights. At least the last token
+   * is computed anew.
    */
   #begin(sequence: Sequence): void {
     const { prefixes } = this.#options.decoder.kv;
@@ -237,19 +238,19 @@ export class Engine {
     this.#hit += sequence.cached;
   }
 
-  /** What it has computed stays as long as nobody needs the room. */
+  /** Leaves what the sequence has computed to the prefix cache, for as long as the room is not needed. */
   #preempt(sequence: Sequence): void {
     const { prefix, kvRow, computed } = sequence;
     if (prefix !== null) this.#options.decoder.kv.prefixes?.leave(kvRow!, prefix, computed);
     this.#door.preempt(sequence);
   }
 
-  /** Its first `count` tokens are known from now on. */
+  /** Registers the first `count` tokens of the sequence with the prefix cache. */
   #keep({ prefix, kvRow }: Sequence, count: number): void {
     if (prefix !== null) this.#options.decoder.kv.prefixes?.keep(kvRow!, prefix, count);
   }
 
-  /** Asks for the adapters of those that start next; ends those whose adapter cannot be had. */
+  /** Asks for the adapters of the sequences that start next, and ends those whose adapter or grammar failed. */
   #fetchAdapters(now: number): SequenceEnd[] {
     const { waiting } = this.#scheduler;
     this.#door.prefetch(waiting.first(this.#options.decoder.kv.rows));
@@ -259,20 +260,20 @@ export class Engine {
     });
   }
 
-  /** Those that did not end by themselves in the step during which they were aborted. */
+  /** Aborted sequences, without those that ended by themselves in the step during which they were aborted. */
   #takeAborted(): Sequence[] {
     const aborted = this.#aborted.filter(({ request }) => this.#sequences.has(request.id));
     this.#aborted = [];
     return aborted;
   }
 
-  /** Those that nobody waits for any more: they take no part in the step. */
+  /** Ends sequences whose deadline is over, before they take part in the step. */
   #takeExpired(now: number): SequenceEnd[] {
     const expired = [...this.#timed].filter(({ expiresAt }) => expiresAt <= now);
     return expired.map((sequence) => this.#end(sequence, endOf(sequence, 'error', now, { error: tooLate })));
   }
 
-  /** Those that were asked back and have not begun. */
+  /** Removes the sequences that were asked back and have not begun, and gives their ids. */
   #takeReleased(): number[] {
     const waiting = [...this.#leaving].flatMap((id) => this.#sequences.get(id) ?? []);
     this.#leaving.clear();
@@ -281,7 +282,7 @@ export class Engine {
     return released.map(({ request }) => request.id);
   }
 
-  /** The next tokens of sequences on the same weights; choices for each that has no more. */
+  /** Computes the chunks of sequences on the same weights; gives choices for each whose tokens are all computed. */
   async #run({ merge, chunks }: Run): Promise<Choice[]> {
     const { clock, decoder } = this.#options;
     const start = clock.monotonic();
@@ -308,7 +309,8 @@ export class Engine {
       rows += sampled.length;
       const isPrompt = prefillLeft(sequence) > 0;
       sequence.computed += count;
-      // An answer's keys and values have bits of their own, which serve a sequence that was preempted, and no prompt.
+      // The prefix cache keeps prompts alone. An answer's keys and values are not bit for bit what a prompt would
+      // compute: they serve the same sequence after a preemption, and no other prompt.
       this.#keep(sequence, Math.min(sequence.computed, sequence.request.promptTokens.length));
       if (sequence.promptLogprobs !== null && isPrompt) {
         notePrompt(sequence, sampled[0]!, logits.rows.slice(first, rows) as Float32Array[]);
@@ -322,13 +324,13 @@ export class Engine {
     const choices = await chooseEach(sequences, logits, at);
     return choices.flatMap((first, i) => {
       const taken = this.#speculation.follow(first, whole[i]!.draft, logits, at[i]! + 1);
-      // What was guessed right is computed; what is behind it is written anew.
+      // Rightly guessed tokens are computed already. Keys and values behind a wrong guess are overwritten later.
       first.sequence.computed += taken.length - 1;
       return taken;
     });
   }
 
-  /** The next tokens of sequences whose prompts become vectors, on the same weights; the ends of those that have. */
+  /** Computes chunks of prompts that become embeddings, on the same weights; gives the ends of complete ones. */
   async #embed({ merge, result, chunks }: Run): Promise<SequenceEnd[]> {
     const { clock, decoder } = this.#options;
     const parts = chunks.map((chunk) => this.#partOf(chunk, []));
@@ -355,7 +357,7 @@ export class Engine {
     });
   }
 
-  /** Virtual tokens that are keys and values are in their place after this; the rest is the decoder's. */
+  /** The chunk as the decoder takes it. Writes virtual tokens that are keys and values to the KV cache first. */
   #partOf(chunk: Chunk, draft: readonly number[]): BatchPart {
     const { computed, kvRow, virtual } = chunk.sequence;
     const rows = rowsOfVirtual(virtual);
@@ -365,7 +367,7 @@ export class Engine {
     return partOf(chunk, past, draft);
   }
 
-  /** What is computed ahead of a sequence, which has room for it. */
+  /** The guessed tokens to compute behind the sequence's last one; none where the KV cache has no room for them. */
   #draft(sequence: Sequence, kind: StepKind): readonly number[] {
     const { kv } = this.#options.decoder;
     const draft = this.#speculation.draft(sequence, kind, this.#scheduler.running.length, kv.positions);
@@ -446,20 +448,20 @@ export class Engine {
     };
   }
 
-  /** For tests and idle moments: throws where the books do not balance. */
+  /** Throws where the books do not balance. For tests and idle moments. */
   checkIntegrity(): void {
     this.#scheduler.checkIntegrity();
     if (this.idle) this.#door.checkIntegrity();
     const { running, waiting } = this.#scheduler;
-    // Those that were preempted keep their merge.
+    // Waiting sequences count too: one that was preempted keeps its merge.
     this.#options.merges.checkIntegrity([...running, ...waiting].map(({ merge }) => merge));
     if (this.#sequences.size !== running.length + waiting.size) throw new Error('a sequence leaked');
   }
 }
 
 /**
- * The chunk as the decoder has it, and what is guessed behind it. Results are wanted of the last token and every guess,
- * and of the whole prompt where it is asked for.
+ * The chunk, and the guessed tokens behind it, as the decoder takes them. Results are wanted for the last token and
+ * every guess, or for the whole prompt where the request needs that.
  */
 function partOf({ sequence, count }: Chunk, past: number, draft: readonly number[]): BatchPart {
   const { kvRow, adapter, virtual } = sequence;
@@ -477,7 +479,7 @@ function partOf({ sequence, count }: Chunk, past: number, draft: readonly number
   return { row: kvRow!, past, to, tokens, kind, sampled, adapter, ...given, ...whole };
 }
 
-/** Of a chunk that keys and values alone were written of a run takes nothing. */
+/** Leaves out chunks that consist of written keys and values alone: there is nothing to compute. */
 const withTokens = (parts: readonly BatchPart[]): BatchPart[] => parts.filter(({ past, to }) => past < to);
 
 const noLogits: SampledLogits = { rows: [], whole: async () => [] };
@@ -485,7 +487,7 @@ const noLogits: SampledLogits = { rows: [], whole: async () => [] };
 const kindOf = (merge: Merge | null, chunks: readonly Chunk[]): StepKind =>
   merge ? 'merged' : chunks.some(({ sequence }) => sequence.adapter !== null) ? 'mixed' : 'base';
 
-/** Whether `other` prefills blocks, of so many tokens, that `sequence` could begin with. */
+/** Whether `other` is prefilling blocks of `block` tokens that `sequence` could begin with. */
 function computesBeginning(other: Sequence, { key, line, request, virtual }: Sequence, block: number): boolean {
   const [theirs, own] = [other.request, request];
   if (prefillLeft(other) === 0 || other.key !== key || theirs.cacheSalt !== own.cacheSalt) return false;

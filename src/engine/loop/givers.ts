@@ -1,4 +1,5 @@
-// Who gives up rows or pages for a sequence that waits: the policies on shares, over the sequences that wait and run.
+// Finds who gives up a row or pages for a sequence that waits: applies the policies on shares to the sequences that
+// wait and run.
 
 import type { FairQueue } from '../policies/fair-queue.ts';
 import type { PageHolder } from '../policies/page-shares.ts';
@@ -12,7 +13,7 @@ export type RowGivers = (sequence: Sequence) => Sequence | null;
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
-/** Sequences by flow: those that wait and those that run. */
+/** Counts waiting and running sequences by flow. */
 export function flowRows({ waiting, running }: Crowd): FlowRows[] {
   const flows = new Map<number, Mutable<FlowRows>>();
   for (const { id: flow, value: counter, ...rest } of waiting.waitingFlows()) {
@@ -26,11 +27,12 @@ export function flowRows({ waiting, running }: Crowd): FlowRows[] {
   return [...flows.values()];
 }
 
-/** Nobody has a row to give. */
+/** For a batch in which no flow has a row to give. */
 export const noGivers: RowGivers = () => null;
 
 /**
- * As long as nobody starts or ends. Of the flow that gives, the sequence that started last.
+ * Finds givers of rows; valid until a sequence starts or ends. The giver is the last started sequence of the flow that
+ * gives.
  * @param young those that started in this step, which give nothing
  */
 export function rowGivers(
@@ -52,7 +54,7 @@ export function rowGivers(
   };
 }
 
-/** Sequences that run, by the pages that they share. */
+/** Running sequences, grouped by the pages that they share. */
 export function pageHolders(
   running: readonly Sequence[],
   pagesOf: (sequence: Sequence) => { readonly key: string; readonly pages: number } | null,

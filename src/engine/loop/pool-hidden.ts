@@ -1,20 +1,22 @@
-// One vector for a text: its tokens' hidden rows after the last norm, the last one or the mean of all, at length 1. A
-// prompt is read in chunks, and again where its sequence was preempted: a position counts once.
+// Pools the hidden rows of a text's tokens, after the last norm, into one vector of length 1: the last row, or the mean
+// of all. A prompt is read in chunks, and anew after a preemption; each position counts once.
 
 import type { Pooling } from '../../core/pooling.ts';
 
 export type HiddenPool = {
-  /** Whether every position counts; else the last one alone does. */
+  /** Whether every position counts; otherwise only the last one. */
   readonly takesAll: boolean;
-  /** @param rows [positions, hidden]; of rising positions, and what counted before is left out */
+  /**
+   * @param rows [positions, hidden], in rising order of positions; rows of positions that counted before are skipped
+   */
   add(positions: readonly number[], rows: Float32Array): void;
-  /** null where the rows have values that are no numbers. */
+  /** null where the rows hold values that are not finite. */
   vector(): Float32Array | null;
 };
 
 export function hiddenPool(pooling: Pooling): HiddenPool {
   let sum = new Float64Array(0);
-  /** The next position that counts, at the least. */
+  /** The lowest position that still counts. */
   let counted = 0;
   return {
     takesAll: pooling === 'mean',
@@ -28,7 +30,7 @@ export function hiddenPool(pooling: Pooling): HiddenPool {
       }
     },
     vector() {
-      // The mean's divisor goes with the length. Squares of the largest float are numbers in 64 bits.
+      // Normalising removes the mean's divisor. The square of the largest float32 is finite in 64 bits.
       const length = Math.sqrt(sum.reduce((total, value) => total + value * value, 0));
       if (!Number.isFinite(length)) return null;
       return Float32Array.from(sum, (value) => (length === 0 ? 0 : value / length));

@@ -4,7 +4,7 @@
 import { logprobsOf } from '../sampling/logprobs.ts';
 import type { Sequence } from './sequence.ts';
 
-/** @param rows logits of the positions from `first` on; what is computed again was noted before */
+/** @param rows logits of the positions from `first` on; positions that were noted before are skipped */
 export function notePrompt({ request, promptLogprobs }: Sequence, first: number, rows: readonly Float32Array[]): void {
   const { promptTokens, promptLogprobs: alternatives = 0 } = request;
   for (const [index, row] of rows.entries()) {

@@ -1,10 +1,11 @@
-// Who runs in the next step, and with how many tokens. A sequence that runs has a KV row; whatever of its tokens is not
-// computed is work: one token where it decodes, more of a prompt, or of what was thrown away. All that is chosen under
-// one budget of tokens runs together, on the base's weights or on a merge's.
+// Decides who runs in the next step, and with how many tokens. A running sequence has a KV row. Each of its tokens that
+// is not computed is work: one token while it decodes, more while its prompt, or what a preemption threw away, is read.
+// All that is chosen under one budget of tokens runs together, on the base's weights or on a merge's.
 //
-// Where keys and values, or rows, run out, a sequence is preempted: it gives its row and its room, waits again before
-// all others of its flow, and is computed anew as far as no known prefix holds it. That gives the same bits, so it
-// goes on with the very same text. Knows sequences and rows; knows no weights, and no time but what it is given.
+// Where the KV cache or its rows run out, a sequence is preempted: it gives up its row and its blocks, waits before all
+// others of its flow, and is computed anew as far as no known prefix holds it. The computation gives the same bits, so
+// the text goes on unchanged. This module knows sequences and rows; it knows no weights, and no time but what it is
+// given.
 
 import type { DecoderResult } from '../../graph/adapted-linear.ts';
 import type { KvCache } from '../kv/kv-cache.ts';
@@ -16,10 +17,10 @@ import { hasPatience, inTurn, promptsNext, shareTokens } from '../policies/token
 import { flowRows, noGivers, pageHolders, type RowGivers, rowGivers } from './givers.ts';
 import { prefillLeft, type Sequence, tokensLeft } from './sequence.ts';
 
-/** The next `count` tokens of a sequence, of its prompt or of its answer. */
+/** The next `count` tokens of a sequence, either of its prompt or of its answer. */
 export type Chunk = { readonly sequence: Sequence; readonly count: number };
 
-/** Sequences on the same weights of which the same is wanted, those first that are past their prompt. */
+/** Sequences on the same weights that want the same kind of result; those that are past their prompt come first. */
 export type Run = {
   readonly merge: Merge | null;
   readonly result: DecoderResult;
@@ -33,34 +34,37 @@ export type Plan = {
 };
 
 export type SchedulerOptions = {
-  /** Sequences that run at once. */
+  /** Sequences that can run at once. */
   readonly rows: number;
   /** Virtual tokens by which a flow may be ahead of another and still take a row from it. */
   readonly lead: number;
-  /** Tokens of a step. */
+  /** Tokens of one step. */
   readonly budget: number;
   /**
-   * Where prompts and answers have steps of their own: sequences that decode in one, within the budget; more take
-   * turns. Left out: every step takes all.
+   * Most sequences that decode in one step, where prompts and answers have steps of their own; more take turns. Left
+   * out, every step takes all sequences.
    */
   readonly decodes?: number;
-  /** Keys and values. */
+  /** The KV cache. */
   readonly kv: Pick<KvCache, 'hasRoom' | 'reserve' | 'clear'>;
-  /** A sequence has an empty row from now on; it may say that some of its tokens are computed. */
+  /** Called when a sequence has got an empty row; may set its count of computed tokens. */
   readonly begin: (sequence: Sequence) => void;
-  /** Whether a sequence can start now; what it needs is its own from then on. */
+  /** Whether a sequence can start now; `start` means that it holds what it needs from then on. */
   readonly admit: (sequence: Sequence) => Admission;
-  /** What it needs to run, and not to wait, is others' again; its row is cleared after this. */
+  /** Releases what the sequence needs to run but not to wait; its row is cleared after this. */
   readonly preempt: (sequence: Sequence) => void;
-  /** Pages there are, and those that a sequence takes, or would take; sequences of one key share theirs. */
+  /** Pages of the pool, for each linear. */
   readonly pages: number;
   readonly pagesOf: (sequence: Sequence) => { readonly key: string; readonly pages: number } | null;
 };
 
-/** Service in units of a prompt's token, as in the paper on virtual token counters: a generated one is dearer. */
+/** Service for a generated token, in units of a prompt token, as in the paper on virtual token counters. */
 const outputCost = 2;
 
-/** A sequence whose pages others hold is overtaken by so many, or by this many for each row where there are few. */
+/**
+ * How many sequences may overtake one whose pages others hold: `overtakenMax`, or this many for each row if that is
+ * less.
+ */
 const overtakenMax = 64;
 const overtakenMaxPerRow = 4;
 
@@ -68,17 +72,17 @@ export class Scheduler {
   readonly waiting: FairQueue<Sequence>;
   /** In the order in which they got their rows. */
   readonly running: Sequence[] = [];
-  /** Sequences that were preempted since the beginning. */
+  /** Preemptions since the start. */
   preemptions = 0;
   #steps = 0;
-  /** Tokens of prompts that were read since answers were computed last. */
+  /** Prompt tokens read since a step last computed answers. */
   #promptTokens = 0;
   readonly #freeRows: number[];
   readonly #options: SchedulerOptions;
 
   constructor(options: SchedulerOptions) {
     this.#options = options;
-    // What was charged once is not charged again.
+    // A sequence is charged for its prompt once, at its first start.
     this.waiting = new FairQueue(
       ({ line }) => line,
       ({ request, startedAt }) => (startedAt === null ? request.promptTokens.length : 0),
@@ -90,7 +94,7 @@ export class Scheduler {
     return this.waiting.size === 0 && this.running.length === 0;
   }
 
-  /** Rows that are free; as many of the queue's first may start next. */
+  /** Free rows: so many of the queue's first may start next. */
   get room(): number {
     return this.#freeRows.length;
   }
@@ -99,7 +103,7 @@ export class Scheduler {
     this.waiting.add(sequence);
   }
 
-  /** One token more was generated for it. */
+  /** Charges the sequence's flow for one generated token. */
   charge(sequence: Sequence): void {
     this.waiting.charge(sequence, outputCost);
   }
@@ -107,7 +111,7 @@ export class Scheduler {
   schedule(now: number): Plan {
     const started = this.#admit(now);
     const chunks = this.#chunks(now);
-    // What is preempted in the step in which it starts has started all the same.
+    // `started` keeps a sequence that is preempted in the very step in which it starts.
     const groups = Map.groupBy(chunks, ({ sequence }) => sequence.merge);
     const answersFirst = (chunks: readonly Chunk[]) =>
       [...chunks].sort((a, b) => Number(prefillLeft(a.sequence) > 0) - Number(prefillLeft(b.sequence) > 0));
@@ -118,7 +122,10 @@ export class Scheduler {
     return { started, runs };
   }
 
-  /** What each sequence takes, and has room for. The least entitled give way where there is no more. */
+  /**
+   * The tokens that each sequence computes in this step. Where the KV cache is full, the sequences last in right are
+   * preempted.
+   */
   #chunks(now: number): Chunk[] {
     this.#steps++;
     const order = this.#nextOf(this.#byRight(), now);
@@ -139,13 +146,13 @@ export class Scheduler {
     return chunks;
   }
 
-  /** Those whose turn the step is. */
+  /** The sequences that take part in this step. */
   #nextOf(order: readonly Sequence[], now: number): readonly Sequence[] {
     const { budget, decodes } = this.#options;
     if (decodes === undefined) return order;
     const answers = order.filter((sequence) => prefillLeft(sequence) === 0);
     if (answers.length === 0) this.#promptTokens = 0;
-    // Where others wait for rows, and answers can be computed meanwhile.
+    // Whether sequences wait for rows, and there are answers to compute meanwhile.
     const isBusy = answers.length > 0 && this.waiting.size > 0;
     const prompts = this.running.flatMap((sequence) => {
       const [left, { queuedAt, startedAt }] = [prefillLeft(sequence), sequence];
@@ -158,7 +165,7 @@ export class Scheduler {
     return next.map(({ sequence }) => sequence);
   }
 
-  /** Without those that decode and whose turn it is not. */
+  /** Drops the sequences that decode and whose turn it is not. */
   #inTurn(answers: readonly Sequence[], most: number): readonly Sequence[] {
     const decoding = answers.filter((sequence) => tokensLeft(sequence) === 1);
     if (decoding.length <= most) return answers;
@@ -170,7 +177,7 @@ export class Scheduler {
     return answers.filter((sequence) => tokensLeft(sequence) !== 1 || chosen.has(sequence));
   }
 
-  /** Running sequences, those of the flow that was served least and of each flow the oldest first. */
+  /** Running sequences: those of the least served flow first, and within a flow the oldest first. */
   #byRight(): Sequence[] {
     const counters = new Map<number, number>();
     for (const { line } of this.running) counters.set(line.flow, this.waiting.counter(line.flow));
@@ -183,16 +190,22 @@ export class Scheduler {
     const { rows, lead, admit } = this.#options;
     const started: Sequence[] = [];
     const young = new Set<Sequence>();
-    /** As long as nobody starts or gives way: who gives a row to each flow, and whether one has prompts enough. */
+    /**
+     * Who gives a row to each flow, and which flows have prompts enough; both valid until a sequence starts or is
+     * preempted.
+     */
     let givers: RowGivers | null = null;
     let hasPromptsEnough: ((flow: number) => boolean) | null = null;
     const changed = () => {
       givers = null;
       hasPromptsEnough = null;
     };
-    // Where room runs out first, there are no more rows than those that run.
+    // A free row means that the KV cache ran out first: then the rows to share are those that run.
     const giversNow = () => rowGivers(this, { rows: this.room > 0 ? this.running.length : rows, lead, young });
-    /** Asked for every pair of a blocked and another one: worked out once for each, as the step found it. */
+    /**
+     * Whether a blocked sequence has a right to pages. Cached for the step, since each pair of a blocked and another
+     * one asks.
+     */
     const rights = new Map<Sequence, boolean>();
     const hasRight = (blocked: Sequence) => {
       const right = rights.get(blocked) ?? this.#hasRightToPages(blocked);
@@ -201,7 +214,8 @@ export class Scheduler {
     };
     admitWaiting(this.waiting.inOrder(), {
       overtakenMax: Math.min(overtakenMax, overtakenMaxPerRow * rows),
-      // Another flow's only where pages are its right: one that is above its share waits for itself.
+      // Holds up another flow's sequences only where it has a right to its pages: a flow above its share waits for
+      // itself.
       holdsUp: (blocked, { line }) => blocked.line.flow === line.flow || hasRight(blocked),
       room: (sequence) => {
         hasPromptsEnough ??= this.#promptsEnough();
@@ -222,7 +236,7 @@ export class Scheduler {
         while (!this.#hasRoomFor(sequence)) {
           const giver = (givers ?? giversNow())(sequence);
           givers = null;
-          // It has a row then, and others give way as it needs their room.
+          // Without a giver it starts in its free row, and others are preempted when it needs their blocks.
           if (giver === null) break;
           this.preempt(giver);
         }
@@ -237,8 +251,8 @@ export class Scheduler {
 
   /**
    * Preempts sequences of flows that have more than their share of the pages, until this one finds its own.
-   * @param giver of its row, who goes in any case
-   * @returns whether anybody was
+   * @param giver the sequence that gives up its row to this one; preempted in any case
+   * @returns whether any sequence was preempted
    */
   #freePages(sequence: Sequence, giver: Sequence | null, young: ReadonlySet<Sequence>): boolean {
     const { pages, pagesOf } = this.#options;
@@ -259,9 +273,9 @@ export class Scheduler {
   }
 
   /**
-   * Where more sequences run than decode in one step, a flow starts prompts only for the step: the others would wait
-   * for their tokens all the same, but not in the queue, where flows take turns by what they were served.
-   * @returns whether a flow has those, as sequences run now
+   * Where more sequences run than decode in one step, a flow starts prompts only up to one step's budget. Further ones
+   * would wait for their tokens all the same, but outside the queue, where flows take turns by their service.
+   * @returns a test whether a flow has that many, as sequences run now
    */
   #promptsEnough(): (flow: number) => boolean {
     const { budget, decodes } = this.#options;
@@ -274,7 +288,7 @@ export class Scheduler {
     return (flow) => (tokens.get(flow) ?? 0) >= budget;
   }
 
-  /** A row, and room for its tokens beside some for each that runs. */
+  /** Whether a row is free and the KV cache has blocks for the sequence, beside some for each that runs. */
   #hasRoomFor({ tokens }: Sequence): boolean {
     if (this.#freeRows.length === 0) return false;
     return this.running.length === 0 || this.#options.kv.hasRoom(tokens.length + 1, this.running.length);
@@ -297,7 +311,7 @@ export class Scheduler {
     this.#options.begin(sequence);
   }
 
-  /** Takes a running sequence's row and room: it waits again. */
+  /** Takes row and blocks from a running sequence, which waits again. */
   preempt(sequence: Sequence): void {
     this.#options.preempt(sequence);
     this.#free(sequence);
@@ -306,7 +320,7 @@ export class Scheduler {
     this.waiting.add(sequence, true);
   }
 
-  /** Takes a sequence out, waiting or running. */
+  /** Removes a sequence, waiting or running. */
   remove(sequence: Sequence): void {
     if (!this.waiting.delete(sequence)) this.#free(sequence);
   }
@@ -320,7 +334,7 @@ export class Scheduler {
     sequence.kvRow = null;
   }
 
-  /** Every row is free or one sequence's. For tests and idle moments. */
+  /** Throws unless every row is free or held by one sequence. For tests and idle moments. */
   checkIntegrity(): void {
     const { rows } = this.#options;
     this.waiting.checkIntegrity();

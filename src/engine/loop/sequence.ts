@@ -1,4 +1,4 @@
-// One sequence in the engine: its tokens, how many of them are computed, and its times. Pure bookkeeping.
+// One sequence in the engine: its tokens, how many of them are computed, and its times. Bookkeeping alone.
 
 import { mergeKey } from '../../core/adapter.ts';
 import { commonShare } from '../../core/share.ts';
@@ -14,52 +14,55 @@ import { type HiddenPool, hiddenPool } from './pool-hidden.ts';
 import { takeVirtualTokens, type VirtualTokens } from './virtual-tokens.ts';
 
 export type Sequence = {
-  /** Its adapters are those with pairs; virtual tokens are the first of its prompt. */
+  /** The request with only the adapters that have pairs; virtual tokens are the first of its prompt. */
   readonly request: SequenceRequest;
-  /** null: there are none. */
+  /** null where the request has no virtual tokens. */
   readonly virtual: VirtualTokens | null;
   readonly sampler: Sampler;
   /** Says which tokens its output's grammar allows next; null without one. */
   readonly constraint: Constraint | null;
-  /** Says which weights it computes with: of its adapters; empty without any. */
+  /** Names the weights that it computes with, by its adapters; empty without any. */
   readonly key: string;
-  /** Where it stands while it waits. */
+  /** The flow and subflow in which it waits. */
   readonly line: Line;
-  /** Prompt and sampled tokens. What is not computed of them is work. */
+  /** Prompt and sampled tokens. Those that are not computed yet are work. */
   readonly tokens: number[];
-  /** Of the prompt's tokens so far; null where nobody asks for them. */
+  /** Log-probabilities of the prompt's tokens read so far; null where the request asks for none. */
   readonly promptLogprobs: (TokenLogprobs | null)[] | null;
-  /** Where its prompt becomes a vector, and nothing is generated; null where tokens are. */
+  /** Pools a prompt that becomes an embedding; null where tokens are generated. */
   readonly pool: HiddenPool | null;
   /** Tokens whose keys and values its KV row holds. */
   computed: number;
-  /** Those of them that it began with for the first time: others had computed them. */
+  /** Tokens that the prefix cache held at its first start, without virtual ones. */
   cached: number;
-  /** The KV row that it has while it runs; null while it waits. */
+  /** Its KV row while it runs; null while it waits. */
   kvRow: number | null;
-  /** Under which its beginnings are known, from its start on; null where they are not. */
+  /**
+   * Names the beginnings of its tokens in the prefix cache; null before its first start, and where the cache is not
+   * used.
+   */
   prefix: PrefixChain | null;
-  /** Monotonic milliseconds; null until it happened. */
+  /** Monotonic milliseconds; the times below are null until they happen. */
   readonly queuedAt: number;
-  /** Nobody waits for it from then on. */
+  /** Deadline in monotonic milliseconds; infinite without one. */
   readonly expiresAt: number;
   startedAt: number | null;
   firstTokenAt: number | null;
-  /** Its adapter in memory, or on its way; null without one, and before it is fetched. */
+  /** Its adapter in memory or on its way; null without pairs, before it is fetched, and on a merge. */
   hold: AdapterHold | null;
-  /** Its adapter and the pages that it has while it runs; null where it runs on a merge. */
+  /** Its adapter and pages while it runs; null without pairs, and on a merge. */
   adapter: RowAdapter | null;
-  /** The merge that it runs on, from its start to its end; null: on the base's weights. */
+  /** The merge that it runs on, from its start to its end; null on the base's weights. */
   merge: Merge | null;
-  /** Others were preempted for its pages, which was in vain: that is tried once. */
+  /** Whether sequences were preempted for its pages since it last started: that is tried once. */
   hasAskedForPages: boolean;
-  /** The step in which it had tokens last. */
+  /** Number of the step in which it last had tokens. */
   turn: number;
-  /** Sequences that started while this one stood before them and could not. */
+  /** Sequences that started past this one while it was blocked. */
   overtaken: number;
 };
 
-/** No merge has the key of a sequence that may run on none. */
+/** The key of a request that must not run on a merge begins with `unmerged`, so that no merge has it. */
 const keyOf = ({ adapters, mergeKey: named = mergeKey(adapters) }: SequenceRequest): string =>
   named ?? `unmerged ${mergeKey(adapters)}`;
 
@@ -100,18 +103,18 @@ export function createSequence(
   };
 }
 
-/** Of its first `count` tokens, those that are not virtual. */
+/** How many of the first `count` tokens are not virtual. */
 export const ownTokens = ({ virtual }: Sequence, count: number): number => Math.max(0, count - (virtual?.count ?? 0));
 
 /** Prompt tokens that are not computed yet; 0 once the sequence decodes. */
 export const prefillLeft = ({ request, computed }: Sequence): number =>
   Math.max(0, request.promptTokens.length - computed);
 
-/** Something is wanted of every position of its prompt, so that all of it is computed. */
+/** Whether the request needs a result at every position of its prompt, so that no prefix is taken from the cache. */
 export const readsWholePrompt = ({ promptLogprobs, pool }: Sequence): boolean =>
   promptLogprobs !== null || pool?.takesAll === true;
 
-/** Tokens of one kind that are not computed yet: of the prompt first, then of the answer. */
+/** Tokens of one kind that are not computed yet: the prompt's while any are left, then the answer's. */
 export const tokensLeft = (sequence: Sequence): number =>
   prefillLeft(sequence) || sequence.tokens.length - sequence.computed;
 

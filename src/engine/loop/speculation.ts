@@ -1,7 +1,7 @@
-// Tokens that are computed ahead: where few sequences run, a step takes along what a sequence's own tokens, or earlier
-// answers to its tenant, let expect (speculation/text-guesser.ts). Each position's token is chosen as ever, with the
-// sequence's own dice, and a guess counts only where it is that very token: so the text is the same with and without,
-// whatever is guessed.
+// Speculative decoding: where few sequences run, a step also computes tokens that a sequence's own text, or earlier
+// answers to the same tenant, let expect (speculation/text-guesser.ts). Every position's token is chosen as without
+// guesses, with the sequence's own random numbers. A guess counts only if it is that token, so the text never depends
+// on guesses.
 
 import type { SpeculationStats } from '../../protocol/messages.ts';
 import { draftLength } from '../policies/draft-length.ts';
@@ -14,18 +14,18 @@ import { prefillLeft, type Sequence, tokensLeft } from './sequence.ts';
 import { StepCosts } from './step-costs.ts';
 import { weightsAndOwner } from './whose.ts';
 
-/** `always` guesses wherever anything is expected, for measurements. */
+/** `always` takes every guess, for measurements. */
 export type SpeculationMode = 'auto' | 'always' | 'never';
 
-/** Sequences beside which nothing is guessed any more: a step of more takes as long as what it computes. */
+/** Most running sequences beside which tokens are guessed: larger steps take as long as what they compute. */
 const rowsMax = 2;
 const tokensMax = 15;
-/** Of a prompt, what stays with its answer: the answer's first tokens are guessed by it. */
+/** Last tokens of a prompt that are kept with its answer, by which the answer's first tokens are found again. */
 const promptTokensKept = 16;
 
 export class Speculation {
   readonly #mode: SpeculationMode;
-  /** Of steps with guesses and without, by all their tokens. */
+  /** Costs of steps with guesses and without, by their number of tokens. */
   readonly #costs = new StepCosts();
   readonly #guessers = new WeakMap<Sequence, TextGuesser>();
   readonly #past: PastTexts;
@@ -33,7 +33,7 @@ export class Speculation {
   #drafted = 0;
   #accepted = 0;
 
-  /** @param pastTextBytes 0: sequences are guessed from their own tokens alone */
+  /** @param pastTextBytes 0: guesses come from a sequence's own tokens alone */
   constructor(mode: SpeculationMode, pastTextBytes: number) {
     this.#mode = mode;
     this.#past = new PastTexts(mode === 'never' ? 0 : pastTextBytes);
@@ -46,15 +46,15 @@ export class Speculation {
   }
 
   /**
-   * What to compute behind a sequence's last token; mostly nothing.
+   * The tokens to compute behind a sequence's last one; mostly none.
    * @param rows sequences that run
-   * @param positions tokens that it may hold
+   * @param positions most tokens that the sequence may hold
    */
   draft(sequence: Sequence, kind: StepKind, rows: number, positions: number): readonly number[] {
     const { request, tokens, constraint } = sequence;
     if (this.#mode === 'never' || rows > rowsMax || constraint !== null) return [];
     if (prefillLeft(sequence) > 0 || tokensLeft(sequence) !== 1) return [];
-    // No guess is the last token of the answer: what ends it is chosen after all of them.
+    // The answer's last token is never guessed: the token behind the last guess is always chosen from logits.
     const left = request.params.maxTokens - (tokens.length - request.promptTokens.length) - 1;
     const most = Math.max(0, Math.min(tokensMax, left, positions - tokens.length));
     const stepMs = (tokens: number) => this.#costs.stepMs(kind, tokens);
@@ -69,14 +69,14 @@ export class Speculation {
     return drafts.reduce((best, draft) => (draft.gain > best.gain ? draft : best)).tokens;
   }
 
-  /** A step of answers alone took so long. */
+  /** Notes how long a step of answers alone took. */
   observe(kind: StepKind, rows: number, tokens: number, ms: number): void {
     if (this.#mode === 'auto' && rows <= rowsMax) this.#costs.observe(kind, tokens, ms);
   }
 
   /**
-   * The choices after `first`, as long as each is what was guessed.
-   * @param at the logits of the first guess
+   * `first` and the choices after it, as long as each is what was guessed.
+   * @param at row of the logits that follow the first guess
    */
   follow(first: Choice, draft: readonly number[], { rows }: SampledLogits, at: number): Choice[] {
     const choices = [first];
@@ -90,11 +90,11 @@ export class Speculation {
     return choices;
   }
 
-  /** A sequence ended: later ones of the same kind are guessed from its answer. */
+  /** Keeps the answer of a sequence that ended, so that later ones on the same shelf are guessed from it. */
   remember(sequence: Sequence): void {
     const { request, tokens, virtual, constraint } = sequence;
     const answered = tokens.length - request.promptTokens.length;
-    // With a grammar nothing is guessed.
+    // Sequences with a grammar are not guessed.
     if (answered === 0 || constraint !== null) return;
     const from = Math.max(virtual?.count ?? 0, request.promptTokens.length - promptTokensKept);
     this.#past.add(`${sequence.line.flow}`, shelfOf(sequence), tokens.slice(from));
@@ -112,7 +112,7 @@ export class Speculation {
 
 const shelfOf = (sequence: Sequence): string => JSON.stringify(weightsAndOwner(sequence));
 
-/** What ends the answer is no guess: nothing follows it. */
+/** Cuts guesses before a stop token: it ends the answer, so nothing follows it. */
 function untilStop({ tokens, chances }: Guesses, stopTokens: readonly number[]): Guesses {
   const end = tokens.findIndex((token) => stopTokens.includes(token));
   return end === -1 ? { tokens, chances } : { tokens: tokens.slice(0, end), chances: chances.slice(0, end) };

@@ -1,18 +1,23 @@
 // What a decode step costs on this machine, learned from the engine's own steps: an exponentially weighted mean for
-// each kind of group and number of rows, and from those near it, by the shape that such costs have, since a mean alone
-// is noise where two ways are nearly level. Knows no clock.
+// each kind of step and number of rows. An estimate draws on cells near it too, scaled by the shape that such costs
+// have, since a single mean is noise where two choices are nearly level. Knows no clock.
 
 import type { StepKind, StepMs } from '../policies/merged-or-mixed.ts';
 
 /** Weight of the newest step. */
 const newest = 0.1;
-/** Steps after which a cell counts as unknown: a choice that was bad once, among other adapters, is tried again. */
+/**
+ * Steps after which a cell counts as unknown, so that a choice that was bad once, among other adapters, is tried again.
+ */
 const staleAfter = 4096;
 
-/** Steps that a cell's mean is worth. */
+/** Most steps that a cell's count may weigh. */
 const countMax = 20;
 
-/** A first step ties bindings; what takes so many times the mean was interrupted. */
+/**
+ * Bound of a step's time in multiples of the cell's mean: longer ones were interrupted, or tied bindings for the first
+ * time.
+ */
 const outlier = 3;
 
 /**
@@ -21,10 +26,13 @@ const outlier = 3;
  */
 const prior = (kind: StepKind, rows: number) => (1 + 0.2 * (rows - 1)) * (kind === 'mixed' ? 1.25 : 1);
 
-/** A guess from steps with adapters for those without, or the other way, is a low one: so it is tried, and known. */
+/**
+ * Factor of an estimate from steps with adapters for those without, or the reverse: a low estimate gets the choice
+ * tried.
+ */
 const optimism = 0.8;
 
-/** Before the first step: only their ratios matter. */
+/** Milliseconds assumed before the first step; only ratios matter. */
 const guessMs = 10;
 
 type Cell = { readonly kind: StepKind; readonly rows: number; ms: number; count: number; at: number };
@@ -60,14 +68,14 @@ export class StepCosts {
   }
 }
 
-/** Merged weights take the base's kernels; adapters are other work. */
+/** Kinds whose steps stand in for one another: merged weights take the base's kernels, adapters are other work. */
 const alike: Readonly<Record<StepKind, readonly StepKind[]>> = {
   base: ['base', 'merged'],
   merged: ['merged', 'base'],
   mixed: ['mixed'],
 };
 
-/** What so many rows cost in units of the prior: of all cells, by how often each was seen and how near it is. */
+/** Time of `rows` rows over the prior, averaged over the cells by how often each was seen and how near it is. */
 function priorsAt(rows: number, cells: readonly Cell[]): number {
   let [sum, weights] = [0, 0];
   for (const cell of cells) {

@@ -1,7 +1,7 @@
-// Virtual tokens of a sequence: an adapter without pairs puts them before the prompt. They are tokens as others to all
-// that counts: work, room, service and the prefix cache. Their ids are below 0, which no token of a vocabulary has, and
-// nothing is computed from an id. What stands in their place comes from the adapter: embeddings, which a run reads, or
-// keys and values, which are written where a run would have left them.
+// Virtual tokens of a sequence, which an adapter without pairs puts before the prompt. They count like other tokens for
+// work, room, service and the prefix cache. Their ids are below 0, which no vocabulary has, and nothing is computed
+// from them. The adapter brings what stands in their place: embeddings, which a run reads, or keys and values, which
+// are written to the KV cache as a run would have left them.
 
 import type { AppliedAdapter } from '../../core/adapter.ts';
 import { withPairs } from '../../core/adapter.ts';
@@ -17,7 +17,7 @@ export type VirtualTokens = {
   hold: AdapterHold | null;
 };
 
-/** The request with its virtual tokens as the first of its prompt, and adapters with pairs alone. */
+/** Puts virtual tokens at the beginning of the prompt, and keeps only the adapters with pairs. */
 export function takeVirtualTokens(request: SequenceRequest): {
   readonly request: SequenceRequest;
   readonly virtual: VirtualTokens | null;
@@ -36,14 +36,14 @@ export function takeVirtualTokens(request: SequenceRequest): {
   };
 }
 
-/** null: there are none. */
+/** Digest of the adapter's files; null without virtual tokens. */
 export const digestOfVirtual = (virtual: VirtualTokens | null): string | null => virtual?.adapter.files.digest ?? null;
 
-/** Of a sequence that runs. */
+/** What stands in the virtual tokens' place; null without virtual tokens, and before the adapter is loaded. */
 export const rowsOfVirtual = (virtual: VirtualTokens | null): VirtualRows | null =>
   virtual?.hold?.adapter?.virtual ?? null;
 
-/** Why they cannot be had; null while they are on their way, and once they are there. */
+/** Why the virtual tokens cannot be had; null without a failure, and while the adapter is being loaded. */
 export function failureOfVirtual(virtual: VirtualTokens | null): Error | null {
   if (!virtual?.hold) return null;
   const { adapter, error } = virtual.hold;

@@ -1,11 +1,11 @@
-// What two sequences have in common when what is known of one may serve the other.
+// When one sequence may use what is known of another: the prefix cache and past texts.
 
 import type { Sequence } from './sequence.ts';
 import { digestOfVirtual } from './virtual-tokens.ts';
 
 /**
- * Which weights it computes with and what it is of its tenant's: what is known of it is another sequence's of the same
- * alone. Names never enter.
+ * The weights that the sequence computes with, and whose it is. What is known of it serves only sequences for which
+ * this is equal. Names of adapters never enter.
  */
 export const weightsAndOwner = ({ key, virtual, line, request }: Sequence, owner = `${line.flow}`) => [
   ...[key, digestOfVirtual(virtual)],

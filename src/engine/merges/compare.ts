@@ -1,13 +1,13 @@
-// How far merged weights lie from unmerged ones: next-token distributions, position by position. Knows logits alone.
+// Compares merged weights with unmerged ones: next-token distributions, position by position. Knows logits alone.
 
 import type { MergeQuality } from '../../protocol/messages.ts';
 import { row } from '../sampling/argmax.ts';
 import { logSumExp } from '../sampling/logprobs.ts';
 
 export type Comparison = {
-  /** Logits [positions, vocabulary] of both at the same positions. */
+  /** Adds logits [positions, vocabulary] of both at the same positions. */
   add(unmerged: Float32Array, merged: Float32Array): void;
-  /** Of all that was added, at least one position. */
+  /** The figures of all that was added, at least one position. */
   quality(): MergeQuality;
 };
 
@@ -39,6 +39,6 @@ export function klDivergence(p: Float32Array, q: Float32Array): number {
     const logP = p[i]! - ofP;
     kl += Math.exp(logP) * (logP - (q[i]! - ofQ));
   }
-  // Rounding may leave less than nothing where both are the same.
+  // Rounding may give a value below 0 where both are the same.
   return Math.max(kl, 0);
 }

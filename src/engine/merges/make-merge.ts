@@ -1,6 +1,6 @@
-// The making of a merge, from files to a model that can serve: reads the adapters, checks the budget, computes, makes
-// the graphs, compares. Off the step loop; whoever is not needed any more stops it at its next breath. After an error
-// nothing is held.
+// Makes a merge, from files to a model that can serve: reads the adapters, checks the budget, computes, makes the
+// graphs, compares. Runs beside the step loop; a merge that is no longer wanted stops at its next breath. Holds nothing
+// after an error.
 
 import { LorikeetError } from '../../core/errors.ts';
 import { loweredName } from '../../graph/adapted-linear.ts';
@@ -14,7 +14,7 @@ import type { Decoder } from '../runner/decoder.ts';
 import type { MergedModel } from '../runner/merged-model.ts';
 import { measureQuality } from './measure-quality.ts';
 
-/** The arithmetic, apart so that tests can do without. */
+/** The arithmetic of merging, separate so that tests can replace it. */
 export type MergeArithmetic = {
   /** Bytes that the merge takes beside the base. */
   bytesOf(adapter: ResidentAdapter, bits: WeightBits | null): number;
@@ -39,17 +39,17 @@ export type MadeMerge = {
 };
 
 export type MergeLife = {
-  /** Bytes that are left for it. */
+  /** Bytes of the merge budget that are left. */
   readonly bytesLeft: number;
   readonly isWanted: () => boolean;
-  /** 0..1, rising. */
+  /** Called with the share of the work that is done, rising from 0 to 1. */
   onProgress(share: number): void;
 };
 
-/** Nobody wants the merge any more. */
+/** Thrown where the merge is not wanted any more. */
 export class MergeUnwanted extends Error {}
 
-/** Shares of the work: the arithmetic, the graphs, and the comparison, which is the rest. */
+/** Shares of the work: up to `computed` the arithmetic, up to `made` the graphs, then the comparison. */
 const computed = 0.6;
 const made = 0.9;
 
@@ -99,7 +99,7 @@ export async function makeMerge(maker: MergeMaker, request: MergeRequest, life: 
   }
 }
 
-/** Of the first linear that it touches: the others have the same, but for a head. */
+/** Bits of the first linear that the adapter touches; the others have the same, except a head. */
 function ownBits({ linears }: LoweredModel, adapter: ResidentAdapter): WeightBits {
   const [linear = 'qkv'] = adapter.linears.keys();
   return linears.get(loweredName(0, linear))!.bits;

@@ -1,6 +1,6 @@
-// What a merge's rounding costs: the probes' tokens run through the merged weights, and through the base's with the
-// adapter beside them, and the distributions of the next token compared at every position. Beside the steps of those
-// who are served, on a KV row of its own.
+// Measures what a merge's rounding costs. The probes' tokens run through the merged weights, and through the base's
+// with the adapter beside them; the distributions of the next token are compared at every position. Runs beside the
+// steps that serve requests, on a KV row of its own.
 
 import type { MergeQuality } from '../../protocol/messages.ts';
 import type { Breath } from '../adapters/breath.ts';
@@ -20,7 +20,7 @@ export type Probing = {
 
 type Unmerged = { readonly adapter: ResidentAdapter; readonly scale: number };
 
-/** null without probes, and where rows hold all the pages that the adapter would need. */
+/** null without probes, and where running rows hold pages that the adapter would need. */
 export async function measureQuality(
   probing: Probing,
   unmerged: Unmerged,

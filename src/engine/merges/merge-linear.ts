@@ -1,4 +1,4 @@
-// One linear with an adapter in it: rows of merged floats into the form that is wanted, quantised once. Knows rows;
+// Merges an adapter into one linear: turns rows of merged floats into the wanted form, quantised once. Knows rows;
 // knows no arithmetic and no model around the linear.
 
 import {
@@ -36,7 +36,10 @@ export type MergeSource = {
   readonly breath: Breath;
 };
 
-/** Width of a merged linear; null keeps its own. Blocks of 32 need a `k` of whole blocks: any other is float. */
+/**
+ * Bits of a merged linear; null for `wanted` keeps its own. Blocks of 32 need a `k` of whole blocks: any other linear
+ * is float.
+ */
 export const mergedBits = ({ bits, k }: LinearForm, wanted: LinearBits | null): LinearBits =>
   bitsFor(k, wanted ?? bits);
 
@@ -75,7 +78,7 @@ async function mergeToCodes(
   const coded = createCodedRow(k);
   for (const piece of rows.pieces(target)) {
     const { from, to, part } = piece;
-    /** The base's own codes go where they are, if they fit. */
+    /** Whether the base's own codes are copied: the adapter leaves these rows alone, and the codes fit the new bits. */
     const isKept = part === null && source !== null && source.bits <= bits;
     const values = isKept ? null : await rows.of(target, piece);
     for (let at = from; at < to; at++) {
@@ -93,7 +96,7 @@ async function mergeToCodes(
   return { form, packed: packedTensor(data) };
 }
 
-/** New grids are rounded to half floats only where the base's own are such. */
+/** The form of a merged linear. New grids are rounded to half floats only where the base's own are half floats. */
 export function mergedForm<Bits extends LinearBits>(
   form: LinearForm,
   bits: Bits,
@@ -104,13 +107,13 @@ export function mergedForm<Bits extends LinearBits>(
 const packedOf = (model: LoweredModel, name: string) =>
   model.weights.get(`${name}.packed`)!.data as Uint8Array<ArrayBuffer>;
 
-/** The same values in wider codes. */
+/** Turns codes into wider ones of the same values. */
 function widen({ codes }: CodedRow, from: CodeBits, to: CodeBits): void {
   const shift = zeroOf(to) - zeroOf(from);
   if (shift > 0) for (let i = 0; i < codes.length; i++) codes[i]! += shift;
 }
 
-/** DoRA's gain multiplies the base's weights, and so the grid that they lie on. */
+/** Multiplies a row's grid by DoRA's gain, as the base's weights on it are multiplied. */
 function stretch({ scales, minimums }: CodedRow, gain: number): void {
   for (let block = 0; block < scales.length; block++) {
     scales[block]! *= gain;

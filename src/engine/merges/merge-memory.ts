@@ -1,4 +1,4 @@
-// What a merge takes beside the base, said before it is made.
+// Bytes that a merge takes beside the base, known before it is made.
 
 import type { LinearBits, LoweredModel } from '../../graph/lowered.ts';
 import type { GraphTarget } from '../../graph/target.ts';
@@ -7,8 +7,8 @@ import type { ResidentAdapter } from '../adapters/resident-adapter.ts';
 import { mergedBytes } from './merge-model.ts';
 
 /**
- * On the host a merged weight is where it was made. On a device: what was sent there, what it was sent from, and the
- * packing that that was made of.
+ * Copies of a merged weight. The host has the one that was made. A device has that one, the form in which it is sent,
+ * and what was sent.
  */
 const copies = { host: 1, device: 3 } as const;
 

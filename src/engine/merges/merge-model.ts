@@ -1,5 +1,5 @@
 // A base model with an adapter merged in: W + scale · B A in the linears that the adapter changes, and the base's own
-// objects for all else, by which whoever holds both shares their memory.
+// tensor objects elsewhere, so that both models share their memory.
 
 import {
   isFloats,
@@ -18,17 +18,17 @@ import { mergeTargets } from './merge-targets.ts';
 import { createMergedRows } from './merged-rows.ts';
 
 export type MergeOptions = {
-  /** Multiplies what the adapter adds; 1 for one with DoRA, whose norms hold for 1 alone. */
+  /** Multiplies what the adapter adds; must be 1 for an adapter with DoRA, whose norms hold for 1 alone. */
   readonly scale: number;
-  /** Of the merged linears; null keeps each one's own form, and so the base's speed. */
+  /** Bits of the merged linears; null keeps each one's own form, and so the base's speed. */
   readonly bits: LinearBits | null;
   readonly breath: Breath;
-  /** Share of the work that is done, 0..1. */
+  /** Called with the share of the work that is done, 0..1. */
   onProgress?(share: number): void;
 };
 
 /**
- * A lowered model whose untouched weights are `base`'s own tensors; `base` itself stays as it is. What `onProgress`
+ * A lowered model whose untouched weights are `base`'s own tensors; `base` is not changed. An error that `onProgress`
  * throws ends the merge.
  */
 export async function mergeModel(
@@ -60,7 +60,7 @@ export async function mergeModel(
   return { shape: base.shape, linears, weights };
 }
 
-/** A tied head's rows are the embedding too. Merged, they are the head alone: the embedding stays the base's. */
+/** Keeps the base's embedding where the head is tied: the merged rows are the head alone. */
 function keepEmbedding(base: LoweredModel, weights: Map<string, LoweredTensor>): void {
   if (!weights.has('embedding')) weights.set('embedding.packed', base.weights.get('head.packed')!);
 }

@@ -1,4 +1,4 @@
-// Which linears of a lowered model an adapter changes, and which of their parts. Knows no arithmetic.
+// The linears of a lowered model that an adapter changes, and the parts of each. Knows no arithmetic.
 
 import { type JoinedLinear, loweredName } from '../../graph/adapted-linear.ts';
 import type { LinearForm, LoweredModel } from '../../graph/lowered.ts';
@@ -10,27 +10,27 @@ import {
   type ResidentAdapter,
 } from '../adapters/resident-adapter.ts';
 
-/** Rows `first` to `first + out` of a linear get gain · W + B A. */
+/** Rows `first` to `first + out` of a linear, which become gain · W + B A. */
 export type MergePart = {
   readonly first: number;
   readonly out: number;
   readonly ranks: number;
-  /** A [ranks, k] and B [ranks, out] as floats: made anew by each call. */
+  /** A [ranks, k] and B [ranks, out] as floats, made anew by each call. */
   matrices(): { readonly a: Float32Array<ArrayBuffer>; readonly b: Float32Array<ArrayBuffer> };
-  /** [out]; null is 1 everywhere. */
+  /** Gains [out]; null stands for 1 everywhere. */
   readonly gains: Float32Array | null;
 };
 
 export type MergeTarget = {
   readonly name: string;
   readonly linear: JoinedLinear;
-  /** The base's. */
+  /** The base's form of the linear. */
   readonly form: LinearForm;
-  /** Those that the adapter changes in this layer, at least one, in the order of rows. */
+  /** The parts that the adapter changes in this layer, at least one, in the order of rows. */
   readonly parts: readonly MergePart[];
 };
 
-/** In the model's order. A layer that an adapter leaves alone (`layers_to_transform`) is no target. */
+/** Targets in the model's order. A layer that an adapter leaves alone (`layers_to_transform`) is no target. */
 export function mergeTargets({ shape, linears }: LoweredModel, adapter: ResidentAdapter): MergeTarget[] {
   return joinedSizes(shape).flatMap((sizes) => {
     const layers = Array.from({ length: sizes.layers }, (_, layer) => layer);

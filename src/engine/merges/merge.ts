@@ -1,4 +1,4 @@
-// A merge that serves, as the sequences that run on it know it.
+// A merge that serves, as the sequences on it see it.
 
 import type { WeightBits } from '../../protocol/messages.ts';
 import type { MergedModel } from '../runner/merged-model.ts';

@@ -1,5 +1,5 @@
-// Rows of a merged linear as floats: gain · W + scale · B A over the base's dequantised W, a few at a time. The product
-// is the runtime's, where decode steps are computed, so a piece is a small part of a step.
+// Rows of a merged linear as floats, a few at a time: gain · W + scale · B A over the base's dequantised W. The runtime
+// that computes decode steps computes the product too, so a piece is small beside a step.
 
 import { encodeOnnx } from '../../formats/onnx.ts';
 import { rowReader } from '../../graph/dequantize-row.ts';
@@ -10,20 +10,21 @@ import type { Runtime, Session } from '../../runtime/session.ts';
 import type { Breath } from '../adapters/breath.ts';
 import type { MergePart, MergeTarget } from './merge-targets.ts';
 
-/** Rows `from` to `to` of a linear, all of one part, or of none that the adapter changes. */
+/** Rows `from` to `to` of a linear, all of one part, or all outside the parts that the adapter changes. */
 export type MergePiece = { readonly from: number; readonly to: number; readonly part: MergePart | null };
 
 type PieceLimits = {
-  /** Multiplications in one product. */
+  /** Most multiplications in one product. */
   readonly products: number;
   readonly rows: number;
-  /** Floats that come of it. */
+  /** Most floats of one piece. */
   readonly values: number;
 };
 
 /**
- * On the host some tenths of a millisecond on one core, and rows whose values lie in its cache while they are rounded.
- * On a device each piece waits for a step to end, and is nothing beside one: as much as comes back in a millisecond.
+ * Limits of a piece. On the host it takes some tenths of a millisecond on one core, and its values stay in the core's
+ * cache while they are rounded. On a device a piece waits for a step to end and takes little time itself; its values
+ * come back within about a millisecond.
  */
 const limitsOn: Readonly<Record<'host' | 'device', PieceLimits>> = {
   host: { products: 2 ** 22, rows: 64, values: Number.POSITIVE_INFINITY },
@@ -46,9 +47,9 @@ function* piecesOf({ form, parts }: MergeTarget, most: PieceLimits): Generator<M
 }
 
 export type MergedRows = {
-  /** All rows of the linear in order. */
+  /** Pieces that cover all rows of the linear in order. */
   pieces(target: MergeTarget): Iterable<MergePiece>;
-  /** [rows, k] in a buffer that the next call overwrites. */
+  /** The piece's rows [rows, k], in a buffer that the next call overwrites. */
   of(target: MergeTarget, piece: MergePiece): Promise<Float32Array>;
   release(): void;
 };
@@ -62,7 +63,7 @@ export async function createMergedRows(
 ): Promise<MergedRows> {
   const session = await runtime.session(encodeOnnx(buildMerge()), { weights: new Map() });
   let values = new Float32Array(0);
-  // Pieces come part by part.
+  // The part of the last piece with its matrices: pieces come part by part.
   let last: { part: MergePart; matrices: ReturnType<MergePart['matrices']> } | null = null;
   const most = limitsOn[runtime.device ? 'device' : 'host'];
   return {
@@ -90,7 +91,7 @@ export async function createMergedRows(
   };
 }
 
-/** delta [rows, k] = scale · (rows `first` and on of B) · A */
+/** Sets delta [rows, k] = scale · (rows of B from `first` on) · A. */
 async function product(
   runtime: Runtime,
   session: Session,

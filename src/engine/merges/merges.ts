@@ -1,6 +1,6 @@
-// The engine's merges, by what they are made of. They are made one after another; one that is ready is joined by
-// sequences, which stay on it to their end; one that is unmerged takes no more of them, and goes when its last one has
-// ended. Asked for again meanwhile, it waits for that and is made anew. Knows no rows.
+// The engine's merges, by the key of their adapters. They are made one after another. Sequences join a merge that is
+// ready and stay on it to their end. A merge that is unmerged takes no new sequences, and is removed when its last one
+// has ended; if it is asked for again meanwhile, it is made anew after that. Knows no rows.
 //
 //   merge:    (none) -> queued -> making -> ready          events merging ... merged | failed
 //   unmerge:  queued, making -> (none)                     unmerged, once all it held is released
@@ -13,11 +13,11 @@ import { type MadeMerge, type MergeLife, type MergeMaker, MergeUnwanted, makeMer
 import type { Merge } from './merge.ts';
 
 export type MergesOptions = MergeMaker & {
-  /** Bytes that all merges may take beside the base. */
+  /** Most bytes that all merges together may take beside the base. */
   readonly bytesMax: number;
   readonly clock: Clock;
   readonly emit: (event: MergeEvent) => void;
-  /** A merge came or went: a sequence may start now. */
+  /** Called when a merge came or went: a sequence may start now. */
   readonly onChange: () => void;
 };
 
@@ -25,22 +25,22 @@ type Ready = { readonly merge: Merge; readonly made: MadeMerge; readonly ms: num
 
 type Entry = {
   readonly request: MergeRequest;
-  /** null until it serves. */
+  /** null until the merge serves. */
   ready: Ready | null;
-  /** False once it is to go. */
+  /** False once the merge is to be removed. */
   isWanted: boolean;
   users: number;
-  /** Asked for while it goes. */
+  /** The request that came while the merge was being removed; null without one. */
   again: MergeRequest | null;
 };
 
-/** A share of progress that is worth an event. */
+/** Progress between two events. */
 const progressStep = 0.05;
 
 export class Merges {
   readonly #options: MergesOptions;
   readonly #entries = new Map<string, Entry>();
-  /** The work on all that was asked for until now. */
+  /** The work that was asked for so far, one item after another. */
   #work: Promise<void> = Promise.resolve();
   #working = 0;
 
@@ -48,7 +48,7 @@ export class Merges {
     this.#options = options;
   }
 
-  /** One that is there already is told of again. */
+  /** Makes a merge. If it is ready already, its `merged` event is emitted again. */
   merge(request: MergeRequest): void {
     const entry = this.#entries.get(request.key);
     if (!entry) this.#add(request);
@@ -68,13 +68,13 @@ export class Merges {
     if (entry.ready && entry.users === 0) this.#later(() => this.#remove(entry));
   }
 
-  /** What a sequence with these weights may run on; null where nothing is ready. */
+  /** The merge that a sequence with these weights may run on; null where none is ready. */
   ready(key: string): Merge | null {
     const entry = this.#entries.get(key);
     return entry?.isWanted && entry.ready ? entry.ready.merge : null;
   }
 
-  /** One more sequence runs on it, until `leave`. */
+  /** Counts one more sequence that runs on the merge, until `leave`. */
   join(merge: Merge): void {
     this.#of(merge).users++;
   }
@@ -86,7 +86,7 @@ export class Merges {
     if (!entry.isWanted && entry.users === 0) this.#later(() => this.#remove(entry));
   }
 
-  /** Something is being made or released. */
+  /** Whether a merge is being made or released. */
   get isWorking(): boolean {
     return this.#working > 0;
   }
@@ -100,7 +100,10 @@ export class Merges {
     };
   }
 
-  /** @param running by the engine's own books, the merge of each sequence that runs */
+  /**
+   * @param running the merge of each of the engine's sequences
+   * Throws where the books do not balance.
+   */
   checkIntegrity(running: readonly (Merge | null)[]): void {
     const counts = Map.groupBy(
       running.filter((merge) => merge !== null),
@@ -133,7 +136,7 @@ export class Merges {
     this.#later(() => this.#make(entry));
   }
 
-  /** After all that was begun before. */
+  /** Queues work behind what was asked for before. */
   #later(work: () => Promise<void>): void {
     this.#working++;
     this.#work = this.#work.then(work).finally(() => {
@@ -192,7 +195,7 @@ export class Merges {
   }
 }
 
-/** An operating error keeps its code; any other is ours. */
+/** Keeps the code of a `LorikeetError`; any other error is a defect of this program and becomes `internal_error`. */
 function causeOf(error: Error): Pick<LorikeetError, 'code' | 'message'> {
   if (error instanceof LorikeetError) return { code: error.code, message: error.message };
   if (!(error instanceof MergeUnwanted)) console.error(error);

@@ -1,25 +1,25 @@
-// Who leaves the queue. Pure: the order, and whether a sequence could start, are the caller's knowledge.
+// Decides who leaves the queue. Pure: the caller knows the order, and whether a sequence could start.
 
-/** `wait`: something of its own is on its way; `blocked`: others hold what it needs. */
+/** `wait`: something that the sequence alone needs is on its way; `blocked`: others hold what it needs. */
 export type Admission = 'start' | 'wait' | 'blocked';
 
 export type AdmissionRules<T> = {
-  /** Whether there is a row for it; `never`: for none of those behind it either. */
+  /** Whether the sequence can have a row; `never`: nor can any behind it. */
   room(sequence: T): 'yes' | 'no' | 'never';
-  /** Whether it can start now; what it needs is its own from then on. */
+  /** Whether the sequence can start now; `start` means that it holds what it needs from then on. */
   admit(sequence: T): Admission;
-  /** Takes it out of the queue and gives it the row. */
+  /** Takes the sequence out of the queue and gives it the row. */
   start(sequence: T): void;
-  /** Sequences that may start past one that is blocked. */
+  /** How many sequences may start past one that is blocked. */
   readonly overtakenMax: number;
-  /** Whether one that was overtaken so often holds up the other. */
+  /** Whether a sequence that was overtaken that often holds up another one. */
   holdsUp(blocked: T, sequence: T): boolean;
 };
 
 /**
- * In the order given, but a sequence that cannot start holds nobody up: those behind it go ahead. One that is blocked
- * is overtaken only so often; then those behind it wait until it has started, since a popular adapter's rows would
- * otherwise hold its pages for ever.
+ * Starts sequences in the order given. One that cannot start holds up none behind it, up to a bound: a blocked sequence
+ * is overtaken `overtakenMax` times, and then those that it holds up wait until it has started. Otherwise the rows of a
+ * popular adapter would hold its pages for ever.
  */
 export function admitWaiting<T extends { overtaken: number }>(order: Iterable<T>, rules: AdmissionRules<T>): void {
   const blocked: T[] = [];

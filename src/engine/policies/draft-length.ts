@@ -1,22 +1,22 @@
-// How many tokens a sequence guesses ahead: as many as pay, by how often guesses were right and what a step costs with
-// them. Pure.
+// How many tokens a sequence guesses ahead: as many as pay, given how often guesses were right and what a step costs
+// with them. Pure.
 
 export type DraftChances = {
-  /** How likely each guess is, if those before it are right. */
+  /** Probability of each guess if those before it are right. */
   readonly chances: readonly number[];
-  /** Sequences in the step, this one too. */
+  /** Sequences in the step, this one included. */
   readonly rows: number;
-  /** Milliseconds of a step of so many tokens. */
+  /** Milliseconds of a step of that many tokens. */
   readonly stepMs: (tokens: number) => number;
 };
 
 export type DraftLength = {
   readonly length: number;
-  /** Tokens in the same time, against those without guesses. */
+  /** Expected tokens per time, in multiples of those of a step without guesses. */
   readonly gain: number;
 };
 
-/** What is estimated to pay less than this is noise. */
+/** Least estimated gain that counts; anything smaller is noise. */
 const gainMin = 1.1;
 
 export function draftLength({ chances, rows, stepMs }: DraftChances): DraftLength {

@@ -1,10 +1,10 @@
-// Which adapter leaves memory for another. Pure.
+// Chooses the adapter that leaves memory for another one. Pure.
 
 export type IdleAdapter = { readonly key: string; readonly bytes: number; readonly flow: number };
 
 /**
- * The least recently used of the flow that keeps most: a flow that goes through thousands of adapters drops its own
- * before anybody else's. Adapters of one flow alone are the usual LRU.
+ * The least recently used adapter of the flow that keeps most bytes: a flow that goes through thousands of adapters
+ * drops its own before anybody else's. With one flow this is plain LRU.
  * @param idle the least recently used first, at least one
  */
 export function evictee(idle: readonly IdleAdapter[]): string {

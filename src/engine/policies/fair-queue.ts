@@ -1,12 +1,11 @@
-// The queue: lines of sequences by flow, and within a flow by subflow (an adapter at a priority). The flow that has had
-// the least service is next, of its subflows the one that has had the least, and of a subflow its oldest.
-// Work-conserving: a flow that has nothing to start leaves its turn to the others. Knows no sequence's inside and no
-// clock.
+// The queue: sequences wait by flow, and within a flow by subflow (an adapter at a priority). Next is the flow with the
+// least service, within it the subflow with the least, and there the oldest sequence. Work-conserving: a flow that has
+// nothing to start leaves its turn to the others. Knows no sequence's inside and no clock.
 
 import { LeastFirst } from './least-first.ts';
 import { type Rival, VirtualCounters } from './virtual-counters.ts';
 
-/** Where an item waits. Weights are above 0. */
+/** Where an item waits, and with what weights, which are above 0. */
 export type Line = {
   readonly flow: number;
   readonly weight: number;
@@ -21,20 +20,20 @@ type Flow<T> = {
   readonly counters: VirtualCounters<string>;
 };
 
-/** Flows without anything to start whose subflows' counters are kept. */
+/** Number of flows beyond which those without waiting items are forgotten, with their subflows' counters. */
 const idleMax = 1024;
 
 export class FairQueue<T> {
   readonly #lineOf: (item: T) => Line;
   readonly #costOf: (item: T) => number;
-  /** Flows of which something waits, or was charged lately. */
+  /** Flows with waiting items, and some that had such lately. */
   readonly #flows = new Map<number, Flow<T>>();
   readonly #counters = new VirtualCounters<number>();
   readonly #items = new Set<T>();
-  /** Of these, those that were under way before. */
+  /** The waiting items that had run before. */
   readonly #begun = new Set<T>();
 
-  /** @param costOf what an item will be charged when it starts */
+  /** @param costOf what an item will be charged when it starts, in units of an input token */
   constructor(lineOf: (item: T) => Line, costOf: (item: T) => number) {
     this.#lineOf = lineOf;
     this.#costOf = costOf;
@@ -44,12 +43,15 @@ export class FairQueue<T> {
     return this.#items.size;
   }
 
-  /** In order of arrival. */
+  /** Items in order of arrival. */
   [Symbol.iterator](): Iterator<T> {
     return this.#items.values();
   }
 
-  /** @param isBegun it was under way, and comes before all others of its flow: what it keeps meanwhile is few */
+  /**
+   * @param isBegun whether the item has run before; it then goes before all others of its flow, so that few items keep
+   * what they hold while they wait
+   */
   add(item: T, isBegun = false): void {
     const { flow: id, weight, subflow: subflowId, subflowWeight } = this.#lineOf(item);
     let flow = this.#flows.get(id);
@@ -70,7 +72,7 @@ export class FairQueue<T> {
     flow.counters.enter(subflowId, subflowWeight);
   }
 
-  /** @returns false where it does not wait */
+  /** @returns false where the item does not wait */
   delete(item: T): boolean {
     if (!this.#items.delete(item)) return false;
     this.#begun.delete(item);
@@ -85,37 +87,37 @@ export class FairQueue<T> {
     return true;
   }
 
-  /** Service that an item has, waiting or not, in units of an input token. */
+  /** Charges service to an item's flow and subflow, whether the item waits or not, in units of an input token. */
   charge(item: T, cost: number): void {
     const { flow, subflow } = this.#lineOf(item);
     this.#counters.charge(flow, cost);
     this.#flows.get(flow)?.counters.charge(subflow, cost);
   }
 
-  /** Service that a flow has had over its weight; of one that is new, where it would begin. */
+  /** Service of a flow over its weight; for a new flow the value at which it would begin. */
   counter(flow: number): number {
     return this.#counters.of(flow);
   }
 
-  /** Flows of which something waits. */
+  /** Flows with waiting items. */
   waitingFlows(): Rival<number>[] {
     return this.#counters.rivals();
   }
 
   /**
-   * Each item that waits once, in the order in which they are to be tried. The order follows what is charged between
-   * two of them. The item that was given last may be deleted meanwhile; others may be added, and are not given.
+   * Yields each waiting item once, in the order in which to try them. The order follows what is charged between two
+   * items. The item that was yielded last may be deleted meanwhile; items that are added are not yielded.
    */
   inOrder(): Generator<T> {
     return this.#walk(() => 0);
   }
 
-  /** The first so many that will start, if each can. */
+  /** The first `count` items that will start, if each can. */
   first(count: number): T[] {
     return this.#walk(this.#costOf).take(count).toArray();
   }
 
-  /** @param ahead what to charge for an item while walking, and to forget then */
+  /** @param ahead service to count for an item while walking, without charging it */
   *#walk(ahead: (item: T) => number): Generator<T> {
     const flows = new LeastFirst(
       [...this.#flows.values()].filter(({ subflows }) => subflows.size > 0).map((flow) => this.#queueOf(flow)),
@@ -142,7 +144,7 @@ export class FairQueue<T> {
     return { id, ahead: 0, subflows: new LeastFirst(lines, serviceOf) };
   }
 
-  /** Throws where the lines and the items differ. For tests and idle moments. */
+  /** Throws where the subflows and the set of items differ. For tests and idle moments. */
   checkIntegrity(): void {
     const subflows = [...this.#flows.values()].flatMap((flow) => [...flow.subflows.values()]);
     const lined = subflows.flatMap(({ items }) => items);

@@ -1,5 +1,5 @@
-// Entries by a value that grows now and then: the one that has the least, in O(log n). A heap whose values are looked
-// at anew only as they come to the top.
+// Entries ordered by values that grow now and then: gives the entry with the least value in O(log n). A heap that looks
+// at a value anew only when its entry comes to the top.
 
 type Node<E> = { readonly entry: E; readonly place: number; value: number };
 
@@ -7,7 +7,7 @@ export class LeastFirst<E> {
   readonly #keyOf: (entry: E) => number;
   readonly #heap: Node<E>[];
 
-  /** @param keyOf while entries are here it never falls */
+  /** @param keyOf an entry's value, which never falls while the entry is here */
   constructor(entries: readonly E[], keyOf: (entry: E) => number) {
     this.#keyOf = keyOf;
     this.#heap = entries.map((entry, place) => ({ entry, place, value: keyOf(entry) }));
@@ -18,7 +18,7 @@ export class LeastFirst<E> {
     return this.#heap.length;
   }
 
-  /** Of those with the least the first in the order given; undefined when none is left. */
+  /** The first, in the order given, of the entries with the least value; undefined when none is left. */
   least(): E | undefined {
     for (;;) {
       const top = this.#heap[0];
@@ -30,7 +30,7 @@ export class LeastFirst<E> {
     }
   }
 
-  /** Takes out what `least` gave last. */
+  /** Removes the entry that `least` gave last. */
   drop(): void {
     const last = this.#heap.pop();
     if (!last || this.#heap.length === 0) return;

@@ -1,12 +1,13 @@
-// Who gives up pages for a sequence whose adapter finds none. Pages are shared by flow, as rows are. Pure.
+// Chooses who gives up pages for a sequence whose adapter finds too few. Flows share pages by their weights, as they
+// share rows. Pure.
 
 /** Sequences that run on the same pages. */
 export type PageHolder<S> = {
   readonly pages: number;
   readonly sequences: readonly S[];
-  /** Of its sequences; null: they are of several, and nobody's to give. */
+  /** The flow of all its sequences; null if they are of several flows, and then no flow can give the pages. */
   readonly flow: number | null;
-  /** When the last of them started. */
+  /** When the last of the sequences started. */
   readonly startedAt: number;
 };
 
@@ -14,7 +15,7 @@ export type PageFlow = { readonly flow: number; readonly weight: number };
 
 type Taker = { readonly flow: number; readonly needed: number };
 
-/** Whether a flow would be within its share of `total` pages with those that it needs. */
+/** Whether a flow would be within its share of `total` pages if it had `needed` more. */
 export const hasRightTo = <S>(
   holders: readonly PageHolder<S>[],
   flows: readonly PageFlow[],
@@ -25,7 +26,7 @@ export const hasRightTo = <S>(
   return own !== undefined && excessOf(holders, flows, total)(own, needed) <= 0;
 };
 
-/** Pages of a flow beyond its share. */
+/** Gives a function for the pages that a flow has, with `more` added, beyond its share. */
 function excessOf<S>(holders: readonly PageHolder<S>[], flows: readonly PageFlow[], total: number) {
   const weights = flows.reduce((sum, { weight }) => sum + weight, 0);
   return ({ flow, weight }: PageFlow, more = 0): number => {
@@ -35,8 +36,8 @@ function excessOf<S>(holders: readonly PageHolder<S>[], flows: readonly PageFlow
 }
 
 /**
- * The holder that gives way: of the flow furthest above its share of `total` pages the one that started last. null
- * where nobody is above, where `taker` would be with `needed` more, or where there is only one flow.
+ * The holder that gives way: the last started one of the flow furthest above its share of `total` pages. null where no
+ * flow is above, where `taker` would be above with `needed` more, or where there is only one flow.
  * @param flows those that run or wait
  */
 export function pageGiver<S>(

@@ -1,17 +1,17 @@
-// How many rows each flow has a right to, and who gives one up for a flow that has fewer. Pure.
+// How many rows each flow has a right to, and which flow gives one up for a flow that has fewer. Pure.
 
 export type FlowRows = {
   readonly flow: number;
   readonly weight: number;
   readonly running: number;
   readonly waiting: number;
-  /** Virtual tokens: service over weight. */
+  /** Service over weight, in units of an input token. */
   readonly counter: number;
 };
 
 /**
- * Weighted max-min: nobody gets more than he runs and waits for, and what he leaves goes to the others by their
- * weights. Everybody gets one at least; together that may be more than there are rows.
+ * Weighted max-min shares: no flow gets more rows than it runs and waits for, and the rows that it leaves go to the
+ * others by weight. Each flow gets at least one, so the sum may exceed `rows`.
  */
 export function rowShares(flows: readonly FlowRows[], rows: number): Map<number, number> {
   const shares = new Map<number, number>();
@@ -33,13 +33,13 @@ export function rowShares(flows: readonly FlowRows[], rows: number): Map<number,
   return shares;
 }
 
-/** Shares are sums of fractions. */
+/** Tolerance for shares, which are sums of fractions. */
 const rounding = 1e-9;
 
 /**
- * The flow that gives a row to `taker` where all rows are taken: of those that keep their share without it the one that
- * is furthest above. null where there is none, where the taker would have more than its own share, or where it has had
- * `lead` virtual tokens more than the flow of those that wait which has had the least: it has been served already.
+ * The flow that gives a row to `taker` where all rows are taken: of those that keep their share without it, the one
+ * furthest above its share. null where there is none, where `taker` would be above its own share, or where its counter
+ * is more than `lead` above the least counter of the waiting flows: it has been served already.
  */
 export function rowGiver(flows: readonly FlowRows[], taker: number, rows: number, lead: number): number | null {
   const shares = rowShares(flows, rows);
@@ -53,7 +53,7 @@ export function rowGiver(flows: readonly FlowRows[], taker: number, rows: number
   return givers[0]?.flow ?? null;
 }
 
-/** Whether anybody has a row more than his share: else none changes hands. */
+/** Whether any flow has a whole row more than its share; otherwise no row changes hands. */
 export function hasExcess(flows: readonly FlowRows[], rows: number): boolean {
   const shares = rowShares(flows, rows);
   return flows.some(({ flow, running }) => running - shares.get(flow)! - 1 > -rounding);

@@ -1,20 +1,21 @@
-// Who takes part in the next step, with how many tokens, and who decodes where not all can. Pure.
+// Chooses the sequences of the next step and their numbers of tokens, and who decodes where not all can. Pure.
 
-/** A processor computes prompts and answers one after the other, and so in steps of their own. */
+/** A processor, which computes prompts and answers one after the other, and so in steps of their own. */
 export type Processor = {
-  /** Sequences that decode in one step; more take turns. */
+  /** Most sequences that decode in one step; more take turns. */
   readonly decodes: number;
-  /** Sequences with which it computes about as fast as it can: beside these nothing is left for others. */
+  /** Sequences at which the processor is about as fast as it gets: beside these nothing is left for other processes. */
   readonly full: number;
 };
 
-/** Of the budget: prompts go on, however many sequences decode. */
+/** Least share of the budget that is left for prompts, however many sequences decode. */
 const restMin = 0.25;
 
 /**
- * One budget for the step: a token for each sequence that lacks one, and what is left to the others in their order, so
+ * Shares one step's budget out: a token to each sequence that lacks one, and the rest to the others in their order, so
  * that short prompts share a step and a long one takes several.
- * @param lefts tokens that are not computed yet, by sequence, at least 1; who is first has the first right
+ * @param lefts tokens of each sequence that are not computed yet, at least 1, in order of right
+ * @returns the number of tokens that each computes
  */
 export function shareTokens(lefts: readonly number[], budget: number): number[] {
   const single = lefts.filter((left) => left === 1).length;
@@ -27,33 +28,39 @@ export function shareTokens(lefts: readonly number[], budget: number): number[] 
   });
 }
 
-/** Of the budget: prompts that share a step. What is longer is read alone: nobody's first token waits for it. */
+/**
+ * Share of the budget that prompts in one step may fill. A longer prompt is read alone, so that no other's first token
+ * waits for it.
+ */
 const togetherMax = 0.5;
 
-/** Of the budget: what a step takes at least, however little it reads. */
+/** Share of the budget that a step of prompts counts at least, however few tokens it reads. */
 const stepMin = 0.125;
 
-/** Of what a sequence waited in the queue: its prompt may wait for others' so much longer. */
+/** Share of its time in the queue that a sequence's prompt may wait for others' once it has a row. */
 const patience = 1 / 16;
 
-/** Whether what started after such a wait may wait for others that start soon: its caller hardly sees it. */
+/**
+ * Whether a sequence may wait a little longer for others that start soon. Its caller hardly notices after such a time
+ * in the queue.
+ */
 export const hasPatience = ({ queuedAt, startedAt }: { queuedAt: number; startedAt: number }, now: number): boolean =>
   now - startedAt < patience * (startedAt - queuedAt);
 
 export type Prompt = {
   /** Tokens that are not computed yet. */
   readonly left: number;
-  /** It may be read later, with others: a step of few tokens is the dearest. */
+  /** Whether it may be read in a later step, with others: tokens of short steps cost most. */
   readonly canWait: boolean;
 };
 
 /**
- * Where prompts and answers have steps of their own: which prompts the next step reads; none: it is the answers' turn.
- * A processor computes both one after the other, so a prompt by itself has its first token sooner, and answers wait
- * for no more than the budget either way.
+ * Chooses the prompts that the next step reads, where prompts and answers have steps of their own. None means that the
+ * answers have their turn. A processor computes both one after the other, so a step of prompts alone gives a first
+ * token sooner, and answers wait for at most the budget either way.
  * @param prompts in the order in which they started
- * @param since tokens of prompts that were read since answers were computed last
- * @returns the same after this step, too
+ * @param since prompt tokens that were read since a step last computed answers
+ * @returns `since` as it is after this step
  */
 export function promptsNext<T extends Prompt>(
   prompts: readonly T[],
@@ -76,8 +83,8 @@ export function promptsNext<T extends Prompt>(
 }
 
 /**
- * Of those that decode, the ones that do in the next step: of the flows that were served least, and of each those whose
- * last turn is longest ago. So who came with hundreds of sequences does not make everybody's steps long.
+ * The sequences that decode in the next step: those of the least served flows, and within a flow those whose last turn
+ * is longest ago. So a flow with hundreds of sequences does not make everybody's steps long.
  */
 export function inTurn<T extends { readonly counter: number; readonly turn: number }>(
   decoding: readonly T[],

@@ -1,32 +1,32 @@
-// Virtual token counters: how much service each of several rivals has had, over its weight ("Fairness in Serving Large
-// Language Models", arXiv 2401.00588). Whoever has the least is next. Pure: no clock, no queue.
+// Virtual token counters: the service of each of several rivals over its weight ("Fairness in Serving Large Language
+// Models", arXiv 2401.00588). The rival with the least is next. Pure: no clock, no queue.
 
 type Counter = { value: number; weight: number; waiting: number };
 
-/** One that waits: how many of it, and its service over its weight. */
+/** A rival that waits: its service over its weight, and how many of its items wait. */
 export type Rival<Id> = { readonly id: Id } & Readonly<Counter>;
 
-/** Counters of those who left that are kept beyond those who wait. */
+/** Number of counters beyond which those of rivals that left may be forgotten. */
 const idleMax = 1024;
 
 export class VirtualCounters<Id> {
   readonly #counters = new Map<Id, Counter>();
-  /** What the last one that left the queue had: where a queue that is empty begins again. */
+  /** Counter of the rival that left the queue last: where a rival begins if the queue is empty. */
   #left = 0;
   #waiting = 0;
 
-  /** One more of this rival's begins to wait. The newest weight counts. */
+  /** Adds a waiting item of this rival. The newest weight counts. */
   enter(id: Id, weight: number): void {
     const counter = this.#counters.get(id) ?? { value: 0, weight, waiting: 0 };
     counter.weight = weight;
-    // Who was away has no credit for it: it begins beside those that wait.
+    // A rival that was away gets no credit for it: it begins level with those that wait.
     if (counter.waiting === 0) counter.value = Math.max(counter.value, this.#floor());
     counter.waiting++;
     this.#waiting++;
     this.#counters.set(id, counter);
   }
 
-  /** One of this rival's waits no longer. */
+  /** Removes a waiting item of this rival. */
   leave(id: Id): void {
     const counter = this.#counters.get(id)!;
     counter.waiting--;
@@ -36,7 +36,7 @@ export class VirtualCounters<Id> {
     if (this.#counters.size > idleMax) this.#forget();
   }
 
-  /** Service, in units of an input token. */
+  /** Charges service, in units of an input token. */
   charge(id: Id, cost: number): void {
     const counter = this.#counters.get(id);
     if (counter === undefined) return;
@@ -44,12 +44,12 @@ export class VirtualCounters<Id> {
     if (this.#waiting === 0) this.#left = Math.max(this.#left, counter.value);
   }
 
-  /** Of one that has been here. */
+  /** A rival's counter; for an unknown rival the value at which it would begin. */
   of(id: Id): number {
     return this.#counters.get(id)?.value ?? this.#floor();
   }
 
-  /** Those that wait. */
+  /** The rivals that wait. */
   rivals(): Rival<Id>[] {
     const found: Rival<Id>[] = [];
     for (const [id, { value, weight, waiting }] of this.#counters) {
@@ -65,7 +65,7 @@ export class VirtualCounters<Id> {
     return least;
   }
 
-  /** A counter that is no higher than where its rival would begin anew says nothing. */
+  /** Drops counters that are no higher than where their rival would begin anew. */
   #forget(): void {
     const floor = this.#floor();
     for (const [id, { value, waiting }] of this.#counters) {

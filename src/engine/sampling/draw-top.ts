@@ -1,22 +1,22 @@
-// Draws a token from the best logits of a row, where the others stay in a device's memory. The choice is exact: what
-// the best alone cannot say is left to whoever fetches the row.
+// Draws a token from the best logits of a row whose other logits stay in a device's memory. The choice is exact: where
+// the best logits do not decide, the whole row has to be fetched.
 
 import type { SamplingParams } from '../../core/sampling-params.ts';
 import { candidatesOf, type Dice, nucleus, pick } from './draw.ts';
 
 export type TopLogits = {
-  /** The best first; of equals the one with the lower id. */
+  /** The best first; among equals the lower id first. */
   readonly tokens: ArrayLike<number>;
   readonly logits: ArrayLike<number>;
-  /** Sums over the whole vocabulary: of exp(logit - best), and of exp((logit - best) / temperature). */
+  /** Sums over the whole vocabulary: `mass` of exp(logit - best), `sharpMass` of exp((logit - best) / temperature). */
   readonly mass: number;
   readonly sharpMass: number;
   readonly vocabulary: number;
 };
 
 /**
- * `whole`: filters reach beyond the best, so that the row decides. `beyond`: nothing but a token that is none of the
- * best can be drawn, as often as such a token should be.
+ * A token, or why the best logits do not decide. `whole`: filters reach beyond the best, so the whole row decides.
+ * `beyond`: the token is none of the best, and is drawn from the others.
  */
 export type Drawn = number | 'whole' | 'beyond';
 

@@ -1,12 +1,12 @@
-// Draws a token from the logits of a whole vocabulary, or from a few candidates that stand for it.
+// Draws a token from the logits of a whole vocabulary, or from a few candidates.
 
 import type { SamplingParams } from '../../core/sampling-params.ts';
 import { argmax, row } from './argmax.ts';
 
-/** Two numbers in [0, 1), for every token, so that a seed's sequence does not depend on the path taken. */
+/** Two numbers in [0, 1), rolled for every token, so that a seed's sequence does not depend on the path taken. */
 export type Dice = { readonly where: number; readonly which: number };
 
-/** Throws where the logits hold no number. */
+/** Throws `LogitsNotFinite`. */
 export function drawWhole(logits: Float32Array, params: SamplingParams, { where, which }: Dice): number {
   const { temperature, topK, topP, minP } = params;
   argmax(logits);
@@ -14,7 +14,7 @@ export function drawWhole(logits: Float32Array, params: SamplingParams, { where,
   return row.drawFiltered(params, which);
 }
 
-/** Of the tokens that are not `without`; filters have let all pass. */
+/** Draws among the tokens outside `without`, where no filter is active. */
 export function drawBeyond(
   logits: Float32Array,
   { temperature }: SamplingParams,
@@ -27,7 +27,7 @@ export function drawBeyond(
   return row.draw(temperature, which);
 }
 
-/** Tokens with weights exp((logit - max) / temperature). */
+/** Tokens with their weights exp((logit - max) / temperature), and the weights' sum. */
 export type Candidates = {
   readonly tokens: readonly number[];
   readonly weights: readonly number[];
@@ -39,7 +39,9 @@ export const candidatesOf = (tokens: readonly number[], weights: readonly number
   mass: weights.reduce((sum, weight) => sum + weight, 0),
 });
 
-/** How many of the weights, best first, reach `mass`; at least one. One more than there are if they don't. */
+/**
+ * How many of the weights, best first, reach `mass`, at least one; their number plus one where they do not reach it.
+ */
 export function nucleus(weights: readonly number[], mass: number): number {
   let sum = 0;
   for (let i = 0; i < weights.length; i++) {
@@ -49,7 +51,7 @@ export function nucleus(weights: readonly number[], mass: number): number {
   return weights.length + 1;
 }
 
-/** `which` in [0, 1) along the candidates' cumulated weights. */
+/** The candidate at the share `which`, in [0, 1), of the cumulated weights. */
 export function pick({ tokens, weights, mass }: Candidates, which: number): number {
   let rest = which * mass;
   for (let i = 0; i < tokens.length; i++) {

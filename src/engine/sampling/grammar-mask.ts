@@ -1,4 +1,4 @@
-// What an output's grammar allows, for whoever chooses its tokens.
+// Opens the constraint of an output's grammar, and masks logits by it.
 
 import { LorikeetError } from '../../core/errors.ts';
 import type { Grammar } from '../../core/grammar.ts';
@@ -16,7 +16,7 @@ function withoutVocabulary(): Constraint {
   return { words: new Uint32Array(0), isReady: false, error, ready, first: () => ready, accept() {}, release() {} };
 }
 
-/** Forbids the tokens whose bit is 0, and those that have none. */
+/** Sets the logits of tokens whose bit is 0, or that have no bit, to negative infinity. */
 export function applyMask(words: Uint32Array, logits: Float32Array): void {
   for (let place = 0; place < words.length; place++) {
     const word = words[place]!;

@@ -1,18 +1,18 @@
-// What changes a row's logits before a token is chosen from them. Each is made once a sequence and sees every token
-// that the sequence takes. Order is vLLM's: bias, penalties, then masks, which nothing lifts again.
+// Processors that change a row's logits before a token is chosen. Each sequence has its own, which see every token that
+// the sequence takes. Order is vLLM's: bias, penalties, then masks, which nothing lifts again.
 
 import type { SamplingParams } from '../../core/sampling-params.ts';
 
 export type LogitsProcessor = {
   /** @param logits [vocabulary], changed in place */
   process(logits: Float32Array): void;
-  /** The sequence took this token. */
+  /** Notes the token that the sequence took. */
   accept(token: number): void;
-  /** It changes nothing any more; left out: it never says so. */
+  /** Whether it will change nothing any more; left out, it never ends. */
   readonly isOver?: boolean;
 };
 
-/** The largest float32: what grows beyond it would be no number any more. */
+/** The largest float32: penalties may not grow a logit into infinity. */
 const floatMax = 3.4028234663852886e38;
 
 /** @param prompt counts for the repetition penalty, as do the sampled tokens */

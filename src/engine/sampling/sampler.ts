@@ -11,23 +11,23 @@ import { applyMask } from './grammar-mask.ts';
 import { createLogitsProcessors } from './logits-processors.ts';
 
 export type Sampler = {
-  /** @param logits [vocabulary], changed in place by processors. Throws where they hold no number. */
+  /** @param logits [vocabulary], changed in place by processors. Throws where they are not finite. */
   sample(logits: Float32Array): number;
   /**
-   * The same from the best logits alone, or null where they do not decide: the token is then that of `sample`, which
-   * must be next. Throws where a logit holds no number.
+   * As `sample`, from the best logits alone; null where they do not decide, and then `sample` must be called next for
+   * the same token. Throws where a logit is not finite.
    */
   sampleTop(top: TopLogits): number | null;
   /**
-   * The same under a grammar. It is asked for the first token that may come, of a few in the order in which they would
-   * be taken; only where it knows none of them its mask is made. The largest logits in their order give the largest
-   * under the mask; and what one draw after the other gives, none twice, has the mask's distribution at the first that
-   * may come. Rejects with the constraint's error.
+   * As `sample`, under a grammar. The constraint first picks the first allowed token of a few, given in the order in
+   * which they would be taken. Only where none of them is allowed does it make the whole mask. The first allowed of the
+   * largest logits is the largest under the mask. The first allowed of tokens drawn one after the other without
+   * replacement has the mask's distribution. Rejects with the constraint's error.
    */
   sampleFormed(logits: Float32Array, constraint: Constraint): Promise<number>;
 };
 
-/** What a draw from the best logits has left to one from all. */
+/** What a draw from the best logits leaves to the draw from the whole row. */
 type Left = { readonly dice: Dice; readonly without: readonly number[] };
 
 /** @param prompt counts for the repetition penalty, as do the sampled tokens */
@@ -36,7 +36,8 @@ export function createSampler(params: SamplingParams, prompt: readonly number[],
   const random = prng(params.seed ?? freshSeed());
   let processors = createLogitsProcessors(params, prompt);
   let left: Left | null = null;
-  // Filters cut what a mask leaves: such a sequence tries no tokens, and its masks are made while it is computed.
+  // Filters apply to what a mask leaves. A sequence with filters tries no tokens, and its mask is made during its next
+  // step.
   const isFiltered = temperature > 0 && (topK > 0 || topP < 1 || minP > 0);
   let asked: Promise<number | null> | null = null;
 
@@ -76,7 +77,7 @@ export function createSampler(params: SamplingParams, prompt: readonly number[],
     sampleTop(top) {
       const { tokens, logits, mass, sharpMass } = top;
       if (!Number.isFinite(logits[0]! + mass + sharpMass)) throw new LogitsNotFinite();
-      // A processor may lift any token, or forbid all of these.
+      // A processor may lift any token, or forbid all of the best.
       if (processors.length > 0) return null;
       if (temperature === 0) return tokens[0]!;
       const dice = roll();

@@ -1,19 +1,19 @@
-// How often guesses were right, by what was known when they were made. Pure bookkeeping.
+// How often guesses were right, by what was known when they were made. Bookkeeping alone.
 
-/** Of the places where a text's last tokens stood, how many say what follows. */
+/** How many of the places at which a text's last tokens stood before agree on what follows. */
 export type Agreement = 'one' | 'all' | 'most' | 'some';
 
 export type Guess = {
   readonly token: number;
-  /** Tokens in a row that agreed before it. */
+  /** Tokens in a row before the guess that agree with the place. */
   readonly matched: number;
-  /** `one`: there was but one place. */
+  /** `one`: there was only one place. */
   readonly agreement: Agreement;
 };
 
-/** Tokens that agreed, by which guesses are told apart. */
+/** Bounds of `matched` between the classes of guesses. */
 const steps = [4, 8, 16, 32] as const;
-/** How likely each is before anything is known, and how many guesses that is worth. */
+/** Assumed probability of each class, and the number of guesses that it weighs. */
 const priors: Readonly<Record<Agreement, readonly number[]>> = {
   one: [0.3, 0.5, 0.7, 0.85, 0.95],
   all: [0.5, 0.7, 0.85, 0.9, 0.95],
@@ -21,7 +21,7 @@ const priors: Readonly<Record<Agreement, readonly number[]>> = {
   some: [0.2, 0.3, 0.4, 0.4, 0.4],
 };
 const priorWeight = 4;
-/** What was long ago says little of the texts now. */
+/** Factor on older observations with each new one: texts of long ago say little of the present ones. */
 const decay = 0.95;
 
 export class GuessRates {

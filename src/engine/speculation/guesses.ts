@@ -1,22 +1,22 @@
-// What may come next in a text: where its last tokens stood before, what followed them then follows again. Where they
-// stood in several places most of those have it, as in SuffixDecoding (arXiv 2411.04975). Pure.
+// Guesses what comes next in a text: where its last tokens stood before, what followed them then may follow again.
+// Several such places vote, as in SuffixDecoding (arXiv 2411.04975). Pure.
 
 import type { Agreement, Guess } from './guess-rates.ts';
 import type { TokenIndex } from './token-index.ts';
 
 /**
- * Guesses after the first `count` tokens of a text, each as if those before it were right; mostly none.
- * Without end where the text repeats itself.
+ * Guesses after the first `count` tokens of a text, each as if those before it were right; mostly none. Endless where
+ * the text repeats itself.
  * @param index of other texts, or of this one
  */
 export function* guessesAfter(index: TokenIndex, text: readonly number[], count: number): IteratorObject<Guess> {
   const places = index.places(text, count);
   let matched = Math.max(0, ...places.map((place) => place.matched));
-  // A place that far fewer tokens lead to says little beside the best.
+  // Drops places that match less than half as many tokens as the best.
   let open = places.filter((place) => 2 * place.matched >= matched).map(({ at }) => at);
   const told: number[] = [];
   for (; open.length > 0; matched++) {
-    // What repeats itself goes on in its own guesses.
+    // A place past the end of the index continues in the guesses themselves: the text repeats itself.
     const tokens = open.map((at) => (at < index.end ? index.token(at) : told[at - index.end]!));
     const { token, votes } = mostOf(tokens);
     if (token < 0) return;
@@ -26,7 +26,7 @@ export function* guessesAfter(index: TokenIndex, text: readonly number[], count:
   }
 }
 
-/** Of as many votes the first has it. */
+/** The token with most votes; the first of equals. */
 function mostOf(tokens: readonly number[]): { readonly token: number; readonly votes: number } {
   const votes = new Map<number, number>();
   for (const token of tokens) votes.set(token, (votes.get(token) ?? 0) + 1);

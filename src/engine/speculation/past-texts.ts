@@ -1,18 +1,18 @@
-// Answers that ended, as tokens, so that later ones of the same kind are guessed from them. A shelf holds those that
-// the same weights gave the same tenant (and user, where a request names one): whose text is guessed can be told by the
-// time that an answer takes, so nobody's is ever guessed for another. Bounded: the owner with the most bytes gives up
-// its least recently used shelf.
+// Past answers as tokens, from which later ones of the same kind are guessed. A shelf holds those that the same weights
+// gave the same tenant (and user, where a request names one). The time that an answer takes can tell which text it was
+// guessed from, so no text is ever guessed for another owner. Bounded: the owner with the most bytes gives up its least
+// recently used shelf.
 
 import { GuessRates } from './guess-rates.ts';
 import { indexedTokenBytes, leastTokens, TokenIndex, textEnd } from './token-index.ts';
 
 export type Shelf = { readonly index: TokenIndex; readonly rates: GuessRates };
 
-/** Of one shelf: some hundred answers. */
+/** Most tokens of one shelf, some hundred answers. */
 const shelfTokensMax = 2 ** 15;
-/** No shelf may take more of the memory than this. */
+/** Largest share of the memory for one shelf. */
 const shelfShare = 1 / 4;
-/** What a shelf takes beside its index: its name, its rates and the objects. */
+/** Bytes of a shelf beside its index: its name, its rates and the objects. */
 const shelfBytes = 4096;
 
 type Owned = { readonly shelves: Map<string, Shelf>; bytes: number };
@@ -20,11 +20,11 @@ type Owned = { readonly shelves: Map<string, Shelf>; bytes: number };
 export class PastTexts {
   readonly #bytesMax: number;
   readonly #tokensMax: number;
-  /** By owner, the shelf that was used last is the last. */
+  /** By owner; within one, the shelf that was used last is the last. */
   readonly #owners = new Map<string, Owned>();
   #bytes = 0;
 
-  /** @param bytesMax less than a few shelves: nothing is kept */
+  /** @param bytesMax nothing is kept if it is less than a few shelves take */
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax;
     const tokens = Math.floor((bytesMax * shelfShare - shelfBytes) / indexedTokenBytes);
@@ -35,7 +35,7 @@ export class PastTexts {
     return this.#bytes;
   }
 
-  /** null: it has none. */
+  /** null where the owner has no such shelf. */
   shelf(owner: string, name: string): Shelf | null {
     const shelves = this.#owners.get(owner)?.shelves;
     const shelf = shelves?.get(name);

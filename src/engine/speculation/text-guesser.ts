@@ -1,15 +1,15 @@
-// Guesses for one sequence, from its own tokens and from its tenant's past texts. Guesses cost nothing, so each is
-// compared with what came, whether it was computed ahead or not: that says how far ahead guessing pays. Knows tokens
-// alone.
+// Guesses for one sequence, from its own tokens and from its tenant's past texts. A guess costs nothing, so each is
+// compared with the token that came, whether it was computed ahead or not: that tells how far ahead guessing pays.
+// Knows tokens alone.
 
 import { GuessRates } from './guess-rates.ts';
 import { guessesAfter } from './guesses.ts';
 import type { Shelf } from './past-texts.ts';
 import { TokenIndex } from './token-index.ts';
 
-/** The latest of a sequence's own tokens, for those that are longer. */
+/** Most of a sequence's own tokens that are indexed, the latest ones. */
 const ownTokensMax = 2 ** 16;
-/** Tokens that came while nobody guessed teach no more than this many. */
+/** Of several tokens that came without a guess, so many of the last are compared. */
 const comparedMax = 16;
 
 export type Guesses = { readonly tokens: readonly number[]; readonly chances: readonly number[] };
@@ -21,17 +21,17 @@ export class TextGuesser {
   #read = 0;
 
   /**
-   * @param text which becomes longer
-   * @param past null: there are no past texts
+   * @param text grows while the sequence runs
+   * @param past null without past texts
    */
   constructor(text: readonly number[], past: Shelf | null) {
     this.#text = text;
     this.#shelves = past === null ? [this.#own] : [this.#own, past];
-    // Of a prompt nobody guesses anything.
+    // A prompt's tokens are indexed without being compared with guesses.
     while (this.#read < text.length) this.#own.index.push(text[this.#read++]!);
   }
 
-  /** At most `count` guesses of what comes next, of its own tokens and of past texts. */
+  /** Up to `count` guesses of what comes next from the sequence's own tokens, and as many from past texts. */
   guesses(count: number): Guesses[] {
     this.#catchUp();
     return this.#shelves.map(({ index, rates }) => {

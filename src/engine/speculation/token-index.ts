@@ -1,35 +1,35 @@
-// Texts as tokens, and where a few tokens in a row stood in them: the latest place first, as LZ77's compressors find
-// it, by a hash of the few and a chain of links from place to place. The oldest tokens make room for new ones. Knows
-// tokens alone.
+// Indexes texts of tokens by where a few tokens in a row stood in them. Finds the latest place first, as LZ77
+// compressors do, by a hash of the few tokens and a chain of links from place to place. The oldest tokens make room for
+// new ones. Knows tokens alone.
 
-/** Tokens in a row that places are found by. */
+/** Tokens in a row by which places are found. */
 const indexedTokens = 2;
 
-/** Ends a text; no vocabulary has it. */
+/** Ends a text; no vocabulary has this id. */
 export const textEnd = -1;
 
-/** Places that are looked at, and tokens before each that are compared. */
+/** Most places that are looked at, and most tokens before each that are compared. */
 const placesMax = 16;
 const comparedMax = 32;
 
 export const leastTokens = 512;
-/** Of a token, its link, and its share of the table that chains begin in. */
+/** Bytes for a token, its link, and its share of the table in which chains begin. */
 export const indexedTokenBytes = 12;
-/** Places are numbers of 32 bits: after so many tokens all is forgotten. */
+/** Bound of places, which are 32-bit integers: at this many tokens the index is emptied. */
 const endMax = 2 ** 30;
 
-/** What followed is at `at`; so many tokens before it agree. */
+/** A place `at` whose preceding `matched` tokens agree with the text's last ones; `at` is what followed. */
 export type Place = { readonly at: number; readonly matched: number };
 
 export class TokenIndex {
   readonly #tokensMax: number;
   #tokens = new Int32Array(leastTokens);
-  /** By where a token is: the place before it with the same hash. */
+  /** For each token, the earlier place with the same hash. */
   #earlier = new Int32Array(leastTokens);
   #latest = new Int32Array(leastTokens);
   #end = 0;
 
-  /** @param tokensMax that stay, a power of two and `leastTokens` at least */
+  /** @param tokensMax most tokens that are kept, a power of two and at least `leastTokens` */
   constructor(tokensMax: number) {
     this.#tokensMax = tokensMax;
   }
@@ -38,7 +38,7 @@ export class TokenIndex {
     return this.#tokens.length * indexedTokenBytes;
   }
 
-  /** Where the next token comes to. */
+  /** The place of the next token. */
   get end(): number {
     return this.#end;
   }
@@ -53,13 +53,13 @@ export class TokenIndex {
     this.#latest[slot] = this.#end;
   }
 
-  /** `textEnd` where there is none any more, or not yet. */
+  /** The token at a place; `textEnd` where it is no longer kept, or not there yet. */
   token(at: number): number {
     const size = this.#tokens.length;
     return at >= 0 && at < this.#end && at >= this.#end - size ? this.#tokens[at & (size - 1)]! : textEnd;
   }
 
-  /** Where the first `count` tokens of a text have ended before, the latest place first; mostly nowhere. */
+  /** Places behind earlier occurrences of the last of a text's first `count` tokens, the latest first; mostly none. */
   places(text: readonly number[], count: number): Place[] {
     const found: Place[] = [];
     if (count < indexedTokens) return found;
@@ -67,7 +67,7 @@ export class TokenIndex {
     let at = this.#latest[this.#slot(text[count - 1]!, text[count - 2]!)]!;
     for (let i = 0; i < placesMax && at > oldest; i++) {
       const matched = this.#matched(text, count, at);
-      // Different tokens may have one hash, and nothing follows at the end.
+      // Different tokens may share a hash, and nothing follows the index's end.
       if (matched >= indexedTokens && at < this.#end) found.push({ at, matched });
       const earlier = this.#earlier[(at - 1) & (this.#tokens.length - 1)]!;
       at = earlier < at ? earlier : 0;
