@@ -5,7 +5,7 @@ import { LorikeetError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import { pageRanks } from '../core/page-sizes.ts';
 import type { LoweredModel } from '../graph/lowered.ts';
-import { hostTarget, type Real } from '../graph/target.ts';
+import { hostTarget, type Real, realBytes } from '../graph/target.ts';
 import type { EngineConfig } from '../protocol/messages.ts';
 import { createOnnxRuntime } from '../runtime/onnx-runtime.ts';
 import type { Runtime, RuntimeDevice } from '../runtime/session.ts';
@@ -87,8 +87,6 @@ export function pagesFor(
     'LORIKEET_KV_MEMORY and LORIKEET_PREFIX_CACHE_MEMORY.';
   throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_MAX_SEQUENCES' });
 }
-
-const realBytes: Readonly<Record<Real, number>> = { float32: 4, float16: 2 };
 
 /** Of a page in every linear and layer. */
 const pageFloats = (shape: LoweredModel['shape']): number =>

@@ -1,6 +1,7 @@
 // Numbers as the bytes of 32- and 16-bit floats, little endian, each rounded to the nearest (ties to even).
 
 import type { FloatType } from '../core/base-model.ts';
+import { roundToBfloat16 } from '../core/bfloat16.ts';
 
 /** Throws RangeError for a number that becomes an infinity: F16 ends at 65,504. */
 export function encodeFloats(type: FloatType, values: Float64Array): Uint8Array {
@@ -15,8 +16,7 @@ const encoders = {
     const bits = new Uint32Array(new Float32Array(values).buffer);
     const out = new Uint16Array(bits.length);
     for (let i = 0; i < bits.length; i++) {
-      // Half of the last kept place, and a little less where that place is even.
-      out[i] = (bits[i]! + 0x7fff + ((bits[i]! >>> 16) & 1)) >>> 16;
+      out[i] = roundToBfloat16(bits[i]!);
       if ((out[i]! & 0x7f80) === 0x7f80) overflow();
     }
     return out;

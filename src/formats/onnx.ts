@@ -1,7 +1,7 @@
 // ONNX models as bytes. ONNX is protobuf, and a writer needs three of its wire types, so it is written here rather than
 // generated. Knows the field numbers of onnx.proto3; knows nothing of what a graph means. Reads nothing.
 
-export type OnnxType = 'float32' | 'float16' | 'uint8' | 'int32' | 'int64';
+export type OnnxType = 'float32' | 'float16' | 'bfloat16' | 'uint8' | 'int32' | 'int64';
 /** A string is a symbolic dimension. */
 export type OnnxShape = readonly (number | string)[];
 export type OnnxValue = { readonly name: string; readonly type: OnnxType; readonly shape: OnnxShape };
@@ -33,7 +33,7 @@ export type OnnxGraph = {
 const irVersion = 10;
 const opsetVersion = 21;
 /** TensorProto.DataType; Cast takes them as an attribute. */
-export const dataTypes = { float32: 1, uint8: 2, int32: 6, int64: 7, float16: 10 } as const;
+export const dataTypes = { float32: 1, uint8: 2, int32: 6, int64: 7, float16: 10, bfloat16: 16 } as const;
 const attributeTypes = { float: 1, int: 2, string: 3, ints: 7 } as const;
 const externalData = 1;
 

@@ -38,7 +38,7 @@ import { embeddingForm } from './packed.ts';
 import { deviceStream, hostStream, rmsNorm } from './residual-stream.ts';
 import { rotaryPairs, tableNames, tablesOf } from './rope.ts';
 import { softCap } from './soft-cap.ts';
-import { type BlockForm, type GraphTarget, hostTarget, poolShapes, type Real } from './target.ts';
+import { type BlockForm, type GraphTarget, type HostReal, hostTarget, poolShapes, type Real } from './target.ts';
 
 /** Names that a binding uses. All are inputs except `logits` and `hidden`, and `key` / `value` are both. */
 export const decoderNames = {
@@ -86,7 +86,7 @@ export type DecoderForm = {
   readonly positions: number;
   readonly adapters: AdaptersInGraph;
   /** Of keys and values on the processor; a device's are its target's. float16 by default. */
-  readonly kvType?: Real;
+  readonly kvType?: HostReal;
   /** The host by default. */
   readonly target?: GraphTarget;
   /** Logits by default. */

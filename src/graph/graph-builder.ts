@@ -76,16 +76,20 @@ export function createGraphBuilder() {
     native: (op: string, operands: readonly string[], attributes: Attributes = {}, name?: string): string =>
       add(op, operands, attributes, nativeDomain, [name ?? null])[0]!,
     /** To another float type than the inputs' float32; nothing to do where it is the same. */
-    cast(operand: string, type: 'float32' | 'float16'): string {
+    cast(operand: string, type: 'float32' | 'float16' | 'bfloat16'): string {
       if (type === 'float32') return operand;
-      const name = casts.get(operand) ?? add('Cast', [operand], { to: dataTypes[type] })[0]!;
-      casts.set(operand, name);
-      return name;
+      return once(casts, `${type} ${operand}`, () => add('Cast', [operand], { to: dataTypes[type] })[0]!);
     },
     split: (operand: string, lengths: string, count: number): string[] =>
       add('Split', [operand, lengths], { axis: -1 }, '', new Array(count).fill(null)),
     build: (): OnnxGraph => ({ nodes, inputs, outputs, initializers: readBy(nodes, initializers.values()) }),
   };
+}
+
+function once(known: Map<string, string>, key: string, make: () => string): string {
+  const name = known.get(key) ?? make();
+  known.set(key, name);
+  return name;
 }
 
 /** Without what nothing reads. */

@@ -6,7 +6,12 @@
 import type { ModelShape } from '../core/base-model.ts';
 import { kvBlock } from '../core/page-sizes.ts';
 
-export type Real = 'float32' | 'float16';
+export type Real = 'float32' | 'float16' | 'bfloat16';
+
+export const realBytes: Readonly<Record<Real, number>> = { float32: 4, float16: 2, bfloat16: 2 };
+
+/** Of keys and values on the processor. */
+export type HostReal = Exclude<Real, 'bfloat16'>;
 
 /** Keys and values in blocks of a pool, of which each sequence has a list. */
 export type BlockForm = {

@@ -1,5 +1,6 @@
 // Memory for sessions, where they compute.
 
+import { BFloat16Array } from '../core/bfloat16.ts';
 import type { OrtApi, Pointer } from './ort-api.ts';
 import {
   type ElementType,
@@ -14,6 +15,7 @@ import { createTensor, elementTypes } from './tensors.ts';
 const arrayTypes = {
   float32: Float32Array,
   float16: Float16Array,
+  bfloat16: BFloat16Array,
   uint8: Uint8Array,
   int32: Int32Array,
   int64: BigInt64Array,

@@ -12,7 +12,7 @@ export type Provider = {
   readonly memory: { readonly name: string; readonly index: number };
   readonly anchored: boolean;
   /** What its attention computes with. */
-  readonly real: 'float32' | 'float16';
+  readonly real: 'float32' | 'float16' | 'bfloat16';
   /** It reads keys and values in blocks, too. */
   readonly hasBlocks: boolean;
   /** Sessions must not leave any operator to the processor. */

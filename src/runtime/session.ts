@@ -1,8 +1,10 @@
 // The runtime as the engine sees it: tensors over memory that JavaScript owns or that only a device sees, sessions made
 // from ONNX bytes, and bindings that tie names to tensors once, so that a step in steady state makes a single call.
 
-export type TensorData = Float32Array | Float16Array | Uint8Array | Int32Array | BigInt64Array;
-export type ElementType = 'float32' | 'float16' | 'uint8' | 'int32' | 'int64';
+import type { BFloat16Array } from '../core/bfloat16.ts';
+
+export type TensorData = Float32Array | Float16Array | BFloat16Array | Uint8Array | Int32Array | BigInt64Array;
+export type ElementType = 'float32' | 'float16' | 'bfloat16' | 'uint8' | 'int32' | 'int64';
 
 /** A view on memory. The runtime reads and writes it in place; it stays valid until `release`. */
 export type Tensor = {
@@ -76,7 +78,7 @@ export type RuntimeDevice = {
   /** Views of its memory begin at the start only. */
   readonly anchored: boolean;
   /** What its attention computes with. */
-  readonly real: 'float32' | 'float16';
+  readonly real: 'float32' | 'float16' | 'bfloat16';
   /** It has the project's own operators. */
   readonly hasOperators: boolean;
   /** Whose attention reads keys and values there in blocks, the project's or ONNX Runtime's; null: they lie in rows. */

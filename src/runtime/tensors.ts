@@ -1,5 +1,6 @@
 // Tensors over memory that is there already: JavaScript's, or a device's by its address.
 
+import { BFloat16Array } from '../core/bfloat16.ts';
 import { forgetHandle, handleOf, setHandle } from './handles.ts';
 import type { OrtApi, Pointer } from './ort-api.ts';
 import { type ElementType, elementCount, type Tensor, type TensorData } from './session.ts';
@@ -11,11 +12,13 @@ export const elementTypes = {
   int32: { code: 6, bytes: 4 },
   int64: { code: 7, bytes: 8 },
   float16: { code: 10, bytes: 2 },
+  bfloat16: { code: 16, bytes: 2 },
 } as const satisfies Record<ElementType, { code: number; bytes: number }>;
 
 const typesOfArrays = new Map<unknown, ElementType>([
   [Float32Array, 'float32'],
   [Float16Array, 'float16'],
+  [BFloat16Array, 'bfloat16'],
   [Uint8Array, 'uint8'],
   [Int32Array, 'int32'],
   [BigInt64Array, 'int64'],

@@ -2,7 +2,7 @@
 // touch them: what JavaScript has is sent as whole rows, and rows are copied where they are.
 
 import { poolNames } from '../../graph/pool-rows.ts';
-import type { Real } from '../../graph/target.ts';
+import { type Real, realBytes } from '../../graph/target.ts';
 import { runOnce } from '../../runtime/run-once.ts';
 import { elementCount, type Memory, type MemoryPlace, type Runtime, type Tensor } from '../../runtime/session.ts';
 import type { RowSessions } from './row-sessions.ts';
@@ -35,7 +35,7 @@ export class DeviceRows {
     this.#elements = elementCount(form.row);
     const elements = form.rows * this.#elements;
     this.#memories = allocateAll(runtime, form, elements);
-    this.bytes = form.pools * elements * (form.real === 'float16' ? 2 : 4);
+    this.bytes = form.pools * elements * realBytes[form.real];
   }
 
   /** Rows [first, first + count) of a pool, in a shape of as many elements; the caller releases it. */
@@ -85,7 +85,7 @@ export class DeviceRows {
     const { copy } = this.#runtime;
     if (copy && from.length === 1) {
       const [read, written] = [source.#placesOf(from[0]!), this.#placesOf(to[0]!)];
-      await copy(read, written, this.#elements * (real === 'float16' ? 2 : 4));
+      await copy(read, written, this.#elements * realBytes[real]);
       return;
     }
     const session = await this.#sessions.copy(pools);

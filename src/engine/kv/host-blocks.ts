@@ -3,7 +3,7 @@
 
 import type { ModelShape } from '../../core/base-model.ts';
 import { LorikeetError } from '../../core/errors.ts';
-import { type BlockForm, poolShapes, type Real } from '../../graph/target.ts';
+import { type BlockForm, type HostReal, poolShapes, type Real, realBytes } from '../../graph/target.ts';
 import { elementCount, type Runtime } from '../../runtime/session.ts';
 import type { BlockMemory } from './block-kv.ts';
 
@@ -11,7 +11,7 @@ type KvMemory = Float16Array<ArrayBuffer> | Float32Array<ArrayBuffer>;
 
 /** Of all layers. */
 export const kvBlockBytes = ({ layers, kvHeads, headDim }: ModelShape, length: number, type: Real): number =>
-  2 * layers * kvHeads * headDim * length * (type === 'float16' ? 2 : 4);
+  2 * layers * kvHeads * headDim * length * realBytes[type];
 
 /** Throws `memory_exceeded` where the system refuses so much, used or not. */
 function reserved<T>(make: () => T, bytes: number): T {
@@ -30,7 +30,7 @@ export function createHostBlocks(
   runtime: Runtime,
   shape: ModelShape,
   form: BlockForm,
-  type: Real,
+  type: HostReal,
   blocks: number,
 ): BlockMemory {
   const shapes = poolShapes(form, shape, blocks);

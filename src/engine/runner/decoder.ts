@@ -8,7 +8,7 @@ import type { AdapterBits } from '../../core/page-sizes.ts';
 import { serially } from '../../core/serially.ts';
 import type { LoweredModel } from '../../graph/lowered.ts';
 import { operatorForm } from '../../graph/operator-form.ts';
-import type { GraphTarget, Real } from '../../graph/target.ts';
+import type { GraphTarget, HostReal } from '../../graph/target.ts';
 import type { Runtime } from '../../runtime/session.ts';
 import { PagePool } from '../adapters/page-pool.ts';
 import type { ResidentAdapter } from '../adapters/resident-adapter.ts';
@@ -57,7 +57,7 @@ export type DecoderOptions = {
   /** 'int16' rounds answers as prompts: nearer to floats, and slower. The host's alone. */
   readonly decodeActivations?: Activations;
   /** Of keys and values on the processor: 'float32' rounds nothing, at twice the memory. 'float16' by default. */
-  readonly kvType?: Real;
+  readonly kvType?: HostReal;
   /** Of what rows hold in blocks; left out: a whole context for each. */
   readonly kvBytes?: number;
   /** Of computed beginnings that no row holds, in blocks; left out: none stays. */

@@ -6,7 +6,7 @@ import type { Clock } from '../../core/clock.ts';
 import type { AdapterBits } from '../../core/page-sizes.ts';
 import type { AdaptersInGraph } from '../../graph/adapted-linear.ts';
 import type { LoweredModel } from '../../graph/lowered.ts';
-import { type BlockForm, type GraphTarget, hostTarget, type Real } from '../../graph/target.ts';
+import { type BlockForm, type GraphTarget, type HostReal, hostTarget, type Real } from '../../graph/target.ts';
 import type { Runtime } from '../../runtime/session.ts';
 import { createBreath } from '../adapters/breath.ts';
 import { DevicePages } from '../adapters/device-pages.ts';
@@ -50,7 +50,7 @@ export type ModelMemoryOptions = {
   readonly adapterBits?: AdapterBits;
   readonly target: GraphTarget;
   /** Of keys and values on the processor. */
-  readonly kvType: Real;
+  readonly kvType: HostReal;
   /** Of what rows hold in blocks; left out: a whole context for each. */
   readonly kvBytes?: number;
   /** Of prefixes that no row holds, in blocks; left out: none stays. */

@@ -2,12 +2,13 @@
 // A merged model takes what it has in common with the base from the base, tensor by tensor, so that the runtime holds
 // and packs those once. Knows no rows.
 
+import { toBfloat16 } from '../../core/bfloat16.ts';
 import { encodeOnnx } from '../../formats/onnx.ts';
 import type { AdaptersInGraph, DecoderResult } from '../../graph/adapted-linear.ts';
 import { buildDecoder, embeddingView } from '../../graph/decoder.ts';
 import type { LoweredModel, LoweredTensor } from '../../graph/lowered.ts';
 import { ropeTables, rotaryPairs, tableNames, tablesOf } from '../../graph/rope.ts';
-import type { GraphTarget, Real } from '../../graph/target.ts';
+import type { GraphTarget, HostReal, Real } from '../../graph/target.ts';
 import type { Runtime, Session, Tensor, TensorData } from '../../runtime/session.ts';
 
 /** By initialiser name. */
@@ -35,7 +36,7 @@ export type SessionOptions = {
 
 export type SessionForm = {
   readonly positions: number;
-  readonly kvType: Real;
+  readonly kvType: HostReal;
   readonly target: GraphTarget;
   readonly profile?: string;
   /** Makes sessions one after another: two at once would both pack all weights before one finds the other's. */
@@ -124,5 +125,7 @@ export function mergedWeights(
 const tensorOf = (runtime: Runtime, { data, shape }: LoweredTensor, real: Real) =>
   runtime.tensor(inReal(data, real), shape);
 
-const inReal = (data: TensorData, real: Real): TensorData =>
-  data instanceof Float32Array && real === 'float16' ? new Float16Array(data) : data;
+function inReal(data: TensorData, real: Real): TensorData {
+  if (!(data instanceof Float32Array) || real === 'float32') return data;
+  return real === 'float16' ? new Float16Array(data) : toBfloat16(data);
+}
