@@ -1,4 +1,4 @@
-// The queries on versions of adapters. It knows rows; what a version means, and who may see it, is the registry's.
+// The queries on versions of adapters. It knows rows; the registry knows what a version means and who may see it.
 
 import { sql } from 'kysely';
 import type { Database } from './database.ts';
@@ -7,17 +7,17 @@ import type { AdapterRow } from './tables.ts';
 
 export type AdapterTable = ReturnType<typeof adapterTable>;
 
-/** Which version a row is of. */
+/** The primary key of a version's row. */
 export type VersionKey = Pick<AdapterRow, 'tenant' | 'name' | 'version'>;
 
-/** `tenant` null: all tenants'. */
+/** One page of names, after the name that `after` gives. `tenant` null: names of all tenants. */
 export type NamePage = {
   readonly tenant: string | null;
   readonly after: { readonly tenant: string; readonly name: string } | null;
   readonly limit: number;
 };
 
-/** What is kept by a tenant, or by one of its keys. */
+/** Versions that a tenant or one of its keys has, and the bytes of their weights. */
 export type KeptAdapters = { readonly count: number; readonly bytes: number };
 
 /** @param db `insert` needs a transaction. */
@@ -26,15 +26,15 @@ export const adapterTable = (db: Database) => ({ ...reading(db), ...changing(db)
 function reading(db: Database) {
   const all = db.selectFrom('adapters').selectAll();
   return {
-    /** Oldest first. */
+    /** The versions of one name, oldest first. */
     ofName: (tenant: string, name: string): Promise<AdapterRow[]> =>
       all.where('tenant', '=', tenant).where('name', '=', name).orderBy('version').execute(),
     ofNames: (tenant: string, names: readonly string[]): Promise<AdapterRow[]> =>
       all.where('tenant', '=', tenant).where('name', 'in', names).orderBy('name').orderBy('version').execute(),
     newest: (page: NamePage, baseDigest: string) => newest(db, page, baseDigest),
-    /** Not ready: being deleted, or damaged. In the order of their keys, after `after`. */
+    /** Versions that are being deleted or are damaged, in the order of their keys, after `after`. */
     notReady: (after: VersionKey | null, limit: number) => notReady(db, after, limit),
-    /** All of them, page by page. */
+    /** All versions that are not ready, page by page. */
     allNotReady: (limit: number) =>
       pagesOfQuery<AdapterRow, VersionKey | null>(
         null,
@@ -45,7 +45,7 @@ function reading(db: Database) {
       const query = db.selectFrom('adapters').select('digest').where('digest', '=', digest).limit(1);
       return (await query.executeTakeFirst()) !== undefined;
     },
-    /** Whether a tenant has it itself, and whole. */
+    /** Whether the tenant itself has a ready version with this content. */
     hasOwn: (tenant: string, digest: string) => hasOwn(db, tenant, digest),
     /** Whether another version has the same content. */
     async isShared({ tenant, name, version, digest }: VersionKey & { digest: string }): Promise<boolean> {
@@ -53,22 +53,22 @@ function reading(db: Database) {
       const isOther = sql<boolean>`(tenant, name, version) <> (${tenant}, ${name}, ${version})`;
       return (await query.where(isOther).limit(1).executeTakeFirst()) !== undefined;
     },
-    /** Those of them that a version has. */
+    /** Those of `digests` that a version has. */
     async known(digests: readonly string[]): Promise<Set<string>> {
       if (digests.length === 0) return new Set();
       const query = db.selectFrom('adapters').select('digest').distinct().where('digest', 'in', digests);
       return new Set((await query.execute()).map(({ digest }) => digest));
     },
-    /** All contents, in order, after `after`. */
+    /** Digests of all contents, in order, after `after`. */
     digests: (after: string, limit: number) => digests(db, after, limit),
-    /** The same, page by page. */
+    /** Digests of all contents, page by page. */
     allDigests: (after: string, limit: number) =>
       pagesOfQuery<string, string>(
         after,
         (last) => digests(db, last, limit),
         (last) => last,
       ),
-    /** @param createdBy left out: whoever brought it */
+    /** @param createdBy prefix of the key that made the versions; null: no key; left out: whoever made them */
     async kept(tenant: string, createdBy?: string | null): Promise<KeptAdapters> {
       let query = db.selectFrom('adapters').where('tenant', '=', tenant);
       if (createdBy !== undefined) query = query.where('created_by', createdBy === null ? 'is' : '=', createdBy);
@@ -113,15 +113,15 @@ async function digests(db: Database, after: string, limit: number): Promise<stri
 
 function changing(db: Database) {
   return {
-    /** @returns the number that the version got: one more than any before under this name */
+    /** @returns the version's number: one more than any version of this name ever had */
     insert: (row: Omit<AdapterRow, 'version'>, beside: BesideVersion = {}) => insertVersion(db, row, beside),
-    /** Of all versions with this content, whoever has them. @returns those that it changed */
+    /** Changes the state of all versions with this content, of every tenant. @returns the versions that it changed */
     setState(digest: string, from: string, to: string): Promise<VersionKey[]> {
       const update = db.updateTable('adapters').set({ state: to });
       const changed = update.where((row) => row.and({ digest, state: from }));
       return changed.returning(['tenant', 'name', 'version']).execute();
     },
-    /** @param version null: all of the name */
+    /** @param version null: all versions of the name */
     async beginDeletion(tenant: string, name: string, version: number | null): Promise<void> {
       const update = db.updateTable('adapters').set({ state: 'deleting' });
       await update.where((row) => row.and({ tenant, name, ...(version === null ? {} : { version }) })).execute();
@@ -136,8 +136,8 @@ function changing(db: Database) {
 }
 
 /**
- * Of each name the version that the name alone means (`newest` in registry/named.ts says the same of rows in memory).
- * Each is found by the primary key, however many versions a name has.
+ * Gives for each name the version that the name alone means; `newest` in registry/named.ts chooses alike among rows in
+ * memory. Each is found by the primary key, however many versions a name has.
  */
 function newest(db: Database, { tenant, after, limit }: NamePage, baseDigest: string): Promise<AdapterRow[]> {
   let names = db.selectFrom('adapters').select(['tenant', 'name']).distinct();
@@ -162,11 +162,11 @@ function newest(db: Database, { tenant, after, limit }: NamePage, baseDigest: st
     .execute();
 }
 
-/** What is kept of a version and not held in memory. */
+/** What is stored of a version in other tables, and not held in memory. */
 export type BesideVersion = {
   /** How it was trained, in JSON. */
   readonly training?: string | null;
-  /** Its own chat template. */
+  /** The adapter's own chat template. */
   readonly template?: string | null;
 };
 

@@ -12,7 +12,7 @@ export type AliasWithTargets = AliasRow & { readonly targets: readonly Target[] 
 /** @param db `set` needs a transaction. */
 export function aliasTable(db: Database) {
   return {
-    /** By name and alias, the targets of each by version. */
+    /** Aliases of these names, ordered by name and alias; the targets of each are ordered by version. */
     async ofNames(tenant: string, names: readonly string[]): Promise<AliasWithTargets[]> {
       const rows = await db
         .selectFrom('aliases')
@@ -36,7 +36,7 @@ export function aliasTable(db: Database) {
         return { ...alias, targets: same.map(({ version, weight }) => ({ version, weight })) };
       });
     },
-    /** Makes or changes one. @returns its new revision. */
+    /** Makes an alias, or changes the one that is there. @returns its new revision. */
     async set(change: Omit<AliasRow, 'revision'>, targets: readonly Target[]): Promise<number> {
       const { tenant, name, alias } = change;
       const { last_revision: revision } = await db

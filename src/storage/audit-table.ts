@@ -6,7 +6,7 @@ import type { AuditRow, Tables } from './tables.ts';
 
 export type AuditTable = ReturnType<typeof auditTable>;
 
-/** Newest first, before `before`; null: whatever it is. Times are milliseconds since the epoch. */
+/** Filters of the audit log; null: no filter. Entries come newest first. Times are milliseconds since the epoch. */
 export type AuditQuery = {
   readonly tenant: string | null;
   readonly actor: string | null;

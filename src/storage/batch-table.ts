@@ -1,5 +1,5 @@
-// The queries on batches and on the answers to their lines. It knows rows and their states' names; what a state allows
-// is known above.
+// The queries on batches and on the answers to their lines. It knows rows and the names of their states;
+// src/jobs/batches knows what a state allows.
 
 import type { Insertable, Updateable } from 'kysely';
 import type { Database } from './database.ts';
@@ -22,7 +22,7 @@ export function batchTable(db: Database) {
       const row = await get(id);
       return row?.tenant === tenant ? row : undefined;
     },
-    /** Newest first. */
+    /** A tenant's batches, newest first. */
     list(tenant: string, { after, limit }: Omit<Page, 'newestFirst'>): Promise<BatchRow[]> {
       let query = db.selectFrom('batches').selectAll().where('tenant', '=', tenant);
       if (after !== null) {
@@ -31,7 +31,7 @@ export function batchTable(db: Database) {
       }
       return query.orderBy('seq', 'desc').limit(limit).execute();
     },
-    /** Of all tenants, oldest first. */
+    /** Batches of all tenants in these states, oldest first. */
     inStates: (states: readonly string[]): Promise<BatchRow[]> =>
       db
         .selectFrom('batches')
@@ -39,7 +39,10 @@ export function batchTable(db: Database) {
         .where('state', 'in', [...states])
         .orderBy('seq')
         .execute(),
-    /** Changes it if it is in one of these states: who comes second changes nothing. @returns whether it was. */
+    /**
+     * Changes a batch if it is in one of the states `from`, so that of two changes only the first counts. @returns
+     * whether it was.
+     */
     change(id: string, from: readonly string[], change: BatchChange): Promise<boolean> {
       return db.transaction().execute(async (transaction) => {
         const update = transaction.updateTable('batches').set(change).where('id', '=', id);
@@ -49,7 +52,7 @@ export function batchTable(db: Database) {
         return true;
       });
     },
-    /** Makes it this owner's, if nobody has taken it since it was read. */
+    /** Makes `owner` the batch's owner; false where another server has taken the batch since it was read. */
     async take({ id, owner: before }: Pick<BatchRow, 'id' | 'owner'>, owner: string): Promise<boolean> {
       if (before === owner) return true;
       const update = db.updateTable('batches').set({ owner }).where('id', '=', id);
@@ -66,14 +69,14 @@ export function batchTable(db: Database) {
         .where('state', 'in', [...states])
         .limit(1)
         .executeTakeFirst(),
-    /** Forgets the oldest of a tenant's batches in these states beyond `keep`. */
+    /** Deletes the oldest of a tenant's batches in these states, so that `keep` stay. */
     prune: (tenant: string, states: readonly string[], keep: number) => prune(db, tenant, states, keep),
   };
 }
 
 function answerQueries(db: Database) {
   return {
-    /** Counts the line with its answer; one that is there already stays as it is. */
+    /** Stores the answer to a line and counts it; an answer that is there already stays as it is. */
     answer: (row: BatchAnswerRow): Promise<void> =>
       db.transaction().execute(async (inside) => {
         const insert = inside
@@ -93,7 +96,7 @@ function answerQueries(db: Database) {
       const rows = await db.selectFrom('batch_answers').select('line').where('batch', '=', batch).execute();
       return new Set(rows.map(({ line }) => line));
     },
-    /** By line, after this one. */
+    /** Answers or errors in the order of their lines, after line `after`. */
     answers: (batch: string, isError: boolean, after: number, limit: number): Promise<BatchAnswerRow[]> =>
       db
         .selectFrom('batch_answers')

@@ -2,10 +2,10 @@
 // durable; knows no name, no tenant and no row.
 //
 //   blobs/<hex of the digest>/adapter_config.json, adapter_model.safetensors
-//   staging/<id>/              on its way in, or on its way out: emptied at every start
+//   staging/<id>/              blobs that are being received or removed: emptied at every start
 //
-// A blob is there whole or not at all: files are flushed, their folder is renamed into place, and that is flushed too.
-// It goes the other way round: renamed out of place first, so that a deletion cut short leaves no half blob.
+// A blob is there whole or not at all: its files are flushed, their folder is renamed into place, and the rename is
+// flushed. A removal renames the folder out of place first, so that an interrupted removal leaves no half blob.
 
 import { join } from 'node:path';
 import type { AdapterFiles } from '../core/adapter.ts';
@@ -16,26 +16,29 @@ import { fileSha256, type Received } from './receive.ts';
 export const configName = 'adapter_config.json';
 export const weightsName = 'adapter_model.safetensors';
 
-/** What is known of a blob's two files when they were received. */
+/** Sizes and hashes of a blob's two files, as measured while they were received. */
 export type BlobContent = { readonly config: Received; readonly weights: Received };
 
 export type BlobFolder = ReturnType<typeof blobFolder>;
 
-/** What a folder is for that no other server shares. */
+/** The sharing operations of a folder that no other server shares: they do nothing. shared-blobs.ts replaces them. */
 const alone = {
-  /** Whether other servers have the content too, and this folder is a cache of what they share. */
+  /** Whether the folder is a cache of a store that other servers use too. */
   isShared: false as boolean,
-  /** Whether all that lies here is shared already. Known after `open`. */
+  /** Whether the store has everything in this folder. Known after `open`. */
   isCache: () => false,
-  /** Puts a staged folder where all servers find it; long before it is placed, since it takes its time. */
+  /** Puts a staged folder into the store. Called long before `place`, since an upload takes long. */
   share: async (_staged: string, _digest: string, _content: BlobContent, _replaces: boolean): Promise<void> => {},
-  /** Puts those that are `known` where all servers find them, unless that was done at an earlier start. */
+  /** Puts the blobs among those that `known` names into the store, unless an earlier start has done so. */
   adopt: async (_known: (digests: readonly string[]) => Promise<ReadonlySet<string>>): Promise<void> => {},
-  /** After its row: puts what another server has removed just before, from where it was placed or still is staged. */
+  /**
+   * Called after the row is committed: puts into the store again what another server has just removed, from its place
+   * or from `staged`.
+   */
   confirm: async (_staged: string, _digest: string, _content: BlobContent): Promise<void> => {},
-  /** It is asked for just now. */
+  /** Notes that the blob is in use now. */
   use: (_digest: string): void => {},
-  /** Fetches it once more. @returns false where there is nowhere to fetch it from */
+  /** Fetches the blob from the store again. @returns false where no store has it */
   renew: async (_digest: string): Promise<boolean> => false,
 };
 
@@ -48,7 +51,7 @@ export function blobFolder(root: string, files: Files, newId: () => string) {
     config: join(pathOf(digest), configName),
     weights: join(pathOf(digest), weightsName),
   });
-  /** Out of its place at once; its bytes after that. Left to the next start where they cannot be removed. */
+  /** Moves the blob out of its place at once, and returns a function that removes its bytes. */
   const takeOut = async (digest: string) => {
     const old = join(staging, newId());
     await files.rename(pathOf(digest), old);
@@ -73,14 +76,14 @@ export function blobFolder(root: string, files: Files, newId: () => string) {
       for (const name of await files.list(staging)) await files.remove(join(staging, name));
       await files.syncFolder(root);
     },
-    /** A new folder for the two files of a blob. */
+    /** Makes a new folder for the two files of a blob, and returns its path. */
     async stage(): Promise<string> {
       const path = join(staging, newId());
       await files.makeFolder(path);
       return path;
     },
     discard: (staged: string): Promise<void> => files.remove(staged),
-    /** Digests of the blobs that are there; whatever else lies in the folder is not ours. */
+    /** Digests of the blobs in the folder. Entries with other names are not the server's and are left out. */
     async digests(): Promise<string[]> {
       const names = await files.list(blobs);
       return names.filter((name) => /^[0-9a-f]{64}$/.test(name)).map((name) => `sha256:${name}`);
@@ -91,9 +94,9 @@ export function blobFolder(root: string, files: Files, newId: () => string) {
       const [configState, weightsState] = await Promise.all([files.stat(config), files.stat(weights)]);
       return configState === null ? null : (weightsState?.bytes ?? null);
     },
-    /** Hex digests of both files as they are now; null where one is missing or cannot be read. */
+    /** SHA-256 in hex of both files as they are now; null where one is missing or cannot be read. */
     hash: (digest: string, stop?: AbortSignal) => hashBoth(files, filesOf(digest), stop),
-    /** Makes a staged folder, whose files were flushed, the blob; in place of one that is there. */
+    /** Makes a staged folder, whose files were flushed, the blob; replaces a blob that is there. */
     async place(staged: string, digest: string, _content: BlobContent | null): Promise<void> {
       await files.syncFolder(staged);
       const isThere = (await files.stat(pathOf(digest))) !== null;
@@ -103,7 +106,7 @@ export function blobFolder(root: string, files: Files, newId: () => string) {
       await removeOld?.().catch(() => {});
     },
     remove,
-    /** From this machine's disk alone. */
+    /** Removes the blob from this machine's disk only. */
     forget: remove,
   };
 }

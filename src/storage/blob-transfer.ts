@@ -1,7 +1,7 @@
-// Adapters' content on its way between a folder and a store that many servers share.
+// Copies adapters' content between a folder and a store that many servers share.
 //
 //   adapters/<hex of the digest>/adapter_model.safetensors
-//   adapters/<hex of the digest>/adapter_config.json          says that both are there
+//   adapters/<hex of the digest>/adapter_config.json          put last: says that both are there
 
 import { join } from 'node:path';
 import { hexOf } from '../core/hex-of.ts';
@@ -17,7 +17,7 @@ const keyOf = (digest: string, name: string) => `${hexOf(digest)}/${name}`;
 
 export type Hashes = NonNullable<Awaited<ReturnType<BlobFolder['hash']>>>;
 
-/** @param digestOf what content with these hashes is called */
+/** @param digestOf the digest of the content with these hashes */
 export function blobTransfer(
   local: BlobFolder,
   store: ObjectStore,
@@ -36,14 +36,14 @@ export function blobTransfer(
   };
   return {
     put,
-    /** What is not there any more. */
+    /** Puts the content again where the store lacks one of its files. */
     putMissing,
-    /** The same, from where it was placed or still is staged. */
+    /** Does what `putMissing` does, from the blob's place, or from `staged` where it is not placed yet. */
     async confirm(staged: string, digest: string, content: BlobContent): Promise<void> {
       const isHere = (await local.weightsBytes(digest)) !== null;
       await putMissing(isHere ? local.pathOf(digest) : staged, digest, content);
     },
-    /** @returns bytes of the weights that are here now; null where the store does not have it */
+    /** Brings the blob into the folder. @returns the bytes of its weights; null where the store does not have it */
     fetch: (digest: string): Promise<number | null> =>
       orStorageFull(async () => {
         const staged = await local.stage();
@@ -60,7 +60,7 @@ export function blobTransfer(
           await local.discard(staged).catch(() => {});
         }
       }),
-    /** Puts what lies in the folder and is whole. The first who asks for what is damaged is told. */
+    /** Puts a blob of the folder into the store if it is intact. A damaged one is left for its first user to report. */
     async adopt(digest: string): Promise<void> {
       const folder = local.pathOf(digest);
       const hashes = await local.hash(digest);

@@ -1,6 +1,7 @@
-// What a cache holds, by when it was used last, and what has to go when it is too much. Knows sizes, no files.
+// Which blobs a cache holds, by when they were last used, and which it evicts when they are too many. Knows sizes, no
+// files.
 
-/** @param evict gives one up. @returns whether it did; what is in use stays, beyond the budget where it must */
+/** @param evict removes a blob. @returns whether it did; blobs in use stay, even beyond the budget */
 export function cacheBudget(bytesMax: number, evict: (digest: string) => Promise<boolean>) {
   /** Bytes by digest, least recently used first. */
   const cached = new Map<string, number>();
@@ -21,14 +22,14 @@ export function cacheBudget(bytesMax: number, evict: (digest: string) => Promise
   };
 
   return {
-    /** It has come. */
+    /** Counts a blob that has come into the cache, and evicts others beyond the budget. */
     add(digest: string, bytes: number): void {
       cached.delete(digest);
       cached.set(digest, bytes);
       mustLookAgain = true;
       if (!isEvicting) void evictAll();
     },
-    /** It was there before; nothing is evicted for it. */
+    /** Counts a blob that was in the cache before the start; evicts nothing. */
     know: (digest: string, bytes: number): void => void cached.set(digest, bytes),
     use(digest: string): void {
       const bytes = cached.get(digest);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { LorikeetError } from '../core/errors.ts';
 
-/** Makes the folder, readable by its owner only: it holds keys' hashes. Throws `invalid_config`. */
+/** Makes the folder, readable by its owner only because it holds hashes of keys. Throws `invalid_config`. */
 export function makeDataDir(path: string): void {
   try {
     mkdirSync(path, { recursive: true, mode: 0o700 });
@@ -21,15 +21,15 @@ export function makeDataDir(path: string): void {
 }
 
 /**
- * Holds the folder for this process. Throws `invalid_config` where another server has it.
- * @returns a function that lets it go
+ * Locks the folder for this process. Throws `invalid_config` where another server has it.
+ * @returns a function that unlocks it
  */
 export function lockDataDir(path: string): () => void {
   const message = `Another Lorikeet server uses the data dir ${path}. Stop it, or set LORIKEET_DATA_DIR.`;
   return lock(join(path, 'server.lock'), message, 'LORIKEET_DATA_DIR');
 }
 
-/** Holds the database for this process, whatever data dir it is used from. Throws `invalid_config`. */
+/** Locks the database for this process, whatever data dir uses it. Throws `invalid_config`. */
 export function lockDatabase(path: string): () => void {
   const file = existsSync(path) ? realpathSync(path) : path;
   const message = `Another Lorikeet server uses the database ${path}. Stop it, or set LORIKEET_DATABASE_URL.`;
@@ -37,8 +37,8 @@ export function lockDatabase(path: string): () => void {
 }
 
 /**
- * The lock is the operating system's on an open file, so it cannot outlive the process, as a file with a process id in
- * it does after a crash.
+ * Locks through the operating system's lock on an open file. It ends with the process, whereas a file with a process id
+ * outlives a crash.
  */
 function lock(file: string, message: string, param: string): () => void {
   const held = new DatabaseSync(file, { timeout: 0 });

@@ -1,5 +1,5 @@
-// Opens the database and brings its schema up to date. It knows what differs between SQLite and PostgreSQL there, not
-// what the tables mean.
+// Opens the database and brings its schema up to date. It knows where SQLite and PostgreSQL differ in that, not what
+// the tables mean.
 
 import { chmodSync, closeSync, existsSync, openSync, statSync } from 'node:fs';
 import { Kysely, PostgresAdapter, sql } from 'kysely';
@@ -17,19 +17,22 @@ export type Database = Kysely<Tables>;
 /** How long a write waits for another program's lock before it is refused with `storage_busy`. */
 const busyMsMax = 2000;
 
-/** A larger file takes seconds to read whole: a server does that beside its start (`checkLarge`). */
+/**
+ * Size up to which a file is checked while it is opened. A larger one takes seconds: `checkLarge` reads it after the
+ * start.
+ */
 const checkedAtOnceBytes = 32 * 1024 * 1024;
 
 export type OpenedDatabase = {
   readonly database: Database;
-  /** Of the schema that was found; 0 where there was none. */
+  /** Version of the schema that was found; 0 where there was none. */
   readonly schemaBefore: number;
 };
 
 /**
- * @param location a file, made if it is missing (its folder must exist), `:memory:`, or a PostgreSQL's URL.
- * Several processes may hold it open: the server, and the command line beside it.
+ * Opens the database and migrates it. Several processes may hold it open: the server, and the command line beside it.
  * Throws `database_invalid` where it is damaged or another program's, `invalid_config` where it is newer.
+ * @param location a file, made if it is missing (its folder must exist), `:memory:`, or a PostgreSQL's URL.
  */
 export async function openDatabase(location: DatabaseLocation): Promise<Database> {
   return (await openAndMigrate(location)).database;
@@ -45,7 +48,7 @@ export async function openAndMigrate(location: DatabaseLocation): Promise<Opened
   }
 }
 
-/** Reads a file that was too large to be read when it was opened. Throws `database_invalid`. */
+/** Checks a file that was too large to be checked when it was opened. Throws `database_invalid`. */
 export async function checkLarge(path: string): Promise<void> {
   if (statSync(path).size <= checkedAtOnceBytes) return;
   const client = await openSqlite({ path, busyMsMax });
@@ -60,7 +63,7 @@ export async function checkLarge(path: string): Promise<void> {
   }
 }
 
-/** Connections beside those of the server: what they do waits for nobody's. The schema is there already. */
+/** Opens a pool of its own, so that its queries wait for no others. Expects the schema to be there. */
 export const openPostgres = async (url: string, limits: PoolLimits = {}): Promise<Database> =>
   new Kysely<Tables>({ dialect: postgresDialect(await openPool(url, limits)) });
 
@@ -76,8 +79,8 @@ async function openFile(path: string): Promise<Database> {
 export const isPostgres = (database: Database): boolean => database.getExecutor().adapter instanceof PostgresAdapter;
 
 /**
- * A transaction that no other with the same `key` overlaps, whichever process runs it. SQLite's transactions never
- * overlap; PostgreSQL's wait for the key.
+ * Runs `work` in a transaction that overlaps no other with the same `key`, in whichever process. SQLite's write
+ * transactions never overlap; PostgreSQL's wait for the key.
  */
 export function exclusively<T>(
   database: Database,
@@ -91,8 +94,8 @@ export function exclusively<T>(
 }
 
 /**
- * The same for work that waits for more than the database. On SQLite there is one server, whose own queue is enough: no
- * transaction is held open there.
+ * Does what `exclusively` does, for work that waits for more than the database. SQLite has one server, whose own queue
+ * is enough, so no transaction is held open there.
  */
 export function acrossServers<T>(database: Database, key: string, work: (rows: Database) => Promise<T>): Promise<T> {
   if (!isPostgres(database)) return work(database);
@@ -102,27 +105,27 @@ export function acrossServers<T>(database: Database, key: string, work: (rows: D
   });
 }
 
-/** Publishing a content, and removing its bytes with its last version, never overlap. */
+/** The key under which a content is published, and under which its bytes are removed with its last version. */
 export const contentKey = (digest: string): string => `content ${digest}`;
 
-/** To the end of the transaction. Who takes several takes them in one order. */
+/** Locks the key to the end of the transaction. A transaction that takes several keys takes them in one fixed order. */
 export async function lockKey(transaction: Database, key: string): Promise<void> {
   if (!isPostgres(transaction)) return;
   await sql`select pg_advisory_xact_lock(hashtextextended(${key}, 0))`.execute(transaction);
 }
 
-/** It holds keys' hashes: no other account of this machine reads it. SQLite gives its other files the same mode. */
+/** Makes the file readable by its owner only: it holds hashes of keys. SQLite gives its other files the same mode. */
 function keepPrivate(path: string): void {
   const mode = 0o600;
   try {
     if (existsSync(path)) chmodSync(path, mode);
     else closeSync(openSync(path, 'a', mode));
   } catch {
-    // Another account's, or a folder that is not there: opening it says what is wrong.
+    // The file is another account's, or its folder is missing: opening it says so.
   }
 }
 
-/** All missing migrations or none, by one process at a time: the others wait at the lock and find nothing to do. */
+/** Runs all missing migrations or none. Other processes wait at the lock and then find nothing to do. */
 function migrate(database: Database): Promise<number> {
   return database.transaction().execute(async (transaction) => {
     const schema = isPostgres(database) ? postgresSchema : sqliteSchema;
@@ -141,7 +144,7 @@ function migrate(database: Database): Promise<number> {
 }
 
 type Schema = {
-  /** `oldest`: of the versions that work with it. */
+  /** `version` of the schema, and the `oldest` server version that still works with it. */
   find(db: Kysely<unknown>): Promise<{ version: number; oldest: number }>;
   tables(db: Kysely<unknown>): Promise<string[]>;
   set(db: Kysely<unknown>, version: number): Promise<void>;
@@ -175,6 +178,6 @@ function explained(error: unknown, location: DatabaseLocation): unknown {
   return new LorikeetError('database_invalid', { message, cause: error });
 }
 
-/** What an operator can do about a database that is lost. */
+/** What an operator can do about a lost database. */
 export const restoreHint =
   'Stop the server and restore a backup with `lorikeet restore <folder>` into a new data dir. Nothing was changed.';

@@ -1,7 +1,7 @@
-// Single files on disk by digest, durable as the adapters' blobs are. Knows bytes; knows no name, no tenant, no row.
+// Single files on disk by digest, as durable as the adapters' blobs. Knows bytes; knows no name, no tenant, no row.
 //
 //   blobs/<hex of the digest>
-//   staging/<id>               on its way in: emptied at every start
+//   staging/<id>               files that are being received: emptied at every start
 
 import { join } from 'node:path';
 import { hexOf } from '../core/hex-of.ts';
@@ -14,12 +14,12 @@ export type FileFolder = ReturnType<typeof fileFolder>;
 
 type Source = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 
-/** Bytes that were flushed and are nobody's yet. */
+/** A file that was flushed and has no place by its digest yet. */
 export type StagedFile = Received & { readonly path: string; readonly digest: string };
 
 /**
  * @param root an absolute path; everything below it lies on one file system.
- * @param store where other servers find the files too; null: nowhere
+ * @param store the store that other servers share; null: none
  */
 export function fileFolder(root: string, files: Files, newId: () => string, store: ObjectStore | null = null) {
   const [blobs, staging] = [join(root, 'blobs'), join(root, 'staging')];
@@ -27,9 +27,9 @@ export function fileFolder(root: string, files: Files, newId: () => string, stor
   const shared = store === null ? null : sharedFiles(store, files, { pathOf, newPath: () => join(staging, newId()) });
   return {
     pathOf,
-    /** From where it is shared, unless it is here. */
+    /** Fetches the file from the store, unless it is in the folder. */
     fetch: async (digest: string): Promise<void> => await shared?.fetch(digest),
-    /** Puts those that are here where other servers find them. */
+    /** Puts those of the files that are in the folder into the store. */
     adopt: async (digests: Iterable<string>): Promise<void> => await shared?.adopt(digests),
     /** Makes the folders, and empties the one for what was under way. */
     async open(): Promise<void> {
@@ -38,7 +38,7 @@ export function fileFolder(root: string, files: Files, newId: () => string, stor
       for (const name of await files.list(staging)) await files.remove(join(staging, name));
       await files.syncFolder(root);
     },
-    /** Writes and flushes all that comes; what did not come whole is removed. `onTooLong` must throw. */
+    /** Writes and flushes all bytes of `source`; an incomplete file is removed. `onTooLong` must throw. */
     async stage(source: Source, bytesMax: number, onTooLong: () => never): Promise<StagedFile> {
       const path = join(staging, newId());
       const file = await files.create(path);
@@ -54,25 +54,28 @@ export function fileFolder(root: string, files: Files, newId: () => string, stor
       }
     },
     discard: ({ path }: StagedFile): Promise<void> => files.remove(path),
-    /** In place of one that is there: the bytes are the same, and these are known to be whole. */
+    /**
+     * Moves a staged file to its place. It may replace one there: the bytes are the same, and these are known to be
+     * whole.
+     */
     async place({ path, digest, bytes }: StagedFile): Promise<void> {
       await shared?.put(digest, path, bytes);
       await files.rename(path, pathOf(digest));
       await files.syncFolder(blobs);
     },
-    /** Puts it once more where another server has removed it. */
+    /** Puts the file into the store again where another server has removed it. */
     confirm: async (digest: string, bytes: number): Promise<void> => await shared?.put(digest, pathOf(digest), bytes),
     async remove(digest: string): Promise<void> {
       await shared?.remove(digest);
       await files.remove(pathOf(digest));
       await files.syncFolder(blobs);
     },
-    /** Digests of the files that are there; whatever else lies in the folder is not ours. */
+    /** Digests of the files in the folder. Entries with other names are not the server's and are left out. */
     async digests(): Promise<string[]> {
       const names = await files.list(blobs);
       return names.filter((name) => /^[0-9a-f]{64}$/.test(name)).map((name) => `sha256:${name}`);
     },
-    /** Reads it whole: whether its bytes are still those that the digest names. */
+    /** Reads the whole file, and says whether its bytes still have this digest. */
     async isIntact(digest: string): Promise<boolean> {
       await shared?.fetch(digest);
       if ((await files.stat(pathOf(digest))) === null) return false;

@@ -1,4 +1,4 @@
-// The queries on uploaded files. It knows rows; whose a file is and what it is for is known above.
+// The queries on uploaded files. It knows rows, not who owns a file and what it is for.
 
 import type { Insertable } from 'kysely';
 import type { Database } from './database.ts';
@@ -12,7 +12,7 @@ export type Page = { readonly after: string | null; readonly limit: number; read
 
 export function fileTable(db: Database) {
   return {
-    /** The row that is there, where one has the id already. */
+    /** Inserts the row; where its id is there already, changes nothing. @returns the stored row. */
     async insert(row: NewFileRow): Promise<FileRow> {
       await db
         .insertInto('files')
@@ -39,7 +39,7 @@ export function fileTable(db: Database) {
         .limit(limit)
         .execute();
     },
-    /** How many a tenant has, and their bytes; of one key, or of none where it is null. */
+    /** A tenant's count and bytes of files; with `createdBy` those of one key, or of none where it is null. */
     async kept(tenant: string, createdBy?: string | null): Promise<{ count: number; bytes: number }> {
       let query = db.selectFrom('files').where('tenant', '=', tenant);
       if (createdBy !== undefined) query = query.where('created_by', createdBy === null ? 'is' : '=', createdBy);
@@ -48,7 +48,7 @@ export function fileTable(db: Database) {
         .executeTakeFirstOrThrow();
       return { count, bytes: bytes ?? 0 };
     },
-    /** Whether any row, of whatever tenant, has this content. */
+    /** Whether a row of any tenant has this content. */
     async isUsed(digest: string): Promise<boolean> {
       const row = await db.selectFrom('files').select('id').where('digest', '=', digest).limit(1).executeTakeFirst();
       return row !== undefined;

@@ -1,18 +1,20 @@
-// The calls to the file system that stored content is made with. An interface, so that a test can fail each of them;
-// what they are used for is not known here.
+// The calls to the file system that stored content is made with. They are an interface, so that a test can make each of
+// them fail.
 
 import { readSync } from 'node:fs';
 import { type FileHandle, link, mkdir, open, readdir, rename, rm, stat, truncate } from 'node:fs/promises';
 
 export type OpenFile = {
   bytes(): Promise<number>;
-  /** All of them, after what was written before. */
+  /** Writes all bytes, after those written before. */
   write(bytes: Uint8Array): Promise<void>;
-  /** Returns fewer than asked for at the end of the file only. */
+  /** Returns fewer bytes than asked for only at the end of the file. */
   read(offset: number, bytes: number): Promise<Uint8Array>;
-  /** For parsers, which are synchronous; the same as `read`. */
+  /** Does what `read` does, for parsers, which are synchronous. */
   readSync(offset: number, bytes: number): Uint8Array;
-  /** What was written survives a power cut. After a failure nobody knows what is on the disk: the file is given up. */
+  /**
+   * Makes what was written survive a power cut. After a failure the state of the disk is unknown: the file is given up.
+   */
   sync(): Promise<void>;
   close(): Promise<void>;
 };
@@ -21,26 +23,26 @@ export type FileState = { readonly bytes: number; readonly modifiedAt: number };
 
 export type Files = {
   makeFolder(path: string): Promise<void>;
-  /** Names in a folder; none where it is missing. */
+  /** Names in a folder; empty where the folder is missing. */
   list(path: string): Promise<string[]>;
-  /** null where nothing is there. */
+  /** null where there is no such file or folder. */
   stat(path: string): Promise<FileState | null>;
-  /** A file that must not be there yet. */
+  /** Creates a file. Throws where it is there already. */
   create(path: string): Promise<OpenFile>;
-  /** Goes on after the last byte; made where it is missing. */
+  /** Opens a file for writing after its last byte; makes it where it is missing. */
   append(path: string): Promise<OpenFile>;
   open(path: string): Promise<OpenFile>;
   truncate(path: string, bytes: number): Promise<void>;
-  /** A second name of the same bytes. */
+  /** Gives the file a second name. */
   link(from: string, to: string): Promise<void>;
   rename(from: string, to: string): Promise<void>;
-  /** A file, or a folder with all that is in it; nothing where it is missing. */
+  /** Removes a file, or a folder with all that is in it; does nothing where it is missing. */
   remove(path: string): Promise<void>;
-  /** Names that were made in or taken from this folder stay so after a power cut. */
+  /** Makes names that were added to or removed from this folder survive a power cut. */
   syncFolder(path: string): Promise<void>;
 };
 
-/** Adapters may be secrets of their owners: no other account of this machine reads them. */
+/** Modes that keep other accounts of this machine out: adapters may be secrets of their owners. */
 const [folderMode, fileMode] = [0o700, 0o600];
 
 export const nodeFiles: Files = {

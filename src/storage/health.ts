@@ -1,5 +1,5 @@
-// Whether anything can be written: the database takes a write (which is taken back at once, so that nothing is flushed)
-// and the disk has room. Asked now and then in the background; whoever asks gets what was found last.
+// Whether anything can be written: the database takes a write (which is rolled back, so that nothing is flushed) and
+// the disk has room. A background check finds out at most every few seconds; a caller gets the last result.
 
 import { statfs } from 'node:fs/promises';
 import { sql } from 'kysely';
@@ -9,12 +9,14 @@ import type { Database } from './database.ts';
 import { storageError } from './sqlite/storage-error.ts';
 
 export type StorageHealth = {
-  /** `storage_full`, `storage_busy`; null: all is well, or nothing is known yet. Looks again where that is old. */
+  /**
+   * `storage_full` or `storage_busy`; null: no problem, or no result yet. Starts a new check where the last one is old.
+   */
   problem(): ErrorCode | null;
 };
 
 const lookMs = 5000;
-/** Less than a database needs for its own work. */
+/** Free space below which the disk counts as full: a database needs more for its own work. */
 const freeBytesMin = 16 * 1024 ** 2;
 
 export function storageHealth(database: Database, dataDir: string, clock: Clock): StorageHealth {

@@ -1,5 +1,5 @@
 // Which database belongs to which data dir. Both carry the same id, so that a start with another database, or without
-// the right one, is refused before anything of the folder is touched.
+// the right one, is refused before anything in the folder is changed.
 
 import { existsSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,9 +9,9 @@ import { type DatabaseLocation, isPostgresUrl, locationName } from './location.t
 
 export type Identity = {
   readonly id: string;
-  /** False from the folder's making until the database has the id too. */
+  /** False until the database has the id too. */
   readonly isBound: boolean;
-  /** There was a key once: without any the server does not open again by itself. */
+  /** Keys were required once: a start that finds no key is refused, and never serves callers without one. */
   readonly isClosed: boolean;
 };
 
@@ -20,11 +20,11 @@ export const identityName = 'identity.json';
 export type IdentityOptions = {
   readonly newId: () => string;
   readonly now: () => number;
-  /** Many data dirs have this database: a new one takes its id. */
+  /** Several data dirs share this database: a new one takes the database's id. */
   readonly isShared?: boolean;
 };
 
-/** Opens the data dir's database. Throws `database_invalid`, saying what to do. */
+/** Opens the data dir's database. Throws `database_invalid` with what to do. */
 export async function openOwnDatabase(
   dataDir: string,
   location: DatabaseLocation,
@@ -44,7 +44,7 @@ export async function openOwnDatabase(
   }
 }
 
-/** Before anything is made in its place. */
+/** Throws where the file is missing or empty. Called before opening, which would make a new file. */
 function assertFile(dataDir: string, path: string): void {
   if (existsSync(path) && statSync(path).size > 0) return;
   throw lost(dataDir, path, existsSync(path) ? 'is empty' : 'is missing');
@@ -54,7 +54,7 @@ function lost(dataDir: string, location: DatabaseLocation, what: string): Lorike
   return invalid(`The database ${locationName(location)} ${what}, but the data dir ${dataDir} has been in use.`);
 }
 
-/** From the first key on, for good. */
+/** Notes for good that callers need a key. */
 export function closeForGood(dataDir: string): void {
   const identity = readIdentity(dataDir);
   if (identity !== null && !identity.isClosed) writeIdentity(dataDir, { ...identity, isClosed: true });
@@ -67,12 +67,12 @@ export function readIdentity(dataDir: string): Identity | null {
     const { id, isBound, isClosed } = JSON.parse(readFileSync(path, 'utf8')) as Identity;
     if (typeof id === 'string') return { id, isBound: isBound === true, isClosed: isClosed === true };
   } catch {
-    // Said below.
+    // An unreadable file is reported below.
   }
   throw invalid(`${path} is damaged.`);
 }
 
-/** The old file or the new one, never half of it. */
+/** Writes the file so that after a crash it has its old or its new content, never half of it. */
 export function writeIdentity(dataDir: string, identity: Identity): void {
   const path = join(dataDir, identityName);
   writeFileSync(`${path}.new`, `${JSON.stringify(identity)}\n`, { mode: 0o600, flush: true });
@@ -88,7 +88,7 @@ type Opened = {
   readonly now: number;
 };
 
-/** The first schema that has an id. */
+/** The first version of the schema that stores the id. */
 const schemaWithId = 5;
 
 async function bind(dataDir: string, identity: Identity | null, opened: Opened): Promise<void> {
@@ -99,7 +99,7 @@ async function bind(dataDir: string, identity: Identity | null, opened: Opened):
   if (!isNew) throw invalid(`The database ${locationName(location)} belongs to another data dir than ${dataDir}.`);
   const unbound = identity ?? { id: opened.id, isBound: false, isClosed: false };
   if (identity === null) writeIdentity(dataDir, unbound);
-  // Of two processes that start at once the first one's id counts.
+  // Where two processes start at once, both take the id of the first.
   const id = known ?? (await makeId(database, unbound.id, opened.now));
   writeIdentity(dataDir, { ...unbound, id, isBound: true });
 }
@@ -115,7 +115,7 @@ const makeId = (database: Database, id: string, now: number): Promise<string> =>
     return there ?? id;
   });
 
-/** Adapters or rows of training: content whose names are in a database only. */
+/** Whether there are adapters or training files: contents whose names are only in a database. */
 function holdsContent(dataDir: string): boolean {
   const folders = [join(dataDir, 'adapters', 'blobs'), join(dataDir, 'training', 'files', 'blobs')];
   return folders.some((folder) => existsSync(folder) && readdirSync(folder).length > 0);

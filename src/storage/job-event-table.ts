@@ -11,8 +11,8 @@ export function jobEventTable(db: Database) {
   const ofJob = (job: string) => db.selectFrom('job_events').selectAll().where('job', '=', job);
   return {
     /**
-     * All or none, with the job's progress, numbered in order.
-     * @param epoch of who runs the job: nothing is written where another has taken it since; null: whoever runs it
+     * Appends all events or none, together with the job's progress, and numbers them in order.
+     * @param epoch the runner's: nothing is written where another server has taken the job since; null: not checked
      */
     append(
       job: string,
@@ -36,22 +36,22 @@ export function jobEventTable(db: Database) {
         await transaction.insertInto('job_events').values(rows).execute();
       });
     },
-    /** Oldest first, after this one. */
+    /** Events after number `seq`, oldest first. */
     after: (job: string, seq: number, limit: number): Promise<JobEventRow[]> =>
       ofJob(job).where('seq', '>', seq).orderBy('seq').limit(limit).execute(),
-    /** Newest first, before this one. */
+    /** Events before number `seq`, newest first. */
     before: (job: string, seq: number, limit: number): Promise<JobEventRow[]> =>
       ofJob(job).where('seq', '<', seq).orderBy('seq', 'desc').limit(limit).execute(),
     metrics: (job: string): Promise<JobEventRow[]> =>
       ofJob(job).where('step', 'is not', null).orderBy('step').orderBy('seq').execute(),
     async remove(job: string, seqs: readonly number[]): Promise<void> {
-      // SQLite takes some thousand parameters in one statement.
+      // SQLite takes some thousand parameters in one statement at most.
       for (let from = 0; from < seqs.length; from += 500) {
         const some = seqs.slice(from, from + 500);
         await db.deleteFrom('job_events').where('job', '=', job).where('seq', 'in', some).execute();
       }
     },
-    /** Steps that a job which goes on from `step` will take again. */
+    /** Deletes events and checkpoints of steps after `step`: a job that resumes at `step` takes these steps again. */
     rewind(job: string, step: number, epoch: number | null = null): Promise<void> {
       return db.transaction().execute(async (transaction) => {
         if (epoch !== null && !(await isRunBy(transaction, job, epoch))) return;
@@ -59,7 +59,7 @@ export function jobEventTable(db: Database) {
         await transaction.deleteFrom('job_checkpoints').where('job', '=', job).where('step', '>', step).execute();
       });
     },
-    /** The figures of a step, where it was kept. */
+    /** The figures of a step; undefined where they were thinned out. */
     async dataAt(job: string, step: number): Promise<string | undefined> {
       const row = await ofJob(job).where('step', '=', step).orderBy('seq', 'desc').limit(1).executeTakeFirst();
       return row?.data ?? undefined;
@@ -84,7 +84,7 @@ function checkpointQueries(db: Database) {
         .onConflict((conflict) => conflict.columns(['job', 'step']).doUpdateSet(values))
         .execute();
     },
-    /** Newest first, before this step. */
+    /** Checkpoints before `step`, newest first. */
     checkpoints: (job: string, step: number, limit: number): Promise<JobCheckpointRow[]> =>
       db
         .selectFrom('job_checkpoints')
@@ -97,7 +97,7 @@ function checkpointQueries(db: Database) {
   };
 }
 
-/** The row stays as it is to the end of the transaction. */
+/** Whether the job still has this epoch. Locks its row to the end of the transaction. */
 async function isRunBy(transaction: Database, job: string, epoch: number): Promise<boolean> {
   const touch = transaction.updateTable('jobs').set({ epoch }).where('id', '=', job).where('epoch', '=', epoch);
   return (await touch.executeTakeFirst()).numUpdatedRows > 0n;

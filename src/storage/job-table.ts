@@ -1,4 +1,4 @@
-// The queries on training jobs. It knows rows and their states' names; what a state allows is known above.
+// The queries on training jobs. It knows rows and the names of their states; src/jobs knows what a state allows.
 
 import type { Insertable, Updateable } from 'kysely';
 import type { Database } from './database.ts';
@@ -23,7 +23,7 @@ export function jobTable(db: Database) {
         .executeTakeFirst(),
     get: (id: string): Promise<JobRow | undefined> =>
       db.selectFrom('jobs').selectAll().where('id', '=', id).executeTakeFirst(),
-    /** Newest first; `tenant` null: of all. */
+    /** Jobs, newest first; `tenant` null: of all tenants. */
     list(tenant: string | null, { after, limit }: Omit<Page, 'newestFirst'>): Promise<JobRow[]> {
       let query = db.selectFrom('jobs').selectAll();
       if (tenant !== null) query = query.where('tenant', '=', tenant);
@@ -34,7 +34,7 @@ export function jobTable(db: Database) {
       }
       return query.orderBy('seq', 'desc').limit(limit).execute();
     },
-    /** Of all tenants, in the order in which they began to wait. */
+    /** Jobs of all tenants in these states, in the order in which they began to wait. */
     inStates: (states: readonly string[]): Promise<JobRow[]> =>
       db
         .selectFrom('jobs')
@@ -43,7 +43,7 @@ export function jobTable(db: Database) {
         .orderBy('queued_at')
         .orderBy('seq')
         .execute(),
-    /** When each tenant's last start was, for those who had one. */
+    /** Time of each tenant's last start; tenants without a start are left out. */
     async lastStarts(): Promise<Map<string, number>> {
       const query = db.selectFrom('jobs').select('tenant').groupBy('tenant').where('started_at', 'is not', null);
       const rows = await query.select((row) => row.fn.max<number>('started_at').as('at')).execute();
@@ -63,7 +63,7 @@ export function jobTable(db: Database) {
         .where('state', 'in', [...states])
         .limit(1)
         .executeTakeFirst(),
-    /** Forgets the oldest of a tenant's jobs in these states beyond `keep`, with their events. */
+    /** Deletes the oldest of a tenant's jobs in these states with their events, so that `keep` jobs stay. */
     prune: (tenant: string, states: readonly string[], keep: number) => prune(db, tenant, states, keep),
   };
 }
@@ -71,9 +71,9 @@ export function jobTable(db: Database) {
 function changing(db: Database) {
   return {
     /**
-     * Changes it if it is in one of these states: who comes second changes nothing.
-     * @param epoch of who runs it: taken by another since, it is not changed
-     * @returns whether it was
+     * Changes a job if it is in one of the states `from`, so that of two changes only the first counts.
+     * @param epoch the runner's: nothing changes where another server has taken the job since
+     * @returns whether it changed the job
      */
     change(id: string, from: readonly string[], change: JobChange, epoch?: number): Promise<boolean> {
       return db.transaction().execute(async (transaction) => {
@@ -85,7 +85,9 @@ function changing(db: Database) {
         return true;
       });
     },
-    /** Makes it this owner's, if nobody has taken it since it was read. @returns the row as it is then; null: it was */
+    /**
+     * Makes the job run for `owner`. @returns its row then; null where it has changed or was taken since it was read
+     */
     take({ id, state, epoch }: JobRow, owner: string, startedAt: number): Promise<JobRow | null> {
       return db.transaction().execute(async (transaction) => {
         const taken = await transaction

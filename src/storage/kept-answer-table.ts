@@ -1,4 +1,4 @@
-// The queries on answers that are kept for clients who ask twice.
+// The queries on answers that are kept for clients who send a request twice.
 
 import type { Database } from './database.ts';
 import type { KeptAnswerRow } from './tables.ts';
@@ -10,7 +10,10 @@ type Answer = { readonly status: number; readonly headers: string; readonly body
 
 export function keptAnswerTable(db: Database) {
   return {
-    /** Begins one, unless it is there. @returns the one that is there, or null where it was begun */
+    /**
+     * Inserts an unfinished answer, and deletes those older than `before`. @returns the row that was there already, or
+     * null
+     */
     begin(
       row: Owned & Pick<KeptAnswerRow, 'request' | 'created_at' | 'owner'>,
       before: number,
@@ -44,7 +47,7 @@ export function keptAnswerTable(db: Database) {
         .where((key) => key.and({ tenant, idempotency_key }))
         .execute();
     },
-    /** Those of requests that nobody finishes any more: their server is none of these. */
+    /** Deletes unfinished answers whose server is not among `living`: nobody finishes them. */
     async forgetUnfinished(living: ReadonlySet<string>): Promise<void> {
       await db
         .deleteFrom('kept_answers')

@@ -20,7 +20,7 @@ export function keyTable(db: Database) {
     find: (prefix: string): Promise<KeyRow | undefined> =>
       db.selectFrom('keys').selectAll().where('prefix', '=', prefix).executeTakeFirst(),
     list: (): Promise<KeyRow[]> => db.selectFrom('keys').selectAll().orderBy('created_at').orderBy('prefix').execute(),
-    /** By prefix, after `after`. */
+    /** Keys in the order of their prefixes, after prefix `after`. */
     page({ tenant, after, limit }: KeyPage): Promise<KeyRow[]> {
       let query = db.selectFrom('keys').selectAll();
       if (tenant !== null) query = query.where('tenant', '=', tenant);
@@ -30,20 +30,20 @@ export function keyTable(db: Database) {
     async any(): Promise<boolean> {
       return (await db.selectFrom('keys').select('prefix').limit(1).executeTakeFirst()) !== undefined;
     },
-    /** Of a key that is not revoked. @returns the change's number among all; null where there is no such key */
+    /** Changes a key that is not revoked. @returns the change's number in the feed; null where there is no such key */
     change: (prefix: string, change: Updateable<KeyRow>): Promise<number | null> =>
       db.transaction().execute(async (transaction) => {
         const isThere = await changed(transaction, prefix, change);
         return isThere ? await tell(transaction, keyChange(prefix)) : null;
       }),
-    /** The new key and the old one's end, both or none. */
+    /** Inserts the new key and ends the old one, both or neither. */
     rotate: (old: string, change: Updateable<KeyRow>, row: KeyRow): Promise<number | null> =>
       db.transaction().execute(async (transaction) => {
         if (!(await changed(transaction, old, change))) return null;
         await transaction.insertInto('keys').values(row).execute();
         return await tell(transaction, keyChange(old));
       }),
-    /** All at once: one synchronised write, however many keys were used. */
+    /** Stores all uses in one transaction: one flush, however many keys were used. */
     touch(uses: readonly KeyUse[]): Promise<void> {
       return db.transaction().execute(async (transaction) => {
         for (const { prefix, at, ip } of uses.toSorted((a, b) => (a.prefix < b.prefix ? -1 : 1))) {

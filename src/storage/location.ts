@@ -1,5 +1,4 @@
-// Where the database is: a file of SQLite's, or a PostgreSQL by its URL. Nothing else needs to know how they are told
-// apart.
+// Where the database is: a SQLite file, or a PostgreSQL by its URL. Only this file tells them apart.
 
 import { isAbsolute, join } from 'node:path';
 import { LorikeetError } from '../core/errors.ts';
@@ -9,7 +8,9 @@ export type DatabaseLocation = string;
 
 export const isPostgresUrl = (location: DatabaseLocation): boolean => /^postgres(ql)?:\/\//.test(location);
 
-/** SQLite in the data dir unless `sqlite:<path>` or `postgres://...` says otherwise. Throws `invalid_config`. */
+/**
+ * The SQLite file of the data dir, unless `sqlite:<path>` or `postgres://...` names another. Throws `invalid_config`.
+ */
 export function databaseLocation(dataDir: string, url: string | null): DatabaseLocation {
   if (url === null) return join(dataDir, 'lorikeet.db');
   if (isPostgresUrl(url)) return url;
@@ -23,7 +24,7 @@ export function databaseLocation(dataDir: string, url: string | null): DatabaseL
   return isAbsolute(path) ? path : join(dataDir, path);
 }
 
-/** For messages: a URL without its password and options. */
+/** The location for messages: a URL without its password and options. */
 export function locationName(location: DatabaseLocation): string {
   if (!isPostgresUrl(location)) return location;
   if (!URL.canParse(location)) return 'postgres://...';

@@ -1,4 +1,4 @@
-// The queries on merges. It knows rows, not which of them an engine has.
+// The queries on merges. It knows rows, not which merges an engine has.
 
 import { type Database, exclusively } from './database.ts';
 import { tell } from './replicas/change-table.ts';
@@ -8,11 +8,12 @@ export type MergeTable = ReturnType<typeof mergeTable>;
 
 export function mergeTable(db: Database) {
   return {
-    /** Oldest first. */
+    /** All merges, oldest first. */
     all: (): Promise<MergeRow[]> => db.selectFrom('merges').selectAll().orderBy('created_at').execute(),
     /**
      * Makes the row, or replaces the one of the same tenant and weights.
-     * @param assertRoom throws where the tenant has too many others; no other server makes one meanwhile
+     * @param assertRoom gets the tenant's other merges and throws where they are too many; no other server saves one
+     * meanwhile
      */
     save(row: MergeRow, assertRoom: (others: readonly MergeRow[]) => void = () => {}): Promise<void> {
       const { tenant, merge_key, ...rest } = row;

@@ -1,5 +1,5 @@
-// All rows of one database into another, empty one: in one transaction, which ends with a comparison of both, so that
-// whatever breaks it off leaves nothing. Knows that tables have keys, not what they mean.
+// Copies all rows of one database into another, empty one, in one transaction that ends with a comparison of both. An
+// interrupted copy leaves nothing. Knows the keys of tables, not what the tables mean.
 
 import { createHash } from 'node:crypto';
 import { type Kysely, sql } from 'kysely';
@@ -13,16 +13,16 @@ import { countedTables, type TableName, tableKeys } from './table-keys.ts';
 type AnyTables = Kysely<any>;
 type Row = Readonly<Record<string, unknown>>;
 
-/** Rows that are read at once: some have a whole answer's body. */
+/** Rows that are read at once. It is small because a row may hold a whole answer's body. */
 const pageSize = 200;
 
 export type MovedRows = {
   readonly rows: number;
-  /** False where an earlier run had moved them, and they are the same. */
+  /** False where an earlier run had copied the same rows. */
   readonly isNew: boolean;
 };
 
-/** Nobody changes either of them meanwhile. Throws `invalid_config` where the target holds anything else. */
+/** Expects that nobody changes either database meanwhile. Throws `invalid_config` where the target holds other rows. */
 export function moveRows(source: Database, target: Database): Promise<MovedRows> {
   return source.transaction().execute((from) =>
     target.transaction().execute(async (to) => {
@@ -75,11 +75,11 @@ function pages(database: AnyTables, table: TableName): AsyncGenerator<readonly R
   return pagesOfQuery<Row, Row | null>(null, read, (last) => last);
 }
 
-/** The same for the same rows, whatever the order of their columns. */
+/** A text that is equal for equal rows, whatever the order of their columns. */
 const textOf = (rows: readonly Row[]): string =>
   rows.map((row) => JSON.stringify(Object.entries(row).sort(([a], [b]) => (a < b ? -1 : 1)))).join('\n');
 
-/** PostgreSQL counts on from what it has given itself; SQLite from the largest that is there. */
+/** Sets PostgreSQL's sequences to the largest copied number. SQLite counts on from the largest number by itself. */
 async function countOn(database: Database): Promise<void> {
   if (!isPostgres(database)) return;
   for (const table of countedTables) {

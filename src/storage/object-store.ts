@@ -1,21 +1,21 @@
-// A store of objects that many servers share. What is put there is never changed: a key belongs to one content.
+// A store of objects that many servers share. An object never changes: its key belongs to one content.
 
 export type ObjectStore = {
-  /** The same for whoever means the same place. */
+  /** Names the place: two stores of the same place have the same name. */
   readonly name: string;
   /**
    * Puts a file, durable when it resolves; the store checks the bytes against `sha256`, in hex. An object that is there
    * already stays, unless it is to be replaced. Throws `storage_unavailable`.
    */
   put(key: string, file: StoredFile, how?: { readonly replaces: boolean }): Promise<void>;
-  /** null where it is not there. The bytes may break off. */
+  /** The object's bytes, null where it is not there. Reading them may throw `storage_unavailable` half-way. */
   get(key: string): Promise<AsyncIterable<Uint8Array> | null>;
-  /** null where it is not there. */
+  /** The object's size in bytes, null where it is not there. */
   bytes(key: string): Promise<number | null>;
   remove(key: string): Promise<void>;
-  /** Keys in order, after `after`. */
+  /** Keys that begin with `prefix`, in order, after `after`. */
   list(prefix: string, after: string | null, limit: number): Promise<string[]>;
-  /** The same, with when each was put, by the store's clock. */
+  /** The same keys, each with the time when it was put, by the store's clock. */
   listAged(prefix: string, after: string | null, limit: number): Promise<AgedObject[]>;
   close(): void;
 };
@@ -24,7 +24,7 @@ export type AgedObject = { readonly key: string; readonly putAt: number };
 
 export type StoredFile = { readonly path: string; readonly bytes: number; readonly sha256: string };
 
-/** The same store, its keys below a folder. */
+/** A view of the store with all keys below `folder`. */
 export function below(store: ObjectStore, folder: string): ObjectStore {
   const key = (name: string) => `${folder}/${name}`;
   return {

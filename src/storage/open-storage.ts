@@ -1,5 +1,5 @@
-// All that a server keeps its state in, by its settings: the data dir, the database, and the store of contents where
-// they are not in the data dir. Each is held for this server before anything is changed.
+// Opens all that a server keeps its state in: the data dir, the database, and the store of contents where one is set.
+// Each is locked for this server before anything is changed.
 
 import type { Clock, Timers } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
@@ -13,7 +13,7 @@ import { alone, type Changes } from './replicas/changes.ts';
 import { type OpenReplica, openReplica } from './replicas/open-replica.ts';
 
 export type StorageSettings = {
-  /** Seconds. */
+  /** Seconds for which the server goes on without the database by what it has in memory. */
   readonly registryStale: number;
   readonly dataDir: string;
   readonly databaseUrl: string | null;
@@ -25,21 +25,21 @@ export type StorageParts = {
   readonly clock: Clock;
   readonly timers: Timers;
   readonly log: { warn(fields: object, message: string): void };
-  /** Aborted, with the error that says so, where another server has the database by then. */
+  /** Aborted where storage is lost after the start: another server has the database, or the database is damaged. */
   readonly lost: AbortController;
 };
 
 export type OpenStorage = {
   readonly database: Database;
   readonly store: ObjectStore | null;
-  /** What other servers are told, and tell. */
+  /** The feed of changes to and from other servers. */
   readonly changes: Changes;
 };
 
-/** A beat that had no answer for so long tries again on another connection. */
+/** Milliseconds after which a renewal of the lease without an answer is tried again on another connection. */
 const beatMsMax = 2000;
 
-/** What is opened is closed with `open`, in reverse. */
+/** Opens storage and adds to `open` what closes it, in reverse. */
 export async function openStorage(
   { dataDir, databaseUrl, blobUrl, registryStale }: StorageSettings,
   { newId, clock, timers, log, lost }: StorageParts,
@@ -67,7 +67,7 @@ export async function openStorage(
     });
     open.defer(replica.close);
   } else {
-    // What it finds stops the server as it would have stopped its start.
+    // A damaged database stops the server now, as it would have stopped its start.
     const checked = checkLarge(location).catch((error) => {
       if (isDamaged(error)) lost.abort(error);
     });
@@ -78,7 +78,7 @@ export async function openStorage(
   return { database, store, changes: replica ?? alone() };
 }
 
-/** Loaded only where it is asked for. */
+/** Opens a store. The client is loaded only where a URL asks for it. */
 export async function openStore(url: string): Promise<ObjectStore> {
   const { openS3 } = await import('./s3/open-s3.ts');
   return await openS3(url);

@@ -1,8 +1,8 @@
-// What a query gives page by page, as long as there is any.
+// The results of a query page by page, until a page is empty.
 
 /**
- * @param read the page after a row; `first` stands for none
- * @param after what the next page comes after
+ * @param read gives the page after a key; `first` is the key before all rows
+ * @param after the key of a row, after which the next page begins
  */
 export async function* pagesOfQuery<Row, Key>(
   first: Key,

@@ -1,5 +1,5 @@
-// Content that no row knows: it may be rubbish of a crash, or all that is left of a database that was lost. It is moved
-// aside, given back where a row asks for it again, and removed after days.
+// Content that no row names: it may be a crash's rubbish, or all that is left of a lost database. It is moved aside,
+// given back where a row asks for it again, and removed after days.
 //
 //   quarantine/<milliseconds since the epoch>-<name>
 
@@ -8,7 +8,7 @@ import type { Files } from './files.ts';
 
 export type Quarantine = ReturnType<typeof quarantine>;
 
-/** @param root on the file system of what is moved */
+/** @param root a folder on the file system of the content */
 export function quarantine(root: string, files: Files, now: () => number) {
   const folder = join(root, 'quarantine');
   const kept = async () =>
@@ -22,7 +22,7 @@ export function quarantine(root: string, files: Files, now: () => number) {
       await files.rename(path, join(folder, `${now()}-${name}`));
       await files.syncFolder(folder);
     },
-    /** The youngest of this name. @returns whether there was one */
+    /** Moves the youngest content of this name to `path`. @returns whether there was one */
     async giveBack(name: string, path: string): Promise<boolean> {
       const found = (await kept()).filter((one) => one.name === name).sort((a, b) => b.at - a.at)[0];
       if (found === undefined) return false;
@@ -30,7 +30,7 @@ export function quarantine(root: string, files: Files, now: () => number) {
       await files.syncFolder(join(path, '..'));
       return true;
     },
-    /** Removes what was taken before this time, in milliseconds since the epoch. */
+    /** Removes contents that were moved here before this time, in milliseconds since the epoch. */
     async expire(before: number): Promise<void> {
       for (const { entry, at } of await kept()) if (at < before) await files.remove(join(folder, entry));
     },

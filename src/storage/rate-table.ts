@@ -1,4 +1,4 @@
-// The queries on how full the buckets of rate limits are. It knows rows, not what a bucket is for.
+// The queries on the levels of rate limits' buckets. It knows rows, not what a bucket is for.
 
 import { sql } from 'kysely';
 import type { Database } from './database.ts';
@@ -12,7 +12,7 @@ export type Level = Pick<RateLevelRow, 'id' | 'level' | 'at'>;
 export function rateTable(db: Database) {
   return {
     all: (): Promise<Level[]> => db.selectFrom('rate_levels').select(['id', 'level', 'at']).execute(),
-    /** In one transaction, and in one order. */
+    /** Stores all levels in one transaction, ordered by id so that no two of them deadlock. */
     save: (rows: readonly Level[]): Promise<void> =>
       db.transaction().execute(async (transaction) => {
         for (const row of rows.toSorted(byId)) {
@@ -24,8 +24,9 @@ export function rateTable(db: Database) {
         }
       }),
     /**
-     * On PostgreSQL: changes these rows while nobody else does. One that is not there begins at its level of `first`.
-     * @returns how many servers there are
+     * Changes these rows in one transaction that locks them (PostgreSQL only). A missing row begins with its level in
+     * `first`.
+     * @returns the number of servers with a lease
      */
     async settle(first: ReadonlyMap<string, number>, change: Change): Promise<number> {
       const ids = [...first.keys()].sort();
@@ -42,7 +43,7 @@ export function rateTable(db: Database) {
 
 type Change = (row: RateLevelRow, now: number) => RateLevelRow;
 
-/** null where one of them is not there. */
+/** Changes the rows and counts the servers; null where a row is missing. */
 async function settleAll(transaction: Database, ids: readonly string[], change: Change): Promise<number | null> {
   const found = await transaction
     .selectFrom('rate_levels')

@@ -1,15 +1,15 @@
-// Bytes on their way from a sender to the disk, never more of them in memory than one chunk.
+// Writes bytes of a sender to disk, and hashes them; no more than one chunk is in memory.
 
 import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import type { Files, OpenFile } from './files.ts';
 
-/** How much is hashed between two turns of the event loop: about a third of a millisecond. */
+/** Bytes that are hashed between two turns of the event loop: about a third of a millisecond. */
 const chunkBytes = 512 * 1024;
 
 export type Received = { readonly bytes: number; readonly sha256: string };
 
-/** Writes all that comes. `onTooLong` is called, and must throw, when it is more than `bytesMax`. */
+/** Writes all bytes of `source`. Calls `onTooLong`, which must throw, when they are more than `bytesMax`. */
 export async function receive(
   source: AsyncIterable<Uint8Array> | Iterable<Uint8Array> | Readable,
   file: OpenFile,
@@ -27,7 +27,7 @@ export async function receive(
   return { bytes, sha256: hash.digest('hex') };
 }
 
-/** Into a new file at `path`, however much comes. */
+/** Writes all bytes of `source` to a new file at `path`, without a limit. */
 export async function receiveAll(source: AsyncIterable<Uint8Array>, files: Files, path: string): Promise<Received> {
   const file = await files.create(path);
   return await receive(source, file, Number.POSITIVE_INFINITY, endless).finally(() => file.close());
@@ -37,7 +37,7 @@ function endless(): never {
   throw new Error('Bytes without an end.');
 }
 
-/** @returns hex. `stop` ends it with the signal's reason. */
+/** @returns the file's SHA-256 in hex. An abort of `stop` ends it with the signal's reason. */
 export async function fileSha256(files: Files, path: string, stop?: AbortSignal): Promise<string> {
   const hash = createHash('sha256');
   const file = await files.open(path);

@@ -1,5 +1,5 @@
-// Adapters' content in a store that many servers share, and on this machine's disk as a cache of it by digest. The
-// store has the truth: content is there before its row is, and what the cache has lost is fetched again.
+// Adapters' content in a store that many servers share, with this machine's disk as a cache of it by digest. The store
+// has content before its row is there; what the cache lacks is fetched again.
 
 import { join } from 'node:path';
 import type { Serially } from '../core/serially.ts';
@@ -12,16 +12,18 @@ import type { ObjectStore } from './object-store.ts';
 import { readText, writeText } from './text-file.ts';
 
 export type CacheRules = {
-  /** Of all weights that are kept here; what is in use is kept beyond it. */
+  /** Bytes of weights to keep on disk; blobs in use are kept beyond it. */
   readonly bytesMax: number;
-  /** Whether nobody uses it. A yes also tells the user that it goes, at once. Asked within `exclusive`. */
+  /**
+   * Whether nobody uses the blob. Where it returns true, the blob counts as gone at once. Called within `exclusive`.
+   */
   mayEvict(digest: string): boolean;
   digestOf(hashes: Hashes): string;
-  /** What was placed and is not used yet is not evicted in between. */
+  /** Runs work one after another, so that a blob that was placed and is not used yet is not evicted in between. */
   readonly exclusive: Serially;
 };
 
-/** As many as one query asks for. */
+/** Splits digests into pages of the size of one query. */
 function* pagesOf(digests: readonly string[]): Generator<readonly string[]> {
   const most = 200;
   for (let first = 0; first < digests.length; first += most) yield digests.slice(first, first + most);
@@ -29,9 +31,9 @@ function* pagesOf(digests: readonly string[]): Generator<readonly string[]> {
 
 export function sharedBlobs(local: BlobFolder, store: ObjectStore, files: Files, rules: CacheRules): BlobFolder {
   const transfer = blobTransfer(local, store, files, rules.digestOf);
-  /** One at a time for each content: it is not fetched while it is removed. */
+  /** Runs work on one content one after another: it is not fetched while it is removed. */
   const inTurn = seriallyByKey();
-  /** Names the store that has all that lies in the folder. */
+  /** A file with the name of the store that has all that lies in the folder. */
   const marker = join(local.root, 'shared-in');
   let isCache = false;
 
@@ -48,7 +50,7 @@ export function sharedBlobs(local: BlobFolder, store: ObjectStore, files: Files,
     return await rules.exclusive(() => inTurn(digest, work)).catch(() => false);
   };
   const budget = cacheBudget(rules.bytesMax, evict);
-  /** @returns false where the store does not have it */
+  /** Brings a blob into the cache. @returns false where the store does not have it */
   const fetch = async (digest: string): Promise<boolean> => {
     const bytes = await transfer.fetch(digest);
     if (bytes !== null) budget.add(digest, bytes);
@@ -83,7 +85,7 @@ export function sharedBlobs(local: BlobFolder, store: ObjectStore, files: Files,
     return {
       hash: (digest, stop) => inTurn(digest, () => hash(digest, stop)),
       renew: (digest) => inTurn(digest, () => local.remove(digest).then(() => fetch(digest))),
-      /** A deletion of the same content may have come between: what it took is put again. */
+      /** Puts the content again where a deletion of the same content came between, and places it. */
       place: (staged, digest, content) =>
         inTurn(digest, async () => {
           if (content === null) throw new Error('What is placed is known.');

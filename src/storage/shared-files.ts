@@ -1,5 +1,4 @@
-// Single files on their way between a folder and a store that many servers share, where each is called by the hex of
-// its digest.
+// Copies single files between a folder and a store that many servers share. A file's key is the hex of its digest.
 
 import { hexOf } from '../core/hex-of.ts';
 import type { Files } from './files.ts';
@@ -13,7 +12,7 @@ export function sharedFiles(store: ObjectStore, files: Files, { pathOf, newPath 
     put: (digest: string, path: string, bytes: number): Promise<void> =>
       store.put(hexOf(digest), { path, bytes, sha256: hexOf(digest) }),
     remove: (digest: string): Promise<void> => store.remove(hexOf(digest)),
-    /** Unless it is here. */
+    /** Brings a file into the folder, unless it is there. Does nothing where the store lacks it. */
     async fetch(digest: string): Promise<void> {
       const source = (await files.stat(pathOf(digest))) !== null ? null : await store.get(hexOf(digest));
       if (source === null) return;
@@ -26,7 +25,7 @@ export function sharedFiles(store: ObjectStore, files: Files, { pathOf, newPath 
       }
       await files.rename(path, pathOf(digest));
     },
-    /** Puts those that are here and whole, unless they are there. */
+    /** Puts those that are in the folder and intact into the store, unless the store has them. */
     async adopt(digests: Iterable<string>): Promise<void> {
       for (const digest of digests) {
         const state = await files.stat(pathOf(digest));

@@ -1,6 +1,6 @@
-// Folders of work under way in a store that many servers share, so that another one goes on where this one stopped.
+// Folders of unfinished jobs in a store that many servers share, so that another server resumes where one stopped.
 //
-//   work/<job>/<folder>/<epoch>/<file>      of two servers that wrote the same folder the later one's counts
+//   work/<job>/<folder>/<epoch>/<file>      of several epochs of a folder the highest counts
 
 import { join } from 'node:path';
 import type { Files } from './files.ts';
@@ -29,8 +29,8 @@ export function sharedWork(store: ObjectStore, files: Files) {
   };
   return {
     /**
-     * Puts the files of some folders below `root`, and removes what is there of others that `isOld` names. A folder
-     * that is removed meanwhile is left out.
+     * Puts the files of some folders below `root`, unless this epoch has put them. Removes folders from the store that
+     * `isOld` names. A folder that is removed meanwhile is left out.
      */
     async put(
       job: { readonly id: string; readonly epoch: number },
@@ -55,13 +55,13 @@ export function sharedWork(store: ObjectStore, files: Files) {
           }
         } catch (error) {
           if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-          // Whoever writes them has gone on meanwhile and removed it: a part of it is worth nothing.
+          // The trainer has removed the folder meanwhile: a part of it is worth nothing.
           for (const key of put) await store.remove(key);
         }
       }
       for (const { key, folder } of there) if (isOld(folder)) await store.remove(key);
     },
-    /** Brings them below `root`. @param start of the folders' names */
+    /** Brings the job's folders below `root`. @param start what the folders' names begin with */
     async fetch(job: string, root: string, start: string): Promise<void> {
       const wanted = (await parts(job)).filter(({ folder }) => folder.startsWith(start));
       const newest = new Map<string, number>();

@@ -1,9 +1,9 @@
-// The whole database as it is at one moment, in a file of its own, while others go on writing.
+// Copies the whole database as it is at one moment into a file of its own, while others go on writing.
 
 import { chmodSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 
-/** `to` must not be there. Readers and writers of `path` wait for nothing. */
+/** `to` must not be there. Readers and writers of `path` do not wait for the copy. */
 export function snapshotDatabase(path: string, to: string): void {
   const source = new DatabaseSync(path, { readOnly: true, timeout: 5000 });
   try {

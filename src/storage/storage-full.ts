@@ -1,8 +1,8 @@
-// A full disk, however it shows, is an operating error with a code of its own.
+// Turns errors of storage, a full disk above all, into errors with codes of their own.
 
 import { storageError } from './sqlite/storage-error.ts';
 
-/** Runs `work`, and says `storage_full` or `storage_busy` where the storage was. */
+/** Runs `work`, and throws `storage_full`, `storage_busy` or `database_invalid` where storage was at fault. */
 export async function orStorageFull<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();

@@ -1,7 +1,7 @@
-// Objects in a shared store that no row has: an upload was cut off between the store and the database, or a job's work
-// outlived it. They are left where they are for as long as the quarantine of a folder would keep them, and removed
-// after that. Where there are very many of them the database is an old one or another one's, and they are the contents
-// of the right one: then nothing is removed, and somebody has to look.
+// Removes objects of a shared store that no row names: an upload was interrupted between store and database, or a job's
+// work outlived the job. They are left for as long as a folder's quarantine keeps contents, and removed after that.
+// Where they are very many, the database is an old one or another store's, and they are the contents of the right one:
+// then nothing is removed, and an operator has to look.
 
 import type { Clock, Timers } from '../core/clock.ts';
 import { repeatedly } from '../core/repeatedly.ts';
@@ -18,7 +18,7 @@ export type SweepOptions = {
   readonly timers: Timers;
   readonly log: { info(fields: object, message: string): void; warn(fields: object, message: string): void };
   readonly keptMs: number;
-  /** States of jobs whose work nobody needs. */
+  /** States of jobs whose work is no longer needed. */
   readonly finishedStates: readonly string[];
 };
 
@@ -26,15 +26,15 @@ export type Swept = { readonly found: number; readonly removed: number };
 
 const everyMs = 6 * 60 * 60 * 1000;
 const pageSize = 500;
-/** More orphans than this, and than a hundredth of all, are not what crashes leave. */
+/** Limits of a sweep: more orphans than both this number and this share of all objects do not come from crashes. */
 const fewMost = 20;
 const shareMost = 0.01;
 
-/** Its objects, and whether a row has it. */
+/** Objects of one content or job, with the time of the youngest, and how to find out whether a row names them. */
 type Thing = { readonly id: string; readonly keys: string[]; youngest: number };
 type Kind = { readonly lock: string; isKnown(rows: Database): Promise<boolean> };
 
-/** Every few hours. `last` is what was found, null before the first time. */
+/** Sweeps every six hours. `last` is the last result, with all removals since the start; null before the first. */
 export function sweepStoreAgain(options: SweepOptions): { readonly last: Swept | null; stop(): void } {
   const state = { last: null as Swept | null, stop: () => {} };
   let removed = 0;
@@ -69,7 +69,7 @@ export async function sweepStore(options: SweepOptions): Promise<Swept> {
   let removed = 0;
   for (const { id, keys } of orphans) {
     const { lock, isKnown } = kindOf(id, options)!;
-    // Who publishes the same content just now looks after it again once its row is there.
+    // An upload of the same content at this moment checks the store again once its row is there.
     await acrossServers(database, lock, async (rows) => {
       if (await isKnown(rows)) return;
       for (const key of keys) await store.remove(key);
@@ -80,7 +80,7 @@ export async function sweepStore(options: SweepOptions): Promise<Swept> {
   return { found: orphans.length, removed };
 }
 
-/** Objects that belong together follow each other. */
+/** Groups the store's objects by what they belong to; keys in order make each group contiguous. */
 async function* things(store: ObjectStore): AsyncGenerator<Thing> {
   let thing: Thing | null = null;
   for (let last: string | null = null; ; ) {
@@ -101,10 +101,10 @@ async function* things(store: ObjectStore): AsyncGenerator<Thing> {
   if (thing !== null) yield thing;
 }
 
-/** Its first two parts: `adapters/<hex>`, `work/<job>`; a training file has one. */
+/** The first two parts of a key: `adapters/<hex>`, `work/<job>`; a file's key has one part. */
 const idOf = (key: string) => key.split('/', 2).join('/');
 
-/** null: it is not ours. */
+/** null where the object is not this project's. */
 function kindOf(id: string, { finishedStates }: SweepOptions): Kind | null {
   const [, adapter] = /^adapters\/([0-9a-f]{64})$/.exec(id) ?? [];
   if (adapter !== undefined) {

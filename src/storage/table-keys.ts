@@ -1,4 +1,4 @@
-// All tables, each after those that its rows name, with the columns that say which row is which.
+// All tables with the columns of their primary keys, each after the tables that it refers to.
 
 import type { Tables } from './tables.ts';
 
@@ -29,5 +29,5 @@ export const tableKeys = {
   replicas: ['id'],
 } satisfies { readonly [T in TableName]: readonly (keyof Tables[T])[] };
 
-/** Those whose numbers the database counts itself. */
+/** Tables whose `seq` the database itself counts. */
 export const countedTables: readonly TableName[] = ['audit', 'files', 'jobs', 'batches', 'changes'];

@@ -28,37 +28,37 @@ export type Tables = {
 };
 
 type ChangesTable = {
-  /** In the order in which changes were committed. */
+  /** Number in the order of commits. */
   seq: Generated<number>;
   /** By the database's clock. */
   at: number;
-  /** What others have to forget or to look at: `adapter`, `key`, ... */
+  /** Kind of what others have to forget or to look at: `adapter`, `key`, ... */
   kind: string;
   tenant: string;
   name: string;
-  /** JSON, by kind; null: nothing more to say. */
+  /** JSON, by kind; null: none. */
   detail: string | null;
 };
 export type ChangeRow = Selectable<ChangesTable>;
 
-/** A server at work on this database. Times are by the database's clock. */
+/** A server that uses this database. Times are by the database's clock. */
 export type ReplicaRow = {
   id: string;
   started_at: number;
-  /** Until then the others wait for it. */
+  /** End of its lease, until which others wait for it. */
   expires_at: number;
-  /** The last change that its memory agrees with. */
+  /** Number of the last change that its memory reflects. */
   seen: number;
-  /** The last deletion up to which nobody uses there what is deleted. */
+  /** Number of the last change up to which no request there uses what was deleted. */
   drained: number;
-  /** JSON, for people. */
+  /** JSON that describes the server to people. */
   status: string;
 };
 
 export type KeyRow = {
   /** The public half of a key, which finds it. */
   prefix: string;
-  /** SHA-256 of the secret half, hex. The secret itself is nowhere. */
+  /** SHA-256 of the secret half, hex. The secret itself is stored nowhere. */
   secret_hash: string;
   tenant: string;
   name: string;
@@ -68,23 +68,23 @@ export type KeyRow = {
   last_used_at: number | null;
   revoked_at: number | null;
   expires_at: number | null;
-  /** Prefix of the key that takes its place. */
+  /** Prefix of the key that replaces it. */
   replaced_by: string | null;
   /** Address of the last caller. */
   last_ip: string | null;
-  /** A JSON list of adapters' names that it may use; null: all of its tenant. */
+  /** A JSON list of names of adapters that it may use; null: all of its tenant. */
   adapters: string | null;
-  /** JSON; null: the tenant's. */
+  /** JSON; null: the tenant's quota alone. */
   quota: string | null;
-  /** Prefix of the key that made it; null: the command line. */
+  /** Prefix of the key that made it; null: made on the command line. */
   created_by: string | null;
 };
 
-/** A tenant exists by its first key; the row says what was decided of it. */
+/** A tenant exists by its first key; this row holds an operator's settings of it. */
 export type TenantRow = {
   name: string;
   created_at: number;
-  /** Its keys are refused from then on. */
+  /** Since when its keys are refused; null: they are not. */
   disabled_at: number | null;
   /** JSON; null: the server's own limits. */
   quota: string | null;
@@ -93,7 +93,7 @@ export type TenantRow = {
 type AuditTable = {
   seq: Generated<number>;
   at: number;
-  /** Whose thing was changed. */
+  /** Tenant that owns what was changed. */
   tenant: string;
   /** A key's prefix, `admin`, `anonymous` on a server without keys, or `command-line`. */
   actor: string;
@@ -102,9 +102,9 @@ type AuditTable = {
   /** `keys.create`, ... */
   action: string;
   target: string;
-  /** JSON; null: there was nothing. */
+  /** JSON of the state before; null: none. */
   before: string | null;
-  /** JSON; null: there is nothing. */
+  /** JSON of the state after; null: none. */
   after: string | null;
 };
 export type AuditRow = Selectable<AuditTable>;
@@ -116,21 +116,21 @@ export type KeptAnswerRow = {
   /** SHA-256 of method, address and body, hex. */
   request: string;
   created_at: number;
-  /** null while the first request is under way. */
+  /** HTTP status; null while the first request is under way. */
   status: number | null;
   /** JSON. */
   headers: string | null;
   body: string | null;
-  /** The replica that does what was asked for. */
+  /** The replica that works on the request. */
   owner: string | null;
 };
 
-/** Counters of a name. The row outlives all versions, so that no number is used twice. */
+/** Counters of a name. The row outlives all versions, so that no version number is used twice. */
 export type AdapterNameRow = {
   tenant: string;
   name: string;
   last_version: number;
-  /** Shared by the name's aliases: one that is deleted and made again does not repeat a revision. */
+  /** Shared by the name's aliases: an alias that is deleted and made again does not repeat a revision. */
   last_revision: number;
 };
 
@@ -138,18 +138,18 @@ export type AdapterRow = {
   tenant: string;
   name: string;
   version: number;
-  /** `sha256:<hex>` over config and weights; also says where the files lie. */
+  /** `sha256:<hex>` over config and weights; also names the folder of the files. */
   digest: string;
   base_digest: string;
-  /** What the base model was called then, for messages to people. */
+  /** Name of the base model at the upload, for messages to people. */
   base_name: string;
   r: number;
   /** Space separated. */
   target_modules: string;
-  /** 0: it has pairs. */
+  /** Number of virtual tokens; 0 for an adapter of weights. */
   virtual_tokens: number;
   parameters: number;
-  /** Of adapter_model.safetensors. */
+  /** Bytes of adapter_model.safetensors. */
   bytes: number;
   created_at: number;
   created_by: string | null;
@@ -157,7 +157,7 @@ export type AdapterRow = {
   state: string;
   /** A JSON list of texts. */
   warnings: string;
-  /** Of its own chat template; null: the base model's applies. */
+  /** Digest of its own chat template; null: the base model's applies. */
   template_digest: string | null;
 };
 
@@ -167,27 +167,27 @@ export type AliasTargetRow = { tenant: string; name: string; alias: string; vers
 
 export type MergeRow = {
   tenant: string;
-  /** Says which weights, by digests and scales. */
+  /** Names the weights by digests and scales. */
   merge_key: string;
   /** A JSON list: name, version, digest, scale. */
   adapters: string;
-  /** As asked for; null: each linear's own. */
+  /** Bits of the merged weights as asked for; null: each linear's own. */
   bits: number | null;
   /** `wanted`, or `failed` until it is asked for again. */
   state: string;
   error_code: string | null;
   error_message: string | null;
-  /** 1: made by the server itself. */
+  /** 1: the server decided it itself. */
   automatic: number;
   created_at: number;
   created_by: string | null;
-  /** Of the last time that it was merged, in JSON; null before the first. */
+  /** JSON of the last merge's figures; null before the first. */
   figures: string | null;
-  /** The replica that alone has it, by its own decision; null: every replica has it. */
+  /** The replica that made it by its own decision and alone has it; null: every replica has it. */
   owner: string | null;
 };
 type FileTable = {
-  /** The order of arrival, which lists go by. */
+  /** Number in the order of arrival, which lists follow. */
   seq: Generated<number>;
   id: string;
   tenant: string;
@@ -196,7 +196,7 @@ type FileTable = {
   filename: string;
   purpose: string;
   bytes: number;
-  /** `sha256:<hex>` of the bytes; also says where they lie. */
+  /** `sha256:<hex>` of the bytes; also names the stored file. */
   digest: string;
   rows: number;
 };
@@ -215,33 +215,35 @@ type JobTable = {
   finished_at: number | null;
   training_file: string;
   validation_file: string | null;
-  /** JSON: what was asked for, every choice made. Never changes. */
+  /** JSON of the request with every default filled in. Never changes. */
   spec: string;
-  /** JSON: how far it came. */
+  /** JSON of the progress. */
   progress: string;
-  /** Number of its last event, raised only: one that is taken back does not give its number to another. */
+  /** Number of its last event. It only rises: the number of a deleted event is not used again. */
   last_event: Generated<number>;
-  /** JSON: the trainer's last word; there before the adapter is, and published again until it is. */
+  /**
+   * JSON of the trainer's last message. Stored before the adapter is published, so that publishing can be tried again.
+   */
   outcome: string | null;
-  /** `name@version`. */
+  /** The result as `name@version`. */
   adapter: string | null;
-  /** JSON: code, message, parameter. */
+  /** JSON of code, message and parameter. */
   error: string | null;
-  /** The replica that runs it, or ran it last; null: one before there were several. */
+  /** The replica that runs it, or ran it last; null: none. */
   owner: string | null;
-  /** How often it was taken: who took it earlier writes nothing any more. */
+  /** How often it was taken by a runner. A runner with a lower epoch can no longer write. */
   epoch: Generated<number>;
 };
 export type JobRow = Selectable<JobTable>;
 
 export type JobEventRow = {
   job: string;
-  /** 1, 2, ... in each job. Old steps are thinned, so that there are gaps. */
+  /** 1, 2, ... in each job. Metrics of old steps are thinned out, which leaves gaps. */
   seq: number;
   created_at: number;
   level: string;
   message: string;
-  /** Of metrics; null for a message. */
+  /** Step of the metrics; null for a message. */
   step: number | null;
   /** JSON. */
   data: string | null;
@@ -253,26 +255,26 @@ export type JobCheckpointRow = {
   created_at: number;
   train_loss: number | null;
   valid_loss: number | null;
-  /** What the checkpoint's adapter is called. */
+  /** Name of the checkpoint's adapter. */
   adapter: string;
 };
 
-/** How a version was trained. */
+/** The record of a version's training, in JSON. */
 export type AdapterTrainingRow = { tenant: string; name: string; version: number; record: string };
 
-/** The chat template that a version brought along. */
+/** The source of the chat template that a version has of its own. */
 export type AdapterTemplateRow = { tenant: string; name: string; version: number; source: string };
 
 /** What one tenant used of one adapter in one minute. */
 export type UsageRow = {
   tenant: string;
-  /** Since the epoch. */
+  /** Minutes since the epoch. */
   minute: number;
-  /** Digests of what was applied, joined by `+`; empty: the base model, or training. */
+  /** Digests of the applied adapters, joined by `+`; empty: the base model, or training. */
   adapter: string;
   requests: number;
   prompt_tokens: number;
-  /** Of the prompt tokens, those that were not computed again. */
+  /** Prompt tokens that came from the prefix cache; counted in `prompt_tokens` too. */
   cached_tokens: number;
   completion_tokens: number;
   trained_tokens: number;
@@ -281,10 +283,10 @@ export type UsageRow = {
 export type RateLevelRow = {
   /** `tenant <name> requests`, `key <prefix> tokens`, ... */
   id: string;
-  /** What was left at that time; below 0 is a debt. Without what servers have taken ahead. */
+  /** What was left in the bucket at time `at`, without what servers have leased; below 0 is a debt. */
   level: number;
   at: number;
-  /** JSON by server: what it has taken ahead, and until when that is its own; null: nobody has. */
+  /** JSON by server: what it has leased, and until when; null: nothing. */
   leases: string | null;
 };
 
@@ -292,38 +294,41 @@ type BatchesTable = {
   seq: Generated<number>;
   id: string;
   tenant: string;
-  /** Prefix of the key that made it, whose scopes, quota and adapters its lines have; null on a server without keys. */
+  /**
+   * Prefix of the key that made it. Its lines run with that key's scopes, quota and adapters. null on a server without
+   * keys.
+   */
   created_by: string | null;
   state: string;
-  /** Of every line. */
+  /** Route of every line. */
   endpoint: string;
   input_file: string;
   input_digest: string;
   /** JSON; null: none. */
   metadata: string | null;
-  /** JSON: when it entered each state. */
+  /** JSON: when the batch entered each state. */
   times: string;
   expires_at: number;
-  /** Lines; 0 until they were looked at. */
+  /** Number of lines; 0 until the input was checked. */
   total: Generated<number>;
   completed: Generated<number>;
   failed: Generated<number>;
   output_file: string | null;
   error_file: string | null;
-  /** JSON: what is wrong with its file. */
+  /** JSON: what is wrong with the input file. */
   errors: string | null;
   /** The replica that answers its lines; null: none yet. */
   owner: string | null;
 };
 export type BatchRow = Selectable<BatchesTable>;
 
-/** The answer to a line, until the batch is over and its answers are files. */
+/** The answer to a line, until the batch is over and its answers are written to files. */
 export type BatchAnswerRow = {
   batch: string;
-  /** Of the input file, from 1. */
+  /** Line of the input file, from 1. */
   line: number;
-  /** 1: it stands in the file of errors. */
+  /** 1: the answer goes to the file of errors. */
   is_error: number;
-  /** A line of the output, in JSON. */
+  /** The answer's line of output, in JSON. */
   body: string;
 };

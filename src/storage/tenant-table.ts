@@ -1,4 +1,4 @@
-// The queries on what was decided of tenants. A tenant without a row has the server's own limits.
+// The queries on operators' settings of tenants. A tenant without a row has the server's own limits.
 
 import { type Database, exclusively } from './database.ts';
 import { tell } from './replicas/change-table.ts';
@@ -11,8 +11,8 @@ export function tenantTable(db: Database) {
     all: (): Promise<TenantRow[]> => db.selectFrom('tenants').selectAll().orderBy('name').execute(),
     find: (name: string): Promise<TenantRow | undefined> => find(db, name),
     /**
-     * Makes the row of what is there, or replaces it; nobody else changes it meanwhile.
-     * @returns the row, and the change's number among all
+     * Makes or replaces the tenant's row; no other server changes it meanwhile.
+     * @returns the row, and the change's number in the feed
      */
     change: (name: string, make: (before: TenantRow | undefined) => TenantRow) =>
       exclusively(db, `tenant ${name}`, async (transaction) => {

@@ -1,4 +1,4 @@
-// A small file that is there whole or not at all.
+// A small text file that is there whole or not at all.
 
 import { join } from 'node:path';
 import type { Files } from './files.ts';

@@ -1,5 +1,5 @@
-// Weights that arrive in parts, over as many connections as it takes. Knows files and times, and no tenant: the owner
-// of a part is an opaque key, so that the same digest of two owners is two files.
+// Weights that are uploaded in parts, over any number of connections. Knows files and times, and no tenant: the owner
+// of an upload is an opaque key, so that the same digest of two owners is two files.
 //
 //   uploads/<sha256 of the owner's key>/<hex of the digest>.part, .whole once the digest was checked
 
@@ -30,7 +30,7 @@ export function uploadFolder(root: string, files: Files) {
   /** Checks the file against its digest and gives it its final name. */
   const complete = async (path: string, digest: string): Promise<void> => {
     if ((await fileSha256(files, `${path}.part`)) !== hexOf(digest)) {
-      // Which part of it was wrong nobody can tell, so that going on from here would never succeed.
+      // Nobody can tell which part of the file is wrong, so continuing it would never succeed.
       await files.remove(`${path}.part`);
       throw new LorikeetError('digest_mismatch');
     }
@@ -40,7 +40,7 @@ export function uploadFolder(root: string, files: Files) {
 
   return {
     find,
-    /** What this owner has, whole ones included: bytes by digest. */
+    /** Bytes by digest of this owner's uploads, complete ones included. */
     async kept(owner: string): Promise<Map<string, number>> {
       const kept = new Map<string, number>();
       for (const name of await files.list(folderOf(owner))) {
@@ -49,7 +49,7 @@ export function uploadFolder(root: string, files: Files) {
       }
       return kept;
     },
-    /** The caller sees to it that nobody else appends to the same file. */
+    /** Appends a part. The caller makes sure that nobody else appends to the same file. */
     async append(owner: string, digest: string, { offset, total, bytes }: UploadPart): Promise<UploadState> {
       const state = (await find(owner, digest)) ?? { offset: 0, complete: false };
       if (offset !== state.offset) {
@@ -64,7 +64,7 @@ export function uploadFolder(root: string, files: Files) {
       if (reached === total) await complete(path, digest);
       return { offset: reached, complete: reached === total };
     },
-    /** Gives a whole upload's bytes a second name. Throws `upload_not_found`. */
+    /** Links a complete upload to the path `to`. @returns its bytes. Throws `upload_not_found`. */
     async linkTo(owner: string, digest: string, to: string): Promise<number> {
       const state = await find(owner, digest);
       if (state === null || !state.complete) throw new LorikeetError('upload_not_found', { param: 'digest' });
@@ -74,7 +74,7 @@ export function uploadFolder(root: string, files: Files) {
     async remove(owner: string, digest: string): Promise<void> {
       await files.remove(`${pathOf(owner, digest)}.whole`);
     },
-    /** Removes what was last written to before this time, in milliseconds since the epoch. */
+    /** Removes uploads that were last written to before this time, in milliseconds since the epoch. */
     async expire(before: number): Promise<void> {
       for (const owner of await files.list(uploads)) {
         for (const name of await files.list(join(uploads, owner))) {
@@ -87,7 +87,7 @@ export function uploadFolder(root: string, files: Files) {
   };
 }
 
-/** What arrived is kept when the sender breaks off, but not what the disk may have lost. */
+/** Appends the bytes of one part. Bytes that arrived are kept when the sender breaks off, unless the flush fails. */
 async function appendTo(files: Files, path: string, { offset, total, bytes }: UploadPart): Promise<void> {
   const file = await files.append(path);
   try {

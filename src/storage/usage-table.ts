@@ -1,11 +1,13 @@
-// The queries on what was used. It knows sums, not what is counted.
+// The queries on usage. It knows sums, not what is counted.
 
 import type { Database } from './database.ts';
 import type { UsageRow } from './tables.ts';
 
 export type UsageTable = ReturnType<typeof usageTable>;
 
-/** Minutes since the epoch, `from` and not `to`; rows after the one that `after` names, by minute, adapter, tenant. */
+/**
+ * Rows of the minutes [`from`, `to`) since the epoch, after the row that `after` names, by minute, adapter and tenant.
+ */
 export type UsagePage = {
   readonly from: number;
   readonly to: number;
@@ -15,7 +17,7 @@ export type UsagePage = {
 
 export function usageTable(db: Database) {
   return {
-    /** Adds to what is there, in one transaction; in one order, so that no two of them wait for each other. */
+    /** Adds to the stored counters in one transaction, ordered by key so that no two of them deadlock. */
     add: (rows: readonly UsageRow[]): Promise<void> =>
       db.transaction().execute(async (transaction) => {
         for (const row of rows.toSorted((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1))) {
@@ -34,7 +36,7 @@ export function usageTable(db: Database) {
             .execute();
         }
       }),
-    /** Of one tenant, or of all. */
+    /** Usage of one tenant; null: of all. */
     list(tenant: string | null, { from, to, after, limit }: UsagePage): Promise<UsageRow[]> {
       let query = db.selectFrom('usage').selectAll().where('minute', '>=', from).where('minute', '<', to);
       if (tenant !== null) query = query.where('tenant', '=', tenant);

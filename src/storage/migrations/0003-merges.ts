@@ -1,5 +1,5 @@
-// Merges that are wanted. What a column means is in tables.ts. No key leads to the adapters: a merge never keeps a
-// version from being deleted, and version numbers are not used twice.
+// Merges that are wanted. What a column means is in tables.ts. There is no foreign key to the adapters: a merge never
+// keeps a version from being deleted, and version numbers are not used twice.
 
 import type { Kysely } from 'kysely';
 

@@ -80,7 +80,7 @@ async function addCheckpoints(db: Kysely<unknown>): Promise<void> {
     .execute();
 }
 
-/** Beside the versions and not in them: those are all held in memory, and a loss curve is long. */
+/** Records of trainings have a table beside the versions: all versions are held in memory, and a loss curve is long. */
 async function addTrainings(db: Kysely<unknown>): Promise<void> {
   await db.schema
     .createTable('adapter_trainings')

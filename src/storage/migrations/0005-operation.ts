@@ -1,5 +1,5 @@
-// Operation: which data dir a database belongs to, tenants, what a key may do and for how long, the audit log, and
-// answers that are kept for clients who ask twice. What a column means is in tables.ts.
+// Operation: which data dir a database belongs to, tenants, what a key may do and until when, the audit log, and
+// answers that are kept for clients who send a request twice. What a column means is in tables.ts.
 
 import type { Kysely } from 'kysely';
 

@@ -1,4 +1,4 @@
-// What all tenants used is read by minute.
+// An index of usage by minute: the usage of all tenants is read in this order.
 
 import type { Kysely } from 'kysely';
 

@@ -1,4 +1,4 @@
-// Versions that are being deleted, or damaged: few among very many, and a start asks for them.
+// An index of the versions that are being deleted or damaged: few among very many, and every start reads them.
 
 import { type Kysely, sql } from 'kysely';
 

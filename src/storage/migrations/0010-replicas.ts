@@ -1,5 +1,5 @@
-// Servers that share a database: what each tells the others, who is there, and whose work is whose. What a column means
-// is in tables.ts.
+// Servers that share a database: the feed of changes, the servers with their leases, and the owners of work. What a
+// column means is in tables.ts.
 
 import type { Kysely } from 'kysely';
 

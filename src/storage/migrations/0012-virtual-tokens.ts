@@ -1,4 +1,4 @@
-// Adapters that put tokens before a text. What a column means is in tables.ts.
+// Adapters with virtual tokens before the prompt. What a column means is in tables.ts.
 
 import type { Kysely } from 'kysely';
 

@@ -1,4 +1,5 @@
-// Chat templates that adapters brought along: a digest in the version, which is held in memory, and the text beside it.
+// Chat templates of adapters: the digest is in the version's row, which is held in memory, and the text in a table
+// beside.
 
 import type { Kysely } from 'kysely';
 

@@ -1,5 +1,6 @@
-// Every change of the schema, in order. One that was released is never edited; a new one is added at the end, and only
-// adds: replicas of the version before it go on beside it. One that cannot raises `oldestReader` to its own number.
+// Every change of the schema, in order. A released migration is never edited; a new one is added at the end and only
+// adds to the schema, since servers of the version before run on beside it. One that does more raises `oldestReader` to
+// its own number.
 
 import type { Kysely } from 'kysely';
 import { addKeys } from './0001-keys.ts';
@@ -16,7 +17,7 @@ import { addSharedQuotas } from './0011-shared-quotas.ts';
 import { addVirtualTokens } from './0012-virtual-tokens.ts';
 import { addAdapterTemplates } from './0013-adapter-templates.ts';
 
-/** Written against no table types: those follow later changes, and a migration must not. */
+/** A migration. It uses no table types, because these follow later changes and a migration must not. */
 type Migration = (db: Kysely<unknown>) => Promise<void>;
 
 export const migrations: readonly Migration[] = [
@@ -35,5 +36,5 @@ export const migrations: readonly Migration[] = [
   addAdapterTemplates,
 ];
 
-/** The fewest of these migrations that a server may know and still work with the schema after the last one. */
+/** The number of migrations that a server has to know to work with the schema after the last one. */
 export const oldestReader = 6;

@@ -1,4 +1,5 @@
-// A pool of connections to PostgreSQL, and the schema there. The driver is loaded only where a URL asks for it.
+// A pool of connections to PostgreSQL, and the schema's version there. The driver is loaded only where a URL asks for
+// it.
 
 import { setTimeout } from 'node:timers/promises';
 import { type Kysely, sql } from 'kysely';
@@ -8,15 +9,15 @@ import { locationName } from '../location.ts';
 import { oldestReader } from '../migrations/index.ts';
 import { isRefusedLogin, postgresError } from './postgres-error.ts';
 
-/** A server's share of the database's connections, of which PostgreSQL has a hundred by default. */
+/** Connections of one server; PostgreSQL allows a hundred in all by default. */
 const connectionsMax = 10;
 const connectMsMax = 5000;
-/** A statement that got no answer for so long has lost its connection. */
+/** Milliseconds without an answer after which a statement's connection counts as lost. */
 const answerMsMax = 35_000;
-/** Another server's migration. */
+/** How often and how long a start tries to get the schema's lock while another server migrates. */
 const [lockRetryMs, lockMsMax] = [250, 600_000];
 
-/** Types whose values are numbers in all of the project's tables, and texts to the driver: int8, and sums of it. */
+/** Type ids of int8 and numeric (sums of int8). The driver gives texts; in this project's tables all are numbers. */
 const numberTypes: readonly number[] = [20, 1700];
 
 export type PoolLimits = { readonly connections?: number; readonly answerMs?: number };
@@ -39,9 +40,9 @@ export async function openPool(
         numberTypes.includes(oid) ? Number : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser,
     },
   });
-  // Of a connection that nobody uses just now; who asks next gets another one.
+  // An error of an idle connection: the pool drops it, and the next user gets another one.
   pool.on('error', () => {});
-  // Of one that a transaction has and does not use just now: its next statement says so.
+  // An error of a connection that is idle within a transaction: the transaction's next statement fails and says so.
   pool.on('connect', (client) => client.on('error', () => {}));
   try {
     await pool.query('select 1');
@@ -64,8 +65,8 @@ function explained(error: unknown, url: string): unknown {
 }
 
 /**
- * The schema's number, in a transaction of its own. It also says how old a server may be that still works with it: old
- * and new ones run beside each other while they are replaced one after another.
+ * The schema's version and the oldest server that still works with it: servers of several versions run beside each
+ * other during an upgrade. Locks the schema to the end of the transaction.
  */
 export async function postgresVersion(database: Kysely<unknown>): Promise<{ version: number; oldest: number }> {
   await lockSchema(database);
@@ -77,8 +78,8 @@ export async function postgresVersion(database: Kysely<unknown>): Promise<{ vers
 }
 
 /**
- * To the end of the transaction. Asked for again and again: another server may migrate for longer than a statement may
- * wait for a lock. Throws `storage_busy` where that takes longer than a start waits.
+ * Locks the schema to the end of the transaction. Tries repeatedly instead of waiting, because another server may
+ * migrate for longer than a statement may wait for a lock. Throws `storage_busy` after ten minutes.
  */
 async function lockSchema(database: Kysely<unknown>): Promise<void> {
   for (let waitedMs = 0; ; waitedMs += lockRetryMs) {
@@ -98,7 +99,7 @@ export async function setPostgresVersion(database: Kysely<unknown>, version: num
   await sql`insert into schema_version values (${version}, ${oldestReader})`.execute(database);
 }
 
-/** Names of what is there already, other than the schema's own number. */
+/** Names of the tables in the schema, other than `schema_version`. */
 export async function tablesOf(database: Kysely<unknown>): Promise<string[]> {
   const { rows } = await sql<{ name: string }>`
     select tablename as name from pg_tables where schemaname = current_schema() and tablename <> 'schema_version'

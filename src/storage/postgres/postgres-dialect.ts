@@ -1,5 +1,5 @@
-// PostgreSQL as kysely's dialect: the same migrations and queries as on SQLite. What differs in types is said here and
-// nowhere else.
+// PostgreSQL as kysely's dialect: it runs the same migrations and queries as SQLite. Only this file knows how the types
+// differ.
 
 import { setTimeout } from 'node:timers/promises';
 import { type DataTypeNode, type Dialect, PostgresDialect, PostgresQueryCompiler } from 'kysely';
@@ -10,8 +10,8 @@ import { currentOwner } from '../../core/on-behalf.ts';
 import { postgresError } from './postgres-error.ts';
 
 /**
- * SQLite's integers have 64 bits and its reals are doubles; its texts are compared byte by byte, which pages of names
- * rely on.
+ * PostgreSQL's names of SQLite's types. SQLite's integers have 64 bits, its reals are doubles, and its texts are
+ * compared byte by byte, which pages of names rely on.
  */
 const types: Readonly<Record<string, string>> = {
   integer: 'bigint',
@@ -35,7 +35,7 @@ class SameSchemaDialect extends PostgresDialect {
   }
 }
 
-/** How long a connection is waited for, as the pool does: what is away is said to be. */
+/** Milliseconds that a query waits for its turn at a connection before it fails with `storage_unavailable`. */
 const turnMsMax = 5000;
 
 export function postgresDialect(pool: Pool): Dialect {
@@ -54,7 +54,7 @@ export function postgresDialect(pool: Pool): Dialect {
   });
 }
 
-/** Connections in turns by whose work it is: the pool itself would give them in the order of asking. */
+/** Connections in turns by owner of the work: the pool alone would give them in the order of asking. */
 function boundedTurns(places: number): () => Promise<() => void> {
   const turns = fairTurns(places);
   return async () => {
@@ -70,16 +70,17 @@ function boundedTurns(places: number): () => Promise<() => void> {
 }
 
 /**
- * A process that stands still in the middle of a transaction must not hold the others up, and nobody waits for a lock
- * for ever. Said with each transaction and not with the connection, so that a pooler between can be what it likes.
+ * Limits of every transaction: a process that hangs in the middle of one must not hold up the others, and nobody waits
+ * for a lock for ever. They are set with each transaction and not with the connection, so that any pooler may lie
+ * between.
  */
 const beginning =
   'begin; set local idle_in_transaction_session_timeout = 5000; set local lock_timeout = 10000; ' +
   'set local statement_timeout = 30000';
 
 /**
- * A connection on which something went wrong on the way is not used again: an old answer may still come on it. What it
- * had begun ends with it, so that nobody waits once more for the answer to a rollback.
+ * Connects. After an error of transport the connection is not used again: an old answer may still come on it. Its
+ * transaction ends with it, so a rollback is not sent and nobody waits for its answer.
  */
 async function connect(pool: Pool, end: () => void) {
   const client = await pool.connect().catch(explain);

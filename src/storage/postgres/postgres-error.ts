@@ -1,16 +1,16 @@
-// What PostgreSQL and the way to it say when the database cannot be used, as operating errors with codes of their own.
+// Maps errors of PostgreSQL, and of the connection to it, to the project's error codes.
 
 import { type ErrorCode, LorikeetError } from '../../core/errors.ts';
 
-/** SQLSTATE, whole or its class of two characters. */
+/** Error codes by SQLSTATE: whole, or its first three or two characters. */
 const codes: Readonly<Record<string, ErrorCode>> = {
-  // Serialisation, deadlock, a lock that was waited for in vain, too many connections: again later.
+  // Serialisation failure, deadlock, lock timeout, too many connections: a later try may succeed.
   '40001': 'storage_busy',
   '40P01': 'storage_busy',
   '55P03': 'storage_busy',
   '53300': 'storage_busy',
   '53100': 'storage_full',
-  // Connections that broke, a server that stops or starts, one that became a standby, a transaction that was ended.
+  // Broken connections, a server that stops or starts, one that became a standby, a transaction that was ended.
   '08': 'storage_unavailable',
   '57P': 'storage_unavailable',
   '25006': 'storage_unavailable',
@@ -18,11 +18,11 @@ const codes: Readonly<Record<string, ErrorCode>> = {
   XX: 'database_invalid',
 };
 
-/** Of the socket. */
+/** Error codes of the socket. */
 const ways = ['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENOENT'];
 const sayings = /^(Connection terminated|Query read timeout|timeout exceeded when trying to connect|Client has )/;
 
-/** null where the error is the statement's own. */
+/** null where the statement itself is at fault. */
 export function postgresError(error: unknown): LorikeetError | null {
   if (error instanceof LorikeetError) return error;
   const { code = '', message = '' } = (error ?? {}) as { code?: string; message?: string };
@@ -32,7 +32,7 @@ export function postgresError(error: unknown): LorikeetError | null {
   return isLost ? new LorikeetError('storage_unavailable', { cause: error }) : null;
 }
 
-/** A refusal to let this user in, or to this database: the URL is wrong, and no waiting helps. */
+/** Whether PostgreSQL refuses this user or has no such database: the URL is wrong, and waiting does not help. */
 export function isRefusedLogin(error: unknown): boolean {
   const { code = '' } = (error ?? {}) as { code?: string };
   return code.startsWith('28') || code === '3D000';

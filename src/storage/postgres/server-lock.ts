@@ -1,7 +1,7 @@
-// The promise that servers work on a PostgreSQL together only where they can: one that has contents in its data dir has
-// the database alone, those that share a store share the lock. The lock is the database's on one connection: it ends
-// with the process, the machine or the way to it, and another server that is started then goes on. The same connection
-// is told that something has changed.
+// A lock on a PostgreSQL, so that servers use it together only where they can. A server with contents in its data dir
+// takes it exclusively; servers that share a store take it as shared. It is the database's lock on one connection: it
+// ends with the process, the machine or the network between, and another server can then start. The same connection
+// receives the hints that something has changed.
 
 import type { Client } from 'pg';
 import type { Timers } from '../../core/clock.ts';
@@ -14,23 +14,24 @@ export type ServerLock = {
 };
 
 export type LockOptions = {
-  /** With other servers that share. */
+  /** Whether the lock is taken together with other servers. */
   readonly isShared: boolean;
-  /** Others have changed something. */
+  /** Called when other servers may have changed something. */
   onHint(): void;
 };
 
 const retryMs = 1000;
 const [exclusive, shared] = ['pg_try_advisory_lock', 'pg_try_advisory_lock_shared'];
 const connectMsMax = 5000;
-/** For the lock, which is taken or is not: nobody waits for it. */
+/** Milliseconds for the statement that takes the lock. It never waits for the lock: it gets it or not. */
 const answerMsMax = 10_000;
-/** How soon a connection whose other end is gone without a word is given up, by both sides. */
+/** Milliseconds of silence after which the system tests whether the other end is still there. */
 const keepAliveMs = 5000;
 
 /**
- * Throws `invalid_config` where another server has it. `onLost`: the connection broke, and when it could be made again
- * another server had taken the lock. Until then the same server goes on, as it does while the database is away.
+ * Takes the lock. Throws `invalid_config` where another server has it. A broken connection is made again; `onLost` is
+ * called where another server had the lock by then. Until then this server goes on, as it does while the database is
+ * away.
  */
 export async function lockServer(
   url: string,
@@ -43,7 +44,7 @@ export async function lockServer(
   let isOver = false;
   let cancel = () => {};
 
-  /** @returns false where another server has it */
+  /** Connects and takes the lock. @returns false where another server has it */
   const take = async (): Promise<boolean> => {
     const client = new pg.Client({
       connectionString: url,

@@ -1,18 +1,18 @@
-// The feed of changes: numbered in the order in which they were committed, so that who has read up to a number has
-// missed none before it.
+// The feed of changes. They are numbered in the order of their commits, so that a reader who has read up to a number
+// has missed none before it.
 
 import { sql } from 'kysely';
 import { type Database, isPostgres, lockKey } from '../database.ts';
 import type { ChangeRow } from '../tables.ts';
 import type { Change, ChangeDetail } from './changes.ts';
 
-/** What servers listen to: a hint that there is something to read, never the change itself. */
+/** The channel of notifications: a hint that there is something to read, never the change itself. */
 export const channel = 'lorikeet_changes';
 
 /**
- * Within the transaction of the change itself, as the last thing there: all others wait for its end to tell theirs.
- * A database that one server has alone keeps no feed.
- * @returns its number
+ * Adds a change to the feed, as the last statement of the change's own transaction: all other writers of the feed wait
+ * for its end. A database of one server alone has no feed.
+ * @returns the change's number; 0 without a feed
  */
 export async function tell(transaction: Database, { kind, tenant, name, detail }: Change): Promise<number> {
   if (!isPostgres(transaction)) return 0;
@@ -26,12 +26,12 @@ export async function tell(transaction: Database, { kind, tenant, name, detail }
   return seq;
 }
 
-/** Milliseconds of the database's own clock, which is everybody's. PostgreSQL alone is asked for it. */
+/** Milliseconds since the epoch by the database's clock, which all servers share. Only for PostgreSQL. */
 export const databaseNow = sql<number>`(extract(epoch from clock_timestamp()) * 1000)::bigint`;
 
 export function changeTable(db: Database) {
   return {
-    /** Oldest first. */
+    /** Changes after number `seq`, oldest first. */
     after: (seq: number, limit: number): Promise<ChangeRow[]> =>
       db.selectFrom('changes').selectAll().where('seq', '>', seq).orderBy('seq').limit(limit).execute(),
     async newest(): Promise<number> {
@@ -41,7 +41,7 @@ export function changeTable(db: Database) {
         .executeTakeFirstOrThrow();
       return seq ?? 0;
     },
-    /** Those that are so old that nobody asks for them. The newest stays: it says how far numbers have come. */
+    /** Deletes changes older than `olderThanMs`. The newest stays: it says how far the numbers have come. */
     async prune(olderThanMs: number): Promise<void> {
       await db
         .deleteFrom('changes')

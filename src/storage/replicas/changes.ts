@@ -1,7 +1,7 @@
-// What servers that share a database tell each other of what each keeps in memory. One server alone tells nobody and
-// waits for nobody. This file is the contract: whoever remembers rows listens, whoever changes them tells.
+// What servers that share a database tell each other about rows that each keeps in memory. A server alone tells nobody
+// and waits for nobody. This file is the contract: code that caches rows listens, code that changes them tells.
 
-/** A row or some rows that memory may have, and that are different now. */
+/** Rows that changed and that other servers may have in memory. */
 export type Change = {
   readonly kind: 'adapter' | 'key' | 'tenant' | 'job' | 'batch' | 'merge';
   readonly tenant: string;
@@ -10,50 +10,53 @@ export type Change = {
 };
 
 export type ChangeDetail = {
-  /** Versions that are being deleted: nobody new gets them, and who has them lets them go. */
+  /** Versions that are being deleted: they get no new requests, and those who hold them release them. */
   readonly deleting?: readonly number[];
-  /** A content that the last version of it took along. */
+  /** Digest of the content that was deleted with its last version. */
   readonly gone?: string;
 };
 
 export type ChangeListener = {
-  /** Nothing that was remembered of it before is believed when it resolves. */
+  /** After it resolves, nothing that was cached of these rows before the change is used. */
   apply(change: Change): void | Promise<void>;
-  /** Of all that it remembers: what was told meanwhile is lost. */
+  /** Drops all that is cached, because changes may have been missed. */
   forgetAll(): void | Promise<void>;
-  /** Resolves when nobody here uses what the change deletes. Asked after `apply`. */
+  /** Resolves when no request on this server uses what the change deletes. Called after `apply`. */
   drained?(change: Change): Promise<void>;
 };
 
 export type Changes = {
-  /** Of this server among those that share its database. */
+  /** This server's id among those that share its database. */
   readonly id: string;
   /** Whether several servers may work on the database. */
   readonly isShared: boolean;
   /**
-   * For how many milliseconds others have not waited for this server: what it remembers may be so much older than what
-   * they acknowledge. 0: it is as new as theirs.
+   * Milliseconds for which other servers have not waited for this one: its memory may be that much older than what they
+   * have confirmed. 0: it is as new as theirs.
    */
   readonly staleMs: number;
-  /** Whether it may go on by what it remembers: it is not older than an operator allows. */
+  /** Whether memory may be used: `staleMs` is within the operator's limit. */
   readonly isBelievable: boolean;
-  /** Asks the database, where it was not heard of for too long. Resolves after a second at most; never rejects. */
+  /** Asks the database for changes where `staleMs` is above 0. Resolves after a second at most; never rejects. */
   refresh(): Promise<void>;
-  /** What people are told of this server. */
+  /** Sets the function that describes this server to people. */
   describe(status: () => Readonly<Record<string, unknown>>): void;
   listen(listener: ChangeListener): void;
   /**
-   * Resolves when no other server believes what was so before this change: each has seen it, or has lost its lease,
+   * Resolves when no other server uses what was valid before this change: each has seen it, or has lost its lease,
    * which takes seconds at most. Never rejects.
    */
   everywhere(seq: number): Promise<void>;
-  /** Resolves when also nobody uses what it deletes on any server whose lease runs. Rejects when this server ends. */
+  /**
+   * Resolves when also no request on any server with a lease uses what the change deletes. Rejects when this server
+   * ends.
+   */
   drainedEverywhere(seq: number): Promise<void>;
   /** Number of the newest change. */
   newest(): Promise<number>;
-  /** Servers that are there, or were a moment ago. */
+  /** Servers with a row: those that run, and those that died within the last hour. */
   list(): Promise<Replica[]>;
-  /** Those of these owners' work is theirs; of others' it may be taken. */
+  /** Ids of the servers that keep the work they own; work of any other owner may be taken. */
   living(): Promise<ReadonlySet<string>>;
 };
 
@@ -62,15 +65,16 @@ export type Replica = {
   readonly id: string;
   readonly isSelf: boolean;
   readonly startedAt: number;
-  /** Milliseconds that others will still wait for it; below 0: they do not. */
+  /** Milliseconds left of its lease, for which others wait for it; below 0: it has run out. */
   readonly leaseMs: number;
-  /** Changes that it has not seen, and those whose deletions still wait for somebody there. */
+  /** Number of changes that it has not seen. */
   readonly behind: number;
+  /** Number of changes that it has seen since the oldest deletion whose versions are still used there. */
   readonly draining: number;
   readonly status: Readonly<Record<string, unknown>>;
 };
 
-/** For a server that has its database alone. */
+/** The feed of a server that has its database alone. */
 export function alone(id = 'alone'): Changes {
   let status: () => Readonly<Record<string, unknown>> = () => ({});
   return {

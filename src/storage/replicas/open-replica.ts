@@ -1,8 +1,8 @@
-// One of the servers on a PostgreSQL: says that it is there, reads what the others changed, and waits for them when it
-// has changed something itself.
+// One of the servers on a PostgreSQL: renews its lease, reads the others' changes, and waits for the others after a
+// change of its own.
 //
-// Renewing its lease comes first and reading the feed after it. So a change that is committed later than what was read
-// finds this server's lease in the table and waits for it; an earlier one was read.
+// It renews the lease first and reads the feed after that. So a change that commits after the read finds this server's
+// lease in the table and waits for it; an earlier change was read.
 
 import type { Clock, Timers } from '../../core/clock.ts';
 import { LorikeetError } from '../../core/errors.ts';
@@ -13,36 +13,36 @@ import { replicaTable } from './replica-table.ts';
 import { after, drainedByOthers, seenByOthers, type WaitParts } from './wait-for-others.ts';
 
 export type OpenReplica = Changes & {
-  /** There may be something new. */
+  /** Reads the feed soon: something may have changed. */
   hint(): void;
-  /** Its work is anybody's from then on, and nobody waits for it. */
+  /** Ends the lease: others may take its work, and nobody waits for it. */
   close(): Promise<void>;
 };
 
 export type ReplicaOptions = {
-  /** With connections of its own: renewing waits for no other query. */
+  /** A pool of its own, so that a renewal waits for no other query. */
   readonly database: Database;
   readonly id: string;
   readonly isShared: boolean;
   readonly clock: Clock;
   readonly timers: Timers;
   readonly log: { warn(fields: object, message: string): void };
-  /** How old what it remembers may be, while the database is away, and is still believed. */
+  /** The largest `staleMs` with which memory is still used. */
   readonly staleMsMax: number;
   readonly leaseMs?: number;
-  /** How long after its lease a server's work is still its own. */
+  /** Milliseconds after the end of its lease for which a server keeps the work it owns. */
   readonly graceMs?: number;
 };
 
 const defaultLeaseMs = 3000;
-/** A process that stood still for a moment shall not lose its training job. */
+/** A process that hangs for a moment shall not lose its training job. */
 const defaultGraceMs = 7000;
-/** Of the lease: the rest is for clocks that do not run alike. */
+/** Share of the lease for which memory counts as fresh; the rest allows for clocks that run at different speeds. */
 const ownShare = 0.9;
 const refreshMsMax = 1000;
 const pageSize = 500;
 const hourMs = 60 * 60 * 1000;
-/** Changes are kept for longer than a server may stand still and still go on from where it was. */
+/** Changes are kept for longer than a server may hang and still continue from where it was. */
 const changesKeptMs = 2 * hourMs;
 const deadKeptMs = hourMs;
 
@@ -52,7 +52,7 @@ export async function openReplica(options: ReplicaOptions): Promise<OpenReplica>
   return replica;
 }
 
-/** For a program beside the servers that changes something and keeps nothing in memory. */
+/** The feed for a program beside the servers that changes rows and caches none. */
 export function besideReplicas(database: Database, clock: Clock, timers: Timers): Changes {
   const parts = { id: '', table: replicaTable(database), leaseMs: defaultLeaseMs, clock, timers };
   return { ...alone('command line'), isShared: true, everywhere: (seq) => seenByOthers(parts, seq) };
@@ -67,13 +67,13 @@ class Replicating implements OpenReplica {
   readonly #waiting: WaitParts;
   readonly #leaseMs: number;
   readonly #listeners: ChangeListener[] = [];
-  /** Numbers of changes whose deletions somebody here still waits for. */
+  /** Numbers of deletions whose versions are still used on this server. */
   readonly #draining = new Set<number>();
   readonly #stopped: Promise<never>;
   #stop: (error: Error) => void = () => {};
   #seen = 0;
   #freshUntil = Number.NEGATIVE_INFINITY;
-  /** The database's time when it last answered. */
+  /** The database's time at its last answer. */
   #lastNow: number | null = null;
   #prunedAt = Number.NEGATIVE_INFINITY;
   #beating: Promise<void> | null = null;
@@ -175,7 +175,7 @@ class Replicating implements OpenReplica {
     this.#cancelBeat = this.#options.timers.after(this.#leaseMs / 4, () => void this.#beat());
   }
 
-  /** One at a time; never rejects. */
+  /** Runs one beat at a time; never rejects. */
   #beat(): Promise<void> {
     this.#beating ??= this.#beatNow().finally(() => {
       this.#beating = null;
@@ -190,7 +190,7 @@ class Replicating implements OpenReplica {
   async #beatNow(): Promise<void> {
     const { log } = this.#options;
     try {
-      // What is there to be seen is seen first, so that the renewal tells it at once.
+      // Changes that a hint announced are read before the renewal, so that the renewal confirms them at once.
       if (this.#isHinted) {
         this.#isHinted = false;
         await this.#read();
@@ -226,7 +226,7 @@ class Replicating implements OpenReplica {
     }
   }
 
-  /** @returns whether there was something */
+  /** Reads and applies new changes. @returns whether there were any */
   async #read(): Promise<boolean> {
     let isNewer = false;
     for (;;) {
@@ -256,7 +256,7 @@ class Replicating implements OpenReplica {
     return Math.min(this.#seen, ...[...this.#draining].map((seq) => seq - 1));
   }
 
-  /** What was told meanwhile may be gone from the feed. */
+  /** Drops all caches: changes may have been pruned from the feed before this server read them. */
   async #forgetAll(): Promise<void> {
     const newest = await this.#changes.newest();
     for (const listener of this.#listeners) await listener.forgetAll();

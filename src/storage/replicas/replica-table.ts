@@ -1,4 +1,5 @@
-// The queries on who is there. All times are the database's, so that no two machines' clocks are compared.
+// The queries on servers and their leases. All times are the database's, so that clocks of two machines are never
+// compared.
 
 import { sql } from 'kysely';
 import type { Database } from '../database.ts';
@@ -12,7 +13,7 @@ export type Renewal = Pick<ReplicaRow, 'id' | 'seen' | 'drained' | 'status'>;
 export function replicaTable(db: Database) {
   const isLive = sql<boolean>`expires_at > ${databaseNow}`;
   return {
-    /** Makes the row or renews it. @returns the database's time, and whether the row is new. */
+    /** Makes the row or renews its lease. @returns the database's time, and whether the row is new. */
     async renew(renewal: Renewal, leaseMs: number): Promise<{ now: number; isNew: boolean }> {
       const { rows } = await sql<{ now: number; is_new: boolean }>`
         insert into replicas (id, started_at, expires_at, seen, drained, status)
@@ -24,7 +25,7 @@ export function replicaTable(db: Database) {
       const { now, is_new: isNew } = rows[0]!;
       return { now, isNew };
     },
-    /** How many others have a lease and have not come so far. */
+    /** Number of other servers with a lease whose `column` is below `seq`. */
     async behind(id: string, column: 'seen' | 'drained', seq: number): Promise<number> {
       const { count } = await db
         .selectFrom('replicas')
@@ -47,7 +48,7 @@ export function replicaTable(db: Database) {
         .orderBy('id')
         .execute();
     },
-    /** Whose lease runs, or ended less than this ago. */
+    /** Ids of servers whose lease runs, or ended less than `graceMs` ago. */
     async living(graceMs: number): Promise<Set<string>> {
       const found = db.selectFrom('replicas').select('id');
       const rows = await found.where(sql<boolean>`expires_at > ${databaseNow} - ${graceMs}`).execute();
@@ -56,7 +57,7 @@ export function replicaTable(db: Database) {
     async remove(id: string): Promise<void> {
       await db.deleteFrom('replicas').where('id', '=', id).execute();
     },
-    /** Of those that died. */
+    /** Deletes servers whose lease ended more than `olderThanMs` ago. */
     async prune(olderThanMs: number): Promise<void> {
       await db.deleteFrom('replicas').where(sql<boolean>`expires_at < ${databaseNow} - ${olderThanMs}`).execute();
     },

@@ -1,4 +1,4 @@
-// Until other servers have seen a change, or use nothing any more of what it deletes: asked of the database, since none
+// Waits until other servers have seen a change, or no longer use what it deletes. It asks the database, since no server
 // knows the others' addresses.
 
 import type { Clock, Timers } from '../../core/clock.ts';
@@ -12,14 +12,14 @@ export type WaitParts = {
   readonly timers: Timers;
 };
 
-/** The first look comes at once, the next ones later and later. */
+/** The first look comes after no pause; pauses then double up to the limits below. */
 const firstPauseMs = 2;
 const seenPauseMs = 50;
 const drainedPauseMs = 1000;
 
 /**
- * A server that renews its lease reads all changes after that. So from a lease's time after a change on, whoever has
- * not seen it has no lease: that is the longest that it takes, whatever can be asked meanwhile.
+ * Resolves when every other server with a lease has seen change `seq`, after one lease's time at the latest. A server
+ * that renews its lease then reads all changes, so after that time one that has not seen the change has no lease.
  */
 export async function seenByOthers({ id, table, leaseMs, clock, timers }: WaitParts, seq: number): Promise<void> {
   const until = clock.monotonic() + leaseMs;
@@ -32,7 +32,7 @@ export async function seenByOthers({ id, table, leaseMs, clock, timers }: WaitPa
   }
 }
 
-/** @param stopped rejects when nobody waits any more */
+/** @param stopped rejects when this server ends */
 export async function drainedByOthers(
   { id, table, timers }: WaitParts,
   seq: number,

@@ -1,28 +1,28 @@
-// S3, and what speaks its protocol, as a store of objects. The client is loaded only where a URL asks for it; who may
-// come in, and where it is, the client finds as all of Amazon's tools do: variables, profiles, a pod's own role.
+// S3, and services with its protocol, as a store of objects. The client is loaded only where a URL asks for it. It
+// finds credentials and region as all of Amazon's tools do: in variables, profiles, or a pod's role.
 
 import { open } from 'node:fs/promises';
 import { setTimeout } from 'node:timers/promises';
 import { LorikeetError } from '../../core/errors.ts';
 import type { AgedObject, ObjectStore } from '../object-store.ts';
 
-/** Of one request: three tries, a quarter of a second apart at first. */
+/** Tries of one request, and the first pause between two, in milliseconds. */
 const triesMax = 3;
 const retryMs = 250;
 const connectMsMax = 5000;
-/** Without a byte in either direction. */
+/** Milliseconds without a byte in either direction. */
 const silenceMsMax = 20_000;
 
 export type S3Location = {
   readonly bucket: string;
   /** Without slashes at its ends; may be empty. */
   readonly prefix: string;
-  /** Of another server than Amazon's; its buckets are paths, not hosts. */
+  /** URL of another service than Amazon's, whose buckets are paths and not hosts; null: Amazon. */
   readonly endpoint: string | null;
   readonly region: string | null;
 };
 
-/** `s3://bucket/prefix?endpoint=http://host:port&region=name`. Throws `invalid_config`. */
+/** Parses `s3://bucket/prefix?endpoint=http://host:port&region=name`. Throws `invalid_config`. */
 export function parseS3Url(url: string): S3Location {
   const parsed = URL.canParse(url) ? new URL(url) : null;
   const others = [...(parsed?.searchParams.keys() ?? [])].filter((key) => !['endpoint', 'region'].includes(key));
@@ -38,7 +38,7 @@ export function parseS3Url(url: string): S3Location {
   };
 }
 
-/** Throws `invalid_config` where the bucket is not there or lets nobody in, and `storage_unavailable`. */
+/** Throws `invalid_config` where the bucket is missing or access is denied, and `storage_unavailable`. */
 export async function openS3(url: string): Promise<ObjectStore> {
   const location = parseS3Url(url);
   const { bucket, prefix, endpoint, region } = location;
@@ -50,7 +50,7 @@ export async function openS3(url: string): Promise<ObjectStore> {
     ...(region === null ? {} : { region }),
     maxAttempts: 1,
     requestHandler: { connectionTimeout: connectMsMax, socketTimeout: silenceMsMax },
-    // Contents carry a digest of their own.
+    // Contents have a digest of their own, which their readers check.
     responseChecksumValidation: 'WHEN_REQUIRED',
   });
   const keyOf = (name: string) => (prefix === '' ? name : `${prefix}/${name}`);
@@ -69,9 +69,9 @@ export async function openS3(url: string): Promise<ObjectStore> {
     name: `s3://${bucket}${prefix === '' ? '' : `/${prefix}`} ${endpoint ?? 'at Amazon'}`,
     async put(name, file, { replaces } = { replaces: false }) {
       await persistently(async () => {
-        // Asked first: a store that says no to the first byte may cut the connection before its answer is read.
+        // Asks first: a store that refuses after the first byte may cut the connection before its answer is read.
         if (!replaces && (await orMissing(client.send(new s3.HeadObjectCommand(at(name))))) !== null) return;
-        // Before anything is sent: a file that is gone is an error of this call, not of a stream that nobody reads.
+        // Opens the file before the request: a missing file is then an error of this call, not of an unread stream.
         await using opened = await open(file.path);
         const Body = opened.createReadStream({ autoClose: false });
         const ChecksumSHA256 = Buffer.from(file.sha256, 'hex').toString('base64');
@@ -110,7 +110,7 @@ export async function openS3(url: string): Promise<ObjectStore> {
   }
 }
 
-/** What breaks off is the store's fault, not the content's. */
+/** Passes the body on; an error on the way becomes `storage_unavailable`, since the content is not at fault. */
 async function* wayOf(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   try {
     yield* body;
@@ -126,7 +126,7 @@ async function orMissing<T>(found: Promise<T>): Promise<T | null> {
   });
 }
 
-/** What the store itself or the way to it did wrong is tried again; each try begins anew. */
+/** Tries again after errors of the store or of the network; each try starts from the beginning. */
 async function persistently<T>(work: () => Promise<T>): Promise<T> {
   for (let tries = 1; ; tries++) {
     try {
@@ -144,7 +144,7 @@ async function persistently<T>(work: () => Promise<T>): Promise<T> {
 const statusOf = (error: unknown) =>
   (error as { $metadata?: { httpStatusCode?: number } } | null)?.$metadata?.httpStatusCode;
 
-/** Of a file of this machine. */
+/** Whether the error is about a file of this machine. */
 const isLocal = (error: unknown) => typeof (error as { path?: unknown }).path === 'string';
 
 function storeError(error: unknown): LorikeetError {

@@ -1,5 +1,4 @@
-// The database's thread as the rest of the process sees it: questions in, promises out. The thread keeps no process
-// alive that has nothing else to do.
+// The interface to the database's thread: questions in, promises out. The thread alone does not keep the process alive.
 
 import { Worker } from 'node:worker_threads';
 import {

@@ -1,5 +1,5 @@
-// SQLite in a thread as kysely's dialect. Writes take turns, and a transaction is one turn. A few reads are on their
-// way at once. Both are in turns by whose work it is: a tenant's thousand changes or lists hold up no other's one.
+// SQLite in a thread as kysely's dialect. Writes take turns, and a transaction is one turn. A few reads run at once.
+// Both take turns by owner of the work, so that a thousand changes or lists of one tenant hold up nobody else.
 
 import {
   type CompiledQuery,
@@ -16,7 +16,7 @@ import { type FairTurns, fairTurns } from '../../core/fair-turns.ts';
 import { currentOwner } from '../../core/on-behalf.ts';
 import type { SqliteClient } from './sqlite-client.ts';
 
-/** Reads that the thread is asked before it has answered: enough that it never waits for the next question. */
+/** Reads that are sent to the thread before it has answered: enough that it never waits for the next question. */
 const readsAtOnce = 16;
 
 export const sqliteDialect = (client: SqliteClient, options: { readonly isInMemory: boolean }): Dialect => ({
@@ -44,7 +44,7 @@ class ThreadDriver implements Driver {
     return new ThreadConnection(this.#client, this.#turns, this.#isInMemory);
   }
 
-  /** A writer from its beginning on: a reader that becomes one half-way can fail. */
+  /** Begins a transaction as a writer: a reader that becomes one half-way can fail. */
   beginTransaction(connection: ThreadConnection): Promise<void> {
     return connection.begin();
   }
@@ -69,7 +69,7 @@ class ThreadDriver implements Driver {
 class ThreadConnection implements DatabaseConnection {
   readonly #client: SqliteClient;
   readonly #turns: Turns;
-  /** A read that took no turn would see what a transaction has not committed. */
+  /** In memory reads take a turn among the writes: otherwise they would see what a transaction has not committed. */
   readonly #isInMemory: boolean;
   #giveBack: (() => void) | null = null;
 
@@ -89,7 +89,7 @@ class ThreadConnection implements DatabaseConnection {
     }
   }
 
-  /** A commit that fails keeps the turn: the rollback comes next. */
+  /** Ends a transaction. A commit that fails keeps the turn: the rollback comes next. */
   async end(how: 'commit' | 'rollback'): Promise<void> {
     if (this.#giveBack === null) return;
     try {

@@ -1,6 +1,6 @@
-// What the thread of the database is asked, and what it answers.
+// The messages to the thread of the database, and its answers.
 
-/** `read`: on a connection that can only read, which no writer makes wait. */
+/** Connection of a statement. `read` can only read, and no writer holds it up. */
 export type SqliteConnection = 'read' | 'write';
 
 export type SqliteQuestion = {
@@ -16,21 +16,21 @@ export type SqliteResult = {
   readonly lastInsertRowid: number;
 };
 
-/** An error loses its own fields between threads. `errcode` is SQLite's extended code. */
+/** An error's message and code: an error loses its own fields between threads. `errcode` is SQLite's extended code. */
 export type SqliteFailure = { readonly message: string; readonly errcode: number | null };
 
-/** `id` null: the database is open. */
+/** Answer to the question with this `id`; null: the answer to opening the database. */
 export type SqliteAnswer = { readonly id: number | null } & (
   | { readonly result: SqliteResult }
   | { readonly failure: SqliteFailure }
 );
 
-/** Asked for instead of a statement: both connections close and the thread ends. */
+/** Message that closes both connections and ends the thread. */
 export const closeQuestion = 'close';
 
 export type SqliteOptions = {
   /** A file, or `:memory:`. */
   readonly path: string;
-  /** How long a statement waits for another process's lock. */
+  /** Milliseconds that a statement waits for another process's lock. */
   readonly busyMsMax: number;
 };

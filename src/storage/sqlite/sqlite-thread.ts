@@ -1,5 +1,6 @@
-// The thread that works with SQLite. One connection writes and one reads, so that in WAL a foreign lock never stops who
-// only reads. A statement that finds the database locked is tried again later; the thread answers others meanwhile.
+// The thread that works with SQLite. One connection writes and one reads, so that in WAL mode another process's lock
+// never holds up reads. A statement that finds the database locked is tried again later; the thread answers others
+// meanwhile.
 
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import { setTimeout } from 'node:timers/promises';
@@ -15,10 +16,10 @@ import {
   type SqliteResult,
 } from './sqlite-messages.ts';
 
-/** For what an opening waits at most: other processes may be making the schema. It holds up this thread alone. */
+/** Milliseconds that opening waits for other processes, which may be making the schema. It blocks only this thread. */
 const openMsMax = 10_000;
 const retryMs = 5;
-/** Prepared statements that are kept; those of the server are some hundred. */
+/** Prepared statements that are kept; the server uses some hundred. */
 const statementsMax = 500;
 /** SQLITE_BUSY, SQLITE_LOCKED. */
 const busyCodes: readonly number[] = [5, 6];
@@ -33,7 +34,7 @@ function open(): Record<SqliteConnection, Connection> {
   // WAL lets readers and a writer work at once; FULL makes a commit survive a power cut, which WAL alone does not.
   write.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 0');
   const writer = { sqlite: write, statements: new Map() };
-  // A database in memory belongs to its connection.
+  // A database in memory belongs to one connection.
   if (path === ':memory:') return { write: writer, read: writer };
   const read = new DatabaseSync(path, { readOnly: true, timeout: 0 });
   return { write: writer, read: { sqlite: read, statements: new Map() } };
@@ -49,7 +50,7 @@ function prepare({ sqlite, statements }: Connection, sql: string): StatementSync
 }
 
 function run(connection: Connection, sql: string, parameters: readonly unknown[]): SqliteResult {
-  // A full disk ends a transaction by itself; an error of the rollback would hide the one that says so.
+  // A full disk ends a transaction by itself; an error of the rollback would then hide the first error.
   if (sql === 'rollback' && !connection.sqlite.isTransaction) return { rows: [], changes: 0, lastInsertRowid: 0 };
   const statement = prepare(connection, sql);
   const values = parameters as SQLInputValue[];

@@ -1,9 +1,9 @@
-// What SQLite and the file system say when storage cannot be used, as operating errors with codes of their own.
+// Maps errors of SQLite and of the file system to the project's error codes.
 
 import { isDiskFull } from '../../core/disk-full.ts';
 import { type ErrorCode, LorikeetError } from '../../core/errors.ts';
 
-/** SQLite's primary result codes. */
+/** Error codes by SQLite's primary result codes. */
 const codes: Readonly<Record<number, ErrorCode>> = {
   5: 'storage_busy',
   6: 'storage_busy',
@@ -17,7 +17,7 @@ const codes: Readonly<Record<number, ErrorCode>> = {
   26: 'database_invalid',
 };
 
-/** null where the error says nothing of storage. */
+/** null where the error is not about storage. */
 export function storageError(error: unknown): LorikeetError | null {
   if (error instanceof LorikeetError) return error;
   const { errcode } = (error ?? {}) as { errcode?: unknown };
