@@ -1,5 +1,5 @@
-// Every setting of Lorikeet, once: the table makes the flags, the variables, the defaults, the help and `lorikeet
-// config`. The only reader of process.env.
+// Every setting of Lorikeet, once: the table yields the flags, the variables, the defaults, the help and `lorikeet
+// config`. This module alone reads process.env.
 
 import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
@@ -320,11 +320,11 @@ export type Config = Omit<Values, 'trainingDevice' | 'hfHome' | 'hfHubCache'> & 
 export type LoadedConfig = {
   readonly config: Config;
   readonly origins: Resolved<typeof settingTable>['origins'];
-  /** Variables that look like ours and are none: a typing error is not silent. */
+  /** Variables named like a setting of Lorikeet or vLLM that is unknown, so that typing errors are reported. */
   readonly unknownVariables: readonly string[];
 };
 
-/** Flags > environment > lorikeet.json (or --config) > defaults. Throws `invalid_config`, naming the variable. */
+/** Finds all settings: flags > environment > lorikeet.json (or --config) > defaults. Throws `invalid_config`. */
 export function loadConfig(
   flags: Sources['flags'] = {},
   env: Sources['env'] = process.env,
@@ -353,12 +353,12 @@ function complete(values: Values, env: Sources['env'], cwd: string): Config {
     ortLibrary: values.ortLibrary === null ? null : absolute(values.ortLibrary),
     hfHome,
     hfHubCache: absolute(values.hfHubCache ?? join(hfHome, 'hub')),
-    // `hf auth login` leaves the token here; every program of the hub reads it.
+    // `hf auth login` saves the token in this file, which all programs of the hub read.
     hfToken: values.hfToken ?? (existsSync(savedToken) ? readFileSync(savedToken, 'utf8').trim() : null),
   };
 }
 
-/** One threshold for both directions would merge and unmerge in turns. */
+/** Throws unless there is a gap between the thresholds: without one, adapters would be merged and unmerged in turns. */
 function assertGap({ autoMergeShare, autoUnmergeShare }: Values): void {
   if (autoUnmergeShare < autoMergeShare) return;
   const param = 'LORIKEET_AUTO_UNMERGE_SHARE';
@@ -398,7 +398,7 @@ function unknownVariables(env: Sources['env']): string[] {
     known.add(setting.env);
     if (setting.fileEnv !== null) known.add(setting.fileEnv);
   }
-  // Kubernetes adds LORIKEET_SERVICE_HOST, LORIKEET_PORT_8080_TCP ... for a service of our name.
+  // Kubernetes sets LORIKEET_SERVICE_HOST, LORIKEET_PORT_8080_TCP ... for a service that is named "lorikeet".
   const serviceLink = /^(LORIKEET|VLLM)_(SERVICE_|PORT_\d)/;
   return Object.keys(env).filter(
     (name) => /^(LORIKEET|VLLM)_/.test(name) && !known.has(name) && !serviceLink.test(name),
@@ -419,7 +419,7 @@ function device<T extends string | null>(
   return { ...setting, parse };
 }
 
-/** It opens every route of every tenant, and whoever reaches the server may try keys. */
+/** A secret of a minimum length: it opens every route of every tenant, and any caller may guess keys. */
 function adminKey(env: string, fileEnv: string, help: string): Setting<string | null> {
   const setting = secret(env, fileEnv, help, { aliases: ['api-key'] });
   const parse = (value: string) => {
@@ -452,8 +452,8 @@ function port(): Setting<number> {
 export const cudaDir = (dataDir: string): string => join(dataDir, 'cuda');
 
 /**
- * What a child process inherits: where to find things, nothing that could hold a secret.
- * CUDA and ORT variables choose devices and libraries, so the engine needs them.
+ * Variables that a child process inherits: they say where things are, and none could hold a secret. CUDA and ORT
+ * variables choose devices and libraries, so the engine needs them.
  */
 export function environmentForChildren(env: Sources['env'] = process.env): Record<string, string> {
   const places = 'PATH|HOME|TMPDIR|TEMP|TMP|SystemRoot|LD_LIBRARY_PATH|DYLD_LIBRARY_PATH|NODE_COMPILE_CACHE';
@@ -462,7 +462,7 @@ export function environmentForChildren(env: Sources['env'] = process.env): Recor
   return variables(env, (name) => wanted.test(name) && !secretive.test(name));
 }
 
-/** What pip inherits beside that: its own settings, the way out of the house, and where interpreters keep packages. */
+/** Variables for pip: those of children, its own settings, proxies and certificates, and where interpreters look. */
 export function environmentForPip(env: Sources['env'] = process.env): Record<string, string> {
   const network = '(HTTPS?|ALL|NO)_PROXY|SSL_CERT_(FILE|DIR)|(REQUESTS|CURL)_CA_BUNDLE|NETRC|KRB5\\w*';
   const interpreters = 'PYTHON\\w*|VIRTUAL_ENV|(PYENV|CONDA|ASDF|MISE|XDG|PIP)_\\w+';
@@ -478,14 +478,14 @@ export type SettingLine = {
   readonly key: string;
   readonly env: string;
   readonly value: unknown;
-  /** As text; what stands for a value that is chosen at the start. */
+  /** The value as text; for a value that is chosen at the start, a description of that choice. */
   readonly shown: string;
   readonly origin: string;
 };
 
 const mask = '********';
 
-/** Every setting with where it came from; secrets are masked. */
+/** Lists every setting with its origin; secrets are masked. */
 export function describeSettings({ config, origins }: LoadedConfig): SettingLine[] {
   return Object.entries(settingTable).map(([key, setting]) => {
     const actual = config[key as keyof Config];

@@ -27,8 +27,8 @@ import { openTenancy } from './tenants/tenancy.ts';
 import { loadTokenizer } from './tokenizer/load.ts';
 
 /**
- * Serves until `asked` is aborted. Whatever fails on the way is thrown after what was started is closed.
- * The port is open, and /livez answers, while the engine still loads; /readyz waits for it.
+ * Serves until `asked` is aborted. Throws the error of a start that fails, after closing all that was started.
+ * The port is open, and /livez answers, while the engine still loads; /readyz waits for the engine.
  */
 export async function serve(loaded: LoadedConfig, report: StartReport, asked: AbortSignal) {
   const { config, unknownVariables } = loaded;
@@ -101,7 +101,7 @@ export async function serve(loaded: LoadedConfig, report: StartReport, asked: Ab
   lost.signal.throwIfAborted();
 }
 
-/** Nothing is fetched for a device that is not there. */
+/** Finds the base model's files. Checks the devices first, so that no model is downloaded for one that is missing. */
 async function findServedModel(config: Config, report: StartReport) {
   await assertDeviceThere(config);
   return await findModel(config, report);

@@ -1,28 +1,28 @@
-// Settings as a table: how a value is written, checked and found. Knows no setting of Lorikeet and no process:
-// config.ts has the table, and passes in flags, environment and file.
+// Settings as a table: how a value is written, checked and found. This module knows neither Lorikeet's settings nor the
+// process: config.ts has the table, and passes in flags, environment and file.
 
 import { LorikeetError } from './core/errors.ts';
 
 export type Setting<T> = {
-  /** The environment variable; messages name the setting by it. */
+  /** The environment variable, by which messages name the setting. */
   readonly env: string;
-  /** Without the dashes. */
+  /** The flag's name, without the dashes. */
   readonly flag: string;
-  /** Other servers' spellings of the same thing. */
+  /** Other servers' names of the same flag. */
   readonly aliases: readonly string[];
   readonly default: T;
-  /** What the default is where the value cannot say it. */
+  /** Describes the default where the value itself is null or unclear; null: the value is shown. */
   readonly defaultHelp: string | null;
   readonly help: string;
   /** Stands for the value in `--flag <placeholder>`; null for a switch. */
   readonly placeholder: string | null;
-  /** Never printed, and may come from a file that `fileEnv` names. */
+  /** Variable that names a file with the value. Set for secrets alone, which are never printed; null otherwise. */
   readonly fileEnv: string | null;
-  /** Text to value; throws an Error that completes the sentence "LORIKEET_X ..." and names no secret. */
+  /** Converts text to a value. Throws an Error that completes the sentence "LORIKEET_X ..." and reveals no secret. */
   parse(text: string): T;
 };
 
-// A table holds settings of different types; only `parse` and `default` depend on it.
+// Settings of a table have different types; only `parse` and `default` depend on them.
 // biome-ignore lint/suspicious/noExplicitAny: the type of each row is read back by ValuesOf
 export type SettingTable = Readonly<Record<string, Setting<any>>>;
 export type ValuesOf<Table extends SettingTable> = {
@@ -63,7 +63,7 @@ export function text<T extends string | null>(
 
 const units: Readonly<Record<string, number>> = { '': 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3, t: 1024 ** 4 };
 
-/** A size: `512MiB`, `2G`, or plain bytes. Every unit is a power of 1024. */
+/** A setting that is a size: `512MiB`, `2G`, or plain bytes. Every unit is a power of 1024. */
 export function bytes<T extends number | null>(
   env: string,
   fallback: T,
@@ -105,7 +105,7 @@ export function integer<T extends number | null>(
   return row<number | T>({ env, default: fallback, help, extras: { placeholder: 'n', ...extras }, parse });
 }
 
-/** A share: above 0, at most 1. */
+/** A setting that is a share: above 0, at most 1. */
 export function share(env: string, fallback: number, help: string, extras: Extras = {}): Setting<number> {
   const parse = (value: string) => {
     const number = Number(value);
@@ -117,7 +117,7 @@ export function share(env: string, fallback: number, help: string, extras: Extra
   return row({ env, default: fallback, help, extras: { placeholder: 'share', ...extras }, parse });
 }
 
-/** Values are compared as text: `oneOf(..., [4, 8])` takes "4". */
+/** A setting with fixed choices. They are compared as text: `oneOf(..., [4, 8])` takes "4". */
 export function oneOf<const Choice extends string | number, T extends Choice | null>(
   env: string,
   fallback: T,
@@ -154,13 +154,16 @@ export function secret(env: string, fileEnv: string, help: string, extras: Extra
 }
 
 export type Sources = {
-  /** By flag name or alias, as parsed from the command line. */
+  /** Values of the command line by flag name or alias. */
   readonly flags: Readonly<Record<string, string | boolean | undefined>>;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** The configuration file: values by the table's keys. */
+  /** The configuration file's values, by the table's keys; null: there is no file. */
   readonly file: { readonly name: string; readonly values: Readonly<Record<string, unknown>> } | null;
   readText(path: string): string;
-  /** Other servers' flags and variables, already read as settings, by the settings' variables; ours go first. */
+  /**
+   * Other servers' flags and variables, translated to values of settings by the settings' variables. Lorikeet's own
+   * names win.
+   */
   readonly others?: { readonly flags: Foreign; readonly env: Foreign };
 };
 
@@ -168,11 +171,13 @@ type Foreign = Readonly<Record<string, Found>>;
 
 export type Resolved<Table extends SettingTable> = {
   readonly values: ValuesOf<Table>;
-  /** Where each value came from: `--port`, `LORIKEET_PORT`, `lorikeet.json`, `default`. */
+  /** Where each value came from: a flag such as `--port`, a variable, the configuration file's name, or `default`. */
   readonly origins: { readonly [Key in keyof Table]: string };
 };
 
-/** Flags win over the environment, that over the file, that over the defaults. Throws `invalid_config`. */
+/**
+ * Finds each setting's value: flags win over the environment, then the file, then defaults. Throws `invalid_config`.
+ */
 export function resolveSettings<Table extends SettingTable>(table: Table, sources: Sources): Resolved<Table> {
   refuseUnknownKeys(table, sources.file);
   const values: Record<string, unknown> = {};
@@ -195,7 +200,7 @@ function find(key: string, setting: Setting<unknown>, sources: Sources): Found |
   }
   const foreignFlag = others?.flags[setting.env];
   if (foreignFlag !== undefined) return foreignFlag;
-  // An empty variable is an unset one: compose files and manifests cannot express the difference.
+  // An empty variable counts as unset: compose files and manifests cannot express the difference.
   const inEnv = env[setting.env];
   if (inEnv) return { value: inEnv, origin: setting.env };
   const path = setting.fileEnv === null ? undefined : env[setting.fileEnv];

@@ -1,22 +1,22 @@
-// vLLM's flags and variables, for start scripts that were written for it. What means the same becomes a setting of
-// Lorikeet's, what asks for what is so anyway is taken, and everything else is refused by its name with what to write
-// instead. Knows the settings by the names of their variables alone.
+// vLLM's flags and variables, so that start scripts written for vLLM work. A word with the same meaning becomes a
+// setting of Lorikeet's; a word that asks for what Lorikeet always does is taken; every other word is refused by its
+// name, with what to write instead. This module knows settings by the names of their variables alone.
 
 import { LorikeetError } from './core/errors.ts';
 import { pageRanks } from './core/page-sizes.ts';
 
-/** Values of settings, by the settings' variables. */
+/** Values by the settings' variables, each with the flag or variable that it came from. */
 export type Translated = Readonly<Record<string, { readonly value: string; readonly origin: string }>>;
 
 type Word = {
-  /** Stands for the value in `--flag <placeholder>`; null: a switch. */
+  /** Stands for the value in `--flag <placeholder>`; null for a switch. */
   readonly placeholder?: string | null;
-  /** As the table in the docs has it. */
+  /** Text of this word in the table of docs/compatibility.md. */
   readonly says: string;
-  /** Values of settings; a text is why it is refused. */
+  /** Gives values of settings; a text is the reason of a refusal. */
   read(value: string, others: Others): Readonly<Record<string, string>> | string;
 };
-/** What stands beside it, by the same kind of name. */
+/** Reads the other flags (or variables) of the same command line (or environment). */
 type Others = (name: string) => string | undefined;
 
 const yes = ['true', '1'];
@@ -26,7 +26,7 @@ const is = (env: string, placeholder: string | null = 'value'): Word => ({
   says: `\`${env}\``,
   read: (value) => ({ [env]: value }),
 });
-/** Asks for what is so anyway; any other value is refused. */
+/** A word that asks for what is so anyway: it takes the values `only`, and refuses any other. */
 const always = (only: readonly string[], why: string, placeholder: string | null = 'value'): Word => ({
   placeholder,
   says: `${placeholder === null && only === yes ? 'taken' : `only ${only.join(', ')}`}: ${why}`,
@@ -127,7 +127,7 @@ export const vllmFlags: Readonly<Record<string, Word>> = {
   'root-path': never('the proxy before this server takes prefixes away: docs/production.md'),
 };
 
-/** A variable's own name comes first in messages, so that one reads what to change. */
+/** vLLM's variables. A variable's own name comes first in its messages, so that the reader knows what to change. */
 export const vllmVariables: Readonly<Record<string, Word>> = {
   VLLM_API_KEY: is('LORIKEET_ADMIN_KEY'),
   VLLM_LOGGING_LEVEL: logLevel,
@@ -162,13 +162,13 @@ export const vllmVariables: Readonly<Record<string, Word>> = {
 
 type Given = Readonly<Record<string, string | boolean | undefined>>;
 
-/** Throws `invalid_config`, naming the flag. */
+/** Translates vLLM's flags to settings. Throws `invalid_config`, naming the flag. */
 export function translateFlags(flags: Given): Translated {
   const others: Others = (name) => (flags[name] === undefined ? undefined : String(flags[name]));
   return translate(vllmFlags, flags, others, (name) => `--${name}`);
 }
 
-/** Throws `invalid_config`, naming the variable. */
+/** Translates vLLM's variables to settings. Throws `invalid_config`, naming the variable. */
 export function translateVariables(env: Readonly<Record<string, string | undefined>>): Translated {
   return translate(vllmVariables, env, (name) => env[name] || undefined, String);
 }
@@ -194,8 +194,8 @@ function translate(
 }
 
 /**
- * vLLM's list is words, `name=path` or JSON each, up to the next flag; ours is one text. Words that are already one
- * stay as they are.
+ * Joins the words of vLLM's `--lora-modules`, each `name=path` or JSON, into the one text that Lorikeet's flag takes.
+ * The list ends at the next flag.
  */
 export function joinModules(words: readonly string[]): string[] {
   const at = words.indexOf('--lora-modules');

@@ -55,12 +55,12 @@ export const adaptersCommand: Command = {
 };
 
 type Verb = {
-  /** How many words follow it. */
+  /** Least and most words that may follow the verb. */
   readonly words: readonly [number, number];
   run(server: Server, invocation: Invocation, words: readonly string[]): Promise<ExitCode>;
 };
 
-/** A name that is not there, beside one that may be meant. */
+/** Adds to an error about an unknown adapter the server's nearest name; gives every other error back as it is. */
 async function withNearName(server: Server, error: unknown, reference = ''): Promise<unknown> {
   if (!(error instanceof ServerRefusal) || error.code !== 'adapter_not_found') return error;
   if (error.message.includes('Did you mean')) return error;
@@ -193,7 +193,7 @@ async function allAdapters(server: Server): Promise<Adapter[]> {
   }
 }
 
-/** Deleting a name takes all of its versions and aliases: with more than one, that must be meant. */
+/** Throws unless the reference deletes one version or alias: a name with more of them needs `--yes`. */
 async function assertSingle(server: Server, reference: string): Promise<void> {
   const parsed = parseReference(reference);
   if (parsed === null || parsed.version !== null || parsed.alias !== null) return;

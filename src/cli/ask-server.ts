@@ -1,11 +1,11 @@
-// Questions to a running server over HTTP, for every command that asks one: where it is, the key, and what a refusal or
-// silence means. Knows no route.
+// Sends requests to a running server for the commands that need one: finds its address and key, and turns refusals and
+// unreachable servers into errors. Knows no route.
 
 import type { Config } from '../config.ts';
 import { LorikeetError } from '../core/errors.ts';
 import { urlOf } from '../server/http/address.ts';
 
-/** What the server answered instead. Its codes may be newer than ours. */
+/** An error that the server answered with. Its codes may be newer than this program's. */
 export class ServerRefusal extends Error {
   readonly status: number;
   readonly code: string;
@@ -16,7 +16,7 @@ export class ServerRefusal extends Error {
     this.code = code;
   }
 
-  /** A line to print after it. */
+  /** A line to print after the message. */
   get hint(): string {
     return this.status === 401 ? 'Set LORIKEET_API_KEY, or make a key with `lorikeet keys create`.\n' : '';
   }
@@ -26,7 +26,7 @@ export type Server = {
   /** Throws ServerRefusal, and `engine_unavailable` where nobody answers or the connection breaks. */
   ask(path: string, request?: RequestInit): Promise<Response>;
   post(path: string, body: object): Promise<Response>;
-  /** The answer's JSON, which is taken to be what the route says it is. */
+  /** Gives the answer's JSON, which is not checked. */
   get<T>(path: string): Promise<T>;
 };
 

@@ -54,7 +54,7 @@ export const restoreCommand: Command = {
   },
 };
 
-/** A backup is a snapshot of SQLite's; PostgreSQL has tools of its own. Throws `invalid_config`. */
+/** Path of the SQLite database. Throws `invalid_config` for PostgreSQL, which has backup tools of its own. */
 function databaseFile(dataDir: string, url: string | null): string {
   const location = databaseLocation(dataDir, url);
   if (!isPostgresUrl(location)) return location;
@@ -62,7 +62,7 @@ function databaseFile(dataDir: string, url: string | null): string {
   throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_DATABASE_URL' });
 }
 
-/** What was damaged before the backup is said each time, and is a failure that a script sees. */
+/** Prints the result. Contents that were damaged before are named each time, and make the exit code a failure. */
 function report({ json, print, printJson }: Invocation, manifest: Manifest, what: string): ExitCode {
   const { adapters, files, damaged, createdAt } = manifest;
   if (json) printJson({ created_at: createdAt, adapters: adapters.length, files: files.length, damaged });

@@ -1,5 +1,5 @@
-// `lorikeet bench`: loads a running server as its clients would, and says how long they waited. Each prompt is a text
-// of its own, so that nothing of it is there already.
+// `lorikeet bench`: loads a running server as clients would, and prints how long they waited. Every prompt is
+// different, so that the prefix cache holds nothing of it.
 
 import { systemClock } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
@@ -74,7 +74,7 @@ function loadOf({ flags }: Invocation): Load {
 
 type Asked = {
   readonly adapter: string;
-  /** null where it did not end well. */
+  /** Code of the error; null where the request ended well. */
   readonly error: string | null;
   readonly firstMs: number | null;
   readonly betweenMs: readonly number[];
@@ -225,7 +225,7 @@ function textOf(report: Report): string[] {
 const shown = (spread: Spread | null): string =>
   spread === null ? 'none' : `p50 ${spread.p50} ms, p95 ${spread.p95} ms, p99 ${spread.p99} ms`;
 
-/** A server that answers nothing fails the bench; refusals beside answers are a result. */
+/** A bench without any answer fails; refusals beside answers are a result. */
 function exitOf({ requests, errors }: Report): ExitCode {
   if (requests > 0) return exitCodes.ok;
   return 'engine_unavailable' in errors ? exitCodes.unavailable : exitCodes.failed;

@@ -1,5 +1,5 @@
-// What a command of the command line is, and what it is given. Commands take everything from here, so that a test runs
-// them in its own process.
+// What a command of the command line is, and what it receives. Commands use nothing else of the process, so that a test
+// can run them in its own.
 
 import type { Readable, Writable } from 'node:stream';
 import type { LoadedConfig, settingTable } from '../config.ts';
@@ -17,7 +17,7 @@ export const exitCodes = {
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 
 export type Option = {
-  /** null: a switch. */
+  /** Stands for the value in the help; null for a switch. */
   readonly placeholder: string | null;
   readonly help: string;
   readonly multiple?: boolean;
@@ -30,10 +30,12 @@ export type Invocation = {
   readonly flags: Readonly<Record<string, string | boolean | string[] | undefined>>;
   readonly json: boolean;
   readonly io: Io;
-  /** Reads the configuration with this command's flags, and `more` where a word stands for one. */
+  /**
+   * Reads the configuration with this command's flags; `more` are further flags, for a positional that stands for one.
+   */
   loadConfig(more?: Readonly<Record<string, string>>): LoadedConfig;
   print(line: string): void;
-  /** Pretty JSON on stdout. */
+  /** Prints indented JSON on stdout. */
   printJson(value: unknown): void;
 };
 
@@ -41,15 +43,18 @@ export type Command = {
   readonly name: string;
   readonly usage: string;
   readonly summary: string;
-  /** Its own options, beside those that every command has. */
+  /** Options of this command, beside those of every command. */
   readonly options: Readonly<Record<string, Option>>;
-  /** Whose settings' flags (--port ...) it takes too: a server's own, or those that find one. */
+  /**
+   * Settings that are flags of this command too (--port ...): `server`: a server's own; `client`: those that find a
+   * server.
+   */
   readonly settings: 'server' | 'client' | 'none';
-  /** Those of a server's settings that its help shows; left out: all of them. */
+  /** Settings that the help lists; all if left out. */
   readonly concerns?: readonly (keyof typeof settingTable)[];
   readonly positionalsMax: number;
   run(invocation: Invocation): Promise<ExitCode>;
 };
 
-/** The command line is wrong; the message says how. */
+/** An error of the command line; its message says how to write it. */
 export class UsageError extends Error {}

@@ -1,4 +1,4 @@
-// `lorikeet completion bash | zsh | fish`: a script for the shell, made of the tables that parse.
+// `lorikeet completion bash | zsh | fish`: prints a completion script, made from the tables that also parse arguments.
 
 import { type Command, exitCodes, type Option } from './command.ts';
 import { flagsOf } from './parse-arguments.ts';
@@ -37,7 +37,7 @@ const completed = (command: Command): Completed => ({
 
 const shells = { bash, zsh, fish };
 
-/** Words that no shell reads as more than themselves. */
+/** Quotes a text so that a shell expands nothing in it. */
 const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
 const plain = (text: string) => text.replace(/[:\\[\]'"`$\n]/g, ' ').replace(/ +/g, ' ');
 

@@ -1,4 +1,4 @@
-// `lorikeet config`: every value, where it came from, secrets masked.
+// `lorikeet config`: prints every setting's value and origin; secrets are masked.
 
 import { describeSettings } from '../config.ts';
 import { type Command, exitCodes } from './command.ts';

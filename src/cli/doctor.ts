@@ -1,5 +1,5 @@
-// `lorikeet doctor`: what this machine lacks to serve, with what to do about it. Each check is one function; none
-// changes anything but the data dir's existence.
+// `lorikeet doctor`: checks whether this machine can serve, and says what to do about each problem. Each check is one
+// function. None changes anything, except that the data dir is created.
 
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -26,7 +26,7 @@ type Check = { readonly name: string; run(config: Config): Finding | Promise<Fin
 
 const execute = promisify(execFile);
 const GiB = 2 ** 30;
-/** Room for the download, its lowered form and some growth of a small model. */
+/** Bytes for a small model's download, its lowered weights and some growth. */
 const freeDiskWanted = 1 * GiB;
 const freeMemoryWanted = 1 * GiB;
 const probeMs = 20_000;
@@ -93,7 +93,7 @@ async function checkRuntime(config: Config): Promise<Finding> {
   return failed(found.error, 'Run `npm ci`, or set LORIKEET_ORT_LIBRARY to a libonnxruntime of your own.');
 }
 
-/** A device that is not there is no fault unless it was chosen, to serve or to train. */
+/** Fails for a missing device only where it was chosen, to serve or to train. */
 async function checkDevice(kind: 'cuda' | 'webgpu', config: Config): Promise<Finding> {
   const chosen = [...new Set([...deviceNames(config.device), config.trainingDevice])].filter(
     (device) => parseDevice(device).kind === kind,
@@ -138,7 +138,7 @@ function checkMemory(): Finding {
   return warning(found, 'Less for keys and values (--kv-memory) or adapters (--adapter-memory) leaves more.');
 }
 
-/** What the server would be started with. Of a model that is here: nothing is fetched. */
+/** Reports the memory plan that a start would make. Nothing is downloaded: a model that is not here yet has no plan. */
 async function checkPlan(config: Config): Promise<Finding> {
   const sources = modelSources(config);
   let files: ModelFiles;
@@ -166,7 +166,7 @@ async function checkPort({ host, port }: Config): Promise<Finding> {
   );
 }
 
-/** Its probe has a shape of its own. */
+/** Whether a Lorikeet answers at `url`: the body of its /readyz has a shape that no other server's has. */
 async function isOurs(url: string): Promise<boolean> {
   try {
     const answer = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(hubMs) });

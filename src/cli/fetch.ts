@@ -1,4 +1,4 @@
-// `lorikeet fetch`: the model's files onto this machine, without serving them: for images and machines that go offline.
+// `lorikeet fetch`: downloads the model's files without serving them, for images and for machines that go offline.
 
 import { systemClock } from '../core/clock.ts';
 import { type Command, exitCodes } from './command.ts';

@@ -1,4 +1,4 @@
-// `lorikeet generate`: one request to a running server, the answer on stdout as it comes.
+// `lorikeet generate`: sends one request to a running server, and prints the answer as it comes.
 
 import { text as readAll } from 'node:stream/consumers';
 import { LorikeetError } from '../core/errors.ts';
@@ -7,7 +7,7 @@ import { askServer } from './ask-server.ts';
 import { type Command, type ExitCode, exitCodes, type Invocation, UsageError } from './command.ts';
 import { serverEvents } from './server-events.ts';
 
-/** Flags that become numbers in the body, by the body's names. */
+/** Flags whose values are sent as numbers, with their help; a field's name is the flag's with underscores. */
 const numbers = {
   'max-tokens': 'tokens to generate at most',
   temperature: '0 is greedy',

@@ -1,4 +1,4 @@
-// Texts of `lorikeet help` and `--help`, from the same tables that parse.
+// Texts of `lorikeet help` and `--help`, made from the tables that also parse arguments.
 
 import { settingTable } from '../config.ts';
 import type { Setting } from '../settings.ts';
@@ -30,7 +30,10 @@ export function overview(commands: readonly Command[]): string {
   ].join('\n');
 }
 
-/** @param verb of the command: its line and its options alone. Throws UsageError for one that there is not */
+/**
+ * Describes a command. Throws UsageError for an unknown verb.
+ * @param verb shows that verb's line and options alone
+ */
 export function commandHelp(command: Command, verb?: string): string {
   const line = verb === undefined ? undefined : usageOfVerb(command, verb);
   if (verb !== undefined && line === undefined) throw wrongVerb(command, verb);
@@ -58,7 +61,7 @@ export function commandHelp(command: Command, verb?: string): string {
 
 const askingSettings: readonly Setting<unknown>[] = [settingTable.url, settingTable.apiKey, settingTable.port];
 
-/** Texts such as `pull, export: where to` begin with the verbs that an option is of. */
+/** Whether an option is of `verb`: its help may begin with its verbs, as in `pull, export: where to`. */
 function isOf(verb: string, help: string): boolean {
   const [, verbs] = /^([a-z]+(?:, [a-z]+)*): /.exec(help) ?? [];
   return verbs === undefined || verbs.split(', ').includes(verb);

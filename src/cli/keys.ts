@@ -1,4 +1,4 @@
-// `lorikeet keys create | list | rotate | revoke`, on the same database as the server, which may be running.
+// `lorikeet keys create | list | rotate | revoke`, on the server's database, while the server runs or not.
 
 import { randomUUID } from 'node:crypto';
 import { systemClock, systemTimers } from '../core/clock.ts';
@@ -16,7 +16,7 @@ import { defaultTenant, isScope, isTenantName, type Scope, scopes } from '../ten
 import { type Command, type ExitCode, exitCodes, type Invocation, UsageError } from './command.ts';
 import { wrongVerb } from './verbs.ts';
 
-/** What the first key may do that says nothing: it closes the server, to whoever made it too. */
+/** Default scopes of the first key. From then on the server asks every caller for a key, its operator included. */
 const ownersScopes: readonly Scope[] = ['generate', 'adapters', 'train'];
 
 export const keysCommand: Command = {

@@ -1,5 +1,5 @@
-// The `lorikeet` command: finds the command, gives it its arguments, and turns what went wrong into one line and an
-// exit code. Only a programmer's error shows a stack.
+// The `lorikeet` command: finds the command, parses its arguments, and turns an error into one line and an exit code.
+// Only a programmer's error shows a stack.
 
 import { pathToFileURL } from 'node:url';
 import { loadConfig } from '../config.ts';
@@ -49,7 +49,10 @@ const commands: readonly Command[] = [
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** @param env the environment; left out, the process's own */
+/**
+ * Runs one command line.
+ * @param env the environment; the process's own if left out
+ */
 export async function runCli(args: readonly string[], io: Io, env?: Environment, cwd?: string): Promise<ExitCode> {
   const json = args.includes('--json');
   try {
@@ -66,7 +69,7 @@ export async function runCli(args: readonly string[], io: Io, env?: Environment,
 
 type Explanation = { code: string; message: string; hint?: string; exitCode: ExitCode };
 
-/** null for a programmer's error. */
+/** Describes an error for the user; null for a programmer's error. */
 function explain(error: unknown): Explanation | null {
   if (error instanceof UsageError) return { code: 'usage', message: error.message, exitCode: exitCodes.usage };
   if (error instanceof ServerRefusal) {
@@ -98,7 +101,9 @@ async function dispatch(words: readonly string[], io: Io, env?: Environment, cwd
   return await command.run(invocation);
 }
 
-/** Without the command's own options, which may be called as another server's flags are. */
+/**
+ * Flags that are settings. A command's own options are left out, since one may have the name of another server's flag.
+ */
 function settingFlags({ options }: Command, flags: Invocation['flags']): Record<string, string | boolean> {
   const others = Object.entries(flags).filter(([name]) => !Object.hasOwn(options, name));
   return Object.fromEntries(others) as Record<string, string | boolean>;
@@ -126,6 +131,6 @@ function exitCodeOf(code: string, status: number): ExitCode {
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  // Ends what may still be under way, such as a download of a start that was stopped.
+  // Exiting ends work that is still under way, such as the download of a start that was stopped.
   process.exit(await runCli(process.argv.slice(2), process));
 }

@@ -1,4 +1,4 @@
-// `lorikeet merges [list]`, and the verbs of `lorikeet adapters` that merge and unmerge, on a running server.
+// `lorikeet merges [list]`, and the `merge` and `unmerge` of `lorikeet adapters`, on a running server.
 
 import { setTimeout } from 'node:timers/promises';
 import { LorikeetError } from '../core/errors.ts';
@@ -27,7 +27,10 @@ export const mergesCommand: Command = {
 
 const addressOf = (reference: string) => `/v1/admin/adapters/${encodeURIComponent(reference)}/merge`;
 
-/** With `--wait` it says how far the merge is until it is over. Asking for one that failed would begin it anew. */
+/**
+ * Merges an adapter. With `--wait` it prints progress until the merge is over. It waits by the list of merges, because
+ * another POST for a merge that failed would begin it anew.
+ */
 export async function mergeAdapter(server: Server, { flags, io }: Invocation, reference: string): Promise<Merge> {
   let merge = (await (await server.post(addressOf(reference), bitsOf(flags.bits))).json()) as Merge;
   let told = '';
@@ -53,7 +56,7 @@ async function mergeNow(server: Server, { id, adapters }: Merge): Promise<Merge>
   throw new ServerRefusal(failedStatus, found.error.code, found.error.message);
 }
 
-/** The list has no status for what a merge failed of. */
+/** HTTP status for a merge that failed while it was waited for; the list of merges gives none. */
 const failedStatus = 500;
 
 export async function unmergeAdapter(server: Server, reference: string): Promise<Merge> {

@@ -1,5 +1,5 @@
-// `lorikeet migrate --to postgres://... [s3://...]`: a data dir's rows into a PostgreSQL, its contents into S3, with
-// its server stopped. What broke off goes on when it is asked for again.
+// `lorikeet migrate --to postgres://... [s3://...]`: copies a data dir's rows into PostgreSQL and its contents into S3,
+// while its server is stopped. A migration that broke off continues when the command is run again.
 
 import { existsSync, renameSync } from 'node:fs';
 import { systemTimers } from '../core/clock.ts';
@@ -38,7 +38,8 @@ export const migrateCommand: Command = {
     const contents = s3 === null ? null : await intoStore(dataDir, source, s3, logOf(invocation));
     const rows = postgres === null ? null : await intoPostgres(source, postgres);
     if (rows !== null) {
-      // A start that finds it missing is refused: no server goes on with rows that were left behind.
+      // A start refuses a data dir whose database is missing, so no server continues with the rows that were left
+      // behind.
       await source.destroy();
       renameSync(path, `${path}.moved`);
     }
@@ -90,7 +91,10 @@ const logOf = ({ io, json }: Invocation): MoveLog => {
 
 type Report = { readonly contents: MovedContents | null; readonly rows: MovedRows | null; readonly path: string };
 
-/** What was damaged before is said, and is a failure that a script sees; it does not keep the rest from going. */
+/**
+ * Prints the result. Contents that were damaged before are named and make the exit code a failure; all others are
+ * moved.
+ */
 function report({ json, print, printJson }: Invocation, { contents, rows, path }: Report): ExitCode {
   const damaged = contents?.damaged ?? [];
   if (json) {

@@ -1,4 +1,4 @@
-// Words of a command line -> flags and positionals, by the tables of settings and options.
+// Parses the words of a command line into flags and positionals, by the tables of settings and options.
 
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { settingTable } from '../config.ts';
@@ -27,7 +27,7 @@ export function parseArguments(command: Command, args: readonly string[]): { fla
   return { flags: values, positionals };
 }
 
-/** All that a command takes: its own options first, then those of every command, then settings. */
+/** All flags that a command takes: its own options win over those of every command, and both over settings. */
 export function flagsOf(command: Command): Readonly<Record<string, Option>> {
   const flags: Record<string, Option> = { ...command.options };
   for (const [flag, option] of Object.entries(commonOptions)) flags[flag] ??= option;
@@ -44,7 +44,7 @@ export function flagsOf(command: Command): Readonly<Record<string, Option>> {
   return flags;
 }
 
-/** Words of other trainers and servers, and typing errors. */
+/** Flags of other trainers and servers, with the flag that each means here. */
 const otherWords: Readonly<Record<string, string>> = {
   rank: 'r',
   'lora-r': 'r',
@@ -66,7 +66,7 @@ function parse(command: Command, args: string[], options: NonNullable<ParseArgsC
     const { values, positionals } = parseArgs({ args, options, allowPositionals: true, allowNegative: true });
     return { values: values as Flags, positionals };
   } catch (error) {
-    // Node's message goes on about `--`; its first sentence says what is wrong.
+    // Node's message goes on about `--`; only its first sentence names the problem.
     const [complaint] = (error as Error).message.split('. ');
     const [, unknown] = /^Unknown option '--([^']+)'/.exec(complaint ?? '') ?? [];
     const meant = unknown === undefined ? null : meantFlag(unknown, Object.keys(options));

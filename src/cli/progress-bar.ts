@@ -1,10 +1,10 @@
-// Progress of a transfer: a bar on a terminal, few plain lines in a log.
+// Shows a transfer's progress: a bar on a terminal, a few plain lines in a log.
 
 import type { Writable } from 'node:stream';
 import type { Clock } from '../core/clock.ts';
 
 export type Progress = {
-  /** `download`, `upload`: their rate is shown. */
+  /** Kind of work; the rate is shown for those that end in `load`. */
   readonly phase: string;
   readonly item: string;
   readonly receivedBytes: number;
@@ -14,7 +14,7 @@ export type Progress = {
 export type Bar = { show(progress: Progress): void; clear(): void };
 
 const barWidth = 28;
-/** A terminal is redrawn at most this often; a log gets few lines, and none of work that is soon over. */
+/** Shortest time between two redraws, and between two lines of a log. Work that ends sooner than that gets no line. */
 const redrawMs = 100;
 const lineMs = 2000;
 

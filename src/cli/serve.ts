@@ -1,10 +1,12 @@
-// `lorikeet serve`: the server in the foreground until it is told to stop.
+// `lorikeet serve`: runs the server in the foreground until a signal stops it.
 
 import { type Clock, systemClock } from '../core/clock.ts';
 import { type Command, exitCodes } from './command.ts';
 import { jsonReport, startReport } from './start-report.ts';
 
-/** One Ctrl-C can arrive twice, from the terminal and from npm; a person's second one comes later. */
+/**
+ * Time in which a second signal counts as the same Ctrl-C, which the terminal and npm both deliver, in milliseconds.
+ */
 const sameSignalMs = 1000;
 
 export const serveCommand: Command = {
@@ -17,7 +19,7 @@ export const serveCommand: Command = {
   async run({ positionals: [model], json, io, loadConfig }) {
     const loaded = loadConfig(model === undefined ? {} : { model });
     const stop = stopSignal(systemClock);
-    // The other commands need none of what the server is made of, and start faster without it.
+    // Imported here, since other commands start faster without the server's modules.
     const { serve } = await import('../main.ts');
     const report = json ? jsonReport(io.stdout) : startReport(io.stderr, systemClock);
     await serve(loaded, report, stop).catch((error) => {
@@ -27,7 +29,10 @@ export const serveCommand: Command = {
   },
 };
 
-/** Aborted by the first signal; a second one ends the process at once, and the engine with it. */
+/**
+ * Gives a signal that the first SIGINT or SIGTERM aborts. A second one ends the process at once, and the engine with
+ * it.
+ */
 function stopSignal(clock: Clock): AbortSignal {
   const controller = new AbortController();
   let firstAt = 0;
@@ -38,7 +43,7 @@ function stopSignal(clock: Clock): AbortSignal {
       controller.abort();
     });
   }
-  // The launcher was killed: nobody would tell this process to stop.
+  // The launcher was killed, and nobody else would stop this process.
   process.once('disconnect', () => controller.abort());
   return controller.signal;
 }

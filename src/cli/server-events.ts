@@ -1,6 +1,6 @@
-// Server-sent events of an answer's body, as the values of their `data` lines. Knows the frame, not the events.
+// Reads server-sent events from an answer's body. Knows the framing, and not what the events mean.
 
-/** Yields each event's data; comments and other fields are skipped. */
+/** Yields the data of each event's `data` line; comments and other fields are skipped. */
 export async function* serverEvents(body: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
   const decoder = new TextDecoder();
   let rest = '';

@@ -1,4 +1,4 @@
-// What `lorikeet serve` shows while it starts: a bar on a terminal, plain lines in a log, JSON where it is asked for.
+// What `lorikeet serve` prints while it starts: a bar on a terminal, plain lines in a log, or JSON.
 
 import type { Writable } from 'node:stream';
 import type { Clock } from '../core/clock.ts';
@@ -19,7 +19,7 @@ export function startReport(out: Writable & { isTTY?: boolean }, clock: Clock): 
   };
 }
 
-/** A line of JSON each, for whoever starts the server by a program; what is downloaded is not told. */
+/** Reports each event as a line of JSON, for programs that start the server; progress of downloads is left out. */
 export function jsonReport(out: Writable): StartReport {
   const print = (event: string, fields: object) => void out.write(`${JSON.stringify({ event, ...fields })}\n`);
   return {

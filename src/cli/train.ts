@@ -1,4 +1,4 @@
-// `lorikeet train <file>`: rows to a running server, a job on them, and its progress until the adapter answers.
+// `lorikeet train <file>`: uploads rows to a running server, starts a job on them, and follows it until it is over.
 
 import { openAsBlob } from 'node:fs';
 import { stat } from 'node:fs/promises';
@@ -68,7 +68,7 @@ function bodyOf(invocation: Invocation): Record<string, unknown> {
   };
 }
 
-/** Read from the disk as it is sent. */
+/** Uploads a file of rows, streaming it from the disk. Adds the expected format to the error of a refused file. */
 async function uploadRows(server: Server, path: string): Promise<FileObject> {
   const blob = await stat(path).then(
     (found) => (found.isFile() ? openAsBlob(path) : unreadable(path, 'it is no file')),
@@ -91,7 +91,7 @@ function unreadable(path: string, reason: string): never {
   throw new UsageError(`${path} cannot be read: ${reason}.`);
 }
 
-/** A file of another kind is wrong in every line: three of them say as much as twenty. */
+/** Shortens an error message to its first three lines: a file of another kind has the same error in every line. */
 function firstOf(message: string): string {
   const lines = message.split(/(?<=\.) (?=Line \d)/);
   return lines.length <= 3 ? message : `${lines.slice(0, 3).join(' ')} And more.`;

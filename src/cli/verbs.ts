@@ -1,11 +1,11 @@
-// The verbs of a command, read from its usage: `adapters list | show <ref> | ...` has one a part.
+// Reads a command's verbs from its usage: `adapters list | show <ref> | ...` has one verb in each part.
 
 import { suggest } from '../server/http/suggest.ts';
 import { type Command, UsageError } from './command.ts';
 
 type Written = Pick<Command, 'name' | 'usage'>;
 
-/** One line a verb; of a command without verbs its one line. */
+/** Usage lines: one for each verb, or one for a command without verbs. */
 export function usageLines({ name, usage }: Written): string[] {
   const rest = usage.startsWith(`${name} `) ? usage.slice(name.length + 1) : '';
   const parts = rest.split(' | ');
@@ -20,7 +20,7 @@ export function verbsOf(command: Written): string[] {
 export const usageOfVerb = (command: Written, verb: string): string | undefined =>
   usageLines(command)[verbsOf(command).indexOf(verb)];
 
-/** Says what was meant, or how the verb is written. */
+/** Makes the error for a verb that is missing, unknown or wrongly used. */
 export function wrongVerb(command: Written, verb: string | undefined): UsageError {
   const known = verbsOf(command);
   if (verb === undefined || verb === '') return new UsageError(`Write \`lorikeet ${command.usage}\`.`);

@@ -1,4 +1,4 @@
-// The registry of adapters, and those that are loaded at the start.
+// Opens the registry of adapters and loads the adapters that are configured for the start.
 
 import { randomInt, randomUUID } from 'node:crypto';
 import { join } from 'node:path';
@@ -32,7 +32,7 @@ const exampleBase = 'SmolLM2-135M-Instruct';
 
 export type AdapterParts = RegistryParts & { readonly tokenizer: Tokenizer };
 
-/** The registry, and what renders its adapters' own chat templates; null: nothing does. */
+/** Opens the registry and the process that renders adapters' own chat templates (null where that is switched off). */
 export async function openAdapters(
   config: Config,
   { tokenizer, ...parts }: AdapterParts,
@@ -46,9 +46,9 @@ export async function openAdapters(
 
 export type RegistryParts = {
   readonly database: Database;
-  /** Where contents are; null: in the data dir. */
+  /** Object store of adapters' contents; null: they are in the data dir. */
   readonly store: ObjectStore | null;
-  /** What other servers are told, and tell. */
+  /** Feed of changes from and to the other servers on the same database. */
   readonly changes: Changes;
   readonly files: ModelFiles;
   readonly engine: SupervisedEngine;
@@ -84,7 +84,10 @@ function openRegistry(
   });
 }
 
-/** @returns the names of those that were loaded now */
+/**
+ * Loads the example adapters.
+ * @returns the names of those that were loaded now
+ */
 export async function addExamples(
   config: Config,
   registry: AdapterRegistry,
@@ -99,7 +102,10 @@ export async function addExamples(
   });
 }
 
-/** `name=folder,...` as vLLM's --lora-modules: each becomes a version, unless its content is there. */
+/**
+ * Loads vLLM's `--lora-modules`, a list of `name=folder`: each becomes a version, unless its content is there.
+ * @returns the names
+ */
 export async function loadModules(registry: AdapterRegistry, list: string | null): Promise<string[]> {
   const entries = (list ?? '').split(',').filter(Boolean);
   const names: string[] = [];

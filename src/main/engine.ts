@@ -1,4 +1,4 @@
-// The engine as a process that is kept alive, and processes for work on weights beside it.
+// Starts the engine processes under their supervisor, and the client of the process for offline work on weights.
 
 import { join } from 'node:path';
 import { type Config, cudaDir, environmentForChildren } from '../config.ts';
@@ -74,17 +74,17 @@ export function startEngine(config: Config, { model, memory, tokenizer, logger }
   });
 }
 
-/** Known beginnings on a card, where nobody chose. */
+/** Default size of the prefix cache on a device other than the processor, in bytes. */
 const devicePrefixBytes = 2 ** 30;
 
-/** For keys and values, and for known beginnings beside them: of a card's memory, the plan knows nothing. */
+/** Sizes of the KV cache and of the prefix cache in bytes. The plan of memory does not cover a card's own memory. */
 function kvMemory(config: Config, { engine }: MemoryPlan) {
   const { device, kvMemory, prefixCacheMemory } = config;
   if (kindOf(device) === 'cpu') return { kvBytes: engine.kv, prefixBytes: engine.prefixes };
   return { kvBytes: kvMemory ?? 0, prefixBytes: prefixCacheMemory ?? devicePrefixBytes };
 }
 
-/** Engines on the processor share its cores. */
+/** Threads of each engine: engines on the processor share its cores evenly. null leaves the number to the engine. */
 function threadsOfEach({ device, threads }: Config): number | null {
   const engines = deviceNames(device).length;
   if (threads !== null || engines === 1 || kindOf(device) !== 'cpu') return threads;
@@ -98,13 +98,13 @@ export const startOffline = (model: ModelFiles, log: Logger): OfflineClient =>
     ...{ model, limits, log },
   });
 
-/** Whether a device is there, and with what. */
+/** Asks a process of its own whether `device` works, and with which library and providers. */
 export const probeOf = ({ ortLibrary: library, dataDir }: Config, device: string) =>
   probe({ library, device, cudaDir: cudaDir(dataDir) }, environmentForChildren());
 
 /**
- * Throws `device_unavailable` before a model is fetched for devices of which none is there. What ends a probe is the
- * engine's to say.
+ * Throws `device_unavailable` before a model is downloaded, where none of the configured devices exists. A probe that
+ * ends without an answer does not count as missing: the engine then reports what is wrong.
  */
 export async function assertDeviceThere(config: Config): Promise<void> {
   if (kindOf(config.device) === 'cpu') return;
@@ -118,7 +118,7 @@ export function shapeOf({ info }: SupervisedEngine): ModelShape {
   return info.shape;
 }
 
-/** Those that could not start are tried again; the others serve meanwhile. */
+/** Reports the engine's start, and which engines could not start: those are tried again while the others serve. */
 export function reportEngine(report: StartReport, { engines }: SupervisedEngine, info: EngineInfo): void {
   const { weightBits, device, threads, weightsCached, loadMs } = info;
   const cached = weightsCached ? 'weights from the cache' : 'weights lowered and cached';

@@ -1,4 +1,4 @@
-// The HTTP server: its address, its end, metrics on an address of their own, traces.
+// Creates, opens and closes the HTTP server; opens the separate metrics listener and the exporter of traces.
 
 import { randomUUID } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
@@ -28,7 +28,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { Tracing } from '../tracing/tracing.ts';
 import type { Templates } from './templates.ts';
 
-/** How long connections may stay open after the last answer; slow readers are cut off then. */
+/** Time that connections have to close after the last answer, in milliseconds; slow readers are then cut off. */
 const closeMsMax = 5000;
 
 type App = ReturnType<typeof createApp>;
@@ -90,14 +90,14 @@ export async function listenWithMetrics(
   return listener;
 }
 
-/** Loaded only where it is asked for. */
+/** Starts the exporter of traces; null without an endpoint, in which case the module is not even loaded. */
 export async function startTracing({ otlpEndpoint: endpoint }: Config, log: Logger): Promise<Tracing | null> {
   if (endpoint === null) return null;
   const { otlpTracing } = await import('../tracing/otlp.ts');
   return otlpTracing({ endpoint, service: 'lorikeet', timers: systemTimers, log });
 }
 
-/** Asked before the model is fetched: a taken port should not be found out after minutes. */
+/** Throws `invalid_config` where the port is taken. Called before the model is downloaded, which may take minutes. */
 export async function assertPortFree({ host, port }: Config): Promise<void> {
   const problem = await portProblem(host, port);
   if (problem === null) return;
@@ -115,8 +115,8 @@ export async function listen(app: App, { host, port }: Config): Promise<string> 
 type Working = { readonly engine: SupervisedEngine; readonly training: OpenJobs };
 
 /**
- * Readiness ends first, and while load balancers find out, requests are still taken. Then engine and trainer finish
- * what they have or save it, then the connections close.
+ * Closes the server in order. Readiness ends first; requests are still taken while load balancers notice. Then the
+ * engine and the trainer finish or save their work, and then the connections close.
  */
 export async function closeServer(app: App, { engine, training }: Working, config: Config): Promise<void> {
   const graceMs = config.drainSeconds * 1000;

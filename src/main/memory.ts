@@ -1,4 +1,4 @@
-// The plan of this machine's memory: what there is, what the model takes, and what was chosen.
+// Plans this machine's memory from its limit, the model's needs and the settings.
 
 import { totalmem } from 'node:os';
 import { constrainedMemory } from 'node:process';
@@ -9,7 +9,7 @@ import { type MemoryPlan, planMemory } from '../core/memory-plan.ts';
 import { openModel } from '../models/open.ts';
 import { roundsFloats, servedBytes } from '../models/served-bytes.ts';
 
-/** Bytes of the machine, or what its cgroup (v1 or v2) allows of them. */
+/** The machine's memory in bytes, or what its cgroup (v1 or v2) allows of it; `isOwn` is true for a cgroup's limit. */
 export function memoryLimit(): { readonly limitBytes: number; readonly isOwn: boolean } {
   const machine = totalmem();
   const allowed = constrainedMemory();
@@ -18,8 +18,8 @@ export function memoryLimit(): { readonly limitBytes: number; readonly isOwn: bo
 }
 
 /**
- * Reads the model's headers. Throws `memory_exceeded` where it cannot fit.
- * @param say is told what a user should know of the weights
+ * Plans memory for a model, whose headers it reads. Throws `memory_exceeded` where the model cannot fit.
+ * @param say receives lines that a user should read about the weights
  */
 export async function planFor(
   config: Config,

@@ -1,4 +1,4 @@
-// Merges, and the policy that wants some by itself.
+// Opens the merges, and starts the policy that merges adapters by their traffic.
 
 import type { Config } from '../config.ts';
 import { systemClock, systemTimers } from '../core/clock.ts';

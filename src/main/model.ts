@@ -1,4 +1,4 @@
-// The base model: where it is looked for, and kept.
+// Finds the base model's files on this machine or fetches them.
 
 import { join } from 'node:path';
 import { type Config, environmentForPip } from '../config.ts';
@@ -7,7 +7,7 @@ import { type ResolveOptions, resolveModel } from '../models/resolve.ts';
 import { makeDataDir } from '../storage/data-dir.ts';
 import type { StartReport } from './start-report.ts';
 
-/** The base model's files, fetched where this machine does not have them. */
+/** Finds the base model's files, and fetches them where this machine does not have them. */
 export async function findModel(config: Config, report: StartReport): Promise<ModelFiles> {
   makeDataDir(config.dataDir);
   const files = await resolveModel(config.model, {
@@ -18,7 +18,7 @@ export async function findModel(config: Config, report: StartReport): Promise<Mo
   return { ...files, name: config.servedModelName ?? files.name };
 }
 
-/** Where base models are looked for, and kept. */
+/** Places where base models are looked for and kept. */
 export function modelSources(config: Config): Pick<ResolveOptions, 'cacheDir' | 'hub' | 'python'> {
   return {
     cacheDir: join(config.dataDir, 'models'),

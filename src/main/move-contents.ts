@@ -1,5 +1,5 @@
-// What a data dir has of adapters and files of rows, into a store that servers share. It does what the first start with
-// that store does, before a start: objects that are there already are not put again.
+// Copies a data dir's adapters and files of rows into an object store that servers share. The first start with that
+// store would do the same work; objects that are in the store already are not put again.
 
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
@@ -26,7 +26,7 @@ export type MovedContents = {
 
 export type MoveLog = Parameters<typeof openAdapterRegistry>[0]['log'];
 
-/** Throws `storage_unavailable`; a later run goes on. */
+/** Copies all contents. Throws `storage_unavailable`; a later run continues where this one stopped. */
 export async function moveContents(
   dataDir: string,
   database: Database,
@@ -38,14 +38,14 @@ export async function moveContents(
   const registry = await openAdapterRegistry({
     ...{ database, folder: join(dataDir, 'adapters'), limits, log, files: nodeFiles, newId: randomUUID },
     ...{ clock: systemClock, timers: systemTimers, random: prng(1) },
-    // No model runs here, and nothing is uploaded.
+    // No model runs in this process, and nothing is uploaded.
     base: { name: '', digest: '', shape: withoutModel },
     check: withoutModel,
     shared: { store, cacheBytes: Number.MAX_SAFE_INTEGER },
   });
   await registry.swept;
   await registry.close();
-  // Deletions that had begun are over by now: what they took away is not missing.
+  // Deletions that were under way are finished by now, so contents that they removed do not count as missing.
   const adapters = await countWhole(adapterDigests(database), damaged, async (digest) => {
     return (await adapterStore.bytes(`${hexOf(digest)}/${configName}`)) !== null;
   });

@@ -1,12 +1,12 @@
-// What an operator sees of a start, and the stop that ends it.
+// What an operator sees of a start, and how a stop ends a start.
 
 import { systemClock } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
 import type { ModelProgress } from '../models/progress.ts';
 
-/** What the operator sees while the server starts. Drawing it is the command line's. */
+/** Receives the events of a start; the command line draws them. */
 export type StartReport = {
-  /** A phase is over. */
+  /** Reports that a phase is over, and how long it took. */
   done(phase: string, detail: string, ms: number): void;
   progress(progress: ModelProgress): void;
   line(text: string): void;
@@ -27,7 +27,7 @@ export const aborted = (signal: AbortSignal) =>
     ? Promise.resolve()
     : new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 
-/** A stop while the server still starts ends the start. */
+/** Waits for `work`, and throws `server_draining` as soon as `stop` is aborted. */
 export async function unlessStopped<T>(stop: AbortSignal, work: Promise<T>): Promise<T> {
   const stopped = aborted(stop).then(() => {
     throw new LorikeetError('server_draining', { message: 'Stopped before the server was ready.' });

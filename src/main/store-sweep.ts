@@ -1,4 +1,4 @@
-// The store of contents, looked through now and then for what no row has.
+// Removes objects that no row of the database names from the store of contents, now and then.
 
 import { systemClock, systemTimers } from '../core/clock.ts';
 import { limits } from '../core/limits.ts';
@@ -11,13 +11,16 @@ import { sweepStoreAgain } from '../storage/sweep-store.ts';
 
 type Parts = {
   readonly database: Database;
-  /** null: contents are in the data dir. */
+  /** null: contents are in the data dir, and nothing is swept. */
   readonly store: ObjectStore | null;
   readonly metrics: Metrics;
   readonly logger: Logger;
 };
 
-/** @returns what ends it */
+/**
+ * Starts the sweep.
+ * @returns a function that stops it
+ */
 export function startStoreSweep({ database, store, metrics, logger: log }: Parts): () => void {
   if (store === null) return () => {};
   const around = { clock: systemClock, timers: systemTimers, log };

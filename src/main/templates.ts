@@ -1,4 +1,4 @@
-// Chat templates of adapters: the process that renders them, as uploads and conversations use it.
+// Opens the process that renders adapters' chat templates, for uploads and conversations.
 
 import type { Config } from '../config.ts';
 import { systemTimers } from '../core/clock.ts';
@@ -11,7 +11,10 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 
 export type Templates = Pick<TemplateProcess, 'render'> & { readonly ofUploads: AdapterTemplates };
 
-/** null where they are not wished for. @param open ends the process when it is closed */
+/**
+ * Starts the process; null where the setting is off.
+ * @param open closes the process when it is disposed
+ */
 export async function openTemplates(
   { adapterTemplates }: Config,
   tokenizer: Tokenizer,
@@ -27,7 +30,10 @@ export async function openTemplates(
   };
 }
 
-/** It can be read, and two plain turns end it. Whether it likes them is not asked. */
+/**
+ * Makes the check of an uploaded template: it must parse and end two plain turns. A template that refuses those turns
+ * by an error of its own passes.
+ */
 export function uploadCheck(
   tokenizer: Pick<Tokenizer, 'endOfTurn'>,
   process: Pick<TemplateProcess, 'render' | 'check'>,

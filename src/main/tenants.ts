@@ -1,4 +1,4 @@
-// Keys, and what tenants may use.
+// API keys and quotas at the server's start.
 
 import type { Config } from '../config.ts';
 import { systemClock, systemTimers } from '../core/clock.ts';
@@ -13,7 +13,10 @@ import { openService, type Service } from '../tenants/service.ts';
 import type { Tenancy } from '../tenants/tenancy.ts';
 import type { StartReport } from './start-report.ts';
 
-/** @returns whether callers need a key */
+/**
+ * Decides whether the server is open to callers without a key, and records when it closes.
+ * @returns whether callers need a key
+ */
 export async function closeOrOpen(config: Config, { keys }: Tenancy, report: StartReport): Promise<boolean> {
   const hasKeys = await closeOrStayOpen({
     keys,
@@ -33,7 +36,7 @@ type ServiceParts = {
   readonly logger: Logger;
 };
 
-/** Quotas are what the operator decided. */
+/** Opens the service, which enforces the quotas of tenants and keys. */
 export function startService(
   { tenantQuota }: Config,
   { database, changes, tenancy, logger: log }: ServiceParts,

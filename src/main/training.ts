@@ -1,4 +1,4 @@
-// Training jobs, whose trainer is a process of its own.
+// Opens training jobs, whose trainer is a process of its own.
 
 import { randomInt, randomUUID } from 'node:crypto';
 import { join } from 'node:path';
@@ -27,16 +27,22 @@ type TrainingParts = RegistryParts & {
   readonly memory: MemoryPlan;
 };
 
-/** Of an engine on the processor: more rows make no more tokens, and each makes everybody's next token later. */
+/**
+ * Batch lines at once for each engine on the processor: more rows bring no more tokens a second there, and delay
+ * everyone's next token.
+ */
 const batchPlacesOnCpu = 8;
 
-/** Lines of batches at once: the other slots are left to those who wait for their answers. */
+/** How many lines of batches may run at once. The other slots stay free for requests that somebody waits for. */
 function batchPlaces({ device }: Config, info: EngineInfo | null): number {
   const half = Math.ceil((info?.maxSequences ?? 1) / 2);
   return kindOf(device) === 'cpu' ? Math.min(half, batchPlacesOnCpu * deviceNames(device).length) : half;
 }
 
-/** The engine's environment, without its heap: the trainer makes few sessions and many threads' worth of arrays. */
+/**
+ * Opens files of rows, training jobs and batches. The trainer gets the engine's environment without
+ * `mallocEnvironment`: it makes few sessions, but large arrays on many threads.
+ */
 export function openTraining(config: Config, parts: TrainingParts): Promise<OpenJobs> {
   const { database, store, changes, files, engine, registry, service, tenancy, metrics, memory, logger } = parts;
   const { weightBits, trainingDevice: device, ortLibrary, threads } = config;

@@ -1,4 +1,4 @@
-// An adapter's analysis as a table: a line for each kind of linear.
+// Prints an adapter's analysis as a table with a line for each kind of linear.
 
 import type { Analysis, ModuleSummary } from '../../server/schemas/offline.ts';
 import type { Server } from '../ask-server.ts';

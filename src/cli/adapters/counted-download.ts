@@ -1,4 +1,4 @@
-// A download on its way to where it goes, with its progress shown.
+// A transform that counts the bytes of a download and shows them in a progress bar.
 
 import { Transform, type Writable } from 'node:stream';
 import { systemClock } from '../../core/clock.ts';

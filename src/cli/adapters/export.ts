@@ -1,5 +1,6 @@
-// The base model with an adapter merged in, from the server into a GGUF file or a folder for transformers. Merging goes
-// on while it downloads, so what breaks off is thrown away: nothing stands under its name before it is whole.
+// Downloads the base model with an adapter merged in, as a GGUF file or a folder for transformers. The server still
+// merges during the download, so the result gets its final name only when it is whole, and a broken download is
+// removed.
 
 import { createWriteStream } from 'node:fs';
 import { mkdtemp, rename, rm, stat } from 'node:fs/promises';
@@ -16,7 +17,10 @@ import { countedDownload } from './counted-download.ts';
 
 const formats = ['gguf', 'safetensors'] as const;
 
-/** @returns the file or the folder */
+/**
+ * Exports `adapter` to `--to`, or to a path of the adapter's name.
+ * @returns the path of the file or the folder
+ */
 export async function exportAdapter(server: Server, { flags, io }: Invocation, adapter: Adapter): Promise<string> {
   const format = formats.find((one) => one === flags.format);
   if (format === undefined) throw new UsageError(`Say which: --format ${formats.join(' or ')}.`);

@@ -1,4 +1,4 @@
-// An adapter on this machine: its files, what lies beside them, and what their content is called.
+// Reads an adapter on this machine: its files, their digest, and the files beside them.
 
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -11,17 +11,19 @@ import { configFile, weightsFile } from '../../server/adapters/adapter-files.ts'
 import { UsageError } from '../command.ts';
 
 export type AdapterFolder = {
-  /** null for a GGUF adapter, which has none. */
+  /** Path of adapter_config.json; null for a GGUF adapter, which has none. */
   readonly config: string | null;
   readonly weights: string;
   readonly weightsBytes: number;
-  /** Hex, of the weights alone. */
+  /** SHA-256 of the weights file alone, in hex. */
   readonly weightsSha256: string;
-  /** `sha256:<hex>` of both, what the server calls it; null where the server rewrites the files first. */
+  /**
+   * The server's digest of the adapter, `sha256:<hex>` over both files; null where the server rewrites the files first.
+   */
   readonly digest: string | null;
-  /** Names of the files beside the two that say something about the adapter. */
+  /** Names of other files in the folder that describe the adapter, such as the tokeniser's. */
   readonly companions: readonly string[];
-  /** Its own chat template; null where there is none beside it. */
+  /** The adapter's own chat template; null where the folder has none. */
   readonly template: string | null;
 };
 
@@ -65,7 +67,9 @@ async function templateOf(folder: string, names: readonly string[]): Promise<str
   return null;
 }
 
-/** A file that is missing is refused when it is read; what can be said better is said here. */
+/**
+ * Names the weights file of a folder. Throws UsageError where a better message exists than that the file is missing.
+ */
 function weightsIn(folder: string, names: readonly string[]): string {
   if (names.includes(weightsFile)) return weightsFile;
   const other = names.find(isWeightsName);

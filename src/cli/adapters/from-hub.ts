@@ -1,4 +1,4 @@
-// An adapter of the Hugging Face hub onto this machine, into the cache that other programs share.
+// Downloads an adapter from the Hugging Face hub into the cache that other programs share.
 
 import { join } from 'node:path';
 import { systemClock } from '../../core/clock.ts';
@@ -9,7 +9,10 @@ import { configFile, weightsFile } from '../../server/adapters/adapter-files.ts'
 import { type Invocation, UsageError } from '../command.ts';
 import { progressBar } from '../progress-bar.ts';
 
-/** @returns the folder, or the file that the spec names. Throws `model_unavailable`. */
+/**
+ * Downloads what `spec` names.
+ * @returns the folder, or the file that the spec names. Throws `model_unavailable`.
+ */
 export async function fetchFromHub({ loadConfig, io }: Invocation, spec: string): Promise<string> {
   const parsed = parseModelSpec(spec);
   if (parsed.kind !== 'hub') throw new UsageError(`${spec} is not of the form hf:org/repo[@revision][:file.gguf].`);

@@ -1,4 +1,4 @@
-// A version from the server into a folder, checked against its digest before it gets its name.
+// Downloads a version from the server into a folder, which gets its name only after its digest was checked.
 
 import { mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
@@ -14,7 +14,10 @@ import { type Invocation, UsageError } from '../command.ts';
 import { countedDownload } from './counted-download.ts';
 import { readAdapterFolder } from './folder.ts';
 
-/** @returns the folder */
+/**
+ * Downloads `adapter` to `--to`, or to a folder of its name. Throws `digest_mismatch`.
+ * @returns the folder
+ */
 export async function pullAdapter(server: Server, { flags, io }: Invocation, adapter: Adapter): Promise<string> {
   const { name, version, bytes: totalBytes, digest } = adapter;
   const folder = resolve(flags.to === undefined ? basename(name) : String(flags.to));

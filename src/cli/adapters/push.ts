@@ -1,5 +1,5 @@
-// A folder to the server. Weights go by the resumable upload, so that a connection that breaks costs only what was on
-// its way; the version is made at the end, by digest.
+// Uploads an adapter's folder to the server. Weights use the resumable upload, so a broken connection loses only the
+// bytes that were in flight; the version is made at the end, by the weights' digest.
 
 import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -16,7 +16,9 @@ import { progressBar } from '../progress-bar.ts';
 import { type AdapterFolder, readAdapterFolder } from './folder.ts';
 import { fetchFromHub } from './from-hub.ts';
 
-/** Tries in a row that bring nothing, and the wait before the first of them; each next wait is twice as long. */
+/**
+ * Consecutive failed tries before the upload gives up, and the wait before the first of them; each next wait doubles.
+ */
 const triesMax = 5;
 const firstWaitMs = 250;
 
@@ -36,7 +38,7 @@ export async function pushAdapter(
   );
   const there = same.find(({ chat_template: own }) => own === template);
   if (there !== undefined) return { adapter: there, created: false };
-  // Whether a template that no version has would be kept is the server's to say, which has the weights.
+  // The server has the weights and decides whether a template that no version has yet would be kept.
   const known = same.length > 0 ? await orNothing(publish(server, name, folder)) : null;
   const answer = known ?? (await uploadAndPublish(server, invocation, { name, folder }));
   return { adapter: (await answer.json()) as Adapter, created: answer.status === 201 };
@@ -57,7 +59,7 @@ async function uploadAndPublish(server: Server, { io }: Invocation, { name, fold
 }
 
 async function publish(server: Server, name: string, folder: AdapterFolder): Promise<Response> {
-  // The text and not the object: its bytes are part of the digest.
+  // The file's text is sent and not its parsed object, since the digest covers its bytes.
   const config = folder.config === null ? {} : { config: await readFile(folder.config, 'utf8') };
   const { companions } = folder;
   const own = folder.template === null ? {} : { chat_template: folder.template };
@@ -118,7 +120,7 @@ async function append(server: Server, address: string, { folder, offset, onSent 
   }
 }
 
-/** Worth another try: nobody answered, the server is busy, or another connection of ours had not ended yet. */
+/** Whether another try may help: nobody answered, the server is busy, or an earlier connection has not ended yet. */
 const isPassing = (error: unknown) =>
   error instanceof LorikeetError
     ? error.code === 'engine_unavailable'

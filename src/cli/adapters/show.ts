@@ -1,4 +1,4 @@
-// Adapters as text: a table of many, a list of one's properties.
+// Prints adapters: many as a table, one as a list of its properties.
 
 import type { Adapter } from '../../server/schemas/adapters.ts';
 import { columns, table } from '../help.ts';

@@ -1,4 +1,4 @@
-// The flags of `lorikeet train` that are hyperparameters, and the body that they make.
+// The flags of `lorikeet train` that are hyperparameters, and the body's fields that they become.
 
 import { type Invocation, type Option, UsageError } from '../command.ts';
 
@@ -36,7 +36,7 @@ export const choices: Readonly<Record<string, Choice>> = {
   recompute: { field: 'recompute', kind: 'on', placeholder: null, help: 'less memory, more time' },
 };
 
-/** What the server says of a hyperparameter, with the flag's name in place of its own. */
+/** Replaces the names of hyperparameters in a server's message by the flags' names. */
 export function inFlags(message: string): string {
   return message.replace(/method\.supervised\.hyperparameters\.(\w+)/g, (whole, field: string) => {
     const [flag] = Object.entries(choices).find(([, choice]) => choice.field === field) ?? [];
@@ -44,7 +44,7 @@ export function inFlags(message: string): string {
   });
 }
 
-/** The server checks the values; here they only become numbers and lists. Throws UsageError. */
+/** Turns flags into hyperparameters: numbers, lists and switches. The server checks the values. Throws UsageError. */
 export function hyperparametersOf({ flags }: Invocation): Record<string, unknown> {
   const entries = Object.entries(choices).flatMap(([flag, choice]) => {
     const value = flags[flag];

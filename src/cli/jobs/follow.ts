@@ -1,4 +1,4 @@
-// Follows a job until it is over, over as many connections as it takes; the server may be started anew meanwhile.
+// Follows a training job until it is over, across broken connections and restarts of the server.
 
 import { setTimeout } from 'node:timers/promises';
 import { systemClock } from '../../core/clock.ts';
@@ -9,7 +9,7 @@ import { type ExitCode, exitCodes, type Invocation } from '../command.ts';
 import { serverEvents } from '../server-events.ts';
 import { type StepFigures, type TrainingBar, trainingBar } from './training-bar.ts';
 
-/** Connections in a row that bring nothing, and the wait before the next of them. */
+/** Consecutive connections without an event before following gives up, and the wait before each next one. */
 const triesMax = 10;
 const waitMs = 1000;
 
@@ -17,7 +17,7 @@ const over: readonly string[] = ['succeeded', 'failed', 'cancelled'];
 
 export const addressOf = (id: string) => `/v1/fine_tuning/jobs/${encodeURIComponent(id)}`;
 
-/** Ctrl-C ends the following and not the job. */
+/** Shows a job's progress until the job ends. Ctrl-C stops the following, and not the job. */
 export async function followJob(server: Server, { json, io, print, printJson }: Invocation, id: string) {
   const bar = trainingBar(io.stderr, systemClock);
   const stop = new AbortController();
@@ -53,7 +53,7 @@ async function follow(server: Server, id: string, bar: TrainingBar, stop: AbortS
       for await (const data of serverEvents(body!)) {
         if (data === '[DONE]') return;
         const event = JSON.parse(data) as JobEvent;
-        // An error of the stream has no id: it is asked for again.
+        // An event without an id is an error of the stream: the events are asked for again.
         if (event.id === undefined) break;
         after = event.id;
         tries = 0;
@@ -67,7 +67,7 @@ async function follow(server: Server, id: string, bar: TrainingBar, stop: AbortS
   }
 }
 
-/** The connection, not the answer. */
+/** Whether the connection failed, and not the request. */
 const isBroken = (error: unknown) =>
   error instanceof TypeError || (error instanceof LorikeetError && error.code === 'engine_unavailable');
 

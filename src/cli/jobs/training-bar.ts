@@ -1,4 +1,4 @@
-// Progress of a training: a bar on a terminal, few plain lines in a log.
+// Shows a training job's progress: a bar on a terminal, a few plain lines in a log.
 
 import type { Writable } from 'node:stream';
 import type { Clock } from '../../core/clock.ts';
@@ -15,13 +15,13 @@ export type StepFigures = {
 
 export type TrainingBar = {
   step(figures: StepFigures): void;
-  /** A line that stays. */
+  /** Prints a line that stays, above the bar. */
   say(line: string): void;
   clear(): void;
 };
 
 const barWidth = 24;
-/** A log gets a line at most this often, and one at every validation. */
+/** Shortest time between two lines of a log, in milliseconds. Validations and the last step are printed in any case. */
 const lineMs = 10_000;
 
 export function trainingBar(out: Writable & { isTTY?: boolean }, clock: Clock): TrainingBar {
@@ -47,7 +47,7 @@ export function trainingBar(out: Writable & { isTTY?: boolean }, clock: Clock): 
       out.write(drawn === '' ? `${line}\n` : `\r\x1b[K${line}\n${drawn}`);
     },
     clear() {
-      // The last figures stay where a person saw them.
+      // The last figures stay on the terminal.
       if (drawn !== '') out.write('\n');
       drawn = '';
     },
