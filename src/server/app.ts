@@ -1,4 +1,4 @@
-// The HTTP application: plugins, then routes. It opens no port and starts no process; main.ts does.
+// The HTTP application: plugins, then routes. It opens no port and starts no process; main.ts does both.
 
 import Fastify, { type FastifyInstance, LogController } from 'fastify';
 import type { AppDeps } from './deps.ts';
@@ -59,7 +59,10 @@ import { createServices, type Services } from './services.ts';
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Readiness ends and connections close after their answer; requests are still taken. Before `close`. */
+    /**
+     * Ends readiness, and closes each connection after its answer; requests are still taken. To be called before
+     * `close`.
+     */
     drain(): void;
   }
 }
@@ -89,7 +92,8 @@ export function createApp(deps: AppDeps): FastifyInstance {
     rewriteUrl: ({ url = '/' }) => withEscapedNames(url),
     requestTimeout: limits.requestTimeoutMs,
     keepAliveTimeout: limits.keepAliveTimeoutMs,
-    // An answer whose reader takes nothing, and a connection on which nothing moves in either direction.
+    // Time until a connection closes on which nothing moves in either direction, such as that of a reader who takes
+    // nothing.
     connectionTimeout: limits.socketIdleMs,
     http: {
       maxHeaderSize: limits.headerBytes,
@@ -97,15 +101,17 @@ export function createApp(deps: AppDeps): FastifyInstance {
       connectionsCheckingInterval: Math.min(limits.headersTimeoutMs, limits.requestTimeoutMs) / 4,
     },
     routerOptions: { maxParamLength: limits.adapterReferenceChars * 3 },
-    // While it closes, the server goes on answering what arrives on open connections; the engine refuses new work.
+    // A closing server still answers requests on open connections; the engine refuses new work by then.
     return503OnClosing: false,
-    // Nothing is filled in, converted or dropped behind the caller's back; verbose errors carry the broken schema.
+    // A body is never changed: nothing is filled in, converted or dropped. `verbose` adds the broken schema to an
+    // error.
     ajv: { customOptions: { coerceTypes: false, useDefaults: false, removeAdditional: false, verbose: true } },
     schemaErrorFormatter: validationError,
     clientErrorHandler: onClientError(services),
     frameworkErrors: (error, request, reply) => answerError(services, error, request, reply),
   });
-  // Response schemas describe; they do not filter, which would hide a wrong answer instead of failing a test.
+  // Response schemas describe answers and do not filter them: a filter would hide a wrong answer that a test should
+  // find.
   app.setSerializerCompiler(() => (data) => JSON.stringify(data));
 
   addErrors(app, services);

@@ -1,4 +1,5 @@
-// What the server is given. It makes none of these itself, so that a test passes fakes and main.ts the real ones.
+// What the server is given. It makes none of these itself, so that a test can pass fakes where main.ts passes real
+// ones.
 
 import type { FastifyBaseLogger } from 'fastify';
 import type { Clock } from '../core/clock.ts';
@@ -27,62 +28,62 @@ import type { Tracing } from '../tracing/tracing.ts';
 /** The base model as clients see it. */
 export type ModelIdentity = {
   readonly name: string;
-  /** `sha256:<hex>`. */
+  /** Digest of the model's files, `sha256:<hex>`. */
   readonly digest: string;
-  /** Milliseconds since the epoch. */
+  /** When this server started, in milliseconds since the epoch. */
   readonly createdAt: number;
 };
 
-/** A setting of this server, its secrets masked. */
+/** A setting of this server as text; secrets are masked. */
 export type Setting = { readonly env: string; readonly shown: string; readonly origin: string };
 
 export type AppDeps = {
-  /** Origins whose pages may read answers; `*` for any, none for none. */
+  /** Origins whose pages may read answers; `*` allows any, an empty list none. */
   readonly corsOrigins: readonly string[];
   readonly engine: EngineClient;
   readonly tokenizer: Tokenizer;
   readonly model: ModelIdentity;
-  /** Whether an output can have this grammar: throws `grammar_invalid` or `grammar_too_complex`. */
+  /** Resolves where `grammar` compiles; else throws `grammar_invalid` or `grammar_too_complex`. */
   readonly grammars: { check(grammar: Grammar): Promise<void> };
   readonly registry: AdapterRegistry;
-  /** Renders chat templates that adapters brought along; null: the base model's renders all conversations. */
+  /** Renders chat templates of adapters; null: the base model's template renders all conversations. */
   readonly templates: Pick<TemplateProcess, 'render'> | null;
   readonly merges: Merges;
-  /** Counts what is generated on which weights. */
+  /** Counts generated tokens by the weights that generated them. */
   readonly traffic: Traffic;
-  /** Work on weights beside serving, a process each. */
+  /** Starts processes for offline work on weights: exports and analyses. */
   readonly offline: Pick<OfflineClient, 'exportMerged' | 'analyse'>;
   readonly files: TrainingFiles;
   readonly jobs: TrainingJobs;
   readonly batches: Batches;
-  /** Adapters may be loaded by path from below this folder; null: by none. */
+  /** Folder from below which adapters may be loaded by path; null: loading by path is off. */
   readonly adapterRoot: string | null;
-  /** An adapter below it that is not there yet is loaded when it is first asked for. */
+  /** Whether an unknown adapter is loaded from below `adapterRoot` when it is first asked for. */
   readonly adapterResolver: boolean;
   readonly keys: KeyStore;
   readonly tenants: TenantStore;
   readonly audit: AuditLog;
   readonly keptAnswers: KeptAnswers;
   readonly storage: StorageHealth;
-  /** Servers beside this one. */
+  /** Feed of changes from and to the other servers on the same database. */
   readonly changes: Changes;
-  /** null: nothing is traced. */
+  /** Exports traces; null where tracing is off. */
   readonly tracing: Tracing | null;
-  /** Addresses or networks of proxies whose X-Forwarded-For is believed; none: nobody's. */
+  /** Addresses or networks of proxies whose X-Forwarded-For is believed. */
   readonly trustedProxies: readonly string[];
   /** Whether /docs and /openapi.json are served. */
   readonly hasDocs: boolean;
   /** Shares, rates and usage of tenants and keys. */
   readonly service: Service;
-  /** Of a request that says none; null: it waits as long as it takes. */
+  /** Time limit of a request that sets no timeout_ms, in milliseconds; null: none. */
   readonly requestTimeoutMs: number | null;
-  /** Has every scope; null where none is configured. */
+  /** A key with every scope; null where none is configured. */
   readonly adminKey: string | null;
   readonly settings: readonly Setting[];
   readonly metrics: Metrics;
   readonly logger: FastifyBaseLogger;
   readonly clock: Clock;
-  /** Unique ids for requests and answers. */
+  /** Makes unique ids for requests and answers. */
   readonly newId: () => string;
   readonly limits: Limits;
 };

@@ -1,4 +1,4 @@
-// What the routes share: the given dependencies and the few things the server derives from them once.
+// What the routes share: the given dependencies, and a few things that are derived from them once.
 
 import type { Socket } from 'node:net';
 import { LorikeetError } from '../core/errors.ts';
@@ -10,17 +10,20 @@ import { type ChatTemplates, chatTemplates } from './generation/chat-templates.t
 
 export type Services = AppDeps & {
   readonly chatTemplates: ChatTemplates;
-  /** Tokens that a sequence may hold. Throws `engine_unavailable` until the engine was ready once. */
+  /** Tokens that a sequence may hold. Throws `engine_unavailable` until the engine has been ready once. */
   contextTokens(): number;
-  /** Bytes of the longest token: more text than this times the context cannot fit, which is known before tokenising. */
+  /**
+   * Bytes of the vocabulary's longest token. A text longer than this times the context cannot fit, before it is
+   * encoded.
+   */
   tokenBytesMax(): number;
-  /** Takes a place for work on weights beside serving, of those that tenants share. Throws `offline_overloaded`. */
+  /** Gives a place for offline work on weights, which tenants share in turns. Throws `offline_overloaded`. */
   readonly offlinePlace: SharedPlaces;
-  /** Connections that bring an upload, whose time is not limited as a whole request's is. */
+  /** Connections that carry an upload; the time limit of whole requests does not apply to them. */
   readonly uploads: WeakSet<Socket>;
-  /** Requests of batches that are under way, by a word that is said once and that nobody outside can know. */
+  /** Callers of batch lines under way, by a secret word that only the server's own request of that line sends. */
   readonly lines: Map<string, Pick<LineRequest, 'tenant' | 'keyPrefix' | 'signal'>>;
-  /** Set when the server goes down, so that readiness ends before the answers do. */
+  /** Set when the server shuts down, so that readiness ends before the answers do. */
   draining: boolean;
 };
 

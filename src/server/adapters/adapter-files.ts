@@ -1,4 +1,4 @@
-// What PEFT calls an adapter's two files, and transformers a chat template.
+// File names of an adapter, as PEFT and transformers write them.
 
 export const configFile = 'adapter_config.json';
 export const weightsFile = 'adapter_model.safetensors';

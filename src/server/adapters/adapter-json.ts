@@ -1,4 +1,4 @@
-// Adapters and aliases of the registry in the shapes of HTTP. Times become seconds, as in OpenAI's objects.
+// Gives adapters and aliases of the registry the shapes of HTTP. Times become seconds, as in OpenAI's objects.
 
 import { mergeKey } from '../../core/adapter.ts';
 import type { AdapterAlias, AdapterVersion } from '../../registry/adapter-registry.ts';
@@ -10,19 +10,19 @@ const seconds = (ms: number) => Math.floor(ms / 1000);
 
 export const idOf = ({ name, version }: Pick<AdapterVersion, 'name' | 'version'>) => `${name}@${version}`;
 
-/** Versions of one tenant; their aliases are read at once. */
+/** Gives versions of one tenant as JSON; the aliases of all of them are read at once. */
 export async function adaptersJson(
   services: Services,
   tenant: string,
   adapters: readonly AdapterVersion[],
 ): Promise<Adapter[]> {
   const names = [...new Set(adapters.map(({ name }) => name))];
-  // A name that goes away meanwhile has none.
+  // A name that is deleted meanwhile has no aliases.
   const named = await services.registry.named(tenant, names);
   return adapters.map((adapter) => adapterJson(services, adapter, named.get(adapter.name)?.aliases ?? []));
 }
 
-/** A merge of it alone, at the scale that its author meant; of those that the tenant wants itself. */
+/** Where the weights are. `merged` means a merge of this adapter alone, at scale 1, that its own tenant asked for. */
 function residencyOf({ engine, merges }: Services, { tenant, digest }: AdapterVersion): Adapter['residency'] {
   const merge = merges.find(tenant, mergeKey([{ files: { digest }, scale: 1 }]));
   return merge?.state === 'merged' ? 'merged' : engine.tierOf(digest);
@@ -67,7 +67,7 @@ export function aliasJson({ name, alias, targets, revision, updatedAt }: Adapter
   };
 }
 
-/** OpenAI's list. */
+/** A page of OpenAI's list. */
 export const listJson = <T extends { readonly id: string }>(data: T[], hasMore = false) => ({
   object: 'list' as const,
   data,

@@ -1,4 +1,5 @@
-// The parts of a multipart upload to the registry's stage, each as it arrives, in any order. Holds none of them.
+// Streams the parts of a multipart upload into the registry's stage, in the order in which they arrive. Holds none of
+// them.
 
 import type { Multipart } from '@fastify/multipart';
 import { LorikeetError } from '../../core/errors.ts';
@@ -10,7 +11,10 @@ import { configFile, weightsFile } from './adapter-files.ts';
 
 const known: readonly string[] = ['name', configFile, weightsFile];
 
-/** @returns the name that the form gives the adapter. */
+/**
+ * Stages all parts.
+ * @returns the adapter's name, which is one of them
+ */
 export async function stageParts(
   parts: AsyncIterable<Multipart>,
   staged: StagedAdapter,
@@ -30,14 +34,17 @@ export async function stageParts(
     else if (meaning === configFile) await staged.config(part.type === 'file' ? watch.reads(part.file) : bytesOf(part));
     else await staged.weights(watch.reads(fileOf(part)));
   });
-  // Whether the two files are there, and whether both must be, is the stage's to say.
+  // The stage checks whether the two files are there, and whether both are needed.
   if (name === null) {
     throw new LorikeetError('missing_parameter', { message: 'The form has no part name.', param: 'name' });
   }
   return name;
 }
 
-/** By its own name, or by the name of its file, since forms of the web name their fields as they like. */
+/**
+ * What a part is, by its own name or by its file's name, since web forms name their fields freely; null: none of
+ * `known`.
+ */
 function meaningOf(part: Multipart): string | null {
   if (known.includes(part.fieldname)) return part.fieldname;
   const file = fileNameOf(part);
@@ -48,7 +55,9 @@ function meaningOf(part: Multipart): string | null {
 const fileNameOf = (part: Multipart): string =>
   part.type === 'file' ? (part.filename?.split(/[/\\]/).at(-1) ?? '') : '';
 
-/** What else lies in an adapter's folder is noted, and read for a chat template; anything unknown is refused. */
+/**
+ * Notes another file of an adapter's folder, and reads it where it may have a chat template. Throws for any other file.
+ */
 async function takeCompanion(part: Multipart, staged: StagedAdapter, watch: UploadWatch): Promise<void> {
   const name = [part.fieldname, fileNameOf(part)].find((each) => isCompanion(each) || isPickleName(each));
   if (name === undefined) throw unknownPart(part, known);
@@ -61,11 +70,11 @@ async function takeCompanion(part: Multipart, staged: StagedAdapter, watch: Uplo
 
 function bytesOf(part: Exclude<Multipart, { type: 'file' }>): Uint8Array {
   if (part.valueTruncated) throw new LorikeetError('body_too_large', { param: configFile });
-  // A part that is labelled as JSON comes parsed.
+  // The parser of forms has parsed a part that is labelled as JSON.
   return Buffer.from(typeof part.value === 'string' ? part.value : jsonText(part.value));
 }
 
-/** The form's parser takes JSON of any depth; writing it again does not. */
+/** Writes JSON as text. The parser of forms takes JSON of any depth, and JSON.stringify does not. */
 function jsonText(value: unknown): string {
   try {
     return JSON.stringify(value);

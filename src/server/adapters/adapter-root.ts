@@ -1,5 +1,5 @@
-// An adapter's folder on this machine's disk, for loading by path. Only from below the configured root: what a link or
-// `..` leads out of it is not there, whoever asks.
+// Opens an adapter's folder on this machine's disk, for loading by path. Only files below the configured root exist:
+// what a link or `..` leads to outside of it is not found.
 
 import { constants } from 'node:fs';
 import { type FileHandle, open, readdir, realpath } from 'node:fs/promises';
@@ -12,11 +12,15 @@ import { configFile, weightsFile } from './adapter-files.ts';
 export type AdapterFolder = AsyncDisposable & {
   readonly config: FileHandle;
   readonly weights: FileHandle;
-  /** Files beside them; those that may have a chat template are open. */
+  /** Other files of the folder; those that may have a chat template are open, the rest are null. */
   readonly companions: readonly { readonly name: string; readonly file: FileHandle | null }[];
 };
 
-/** @param path absolute, or below the root. Throws `adapter_not_found` for what is missing or outside. */
+/**
+ * Opens the files of an adapter.
+ * @param path absolute, or below the root. Throws `adapter_not_found` for a file that is missing or outside of the
+ * root.
+ */
 export async function openAdapterFolder(root: string, path: string): Promise<AdapterFolder> {
   const folder = resolve(root, path);
   await using opened = new AsyncDisposableStack();
@@ -38,7 +42,7 @@ export async function openAdapterFolder(root: string, path: string): Promise<Ada
   return { config, weights, companions, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
-/** Takes all of it into an upload. */
+/** Stages the whole folder as an upload. */
 export async function stageFolder(
   staged: StagedAdapter,
   { config, weights, companions }: AdapterFolder,

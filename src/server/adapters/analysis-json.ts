@@ -1,4 +1,4 @@
-// An analysis in the shape of HTTP, with a summary of each module over its layers.
+// Gives an analysis the shape of HTTP, with a summary of each module over its layers.
 
 import type { AdapterAnalysis, LinearAnalysis as Linear, SimilarityGrid } from '../../protocol/offline-messages.ts';
 import type { AdapterVersion } from '../../registry/adapter-registry.ts';
@@ -59,6 +59,6 @@ const gridJson = ({ own, other, phi }: SimilarityGrid) => ({
 const mean = (values: readonly number[]) =>
   values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0) / values.length;
 
-/** Six places say all that weights of 16 bits know, in half the bytes. */
+/** Rounds to six digits: weights of 16 bits have no more, and the JSON is half as long. */
 const short = (value: number) => Number(value.toPrecision(6));
 const shortOrNull = (value: number | null) => (value === null ? null : short(value));

@@ -1,8 +1,12 @@
-// Deletions wait for the requests that use an adapter. A short one is answered when it is over, a long one at once.
+// A deletion waits for the requests that use the adapter: the answer waits for a short deletion, and not for a long
+// one.
 
 import type { FastifyBaseLogger } from 'fastify';
 
-/** @returns whether all is gone. Refusals are thrown; what fails after the answer is logged. */
+/**
+ * Waits for `deletion`, at most `ms`. An error after that time is logged.
+ * @returns whether the deletion is over
+ */
 export async function settledWithin(ms: number, deletion: Promise<void>, log: FastifyBaseLogger): Promise<boolean> {
   const waited = Promise.withResolvers<boolean>();
   const timer = setTimeout(() => waited.resolve(false), ms);

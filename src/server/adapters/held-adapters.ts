@@ -1,5 +1,5 @@
-// The adapters of one request: from the names in its body to leases that are kept until its last sequence has ended.
-// Knows the registry; knows no wire format.
+// The adapters of one request: resolves the names in its body to leases, which are held until its last sequence has
+// ended. Knows the registry, and no wire format.
 
 import type { FastifyRequest } from 'fastify';
 import { type AppliedAdapter, combineAdapters } from '../../core/adapter.ts';
@@ -10,11 +10,11 @@ import type { Services } from '../services.ts';
 import { assertAllowed, isAllowed } from './allowed-adapters.ts';
 import { resolveAdapter } from './resolve-adapter.ts';
 
-/** As a caller named it. */
+/** An adapter as the caller named it. */
 export type NamedAdapter = {
   readonly reference: string;
   readonly scale: number;
-  /** Where it stands in the body. */
+  /** Where the name is in the body, for errors. */
   readonly param: string;
 };
 
@@ -22,14 +22,16 @@ export type HeldAdapter = NamedAdapter & Pick<AdapterLease, 'adapter' | 'files'>
 
 export type HeldAdapters = {
   readonly tenant: string;
-  /** As the caller named them, with the version that each name meant. */
+  /** The adapters in the caller's order, each with the version that its name meant. */
   readonly adapters: readonly HeldAdapter[];
-  /** What the engine applies: one entry for each content. */
+  /** What the engine applies: one entry for each digest. */
   readonly applied: readonly AppliedAdapter[];
   release(): void;
 };
 
-/** Holds all or none. Throws the registry's refusals with the caller's own parameter; never falls back to the base. */
+/**
+ * Leases all adapters or none. Throws the registry's errors with the caller's parameter; never falls back to the base.
+ */
 export async function holdAdapters(
   services: Services,
   caller: Pick<FastifyRequest, 'tenant' | 'allowedAdapters'>,
@@ -66,7 +68,10 @@ const appliedOf = ({ files, scale, adapter: { virtualTokens } }: HeldAdapter): A
   ...(virtualTokens !== undefined && { virtualTokens }),
 });
 
-/** One adapter may put tokens before a text, and as it is: they are no sum, and two have no order. */
+/**
+ * Throws where more than one adapter has virtual tokens, or one has them at another scale than 1: virtual tokens cannot
+ * be added or scaled, and two such adapters have no order.
+ */
 function assertVirtual({ adapters, applied }: HeldAdapters): void {
   const virtual = applied.filter(({ virtualTokens = 0 }) => virtualTokens > 0);
   const named = adapters.filter(({ adapter }) => adapter.virtualTokens !== undefined).at(-1);
@@ -77,11 +82,11 @@ function assertVirtual({ adapters, applied }: HeldAdapters): void {
   }
 }
 
-/** Tokens before each text of the request. */
+/** Number of virtual tokens before each prompt of the request. */
 export const virtualTokensOf = ({ applied }: HeldAdapters): number =>
   applied.reduce((sum, { virtualTokens = 0 }) => sum + virtualTokens, 0);
 
-/** Lets them go where the work fails. */
+/** Runs `work`, and releases the adapters where it fails. */
 export async function orRelease<T>(held: HeldAdapters, work: () => T | Promise<T>): Promise<T> {
   try {
     return await work();
@@ -91,7 +96,7 @@ export async function orRelease<T>(held: HeldAdapters, work: () => T | Promise<T
   }
 }
 
-/** For as long as the work takes: nothing is generated on them. */
+/** Leases the adapters for as long as `work` takes, for routes that generate nothing. */
 export async function whileHeld<T>(
   services: Services,
   caller: Pick<FastifyRequest, 'tenant' | 'allowedAdapters'>,
@@ -113,7 +118,7 @@ async function leaseOrLoad(services: Services, tenant: string, reference: string
   }
 }
 
-/** One of the tenant's own names that the caller may have meant; null where none is near, or none can be read. */
+/** The tenant's name that is nearest to the reference; null where none is near, or the names cannot be read. */
 async function nearName(
   { list }: AdapterRegistry,
   { tenant, allowedAdapters }: Pick<FastifyRequest, 'tenant' | 'allowedAdapters'>,
@@ -128,13 +133,13 @@ async function nearName(
   return meant === name ? null : meant;
 }
 
-/** A mistake is answered as fast as anything else, however many adapters there are. */
+/** Most names to compare with: an answer to a typing error is fast, however many adapters there are. */
 const namesLookedAt = 1000;
 
 const isMissing = (error: unknown) =>
   error instanceof LorikeetError && (error.code === 'adapter_not_found' || error.code === 'alias_not_found');
 
-/** An error of an adapter with the caller's parameter. OpenAI's routes know adapters as models. */
+/** Gives an adapter's error the caller's parameter. In OpenAI's routes a missing adapter is a missing model. */
 export function blame(
   error: unknown,
   { reference, param }: Pick<NamedAdapter, 'reference' | 'param'>,
@@ -153,7 +158,7 @@ export function blame(
   });
 }
 
-/** The parameter that named the content, for an error of the engine. */
+/** Name of the parameter that named the adapter of `digest`, for an error of the engine. */
 export function paramOf({ adapters }: HeldAdapters, digest: string | undefined): string | undefined {
   const named = adapters.find(({ files }) => files.digest === digest);
   return (named ?? (adapters.length === 1 ? adapters[0] : undefined))?.param;
@@ -161,6 +166,6 @@ export function paramOf({ adapters }: HeldAdapters, digest: string | undefined):
 
 export const digestHeader = 'x-adapter-digest';
 
-/** Which weights an answer comes from; a base model's answer has no such header. */
+/** The header that names the adapters' digests; an answer of the base alone has none. */
 export const digestHeaders = ({ applied }: HeldAdapters): Record<string, string> =>
   applied.length === 0 ? {} : { [digestHeader]: applied.map(({ files }) => files.digest).join(', ') };

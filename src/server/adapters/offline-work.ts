@@ -1,5 +1,5 @@
-// Work on the weights of an adapter that a process of its own does: the adapter's files are held until the answer is
-// out, and a caller who leaves ends the process.
+// Runs offline work on an adapter's weights, which another process does. The adapter's files are held until the answer
+// is sent, and the process ends when the caller leaves.
 
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { AdapterLease } from '../../registry/adapter-registry.ts';
@@ -18,8 +18,8 @@ async function allowedLease(
 }
 
 /**
- * Holds what `named` means while `work` runs and its answer is sent. `signal` is aborted when the connection closes
- * first. The registry's refusals get the caller's own parameter.
+ * Leases the adapters of `named` while `work` runs and its answer is sent. `signal` is aborted when the connection
+ * closes first. Throws the registry's errors with the caller's parameter.
  */
 export async function withLeases<T>(
   { registry }: Services,

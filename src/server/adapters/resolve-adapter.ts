@@ -1,15 +1,15 @@
-// An adapter that nobody has uploaded, from the operator's folder when it is first asked for, as vLLM's resolver does.
+// Loads an adapter from the operator's folder when it is first asked for, as vLLM's resolver does.
 
 import { LorikeetError } from '../../core/errors.ts';
 import type { Services } from '../services.ts';
 import { openAdapterFolder, stageFolder } from './adapter-root.ts';
 
-/** Loads under way, by tenant and name: a crowd that asks for one adapter loads it once. */
+/** Loads under way, by registry, then by tenant and name: concurrent requests for one adapter load it once. */
 const underWay = new WeakMap<object, Map<string, Promise<boolean>>>();
 
 /**
- * True where `name` is now a version of the tenant's. Only plain names: a version or an alias is somebody's own choice.
- * Throws `adapter_...` where the folder is there and cannot be served.
+ * Loads the adapter of the folder `name`. Versions and aliases are never loaded: only uploads and operators make those.
+ * @returns whether `name` is now a version of the tenant's. Throws `adapter_...` for a folder that cannot be served.
  */
 export function resolveAdapter(services: Services, tenant: string, name: string): Promise<boolean> {
   const { adapterRoot, adapterResolver, registry } = services;

@@ -1,4 +1,4 @@
-// Keys, tenants and entries of the audit log in the shapes of HTTP. Times become seconds.
+// Gives keys, tenants and entries of the audit log the shapes of HTTP. Times become seconds.
 
 import type { AuditEntry } from '../../tenants/audit.ts';
 import type { KeyRecord } from '../../tenants/keys.ts';

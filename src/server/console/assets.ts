@@ -1,5 +1,5 @@
-// The console's files as a browser takes them: types stripped, each compressed once. Read when somebody first asks, one
-// after the other so that answers to others go on in between; afterwards they are served from memory.
+// The console's files as a browser gets them: types stripped, each compressed once. They are read at the first request,
+// one after the other, so that other answers are not delayed, and then served from memory.
 
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
@@ -12,9 +12,9 @@ import { gzip } from 'node:zlib';
 export type Asset = { readonly type: string; readonly plain: Buffer; readonly gzip: Buffer };
 
 export type Assets = {
-  /** Part of every address, so that an address's bytes never change. */
+  /** Hash of all files. It is part of every address, so that the bytes at an address never change. */
   readonly digest: string;
-  /** By the address below the digest: `main.ts`, `console.css`, `lib/preact`. */
+  /** Files by the address below the digest: `main.ts`, `console.css`, `lib/preact`. */
   readonly files: ReadonlyMap<string, Asset>;
 };
 
@@ -22,7 +22,7 @@ type Plain = Omit<Asset, 'gzip'>;
 
 const folder = fileURLToPath(new URL('../../console', import.meta.url));
 
-/** What the page imports by name, and where a package keeps it. */
+/** Names of packages that the console imports, with the file of each package. */
 export const libraries: Readonly<Record<string, string>> = {
   preact: 'preact',
   'preact/hooks': 'preact/hooks',
@@ -30,7 +30,7 @@ export const libraries: Readonly<Record<string, string>> = {
 };
 
 const types: Readonly<Record<string, string>> = {
-  // A browser runs a module by its type, whatever its name ends in.
+  // A browser runs a module by its media type, whatever its name ends in.
   '.ts': 'text/javascript; charset=utf-8',
   '.css': 'text/css; charset=utf-8',
   '.svg': 'image/svg+xml',
@@ -49,7 +49,7 @@ async function read(): Promise<Assets> {
   const plain = await readPlain();
   const hash = createHash('sha256');
   for (const [path, { plain: bytes }] of plain) hash.update(`${path}\0${bytes.length}\0`).update(bytes);
-  // In threads of their own.
+  // gzip of all files runs in libuv's threads, at the same time.
   const pack = async ([path, file]: [string, Plain]) =>
     [path, { ...file, gzip: await promisify(gzip)(file.plain) }] as const;
   return { digest: hash.digest('hex').slice(0, 16), files: new Map(await Promise.all([...plain].map(pack))) };
@@ -58,7 +58,7 @@ async function read(): Promise<Assets> {
 async function readPlain(): Promise<Map<string, Plain>> {
   const files = new Map<string, Plain>();
   const fromPackage = (specifier: string) => readFile(fileURLToPath(import.meta.resolve(specifier)));
-  // Sheets go in one: in the order of their names, behind that of the plots.
+  // All sheets become one file: first that of uPlot, then the console's in the order of their names.
   const sheets = [await fromPackage('uplot/dist/uPlot.min.css')];
   const names = (await readdir(folder, { recursive: true, encoding: 'utf8' })).sort();
   for (const name of names) {

@@ -1,5 +1,5 @@
-// The console's one page, and the policy that it runs under: nothing but this server's own files, no inline code but
-// the import map, whose hash is named.
+// The console's one page, and its content security policy: it allows this server's own files only, and of inline code
+// only the import map, by its hash.
 
 import { createHash } from 'node:crypto';
 import { posix } from 'node:path';
@@ -7,7 +7,7 @@ import { type Assets, libraries, libraryPath } from './assets.ts';
 
 export type Page = { readonly html: string; readonly policy: string };
 
-/** What the first view is made of, with all that these import. Others are fetched when they are gone to. */
+/** Modules of the first view; their imports are preloaded too. Other views are fetched when they are opened. */
 const first = ['main.ts', 'views/adapters.ts'];
 
 export function consolePage(assets: Assets): Page {
@@ -25,7 +25,7 @@ export function consolePage(assets: Assets): Page {
     `<link rel="icon" type="image/svg+xml" href="${at('icon.svg')}">`,
     `<link rel="stylesheet" href="${at('console.css')}">`,
     `<script type="importmap">${map}</script>`,
-    // Beside each other, instead of one after the other as imports are found.
+    // Preloaded at once, instead of one after the other as the browser finds imports.
     ...[...withImports(assets, first)].map((path) => `<link rel="modulepreload" href="${at(path)}">`),
     `<script type="module" src="${at('main.ts')}"></script>`,
     '</head>',
@@ -35,7 +35,7 @@ export function consolePage(assets: Assets): Page {
   return { html, policy: policyOf(map) };
 }
 
-/** Static imports alone: `import()` waits until it is called. */
+/** Matches static imports alone: the module of an `import()` is loaded when that is called. */
 const importPattern = /^(?:import|export)[^;]*?\bfrom '([^']+)';/gm;
 
 function withImports({ files }: Assets, paths: readonly string[]): Set<string> {

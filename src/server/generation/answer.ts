@@ -1,5 +1,5 @@
-// How a generation becomes an answer, whole or as events, and what happens when its reader leaves. The shapes are the
-// routes'; this is what they share.
+// Turns a generation into an answer, whole or as events, and aborts it when its reader leaves. Routes give the answers
+// their shapes; this module is what they share.
 
 import type { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
@@ -22,10 +22,10 @@ import { traceGeneration } from './trace-generation.ts';
 
 type Exchange = { readonly request: FastifyRequest; readonly reply: FastifyReply };
 
-/** What is generated, and what else the answer is made with. */
+/** What to generate; a route adds what it needs to write the answer. */
 export type Prepared = Pick<Work, 'asks'>;
 
-/** Adapters to hold, and what to generate on them: prepared when it is known which versions they are. */
+/** The adapters to hold and what to generate on them. `prepare` runs when the adapters' versions are known. */
 export type Order<P extends Prepared> = {
   readonly adapters: readonly NamedAdapter[];
   prepare(held: HeldAdapters): P | Promise<P>;
@@ -50,10 +50,10 @@ export async function answerWhole<P extends Prepared>(
   return { outcomes: await generation.outcomes, held, prepared };
 }
 
-/** Writes a generation's events; `end` writes what comes between the last token and `[DONE]`. */
+/** Writes a generation's events; `end` writes what comes between the last token and the stream's end. */
 export type EventWriter = GenerationListener & { end?(outcomes: readonly Outcome[]): void };
 
-/** How another interface than OpenAI's writes a stream and what goes wrong in it. */
+/** How an interface writes a stream, and an error in it. */
 export type StreamDialect = { readonly format: StreamFormat; errorBody(error: LorikeetError): object };
 
 const openai: StreamDialect = { format: openaiEvents, errorBody: errorAnswer };
@@ -94,13 +94,16 @@ export async function answerStream<P extends Prepared>(
       request.log.warn({ code: error.code }, 'stream failed');
     },
   );
-  // Until the first token a failure can still be an ordinary error with a status, which clients know to retry.
+  // Until the first token an error is still an ordinary answer with a status, which clients know how to retry.
   await stream.opened;
   if (reply.raw.destroyed) return answerNobody(reply, stream.body);
   return reply.headers(format.headers).send(stream.body);
 }
 
-/** Between this and `generate` nothing may fail: the adapters are held here, and let go there. */
+/**
+ * Leases the adapters and prepares the work. No code between this and `generate`, which releases the adapters, may
+ * throw.
+ */
 async function begin<P extends Prepared>(
   services: Services,
   { request, reply }: Exchange,
@@ -120,7 +123,9 @@ async function begin<P extends Prepared>(
   return { held, prepared };
 }
 
-/** What is asked for may be fewer in the end; how many nobody knows before. */
+/**
+ * Throws where an answer could have too many log-probabilities. This is the most that it can have: it may end earlier.
+ */
 function assertLogprobsFit({ limits }: Services, asks: Prepared['asks']): void {
   const count = asks.reduce((sum, { params, promptTokens, promptLogprobs }) => {
     const generated = params.logprobs === null ? 0 : params.maxTokens * (1 + params.logprobs);
@@ -132,7 +137,10 @@ function assertLogprobsFit({ limits }: Services, asks: Prepared['asks']): void {
   throw new LorikeetError('invalid_parameter', { message, param: 'logprobs' });
 }
 
-/** What stands before a text takes its room in the context: an answer may be shorter for it, a text has to fit. */
+/**
+ * Throws where the virtual tokens leave too little context: a prompt has to fit, while an answer may be shorter for
+ * them.
+ */
 function assertVirtualFits(services: Services, asks: Prepared['asks'], held: HeldAdapters): void {
   const virtual = virtualTokensOf(held);
   if (virtual === 0) return;
@@ -148,12 +156,12 @@ function assertVirtualFits(services: Services, asks: Prepared['asks'], held: Hel
 
 type WorkBody = { readonly timeout_ms?: number; readonly cache_salt?: string };
 
-/** Milliseconds from a request's arrival for which its caller waits; null: somebody always does. */
+/** Time limit of a request from its arrival, in milliseconds; null: none. */
 export function patienceOf(
   { requestTimeoutMs }: Pick<Services, 'requestTimeoutMs'>,
   { body, isBackground }: Pick<FastifyRequest, 'body' | 'isBackground'>,
 ): number | null {
-  // Where nobody waits, the usual patience is no bound.
+  // Nobody waits for a background request, so the usual limit does not apply to it.
   const usual = isBackground ? null : requestTimeoutMs;
   return (body as WorkBody | undefined)?.timeout_ms ?? usual;
 }
@@ -170,14 +178,14 @@ function workOf(services: Services, request: FastifyRequest, { asks }: Prepared,
 }
 
 function abortWhenReaderLeaves({ raw }: FastifyReply, generation: Generation): void {
-  // Gone while the adapters were looked up: its `close` has been.
+  // The reader left while the adapters were looked up, and `close` was emitted before this listener.
   if (raw.destroyed) generation.abort();
   raw.once('close', () => {
     if (!raw.writableEnded) generation.abort();
   });
 }
 
-/** The reader has gone: a stream that is sent to nobody would be an error of ours. */
+/** Ends an exchange whose reader has left: sending to a closed connection would be logged as the server's error. */
 export function answerNobody(reply: FastifyReply, body: Readable | null): FastifyReply {
   body?.destroy();
   return reply.hijack();

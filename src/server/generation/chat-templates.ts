@@ -1,6 +1,6 @@
-// Which chat template renders a conversation: the one that all adapters of the request brought along, where that is
-// wished for and it is the same one; else the base model's. It is asked for when the adapters are held, so that an
-// alias that moves never gives one version's template and another's weights.
+// Chooses the chat template of a conversation: the adapters' own, where the setting allows it and all adapters of the
+// request have the same one; else the base model's. The choice is made when the adapters are leased, so that an alias
+// that moves never combines one version's template with another's weights.
 
 import { LRUCache } from 'lru-cache';
 import { LorikeetError } from '../../core/errors.ts';
@@ -9,7 +9,7 @@ import type { ChatMessage, ChatOptions, ForeignTemplate } from '../../tokenizer/
 import type { AppDeps } from '../deps.ts';
 
 export type ChatTemplate = {
-  /** null where the base model has none. */
+  /** Text of the template; null where the base model has none. */
   readonly source: string | null;
   /** Tokens that end an answer, besides the model's own. */
   readonly ends: readonly number[];
@@ -26,7 +26,7 @@ export function chatTemplates({ templates, tokenizer, registry, limits }: AppDep
     ...{ source: tokenizer.chatTemplate, ends: [] },
     encode: (messages, options) => tokenizer.encodeChat(messages, options),
   };
-  /** By the template's digest; the model's own ends are not repeated. */
+  /** Ends of known templates, by the template's digest, without the model's own. */
   const known = new LRUCache<string, readonly number[]>({ max: limits.chatTemplatesKept });
 
   const endsOf = async (digest: string, template: ForeignTemplate): Promise<readonly number[]> => {
@@ -38,7 +38,8 @@ export function chatTemplates({ templates, tokenizer, registry, limits }: AppDep
       known.set(digest, ends);
       return ends;
     } catch (error) {
-      // It wants other turns than the two that it was shown; what it cannot do at all, the conversation tells.
+      // The template refuses the two turns of the trial. What it cannot render at all, the conversation itself will
+      // show.
       if (error instanceof LorikeetError && error.code === 'chat_template_failed') known.set(digest, []);
       return [];
     }

@@ -1,4 +1,4 @@
-// Messages of a body as turns for the chat template.
+// Turns the messages of a body into turns for the chat template.
 
 import { LorikeetError } from '../../core/errors.ts';
 import { assertPlainJson, type JsonBounds } from '../../core/plain-json.ts';
@@ -17,7 +17,7 @@ function chatTurn(message: Message, index: number, bounds: JsonBounds): ChatMess
     throw new LorikeetError('missing_parameter', { message: `${param} is required.`, param });
   }
   return {
-    // OpenAI's newer word for the same turn; templates know the older one.
+    // `developer` is OpenAI's newer name of the same role; templates know the older one.
     role: role === 'developer' ? 'system' : role,
     content: typeof content === 'string' ? content : (content ?? []).map((part) => part.text).join('\n'),
     ...optional({ name, tool_call_id: callId, reasoning_content: reasoning }),
@@ -27,7 +27,7 @@ function chatTurn(message: Message, index: number, bounds: JsonBounds): ChatMess
   };
 }
 
-/** Templates write arguments as JSON themselves. */
+/** Parses a call's arguments, since templates write them as JSON themselves. */
 function chatCall({ id, type, function: { name, arguments: text } }: ToolCall, place: string, bounds: JsonBounds) {
   try {
     assertPlainJson(text, bounds);
@@ -39,7 +39,7 @@ function chatCall({ id, type, function: { name, arguments: text } }: ToolCall, p
   }
 }
 
-/** Without what is null or absent. */
+/** Drops fields that are null or undefined. */
 function optional(fields: Readonly<Record<string, string | null | undefined>>): Record<string, string> {
   return Object.fromEntries(Object.entries(fields).filter((entry): entry is [string, string] => entry[1] != null));
 }

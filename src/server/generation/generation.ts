@@ -1,5 +1,5 @@
-// The one path from token ids to text: engine sequences -> detokenise -> stop strings -> pieces and outcomes.
-// It knows no HTTP and no wire format; the routes give these pieces their shapes.
+// The one path from token ids to text: submits sequences to the engine, detokenises, finds stop strings, and gives
+// pieces and outcomes. It knows no HTTP and no wire format, which are the routes'.
 
 import { mergeKey, withPairs } from '../../core/adapter.ts';
 import { LorikeetError } from '../../core/errors.ts';
@@ -19,59 +19,59 @@ export type Ask = {
   readonly promptTokens: readonly number[];
   readonly params: SamplingParams;
   readonly stop: Stops;
-  /** What the output must look like; left out: anything. */
+  /** The form of the output; null or left out: any. */
   readonly grammar?: Grammar | null;
-  /** Report the prompt's own tokens with this many alternatives; left out: they are not. */
+  /** Number of alternatives to report for each of the prompt's tokens; left out: the prompt is not reported. */
   readonly promptLogprobs?: number;
-  /** Nothing is generated: the prompt becomes one vector. Left out: tokens are generated. */
+  /** How the prompt becomes one vector, in which case nothing is generated; left out: tokens are generated. */
   readonly pooling?: Pooling;
-  /** The clock's monotonic reading when the request came. */
+  /** When the request arrived, in the clock's monotonic milliseconds. */
   readonly arrivedAt: number;
-  /** false: on the base's weights, also where its adapters are merged; true if left out. */
+  /** false: the base's weights are used even where the adapters are merged; true if left out. */
   readonly usesMerge?: boolean;
 };
 
-/** What became certain with one token. `token` is null for text that only the end of the sequence made certain. */
+/** Text that became certain with one token. `token` is null for text that became certain only at the sequence's end. */
 export type Piece = {
   readonly token: number | null;
   readonly text: string;
   readonly logprobs: TokenLogprobs | null;
 };
 
-/** A generated position, kept where log-probabilities were asked for. */
+/** A generated token, kept where log-probabilities were asked for. */
 export type Position = { readonly token: number; readonly logprobs: TokenLogprobs };
 
 export type Outcome = {
   readonly text: string;
   readonly positions: readonly Position[];
-  /** `abort` is seen only by a caller that has left. */
+  /** Why the sequence ended; `abort` is seen only by a caller that has left. */
   readonly finishReason: 'stop' | 'length' | 'abort';
-  /** A stop string ended it, not a token of the model. */
+  /** Whether a stop string ended the text, and not a token of the model. */
   readonly byStopString: boolean;
   readonly promptTokens: number;
   readonly completionTokens: number;
-  /** Of each prompt token, the first null; null where nobody asked. */
+  /** Log-probabilities of each prompt token, null for the first; null where they were not asked for. */
   readonly promptLogprobs: readonly (TokenLogprobs | null)[] | null;
-  /** The prompt as a vector of length 1; null where nobody asked. */
+  /** The prompt as a vector of length 1; null where it was not asked for. */
   readonly embedding: Float32Array | null;
   readonly cachedTokens: number;
-  /** It ran on merged weights, of these bits; null: on the base's. */
+  /** Bits of the merged weights that the sequence ran on; null: it ran on the base's weights. */
   readonly mergedBits: WeightBits | null;
   readonly timings: Timings;
 };
 
-/** A request's sequences, and the adapters that apply to each of them. */
+/** A request's sequences, and the adapters that apply to all of them. */
 export type Work = {
   readonly asks: readonly Ask[];
   readonly held: HeldAdapters;
   readonly caller: Caller;
-  /** From the request's arrival until nobody waits for its answer any more; left out: somebody always does. */
+  /** Time from the request's arrival after which nobody waits for the answer, in milliseconds; left out: no limit. */
   readonly timeoutMs?: number;
-  /** What is computed of the prompts is shared with requests of the same salt alone. */
+  /** Restricts the prefix cache: its entries are shared only with requests of the same salt. */
   readonly cacheSalt?: string;
 };
 
-/** `choice` is the position of the sequence in the asks. */
+/** Receives pieces and outcomes. `choice` is the sequence's index in `asks`. */
 export type GenerationListener = {
   onPiece?(piece: Piece, choice: number): void;
   onOutcome?(outcome: Outcome, choice: number): void;
@@ -79,17 +79,17 @@ export type GenerationListener = {
 
 export type Generation = {
   /**
-   * All outcomes in the order of the asks, after what was used is kept; or the first error: then the other sequences
-   * are aborted.
+   * All outcomes in the order of `asks`, resolved after the usage is recorded. Rejects with the first error; the other
+   * sequences are then aborted.
    */
   readonly outcomes: Promise<Outcome[]>;
   abort(): void;
 };
 
 /**
- * Rejects with what quotas or the engine refuse it for; then none of the sequences runs. From here on the adapters are
- * this function's: they are let go when the last sequence has ended, which may be after the answer, since aborted ones
- * end a step later.
+ * Starts all sequences of a request. Rejects with the refusal of a quota or of the engine; then none of them runs. This
+ * function releases the adapters when the last sequence has ended. That may be after the answer, since an aborted
+ * sequence ends a step later.
  */
 export async function generate(services: Services, work: Work, listener: GenerationListener = {}): Promise<Generation> {
   const { asks, held, caller } = work;
@@ -124,7 +124,7 @@ export async function generate(services: Services, work: Work, listener: Generat
     }
   } catch (error) {
     abort();
-    // Those that were counted and never came to be.
+    // Ends the places of sequences that the quotas counted and that were never submitted.
     for (let i = sequences.length; i < asks.length; i++) endOne();
     throw error;
   } finally {
@@ -139,14 +139,17 @@ export async function generate(services: Services, work: Work, listener: Generat
   return { outcomes, abort };
 }
 
-/** Rejects with `rate_limit_exceeded`. @returns what ends one of the sequences */
+/**
+ * Counts the request against its quotas. Rejects with `rate_limit_exceeded`.
+ * @returns a function that ends one sequence's place
+ */
 function beginAll({ service }: Services, { asks, caller }: Work): Promise<() => void> {
   const prompts = new Set(asks.map(({ promptTokens }) => promptTokens));
   const tokens = [...prompts].reduce((sum, { length }) => sum + length, 0);
   return service.rates.begin(caller, { tokens, sequences: asks.length });
 }
 
-/** Never rejects. */
+/** Records what the sequences used. Never rejects. */
 async function account(
   { service, metrics, clock }: Services,
   { caller, held }: Work,
@@ -176,7 +179,7 @@ function startSequence(services: Services, { ask, work, share, choice, listener,
   const { engine, tokenizer, metrics, traffic, clock, service } = services;
   const { held, caller } = work;
   const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
-  // An error reaches whoever waits for it; where a later ask was refused, nobody does.
+  // Without this, the rejection of a sequence would be unhandled where a later one was refused and nobody waits.
   promise.catch(() => {});
   const detokenizer = tokenizer.detokenizer();
   const stops = stopStrings(ask.stop);
@@ -194,7 +197,8 @@ function startSequence(services: Services, { ask, work, share, choice, listener,
   };
 
   const onEnd = (end: SequenceEnd) => {
-    // A sequence that a stop string ended was aborted by us: for the caller it is a stop, whatever came after.
+    // A sequence that a stop string ended was aborted by this module: for the caller it is a stop, whatever the engine
+    // says.
     const reason = stops.found ? 'stop' : end.reason;
     if (!stops.found) completionTokens = end.completionTokens;
     const { promptTokens: prompt } = ask;
@@ -233,7 +237,7 @@ function startSequence(services: Services, { ask, work, share, choice, listener,
       takeToken(1);
       if (logprobs !== null) positions.push({ token, logprobs });
       const piece = detokenizer.push(token);
-      // Of text that comes before the least number of tokens nothing stops it.
+      // Text before the minimum of tokens is not searched for stop strings.
       emit(token, completionTokens < ask.params.minTokens ? piece : stops.push(piece), logprobs);
       if (stops.found) abort();
     },
@@ -242,7 +246,10 @@ function startSequence(services: Services, { ask, work, share, choice, listener,
   return { outcome: promise, abort };
 }
 
-/** Only a merge that the tenant wants itself: another's rounding is no part of this one's answers. */
+/**
+ * Adapters and merge of a sequence. Only a merge that the tenant itself asked for is used: rounding of a merge that
+ * another tenant asked for must not reach this tenant's answers.
+ */
 const weightsOf = ({ merges }: Services, { tenant, applied: adapters }: HeldAdapters, usesMerge: boolean) => ({
   adapters,
   mergeKey:

@@ -1,8 +1,11 @@
-// Regular expressions and grammars as people write them, in the words that llguidance reads.
+// Translates regular expressions and grammars into what llguidance reads.
 
 import { LorikeetError } from '../../core/errors.ts';
 
-/** \d, \w and \s as ASCII, which is what ECMAScript and JSON Schema mean; elsewhere they would be all of Unicode. */
+/**
+ * Makes \d and \w, and \D and \W outside of classes, ASCII, as ECMAScript and JSON Schema mean them. llguidance means
+ * Unicode.
+ */
 export function asciiClasses(regex: string): string {
   const ranges: Readonly<Record<string, string>> = { d: '0-9', w: 'A-Za-z0-9_' };
   let isInside = false;
@@ -16,19 +19,19 @@ export function asciiClasses(regex: string): string {
   });
 }
 
-/** A text as an expression that matches nothing else. */
+/** Escapes a text, so that the expression matches nothing else. */
 export const escapeRegex = (text: string): string =>
   text
     .replace(/[\\^$.*+?()[\]{}|/#&~-]/g, '\\$&')
     .replaceAll('\n', '\\n')
     .replaceAll('\r', '\\r');
 
-/** llguidance's Lark as it is; `root ::= ...`, which llama.cpp and xgrammar write, in Lark's words. */
+/** Gives llguidance's Lark as it is, and translates the EBNF of llama.cpp and xgrammar (`root ::= ...`) into Lark. */
 export function larkOf(text: string): string {
   return text.includes('::=') ? fromEbnf(text) : text;
 }
 
-/** A string, a character class, a comment, `::=`, or a name. */
+/** Matches a string, a character class, a comment, `::=`, or a name. */
 const ebnfPart = /"(?:\\[\s\S]|[^"\\])*"|\[(?:\\[\s\S]|[^\]\\])*\]|#[^\n]*|::=|[A-Za-z_][A-Za-z0-9_-]*/g;
 
 function fromEbnf(text: string): string {
@@ -43,6 +46,6 @@ function fromEbnf(text: string): string {
     if (part === '::=') return ':';
     return names.has(part) ? ruleName(part) : part;
   });
-  // A rule goes on over lines; Lark wants those to begin with an alternative.
+  // Joins the lines of a rule: in Lark a further line of a rule must begin with an alternative.
   return lark.replace(/\n(?!\s*[a-z_][a-z0-9_]*\s*:|\s*\|)\s+/g, ' ');
 }

@@ -1,4 +1,4 @@
-// Log-probabilities in the shapes of the three interfaces. Natural logarithms, as the engine gives them.
+// Writes log-probabilities in the shapes of three interfaces. They are natural logarithms, as the engine gives them.
 
 import type { TokenLogprobs } from '../../protocol/messages.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
@@ -7,10 +7,10 @@ import type { Position } from './generation.ts';
 
 type Spelled = { readonly text: string; readonly bytes: number[] };
 
-/** A vocabulary's tokens, each spelled when it first comes: an answer may tell of half a million. */
+/** Spelled tokens of each vocabulary by id, since one answer may have half a million entries. */
 const known = new WeakMap<Tokenizer, Spelled[]>();
 
-/** A token as text; half a character becomes U+FFFD, and `bytes` tells what it is where the shape has them. */
+/** A token as text and bytes. In the text a part of a character is U+FFFD. */
 function spell(tokenizer: Tokenizer, token: number): Spelled {
   const tokens = known.get(tokenizer) ?? [];
   known.set(tokenizer, tokens);
@@ -50,14 +50,17 @@ export function chatLogprobs(tokenizer: Tokenizer, positions: readonly Position[
   };
 }
 
-/** A position; null where nothing comes before the token. */
+/** A token with its log-probabilities; null for the first token of a prompt. */
 type Told = { readonly token: number; readonly logprobs: TokenLogprobs | null };
 
-/** With the token itself, as OpenAI has it, so that a reader sees whether it is the most likely one. */
+/** The best tokens with the token itself, as in OpenAI's answers. */
 const topOf = (token: number, { logprob, top }: TokenLogprobs): readonly (readonly [number, number])[] =>
   top.length === 0 || top.some(([id]) => id === token) ? top : [...top, [token, logprob]];
 
-/** Of one choice, whose positions may come in parts: `text_offset` counts on, in UTF-16 units of the output. */
+/**
+ * Makes the writer for one choice, whose positions may come in several calls. `text_offset` counts UTF-16 units of the
+ * output over all calls.
+ */
 export function completionLogprobs(tokenizer: Tokenizer): (positions: readonly Told[]) => CompletionLogprobs {
   const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
   let offset = 0;
@@ -77,10 +80,13 @@ export function completionLogprobs(tokenizer: Tokenizer): (positions: readonly T
   });
 }
 
-/** This shape has no bytes and uses texts as keys: so half a character is `bytes:\xf0\x9f`, as OpenAI writes it. */
+/**
+ * A token as text for this shape, which has no bytes and uses texts as keys: a part of a character becomes
+ * `bytes:\xf0\x9f`, as in OpenAI's answers.
+ */
 function legacyText(tokenizer: Tokenizer, token: number): string {
   const { text, bytes } = spell(tokenizer, token);
-  // Only where a character was broken is there such a one.
+  // U+FFFD in the text may also be the token's real content, and is not a broken character then.
   if (!text.includes('\ufffd') || Buffer.from(text).equals(Buffer.from(bytes))) return text;
   return `bytes:${[...bytes].map((byte) => `\\x${byte.toString(16).padStart(2, '0')}`).join('')}`;
 }

@@ -1,6 +1,6 @@
-// Which weights a name means, for the fields that name them: `model` of OpenAI's routes, `adapter_id` and `adapters` of
-// our own. The registry looks a name up later, when the request leases its adapter. A name that it does not know is
-// an error, and never answered by the base model.
+// Resolves the fields that name weights: `model` of OpenAI's routes, `adapter_id` and `adapters` of this server's own.
+// The registry looks an adapter's name up later, when the request leases it. An unknown name is an error, and is never
+// answered by the base model.
 
 import { LorikeetError } from '../../core/errors.ts';
 import type { AdapterVersion } from '../../registry/adapter-registry.ts';
@@ -8,16 +8,16 @@ import type { NamedAdapter } from '../adapters/held-adapters.ts';
 import type { ModelCard } from '../schemas/models.ts';
 import type { Services } from '../services.ts';
 
-/** What clients of text-generation-inference and huggingface_hub send where their user names no model. */
+/** Names that clients of text-generation-inference and huggingface_hub send where their user names no model. */
 const unnamed: readonly string[] = ['tgi', 'dummy'];
 
 const isBase = ({ model }: Services, name: string): boolean => name === model.name || unnamed.includes(name);
 
-/** The base model where `model` is left out or its name, else an adapter of this reference. */
+/** No adapter where `model` is left out or names the base model, else the adapter of this reference. */
 export const adaptersOfModel = (services: Services, reference: string | undefined): NamedAdapter[] =>
   reference === undefined || isBase(services, reference) ? [] : [{ reference, scale: 1, param: 'model' }];
 
-/** Nobody could ask for an adapter of the base model's name. Throws `invalid_parameter`. */
+/** Throws `invalid_parameter` for the base model's name: an adapter of that name could never be asked for. */
 export function assertFreeName(services: Services, name: string, param: string): void {
   if (!isBase(services, name)) return;
   const message = `The lora adapter name '${name}' conflicts with a served base model.`;
@@ -55,7 +55,10 @@ export function baseModelCard({ model, engine }: Services): ModelCard {
   };
 }
 
-/** @param id what a caller writes as `model` to get it */
+/**
+ * An adapter in the list of models.
+ * @param id what a caller writes as `model`
+ */
 export function adapterCard(services: Services, id: string, adapter: AdapterVersion): ModelCard {
   const created = Math.floor(adapter.createdAt / 1000);
   return { ...baseModelCard(services), id, created, root: adapter.digest, parent: services.model.name };

@@ -1,4 +1,4 @@
-// What OpenAI's two generation routes share: the head of an answer, its usage, and the chunks of a stream.
+// What OpenAI's generation routes share: the head of an answer, its usage, and the chunks of a stream.
 
 import { LorikeetError } from '../../core/errors.ts';
 import type { EventStream } from '../http/event-stream.ts';
@@ -9,17 +9,20 @@ import type { Outcome, Piece } from './generation.ts';
 
 type StreamFields = { stream?: boolean; stream_options?: { include_usage?: boolean | 'true' | 'false' } };
 
-/** The same in every chunk of a stream. */
+/** Members that every chunk of a stream repeats. */
 export type Head<O extends string> = {
   id: string;
   object: O;
   created: number;
   model: string;
-  /** Of the base's weights; an adapter's digest is a header. */
+  /** Names the base model's weights; the digests of adapters are in a header. */
   system_fingerprint: string;
 };
 
-/** @param model the caller's own name for it comes back, as OpenAI's clients and vLLM have it */
+/**
+ * Makes an answer's head.
+ * @param model the caller's own name of the model, which OpenAI and vLLM give back
+ */
 export function headOf<O extends string>(
   services: Services,
   prefix: string,
@@ -40,7 +43,7 @@ export function checkStreamOptions({ stream, stream_options }: StreamFields): vo
 export const includesUsage = ({ stream_options }: StreamFields) =>
   stream_options?.include_usage === true || stream_options?.include_usage === 'true';
 
-/** A prompt counts once, however many choices it has. */
+/** Token counts of an answer. A prompt counts once, however many choices it has. */
 export function usageOf(outcomes: readonly Outcome[], prompts: number): Usage {
   const choices = outcomes.length / prompts;
   const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
@@ -55,16 +58,16 @@ export function usageOf(outcomes: readonly Outcome[], prompts: number): Usage {
   };
 }
 
-/** Members of a choice in JSON, without `index` and `finish_reason`. */
+/** How a route writes a choice's members as JSON, without `index` and `finish_reason`. */
 export type ChunkShape = {
-  /** Of a chunk before a choice's first text; null writes none. */
+  /** Members of a chunk before a choice's first text; null: there is no such chunk. */
   readonly first: string | null;
   piece(piece: Piece, choice: number): string;
-  /** Where a piece is read first: members of as many chunks as it makes certain; null for the choice's end. */
+  /** Members of each chunk that a piece makes certain, for routes that parse the text; null is the choice's end. */
   read?(piece: Piece | null, choice: number): string[];
-  /** Left out: the engine's own. */
+  /** Replaces the engine's finish reason; left out: it is kept. */
   finishReason?(reason: Outcome['finishReason'], choice: number): string;
-  /** Of the chunk that carries the finish reason. */
+  /** Members of the chunk that carries the finish reason. */
   readonly last: string;
 };
 
@@ -75,7 +78,7 @@ export function chunkWriter(
   includeUsage: boolean,
   prompts: number,
 ): EventWriter {
-  // All but a choice is constant, and serialised once: this runs for every token of every stream.
+  // All but the choice is constant, and serialised once: this runs for every token of every stream.
   const start = `${JSON.stringify(head).slice(0, -1)},"choices":`;
   const end = includeUsage ? ',"usage":null}' : '}';
   const begun = new Set<number>();
@@ -93,7 +96,7 @@ export function chunkWriter(
         for (const members of shape.read(piece, choice)) write(choice, members, 'null');
         return;
       }
-      // Half a character, or what may be a stop string: nothing to say yet.
+      // The text is held back: it is a part of a character, or may become a stop string.
       if (piece.text === '' && piece.logprobs === null) return;
       write(choice, shape.piece(piece, choice), 'null');
     },

@@ -1,24 +1,24 @@
-// A JSON schema in words that llguidance takes as JSON Schema means them: patterns of ASCII classes, and dates and
-// times that a calendar and a clock have.
+// Rewrites a JSON schema so that llguidance reads it as JSON Schema means it: character classes become ASCII, and
+// formats of dates and times become patterns of possible ones.
 
 import { LorikeetError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
 import { assertPlainJson } from '../../core/plain-json.ts';
 import { asciiClasses } from './grammar-texts.ts';
 
-/** Members that hold data, whatever the names in it are. */
+/** Keywords whose value is data and not a schema. */
 const data = new Set(['const', 'enum', 'default', 'examples']);
-/** Members that hold schemas by names of the caller's. */
+/** Keywords whose value is an object of schemas by the caller's names. */
 const named = new Set(['properties', 'patternProperties', '$defs', 'definitions', 'dependentSchemas']);
 
-// February has 28 days here, so that no year is asked.
+// February has 28 days in this pattern, which would otherwise depend on the year.
 const months31 = '(0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])';
 const months30 = '(0[469]|11)-(0[1-9]|[12]\\d|30)';
 const date = `\\d{4}-(${months31}|${months30}|02-(0[1-9]|1\\d|2[0-8]))`;
 const time = '([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,6})?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)';
 const formats: Readonly<Record<string, string>> = { date, time, 'date-time': `${date}T${time}` };
 
-/** Of a schema that is a text. Throws `grammar_invalid`, `grammar_too_complex`. */
+/** Parses the text of a schema. Throws `grammar_invalid` or `grammar_too_complex`. */
 export function parseSchema(text: string): unknown {
   try {
     assertPlainJson(text, limits);
@@ -30,7 +30,7 @@ export function parseSchema(text: string): unknown {
   }
 }
 
-/** Throws `grammar_too_complex` where it is too deep. */
+/** Rewrites a schema. Throws `grammar_too_complex` where it is too deep. */
 export const plainSchema = (schema: object): object => plainMembers(schema, 0) as object;
 
 function plainMembers(value: unknown, depth: number): unknown {

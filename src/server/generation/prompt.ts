@@ -1,4 +1,4 @@
-// What a caller sends (text, token ids, messages) to prompt tokens that fit the context.
+// Turns what a caller sends (text, token ids, messages) into prompt tokens that fit the context.
 
 import { setImmediate } from 'node:timers/promises';
 import { LorikeetError } from '../../core/errors.ts';
@@ -11,15 +11,18 @@ import { chatTurns } from './chat-turns.ts';
 import { contextPhrase } from './sampling.ts';
 
 type PromptOptions = {
-  /** What the model's post-processor adds; it is, where this is left out. */
+  /** Whether the tokeniser adds its special tokens, such as the beginning of a text; true if left out. */
   readonly addSpecialTokens?: boolean;
-  /** Only the last so many tokens; all, where this is left out. */
+  /** Keeps the last so many tokens alone; left out: all. */
   readonly keepLast?: number;
-  /** Places of the context that the prompt leaves; one for the first generated token, where this is left out. */
+  /** Positions of the context that must stay free behind the prompt; 1 if left out, for the first generated token. */
   readonly leaves?: number;
 };
 
-/** @param param where the prompt stands in the body, for the error. Control tokens in the text are read as such. */
+/**
+ * Encodes one prompt and checks its length. Control tokens in the text are parsed as such.
+ * @param param where the prompt is in the body, for errors
+ */
 export function encodePrompt(
   services: Services,
   prompt: string | readonly number[],
@@ -40,7 +43,7 @@ export function encodePrompt(
   return checkLength(services, [...prompt], param, leaves);
 }
 
-/** What may be one prompt or several: `[1, 2]` is one, `[[1, 2]]` and `['a']` are lists of them. */
+/** One prompt or several: `[1, 2]` is one, `[[1, 2]]` and `['a']` are lists. */
 export type Prompts = string | readonly number[] | readonly (string | readonly number[])[];
 
 export async function encodePrompts(
@@ -54,7 +57,7 @@ export async function encodePrompts(
   const encoded: number[][] = [];
   for (const [i, entry] of (prompts as readonly (string | readonly number[])[]).entries()) {
     encoded.push(encodePrompt(services, entry, `${param}[${i}]`, options));
-    // Tokenising many long prompts takes long; the streams of others go on in between.
+    // Lets other streams continue: encoding many long prompts takes long.
     await setImmediate();
   }
   return encoded;
@@ -62,7 +65,7 @@ export async function encodePrompts(
 
 export type ChatParts = {
   readonly tools?: readonly Tool[];
-  /** Variables of the chat template. */
+  /** Variables for the chat template. */
   readonly variables?: Readonly<Record<string, unknown>>;
 };
 
@@ -80,15 +83,15 @@ export async function encodeMessages(
   return checkLength(services, await template.encode(turns, { tools, variables }), 'messages');
 }
 
-/** What a turn or a tool adds to a prompt at most; a text alone needs no JSON. */
+/** Upper bound of the characters that a turn or a tool adds to the prompt. */
 function charsOf(turn: ChatMessage | Tool): number {
   if ('content' in turn && turn.tool_calls === undefined) return turn.content.length;
   return JSON.stringify(turn).length;
 }
 
-/** Throws where even the longest tokens could not carry so much text, so that nobody tokenises megabytes for a 400. */
+/** Throws where a text cannot fit even in the longest tokens, so that megabytes are not encoded only to be refused. */
 function refuseLongText(services: Services, chars: number, param: string, leaves = 1): void {
-  // UTF-16 units are never more than UTF-8 bytes.
+  // A text has at most as many UTF-16 units as UTF-8 bytes.
   const charsMax = services.contextTokens() * services.tokenBytesMax();
   if (chars > charsMax) throw tooLong(`${chars} characters`, services.contextTokens(), param, leaves);
 }
@@ -103,7 +106,10 @@ function checkLength(services: Services, tokens: number[], param: string, leaves
   return tokens;
 }
 
-/** A tokeniser may have more tokens than the model has embeddings: reading past them would end the engine. */
+/**
+ * Throws for tokens that the model has no embedding of, as some tokenisers have: reading past the embeddings would end
+ * the engine.
+ */
 function refuseUnknown({ engine }: Services, tokens: readonly number[], param: string): void {
   const embeddings = engine.info?.shape.vocabulary ?? 0;
   const unknown = tokens.findIndex((token) => token >= embeddings);

@@ -1,4 +1,5 @@
-// The body's sampling fields to SamplingParams. Ranges were checked by the schema; what depends on the model is here.
+// Turns a body's sampling fields into SamplingParams. The schema has checked ranges; this checks what depends on the
+// model.
 
 import { LorikeetError } from '../../core/errors.ts';
 import { defaultSamplingParams as defaults, type SamplingParams } from '../../core/sampling-params.ts';
@@ -6,14 +7,14 @@ import type { SamplingBody } from '../schemas/sampling.ts';
 import type { Services } from '../services.ts';
 import type { Stops } from './stop-strings.ts';
 
-/** Fields by the names that a route gives them; `maxTokens` is null where the caller gave none. */
+/** Sampling fields that each route names in its own way; `maxTokens` is null where the caller gave none. */
 export type RouteSampling = {
   readonly maxTokens: number | null;
   readonly maxTokensDefault: number;
-  /** The name of the caller's field, for the error. */
+  /** Name of the caller's field, for errors. */
   readonly maxTokensParam: string;
   readonly logprobs: number | null;
-  /** Tokens that end the output besides the model's own, as a conversation's template has it. */
+  /** Tokens that end the output besides the model's own, such as those of a chat template. */
   readonly ends?: readonly number[];
 };
 
@@ -46,21 +47,21 @@ export function toSamplingParams(
   };
 }
 
-/** One asking for each choice of `n`: the seed moves on, or all choices would be the same text. */
+/** Parameters of each of `n` choices. Each gets the next seed, since equal seeds would give equal texts. */
 export function paramsOfChoices(params: SamplingParams, n: number): SamplingParams[] {
   const { seed } = params;
   return Array.from({ length: n }, (_, i) => (seed === null ? params : { ...params, seed: safeSeed(seed + i) }));
 }
 
-/** Within the integers that a number holds exactly. */
+/** Reduces a seed to the integers that a number holds exactly. */
 const safeSeed = (seed: number) => (Number.isSafeInteger(seed) ? seed : seed % 2 ** 52);
 
-/** An empty string is none: it would end every text before its first character. */
+/** The stop strings of a body. Empty ones are left out: they would end every text before its first character. */
 export function stopsOf({ stop = [], include_stop_str_in_output: isKept = false }: SamplingBody): Stops {
   return { texts: [stop].flat().filter((text) => text !== ''), isKept };
 }
 
-/** Clients know this error by these words (litellm's fallbacks). */
+/** The beginning of the error's message, by which clients recognise it (litellm's fallbacks). */
 export const contextPhrase = (tokens: number) => `This model's maximum context length is ${tokens} tokens.`;
 
 function fitMaxTokens(services: Services, route: RouteSampling, promptTokens: number): number {

@@ -1,22 +1,26 @@
-// Finds stop strings in text that comes in pieces. It knows text only; who stops the sequence is the caller.
+// Finds stop strings in text that comes in pieces. The caller ends the sequence; this module knows text only.
 
 export type Stops = {
   readonly texts: readonly string[];
-  /** The output ends behind the string instead of before it. */
+  /** Whether the stop string stays at the end of the output. */
   readonly isKept: boolean;
 };
 
 export type StopStrings = {
-  /** @returns the text that is certain not to belong to a stop string; after a match always ''. */
+  /**
+   * Takes the next piece.
+   * @returns the text that cannot belong to a stop string; after a match always ''
+   */
   push(text: string): string;
-  /** What was still held back, when no more text comes. */
+  /** Gives the text that was held back, when no more text comes. */
   flush(): string;
   readonly found: boolean;
 };
 
 /**
- * The match that ends first wins, and the longest of those that end together: so the result does not depend on how
- * the text was cut into pieces. Text that may be the start of a stop string is held back until that is decided.
+ * Makes the search of one sequence. The match that ends first wins, and the longest of those that end together, so that
+ * the result does not depend on how the text is cut into pieces. Text that may begin a stop string is held back until
+ * that is decided.
  */
 export function stopStrings({ texts: stops, isKept }: Stops): StopStrings {
   let held = '';
@@ -44,7 +48,7 @@ export function stopStrings({ texts: stops, isKept }: Stops): StopStrings {
   };
 }
 
-/** Where the winning stop string stands in the text; null where there is none. */
+/** Position of the winning stop string in the text; null where there is none. */
 function firstMatch(text: string, stops: readonly string[]): { start: number; end: number } | null {
   let start = -1;
   let end = Number.POSITIVE_INFINITY;
@@ -57,7 +61,7 @@ function firstMatch(text: string, stops: readonly string[]): { start: number; en
   return start === -1 ? null : { start, end };
 }
 
-/** Length of the longest end of the text that is a proper start of a stop string. */
+/** Length of the longest suffix of the text that is a proper prefix of a stop string. */
 function longestStart(text: string, stops: readonly string[]): number {
   let longest = 0;
   for (const stop of stops) {

@@ -1,4 +1,4 @@
-// The grammar that a request asks of its output: from OpenAI's and vLLM's fields to one text that is compiled.
+// Reads the grammar that a request asks of its output, from OpenAI's and vLLM's fields.
 
 import { LorikeetError } from '../../core/errors.ts';
 import type { Grammar } from '../../core/grammar.ts';
@@ -8,12 +8,12 @@ import type { Services } from '../services.ts';
 import { asciiClasses, escapeRegex, larkOf } from './grammar-texts.ts';
 import { parseSchema, plainSchema } from './plain-schema.ts';
 
-/** A grammar, and where it stands in the body. */
+/** A grammar, and the field of the body that asked for it. */
 export type Asked = { readonly grammar: Grammar; readonly param: string };
 
 type Form = { readonly param: string; readonly make: () => Grammar };
 
-/** Throws for more than one form; null where the output is free. */
+/** Reads the grammar of a body; null where the output is free. Throws where more than one field asks for one. */
 export function structureOf(body: StructuredBody): Asked | null {
   const { response_format: format, structured_outputs: outputs = {} } = body;
   const { json, regex, choice, grammar, json_object, disable_any_whitespace = false } = outputs;
@@ -38,7 +38,7 @@ export function structureOf(body: StructuredBody): Asked | null {
   return blamed(first.param, () => ({ param: first.param, grammar: first.make() }));
 }
 
-/** The same for a field of another interface, which its errors name. */
+/** Reads the grammar from a field of another interface; errors name `param`. */
 export function structureAt(param: string, body: StructuredBody): Asked | null {
   try {
     const asked = structureOf(body);
@@ -50,7 +50,7 @@ export function structureAt(param: string, body: StructuredBody): Asked | null {
   }
 }
 
-/** The grammar, once it is known to compile; null where the output is free. */
+/** Gives the grammar after a check that it compiles; null where the output is free. */
 export async function compiledGrammar(
   { grammars, limits }: Services,
   asked: Asked | null,
@@ -72,7 +72,9 @@ export async function compiledGrammar(
   return grammar;
 }
 
-/** The model's own end must be able to come: without it a finished output would have no next token. */
+/**
+ * Throws for sampling fields that could forbid the end of the text: a finished output would have no next token then.
+ */
 function checkEnds(body: SamplingBody): void {
   for (const param of ['ignore_eos', 'min_tokens', 'allowed_token_ids'] as const) {
     if (!body[param]) continue;
@@ -102,10 +104,16 @@ function formatForm(format: StructuredBody['response_format']): Form | null {
 
 const anyObject = (compact = false): Grammar => jsonGrammar({ type: 'object' }, compact);
 
-/** Between JSON's parts: nothing, a space, or a line break and its indentation. Small models never end longer ones. */
+/**
+ * White space between the parts of JSON: none, a space, or a line break with indentation. Without the bound small
+ * models go on writing white space.
+ */
 const whitespace = '( |\\n[ \\t]{0,40})?';
 
-/** A schema that asks llguidance for our white space, whose own options nobody else may set. */
+/**
+ * The schema as text, with this server's choice of white space in `x-guidance`; callers may not set options of
+ * llguidance.
+ */
 export function jsonSchemaText(schema: unknown, compact = false): string {
   const parsed = typeof schema === 'string' ? parseSchema(schema) : schema;
   if (typeof parsed === 'boolean') return JSON.stringify(parsed);
@@ -131,7 +139,7 @@ const choiceGrammar = (choices: readonly string[]): Grammar => ({
 });
 const larkGrammar = (text: string): Grammar => ({ kind: 'lark', text: larkOf(text) });
 
-/** An error of the making with the caller's parameter. */
+/** Runs `work`, and adds the caller's parameter to its error. */
 function blamed<T>(param: string, work: () => T): T {
   try {
     return work();

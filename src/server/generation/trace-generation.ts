@@ -1,5 +1,5 @@
-// A generation as a span, by OpenTelemetry's conventions for generative AI. It says how much was read and written and
-// by which weights; never what.
+// Records a generation as a span, by OpenTelemetry's conventions for generative AI: how many tokens were read and
+// written and by which weights, and never a text.
 
 import type { FastifyRequest } from 'fastify';
 import type { HeldAdapters } from '../adapters/held-adapters.ts';

@@ -1,6 +1,6 @@
-// Fields of OpenAI's and vLLM's bodies that are known but not implemented. Leaving out what changes the answer would
-// mislead, so these are refused by name; each has the values that ask for nothing and pass. A name near one that is
-// known is a typing error and refused too. All others change no answer: they are ignored, and the answer names them.
+// Fields of OpenAI's and vLLM's bodies that this server knows and does not implement. Fields that would change the
+// answer are refused by name, except with values that ask for nothing. A name near a known one is a typing error and
+// refused too. All other fields change no answer: they are ignored, and a header of the answer names them.
 
 import type { FastifyReply } from 'fastify';
 import { LorikeetError } from '../../core/errors.ts';
@@ -56,17 +56,17 @@ const refused: Readonly<Record<string, AsksForNothing>> = {
   include: empty,
   text: (value) => isEmptyObject(value) || typeIsText((value as { format?: unknown }).format ?? {}),
   truncation: oneOf('disabled'),
-  // Our own names for adapters, which these routes take through `model`.
+  // This server's own names for adapters, which these routes take through `model`.
   adapter_id: never,
   adapter_scale: never,
   adapters: empty,
-  // Other servers' fields for an adapter: this server takes it through `model` here.
+  // Other servers' fields for an adapter, which these routes take through `model`.
   lora: empty,
   lora_path: never,
   lora_name: never,
   lora_request: never,
   lora_adapter: never,
-  // Other servers' fields for what a text must look like, and how it is drawn.
+  // Other servers' fields for the form of a text and for sampling.
   grammar: empty,
   json_schema: never,
   regex: never,
@@ -102,7 +102,7 @@ const refused: Readonly<Record<string, AsksForNothing>> = {
   add_special_tokens: never,
   return_token_ids: off,
   return_tokens_as_token_ids: off,
-  // How much a model thinks and says, which the templates of the models here do not take.
+  // Fields for how much a model thinks and writes, which the served models' templates do not take.
   chat_template_kwargs: isEmptyObject,
   reasoning_effort: oneOf('none'),
   reasoning: never,
@@ -111,19 +111,20 @@ const refused: Readonly<Record<string, AsksForNothing>> = {
   verbosity: oneOf('medium'),
 };
 
-/** They say nothing about the text, so they are ignored, and none of them is a typing error. */
+/** Fields that say nothing about the text: they are ignored, and are never taken for a typing error. */
 const idle = new Set([
   ...['user', 'store', 'metadata', 'service_tier', 'safety_identifier', 'prompt_cache_key', 'prompt_cache_options'],
   ...['prompt_cache_retention', 'prediction', 'parallel_tool_calls', 'request_id', 'priority', 'rid'],
   ...['return_hidden_states', 'cache_prompt', 'id_slot', 'session_id', 'extra_body', 'timeout', 'extra_headers'],
 ]);
 
-/** Names what was ignored. */
+/** Header that names the ignored fields. */
 export const ignoredHeader = 'x-ignored-parameters';
 
 /**
- * @param known the names that the route's schema has
- * @param others what happens to a name that is in no list here: OpenAI's older routes have fields of many servers
+ * Refuses or ignores the fields of a body that the route does not know.
+ * @param known the route's schema of fields
+ * @param others treatment of a field that no list here has; OpenAI's older routes get fields of many servers
  */
 export function checkUnsupported(
   body: object,
@@ -154,7 +155,7 @@ function refuseTypingError(name: string, known: object): void {
   throw new LorikeetError('unknown_parameter', { message, param: name });
 }
 
-/** Fields of a message that carry a tool's part in the conversation. */
+/** Throws for old fields of a message that would carry a tool call or sound. */
 export function checkMessages(messages: readonly object[]): void {
   for (const [i, message] of messages.entries()) {
     for (const name of ['function_call', 'audio']) {

@@ -1,24 +1,24 @@
-// What a request used, from its sequences' ends. Knows no wire format: an answer's `usage` and this are two sums over
+// Counts what a request used, from its sequences' ends. Knows no wire format: an answer's `usage` is another sum over
 // the same ends.
 
 import type { SequenceEnd } from '../../protocol/messages.ts';
 import type { Used } from '../../tenants/usage.ts';
 
 export type EndedSequence = {
-  /** The same list for all choices of a prompt. */
+  /** The prompt's tokens; choices of one prompt share one array. */
   readonly promptTokens: readonly number[];
-  /** It left the queue: its prompt was, or was being, read. */
+  /** Whether it left the queue, so that at least a part of its prompt was computed. */
   readonly isStarted: boolean;
   readonly reason: SequenceEnd['reason'];
   readonly code: string | null;
   readonly cachedTokens: number;
-  /** As far as the caller was, or would have been, told. */
+  /** Generated tokens that the caller was told, or would have been told. */
   readonly completionTokens: number;
 };
 
 /**
- * A prompt counts once, however many choices it has. What nobody waits for any more counts as far as it came. A request
- * that failed by no fault or wish of the caller's counts nothing; null then, and where nothing was begun.
+ * Sums up the use of a request. A prompt counts once, however many choices it has, and work that the caller abandoned
+ * counts as far as it came. null where nothing began, or where the request failed without the caller's fault or wish.
  */
 export function usedBy(ended: readonly EndedSequence[]): Omit<Used, 'tenant' | 'adapter'> | null {
   if (ended.some(({ reason, code }) => reason === 'error' && code !== 'deadline_exceeded')) return null;

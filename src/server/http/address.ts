@@ -1,8 +1,8 @@
-// Addresses to listen on, and what a caller on this machine types to reach them.
+// Checks an address to listen on, and gives the URL at which a caller on this machine reaches it.
 
 import { createServer } from 'node:net';
 
-/** Asked before the slow parts of a start. null, or the system's code: EADDRINUSE, EACCES, EADDRNOTAVAIL. */
+/** Tries to listen, before the slow parts of a start. null, or the system's code: EADDRINUSE, EACCES, EADDRNOTAVAIL. */
 export function portProblem(host: string, port: number): Promise<string | null> {
   return new Promise((resolve) => {
     const server = createServer();
@@ -11,7 +11,7 @@ export function portProblem(host: string, port: number): Promise<string | null> 
   });
 }
 
-/** `http://host:port`, with loopback for the addresses that mean every interface. */
+/** `http://host:port`, where an address that means all interfaces becomes loopback. */
 export function urlOf(host: string, port: number): string {
   const reachable = { '0.0.0.0': '127.0.0.1', '::': '::1' }[host] ?? host;
   return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`;

@@ -1,5 +1,5 @@
-// Failed attempts to show a key, counted by the caller's address, so that keys cannot be tried out at the speed of the
-// network and strangers do not keep the database busy.
+// Counts failed authentications by the caller's address, so that keys cannot be guessed at the network's speed and
+// callers without a key do not keep the database busy.
 
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../core/clock.ts';
@@ -14,7 +14,7 @@ export type Attempts = {
 };
 
 const windowMs = 60_000;
-/** Addresses that are counted; of more, those that failed last. */
+/** Number of addresses that are counted; beyond it the least recently used one is forgotten. */
 const addressesMax = 10_000;
 
 type Window = { readonly since: number; count: number };

@@ -1,10 +1,13 @@
-// JSON bodies that are on their way, all together: each holds memory until it is whole, so that their sum has a bound,
-// and no tenant has more than half of it.
+// Bounds the sum of the JSON bodies that are arriving, since each is in memory until it is whole. No tenant may have
+// more than half of the bound.
 
 import { LorikeetError } from '../../core/errors.ts';
 
 export type BodyBytes = {
-  /** Throws `server_overloaded`. @returns what gives the place back */
+  /**
+   * Reserves room for one body. Throws `server_overloaded`.
+   * @returns a function that gives the room back
+   */
   take(tenant: string, bytes: number): () => void;
   readonly inAll: number;
 };

@@ -1,4 +1,4 @@
-// How long a download may take in all: files and leases are held meanwhile. Who does not read is cut off before.
+// Bounds the time of a download, which holds files and leases. A reader who takes nothing is cut off sooner, elsewhere.
 
 import type { FastifyReply } from 'fastify';
 import type { Limits } from '../../core/limits.ts';

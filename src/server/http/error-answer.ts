@@ -1,4 +1,4 @@
-// A LorikeetError as an answer: body and headers. It knows no route and no framework.
+// Gives a LorikeetError as an answer's body and headers. It knows no route and no framework.
 
 import { errorTable, type LorikeetError } from '../../core/errors.ts';
 
@@ -8,10 +8,10 @@ export const errorAnswer = ({ message, type, param, code }: LorikeetError): Erro
   error: { message, type, param, code },
 });
 
-/** Where nothing better is known, as while the engine restarts. */
+/** Default of retry-after in seconds, for errors that set none, such as those of an engine that restarts. */
 const retrySeconds = 2;
 
-/** Official OpenAI clients retry 408, 409, 429 and 5xx by themselves: they are told when, and when it is useless. */
+/** Headers of an error. OpenAI's clients retry 408, 409, 429 and 5xx by themselves: these say when to, or not to. */
 export function errorHeaders(error: LorikeetError): Record<string, string> {
   const headers: Record<string, string> = {};
   if ('retryable' in errorTable[error.code]) {

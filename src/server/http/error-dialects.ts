@@ -1,4 +1,4 @@
-// Errors as other interfaces than OpenAI's write them: status and body, for the routes that speak them.
+// Errors in the shapes of other interfaces than OpenAI's: status and body.
 
 import type { FastifyInstance } from 'fastify';
 import type { LorikeetError } from '../../core/errors.ts';
@@ -7,12 +7,12 @@ import { errorAnswer } from './error-answer.ts';
 import { answerError, toLorikeetError } from './plugins/errors.ts';
 
 export type ErrorDialect = {
-  /** Left out: the error's own. */
+  /** HTTP status of an error; left out: the error's own. */
   status?(error: LorikeetError): number;
   body(error: LorikeetError): object;
 };
 
-/** For the routes of this scope alone. */
+/** Answers errors of this scope's routes in the dialect. */
 export function answerErrorsIn(app: FastifyInstance, services: Services, dialect: ErrorDialect): void {
   app.setErrorHandler((cause, request, reply) => {
     const error = toLorikeetError(cause);
@@ -23,7 +23,7 @@ export function answerErrorsIn(app: FastifyInstance, services: Services, dialect
 
 const vllmTypes: Readonly<Record<number, string>> = { 400: 'InvalidUserInput', 404: 'NotFoundError' };
 
-/** vLLM's own types, and the fields of an older version beside `error`: its operators read either. */
+/** vLLM's error types, with an older version's fields beside `error`: vLLM's operators read one or the other. */
 export const vllmErrors: ErrorDialect = {
   body(error) {
     const { message, type, param, code } = errorAnswer(error).error;
@@ -39,7 +39,7 @@ const tgiTypes: Readonly<Record<string, string>> = {
   rate_limit_error: 'overloaded',
 };
 
-/** text-generation-inference and LoRAX: what is wrong with a request is 422. */
+/** Errors of text-generation-inference and LoRAX, where an invalid request is 422. */
 export const tgiErrors: ErrorDialect = {
   status: ({ status }) => (status === 400 ? 422 : status),
   body: ({ message, type }) => ({ error: message, error_type: tgiTypes[type] ?? 'validation' }),

@@ -1,4 +1,4 @@
-// Revisions as entity tags, and the conditions of a change (RFC 9110, 13): which revision its caller has seen.
+// Revisions as entity tags, and the preconditions of a change (RFC 9110, 13): which revision the caller has seen.
 
 import { LorikeetError } from '../../core/errors.ts';
 
@@ -6,7 +6,10 @@ export const etagOf = (revision: number) => `"${revision}"`;
 
 type Conditions = { readonly 'if-match'?: string | undefined; readonly 'if-none-match'?: string | undefined };
 
-/** @returns the revision that must be there, 0 where there must be none, null where the caller does not care. */
+/**
+ * Reads a request's preconditions.
+ * @returns the revision that must exist, 0 where none may, null without a precondition
+ */
 export function expectedRevision(headers: Conditions): number | null {
   const { 'if-match': match, 'if-none-match': noneMatch } = headers;
   if (match !== undefined && noneMatch !== undefined) {
@@ -17,7 +20,7 @@ export function expectedRevision(headers: Conditions): number | null {
     throw refuse('If-None-Match takes * only: change what is not there yet.', 'if-none-match');
   }
   if (match === undefined) return null;
-  // Some proxies weaken a tag when they compress.
+  // Some proxies make a tag weak when they compress the answer.
   const [, revision] = /^(?:W\/)?"([1-9]\d{0,14})"$/.exec(match.trim()) ?? [];
   if (revision === undefined) throw refuse('If-Match takes one ETag of this alias, such as "3".', 'if-match');
   return Number(revision);

@@ -1,43 +1,52 @@
-// Events to one reader, with a bound on what a slow reader may leave unread. It knows frames (server-sent events, lines
-// of JSON), not what the events say.
+// Sends events to one reader, with a bound on what a slow reader may leave unread. It knows the framing (server-sent
+// events, lines of JSON), and not what the events mean.
 
 import { Readable } from 'node:stream';
 
 export type EventStream = {
   /** The body of the answer. */
   readonly body: Readable;
-  /** Fulfils with the first event or heartbeat; rejects if the stream fails before, when a status can still be sent. */
+  /**
+   * Resolves at the first event or heartbeat; rejects if the stream fails before that, while a status can still be
+   * sent.
+   */
   readonly opened: Promise<void>;
-  /** @param json an event, already in JSON: what is constant in it was serialised once. */
+  /**
+   * Sends an event.
+   * @param json the event, already serialised, so that its constant part is serialised only once
+   */
   send(json: string, event?: string): void;
-  /** Ends as the format does, OpenAI's with `[DONE]`. */
+  /** Ends the stream with the format's own end, which is `[DONE]` for OpenAI. */
   done(): void;
-  /** Ends with an error event and without `[DONE]`, which some clients take for success. */
+  /** Ends the stream with an error event and without `[DONE]`, which some clients take for success. */
   fail(error: unknown, json: string): void;
 };
 
-/** How an interface writes its events. */
+/** How an interface frames its events. */
 export type StreamFormat = {
   readonly headers: Readonly<Record<string, string>>;
-  /** @param event its name, in formats that name events */
+  /**
+   * Frames one event.
+   * @param event its name, for formats that name events
+   */
   frame(json: string, event?: string): string;
-  /** Sent while nothing happens; null where the format has nothing that says nothing. */
+  /** Text that is sent while there are no events; null: the format has none. */
   readonly heartbeat: string | null;
-  /** The last thing sent; '' sends none. */
+  /** Text that ends the stream; may be empty. */
   readonly end: string;
 };
 
 export const eventStreamHeaders = {
   'content-type': 'text/event-stream; charset=utf-8',
   'cache-control': 'no-cache',
-  // nginx holds a response back until its buffer is full, unless told not to.
+  // nginx buffers an answer unless this header tells it not to.
   'x-accel-buffering': 'no',
 } as const;
 
 const waiting = ': waiting\n\n';
 const dataFrame = (json: string) => `data: ${json}\n\n`;
 
-/** Of OpenAI's routes and our own. */
+/** Format of OpenAI's routes and of this server's own. */
 export const openaiEvents: StreamFormat = {
   headers: eventStreamHeaders,
   frame: dataFrame,
@@ -45,7 +54,10 @@ export const openaiEvents: StreamFormat = {
   end: 'data: [DONE]\n\n',
 };
 
-/** Of Anthropic's messages and OpenAI's responses: each event has a name, and the last one says that it is. */
+/**
+ * Format of Anthropic's messages and OpenAI's responses, whose events have names; the last event's name ends the
+ * stream.
+ */
 export const namedEvents: StreamFormat = {
   headers: eventStreamHeaders,
   frame: (json, event = 'error') => `event: ${event}\n${dataFrame(json)}`,
@@ -53,10 +65,10 @@ export const namedEvents: StreamFormat = {
   end: '',
 };
 
-/** Of text-generation-inference: the event that has the whole text is the last. */
+/** Format of text-generation-inference: the event that has the whole text is the last one. */
 export const plainEvents: StreamFormat = { headers: eventStreamHeaders, frame: dataFrame, heartbeat: waiting, end: '' };
 
-/** Of Ollama: a line of JSON each; its readers take an empty line for a broken one. */
+/** Format of Ollama: lines of JSON. It has no heartbeat, since its readers fail at an empty line. */
 export const jsonLines: StreamFormat = {
   headers: { 'content-type': 'application/x-ndjson', 'cache-control': 'no-cache', 'x-accel-buffering': 'no' },
   frame: (json) => `${json}\n`,
@@ -65,10 +77,10 @@ export const jsonLines: StreamFormat = {
 };
 
 type Options = {
-  /** OpenAI's where it is left out. */
+  /** OpenAI's if left out. */
   readonly format?: StreamFormat;
   readonly heartbeatMs: number;
-  /** Events that may wait for the reader beyond the socket's buffer; at one more the answer is cut off. */
+  /** Most events that may wait for the reader beyond the socket's buffer; one more cuts the answer off. */
   readonly eventsMax: number;
   onTooSlow(): void;
 };
@@ -77,12 +89,12 @@ export function eventStream(options: Options): EventStream {
   const { format = openaiEvents } = options;
   const opened = Promise.withResolvers<void>();
   let isOpen = false;
-  /** Choices that end after another one failed have nobody to tell it to. */
+  /** Set at the end. Other choices of a failed request may still send events, which are dropped. */
   let isOver = false;
   let quiet = true;
 
   const body = new Readable({
-    // Strings go to the socket as they are: no copy to a Buffer, and one write with its chunk header.
+    // Object mode passes strings on as they are: no copy to a Buffer, and one write together with the chunk's header.
     objectMode: true,
     highWaterMark: options.eventsMax,
     read() {},

@@ -1,5 +1,5 @@
-// What a server that asks for no key refuses: every request that is not from this machine's own programs and pages. A
-// browser runs pages of strangers on the same machine, and a proxy brings the callers of the world.
+// Requests that a server without keys refuses: all but those of this machine's own programs and pages. A browser on
+// this machine also runs pages of strangers, and a proxy forwards requests of anyone.
 
 import type { FastifyRequest } from 'fastify';
 import { LorikeetError } from '../../core/errors.ts';
@@ -9,12 +9,12 @@ import { isLoopback } from './loopback.ts';
 const proxyHeaders = ['forwarded', 'x-forwarded-for', 'x-real-ip', 'via'] as const;
 
 /**
- * Throws `host_not_allowed` or `origin_not_allowed`.
- * @param corsOrigins origins that the operator lets in; `*`: all
+ * Throws `host_not_allowed` or `origin_not_allowed` for a request that may come from elsewhere.
+ * @param corsOrigins origins that the operator allows; `*` allows all
  */
 export function refuseStrangers(request: FastifyRequest, corsOrigins: readonly string[] = []): void {
   const { headers, host, hostname } = request;
-  // A web page can make a browser ask this server under a name of the page's own (DNS rebinding).
+  // A web page can make a browser send requests here under the page's own host name (DNS rebinding).
   if (hostname && !isLoopback(hostname)) throw new LorikeetError('host_not_allowed');
   const proxied = proxyHeaders.find((name) => headers[name] !== undefined);
   if (proxied !== undefined) {
@@ -31,6 +31,6 @@ export function refuseStrangers(request: FastifyRequest, corsOrigins: readonly s
   if ((isForeign && !isLinkToOpenPage(request)) || !isOwn) throw new LorikeetError('origin_not_allowed');
 }
 
-/** Somebody who follows a link to the documentation or to a probe: nothing is changed, and no page reads the answer. */
+/** Whether a link to the documentation or a probe was followed: nothing changes, and no page can read the answer. */
 const isLinkToOpenPage = ({ method, headers, routeOptions }: FastifyRequest): boolean =>
   method === 'GET' && headers['sec-fetch-mode'] === 'navigate' && routeOptions.config.scope === 'none';

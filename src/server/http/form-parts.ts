@@ -1,12 +1,12 @@
-// The parts of a multipart form as they arrive, watched, with what goes wrong in them in our own words. Knows forms;
-// knows no route.
+// Reads the parts of a multipart form as they arrive, under an upload's watch, and gives errors of the form their
+// codes. Knows forms, and no route.
 
 import type { Readable } from 'node:stream';
 import type { Multipart } from '@fastify/multipart';
 import { LorikeetError } from '../../core/errors.ts';
 import type { UploadWatch } from './upload-watch.ts';
 
-/** Each part once, to whoever takes it; a part that fails is not read any further. */
+/** Gives each part to `take`; stops reading a part whose taking fails. */
 export async function eachPart(
   parts: AsyncIterable<Multipart>,
   watch: UploadWatch,
@@ -51,7 +51,7 @@ export function unknownPart({ fieldname }: Multipart, known: readonly string[]):
 export const invalidPart = (message: string, param: string) =>
   new LorikeetError('invalid_parameter', { message, param });
 
-/** A complaint of the form's parser, which has no code, and a broken connection are the sender's. */
+/** Errors of the form's parser, which have no code, and broken connections become `malformed_request`. */
 function broken(error: unknown): unknown {
   const { code } = error as { code?: unknown };
   if (error instanceof LorikeetError || (code !== undefined && code !== 'ECONNRESET')) return error;

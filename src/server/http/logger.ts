@@ -1,4 +1,4 @@
-// The log: one JSON object a line, or in a terminal a sentence. Secrets are masked should one ever be passed to it.
+// Makes the log: a line of JSON for each entry, or a sentence in a terminal. Secrets that reach it are masked.
 
 import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino';
 
@@ -6,7 +6,7 @@ export type { Logger };
 
 type Terminal = DestinationStream & { readonly isTTY?: boolean };
 
-/** @param destination where lines go; in a terminal they are for people */
+/** @param destination where lines go; a terminal gets sentences */
 export function createLogger(level: string, destination: Terminal = process.stdout): Logger {
   const secrets = ['authorization', 'cookie', '["x-api-key"]', 'key', 'adminKey', 'secret'];
   const options: LoggerOptions = {
@@ -20,7 +20,7 @@ export function createLogger(level: string, destination: Terminal = process.stdo
   );
 }
 
-/** Straight to the file descriptor, which is faster than a stream. */
+/** Writes to the file descriptor itself, which is faster than a stream. */
 const lines = (destination: Terminal) =>
   destination === process.stdout ? pino.destination({ fd: 1, sync: true }) : destination;
 

@@ -1,5 +1,5 @@
-// Metrics on an address of their own, without a key: for scrapers that can send none. It tells all tenants' names, so
-// it listens only where the operator's settings say.
+// Serves metrics at a separate address without a key, for scrapers that can send none. They contain all tenants' names,
+// so it listens only where the operator's settings say so.
 
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -8,7 +8,7 @@ import { urlOf } from './address.ts';
 
 export type MetricsListener = { readonly url: string; close(): Promise<void> };
 
-/** One scraper or a few, each every second at most. */
+/** Enough for a few scrapers that each ask every second at most. */
 const connectionsMax = 64;
 
 export async function listenForMetrics(

@@ -1,5 +1,5 @@
-// Names with `/` in addresses, written as they are: `/v1/models/org/name` is `/v1/models/org%2Fname`. Which part of the
-// address is the name follows from what may stand behind it.
+// Lets names with `/` stand unescaped in addresses: `/v1/models/org/name` becomes `/v1/models/org%2Fname`. What may
+// follow the name decides where the name ends.
 
 const behindAdapter = '(?:/(?:versions(?:/[^/]+(?:/content)?)?|aliases(?:/[^/]+)?|analysis|merged))?';
 const addresses = [
@@ -8,7 +8,9 @@ const addresses = [
   /^(\/v1\/admin\/adapters\/)(.+?)(\/merge)$/,
 ].map((pattern) => new RegExp(pattern.source.replace('BEHIND', behindAdapter)));
 
-/** The address as routes know it. A name whose own last part is a word such as `versions` needs its `%2F`. */
+/**
+ * The address with its name escaped. A name whose last part is a word such as `versions` must be escaped by the caller.
+ */
 export function withEscapedNames(url: string): string {
   const [path = '', query] = url.split(/(?=\?)/, 2);
   for (const address of addresses) {

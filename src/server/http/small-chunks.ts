@@ -1,10 +1,13 @@
-// Bodies in crumbs: of a chunked body each chunk is a call of its own, whatever it brings, so that megabytes of single
-// bytes hold up everybody for minutes. Who sends such is cut off, whether its request is answered, refused or waits.
+// Cuts off chunked bodies of tiny chunks. Each chunk costs a call, whatever its size, so megabytes of single bytes
+// would block the server for minutes. This holds whether the request is answered, refused or waiting.
 
 import type { IncomingMessage } from 'node:http';
 import type { Limits } from '../../core/limits.ts';
 
-/** @param onCutOff called once, before the connection is closed */
+/**
+ * Watches a request's body.
+ * @param onCutOff called once, before the connection is closed
+ */
 export function watchChunks(
   message: IncomingMessage,
   { chunksMin, chunkBytes }: Pick<Limits, 'chunksMin' | 'chunkBytes'>,
@@ -13,7 +16,7 @@ export function watchChunks(
   if (message.headers['transfer-encoding'] === undefined) return;
   const push = message.push.bind(message);
   let [chunks, bytes, isOver] = [0, 0, false];
-  // Here the parser brings what it has, before any stream joins small pieces.
+  // The parser calls `push` for each chunk, before a stream joins small ones.
   message.push = (chunk: Buffer | null) => {
     if (isOver) return false;
     if (chunk === null) return push(chunk);

@@ -1,6 +1,6 @@
-// The known name that a caller may have meant.
+// Finds the known name that a caller may have meant.
 
-/** Names of other servers for ours, too far from them for the distance below. */
+/** Other servers' names of parameters, which are too far from this server's for the edit distance. */
 const synonyms: Readonly<Record<string, string>> = {
   max_completion_tokens: 'max_tokens',
   max_new_tokens: 'max_tokens',
@@ -12,7 +12,7 @@ const synonyms: Readonly<Record<string, string>> = {
   top_logprobs: 'logprobs',
 };
 
-/** @returns one of `known` that is at most two edits away from `name`, or means the same elsewhere; else null. */
+/** @returns the name of `known` that is a synonym of `name`, or the nearest within two edits; else null */
 export function suggest(name: string, known: readonly string[]): string | null {
   const synonym = synonyms[name];
   if (synonym !== undefined && known.includes(synonym)) return synonym;
@@ -26,7 +26,7 @@ export function suggest(name: string, known: readonly string[]): string | null {
   return best;
 }
 
-/** Levenshtein, a row at a time. */
+/** Levenshtein distance, one row of the table at a time. */
 function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, i) => i);
   for (let i = 1; i <= a.length; i++) {

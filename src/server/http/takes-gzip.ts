@@ -1,4 +1,4 @@
-// Whether a request takes an answer that is packed.
+// Tells whether a request accepts gzip.
 
 import type { IncomingHttpHeaders } from 'node:http';
 

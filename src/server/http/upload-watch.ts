@@ -1,5 +1,5 @@
-// The rule for uploads: they take as long as they like while bytes arrive, where a whole request has a fixed time. Who
-// brings too few is refused; who is refused and goes on sending is cut off. Knows sockets and no adapters.
+// Watches uploads, which may take long while bytes arrive, unlike other requests. A sender who is too slow is refused,
+// and one who goes on sending after a refusal is cut off. Knows sockets, and no adapters.
 
 import { PassThrough, type Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
@@ -9,11 +9,11 @@ import type { Services } from '../services.ts';
 export type UploadWatch = {
   /** Rejects with `request_timeout` when the sender is too slow. */
   readonly tooSlow: Promise<never>;
-  /** The stream that is read from now on; it fails when the sender is too slow. */
+  /** Makes `stream` the one that fails when the sender is too slow. */
   reads<T extends Readable>(stream: T): T;
 };
 
-/** Throws where the sender has gone while its key was looked up. */
+/** Begins the watch. Throws where the sender left while its key was looked up. */
 export function watchUpload(services: Services, request: FastifyRequest, reply: FastifyReply): UploadWatch {
   const { uploadPeriodMs, uploadPeriodBytes, uploadRefusedMs, uploadMsMax } = services.limits;
   const { raw } = request;
@@ -26,7 +26,7 @@ export function watchUpload(services: Services, request: FastifyRequest, reply: 
   const timer = setInterval(() => {
     const received = socket.bytesRead - before;
     before = socket.bytesRead;
-    // Bytes that wait here wait for our disk and not for the sender.
+    // Bytes that wait in this process wait for the disk, and not for the sender.
     if (received >= uploadPeriodBytes || raw.complete || raw.readableLength > 0) return;
     const message = `The upload brought ${received} bytes in ${uploadPeriodMs / 1000} s and was given up.`;
     const error = new LorikeetError('request_timeout', { message });
@@ -55,7 +55,7 @@ export function watchUpload(services: Services, request: FastifyRequest, reply: 
   return {
     tooSlow: slow.promise,
     reads(stream) {
-      // It may fail while nobody reads it yet, or any more; whoever waits is told by `tooSlow`.
+      // The stream may fail while nobody reads it; whoever waits is told by `tooSlow`.
       stream.on('error', () => {});
       current = stream;
       return stream;
@@ -63,7 +63,7 @@ export function watchUpload(services: Services, request: FastifyRequest, reply: 
   };
 }
 
-/** A request's body as a stream that can fail without closing the connection, so that there can be an answer. */
+/** A request's body as a stream that can fail without closing the connection, so that an answer can still be sent. */
 export function detachedBody(raw: Readable): Readable {
   const body = new PassThrough();
   raw.pipe(body);

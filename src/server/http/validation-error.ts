@@ -1,17 +1,17 @@
-// What the schema validator found, as one error with a code, the parameter's path and a sentence.
+// Turns the findings of the schema validator into one error with a code, the parameter's path and a sentence.
 
 import type { FastifySchemaValidationError } from 'fastify';
 import { LorikeetError } from '../../core/errors.ts';
 import { suggest } from './suggest.ts';
 
-/** With ajv's `verbose`, an error carries the schema that it broke. */
+/** A finding of ajv, which with `verbose` carries the schema that was broken. */
 type Finding = FastifySchemaValidationError & {
   parentSchema?: { title?: string; properties?: object; patternProperties?: object };
   data?: unknown;
   schema?: unknown;
 };
 
-/** Of a name that the caller made up. */
+/** Most characters of an unknown name that an error repeats. */
 const nameChars = 100;
 
 export function validationError(findings: readonly FastifySchemaValidationError[]): LorikeetError {
@@ -38,7 +38,7 @@ export function validationError(findings: readonly FastifySchemaValidationError[
   return new LorikeetError('invalid_parameter', { message: `${path} ${complaint(finding)}.`, param: path });
 }
 
-/** A part of a message that is no text: by its type, whatever else the schema misses in it. */
+/** The error for a message's part that is not text, whatever else the schema finds in it; null: there is none. */
 function unsupportedPart(findings: readonly Finding[]): LorikeetError | null {
   for (const { keyword, instancePath, data } of findings) {
     const [, part, member] = /^(\/messages\/\d+\/content\/\d+)(\/type)?$/.exec(instancePath) ?? [];
@@ -52,8 +52,9 @@ function unsupportedPart(findings: readonly Finding[]): LorikeetError | null {
 }
 
 /**
- * Where several forms are allowed, the validator reports what each of them missed and then that none fits. The deepest
- * place is in the form that the caller meant; if all stand at the same place, the sentence that names all forms helps.
+ * Chooses the finding to report. For a choice of schemas ajv reports what each one misses and then that none fits. The
+ * deepest finding is in the schema that the caller meant; where all are equally deep, the sentence that names all
+ * choices is best.
  */
 function mostSpecific(findings: readonly Finding[]): Finding {
   const depth = ({ instancePath }: Finding) => instancePath.split('/').length;
@@ -69,7 +70,7 @@ function complaint({ keyword, message, parentSchema, schema }: Finding): string 
   return message ?? 'is invalid';
 }
 
-/** `/messages/0/content` to `messages[0].content`. */
+/** Converts `/messages/0/content` to `messages[0].content`. */
 function toPath(pointer: string): string {
   return pointer
     .split('/')

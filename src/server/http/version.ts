@@ -1,4 +1,4 @@
-// The version of this program.
+// The version in package.json.
 
 import { readFileSync } from 'node:fs';
 

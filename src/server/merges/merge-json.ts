@@ -1,4 +1,4 @@
-// Merges in the shapes of HTTP.
+// Gives merges the shape of HTTP.
 
 import { createHash } from 'node:crypto';
 import type { Merge } from '../../jobs/merges/merge.ts';
@@ -6,7 +6,7 @@ import { idOf } from '../adapters/adapter-json.ts';
 import type { Merge as MergeJson } from '../schemas/merges.ts';
 import type { Services } from '../services.ts';
 
-/** A key is as long as its digests; this is short, and the same wherever the same weights are merged. */
+/** A short id for a merge's key, which is as long as its digests. Equal weights have the same id on every server. */
 export const mergeId = (key: string) => `merge-${createHash('sha256').update(key).digest('hex').slice(0, 16)}`;
 
 export function mergeJson({ traffic }: Services, merge: Merge): MergeJson {

@@ -1,10 +1,10 @@
-// Short texts of the kinds that people send, on which merged and unmerged weights are compared: talk, prose, code,
-// lists, figures, another language. Fixed, so that the figures of two merges say something of the merges.
+// Short texts of usual kinds (conversation, prose, code, lists, figures, another language), on which merged and
+// unmerged weights are compared. They are fixed, so that the figures of two merges can be compared.
 
 import type { Limits } from '../../core/limits.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 
-/** A question and how an answer begins. */
+/** Conversations: a question and the beginning of an answer. */
 const talks: readonly (readonly [string, string])[] = [
   ['What is the capital of France?', 'The capital of France is Paris, a city on the river Seine.'],
   ['Can you help me write a short apology to a customer?', 'Of course. Here is one that you can send as it is:'],
@@ -23,7 +23,9 @@ const texts: readonly string[] = [
   'Il pleuvait depuis trois jours, et le fleuve montait lentement sous les arches du vieux pont de pierre.',
 ];
 
-/** Tokenised once. Where the model has a chat template, talks go through it. */
+/**
+ * Encodes the probes once, when they are first asked for. Conversations use the model's chat template where it has one.
+ */
 export function mergeProbes(
   tokenizer: Tokenizer,
   contextTokens: number,
@@ -51,7 +53,7 @@ function encodeTalk(tokenizer: Tokenizer, [question, answer]: readonly [string, 
   try {
     return tokenizer.encodeChat(messages, { addGenerationPrompt: false });
   } catch {
-    // A template may want more than a question and an answer; that is no reason not to merge.
+    // Some templates refuse these two turns; the merge must not fail for that.
     return encodeText(tokenizer, `${question}\n${answer}`);
   }
 }

@@ -1,4 +1,4 @@
-// The parts of an upload of rows or requests, in any order: OpenAI's clients send the file first, curl's users last.
+// Reads the parts of an uploaded file in any order: OpenAI's clients send the file first, users of curl often last.
 
 import type { Multipart } from '@fastify/multipart';
 import { LorikeetError } from '../../core/errors.ts';
@@ -12,7 +12,7 @@ const known: readonly string[] = ['file', 'purpose'];
 type Rules = {
   readonly watch: UploadWatch;
   readonly limits: Pick<Limits, 'fileNameChars'>;
-  /** Throws where the caller may not bring files for this. */
+  /** Throws where the caller may not upload files for this purpose. */
   assertMay(purpose: UploadPurpose): void;
 };
 
@@ -45,7 +45,7 @@ function assertPurpose(purpose: string): UploadPurpose {
   throw invalidPart('purpose must be fine-tune or batch: files are here to be trained on, or answered.', 'purpose');
 }
 
-/** Shown again, never a path. */
+/** The file's name for display, without folders. */
 function nameOf(part: Multipart): string {
   const name = part.type === 'file' ? part.filename?.split(/[/\\]/).at(-1) : undefined;
   return name || 'file.jsonl';

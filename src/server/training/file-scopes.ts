@@ -1,5 +1,5 @@
-// Whose work a file is: rows are training's, a batch's requests and answers are generation's. A key that may do one of
-// them sees nothing of the other.
+// Scopes of files: rows belong to training, and the requests and answers of batches to generation. A key with one of
+// the two scopes sees no file of the other.
 
 import type { FilePurpose, TrainingFile } from '../../jobs/training-files.ts';
 import type { Scope } from '../../tenants/scopes.ts';
@@ -12,16 +12,19 @@ const scopeOf: Readonly<Record<FilePurpose, Scope>> = {
   batch_output: 'generate',
 };
 
-/** Any of them opens the routes of files. */
+/** Scopes of the routes of files, of which a key needs one. */
 export const fileScopes: readonly Scope[] = ['train', 'generate'];
 
 type Caller = { can(scope: Scope): boolean };
 
-/** Throws `insufficient_permissions`. */
+/** Throws `insufficient_permissions` where the caller may not use files of this purpose. */
 export const assertMay = (caller: Caller, { purpose }: Pick<TrainingFile, 'purpose'>): void =>
   assertScope(caller, scopeOf[purpose]);
 
-/** @param asked the only purpose that is asked for; null: any */
+/**
+ * Purposes that the caller may see.
+ * @param asked the only purpose to give; null gives all
+ */
 export const shownPurposes = ({ can }: Caller, asked: string | null): FilePurpose[] =>
   (Object.keys(scopeOf) as FilePurpose[]).filter(
     (purpose) => can(scopeOf[purpose]) && (asked === null || purpose === asked),

@@ -1,4 +1,4 @@
-// Hyperparameters from the words of HTTP to those of the jobs, and back. 'auto' is a choice left to the server.
+// Converts hyperparameters from HTTP's names to those of jobs, and back. 'auto' leaves a choice to the server.
 
 import type { TargetModule } from '../../core/adapter.ts';
 import type { HyperparameterChoices } from '../../jobs/training-jobs.ts';
@@ -49,7 +49,7 @@ export function choicesOf(body: HyperparametersBody): HyperparameterChoices {
   };
 }
 
-/** All that were used. What the other of a pair decided is left out. */
+/** All hyperparameters of a job. Those that are null, since another of their pair decided, are left out. */
 export function hyperparametersJson(hyperparameters: Hyperparameters): Record<string, unknown> {
   const entries = Object.entries(names).map(([written, name]) => [written, hyperparameters[name]] as const);
   const chosen = Object.fromEntries(entries.filter(([, value]) => value !== null));

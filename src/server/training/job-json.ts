@@ -1,4 +1,4 @@
-// Files, jobs, events and checkpoints in OpenAI's shapes. Times become seconds.
+// Gives files, jobs, events and checkpoints OpenAI's shapes. Times become seconds.
 
 import type { TrainingFile } from '../../jobs/training-files.ts';
 import type { JobCheckpoint, JobEvent, TrainingJobRecord } from '../../jobs/training-jobs.ts';

@@ -1,4 +1,4 @@
-// What a key that may only train cannot do by training: move an alias, or add a version to somebody else's name.
+// Limits a key that may only train: it may not move an alias, or add a version to another key's name.
 
 import type { FastifyRequest } from 'fastify';
 import { LorikeetError } from '../../core/errors.ts';
@@ -6,7 +6,7 @@ import { assertAllowed } from '../adapters/allowed-adapters.ts';
 import type { JobBody } from '../schemas/fine-tuning.ts';
 import type { Services } from '../services.ts';
 
-/** Throws `insufficient_permissions`, and `adapter_not_found` for adapters that the key may not use. */
+/** Throws `insufficient_permissions`, or `adapter_not_found` for adapters that the key may not use. */
 export async function assertMayPublish(
   { registry, model }: Services,
   { tenant, keyPrefix, allowedAdapters, can }: Pick<FastifyRequest, 'tenant' | 'keyPrefix' | 'allowedAdapters' | 'can'>,

@@ -1,4 +1,4 @@
-// The body of a new training job in the words of the jobs. Says what of OpenAI's is not done here; knows no store.
+// Converts the body of a new training job. Throws for what OpenAI's API has and this server has not; knows no store.
 
 import { LorikeetError } from '../../core/errors.ts';
 import type { AliasMove, NewJob } from '../../jobs/training-jobs.ts';
@@ -6,7 +6,7 @@ import type { JobBody } from '../schemas/fine-tuning.ts';
 import type { HyperparametersBody } from '../schemas/hyperparameters.ts';
 import { choicesOf } from './hyperparameters.ts';
 
-/** @param base the base model's name, which a body without `model` means */
+/** @param base name of the base model, which a body without `model` means */
 export function newJobOf(body: JobBody, createdBy: string | null, base: string): Omit<NewJob, 'mayPublish'> {
   if ((body.integrations ?? []).length > 0) {
     throw unsupported('integrations', 'integrations are not supported: this server calls no others.');
@@ -24,7 +24,7 @@ export function newJobOf(body: JobBody, createdBy: string | null, base: string):
   };
 }
 
-/** Under `method`, or beside it, where older clients have them. */
+/** The hyperparameters, which are under `method`, or beside it in bodies of older clients. */
 function hyperparametersOf({ method, hyperparameters, seed }: JobBody): HyperparametersBody {
   if (method !== undefined && method.type !== 'supervised') {
     throw unsupported('method.type', `The method ${method.type} is not supported; supervised is.`);

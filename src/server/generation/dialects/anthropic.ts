@@ -1,4 +1,4 @@
-// Anthropic's messages: a body in the words of chat completions, an output as blocks, and as the events that make them.
+// Anthropic's Messages API: reads a body as a chat, and writes an output as content blocks or as their events.
 
 import type { EventStream } from '../../http/event-stream.ts';
 import type { AnthropicBlock, CountBody, MessagesBody } from '../../schemas/anthropic.ts';
@@ -12,7 +12,7 @@ import type { ChatReader } from '../tools/chat-output.ts';
 import type { OutputDelta, ParsedOutput } from '../tools/output-parser.ts';
 import { type ChatAsk, given } from './chat-ask.ts';
 
-/** The conversation, its tools and the form of its answer. */
+/** The conversation, its tools and the form of its answer, in the terms of chat completions. */
 export const chatOfMessages = (body: CountBody): Pick<ChatAsk, 'messages' | 'tools' | 'asked'> => ({
   messages: turnsOf(body),
   tools: toolsOf(body),
@@ -30,7 +30,7 @@ type Texts = string | readonly { readonly text: string }[];
 const texts = (content: Texts) =>
   typeof content === 'string' ? content : content.map(({ text }) => ({ type: 'text' as const, text }));
 
-/** Results of tools are turns of their own, before what the user says to them. */
+/** Turns of one message. Tool results become turns of their own, before the user's text about them. */
 function turnsOfContent(role: 'user' | 'assistant', content: string | readonly AnthropicBlock[]): Message[] {
   if (typeof content === 'string') return [{ role, content }];
   const results = content.flatMap((block): Message[] =>
@@ -55,7 +55,7 @@ function turnsOfContent(role: 'user' | 'assistant', content: string | readonly A
   return [...results, turn];
 }
 
-/** A list without parts is no content. */
+/** An empty list of parts is no content. */
 const emptyIfNone = (content: Texts = ''): Texts => (content.length === 0 ? '' : content);
 const callOf = (name: string, input: object) => ({ name, arguments: JSON.stringify(input) });
 
@@ -84,7 +84,10 @@ function askedOf({ output_config: { format } = {} }: CountBody): Asked | null {
 
 type Named = { readonly id: string; readonly body: MessagesBody; readonly inputTokens: number };
 
-/** @param ended null at the start of a stream */
+/**
+ * The message as JSON.
+ * @param ended null at the start of a stream
+ */
 export function anthropicMessage(
   { id, body, inputTokens }: Named,
   ended: { outcome: Outcome; parsed: ParsedOutput } | null,
@@ -122,12 +125,12 @@ function blocksOf({ content, reasoning, calls }: ParsedOutput): object[] {
 
 function ending({ finishReason, byStopString }: Outcome, { stop_sequences: stops = [] }: MessagesBody, calls: boolean) {
   if (finishReason !== 'stop') return { stop_reason: 'max_tokens', stop_sequence: null };
-  // Of several it is not known which one came.
+  // With several stop sequences it is not known which one was found.
   if (byStopString) return { stop_reason: 'stop_sequence', stop_sequence: stops.length === 1 ? stops[0]! : null };
   return { stop_reason: calls ? 'tool_use' : 'end_turn', stop_sequence: null };
 }
 
-/** A block opens, grows and closes before the next one opens. */
+/** Writes a stream. A block starts, grows and stops before the next one starts. */
 export function anthropicWriter(named: Named, reader: ChatReader, stream: EventStream): EventWriter {
   const send = (type: string, fields: object) => stream.send(JSON.stringify({ type, ...fields }), type);
   let isOpen = false;
@@ -173,7 +176,7 @@ export function anthropicWriter(named: Named, reader: ChatReader, stream: EventS
     onOutcome(outcome) {
       open();
       for (const delta of reader.read(null, 0)) take(delta);
-      // An answer of nothing is a text without characters.
+      // An empty answer is a text block without characters.
       if (index < 0) begin('text', { type: 'text', text: '' });
       close();
       const usage = { output_tokens: outcome.completionTokens };

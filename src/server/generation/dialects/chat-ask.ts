@@ -1,4 +1,4 @@
-// A conversation in any interface's words -> one sequence to generate, and what every interface tells of its end.
+// Turns a conversation of any interface into one sequence to generate, and counts the usage that all interfaces report.
 
 import type { FastifyRequest } from 'fastify';
 import { type HeldAdapters, type NamedAdapter, whileHeld } from '../../adapters/held-adapters.ts';
@@ -16,18 +16,18 @@ import { planChat } from '../tools/chat-plan.ts';
 export type ChatAsk = {
   readonly messages: readonly Message[];
   readonly sampling: SamplingBody;
-  /** The most tokens that the caller asks for; null: what the context leaves. */
+  /** The most tokens that the caller asks for; null: all that fit the context. */
   readonly maxTokens: number | null;
-  /** The caller's own name for them. */
+  /** The caller's name of that field. */
   readonly maxTokensParam: string;
-  /** Tools and thinking, in OpenAI's words. */
+  /** Tools and thinking, in the terms of OpenAI's chat completions. */
   readonly tools?: ToolsBody;
-  /** A form of the output. */
+  /** The form that the output must have; null or left out: any. */
   readonly asked?: Asked | null;
   readonly logprobs?: number | null;
 };
 
-/** When it was asked, and on which adapters. */
+/** When the request arrived, in the clock's monotonic milliseconds, and the adapters that it holds. */
 export type Asking = { readonly arrivedAt: number; readonly held: HeldAdapters };
 
 export type PreparedChat = { readonly asks: readonly [Ask]; readonly reader: ChatReader };
@@ -48,7 +48,7 @@ export async function chatAsk(
   return { asks: [ask], reader: chatOutput(services, plan, promptTokens) ?? plainReader };
 }
 
-/** The prompt alone, for routes that count. */
+/** Token ids of the prompt alone, for routes that count tokens. */
 export const chatTokens = (
   services: Services,
   caller: Pick<FastifyRequest, 'tenant' | 'allowedAdapters'>,
@@ -60,14 +60,14 @@ export const chatTokens = (
     return encodeMessages(services, template, messages, planChat(template, tools, asked));
   });
 
-/** Drops what was not given: a member that is `undefined` is one that is there. */
+/** Drops undefined members: one that is undefined would still count as present. */
 export function given<T extends object>(fields: T): { [Key in keyof T]?: Exclude<T[Key], undefined> } {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
     [Key in keyof T]?: Exclude<T[Key], undefined>;
   };
 }
 
-/** Of a single sequence. */
+/** Token counts of one sequence. */
 export const usageIn = ({ promptTokens, completionTokens, cachedTokens }: Outcome) => ({
   input: promptTokens,
   output: completionTokens,

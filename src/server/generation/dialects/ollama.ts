@@ -1,4 +1,4 @@
-// Ollama's words for a generation: a body to a sequence, what is said and how it ends to Ollama's fields.
+// Ollama's API: reads a body as one sequence to generate, and writes text and end in Ollama's fields.
 
 import type { OllamaBody, OllamaTurn } from '../../schemas/ollama.ts';
 import type { Message } from '../../schemas/prompt.ts';
@@ -42,7 +42,10 @@ function askedOf({ format }: OllamaBody): Asked | null {
 const thinkingOf = ({ think }: OllamaBody): ToolsBody =>
   think === undefined ? {} : { reasoning_effort: think === false ? 'none' : think === true ? 'medium' : think };
 
-/** Its calls have no ids, and their arguments are values. */
+/**
+ * A message of Ollama's as a turn. Its calls have no ids, so they get some, and their arguments are values and not
+ * text.
+ */
 function turnOf(
   { role, content = '', thinking, tool_name: name, tool_calls: calls }: OllamaTurn,
   turn: number,
@@ -57,7 +60,7 @@ function turnOf(
   }) as Message;
 }
 
-/** Fields of an answer's message. A call is told when it is whole. */
+/** An answer's message. A call is sent when it is whole. */
 export function ollamaMessage({ content, reasoning, calls }: ParsedOutput) {
   const tool_calls = calls.map(({ function: { name, arguments: text } }) => ({
     function: { name, arguments: argumentsOf(text) },
@@ -69,7 +72,7 @@ export function ollamaMessage({ content, reasoning, calls }: ParsedOutput) {
   };
 }
 
-/** Durations in nanoseconds. */
+/** Fields of the last answer of a stream; durations are nanoseconds. */
 export function ollamaEnd({ finishReason, promptTokens, completionTokens, timings }: Outcome) {
   const nanoseconds = (ms: number) => Math.round(ms * 1e6);
   const { queueMs, prefillMs, decodeMs } = timings;

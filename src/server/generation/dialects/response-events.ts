@@ -1,4 +1,4 @@
-// OpenAI's response as events: an item opens, grows by deltas and closes before the next one opens.
+// Writes OpenAI's response as events: an item opens, grows by deltas and closes before the next one opens.
 
 import type { EventStream } from '../../http/event-stream.ts';
 import type { ToolCallDelta } from '../../schemas/tools.ts';
@@ -20,7 +20,9 @@ import {
 
 type Send = (type: string, fields: object) => void;
 
-/** An item of the output while it grows. */
+/**
+ * An item of the output that is open. Its kind is that of the deltas that it takes; a number is the index of a call.
+ */
 type OpenItem = {
   readonly kind: 'reasoning' | 'message' | number;
   add(text: string, positions: readonly Position[]): void;
@@ -71,7 +73,7 @@ export function responseWriter(head: ResponseHead, reader: ChatReader, stream: E
     onOutcome(outcome) {
       open();
       for (const delta of reader.read(null, 0)) take(delta, []);
-      // An answer of nothing is a message without text.
+      // An empty answer is a message without text.
       if (item === null && output.length === 0) item = openMessage(head, send, 0);
       close(statusOf(outcome));
       const response = responseJson(head, { outcome, output });

@@ -1,4 +1,4 @@
-// OpenAI's response object: what was asked, and the items of the output.
+// Writes OpenAI's response object: the request's fields and the items of the output.
 
 import type { Tokenizer } from '../../../tokenizer/tokenizer.ts';
 import type { ResponsesBody } from '../../schemas/responses.ts';
@@ -8,7 +8,7 @@ import type { ParsedOutput } from '../tools/output-parser.ts';
 import { usageIn } from './chat-ask.ts';
 
 export type ResponseHead = {
-  /** Without its prefix; the items' ids are made of it. */
+  /** The response's id without its prefix; the items' ids contain it too. */
   readonly id: string;
   readonly createdAt: number;
   readonly model: string;
@@ -22,7 +22,7 @@ export const textPart = (text: string, logprobs: object[] = []) => ({
   ...{ type: 'output_text', text, annotations: [], logprobs },
 });
 
-/** Entries of the text's tokens, as a part of the output has them. */
+/** Log-probabilities of a text part's tokens. */
 export const partLogprobs = ({ tokenizer }: ResponseHead, positions: readonly Position[]): object[] =>
   chatLogprobs(tokenizer, positions).content;
 
@@ -60,7 +60,10 @@ export function outputItems(head: ResponseHead, parsed: ParsedOutput, outcome: O
 
 export const statusOf = ({ finishReason }: Outcome): Status => (finishReason === 'length' ? 'incomplete' : 'completed');
 
-/** @param ended null while it is in progress */
+/**
+ * The response as JSON.
+ * @param ended null while it is in progress
+ */
 export function responseJson(head: ResponseHead, ended: { outcome: Outcome; output: object[] } | null) {
   const { id, createdAt, model, body } = head;
   const status: Status = ended === null ? 'in_progress' : statusOf(ended.outcome);

@@ -1,4 +1,4 @@
-// OpenAI's responses: a body in the words of chat completions.
+// OpenAI's Responses API: reads a body in the terms of chat completions.
 
 import { LorikeetError } from '../../../core/errors.ts';
 import { errorAnswer } from '../../http/error-answer.ts';
@@ -15,7 +15,10 @@ export const responsesStream: StreamDialect = {
   errorBody: (error) => ({ ...errorAnswer(error).error, type: 'error', sequence_number: 0 }),
 };
 
-/** Each with the values that ask for nothing. Anything else of them would need what this server does not keep or do. */
+/**
+ * Fields that are refused, each with the values that ask for nothing. Any other value needs what this server does not
+ * do.
+ */
 const refused: Readonly<Record<string, (value: unknown) => boolean>> = {
   previous_response_id: () => false,
   conversation: () => false,
@@ -33,7 +36,7 @@ export function refuseUnserved(body: InputTokensBody): void {
   }
 }
 
-/** The conversation, its tools and the form of its answer. */
+/** The conversation, its tools and the form of its answer, in the terms of chat completions. */
 export function chatOf(body: InputTokensBody): Pick<ChatAsk, 'messages' | 'tools' | 'asked'> {
   return { messages: messagesOf(body), tools: toolsOf(body), asked: askedOf(body) };
 }
@@ -45,7 +48,7 @@ export function messagesOf({ input, instructions }: InputTokensBody): Message[] 
   return messages;
 }
 
-/** Thoughts, text and calls that follow each other are one turn. */
+/** Adds an item. Reasoning, text and calls that follow each other become one turn. */
 function add(messages: Message[], item: ResponseItem): void {
   if ('role' in item) {
     const { role, content } = item;
@@ -94,7 +97,7 @@ function askedOf({ text: { format } = {} }: InputTokensBody): Asked | null {
   return structureAt('text.format.schema', { structured_outputs: { json: format.schema! } });
 }
 
-/** null where log-probabilities are not asked for. */
+/** Alternatives to report at each token; null where log-probabilities are not asked for. */
 export function logprobsOf({ include = [], top_logprobs: top = 0 }: ResponsesBody): number | null {
   if (include.includes('message.output_text.logprobs')) return top;
   if (top === 0) return null;

@@ -1,4 +1,4 @@
-// text-generation-inference's and LoRAX's words for a generation: a body to a sequence, a sequence to their answers.
+// text-generation-inference's and LoRAX's API: reads a body as one sequence, and writes their answers.
 
 import { LorikeetError } from '../../../core/errors.ts';
 import type { NamedAdapter } from '../../adapters/held-adapters.ts';
@@ -16,7 +16,7 @@ import { type Asking, given } from './chat-ask.ts';
 
 export const tgiStream: StreamDialect = { format: plainEvents, errorBody: tgiErrors.body };
 
-/** Their default where the caller gives none. */
+/** TGI's default of max_new_tokens. */
 const maxNewTokens = 100;
 
 export function tgiAdapters({ parameters = {} }: TgiBody, baseName: string): NamedAdapter[] {
@@ -66,14 +66,14 @@ function askedOf({ grammar, response_format: format }: TgiParameters): Asked | n
     const message = `${param} must be ${isRegex ? 'a regular expression' : 'a JSON schema'}.`;
     throw new LorikeetError('invalid_parameter', { message, param });
   }
-  // `json_schema` has OpenAI's envelope around the schema.
+  // A grammar of type `json_schema` has OpenAI's envelope around the schema.
   const { schema = value } = type === 'json_schema' ? ((value ?? {}) as { schema?: unknown }) : {};
   return structureAt(param, {
     structured_outputs: isRegex ? { regex: value as string } : { json: schema as Record<string, unknown> },
   });
 }
 
-/** Greedy unless a field that only makes sense for a draw is set. */
+/** Sampling parameters: greedy, unless the caller sets do_sample or a field that matters for sampling alone. */
 function samplingOf({ do_sample, temperature, top_p, top_k, stop, ...parameters }: TgiParameters) {
   const draws = do_sample || [temperature, top_p, top_k].some((field) => field !== undefined);
   const { repetition_penalty, frequency_penalty, seed, ignore_eos_token: ignore_eos } = parameters;
@@ -83,7 +83,7 @@ function samplingOf({ do_sample, temperature, top_p, top_k, stop, ...parameters 
 
 type Describe = { readonly services: Services; readonly body: TgiBody };
 
-/** With `details` where they are asked for. */
+/** The answer, with `details` where the caller asks for them. */
 export function tgiAnswer({ services, body }: Describe, outcome: Outcome) {
   const { return_full_text: full = false, details = false } = body.parameters ?? {};
   const generated_text = full ? body.inputs + outcome.text : outcome.text;
@@ -108,7 +108,7 @@ function tokenJson({ tokenizer }: Services, position: Position) {
   return { id, text: token, logprob, special: tokenizer.isSpecial(id), skipped: false };
 }
 
-/** The last event carries the whole text, so an event is sent when the next one is known. */
+/** Writes a stream. Each event is held until the next one is known, since the last event carries the whole text. */
 export function tgiWriter({ services, body }: Describe, stream: EventStream): EventWriter {
   const { tokenizer } = services;
   type Event = { index: number; token: ReturnType<typeof tokenJson>; top_tokens: unknown[] };

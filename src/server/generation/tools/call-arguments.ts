@@ -1,6 +1,6 @@
-// A call's arguments as values, for interfaces that have no text there.
+// Parses a tool call's arguments, for interfaces whose calls have values and not text.
 
-/** An output that was cut off leaves half of them: none. */
+/** The arguments' value; an empty object for arguments that were cut off. */
 export function argumentsOf(text: string): unknown {
   try {
     return JSON.parse(text);

@@ -1,5 +1,5 @@
-// How models write calls of tools. Each form says where calls begin and end in a text, and gives the grammar of an
-// output that is nothing but calls.
+// How models write tool calls. Each form says where calls begin and end in a text, and gives the grammar of an output
+// of nothing but calls.
 
 import { limits } from '../../../core/limits.ts';
 import { knowsTools } from '../../../tokenizer/tool-turns.ts';
@@ -8,13 +8,13 @@ import { jsonSchemaText } from '../structured-output.ts';
 
 export type CallForm = {
   readonly name: 'hermes' | 'llama3' | 'mistral';
-  /** Text before the first call, and before each further one; '' where the text must begin with a call. */
+  /** Text before the first call; '' where the output must begin with the call itself. */
   readonly before: string;
   readonly between: string;
   readonly after: string;
-  /** After the last call. */
+  /** Text after the last call. */
   readonly end: string;
-  /** The key of a call's arguments. */
+  /** Key of a call's arguments. */
   readonly argumentsKey: 'arguments' | 'parameters';
 };
 
@@ -30,24 +30,24 @@ const llama3: CallForm = {
   ...{ before: '', between: '; ', after: '', end: '' },
 };
 
-/** Mistral; the control token [TOOL_CALLS] comes first. */
+/** Mistral, whose control token [TOOL_CALLS] comes first. */
 const mistral: CallForm = {
   ...{ name: 'mistral', argumentsKey: 'arguments' },
   ...{ before: '[', between: ', ', after: '', end: ']' },
 };
 
-/** The form that a chat template teaches its model; Hermes' where it knows no tools. */
+/** The form that a chat template teaches its model; Hermes' where the template knows no tools. */
 export function callFormOf(template: string | null): CallForm {
   if (template?.includes('[TOOL_CALLS]')) return mistral;
   if (template?.includes('<tool_call>')) return hermes;
   return template !== null && knowsTools(template) && template.includes('"parameters"') ? llama3 : hermes;
 }
 
-/** Lark: one call of these tools, or more. */
+/** A Lark grammar of one or more calls of these tools. */
 export const callsGrammar = (form: CallForm, tools: readonly Tool[], isParallel: boolean): string =>
   `start: calls\n${callRules(form, tools, isParallel)}`;
 
-/** Lark: calls of these tools, or an answer by a schema. */
+/** A Lark grammar of calls of these tools, or an answer of a schema. */
 export const callsOrAnswer = (form: CallForm, tools: readonly Tool[], isParallel: boolean, schema: string): string =>
   `start: calls | answer\nanswer: %json ${schema}\n${callRules(form, tools, isParallel)}`;
 
@@ -64,7 +64,7 @@ function callRules(form: CallForm, tools: readonly Tool[], isParallel: boolean):
   return [`calls: ${text(before)}call ${text(after)}${more}${text(end)}`, call, ...rules].join('\n');
 }
 
-/** Arguments are an object, whatever a schema leaves open. */
+/** A schema of the arguments, which are an object whatever the tool's schema leaves open. */
 const argumentsSchema = (parameters: Readonly<Record<string, unknown>>) =>
   Object.hasOwn(parameters, 'type') || Object.hasOwn(parameters, '$ref')
     ? parameters

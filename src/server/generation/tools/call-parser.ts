@@ -1,5 +1,5 @@
-// Calls of tools in an output that comes in parts. A call's name is told as soon as it is certain and its arguments as
-// they are written; what looks like a call and is none is text after all.
+// Parses tool calls in an output that comes in parts. A call's name is reported as soon as it is certain, and its
+// arguments as they come; what looks like a call and is none is reported as text.
 
 import type { ToolCallDelta } from '../../schemas/tools.ts';
 import type { CallForm } from './call-forms.ts';
@@ -9,14 +9,14 @@ export type CallDelta = { readonly content: string } | { readonly call: ToolCall
 
 export type CallParserOptions = {
   readonly form: CallForm;
-  /** The names that a call may have. */
+  /** Names of the tools that may be called. */
   readonly names: ReadonlySet<string>;
   readonly newId: () => string;
 };
 
 const mark = '<tool_call>';
 const endMark = '</tool_call>';
-/** Models without a mark write calls at the very beginning, some behind a control token. */
+/** Beginning of the first call in the forms without a mark: at the very start, with or without a control token. */
 const bareStart = /^\s*(?:<\|python_tag\|>|\[TOOL_CALLS\])?\s*\[?\s*(?=\{)/;
 const bareStartSoFar = /^\s*(?:<[^{]{0,16}|\[[^{]{0,16})?$/;
 const head = /^\{\s*"name"\s*:\s*"([^"\\]*)"\s*,\s*"(?:arguments|parameters)"\s*:\s*(?=\{)/;
@@ -29,7 +29,7 @@ export class CallParser {
   #calls = 0;
   #hasText = false;
   #end: JsonEnd = jsonEnd();
-  /** Of `#held`, what `#end` has seen. */
+  /** Length of the part of `#held` that `#end` has read. */
   #seen = 0;
 
   constructor(options: CallParserOptions) {
@@ -42,7 +42,7 @@ export class CallParser {
 
   finish(): CallDelta[] {
     const deltas = this.#read('', true);
-    // A mark with nothing behind it.
+    // The output ended with a mark and nothing behind it.
     if (this.#phase === 'call' && this.#options.form.name === 'hermes') deltas.push({ content: mark });
     return deltas;
   }
@@ -53,7 +53,7 @@ export class CallParser {
     return this.#deltas.splice(0);
   }
 
-  /** False where nothing more can be told yet. */
+  /** Reads one part of the held text; false where more text is needed. */
   #step(isLast: boolean): boolean {
     if (this.#held === '') return false;
     if (this.#phase === 'call') return this.#readCall(isLast);
@@ -108,7 +108,7 @@ export class CallParser {
       this.#phase = 'arguments';
       return true;
     }
-    // In another order, or no call at all: it is read when it is whole.
+    // The call's members have another order, or this is no call: it is parsed when it is whole.
     const end = this.#held.startsWith('{') ? this.#end.push(this.#held.slice(this.#seen)) : 0;
     if (end < 0 && !isLast) {
       this.#seen = this.#held.length;
@@ -125,7 +125,7 @@ export class CallParser {
     return true;
   }
 
-  /** The mark was none: it is text, with all that follows until the next one. */
+  /** Reports the mark as text, with all that follows until the next mark. */
   #isText(): boolean {
     if (this.#options.form.name === 'hermes') this.#say(mark);
     this.#hasText = true;
@@ -148,7 +148,7 @@ export class CallParser {
     return true;
   }
 
-  /** The brace of a call whose arguments came in parts, and the mark of its end. */
+  /** Skips the closing brace of a call whose arguments came in parts, and the end mark. */
   #readTail(isLast: boolean): boolean {
     const { form } = this.#options;
     this.#held = this.#held.replace(/^\s*\}?\s*/, '');
@@ -172,7 +172,7 @@ export class CallParser {
     if (part !== '') this.#deltas.push({ call: { index: this.#calls, function: { arguments: part } } });
   }
 
-  /** Space around calls says nothing. */
+  /** Reports text; white space around calls is dropped. */
   #say(text: string): void {
     if (text === '' || (this.#calls > 0 && text.trim() === '')) return;
     this.#hasText = true;
@@ -191,7 +191,7 @@ function wholeCall(text: string, names: ReadonlySet<string>): { name: string; ar
   }
 }
 
-/** Characters at the end of `text` that may be the beginning of `mark`. */
+/** Length of the longest suffix of `text` that is a proper prefix of `mark`. */
 export function overlap(text: string, mark: string): number {
   for (let length = Math.min(text.length, mark.length - 1); length > 0; length--) {
     if (text.endsWith(mark.slice(0, length))) return length;

@@ -1,5 +1,5 @@
-// A chat's answer out of the model's text: whole, or as the chunks of a stream. Where there are no tools and nothing is
-// thought, text is content, and none of this is asked.
+// Makes a chat's answer from the model's text, whole or as the chunks of a stream. Where the request has no tools and
+// the model does not think, all text is content and this module is not used.
 
 import type { Services } from '../../services.ts';
 import type { Outcome, Piece } from '../generation.ts';
@@ -20,14 +20,14 @@ export type ChatOutput = ChatReader & {
   readonly chunks: Required<Pick<ChunkShape, 'read' | 'finishReason'>>;
 };
 
-/** What a chat's text says, for interfaces of any shape. */
+/** Parses a chat's text, for interfaces of any shape. */
 export type ChatReader = {
   parse(text: string): ParsedOutput;
-  /** What became certain with a text; null: with the end. */
+  /** Takes a piece of text, null at the end, and gives what became certain with it. */
   read(text: string | null, choice: number): OutputDelta[];
 };
 
-/** All text is content. */
+/** A reader for which all text is content. */
 export const plainReader: ChatReader = {
   parse: (text) => ({ content: text, reasoning: '', calls: [] }),
   read: (text) => (text === null || text === '' ? [] : [{ content: text }]),
@@ -41,7 +41,7 @@ type ChatMessage = {
   tool_calls?: ParsedOutput['calls'];
 };
 
-/** null where the text is the content. */
+/** Makes the output of a chat; null where all text is content. */
 export function chatOutput(services: Services, plan: ChatPlan, promptTokens: readonly number[]): ChatOutput | null {
   const { form, tools, canThink, callReason } = plan;
   if (form === null && !canThink) return null;
@@ -49,7 +49,7 @@ export function chatOutput(services: Services, plan: ChatPlan, promptTokens: rea
     form,
     names: new Set(tools.map((tool) => tool.function.name)),
     thinking: !canThink ? 'none' : endsThinking(services, promptTokens) ? 'open' : 'marked',
-    // Templates of Mistral take nine letters and digits only.
+    // Mistral's templates take ids of nine letters and digits only.
     newId: () => {
       const id = services.newId().replace(/[^A-Za-z0-9]/g, '');
       return form?.name === 'mistral' ? id.slice(-9).padStart(9, '0') : `call_${id}`;
@@ -89,7 +89,7 @@ export function chatOutput(services: Services, plan: ChatPlan, promptTokens: rea
   };
 }
 
-/** One chunk a delta; log-probabilities go with the first, or with a chunk of their own. */
+/** Members of one chunk for each delta. Log-probabilities go with the first one, or with a chunk of their own. */
 function membersOf({ tokenizer }: Services, deltas: readonly OutputDelta[], piece: Piece | null): string[] {
   const { token = null, logprobs = null } = piece ?? {};
   const shaped = token === null || logprobs === null ? null : chatLogprobs(tokenizer, [{ token, logprobs }]);
@@ -106,7 +106,7 @@ function deltaOf(delta: OutputDelta): object {
   return { tool_calls: [delta.call] };
 }
 
-/** The template itself began to think, so the output goes on with it. */
+/** Whether the template itself opened the thinking, which the output then continues. */
 function endsThinking({ tokenizer }: Services, promptTokens: readonly number[]): boolean {
   return tokenizer.decode(promptTokens.slice(-8), { skipSpecial: false }).trimEnd().endsWith('<think>');
 }

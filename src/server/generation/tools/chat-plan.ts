@@ -1,5 +1,5 @@
-// What a chat asks for beside its messages (tools, thinking, a form of the output), made into what the template, the
-// engine and the reader of the output need.
+// Plans a chat from what it asks for beside its messages (tools, thinking, a form of the output): what the template,
+// the engine and the reader of the output need.
 
 import { LorikeetError } from '../../../core/errors.ts';
 import type { Tool, ToolsBody } from '../../schemas/tools.ts';
@@ -9,18 +9,18 @@ import { type CallForm, callFormOf, callsGrammar, callsOrAnswer } from './call-f
 import { templateVariables } from './template-variables.ts';
 
 export type ChatPlan = {
-  /** What the model may call; empty: nothing. */
+  /** Tools that the model may call. */
   readonly tools: readonly Tool[];
   readonly variables: Readonly<Record<string, unknown>>;
   readonly asked: Asked | null;
   readonly form: CallForm | null;
-  /** The template knows of thinking, and no grammar rules it out. */
+  /** Whether the template knows thinking and no grammar forbids it. */
   readonly canThink: boolean;
-  /** A call that was asked for by its name ends an answer like any other, as OpenAI says it. */
+  /** Finish reason of an answer with calls: `stop` where the call was asked for by name, as in OpenAI's API. */
   readonly callReason: 'tool_calls' | 'stop';
 };
 
-/** @param asked a form of the output that is asked for beside the tools */
+/** @param asked the form of the output that the request asks for beside the tools */
 export function planChat(
   { source: chatTemplate }: Pick<ChatTemplate, 'source'>,
   body: ToolsBody,
@@ -62,7 +62,7 @@ function checkNames(tools: readonly Tool[]): void {
 
 type OutputNeeds = { readonly isForced: boolean; readonly isParallel: boolean; readonly asked: Asked | null };
 
-/** null where the model may write what it likes: calls are then read as it writes them. */
+/** Grammar of the output; null where the model may write anything, and calls are then parsed from its text. */
 function outputGrammar(form: CallForm, tools: readonly Tool[], needs: OutputNeeds): string | null {
   const { isForced, isParallel, asked } = needs;
   if (isForced && asked !== null)

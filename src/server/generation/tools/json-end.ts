@@ -1,11 +1,14 @@
 // Finds where a JSON object or array ends in a text that comes in parts.
 
 export type JsonEnd = {
-  /** @returns the index in `part` behind the value's end; -1 while it is open */
+  /**
+   * Takes the next part.
+   * @returns the index in `part` behind the value's end; -1 while it is open
+   */
   push(part: string): number;
 };
 
-/** Its first part begins with the bracket that opens the value. */
+/** Makes a search for the end of one value. The first part must begin with the value's opening bracket. */
 export function jsonEnd(): JsonEnd {
   let depth = 0;
   let isString = false;

@@ -1,4 +1,4 @@
-// A model's output in a chat, as it comes: what it thinks, what it says, and the calls of tools that it writes.
+// Parses a model's output in a chat as it comes, into its thinking, its text and its tool calls.
 
 import type { ToolCall } from '../../schemas/tools.ts';
 import type { CallForm } from './call-forms.ts';
@@ -8,15 +8,18 @@ export type OutputDelta = CallDelta | { readonly reasoning: string };
 
 export type OutputParser = {
   push(text: string): OutputDelta[];
-  /** What is left at the output's end. */
+  /** Gives what is left at the output's end. */
   finish(): OutputDelta[];
 };
 
 export type OutputOptions = {
-  /** Calls are read in this form; null: there are no tools, or none may be called. */
+  /** The form of tool calls; null: there are no tools, or none may be called. */
   readonly form: CallForm | null;
   readonly names: ReadonlySet<string>;
-  /** Thinking is told apart where it is `marked`; `open`: the prompt has begun it already. */
+  /**
+   * `marked`: thinking is between <think> and </think>; `open`: the prompt has opened it already; `none`: there is
+   * none.
+   */
   readonly thinking: 'none' | 'marked' | 'open';
   readonly newId: () => string;
 };
@@ -34,7 +37,7 @@ export function outputParser({ form, names, thinking, newId }: OutputOptions): O
   const read = (text: string, isLast: boolean): OutputDelta[] => {
     if (phase === 'said') return say(text);
     if (phase === 'thought') {
-      // Space between thoughts and answer says nothing.
+      // White space between thinking and answer is dropped.
       const said = text.trimStart();
       if (said !== '') phase = 'said';
       return say(said);
@@ -71,7 +74,7 @@ export function outputParser({ form, names, thinking, newId }: OutputOptions): O
 
 export type ParsedOutput = { content: string; reasoning: string; calls: ToolCall[] };
 
-/** A whole output at once. */
+/** Parses a whole output at once. */
 export function parseOutput(options: OutputOptions, text: string): ParsedOutput {
   const parser = outputParser(options);
   const parsed: ParsedOutput = { content: '', reasoning: '', calls: [] };

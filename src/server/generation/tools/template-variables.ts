@@ -1,9 +1,9 @@
-// Variables that a caller gives a chat template. One that the template does not read would be ignored without a word.
+// Reads the variables that a caller sets for the chat template. Throws for one that the template would silently ignore.
 
 import { LorikeetError } from '../../../core/errors.ts';
 import type { ToolsBody } from '../../schemas/tools.ts';
 
-/** What the server itself gives. */
+/** Variables that the server itself sets. */
 const own = new Set(['messages', 'tools', 'add_generation_prompt', 'bos_token', 'eos_token', 'pad_token', 'unk_token']);
 
 export function templateVariables(
@@ -16,7 +16,7 @@ export function templateVariables(
     const param = `chat_template_kwargs.${name}`;
     if (own.has(name)) throw unsupported(param, `${param} is the server's own.`);
     if (reads(name)) variables[name] = value;
-    // A switch that is off asks for nothing of a template that has none.
+    // A false or null variable asks for nothing, so a template without it passes.
     else if (value !== false && value !== null) {
       throw unsupported(param, `${param}: this model's chat template has no variable ${name}.`);
     }

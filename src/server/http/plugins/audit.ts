@@ -1,5 +1,5 @@
-// The audit log of what routes change. Every route that can change something says what its change is called, or that it
-// changes nothing: one that says neither stops the start.
+// Writes the audit log of changes. Each route that may change something declares an action's name, or that it changes
+// nothing; a route that declares neither stops the start.
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Services } from '../../services.ts';
@@ -7,11 +7,11 @@ import { replayedHeader } from './idempotency.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** What the log calls a change by this route; null: it changes nothing that is kept. */
+    /** The action's name in the log; null: the route changes nothing that is kept. */
     audit?: string | null;
   }
   interface FastifyRequest {
-    /** What this request has changed. Said by routes that know more than their address and body. */
+    /** What this request changed, set by routes that know more than their address and body show. */
     changed: Partial<Changed> | null;
   }
 }
@@ -24,7 +24,7 @@ type Changed = {
 };
 
 const readingMethods: readonly string[] = ['GET', 'HEAD', 'OPTIONS'];
-/** Generation changes nothing that is kept. */
+/** Scopes whose routes change nothing that is kept, such as generation. */
 const idleScopes: readonly unknown[] = ['generate', 'none'];
 
 export function addAudit(app: FastifyInstance, { audit }: Services): void {
@@ -33,14 +33,14 @@ export function addAudit(app: FastifyInstance, { audit }: Services): void {
     if (!reads && config?.audit === undefined) throw new Error(`${method} ${url} does not say what it changes.`);
   });
   app.decorateRequest('changed', null);
-  // Before the answer leaves: what is acknowledged is in the log.
+  // The entry is written before the answer is sent, so that every acknowledged change is in the log.
   app.addHook('onSend', async (request, reply) => {
     const { audit: action } = request.routeOptions.config;
-    // An answer that is given again is of a change that has its row.
+    // A replayed answer is of a change that was logged already.
     if (!action || reply.statusCode >= 300 || reply.hasHeader(replayedHeader)) return;
     await audit
       .write({ ...entryOf(request), action })
-      // It has been done: an error now would make the caller do it again.
+      // The change is made: an error now would make the caller repeat it.
       .catch((error) => request.log.error({ err: error, action }, 'a change is missing in the audit log'));
   });
 }
@@ -58,7 +58,7 @@ function entryOf(request: FastifyRequest) {
   };
 }
 
-/** What was asked for, of a JSON body; never the bytes of an upload. */
+/** The body of a JSON request; null for an upload. */
 function plainBody({ body }: FastifyRequest): unknown {
   const isPlain = typeof body === 'object' && body !== null && Object.getPrototypeOf(body) === Object.prototype;
   return isPlain ? body : null;

@@ -1,4 +1,4 @@
-// Who asks, and whether the route is open to them. Deny by default: a route that declares no scope stops the start.
+// Authenticates callers and checks that the route is open to them. A route without a scope stops the start.
 
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
@@ -14,28 +14,28 @@ import { lineCaller } from './lines.ts';
 declare module 'fastify' {
   interface FastifyContextConfig {
     /**
-     * The scope that a caller's key must have; `none` asks for no key. Every route has one. Of several the key must
-     * have one, and the route itself looks whether it is the right one for what is asked.
+     * Scope that a caller's key must have; `none` needs no key. Every route must set it. Of a list the key must have
+     * one, and the route itself checks that it is the right one for the request.
      */
     scope?: Scope | 'none' | readonly Scope[];
   }
   interface FastifyRequest {
-    /** Comes from the key; an operator's request may name another. Never from a body. */
+    /** The key's tenant; an operator's request may name another in a header. It never comes from a body. */
     tenant: string;
-    /** Names the caller's key in records; null on a server without keys. */
+    /** Names the caller's key in logs; null on a server without keys. */
     keyPrefix: string | null;
-    /** Stands above tenants. */
+    /** Whether the caller may act for every tenant. */
     isOperator: boolean;
     /** Whether the caller's key has this scope. */
     can(scope: Scope): boolean;
-    /** Names of the adapters that the key may use; null: all of its tenant. */
+    /** Adapters that the key may use, names or prefixes that end in `*`; null: all of its tenant. */
     allowedAdapters: readonly string[] | null;
   }
 }
 
 type Caller = Pick<FastifyRequest, 'tenant' | 'keyPrefix' | 'isOperator' | 'allowedAdapters' | 'can'>;
 
-/** An operator acts for this tenant. */
+/** Header in which an operator names the tenant to act for. */
 const tenantHeader = 'x-lorikeet-tenant';
 
 const digest = (text: string) => createHash('sha256').update(text).digest();
@@ -62,14 +62,14 @@ export function addAuth(app: FastifyInstance, services: Services): void {
     }
     const isKeyless = services.adminKey === null && !(await keys.any());
     if (isKeyless) refuseStrangers(request, services.corsOrigins);
-    // Unknown addresses have no scope; they answer 404 to everybody.
+    // Unknown addresses have no scope, and are answered with 404 to every caller.
     if (scope === 'none' || request.is404) return;
     const { can, ...caller } = isKeyless ? anybody : await callerOf(request);
     assertScope({ can }, scope);
     Object.assign(request, caller, { can, tenant: tenantFor(request, caller) });
   });
   app.addHook('onRequest', (request, _reply, done) => onBehalfOf(request.tenant || 'a stranger', done));
-  // Addresses that name an adapter, whatever they do with it.
+  // Checks addresses that name an adapter, for all routes alike.
   app.addHook('preHandler', async ({ params, allowedAdapters }) => {
     const { name, model, id } = (params ?? {}) as Record<string, string | undefined>;
     const isAdapterId = id !== undefined && !/^((file|ftjob)-|batch_)/.test(id);
@@ -78,7 +78,7 @@ export function addAuth(app: FastifyInstance, services: Services): void {
   });
 }
 
-/** Throws `insufficient_permissions`. */
+/** Throws `insufficient_permissions` where the caller has none of the scopes. */
 export function assertScope({ can }: Pick<Caller, 'can'>, scope: Scope | 'none' | readonly Scope[] | undefined): void {
   const any = [scope ?? []].flat();
   if (any.some((one) => one === 'none' || can(one))) return;
@@ -97,7 +97,7 @@ function callers({ keys, tenants, adminKey, limits, clock }: Services): (request
     const key = presentedKey(request);
     if (key === null) throw new LorikeetError('invalid_api_key');
     const isKnown = keys.isRemembered(key);
-    // A caller whose key is known is not locked out by others behind the same address.
+    // A caller whose key is known is not locked out by other callers of the same address.
     if (!isKnown) tries.assertAllowed(request.ip);
     if (adminDigest !== null && timingSafeEqual(digest(key), adminDigest)) {
       return { ...all, tenant: defaultTenant, keyPrefix: 'admin' };
@@ -113,7 +113,10 @@ function callers({ keys, tenants, adminKey, limits, clock }: Services): (request
   };
 }
 
-/** Throws `insufficient_permissions` where another than an operator names a tenant. */
+/**
+ * The tenant that a request acts for. Throws `insufficient_permissions` where a caller who is no operator names
+ * another.
+ */
 function tenantFor({ headers }: FastifyRequest, { tenant, isOperator }: Omit<Caller, 'can'>): string {
   const named = headers[tenantHeader];
   if (named === undefined || named === tenant) return tenant;

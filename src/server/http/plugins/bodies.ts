@@ -1,5 +1,5 @@
-// Which bodies are read, and how: JSON, except where a route takes an upload. A body is held in memory until it is
-// whole, so that all of them together have a bound.
+// Reads bodies: JSON, except where a route takes an upload. A body is in memory until it is whole, so the sum of all
+// has a bound.
 
 import type { IncomingMessage } from 'node:http';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
@@ -10,7 +10,7 @@ import { isOpaque } from '../../schemas/describe.ts';
 import type { Services } from '../../services.ts';
 import { bodyBytes } from '../body-bytes.ts';
 
-/** As JSON makes it: a list is none, and neither is the stream of an upload. */
+/** Whether a body is a JSON object, and neither a list nor the stream of an upload. */
 const isObject = (body: unknown): body is object =>
   typeof body === 'object' && body !== null && Object.getPrototypeOf(body) === Object.prototype;
 
@@ -20,12 +20,12 @@ export function addBodies(app: FastifyInstance, { limits }: Services): void {
 
   const places = bodyBytes(limits);
 
-  /** The whole body as text. Throws `body_too_large`, `server_overloaded`, `malformed_request`. */
+  /** Reads the whole body as text. Throws `body_too_large`, `server_overloaded`, `malformed_request`. */
   const read = async (request: FastifyRequest, payload: IncomingMessage): Promise<string> => {
     const bytesMax = request.routeOptions.bodyLimit;
     const announced = Number(request.headers['content-length'] ?? Number.NaN);
     if (announced > bytesMax) throw new LorikeetError('body_too_large');
-    // Of a body whose length is not said the most is assumed.
+    // A body without a length counts with the most that it may have.
     const giveBack = places.take(request.tenant, Number.isFinite(announced) ? announced : bytesMax);
     try {
       return await textOf(payload, bytesMax);
@@ -39,22 +39,22 @@ export function addBodies(app: FastifyInstance, { limits }: Services): void {
       parseJson(request, withFoldedSeeds(text), (error, body) => (error ? reject(error) : resolve(body)));
     });
 
-  // OpenAI's Python client labels the body that its DELETE, or its POST to a route that takes none, does not have.
+  // OpenAI's Python client sends this content type without a body, for DELETE and for POST to routes that take none.
   app.addContentTypeParser('application/json', async (request: FastifyRequest, payload: IncomingMessage) => {
     const text = await read(request, payload);
     if (text === '' && request.routeOptions.schema?.body === undefined) return undefined;
     return await parse(request, text);
   });
 
-  // `curl -d` labels its body as a form, so a form's label is read as JSON. Not from a browser: any web page may send
-  // a form to this server without asking first, and a browser says so with an Origin.
+  // `curl -d` sends the content type of a form, so that is read as JSON too. A browser's form is refused, which any web
+  // page may send without asking first: a browser adds an Origin.
   const form = 'application/x-www-form-urlencoded';
   app.addContentTypeParser(form, async (request: FastifyRequest, payload: IncomingMessage) => {
     if (request.headers.origin !== undefined) throw new LorikeetError('unsupported_media_type');
     return await parse(request, await read(request, payload));
   });
 
-  // OpenAI's clients send null for what was not set: it means absent, wherever it stands.
+  // OpenAI's clients send null for fields that are not set: null means absent, at every depth.
   app.addHook('preValidation', async (request) => {
     if (!isObject(request.body)) return;
     const names = Object.keys(request.body);
@@ -82,7 +82,7 @@ async function textOf(payload: IncomingMessage, bytesMax: number): Promise<strin
   return Buffer.concat(chunks).toString();
 }
 
-/** In place: a copy of megabytes takes longer than their parsing. */
+/** Deletes null members in place: a copy of megabytes takes longer than parsing them. */
 function dropNulls(value: object, names = Object.keys(value), isTop = false): void {
   const members = value as Record<string, unknown>;
   for (const name of names) {

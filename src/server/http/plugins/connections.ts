@@ -1,6 +1,4 @@
-// Bounds on connections: how many there are in all and from one address, how long one may sit with an answer that its
-// reader does not take, and how many of a key's requests are answered at once. Half-open ones are closed, not waited
-// for.
+// Bounds connections, in all and from one address, and the requests of one key that are answered at once.
 
 import type { Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
@@ -28,7 +26,7 @@ export function addConnections(app: FastifyInstance, { limits }: Services): void
     });
   });
 
-  /** Requests that are being answered, by key. */
+  /** Number of requests that are being answered, by key. */
   const open = new Map<string, number>();
   app.addHook('onRequest', async (request, reply) => {
     const { scope } = request.routeOptions.config;
@@ -45,7 +43,7 @@ export function addConnections(app: FastifyInstance, { limits }: Services): void
   });
 }
 
-/** Ends a connection for good: one whose other side never closes would hold its descriptor for ever. */
+/** Destroys a socket after `ms`: the descriptor of one whose other side never closes would never be free again. */
 export function endSoon(socket: Socket, ms: number): void {
   const timer = setTimeout(() => socket.destroy(), ms).unref();
   socket.once('close', () => clearTimeout(timer));

@@ -1,5 +1,5 @@
-// Answers to web pages of other origins (CORS), where the operator allows them. Without a setting there are none: a
-// browser then keeps pages of others from reading anything here.
+// Answers web pages of other origins (CORS) where the operator allows them. Without that setting a browser keeps pages
+// of other origins from reading answers.
 
 import type { FastifyInstance } from 'fastify';
 import type { Services } from '../../services.ts';
@@ -7,7 +7,7 @@ import type { Services } from '../../services.ts';
 const methods = 'GET, HEAD, POST, PUT, PATCH, DELETE';
 const exposed = 'x-request-id, x-adapter-digest, x-ignored-parameters, retry-after, location, etag';
 
-/** Before keys are asked for: a browser's question before the request carries none. */
+/** Must run before authentication: the preflight request of a browser carries no key. */
 export function addCors(app: FastifyInstance, { corsOrigins }: Services): void {
   if (corsOrigins.length === 0) return;
   const isAny = corsOrigins.includes('*');

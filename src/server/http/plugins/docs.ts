@@ -1,4 +1,4 @@
-// /openapi.json and /docs, from the schemas that validate the requests. The page's assets come from the package.
+// Serves /openapi.json and /docs, from the schemas that validate the requests. The page's assets come from a package.
 
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
@@ -17,7 +17,7 @@ const info = {
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** What the validator does not know of the body: finishes the route's description. */
+    /** Completes the route's description with what the validator does not know about its body. */
     describe?: (operation: Operation) => void;
   }
 }
@@ -33,7 +33,7 @@ export function addDocs(app: FastifyInstance): void {
     for (const one of [method].flat()) described.push({ path, method: one.toLowerCase(), describe });
   });
   app.addHook('onRoute', (route) => {
-    // The page's routes come from a package that knows no scopes.
+    // The documentation page's routes come from a package that knows no scopes.
     if (route.prefix === '/docs') route.config = { ...route.config, scope: 'none' };
   });
   app.register(swagger, {
@@ -41,7 +41,7 @@ export function addDocs(app: FastifyInstance): void {
       const { openapiObject } = document as { openapiObject: { paths: Record<string, Record<string, Operation>> } };
       for (const [path, methods] of Object.entries(openapiObject.paths)) {
         for (const [method, shared] of Object.entries(methods)) {
-          // Methods of one route share an object.
+          // Methods of one route share an object, so each gets a copy.
           const operation = { ...shared };
           methods[method] = operation;
           nullIsAbsent(operation);
@@ -67,7 +67,7 @@ export function addDocs(app: FastifyInstance): void {
       ],
     },
   });
-  // The package's rule would send the page's assets to https, which a server without TLS does not have.
+  // The package's policy would load the page's assets by https, which a server without TLS does not have.
   const transformStaticCSP = (policy: string) => policy.replace(/upgrade-insecure-requests;?/g, '');
   app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true, transformStaticCSP, indexPrefix: '' });
   app.register(async (scoped) => {
@@ -89,7 +89,7 @@ export function addDocs(app: FastifyInstance): void {
 
 type Packed = { readonly plain: Buffer; readonly packed: Buffer };
 
-/** Names for those who make clients of the description, and a body that works as it stands. */
+/** Names an operation, for generators of clients, and adds an example body that works as it is. */
 function name(operation: Operation, method: string, path: string): void {
   const words = path.split(/[^A-Za-z0-9]+/).filter((word) => word !== '');
   operation.operationId = [method, ...words.map((word) => word[0]!.toUpperCase() + word.slice(1))].join('');
@@ -98,7 +98,7 @@ function name(operation: Operation, method: string, path: string): void {
   if (example !== undefined && json !== undefined) json.example = example;
 }
 
-/** The console asks for it at its start, and packed it is a twentieth. */
+/** Serialises and compresses the document, which is a twentieth as large then. The console loads it at its start. */
 async function pack(document: object): Promise<Packed> {
   const plain = Buffer.from(JSON.stringify(document));
   return { plain, packed: await promisify(gzip)(plain) };

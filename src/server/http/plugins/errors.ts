@@ -1,5 +1,5 @@
-// Every answer that is not a success: thrown errors, unknown addresses, broken HTTP. Nothing of an unexpected error
-// leaves the server but a constant sentence; its stack goes to the log.
+// Answers everything that is not a success: thrown errors, unknown addresses, broken HTTP. Of an unexpected error the
+// caller gets a constant sentence; its stack goes to the log.
 
 import { type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
@@ -9,7 +9,7 @@ import type { Services } from '../../services.ts';
 import { errorAnswer, errorHeaders } from '../error-answer.ts';
 import { endSoon } from './connections.ts';
 
-/** Fastify's own errors that are the caller's fault. */
+/** Codes for Fastify's own errors that are the caller's fault. */
 const frameworkCodes: Readonly<Record<string, ErrorCode>> = {
   FST_ERR_CTP_INVALID_JSON_BODY: 'invalid_json',
   FST_ERR_CTP_EMPTY_JSON_BODY: 'invalid_json',
@@ -24,11 +24,11 @@ const frameworkCodes: Readonly<Record<string, ErrorCode>> = {
   FST_FIELDS_LIMIT: 'unknown_parameter',
   FST_INVALID_JSON_FIELD_ERROR: 'invalid_json',
   FST_MP_PREMATURE_CLOSE: 'malformed_request',
-  // Of the page's assets: what lies outside their folder is nothing.
+  // A path outside of the folder of the documentation page's assets.
   FST_STATIC_FORBIDDEN_PATH: 'not_found',
 };
 
-/** Errors of Node's HTTP parser, before there is a request. */
+/** Codes for errors of Node's HTTP parser, which happen before there is a request. */
 const parserCodes: Readonly<Record<string, ErrorCode>> = {
   HPE_HEADER_OVERFLOW: 'headers_too_large',
   ERR_HTTP_REQUEST_TIMEOUT: 'request_timeout',
@@ -48,14 +48,17 @@ export function addErrors(app: FastifyInstance, services: Services): void {
   };
   app.setNotFoundHandler(notFound);
   app.setErrorHandler((error: FastifyError, request, reply) =>
-    // Said of QUERY before its route is looked at, and no route has that method.
+    // Fastify throws this for the method QUERY before it looks for a route, and no route has that method.
     error.code === 'FST_ERR_ROUTE_MISSING_CONTENT_TYPE'
       ? notFound(request, reply)
       : answerError(services, error, request, reply),
   );
 }
 
-/** @param answer in place of OpenAI's, for a route that speaks another interface */
+/**
+ * Answers a request with an error.
+ * @param answer status and body in place of OpenAI's, for a route of another interface
+ */
 export function answerError(
   services: Services,
   cause: unknown,
@@ -64,7 +67,7 @@ export function answerError(
   answer?: { readonly status: number; readonly body: object },
 ) {
   const error = toLorikeetError(cause);
-  // Who has left reads no answer, and what their leaving broke is no error of ours.
+  // A caller who has left reads no answer, and an error that their leaving caused is not the server's.
   if (error.code === 'internal_error' && request.raw.destroyed && !request.raw.complete) return reply.hijack();
   if (error.code === 'internal_error') request.log.error({ err: cause }, 'internal error');
   else if (error.cause !== undefined) request.log.debug({ err: cause }, 'what a refusal comes from');
@@ -81,12 +84,12 @@ export function toLorikeetError(cause: unknown): LorikeetError {
   return new LorikeetError(code ?? 'internal_error', { cause });
 }
 
-/** Answers on the bare socket: there is no request to answer to. */
+/** Makes the handler of parser errors, which answers on the bare socket, since there is no request. */
 export function onClientError({ metrics, newId, uploads, limits }: Services) {
   return (cause: Error & { code?: string }, socket: Socket & { _httpMessage?: ServerResponse | null }): void => {
-    // Node says once that a request takes long; an upload is watched by its own rule.
+    // Node reports once that a request takes too long; an upload has a watch of its own.
     if (cause.code === 'ERR_HTTP_REQUEST_TIMEOUT' && uploads.has(socket)) return;
-    // A socket that was reset, or that has an answer on its way, cannot take another.
+    // A socket that was reset, or whose answer has begun, cannot take another answer.
     if (cause.code === 'ECONNRESET' || !socket.writable || socket._httpMessage?.headersSent) {
       socket.destroy();
       return;
@@ -107,7 +110,9 @@ export function onClientError({ metrics, newId, uploads, limits }: Services) {
   };
 }
 
-/** @returns the methods that an address does have. Fastify answers 404 for a known address with another method. */
+/**
+ * Makes a lookup of the methods that an address has. Fastify alone answers 404 for a known address with another method.
+ */
 function methodsByRoute(app: FastifyInstance): (path: string) => string[] {
   const routes = new Map<string, { pattern: RegExp; methods: string[] }>();
   app.addHook('onRoute', ({ url, method }) => {

@@ -1,5 +1,5 @@
-// Idempotency-Key on routes that make something: the same key and request again get the first answer, and nothing is
-// made twice. Clients send again by themselves when an answer is lost.
+// Implements Idempotency-Key for routes that create something: the same key and request get the first answer again, and
+// nothing is created twice. Clients repeat a request by themselves when its answer is lost.
 
 import { createHash } from 'node:crypto';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
@@ -9,7 +9,7 @@ import type { Services } from '../../services.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** It makes something, and its answer may be kept: it holds no secret. */
+    /** Whether the route creates something and its answer may be kept, since it holds no secret. */
     isIdempotent?: boolean;
   }
   interface FastifyRequest {
@@ -19,7 +19,7 @@ declare module 'fastify' {
 
 const header = 'idempotency-key';
 export const replayedHeader = 'idempotent-replayed';
-/** Of an answer, what says more than its body. */
+/** Headers that are kept with an answer's body. */
 const keptHeaders = ['content-type', 'location'] as const;
 
 export function addIdempotency(app: FastifyInstance, { keptAnswers }: Services): void {
@@ -46,7 +46,7 @@ export function addIdempotency(app: FastifyInstance, { keptAnswers }: Services):
     const { askedOnce } = request;
     if (askedOnce === null) return;
     request.askedOnce = null;
-    // Nothing was made by what was refused: asked again it is refused again, and a row of it would only take room.
+    // A refused request created nothing: repeated it is refused again, and keeping the refusal would only take room.
     const mayAgain = reply.statusCode >= 300 || typeof payload !== 'string';
     const headers = Object.fromEntries(keptHeaders.map((name) => [name, String(reply.getHeader(name) ?? '')]));
     const said = Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== ''));
@@ -57,7 +57,7 @@ export function addIdempotency(app: FastifyInstance, { keptAnswers }: Services):
   });
 }
 
-/** Of a form, whose bytes are not here yet, the length stands for the content. */
+/** Hash of what is asked. The bytes of a form are not read yet, so its length stands for them. */
 function fingerprint({ method, url, body, headers }: FastifyRequest): string {
   const content = body === undefined ? `${headers['content-length'] ?? ''} bytes` : JSON.stringify(body);
   return createHash('sha256').update(`${method} ${url}\n${content}`).digest('hex');

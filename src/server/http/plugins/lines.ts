@@ -1,5 +1,5 @@
-// Lines of batches: requests that come from inside, through the same schema, quotas and routes as any other. A line is
-// its batch's tenant and has what the key that made the batch may use, as that is when the line is asked.
+// Answers lines of batches as requests from inside, through the same schemas, quotas and routes as all others. A line
+// acts as its batch's tenant, with the rights that the batch's key has at that moment.
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { type ErrorCode, errorTable, LorikeetError } from '../../../core/errors.ts';
@@ -9,11 +9,11 @@ import type { Services } from '../../services.ts';
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** One line of a batch. */
+    /** Answers one line of a batch. */
     answerLine: AnswerLine;
   }
   interface FastifyRequest {
-    /** A line of a batch: nobody waits for it. */
+    /** Whether this is a line of a batch, whose answer nobody waits for. */
     isBackground: boolean;
   }
 }
@@ -61,7 +61,10 @@ function isForNow(code: string | undefined): boolean {
 
 type LineCaller = Pick<FastifyRequest, 'tenant' | 'keyPrefix' | 'isOperator' | 'allowedAdapters' | 'can'>;
 
-/** null: the request comes from outside. Throws `invalid_api_key` where the batch's key is refused by now. */
+/**
+ * The caller of a batch line; null for a request from outside. Throws `invalid_api_key` where the batch's key is no
+ * longer valid.
+ */
 export async function lineCaller(services: Services, request: FastifyRequest): Promise<LineCaller | null> {
   const { lines, keys, tenants, clock } = services;
   const word = String(request.headers[header]);
@@ -72,7 +75,7 @@ export async function lineCaller(services: Services, request: FastifyRequest): P
   if (keyPrefix === null || (keyPrefix === 'admin' && services.adminKey !== null)) return all;
   let record = await keys.find(keyPrefix);
   const isGone = () => record === null || record.revokedAt !== null || (record.expiresAt ?? Infinity) <= clock.now();
-  // A key that was rotated lives on in the one that took its place.
+  // A rotated key is replaced by its successor.
   while (record !== null && isGone() && record.replacedBy !== null) record = await keys.find(record.replacedBy);
   if (record === null || isGone() || tenants.isDisabled(tenant)) throw new LorikeetError('invalid_api_key');
   const { scopes, adapters: allowedAdapters, prefix } = record;

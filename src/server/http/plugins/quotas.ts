@@ -1,6 +1,6 @@
-// Who may generate or change something now: looked at before a body is read, and once more when it says how long its
-// caller waits, so that a refusal costs next to nothing while the server has more than it can do. Answers say what is
-// left, as OpenAI's do.
+// Refuses requests by quota, and by the engine's queue: before a body is read, and again when the body's timeout is
+// known, so that refusals are cheap while the server is overloaded. Answers say what is left of the quotas, in OpenAI's
+// headers.
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { RateState } from '../../../tenants/rates.ts';
@@ -15,12 +15,13 @@ export function addQuotas(app: FastifyInstance, services: Services): void {
     try {
       await service.rates.request(request);
     } finally {
-      // As it is after this request; its own tokens come later.
+      // What is left after this request; its tokens are counted later.
       for (const state of service.rates.states(request)) reply.headers(rateHeaders(state));
     }
     engine.assertRoom(service.shareOf(request));
   });
-  // What would come too late even with an empty prompt is not tokenised, compiles no grammar and fetches no adapter.
+  // Refuses a request that would be late even with an empty prompt, before any encoding, grammar or adapter is worked
+  // on.
   app.addHook('preHandler', async (request) => {
     if (!generates(request)) return;
     const patience = patienceOf(services, request);
@@ -30,7 +31,7 @@ export function addQuotas(app: FastifyInstance, services: Services): void {
   });
 }
 
-/** What leaves a row is made now and generated later. */
+/** Whether a route generates at once. A route that is audited only stores work that is generated later. */
 const generates = ({ method, routeOptions: { config } }: FastifyRequest) =>
   method === 'POST' && config.scope === 'generate' && !config.audit;
 
@@ -42,7 +43,7 @@ function rateHeaders({ unit, limit, remaining, resetMs }: RateState): Record<str
   };
 }
 
-/** As OpenAI writes it: `250ms`, `12s`, `6m0s`. */
+/** A duration as OpenAI writes it: `250ms`, `12s`, `6m0s`. */
 function spanOf(ms: number): string {
   if (ms < 1000) return `${ms}ms`;
   const seconds = Math.ceil(ms / 1000);

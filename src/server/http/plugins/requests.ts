@@ -1,5 +1,5 @@
-// What every request gets, whatever its route: an id that comes back in the answer, its time of arrival, one line in
-// the log, a count. The line holds no body, no query and no key.
+// Gives every request an id, which its answer repeats, a time of arrival, one line in the log and a count in the
+// metrics. The line has no body, no query and no key.
 
 import type { IncomingMessage } from 'node:http';
 import type { FastifyInstance } from 'fastify';
@@ -10,15 +10,15 @@ import { watchChunks } from '../small-chunks.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** The clock's monotonic reading when the request came. */
+    /** When the request arrived, in the clock's monotonic milliseconds. */
     arrivedAt: number;
   }
 }
 
-/** nginx's status for a request whose caller left before its answer came. */
+/** nginx's status for a request whose caller left before the answer. */
 const clientClosed = 499;
 
-/** The caller's own id where it is short and plain, so that logs of two systems can be joined. */
+/** Makes ids of requests: the caller's own where it is short and plain, so that logs of two systems can be joined. */
 export function requestIds(newId: () => string, { requestIdChars }: Limits) {
   const sane = new RegExp(`^[A-Za-z0-9._:/=+-]{1,${requestIdChars}}$`);
   return ({ headers }: Pick<IncomingMessage, 'headers'>): string => {
@@ -27,7 +27,10 @@ export function requestIds(newId: () => string, { requestIdChars }: Limits) {
   };
 }
 
-/** Each part of the server that has to let go of something waits for the end of an answer; Node warns from 11 on. */
+/**
+ * Most listeners to an answer's `close`: several parts of the server release something there, and Node warns from 11
+ * on.
+ */
 const closeListenersMax = 32;
 
 export function addRequests(app: FastifyInstance, services: Services): void {
@@ -47,9 +50,9 @@ export function addRequests(app: FastifyInstance, services: Services): void {
       const path = request.url.split('?', 1)[0];
       const { method, tenant, keyPrefix: key, ip } = request;
       const line = { method, path, status, ms: Math.round(ms * 10) / 10, tenant, ip, keyPrefix: key };
-      // Which weights answered, for who asks later.
+      // The digests of the adapters that answered.
       const adapter = reply.getHeader(digestHeader);
-      // Probes and scrapes come every few seconds and say nothing while they succeed.
+      // Successful probes and scrapes come every few seconds, so they are logged as debug lines.
       const { scope } = request.routeOptions.config;
       const dull = status < 400 && (scope === 'none' || scope === 'metrics');
       request.log[dull ? 'debug' : 'info'](adapter === undefined ? line : { ...line, adapter }, 'request');

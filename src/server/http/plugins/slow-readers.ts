@@ -1,5 +1,5 @@
-// Readers that do not read: an answer that waits for its reader holds a socket, what is unread of it, and often files
-// or a process. One look at all open answers every few seconds, whatever their route.
+// Cuts off readers that do not read: their answers hold a socket, unread data, and often files or a process. A timer
+// checks all open answers every few seconds, whatever their route.
 
 import type { ServerResponse } from 'node:http';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
@@ -7,7 +7,9 @@ import type { Services } from '../../services.ts';
 
 type Answer = {
   readonly request: FastifyRequest;
-  /** Bytes that the system had taken when the period began, and when that was; null while nothing waits. */
+  /**
+   * Bytes that the system had taken when the current period began, and that time; null while nothing waits to be read.
+   */
   mark: { readonly bytes: number; readonly at: number } | null;
 };
 

@@ -1,4 +1,4 @@
-// While the database is away longer than others wait for this server, its answers say how old what it knows may be.
+// While the database is unreachable for longer than its replicas wait, answers carry the age of what this server knows.
 
 import { hostname } from 'node:os';
 import type { FastifyInstance } from 'fastify';
