@@ -1,4 +1,4 @@
-// The frame around every view: where one can go, what serves, whose key is in use.
+// The frame around every view: navigation, the base model that serves, the key in use.
 
 import { h } from 'preact';
 import { useEffect } from 'preact/hooks';
@@ -15,10 +15,10 @@ const SignIn = lazy<object>('the question for a key', async () => (await import(
 export function App() {
   const { key, asksForKey } = useStore(session);
   useEffect(watchReadiness, []);
-  // Again with every key: another one may see more.
+  // Read again for every key, since another key may see more.
   useEffect(() => {
     if (asksForKey) return;
-    // A key without the scope `generate` is right nevertheless; every view says what it lacks.
+    // A key without the scope `generate` may still be valid; each view shows what the key may not do.
     readBaseModel().catch(() => baseModel.set(null));
   }, [key, asksForKey]);
   if (asksForKey) return h(SignIn, {});

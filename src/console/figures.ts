@@ -1,4 +1,4 @@
-// Numbers as people read them.
+// Formats numbers for people.
 
 const grouped = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 const compact = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 });
@@ -15,7 +15,7 @@ export function bytes(value: number): string {
   return `${scaled.toFixed(power === 0 || scaled >= 100 ? 0 : 1)} ${byteUnits[power]}`;
 }
 
-/** Three figures that matter; tiny and huge ones with an exponent. */
+/** Three significant digits; very small and very large numbers with an exponent. */
 export function figure(value: number): string {
   if (value === 0) return '0';
   const size = Math.abs(value);
@@ -23,10 +23,10 @@ export function figure(value: number): string {
   return size >= 100 ? grouped.format(value) : String(Number(value.toPrecision(3)));
 }
 
-/** Milliseconds, or seconds where there are many. */
+/** Formats milliseconds, as seconds from 1000 on. */
 export const millis = (ms: number): string => (ms < 1000 ? `${figure(ms)} ms` : `${(ms / 1000).toFixed(2)} s`);
 
-/** `sha256:` and 64 digits say too much for a table. */
+/** The first 8 digits of a digest. */
 export const shortDigest = (digest: string): string => digest.replace(/^sha256:/, '').slice(0, 8);
 
 export const plural = (value: number, one: string, many = `${one}s`): string =>

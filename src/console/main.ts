@@ -1,4 +1,4 @@
-// The console begins here: one page over the same HTTP interface that every client has.
+// Starts the console, a page over the HTTP interface that every client uses.
 
 import { h, render } from 'preact';
 import { App } from './app.ts';

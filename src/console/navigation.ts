@@ -1,4 +1,4 @@
-// Where one can go; the server's state; theme and key.
+// Shows the links to the views, the server's state, the theme and the key in use.
 
 import { h } from 'preact';
 import { Button } from './parts/button.ts';

@@ -1,4 +1,4 @@
-// Asks for a key where the server wants one.
+// Asks for a key.
 
 import { h } from 'preact';
 import { useState } from 'preact/hooks';

@@ -1,7 +1,7 @@
-// The page's clock, and times as people read them.
+// The page's clock, and times in words.
 
 export const now = (): number => Date.now();
-/** Milliseconds from an arbitrary start, never going back. */
+/** A monotonic clock in milliseconds. */
 export const elapsed = (): number => performance.now();
 
 const steps: readonly (readonly [Intl.RelativeTimeFormatUnit, number])[] = [
@@ -22,13 +22,13 @@ export function ago(seconds: number): string {
   return passed > 5 ? 'in a moment' : 'just now';
 }
 
-/** Making one takes longer than drawing a row. */
+/** Made once: making one takes longer than drawing a row. */
 const exact = new Intl.DateTimeFormat('en', { dateStyle: 'medium', timeStyle: 'medium' });
 
 /** @param seconds since the epoch */
 export const moment = (seconds: number): string => exact.format(seconds * 1000);
 
-/** A length of time: `3 min 20 s`. */
+/** A duration in words: `3 min 20 s`. */
 export function duration(seconds: number): string {
   if (seconds < 60) return `${Math.round(seconds)} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;

@@ -1,10 +1,10 @@
-// Requests to the server that served the page, with the tab's key. What is refused becomes an ApiError.
+// Sends requests to the server that served the page, with the tab's key. A refusal becomes an ApiError.
 
 import { keyRefused, session } from '../state/session.ts';
 
 export class ApiError extends Error {
   readonly status: number;
-  /** Stable, as /openapi.json lists them; `network` where there was no answer. */
+  /** A code of /openapi.json, which are stable; `network` where there was no answer. */
   readonly code: string;
   readonly param: string | null;
 
@@ -18,18 +18,18 @@ export class ApiError extends Error {
 
 export type Ask = {
   readonly method?: string;
-  /** Becomes JSON. */
+  /** Value that is sent as JSON. */
   readonly body?: unknown;
   readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal;
 };
 
-/** The answer's JSON. Throws ApiError. */
+/** Gives the answer's JSON, which is not checked. Throws ApiError. */
 export async function ask<T>(path: string, options: Ask = {}): Promise<T> {
   return (await (await open(path, options)).json()) as T;
 }
 
-/** An answer that was not refused, its body still to be read. Throws ApiError. */
+/** Gives the answer to a request that was not refused; its body is still to be read. Throws ApiError. */
 export async function open(path: string, { method = 'GET', body, headers = {}, signal }: Ask = {}): Promise<Response> {
   const init: RequestInit = { method, headers: { ...keyHeader(), ...headers }, cache: 'no-store' };
   if (signal) init.signal = signal;
@@ -55,7 +55,7 @@ export const keyHeader = (): Record<string, string> => {
 
 export const unreachable = () => new ApiError(0, 'network', 'The server does not answer.');
 
-/** Of a refusal's body; a proxy's may be no JSON. */
+/** Makes an error from a refusal's body, which may not be JSON where a proxy sent it. */
 export function errorOf(status: number, text: string): ApiError {
   try {
     const { error } = JSON.parse(text) as { error: { code: string; message: string; param: string | null } };
@@ -65,5 +65,5 @@ export function errorOf(status: number, text: string): ApiError {
   }
 }
 
-/** A name as a part of an address: its `/` is `%2F`. */
+/** Escapes a name for an address: `/` becomes `%2F`. */
 export const part = encodeURIComponent;

@@ -1,8 +1,8 @@
-// Server-sent events of an answer. EventSource can send no key, so the body is read here.
+// Reads server-sent events from an answer's body. EventSource is no use here, since it can send no key.
 
 import { ApiError, errorOf } from './client.ts';
 
-/** The data of each event until `[DONE]`. Throws ApiError: what an error event says, or that it broke off before. */
+/** Yields the data of each event until `[DONE]`. Throws ApiError for an error event, or where the answer broke off. */
 export async function* eventsOf<T>(response: Response): AsyncGenerator<T> {
   const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
   let rest = '';
@@ -21,7 +21,7 @@ export async function* eventsOf<T>(response: Response): AsyncGenerator<T> {
       }
     }
   } finally {
-    // Leaving early closes the connection, which is how the server learns of it.
+    // Cancelling closes the connection, by which the server learns that the reader has left.
     await reader.cancel().catch(() => {});
   }
 }

@@ -1,10 +1,10 @@
-// Lists that come in pages.
+// Reads lists that the server sends in pages.
 
 import { ask } from './client.ts';
 
 export type Page<T> = { readonly data: T[]; readonly has_more: boolean; readonly last_id: string | null };
 
-/** All entries; `onPage` has what came so far, so that a long list is shown as it arrives. */
+/** Reads all entries. `onPage` receives those of all pages so far, so that a long list is shown while it is read. */
 export async function readAll<T>(path: string, signal: AbortSignal, onPage?: (so: T[]) => void): Promise<T[]> {
   let all: T[] = [];
   for (let after: string | null = null; ; ) {

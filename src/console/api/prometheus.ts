@@ -1,9 +1,9 @@
-// Prometheus' text format, as /metrics writes it -> numbers. Names of series are kept without the server's prefix.
+// Parses Prometheus' text format of /metrics. Only the server's own series are kept, without their prefix `lorikeet_`.
 
 export type Sample = {
   /** Milliseconds since the epoch. */
   readonly at: number;
-  /** `name{label="value"}` -> value. */
+  /** Values by series: `name{label="value"}`. */
   readonly values: ReadonlyMap<string, number>;
 };
 
@@ -20,7 +20,7 @@ export function parseMetrics(text: string, at: number): Sample {
 
 export const seriesValue = ({ values }: Sample, name: string): number => values.get(name) ?? 0;
 
-/** Label's value -> number, of all series with it together: whichever other labels they have. */
+/** Sums of the series of a metric by the value of one label. */
 export function byLabel({ values }: Sample, name: string, label: string): Map<string, number> {
   const found = new Map<string, number>();
   const wanted = new RegExp(`[{,]${label}="([^"]*)"`);
@@ -31,15 +31,15 @@ export function byLabel({ values }: Sample, name: string, label: string): Map<st
   return found;
 }
 
-/** What a counter grew by a second between two samples; null where a restart set it back. */
+/** Growth of a counter a second between two samples; null where a restart reset it. */
 export function rate(before: Sample, after: Sample, name: string): number | null {
   const grown = seriesValue(after, name) - seriesValue(before, name);
   return grown < 0 ? null : (grown * 1000) / Math.max(1, after.at - before.at);
 }
 
 /**
- * A quantile of what a histogram took in between two samples, by linear interpolation in its bucket, as Prometheus'
- * histogram_quantile does. null where it took nothing.
+ * A quantile of what a histogram observed between two samples, by linear interpolation in its bucket, as Prometheus'
+ * histogram_quantile. null where it observed nothing.
  */
 export function quantile(before: Sample, after: Sample, name: string, q: number): number | null {
   const upper = [...byLabel(after, `${name}_bucket`, 'le')];
@@ -58,7 +58,7 @@ export function quantile(before: Sample, after: Sample, name: string, q: number)
   return start;
 }
 
-/** Adapters that run or were used last, or that wait: without version or alias. */
+/** Names, without version or alias, of adapters that run, or ran last, or that wait. */
 export function namesIn({ values }: Sample, which: 'running' | 'waiting'): Set<string> {
   const info = [...values.keys()].find((key) => key.startsWith('lora_requests_info{')) ?? '';
   const names = new RegExp(`${which}_lora_adapters="([^"]*)"`).exec(info)?.[1] ?? '';

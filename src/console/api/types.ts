@@ -1,4 +1,4 @@
-// The shapes of answers are the server's own schemas, so that a change of one is an error here.
+// The types of answers are those of the server's schemas, so that a change of a schema is a type error here.
 
 export type { Adapter, AdapterWithProvenance, Provenance } from '../../server/schemas/adapters.ts';
 export type { Alias } from '../../server/schemas/aliases.ts';

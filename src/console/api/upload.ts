@@ -1,8 +1,11 @@
-// A form with files. fetch tells nothing of its progress, so this is the one place with the older request.
+// Uploads a form. fetch reports no progress of an upload, so this uses XMLHttpRequest.
 
 import { errorOf, keyHeader, unreachable } from './client.ts';
 
-/** @param onProgress share of the bytes that are sent, 0 to 1. Throws ApiError. */
+/**
+ * Sends the form and gives the answer's JSON. Throws ApiError.
+ * @param onProgress share of the bytes that are sent, 0 to 1
+ */
 export function upload<T>(
   path: string,
   form: FormData,

@@ -1,4 +1,4 @@
-// A word about something's state, coloured; the colour never says more than the word.
+// A coloured word for a state. The colour means no more than the word.
 
 import { type ComponentChildren, h } from 'preact';
 import type { Adapter } from '../api/types.ts';
@@ -27,7 +27,7 @@ const tones: Readonly<Record<string, Tone>> = {
   active: 'good',
 };
 
-/** Where an adapter's weights are now, the nearest place. */
+/** Shows where an adapter's weights are. */
 export const Residency = ({ residency }: Pick<Adapter, 'residency'>) => {
   const { tone, word, about } = residencies[residency];
   return h(Badge, { tone, title: about }, word);
@@ -40,6 +40,6 @@ const residencies: Readonly<Record<Adapter['residency'], { tone: Tone; word: str
   disk: { tone: 'neutral', word: 'disk', about: 'The next request reads it from the disk' },
 };
 
-/** A state in the server's own word. */
+/** Shows a state by the server's word for it. */
 export const StateBadge = ({ state }: { state: string }) =>
   h(Badge, { tone: tones[state] ?? 'neutral' }, state.replaceAll('_', ' '));

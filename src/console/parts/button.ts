@@ -15,7 +15,7 @@ type ButtonProps = Look & {
   readonly isDisabled?: boolean;
   readonly isBusy?: boolean;
   readonly isSubmit?: boolean;
-  /** Where the button shows no word. */
+  /** Name of a button that shows an icon alone. */
   readonly label?: string;
   readonly isPressed?: boolean;
 };

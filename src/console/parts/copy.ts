@@ -1,4 +1,4 @@
-// Text that can be taken along.
+// Copies text to the clipboard.
 
 import { h } from 'preact';
 import { useState } from 'preact/hooks';
@@ -8,11 +8,11 @@ import { Icon } from './icons.ts';
 
 const shownMs = 1500;
 
-/** @returns whether it was copied just now, and what copies */
+/** @returns whether something was copied just now, and the function that copies */
 export function useCopy(): [boolean, (text: string) => void] {
   const [isCopied, setCopied] = useState(false);
   const copy = (text: string) => {
-    // Pages that came over plain HTTP from another machine have no clipboard.
+    // Pages over plain HTTP from another machine have no clipboard.
     void navigator.clipboard?.writeText(text).then(() => {
       setCopied(true);
       setTimeout(() => setCopied(false), shownMs);
@@ -27,7 +27,7 @@ export function CopyButton({ text, word }: { text: () => string; word: string })
   return h(Button, { isSmall: true, kind: 'quiet', icon, onClick: () => copy(text()) }, isCopied ? 'Copied' : word);
 }
 
-/** A digest's beginning; a click copies all of it. */
+/** Shows a digest's first digits; a click copies all of it. */
 export function Digest({ digest }: { digest: string }) {
   const [isCopied, copy] = useCopy();
   return h(

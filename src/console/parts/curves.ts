@@ -1,4 +1,4 @@
-// Curves over steps or time. uPlot draws them; it is fetched when the first curve is shown.
+// Draws curves over steps or time by uPlot, which is loaded when the first curve is shown.
 
 import { h } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
@@ -30,7 +30,7 @@ export function Curves(props: CurvesProps) {
   const latest = useRef({ props, data });
   latest.current = { props, data };
 
-  // Another set of lines, or other colours, is another plot; more points are not.
+  // Other lines or colours need a new plot; more points do not.
   useEffect(() => {
     let isGone = false;
     const resized = new ResizeObserver(([entry]) => {

@@ -1,4 +1,4 @@
-// The browser's own modal dialog: it keeps the focus inside, and Escape closes it.
+// The browser's own modal dialog, which keeps the focus inside and closes on Escape.
 
 import { type ComponentChildren, h } from 'preact';
 import { useEffect, useId, useRef } from 'preact/hooks';
@@ -41,7 +41,7 @@ type ConfirmProps = {
   readonly children?: ComponentChildren;
 };
 
-/** For what cannot be taken back. */
+/** A dialog that asks before something that cannot be undone. */
 export const Confirm = ({ title, word, isBusy = false, onConfirm, onClose, children }: ConfirmProps) =>
   h(
     Dialog,

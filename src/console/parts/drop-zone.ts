@@ -1,4 +1,4 @@
-// Files by dropping them, or a folder, or by choosing them.
+// Takes files or a folder, dropped or chosen.
 
 import { type ComponentChildren, h } from 'preact';
 import { useId, useState } from 'preact/hooks';
@@ -28,7 +28,7 @@ export function DropZone({ label, isFolder = false, accept, onFiles, children }:
   const choose = (event: { currentTarget: HTMLInputElement }) => {
     const files = [...(event.currentTarget.files ?? [])];
     onFiles(files, files[0]?.webkitRelativePath.split('/').at(-2) ?? null);
-    // The same file may be chosen again after a refusal.
+    // Without this, choosing the same file again after a refusal would be no change.
     event.currentTarget.value = '';
   };
   const input = { id, type: 'file', class: 'unseen', multiple: isFolder, accept, onChange: choose };
@@ -41,5 +41,5 @@ export function DropZone({ label, isFolder = false, accept, onFiles, children }:
   );
 }
 
-/** The attribute has no type of its own: it is no standard, and every browser has it. */
+/** The attribute is not in the types, since it is no standard; all browsers have it. */
 const folderOnly: object = { webkitdirectory: true };

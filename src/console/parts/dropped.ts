@@ -1,8 +1,8 @@
-// What was dropped onto the page.
+// Reads what was dropped onto the page.
 
-/** Files of what was dropped; of a folder those that lie in it, and its name. */
+/** Gives the files that were dropped; of a folder, those directly inside and the folder's name. */
 export async function dropped(data: DataTransfer): Promise<{ files: File[]; folder: string | null }> {
-  // Both lists are empty after the first wait.
+  // Both lists must be read before the first `await`: they are empty afterwards.
   const entries = [...data.items].map((item) => item.webkitGetAsEntry());
   const plain = [...data.files];
   const folder = entries.find((entry) => entry?.isDirectory) as FileSystemDirectoryEntry | undefined;
@@ -13,7 +13,7 @@ export async function dropped(data: DataTransfer): Promise<{ files: File[]; fold
   return { files: await Promise.all(files.map(read)), folder: folder.name };
 }
 
-/** A reader gives at most a hundred at a time. */
+/** Reads all entries: a reader gives at most a hundred at a time. */
 async function entriesOf(reader: FileSystemDirectoryReader): Promise<FileSystemEntry[]> {
   const some = await new Promise<FileSystemEntry[]>((resolve, reject) => reader.readEntries(resolve, reject));
   return some.length === 0 ? [] : [...some, ...(await entriesOf(reader))];

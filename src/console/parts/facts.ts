@@ -1,4 +1,4 @@
-// Names and values, side by side; figures that are looked at first.
+// Lists of names with values, and figures in large print.
 
 import { type ComponentChildren, h } from 'preact';
 import { ago, moment } from '../time.ts';
@@ -25,6 +25,6 @@ export const Figures = ({ figures }: { figures: readonly FigureProps[] }) =>
 export const Moment = ({ seconds }: { seconds: number }) =>
   h('time', { dateTime: new Date(seconds * 1000).toISOString(), title: moment(seconds) }, ago(seconds));
 
-/** @param share 0 to 1; null: nobody knows how far */
+/** @param share from 0 to 1; null: unknown */
 export const Progress = ({ share, label }: { share: number | null; label: string }) =>
   h('progress', share === null ? { 'aria-label': label } : { 'aria-label': label, value: share, max: 1 });

@@ -1,4 +1,4 @@
-// Inputs with their labels.
+// Form fields with their labels.
 
 import { type ComponentChildren, h } from 'preact';
 import { useId } from 'preact/hooks';

@@ -1,11 +1,11 @@
-// The head of a view, and the tabs below it.
+// The head of a view and its tabs.
 
 import { type ComponentChildren, h } from 'preact';
 import { useEffect } from 'preact/hooks';
 
 type Props = {
   readonly title: string;
-  /** Where this view hangs below another one. */
+  /** The view that this one is part of. */
   readonly above?: { readonly title: string; readonly href: string };
   readonly about?: ComponentChildren;
   readonly children?: ComponentChildren;

@@ -1,16 +1,16 @@
-// A grid of numbers as a grid of shades, darker for more.
+// Draws a grid of numbers as shades, darker for larger ones.
 
 import { h } from 'preact';
 import { figure } from '../figures.ts';
 
 type Props = {
-  /** What it is a picture of, for those who do not see it. */
+  /** Description of the picture for screen readers. */
   readonly label: string;
   readonly rows: readonly string[];
   readonly columns: readonly string[];
-  /** null: there is nothing at this place. */
+  /** Value of a cell; null leaves it empty. */
   readonly value: (row: number, column: number) => number | null;
-  /** The value of the darkest shade. */
+  /** The value that gets the darkest shade. */
   readonly most: number;
   readonly cell?: number;
   readonly chosen?: { readonly row: number; readonly column: number } | null;
@@ -67,7 +67,7 @@ export function Heat(props: Props) {
   );
 }
 
-/** What the shades mean. */
+/** The legend of the shades. */
 export const Scale = ({ most, digits }: { most: number; digits?: string }) =>
   h(
     'div',

@@ -1,4 +1,4 @@
-// Icons as paths of a 16 x 16 square. They say nothing by themselves: the word beside them does.
+// Icons as paths in a square of 16 x 16. A word beside an icon says what it means.
 
 import { h } from 'preact';
 

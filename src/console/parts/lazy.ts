@@ -1,4 +1,4 @@
-// A part whose files are fetched when it is first shown.
+// A component whose module is loaded when it is first shown.
 
 import { type ComponentType, h } from 'preact';
 import { useEffect, useState } from 'preact/hooks';

@@ -1,4 +1,4 @@
-// The bird.
+// The logo, a lorikeet.
 
 import { h } from 'preact';
 

@@ -1,4 +1,4 @@
-// What stands where there is nothing to show: it is on its way, it failed, there is none yet.
+// Notes in place of content: an error, an empty list, an outline while something loads.
 
 import { type ComponentChildren, h } from 'preact';
 import type { ApiError } from '../api/client.ts';
@@ -26,7 +26,7 @@ type EmptyProps = { icon: IconName; title: string; children?: ComponentChildren 
 export const Empty = ({ icon, title, children }: EmptyProps) =>
   h('div', { class: 'empty' }, h(Icon, { name: icon }), h('h2', null, title), children);
 
-/** The outline of a table or a text that is on its way. */
+/** The outline of a table or a text while it loads. */
 export const Loading = ({ rows = 6, what }: { rows?: number; what: string }) =>
   h(
     'div',

@@ -1,11 +1,11 @@
-// How the console's plots look: thin lines, faint grid, the page's own colours and font.
+// The look of the console's plots: thin lines, a faint grid, the page's colours and font.
 
 import type uPlot from 'uplot';
 import { figure } from '../figures.ts';
 
 export type Line = {
   readonly name: string;
-  /** A custom property of styles/tokens.css, without its dashes. */
+  /** A colour of styles/1-tokens.css: the name of its custom property without the dashes. */
   readonly color: string;
   readonly values: readonly (number | null)[];
   readonly isDashed?: boolean;
@@ -19,7 +19,7 @@ export type CurvesProps = {
   readonly height?: number;
   readonly isTime?: boolean;
   readonly shown?: (value: number) => string;
-  /** The lowest line is zero. */
+  /** Whether the y axis begins at zero. */
   readonly fromZero?: boolean;
 };
 
@@ -37,7 +37,7 @@ const clockTimes: uPlot.Axis.Values = (_plot, values) => values.map((seconds) =>
 
 type Size = { readonly width: number; readonly height: number };
 
-/** @param _shape drawn for these colours: read anew for each plot */
+/** @param _shape not used: the colours are read from the page for each plot */
 export function plotOptions(props: CurvesProps, size: Size, _shape: string): uPlot.Options {
   const style = getComputedStyle(document.documentElement);
   const color = (name: string) => style.getPropertyValue(`--${name}`).trim();
@@ -74,7 +74,7 @@ export function plotOptions(props: CurvesProps, size: Size, _shape: string): uPl
   };
 }
 
-/** A canvas knows no custom properties and no light-dark(): the browser says what colour comes of one. */
+/** The colour that a custom property has now. A canvas knows neither custom properties nor light-dark(). */
 function resolved(name: string): string {
   const probe = document.createElement('span');
   probe.style.color = `var(--${name})`;
@@ -88,6 +88,6 @@ function spanOf(low: number | null, high: number | null, fromZero: boolean): [nu
   if (low === null || high === null) return [0, 1];
   const bottom = fromZero ? 0 : low;
   const room = (high - bottom) * 0.08 || Math.abs(high) * 0.1 || 1;
-  // What is never negative is not drawn as if it could be.
+  // Values that are never negative get no room below zero.
   return [fromZero ? 0 : Math.max(low >= 0 ? 0 : Number.NEGATIVE_INFINITY, bottom - room), high + room];
 }

@@ -1,21 +1,21 @@
-// A plain table: titles above, rows of cells below, wider than the screen where it must.
+// A plain table with titles. It scrolls sideways where it is wider than the screen.
 
 import { type ComponentChildren, h } from 'preact';
 
 export type Column = {
   readonly title: string;
   readonly isNumber?: boolean;
-  /** Left out on narrow screens. */
+  /** Whether narrow screens leave the column out. */
   readonly isMinor?: boolean;
 };
 
 type Props = {
   readonly label: string;
-  /** Inside of a card, which has a frame already. */
+  /** Whether it is in a card, which has a frame already. */
   readonly isInCard?: boolean;
-  /** An empty title is of a column of buttons. */
+  /** Columns; one with an empty title holds buttons. */
   readonly columns: readonly Column[];
-  /** The first cell names its row. */
+  /** Rows; the first cell names the row. */
   readonly rows: readonly { readonly key: string; readonly cells: readonly ComponentChildren[] }[];
 };
 

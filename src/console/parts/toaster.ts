@@ -1,4 +1,4 @@
-// The messages of state/toasts.ts at the edge of the page.
+// Shows the messages of state/toasts.ts at the edge of the page.
 
 import { h } from 'preact';
 import { useStore } from '../state/store.ts';

@@ -1,16 +1,19 @@
-// Of a long list only the rows near the screen are in the page; the room of the others is kept.
+// Rows of a long list, of which only those near the screen are in the page; empty rows keep the room of the others.
 
 import { type ComponentChildren, h } from 'preact';
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 
-/** Beyond the screen at each end, so that scrolling shows no gap. */
+/** Rows beyond each edge of the screen, so that scrolling shows no gap. */
 const spare = 12;
 
 type Props<T> = {
   readonly rows: readonly T[];
   readonly rowPixels: number;
   readonly columns: number;
-  /** @param index of all rows, from 0 */
+  /**
+   * Draws one row.
+   * @param index index of the row among all, from 0
+   */
   readonly row: (value: T, index: number) => ComponentChildren;
 };
 
@@ -21,7 +24,7 @@ export function WindowRows<T>({ rows, rowPixels, columns, row }: Props<T>) {
   useEffect(() => {
     const place = () => {
       const above = -(body.current?.getBoundingClientRect().top ?? 0);
-      // In steps of some rows: a pixel's scroll draws nothing anew.
+      // Rounded to steps of four rows, so that scrolling a few pixels draws nothing.
       setFirst(Math.max(0, Math.floor(above / rowPixels / 4) * 4 - spare));
     };
     place();
@@ -32,7 +35,7 @@ export function WindowRows<T>({ rows, rowPixels, columns, row }: Props<T>) {
       removeEventListener('resize', place);
     };
   }, [rowPixels]);
-  // A row that was made before is the same object, at which drawing stops.
+  // A row that was drawn before is the same object, so Preact skips it.
   const made = useMemo(() => new Map<number, ComponentChildren>(), [rows, row]);
   const rowAt = (index: number) => {
     if (!made.has(index)) made.set(index, row(rows[index]!, index));

@@ -1,4 +1,4 @@
-// Something that a button does: one at a time, its failure shown where it was asked for.
+// The state of something that a button does: it runs once at a time, and its error is shown beside the button.
 
 import { useRef, useState } from 'preact/hooks';
 import type { ApiError } from '../api/client.ts';

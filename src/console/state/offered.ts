@@ -1,4 +1,4 @@
-// Which of the operators' views this server can fill: it has the routes, or it does not.
+// Finds which of the operators' views this server has routes for.
 
 import { useEffect } from 'preact/hooks';
 import { places } from '../views/places.ts';
@@ -7,7 +7,7 @@ import { store, useStore } from './store.ts';
 const offered = store<ReadonlySet<string>>(new Set());
 let isAsked = false;
 
-/** /openapi.json lists every route, and asks for no key. */
+/** Reads the routes from /openapi.json, which lists all and needs no key. */
 async function readRoutes(): Promise<void> {
   const answer = await fetch('/openapi.json');
   const { paths } = (await answer.json()) as { paths: Record<string, unknown> };

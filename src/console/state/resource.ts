@@ -1,10 +1,10 @@
-// What a view reads from the server: the value, or why there is none, and whether it is on its way.
+// A value that a view reads from the server: the value, the error of the last reading, and whether it is being read.
 
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import { ApiError } from '../api/client.ts';
 
 export type Resource<T> = {
-  /** The last that was read: it stays while it is read again. */
+  /** The last value that was read; it stays while it is read again. */
   readonly value: T | null;
   readonly error: ApiError | null;
   readonly isLoading: boolean;
@@ -15,8 +15,9 @@ type State<T> = Omit<Resource<T>, 'reload'>;
 type Read<T> = (signal: AbortSignal, onPart: (value: T) => void) => Promise<T>;
 
 /**
- * @param key reads again when it changes; null: reads nothing
- * @param everyMs reads again by itself while the page is looked at
+ * Reads a resource.
+ * @param key reads again when it changes; null reads nothing
+ * @param everyMs reads again after this time, while the page is visible
  */
 export function useResource<T>(key: string | null, read: Read<T>, everyMs?: number): Resource<T> {
   const [state, setState] = useState<State<T> & { key: string | null }>({ ...none, key });
@@ -25,7 +26,7 @@ export function useResource<T>(key: string | null, read: Read<T>, everyMs?: numb
   const latest = useRef(read);
   latest.current = read;
 
-  // A round is a wish to read again.
+  // `round` changes with every reload.
   useEffect(() => {
     if (key === null) return;
     const stop = new AbortController();

@@ -1,4 +1,4 @@
-// Where in the console: the address behind `#`, so that views can be linked, kept and gone back from.
+// The current view: the address behind `#`, so that views have links and a history.
 
 import { store } from './store.ts';
 
@@ -13,7 +13,7 @@ const read = (): Route => {
   return { parts: path.split('/').filter(Boolean).map(decode), query: new URLSearchParams(query) };
 };
 
-/** A hand-written address may hold a broken escape. */
+/** Decodes a part; an address that was written by hand may have a broken escape. */
 function decode(text: string): string {
   try {
     return decodeURIComponent(text);

@@ -1,4 +1,4 @@
-// What every view knows of the server: its base model and whether it is ready.
+// What all views know of the server: its base model and whether it is ready.
 
 import { ask } from '../api/client.ts';
 import type { ModelCard } from '../api/types.ts';
@@ -15,7 +15,7 @@ export const baseModel = store<ModelCard | null>(null);
 
 const everyMs = 5000;
 
-/** Not ready is an answer too, of status 503. */
+/** Reads /readyz, whose answer of status 503 has a body too. */
 async function readReadiness(): Promise<void> {
   const answer = await fetch('/readyz', { cache: 'no-store' }).then(
     (response) => response.json() as Promise<Readiness>,
@@ -24,14 +24,17 @@ async function readReadiness(): Promise<void> {
   if (JSON.stringify(answer) !== JSON.stringify(readiness.get())) readiness.set(answer);
 }
 
-/** @returns a function that ends it */
+/**
+ * Reads readiness every few seconds.
+ * @returns a function that stops it
+ */
 export function watchReadiness(): () => void {
   void readReadiness();
   const timer = setInterval(() => document.hidden || void readReadiness(), everyMs);
   return () => clearInterval(timer);
 }
 
-/** The base model alone; fails without a key that the server takes. */
+/** Reads the base model alone. Fails without a valid key where the server needs one. */
 export async function readBaseModel(): Promise<void> {
   const { data } = await ask<{ data: ModelCard[] }>('/v1/models?limit=0');
   baseModel.set(data[0] ?? null);

@@ -1,12 +1,12 @@
-// The key of this tab. It is kept in sessionStorage alone: another tab, or this one after it is closed, has none.
+// The key of this tab, in sessionStorage alone: no other tab has it, and it is gone when the tab closes.
 
 import { store } from './store.ts';
 
 export type Session = {
   readonly key: string | null;
-  /** A request was refused for want of a key that the server takes. */
+  /** Whether the server refused a request for want of a valid key. */
   readonly asksForKey: boolean;
-  /** The key that was in use when that happened was refused: revoked, or never right. */
+  /** Whether the tab had a key then, which is revoked or was never valid. */
   readonly wasRefused: boolean;
 };
 
@@ -19,7 +19,10 @@ export function takeKey(key: string): void {
   session.set({ key, asksForKey: false, wasRefused: false });
 }
 
-/** @param used a refusal of an older key says nothing of the one in use now */
+/**
+ * Forgets a key that was refused.
+ * @param used the request's key; the refusal of an older key says nothing of the current one
+ */
 export function keyRefused(used: string | null): void {
   const { key } = session.get();
   if (used !== key) return;

@@ -1,11 +1,11 @@
-// A value that several parts of the page look at.
+// A value that several components read.
 
 import { useEffect, useState } from 'preact/hooks';
 
 export type Store<T> = {
   get(): T;
   set(value: T): void;
-  /** @returns a function that ends it */
+  /** @returns a function that stops listening */
   listen(told: () => void): () => void;
 };
 

@@ -1,4 +1,4 @@
-// Short messages about what was just done, with a way back where there is one.
+// Short messages about what was just done, some with an undo.
 
 import { store } from './store.ts';
 

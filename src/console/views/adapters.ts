@@ -1,4 +1,4 @@
-// Adapters: the list, and each of them.
+// The view of adapters: the list, or one of them.
 
 import { h } from 'preact';
 import { lazy } from '../parts/lazy.ts';

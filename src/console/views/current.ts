@@ -1,4 +1,4 @@
-// The view that the address names. Each is fetched when it is first gone to.
+// The view that the address names. Each view's module is loaded when it is first shown.
 
 import { type ComponentType, h } from 'preact';
 import { useEffect } from 'preact/hooks';

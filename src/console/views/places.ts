@@ -1,4 +1,4 @@
-// The views: their names in the address, their titles, and the route that a view of an operator needs.
+// The views: their names in the address, their titles, and the route that an operator's view needs.
 
 import type { IconName } from '../parts/icons.ts';
 
@@ -6,7 +6,7 @@ export type Place = {
   readonly name: string;
   readonly title: string;
   readonly icon: IconName;
-  /** Shown only where the server has this route. */
+  /** Route without which the view is not shown. */
   readonly needs?: string;
 };
 

@@ -1,4 +1,5 @@
-// The same prompt to several targets at once, side by side. The targets stand in the address: a comparison is a link.
+// Sends one prompt to several targets and shows the answers side by side. The targets are in the address, so that a
+// comparison has a link.
 
 import { h } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';

@@ -1,4 +1,4 @@
-// What goes through the server now: speed, waiting, memory, which adapters; merges; training beside.
+// The server's traffic: speed, queue, memory, adapters and tenants; merges; a training job beside.
 
 import { h } from 'preact';
 import { Figures } from '../parts/facts.ts';

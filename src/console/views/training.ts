@@ -1,4 +1,4 @@
-// Training: the jobs, a new one, one of them as it goes, several over each other.
+// The view of training: the list of jobs, a new one, one job, or several over each other.
 
 import { h } from 'preact';
 import { JobList } from './training/list.ts';

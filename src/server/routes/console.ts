@@ -1,5 +1,5 @@
-// /console: the page and its files. They hold no secret and ask for no key; what they show comes from the other routes,
-// with the key that the user gives the page.
+// /console: the page and its files. They contain no secret and need no key; the page gets its data from the other
+// routes, with the key that the user enters.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../core/errors.ts';

@@ -1,5 +1,5 @@
-// Probes: /livez (the process answers), /startupz (its model has been loaded), /readyz and /health (it can serve now),
-// the same under KServe's names; and /load, which balancers written for vLLM ask.
+// Probes: /livez (the process answers), /startupz (the model has been loaded), /readyz and /health (requests are
+// taken), the same under KServe's names; and /load, which load balancers written for vLLM ask.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { EngineReport } from '../../protocol/engine-client.ts';
@@ -46,7 +46,8 @@ export const healthRoute =
         const { state, restarts, stats, engines } = services.engine;
         const reasons = [...(services.draining ? ['draining'] : []), ...(state === 'ready' ? [] : [`engine_${state}`])];
         const isReady = reasons.length === 0;
-        // What is loaded goes on answering, so that no traffic is taken away.
+        // A problem of storage alone does not make the server unready: loaded adapters still answer, so it keeps its
+        // traffic.
         const stale = services.changes.staleMs > 0 ? 'registry_stale' : null;
         const missing = engines.every((one) => one.state === 'ready') ? null : 'engine_degraded';
         const problem = services.storage.problem() ?? stale ?? (state === 'ready' ? missing : null);

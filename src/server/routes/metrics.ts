@@ -1,5 +1,5 @@
-// GET /metrics: Prometheus text. Adapters are named to who may see them: a tenant's to its own keys, all to an
-// operator.
+// GET /metrics: metrics as Prometheus text. A tenant's keys see the names of the tenant's adapters, an operator sees
+// all.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { errorAnswers } from '../schemas/error.ts';

@@ -1,4 +1,4 @@
-// Ollama's /api/tags, /api/version, /api/chat and /api/generate, thin: enough for programs that know a server by them.
+// Ollama's /api/tags, /api/version, /api/chat and /api/generate: as much as programs need that detect a server by them.
 
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';

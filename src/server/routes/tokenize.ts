@@ -1,4 +1,4 @@
-// POST /tokenize and /detokenize, GET /tokenizer_info: vLLM's, for tools that count and cut by the model's own tokens.
+// vLLM's POST /tokenize and /detokenize, GET /tokenizer_info, for tools that count and cut text by the model's tokens.
 
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../core/errors.ts';

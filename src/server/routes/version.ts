@@ -1,5 +1,5 @@
-// GET /, which says what this is and leads on; GET /version and /ping, which load balancers and scripts written for
-// vLLM ask.
+// GET /, which names the server and leads to its console and documentation; GET /version and /ping, which load
+// balancers and scripts written for vLLM ask.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from '@fastify/type-provider-typebox';

@@ -5,7 +5,7 @@ import { limits } from '../../core/limits.ts';
 
 const nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 
-/** In an address a name's `/` is written `%2F`. */
+/** A name's `/` is written `%2F` in an address. */
 export const NameParams = Type.Object({ name: Type.String() });
 export const VersionParams = Type.Object({
   name: Type.String(),
@@ -74,7 +74,7 @@ export const listOf = <T extends TSchema>(item: T) =>
 
 export const AdapterList = listOf(Adapter);
 
-/** Numbers of a query are text: nothing is converted behind the caller's back. */
+/** Numbers of a query stay text, since the server never converts what a caller sent. */
 export const PageQuery = Type.Object(
   {
     after: Type.Optional(Type.String({ description: 'The last id of the page before.' })),
@@ -84,7 +84,7 @@ export const PageQuery = Type.Object(
 );
 export type PageQuery = Type.Static<typeof PageQuery>;
 
-/** For weights that a resumable upload has brought. A config as text keeps its bytes, and so the digest. */
+/** Publishes weights of a resumable upload. A config that is sent as text keeps its bytes, and so its digest. */
 export const PublishBody = Type.Object(
   {
     name: Type.String({ minLength: 1 }),

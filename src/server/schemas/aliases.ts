@@ -10,7 +10,7 @@ const version = Type.Integer({ minimum: 1, maximum: 999_999_999 });
 const weight = Type.Number({ exclusiveMinimum: 0, maximum: 1_000_000 });
 const Target = Type.Object({ version, weight }, { additionalProperties: false });
 
-/** Where an alias points: one version, or several that share the requests by weight. */
+/** What an alias points to: one version, or several that share the requests by weight. */
 export const AliasBody = Type.Object(
   {
     version: Type.Optional(version),

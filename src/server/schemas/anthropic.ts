@@ -4,7 +4,7 @@ import { Type } from '@fastify/type-provider-typebox';
 import { limits } from '../../core/limits.ts';
 import { samplingProperties as sampling } from './sampling.ts';
 
-/** It says what a cache may keep, which this server decides by itself. */
+/** Anthropic's choice of what a cache may keep. This server decides that by itself. */
 const cache_control = Type.Optional(Type.Unknown({ description: 'Not used.' }));
 const Text = Type.Object({ type: Type.Literal('text'), text: Type.String(), cache_control });
 const Texts = Type.Array(Text, { maxItems: limits.messages });

@@ -6,7 +6,7 @@ import { FinishReason, openaiProperties, Usage } from './openai.ts';
 import { TokenIds } from './prompt.ts';
 import { maxTokens } from './sampling.ts';
 
-/** OpenAI's own default for this route, which its users know. */
+/** OpenAI's default of max_tokens in this route. */
 export const completionsMaxTokens = 16;
 
 export const CompletionsBody = Type.Object({

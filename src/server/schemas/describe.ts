@@ -1,8 +1,9 @@
-// What routes say of their bodies beyond what the validator checks: fields that exclude or need each other, forms.
+// Completes the OpenAPI description with what the validator does not check: fields that exclude or need each other,
+// forms.
 
 import { type TSchema, Type } from '@fastify/type-provider-typebox';
 
-/** An event of a stream whose data are JSON of this schema, or the end of such a stream. */
+/** An event of a stream: JSON of this schema as text, or the end of the stream. */
 export const eventOf = (schema: TSchema) =>
   Type.Object({
     data: Type.Union([
@@ -13,13 +14,13 @@ export const eventOf = (schema: TSchema) =>
 
 type Fields = { properties?: Record<string, unknown>; required?: readonly string[] };
 
-/** An operation of OpenAPI, as far as routes change it. */
+/** An OpenAPI operation, as far as these functions change it. */
 export type Operation = {
   operationId?: string;
   requestBody?: { required?: boolean; content: Record<string, { schema: Record<string, unknown>; example?: object }> };
 };
 
-/** The caller's own JSON: a schema or a file, in which null is a value. */
+/** Members that hold JSON of the caller's, such as a schema, in which null is a value. */
 const opaque = new Set([
   'json_schema',
   'schema',
@@ -31,10 +32,13 @@ const opaque = new Set([
   'format',
 ]);
 
-/** @param isTop at the top of a body `parameters` are text-generation-inference's own, and no schema */
+/**
+ * Whether null is a value inside of this member.
+ * @param isTop at the top of a body `parameters` are text-generation-inference's, and no schema
+ */
 export const isOpaque = (key: string, isTop: boolean): boolean => opaque.has(key) && !(isTop && key === 'parameters');
 
-/** What may be left out may be null as well, wherever it stands: clients send null for what was not set. */
+/** Allows null for every optional member of a body, at every depth: clients send null for what is not set. */
 export function nullIsAbsent({ requestBody }: Operation): void {
   const json = requestBody?.content['application/json'];
   if (json !== undefined) json.schema = withNulls(json.schema, true);
@@ -43,7 +47,7 @@ export function nullIsAbsent({ requestBody }: Operation): void {
 type Schema = Record<string, unknown>;
 type Properties = Readonly<Record<string, Schema>>;
 
-/** The same schema with null for every member that need not be there. */
+/** The schema with null for every member that is not required. */
 function withNulls(schema: Schema, isTop = false): Schema {
   const required = new Set(schema.required as readonly string[] | undefined);
   const member = (key: string, value: Schema): Schema => {
@@ -68,7 +72,10 @@ function withNulls(schema: Schema, isTop = false): Schema {
 const isSchema = (value: unknown): value is Schema =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** A list of types, where that says it: what makes requests out of descriptions is slow at nested alternatives. */
+/**
+ * The schema or null. It prefers a list of types to `anyOf`, since tools that generate requests are slow at nested
+ * alternatives.
+ */
 function orNull(schema: Schema): Schema {
   if (Array.isArray(schema.anyOf)) {
     const takesNull = schema.anyOf.some(({ type }: Schema) => type === 'null');
@@ -79,7 +86,7 @@ function orNull(schema: Schema): Schema {
   return { ...schema, type: [schema.type, 'null'], ...(isEnum ? { enum: [...(schema.enum as []), null] } : {}) };
 }
 
-/** These fields have to be there, and to say something. */
+/** Makes an operation whose body must have these fields, as texts that are not empty. */
 export const neededTexts =
   (...fields: readonly string[]) =>
   ({ requestBody }: Operation): void => {
@@ -89,12 +96,12 @@ export const neededTexts =
     for (const field of fields) schema.properties![field] = { type: 'string', minLength: 1 };
   };
 
-/** A request without a body is one too. */
+/** Makes the body optional. */
 export const optionalBody = (operation: Operation): void => {
   if (operation.requestBody !== undefined) operation.requestBody.required = false;
 };
 
-/** One of these fields has to be there. */
+/** Makes an operation whose body must have one of these fields. */
 export const oneOfFields =
   (...fields: readonly string[]) =>
   ({ requestBody }: Operation): void => {
@@ -102,7 +109,7 @@ export const oneOfFields =
     if (schema !== undefined) schema.anyOf = fields.map((field) => ({ required: [field] }));
   };
 
-/** The parts of a form; `binary` ones are files. */
+/** Makes an operation with a form of these parts; `binary` parts are files. */
 export const formOf =
   (parts: Readonly<Record<string, 'text' | 'binary' | readonly string[]>>) =>
   ({ requestBody }: Operation): void => {

@@ -1,11 +1,11 @@
-// OpenAI's error object, which every refusal has.
+// OpenAI's error object, the body of every refusal.
 
 import { type TSchema, Type } from '@fastify/type-provider-typebox';
 import { errorTable } from '../../core/errors.ts';
 
 const nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 
-/** OpenAI's error object; all four keys are always there. */
+/** OpenAI's error object; it always has all four keys. */
 export const ErrorBody = Type.Object(
   {
     error: Type.Object({
@@ -18,5 +18,5 @@ export const ErrorBody = Type.Object(
   { description: 'An error. Its `code` is stable.' },
 );
 
-/** The answers that any route may give besides its own. */
+/** Answers that any route may give besides its own. */
 export const errorAnswers = { '4xx': ErrorBody, '5xx': ErrorBody };

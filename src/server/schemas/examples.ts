@@ -1,5 +1,5 @@
-// Bodies that the description of the interface shows: each works on a fresh server as it stands. Interfaces whose
-// bodies must name a model have none, since the name is the server's.
+// Example bodies in the OpenAPI description; each works on a fresh server. Interfaces whose bodies must name a model
+// have none, since each server has its own model.
 
 const messages = [{ role: 'user', content: 'What is the capital of France?' }];
 

@@ -1,5 +1,5 @@
-// The bodies and answers of /v1/fine_tuning/jobs, in OpenAI's shapes. What is ours beside them: `paused`, `alias`, and
-// more hyperparameters.
+// The bodies and answers of /v1/fine_tuning/jobs, in OpenAI's shapes. `paused`, `alias` and some hyperparameters are
+// additions.
 
 import { type TSchema, Type } from '@fastify/type-provider-typebox';
 import { limits } from '../../core/limits.ts';

@@ -13,7 +13,7 @@ const scale = (description: string) => Type.Optional(Type.Number({ minimum: 0, m
 const reference = (options: { description?: string } = {}) =>
   Type.String({ minLength: 1, maxLength: limits.adapterReferenceChars, ...options });
 
-/** Unknown fields are refused: a misspelt one would mislead without a word. */
+/** Unknown fields are refused: a misspelt one would be ignored silently. */
 export const GenerateBody = Type.Object(
   {
     prompt: Type.Optional(

@@ -1,5 +1,5 @@
-// What may be chosen of a training: OpenAI's names, and LoRA's own beside them. Every number has both ends. 'auto' is
-// what the server chooses by the size of the data.
+// Hyperparameters of a training: OpenAI's names, and LoRA's own beside them. Every number has a lower and an upper
+// bound. 'auto' lets the server choose by the size of the data.
 
 import { type TSchema, Type } from '@fastify/type-provider-typebox';
 import { limits } from '../../core/limits.ts';
@@ -15,7 +15,7 @@ const upTo = (maximum: number, description: string) =>
   choice(Type.Number({ minimum: 0, maximum }), `a number from 0 to ${maximum}`, description);
 const flag = (description: string) => choice(Type.Boolean(), 'a boolean', description);
 
-/** PEFT's names. */
+/** PEFT's names of the linears. */
 const module = Type.Enum(['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']);
 
 export const HyperparametersBody = Type.Object(

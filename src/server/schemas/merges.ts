@@ -1,4 +1,4 @@
-// The bodies and answers of /v1/admin: merges.
+// The bodies and answers of the routes for merges below /v1/admin.
 
 import { type TSchema, Type } from '@fastify/type-provider-typebox';
 import { limits } from '../../core/limits.ts';
@@ -6,7 +6,7 @@ import { listOf } from './adapters.ts';
 
 const nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 
-/** In an address a name's `/` is written `%2F`. */
+/** A name's `/` is written `%2F` in an address. */
 export const MergeParams = Type.Object({ id: Type.String() });
 
 const Part = Type.Object(

@@ -3,7 +3,7 @@
 import { Type } from '@fastify/type-provider-typebox';
 import { limits } from '../../core/limits.ts';
 
-/** vLLM's model card, with a digest where it has a path of the server. */
+/** vLLM's model card, whose `root` is a digest here and not a path on the server. */
 export const ModelCard = Type.Object({
   id: Type.String(),
   object: Type.Literal('model'),
@@ -21,7 +21,7 @@ export type ModelCard = Type.Static<typeof ModelCard>;
 
 export const ModelList = Type.Object({ object: Type.Literal('list'), data: Type.Array(ModelCard) });
 
-/** Other parameters are ignored: clients of other servers send some of their own. */
+/** Unknown parameters are ignored, since clients of other servers send their own. */
 export const ModelsQuery = Type.Object({
   limit: Type.Optional(
     Type.String({

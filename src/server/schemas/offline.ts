@@ -1,4 +1,4 @@
-// The queries and answers of work on an adapter's weights: merged exports, analyses.
+// The queries and answers of offline work on an adapter's weights: merged exports, analyses.
 
 import { type TSchema, Type } from '@fastify/type-provider-typebox';
 
@@ -58,7 +58,7 @@ export const LinearAnalysis = Type.Object({
 });
 export type LinearAnalysis = Type.Static<typeof LinearAnalysis>;
 
-/** Means over the layers of a module, but for the norm, which is of all of them together. */
+/** Means over a module's layers; the norm is that of all layers together. */
 export const ModuleSummary = Type.Object({
   module: Type.String(),
   layers: Type.Integer(),

@@ -1,5 +1,5 @@
-// What OpenAI's completions and chat completions share. Fields that are not here are ignored, as vLLM does, except
-// those in unsupported.ts, where ignoring would mislead.
+// Fields that OpenAI's completions and chat completions share. Unknown fields are ignored, as in vLLM, except those in
+// unsupported.ts, which would change the answer.
 
 import { Type } from '@fastify/type-provider-typebox';
 import { limits } from '../../core/limits.ts';

@@ -30,7 +30,7 @@ const ceilingsOf = (fields: readonly string[], description: string) =>
     description,
   });
 export const QuotaBody = ceilingsOf(quotaFields, "Ceilings; what is left out has the server's own.");
-/** What training read is counted by tenant alone. */
+/** Tokens of training are counted for tenants alone, so a key has no quota of them. */
 const KeyQuotaBody = ceilingsOf(
   quotaFields.filter((field) => field !== 'training_tokens'),
   'Ceilings of what this key asks for, runs and keeps, beside its tenant’s.',
@@ -168,7 +168,7 @@ export const AuditEntry = Type.Object({
 export type AuditEntry = Type.Static<typeof AuditEntry>;
 export const AuditList = listOf(AuditEntry);
 
-/** Lists over all tenants. */
+/** Query of lists over all tenants. */
 export const AllQuery = Type.Object(
   {
     tenant: Type.Optional(Type.String({ description: 'Of this tenant only.' })),

@@ -1,4 +1,4 @@
-// What a prompt may be: text, token ids, messages.
+// The forms of a prompt: text, token ids, messages.
 
 import { Type } from '@fastify/type-provider-typebox';
 import { limits } from '../../core/limits.ts';
@@ -6,7 +6,9 @@ import { ToolCall } from './tools.ts';
 
 export const TokenIds = Type.Array(Type.Integer({ minimum: 0, maximum: limits.modelVocabulary }), { minItems: 1 });
 
-/** A chat turn. Text only: a part of another type is refused, since leaving it out would change the question. */
+/**
+ * A message of a chat. Parts of other types than text are refused, since leaving them out would change the question.
+ */
 export const Message = Type.Object({
   role: Type.Enum(['system', 'developer', 'user', 'assistant', 'tool']),
   content: Type.Optional(

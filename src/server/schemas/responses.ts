@@ -1,4 +1,4 @@
-// The body of OpenAI's /v1/responses, as far as it is served: nothing is kept between two calls.
+// The body of OpenAI's /v1/responses, as far as it is served: nothing is stored between two calls.
 
 import { Type } from '@fastify/type-provider-typebox';
 import { limits } from '../../core/limits.ts';

@@ -1,4 +1,4 @@
-// Parameters of generation that every route takes, by vLLM's and OpenAI's names. Every number has both ends.
+// Sampling parameters of every route, by vLLM's and OpenAI's names. Every number has a lower and an upper bound.
 
 import { Type } from '@fastify/type-provider-typebox';
 import { limits } from '../../core/limits.ts';
@@ -6,7 +6,7 @@ import { defaultSamplingParams as defaults } from '../../core/sampling-params.ts
 
 const stopString = Type.String({ maxLength: limits.stopStringChars });
 
-/** Of every route that asks the engine for something. */
+/** Fields of every route that uses the engine. */
 export const requestProperties = {
   cache_salt: Type.Optional(
     Type.String({
@@ -111,7 +111,7 @@ export const samplingProperties = {
   ...requestProperties,
 };
 
-/** `max_tokens` differs between routes only in its default. */
+/** The field `max_tokens`, whose default is all that differs between routes. */
 export const maxTokens = (byDefault: string) =>
   Type.Optional(
     Type.Integer({

@@ -1,4 +1,4 @@
-// What a caller may ask of the form of an output, by OpenAI's and by vLLM's names.
+// Fields that ask for the form of an output, by OpenAI's and by vLLM's names.
 
 import { Type } from '@fastify/type-provider-typebox';
 import { limits } from '../../core/limits.ts';
@@ -33,7 +33,7 @@ export const ResponseFormat = Type.Object(
   { additionalProperties: false, description: 'The output is JSON, or JSON that a schema allows.' },
 );
 
-/** At most one of them, and not beside `response_format`. */
+/** Forms of an output, of which a body may have one, and none beside `response_format`. */
 const forms = {
   json: Type.Optional(schema),
   regex: Type.Optional(text),

@@ -1,4 +1,4 @@
-// Tools in a chat: what a caller offers, what a message says of calls, what an answer says of them.
+// Tools of a chat: those that a caller offers, and the calls in messages and answers.
 
 import { Type } from '@fastify/type-provider-typebox';
 import { limits } from '../../core/limits.ts';
@@ -53,7 +53,7 @@ export const toolProperties = {
 export const ToolsBody = Type.Object(toolProperties);
 export type ToolsBody = Type.Static<typeof ToolsBody>;
 
-/** In a chunk a call comes in parts: its name first, its arguments as they are written. */
+/** A part of a call in a stream: the name comes first, and the arguments as they are written. */
 export const ToolCallDelta = Type.Object({
   index: Type.Integer(),
   id: Type.Optional(Type.String()),

@@ -5,7 +5,7 @@ import { type Static, Type } from '@fastify/type-provider-typebox';
 const seconds = (description: string) =>
   Type.Optional(Type.String({ pattern: '^[0-9]{1,12}$', description: `${description}, seconds since the epoch.` }));
 
-/** Minute, tenant and adapter of its last row. */
+/** Form of a cursor: minute, tenant and adapter of a page's last row. */
 const pagePattern = '^[0-9]{1,15} [A-Za-z0-9._-]{1,64} [A-Za-z0-9:+._-]*$';
 
 export const UsageQuery = Type.Object({

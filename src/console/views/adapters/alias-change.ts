@@ -1,5 +1,5 @@
-// Moving an alias, with a way back: only what was seen is changed, and where it pointed before is remembered in this
-// tab.
+// Moves an alias, with an undo. A change applies only to the revision that was seen, and this tab remembers where the
+// alias pointed before.
 
 import { ask, part } from '../../api/client.ts';
 import type { Adapter, Alias } from '../../api/types.ts';
@@ -9,11 +9,11 @@ export type Target = Alias['targets'][number];
 
 const slot = (id: string) => `lorikeet-former ${id}`;
 
-/** Where the alias pointed before this tab moved it; else to the version below the one that has most requests. */
+/** Where the alias pointed before this tab moved it; else the next older version than the one with most requests. */
 export function formerTargets(alias: Alias, versions: readonly Adapter[]): Target[] | null {
   const kept = sessionStorage.getItem(slot(alias.id));
   const remembered = kept === null ? null : (JSON.parse(kept) as { revision: number; targets: Target[] });
-  // Somebody else has moved it since: what this tab knows is no step back any more.
+  // With another revision somebody else has moved it since, and what this tab remembers is no step back.
   if (remembered?.revision === alias.revision) return remembered.targets;
   const current = [...alias.targets].sort((a, b) => b.weight - a.weight)[0]!.version;
   const below = versions.find(({ version, state }) => version < current && state === 'ready');
@@ -24,12 +24,12 @@ type Change = {
   readonly name: string;
   readonly alias: string;
   readonly targets: readonly Target[];
-  /** null: it must be new. */
+  /** The alias as it was seen; null: it must not exist yet. */
   readonly before: Alias | null;
   readonly onChange: () => void;
 };
 
-/** Throws ApiError: `alias_changed` where somebody else moved it meanwhile. */
+/** Moves the alias. Throws ApiError: `alias_changed` where somebody else moved it meanwhile. */
 export async function moveAlias({ name, alias, targets, before, onChange }: Change): Promise<void> {
   const headers = before === null ? { 'if-none-match': '*' } : { 'if-match': `"${before.revision}"` };
   const path = `/v1/adapters/${part(name)}/aliases/${part(alias)}`;
@@ -57,7 +57,7 @@ export function targetsText(targets: readonly Target[]): string {
     .join(', ');
 }
 
-/** Weights as shares of all requests, the largest first. */
+/** The targets with their shares of all requests, the largest first. */
 export function sharesOf(targets: readonly Target[]): (Target & { share: number })[] {
   const all = targets.reduce((sum, { weight }) => sum + weight, 0);
   return targets.map((target) => ({ ...target, share: target.weight / all })).sort((a, b) => b.share - a.share);

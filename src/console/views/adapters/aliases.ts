@@ -1,4 +1,4 @@
-// Aliases: where each points, a slider for a canary's share, and a way back.
+// The aliases of an adapter: where each points, a slider for a canary's share, and a rollback.
 
 import { h } from 'preact';
 import { useState } from 'preact/hooks';
@@ -107,7 +107,7 @@ type CanaryProps = {
   readonly onMove: (targets: readonly Target[]) => void;
 };
 
-/** One version's share beside the one that has most. */
+/** Chooses the share of one version beside the version with the largest share. */
 function Canary({ shares, versions, isBusy, onMove }: CanaryProps) {
   const main = shares[0]!.version;
   const ready = versions.filter(({ version, state }) => version !== main && state === 'ready');

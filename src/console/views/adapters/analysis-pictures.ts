@@ -1,4 +1,4 @@
-// The pictures of an analysis. One linear is looked at closely; a click on the map or the two lists choose it.
+// The pictures of an analysis. One linear is shown in detail; it is chosen on the map or from two lists.
 
 import { h } from 'preact';
 import { useState } from 'preact/hooks';

@@ -1,4 +1,4 @@
-// What a version changes, as pictures: size by layer and module, singular values, nearness to another adapter.
+// What a version changes: size by layer and module, singular values, similarity to another adapter.
 
 import { h } from 'preact';
 import { useState } from 'preact/hooks';

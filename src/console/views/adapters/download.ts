@@ -1,4 +1,4 @@
-// The version's two files as a tar. A link could send no key, so the bytes come through this page.
+// Downloads a version's files as a tar. The page reads the bytes itself, since a link could not send the key.
 
 import { h } from 'preact';
 import { open, part } from '../../api/client.ts';

@@ -1,4 +1,5 @@
-// One linear closely: its singular values among those of all layers, and how far its directions are another's.
+// One linear in detail: its singular values among those of all layers, and the directions that it shares with
+// another's.
 
 import { h } from 'preact';
 import type { LinearAnalysis } from '../../api/types.ts';

@@ -1,4 +1,4 @@
-// All adapters, thousands of them: found by typing, opened by a click, added by dropping a folder anywhere.
+// The list of all adapters, which may be thousands: search, links, and uploads by dropping a folder anywhere.
 
 import { h } from 'preact';
 import { useRef, useState } from 'preact/hooks';
@@ -18,12 +18,12 @@ import type { Picked } from './upload.ts';
 
 const UploadDialog = lazy('the dialog', async () => (await import('./upload.ts')).UploadDialog);
 
-/** Where weights are changes with the traffic. */
+/** Time between two readings, in milliseconds: where weights are changes with the traffic. */
 const everyMs = 15_000;
 
 export function AdapterList() {
   const isShown = useRef(false);
-  // A long list is shown as it arrives the first time; later it stands until all of it is there again.
+  // The first reading is shown as it arrives; later ones replace the list when they are whole.
   const read = async (signal: AbortSignal, onPart: (so: Adapter[]) => void) => {
     const all = await readAll('/v1/adapters', signal, isShown.current ? undefined : onPart);
     isShown.current = true;

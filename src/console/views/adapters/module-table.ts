@@ -1,4 +1,4 @@
-// An analysis in numbers: means over the layers of each module.
+// An analysis as numbers: means over the layers of each module.
 
 import { h } from 'preact';
 import type { ModuleSummary } from '../../api/types.ts';

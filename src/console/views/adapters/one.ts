@@ -1,4 +1,4 @@
-// One adapter: its versions, its aliases, what it changes.
+// One adapter: its versions, its aliases, its analysis.
 
 import { h } from 'preact';
 import { useState } from 'preact/hooks';

@@ -1,4 +1,4 @@
-// A version under an alias: all of its requests, or a share of them beside the version that has them now.
+// Points an alias to a version: for all requests, or for a share of them beside the current version.
 
 import { h } from 'preact';
 import { useState } from 'preact/hooks';

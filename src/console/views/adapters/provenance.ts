@@ -1,4 +1,4 @@
-// How a version was trained: rows, hyperparameters, its curve.
+// How a version was trained: its hyperparameters and its loss.
 
 import { h } from 'preact';
 import { ask, part } from '../../api/client.ts';

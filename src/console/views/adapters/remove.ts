@@ -1,4 +1,4 @@
-// Deletes an adapter with all of its versions, after it was asked once more.
+// Deletes an adapter or one version, after a confirmation.
 
 import { h } from 'preact';
 import { ask, part } from '../../api/client.ts';

@@ -1,4 +1,4 @@
-// The list's table: the newest version of each name.
+// The table of the list: the newest version of each name.
 
 import { h } from 'preact';
 import { useMemo, useState } from 'preact/hooks';
@@ -10,21 +10,21 @@ import { Moment } from '../../parts/facts.ts';
 import { WindowRows } from '../../parts/window-rows.ts';
 import { href } from '../../state/route.ts';
 
-/** As in styles/tables.css. */
+/** Height of a row, as in styles/6-tables.css. */
 const rowPixels = 44;
 
-/** The nearest first. */
+/** Places of weights, the nearest to the engine first. */
 const places = ['merged', 'pages', 'memory', 'disk'];
 const placeOf = ({ residency }: Adapter) => places.indexOf(residency);
 
-/** Sorting a thousand names at every letter of a search must fit a frame. */
+/** Made once, since a thousand names are sorted at every letter of a search. */
 const words = new Intl.Collator();
 
 type Column = {
   readonly title: string;
-  /** Left out on narrow screens. */
+  /** Whether narrow screens leave the column out. */
   readonly isMinor?: boolean;
-  /** Left out on all but wide ones. */
+  /** Whether all but wide screens leave the column out. */
   readonly isSpare?: boolean;
   readonly isNumber?: boolean;
   readonly sort?: (a: Adapter, b: Adapter) => number;
@@ -113,5 +113,5 @@ const adapterRow = (adapter: Adapter, index: number) =>
     h('td', null, h(Moment, { seconds: adapter.created_at })),
   );
 
-/** PEFT's names without the ending that all of them have. */
+/** PEFT's names of the modules without their common ending. */
 const modules = ({ target_modules }: Adapter) => target_modules.map((name) => name.replace(/_proj$/, '')).join(' ');

@@ -1,4 +1,5 @@
-// A PEFT folder becomes a version: its two files are picked out, sent with a bar, and a refusal is shown as it is said.
+// Uploads a PEFT folder as a version: finds its two files, sends them with a progress bar, and shows a refusal as it
+// is.
 
 import { h } from 'preact';
 import { useRef, useState } from 'preact/hooks';
@@ -20,7 +21,7 @@ const needed = ['adapter_config.json', 'adapter_model.safetensors'] as const;
 
 type Props = {
   readonly picked: Picked;
-  /** A new version of this adapter; null: of one that is named here. */
+  /** The adapter that gets a new version; left out: the dialog asks for a name. */
   readonly name?: string;
   readonly onDone: () => void;
   readonly onClose: () => void;

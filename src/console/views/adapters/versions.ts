@@ -1,4 +1,4 @@
-// The versions of an adapter, newest first: what each is, how it was made, and what can be done with it.
+// The versions of an adapter, newest first: facts, how each was made, and actions.
 
 import { h } from 'preact';
 import { useState } from 'preact/hooks';

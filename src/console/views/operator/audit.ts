@@ -1,4 +1,4 @@
-// Who changed what, newest first.
+// The audit log, newest entry first.
 
 import { h } from 'preact';
 import { useState } from 'preact/hooks';

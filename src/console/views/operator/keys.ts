@@ -1,4 +1,4 @@
-// Keys of all tenants: made, rotated, revoked.
+// Keys of all tenants: makes, rotates and revokes them.
 
 import { h } from 'preact';
 import { useState } from 'preact/hooks';

@@ -1,4 +1,4 @@
-// A new key: for whom, what it may do, until when. It is shown once.
+// Makes a key: its tenant, its rights, its end. The key is shown once.
 
 import { h } from 'preact';
 import { useState } from 'preact/hooks';
@@ -12,7 +12,7 @@ import { ErrorNote, Warning } from '../../parts/notes.ts';
 import { useAction } from '../../state/action.ts';
 import { now } from '../../time.ts';
 
-/** As in src/tenants/scopes.ts. */
+/** The scopes of src/tenants/scopes.ts. */
 const scopes = ['generate', 'adapters', 'train', 'admin', 'metrics', 'operator'];
 const daySeconds = 86_400;
 

@@ -1,5 +1,5 @@
-// The servers that share this one's database: who lives, how far each has read what others changed, what each says of
-// itself.
+// The servers that share this one's database: their leases, how many changes each has not read yet, and the status that
+// each reports.
 
 import { h } from 'preact';
 import { ask } from '../../api/client.ts';
@@ -58,7 +58,7 @@ const rowOf = (replica: Replica) => ({
   ],
 });
 
-/** A server that did not renew its lease is not waited for by the others. */
+/** Shows a lease. The other servers no longer wait for a server whose lease has run out. */
 function Lease({ seconds }: { seconds: number | null }) {
   if (seconds === null) return h(Badge, { tone: 'good' }, 'alone');
   if (seconds < 0) return h(Badge, { tone: 'bad' }, `silent for ${duration(-seconds)}`);

@@ -1,4 +1,4 @@
-// What the server was started with.
+// The server's settings and their origins.
 
 import { h } from 'preact';
 import { ask } from '../../api/client.ts';

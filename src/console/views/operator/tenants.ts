@@ -1,4 +1,4 @@
-// Tenants: what was decided of each, and whether its keys are taken.
+// Tenants: their quotas, and whether their keys are refused.
 
 import { h } from 'preact';
 import { ask, part } from '../../api/client.ts';

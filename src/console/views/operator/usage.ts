@@ -1,5 +1,5 @@
-// What was used, by minute, adapter and tenant: equal to the sums of the answers. A tenant's own, or of all by an
-// operator's key.
+// Usage by minute, adapter and tenant, equal to the sums of the answers: of the key's tenant, or with an operator's key
+// of all.
 
 import { h } from 'preact';
 import { useState } from 'preact/hooks';
@@ -43,7 +43,7 @@ async function readUsage(path: string, seconds: number, signal: AbortSignal): Pr
     rows.push(...answer.data);
     page = answer.next_page;
   }
-  // A key that may not see adapters has their digests.
+  // A key that may not list adapters sees their digests instead of names.
   const adapters = await readAll<Adapter>('/v1/adapters', signal).catch(() => []);
   return { rows, names: new Map(adapters.map(({ digest, id }) => [digest, id])) };
 }

@@ -1,4 +1,4 @@
-// One more column: any name that callers could write.
+// Adds a column, for any name that a request may have.
 
 import { h } from 'preact';
 import { useState } from 'preact/hooks';

@@ -1,4 +1,4 @@
-// One target beside the others: what it is, what it says, which weights said so, and how long it took.
+// One target: its name, its answer, the weights that answered, and the times.
 
 import { h } from 'preact';
 import { count, figure, millis, plural } from '../../figures.ts';
@@ -19,7 +19,7 @@ type Props = {
   readonly model: string;
   readonly question: Question;
   readonly answer: Answer | null;
-  /** The first column's, to compare with; null in the first column. */
+  /** The first column's answer to compare with; null in the first column. */
   readonly beside: Answer | null;
   readonly isColored: boolean;
   readonly onChange: (target: Target) => void;
@@ -104,7 +104,7 @@ const Sameness = ({ differsAt }: { differsAt: number | null }) =>
         : `Says the same as the first one for ${plural(differsAt, 'token')}.`,
   );
 
-/** null where both say the same so far. */
+/** Index of the first token that differs; null where the answers are the same so far. */
 function firstDifference({ pieces }: Answer, { pieces: others }: Answer): number | null {
   const differs = pieces.findIndex(({ text }, i) => text !== others[i]?.text);
   return differs === -1 ? null : differs;

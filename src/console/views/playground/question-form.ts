@@ -1,4 +1,4 @@
-// The prompt and how it is sampled.
+// The prompt and its sampling parameters.
 
 import { h } from 'preact';
 import { Button } from '../../parts/button.ts';

@@ -1,4 +1,4 @@
-// What every target is asked, and the request that asks one of them.
+// The prompt and sampling parameters that all targets share, and the request's body for one target.
 
 import type { GenerateBody } from '../../api/types.ts';
 import type { Target } from './targets.ts';
@@ -25,7 +25,7 @@ const first: Question = {
 
 const slot = 'lorikeet-question';
 
-/** As this tab left it. */
+/** The question that this tab had last. */
 export function lastQuestion(): Question {
   const kept = sessionStorage.getItem(slot);
   return kept === null ? first : { ...first, ...(JSON.parse(kept) as Partial<Question>) };
@@ -33,7 +33,7 @@ export function lastQuestion(): Question {
 
 export const keepQuestion = (question: Question): void => sessionStorage.setItem(slot, JSON.stringify(question));
 
-/** Alternatives that are shown of each token. */
+/** Number of alternatives that are shown for each token. */
 const alternatives = 4;
 
 export function bodyOf(question: Question, { reference, scale, mayBeMerged }: Target): GenerateBody {

@@ -1,4 +1,4 @@
-// One target's answer while it streams. Tokens come faster than a screen is drawn, so readers are told once a frame.
+// Streams one target's answer. Tokens come faster than frames, so a change is reported once a frame.
 
 import type { ApiError } from '../../api/client.ts';
 import { open } from '../../api/client.ts';
@@ -9,7 +9,7 @@ import { elapsed } from '../../time.ts';
 
 export type Piece = {
   readonly text: string;
-  /** Natural logarithm; null for text that was held back. */
+  /** Natural logarithm of the token's probability; null for text that was held back. */
   readonly logprob: number | null;
   readonly top: readonly { readonly token: string; readonly logprob: number }[];
 };
@@ -17,7 +17,7 @@ export type Piece = {
 export type Answer = {
   readonly state: 'waiting' | 'streaming' | 'done' | 'stopped' | 'failed';
   readonly pieces: readonly Piece[];
-  /** From here to the first token, milliseconds. */
+  /** Time from the request to the first token, in milliseconds. */
   readonly firstMs: number | null;
   readonly totalMs: number | null;
   readonly whole: GenerateAnswer | null;

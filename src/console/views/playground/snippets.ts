@@ -1,4 +1,4 @@
-// The same request for a terminal and for Python. The key is named, never written out.
+// Writes the request for curl and for Python. The key is a variable and never written out.
 
 import type { GenerateBody } from '../../api/types.ts';
 import { session } from '../../state/session.ts';

@@ -1,4 +1,4 @@
-// How an adapter applies: its scale, and whether a merge of it may be used.
+// How an adapter is applied: its scale, and whether its merge may be used.
 
 import { h } from 'preact';
 import { Check, Slider } from '../../parts/fields.ts';

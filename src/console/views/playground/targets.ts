@@ -1,17 +1,17 @@
-// What is asked side by side: the base or an adapter, and how strongly it applies. As text in the address:
-// `` is the base, `pirate@2`, `pirate:prod*0.5` with a scale, `pirate*unmerged` beside the base where a merge is there.
+// Targets: the base model or an adapter, and how it is applied. In the address the empty text is the base, `pirate@2`
+// and `pirate:prod*0.5` an adapter (with a scale), and `pirate*unmerged` an adapter whose merge is not used.
 
 export type Target = {
-  /** The base model: the empty text. */
+  /** Name of the adapter; empty for the base model. */
   readonly reference: string;
   readonly scale: number;
-  /** false: on the base's weights, its adapter beside them, also where it is merged. */
+  /** false: the adapter is applied to the base's weights even where it is merged. */
   readonly mayBeMerged: boolean;
 };
 
 export const base: Target = { reference: '', scale: 1, mayBeMerged: true };
 
-/** More would be too narrow to read. */
+/** Most targets: more columns would be too narrow to read. */
 export const targetsMax = 6;
 
 export function parseTarget(text: string): Target {

@@ -1,5 +1,5 @@
-// An answer token by token, each as dark as it was sure. One of them is looked at closely: by the mouse, or with the
-// arrow keys.
+// An answer token by token, each darker the less likely it was. One token is shown in detail, chosen by the mouse or
+// the arrow keys.
 
 import { h } from 'preact';
 import { useState } from 'preact/hooks';
@@ -10,12 +10,12 @@ type Props = {
   readonly pieces: readonly Piece[];
   readonly isColored: boolean;
   readonly isStreaming: boolean;
-  /** The first token that is not the first column's; null: none. */
+  /** Index of the first token that differs from the first column's; null: none does. */
   readonly differsAt: number | null;
   readonly label: string;
 };
 
-/** Five shades: at least so likely. */
+/** Lowest probabilities of the five shades. */
 const shades = [0.9, 0.6, 0.3, 0.1, 0];
 
 const shadeOf = (logprob: number) => shades.findIndex((least) => Math.exp(logprob) >= least);
@@ -62,7 +62,7 @@ function tokenClass(logprob: number | null, isChosen: boolean, differs: boolean)
   return `${shade}${isChosen ? ' chosen' : ''}${differs ? ' differs' : ''}`;
 }
 
-/** What the model thought of this token, and of others in its place. */
+/** Shows the probability of a token and of its alternatives. */
 function Closely({ piece }: { piece: Piece | null }) {
   if (piece === null || piece.logprob === null) {
     return h('p', { class: 'closely faint' }, 'Point at a token to see what else was likely.');
@@ -82,5 +82,5 @@ function Closely({ piece }: { piece: Piece | null }) {
 
 const likely = (logprob: number) => percent(Math.exp(logprob), 1);
 
-/** Spaces and line ends can be seen. */
+/** Makes spaces and line ends visible. */
 const shownText = (text: string) => text.replaceAll(' ', '␣').replaceAll('\n', '↵') || '(nothing)';

@@ -1,4 +1,4 @@
-// Requests and tokens by adapter and by tenant, since the server started and now. A key of a tenant sees its own alone.
+// Requests and tokens by adapter and by tenant, since the start and now. A tenant's key sees that tenant alone.
 
 import { h } from 'preact';
 import { byLabel, namesIn, type Sample } from '../../api/prometheus.ts';
@@ -18,7 +18,7 @@ const [requests, prompts, generated] = [
   'tenant_generation_tokens_total',
 ] as const;
 
-/** Lines that can be told apart; the table has all. */
+/** Most lines of a plot, so that they can be told apart; the table has all. */
 const linesMax = 5;
 
 const rateOf = (metric: string, label: Label, name: string) => (before: Sample, after: Sample) => {
@@ -67,7 +67,7 @@ function ByName({ samples, label }: { samples: readonly Sample[]; label: Label }
   );
 }
 
-/** What has no series of its own is summed under one name, of no tenant. */
+/** Series without a name of their own are summed in one: under an empty tenant, or the adapter `other`. */
 function wordOf(label: Label, name: string): string {
   if (label === 'tenant') return name === '' ? 'all others' : name;
   return name === '' ? 'base model' : name === 'other' ? 'all others' : name;

@@ -1,4 +1,4 @@
-// The moment in figures.
+// The current state in figures.
 
 import { quantile, rate, type Sample, seriesValue } from '../../api/prometheus.ts';
 import { bytes, count, figure, millis, percent } from '../../figures.ts';
@@ -29,7 +29,10 @@ export function figuresOf(samples: readonly Sample[]) {
   ];
 }
 
-/** Counted as they come, where the counter of generated tokens waits for a sequence's end. */
+/**
+ * Generated tokens a second. These counters grow with each token, while that of generated tokens waits for a sequence's
+ * end.
+ */
 export function tokensPerSecond(before: Sample, after: Sample): number | null {
   const first = rate(before, after, 'time_to_first_token_seconds_count');
   const next = rate(before, after, 'inter_token_latency_seconds_count');

@@ -1,4 +1,4 @@
-// The merges there are, each with its report: merged against unmerged on a few texts.
+// The merges, each with its quality: merged against unmerged on a few texts.
 
 import { h } from 'preact';
 import { ask, part } from '../../api/client.ts';

@@ -1,4 +1,4 @@
-// Merges: what they take, what traffic they have, what their rounding costs; and making one.
+// Merges: their memory, their share of the traffic, the cost of their rounding; and a form that makes one.
 
 import { h } from 'preact';
 import { useState } from 'preact/hooks';
@@ -20,7 +20,7 @@ const everyMs = 3000;
 
 export function Merges() {
   const merges = useResource<MergeList>('merges', (signal) => ask('/v1/admin/merges', { signal }), everyMs);
-  // Whoever may not merge is told so once, by the note of the list.
+  // The list's own note tells a user who may not merge, and nothing else repeats it.
   return h(
     Card,
     { title: 'Merges' },

@@ -1,5 +1,5 @@
-// Readings of /metrics while the view is open, kept for half an hour. Two seconds apart they cost the server a
-// thousandth of its time.
+// Samples of /metrics while the view is open, for half an hour. One every two seconds costs the server a thousandth of
+// its time.
 
 import { useEffect, useState } from 'preact/hooks';
 import type { ApiError } from '../../api/client.ts';
@@ -12,10 +12,10 @@ import { now } from '../../time.ts';
 const everyMs = 2000;
 const samplesMax = 900;
 
-/** Rates are over this many readings, so that single requests are no spikes. */
+/** Number of samples that a rate covers, so that single requests are no spikes. */
 export const window = 5;
 
-/** Kept when the view is left; another key starts anew. */
+/** Samples that stay when the view is left; another key starts anew. */
 let kept: { key: string | null; samples: readonly Sample[] } = { key: null, samples: [] };
 
 export type Samples = { readonly samples: readonly Sample[]; readonly error: ApiError | null };
@@ -46,7 +46,7 @@ export function useSamples(): Samples {
   return state;
 }
 
-/** For each sample what `between` makes of it and the one `window` before it. */
+/** Applies `between` to each sample and the one `window` before it; null for the first sample. */
 export function over<T>(samples: readonly Sample[], between: (before: Sample, after: Sample) => T): (T | null)[] {
   return samples.map((sample, i) => (i === 0 ? null : between(samples[Math.max(0, i - window)]!, sample)));
 }

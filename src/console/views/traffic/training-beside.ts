@@ -1,4 +1,4 @@
-// What a training job takes beside serving, where one runs.
+// The speed of a running training job beside that of serving; nothing where no job runs.
 
 import { h } from 'preact';
 import { byLabel, rate, type Sample } from '../../api/prometheus.ts';

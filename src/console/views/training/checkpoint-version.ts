@@ -1,5 +1,5 @@
-// A checkpoint is an adapter of a name of its own. To promote it, its two files are published under the job's name:
-// the same bytes, so the same digest.
+// Promotes a checkpoint. It is an adapter under a name of its own, so its files are published again under the job's
+// name: the same bytes, and so the same digest.
 
 import { open, part } from '../../api/client.ts';
 import type { Adapter } from '../../api/types.ts';
@@ -16,7 +16,10 @@ export async function publishAs(name: string, checkpoint: string): Promise<Adapt
 
 const block = 512;
 
-/** Files of an uncompressed tar: a head of 512 bytes with name and size, then content up to whole blocks. */
+/**
+ * Yields the files of an uncompressed tar: a header of 512 bytes with name and size, then the content, padded to
+ * blocks.
+ */
 function* untar(archive: ArrayBuffer): Generator<[string, Uint8Array<ArrayBuffer>]> {
   const text = (start: number, length: number) =>
     new TextDecoder().decode(new Uint8Array(archive, start, length)).replace(/\0.*$/s, '');

@@ -1,5 +1,5 @@
-// Checkpoints: adapters that can be asked for while the job goes on. One that is better than what comes later can
-// become a version of the adapter's own name.
+// The checkpoints of a job, which are adapters that can be used while it runs. One can become a version of the job's
+// adapter where it is better than what came later.
 
 import { h } from 'preact';
 import { useState } from 'preact/hooks';

@@ -1,4 +1,4 @@
-// What the job was asked for, every choice of the server included.
+// The settings of a job, with those that the server chose.
 
 import { h } from 'preact';
 import type { Job } from '../../api/types.ts';

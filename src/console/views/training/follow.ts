@@ -1,4 +1,4 @@
-// What a job says, as it says it: points of its curves and sentences.
+// Follows a job's events: points of its curves, and messages.
 
 import { useEffect, useState } from 'preact/hooks';
 import { open, part } from '../../api/client.ts';
@@ -15,9 +15,9 @@ export type Told = {
 };
 
 const nothing: Told = { points: [], sentences: [], isOver: false };
-/** Between a broken stream and the next try. */
+/** Time between a broken stream and the next try, in milliseconds. */
 const againMs = 2000;
-/** Events of a job that ran long come at once: they are drawn together. */
+/** Shortest time between two updates: the events of a long job arrive at once, and are drawn together. */
 const drawMs = 120;
 
 export function useTold(id: string): Told {
@@ -55,7 +55,7 @@ async function follow(id: string, signal: AbortSignal, onTold: (told: Told) => v
   }
 }
 
-/** Steps that are taken again after a pause replace those from before. */
+/** Adds a point. Steps that a job repeats after a pause replace the earlier points. */
 export function addPoint(points: Point[], point: Point): void {
   while (points.length > 0 && points.at(-1)!.step >= point.step) points.pop();
   points.push(point);

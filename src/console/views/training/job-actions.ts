@@ -1,4 +1,4 @@
-// Pause, resume, cancel; and what can be done with the result.
+// Actions of a job: pause, resume, cancel, and promoting its result.
 
 import { h } from 'preact';
 import { useState } from 'preact/hooks';

@@ -1,4 +1,4 @@
-// The curves of one run.
+// The curves of one job.
 
 import { h } from 'preact';
 import { figure } from '../../figures.ts';

@@ -1,4 +1,4 @@
-// Where a job is, in figures.
+// A job's state in figures.
 
 import { h } from 'preact';
 import type { Job } from '../../api/types.ts';

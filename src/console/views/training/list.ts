@@ -1,4 +1,4 @@
-// All jobs, newest first; several can be chosen to be laid over each other.
+// The list of all jobs, newest first; several can be chosen to be compared.
 
 import { h } from 'preact';
 import { useState } from 'preact/hooks';

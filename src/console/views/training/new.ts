@@ -1,4 +1,4 @@
-// A new training: rows, a name, settings; the rest is the server's to choose.
+// Starts a training: rows, a name, settings. The server chooses the settings that are left empty.
 
 import { h } from 'preact';
 import { useState } from 'preact/hooks';

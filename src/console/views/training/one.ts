@@ -1,4 +1,4 @@
-// One job: its curves as they grow, its checkpoints, what can be done with it.
+// One job: its curves as they grow, its checkpoints, its actions.
 
 import { h } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
@@ -30,7 +30,7 @@ export function OneJob({ id }: { id: string }) {
   const { reload } = job;
   const current = job.value;
   useEffect(() => setEnded(current !== null && isOver(current)), [current]);
-  // The last event comes before the next reading would.
+  // The last event arrives before the next periodic reading.
   useEffect(() => {
     if (told.isOver) reload();
   }, [told.isOver, reload]);

@@ -1,4 +1,4 @@
-// Several runs over each other, step by step.
+// The curves of several jobs over each other, by step.
 
 import { h } from 'preact';
 import { ask, part } from '../../api/client.ts';
@@ -15,7 +15,7 @@ import { jobsUrl, nameOf } from './jobs.ts';
 
 type Run = { readonly job: Job; readonly points: readonly Point[] };
 
-/** Colours there are. */
+/** Most jobs: there are so many colours. */
 const runsMax = 6;
 const everyMs = 5000;
 

@@ -1,4 +1,4 @@
-// The dialog of promoting for a version that is known by its reference alone.
+// The promote dialog for a version of which only the reference is known.
 
 import { h } from 'preact';
 import { ask, part } from '../../api/client.ts';

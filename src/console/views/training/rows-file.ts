@@ -1,5 +1,5 @@
-// A file of rows: dropped, sent with a bar, looked at by the server line by line. Rows that cannot be trained on are
-// named in its answer, which is shown as it is.
+// Uploads a file of rows with a progress bar. The server checks every line, and its answer names the rows that cannot
+// be trained on, which is shown as it is.
 
 import { h } from 'preact';
 import { useState } from 'preact/hooks';

@@ -1,4 +1,4 @@
-// What a job said in words.
+// The messages of a job's events.
 
 import { h } from 'preact';
 import type { JobEvent } from '../../api/types.ts';

@@ -1,4 +1,4 @@
-// Every setting with what it means and what the server chooses where nothing is typed.
+// A form of all settings, each with its meaning and with what the server chooses for an empty field.
 
 import { h } from 'preact';
 import { Select, TextField } from '../../parts/fields.ts';

@@ -1,4 +1,4 @@
-// The settings of a training as /openapi.json describes them: what there is, what it means, what 'auto' chooses.
+// Reads the settings of a training from /openapi.json: their names, their meaning, and what 'auto' chooses.
 
 type Schema = {
   readonly description?: string;
@@ -15,7 +15,7 @@ export type Setting = {
   readonly choices: readonly string[];
 };
 
-/** What is looked at first; the others are behind a click. */
+/** Settings that are shown at once; the others are folded. */
 const first = ['n_epochs', 'max_steps', 'batch_size', 'learning_rate', 'r', 'alpha', 'target_modules', 'schedule'];
 export const isFirst = ({ name }: Setting): boolean => first.includes(name);
 
@@ -29,7 +29,7 @@ export async function readSettings(signal: AbortSignal): Promise<Setting[]> {
   return all.sort((a, b) => Number(isFirst(b)) - Number(isFirst(a)));
 }
 
-/** Also of an object that may be null. */
+/** The properties of an object's schema, also of one that may be null. */
 function propertiesOf(schema: Schema | undefined): Readonly<Record<string, Schema>> {
   return [schema, ...(schema?.anyOf ?? [])].find((one) => one?.properties !== undefined)?.properties ?? {};
 }
@@ -46,7 +46,7 @@ function toSetting([name, { description = '', type, anyOf = [] }]: [string, Sche
   return { name, description, kind: isNumber ? 'number' : 'text', choices: [] };
 }
 
-/** Empty fields are the server's to choose. */
+/** The settings that were typed. Empty fields are left to the server. */
 export function hyperparametersOf(settings: readonly Setting[], typed: Readonly<Record<string, string>>) {
   const entries = settings.flatMap(({ name, kind }) => {
     const text = typed[name]?.trim() ?? '';

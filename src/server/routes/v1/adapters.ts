@@ -1,4 +1,4 @@
-// /v1/adapters: upload, list.
+// /v1/adapters: uploads a version, lists adapters.
 
 import multipart from '@fastify/multipart';
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
@@ -43,7 +43,7 @@ const upload = {
 
 const form = formOf({ name: 'text', [configFile]: 'binary', [weightsFile]: 'binary' });
 
-/** What may stand beside the two files; the registry limits those. */
+/** Bounds of the form. Files beside the two of an adapter may come too; the registry bounds the sizes. */
 const formLimits = { fields: 4, files: 16, parts: 20, fileSize: Number.POSITIVE_INFINITY };
 
 export const adaptersRoute =
@@ -54,13 +54,13 @@ export const adaptersRoute =
 
     app.get('/v1/adapters', { config, schema: list }, async ({ query, tenant, allowedAdapters }) => {
       const limit = Math.min(Number(query.limit ?? limits.listPage), limits.listPage);
-      // The cursor is an id; the registry's is a name.
+      // The cursor of this list is an id, and that of the registry is a name.
       const after = query.after?.split('@')[0] ?? null;
       const found = await registry.list(tenant, { after, limit: limit + 1 });
       const page = found.slice(0, limit);
       const data = await adaptersJson(services, tenant, page);
       const shown = data.filter(({ name }) => isAllowed(allowedAdapters, name));
-      // The cursor is the last that was looked at, shown or not.
+      // The next page begins behind the last adapter that was looked at, even where the key may not see that one.
       const last = page.at(-1);
       return { ...listJson(shown, found.length > limit), last_id: last === undefined ? null : idOf(last) };
     });
@@ -90,7 +90,10 @@ export const adaptersRoute =
     );
   };
 
-/** @returns the adapter's name */
+/**
+ * Stages the adapter of a form.
+ * @returns the adapter's name
+ */
 function stageForm(request: FastifyRequest, staged: StagedAdapter, watch: UploadWatch): Promise<string> {
   return stageParts(request.parts(), staged, watch);
 }

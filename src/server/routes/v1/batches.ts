@@ -1,4 +1,4 @@
-// /v1/batches: OpenAI's batch API. A file of requests is answered at a low priority; the answers are a file.
+// /v1/batches: OpenAI's batch API. The requests of a file are answered at a low priority, and the answers are a file.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { Batch } from '../../../jobs/batches/batches.ts';
@@ -10,7 +10,7 @@ import type { Services } from '../../services.ts';
 const tags = ['generation'];
 const config = { scope: 'generate' } as const;
 const url = '/v1/batches';
-/** OpenAI's own. */
+/** OpenAI's default size of a page. */
 const pageDefault = 20;
 
 const create = {

@@ -1,4 +1,4 @@
-// POST /v1/completions: OpenAI's older shape, which takes raw prompts and several at once.
+// POST /v1/completions: OpenAI's older route, which takes raw prompts, and several at once.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';
@@ -89,7 +89,7 @@ async function toPrompts(
   return encodePrompts(services, prompt, 'prompt');
 }
 
-/** How many are generated for each prompt. */
+/** Number of choices to generate for each prompt. Throws for values that exclude each other. */
 function bestOfBody({ n = 1, best_of: bestOf = n, stream, echo, max_tokens: maxTokens }: CompletionsBody): number {
   const refuse = (message: string, param: string) => new LorikeetError('invalid_parameter', { message, param });
   if (bestOf < n) throw refuse(`best_of (${bestOf}) must be at least n (${n}).`, 'best_of');
@@ -101,7 +101,9 @@ function bestOfBody({ n = 1, best_of: bestOf = n, stream, echo, max_tokens: maxT
 
 type Kept = { readonly outcome: Outcome; readonly prompt: readonly number[] };
 
-/** Those whose tokens are the most likely on average, the best first; in their own order where all are kept. */
+/**
+ * The `n` choices with the highest mean log-probability, best first; all in their order where there are no more than n.
+ */
 function mostLikely(choices: readonly Kept[], n: number): readonly Kept[] {
   if (choices.length <= n) return choices;
   const meanOf = ({ outcome: { positions } }: Kept) =>
@@ -113,7 +115,9 @@ function told({ tokenizer }: Services, body: CompletionsBody, { text, positions 
   return { text, logprobs: body.logprobs === undefined ? null : completionLogprobs(tokenizer)(positions) };
 }
 
-/** The prompt before the text; with log-probabilities, the prompt's tokens before the generated ones. */
+/**
+ * The choice with its prompt before the text, and the prompt's log-probabilities before those of the generated tokens.
+ */
 function echoed({ tokenizer }: Services, body: CompletionsBody, outcome: Outcome, prompt: readonly number[]) {
   const given = prompt.map((token, i) => ({ token, logprobs: outcome.promptLogprobs?.[i] ?? null }));
   const logprobs = body.logprobs === undefined ? null : completionLogprobs(tokenizer)([...given, ...outcome.positions]);
@@ -122,7 +126,7 @@ function echoed({ tokenizer }: Services, body: CompletionsBody, outcome: Outcome
 
 function toAsks(services: Services, body: CompletionsBody, promptTokens: number[], arrivedAt: number): Ask[] {
   const route = {
-    // Nothing is generated of a text that is only measured; the engine's least is one token.
+    // A prompt that is only scored needs no output, but the engine generates at least one token.
     maxTokens: body.max_tokens === 0 ? 1 : (body.max_tokens ?? null),
     maxTokensDefault: completionsMaxTokens,
     maxTokensParam: 'max_tokens',

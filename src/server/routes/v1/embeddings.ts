@@ -1,4 +1,4 @@
-// POST /v1/embeddings: texts as vectors, of the base's or of an adapter's hidden rows.
+// POST /v1/embeddings: texts as vectors, from the hidden states of the base model or of an adapter.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';
@@ -23,7 +23,7 @@ const schema = {
   response: { 200: EmbeddingsAnswer, ...errorAnswers },
 };
 
-/** A vector takes nothing of sampling. */
+/** Sampling parameters of a pooled sequence, which samples nothing. */
 const unsampled = {
   params: { ...defaultSamplingParams, maxTokens: 1, temperature: 0 },
   stop: { texts: [], isKept: false },
@@ -55,7 +55,7 @@ export const embeddingsRoute =
     });
   };
 
-/** Said here: a schema of four forms would blame the first of them. */
+/** Checks the number of texts here, since a schema of four alternatives would report the first of them. */
 function checkCount({ limits }: Services, { input }: EmbeddingsBody): void {
   if (!Array.isArray(input) || typeof input[0] === 'number' || input.length <= limits.embeddingInputs) return;
   const message = `input has ${input.length} texts; at most ${limits.embeddingInputs} are taken in one request.`;
@@ -69,6 +69,6 @@ function checkDimensions({ engine }: Services, { dimensions }: EmbeddingsBody): 
   throw new LorikeetError('invalid_parameter', { message, param: 'dimensions' });
 }
 
-/** Every platform that this runs on is little-endian. */
+/** Little-endian bytes in base64, as on every platform that this runs on. */
 const inBase64 = ({ buffer, byteOffset, byteLength }: Float32Array): string =>
   Buffer.from(buffer, byteOffset, byteLength).toString('base64');

@@ -1,4 +1,4 @@
-// /v1/files: rows to train on, requests of batches, and what jobs and batches leave.
+// /v1/files: rows to train on, requests of batches, and the results of jobs and batches.
 
 import { createReadStream } from 'node:fs';
 import multipart from '@fastify/multipart';
@@ -61,7 +61,7 @@ const form = formOf({ file: 'binary', purpose: ['fine-tune', 'batch'] });
 
 type Asking = Pick<FastifyRequest, 'tenant' | 'can'> & { readonly params: { readonly id: string } };
 
-/** The file has its own limit; the words beside it are short. */
+/** Bounds of the form; the file has a limit of its own. */
 const formLimits = { fields: 4, files: 1, parts: 5, fileSize: Number.POSITIVE_INFINITY };
 
 export const filesRoute =

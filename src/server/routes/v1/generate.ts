@@ -1,4 +1,4 @@
-// POST /v1/generate: our own shape, with everything that the engine can say.
+// POST /v1/generate: this server's own route, with everything that the engine reports.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';
@@ -136,7 +136,7 @@ function adapterFields(
   return { adapter };
 }
 
-/** Milliseconds cut to whole microseconds: more digits are noise. */
+/** Rounds milliseconds to whole microseconds: further digits are noise. */
 const toMicros = (ms: number) => Math.round(ms * 1000) / 1000;
 
 function writer(

@@ -1,5 +1,5 @@
-// POST /v1/load_lora_adapter: vLLM's bodies and texts, for controllers that were written for it. The adapter is read
-// from a folder of the server and becomes a version as any other.
+// POST /v1/load_lora_adapter: vLLM's bodies and messages, for controllers that were written for vLLM. The adapter is
+// read from a folder on the server, and becomes a version like any other.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';

@@ -1,4 +1,4 @@
-// POST /v1/messages and /v1/messages/count_tokens: Anthropic's shape.
+// POST /v1/messages and /v1/messages/count_tokens: Anthropic's Messages API.
 
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
 import type { HeldAdapters } from '../../adapters/held-adapters.ts';

@@ -1,4 +1,4 @@
-// GET /v1/models and /v1/models/{model}, DELETE /v1/models/{model}: what may stand in `model`.
+// GET /v1/models and /v1/models/{model}, DELETE /v1/models/{model}: the models that a request may name in `model`.
 
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';
@@ -76,9 +76,9 @@ export const modelsRoute =
     );
   };
 
-/** What may stand in `model` for one name: the name itself, which lists its versions, and each of its aliases. */
+/** Cards of one name: the name itself, with its versions, and each of its aliases. */
 function cardsOf(services: Services, adapter: AdapterVersion, named: NamedAdapter | undefined): ModelCard[] {
-  // A name that went away meanwhile.
+  // The name was deleted meanwhile.
   if (named === undefined) return [];
   const { name } = adapter;
   const { versions } = named;

@@ -1,4 +1,4 @@
-// POST /v1/responses: OpenAI's responses without state, which its newer helpers and the AI SDK call.
+// POST /v1/responses: OpenAI's Responses API without stored state, as its newer helpers and the AI SDK call it.
 
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
 import type { HeldAdapters } from '../../adapters/held-adapters.ts';

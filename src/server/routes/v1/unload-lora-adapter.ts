@@ -1,4 +1,4 @@
-// POST /v1/unload_lora_adapter: vLLM's body and texts. The name is deleted whole; requests in flight finish first.
+// POST /v1/unload_lora_adapter: vLLM's body and messages. Deletes the whole name; running requests finish first.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';

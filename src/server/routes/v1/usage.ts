@@ -1,5 +1,5 @@
-// GET /v1/usage: what the caller's tenant used, by minute and adapter, equal to the sum of its answers; and
-// /v1/admin/usage, the same of any tenant or all for the operator.
+// GET /v1/usage: what the caller's tenant used, by minute and adapter, equal to the sum of its answers. GET
+// /v1/admin/usage: the same for an operator, of one tenant or all.
 
 import type { FastifyPluginAsyncTypebox, Static } from '@fastify/type-provider-typebox';
 import type { UsageRow } from '../../../storage/tables.ts';
@@ -61,7 +61,7 @@ const usageJson = ({ tenant, minute, adapter, ...counts }: UsageRow) => ({
 
 const pageAfter = ({ minute, tenant, adapter }: UsageRow) => `${minute} ${tenant} ${adapter}`;
 
-/** Of a page that the schema takes. */
+/** Reads a page's cursor, whose form the schema has checked. */
 function placeOf(page: string): { minute: number; adapter: string; tenant: string } {
   const [minute, tenant, adapter] = page.split(' ');
   return { minute: Number(minute), adapter: adapter!, tenant: tenant! };

@@ -1,4 +1,4 @@
-// /v1/adapters/{name}: the newest version of a name; deletion of all of it.
+// /v1/adapters/{name}: shows the newest version of a name, deletes the name with all of its versions.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { adaptersJson } from '../../../adapters/adapter-json.ts';

@@ -1,5 +1,5 @@
-// /v1/adapters/{name}/aliases: names that can be moved, to promote a version, to try one on a share of the requests, to
-// roll back.
+// /v1/adapters/{name}/aliases: names that move between versions, to promote a version, try it on a share of the
+// requests, or roll back.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../../core/errors.ts';
@@ -71,7 +71,7 @@ export const aliasesRoute =
     });
   };
 
-/** null where there is none, or not even an adapter of the name. */
+/** The alias; null where it does not exist, or no adapter has the name. */
 async function aliasOf(
   { registry }: Services,
   tenant: string,

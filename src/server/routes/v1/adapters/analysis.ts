@@ -1,4 +1,4 @@
-// /v1/adapters/{name}/analysis: what an adapter changes, linear by linear, and how near it is to another one.
+// /v1/adapters/{name}/analysis: what an adapter changes in each linear, and how similar it is to another one.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LRUCache } from 'lru-cache';
@@ -28,7 +28,7 @@ export const analysisRoute =
   (services: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
     const { offline, limits } = services;
-    // By contents, which never change: names and tenants do not enter.
+    // Known analyses by the adapters' digests. Contents never change, and tenants share them.
     const known = new LRUCache<string, AdapterAnalysis>({ max: limits.analysesKept });
 
     const analyse = async (tenant: string, ...work: Parameters<typeof offline.analyse>) => {

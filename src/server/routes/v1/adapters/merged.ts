@@ -1,4 +1,4 @@
-// /v1/adapters/{name}/merged: the base model with an adapter merged in, as a checkpoint for other programs.
+// /v1/adapters/{name}/merged: exports the base model with an adapter merged in, as a checkpoint for other programs.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { idOf } from '../../../adapters/adapter-json.ts';

@@ -1,5 +1,5 @@
-// /v1/adapters/uploads/{digest}: weights in parts, for senders whose connection breaks. HEAD says how far it came,
-// PATCH goes on from there, and a POST to /v1/adapters names the digest.
+// /v1/adapters/uploads/{digest}: uploads weights in parts, for connections that break. HEAD gives the offset that was
+// reached, PATCH continues from there, and a POST to /v1/adapters then names the digest.
 
 import { Readable } from 'node:stream';
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox';
@@ -13,7 +13,7 @@ import type { Services } from '../../../services.ts';
 const tags = ['adapters'];
 const config = { scope: 'adapters' } as const;
 const url = '/v1/adapters/uploads/:digest';
-/** The IETF draft's and tus's labels mean the same bytes. */
+/** Content types of a part: plain bytes, and the names for them in the IETF draft and in tus. */
 const contentTypes = ['application/octet-stream', 'application/partial-upload', 'application/offset+octet-stream'];
 
 const offset = {
@@ -34,7 +34,7 @@ const append = {
   response: { 204: Type.Null({ description: '`upload-complete: ?1` where all bytes are here.' }), ...errorAnswers },
 };
 
-/** Names of the IETF draft on resumable uploads, which writes booleans as `?1` and `?0`. */
+/** Headers of the IETF draft on resumable uploads, which writes booleans as `?1` and `?0`. */
 const headersOf = ({ offset, complete }: ResumableUpload) => ({
   'upload-offset': String(offset),
   'upload-complete': complete ? '?1' : '?0',
@@ -70,7 +70,7 @@ export const uploadsRoute =
           .send(null);
       } catch (error) {
         if (error instanceof LorikeetError && error.code === 'upload_offset_mismatch') {
-          // Where to go on, without another question.
+          // Tells the caller the offset to continue from, which saves a HEAD.
           reply.header('upload-offset', String((await registry.uploadOf(tenant, params.digest))?.offset ?? 0));
         }
         throw withHeaderName(error);
@@ -80,7 +80,7 @@ export const uploadsRoute =
     });
   };
 
-/** The registry's names for what came in headers. */
+/** Names of headers for the registry's names of the same values. */
 const headerNames: Readonly<Record<string, string>> = { offset: 'upload-offset', total: 'upload-length' };
 
 function withHeaderName(error: unknown): unknown {

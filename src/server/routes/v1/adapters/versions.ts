@@ -1,4 +1,4 @@
-// /v1/adapters/{name}/versions: all versions of a name, one of them, its files.
+// /v1/adapters/{name}/versions: lists the versions of a name, shows or deletes one, downloads its files.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { packTar } from 'modern-tar/fs';
@@ -84,7 +84,7 @@ export const versionsRoute =
       `${url}/:version/content`,
       { config, schema: content, exposeHeadRoute: false },
       async ({ tenant, params }, reply) => {
-        // Held while its reader takes it, so that a deletion does not cut the files off.
+        // The lease is kept until the download ends, so that a deletion does not remove the files meanwhile.
         const { adapter, files, release } = await registry.lease(tenant, reference(params));
         const template = await registry.template(adapter).catch((error) => {
           release();

@@ -1,4 +1,4 @@
-// GET /v1/admin/audit: who changed what, newest first.
+// GET /v1/admin/audit: the audit log, newest entry first.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { listJson } from '../../../adapters/adapter-json.ts';

@@ -1,4 +1,4 @@
-// /v1/admin/adapters and /v1/admin/jobs: what there is of all tenants. To change it, an operator asks the tenant's own
+// /v1/admin/adapters and /v1/admin/jobs: lists over all tenants. To change something, an operator uses the tenant's own
 // routes with the header `x-lorikeet-tenant`.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
@@ -53,7 +53,7 @@ export const contentsRoute =
     });
   };
 
-/** `tenant:name`, as `last_id` of the page before. */
+/** Reads a cursor, `tenant:name`, which is the `last_id` of the page before. */
 function cursorOf(after: string): { tenant: string; name: string } {
   const [, tenant, name] = /^([^:]+):(.+)$/.exec(after) ?? [];
   if (tenant !== undefined && name !== undefined) return { tenant, name };

@@ -1,4 +1,4 @@
-// /v1/admin/keys: keys of all tenants. A key is shown once, when it is made.
+// /v1/admin/keys: keys of all tenants. A key is shown once, in the answer that makes it.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../../core/errors.ts';

@@ -1,4 +1,4 @@
-// GET /v1/admin/merges: the tenant's merges, and what they have of the memory for merges.
+// GET /v1/admin/merges: the tenant's merges, and how much of the memory for merges they use.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { listJson } from '../../../adapters/adapter-json.ts';

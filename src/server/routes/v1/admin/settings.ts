@@ -1,4 +1,4 @@
-// GET /v1/admin/settings: what this server was started with, and where each value came from. Secrets are masked.
+// GET /v1/admin/settings: this server's settings and the origin of each. Secrets are masked.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { listJson } from '../../../adapters/adapter-json.ts';

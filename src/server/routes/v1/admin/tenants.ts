@@ -1,4 +1,4 @@
-// /v1/admin/tenants: who there is, and what was decided of them.
+// /v1/admin/tenants: tenants, their quotas, and whether their keys are refused.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { listJson } from '../../../adapters/adapter-json.ts';

@@ -1,4 +1,4 @@
-// POST /v1/chat/completions: OpenAI's chat, through the model's own template.
+// POST /v1/chat/completions: OpenAI's chat completions, through the chat template.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../../core/errors.ts';

@@ -1,4 +1,4 @@
-// /v1/fine_tuning/jobs: begin a training, list trainings.
+// /v1/fine_tuning/jobs: starts a training job, lists jobs.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { listJson } from '../../../adapters/adapter-json.ts';
@@ -12,7 +12,7 @@ import { newJobOf } from '../../../training/new-job.ts';
 const tags = ['training'];
 const config = { scope: 'train' } as const;
 const url = '/v1/fine_tuning/jobs';
-/** OpenAI's own. */
+/** OpenAI's default size of a page. */
 const pageDefault = 20;
 
 const create = {

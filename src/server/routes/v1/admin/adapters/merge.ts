@@ -1,5 +1,5 @@
-// /v1/admin/adapters/{id}/merge: merge an adapter, or several into one, and take it back. A name or an alias means the
-// version that it leads to now; where it is moved later, the merge stays with that version.
+// /v1/admin/adapters/{id}/merge: merges an adapter, or several into one, and unmerges. A name or an alias means the
+// version that it points to now; where the alias moves later, the merge stays with that version.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
@@ -44,7 +44,7 @@ export const mergeRoute =
   (services: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
     const { merges, limits } = services;
-    // A POST without a body is a merge without wishes.
+    // A POST without a body means a merge with the defaults.
     const preValidation = async (request: { body: unknown }) => {
       if (request.body === undefined) request.body = {};
     };
@@ -87,7 +87,7 @@ export const mergeRoute =
     );
   };
 
-/** Until it is over, the time is up, or the caller has left. */
+/** Waits until `isOver`, for `ms` at most, or until the caller has left. */
 async function waitFor({ merges }: Services, { raw }: FastifyReply, ms: number, isOver: () => boolean): Promise<void> {
   const left = new AbortController();
   const leave = () => left.abort();
@@ -122,7 +122,10 @@ async function versionsOf(
   throw new LorikeetError('invalid_parameter', { message, param: 'adapters' });
 }
 
-/** @param param for what an adapter is refused for */
+/**
+ * Asks for a merge.
+ * @param param the parameter that an adapter's error names
+ */
 async function wantMerge({ merges }: Services, order: MergeOrder, param: string): Promise<Merge> {
   return await merges.want(order).catch((error) => {
     const isAdapters = error instanceof LorikeetError && error.code.startsWith('adapter_');
@@ -132,7 +135,7 @@ async function wantMerge({ merges }: Services, order: MergeOrder, param: string)
 
 async function findMerge(services: Services, tenant: string, id: string, merge?: string): Promise<Merge> {
   const all = services.merges.list(tenant);
-  // Named by its own id it is found also where its adapter is gone.
+  // A merge that is named by its own id is found even where its adapter is deleted.
   const named = all.find(({ key }) => mergeId(key) === merge);
   if (named !== undefined) return named;
   const { digest, name, version } = await services.registry.find(tenant, id).catch((error) => {

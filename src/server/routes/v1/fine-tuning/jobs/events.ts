@@ -1,5 +1,5 @@
-// /v1/fine_tuning/jobs/{id}/events and /checkpoints: what a training says, in pages or as it comes, and what it has
-// saved.
+// /v1/fine_tuning/jobs/{id}/events and /checkpoints: the events of a job, in pages or as a stream, and its saved
+// checkpoints.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
@@ -25,7 +25,7 @@ import { checkpointJson, eventJson } from '../../../../training/job-json.ts';
 const tags = ['training'];
 const config = { scope: 'train' } as const;
 const url = '/v1/fine_tuning/jobs/:id';
-/** OpenAI's own. */
+/** OpenAI's default sizes of a page. */
 const [eventsDefault, checkpointsDefault] = [20, 10];
 
 const events = {
@@ -88,7 +88,7 @@ export const jobEventsRoute =
 
 type Exchange = { readonly request: FastifyRequest; readonly reply: FastifyReply; readonly stop: AbortController };
 
-/** The job goes on whoever reads; who leaves is only no longer told. */
+/** Streams a job's events. The job continues when the reader leaves. */
 function sendEvents({ limits }: Services, { request, reply, stop }: Exchange, told: AsyncIterable<JobEvent>) {
   const stream = eventStream({
     heartbeatMs: limits.heartbeatMs,
@@ -100,7 +100,7 @@ function sendEvents({ limits }: Services, { request, reply, stop }: Exchange, to
     stop.abort();
     return answerNobody(reply, stream.body);
   }
-  // A reader who fails before the first event is no failure of ours.
+  // A reader who leaves before the first event rejects this promise, which is not an error of the server.
   stream.opened.catch(() => {});
   void (async () => {
     try {

@@ -1,4 +1,4 @@
-// /v1/fine_tuning/jobs/{id}: one training, and what can be done to it.
+// /v1/fine_tuning/jobs/{id}: shows a training job; cancels, pauses or resumes it.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { errorAnswers } from '../../../../schemas/error.ts';
