@@ -10,13 +10,13 @@ import type {
 import type { AliasMove } from './training-jobs.ts';
 
 export type AliasMoved = {
-  /** A sentence on what was done. */
+  /** A sentence for the job's events. */
   readonly said: string;
-  /** null: it was there already, or stays where it is. */
+  /** The targets before and after; null: the alias has the version already, or stays where it is. */
   readonly change: { readonly before: readonly AliasTarget[]; readonly after: readonly AliasTarget[] } | null;
 };
 
-/** Done already, it is not done again. */
+/** Moves the alias as `AliasMove` asks. Does nothing where the alias points to the version already. */
 export async function moveAlias(
   registry: AdapterRegistry,
   { tenant, name, version }: AdapterVersion,
@@ -38,7 +38,7 @@ export async function moveAlias(
   return { said, change: { before: before?.targets ?? [], after: targets } };
 }
 
-/** The others keep their proportions in what the new version leaves. */
+/** The new targets: the earlier ones keep their proportions in the share that the new version leaves. */
 function targetsOf(before: readonly AliasTarget[], version: number, canaryWeight: number | null): AliasTarget[] {
   if (canaryWeight === null || before.length === 0) return [{ version, weight: 1 }];
   const total = before.reduce((sum, { weight }) => sum + weight, 0);
@@ -46,7 +46,7 @@ function targetsOf(before: readonly AliasTarget[], version: number, canaryWeight
   return [...others, { version, weight: canaryWeight }];
 }
 
-/** Losses compare on the same rows only. null: it moves. */
+/** Why the alias does not move; null: it moves. Losses are compared only on the same validation rows. */
 async function reasonToStay(
   registry: AdapterRegistry,
   tenant: string,

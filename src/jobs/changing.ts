@@ -1,5 +1,5 @@
-// Jobs come, pause, go on and end: the row first, then the process. A job whose trainer has said its last word is
-// beyond being stopped: its adapter is on its way.
+// Creates, cancels, pauses and resumes jobs: changes the row first, then the process. A job whose trainer has reported
+// its result can no longer be stopped: its adapter is being published.
 
 import { LorikeetError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
@@ -18,9 +18,9 @@ export type JobChanging = Pick<TrainingJobs, 'create' | 'cancel' | 'pause' | 're
 type Step = {
   readonly verb: string;
   readonly to: JobState;
-  /** States that it changes. */
+  /** States in which the step is allowed. */
   readonly from: readonly JobState[];
-  /** States that are what was asked for. */
+  /** States in which the step has nothing to do. */
   readonly already: readonly JobState[];
   readonly message: string;
 };
@@ -105,7 +105,7 @@ async function insert(parts: JobParts, files: TrainingFiles, owned: Owned, asked
     ...{ id, tenant, state: 'validating_files', owner: parts.changes.id, spec: JSON.stringify(spec) },
     ...{ ...spans, ...names, ...rest },
   };
-  // Another server may have made one since room was found: what is there is counted where the row is made.
+  // Another server may have made a job since the check above, so it is repeated in the transaction of the insert.
   await exclusively(parts.options.database, 'live jobs', async (transaction) => {
     const table = jobTable(transaction);
     await assertRoom(parts, table, tenant, asked.createdBy);
@@ -119,7 +119,7 @@ async function change({ jobs, events, clock }: JobParts, tenant: string, id: str
   const state = row.state as JobState;
   if (step.already.includes(state)) return row;
   if (!step.from.includes(state) || outcomeOf(row) !== null) throw conflict(row, step);
-  // Before the state, so that whoever follows reads it last.
+  // Written before the state changes, so that followers read it before they see the job's end.
   await events.say(id, step.message);
   const now = clock.now();
   const isOver = step.to === 'cancelled';
@@ -149,7 +149,7 @@ async function assertRoom(
   throw new LorikeetError('job_limit_exceeded', { message, retryAfterSeconds: 60 });
 }
 
-/** One token more, at least. */
+/** Throws where the tenant's quota of trained tokens a day allows not even one more. */
 async function assertMayTrain({ options, clock }: JobParts, tenant: string, keyPrefix: string | null): Promise<void> {
   const trained = (await options.trainedSince?.(tenant, clock.now() - dayMs)) ?? 0;
   options.assertQuota?.({ tenant, keyPrefix }, 'training_tokens', { tenant: trained + 1 });

@@ -1,20 +1,20 @@
-// Whether every line of a file can be trained on, found out while it arrives: holds one line, never the file.
+// Checks while a file arrives whether every line can be trained on. Holds one line in memory, never the file.
 
 import { limits } from '../core/limits.ts';
 import { isBlank, parseTrainingRow } from '../formats/training-rows.ts';
 
 export type CheckedRows = {
   readonly rows: number;
-  /** The first of them, as sentences. */
+  /** The first problems, as sentences. */
   readonly problems: readonly string[];
   readonly problemCount: number;
 };
 
 const newline = 0x0a;
-/** No line of this many bytes has few enough characters. */
+/** A line of more bytes has too many characters in any UTF-8 text. */
 const lineBytesMax = 4 * limits.trainingRowChars;
 
-/** Blank ones included, which are no rows. */
+/** Largest number of lines. Blank lines count, although they are not rows. */
 const linesMax = 2 * limits.trainingRows;
 
 const isWhite = (bytes: Uint8Array) => bytes.every((byte) => byte === 0x20 || (byte >= 0x09 && byte <= 0x0d));
@@ -39,7 +39,7 @@ export class RowCheck {
     this.#add(chunk.subarray(start));
   }
 
-  /** As many problems as are told: the rest of the file is not looked at. */
+  /** Whether the rest of the file is skipped: there are as many problems as are reported, or too many lines. */
   get isHopeless(): boolean {
     return this.#problemCount >= limits.trainingProblems || this.#lines > linesMax;
   }
@@ -51,11 +51,11 @@ export class RowCheck {
     return { rows: this.#rows, problems: this.#problems, problemCount: this.#problemCount };
   }
 
-  /** Of a line that is too long only the length is kept. */
+  /** Adds bytes to the line. Of a line that is too long only the length is kept. */
   #add(part: Uint8Array): void {
     if (part.length === 0) return;
     this.#bytes += part.length;
-    // A copy: the sender's chunk is used again.
+    // The bytes are copied: the sender uses its chunk again.
     if (this.#bytes <= lineBytesMax) this.#parts.push(Uint8Array.from(part));
     else this.#parts = [];
   }
@@ -63,7 +63,7 @@ export class RowCheck {
   #endLine(): void {
     this.#lines++;
     if (this.#lines > linesMax) this.#complain(`The file has more than ${linesMax} lines.`);
-    // Decoded by the million they would hold others up.
+    // Blank lines are not decoded: millions of them would block the event loop.
     if (this.#bytes <= lineBytesMax && this.#parts.every(isWhite)) {
       this.#parts = [];
       this.#bytes = 0;
@@ -78,7 +78,7 @@ export class RowCheck {
     this.#bytes = 0;
   }
 
-  /** @param text null for what is no UTF-8 */
+  /** @param text the line; null where it is not UTF-8 */
   #problemOf(text: string | null): string | null {
     if (this.#rows > limits.trainingRows) return `is beyond the limit of ${limits.trainingRows} rows`;
     if (this.#bytes > lineBytesMax) return `is longer than ${limits.trainingRowChars} characters`;
@@ -93,7 +93,7 @@ export class RowCheck {
   }
 }
 
-/** A byte order mark begins a file, as the trainer reads it too; in front of another line it is a wrong character. */
+/** The first line's decoder skips a byte order mark, as the trainer does; in other lines it is a wrong character. */
 const firstDecoder = new TextDecoder('utf-8', { fatal: true });
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 

@@ -1,5 +1,5 @@
-// What a job says: written in small groups, since a commit costs more than a step's line; thinned when they become
-// many; told to whoever follows. Knows rows and listeners, not what is trained.
+// Events of jobs. They are written in small groups, since a commit costs more than a step's event, thinned when they
+// become many, and told to followers. Knows rows and listeners, not what is trained.
 
 import type { Clock, Timers } from '../core/clock.ts';
 import { limits } from '../core/limits.ts';
@@ -13,21 +13,21 @@ import type { JobEvent, JobProgress } from './training-jobs.ts';
 
 export type JobEvents = ReturnType<typeof jobEvents>;
 
-/** A job, and how often it was taken by then: others take it later. */
+/** A job and the epoch of its runner. */
 export type RunBy = { readonly id: string; readonly epoch: number };
 
 type Metrics = Readonly<Record<string, number>>;
-/** `epoch`: of who runs the job; null: whoever it is. */
+/** Events of a job that are not written yet. `epoch` is the runner's; null: not checked. */
 type Waiting = { readonly events: NewJobEvent[]; progress: JobProgress | null; readonly epoch: number | null };
 type Options = { readonly clock: Clock; readonly timers: Timers; readonly log: JobLog; readonly table: JobEventTable };
 
-/** Steps of a small model come many a second; nobody reads them faster than this. */
+/** Milliseconds between two writes. A small model takes many steps a second; nobody reads events faster than this. */
 const flushMs = 250;
 
 export function jobEvents({ clock, timers, log, table }: Options) {
   const waiting = new Map<string, Waiting>();
   const told = listeners();
-  /** Metrics in the table, of jobs that wrote some. */
+  /** Number of metrics in the table, for jobs that wrote some since the start. */
   const counts = new Map<string, number>();
   let last: Promise<unknown> = Promise.resolve();
   let cancelFlush: (() => void) | null = null;
@@ -38,7 +38,7 @@ export function jobEvents({ clock, timers, log, table }: Options) {
     told.tell(job);
   };
 
-  /** All that waits, in order. A failure is the caller's to know, and the next flush is not held up by it. */
+  /** Writes all waiting events in order. A failed write rejects for the caller and does not hold up the next one. */
   const flush = (): Promise<void> => {
     cancelFlush?.();
     cancelFlush = null;
@@ -64,37 +64,37 @@ export function jobEvents({ clock, timers, log, table }: Options) {
 
   return {
     flush,
-    /** A sentence; on the disk when it resolves. @param by who runs it, where that one says it */
+    /** Adds a message; it is on disk when this resolves. @param by the runner, where the runner says it */
     async say(job: string, message: string, level: JobEvent['level'] = 'info', by?: RunBy): Promise<void> {
       add({ job, created_at: clock.now(), level, message, step: null, data: null }, null, by?.epoch ?? null);
       await flush();
     },
-    /** A step's figures; on the disk soon. */
+    /** Adds the figures of a step; they are written soon. */
     metrics({ id: job, epoch }: RunBy, message: string, data: Metrics, progress: JobProgress): void {
       const event = { job, created_at: clock.now(), level: 'info', message, data: JSON.stringify(data) };
       add({ ...event, step: progress.step }, progress, epoch);
     },
-    /** Forgets steps beyond this one, which will be taken again. */
+    /** Deletes events of steps after `step`, which will be taken again. */
     rewind({ id: job, epoch }: RunBy, step: number): Promise<void> {
       counts.delete(job);
       const rewound = flush().then(() => table.rewind(job, step, epoch));
-      // Before what comes next is written.
+      // Set now, so that later events are written after the deletion.
       last = rewound.catch(() => {});
       return rewound;
     },
-    /** Forgets what memory has of a job that is over. */
+    /** Forgets the counts of a job that is over, and tells its followers. */
     end(job: string): void {
       counts.delete(job);
       told.tell(job);
     },
-    /** Something was said, here or by another server. */
+    /** Tells followers of the job that there is something new, from here or from another server. */
     tell: told.tell,
-    /** @returns a function that ends it */
+    /** Calls the listener at every new event of a job. @returns a function that ends it */
     onChange: told.add,
   };
 }
 
-/** @param before metrics that were there; undefined: not known @returns how many there are now */
+/** @param before metrics before these events; undefined: not counted yet @returns the number of metrics now */
 async function thinned(
   table: JobEventTable,
   job: string,
@@ -106,7 +106,7 @@ async function thinned(
   return count > 2 * limits.jobMetrics ? await thin(table, job) : count;
 }
 
-/** @returns how many are left. */
+/** Deletes metrics beyond the limit. @returns how many are left. */
 async function thin(table: JobEventTable, job: string): Promise<number> {
   const rows = (await table.metrics(job)).map((row) => ({ ...row, step: row.step!, isValidated: isValidated(row) }));
   const kept = new Set(thinMetrics(rows, limits.jobMetrics).map(({ seq }) => seq));
@@ -121,7 +121,7 @@ const isValidated = ({ data }: JobEventRow): boolean => data?.includes('"valid_l
 
 const idOf = ({ job, seq }: JobEventRow) => `ftevent-${idPart(job)}-${seq}`;
 
-/** @returns null for a text that no event can be called by. */
+/** The number in an event's id; null where the text is no such id. */
 export function seqOf(id: string): number | null {
   const [, seq] = /^ftevent-.*-([1-9][0-9]{0,14})$/.exec(id) ?? [];
   return seq === undefined ? null : Number(seq);

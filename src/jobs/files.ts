@@ -1,5 +1,5 @@
-// The files over a table and a folder. A file is there when its row is: bytes first, flushed and in place, the row
-// last; a start collects bytes without a row.
+// Training files and batch files in a table and a folder. A file exists when its row does: the bytes are flushed and
+// placed first, the row is inserted last, and a start removes bytes without a row.
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { LorikeetError } from '../core/errors.ts';
@@ -71,7 +71,7 @@ function stagedFile(parts: JobParts, tenant: string, end: () => void): StagedTra
     let bytes = 0;
     for await (const chunk of chunks) {
       bytes += chunk.length;
-      // More than all of the tenant's files may have is not taken to the disk first.
+      // An upload beyond the tenant's quota is refused before all of it is on disk.
       options.assertQuota?.({ tenant, keyPrefix: null }, 'file_bytes', { tenant: bytes });
       for (let at = chunk.indexOf(newline); at !== -1; at = chunk.indexOf(newline, at + 1)) lines++;
       last = chunk.at(-1) ?? last;
@@ -110,7 +110,7 @@ function stagedFile(parts: JobParts, tenant: string, end: () => void): StagedTra
   };
 }
 
-/** A file that is there under this id already stays as it is. */
+/** Publishes a staged file. Where the id is there already, its row stays as it is. */
 export function publishFile(
   { files, folder, clock, exclusive, options }: Pick<JobParts, 'files' | 'folder' | 'clock' | 'exclusive' | 'options'>,
   staged: StagedFile,
@@ -124,7 +124,7 @@ export function publishFile(
     const row = { ...about, ...content, created_at: clock.now() };
     const insert = async (rows: Database) => {
       const table = fileTable(rows);
-      // Another server may have published one meanwhile: what is there is counted where the row is made.
+      // Another server may have published a file since the check above, so it is repeated where the row is inserted.
       if (isAsked && isPostgres(rows)) {
         await lockKey(rows, `files of ${about.tenant}`);
         await assertFits(options, table, about, staged.bytes).catch(async (error) => {
@@ -135,13 +135,13 @@ export function publishFile(
       return await table.insert(row);
     };
     const file = await acrossServers(options.database, contentKey(staged.digest), insert);
-    // From the row on nobody removes it; another server may have done so just before.
+    // From the row on no server removes the bytes, but one may have done so just before: puts them again.
     await folder.confirm(staged.digest, staged.bytes);
     return fileOf(file, about.id);
   });
 }
 
-/** What jobs and batches leave is not asked for. Throws `insufficient_quota`. */
+/** Checks the quota of files. Results of jobs and batches are not checked. Throws `insufficient_quota`. */
 async function assertFits(
   options: Pick<JobOptions, 'assertQuota'>,
   files: Pick<FileTable, 'kept'>,
@@ -154,11 +154,11 @@ async function assertFits(
   options.assertQuota?.(keeper, 'file_bytes', { tenant: all.bytes + more, key: own.bytes + more });
 }
 
-/** How much is looked at between two turns of the event loop: the worst lines take a few milliseconds. */
+/** Bytes that are checked between two turns of the event loop: the worst lines take a few milliseconds. */
 const sliceBytes = 16 * 1024;
 const newline = 0x0a;
 
-/** With `isStrict` throws `file_invalid` as soon as enough is wrong: what the file is for is known. */
+/** Passes the bytes on and checks them. With `isStrict`, throws `file_invalid` as soon as `check` is hopeless. */
 async function* watched(bytes: AsyncIterable<Uint8Array>, check: RowCheck, isStrict: boolean) {
   for await (const chunk of bytes) {
     for (let start = 0; start < chunk.length; start += sliceBytes) {

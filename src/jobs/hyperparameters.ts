@@ -1,5 +1,5 @@
-// From what a caller chose to every choice made. The defaults suit what people bring: hundreds to some thousands of
-// short rows, on a CPU. Pure.
+// Completes a caller's choice of hyperparameters. The defaults suit small data: hundreds to some thousands of short
+// rows, on a CPU. Pure.
 
 import { type TargetModule, targetModules } from '../core/adapter.ts';
 import { LorikeetError } from '../core/errors.ts';
@@ -7,27 +7,27 @@ import { limits } from '../core/limits.ts';
 import type { Hyperparameters } from '../protocol/training-messages.ts';
 import type { HyperparameterChoices } from './training-jobs.ts';
 
-/** What defaults depend on. */
+/** What the defaults depend on. */
 export type TrainingData = {
   readonly rows: number;
-  /** Tokens that the base model takes. */
+  /** Tokens of the base model's context. */
   readonly contextTokens: number;
-  /** Where none was chosen. */
+  /** The seed where the caller chose none. */
   readonly seed: number;
 };
 
-/** The linears of a layer. A head of its own would be as large as the embedding, and is seldom worth it. */
+/** The linears of a layer. A trained lm_head would be as large as the embedding, and is seldom worth it. */
 export const trainableModules: readonly TargetModule[] = targetModules.filter((module) => module !== 'lm_head');
 
-/** PEFT's usual rate for models of billions is a fifth of it; a small model, and few steps, want more. */
+/** Five times PEFT's usual rate for models of billions of parameters: a small model with few steps needs more. */
 const learningRate = 1e-3;
-/** So many steps a small file is passed over several times, a large one once. */
+/** Steps to aim at, which decide the epochs: a small file is passed over several times, a large one once. */
 const stepsWanted = 300;
 const epochsMost = 10;
-/** An update of 8 rows is calm enough; a file of 32 rows should still give more than 4 updates a pass. */
+/** Rows of an update: 8 are calm enough, and a file of 32 rows should still give more than 4 updates an epoch. */
 const batchRowsMost = 8;
 const batchesWanted = 16;
-/** Validations, and checkpoints, over the whole job. */
+/** Number of validations, and of checkpoints, over the whole job. */
 const milestones = 10;
 const rowTokensMost = 1024;
 
@@ -44,7 +44,7 @@ export function completeHyperparameters(choices: HyperparameterChoices, data: Tr
     batchTokens: size.batchTokens,
     learningRate: choices.learningRate ?? learningRate * (choices.learningRateMultiplier ?? 1),
     schedule: choices.schedule ?? 'linear',
-    // A few per cent of the way: the first updates of Adam are the least certain ones.
+    // Three per cent of the steps: the first updates of Adam are the least certain ones.
     warmupSteps: choices.warmupSteps ?? Math.min(Math.floor(size.steps * 0.03), 100),
     weightDecay: choices.weightDecay ?? 0,
     maxGradNorm: choices.maxGradNorm === undefined ? 1 : choices.maxGradNorm,
@@ -65,7 +65,7 @@ export function completeHyperparameters(choices: HyperparameterChoices, data: Tr
 }
 
 type Size = Pick<Hyperparameters, 'epochs' | 'maxSteps' | 'batchRows' | 'batchTokens'> & {
-  /** Of the whole job; where tokens make a batch only about so many. */
+  /** Steps of the whole job; an estimate where tokens limit a batch. */
   readonly steps: number;
 };
 
@@ -81,7 +81,7 @@ function sizeOf(choices: HyperparameterChoices, { rows }: TrainingData): Size {
 
 type Names = Readonly<Partial<Record<keyof HyperparameterChoices, string>>>;
 
-/** As callers write them. */
+/** Choices that exclude each other, with callers' names for them. */
 const exclusive: readonly Names[] = [
   { epochs: 'n_epochs', maxSteps: 'max_steps' },
   { batchRows: 'batch_size', batchTokens: 'batch_tokens' },

@@ -1,4 +1,4 @@
-// What there is of jobs: themselves, their events and checkpoints, in pages or as they come.
+// Reads jobs, events and checkpoints: in pages, or events as they come.
 
 import { LorikeetError } from '../core/errors.ts';
 import type { JobCheckpointRow } from '../storage/tables.ts';
@@ -12,7 +12,7 @@ export type JobReading = Pick<TrainingJobs, 'list' | 'find' | 'events' | 'follow
 /** Events that are read at once. */
 const batch = 100;
 const newest = Number.MAX_SAFE_INTEGER;
-/** How often it is looked for what another server's job has said. */
+/** Milliseconds between two looks for events of a job on another server. */
 const lookMs = 500;
 
 export function jobReading(parts: JobParts): JobReading {
@@ -55,7 +55,7 @@ async function* follow(
   try {
     for (let last = after; !stop.aborted; ) {
       isWoken = false;
-      // Asked first: what is said before a job is over is on the disk by then.
+      // The state is read before the events: all events of a job that is over are on disk by then.
       const { state } = (await jobs.get(id)) ?? { state: 'cancelled' };
       await events.flush();
       const rows = await eventTable.after(id, last, batch);
@@ -66,7 +66,7 @@ async function* follow(
       await new Promise<void>((resolve) => {
         wake = resolve;
         if (isWoken) resolve();
-        // Steps that another server's trainer takes are told to nobody here.
+        // Nobody tells this server of steps that another server's trainer takes.
         else if (changes.isShared) options.timers.after(lookMs, resolve);
       });
     }
@@ -76,7 +76,7 @@ async function* follow(
   }
 }
 
-/** The number at a page's end. Throws `invalid_parameter`. */
+/** The number in an id that ends a page. Throws `invalid_parameter`. */
 function cursor(after: string, pattern?: RegExp): number {
   const found = pattern === undefined ? seqOf(after) : (pattern.exec(after)?.[1] ?? null);
   if (found !== null) return Number(found);

@@ -1,10 +1,10 @@
-// A job as its row holds it, and back.
+// Converts between a job and its row.
 
 import { LorikeetError } from '../core/errors.ts';
 import type { JobRow } from '../storage/tables.ts';
 import type { JobFailure, JobProgress, JobSpec, JobState, TrainingJobRecord } from './training-jobs.ts';
 
-/** What the trainer said at its end, kept until the adapter is a version. */
+/** The trainer's final message, stored until the adapter is a version. */
 export type JobOutcome = {
   readonly step: number;
   readonly trainedTokens: number;
@@ -36,13 +36,13 @@ export function recordOf(row: JobRow): TrainingJobRecord {
 export const outcomeOf = ({ outcome }: JobRow): JobOutcome | null =>
   outcome === null ? null : (JSON.parse(outcome) as JobOutcome);
 
-/** By the job's id, so that it is there once however often it is written. */
+/** Id of the results file. It comes from the job's id, so that writing it again makes no second file. */
 export const resultFileId = (job: string) => `file-${idPart(job)}-results`;
 
-/** A job's id without its kind. */
+/** A job's id without its prefix. */
 export const idPart = (job: string) => job.replace(/^ftjob-/, '');
 
-/** The same for a job that is not there and one that another tenant has. */
+/** Throws `job_not_found` where there is no row: a missing job and another tenant's job look alike. */
 export function present(row: JobRow | undefined, id: string): JobRow {
   if (row !== undefined) return row;
   throw new LorikeetError('job_not_found', { message: `The training job '${id.slice(0, 200)}' does not exist.` });

@@ -1,5 +1,5 @@
-// The jobs over a database, a folder and a trainer: opens the stores, brings them into agreement, and puts together
-// what the other files here can do.
+// Opens the jobs: makes the stores, brings folder and database into agreement, and composes the other files of this
+// folder.
 
 import { join } from 'node:path';
 import { LorikeetError } from '../core/errors.ts';
@@ -31,16 +31,16 @@ export type OpenJobs = {
   readonly files: TrainingFiles;
   readonly jobs: TrainingJobs;
   readonly batches: Batches;
-  /** Begins to train, and to answer lines of batches where something answers them; before, all only wait. */
+  /** Begins to train, and with `answer` to answer lines of batches. Before, jobs and batches only wait. */
   start(answer?: AnswerLine): void;
-  /** Of the trainer that runs. */
+  /** Process id of the running trainer; null: none. */
   readonly trainerPid: number | null;
 };
 
-/** How often it is looked whether a server died that was just looking at a job's files. */
+/** Milliseconds between two looks for jobs whose server died while it validated their files. */
 const lookMs = 10_000;
 
-/** Brings the folder and the database into agreement first. Throws `storage_full`. */
+/** Opens the jobs, after bringing the folder and the database into agreement. Throws `storage_full`. */
 export async function openTrainingJobs(options: JobOptions): Promise<OpenJobs> {
   const end = new AbortController();
   const { parts, onValid, states } = openParts(options, end.signal);
@@ -113,7 +113,7 @@ function openParts(options: JobOptions, stop: AbortSignal) {
       });
       wake();
     },
-    // What cannot be removed now is removed at the next start.
+    // A folder that cannot be removed now is removed at the next start.
     async forget(id) {
       await files.remove(workFolder(parts, id)).catch(() => {});
       await parts.work?.remove(id).catch(() => {});
@@ -125,7 +125,7 @@ function openParts(options: JobOptions, stop: AbortSignal) {
   return { parts, onValid, states };
 }
 
-/** Kept beside the table, since a scrape of the metrics does not wait for a query. */
+/** Job counts by state, kept in memory because a scrape of the metrics does not wait for a query. */
 function stateCounts(count: () => Promise<Map<string, number>>) {
   const states = {
     counts: {} as Readonly<Record<string, number>>,
@@ -137,7 +137,7 @@ function stateCounts(count: () => Promise<Map<string, number>>) {
   return states;
 }
 
-/** Never rejects. */
+/** Validates jobs whose validating server is gone. Never rejects. */
 async function validateAll({ jobs, validate, stop, options, changes }: JobParts): Promise<void> {
   const lost = async () => {
     const living = await changes.living();
@@ -151,7 +151,7 @@ async function validateAll({ jobs, validate, stop, options, changes }: JobParts)
 }
 
 async function close(parts: JobParts, end: AbortController): Promise<void> {
-  // What has begun to write is waited for: the database closes next.
+  // Waits for writes under way: the database closes next.
   await parts.events.flush().catch(() => {});
   const written = parts.exclusive(async () => {}).catch(() => {});
   end.abort(new LorikeetError('server_draining'));

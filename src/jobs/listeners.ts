@@ -1,9 +1,9 @@
-// Who wants to know when a job has something new to say.
+// Listeners to new events, by job.
 
 export function listeners() {
   const byJob = new Map<string, Set<() => void>>();
   return {
-    /** @returns a function that ends it */
+    /** @returns a function that removes the listener */
     add(job: string, listener: () => void): () => void {
       const those = byJob.get(job) ?? new Set();
       byJob.set(job, those.add(listener));

@@ -1,5 +1,5 @@
-// From a request to a job's row: its files and its model are looked up, every choice is made. What cannot be trained is
-// refused here and not hours later.
+// Prepares a job's row from a request: finds its files and model and completes its hyperparameters. What cannot be
+// trained is refused here and not hours later.
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -22,7 +22,9 @@ export type PreparedJob = {
   readonly validation: TrainingFile | null;
 };
 
-/** Puts the adapter that it goes on from into the job's folder, so that it may be deleted meanwhile. */
+/**
+ * Prepares a job. Links the adapter that it continues from into the job's folder, so that the adapter may be deleted.
+ */
 export async function prepareJob(
   parts: JobParts,
   files: TrainingFiles,
@@ -63,7 +65,7 @@ async function fileFor(files: TrainingFiles, tenant: string, id: string, param: 
 }
 
 function assertNames({ options }: JobParts, { alias, validationFile, choices }: NewJob, name: string): void {
-  // Names of checkpoints are longer than the adapter's own.
+  // Names of checkpoints are longer than the adapter's name.
   if (!isAdapterName(name) || !isAdapterName(`${name}/step-${limits.trainingSteps}`)) {
     invalid('suffix', "It becomes the adapter's name: letters, digits, '.', '_', '-' and '/'.");
   }
@@ -79,7 +81,7 @@ function assertNames({ options }: JobParts, { alias, validationFile, choices }: 
   }
 }
 
-/** PEFT has such linears as one module, which has one pair. */
+/** PEFT has such linears as one module with one pair of A and B. */
 function assertWholeModules(chosen: readonly TargetModule[]): void {
   for (const parts of Object.values(fusedModules)) {
     const missing = parts.filter((part) => !chosen.includes(part));
@@ -90,7 +92,7 @@ function assertWholeModules(chosen: readonly TargetModule[]): void {
 
 type Initial = { readonly digest: string; readonly choices: HyperparameterChoices };
 
-/** What an adapter decides for whoever goes on from it. */
+/** Hyperparameters that are those of the adapter to continue from, with callers' names. */
 const decided = {
   r: 'r',
   loraAlpha: 'alpha',

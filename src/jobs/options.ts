@@ -1,4 +1,4 @@
-// What the jobs are given. They make none of these themselves.
+// Options of the jobs, made by the composition root.
 
 import type { ModelFiles, ModelShape } from '../core/base-model.ts';
 import type { Clock, Timers } from '../core/clock.ts';
@@ -18,20 +18,20 @@ import type { TrainingPriority } from './policies/training-floor.ts';
 /** The base model that adapters are trained for. */
 export type TrainedBase = {
   readonly files: ModelFiles;
-  /** Known once the engine was ready. Throws `engine_unavailable` before. */
+  /** The model's shape. Throws `engine_unavailable` before the engine is ready for the first time. */
   shape(): ModelShape;
 };
 
-/** How every trainer computes. */
+/** Settings that are the same for every trainer. */
 export type TrainerConfig = Pick<
   TrainingJob,
   'weightBits' | 'cacheDir' | 'device' | 'ortLibrary' | 'cudaDir' | 'threads' | 'memory'
 >;
 
 export type TrainingBounds = {
-  /** How long a tenant's job trains before another tenant's has its turn. */
+  /** Milliseconds that a job trains before another tenant's job has its turn. */
   readonly turnMs: number;
-  /** Optimiser steps of a job, and how long its trainers may train; beyond that it fails. */
+  /** Optimiser steps of a job, and milliseconds that its trainers may train. A job beyond either fails. */
   readonly stepsMax: number;
   readonly trainingMsMax: number;
   readonly priority: TrainingPriority;
@@ -43,43 +43,43 @@ export type JobLog = {
   error(fields: object, message: string): void;
 };
 
-/** What is counted of training, by whoever keeps the counts. */
+/** Counts training steps for metrics and usage. */
 export type JobMeter = {
   stepTaken(step: Pick<TrainingMetrics, 'tokens' | 'tokensPerSecond'>, tenant: string): void;
 };
 
 export type JobOptions = {
   readonly database: Database;
-  /** Absolute; made if it is missing. Only one process may use it. */
+  /** An absolute path, made if it is missing. Only one process may use it. */
   readonly folder: string;
   readonly base: TrainedBase;
   readonly registry: AdapterRegistry;
   readonly startTrainer: StartTrainerProcess;
   readonly trainer: TrainerConfig;
-  /** Leaves room for the trainer: this share of the time beside those who are served. */
+  /** Lets the engine leave a share of its time to the trainer. */
   readonly engine: Pick<EngineClient, 'leaveRoom'>;
-  /** As policies/training-room.ts has it. */
+  /** The share for the trainer, from policies/training-room.ts. */
   readonly share: number;
-  /** Lines of batches that are answered at once; left out: one. */
+  /** Number of batch lines that are answered at once; left out: one. */
   readonly batchPlaces?: () => number;
   readonly restart: TrainerRestartLimits;
   readonly bounds: TrainingBounds;
   readonly meter: JobMeter;
-  /** Left out: nobody has a quota. */
+  /** Left out: there are no quotas. */
   readonly assertQuota?: QuotaCheck;
-  /** Tokens that a tenant's jobs trained since, by the wall clock's milliseconds; left out: nobody asks. */
+  /** Tokens that a tenant's jobs have trained since a time in milliseconds of the epoch; left out: not checked. */
   readonly trainedSince?: (tenant: string, since: number) => Promise<number>;
-  /** What is published and moved for a job; left out: nobody reads it. */
+  /** Log of the versions published and aliases moved for jobs; left out: none. */
   readonly audit?: Pick<AuditLog, 'write'>;
   readonly clock: Clock;
   readonly timers: Timers;
-  /** Letters and digits. */
+  /** Makes an id of letters and digits. */
   readonly newId: () => string;
   readonly newSeed: () => number;
   readonly log: JobLog;
   readonly files: Files;
-  /** Where files of rows and checkpoints are that other servers share; left out: the folder has them. */
+  /** The store of training files and checkpoints that servers share; left out: they are only in the folder. */
   readonly shared?: ObjectStore | null;
-  /** Servers beside this one; left out: there are none. */
+  /** The feed of other servers; left out: there are none. */
   readonly changes?: Changes;
 };

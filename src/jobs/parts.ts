@@ -1,4 +1,4 @@
-// What the files of this folder share: the stores, and the one queue that changes pass.
+// What the files of this folder share: the stores, and the one queue of changes.
 
 import { join } from 'node:path';
 import type { Clock } from '../core/clock.ts';
@@ -24,17 +24,19 @@ export type JobParts = {
   readonly eventTable: JobEventTable;
   readonly events: JobEvents;
   readonly changes: Changes;
-  /** Every change of a file's or a job's row goes through here. Throws `storage_full`, `server_draining` at the end. */
+  /**
+   * Runs changes of files' and jobs' rows one after another. Throws `storage_full`, and `server_draining` at the end.
+   */
   readonly exclusive: Serially;
-  /** Aborted at the end. */
+  /** Aborted when the server ends. */
   readonly stop: AbortSignal;
-  /** Moves a job that waits for its files into the queue. Never rejects. */
+  /** Validates a job's files and moves the job into the queue. Never rejects. */
   validate(id: string): Promise<void>;
-  /** Where other servers find what a job has come to; null: there are none. */
+  /** The store in which other servers find a job's checkpoints; null: there is none. */
   readonly work: SharedWork | null;
   /** Removes a job's own folder. Never rejects. */
   forget(id: string): Promise<void>;
 };
 
-/** A job's own folder: its trainer's, with checkpoints and the result, and the adapter that it goes on from. */
+/** A job's own folder: its trainer's folder, with checkpoints and result, and the adapter that it continues from. */
 export const workFolder = ({ options }: Pick<JobParts, 'options'>, id: string) => join(options.folder, 'work', id);

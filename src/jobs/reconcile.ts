@@ -1,5 +1,6 @@
-// What a start does before any job runs: the last process may have died anywhere. Afterwards every file on the disk has
-// a row, and every work folder a job that needs it. Nothing unknown is removed.
+// Brings folder and database into agreement at a start, since the last process may have died at any point. Afterwards
+// every file on disk has a row, and every work folder has a live job. Unknown content is moved to the quarantine, not
+// removed.
 
 import { join } from 'node:path';
 import { hexOf } from '../core/hex-of.ts';
@@ -37,7 +38,10 @@ type Work = {
   setAside(path: string, name: string): Promise<void>;
 };
 
-/** A job that is over needs its folder no longer; one that nobody knows may be of another database. */
+/**
+ * Removes folders of jobs that are over. The folder of an unknown job may belong to another database, and is moved
+ * aside.
+ */
 async function clearWork({ options }: JobParts, { live, over, setAside }: Work): Promise<void> {
   const work = join(options.folder, 'work');
   const left = (await options.files.list(work)).filter((id) => !live.has(id));

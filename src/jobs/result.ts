@@ -1,6 +1,6 @@
-// From a trainer's last word to a version that answers. Every part may be done again after a crash, and is then found
-// done: the same content under the same name is the same version, an alias that has it stays, a results file has its
-// job's id. The job's row comes last.
+// Publishes a trainer's result. Every part may be repeated after a crash without a second effect: the same content
+// under the same name is the same version, an alias that has the version stays, and the results file has the job's id.
+// The job's row is changed last.
 
 import { limits } from '../core/limits.ts';
 import type { AdapterVersion, TrainingRecord } from '../registry/adapter-registry.ts';
@@ -16,7 +16,7 @@ import type { JobSpec, TrainingJobRecord } from './training-jobs.ts';
 
 type Curve = TrainingRecord['curve'];
 
-/** @param epoch of who runs the job: taken by another since, it is that one's to end */
+/** @param epoch the runner's; where another server has taken the job since, that server ends it */
 export async function finishJob(parts: JobParts, row: JobRow, outcome: JobOutcome, epoch: number): Promise<void> {
   if (row.epoch !== epoch) return;
   const { options, events, jobs, clock, exclusive } = parts;
@@ -56,7 +56,7 @@ export async function finishJob(parts: JobParts, row: JobRow, outcome: JobOutcom
   options.log.info({ job: id, tenant, adapter: reference, digest: adapter.digest }, 'a training job succeeded');
 }
 
-/** After a crash in between a row may be there twice; none is missing. */
+/** Writes to the audit log. After a crash an entry may be there twice; none is missing. */
 async function record(
   { options: { audit, log } }: JobParts,
   { tenant, spec }: TrainingJobRecord,
@@ -68,17 +68,20 @@ async function record(
   await recordChange(audit, { tenant, actor: spec.createdBy ?? 'anonymous', action, target: name, before, after }, log);
 }
 
-/** A name that is only the job's. */
+/** An adapter name that no other job has. */
 export const ownName = (id: string) => id.replace(/^ftjob-/, 'ft-');
 
-/** Of a maker who may not publish: nobody else has made a version of this name since the job began. */
+/**
+ * Whether the job may use its name. A maker who may not publish gets it only if all versions of it are that maker's
+ * trainings.
+ */
 async function isNameFree({ options }: JobParts, { tenant, spec }: TrainingJobRecord): Promise<boolean> {
   if (spec.mayPublish ?? true) return true;
   const versions = await options.registry.versions(tenant, spec.adapterName).catch(() => []);
   return versions.every(({ source, createdBy }) => source === 'training' && createdBy === spec.createdBy);
 }
 
-/** All steps that were kept, oldest first. */
+/** All points of the curve that were kept, oldest first. */
 async function curveOf({ eventTable }: JobParts, id: string): Promise<Curve> {
   return (await eventTable.metrics(id)).map(({ step, data }) => {
     const { train_loss: trainLoss, valid_loss: validLoss } = JSON.parse(data!) as Record<string, number | undefined>;
@@ -106,7 +109,7 @@ function recordOfTraining({ id, spec }: TrainingJobRecord, outcome: JobOutcome, 
   };
 }
 
-/** OpenAI's results file: a table of the steps. */
+/** Writes OpenAI's results file: a table of the steps. */
 async function writeResults(parts: JobParts, { id, tenant }: TrainingJobRecord, curve: Curve): Promise<void> {
   const lines = curve.map(({ step, trainLoss, validLoss }) => `${step},${trainLoss},${validLoss ?? ''}\n`);
   const bytes = Buffer.from(`step,train_loss,valid_loss\n${lines.join('')}`);
@@ -117,10 +120,12 @@ async function writeResults(parts: JobParts, { id, tenant }: TrainingJobRecord, 
   await publishFile(parts, staged, { ...about, id: resultFileId(id) });
 }
 
-/** The name that a checkpoint's adapter has. */
+/** Name of a checkpoint's adapter. */
 export const checkpointName = ({ adapterName }: JobSpec, step: number) => `${adapterName}/step-${step}`;
 
-/** The folder's pair as an adapter of its own name, so that no checkpoint is ever what the job's name alone means. */
+/**
+ * Publishes a checkpoint as an adapter of another name than the job's, so that the job's name never means a checkpoint.
+ */
 export async function publishCheckpoint(
   parts: JobParts,
   job: TrainingJobRecord,

@@ -1,5 +1,5 @@
-// Takes one job after another from the queue in the store. One trains at a time: two would share the cores and the
-// memory, and both be later. What a server left running when it died comes first.
+// Takes one job after another from the stored queue. One job trains at a time: two would share cores and memory, and
+// both would end later. Jobs that a server left running when it died come first.
 
 import { repeatedly } from '../core/repeatedly.ts';
 import { sleeper } from '../core/sleeper.ts';
@@ -12,27 +12,27 @@ import { isTurnOver } from './policies/turns.ts';
 import { RunningJob } from './running-job.ts';
 
 export type JobRunner = {
-  /** Begins to look into the queue. */
+  /** Begins to take jobs. */
   start(): void;
-  /** Something may be in the queue. */
+  /** Looks into the queue soon. */
   wake(): void;
-  /** Its row is another than it was: another server may have changed it. */
+  /** Reads the job's row, which another server may have changed. */
   look(id: string): void;
-  /** Where this job has a process, tells it; the row says so already. */
+  /** Pauses or cancels the process of this job, if it has one here. The row is changed already. */
   pause(id: string): void;
   cancel(id: string): void;
-  /** Whether this job is the one that runs, or that just stops running. */
+  /** Whether this job is the one that runs or is just stopping. */
   has(id: string): boolean;
   readonly restarts: number;
   readonly pid: number | null;
   close(graceMs: number): Promise<void>;
 };
 
-/** How often it is looked at whether somebody waits for a job whose turn is over. */
+/** Milliseconds between two checks whether the running job's turn is over and another tenant waits. */
 const turnPeriodMs = 5000;
-/** After a failure of the store itself. */
+/** Milliseconds after an error of the store. */
 const retryMs = 5000;
-/** How often it is looked at whether another server died and left a job, or has taken the one that runs here. */
+/** Milliseconds between two checks whether another server died and left a job, or has taken the one that runs here. */
 const lookMs = 5000;
 
 export function jobRunner(parts: JobParts): JobRunner {
@@ -106,15 +106,15 @@ export function jobRunner(parts: JobParts): JobRunner {
   };
 }
 
-/** Its folder was in use until now. */
+/** Removes the folder of a job that is gone or was cancelled; it was in use until now. */
 async function clearUp({ jobs, options, forget }: JobParts, { id, epoch }: JobRow): Promise<void> {
   const now = await jobs.get(id);
   if (now === undefined || now.state === 'cancelled') await forget(id);
-  // What it has come to here is not what the other one goes on from.
+  // Another server has taken the job and does not continue from this folder.
   else if (now.epoch !== epoch) await options.files.remove(workFolder({ options }, id)).catch(() => {});
 }
 
-/** Whether the row still says that it runs here; else it ends, with no word more. */
+/** Stops the job without another event where its row no longer says that it runs here. */
 async function lookAt({ jobs }: JobParts, running: RunningJob | null): Promise<void> {
   if (running === null) return;
   const now = await jobs.get(running.id);
@@ -122,7 +122,7 @@ async function lookAt({ jobs }: JobParts, running: RunningJob | null): Promise<v
   else if (now?.state !== 'running' || now.epoch !== running.epoch) running.cancel();
 }
 
-/** Looks, again and again, whether its turn is over and another tenant's job waits. @returns what ends it */
+/** Checks periodically whether the job's turn is over and another tenant waits. @returns a function that stops it */
 function watchTurn({ jobs, clock, options }: JobParts, job: RunningJob, tenant: string): () => void {
   const { turnMs } = options.bounds;
   const began = clock.monotonic();
@@ -134,14 +134,14 @@ function watchTurn({ jobs, clock, options }: JobParts, job: RunningJob, tenant: 
   return repeatedly(options.timers, Math.min(turnMs, turnPeriodMs), () => look().catch(complain));
 }
 
-/** A job of another base model is no job here: what it trained would be registered for the wrong one. */
+/** Whether the job is for this base model: a result for another one would be registered for the wrong model. */
 const isOurs = ({ base }: JobOptions, row: JobRow) => recordOf(row).spec.baseDigest === base.files.digest;
 
-/** null where nothing waits. */
+/** Takes the next job; null where none waits. */
 async function takeNext(parts: JobParts): Promise<JobRow | null> {
   const { jobs, clock, exclusive, options, changes } = parts;
   const isOurJob = (row: JobRow) => isOurs(options, row);
-  // Whoever changes the row first has it: no other server can take it too.
+  // `take` changes the row only as it was read, so that no other server can take the job too.
   const take = (row: JobRow) => jobs.take(row, changes.id, clock.now());
   const living = await changes.living();
   const left = (await jobs.inStates(['running'])).filter(isOurJob);
@@ -154,6 +154,6 @@ async function takeNext(parts: JobParts): Promise<JobRow | null> {
   return (await exclusive(() => take(chosen))) ?? (await takeNext(parts));
 }
 
-/** Of a server that is no more, or an earlier one's of this process's own; one runs at a time here. */
+/** Whether a job's work may be taken: its server is gone or is this one, which runs one job at a time. */
 export const isLost = (owner: string | null, living: ReadonlySet<string>, own: string): boolean =>
   owner === null || owner === own || !living.has(owner);

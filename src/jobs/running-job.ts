@@ -1,5 +1,5 @@
-// One job from the moment it is taken from the queue until it is over, paused or left to the next start: trainers are
-// started as often as it takes, and what they say becomes events, checkpoints, and at the end an adapter.
+// One job from the moment it is taken from the queue until it is over, paused or left to the next start. Starts
+// trainers as often as needed, and turns their messages into events, checkpoints and finally an adapter.
 
 import { join } from 'node:path';
 import { LorikeetError } from '../core/errors.ts';
@@ -19,13 +19,13 @@ import { startTrainerLife, type TrainerLife } from './trainer-life.ts';
 import type { JobEvent, JobFailure, TrainingJobRecord } from './training-jobs.ts';
 import { watchPriority } from './watch-priority.ts';
 
-/** Between two tries to register a result that the registry could not take just now. */
+/** Milliseconds between two tries to register a result. */
 const retryMs = 5000;
-/** What passes by itself: the engine loads, others upload. */
+/** Errors that pass by themselves: the engine loads, or others upload. */
 const passing: ReadonlySet<string> = new Set(['engine_unavailable', 'too_many_uploads', 'server_overloaded']);
 
 export class RunningJob {
-  /** Trainers that were started again after one died. */
+  /** Number of trainers that were started after one died. */
   restarts = 0;
   readonly id: string;
   readonly #parts: JobParts;
@@ -34,11 +34,11 @@ export class RunningJob {
   readonly #stop = new AbortController();
   #life: TrainerLife | null = null;
   #hasProgressed = false;
-  /** It is asked to leave its place to another tenant's, and goes on later. */
+  /** Whether it is stopping for another tenant's job, to continue later. */
   #isYielding = false;
-  /** It goes on at once, with another priority. */
+  /** Whether it is stopping to continue at once with another priority. */
   #isChanging = false;
-  /** A bound that it broke. */
+  /** The failure by a bound that it exceeded. */
   #broken: JobFailure | null = null;
   #priority: TrainerPriority;
   #trainedMs: number;
@@ -62,7 +62,7 @@ export class RunningJob {
     return this.#life?.pid ?? null;
   }
 
-  /** The row says so already; here it is done. The job's promise resolves when the process is gone. */
+  /** Stops the trainer; the row is changed already. `run` resolves when the process is gone. */
   pause(ms: number = limits.trainerPauseMs): void {
     this.#stop.abort();
     this.#life?.pause(ms);
@@ -73,7 +73,7 @@ export class RunningJob {
     this.#life?.cancel();
   }
 
-  /** Writes a checkpoint and ends, unless it is nearly over; the row then says that it waits again. */
+  /** Writes a checkpoint and ends, unless it is nearly over; the job then waits in the queue again. */
   yieldTurn(): void {
     if (this.#life === null) return;
     this.#isYielding = true;
@@ -82,14 +82,16 @@ export class RunningJob {
 
   async run(): Promise<void> {
     const row = await this.#parts.jobs.get(this.id);
-    // Cancelled, or paused, just after it was taken.
+    // The job was cancelled or paused just after it was taken.
     if (row?.state !== 'running' || row.epoch !== this.#by.epoch) return;
     const outcome = (await this.#outcomeHere(row)) ?? (await this.#train());
     if (outcome !== null && !this.#stop.signal.aborted) await this.#finish(outcome);
     else if (this.#isYielding && this.#broken === null) await this.#waitAgain();
   }
 
-  /** Another server's last word came with a folder that is there; then the last steps are taken again here. */
+  /**
+   * The stored outcome, if its folder is here. Another server's folder is not: then the last steps are repeated here.
+   */
   async #outcomeHere(row: JobRow): Promise<JobOutcome | null> {
     const { jobs, options, exclusive } = this.#parts;
     const outcome = outcomeOf(row);
@@ -98,7 +100,7 @@ export class RunningJob {
     return null;
   }
 
-  /** In its old place among its tenant's jobs. */
+  /** Puts the job back into its old place among its tenant's jobs. */
   async #waitAgain(): Promise<void> {
     const { jobs, exclusive } = this.#parts;
     if (await exclusive(() => jobs.change(this.id, ['running'], { state: 'queued' }, this.#by.epoch))) {
@@ -106,7 +108,7 @@ export class RunningJob {
     }
   }
 
-  /** @returns null where the job is over, or stopped. */
+  /** @returns the outcome; null where the job is over or stopped. */
   async #train(): Promise<JobOutcome | null> {
     const { options } = this.#parts;
     for (let history = noFailures; !this.#stop.signal.aborted && !this.#isYielding; this.restarts++) {
@@ -130,7 +132,7 @@ export class RunningJob {
     return null;
   }
 
-  /** One process. */
+  /** Runs one trainer process to its end. */
   async #live() {
     const { startTrainer, timers, engine, share } = this.#parts.options;
     this.#hasProgressed = false;
@@ -139,7 +141,7 @@ export class RunningJob {
     if (this.#stop.signal.aborted) return { type: 'stopped' } as const;
     const life = startTrainerLife({ startTrainer, timers, job, onEvent });
     this.#life = life;
-    // It may have said so already.
+    // A bound may be exceeded already.
     if (this.#broken !== null) life.cancel();
     engine.leaveRoom(share);
     const around = { ...this.#parts.options, clock: this.#parts.clock };
@@ -153,7 +155,10 @@ export class RunningJob {
     return end;
   }
 
-  /** One that stands still cannot write a checkpoint in time, and goes on from the last one. */
+  /**
+   * Restarts the trainer with another priority. One that stands still cannot write a checkpoint in time and continues
+   * from the last one.
+   */
   #goOnAs(priority: TrainerPriority): void {
     const { log } = this.#parts.options;
     log.info({ job: this.id, from: this.#priority, to: priority }, 'a trainer goes on with another priority');
@@ -203,7 +208,7 @@ export class RunningJob {
     const cut = `${rowsCut === 0 ? '' : `, ${rowsCut} rows were cut`}${skipped}`;
     const from = resumedStep === 0 ? 'Training started' : `Training goes on from step ${resumedStep}`;
     const sentence = `${from}: ${rows} rows, ${steps} steps, ${parameters} parameters${cut}`;
-    // In line at once: whoever cancels the job has the last word.
+    // Both are queued at once, so that the event of a cancellation comes after them.
     const said = Promise.all([events.rewind(this.#by, resumedStep), this.#say(sentence)]);
     said.catch((error) => this.#warn(error));
   }
@@ -226,7 +231,7 @@ export class RunningJob {
     options.meter.stepTaken(metrics, this.#job.tenant);
   }
 
-  /** Ends the job as failed; its checkpoints stay adapters. */
+  /** Ends the job as failed. Its published checkpoints stay. */
   #break(message: string): void {
     this.#broken ??= { code: 'training_failed', message, param: null };
     this.#life?.cancel();
@@ -237,7 +242,7 @@ export class RunningJob {
     const { tenant, id, spec } = this.#job;
     if ((await this.#parts.jobs.get(id))?.epoch !== this.#by.epoch) return;
     await shareCheckpoints(this.#parts, this.#by, folder);
-    // One that holds the optimiser's state alone is no adapter.
+    // A checkpoint with only the optimiser's state is no adapter.
     if ((await options.files.stat(join(folder, configName))) === null) return;
     await publishCheckpoint(this.#parts, this.#job, folder, step);
     const train_loss = await this.#lossAt(step);
@@ -248,7 +253,7 @@ export class RunningJob {
     const old = kept.slice(limits.jobCheckpoints);
     for (const checkpoint of old) {
       await eventTable.removeCheckpoint(id, checkpoint.step);
-      // Drains by itself where somebody asks it just now.
+      // The deletion waits for requests on this version.
       options.registry.delete(tenant, checkpoint.adapter, null).catch(() => {});
     }
   }
@@ -259,7 +264,7 @@ export class RunningJob {
     return data === undefined ? null : ((JSON.parse(data) as { train_loss: number }).train_loss ?? null);
   }
 
-  /** On the disk before anything is made of it; null where the job was stopped meanwhile. */
+  /** Stores the outcome before anything is made of it; null where the job was stopped meanwhile. */
   async #keep(outcome: JobOutcome): Promise<JobOutcome | null> {
     const { jobs, exclusive } = this.#parts;
     const isKept = await exclusive(() =>
@@ -317,7 +322,7 @@ export class RunningJob {
   }
 }
 
-/** Of an error without a code nothing is told but that there was one; the log has it. */
+/** An error without a code is described only in the log. */
 function failureOf(error: unknown): JobFailure {
   if (error instanceof LorikeetError) return { code: error.code, message: error.message, param: error.param };
   return { code: 'training_failed', message: 'The result could not be registered.', param: null };

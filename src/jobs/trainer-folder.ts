@@ -1,5 +1,5 @@
-// Which folder a trainer writes into. Each has one of its own name, to which what the one before it left is moved: a
-// trainer that outlives its killed server for a moment finds its paths gone, and can neither replace nor remove what
+// The folder that a trainer writes into. Each trainer has a folder of its own name, to which its predecessor's content
+// is moved. A trainer that outlives its killed server for a moment then finds its paths gone, and cannot change what
 // its successor reads and writes.
 
 import { dirname, join } from 'node:path';
@@ -8,7 +8,7 @@ import { type JobParts, workFolder } from './parts.ts';
 
 const prefix = 'trainer-';
 
-/** Of a job's trainer that is about to start. One server has the data dir, so nobody else moves them. */
+/** Makes the folder for a job's trainer that is about to start. No other process uses this data dir. */
 export async function takeTrainerFolder(parts: JobParts, id: string): Promise<string> {
   const { files } = parts.options;
   const work = workFolder(parts, id);
@@ -17,16 +17,18 @@ export async function takeTrainerFolder(parts: JobParts, id: string): Promise<st
   if (left !== undefined) await files.rename(join(work, left), own);
   else {
     await files.makeFolder(own);
-    // What another server's trainer left.
+    // Checkpoints that another server's trainer has left.
     await parts.work?.fetch(id, own, checkpoints);
   }
   return own;
 }
 
-/** As the trainer calls them. */
+/** Folder of the checkpoints, as the trainer names it. */
 const checkpoints = 'checkpoints/';
 
-/** So that another server can go on from them. @param folder of the newest one */
+/**
+ * Puts the checkpoints into the store, so that another server can continue from them. @param folder of the newest one
+ */
 export async function shareCheckpoints({ work, options }: JobParts, by: RunBy, folder: string): Promise<void> {
   if (work === null) return;
   const root = dirname(dirname(folder));
@@ -37,7 +39,7 @@ export async function shareCheckpoints({ work, options }: JobParts, by: RunBy, f
 
 const initial = 'initial';
 
-/** What a job goes on from is kept for it, whatever becomes of the adapter. */
+/** Puts the adapter that a job continues from into the store, since the adapter itself may be deleted. */
 export async function shareInitial(parts: JobParts, id: string): Promise<void> {
   await parts.work?.put({ id, epoch: 0 }, workFolder(parts, id), [initial]);
 }

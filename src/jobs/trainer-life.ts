@@ -1,5 +1,5 @@
-// One trainer process from its start to its end: told what to do, watched for silence, killed where it does not go by
-// itself. Knows the trainer's messages; knows no rows and no states.
+// One trainer process from its start to its end: gets its job, is watched for silence, and is killed where it does not
+// end by itself. Knows the trainer's messages; knows no rows and no states.
 
 import type { Timers } from '../core/clock.ts';
 import { limits } from '../core/limits.ts';
@@ -11,7 +11,7 @@ import type { JobFailure } from './training-jobs.ts';
 export type TrainerEnd =
   | { readonly type: 'finished'; readonly outcome: JobOutcome }
   | { readonly type: 'failed'; readonly failure: JobFailure }
-  /** It was asked to end. */
+  /** It was paused or cancelled. */
   | { readonly type: 'stopped' }
   /** `reason` completes the sentence "The trainer ...". */
   | { readonly type: 'died'; readonly reason: string };
@@ -20,10 +20,10 @@ export type TrainerLife = {
   /** Resolves when the process is gone and its memory is free. */
   readonly ended: Promise<TrainerEnd>;
   readonly pid: number | undefined;
-  /** It may write a checkpoint for so long, then it is killed. */
+  /** Lets it write a checkpoint, and kills it after `ms` milliseconds. */
   pause(ms: number): void;
   cancel(): void;
-  /** Processor time that it has had; null where that is not known. */
+  /** Milliseconds of processor time that it has used; null: unknown. */
   processorMs(): number | null;
 };
 
@@ -88,7 +88,7 @@ export function startTrainerLife({ startTrainer, timers, job, onEvent }: Options
   };
 }
 
-/** null for an event after which it goes on. */
+/** The end that the event announces; null where training continues. */
 function endOf(event: TrainerEvent): TrainerEnd | null {
   if (event.type === 'finished') {
     const { step, trainedTokens, folder, bestValidLoss, isEarly } = event;

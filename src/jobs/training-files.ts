@@ -1,5 +1,5 @@
-// Files of rows to train on and of requests to answer, and what jobs and batches leave: whose they are and where their
-// bytes lie. This file is the contract; the server sees nothing else of them.
+// Files to train on, files of requests, and results of jobs and batches: their owners and their bytes. This file is the
+// contract; the server uses nothing else of them.
 
 import type { Readable } from 'node:stream';
 
@@ -11,7 +11,7 @@ export type TrainingFile = {
   readonly id: string;
   readonly tenant: string;
   readonly createdAt: number;
-  /** Prefix of the key that brought it; null on a server without keys, and for what a job left. */
+  /** Prefix of the key that uploaded it; null on a server without keys, and for results. */
   readonly createdBy: string | null;
   readonly filename: string;
   readonly purpose: FilePurpose;
@@ -24,20 +24,20 @@ export type TrainingFile = {
 
 export type StagedTrainingFile = {
   /**
-   * Takes the bytes and looks at each line as it comes. Throws `body_too_large`, `storage_full`, and `file_invalid`
-   * with the lines that cannot be trained on, if that is what the file is for.
-   * @param purpose null: it is not known yet; `publish` may throw `file_invalid` then. Lines of a batch are looked at
+   * Takes the bytes and checks each line as it comes. Throws `body_too_large`, `storage_full`, and for `fine-tune`
+   * `file_invalid` with the lines that cannot be trained on.
+   * @param purpose null: not known yet, in which case `publish` may throw `file_invalid`. Lines of a batch are checked
    * when the batch is made.
    */
   rows(bytes: Readable, purpose: UploadPurpose | null): Promise<void>;
-  /** Durable when it returns. Throws `missing_parameter` where no bytes came, `storage_full`. */
+  /** Publishes the file, durably. Throws `missing_parameter` where no bytes came, `storage_full`. */
   publish(about: {
     readonly tenant: string;
     readonly createdBy: string | null;
     readonly filename: string;
     readonly purpose: UploadPurpose;
   }): Promise<TrainingFile>;
-  /** Forgets what was not published. Does nothing after `publish` has succeeded. */
+  /** Removes what was not published. Does nothing after `publish` has succeeded. */
   discard(): Promise<void>;
 };
 
@@ -49,14 +49,14 @@ export type FilePage = {
 };
 
 export type TrainingFiles = {
-  /** Throws `too_many_uploads`: too many at once, or this tenant has too many already. */
+  /** Throws `too_many_uploads` where too many uploads run, or where the tenant has too many files. */
   stage(tenant: string): Promise<StagedTrainingFile>;
   list(tenant: string, page: FilePage): Promise<TrainingFile[]>;
-  /** Throws `file_not_found`, also for another tenant's. */
+  /** Throws `file_not_found`, also for another tenant's file. */
   find(tenant: string, id: string): Promise<TrainingFile>;
-  /** Absolute path of its bytes. */
+  /** Absolute path of the file's bytes. */
   pathOf(file: TrainingFile): string;
-  /** Reads it whole. Throws `file_corrupt` where its bytes are not those that came. */
+  /** Reads the whole file. Throws `file_corrupt` where its bytes have changed. */
   assertIntact(file: TrainingFile): Promise<void>;
   /** Throws `file_not_found`, `file_in_use`. */
   delete(tenant: string, id: string): Promise<void>;

@@ -1,5 +1,5 @@
-// Training jobs: from files of rows to a version of an adapter. This file is the contract; the server sees nothing else
-// of them. Knows tenants and states; knows no HTTP, and of training what the trainer's messages say.
+// Training jobs: from training files to a version of an adapter. This file is the contract; the server uses nothing
+// else of them. Knows tenants and states; knows no HTTP, and of training only the trainer's messages.
 
 import type { Hyperparameters } from '../protocol/training-messages.ts';
 
@@ -14,64 +14,64 @@ export const jobStates = [
 ] as const;
 export type JobState = (typeof jobStates)[number];
 
-/** States of a job that is not over: its files stay. */
+/** States of a job that is not over. Its files cannot be deleted. */
 export const liveStates: readonly JobState[] = ['validating_files', 'queued', 'running', 'paused'];
 export const finishedStates: readonly JobState[] = ['succeeded', 'failed', 'cancelled'];
 
-/** What a caller chose; what is left out is chosen by the size of the data. */
+/** The caller's hyperparameters. The size of the data decides those left out. */
 export type HyperparameterChoices = Partial<Hyperparameters> & {
-  /** Times the rate that would be chosen; excludes `learningRate`. */
+  /** Factor on the default learning rate; excludes `learningRate`. */
   readonly learningRateMultiplier?: number;
 };
 
 /** An alias of the new adapter's name, to move when the job succeeds. */
 export type AliasMove = {
   readonly alias: string;
-  /** Only where the validation loss is below that of the version which the alias points to. */
+  /** Whether it moves only where the validation loss is below that of the version which the alias points to. */
   readonly ifBetter: boolean;
-  /** Share of the requests for the new version, the others' stay in proportion; null: all. */
+  /** Share of requests for the new version, 0..1; other targets keep their proportions. null: all requests. */
   readonly canaryWeight: number | null;
 };
 
 export type NewJob = {
   readonly createdBy: string | null;
-  /** The base model's name, or an adapter of the caller's to go on from. */
+  /** Name of the base model, or an adapter of the caller's to continue from. */
   readonly model: string;
   readonly trainingFile: string;
   readonly validationFile: string | null;
   readonly choices: HyperparameterChoices;
-  /** The adapter's name; null: `ft-` and the job's id. */
+  /** Name of the new adapter; null: `ft-` and the job's id. */
   readonly suffix: string | null;
   readonly alias: AliasMove | null;
   readonly metadata: Readonly<Record<string, string>> | null;
   /**
-   * Whether its maker may publish adapters. Who may not gets a name of the job's own where the suffix is taken by
-   * somebody else's versions; left out in jobs of older servers, which is a yes.
+   * Whether the job's maker may publish adapters. A maker who may not gets a name of the job's own where others have
+   * versions under the suffix. Left out in jobs of older servers: yes.
    */
   readonly mayPublish?: boolean;
 };
 
-/** What a job was made of, every choice made. Never changes. */
+/** The job's request with every default filled in. Never changes. */
 export type JobSpec = Omit<NewJob, 'choices' | 'suffix' | 'trainingFile' | 'validationFile'> & {
   readonly suffix: string | null;
   readonly adapterName: string;
   readonly hyperparameters: Hyperparameters;
   readonly trainingDigest: string;
   readonly validationDigest: string | null;
-  /** The base model that it was made for. While another one runs, it waits. */
+  /** Digest of the base model. While the server has another one, the job waits. */
   readonly baseDigest: string;
-  /** Digest of the adapter that it goes on from. */
+  /** Digest of the adapter that it continues from; null: none. */
   readonly initial: string | null;
 };
 
 export type JobProgress = {
   readonly step: number;
-  /** 0 until the trainer has said how many. */
+  /** 0 until the trainer has reported its number of steps. */
   readonly steps: number;
   readonly trainedTokens: number;
-  /** How long its trainers have trained, milliseconds; left out: not yet. */
+  /** Milliseconds that its trainers have trained; left out: none yet. */
   readonly trainedMs?: number;
-  /** Milliseconds since the epoch; null while it does not run. */
+  /** Estimated end in milliseconds since the epoch; null while it does not run. */
   readonly finishAt: number | null;
 };
 
@@ -88,7 +88,7 @@ export type TrainingJobRecord = {
   readonly validationFile: string | null;
   readonly spec: JobSpec;
   readonly progress: JobProgress;
-  /** `name@version`. */
+  /** The resulting adapter as `name@version`. */
   readonly adapter: string | null;
   readonly resultFile: string | null;
   readonly error: JobFailure | null;
@@ -99,7 +99,7 @@ export type JobEvent = {
   readonly createdAt: number;
   readonly level: 'info' | 'warn' | 'error';
   readonly message: string;
-  /** Of a step; null for a message. */
+  /** Figures of a step; null for a message. */
   readonly data: Readonly<Record<string, number>> | null;
 };
 
@@ -109,35 +109,37 @@ export type JobCheckpoint = {
   readonly step: number;
   readonly trainLoss: number | null;
   readonly validLoss: number | null;
-  /** The checkpoint as an adapter: it can be asked for by this name. */
+  /** Name of the checkpoint's adapter, with which requests can use it. */
   readonly adapter: string;
 };
 
 export type JobPage = { readonly after: string | null; readonly limit: number };
 
-/** Every method that names a job throws `job_not_found`, also for another tenant's. */
+/** Every method that takes an id throws `job_not_found`, also for another tenant's job. */
 export type TrainingJobs = {
   /**
    * Queues a job. Throws `file_not_found`, `adapter_not_found`, `invalid_parameter`, `unsupported_parameter`,
-   * `job_limit_exceeded`, `engine_unavailable` where the base model is not known yet.
+   * `job_limit_exceeded`, and `engine_unavailable` where the base model's shape is not known yet.
    */
   create(tenant: string, job: NewJob): Promise<TrainingJobRecord>;
-  /** Newest first; `tenant` null: of all. */
+  /** Jobs, newest first; `tenant` null: of all tenants. */
   list(tenant: string | null, page: JobPage): Promise<TrainingJobRecord[]>;
   find(tenant: string, id: string): Promise<TrainingJobRecord>;
-  /** These three throw `job_state_conflict` where the state does not allow it; what is so already stays so. */
+  /**
+   * These three throw `job_state_conflict` where the state does not allow it; a job that is in the state already stays.
+   */
   cancel(tenant: string, id: string): Promise<TrainingJobRecord>;
-  /** Its memory is free as soon as the trainer has written its checkpoint. */
+  /** Pauses a job. Its memory is free as soon as the trainer has written its checkpoint. */
   pause(tenant: string, id: string): Promise<TrainingJobRecord>;
   resume(tenant: string, id: string): Promise<TrainingJobRecord>;
-  /** Newest first. */
+  /** Events of a job, newest first. */
   events(tenant: string, id: string, page: JobPage): Promise<JobEvent[]>;
-  /** Oldest first, after `after`, until the job is over and all was said, or `stop`. */
+  /** Events after `after`, oldest first, until the job is over and all its events were read, or `stop` is aborted. */
   follow(tenant: string, id: string, after: string | null, stop: AbortSignal): Promise<AsyncIterable<JobEvent>>;
-  /** Newest first. */
+  /** Checkpoints of a job, newest first. */
   checkpoints(tenant: string, id: string, page: JobPage): Promise<JobCheckpoint[]>;
   readonly stats: JobStats;
-  /** The running job writes a checkpoint, if it can within `graceMs`; it goes on at the next start. */
+  /** Lets the running job write a checkpoint within `graceMs`; it continues at the next start. */
   close(graceMs: number): Promise<void>;
 };
 

@@ -1,11 +1,11 @@
-// The first thing that happens to a job: the bytes that it will train on are those that were checked when they came.
+// Validates a new or resumed job: its files' bytes must still be those that were checked at the upload.
 
 import { LorikeetError } from '../core/errors.ts';
 import { recordOf } from './job-row.ts';
 import type { JobParts } from './parts.ts';
 import type { JobFailure } from './training-jobs.ts';
 
-/** Moves a job from `validating_files` into the queue, or ends it. Does nothing to one in another state. */
+/** Moves a job from `validating_files` into the queue, or fails it. Does nothing in another state. */
 export async function validateJob({ jobs, folder, events, clock, exclusive }: JobParts, id: string): Promise<void> {
   const row = await jobs.get(id);
   if (row?.state !== 'validating_files') return;

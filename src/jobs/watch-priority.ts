@@ -1,5 +1,5 @@
-// Looks whether a trainer gets anything of the processor, and says when it should go on with another priority: that is
-// a process's from its start, so that the trainer is started again from a checkpoint.
+// Watches how much of the processor a trainer gets, and says when it should continue with another priority. A process
+// has its priority from its start on, so the trainer is restarted from a checkpoint.
 
 import type { Clock } from '../core/clock.ts';
 import { repeatedly } from '../core/repeatedly.ts';
@@ -11,7 +11,7 @@ const periodMs = 10_000;
 
 type Around = Pick<JobOptions, 'bounds' | 'timers' | 'trainer'> & { readonly clock: Clock };
 
-/** @param onChange called at most once @returns what ends it */
+/** @param onChange called at most once @returns a function that stops the watch */
 export function watchPriority(
   { bounds, timers, trainer, clock }: Around,
   life: Pick<TrainerLife, 'processorMs'>,

@@ -1,6 +1,6 @@
-// The lines of one batch, a few at a time. A line that is refused for the moment is asked again, and holds no place
-// meanwhile: a tenant whose requests are refused for hours keeps no other's batch waiting. Every other answer is kept,
-// and the line is done.
+// Answers the lines of one batch, a few at a time. A line that is refused for the moment is asked again later and holds
+// no place meanwhile, so that a tenant whose requests are refused for hours keeps no other's batch waiting. Any other
+// answer is stored, and the line is done.
 
 import { errorTable } from '../../core/errors.ts';
 import type { WaitingPlaces } from '../../core/waiting-places.ts';
@@ -11,16 +11,16 @@ import type { AnswerLine, LineAnswer } from './batches.ts';
 
 export type LineWork = {
   readonly answer: AnswerLine;
-  /** All batches share them. */
+  /** Places for lines under way, shared by all batches. */
   readonly places: WaitingPlaces;
-  /** Aborted where the batch is cancelled, has expired, or the server ends. */
+  /** Aborted when the batch is cancelled or has expired, or when the server ends. */
   readonly signal: AbortSignal;
 };
 
-/** How often a line is asked again that an engine died of. */
+/** Engine deaths during the tries of a line, after which it is not asked again. */
 const engineDeathsMax = 3;
 
-/** Returns when every line has its answer, or the signal is aborted and nothing is under way. */
+/** Resolves when every line has its answer, or when the signal is aborted and no line is under way. */
 export async function answerLines(parts: BatchParts, row: BatchRow, work: LineWork): Promise<void> {
   const { batches, folder } = parts;
   const { places, signal } = work;
@@ -59,7 +59,9 @@ async function answerLine(parts: BatchParts, row: BatchRow, line: BatchLine, wor
   }
 }
 
-/** In a place of its own, which a line that waits for its next try does not hold. @returns null where it is over */
+/**
+ * Asks once. Holds a place only during the request, not between two tries. @returns null where the signal was aborted
+ */
 async function askOnce(row: BatchRow, { body }: BatchLine, work: LineWork): Promise<LineAnswer | null> {
   const { places, signal } = work;
   const { tenant, created_by: keyPrefix, endpoint } = row;

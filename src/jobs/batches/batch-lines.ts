@@ -1,4 +1,4 @@
-// Lines of a batch's file: read one by one, looked at before any is answered.
+// Reads the lines of a batch's file one by one, and checks all of them before any is answered.
 
 import { createReadStream } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -11,7 +11,7 @@ import { type NumberedLine, splitLines } from '../../formats/lines.ts';
 import type { BatchProblem } from './batches.ts';
 
 export type BatchLine = {
-  /** Of the file, from 1. */
+  /** Line of the file, from 1. */
   readonly number: number;
   readonly customId: string;
   readonly body: object;
@@ -19,13 +19,13 @@ export type BatchLine = {
 
 export type CheckedLines = { readonly total: number; readonly problems: readonly BatchProblem[] };
 
-/** Characters, and lines, between two turns of the event loop: a few milliseconds of any of them. */
+/** Characters and lines between two turns of the event loop: a few milliseconds of either. */
 const sliceChars = 64 * 1024;
 const sliceLines = 256;
-/** Blank ones included: of more a file has too many requests, or is no file of requests. */
+/** Largest number of lines, blank ones included. A file of more has too many requests, or is no file of requests. */
 const linesMax = 2 * limits.batchLines;
 
-/** The first problems, in the words and codes that OpenAI has for them. */
+/** Counts the requests and lists the first problems, with OpenAI's texts and codes. */
 export async function checkLines(path: string, endpoint: string): Promise<CheckedLines> {
   const problems: BatchProblem[] = [];
   const ids = new Map<string, number>();
@@ -55,7 +55,7 @@ export async function checkLines(path: string, endpoint: string): Promise<Checke
   return { total, problems };
 }
 
-/** Lines that were checked. */
+/** Reads the requests of a file that was checked. */
 export async function* linesOf(path: string, endpoint: string): AsyncGenerator<BatchLine> {
   for await (const { number, text } of linesOfFile(path)) {
     const read = readLine(text, endpoint);
@@ -64,7 +64,7 @@ export async function* linesOf(path: string, endpoint: string): AsyncGenerator<B
   }
 }
 
-/** Those that are not blank; others of the process have their turn in between, whatever the lines are. */
+/** The lines that are not blank. Other work of the process gets its turn in between. */
 async function* linesOfFile(path: string): AsyncGenerator<NumberedLine> {
   let [chars, lines] = [0, 0];
   for await (const line of splitLines(createReadStream(path))) {

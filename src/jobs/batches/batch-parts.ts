@@ -13,6 +13,6 @@ export type BatchParts = Pick<
   readonly trainingFiles: TrainingFiles;
 };
 
-/** When a batch entered each state, as its row has it. */
+/** The `times` of a batch's row with the time of one more state. */
 export const timesWith = (times: string, state: BatchState, now: number): string =>
   JSON.stringify({ ...(JSON.parse(times) as object), [state]: now });

@@ -1,5 +1,5 @@
-// Answers the lines of batches, of each tenant one batch after another, oldest first. What a line was answered is a row
-// of the database before the next line begins, so that a server that dies answers no line twice in an output.
+// Answers the lines of batches: one batch at a time for each tenant, oldest first. A line's answer is stored as soon as
+// it is there, so that after a crash no output has two answers to one line.
 
 import { limits } from '../../core/limits.ts';
 import { onBehalfOf } from '../../core/on-behalf.ts';
@@ -15,14 +15,14 @@ import { finishBatch } from './finish-batch.ts';
 
 export type BatchRunner = {
   start(answer: AnswerLine): void;
-  /** Something may be to do. */
+  /** Looks for work soon. */
   wake(): void;
-  /** Its row has changed, here or by another server: one that is cancelled is answered no further. */
+  /** Reads the batch's row, which has changed here or on another server; stops answering one that is cancelled. */
   look(id: string): Promise<void>;
   close(): Promise<void>;
 };
 
-/** How often expired batches are looked for, and what failed is tried again. */
+/** Milliseconds between two looks for expired batches and for batches that failed and are tried again. */
 const lookMs = 10_000;
 
 type Running = { readonly tenant: string; readonly stop: AbortController; readonly done: Promise<void> };
@@ -46,7 +46,7 @@ export function batchRunner(parts: BatchParts): BatchRunner {
       },
       (error) => {
         stop.abort();
-        // It waits for the next look.
+        // The batch is tried again at the next look.
         running.delete(row.id);
         if (!isClosed) options.log.error({ err: error, batch: row.id }, 'a batch stopped; it is tried again');
       },
@@ -60,7 +60,7 @@ export function batchRunner(parts: BatchParts): BatchRunner {
     for (const row of ours) {
       if (isClosed) return;
       if (running.has(row.id)) continue;
-      // What is over, or only has to be looked at, waits for nobody.
+      // Only batches with lines to answer take turns: validating and finishing wait for no other batch.
       const waits = row.state === 'in_progress' && row.expires_at > clock.now();
       if (waits && busy.has(row.tenant)) continue;
       if (!(await batches.take(row, changes.id))) continue;
@@ -94,7 +94,7 @@ export function batchRunner(parts: BatchParts): BatchRunner {
   };
 }
 
-/** Those that no other server answers, and the tenants of which one is answered. */
+/** Live batches that no other server works on, and the tenants that have a batch under way. */
 async function liveBatches({ batches, changes }: BatchParts, running: Iterable<Running>) {
   const living = await changes.living();
   const rows = await batches.inStates(liveBatchStates);
@@ -107,10 +107,10 @@ async function liveBatches({ batches, changes }: BatchParts, running: Iterable<R
 
 type Run = Omit<LineWork, 'signal'> & { readonly stop: AbortController; isClosed(): boolean };
 
-/** Brings it into its next state: found good, or all answered, or over. */
+/** Brings the batch into its next state: validated, all lines answered, or over. */
 async function runBatch(parts: BatchParts, row: BatchRow, { stop, isClosed, ...work }: Run): Promise<void> {
   const { batches, options, clock } = parts;
-  // Its lines have their turn when they are found good.
+  // Only validates: the lines wait for a later look, which keeps to one batch for each tenant.
   if (row.state === 'validating') return await validate(parts, row);
   let now: BatchRow | undefined = row;
   if (now.state === 'in_progress') {

@@ -1,5 +1,5 @@
-// Batches: a file of requests, answered beside all others at a low priority. This file is the contract; the server sees
-// nothing else of them.
+// Batches: files of requests that are answered beside all others at a low priority. This file is the contract; the
+// server uses nothing else of them.
 
 export const batchStates = [
   'validating',
@@ -13,11 +13,11 @@ export const batchStates = [
 ] as const;
 export type BatchState = (typeof batchStates)[number];
 
-/** States of a batch that is not over: its file stays. */
+/** States of a batch that is not over. Its input file cannot be deleted. */
 export const liveBatchStates: readonly BatchState[] = ['validating', 'in_progress', 'finalizing', 'cancelling'];
 export const finishedBatchStates: readonly BatchState[] = ['completed', 'failed', 'expired', 'cancelled'];
 
-/** What a line may ask. */
+/** Routes that lines may ask. */
 export const batchEndpoints = ['/v1/chat/completions', '/v1/completions', '/v1/responses', '/v1/embeddings'] as const;
 export type BatchEndpoint = (typeof batchEndpoints)[number];
 
@@ -43,7 +43,7 @@ export type Batch = Omit<NewBatch, 'endpoint'> & {
   readonly state: BatchState;
   readonly createdAt: number;
   readonly expiresAt: number;
-  /** When it entered each state; left out: it did not. */
+  /** When it entered each state; a missing state was not entered. */
   readonly times: Readonly<Partial<Record<BatchState, number>>>;
   readonly counts: { readonly total: number; readonly completed: number; readonly failed: number };
   readonly outputFile: string | null;
@@ -51,22 +51,25 @@ export type Batch = Omit<NewBatch, 'endpoint'> & {
   readonly problems: readonly BatchProblem[];
 };
 
-/** Every method that names a batch throws `batch_not_found`, also for another tenant's. */
+/** Every method that takes an id throws `batch_not_found`, also for another tenant's batch. */
 export type Batches = {
   /** Throws `file_not_found`, `invalid_parameter` for a file of another purpose, `batch_limit_exceeded`. */
   create(tenant: string, batch: NewBatch): Promise<Batch>;
-  /** Newest first. */
+  /** Batches of a tenant, newest first. */
   list(tenant: string, page: { readonly after: string | null; readonly limit: number }): Promise<Batch[]>;
   find(tenant: string, id: string): Promise<Batch>;
-  /** What was answered stays and becomes a file. Throws `batch_state_conflict` for one that is over. */
+  /**
+   * Cancels a batch. Lines answered so far go to its output file. Throws `batch_state_conflict` for a batch that is
+   * over.
+   */
   cancel(tenant: string, id: string): Promise<Batch>;
-  /** Begins to answer lines; before, batches only wait. */
+  /** Begins to answer lines. Before, batches only wait. */
   start(answer: AnswerLine): void;
-  /** What is under way is given up, and asked again at the next start. */
+  /** Gives up the lines under way, which the next start asks again. */
   close(): Promise<void>;
 };
 
-/** One line's request, as its tenant. */
+/** The request of one line, made on behalf of the batch's tenant. */
 export type LineRequest = {
   readonly tenant: string;
   readonly keyPrefix: string | null;
@@ -79,9 +82,9 @@ export type LineAnswer = {
   readonly status: number;
   readonly requestId: string;
   readonly body: unknown;
-  /** It may be asked again, after so many seconds; null: this is its answer. */
+  /** Seconds after which the line is to be asked again; null: this is its final answer. */
   readonly retryAfterSeconds: number | null;
 };
 
-/** Rejects only where the signal was aborted, or by an error of the server's own. */
+/** Answers a line. Rejects only where the signal was aborted, or by an error of the server itself. */
 export type AnswerLine = (line: LineRequest) => Promise<LineAnswer>;

@@ -1,5 +1,5 @@
-// The end of a batch: its answers become files, then it is over, then the rows go. Done again after a kill anywhere in
-// it, it makes the same files under the same names.
+// Ends a batch: writes its answers to files, marks it as over, then deletes the answers' rows. Repeated after a crash,
+// it makes the same files under the same ids.
 
 import { LorikeetError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
@@ -14,7 +14,7 @@ import type { BatchState } from './batches.ts';
 /** Answers that are read at once. */
 const page = 100;
 
-/** Does nothing to one that has lines left and time. */
+/** Does nothing to a batch that has both time and unanswered lines left. */
 export async function finishBatch(parts: BatchParts, given: BatchRow): Promise<void> {
   const { batches, exclusive, clock } = parts;
   let row = given;
@@ -49,10 +49,10 @@ async function* answersOf({ batches }: BatchParts, { id }: BatchRow, isError: bo
   }
 }
 
-/** What failed, and what was never asked. */
+/** The errors, then an entry for every line without an answer. */
 async function* errorsOf(parts: BatchParts, row: BatchRow, missing: typeof expiredLine | null) {
   yield* answersOf(parts, row, true);
-  // One that was never found good has no lines.
+  // A batch that failed validation has no lines.
   if (missing === null || row.total === 0) return;
   const answered = await parts.batches.answeredLines(row.id);
   for await (const { number, customId } of linesOf(parts.folder.pathOf(row.input_digest), row.endpoint)) {
@@ -64,7 +64,7 @@ async function* errorsOf(parts: BatchParts, row: BatchRow, missing: typeof expir
 
 const idPart = ({ id }: BatchRow) => id.slice('batch_'.length);
 
-/** null where there is nothing to write. */
+/** Writes the lines to a file. @returns its id; null where there are no lines */
 async function fileOf(
   parts: BatchParts,
   row: BatchRow,

@@ -1,4 +1,4 @@
-// Batches over their table and the files: made, listed, cancelled. Answering them is the runner's.
+// Makes, lists and cancels batches. batch-runner.ts answers their lines.
 
 import { LorikeetError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
@@ -82,7 +82,7 @@ async function assertRoom({ batches }: BatchParts, tenant: string): Promise<void
 
 const ending: readonly string[] = ['cancelling', 'cancelled'];
 
-/** Throws `batch_state_conflict`. */
+/** Marks the batch as cancelling. Throws `batch_state_conflict` where it is over. */
 async function cancel({ batches, clock }: BatchParts, { id, state, times }: BatchRow): Promise<void> {
   if (ending.includes(state)) return;
   if (!liveBatchStates.includes(state as BatchState)) {

@@ -1,5 +1,5 @@
-// Which adapters to merge and to unmerge by themselves: plain data in, decisions out. A merge costs memory and a second
-// group of rows that alternates with the others; it pays where most tokens come from one adapter.
+// Decides which adapters to merge and unmerge automatically: plain data in, decisions out. A merge costs memory and a
+// second group of rows that alternates with the others; it pays where most tokens come from one adapter.
 
 export type AutoMergeRules = {
   /** Share of the generated tokens, 0..1, from which an adapter is merged, and below which it is unmerged again. */
@@ -8,15 +8,15 @@ export type AutoMergeRules = {
   readonly budgetBytes: number;
   /** Automatic merges at once. */
   readonly mergesMax: number;
-  /** A merge stays for as long, whatever its share. */
+  /** Milliseconds for which a merge stays, whatever its share. */
   readonly lifeMs: number;
-  /** What failed, or an admin has unmerged, rests for as long. */
+  /** Milliseconds for which weights are not merged after a failure, or after an admin unmerged them. */
   readonly retryMs: number;
-  /** With fewer tokens in the window nothing is decided: shares of nearly nothing mean nothing. */
+  /** With fewer tokens in the window nothing is decided: shares of so few mean nothing. */
   readonly tokensMin: number;
 };
 
-/** Traffic on weights that are not merged. `bytes`: what a merge is expected to take. */
+/** Traffic on weights that are not merged. `bytes`: expected size of the merge. */
 export type Candidate = {
   readonly key: string;
   readonly share: number;
@@ -28,10 +28,10 @@ export type MergeNow = {
   readonly key: string;
   readonly share: number;
   readonly bytes: number;
-  /** An admin's is never touched. */
+  /** Whether the policy wanted it. An admin's merge is never touched. */
   readonly automatic: boolean;
   readonly state: 'merging' | 'merged' | 'draining';
-  /** When it became merged; of no meaning before. */
+  /** When it became merged, by the monotonic clock; not used in state `merging`. */
   readonly since: number;
 };
 
@@ -43,11 +43,11 @@ export type AutoMergeSituation = {
 };
 
 export type AutoMergeReason =
-  /** Its share is high: merge. Its share is low: unmerge. */
+  /** A high share: merge. A low share: unmerge. */
   | 'share'
-  /** Unmerged for one with a far larger share. */
+  /** Unmerged in favour of an adapter with a far larger share. */
   | 'displaced'
-  /** Waits: */
+  /** Reasons to wait follow. */
   | 'rests'
   | 'another_is_merging'
   | 'making_room'
@@ -60,16 +60,16 @@ export type AutoMergeDecision = {
   readonly reason: AutoMergeReason;
   readonly share: number;
   readonly bytes: number;
-  /** What the budget has left before this decision. */
+  /** Bytes left of the budget before this decision. */
   readonly freeBytes: number;
 };
 
 /**
- * At most one merge at a time: making one takes a core, and its true size is known only then. One that waits for room
- * that is being made keeps it from lighter ones; one for which no room can be made holds nobody up.
+ * Decides on at most one new merge: making one takes a core, and its true size is known only then. A candidate that
+ * waits for room being made keeps that room from lighter ones; one for which no room can be made holds up nobody.
  *
- * No flapping while shares are constant: what is merged had `shareUp` and is unmerged below `shareDown` only, or for
- * one that has more, by the gap between the two, than all that go for it together; they never come back for it.
+ * Constant shares cause no flapping: a merge that had `shareUp` ends only below `shareDown`, or for a candidate whose
+ * share exceeds that of all merges displaced for it by the gap between the two; these never come back for it.
  */
 export function decideMerges(rules: AutoMergeRules, situation: AutoMergeSituation): AutoMergeDecision[] {
   const { now, tokens, candidates, merges } = situation;
@@ -98,11 +98,11 @@ export function decideMerges(rules: AutoMergeRules, situation: AutoMergeSituatio
 type Verdict = readonly [AutoMergeDecision['decision'], AutoMergeReason];
 
 type Room = {
-  /** Merges that stay, as far as is decided. */
+  /** Merges that stay, by the decisions so far. */
   readonly kept: readonly MergeNow[];
-  /** One is being made. */
+  /** Whether a merge is being made. */
   readonly isBusy: boolean;
-  /** Now; what drains still takes its bytes. */
+  /** Bytes free now. A merge that drains still takes its bytes. */
   readonly freeBytes: number;
 };
 
@@ -137,7 +137,7 @@ function judge(rules: AutoMergeRules, candidate: Candidate, { kept, isBusy, free
 const mayGo = ({ lifeMs }: AutoMergeRules, { automatic, state, since }: MergeNow, now: number) =>
   automatic && state === 'merged' && now - since >= lifeMs;
 
-/** In one order whatever order they come in. */
+/** Ordered by share, then key, whatever the given order. */
 const heaviestFirst = <T extends { readonly key: string; readonly share: number }>(all: readonly T[]): T[] =>
   [...all].sort((a, b) => b.share - a.share || (a.key < b.key ? -1 : 1));
 

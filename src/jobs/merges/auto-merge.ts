@@ -1,4 +1,4 @@
-// Looks at the traffic now and then, asks the policy and does what it says. Every decision is logged with its figures.
+// Periodically asks the policy about the traffic, and does what it decides. Every decision is logged with its figures.
 
 import { LRUCache } from 'lru-cache';
 import type { Clock, Timers } from '../../core/clock.ts';
@@ -16,12 +16,12 @@ export type AutoMergeOptions = {
   readonly merges: Merges;
   readonly traffic: Traffic;
   readonly engine: Pick<EngineClient, 'info' | 'state'>;
-  /** Of the generated tokens, 0..1. */
+  /** Shares of the generated tokens, 0..1. */
   readonly shareUp: number;
   readonly shareDown: number;
-  /** Of the merged weights. */
+  /** Bits of the merged weights. */
   readonly bits: WeightBits;
-  /** What is merged and taken back; left out: nobody reads it. */
+  /** Log of the merges made and taken back; left out: none. */
   readonly audit?: Pick<AuditLog, 'write'>;
   readonly limits: MergesOptions['limits'];
   readonly clock: Clock;
@@ -30,7 +30,7 @@ export type AutoMergeOptions = {
   onDecision(decision: AutoMergeDecision): void;
 };
 
-/** @returns a function that ends it; merges that were made stay. */
+/** Starts automatic merging. @returns a function that stops it; the merges stay. */
 export function autoMerge(options: AutoMergeOptions): () => void {
   const { merges, traffic, engine, bits, audit, limits, clock, timers, log } = options;
   const rules = rulesOf(options);
@@ -40,7 +40,7 @@ export function autoMerge(options: AutoMergeOptions): () => void {
     if (engine.info === null || engine.state !== 'ready') return;
     const { shape } = engine.info;
     const there = merges.list();
-    // One that failed for an admin is the admin's to try again.
+    // Weights of a failed merge are no candidates: the admin who asked for it decides about another try.
     const keys = new Set(there.map(({ key }) => key));
     const asked = traffic.adapters().filter(({ key }) => !keys.has(key));
     const tokens = traffic.tokens();
@@ -96,7 +96,7 @@ const rulesOf = ({ shareUp, shareDown, merges, limits }: AutoMergeOptions): Auto
   tokensMin: limits.autoMergeTokensMin,
 });
 
-/** Tenants with the same weights share a merge: it is an admin's where one of them wants it so. */
+/** Groups merges by weights: tenants with the same weights share one, and it is an admin's if any of them is. */
 function mergesNow(merges: readonly Merge[], { shareOf }: Traffic): MergeNow[] {
   const byKey = Map.groupBy(
     merges.filter(({ state }) => state !== 'failed'),
@@ -115,7 +115,7 @@ function mergesNow(merges: readonly Merge[], { shareOf }: Traffic): MergeNow[] {
 
 const modulesOf = ({ adapters }: AdapterTraffic['applied']) => adapters.flatMap(({ adapter }) => adapter.targetModules);
 
-/** What was seen before: sizes, what failed or an admin took back, which waiting was told. */
+/** What earlier rounds showed: sizes, failures and admins' unmerges, and the reasons for waiting that were logged. */
 function remember({ merges, clock, limits: { trafficAdapters: max } }: AutoMergeOptions) {
   const bytes = new LRUCache<string, number>({ max });
   const rests = new LRUCache<string, number>({ max });
@@ -131,9 +131,9 @@ function remember({ merges, clock, limits: { trafficAdapters: max } }: AutoMerge
   return {
     rest,
     restsSince: (key: string): number | null => rests.get(key) ?? null,
-    /** As it was when it was merged last; null: it never was. */
+    /** Size of the weights' last merge; null: never merged. */
     bytesOf: (key: string): number | null => bytes.get(key) ?? null,
-    /** Waiting is told once for each reason, not in every round. */
+    /** Whether to log the decision: a reason to wait is logged once, not in every round. */
     isNews({ key, decision, reason }: AutoMergeDecision): boolean {
       const what = `${decision}: ${reason}`;
       const isNews = decision !== 'wait' || told.get(key) !== what;

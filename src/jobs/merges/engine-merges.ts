@@ -1,5 +1,5 @@
-// The merges that the engine has, by what weights they are: asks for what is wanted, gives up what is not, and follows
-// what the engine says. Knows no tenants: who wants the same weights shares them.
+// The merges that the engine has, by weights: asks for those that are wanted, drops the others, and follows the
+// engine's messages. Knows no tenants: those who want the same weights share a merge.
 
 import type { EngineClient } from '../../protocol/engine-client.ts';
 import type { MergeEvent, MergeRequest } from '../../protocol/messages.ts';
@@ -7,9 +7,9 @@ import type { MergeFailure, MergeFigures } from './merge.ts';
 
 export type MergePhase =
   | { readonly state: 'merging'; readonly progress: number }
-  /** `since`: the clock's monotonic reading. */
+  /** `since`: the monotonic clock's time in milliseconds. */
   | { readonly state: 'merged'; readonly figures: MergeFigures; readonly since: number }
-  /** Its memory is not given back yet. */
+  /** Unmerged, but its memory is not free yet. */
   | { readonly state: 'draining'; readonly bytes: number }
   | { readonly state: 'failed'; readonly failure: MergeFailure };
 
@@ -18,11 +18,11 @@ export type EngineMerges = ReturnType<typeof engineMerges>;
 type Engine = Pick<EngineClient, 'merge' | 'unmerge' | 'onMerge'>;
 type Held = {
   phase: MergePhase;
-  /** Wanted again while it drains: the engine is asked when it has gone, since a key that is there is none of news. */
+  /** A request that came while the merge drains. The engine gets it afterwards, since it ignores a key that it has. */
   next: MergeRequest | null;
 };
 
-/** @param onChange called after each change of a phase; null: the engine has it no longer */
+/** @param onChange called after each change of a phase; null: the engine no longer has the merge */
 export function engineMerges(
   engine: Engine,
   now: () => number,
@@ -44,7 +44,7 @@ export function engineMerges(
     const { key } = event;
     const held = all.get(key);
     if (held === undefined) return;
-    // What it said before it heard of the unmerge is of no interest.
+    // The engine sent this before it read the unmerge.
     if (held.phase.state === 'draining' && event.state !== 'unmerged') return;
     switch (event.state) {
       case 'merging':
@@ -64,13 +64,13 @@ export function engineMerges(
   });
 
   return {
-    /** Asks for it, unless it is there or on its way. */
+    /** Asks the engine for the merge, unless it has it or is making it. */
     want(request: MergeRequest): void {
       const held = all.get(request.key);
       if (held?.phase.state === 'draining') held.next = request;
       else if (held === undefined || held.phase.state === 'failed') ask(request);
     },
-    /** Nobody wants it any more. */
+    /** Unmerges weights that no tenant wants any more. */
     drop(key: string): void {
       const held = all.get(key);
       if (held === undefined) return;
@@ -83,14 +83,14 @@ export function engineMerges(
       held.phase = { state: 'draining', bytes: bytesOf(held.phase) };
       engine.unmerge(key);
     },
-    /** null: the engine has none. What a former engine had made is being made again. */
+    /** The merge's phase; null: the engine has none. After a restart of the engine its merges are being made again. */
     phase(key: string): MergePhase | null {
       const held = all.get(key);
       if (held === undefined) return null;
       if (held.next !== null) return { state: 'merging', progress: 0 };
       return held.phase;
     },
-    /** Bytes of all of them, those that drain included. */
+    /** Bytes of all merges, draining ones included. */
     bytes: (): number => [...all.values()].reduce((sum, { phase }) => sum + bytesOf(phase), 0),
   };
 }

@@ -1,4 +1,4 @@
-// The files of a merge's adapters, held while it is wanted: the next engine reads them again.
+// Leases the files of a merge's adapters while the merge is wanted: a restarted engine reads them again.
 
 import type { AppliedAdapter } from '../../core/adapter.ts';
 import { LorikeetError } from '../../core/errors.ts';
@@ -8,8 +8,8 @@ import type { MergedAdapter } from './merge.ts';
 export type HeldFiles = { readonly adapters: readonly AppliedAdapter[]; release(): void };
 
 /**
- * Holds all or none. Throws what `lease` throws, and `adapter_not_found` where a version is not the content it was.
- * @param onDeleting called when one of the versions begins to be deleted, which waits for `release`
+ * Leases all files or none. Throws what `lease` throws, and `adapter_not_found` where a version's content has changed.
+ * @param onDeleting called when one of the versions begins to be deleted; the deletion waits for `release`
  */
 export async function holdFiles(
   registry: Pick<AdapterRegistry, 'lease'>,

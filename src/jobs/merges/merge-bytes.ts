@@ -1,19 +1,19 @@
-// How many bytes a merge is expected to take before one was made: an estimate for the policy; the engine's own count
-// decides. Touched linears alone; linears that the engine joins are copied together.
+// Estimates the bytes of a merge for the policy, before the merge is made; the engine's own count decides. Only touched
+// linears are copied, and linears that the engine joins are copied together.
 
 import { linearSize, type TargetModule } from '../../core/adapter.ts';
 import type { ModelShape } from '../../core/base-model.ts';
 
-/** Linears that share their input, and are one in the engine. */
+/** Linears that share their input and that the engine joins into one. */
 const joined: readonly (readonly TargetModule[])[] = [
   ['q_proj', 'k_proj', 'v_proj'],
   ['o_proj'],
   ['gate_proj', 'up_proj'],
   ['down_proj'],
 ];
-/** A float scale and a float minimum for each block of 32 weights. */
+/** Bits per weight for a float scale and a float minimum of each block of 32 weights. */
 const blockBits = 64 / 32;
-/** The weights, and the forms that the kernels of both phases read. */
+/** Copies of each weight: the weights, and the forms that the kernels of both phases read. */
 const copies = 3;
 
 export function expectedMergeBytes(shape: ModelShape, bits: number, modules: readonly string[]): number {

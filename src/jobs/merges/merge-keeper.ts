@@ -1,5 +1,6 @@
-// Keeps the store, the engine and the files' leases in agreement with the merges that are wanted. The store has merges
-// that are wanted or have failed. A merge that nobody wants any more drains, and is in memory only, as in the engine.
+// Keeps the store, the engine and the leases of files in agreement with the merges that are wanted. The store has
+// merges that are wanted or have failed. A merge that is no longer wanted drains; it is only in memory and in the
+// engine.
 
 import { LorikeetError } from '../../core/errors.ts';
 import { serially } from '../../core/serially.ts';
@@ -23,7 +24,7 @@ import {
   type Wish,
 } from './wish.ts';
 
-/** Asks for all stored merges again, one after another, in the background: their files are read and checked first. */
+/** Opens the merges and asks for all stored ones, one after another in the background: their files are read first. */
 export async function openMerges(options: MergesOptions): Promise<Merges> {
   const keeper = new MergeKeeper(options);
   options.changes?.listen({
@@ -37,11 +38,11 @@ export async function openMerges(options: MergesOptions): Promise<Merges> {
 class MergeKeeper implements Merges {
   readonly #options: MergesOptions;
   readonly #engine: EngineMerges;
-  /** By tenant and key, oldest first. */
+  /** Wishes by tenant and key, oldest first. */
   readonly #wishes = new Map<string, Wish>();
   readonly #listeners: MergeListener[] = [];
   readonly #waiters: Waiters;
-  /** Writes reach the store in the order in which memory changed. */
+  /** Runs writes one after another, in the order in which memory changed. */
   readonly #exclusive = serially();
   #lastRestored: Promise<unknown> = Promise.resolve();
 
@@ -137,7 +138,7 @@ class MergeKeeper implements Merges {
     }
   }
 
-  /** After those that are being restored. */
+  /** Wants a stored merge again, after the others that are being restored. */
   #restoreOne(merge: StoredMerge): void {
     const wish = newWish(merge);
     wish.isStored = true;
@@ -149,8 +150,8 @@ class MergeKeeper implements Merges {
   }
 
   /**
-   * What another server was asked for is wanted here too, and tried again where it had failed; what is not wanted there
-   * any more goes.
+   * Does what another server has stored: wants a merge that was asked for there, tries a failed one again, and leaves
+   * one that was unmerged there.
    */
   async follow(tenant: string, key: string): Promise<void> {
     const row = await this.#options.table.find(tenant, key);
@@ -216,35 +217,35 @@ class MergeKeeper implements Merges {
       wish.opened = wish.opened.then(() => this.#save(wish));
       wish.opened.catch(() => {});
     } else if (this.#isShared && failure === null && !automatic) {
-      // Other servers, where it may have failed, hear of it.
+      // Stores it again for the other servers, on which it may have failed.
       wish.opened = wish.opened.then(() => this.#save(wish));
       wish.opened.catch(() => {});
     }
     return wish;
   }
 
-  /** @param undo when it cannot be opened */
+  /** @param undo called where the wish cannot be opened */
   #begin(wish: Wish, undo: () => void): void {
     wish.opened = this.#open(wish).catch((error) => {
       undo();
       throw error;
     });
-    // Each caller awaits it; a rejection of one whose callers have left must not end the server.
+    // Each caller awaits it. Where the callers have left, a rejection must not end the server.
     wish.opened.catch(() => {});
   }
 
   async #open(wish: Wish): Promise<void> {
     const files = await this.#hold(wish);
     const probes = this.#options.probes();
-    // What others have asked for is there already, and they need not hear of it again.
+    // A wish from the store needs no second write, of which the other servers would hear.
     if (!this.#isShared || !wish.isStored) await this.#save(wish);
     assertStays(wish);
     const { bitsAsked: bits, failure } = wish.merge;
-    // It may have failed meanwhile, for another tenant with the same weights.
+    // The same weights may have failed meanwhile for another tenant.
     if (failure === null) this.#engine.want({ key: engineKeyOf(wish.merge), adapters: files.adapters, bits, probes });
   }
 
-  /** One that failed holds its files too: when they are deleted, it goes. */
+  /** Leases the wish's files. A failed merge holds them too: it is forgotten when they are deleted. */
   async #hold(wish: Wish): Promise<HeldFiles> {
     const onDeleting = () => void this.#leave(wish, 'deletion').catch((error) => this.#logUnwritten(wish, error));
     const files = await holdFiles(this.#options.registry, wish.merge, onDeleting);
@@ -261,7 +262,7 @@ class MergeKeeper implements Merges {
     const { tenant, key } = wish.merge;
     const failure = wish.merge.failure ?? failureOf(cause);
     log.error({ err: cause, tenant, adapters: namesOf(wish.merge) }, 'a merge of the last run could not be restored');
-    // What is stored stays wanted: the next start may have the right files, or the right base model, again.
+    // The row stays: the next start may have the right files or the right base model again.
     wish.merge = { ...wish.merge, failure };
     if (['adapter_not_found', 'adapter_deleting'].includes(failureOf(cause).code)) {
       this.#forget(wish);
@@ -270,7 +271,7 @@ class MergeKeeper implements Merges {
     this.#waiters.changed();
   }
 
-  /** In memory at once, so that a deletion waits for nothing; resolves when the store knows. */
+  /** Leaves the merge in memory at once, so that a deletion waits for nothing. Resolves when the store is written. */
   #leave(wish: Wish, by: UnmergedBy): Promise<void> {
     if (wish.isLeaving) return Promise.resolve();
     const { tenant, key } = wish.merge;
@@ -294,7 +295,7 @@ class MergeKeeper implements Merges {
 
   // --- what the engine says ---
 
-  /** Never called while it drains: null or another phase is the end of that. */
+  /** The engine's phase has changed. While a merge drains this is called only at its end. */
   #onPhase(key: string, phase: MergePhase | null): void {
     for (const wish of [...this.#wishes.values()]) {
       if (engineKeyOf(wish.merge) === key && wish.isLeaving) this.#forget(wish);
@@ -308,7 +309,7 @@ class MergeKeeper implements Merges {
 
   #onMerged(wish: Wish, figures: MergeFigures, isFirst: boolean): void {
     wish.merge = { ...wish.merge, figures };
-    // Of several servers each has figures of its own; what they share is the wish.
+    // With several servers, each has its own figures; they share only the wish.
     if (!this.#isShared) this.#save(wish).catch((error) => this.#logUnwritten(wish, error));
     if (!isFirst) return;
     const { log } = this.#options;
@@ -327,14 +328,14 @@ class MergeKeeper implements Merges {
         .catch((error) => log.error({ err: error }, 'an adapter was not marked'));
     }
     for (const listener of this.#listeners) listener.failed?.(this.#view(wish));
-    // Nobody has asked for an automatic one, so nobody has to be told.
+    // Nobody asked for an automatic merge, so nobody is told of its failure.
     if (automatic) {
       this.#forget(wish);
       wish.files?.release();
     }
     const engineKey = engineKeyOf(wish.merge);
     if (this.#wishesFor(engineKey).length === 0) this.#engine.drop(engineKey);
-    // What fails on one of several servers is that one's own: the others go on, and its next start tries again.
+    // With several servers, a failure is this server's alone: the others go on, and its next start tries again.
     if (this.#isShared) return;
     const written = automatic ? this.#exclusive(() => table.delete(tenant, key)) : this.#save(wish);
     written.catch((error) => this.#logUnwritten(wish, error));
@@ -346,14 +347,14 @@ class MergeKeeper implements Merges {
     return viewOf(wish, this.#engine.phase(engineKeyOf(wish.merge)));
   }
 
-  /** Whoever wants this merge; what failed is not wanted until it is asked for again. @param key the engine's */
+  /** Wishes for this merge that have not failed. @param key the engine's */
   #wishesFor(key: string): Wish[] {
     return [...this.#wishes.values()].filter(({ merge, isLeaving }) => {
       return engineKeyOf(merge) === key && merge.failure === null && !isLeaving;
     });
   }
 
-  /** A tenant has one merge of the same weights. */
+  /** Throws where the tenant has a merge of the same weights with other bits. */
   #assertBits(wish: Wish, { bits }: MergeOrder): void {
     if (bits === null || wish.isLeaving || wish.merge.failure !== null) return;
     const { state, figures, bitsAsked } = this.#view(wish);
@@ -365,12 +366,12 @@ class MergeKeeper implements Merges {
 
   #save(wish: Wish): Promise<void> {
     return this.#exclusive(async () => {
-      // What this server decided by itself others decide by themselves.
+      // Automatic merges are not shared: every server decides by itself.
       if (wish.isLeaving || (wish.merge.automatic && this.#isShared)) return;
       const { table } = this.#options;
       if (!this.#isShared) await table.save(toRow(wish.merge));
       else {
-        // Other servers may have made some since room was found here.
+        // Other servers may have stored merges since the check here, so it is repeated in the transaction.
         const assertRoom = (others: readonly MergeRow[]) => {
           if (!wish.isStored) this.#assertRoom(wish.merge, others.map(fromRow));
         };
@@ -387,6 +388,6 @@ class MergeKeeper implements Merges {
 
 function assertTakes({ state, info }: MergesOptions['engine']): void {
   if (state === 'draining' || state === 'stopped') throw new LorikeetError('server_draining');
-  // While an engine restarts it is asked for later, as sequences wait for it.
+  // While the engine restarts, merges are accepted and wait for it, as sequences do.
   if (info === null) throw new LorikeetError('engine_unavailable');
 }

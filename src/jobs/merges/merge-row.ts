@@ -1,4 +1,4 @@
-// A merge as its row holds it, and back. What the engine is at in this moment is in no row.
+// Converts between a merge and its row. The row does not have the engine's state of it.
 
 import type { ErrorCode } from '../../core/errors.ts';
 import type { WeightBits } from '../../protocol/messages.ts';

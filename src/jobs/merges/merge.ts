@@ -1,9 +1,9 @@
-// What a merge is to the server: which versions of whose adapters, who wanted it, and how far the engine is with it.
+// What the server knows of a merge: its tenant and versions, who asked for it, and the engine's state of it.
 
 import type { ErrorCode } from '../../core/errors.ts';
 import type { MergeQuality, WeightBits } from '../../protocol/messages.ts';
 
-/** One version in a merge. `scale` multiplies what it adds. */
+/** One version in a merge. `scale` multiplies its delta. */
 export type MergedAdapter = {
   readonly name: string;
   readonly version: number;
@@ -11,11 +11,11 @@ export type MergedAdapter = {
   readonly scale: number;
 };
 
-/** What the engine said of a merge that it had made. */
+/** The engine's figures of a finished merge. */
 export type MergeFigures = {
-  /** Of the merged linears. */
+  /** Bits of the merged linears. */
   readonly bits: WeightBits;
-  /** Beside the base's. */
+  /** Bytes beside the base's weights. */
   readonly bytes: number;
   readonly ms: number;
   readonly quality: MergeQuality | null;
@@ -27,22 +27,22 @@ export type MergeState = 'merging' | 'merged' | 'draining' | 'failed' | 'unmerge
 
 export type Merge = {
   readonly tenant: string;
-  /** Which weights: contents and scales. */
+  /** Names the weights by digests and scales. */
   readonly key: string;
   readonly adapters: readonly MergedAdapter[];
-  /** As asked for; null: each linear's own. */
+  /** Bits as asked for; null: each linear's own. */
   readonly bitsAsked: WeightBits | null;
   readonly automatic: boolean;
   /** Milliseconds since the epoch. */
   readonly createdAt: number;
-  /** Prefix of the key that asked for it; null on a server without keys, and for an automatic one. */
+  /** Prefix of the key that asked for it; null on a server without keys, and for an automatic merge. */
   readonly createdBy: string | null;
   readonly state: MergeState;
   /** 0..1 while it is merging; 1 once it is merged. */
   readonly progress: number;
-  /** The clock's monotonic reading when the engine had made it; null while it has not. */
+  /** When the engine had made it, in milliseconds of the monotonic clock; null until then. */
   readonly since: number | null;
-  /** Of the last time that it was merged, which may have been before a restart. */
+  /** Figures of its last completed merge, which may have been before a restart. */
   readonly figures: MergeFigures | null;
   readonly failure: MergeFailure | null;
 };

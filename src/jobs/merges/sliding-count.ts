@@ -1,4 +1,4 @@
-// A sum over the last while, in a fixed number of parts: what is older than the window falls out a part at a time.
+// A sum over a sliding window, in a fixed number of parts; the oldest part falls out as a whole.
 
 const parts = 12;
 
@@ -7,11 +7,11 @@ export type SlidingCount = {
   total(now: number): number;
 };
 
-/** @param windowMs times are milliseconds of a clock that never goes back */
+/** @param windowMs length of the window; times are milliseconds of a clock that never goes back */
 export function slidingCount(windowMs: number): SlidingCount {
   const partMs = windowMs / parts;
   const counts = new Float64Array(parts);
-  /** The part that is being counted, numbered from the clock's start. */
+  /** Number of the current part, counted from the clock's start. */
   let current = 0;
 
   const advance = (now: number) => {

@@ -1,41 +1,41 @@
-// Which weights the generated tokens of the last while came from, merged or not: the measure of what is worth merging.
-// Counts tokens as they are generated, since a long answer is traffic long before it ends.
+// Counts generated tokens by weights over a sliding window, merged or not: the measure of what is worth merging. It
+// counts each token as it is generated, since a long answer is traffic long before it ends.
 
 import { combineAdapters, mergeKey } from '../../core/adapter.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { AdapterVersion } from '../../registry/adapter-registry.ts';
 import { type SlidingCount, slidingCount } from './sliding-count.ts';
 
-/** Versions as a request applied them; none: the base model. */
+/** Versions as a request applied them; an empty list is the base model. */
 export type AppliedVersions = {
   readonly tenant: string;
   readonly adapters: readonly { readonly adapter: AdapterVersion; readonly scale: number }[];
 };
 
-/** `share` of all tokens of the window, 0..1. `applied`: as it was asked for last. */
+/** `share` of all tokens in the window, 0..1. `applied`: as the last request applied them. */
 export type AdapterTraffic = { readonly key: string; readonly share: number; readonly applied: AppliedVersions };
 
 export type TrafficLimits = { readonly trafficWindowMs: number; readonly trafficAdapters: number };
 
 export type Traffic = {
-  /** @returns what counts one token of a sequence on these weights */
+  /** @returns a function that counts one token of a sequence on these weights */
   counterOf(applied: AppliedVersions): (now: number) => void;
-  /** Tokens of the window, the base model's included. */
+  /** Tokens in the window, the base model's included. */
   tokens(): number;
   /** 0 where nothing was generated. */
   shareOf(key: string): number;
-  /** All but the base model, in no order. */
+  /** All weights other than the base model's, in no order. */
   adapters(): AdapterTraffic[];
 };
 
-/** Of more than `trafficAdapters` different weights, further ones count in the sum only. */
+/** Beyond `trafficAdapters` different weights, further ones count only in the sum. */
 export function measureTraffic(clock: Clock, { trafficWindowMs: windowMs, trafficAdapters }: TrafficLimits): Traffic {
   const all = slidingCount(windowMs);
   const byKey = new Map<string, { count: SlidingCount; applied: AppliedVersions }>();
   let sweptAt = Number.NEGATIVE_INFINITY;
   const now = () => clock.monotonic();
 
-  /** At most once a window: it looks at all. */
+  /** Forgets weights without tokens. It looks at all weights, so at most once a window. */
   const makeRoom = (): boolean => {
     if (byKey.size < trafficAdapters) return true;
     if (now() - sweptAt < windowMs) return false;
@@ -45,7 +45,7 @@ export function measureTraffic(clock: Clock, { trafficWindowMs: windowMs, traffi
   };
 
   const countOf = ({ tenant, adapters }: AppliedVersions): SlidingCount | null => {
-    // What stands before a text has no weights that could be merged; those beside it are theirs all the same.
+    // Virtual tokens have no weights to merge; the other adapters of such a request count as usual.
     const applied = { tenant, adapters: adapters.filter(({ adapter }) => adapter.virtualTokens === undefined) };
     if (applied.adapters.length === 0) return null;
     const key = keyOf(applied);
@@ -85,11 +85,11 @@ export function measureTraffic(clock: Clock, { trafficWindowMs: windowMs, traffi
   };
 }
 
-/** As the engine is asked for it. */
+/** The key that the engine would use for a merge of them. */
 const keyOf = ({ adapters }: AppliedVersions) =>
   mergeKey(combineAdapters(adapters.map(({ adapter: { digest }, scale }) => ({ files: { digest }, scale }))));
 
-/** Nothing else of a request is kept. */
+/** A copy without the other fields of a request. */
 const only = ({ tenant, adapters }: AppliedVersions): AppliedVersions => ({
   tenant,
   adapters: adapters.map(({ adapter, scale }) => ({ adapter, scale })),

@@ -1,11 +1,11 @@
-// Callers that wait for a condition which only certain changes can bring about.
+// Callers that wait for a condition which only announced changes can make true.
 
 import type { Timers } from '../../core/clock.ts';
 
 export type Waiters = {
   /** Resolves when `isOver` holds, after `ms`, or when the signal is aborted. */
   wait(isOver: () => boolean, ms: number, signal: AbortSignal): Promise<void>;
-  /** Something has changed: conditions are looked at again. */
+  /** Checks all conditions again, because something has changed. */
   changed(): void;
 };
 

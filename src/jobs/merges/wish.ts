@@ -1,4 +1,4 @@
-// One tenant's wish for one merge, and what there is to say of it at a moment.
+// One tenant's wish for one merge, and the view of it for callers.
 
 import { combineAdapters, mergeKey } from '../../core/adapter.ts';
 import { LorikeetError } from '../../core/errors.ts';
@@ -10,13 +10,13 @@ import type { MergeOrder } from './merges.ts';
 
 export type Wish = {
   merge: StoredMerge;
-  /** null until they are held. */
+  /** null until the files are leased. */
   files: HeldFiles | null;
-  /** Settles when it is stored and the engine was asked. */
+  /** Settles when the wish is stored and the engine was asked. */
   opened: Promise<unknown>;
-  /** All servers find it in the store; what one decides by itself is its own. */
+  /** Whether the store has it, where all servers find it. Automatic merges of shared servers are not stored. */
   isStored: boolean;
-  /** It is taken back; its sequences may still run. */
+  /** Whether it was unmerged. Its sequences may still run. */
   isLeaving: boolean;
 };
 
@@ -28,7 +28,7 @@ export const newWish = (merge: StoredMerge): Wish => ({
   isLeaving: false,
 });
 
-/** @param phase the engine's, of the same weights */
+/** @param phase the engine's phase of the same weights; null: none */
 export function viewOf({ merge, isLeaving }: Wish, phase: MergePhase | null): Merge {
   if (isLeaving) return { ...merge, state: 'draining', progress: 1, since: null };
   if (merge.failure !== null) return { ...merge, state: 'failed', progress: 0, since: null };
@@ -38,14 +38,14 @@ export function viewOf({ merge, isLeaving }: Wish, phase: MergePhase | null): Me
   return { ...merge, state: 'merging', progress: phase?.state === 'merging' ? phase.progress : 0, since: null };
 }
 
-/** Throws `merge_not_found` where it was taken back while it was waited for. */
+/** Throws `merge_not_found` where the merge was unmerged during its opening. */
 export function assertStays({ isLeaving }: Wish): void {
   if (isLeaving) throw new LorikeetError('merge_not_found', { message: 'The merge was taken back before it began.' });
 }
 
 /**
- * What the engine calls it: weights and bits. Tenants with the same wish share its memory; one that wants other bits
- * has a merge of its own, so that nobody's answers change by what another tenant wants.
+ * The engine's key: weights and bits. Tenants with the same wish share a merge. A wish for other bits has a merge of
+ * its own, so that no tenant's answers change with another tenant's wish.
  */
 export const engineKeyOf = ({ key, bitsAsked }: Pick<StoredMerge, 'key' | 'bitsAsked'>): string =>
   bitsAsked === null ? key : `${key} in ${bitsAsked} bits`;
@@ -55,7 +55,7 @@ export const idOf = ({ tenant, key }: Pick<StoredMerge, 'tenant' | 'key'>) => JS
 export const namesOf = ({ adapters }: Pick<StoredMerge, 'adapters'>) =>
   adapters.map(({ name, version }) => `${name}@${version}`);
 
-/** One entry for each content, as a request for the same adapters has them. */
+/** The merge's adapters, one entry for each content, combined as in a request. */
 export function adaptersOf({ adapters }: MergeOrder): MergedAdapter[] {
   const applied = adapters.map(({ adapter, scale }) => ({ files: { digest: adapter.digest }, adapter, scale }));
   return combineAdapters(applied).map(({ adapter: { name, version, digest }, scale }) => {

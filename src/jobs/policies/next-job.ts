@@ -1,5 +1,5 @@
-// Which of the waiting jobs is next: the tenant whose last turn is longest ago, and of its jobs the oldest. Between two
-// turns of one tenant every other that waits has had one. Pure.
+// Chooses the next of the waiting jobs: of the tenant whose last turn is longest ago, the oldest job. Between two turns
+// of one tenant every other tenant that waits has one. Pure.
 
 export type WaitingJob = { readonly id: string; readonly tenant: string; readonly queuedAt: number };
 

@@ -1,9 +1,9 @@
-// Which steps of a long job are forgotten, so that its curve keeps its shape: every second, then every fourth ... of
-// them, but neither the last one nor, while they are few, those that were validated. Pure.
+// Which metrics of a long job are kept, so that its curve keeps its shape: those of every second step, then of every
+// fourth and so on. The last point stays, and validated points stay while they are few. Pure.
 
 export type MetricsPoint = { readonly step: number; readonly isValidated: boolean };
 
-/** @returns the points that stay, at most `most`, in the order given, which is that of the steps. */
+/** @returns at most `most` points, in the given order, which is that of the steps. */
 export function thinMetrics<P extends MetricsPoint>(points: readonly P[], most: number): P[] {
   const validated = points.filter(({ isValidated }) => isValidated).length;
   const keepsValidated = validated <= most / 2;

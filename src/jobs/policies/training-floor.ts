@@ -1,26 +1,26 @@
-// What a trainer has at least of the processor. It computes where cores idle; where other programs leave none idle it
-// would stand still for ever. So one that had next to nothing for a while goes on at a low priority, which is a small
-// part of contested cores, and later tries again whether cores idle. Pure.
+// The least processor time of a trainer. At idle priority it computes only on idle cores, and would never get on where
+// other programs leave none idle. So a trainer that had next to nothing for a while goes on at a low priority, which
+// gets a small part of contested cores, and later tries idle priority again. Pure.
 
-/** How a trainer is scheduled: where cores idle, or at a low priority beside others. */
+/** Scheduling of a trainer: on idle cores only, or at a low priority beside others. */
 export type TrainerPriority = 'idle' | 'low';
 
-/** What the operator chose: one of the two, or the first with the second as a floor. */
+/** The operator's choice: one of the two, or `floor`: idle first, and low where that gets too little. */
 export type TrainingPriority = TrainerPriority | 'floor';
 
 export const firstPriority = (chosen: TrainingPriority): TrainerPriority => (chosen === 'low' ? 'low' : 'idle');
 
-/** Processor time of a trainer, milliseconds of the wall clock and of processor time since it began to train. */
+/** A trainer's processor time `usedMs` at the time `atMs` of the monotonic clock. */
 export type ProcessorUse = { readonly atMs: number; readonly usedMs: number };
 
-/** A trainer that loads its weights, or waits for the disk, may have little for moments. */
+/** Window of the measurement: a trainer that loads weights or waits for the disk may use little for moments. */
 const windowMs = 60_000;
-/** Of one core: less is standing still. */
+/** Share of one core below which a trainer counts as standing still. */
 const floorShare = 0.02;
-/** After so long it tries again to compute where cores idle. */
+/** Time at low priority after which idle priority is tried again. */
 const lowMs = 30 * 60_000;
 
-/** @param uses of the trainer that lives, oldest first @returns what it should go on as */
+/** @param uses measurements of the running trainer, oldest first @returns the priority to go on with */
 export function nextPriority(now: TrainerPriority, uses: readonly ProcessorUse[]): TrainerPriority {
   const [first, last] = [uses[0], uses.at(-1)];
   if (first === undefined || last === undefined) return now;

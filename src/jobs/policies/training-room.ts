@@ -1,10 +1,10 @@
-// The share of the time that the engine leaves to a training job between its steps. A pause leaves cores alone: that
-// helps where both compute on them, and where one of the two is on a device it would only delay tokens. Pure.
+// The share of time that the engine leaves to a training job between its steps. A pause frees cores, which helps where
+// both compute on the processor. Where either computes on another device, a pause would only delay tokens. Pure.
 
 import { kindOf } from '../../core/device.ts';
 
 type Devices = {
-  /** As in core/device.ts: the engine's, and the trainer's. */
+  /** Devices of the engine and of the trainer, as core/device.ts names them. */
   readonly device: string;
   readonly trainingDevice: string;
   readonly trainingShare: number;

@@ -1,15 +1,15 @@
-// When a running job makes room for another tenant's: it has had its turn, and somebody waits. Pure.
+// When a running job yields to another tenant's: its turn is over, and another tenant waits. Pure.
 
 export type Turn = {
-  /** Of the tenant that trains. */
+  /** The tenant that trains. */
   readonly tenant: string;
-  /** For how long it has trained since it was taken, and a turn, milliseconds. */
+  /** Milliseconds that the job has trained since it was taken, and the length of a turn. */
   readonly ranMs: number;
   readonly turnMs: number;
-  /** Tenants of the jobs that wait. */
+  /** Tenants of the waiting jobs. */
   readonly waiting: readonly string[];
 };
 
-/** A tenant's own jobs come one after another: turns among them would only make all of them late. */
+/** A tenant's own jobs take no turns with each other: that would only make all of them late. */
 export const isTurnOver = ({ tenant, ranMs, turnMs, waiting }: Turn): boolean =>
   ranMs >= turnMs && waiting.some((other) => other !== tenant);
