@@ -1,5 +1,5 @@
-// Aliases: names that move between versions, by compare-and-swap, so that two people who promote at once do not undo
-// each other unseen.
+// Aliases: names that move between versions, by compare-and-swap, so that of two people who change one at the same time
+// neither undoes the other's change unseen.
 
 import { LorikeetError } from '../core/errors.ts';
 import type { AdapterAlias, AdapterRegistry, AliasTarget } from './adapter-registry.ts';
@@ -50,7 +50,7 @@ export function aliases(parts: Parts): Aliases {
     },
   };
 
-  /** Over when no server answers any more as it was before. */
+  /** Makes a change of the name. Resolves when no server answers by its earlier state. */
   async function inOrder<T>(tenant: string, name: string, change: (rows: NameTables) => Promise<T>): Promise<T> {
     if (!isAdapterName(name)) throw missing(name);
     const { value, seq } = await exclusive(() => names.change(tenant, name, change));

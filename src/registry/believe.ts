@@ -1,5 +1,5 @@
-// Whether what memory has of names may be believed: other servers wait for this one with their changes while it has a
-// lease, and no longer.
+// Decides whether names in memory may be used: other servers wait for this one with their changes only while it has a
+// lease.
 
 import { LorikeetError } from '../core/errors.ts';
 import { missing, type Named } from './named.ts';
@@ -7,11 +7,16 @@ import type { Parts } from './parts.ts';
 import type { Reference } from './reference.ts';
 
 export type Believe = {
-  /** At once, where others wait for this server. Throws `storage_unavailable` where memory is too old. */
+  /**
+   * Calls `work` at once while this server has a lease. Without one it asks the database first, and throws
+   * `storage_unavailable` where memory is too old.
+   */
   name<T>(text: string, work: () => T | Promise<T>): T | Promise<T>;
-  /** The same of all that goes by a name. Throws `adapter_not_found`. */
+  /** Calls `work` with all that goes by a name, under the same rule. Throws `adapter_not_found`. */
   named<T>(tenant: string, name: string, work: (named: Named) => T): Promise<T>;
-  /** A version never changes: what memory has of it is true, and what it does not have is looked for once more. */
+  /**
+   * Calls `work` for a version. A version in memory never changes; a missing one is read from the database once more.
+   */
   version<T>(reference: Reference, tenant: string, work: () => T | Promise<T>): T | Promise<T>;
 };
 

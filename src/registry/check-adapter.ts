@@ -1,4 +1,4 @@
-// Whether an uploaded adapter can be served: its header and config against the base model, then every number.
+// Checks whether an uploaded adapter can be served: header and config against the base model, then every number.
 
 import { setImmediate } from 'node:timers/promises';
 import { LorikeetError } from '../core/errors.ts';
@@ -12,7 +12,7 @@ import { invalidAdapter, weightsFile } from '../formats/refuse-adapter.ts';
 import { parseSafetensorsHeader, type SafetensorsFile, type SafetensorsTensor } from '../formats/safetensors.ts';
 import type { AdapterCheck, RunningBase, WeightsReader } from './options.ts';
 
-/** Reads a pair at a time and lets others run in between: tokens of other requests are on their way meanwhile. */
+/** Reads one pair at a time and yields to the event loop in between, on which other requests wait. */
 export const checkAdapter: AdapterCheck = async (config, weights, base) => {
   const header = readHeader(weights);
   const virtual = readVirtualTokens(config, header, base.shape(), base.name);
@@ -29,12 +29,12 @@ export const checkAdapter: AdapterCheck = async (config, weights, base) => {
     await setImmediate();
   }
   const changes = await checkEmbedding(adapter.embedding, bytesOf);
-  // What is said of values is said of all pairs together: one that is not zero is enough.
+  // Warnings about values hold only if every pair has them: one pair that is not zero is enough.
   const { r, parameters, targetModules } = adapter;
   return { r, parameters, targetModules, warnings: [...adapter.warnings, ...(clean > 0 || changes ? [] : warnings)] };
 };
 
-/** Whether there is anything that changes the embedding or rows of the head. */
+/** Whether the adapter changes the embedding or rows of the head. */
 async function checkEmbedding(embedding: PeftEmbedding, bytesOf: (tensor: SafetensorsTensor) => Uint8Array) {
   const { pair, tokens, headTokens } = embedding;
   if (pair !== null) {
@@ -59,7 +59,7 @@ async function checkVirtualTokens({ tensor, count, width, warnings }: PeftVirtua
 
 const rowsAtOnce = 16;
 
-/** Such an adapter could never run: its first request would say so. */
+/** Refuses a rank above the engine's, with which even the first request could not run. */
 function refuseRank(r: number, { rankMax }: RunningBase): void {
   const most = rankMax?.() ?? limits.adapterRank;
   if (r <= most) return;
@@ -67,10 +67,10 @@ function refuseRank(r: number, { rankMax }: RunningBase): void {
   throw new LorikeetError('adapter_too_large', { message });
 }
 
-/** Most headers fit the first read; the others are read again in longer prefixes. */
+/** Bytes of the first read. Most headers fit; for others a longer prefix is read. */
 const prefixBytesFirst = 256 * 1024;
 
-/** Throws `adapter_invalid`, which says what the file is where it is something else. */
+/** Throws `adapter_invalid`, which names the kind of file where it is another one. */
 export function readHeader(weights: WeightsReader): SafetensorsFile {
   const kind = fileKind(weights.read(0, kindPrefixBytes));
   if (kind !== null) invalidAdapter(weightsFile, kind.says);

@@ -1,5 +1,5 @@
-// Reads what nobody has asked for yet, one content after another, so that damage is known before a request meets it. It
-// rests four times as long as it reads: a fifth of one core at most, while requests are answered.
+// Reads contents that no request has asked for, one after another, so that damage is found before a request meets it.
+// It pauses four times as long as it reads, and so uses at most a fifth of one core.
 
 import { join } from 'node:path';
 import { readText, writeText } from '../storage/text-file.ts';
@@ -7,10 +7,10 @@ import type { Parts } from './parts.ts';
 
 const pageSize = 100;
 
-/** How far the last process came: the digest that it read last. */
+/** File with the digest that the last process read last. */
 const markerName = 'checked-to';
 
-/** First what was found damaged before, then all contents once around, from where the last process ended. */
+/** Reads the contents that were found damaged before, then all others once, starting where the last process ended. */
 export async function checkContents(parts: Parts, stop: AbortSignal): Promise<void> {
   const { names, options } = parts;
   const marker = join(options.folder, markerName);

@@ -1,26 +1,29 @@
-// Files that people keep in an adapter's folder beside its two: what each would change, and which hold the weights in a
-// form that is not read.
+// Files that people keep in an adapter's folder beside its two: what each would change, and which have weights in a
+// format that is not read.
 
 import { templateFiles } from '../formats/chat-template-files.ts';
 
-/** Nothing of these is applied but a chat template, by a setting: text becomes tokens as the base model makes it. */
+/**
+ * Files of a tokeniser. Only a chat template is applied, where a setting allows it; text becomes tokens as in the base
+ * model.
+ */
 const tokeniserFiles = [
   ...['chat_template.jinja', 'chat_template.json', 'tokenizer_config.json', 'tokenizer.json', 'tokenizer.model'],
   ...['added_tokens.json', 'special_tokens_map.json', 'vocab.json', 'merges.txt'],
 ];
 
-/** About the adapter or its training; an answer does not depend on them. */
+/** Files about the adapter or its training that change no answer. */
 const silentFiles = [
   ...['README.md', '.gitattributes', '.gitignore', 'config.json', 'generation_config.json', 'training_args.bin'],
   ...['trainer_state.json', 'all_results.json', 'train_results.json', 'eval_results.json', 'trainer_log.jsonl'],
 ];
 
-/** Files whose bytes matter. */
+/** Whether the file's bytes are read: it may have a chat template. */
 export const mayHaveTemplate = (name: string): boolean => templateFiles.includes(name);
 
 export const isCompanion = (name: string): boolean => tokeniserFiles.includes(name) || silentFiles.includes(name);
 
-/** Of the names that came with an adapter. @param keepsTemplates its chat template is applied */
+/** Warnings about files that came with an adapter. @param keepsTemplates whether its chat template is applied */
 export function companionWarnings(names: Iterable<string>, keepsTemplates: boolean): string[] {
   const idle = [...names].filter((name) => tokeniserFiles.includes(name));
   if (!keepsTemplates) {
@@ -33,10 +36,10 @@ export function companionWarnings(names: Iterable<string>, keepsTemplates: boole
   return [`Not applied: ${others.join(', ')}. Text becomes tokens by the base model's own tokeniser.`];
 }
 
-/** Other names of weights files, which say what the bytes are: GGUF (llama.cpp), mlx-lm. */
+/** Other names of weights files; their bytes say the format: GGUF (llama.cpp) or mlx-lm. */
 export const isWeightsName = (name: string): boolean => name.endsWith('.gguf') || name === 'adapters.safetensors';
 
-/** Python's pickles run code when they are read, so they never are. */
+/** Whether it is a Python pickle, which runs code when it is read and so is never read. */
 export const isPickleName = (name: string): boolean =>
   /^(adapter_model|pytorch_model|lora.*)\.(bin|pt|pth|ckpt)$/.test(name);
 

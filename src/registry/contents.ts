@@ -1,5 +1,5 @@
-// Whether content on the disk is still what its digest says. No content is served before this process has either
-// written it itself or read it whole: a disk that rots, or a hand that edits, must not answer in an adapter's name.
+// Checks that content on disk still has its digest. No content is served before this process has written it itself or
+// read it whole: damaged or edited files must not answer in an adapter's name.
 
 import { LRUCache } from 'lru-cache';
 import type { Serially } from '../core/serially.ts';
@@ -14,22 +14,22 @@ export type Contents = ReturnType<typeof contents>;
 export type ContentsParts = {
   readonly names: Names;
   readonly blobs: Pick<BlobFolder, 'hash'>;
-  /** Brings back what is missing or damaged. @returns false where it is nowhere else */
+  /** Restores a missing or damaged content from elsewhere. @returns false where no copy is found */
   readonly renew: (digest: string) => Promise<boolean>;
   readonly exclusive: Serially;
   readonly log: RegistryLog;
   readonly stop: AbortSignal;
-  /** Contents that are not read again before they are served. */
+  /** Number of contents that are remembered as checked. */
   readonly trustedMax: number;
 };
 
-/** Whether somebody waits to use it. */
+/** Whether a request waits for the content. */
 type Asked = { readonly isAsked: boolean };
 
 export function contents({ names, blobs, renew, exclusive, log, stop, trustedMax }: ContentsParts) {
   const trusted = new LRUCache<string, true>({ maxSize: trustedMax, sizeCalculation: () => 1 });
   const running = new Map<string, Promise<boolean>>();
-  /** Reported as damaged while they were being read. */
+  /** Contents that were reported as damaged while they were being read. */
   const doubted = new Set<string>();
 
   const setStates = stateSetter(names, log);
@@ -38,7 +38,7 @@ export function contents({ names, blobs, renew, exclusive, log, stop, trustedMax
     trusted.set(digest, true);
   };
 
-  /** What nobody asks for does not take the place of what was asked for. */
+  /** Contents without a request take no place of those with one. */
   const isWorthKeeping = (isAsked: boolean): boolean => isAsked || trusted.size < trustedMax;
 
   const isWhole = async (digest: string): Promise<boolean> => {
@@ -50,11 +50,12 @@ export function contents({ names, blobs, renew, exclusive, log, stop, trustedMax
     doubted.delete(digest);
     const isIntact = (await isWhole(digest)) || ((await renew(digest)) && (await isWhole(digest)));
     const found = await exclusive(async () => {
-      // Bytes that were placed while the old ones were read are not those that were found wanting.
+      // New bytes were placed while the old ones were read; the result is about the old ones.
       if (trusted.has(digest)) return true;
-      // The last version went meanwhile, and the bytes with it: trusted, they would not be written for the next one.
+      // The last version and its bytes were deleted meanwhile. If the digest were trusted, an upload would not write
+      // them again.
       if (!(await names.adapters.hasDigest(digest))) return false;
-      // The damage may be younger than what was read.
+      // The report of damage came during the read, so the content is read again.
       if (isIntact && doubted.has(digest)) return null;
       if (isIntact && isWorthKeeping(asked.isAsked)) await trust(digest);
       else if (isIntact) await setStates(digest, 'corrupt', 'ready');
@@ -67,16 +68,16 @@ export function contents({ names, blobs, renew, exclusive, log, stop, trustedMax
   return {
     isTrusted: (digest: string): boolean => trusted.get(digest) === true,
     isBeingRead: (digest: string): boolean => running.has(digest),
-    /** For bytes that were hashed on their way in. Within `exclusive`. */
+    /** Trusts bytes that were hashed as they were written. Call within `exclusive`. */
     trust,
-    /** Within `exclusive`. */
+    /** Marks the content as damaged. Call within `exclusive`. */
     async distrust(digest: string): Promise<void> {
       trusted.delete(digest);
       if (running.has(digest)) doubted.add(digest);
       await setStates(digest, 'ready', 'corrupt');
     },
     forget: (digest: string): void => void trusted.delete(digest),
-    /** Reads it whole, once for all who ask meanwhile, and marks its versions by the result. */
+    /** Reads the content whole, once for all callers meanwhile, and sets the state of its versions by the result. */
     verify(digest: string, asked: Asked = { isAsked: true }): Promise<boolean> {
       const already = running.get(digest);
       if (already !== undefined) return already;
@@ -87,7 +88,7 @@ export function contents({ names, blobs, renew, exclusive, log, stop, trustedMax
   };
 }
 
-/** Changes the state of all versions with one content. Within `exclusive`. */
+/** Changes the state of all versions with one content. Call within `exclusive`. */
 function stateSetter(names: Names, log: RegistryLog) {
   return async (digest: string, from: AdapterState, to: AdapterState): Promise<void> => {
     const changed = await names.setState(digest, from, to);
@@ -98,5 +99,5 @@ function stateSetter(names: Names, log: RegistryLog) {
   };
 }
 
-/** A content may have very many versions. */
+/** Names in one log line: a content may have very many versions. */
 const namesLogged = 20;

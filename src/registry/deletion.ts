@@ -1,5 +1,6 @@
-// Deletion drains: nobody new gets the version from the first moment on, whoever holds it finishes, and then the bytes
-// go, before the row: a crash in between leaves a version that is still being deleted, never bytes that nobody knows.
+// Deletes versions. From the first moment on nobody new gets the version, its holders finish, then its bytes are
+// removed, and then its row: a crash in between leaves a version that is still being deleted, never bytes without a
+// row.
 
 import { LorikeetError } from '../core/errors.ts';
 import { adapterTable, type VersionKey } from '../storage/adapter-table.ts';
@@ -17,16 +18,17 @@ import { isAdapterName } from './reference.ts';
 type Going = VersionKey & Pick<AdapterRow, 'digest'>;
 
 export type Deletion = Pick<AdapterRegistry, 'delete'> & {
-  /** Goes on with one that the end of a process cut short, unless that is under way. */
+  /** Completes a deletion that a crash interrupted, unless it is under way. */
   finish(going: Going): Promise<void>;
 };
 
 export function deletion({ names, holds, contents, blobs, exclusive, stopped, changes, options }: Parts): Deletion {
-  /** Several callers may wait for the same end. */
+  /** Deletions under way; several callers may wait for the same one. */
   const running = new Map<string, Promise<void>>();
 
   /**
-   * No other server publishes the content meanwhile, or removes the same version: who comes second finds it done.
+   * Removes bytes and row. Meanwhile no other server publishes the content or removes the same version; the second to
+   * come finds it done.
    * @returns the change's number
    */
   const remove = async (going: Going): Promise<number> => {
@@ -79,18 +81,18 @@ export function deletion({ names, holds, contents, blobs, exclusive, stopped, ch
       await Promise.all(going.map((one) => drain(one, seq)));
     },
     async finish(going) {
-      // Told at the latest by the newest change.
+      // The deletion's own change has at most the newest number.
       if (!running.has(versionId(going))) await drain(going, await changes.newest());
     },
   };
 }
 
-/** @returns what goes */
+/** Checks that the deletion is allowed. @returns the rows to delete */
 async function begin({ adapters, aliases }: NameTables, tenant: string, name: string, version: number | null) {
   const rows = await adapters.ofName(tenant, name);
   if (rows.length === 0) throw missing(name);
   if (version === null) {
-    // They would else point to versions that go.
+    // Aliases would point to deleted versions.
     await aliases.deleteAll(tenant, name);
     return rows;
   }

@@ -1,4 +1,4 @@
-// The adapters that come with the project, put into a registry once: one that its owner deletes does not come back.
+// Loads the project's example adapters into a registry, each once: a deleted example does not come back.
 
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ export type ExampleOptions = {
   readonly tenant: string;
 };
 
-/** @returns names of those that are new */
+/** @returns the names of new examples */
 export async function loadExamples(registry: AdapterRegistry, options: ExampleOptions): Promise<string[]> {
   const { folder, marker, tenant } = options;
   const known = existsSync(marker) ? readFileSync(marker, 'utf8').split('\n').filter(Boolean) : [];

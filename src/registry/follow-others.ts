@@ -1,10 +1,10 @@
-// What other servers change, this one's memory forgets; what they delete, it lets go of.
+// Follows other servers' changes: forgets what they change, and releases what they delete.
 
 import { everyName } from './names.ts';
 import type { Parts } from './parts.ts';
 
 export function followOthers({ changes, names, holds, contents, blobs, exclusive }: Parts): void {
-  /** A content that is nobody's any more: not trusted, and not kept here. */
+  /** Forgets a content without versions, and removes it from this server's cache. */
   const letGo = (digest: string): Promise<void> =>
     exclusive(async () => {
       if (await names.adapters.hasDigest(digest)) return;
@@ -16,7 +16,7 @@ export function followOthers({ changes, names, holds, contents, blobs, exclusive
       if (kind !== 'adapter') return;
       if (name === everyName.name) names.forgetAll();
       else names.forget(tenant, name);
-      // Beside the feed: its turn among changes may take a while.
+      // Not awaited: its turn among this server's changes may take a while, and the feed goes on.
       if (detail?.gone !== undefined) void letGo(detail.gone).catch(() => {});
     },
     forgetAll: names.forgetAll,

@@ -1,5 +1,5 @@
-// An upload in another program's layout becomes PEFT's two files before it is checked: so all that is stored is what
-// PEFT itself could load, and nothing behind this file knows another layout.
+// Rewrites an upload in another program's layout as PEFT's two files before it is checked. So everything stored can be
+// loaded by PEFT, and no other code knows another layout.
 
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
@@ -23,13 +23,13 @@ export type Rewritten = {
   readonly config: Received;
   readonly weights: Received;
   readonly warnings: readonly string[];
-  /** A chat template in the file itself. */
+  /** Chat template in the file itself; null: none. */
   readonly template: string | null;
 };
 
 /**
- * Rewrites both files of a staged folder; null where they are PEFT's already, or are nothing that is known here, which
- * the check says. Throws `adapter_invalid`, `adapter_unsupported`.
+ * Rewrites both files of a staged folder. @returns null where they are PEFT's already, or of no known layout, which the
+ * later check reports. Throws `adapter_invalid`, `adapter_unsupported`.
  */
 export async function rewriteForeign(
   files: Files,
@@ -83,7 +83,7 @@ function readGguf(weights: WeightsReader) {
   return invalidAdapter(weightsName, 'is a GGUF file without an end of its header');
 }
 
-/** null where there is none, or none that can be read: the check says so. */
+/** null where there is no config, or none that can be read, which the later check reports. */
 async function readConfig(files: Files, folder: string): Promise<Readonly<Record<string, unknown>> | null> {
   const path = join(folder, configName);
   if ((await files.stat(path)) === null) return null;
@@ -101,7 +101,7 @@ async function readConfig(files: Files, folder: string): Promise<Readonly<Record
   }
 }
 
-/** Other requests take their turn between two tensors. */
+/** Yields to the event loop after each tensor. */
 async function* paced(chunks: Iterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   for (const chunk of chunks) {
     yield chunk;
@@ -116,7 +116,7 @@ async function write(
 ): Promise<Received> {
   const file = await files.create(path);
   try {
-    // Values are only put in another order: the file is as large as the one that came, but for its header.
+    // Values are only reordered: but for its header the file is as large as the one that came.
     const received = await receive(chunks, file, Number.POSITIVE_INFINITY, neverTooLong);
     await file.sync();
     return received;

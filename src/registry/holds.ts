@@ -1,4 +1,4 @@
-// Who uses which version just now: its content stays until the last of them lets it go.
+// Leases of versions: a version's content stays until the last lease is released.
 
 import type { VersionKey } from '../storage/adapter-table.ts';
 import type { AdapterLease } from './adapter-registry.ts';
@@ -8,7 +8,7 @@ type Hold = {
   readonly digest: string;
   leases: number;
   isDeleting: boolean;
-  /** Made for those who ask for it: most let go of a version before they could be told. */
+  /** Made when a holder first asks for it: most release a version without asking. */
   deleting: AbortController | null;
   readonly onFree: (() => void)[];
 };
@@ -18,7 +18,7 @@ export type Holds = ReturnType<typeof holds>;
 export const versionId = ({ tenant, name, version }: VersionKey): string => `${name}@${version}\n${tenant}`;
 
 export function holds() {
-  /** Of the versions that somebody holds, and no others. */
+  /** The versions with leases, and no others. */
   const held = new Map<string, Hold>();
   return {
     take({ adapter, files }: Known): AdapterLease {
@@ -44,12 +44,15 @@ export function holds() {
       };
     },
     isUsed: (digest: string): boolean => held.values().some((hold) => hold.digest === digest),
-    /** Tells its holders that it is to go. Resolves when there are none; none can come, since it is marked before. */
+    /**
+     * Tells the holders that the version is being deleted. Resolves without leases. No new lease can come: its state
+     * has changed before.
+     */
     drain(version: VersionKey): Promise<void> {
       const hold = held.get(versionId(version));
       if (hold === undefined) return Promise.resolve();
       hold.isDeleting = true;
-      // Before they are told: one may let go at once.
+      // Set before the holders are told: one may release at once.
       const free = new Promise<void>((resolve) => hold.onFree.push(resolve));
       hold.deleting?.abort();
       return free;

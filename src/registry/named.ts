@@ -1,4 +1,4 @@
-// All that goes by one name, and what a reference to it means. Knows no files, no rows and no requests.
+// Versions and aliases of one name, and the version that a reference means. Knows no files, no rows and no requests.
 
 import type { AdapterFiles } from '../core/adapter.ts';
 import { LorikeetError } from '../core/errors.ts';
@@ -6,24 +6,24 @@ import type { Prng } from '../core/prng.ts';
 import type { AdapterAlias, AdapterVersion, AliasTarget } from './adapter-registry.ts';
 import type { Reference } from './reference.ts';
 
-/** One version, as the database had it. */
+/** One version, as the database had it when it was read. */
 export type Known = {
   readonly adapter: AdapterVersion;
   readonly files: AdapterFiles;
-  /** What the base model was called that it was checked against. */
+  /** Name of the base model that it was checked against. */
   readonly baseName: string;
 };
 
 export type Named = {
-  /** Oldest first; never empty. */
+  /** Versions, oldest first; never empty. */
   readonly versions: readonly Known[];
   readonly aliases: ReadonlyMap<string, AdapterAlias>;
 };
 
 /**
- * What a name alone means: its newest version that can be served, or else the newest. The query of lists says the same
- * (`newest` in storage/adapter-table.ts).
- * @param baseDigest of the base model that runs here: versions for another are listed, and never what a name means.
+ * The version that a name alone means: the newest that can be served, or else the newest ready one, or else the newest.
+ * The query of lists chooses alike (`newest` in storage/adapter-table.ts).
+ * @param baseDigest digest of the server's base model: versions for another are a second choice
  */
 export function newest({ versions }: Named, baseDigest: string): Known {
   const isServed = ({ adapter }: Known) => adapter.state === 'ready' && adapter.baseDigest === baseDigest;
@@ -32,7 +32,7 @@ export function newest({ versions }: Named, baseDigest: string): Known {
   );
 }
 
-/** Says the version where an alias has several. */
+/** Chooses a version where an alias has several targets. */
 export type Choose = (targets: readonly AliasTarget[]) => number;
 
 /** Throws `adapter_not_found`, `alias_not_found`. */
@@ -44,7 +44,7 @@ export function meant(named: Named, reference: Reference, text: string, baseDige
   return found;
 }
 
-/** The same for an adapter that is not there and one that another tenant has. */
+/** The error for a missing adapter; another tenant's adapter gives the same one. */
 export function missing(reference: string): LorikeetError {
   return new LorikeetError('adapter_not_found', { message: `The adapter '${shorten(reference)}' does not exist.` });
 }
@@ -62,7 +62,7 @@ export function missingAlias(reference: string): LorikeetError {
 export const heaviest = (targets: readonly AliasTarget[]): number =>
   targets.reduce((most, target) => (target.weight > most.weight ? target : most)).version;
 
-/** A share of requests proportional to each weight; 0 gets none. */
+/** Draws a version in proportion to the weights; weight 0 gets no requests. */
 export function draw(targets: readonly AliasTarget[], random: Prng): number {
   if (targets.length === 1) return targets[0]!.version;
   const total = targets.reduce((sum, { weight }) => sum + weight, 0);

@@ -1,6 +1,6 @@
-// What the database has, by name, and of it in memory what was asked for last. Every request looks its adapter up
-// here: where the name is known that takes a microsecond, else two queries. What is in memory may go at any time;
-// whoever uses a version holds it (holds.ts).
+// Reads adapters by name from the database, and keeps the names that were asked for last in memory. Every request looks
+// its adapter up here: a known name takes a microsecond, another one two queries. Memory may be dropped at any time;
+// whoever uses a version holds a lease (holds.ts).
 
 import { LRUCache } from 'lru-cache';
 import type { Timers } from '../core/clock.ts';
@@ -20,42 +20,44 @@ export type Names = ReturnType<typeof names>;
 export type NamesParts = {
   readonly database: Database;
   readonly toKnown: (row: AdapterRow) => Known;
-  /** Versions and aliases that are kept, of all names together. */
+  /** Limit of the versions and aliases in memory, of all names together. */
   readonly kept: number;
   readonly timers: Timers;
 };
 
-/** The tables, within one transaction. */
+/** The tables within one transaction. */
 export type NameTables = { readonly adapters: AdapterTable; readonly aliases: AliasTable };
 
 export type NameChange = NameTables & {
-  /** Changes of other names that take it too wait until this one is over. Taken after all other locks. */
+  /** Takes a lock that changes of other names take too, until this change ends. Taken after all other locks. */
   lock(key: string): Promise<void>;
 };
 
-/** What a change made, and its number among all changes: others may still believe what was so before it. */
+/**
+ * Result of a change, and its number in the feed: other servers may still use the earlier state until they reach it.
+ */
 export type Changed<T> = { readonly value: T; readonly seq: number };
 
-/** What others are told beside the name. */
+/** What a change takes and tells beside the name. */
 export type Told<T> = {
-  /** Taken after the name's own: changes of other names wait for it too. */
+  /** A lock taken after the name's own, for which changes of other names wait too. */
   readonly lock?: string;
   detail?(value: T): ChangeDetail | undefined;
 };
 
-/** A name that is being read. */
+/** A read of a name that is under way. */
 type Reading = {
   readonly named: Promise<Named | undefined>;
-  /** False from a change on: what is read may be from before it. */
+  /** False after a change of the name: the result may be older than the change. */
   isCurrent: boolean;
   waiting: number;
 };
 
-/** A content may be very many versions': beyond this all names are forgotten. */
+/** Names that one change tells; a content may have very many versions, and beyond this all names are forgotten. */
 const toldMax = 100;
 export const everyName = { tenant: '', name: '' };
 
-/** How long a commit may still come whose answer was lost. */
+/** Milliseconds within which a commit may still come whose answer was lost. */
 const lostCommitMs = 60_000;
 
 export function names(parts: NamesParts) {
@@ -69,10 +71,13 @@ export function names(parts: NamesParts) {
     renew,
     forget,
     forgetAll,
-    /** Of several names at once; those of which there is nothing are left out. What is read is not kept. */
+    /** Reads several names; missing ones are left out. The results are not kept in memory. */
     several: (tenant: string, asked: readonly string[]): Promise<ReadonlyMap<string, Named>> =>
       read(parts, tables, tenant, asked.filter(isAdapterName)),
-    /** Of all versions with this content; others are told of their names. @returns those that it changed */
+    /**
+     * Changes the state of all versions with this content, and tells other servers their names. @returns the changed
+     * versions
+     */
     async setState(digest: string, from: string, to: string): Promise<VersionKey[]> {
       try {
         const changed = await database
@@ -85,7 +90,7 @@ export function names(parts: NamesParts) {
         throw error;
       }
     },
-    /** A transaction in which nobody else changes the name: what it reads is what it changes. */
+    /** Runs `work` in a transaction in which nobody else changes the name, so that it changes what it has read. */
     async change<T>(
       tenant: string,
       name: string,
@@ -123,17 +128,17 @@ async function setStateAndTell(transaction: Database, digest: string, from: stri
   return changed;
 }
 
-/** What becomes of memory after a change that failed: it may have come to the database all the same. */
+/** Forgets names after a change that failed, because it may have reached the database all the same. */
 function failures(parts: NamesParts, tables: NameTables) {
   const { timers } = parts;
-  /** A commit may have come whose answer was lost. Where servers tell each other, they hear of it before that. */
+  /** Forgets once the database answers again: a commit may have come whose answer was lost. */
   const whenAble = (forgetIt: () => void): void => {
     timers.after(lostCommitMs, () => {
       read(parts, tables, everyName.tenant, [everyName.name]).then(forgetIt, () => whenAble(forgetIt));
     });
   };
   return (error: unknown, forgetIt: () => void): void => {
-    // What is known is served for as long as the database is away.
+    // While the database is away, names in memory are served as they are.
     if (isAway(error)) whenAble(forgetIt);
     else {
       forgetIt();
@@ -142,7 +147,7 @@ function failures(parts: NamesParts, tables: NameTables) {
   };
 }
 
-/** Names that are being read: whoever asks for one meanwhile waits for the same reading, the newest. */
+/** Reads of names that are under way. Callers that ask meanwhile wait for the newest of them. */
 function readings(parts: NamesParts, tables: NameTables) {
   const running = new Map<string, Set<Reading>>();
   const outdate = (some: Iterable<Reading>): void => {
@@ -188,7 +193,7 @@ function memory(parts: NamesParts, tables: NameTables) {
       now.waiting++;
       try {
         const named = await now.named;
-        // Another change of the name came between: it is read again.
+        // A change of the name came between, so it is read again.
         if (!now.isCurrent) continue;
         if (named !== undefined) known.set(key, named);
         return work(named);
@@ -200,15 +205,15 @@ function memory(parts: NamesParts, tables: NameTables) {
 
   return {
     /**
-     * Gives `work` what goes by the name in the very moment in which it is true; undefined where there is nothing.
-     * @returns at once what `work` returns where the name is known
+     * Calls `work` with the name's versions and aliases, in the same tick in which they are current; undefined: none.
+     * @returns the result of `work`, without a promise where the name is in memory
      */
     use<T>(tenant: string, name: string, work: (named: Named | undefined) => T): T | Promise<T> {
       const named = known.get(keyOf(tenant, name));
       if (named !== undefined) return work(named);
       return isAdapterName(name) ? useRead(tenant, name, work) : work(undefined);
     },
-    /** Reads the name anew. What was known of it before stays where that cannot be done. */
+    /** Reads the name again. Where that fails, what memory has of it stays. */
     async renew(tenant: string, name: string): Promise<void> {
       const key = keyOf(tenant, name);
       const now = reading.begin(key, tenant, name);
@@ -252,7 +257,7 @@ async function read(
 
 const isAway = (error: unknown) => error instanceof LorikeetError && error.code === 'storage_unavailable';
 
-/** A change that was refused wrote nothing. */
+/** Whether the change was refused, and so wrote nothing. */
 const isRefusal = (error: unknown) => error instanceof LorikeetError && !error.code.startsWith('storage_');
 
 const aliasesOf = (rows: readonly AliasWithTargets[]): Map<string, AdapterAlias> =>

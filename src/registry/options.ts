@@ -1,4 +1,4 @@
-// What the registry is given. It makes none of these itself.
+// Options of the registry, made by the composition root.
 
 import type { ModelShape } from '../core/base-model.ts';
 import type { Clock, Timers } from '../core/clock.ts';
@@ -10,14 +10,14 @@ import type { Files } from '../storage/files.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import type { Changes } from '../storage/replicas/changes.ts';
 
-/** The base model that runs here. */
+/** The base model of this server. */
 export type RunningBase = {
   readonly name: string;
   /** `sha256:<hex>`. */
   readonly digest: string;
-  /** Known once the engine was ready. Throws `engine_unavailable` before. */
+  /** The model's shape. Throws `engine_unavailable` before the engine is ready for the first time. */
   shape(): ModelShape;
-  /** The largest rank that the engine's pages hold; left out: any that an upload may have. */
+  /** The largest rank that fits the engine's pages; left out: the limit of uploads. */
   rankMax?(): number;
 };
 
@@ -43,11 +43,11 @@ export type RegistryLog = {
 
 export type RegistryOptions = {
   readonly database: Database;
-  /** Absolute; made if it is missing. Only one process may use it. */
+  /** An absolute path, made if it is missing. Only one process may use it. */
   readonly folder: string;
   readonly base: RunningBase;
   readonly check: AdapterCheck;
-  /** Chat templates that adapters bring along; left out: they are not kept. */
+  /** Checks adapters' own chat templates; left out: they are not kept. */
   readonly templates?: AdapterTemplates;
   readonly clock: Clock;
   readonly timers: Timers;
@@ -56,30 +56,32 @@ export type RegistryOptions = {
   readonly newId: () => string;
   readonly log: RegistryLog;
   readonly limits: RegistryLimits;
-  /** Left out: nobody has a quota. */
+  /** Left out: there are no quotas. */
   readonly assertQuota?: QuotaCheck;
-  /** Whether the tenant or the key has one; left out: it is asked for whatever it says. */
+  /** Whether the tenant or the key has a quota of this field; left out: `assertQuota` is called for every field. */
   readonly hasQuota?: (keeper: Keeper, field: KeptField) => boolean;
   readonly files: Files;
-  /** Where contents are that other servers share, and how much of it is kept here; left out: the folder has them. */
+  /**
+   * The store that servers share, and the bytes of it to keep on this disk; left out: contents are only in the folder.
+   */
   readonly shared?: { readonly store: ObjectStore; readonly cacheBytes: number };
-  /** Servers beside this one; left out: there are none. */
+  /** The feed of other servers; left out: there are none. */
   readonly changes?: Changes;
 };
 
 export type AdapterTemplates = {
-  /** The base model's own; null: it has none. */
+  /** The base model's template; null: it has none. */
   readonly base: string | null;
   /** Throws `adapter_invalid`, `chat_template_too_slow`. */
   check(template: { readonly tenant: string; readonly source: string }): Promise<void>;
 };
 
-/** What an adapter's files say once they were checked against the base model. */
+/** What the check of an adapter's files found. */
 export type CheckedAdapter = {
   readonly r: number;
   readonly parameters: number;
   readonly targetModules: readonly string[];
-  /** Of an adapter that has no pairs; left out: it has. */
+  /** Number of virtual tokens of an adapter without pairs; left out: it has pairs. */
   readonly virtualTokens?: number;
   readonly warnings: readonly string[];
 };

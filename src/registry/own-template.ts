@@ -1,5 +1,5 @@
-// The chat template that an adapter brings along: found among the files that came beside it, and kept with its version
-// where that is wished for. One that says the same as the base model's is none.
+// An adapter's own chat template: found among the files beside the adapter, and kept with its version where the server
+// keeps templates. One that equals the base model's is not kept.
 
 import { createHash } from 'node:crypto';
 import { LorikeetError } from '../core/errors.ts';
@@ -8,14 +8,14 @@ import { templateFiles, templateIn } from '../formats/chat-template-files.ts';
 import { mayHaveTemplate } from './companions.ts';
 import type { AdapterTemplates } from './options.ts';
 
-/** What came beside an adapter: names, and the templates in them. */
+/** Files beside an adapter: their names, and the templates in them. */
 export type Companions = { readonly names: Set<string>; readonly templates: Map<string, string> };
 
 export const noCompanions = (): Companions => ({ names: new Set(), templates: new Map() });
 
 export const templateDigest = (source: string): string => `sha256:${createHash('sha256').update(source).digest('hex')}`;
 
-/** Notes a file, and reads it to its end; what is no template is not kept. Throws `body_too_large`. */
+/** Notes a file and reads it to its end, keeping only a template. Throws `body_too_large`. */
 export async function takeCompanion(
   { names, templates }: Companions,
   name: string,
@@ -39,8 +39,8 @@ export async function takeCompanion(
 type Found = { readonly tenant: string; readonly companions: Companions; readonly inWeights: string | null };
 
 /**
- * The template that the version is to have; null: the base model's.
- * Throws `body_too_large`, `adapter_invalid`, `chat_template_too_slow`.
+ * The template to keep with the version; null: the base model's applies. Throws `body_too_large`, `adapter_invalid`,
+ * `chat_template_too_slow`.
  */
 export async function ownTemplate(
   { base, check }: AdapterTemplates,

@@ -1,4 +1,4 @@
-// What the registry's files share: the stores, and what of them is in memory.
+// What the registry's files share: the stores and their caches in memory.
 
 import type { Serially } from '../core/serially.ts';
 import type { SharedPlaces } from '../core/shared-places.ts';
@@ -19,12 +19,12 @@ export type Parts = {
   readonly uploads: UploadFolder;
   readonly quarantine: Quarantine;
   readonly contents: Contents;
-  /** What other servers are told, and tell. */
+  /** The feed of changes to and from other servers. */
   readonly changes: Changes;
-  /** Every change goes through here. Throws `storage_full`, and `server_draining` after the end. */
+  /** Runs changes one after another. Throws `storage_full`, and `server_draining` after the end. */
   readonly exclusive: Serially;
-  /** Takes one of the places for uploads, and returns what gives it back. Throws `too_many_uploads`. */
+  /** Takes a place for an upload, and returns a function that gives it back. Throws `too_many_uploads`. */
   readonly beginUpload: SharedPlaces;
-  /** Rejects with `server_draining` at the end. */
+  /** Rejects with `server_draining` when the server ends. */
   readonly stopped: Promise<never>;
 };

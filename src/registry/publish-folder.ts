@@ -1,4 +1,4 @@
-// A PEFT folder on this machine to a version, through the same checks as an upload.
+// Publishes a PEFT folder on this machine as a version, with the same checks as an upload.
 
 import { createReadStream } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';

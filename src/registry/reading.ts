@@ -1,5 +1,5 @@
-// What there is, and a hold on it for one request. `lease` is on the way of every request: it asks memory alone, except
-// for a name that nobody asked for lately, and a content that was not read since the start.
+// Lists adapters, and leases them for requests. Every request calls `lease`: it asks only memory, except for a name
+// that was not asked for lately, and for a content that was not read since the start.
 
 import { LRUCache } from 'lru-cache';
 import { LorikeetError } from '../core/errors.ts';
@@ -25,7 +25,7 @@ export function reading(parts: Parts): Reading {
   const newestFirst = (versions: readonly Known[]) => versions.map(({ adapter }) => adapter).reverse();
   const listAll: Reading['listAll'] = async (page) => (await names.adapters.newest(page, base.digest)).map(fromRow);
 
-  /** What `work` makes of the version that the reference means. */
+  /** Calls `work` with the version that the reference means. */
   const use = <T>(tenant: string, text: string, choose: typeof drawn, work: (known: Known) => T): T | Promise<T> => {
     const reference = parseReference(text);
     if (reference === null) throw missing(text);
@@ -86,13 +86,13 @@ export function reading(parts: Parts): Reading {
   };
 }
 
-/** Texts stay in memory by digest: a conversation asks for one. */
+/** Keeps templates in memory by digest: a conversation asks for one again and again. */
 function templateReader(adapters: Parts['names']['adapters']): Reading['template'] {
   const kept = new LRUCache<string, string>({ max: limits.chatTemplatesKept });
   return async ({ tenant, name, version, templateDigest: digest }) => {
     if (digest === null) return null;
     const source = kept.get(digest) ?? (await adapters.template(tenant, name, version));
-    // The row goes with its version, and nobody holds one that is gone.
+    // The row is deleted with its version, which has no lease any more.
     if (source === undefined) throw missing(`${name}@${version}`);
     kept.set(digest, source);
     return source;
@@ -110,7 +110,7 @@ function damaged(reference: string): LorikeetError {
   return new LorikeetError('adapter_corrupt', { message });
 }
 
-/** Listed all the same: it is served again when its base model is. */
+/** Such a version is listed all the same: it is served again when the server has its base model. */
 function otherBase({ adapter, baseName }: Known, runs: string): LorikeetError {
   const { name, version, baseDigest } = adapter;
   const made = `was made for the base model ${baseName} (${baseDigest.slice(0, 19)})`;

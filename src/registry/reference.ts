@@ -1,7 +1,7 @@
-// How adapters are called: `name`, `name@2` for one version, `name:alias` for what an alias points to. Names never
-// become paths, and hold neither `@`, `:` nor `,`, so that a reference reads in one way only.
+// References to adapters: `name`, `name@2` for one version, `name:alias` for an alias's target. Names never become
+// paths, and contain neither `@`, `:` nor `,`, so that every reference can be read in only one way.
 
-/** What a reference says. At most one of version and alias is not null. */
+/** A parsed reference. At most one of version and alias is not null. */
 export type Reference = { readonly name: string; readonly version: number | null; readonly alias: string | null };
 
 const namePattern = /^[A-Za-z0-9][A-Za-z0-9._/-]{0,126}$/;
@@ -13,7 +13,7 @@ export const isAdapterName = (text: string): boolean =>
 
 export const isAliasName = (text: string): boolean => aliasPattern.test(text) && !text.includes('..');
 
-/** null for a text that no adapter can be called by. */
+/** null for a text that is no reference. */
 export function parseReference(text: string): Reference | null {
   const [, name, version, alias] = referencePattern.exec(text) ?? [];
   if (name === undefined || !isAdapterName(name)) return null;

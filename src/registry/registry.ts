@@ -1,4 +1,4 @@
-// The registry over a database and a folder: opens both, and puts together what the other files here can do.
+// Opens the registry over a database and a folder, and composes the other files of this folder.
 
 import { LorikeetError } from '../core/errors.ts';
 import { hexOf } from '../core/hex-of.ts';
@@ -29,12 +29,12 @@ import { stagedAdapter } from './staged-adapter.ts';
 import { clearFolder, finishDeletions, sweep } from './sweep.ts';
 import { fromRow } from './version-row.ts';
 
-/** How often uploads that nobody finished are looked for. */
+/** Milliseconds between two removals of uploads that were not finished. */
 const expiryMs = 60 * 60 * 1000;
-/** How often deletions are looked for whose server has died. */
+/** Milliseconds between two looks for deletions whose server has died. */
 const finishMs = 60 * 1000;
 
-/** Takes as long with a million adapters as with ten. Throws `storage_full`. */
+/** Opens the registry, in a time that does not grow with the number of adapters. Throws `storage_full`. */
 export async function openAdapterRegistry(options: RegistryOptions): Promise<AdapterRegistry> {
   const end = new AbortController();
   const parts = await orStorageFull(() => openParts(options, end.signal));
@@ -61,7 +61,7 @@ export async function openAdapterRegistry(options: RegistryOptions): Promise<Ada
     async close() {
       stopExpiry();
       stopFinishing();
-      // What has begun to write is waited for: the database closes next.
+      // Waits for writes under way: the database closes next.
       const written = parts.exclusive(async () => {}).catch(() => {});
       end.abort(new LorikeetError('server_draining'));
       await Promise.all([written, checked]);
@@ -90,7 +90,7 @@ async function openParts(options: RegistryOptions, stop: AbortSignal): Promise<P
     stop.addEventListener('abort', () => reject(stop.reason), { once: true });
   });
   stopped.catch(() => {});
-  /** A start with another database may have set it aside. */
+  /** Moves a content back that an earlier start, perhaps with another database, has set aside. */
   const giveBack = async (digest: string): Promise<boolean> => {
     if ((await blobs.isThere(digest)) || !(await aside.giveBack(hexOf(digest), blobs.pathOf(digest)))) return false;
     log.info({ digest }, 'adapter files came back from the quarantine folder');
@@ -138,7 +138,7 @@ function untilStopped(queue: Serially, stop: AbortSignal): Serially {
     });
 }
 
-/** Now and every hour. @returns a function that ends it */
+/** Removes old uploads and quarantined contents, now and every hour. @returns a function that stops it */
 async function expireUploads({ uploads, quarantine, options }: Parts): Promise<() => void> {
   const { clock, timers, limits, log } = options;
   const expire = async () => {
@@ -150,14 +150,14 @@ async function expireUploads({ uploads, quarantine, options }: Parts): Promise<(
   return repeatedly(timers, expiryMs, () => expire().catch(complain));
 }
 
-/** What a server that died was deleting, some other one ends. @returns a function that ends it */
+/** Periodically completes deletions of servers that died. @returns a function that stops it */
 function finishForOthers(parts: Parts, finish: Deletion['finish'], stop: AbortSignal): () => void {
   const { changes, options } = parts;
   if (!changes.isShared) return () => {};
   return repeatedly(options.timers, finishMs, () => finishDeletions(parts, finish, stop).catch(() => {}));
 }
 
-/** What a start leaves to be done beside serving. `swept` resolves when the folder agrees with the database. */
+/** Clears up beside serving, then checks contents. `swept` resolves when the folder agrees with the database. */
 function tidy(parts: Parts, finish: Deletion['finish'], stop: AbortSignal) {
   const { blobs, options } = parts;
   const complain = (message: string) => (error: unknown) => {

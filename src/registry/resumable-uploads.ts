@@ -1,4 +1,4 @@
-// Weights that arrive in parts: who may send how much, one sender a file, and what is forgotten after a while.
+// Uploads in parts: checks who may send how much, and lets only one request at a time send a part of a file.
 
 import { LorikeetError } from '../core/errors.ts';
 import { orStorageFull } from '../storage/storage-full.ts';
@@ -12,11 +12,11 @@ const isNatural = (value: number) => Number.isSafeInteger(value) && value >= 0;
 
 export function resumableUploads({ uploads, options, beginUpload }: Parts): ResumableUploads {
   const { limits } = options;
-  /** What files will have that a request appends to just now. */
+  /** Total bytes of the uploads to which a request appends now. */
   const appending = new Map<string, number>();
   const keyOf = (tenant: string, digest: string) => `${digest} ${tenant}`;
 
-  /** What is begun takes no more room than the tenant's adapters may, beside those. */
+  /** Throws where the tenant's uploads would be too many, or larger together than its adapters may be. */
   const assertRoom = async (tenant: string, digest: string, total: number): Promise<void> => {
     const kept = await uploads.kept(tenant);
     if (!kept.has(digest) && kept.size >= limits.uploadsKept) {

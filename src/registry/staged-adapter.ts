@@ -1,5 +1,6 @@
-// An upload from its first byte to its version. The order makes it safe to die anywhere: bytes to the disk and flushed,
-// the check, the blob into place, and the row last. Before the row nobody sees any of it, and a start collects it.
+// An upload from its first byte to its version. Its order makes a crash safe at any point: bytes are written and
+// flushed, checked, placed as a blob, and the row comes last. Before the row nobody sees them, and a start removes
+// them.
 
 import { join } from 'node:path';
 import { LorikeetError } from '../core/errors.ts';
@@ -31,7 +32,7 @@ type Staged = {
 };
 type Content = { readonly config: Received; readonly weights: Received };
 
-/** @param end gives the upload's place back; more than one call does nothing. */
+/** @param end gives the upload's place back; further calls do nothing. */
 export function stagedAdapter(parts: Parts, tenant: string, folder: string, end: () => void): StagedAdapter {
   const { blobs, uploads, options } = parts;
   const { files, limits } = options;
@@ -50,7 +51,7 @@ export function stagedAdapter(parts: Parts, tenant: string, folder: string, end:
       }
     });
 
-  /** What cannot be removed now is removed at the next start. */
+  /** A folder that cannot be removed now is removed at the next start. */
   const discard = async () => {
     await blobs.discard(folder).catch(() => {});
     end();
@@ -90,7 +91,7 @@ export function stagedAdapter(parts: Parts, tenant: string, folder: string, end:
       const idle = companionWarnings(companions.names, options.templates !== undefined);
       const checked = { ...found, warnings: [...warnings, ...found.warnings, ...idle] };
       const result = await publish(parts, folder, { name, provenance, content, checked, template });
-      // The version is made; whatever is left over now only takes room until the next start.
+      // The version is made. What cannot be removed here only takes room until the next start.
       if (staged.upload !== null) await uploads.remove(staged.upload.tenant, staged.upload.digest).catch(() => {});
       await discard();
       return result;
@@ -99,7 +100,7 @@ export function stagedAdapter(parts: Parts, tenant: string, folder: string, end:
   };
 }
 
-/** More than all of the tenant's adapters may have is not taken to the disk first. */
+/** Passes the bytes on, and throws where they exceed the tenant's quota, before they are written. */
 async function* withinQuota({ assertQuota }: Parts['options'], tenant: string, source: AsyncIterable<Uint8Array>) {
   let bytes = 0;
   for await (const chunk of source) {
@@ -111,7 +112,9 @@ async function* withinQuota({ assertQuota }: Parts['options'], tenant: string, s
 
 type Linked = { readonly config: Received | null; readonly digest: string; readonly path: string };
 
-/** Gives the weights of a version a second name, where the tenant has one of this content that is whole. */
+/**
+ * Links the weights of the tenant's own intact version with this content to `path`. @returns false where it has none
+ */
 async function linkOwn({ blobs, contents, names, options }: Parts, tenant: string, { config, digest, path }: Linked) {
   if (config === null || !/^sha256:[0-9a-f]{64}$/.test(digest)) return false;
   const content = adapterDigest(config.sha256, hexOf(digest));
@@ -120,7 +123,7 @@ async function linkOwn({ blobs, contents, names, options }: Parts, tenant: strin
     await options.files.link(blobs.filesOf(content).weights, path);
     return true;
   } catch (error) {
-    // It was removed in between.
+    // The content was removed in between.
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
     throw error;
   }
@@ -138,7 +141,7 @@ function assertName(name: string, baseName: string): void {
   }
 }
 
-/** Both files as PEFT has them, whatever layout they came in. */
+/** Both files in PEFT's layout, whatever layout they came in. */
 async function asPeft({ options }: Parts, folder: string, staged: Staged) {
   const { files, base } = options;
   const weights = present(staged.weights, weightsName);
@@ -161,7 +164,7 @@ function tooLarge(name: string, bytesMax: number): never {
   throw new LorikeetError('body_too_large', { message, param: name });
 }
 
-/** The config is small; the weights are read tensor by tensor. */
+/** Checks both files. The config is read whole, the weights tensor by tensor. */
 async function check({ options }: Parts, folder: string, content: Content): Promise<CheckedAdapter> {
   const { files, base } = options;
   const config = await files.open(join(folder, configName));
@@ -183,7 +186,7 @@ type NewVersion = {
   readonly provenance: Provenance;
   readonly content: Content;
   readonly checked: CheckedAdapter;
-  /** Its own chat template. */
+  /** The adapter's own chat template; null: the base model's applies. */
   readonly template: string | null;
 };
 
@@ -191,7 +194,7 @@ async function publish(parts: Parts, folder: string, made: NewVersion) {
   const { blobs, contents, names } = parts;
   const digest = adapterDigest(made.content.config.sha256, made.content.weights.sha256);
   const isKnown = await names.adapters.hasDigest(digest);
-  // Content that is here already is kept where it is still whole: requests may hold it.
+  // An intact content is not replaced: requests may use it.
   if (isKnown && !contents.isTrusted(digest)) await contents.verify(digest);
   if (!contents.isTrusted(digest)) {
     await orStorageFull(() => blobs.share(folder, digest, made.content, isKnown));
@@ -207,12 +210,12 @@ async function publish(parts: Parts, folder: string, made: NewVersion) {
         lock: contentKey(digest),
       });
     } catch (error) {
-      // Where the database cannot say, the content stays: the next start looks again.
+      // Where the database does not answer, the content stays: the next start looks again.
       await removeUnknown(parts, digest).catch(() => {});
       throw error;
     }
   });
-  // From the row on nobody removes the content; another server may have done so just before.
+  // From the row on no server removes the content, but one may have done so just before.
   if (parts.changes.isShared) await orStorageFull(() => blobs.confirm(folder, digest, made.content));
   await parts.changes.everywhere(seq);
   return value;
@@ -226,7 +229,7 @@ function removeUnknown({ blobs, contents, options }: Parts, digest: string): Pro
   });
 }
 
-/** The row makes the version. */
+/** Inserts the row, which makes the version. */
 async function insert(parts: Parts, { adapters, lock }: NameChange, digest: string, made: NewVersion) {
   const { options } = parts;
   const { name: baseName, digest: baseDigest } = options.base;
@@ -254,7 +257,9 @@ async function insert(parts: Parts, { adapters, lock }: NameChange, digest: stri
 
 type Quotable = Pick<NameChange, 'adapters' | 'lock'>;
 
-/** Counts what is kept only for those who have a quota of it, which bounds the count as well. */
+/**
+ * Checks the quotas of adapters. It counts them only for those who have such a quota, which bounds the count as well.
+ */
 async function assertQuota({ options }: Parts, { adapters, lock }: Quotable, { provenance, content }: NewVersion) {
   const { tenant, createdBy: keyPrefix } = provenance;
   const keeper = { tenant, keyPrefix };

@@ -1,5 +1,5 @@
-// What a start has to clear up, beside serving: the last process may have died anywhere, and somebody may have touched
-// the folder since. However much there is, nobody waits for it. Nothing unknown is removed.
+// Clears up after the last process, which may have died at any point, and after changes of the folder by others. It
+// runs beside serving, and nothing waits for it. Unknown content is moved aside, not removed.
 
 import { hexOf } from '../core/hex-of.ts';
 import type { AdapterRow } from '../storage/tables.ts';
@@ -8,7 +8,7 @@ import type { Parts } from './parts.ts';
 
 const pageSize = 200;
 
-/** Ends what deletions have begun, then the folder has nothing that no version has. */
+/** Completes interrupted deletions, then clears the folder of contents without a version. */
 export async function sweep(parts: Parts, finish: Deletion['finish'], stop: AbortSignal): Promise<void> {
   await finishDeletions(parts, finish, stop);
   await clearFolder(parts, stop);
@@ -27,8 +27,8 @@ export async function finishDeletions(parts: Parts, finish: Deletion['finish'], 
 }
 
 /**
- * A crash leaves one content without a version at most; more of them mean an old or another database, and are the
- * adapters of the right one: they are set aside. Of a cache what no version has is nobody's last copy.
+ * Moves contents without a version aside. A crash leaves one at most; more of them mean an old or another database, and
+ * are the adapters of the right one. From a cache they are removed: the store has them.
  */
 export async function clearFolder(parts: Parts, stop: AbortSignal): Promise<void> {
   const { names, blobs, contents, quarantine, exclusive, options } = parts;
@@ -39,7 +39,7 @@ export async function clearFolder(parts: Parts, stop: AbortSignal): Promise<void
     const known = await names.adapters.known(page);
     const unknown = page.filter((digest) => !known.has(digest));
     if (unknown.length === 0) continue;
-    // An upload may be placing the same content: within the queue of changes its version is there too.
+    // An upload may be placing the same content. Within the queue of changes its row is there too.
     await exclusive(async () => {
       const arrived = await names.adapters.known(unknown);
       for (const digest of unknown) {

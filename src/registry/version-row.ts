@@ -1,4 +1,4 @@
-// A version as its row holds it, and back.
+// Converts between a version and its row.
 
 import type { AdapterRow } from '../storage/tables.ts';
 import type { AdapterSource, AdapterState, AdapterVersion } from './adapter-registry.ts';
