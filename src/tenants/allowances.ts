@@ -1,5 +1,4 @@
-// What tenants and keys may still use, as whoever counts asks for it: of this server alone, or of all that share a
-// database.
+// What tenants and keys may still use: counted by this server alone, or by all that share a database.
 
 import type { Clock, Timers } from '../core/clock.ts';
 import { repeatedly } from '../core/repeatedly.ts';
@@ -8,25 +7,25 @@ import { Buckets } from './buckets.ts';
 
 export type Allowance = {
   readonly id: string;
-  /** What it is when nothing is used. */
+  /** Size of the bucket, or the number of places. */
   readonly most: number;
-  /** What is used comes back steadily, a minute's worth at most; null: it is given back, as places are. */
+  /** What flows back into the bucket in a minute; null: a number of places, which are given back. */
   readonly perMinute: number | null;
 };
 
 export type Allowances = {
   /**
-   * null: what this server knows is enough to say yes or no. Else it resolves, within a second, when it has asked;
-   * somebody else may have taken it meanwhile. Never rejects.
+   * Makes the level known that `needed` takes. null: this server already knows enough to allow or refuse. Else it
+   * resolves within a second, after asking the database; another caller may take the allowance first. Never rejects.
    */
   ready(allowance: Allowance, needed: number): Promise<void> | null;
   /** What may be taken now. */
   level(allowance: Allowance): number;
-  /** What is left for everybody, as far as it is known here. */
+  /** What is left for all servers together, as far as this server knows. */
   left(allowance: Allowance): number;
-  /** More than there is becomes a debt. Below 0: it is given back. */
+  /** Takes an amount. More than the level becomes a debt; a negative amount is given back. */
   take(allowance: Allowance, amount: number): void;
-  /** Milliseconds until so much is left. */
+  /** Milliseconds until `level` is left. */
   msUntil(allowance: Allowance, level: number): number;
   close(): Promise<void>;
 };
@@ -40,7 +39,9 @@ export type AllowancesOptions = {
 
 const flushMs = 1000;
 
-/** Everything is known here; levels are written once a second, never while a request waits. */
+/**
+ * Allowances of a server alone, which knows every level. Levels are written once a second; no request waits for that.
+ */
 export async function ownAllowances({ table, clock, timers, log }: AllowancesOptions): Promise<Allowances> {
   const buckets = new Buckets(await table.all(), clock);
   const places = new Map<string, number>();

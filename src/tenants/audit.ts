@@ -1,15 +1,15 @@
-// Who changed what, from where, and what it was before: kept for good, and asked for by the operator.
+// The audit log: who changed what, from where, and what it was before. Entries are never deleted; operators read them.
 
 import type { Clock } from '../core/clock.ts';
 import type { AuditQuery, AuditTable } from '../storage/audit-table.ts';
 import type { AuditRow } from '../storage/tables.ts';
 
 export type Change = {
-  /** Whose thing it is. */
+  /** Tenant that owns what was changed. */
   readonly tenant: string;
   /**
-   * A key's prefix, `admin`, `anonymous` on a server without keys, `command-line`, or `policy`: what the server does by
-   * itself. A training job acts for the key that made it.
+   * A key's prefix, `admin`, `anonymous` on a server without keys, `command-line`, or `policy` for the server's own
+   * decisions. A training job acts as the key that made it.
    */
   readonly actor: string;
   readonly ip: string | null;
@@ -17,7 +17,7 @@ export type Change = {
   /** `keys.create`, `aliases.set`, ... */
   readonly action: string;
   readonly target: string;
-  /** Never a secret; null: there was nothing. */
+  /** States before and after, without secrets; null: none. */
   readonly before: unknown;
   readonly after: unknown;
 };
@@ -30,13 +30,13 @@ export type AuditEntry = Omit<Change, 'before' | 'after'> & {
 };
 
 export type AuditLog = {
-  /** Durable when it returns. */
+  /** Adds an entry; durable when it resolves. */
   write(change: Change): Promise<void>;
-  /** Newest first. */
+  /** Entries, newest first. */
   read(query: AuditQuery): Promise<AuditEntry[]>;
 };
 
-/** For what is done already: a log that takes no row is complained of, and fails nothing. */
+/** Logs a change that is already made. A failed write is only logged. */
 export async function recordChange(
   audit: Pick<AuditLog, 'write'> | undefined,
   change: Omit<Change, 'ip' | 'requestId'>,
@@ -47,7 +47,7 @@ export async function recordChange(
   });
 }
 
-/** Of a before or an after: a job's settings fit many times over; what is longer is cut and says so. */
+/** Characters of a `before` or `after`; a job's settings fit many times. Longer text is cut and marked as such. */
 const charsMax = 16_384;
 
 export function auditLog(table: AuditTable, clock: Clock): AuditLog {

@@ -1,10 +1,10 @@
-// Buckets that fill steadily and hold a minute's worth. What is taken may be more than is left: then it is a debt.
+// Buckets that fill steadily and hold a minute's worth. Taking more than is left makes a debt.
 
 import type { Clock } from '../core/clock.ts';
 
 export type Bucket = { readonly id: string; readonly perMinute: number };
 
-/** What was left at a time of the wall clock; below 0 is a debt. */
+/** What was left at a time in milliseconds of the epoch; below 0 is a debt. */
 export type Level = { readonly id: string; readonly level: number; readonly at: number };
 
 export const minuteMs = 60_000;
@@ -19,7 +19,7 @@ export class Buckets {
     for (const level of levels) this.#levels.set(level.id, level);
   }
 
-  /** As it is now. A clock that was set back fills nothing. */
+  /** The level now. A clock that was set back fills nothing. */
   level({ id, perMinute }: Bucket): number {
     const known = this.#levels.get(id);
     if (known === undefined) return perMinute;
@@ -33,7 +33,7 @@ export class Buckets {
     this.#changed.add(id);
   }
 
-  /** Milliseconds until so much is there. */
+  /** Milliseconds until the level is reached. */
   msUntil(bucket: Bucket, level: number): number {
     const missing = Math.max(0, level - this.level(bucket));
     return bucket.perMinute === 0 ? minuteMs : Math.ceil((missing * minuteMs) / bucket.perMinute);
@@ -46,7 +46,7 @@ export class Buckets {
     return changed;
   }
 
-  /** They count as changed again. */
+  /** Marks levels as changed again, after they could not be written. */
   giveBack(levels: readonly Level[]): void {
     for (const { id } of levels) this.#changed.add(id);
   }

@@ -1,20 +1,20 @@
-// From quotas to ceilings: the server's default for every tenant, what was decided of a tenant, what of a key. A key's
-// ceilings hold beside its tenant's.
+// Combines quotas to ceilings: the server's default for every tenant, an operator's settings of the tenant, and those
+// of the key, which hold beside the tenant's.
 
 import { LorikeetError } from '../core/errors.ts';
 import type { KeptField } from '../core/quota-check.ts';
 import { type Quota, type QuotaField, quotaFields } from './quota.ts';
 
-/** Who asks, as quotas know him. */
+/** The caller of a request, as quotas see it. */
 export type Caller = {
   readonly tenant: string;
   /** null on a server without keys. */
   readonly keyPrefix: string | null;
-  /** Nobody waits for the answer: whatever else the tenant asks goes first. */
+  /** Whether nobody waits for the answer: the tenant's other requests go first. */
   readonly isBackground?: boolean;
 };
 
-/** Where quotas are found; null: nothing was decided. Asked at every request, so that it asks no database. */
+/** The quotas that operators have set; null: none. Asked at every request, so it must not read the database. */
 export type QuotaSource = {
   tenant(name: string): Quota | null;
   key(prefix: string): Quota | null;
@@ -32,11 +32,11 @@ export function ceilings(defaults: Quota, source: QuotaSource): Ceilings {
   };
 }
 
-/** Weights and priorities are ratios: beyond these one side would stand still for minutes. */
+/** Bounds of weights and priorities, which are ratios: beyond them one side would stand still for minutes. */
 const ratio = { min: 0.01, max: 100 };
 const isRatio = (field: QuotaField) => field === 'weight' || field === 'priority';
 
-/** `requests_per_minute=60,weight=2`. Throws `invalid_config`, naming the setting. */
+/** Parses `requests_per_minute=60,weight=2`. Throws `invalid_config`, which names the setting. */
 export function parseQuota(text: string | null, setting: string): Quota {
   const refuse = (why: string) =>
     new LorikeetError('invalid_config', { message: `${setting} ${why}.`, param: setting });

@@ -1,5 +1,5 @@
-// Whether a server asks for keys, decided at its start. Open is only a server that never had a key, for this machine
-// alone. One that others can reach gets its first key here, the operator's.
+// Decides at a start whether the server requires keys. Only a server that never had a key and listens on this machine
+// alone is open. A server that others can reach gets its first key here, an operator's.
 
 import { LorikeetError } from '../core/errors.ts';
 import type { KeyStore } from './keys.ts';
@@ -8,15 +8,15 @@ import { defaultTenant } from './scopes.ts';
 export type Closing = {
   readonly keys: Pick<KeyStore, 'any' | 'create'>;
   readonly hasAdminKey: boolean;
-  /** Other machines cannot reach the address that it listens on. */
+  /** Whether the server's address cannot be reached from other machines. */
   readonly isLoopback: boolean;
-  /** The data dir had a key once. */
+  /** Whether the data dir required keys at an earlier start. */
   readonly wasClosed: boolean;
-  /** Shows the operator's key, which is kept nowhere. */
+  /** Shows the operator's key, which is stored nowhere. */
   announce(key: string): void;
 };
 
-/** @returns whether it asks for keys. Throws `invalid_config` where it had keys once and has none. */
+/** @returns whether the server requires keys. Throws `invalid_config` where it had keys once and has none. */
 export async function closeOrStayOpen(closing: Closing): Promise<boolean> {
   const { keys, hasAdminKey, isLoopback, wasClosed, announce } = closing;
   if (hasAdminKey || (await keys.any())) return true;

@@ -1,5 +1,5 @@
-// Answers to requests that had an Idempotency-Key: who asks again within a day gets the same one and nothing is done
-// twice. Keys are a tenant's own.
+// Answers to requests with an Idempotency-Key: the same request again within a day gets the same answer, and nothing is
+// done twice. Each tenant has its own keys.
 
 import type { Clock } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
@@ -16,10 +16,10 @@ export type KeptAnswer = {
 export type AskedOnce = { readonly tenant: string; readonly key: string; readonly request: string };
 
 export type KeptAnswers = {
-  /** The answer that was given before; null where this is the first time. Throws `idempotency_conflict`. */
+  /** The earlier answer; null where the request is new. Throws `idempotency_conflict`. */
   begin(asked: AskedOnce): Promise<KeptAnswer | null>;
   finish(asked: AskedOnce, answer: KeptAnswer): Promise<void>;
-  /** It failed by no fault of the caller's: asked again it is done. */
+  /** Forgets a request that failed through no fault of the caller, so that a repetition is executed. */
   forget(asked: AskedOnce): Promise<void>;
 };
 
@@ -32,7 +32,7 @@ export async function openKeptAnswers(
 ): Promise<KeptAnswers> {
   const table: KeptAnswerTable = keptAnswerTable(database);
   const { id: owner } = changes;
-  // This process has begun nothing yet.
+  // Unfinished answers of this server's own id are from an earlier process.
   await table.forgetUnfinished(new Set([...(await changes.living())].filter((id) => id !== owner).concat('')));
 
   const owned = ({ tenant, key }: AskedOnce) => ({ tenant, idempotency_key: key });

@@ -1,4 +1,4 @@
-// The shape of a key, `lk_<prefix>_<secret>`, and the hash it is kept as. It knows no storage.
+// The format of a key, `lk_<prefix>_<secret>`, and the hash that is stored. Knows no storage.
 
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 
@@ -17,8 +17,8 @@ export function parseKey(text: string): KeyParts | null {
   return prefix !== undefined && secret !== undefined ? { prefix, secret } : null;
 }
 
-/** A plain hash is enough for 192 random bits; a slow one protects what people choose. */
+/** SHA-256 is enough for 192 random bits; slow hashes protect secrets that people choose. */
 export const hashSecret = (secret: string): Buffer => createHash('sha256').update(secret).digest();
 
-/** Equal or not, in a time that does not tell how far two secrets agree. */
+/** Compares in a time that does not tell how far two secrets agree. */
 export const secretMatches = (secret: string, hash: Buffer): boolean => timingSafeEqual(hashSecret(secret), hash);

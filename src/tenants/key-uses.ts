@@ -1,5 +1,5 @@
-// When keys were last used, written once in a while and at the end. A database that takes no writes costs these times
-// and nothing else.
+// Writes the times of keys' last uses, once a minute and at the end. A database that takes no writes loses only these
+// times.
 
 import type { Timers } from '../core/clock.ts';
 import { repeatedly } from '../core/repeatedly.ts';
@@ -9,7 +9,7 @@ const periodMs = 60_000;
 
 export type KeyUsesLog = { warn(fields: object, message: string): void };
 
-/** @returns a function that ends it, after a last time */
+/** @returns a function that writes a last time and stops */
 export function writeKeyUses(keys: Pick<KeyStore, 'flush'>, timers: Timers, log: KeyUsesLog): () => Promise<void> {
   const flush = () => keys.flush().catch((error) => log.warn({ err: error }, 'times of key uses were not written'));
   const stop = repeatedly(timers, periodMs, flush);

@@ -1,5 +1,5 @@
-// Keys of tenants: make, list, change, rotate, revoke, verify. It knows no HTTP, and not the admin key: that one is
-// configuration. Verifying reads memory or, once in a while, a row; it never writes.
+// Keys of tenants: makes, lists, changes, rotates, revokes and verifies them. Knows no HTTP, and not the admin key,
+// which is configuration. Verifying reads memory, or sometimes a row; it never writes.
 
 import { LRUCache } from 'lru-cache';
 import { type Clock, systemTimers } from '../core/clock.ts';
@@ -20,17 +20,17 @@ export type KeyRecord = {
   readonly scopes: readonly Scope[];
   readonly createdAt: number;
   readonly createdBy: string | null;
-  /** To the minute, as are `lastIp`. */
+  /** Accurate to a minute, as is `lastIp`. */
   readonly lastUsedAt: number | null;
   readonly lastIp: string | null;
   readonly revokedAt: number | null;
-  /** Refused from then on; null: never. */
+  /** When the key ends; null: never. */
   readonly expiresAt: number | null;
   /** Names of the adapters that it may use; null: all of its tenant. The base model is open to every key. */
   readonly adapters: readonly string[] | null;
-  /** null: its tenant's. */
+  /** The key's own quota; null: only its tenant's holds. */
   readonly quota: Quota | null;
-  /** Prefix of the key that takes its place. */
+  /** Prefix of the key that replaces it. */
   readonly replacedBy: string | null;
 };
 
@@ -42,42 +42,45 @@ export type KeyChange = Partial<Pick<KeyRecord, 'name' | 'scopes' | 'expiresAt' 
 export type CreatedKey = { readonly key: string; readonly record: KeyRecord };
 
 export type KeyStore = {
-  /** @returns the whole key, which is shown once and kept nowhere. */
+  /** @returns the whole key, which is shown once and stored nowhere. */
   create(key: NewKey): Promise<CreatedKey>;
   list(): Promise<KeyRecord[]>;
   page(page: KeyPage): Promise<KeyRecord[]>;
   /** null where there is none. */
   find(prefix: string): Promise<KeyRecord | null>;
-  /** Throws `key_not_found`, also for one that is revoked. */
+  /** Throws `key_not_found`, also for a revoked key. */
   change(prefix: string, change: KeyChange): Promise<KeyRecord>;
   /**
-   * A new key that may do the same; the old one works for `overlapMs` more. Throws `key_not_found`, also for one that
-   * is revoked or expired.
+   * Makes a key with the same rights; the old one works for `overlapMs` more. Throws `key_not_found`, also for a key
+   * that is revoked or expired.
    */
   rotate(prefix: string, overlapMs: number, createdBy: string | null): Promise<CreatedKey>;
   /** @returns false where there is no such key, or it was revoked before. */
   revoke(prefix: string): Promise<boolean>;
   /** null for a key that is malformed, unknown, wrong, expired or revoked: a caller cannot tell which. */
   verify(key: string, ip?: string | null): Promise<KeyRecord | null>;
-  /** Verified a moment ago, and right then. Asks no database. */
+  /** Whether the key was verified lately and was right then. Reads no database. */
   isRemembered(key: string): boolean;
-  /** Of a key that was verified a moment ago; asks no database. null: its tenant's. */
+  /** The quota of a key that was verified lately; null: only its tenant's holds. Reads no database. */
   quotaOf(prefix: string): Quota | null;
-  /** Whether a key was ever made. Revoked ones count: revoking the last key must not open the server. */
+  /** Whether a key was ever made. Revoked keys count: revoking the last key must not open the server. */
   any(): Promise<boolean>;
-  /** Writes when keys were last used. */
+  /** Writes the times of keys' last uses. */
   flush(): Promise<void>;
 };
 
-/** When a key was last used is kept to the minute. */
+/** Accuracy of a key's last use, in milliseconds. */
 const lastUsedMs = 60_000;
-/** Another process, the command line, may change keys: what is remembered is read again after this. */
+/** Milliseconds for which a row in memory is used: the command line, another process, may change keys. */
 const rememberedMs = 1000;
-/** A database that says nothing is not waited for where an answer is known, and not asked again at once. */
+/**
+ * Milliseconds that a silent database is waited for where memory has an answer, and for which it is then not asked
+ * again.
+ */
 const [answerMsMax, awayMs] = [1000, 1000];
-/** Keys that are remembered, of those that were used last. */
+/** Keys in memory; the least recently used go first. */
 const rememberedMax = 10_000;
-/** Compared with where no key was found, so that an unknown prefix takes as long as a wrong secret. */
+/** Compared with where no key is found, so that an unknown prefix takes as long as a wrong secret. */
 const noHash = Buffer.alloc(32);
 
 type Remembered = { readonly row: KeyRow; readonly readAt: number };
@@ -108,7 +111,7 @@ function changing({ table, clock, memory, changes, onCreated }: ChangingParts): 
     if (row === undefined || row.revoked_at !== null) throw unknownKey();
     return row;
   };
-  /** Over when no server takes the key as it was before. @param seq of the change */
+  /** Resolves when no server accepts the key by its earlier row. @param seq the change's number in the feed */
   const forgetEverywhere = async (prefix: string, seq: number): Promise<void> => {
     memory.forget(prefix);
     await changes.everywhere(seq);
@@ -181,10 +184,10 @@ function verifying({ table, clock, memory }: Parts): Verifying {
 
 type KeyMemory = ReturnType<typeof keyMemory>;
 
-/** Rows that were read a moment ago, and uses that are not written yet. */
+/** Rows that were read lately, and uses that are not written yet. */
 function keyMemory(table: KeyTable, clock: Clock, changes: Changes) {
   const remembered = new LRUCache<string, Remembered>({ max: rememberedMax });
-  /** Raised by every change: what was being read meanwhile may be from before it, and is not remembered. */
+  /** Raised by every change: a row that was being read meanwhile may be older than the change and is not kept. */
   let changed = 0;
   const forget = (prefix: string): void => {
     changed++;
@@ -198,14 +201,17 @@ function keyMemory(table: KeyTable, clock: Clock, changes: Changes) {
     },
   });
   const uses = new Map<string, KeyUse>();
-  /** So long nobody asks again who knows an answer. */
+  /** Until when the database is not asked again where memory has an answer. */
   let awayUntil = Number.NEGATIVE_INFINITY;
   return {
-    /** While the database cannot be read, what was read last holds: a locked disk must not lock everybody out. */
+    /**
+     * The key's row. While the database cannot be read, the last row holds: a locked disk must not lock out every
+     * caller.
+     */
     async find(prefix: string): Promise<KeyRow | undefined> {
       const known = remembered.get(prefix);
       const now = clock.monotonic();
-      // Others wait for this server before they call a key revoked, as long as it has a lease.
+      // While this server has a lease, others wait for it before they report a key as revoked.
       const isTold = changes.staleMs === 0;
       if (known !== undefined && isTold && now - known.readAt < rememberedMs) return known.row;
       const isBelieved = known !== undefined && changes.isBelievable;
@@ -235,7 +241,7 @@ function keyMemory(table: KeyTable, clock: Clock, changes: Changes) {
     written(some: readonly KeyUse[]): void {
       for (const use of some) {
         if (uses.get(use.prefix) === use) uses.delete(use.prefix);
-        // The row stays: the database may be away when its key comes next.
+        // The row stays in memory: the database may be away when the key is used next.
         const known = remembered.peek(use.prefix);
         if (known !== undefined) {
           const row = { ...known.row, last_used_at: use.at, last_ip: use.ip };
@@ -246,14 +252,14 @@ function keyMemory(table: KeyTable, clock: Clock, changes: Changes) {
   };
 }
 
-/** A key that has ended already is a mistake, in seconds or in years; what ends one is its revocation. */
+/** Throws for an `expiresAt` in the past, which is a mistake: a key is ended by revoking it. */
 function assertAhead(expiresAt: number | null | undefined, now: number): void {
   if (expiresAt == null || expiresAt > now) return;
   const message = '`expires_at` is in the past. It is in seconds since 1970; `DELETE` ends a key at once.';
   throw new LorikeetError('invalid_parameter', { message, param: 'expires_at' });
 }
 
-/** Rejects where a database that says nothing would be waited for. */
+/** Rejects after a second, so that nobody waits for a silent database. */
 async function soon<T>(found: Promise<T>): Promise<T> {
   found.catch(() => {});
   const tooLong = after(systemTimers, answerMsMax).then(() => {
@@ -265,7 +271,10 @@ async function soon<T>(found: Promise<T>): Promise<T> {
 
 const isExpired = ({ expires_at: at }: KeyRow, now: number) => at !== null && at <= now;
 
-/** A yes stays true, since rows are never deleted; a no is asked again, and holds where it cannot be. */
+/**
+ * Keeps an answer in memory. A yes stays true, since rows are never deleted; a no is asked again, and holds where that
+ * fails.
+ */
 function rememberedAnswer(question: () => Promise<boolean>, clock: Clock) {
   let answer: boolean | null = null;
   let askedAt = 0;

@@ -1,20 +1,20 @@
-// How a server takes a part of a quota ahead, so that it asks the database only when that part is used up. All servers
-// together never have more than the quota: what is left, and what any of them has taken ahead, fill no further than it
-// holds. What a server that died had taken is its own until the lease is over, and then nobody's.
+// Leases a part of a quota to a server, so that the server asks the database only when its part is used up. All servers
+// together never have more than the quota: what is left and what is leased fill no further than the bucket holds. A
+// dead server's part is its own until its lease ends, and is lost then.
 
 import type { RateLevelRow } from '../storage/tables.ts';
 import { minuteMs } from './buckets.ts';
 
 export type LeaseAsk = {
   readonly owner: string;
-  /** What the bucket holds when it is full. */
+  /** What the full bucket holds. */
   readonly most: number;
-  /** What fills it; null: what is taken is given back, as places are. */
+  /** What flows into the bucket in a minute; null: a number of places, which are given back. */
   readonly perMinute: number | null;
-  /** What it was granted last, and what it has used of that; more than it was granted is a debt. */
+  /** Its last grant, and what it has used of it; more than the grant is a debt. */
   readonly granted: number;
   readonly spent: number;
-  /** Less than this is of no use. */
+  /** The least grant that is of use. */
   readonly need: number;
   readonly want: number;
 };
@@ -22,13 +22,13 @@ export type LeaseAsk = {
 export type Settled = {
   readonly row: RateLevelRow;
   readonly granted: number;
-  /** For anybody, below 0 where there is a debt. */
+  /** What is left for all servers together; below 0 is a debt. */
   readonly left: number;
 };
 
 type Lease = { readonly amount: number; readonly until: number };
 
-/** Gives back what it had, less what it has used, and takes what it wants. `now` is the database's clock. */
+/** Returns the server's last grant less what it used, and grants what it wants. `now` is by the database's clock. */
 export function settleLease(row: RateLevelRow, ask: LeaseAsk, now: number, leaseMs: number): Settled {
   const leases = living(row.leases, now);
   const own = leases.get(ask.owner);
@@ -36,7 +36,7 @@ export function settleLease(row: RateLevelRow, ask: LeaseAsk, now: number, lease
   const others = [...leases.values()].reduce((sum, { amount }) => sum + amount, 0);
   const level = ask.perMinute === null ? ask.most - others : levelOf(row, ask, own, others, now);
   const isEnough = level >= ask.need;
-  // Places that are taken stay so, whatever else was granted meanwhile.
+  // Places that are taken stay taken, whatever else was granted meanwhile.
   const kept = ask.perMinute === null ? ask.spent : 0;
   const granted = Math.max(kept, isEnough ? Math.min(ask.want, Math.max(0, level)) : 0);
   if (granted > 0) leases.set(ask.owner, { amount: granted, until: now + leaseMs });
@@ -50,7 +50,7 @@ function levelOf(row: RateLevelRow, ask: LeaseAsk, own: Lease | undefined, other
   const held = own?.amount ?? 0;
   const filled = row.level + (Math.max(0, now - row.at) * perMinute!) / minuteMs;
   const level = Math.min(most - others - held, filled);
-  // Of a lease that is over the rest is nobody's; what was used beyond it is a debt all the same.
+  // What an expired lease did not use is lost; what was used beyond it is still a debt.
   return level + (own === undefined ? -Math.max(0, spent - granted) : held - spent);
 }
 

@@ -1,5 +1,5 @@
-// What a tenant, or one of its keys, may use. Every field is a ceiling that may be left out: then the server's own
-// limit holds. This file says what there is; what is counted, and who is refused, is decided where the counting is.
+// What a tenant, or one of its keys, may use. Every field is a ceiling; without one the server's own limit holds. This
+// file defines the fields; counting and refusing happen elsewhere.
 
 export const quotaFields = [
   'requests_per_minute',
@@ -18,8 +18,8 @@ export const quotaFields = [
 ] as const;
 export type QuotaField = (typeof quotaFields)[number];
 
-/** Naturals; `weight` is above 0 and may have a fraction. */
+/** Natural numbers; `weight` and `priority` are above 0 and may have a fraction. */
 export type Quota = { readonly [Field in QuotaField]?: number };
 
-/** @returns the quota that is stored as this text; none for null */
+/** @returns the stored quota; null for null */
 export const readQuota = (text: string | null): Quota | null => (text === null ? null : (JSON.parse(text) as Quota));

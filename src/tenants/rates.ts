@@ -1,5 +1,5 @@
 // Requests, tokens and changes a minute, and sequences at once, for each ceiling. Tokens are taken as they are read and
-// generated, so that there may be a debt; who is in debt waits until it is paid.
+// generated, so there may be a debt; a caller in debt waits until it is paid.
 
 import { LorikeetError } from '../core/errors.ts';
 import type { Allowance, Allowances } from './allowances.ts';
@@ -7,34 +7,35 @@ import type { Caller, Ceilings } from './ceilings.ts';
 
 export type Unit = 'requests' | 'tokens';
 
-/** One ceiling as a caller is told of it. */
+/** One ceiling, as callers are told it. */
 export type RateState = {
   readonly unit: Unit;
-  /** A minute. */
+  /** Amount per minute. */
   readonly limit: number;
   readonly remaining: number;
   /** Milliseconds until the bucket is full. */
   readonly resetMs: number;
 };
 
-/** What a request wants to begin. */
+/** What a request needs before it starts. */
 export type Beginning = {
-  /** Of its prompts. */
+  /** Tokens of its prompts. */
   readonly tokens: number;
   readonly sequences: number;
 };
 
 export type Rates = {
-  /** Takes a request. Rejects with `rate_limit_exceeded`; then nothing is taken. */
+  /** Takes a request from the ceilings. Rejects with `rate_limit_exceeded` and then takes nothing. */
   request(caller: Caller): Promise<void>;
-  /** The same of a change: of what leaves a row in the audit log. */
+  /** Takes a change, which leaves an entry in the audit log. Rejects as `request` does. */
   change(caller: Caller): Promise<void>;
   /**
-   * Takes the prompts' tokens and the places of sequences. Rejects with `rate_limit_exceeded` where that is more than
-   * is left; prompts that fill a bucket pass. @returns what ends one of the sequences
+   * Takes the prompts' tokens and the sequences' places. Rejects with `rate_limit_exceeded` where that is more than is
+   * left; prompts larger than a full bucket pass when it is full. @returns a function that frees the place of one
+   * sequence
    */
   begin(caller: Caller, wanted: Beginning): Promise<() => void>;
-  /** @returns what takes tokens that were read or generated */
+  /** @returns a function that takes tokens that were read or generated */
   takerOf(caller: Caller): (tokens: number) => void;
   /** The tightest ceiling of each unit. */
   states(caller: Caller): RateState[];
@@ -42,12 +43,12 @@ export type Rates = {
 
 type Ceiling = Allowance & { readonly unit: Unit | 'changes' | 'sequences' };
 
-/** What is needed to be let in, and what is taken then. */
+/** The level that is needed to pass, and the amount that is then taken. */
 type Need = { readonly ceiling: Ceiling; readonly needed: number; readonly taken: number };
 
-/** Said to who has too many sequences: one that ends makes room, which nobody can foretell. */
+/** Seconds to wait for a place: when a sequence ends cannot be foreseen. */
 const placeSeconds = 1;
-/** Others may take what was asked for, in the moment between. */
+/** Rounds of asking: other callers may take the allowance between an answer and its use. */
 const roundsMax = 5;
 
 export function ratesOf(ceilings: Ceilings, allowances: Allowances): Rates {
@@ -61,7 +62,7 @@ export function ratesOf(ceilings: Ceilings, allowances: Allowances): Rates {
     const message = `Your limit is ${most} ${unit} a minute. Try again in ${retryAfterSeconds} s.`;
     return new LorikeetError('rate_limit_exceeded', { message, retryAfterSeconds });
   };
-  /** All of them or nothing. */
+  /** Takes all amounts or none. */
   const take = async (needs: readonly Need[]): Promise<void> => {
     for (let round = 0; round < roundsMax; round++) {
       const asked = needs.map(({ ceiling, needed }) => allowances.ready(ceiling, needed)).filter((one) => one !== null);

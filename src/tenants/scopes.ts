@@ -1,12 +1,12 @@
-// What a key may be used for. A route needs exactly one scope; a key has any set of them. None implies another, but
-// for the operator's, which stands above tenants and opens every route.
+// What a key may be used for. A route needs exactly one scope; a key has any set of them. No scope implies another,
+// except `operator`, which stands above tenants and opens every route.
 
 export const scopes = ['generate', 'adapters', 'train', 'admin', 'metrics', 'operator'] as const;
 export type Scope = (typeof scopes)[number];
 
 export const isScope = (text: string): text is Scope => (scopes as readonly string[]).includes(text);
 
-/** Whether a key with these scopes opens a route that needs this one. */
+/** Whether a key with these scopes opens a route that needs `needed`. */
 export const opens = (has: readonly Scope[], needed: Scope): boolean =>
   has.includes(needed) || has.includes('operator');
 

@@ -1,5 +1,5 @@
-// What a tenant and a key have of this server: their share of the engine, their rates, what they have used. One object
-// for the routes. Knows no HTTP.
+// What a tenant and a key get from this server: their share of the engine, their rates, and their usage. One object for
+// the routes. Knows no HTTP.
 
 import type { Clock, Timers } from '../core/clock.ts';
 import type { Keeper, KeptField, QuotaCheck } from '../core/quota-check.ts';
@@ -19,29 +19,31 @@ export type Service = {
   readonly rates: Rates;
   readonly usage: Usage;
   readonly assertQuota: QuotaCheck;
-  /** Whether the tenant or the key has a quota of it. */
+  /** Whether the tenant or the key has a quota of this field. */
   hasQuota(keeper: Keeper, field: KeptField): boolean;
-  /** For the engine: a number for the tenant, its weight, the key's priority. */
+  /** The share for the engine: a number for the tenant, its weight, the key's priority. */
   shareOf(caller: Caller): Share;
   close(): Promise<void>;
 };
 
 export type ServiceOptions = {
   readonly database: Database;
-  /** Of every tenant. */
+  /** Quota of every tenant. */
   readonly defaults: Quota;
   readonly source: QuotaSource;
-  /** Left out: this server is alone. */
+  /** The feed of other servers; left out: there are none. */
   readonly changes?: Changes;
   readonly clock: Clock;
   readonly timers: Timers;
   readonly log: { warn(fields: object, message: string): void; error(fields: object, message: string): void };
 };
 
-/** Nothing was decided of anybody. */
+/** A source without quotas. */
 export const noQuotas: QuotaSource = { tenant: () => null, key: () => null };
 
-/** Against a tenant's other requests: a twentieth of their service while both want it. */
+/**
+ * Factor on the priority of background requests: a twentieth of the service of the tenant's others while both want it.
+ */
 const backgroundPriority = 0.05;
 
 export async function openService(options: ServiceOptions): Promise<Service> {

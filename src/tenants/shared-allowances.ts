@@ -1,6 +1,6 @@
-// What tenants and keys may use of several servers together. Each takes a part ahead and counts by that; the database
-// is asked when a part is used up, and told once a second what was used. A part that nobody uses is given back. While
-// the database is away each server goes on with its share of the quota.
+// Allowances of several servers together. Each server leases a part and counts by that; the database is asked when a
+// part is used up, and told once a second what was used. An unused part is given back. While the database is away each
+// server uses its share of the quota.
 
 import type { Clock, Timers } from '../core/clock.ts';
 import { repeatedly } from '../core/repeatedly.ts';
@@ -12,30 +12,30 @@ import { type LeaseAsk, settleLease } from './lease-of-quota.ts';
 export type SharedOptions = AllowancesOptions & { readonly owner: string; readonly leaseMs?: number };
 
 const defaultLeaseMs = 10_000;
-/** Of the lease: the rest is for clocks that do not run alike. */
+/** Share of the lease that is used; the rest allows for clocks that run at different speeds. */
 const ownShare = 0.9;
 const flushMs = 1000;
-/** A request waits no longer for the database. */
+/** Milliseconds that a request waits for the database. */
 const waitMsMax = 1000;
-/** A refusal is given again for so long without asking. */
+/** Milliseconds for which a refusal is repeated without asking again. */
 const refusalMs = { min: 50, max: 1000 };
-/** What is taken ahead of a quota. */
+/** The part that is leased ahead: a twentieth of the quota. */
 const partOf = (most: number) => Math.max(1, most / 20);
 
 type Part = {
   allowance: Allowance;
-  /** By the database, in its last answer. */
+  /** The grant in the database's last answer. */
   leased: number;
-  /** What may be used: that, or while the database is away what has come since. */
+  /** What may be used: the grant, and while the database is away also what has flowed in since. */
   granted: number;
-  /** Since the last answer; of places all that are taken. */
+  /** Used since the last answer; of places, all that are taken now. */
   spent: number;
   expiresAt: number;
   filledAt: number;
-  /** For everybody, at the last answer. */
+  /** What was left for all servers at the last answer. */
   left: number;
   leftAt: number;
-  /** Of those who wait for an answer: the least that one of them can use, and what all want; 0: nobody waits. */
+  /** The least that a waiting caller needs, and what all waiting callers need together; 0: none waits. */
   need: number;
   wanted: number;
   wasAsked: boolean;
@@ -58,7 +58,7 @@ class SharedAllowances implements Allowances {
   #next: Promise<void> | null = null;
   #servers = 1;
   #isAway = false;
-  /** Whether the next question is of all. */
+  /** Whether the next question is about all parts. */
   #isWhole = false;
 
   constructor(options: SharedOptions) {
@@ -137,7 +137,7 @@ class SharedAllowances implements Allowances {
     return Math.max(1, most / this.#servers);
   }
 
-  /** While the database is away: as if this server's share of the quota were all there is. */
+  /** Fills the part while the database is away, as if this server's share were the whole quota. */
   #goOn(part: Part, now: number): void {
     const { allowance, filledAt, spent } = part;
     const { perMinute } = allowance;
@@ -148,7 +148,7 @@ class SharedAllowances implements Allowances {
     part.granted = Math.min(Math.max(full, part.leased), part.granted + fill);
   }
 
-  /** Those that were used, and those that hold what nobody has asked for since the last time. */
+  /** Settles all parts, after dropping those without use, lease or request since the last time. */
   #flush(): Promise<void> {
     for (const [id, part] of this.#parts) {
       if (part.spent === 0 && part.leased === 0 && !part.wasAsked) this.#parts.delete(id);
@@ -156,7 +156,7 @@ class SharedAllowances implements Allowances {
     return this.#parts.size === 0 ? Promise.resolve() : this.#settleNext(true);
   }
 
-  /** The next answer to a question that begins from now on; one at a time, in which many take part. */
+  /** Asks once the question under way is answered; all callers until then share the next answer. */
   #settleNext(whole = false): Promise<void> {
     this.#isWhole ||= whole;
     this.#next ??= (this.#settling ?? Promise.resolve()).then(() => {
@@ -221,7 +221,7 @@ class SharedAllowances implements Allowances {
   }
 }
 
-/** What was not used of it is nobody's, and covers nothing that is used later. */
+/** Ends a lease: the unused rest is lost and covers no later use. */
 function expire(part: Part): void {
   const rest = Math.max(0, part.leased - part.spent);
   part.granted -= rest;
@@ -233,7 +233,7 @@ function askOf({ allowance, leased, spent, need, wanted, wasAsked }: Part, owner
   const { most, perMinute } = allowance;
   const inUse = perMinute === null ? spent : 0;
   const ahead = wasAsked ? Math.min(partOf(most), most) : 0;
-  // Of places both are beyond what is taken.
+  // Of places, need and want count those taken already.
   const least = need === 0 ? 0 : inUse + need;
   return { owner, most, perMinute, granted: leased, spent, need: least, want: inUse + Math.max(ahead, wanted) };
 }

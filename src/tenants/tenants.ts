@@ -1,5 +1,5 @@
-// What the operator decided of tenants: their quotas, and whether their keys are taken. All of it is in memory, since
-// every request asks. A tenant comes into being with its first key.
+// Operators' settings of tenants: quotas, and whether their keys are accepted. All of them are in memory, since every
+// request reads them. A tenant exists from its first key on.
 
 import type { Clock } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
@@ -13,20 +13,20 @@ import { type Quota, readQuota } from './quota.ts';
 export type Tenant = {
   readonly name: string;
   readonly createdAt: number | null;
-  /** Milliseconds since the epoch; null: its keys are taken. */
+  /** Milliseconds since the epoch; null: its keys are accepted. */
   readonly disabledAt: number | null;
-  /** null: the server's own limits. */
+  /** The tenant's quota; null: the server's own limits. */
   readonly quota: Quota | null;
 };
 
 export type TenantChange = { readonly quota?: Quota | null; readonly disabled?: boolean };
 
 export type TenantStore = {
-  /** By name. */
+  /** Tenants in the order of their names. */
   list(): Promise<Tenant[]>;
   /** Throws `tenant_not_found`. */
   find(name: string): Promise<Tenant>;
-  /** Also of one that has no key yet. */
+  /** Changes a tenant, which needs no key yet. */
   change(name: string, change: TenantChange): Promise<Tenant>;
   isDisabled(name: string): boolean;
   quotaOf(name: string): Quota | null;

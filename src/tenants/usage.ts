@@ -1,5 +1,5 @@
-// What was used, by tenant, adapter and minute. An answer's last word waits until its usage is in the database, where
-// many share one write; a database that takes no write holds up no answer: what it did not take is written later.
+// Usage by tenant, adapter and minute. The end of an answer waits until its usage is in the database, where many
+// answers share one write. A database that takes no write holds up no answer: its usage is written later.
 
 import type { Clock, Timers } from '../core/clock.ts';
 import { onBehalfOf, server } from '../core/on-behalf.ts';
@@ -9,17 +9,17 @@ import { minuteMs } from './buckets.ts';
 
 export type Used = {
   readonly tenant: string;
-  /** Digests of what was applied, joined by `+`; empty: the base model. */
+  /** Digests of the applied adapters, joined by `+`; empty: the base model. */
   readonly adapter: string;
   readonly requests: number;
   readonly promptTokens: number;
   readonly cachedTokens: number;
   readonly completionTokens: number;
-  /** Tokens that training jobs read, also of steps that were taken twice. */
+  /** Tokens that training jobs read, repeated steps included. */
   readonly trainedTokens: number;
 };
 
-/** Of the base model, by nobody. */
+/** No usage, of the base model. */
 export const noUse: Omit<Used, 'tenant'> = {
   adapter: '',
   requests: 0,
@@ -30,13 +30,13 @@ export const noUse: Omit<Used, 'tenant'> = {
 };
 
 export type Usage = {
-  /** Resolves when it is on the disk, or when that could not be just now. */
+  /** Resolves when the usage is on disk, or when writing it has failed for now. */
   record(used: Used): Promise<void>;
-  /** What is on the disk, by minute, adapter and tenant: of one tenant, or of all. */
+  /** Stored usage by minute, adapter and tenant; `tenant` null: of all tenants. */
   list(tenant: string | null, page: UsagePage): Promise<UsageRow[]>;
-  /** Tokens trained since, by the wall clock's milliseconds. */
+  /** Tokens trained since a time in milliseconds of the epoch. */
   trainedSince(tenant: string, since: number): Promise<number>;
-  /** Writes what is left. */
+  /** Writes the rest. */
   close(): Promise<void>;
 };
 
@@ -47,11 +47,11 @@ export type UsageOptions = {
   readonly log: { error(fields: object, message: string): void };
 };
 
-/** Between two writes: 50 a second at most, each with the disk's own flush. */
+/** Milliseconds between two writes: at most 50 a second, each with a flush of the disk. */
 const gapMs = 20;
-/** After a write that failed. */
+/** Milliseconds after a failed write. */
 const retryMs = 1000;
-/** An answer waits no longer for a database that says nothing. */
+/** Milliseconds that an answer waits for a silent database. */
 const waitMsMax = 1000;
 
 export function usageOf({ table, clock, timers, log }: UsageOptions): Usage {
@@ -70,7 +70,7 @@ export function usageOf({ table, clock, timers, log }: UsageOptions): Usage {
       if (!isBroken) log.error({ err: error }, 'usage could not be written; it is kept and tried again');
       isBroken = true;
       waiters?.resolve();
-      // Of those that came while it was tried: their usage is written with the next.
+      // Answers that came during this write: their usage is written with the next.
       written?.resolve();
       written = null;
     };
@@ -87,7 +87,7 @@ export function usageOf({ table, clock, timers, log }: UsageOptions): Usage {
       lastAt = clock.monotonic();
       waiters?.resolve();
     }
-    // What came while it was broken had nobody who waits.
+    // Usage that came after a failure has no waiting answer to start the next write.
     if (!isBroken && written === null && pending.size > 0) timers.after(gapMs, () => void next());
   };
   const next = () => {
