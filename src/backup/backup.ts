@@ -1,5 +1,5 @@
-// A backup of a data dir while its server runs. The database comes first, as of one moment; then all content that it
-// names, each held against its digest. What a deletion took away meanwhile makes it begin again with a newer moment.
+// Backs up a data dir while its server runs. First comes a snapshot of the database, then all content that it names,
+// each checked against its digest. Content that a deletion removes meanwhile leads to a newer snapshot.
 
 import { existsSync } from 'node:fs';
 import { cp, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
@@ -14,15 +14,20 @@ import { databaseName, type Manifest, manifestName } from './manifest.ts';
 export type BackupOptions = {
   readonly dataDir: string;
   readonly database: string;
-  /** Made if it is missing; empty, or an earlier backup, whose content is not copied again. */
+  /**
+   * Folder of the backup, made if it is missing. It is empty or has an earlier backup, whose content is not copied
+   * again.
+   */
   readonly target: string;
   readonly now: number;
 };
 
-/** Moments that a backup may take while deletions go on beside it, before it names what went away as damaged. */
+/**
+ * Snapshots that one backup may take while deletions go on. After the last one, missing content is listed as damaged.
+ */
 const momentsMax = 20;
 
-/** Throws `backup_invalid` where the target holds something else, and `database_invalid`. */
+/** Throws `backup_invalid` where the target has other files, and `database_invalid`. */
 export async function backUp(options: BackupOptions): Promise<Manifest> {
   const { dataDir, database, target } = options;
   if (!existsSync(database)) {
@@ -51,7 +56,7 @@ export async function backUp(options: BackupOptions): Promise<Manifest> {
   return manifest;
 }
 
-/** Without a manifest until it is whole again. */
+/** Makes the folder and removes its manifest until the backup is complete. */
 async function prepareTarget(target: string): Promise<void> {
   await mkdir(target, { recursive: true, mode: 0o700 });
   const names = await readdir(target);
@@ -94,12 +99,12 @@ async function namedIn(snapshot: string): Promise<Named> {
   }
 }
 
-/** Digests over all moments of one backup: copied and held against their bytes, or not found whole at one moment. */
+/** Digests over all snapshots of one backup: copied and checked, or not found intact at some snapshot. */
 type Progress = { readonly whole: Set<string>; readonly missed: Set<string> };
 
 /**
- * null where something is missing for the first time and there is time for a newer moment: a deletion took it, or takes
- * it just now, and the newer moment will not name it. What a newer moment still names is damaged.
+ * Copies the named content. @returns null where content is missing for the first time and `mayAgain`: a deletion
+ * removes it, and a newer snapshot will not name it. Content that a newer snapshot still names is damaged.
  */
 async function copyContent(
   options: BackupOptions,
@@ -130,7 +135,10 @@ async function copyContent(
   return { adapters: named.adapters, files: named.files, damaged };
 }
 
-/** Checkpoints of jobs that are not over. One that is half there says so itself, and the job goes on from another. */
+/**
+ * Copies checkpoints of live jobs. An incomplete checkpoint is recognised later, and its job continues from another
+ * one.
+ */
 async function copyWork({ dataDir, target }: BackupOptions, jobs: readonly string[]): Promise<void> {
   await rm(workPath(target), { recursive: true, force: true });
   for (const job of jobs) {

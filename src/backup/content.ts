@@ -1,4 +1,4 @@
-// Content on its way into a backup or out of it: copied, flushed, and held against its digest.
+// Copies content into or out of a backup, flushes it, and checks its digest.
 
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -12,7 +12,7 @@ export const adapterPath = (dataDir: string, digest: string) => join(dataDir, 'a
 export const filePath = (dataDir: string, digest: string) => join(dataDir, 'training', 'files', 'blobs', hexOf(digest));
 export const workPath = (dataDir: string) => join(dataDir, 'training', 'work');
 
-/** Whether the bytes at this path are what the digest says; false where they are not there. */
+/** Whether the bytes at this path have the digest; false where they are missing. */
 export type Check = (path: string, digest: string) => Promise<boolean>;
 
 export const isAdapter: Check = (path, digest) =>
@@ -34,7 +34,7 @@ export async function sha256Of(path: string): Promise<string> {
   return hash.digest('hex');
 }
 
-/** In place whole or not at all. @returns whether what was copied is what the digest says */
+/** Copies to `to`, which is there whole or not at all. @returns whether the copy has the digest */
 export async function copyChecked(from: string, to: string, digest: string, check: Check): Promise<boolean> {
   const partial = `${to}.partial`;
   await mkdir(dirname(to), { recursive: true, mode: 0o700 });

@@ -1,5 +1,5 @@
-// What a backup holds. The folder is laid out as a data dir, with this file beside; it is written last, so that a
-// backup that broke off has none and is refused.
+// The list of a backup's content. The backup's folder is laid out as a data dir, with this file beside. The file is
+// written last, so that an interrupted backup has none and is refused.
 //
 //   manifest.json  lorikeet.db  identity.json  adapters/blobs/<hex>/  training/files/blobs/<hex>  training/work/<job>/
 
@@ -16,10 +16,10 @@ export type Manifest = {
   readonly createdAt: string;
   /** Hex SHA-256 of the database's file. */
   readonly database: string;
-  /** Digests of adapters' contents, and of files of rows. */
+  /** Digests of adapters' contents, and of training files. */
   readonly adapters: readonly string[];
   readonly files: readonly string[];
-  /** Digests that the database names and whose bytes were missing or damaged already. */
+  /** Digests that the database names and whose bytes were missing or damaged at the backup. */
   readonly damaged: readonly string[];
 };
 

@@ -1,4 +1,5 @@
-// A backup into a data dir, on this machine or another: nothing is put in place before all of it was found whole.
+// Restores a backup into a new data dir, on this machine or another. Every content is checked before it is put in
+// place.
 
 import { existsSync } from 'node:fs';
 import { cp, mkdir, readdir } from 'node:fs/promises';
@@ -21,11 +22,11 @@ import { databaseName, type Manifest, manifestName, readManifest } from './manif
 export type RestoreOptions = {
   readonly source: string;
   readonly dataDir: string;
-  /** Where the database goes. */
+  /** Path of the restored database. */
   readonly database: string;
 };
 
-/** What may lie in a data dir that is new: downloads and weights, which can be had again. */
+/** Entries that a new data dir may have: downloads and weights, which can be made again. */
 const ofNoAccount = ['models', 'weights', 'cuda', 'huggingface', 'server.lock', 'lorikeet.db.lock'];
 
 /** Throws `backup_invalid`, and `invalid_config` where the data dir is in use. */
@@ -42,7 +43,7 @@ export async function restore({ source, dataDir, database }: RestoreOptions): Pr
   await copyAll(files, { source, dataDir }, filePath, isFile);
   if (existsSync(workPath(source))) await cp(workPath(source), workPath(dataDir), { recursive: true });
   if (existsSync(join(source, identityName))) await cp(join(source, identityName), join(dataDir, identityName));
-  // Last: without it the data dir is refused, which says that the restoring broke off.
+  // The database is copied last: without it a start refuses the data dir, which shows that the restore was interrupted.
   await cp(join(source, databaseName), database);
   await syncFolder(dirname(database));
   return manifest;

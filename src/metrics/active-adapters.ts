@@ -1,23 +1,23 @@
-// Which adapters have sequences that run or wait, and which were used last, by the names that callers asked for: a
-// gateway routes by these. Counts sequences; knows no engine.
+// Which adapters have running or waiting sequences, and which were used last, by the names that callers wrote. Gateways
+// route by these. Counts sequences; knows no engine.
 
 import { LRUCache } from 'lru-cache';
 import { limits } from '../core/limits.ts';
 
-/** One sequence's way through the counts; `ends` may come before `runs`. */
+/** One sequence in the counts; `ends` may come before `runs`. */
 export type Place = { runs(): void; ends(): void };
 
-/** What one tenant called adapters. */
+/** The references to adapters in a request of the tenant. */
 export type TenantNames = { readonly tenant: string; readonly names: readonly string[] };
 
-/** Whose names are told: of one tenant, or null: of all. */
+/** The tenant whose names the reader sees; null: those of all tenants. */
 export type Viewer = string | null;
 
 export type ActiveAdapters = {
   queued(asked: TenantNames): Place;
   /**
-   * Comma-separated, as vLLM writes them: a name cannot contain a comma. Those that run, and then those that were used
-   * last, as many as are in memory: the next request for one of them finds it there.
+   * Names of running adapters, and then those used last, as many as are in memory: the next request for one of these
+   * finds it there. They are separated by commas, as in vLLM: a name contains no comma.
    */
   running(viewer: Viewer, resident: number): string;
   waiting(viewer: Viewer): string;

@@ -1,12 +1,12 @@
-// What is measured of adapters: loads, pages, memory, which are asked for, and what a gateway routes by.
-// Names are a tenant's own: who scrapes sees those of one tenant, or, as an operator, of all.
+// Metrics of adapters: loads, pages, memory, requests by adapter, and the names that gateways route by. Names belong to
+// tenants: a reader sees those of one tenant, or as an operator those of all.
 
 import { limits } from '../core/limits.ts';
 import { activeAdapters, type Place, type TenantNames, type Viewer } from './active-adapters.ts';
 import { boundedNames } from './bounded-names.ts';
 import type { MetricsRegistry } from './registry.ts';
 
-/** What is read at the moment of a scrape. */
+/** Values that are read at a scrape. */
 export type AdapterReading = {
   readonly resident: number;
   readonly residentBytes: number;
@@ -22,11 +22,13 @@ export type AdapterMetrics = {
   readAdapters(read: () => AdapterReading): void;
   adapterLoaded(load: { readonly tier: 'disk' | 'memory'; readonly ms: number }): void;
   adapterBytesCopied(bytes: number): void;
-  /** A request for adapters came. @param now the clock's monotonic reading */
+  /** Counts a request for adapters. @param now monotonic clock, milliseconds */
   adaptersAsked(asked: TenantNames, now: number): void;
-  /** What a request used, of the base where it names none. @param now the clock's monotonic reading */
+  /**
+   * Counts a request's tokens for its adapters, or for the base without any. @param now monotonic clock, milliseconds
+   */
   used(asked: TenantNames, used: TokensUsed, now: number): void;
-  /** One sequence, by the references that its caller wrote, which is what a gateway compares. */
+  /** Counts one sequence by the references that its caller wrote, which gateways compare. */
   adaptersQueued(asked: TenantNames): Place;
 };
 
@@ -35,7 +37,7 @@ export type TokensUsed = { readonly promptTokens: number; readonly completionTok
 const idleMs = 3_600_000;
 const loadSeconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
 
-/** @param viewer for whom the metrics are being written */
+/** @param viewer gives the reader for whom the metrics are being written */
 export function adapterMetrics(registry: MetricsRegistry, viewer: () => Viewer): AdapterMetrics {
   const active = activeAdapters();
   const loads = registry.histogram({
@@ -83,7 +85,7 @@ export function adapterMetrics(registry: MetricsRegistry, viewer: () => Viewer):
       for (const name of names) asked.add(labelsOf(labelOf(`${tenant}\n${name}`, now)));
     },
     used({ tenant, names }, { promptTokens, completionTokens }, now) {
-      // Several are one: what was used is counted once.
+      // Several adapters of one request share a series, so that its tokens are counted once.
       const labels = labelsOf(labelOf(`${tenant}\n${names.join('+')}`, now));
       use.requests.add(labels);
       use.prompt.add(labels, promptTokens);
@@ -93,7 +95,7 @@ export function adapterMetrics(registry: MetricsRegistry, viewer: () => Viewer):
   };
 }
 
-/** Of what was answered, as the account of usage has it. */
+/** Counters of answered requests, which agree with the usage of src/tenants/usage.ts. */
 function usedCounters(registry: MetricsRegistry) {
   const counter = (name: string, what: string) =>
     registry.counter({
@@ -108,7 +110,7 @@ function usedCounters(registry: MetricsRegistry) {
   };
 }
 
-/** Of names without a series of their own it is not told whose they are. */
+/** Labels of a series. The shared series `other` names no tenant. */
 function labelsOf(key: string): { tenant: string; adapter: string } {
   const [tenant, adapter] = key.split('\n');
   return adapter === undefined ? { tenant: '', adapter: key } : { tenant: tenant!, adapter };

@@ -1,15 +1,15 @@
-// Labels with a ceiling: the first names have a series of their own, all others share `other`. A name that nobody used
-// for a while gives its series to a new one; counters stay monotonic, since a series ends and is never moved.
+// Bounds the number of label values: the first names have a series each, all others share `other`. A name without use
+// for a while gives its series to a new one. Counters stay monotonic, since a series ends and never gets another name.
 
 const other = 'other';
 
 export function boundedNames(options: {
   readonly namesMax: number;
   readonly idleMs: number;
-  /** The name's series ends. */
+  /** Called when the name's series ends. */
   onDrop(name: string): void;
 }): (name: string, now: number) => string {
-  /** Name -> last use, the longest unused first. */
+  /** Time of each name's last use, longest unused first. */
   const usedAt = new Map<string, number>();
   return (name, now) => {
     if (!usedAt.delete(name) && usedAt.size >= options.namesMax) {

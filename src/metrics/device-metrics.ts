@@ -1,10 +1,10 @@
-// What each process that computes does, by its device: whether requests spread, and which one is down.
+// Metrics of each engine process, by its device: they show whether requests spread, and which engine is down.
 
 import type { MetricsRegistry } from './registry.ts';
 
-/** What is read of one at the moment of a scrape. */
+/** Values of one engine that are read at a scrape. */
 export type DeviceReading = {
-  /** Unique among all. */
+  /** Unique among all engines. */
   readonly device: string;
   readonly ready: boolean;
   readonly restarts: number;

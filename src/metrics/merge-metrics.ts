@@ -1,10 +1,10 @@
-// What is measured of merges: how many there are, their memory, what making them took, what the policy decided.
+// Metrics of merges: their number, memory and duration, and the policy's decisions.
 
 import type { MetricsRegistry } from './registry.ts';
 
 const states = ['merging', 'merged', 'draining', 'failed'] as const;
 
-/** What is read at the moment of a scrape. */
+/** Values that are read at a scrape. */
 export type MergeReading = {
   readonly states: readonly string[];
   readonly usedBytes: number;
@@ -14,7 +14,7 @@ export type MergeReading = {
 export type MergeMetrics = {
   readMerges(read: () => MergeReading): void;
   mergeMade(ms: number): void;
-  /** Of automatic merging; both are words of the policy. */
+  /** Counts a decision of automatic merging, in the policy's words. */
   mergeDecided(decision: { readonly decision: string; readonly reason: string }): void;
 };
 

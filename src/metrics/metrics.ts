@@ -1,5 +1,5 @@
-// What the server measures, as verbs. Times are seconds, from intervals of one process's monotonic clock.
-// It knows names and buckets; it does not know HTTP, the engine's channel or where the figures come from.
+// The server's metrics, as verbs. Times come from intervals of one process's monotonic clock; the metrics are in
+// seconds. Knows names and buckets; knows neither HTTP nor the engine's channel nor where the figures come from.
 
 import type { MemoryPlan } from '../core/memory-plan.ts';
 import { serially } from '../core/serially.ts';
@@ -12,14 +12,16 @@ import { type ReplicaMetrics, replicaMetrics } from './replica-metrics.ts';
 import { type TrainingMetrics, trainingMetrics } from './training-metrics.ts';
 import { aliasText, vllmAliases } from './vllm-aliases.ts';
 
-/** What is read at the moment of a scrape. */
+/** Values that are read at a scrape. */
 export type EngineReading = {
   readonly running: number;
   readonly waiting: number;
   readonly kvUsage: number;
-  /** Sequences that gave their room to others, since the engine started. */
+  /** Sequences that gave their memory to others, since the engine started. */
   readonly preemptions?: number;
-  /** Prompt tokens looked for among known beginnings, and found, since the engine started; what these take. */
+  /**
+   * Prompt tokens looked up in the prefix cache and found there, since the engine started; and the bytes that it takes.
+   */
   readonly prefixes?: { readonly queried: number; readonly hit: number; readonly bytes: number };
   readonly speculation?: {
     readonly drafts: number;
@@ -27,7 +29,7 @@ export type EngineReading = {
     readonly accepted: number;
     readonly pastTextBytes: number;
   };
-  /** A sequence's rows of keys and values, and how many sequences have some: 0 until the engine is ready. */
+  /** Longest context of a sequence in tokens, and largest number of sequences; 0 until the engine is ready. */
   readonly kvRowTokens: number;
   readonly kvRows: number;
   readonly restarts: number;
@@ -41,9 +43,9 @@ export type FinishedSequence = {
   readonly completionTokens: number;
   readonly cachedTokens: number;
   readonly timings: { readonly queueMs: number; readonly prefillMs: number; readonly decodeMs: number };
-  /** Of the merged weights that it ran on; null or left out: it ran on none. */
+  /** Bits of the merged weights that it ran on; null or left out: it ran on unmerged weights. */
   readonly mergedBits?: number | null;
-  /** From the request's arrival to the sequence's end. */
+  /** Milliseconds from the request's arrival to the sequence's end. */
   readonly e2eMs: number;
   readonly maxTokens: number;
 };
@@ -58,9 +60,9 @@ export type Metrics = AdapterMetrics &
     nextToken(sinceLastMs: number): void;
     sequenceFinished(sequence: FinishedSequence): void;
     requestFailed(code: string): void;
-    /** `route` is the pattern, never the address, so that callers cannot make new series. */
+    /** `route` is the route's pattern, not the address, so that callers cannot make new series. */
     httpAnswered(request: { method: string; route: string; status: number; ms: number }): void;
-    /** @param viewer whose adapters are named: a tenant's, or null: all */
+    /** @param viewer the tenant whose adapters are named; null: all tenants */
     text(viewer: Viewer): Promise<string>;
     readonly contentType: string;
   };
@@ -71,7 +73,7 @@ const tokenCounts = [1, 4, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384
 
 export type MetricsOptions = {
   readonly modelName: string;
-  /** What the server was started with. */
+  /** The memory plan of the start. */
   readonly memory?: Pick<MemoryPlan, 'limitBytes' | 'parts'>;
   readonly processMetrics?: boolean;
 };
@@ -81,7 +83,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
   const define = definitions(registry);
   if (options.memory) defineMemory(registry, options.memory);
   let viewer: Viewer = null;
-  // What is read while the text is written depends on who reads it.
+  // Texts are written one after another: `viewer` must not change while one is written.
   const inTurn = serially();
   const failed = define.count('request_errors', 'Requests answered with an error, by its code', ['code']);
   const http = define.count('http_requests', 'HTTP requests answered', ['method', 'route', 'status']);
@@ -117,7 +119,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
   };
 }
 
-/** Without the series that name another tenant. */
+/** Removes the series that name another tenant. */
 function seenBy(viewer: Viewer, text: string): string {
   if (viewer === null) return text;
   const lines = text.split('\n');
@@ -129,7 +131,7 @@ function seenBy(viewer: Viewer, text: string): string {
 
 type Definitions = ReturnType<typeof definitions>;
 
-/** Our prefix and the units' suffixes, said once. */
+/** Defines metrics with this project's prefix and the suffixes of units. */
 function definitions(registry: MetricsRegistry) {
   return {
     seconds(name: string, help: string, buckets = requestSeconds) {

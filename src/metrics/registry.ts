@@ -1,4 +1,5 @@
-// The only file that knows prom-client. It knows how metrics are kept and written, not which ones there are.
+// Registers metrics and writes them as text. The only file that knows prom-client; it does not know which metrics there
+// are.
 
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
@@ -7,7 +8,7 @@ type Labelled<L extends string> = Definition & { readonly labels: readonly L[] }
 
 export type CounterSeries<L extends string> = {
   add(labels: Record<L, string>, by?: number): void;
-  /** The series with these labels ends. */
+  /** Ends the series with these labels. */
   drop(labels: Record<L, string>): void;
 };
 
@@ -17,7 +18,7 @@ export type MetricsRegistry = {
   reading(definition: Definition & { type: 'counter' | 'gauge'; read: () => number }): void;
   /** A gauge with a series for each value of one label, read when the metrics are scraped. */
   readings<L extends string>(definition: Definition & { label: L; read: () => Readonly<Record<string, number>> }): void;
-  /** A gauge of one series whose labels are what it says: the series before is gone at every scrape. */
+  /** A gauge of one series, whose labels are read at a scrape too: they replace those of the scrape before. */
   info<L extends string>(definition: Labelled<L> & { read(): { labels: Record<L, string>; value: number } }): void;
   histogram<L extends string = never>(
     definition: Definition & { buckets: readonly number[]; labels?: readonly L[] },
@@ -33,7 +34,7 @@ export function metricsRegistry(options: { processMetrics: boolean }): MetricsRe
   const registers = [registry];
   if (options.processMetrics) {
     collectDefaultMetrics({ register: registry });
-    // Gauges whose names end as a counter's: the sums of the labelled ones beside them.
+    // These gauges' names end like those of counters. They are sums of the labelled gauges beside them.
     for (const kind of ['resources', 'handles', 'requests']) registry.removeSingleMetric(`nodejs_active_${kind}_total`);
   }
   return {

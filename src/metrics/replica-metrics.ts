@@ -1,11 +1,11 @@
-// What is measured of this server as one of several.
+// Metrics of this server as one of several.
 
 import type { MetricsRegistry } from './registry.ts';
 
-/** What is read at the moment of a scrape. */
+/** Values that are read at a scrape. */
 export type ReplicaReading = { readonly id: string; readonly staleSeconds: number };
 
-/** What the last look at the store found; null: there was none. */
+/** Result of the last sweep of the store; null: none yet. */
 export type OrphanReading = { readonly found: number; readonly removed: number } | null;
 
 export type ReplicaMetrics = {

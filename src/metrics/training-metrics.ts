@@ -1,8 +1,8 @@
-// What is measured of training: jobs, tokens, steps, and trainers that died.
+// Metrics of training: jobs, tokens, steps, and restarts of trainers.
 
 import type { MetricsRegistry } from './registry.ts';
 
-/** What is read at the moment of a scrape. */
+/** Values that are read at a scrape. */
 export type TrainingReading = {
   readonly byState: Readonly<Record<string, number>>;
   readonly trainerRestarts: number;
@@ -10,7 +10,7 @@ export type TrainingReading = {
 
 export type TrainingMetrics = {
   readTraining(read: () => TrainingReading): void;
-  /** An optimiser step of a job was taken. */
+  /** Counts an optimiser step of a job. */
   trainingStepTaken(step: { readonly tokens: number; readonly tokensPerSecond: number }): void;
 };
 

@@ -1,5 +1,5 @@
-// vLLM's names for our metrics: its dashboards, llm-d's router and the Kubernetes inference gateway read these.
-// An alias is the same numbers under another name, written at the scrape, so that recording is paid once.
+// vLLM's names for this server's metrics, which its dashboards, llm-d's router and the Kubernetes inference gateway
+// read. An alias has the same values under another name. It is written at the scrape, so that values are recorded once.
 
 export const vllmAliases: readonly (readonly [from: string, to: string])[] = [
   ['lorikeet_requests_running', 'vllm:num_requests_running'],
@@ -31,7 +31,7 @@ export const vllmAliases: readonly (readonly [from: string, to: string])[] = [
   ['lorikeet_request_params_max_tokens', 'vllm:request_params_max_tokens'],
 ];
 
-/** One metric's Prometheus text under another name, with `model_name` in front of its labels, as vLLM has it. */
+/** One metric's Prometheus text under another name, with `model_name` as the first label, as in vLLM. */
 export function aliasText(text: string, from: string, to: string, modelName: string): string {
   const label = `model_name="${modelName.replace(/[\\"\n]/g, (c) => (c === '\n' ? '\\n' : `\\${c}`))}"`;
   return text

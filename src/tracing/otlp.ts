@@ -1,5 +1,5 @@
-// Spans over OTLP, as JSON by HTTP: gathered and sent together every few seconds. A collector that does not answer
-// costs the spans and nothing else.
+// Sends spans over OTLP, as JSON by HTTP, together every few seconds. A collector that does not answer loses only
+// spans.
 
 import { randomBytes } from 'node:crypto';
 import type { Timers } from '../core/clock.ts';
@@ -7,17 +7,17 @@ import { repeatedly } from '../core/repeatedly.ts';
 import type { Span, SpanValue, Tracing } from './tracing.ts';
 
 export type OtlpOptions = {
-  /** The collector, without `/v1/traces`. */
+  /** The collector's URL, without `/v1/traces`. */
   readonly endpoint: string;
   readonly service: string;
   readonly timers: Timers;
   readonly log: { warn(fields: object, message: string): void };
-  /** Sends a body of JSON; throws where it is not taken. */
+  /** Sends a body of JSON; throws where it is not accepted. */
   readonly send?: (url: string, body: string) => Promise<void>;
 };
 
 const periodMs = 5000;
-/** Spans that wait to be sent; of more, the newest are dropped. */
+/** Spans that wait to be sent; beyond these, new ones are dropped. */
 const spansMax = 2048;
 
 export function otlpTracing({ endpoint, service, timers, log, send = post }: OtlpOptions): Tracing {
@@ -57,7 +57,7 @@ async function post(url: string, body: string): Promise<void> {
   if (!answer.ok) throw new Error(`The collector answered ${answer.status}.`);
 }
 
-/** OTLP's numbers: a server's span, an error's status. */
+/** OTLP's codes: the kind of a server's span, the status of an error. */
 const [serverKind, errorStatus] = [2, 2];
 
 function spanJson({ name, startedAt, endedAt, traceparent, attributes, error }: Span): object {

@@ -1,7 +1,7 @@
-// Spans of requests, for whoever traces them over several programs. This file is the contract; what it takes to send
-// them is loaded only where an operator asks for it.
+// Spans of requests, for tracing over several programs. This file is the contract; the code that sends spans is loaded
+// only where an operator asks for it.
 
-/** Text, whole or other numbers, yes or no, or a list of texts. Never a prompt or an answer. */
+/** A text, number, boolean or list of texts. Never a prompt or an answer. */
 export type SpanValue = string | number | boolean | readonly string[];
 
 export type Span = {
@@ -9,16 +9,16 @@ export type Span = {
   /** Milliseconds since the epoch. */
   readonly startedAt: number;
   readonly endedAt: number;
-  /** W3C's header as the caller sent it; null: this is where the trace begins. */
+  /** W3C's traceparent header of the request; null: the trace begins here. */
   readonly traceparent: string | null;
   readonly attributes: Readonly<Record<string, SpanValue>>;
-  /** A code; null: it went well. */
+  /** An error's code; null: success. */
   readonly error: string | null;
 };
 
 export type Tracing = {
-  /** Returns at once; spans are sent together, and dropped where they cannot be. */
+  /** Adds a span and returns at once. Spans are sent together, and dropped where sending fails. */
   span(span: Span): void;
-  /** Sends what is left. */
+  /** Sends the rest. */
   close(): Promise<void>;
 };
