@@ -1,5 +1,5 @@
-// The engine's process: loads a model, then steps as long as there is work. Commands come in between steps. Whatever
-// goes wrong is said to the supervisor, and ends the process: it holds nothing that a fresh one has not.
+// The engine's process: loads a model, then runs steps as long as there is work. Commands are taken between steps. An
+// error is told to the supervisor and ends the process, which holds nothing that a fresh one would lack.
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { systemClock, systemTimers } from '../core/clock.ts';
@@ -12,9 +12,9 @@ import { startEngine } from './start-engine.ts';
 
 const channel = channelToParent<EngineCommand, EngineEvent>('engine');
 let engine: Engine | null = null;
-/** A step is under way. */
+/** True while a step runs. */
 let isStepping = false;
-/** Woken where there may be something to do: a command came, or an adapter arrived. */
+/** Wakes the loop when there may be work: a command came, or an adapter arrived. */
 const { sleep, wake } = sleeper(systemTimers);
 
 channel.onCommand((command) => {
@@ -56,6 +56,6 @@ function fail(error: Error): void {
   const code = error instanceof LorikeetError ? error.code : 'engine_failed';
   if (code === 'engine_failed') console.error(error);
   channel.send({ type: 'failed', code, message: error.message });
-  // Long enough for the message to leave the pipe.
+  // Leaves the message time to get through the pipe.
   setTimeout(() => process.exit(1), 100);
 }

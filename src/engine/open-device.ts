@@ -1,4 +1,4 @@
-// The device of a configuration, in what floats it computes, and how many pages of adapters it holds.
+// Opens the configured device, and chooses its float type and its number of adapter pages.
 
 import { type Device, parseDevice } from '../core/device.ts';
 import { LorikeetError } from '../core/errors.ts';
@@ -14,7 +14,7 @@ import { devicePages } from './policies/device-budget.ts';
 
 export type OpenDevice = {
   readonly runtime: Runtime;
-  /** That graphs compute with. */
+  /** Float type with which graphs compute. */
   readonly real: Real;
 };
 
@@ -30,7 +30,7 @@ export function openDevice(config: EngineConfig): OpenDevice {
   return { runtime, real };
 }
 
-/** Throws `invalid_config` where a device cannot keep keys and values in blocks of such floats. */
+/** Throws `invalid_config` where the device cannot keep the KV cache in blocks of this float type. */
 export function assertBlocks({ name, blocks, real: own }: RuntimeDevice, real: Real): void {
   if (blocks !== null && real === own) return;
   const reason =
@@ -50,13 +50,16 @@ function deviceOf(text: string): Device {
 
 type PageConfig = Pick<EngineConfig, 'maxSequences' | 'mergeBytes' | 'trainsBeside'>;
 
-/** Of a trainer's micro-batch, beside its copy of the weights: enough for a model of 8 billion parameters. */
+/** Memory for a trainer's micro-batch, beside its copy of the weights: enough for a model of 8 billion parameters. */
 const activationBytes = 6 * 2 ** 30;
 
-/** Pages a slot where neither their number is chosen nor memory known: rank 32 for every row. */
+/** Pages for each slot where neither their number nor the free memory is known: rank 32 for every row. */
 const defaultPagesPerSlot = 4;
 
-/** Throws `invalid_config` where a device has no room for the keys and values of all slots. */
+/**
+ * The number of adapter pages. Throws `invalid_config` where a device has too little room for weights, the KV cache of
+ * all slots, and the fewest pages.
+ */
 export function pagesFor(
   { runtime, real }: OpenDevice,
   { shape, weights }: LoweredModel,
@@ -65,7 +68,7 @@ export function pagesFor(
 ): number {
   const pagesMin = defaultPagesPerSlot * slots;
   const freeBytes = runtime.device?.freeBytes() ?? null;
-  // Memory that is not touched costs nothing: every adapter that an upload may bring can run.
+  // On the host, untouched memory costs nothing, so there is room for the largest adapter that an upload may bring.
   if (runtime.device === null) return Math.max(pagesMin, limits.adapterRank / pageRanks);
   if (freeBytes === null) return pagesMin;
   const weightBytes = [...weights.values()].reduce((sum, { data }) => sum + data.byteLength, 0);
@@ -88,7 +91,7 @@ export function pagesFor(
   throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_MAX_SEQUENCES' });
 }
 
-/** Of a page in every linear and layer. */
+/** Floats of one page in every linear and layer. */
 const pageFloats = (shape: LoweredModel['shape']): number =>
   joinedSizes(shape).reduce(
     (sum, { layers, in: inputs, modules, out }) => sum + layers * pageRanks * (modules.length * inputs + out),

@@ -1,4 +1,4 @@
-// From a configuration to an engine that can take sequences. Throws operating errors with their codes.
+// Makes an engine that can take sequences from a configuration. Throws operating errors with their codes.
 
 import { randomInt } from 'node:crypto';
 import type { Clock } from '../core/clock.ts';
@@ -24,16 +24,16 @@ import { deviceKvBytes } from './runner/model-memory.ts';
 
 export type EngineCallbacks = {
   emit(event: Extract<EngineEvent, { type: 'step' | 'merge' }>): void;
-  /** Between steps something came about that may let a sequence start. */
+  /** Called between steps when a sequence may have become able to start. */
   onChange(): void;
 };
 
 export type StartedEngine = { readonly engine: Engine; readonly info: EngineInfo };
 
-/** Sequences with which one thread computes about as fast as it can (docs/log.md). */
+/** Sequences at which one thread is about as fast as it gets (docs/log.md). */
 const fullThread = 8;
 
-/** Sequences that decode in one step, for each thread: with more a step takes longer and gives hardly any more. */
+/** Most sequences that decode in one step, for each thread: more make a step longer and give hardly any more tokens. */
 const decodesPerThread = 2 * fullThread;
 
 export async function startEngine(
@@ -72,12 +72,12 @@ export async function startEngine(
     clock,
     onPagesChange: onChange,
   });
-  // One step of each kind before the first request: pages are touched and buffers sized.
+  // Runs one step of each kind before the first request, so that pages are touched and buffers sized.
   const firstStep = { first: 0, tokens: [0], sampled: [0] };
   await decoder.forward(evenBatch({ kind: 'prompt', pasts: [0], ...firstStep }));
   await decoder.logitsOf(evenBatch({ kind: 'answer', pasts: [1], ...firstStep }), [0]);
   decoder.kv.clear(0);
-  // Not waited for: the base serves at once, and an adapter that comes meanwhile waits for its graphs like for its
+  // Not awaited: the base serves at once, and an adapter that comes meanwhile waits for its graphs as it does for its
   // bytes.
   decoder.prepare(null).catch(() => {});
   const freshSeed = () => randomInt(2 ** 48 - 1);
@@ -114,7 +114,7 @@ export async function startEngine(
     ...(runtime.device === null && {
       processor: { decodes: decodesPerThread * runtime.threads, full: fullThread * runtime.threads },
     }),
-    // A device's rows of one run have as many new tokens each, and other bits with more of them.
+    // On a device all rows of a run have equally many new tokens, and their bits depend on that number.
     speculation: config.speculates && runtime.device === null ? 'auto' : 'never',
     pastTextBytes: config.pastTextBytes ?? 0,
     sharesBasePrefixes,

@@ -1,6 +1,6 @@
-// Which adapters are in memory. A hold keeps one there, loading it first where it has to; what nobody holds stays until
-// the budget needs its room, the least recently used goes first. Everybody who wants an adapter that is on its way
-// waits for the same load. Knows keys and bytes; what an adapter is made of is its reader's business.
+// Which adapters are in memory. A hold keeps an adapter there, and loads it first if necessary. Adapters without holds
+// stay until the budget needs their room; `evictee` chooses which goes first. All holds on an adapter that is being
+// loaded wait for the same load. Knows keys and bytes; the reader knows what an adapter is made of.
 
 import { LRUCache } from 'lru-cache';
 import type { AppliedAdapter } from '../../core/adapter.ts';
@@ -14,12 +14,12 @@ import type { ResidentAdapter } from './resident-adapter.ts';
 
 export type AdapterHold = {
   readonly key: string;
-  /** null while it loads, and when it failed. */
+  /** null while the adapter is loading, and if the load failed. */
   readonly adapter: ResidentAdapter | null;
   readonly error: Error | null;
   /** Settles, and never rejects, when the load is over. */
   readonly settled: Promise<void>;
-  /** Exactly once. */
+  /** Must be called exactly once; throws otherwise. */
   release(): void;
 };
 
@@ -28,7 +28,7 @@ export type AdapterStoreOptions = {
   readonly clock: Clock;
   read(adapter: AppliedAdapter): Promise<ResidentAdapter>;
   combine(key: string, scaled: readonly Scaled[]): Promise<ResidentAdapter>;
-  /** A load is over. */
+  /** Called when a load has ended. */
   onChange(): void;
 };
 
@@ -40,22 +40,22 @@ type Entry = {
   error: Error | null;
   holds: number;
   settled: Promise<void>;
-  /** Whose sequence asked for it last. */
+  /** Flow of the sequence that asked for it last. */
   flow: number;
 };
 
 export class AdapterStore {
   readonly #options: AdapterStoreOptions;
-  /** Held or loading. */
+  /** Adapters that are held or being loaded. */
   readonly #held = new Map<string, Entry>();
   readonly #idle: LRUCache<string, ResidentAdapter>;
-  /** Of those that nobody holds: whose sequence asked for it last. */
+  /** For adapters without holds, the flow of the sequence that asked last. */
   readonly #flows = new Map<string, number>();
   readonly #waiting: (() => void)[] = [];
   #loading = 0;
   #heldBytes = 0;
   #loads: AdapterLoad[] = [];
-  /** Keys that came or went. */
+  /** Keys of adapters that came or went since the last `takeMoves`. */
   readonly #moved = new Set<string>();
   evictions = 0;
 
@@ -84,14 +84,14 @@ export class AdapterStore {
     return held + this.#idle.size;
   }
 
-  /** Loads since the last call. */
+  /** Gives the loads since the last call. */
   takeLoads(): AdapterLoad[] {
     const loads = this.#loads;
     this.#loads = [];
     return loads;
   }
 
-  /** What came or went since the last call, as it is now. */
+  /** Gives the adapters that came or went since the last call, with their present state. */
   takeMoves(): AdapterMove[] {
     const isThere = (key: string) => this.#idle.has(key) || !!this.#held.get(key)?.adapter;
     const moves = [...this.#moved].map((digest) => ({ digest, place: 'memory', isThere: isThere(digest) }) as const);
@@ -103,7 +103,7 @@ export class AdapterStore {
     return this.#idle.has(key) || this.#held.has(key);
   }
 
-  /** `adapters` are all that apply to one sequence of this flow, at least one. */
+  /** Holds the adapters of one sequence of `flow`, at least one, as a single adapter. */
   hold(adapters: readonly AppliedAdapter[], flow = commonShare.flow): AdapterHold {
     const key = keyOf(adapters);
     const entry = this.#held.get(key) ?? this.#open(key, adapters);
@@ -129,8 +129,8 @@ export class AdapterStore {
   }
 
   /**
-   * For idle moments: nobody holds anything. A load whose sequences were aborted goes on, and one of several adapters
-   * holds these until it is over.
+   * Throws where anything is held; for idle moments. Does nothing while a load goes on, since a load outlives its
+   * sequences, and one of several adapters holds these until it ends.
    */
   checkIntegrity(): void {
     if ([...this.#held.values()].some(({ adapter, error }) => adapter === null && error === null)) return;
@@ -165,7 +165,7 @@ export class AdapterStore {
   }
 
   async #read(adapter: AppliedAdapter): Promise<ResidentAdapter> {
-    // Who waited takes the place of the load that ended: nobody can slip in between.
+    // A load that ends hands its place to the first that waits, so no other load can slip in between.
     if (this.#loading >= loadsMax) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     else this.#loading++;
     const { clock, read } = this.#options;
@@ -203,7 +203,7 @@ export class AdapterStore {
     this.#makeRoom();
   }
 
-  /** What nobody holds any more, and is not on its way, may be dropped when its room is needed. */
+  /** Makes an adapter without holds, unless it is still loading, droppable when its room is needed. */
   #settle(key: string, { adapter, error, holds, flow }: Entry): void {
     if (holds > 0 || (adapter === null && error === null)) return;
     if (!this.#held.delete(key) || adapter === null) return;
@@ -232,7 +232,10 @@ export class AdapterStore {
   }
 }
 
-/** Content and scales; names never enter. One adapter's scale is not its weights' affair. */
+/**
+ * A key made of digests, which adapters' names never enter. A single adapter's scale is not part of the key, since its
+ * weights do not depend on it; the scales of several are.
+ */
 export function keyOf(adapters: readonly AppliedAdapter[]): string {
   if (adapters.length === 1) return adapters[0]!.files.digest;
   return adapters.map(({ files, scale }) => `${files.digest}*${scale}`).join('+');

@@ -1,4 +1,4 @@
-// An adapter in memory, of 16 bits -> the same in 8 (coded-ranks.ts).
+// Converts an adapter in memory from 16 bits to 8 (coded-ranks.ts).
 
 import type { ModelShape } from '../../core/base-model.ts';
 import { pageRanks, rankElements } from '../../core/page-sizes.ts';

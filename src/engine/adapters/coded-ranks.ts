@@ -1,12 +1,13 @@
-// Ranks of A and B in 8 bits: a half float and then codes, value = scale * code, -127 to 127, two in an element of 16
-// bits. A value is off by half a scale, a 254th of its rank's largest, and by what 16 bits cost before.
+// Ranks of A and B in 8 bits: a scale as a half float, then codes from -127 to 127, two in an element of 16 bits; value
+// = scale * code. A value is off by up to half a scale, which is a 254th of its rank's largest, and by the error of 16
+// bits.
 
 import { rankElements } from '../../core/page-sizes.ts';
 import { bitsOf, floatOfHalf } from '../../formats/half.ts';
 
 const codeMost = 127;
 
-/** A rank of half floats; the scale is 0 where there is nothing, or so little that it is no half float. */
+/** Codes one rank of half floats. The scale is 0 where all values are 0, or too small for a half float to hold it. */
 export function encodeRank(halves: Uint16Array, coded: Uint16Array): void {
   let most = 0;
   for (const half of halves) most = Math.max(most, Math.abs(floatOfHalf(half)));
@@ -20,7 +21,7 @@ export function encodeRank(halves: Uint16Array, coded: Uint16Array): void {
   }
 }
 
-/** Ranks behind each other, of `width` values. */
+/** Decodes ranks of `width` values that lie one behind another. */
 export function decodedRanks(coded: Float16Array<ArrayBuffer>, width: number): Float32Array<ArrayBuffer> {
   const bits = bitsOf(coded);
   const stride = rankElements(width, 8);

@@ -1,9 +1,9 @@
-// Several adapters of one request as one: a sum of low-rank products is one product of ranks side by side, so that the
-// rest of the engine knows one adapter a sequence.
+// Combines several adapters of one request into one: a sum of low-rank products is one product with the ranks side by
+// side, so the rest of the engine knows one adapter for each sequence.
 //
 //     sum_i scale_i * B_i A_i = [B_1, B_2, ...] diag(scale_1, scale_2, ...) [A_1; A_2; ...]
 //
-// The scales are the pages' shares.
+// The scales go into the pages' shares.
 
 import type { ModelShape } from '../../core/base-model.ts';
 import { LorikeetError } from '../../core/errors.ts';
@@ -23,7 +23,7 @@ import {
 
 export type Scaled = { readonly adapter: ResidentAdapter; readonly scale: number };
 
-/** Throws `adapter_unsupported` for DoRA, whose gains are no sum. */
+/** Throws `adapter_unsupported` for DoRA, whose gains do not form a sum. */
 export async function combineAdapters(
   key: string,
   scaled: readonly Scaled[],
@@ -57,8 +57,8 @@ export async function combineAdapters(
 }
 
 /**
- * A source has the same pages in every part, since a page has one share; what a part lacks of them is zeros, but for
- * those behind the last rank.
+ * Joins one part of several sources. A source has as many pages in every part as its fullest part, since a page has one
+ * share; ranks that a part lacks are zeros, and are left out behind the last rank.
  */
 function joinParts(
   sizes: JoinedSizes,

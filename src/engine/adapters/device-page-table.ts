@@ -1,28 +1,28 @@
-// How the rows of a step read a linear's pages where an operator reads the pools in place: for each row its pages and
-// how much of each it takes; and which rows read the same, so that a page is read once for all of them. Pure.
+// How the rows of a step read a linear's pages where an operator reads the pools in place: each row's pages and how
+// much of each it takes, and which rows read the same pages, so that a page is read once for all of them. Pure.
 
 import { groupRows, groupWidth } from '../../graph/grouped-adapters.ts';
 import type { RowPages } from './page-list.ts';
 
 export type SharedPages = RowPages & {
-  /** By page, what of its product its values do not hold. */
+  /** For each page, the factor of its product that is not in its values. */
   readonly shares: Float32Array;
 };
 
 export type PageTable = {
-  /** Pages of the row that has the most, at least 1: C. */
+  /** C: pages of the row with the most, at least 1. */
   readonly most: number;
-  /** [R, C]: slots of the pool, -1 where a row has fewer. */
+  /** [R, C]: slots of the pool; -1 where a row has fewer pages. */
   readonly pages: Int32Array<ArrayBuffer>;
-  /** [R, C] */
+  /** [R, C]: factors of the pages' products. */
   readonly shares: Float32Array<ArrayBuffer>;
-  /** [G, 20]: a group's number of pages and of rows, two zeros, and its rows, then -1. */
+  /** [G, 20]: for each group its number of pages, its number of rows, two zeros, and its rows, padded with -1. */
   readonly groups: Int32Array<ArrayBuffer>;
 };
 
 /**
- * @param rows what each row of the step reads; null for one that reads nothing here
- * @param isSteady sizes change as rarely as can be: as many groups as rows, and pages by powers of two
+ * @param rows what each row of the step reads; null for a row that reads nothing of this linear
+ * @param isSteady whether sizes change as rarely as possible: as many groups as rows, and a power of two of pages
  */
 export function pageTable(rows: readonly (SharedPages | null)[], isSteady = false): PageTable {
   const needed = Math.max(1, ...rows.map((row) => row?.pages ?? 0));
@@ -40,7 +40,7 @@ export function pageTable(rows: readonly (SharedPages | null)[], isSteady = fals
     Array.from({ length: Math.ceil(all.length / groupRows) }, (_, i) => all.slice(i * groupRows, (i + 1) * groupRows)),
   );
   const table = new Int32Array((isSteady ? rows.length : groups.length) * groupWidth).fill(-1);
-  // No pages and no rows.
+  // The spare groups have no pages and no rows.
   for (let i = groups.length; i < table.length / groupWidth; i++) table.fill(0, i * groupWidth, i * groupWidth + 4);
   for (const [i, group] of groups.entries()) {
     table.set([rows[group[0]!]?.pages ?? 0, group.length, 0, 0, ...group], i * groupWidth);

@@ -1,5 +1,5 @@
-// Rank pages in device memory: an adapter is sent there once and stays until its pages are needed. A prefill and a
-// decode step read the same pages.
+// Rank pages in device memory: an adapter is sent there once and stays until its pages are needed. Prefills and decode
+// steps read the same pages.
 //
 //   tables of pages   A [8, in], B [8, out]: the half floats of the adapter in memory; its shares are in the tables
 //   lists of pages    A [in, 8], B [8, out]: floats of the device, with the shares in B
@@ -46,7 +46,7 @@ export class DevicePages implements PageMemory {
     this.bytes = this.pools.reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
-  /** A part's pool in one layer, whole, as graphs take it: the caller releases it. */
+  /** The whole pool of a part in one layer, as graphs take it; the caller releases the tensors. */
   tie(linear: JoinedLinear, part: number, layer: number): { a: Tensor; b: Tensor } {
     const { sizes, a, b } = this.#pages.get(linear)!;
     return {
@@ -77,9 +77,9 @@ export class DevicePages implements PageMemory {
 export type DevicePagesForm = {
   readonly slots: number;
   readonly real: Real;
-  /** Graphs read lists of pages, and not tables. */
+  /** Whether graphs read lists of pages instead of tables. */
   readonly isListed: boolean;
-  /** Pages may be used. */
+  /** Resolves when the pages can be used. */
   readonly ready: Promise<void>;
 };
 
@@ -122,7 +122,7 @@ async function fillFloats(
   return bytes;
 }
 
-/** [layers, has] as [layers, needs]: ranks that a part lacks are zeros. */
+/** Turns [layers, has] into [layers, needs]: ranks that a part lacks are zeros. */
 function inPages(matrices: Float16Array<ArrayBuffer>, layers: number, has: number, needs: number): Float16Array {
   if (has === needs) return matrices;
   const whole = new Float16Array(layers * needs);
@@ -133,7 +133,7 @@ function inPages(matrices: Float16Array<ArrayBuffer>, layers: number, has: numbe
   return whole;
 }
 
-/** In whole pages: ranks that a part lacks are zeros. */
+/** Pads a layer's matrix to whole pages: ranks that a part lacks are zeros. */
 function padded(matrix: Float32Array, elements: number): Float32Array {
   if (matrix.length === elements) return matrix;
   const whole = new Float32Array(elements);

@@ -1,6 +1,6 @@
-// DoRA (arXiv 2402.09353): the adapted weight W + s B A is scaled row by row to the length that `magnitude` says,
+// DoRA (arXiv 2402.09353) scales the adapted weight W + s B A row by row to the lengths in `magnitude`:
 //     y = g * (W x + s B A x),   g [out] = magnitude / ||W + s B A||   (each row's length over its inputs),
-// so g is one vector a linear, and is computed once, when the adapter is read, against the dequantised base.
+// so g is one vector for each linear, and is computed once, when the adapter is read, against the dequantised base.
 
 import { loweredName } from '../../graph/adapted-linear.ts';
 import { rowReader } from '../../graph/dequantize-row.ts';
@@ -14,7 +14,7 @@ export type FloatPair = { readonly a: Float32Array<ArrayBuffer>; readonly b: Flo
 export type GainTarget = {
   readonly sizes: JoinedSizes;
   readonly layer: number;
-  /** Which of the joined linear's parts. */
+  /** Index of the part in the joined linear. */
   readonly part: number;
 };
 

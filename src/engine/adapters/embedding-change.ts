@@ -1,5 +1,5 @@
 // What adapters add to rows of the embedding, in memory: a low-rank product for every token, and differences for single
-// ones. Rows are looked up by those who make them, token by token: there is no matrix that a run would read. Floats,
+// tokens. Rows are looked up token by token where they are made; no run reads a whole matrix. The values stay float32,
 // since they are few.
 
 import { pairValues } from '../../formats/adapter-values.ts';
@@ -15,24 +15,24 @@ export type EmbeddingChange = {
     readonly r: number;
     /** [vocabulary, r] */
     readonly a: Float32Array<ArrayBuffer>;
-    /** [r, hidden], with its scaling. */
+    /** [r, hidden], multiplied by the pair's scaling. */
     readonly b: Float32Array<ArrayBuffer>;
   } | null;
   readonly tokens: {
-    /** By token, which row. */
+    /** For each token, its row in `rows`. */
     readonly places: ReadonlyMap<number, number>;
-    /** [tokens, hidden]: what they have more than the base's. */
+    /** [tokens, hidden]: differences to the base's rows. */
     readonly rows: Float32Array<ArrayBuffer>;
   } | null;
 };
 
-/** Of several adapters, each with its scale. */
+/** One adapter's change with its scale. */
 export type ScaledChange = { readonly change: EmbeddingChange; readonly scale: number };
 
 type BytesOf = (tensor: SafetensorsTensor) => Uint8Array;
 type Reading = { readonly model: LoweredModel; readonly breath: Breath };
 
-/** null where the adapter leaves the embedding as it is. */
+/** null where the adapter leaves the embedding unchanged. */
 export async function readEmbeddingChange(
   { pair, tokens }: PeftEmbedding,
   bytesOf: BytesOf,
@@ -48,7 +48,7 @@ export async function readEmbeddingChange(
   };
 }
 
-/** [tokens, hidden]: rows less the base's. */
+/** [tokens, hidden]: the adapter's rows less the base's. */
 export async function differencesOf(
   { ids, rows }: TrainedTokens,
   bytesOf: BytesOf,
@@ -88,11 +88,11 @@ export const changeBytes = (changes: readonly ScaledChange[]): number =>
     return sum + (pair ? pair.a.byteLength + pair.b.byteLength : 0) + (tokens?.rows.byteLength ?? 0);
   }, 0);
 
-/** Whether the token's row is another than the base's. */
+/** Whether the token's row differs from the base's. */
 export const changesToken = (changes: readonly ScaledChange[], token: number): boolean =>
   changes.some(({ change: { pair, tokens } }) => pair !== null || tokens?.places.has(token));
 
-/** Adds `scale` times what they add to the token's row. */
+/** Adds `scale` times the changes to the token's row. */
 export function addChanges(changes: readonly ScaledChange[], scale: number, token: number, row: Float32Array): void {
   for (const { change, scale: own } of changes) {
     const { pair, tokens } = change;
@@ -104,7 +104,7 @@ export function addChanges(changes: readonly ScaledChange[], scale: number, toke
   }
 }
 
-/** Adds `factor` times a row of a matrix that is as wide. */
+/** Adds `factor` times row `index` of a matrix with the same width. */
 function addProduct(row: Float32Array, factor: number, matrix: Float32Array, index: number): void {
   const first = index * row.length;
   for (let i = 0; i < row.length; i++) row[i]! += factor * matrix[first + i]!;

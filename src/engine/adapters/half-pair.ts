@@ -1,14 +1,14 @@
-// A pair of an adapter in 16 bits. scaling * B A is kept as share * (B' A'), of which B' and A' are half floats:
+// An adapter's pair of matrices in 16 bits. scaling * B A is kept as share * (B' A') with half floats B' and A':
 //
-//   as it is    a linear all of whose pairs are F16 and have one scaling: the files' own bits, share = scaling. Exact.
+//   exact       a linear all of whose pairs are F16 with one scaling: the files' own bits, share = scaling.
 //   balanced    any other: rank by rank, A' = A * 2^a and B' = B * 2^(s + b) with scaling = m * 2^s, 1 <= m < 2, and
 //               a + b = 8, so that the largest values of both are alike; share = m * 2^-8. Powers of two round nothing:
 //               a value is off by 2^-11 of itself, or by 2^-25, where the largest is about
 //               16 * sqrt(max |A| * max |2^s * B|)
 //
 // Where a linear's pairs differ in their scaling, or have DoRA's gains, these are multiplied into B before it is
-// rounded. BF16 has 8 bits, which a half float holds. What an adapter may grow to (limits.adapterGrowth) keeps both
-// below 2^15: no half float overflows, however unlike A and B are.
+// rounded. A half float holds the 8 significant bits of BF16. The bound on an adapter's growth (limits.adapterGrowth)
+// keeps both matrices below 2^15, so no half float overflows, however unlike A and B are.
 
 import { bitsOf } from '../../formats/half.ts';
 import type { JoinedSizes, ResidentPart } from './resident-adapter.ts';
@@ -16,10 +16,10 @@ import type { JoinedSizes, ResidentPart } from './resident-adapter.ts';
 const balanceBits = 8;
 export const balancedShare = 2 ** -balanceBits;
 
-/** Of the largest half float's power of two, less one: rounding stays below it. */
+/** Largest exponent of a value: one below that of the largest half float, so that rounding stays below it. */
 const exponentMax = 14;
 
-/** Copies F16 bits: A [r, in] as it is, B [out, r] transposed. */
+/** Copies F16 bits: A [r, in] unchanged, B [out, r] transposed. */
 export function writeHalves(
   { ranks, a, b }: ResidentPart,
   { in: inputs }: JoinedSizes,
@@ -38,8 +38,9 @@ export function writeHalves(
 }
 
 /**
+ * Writes a pair into a layer, balanced rank by rank.
  * @param pair A [r, in], and B transposed, [r, out], with its scaling and gains
- * @returns false where half floats do not reach so far
+ * @returns false where half floats do not reach that far
  */
 export function writeBalanced(
   { ranks, a, b }: ResidentPart,
@@ -61,7 +62,10 @@ export function writeBalanced(
   return true;
 }
 
-/** Exponents that make the largest values alike, given theirs. Of a rank that adds nothing neither side matters. */
+/**
+ * Exponents by which to scale both rows, from those of their largest values. In a rank that adds nothing neither
+ * matters.
+ */
 function balance(a: number, b: number): [number, number] {
   if (!Number.isFinite(a) || !Number.isFinite(b)) {
     return [Number.isFinite(a) ? -a : 0, Number.isFinite(b) ? -b : 0];
@@ -70,20 +74,20 @@ function balance(a: number, b: number): [number, number] {
   return [bitsA, balanceBits - bitsA];
 }
 
-/** Of the largest of `count` values, to the base 2; minus infinity where all are 0. */
+/** Binary exponent of the largest of `count` absolute values; minus infinity where all are 0. */
 function exponentOf(values: Float32Array, count: number): number {
   let most = 0;
   for (let i = 0; i < count; i++) most = Math.max(most, Math.abs(values[i]!));
   return Math.floor(Math.log2(most));
 }
 
-/** Times 2^bits, in two steps where one power is beyond the floats. */
+/** Multiplies by 2^bits, in two steps since one power might be beyond float32. */
 function scaleInto(target: Float16Array, at: number, values: Float32Array, count: number, bits: number): void {
   const [first, second] = [2 ** Math.trunc(bits / 2), 2 ** (bits - Math.trunc(bits / 2))];
   for (let i = 0; i < count; i++) target[at + i] = values[i]! * first * second;
 }
 
-/** m of number = m * 2^s, 1 <= |m| < 2: what is not a power of two, which rounds nothing. */
+/** m of number = m * 2^s, 1 <= |m| < 2: the factor that is not a power of two, which alone would round values. */
 export function mantissaOf(number: number): number {
   const power = 2 ** Math.floor(Math.log2(Math.abs(number)));
   return Number.isFinite(power) && power > 0 ? number / power : 1;

@@ -1,16 +1,16 @@
-// A page of the processor: 8 ranks, whose values lie as native/kernels/grouped_lora.c reads them.
+// A page on the processor: 8 ranks, with values in the order in which native/kernels/grouped_lora.c reads them.
 //
 //   16 bits  half floats [width / block, 8, block]
 //    8 bits  half floats [8], scales, and spare ones; codes of a byte [width / block, 8, block]
 //
-// Ranks end at the first whose first value in A, or scale, is no number.
+// A page's ranks end before the first one whose first value in A, or whose scale, is no number.
 
 import { type AdapterBits, pageElements, pageHeader, pageRanks, rankElements } from '../../core/page-sizes.ts';
 
-/** Of a pool of pages, [slots, pageElements(width, block, bits)]. */
+/** Form of the pages in a pool [slots, pageElements(width, block, bits)]. */
 export type PageForm = { readonly width: number; readonly block: number; readonly bits: AdapterBits };
 
-/** Writes `ranks` ranks, rows behind each other, into a page from its first on; returns bytes. */
+/** Writes `ranks` ranks, from rows that lie one behind another, into a page from its first rank on; returns bytes. */
 export function writeRanks(
   pool: Uint16Array,
   page: number,
@@ -31,7 +31,7 @@ export function writeRanks(
   return Uint16Array.BYTES_PER_ELEMENT * ranks * stride;
 }
 
-/** Says of a page of A that it has `ranks` ranks. */
+/** Marks a page of A as having `ranks` ranks. */
 export function endRanks(pool: Uint16Array, page: number, ranks: number, { width, block, bits }: PageForm): void {
   if (ranks === pageRanks) return;
   pool[page * pageElements(width, block, bits) + ranks * (bits === 16 ? block : 1)] = notANumber;
@@ -39,7 +39,7 @@ export function endRanks(pool: Uint16Array, page: number, ranks: number, { width
 
 const notANumber = 0x7fff;
 
-/** Copies blocks of a rank to where they lie among those of its page. */
+/** Copies a rank's blocks to their places among those of its page. */
 function scatter<Values extends Uint16Array | Uint8Array>(
   from: Values,
   to: Values,

@@ -1,5 +1,5 @@
-// Rank pages in memory that JavaScript has, which is reserved whole and touched as it fills. What an adapter lacks of a
-// page is neither written nor read, so a part or a layer that it leaves alone costs one value a page.
+// Rank pages in JavaScript's memory, which is reserved at once and touched as it fills. Ranks that an adapter lacks in
+// a page are neither written nor read, so a part or a layer that it leaves alone costs one value for each page.
 
 import type { ModelShape } from '../../core/base-model.ts';
 import { type AdapterBits, pageBlocks, pageElements, pageRanks, rankElements } from '../../core/page-sizes.ts';
@@ -11,19 +11,19 @@ import { endRanks, type PageForm, writeRanks } from './host-page.ts';
 import type { PageMemory, PageRange } from './page-memory.ts';
 import { type JoinedSizes, joinedSizes, type ResidentLinear } from './resident-adapter.ts';
 
-/** Of a layer, elements of 16 bits: as what graphs take, and as numbers to copy. */
+/** Pages of one part in one layer, elements of 16 bits: as the tensor that graphs take, and as numbers to copy. */
 type Pool = { readonly tensor: Tensor; readonly bits: Uint16Array; readonly bytes: number };
 
 type LinearPages = {
   readonly sizes: JoinedSizes;
-  /** By part, then by layer, [slots, elements of a page]. */
+  /** By part, then by layer: [slots, elements of a page]. */
   readonly a: readonly (readonly Pool[])[];
   readonly b: readonly (readonly Pool[])[];
 };
 
 export class HostPages implements PageMemory {
   readonly bytes: number;
-  /** Of an adapter's values. */
+  /** Bits of an adapter's values. */
   readonly bits: AdapterBits;
   readonly #breath: Breath;
   readonly #pages: ReadonlyMap<JoinedLinear, LinearPages>;
@@ -51,13 +51,13 @@ export class HostPages implements PageMemory {
     this.bytes = this.#all.reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
-  /** A part's pools in one layer, whole. */
+  /** The pools of a part in one layer, whole. */
   of(linear: JoinedLinear, part: number, layer: number): { readonly a: Tensor; readonly b: Tensor } {
     const { a, b } = this.#pages.get(linear)!;
     return { a: a[part]![layer]!.tensor, b: b[part]![layer]!.tensor };
   }
 
-  /** In pieces between which the event loop takes its turn. */
+  /** Works in pieces between which the event loop has its turn. */
   async fill(linear: JoinedLinear, range: PageRange, { parts }: ResidentLinear): Promise<number> {
     const { sizes, a, b } = this.#pages.get(linear)!;
     let bytes = 0;
@@ -96,7 +96,7 @@ export class HostPages implements PageMemory {
 type Bits = { readonly a: Uint16Array; readonly b: Uint16Array };
 type Forms = { readonly a: PageForm; readonly b: PageForm };
 
-/** Copies ranks [first, end) to a slot, but for those at its end that add nothing; returns bytes. */
+/** Copies ranks [first, end) to a slot, without those at the end that add nothing; returns bytes. */
 function fillPage(
   pools: Bits,
   slot: number,

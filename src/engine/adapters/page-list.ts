@@ -1,31 +1,32 @@
-// How the rows of a step read a linear's pages in device memory: the pages that are read, by their slots, and for each
-// the rows that it serves. A page that serves many is listed several times, so that one popular adapter does not make
-// places for its many rows on everybody's pages. Pure.
+// How the rows of a step read a linear's pages in device memory: the pages that are read, by their slots, and the rows
+// that each serves. A page that serves many rows is listed several times, so that the many rows of one popular adapter
+// do not widen every other page's entry. Pure.
 
 export type RowPages = { readonly first: number; readonly pages: number; readonly scale: number };
 
 export type PageList = {
   /** [P]: slots of the pool; at least one. */
   readonly pages: readonly number[];
-  /** Rows that every listed page has places for, T. */
+  /** T: rows that every listed page has places for. */
   readonly served: number;
-  /** [P, T]: a row, or 0 where a place is empty. */
+  /** [P, T]: a row of the step; 0 where a place is empty. */
   readonly rows: readonly number[];
-  /** Products that each row takes, C. */
+  /** C: products that each row takes. */
   readonly taken: number;
-  /** [rows of the step, C]: their places in [P, T]; 0 where a row has fewer than C. */
+  /** [rows of the step, C]: the products' places in [P, T]; 0 where a row has fewer than C. */
   readonly own: readonly number[];
-  /** [rows of the step, C]: how much of each it takes; 0 where there is none. */
+  /** [rows of the step, C]: how much of each product the row takes; 0 where there is none. */
   readonly scales: Float32Array<ArrayBuffer>;
 };
 
-/** Places that cost as much as listing a page once more, which copies it. */
+/** Number of places that cost as much as listing a page once more, which copies it. */
 const placesPerCopy = 4;
 
-/** @param rows what each row of the step reads; null for one that reads nothing here */
+/** @param rows what each row of the step reads; null for a row that reads nothing of this linear */
 export function pageList(rows: readonly (RowPages | null)[]): PageList {
   const reading = [...rows.entries()].filter((entry): entry is [number, RowPages] => entry[1] !== null);
-  // Operators of a device take no empty tensors: what nobody reads is a page that no row takes anything of.
+  // A device's operators take no empty tensors: where no row reads anything, one page is listed of which no row takes
+  // any.
   if (reading.length === 0) {
     const own = rows.map(() => 0);
     return { pages: [0], served: 1, rows: [0], taken: 1, own, scales: new Float32Array(own.length) };

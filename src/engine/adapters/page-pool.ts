@@ -1,8 +1,8 @@
-// Which adapters' rank pages are where: for each linear a pool of pages, of which a mixed step reads one range. The
-// pages' memory is behind `PageMemory`.
+// Which adapters' rank pages are where: for each linear a pool of pages, in which an adapter has one range of slots.
+// The pages' memory is behind `PageMemory`.
 //
-// Pages are sticky: an adapter stays in its slots after its last row has ended, until another needs them, so that in
-// steady state nothing is copied. Slots are never written while a row uses them.
+// An adapter stays in its slots after its last row has ended, until another adapter needs them, so that in steady state
+// nothing is copied. Slots are never written while a row uses them.
 
 import type { Clock } from '../../core/clock.ts';
 import { type JoinedLinear, joinedLinears } from '../../graph/adapted-linear.ts';
@@ -11,26 +11,26 @@ import type { PageMemory, PageRange } from './page-memory.ts';
 import { PageSlots } from './page-slots.ts';
 import type { ResidentAdapter } from './resident-adapter.ts';
 
-/** Names its adapter and does not keep it: pages outlive the adapter's place in memory. */
+/** An adapter's pages. Names the adapter and does not keep it: pages outlive the adapter's place in memory. */
 export type Placement = {
   readonly key: string;
   /** First slot and number of pages in each linear's pool. */
   readonly ranges: ReadonlyMap<JoinedLinear, PageRange>;
-  /** Its pages hold the adapter. */
+  /** Resolves when the pages hold the adapter. */
   readonly copied: Promise<void>;
 };
 
 type Entry = Placement & { users: number; isCopied: boolean };
 
-/** Pages that can be taken: nobody uses them, and nothing writes to them. */
+/** Whether an entry's pages can be taken: no row uses them, and nothing writes to them. */
 const isIdle = ({ users, isCopied }: Entry) => users === 0 && isCopied;
 
 export type PagePoolOptions<Memory extends PageMemory> = {
   readonly memory: Memory;
-  /** Slots of each linear's pool. */
+  /** Number of slots in each linear's pool. */
   readonly slots: number;
   readonly clock: Clock;
-  /** Called when pages hold an adapter, or can be taken again. */
+  /** Called when pages hold an adapter. */
   readonly onChange: () => void;
 };
 
@@ -43,7 +43,7 @@ export class PagePool<Memory extends PageMemory = PageMemory> {
   readonly #entries = new Map<string, Entry>();
   #copiedBytes = 0;
   #loads: AdapterLoad[] = [];
-  /** Keys whose pages were filled or taken. */
+  /** Keys of adapters whose pages were filled or taken since the last `takeMoves`. */
   readonly #moved = new Set<string>();
 
   constructor(options: PagePoolOptions<Memory>) {
@@ -54,20 +54,20 @@ export class PagePool<Memory extends PageMemory = PageMemory> {
     this.#slots = new Map(linears.map((linear) => [linear, new PageSlots(options.slots)]));
   }
 
-  /** False where the adapter has more pages than there are: it can never run. */
+  /** False where the adapter needs more pages than a pool has: it can never run. */
   fits(adapter: ResidentAdapter): boolean {
     return [...adapter.linears.values()].every(({ pages }) => pages <= this.slots);
   }
 
   /**
-   * Holds pages for one more row, and starts to fill them where they do not hold the adapter yet. Takes the pages of
-   * adapters that nobody uses; null where those do not suffice.
+   * Holds pages for one more row, and starts to fill them where they do not hold the adapter yet. Drops adapters that
+   * no row uses if it needs their pages; null where that does not suffice.
    */
   place(adapter: ResidentAdapter): Placement | null {
     const known = this.#entries.get(adapter.key);
     if (known) {
       known.users++;
-      // Moves to the end of the line of those that may be dropped.
+      // Makes it the last that may be dropped.
       this.#entries.delete(adapter.key);
       this.#entries.set(adapter.key, known);
       return known;
@@ -76,7 +76,7 @@ export class PagePool<Memory extends PageMemory = PageMemory> {
     for (;;) {
       const ranges = this.#takeRanges(adapter);
       if (ranges) return this.#add(adapter, ranges);
-      // One that is blocked asks in every step: it must not cost others their pages for nothing.
+      // A blocked adapter asks in every step: it must not drop others for nothing.
       if (!this.#hasRoomWithoutIdle(adapter)) return null;
       this.#drop(idle.shift()!);
     }
@@ -89,7 +89,7 @@ export class PagePool<Memory extends PageMemory = PageMemory> {
     entry.users--;
   }
 
-  /** Pages in use by rows, in the linear that has the most. */
+  /** Pages that rows use, in the linear with the most. */
   get used(): number {
     const used = new Map<JoinedLinear, number>();
     for (const { ranges, users } of this.#entries.values()) {
@@ -106,7 +106,7 @@ export class PagePool<Memory extends PageMemory = PageMemory> {
     return bytes;
   }
 
-  /** For idle moments: nobody uses a page, and every slot that is taken belongs to somebody. */
+  /** Throws where a row uses a page, or where slots are taken without an owner; for idle moments. */
   checkIntegrity(): void {
     for (const { users, key } of this.#entries.values()) {
       if (users !== 0) throw new Error(`${users} rows still hold pages of ${key}`);
@@ -124,7 +124,7 @@ export class PagePool<Memory extends PageMemory = PageMemory> {
     return loads;
   }
 
-  /** What came or went since the last call, as it is now. */
+  /** Gives the adapters whose pages were filled or taken since the last call, with their present state. */
   takeMoves(): AdapterMove[] {
     const isThere = (key: string) => this.#entries.get(key)?.isCopied === true;
     const moves = [...this.#moved].map((digest) => ({ digest, place: 'pages', isThere: isThere(digest) }) as const);
@@ -182,7 +182,7 @@ export class PagePool<Memory extends PageMemory = PageMemory> {
   async #copy(adapter: ResidentAdapter, ranges: ReadonlyMap<JoinedLinear, PageRange>): Promise<void> {
     for (const [linear, range] of ranges) {
       const bytes = await this.memory.fill(linear, range, adapter.linears.get(linear)!);
-      // Read after the wait: several adapters are copied at once.
+      // Added after the wait, since several adapters are copied at once.
       this.#copiedBytes += bytes;
     }
   }

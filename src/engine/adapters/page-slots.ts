@@ -1,5 +1,5 @@
-// Which slots of a pool of pages are taken. An adapter's pages lie side by side, so that a step reads one range. Pure
-// bookkeeping.
+// Which slots of a pool of pages are taken. An adapter's pages lie side by side, so that they are one range.
+// Bookkeeping alone.
 
 export class PageSlots {
   readonly #taken: Uint8Array;
@@ -9,7 +9,7 @@ export class PageSlots {
     for (const { first, pages } of taken) this.#taken.fill(1, first, first + pages);
   }
 
-  /** The first slot of the lowest free range, or null where none is long enough. */
+  /** Takes the lowest free range of `count` slots; gives its first slot, or null where none is long enough. */
   take(count: number): number | null {
     for (let first = 0; first + count <= this.#taken.length; first++) {
       if (this.#taken.subarray(first, first + count).includes(1)) continue;

@@ -1,5 +1,5 @@
-// Which pages of a linear's pools each row of a run reads, and how much of their product it takes: [rows, columns], as
-// many columns as the row with most pages has.
+// Which pages of a linear's pools each row of a run reads, and how much of their product it takes: [rows, columns],
+// with as many columns as the row with most pages has.
 
 import { adapterNames, type JoinedLinear } from '../../graph/adapted-linear.ts';
 import type { Binding, Runtime, Tensor } from '../../runtime/session.ts';
@@ -13,7 +13,7 @@ export type PageTable = {
   release(): void;
 };
 
-/** Tied anew when its size changes, which is when rows come or go. */
+/** The two tensors are bound anew when their size changes, which is when rows come or go. */
 export function pageTable(runtime: Runtime, binding: Binding, linear: JoinedLinear): PageTable {
   let size = '';
   let pages = new Int32Array(0);

@@ -1,5 +1,5 @@
-// An adapter's files -> matrices in memory. Long work in small pieces: between two of them the event loop takes its
-// turn, so that steps of others go on. What the bytes are is proved here, by the digest that the request pinned.
+// Reads an adapter's files into matrices in memory. The work is done in small pieces between which the event loop has
+// its turn, so that others' steps go on. The digest that the request pinned proves what the bytes are.
 
 import { createHash } from 'node:crypto';
 import type { AdapterFiles, TargetModule } from '../../core/adapter.ts';
@@ -37,9 +37,9 @@ import { readVirtualRows } from './virtual-rows.ts';
 export type ReadContext = {
   readonly model: LoweredModel;
   readonly breath: Breath;
-  /** Where given embeddings are not taken; left out: not there. */
+  /** Whether the adapter is for a device, which refuses virtual tokens and changed embeddings; false by default. */
   readonly onDevice?: boolean;
-  /** 16 by default. */
+  /** Bits of the adapter's values; 16 by default. */
   readonly bits?: AdapterBits;
 };
 
@@ -75,7 +75,7 @@ export async function readAdapter(files: AdapterFiles, context: ReadContext): Pr
 
 type BytesOf = (tensor: SafetensorsTensor) => Uint8Array;
 
-/** @param pairs of the linear's parts, in any layers, at least one */
+/** @param pairs pairs of the linear's parts, in any layers, at least one */
 async function readLinear(
   pairs: readonly AdapterPair[],
   sizes: JoinedSizes,
@@ -85,7 +85,8 @@ async function readLinear(
   const parts = sizes.modules.map((module, part) => createPart(sizes, part, ranksOf(pairs, module)));
   const placeOf = ({ module, layer }: AdapterPair) => ({ part: sizes.modules.indexOf(module), layer: layer ?? 0 });
   const { scaling } = pairs[0]!;
-  // Codes of 8 bits want what half floats want of a pair that is not exact: values that are alike in A and B.
+  // Codes of 8 bits want values of like size in A and B, as balanced half floats have, so they are made from balanced
+  // pairs.
   if (context.bits !== 8 && pairs.every((pair) => isHalf(pair) && pair.scaling === scaling)) {
     for (const pair of pairs) {
       const { part, layer } = placeOf(pair);
@@ -96,7 +97,7 @@ async function readLinear(
     return createLinear(parts, scaling, null);
   }
   const hasGains = pairs.some(({ magnitude }) => magnitude !== null);
-  // What of the scaling no half float can hold is left to the pages' shares, where all pairs agree on it.
+  // Where all pairs have the same scaling, its factor that is no power of two goes into the pages' shares.
   const share = !hasGains && pairs.every((pair) => pair.scaling === scaling) ? mantissaOf(scaling) : 1;
   const gains = hasGains ? new Float32Array(sizes.layers * sizes.out).fill(1) : null;
   for (const pair of pairs) {
@@ -115,8 +116,8 @@ async function readLinear(
 }
 
 /**
- * Rows of single tokens as ranks behind the pair's own: each is the product of the difference to the base's row and the
- * token's place.
+ * Reads the head with rows of single tokens. These become ranks behind the pair's own: each is the product of the
+ * difference to the base's row and a unit vector at the token.
  */
 async function readHead(
   { pair, tokens }: { readonly pair: AdapterPair | null; readonly tokens: TrainedTokens },
@@ -146,10 +147,13 @@ async function readHead(
 const isHalf = ({ loraA, loraB, magnitude }: AdapterPair) =>
   loraA.type === 'F16' && loraB.type === 'F16' && magnitude === null;
 
-/** Bytes of a tensor in the middle of a file may lie anywhere; numbers may not. (A Buffer's slice is no copy.) */
+/**
+ * Copies bytes, which may lie at any offset of a file, to where 16-bit numbers may lie. (A Buffer's slice would be no
+ * copy.)
+ */
 const halvesOf = (bytes: Uint8Array): Uint16Array => new Uint16Array(new Uint8Array(bytes).buffer);
 
-/** A [r, in], and B transposed, [r, out], times `factor`. */
+/** A [r, in], and B transposed, [r, out], the latter times `factor`. */
 function floatsOf({ r, loraA, loraB }: AdapterPair, factor: number, bytesOf: BytesOf): FloatPair {
   const source = pairValues(loraB, bytesOf(loraB));
   const out = source.length / r;
@@ -160,7 +164,7 @@ function floatsOf({ r, loraA, loraB }: AdapterPair, factor: number, bytesOf: Byt
   return { a: pairValues(loraA, bytesOf(loraA)), b };
 }
 
-/** DoRA's gains of a pair's outputs, into whose B they are multiplied. */
+/** Computes DoRA's gains [out] of a pair's outputs, and multiplies them into its B. */
 async function multiplyByGains(
   { magnitude }: AdapterPair,
   target: GainTarget,
@@ -170,7 +174,7 @@ async function multiplyByGains(
 ): Promise<Float32Array> {
   const lengths = pairValues(magnitude!, bytesOf(magnitude!));
   const gains = await gainsOf(model, target, pair, lengths, breath);
-  // Divided by a row that is nearly zero.
+  // A base row that is nearly zero makes a gain huge.
   if (!gains.every((gain) => Math.abs(gain) < limits.adapterGain)) {
     invalidAdapter(magnitude!.name, 'stretches a row of the base model beyond measure');
   }
@@ -182,7 +186,7 @@ async function readProved(files: AdapterFiles, breath: Breath): Promise<[Uint8Ar
   const corrupt = (reason: string, cause?: unknown) =>
     new LorikeetError('adapter_corrupt', {
       message: `The adapter ${files.digest} is damaged: ${reason}.`,
-      // Of several adapters, the one at fault.
+      // Names the one at fault where there are several adapters.
       param: files.digest,
       cause,
     });

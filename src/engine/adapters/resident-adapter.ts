@@ -1,8 +1,8 @@
-// An adapter in memory, in the layout that pages are copies of: ranks as rows, as many as the part's largest pair has,
-// all layers of a linear behind each other, 16 or 8 bits a value. Only in pages do they become a multiple of 8: most of
-// the adapters in memory run at no time, and one of rank 1 takes an eighth of one of rank 8. A page's product is taken
-// `shares` times: what of the adapter's scaling is not in its values. See half-pair.ts for what 16 bits cost, and
-// coded-ranks.ts for 8.
+// An adapter in memory, in the layout from which pages are copied: ranks as rows, as many as the part's largest pair
+// has, all layers of a linear one behind another, 16 or 8 bits a value. Only pages round ranks up to a multiple of 8:
+// most adapters in memory are not running, and one of rank 1 takes an eighth of one of rank 8. A page's product is
+// multiplied by its share, the factor of the adapter's scaling that is not in its values. half-pair.ts tells what 16
+// bits cost, coded-ranks.ts what 8 cost.
 
 import type { TargetModule } from '../../core/adapter.ts';
 import { linearSize } from '../../core/adapter.ts';
@@ -14,7 +14,7 @@ import { changeBytes, type ScaledChange } from './embedding-change.ts';
 import type { VirtualRows } from './virtual-rows.ts';
 
 export type ResidentPart = {
-  /** The most that any layer has; 0 where the adapter does not touch the part. */
+  /** The most ranks that any layer has; 0 where the adapter leaves the part alone. */
   readonly ranks: number;
   readonly bits: AdapterBits;
   /** [layers, ranks, rankElements(in)] */
@@ -24,26 +24,26 @@ export type ResidentPart = {
 };
 
 export type ResidentLinear = {
-  /** Of the part with the most. */
+  /** Pages of the part with the most. */
   readonly pages: number;
-  /** By page, what its product is multiplied with. */
+  /** For each page, the factor of its product. */
   readonly shares: Float32Array;
   /** In the order of `joinedLinears`. */
   readonly parts: readonly ResidentPart[];
-  /** DoRA: what the base's own product is multiplied with, [layers, out of all parts]; null without. */
+  /** DoRA's factors of the base's own product, [layers, out of all parts]; null without DoRA. */
   readonly gains: Float32Array<ArrayBuffer> | null;
 };
 
 export type ResidentAdapter = {
-  /** Says which weights these are: a content digest, or several with their scales. */
+  /** Names the weights: a content digest, or several with their scales. */
   readonly key: string;
   readonly linears: ReadonlyMap<JoinedLinear, ResidentLinear>;
   readonly bytes: number;
-  /** DoRA, in some linear. */
+  /** Whether any linear has DoRA's gains. */
   readonly hasGains: boolean;
-  /** What it puts before a text; null: it changes weights. */
+  /** The virtual tokens that it puts before a text; null for an adapter that changes weights. */
   readonly virtual: VirtualRows | null;
-  /** What it adds to rows of the embedding. */
+  /** What it adds to rows of the embedding; empty for most. */
   readonly embedding: readonly ScaledChange[];
   /** The graph that it needs on a device. */
   readonly reach: Reach;
@@ -56,7 +56,7 @@ export type JoinedSizes = {
   readonly in: number;
   readonly modules: readonly TargetModule[];
   readonly outs: readonly number[];
-  /** Of all parts. */
+  /** Outputs of all parts together. */
   readonly out: number;
 };
 
@@ -76,7 +76,7 @@ export function joinedSizes(shape: ModelShape): JoinedSizes[] {
   });
 }
 
-/** Where a part begins among the outputs of its joined linear. */
+/** The first output of a part in its joined linear. */
 export const firstOutput = ({ outs }: JoinedSizes, part: number): number =>
   outs.slice(0, part).reduce((sum, out) => sum + out, 0);
 
@@ -90,7 +90,7 @@ export function createPart(sizes: JoinedSizes, part: number, ranks: number, bits
   };
 }
 
-/** @param share of every page, by default; combined adapters have those of their sources */
+/** @param share of every page; or one share for each page, for combined adapters */
 export function createLinear(
   parts: readonly ResidentPart[],
   share: number | Float32Array,
@@ -115,7 +115,10 @@ export function createResident(
   return { key, linears, bytes, hasGains, virtual, embedding, reach: reachOf(linears.keys(), hasGains) };
 }
 
-/** A layer's matrices of a part as floats, the pages' shares in B: [ranks, in] and [ranks, out]. */
+/**
+ * The matrices of a part in one layer as floats, [ranks, in] and [ranks, out], with the pages' shares multiplied into
+ * B.
+ */
 export function layerOf(
   { parts, shares }: ResidentLinear,
   part: number,

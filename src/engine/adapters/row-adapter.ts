@@ -8,14 +8,14 @@ import type { ResidentAdapter } from './resident-adapter.ts';
 export type RowAdapter = {
   readonly adapter: ResidentAdapter;
   readonly scale: number;
-  /** Its pages, which every run reads. */
+  /** The adapter's pages, which every run of the row reads. */
   readonly placement: Placement;
 };
 
 /** The pages that a row reads of a linear; undefined where its adapter leaves the linear alone. */
 export function rangeOf({ adapter, placement }: RowAdapter, linear: JoinedLinear): PageRange | undefined {
   const range = placement.ranges.get(linear);
-  // Without its pages a row would silently be the base's.
+  // A row without its pages would silently compute the base's result.
   if (!range && adapter.linears.get(linear)?.pages) throw new Error(`a row has no pages of ${linear}`);
   return range;
 }

@@ -1,14 +1,14 @@
-// DoRA's gains of some adapters, [rows, out] for every layer and joined linear. A row that nobody has holds ones. Gains
-// are copied when a row's adapter changes, and not again.
+// A table of DoRA's gains with a row for each of some adapters: [rows, out] for every layer and joined linear. A row
+// holds ones until an adapter is put there, and is not copied again while it stays.
 
 import type { ModelShape } from '../../core/base-model.ts';
 import type { JoinedLinear } from '../../graph/adapted-linear.ts';
 import { joinedSizes, type ResidentAdapter } from './resident-adapter.ts';
 
 export type RowGains = {
-  /** Rows [0, count) of a layer, in place. */
+  /** Gains of rows [0, count) in a layer, in place. */
   of(linear: JoinedLinear, layer: number, count: number): Float32Array<ArrayBuffer>;
-  /** Makes a row hold what an adapter needs in every linear. */
+  /** Sets a row's gains to an adapter's in every linear; ones where it has none. */
   put(row: number, adapter: ResidentAdapter): void;
 };
 
@@ -16,7 +16,7 @@ export function createRowGains(shape: ModelShape, rows: number): RowGains {
   const pools = new Map(
     joinedSizes(shape).map((sizes) => {
       const layers = Array.from({ length: sizes.layers }, () => new Float32Array(rows * sizes.out).fill(1));
-      /** Key of the adapter whose gains a row holds; null: ones. */
+      /** Key of the adapter whose gains a row holds; null where they are ones. */
       const owners = new Array<string | null>(rows).fill(null);
       return [sizes.linear, { sizes, layers, owners }];
     }),

@@ -1,5 +1,5 @@
-// Virtual tokens in memory: what stands before a text of an adapter that has no pairs. Embeddings are as the residual
-// has them; keys and values are as attention has stored them. Floats, since rounding is what they are written to's.
+// Virtual tokens in memory: what an adapter without pairs puts before a text. Embeddings are as the residual stream has
+// them; keys and values are as attention stores them. Kept as float32: what they are written to rounds them.
 
 import { modelPlan } from '../../core/layer-plan.ts';
 import { pairValues } from '../../formats/adapter-values.ts';
@@ -11,13 +11,13 @@ import type { Breath } from './breath.ts';
 export type VirtualRows = {
   readonly kind: VirtualTokensKind;
   readonly count: number;
-  /** Numbers of one token. */
+  /** Numbers for one token. */
   readonly width: number;
   /** [count, width] */
   readonly values: Float32Array<ArrayBuffer>;
 };
 
-/** @param weights the file */
+/** @param weights the adapter's file of weights */
 export async function readVirtualRows(
   { kind, count, width, tensor }: PeftVirtualTokens,
   weights: Uint8Array,

@@ -1,6 +1,6 @@
-// Keys and values in a pool of blocks of few tokens, of which each row has a list. Full blocks stay when their row has
-// ended, and other rows begin with them. Nothing is written into a block that anybody else reads, since a row writes
-// behind its full blocks only. Knows which block is whose; where the pool lies is its memory's matter.
+// The KV cache as a pool of blocks of few tokens, of which each row has a list. Full blocks stay when their row has
+// ended, and other rows can begin with them. A row writes only behind its full blocks, so nothing is written into a
+// block that another row reads. Knows which block is whose; `BlockMemory` knows where the pool lies.
 
 import { limits } from '../../core/limits.ts';
 import type { Tensor } from '../../runtime/session.ts';
@@ -8,12 +8,12 @@ import { BlockLists } from './block-lists.ts';
 import { idleRow, type KvCache, type Prefixes } from './kv-cache.ts';
 
 export type BlockMemory = {
-  /** Whether it has been made ready. */
+  /** Resolves when the memory can be used; null where it can be at once. */
   readonly ready: Promise<void> | null;
-  /** Of all blocks. */
+  /** The keys of all blocks of a layer. */
   key(layer: number): Tensor;
   value(layer: number): Tensor;
-  /** Writes a token's, out of those of all positions; null where keys and values come from runs alone. */
+  /** Writes one token's keys and values, taken from `values` of all positions; null where they come from runs alone. */
   readonly write: ((block: number, position: number, values: Float32Array) => void) | null;
   release(): void;
 };
@@ -21,18 +21,18 @@ export type BlockMemory = {
 export type BlockKvForm = {
   readonly rows: number;
   readonly positions: number;
-  /** Tokens of a block, and its bytes in all layers. */
+  /** Tokens of a block. */
   readonly length: number;
   readonly blockBytes: number;
-  /** For what rows hold: at least one context, and at most one for each row. Left out: so much. */
+  /** Bytes for what rows hold, bounded by one context and by one for each row; the upper bound by default. */
   readonly bytes?: number;
-  /** For prefixes that no row holds, beside that. */
+  /** Bytes for prefixes that no row holds, beside `bytes`. */
   readonly prefixBytes: number;
-  /** Runs may take idle rows along. */
+  /** Whether runs may take idle rows along. */
   readonly hasIdle: boolean;
 };
 
-/** Blocks by whom they are for. */
+/** Numbers of blocks by their purpose. */
 function blocksOf(form: BlockKvForm) {
   const { rows, positions, length, blockBytes, prefixBytes, hasIdle } = form;
   const prefixBlocks = Math.floor(prefixBytes / blockBytes);
@@ -40,15 +40,15 @@ function blocksOf(form: BlockKvForm) {
   const most = rows * ofContext;
   const wanted = form.bytes === undefined ? most : Math.floor(form.bytes / blockBytes);
   const ofRows = Math.min(Math.max(wanted, ofContext), most);
-  // What nobody begins with any more is rows' room too; the probe's row has its own.
+  // Rows may also take the blocks of prefixes that no row holds; the probe's row has blocks of its own.
   const ofProbe = Math.min(ofContext, Math.ceil(limits.mergeProbeTokens / length) + 1);
   const blocks = ofRows + ofProbe + prefixBlocks;
   const forRows = Math.min(ofRows + prefixBlocks, most);
-  // The one beyond them is nobody's.
+  // The block behind all others belongs to no row: idle rows write to it.
   return { prefixBlocks, forRows, blocks, all: blocks + (hasIdle ? 1 : 0) };
 }
 
-/** Of the memory that is opened for it. */
+/** Bytes of the memory that `createBlockKv` opens. */
 export const blockKvBytes = (form: BlockKvForm): number => blocksOf(form).all * form.blockBytes;
 
 export function createBlockKv(form: BlockKvForm, open: (blocks: number) => BlockMemory): KvCache {

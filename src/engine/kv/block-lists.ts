@@ -1,5 +1,6 @@
-// Which blocks of a pool are whose: a list for each row, and those that are known as beginnings. A block that no row
-// has and nobody knows is free; where none is, known ones go that no row has. Knows numbers of blocks; knows no memory.
+// Which blocks of a pool are whose: a list for each row, and those that the prefix cache holds. A block that neither a
+// row nor the cache holds is free. Where none is free, the cache forgets blocks until one is. Knows numbers of blocks;
+// knows no memory.
 
 import { kvBlock } from '../../core/page-sizes.ts';
 import { type Prefixes, probeRow } from './kv-cache.ts';
@@ -8,9 +9,9 @@ import { PrefixCache } from './prefix-cache.ts';
 export type BlockListsForm = {
   readonly rows: number;
   readonly blocks: number;
-  /** Of these, what sequences' rows may have together; the probe's row has others. */
+  /** Most blocks that sequences' rows may have together; the probe's row has others. */
   readonly forRows: number;
-  /** That may be known. */
+  /** Most blocks that the prefix cache may hold. */
   readonly prefixBlocks: number;
   /** Tokens of a block; `kvBlock` by default. */
   readonly length?: number;
@@ -20,11 +21,11 @@ export class BlockLists implements Omit<Prefixes, 'blockBytes'> {
   readonly blockTokens: number;
   readonly #forRows: number;
   readonly #cache: PrefixCache;
-  /** The one that was let go last is taken first: its memory is touched already. */
+  /** Free blocks. The one that was freed last is taken first, since its memory has been touched. */
   readonly #free: number[];
-  /** Rows that have a block, and one more where it is known. */
+  /** For each block, the rows that have it, and one more if the prefix cache holds it. */
   readonly #holders: Uint32Array;
-  /** Sequences' rows alone. */
+  /** For each block, the sequences' rows that have it, without the probe's. */
   readonly #rowsOf: Uint32Array;
   readonly #lists: readonly number[][];
   #taken = 0;
@@ -39,12 +40,12 @@ export class BlockLists implements Omit<Prefixes, 'blockBytes'> {
     this.#cache = new PrefixCache({ blocksMax: prefixBlocks, onForget: (block) => this.#letGo(block) });
   }
 
-  /** Of a row, in the order of positions. */
+  /** The blocks of a row, in the order of positions. */
   of(row: number): readonly number[] {
     return this.#listOf(row);
   }
 
-  /** Of the blocks that rows may have, those that they have. */
+  /** Share of the blocks for rows that rows have. */
   get usage(): number {
     return this.#taken / this.#forRows;
   }
@@ -53,12 +54,12 @@ export class BlockLists implements Omit<Prefixes, 'blockBytes'> {
     return this.#cache.size;
   }
 
-  /** Beside a block for each of `rows` rows. */
+  /** Whether `tokens` more fit, beside one block for each of `rows` rows. */
   hasRoom(tokens: number, rows: number): boolean {
     return this.#taken + this.#blocksFor(tokens) + rows <= this.#forRows;
   }
 
-  /** All or nothing. */
+  /** Makes room for `length` tokens in a row: all of it, or none and false. */
   reserve(row: number, length: number): boolean {
     const missing = this.#blocksFor(length) - this.#listOf(row).length;
     if (row !== probeRow && this.#taken + Math.max(0, missing) > this.#forRows) return false;
@@ -93,7 +94,7 @@ export class BlockLists implements Omit<Prefixes, 'blockBytes'> {
   keep(...[row, chain, count]: Parameters<Prefixes['keep']>): void {
     for (let index = chain.kept; index < Math.floor(count / this.blockTokens); index++) {
       const block = this.#listOf(row)[index]!;
-      // Taken first: what is added may at once be what has to go.
+      // Counted as a holder first, since the cache may forget the block in the very call that adds it.
       this.#holders[block]!++;
       if (!this.#cache.add(chain, index, block)) this.#letGo(block);
       chain.kept = index + 1;

@@ -1,4 +1,4 @@
-// A pool of blocks of keys and values in device memory, which is tied whole: nobody copies any of it.
+// A pool of blocks of keys and values in device memory. The whole pool is bound to runs, so nothing is copied.
 
 import type { ModelShape } from '../../core/base-model.ts';
 import { type BlockForm, poolShapes, type Real } from '../../graph/target.ts';

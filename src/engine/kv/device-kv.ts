@@ -1,6 +1,6 @@
-// Keys and values in rows of device memory, which WebGPU's is viewed from its start only. A run's rows lie at the start
-// of a pool while it runs: which pool, and what has to be copied for that, `RowPlaces` says. Knows pools and when they
-// are touched; knows no places.
+// The KV cache as rows of device memory, which on WebGPU can be viewed from its start only. A run's rows lie at the
+// start of a pool while it runs; `RowPlaces` says in which pool, and what has to be copied for that. Knows pools and
+// when they are touched; knows no places.
 //
 //   pool 0   all rows, and room to rearrange them
 //   pool 1   one row: a prompt is read beside rows that decode, and disturbs none of them
@@ -9,7 +9,7 @@
 // With the base and one merge, each group of rows stays in a pool of its own and a decode step copies nothing. More
 // groups take turns, and each turn copies the group in and out.
 //
-// Invariant: rows are copied between runs alone, one run after another: whoever runs finds its rows where it was told.
+// Invariant: rows are copied only between runs, and runs follow one another, so a run finds its rows where it was told.
 
 import type { ModelShape } from '../../core/base-model.ts';
 import { serially } from '../../core/serially.ts';
@@ -24,21 +24,21 @@ export type DeviceKvForm = {
   readonly rows: number;
   readonly positions: number;
   readonly real: Real;
-  /** Rows may be used. */
+  /** Resolves when the rows can be used. */
   readonly ready: Promise<void>;
-  /** Memory of this place goes: nothing may be tied to it any more. */
+  /** Called before a pool's memory is released: nothing may stay bound to it. */
   readonly onGone: (place: string) => void;
 };
 
 export type DeviceKv = KvCache & {
-  /** Those that are there from the start. */
+  /** The pools that exist from the start. */
   readonly pools: readonly DeviceRows[];
 };
 
-/** Of the first pool, beyond the sequences': the probe's, and the one that is always free. */
+/** Rows of the first pool beyond the sequences': the probe's, and one that is always free. */
 const spared = 2;
 
-/** The pool that comes and goes. */
+/** Index of the pool that exists only while there are merged models. */
 const groupPool = 2;
 
 export function createDeviceKv(
@@ -51,10 +51,10 @@ export function createDeviceKv(
   const pool = (rows: number) => new DeviceRows(runtime, sessions, { ...form, rows });
   const pools = [pool(rows + spared), pool(1)];
   const places = new RowPlaces([rows + spared, 1]);
-  /** Tokens that rows hold. */
+  /** Tokens that each row holds. */
   const lengths = new Map<number, number>();
   const inTurn = serially();
-  // After a copy that failed no row is what it should be: none runs any more.
+  // A failed copy leaves rows in an unknown state: it fails all later runs, too.
   let copied = ready;
   const copy = (copies: readonly RowCopy[]) => {
     copied = copied.then(() => copyAll(pools, copies));
@@ -105,7 +105,8 @@ export function createDeviceKv(
           ...{ place: placeOf(pool), order, blocks: null },
           key: (layer, count = rows.length) => view(2 * layer, count),
           value: (layer, count = rows.length) => view(2 * layer + 1, count),
-          // A row that is full has no next token, and ends in this very step: its last one is read no more.
+          // Bounded to leave room for the run's token. A full row has no next token and ends in this very step, so its
+          // last one is not read any more.
           beside: (count) =>
             places
               .behind(pool, rows.length, count)
@@ -127,7 +128,10 @@ export function createDeviceKv(
 
 const placeOf = (pool: number) => `pool${pool}`;
 
-/** In order; neighbours between the same two pools at once, since no copy reads what another one wrote. */
+/**
+ * Copies rows in order. Neighbours between the same two pools are copied at once, since no copy reads what another one
+ * wrote.
+ */
 async function copyAll(pools: readonly DeviceRows[], copies: readonly RowCopy[]): Promise<void> {
   for (let start = 0; start < copies.length; ) {
     const { from, to } = copies[start]!;

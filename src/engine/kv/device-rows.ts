@@ -1,5 +1,5 @@
-// Pools of rows in device memory, several of one shape, of which a row is the same place in all. Only small graphs
-// touch them: what JavaScript has is sent as whole rows, and rows are copied where they are.
+// Several pools of rows in device memory, of one shape; a row has the same place in each. Only small graphs touch them:
+// data from JavaScript is sent as whole rows, and rows are copied on the device.
 
 import { poolNames } from '../../graph/pool-rows.ts';
 import { type Real, realBytes } from '../../graph/target.ts';
@@ -10,14 +10,17 @@ import type { RowSessions } from './row-sessions.ts';
 export type DeviceRowsForm = {
   readonly pools: number;
   readonly rows: number;
-  /** Of one row. */
+  /** Shape of one row. */
   readonly row: readonly [number, number];
   readonly real: Real;
-  /** Rows are sent with their dimensions the other way round. */
+  /** Whether rows are sent with their two dimensions swapped. */
   readonly transposed?: boolean;
 };
 
-/** Sent in one piece: others have their turn between two, and the card keeps room for one. */
+/**
+ * Most elements that are sent in one piece: other work has its turn between two pieces, and the card keeps room for
+ * one.
+ */
 const sentElementsMax = 2 ** 24;
 
 export class DeviceRows {
@@ -38,12 +41,12 @@ export class DeviceRows {
     this.bytes = form.pools * elements * realBytes[form.real];
   }
 
-  /** Rows [first, first + count) of a pool, in a shape of as many elements; the caller releases it. */
+  /** Rows of a pool from `first` on, viewed in `shape`; the caller releases the tensor. */
   view(pool: number, first: number, shape: readonly number[]): Tensor {
     return this.#memories[pool]!.view(first * this.#elements, shape);
   }
 
-  /** Overwrites rows from `first` on in every pool, with as many as `data`, by pool, holds. */
+  /** Overwrites rows from `first` on in every pool; `data` has one array for each pool, of whole rows. */
   async write(first: number, data: readonly Float32Array[]): Promise<void> {
     const { pools, rows, row, transposed = false } = this.#form;
     const count = data[0]!.length / this.#elements;
@@ -62,7 +65,7 @@ export class DeviceRows {
   }
 
   /**
-   * The same where the runtime sends half floats, as they are.
+   * As `write`, where the runtime can send half floats unconverted.
    * @param data [pools, rows sent, elements of a row]
    */
   async send(first: number, data: Float16Array): Promise<void> {
@@ -77,8 +80,7 @@ export class DeviceRows {
   }
 
   /**
-   * Copies rows `from` of `source`, which has pools of the same rows, over rows `to`: all are read before any is
-   * written.
+   * Copies rows `from` of `source`, whose rows have the same form, over rows `to`. All are read before any is written.
    */
   async copyFrom(source: DeviceRows, from: readonly number[], to: readonly number[]): Promise<void> {
     const { pools, rows, real } = this.#form;
@@ -109,7 +111,7 @@ export class DeviceRows {
     for (const memory of this.#memories) memory.release();
   }
 
-  /** Makes every row zeros; before anything else is done with them. */
+  /** Sets every row to zeros; called before anything else is done with them. */
   async clear(): Promise<void> {
     const session = await this.#sessions.clear();
     for (const memory of this.#memories) {
@@ -122,7 +124,7 @@ export class DeviceRows {
   }
 }
 
-/** All or none. */
+/** Allocates all pools, or none if one fails. */
 function allocateAll(runtime: Runtime, { pools, real }: DeviceRowsForm, elements: number): readonly Memory[] {
   const memories: Memory[] = [];
   try {

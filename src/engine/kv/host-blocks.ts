@@ -1,5 +1,5 @@
-// A pool of blocks of keys and values in memory that JavaScript has. It is reserved whole and touched as blocks are
-// first used.
+// A pool of blocks of keys and values in JavaScript's memory. The whole pool is reserved at once and touched as blocks
+// are first used.
 
 import type { ModelShape } from '../../core/base-model.ts';
 import { LorikeetError } from '../../core/errors.ts';
@@ -9,11 +9,11 @@ import type { BlockMemory } from './block-kv.ts';
 
 type KvMemory = Float16Array<ArrayBuffer> | Float32Array<ArrayBuffer>;
 
-/** Of all layers. */
+/** Bytes of one block of `length` tokens in all layers. */
 export const kvBlockBytes = ({ layers, kvHeads, headDim }: ModelShape, length: number, type: Real): number =>
   2 * layers * kvHeads * headDim * length * realBytes[type];
 
-/** Throws `memory_exceeded` where the system refuses so much, used or not. */
+/** Throws `memory_exceeded` where the system refuses to reserve that many bytes. */
 function reserved<T>(make: () => T, bytes: number): T {
   try {
     return make();
@@ -25,7 +25,7 @@ function reserved<T>(make: () => T, bytes: number): T {
   }
 }
 
-/** @param form whose operator is the project's */
+/** @param form the form of blocks that the project's own operator reads */
 export function createHostBlocks(
   runtime: Runtime,
   shape: ModelShape,
@@ -55,11 +55,11 @@ type WrittenToken = {
   readonly values: readonly KvMemory[];
   readonly block: number;
   readonly position: number;
-  /** Of all positions: [positions, layers, key and value, kvHeads, headDim]. */
+  /** Keys and values of all positions: [positions, layers, key and value, kvHeads, headDim]. */
   readonly given: Float32Array;
 };
 
-/** As the attention's operator stores them: what is beyond the largest half float is that. */
+/** Stores a token as the attention operator does: values beyond the largest half float become that. */
 function writeToken({ layers, kvHeads, headDim }: ModelShape, length: number, written: WrittenToken): void {
   const { keys, values, block, position, given } = written;
   const column = position % length;

@@ -1,26 +1,26 @@
-// Which blocks hold which tokens, so that what begins as an earlier sequence did is not computed again. A block is
-// known by the chain of SHA-256 over all tokens up to its end and how each was rounded, which begins with what
-// computes them: names never enter. A sequence that lost its row has its last block here too, which is not full and
-// is taken back by this sequence alone.
-// Blocks that no row holds stay until others need their place; what one owner keeps cannot crowd out another's: the
-// owner with the most blocks gives up its least recently used one. Knows numbers of blocks; knows no memory.
+// Knows which blocks hold which tokens, so that a sequence that begins as an earlier one did is not computed again. A
+// block's key is a chain of SHA-256 over what computes the tokens, all tokens up to the block's end, and how each was
+// rounded: adapters' names never enter. A preempted sequence also has its last block here, which is not full and which
+// only this sequence can take back.
+// Blocks that no row holds stay until their place is needed. The owner with the most blocks gives up its least recently
+// used one, so that no owner can crowd out another. Knows numbers of blocks; knows no memory.
 
 import { createHash } from 'node:crypto';
 import { kvBlock } from '../../core/page-sizes.ts';
 
 let chains = 0;
 
-/** The keys of a sequence's full blocks, made as they are asked for. */
+/** The keys of a sequence's full blocks, computed when they are first asked for. */
 export class PrefixChain {
   readonly owner: string;
   readonly #block: number;
-  /** Blocks that were offered to the cache. */
+  /** Number of blocks that were offered to the cache. */
   kept = 0;
-  /** Tokens that the sequence had computed when it lost its row, if they end within a block; else 0. */
+  /** Tokens that the sequence had computed when it lost its row, if they end within a block; otherwise 0. */
   left = 0;
-  /** Of that block, which is the sequence's alone. */
+  /** Key of that last block, which is the sequence's alone. */
   readonly leftKey = `left by ${++chains}`;
-  /** Tokens of the prompt, if those of the answer have other bits. */
+  /** Number of the tokens that are the prompt's; those of an answer have other bits. */
   readonly #prompt: number;
   readonly #root: string;
   readonly #tokens: readonly number[];
@@ -29,7 +29,7 @@ export class PrefixChain {
   /**
    * @param root what computes the tokens, and who may share them
    * @param owner whose share of the cache the blocks take
-   * @param tokens the sequence's, which may become more
+   * @param tokens the sequence's tokens, which may become more
    * @param prompt how many of them have the bits of a prompt; the others have those of an answer
    * @param block tokens of a block
    */
@@ -41,7 +41,7 @@ export class PrefixChain {
     this.owner = owner;
   }
 
-  /** Of block `index`, all of whose tokens are there. */
+  /** Key of block `index`. Throws where not all of its tokens are there. */
   key(index: number): string {
     const block = this.#block;
     for (let i = this.#keys.length; i <= index; i++) {
@@ -60,15 +60,15 @@ export class PrefixChain {
 }
 
 export type PrefixCacheOptions = {
-  /** Blocks that may stay. */
+  /** Most blocks that may stay. */
   readonly blocksMax: number;
-  /** A block that was known is known no more. */
+  /** Called for a block that the cache no longer holds. */
   readonly onForget: (block: number) => void;
 };
 
 export class PrefixCache {
   readonly #options: PrefixCacheOptions;
-  /** By owner, the least recently used first. */
+  /** By owner and key, the least recently used first. */
   readonly #blocks = new Map<string, Map<string, number>>();
   #size = 0;
 
@@ -80,7 +80,7 @@ export class PrefixCache {
     return this.#size;
   }
 
-  /** The blocks of the longest known beginning, of at most `count` blocks. */
+  /** The blocks of the longest known beginning, at most `count`. */
   find(chain: PrefixChain, count: number): number[] {
     const known = this.#blocks.get(chain.owner);
     const found: number[] = [];
@@ -90,22 +90,22 @@ export class PrefixCache {
       if (block === undefined) break;
       found.push(block);
     }
-    // The last one is the oldest afterwards: a chain is given up from its end.
+    // Touched from the last to the first, so that the last is the oldest: a chain is forgotten from its end.
     for (let i = found.length - 1; i >= 0; i--) touch(known, chain.key(i), found[i]!);
     return found;
   }
 
-  /** Block `index` of the chain lies in `block` from now on. False where it is known already, or nothing may stay. */
+  /** Adds block `index` of the chain, which lies in `block`. False where the cache has it already, or may hold none. */
   add(chain: PrefixChain, index: number, block: number): boolean {
     return this.#add(chain, { key: chain.key(index), index, block });
   }
 
-  /** Block `index`, which is not full, is the sequence's again when it has a row. False where nothing may stay. */
+  /** Adds block `index`, which is not full, for this sequence alone. False where the cache may hold no block. */
   addLeft(chain: PrefixChain, index: number, block: number): boolean {
     return this.#add(chain, { key: chain.leftKey, index, block });
   }
 
-  /** What `addLeft` was given, which is known no more: the caller holds it now. undefined where it had to go. */
+  /** Takes back the block of `addLeft`, which the caller then holds; undefined where it was forgotten. */
   takeLeft(chain: PrefixChain): number | undefined {
     const block = this.#blocks.get(chain.owner)?.get(chain.leftKey);
     if (block !== undefined) this.#delete(chain.owner, chain.leftKey);
@@ -117,7 +117,7 @@ export class PrefixCache {
     if (this.#options.blocksMax === 0 || known.has(key)) return false;
     this.#blocks.set(chain.owner, known);
     known.set(key, block);
-    // Those before it were used with it.
+    // Marks the blocks before it as used with it.
     for (let i = index - 1; i >= 0; i--) {
       const before = known.get(chain.key(i));
       if (before !== undefined) touch(known, chain.key(i), before);
@@ -127,7 +127,7 @@ export class PrefixCache {
     return true;
   }
 
-  /** Throws where none is known. */
+  /** Forgets the least recently used block of the owner with the most. Throws where the cache is empty. */
   forgetOne(): void {
     const [owner, largest] = [...this.#blocks].reduce((a, b) => (b[1].size > a[1].size ? b : a));
     const [key, block] = largest.entries().next().value!;

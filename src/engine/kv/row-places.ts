@@ -1,21 +1,21 @@
-// Where rows are, in pools of which a run reads the first places only. They are copied when a run wants them side by
-// side at the start of a pool, and then only those that are not there yet, in whatever order that leaves them. Pure:
-// says what to copy.
+// Where rows are, in pools of which a run reads only the first places. Rows are copied when a run wants them side by
+// side at the start of a pool, and only those that are not there yet; any order among them will do. Pure: it says what
+// to copy.
 //
-// Invariant: a row that holds anything has one place, and a place one row. There is no second copy that could be old.
-// So what a run reads under a number is what was last written under it.
+// Invariant: a row that holds anything has one place, and a place has one row. No second copy can be out of date, so a
+// run reads under a row's number what was last written under it.
 //
-// The first pool has room for all rows and one more, so that every run can be served, by that pool alone if need be;
-// others save copies, where several groups of rows run in turns.
+// The first pool has room for all rows and one more, so that it alone can serve every run. The other pools save copies
+// where several groups of rows run in turns.
 
 export type Place = { readonly pool: number; readonly slot: number };
 
 export type RowCopy = { readonly from: Place; readonly to: Place };
 
-/** A run's rows: they are the first places of a pool once the copies are made, one after another. */
+/** The rows of a run: they take the first places of `pool` after the copies have been made in order. */
 export type Gathered = {
   readonly pool: number;
-  /** Place i holds row `order[i]` of those that were asked for; null where that is row i. */
+  /** Place i holds row `order[i]` of those asked for; null where that is row i everywhere. */
   readonly order: readonly number[] | null;
   readonly copies: readonly RowCopy[];
 };
@@ -23,11 +23,11 @@ export type Gathered = {
 type Row = number;
 
 export class RowPlaces {
-  /** By pool, then by slot. */
+  /** The row in each slot of each pool; null where the slot is free. */
   readonly #rows: (Row | null)[][];
   readonly #places = new Map<Row, Place>();
 
-  /** @param slots of each pool, more in the first one than there are rows */
+  /** @param slots number of slots in each pool; the first pool has more than there are rows */
   constructor(slots: readonly number[]) {
     this.#rows = slots.map(emptyPool);
   }
@@ -36,7 +36,7 @@ export class RowPlaces {
     this.#rows.push(emptyPool(slots));
   }
 
-  /** The last pool goes; what it holds is copied to the first one. */
+  /** Removes the last pool; the copies bring its rows to the first one. */
   close(): RowCopy[] {
     const last = this.#rows.length - 1;
     const copies: RowCopy[] = [];
@@ -45,24 +45,24 @@ export class RowPlaces {
     return copies;
   }
 
-  /** The row holds nothing any more. */
+  /** Empties a row. */
   drop(row: Row): void {
     this.#take(row);
   }
 
-  /** Whose the places of a pool from `first` on are, `count` at most; null: nobody's. */
+  /** The rows of up to `count` places of a pool from `first` on; null for a free place. */
   behind(pool: number, first: number, count: number): readonly (Row | null)[] {
     return this.#rows[pool]!.slice(first, first + count);
   }
 
-  /** Of the first pool's places, those that rows of any pool would take. */
+  /** Number of rows with a place, over the slots of the first pool. */
   get share(): number {
     return this.#places.size / this.#rows[0]!.length;
   }
 
   /**
-   * Brings rows together. A row without a past holds nothing that would have to be kept. Throws where a row has a past
-   * and holds nothing.
+   * Brings rows together at the start of a pool. A row with a past of 0 holds nothing to keep. Throws where a row has a
+   * past and holds nothing.
    */
   gather(rows: readonly Row[], pasts: readonly number[]): Gathered {
     const count = rows.length;
@@ -80,7 +80,7 @@ export class RowPlaces {
     const missing = rows.filter((row) => !isThere(row));
     const copies: RowCopy[] = [];
     while (missing.length > 0) {
-      // Where all places are taken the first pool has a free one elsewhere: one row at least leaves.
+      // Where all first places are taken, the first pool has a free slot elsewhere: at least one row can leave.
       copies.push(...this.#seat(missing, pool, count));
       if (missing.length > 0) copies.push(...this.#makeRoom(own, pool));
     }
@@ -88,7 +88,7 @@ export class RowPlaces {
     return { pool, order: order.every((row, i) => row === i) ? null : order, copies };
   }
 
-  /** Takes rows from `missing` into the free ones of the first places. */
+  /** Moves rows from `missing` to free slots among the first places. */
   #seat(missing: Row[], pool: number, count: number): RowCopy[] {
     const copies: RowCopy[] = [];
     for (let slot = 0; slot < count && missing.length > 0; slot++) {
@@ -100,7 +100,7 @@ export class RowPlaces {
     return copies;
   }
 
-  /** Takes others' rows out of the first places, as many as there are places for elsewhere: at least one. */
+  /** Moves other rows out of the first places, as many as find a slot elsewhere; at least one. */
   #makeRoom(own: ReadonlyMap<Row, number>, pool: number): RowCopy[] {
     const others = this.#rows[pool]!.slice(0, own.size).filter((row) => row !== null && !own.has(row));
     const copies: RowCopy[] = [];
@@ -112,7 +112,10 @@ export class RowPlaces {
     return copies;
   }
 
-  /** Where fewest rows are copied; others in the way come back later. The first pool is the last choice. */
+  /**
+   * The pool that needs fewest copies, counting that rows in the way come back later. The first pool is the last
+   * choice.
+   */
   #cheapest(own: ReadonlyMap<Row, number>): number {
     const count = own.size;
     let [best, least] = [0, Number.POSITIVE_INFINITY];
@@ -128,7 +131,7 @@ export class RowPlaces {
     return best;
   }
 
-  /** In the first pool, as far behind as possible, and not among the first `count` of `pool`. */
+  /** The last free slot of the first pool; null if it is among the first `count` of `pool`. */
   #freePlace(pool: number, count: number): Place | null {
     const slot = this.#rows[0]!.lastIndexOf(null);
     return slot < (pool === 0 ? count : 0) ? null : { pool: 0, slot };

@@ -1,4 +1,4 @@
-// The sessions of small graphs over device memory, each made when it is first needed.
+// The sessions of small graphs over device memory. Each is made when it is first needed.
 
 import { encodeOnnx, type OnnxGraph } from '../../formats/onnx.ts';
 import { buildClear, buildCopyRows, buildWriteRows } from '../../graph/pool-rows.ts';
@@ -22,7 +22,7 @@ export function createRowSessions(runtime: Runtime, real: Real): RowSessions {
     if (known) return known;
     const session = runtime.session(encodeOnnx(build()), { weights: new Map() });
     sessions.set(key, session);
-    // What failed once, for want of memory perhaps, is tried again by the next who needs it.
+    // A session that could not be made, perhaps for want of memory, is tried again when it is next needed.
     session.catch(() => sessions.delete(key));
     return session;
   };
