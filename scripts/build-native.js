@@ -1,16 +1,16 @@
 // node scripts/build-native.js: compiles native/ into native/lib/, for every platform that has a library there.
 //
-//   --check       makes them elsewhere and fails where a byte differs from what is checked in
+//   --check       compiles to a temporary folder, and fails where a byte differs from native/lib
 //   --only NAME   one platform, such as linux-x64
-//   --here        with this machine's compiler ($CC, or cc) for this machine alone: for platforms that have none
+//   --here        this machine's platform, by its own compiler ($CC, or cc): for platforms that have no library
 //   --test        instead of a library a program that compares the variants (native/test), and runs it: with --here
 //                 under sanitizers, which find wrong addresses and undefined behaviour; or for one platform with --only
-//   --emulator X  that runs it, such as qemu-aarch64-static
-//   --out DIR     instead of native/lib
-//   --python BIN  that has pip, which fetches the compiler (python3)
+//   --emulator X  the emulator that runs that program, such as qemu-aarch64-static
+//   --out DIR     writes there instead of native/lib
+//   --python BIN  the Python whose pip downloads the compiler (python3)
 //
 // The compiler is zig's, of one version: clang with the system libraries of every platform. The same sources give the
-// same bytes wherever it runs.
+// same bytes on any machine.
 
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -46,9 +46,9 @@ const x64 = {
     ...['f', 'bw', 'dq', 'vl', 'vnni'].map((part) => `-mavx512${part}`),
   ],
 };
-// zig has names of its own for what others write as an architecture.
+// zig names an architecture by -mcpu, where other compilers use -march.
 const arm64 = { scalar: [], dotprod: [values.here ? '-march=armv8.2-a+dotprod' : '-mcpu=generic+dotprod'] };
-/** By Node's names: zig's target, the file, and flags of each variant of kernels/. */
+/** Platforms by Node's names: zig's target, the library's file name, and the flags of each variant of kernels/. */
 const platforms = {
   'linux-x64': { target: 'x86_64-linux-gnu.2.17', file: 'lorikeet.so', variants: x64 },
   'linux-arm64': { target: 'aarch64-linux-gnu.2.17', file: 'lorikeet.so', variants: arm64 },
@@ -56,7 +56,7 @@ const platforms = {
   'win32-x64': { target: 'x86_64-windows-gnu', file: 'lorikeet.dll', variants: x64 },
 };
 
-// Sums are in the order that is written: neither regrouped nor contracted, which would depend on what stands beside.
+// Sums keep the order of the source: regrouping or contracting would make them depend on the code around them.
 const common = ['-std=c17', '-O2', '-fvisibility=hidden', '-ffp-contract=off', '-fno-math-errno', '-g0'];
 const warnings = ['-Wall', '-Wextra', '-Werror', '-Wno-missing-field-initializers'];
 
@@ -92,11 +92,14 @@ function compare(made, kept) {
   }
 }
 
-/** @returns the library's path */
+/**
+ * Compiles and links the library of one platform.
+ * @returns the library's path
+ */
 function build(name, platform, out, compile) {
   const path = join(out, name, platform.file);
   const isPic = name.startsWith('win32') ? [] : ['-fPIC'];
-  // Its own name, which would be the path of where it was linked.
+  // Name inside of the library, which would otherwise be the path where it was linked.
   const named = name.startsWith('darwin') ? [`-Wl,-install_name,@rpath/${platform.file}`] : [];
   link(platform, path, compile, [...isPic], ['-shared', '-s', ...named]);
   return path;
@@ -109,9 +112,9 @@ function test() {
   const out = mkdtempSync(join(tmpdir(), 'lorikeet-native-'));
   try {
     const program = join(out, 'kernels');
-    // -O1: with more, sanitized kernels take a compiler minutes.
+    // With more than -O1 sanitized kernels take minutes to compile.
     const sanitize = values.here ? ['-O1', '-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-g'] : [];
-    // No library of the system: an emulator has none.
+    // musl links the program statically, since an emulator has no system libraries.
     const target = values.here ? undefined : known.target.replace(/gnu.*/, 'musl');
     const platform = { ...known, target, sources: [join(sources, 'test', 'kernels.c')] };
     const compile = values.here ? hostCompiler() : compiler();
@@ -125,7 +128,7 @@ function test() {
   }
 }
 
-/** Compiles all sources, those of kernels/ once a variant, and puts them together at `path`. */
+/** Compiles all sources, those of kernels/ once for each variant, and links them to `path`. */
 function link({ target, variants, sources: more = [] }, path, compile, compiling, linking) {
   const work = mkdtempSync(join(tmpdir(), 'lorikeet-objects-'));
   const flags = [...(target ? ['-target', target] : []), ...common];
@@ -147,7 +150,7 @@ function link({ target, variants, sources: more = [] }, path, compile, compiling
     mkdirSync(dirname(path), { recursive: true });
     const made = join(work, basename(path));
     compile([...flags, ...objects, ...linking, '-o', made]);
-    // Not in place: a library that is loaded stays what it is.
+    // The old file is removed and not written over: a process that has loaded it keeps its contents.
     rmSync(path, { force: true });
     copyFileSync(made, path);
   } finally {
@@ -160,14 +163,14 @@ const cFiles = (folder) =>
     .filter((file) => file.endsWith('.c'))
     .sort();
 
-/** Fetched once from PyPI, whose package is the compiler's own release. */
+/** Gives zig's compiler, which is downloaded once from PyPI, where zig publishes its releases. */
 function compiler() {
   const zig = join(zigHome, 'ziglang', process.platform === 'win32' ? 'zig.exe' : 'zig');
   if (!existsSync(zig)) {
     const options = ['--quiet', '--disable-pip-version-check', '--no-deps', '--only-binary=:all:', '--target', zigHome];
     execute(values.python, ['-m', 'pip', 'install', ...options, `ziglang==${zigVersion}`]);
   }
-  // Debug builds' checks are its default.
+  // zig's debug builds enable this sanitizer by default.
   return (args) => execute(zig, ['cc', '-fno-sanitize=undefined', ...args]);
 }
 

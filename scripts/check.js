@@ -1,4 +1,4 @@
-// npm run check: everything that can be said of the code without running it. Runs all parts, then says which failed.
+// npm run check: all static checks. Runs all of them, and then lists those that failed.
 
 import { join } from 'node:path';
 import { root } from './install.js';

@@ -1,5 +1,5 @@
-// Makes a clean clone ready to run: packages through npm, and a Node of version 24 or newer. Plain JavaScript that
-// Node 20 can run, because it is what runs before anything is installed.
+// Makes a fresh clone ready to run: installs the packages through npm, and a Node of version 24 or newer. It is
+// JavaScript for Node 20, since it runs before anything is installed.
 
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -8,10 +8,10 @@ import { fileURLToPath } from 'node:url';
 
 export const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** The first line of Node that runs TypeScript by itself and has node:sqlite. */
+/** The first major version of Node that runs TypeScript by itself and has node:sqlite. */
 const nodeMajorMin = 24;
 const lockFile = join(root, '.install.lock');
-/** Looked for in its package: npm 10 makes no link for it in node_modules/.bin. */
+/** Path of the Node in its package. It has no link in node_modules/.bin, since npm 10 makes none for it. */
 const localNode = () =>
   ['node', 'node-bin']
     .map((name) => join(root, 'node_modules', `${name}-${process.platform}-${process.arch}`, 'bin', 'node'))
@@ -22,7 +22,7 @@ const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const say = (line) => process.stderr.write(`${line}\n`);
 
 /**
- * Installs what package-lock.json names, unless it is there already.
+ * Installs the packages of package-lock.json, unless they are there already.
  * @param {{ dev: boolean }} options `dev`: tools for tests and checks are needed too
  * @returns {Promise<string>} path of a Node to run Lorikeet with
  */
@@ -38,8 +38,9 @@ export async function ensureInstalled({ dev }) {
 }
 
 /**
- * npm writes node_modules/.package-lock.json last, so a half-done install does not count. Versions are compared, not
- * times: a checkout touches package-lock.json without changing it. Optional packages are another platform's.
+ * Whether the packages are installed. npm writes node_modules/.package-lock.json last, so a partial install does not
+ * count. Versions are compared and not times, since a checkout touches package-lock.json without changing it. Optional
+ * packages may be for another platform.
  */
 function installed(dev) {
   let present;
@@ -59,7 +60,7 @@ function installed(dev) {
   );
 }
 
-/** One install at a time in this folder; a second start waits for the first. A lock of a dead process is taken over. */
+/** Runs one install in this folder at a time; another start waits. The lock of a process that is gone is taken over. */
 async function withLock(work) {
   let announced = false;
   for (;;) {
@@ -84,7 +85,7 @@ async function withLock(work) {
 function takeOverIfAbandoned() {
   try {
     const owner = readFileSync(lockFile, 'utf8');
-    // Empty: its owner has created the file and is about to write to it.
+    // An empty file's owner has created it, and is about to write its process id.
     if (owner === '' || isAlive(Number(owner))) return false;
     // A rename succeeds for one process only, where two unlinks could remove the next owner's lock.
     renameSync(lockFile, `${lockFile}.${process.pid}`);
@@ -109,10 +110,10 @@ async function install() {
   const began = Date.now();
   const seconds = () => `${Math.round((Date.now() - began) / 1000)} s`;
   say('Installing packages (npm ci). This is done once.');
-  // npm draws its own progress on a terminal; a log gets a sign of life.
+  // npm shows its own progress on a terminal; a log gets a line every 15 seconds.
   const alive = process.stderr.isTTY ? undefined : setInterval(() => say(`  still installing, ${seconds()}`), 15_000);
   const [command, ...args] = npmCommand();
-  // Warnings are about this Node, which does not run the program; errors still show.
+  // Warnings are about the Node that runs npm, and not about the one that runs the program; errors are still shown.
   const child = spawn(command, [...args, 'ci', '--loglevel=error', '--include=dev', '--include=optional'], {
     cwd: root,
     stdio: ['ignore', 2, 2],
@@ -128,7 +129,9 @@ async function install() {
   say(`Packages installed in ${seconds()}.`);
 }
 
-/** The npm that started us where there is one, so that a machine with several uses the one the user chose. */
+/**
+ * The npm that started this process where there is one: on a machine with several, it is the one that the user chose.
+ */
 function npmCommand() {
   const started = process.env.npm_execpath;
   return started && basename(started) === 'npm-cli.js' ? [process.execPath, started] : ['npm'];

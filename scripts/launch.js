@@ -1,18 +1,18 @@
-// Runs a TypeScript file of this project under the right Node, and passes on its exit code and our signals.
+// Runs a TypeScript file of this project under the right Node, and passes on signals and the exit code.
 
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { ensureInstalled, root } from './install.js';
 
-/** src/core/node-arguments.ts says why. This file runs on any Node, which may not read that one. */
+/** The arguments of src/core/node-arguments.ts, which gives the reasons. Older Nodes cannot import that file. */
 const nodeArguments = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=16'];
 
-/** Types are stripped once: a start is a tenth shorter, and no process loads 25 MiB of what strips them. */
+/** Cache of stripped TypeScript: a start is a tenth shorter, and no process loads 25 MiB of code to strip types. */
 const compileCache = join(root, 'node_modules', '.cache', 'lorikeet');
 
 /**
- * Installs if need be, runs Node with these arguments, and ends this process as the child ended.
+ * Installs the packages if needed, runs Node with these arguments, and sets this process's exit code to the child's.
  * @param {string[]} args arguments of node
  * @param {{ dev?: boolean, cwd?: string }} options `dev`: needs the development packages
  */
@@ -23,7 +23,7 @@ export async function launch(args, { dev = false, cwd = process.cwd() } = {}) {
   });
 }
 
-/** Like `launch`, but returns the exit code. */
+/** Does the same as `launch`, but returns the exit code. */
 export async function run(args, { dev = true, cwd = root } = {}) {
   const node = await ensureInstalled({ dev });
   const child = spawn(node, [...nodeArguments, ...args], {
@@ -31,8 +31,8 @@ export async function run(args, { dev = true, cwd = root } = {}) {
     env: { NODE_COMPILE_CACHE: compileCache, ...process.env },
     stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
   });
-  // The channel carries nothing: a server sees by its end that this process is gone, however it ended.
-  // On a terminal Ctrl-C reaches the child by itself; the launcher only has to outlive it.
+  // The IPC channel carries no messages: its end tells a server that this process is gone, however it ended. On a
+  // terminal Ctrl-C reaches the child by itself, and this process only waits for the child to end.
   const forward = (signal) => (signal === 'SIGINT' && process.stdin.isTTY ? undefined : child.kill(signal));
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, forward);
   return await new Promise((resolve, reject) => {

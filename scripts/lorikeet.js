@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The `lorikeet` command, on any Node from 20 on.
+// The `lorikeet` command; it starts under any Node from 20 on.
 
 import { join } from 'node:path';
 import { root } from './install.js';

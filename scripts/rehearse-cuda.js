@@ -1,7 +1,8 @@
-// node scripts/rehearse-cuda.js [--data-dir DIR] [--python python3] -- <command ...>: runs a command on a card that is
-// not there: ONNX Runtime's real CUDA provider over stand-ins of CUDA's libraries (test/rehearsal/card), which give
-// memory and name what they are asked to launch and to copy. LORIKEET_TEST_DEVICE and REHEARSAL_LOG are set for it.
-// Needs a C compiler; the provider comes from PyPI, once.
+// node scripts/rehearse-cuda.js [--data-dir DIR] [--python python3] -- <command ...>: runs a command as on a machine
+// with a CUDA card, without one: ONNX Runtime's real CUDA provider runs over stand-ins for CUDA's libraries
+// (test/rehearsal/card), which provide memory and log the launches and copies that they are asked for. Sets
+// LORIKEET_TEST_DEVICE and REHEARSAL_LOG for the command. Needs a C compiler; the provider is downloaded once from
+// PyPI.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -21,7 +22,7 @@ const work = resolve(values['data-dir']);
 const target = join(work, 'cuda');
 const sources = join(root, 'test', 'rehearsal', 'card');
 
-/** Source, the library's name, and whether its symbols have its name as their version. */
+/** Source file, name of the library, and whether the symbols have that name as their version. */
 const libraries = [
   ['runtime', 'libcudart.so.13', true],
   ['products', 'libcublas.so.13', true],
@@ -60,7 +61,7 @@ function compile(source, name, isVersioned) {
     writeFileSync(map, `${name} { global: *; };\n`);
     flags.push(`-Wl,--version-script=${map}`);
   }
-  // The log is the runtime's.
+  // Every other library links to the runtime's stand-in, which has the log.
   const shared = source === 'runtime' ? [] : [`-L${card}`, '-l:libcudart.so.13', '-Wl,-rpath,$ORIGIN'];
   run(process.env.CC || 'cc', [...flags, join(sources, `${source}.c`), ...shared]);
 }

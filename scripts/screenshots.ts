@@ -1,7 +1,7 @@
-// npm run screenshots [-- --to docs/console]: pictures of the console for the README and docs/console.md, of a server
-// that this script starts on the real model, with its example adapters and a short training. With --url it looks at a
-// keyless server that runs already, which then has the example adapters under a few more names. Needs Chromium. Fails
-// where a page complains of anything or never shows what it should; pictures are not compared.
+// npm run screenshots [-- --to docs/console]: takes the pictures of the console in the README and docs/console.md. The
+// script starts a server on the real model, with the example adapters and a short training. With --url it uses a
+// keyless server that runs already, to which it adds the example adapters under a few more names. Needs Chromium. Fails
+// where a page logs an error, or never shows what it should; pictures are not compared.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -22,14 +22,14 @@ const { values } = parseArgs({
   },
 });
 
-/** A data dir of its own, so that nothing of the user's is shown; the model's files are taken from theirs. */
+/** A data dir of its own, so that no picture shows the user's data; the model's files come from the user's data dir. */
 const folder = mkdtempSync(join(tmpdir(), 'lorikeet-screenshots-'));
 const model = join(values['data-dir'], 'models', 'SmolLM2-135M-Instruct', 'SmolLM2-135M-Instruct.Q4_1.gguf');
 
 function start(): ChildProcess {
   const command = ['--disable-warning=ExperimentalWarning', join(root, 'src/cli/main.ts'), 'serve', model];
   const settings = ['--port', '0', '--data-dir', folder, '--log-level', 'error'];
-  // Where other programs keep all cores busy, a trainer that computes while they idle comes to no end.
+  // With the default priority a training would not end while other programs keep all cores busy.
   const env = { ...process.env, LORIKEET_TRAINING_PRIORITY: 'low' };
   return spawn(process.execPath, [...command, ...settings], { stdio: ['ignore', 'ignore', 'pipe'], env });
 }
@@ -55,7 +55,7 @@ async function ask<T>(url: string, path: string, init: RequestInit = {}): Promis
   return (await answer.json()) as T;
 }
 
-/** The example adapters under names as a team has them, with an alias, and a few versions. */
+/** Uploads the example adapters under names as a team would choose, with versions and aliases. */
 async function fill(url: string): Promise<void> {
   for (const [name, source] of [
     ['support/pirate', 'pirate'],
@@ -77,7 +77,10 @@ async function fill(url: string): Promise<void> {
   await put('/v1/adapters/orders/aliases/prod', { weights: { 1: 0.9, 2: 0.1 } });
 }
 
-/** @returns the id of a job that is over, one that was there or a new one */
+/**
+ * Trains an adapter, unless a finished job exists.
+ * @returns the job's id
+ */
 async function trained(url: string): Promise<string> {
   const jobs = await ask<{ data: { id: string; status: string }[] }>(url, '/v1/fine_tuning/jobs');
   return jobs.data.find(({ status }) => status === 'succeeded')?.id ?? (await train(url));
@@ -101,7 +104,7 @@ async function train(url: string): Promise<string> {
 }
 
 async function shoot(page: Page, name: string): Promise<void> {
-  // Behind the pointer nothing is lit, and what moves has come to rest.
+  // Moves the pointer away, so that nothing is highlighted, and waits for animations to end.
   await page.mouse.move(0, 0);
   await page.waitForTimeout(600);
   await page.screenshot({ path: join(values.to, `${name}.png`) });
@@ -121,7 +124,7 @@ async function shootAll(url: string, browser: Browser): Promise<void> {
   const problems: string[] = [];
   const open = async (colorScheme: 'light' | 'dark', width = 1280, height = 800) => {
     const page = await browser.newPage({ viewport: { width, height }, colorScheme });
-    // Whoever runs this bounds it as a whole.
+    // No time limits here: the caller of the script bounds it as a whole.
     page.setDefaultTimeout(0);
     page.on('console', (message) => message.type() === 'error' && problems.push(message.text()));
     page.on('pageerror', (error) => problems.push(error.message));
@@ -157,7 +160,7 @@ async function shootAll(url: string, browser: Browser): Promise<void> {
   if (problems.length > 0) throw new Error(`The pages complained:\n${problems.join('\n')}`);
 }
 
-/** Some traffic, for curves: of the base and of two adapters, a few answers at a time. */
+/** Sends some requests to the base and to two adapters, so that the curves have points. */
 async function asked(url: string): Promise<void> {
   const names = [undefined, 'support/pirate', 'shell'];
   for (let round = 0; round < 6; round++) {

@@ -34,9 +34,12 @@ const { values } = parseArgs({
 const dataDir = resolve(values['data-dir']);
 const target = join(dataDir, 'cuda');
 const pins = join(root, 'scripts', 'cuda-packages.json');
-/** Python would look for modules in the current folder first, where anybody's may lie: it runs in this one. */
+/**
+ * Python runs in this folder: it looks for modules in the current folder first, and another one may hold anybody's
+ * files.
+ */
 const work = values.pin ? mkdtempSync(join(tmpdir(), 'lorikeet-cuda-')) : join(dataDir, 'cuda.new');
-/** Archives and what is unpacked of them, at the most. */
+/** Most bytes that the archives and the unpacked libraries need. */
 const freeBytesMin = 4 * 2 ** 30;
 
 const platforms = {
@@ -49,13 +52,13 @@ const platforms = {
   ],
 };
 
-/** The library's C API does not depend on Python's version; 3.12 is one that every release has a package for. */
+/** The library's C API does not depend on Python's version; every release has a package for 3.12. */
 const choice = (tags) => [
   ...['--no-deps', '--only-binary=:all:', '--disable-pip-version-check', '--python-version=3.12'],
   ...tags.map((tag) => `--platform=${tag}`),
 ];
 
-/** What the CUDA provider is linked with, and what that needs in turn. */
+/** Libraries that the CUDA provider is linked with, and those that they need. */
 const nvidiaLibraries = /^lib(cudart|cublas|cublasLt|curand|nvrtc|nvrtc-builtins)\.so/;
 const runtimeLibraries = /^libonnxruntime(\.so\.[\d.]+|_providers_(cuda|shared)\.so)$/;
 
@@ -74,7 +77,7 @@ function setUp() {
   const tags = platforms[platform];
   if (!tags) throw new Error(`there is no build for ${platform}`);
   const packages = JSON.parse(readFileSync(pins, 'utf8'))[platform];
-  // Both builds must have the same C API.
+  // This build and that of onnxruntime-node must have the same C API.
   const runtime = `onnxruntime-gpu==${runtimeVersion()}`;
   if (!packages.some(({ requirement }) => requirement === runtime)) {
     throw new Error(`${pins} is of another version than ${runtime}; --pin writes it anew`);
@@ -101,7 +104,7 @@ function runtimeVersion() {
   return JSON.parse(readFileSync(path, 'utf8')).version;
 }
 
-/** Asks the package index for what there is now, and keeps its versions and digests. */
+/** Asks the package index for the current packages, and writes their versions and digests. */
 function pin() {
   const all = Object.entries(platforms).map(([platform, tags]) => {
     const runtime = found(`onnxruntime-gpu==${runtimeVersion()}`, tags);
@@ -115,14 +118,17 @@ function pin() {
   writeFileSync(pins, `${JSON.stringify(Object.fromEntries(all), null, 2)}\n`);
 }
 
-/** What pip would install. */
+/** The package that pip would install for `requirement`. */
 function found(requirement, tags) {
   const report = ['--dry-run', '--quiet', '--report=-', `--target=${join(work, 'none')}`];
   const { install } = JSON.parse(run(['-m', 'pip', 'install', ...report, ...choice(tags), requirement]));
   return install[0];
 }
 
-/** The package names CUDA's version; cuBLAS, which it leaves to others, has the same. */
+/**
+ * NVIDIA's packages with their versions. The runtime's package requires all but cuBLAS, which gets the same CUDA
+ * version.
+ */
 function nvidiaRequirements(requirements) {
   const needed = requirements.flatMap((line) => {
     const match = /^(nvidia-(?:cuda-runtime|cuda-nvrtc|curand)[\w-]*?)((?:~=|==|>=)[\d.]+)/.exec(line);
@@ -155,7 +161,7 @@ function archives() {
   return readdirSync(work).filter((file) => file.endsWith('.whl'));
 }
 
-/** Members whose file name matches, flat; the archives go. */
+/** Unpacks the members whose file name matches into one folder, and removes the archives. */
 function unpack(pattern) {
   for (const file of archives()) {
     python(
@@ -179,7 +185,7 @@ function python(program, args) {
 }
 
 function run(args) {
-  // A path is this folder's; a name is looked for as ever.
+  // A path is resolved here, since Python runs in another folder; a name is looked up in PATH.
   const program = /[\\/]/.test(values.python) ? resolve(values.python) : values.python;
   const { status, stdout, stderr, error } = spawnSync(program, args, {
     cwd: work,

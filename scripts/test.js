@@ -1,4 +1,4 @@
-// npm test [-- part of a path ...]: every test that needs no weights; with --models, those on the real model.
+// npm test [-- part of a path ...]: runs every test that needs no weights; with --models, those on the real model.
 
 import { readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -22,7 +22,7 @@ if (files.length === 0) {
   process.exit(1);
 }
 
-// Real-model tests measure and share the machine's memory: one file at a time.
+// Tests on the real model measure times and share the machine's memory, so their files run one by one.
 const concurrency = models ? 1 : Math.max(2, availableParallelism() - 1);
 await launch(['--test', `--test-concurrency=${concurrency}`, '--test-timeout=600000', ...options, ...files], {
   dev: true,
