@@ -1,10 +1,10 @@
 // node scripts/setup-cuda.js [--data-dir .lorikeet] [--python python3] [--compiler-only] [--pin]: puts a build of ONNX
-// Runtime with CUDA, and those of NVIDIA's libraries that it is linked with, into the data dir, where `--device cuda`
-// finds them. They come as Python packages: pip fetches them and checks them against scripts/cuda-packages.json, and
-// none of their Python is run. The driver is the system's.
+// Runtime with CUDA, and the NVIDIA libraries that it is linked with, into the data dir, where `--device cuda` finds
+// them. They come as Python packages: pip downloads them and checks them against scripts/cuda-packages.json, and none
+// of their Python code is run. The driver is the system's.
 //
-//   --compiler-only  of NVIDIA's libraries only the one that compiles kernels, where others stand in for the rest
-//   --pin            fetches nothing and writes scripts/cuda-packages.json: for another version of onnxruntime-node
+//   --compiler-only  of NVIDIA's libraries only the compiler of kernels, where stand-ins replace the others
+//   --pin            downloads nothing and writes scripts/cuda-packages.json: for another version of onnxruntime-node
 
 import { spawnSync } from 'node:child_process';
 import {

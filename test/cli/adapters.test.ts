@@ -72,7 +72,7 @@ test('push, list, show, alias, pull, rm', async (t) => {
   assert.match(gone.stderr, /^lorikeet: The adapter 'org\/style' does not exist\. \(adapter_not_found\)\n$/);
 });
 
-/** Closes its first connections after `bytes` of a body have passed. */
+/** A proxy that closes each of its first `breaks` connections after `bytes` of the body have passed. */
 async function breakingProxy(t: TestContext, port: number, breaks: number, bytes: number) {
   const passed: number[] = [];
   const proxy = createServer((from) => {

@@ -89,11 +89,11 @@ test('keys are made, listed without their secret, and revoked once', async () =>
   assert.ok(!listed.stdout.includes(key.slice(-20)));
   const revoked = await run(['keys', 'revoke', prefix], { env });
   assert.equal(revoked.code, 0);
-  // Whoever takes the last key away is told that this opens nothing.
+  // Revoking the last key says that the server stays closed.
   assert.match(revoked.stdout, /is revoked\.\nNo key is left, and the server stays closed/);
   assert.equal((await run(['keys', 'revoke', prefix], { env })).code, 1);
   assert.equal((await run(['keys', 'create', '--scopes', 'everything'], { env })).code, 2);
-  // That may be no more than it says; the first key of a server closes it to its owner as well.
+  // A further key without --scopes may only generate; a server's first key may do what its owner needs.
   const next = await run(['keys', 'create', '--tenant', 'acme'], { env });
   assert.match(next.stderr, /It may generate, as tenant acme;/);
   const first = await run(['keys', 'create'], { env: { LORIKEET_DATA_DIR: join(folder, 'first') } });

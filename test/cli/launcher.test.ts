@@ -1,4 +1,4 @@
-// The program that people start finds the right Node and starts the server with it. However it ends, its server ends.
+// The launcher finds the right Node and starts the server with it. However the launcher ends, its server ends too.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';

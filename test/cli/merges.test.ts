@@ -20,7 +20,7 @@ async function server(t: TestContext) {
     ...testing,
     key,
     ask: (...args: string[]) => run([...args, '--port', port]),
-    /** The engine's name of it, which tells bits apart. */
+    /** Reports a merge as done, under the engine's key for it, which contains the bits. */
     merged: () =>
       testing.engine.tellMerge({
         key: testing.engine.mergesAsked.at(-1)!,

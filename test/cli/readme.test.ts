@@ -1,4 +1,4 @@
-// What the README tells a reader to type exists.
+// The commands that the README shows exist.
 
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';

@@ -1,4 +1,4 @@
-// What the command line does for who types: completion, help by verb, what was meant, a load test.
+// Help for people at a shell: completion, help by verb, suggestions for typing errors, a load test.
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';

@@ -78,7 +78,7 @@ test('Ctrl-C leaves the job, and says how to find it again', async (t) => {
   const { app, ask, rows, training } = await server(t, { trainer: { stepMs: null } });
   const following = ask('train', rows, ...brief);
   await until(() => training.trainer.alive === 1 && process.listenerCount('SIGINT') > 0);
-  // It is told of the job by now.
+  // By now the client has received the job's first events.
   await setTimeout(300);
   process.emit('SIGINT');
   const { code, stdout } = await following;
@@ -86,7 +86,7 @@ test('Ctrl-C leaves the job, and says how to find it again', async (t) => {
   assert.match(stdout, /^ftjob-\w+ goes on\./);
   assert.equal(training.trainer.alive, 1);
   assert.equal(process.listenerCount('SIGINT'), 0);
-  // The client opens a connection in place of the one that it broke, and asks nothing on it.
+  // The client has opened a connection in place of the one that it broke, and sends nothing on it.
   app.server.closeAllConnections();
 });
 

@@ -18,7 +18,7 @@ for (const model of [openai('SmolLM2-135M-Instruct'), openai.chat('SmolLM2-135M-
 const adapted = await generateText({ model: openai.chat('pirate'), prompt, temperature: 0, maxOutputTokens: 24 });
 assert.notEqual(adapted.text, '');
 
-// Objects, calls of tools and vectors.
+// Objects, tool calls and embeddings.
 const schema = { type: 'object', properties: { city: { type: 'string', maxLength: 20 } }, required: ['city'] };
 const place = jsonSchema({ ...schema, additionalProperties: false });
 const model = openai.chat('SmolLM2-135M-Instruct');
@@ -36,7 +36,7 @@ const { toolResults } = await generateText({
   prompt,
   tools: { weather },
   toolChoice: 'required',
-  // Of any call that the model may draw some are longer than others.
+  // Greedy, since some sampled calls would be longer than the limit.
   temperature: 0,
   maxOutputTokens: 120,
 });

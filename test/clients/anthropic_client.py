@@ -5,7 +5,7 @@ import anthropic
 from common import ADAPTER, BASE, MESSAGES, URL, expect, expect_raises
 
 client = anthropic.Anthropic(base_url=URL, api_key="none", max_retries=0)
-# Its newer versions have no name for a temperature any more.
+# Newer versions of the client have no parameter for the temperature.
 settings = dict(max_tokens=24, messages=MESSAGES, extra_body={"temperature": 0})
 answer = client.messages.create(model=BASE, **settings)
 expect("Paris" in answer.content[0].text and answer.usage.output_tokens > 0, answer)

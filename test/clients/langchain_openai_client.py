@@ -14,7 +14,7 @@ expect(ChatOpenAI(model=ADAPTER, **settings).invoke(QUESTION).content != answer.
 expect(ChatOpenAI(model=BASE, use_responses_api=True, **settings).invoke(QUESTION).text != "", "responses")
 expect("Paris" in OpenAI(model=BASE, **settings).invoke("The capital of France is"), "completions")
 
-# Without the check, which cuts texts into the tokens of OpenAI's own models.
+# The check is off: it would cut texts into the tokens of OpenAI's own models.
 whole = dict(check_embedding_ctx_length=False, chunk_size=2)
 embeddings = OpenAIEmbeddings(model=BASE, base_url=f"{URL}/v1", api_key="none", **whole)
 texts = ["A cat sat on the mat.", "The kitten sat on the rug.", "Interest rates rose in June."]

@@ -1,6 +1,6 @@
-// Which methods of a client's resources were called, so that none is left out of a script without a word.
+// Records which methods of a client's resources were called, so that a script cannot silently leave one out.
 
-/** @returns names of the public methods of the resources' classes that were not called yet */
+/** @returns the set of names of the resources' public methods that were not called yet */
 export function watchMethods(resources) {
   const uncalled = new Set();
   for (const [path, resource] of Object.entries(resources)) {

@@ -1,5 +1,5 @@
 // openai from npm: every method of chat, completions, responses, embeddings, models, files, batches and fine_tuning.
-// What the server does works as the client's own types read it; what it does not keep or have is a 404 or a 405.
+// Answers are read by the client's own types; what the server does not store or have must be a 404 or a 405.
 
 import assert from 'node:assert/strict';
 import OpenAI, { toFile } from 'openai';
@@ -117,7 +117,7 @@ assert.ok((await collect(jobs.list({ limit: 5 }))).some(({ id }) => id === job.i
 assert.ok((await collect(jobs.listEvents(job.id))).length > 0);
 assert.deepEqual(await collect(jobs.checkpoints.list(job.id)), []);
 assert.ok((await files.delete(file.id)).deleted);
-// No job is graded, and no checkpoint is shared.
+// The server grades no jobs and shares no checkpoints.
 const grader = { type: 'string_check', name: 'same', input: 'a', reference: 'a', operation: 'eq' };
 await missing(() => alpha.graders.run({ grader, model_sample: 'a' }));
 await missing(() => alpha.graders.validate({ grader }));

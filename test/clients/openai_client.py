@@ -18,7 +18,7 @@ from methods import Methods
 
 client = openai.OpenAI(base_url=f"{URL}/v1", api_key="none", max_retries=0)
 GREEDY = dict(temperature=0, max_tokens=24)
-# `connect` speaks through a WebSocket, which this server has not.
+# `connect` uses a WebSocket, which this server does not have.
 UNCALLED = {"responses.connect"}
 jobs = client.fine_tuning.jobs
 methods = Methods(
@@ -54,7 +54,7 @@ def chat():
     expect(isinstance(parsed.choices[0].message.parsed, Reply), parsed)
     with chats.stream(model=ADAPTER, messages=MESSAGES, **GREEDY) as stream:
         expect(stream.get_final_completion().choices[0].message.content != "", "stream")
-    # Nothing is stored.
+    # The server stores no answers.
     missing(lambda: chats.list())
     missing(lambda: chats.retrieve("chatcmpl-1"))
     missing(lambda: chats.update("chatcmpl-1", metadata={"a": "b"}))
@@ -149,7 +149,7 @@ def training():
     expect_raises(openai.ConflictError, lambda: jobs.resume(job.id))
     expect(client.files.delete(file.id).deleted, "deleted")
     missing(lambda: client.files.retrieve(file.id))
-    # No job is graded, and no checkpoint is shared.
+    # The server grades no jobs and shares no checkpoints.
     grader = {"type": "string_check", "name": "same", "input": "a", "reference": "a", "operation": "eq"}
     missing(lambda: client.fine_tuning.alpha.graders.run(grader=grader, model_sample="a"))
     missing(lambda: client.fine_tuning.alpha.graders.validate(grader=grader))

@@ -26,7 +26,7 @@ with client.responses.stream(model=ADAPTER, input=QUESTION, instructions="Be bri
 expect_raises(BadRequestError, lambda: client.responses.create(model=BASE, input="a", previous_response_id="resp_1"), "previous_response_id")
 expect_raises(BadRequestError, lambda: client.responses.create(model=BASE, input="a", extra_body={"temprature": 0}), "Did you mean temperature?")
 
-# Scoring: the prompt's tokens come first, the first of them without a probability.
+# Scoring: the prompt's tokens come first, and the first of them has no probability.
 prompt = "The capital of France is Paris"
 scored = client.completions.create(model=BASE, prompt=prompt, max_tokens=1, echo=True, logprobs=1, temperature=0).choices[0]
 told = scored.logprobs
@@ -37,7 +37,7 @@ only = client.completions.create(model=BASE, prompt=prompt, max_tokens=0, echo=T
 expect(only.text == prompt and len(only.logprobs.tokens) == len(told.tokens) - 1, only)
 close = [abs(a - b) < 1e-3 for a, b in zip(only.logprobs.token_logprobs[1:], told.token_logprobs[1:])]
 expect(all(close), (only.logprobs.token_logprobs, told.token_logprobs))
-# Greedy generation is scored as it was generated.
+# Scoring a greedy generation gives the log-probabilities that it was generated with.
 generated = client.completions.create(model=ADAPTER, prompt="Ahoy", max_tokens=8, temperature=0, logprobs=1).choices[0]
 again = client.completions.create(model=ADAPTER, prompt="Ahoy" + generated.text, max_tokens=0, echo=True, logprobs=1).choices[0]
 if again.logprobs.tokens[-len(generated.logprobs.tokens):] == generated.logprobs.tokens:

@@ -15,7 +15,7 @@ folder=${CLIENTS_DIR:-$(mktemp -d)}
 mkdir -p "$folder"
 failed=()
 
-# uv installs in seconds what takes pip minutes.
+# uv installs within seconds what takes pip minutes.
 [ -x "$folder/uv/bin/uv" ] || { python3 -m venv "$folder/uv" && "$folder/uv/bin/pip" install --quiet --disable-pip-version-check uv; }
 venv() {
   local name=$1 requirements=$2
@@ -51,7 +51,7 @@ for name in openai_client openai_responses langchain_openai_client litellm_clien
 done
 venv lorax requirements-lorax.txt
 python lorax lorax_client
-# It looks for nothing at the hub: its rows are a file, its tokeniser is the server's.
+# It must ask the hub for nothing: its rows are a file, and its tokeniser is the server's.
 venv evals requirements-lm-eval.txt
 HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 python evals lm_eval_client
 
@@ -59,7 +59,7 @@ HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 python evals lm_eval_client
 venv llama requirements-llama.txt
 python llama llama_server_tests
 
-# Packages that the project itself does not need lie beside the scripts that need them.
+# npm packages are installed beside copies of the scripts, since the project itself does not need them.
 mkdir -p "$folder/npm"
 cp "$here"/*.mjs "$folder/npm/"
 (cd "$folder/npm" && npm install --silent --no-save --prefix . ai@7 @ai-sdk/openai@4 openai@7 autocannon@9 >/dev/null)

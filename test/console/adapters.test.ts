@@ -37,7 +37,7 @@ test('a dropped folder becomes an adapter, and a broken one is refused with the 
   await page.goto(`${server.url}/console/`);
   await page.getByRole('heading', { name: 'No adapters yet' }).waitFor();
 
-  // Dropped anywhere on the view.
+  // Files may be dropped anywhere on the view.
   await drop(page, '.whole', adapterFiles(1, { bias: 'all' }));
   const dialog = page.getByRole('dialog');
   await dialog.getByLabel('Name').fill('team/bird');
@@ -47,7 +47,7 @@ test('a dropped folder becomes an adapter, and a broken one is refused with the 
   assert.match((await refusal.textContent()) ?? '', /adapter_(unsupported|invalid)/);
   await assertAccessible(page);
 
-  // The next drop, into the dialog, takes the refused files' place.
+  // Files that are dropped into the dialog replace the refused ones.
   await drop(page, 'dialog .drop', adapterFiles(1));
   await refusal.waitFor({ state: 'detached' });
   await dialog.getByRole('button', { name: 'Upload' }).click();
@@ -80,7 +80,7 @@ test('a version is promoted, a canary started, and both are rolled back', option
   await version('wren@3').getByText('prod').waitFor();
   assert.deepEqual((await aliasOf('wren', 'prod')).targets, [{ version: 3, weight: 1 }]);
 
-  // Back to what was there before, which is not the version before.
+  // The rollback goes to the version that the alias had before, and not to the next lower one.
   await page.getByRole('link', { name: 'Aliases' }).click();
   await page.getByRole('button', { name: 'Roll back to v1' }).click();
   await page.getByText('wren:prod is v1.').nth(1).waitFor();

@@ -1,23 +1,23 @@
-// A browser on a console: what it complains of is collected, and what assistive technology needs is looked for.
+// A browser for tests of the console: collects the page's problems and checks accessibility.
 
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { type Browser, chromium, type Page } from 'playwright-core';
 
-/** Where Debian puts it; LORIKEET_TEST_BROWSER names another. */
+/** Debian's path of the browser; LORIKEET_TEST_BROWSER names another. */
 export const browserPath = process.env.LORIKEET_TEST_BROWSER || '/usr/bin/chromium';
 
-/** For `test(name, { skip: withoutBrowser }, ...)`. */
+/** Reason to skip, for `test(name, { skip: withoutBrowser }, ...)`; false where there is a browser. */
 export const withoutBrowser = existsSync(browserPath) ? false : `there is no browser at ${browserPath}`;
 
-/** Containers have neither user namespaces nor much shared memory. */
+/** Flags for containers, which have neither user namespaces nor much shared memory. */
 export const openBrowser = (): Promise<Browser> =>
   chromium.launch({ executablePath: browserPath, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
 
 export type Watched = {
   readonly page: Page;
-  /** Whatever the page wrote as an error or warning, threw, was denied by its policy, or could not fetch. */
+  /** Errors and warnings that the page logged, exceptions, violations of its policy, and failed requests. */
   readonly problems: string[];
 };
 
@@ -25,7 +25,7 @@ type Options = {
   readonly width?: number;
   readonly height?: number;
   readonly scheme?: 'light' | 'dark';
-  /** Statuses that the test provokes: a browser writes each of them to its console. */
+  /** Statuses that the test provokes, which the browser logs as errors. */
   readonly refusals?: readonly number[];
 };
 
@@ -33,8 +33,8 @@ export async function openPage(browser: Browser, options: Options = {}): Promise
   const { width = 1280, height = 860, scheme = 'light', refusals = [] } = options;
   const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme });
   const page = await context.newPage();
-  // Merges and trainings take what others leave of the processor.
-  // Below the limit of a test, so that what was waited for is named.
+  // Long, since merges and trainings get only what others leave of the processor; but below the limit of a test, so
+  // that the error names what was waited for.
   page.setDefaultTimeout(240_000);
   const problems: string[] = [];
   const isProvoked = (text: string) => refusals.some((status) => text.includes(`status of ${status}`));
@@ -44,7 +44,7 @@ export async function openPage(browser: Browser, options: Options = {}): Promise
   });
   page.on('pageerror', (error) => problems.push(`thrown: ${error.message}`));
   page.on('requestfailed', (request) => {
-    // A view that is left ends its requests.
+    // A view that is left aborts its requests.
     if (request.failure()?.errorText !== 'net::ERR_ABORTED') problems.push(`failed: ${request.url()}`);
   });
   return { page, problems };
@@ -54,7 +54,7 @@ const axe = readFileSync(fileURLToPath(import.meta.resolve('axe-core/axe.min.js'
 
 type Violation = { id: string; impact: string; nodes: { html: string; failureSummary: string }[] };
 
-/** Axe's rules, those that only people's judgement can decide left out. */
+/** Checks axe's rules, except those that need a person's judgement. Only serious violations count. */
 export async function assertAccessible(page: Page): Promise<void> {
   await page.evaluate(axe);
   const violations = (await page.evaluate('axe.run().then(({ violations }) => violations)')) as Violation[];
@@ -64,7 +64,7 @@ export async function assertAccessible(page: Page): Promise<void> {
   assert.deepEqual(serious, [], page.url());
 }
 
-/** Files as if they were dropped from the desktop. A script may make files but no folders. */
+/** Drops files as from the desktop. A script can make files for a drop, but no folders. */
 export async function drop(page: Page, selector: string, files: Readonly<Record<string, Uint8Array>>): Promise<void> {
   const texts = Object.entries(files).map(([name, bytes]) => [name, Buffer.from(bytes).toString('base64')] as const);
   const data = await page.evaluateHandle((given) => {

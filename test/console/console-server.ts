@@ -1,4 +1,4 @@
-// A real server on the tiny model, for a console to be served by.
+// Starts a real server on the tiny model, which serves the console.
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -11,17 +11,17 @@ import { launchServer } from '../simulation/running-servers.ts';
 export type ConsoleServer = {
   readonly url: string;
   readonly folder: string;
-  /** Time that the server's own process has computed, milliseconds; its engine is another process. */
+  /** CPU time of the server's own process in milliseconds; its engine is another process. */
   cpuMs(): number;
   close(): Promise<void>;
 };
 
-/** Of a tick of /proc, as Linux has it. */
+/** Milliseconds of a tick in Linux' /proc. */
 const tickMs = 10;
 
 export async function startConsoleServer(): Promise<ConsoleServer> {
   const folder = mkdtempSync(join(tmpdir(), 'lorikeet-console-'));
-  // Where other programs keep all cores busy, a trainer that computes while they idle comes to no end.
+  // With the default priority a training would not end while other programs keep all cores busy.
   const server = launchServer(folder, { LORIKEET_TRAINING_PRIORITY: 'low' });
   const url = await server.url;
   if (url === null) throw new Error('the server did not start');
@@ -44,7 +44,7 @@ export async function startConsoleServer(): Promise<ConsoleServer> {
 const { shape } = await tinyModel('llama');
 const modules = ['q_proj', 'v_proj'] as const;
 
-/** The two files of an adapter on q and v, by their names. `change` replaces fields of its config. */
+/** The two files of an adapter on q and v, by name. `change` replaces fields of its config. */
 export function adapterFiles(seed: number, change: Readonly<Record<string, unknown>> = {}): Record<string, Uint8Array> {
   const fields = { r: 4, lora_alpha: 8, target_modules: modules, ...change };
   const { config, weights } = writePeftAdapter(fields, randomPairs(shape, { seed, modules, r: 4 }));

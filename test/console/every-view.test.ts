@@ -1,4 +1,4 @@
-// Every view of a real server, by an operator's key: light and dark, wide and on a phone, by the keyboard alone.
+// Every view of a real server, with an operator's key: light and dark, on a wide screen and a phone, by keyboard alone.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -16,7 +16,7 @@ let browser: Browser;
 let server: ConsoleServer;
 let key: string;
 let job: string;
-/** Of the operator's views some need a route that a server may lack. */
+/** The server's routes: some of the operator's views need one that a server may not have. */
 let paths: Record<string, unknown>;
 before(async () => {
   if (withoutBrowser) return;
@@ -50,7 +50,10 @@ async function ask<T>(method: string, path: string, body?: object | FormData): P
   return (await answer.json()) as T;
 }
 
-/** @returns the id of a job that is over */
+/**
+ * Trains an adapter.
+ * @returns the id of the finished job
+ */
 async function trained(): Promise<string> {
   const form = new FormData();
   form.append('purpose', 'fine-tune');
@@ -68,7 +71,7 @@ async function trained(): Promise<string> {
   return made.id;
 }
 
-/** Views by their addresses, and what is there when they have what they show. */
+/** Addresses of all views, each with a selector of what shows that it has loaded. */
 const views = (): Record<string, string> => ({
   adapters: 'table',
   'adapters/wren': '[aria-label="wren@2"]',
@@ -126,7 +129,7 @@ test(
   },
 );
 
-/** What can be worked with, and is shown. Of radio buttons the chosen one stands for all. */
+/** Finds the visible elements that take the focus. Of a group of radio buttons that is the chosen one. */
 const reachable = `[...document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex="0"]')]
   .filter((one) => !one.disabled && one.closest('[inert]') === null)
   .filter((one) => one.checkVisibility({ visibilityProperty: true }))
@@ -152,7 +155,7 @@ test('every view by the keyboard alone: all is reached, in order, and one sees w
       if (at === null) break;
       assert.ok(at.isSeen, `${view}: it is not seen that this has the focus: ${at.html}`);
     }
-    // A view that reads again may have made something anew meanwhile.
+    // A view that reads again may have replaced an element meanwhile.
     const missed = (await page.evaluate(
       `(${reachable}).filter((one) => !one.hasAttribute('data-reached')).map((one) => one.outerHTML.slice(0, 200))`,
     )) as string[];

@@ -1,5 +1,5 @@
-// The operator's views: there only where the server has their routes. The routes' answers are made here, so that the
-// views are tested on servers that lack them too.
+// The operator's views, which are shown only where the server has their routes. The tests answer these routes
+// themselves, so that the views are also tested on servers without them.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -64,7 +64,10 @@ const answers: Readonly<Record<string, object>> = {
   ),
 };
 
-/** @returns what was sent to the routes: method, path, body */
+/**
+ * Answers the operator's routes.
+ * @returns the requests that were sent to them: method, path, body
+ */
 async function offer(page: Page): Promise<string[]> {
   const sent: string[] = [];
   await page.route('**/openapi.json', async (route) => {

@@ -1,4 +1,4 @@
-// The page itself: what it weighs and how soon it is there, its policy, a thousand adapters, keys, phones, themes.
+// The page: its size and speed, its policy, a thousand adapters, keys, phones, themes.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -61,7 +61,7 @@ test('what is not the page stays outside of it', options, async () => {
     performance.getEntriesByType('resource').filter(({ name }) => !name.startsWith(location.origin)),
   );
   assert.deepEqual(foreign, []);
-  // A script that gets into the page's text does not run.
+  // An inline script that gets into the page must not run.
   await page.evaluate(() => {
     const script = document.createElement('script');
     script.textContent = 'document.title = "taken over"';
@@ -88,7 +88,7 @@ test('files are served by their own names only', options, async () => {
 
 declare const watched: { longTasks: number[]; keys: number[] };
 
-/** Runs in the page: collects tasks that hold it up, and how long keys take to be seen. */
+/** Runs in the page: records tasks that block it, and the time until a key press is visible. */
 function watchWork(): void {
   const seen = { longTasks: [] as number[], keys: [] as number[] };
   Object.assign(globalThis, { watched: seen });
@@ -150,7 +150,7 @@ test('what an open view asks for costs the server little', options, async (t) =>
     for (let i = 0; i < rounds; i++) await (await fetch(server.url + path)).text();
     return (server.cpuMs() - began) / rounds;
   };
-  // As the view of the traffic does, which asks most: metrics every two seconds, merges every three, probes every five.
+  // The requests of the traffic view, which asks most: metrics every 2 seconds, merges every 3, readiness every 5.
   const [metrics, merges, probe] = [
     await costOf('/metrics'),
     await costOf('/v1/admin/merges'),
@@ -187,7 +187,7 @@ test('on a phone, by the keyboard, in both themes', options, async () => {
   await page.context().close();
 });
 
-// Last: the first key closes the server to everybody without one.
+// The last test: the first key closes the server to callers without one.
 test('a key is asked for, kept in the tab alone, and a revoked one is said to be refused', options, async () => {
   const run = cliIn(server.folder);
   const made = async (scopes: string) => {
@@ -207,12 +207,12 @@ test('a key is asked for, kept in the tab alone, and a revoked one is said to be
   await page.getByText('1,001 adapters').waitFor();
   await page.getByRole('button', { name: `Forget key ${key.prefix}` }).waitFor();
 
-  // What the key may not see says so, and the rest works on.
+  // A view that the key may not read says so, and the others work.
   await page.getByRole('link', { name: 'Traffic' }).click();
   await page.getByText("The API key lacks the scope 'metrics'.").waitFor();
   await page.getByRole('link', { name: 'Adapters' }).click();
 
-  // Neither another tab nor any storage but this tab's own has it.
+  // Only this tab's own storage has the key: no other tab, and no other storage.
   const other = await page.context().newPage();
   await other.goto(`${server.url}/console/`);
   await other.getByLabel('API key').waitFor();

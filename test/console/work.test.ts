@@ -1,5 +1,4 @@
-// The rest of the console on a server without keys: three answers side by side, a training to its curve, traffic,
-// merges.
+// Other views on a server without keys: three answers side by side, a training up to its curve, traffic, merges.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -23,7 +22,7 @@ after(async () => {
 const options = { skip: withoutBrowser };
 const bytesOf = (text: string) => new TextEncoder().encode(text);
 
-/** Pixels that were drawn on, of a canvas whose ground is clear. */
+/** Number of drawn pixels of a canvas, whose background is transparent. */
 const inkOf = (page: Page, selector: string): Promise<number> =>
   page.locator(`${selector} canvas`).evaluate((canvas: HTMLCanvasElement) => {
     const { data } = canvas.getContext('2d')!.getImageData(0, 0, canvas.width, canvas.height);
@@ -47,7 +46,7 @@ test('three targets answer side by side, with the likelihood of every token', op
       .getByText(/^(length|stop)$/)
       .waitFor();
 
-  // What stands there is what the same request says to anybody.
+  // The shown text is what the same request gives any caller.
   const asked = { prompt: 'The bird says', max_tokens: 12, temperature: 0.8, top_p: 1, seed: 1, logprobs: 0 };
   for (const [i, target] of [{}, { adapter_id: 'wren@2' }, { adapter_id: 'wren@1', adapter_scale: 0.5 }].entries()) {
     const answer = await fetch(`${server.url}/v1/generate`, {
@@ -122,7 +121,7 @@ test('rows are dropped, trained on to a visible curve, and the result promoted',
   await page.locator('.heading').getByRole('button', { name: 'Promote' }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Promote' }).click();
   await page.getByText('robin:prod is v1.').waitFor();
-  // A checkpoint becomes a version of the name, of the same bytes.
+  // A checkpoint that is promoted becomes a version of the job's adapter with the same bytes.
   await page
     .getByRole('row', { name: /robin\/step-18/ })
     .getByRole('button', { name: 'Promote' })
@@ -189,7 +188,7 @@ test('traffic is drawn as it flows, and an adapter is merged and taken back', op
   await page.getByRole('button', { name: 'Merge', exact: true }).click();
   const row = page.getByRole('row', { name: /wren@2/ });
   await row.getByText('merged', { exact: true }).waitFor();
-  // Of its tokens, and it may have all of the traffic as well.
+  // The last cell is the top-1 agreement; the share of the traffic may be 100 % too.
   await row.getByText('100.0 %').last().waitFor();
   await assertAccessible(page);
   await row.getByRole('link', { name: 'Compare' }).click();
@@ -198,7 +197,7 @@ test('traffic is drawn as it flows, and an adapter is merged and taken back', op
   const unmerged = page.getByRole('region', { name: 'wren@2, unmerged' });
   await unmerged.getByText('v2', { exact: true }).waitFor();
   assert.equal(await unmerged.getByText('merged, 32 bits').count(), 0);
-  // Beside others a merge serves where that is the shorter step; by itself it always does.
+  // In a batch with others a merge is used where that makes the step shorter; a lone request always uses it.
   await page.getByRole('button', { name: 'Remove wren@2, unmerged' }).click();
   await page.getByRole('button', { name: 'Ask all' }).click();
   await page.getByRole('region', { name: 'wren@2', exact: true }).getByText('merged, 32 bits').waitFor();

@@ -1,4 +1,4 @@
-// Chat templates that adapters bring along: kept at the upload, and applied to the conversations of that version.
+// Chat templates of adapters: kept at the upload, and applied to conversations with that version.
 
 import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';

@@ -17,7 +17,7 @@ import { listen, type TestApp, testApp, until } from '../helpers/app.ts';
 const config = '{"r":8,"target_modules":["q_proj","v_proj"]}';
 const parts = { name: 'org/first', 'adapter_config.json': config, 'adapter_model.safetensors': 'weights' };
 
-/** What a browser or `curl -F` sends; a value that is a Blob is a file. */
+/** Posts a form as a browser or `curl -F` sends it; a Blob is a file. */
 async function post({ app }: TestApp, entries: readonly (readonly [string, string | Blob, string?])[], headers = {}) {
   const form = new FormData();
   for (const [name, value, fileName] of entries) {
@@ -125,7 +125,7 @@ test('weights come in parts, go on where they stopped, and are published by thei
   assert.equal((await patch(3, 'ghts')).headers['upload-complete'], '?1');
   const made = await testing.post('/v1/adapters', body);
   assert.deepEqual([made.statusCode, made.json().id], [201, 'big@1']);
-  // A config as text keeps the bytes of the file, and so the digest.
+  // A config that is sent as text keeps the bytes of the file, and so its digest.
   assert.equal((await post(testing, whole({ name: 'big' }))).statusCode, 200);
   const taken = await testing.post('/v1/adapters', { ...body, config: JSON.parse(config) });
   assert.equal(taken.statusCode, 200, 'weights that the tenant has are not sent once more');

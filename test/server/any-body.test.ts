@@ -1,4 +1,4 @@
-// Whatever JSON comes, the answer is a good one or a refusal with a code: never a 500, and the server stays up.
+// Any JSON body gets an answer or a refusal with a code: never a 500, and the server stays up.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -9,7 +9,7 @@ import { CompletionsBody } from '../../src/server/schemas/completions.ts';
 import { GenerateBody } from '../../src/server/schemas/generate.ts';
 import { eventsOf, testApp } from '../helpers/app.ts';
 
-/** Values near the edges of what the schemas allow, and anything else. */
+/** Values near the bounds of the schemas, and arbitrary ones. */
 const value = fc.oneof(
   fc.jsonValue({ maxDepth: 3 }),
   fc.constantFrom(0, -1, 1, 2, 16, 1e308, -0, 0.5, 2 ** 53, '', 'x', '\ud800', '\u0000', true, false, null, [], {}),
@@ -52,7 +52,7 @@ for (const [url, body] of routes) {
   });
 }
 
-/** JSON that is far more than it looks like. */
+/** JSON whose work or memory is far more than its length suggests. */
 const hostile: Record<string, string> = {
   'a deep list': `{"prompt":${'['.repeat(300_000)}${']'.repeat(300_000)}}`,
   'a deep object': `{"metadata":${'{"a":'.repeat(300_000)}1${'}'.repeat(300_000)}}`,

@@ -8,7 +8,7 @@ import { type TestApp, type TestAppOptions, testApp } from '../helpers/app.ts';
 
 type Method = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
-/** Every route that the app has, from its own description, so that a new one cannot be forgotten here. */
+/** Every route by the app's own description, so that a new one cannot be forgotten here. */
 async function routesOf({ app }: TestApp): Promise<{ method: Method; url: string; open: boolean }[]> {
   const { paths } = (await app.inject('/openapi.json')).json();
   return Object.entries(paths as Record<string, Record<string, { security?: [] }>>).flatMap(([path, methods]) =>
@@ -30,7 +30,7 @@ async function keyed(t: TestContext, adminKey: string | null = null, deps: Parti
 }
 
 test('every route: no key, a wrong key, a key of every other scope, the right key', async (t) => {
-  // As many wrong keys as there are routes.
+  // Each route is tried with a wrong key once, and these attempts must not reach the limit.
   const testing = await keyed(t, null, { limits: { ...limits, authAttempts: 1000 } });
   const { app, make } = testing;
   const routes = await routesOf(testing);

@@ -1,4 +1,4 @@
-// /v1/batches: a file of requests, its answers and errors as files, its end before its time.
+// /v1/batches: a file of requests, its answers and errors as files, cancellation and expiry.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -13,7 +13,7 @@ const messages = [{ role: 'user', content: 'Hi' }];
 const lineOf = (custom_id: string, body: object = { messages }, more: object = {}) =>
   JSON.stringify({ custom_id, method: 'POST', url: endpoint, body, ...more });
 
-/** Minutes: far more than a loaded machine needs. */
+/** Interval and number of polls: minutes in all, far more than a loaded machine needs. */
 const [waitMs, waitsMax] = [5, 40_000];
 
 type Headers = Record<string, string>;
@@ -104,7 +104,7 @@ test('each line is answered as its route answers, what fails stands in a file of
   );
   const file = (await testing.app.inject(`/v1/files/${done.output_file_id}`)).json();
   assert.deepEqual([file.purpose, file.rows, file.filename], ['batch_output', 2, `${made.id}_output.jsonl`]);
-  // Behind everything else that the tenant asks, and counted as any other.
+  // Lines have a lower priority than the tenant's other requests, and are counted like them.
   assert.ok(testing.engine.submitted.every(({ share }) => share?.priority === 0.05));
   const usage = (await testing.app.inject('/v1/usage')).json();
   assert.equal(usage.totals?.requests ?? usage.data[0].requests, 2);
@@ -206,7 +206,7 @@ test('a batch is its tenant, and has what its key may use by then', async (t) =>
   }
   const list = async (headers: Headers) => (await testing.app.inject({ url: '/v1/batches', headers })).json();
   assert.deepEqual([(await list(mine.headers)).data.length, (await list(theirs.headers)).data.length], [1, 0]);
-  // Nobody becomes a line by saying so.
+  // A request cannot pass as a line by sending the header.
   const guess = await testing.post(endpoint, { messages }, { 'x-lorikeet-line': '1' });
   assert.equal(guess.statusCode, 401);
   // The key is revoked while its batch waits behind another one that does not end.

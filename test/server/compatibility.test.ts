@@ -1,4 +1,4 @@
-// docs/compatibility.md is what the routes do. UPDATE_DOCS=1 writes it.
+// docs/compatibility.md describes what the routes do. UPDATE_DOCS=1 writes it.
 
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';

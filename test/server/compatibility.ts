@@ -1,11 +1,11 @@
-// Which parameter each generation route takes: every one is sent, alone, with a value that asks for something. What the
-// table says is what came back, so that no parameter can be ignored without a word.
+// Which parameters each generation route takes: sends every one alone, with a value that asks for something. The table
+// shows what came back, so that no parameter can be ignored silently.
 
 import { settingTable } from '../../src/config.ts';
 import { vllmFlags, vllmVariables } from '../../src/vllm-words.ts';
 import type { TestApp } from '../helpers/app.ts';
 
-/** By the interface that a parameter comes from; a value that differs from its default. */
+/** Parameters by the interface that they come from, each with a value that differs from its default. */
 const parameters: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   'OpenAI, chat and completions': {
     max_tokens: 4,
@@ -129,13 +129,13 @@ const routes: readonly Route[] = [
   },
 ];
 
-/** The same tool in the words of interfaces that write it in their own way. */
+/** The same tool in the shapes of interfaces that have one of their own. */
 const toolsOf: Readonly<Record<string, object>> = {
   '/v1/responses': { type: 'function', name: 'f', parameters: {} },
   '/v1/messages': { name: 'f', input_schema: {} },
 };
 
-/** `logprobs` is a switch in chat and a number elsewhere, and `top_logprobs` needs it. */
+/** A parameter as the route takes it. In chats `logprobs` is a boolean, and `top_logprobs` needs it. */
 function fieldOf(name: string, value: unknown, url: string): object {
   const tool = toolsOf[url];
   if (name === 'tools' && tool !== undefined) return { tools: [tool] };
@@ -153,12 +153,12 @@ export async function outcomeOf({ post }: TestApp, { url, body, wrap }: Route, n
     return ignored.includes(name) ? 'ignored, named' : 'works';
   }
   if (answer.statusCode >= 500) return `FAILED ${answer.statusCode}`;
-  // An adapter that is not there was looked for: its name was understood.
+  // The server looked for an adapter of that name, so it applied the parameter.
   if (answer.statusCode === 404 && /adapter|model/.test(answer.body)) return 'works';
   return answer.body.includes(name) ? 'refused' : `REFUSED WITHOUT ITS NAME: ${answer.body}`;
 }
 
-/** docs/compatibility.md. */
+/** The text of docs/compatibility.md. */
 export async function compatibility(testing: TestApp): Promise<string> {
   const lines = [
     '# Parameters of the generation routes and of embeddings',
@@ -188,7 +188,7 @@ function markdown(rows: readonly (readonly string[])[]): string[] {
   return [line(rows[0]!), line(widths.map((width) => '-'.repeat(width))), ...rows.slice(1).map(line)];
 }
 
-/** What becomes of vLLM's flags and variables, from the table that reads them. */
+/** The table of vLLM's flags and variables, from the code that reads them. */
 export function vllmWordTable(): string {
   const shared = ['host', 'port', 'model', 'served-model-name', 'lora-modules', 'hf-token'];
   const renamed = ['max-num-seqs', 'max-model-len', 'api-key'];

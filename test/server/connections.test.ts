@@ -1,4 +1,5 @@
-// What strangers and slow callers can hold: sockets, bodies, time. Real sockets; small limits stand for large ones.
+// Bounds on what strangers and slow callers hold: sockets, bodies, time. Real sockets; small limits stand for large
+// ones.
 
 import assert from 'node:assert/strict';
 import { connect, type Socket } from 'node:net';
@@ -11,7 +12,7 @@ import { listen, testApp, until } from '../helpers/app.ts';
 const quick = { ...limits, headersTimeoutMs: 200, requestTimeoutMs: 400, socketEndMs: 50 };
 
 async function server(t: TestContext, changed: Partial<Limits> = {}) {
-  // Before the app closes, which waits for connections that are answered.
+  // Destroyed before the app closes, which waits for connections that are being answered.
   const sockets: Socket[] = [];
   t.after(() => {
     for (const socket of sockets) socket.destroy();
@@ -23,11 +24,11 @@ async function server(t: TestContext, changed: Partial<Limits> = {}) {
     script: () => Buffer.from('x'),
   });
   const port = await listen(testing.app);
-  /** One that never closes by itself, as a peer that is gone. */
+  /** Opens a socket that never closes by itself, like a peer that is gone. */
   const open = (): Promise<Socket> =>
     new Promise((resolve) => {
       const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true }, () => resolve(socket));
-      // One that is refused at once may never have been connected.
+      // A connection that is refused at once may never have been established.
       socket.on('error', () => resolve(socket));
       sockets.push(socket);
     });
@@ -75,7 +76,7 @@ test('stalled bodies hold no more memory than their bound, and others are answer
     socket.on('data', (data) => answers.push(String(data).slice(9, 12)));
     socket.write(`${post(20_000)}{"prompt":"${'x'.repeat(10_000)}`);
   }
-  // Of one tenant half of the room: two bodies of 20 kB.
+  // One tenant may have half of the room, which is two bodies of 20 kB.
   await until(() => answers.length >= 48);
   assert.deepEqual(new Set(answers), new Set(['503']));
   assert.equal(await statusOf(port), 200);
@@ -111,7 +112,7 @@ test('methods that no route has are refused on every route', async (t) => {
 test('readers that read nothing are cut off, and their sequences end', async (t) => {
   const changed = { socketIdleMs: 500, streamEvents: 1_000_000, keepAliveTimeoutMs: 500 };
   const { open, engine, connections } = await server(t, changed);
-  // More than the kernel takes for a reader that reads nothing.
+  // More data than the kernel buffers for a reader that reads nothing.
   const body = JSON.stringify({ prompt: 'x', stream: true, max_tokens: 12_000, logprobs: 20, ignore_eos: true });
   for (let i = 0; i < 8; i++) {
     const socket = await open();

@@ -1,4 +1,4 @@
-// What /console is served as; test/console looks at it in a browser.
+// The files that /console serves; test/console tests them in a browser.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -1,4 +1,4 @@
-// A process of its own with few descriptors and a small heap: strangers' connections and bodies leave it both.
+// A server process with few descriptors and a small heap: strangers' connections and bodies exhaust neither.
 
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -38,7 +38,10 @@ async function limited(t: TestContext, { descriptors, heapMiB }: { descriptors: 
     });
     return answer.status;
   };
-  /** Until it answers; the seconds that it took. */
+  /**
+   * Waits until the server answers.
+   * @returns the seconds that it took
+   */
   const recovers = async () => {
     for (let seconds = 0; seconds < 30; seconds++) {
       if ((await generates().catch(() => 0)) === 200) return seconds;

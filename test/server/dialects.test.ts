@@ -1,11 +1,11 @@
-// Other interfaces than OpenAI's older two: responses, Anthropic, text-generation-inference, Ollama, tokens, CORS.
+// Interfaces beside chat and completions: responses, Anthropic, text-generation-inference, Ollama, tokens, CORS.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { withEscapedNames } from '../../src/server/http/plain-names.ts';
 import { testApp } from '../helpers/app.ts';
 
-/** Events with names: `[name, data]`. */
+/** Events with names, as `[name, data]`. */
 const namedEvents = (body: string) =>
   body
     .split('\n\n')
@@ -123,7 +123,7 @@ test('no end before min_tokens; only allowed tokens; a stop string that is kept'
   const { post, engine } = await testApp(t, { says: 'one two three' });
   const body = { prompt: 'x', max_tokens: 50 };
   const answer = (await post('/v1/completions', { ...body, min_tokens: 6, stop: ['o'] })).json();
-  // The first and the second `o` come before the sixth token.
+  // The first and the second `o` come before the sixth token, so they do not stop the text.
   assert.deepEqual([answer.choices[0].text, engine.submitted.at(-1)!.params.minTokens], ['one tw', 6]);
   const kept = (await post('/v1/completions', { ...body, stop: [' t'], include_stop_str_in_output: true })).json();
   assert.equal(kept.choices[0].text, 'one t');

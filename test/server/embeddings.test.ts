@@ -1,4 +1,4 @@
-// /v1/embeddings: what may be sent, both encodings, whose weights, what is counted, and what is refused by its name.
+// /v1/embeddings: inputs, both encodings, whose weights, usage, and refusals by name.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -74,7 +74,7 @@ test('what it cannot do is refused by its name', async (t) => {
     assert.deepEqual([answer.statusCode, error.param], [status, param], answer.body);
   }
   assert.equal(engine.submitted.length, 0);
-  // What asks for nothing else than it does.
+  // These values ask for nothing but the default.
   const given = { dimensions: tinyShape.hidden, user: 'u', encoding_format: null, pooling: null };
   assert.equal((await post(url, { input: 'a', ...given })).statusCode, 200);
 });

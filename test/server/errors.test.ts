@@ -1,4 +1,4 @@
-// Every code of the table that HTTP can answer is produced here through HTTP, each by what a caller would do.
+// Produces every error code that HTTP can answer, each through HTTP by what a caller may do.
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -27,7 +27,10 @@ const refusing = (error: Error): Cause => ({
 });
 const endpoint = '/v1/completions';
 const line = JSON.stringify({ custom_id: 'a', method: 'POST', url: endpoint, body: { prompt: 'x' } });
-/** A body that asks for a batch over one line. */
+/**
+ * Uploads a file of lines.
+ * @returns the body that asks for a batch of it
+ */
 async function batchOf({ app }: TestApp, content = line) {
   const form = formOf({ name: 'purpose', content: 'batch' }, { name: 'file', filename: 'b.jsonl', content });
   const { id } = (await app.inject({ method: 'POST', url: '/v1/files', ...form })).json();
@@ -44,7 +47,7 @@ const notAnalysing = (code: ErrorCode): Cause => ({
 const posting = (body: object): Cause => ({ ask: ({ post }) => post(url, body) });
 const injecting = (request: object): Cause => ({ ask: ({ app }) => app.inject(request) as Promise<Answer> });
 
-/** Bytes on a bare socket, since no client library sends what these need. */
+/** Sends bytes on a bare socket, since no client library sends such requests. */
 async function raw({ app }: TestApp, text: string): Promise<Answer> {
   const socket = connect(await listen(app), '127.0.0.1');
   socket.write(text);
@@ -67,7 +70,7 @@ const append = (app: TestApp['app'], payload: string, offset = 0): Promise<Answe
     payload,
   });
 
-/** What the engine finds out when it takes up the adapter. */
+/** An error that the engine reports when it loads the adapter. */
 const failing = (code: ErrorCode): Cause => ({
   async ask({ engine, registry, post }) {
     await registry.add('a');
@@ -180,7 +183,7 @@ const causes: Partial<Record<ErrorCode, Cause>> = {
     async ask({ registry, post }) {
       await registry.add('a');
       await registry.lease('default', 'a');
-      // Goes on until the registry closes.
+      // The deletion waits until the registry closes.
       registry.delete('default', 'a', null).catch(() => {});
       while ((await registry.find('default', 'a')).state !== 'deleting') await setTimeout(1);
       return post(url, { ...prompt, adapter_id: 'a' });
@@ -262,7 +265,7 @@ const causes: Partial<Record<ErrorCode, Cause>> = {
   batch_limit_exceeded: {
     async ask(testing) {
       const body = await batchOf(testing);
-      // Answered one after another, and the first is never answered whole.
+      // Lines are answered one after another, and the first one never gets an answer.
       testing.engine.refusal = new LorikeetError('server_overloaded');
       for (let i = 0; i < limits.liveBatches; i++) await testing.post('/v1/batches', body);
       return testing.post('/v1/batches', body);
@@ -316,7 +319,7 @@ const causes: Partial<Record<ErrorCode, Cause>> = {
   internal_error: refusing(new Error('a detail that must not leave')),
 };
 
-/** These reach a user through the command line and the log. */
+/** Codes that reach a user through the command line and the log. */
 const atStart: ErrorCode[] = [
   'model_file_invalid',
   'model_unsupported',
@@ -329,7 +332,7 @@ const atStart: ErrorCode[] = [
   'backup_invalid',
 ];
 
-/** This one reaches a user in a job's `error`. */
+/** A code that reaches a user in a job's `error`. */
 const inJobs: ErrorCode[] = ['training_failed'];
 
 test('every code of the table is produced or belongs to the start', () => {

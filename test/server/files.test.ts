@@ -176,7 +176,7 @@ test('a web page cannot make a browser send rows to a server without keys', asyn
   assert.equal(answer.json().error.code, 'origin_not_allowed');
 });
 
-/** A row as it should be, or with one thing wrong. */
+/** A valid row, or one with one thing wrong. */
 const row = fc.oneof(
   fc
     .record({ prompt: fc.string(), completion: fc.string() })

@@ -1,4 +1,4 @@
-// /v1/fine_tuning/jobs in OpenAI's shapes, with a trainer that is scripted.
+// /v1/fine_tuning/jobs in OpenAI's shapes, with a scripted trainer.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -126,7 +126,7 @@ test('pause, resume, cancel', async (t) => {
   const made = await testing.post(url, { model: 'tiny', training_file: await rows(testing), hyperparameters: brief });
   const { id } = made.json();
   await until(() => trainer.alive === 1);
-  // As the clients of OpenAI send it: without a body, in Python's with its label.
+  // As OpenAI's clients send it: without a body, and Python's client with a content type.
   const act = (verb: string, headers = {}) =>
     testing.app.inject({ method: 'POST', url: `${url}/${id}/${verb}`, headers });
   assert.equal((await act('pause')).json().status, 'paused');
@@ -282,7 +282,7 @@ test('metrics count jobs, tokens, steps and trainers that died', async (t) => {
   await trained(testing, { hyperparameters: brief });
   const scrape = async () => (await testing.app.inject('/metrics')).body;
   let body = await scrape();
-  // Jobs are counted from the database, which has a thread of its own.
+  // Jobs are counted in the database, which runs on a thread of its own.
   while (!/^lorikeet_training_jobs\{state="succeeded"\} 1$/m.test(body)) body = await scrape();
   assert.match(body, /^lorikeet_training_jobs\{state="running"\} 0$/m);
   assert.match(body, /^lorikeet_trainer_restarts_total 1$/m);

@@ -1,4 +1,4 @@
-// Multipart bodies as a client makes them, for requests that are injected.
+// Multipart bodies as clients send them, for injected requests.
 
 export type FormPart = { readonly name: string; readonly filename?: string; readonly content: string | Uint8Array };
 
@@ -15,6 +15,6 @@ export function formOf(...parts: readonly FormPart[]): { payload: Buffer; header
   return { payload, headers: { 'content-type': `multipart/form-data; boundary=${boundary}` } };
 }
 
-/** Rows with OpenAI's parts. */
+/** A form of rows with OpenAI's parts. */
 export const rowsForm = (content: string | Uint8Array) =>
   formOf({ name: 'purpose', content: 'fine-tune' }, { name: 'file', filename: 'rows.jsonl', content });

@@ -1,5 +1,5 @@
-// Adapters of a generation: which weights go to the engine and are named in the answer, and that every lease is let go,
-// once, however a request ends.
+// Adapters of a generation: which weights reach the engine and are named in the answer, and that every lease is
+// released once, however a request ends.
 
 import assert from 'node:assert/strict';
 import { request } from 'node:http';
@@ -126,7 +126,7 @@ test('leases are let go when the engine refuses, whichever sequence it refuses',
   await testing.registry.add('a');
   testing.engine.refusal = new LorikeetError('engine_unavailable');
   await testing.post(url, { prompt: 'x', adapter_id: 'a' });
-  // Refused before anything is looked up.
+  // The engine's refusal comes before any adapter is leased.
   await letGo(testing, 0);
   testing.engine.refusal = null;
   const answer = await testing.post('/v1/completions', { prompt: ['x', 'y'], model: 'a', n: 2 });
@@ -176,7 +176,7 @@ test('an error of one sequence is answered at once; the lease waits for those th
   testing.engine.step();
   await letGo(testing, 1);
   assert.deepEqual(testing.engine.ended, ['error', 'abort']);
-  // Written beside the answer.
+  // The version is marked corrupt beside the answer, and maybe after it.
   while ((await testing.registry.find('default', 'a')).state !== 'corrupt') await setTimeout(1);
   const again = await testing.post(url, { prompt: 'x', adapter_id: 'a' });
   assert.deepEqual([again.statusCode, again.json().error.param], [500, 'adapter_id']);
@@ -291,7 +291,7 @@ test('the metrics say which adapters run and wait, who asks for which, and what 
   ]) {
     assert.ok(after.includes(line), line);
   }
-  // In memory still, where the next request finds them: the one that was used last comes first.
+  // Both adapters are still in memory; the one that was used last comes first.
   assert.ok((await metrics()).includes(`${info},running_lora_adapters="b@1,a",waiting_lora_adapters=""} `));
 });
 
@@ -306,7 +306,7 @@ test('a caller may keep off a merge', async (t) => {
     testing.engine.submitted.map(({ mergeKey }) => mergeKey === null),
     [true, false],
   );
-  // The merge keeps its own.
+  // The merge keeps a lease of its own.
   await until(() => testing.registry.releases === 2);
   assert.equal(testing.registry.leases - leases, 2);
 });

@@ -1,4 +1,4 @@
-// vLLM's two routes, which its controllers call.
+// vLLM's two routes for loading adapters, which its controllers call.
 
 import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';

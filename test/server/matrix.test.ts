@@ -1,6 +1,6 @@
-// Every route of the server's own description, asked by everybody: no key, a wrong one, each scope, an expired and a
-// revoked key, a disabled tenant's, a key bound to other adapters, another tenant's, the operator's. What belongs to
-// another tenant answers as what does not exist, byte for byte.
+// Sends every route of the server's own description with every kind of key: none, a wrong one, each scope, an expired
+// and a revoked key, a disabled tenant's, a key bound to other adapters, another tenant's, the operator's. What belongs
+// to another tenant must answer exactly as what does not exist.
 
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
@@ -25,7 +25,7 @@ async function operationsOf({ app }: TestApp): Promise<Operation[]> {
 
 const bearer = (key: string) => ({ authorization: `Bearer ${key}` });
 
-/** What each parameter of an address is called by its owner, and by nobody. */
+/** Values for the parameters of an address. */
 type Names = Readonly<Record<string, string>>;
 
 const nobodys: Names = {
@@ -37,7 +37,7 @@ const nobodys: Names = {
   digest: `sha256:${'0'.repeat(64)}`,
 };
 
-/** An id in an address is an adapter's, a file's, a job's or a batch's. */
+/** A route's address. `id` is an adapter's, a file's, a job's or a batch's. */
 function addressOf(path: string, names: NamesOfAll): string {
   const own = { '/v1/files': names.file, '/v1/fine_tuning': names.job, '/v1/batches': names.batch };
   const id = Object.entries(own).find(([begin]) => path.startsWith(begin))?.[1] ?? names.id!;
@@ -45,7 +45,7 @@ function addressOf(path: string, names: NamesOfAll): string {
   return path.replaceAll(/\{([^}]+)\}/g, (_, name: string) => encodeURIComponent(values[name] ?? 'x'));
 }
 
-/** A body that is right in all but whom it names. */
+/** A body that is valid but for the names in it. */
 function bodyOf(path: string, { name, file }: Names & { file: string }): object {
   const bodies: Record<string, object> = {
     '/v1/generate': { prompt: 'x', adapter_id: name, max_tokens: 1 },
@@ -91,13 +91,13 @@ async function keyed(t: TestContext) {
   return { ...testing, make };
 }
 
-/** The key, whose end has come: another one took its place. */
+/** Makes the key expire, by rotating it without an overlap. */
 async function expired({ keys }: TestApp, key: string): Promise<string> {
   await keys.rotate(key.split('_')[1]!, 0, null);
   return key;
 }
 
-/** Everything that a tenant can have. */
+/** Makes one of each thing that a tenant can have. */
 async function belongings({ registry, training }: TestApp, tenant: string): Promise<NamesOfAll> {
   const name = 'theirs';
   await registry.add(name, { tenant });
@@ -108,7 +108,7 @@ async function belongings({ registry, training }: TestApp, tenant: string): Prom
   return { ...nobodys, name, model: name, id: name, file: file.id, job: job.id, batch } as NamesOfAll;
 }
 
-/** Routes that generate, or read text as the adapter that they name would. */
+/** Whether a route generates, or encodes text as the adapter that it names would. */
 const isAnswering = ({ method, path }: Operation) =>
   method === 'POST' && /^\/(api\/|generate|$|v1\/(generate|.*completions|responses|messages|embeddings))/.test(path);
 
@@ -145,13 +145,13 @@ test('who may ask what: every route by every kind of key', async (t) => {
     const open: Scope[] = [];
     for (const [scope, key] of byScope) if ((await statusOf(bearer(key))) !== 403) open.push(scope);
     const isOperators = open.length === 0;
-    // Files are of training or of a batch, and the routes of files look at which.
+    // Files belong to training or to batches, and the routes of files check which.
     const openMax = operation.path.startsWith('/v1/files') ? 2 : 1;
     assert.ok(open.length <= openMax, `${what} is open to ${open}`);
     assert.equal(isOperators, operatorsOwn.test(operation.path), what);
     assert.ok(![401, 403].includes(await statusOf(bearer(operator))), `${what} is closed to the operator`);
   }
-  // Attempts are limited by address: each of these is asked as little as it takes.
+  // One request for each kind, since attempts are limited by address.
   for (const [kind, key] of Object.entries(refused)) {
     const answer = await testing.app.inject({ url: '/v1/models', headers: bearer(key) });
     assert.equal(answer.json().error.code, 'invalid_api_key', kind);
@@ -215,18 +215,18 @@ test("another tenant's things answer as what does not exist; so do adapters that
         await asked(testing, operation, headers, missing),
       ];
       assert.equal(foreign.statusCode, none.statusCode, `${what}: ${foreign.body} / ${none.body}`);
-      // A scrape counts itself.
+      // A scrape of the metrics counts itself.
       if (operation.path !== '/metrics') assert.equal(anonymous(foreign.body), anonymous(none.body), what);
       assert.deepEqual(headersOf(foreign.headers), headersOf(none.headers), what);
       assert.ok(!JSON.stringify(foreign.headers).includes('theirs'), what);
       pairs++;
     }
   }
-  // These requests are right but for who asks: the owner is answered, wherever asking changes nothing.
+  // The requests are valid apart from their caller: the owner gets an answer, on routes that change nothing.
   const ofOwner = bearer(await testing.make({ tenant: 'b', scopes: scopes.filter((scope) => scope !== 'operator') }));
   for (const operation of operations) {
     const isRead = operation.method === 'GET' && operation.path.includes('{') && !operatorsOwn.test(operation.path);
-    // An export is asked for in a format.
+    // Left out: an export needs a format.
     if (!(isRead || isAnswering(operation)) || operation.path.endsWith('/merged')) continue;
     const what = `${operation.method} ${operation.path}`;
     const [owned, foreign] = [
@@ -235,7 +235,7 @@ test("another tenant's things answer as what does not exist; so do adapters that
     ];
     assert.deepEqual([owned.statusCode, foreign.statusCode], [200, 404], `${what}: ${owned.body} / ${foreign.body}`);
   }
-  // Nothing of it is gone, and the owner still sees it.
+  // Nothing was deleted, and the owner still sees all of it.
   const owner = await testing.make({ tenant: 'b', scopes: ['generate', 'adapters', 'train'] });
   for (const url of ['/v1/adapters/theirs', `/v1/files/${theirs.file}`, `/v1/fine_tuning/jobs/${theirs.job}`]) {
     assert.equal((await testing.app.inject({ url, headers: bearer(owner) })).statusCode, 200, url);

@@ -1,4 +1,4 @@
-// The app with merges, and an engine that says what a test wants it to say of them.
+// The app with merges, and an engine that reports what a test tells it to.
 
 import type { TestContext } from 'node:test';
 import { mergeKey } from '../../src/core/adapter.ts';
@@ -21,7 +21,7 @@ type MergeJson = Record<string, unknown> & {
 export async function mergeApp(t: TestContext, options: TestAppOptions = {}) {
   const testing = await testApp(t, options);
   const { app, engine, post } = testing;
-  /** What the engine was last asked to call a merge of these weights. */
+  /** The engine's key for a merge of these weights, which contains the bits. */
   const called = (key: string) =>
     engine.mergesAsked.findLast((one) => one === key || one.startsWith(`${key} in `)) ?? key;
   const say = (key: string, event: Partial<MergeEvent>) =>

@@ -1,4 +1,4 @@
-// How merges live beside versions, engines, tenants and restarts.
+// Merges and the lives of versions, engines, tenants and servers.
 
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
@@ -94,7 +94,7 @@ test('a version that is deleted is unmerged, and no merge keeps it', async (t) =
   merged(keyOf({ digest }));
   await merge('b', { adapters: [{ id: 'a@1' }, { id: 'b' }] });
   await merge('b');
-  // The engine does not answer at all.
+  // The engine does not answer.
   engine.unmergesAtOnce = false;
   const deleted = await app.inject({ method: 'DELETE', url: '/v1/adapters/a/versions/1' });
   assert.deepEqual([deleted.statusCode, deleted.json().deleted], [200, true]);
@@ -160,7 +160,7 @@ test('after a restart wanted merges are asked for again, failed ones told, those
   first.merged(keyOf(a));
   first.say(keyOf(b), { state: 'failed', code: 'merge_budget_exceeded', message: 'Too much.' });
   await first.merges.close();
-  // Behind the server's back: bytes that change, and a row that goes.
+  // Changes that the server does not see: altered bytes, and a deleted row.
   const { files, release } = await first.registry.lease('default', 'damaged');
   writeFileSync(files.weights, 'damagee');
   release();
@@ -194,7 +194,7 @@ test('an engine that finds the content damaged has its adapter marked', async (t
   await merge('a');
   say(keyOf({ digest }), { state: 'failed', code: 'adapter_corrupt', message: 'Not its digest.' });
   assert.equal((await list()).data[0]?.state, 'failed');
-  // Written beside the answer.
+  // The version is marked corrupt beside the answer, and maybe after it.
   while ((await registry.find('default', 'a')).state !== 'corrupt') await setTimeout(1);
   assert.deepEqual(registry.corrupt, [digest]);
   assert.equal(codeOf(await merge('a')), 'adapter_corrupt');

@@ -1,4 +1,4 @@
-// The routes of merges, on an engine that says what the test wants it to say.
+// The routes of merges, on an engine that reports what the test tells it to.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -73,7 +73,7 @@ test('deleting a model deletes the adapter, or its one version', async (t) => {
     app.inject({
       method: 'DELETE',
       url: `/v1/models/${encodeURIComponent(id)}`,
-      // As OpenAI's Python client has it, though there is no body.
+      // OpenAI's Python client sends this content type without a body.
       headers: { 'content-type': 'application/json' },
     });
   assert.deepEqual((await remove('a@2')).json(), { id: 'a@2', object: 'model', deleted: true });

@@ -1,5 +1,5 @@
-// /v1/adapters/{name}/merged and /analysis over fakes: what is asked of the process, what is answered, and that nothing
-// stays held, however it ends.
+// /v1/adapters/{name}/merged and /analysis over fakes: what the process is asked for, what is answered, and that no
+// lease stays held, however the work ends.
 
 import assert from 'node:assert/strict';
 import { get } from 'node:http';

@@ -1,4 +1,4 @@
-// The operator's plane: keys over HTTP, tenants, acting for one of them, and the audit log of all of it.
+// The operator's routes: keys over HTTP, tenants, acting for a tenant, and the audit log of all changes.
 
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';

@@ -40,7 +40,7 @@ test('changes a minute: one too many is refused and leaves no row, and reading g
   const clock = virtualTime();
   const app = await testApp(t, { says: 'x', quota: { changes_per_minute: 2 }, deps: { clock } });
   const move = () => app.app.inject({ method: 'PUT', url: '/v1/adapters/a/aliases/prod', payload: { version: 1 } });
-  // There is no such adapter: what is refused was asked all the same.
+  // The adapter does not exist: a refused change counts too.
   for (let i = 0; i < 2; i++) assert.equal((await move()).statusCode, 404);
   const refused = await move();
   assert.deepEqual([refused.statusCode, refused.json().error.code], [429, 'rate_limit_exceeded']);
@@ -63,7 +63,7 @@ test('tokens a minute: prompt and answer are taken as they come, and a debt is p
   assert.deepEqual([refused.statusCode, refused.json().error.code], [429, 'rate_limit_exceeded']);
   assert.equal(refused.headers['retry-after'], String(Math.ceil((used - 10 + 1) * 6)));
   clock.advance(60_000);
-  // More than is left, less than a bucket holds; what fills one alone passes when it is full.
+  // A prompt of more tokens than the bucket holds passes when the bucket is full.
   clock.advance(60_000);
   assert.equal((await generate(app, undefined, { prompt: 'abcdefghijklmnop', max_tokens: 1 })).statusCode, 200);
   assert.equal((await generate(app)).statusCode, 429);
@@ -178,7 +178,7 @@ test('bytes beyond a quota are not taken to the disk: of a form, of parts of an 
   await assert.rejects(file.rows(Readable.from(endless(taken[1])), 'batch'), { code: 'insufficient_quota' });
   await file.discard();
   for (const { sent } of taken) assert.ok(sent < 100_000, `${sent} bytes were read`);
-  // Parts count by what they will be, and together.
+  // Parts of uploads count with their final size, and together.
   const part = async (seed: number, total: number) => {
     const digest = `sha256:${createHash('sha256').update(`${seed}`).digest('hex')}`;
     const headers = { 'content-type': 'application/octet-stream', 'upload-offset': '0', 'upload-length': `${total}` };

@@ -1,5 +1,5 @@
-// Requests that failed elsewhere, or here, as people reported them in public: each must be answered right. What needs
-// weights is in test/clients.
+// Requests that failed on other servers or on this one, as people reported them in public: each must be answered right.
+// Cases that need weights are in test/clients.
 
 import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -20,7 +20,7 @@ const zeros = (name: string, ...shape: number[]): Tensor => {
   return { name, type: 'F32', shape, bytes };
 };
 
-/** On q_proj of both layers of the tiny base model. */
+/** Pairs on q_proj of both layers of the tiny base model. */
 const pairs = (prefix = 'base_model.model.') =>
   [0, 1].flatMap((layer) => {
     const module = `${prefix}model.layers.${layer}.self_attn.q_proj`;

@@ -1,5 +1,5 @@
-// Who is refused before anything is asked of a key: pages of others and proxies where there is none, and whoever tries
-// keys out.
+// Callers who are refused before any key is checked: pages of other origins and proxies on a server without keys, and
+// callers who try many keys.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

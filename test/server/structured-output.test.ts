@@ -1,4 +1,4 @@
-// The fields of a body that ask for a form of the output, and the grammar that reaches the engine.
+// The fields that ask for a form of the output, and the grammar that reaches the engine.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';

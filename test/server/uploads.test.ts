@@ -58,7 +58,7 @@ test('ten slow senders take longer than a request may, and hold no memory', asyn
   assert.equal((await registry.find('default', 'adapter-9')).bytes, 128 * chunk.length);
   const grown = (peak - before) / 2 ** 20;
   t.diagnostic(`320 MiB came in at once; memory grew by ${grown.toFixed(0)} MiB`);
-  // Senders and garbage of this process included; held whole it would be more than all that came.
+  // This includes the senders and the garbage of this process; holding the uploads whole would take more than 320 MiB.
   assert.ok(grown < 192, `memory grew by ${grown.toFixed(0)} MiB`);
 });
 

@@ -20,7 +20,7 @@ function add(books: Books, digest: string | null, { requests, prompt, completion
   });
 }
 
-/** All pages of /v1/usage. */
+/** Reads all pages of /v1/usage. */
 async function told({ app }: TestApp, key: string, query = ''): Promise<Books> {
   const books: Books = new Map();
   const headers = { authorization: `Bearer ${key}` };
@@ -52,7 +52,7 @@ test('usage equals the sum of all answers, over 10,000 mixed requests with abort
   const expected: Books[] = tenants.map(() => new Map());
   const url = `http://127.0.0.1:${await listen(server.app)}`;
 
-  // What callers who left had is known to the engine alone.
+  // Only the engine knows what callers who left had used.
   const leavers = service.shareOf({ tenant: 'leavers', keyPrefix: null }).flow;
   const submit = engine.submit;
   engine.submit = (asked, listener) => {
@@ -170,7 +170,7 @@ test('an operator reads what one tenant used, or all, page after page', async (t
     for (const { tenant, requests } of data) seen.push(`${tenant} ${requests}`);
     page = next_page;
   }
-  // Of one minute or of two: in the order of tenants only within each.
+  // The rows may be of one minute or of two, and only within a minute are they in the order of tenants.
   assert.deepEqual(seen.toSorted(), ['a 1', 'b 1', 'c 1']);
   const { data } = (await server.app.inject({ url: '/v1/admin/usage?tenant=b', headers })).json();
   assert.deepEqual(

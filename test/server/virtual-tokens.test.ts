@@ -1,4 +1,4 @@
-// Adapters of virtual tokens in requests: what the engine is asked for, and what is refused by name.
+// Adapters with virtual tokens in requests: what reaches the engine, and what is refused by name.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -1,4 +1,4 @@
-// Tools in chats over HTTP, with OpenAI's own client: its helpers run functions and put streams together.
+// Tools in chats over HTTP, by OpenAI's own client, whose helpers run functions and join streams.
 
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';

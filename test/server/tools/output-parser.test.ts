@@ -1,4 +1,4 @@
-// Calls and thoughts in outputs of every form, whole and cut anywhere.
+// Tool calls and thinking in outputs of every form, whole and cut anywhere.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -120,7 +120,7 @@ for (const [name, { form, thinking, text, content = '', reasoning = '', calls = 
   });
 }
 
-/** Arguments come as they were written. */
+/** Arguments are compared as JSON, since their text is the model's own. */
 const canonical = ({ content, reasoning, calls }: ParsedOutput) => ({
   ...{ content, reasoning },
   calls: calls.map((call) => ({
