@@ -1,4 +1,4 @@
-// An app on fakes, made and closed for one test.
+// An app on fakes, made for one test and closed after it.
 
 import type { TestContext } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
@@ -37,7 +37,7 @@ export type TestApp = Tenancy & {
   readonly merges: Merges;
   readonly traffic: Traffic;
   readonly training: TestJobs;
-  /** Of keys, tenants, the audit log and merges. */
+  /** The database of keys, tenants, the audit log and merges. */
   readonly database: Database;
   readonly service: Service;
   /** Lines of the log, parsed. */
@@ -48,15 +48,15 @@ export type TestApp = Tenancy & {
 export type TestAppOptions = FakeEngineOptions & {
   readonly deps?: Partial<AppDeps>;
   readonly trainer?: FakeTrainerOptions;
-  /** Of every tenant, and of those that are named. */
+  /** The quota of every tenant. */
   readonly quota?: Quota;
   readonly quotas?: QuotaSource;
-  /** What the model says; `script` of the engine goes first. */
+  /** Text that the model generates; the engine's `script` goes first. */
   readonly says?: string;
-  /** Where adapters and merges are; left out, in memory and a folder of the test's. */
+  /** The database of merges and usage; left out: one of the test's own, in memory. */
   readonly database?: Database;
   readonly registry?: Partial<RegistryOptions>;
-  /** Automatic merges of the last run; kept, where it is left out. */
+  /** Whether automatic merges of the last run are kept; yes where it is left out. */
   readonly keepsAutomatic?: boolean;
   /** Called before the app is ready. */
   readonly extend?: (app: FastifyInstance) => void;
@@ -145,7 +145,7 @@ export async function listen(app: FastifyInstance): Promise<number> {
   return Number(new URL(await app.listen({ port: 0, host: '127.0.0.1' })).port);
 }
 
-/** Waits for what another turn of the event loop brings about. */
+/** Waits until another turn of the event loop has made the condition true. */
 export async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await setTimeout(1);
 }

@@ -1,5 +1,5 @@
-// A way to a server on this machine that can be cut: then nothing passes, and nobody is told. It can be slow, too: then
-// what passes is counted out.
+// A proxy to a server on this machine. It can be cut: then nothing passes and neither side is told. It can also be
+// slow: then only an allowed number of bytes passes.
 
 import { connect, createServer, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
@@ -7,7 +7,7 @@ import type { TestContext } from 'node:test';
 export type CutLink = {
   readonly port: number;
   cut: boolean;
-  /** How many bytes may still come from the server; what is beyond them waits. */
+  /** Number of bytes that may still come from the server; further ones wait. */
   allowed: number;
 };
 
@@ -34,7 +34,7 @@ export async function cutLink(t: TestContext, to: number): Promise<CutLink> {
     },
   };
   const sockets = new Set<Socket>();
-  /** Of a connection that has lost something no later byte means anything. */
+  /** Sockets of connections that have lost bytes: later bytes on them would mean nothing, and are dropped. */
   const dead = new Set<Socket>();
   const pass = (from: Socket, into: Socket, isBack: boolean) => {
     from.on('data', (bytes) => {
@@ -62,7 +62,7 @@ export async function cutLink(t: TestContext, to: number): Promise<CutLink> {
   return state;
 }
 
-/** The same URL by another port. */
+/** The same URL with another port. */
 export function throughPort(url: string, port: number): string {
   const through = new URL(url);
   through.port = String(port);

@@ -1,4 +1,4 @@
-// What `encodeOnnx` wrote, read back: for a test that has only the bytes of a graph and wants another one.
+// Decodes what `encodeOnnx` wrote, for tests that have a graph's bytes and change the graph.
 
 import {
   dataTypes,
@@ -10,7 +10,7 @@ import {
   type OnnxValue,
 } from '../../src/formats/onnx.ts';
 
-/** Varints, bytes, and 32-bit floats as bytes, by field. */
+/** A protobuf message by field number: varints, bytes, and 32-bit floats as bytes. */
 type Fields = ReadonlyMap<number, readonly (bigint | Uint8Array)[]>;
 
 export function decodeOnnx(model: Uint8Array): OnnxGraph {

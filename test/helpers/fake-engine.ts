@@ -1,5 +1,5 @@
-// An engine without a model: it takes sequences into slots and emits scripted tokens a step at a time, so that tests
-// and the HTTP bench see the same order of events as from the real one, with failures at will.
+// An engine without a model: it takes sequences into slots and emits scripted tokens step by step, so that tests and
+// the HTTP bench see the same order of events as from the real engine, and can make it fail.
 
 import { mergeKey } from '../../src/core/adapter.ts';
 import { LorikeetError } from '../../src/core/errors.ts';
@@ -29,7 +29,7 @@ export type FakeEngineOptions = {
   readonly waitingMax?: number;
   readonly maxContext?: number;
   readonly vocabulary?: number;
-  /** Between steps. 0 takes the next turn of the event loop; null steps only when `step` is called. */
+  /** Milliseconds between steps. 0 steps on the next turn of the event loop; null only when `step` is called. */
   readonly stepMs?: number | null;
   /**
    * What a sequence generates. At the script's end the sequence stops, as if the model had emitted the first stop
@@ -45,30 +45,30 @@ export type FakeEngine = EngineClient & {
   readonly submitted: Asked[];
   /** How sequences ended, oldest first. */
   readonly ended: FinishReason[];
-  /** What the next submits throw; null takes them. */
+  /** What the next submits throw; null: they are accepted. */
   refusal: Error | null;
-  /** Whoever waits for less is refused. */
+  /** Milliseconds until a sequence could start: requests that wait for less are refused. */
   readyInMs: number;
-  /** Merges that are wanted, in order. */
+  /** Merges that are wanted, by key, oldest first. */
   readonly merges: ReadonlyMap<string, MergeRequest>;
-  /** Keys that were asked for, also when they were there already, oldest first. */
+  /** Keys of all requests for merges, repeated ones included, oldest first. */
   readonly mergesAsked: readonly string[];
-  /** Shares of the time that it was asked to leave, in order. */
+  /** Shares of the time that it was asked to leave to training, oldest first. */
   readonly rooms: readonly number[];
-  /** What the engine says of a merge. Sequences on weights that it has called merged say that they ran on them. */
+  /** Sends an event of a merge. Sequences on weights that an event has called merged say that they ran on them. */
   tellMerge(event: MergeEvent): void;
-  /** Whether an `unmerge` is answered at once, by itself; it is, until a test wants sequences to drain. */
+  /** Whether `unmerge` is answered at once, which is the default; a test that wants sequences to drain turns it off. */
   unmergesAtOnce: boolean;
-  /** How sequences that start from now on end; null lets them run. */
+  /** The error of sequences that start from now on; null: none. */
   failure: NonNullable<SequenceEnd['error']> | null;
-  /** Where adapters are. */
+  /** The tiers in which adapters are. */
   readonly tiers: AdapterTiers;
-  /** What the next step reports. */
+  /** Adds a load of an adapter that the next step reports. */
   load(load: AdapterLoad): void;
   step(): void;
-  /** The process dies: running sequences end with `engine_failed`, waiting ones are kept, nothing steps. */
+  /** Ends the process: running sequences end with `engine_failed`, waiting ones stay, and no step is taken. */
   crash(): void;
-  /** The process is back. */
+  /** Starts the process again. */
   recover(): void;
 };
 
@@ -81,7 +81,7 @@ type Row = {
   aborted: boolean;
 };
 
-/** Every token is as likely as every other one; the first follows nothing. */
+/** Log-probabilities of prompt tokens: -1 for every token, null for the first. */
 const promptLogprobs = ({ promptTokens }: Asked) =>
   promptTokens.map((_, i) => (i === 0 ? null : { logprob: -1, top: [[97, -1] as const] }));
 
@@ -141,7 +141,7 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
     });
   }
 
-  /** @returns whether the row goes on. */
+  /** @returns whether the row continues. */
   function advance(row: Row): boolean {
     if (engine.failure !== null) {
       end(row, 'error', { error: engine.failure });
@@ -311,7 +311,7 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
   return engine;
 }
 
-/** The chosen token first, then its neighbours, each half as likely as the one before. */
+/** The chosen token first, then the tokens after it, each half as likely as the one before. */
 function alternatives(token: number, count: number, vocabulary: number): (readonly [number, number])[] {
   return Array.from({ length: count }, (_, i) => [(token + i) % vocabulary, -0.5 - i * Math.LN2]);
 }

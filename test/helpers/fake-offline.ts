@@ -1,4 +1,4 @@
-// Work on weights without a process: a few bytes instead of a checkpoint, an analysis of one linear.
+// An offline client without processes: exports are a few bytes, analyses have one linear.
 
 import { Readable } from 'node:stream';
 import type { LinearAnalysis } from '../../src/protocol/offline-messages.ts';
@@ -18,11 +18,11 @@ export const tinyAnalysis: LinearAnalysis = {
 };
 
 export type FakeOffline = OfflineClient & {
-  /** What was asked for, and the signals that came with it. */
+  /** The orders so far, with their signals. */
   readonly asked: (Parameters<OfflineClient['exportMerged' | 'analyse']>[0] & { readonly signal: AbortSignal })[];
 };
 
-/** @param change replaces what an order is answered with */
+/** @param change replaces answers */
 export function fakeOffline(change: Partial<OfflineClient> = {}): FakeOffline {
   const asked: FakeOffline['asked'] = [];
   const client: OfflineClient = {

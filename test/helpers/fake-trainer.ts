@@ -1,5 +1,5 @@
-// A trainer without a model: it takes a job's steps with scripted losses, writes checkpoints and a result as the real
-// one does and goes on from them, and dies, fails or hangs at will. The result depends on the seed alone.
+// A trainer without a model: it takes a job's steps with scripted losses, writes checkpoints and a result like the real
+// trainer and resumes from them, and can die, fail or hang. The result depends only on the seed.
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,28 +9,28 @@ import type { TrainerCommand, TrainerEvent, TrainingJob } from '../../src/protoc
 import { tinyAdapter } from './tiny-adapters.ts';
 
 export type FakeTrainerOptions = {
-  /** Between steps; null steps only when `step` is called. */
+  /** Milliseconds between steps; null: it steps only when `step` is called. */
   stepMs?: number | null;
-  /** Steps of this life after which it is gone without a word; null: it lives. `lives` counts from 1. */
+  /** Steps of this life after which it dies without a message; null: it lives on. `lives` counts from 1. */
   dieAfter?: (lives: number) => number | null;
-  /** What it says instead of its first step. */
+  /** The failure that it reports instead of its first step. */
   failure?: { code: ErrorCode; message: string } | null;
   validLoss?: (step: number) => number;
-  /** Takes no notice of being paused or cancelled. */
+  /** Whether it ignores pausing and cancelling. */
   isDeaf?: boolean;
 };
 
 export type FakeTrainer = {
   readonly start: StartTrainerProcess;
   readonly lives: number;
-  /** Processes that live now. */
+  /** Number of processes that live now. */
   readonly alive: number;
   readonly jobs: readonly TrainingJob[];
   readonly commands: readonly TrainerCommand[];
   options: FakeTrainerOptions;
-  /** One step of whatever lives. */
+  /** Takes one step in every living process. */
   step(): void;
-  /** SIGKILL from outside. */
+  /** Kills the processes, as SIGKILL from outside would. */
   kill(): void;
 };
 
@@ -135,7 +135,7 @@ function stepsOf(job: TrainingJob): number {
   return maxSteps ?? epochs! * Math.ceil(rowsOf(job) / (batchRows ?? 8));
 }
 
-/** Whole or not there at all, as a folder that is renamed into place is. */
+/** Writes a folder that is there whole or not at all. */
 function save(job: TrainingJob, name: string, step: number): string {
   const folder = join(job.folder, name);
   if (existsSync(folder)) return folder;

@@ -38,7 +38,7 @@ export const hasCheckpoint = (url: string, id: string): Promise<void> =>
     async () => (await json(`${url}/v1/fine_tuning/jobs/${id}/checkpoints`)).data.length > 0,
   );
 
-/** What a follower hears, to the end. */
+/** The events that a follower receives until the job ends. */
 export async function followSteps(url: string, id: string): Promise<string[]> {
   const answer = await ask(`${url}/v1/fine_tuning/jobs/${id}/events?stream=true`);
   const text = await answer.text();

@@ -1,5 +1,5 @@
-// What is asked of servers while something happens to them: answers that must stay the same, and uploads of which what
-// was acknowledged must stay.
+// Load on servers during a disturbance: answers that must stay the same, and uploads, of which the acknowledged ones
+// must stay.
 
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
@@ -15,12 +15,12 @@ const { shape } = await tinyModel('llama');
 export const content = (seed: number): AdapterFiles =>
   randomAdapter(shape, { seed, modules: ['q_proj', 'v_proj'], r: 4 }).files;
 
-/** @returns a key of a tenant's own, which the database has to know */
+/** @returns a key of a tenant of its own, which is in the database only */
 export async function newKey(url: string): Promise<string> {
   return (await post(`${url}/v1/admin/keys`, { tenant: 't', name: 'k', scopes: ['generate', 'adapters'] })).key;
 }
 
-/** Asks all servers for it again and again, as long as the test runs; each answer must be the same. */
+/** Asks all servers for the references repeatedly until the test ends; each answer must be the same. */
 export function clients(t: TestContext, places: readonly Place[], references: readonly string[], key: string) {
   const counts = places.map(() => 0);
   let isOver = false;
@@ -37,7 +37,7 @@ export function clients(t: TestContext, places: readonly Place[], references: re
   const all = Promise.all(places.flatMap((place, at) => references.map((reference) => client(place, at, reference))));
   all.catch(() => {});
   return {
-    /** Each server has answered so many times from now on. */
+    /** Waits until each server has given so many more answers. */
     async more(answers: number): Promise<void> {
       const targets = counts.map((count) => count + answers);
       const isSo = () => isOver || counts.every((count, at) => count >= targets[at]!);
@@ -53,15 +53,15 @@ export function clients(t: TestContext, places: readonly Place[], references: re
 
 export const isGiven = ({ status }: Tried) => status === 200 || status === 201;
 
-/** A server that dies says nothing; what it was asked to do may be done. */
+/** A result for a server that died: it gives no answer, and the request may have been executed. */
 function noAnswer(error: unknown): Tried {
   if (!(error instanceof NoAnswer)) throw error;
   return { status: 0, code: 'no answer', id: '', digest: '' };
 }
 
 /**
- * Uploads to one server after another, until it is told or the test is over. Keeps what was acknowledged, and why
- * others were refused.
+ * Uploads to one server after another until `end` or the test's end. Records the acknowledged uploads and the reasons
+ * of refusals.
  */
 export function uploads(t: TestContext, places: readonly Place[], key: string) {
   const acknowledged = new Map<string, string>();
@@ -79,7 +79,7 @@ export function uploads(t: TestContext, places: readonly Place[], key: string) {
       if (isGiven(answer)) acknowledged.set(answer.id, answer.digest);
       else {
         refusals.add(`${answer.status} ${answer.code}`);
-        // Who is not there refuses at once.
+        // A server that is not there refuses at once.
         await setTimeout(20);
       }
     }
@@ -104,7 +104,7 @@ export function uploads(t: TestContext, places: readonly Place[], key: string) {
   };
 }
 
-/** What was acknowledged is what each server has. */
+/** Asserts that every server has all acknowledged uploads. */
 export async function assertAllThere(places: readonly Place[], acknowledged: ReadonlyMap<string, string>, key: string) {
   for (const [id, digest] of acknowledged) {
     for (const { url } of places) {

@@ -1,5 +1,5 @@
-// Servers in processes of their own over one PostgreSQL and one S3, each on a port and a folder of its own, and what is
-// asked of them.
+// Servers in processes of their own over one PostgreSQL and one S3, each with its own port and folder, and requests to
+// them.
 
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -13,12 +13,13 @@ import { waitFor, waitMsMax, within } from './waits.ts';
 
 export type Place = { server: ServerProcess; readonly port: number; readonly url: string; start(): void };
 
-/** Servers behind a proxy let nobody in without a key. */
+/** The admin key of all servers: behind a proxy they accept no request without a key. */
 export const adminKey = 'the-admin-key';
 
 /**
+ * Starts a server for each environment.
  * @param envs one for each server
- * @param release another checkout of the project, whose servers they are
+ * @param release another checkout of the project, whose server is started instead
  */
 export async function fleet(
   t: TestContext,
@@ -54,20 +55,20 @@ export async function fleet(
   return places;
 }
 
-/** Says what was asked, and has a stack of who asked; what the client throws has neither. */
+/** An error that names the request and has the stack of its caller; fetch's own errors have neither. */
 export class NoAnswer extends Error {}
 
-/** How often a server may say that it was asked nothing. */
+/** Tries of a request that the server answers with 408. */
 const triesMax = 3;
 
 export async function ask(url: string, init: RequestInit = {}, key = adminKey, tries = 1): Promise<Response> {
-  // On a connection of its own: where the machine stood still, a server closes those that were idle for too long in the
-  // moment in which they are used again.
+  // Each request has a connection of its own: after a pause of the whole machine, a server closes idle connections at
+  // the moment in which they are used again.
   const headers = { ...init.headers, connection: 'close', authorization: `Bearer ${key}` };
   try {
-    // The limit is for what it says, too.
+    // The time limit covers the body too.
     const answer = await fetch(url, { signal: AbortSignal.timeout(waitMsMax), ...init, headers });
-    // The machine stood still between a connection and the first word on it.
+    // The machine paused between the connection and the request's first byte.
     if (answer.status === 408 && tries < triesMax) return await ask(url, init, key, tries + 1);
     return answer;
   } catch (error) {
@@ -98,7 +99,7 @@ export async function generate(url: string, adapter: string, key?: string) {
   return { adapter: answer.adapter, text: answer.text };
 }
 
-/** What became of a change: what the server says it made, or its refusal. */
+/** Result of a change: what the server says it made, or its refusal. */
 export type Tried = { readonly status: number; readonly code: string; readonly id: string; readonly digest: string };
 
 export async function tried(asked: Promise<Response>): Promise<Tried> {
@@ -115,7 +116,7 @@ export function upload(url: string, name: string, { config, weights }: AdapterFi
   return tried(ask(`${url}/v1/adapters`, { method: 'POST', body: form }, key));
 }
 
-/** Of a server, or of a gateway that has found one. */
+/** Waits until a server is ready, or until a gateway has found one that is. */
 export const untilReady = (url: string): Promise<void> =>
   waitFor(`${url} is ready`, async () => (await ask(`${url}/readyz`).catch(() => null))?.status === 200);
 

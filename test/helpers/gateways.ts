@@ -1,4 +1,4 @@
-// The gateways' recipes before some addresses, made and ended for one test.
+// Gateways with the recipes of ops/, started in front of some addresses and ended after the test.
 
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
@@ -9,21 +9,24 @@ import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { freePort } from './postgres-server.ts';
 
-/** Of three servers, as host:port. */
+/** Addresses of three servers, as host:port. */
 export type Addresses = readonly [string, string, string];
 
 export type Gateway = {
   readonly name: string;
-  /** Of the homes at other servers, when one goes: Envoy's ring has as many places for two as for three. */
+  /**
+   * Share of the adapters of other servers that keep their home when one server goes: Envoy's ring has as many places
+   * for two as for three.
+   */
   readonly othersStay: number;
-  /** For tests that need it: says why they are left out. */
+  /** Why tests of the gateway are skipped; false: they run. */
   readonly missing: string | false;
   /** @returns the gateway's URL */
   start(t: TestContext, servers: Addresses): Promise<string>;
 };
 
 const recipe = (name: string) => fileURLToPath(new URL(`../../ops/${name}`, import.meta.url));
-/** Where .ci/run puts it. */
+/** Path to which .ci/run installs Envoy. */
 const envoyProgram = process.env.LORIKEET_TEST_ENVOY ?? join(homedir(), '.cache/lorikeet/envoy/bin/envoy');
 
 function endAfter(t: TestContext, child: ChildProcess): void {
@@ -39,7 +42,7 @@ function assertValid(program: string, args: readonly string[], env: NodeJS.Proce
   assert.equal(check.status, 0, check.stderr.toString());
 }
 
-/** With a recipe of ops/, whose settings are variables. */
+/** Starts HAProxy with a recipe of ops/, whose settings are environment variables. */
 export function startHaproxy(t: TestContext, name: string, settings: Readonly<Record<string, string>>): void {
   const env = { ...process.env, ...settings };
   assertValid('haproxy', ['-c', '-f', recipe(name)], env);

@@ -1,4 +1,4 @@
-// make-gradients.py's `values`: adapters that no file holds.
+// The function `values` of make-gradients.py: values of adapters that are in no file.
 
 export function hashedValues(count: number, salt: number): Float32Array<ArrayBuffer> {
   return Float32Array.from(

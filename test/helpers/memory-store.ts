@@ -1,4 +1,4 @@
-// A store of objects in memory, which a test can let fail.
+// A store of objects in memory, which a test can make fail.
 
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -7,9 +7,9 @@ import type { ObjectStore } from '../../src/storage/object-store.ts';
 
 export type MemoryStore = ObjectStore & {
   readonly objects: Map<string, Buffer>;
-  /** When each was put; a test may make it older. */
+  /** Time at which each object was put; a test may set it back. */
   readonly putAt: Map<string, number>;
-  /** Nothing of it can be reached. */
+  /** Whether every call fails with `storage_unavailable`. */
   isAway: boolean;
   gets: number;
 };

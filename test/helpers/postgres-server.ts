@@ -1,5 +1,5 @@
-// A PostgreSQL of a test's own: Debian's programs, a temporary folder, a free port on loopback. It survives no power
-// cut and needs none, so nothing is flushed.
+// A PostgreSQL of a test's own: Debian's programs, a temporary folder, a free port on loopback. It flushes nothing,
+// since it need not survive a power cut.
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
@@ -10,13 +10,13 @@ import pg from 'pg';
 import { waitFor, waitMsMax, within } from './waits.ts';
 
 export type PostgresServer = {
-  /** Of one of its databases; the one that is always there by default. */
+  /** URL of one of its databases; by default of the one that is always there. */
   url(database?: string): string;
-  /** A new, empty one. @returns its URL */
+  /** Makes a new, empty database. @returns its URL */
   createDatabase(): Promise<string>;
-  /** As a power cut does: connections end, nothing is finished. */
+  /** Stops it as a power cut would: connections break, nothing is finished. */
   stop(): Promise<void>;
-  /** Again, on the same port. */
+  /** Starts it again, on the same port. */
   start(): Promise<void>;
   remove(): Promise<void>;
 };
@@ -31,7 +31,7 @@ function programs(): string | null {
   return newest === undefined ? null : join(root, newest, 'bin');
 }
 
-/** They refuse to run as root: then they run as the account of Debian's package. */
+/** The account of the programs, which refuse to run as root: as root, the account of Debian's package. */
 const account = (): { uid: number; gid: number } | object =>
   process.getuid?.() === 0 ? { uid: numericId('-u'), gid: numericId('-g') } : {};
 
@@ -98,7 +98,7 @@ export async function createDatabaseOn(server: string): Promise<string> {
 }
 
 export async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
-  // While it is away another program may have its port, and say nothing.
+  // While PostgreSQL is away, another program may have its port and never answer.
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 10_000, query_timeout: waitMsMax });
   client.on('error', () => {});
   await client.connect();
@@ -116,7 +116,7 @@ const answers = (url: string): Promise<boolean> =>
   );
 
 function run([program, ...args]: readonly string[]): void {
-  // Its own folder may be one that the other account cannot enter.
+  // The test's own folder may be closed to the other account.
   execFileSync(program!, args, { stdio: ['ignore', 'ignore', 'inherit'], cwd: '/', ...account() });
 }
 

@@ -1,4 +1,4 @@
-// The real base model for *.models.test.ts: the file that LORIKEET_TEST_GGUF names, or as the program itself finds it.
+// The real base model for *.models.test.ts: the file that LORIKEET_TEST_GGUF names, or the one that the program finds.
 
 import { loadConfig } from '../../src/config.ts';
 import type { ModelFiles } from '../../src/core/base-model.ts';

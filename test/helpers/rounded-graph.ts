@@ -1,5 +1,5 @@
-// A graph of 16-bit floats for a runtime that has no operators on those, only casts: each operator computes in float32
-// between casts, so what passes from one to the next is rounded as on a card whose kernels sum in float32.
+// Rewrites a graph of 16-bit floats for a runtime that only casts them: each operator computes in float32 between
+// casts, so values between two operators are rounded as on a card whose kernels sum in float32.
 
 import {
   dataTypes,
@@ -11,16 +11,16 @@ import {
 
 export type Rounded = 'float16' | 'bfloat16';
 
-/** All outputs of an operator that reads such a float are such floats. Of the operators in use these alone are not. */
+/** Operators whose outputs are not 16-bit floats although an input is; every other operator's outputs are. */
 const others = new Set(['Shape', 'Equal', 'Greater', 'Less', 'IsNaN', 'ArgMax']);
 
-/** Inputs, outputs and initialisers keep their types. */
+/** Casts around the operators. Inputs, outputs and initialisers of the graph keep their types. */
 export function roundedGraph(graph: OnnxGraph, real: Rounded): OnnxGraph {
   const rounded = new Set<string>();
   const known: readonly (OnnxValue | OnnxInitializer)[] = [...graph.inputs, ...graph.initializers];
   for (const { name, type } of known) if (type === real) rounded.add(name);
   const nodes: OnnxNode[] = [];
-  /** By what was cast. */
+  /** Name of the float32 value by the name of the value that was cast. */
   const floats = new Map<string, string>();
   const cast = (from: string, to: string, type: keyof typeof dataTypes) =>
     nodes.push({ op: 'Cast', inputs: [from], outputs: [to], attributes: { to: dataTypes[type] } });

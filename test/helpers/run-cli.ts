@@ -1,4 +1,4 @@
-// The command line in the test's own process, with what it wrote and its exit code.
+// Runs the command line in the test's process; gives its output and exit code.
 
 import { join } from 'node:path';
 import { Readable, Writable } from 'node:stream';

@@ -1,4 +1,4 @@
-// An S3 server of a test's own: versitygw over a temporary folder. It checks signatures and checksums, which few do.
+// An S3 server of a test's own: versitygw over a temporary folder, which checks signatures and checksums.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
@@ -9,18 +9,18 @@ import { waitFor, within } from './waits.ts';
 
 export type S3Server = {
   readonly url: string;
-  /** What a client needs in its environment. */
+  /** Environment variables that a client needs. */
   readonly env: Readonly<Record<string, string>>;
-  /** As a power cut does. */
+  /** Kills it, as a power cut would. */
   stop(): Promise<void>;
-  /** Again, on the same port. */
+  /** Starts it again, on the same port. */
   start(): Promise<void>;
   remove(): Promise<void>;
 };
 
 const credentials = { id: 'lorikeet', secret: 'lorikeet-secret' };
 
-/** Where `go install`, or the script that CI runs, has put it; null where it is not. */
+/** The program as `go install`, or the script of the CI, installs it; null where it is missing. */
 export function versitygw(): string | null {
   const folders = [join(homedir(), '.cache/lorikeet/bin'), join(homedir(), 'go/bin')];
   const all = [...folders, ...(process.env.PATH ?? '').split(delimiter)].map((folder) => join(folder, 'versitygw'));

@@ -1,9 +1,9 @@
-// Some tests do little where CI runs them, and by hand as much as it takes to meet what is rare.
+// Sizes of tests that find rare errors: small in the CI, and large on request.
 
 const isLong = process.env.LORIKEET_TEST_LONG === 'on';
 
-/** How often something is done: LORIKEET_TEST_LONG=on asks for the second. */
+/** The first number, or the second with LORIKEET_TEST_LONG=on. */
 export const sized = (short: number, long: number): number => (isLong ? long : short);
 
-/** Of one test, in the place of the runner's. */
+/** Time limit of one test, in place of the runner's. */
 export const sizedTimeoutMs = sized(600_000, 3_600_000);

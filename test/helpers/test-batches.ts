@@ -1,4 +1,4 @@
-// Batches in a folder of their own, without a server: lines are answered by whatever a test says.
+// Batches in a folder of their own, without a server: the test answers their lines.
 
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
@@ -20,7 +20,7 @@ export type TestBatches = OpenJobs & { readonly database: Database; close(): Pro
 
 type InFolder = { readonly open: OpenJobs; readonly registry: AdapterRegistry; readonly database: Database };
 
-/** Jobs and batches of a folder, with a trainer without a model. */
+/** Opens jobs and batches of a folder, with the fake trainer. */
 export async function openJobsIn(
   folder: string,
   random: Prng,
@@ -71,7 +71,7 @@ export async function openBatchesIn(folder: string, more: Partial<JobOptions> = 
 
 const endpoint = '/v1/completions' as const;
 
-/** A batch whose lines ask for their own number. */
+/** Makes a batch whose lines ask for their own number. */
 export async function newBatch(jobs: OpenJobs, lines: number, tenant = 't'): Promise<string> {
   const text = Array.from({ length: lines }, (_, i) =>
     JSON.stringify({ custom_id: `${i}`, method: 'POST', url: endpoint, body: { id: `${i}` } }),

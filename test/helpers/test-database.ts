@@ -1,13 +1,13 @@
-// A new, empty database for a test: in memory, or on the PostgreSQL that test:servers has started. So a suite that
-// knows nothing of it is held against both.
+// A new, empty database for a test: in memory, or on the PostgreSQL that test:servers has started. A suite that uses it
+// is thereby tested on both.
 
 import { type Database, openDatabase } from '../../src/storage/database.ts';
 import { createDatabaseOn } from './postgres-server.ts';
 
-/** The URL of a PostgreSQL for tests; null: SQLite alone. */
+/** URL of the PostgreSQL for tests; null: only SQLite. */
 export const postgresForTests = process.env.LORIKEET_TEST_POSTGRES ?? null;
 
-/** For tests that need it: says why they are left out. */
+/** Why tests that need PostgreSQL are skipped; false: they run. */
 export const withoutPostgres = postgresForTests === null ? 'needs PostgreSQL: npm run test:servers' : false;
 
 export async function newDatabase(): Promise<Database> {

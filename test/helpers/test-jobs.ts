@@ -1,4 +1,4 @@
-// The real jobs over a registry's database, with a trainer without a model, made and closed for one test.
+// The real jobs over a registry's database with the fake trainer, opened for one test and closed after it.
 
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -21,7 +21,7 @@ export type TestJobs = OpenJobs & {
   readonly log: LogLine[];
   /** Uploads rows. */
   file(options?: { rows?: number; tenant?: string }): Promise<TrainingFile>;
-  /** Makes a job on a file of its own where none is given. */
+  /** Makes a job, on a new file where none is given. */
   create(options?: Partial<NewJob> & { tenant?: string; choices?: HyperparameterChoices }): Promise<TrainingJobRecord>;
   /** Waits until a job is in one of these states. */
   reaches(id: string, ...states: JobState[]): Promise<TrainingJobRecord>;
@@ -32,16 +32,16 @@ export type TestJobsOptions = FakeTrainerOptions & {
   readonly folder?: string;
   readonly trainer?: FakeTrainer;
   readonly jobs?: Partial<JobOptions>;
-  /** The queue waits until `start` is called. */
+  /** Whether the queue waits until `start` is called. */
   readonly isIdle?: boolean;
 };
 
-/** One turn is longer than any test. */
+/** Bounds with a turn longer than any test. */
 export const plainBounds: TrainingBounds = {
   ...{ turnMs: 3_600_000, stepsMax: 1_000_000, trainingMsMax: Number.POSITIVE_INFINITY, priority: 'idle' },
 };
 
-/** The parts of a job that no test has to think about. */
+/** Fields of a new job that most tests need not set. */
 export const plainJob: Omit<NewJob, 'trainingFile'> = {
   createdBy: null,
   model: testBase.name,
@@ -56,14 +56,16 @@ const rowOf = (i: number) => `{"prompt":"${i} and","completion":" ${i + 1}"}\n`;
 
 export const rowsText = (count: number) => Array.from({ length: count }, (_, i) => rowOf(i)).join('');
 
-/** Where a test that trains says nothing else. */
+/** Configuration of the trainer where a test sets nothing else. */
 export const plainTrainer: Omit<TrainerConfig, 'cacheDir'> = {
   ...{ weightBits: null, device: testDeviceName, ortLibrary: null, cudaDir: testCudaDir, threads: null },
 };
 
 const setAside = /^(adapter|training) files unknown to the database were moved to the quarantine folder$/;
 
-/** A kill between files and their row leaves one of a kind, which the next start sets aside. */
+/**
+ * Whether a line of the log reports one content without a row: a kill between content and row leaves one of each kind.
+ */
 export const isOrphan = ({ message, digests }: { message: string; digests?: readonly string[] }): boolean =>
   setAside.test(message) && digests?.length === 1;
 

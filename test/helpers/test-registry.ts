@@ -1,5 +1,5 @@
-// The real registry over a database and a folder of its own, made and closed for one test. In memory nothing survives;
-// `database` and `folder` let a second registry open what a first one left.
+// The real registry over a database and a folder of its own, opened for one test and closed after it. `database` and
+// `folder` let a second registry open what the first one left.
 
 import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -32,14 +32,14 @@ export type TestRegistry = AdapterRegistry & {
   readonly log: LogLine[];
 };
 
-/** The same base model as `testApp`'s. */
+/** The base model that `testApp` has too. */
 export const testBase: RegistryOptions['base'] = {
   name: 'tiny',
   digest: `sha256:${'a'.repeat(64)}`,
   shape: () => tinyShape,
 };
 
-/** Removed when the test is over. */
+/** Makes a folder that is removed after the test. */
 export function temporaryFolder(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'lorikeet-registry-'));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
@@ -75,7 +75,7 @@ export async function testRegistry(t: TestContext, options: Partial<RegistryOpti
 
 export const byUpload: Provenance = { tenant: 'default', createdBy: null, source: 'upload' };
 
-/** Uploads as the server does. `adapter` is a seed or the content itself. */
+/** Uploads an adapter as the server does. `adapter` is a seed or the content itself. */
 export async function upload(
   registry: AdapterRegistry,
   name: string,

@@ -1,5 +1,5 @@
-// Servers' shares of one PostgreSQL and one store, in this process: each with connections, memory and a folder of its
-// own, as servers have them.
+// Several servers on one PostgreSQL and one store in this process, each with its own connections, memory and folder, as
+// in processes of their own.
 
 import type { TestContext } from 'node:test';
 import { systemClock, systemTimers } from '../../src/core/clock.ts';
@@ -12,7 +12,7 @@ import { type TestRegistry, testRegistry } from './test-registry.ts';
 
 type Options = Partial<Pick<ReplicaOptions, 'leaseMs' | 'graceMs' | 'staleMsMax' | 'clock' | 'timers'>>;
 
-/** @param url whose schema is there; `through` is another way to the same database, which a test may cut */
+/** @param url of a database whose schema is there, perhaps through a link that the test cuts */
 export async function testReplica(
   t: TestContext,
   id: string,

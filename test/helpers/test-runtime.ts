@@ -1,9 +1,9 @@
-// The runtime that a test computes on: LORIKEET_TEST_DEVICE says which device, the processor by default.
-// `host-as-device` is the processor too, and says that it is a device: everything then takes a device's form, in memory
-// that has views anywhere, as CUDA's. `host-as-anchored-device` has them at the start of memory only, as WebGPU.
-// `host-as-device-in-blocks` keeps keys and values in blocks, as CUDA may; LORIKEET_TEST_IN_BLOCKS=on has CUDA do so.
-// `host-as-bfloat16-device` and `host-as-float16-device` round what passes from one operator to the next, as a card
-// with such floats.
+// The runtime that a test computes on. LORIKEET_TEST_DEVICE names its device; the default is the processor.
+// `host-as-device` is the processor pretending to be a device: everything takes a device's form, in memory whose views
+// may start anywhere, as in CUDA's. With `host-as-anchored-device` views start at the memory's start, as in WebGPU.
+// `host-as-device-in-blocks` keeps keys and values in blocks, as CUDA may; with CUDA, LORIKEET_TEST_IN_BLOCKS=on does
+// so. `host-as-bfloat16-device` and `host-as-float16-device` round values between two operators, as a card with such
+// floats does.
 
 import { parseDevice } from '../../src/core/device.ts';
 import { serially } from '../../src/core/serially.ts';
@@ -17,7 +17,7 @@ import { type Rounded, roundedGraph } from './rounded-graph.ts';
 const named = process.env.LORIKEET_TEST_DEVICE || 'cpu';
 const pretended = named.startsWith('host-as-');
 export const testDevice = parseDevice(pretended ? 'cpu' : named);
-/** For what opens it by itself, in another process perhaps, where nothing is pretended. */
+/** The device for code that opens it itself, perhaps in another process, where nothing is pretended. */
 export const testDeviceName = testDevice.kind === 'cuda' ? `cuda:${testDevice.index}` : testDevice.kind;
 export const testCudaDir = process.env.LORIKEET_TEST_CUDA_DIR || '/nowhere';
 
@@ -39,18 +39,18 @@ export function testRuntime(options: Partial<OnnxRuntimeOptions> = {}): Runtime 
   });
 }
 
-/** The processor, beside `device`: both must be of one library, since a process can hold but one with a provider. */
+/** The processor beside `device`, from the same library: a process can load only one library with a provider. */
 export const hostBeside = ({ library }: Runtime): Runtime => createOnnxRuntime({ library, threads: 1, spin: false });
 
 export type Pretence = {
   readonly anchored?: boolean;
   readonly records?: boolean;
   readonly inBlocks?: boolean;
-  /** What it computes with; float32 by default. */
+  /** Float type of values between two operators; float32 by default. */
   readonly real?: 'float32' | Rounded;
 };
 
-/** One run at a time, and none of them aside. */
+/** The runtime as a device, which does one run at a time and none aside. */
 export function asDevice(runtime: Runtime, pretence: Pretence): Runtime {
   const { anchored = false, records = false, inBlocks = false, real = 'float32' } = pretence;
   const inTurn = serially();
@@ -80,9 +80,9 @@ export function asDevice(runtime: Runtime, pretence: Pretence): Runtime {
   };
 }
 
-/** Between the runs of decoders that are there already: memory is not allocated while anything runs. */
+/** Makes a decoder between the runs of others: memory cannot be allocated while anything runs. */
 export const anotherDecoder = (...args: Parameters<typeof createDecoder>): Promise<Decoder> =>
   args[0].betweenRuns(() => createDecoder(...args));
 
-/** Without a card WebGPU is computed in software, hundreds of times slower: storms there are short. */
+/** Without a card WebGPU runs in software, hundreds of times slower, so its storms are short. */
 export const isSlow = testDevice.kind === 'webgpu';

@@ -9,7 +9,9 @@ export type TinyAdapter = { readonly config: Uint8Array; readonly weights: Uint8
 
 const r = 2;
 
-/** Two pairs, on q_proj of both layers. `config` adds or replaces fields; another config is another content. */
+/**
+ * An adapter with two pairs, on q_proj of both layers. `config` adds or replaces fields, which makes another content.
+ */
 export function tinyAdapter(seed: number, config: Readonly<Record<string, unknown>> = {}): TinyAdapter {
   const random = prng(seed);
   const size = linearSize(tinyShape, 'q_proj');

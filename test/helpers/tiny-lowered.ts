@@ -1,4 +1,4 @@
-// The tiny models as the engine has them: opened from their files and lowered.
+// The tiny models as the engine opens and lowers them.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,10 +13,10 @@ import { type TinyModel, tinyModelPath } from './tiny-models.ts';
 const root = mkdtempSync(join(tmpdir(), 'lorikeet-engine-'));
 process.once('exit', () => rmSync(root, { recursive: true, force: true }));
 
-/** A folder that is gone when the process ends. */
+/** Makes a folder that is removed when the process ends. */
 export const temporaryFolder = () => mkdtempSync(join(root, 'f'));
 
-/** Of a model on this machine. */
+/** Files of a model on this machine. */
 export async function filesAt(path: string): Promise<ModelFiles> {
   const cacheDir = temporaryFolder();
   const hub = { endpoint: 'http://127.0.0.1:1', token: null, cacheDir: join(cacheDir, 'hub'), offline: true };

@@ -1,4 +1,4 @@
-// A training graph in the real runtime: a batch in, loss, log-probabilities and gradients out.
+// Runs a training graph in the real runtime: takes a batch, gives loss, log-probabilities and gradients.
 
 import { linearSize } from '../../src/core/adapter.ts';
 import { encodeOnnx } from '../../src/formats/onnx.ts';
@@ -8,7 +8,7 @@ import { buildTrainingGraph } from '../../src/graph/training-graph.ts';
 import type { Runtime, TensorData } from '../../src/runtime/session.ts';
 
 export type TrainingBatch = {
-  /** [B][T], all of one length. */
+  /** [B][T] token ids, all lines of one length. */
   readonly tokens: readonly (readonly number[])[];
   readonly positions: readonly (readonly number[])[];
   readonly segments: readonly (readonly number[])[];
@@ -17,17 +17,17 @@ export type TrainingBatch = {
   readonly lossWeights: readonly number[];
 };
 
-/** A, B and their gradients by the names that a binding uses. */
+/** Loss, log-probabilities, and gradients by the names of the outputs' A and B. */
 export type TrainingResult = {
   readonly loss: number;
   readonly logprobs: Float32Array;
   readonly gradients: ReadonlyMap<string, Float32Array>;
 };
 
-/** A text, of which the tokens from `firstTarget` on count. */
+/** A text whose tokens from `firstTarget` on are targets. */
 export type TrainingText = { readonly tokens: readonly number[]; readonly firstTarget: number };
 
-/** Texts line by line, each line filled up to `length` tokens. Every target has the same share of the loss. */
+/** A batch of texts, line by line, each line padded to `length` tokens. Every target has the same share of the loss. */
 export function batchOf(lines: readonly (readonly TrainingText[])[], length: number): TrainingBatch {
   const padded = lines.map((texts) => {
     const all = texts.flatMap(({ tokens }, segment) => tokens.map((token, i) => ({ token, position: i, segment })));
@@ -52,7 +52,7 @@ export function batchOf(lines: readonly (readonly TrainingText[])[], length: num
   };
 }
 
-/** In the form of what computes, where the caller does not say another. */
+/** Opens a session for the runtime's device, unless `asked` names another. */
 export async function trainingSession(runtime: Runtime, model: LoweredModel, asked: TrainingForm, profile?: string) {
   const on = runtime.device === null ? 'host' : 'device';
   const form = { on, ...asked } as const;
@@ -64,7 +64,7 @@ export async function trainingSession(runtime: Runtime, model: LoweredModel, ask
     ...(profile && { profile }),
   });
 
-  /** `adapter` has A and B of every target, `mask` the dropout input where the form has one. */
+  /** Runs one step. `adapter` has A and B of every target, `mask` the dropout input where the form has one. */
   const step = async (
     batch: TrainingBatch,
     adapter: ReadonlyMap<string, Float32Array>,

@@ -1,17 +1,19 @@
-// Waits with a limit of their own: a test that waits for what never comes says what it was, long before the runner ends
-// it without a word.
+// Waits with limits of their own: a test that waits in vain then says for what, long before the runner ends it without
+// a message.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Long for a machine that stands still now and then, and less than half of what the runner gives a test. */
+/**
+ * Milliseconds: long even for a machine that pauses now and then, and less than half of the runner's limit for a test.
+ */
 export const waitMsMax = 240_000;
 
-/** What was waited for; asked for at the end, it may say how far things had come. */
+/** What is waited for. A function is called at the end, and may say how far things came. */
 export type Wanted = string | (() => string);
 
-/** Rejects where it takes too long; the work itself goes on. */
+/** Rejects after `ms` milliseconds; the work itself continues. */
 export async function within<T>(what: Wanted, work: Promise<T>, ms = waitMsMax): Promise<T> {
-  // Made here, it knows who waits.
+  // Made before the timer, so that its stack names the caller.
   const error = new Error();
   const { promise: tooLong, reject } = Promise.withResolvers<never>();
   const timer = setTimeout(() => {
@@ -25,7 +27,7 @@ export async function within<T>(what: Wanted, work: Promise<T>, ms = waitMsMax):
   }
 }
 
-/** Asks again and again until it is so. */
+/** Checks repeatedly until the condition holds. */
 export async function waitFor(
   what: Wanted,
   isSo: () => boolean | Promise<boolean>,

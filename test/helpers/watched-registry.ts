@@ -1,5 +1,5 @@
-// The real registry, watched: it counts what is held, so that a test sees that all is let go, and fails at will. Any
-// bytes pass as weights; the config must be JSON.
+// The real registry, watched: it counts leases and uploads, so that a test sees that all are released, and can be made
+// to fail. Any bytes pass as weights; the config must be JSON.
 
 import type { Readable } from 'node:stream';
 import type { TestContext } from 'node:test';
@@ -13,14 +13,15 @@ export type WatchedRegistry = TestRegistry & {
   add(name: string, options?: { tenant?: string; content?: string; virtualTokens?: number }): Promise<AdapterVersion>;
   readonly leases: number;
   readonly releases: number;
-  /** Leases that are not let go. */
+  /** Leases that are not released. */
   readonly held: number;
-  /** Stages that are not discarded. */
+  /** Uploads that are not discarded. */
   readonly staged: number;
-  /** What was marked. */
+  /** Digests that were marked as corrupt. */
   readonly corrupt: readonly string[];
-  /** What the next stage, or write, throws. */
+  /** The error that the next stage throws. */
   stageFailure: LorikeetError | null;
+  /** The error that the next write throws. */
   writeFailure: LorikeetError | null;
 };
 

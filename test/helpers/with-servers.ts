@@ -1,6 +1,6 @@
-// npm run test:servers [-- part of a path ...]: tests against servers that many replicas share. Starts a PostgreSQL
-// and, where versitygw is installed, an S3; runs what is named on them, and removes them. Without names: all suites
-// that know a database or a store.
+// npm run test:servers [-- part of a path ...]: tests with a PostgreSQL and, where versitygw is installed, an S3.
+// Starts both, runs the named tests on them, and removes them. Without names it runs all suites that use a database or
+// a store.
 
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -25,7 +25,7 @@ try {
       ...(s3 === null ? {} : { LORIKEET_TEST_S3: s3.url, ...s3.env }),
     },
   });
-  // Stopped from outside, it still removes what it has started.
+  // On a signal the tests end first, so that the servers are removed afterwards.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal));
   process.exitCode = await new Promise<number>((resolve) => child.once('exit', (code) => resolve(code ?? 1)));
 } finally {

@@ -1,4 +1,4 @@
-// The policy alone, and in a small world that does what it says: shares that change or stay, sizes known or found out.
+// The policy alone, and in a simulated world that follows it: shares that change or stay, sizes known before or after.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -80,7 +80,7 @@ test('a decision carries its figures', () => {
   assert.deepEqual(decideMerges(rules, situation), expected);
 });
 
-// --- a world that does what the policy says ---
+// --- a simulated world that follows the policy ---
 
 type World = {
   now: number;
@@ -91,7 +91,7 @@ type Adapter = { readonly key: string; readonly bytes: number };
 
 const periodMs = 5;
 
-/** One round: what was begun in the last one is done now. @param shares by key */
+/** One round, which first completes what the last one began. @param shares by key */
 function turn(world: World, own: AutoMergeRules, adapters: readonly Adapter[], shares: ReadonlyMap<string, number>) {
   world.now += periodMs;
   for (const [key, merge] of world.merges) {
@@ -125,7 +125,7 @@ function turn(world: World, own: AutoMergeRules, adapters: readonly Adapter[], s
 
 const keys = ['a', 'b', 'c', 'd', 'e'];
 const weights = fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { minLength: 6, maxLength: 6 });
-/** The base has the rest. */
+/** The base model has the rest. */
 const sharesOf = (drawn: readonly number[]) => {
   const total = drawn.reduce((sum, weight) => sum + weight, 0) || 1;
   return new Map(keys.map((key, i) => [key, drawn[i]! / total]));

@@ -1,4 +1,4 @@
-// Automatic merging over real merges, a fake engine and a clock that the test moves.
+// Automatic merging over real merges, a fake engine and a clock that the test sets.
 
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
@@ -17,7 +17,7 @@ import { temporaryFolder } from '../helpers/test-registry.ts';
 
 const keyOf = ({ digest }: AdapterVersion) => mergeKey([{ files: { digest }, scale: 1 }]);
 
-/** Whatever was begun, with its queries, is over: each question to the database waits for those before it. */
+/** Waits until everything that was begun is over with its queries: each query waits for those before it. */
 async function turns(database: Database): Promise<void> {
   for (let i = 0; i < 20; i++) {
     await setImmediate();
@@ -45,14 +45,14 @@ async function autoApp(t: TestContext, options: TestAppOptions = {}) {
   return {
     ...testing,
     ...{ time, decisions, lines, changes },
-    /** Tokens of the last while. */
+    /** Counts tokens in the window. */
     generated(tokens: number, adapter?: AdapterVersion) {
       const count = traffic.counterOf({ tenant: 'default', adapters: adapter ? [{ adapter, scale: 1 }] : [] });
       for (let i = 0; i < tokens; i++) count(time.monotonic());
     },
-    /** Lets the policy look, and what it asks for happen. */
+    /** Lets the policy look, and waits for what it decides. */
     async look(ms: number = limits.autoMergePeriodMs) {
-      // The look before is over, and its timer set.
+      // Waits until the look before is over and has set its timer.
       await turns(options.database ?? testing.database);
       time.advance(ms);
       await turns(options.database ?? testing.database);

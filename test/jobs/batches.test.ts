@@ -1,4 +1,4 @@
-// Batches without a server: kills between any two moments, the end of their time, turns of tenants.
+// Batches without a server: kills at random moments, expiry, and turns of tenants.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -19,7 +19,7 @@ import { temporaryFolder } from '../helpers/test-registry.ts';
 const child = fileURLToPath(new URL('../fixtures/batches-child.ts', import.meta.url));
 const lines = 120;
 const kills = 4;
-/** Far more than a loaded machine needs, and less than the runner gives a file. */
+/** Far more than a loaded machine needs, and less than the runner's limit for a file. */
 const waitMsMax = 240_000;
 const ok = (body: unknown): LineAnswer => ({ status: 200, requestId: 'r', body, retryAfterSeconds: null });
 
@@ -55,7 +55,7 @@ test('a process that is killed over and over answers no line twice and forgets n
     const some = Promise.withResolvers<void>();
     running.stdout.setEncoding('utf8').on('data', (part: string) => {
       text += part;
-      // A number of lines of its own, so that kills come at other places of each life.
+      // Another number of lines in each life, so that the kills come at different points.
       if (text.split('asked ').length > 8 + life * 5) some.resolve();
     });
     const ended = once(running, 'close');
@@ -88,7 +88,7 @@ test('a process that is killed over and over answers no line twice and forgets n
     errors,
     all.filter((number) => number.endsWith('7')),
   );
-  // Only what was under way at a kill was asked again: three places.
+  // At each kill at most three lines were under way, and only these were asked again.
   assert.ok(asked.length + again.length <= lines + 3 * kills, `${asked.length + again.length} were asked`);
   assert.equal((await after.database.selectFrom('batch_answers').selectAll().execute()).length, 0);
 });
@@ -127,7 +127,7 @@ test('of one tenant a batch follows the other, and another tenant waits for neit
   const asked: string[] = [];
   testing.batches.start(async ({ tenant }) => {
     asked.push(tenant);
-    // Ends only if the second place is not taken by a's next batch.
+    // The line ends only if b's line gets the second place, which a's next batch would otherwise take.
     if (tenant === 'a') await waitFor("b's line", async () => asked.includes('b'));
     return ok({});
   });

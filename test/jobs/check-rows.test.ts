@@ -1,4 +1,4 @@
-// Files of bad rows end early and never hold the event loop.
+// Files of bad rows are refused early and never block the event loop.
 
 import assert from 'node:assert/strict';
 import { monitorEventLoopDelay } from 'node:perf_hooks';

@@ -1,4 +1,4 @@
-// Jobs from their rows to an adapter, with a trainer that is scripted.
+// Jobs from their rows to an adapter, with the fake trainer.
 
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';

@@ -1,7 +1,6 @@
-// A process that trains is killed at random moments, over and over on the same folders: while jobs are made, wait,
-// train, pause, are cancelled, and above all while a result becomes an adapter. Afterwards every job that was
-// acknowledged ends as it would have undisturbed: one version of the right content, one results file, no step told
-// twice.
+// A process that trains is killed at random moments, repeatedly on the same folders: while jobs are made, wait, train,
+// pause or are cancelled, and often while a result becomes an adapter. Afterwards every acknowledged job ends as it
+// would have undisturbed: one version of the right content, one results file, no step reported twice.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -27,7 +26,7 @@ const folders = 6;
 
 type Promised = { seed: number; mayBeCancelled: boolean };
 
-/** @returns the lines that it wrote, by folder. The last one may be cut short, and is no promise then. */
+/** @returns the lines that it wrote, by folder. The last one may be cut short and then promises nothing. */
 async function runAndKill(paths: readonly string[], random: Prng): Promise<string[][]> {
   const seed = String(Math.floor(random() * 1e9));
   const running = spawn(process.execPath, [child, seed, ...paths], { stdio: ['ignore', 'pipe', 'inherit'] });
@@ -62,7 +61,7 @@ function digestOf(seed: number): string {
   return adapterDigest(sha256(config), sha256(weights));
 }
 
-/** Opens what the killed processes left, lets every job end, and looks at what came of each. */
+/** Opens what the killed processes left, lets every job end, and checks its result. */
 async function inspect(t: TestContext, folder: string, promised: ReadonlyMap<string, Promised>): Promise<number> {
   const database = await openDatabase(join(folder, 'lorikeet.db'));
   const registry = await testRegistry(t, { database, folder: join(folder, 'adapters') });
@@ -90,7 +89,7 @@ async function inspect(t: TestContext, folder: string, promised: ReadonlyMap<str
     assert.equal((await files.find('default', job.resultFile!)).purpose, 'fine-tune-results');
     const events = await jobs.events('default', id, { after: null, limit: 1000 });
     const steps = events.flatMap(({ data }) => data?.step ?? []);
-    // What the last quarter of a second before a kill said may be lost; nothing is told twice.
+    // Events of the last quarter of a second before a kill may be lost; none is there twice.
     assert.deepEqual(
       steps,
       [...new Set(steps)].sort((a, b) => b - a),
@@ -98,7 +97,7 @@ async function inspect(t: TestContext, folder: string, promised: ReadonlyMap<str
     );
     assert.equal(steps[0], 3, id);
   }
-  // The row comes first.
+  // The row changes before the folder is removed.
   await until(() => readdirSync(join(folder, 'training', 'work')).length === 0);
   assert.deepEqual(
     testing.log.filter((line) => line.level !== 'info' && !isOrphan(line)),

@@ -1,5 +1,5 @@
-// The jobs' pure decisions: who is next, how much of the time, what is forgotten, when a trainer is given up, what is
-// chosen by the size of the data.
+// The pure decisions of jobs: the next job, the share of time, which metrics are dropped, when a trainer is given up,
+// and hyperparameters by the size of the data.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -1,5 +1,5 @@
-// The whole way with the real trainer's process, on a tiny model: rows, queue, process, checkpoints, registry. Killed
-// and paused on the way, a job gives the same adapter.
+// The whole way with the real trainer's process on a tiny model: rows, queue, process, checkpoints, registry. A job
+// that is killed and paused on the way gives the same adapter.
 
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';

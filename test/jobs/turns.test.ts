@@ -58,7 +58,7 @@ test('a trainer that gets next to nothing for a minute goes on at a low priority
   assert.equal(nextPriority('idle', uses(50, 0)), 'idle', 'a moment says nothing');
   assert.equal(nextPriority('idle', uses(60, 0.001)), 'low');
   assert.equal(nextPriority('idle', uses(600, 0.5)), 'idle');
-  // It had much, and then nothing.
+  // The trainer used much of the processor, and then nothing.
   const stopped = [...uses(60, 1), ...uses(60, 0, 70_000).map((use) => ({ ...use, usedMs: 60_000 }))];
   assert.equal(nextPriority('idle', stopped), 'low');
   assert.equal(nextPriority('low', uses(1790, 0.1)), 'low');

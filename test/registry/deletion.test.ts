@@ -1,4 +1,4 @@
-// Deletion drains, and survives a restart.
+// A deletion drains, and is completed after a restart.
 
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync } from 'node:fs';
@@ -17,7 +17,7 @@ test('admission stops at once; the files go with the last lease', async (t) => {
     isGone = true;
   });
   const second = registry.delete('default', 'a', 1);
-  // The database has a thread of its own: its answer is some turns away.
+  // The database has a thread of its own, so its answer takes some turns of the event loop.
   while ((await registry.find('default', 'a@1')).state !== 'deleting') await new Promise(setImmediate);
   await assert.rejects(registry.lease('default', 'a'), { code: 'adapter_deleting' });
   leases[0]!.release();

@@ -1,4 +1,4 @@
-// What an upload of an adapter that changes the embedding is told: its figures, and what could never be served.
+// Uploads of adapters that change the embedding: their figures, and refusals of what could never be served.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -12,7 +12,7 @@ const url = new URL('../fixtures/embedding-adapters.json', import.meta.url);
 const cases: readonly Case[] = JSON.parse(readFileSync(url, 'utf8')).cases;
 const { shape } = await tinyModel('llama');
 
-/** @param changed writes over the file's bytes */
+/** @param changed overwrites bytes of the file */
 async function check(kind: string, { rankMax = 64, changed = (_: Buffer) => {} } = {}) {
   const one = cases.find(({ model, kind: own }) => model === 'llama' && own === kind)!;
   const file = Buffer.from(one.weights, 'base64');
@@ -22,7 +22,7 @@ async function check(kind: string, { rankMax = 64, changed = (_: Buffer) => {} }
   return await checkAdapter(Buffer.from(JSON.stringify(one.config)), reader, base);
 }
 
-/** Of the tensor whose name has this in it. */
+/** Overwrites a value of the tensor whose name contains `part`. */
 const spoilt = (part: string, value: number) => ({
   changed(file: Buffer) {
     const { tensors } = parseSafetensorsHeader(file, file.length)!;

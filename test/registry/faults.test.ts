@@ -1,5 +1,5 @@
-// Every call to the file system and every query fails once: nothing that was acknowledged is lost, nothing half is
-// seen, and the registry goes on.
+// Every call to the file system and every query fails once: nothing acknowledged is lost, nothing incomplete is seen,
+// and the registry continues.
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -17,10 +17,10 @@ import { tinyAdapter } from '../helpers/tiny-adapters.ts';
 import { faultyFiles } from './faulty-files.ts';
 import { assertIntact } from './intact.ts';
 
-/** What a registry said was done: names that must be there, and names that must not. */
+/** What a registry acknowledged: names that must be there, and names that must not. */
 type Said = { readonly there: Set<string>; readonly gone: Set<string>; readonly errors: unknown[] };
 
-/** Uploads two adapters, one of them in parts, deletes an older one, and notes what worked. */
+/** Uploads two adapters, one of them in parts, deletes an older one, and records what succeeded. */
 async function useIt(registry: AdapterRegistry): Promise<Said> {
   const said: Said = { there: new Set(), gone: new Set(), errors: [] };
   const attempt = (work: Promise<unknown>) =>
@@ -57,7 +57,7 @@ async function uploadInParts(registry: AdapterRegistry, name: string, seed: numb
   }
 }
 
-/** One run with a fault. @returns what was said, or null where not even a start was possible */
+/** One run with a fault. @returns what was acknowledged; null where even opening failed */
 async function run(t: TestContext, files: Files, faulty: (database: Database) => Database): Promise<Said | null> {
   const [folder, database] = [temporaryFolder(t), await newDatabase()];
   const first = await testRegistry(t, { folder, database });
@@ -70,13 +70,13 @@ async function run(t: TestContext, files: Files, faulty: (database: Database) =>
   await registry?.close();
 
   const again = await testRegistry(t, { folder, database });
-  // Bytes that could not be read once are read again.
+  // Contents that could not be read once are read again.
   while ((await again.find('default', 'kept')).state === 'corrupt') await setTimeout(1);
   const names = new Set((await assertIntact(again, folder, ['default'])).map(({ name }) => name));
   assert.ok(names.has('kept'));
   for (const name of said?.there ?? []) assert.ok(names.has(name), `${name} was acknowledged`);
   for (const name of said?.gone ?? []) assert.ok(!names.has(name), `${name} was deleted`);
-  // Whatever failed works when it is asked for once more.
+  // Whatever failed succeeds when it is repeated.
   await upload(again, 'whole', 2);
   await again.delete('default', 'old', null).catch(({ code }) => assert.equal(code, 'adapter_not_found'));
   await again.close();

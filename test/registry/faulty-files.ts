@@ -1,4 +1,4 @@
-// A file system of which one call fails, or all from one on.
+// A file system of which one call fails, or all calls from one on.
 
 import { type Files, nodeFiles, type OpenFile } from '../../src/storage/files.ts';
 
@@ -10,7 +10,7 @@ export type Fault = {
   readonly isLasting: boolean;
 };
 
-/** `calls` counts; at its end the fault has happened if it is larger than `at`. */
+/** `calls` counts the calls; a final count below `at` means that the fault did not happen. */
 export function faultyFiles(fault: Fault): { readonly files: Files; readonly calls: { count: number } } {
   const calls = { count: 0 };
   const meet = (name: string) => {
@@ -42,7 +42,7 @@ export function faultyFiles(fault: Fault): { readonly files: Files; readonly cal
       return file.readSync(offset, bytes);
     },
     sync: faulty('sync', file.sync),
-    // As the system's own: the descriptor is gone even where closing fails.
+    // As in the system itself, the descriptor is closed even where closing fails.
     close: async () => {
       await file.close();
       meet('close');

@@ -1,4 +1,4 @@
-// Adapters in other programs' layouts: what is stored is PEFT's, with the same numbers.
+// Adapters in other programs' layouts: they are stored in PEFT's layout, with the same numbers.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -17,7 +17,7 @@ import { tinyShape } from '../models/model-folder.ts';
 
 const headerOf = (weights: Uint8Array) => parseSafetensorsHeader(weights, weights.length)!;
 
-/** Values of every tensor by name, and what the config makes of them. */
+/** Values of every tensor by name, and the pairs that the config makes of them. */
 function meaning(config: Uint8Array, weights: Uint8Array) {
   const header = headerOf(weights);
   const { pairs } = readPeftAdapter(config, header, tinyShape);

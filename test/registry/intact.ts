@@ -1,4 +1,4 @@
-// Whether rows and blobs agree: the promise that every start must keep, whatever happened before.
+// Checks that rows and blobs agree, which every start must ensure, whatever happened before.
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -9,7 +9,10 @@ import type { AdapterRegistry, AdapterVersion } from '../../src/registry/adapter
 
 const sha256 = (path: string) => createHash('sha256').update(readFileSync(path)).digest('hex');
 
-/** All versions of these tenants; each is ready, its bytes have its digest, and nothing else lies in the folder. */
+/**
+ * All versions of these tenants. Asserts that each is ready, its bytes have its digest, and the folder has nothing
+ * else.
+ */
 export async function assertIntact(
   registry: AdapterRegistry,
   folder: string,

@@ -1,5 +1,5 @@
-// A process that changes registries is killed at random moments, start included, over and over on the same folders.
-// Whatever it said was done is there afterwards, with every byte, and nothing else is.
+// A process that changes registries is killed at random moments, its start included, repeatedly on the same folders.
+// Whatever it acknowledged is there afterwards, with every byte, and nothing else is.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -17,17 +17,17 @@ import { type LogLine, temporaryFolder, testRegistry } from '../helpers/test-reg
 import { assertIntact } from './intact.ts';
 
 const child = fileURLToPath(new URL('../fixtures/registry-child.ts', import.meta.url));
-/** A process takes longest to start, so that each one that is killed takes several registries along. */
+/** Starting a process takes longest, so each killed process has several registries. */
 const processes = 25;
 const registries = 8;
 
-/** @returns the lines that it wrote, by registry. The last one may be cut short, and is no promise then. */
+/** @returns the lines that it wrote, by registry. The last one may be cut short and then promises nothing. */
 async function runAndKill(folders: readonly string[], random: Prng): Promise<string[][]> {
   const seed = String(Math.floor(random() * 1e9));
   const running = spawn(process.execPath, [child, seed, ...folders], { stdio: ['ignore', 'pipe', 'inherit'] });
   const ended = once(running, 'close');
   const { promise: begun, resolve } = Promise.withResolvers<void>();
-  // One in five dies while it starts, two when the first registry is there, two when the first upload is.
+  // One in five dies during its start, two in five when the first registry is open, two in five after the first upload.
   const share = random();
   const [cue, msMax] = share < 0.2 ? ['starting\n', 30] : [share < 0.6 ? 'ready\n' : ' + ', 200];
   let text = '';
@@ -45,7 +45,7 @@ async function runAndKill(folders: readonly string[], random: Prng): Promise<str
   );
 }
 
-/** What must be true after these lines, on top of what was there before them. @returns acknowledged uploads */
+/** Checks what these lines promise, beside what was there before. @returns the number of acknowledged uploads */
 function checkPromises(
   lines: readonly string[],
   before: readonly AdapterVersion[],
@@ -72,7 +72,7 @@ function checkPromises(
 
 const orphaned = 'adapter files unknown to the database were moved to the quarantine folder';
 
-/** Opens what a killed process left, and checks it. */
+/** Opens and checks what a killed process left. */
 async function inspect(t: TestContext, folder: string, lines: readonly string[], before: readonly AdapterVersion[]) {
   const database = await openDatabase(join(folder, 'lorikeet.db'));
   const registry = await testRegistry(t, { database, folder: join(folder, 'adapters') });
@@ -83,7 +83,7 @@ async function inspect(t: TestContext, folder: string, lines: readonly string[],
       (await registry.lease('default', `${name}:${alias}`)).release();
     }
   }
-  // A kill between the files and the row leaves one, which is set aside.
+  // A kill between content and row leaves one content, which is set aside.
   const isOrphan = ({ message }: LogLine) => message === orphaned;
   const complaints = registry.log.filter((line) => line.level !== 'info' && !isOrphan(line));
   assert.deepEqual(complaints, []);

@@ -1,4 +1,4 @@
-// A check that ends when what it read is no longer so: what it found must not stand for what is there now.
+// Checks that end after the content has changed: their results must not be applied to the new content.
 
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -31,7 +31,7 @@ test('damage that is reported after the bytes were read is not overlooked', asyn
   await assert.rejects(registry.lease('default', 'old'), { code: 'adapter_corrupt' });
 });
 
-/** A registry whose check after the start has read the one content, whole, and has not judged it yet. */
+/** A registry whose check after the start has read its only content and has not yet used the result. */
 async function duringCheck(t: TestContext) {
   const [folder, database] = [temporaryFolder(t), await newDatabase()];
   t.after(() => database.destroy());
@@ -45,7 +45,7 @@ async function duringCheck(t: TestContext) {
     ...nodeFiles,
     async open(path) {
       const file = await nodeFiles.open(path);
-      // The first to open a blob after a start is the check in the background.
+      // After a start, the background check is the first to open a blob.
       if (!path.includes('blobs') || !path.endsWith('.safetensors') || read > 0) return file;
       return {
         ...file,

@@ -1,4 +1,4 @@
-// Random uses of the registry against a plain model of what it promises: tables in memory and no files at all.
+// Random operations on the registry, compared with a plain model: tables in memory and no files.
 
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
@@ -76,7 +76,7 @@ class Model {
     return [...this.names.values()].flatMap(({ versions }) => versions);
   }
 
-  /** The version, or the code of the error. */
+  /** The version, or the error's code. */
   resolve(owner: Owner, suffix: string): Version | string {
     const { versions, aliases } = this.of(owner);
     if (versions.length === 0) return 'adapter_not_found';
@@ -89,7 +89,7 @@ class Model {
     return found.state === 'deleting' ? 'adapter_deleting' : found;
   }
 
-  /** Removes what is being deleted and held by nobody. */
+  /** Removes versions that are being deleted and have no leases. */
   settle(): void {
     for (const name of this.names.values()) {
       name.versions = name.versions.filter(({ state, leases }) => state !== 'deleting' || leases > 0);
@@ -97,7 +97,7 @@ class Model {
   }
 }
 
-// --- the registry beside it, of one server or of several ---
+// --- the registry, of one server or of several, beside the model ---
 
 type OpenRegistry = TestRegistry & { readonly replica?: OpenReplica };
 
@@ -113,7 +113,7 @@ class Run {
     this.open = open;
   }
 
-  /** Each use is another server's. */
+  /** Takes another server for each use. */
   get registry(): TestRegistry {
     return this.registries[this.#turn++ % this.registries.length]!;
   }
@@ -125,7 +125,7 @@ class Run {
     }
   }
 
-  /** The code of an error, or null. */
+  /** The error's code; null: no error. */
   async code(work: Promise<unknown>): Promise<string | null> {
     return await work.then(
       () => null,
@@ -188,7 +188,7 @@ class Run {
     const same = named.versions.find((version) => version.seed === seed && version.state !== 'deleting');
     const { adapter, created } = await upload(this.registry, owner.name, seed, { tenant: owner.tenant });
     assert.equal(created, same === undefined);
-    // The bytes are whole now, for all who have them.
+    // The bytes are intact now, for all versions with this content.
     for (const other of this.model.all()) if (other.seed === seed && other.state === 'corrupt') other.state = 'ready';
     if (same === undefined) named.versions.push({ version: ++named.last, seed, state: 'ready', leases: 0 });
     assert.equal(adapter.version, same?.version ?? named.last);
@@ -228,10 +228,10 @@ class Run {
     for (const version of this.model.all()) version.leases = 0;
   }
 
-  /** What the registry shows is what the model has. */
+  /** Compares what the registry shows with the model. */
   async compare(): Promise<void> {
     this.model.settle();
-    // Whatever was set free is removed by and by: the database has a thread of its own.
+    // Drained versions are removed a little later: the database has a thread of its own.
     const until = systemClock.monotonic() + 60_000;
     for (;;) {
       try {
@@ -270,7 +270,7 @@ class Run {
   }
 }
 
-/** @param kept versions in memory, and contents that are not read again */
+/** @param kept limit of the versions in memory, and of contents that are remembered as checked */
 async function play(t: TestContext, operations: readonly Operation[], kept: number): Promise<void> {
   const [folder, database] = [temporaryFolder(t), await newDatabase()];
   const small = { ...limits, versionsKept: kept, contentsTrusted: kept };
@@ -298,7 +298,7 @@ async function playOn(open: Run['open'], operations: readonly Operation[]): Prom
   return run;
 }
 
-/** Three servers over one database and one store, each with a folder of its own. Nobody spoils their files. */
+/** Plays on three servers with one database and one store, each with a folder of its own. No file is damaged. */
 async function playOnThree(t: TestContext, operations: readonly Operation[]): Promise<void> {
   const url = await createDatabaseOn(postgresForTests!);
   await (await openDatabase(url)).destroy();

@@ -1,4 +1,4 @@
-// Names in memory are those that were asked for last, and never what is no longer so.
+// Names in memory are those that were asked for last, and never outdated.
 
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
@@ -17,19 +17,19 @@ const few = { ...limits, versionsKept: 2, contentsTrusted: 1 };
 const point = (registry: AdapterRegistry, name: string, version: number) =>
   registry.setAlias('default', { name, alias: 'prod', targets: [{ version, weight: 1 }], expected: null });
 
-/** A registry whose queries are counted, and can be made to wait or to fail. */
+/** A registry whose queries are counted, and can be delayed or made to fail. */
 async function watched(t: TestContext, options: Partial<RegistryOptions> = {}) {
   const [folder, database] = [temporaryFolder(t), await newDatabase()];
   t.after(() => database.destroy());
   const watch = { queries: 0, results: 0, gate: Promise.resolve(), failure: null as Error | null };
   const plugin: KyselyPlugin = {
     transformQuery({ node }) {
-      // Those for a tenant; others are of the check in the background.
+      // Queries of a tenant; the others are of the background check.
       if (JSON.stringify(node).includes('"default"')) watch.queries++;
       if (watch.failure !== null) throw watch.failure;
       return node;
     },
-    // What a query has read is on its way as long as the gate is shut.
+    // Results of queries wait while the gate is shut.
     async transformResult({ result }) {
       watch.results++;
       await watch.gate;
@@ -90,7 +90,7 @@ test('what was read before a change and arrives after it is not believed', async
   watch.gate = promise;
   const early = registry.find('default', 'a:prod');
   const changed = point(registry, 'a', 2);
-  // The change's own queries wait at the gate as well: all of them are under way at once.
+  // The change's own queries wait at the gate too, so all queries are under way at once.
   await new Promise(setImmediate);
   open();
   await Promise.all([early, changed]);
@@ -98,7 +98,7 @@ test('what was read before a change and arrives after it is not believed', async
 });
 
 test('nor is the earlier of two readings that began beside each other', async (t) => {
-  // Others wait for this server no longer: a version that it does not know it looks for once more.
+  // This server has no lease, so it reads a missing version from the database once more.
   const changes = { ...alone(), staleMs: 1000 };
   const { watch, registry } = await watched(t, { changes });
   for (const seed of [1, 2]) await upload(registry, 'a', seed);
@@ -133,7 +133,7 @@ test('after a failure of the database the name is read again', async (t) => {
 });
 
 test('what is known is served while the database is away, whatever cannot be written or found meanwhile', async (t) => {
-  // Others wait for this server no longer.
+  // This server has no lease.
   const changes = { ...alone(), staleMs: 1000 };
   const { watch, registry } = await watched(t, { limits, changes });
   for (const [i, name] of ['a', 'b', 'c'].entries()) await upload(registry, name, i);
@@ -145,7 +145,7 @@ test('what is known is served while the database is away, whatever cannot be wri
   await assert.rejects(point(registry, 'a', 1), { code: 'storage_unavailable' });
   await assert.rejects(upload(registry, 'a', 4), { code: 'storage_unavailable' });
   for (const reference of ['a', 'a@1', 'b@1']) (await registry.lease('default', reference)).release();
-  // Its bytes are not believed, though it could not be written down.
+  // The content counts as unchecked, although its state could not be stored.
   await assert.rejects(registry.lease('default', 'c@1'), { code: 'storage_unavailable' });
   watch.failure = null;
   (await registry.lease('default', 'c@1')).release();
@@ -174,7 +174,7 @@ test('whoever asks after an acknowledgement gets what was acknowledged, with nam
       assert.ok((found[0]?.revision ?? 0) >= least, 'older than what was acknowledged');
       if (least > 0) (await registry.lease('default', `${name}:prod`)).release();
       reads++;
-      // What memory answers lets nobody else have a turn.
+      // Answers from memory take no turn of the event loop, so others would never run.
       await new Promise(setImmediate);
     }
   };

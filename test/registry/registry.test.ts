@@ -133,7 +133,7 @@ test('an adapter for another base model is listed, and using it says which one i
   const second = await testRegistry(t, { folder, database, base });
   assert.equal((await second.find('default', 'a')).state, 'ready');
   await assert.rejects(second.lease('default', 'a'), { code: 'adapter_unsupported', message: /tiny.*runs small/ });
-  // The same content, checked against this base, is a version of its own: both go on to work where they belong.
+  // The same content checked against this base is a version of its own; each version works with its own base.
   const { adapter, created } = await upload(second, 'a', 1);
   assert.deepEqual([adapter.version, created], [2, true]);
   assert.equal((await second.lease('default', 'a')).adapter.version, 2);

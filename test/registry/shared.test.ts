@@ -1,4 +1,4 @@
-// Contents in a store that several servers share, and the folder as a cache of it.
+// Contents in a store that several servers share, with the folder as a cache.
 
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -14,7 +14,7 @@ import { waitFor } from '../helpers/waits.ts';
 
 const manyBytes = 2 ** 40;
 
-/** One server after another over one database and one store, each with a folder of its own unless it is given one. */
+/** Starts servers one after another on one database and one store, each with a new folder unless one is given. */
 async function servers(t: TestContext, store: MemoryStore = memoryStore()) {
   const database = await newDatabase();
   t.after(() => database.destroy());
@@ -64,7 +64,7 @@ test('the cache holds what it may, and never lets go of what is used', { timeout
       }),
     );
   }
-  // What was used meanwhile may lie beyond the budget until the next one comes.
+  // Blobs that were in use may stay beyond the budget until the next blob comes.
   await bytesOf(second, 'a1');
   await bytesOf(second, 'a2');
   held.release();

@@ -1,4 +1,4 @@
-// What a start finds, and what it makes of it beside serving.
+// What a start finds in the folder, and how it clears up beside serving.
 
 import assert from 'node:assert/strict';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -12,7 +12,7 @@ import type { RegistryOptions } from '../../src/registry/options.ts';
 import { newDatabase } from '../helpers/test-database.ts';
 import { type TestRegistry, temporaryFolder, testRegistry, upload } from '../helpers/test-registry.ts';
 
-/** Starts that share a database and a folder. */
+/** Starts of one registry after another on the same database and folder. */
 async function machine(t: TestContext) {
   const folder = temporaryFolder(t);
   const database = await newDatabase();
@@ -146,7 +146,7 @@ test('the same bytes repair it, for everybody who has them', async (t) => {
   const { files } = await first.lease('default', 'a');
   damage(files.weights);
   const second = await start();
-  // Not known to be damaged yet: the upload finds out.
+  // The damage is not known yet; the upload finds it.
   const { adapter, created } = await upload(second, 'a', 1);
   assert.deepEqual([adapter.version, adapter.state, created], [1, 'ready', false]);
   (await second.lease('other', 'b')).release();

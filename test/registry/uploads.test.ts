@@ -1,4 +1,4 @@
-// Bytes on their way in: bounds, places, and uploads that are taken up again.
+// Uploads: limits, places, and resumption.
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -90,7 +90,7 @@ test('uploads at once are counted; ended ones make room', async (t) => {
   await first.discard();
   await registry.stage('default');
   await assert.rejects(registry.stage('default'), { code: 'too_many_uploads' });
-  // What one tenant has leaves places for others, for each of them fewer.
+  // Each tenant may use half of the places that the others leave.
   await registry.stage('other');
   await assert.rejects(registry.stage('other'), { code: 'too_many_uploads' });
   await registry.stage('third');
@@ -140,7 +140,7 @@ test('an upload goes on where it stopped, over a broken connection and a restart
   const end = { digest, offset: weights.length, complete: true };
   assert.deepEqual(await append(again, weights, 300, weights.length), end);
   assert.deepEqual(await again.uploadOf(tenant, digest), end);
-  // A config that is refused does not cost the upload.
+  // A refused config does not remove the uploaded weights.
   await assert.rejects(publishUploaded(again, new TextEncoder().encode('{}'), digest), { code: /adapter_/ });
   const { adapter } = await publishUploaded(again, config, digest);
   const { files } = await again.lease(tenant, 'a');

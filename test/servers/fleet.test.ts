@@ -1,5 +1,5 @@
-// Servers in processes of their own over one PostgreSQL and one S3, behind the gateway: what one has the others have,
-// and when one is killed nobody who asks through the gateway notices.
+// Servers in processes of their own over one PostgreSQL and one S3, behind a gateway: what one server has the others
+// have, and clients of the gateway do not notice when one is killed.
 
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
@@ -15,7 +15,7 @@ import { newBucketUrl, withoutS3 } from '../helpers/test-store.ts';
 import { waitFor, within } from '../helpers/waits.ts';
 
 const skip = withoutPostgres || withoutS3 || haproxy.missing;
-/** Minutes on a loaded machine. */
+/** Takes minutes on a loaded machine. */
 const byHand = process.env.LORIKEET_TEST_FLEET === 'on' ? false : 'by hand: LORIKEET_TEST_FLEET=on';
 
 async function newFleet(t: TestContext, count: number): Promise<Place[]> {
@@ -31,7 +31,7 @@ test('what one server has the other has, also when the first one is killed', {
   const job = await reaches(b.url, await train(a.url, 'x', 2), 'succeeded');
   const before = await generate(a.url, job.fine_tuned_model);
   assert.deepEqual(await generate(b.url, 'x'), before);
-  // Names that the one who is asked first has never heard of.
+  // Names that are new to the server that is asked.
   const [uploaded, count] = [new Map<string, string>(), sized(4, 1000)];
   for (let i = 0; i < count; i++) {
     const [by, other] = [places[i % 2]!, places[1 - (i % 2)]!];
@@ -54,7 +54,7 @@ test('a server is killed under load while it trains: answers and the job arrive'
   const places = (await newFleet(t, 2)) as [Place, Place];
   const [{ url: a }, { url: b }] = places;
   const [one, two] = places.map(({ port }) => `127.0.0.1:${port}`) as [string, string];
-  // The third one is never there.
+  // The third address has no server.
   const gateway = await haproxy.start(t, [one, two, `127.0.0.1:${await freePort()}`]);
   const { fine_tuned_model: calm } = await reaches(a, await train(b, 'calm', 2), 'succeeded');
   const before = await generate(a, calm);
@@ -89,7 +89,7 @@ test('a server is killed under load while it trains: answers and the job arrive'
   const at = places.findIndex(({ server }) => server.pidOf('trainer') !== null);
   assert.notEqual(at, -1);
   const [hit, other] = [places[at]!, places[1 - at]!];
-  // Whoever follows it on the other one hears it to its end.
+  // A follower on the other server receives all events.
   const followed = followSteps(other.url, id);
   await hit.server.kill();
   await more(5);

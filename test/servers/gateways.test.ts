@@ -1,4 +1,4 @@
-// The gateways' recipes: each adapter has a home among the servers that are ready, however it is named.
+// The gateways' recipes: each adapter has a home among the ready servers, in whichever way a request names it.
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -8,7 +8,7 @@ import { type TestContext, test } from 'node:test';
 import { envoy, type Gateway, haproxy } from '../helpers/gateways.ts';
 import { waitFor } from '../helpers/waits.ts';
 
-/** What a server looks like from outside. */
+/** A server as gateways see it. */
 async function upstream(t: TestContext, name: string) {
   const state = { isReady: true, status: 200, asked: 0, gate: Promise.resolve() };
   const server = createServer((request, response) => {
@@ -52,7 +52,7 @@ test('HAProxy: who is killed is asked no more, though who is left is busy', { sk
   a.state.gate = promise;
   const before = a.state.asked;
   const early = each();
-  // What it does not take goes to the other one: its load is bounded.
+  // Its load is bounded, so the rest goes to the other server.
   await waitFor('one is busy', () => a.state.asked >= before + 3);
   b.die();
   const late = each();
@@ -75,7 +75,7 @@ async function play(t: TestContext, gateway: Gateway): Promise<void> {
     const answer = await fetch(`${url}/v1/generate`, request).catch(() => null);
     return answer === null ? 'nobody' : answer.ok ? await answer.text() : String(answer.status);
   };
-  // Until it listens, and has looked at all servers once.
+  // Waits until the gateway listens and has checked all servers once.
   for (let i = 0; i < 5; i++) await waitFor('it answers', async () => (await ask({ model: 'x' })).length === 1);
   const names = Array.from({ length: 60 }, (_, i) => `adapter-${i}`);
   const home = (name: string) => ask({ model: name });
@@ -84,7 +84,7 @@ async function play(t: TestContext, gateway: Gateway): Promise<void> {
     for (const name of names) found.set(name, await ask(bodyOf(name), { ...headers?.(name) }));
     return found;
   };
-  /** A request that comes while the one before it is still counted may go to another one: the load is bounded. */
+  /** A request that comes while the one before still counts may go to another server, since the load is bounded. */
   const assertSame = (found: ReadonlyMap<string, string>, known: ReadonlyMap<string, string>, share = 0.95) => {
     const same = [...known].filter(([name, at]) => found.get(name) === at).length;
     assert.ok(same >= share * known.size, `${same} of ${known.size} at home`);
@@ -101,7 +101,7 @@ async function play(t: TestContext, gateway: Gateway): Promise<void> {
     url,
     servers.map(({ name }) => name),
   );
-  // A server that goes takes only its own adapters along, and has them again afterwards.
+  // When a server goes, only its own adapters move, and they return with it.
   b.state.isReady = false;
   await waitFor('nothing goes to who is not ready', async () => ![...(await homes()).values()].includes('b'));
   const others = new Map([...first].filter(([, at]) => at !== 'b'));
@@ -110,14 +110,14 @@ async function play(t: TestContext, gateway: Gateway): Promise<void> {
   b.state.isReady = true;
   await waitFor('it is home again', async () => (await home(gone)) === 'b');
   assertSame(await homes(), first);
-  // One that refuses is asked nothing that another one answers.
+  // The gateway repeats a request that one server refuses on another server.
   b.state.status = 503;
   assert.notEqual(await home(gone), '503');
   for (const { state } of servers) state.isReady = false;
   await waitFor('503 where nobody is ready', async () => (await home('x')) === '503');
 }
 
-/** The parts of an upload, and what makes an adapter of it, reach one server; uploads are spread over all. */
+/** All parts of an upload, and the request that publishes it, reach one server; uploads are spread over all servers. */
 async function uploadsHaveHomes(url: string, names: readonly string[]): Promise<void> {
   const seen = new Set<string>();
   for (let i = 0; i < 24; i++) {

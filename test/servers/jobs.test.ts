@@ -1,5 +1,5 @@
-// Training jobs of servers that share a PostgreSQL and a store: one server's death leaves its job to another, and a
-// server that only seemed dead writes nothing any more.
+// Training jobs of servers that share a PostgreSQL and a store: a dead server's job is taken by another, and a server
+// that only seemed dead writes nothing more.
 
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
@@ -60,7 +60,7 @@ test('a job is taken over at its last checkpoint, and who had it before writes n
     }
   })();
 
-  // To others it is dead. It does not know: its trainer goes on.
+  // To the others this server is dead. It does not know that, and its trainer goes on.
   await first.replica.close();
   await waitFor('the other server has the job', () => second.trainer.alive > 0);
   for (let step = 0; step < 2; step++) first.trainer.step();
@@ -69,7 +69,7 @@ test('a job is taken over at its last checkpoint, and who had it before writes n
   second.trainer.step();
   const job = await second.reaches(id, 'succeeded');
   first.trainer.step();
-  // Whatever it has to say it has said by then.
+  // Its last messages have been sent when its trainer has ended.
   await waitFor('its trainer ends', () => first.trainer.alive === 0);
   await following;
 
@@ -79,7 +79,7 @@ test('a job is taken over at its last checkpoint, and who had it before writes n
   assert.equal((await second.jobs.find('default', id)).adapter, job.adapter);
   const versions = await second.registry.versions('default', job.adapter!.replace(/@\d+$/, ''));
   assert.equal(versions.length, 1);
-  // What it had come to on the way goes after its last word.
+  // The job's checkpoints are removed after its last event.
   const kept = () => [...opened.store.objects.keys()].filter((key) => key.includes('/work/'));
   await waitFor(
     () => `checkpoints are gone: ${kept()}`,

@@ -1,4 +1,4 @@
-// Merges that several servers have: what one is asked for all make, and where one of them cannot, the others go on.
+// Merges on several servers: a merge that one is asked for is made by all, and where one fails the others continue.
 
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
@@ -72,13 +72,13 @@ test('a merge that one server cannot make is merged on the others, and tried aga
   await a.is('failed merge_budget_exceeded');
   b.engine.tellMerge({ key, ...success } as MergeEvent);
   await b.is('merged');
-  // One that starts now finds it wanted.
+  // A server that starts now finds the merge in the store.
   const c = await serverOn(t, 'c', url, store);
   assert.equal(await c.asked(1), key);
   c.engine.tellMerge({ key, ...success } as MergeEvent);
   await c.is('merged');
   assert.deepEqual(b.state(), ['merged']);
-  // Asked for again, wherever it is merged: the one that failed tries again.
+  // The merge is ordered again on another server, and the server where it failed tries again.
   const before = a.engine.mergesAsked.length;
   await b.merges.want(order);
   await a.asked(before + 1);

@@ -1,4 +1,4 @@
-// From one machine's files to PostgreSQL and S3 by the command line: a server with an empty data dir has everything.
+// Moves a data dir to PostgreSQL and S3 by the command line: a server with an empty data dir then has everything.
 
 import assert from 'node:assert/strict';
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -26,7 +26,7 @@ test('a data dir moves to PostgreSQL and S3', { skip: withoutPostgres || without
   const dataDir = join(root, 'data');
   cpSync(join(fixtures, 'schema-4'), dataDir, { recursive: true });
   const options = { newId: () => 'the-id', now: systemClock.now };
-  // The first start with this version binds both to each other.
+  // The first start with this version gives both the same id.
   await (await openOwnDatabase(dataDir, join(dataDir, 'lorikeet.db'), options)).destroy();
   const [url, bucket] = [await createDatabaseOn(postgresForTests!), newBucketUrl()];
   const run = cliIn(root);
@@ -44,7 +44,7 @@ test('a data dir moves to PostgreSQL and S3', { skip: withoutPostgres || without
   );
   const again = await run(['migrate', '--to', url]);
   assert.match(again.stderr, /There is no database/);
-  // The data dir knows the new database, and starts with no other.
+  // The data dir knows the new database and accepts no other.
   await assert.rejects(openOwnDatabase(dataDir, join(dataDir, 'lorikeet.db'), options), /is missing/);
   await (await openOwnDatabase(dataDir, url, options)).destroy();
 

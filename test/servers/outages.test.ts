@@ -1,6 +1,6 @@
-// Servers whose database or store stops and starts, or can no longer be reached, while they are asked: what is loaded
-// goes on to answer, changes are refused by a code that says why, what was acknowledged is there afterwards, and no
-// server has to be started again.
+// Servers whose database or store stops and starts, or cannot be reached, under load: loaded adapters keep answering,
+// changes are refused by a code that says why, everything acknowledged is there afterwards, and no server has to be
+// restarted.
 
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
@@ -32,7 +32,7 @@ const stays = async ({ url }: Place) => {
 
 const isStale = async ({ url }: Place) => (await ask(`${url}/readyz`)).headers.get('x-lorikeet-stale-seconds') !== null;
 
-/** To the first version; asked again while the server is not well yet. */
+/** Moves the alias to the first version; repeats that while the server is not well yet. */
 async function isMoved({ url }: Place, key: string): Promise<void> {
   let last: Tried | null = null;
   const isSo = async () => {
@@ -42,7 +42,7 @@ async function isMoved({ url }: Place, key: string): Promise<void> {
   await waitFor(() => `an alias is moved; last ${JSON.stringify(last)}`, isSo, { everyMs: 100 });
 }
 
-/** Minutes on a loaded machine. */
+/** Takes minutes on a loaded machine. */
 const byHand = process.env.LORIKEET_TEST_FLEET === 'on' ? false : 'by hand: LORIKEET_TEST_FLEET=on';
 
 test('PostgreSQL stops and starts in the middle of uploads and answers', { skip: needed.skip || byHand }, async (t) => {
@@ -62,7 +62,7 @@ test('PostgreSQL stops and starts in the middle of uploads and answers', { skip:
     for (const place of places) await stays(place);
     const refused = await moveAlias(b.url, 'warm', 1, key);
     assert.deepEqual([refused.status, refused.code], [503, 'storage_unavailable']);
-    // The others' lease on what it knows is over by then, and it says so.
+    // The server's lease is over by then, and it says so.
     await waitFor('a server says that it is stale', () => isStale(a));
     await answers.more(5);
     await postgres.start();
@@ -94,7 +94,7 @@ test('a server from whose database no byte comes goes on to answer, and is right
   const answers = clients(t, [b], ['warm:prod', 'warm@1'], key);
   await answers.more(2);
   link.cut = true;
-  // Acknowledged when the other one's lease is over.
+  // The move is acknowledged when the other server's lease is over.
   const moved = moveAlias(a.url, 'warm', 2, key);
   await answers.more(10);
   assert.ok(isGiven(await moved));
@@ -102,7 +102,7 @@ test('a server from whose database no byte comes goes on to answer, and is right
   await stays(b);
   await answers.end();
   link.cut = false;
-  // What was asked for on dead connections is given up in time, and asked for again.
+  // Queries on dead connections are given up after a time and repeated.
   await waitFor('a server is as new as the others', async () => !(await isStale(b)));
   assert.equal((await generate(b.url, 'warm:prod', key)).text, two.text);
   await isMoved(b, key);
@@ -124,14 +124,14 @@ test('an S3 that stands still, and one that is killed in the middle of uploads',
   }
   const answers = clients(t, places, ['warm'], key);
   await answers.more(1);
-  // Nothing comes: who asks for what is not here waits, and nobody else does.
+  // While nothing passes, only requests for contents that are not here wait.
   link.cut = true;
   const cold = generate(b.url, 'cold', key);
   cold.catch(() => {});
   await answers.more(10);
   link.cut = false;
   assert.deepEqual(await cold, await generate(a.url, 'cold', key));
-  // Killed: what is not here is refused by a code, and so are uploads.
+  // After the kill, requests for contents that are not here are refused by a code, and so are uploads.
   const writing = uploads(t, places, key);
   await writing.moreAcknowledged(3);
   await s3.stop();

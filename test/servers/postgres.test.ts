@@ -1,5 +1,5 @@
-// What is PostgreSQL's alone: several servers that start on it at once, its schema's number, one that is away, and what
-// is said where it lets nobody in.
+// What concerns PostgreSQL alone: several servers that start at once, the schema's version, a database that is away,
+// and the message where it refuses access.
 
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -53,7 +53,7 @@ test("another program's database, and one that is too new, are left alone", need
   await (await openDatabase(url)).destroy();
   const set = (oldest: number) =>
     withClient(url, (client) => client.query(`update schema_version set version = 1000, oldest = ${oldest}`));
-  // A newer server has added what this one does not know, and says that this one may go on.
+  // A newer server has added migrations, and allows this version to continue.
   await set(migrations.length);
   await (await openDatabase(url)).destroy();
   await set(migrations.length + 1);
@@ -105,7 +105,7 @@ test('a database that is away is an error with a code, and is used again when it
   const database = await openDatabase(await server.createDatabase());
   const keys = keyTable(database);
   assert.equal(await keys.any(), false);
-  // One is in the middle of a transaction, the other asks later.
+  // One query is in the middle of a transaction, the other comes later.
   const cut = exclusively(database, 'k', async (transaction) => {
     await server.stop();
     await sql`select 1`.execute(transaction);

@@ -1,4 +1,4 @@
-// A tenant's quota is one for all servers together, whichever of them is asked.
+// A tenant's quota is shared by all servers, whichever is asked.
 
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
@@ -41,7 +41,7 @@ async function serviceOn(t: TestContext, id: string, url: string, defaults: Quot
 const three = (t: TestContext, url: string, quota: Quota): Promise<Service[]> =>
   Promise.all(names.map((id) => serviceOn(t, id, url, quota)));
 
-/** @returns whether it was let in */
+/** @returns whether it was admitted */
 const isIn = (asked: Promise<unknown>): Promise<boolean> =>
   asked.then(
     () => true,
@@ -62,7 +62,7 @@ test(
     const given = (await Promise.all(asked)).filter(Boolean).length;
     const minutes = (performance.now() - began) / 60_000;
     assert.ok(given <= most * (1 + minutes) + 1, `${given}`);
-    // What a server has taken ahead and not used stays with it for two seconds.
+    // A server keeps what it has leased and not used for two seconds.
     assert.ok(given >= most - 3 * (most / 20), `${given}`);
     for (const service of services) {
       const [state] = service.rates.states(caller);
@@ -98,11 +98,11 @@ test('sequences at once are counted over all servers, and a dead one leaves its 
   assert.ok(ends.length <= 6 && ends.length >= 4, `${ends.length}`);
   assert.equal(refused, 12 - ends.length);
   for (const end of ends) end();
-  // Whoever has none gives his part back; one server may then have all of them.
+  // Servers without sequences return their parts, so that one server may then have all places.
   const all = { tokens: 1, sequences: 6 };
   await waitFor('all places', () => isIn(services[1]!.rates.begin(caller, all)), { everyMs: 0 });
   assert.equal(await isIn(services[0]!.rates.begin(caller, { tokens: 1, sequences: 1 })), false);
-  // It ends without a word.
+  // It ends without returning its part.
   await services[1]!.close();
   const fourth = await serviceOn(t, 'd', url, { concurrent_sequences: 6 });
   await waitFor('places of the dead', () => isIn(fourth.rates.begin(caller, all)), { everyMs: 100 });
@@ -144,7 +144,7 @@ test(
       newestFirst: true,
     });
     assert.equal(await kept(each(6, ({ jobs }) => jobs.create({ trainingFile: file!.id }))), 2);
-    // What was refused left no content behind.
+    // Refused uploads left no content behind.
     const contents = [...store.objects.keys()].filter((key) => key.includes('adapters') && key.includes('weights'));
     assert.ok(contents.length <= 5, contents.join(' '));
   },

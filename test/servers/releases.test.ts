@@ -1,4 +1,4 @@
-// Servers of two releases beside each other: the newer one changes the schema while the older one works on it.
+// Servers of two releases side by side: the newer one changes the schema while the older one works on it.
 
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
@@ -36,7 +36,7 @@ const columnsOf = async (url: string): Promise<Map<string, Column>> => {
   return new Map(rows.map((row) => [row.name, row]));
 };
 
-/** A database as the release had it that knew so many migrations. */
+/** Makes a database as a release with so many migrations had it. */
 async function databaseOf(known: number): Promise<string> {
   const url = await createDatabaseOn(postgresForTests!);
   const database = await openPostgres(url);
@@ -85,7 +85,7 @@ function commitBefore(): string | null {
   return added !== '' && before.status === 0 ? before.stdout.toString().trim() : null;
 }
 
-/** What its servers need, with this checkout's packages. */
+/** Unpacks what a server of that commit needs, with this checkout's packages. */
 function checkout(t: TestContext, commit: string): string {
   const folder = mkdtempSync(join(tmpdir(), 'lorikeet-release-'));
   t.after(() => rmSync(folder, { recursive: true }));

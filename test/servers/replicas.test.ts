@@ -1,4 +1,5 @@
-// Several servers' registries and keys over one PostgreSQL and one store: what one acknowledges, no other contradicts.
+// Registries and keys of several servers over one PostgreSQL and one store: what one acknowledges, no other
+// contradicts.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -35,7 +36,7 @@ async function three(t: TestContext, options: Parameters<typeof replicaRegistry>
   return await Promise.all(names.map((id) => replicaRegistry(t, id, url, { store, ...options })));
 }
 
-/** What a reference means there, as a request finds it. */
+/** The version that a request for the reference gets from this server. */
 async function meant(registry: ReplicaRegistry, reference: string): Promise<number> {
   const lease = await registry.lease('default', reference);
   lease.release();
@@ -86,7 +87,7 @@ test('what was uploaded to one server answers on every other, under its name too
   const count = sized(30, 1500);
   for (let i = 0; i < count; i++) {
     const by = servers[i % 3]!;
-    // Two of three names nobody has heard of before.
+    // Two of three names are new to all servers.
     const name = i % 3 === 2 ? `n${i % 5}` : `new${i}`;
     const { adapter } = await upload(by, name, i);
     for (const server of servers) {
@@ -146,7 +147,7 @@ test('a server that died in the middle of a deletion is not waited for, and anot
   const cut = a.delete('default', 'x', null);
   cut.catch(() => {});
   await waitFor('its holder is told', () => held.deleting.aborted, { everyMs: 2 });
-  // It is gone with all that it held.
+  // The server is gone with all its leases.
   await a.close();
   await a.replica.close();
   await assert.rejects(cut, { code: 'server_draining' });
@@ -210,7 +211,7 @@ for (const staleMsMax of [0, 60_000]) {
       await move(1);
       assert.equal(await meant(b, 'x:prod'), 1);
       link.cut = true;
-      // Acknowledged when the other one's lease is over.
+      // The move is acknowledged when the other server's lease is over.
       await move(2);
       assert.equal(await meant(a, 'x:prod'), 2);
       if (staleMsMax === 0) await assert.rejects(meant(b, 'x:prod'), { code: 'storage_unavailable' });

@@ -1,4 +1,4 @@
-// The recipe for TLS and single sign-on: whose token is right gets its tenant's key, and nobody else gets through.
+// The recipe for TLS and single sign-on: a valid token gets its tenant's key, and no other caller gets through.
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -17,7 +17,7 @@ import { waitFor } from '../helpers/waits.ts';
 const openssl = spawnSync('openssl', ['version']).status === 0;
 const missing = haproxy.missing || (openssl ? false : 'needs openssl');
 
-/** Answers with the headers that arrive. */
+/** A server that answers with the headers it received. */
 async function upstream(t: TestContext): Promise<string> {
   const server = createServer((request, response) => void response.end(JSON.stringify(request.headers)));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -32,7 +32,7 @@ type Answer = { readonly status: number; readonly headers: IncomingHttpHeaders; 
 
 function get(port: number, ca: Buffer, headers: Record<string, string>): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    // A refusal ends its connection: each request has one of its own.
+    // A refusal closes the connection, so each request has one of its own.
     const to = { host: '127.0.0.1', port, ca, servername: 'localhost', agent: false } as const;
     const asked = request({ ...to, path: '/v1/models', headers });
     asked.once('error', reject).once('response', async (response) => {
@@ -86,7 +86,7 @@ test('TLS and single sign-on by HAProxy', { skip: missing }, async (t) => {
   });
   const ask = (authorization: string, headers: Record<string, string> = {}) =>
     get(port, certificate, { authorization: `Bearer ${authorization}`, ...headers });
-  // Until it listens, and has looked at the server once.
+  // Waits until the gateway listens and has checked the server once.
   await waitFor('it answers', async () => (await ask('own').catch(() => null))?.status === 200);
 
   const now = Math.floor(Date.now() / 1000);
@@ -99,7 +99,7 @@ test('TLS and single sign-on by HAProxy', { skip: missing }, async (t) => {
   assert.equal(passed['x-forwarded-for'], '127.0.0.1');
   assert.match(seen.headers['strict-transport-security'] ?? '', /max-age/);
 
-  // Keys of the server's own are its own matter.
+  // Keys of the server itself pass unchanged.
   const own = JSON.parse((await ask('lk-own', { 'x-lorikeet-tenant': 'acme' })).body) as IncomingHttpHeaders;
   assert.deepEqual([own.authorization, own['x-lorikeet-tenant']], ['Bearer lk-own', 'acme']);
 

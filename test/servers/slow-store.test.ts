@@ -1,5 +1,5 @@
-// A store that is slow, or says that it cannot: what is here answers as ever. What is not here waits or is refused by a
-// code, and is right as soon as it can be had.
+// A store that is slow or answers with errors: contents on disk are served as usual. Other contents wait or are refused
+// by a code, and are right as soon as the store works.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -17,7 +17,7 @@ import { tinyAdapter } from '../helpers/tiny-adapters.ts';
 const skip = withoutS3;
 const names = ['a', 'b', 'c', 'd'];
 
-/** The same store by another way. */
+/** The URL of the same store through another port. */
 function through(url: string, port: number): string {
   const parsed = new URL(url);
   parsed.searchParams.set('endpoint', `http://127.0.0.1:${port}`);
@@ -26,7 +26,10 @@ function through(url: string, port: number): string {
 
 const portOf = (url: string) => Number(new URL(new URL(url).searchParams.get('endpoint')!).port);
 
-/** A server to which the store is near has uploaded all; one to which it is not has only the first. */
+/**
+ * Uploads all names by a server with a direct link to the store; starts a second one, through `port`, that has only the
+ * first.
+ */
 async function servers(t: TestContext, url: string, port: number): Promise<TestRegistry> {
   const database = await newDatabase();
   const [near, far] = [await openS3(url), await openS3(through(url, port))];
@@ -59,7 +62,7 @@ test('of a slow store a content comes in time, and nobody waits for it but who a
   const registry = await servers(t, url, link.port);
   link.allowed = 0;
   let arrived = 0;
-  // A machine that stands still brings no byte for so long that this is an error, too.
+  // Where the whole machine pauses, so long without a byte is an error too, and is allowed here.
   const cold = Promise.allSettled(
     ['b', 'c'].map(async (name) => {
       await use(registry, name);
@@ -81,7 +84,7 @@ test('of a slow store a content comes in time, and nobody waits for it but who a
   for (const name of names) await use(registry, name);
 });
 
-/** Before the store: for so many requests it says an error of its own, or ends the connection in the middle. */
+/** A proxy before the store: for so many requests it answers with an error, or breaks the connection in the middle. */
 async function troubled(t: TestContext, to: number) {
   const trouble = { kind: 500 as 500 | 503 | 'cut', left: 0, met: 0 };
   const server = createServer((asked, answer) => {

@@ -1,6 +1,6 @@
-// A server that stands still for three of its leases in the middle of all that it can be in the middle of: an upload, a
-// move of an alias, a deletion, training. The others wait for it no longer than its lease, take its job, and what it
-// says when it goes on is true.
+// A server that is stopped for three of its leases in the middle of an upload, a move of an alias, a deletion and a
+// training. The others wait for it no longer than its lease and take its job, and its answers are right when it goes
+// on.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -27,11 +27,11 @@ import { waitFor } from '../helpers/waits.ts';
 import { signal } from '../simulation/running-servers.ts';
 
 const skip = withoutPostgres || withoutS3;
-/** Training goes last wherever the machine has something else to do. */
+/** On a machine with other work, training takes long. */
 const byHand = process.env.LORIKEET_TEST_FLEET === 'on' ? false : 'by hand: LORIKEET_TEST_FLEET=on';
 const leaseSeconds = 3;
 
-/** An upload of which a half has been sent; the returned function sends the rest, and resolves with the answer. */
+/** Sends half of an upload; the returned function sends the rest and resolves with the answer. */
 async function halfUpload(url: string, name: string, key: string): Promise<() => Promise<Tried>> {
   const { config, weights } = content(70);
   const form = new FormData();
@@ -73,7 +73,7 @@ async function isGone({ url }: Place, reference: string, key: string): Promise<b
 
 const steps = 40;
 
-/** A job that has come to its first checkpoint. @returns which server has it */
+/** Makes a job and waits for its first checkpoint. @returns the job, and the index of its server */
 async function training(places: readonly Place[]): Promise<{ id: string; at: number }> {
   const { url } = places[0]!;
   const id = await train(url, 'trained', steps);
@@ -129,7 +129,7 @@ async function standsStill(t: TestContext, { trains }: { readonly trains: boolea
   } finally {
     signal(hit.server.pidOf('server'), 'SIGCONT');
   }
-  // The first thing that it says of a name is what the others have made of it.
+  // Its first answer about a name reflects the others' changes.
   assert.equal((await generate(hit.url, 'x:prod', key)).adapter.version, 2);
   assert.equal((await generate(hit.url, 'x', key)).adapter.version, 3);
   await answers.end();
@@ -141,7 +141,7 @@ async function standsStill(t: TestContext, { trains }: { readonly trains: boolea
   const beta = await Promise.all(places.map(({ url }) => generate(url, status === 200 ? 'x:beta' : 'x@2', key)));
   assert.deepEqual(beta[0], beta[1]);
   assert.equal(beta[0]!.adapter.version, 2);
-  // Whatever became of the deletion: said again it is done, and then nobody has it.
+  // Whatever happened to the deletion, a repetition completes it, and then no server has the version.
   await deleted.catch(() => {});
   await ask(`${other.url}/v1/adapters/going`, { method: 'DELETE' }, key).then((answer) => answer.text());
   for (const place of places) await waitFor(`going@1 is gone from ${place.url}`, () => isGone(place, 'going@1', key));
@@ -161,7 +161,7 @@ test('a server stands still for three leases while it trains, too', { skip: skip
   standsStill(t, { trains: true }),
 );
 
-/** An answer without a body, as what reads answers takes it. */
+/** An answer without a body, changed into JSON for `tried`. */
 async function nothingSaid(answer: Response): Promise<Response> {
   const text = await answer.text();
   return new Response(text === '' ? '{}' : text, { status: answer.status });

@@ -1,7 +1,7 @@
-// Servers that are killed one after another while they are asked through the gateway: every whole answer arrives, no
-// answer is another's, what was acknowledged stays, and an alias means what its last acknowledged move says. Here each
-// is killed once, when the one before it is back. LORIKEET_TEST_STORM=<seconds> goes on for so long, with a kill every
-// five seconds of any of those that are there, as long as one is left.
+// Servers that are killed one after another while requests go through the gateway: every whole answer arrives, no
+// answer is another's, everything acknowledged stays, and an alias means what its last acknowledged move says. By
+// default each server is killed once, after the one before is back. With LORIKEET_TEST_STORM=<seconds> every five
+// seconds a random server is killed, as long as another is left.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -33,7 +33,7 @@ const names = ['one', 'two', 'three', 'four', 'five', 'six'];
 
 const figures = { kills: 0, answers: 0, slowestMs: 0, streams: 0, brokenStreams: 0, moves: 0, unsureMoves: 0 };
 
-/** @returns what a stream says, and whether it came to its end */
+/** @returns the text of a stream, and whether the stream was complete */
 async function streamed(url: string, adapter: string, key: string): Promise<{ text: string; isWhole: boolean }> {
   const body = { prompt: 'a', adapter_id: adapter, max_tokens: 4, temperature: 0, stream: true };
   let text = '';
@@ -42,7 +42,7 @@ async function streamed(url: string, adapter: string, key: string): Promise<{ te
     if (answer.status !== 200) assert.fail(`${answer.status} ${await answer.text()}`);
     for await (const part of answer.body!) text += Buffer.from(part).toString();
   } catch (error) {
-    // Its server died: a stream that has begun ends there.
+    // Its server died, which ends a stream that has begun.
     if (!(error instanceof NoAnswer || error instanceof TypeError)) throw error;
   }
   const events = text.split('\n\n').filter((event) => event.startsWith('data: {'));
@@ -50,7 +50,7 @@ async function streamed(url: string, adapter: string, key: string): Promise<{ te
   return { text: said, isWhole: text.includes('data: [DONE]') };
 }
 
-/** Since its start: only the gateway asks it for text. */
+/** Whether the server has answered a generation since its start; only the gateway sends them. */
 async function hasAnswered({ url }: Place): Promise<boolean> {
   const metrics = await ask(`${url}/metrics`).catch(() => null);
   return /^lorikeet_adapter_requests_total\{.*\} [1-9]/m.test((await metrics?.text()) ?? '');
@@ -61,7 +61,7 @@ test('servers are killed one after another: every whole answer arrives', {
   timeout: 600_000 + seconds * 1000,
 }, async (t) => {
   const env = { LORIKEET_DATABASE_URL: await createDatabaseOn(postgresForTests!), LORIKEET_BLOB_URL: newBucketUrl() };
-  // The first one alone makes the schema: on a machine that stands still two others give up waiting for that.
+  // The first server makes the schema alone: on a machine that pauses, two others may give up waiting for it.
   const places = [...(await fleet(t, [env])), ...(await fleet(t, [env, env]))] as [Place, Place, Place];
   const addresses = places.map(({ port }) => `127.0.0.1:${port}`) as [string, string, string];
   const gateway = await haproxy.start(t, addresses);
@@ -95,7 +95,7 @@ test('servers are killed one after another: every whole answer arrives', {
     again(async () => {
       const name = some(names);
       const began = performance.now();
-      // What a name alone means is its newest version, and nobody uploads another one.
+      // A name alone means its newest version; no other one is uploaded.
       const reference = some([name, `${name}@1`, `${name}@2`]);
       const { adapter, text } = await generate(gateway, reference, key);
       assert.equal(text, texts.get(`${name}@${adapter.version}`), reference);
@@ -111,7 +111,7 @@ test('servers are killed one after another: every whole answer arrives', {
       else assert.ok(texts.get(reference)!.startsWith(text));
       figures[isWhole ? 'streams' : 'brokenStreams']++;
     });
-  /** One that was not acknowledged may have come all the same. */
+  /** Moves an alias. A move without an acknowledgement may have been made all the same. */
   const moves = (name: string) => {
     let version = 1;
     return again(async () => {
@@ -122,7 +122,7 @@ test('servers are killed one after another: every whole answer arrives', {
         return;
       }
       figures.moves++;
-      // Of any server: another home than the adapter's own.
+      // Asks any server, with another home than the adapter's own.
       for (let i = 0; i < 3; i++) {
         const { method, headers, body } = jsonBody('POST', { prompt: 'a', adapter_id: `${name}:prod`, max_tokens: 1 });
         const home = { method, body, headers: { ...headers, 'x-adapter': `home${Math.floor(random() * 1e6)}` } };
@@ -131,7 +131,7 @@ test('servers are killed one after another: every whole answer arrives', {
       }
     });
   };
-  // To one server each, which may be dead just then.
+  // Each upload goes directly to one server, which may be dead at that moment.
   const writing = uploads(t, places, key);
   const load = Promise.all([whole(), whole(), whole(), streams(), moves('one'), moves('two')]);
   load.catch(() => {});
@@ -146,7 +146,7 @@ test('servers are killed one after another: every whole answer arrives', {
     );
   };
 
-  /** Those that the gateway asks, too: one of them must be there, whichever is killed next. */
+  /** Servers that the gateway uses: one of them must stay, whichever is killed next. */
   const there = new Set(places);
   const comesBack = async (place: Place) => {
     await waitFor(`${place.url} answers through the gateway`, async () => isOver || (await hasAnswered(place)));

@@ -1,4 +1,4 @@
-// A large database is not read whole before anything is served, and its damage is found all the same.
+// A large database is not read whole before serving begins, and its damage is found all the same.
 
 import assert from 'node:assert/strict';
 import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
@@ -10,7 +10,7 @@ import { systemClock, systemTimers } from '../../src/core/clock.ts';
 import { openDatabase } from '../../src/storage/database.ts';
 import { openStorage } from '../../src/storage/open-storage.ts';
 
-/** @returns where a page of an index lies, that nothing reads at a start */
+/** @returns offset and size of an index's page that no start reads */
 function fill(path: string, rows: number): { offset: number; bytes: number } {
   const database = new DatabaseSync(path);
   const insert = database.prepare(

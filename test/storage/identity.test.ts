@@ -1,5 +1,5 @@
-// A data dir and its database belong together: another, an empty, a missing or a damaged one is refused before anything
-// is touched.
+// A data dir belongs to its database: another, an empty, a missing or a damaged one is refused before anything is
+// changed.
 
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

@@ -1,4 +1,4 @@
-// What no row has goes from a shared store when it is old enough, and nothing else does.
+// Old objects without a row are removed from a shared store, and nothing else is.
 
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';

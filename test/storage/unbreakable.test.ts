@@ -1,5 +1,5 @@
-// A database that takes no writes, or that another program holds: readers, authentication and generation go on, the
-// event loop does not stop, and what was acknowledged is there.
+// A database that takes no writes, or that another program has locked: reads, authentication and generation continue,
+// the event loop does not stop, and everything acknowledged is there.
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -18,7 +18,7 @@ import { storageHealth } from '../../src/storage/health.ts';
 import { openTenancy } from '../../src/tenants/tenancy.ts';
 import { testApp } from '../helpers/app.ts';
 
-/** A backup or a VACUUM of another program. */
+/** Milliseconds that a backup or a VACUUM of another program may hold the lock. */
 const foreignLockMs = 30_000;
 
 async function onDisk(t: TestContext) {
@@ -41,7 +41,7 @@ async function served(t: TestContext, database: Database) {
   const { key } = await tenancy.keys.create({ tenant: 'a', name: 'n', scopes: ['generate'] });
   const headers = { authorization: `Bearer ${key}` };
   const generate = async () => {
-    // What is remembered of keys is old, so that each request asks.
+    // Rows of keys in memory are outdated, so that each request reads the database.
     time.passed += 10_000;
     time.now += 120_000;
     const payload = { prompt: 'x', max_tokens: 1 };
@@ -262,7 +262,7 @@ test('a tenant’s thousand changes and lists hold up nobody else’s one', asyn
     await onBehalfOf(server, ask);
     const later = done;
     await Promise.all(flood);
-    // What was on its way already comes first.
+    // Queries that were under way already come first.
     assert.ok(before < 40 && later < 80, `${before} and ${later} of 400 went before`);
   }
 });

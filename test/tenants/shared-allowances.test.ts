@@ -1,4 +1,4 @@
-// Quotas that several servers count together, over a table in memory and a clock that moves when told to.
+// Quotas that several servers count together, over a table in memory and a clock that the test sets.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -11,7 +11,7 @@ import { type VirtualTime, virtualTime } from '../fixtures/virtual-time.ts';
 
 const minuteMs = 60_000;
 
-/** As PostgreSQL has it, with a clock of its own. */
+/** The table as PostgreSQL has it, with a clock of its own. */
 function fakeTable(time: VirtualTime) {
   const rows = new Map<string, RateLevelRow>();
   const state = { isAway: false, servers: 3, asked: 0 };
@@ -37,12 +37,12 @@ function replicas(count: number) {
   return { time, fake, servers, open };
 }
 
-/** Whoever waits for the table goes on. */
+/** Waits until those who wait for the table have continued. */
 async function settled(): Promise<void> {
   for (let i = 0; i < 12; i++) await new Promise(setImmediate);
 }
 
-/** @returns whether it was let in */
+/** @returns whether the amount was taken */
 async function tryTake(server: Allowances, allowance: Allowance, amount: number): Promise<boolean> {
   for (let i = 0; i < 5; i++) {
     const asked = server.ready(allowance, amount);
@@ -62,7 +62,7 @@ test('a burst at three servers gets one quota, and what comes in by the minute a
   let given = 0;
   for (let i = 0; i < 300; i++) if (await tryTake(servers[i % 3]!, rate(100), 1)) given++;
   assert.equal(given, 100);
-  // Refusals ask no database.
+  // Refusals do not read the database.
   assert.ok(fake.state.asked < 60, `${fake.state.asked} questions`);
   for (let second = 0; second < 60; second++) {
     time.advance(1000);
@@ -91,7 +91,7 @@ test('random histories: never more than the quota, and nearly all of it to who a
       }
       time.advance(random() * 1500);
       await settled();
-      // One dies without a word, and another one comes.
+      // A server dies without returning its part, and another one starts.
       if (random() < 0.02) servers[Math.floor(random() * 3)] = open(`server-${seed}-${second}`);
     }
     const [row] = fake.rows.values();
@@ -125,7 +125,7 @@ test('places: all servers together run no more than the limit, and those of a de
   const [dead, alive] = servers as [Allowances, Allowances];
   for (let i = 0; i < 4; i++) assert.equal(await tryTake(dead, places(4), 1), true);
   assert.equal(await tryTake(alive, places(4), 1), false);
-  // Its lease is over: nobody renews it.
+  // Nobody renews its lease, which ends.
   await dead.close();
   time.advance(11_000);
   await settled();
