@@ -1,4 +1,4 @@
-// Trained values <-> the two files that PEFT reads.
+// Converts trained values to PEFT's two files and back.
 
 import type { ModelShape } from '../core/base-model.ts';
 import { pairValues } from '../formats/adapter-values.ts';
@@ -12,7 +12,7 @@ import type { StartingPoint } from './starting-point.ts';
 
 type Described = { readonly config: AdapterConfig; readonly targets: StartingPoint['targets'] };
 
-/** The same values give the same bytes. */
+/** The same values always give the same bytes. */
 export function encodeAdapter(
   values: Float32Array<ArrayBuffer>,
   { config, targets }: Described,
@@ -25,7 +25,7 @@ export function encodeAdapter(
   return writePeftAdapter(config, pairs);
 }
 
-/** Back into `values`, from what `encodeAdapter` wrote. */
+/** Reads into `values` what `encodeAdapter` wrote. */
 export function decodeAdapter(
   { weights }: AdapterBytes,
   values: Float32Array<ArrayBuffer>,

@@ -1,5 +1,6 @@
-// adapter_config.json of what is trained: the fields that every version of PEFT since 0.10 knows, with the values that
-// PEFT itself writes. Newer fields would only repeat their defaults, and older versions refuse what they do not know.
+// adapter_config.json of a trained adapter: the fields that every version of PEFT since 0.10 knows, with the values
+// that PEFT itself writes. Newer fields would only repeat their defaults, and older versions refuse fields that they do
+// not know.
 
 import { peftModuleOf } from '../core/adapter.ts';
 import type { ModelShape } from '../core/base-model.ts';
@@ -46,15 +47,15 @@ export function freshConfig(
   };
 }
 
-/** What says where an adapter's pairs stand, of which rank and scaling they are. */
+/** Fields that determine where an adapter's pairs are, and their ranks and scalings. */
 const kept = [
   ...['r', 'lora_alpha', 'rank_pattern', 'alpha_pattern', 'use_rslora'],
   ...['target_modules', 'exclude_modules', 'layers_to_transform', 'layers_pattern'],
 ];
 
-/** The config of an adapter that was trained on: pairs as they were, everything else plain. */
+/** The config of an adapter that was trained further: its pairs as they were, everything else with plain values. */
 export function continuedConfig(original: AdapterConfig, settings: Hyperparameters, baseModel: string): AdapterConfig {
-  // What PEFT assumes where a config says nothing.
+  // PEFT's defaults for fields that a config leaves out.
   const assumed = { r: 8, lora_alpha: 8, rank_pattern: {}, alpha_pattern: {}, use_rslora: false };
   const own = Object.entries(original).filter(([field]) => kept.includes(field));
   return {
@@ -66,7 +67,7 @@ export function continuedConfig(original: AdapterConfig, settings: Hyperparamete
   };
 }
 
-/** A hub's name where the model came from one, so that PEFT can find it; otherwise what it is called here. */
+/** The hub's name where the model came from a hub, so that PEFT can find it; otherwise its local name. */
 export function baseModelName({ name, source }: { readonly name: string; readonly source: string }): string {
   return /^hub:([^@]+)/.exec(source)?.[1] ?? name;
 }

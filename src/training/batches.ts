@@ -1,5 +1,5 @@
-// Which rows an optimiser step trains on: a pure function of the rows' lengths, the hyperparameters and the step, so
-// that a resumed job needs no other state to go on with the same rows.
+// Chooses the rows of each optimiser step. The choice is a pure function of the rows' lengths, the hyperparameters and
+// the step, so a resumed job needs no other state to go on with the same rows.
 
 import { prng, seedFor } from '../core/prng.ts';
 import type { Hyperparameters } from '../protocol/training-messages.ts';
@@ -22,7 +22,7 @@ export type Batches = {
 /** The last batch of an epoch is smaller where the rows do not come out even. `lengths` are the rows' tokens. */
 export function planBatches(lengths: readonly number[], settings: BatchSettings): Batches {
   const { epochs, maxSteps } = settings;
-  /** First step of each epoch, and last the number of all steps. */
+  /** First step of each epoch, and at the end the number of all steps. */
   const starts = [0];
   const isEnough = () => (maxSteps === null ? starts.length > epochs! : starts.at(-1)! >= maxSteps);
   while (!isEnough()) starts.push(starts.at(-1)! + batchesOf(starts.length - 1, lengths, settings).length);
@@ -63,7 +63,7 @@ function batchesOf(epoch: number, lengths: readonly number[], settings: BatchSet
   return batches;
 }
 
-/** Fisher and Yates. */
+/** A random order of indices, by Fisher and Yates. */
 function shuffled(count: number, seed: number): number[] {
   const order = Array.from({ length: count }, (_, index) => index);
   const random = prng(seed);

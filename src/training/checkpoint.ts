@@ -1,5 +1,5 @@
-// `checkpoints/<step>/`: a PEFT folder, the optimiser's moments and the progress, all that the rest of a job depends
-// on. A checkpoint counts only if every byte of it is what was written; what is not, is as good as absent.
+// `checkpoints/<step>/`: a PEFT folder, the optimiser's moments and the progress, which is all that the rest of a job
+// depends on. A checkpoint of which any byte differs from what was written counts as absent.
 //
 //   adapter_config.json  adapter_model.safetensors   what PEFT loads
 //   moments.safetensors                              first and second, laid out as the parameters
@@ -14,28 +14,28 @@ import type { Moments } from './adam-w.ts';
 import type { Progress } from './progress.ts';
 import { type FolderFiles, removeUnfinished, type WriteFile, writeFolder } from './write-folder.ts';
 
-/** The result's two files, as bytes. */
+/** The two files of the adapter, as bytes. */
 export type AdapterBytes = { readonly config: Uint8Array; readonly weights: Uint8Array };
 
 export type Checkpoint = {
   readonly adapter: AdapterBytes;
   readonly moments: Moments;
   readonly progress: Progress;
-  /** Threads that computed it: another number sums in another order. */
+  /** Number of threads that computed it: another number would sum in another order. */
   readonly threads: number;
 };
 
 export type CheckpointStore = {
   folderOf(step: number): string;
-  /** Drops older ones afterwards, save for the last few and the best. */
+  /** Saves a checkpoint, then deletes older ones except the last few and the best. */
   save(checkpoint: Checkpoint): Promise<void>;
-  /** The whole checkpoint of the highest step; null where there is none. */
+  /** The intact checkpoint of the highest step; null where there is none. */
   latest(): Promise<Checkpoint | null>;
-  /** null where it is not whole. */
+  /** null where the checkpoint is not intact. */
   load(step: number): Promise<Checkpoint | null>;
 };
 
-/** One that is whole, should the last one turn out not to be. */
+/** Latest checkpoints that are kept: the second is there in case the last one is damaged. */
 const keptBesideBest = 2;
 
 const version = 1;
@@ -72,14 +72,14 @@ export async function openCheckpoints(
   };
 }
 
-/** In a folder that is there. */
+/** Makes a folder, unless it exists, in a parent that does. */
 async function makeFolder(path: string): Promise<void> {
   await mkdir(path, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'EEXIST') throw error;
   });
 }
 
-/** The highest first. */
+/** Steps with a folder, the highest first. */
 async function stepsIn(folder: string): Promise<number[]> {
   const names = await readdir(folder);
   return names
@@ -140,7 +140,7 @@ function decodeMoments(file: Uint8Array): Moments {
   const { tensors } = parseSafetensorsHeader(file, file.length)!;
   const read = (name: string) => {
     const { offset, bytes } = tensors.find((tensor) => tensor.name === name)!;
-    // A copy, whose floats lie aligned.
+    // Copied, so that the floats are aligned.
     return new Float32Array(new Uint8Array(file.subarray(offset, offset + bytes)).buffer);
   };
   return { first: read('first'), second: read('second') };

@@ -1,6 +1,6 @@
-// A conversation through the chat template, and where in its tokens the assistant speaks: from behind the turn's header
-// to its end-of-turn token. Templates add system messages and drop parts of earlier turns, so nothing is counted off
-// from what a turn should look like.
+// Encodes a conversation by the chat template, and finds the tokens that the assistant speaks: from behind a turn's
+// header to its end-of-turn token. Templates add system messages and drop parts of earlier turns, so nothing is
+// inferred from what a turn should look like.
 
 import { LorikeetError } from '../core/errors.ts';
 import type { TrainingMessage, TrainingTool } from '../formats/training-rows.ts';
@@ -46,12 +46,15 @@ const untold = (index: number) =>
     param: `messages[${index}]`,
   });
 
-/** What opens an answer: `stem` always, `space` unless the answer begins with white space and both became one token. */
+/**
+ * The tokens that open an answer: `stem` always; `space` too, unless the answer begins with white space and both became
+ * one token.
+ */
 type AnswerHeader = { readonly stem: readonly number[]; readonly space: number | null };
 
 /**
- * What the template adds to ask for an answer. null where it adds no control token: plain text may stand in any turn,
- * while control tokens typed into one never become such.
+ * The tokens that the template adds to ask for an answer. null where it adds no control token: plain text may stand in
+ * any turn, while control tokens that are typed into a turn are never encoded as such.
  */
 function answerHeader(tokenizer: Tokenizer): AnswerHeader | null {
   const question = [{ role: 'user', content: 'a' }];
@@ -64,12 +67,12 @@ function answerHeader(tokenizer: Tokenizer): AnswerHeader | null {
     const isSpace = !tokenizer.isSpecial(last) && tokenizer.decode([last]).trim() === '';
     return isSpace ? { stem: added.slice(0, -1), space: last } : { stem: added, space: null };
   } catch {
-    // A template that refuses so short a conversation tells nothing here.
+    // A template that refuses so short a conversation gives no header.
     return null;
   }
 }
 
-/** Where headers end in `tokens`, in order. */
+/** Positions behind each header in `tokens`, in order. */
 function headerEnds(tokens: readonly number[], header: AnswerHeader | null): number[] {
   if (header === null) return [];
   const { stem, space } = header;
@@ -81,7 +84,10 @@ function headerEnds(tokens: readonly number[], header: AnswerHeader | null): num
   return ends;
 }
 
-/** Without a header to look for: behind what the template makes of the turns before; null where that is no prefix. */
+/**
+ * Where no header can be found: the position behind what the template makes of the turns before; null where that is no
+ * prefix.
+ */
 function startAfterPrefix(
   tokenizer: Tokenizer,
   { before, tools }: { readonly before: readonly ChatMessage[]; readonly tools: readonly TrainingTool[] },

@@ -1,5 +1,5 @@
 // A training file as rows of tokens, all in memory: a token and its mark take five bytes, and rows are drawn in any
-// order. Whose file it is and whether it was checked before is not known here.
+// order. Does not know whose file it is, or whether it was checked before.
 
 import { createReadStream } from 'node:fs';
 import { LorikeetError } from '../core/errors.ts';

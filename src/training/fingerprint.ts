@@ -1,5 +1,6 @@
-// What a job's every number depends on. A checkpoint of another fingerprint is another job's, whatever its folder. The
-// device is left out: from one to another only the last bits differ, and a job should not begin anew for them.
+// A digest of all that a job's numbers depend on. A checkpoint with another fingerprint belongs to another job,
+// whatever its folder. The device is left out: devices differ only in the last bits, and a job should not begin anew
+// for them.
 
 import { createHash } from 'node:crypto';
 import type { TrainingJob } from '../protocol/training-messages.ts';
@@ -13,7 +14,7 @@ export function fingerprintOf(
   const { model, weightBits, hyperparameters, initial } = job;
   const parts = [
     ...[model.digest, weightBits, initial?.digest ?? null, digestOf(rows), digestOf(validationRows)],
-    // By name, since a store may keep them in another order; the order within one of them may matter.
+    // Sorted by name, since a store may keep them in another order; the order within a value may matter.
     ...Object.entries(hyperparameters).sort(([a], [b]) => (a < b ? -1 : 1)),
   ];
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex');

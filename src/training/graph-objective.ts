@@ -1,5 +1,5 @@
-// The objective by the training graph: one session with derivatives, and one without for validation, made when first
-// asked for. Parameters and derivatives are bound in place; to and from a device they are copied with each run.
+// The objective, computed by the training graph: one session with derivatives, and one without for validation, made
+// when first asked for. Parameters and derivatives are bound in place; on a device they are copied with each run.
 
 import type { ModelShape } from '../core/base-model.ts';
 import { prng } from '../core/prng.ts';
@@ -39,12 +39,12 @@ export async function graphObjective(
   const session = (form: { backward: boolean; dropout: boolean }) => {
     const { graph, weights: needed } = buildTrainingGraph(model, { targets, positions, recompute, on, ...form });
     for (const [name, { data, shape }] of needed) {
-      // Both sessions read one memory.
+      // Both sessions read the same memory.
       if (weights.has(name)) continue;
       weights.set(name, runtime.tensor(data, shape));
     }
     const own = new Map([...needed.keys()].map((name) => [name, weights.get(name)!]));
-    // Nearly every micro-batch has a shape of its own, and a layout would be kept for each.
+    // Nearly every micro-batch has a shape of its own, and the runtime would keep a memory plan for each.
     return runtime.session(encodeOnnx(graph), { weights: own, planMemory: false });
   };
   const training = await session({ backward: true, dropout: dropout > 0 });
@@ -113,7 +113,7 @@ function pairTensors(
   return tensors;
 }
 
-/** A binding for one run, and what only this run binds. */
+/** A binding for one run, with the tensors that only this run binds. */
 function runOf(runtime: Runtime, session: Session, on: GraphTarget['on']) {
   const binding: Binding = session.bind();
   const own: Tensor[] = [];

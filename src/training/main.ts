@@ -1,7 +1,6 @@
-// The trainer's process: one job, then it ends and its memory is free. On the processor it computes while cores idle,
-// or at a low priority.
-// Commands come in between micro-batches; whatever ends it in between is made good by the next process from the last
-// checkpoint.
+// The trainer's process: runs one job, then ends and frees its memory. On the processor it computes while cores idle,
+// or at a low priority. Commands are taken between micro-batches. If the process is ended, the next one goes on from
+// the last checkpoint.
 
 import { systemClock } from '../core/clock.ts';
 import { channelToParent } from '../protocol/child-process.ts';
@@ -19,8 +18,8 @@ channel.onCommand((command) => {
 });
 
 async function train(job: TrainingJob): Promise<void> {
-  // What computes on a device takes little of a core, and the device would wait while others have them all: a low
-  // priority does there.
+  // Only for jobs on the processor. A job on a device takes little of a core, and the device would wait while others
+  // have the cores.
   if (job.device === 'cpu') (job.priority === 'low' ? runLow : runWhenIdle)();
   const end = await runJob(job, {
     clock: systemClock,
@@ -30,6 +29,6 @@ async function train(job: TrainingJob): Promise<void> {
     },
   });
   channel.send(end);
-  // Long enough for the message to leave the pipe.
+  // Leaves the message time to get through the pipe.
   setTimeout(() => process.exit(end.type === 'failed' ? 1 : 0), 100);
 }

@@ -3,17 +3,17 @@
 import type { PackedLines } from './packing.ts';
 import type { TokenRow } from './token-row.ts';
 
-/** B lines of T tokens; S targets. All int64, as the graph takes them. */
+/** B lines of T tokens with S targets, all int64 as the graph takes them. */
 export type MicroBatch = {
   readonly lines: number;
   readonly length: number;
   /** [B, T] */
   readonly tokens: BigInt64Array<ArrayBuffer>;
-  /** [B, T]: place within the own row. */
+  /** [B, T]: position within the token's own row. */
   readonly positions: BigInt64Array<ArrayBuffer>;
-  /** [B, T]: which row of its line a token belongs to; -1 is padding. */
+  /** [B, T]: index of the token's row in its line; -1 for padding. */
   readonly segments: BigInt64Array<ArrayBuffer>;
-  /** [S]: places in [B * T] whose next token the loss counts. */
+  /** [S]: indices into [B * T] of tokens whose next token the loss counts. */
   readonly sampled: BigInt64Array<ArrayBuffer>;
   /** [S]: those next tokens. */
   readonly labels: BigInt64Array<ArrayBuffer>;

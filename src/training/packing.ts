@@ -1,5 +1,5 @@
-// Rows of one optimiser step -> micro-batches of lines. Short rows share a line, each attending to itself alone, so
-// that little is computed on padding. Knows lengths, no tokens; the same lengths give the same packing.
+// Packs the rows of one optimiser step into micro-batches of lines. Short rows share a line, each attending to itself
+// alone, so that little is computed on padding. Knows lengths and no tokens; the same lengths give the same packing.
 
 /** A rectangle of `lines.length` lines of `length` tokens; each line lists its rows, by their index in the step. */
 export type PackedLines = { readonly length: number; readonly lines: readonly (readonly number[])[] };

@@ -1,5 +1,5 @@
-// All that is trained in one flat array: of each target A [r, in], then B [out, r]. Optimiser state and gradients have
-// the same layout, so that every step over parameters is one loop.
+// All trained parameters in one flat array: for each target A [r, in], then B [out, r]. Optimiser state and gradients
+// have the same layout, so that every pass over parameters is one loop.
 
 import { type LinearSize, linearSize } from '../core/adapter.ts';
 import type { ModelShape } from '../core/base-model.ts';

@@ -1,5 +1,5 @@
-// From a job to a trainer that can run: data, weights, starting values or the last checkpoint, graph. Data come first:
-// a file that cannot be trained on is told before anything slow begins.
+// Makes a trainer from a job: data, weights, starting values or the last checkpoint, graph. The data come first, so
+// that a file that cannot be trained on is reported before anything slow begins.
 
 import { join } from 'node:path';
 import type { Clock } from '../core/clock.ts';
@@ -30,20 +30,20 @@ import type { WriteFile } from './write-folder.ts';
 export type Surroundings = {
   readonly clock: Clock;
   emit(event: TrainerEvent): void;
-  /** Called after each micro-batch; rejects to stop the trainer where it is. */
+  /** Called after each micro-batch; rejects to stop the trainer there. */
   between(): Promise<void>;
-  /** For tests that compute elsewhere. */
+  /** Replaces the runtime in tests. */
   readonly openRuntime?: typeof openRuntime;
-  /** For tests that make the disk fail. */
+  /** Replaces file writes in tests, to make the disk fail. */
   readonly write?: WriteFile;
-  /** For tests that make the arithmetic fail. */
+  /** Wraps the objective in tests, to make the arithmetic fail. */
   readonly objective?: (made: Objective) => Objective;
 };
 
 export type Prepared = {
   readonly trainer: Trainer;
   readonly checkpoints: CheckpointStore;
-  /** The values as they are now. */
+  /** Encodes the present values. */
   adapter(): AdapterBytes;
   release(): Promise<void>;
 };

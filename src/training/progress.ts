@@ -1,4 +1,4 @@
-// How far a job has come, beside its parameters and moments. Plain values: a checkpoint holds them as JSON.
+// Progress of a job, beside its parameters and moments. Plain values, which a checkpoint holds as JSON.
 
 import type { TrainingMetrics } from '../protocol/training-messages.ts';
 
@@ -10,9 +10,9 @@ export type Progress = {
   /** The validation with the lowest loss, and how many came after it. */
   readonly best: { readonly step: number; readonly validLoss: number } | null;
   readonly missed: number;
-  /** The last step's figures where its validation is still to come. */
+  /** The last step's figures while its validation is still to come; null otherwise. */
   readonly unvalidated: TrainingMetrics | null;
-  /** What a validation that was interrupted has summed so far, over its first `rows` rows. */
+  /** Sums of an interrupted validation over its first `rows` rows; null otherwise. */
   readonly validating: { readonly rows: number; readonly sum: number; readonly targets: number } | null;
 };
 
@@ -21,7 +21,7 @@ export const noProgress: Progress = {
   ...{ unvalidated: null, validating: null },
 };
 
-/** After a validation of the last step. */
+/** The progress after a validation of the last step. */
 export function validated(progress: Progress, validLoss: number): Progress {
   const isBetter = progress.best === null || validLoss < progress.best.validLoss;
   return {

@@ -1,5 +1,5 @@
-// A job from its start to its last event. Every end leaves checkpoints as they are, so that a job can be looked into
-// and gone on with.
+// Runs a job from its start to its last event. Every end leaves the checkpoints in place, so that the job can be
+// examined and continued.
 
 import { join } from 'node:path';
 import { isDiskFull } from '../core/disk-full.ts';
@@ -8,7 +8,7 @@ import type { TrainerEvent, TrainingJob } from '../protocol/training-messages.ts
 import { type Prepared, prepare, type Surroundings } from './prepare.ts';
 import { removeUnfinished, writeFolder } from './write-folder.ts';
 
-/** What `between` rejects with to pause the job. */
+/** The error with which `between` rejects to pause the job. */
 export class Paused extends Error {}
 
 /** Never rejects. The returned event is the job's last and has not been emitted. */
@@ -33,7 +33,7 @@ export async function runJob(job: TrainingJob, around: Surroundings): Promise<Tr
   }
 }
 
-/** The best checkpoint becomes the result where there was a validation, as OpenAI does; otherwise the last values. */
+/** Writes the result: the best checkpoint where there was a validation, as OpenAI does; otherwise the last values. */
 async function finish(job: TrainingJob, prepared: Prepared, { write }: Surroundings): Promise<TrainerEvent> {
   const { trainer, checkpoints, adapter } = prepared;
   const { step, trainedTokens, best } = trainer.progress;

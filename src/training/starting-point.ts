@@ -1,5 +1,5 @@
-// What a job trains: which pairs, and their values before the first step. Fresh ones as PEFT begins them, or those of
-// an existing adapter.
+// What a job trains: its pairs, and their values before the first step, either fresh as PEFT initialises them or those
+// of an existing adapter.
 
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
@@ -23,7 +23,7 @@ import { purposes } from './purposes.ts';
 export type StartingPoint = {
   readonly config: AdapterConfig;
   readonly targets: readonly TrainTarget[];
-  /** Laid out as parameters.ts says. */
+  /** Values in the layout of parameters.ts. */
   readonly values: Float32Array<ArrayBuffer>;
 };
 
@@ -45,7 +45,10 @@ export async function startingPoint(
   return { config, targets, values: freshValues(targets, shape, hyperparameters.seed) };
 }
 
-/** Read from the config as every reader of the result will: names and patterns mean what PEFT makes of them. */
+/**
+ * The pairs to train, read from the config as every reader of the result reads it, so that names and patterns mean what
+ * PEFT makes of them.
+ */
 function targetsOf(config: AdapterConfig, shape: ModelShape): TrainTarget[] {
   const peft = parsePeftConfig(new TextEncoder().encode(JSON.stringify(config)));
   const targets = peft.targets();
@@ -59,7 +62,7 @@ function refuseHead(): never {
   return unsupportedAdapter('lm_head', 'is served, but not trained');
 }
 
-/** PEFT's beginning: A uniform within 1 / sqrt(in), which is kaiming_uniform with a = sqrt(5); B zero. */
+/** PEFT's initial values: A uniform within 1 / sqrt(in), which is kaiming_uniform with a = sqrt(5); B zero. */
 function freshValues(targets: readonly TrainTarget[], shape: ModelShape, seed: number): Float32Array<ArrayBuffer> {
   const values = new Float32Array(parameterCount(shape, targets));
   const random = prng(seedFor(seed, purposes.init));
@@ -106,7 +109,7 @@ async function continued(
   return { config: continuedConfig(original, settings, baseModel), targets, values };
 }
 
-/** As PEFT has it: linears of fused rows are parts of one. */
+/** PEFT's module of a linear: linears of fused rows are parts of one module. */
 const moduleOf = ({ layer, module }: PeftModule, shape: ModelShape): NamedModule => ({
   layer,
   module: peftModuleOf(shape, module),

@@ -1,5 +1,5 @@
-// The loop: next rows -> gradients over micro-batches -> clip -> AdamW, and now and then a validation and a checkpoint.
-// All state is that of the last whole step, at every moment: what a pause or a kill interrupts is simply done again.
+// The training loop: next rows -> gradients over micro-batches -> clip -> AdamW, with validations and checkpoints at
+// intervals. The state is always that of the last whole step, so work that a pause or a kill interrupts is done again.
 
 import type { Clock } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
@@ -30,14 +30,17 @@ export type TrainerOptions = {
   readonly threads: number;
   readonly clock: Clock;
   emit(event: TrainerEvent): void;
-  /** Called after each micro-batch; rejects to stop where it is. */
+  /** Called after each micro-batch; rejects to stop there. */
   between(): Promise<void>;
 };
 
-/** What is trained. `values` are those that the objective reads. */
+/** The trained state. `values` are those that the objective reads. */
 export type TrainerState = { readonly values: Float32Array<ArrayBuffer>; readonly moments: Moments };
 
-/** Validation rows packed together, after which a pause finds the sum kept: a few micro-batches of usual rows. */
+/**
+ * Validation rows that are packed together; a pause keeps the sum of all before. As many as a few micro-batches of
+ * usual rows.
+ */
 const validationRowsAtOnce = 32;
 
 export class Trainer {
@@ -45,13 +48,13 @@ export class Trainer {
   #state: TrainerState;
   #progress: Progress;
   #gradients: Float32Array<ArrayBuffer>;
-  /** Steps of this process, for the time that is left. */
+  /** Steps of this process and their time, from which the remaining time is estimated. */
   #stepped = { steps: 0, seconds: 0 };
   #lastValidation: Progress['best'] = null;
-  /** What the newest checkpoint on the disk has. */
+  /** Progress in the newest checkpoint on the disk; null before one is written. */
   #saved: Progress | null;
 
-  /** @param isSaved `progress` comes from a checkpoint */
+  /** @param isSaved whether `progress` comes from a checkpoint */
   constructor(options: TrainerOptions, state: TrainerState, progress: Progress, isSaved: boolean) {
     this.#options = options;
     this.#state = state;
@@ -69,7 +72,7 @@ export class Trainer {
     return patience !== null && this.#progress.missed >= patience && this.#progress.step < this.#options.batches.steps;
   }
 
-  /** To the last step, or to the validation after which nothing got better for too long. */
+  /** Runs to the last step, or to the validation after which the loss has not improved for too long. */
   async run(): Promise<void> {
     for (;;) {
       if (this.#progress.unvalidated !== null) await this.#validate(this.#progress.unvalidated);
@@ -79,7 +82,7 @@ export class Trainer {
     }
   }
 
-  /** A checkpoint of the last whole step, unless that is on the disk already. */
+  /** Writes a checkpoint of the last whole step, unless it is on the disk already. */
   async save(): Promise<void> {
     const { checkpoints, encodeAdapter, threads, emit } = this.#options;
     const progress = this.#progress;
@@ -117,7 +120,7 @@ export class Trainer {
     if (!isUnvalidated) this.#options.emit({ type: 'step', metrics });
   }
 
-  /** Mean over the step's targets, whichever micro-batch they are in. */
+  /** Gradients of the mean loss over the step's targets, whichever micro-batch they are in. */
   async #computeGradients(step: number): Promise<{ trainLoss: number; tokens: number }> {
     const { settings, rows: all, batches, objective, microBatchTokens } = this.#options;
     const rows = batches.rowsOf(step).map((row) => all[row]!);
@@ -142,7 +145,9 @@ export class Trainer {
     if (this.#progress.best?.step === metrics.step) await this.save();
   }
 
-  /** Mean over target tokens, from where a pause may have cut it off: long files would else never come to an end. */
+  /**
+   * Mean over target tokens. Goes on from where a pause interrupted it; otherwise long files would never be finished.
+   */
   async #validationLoss(rows: readonly TokenRow[]): Promise<number> {
     const { objective, microBatchTokens } = this.#options;
     let { rows: at, sum, targets } = this.#progress.validating ?? { rows: 0, sum: 0, targets: 0 };

@@ -1,5 +1,5 @@
-// A folder that is either whole or not there: written under another name, every file flushed, then renamed. A process
-// killed in between leaves the other name behind, which `removeUnfinished` finds.
+// Writes a folder so that it is either whole or absent: under another name, every file flushed, then renamed. If the
+// process is killed in between, the other name stays, and `removeUnfinished` finds it.
 
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, rm, writeFile } from 'node:fs/promises';
@@ -8,16 +8,16 @@ import { publish } from '../models/write-atomically.ts';
 
 export type FolderFiles = Readonly<Record<string, Uint8Array>>;
 
-/** Flushes to the disk; a parameter where a test makes the disk fail. */
+/** Writes and flushes a file; replaced in tests that make the disk fail. */
 export type WriteFile = (path: string, bytes: Uint8Array) => Promise<void>;
 
 const writeFlushed: WriteFile = (path, bytes) => writeFile(path, bytes, { flush: true });
 
-/** What stood at `path` is replaced. */
+/** Writes a folder in place of what stands at `path`. */
 export async function writeFolder(path: string, files: FolderFiles, write: WriteFile = writeFlushed): Promise<void> {
   const temporary = join(dirname(path), `${unfinished}${basename(path)}.${randomUUID()}`);
   try {
-    // Not the folder around it: whoever moved that away wants nothing more from this process.
+    // Does not make the parent folder: if somebody moved it away, this process has nothing more to write.
     await mkdir(temporary, { mode: 0o700 });
     for (const [name, bytes] of Object.entries(files)) await write(join(temporary, name), bytes);
     await flushFolder(temporary);
@@ -31,7 +31,7 @@ export async function writeFolder(path: string, files: FolderFiles, write: Write
 
 const unfinished = '.unfinished-';
 
-/** Folders that a killed process left behind in `parent`. */
+/** Deletes folders that a killed process left behind in `parent`. */
 export async function removeUnfinished(parent: string): Promise<void> {
   const names = await readdir(parent).catch(() => []);
   const left = names.filter((name) => name.startsWith(unfinished));

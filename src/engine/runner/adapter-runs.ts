@@ -1,9 +1,9 @@
-// What a run of the decoder needs of adapters: what is tied to its binding and written before the run.
+// Binds what a run of the decoder needs of adapters, and writes it before the run.
 
 import type { RowAdapter } from '../adapters/row-adapter.ts';
 import type { ForwardBatch } from './forward-batch.ts';
 
-/** What of adapters is tied to a binding, beside what the base has there. */
+/** What is bound for adapters, beside what is bound for the base. */
 export type TiedAdapters = {
   write(rows: AdaptedRows): void;
   release(): void;
@@ -14,11 +14,11 @@ export type AdaptedRows = {
   readonly rows: readonly (RowAdapter | null)[];
   /** In the order in which the head sees rows. */
   readonly sampled: readonly (RowAdapter | null)[];
-  /** Of a step whose sizes should come again; false by default. */
+  /** Whether the step's sizes should come again; false by default. */
   readonly steady?: boolean;
 };
 
-/** Of a batch, which has an adapter for each sequence. */
+/** The adapters of a batch by token: each of its sequences has one, or none. */
 export function adaptedRows({ parts }: ForwardBatch): AdaptedRows {
   const rows: (RowAdapter | null)[] = [];
   const sampled: (RowAdapter | null)[] = [];

@@ -1,9 +1,9 @@
-// Runs over blocks: one run of one graph takes all sequences that compute with a model's weights, each with as many
-// tokens as it has. Pools are tied to a binding once; a run writes ids, lengths, lists of blocks and tables of pages,
-// and ties those anew whose size changed. So steps that only decode tie nothing.
+// Runs over blocks: one run of one graph takes all sequences that compute with a model's weights, each with any number
+// of tokens. Pools are bound once; a run writes ids, lengths, lists of blocks and tables of pages, and binds anew only
+// those whose size changed. So steps that only decode bind nothing.
 //
-// On a device logits stay there, of which the best come back; and where steps are recorded, those that only decode take
-// idle rows along up to the next of few sizes.
+// On a device the logits stay there and the best of them come back. Where steps are recorded, steps that only decode
+// take idle rows along, so that the number of rows is one of a few.
 
 import type { ModelShape } from '../../core/base-model.ts';
 import { decoderNames } from '../../graph/decoder.ts';
@@ -28,9 +28,9 @@ export type BlockComputeParts = {
   readonly runs: BlockRuns;
   readonly models: DecoderModels;
   readonly inputs: BlockInputs;
-  /** null: every row is its token's. */
+  /** Gives rows with embeddings of their own; null where every row has its token's. */
   readonly givenRows: GivenRows | null;
-  /** Where logits stay on a device; null: they come as they are. */
+  /** Where logits stay on a device; null where they come back whole. */
   readonly logits: DeviceLogits | null;
 };
 
@@ -45,7 +45,7 @@ export function createBlockCompute(runtime: Runtime, compute: BlockComputeParts)
   const { shape, kv, runs, models, inputs, givenRows, logits: onDevice } = compute;
   const { vocabulary } = shape;
   const records = runtime.device?.records ?? false;
-  /** By model, then by graph. */
+  /** By id of the model, then by graph. */
   const tied = new Map<number, Map<string, TiedRun>>();
   const dropModel = (id: number) => {
     for (const run of tied.get(id)?.values() ?? []) run.release();
@@ -67,7 +67,8 @@ export function createBlockCompute(runtime: Runtime, compute: BlockComputeParts)
     const known = (range: KvRange) => {
       const ofModel = tied.get(model.id) ?? new Map<string, TiedRun>();
       tied.set(model.id, ofModel);
-      // What a card recorded of a binding goes where the place of its results changes.
+      // A card's recording of a binding is lost where the binding's results move, so steady steps have bindings of
+      // their own.
       const key = `${graphKey(form, result, given)}${steady ? ` ${parts.length}` : ''}`;
       const run = ofModel.get(key) ?? tie(range);
       ofModel.set(key, run);
@@ -94,7 +95,7 @@ export function createBlockCompute(runtime: Runtime, compute: BlockComputeParts)
     const { result = 'logits' } = asked;
     const width = resultWidth(shape, result);
     const count = sampledCount(asked) * width;
-    // A run gives some rows in any case.
+    // Every run gives results of at least one row.
     const batch = count > 0 ? asked : withOne(asked);
     const length = Math.max(count, width);
     const results = asked.aside ? new Float32Array(length) : models.of(asked.merged ?? null).logits(length);
@@ -117,7 +118,7 @@ type Runs = {
 };
 
 function logitsOnDevice(place: DeviceLogits, { run, forward, records }: Runs): Compute['logitsOf'] {
-  /** The best of each sampled row; they are the first ones of `all` rows of the device's logits. */
+  /** The best logits of each sampled row; these rows are the first of `all` rows of logits on the device. */
   const bestOf = async (batch: ForwardBatch, temperatures: readonly number[]) => {
     const { length: count } = temperatures;
     if (count === 0) {
@@ -135,7 +136,8 @@ function logitsOnDevice(place: DeviceLogits, { run, forward, records }: Runs): C
       { ...batch, parts: those(true) },
       { ...batch, parts: those(false) },
     ] as const;
-    // A token is drawn in one way from its best logits and in another from all: which, its company must not say.
+    // Drawing from the best logits and drawing from all differ. A row must be drawn in the same way whatever runs
+    // beside it.
     const isWhole = batch.parts.flatMap(({ sampled, whole = false }) => sampled.map(() => whole));
     const wholeRows = apart.parts.length > 0 ? rowsOf((await forward(apart)).slice(), place.vocabulary).rows : [];
     const ofBest = temperatures.filter((_, row) => !isWhole[row]);
@@ -158,17 +160,20 @@ const withOne = (batch: ForwardBatch): ForwardBatch => {
   return { ...batch, parts };
 };
 
-/** One token of an answer each: such a step comes again. */
+/** Whether every part is one token of an answer: such a step comes again. */
 const decodes = ({ parts }: ForwardBatch): boolean =>
   parts.every(({ kind, past, to, sampled }) => kind === 'answer' && to - past === 1 && sampled.length === 1);
 
-/** A lone token of a prompt is summed in another order than the same among many, by a device's products. */
+/**
+ * A device's products sum a lone token of a prompt in another order than one among many, so it gets an idle row beside
+ * it.
+ */
 function withCompany(batch: ForwardBatch): ForwardBatch {
   const [{ kind, past, to }, ...others] = batch.parts as [ForwardBatch['parts'][number]];
   return kind === 'prompt' && to - past === 1 && others.length === 0 ? withIdleRows(batch, 1, false) : batch;
 }
 
-/** Each row as it is. */
+/** Gives every row of `logits` whole, without looking for its best tokens. */
 export function rowsOf(logits: Float32Array, vocabulary: number): SampledLogits {
   const count = logits.length / vocabulary;
   const rows = Array.from({ length: count }, (_, i) => logits.subarray(i * vocabulary, (i + 1) * vocabulary));

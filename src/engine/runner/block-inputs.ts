@@ -1,5 +1,5 @@
-// What a run over blocks is told: ids, how long sequences are, where they lie, and which rows are wanted; and what the
-// processor's linears, or ONNX Runtime's attention, ask for beside that.
+// Writes the inputs of a run over blocks: ids, lengths of sequences, their blocks, the rows whose results are wanted,
+// and what the processor's linears or ONNX Runtime's attention need besides.
 
 import type { Activations } from '../../core/base-model.ts';
 import { decoderNames } from '../../graph/decoder.ts';
@@ -7,13 +7,15 @@ import type { BlockForm } from '../../graph/target.ts';
 import type { ForwardBatch, TokenKind } from './forward-batch.ts';
 import type { Sender } from './sender.ts';
 
-/** @param blocks of each part, in the order of positions */
+/** @param blocks for each part its blocks, in the order of positions */
 export type BlockInputs = (sender: Sender, batch: ForwardBatch, blocks: readonly (readonly number[])[]) => void;
 
-/** Tokens that a device's tables have columns for, at least: sizes that change seldom, and this one costs nothing. */
+/**
+ * Fewest tokens that a device's block tables have columns for: few sizes keep recordings, and this one costs nothing.
+ */
 const deviceTokensLeast = 256;
 
-/** @param activations by kind of token, on the processor */
+/** @param activations on the processor, for each kind of token */
 export function hostInputs(activations: Readonly<Record<TokenKind, Activations>>): BlockInputs {
   return (sender, batch, blocks) => {
     sendSequences(sender, batch, blocks, 1);
@@ -37,12 +39,12 @@ export function deviceInputs({ length, operator }: BlockForm): BlockInputs {
     if (operator === 'own') return;
     const longest = Math.max(...batch.parts.map(({ past, to }) => to - past));
     const bounds = integers(sender, decoderNames.bounds, [3], 'host');
-    // By the table's size alone, so that a recorded step's stay true.
+    // Depends on the table's size alone, so that the bounds of a recorded step stay true.
     bounds.set([longest, columns * length, columns > least ? (columns / 2) * length + 1 : 0]);
   };
 }
 
-/** @returns columns of the table: at least `least` */
+/** @returns columns of the table, at least `least` */
 function sendSequences(
   sender: Sender,
   { parts }: ForwardBatch,
@@ -55,7 +57,7 @@ function sendSequences(
   const ids = sender.memory(names.tokens, [rows], () => new BigInt64Array(rows));
   const ends = integers(sender, names.cumulative, [parts.length + 1]);
   const pasts = integers(sender, names.past, [parts.length]);
-  // A power of two changes seldom.
+  // A power of two, which changes seldom.
   const columns = 2 ** Math.ceil(Math.log2(most));
   const table = integers(sender, names.table, [parts.length, columns]);
   const sampled: bigint[] = [];
@@ -65,7 +67,8 @@ function sendSequences(
     pasts[i] = past;
     table.set(blocks[i]!, i * columns);
     for (const position of wanted) sampled.push(BigInt(at + position - past));
-    // Where an embedding is given the token's own is read and written over.
+    // The embedding of each id is read and, where one is given, overwritten. Virtual tokens have ids below 0 and read
+    // that of 0.
     for (let position = past; position < to; position++) ids[at++] = BigInt(Math.max(0, tokens[position]!));
   }
   ends[parts.length] = at;

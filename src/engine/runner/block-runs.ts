@@ -1,4 +1,4 @@
-// Adapters of runs over blocks: which graph a batch takes, and what of adapters is tied to its binding.
+// Adapters of runs over blocks: chooses a batch's graph, and binds what the graph needs of adapters.
 
 import type { AdaptersInGraph, DecoderResult } from '../../graph/adapted-linear.ts';
 import { withoutAdapters } from '../../graph/decoder.ts';
@@ -13,7 +13,9 @@ export type BlockRuns = {
   tie(binding: Binding, form: AdaptersInGraph, result: DecoderResult): TiedAdapters | null;
 };
 
-/** On a device. One sequence's tokens read the same pages, as a prompt's do. */
+/**
+ * Runs over blocks on a device. A single sequence takes the graph of a prefill, whose tokens all read the same pages.
+ */
 export const deviceBlockRuns = ({ form, tie }: DeviceRuns): BlockRuns => ({
   form: (parts, isMerged) =>
     isMerged

@@ -1,5 +1,4 @@
-// What computes a batch: over blocks in one run (block-compute.ts), over rows of a device in several
-// (device-compute.ts).
+// Computes a batch: over blocks in one run (block-compute.ts), over a device's rows in several (device-compute.ts).
 
 import type { TopLogits } from '../sampling/draw-top.ts';
 import type { ForwardBatch } from './forward-batch.ts';
@@ -11,17 +10,17 @@ export type Compute = {
    */
   forward(batch: ForwardBatch): Promise<Float32Array>;
   /**
-   * The same as tokens are chosen from.
+   * Logits of the sampled rows in the form from which tokens are chosen.
    * @param temperatures of the sampled rows
    */
   logitsOf(batch: ForwardBatch, temperatures: readonly number[]): Promise<SampledLogits>;
-  /** A model goes: nothing stays tied to it. */
+  /** Releases what is bound to a model that is about to be removed. */
   dropModel(id: number): void;
 };
 
 export type SampledLogits = {
-  /** [vocabulary], or the best of them where the others stay in a device's memory. */
+  /** [vocabulary], or the best logits where the others stay in a device's memory. */
   readonly rows: readonly (Float32Array | TopLogits)[];
-  /** Rows by number, each [vocabulary]; before the next call. */
+  /** Whole rows [vocabulary] by number; must be called before the next run. */
   whole(rows: readonly number[]): Promise<Float32Array[]>;
 };

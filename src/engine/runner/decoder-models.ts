@@ -1,5 +1,5 @@
-// The models of a decoder: the base, and those that were merged from it and share with it what the merge left alone.
-// Knows sessions and weights; knows no rows and no bindings.
+// The models of a decoder: the base, and models merged from it, which share with it the weights that the merge did not
+// change. Knows sessions and weights; knows no rows and no bindings.
 
 import { withoutAdapters } from '../../graph/decoder.ts';
 import type { LoweredModel } from '../../graph/lowered.ts';
@@ -14,18 +14,21 @@ import {
   type SessionForm,
 } from './model-sessions.ts';
 
-/** `id` tells its bindings from those of others. */
+/** `id` distinguishes the model's bindings from those of others. */
 export type DecoderModel = {
   readonly id: number;
   readonly sessions: ModelSessions;
-  /** Room for `count` numbers of a result, the same until the model asks for more: nobody else's steps overwrite it. */
+  /**
+   * Room for `count` numbers of a result. It stays the same until the model asks for more, and no other model writes to
+   * it.
+   */
   logits(count: number): Float32Array<ArrayBuffer>;
 };
 
 export type DecoderModels = {
-  /** Throws for a merged model that is not there. */
+  /** Throws for a merged model that was removed. */
   of(merged: MergedModel | null): DecoderModel;
-  /** After an error nothing is held. */
+  /** Holds nothing after an error. */
   add(lowered: LoweredModel, embedding: MergedModel['embedding']): Promise<MergedModel>;
   remove(merged: MergedModel): Promise<void>;
   release(): Promise<void>;
@@ -33,11 +36,11 @@ export type DecoderModels = {
 
 export type DecoderModelsOptions = {
   readonly form: SessionForm;
-  /** Logits of a full batch. */
+  /** Number of logits in a full batch. */
   readonly logits: number;
-  /** Before a merged model comes and after one has gone: how many there are with it, or without. */
+  /** Called before a merged model is added and after one was removed, with the number of merged models then. */
   readonly onChange: (merged: number) => Promise<void>;
-  /** A model goes: its bindings must have gone before. */
+  /** Called before a model is released, to release its bindings. */
   readonly onRelease: (id: number) => void;
 };
 

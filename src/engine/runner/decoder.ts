@@ -1,6 +1,5 @@
-// The decoder ready to run: graphs, weights, KV pool and rank pages tied together. Beside the base it runs models that
-// were merged from it, on the same rows of the same pool. Knows rows, tokens and positions; knows no sequences and no
-// sampling.
+// The decoder, ready to run: graphs, weights, KV cache and rank pages together. Beside the base it runs models merged
+// from it, on rows of the same cache. Knows rows, tokens and positions; knows no sequences and no sampling.
 
 import type { Activations } from '../../core/base-model.ts';
 import { type Clock, systemClock } from '../../core/clock.ts';
@@ -24,22 +23,23 @@ export type Decoder = {
   readonly kv: KvCache;
   readonly vocabulary: number;
   readonly pages: PagePool;
-  /** One call at a time, of either. */
+  /** One call of `forward` or `logitsOf` at a time. */
   readonly forward: Compute['forward'];
   readonly logitsOf: Compute['logitsOf'];
-  /** Whether a merge is computed beside the steps, with the processor's time that they leave. Never on a device. */
+  /** Whether a merge computes beside the steps, in the processor's time that they leave; always false on a device. */
   readonly isWorkingAside: boolean;
   /**
-   * Makes the graphs that an adapter needs, or that most do, off the event loop, so that no step waits for them.
+   * Makes the graphs that an adapter needs, or for null those that most need, off the event loop, so that no step waits
+   * for them.
    */
   prepare(adapter: ResidentAdapter | null): Promise<void>;
   /**
-   * Makes a merged model's graphs beside the steps; they hold what is not the base's own tensor until `removeMerged`.
-   * After an error nothing is held.
-   * @param embedding what the merge's adapters add to rows of the embedding; none by default
+   * Makes a merged model's graphs beside the steps. They hold the weights that are not the base's until `removeMerged`.
+   * Holds nothing after an error.
+   * @param embedding what the merge's adapters add to rows of the embedding; nothing by default
    */
   addMerged(model: LoweredModel, embedding?: MergedModel['embedding']): Promise<MergedModel>;
-  /** No row may run on it any more. */
+  /** Releases a merged model, on which no row may run any more. */
   removeMerged(merged: MergedModel): Promise<void>;
   release(): Promise<void>;
 };
@@ -47,22 +47,28 @@ export type Decoder = {
 export type DecoderOptions = {
   readonly rows: number;
   readonly positions: number;
-  /** Rank pages for the adapters of decoding rows; none by default. */
+  /** Rank pages for adapters; none by default. */
   readonly pages?: number;
-  /** Of adapters' values in pages, on the processor; 16 by default. */
+  /** Bits of adapters' values in pages on the processor; 16 by default. */
   readonly adapterBits?: AdapterBits;
   readonly clock?: Clock;
-  /** Called when pages hold an adapter, or can be taken again. */
+  /** Called when pages hold an adapter. */
   readonly onPagesChange?: () => void;
-  /** 'int16' rounds answers as prompts: nearer to floats, and slower. The host's alone. */
+  /**
+   * Activations of answers on the host; 'int16' rounds them as prompts are rounded: nearer to floats, and slower.
+   * 'int8' by default.
+   */
   readonly decodeActivations?: Activations;
-  /** Of keys and values on the processor: 'float32' rounds nothing, at twice the memory. 'float16' by default. */
+  /**
+   * Element type of the KV cache on the processor; 'float32' rounds nothing and takes twice the memory. 'float16' by
+   * default.
+   */
   readonly kvType?: HostReal;
-  /** Of what rows hold in blocks; left out: a whole context for each. */
+  /** Bytes for what rows hold, in caches of blocks; a whole context for each row by default. */
   readonly kvBytes?: number;
-  /** Of computed beginnings that no row holds, in blocks; left out: none stays. */
+  /** Bytes for prefixes that no row holds, in caches of blocks; none by default. */
   readonly prefixBytes?: number;
-  /** Form of the graphs, and where keys, values and pages lie: where the runtime computes, by default. */
+  /** Form of the graphs, and where the KV cache and pages lie; by default where the runtime computes. */
   readonly target?: GraphTarget;
   readonly profile?: string;
 };

@@ -1,5 +1,5 @@
-// Runs over rows of a device, whose attention takes as many new tokens of each row: what decodes in one run, and
-// prompts one after another. Logits of a step that decodes stay on the device, of which the best come back.
+// Runs over a device's rows, whose attention takes equally many new tokens of each row: all rows that decode in one
+// run, prompts one after another. The logits of a step that decodes stay on the device and the best of them come back.
 
 import { LRUCache } from 'lru-cache';
 import type { ModelShape } from '../../core/base-model.ts';
@@ -29,14 +29,14 @@ export type DeviceComputeParts = {
   readonly logits: DeviceLogits;
 };
 
-/** Bindings kept, at least: of numbers of rows, on the base and on a few merged models. */
+/** Fewest bindings that are kept: for several numbers of rows, on the base and on a few merged models. */
 const windowsMin = 128;
-/** For each row: it prefills with and without adapters, and steps have its number of rows. */
+/** Bindings for each row: prefills with and without adapters, and steps with its number of rows. */
 const windowsPerRow = 4;
 
 type Kept = { readonly model: number; readonly place: string; readonly window: DeviceWindow };
 
-/** @returns also what is to be called where the memory of a place goes */
+/** @returns also `dropPlace`, to be called before the memory of a place is released */
 export function createDeviceCompute(
   runtime: Runtime,
   { shape, kv, runs: adapterRuns, models, logits: onDevice }: DeviceComputeParts,
@@ -50,7 +50,7 @@ export function createDeviceCompute(
     for (const [key, one] of [...kept.entries()]) if (isGone(one)) kept.delete(key);
   };
 
-  /** Returns how many rows of logits there are: those of rows that it took along come last. */
+  /** Gives the number of rows of logits; those of rows that were taken along come last. */
   const computeIn = async (range: KvRange, asked: DeviceRun, merged: MergedModel | null, place: LogitsPlace) => {
     const isEven = asked.phase === 'decode' && place.stays && runtime.device?.records;
     const most = Math.min(evenRows(asked.rows.length), onDevice.rows);
@@ -85,7 +85,7 @@ export function createDeviceCompute(
   };
   const computeWhole = async ({ run, merged, result, aside }: Whole): Promise<Float32Array> => {
     const width = resultWidth(shape, result);
-    // A run gives some rows in any case.
+    // Every run gives results of at least one row.
     const given = run.sampled.length > 0 ? run : { ...run, sampled: [run.tokens.length - 1] };
     const count = given.sampled.length * width;
     const results = aside ? new Float32Array(count) : models.of(merged).logits(count);
@@ -114,7 +114,7 @@ export function createDeviceCompute(
     },
     async logitsOf(batch, temperatures) {
       const rows: (Float32Array | TopLogits)[] = [];
-      /** Of the rows that stay there: the first, and how many. */
+      /** Rows whose logits stay on the device: the number of the first, and how many there are. */
       let stay = { first: 0, count: 0 };
       for (const run of runsOf(batch.parts)) {
         const { length: count } = run.sampled;

@@ -1,5 +1,5 @@
-// Logits that stay in device memory. Of a step's rows only the best come back, and what all of them weigh; a row comes
-// whole where somebody asks for it, before the next run.
+// Logits that stay in device memory. For a step's rows only the best logits and sums over all of them come back. A
+// whole row is fetched where it is asked for, before the next run.
 
 import { topNames } from '../../graph/top-logits.ts';
 import { runOnce } from '../../runtime/run-once.ts';
@@ -7,23 +7,26 @@ import type { Memory, Runtime, Session, Tensor } from '../../runtime/session.ts'
 import type { RowSessions } from '../kv/row-sessions.ts';
 import type { TopLogits } from '../sampling/draw-top.ts';
 
-/** Far beyond what tells two floats apart, and far below infinity, of which nothing times is no number. */
+/**
+ * Bound of 1 / temperature: far above what distinguishes two float32 logits, and far below infinity, as infinity times
+ * 0 is NaN.
+ */
 const sharpnessMax = 1e30;
 
-/** As many as filters in common use keep, and more than log-probabilities are given for. */
+/** Best logits for each row: as many as common filters keep, and more than log-probabilities are given for. */
 const topMax = 64;
 
 export type DeviceLogits = {
   readonly memory: Memory;
   readonly stays: true;
-  /** That there is room for. */
+  /** Rows that the memory has room for. */
   readonly rows: number;
   readonly vocabulary: number;
-  /** Where a run leaves the logits of `rows` rows; the caller releases it. */
+  /** The memory for logits of `rows` rows; the caller releases the tensor. */
   view(rows: number): Tensor;
-  /** By row, each weighed at its temperature too; where that is 0, at 1. */
+  /** The best logits of each row. `sharpMass` is at the row's temperature, or at 1 where that is 0. */
   top(temperatures: readonly number[]): Promise<TopLogits[]>;
-  /** Rows by number out of `rows`, each [vocabulary]. */
+  /** Whole rows [vocabulary] by number, out of `rows`. */
   whole(wanted: readonly number[], rows: number): Promise<Float32Array[]>;
   release(): void;
 };
@@ -67,7 +70,7 @@ export function createDeviceLogits(
 
 type TopReader = { read(temperatures: readonly number[]): Promise<TopLogits[]>; release(): void };
 
-/** Bound once; what it reads into is its own. */
+/** Reads the best logits of a fixed number of rows; bound once, with buffers of its own. */
 function createTopReader(
   runtime: Runtime,
   session: Session,
@@ -79,7 +82,7 @@ function createTopReader(
   const floats = (width: number) => new Float32Array(rows * width);
   const [sharpness, values, mass, sharpMass] = [floats(1), floats(count), floats(1), floats(1)];
   const ids = new BigInt64Array(rows * count);
-  // The low halves are the tokens: thousands of big integers would take longer than the card.
+  // Tokens are the low halves of the ids: thousands of big integers would take longer than the card.
   const halves = new Int32Array(ids.buffer);
   const binding = session.bind();
   const tensors = [logits];
@@ -115,7 +118,7 @@ function createTopReader(
   };
 }
 
-/** By id where logits are equal, which ONNX asks for and not every provider may give; half floats are often equal. */
+/** Orders tokens of equal logits by id, as ONNX asks but not every provider does; half floats are often equal. */
 export function orderEquals(tokens: number[], logits: Float32Array): void {
   for (let i = 1; i < tokens.length; i++) {
     const token = tokens[i]!;

@@ -1,5 +1,5 @@
-// What one run on a device takes: rows with as many new tokens each. A batch is taken apart into those: what decodes at
-// once, and each sequence of several tokens by itself.
+// One run over a device's rows, which takes equally many new tokens of each row. A batch is split into such runs: all
+// that decodes at once, and each sequence with several tokens by itself.
 
 import type { RowAdapter } from '../adapters/row-adapter.ts';
 import type { BatchPart } from './forward-batch.ts';
@@ -12,14 +12,14 @@ export type DeviceRun = {
   readonly pasts: readonly number[];
   /** Row-major [rows, new tokens]. */
   readonly tokens: readonly number[];
-  /** Of `tokens`, by index. */
+  /** Indices into `tokens` of those whose result is wanted. */
   readonly sampled: readonly number[];
   readonly adapters: readonly (RowAdapter | null)[];
 };
 
 const decodes = ({ kind, past, to }: BatchPart) => kind === 'answer' && to - past === 1 && past > 0;
 
-/** Neighbouring parts that take one token of an answer are one run, any other part is one by itself. */
+/** Neighbouring parts that take one token of an answer form one run; any other part is a run by itself. */
 export function runsOf(parts: readonly BatchPart[]): DeviceRun[] {
   const runs: BatchPart[][] = [];
   for (const part of parts) {
@@ -41,7 +41,7 @@ function decodeRun(parts: readonly BatchPart[]): DeviceRun {
   };
 }
 
-/** A lone token sums in another order than many: it is computed beside the one before it, again. */
+/** A lone token is summed in another order than several, so the token before it is computed again beside it. */
 function prefillRun({ row, past: start, to, tokens, sampled, adapter }: BatchPart): DeviceRun {
   const isLone = start > 0 && (to - start === 1 || start === 1) && tokens[start - 1] !== undefined;
   const past = isLone ? start - 1 : start;
@@ -55,7 +55,7 @@ function prefillRun({ row, past: start, to, tokens, sampled, adapter }: BatchPar
   };
 }
 
-/** The same run with row `order[i]` in place i. Logits still come as `sampled` asks. */
+/** The same run with row `order[i]` in place i. Results still come in the order of `sampled`. */
 export function inOrder(run: DeviceRun, order: readonly number[] | null): DeviceRun {
   if (order === null) return run;
   const { rows, pasts, tokens, sampled, adapters } = run;

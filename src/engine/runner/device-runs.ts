@@ -1,5 +1,5 @@
-// Runs where pages are in device memory: a prefill and a decode step read them alike, in graphs that reach no further
-// than the adapters of the batch.
+// Runs with pages in device memory, which prefills and decode steps read alike, in graphs that cover no more linears
+// than the batch's adapters need.
 
 import type { ModelShape } from '../../core/base-model.ts';
 import {
@@ -19,19 +19,19 @@ import type { Phase } from './device-run.ts';
 import { tiePages } from './tie-pages.ts';
 
 const listForms = { prefill: 'one', decode: 'mixed' } as const;
-/** The operator takes a prompt's tokens for rows of a batch. */
+/** The operator treats a prompt's tokens as rows of a batch. */
 const tableForms = { prefill: 'table', decode: 'table' } as const;
 
 export type DeviceRuns = {
   /** The graph of a run on the base's weights. */
   form(phase: Phase, adapters: readonly (RowAdapter | null)[]): AdaptersInGraph;
-  /** Graphs that an adapter needs; null: what most need. */
+  /** The graphs that an adapter needs; for null those that most adapters need. */
   formsOf(adapter: ResidentAdapter | null): readonly AdaptersInGraph[];
-  /** Ties what does not change from run to run. */
+  /** Binds what does not change from run to run. */
   tie(binding: Binding, form: AdaptersInGraph, result: DecoderResult): TiedAdapters | null;
 };
 
-/** @param hasOperators graphs read tables of pages, and not lists */
+/** @param hasOperators whether graphs read tables of pages instead of lists */
 export function createDeviceRuns(
   runtime: Runtime,
   shape: ModelShape,
@@ -45,7 +45,7 @@ export function createDeviceRuns(
   return {
     form: (phase, adapters) =>
       adapters.some((row) => row !== null) ? { form: formIn[phase], reach: widest(adapters) } : withoutAdapters,
-    // Most adapters need one of the first two; the widest is made when the first adapter needs it.
+    // Most adapters need one of these two; the widest is made when the first adapter needs it.
     formsOf: (adapter) => (adapter ? graphs(adapter.reach) : [...graphs('attention'), ...graphs('layers')]),
     tie(binding, adapters, result) {
       if (adapters.form === 'none' || adapters.form === 'grouped') return null;
@@ -55,7 +55,7 @@ export function createDeviceRuns(
   };
 }
 
-/** The narrowest graph that covers all of them. */
+/** The narrowest reach that covers all of the rows' adapters. */
 function widest(rows: readonly (RowAdapter | null)[]): Reach {
   const order = Object.keys(reaches) as Reach[];
   return order[Math.max(...rows.map((row) => (row ? order.indexOf(row.adapter.reach) : 0)))]!;

@@ -1,4 +1,4 @@
-// What graphs are for where a runtime computes: their floats, and how keys and values lie.
+// The form of graphs for the place where a runtime computes: float type, and how the KV cache lies.
 
 import type { ModelShape } from '../../core/base-model.ts';
 import { kvBlock } from '../../core/page-sizes.ts';
@@ -6,15 +6,15 @@ import { type BlockForm, type GraphTarget, hostTarget, type Real } from '../../g
 import type { Runtime } from '../../runtime/session.ts';
 
 /**
- * Blocks as an operator likes them. ONNX Runtime's reads them by its FlashAttention where a tile of that, whose length
- * the heads' decides, lies in one block; else it copies all that prompts read out of them first.
+ * Form of blocks that suits an operator. ONNX Runtime's reads blocks in place by FlashAttention where one tile, whose
+ * length depends on the head's width, lies in one block; otherwise it first copies all that prompts read.
  */
 export function blockForm(operator: BlockForm['operator'], { headDim }: Pick<ModelShape, 'headDim'>): BlockForm {
   if (operator === 'own') return { length: kvBlock, operator };
   return { length: headDim <= 64 ? 256 : headDim <= 128 ? 128 : 64, operator };
 }
 
-/** @param real the floats that suit the device, by default */
+/** @param real float type; the device's own by default */
 export function targetOf({ device }: Pick<Runtime, 'device'>, shape: ModelShape, real?: Real): GraphTarget {
   if (device === null) return hostTarget;
   return {

@@ -1,5 +1,4 @@
-// A binding over keys and values in device memory: pools are tied once, and in steady state a decode step binds
-// nothing.
+// A binding over a device's KV cache: pools are bound once, and in steady state a decode step binds nothing.
 
 import { decoderNames } from '../../graph/decoder.ts';
 import type { Binding, Runtime, Session, Tensor } from '../../runtime/session.ts';
@@ -8,7 +7,9 @@ import type { TiedAdapters } from './adapter-runs.ts';
 import type { DeviceRun } from './device-run.ts';
 import type { LogitsPlace } from './logits-place.ts';
 
-/** Tokens that a recorded step's attention makes room for, at least: rooms are few, and this one costs nothing. */
+/**
+ * Fewest tokens that a recorded step's attention makes room for: few sizes keep recordings, and this one costs nothing.
+ */
 const roomMin = 256;
 
 export type DeviceWindow = {
@@ -69,7 +70,7 @@ function tieRows(runtime: Runtime, binding: Binding, count: number, positions: n
   for (const [i, name] of (['lastPositions', 'totalLength', 'batchShape'] as const).entries()) {
     binding.input(decoderNames[name], tensors[i]!, name === 'lastPositions' ? undefined : 'host');
   }
-  // A recorded step says what attention makes room for, which is a length that few steps change.
+  // A recorded step fixes the length that attention makes room for, so that length is one that few steps change.
   const roomFor = (total: number, added: number) =>
     added === 1 && runtime.device?.hasOperators
       ? Math.min(positions, Math.max(roomMin, 2 ** Math.ceil(Math.log2(total))))
@@ -84,7 +85,7 @@ function tieRows(runtime: Runtime, binding: Binding, count: number, positions: n
   };
 }
 
-/** The tensors whose shape follows the numbers of new tokens and of sampled ones. */
+/** Tensors whose shape depends on the numbers of new and of sampled tokens. */
 type StepTensors = ReturnType<typeof bindStep>;
 
 function bindStep(runtime: Runtime, binding: Binding, tokens: number, sampled: number, place: LogitsPlace) {

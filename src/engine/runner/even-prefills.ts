@@ -1,9 +1,9 @@
-// Prompts on a device run in kernels for long pieces, which rest on what the device says of itself: ONNX Runtime's for
-// WebGPU gives wrong attention from 32 tokens on where subgroups have 4 lanes (a software device). So the first long
-// piece runs both ways, whole and in short pieces, and where they differ prompts run in short pieces from then on.
-// Knows runs, no graph.
+// Guards against devices that compute long prompts wrongly. The kernels for long pieces rely on what the device reports
+// of itself: ONNX Runtime's for WebGPU give wrong attention from 32 tokens on where subgroups have 4 lanes (a software
+// device). So the first long piece runs both whole and in short pieces, and where the results differ, prompts run in
+// short pieces from then on. Knows runs and no graph.
 
-/** What is looked at of a run. */
+/** The fields of a run that are read here. */
 type Batch = {
   readonly run: {
     readonly phase: string;
@@ -13,10 +13,13 @@ type Batch = {
   };
 };
 
-/** Below what any kernel takes for long. */
+/** Tokens of a short piece: fewer than any kernel takes for long. */
 const pieceTokens = 31;
 
-/** Share of the logits' range by which two right ways may differ: above any rounding, below another attention. */
+/**
+ * Share of the logits' range by which two right results may differ: more than any rounding, less than a wrong
+ * attention.
+ */
 const differenceMax = 0.05;
 
 type Forward<B> = (batch: B) => Promise<Float32Array>;
@@ -27,7 +30,7 @@ export function evenForLongPrefills<B extends Batch>(forward: Forward<B>, warn: 
     const { phase, tokens } = batch.run;
     if (phase !== 'prefill' || tokens.length <= pieceTokens || isEven === true) return forward(batch);
     if (isEven === false) return inPieces(forward, batch);
-    // Something has to be compared, also where nobody asks for logits.
+    // The comparison needs a result, also where none is asked for.
     const isAsked = batch.run.sampled.length > 0;
     const compared = isAsked ? batch : { ...batch, run: { ...batch.run, sampled: [tokens.length - 1] } };
     const whole = (await forward(compared)).slice();
@@ -38,7 +41,7 @@ export function evenForLongPrefills<B extends Batch>(forward: Forward<B>, warn: 
   };
 }
 
-/** One row's prompt, a piece at a time; running it again writes the same keys and values. */
+/** Runs one row's prompt piece by piece. Running it again writes the same keys and values. */
 async function inPieces<B extends Batch>(forward: Forward<B>, batch: B): Promise<Float32Array> {
   const { tokens, sampled, pasts } = batch.run;
   const past = pasts[0]!;
@@ -46,7 +49,7 @@ async function inPieces<B extends Batch>(forward: Forward<B>, batch: B): Promise
   for (let start = 0; start < tokens.length; start += pieceTokens) {
     const piece = tokens.slice(start, start + pieceTokens);
     const inPiece = sampled.filter((index) => index >= start && index < start + piece.length);
-    // A run gives some logits in any case.
+    // Every run gives results of at least one row.
     const wanted = inPiece.length > 0 ? inPiece.map((index) => index - start) : [piece.length - 1];
     const run = { ...batch.run, pasts: [past + start], tokens: piece, sampled: wanted };
     const logits = await forward({ ...batch, run });

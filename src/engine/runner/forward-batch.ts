@@ -1,4 +1,4 @@
-// What one run of the decoder is asked for: the next tokens of some sequences, of each as many as it likes.
+// The input of one run of the decoder: the next tokens of some sequences, any number of each.
 
 import type { ModelShape } from '../../core/base-model.ts';
 import type { DecoderResult } from '../../graph/adapted-linear.ts';
@@ -6,56 +6,56 @@ import type { RowAdapter } from '../adapters/row-adapter.ts';
 import type { MergedModel } from './merged-model.ts';
 
 /**
- * Whose tokens they are. Those of a prompt have activations of 16 bits, those of an answer of 8, whoever computes them
- * and when: a token's keys and values have the same bits whether a step made them or they are computed anew.
+ * Whether tokens are of a prompt or of an answer. Activations of a prompt have 16 bits, those of an answer 8, in
+ * whatever run they are computed: a token's keys and values have the same bits when they are computed anew.
  */
 export type TokenKind = 'prompt' | 'answer';
 
 /** Tokens [past, to) of one sequence. */
 export type BatchPart = {
-  /** The KV row of the sequence, which holds what is before `past`. */
+  /** The sequence's KV row, which holds the tokens before `past`. */
   readonly row: number;
   readonly past: number;
   readonly to: number;
-  /** The sequence's, from its beginning on. */
+  /** All tokens of the sequence from its beginning on. */
   readonly tokens: readonly number[];
   readonly kind: TokenKind;
-  /** Positions of which a result is wanted, rising: the logits of the next token, or the hidden row. */
+  /** Rising positions whose result is wanted: the logits of the next token, or the hidden row. */
   readonly sampled: readonly number[];
   readonly adapter: RowAdapter | null;
-  /** In the place of the first tokens' embeddings; left out: none. The host's alone. */
+  /** Embeddings in place of the first tokens' own, on the host only; none by default. */
   readonly given?: GivenEmbeddings;
-  /** All logits of its rows are wanted, not the best of them alone; false by default. */
+  /** Whether all logits of its rows are wanted instead of the best alone; false by default. */
   readonly whole?: boolean;
 };
 
-/** As the residual has them: [count, width]. */
+/** Rows [count, width] as the residual stream has them. */
 export type GivenEmbeddings = { readonly count: number; readonly width: number; readonly values: Float32Array };
 
 export type ForwardBatch = {
-  /** Of answers first. A row is there once. */
+  /** Parts of answers come first. A row occurs once. */
   readonly parts: readonly BatchPart[];
-  /** Whose weights; left out: the base's. Merged rows have no adapters. */
+  /** The merged model to run on, whose rows have no adapters; the base by default. */
   readonly merged?: MergedModel | null;
-  /** Left out: logits. */
+  /** What the run gives; logits by default. */
   readonly result?: DecoderResult;
   /**
-   * Whether this run goes on beside steps, with the processor's time that they leave; left out: it does not. One such
-   * run at a time, on rows that no step touches. The logits are the caller's own.
+   * Whether the run goes on beside steps, in the processor's time that they leave; false by default. There may be one
+   * such run at a time, on rows that no step touches. Its results are in a buffer of the caller's own.
    */
   readonly aside?: boolean;
 };
 
-/** Neighbouring rows, each with the same number of new tokens. */
+/** Consecutive rows with equally many new tokens each. */
 export type EvenBatch = Pick<ForwardBatch, 'merged' | 'aside'> & {
   readonly kind: TokenKind;
   readonly first: number;
   readonly pasts: readonly number[];
   /** Row-major [rows, new tokens]. */
   readonly tokens: readonly number[];
-  /** Of `tokens`, by index, rising. */
+  /** Rising indices into `tokens` of those whose result is wanted. */
   readonly sampled: readonly number[];
-  /** By row; left out: none. */
+  /** By row; none by default. */
   readonly adapters?: readonly (RowAdapter | null)[];
 };
 
@@ -63,7 +63,7 @@ export function evenBatch(batch: EvenBatch): ForwardBatch {
   const { kind, first, pasts, tokens, sampled, adapters = [], ...rest } = batch;
   const length = tokens.length / pasts.length;
   const parts = pasts.map((past, i): BatchPart => {
-    // What is before is in the row: nobody asks for it.
+    // The tokens before are in the row and are never read.
     const all = new Array<number>(past);
     all.push(...tokens.slice(i * length, (i + 1) * length));
     const own = sampled.filter((index) => Math.floor(index / length) === i);
@@ -76,11 +76,11 @@ export function evenBatch(batch: EvenBatch): ForwardBatch {
   return { ...rest, parts };
 }
 
-/** Numbers of a row of the result. */
+/** Numbers in one row of the result. */
 export const resultWidth = ({ vocabulary, hidden }: ModelShape, result: DecoderResult): number =>
   result === 'logits' ? vocabulary : hidden;
 
-/** Rows that a run gives. */
+/** Rows of a run's result. */
 export const sampledCount = ({ parts }: ForwardBatch): number =>
   parts.reduce((count, { sampled }) => count + sampled.length, 0);
 

@@ -1,5 +1,5 @@
-// Rows of a run whose embedding is not the base's row of their token: those of virtual tokens, which are no token's,
-// and those of tokens whose row an adapter changes. They come as the residual has them.
+// Rows of a run whose embedding is not the base's row of their token: virtual tokens, and tokens whose row an adapter
+// changes. Values are as the residual stream has them.
 
 import { modelPlan } from '../../core/layer-plan.ts';
 import { embeddingReader } from '../../graph/dequantize-row.ts';
@@ -8,7 +8,7 @@ import { addChanges, changesToken, type ScaledChange } from '../adapters/embeddi
 import type { BatchPart, ForwardBatch } from './forward-batch.ts';
 
 export type GivenRow = {
-  /** Of the run's rows. */
+  /** Index among the run's rows. */
   readonly at: number;
   write(values: Float32Array): void;
 };
@@ -29,7 +29,7 @@ export function createGivenRows(model: LoweredModel): GivenRows {
     for (const { past, to, tokens, adapter, given } of parts) {
       const changes = merged ? merged.embedding : (adapter?.adapter.embedding ?? []);
       const virtual = given?.count ?? 0;
-      // Where nothing is changed only virtual tokens are looked at.
+      // Without changed tokens only virtual tokens are looked at.
       const end = changes.length > 0 ? to : Math.min(to, virtual);
       for (let position = past; position < end; position++) {
         const at = first + position - past;

@@ -1,5 +1,5 @@
-// Adapters on the processor: one graph serves every batch, with adapters or without, and a second one DoRA's gains. The
-// pools are tied whole and once; a run writes which pages each row reads, and which gains it takes.
+// Adapters on the processor: one graph serves every batch, with adapters or without; a second one has DoRA's gains,
+// too. Pools are bound once and whole; a run writes which pages, and which gains, each row reads.
 
 import type { ModelShape } from '../../core/base-model.ts';
 import { adapterNames, type DecoderResult, type HostForm, hasLinear } from '../../graph/adapted-linear.ts';
@@ -13,7 +13,7 @@ import type { BlockRuns } from './block-runs.ts';
 import { tieGains } from './tie-gains.ts';
 
 export type HostRuns = BlockRuns & {
-  /** The graph that an adapter needs; null: what batches without any run on. */
+  /** The graph that an adapter needs; for null that of batches without adapters. */
   formOf(adapter: ResidentAdapter | null): HostForm;
 };
 

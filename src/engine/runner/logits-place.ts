@@ -1,19 +1,19 @@
-// Where a run leaves its logits, or its hidden rows.
+// Where a run leaves its logits or hidden rows.
 
 import type { DecoderResult } from '../../graph/adapted-linear.ts';
 import type { Runtime, Tensor } from '../../runtime/session.ts';
 
 export type LogitsPlace = {
-  /** What is bound stays bound while this is the same. */
+  /** Identity of the memory: a binding is kept while it is the same. */
   readonly memory: unknown;
   /** Logits by default. */
   readonly result?: DecoderResult;
-  /** It is always the same memory of the device's. */
+  /** Whether the place is always the same device memory. */
   readonly stays: boolean;
   view(rows: number): Tensor;
 };
 
-/** [rows, results / rows] in JavaScript's memory. */
+/** A place [rows, results / rows] in JavaScript's memory. */
 export const resultsIn = (
   runtime: Runtime,
   results: Float32Array<ArrayBuffer>,

@@ -1,9 +1,9 @@
-// A merged model in the decoder, as those see it who only say which one runs.
+// A merged model in the decoder, for modules that only choose which model runs.
 
 import type { ScaledChange } from '../adapters/embedding-change.ts';
 
 export type MergedModel = {
   readonly id: number;
-  /** Rows of the embedding are looked up with what its adapters add to them, with all scales. */
+  /** What the merged adapters add to rows of the embedding, scaled; applied where rows are looked up. */
   readonly embedding: readonly ScaledChange[];
 };

@@ -1,5 +1,5 @@
-// What a decoder holds beside weights, where its sessions compute: keys, values, rank pages and, on a device, logits;
-// and what runs over it.
+// The memory of a decoder beside its weights, where its sessions compute: KV cache, rank pages and, on a device,
+// logits. Also makes what runs over it.
 
 import type { Activations, ModelShape } from '../../core/base-model.ts';
 import type { Clock } from '../../core/clock.ts';
@@ -35,9 +35,9 @@ import { createHostRuns } from './host-runs.ts';
 export type ModelMemory = {
   readonly kv: KvCache;
   readonly memory: PageMemory;
-  /** Graphs that an adapter needs; null: that most batches need. */
+  /** The graphs that an adapter needs; for null those that most batches need. */
   formsOf(adapter: ResidentAdapter | null): readonly AdaptersInGraph[];
-  /** Runs of these models over this memory; once. */
+  /** Makes what runs these models over this memory; called once. */
   computeOver(models: DecoderModels): Compute;
   release(): Promise<void>;
 };
@@ -46,14 +46,14 @@ export type ModelMemoryOptions = {
   readonly rows: number;
   readonly positions: number;
   readonly pages?: number;
-  /** Of adapters' values in pages, on the processor; 16 by default. */
+  /** Bits of adapters' values in pages on the processor; 16 by default. */
   readonly adapterBits?: AdapterBits;
   readonly target: GraphTarget;
-  /** Of keys and values on the processor. */
+  /** Element type of the KV cache on the processor. */
   readonly kvType: HostReal;
-  /** Of what rows hold in blocks; left out: a whole context for each. */
+  /** Bytes for what rows hold, in caches of blocks; a whole context for each row by default. */
   readonly kvBytes?: number;
-  /** Of prefixes that no row holds, in blocks; left out: none stays. */
+  /** Bytes for prefixes that no row holds, in caches of blocks; none by default. */
   readonly prefixBytes?: number;
   readonly activations: Readonly<Record<TokenKind, Activations>>;
   readonly clock: Clock;
@@ -93,7 +93,7 @@ function blockKvForm(shape: ModelShape, { length }: BlockForm, type: Real, optio
   };
 }
 
-/** Of keys and values on a device, before there is a merged model. */
+/** Bytes of the KV cache on a device without merged models. */
 export function deviceKvBytes(shape: ModelShape, options: KvOptions): number {
   const { rows, positions, target } = options;
   const { real, blocks } = target;
@@ -111,9 +111,9 @@ function onDevice(runtime: Runtime, { shape }: LoweredModel, options: ModelMemor
   const { kv } = held;
   const memory = new DevicePages(runtime, sessions, shape, { slots, real, ready, isListed: !hasOperators });
   const logits = createDeviceLogits(runtime, sessions, { rows, vocabulary: shape.vocabulary });
-  // Memory is not allocated while anything runs: all of it is there now.
+  // Memory must not be allocated during runs: all of it is allocated at this point.
   clear([...held.pools, ...memory.pools]).then(clearing.resolve, clearing.reject);
-  // Whoever waits for it hears of a failure.
+  // Awaiting `ready` reports a failure.
   ready.catch(() => {});
   const runs = createDeviceRuns(runtime, shape, memory, hasOperators);
   return {
@@ -131,7 +131,7 @@ function onDevice(runtime: Runtime, { shape }: LoweredModel, options: ModelMemor
   };
 }
 
-/** Keys and values on a device, and what runs over them. */
+/** The KV cache on a device, and what runs over it. */
 type Held = {
   readonly kv: KvCache;
   readonly pools: readonly DeviceRows[];

@@ -1,6 +1,6 @@
 // A lowered model ready to run: its weights as tensors, and its graphs as sessions, each made when it is first needed.
-// A merged model takes what it has in common with the base from the base, tensor by tensor, so that the runtime holds
-// and packs those once. Knows no rows.
+// A merged model takes the base's tensors for the weights that both share, so that the runtime holds and packs those
+// once. Knows no rows.
 
 import { toBfloat16 } from '../../core/bfloat16.ts';
 import { encodeOnnx } from '../../formats/onnx.ts';
@@ -11,26 +11,26 @@ import { ropeTables, rotaryPairs, tableNames, tablesOf } from '../../graph/rope.
 import type { GraphTarget, HostReal, Real } from '../../graph/target.ts';
 import type { Runtime, Session, Tensor, TensorData } from '../../runtime/session.ts';
 
-/** By initialiser name. */
+/** Tensors by initialiser name. */
 export type ModelWeights = {
-  /** Of the base: packed once for all sessions, for good. */
+  /** The base's weights, which are packed once for all sessions and stay for good. */
   readonly shared: ReadonlyMap<string, Tensor>;
-  /** Of a merged model alone: packed by each of its sessions, and gone with them. */
+  /** A merged model's own weights, which each of its sessions packs and which are released with them. */
   readonly own: ReadonlyMap<string, Tensor>;
 };
 
 export type ModelSessions = {
   of(adapters: AdaptersInGraph, options?: SessionOptions): Promise<Session>;
-  /** Waits for those that are being made; the model's own weights go with them. */
+  /** Waits for sessions that are being made; also releases the model's own weights. */
   release(): Promise<void>;
 };
 
 export type SessionOptions = {
   /** Logits by default. */
   readonly result?: DecoderResult;
-  /** Some rows have embeddings of their own; false by default. */
+  /** Whether some rows have embeddings of their own; false by default. */
   readonly given?: boolean;
-  /** Where it has to be made: nobody waits for it, and others run meanwhile. */
+  /** If the session has to be made: whether no step waits for it, so that others run meanwhile. */
   readonly aside?: boolean;
 };
 
@@ -60,7 +60,7 @@ export function createModelSessions(
           return runtime.session(encodeOnnx(graph), { weights: shared, own, aside, ...(profile ? { profile } : {}) });
         });
         sessions.set(key, session);
-        // What failed once, for want of memory perhaps, is tried again by the next who needs it.
+        // A session that could not be made, perhaps for want of memory, is tried again when it is next needed.
         session.catch(() => sessions.delete(key));
       }
       return session;
@@ -100,8 +100,8 @@ export function baseWeights(
 }
 
 /**
- * @param merged untouched weights are the very objects that `base` has. The embedding is the base's in any case, also
- * where the head that it is tied to is merged.
+ * @param merged untouched weights are the same objects as in `base`. The embedding is always the base's, even where the
+ * head that it is tied to is merged.
  */
 export function mergedWeights(
   runtime: Runtime,
@@ -112,7 +112,7 @@ export function mergedWeights(
 ): ModelWeights {
   const isShared = (name: string) => !base.weights.has(name) || merged.weights.get(name) === base.weights.get(name);
   const shared = new Map([...baseTensors].filter(([name]) => isShared(name)));
-  // Under another name, too: the embedding is the base's head.
+  // Also finds a base tensor under another name: the embedding is the base's head.
   const names = new Map([...base.weights].map(([name, weight]) => [weight, name]));
   for (const [name, weight] of merged.weights) {
     const known = baseTensors.get(names.get(weight) ?? '');

@@ -1,5 +1,5 @@
-// Small inputs of runs, in tensors that are made and tied anew when their sizes change, and only written otherwise; and
-// where a run leaves its results.
+// Small inputs of runs, in tensors that are made and bound anew when their sizes change, and only written otherwise.
+// Also binds where a run leaves its results.
 
 import type { Binding, Runtime, Tensor, TensorData } from '../../runtime/session.ts';
 import type { LogitsPlace } from './logits-place.ts';
@@ -7,11 +7,11 @@ import type { LogitsPlace } from './logits-place.ts';
 export type Sent = { readonly name: string; readonly data: TensorData; readonly shape: readonly number[] };
 
 export type Sender = {
-  /** What the input holds, to be written; `make` gives memory of a new size. `host` as of a binding. */
+  /** Memory of an input, for the caller to write; `make` allocates memory of a new size. `place` as for a binding. */
   memory<T extends TensorData>(name: string, shape: readonly number[], make: () => T, place?: 'host'): T;
-  /** A copy of `data`. */
+  /** Writes a copy of `data` to an input. */
   send(sent: Sent): void;
-  /** Results of so many rows in that very place. */
+  /** Binds an output to the results of `rows` rows in `place`. */
   leave(name: string, place: LogitsPlace, rows: number): void;
   release(): void;
 };

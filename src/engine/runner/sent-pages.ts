@@ -1,5 +1,5 @@
-// What says which pages a run reads of one linear, as the graph's inputs have it: lists for ONNX Runtime's own
-// operators, tables for the project's.
+// The graph's inputs that tell which pages of one linear a run reads: lists for ONNX Runtime's own operators, tables
+// for the project's operator.
 
 import { pageRanks } from '../../core/page-sizes.ts';
 import { adapterNames, type JoinedLinear } from '../../graph/adapted-linear.ts';
@@ -8,7 +8,7 @@ import { pageTable, type SharedPages } from '../adapters/device-page-table.ts';
 import { pageList, type RowPages } from '../adapters/page-list.ts';
 import type { Sent } from './sender.ts';
 
-/** @param rows what each row of the run reads; in `one` the only one */
+/** @param rows what each row of the run reads; a single one in the form `one` */
 export function sentLists(
   form: 'one' | 'mixed',
   linear: JoinedLinear,
@@ -20,7 +20,7 @@ export function sentLists(
   });
   const listed = whole(adapterNames.pages(linear), pages, [pages.length]);
   if (form === 'one') {
-    // One row reads every listed page once, in order: a scale for each rank.
+    // The one row reads every listed page once, in order: a scale for each rank.
     const length = pages.length * pageRanks;
     const data = Float32Array.from({ length }, (_, i) => scales[Math.floor(i / pageRanks)]!);
     return [listed, { name: adapterNames.scales(linear), data, shape: [length] }];
@@ -35,8 +35,8 @@ export function sentLists(
 }
 
 /**
- * @param rows what each row of the run reads: of a prompt, every token's is the same
- * @param isSteady its sizes should come again
+ * @param rows what each row of the run reads; a prompt has the same for every token
+ * @param isSteady whether the sizes should come again
  */
 export function sentTable(
   linear: JoinedLinear,

@@ -1,5 +1,5 @@
-// DoRA's gains of a run: a row of ones, and one for each adapter of the batch that has any, which stays until others
-// need its place. Each row of the run says which it takes.
+// DoRA's gains of a run: a row of ones, and a row for each adapter of the batch with gains, which stays until another
+// needs its place. Each row of the run has the index of the one that it takes.
 
 import type { ModelShape } from '../../core/base-model.ts';
 import { adapterNames } from '../../graph/adapted-linear.ts';

@@ -1,4 +1,4 @@
-// Ties the pools of pages whole, once, and what says which of them a run reads, which is sent with it.
+// Binds the pools of pages once and whole, and sends with each run which pages it reads.
 
 import type { ModelShape } from '../../core/base-model.ts';
 import {
@@ -54,7 +54,7 @@ export function tiePages(runtime: Runtime, binding: Binding, options: TiedPagesO
       gains?.write(rows);
       for (const linear of linears) {
         const all = linear === 'head' ? rows.sampled : rows.rows;
-        // In `one` all rows are one sequence's.
+        // In the form `one` all rows are of one sequence.
         const read = (form === 'one' ? all.slice(0, 1) : all).map((row) => rowPages(row, linear));
         const sent: readonly Sent[] =
           form === 'table' ? sentTable(linear, read, rows.steady ?? false) : sentLists(form, linear, read);
