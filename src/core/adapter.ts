@@ -1,4 +1,4 @@
-// What an adapter is to the rest of the program: pairs of small matrices beside linears of the base model, and the
+// An adapter as the rest of the program sees it: pairs of small matrices beside linears of the base model, and the
 // files that hold them. h = W x + scaling * B A x, with A [r, in] and B [out, r] (LoRA, arXiv 2106.09685).
 
 import type { ModelShape } from './base-model.ts';
@@ -16,26 +16,26 @@ export const targetModules = [
 ] as const;
 export type TargetModule = (typeof targetModules)[number];
 
-/** What some families have as one module: its rows are those of several linears, below each other. */
+/** Modules that some families have in place of several linears: the rows of the linears lie below each other. */
 export const fusedModules = {
   qkv_proj: ['q_proj', 'k_proj', 'v_proj'],
   gate_up_proj: ['gate_proj', 'up_proj'],
 } as const satisfies Readonly<Record<string, readonly TargetModule[]>>;
 export type FusedModule = keyof typeof fusedModules;
 
-/** What fused rows hold of the linear; null where it is never a part of such. */
+/** Finds the fused module that may hold the rows of `module`; null for a linear that no family fuses. */
 export function fusedModuleOf(module: TargetModule): FusedModule | null {
   const found = Object.entries(fusedModules).find(([, parts]) => (parts as readonly TargetModule[]).includes(module));
   return (found?.[0] as FusedModule | undefined) ?? null;
 }
 
-/** What PEFT has of the linear in such a model: itself, or the module that holds its rows. */
+/** Names the module under which PEFT addresses a linear of such a model: its own name, or the fused module's. */
 export const peftModuleOf = (
   { fusedRows }: Pick<ModelShape, 'fusedRows'>,
   module: TargetModule,
 ): TargetModule | FusedModule => (fusedRows && fusedModuleOf(module)) || module;
 
-/** Inputs and outputs of a linear: its weight is [out, in]. */
+/** Inputs and outputs of a linear, whose weight is [out, in]. */
 export type LinearSize = { readonly in: number; readonly out: number };
 
 export function linearSize(shape: ModelShape, module: TargetModule | FusedModule): LinearSize {
@@ -63,27 +63,32 @@ export function linearSize(shape: ModelShape, module: TargetModule | FusedModule
   }
 }
 
-/** An adapter's content as files that the engine opens by itself. */
+/** An adapter's files, which the engine opens by itself. */
 export type AdapterFiles = {
-  /** `sha256:<hex>` over both files: what weights are called wherever it matters which ones they are. */
+  /** `sha256:<hex>` over both files. It names the weights wherever it matters exactly which weights are meant. */
   readonly digest: string;
   /** Absolute paths of adapter_config.json and adapter_model.safetensors. */
   readonly config: string;
   readonly weights: string;
 };
 
-/** An adapter as one sequence uses it. `scale` multiplies what it adds; 1 is what its author meant. */
+/** An adapter as one sequence uses it. `scale` multiplies the adapter's contribution; 1 is what its author meant. */
 export type AppliedAdapter = {
   readonly files: AdapterFiles;
   readonly scale: number;
-  /** Tokens that it puts before the text in place of pairs (prefix and prompt tuning); left out: it has pairs. */
+  /**
+   * Virtual tokens that the adapter puts before the text (prefix and prompt tuning); left out: it has pairs instead.
+   */
   readonly virtualTokens?: number;
 };
 
-/** All that says which weights a sequence or a merge has. */
+/** The content and scale of an adapter: all that decides the weights of a sequence or a merge. */
 type Applied = { readonly files: Pick<AdapterFiles, 'digest'>; readonly scale: number };
 
-/** One entry for each content, in order, as two names may mean the same: W + s BA + t BA is W + (s + t) BA. */
+/**
+ * Adds the scales of adapters with equal content, keeping the order: W + s BA + t BA is W + (s + t) BA. Two names may
+ * mean the same content.
+ */
 export function combineAdapters<A extends Applied>(adapters: readonly A[]): A[] {
   const byDigest = new Map<string, A>();
   for (const adapter of adapters) {
@@ -93,10 +98,10 @@ export function combineAdapters<A extends Applied>(adapters: readonly A[]): A[] 
   return [...byDigest.values()];
 }
 
-/** Those that change weights; an adapter of virtual tokens stands beside them. */
+/** Keeps the adapters that change weights, and leaves out those that only add virtual tokens. */
 export const withPairs = <A extends { readonly virtualTokens?: number }>(adapters: readonly A[]): A[] =>
   adapters.filter(({ virtualTokens = 0 }) => virtualTokens === 0);
 
-/** Says which weights a merge has: contents and scales, in order; names never enter. */
+/** Identifies the weights of a merge by contents and scales, in order. Names of adapters are no part of it. */
 export const mergeKey = (adapters: readonly Applied[]): string =>
   adapters.map(({ files, scale }) => `${files.digest}*${scale}`).join('+');

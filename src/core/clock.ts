@@ -1,4 +1,4 @@
-// The only reader of the wall clock, so that tests and simulations can pass a clock of their own.
+// The only module that reads the wall clock, so that tests and simulations can pass a clock of their own.
 
 export type Clock = {
   /** Milliseconds since the Unix epoch: for timestamps that leave the process. */
@@ -12,13 +12,13 @@ export const systemClock: Clock = {
   monotonic: () => performance.now(),
 };
 
-/** Timers beside the clock: a simulation moves both together. */
+/** Timers beside the clock, so that a simulation moves both together. */
 export type Timers = {
-  /** Calls once after this many milliseconds, unless the returned function is called before. */
+  /** Calls `call` once after `ms` milliseconds, unless the returned function is called before. */
   after(ms: number, call: () => void): () => void;
 };
 
-/** A waiting timer does not keep the process alive. */
+/** Timers of the process. A waiting timer does not keep the process alive. */
 export const systemTimers: Timers = {
   after(ms, call) {
     const timer = setTimeout(call, ms).unref();

@@ -1,13 +1,13 @@
-// Which device computes, as it is written in the configuration: `cpu`, `cuda`, `cuda:1`, `webgpu`; or several, with an
-// engine on each: `cuda:0,cuda:1`. Pure; whether one is there is found out by the runtime.
+// Names of devices as the configuration has them: `cpu`, `cuda`, `cuda:1`, `webgpu`, or several with an engine on each:
+// `cuda:0,cuda:1`. Pure: whether a device exists is found out by the runtime.
 
 export type Device =
   | { readonly kind: 'cpu' }
   | { readonly kind: 'webgpu' }
-  /** `index` counts the cards as CUDA does, from 0. */
+  /** `index` counts cards from 0, in CUDA's order. */
   | { readonly kind: 'cuda'; readonly index: number };
 
-/** Throws an Error that completes a sentence such as "LORIKEET_DEVICE ...". */
+/** Reads the name of one device. Throws an Error whose message completes a sentence such as "LORIKEET_DEVICE ...". */
 export function parseDevice(text: string): Device {
   if (text === 'cpu' || text === 'webgpu') return { kind: text };
   const [isCuda, index = '0'] = /^cuda(?::(\d{1,2}))?$/.exec(text) ?? [];
@@ -15,7 +15,7 @@ export function parseDevice(text: string): Device {
   throw new Error(`must be cpu, cuda, cuda:<number> or webgpu, not ${JSON.stringify(text)}`);
 }
 
-/** Names of one device each, of one kind. Throws as `parseDevice` does. */
+/** Splits a list into names of single devices, all of one kind. Throws as `parseDevice` does. */
 export function deviceNames(list: string): readonly string[] {
   const names = list.split(',').map((name) => name.trim());
   const devices = names.map(parseDevice);
@@ -26,8 +26,8 @@ export function deviceNames(list: string): readonly string[] {
   return names;
 }
 
-/** What all of a list are. */
+/** Gives the kind that all devices of a list have in common. */
 export const kindOf = (list: string): Device['kind'] => parseDevice(deviceNames(list)[0]!).kind;
 
-/** A server with more engines than this would be several servers. */
+/** The most engines of one server; anybody with more devices starts several servers. */
 const enginesMax = 64;

@@ -1,12 +1,13 @@
-// A model as data: what each layer computes beyond its linears, with everything that a shape leaves out filled in. The
-// decoder's graph and training's walk it, so that a family is a row of fields and no condition of its own there.
+// A model as data: what each layer computes beyond its linears, with the shape's defaults filled in. The decoder's
+// graph and training's graph walk this plan, so that a model family is a row of fields and not a condition in the
+// graphs.
 
 import type { LayerAttention, ModelShape } from './base-model.ts';
 
 export type LayerPlan = LayerAttention & {
-  /** Multiplies the products of queries and keys. */
+  /** Factor on the products of queries and keys. */
   readonly scale: number;
-  /** 0: none. */
+  /** Cap on those products; 0: none. */
   readonly softcap: number;
   readonly activation: 'silu' | 'gelu';
   readonly outputNorms: boolean;
@@ -14,21 +15,21 @@ export type LayerPlan = LayerAttention & {
 
 export type ModelPlan = {
   readonly layers: readonly LayerPlan[];
-  /** Multiplies embeddings; 1: nothing to do. */
+  /** Factor on token embeddings; 1: none. */
   readonly embeddingScale: number;
-  /** The same of embeddings that are given in the place of tokens'. */
+  /** Factor on vectors that are given in the place of token embeddings. */
   readonly givenScale: number;
-  /** Of norms over the residual. */
+  /** Epsilon of the norms over the residual. */
   readonly epsilon: number;
-  /** Of the last norm's weights: logits are linear in them. */
+  /** Factor on the last norm's weights, in which logits are linear. */
   readonly lastNormScale: number;
-  /** 0: none. */
+  /** Cap on logits; 0: none. */
   readonly logitsSoftcap: number;
 };
 
 /**
- * A residual scale s costs nothing: with x' = x / s the layers add their outputs as they are to embeddings / s, and
- * norm(x) = norm(x') where epsilon is divided by s².
+ * Fills in the defaults of a shape. A residual scale s needs no operator: with x' = x / s the layers add their outputs
+ * unscaled to embeddings / s, and norm(x) = norm(x') where epsilon is divided by s².
  */
 export function modelPlan(shape: ModelShape): ModelPlan {
   const { residualScale = 1, embeddingScale = 1, logitsScale = 1, logitsSoftcap = 0, outputNorms = false } = shape;
@@ -46,13 +47,16 @@ export function modelPlan(shape: ModelShape): ModelPlan {
   };
 }
 
-/** Tokens of a context that nobody chose: longrope computes short texts otherwise where longer ones may come. */
+/**
+ * Default context in tokens. longrope computes short texts differently where longer ones may come, so its default is
+ * the original context.
+ */
 export const usualContext = ({ context, ropeScaling }: ModelShape): number =>
   ropeScaling?.kind === 'longrope' ? Math.min(context, ropeScaling.originalContext) : context;
 
 /**
- * What a device does not compute of such a model, in words; null where nothing is missing. Attention on devices turns
- * pairs by eights, and ONNX Runtime's for WebGPU leaves soft caps out.
+ * Names in words what the device cannot compute of such a model; null where it can compute all. Attention on devices
+ * needs rotary pairs in multiples of eight, and ONNX Runtime's attention for WebGPU has no soft caps.
  * @param device as it is configured (core/device.ts)
  */
 export function notOn(device: string, { ropeDims, attentionSoftcap }: ModelShape): string | null {

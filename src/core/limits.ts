@@ -1,57 +1,67 @@
-// Everything that comes from outside has a ceiling here, with its reason. Units are in the names.
+// Ceilings on everything that comes from outside, each with its reason. Units are in the names.
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
 const GiB = 1024 * MiB;
 
 export const limits = {
-  /** A JSON body: a full 8k-token prompt of 4-byte characters with escapes fits many times over. */
+  /** Size of a JSON body: a full 8k-token prompt of 4-byte characters with escapes fits many times over. */
   bodyBytes: 4 * MiB,
-  /** Levels and members of a JSON body: a schema of 60 levels has twice as many brackets, 4,096 turns have 33,000. */
+  /**
+   * Nesting and members of a JSON body: a schema of 60 levels nests twice as many brackets; 4,096 turns have 33,000
+   * members.
+   */
   jsonDepth: 256,
   jsonMembers: 65_536,
-  /** Members at the top of a body: the route with the most knows a hundred. */
+  /** Members at the top level of a body: the route with the most parameters knows a hundred. */
   bodyMembers: 512,
-  /** All JSON bodies that are arriving: 32 full ones, or thousands of usual ones. A tenant has half of it. */
+  /**
+   * JSON bodies that are arriving, all together: 32 full ones, or thousands of usual ones. One tenant may take half.
+   */
   bodyBytesInAll: 128 * MiB,
   /** Messages in one chat request: long conversations pass, a million empty ones do not. */
   messages: 4096,
-  /** Choices asked for by one request (`n`): OpenAI's own ceiling; those beyond the free slots wait. */
+  /** Choices of one request (`n`): OpenAI's own ceiling. Choices beyond the free slots wait. */
   choices: 128,
   /** Prompts in one /v1/completions body. */
   prompts: 128,
-  /** Texts in one /v1/embeddings body: each is a sequence, and half of a tenant's places in the queue are left. */
+  /**
+   * Texts in one /v1/embeddings body: each is a sequence, and half of a tenant's places in the queue are left for
+   * others.
+   */
   embeddingInputs: 256,
   /** Tools of one request, as at OpenAI, and calls of one message. */
   tools: 128,
-  /** Calls that an output may be forced to hold: small models do not end by themselves. */
+  /** Calls that an output may be forced to contain: small models do not end such a list by themselves. */
   parallelCalls: 16,
-  /** Stop strings, and the length of each in UTF-16 units: every one is searched after every token. */
+  /** Stop strings, and the length of each in UTF-16 units: every stop string is searched after every token. */
   stopStrings: 16,
   stopStringChars: 256,
   /** Stop token ids of a request. */
   stopTokens: 64,
-  /** Token ids that a request may restrict its output to: more are a grammar's work. */
+  /** Token ids that a request may restrict its output to. A larger set needs a grammar. */
   allowedTokens: 4096,
-  /** Alternatives a position in `logprobs`; OpenAI allows 20. */
+  /** Alternatives at each position in `logprobs`; OpenAI allows 20. */
   logprobs: 20,
   /**
-   * Log-probabilities in one whole answer, of tokens and alternatives: 12,000 tokens with all alternatives, or 64
-   * prompts of 2,048 tokens with one. Each is some 60 bytes of JSON, written at once; streams write them one by one.
+   * Log-probabilities of tokens and alternatives in one answer that is not streamed: 12,000 tokens with all
+   * alternatives, or 64 prompts of 2,048 tokens with one. Each is some 60 bytes of JSON, all written at once; a stream
+   * writes them one by one.
    */
   answerLogprobs: 262_144,
-  /** Entries of `logit_bias`; OpenAI's own ceiling is lower (300) for its clients. */
+  /** Entries of `logit_bias`; OpenAI's own ceiling is 300. */
   logitBias: 1024,
-  /** A schema or grammar of an output, as text: FHIR's, among the largest there are, has 3 MB, usual ones some kB. */
+  /** Characters of a schema or grammar: FHIR's schema, among the largest known, has 3 MB, usual ones some kB. */
   grammarChars: MiB,
-  /** Schemas within a schema: nobody reads deeper ones, and llguidance stops at 128 brackets. */
+  /** Schemas nested in a schema: deeper ones are unreadable, and llguidance stops at 128 brackets. */
   schemaDepth: 60,
   /** Alternatives of `choice`. */
   grammarChoices: 1024,
   /**
-   * What llguidance may spend. Alternatives at one place of the text; work on the regular expressions of a grammar (50
-   * units a microsecond natively) and on those of one mask (14); parser items of one mask; states of the expressions'
-   * automaton, 1 to 2 kB each; and symbols of a grammar. Half of these are never seen in real schemas.
+   * Work that llguidance may spend: alternatives at one place of the text; work on the regular expressions of a grammar
+   * (50 units a microsecond natively) and on those of one mask (14); parser items of one mask; states of the
+   * expressions' automaton, 1 to 2 kB each; and symbols of a grammar. No real schema that was tried needs half of any
+   * of these.
    */
   grammarItems: 2000,
   grammarFuel: 1_000_000,
@@ -60,278 +70,325 @@ export const limits = {
   lexerStates: 50_000,
   grammarSymbols: 500_000,
   /**
-   * Tokens that a row under a grammar would take, in order, before a mask of the whole vocabulary is made; and tokens
-   * after which one is made in any case: what may be spent is counted from the last one on.
+   * Candidate tokens that a row tries under its grammar, in order, before a mask of the whole vocabulary is made; and
+   * tokens after which a mask is made in any case, because llguidance counts its work from the last mask on.
    */
   tokensTried: 8,
   tokensUnmasked: 64,
-  /** A grammar thread without an answer for so long is replaced: what is within the limits above takes a tenth. */
+  /**
+   * A grammar thread that gives no answer for this long is replaced. Work within the limits above takes a tenth of it.
+   */
   grammarAnswerMs: 10_000,
-  /** One that has not begun after so long will not: it loads a vocabulary, which takes a third of a second alone. */
+  /**
+   * A grammar thread that has not started after this long is given up: loading a vocabulary alone takes a third of a
+   * second.
+   */
   grammarStartMs: 60_000,
-  /** Compiled grammars that a thread keeps for the next request with the same. */
+  /** Compiled grammars that a thread keeps for later requests with the same grammar. */
   grammarPrototypes: 64,
-  /** A thread that nobody uses and that has taken more memory than this is ended: it gives none back. */
+  /** An unused grammar thread that has taken more memory than this is ended, since WebAssembly memory never shrinks. */
   grammarIdleBytes: 256 * MiB,
-  /** Grammars that were found good and need no second look. */
+  /** Grammars found valid that are not checked again, and their characters in all. */
   grammarsChecked: 1024,
   grammarsCheckedChars: 16 * MiB,
   /**
-   * Requests waiting for a slot, of one tenant while nobody else's wait, and twice as many of all together: at 16 slots
-   * this is many minutes of work.
+   * Requests that one tenant may have waiting for a slot while nobody else's wait; all tenants together may have twice
+   * as many. At 16 slots this is many minutes of work.
    */
   waitingRequests: 512,
-  /** `cache_salt` of a request: a digest or an identifier. */
+  /** Characters of a request's `cache_salt`: a digest or an identifier. */
   cacheSaltChars: 256,
-  /** `timeout_ms` of a request: who waits longer than a day does not wait. */
+  /** Longest `timeout_ms` of a request: one day. */
   answerTimeoutMs: 24 * 60 * 60 * 1000,
-  /** Prompt tokens waiting, which is what a waiting request really costs in memory and time. */
+  /** Prompt tokens of waiting requests, which are what waiting really costs in memory and time. */
   waitingTokens: 1_000_000,
-  /** All headers of a request: Node's own default, said here so that it is a decision. */
+  /** All headers of a request: Node's own default, stated here so that it is a decision. */
   headerBytes: 16 * KiB,
-  /** A request id that a caller sent: a UUID or a trace id fits, a log injection does not. */
+  /** Characters of a request id that a caller sends: a UUID or a trace id fits, a log injection does not. */
   requestIdChars: 128,
-  /** How long headers, and a whole request, may take to arrive; slower senders hold sockets for nothing. */
+  /** How long headers, and a whole request, may take to arrive; slower senders only hold sockets. */
   headersTimeoutMs: 10_000,
   requestTimeoutMs: 60_000,
-  /** Chunks of a chunked body bring so many bytes on average, once there are so many: lines of a file have more. */
+  /**
+   * A chunked body of at least `chunksMin` chunks must bring this many bytes a chunk on average. Lines of a file bring
+   * more.
+   */
   chunkBytes: 16,
   chunksMin: 1024,
-  /** An idle connection stays open a little longer than the 60 s of common load balancers, which must close first. */
+  /**
+   * An idle connection stays open slightly longer than the 60 s of common load balancers, which must be the first to
+   * close.
+   */
   keepAliveTimeoutMs: 65_000,
-  /** Connections in all: each is a descriptor, of which a process often has 1,024 or more, and children need some. */
+  /**
+   * Open connections in all: each takes a file descriptor, of which a process often has 1,024 or more, and children
+   * need some.
+   */
   connections: 4096,
-  /** Of one address: a gateway holds hundreds, and one address leaves room for others. */
+  /** Connections from one address: a gateway holds hundreds, and one address leaves room for others. */
   connectionsOfAddress: 2048,
-  /** Requests of one key that are being answered, streams and followers of events included. */
+  /** Requests of one key in progress, streams and followers of events included. */
   requestsOfKey: 1024,
-  /** A connection on which no byte moves for so long is closed; streams send a comment long before. */
+  /** A connection on which no byte moves for this long is closed. Streams send a comment long before. */
   socketIdleMs: 120_000,
-  /** After a refusal on a bare socket its bytes may reach the other side before it is closed. */
+  /** Time in which a refusal on a bare socket may reach the other side before the socket is closed. */
   socketEndMs: 1000,
-  /** How long an upload, or a download, may take in all, however slowly its bytes move; uploads can be resumed. */
+  /** Longest duration of an upload, or of a download, even where its bytes keep moving; uploads can be resumed. */
   uploadMsMax: 2 * 60 * 60 * 1000,
   downloadMsMax: 2 * 60 * 60 * 1000,
   /** Silence on a stream before a comment is sent, so that proxies with a 30 s idle limit keep it open. */
   heartbeatMs: 15_000,
-  /** Requests with a wrong key from one address in a minute: a misconfigured client is let go, a search is not. */
+  /**
+   * Requests with a wrong key from one address in a minute: a misconfigured client stays below, a search for keys does
+   * not.
+   */
   authAttempts: 60,
-  /** The operator's key by configuration, at the least: nobody finds 12 letters and digits at 60 tries a minute. */
+  /** Shortest operator key in the configuration: at 60 tries a minute nobody finds 12 letters and digits. */
   adminKeyChars: 12,
-  /** Names of adapters that a key may be bound to: more is a tenant of its own. */
+  /** Adapter names that a key may be bound to. A key for more is a tenant of its own. */
   keyAdapters: 256,
-  /** Names of files beside an adapter's two that an upload may mention: a checkpoint's folder has about twenty. */
+  /** File names beside an adapter's two that an upload may mention: a checkpoint's folder has about twenty. */
   adapterCompanions: 64,
-  /** Adapters that one request may apply at once: a page or more each, of a few pages a slot. */
+  /** Adapters that one request may apply at once: each takes at least one page, of a few pages for each slot. */
   appliedAdapters: 16,
-  /** What a caller may write for an adapter: a name of 127, `@` or `:`, and a version or an alias. */
+  /** Characters of an adapter reference: a name of 127, `@` or `:`, and a version or an alias. */
   adapterReferenceChars: 256,
-  /** Adapters on one page of a list, as OpenAI's lists. */
+  /** Entries on one page of a list, as in OpenAI's lists. */
   listPage: 100,
-  /** Adapters in /v1/models, which has no pages: clients read it whole. */
+  /** Adapters in /v1/models, which has no pages: clients read the whole list. */
   listedModels: 10_000,
-  /** How long a deletion is waited for before the answer says that it goes on: requests in flight may take minutes. */
+  /**
+   * Time that a deletion may take before the answer says that it is still going on: requests in flight may take
+   * minutes.
+   */
   deletionWaitMs: 5000,
-  /** An upload brings at least this many bytes in each period, 1 KiB/s, or its sender is let go. */
+  /** An upload must bring at least this many bytes in each period, 1 KiB/s, or it is ended. */
   uploadPeriodMs: 30_000,
   uploadPeriodBytes: 30 * KiB,
-  /** A refused sender may read the refusal before its connection is closed on what it still sends. */
+  /** Time in which a refused sender may read the refusal before its connection is closed. */
   uploadRefusedMs: 1000,
   /**
-   * A reader takes at least this many bytes of what waits for it in each period, 1 KiB/s, or its connection is closed:
-   * an answer holds memory, and a download its adapter's files or a process.
+   * A reader must take at least this many bytes in each period while bytes wait for it, 1 KiB/s, or its connection is
+   * closed: an answer holds memory, and a download holds its adapter's files or a process.
    */
   readPeriodMs: 60_000,
   readPeriodBytes: 60 * KiB,
-  /** Adapters with a series of their own in the metrics; each is a few hundred bytes at every scrape. */
+  /** Adapters with a series of their own in the metrics: each adds a few hundred bytes to every scrape. */
   metricsAdapters: 100,
-  /** Names in the list of running or of waiting adapters: more than the slots of a server. */
+  /** Names in the metrics' lists of running and of waiting adapters: more than a server has slots. */
   metricsActiveAdapters: 64,
-  /** Events that wait for a slow reader beyond the socket's own buffer; more than a full default answer. */
+  /** Events that wait for a slow reader beyond the socket's own buffer: more than a full default answer. */
   streamEvents: 1024,
 
-  /** adapter_model.safetensors: rank 128 on every linear of a 70B model in 16 bits is 3.3 GB. */
+  /** Size of adapter_model.safetensors: rank 128 on every linear of a 70B model in 16 bits is 3.3 GB. */
   adapterWeightsBytes: 4 * GiB,
   /**
-   * Uploads at once, all tenants together: they share one disk, and each may hold a whole adapter's bytes there. One
-   * tenant alone has half of the places.
+   * Uploads in progress, of all tenants together: they share one disk, and each may hold a whole adapter's bytes there.
+   * One tenant alone gets half of the places.
    */
   uploads: 32,
-  /** Weights of one tenant that a resumable upload has begun or brought and no adapter took yet. */
+  /** Resumable uploads of one tenant, begun or complete, whose weights no adapter has taken yet. */
   uploadsKept: 32,
-  /** How long those are kept after their last byte: over a night and a bad connection, not for ever. */
+  /** How long such uploads are kept after their last byte: long enough for a night and a bad connection. */
   uploadKeptMs: 24 * 60 * 60 * 1000,
-  /** How long content is kept that no row knows: over a holiday in which nobody notices a wrong database. */
+  /**
+   * How long stored content is kept that no database row names: over a holiday in which nobody notices a wrong
+   * database.
+   */
   quarantineMs: 14 * 24 * 60 * 60 * 1000,
   /**
-   * Exports and analyses at once, a process each: a core and 150 to 500 MB while they work, beside an engine that
-   * wants all cores. A second one lets a short analysis pass a long download; one tenant never has all three.
+   * Exports and analyses in progress, one process each: a core and 150 to 500 MB while they work, beside an engine that
+   * wants all cores. A second process lets a short analysis pass a long download; one tenant never has all three.
    */
   offlineProcesses: 3,
-  /** What such a process may write to the log: a stack with some context; a loop of warnings does not fill the disk. */
+  /**
+   * Bytes that such a process may write to the log: a stack with some context, but not the output of a loop of
+   * warnings.
+   */
   offlineLogBytes: 16 * KiB,
-  /** Analyses kept in memory: content never changes, so an answer stays right; each is up to a few MB. */
+  /** Analyses kept in memory, up to a few MB each. An analysis stays valid because content never changes. */
   analysesKept: 32,
-  /** Singular values told of each linear, the largest ones: beyond these a figure shows nothing. */
+  /** Largest singular values reported of each linear: further ones would not show in a figure. */
   analysisSingularValues: 64,
-  /** Versions and aliases in memory, those asked for last: about 3 kB each. Others are read from the database. */
+  /** Versions and aliases kept in memory, about 3 kB each; the least recently used are read from the database again. */
   versionsKept: 20_000,
-  /** Contents that were read whole and are not read again before they are served, at 150 bytes each. */
+  /** Contents that were verified once and are served without another look, 150 bytes each. */
   contentsTrusted: 100_000,
-  /** An adapter's own chat template: the largest that are published, with macros for tools, have some 20 kB. */
+  /** Size of an adapter's own chat template: the largest published ones, with macros for tools, have some 20 kB. */
   chatTemplateBytes: 64 * KiB,
-  /** What such a template may make of a conversation: more than any context holds. */
+  /** Characters of the text that such a template may render: more than any context holds. */
   chatTemplateTextChars: 8 * MiB,
-  /** A usual template takes a millisecond; one without an end after so long is ended, and its process with it. */
+  /**
+   * Time for rendering one template: a usual one takes a millisecond. A template that takes longer is ended with its
+   * process.
+   */
   chatTemplateMs: 1000,
   /**
-   * The heap of that process, in MiB; and what it may take in all beside what it has at its start, on Linux: a single
-   * text or list may be larger than the heap. Four MB of messages take 60.
+   * Heap of the template process in MiB, and its memory in all beyond what it has at its start (checked on Linux),
+   * since a single text or list may lie outside the heap. Four MB of messages take 60 MiB.
    */
   chatTemplateHeapMiB: 64,
   chatTemplateMemoryMiB: 192,
-  /** How long a template is refused that had to be ended: it holds up the others of its tenant no more. */
+  /** How long a template that had to be ended is refused, so that it does not hold up the tenant's other templates. */
   chatTemplateRestMs: 60_000,
-  /** Conversations that wait for that process, each with its messages. A tenant has half of what others leave. */
+  /**
+   * Conversations that wait for the template process, each with its messages. A tenant gets half of what others leave.
+   */
   chatTemplatesWaiting: 256,
-  /** How long that process may take to start, on a machine where everything is slow. */
+  /** How long the template process may take to start, on a very slow machine. */
   chatTemplateStartMs: 60_000,
-  /** Templates that stay parsed there, and texts of templates that stay in the server's memory. */
+  /** Parsed templates that the process keeps, and template texts that the server keeps in memory. */
   chatTemplatesKept: 64,
-  /** Aliases of one name, and versions that one splits its requests over: people keep these in their heads. */
+  /** Aliases of one name, and versions that one alias splits its requests over: people keep these in their heads. */
   aliases: 256,
   aliasTargets: 16,
 
-  /** Merges of one tenant, failed ones too: far more than any budget holds, and each is a row. */
+  /** Merges of one tenant, failed ones included: more than any memory budget holds, and each is a row. */
   merges: 256,
-  /** How long an answer waits for a merge: proxies give up on a silent one after 60 s. */
+  /** How long an answer waits for a merge: proxies give up on a silent connection after 60 s. */
   mergeWaitMs: 30_000,
-  /** Of each short text on which merged and unmerged are compared: some 500 positions together, a second's work. */
+  /**
+   * Tokens of each short text on which merged and unmerged weights are compared: some 500 positions in all, a second's
+   * work.
+   */
   mergeProbeTokens: 64,
-  /** Combinations of adapters and scales whose traffic is measured; of more, only the sum. */
+  /** Combinations of adapters and scales whose traffic is measured one by one; further ones count in the sum only. */
   trafficAdapters: 1024,
-  /** The window over which shares of traffic are measured: longer than a burst, shorter than a shift of load. */
+  /** Window over which shares of traffic are measured: longer than a burst, shorter than a shift of load. */
   trafficWindowMs: 60_000,
-  /** Less than this in a window says nothing of what is popular: a few answers. */
+  /** Fewer tokens than this in a window are only a few answers, and say nothing about what is popular. */
   autoMergeTokensMin: 1000,
-  /** How often the policy looks. */
+  /** Interval at which the merge policy decides. */
   autoMergePeriodMs: 5000,
-  /** Merges that the policy has at once: beyond these, groups alternate more than merging saves. */
+  /** Merges that the policy holds at once: beyond these, switching between groups costs more than merging saves. */
   autoMerges: 4,
-  /** The policy lets a merge live for as long, which is several times what making it takes. */
+  /** Shortest life of a merge that the policy made: several times what making it takes. */
   autoMergeLifeMs: 5 * 60_000,
-  /** What failed, or an admin has unmerged, is not tried again by itself for as long. */
+  /** Time before the policy tries again what failed, or what an admin has unmerged. */
   autoMergeRetryMs: 30 * 60_000,
-  /** A file of rows: half a gigabyte is weeks of training on a CPU, and OpenAI's own ceiling. */
+  /** Size of a training file: half a gigabyte is weeks of training on a CPU, and OpenAI's own ceiling. */
   trainingFileBytes: 512 * MiB,
-  /** Rows of a file; the trainer keeps an offset of each in memory. */
+  /** Rows of a file; the trainer keeps the offset of each in memory. */
   trainingRows: 1_000_000,
-  /** Problems of a file that its refusal lists; more than a screen of them helps nobody. */
+  /** Problems of a file that its refusal lists; a longer list helps nobody. */
   trainingProblems: 20,
-  /** Files of one tenant, results of jobs included: a thousand names are all that anybody overlooks. */
+  /** Files of one tenant, results of jobs included: nobody keeps track of more. */
   trainingFiles: 1000,
-  /** A file's name, which is only shown. */
+  /** Characters of a file's name, which is only displayed. */
   fileNameChars: 255,
-  /** Jobs of one tenant, and of all, that are not over: one trains at a time, for hours. */
+  /** Unfinished jobs of one tenant, and of all: one job trains at a time, for hours. */
   liveJobs: 16,
   liveJobsInAll: 256,
-  /** Jobs of one tenant that are over and still listed. */
+  /** Finished jobs of one tenant that are still listed. */
   finishedJobs: 1000,
-  /** Requests of a batch, and how long it has: OpenAI's own ceilings. */
+  /** Requests of a batch, and the time for answering them: OpenAI's own ceilings. */
   batchLines: 50_000,
   batchWindowMs: 24 * 60 * 60 * 1000,
   customIdChars: 512,
-  /** Batches of one tenant, and of all, that are not over: one of a tenant is answered at a time. */
+  /** Unfinished batches of one tenant, and of all: one batch of a tenant is answered at a time. */
   liveBatches: 16,
   liveBatchesInAll: 256,
-  /** All answers of a batch, with log-probabilities. */
+  /** Size of all answers of a batch, with log-probabilities. */
   batchOutputBytes: 16 * GiB,
-  /** Metrics of a job that are kept: a curve of so many points looks the same with more. Events beside them are few. */
+  /** Metrics of a job that are kept: a curve with more points looks the same. Events beside them are few. */
   jobMetrics: 1000,
-  /** Points of the loss curve that stays with a trained version. */
+  /** Points of the loss curve that is kept with a trained version. */
   lossCurvePoints: 200,
-  /** A job's latest checkpoints that can be asked for as adapters, as at OpenAI: each takes an adapter's room. */
+  /** Latest checkpoints of a job that can be fetched as adapters, as at OpenAI: each takes an adapter's room. */
   jobCheckpoints: 3,
-  /** `metadata` of a job: OpenAI's own ceilings. */
+  /** Entries, and characters of keys and values, in a job's `metadata`: OpenAI's own ceilings. */
   metadataEntries: 16,
   metadataKeyChars: 64,
   metadataValueChars: 512,
-  /** OpenAI's ceiling for a suffix; it becomes the adapter's name. */
+  /** Characters of a job's suffix, which becomes the adapter's name: OpenAI's ceiling. */
   suffixChars: 64,
-  /** Passes over a file: a small one is known by heart after far fewer. */
+  /** Passes over a file: a small file is memorised after far fewer. */
   trainingEpochs: 100,
   /** Optimiser steps: at a tenth of a second each this is a day. */
   trainingSteps: 1_000_000,
-  /** Rows, and tokens, of one optimiser step: they are gathered piece by piece, so that only time limits them. */
+  /** Rows, and tokens, of one optimiser step: they are computed in micro-batches, so that only time limits them. */
   trainingBatchRows: 1024,
   trainingBatchTokens: 1_048_576,
-  /** Adapters diverge far below this. */
+  /** Highest learning rate, and its highest multiplier: adapters diverge far below these. */
   trainingLearningRate: 1,
   trainingLearningRateMultiplier: 100,
-  /** Decay of 1 with a rate of 1 makes every weight zero in one step. */
+  /** Highest weight decay: with a learning rate of 1 it makes every weight zero in one step. */
   trainingWeightDecay: 1,
   trainingGradNorm: 1_000_000,
-  /** Rank of a trained adapter: its optimiser holds three more copies of it. */
+  /** Rank of a trained adapter: the optimiser holds three more copies of it. */
   trainingRank: 256,
   trainingAlpha: 65_536,
-  /** More than half of the inputs dropped leaves noise. */
+  /** Highest dropout: with more than half of the inputs dropped only noise is left. */
   trainingDropout: 0.5,
-  /** Tokens of a row: attention's memory grows with the square. */
+  /** Tokens of a row: attention's memory grows with their square. */
   trainingRowTokens: 8192,
-  /** Without a word for so long a trainer hangs: a step of the largest batch at the least share takes minutes. */
+  /**
+   * A trainer that says nothing for this long hangs: a step of the largest batch on the smallest share takes minutes.
+   */
   trainerSilentMs: 30 * 60_000,
-  /** How long a trainer may take to write its checkpoint when it is paused, and to end when it is done or cancelled. */
+  /**
+   * How long a trainer may take to write its checkpoint when it is paused, and to exit when it is done or cancelled.
+   */
   trainerPauseMs: 60_000,
   trainerStopMs: 10_000,
 
-  /** GGUF metadata: SmolLM2's is 2 MB (vocabulary and merges), the largest known 256k-vocabularies about 15 MB. */
+  /**
+   * Size of GGUF metadata: SmolLM2's is 2 MB (vocabulary and merges), the largest known 256k vocabularies have about 15
+   * MB.
+   */
   ggufHeaderBytes: 64 * MiB,
   ggufTensors: 20_000,
   ggufMetadataEntries: 4096,
-  /** Items of all arrays together: a 256k vocabulary with scores, types and merges has 1.3 million. */
+  /** Items of all metadata arrays together: a 256k vocabulary with scores, types and merges has 1.3 million. */
   ggufArrayElements: 4_000_000,
-  /** The format allows nested arrays; no known file has them. */
+  /** Nesting of arrays, which the format allows and no known file uses. */
   ggufArrayDepth: 3,
-  /** A metadata key or tensor name: the format's own limit for keys. */
+  /** Length of a metadata key or a tensor name: the format's own limit for keys. */
   ggufNameBytes: 65_535,
   ggufAlignmentBytes: 65_536,
   ggufStringBytes: 16 * MiB,
-  /** Safetensors' own rule is 100 MB; a header of 8 MiB describes more than 20,000 tensors. */
+  /** Size of a safetensors header: the format's own rule is 100 MB, and 8 MiB describe more than 20,000 tensors. */
   safetensorsHeaderBytes: 8 * MiB,
   safetensorsTensors: 20_000,
-  /** Entries of its `__metadata__`: training tools write a few dozen. */
+  /** Entries of `__metadata__`: training tools write a few dozen. */
   safetensorsMetadata: 4096,
-  /** Tensors of an adapter: three for each linear of 128 layers are 2,700. Its header is read while others wait. */
+  /**
+   * Tensors of an adapter: three for each linear of 128 layers are 2,700. The header is read while other requests wait.
+   */
   adapterTensors: 8192,
-  /** A GGUF adapter's metadata says what it is and has no vocabulary. */
+  /** Size of a GGUF adapter's metadata, which describes the adapter and contains no vocabulary. */
   ggufAdapterHeaderBytes: 4 * MiB,
   ggufAdapterArrayElements: 16_384,
-  /** An adapter's rank: published adapters end at 512, and pages of a larger one would crowd out all others. */
+  /** Rank of an adapter: published adapters end at 512, and the pages of a larger one would crowd out all others. */
   adapterRank: 1024,
   /**
-   * What an adapter may make of an input of 1 in one linear. Usual ones stay below a thousand; through a whole layer,
-   * where gate and up multiply, this still ends far below the largest float.
+   * Largest output of an adapter's linear for an input of 1. Usual adapters stay below a thousand; through a whole
+   * layer, where gate and up multiply, a million still ends far below the largest float.
    */
   adapterGrowth: 1_000_000,
-  /** How much DoRA may lengthen a row of the base: learned magnitudes stay near the row's own length. */
+  /** Factor by which DoRA may lengthen a row of the base: learned magnitudes stay near the row's own length. */
   adapterGain: 1000,
-  /** A line of a training file: a row of 100k tokens with its escapes; longer ones would be cut anyway. */
+  /**
+   * Characters of a line of a training file: a row of 100k tokens with its escapes; longer rows would be cut anyway.
+   */
   trainingRowChars: MiB,
-  /** Pages of 8 ranks in a linear's pool: one r = 16 adapter for each of 32,768. */
+  /** Pages of 8 ranks in a linear's pool: room for 32,768 adapters of rank 16. */
   adapterPages: 65_536,
-  /** Keys of rank_pattern or alpha_pattern: one for each linear of a model of 512 layers fits. */
+  /** Keys of rank_pattern or alpha_pattern: one for each linear of a model of 512 layers. */
   adapterPatterns: 4096,
-  /** A pattern of an adapter's config: three times the longest that a common tool writes (Unsloth's, 323). */
+  /**
+   * Characters of a pattern in an adapter's config: three times the longest that a common tool writes (Unsloth's, 323).
+   */
   adapterPatternChars: 1024,
-  /** Characters of all true regular expressions of a config, repetitions written out: about 100 usual ones. */
+  /** Characters of all proper regular expressions of a config, repetitions written out: about 100 usual ones. */
   adapterRegexWeight: 4096,
-  /** An adapter's config: PEFT writes one of a few kB; patterns of every linear of a large model fit. */
+  /** Size of an adapter's config: PEFT writes a few kB, and patterns for every linear of a large model fit. */
   adapterConfigBytes: MiB,
-  /** config.json, tokenizer_config.json of a base model. */
+  /** Size of a base model's config.json and tokenizer_config.json. */
   configBytes: 8 * MiB,
-  /** tokenizer.json: 256k vocabularies reach 35 MB. */
+  /** Size of tokenizer.json: 256k vocabularies reach 35 MB. */
   tokenizerBytes: 128 * MiB,
-  /** Dimensions of a base model, so that products stay far inside exact integers. */
+  /** Dimensions of a base model, small enough that their products stay exact integers. */
   modelLayers: 512,
   modelHidden: 65_536,
   modelIntermediate: 262_144,
@@ -341,5 +398,5 @@ export const limits = {
   modelVocabulary: 1_048_576,
 } as const;
 
-/** As a server has them; tests have others. */
+/** The limits as values that tests may replace. */
 export type Limits = { readonly [K in keyof typeof limits]: number };

@@ -1,6 +1,6 @@
-// What a server's memory is for, planned before it starts: what cannot fit is refused with the whole sum, and what
-// nobody chose is derived from what is left. Everything but weights and processes is a ceiling, which is touched as it
-// is used. Pure.
+// Plans a server's memory before it starts. A configuration that cannot fit is refused with the whole sum, and sizes
+// that nobody chose are derived from what is left. Everything except weights and processes is a ceiling: its memory is
+// touched only as it is used. Pure.
 
 import { linearSize, targetModules } from './adapter.ts';
 import type { ModelShape } from './base-model.ts';
@@ -9,7 +9,7 @@ import { usualContext } from './layer-plan.ts';
 import { type AdapterBits, kvBlock, pageBlocks, pageElements } from './page-sizes.ts';
 import { type TrainingMemory, usualTrainingBytes } from './training-memory.ts';
 
-/** In the order in which they are told. */
+/** Names of the parts for messages, in the order in which they are listed. */
 export const memoryParts = {
   base: 'base weights',
   engine: 'engine process',
@@ -24,29 +24,29 @@ export const memoryParts = {
 } as const;
 export type MemoryPart = keyof typeof memoryParts;
 
-/** What an engine is told, or decides by. */
+/** Parts that an engine is told, or decides by. */
 type EnginePart = 'kv' | 'prefixes' | 'texts' | 'pages' | 'adapters' | 'merges';
 
 export type MemoryPlan = {
-  /** What the machine has, or its cgroup allows. */
+  /** Memory of the machine, or the limit of the process's cgroup. */
   readonly limitBytes: number;
-  /** Of all processes together. */
+  /** Bytes of each part, of all processes together. */
   readonly parts: Readonly<Record<MemoryPart, number>>;
   readonly sumBytes: number;
   readonly engines: number;
-  /** What one of the engines may take. */
+  /** Bytes that one of the engines may take. */
   readonly engine: Readonly<Record<EnginePart, number>>;
-  /** Of one engine. */
+  /** Sequences that one engine runs at once. */
   readonly maxSequences: number;
   /** Tokens that a sequence may hold. */
   readonly maxContext: number;
-  /** null where the engine shares out a device's memory. */
+  /** Pages of one engine; null where the engine shares out a device's memory itself. */
   readonly adapterPages: number | null;
-  /** A training job finds its memory though all else is full, or computes elsewhere. */
+  /** A training job gets its memory even when all else is full, or computes on a device. */
   readonly hasRoomToTrain: boolean;
 };
 
-/** What somebody chose, for each engine; null: the plan's to say. */
+/** Sizes that the operator chose for each engine; null: the plan decides. */
 export type ChosenMemory = {
   readonly maxSequences: number | null;
   readonly maxContext: number | null;
@@ -59,20 +59,20 @@ export type ChosenMemory = {
 
 export type MemoryNeeds = {
   readonly limitBytes: number;
-  /** The limit is a cgroup's: nothing else needs any of it. */
+  /** The limit is a cgroup's, so that no other program needs a part of it. */
   readonly isOwn: boolean;
   readonly shape: ModelShape;
-  /** Each has all of the weights, and everything else of its own. */
+  /** Engines, each with a copy of all weights and of everything else. */
   readonly engines: number;
   readonly weightBytes: number;
   readonly adapterBits: AdapterBits;
-  /** Of a key's or a value's number. */
+  /** Bytes of one number of a key or value. */
   readonly kvNumberBytes: number;
-  /** Keys, values and pages lie in a device's memory, which its engine shares out. */
+  /** The KV cache and adapter pages lie in a device's memory, which the engine shares out. */
   readonly onDevice: boolean;
-  /** Training jobs compute on the processor. */
+  /** Training jobs compute on the processor, and not on a device. */
   readonly trains: boolean;
-  /** Answers are guessed from earlier ones, on the processor. */
+  /** The engine speculates from earlier answers, on the processor. */
   readonly remembersTexts: boolean;
   readonly chosen: ChosenMemory;
 };
@@ -80,32 +80,38 @@ export type MemoryNeeds = {
 const MiB = 2 ** 20;
 const GiB = 2 ** 30;
 
-/** Node, ONNX Runtime and the buffers of a step; and Node, the database and the tokeniser. Measured, rounded up. */
+/**
+ * Memory of an engine process (Node, ONNX Runtime, buffers of a step) and of the server process (Node, database,
+ * tokeniser). Measured, rounded up.
+ */
 const engineBytes = 256 * MiB;
 const serverBytes = 320 * MiB;
-/** Of a limit, what is shared out where nobody chose: the rest is the system's, and other programs'. */
+/**
+ * Share of the limit that is given out by default, of a cgroup and of a whole machine. The rest is for the system and
+ * other programs.
+ */
 const ownShare = 0.9;
 const machineShare = 0.75;
 
-/** Sequences that run at once where memory allows, and at least; tokens that make room for one more. */
+/** Most and fewest sequences that run at once by default, and KV tokens for which one more is allowed. */
 const sequencesMost = 256;
 const sequencesLeast = 16;
 const tokensPerSequence = 512;
-/** Beyond so many tokens a sequence keys and values take no more than was asked for. */
+/** By default the KV cache takes no more than this many tokens a sequence. */
 const usualTokens = 1024;
-/** A context that nobody chose, on a device, whose rows are as long as it. */
+/** Default context on a device, where each KV row is allocated at the full context. */
 const deviceContext = 2048;
-/** A context that nobody chose is no shorter than this, or than the model's. */
+/** The default context is at least this long, unless the model's own is shorter. */
 const contextLeast = 2048;
-/** Pages: rank 32 for every sequence, at least the largest rank that is common. */
+/** Default adapter pages: rank 32 for every sequence, and at least the largest rank that is common. */
 const pagesPerSequence = 4;
 const pagesUsual = 128;
 const pagesLeast = 16;
 
-/** Some hundred answers of each of a hundred tenants, or adapters, that had some lately. */
+/** Memory of past texts: some hundred answers of each of a hundred recent tenants or adapters. */
 const textBytes = 32 * MiB;
 
-/** How what is left is shared out, by weight. */
+/** Weights by which the remaining memory is shared out. */
 const shares = { kv: 4, pages: 2, trainer: 2, adapters: 1, merges: 1, prefixes: 1, texts: 1 } as const;
 type Derived = keyof typeof shares;
 
@@ -118,7 +124,10 @@ const settingOf: Partial<Record<MemoryPart, string>> = {
   merges: 'LORIKEET_MERGE_MEMORY',
 };
 
-/** Throws `memory_exceeded` where it cannot fit, `invalid_config` where one choice contradicts another. */
+/**
+ * Plans the memory. Throws `memory_exceeded` where the needs cannot fit, and `invalid_config` where one choice
+ * contradicts another.
+ */
 export function planMemory(needs: MemoryNeeds): MemoryPlan {
   const { limitBytes, isOwn, chosen, onDevice, engines } = needs;
   const shape = { ...needs.shape, context: usualContext(needs.shape) };
@@ -140,7 +149,7 @@ export function planMemory(needs: MemoryNeeds): MemoryPlan {
   const mostTokens = rows * inBlocks(context);
   const wantedTokens = Math.min(mostTokens, Math.max(inBlocks(context), rows * usualTokens));
 
-  /** What each may have where nobody chose: the least, and what it is worth at most. */
+  /** Multiplies a part's range, its least and its most useful size, by the number of engines. */
   const each = (least: number, most: number) => [engines * least, engines * most] as const;
   const ranges: Record<Derived, readonly [least: number, most: number]> = {
     kv: onDevice ? [0, 0] : each(contextBytes, tokenBytes * wantedTokens),
@@ -220,7 +229,7 @@ function hostSizes(
   };
 }
 
-/** By weight, nobody more than he can use: what he leaves is the others'. */
+/** Shares `bytes` out by weight. Nobody gets more than `most`; what one leaves goes to the others. */
 function shareOut<P>(bytes: number, asked: readonly { part: P; weight: number; most: number }[]): Map<P, number> {
   const given = new Map<P, number>();
   let open = [...asked];
@@ -243,11 +252,11 @@ function shareOut<P>(bytes: number, asked: readonly { part: P; weight: number; m
 const noMemory = Object.fromEntries(Object.keys(memoryParts).map((part) => [part, 0])) as Record<MemoryPart, number>;
 const sumOf = (parts: Readonly<Record<MemoryPart, number>>) => Object.values(parts).reduce((sum, bytes) => sum + bytes);
 
-/** Of all layers. */
+/** Bytes of one token's keys and values, in all layers. */
 export const kvTokenBytes = ({ layers, kvHeads, headDim }: ModelShape, numberBytes: number): number =>
   2 * layers * kvHeads * headDim * numberBytes;
 
-/** Of 8 ranks in every linear. */
+/** Bytes of one page of 8 ranks in every linear. */
 export const adapterPageBytes = (shape: ModelShape, bits: AdapterBits): number =>
   targetModules.reduce((sum, module) => {
     const { in: inputs, out } = linearSize(shape, module);
@@ -255,14 +264,14 @@ export const adapterPageBytes = (shape: ModelShape, bits: AdapterBits): number =
     return sum + 2 * elements * (module === 'lm_head' ? 1 : shape.layers);
   }, 0);
 
-/** What a training job on the processor finds though all else is full. */
+/** Memory that a training job on the processor can count on even when all else is full. */
 export const trainingMemory = ({ limitBytes, sumBytes, parts, engines }: MemoryPlan): TrainingMemory => ({
   bytes: Math.max(parts.trainer, limitBytes - sumBytes + parts.trainer),
   weightBytes: Math.floor(parts.base / engines),
 });
 
 function exceeded(parts: MemoryPlan['parts'], limitBytes: number, chosen: ChosenMemory): LorikeetError {
-  // Weights are what they are, unless nothing else was chosen.
+  // The advice names the weights' setting only where nothing else was chosen.
   const lowered = (['kv', 'prefixes', 'pages', 'adapters', 'merges'] as const)
     .filter((part) => (part === 'pages' ? chosen.adapterPages : chosen[part]) !== null)
     .sort((a, b) => parts[b] - parts[a])[0];
@@ -291,5 +300,5 @@ export function describeMemory({ sumBytes, limitBytes, engines, maxSequences, ma
   return `${sequences}, at most ${inMiB(sumBytes)} of ${inMiB(limitBytes)}`;
 }
 
-/** What makes the sum. */
+/** Lists the parts that make the sum. */
 export const describeParts = ({ parts }: MemoryPlan): string => listOf(parts);

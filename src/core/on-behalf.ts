@@ -1,11 +1,11 @@
-// In whose name work is done, known wherever it leads: who shares things out by owners asks here, instead of every
-// function between a request and a disk passing its tenant on.
+// The owner on whose behalf asynchronous work runs. Code that shares resources by owner asks here, so that not every
+// function between a request and a disk has to pass the tenant on.
 
 import { AsyncLocalStorage } from 'node:async_hooks';
 
 const owners = new AsyncLocalStorage<string>();
 
-/** What the server does by itself, or for many at once. */
+/** Owner of work that the server does by itself, or for many owners at once. */
 export const server = '';
 
 export const onBehalfOf = <T>(owner: string, work: () => T): T => owners.run(owner, work);

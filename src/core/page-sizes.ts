@@ -1,26 +1,29 @@
-// What engines hand out memory in, by which plans of memory count.
+// Units in which engines hand out memory, and in which memory plans count.
 
-/** Ranks of a page of adapters. */
+/** Ranks in one adapter page. */
 export const pageRanks = 8;
 
-/** Of an adapter's values in memory. */
+/** Bits of an adapter's values in memory. */
 export type AdapterBits = 16 | 8;
 
-/** Values of each rank of A and of B that lie side by side in a page on the processor. */
+/** Consecutive values of one rank of A, and of B, in a page on the processor. */
 export const pageBlocks = { a: 32, b: 64 } as const;
 
-/** Elements of 16 bits before a page's codes of 8. */
+/** 16-bit elements in front of a page's 8-bit codes. */
 export const pageHeader = 32;
 
-/** Elements of 16 bits of a page of 8 ranks of `width` values, on the processor. */
+/** Counts the 16-bit elements of a page of 8 ranks with `width` values each, on the processor. */
 export function pageElements(width: number, block: number, bits: AdapterBits): number {
   const values = pageRanks * Math.ceil(width / block) * block;
   return bits === 16 ? values : pageHeader + values / 2;
 }
 
-/** Elements of 16 bits that a rank of `width` values takes as a row: at 8 bits a scale, and two codes in each. */
+/**
+ * Counts the 16-bit elements of one rank with `width` values, stored as a row. At 8 bits: one scale, then two codes in
+ * each element.
+ */
 export const rankElements = (width: number, bits: AdapterBits): number =>
   bits === 16 ? width : 1 + Math.ceil(width / 2);
 
-/** Tokens of a block of keys and values on the processor. */
+/** Tokens in one KV block on the processor. */
 export const kvBlock = 32;

@@ -1,6 +1,6 @@
-// JSON text that costs no more than it looks like. Parsers of JSON take any depth and any number of members, and what
-// comes after them does not: functions that call themselves end at some thousand levels, and a quarter of a million
-// names hold up everybody for seconds. One look at the text says how much of both there is, before any of it is made.
+// Bounds on JSON text before it is parsed. JSON parsers take any depth and any number of members, but the code behind
+// them does not: recursive functions fail at some thousand levels, and a quarter of a million names hold up the event
+// loop for seconds. One pass over the text counts both before any value is made.
 
 import { LorikeetError } from './errors.ts';
 import type { Limits } from './limits.ts';
@@ -10,7 +10,9 @@ const [openList, closeList, openObject, closeObject] = [0x5b, 0x5d, 0x7b, 0x7d];
 
 export type JsonBounds = Pick<Limits, 'jsonDepth' | 'jsonMembers'>;
 
-/** Throws `invalid_json` where it is nested too deeply or has too many members. Text that is no JSON may pass. */
+/**
+ * Throws `invalid_json` where the text is nested too deeply or has too many members. Text that is not JSON may pass.
+ */
 export function assertPlainJson(text: string, { jsonDepth, jsonMembers }: JsonBounds): void {
   let [depth, members] = [0, 0];
   for (let at = 0; at < text.length; at++) {
@@ -23,7 +25,7 @@ export function assertPlainJson(text: string, { jsonDepth, jsonMembers }: JsonBo
   }
 }
 
-/** Where the text that begins here ends; the end of all, where it does not. */
+/** Finds the closing quote of the string that begins at `begin`; the end of the text where there is none. */
 function endOfText(text: string, begin: number): number {
   for (let end = begin; ; ) {
     end = text.indexOf('"', end + 1);

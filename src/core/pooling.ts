@@ -1,4 +1,4 @@
-// How the tokens of a text become one vector: the mean of their rows, or the last one's.
+// How the token rows of a text become one vector: their mean, or the last row.
 
 export const poolings = ['mean', 'last'] as const;
 export type Pooling = (typeof poolings)[number];

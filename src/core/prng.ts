@@ -32,7 +32,9 @@ export function prng(seed: number): Prng {
   };
 }
 
-/** A seed for one purpose out of many: streams whose paths differ are unrelated. Parts are below 2^20. */
+/**
+ * Derives a seed for one purpose: seeds whose paths differ give unrelated sequences. Parts of a path are below 2^20.
+ */
 export function seedFor(seed: number, ...path: readonly number[]): number {
   return path.reduce((parent, part) => prng(parent)() * 2 ** 32 + part * 2 ** 32, seed);
 }

@@ -1,19 +1,20 @@
-// What may be kept of a kind, by tenant and by the key that brought it. Who keeps it asks; who knows quotas answers.
+// The question whether a tenant, or the key that asks, may keep more of a kind. The code that keeps things asks; the
+// code that knows quotas answers.
 
 export type KeptField = 'adapters' | 'adapter_bytes' | 'files' | 'file_bytes' | 'jobs' | 'training_tokens' | 'merges';
 
 export type Keeper = {
   readonly tenant: string;
-  /** The key that asks; null: none, or it is not known. */
+  /** Prefix of the key that asks; null: there is none, or it is not known. */
   readonly keyPrefix: string | null;
 };
 
-/** What is asked for included. */
+/** Amounts after the change that is asked about. */
 export type Kept = {
   readonly tenant: number;
-  /** Of that, what this key brought; left out: nobody counts it by key. */
+  /** The key's part of the tenant's amount; left out: this kind is not counted by key. */
   readonly key?: number;
 };
 
-/** Throws `insufficient_quota` where it is more than the tenant, or the key, may have. */
+/** Throws `insufficient_quota` where the tenant or the key would keep more than it may. */
 export type QuotaCheck = (keeper: Keeper, field: KeptField, kept: Kept) => void;

@@ -1,10 +1,12 @@
-// Work that comes again and again, never twice at once: the pause begins when it is done.
+// Periodic work that never overlaps itself: the pause begins when the work is done.
 
 import type { Timers } from './clock.ts';
 
 /**
- * @param work first after `ms`; what it throws is its own to tell
- * @returns what ends it: nothing begins after that
+ * Repeats `work` until it is stopped.
+ * @param ms milliseconds before the first turn and after each
+ * @param work must handle its own errors
+ * @returns the function that stops it: no turn begins after that
  */
 export function repeatedly(timers: Timers, ms: number, work: () => void | Promise<void>): () => void {
   let isStopped = false;

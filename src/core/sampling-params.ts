@@ -1,8 +1,8 @@
-// How the next token is chosen. Ranges are checked by the HTTP schemas; the engine trusts them.
+// Parameters of choosing the next token. HTTP schemas check their ranges; the engine trusts them.
 
 export type SamplingParams = {
   readonly maxTokens: number;
-  /** No stop token is drawn before so many. */
+  /** Tokens before which no stop token is drawn. */
   readonly minTokens: number;
   /** 0 is greedy. */
   readonly temperature: number;
@@ -10,19 +10,19 @@ export type SamplingParams = {
   readonly topK: number;
   /** Keep the smallest set whose probability reaches this; 1 keeps all. */
   readonly topP: number;
-  /** Keep tokens at least this share of the most likely one's probability; 0 keeps all. */
+  /** Keep tokens whose probability is at least this share of the most likely one's; 0 keeps all. */
   readonly minP: number;
-  /** Divides positive and multiplies negative logits of every token seen (prompt and output); 1 is none. */
+  /** Divides positive and multiplies negative logits of every token in prompt or output; 1 changes nothing. */
   readonly repetitionPenalty: number;
-  /** Subtracted once per occurrence in the output; 0 is none. */
+  /** Subtracted from a token's logit for each of its occurrences in the output; 0 changes nothing. */
   readonly frequencyPenalty: number;
-  /** Subtracted once if the token is in the output; 0 is none. */
+  /** Subtracted once from the logit of every token in the output; 0 changes nothing. */
   readonly presencePenalty: number;
-  /** Added to logits before anything else: [token, bias]. */
+  /** Pairs [token, bias], added to logits before anything else. */
   readonly logitBias: readonly (readonly [number, number])[];
-  /** Only these may be drawn; null: all. */
+  /** The only tokens that may be drawn; null: all may. */
   readonly allowedTokens: readonly number[] | null;
-  /** A safe integer; null draws one. */
+  /** A safe integer; null: a seed is drawn. */
   readonly seed: number | null;
   /** Every token id that ends the sequence: the model's end-of-sequence ids too, unless the request ignores them. */
   readonly stopTokens: readonly number[];

@@ -1,4 +1,4 @@
-// One piece of work after another for each key; those of different keys do not wait for each other.
+// Runs one piece of work after another for each key. Pieces with different keys do not wait for each other.
 
 import { type Serially, serially } from './serially.ts';
 

@@ -1,4 +1,4 @@
-// One piece of work after another, for what must not overlap: changes of the registry, commands to a device.
+// Runs one piece of work after another where pieces must not overlap: changes of the registry, commands to a device.
 
 import { fairTurns } from './fair-turns.ts';
 import { currentOwner } from './on-behalf.ts';
@@ -14,7 +14,10 @@ export function serially(): Serially {
   };
 }
 
-/** In turns by whose work it is, each owner's in the order of asking. */
+/**
+ * Lets at most `places` pieces of work run at once. Their owners take turns; each owner's pieces run in the order of
+ * asking.
+ */
 export function fairly(places = 1): Serially {
   const take = fairTurns(places);
   return async (work) => {

@@ -1,8 +1,11 @@
-// A few places that everybody shares, none of which one owner may fill alone.
+// A few places shared by all owners, which no owner may fill alone.
 
 import { mayTake } from './share.ts';
 
-/** Takes a place; what is returned gives it back, once. Throws where there is none for this owner. */
+/**
+ * Takes a place. Throws where none is left for this owner. @returns the function that gives the place back; further
+ * calls of it do nothing
+ */
 export type SharedPlaces = (owner: string) => () => void;
 
 export function sharedPlaces(places: number, refusal: () => Error): SharedPlaces {
@@ -10,7 +13,7 @@ export function sharedPlaces(places: number, refusal: () => Error): SharedPlaces
   let taken = 0;
   return (owner) => {
     const own = byOwner.get(owner) ?? 0;
-    // A single place is whoever's comes first.
+    // A single place goes to whoever comes first.
     if (places === 1 ? taken === 1 : !mayTake({ places, taken, own })) throw refusal();
     const change = (by: number) => {
       taken += by;

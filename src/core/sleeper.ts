@@ -1,4 +1,5 @@
-// Sleeps until it is woken, or a while is over: 0 is no sleep. A call to wake that comes before it is not lost.
+// Sleeps until it is woken or the time is over; 0 does not sleep, null has no limit. A wake before a sleep ends that
+// sleep at once.
 
 import type { Timers } from './clock.ts';
 

@@ -1,4 +1,4 @@
-// What a training job on the processor takes in memory at most, before it takes it. Pure.
+// Upper bound on the memory of a training job on the processor, computed before the job starts. Pure.
 
 import type { ModelShape } from './base-model.ts';
 import { LorikeetError } from './errors.ts';
@@ -6,20 +6,20 @@ import { LorikeetError } from './errors.ts';
 const MiB = 2 ** 20;
 
 /**
- * Tokens that are computed at once, padding included. More are no faster from here on, and activations grow with them;
- * the rest after each is what serving waits for.
+ * Tokens computed at once, padding included. Larger micro-batches are no faster, and activations grow with them.
+ * Serving gets its time between two micro-batches, so their length is also how long it waits.
  */
 export const microBatchTokens = 512;
 
-/** Of a trainer beside its weights. */
+/** Memory of a trainer process beside its weights. */
 const processBytes = 160 * MiB;
 /**
- * Floats of a token, layer and hidden value that wait for the way back. Measured with rows of 512 and 1,024 tokens:
+ * Floats kept for the backward pass for each token, layer and hidden value. Measured with rows of 512 and 1,024 tokens:
  * SmolLM2-135M took 1,053 and 2,380 MiB, and with `recompute` 514 and 742.
  */
 const keptFloats = 18;
 const keptByRecompute = 4;
-/** Matrices of shares, [tokens, tokens] of each head, that one layer works with beside those that are kept. */
+/** Matrices of attention probabilities, [tokens, tokens] for each head, that one layer works with beside those kept. */
 const sharesAtWork = 3;
 
 type Sizes = Pick<ModelShape, 'layers' | 'hidden' | 'heads'>;
@@ -27,7 +27,7 @@ type Rows = { readonly longestRow: number; readonly recompute: boolean };
 
 type Parts = { readonly weights: number; readonly activations: number; readonly attention: number };
 
-/** Bytes; rows up to `microBatchTokens` share a micro-batch, a longer one is one by itself. */
+/** Sums up bytes. Rows up to `microBatchTokens` share a micro-batch; a longer row is a micro-batch by itself. */
 function trainingParts(sizes: Sizes, weights: number, { longestRow, recompute }: Rows): Parts {
   const { layers, hidden, heads } = sizes;
   const tokens = Math.max(microBatchTokens, longestRow);
@@ -42,17 +42,20 @@ function trainingParts(sizes: Sizes, weights: number, { longestRow, recompute }:
 
 const sumOf = ({ weights, activations, attention }: Parts) => weights + activations + attention;
 
-/** Of a job whose rows are as long as usual ones. */
+/** Bytes of a job whose rows are at most `microBatchTokens` long. */
 export const usualTrainingBytes = (sizes: Sizes, weightBytes: number): number =>
   weightBytes + processBytes + 4 * microBatchTokens * sizes.layers * sizes.hidden * keptFloats;
 
-/** What there is for a job, and its model's weights. */
+/** Memory that a job may take in all, and the part of it that the model's weights need. */
 export type TrainingMemory = { readonly bytes: number; readonly weightBytes: number };
 
-/** Throws `memory_exceeded` where the system would end the trainer, or whoever else it finds. */
+/**
+ * Throws `memory_exceeded` where the rows need more memory than there is: the system would end the trainer, or another
+ * process.
+ */
 export function assertRowsFit(sizes: Sizes, { bytes, weightBytes }: TrainingMemory, rows: Rows): void {
   const parts = trainingParts(sizes, weightBytes, rows);
-  // Room for usual rows is part of any plan, or its lack was said at the start.
+  // Every memory plan has room for rows of usual length, or its lack was reported at the start.
   if (rows.longestRow <= microBatchTokens || sumOf(parts) <= bytes) return;
   const inMiB = (bytes: number) => `${Math.round(bytes / MiB)} MiB`;
   const list = `weights ${inMiB(parts.weights)}, activations ${inMiB(parts.activations)}`;

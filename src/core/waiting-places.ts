@@ -1,20 +1,23 @@
-// A few places that owners wait for in turns: whoever asks for a thousand is between two others as often as who asks
-// for one. What the server does for everybody goes before all of them.
+// A few places for which owners wait in turns: an owner with a thousand requests gets its turn as often as one with a
+// single request. Work of the server itself goes before all owners.
 
 import { server } from './on-behalf.ts';
 
 export type WaitingPlaces = {
-  /** By default for the server. @returns what gives the place back, once */
+  /**
+   * Waits for a place, by default for the server. @returns the function that gives the place back; further calls of it
+   * do nothing
+   */
   take(owner?: string): Promise<() => void>;
-  /** Places may have become more. */
+  /** Looks again for free places, after their number may have grown. */
   look(): void;
-  /** Places, taken or not. */
+  /** Number of places, taken or free. */
   readonly most: number;
 };
 
-/** @param places asked each time one is taken or given back */
+/** @param places gives the number of places; called each time a place is taken or given back */
 export function waitingPlaces(places: () => number): WaitingPlaces {
-  /** Of each owner in the order of asking; the owner whose turn is next comes first. */
+  /** Callbacks of each owner in the order of asking; the owner whose turn is next comes first. */
   const waiting = new Map<string, (() => void)[]>();
   let taken = 0;
   const look = () => {
@@ -22,7 +25,7 @@ export function waitingPlaces(places: () => number): WaitingPlaces {
       const owner = waiting.has(server) ? server : waiting.keys().next().value!;
       const own = waiting.get(owner)!;
       const begin = own.shift()!;
-      // Behind all others.
+      // The owner goes behind all others.
       waiting.delete(owner);
       if (own.length > 0) waiting.set(owner, own);
       taken++;
