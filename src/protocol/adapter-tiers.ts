@@ -1,14 +1,15 @@
-// Where the engine has which adapters, out of what it says of their moves. What it has said nothing of is on the disk.
+// Tracks where each adapter's weights are, from the moves that the engine reports. An adapter without a report is on
+// the disk.
 
 import type { AdapterMove } from './messages.ts';
 
 const nearness = ['pages', 'memory', 'disk'] as const;
 
-/** Of several engines' places for one adapter. */
+/** Picks the nearest of several engines' tiers for one adapter. */
 export const nearest = (tiers: readonly AdapterTier[]): AdapterTier =>
   nearness.find((tier) => tiers.includes(tier)) ?? 'disk';
 
-/** The nearest place: `pages` beside the base's weights, the engine's memory, the disk. */
+/** Nearest place of an adapter's weights: `pages` beside the base's weights, the engine's memory, the disk. */
 export type AdapterTier = 'pages' | 'memory' | 'disk';
 
 export class AdapterTiers {
@@ -21,7 +22,7 @@ export class AdapterTiers {
     }
   }
 
-  /** What is in memory. */
+  /** Digests of the adapters in the engine's memory. */
   get resident(): ReadonlySet<string> {
     return this.#places.memory;
   }

@@ -1,5 +1,5 @@
-// Whether one more sequence is taken: the queue has places for every flow, and what would come too late is refused
-// while its caller can still go elsewhere. Pure but for what it learns of the queue's pace.
+// Decides whether one more sequence is taken. The queue has places for every flow, and a sequence that would finish too
+// late is refused while its caller can still go elsewhere. Pure except for what it learns about the queue's pace.
 
 import { LorikeetError } from '../core/errors.ts';
 import { mayTake, type Share } from '../core/share.ts';
@@ -7,7 +7,10 @@ import { DrainRate } from './drain-rate.ts';
 import type { FlowLoad } from './flow-load.ts';
 
 export type QueueLimits = {
-  /** Sequences, and prompt tokens, of one flow that may wait while no other flow's do; all together twice as many. */
+  /**
+   * Sequences, and prompt tokens, that one flow may have waiting while no other flow's wait; all together twice as
+   * many.
+   */
   readonly waitingRequests: number;
   readonly waitingTokens: number;
 };
@@ -15,30 +18,33 @@ export type QueueLimits = {
 export type Asked = {
   readonly share: Share;
   readonly promptTokens: number;
-  /** What it may generate. */
+  /** Most tokens that the sequence may generate. */
   readonly maxTokens: number;
-  /** Infinity: somebody always waits for it. */
+  /** Milliseconds until the answer is no longer wanted; Infinity: never. */
   readonly timeoutMs: number;
-  /** Sequences that run at once. */
+  /** Sequences that the engines run at once. */
   readonly slots: number;
   readonly now: number;
 };
 
-/** What was done of a sequence, in how long, and how many ran beside it, itself included. */
+/** Work done for a sequence, the milliseconds it took, and the rows that ran at its end, itself included. */
 export type Done = {
   readonly promptTokens: number;
   readonly completionTokens: number;
   readonly ms: number;
   readonly rows: number;
-  /** It came to its own end: then it says how long answers are, too. */
+  /** The sequence ended by itself, so that its length also counts as an answer's. */
   readonly isWhole: boolean;
 };
 
-/** Weight of the newest sequence in the means. */
+/** Weight of the newest sequence in the running means. */
 const newest = 0.1;
-/** Tokens of a prompt that are read in the time of one that is generated. */
+/** Prompt tokens that are prefilled in the time of one generated token. */
 const promptTokensOfOne = 8;
-/** An estimate is a mean: of what is taken just at it, half would come late, and be work for nothing. */
+/**
+ * Factor on the estimate, which is a mean: of sequences taken right at the mean half would finish late and be wasted
+ * work.
+ */
 const margin = 1.25;
 const secondsMax = 60;
 
@@ -46,13 +52,14 @@ export class AdmissionControl {
   readonly #limits: QueueLimits;
   readonly #drainRate = new DrainRate();
   /**
-   * Of the engine's time for one generated token, were it that sequence's alone, milliseconds; 0 before the first. Rows
-   * share the engine, so that a sequence takes this for each of its tokens and of those beside it. What few rows taught
-   * is too much for many, since a batch is cheaper: then fewer are taken, and what these teach is nearer.
+   * Milliseconds of the engine's time for one generated token, as if one sequence had the engine alone; 0 before the
+   * first sequence has ended. Rows share the engine: a sequence waits this long for each of its own tokens, and for
+   * each token of the rows beside it. A value learned from few rows is too high for many, since a batch is cheaper:
+   * then fewer sequences are taken, and those bring the value nearer.
    */
   #msOfToken = 0;
   #known = 0;
-  /** Generated tokens of an answer. */
+  /** Mean number of generated tokens of an answer. */
   #tokens = 0;
   #whole = 0;
 
@@ -60,20 +67,23 @@ export class AdmissionControl {
     this.#limits = limits;
   }
 
-  /** @param since when it began to wait */
+  /** Notes that a sequence left the queue. @param since when it began to wait */
   started(now: number, since: number): void {
     this.#drainRate.started(now, since);
   }
 
   ended({ promptTokens, completionTokens, ms, rows, isWhole }: Done): void {
     if (isWhole) this.#tokens += Math.max(newest, 1 / ++this.#whole) * (completionTokens - this.#tokens);
-    // One that has said nothing yet may have waited for its adapter all the time.
+    // A sequence without tokens may have waited for its adapter all the time.
     if (completionTokens === 0) return;
     const msOfToken = ms / workOf(promptTokens, completionTokens) / Math.max(1, rows);
     this.#msOfToken += Math.max(newest, 1 / ++this.#known) * (msOfToken - this.#msOfToken);
   }
 
-  /** Throws `server_overloaded` with the seconds after which it is worth another try. */
+  /**
+   * Throws `server_overloaded`, with the seconds after which another try is worthwhile, where the sequence cannot be
+   * taken.
+   */
   assertRoom(load: FlowLoad, asked: Asked): void {
     const { share, promptTokens, timeoutMs, slots, now } = asked;
     const starts = load.startsBefore(share, slots);
@@ -81,7 +91,8 @@ export class AdmissionControl {
       const retryAfterSeconds = this.#drainRate.retryAfterSeconds(Math.max(1, starts - 1), now);
       throw new LorikeetError('server_overloaded', { retryAfterSeconds });
     }
-    // An idle engine is asked, whatever was learned when it was not: else nothing would ever be learned again.
+    // An idle engine takes any sequence, whatever was learned under load: otherwise nothing would ever be learned
+    // again.
     if (load.running + load.waiting === 0) return;
     const lateMs = margin * this.#readyInMs(load, starts, asked) - timeoutMs;
     if (lateMs <= 0) return;
@@ -92,7 +103,7 @@ export class AdmissionControl {
   }
 
   #readyInMs(load: FlowLoad, starts: number, { promptTokens, maxTokens, slots, now }: Asked): number {
-    // Where many expire while they run, starts come faster than answers: what slots can do is a bound on both.
+    // Where many sequences expire while they run, starts come faster than answers: the slots' capacity bounds both.
     const msEach = Math.max(this.#drainRate.msEach(now) ?? 0, this.#msOfToken * workOf(promptTokens, this.#tokens));
     const rows = Math.min(slots, load.running + load.waiting + 1);
     const own = workOf(promptTokens, Math.min(maxTokens, this.#tokens));
@@ -104,11 +115,11 @@ export class AdmissionControl {
     const own = load.of(share);
     const places = 2 * (waitingRequests + Math.max(slots - load.running, 0));
     if (!mayTake({ places, taken: load.waiting, own: own.waiting })) return false;
-    // A single long prompt of a flow always passes: the context, not the queue, limits it.
+    // A flow that has nothing waiting may always add one long prompt: the context limits it, not the queue.
     const tokens = { places: 2 * waitingTokens, taken: load.waitingTokens, own: own.waitingTokens };
     return own.waiting === 0 || mayTake({ ...tokens, size: promptTokens });
   }
 }
 
-/** In generated tokens. */
+/** Measures work in generated tokens. */
 const workOf = (promptTokens: number, completionTokens: number) => completionTokens + promptTokens / promptTokensOfOne;

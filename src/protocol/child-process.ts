@@ -1,6 +1,6 @@
-// A child process that takes commands and says events, as whoever supervises it sees it, and the child's side of the
-// same channel. Knows how to start, kill and listen to a process; knows nothing of what the two say to each other, but
-// that a child which says something else is ended. What the parent says is believed: it is who started the child.
+// A child process that takes commands and reports events, as its supervisor sees it, and the child's side of the same
+// channel. This module starts, kills and listens to a process. It does not know the messages' content, but it ends a
+// child whose message fails its check. The parent's messages are trusted, because the parent started the child.
 
 import { fork } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -12,45 +12,47 @@ import type { ReadMessage } from './checks/check-message.ts';
 
 export type ChildProcess<Command> = {
   readonly pid: number | undefined;
-  /** Commands to a process that has gone are dropped: `onExit` tells of it. */
+  /** Sends a command. A command to a process that has ended is dropped: `onExit` reports the end. */
   send(command: Command): void;
-  /** SIGKILL. A child holds nothing that is not on the disk or can be had again. */
+  /** Sends SIGKILL. A child holds nothing that is not on the disk or can be computed again. */
   kill(): void;
-  /** Processor time that it has had, milliseconds; null where the system does not tell, or it has gone. */
+  /**
+   * Processor time used by the process in milliseconds; null where the system does not tell, or the process has ended.
+   */
   processorMs?(): number | null;
 };
 
 export type ChildHandlers<Event> = {
   onEvent(event: Event): void;
-  /** Exactly once, and last. `reason` completes the sentence "The engine ...". */
+  /** Called exactly once, after all events. `reason` completes the sentence "The engine ...". */
   onExit(reason: string): void;
 };
 
 export type StartChild<Command, Event> = (handlers: ChildHandlers<Event>) => ChildProcess<Command>;
 
 export type ChildOptions<Event> = {
-  /** Of what the child says; null ends it. */
+  /** Checks an event of the child; null ends the child. */
   readonly read: ReadMessage<Event>;
   /** The whole environment of the child: nothing is inherited. */
   readonly env: Record<string, string>;
-  /** How far the child steps back for others, 0 to 19; left out: not at all. */
+  /** Nice value of the child, 0 to 19; 0 by default. */
   readonly nice?: number;
-  /** Of Node, beside those of every process. */
+  /** Arguments for Node, in addition to those of every process. */
   readonly nodeArguments?: readonly string[];
-  /** Nothing that it prints is of use. */
+  /** Discards everything that the child prints. */
   readonly isSilent?: boolean;
 };
 
-/** What is in the pipe when the process ends is still read, but not waited for longer than this. */
+/** Longest time for reading what is still in the pipe after the process has ended. */
 const drainMs = 1000;
 
-/** @param entry the child's main file */
+/** Makes a function that starts the child. @param entry the child's main file */
 export function childStarter<Command extends object, Event>(
   entry: string | URL,
   { read, env, nice = 0, nodeArguments: more = [], isSilent = false }: ChildOptions<Event>,
 ): StartChild<Command, Event> {
   return (handlers) => {
-    // stdout belongs to the server's log; whatever native code prints goes to stderr.
+    // stdout belongs to the server's log. Output of native code goes to stderr.
     const child = fork(entry, [], {
       serialization: 'advanced',
       execPath: process.execPath,
@@ -97,17 +99,17 @@ export function childStarter<Command extends object, Event>(
   };
 }
 
-/** For the log, whatever it is. */
+/** Describes an invalid message for the log. */
 const kindOf = (message: unknown): string =>
   isRecord(message) && typeof message.type === 'string' ? message.type.slice(0, 40) : typeof message;
 
-/** A hundredth of a second, the unit of Linux's /proc on every architecture that Node runs on. */
+/** Milliseconds of one clock tick in Linux's /proc: a hundredth of a second on every architecture that Node runs on. */
 const statUnitMs = 10;
 
 function processorMs(pid: number): number | null {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // Behind the name, which may hold anything: fields 14 and 15 of all.
+    // utime and stime are fields 14 and 15. Counting starts behind the process name, which may contain anything.
     const [user, system] = stat
       .slice(stat.lastIndexOf(')') + 2)
       .split(' ')
@@ -119,12 +121,15 @@ function processorMs(pid: number): number | null {
   }
 }
 
-/** Threads take the priority of the one that makes them, so it is set before the child has made any that compute. */
+/**
+ * Sets the child's nice value. Threads inherit it from the thread that makes them, so it is set before the child has
+ * any.
+ */
 function stepBack(pid: number, nice: number): void {
   try {
     setPriority(pid, nice);
   } catch {
-    // It has ended already, which its own end tells, or the system has no such thing.
+    // The child has already ended, which its exit event reports, or the system has no nice values.
   }
 }
 
@@ -134,9 +139,10 @@ export type ParentChannel<Command, Event> = {
 };
 
 /**
- * The child's side of the channel. The process ends when its parent does, and takes its end from nobody else:
- * Ctrl-C and a service manager signal the whole group, and the server decides what is still to finish.
- * @param name of the child, for who starts it by hand
+ * Opens the child's side of the channel. The process ends when its parent does, and ignores signals: Ctrl-C and a
+ * service manager signal the whole group, and the server decides what is still finished. Throws `engine_unavailable`
+ * where the process was not started by a server.
+ * @param name of the child, for the error message
  */
 export function channelToParent<Command, Event extends object>(name: string): ParentChannel<Command, Event> {
   const send = process.send?.bind(process);

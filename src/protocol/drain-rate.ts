@@ -1,11 +1,11 @@
-// How fast the queue moves, from the last times that a sequence left it: what Retry-After, and the refusal of what
-// would come too late, are made of. Time without anybody waiting is no time of the queue's.
+// Measures how fast the queue moves, from the last times that sequences left it. Retry-After and the refusal of
+// sequences that would finish too late are computed from it. Time in which nobody waited does not count.
 
 /** Starts older than this say nothing about now. */
 const windowMs = 60_000;
 const startsMax = 64;
 const secondsMax = 60;
-/** Said while nothing has left the queue lately: long enough to matter, short enough to be tried. */
+/** Retry-After while nothing has left the queue lately: long enough to matter, short enough to be tried. */
 const secondsUnknown = 5;
 
 type Start = { readonly at: number; readonly gapMs: number };
@@ -14,21 +14,21 @@ export class DrainRate {
   readonly #starts: Start[] = [];
   #last = Number.NEGATIVE_INFINITY;
 
-  /** @param since when the sequence began to wait */
+  /** Notes that a sequence left the queue. @param since when it began to wait */
   started(now: number, since: number): void {
     this.#starts.push({ at: now, gapMs: now - Math.max(since, this.#last) });
     this.#last = now;
     if (this.#starts.length > startsMax) this.#starts.shift();
   }
 
-  /** Milliseconds between two starts while somebody waits; null where nothing is known. */
+  /** Mean milliseconds between two starts while somebody waits; null where nothing is known. */
   msEach(now: number): number | null {
     const recent = this.#starts.filter(({ at }) => now - at <= windowMs);
     if (recent.length === 0) return null;
     return recent.reduce((sum, { gapMs }) => sum + gapMs, 0) / recent.length;
   }
 
-  /** Whole seconds until so many starts have been, 1 to 60. */
+  /** Whole seconds until `starts` sequences have started, 1 to 60. */
   retryAfterSeconds(starts: number, now: number): number {
     const msEach = this.msEach(now);
     if (msEach === null) return secondsUnknown;

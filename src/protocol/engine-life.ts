@@ -1,5 +1,5 @@
-// Keeps one engine process alive: starts it, watches it, starts it again when it has died, stops it. Knows what is
-// there of merges and adapters; which sequences it has is its owner's matter.
+// Keeps one engine process alive: starts it, watches it, restarts it after it died, stops it. Knows the engine's merges
+// and adapters; its sequences are the owner's matter.
 
 import { type AdapterTier, AdapterTiers } from './adapter-tiers.ts';
 import type { EngineReport } from './engine-client.ts';
@@ -15,16 +15,16 @@ import type { SupervisorOptions } from './supervisor-options.ts';
 export type StepEvent = Extract<EngineEvent, { type: 'step' }>;
 
 export type EngineOwner = {
-  /** It takes sequences from now on. */
+  /** The engine takes sequences from now on. */
   onReady(): void;
   onStep(event: StepEvent): void;
-  /** @returns sequences that are lost with it, and that wait for an engine, for the log */
+  /** @returns numbers for the log: sequences lost with the engine, and sequences that wait for an engine */
   onDied(): { readonly lost: number; readonly held: number };
-  /** It does not come back soon: it could not start, and will try at long intervals. */
+  /** The engine could not start, and is tried again only at long intervals. */
   onGivenUp(): void;
 };
 
-/** A name that no other engine has. */
+/** The configuration of an engine and a name that no other engine has. */
 export type NamedConfig = { readonly name: string; readonly config: EngineConfig };
 
 export class EngineLife {
@@ -32,12 +32,12 @@ export class EngineLife {
   readonly merges = new MergeBook();
   readonly #name: string;
   readonly #config: EngineConfig;
-  /** null until it was ready once. */
+  /** null until the engine was ready for the first time. */
   info: EngineInfo | null = null;
   restarts = 0;
   isReady = false;
   isGivenUp = false;
-  /** Why it is not ready. */
+  /** Why the engine is not ready. */
   failure: Failure = { code: 'engine_unavailable', message: 'The engine is starting.' };
 
   readonly #options: Omit<SupervisorOptions, 'configs'>;
@@ -47,16 +47,16 @@ export class EngineLife {
   #readyAt: number | null = null;
   #lastEventAt = 0;
   #stats = idleStats;
-  /** Counts of the processes that have died. */
+  /** Counters of the processes that have died. */
   #past = idleStats;
   #history = noFailures;
-  /** What the engine said of its own failure before it died. */
+  /** The failure that the engine reported before it died. */
   #said: Failure | null = null;
   #room = 0;
   #cancelRestart = () => {};
   #cancelWatch: (() => void) | null = null;
   #cancelStartLimit = () => {};
-  /** Called when the process has gone, and none is started any more. */
+  /** Called when the last process has ended. */
   #onGone: (() => void) | null = null;
   #isStopping = false;
 
@@ -71,7 +71,7 @@ export class EngineLife {
     return this.#process?.pid ?? null;
   }
 
-  /** What the engine said last; sequences as the server counts them. */
+  /** The engine's last statistics, with running and waiting sequences as the server counts them. */
   get stats(): EngineStats {
     const { running, waiting } = this.load.flows;
     return { ...withPast(this.#stats, this.#past), running, waiting };
@@ -87,7 +87,7 @@ export class EngineLife {
     return this.#tiers.of(digest);
   }
 
-  /** Digests of adapters, and keys of several together, that are in its memory. */
+  /** Digests of adapters, and keys of combinations, in the engine's memory. */
   get resident(): ReadonlySet<string> {
     return this.#tiers.resident;
   }
@@ -107,7 +107,7 @@ export class EngineLife {
     });
   }
 
-  /** What a process that is not there is told is told to nobody. */
+  /** Sends a command; while no process lives, the command is dropped. */
   send(command: Exclude<EngineCommand, { type: 'start' | 'stop' | 'ping' | 'merge' | 'unmerge' | 'room' }>): void {
     this.#process?.send(command);
     if (command.type === 'submit') this.#watch();
@@ -185,8 +185,9 @@ export class EngineLife {
   }
 
   /**
-   * Looks twice per silent period, not once per step: a step costs the supervisor no timer. Half way it asks: an engine
-   * whose sequences all wait for adapters says nothing of itself, and is no hang.
+   * Checks for silence twice in each silent period instead of once a step, so that a step costs no timer. After half of
+   * the period it pings the engine: an engine whose sequences all wait for adapters sends nothing by itself, but does
+   * not hang.
    */
   #watch(): void {
     if (this.#cancelWatch !== null) return;
@@ -212,13 +213,13 @@ export class EngineLife {
     return this.#process !== null;
   }
 
-  /** No process is started any more; the one that is there goes on with what it has. */
+  /** Starts no process any more; the current one goes on with its sequences. */
   drain(): void {
     this.#isStopping = true;
     this.#cancelRestart();
   }
 
-  /** After `drain`. */
+  /** Stops the process. Call `drain` first. */
   stop(): Promise<void> {
     const process = this.#process;
     if (process === null) return Promise.resolve();

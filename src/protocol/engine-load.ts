@@ -1,4 +1,4 @@
-// What one engine has of the server's sequences: by flow, and by the adapters that they ask for. Pure bookkeeping.
+// Counts one engine's sequences, by flow and by the adapters that they ask for. Pure bookkeeping.
 
 import { commonShare } from '../core/share.ts';
 import { FlowLoad } from './flow-load.ts';
@@ -11,12 +11,12 @@ export class EngineLoad {
   /** Sequences by the digest of each adapter that they ask for. */
   readonly #adapters = new Map<string, number>();
 
-  /** Sequences that it has. */
+  /** Sequences that the engine has. */
   get size(): number {
     return this.flows.running + this.flows.waiting;
   }
 
-  /** A sequence that asks for it is there: the adapter is, or will be. */
+  /** Whether some sequence asks for the adapter, so that its weights are there or on their way. */
   wants(digest: string): boolean {
     return this.#adapters.has(digest);
   }

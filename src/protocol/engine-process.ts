@@ -1,4 +1,4 @@
-// The engine's child process: what it is told and what it says.
+// Starts the engine's child process with the engine's messages.
 
 import { readEngineEvent } from './checks/engine-events.ts';
 import { type ChildHandlers, type ChildProcess, childStarter, type StartChild } from './child-process.ts';

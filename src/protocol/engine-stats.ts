@@ -1,4 +1,4 @@
-// What several engines say of themselves, as one. Pure.
+// Joins the statistics of several engines into one. Pure.
 
 import { type AdapterStats, type EngineInfo, type EngineStats, noAdapters } from './messages.ts';
 
@@ -13,7 +13,7 @@ export const idleStats: EngineStats = {
   adapters: noAdapters,
 };
 
-/** What an engine says of its own life, and what was counted before it. */
+/** Adds the counters of past processes to an engine's statistics. */
 export function withPast(stats: EngineStats, past: EngineStats): EngineStats {
   const [prefixes, speculation] = [
     [stats, past].flatMap((one) => one.prefixes ?? []),
@@ -29,7 +29,7 @@ export function withPast(stats: EngineStats, past: EngineStats): EngineStats {
   };
 }
 
-/** What stays when an engine has gone. */
+/** Keeps the counters of an engine that has ended, and drops its current values. */
 export const countsOf = ({ preemptions, steps, prefixes, speculation, adapters }: EngineStats): EngineStats => ({
   ...{ ...idleStats, preemptions, steps },
   ...(prefixes && { prefixes: { ...prefixes, bytes: 0 } }),
@@ -38,8 +38,8 @@ export const countsOf = ({ preemptions, steps, prefixes, speculation, adapters }
 });
 
 /**
- * @param engines what each said last, and the sequences that it runs at once
- * @param resident adapters that are in the memory of any
+ * Joins statistics of engines. @param engines last statistics and slots of each
+ * @param resident distinct adapters in the memory of any engine
  */
 export function joinStats(
   engines: readonly { readonly stats: EngineStats; readonly slots: number }[],
@@ -69,7 +69,7 @@ export function joinStats(
       ),
       resident,
     },
-    // Each engine has every merge, in memory of its own.
+    // Each engine has a copy of every merge.
     ...(merges.length > 0 && {
       merges: { ...sumOf(merges, ['running', 'bytes']), merged: Math.max(...merges.map(({ merged }) => merged)) },
     }),
@@ -80,7 +80,9 @@ const prefixKeys = ['queried', 'hit', 'bytes'] as const;
 const speculationKeys = ['drafts', 'drafted', 'accepted', 'pastTextBytes'] as const;
 const adapterKeys = Object.keys(noAdapters) as (keyof AdapterStats)[];
 
-/** What holds for a sequence wherever it goes. @param engines those that were ready, one at the least */
+/**
+ * Joins what holds for a sequence on whichever engine. @param engines those that were ready at least once; not empty
+ */
 export function joinInfo(engines: readonly EngineInfo[]): EngineInfo {
   const [first] = engines as [EngineInfo];
   if (engines.length === 1) return first;

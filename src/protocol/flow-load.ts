@@ -1,4 +1,4 @@
-// What each flow has in the engine and waiting for it, for the decision whether one more is taken. Pure bookkeeping.
+// Counts each flow's running and waiting sequences, for deciding whether one more is taken. Pure bookkeeping.
 
 import type { Share } from '../core/share.ts';
 
@@ -6,9 +6,9 @@ type Load = { weight: number; waiting: number; waitingTokens: number; running: n
 const nothing: Readonly<Load> = { weight: 1, waiting: 0, waitingTokens: 0, running: 0 };
 
 export class FlowLoad {
-  /** Those that have anything. */
+  /** Flows that have sequences. */
   readonly #flows = new Map<number, Load>();
-  /** Prompt tokens of all that wait. */
+  /** Prompt tokens of all waiting sequences. */
   waitingTokens = 0;
   waiting = 0;
   running = 0;
@@ -31,7 +31,7 @@ export class FlowLoad {
     this.running++;
   }
 
-  /** @param wasRunning else it still waited */
+  /** @param wasRunning false: the sequence was still waiting */
   ends({ flow }: Share, tokens: number, wasRunning: boolean): void {
     const load = this.#flows.get(flow)!;
     if (wasRunning) {
@@ -42,8 +42,8 @@ export class FlowLoad {
   }
 
   /**
-   * Starts that come before, and with, the next one of this flow: as many as wait in it, and what others may start
-   * meanwhile by their weights; never more than wait in all. 0 while its share of the slots is not taken.
+   * Estimates the starts up to and including the next one of this flow: those that wait in the flow, and those of other
+   * flows by weight meanwhile; at most all that wait. 0 while the flow has less than its share of the slots.
    */
   startsBefore({ flow, weight }: Share, slots: number): number {
     const own = this.#flows.get(flow) ?? nothing;

@@ -1,6 +1,7 @@
-// What several engines say of the merges that all of them are asked for, as one engine would say it. A merge is made
-// when every engine that lives has it. From then on it stays as long as one has it: an engine that comes later makes it
-// while the others serve it. What one engine cannot make is taken back from the others before that is told.
+// Joins the merge events of several engines, all of which are asked for the same merges, into those of one. A merge is
+// made when every live engine has made it. From then on it stays as long as one engine has it: an engine that starts
+// later makes it while the others serve it. A merge that one engine cannot make is taken back from the others before
+// the failure is told.
 
 import type { MergeEvent } from './messages.ts';
 
@@ -8,18 +9,18 @@ type Made = Extract<MergeEvent, { state: 'merged' }>;
 type Failed = Extract<MergeEvent, { state: 'failed' }>;
 
 type Entry = {
-  /** What each engine said last; null: nothing of interest. */
+  /** Last event of each engine; null: none yet. */
   readonly said: (MergeEvent | null)[];
   isTold: boolean;
-  /** Engines that have not said yet that they have it no longer; null: it is wanted. */
+  /** Engines that have not yet reported `unmerged`; null: the merge is wanted. */
   leaving: Set<number> | null;
-  /** Why it is taken back, where nobody asked for that. */
+  /** Failure for which the merge is taken back; null where the caller asked for that. */
   failure: Failed | null;
 };
 
 export type MergeBoardOptions = {
   readonly engines: number;
-  /** It takes sequences now. */
+  /** Whether the engine takes sequences now. */
   readonly isReady: (engine: number) => boolean;
   readonly unmerge: (engine: number, key: string) => void;
   readonly tell: (event: MergeEvent) => void;
@@ -33,17 +34,17 @@ export class MergeBoard {
     this.#options = options;
   }
 
-  /** All engines are asked for it. */
+  /** Notes that all engines are asked for the merge. */
   wanted(key: string): void {
     const { engines } = this.#options;
     const said = Array.from({ length: engines }, () => null);
     if (!this.#entries.has(key)) this.#entries.set(key, { said, isTold: false, leaving: null, failure: null });
   }
 
-  /** Takes it back from all engines. */
+  /** Takes the merge back from all engines. */
   unmerge(key: string): void {
     this.wanted(key);
-    // Whoever asks waits for that, and no longer for why it would have been taken back.
+    // The caller waits for the `unmerged` event and no longer for an earlier failure.
     this.#entries.get(key)!.failure = null;
     this.#takeBack(key, this.#all);
   }
@@ -65,7 +66,7 @@ export class MergeBoard {
     }
   }
 
-  /** An engine is ready now, or is no longer. */
+  /** Call when an engine has become ready, or is no longer ready. */
   changed(): void {
     for (const entry of [...this.#entries.values()]) if (entry.leaving === null) this.#tellIfMade(entry);
   }
@@ -79,7 +80,7 @@ export class MergeBoard {
   }
 
   #hasFailed(engine: number, event: Failed, entry: Entry): void {
-    // What others have made goes on; this engine serves it unmerged.
+    // Other engines keep the merge that they have made; this engine serves the adapter unmerged.
     if (entry.isTold && this.#made(entry).length > 0) return;
     entry.failure = event;
     this.#takeBack(
@@ -113,7 +114,7 @@ export class MergeBoard {
     this.#options.tell({ key, state: 'merging', progress: progress.length > 0 ? Math.min(...progress) : 0 });
   }
 
-  /** @returns whether it was told */
+  /** Tells that the merge is made, where it is. @returns whether it told */
   #tellIfMade(entry: Entry): boolean {
     const made = this.#made(entry);
     if (entry.isTold || made.length === 0) return false;

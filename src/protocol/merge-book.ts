@@ -1,16 +1,16 @@
-// Which merges are wanted: every engine that becomes ready is asked for them again; and which unmerges an engine has
-// not answered: its death answers them. Pure bookkeeping.
+// Remembers which merges are wanted, so that every engine that becomes ready is asked for them again; and which
+// unmerges an engine has not answered, since its death answers them. Pure bookkeeping.
 
 import type { MergeEvent, MergeRequest } from './messages.ts';
 
-/** Engines that may die over a merge before it counts as the cause: else each next one would be asked, and die. */
+/** Deaths of engines during a merge after which the merge counts as their cause, so that it is not asked for again. */
 const deathsMax = 3;
 
 type Wanted = { readonly request: MergeRequest; isMerging: boolean; isMade: boolean; deaths: number };
 
 export class MergeBook {
   readonly #wanted = new Map<string, Wanted>();
-  /** An engine was told to unmerge these, and has not said yet that they are gone. */
+  /** Merges that the engine was told to unmerge and has not yet reported as gone. */
   readonly #leaving = new Set<string>();
   readonly #listeners: ((event: MergeEvent) => void)[] = [];
 
@@ -18,7 +18,7 @@ export class MergeBook {
     return [...this.#wanted.values()].map(({ request }) => request);
   }
 
-  /** False where it is there already. */
+  /** Adds a merge; false where it is already wanted. */
   add(request: MergeRequest): boolean {
     if (this.#wanted.has(request.key)) return false;
     this.#wanted.set(request.key, { request, isMerging: false, isMade: false, deaths: 0 });
@@ -34,7 +34,7 @@ export class MergeBook {
     this.#listeners.push(listener);
   }
 
-  /** What failed is not asked for again. */
+  /** Passes an event on to the listeners. A merge that failed is not asked for again. */
   tell(event: MergeEvent): void {
     const wanted = this.#wanted.get(event.key);
     if (wanted !== undefined) {
@@ -47,10 +47,10 @@ export class MergeBook {
     for (const listener of this.#listeners) listener(event);
   }
 
-  /** What was to leave is gone with the engine; what it had made has to be made again. */
+  /** Answers pending unmerges, and marks finished merges as to be made again. */
   engineDied(): void {
     for (const key of this.#leaving) this.tell({ key, state: 'unmerged' });
-    // They are made one after another, in this order.
+    // The engine makes merges one after another in this order, so the first one was under way.
     const [underWay] = [...this.#wanted].filter(([, { isMerging }]) => isMerging);
     for (const [key, { isMade }] of this.#wanted) if (isMade) this.tell({ key, state: 'merging', progress: 0 });
     for (const wanted of this.#wanted.values()) wanted.isMerging = false;

@@ -16,33 +16,35 @@ export type EngineConfig = {
   readonly model: ModelFiles;
   /** null keeps the file's own width (or 8 for float files). */
   readonly weightBits: WeightBits | null;
-  /** What decode steps round activations to; prompts have 16 bits. A device rounds none. */
+  /** Bits to which decode steps round activations; prompts always use 16. A device does not round. */
   readonly decodeActivations: Activations;
-  /** Of keys and values on the processor; left out: float16. */
+  /** Element type of the KV cache on the processor; float16 by default. */
   readonly kvType?: 'float32' | 'float16';
-  /** Of keys and values in blocks; left out: a whole context for each sequence. */
+  /** Bytes of KV blocks; left out: room for a whole context for each sequence. */
   readonly kvBytes?: number;
-  /** Bytes of computed beginnings of prompts that stay for later ones, in blocks; left out: none do. */
+  /** Bytes of the prefix cache, in KV blocks; left out: there is none. */
   readonly prefixBytes?: number;
-  /** Beginnings that the base computes alone are shared by all flows; left out: each flow has its own. */
+  /** All flows share cached prefixes that only the base computes; left out: each flow has its own. */
   readonly sharesBasePrefixes?: boolean;
-  /** Few sequences compute ahead what their own tokens let expect, on the processor; left out: none does. */
+  /** Speculative decoding while few sequences run, on the processor; left out: none. */
   readonly speculates?: boolean;
-  /** Of answers that later ones are guessed from; left out: they are guessed from their own tokens alone. */
+  /**
+   * Bytes of past answers from which later ones are drafted; left out: drafts come from a sequence's own tokens alone.
+   */
   readonly pastTextBytes?: number;
-  /** As in core/device.ts. */
+  /** Name of the device, as in core/device.ts. */
   readonly device: string;
-  /** Floats that a device computes with; null or left out: what suits it. The processor takes none. */
+  /** Float type of a device's computation; null or left out: the device's default. The processor has none. */
   readonly devicePrecision?: 'float32' | 'float16' | null;
-  /** On a card; left out: own. */
+  /** Kernels on a CUDA card; `own` by default. */
   readonly deviceKernels?: 'recorded' | 'own' | 'runtime';
-  /** Where keys and values lie on a card; left out: in rows. The processor's lie in blocks. */
+  /** Layout of the KV cache on a CUDA card; `rows` by default. The processor always uses blocks. */
   readonly deviceKv?: 'rows' | 'blocks';
-  /** Where a build of ONNX Runtime with CUDA may have been put. */
+  /** Folder that may contain a build of ONNX Runtime with CUDA. */
   readonly cudaDir?: string;
-  /** Path of another libonnxruntime; null takes the one of the onnxruntime-node package. */
+  /** Path of a libonnxruntime; null takes the one of the onnxruntime-node package. */
   readonly ortLibrary: string | null;
-  /** null takes one thread a physical core. */
+  /** Threads; null takes one for each physical core. */
   readonly threads: number | null;
   readonly maxSequences: number;
   /** Tokens a sequence may hold; null takes the model's context. */
@@ -52,57 +54,66 @@ export type EngineConfig = {
   /** Bytes of adapters kept in memory; the least recently used are dropped. */
   readonly adapterBytes: number;
   /**
-   * Pages of 8 ranks that the adapters of running sequences share; null takes four a slot and 128 at the least, or what
-   * fits in the memory of a device that tells.
+   * Pages of 8 ranks that the adapters of running sequences share; null takes four for each slot and at least 128, or
+   * what fits in the memory of a device that reports it.
    */
   readonly adapterPages: number | null;
-  /** Of adapters' values in memory, on the processor; left out: 16. */
+  /** Bits of adapters' values in the processor's memory; 16 by default. */
   readonly adapterBits?: AdapterBits;
-  /** Bytes that merged weights may take beside the base's; left out: none, and every merge is refused. */
+  /** Bytes that merged weights may take beside the base's; left out: every merge is refused. */
   readonly mergeBytes?: number;
   /** Training jobs compute on the same device; false by default. */
   readonly trainsBeside?: boolean;
-  /** Folder for lowered weights. */
+  /** Folder that caches lowered weights. */
   readonly cacheDir: string;
-  /** What tokens spell, for outputs that have a grammar; left out: such sequences end with an error. */
+  /** Bytes of the vocabulary's tokens, for grammars; left out: sequences with a grammar end with an error. */
   readonly tokens?: TokenTable;
 };
 
-/** A sequence as the engine knows it: token ids only. `id` is the client's, unique in the life of a channel. */
+/**
+ * A sequence as the engine knows it: token ids only. `id` is chosen by the client, unique during the channel's life.
+ */
 export type SequenceRequest = {
   readonly id: number;
   readonly promptTokens: readonly number[];
   readonly params: SamplingParams;
-  /** Adapters that apply to it, all at once; empty: the base model alone. */
+  /** Adapters that apply together; empty: the base model alone. */
   readonly adapters: readonly AppliedAdapter[];
-  /** The merge that it may run on; null: on none. Left out: on one of its adapters' weights, with their own bits. */
+  /**
+   * Key of the merge that the sequence may run on; null: none. Left out: any merge of exactly its adapters with the
+   * linears' own bits.
+   */
   readonly mergeKey?: string | null;
-  /** Whose service it counts as; left out: `commonShare`. */
+  /** Share that its service counts to; `commonShare` by default. */
   readonly share?: Share;
-  /** Milliseconds after which nobody waits for it any more; left out: somebody always does. */
+  /** Milliseconds after which the caller no longer waits; left out: no limit. */
   readonly timeoutMs?: number;
-  /** What its output must look like; left out: anything. */
+  /** Grammar of the output; left out or null: anything. */
   readonly grammar?: Grammar | null;
-  /** Beginnings are shared only with requests of the same salt; left out: with those that have none. */
+  /** Cached prefixes are shared only with requests of the same salt; left out: with requests that have none. */
   readonly cacheSalt?: string;
-  /** Report the prompt's own tokens with this many alternatives each; left out: they are not. */
+  /**
+   * Alternatives to report, with its own log-probability, for each prompt token; left out: no prompt log-probabilities.
+   */
   readonly promptLogprobs?: number;
-  /** Nothing is generated: its end brings one vector of the prompt, of length 1. Left out: tokens are generated. */
+  /**
+   * Nothing is generated: the end brings the pooled vector of the prompt, of length 1. Left out: tokens are generated.
+   */
   readonly pooling?: Pooling;
 };
 
-/** Adapters to merge into a copy of the linears that they touch; sequences that name its key may run on it. */
+/** Adapters to merge into copies of the linears that they touch; sequences that name the key may run on the merge. */
 export type MergeRequest = {
-  /** Says which weights, and of which bits. */
+  /** Identifies the weights and their bits. */
   readonly key: string;
   readonly adapters: readonly AppliedAdapter[];
-  /** Of the merged linears; null keeps each one's own. */
+  /** Bits of the merged linears; null keeps each linear's own. */
   readonly bits: WeightBits | null;
-  /** Token ids of short texts, on which merged and unmerged are compared; none: they are not. */
+  /** Token ids of short texts on which merged and unmerged weights are compared; empty: no comparison. */
   readonly probes: readonly (readonly number[])[];
 };
 
-/** Merged against unmerged at every position of the probes, natural logarithms. */
+/** Comparison of merged with unmerged weights at every position of the probes, in natural logarithms. */
 export type MergeQuality = {
   readonly positions: number;
   readonly meanKl: number;
@@ -112,8 +123,8 @@ export type MergeQuality = {
 };
 
 /**
- * `merging` may repeat, with growing progress; then `merged` or `failed`. `unmerged` is the end of an `unmerge`: its
- * last sequence has ended and its memory is given back.
+ * Progress of a merge. `merging` may repeat with growing progress, and then comes `merged` or `failed`. `unmerged` ends
+ * an `unmerge`: the last sequence on the merge has ended, and its memory is given back.
  */
 export type MergeEvent =
   | { readonly key: string; readonly state: 'merging'; readonly progress: number }
@@ -121,7 +132,7 @@ export type MergeEvent =
       readonly key: string;
       readonly state: 'merged';
       readonly bits: WeightBits;
-      /** Beside the base's: merged weights and their packed forms. */
+      /** Memory in addition to the base's: merged weights and their packed forms. */
       readonly bytes: number;
       readonly ms: number;
       readonly quality: MergeQuality | null;
@@ -133,18 +144,21 @@ export type EngineCommand =
   | { readonly type: 'start'; readonly config: EngineConfig }
   | { readonly type: 'submit'; readonly sequence: SequenceRequest }
   | { readonly type: 'abort'; readonly id: number }
-  /** Gives it back if it has not begun; otherwise it goes on. An unknown id is no error. */
+  /** Gives the sequence back if it has not started; otherwise it goes on. An unknown id is no error. */
   | { readonly type: 'release'; readonly id: number }
   | { readonly type: 'merge'; readonly merge: MergeRequest }
-  /** Takes no new sequence, and goes when the last one has ended. */
+  /** Lets no new sequence run on the merge, and drops it when the last one has ended. */
   | { readonly type: 'unmerge'; readonly key: string }
-  /** Share of the time to leave to a training job's process on the same cores, while there is room; 0: none trains. */
+  /** Sets the share of the time left to a training process on the same cores; 0: none trains. */
   | { readonly type: 'room'; readonly share: number }
-  /** Asks for `alive`. */
+  /** Asks for an `alive` event. */
   | { readonly type: 'ping' }
   | { readonly type: 'stop' };
 
-/** Natural logarithms of the model's own distribution, before temperature, penalties and filters. */
+/**
+ * Natural logarithms of the model's own distribution, before temperature, penalties and filters. `top` has pairs
+ * [token, logprob].
+ */
 export type TokenLogprobs = { readonly logprob: number; readonly top: readonly (readonly [number, number])[] };
 
 export type TokenEvent = {
@@ -162,17 +176,17 @@ export type SequenceEnd = {
   readonly reason: FinishReason;
   /** The stop token that ended it, which is not part of the output; null otherwise. */
   readonly stopToken: number | null;
-  /** `digest` names the adapter at fault, where one is. */
+  /** `digest` names the adapter at fault, where there is one. */
   readonly error?: { readonly code: ErrorCode; readonly message: string; readonly digest?: string };
   readonly promptTokens: number;
   readonly completionTokens: number;
-  /** Of each prompt token given those before it; the first one's is null. Where they were asked for. */
+  /** Log-probabilities of each prompt token given the earlier ones, where asked for; the first token's is null. */
   readonly promptLogprobs?: readonly (TokenLogprobs | null)[];
   /** The prompt as one vector, where `pooling` asked for it. */
   readonly embedding?: Float32Array;
-  /** Prompt tokens whose KV rows were reused. */
+  /** Prompt tokens whose keys and values came from the prefix cache. */
   readonly cachedTokens: number;
-  /** It ran on merged weights, of these bits; null: on the base's, its adapter beside them. */
+  /** Bits of the merged weights that it ran on; null: it ran on the base's weights, with its adapters beside them. */
   readonly mergedBits?: WeightBits | null;
   readonly timings: Timings;
 };
@@ -183,7 +197,7 @@ export type EngineInfo = {
   readonly shape: ModelShape;
   readonly maxContext: number;
   readonly maxSequences: number;
-  /** The largest rank of an adapter that its pages hold; left out: any that an upload may have. */
+  /** Largest rank of an adapter that fits the pages; left out: any rank that an upload may have. */
   readonly adapterRank?: number;
   readonly threads: number;
   readonly device: string;
@@ -197,30 +211,30 @@ export type EngineInfo = {
 export type EngineStats = {
   readonly running: number;
   readonly waiting: number;
-  /** Of the room for keys and values, what running sequences take, 0..1. */
+  /** Share of the KV cache that running sequences take, 0..1. */
   readonly kvUsage: number;
-  /** Sequences that gave their room to others, and went on later, since the engine started. */
+  /** Sequences that gave up their KV blocks to others and went on later, since the engine started. */
   readonly preemptions: number;
-  /** Prompt tokens looked for among known beginnings, and found, since the engine started; what these take. */
+  /** Prompt tokens looked up in the prefix cache, and found, since the engine started; and the cache's bytes now. */
   readonly prefixes?: { readonly queried: number; readonly hit: number; readonly bytes: number };
-  /** Tokens computed ahead, since the engine started; left out: none ever is. */
+  /** Speculative decoding since the engine started; left out: the engine does not speculate. */
   readonly speculation?: SpeculationStats;
   readonly steps: number;
   /** Duration of this step, milliseconds. */
   readonly stepMs: number;
-  /** Tokens that this step computed, of prompts and of answers. */
+  /** Tokens of prompts and answers that this step computed. */
   readonly stepTokens: number;
   readonly adapters: AdapterStats;
-  /** Merges that serve, and their bytes. */
+  /** Merges that serve, their bytes, and sequences that run on them. */
   readonly merges?: { readonly merged: number; readonly bytes: number; readonly running: number };
 };
 
-/** Steps in which a sequence had tokens computed ahead, how many those were, and how many of them were right. */
+/** Steps in which a sequence had a draft, drafted tokens, and drafted tokens that were accepted. */
 export type SpeculationStats = {
   readonly drafts: number;
   readonly drafted: number;
   readonly accepted: number;
-  /** Memory of answers that later ones are guessed from. */
+  /** Bytes of past answers from which later ones are drafted. */
   readonly pastTextBytes: number;
 };
 
@@ -228,7 +242,7 @@ export type AdapterStats = {
   /** Adapters in memory, and their bytes. */
   readonly resident: number;
   readonly residentBytes: number;
-  /** Pages of 8 ranks that running sequences use, and pages there are. */
+  /** Pages of 8 ranks in use by running sequences, and in all. */
   readonly pagesUsed: number;
   readonly pagesTotal: number;
   /** Bytes of adapters copied into pages in this step: 0 in steady state. */
@@ -254,7 +268,7 @@ export type AdapterLoad = {
   readonly ms: number;
 };
 
-/** Weights came into a place, or left it: adapters by digest, several together by their key. */
+/** Weights entered or left a place. `digest` is an adapter's digest, or the key of a combination. */
 export type AdapterMove = {
   readonly digest: string;
   readonly place: 'memory' | 'pages';
@@ -269,14 +283,14 @@ export type EngineEvent =
       readonly started: readonly number[];
       readonly tokens: readonly TokenEvent[];
       readonly ended: readonly SequenceEnd[];
-      /** Sequences that were asked back, and had not begun: nothing has come of them. Left out: none. */
+      /** Sequences given back on `release` before they had started; left out: none. */
       readonly released?: readonly number[];
       readonly loads: readonly AdapterLoad[];
-      /** Since the step before. */
+      /** Moves since the step before. */
       readonly moves: readonly AdapterMove[];
       readonly stats: EngineStats;
     }
   | { readonly type: 'merge'; readonly merge: MergeEvent }
-  /** It is between two steps, with nothing to run: what its sequences wait for is on its way. */
+  /** Answers a ping while there is nothing to run: sequences wait for something that is on its way. */
   | { readonly type: 'alive' }
   | { readonly type: 'failed'; readonly code: ErrorCode; readonly message: string };

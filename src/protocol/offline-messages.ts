@@ -1,5 +1,5 @@
-// What crosses between the server and a one-shot process that works on weights: one piece of work in, one answer out.
-// An export's bytes go through the process's standard output; everything else is a message.
+// Messages between the server and a one-shot process that works on weights: one piece of work in, one answer out. An
+// export's bytes go through the process's standard output; everything else is a message.
 
 import type { AdapterFiles, TargetModule } from '../core/adapter.ts';
 import type { FloatType, ModelFiles } from '../core/base-model.ts';
@@ -10,19 +10,19 @@ export type ExportFormat = 'safetensors' | 'gguf';
 export type ExportOrder = {
   readonly adapter: AdapterFiles;
   readonly format: ExportFormat;
-  /** Of the merged weights; with safetensors, and unpacked, of all weights. */
+  /** Element type of the merged weights; for safetensors, and where `unpacked`, of all weights. */
   readonly dtype: FloatType;
-  /** GGUF: matrices that the adapter leaves alone become floats too, instead of keeping the base's bytes. */
+  /** GGUF: matrices without an adapter are converted to floats too, instead of keeping the base's bytes. */
   readonly unpacked: boolean;
-  /** What the result is called in its own metadata. */
+  /** Name of the result in its own metadata. */
   readonly name: string;
-  /** The adapter's own chat template; null, and where it is left out: the base's stays. */
+  /** The adapter's own chat template; null or left out: the base's stays. */
   readonly chatTemplate?: string | null;
 };
 
 export type AnalysisOrder = {
   readonly adapter: AdapterFiles;
-  /** Its directions are compared with this one's; null: with nothing. */
+  /** Adapter whose directions are compared with this one's; null: no comparison. */
   readonly against: AdapterFiles | null;
 };
 
@@ -30,16 +30,16 @@ export type OfflineWork =
   | ({ readonly kind: 'export'; readonly model: ModelFiles } & ExportOrder)
   | ({ readonly kind: 'analysis'; readonly model: ModelFiles } & AnalysisOrder);
 
-/** `bytes` of an export come first, before its data; what fails after that is told too, and the data ends early. */
+/** `bytes` of an export comes before its data. A failure after that is reported too, and the data ends early. */
 export type OfflineEvent =
   | { readonly type: 'bytes'; readonly bytes: number }
   | { readonly type: 'analysis'; readonly analysis: AdapterAnalysis }
   | { readonly type: 'failed'; readonly code: ErrorCode; readonly message: string; readonly param: string | null };
 
-/** Of what an adapter adds, linear by linear: ΔW = scaling · B A. */
+/** Analysis of an adapter's updates, linear by linear: ΔW = scaling · B A. */
 export type AdapterAnalysis = {
   readonly usesDora: boolean;
-  /** In the adapter's order: by layer, within a layer by module, lm_head last. */
+  /** In the order of layers, then of modules; lm_head last. */
   readonly linears: readonly LinearAnalysis[];
 };
 
@@ -49,25 +49,25 @@ export type LinearAnalysis = {
   readonly module: TargetModule;
   readonly r: number;
   readonly scaling: number;
-  /** The largest ones, descending. */
+  /** The largest singular values of ΔW, descending. */
   readonly singularValues: readonly number[];
   readonly frobeniusNorm: number;
-  /** exp of the entropy of σ / Σσ (Roy and Vetterli 2007); 0 where ΔW is zero, as the stable rank. */
+  /** exp of the entropy of σ / Σσ (Roy and Vetterli 2007); 0 where ΔW is zero. */
   readonly effectiveRank: number;
-  /** ‖ΔW‖²_F / σ₁² (Rudelson and Vershynin 2007). */
+  /** ‖ΔW‖²_F / σ₁² (Rudelson and Vershynin 2007); 0 where ΔW is zero. */
   readonly stableRank: number;
   /** ‖ΔW‖_F / ‖Uᵀ W V‖_F over ΔW's directions (LoRA, section 7.3); null where either norm is zero. */
   readonly amplification: number | null;
-  /** null where nothing is compared, or the other adapter does not touch this linear. */
+  /** null where no adapter is compared, or the other one does not touch this linear. */
   readonly similarity: LinearSimilarity | null;
 };
 
-/** φ(i, j) of the directions that ΔW reads from its input, and of those that it writes to. */
+/** φ(i, j) of the directions that ΔW reads from its input, and of the directions that it writes to. */
 export type LinearSimilarity = { readonly input: SimilarityGrid; readonly output: SimilarityGrid };
 
 /**
- * phi[a][b] = ‖U_iᵀ U'_j‖²_F / min(i, j) of i = own[a] and j = other[b] leading directions: 0 where they are
- * orthogonal, 1 where one space lies in the other.
+ * phi[a][b] = ‖U_iᵀ U'_j‖²_F / min(i, j) for the i = own[a] and j = other[b] leading directions: 0 where the spaces are
+ * orthogonal, 1 where one contains the other.
  */
 export type SimilarityGrid = {
   readonly own: readonly number[];

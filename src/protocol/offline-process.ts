@@ -1,6 +1,6 @@
-// One-shot processes that work on weights: merged exports, analyses. Beside the server's event loop, which they would
-// block, and beside the engine, whose cores they must not take: they run at a low priority, few at once, and end with
-// whoever asked. Knows how to start, kill and listen to them; knows nothing of their work.
+// One-shot processes that work on weights: merged exports and analyses. In the server they would block the event loop,
+// and in the engine they would take its cores. They run at a low priority, few at once, and end when their caller
+// leaves. This module starts, kills and listens to them; it does not know their work.
 
 import { type ChildProcess, fork } from 'node:child_process';
 import { constants, setPriority } from 'node:os';
@@ -11,21 +11,24 @@ import { nodeArguments } from '../core/node-arguments.ts';
 import { readOfflineEvent } from './checks/offline-events.ts';
 import type { AdapterAnalysis, AnalysisOrder, ExportOrder, OfflineEvent, OfflineWork } from './offline-messages.ts';
 
-/** `body` ends with an error unless it brings exactly `bytes`. */
+/** An export's size and data. `body` ends with an error unless it brings exactly `bytes` bytes. */
 export type ExportedFile = { readonly bytes: number; readonly body: Readable };
 
-/** Both throw `offline_overloaded` at once, and the work's own errors; an aborted signal kills the process. */
+/**
+ * Runs work in processes. Both methods throw `offline_overloaded` at once, and the work's own errors later; an aborted
+ * signal kills the process.
+ */
 export type OfflineClient = {
   exportMerged(order: ExportOrder, signal: AbortSignal): Promise<ExportedFile>;
   analyse(order: AnalysisOrder, signal: AbortSignal): Promise<AdapterAnalysis>;
-  /** Kills what runs. */
+  /** Kills the running processes. */
   close(): void;
 };
 
 export type OfflineOptions = {
-  /** The main file of the process. */
+  /** Main file of the process. */
   readonly entry: string | URL;
-  /** Its whole environment: nothing is inherited. */
+  /** The whole environment of the process: nothing is inherited. */
   readonly env: Record<string, string>;
   readonly model: ModelFiles;
   readonly limits: { readonly offlineProcesses: number; readonly offlineLogBytes: number };
@@ -47,7 +50,7 @@ export function offlineClient(options: OfflineOptions): OfflineClient {
       signal.removeEventListener('abort', kill);
     };
     child.once('close', free);
-    // Of a process that could not be started.
+    // A process that could not be started emits no `close`.
     child.once('error', free);
     return child;
   };
@@ -80,8 +83,9 @@ function startProcess({ entry, env, limits, log }: OfflineOptions, work: Offline
   child.once('close', () => {
     if (written !== '') log.warn({ kind: work.kind, stderr: written }, 'an offline process complained');
   });
-  // Before it has threads, which inherit it; it may be gone already. A tenth of a core where serving takes all: at the
-  // lowest priority it would be a seventieth, and a download of seconds would take minutes.
+  // The priority is set before the process has threads, which inherit it; the process may have ended already. It gets a
+  // tenth of a core where serving takes all. At the lowest priority that would be a seventieth, and a download of
+  // seconds would take minutes.
   try {
     setPriority(child.pid!, constants.priority.PRIORITY_BELOW_NORMAL);
   } catch {}
@@ -89,7 +93,7 @@ function startProcess({ entry, env, limits, log }: OfflineOptions, work: Offline
   return child;
 }
 
-/** @param take is told null where the child says something else, and is ended for it */
+/** Listens to the child's events. @param take gets null for an invalid message, after which the child is killed */
 function listen(child: ChildProcess, take: (event: OfflineEvent | null) => void): void {
   child.on('message', (message) => {
     const event = readOfflineEvent(message);
@@ -100,7 +104,7 @@ function listen(child: ChildProcess, take: (event: OfflineEvent | null) => void)
 
 type EventOf<T> = Extract<OfflineEvent, { type: T }>;
 
-/** Waits for an event of this type. */
+/** Waits for an event of `type`; rejects where the work fails or the process ends before. */
 function firstEvent<T extends OfflineEvent['type']>(child: ChildProcess, type: T): Promise<EventOf<T>> {
   return new Promise((resolve, reject) => {
     listen(child, (event) => {
@@ -120,8 +124,8 @@ const ended = (how: string, cause?: unknown) =>
   new LorikeetError('offline_failed', { message: `The process that works on the weights ${how}.`, cause });
 
 /**
- * The process's output, listened to from the start: the process may be done before its first message is read. A reader
- * that leaves ends it, and an output that ends early is an error.
+ * Opens the export's data. The output is read from the start, since the process may be done before its first message is
+ * read. A reader that leaves ends the process, and an output that ends early is an error.
  */
 async function exportedFile(child: ChildProcess): Promise<ExportedFile> {
   let announced = -1;
@@ -131,7 +135,7 @@ async function exportedFile(child: ChildProcess): Promise<ExportedFile> {
     if (event?.type === 'bytes') announced = event.bytes;
     if (event?.type === 'failed') failure = failureOf(event);
   });
-  // After all messages, which may be read later than the end of the output.
+  // `close` comes after all messages, some of which may be read later than the end of the output.
   const closed = new Promise<void>((resolve) => child.once('close', () => resolve()));
   const whole = new Transform({
     transform(chunk: Uint8Array, _encoding, done) {
@@ -149,13 +153,16 @@ async function exportedFile(child: ChildProcess): Promise<ExportedFile> {
 
 export type OfflineChannel = {
   readonly work: Promise<OfflineWork>;
-  /** Resolves when it is written. */
+  /** Resolves when the event is written. */
   send(event: OfflineEvent): Promise<void>;
-  /** The process may end when its output is written. */
+  /** Lets the process end when its output is written. */
   close(): void;
 };
 
-/** The process's own side. It takes its end from the server alone: Ctrl-C signals the whole group. */
+/**
+ * Opens the process's side of the channel. The process ignores signals: Ctrl-C signals the whole group, and only the
+ * server ends it.
+ */
 export function offlineChannel(): OfflineChannel {
   const send = process.send?.bind(process);
   if (send === undefined) throw new LorikeetError('offline_failed', { message: 'It is started by the server.' });

@@ -1,15 +1,15 @@
-// Whether a device is there, asked in a process of its own: loading native code can end a process.
+// Probes for a device in a separate process, since loading native code can end a process.
 
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
-/** What `runtime/probe.ts` is asked. */
+/** The question for `runtime/probe.ts`, its only argument. */
 export type ProbeQuestion = { readonly library: string | null; readonly device: string; readonly cudaDir: string };
 
 type Probed =
   | { readonly name: string; readonly providers: string[]; readonly library: string; readonly freeBytes: number | null }
-  /** `isSaid`: by the library; else the process that loaded it ended. */
+  /** `isSaid`: the library reported the error; otherwise the process that loaded it ended. */
   | { readonly error: string; readonly isSaid: boolean };
 
 const execute = promisify(execFile);

@@ -1,5 +1,6 @@
-// Requests that were with engines when these died. One that was there twice is taken for the cause and refused for a
-// while, whoever sends it: official clients send again by themselves, and each time would cost everybody the engine.
+// Remembers requests that were running on engines when these died. A request that was there twice is taken for the
+// cause and refused for a while, whoever sends it: official clients retry by themselves, and each retry would cost
+// everybody the engine.
 
 import { createHash } from 'node:crypto';
 import { LorikeetError } from '../core/errors.ts';
@@ -7,7 +8,7 @@ import type { SequenceRequest } from './messages.ts';
 
 type Suspect = { deaths: number; at: number };
 
-/** Deaths after which it is refused, for how long, and how many are remembered. */
+/** Deaths after which a request is refused, how long it is refused, and how many requests are remembered. */
 const deathsMax = 2;
 const refusedMs = 10 * 60_000;
 const suspectsMax = 1024;
@@ -15,7 +16,7 @@ const suspectsMax = 1024;
 export class Quarantine {
   readonly #suspects = new Map<string, Suspect>();
 
-  /** @param sequences those that a dead engine had begun */
+  /** @param sequences those that the dead engine had started */
   engineDied(sequences: readonly SequenceRequest[], now: number): void {
     for (const print of new Set(sequences.map(fingerprint))) {
       const deaths = this.#deaths(print, now) + 1;
@@ -28,7 +29,7 @@ export class Quarantine {
     }
   }
 
-  /** Throws `request_quarantined`. */
+  /** Throws `request_quarantined` where engines died over this request. */
   assertHarmless(sequence: Omit<SequenceRequest, 'id'>, now: number): void {
     if (this.#suspects.size === 0) return;
     if (this.#deaths(fingerprint(sequence), now) >= deathsMax) throw new LorikeetError('request_quarantined');
@@ -40,7 +41,9 @@ export class Quarantine {
   }
 }
 
-/** All that decides what an engine does with it. A seed that was drawn for it makes no other request of it. */
+/**
+ * Identifies a request by all that decides the engine's work. The seed is left out: a retry may have drawn another one.
+ */
 function fingerprint({ promptTokens, params, adapters }: Omit<SequenceRequest, 'id'>): string {
   const weights = adapters.map(({ files, scale }) => [files.digest, scale]);
   const { seed: _, ...rest } = params;

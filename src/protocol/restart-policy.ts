@@ -1,10 +1,10 @@
-// When to start the engine again after it died. Pure: the supervisor asks, and keeps the time.
-// A crash now and then costs a quarter of a second; a crash loop slows down; an engine that cannot start at all opens
-// the circuit: the server stops promising and tries again at long intervals, in case the cause goes away.
+// Decides when to start the engine again after it died. Pure: the supervisor asks, and keeps the time. A rare crash
+// costs a quarter of a second, and repeated crashes cost longer and longer waits. An engine that cannot start at all
+// opens the circuit: the server stops promising and tries again at long intervals, in case the cause goes away.
 
 import type { ErrorCode } from '../core/errors.ts';
 
-/** Causes that are the same after a restart. */
+/** Causes that a restart does not change. */
 export const permanentCodes: ReadonlySet<ErrorCode> = new Set([
   'model_file_invalid',
   'model_unsupported',
@@ -16,12 +16,12 @@ export const permanentCodes: ReadonlySet<ErrorCode> = new Set([
 ]);
 
 export type RestartLimits = {
-  /** The wait before the first restart; it doubles with each failure in a row. */
+  /** Milliseconds before the first restart; doubled with each failure in a row. */
   readonly firstDelayMs: number;
   readonly delayMsMax: number;
-  /** An engine that was ready this long starts a new count. */
+  /** An engine that was ready for this long starts a new count of failures. */
   readonly stableMs: number;
-  /** Deaths in a row before `ready` that open the circuit. */
+  /** Failed starts in a row that open the circuit. */
   readonly startFailuresMax: number;
   /** The interval of attempts while the circuit is open. */
   readonly openDelayMs: number;

@@ -1,5 +1,5 @@
-// Which sequences the server has given to its engines, and where each stands. Pure bookkeeping: no process, no timer.
-// Every sequence leaves the book exactly once, through `end`, and nothing reaches its listener after that.
+// Records the sequences that the server has given to its engines, and the state of each. Pure bookkeeping: no process,
+// no timer. Every sequence leaves the book exactly once, through `end`, and nothing reaches its listener after that.
 
 import type { ErrorCode } from '../core/errors.ts';
 import { commonShare, type Share } from '../core/share.ts';
@@ -16,15 +16,15 @@ type Entry = {
   readonly listener: SequenceListener;
   readonly submittedAt: number;
   state: SequenceState;
-  /** The engine that has it; null while it is held. */
+  /** Load of the engine that has the sequence; null while it is held. */
   engine: EngineLoad | null;
-  /** That engine was asked for it back. */
+  /** The engine was asked to give the sequence back. */
   isLeaving: boolean;
   startedAt: number | null;
   firstTokenAt: number | null;
   tokens: number;
   aborted: boolean;
-  /** It was with an engine that died; a second time it is not given to another. */
+  /** The sequence waited in an engine that died. The next such death ends it. */
   replayed: boolean;
 };
 
@@ -33,12 +33,12 @@ export type Failure = { readonly code: ErrorCode; readonly message: string };
 export class SequenceBook {
   readonly #entries = new Map<number, Entry>();
   readonly #onListenerError: (error: unknown) => void;
-  /** By flow, of all engines. */
+  /** Load of all engines together, by flow. */
   readonly load = new FlowLoad();
   #nextId = 1;
   #leaving = 0;
 
-  /** @param onListenerError one request's faulty listener must not stop the others */
+  /** @param onListenerError gets errors of listeners: one request's faulty listener must not stop the others */
   constructor(onListenerError: (error: unknown) => void) {
     this.#onListenerError = onListenerError;
   }
@@ -55,25 +55,25 @@ export class SequenceBook {
     return this.load.waiting;
   }
 
-  /** What this engine has begun to work on. */
+  /** Sequences that this engine has started and not ended. */
   begun(engine: EngineLoad): SequenceRequest[] {
     const all = [...this.#entries.values()];
     return all.filter((one) => one.engine === engine && one.state === 'running').map(({ sequence }) => sequence);
   }
 
-  /** What waits in this engine and was not asked back, in order of submission. */
+  /** Sequences that wait in this engine and were not asked back, in order of submission. */
   *waitingIn(engine: EngineLoad): Generator<SequenceRequest> {
     for (const { sequence, state, engine: at, isLeaving } of this.#entries.values()) {
       if (at === engine && state === 'sent' && !isLeaving) yield sequence;
     }
   }
 
-  /** Waits in its engine, which was asked to give it back. */
+  /** Sequences that wait in an engine which was asked to give them back. */
   get leaving(): number {
     return this.#leaving;
   }
 
-  /** In order of submission. */
+  /** Ids in order of submission, of all sequences or of those in `state`. */
   ids(state?: SequenceState): number[] {
     const entries = [...this.#entries];
     return entries.filter(([, entry]) => state === undefined || entry.state === state).map(([id]) => id);
@@ -102,7 +102,7 @@ export class SequenceBook {
     return this.#entries.get(id)?.state ?? null;
   }
 
-  /** How far a running one is; null: it does not run. */
+  /** Tokens of a running sequence so far; null where it does not run. */
   progress(id: number): { startedAt: number; promptTokens: number; completionTokens: number } | null {
     const entry = this.#entries.get(id);
     if (entry === undefined || entry.startedAt === null) return null;
@@ -114,7 +114,7 @@ export class SequenceBook {
     return this.#entries.get(id)!.sequence;
   }
 
-  /** The engine that has it; null: none has. */
+  /** Load of the engine that has the sequence; null where none has. */
   engineOf(id: number): EngineLoad | null {
     return this.#entries.get(id)?.engine ?? null;
   }
@@ -131,13 +131,13 @@ export class SequenceBook {
       : { ...entry.sequence, timeoutMs: Math.max(0, timeoutMs - (now - entry.submittedAt)) };
   }
 
-  /** Its engine was asked for it back: it gives it, unless it starts before. */
+  /** Notes that the engine was asked to give the sequence back, which it does unless the sequence starts before. */
   leave(id: number): void {
     this.#entries.get(id)!.isLeaving = true;
     this.#leaving++;
   }
 
-  /** The engine gave it back. @returns whether somebody still wants it: it is held then */
+  /** Takes a sequence back from its engine. @returns whether its caller still wants it: then it is held */
   comeBack(id: number, now: number): boolean {
     const entry = this.#entries.get(id);
     if (entry === undefined) return false;
@@ -146,7 +146,7 @@ export class SequenceBook {
     return !entry.aborted;
   }
 
-  /** @returns when it was submitted; null for one that has ended, or had started before */
+  /** @returns when it was submitted; null where it has ended, or had already started */
   start(id: number, now: number): number | null {
     const entry = this.#entries.get(id);
     if (entry === undefined || entry.state === 'running') return null;
@@ -175,7 +175,9 @@ export class SequenceBook {
     return true;
   }
 
-  /** The engine's own account of the end. @returns when it started; null: it never did, or had ended before */
+  /**
+   * Ends a sequence as the engine reports. @returns when it started; null where it never started, or had ended before
+   */
   end(end: SequenceEnd): number | null {
     const entry = this.#entries.get(end.id);
     if (entry === undefined) return null;
@@ -187,7 +189,10 @@ export class SequenceBook {
     return entry.startedAt;
   }
 
-  /** An end that no engine reported: an abort where the caller asked for one, else the failure. */
+  /**
+   * Ends a sequence without an engine's report: as an abort where the caller asked for that, otherwise with the
+   * failure.
+   */
   fail(id: number, failure: Failure, now: number): void {
     const entry = this.#entries.get(id);
     if (entry === undefined) return;
@@ -208,8 +213,8 @@ export class SequenceBook {
   }
 
   /**
-   * After an engine's death: what had begun is lost, because the caller has seen its tokens; what still waited is held
-   * for the next engine, once.
+   * Handles an engine's death. Sequences that had started are lost, because their callers have seen tokens. Those that
+   * still waited are held for another engine, but only once.
    */
   engineDied(engine: EngineLoad, failure: Failure, now: number): void {
     for (const [id, entry] of [...this.#entries]) {

@@ -1,4 +1,4 @@
-// What the supervisor is given: what it starts, how long it waits for what, and the time that it lives in.
+// Options of the supervisor: what it starts, its time limits, its clock and its log.
 
 import type { Clock, Timers } from '../core/clock.ts';
 import type { StartEngineProcess } from './engine-process.ts';
@@ -8,11 +8,11 @@ import { defaultRestartLimits, type RestartLimits } from './restart-policy.ts';
 export type SupervisorLimits = RestartLimits & {
   readonly waitingRequests: number;
   readonly waitingTokens: number;
-  /** A step of the largest batch takes seconds on a slow machine; an engine silent for this long hangs. */
+  /** Silence after which an engine counts as hanging: a step of the largest batch takes seconds on a slow machine. */
   readonly silentMsMax: number;
-  /** Downloading is over by now, but weights may still be lowered for the first time. */
+  /** Longest start of an engine. Files are downloaded before, but weights may be lowered for the first time. */
   readonly startMsMax: number;
-  /** How long an engine that was told to stop may take. */
+  /** Longest time between the command to stop and the engine's end. */
   readonly stopMsMax: number;
 };
 
@@ -31,7 +31,7 @@ export type SupervisorLog = {
 
 export type SupervisorOptions = {
   readonly startProcess: StartEngineProcess;
-  /** One engine for each. */
+  /** One engine is started for each. */
   readonly configs: readonly EngineConfig[];
   readonly limits: SupervisorLimits;
   readonly clock: Clock;

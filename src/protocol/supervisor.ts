@@ -1,6 +1,6 @@
-// Keeps engine processes alive and gives sequences to them, as one engine. Decides admission, which engine takes a
-// sequence, and the end of what an engine's death leaves behind; processes, the clock and the timers come from outside,
-// so that a simulation can drive it. Knows no HTTP and no tokens' meaning.
+// Keeps engine processes alive and distributes sequences over them, as a single engine. It decides admission, which
+// engine takes a sequence, and what becomes of a dead engine's sequences. Processes, clock and timers come from
+// outside, so that a simulation can drive it. Knows no HTTP and no meaning of tokens.
 
 import { mergeKey } from '../core/adapter.ts';
 import { errorTable, LorikeetError } from '../core/errors.ts';
@@ -19,8 +19,8 @@ import type { SupervisorOptions } from './supervisor-options.ts';
 
 export type SupervisedEngine = EngineClient & {
   /**
-   * What holds for all that could start, when each has or has named why not; rejected where none could, with the first
-   * one's cause, or its death after too many starts.
+   * Resolves when each engine has started or has given up, with what holds for all that started. Rejects where none
+   * started, with the first engine's cause.
    */
   readonly ready: Promise<EngineInfo>;
 };
@@ -52,7 +52,7 @@ class Supervisor implements SupervisedEngine {
     this.#book = new SequenceBook((error) => options.log.error({ err: error }, 'a sequence listener failed'));
     this.#settleReady = Promise.withResolvers();
     this.ready = this.#settleReady.promise;
-    // Whoever wants to know awaits it; a rejection that nobody awaits must not end the server.
+    // Callers await `ready`; a rejection that nobody awaits must not end the server.
     this.ready.catch(() => {});
     this.#lives = named(options.configs).map((config) => this.#life(config));
     this.#board = new MergeBoard({
@@ -137,7 +137,7 @@ class Supervisor implements SupervisedEngine {
     return () => this.#abort(id);
   }
 
-  /** While no engine is ready but one will be, requests wait for it as they would for a slot. */
+  /** While engines are restarting, requests wait for one as they would for a slot. */
   assertRoom(
     share: Share = commonShare,
     { promptTokens = [], params, timeoutMs = Number.POSITIVE_INFINITY }: Partial<SequenceRequest> = {},
@@ -151,13 +151,14 @@ class Supervisor implements SupervisedEngine {
       });
     }
     const slots = slotsOf(this.#takers) || this.info.maxSequences;
-    // Of a request whose prompt is not read yet the least is assumed.
+    // For a request whose prompt is not read yet the least is assumed.
     const asked = { share, promptTokens: promptTokens.length, maxTokens: params?.maxTokens ?? 0, timeoutMs };
     this.#admission.assertRoom(this.#book.load, { ...asked, slots, now: this.#now() });
   }
 
   /**
-   * The engine takes no step for it either; it ends here, so that the answer comes in time whatever the engine does.
+   * Ends a sequence at its deadline. The engine aborts it too; the end is told here, so that the answer comes in time
+   * whatever the engine does.
    */
   #expire(id: number): void {
     const progress = this.#book.progress(id);
@@ -189,7 +190,7 @@ class Supervisor implements SupervisedEngine {
     return this.#lives.find((life) => life.load === load) ?? null;
   }
 
-  /** Where no engine takes it, it is held until one does. */
+  /** Gives a held sequence to the best engine; where no engine is ready, it stays held. */
   #send(id: number): void {
     const takers = this.#takers;
     if (takers.length === 0) return;
@@ -222,7 +223,7 @@ class Supervisor implements SupervisedEngine {
     return adapters.every(({ files: { digest } }) => life.load.wants(digest) || life.tierOf(digest) !== 'disk');
   }
 
-  /** What waits behind a full engine goes where a row is free: to its adapter's home first, the oldest first. */
+  /** Moves waiting sequences from full engines to free slots: first those whose adapter is there, the oldest first. */
   #balance(): void {
     if (this.#lives.length === 1 || this.#book.waiting === 0) return;
     const takers = this.#takers;
@@ -293,7 +294,7 @@ class Supervisor implements SupervisedEngine {
     this.#endAll(this.#book.ids(), { code: 'engine_unavailable', message: failure.message });
   }
 
-  /** Each engine has come, or will not. */
+  /** Settles `ready` once each engine has started or has given up. */
   #settle(): void {
     if (!this.#lives.every(({ info, isGivenUp }) => info !== null || isGivenUp)) return;
     const { code, message } = this.#lives[0]!.failure;
@@ -358,13 +359,15 @@ function named(configs: SupervisorOptions['configs']): NamedConfig[] {
 const slotsOf = (lives: readonly EngineLife[]): number =>
   lives.reduce((sum, { info }) => sum + (info?.maxSequences ?? 0), 0);
 
-/** Sequences that would start there at once; below 0: so many wait for others to end. */
+/**
+ * Slots in which a sequence would start at once; a negative number counts the sequences that wait for others to end.
+ */
 function roomOf({ info, load, stats }: EngineLife): number {
   const { running, waiting } = load.flows;
   return running > 0 && stats.kvUsage >= full ? -waiting : info!.maxSequences - load.size;
 }
 
-/** The first `most` that are better, and others where those are fewer than `othersMost`. */
+/** Takes up to `most` sequences for which `isBetter` holds, and fills up with others to at most `othersMost`. */
 function fewOf<T>(all: Iterable<T>, isBetter: (one: T) => boolean, most: number, othersMost: number): T[] {
   const [better, others]: [T[], T[]] = [[], []];
   for (const one of all) {

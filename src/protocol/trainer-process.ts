@@ -1,4 +1,4 @@
-// The trainer's child process: what it is told and what it says.
+// Starts the trainer's child process with the trainer's messages.
 
 import { readTrainerEvent } from './checks/trainer-events.ts';
 import { childStarter, type StartChild } from './child-process.ts';
@@ -6,7 +6,7 @@ import type { TrainerCommand, TrainerEvent } from './training-messages.ts';
 
 export type StartTrainerProcess = StartChild<TrainerCommand, TrainerEvent>;
 
-/** Where the system has no class of processes for idle cores: about a quarter of a contested one. */
+/** Nice value where the system has no scheduling class for idle cores: about a quarter of a contested core. */
 const nice = 5;
 
 /**

@@ -1,5 +1,5 @@
-// Everything that crosses the boundary between the server and the trainer: plain typed values, no tensors. One trainer
-// process has one job at a time; files are opened by the trainer itself.
+// Messages between the server and the trainer: plain typed values, no tensors. One trainer process has one job at a
+// time, and opens files by itself.
 
 import type { AdapterFiles, TargetModule } from '../core/adapter.ts';
 import type { ModelFiles } from '../core/base-model.ts';
@@ -9,91 +9,95 @@ import type { WeightBits } from './messages.ts';
 
 export type LearningRateSchedule = 'constant' | 'linear' | 'cosine';
 
-/** Every choice made: the server has filled in the defaults. */
+/** Hyperparameters of a job, complete: the server has filled in the defaults. */
 export type Hyperparameters = {
-  /** Exactly one of the two is null. */
+  /** Passes over the file, or optimiser steps: exactly one of the two is null. */
   readonly epochs: number | null;
   readonly maxSteps: number | null;
-  /** Rows an optimiser step; null where `batchTokens` counts. */
+  /** Rows in an optimiser step; null where `batchTokens` is given. */
   readonly batchRows: number | null;
-  /** Tokens an optimiser step, rows taken whole; null where `batchRows` counts. */
+  /** Tokens in an optimiser step, of whole rows; null where `batchRows` is given. */
   readonly batchTokens: number | null;
   readonly learningRate: number;
   readonly schedule: LearningRateSchedule;
   readonly warmupSteps: number;
   readonly weightDecay: number;
-  /** Gradients are scaled to at most this norm; null: as they are. */
+  /** Largest norm of the gradients, which are scaled down to it; null: no clipping. */
   readonly maxGradNorm: number | null;
   readonly r: number;
   readonly loraAlpha: number;
   readonly targetModules: readonly TargetModule[];
-  /** Module names or patterns by PEFT's rule, and their ranks. */
+  /** Ranks by module name or pattern, matched by PEFT's rule. */
   readonly rankPattern: Readonly<Record<string, number>>;
   readonly useRslora: boolean;
   readonly loraDropout: number;
   readonly seed: number;
-  /** Rows in another order each epoch, drawn from the seed; false: the file's order. */
+  /** Draws another order of the rows for each epoch from the seed; false: the file's order. */
   readonly shuffle: boolean;
-  /** Longer rows are cut, and counted. */
+  /** Tokens after which a row is cut. */
   readonly maxTokens: number;
   /** Optimiser steps between validations, and between checkpoints. */
   readonly evalSteps: number;
   readonly checkpointSteps: number;
-  /** Validations in a row without a better loss after which the job ends early; null: never. */
+  /** Validations in a row without a better loss that end the job; null: never. */
   readonly patience: number | null;
-  /** Activations are computed again in the backward pass: less memory, more time. */
+  /** Recomputes activations in the backward pass: less memory, more time. */
   readonly recompute: boolean;
 };
 
 export type TrainingJob = {
   readonly id: string;
   readonly model: ModelFiles;
-  /** As the engine serves: the adapter is trained against the very weights that it will run on. */
+  /**
+   * Bits of the weights, those that the engine serves, so that the adapter is trained on the weights that it will run
+   * on.
+   */
   readonly weightBits: WeightBits | null;
-  /** Lowered weights, shared with the engine. */
+  /** Folder of lowered weights, shared with the engine. */
   readonly cacheDir: string;
-  /** As in core/device.ts; it need not be the engine's. */
+  /** Name of the device, as in core/device.ts; it may differ from the engine's. */
   readonly device: string;
   readonly ortLibrary: string | null;
-  /** Where a build of ONNX Runtime with CUDA may have been put. */
+  /** Folder that may contain a build of ONNX Runtime with CUDA. */
   readonly cudaDir: string;
   readonly threads: number | null;
-  /** On the processor, what there is for it; left out: nobody knows. */
+  /** Memory for a job on the processor; left out: unknown. */
   readonly memory?: TrainingMemory;
   /**
-   * On the processor: computes where a core would idle, or at a low priority beside others; left out: where one idles.
+   * How a job on the processor shares the cores: `idle` computes where a core would idle, `low` at a low priority
+   * beside others; `idle` by default.
    */
   readonly priority?: 'idle' | 'low';
-  /** JSONL of `{prompt, completion}` or `{messages}`, checked by the server; absolute paths. */
+  /** JSONL rows of `{prompt, completion}` or `{messages}`, already checked by the server. Both paths are absolute. */
   readonly trainingFile: string;
   readonly validationFile: string | null;
   readonly hyperparameters: Hyperparameters;
-  /** Starts from this adapter's values instead of fresh ones; its ranks and modules count. */
+  /** Adapter whose values, ranks and modules the job starts from; null: fresh ones. */
   readonly initial: AdapterFiles | null;
   /**
-   * The trainer's own: `checkpoints/<step>/`, and `result/` with the PEFT folder. What is whole in it is resumed from.
-   * It is never made: moved away or removed, it ends the trainer.
+   * The job's folder: `checkpoints/<step>/`, and `result/` with the PEFT folder. Training resumes from a complete
+   * checkpoint in it. The trainer never creates the folder: where it is moved or removed, the trainer ends.
    */
   readonly folder: string;
 };
 
 export type TrainerCommand =
   | { readonly type: 'start'; readonly job: TrainingJob }
-  /** Writes a checkpoint, says `paused` and ends the process: its memory is free. */
+  /** Writes a checkpoint, reports `paused` and ends the process, so that its memory is free. */
   | { readonly type: 'pause' }
   | { readonly type: 'cancel' };
 
 export type TrainingMetrics = {
-  /** Optimiser steps done, and to do in all. */
+  /** Optimiser steps done, and in all. */
   readonly step: number;
   readonly steps: number;
   readonly epoch: number;
   readonly trainLoss: number;
   readonly validLoss: number | null;
   readonly learningRate: number;
-  /** Before clipping. */
+  /** Norm of the gradients before clipping. */
   readonly gradNorm: number;
-  /** Prompt and completion tokens, padding not counted, of this step. */
+  /** Prompt and completion tokens of this step, without padding. */
   readonly tokens: number;
   readonly tokensPerSecond: number;
   readonly etaSeconds: number;
@@ -106,10 +110,10 @@ export type TrainerEvent =
       readonly steps: number;
       /** Rows that were cut at `maxTokens`. */
       readonly rowsCut: number;
-      /** Rows without anything to learn, which are left out: every turn of weight 0, or cut off. */
+      /** Rows that are left out because nothing in them is trained: every turn has weight 0 or was cut off. */
       readonly rowsSkipped?: number;
       readonly parameters: number;
-      /** 0, or the step of the checkpoint that it goes on from. */
+      /** Step of the checkpoint from which the job resumes; 0 where it starts anew. */
       readonly resumedStep: number;
     }
   | { readonly type: 'step'; readonly metrics: TrainingMetrics }

@@ -1,11 +1,11 @@
-// Of the engine. A step's message comes with every step, so its checks are plain conditions without a callback.
+// Checks of the engine's events. A `step` event comes with every step, so its checks use no callbacks per token.
 
 import Type from 'typebox';
 import type { ModelShape } from '../../core/base-model.ts';
 import type { EngineEvent } from '../messages.ts';
 import { amount, count, failure, floats, messageReader, nullable, number } from './check-message.ts';
 
-/** The engine makes it of the model's files, which were read with checks of their own. */
+/** The model's shape. The engine makes it from the model's files, which have checks of their own. */
 const shape = Type.Unsafe<ModelShape>(
   Type.Object({
     architecture: Type.String(),

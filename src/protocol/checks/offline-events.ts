@@ -1,4 +1,4 @@
-// Of a process that works on weights.
+// Checks of the events of offline processes, which work on weights.
 
 import Type from 'typebox';
 import { type TargetModule, targetModules } from '../../core/adapter.ts';

@@ -1,4 +1,4 @@
-// Of the trainer.
+// Checks of the trainer's events.
 
 import Type from 'typebox';
 import type { TrainerEvent } from '../training-messages.ts';
