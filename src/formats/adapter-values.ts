@@ -1,5 +1,5 @@
-// The numbers of an adapter's tensors: as floats, and whether they can be served at all. Knows nothing of files: the
-// caller brings each tensor's bytes.
+// The values of an adapter's tensors: decoding to floats, and checks whether they can be served. Knows nothing of
+// files: the caller passes each tensor's bytes.
 
 import type { TensorType } from '../core/base-model.ts';
 import { limits } from '../core/limits.ts';
@@ -10,14 +10,15 @@ import { invalidAdapter } from './refuse-adapter.ts';
 import type { SafetensorsTensor } from './safetensors.ts';
 import { elementCount } from './tensor-bytes.ts';
 
-/** A tensor of F32, F16 or BF16, row by row, from exactly its own bytes. */
+/** Decodes a tensor of F32, F16 or BF16, row by row. `bytes` must be exactly the tensor's own. */
 export function pairValues(tensor: SafetensorsTensor, bytes: Uint8Array): Float32Array<ArrayBuffer> {
   return dequantize(tensor.type as TensorType, bytes, elementCount(tensor.shape)!);
 }
 
 /**
- * Throws `adapter_invalid` for a NaN, an infinity, or values that could grow into them: rows of many callers share
- * products in which zero times infinity would spoil them all. Returns warnings.
+ * Throws `adapter_invalid` for a NaN, an infinity, or values that could overflow into them. They would end the sequences
+ * with this adapter; and on a device, where unused places of a row take zero times another row's product, they would
+ * turn other callers' rows into NaN. Returns warnings.
  */
 export function checkAdapterValues(
   adapter: PeftAdapter,
@@ -40,7 +41,7 @@ export function checkAdapterValues(
   return [`Every lora_B is zero: the adapter adds nothing${adapter.usesDora ? ' beyond its magnitudes' : ''}.`];
 }
 
-/** The same of what an adapter adds to embeddings, whose tokens each take one column of A. */
+/** Checks LoRA on the embedding as `checkAdapterValues` checks pairs. A token takes one column of A. */
 export function checkEmbeddingPair(
   { scaling, r, loraA, loraB }: EmbeddingPair,
   bytesOf: (tensor: SafetensorsTensor) => Uint8Array,
@@ -64,7 +65,7 @@ export function checkEmbeddingPair(
   }
 }
 
-/** The same of trained tokens, [tokens, hidden]. */
+/** Checks the rows of trained tokens, [tokens, hidden], in the same way. */
 export function checkTokenRows(rows: SafetensorsTensor, bytes: Uint8Array): void {
   finiteMagnitude(rows, bytes);
   const values = pairValues(rows, bytes);
@@ -76,10 +77,7 @@ export function checkTokenRows(rows: SafetensorsTensor, bytes: Uint8Array): void
   }
 }
 
-/**
- * The most that scaling * B A can add to an output, for inputs of at most 1: the largest row sum of |scaling * B| |A|,
- * bounded by the rows' own sums.
- */
+/** Bounds what scaling * B A can add to an output for inputs of at most 1: the largest row sum of |scaling * B| |A|. */
 function growthOf({ r, scaling }: AdapterPair, a: Float32Array, b: Float32Array): number {
   const inputs = a.length / r;
   const sums = new Float64Array(r);
@@ -95,17 +93,17 @@ function growthOf({ r, scaling }: AdapterPair, a: Float32Array, b: Float32Array)
   return most * Math.abs(scaling);
 }
 
-/** The bits of infinity; those of a NaN are above. */
+/** The bits of infinity. Larger bits are NaNs. */
 const infinity = { F32: 0x7f800000, F16: 0x7c00, BF16: 0x7f80 } as const;
 
-/** Throws `adapter_invalid` for a NaN or an infinity. */
+/** Gives the largest magnitude as bits. Throws `adapter_invalid` for a NaN or an infinity. */
 export function finiteMagnitude(tensor: SafetensorsTensor, bytes: Uint8Array): number {
   const largest = largestMagnitude(tensor, bytes);
   if (largest < infinity[tensor.type as keyof typeof infinity]) return largest;
   return invalidAdapter(tensor.name, 'holds a NaN or an infinity');
 }
 
-/** The largest value as bits without the sign: floats are ordered as their bits are. */
+/** Finds the largest value as bits without the sign: floats are ordered as their bits are. */
 function largestMagnitude({ type, bytes: expected }: SafetensorsTensor, bytes: Uint8Array): number {
   if (bytes.length !== expected) throw new Error(`${bytes.length} bytes are not the ${expected} of the tensor`);
   const width = type === 'F32' ? 4 : 2;

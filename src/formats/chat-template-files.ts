@@ -1,12 +1,12 @@
-// The chat template in a folder of PEFT or transformers: a file of its own, or a field of tokenizer_config.json. Where
-// there are several, the one that transformers takes.
+// The chat template in a folder of PEFT or transformers: a file of its own, or a field of tokenizer_config.json. Of
+// several templates the one that transformers would take is chosen.
 
 import { isRecord } from '../core/is-record.ts';
 
-/** In the order in which transformers looks at them. */
+/** Files that may contain a template, in the order in which transformers looks at them. */
 export const templateFiles: readonly string[] = ['chat_template.jinja', 'chat_template.json', 'tokenizer_config.json'];
 
-/** null where the file has none, or is none that can be read: nothing else of these files is used. */
+/** Reads the template; null where the file has none or cannot be read, since nothing else in these files is used. */
 export function templateIn(name: string, bytes: Uint8Array): string | null {
   const text = new TextDecoder().decode(bytes);
   if (name.endsWith('.jinja')) return text.trim() === '' ? null : text;
@@ -18,7 +18,7 @@ export function templateIn(name: string, bytes: Uint8Array): string | null {
   }
 }
 
-/** Of several by name, `default` is for plain chat. */
+/** Reads the field `chat_template`. Of several named templates `default` is the one for plain chat. */
 function plainTemplate(value: unknown): string | null {
   if (typeof value === 'string') return value.trim() === '' ? null : value;
   if (!Array.isArray(value)) return null;

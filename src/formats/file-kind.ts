@@ -1,6 +1,6 @@
-// What a file really is, where it is not what its name says: told from its first bytes, for a refusal that helps.
+// Recognises a file by its first bytes where it is not what its name says, so that a refusal can say what it is.
 
-/** Bytes from the start of a file that are enough to tell. */
+/** Bytes from the start of a file that are enough to recognise it. */
 export const kindPrefixBytes = 512;
 
 export type FileKind = { readonly name: FileKindName /** Completes "<file> ...". */; readonly says: string };
@@ -8,11 +8,14 @@ type FileKindName = 'empty' | 'lfs' | 'html' | 'xml' | 'zip' | 'pickle' | 'gguf'
 
 const magic = (prefix: Uint8Array, ...bytes: number[]) => bytes.every((byte, index) => prefix[index] === byte);
 
-/** null for bytes that look like none of these; the file may still be broken. Safetensors files begin with a length. */
+/**
+ * Recognises the file; null for bytes of no known kind, which may still be broken. Safetensors files begin with a
+ * length.
+ */
 export function fileKind(prefix: Uint8Array): FileKind | null {
   const kind = (name: FileKindName, says: string): FileKind => ({ name, says });
   if (prefix.length === 0) return kind('empty', 'is empty');
-  // A length of less than 16 MB and the JSON's first bracket: safetensors, whatever its first two bytes are.
+  // Safetensors, whatever its first two bytes are: a header length below 16 MB, then the JSON's first bracket.
   if (prefix[8] === 0x7b && prefix.subarray(3, 8).every((byte) => byte === 0)) return null;
   if (magic(prefix, 0x50, 0x4b, 0x03, 0x04)) {
     return kind('zip', 'is a zip, as torch.save writes; save the adapter as safetensors (safe_serialization=True)');
@@ -35,7 +38,7 @@ function textKind(prefix: Uint8Array): FileKind | null {
     return { name: 'html', says: 'is an HTML page, such as a sign-in or an error: download the file itself' };
   }
   if (/^<(\?xml|Error>)/i.test(text)) return { name: 'xml', says: 'is an XML text, such as an error of a storage' };
-  // The 8 bytes of a header's length always hold a zero byte; a text holds none.
+  // The 8 bytes of a safetensors header's length always contain a zero byte; a text contains none.
   if (prefix.length >= 8 && !prefix.includes(0) && !text.includes('\ufffd')) {
     return { name: 'text', says: 'is a text, not safetensors' };
   }

@@ -1,9 +1,9 @@
-// Reads little-endian values from the front of a GGUF file. Knows how long the file is, and so tells a length that lies
-// (an error) from a prefix that is too short (read more and start again). Knows no GGUF structure.
+// Reads little-endian values from the front of a GGUF file. It knows the file's length, and so tells a wrong length (an
+// error) from a prefix that is too short (read more and start again). Knows nothing of GGUF's structure.
 
 import { LorikeetError } from '../core/errors.ts';
 
-/** The value is within the file, but past the bytes at hand. */
+/** The value lies within the file, but past the bytes at hand. */
 export class PrefixTooShort extends Error {}
 
 export class GgufCursor {
@@ -11,15 +11,15 @@ export class GgufCursor {
   readonly #buffer: Buffer;
   readonly #bytesMax: number;
 
-  /** `bytesMax`: where the header must have ended, at the latest the end of the file. */
+  /** @param bytesMax where the header must end at the latest, which is at most the end of the file */
   constructor(prefix: Uint8Array, bytesMax: number) {
     this.#buffer = Buffer.from(prefix.buffer, prefix.byteOffset, prefix.byteLength);
     this.#bytesMax = bytesMax;
   }
 
-  /** Throws unless `count` items of at least `itemBytes` each can still follow. Call it before allocating. */
+  /** Throws unless `count` items of at least `itemBytes` bytes each can still follow. Call it before allocating. */
   expect(count: number, itemBytes: number, what: string): void {
-    // Both factors are exact and the quotient is compared, so that no product overflows.
+    // Both numbers are exact, and the quotient is compared so that no product overflows.
     if (count > (this.#bytesMax - this.offset) / itemBytes) invalid(`${what} runs past byte ${this.#bytesMax}`);
   }
 
@@ -70,7 +70,7 @@ export class GgufCursor {
     return Number(value);
   }
 
-  /** UTF-8 behind its length in bytes; what is not UTF-8 becomes U+FFFD. */
+  /** Reads UTF-8 text that follows its length in bytes. Invalid UTF-8 becomes U+FFFD. */
   string(bytesMax: number, what: string): string {
     const length = this.size(`the length of ${what}`);
     if (length > bytesMax) invalid(`${what} has ${length} bytes; the limit is ${bytesMax}`);

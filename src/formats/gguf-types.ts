@@ -1,6 +1,6 @@
-// The names behind the type numbers of GGUF tensors, so that a type that is not read here is refused by its name.
+// Names of GGUF's tensor types by number, so that an unsupported type is refused by its name.
 
-/** ggml's numbering; the gaps were types that no file carries any more. */
+/** ggml's numbering. The missing numbers were types that no file uses any more. */
 export const ggmlTypeNames: Readonly<Record<number, string>> = {
   0: 'F32',
   1: 'F16',

@@ -1,6 +1,6 @@
-// Reads the header of a GGUF file (versions 2 and 3, little endian): metadata, and where each tensor lies. The file is
-// not trusted: every count, size and offset is held against the file's length and core/limits.ts before it is used.
-// Knows neither what the metadata means nor how tensors are packed.
+// Reads the header of a GGUF file (versions 2 and 3, little endian): metadata, and the place of each tensor. The file
+// is not trusted: every count, size and offset is checked against the file's length and core/limits.ts before it is
+// used. Knows neither what the metadata means nor how tensors are packed.
 
 import type { TensorType } from '../core/base-model.ts';
 import { LorikeetError } from '../core/errors.ts';
@@ -9,7 +9,7 @@ import { GgufCursor, invalid, PrefixTooShort } from './gguf-cursor.ts';
 import { ggmlTypeNames } from './gguf-types.ts';
 import { blockLayout, elementCount, tensorBytes } from './tensor-bytes.ts';
 
-/** 64-bit integers are numbers where those are exact. */
+/** A metadata value. 64-bit integers become numbers where a number holds them exactly. */
 export type GgufValue = number | bigint | boolean | string | readonly GgufValue[];
 
 export type GgufTensor = {
@@ -17,7 +17,7 @@ export type GgufTensor = {
   readonly type: TensorType;
   /** Slowest dimension first, [out, in] for a linear: the reverse of the order in the file. */
   readonly shape: readonly number[];
-  /** From the start of the file. */
+  /** Bytes from the start of the file. */
   readonly offset: number;
   readonly bytes: number;
 };
@@ -25,15 +25,15 @@ export type GgufTensor = {
 export type GgufFile = {
   readonly version: number;
   readonly metadata: ReadonlyMap<string, GgufValue>;
-  /** Where each entry (key, type and value) lies in the file, from `start` to `end`: for copying it as it is. */
+  /** Where each entry (key, type and value) lies in the file, so that it can be copied unchanged. */
   readonly entries: ReadonlyMap<string, { readonly start: number; readonly end: number }>;
-  /** Of the data, in bytes. */
+  /** Alignment of the tensors' data, in bytes. */
   readonly alignment: number;
-  /** In the order of the header. */
+  /** Tensors in the order of the header. */
   readonly tensors: readonly GgufTensor[];
 };
 
-/** How much of a header is read: of a base model's, or of an upload's while others wait. */
+/** Largest header that is read: of a base model, or of an upload, during which other requests wait. */
 export type GgufBounds = { readonly headerBytes: number; readonly tensors: number; readonly arrayElements: number };
 
 const models: GgufBounds = {
@@ -43,9 +43,9 @@ const models: GgufBounds = {
 };
 
 /**
- * `prefix` is the file's beginning, `fileBytes` its whole length. Returns null where the header goes on past the
- * prefix: call again with a longer one. Throws `model_file_invalid`, or `model_unsupported` for a tensor type that
- * exists and is not read here.
+ * Parses the header. `prefix` is the file's beginning, `fileBytes` its whole length. Returns null where the header goes
+ * on past the prefix: call again with a longer one. Throws `model_file_invalid`, or `model_unsupported` for a known
+ * tensor type that is not read here.
  */
 export function parseGguf(prefix: Uint8Array, fileBytes: number, bounds: GgufBounds = models): GgufFile | null {
   const cursor = new GgufCursor(prefix, Math.min(fileBytes, bounds.headerBytes));
@@ -101,7 +101,7 @@ type Reader = { readonly bytesMin: number; read(cursor: GgufCursor, what: string
 
 const exact = (value: bigint) => (BigInt.asIntN(54, value) === value ? Number(value) : value);
 
-/** By the number of the value's type; 9 is the array. */
+/** Readers by the number of the value's type; number 9 is the array. */
 const scalarReaders: Readonly<Record<number, Reader>> = {
   0: { bytesMin: 1, read: (cursor, what) => cursor.u8(what) },
   1: { bytesMin: 1, read: (cursor, what) => cursor.i8(what) },
@@ -117,7 +117,7 @@ const scalarReaders: Readonly<Record<number, Reader>> = {
   12: { bytesMin: 8, read: (cursor, what) => cursor.f64(what) },
 };
 const arrayType = 9;
-/** An array's type and count. */
+/** Bytes of an array's type and count. */
 const arrayBytesMin = 12;
 
 function readValue(
@@ -153,7 +153,7 @@ function alignmentOf(metadata: ReadonlyMap<string, GgufValue>): number {
   return alignment;
 }
 
-/** A tensor as the header tells of it; its offset counts from the end of the header. */
+/** Reads a tensor's entry in the header. Its offset still counts from the end of the header. */
 function readTensor(cursor: GgufCursor, ordinal: string): GgufTensor {
   const name = cursor.string(limits.ggufNameBytes, `the name of ${ordinal}`);
   const what = `tensor ${show(name)}`;
@@ -180,7 +180,10 @@ function tensorType(id: number, what: string): TensorType {
   });
 }
 
-/** Offsets from the start of the file, after each was found aligned, inside the file and apart from all others. */
+/**
+ * Makes offsets count from the start of the file, after checking that each tensor is aligned, inside the file and apart
+ * from all others.
+ */
 function placeTensors(
   found: readonly GgufTensor[],
   headerBytes: number,
@@ -194,7 +197,7 @@ function placeTensors(
     if (names.has(tensor.name)) invalid(`${what} occurs twice`);
     names.add(tensor.name);
     if (tensor.offset % alignment !== 0) invalid(`${what} is not aligned to ${alignment} bytes`);
-    // Differences of exact integers, so that a huge offset cannot wrap round.
+    // Exact integers are subtracted, so that a huge offset cannot wrap around.
     if (tensor.bytes > fileBytes - dataStart - tensor.offset) invalid(`${what} runs past the end of the file`);
     return { ...tensor, offset: dataStart + tensor.offset };
   });
@@ -209,5 +212,5 @@ function placeTensors(
   return placed;
 }
 
-/** A name from the file in a message: quoted, control characters escaped, of bounded length. */
+/** Quotes a name from the file for a message, with control characters escaped and the length bounded. */
 const show = (name: string) => JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}...` : name);

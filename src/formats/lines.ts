@@ -1,5 +1,5 @@
-// Bytes in pieces -> lines of UTF-8 text. Only a newline ends a line (a carriage return before it goes too): JSON may
-// hold U+2028 and U+2029 as they are, which readers of terminals take for ends of lines.
+// Splits a stream of bytes into lines of UTF-8 text. Only a newline ends a line, with an optional carriage return
+// before it: JSON may contain U+2028 and U+2029 unescaped, which line readers for terminals take for ends of lines.
 
 import { LorikeetError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
@@ -7,11 +7,11 @@ import { limits } from '../core/limits.ts';
 export type NumberedLine = { readonly number: number; readonly text: string };
 
 /**
- * Lines from 1, without their ends and without a byte order mark before the first; nothing follows the last newline.
- * Throws `file_invalid`.
+ * Yields lines, numbered from 1, without their ends and without a byte order mark at the start of the file. Nothing is
+ * yielded after a final newline. Throws `file_invalid`.
  */
 export async function* splitLines(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<NumberedLine> {
-  /** The beginning of a line whose end has not come. */
+  /** Pieces of a line whose end has not arrived. */
   let open: Uint8Array[] = [];
   let openBytes = 0;
   let number = 0;
@@ -33,10 +33,10 @@ export async function* splitLines(pieces: AsyncIterable<Uint8Array>): AsyncGener
 }
 
 const newline = 0x0a;
-/** What the row's own limit can take in UTF-8, so that a file without newlines is not collected whole. */
+/** Bytes that a row of the longest length can take in UTF-8, so that a file without newlines is not collected whole. */
 const bytesMax = 4 * limits.trainingRowChars;
 
-/** A byte order mark begins a file; in front of another line it is a wrong character. */
+/** Only the first line may begin with a byte order mark; in front of any other line it is a wrong character. */
 const firstDecoder = new TextDecoder('utf-8', { fatal: true });
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 

@@ -1,5 +1,5 @@
-// An adapter from PEFT's two files. The tensors decide what there is; the config must agree with them in every pair.
-// Reads headers only: values are checked in adapter-values.ts.
+// Reads an adapter from PEFT's two files. The tensors decide what the adapter contains, and the config must agree with
+// every pair. Reads headers only: values are checked in adapter-values.ts.
 
 import { linearSize, type TargetModule, targetModules } from '../core/adapter.ts';
 import type { ModelShape } from '../core/base-model.ts';
@@ -14,13 +14,16 @@ import { invalidAdapter, shorten, unsupportedAdapter, weightsFile } from './refu
 import type { SafetensorsFile, SafetensorsTensor } from './safetensors.ts';
 import { elementCount } from './tensor-bytes.ts';
 
-/** Adds scaling * B A to a linear; with DoRA, each output row is then scaled to the length that `magnitude` says. */
+/**
+ * A pair, which adds scaling * B A to a linear. With DoRA each output row is then scaled to the length given by
+ * `magnitude`.
+ */
 export type AdapterPair = {
   /** null for lm_head. */
   readonly layer: number | null;
   readonly module: TargetModule;
   readonly r: number;
-  /** alpha / r, or alpha / sqrt(r). */
+  /** alpha / r, or alpha / sqrt(r) with rsLoRA. */
   readonly scaling: number;
   /** [r, in] */
   readonly loraA: SafetensorsTensor;
@@ -31,24 +34,25 @@ export type AdapterPair = {
 };
 
 export type PeftAdapter = {
-  /** By layer, within a layer in the order of `targetModules`, lm_head last. */
+  /** Pairs by layer, within a layer in the order of `targetModules`, lm_head last. */
   readonly pairs: readonly AdapterPair[];
   readonly embedding: PeftEmbedding;
-  /** The largest rank; 0 where there is no pair. */
+  /** Largest rank; 0 where there is no pair. */
   readonly r: number;
-  /** The most ranks of one linear, in which each trained token of the head is one. */
+  /** Largest rank of one linear. In the head each trained token counts as one rank. */
   readonly linearRanks: number;
   /** Numbers in all tensors together. */
   readonly parameters: number;
-  /** The embedding last, as `embed_tokens`. */
+  /** Adapted modules, the embedding last, as `embed_tokens`. */
   readonly targetModules: readonly string[];
   readonly usesDora: boolean;
   readonly warnings: readonly string[];
 };
 
 /**
- * The tensors say what is adapted; the config says what they mean, and is only compared with them where it lists
- * modules. `baseName` is compared with the config's base_model_name_or_path, for a warning. Throws `adapter_...`.
+ * Reads an adapter. The tensors decide what is adapted. The config says what they mean; its list of modules is only
+ * compared with them. `baseName` is compared with the config's base_model_name_or_path, for a warning. Throws
+ * `adapter_invalid`, `adapter_unsupported`.
  */
 export function readPeftAdapter(
   config: Uint8Array,
@@ -91,7 +95,10 @@ const isPaired = ({ loraA, loraB, magnitude, embeddingA }: ModuleParts): boolean
 const pairsIn = (found: ReadonlyMap<string, ModuleParts>): Set<string> =>
   new Set([...found].filter(([, parts]) => isPaired(parts)).map(([name]) => name));
 
-/** Rows of single tokens are a product too: the difference to the base's row, at the token's place. */
+/**
+ * Counts the head's ranks. Rows of single tokens are a low-rank product too: the difference to the base's row, at the
+ * token's place.
+ */
 function ranksInHead(pairs: readonly AdapterPair[], { headTokens }: PeftEmbedding): number {
   if (headTokens === null) return 0;
   const pair = pairs.find(({ layer }) => layer === null);
@@ -105,7 +112,9 @@ function ranksInHead(pairs: readonly AdapterPair[], { headTokens }: PeftEmbeddin
 
 type Collected = { readonly found: Map<string, ModuleParts>; readonly copies: readonly SafetensorsTensor[] };
 
-/** Tensors by module name. Refuses what is no tensor of a pair or frozen copy, and a part that is there twice. */
+/**
+ * Groups tensors by module. Refuses tensors that belong to no pair and are no frozen copy, and parts that occur twice.
+ */
 function collectParts(
   peft: PeftConfig,
   tensors: readonly SafetensorsTensor[],
@@ -145,7 +154,10 @@ function takes(modules: ReadonlyMap<string, unknown>, { module, part }: { module
   return modules.has(module) && !['embeddingA', 'embeddingB'].includes(part);
 }
 
-/** A file holds one adapter, written by one program: names of two adapters or two spellings are two files in one. */
+/**
+ * Refuses a file with names of two adapters or with two spellings of names: a file has one adapter, written by one
+ * program.
+ */
 function sameSpelling(): (name: string, spelling: TensorName) => void {
   let adapter: string | null = null;
   let prefix: boolean | null = null;
@@ -164,7 +176,7 @@ function sameSpelling(): (name: string, spelling: TensorName) => void {
   };
 }
 
-/** Under LoRA such a weight is frozen, so it is the base's; a vocabulary that grew is the one way to be another. */
+/** Checks a frozen copy. Under LoRA it equals the base's weight, unless the vocabulary was resized. */
 function checkCopy({ name, type, shape: found }: SafetensorsTensor, module: string, shape: ModelShape): void {
   const isVocabulary = module === 'lm_head' || module.endsWith('embed_tokens');
   if (!isVocabulary || !/^B?F\d/.test(type) || found.length !== 2) return;
@@ -182,7 +194,7 @@ function checkVocabulary(name: string, rows: number, { vocabulary }: ModelShape)
   );
 }
 
-/** Of a module: a pair for each of its linears, which share A; each has its own rows of B. */
+/** Reads a module's pairs, one for each of its linears. They share A, and each has its own rows of B. */
 function readPairs(
   peft: PeftConfig,
   shape: ModelShape,
@@ -241,7 +253,7 @@ function copyWarnings(copies: readonly SafetensorsTensor[]): string[] {
   return [`Frozen copies of the base model's own weights were left out: ${list(names)}.`];
 }
 
-/** Where target_modules and the fields beside it say something else than the tensors, which decide. */
+/** Warns where target_modules and the fields beside it disagree with the tensors, which decide. */
 function targetWarnings(peft: PeftConfig, modules: readonly string[], paired: ReadonlySet<string>): string[] {
   let targets: PeftTargets;
   try {
@@ -287,5 +299,5 @@ export function otherBaseWarnings(made: string | null, runs: string | null): str
   return [`The adapter was made for "${shorten(made)}"; the base model here is "${shorten(runs)}".`];
 }
 
-/** Repositories and folders differ where the model is the same. */
+/** Takes the last part of a name: the same model may lie in different repositories and folders. */
 const lastPart = (name: string) => name.split(/[/\\]/).filter(Boolean).at(-1)?.toLowerCase();

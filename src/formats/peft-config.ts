@@ -1,5 +1,5 @@
-// adapter_config.json as PEFT reads it for LoRA. What changes the result is applied or refused by name, never ignored;
-// what matters to training only is skipped. Knows no tensors.
+// Reads adapter_config.json as PEFT does for LoRA. Fields that change the result are applied or refused by name, never
+// ignored; fields that matter only to training are skipped. Knows no tensors.
 
 import { isRecord } from '../core/is-record.ts';
 import { limits } from '../core/limits.ts';
@@ -12,37 +12,41 @@ import { parseStrictJson, StrictJsonError } from './strict-json.ts';
 /** An entry of rank_pattern or alpha_pattern. */
 export type PatternEntry = { readonly key: string; readonly matches: NameTest; readonly value: number };
 
-/** Adapters that change weights. Trainable tokens alone have no pairs. */
+/** Kinds of adapters that change weights. Trainable tokens alone have no pairs. */
 export type PeftType = 'LORA' | 'TRAINABLE_TOKENS';
 
 export type PeftConfig = {
   readonly type: PeftType;
-  /** Tokens with rows of their own, by the module that PEFT finds by this name or this ending; null: by any. */
+  /**
+   * Token ids with rows of their own, by module. A key is matched as PEFT matches names, by the whole name or its end;
+   * null matches any module.
+   */
   readonly tokens: ReadonlyMap<string | null, readonly number[]>;
   readonly r: number;
   readonly loraAlpha: number;
-  /** In the file's order: the first that matches counts. */
+  /** Entries in the file's order, of which the first match counts. */
   readonly rankPattern: readonly PatternEntry[];
   readonly alphaPattern: readonly PatternEntry[];
   readonly useRslora: boolean;
   readonly useDora: boolean;
   /**
-   * Which modules the config names. Read when asked for: tensors say what an adapter adapts, so only a job, which has
-   * none yet, depends on it. Throws `adapter_...` where the fields cannot be read.
+   * Reads which modules the config names. It is read on demand, since tensors decide what an adapter adapts: only a
+   * training job, which has no tensors yet, depends on it. Throws `adapter_invalid` or `adapter_unsupported` where the
+   * fields cannot be read.
    */
   targets(): PeftTargets;
   readonly baseModel: string | null;
   readonly warnings: readonly string[];
 };
 
-/** Adapters that put tokens before a text (peft-virtual-tokens.ts), and what they give of each. */
+/** Kinds of adapters that put tokens before a text (peft-virtual-tokens.ts), and what each stores of such a token. */
 export const virtualTypes = {
   PROMPT_TUNING: 'embeddings',
   P_TUNING: 'embeddings',
   PREFIX_TUNING: 'keys and values',
 } as const;
 
-/** Fields that this reader applies, and those that say nothing about what the adapter computes. */
+/** Fields that this reader applies, and fields that do not matter to what the adapter computes. */
 const applied = [
   ...['peft_type', 'task_type', 'r', 'lora_alpha', 'rank_pattern', 'alpha_pattern', 'use_rslora', 'use_dora'],
   ...['target_modules', 'exclude_modules', 'layers_to_transform', 'layers_pattern', 'fan_in_fan_out'],
@@ -50,9 +54,10 @@ const applied = [
 ];
 const trainingOnly = [
   ...['lora_dropout', 'inference_mode', 'peft_version', 'auto_mapping', 'revision', 'runtime_config'],
-  // Settings of ways to begin or to run backward; whether the beginning changed the base, init_lora_weights says.
+  // Settings of initialisations and of the backward pass. Whether an initialisation changed the base is said by
+  // init_lora_weights.
   ...['loftq_config', 'eva_config', 'corda_config', 'lora_ga_config', 'velora_config', 'qalora_group_size'],
-  // What it ties is in the file.
+  // The tied weights themselves are in the file.
   'ensure_weight_tying',
 ];
 const known: Readonly<Record<PeftType, ReadonlySet<string>>> = {
@@ -63,15 +68,17 @@ const known: Readonly<Record<PeftType, ReadonlySet<string>>> = {
   ]),
 };
 
-/** Values of other fields that are as good as none. */
+/** Values that leave other fields without effect. */
 const off: Readonly<Record<string, unknown>> = { bias: 'none', megatron_core: 'megatron.core' };
 
-/** Ways to begin that leave the base model as it is; pissa, olora, corda, lora_ga and loftq take a part out of it. */
+/**
+ * Initialisations that leave the base model unchanged; pissa, olora, corda, lora_ga and loftq take a part out of it.
+ */
 const harmlessInits: readonly unknown[] = [undefined, null, true, false, 'gaussian', 'eva', 'orthogonal', 'mica'];
 
 export type Config = Readonly<Record<string, unknown>>;
 
-/** Throws `adapter_invalid` and `adapter_unsupported` with the field's name. */
+/** Reads the config. Throws `adapter_invalid` and `adapter_unsupported` with the field's name. */
 export function parsePeftConfig(bytes: Uint8Array): PeftConfig {
   const config = parseConfigFields(bytes);
   const type = typeOf(config);
@@ -89,12 +96,12 @@ export function parsePeftConfig(bytes: Uint8Array): PeftConfig {
     useDora: flag(config, 'use_dora'),
     targets: () => readTargets(config, patternCompiler()),
     baseModel: optionalText(config, 'base_model_name_or_path'),
-    // PEFT sets it back to false for linears, with a warning, and so do we.
+    // PEFT resets it to false for linears, with a warning; so does this reader.
     warnings: isWrongWay ? ['fan_in_fan_out has no effect on the linears of this base model.'] : [],
   };
 }
 
-/** What PEFT makes of the config for one module: scaling = alpha / r, or alpha / sqrt(r) with rsLoRA. */
+/** Gives the rank and scaling of one module: alpha / r, or alpha / sqrt(r) with rsLoRA. */
 export function rankAndScaling(config: PeftConfig, module: string): { readonly r: number; readonly scaling: number } {
   const ofModule = (entries: readonly PatternEntry[]) => entries.find(({ matches }) => matches(module))?.value;
   const r = ofModule(config.rankPattern) ?? config.r;
@@ -102,11 +109,11 @@ export function rankAndScaling(config: PeftConfig, module: string): { readonly r
   return { r, scaling: loraAlpha / (config.useRslora ? Math.sqrt(r) : r) };
 }
 
-/** What is set: a field that is null is one that was not. Throws `adapter_invalid`. */
+/** Reads the fields that are set: null counts as not set. Throws `adapter_invalid`. */
 export const parseConfigFields = (bytes: Uint8Array): Config =>
   Object.fromEntries(Object.entries(parseObject(bytes)).filter(([, value]) => value !== null));
 
-/** Patterns are the most that a config has. */
+/** Bounds on the config's JSON. Patterns have the most members. */
 const bounds = { jsonDepth: limits.jsonDepth, jsonMembers: 4 * limits.adapterPatterns };
 
 function parseObject(bytes: Uint8Array): Config {
@@ -144,10 +151,12 @@ function refuseOthers(config: Config, type: PeftType): void {
   refuseUnknownFields(config, (field) => known[type].has(field));
 }
 
-/** PEFT's names for heads that sort texts. */
+/** PEFT's names for classification heads. */
 const classifiers = ['score', 'classifier', 'classification_head'];
 
-/** Matrices in the place of the base's own: each such adapter would be a model of its own. */
+/**
+ * Refuses `modules_to_save`, which replaces whole matrices of the base: each such adapter would be a model of its own.
+ */
 function refuseWholeModules(modules: unknown): void {
   if (modules === undefined || isOff(modules)) return;
   if (!Array.isArray(modules) || !modules.every((module) => typeof module === 'string')) {
@@ -163,7 +172,7 @@ function refuseWholeModules(modules: unknown): void {
   unsupportedAdapter('modules_to_save', `replaces whole modules (${names}), which no request has alone: ${instead}`);
 }
 
-/** A list is of the embedding, as in PEFT. */
+/** Reads `trainable_token_indices`. A plain list belongs to the embedding, as in PEFT. */
 function readTokenIndices(config: Config): Map<string, readonly number[]> {
   const field = 'trainable_token_indices';
   const value = config[field] ?? [];
@@ -206,7 +215,7 @@ function readPattern(
 ): PatternEntry[] {
   const value = config[field] ?? {};
   if (!isRecord(value)) invalidAdapter(field, 'must be an object');
-  // Keys like "0" come first whatever the file's order; they end no linear's name, so they match nothing.
+  // Keys like "0" come first whatever the file's order. They end no linear's name, and so match nothing.
   const entries = Object.entries(value);
   if (entries.length > limits.adapterPatterns) invalidAdapter(field, `has more than ${limits.adapterPatterns} keys`);
   return entries.map(([key, item]) => ({
@@ -222,7 +231,10 @@ function rank(value: unknown, field: string): number {
   return value as number;
 }
 
-/** PEFT takes any number: its annotation says integer, its users write fractions. Here it must fit a 32-bit float. */
+/**
+ * Reads an alpha. PEFT takes any number: its annotation says integer, but users write fractions. Here it must fit a
+ * 32-bit float.
+ */
 const alpha = (value: unknown, field: string): number =>
   typeof value === 'number' && Number.isFinite(Math.fround(value)) ? value : invalidAdapter(field, 'must be a number');
 

@@ -1,7 +1,7 @@
-// What an adapter of PEFT's changes in the embedding, and in rows of the head for single tokens: LoRA on embed_tokens,
-// and trained tokens (trainable_token_indices, TRAINABLE_TOKENS). A trained token's row stands in the place of the
-// base's; PEFT calls it a delta, which it is not. Where the head is tied to the embedding PEFT gives it the same rows,
-// while LoRA on embed_tokens leaves it as it is. Reads headers only.
+// Reads what a PEFT adapter changes in the embedding, and in the head's rows for single tokens: LoRA on embed_tokens,
+// and trained tokens (trainable_token_indices, TRAINABLE_TOKENS). A trained token's row replaces the base's row; PEFT
+// calls it a delta, which it is not. A head tied to the embedding gets the same trained rows, but LoRA on embed_tokens
+// leaves the head unchanged, as in PEFT. Reads headers only.
 
 import type { ModelShape } from '../core/base-model.ts';
 import { type PeftConfig, rankAndScaling } from './peft-config.ts';
@@ -22,7 +22,7 @@ export type EmbeddingPair = {
 
 export type TrainedTokens = {
   readonly ids: readonly number[];
-  /** [ids, hidden]: rows that stand in the place of the base's. */
+  /** [ids, hidden]: rows that replace the base's. */
   readonly rows: SafetensorsTensor;
 };
 
@@ -32,11 +32,11 @@ export type PeftEmbedding = {
   readonly headTokens: TrainedTokens | null;
 };
 
-/** What a file has of one module. */
+/** Tensors of one module in the file. */
 export type ModuleParts = Partial<Record<PartName, SafetensorsTensor>>;
 type CheckShape = (tensor: SafetensorsTensor, expected: readonly number[]) => void;
 
-/** @param found by module: what there is of each */
+/** @param found tensors by module */
 export function readEmbedding(
   peft: PeftConfig,
   found: ReadonlyMap<string, ModuleParts>,
@@ -52,7 +52,7 @@ export function readEmbedding(
   }
   for (const module of peft.tokens.keys()) assertHas(module, found, shape);
   const ofHead = tokensOf('lm_head');
-  // Saved alone they are in the file twice.
+  // TRAINABLE_TOKENS adapters save the tied rows twice.
   const follows = shape.tiedEmbedding && tokens !== null && (ofHead === null || peft.type === 'TRAINABLE_TOKENS');
   return { pair, tokens, headTokens: follows ? tokens : ofHead };
 }
@@ -99,7 +99,7 @@ function readTokens(
   return { ids, rows };
 }
 
-/** A tied head follows the embedding where both have the same tokens, and is not in the file. */
+/** Throws where the tokens' rows are missing. A tied head with the embedding's tokens is left out of the file. */
 function assertHas(name: string | null, found: ReadonlyMap<string, ModuleParts>, { tiedEmbedding }: ModelShape): void {
   const has = (module: string) => found.get(module)?.tokens !== undefined;
   const means = (module: string) => name === null || name === module || suffixes(module).includes(name);

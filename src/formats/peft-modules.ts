@@ -1,5 +1,4 @@
-// Where PEFT puts the pairs: names of modules (`model.layers.3.self_attn.q_proj`, `lm_head`) and of their tensors.
-// Knows no config.
+// PEFT's names of modules (`model.layers.3.self_attn.q_proj`, `lm_head`) and of their tensors. Knows no config.
 
 import { type FusedModule, peftModuleOf, type TargetModule, targetModules } from '../core/adapter.ts';
 import type { ModelShape } from '../core/base-model.ts';
@@ -7,13 +6,13 @@ import type { ModelShape } from '../core/base-model.ts';
 /** `layer` is null for lm_head. */
 export type PeftModule = { readonly layer: number | null; readonly module: TargetModule };
 
-/** Of a linear; of the embedding; and rows of either for single tokens. */
+/** Parts of a linear's pair, parts of the embedding's pair, and rows of either for single tokens. */
 export type PartName = 'loraA' | 'loraB' | 'magnitude' | 'embeddingA' | 'embeddingB' | 'tokens';
 
-/** The embedding is no linear of ours: what an adapter has for it is read by peft-embedding.ts. */
+/** Name of the embedding. It is no linear of this program: peft-embedding.ts reads its adapters. */
 export const embeddingModule = 'model.embed_tokens';
 
-/** As PEFT sees modules, of which some are several linears in families with fused rows. */
+/** A module as PEFT sees it. In families with fused rows some modules are several linears. */
 export type NamedModule = { readonly layer: number | null; readonly module: TargetModule | FusedModule };
 
 const blockOf = (module: NamedModule['module']) => (/^(gate|up|down)_/.test(module) ? 'mlp' : 'self_attn');
@@ -22,8 +21,8 @@ export const moduleName = ({ layer, module }: NamedModule): string =>
   layer === null ? module : `model.layers.${layer}.${blockOf(module)}.${module}`;
 
 /**
- * Every module of a base model by its name, and the linears that it is, one but for fused rows: by layer, within a
- * layer in the order of `targetModules`, lm_head last.
+ * Lists every module of a base model by name, with its linears: one, or several where rows are fused. Ordered by layer,
+ * within a layer as `targetModules`, lm_head last.
  */
 export function modulesByName(shape: ModelShape): ReadonlyMap<string, readonly PeftModule[]> {
   const inLayers = targetModules.filter((module) => module !== 'lm_head');
@@ -48,5 +47,5 @@ const endings: Readonly<Record<PartName, string>> = {
   tokens: 'token_adapter.trainable_tokens_delta',
 };
 
-/** As saved, which is without the adapter's name. */
+/** Name of a tensor as PEFT saves it, without the adapter's name. */
 export const tensorName = (module: string, part: PartName): string => `${prefix}${module}.${endings[part]}`;

@@ -1,40 +1,43 @@
-// Names of an adapter's tensors as PEFT and its users write them, told apart: what wraps the model, the adapter's own
-// name, which part of a pair it is, and what is no part of a pair. Knows no shapes.
+// Parses names of an adapter's tensors as PEFT and its users write them: wrappers of the model, the adapter's own name,
+// the part of a pair, and tensors outside of pairs. Knows no shapes.
 
 import type { PartName } from './peft-modules.ts';
 import { invalidAdapter, unsupportedAdapter } from './refuse-adapter.ts';
 
 export type TensorRole =
   /**
-   * Half of a pair, its magnitudes, or rows of tokens. `adapter` is the name inside the tensor's name; PEFT's own is
-   * `default`.
+   * Half of a pair, DoRA magnitudes, or rows of tokens. `adapter` is the adapter's name inside the tensor's name;
+   * PEFT's default is `default`.
    */
   | { readonly kind: 'part'; readonly module: string; readonly part: PartName; readonly adapter: string }
-  /** The base model's own weight, frozen, which PEFT saves beside a pair on the head or an embedding. */
+  /** The base model's own frozen weight, which PEFT saves beside a pair on the head or an embedding. */
   | { readonly kind: 'copy'; readonly module: string };
 
 export type TensorName = TensorRole & {
-  /** It begins with `base_model.model.`, as `save_pretrained` writes it; without, as `inject_adapter_in_model` does. */
+  /** The name begins with `base_model.model.`, as `save_pretrained` writes it, but not `inject_adapter_in_model`. */
   readonly hasPrefix: boolean;
 };
 
-/** What torch puts between the names of modules: torch.compile, FSDP, activation checkpointing, DDP. */
+/** Segments that torch inserts between names of modules: torch.compile, FSDP, activation checkpointing, DDP. */
 const wrappers = new Set(['_orig_mod', '_fsdp_wrapped_module', '_checkpoint_wrapped_module', 'module']);
 
-/** By what ends the name; the adapter's name, where there is one, is the second group. */
+/** Parts by the end of the name. The second group is the adapter's name, where there is one. */
 const parts: readonly (readonly [pattern: RegExp, part: PartName])[] = [
   [/^(.+)\.lora_A(?:\.([^.]+))?\.weight$/, 'loraA'],
   [/^(.+)\.lora_B(?:\.([^.]+))?\.weight$/, 'loraB'],
   [/^(.+)\.lora_magnitude_vector(?:\.(?!weight$)([^.]+))?(?:\.weight)?$/, 'magnitude'],
   [/^(.+)\.lora_embedding_A(?:\.([^.]+))?$/, 'embeddingA'],
   [/^(.+)\.lora_embedding_B(?:\.([^.]+))?$/, 'embeddingB'],
-  // Beside LoRA a wrapper holds them, and where LoRA is on the same module that is the wrapped one.
+  // Beside LoRA the rows are inside a wrapper, and where LoRA is on the same module the wrapper is the `base_layer`.
   [/^(.+?)(?:\.base_layer)?(?:\.token_adapter)?\.trainable_tokens_delta(?:\.([^.]+))?$/, 'tokens'],
 ];
-/** Of a quantised base, states of its blocks follow the weight's name. */
+/** Frozen copies. With a quantised base the states of its blocks follow the weight's name. */
 const copy = /^(.+)\.base_layer\.(?:weight(?:\..+)?|bias)$|^((?:.+\.)?(?:embed_tokens|lm_head))\.weight$/;
 
-/** Throws `adapter_unsupported` for what an adapter may hold and is not applied; `adapter_invalid` for the rest. */
+/**
+ * Parses a name. Throws `adapter_unsupported` for known tensors that are not applied, and `adapter_invalid` for all
+ * others.
+ */
 export function parseTensorName(name: string): TensorName {
   const plain = name
     .split('.')
@@ -52,7 +55,10 @@ export function parseTensorName(name: string): TensorName {
   return refuseName(name);
 }
 
-/** Models with eyes and ears keep the text model one level deeper; one that was saved without its head, one higher. */
+/**
+ * Maps a name to the text model's: multimodal models have it one level deeper, and models saved without a head one
+ * level higher.
+ */
 const inTextModel = (module: string): string =>
   module
     .replace(/^(?:model\.)?language_model\./, '')

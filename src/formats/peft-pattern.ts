@@ -1,6 +1,6 @@
 // Regular expressions of an adapter's config, matched against module names as Python's `re` does. They come from
-// outside, so they run in linear time (RE2) and their number and size are bounded; what RE2 cannot express, or reads
-// differently, is refused.
+// outside, so they run in linear time (RE2) with bounded number and size. Patterns that RE2 cannot express, or reads
+// differently, are refused.
 
 import { RE2JS, RE2JSException } from 're2js';
 import { limits } from '../core/limits.ts';
@@ -8,13 +8,13 @@ import { shorten, unsupportedAdapter } from './refuse-adapter.ts';
 
 export type NameTest = (module: string) => boolean;
 
-/** One config's patterns, which share one budget. `param` is the field that a pattern stands in. */
+/** Compiles the patterns of one config, which share one budget. `param` names the field of a pattern in errors. */
 export type PatternCompiler = {
   /** PEFT's rule for keys of rank_pattern and alpha_pattern: `re.match(rf"(.*\.)?({key})$", module)`. */
   suffix(key: string, param: string): NameTest;
   /** `re.fullmatch(pattern, module)`. */
   whole(pattern: string, param: string): NameTest;
-  /** What the group `idx` of `source` holds after `re.match`: undefined where nothing matches, null an empty group. */
+  /** Gives the group `idx` of `source` after `re.match`: undefined where nothing matches, null for an empty group. */
   index(source: string, pattern: string, param: string): (module: string) => string | null | undefined;
 };
 
@@ -34,7 +34,7 @@ export function patternCompiler(): PatternCompiler {
   return {
     suffix(key, param) {
       if (isName(key)) return nameTest(key);
-      // Not anchored by a group of its own: a key with a lone ")" must stay the error that it is in Python.
+      // As in PEFT, without another group around it: a key with a lone ")" must stay the error that it is in Python.
       const regex = compile(`(.*\\.)?(${key})$`, key, param);
       return (module) => regex.matcher(module).lookingAt();
     },
@@ -52,10 +52,13 @@ export function patternCompiler(): PatternCompiler {
   };
 }
 
-/** Most keys are a module's name, whole or its end. Hundreds of them are usual, and RE2 is slow to start. */
+/**
+ * Recognises keys that are just names or ends of names. Most keys are, hundreds of them are usual, and RE2 is slow to
+ * start.
+ */
 const isName = (key: string) => key.length <= limits.adapterPatternChars && /^\^?(\w|\.|\\\.)+$/.test(key);
 
-/** Such a key matches as many characters as it has: the name's last ones, any where it has a dot. */
+/** Matches a plain key against the name's last characters, one for one; a dot matches any character. */
 function nameTest(key: string): NameTest {
   const isWhole = key.startsWith('^');
   const chars = key.slice(isWhole ? 1 : 0).match(/\\?./g)!;
@@ -69,11 +72,11 @@ function nameTest(key: string): NameTest {
 function checkPattern(pattern: string, param: string): void {
   const refuse = (reason: string) => unsupportedAdapter(param, `has the pattern "${shorten(pattern)}", ${reason}`);
   if (pattern.length > limits.adapterPatternChars) refuse(`longer than ${limits.adapterPatternChars} characters`);
-  // `{,3}` is "up to three" to Python and five characters to RE2; `[[:alpha:]]` is a class to RE2 only.
+  // Python reads `{,3}` as "up to three" and RE2 as five characters; `[[:alpha:]]` is a class to RE2 only.
   if (/\{,\d*\}|\[[^\]]*\[:/.test(pattern)) refuse('which engines read differently');
 }
 
-/** Length with every counted repetition written out, however they nest: what a match may cost for each character. */
+/** Length with every counted repetition written out, nested ones too: what a match may cost for each character. */
 const weight = (source: string): number =>
   [...source.matchAll(/\{(\d+)(?:,(\d*))?\}/g)].reduce(
     (product, [, least, most]) => product * Math.max(1, Number(most || least)),

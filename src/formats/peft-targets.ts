@@ -1,4 +1,4 @@
-// Which modules an adapter's config says it adapts, by PEFT's rules (check_target_module_exists). Knows names, no
+// Decides which modules an adapter's config adapts, by PEFT's rules (check_target_module_exists). Knows names, no
 // tensors.
 
 import { limits } from '../core/limits.ts';
@@ -29,20 +29,20 @@ export function readTargets(config: Config, compiler: PatternCompiler): PeftTarg
   const entries = readTexts(target, 'target_modules');
   const known = new Set(entries);
   const inLayers = readLayers(config, compiler);
-  // PEFT's own order: a full name stands above layers_to_transform.
+  // PEFT's order: a full name overrides layers_to_transform.
   const targeted: NameTest = (module) =>
     known.has(module) || (suffixes(module).some((suffix) => known.has(suffix)) && inLayers(module));
   return { includes: (module) => !excluded(module) && targeted(module), entries };
 }
 
-/** `self_attn.q_proj` and `q_proj` of `0.self_attn.q_proj`. */
+/** Gives the ends of a module's name: `self_attn.q_proj` and `q_proj` for `0.self_attn.q_proj`. */
 export function suffixes(module: string): string[] {
   const parts = module.split('.');
   return parts.slice(1).map((_, index) => parts.slice(index + 1).join('.'));
 }
 
 function readPattern(target: string, compiler: PatternCompiler): NameTest {
-  // To PEFT the output head is no linear here.
+  // PEFT does not count the output head and the embedding among all linears.
   if (target.toLowerCase() === 'all-linear') return (module) => module !== 'lm_head' && module !== embeddingModule;
   return compiler.whole(target, 'target_modules');
 }
@@ -54,7 +54,7 @@ function readExcluded(exclude: unknown, compiler: PatternCompiler): NameTest {
   return (module) => known.has(module) || suffixes(module).some((suffix) => known.has(suffix));
 }
 
-/** layers_to_transform, and where in a name PEFT looks for the layer's number. */
+/** Reads layers_to_transform, and the patterns by which PEFT finds a layer's number in a name. */
 function readLayers(config: Config, compiler: PatternCompiler): NameTest {
   const { layers_to_transform: layers, layers_pattern: pattern } = config;
   const isEmpty = pattern == null || pattern === '' || (Array.isArray(pattern) && pattern.length === 0);

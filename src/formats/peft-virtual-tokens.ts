@@ -1,7 +1,7 @@
-// An adapter of virtual tokens from PEFT's two files: one tensor, `prompt_embeddings`, a row for each token that stands
-// before the text. For prompt tuning and p-tuning a row is an embedding; for prefix tuning it is the token's key and
-// value of every layer, layers * 2 * kvHeads * headDim, keys as they are after rotary positions. PEFT saves what an
-// encoder (p-tuning) or a projection (prefix tuning) made of its parameters, so neither is there any more.
+// Reads an adapter of virtual tokens from PEFT's two files: one tensor, `prompt_embeddings`, with a row for each token
+// that stands before the text. In prompt tuning and p-tuning a row is an embedding. In prefix tuning it is the token's
+// keys and values of every layer, layers * 2 * kvHeads * headDim, with keys as they are after rotary positions. PEFT
+// saves the outputs of an encoder (p-tuning) or projection (prefix tuning), so these themselves are not in the file.
 // Reads headers only.
 
 import type { ModelShape } from '../core/base-model.ts';
@@ -22,7 +22,7 @@ export type VirtualTokensKind = (typeof virtualTypes)[keyof typeof virtualTypes]
 export type PeftVirtualTokens = {
   readonly kind: VirtualTokensKind;
   readonly count: number;
-  /** Numbers of one token. */
+  /** Numbers of one token's row. */
   readonly width: number;
   /** [count, width] */
   readonly tensor: SafetensorsTensor;
@@ -34,16 +34,16 @@ const tensorName = 'prompt_embeddings';
 const compared = ['num_virtual_tokens', 'token_dim', 'num_layers', 'num_attention_heads', 'num_transformer_submodules'];
 const known = new Set([
   ...['peft_type', 'task_type', 'base_model_name_or_path', ...compared],
-  // What made the embeddings, and is not needed any more.
+  // Fields that describe how the embeddings were made, which serving does not need.
   ...['prefix_projection', 'init_weights', 'prompt_tuning_init', 'prompt_tuning_init_text'],
   ...['tokenizer_name_or_path', 'tokenizer_kwargs', 'encoder_reparameterization_type', 'encoder_hidden_size'],
   ...['encoder_num_layers', 'encoder_dropout', 'inference_mode', 'peft_version', 'auto_mapping', 'revision'],
 ]);
 
-/** Numbers of a key and a value of every layer. */
+/** Numbers of one token's keys and values, in all layers. */
 export const keyValueWidth = ({ layers, kvHeads, headDim }: ModelShape): number => 2 * layers * kvHeads * headDim;
 
-/** null where the adapter is of another kind. Throws `adapter_...`. */
+/** Reads the adapter; null where it is of another kind. Throws `adapter_invalid`, `adapter_unsupported`. */
 export function readVirtualTokens(
   config: Uint8Array,
   { tensors }: SafetensorsFile,
@@ -78,7 +78,7 @@ export function readVirtualTokens(
   return { kind, count, width, tensor, warnings };
 }
 
-/** A field that says another base model, whose rows may have as many numbers by chance. */
+/** Compares fields that describe the base model: another model's rows may have the same width by chance. */
 function compareFields(
   fields: Config,
   kind: VirtualTokensKind,
@@ -90,7 +90,7 @@ function compareFields(
   };
   compare('num_transformer_submodules', 1);
   compare('token_dim', kind === 'embeddings' ? hidden : kvHeads * headDim);
-  // Prompt tuning writes them too, and has no use for them.
+  // Prompt tuning writes these fields too, and does not use them.
   if (kind === 'embeddings') return;
   compare('num_layers', layers);
   compare('num_attention_heads', kvHeads);

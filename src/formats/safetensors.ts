@@ -1,9 +1,9 @@
-// Reads the header of a safetensors file, and refuses whatever leaves a byte of the file unexplained.
+// Reads the header of a safetensors file, and refuses a file with any byte that the header does not explain.
 //
 //   8 bytes            header bytes          the rest
 //   length, u64 LE  |  JSON, space-padded  |  data of all tensors, end to end
 //
-// Knows what a tensor is called and where it lies; knows no model and no adapter.
+// Knows the names and places of tensors, but no model and no adapter.
 
 import { type ErrorCode, LorikeetError } from '../core/errors.ts';
 import { isRecord } from '../core/is-record.ts';
@@ -42,24 +42,24 @@ export type SafetensorsTensor = {
   readonly name: string;
   readonly type: SafetensorsType;
   readonly shape: readonly number[];
-  /** From the start of the file. */
+  /** Bytes from the start of the file. */
   readonly offset: number;
   readonly bytes: number;
 };
 
 export type SafetensorsFile = {
   readonly metadata: ReadonlyMap<string, string>;
-  /** In the order of their data. */
+  /** Tensors in the order of their data. */
   readonly tensors: readonly SafetensorsTensor[];
 };
 
 const lengthBytes = 8;
-/** Whose files have so many tensors at most. */
+/** Most tensors in a file of an adapter, and of a base model. */
 const [adapters, models] = [limits.adapterTensors, limits.safetensorsTensors];
 
 /**
- * `prefix` is the file's beginning, `fileBytes` its whole length. Returns null where the header goes on past the
- * prefix: call again with a longer one. Throws `code`: whose file it is decides who is to blame.
+ * Parses the header. `prefix` is the file's beginning, `fileBytes` its whole length. Returns null where the header goes
+ * on past the prefix: call again with a longer one. Throws `code`, which depends on whose file it is.
  */
 export function parseSafetensorsHeader(
   prefix: Uint8Array,
@@ -99,11 +99,14 @@ function parseHeader(prefix: Uint8Array, fileBytes: number, tensorsMax: number):
   return { metadata, tensors };
 }
 
-/** A tensor is a name with three members, one of which is a list of lists at most; the rest is metadata. */
+/**
+ * Bounds on the header's JSON: a tensor is a name with three members, nested at most as a list of lists; the rest is
+ * metadata.
+ */
 const boundsOf = (tensors: number) => ({ jsonDepth: 4, jsonMembers: 4 * tensors + limits.safetensorsMetadata });
 
 function parseHeaderText(bytes: Uint8Array, tensorsMax: number): Record<string, unknown> {
-  // A file that begins with anything else, be it white space, could be a valid file of another format as well.
+  // A file that begins with anything else, even white space, could also be a valid file of another format.
   if (bytes[0] !== 0x7b) invalid('its header does not begin with "{"');
   try {
     const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
@@ -138,13 +141,15 @@ function readTensor(name: string, entry: unknown, dataStart: number): Safetensor
   const [start, end] = offsets as [number, number];
   if (start > end) invalid(`${what} ends before it starts`);
   const bits = shape.reduce((product, dimension) => product * dimension, safetensorsBits[type]);
-  // A product that is not exact is far larger than any file, so that the comparison fails as it should.
+  // A product that is not exact is far larger than any file, so that the comparison rightly fails.
   if (bits !== (end - start) * 8)
     invalid(`${what} of ${type} [${shape}] does not take the ${end - start} bytes it has`);
   return { name, type, shape, offset: dataStart + start, bytes: end - start };
 }
 
-/** Every byte after the header belongs to exactly one tensor. `tensors` are in the order of their offsets. */
+/**
+ * Checks that every byte after the header belongs to exactly one tensor. `tensors` are in the order of their offsets.
+ */
 function checkContiguous(tensors: readonly SafetensorsTensor[], dataStart: number, fileBytes: number): void {
   let position = dataStart;
   for (const { name, offset, bytes } of tensors) {
@@ -159,7 +164,7 @@ function checkContiguous(tensors: readonly SafetensorsTensor[], dataStart: numbe
 const isNaturals = (value: unknown): value is number[] =>
   Array.isArray(value) && value.every((item) => Number.isSafeInteger(item));
 
-/** A name from the file in a message: quoted, control characters escaped, of bounded length. */
+/** Quotes a name from the file for a message, with control characters escaped and the length bounded. */
 const show = (name: string) => JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}...` : name);
 
 class SafetensorsError extends Error {}

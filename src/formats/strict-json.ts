@@ -1,16 +1,16 @@
-// JSON from outside, without what JSON.parse lets pass: duplicate keys, of which it keeps the last, so that two readers
-// of one file can see two different things.
+// Parses untrusted JSON and refuses duplicate keys. JSON.parse keeps the last of them, so that two readers of one file
+// could see different things.
 
 import { LorikeetError } from '../core/errors.ts';
 import { assertPlainJson, type JsonBounds } from '../core/plain-json.ts';
 
-/** An own type, so that each format can report it in its own words. */
+/** A separate class, so that each format can report the error in its own words. */
 export class StrictJsonError extends Error {}
 
 /**
- * The parsed value. With `naturalNumbers` every number must be written as digits only: `1.0`, `1e3` and `-0` are
+ * Parses the text. With `naturalNumbers` every number must be written as digits only: `1.0`, `1e3` and `-0` are
  * integers to JSON.parse but not to other readers. Throws StrictJsonError.
- * @param options.bounds of what comes from callers
+ * @param options.bounds limits on text that comes from callers
  */
 export function parseStrictJson(
   text: string,
@@ -30,7 +30,7 @@ export function parseStrictJson(
   return value;
 }
 
-/** `text` is known to be valid JSON: only strings, brackets and the place of commas have to be told apart. */
+/** Checks keys and numbers of text that is known to be valid JSON, so that only strings, brackets and commas matter. */
 function checkTokens(text: string, naturalNumbers: boolean): void {
   /** Keys seen in each open object; null for an open array. */
   const open: (Set<string> | null)[] = [];
@@ -56,7 +56,7 @@ function checkTokens(text: string, naturalNumbers: boolean): void {
   }
 }
 
-/** One past the closing quote of the string that opens at `start`. */
+/** Gives the place after the closing quote of the string that opens at `start`. */
 function stringEnd(text: string, start: number): number {
   let at = start + 1;
   while (text[at] !== '"') at += text[at] === '\\' ? 2 : 1;
@@ -72,7 +72,7 @@ function numberEnd(text: string, start: number): number {
 }
 
 function addKey(keys: Set<string> | null, quoted: string): void {
-  // Escapes are resolved first: "a" and "\u0061" are one key.
+  // Escapes are resolved first: "a" and "\u0061" are the same key.
   const key = quoted.includes('\\') ? (JSON.parse(quoted) as string) : quoted.slice(1, -1);
   if (keys?.has(key)) throw new StrictJsonError(`the key ${JSON.stringify(key.slice(0, 80))} occurs twice`);
   keys?.add(key);

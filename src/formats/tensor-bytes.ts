@@ -1,8 +1,8 @@
-// How many bytes a tensor takes. Quantised types pack a fixed number of neighbouring weights of a row into one block.
+// Sizes of tensors. Quantised types pack a fixed number of neighbouring weights of a row into one block.
 
 import type { TensorType } from '../core/base-model.ts';
 
-/** Weights in a block and the bytes that it takes; one weight a block where nothing is packed. */
+/** Weights in a block, and the block's bytes. In unpacked types a block is one weight. */
 export const blockLayout: Readonly<Record<TensorType, { readonly weights: number; readonly bytes: number }>> = {
   F32: { weights: 1, bytes: 4 },
   F16: { weights: 1, bytes: 2 },
@@ -17,14 +17,14 @@ export const blockLayout: Readonly<Record<TensorType, { readonly weights: number
   Q6_K: { weights: 256, bytes: 210 },
 };
 
-/** Bytes of `count` weights. `count` must be whole blocks. */
+/** Counts the bytes of `count` weights, which must be whole blocks. */
 export function tensorBytes(type: TensorType, count: number): number {
   const block = blockLayout[type];
   if (count % block.weights !== 0) throw new Error(`${count} weights are not whole blocks of ${type}`);
   return (count / block.weights) * block.bytes;
 }
 
-/** Product of dimensions; null where one is no positive integer or the product leaves the exact integers. */
+/** Multiplies dimensions; null where one is no positive integer or the product is too large to be exact. */
 export function elementCount(shape: readonly number[]): number | null {
   let count = 1;
   for (const dimension of shape) {

@@ -1,22 +1,22 @@
-// One line of a training file: a prompt with its completion, or a conversation in OpenAI's shape. Strict about types
-// and keys, so that a misspelt field is named and not trained without. Knows no tokens and no files.
+// Parses one line of a training file: a prompt with its completion, or a conversation in OpenAI's shape. Types and keys
+// are strict, so that a misspelt field is reported instead of ignored. Knows no tokens and no files.
 
 import { limits } from '../core/limits.ts';
 import { assertPlainJson } from '../core/plain-json.ts';
 import { parseStrictJson, StrictJsonError } from './strict-json.ts';
 
-/** A row has half of what a request may have: its conversation, and no grammar. */
+/** A row may have half of a request's members: it has a conversation, but no grammar. */
 const bounds = { jsonDepth: limits.jsonDepth, jsonMembers: limits.jsonMembers / 2 };
 
 export type TrainingMessage = {
-  /** `developer`, OpenAI's newer word, has become `system`: templates know the older one. */
+  /** Role of the turn. OpenAI's newer `developer` is read as `system`, which templates know. */
   readonly role: 'system' | 'user' | 'assistant' | 'tool';
   readonly content: string;
   readonly name?: string;
-  /** Calls of tools, which the loss counts with their turn; arguments are values. */
+  /** Calls of tools, trained with their turn. Arguments are parsed values. */
   readonly tool_calls?: readonly TrainingCall[];
   readonly tool_call_id?: string;
-  /** The loss counts this turn. True for assistant turns without `weight: 0`, never for others. */
+  /** The loss includes this turn. True for assistant turns without `weight: 0`, false for all others. */
   readonly isTarget: boolean;
 };
 
@@ -26,7 +26,7 @@ export type TrainingCall = {
   readonly function: { readonly name: string; readonly arguments: unknown };
 };
 
-/** A function in OpenAI's shape; what it holds beside its name is the template's. */
+/** A function in OpenAI's shape. Only the template looks at anything but its name. */
 export type TrainingTool = { readonly type: 'function'; readonly function: { readonly name: string } };
 
 export type TrainingRow =
@@ -36,10 +36,10 @@ export type TrainingRow =
 /** `problem` completes the sentence "Line 7 ...". */
 export type RowProblem = { readonly problem: string };
 
-/** A line of white space, which every reader of JSONL skips: it is no row, and counts as a line only. */
+/** Recognises a line of white space, which every reader of JSONL skips: it counts as a line, but is no row. */
 export const isBlank = (line: string): boolean => line.trim() === '';
 
-/** `line` is without its newline. Never throws for what a line has in it. */
+/** Parses a line without its newline. Never throws because of the line's content. */
 export function parseTrainingRow(line: string): TrainingRow | RowProblem {
   try {
     return readRow(parseLine(line));
@@ -71,7 +71,7 @@ function parseLine(line: string): unknown {
 function readRow(value: unknown): TrainingRow {
   const row = withoutEmpty(fields(value, ''), ['prompt', 'completion', 'messages']);
   if ('messages' in row) {
-    // Without tools there is nothing that could be called in parallel.
+    // `parallel_tool_calls` is accepted and ignored.
     refuseOthers(row, '', ['messages', 'tools', 'parallel_tool_calls']);
     return { kind: 'chat', messages: readMessages(row.messages), tools: readTools(row.tools ?? []) };
   }
@@ -141,7 +141,7 @@ function readCalls(value: unknown, at: string): TrainingCall[] {
   });
 }
 
-/** JSON as text, as OpenAI has it, or the value itself. */
+/** Reads arguments: JSON as text, as OpenAI has it, or the value itself. */
 function readArguments(value: unknown, path: string): unknown {
   if (typeof value !== 'string') return fields(value, `${path}.function.arguments`);
   try {
@@ -158,7 +158,7 @@ function list(value: unknown, path: string): unknown[] {
   return value;
 }
 
-/** A text, or parts of type `text`, which stand on lines of their own as in a request. */
+/** Reads a content: a text, or parts of type `text`, which are joined with newlines as in a request. */
 function readContent(value: unknown, path: string): string {
   if (!Array.isArray(value)) return text(value, path);
   const parts = value.map((part, index) => {
@@ -177,8 +177,8 @@ function fields(value: unknown, path: string): Fields {
 }
 
 /**
- * Null and empty mean absent, as clients write them: OpenAI's answers, taken back as rows, have `tool_calls: null`,
- * `annotations: []` and the like. In the `kept` fields an empty text or list is a value; null is none anywhere.
+ * Drops null and empty fields, which clients write for absent ones: OpenAI's answers, used as rows, have `tool_calls:
+ * null`, `annotations: []` and the like. In the `kept` fields an empty text or list is a value, but null is not.
  */
 function withoutEmpty(object: Fields, kept: readonly string[]): Fields {
   const isEmpty = (value: unknown) =>

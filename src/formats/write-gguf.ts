@@ -1,18 +1,19 @@
-// The beginning of a GGUF file (version 3, little endian), from which it follows where each tensor's data must stand:
-// so a file can be written without holding its data. Knows neither what the metadata means nor how tensors are packed.
+// Makes the beginning of a GGUF file (version 3, little endian), which determines where each tensor's data stands, so
+// that a file can be written without holding its data. Knows neither what the metadata means nor how tensors are
+// packed.
 
 import type { TensorType } from '../core/base-model.ts';
 import { ggmlTypeNames } from './gguf-types.ts';
 import { elementCount, tensorBytes } from './tensor-bytes.ts';
 
-/** As in gguf.ts: slowest dimension first. */
+/** Entry of a tensor. As in gguf.ts, the slowest dimension is first. */
 export type GgufTensorHead = { readonly name: string; readonly type: TensorType; readonly shape: readonly number[] };
 
 export type GgufLayout = {
-  /** Padded: the first tensor's data follows it. */
+  /** Beginning of the file, padded: the first tensor's data follows it. */
   readonly header: Uint8Array;
   readonly fileBytes: number;
-  /** Zeros that follow `bytes` of a tensor's data. */
+  /** Gives the zeros that follow a tensor's `bytes` bytes of data. */
   padding(bytes: number): Uint8Array;
 };
 
@@ -20,8 +21,9 @@ const ggmlTypes = new Map(Object.entries(ggmlTypeNames).map(([number, name]) => 
 const valueTypes = { float: 6, text: 8 } as const;
 
 /**
- * @param entries of the metadata, each as the file holds it: key, type, value. An entry `general.alignment` must be
- *   what `alignment` says.
+ * Lays out a file.
+ * @param entries metadata entries as the file holds them: key, type, value. An entry `general.alignment` must equal
+ * `alignment`.
  * @param tensors in the order of their data
  */
 export function layOutGguf(
@@ -47,11 +49,11 @@ export function layOutGguf(
   };
 }
 
-/** A metadata entry that holds a text. */
+/** Makes a metadata entry with a text. */
 export const ggufText = (key: string, value: string): Uint8Array =>
   Buffer.concat([text(key), u32(valueTypes.text), text(value)]);
 
-/** A metadata entry that holds a float32. */
+/** Makes a metadata entry with a float32. */
 export const ggufFloat = (key: string, value: number): Uint8Array =>
   Buffer.concat([text(key), u32(valueTypes.float), f32(value)]);
 

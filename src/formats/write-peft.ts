@@ -1,4 +1,4 @@
-// Writes an adapter as PEFT's two files, which PEFT loads as they are.
+// Writes an adapter as PEFT's two files, which PEFT loads without conversion.
 
 import { moduleName, type NamedModule, type PartName, tensorName } from './peft-modules.ts';
 import { type TensorToWrite, writeSafetensors } from './write-safetensors.ts';
@@ -9,13 +9,13 @@ export type PairToWrite = NamedModule & {
   readonly loraA: Float32Array;
   /** [out, r] */
   readonly loraB: Float32Array;
-  /** [out]; with DoRA. */
+  /** [out]; only with DoRA. */
   readonly magnitude?: Float32Array;
 };
 
 /**
- * `config` holds PEFT's fields and must say of ranks and modules what the pairs are; nothing is derived from them.
- * The same input gives the same bytes.
+ * Writes an adapter. `config` has PEFT's fields, which must agree with the pairs' ranks and modules: nothing is derived
+ * from the pairs. The same input gives the same bytes.
  */
 export function writePeftAdapter(
   config: Readonly<Record<string, unknown>>,

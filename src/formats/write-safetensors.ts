@@ -2,7 +2,7 @@
 
 import { type SafetensorsType, safetensorsBits } from './safetensors.ts';
 
-/** What the header says of a tensor. */
+/** A tensor's entry in the header. */
 export type TensorHead = {
   readonly name: string;
   readonly type: SafetensorsType;
@@ -11,7 +11,7 @@ export type TensorHead = {
 
 export type TensorToWrite = TensorHead & { readonly bytes: Uint8Array };
 
-/** A whole file. The same tensors and metadata give the same bytes, in whatever order they come. */
+/** Makes a whole file. The same tensors and metadata give the same bytes, in any order. */
 export function writeSafetensors(
   tensors: readonly TensorToWrite[],
   metadata: Readonly<Record<string, string>> = {},
@@ -29,20 +29,20 @@ export function writeSafetensors(
   return file;
 }
 
-/** Bytes that a tensor's data takes. */
+/** Counts the bytes of a tensor's data. */
 export const safetensorsBytes = ({ type, shape }: TensorHead): number =>
   shape.reduce((product, dimension) => product * dimension, safetensorsBits[type]) / 8;
 
 /**
- * The file's beginning, and the order in which the tensors' data must follow it, end to end: so a file can be written
- * without holding its data. Length and JSON, padded so that the data starts at a multiple of 8.
+ * Makes the file's beginning (length and JSON, padded so that the data starts at a multiple of 8), and the order in
+ * which the tensors' data must follow it without gaps, so that a file can be written without holding its data.
  */
 export function safetensorsHeader<T extends TensorHead>(
   tensors: readonly T[],
   metadata: Readonly<Record<string, string>> = {},
 ): { readonly header: Uint8Array; readonly ordered: readonly T[] } {
   const ordered = tensors.toSorted(byAlignmentThenName);
-  // A map, since an object would move names like "0" to the front.
+  // An object would move names like "0" to the front.
   const entries = new Map<string, unknown>();
   const keys = Object.keys(metadata).sort();
   if (keys.length > 0) entries.set('__metadata__', Object.fromEntries(keys.map((key) => [key, metadata[key]])));

@@ -1,24 +1,24 @@
-// Finds one member of a zip archive (a Python wheel). Reads the end of the file only; does not unpack.
+// Finds one member of a zip archive (a Python wheel). Reads only the end of the file, and unpacks nothing.
 
 import { LorikeetError } from '../core/errors.ts';
 
 export type ZipMember = {
-  /** Of the member's local header, from the start of the file. */
+  /** Offset of the member's local header from the start of the file. */
   readonly offset: number;
   readonly deflated: boolean;
   readonly packedBytes: number;
   readonly bytes: number;
 };
 
-/** The end record and the longest comment that may follow it. */
+/** Bytes of the end record and of the longest comment that may follow it. */
 export const zipEndBytesMax = 22 + 65_535;
 export const zipLocalHeaderBytes = 30;
 
-/** Where the central directory lies; `tail` is the last zipEndBytesMax bytes of the file, or all of it. */
+/** Finds the central directory. `tail` is the last zipEndBytesMax bytes of the file, or all of it. */
 export function findZipDirectory(tail: Uint8Array, fileBytes: number): { start: number; end: number; entries: number } {
   const view = new DataView(tail.buffer, tail.byteOffset, tail.byteLength);
   for (let at = tail.length - 22; at >= 0; at--) {
-    // The comment must reach exactly to the end, so that a comment that looks like an end record is none.
+    // The comment must reach exactly to the end, so that a comment that looks like an end record is not taken for one.
     if (view.getUint32(at, true) !== 0x06054b50 || at + 22 + view.getUint16(at + 20, true) !== tail.length) continue;
     const entries = view.getUint16(at + 10, true);
     const start = view.getUint32(at + 16, true);
@@ -29,7 +29,7 @@ export function findZipDirectory(tail: Uint8Array, fileBytes: number): { start: 
   return invalid('it has no end record');
 }
 
-/** `directory` is the central directory; null where it has no such member. */
+/** Finds a member in the central directory; null where it has no such member. */
 export function findZipMember(directory: Uint8Array, entries: number, name: string): ZipMember | null {
   const view = new DataView(directory.buffer, directory.byteOffset, directory.byteLength);
   let at = 0;
@@ -58,7 +58,7 @@ function readEntry(view: DataView, at: number): ZipMember {
   return member;
 }
 
-/** Where the member's data starts; `local` is its local header, whose names and extras may differ in length. */
+/** Finds where the member's data starts. `local` is its local header, whose names and extras may differ in length. */
 export function zipDataOffset(local: Uint8Array, member: ZipMember): number {
   const view = new DataView(local.buffer, local.byteOffset, local.byteLength);
   if (local.length < zipLocalHeaderBytes || view.getUint32(0, true) !== 0x04034b50) invalid('the member has no header');

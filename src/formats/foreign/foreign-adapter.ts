@@ -1,34 +1,34 @@
-// An adapter in another program's layout, said in PEFT's terms: which tensors its PEFT file has, and how the bytes of
-// each come from the bytes that are there. Reads and writes nothing itself.
+// An adapter in another program's layout, described in PEFT's terms: the tensors of its PEFT file, and how the bytes of
+// each are made from the bytes of the uploaded file. Reads and writes no files itself.
 
 import { safetensorsHeader, type TensorHead } from '../write-safetensors.ts';
 
 export type ForeignTensor = TensorHead & {
-  /** Where its values lie in the file that was sent. */
+  /** Where the values lie in the uploaded file. */
   readonly offset: number;
   readonly bytes: number;
-  /** The same values in PEFT's order. */
+  /** Gives the same values in PEFT's order. */
   reorder(bytes: Uint8Array): Uint8Array;
 };
 
 export type ForeignAdapter = {
-  /** PEFT's fields. */
+  /** Fields of adapter_config.json. */
   readonly config: Readonly<Record<string, unknown>>;
   readonly tensors: readonly ForeignTensor[];
-  /** What the other layout could not say, for the adapter's owner. */
+  /** What the other layout cannot express, for the adapter's owner. */
   readonly warnings: readonly string[];
-  /** A chat template in the file itself. */
+  /** The chat template that the file itself contains. */
   readonly template?: string | null;
 };
 
-/** adapter_config.json. The same adapter gives the same bytes. */
+/** Makes adapter_config.json. The same adapter gives the same bytes. */
 export function foreignConfig({ config }: ForeignAdapter): Uint8Array {
   const fields = { peft_type: 'LORA', task_type: 'CAUSAL_LM', bias: 'none', inference_mode: true, ...config };
   const sorted = Object.fromEntries(Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1)));
   return new TextEncoder().encode(`${JSON.stringify(sorted, null, 2)}\n`);
 }
 
-/** adapter_model.safetensors, a tensor at a time. `read` gives bytes of the file that was sent. */
+/** Makes adapter_model.safetensors, a tensor at a time. `read` reads bytes of the uploaded file. */
 export function* foreignWeights(
   { tensors }: ForeignAdapter,
   read: (offset: number, bytes: number) => Uint8Array,
@@ -40,7 +40,7 @@ export function* foreignWeights(
 
 export const asItIs = (bytes: Uint8Array): Uint8Array => bytes;
 
-/** @param width bytes of an element */
+/** Transposes a matrix. @param width bytes of an element */
 export function transpose(rows: number, columns: number, width: number): (bytes: Uint8Array) => Uint8Array {
   return (bytes) => {
     const turned = new Uint8Array(bytes.length);

@@ -1,5 +1,5 @@
-// llama.cpp's adapters (general.type `adapter`), as convert_lora_to_gguf.py writes them, in PEFT's terms. One alpha for
-// all pairs, each divided by its own rank; rows of Q and K of some families stand in GGUF's order.
+// Adapters of llama.cpp (general.type `adapter`), as convert_lora_to_gguf.py writes them, in PEFT's terms. All pairs
+// have one alpha, divided by each pair's own rank. In some families the rows of Q and K are in GGUF's order.
 
 import type { ModelShape } from '../../core/base-model.ts';
 import type { GgufFile, GgufTensor } from '../gguf.ts';
@@ -19,7 +19,7 @@ const linears: Readonly<Record<string, Exclude<PeftModule['module'], 'lm_head'>>
   ffn_down: 'down_proj',
 };
 
-/** Throws `adapter_invalid`, `adapter_unsupported`. */
+/** Translates a GGUF adapter. Throws `adapter_invalid`, `adapter_unsupported`. */
 export function ggufAdapter({ metadata, tensors }: GgufFile, shape: ModelShape): ForeignAdapter {
   const type = metadata.get('general.type') ?? 'model';
   if (type !== 'adapter')
@@ -73,13 +73,13 @@ function toTensor(tensor: GgufTensor, module: PeftModule, half: 'a' | 'b', shape
   const name = tensorName(moduleName(module), half === 'a' ? 'loraA' : 'loraB');
   const heads = { q_proj: shape.heads, k_proj: shape.kvHeads }[module.module as string];
   const isPaired = pairedArchitectures.has(shape.architecture) && half === 'b' && heads !== undefined;
-  // A wrong size is refused where all sizes are; rows can be put in order only if it is right.
+  // Sizes are checked later, with all others; rows can be reordered only where the size is right.
   const isWhole = heads !== undefined && tensor.shape[0] === heads * shape.headDim;
   const reorder = isPaired && isWhole ? (data: Uint8Array) => unpairRows(data, heads, shape.headDim) : asItIs;
   return { name, type: type as SafetensorsType, shape: tensor.shape, offset, bytes, reorder };
 }
 
-/** llama.cpp's scale: alpha / rank of the pair, or 1 where alpha is 0. */
+/** llama.cpp scales by alpha / rank of the pair, or by 1 where alpha is 0. */
 function configOf(alpha: number, ranks: ReadonlyMap<string, number>): Record<string, unknown> {
   const r = Math.max(1, ...ranks.values());
   const others = [...ranks].filter(([, rank]) => rank !== r);

@@ -8,11 +8,11 @@ import { asItIs, type ForeignAdapter, type ForeignTensor, transpose } from './fo
 
 type Config = Readonly<Record<string, unknown>>;
 
-/** mlx-lm writes how it trained; PEFT's `peft_type` is not there. */
+/** Recognises mlx-lm's config, which describes the training and has no `peft_type`. */
 export const isMlxConfig = (config: Config): boolean =>
   config.peft_type === undefined && typeof config.lora_parameters === 'object' && config.lora_parameters !== null;
 
-/** Throws `adapter_invalid`, `adapter_unsupported`. */
+/** Translates an adapter of mlx-lm. Throws `adapter_invalid`, `adapter_unsupported`. */
 export function mlxAdapter(config: Config, { tensors }: SafetensorsFile): ForeignAdapter {
   const type = config.fine_tune_type ?? 'lora';
   if (type !== 'lora' && type !== 'dora') unsupportedAdapter('fine_tune_type', 'is neither lora nor dora');
