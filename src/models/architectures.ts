@@ -1,5 +1,5 @@
-// The families of models that run, a row each. Another decoder is another row here and, where it computes something
-// new, a field of the shape's traits and a part in graph/.
+// The table of supported model families. Another decoder is another row here and, where it computes something new, a
+// field of the shape's traits and a part in graph/.
 
 import type { Architecture } from '../core/base-model.ts';
 import type { Family } from './families/family.ts';

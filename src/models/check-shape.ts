@@ -1,9 +1,9 @@
-// What every shape must satisfy, wherever it was read from, before anything is computed with it.
+// Checks that every shape must pass, wherever it was read from, before anything is computed with it.
 
 import type { ModelShape } from '../core/base-model.ts';
 import { LorikeetError } from '../core/errors.ts';
 
-/** Returns the shape; throws where its numbers contradict each other. */
+/** Returns the shape. Throws `model_file_invalid` where its numbers contradict each other. */
 export function checkShape(shape: ModelShape): ModelShape {
   if (shape.heads % shape.kvHeads !== 0) invalid(`${shape.heads} heads cannot share ${shape.kvHeads} key-value heads`);
   if (shape.headDim % 2 !== 0)

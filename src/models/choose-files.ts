@@ -1,17 +1,17 @@
-// Which files of a folder or repository make up its base model. Knows names only.
+// Chooses the files of a folder or repository that make up its base model. Knows only names.
 
 import { LorikeetError } from '../core/errors.ts';
 
 export type ChosenFiles = {
   readonly kind: 'gguf' | 'safetensors';
-  /** One name; or the index, which names the shards. */
+  /** The name of a single file, or of the index that lists the shards. */
   readonly weights: { readonly file: string } | { readonly index: string };
   readonly sidecars: readonly string[];
 };
 
 export const indexName = 'model.safetensors.index.json';
 
-/** Everything beside the weights that the tokeniser or the graph may read. */
+/** Files beside the weights that the tokeniser or the graph may read. */
 const sidecarNames = [
   'config.json',
   'generation_config.json',
@@ -21,7 +21,9 @@ const sidecarNames = [
   'chat_template.jinja',
 ];
 
-/** `names` are those at the top level; `where` stands in messages. */
+/**
+ * Chooses files. `names` are those at the top level; `where` names the folder in messages; `wanted` is a file's name.
+ */
 export function chooseFiles(names: readonly string[], where: string, wanted: string | null = null): ChosenFiles {
   if (wanted !== null) {
     if (!names.includes(wanted)) unavailable(`${where} has no ${wanted}; it has ${list(names)}`);
@@ -37,7 +39,7 @@ export function chooseFiles(names: readonly string[], where: string, wanted: str
   unavailable(`${where} holds no model: neither config.json with model.safetensors nor a GGUF file`);
 }
 
-/** The shards that an index names, in order. A name with a path in it is refused: it could lead anywhere. */
+/** Lists the shards that an index names, sorted. A name with a path in it is refused: it could lead anywhere. */
 export function shardNames(index: Readonly<Record<string, unknown>>): string[] {
   const map = index.weight_map;
   const names = typeof map === 'object' && map !== null ? [...new Set(Object.values(map))].sort() : [];

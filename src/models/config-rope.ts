@@ -1,12 +1,12 @@
-// Rotary positions as config.json states them.
+// Reads rotary positions from config.json.
 
 import type { RopeScaling } from '../core/base-model.ts';
 import { limits } from '../core/limits.ts';
 import { type Fields, fields, own, show, unsupported } from './fields.ts';
 
 /**
- * transformers 5 writes rope_parameters, with the theta in it, for each kind of layer where they differ; earlier ones
- * rope_scaling beside rope_theta.
+ * Finds the rotary parameters. transformers 5 writes rope_parameters, with the theta inside, and one set for each kind
+ * of layer where they differ; earlier versions write rope_scaling beside rope_theta.
  */
 export function ropeFields(config: Fields): Fields {
   const rope = config.get('rope_parameters') ?? config.get('rope_scaling') ?? {};
@@ -16,7 +16,7 @@ export function ropeFields(config: Fields): Fields {
   return ofFull === undefined ? all : fields(source, own(ofFull));
 }
 
-/** Throws `model_unsupported` for a rule that is not applied. */
+/** Reads the scaling rule. Throws `model_unsupported` for an unknown one. */
 export function ropeScaling(rope: Fields, config: Fields): RopeScaling | null {
   const kind = (rope.get('rope_type') ?? rope.get('type') ?? 'default') as RopeScaling['kind'] | 'default' | 'su';
   switch (kind) {
@@ -42,7 +42,9 @@ export function ropeScaling(rope: Fields, config: Fields): RopeScaling | null {
   }
 }
 
-/** A key of the config itself goes before that of its rotary parameters, as in transformers. */
+/**
+ * Reads the original context. As in transformers, a key of the config itself overrides one of its rotary parameters.
+ */
 function originalContext(rope: Fields, config: Fields): number {
   const key = 'original_max_position_embeddings';
   if (config.get(key) !== undefined) return config.count(key, limits.modelContext);

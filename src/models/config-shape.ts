@@ -1,4 +1,4 @@
-// The shape of a model from its config.json.
+// Reads a model's shape from its config.json.
 
 import type { Architecture, ModelShape } from '../core/base-model.ts';
 import { limits } from '../core/limits.ts';
@@ -8,14 +8,16 @@ import { ropeFields, ropeScaling } from './config-rope.ts';
 import type { Family } from './families/family.ts';
 import { type Fields, fields, own, show, unsupported } from './fields.ts';
 
-/** `hasHead`: the weights hold an lm_head of their own, which decides where the config does not say. */
+/**
+ * Reads the shape. `hasHead`: the weights have an lm_head of their own, which decides where the config does not say.
+ */
 export function configShape(json: Readonly<Record<string, unknown>>, hasHead: boolean): ModelShape {
   const said = fields('config.json', own(json));
   const modelType = said.text('model_type');
   const architecture = architectureOf(said, modelType);
   const row = architectures[architecture];
   const defaults = row.modelTypes[modelType]!;
-  // A key that is there and null is left empty, not left out.
+  // A key whose value is null overrides the default.
   const config = fields('config.json', own({ ...defaults, ...json }));
   refuseVariants(config, row);
   const hidden = config.count('hidden_size', limits.modelHidden);
@@ -60,7 +62,7 @@ function architectureOf(config: Fields, modelType: string): Architecture {
   return name;
 }
 
-/** Settings under which a model of a known architecture computes something that the graph does not. */
+/** Refuses settings under which a known architecture computes something that the graph does not. */
 function refuseVariants(config: Fields, { activation: [key, name] }: Family): void {
   const activation = config.get(key) ?? name;
   if (activation !== name) unsupported(`${key} ${show(activation)}; only ${show(name)} is`);

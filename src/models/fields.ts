@@ -1,19 +1,19 @@
-// Reads values out of untrusted key-value data (config.json, GGUF metadata) and refuses what is missing or of a wrong
-// type, naming the key. Knows no key.
+// Reads values from untrusted key-value data (config.json, GGUF metadata), and refuses missing values and wrong types
+// by the key's name. Knows no keys.
 
 import { LorikeetError } from '../core/errors.ts';
 
 export type Fields = {
-  /** undefined where the key is absent or null. */
+  /** Gives the raw value; undefined where the key is absent or null. */
   get(key: string): unknown;
-  /** A positive integer up to `max`. */
+  /** Reads a positive integer up to `max`. */
   count(key: string, max: number, fallback?: number): number;
-  /** A positive finite number. */
+  /** Reads a positive finite number. */
   positive(key: string, fallback?: number): number;
   text(key: string): string;
 };
 
-/** `source` names the data in messages: `config.json`. */
+/** Makes a reader. `source` names the data in messages: `config.json`. */
 export function fields(source: string, get: (key: string) => unknown): Fields {
   const refuse = (key: string, expected: string, found: unknown): never => {
     const shown = found === undefined ? 'is missing' : `must be ${expected}`;
@@ -38,13 +38,13 @@ export function fields(source: string, get: (key: string) => unknown): Fields {
   };
 }
 
-/** Own properties of an untrusted object only, so that a key like "constructor" is absent; null counts as absent. */
+/** Reads only an object's own properties, so that a key like "constructor" is absent; null counts as absent. */
 export function own(json: unknown): (key: string) => unknown {
   const entries = typeof json === 'object' && json !== null ? (json as Readonly<Record<string, unknown>>) : {};
   return (key) => (Object.hasOwn(entries, key) ? (entries[key] ?? undefined) : undefined);
 }
 
-/** An untrusted value in a message. */
+/** Shows an untrusted value in a message. */
 export const show = (value: unknown): string =>
   typeof value === 'string' ? JSON.stringify(value.slice(0, 80)) : String(value).slice(0, 80);
 

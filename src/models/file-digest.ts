@@ -1,5 +1,5 @@
-// SHA-256 of files, computed once: the result is kept by path, length and times of change, so that a second start does
-// not read the weights again only to hash them.
+// Caches SHA-256 digests of files by path, length and times of change, so that a second start does not read the weights
+// again only to hash them.
 
 import { createHash } from 'node:crypto';
 import { type BigIntStats, createReadStream } from 'node:fs';
@@ -10,14 +10,14 @@ import type { FetchReport } from './progress.ts';
 import { writeAtomically } from './write-atomically.ts';
 
 export type DigestCache = {
-  /** Hex; from the cache where the file has not changed. */
+  /** Digest in hex; from the cache where the file has not changed. */
   digestOf(path: string): Promise<string>;
 };
 
 export function digestCache(folder: string, report: FetchReport): DigestCache {
   const entryPath = (path: string) => join(folder, `${createHash('sha256').update(path).digest('hex')}.json`);
   const store = async (path: string, stats: BigIntStats, sha256: string) => {
-    // A cache that cannot be written costs time at the next start, nothing else.
+    // A cache that cannot be written only costs time at the next start.
     await mkdir(folder, { recursive: true }).catch(() => {});
     await writeAtomically(entryPath(path), JSON.stringify({ path, state: stateOf(stats), sha256 })).catch(() => {});
   };
@@ -35,10 +35,13 @@ export function digestCache(folder: string, report: FetchReport): DigestCache {
   };
 }
 
-/** The change time goes along: a copy can be given the old modification time, but not the old change time. */
+/**
+ * The state of a file. The change time is part of it, because a copy can get the old modification time but not the old
+ * change time.
+ */
 const stateOf = (stats: BigIntStats) => `${stats.size} ${stats.mtimeNs} ${stats.ctimeNs}`;
 
-/** Names here are the parts that files play, so that a renamed GGUF is still the same base. */
+/** Computes the base digest. Weights are named by their position, so that a renamed GGUF is still the same base. */
 export async function modelDigest(files: FoundFiles, cache: DigestCache): Promise<string> {
   const parts = [
     ...files.weights.map((path, index) => [`weights/${index}`, path] as const),

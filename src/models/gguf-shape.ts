@@ -1,4 +1,4 @@
-// The shape of a model from the metadata of its GGUF file.
+// Reads a model's shape from the metadata of its GGUF file.
 
 import type { Architecture, ModelShape, RopeScaling } from '../core/base-model.ts';
 import { limits } from '../core/limits.ts';
@@ -7,7 +7,10 @@ import { architectures, supportedArchitectures } from './architectures.ts';
 import { checkShape } from './check-shape.ts';
 import { type Fields, fields, show, unsupported } from './fields.ts';
 
-/** `ropeFactors`: what rope_freqs.weight holds, one divisor a rotary pair; null where the file has none. */
+/**
+ * Reads the shape. `ropeFactors`: values of rope_freqs.weight, a divisor for each rotary pair; null where the file has
+ * none.
+ */
 export function ggufShape(file: GgufFile, ropeFactors: Float32Array | null): ModelShape {
   const metadata = fields('GGUF metadata', (key) => file.metadata.get(key));
   const name = metadata.text('general.architecture');
@@ -33,7 +36,7 @@ export function ggufShape(file: GgufFile, ropeFactors: Float32Array | null): Mod
     heads,
     kvHeads: own.count('attention.head_count_kv', heads, heads),
     headDim,
-    // The tensor decides: some files carry no vocab_size, some a larger one.
+    // The tensor's size is used: some files have no vocab_size, some a larger one.
     vocabulary: fields('GGUF file', () => embedding?.shape[0]).count('token_embd.weight', limits.modelVocabulary),
     context,
     ropeTheta,
@@ -44,7 +47,7 @@ export function ggufShape(file: GgufFile, ropeFactors: Float32Array | null): Mod
   return checkShape({ ...shape, ...row.traits, ...row.fromGguf(own, shape) });
 }
 
-/** Keys under which a file of a known architecture computes something that the graph does not. */
+/** Refuses keys under which a known architecture computes something that the graph does not. */
 function refuseVariants(own: Fields, headDim: number, turnsPart: boolean): void {
   const valueDim = own.count('attention.value_length', limits.modelHeadDim, headDim);
   if (valueDim !== headDim) unsupported(`value heads of ${valueDim} beside key heads of ${headDim}`);
@@ -66,8 +69,8 @@ function ropeScaling(own: Fields, factors: Float32Array | null, theta: number, h
 }
 
 /**
- * A Llama 3 file holds the divisors instead of the rule that made them. Every Llama 3 uses the rule with these
- * constants and a factor of its own, the largest divisor; divisors that the rule does not give are refused.
+ * Reconstructs Llama 3's scaling rule. A Llama 3 file has the divisors instead of the rule. Every Llama 3 uses the rule
+ * with these constants and a factor of its own, which is the largest divisor; other divisors are refused.
  */
 function llama3Scaling(factors: Float32Array, theta: number): RopeScaling {
   const rule = {

@@ -1,5 +1,4 @@
-// How the hub is reached, and the two questions that we ask it: which commit is a branch at, and which files does it
-// have.
+// Access to the hub, and two queries: the commit that a branch is at, and the files of a commit.
 
 import type { FetchReport } from './progress.ts';
 import { describe, unavailable } from './unavailable.ts';
@@ -11,7 +10,7 @@ export type HubOptions = {
   readonly offline: boolean;
 };
 
-/** What is wanted of the hub. `sha256`: of `file`, where it is known beforehand. */
+/** A repository, and optionally a file of it. `sha256` is the file's digest, where it is known beforehand. */
 export type HubModel = {
   readonly repo: string;
   readonly revision: string;
@@ -21,18 +20,18 @@ export type HubModel = {
 
 export type HubAccess = { readonly options: HubOptions; readonly fetch: typeof fetch; readonly report: FetchReport };
 
-/** A file at the top level of a repository. */
+/** A file in a repository. */
 export type HubFile = {
   readonly path: string;
   readonly bytes: number;
   readonly digest: { readonly kind: 'sha256' | 'git'; readonly hex: string };
 };
 
-/** A machine behind a wall that drops packets should not wait long for the next source. */
+/** Longest wait for an answer. Behind a firewall that drops packets the next source should be tried soon. */
 const answerMsMax = 5000;
 
 export async function hubCommit(model: HubModel, access: HubAccess): Promise<string> {
-  // Loaded late: a start from the cache does not need the library.
+  // Imported on demand: a start from the cache does not need the library.
   const { modelInfo } = await import('@huggingface/hub');
   const { repo, revision } = model;
   return ask(repo, access, async (common) => {
@@ -48,7 +47,7 @@ export async function hubFiles(repo: string, commit: string, access: HubAccess):
   return ask(repo, access, async (common) => {
     const files: HubFile[] = [];
     for await (const { type, path, size, oid, lfs } of listFiles({ ...common, repo, revision: commit })) {
-      // The digest becomes a file's name in the cache, so it must be one.
+      // The digest becomes a file's name in the cache, so its form is checked.
       const digest = {
         kind: lfs === undefined ? 'git' : 'sha256',
         hex: (lfs?.oid ?? oid ?? '').replace('sha256:', ''),
@@ -74,7 +73,7 @@ async function ask<T>(repo: string, access: HubAccess, question: (common: Common
   }
 }
 
-/** The library takes tokens of the public hub only; a mirror's own go into the header as they are. */
+/** Limits the time of requests, and adds the token: the library takes only tokens of the public hub. */
 function boundedFetch({ options, fetch }: HubAccess): typeof globalThis.fetch {
   return (input, init) => {
     const headers = new Headers(init?.headers);

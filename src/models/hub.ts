@@ -1,4 +1,4 @@
-// Models from the Hugging Face hub, in the cache that its Python library uses too:
+// Models from the Hugging Face hub, in the same cache that its Python library uses:
 //
 //   models--org--repo/blobs/<etag>              the bytes; the etag is their digest
 //   models--org--repo/snapshots/<commit>/<file> links to blobs
@@ -23,7 +23,7 @@ const isCommit = (revision: string) => /^[0-9a-f]{40}$/.test(revision);
 const repoFolder = (model: HubModel, options: HubOptions) =>
   join(options.cacheDir, `models--${model.repo.replace('/', '--')}`);
 
-/** A pinned commit or an offline branch from the cache; null where it is not complete there. */
+/** Finds a pinned commit, or the last known commit of a branch, in the cache; null where it is not complete there. */
 export async function cachedHubModel(model: HubModel, options: HubOptions): Promise<Fetched | null> {
   const folder = repoFolder(model, options);
   const commit = isCommit(model.revision) ? model.revision : await cachedCommit(folder, model.revision);
@@ -49,7 +49,7 @@ export async function fetchHubModel(model: HubModel, access: HubAccess): Promise
   return complete ?? { files: snapshotModel(model, snapshot), source: `hub:${model.repo}@${commit}` };
 }
 
-/** Files at the top of a repository that `wants` takes. @returns the folder of the snapshot that holds them */
+/** Fetches the files at the top of a repository that `wants` accepts. @returns the folder of the snapshot with them */
 export async function fetchHubFolder(
   model: HubModel,
   wants: (name: string) => boolean,
@@ -89,7 +89,7 @@ async function fetchSnapshot(model: HubModel, commit: string, folder: string, ac
   for (const name of weights) await get(name);
 }
 
-/** The blob first, then the link to it: a link always leads to a whole file. */
+/** Fetches the blob first and then makes the link to it, so that a link always leads to a complete file. */
 async function fetchFile(repo: string, commit: string, file: HubFile, folder: string, access: HubAccess) {
   const { options, fetch, report } = access;
   const link = join(folder, 'snapshots', commit, file.path);
@@ -102,14 +102,17 @@ async function fetchFile(repo: string, commit: string, file: HubFile, folder: st
   if (existsSync(link)) return;
   await mkdir(dirname(link), { recursive: true });
   await symlink(relative(dirname(link), target), link).catch(async (error: NodeJS.ErrnoException) => {
-    // Windows lets few users make links to names; a second name for the file does as well.
+    // On Windows few users may make symbolic links; a hard link serves as well.
     if (error.code === 'EPERM') await hardLink(target, link);
-    // Otherwise another process made it in the meantime.
+    // With EEXIST another process has made the link in the meantime.
     else if (error.code !== 'EEXIST') throw error;
   });
 }
 
-/** Complete means: it opens, and with its tokeniser; Python programs may have fetched less. */
+/**
+ * Opens a snapshot in the cache; null where it is not complete. Python programs may have fetched weights without the
+ * tokeniser.
+ */
 function completeSnapshot(model: HubModel, snapshot: string): Fetched | null {
   if (!existsSync(snapshot)) return null;
   try {

@@ -1,4 +1,4 @@
-// A base model that lies on this machine already: a GGUF file, a safetensors file, or a folder in the hub's layout.
+// A base model that is already on this machine: a GGUF file, a safetensors file, or a folder in the hub's layout.
 
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, dirname, extname, join, resolve } from 'node:path';
@@ -7,10 +7,10 @@ import { LorikeetError } from '../core/errors.ts';
 import { chooseFiles, shardNames } from './choose-files.ts';
 import { readJsonObject } from './read-sidecar.ts';
 
-/** Files found, not yet digested. */
+/** Files that were found, without their digest. */
 export type FoundFiles = Omit<ModelFiles, 'digest' | 'source'>;
 
-/** `name` overrides what clients call the model, `wanted` chooses one GGUF of several. */
+/** Finds the files. `name` overrides the model's name for clients; `wanted` chooses one of several GGUF files. */
 export function localModel(path: string, name?: string, wanted: string | null = null): FoundFiles {
   const absolute = resolve(path);
   if (!existsSync(absolute)) {
@@ -19,7 +19,7 @@ export function localModel(path: string, name?: string, wanted: string | null = 
   }
   const isFolder = statSync(absolute).isDirectory();
   const folder = isFolder ? absolute : dirname(absolute);
-  // In the hub's cache a name may be a link to a file that is not there.
+  // In the hub's cache a link may lead to a missing file.
   const names = readdirSync(folder).filter((file) => existsSync(join(folder, file)));
   const chosen = chooseFiles(names, folder, isFolder ? wanted : basename(absolute));
   const shards =

@@ -1,5 +1,5 @@
-// One process fetches, the others wait for what it fetches. The lock only saves work: whatever is fetched is verified
-// and published by one rename, so that two holders (after a pause longer than the patience below) do no harm.
+// Lets one process fetch while others wait for the result. The lock only saves work: everything fetched is verified and
+// published by one rename, so that two holders (after a pause longer than the patience below) do no harm.
 
 import { randomUUID } from 'node:crypto';
 import { open, readFile, rm, writeFile } from 'node:fs/promises';
@@ -8,12 +8,12 @@ import { type Clock, systemClock } from '../core/clock.ts';
 
 export type LockTimes = { readonly beatMs: number; readonly patienceMs: number };
 
-/** A holder writes a new beat this often; one that misses ten beats is taken for dead. */
+/** Milliseconds between a holder's beats, and without a beat before the holder counts as dead. */
 const defaultTimes: LockTimes = { beatMs: 300, patienceMs: 3000 };
 
 /**
- * Runs `work` while this process holds `path`. A holder proves with beats that it lives, not with a process id: that
- * would mean nothing to another container or machine on a shared volume.
+ * Runs `work` while this process holds `path`. A holder proves by beats that it lives. A process id would mean nothing
+ * to another container or machine on a shared volume.
  */
 export async function withLockFile<T>(
   path: string,
@@ -61,7 +61,7 @@ async function create(path: string, content: string): Promise<boolean> {
   }
 }
 
-/** Never creates the file, and never writes over another holder's. */
+/** Writes a beat. Never creates the file, and never overwrites another holder's. */
 async function beat(path: string, holder: string, count: number): Promise<void> {
   const file = await open(path, 'r+');
   try {

@@ -1,12 +1,12 @@
-// Holds the tensors that a file has against those that its shape demands.
+// Compares the tensors of a file with those that its shape requires.
 
 import type { ModelShape, RawTensor } from '../core/base-model.ts';
 import { LorikeetError } from '../core/errors.ts';
 import { type TensorSpec, tensorSpecs } from './tensor-specs.ts';
 
 /**
- * The model's tensors in the order of the architecture, those of fused rows apart. Throws where one is missing, has
- * another shape, or nothing asks for it: a weight that is left out silently would be a wrong model.
+ * Gives the model's tensors in the order of the architecture, with fused rows separated. Throws where a tensor is
+ * missing, has another shape, or is not needed: silently ignoring a weight would give a wrong model.
  */
 export function matchTensors(
   shape: ModelShape,
@@ -34,7 +34,7 @@ export function matchTensors(
   return matched;
 }
 
-/** Rows of any type lie behind each other, whole. */
+/** Splits fused rows. Rows of any type are contiguous, so each part is a range of bytes. */
 function partsOf(tensor: RawTensor, { parts }: TensorSpec): RawTensor[] {
   if (parts.length === 1) return [tensor];
   const [out, ...width] = tensor.shape as [number, ...number[]];

@@ -1,17 +1,17 @@
-// What a user writes for a base model, taken apart. Touches no file.
+// Parses the user's name for a base model. Touches no file.
 
 import { LorikeetError } from '../core/errors.ts';
 
 export type ModelSpec =
   | { readonly kind: 'path'; readonly path: string }
-  /** `file`: one GGUF of a repository that holds several. */
+  /** `file` chooses one GGUF file of a repository. */
   | { readonly kind: 'hub'; readonly repo: string; readonly revision: string; readonly file: string | null }
   | { readonly kind: 'name'; readonly name: string };
 
 const repoName = String.raw`[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}`;
 const hubSpec = new RegExp(String.raw`^hf:(${repoName})(?:@([\w][\w./-]{0,254}))?(?::([\w][\w.-]{0,254}\.gguf))?$`);
 
-/** `hf:org/repo[@revision][:file.gguf]`, a path (it has a separator or a weight file's ending), or a name. */
+/** Parses `hf:org/repo[@revision][:file.gguf]`, a path (with a separator or a weight file's ending), or a name. */
 export function parseModelSpec(spec: string): ModelSpec {
   if (spec.startsWith('hf:')) {
     const [, repo, revision = 'main', file = null] = hubSpec.exec(spec) ?? [];

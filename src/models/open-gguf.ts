@@ -1,4 +1,4 @@
-// A base model from one GGUF file.
+// Opens a base model in one GGUF file.
 
 import type { BaseModel, RawTensor } from '../core/base-model.ts';
 import { dequantize } from '../formats/dequantize.ts';
@@ -9,7 +9,7 @@ import { matchTensors } from './match-tensors.ts';
 import { readGguf } from './read-gguf.ts';
 import { weightFile } from './weight-file.ts';
 
-/** Llama 3's rotary divisors: they become a part of the shape, not a weight. */
+/** Llama 3's rotary divisors, which become a part of the shape and no weight. */
 const ropeFactors = 'rope_freqs.weight';
 
 export function openGguf(path: string): BaseModel {
@@ -36,7 +36,7 @@ export function openGguf(path: string): BaseModel {
   return { shape, tensors };
 }
 
-/** A norm's weights as Hugging Face has them. */
+/** Subtracts 1 from a norm's weights, as Hugging Face has them. */
 function lessOne({ name, type, shape, bytes }: RawTensor): RawTensor {
   const values = () => dequantize(type, bytes(), elementCount(shape)!).map((value) => value - 1);
   return { name, type: 'F32', shape, bytes: () => new Uint8Array(values().buffer) };

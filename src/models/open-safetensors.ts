@@ -1,4 +1,4 @@
-// A base model from safetensors files (one or several shards) and the config.json beside them.
+// Opens a base model in safetensors files (one or several shards) with the config.json beside them.
 
 import type { BaseModel, ModelFiles, RawTensor, TensorType } from '../core/base-model.ts';
 import { LorikeetError } from '../core/errors.ts';
@@ -10,7 +10,7 @@ import { matchTensors } from './match-tensors.ts';
 import { readSidecar } from './read-sidecar.ts';
 import { type WeightFile, weightFile } from './weight-file.ts';
 
-/** Buffers that old checkpoints carry and that follow from the shape; an output head that the model ties anyway. */
+/** Buffers in old checkpoints that follow from the shape. */
 const derived = /\.(rotary_emb\.inv_freq|attn\.(bias|masked_bias))$/;
 
 export function openSafetensors(files: ModelFiles): BaseModel {
@@ -32,7 +32,7 @@ export function openSafetensors(files: ModelFiles): BaseModel {
   return { shape, tensors: matchTensors(shape, found, (spec) => spec.name) };
 }
 
-/** Most headers fit the first read; the others are read again in longer prefixes. */
+/** Bytes of the first read, enough for most headers. Longer headers are read again with longer prefixes. */
 const prefixBytesFirst = 256 * 1024;
 
 function readHeader(file: WeightFile): SafetensorsFile {
@@ -48,7 +48,10 @@ function weightType(name: string, type: string): TensorType {
   return unsupported(`tensor ${JSON.stringify(name)} is of type ${type}; F32, F16 and BF16 are read`);
 }
 
-/** A shard index must speak of the very tensors that the shards hold, or a shard is missing or foreign. */
+/**
+ * Checks that all tensors of the shard index are in the shards: otherwise a shard is missing or belongs to another
+ * model.
+ */
 function checkIndex(files: ModelFiles, found: ReadonlyMap<string, RawTensor>): void {
   const index = readSidecar(files, 'model.safetensors.index.json');
   if (index === null) return;

@@ -1,14 +1,14 @@
-// Downloads a Python package with the machine's own pip, so that its indexes, proxies and certificates hold.
+// Downloads a Python package with the machine's own pip, so that its indexes, proxies and certificates apply.
 
 import { spawn } from 'node:child_process';
 import { describe, unavailable } from './unavailable.ts';
 
 /**
- * pip keeps what it is downloading in the interpreter's folder for temporary files. It is set from within, to the
- * folder that the caller watches and removes: a full /tmp is then no trouble either.
+ * A program that runs pip with `folder` for temporary files, where pip keeps a running download. The caller measures
+ * and removes that folder, and a full /tmp does not matter.
  */
 const pipInFolder = [
-  // Python would look in the current folder first, where anybody's pip.py may lie.
+  // Python would look in the current folder first, which may contain any pip.py.
   'import sys',
   'sys.path = [folder for folder in sys.path if folder]',
   'import runpy, tempfile',
@@ -31,13 +31,13 @@ const options = [
 ];
 
 export type Python = {
-  /** Asked first; then python3, python, and pip programs that stand alone. */
+  /** Interpreter that is tried first; then python3, python, and standalone pip programs. */
   readonly program: string | null;
-  /** All that it sees of the environment; left out: everything. */
+  /** The interpreter's whole environment; left out: it is inherited. */
   readonly env?: Record<string, string>;
 };
 
-/** Arguments of an interpreter that runs pip with these. */
+/** Makes the arguments of an interpreter that runs pip with `parameters`. */
 export const pipArguments = (folder: string, parameters: readonly string[]): string[] => [
   ...['-c', pipInFolder, folder],
   ...parameters,
@@ -53,7 +53,7 @@ export async function pipDownload(requirement: string, folder: string, { program
   for (const [program, ...rest] of attempts) {
     const failure = await run(program!, rest, env);
     if (failure === null) return;
-    // Where pip is there and fails, another one would fail as well, and its own words help most.
+    // Where pip exists and fails, another one would fail too, and its own error message helps most.
     if (!failure.missing) unavailable(`pip could not download ${requirement} (${failure.reason})`);
   }
   unavailable(`there is no pip to download ${requirement} with: neither python3, python, pip3 nor pip has one`);
@@ -61,7 +61,7 @@ export async function pipDownload(requirement: string, folder: string, { program
 
 type Failure = { readonly missing: boolean; readonly reason: string };
 
-/** null where the program succeeded. */
+/** Runs a program; null where it succeeded. */
 function run(program: string, parameters: readonly string[], env: Python['env']): Promise<Failure | null> {
   return new Promise((resolve) => {
     const child = spawn(program, parameters, { env, stdio: ['ignore', 'ignore', 'pipe'], windowsHide: true });
@@ -69,7 +69,7 @@ function run(program: string, parameters: readonly string[], env: Python['env'])
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       errors = (errors + text).slice(-4096);
     });
-    // Not found, or not executable: as good as not there.
+    // A program that is not found or not executable counts as missing.
     child.on('error', (error) => resolve({ missing: true, reason: describe(error) }));
     child.on('close', (code) => {
       const missing = /No module named '?pip\b/.test(errors);

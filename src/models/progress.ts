@@ -1,17 +1,17 @@
-// What a fetch tells while it goes on. Drawing a bar is the command line's work.
+// Progress reports of fetches. The command line draws them.
 
 export type ModelProgress = {
   readonly phase: 'download' | 'unpack' | 'verify';
-  /** What is fetched: a file's name or a package's. */
+  /** Name of the file or package that is fetched. */
   readonly item: string;
   readonly receivedBytes: number;
-  /** null where the source does not say. */
+  /** null where the source does not tell. */
   readonly totalBytes: number | null;
 };
 
-/** Where a source reports to. */
+/** Receiver of a source's reports. */
 export type FetchReport = {
   readonly onProgress: (progress: ModelProgress) => void;
-  /** One line for the operator: which source was tried, and why it was left. */
+  /** Writes one line for the operator: which source was tried, and why it failed. */
   readonly log: (line: string) => void;
 };

@@ -1,4 +1,4 @@
-// JSON files that stand beside the weights.
+// Reads JSON files beside the weights.
 
 import { readFileSync, statSync } from 'node:fs';
 import type { ModelFiles } from '../core/base-model.ts';
@@ -6,7 +6,7 @@ import { LorikeetError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import { parseStrictJson } from '../formats/strict-json.ts';
 
-/** The parsed file; null where the model has none of this name. */
+/** Reads the file; null where the model has none of this name. */
 export function readSidecar(files: ModelFiles, name: string): Record<string, unknown> | null {
   const path = files.sidecars[name];
   return path === undefined ? null : readJsonObject(path);

@@ -1,11 +1,11 @@
-// A whole file in memory of its own, of any length: readFile refuses 2 GiB.
+// Reads a whole file of any length into memory of its own: readFile refuses 2 GiB.
 
 import { open } from 'node:fs/promises';
 
-/** What the system reads at once at most, with room to spare. */
+/** Most bytes in one read, safely below the system's limit. */
 export const readAtOnce = 2 ** 30;
 
-/** Throws the system's error. */
+/** Reads the file. Throws the system's error. */
 export async function readWhole(path: string): Promise<Uint8Array<ArrayBuffer>> {
   await using file = await open(path);
   const bytes = new Uint8Array((await file.stat()).size);

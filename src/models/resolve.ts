@@ -1,5 +1,5 @@
-// A base model by what the user calls it -> files on this machine. Sources in order: a local path, the caches, the hub,
-// a Python package. Each that fails says why in the log before the next is tried.
+// Resolves the user's name for a base model to files on this machine. Sources are tried in order: a local path, the
+// caches, the hub, a Python package. The log says why a source failed before the next is tried.
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,20 +17,23 @@ import type { ModelProgress } from './progress.ts';
 import { describe, unavailable } from './unavailable.ts';
 
 export type ResolveOptions = {
-  /** Our own cache: files from packages, and digests. */
+  /** This program's own cache: files from packages, and digests. */
   readonly cacheDir: string;
   readonly hub: HubOptions;
-  /** Whose pip fetches what is in packages; left out: python3's. */
+  /** Python whose pip fetches packages; python3 by default. */
   readonly python?: Python;
-  /** Where descriptors lie; those of the program otherwise. */
+  /** Folder of descriptors; the program's own by default. */
   readonly descriptors?: string;
   readonly onProgress?: (progress: ModelProgress) => void;
-  /** One line for the operator. */
+  /** Receives single lines for the operator. */
   readonly log?: (line: string) => void;
   readonly fetch?: typeof fetch;
 };
 
-/** Throws `model_unavailable` where no source has it, `invalid_config` where `spec` is malformed. */
+/**
+ * Resolves the name. Throws `model_unavailable` where no source has the model, `invalid_config` where `spec` is
+ * malformed.
+ */
 export async function resolveModel(spec: string, options: ResolveOptions): Promise<ModelFiles> {
   const report = { onProgress: options.onProgress ?? (() => {}), log: options.log ?? (() => {}) };
   const context: NamedModelContext = {
@@ -60,7 +63,10 @@ function find(spec: string, descriptors: string | undefined, context: NamedModel
   return unavailable(`no model is called ${JSON.stringify(spec)}; known are ${known}, hf:org/repo and paths`);
 }
 
-/** A branch is looked up at the hub first, as it may have moved; its cached state serves when the hub is away. */
+/**
+ * Asks the hub for a branch first, as the branch may have moved; the cached commit serves where the hub cannot be
+ * reached.
+ */
 async function findOnHub(model: HubModel, access: HubAccess): Promise<Fetched> {
   if (access.options.offline) {
     const cached = await cachedHubModel(model, access.options);

@@ -1,25 +1,24 @@
-// The tensors that the files of a model of a given shape must hold.
+// Lists the tensors that the files of a model of a given shape must contain.
 
 import type { ModelShape } from '../core/base-model.ts';
 import { pairedArchitectures } from '../formats/unpair-rows.ts';
 import { architectures } from './architectures.ts';
 
-/** A tensor that a file must have. */
 export type TensorSpec = {
   /** Hugging Face's name. */
   readonly name: string;
   readonly gguf: string;
-  /** Rows are outputs: [out, in] for a linear, [n] for a vector. */
+  /** Shape with outputs as rows: [out, in] for a linear, [n] for a vector. */
   readonly shape: readonly number[];
-  /** Heads whose rows GGUF stores as rotary pairs; 0 where the rows are in order. */
+  /** Number of heads whose rows GGUF stores as rotary pairs; 0 where rows are in Hugging Face's order. */
   readonly pairedHeads: number;
-  /** GGUF holds 1 + weight. */
+  /** GGUF stores 1 + weight. */
   readonly ggufAddsOne: boolean;
-  /** The model's tensors that it holds, below each other: of a linear of fused rows several, else itself. */
+  /** Tensors of the model in this one, below each other: several for fused rows, otherwise the tensor itself. */
   readonly parts: readonly { readonly name: string; readonly rows: number }[];
 };
 
-/** Every tensor of a model of this shape, the embedding first, then layer by layer. */
+/** Lists every tensor: the embedding first, then layer by layer. */
 export function tensorSpecs(shape: ModelShape): TensorSpec[] {
   const { hidden, vocabulary } = shape;
   const specs = [spec('model.embed_tokens.weight', 'token_embd.weight', [vocabulary, hidden])];

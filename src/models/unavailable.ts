@@ -1,15 +1,15 @@
-// The error of a model that could not be had, whatever the source.
+// The error of a model that could not be fetched or opened, whatever the source.
 
 import { LorikeetError } from '../core/errors.ts';
 
-/** `reason` is a sentence without its full stop. */
+/** Throws `model_unavailable`. `reason` is a sentence without its full stop. */
 export function unavailable(reason: string, cause?: unknown): never {
   throw new LorikeetError('model_unavailable', { message: `${reason}.`, ...(cause === undefined ? {} : { cause }) });
 }
 
-/** What went wrong in a few words: system errors and failed fetches hide it at the end of a chain. */
+/** Describes an error in a few words. System errors and failed fetches have the cause at the end of a chain. */
 export function describe(error: unknown): string {
-  // Ours say it all.
+  // The program's own errors are complete by themselves.
   if (error instanceof LorikeetError) return error.message.replace(/\.$/, '');
   let last = error as { message?: string; code?: unknown; cause?: unknown };
   while (last.cause !== undefined && last.cause !== null) last = last.cause as typeof last;

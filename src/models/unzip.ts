@@ -1,4 +1,4 @@
-// Unpacks one member of a zip file to a file, without holding either in memory.
+// Unpacks one member of a zip file to a file, holding neither in memory.
 
 import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
@@ -10,8 +10,8 @@ import { unavailable } from './unavailable.ts';
 import { type WeightFile, weightFile } from './weight-file.ts';
 
 /**
- * Writes the member to `target`, flushed, and returns its SHA-256. Stops at `bytesMax`, whatever the archive claims,
- * so that a small archive cannot fill the disk.
+ * Writes the member to `target`, flushed, and returns its SHA-256. Stops at `bytesMax` whatever the archive's header
+ * says, so that a small archive cannot fill the disk.
  */
 export async function unzipMember(
   archivePath: string,

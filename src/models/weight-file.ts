@@ -1,5 +1,5 @@
-// Reads ranges of a weight file on demand. Weights are read tensor by tensor, when the graph takes them, so that a
-// model never stands in memory twice; the page cache makes the small reads as fast as one large one.
+// Reads ranges of a weight file on demand. Weights are read tensor by tensor when the graph takes them, so that a model
+// is never in memory twice; the page cache makes small reads as fast as one large read.
 
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { LorikeetError } from '../core/errors.ts';
@@ -9,7 +9,7 @@ import { describe, unavailable } from './unavailable.ts';
 export type WeightFile = {
   readonly path: string;
   readonly bytes: number;
-  /** The bytes from `start` to `end`, or up to the end of the file; each call reads anew. */
+  /** Reads the bytes from `start` to `end`, or to the end of the file; each call reads again. */
   read(start: number, end: number): Uint8Array;
 };
 
@@ -49,7 +49,7 @@ function withFile<T>(path: string, use: (descriptor: number) => T): T {
   }
 }
 
-/** A file that was there when the model was found may be gone, or not be ours to read. */
+/** Opens the file, which may have been removed since the model was found, or may not be readable. */
 function openWeights(path: string): number {
   try {
     return openSync(path, 'r');

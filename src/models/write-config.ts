@@ -1,10 +1,10 @@
-// config.json and generation_config.json of a model that came without them, from its shape: the way back from
+// Writes config.json and generation_config.json for a model that came without them, from its shape: the inverse of
 // config-shape.ts.
 
 import type { ModelShape } from '../core/base-model.ts';
 import { architectures } from './architectures.ts';
 
-/** In the spelling that every version of transformers reads. */
+/** Makes the config with keys that every version of transformers reads. */
 export function configOf(shape: ModelShape): Record<string, unknown> {
   const { modelTypes, classes, qkvBias, activation, toConfig } = architectures[shape.architecture];
   return {
@@ -23,7 +23,7 @@ export function configOf(shape: ModelShape): Record<string, unknown> {
     rms_norm_eps: shape.rmsNormEps,
     tie_word_embeddings: shape.tiedEmbedding,
     [activation[0]]: activation[1],
-    // Qwen2 has its biases by its architecture, the others have none.
+    // Qwen2 has its biases by its architecture; the other families have none.
     ...(qkvBias ? {} : { attention_bias: false }),
     ...toConfig(shape),
   };

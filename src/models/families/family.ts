@@ -1,30 +1,30 @@
-// What a family of models is here: a row of what its files say differently from a Llama's.
+// A family of models: a row of everything that its files say differently from a Llama's.
 
 import type { ModelShape, ModelTraits } from '../../core/base-model.ts';
 import type { Fields } from '../fields.ts';
 
-/** A shape as far as every family has it. */
+/** The fields of a shape that every family has. */
 export type PlainShape = Omit<ModelShape, keyof ModelTraits>;
 
 export type Family = {
-  /** Each `model_type` of config.json, and what its config means by leaving a key out. */
+  /** Each `model_type` of config.json, with the values that its config means where a key is left out. */
   readonly modelTypes: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
-  /** `architectures` in config.json; the class must be the causal one, with an output head. */
+  /** Names of `architectures` in config.json. Only causal classes with an output head are supported. */
   readonly classes: readonly string[];
-  /** `general.architecture` of GGUF, and the prefix of its keys. */
+  /** Value of `general.architecture` in GGUF, which is also the prefix of its keys. */
   readonly gguf: string;
-  /** Where config.json names the gate's activation, and the only one that it may name. */
+  /** Key of the gate's activation in config.json, and the only name that it may have. */
   readonly activation: readonly [key: string, name: string];
-  /** q_proj, k_proj and v_proj have a bias. */
+  /** q_proj, k_proj and v_proj have biases. */
   readonly qkvBias: boolean;
-  /** q and k go through an RMS norm over each head before rotary. */
+  /** q and k go through an RMS norm over each head before rotary positions. */
   readonly qkNorm: boolean;
-  /** Of all its models. */
+  /** Traits of all models of the family. */
   readonly traits: ModelTraits;
-  /** Of one model. Both refuse what would have to be computed and is not. */
+  /** Traits of one model. Both functions refuse settings that would change the computation and are not supported. */
   fromConfig(config: Fields, shape: PlainShape): ModelTraits;
   fromGguf(metadata: Fields, shape: PlainShape): ModelTraits;
-  /** Keys of config.json for a model that came without one: the way back from `fromConfig`. */
+  /** Fields of config.json for a model that came without one: the inverse of `fromConfig`. */
   toConfig(shape: ModelShape): Readonly<Record<string, unknown>>;
 };
 

@@ -1,4 +1,4 @@
-// Gemma 2 and 3, the text models: those that see images too are refused by their model_type.
+// Gemma 2 and 3, only the text models: multimodal ones are refused by their model_type.
 
 import type { ModelShape, ModelTraits } from '../../core/base-model.ts';
 import { limits } from '../../core/limits.ts';
@@ -6,7 +6,7 @@ import { type Fields, unsupported } from '../fields.ts';
 import { type Family, llamaLike, type PlainShape } from './family.ts';
 import { attentionOf, layerTypes, slidingLayers, widthOf, windowOf } from './windows.ts';
 
-/** What Gemma 2 and 3 share: norms around both halves of a layer, embeddings scaled by sqrt(hidden), GELU. */
+/** Common to Gemma 2 and 3: norms around both halves of a layer, embeddings scaled by sqrt(hidden), GELU. */
 const gemma = {
   ...llamaLike,
   activation: ['hidden_activation', 'gelu_pytorch_tanh'],
@@ -21,7 +21,7 @@ const defaults = {
 const scaleOf = (queryScalar: number, { headDim }: PlainShape): ModelTraits =>
   queryScalar === headDim ? {} : { attentionScale: queryScalar ** -0.5 };
 
-/** The largest of either family divides by hidden / heads, as llama.cpp has it: its files do not say so. */
+/** The largest model of either family divides by hidden / heads, as llama.cpp does; its files do not say so. */
 const ggufScale = (shape: PlainShape, layersOfLargest: number): ModelTraits =>
   scaleOf(shape.layers === layersOfLargest ? shape.hidden / shape.heads : shape.headDim, shape);
 
@@ -42,7 +42,7 @@ const commonConfig = ({ attention, attentionScale, layers, headDim, context }: M
   layer_types: layerTypes(attention, layers),
 });
 
-/** Every other layer has a window; scores and logits are capped. */
+/** Gemma 2: every other layer has a window; scores and logits are capped. */
 export const gemma2: Family = {
   ...gemma,
   modelTypes: { gemma2: { ...defaults, attn_logit_softcapping: 50, final_logit_softcapping: 30 } },
@@ -79,7 +79,7 @@ export const gemma2: Family = {
   }),
 };
 
-/** Five of six layers have a window and a rotary table of their own; heads of q and k are normed. */
+/** Gemma 3: five of six layers have a window and a rotary table of their own; heads of q and k are normed. */
 export const gemma3: Family = {
   ...gemma,
   modelTypes: { gemma3_text: { ...defaults, rope_theta: 1_000_000 } },
@@ -124,7 +124,7 @@ function twoTables(shape: PlainShape, slides: boolean[], window: number | null, 
   return { ...embeddingScale(shape), ...attention, ...(slides.includes(true) ? { localRopeTheta: theta } : {}) };
 }
 
-/** transformers 5 writes a set of rotary parameters for each kind of layer. */
+/** Reads the theta of sliding layers. transformers 5 writes a set of rotary parameters for each kind of layer. */
 function localTheta(config: Fields): number {
   const nested = config.get('rope_parameters') as { sliding_attention?: unknown } | undefined;
   const local = (nested?.sliding_attention ?? {}) as { rope_theta?: unknown; rope_type?: unknown };

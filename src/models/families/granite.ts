@@ -1,4 +1,4 @@
-// Granite, IBM's dense models: a Llama whose embeddings, residual, attention and logits have scales.
+// Granite, IBM's dense models: a Llama with scales for embeddings, residual, attention and logits.
 
 import type { ModelTraits } from '../../core/base-model.ts';
 import { unsupported } from '../fields.ts';
@@ -16,7 +16,6 @@ function traitsOf({ embedding, residual, attention, logitsDivisor }: Scales): Mo
   };
 }
 
-/** A Llama with scales of its own. */
 export const granite: Family = {
   ...llamaLike,
   modelTypes: { granite: {} },

@@ -1,4 +1,4 @@
-// Phi-3 and Phi-4, whose linears that read the same input are one.
+// Phi-3 and Phi-4, which fuse linears that read the same input.
 
 import type { ModelTraits } from '../../core/base-model.ts';
 import { limits } from '../../core/limits.ts';
@@ -6,7 +6,10 @@ import { unsupported } from '../fields.ts';
 import { type Family, llamaLike, type PlainShape } from './family.ts';
 import { everywhere, widthOf, windowOf } from './windows.ts';
 
-/** Phi-3 and Phi-4: q, k and v in one tensor and module, gate and up in another; rotary on a part of each head. */
+/**
+ * Phi-3 and Phi-4: q, k and v are one tensor and module, gate and up another; rotary positions turn a part of each
+ * head.
+ */
 export const phi3: Family = {
   ...llamaLike,
   modelTypes: { phi3: {} },

@@ -4,7 +4,7 @@ import { limits } from '../../core/limits.ts';
 import { type Family, llamaLike } from './family.ts';
 import { attentionOf, chosenWindow, chosenWindowConfig, refuseGgufWindow, slidingLayers } from './windows.ts';
 
-/** What Qwen 2 and 3 share: a window that holds only where use_sliding_window says so, from some layer on. */
+/** Common to Qwen 2 and 3: a window from some layer on, only where use_sliding_window says so. */
 const qwen = {
   ...llamaLike,
   fromConfig(config, shape) {

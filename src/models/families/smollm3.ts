@@ -5,10 +5,10 @@ import { type Fields, unsupported } from '../fields.ts';
 import { type Family, llamaLike, type PlainShape } from './family.ts';
 import { attentionOf, chosenWindow, chosenWindowConfig, refuseGgufWindow, slidingLayers } from './windows.ts';
 
-/** llama.cpp knows no other. */
+/** Layers without rotary positions by default; llama.cpp knows only this pattern. */
 const everyFourth = (layer: number) => (layer + 1) % 4 === 0;
 
-/** A Llama some of whose layers, every fourth by default, have no rotary positions. */
+/** A Llama in which some layers, every fourth by default, have no rotary positions. */
 export const smollm3: Family = {
   ...llamaLike,
   modelTypes: { smollm3: { rope_theta: 2_000_000 } },
@@ -45,6 +45,6 @@ function turningLayers(config: Fields, { layers }: PlainShape): boolean[] {
   if (!Array.isArray(list) || list.length < layers || !list.every(isFlag)) {
     unsupported('no_rope_layers other than 0 or 1 for each layer');
   }
-  // In spite of the name 1 is a layer that has them.
+  // In spite of the key's name, 1 marks a layer that has rotary positions.
   return list.slice(0, layers).map((item) => item === 1);
 }

@@ -1,29 +1,31 @@
-// Sliding windows as files state them.
+// Reads sliding windows from config.json and GGUF metadata.
 
 import type { LayerAttention, ModelShape, ModelTraits } from '../../core/base-model.ts';
 import { limits } from '../../core/limits.ts';
 import { type Fields, unsupported } from '../fields.ts';
 import type { PlainShape } from './family.ts';
 
-/** `sliding_window` where it is narrower than the longest context; else null, as it then hides nothing. */
+/** Reads a window in tokens; null where it is at least the longest context, since it then hides nothing. */
 export function windowOf(fields: Fields, key: string, { context }: PlainShape): number | null {
   if (fields.get(key) === undefined) return null;
   const window = fields.count(key, limits.modelContext);
   return window < context ? window : null;
 }
 
-/** Of families whose window holds only where use_sliding_window says so. */
+/** Reads the window of families where it counts only with use_sliding_window. */
 export const chosenWindow = (config: Fields, shape: PlainShape): number | null =>
   config.get('use_sliding_window') === true ? windowOf(config, 'sliding_window', shape) : null;
 
-/** The way back. */
+/** Writes such a window to a config: the inverse of `chosenWindow`. */
 export function chosenWindowConfig({ attention, layers }: Pick<ModelShape, 'attention' | 'layers'>) {
   const window = widthOf(attention);
   if (window === null) return {};
   return { use_sliding_window: true, sliding_window: window, layer_types: layerTypes(attention, layers) };
 }
 
-/** By layer: layer_types if the config lists them, else the family's own rule. */
+/**
+ * Tells which layers have the window: by layer_types where the config lists them, otherwise by the family's own rule.
+ */
 export function slidingLayers(config: Fields, { layers }: PlainShape, rule: (layer: number) => boolean): boolean[] {
   const types = config.get('layer_types');
   if (types === undefined) return Array.from({ length: layers }, (_, layer) => rule(layer));
@@ -34,19 +36,19 @@ export function slidingLayers(config: Fields, { layers }: PlainShape, rule: (lay
   return types.map((type) => type === 'sliding_attention');
 }
 
-/** Nothing where no layer differs from a Llama's. */
+/** Makes the trait; empty where all layers are like a Llama's. */
 export function attentionOf(layers: readonly LayerAttention[]): ModelTraits {
   return layers.some(({ window, rope }) => window !== null || rope !== 'global') ? { attention: layers } : {};
 }
 
-/** The same window in every layer. */
+/** Makes the trait with the same window in every layer. */
 export const everywhere = (window: number | null, { layers }: PlainShape): ModelTraits =>
   attentionOf(Array.from({ length: layers }, () => ({ window, rope: 'global' })));
 
-/** For families whose models have none. */
+/** Refuses a window in families whose models have none. */
 export function refuseWindow(config: Fields, shape: PlainShape): void {
   if (config.get('use_sliding_window') === true) unsupported('use_sliding_window is true in its config.json');
-  // Some state a window that they do not use.
+  // Some configs state a window that their models do not use.
   if (config.get('use_sliding_window') === undefined && windowOf(config, 'sliding_window', shape) !== null) {
     unsupported('sliding-window attention');
   }
@@ -57,7 +59,7 @@ export function refuseGgufWindow(metadata: Fields, shape: PlainShape): void {
   if (typeof window === 'number' && window > 0 && window < shape.context) unsupported('sliding-window attention');
 }
 
-/** The way back, where windows have one width. */
+/** Finds the width of the windows, which all have the same; null where there is none. */
 export const widthOf = (attention: readonly LayerAttention[] | undefined): number | null =>
   attention?.find(({ window }) => window !== null)?.window ?? null;
 
