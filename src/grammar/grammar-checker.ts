@@ -1,5 +1,5 @@
-// Says whether an output can have a grammar, before anybody generates one: compiled in a thread, against single bytes,
-// since what can be compiled does not depend on the vocabulary. Knows grammars; knows no requests.
+// Checks whether a grammar can be used, before a request with it is queued. A grammar is compiled in a thread against
+// single bytes, since whether it compiles does not depend on the vocabulary. Knows grammars, no requests.
 
 import { LRUCache } from 'lru-cache';
 import { type Grammar, grammarKey, type TokenTable } from '../core/grammar.ts';
@@ -8,7 +8,7 @@ import { fairly } from '../core/serially.ts';
 import { GrammarThread } from './grammar-thread.ts';
 
 export class GrammarChecker {
-  /** Grammars of one tenant, each of which may take a second, hold up no other's. */
+  /** Compiles the tenants' grammars in turns: each may take a second, and one tenant's must not hold up another's. */
   readonly #inTurn = fairly();
   readonly #thread = new GrammarThread({ table: bytesTable() });
   readonly #good = new LRUCache<string, true>({
@@ -22,7 +22,7 @@ export class GrammarChecker {
     const key = grammarKey(grammar);
     if (this.#good.get(key)) return;
     await this.#inTurn(async () => {
-      // The one before it may have had the same.
+      // The grammar may have been checked while this call waited for its turn.
       if (this.#good.get(key)) return;
       await this.#thread.check(grammar);
       this.#good.set(key, true);
@@ -34,7 +34,7 @@ export class GrammarChecker {
   }
 }
 
-/** Every byte is a token, and the end. */
+/** Makes a vocabulary of single bytes and an end token. */
 function bytesTable(): TokenTable {
   const end = Buffer.from('\xff<end>', 'latin1');
   return {

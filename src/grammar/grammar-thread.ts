@@ -1,5 +1,5 @@
-// The owner of a thread that computes masks. The thread starts with the first grammar; where it takes too long or
-// traps, what it worked on is refused, a new thread is started and all others go on there. Knows no sequences.
+// Owns a thread that computes masks. The thread starts with the first grammar. Where it takes too long or traps, the
+// grammar that it worked on is refused, and a new thread takes over all others. Knows no sequences.
 
 import { Worker } from 'node:worker_threads';
 import { systemTimers, type Timers } from '../core/clock.ts';
@@ -10,17 +10,17 @@ import type { GrammarAnswer, GrammarQuestion, GrammarThreadData } from './messag
 
 /** A matcher in the thread, as its user sees it. */
 export type Constraint = {
-  /** A bit for each token that may come next, when `first` has found none, until `accept`. */
+  /** Mask with a bit for each token that may come next. Valid after `first` gave null, until `accept`. */
   readonly words: Uint32Array;
-  /** It is compiled. */
+  /** True once the grammar is compiled. */
   readonly isReady: boolean;
-  /** Why there will be no answer any more; null as long as there is none. */
+  /** Why there will be no more answers; null while there may be. */
   readonly error: LorikeetError | null;
-  /** Fulfils when it is compiled; rejects with the error. */
+  /** Resolves when the grammar is compiled; rejects with the error. */
   readonly ready: Promise<void>;
   /**
-   * The first of these that may come, which the sequence takes thereby. Null: none of them may, and `accept` says which
-   * one of `words` it takes. Rejects with the error.
+   * Gives the first of `tokens` that may come next, and takes it as accepted. Null: none of them may; then the caller
+   * chooses under `words` and calls `accept`. Rejects with the error.
    */
   first(tokens: readonly number[]): Promise<number | null>;
   accept(token: number): void;
@@ -36,19 +36,19 @@ type Entry = {
   readonly words: Uint32Array | null;
   readonly made: PromiseWithResolvers<void>;
   isMade: boolean;
-  /** What it waits for. */
+  /** The pending question, null where there is none. */
   asked: Asked | null;
   error: LorikeetError | null;
 };
 
 export type GrammarThreadOptions = {
   readonly table: TokenTable;
-  /** Without an answer for so long, what the thread works on is refused. */
+  /** Milliseconds without an answer after which the current grammar is refused. */
   readonly answerMsMax?: number;
   /** Called when a matcher is compiled or refused. */
   readonly onChange?: () => void;
   readonly timers?: Timers;
-  /** The thread's main file. */
+  /** Main file of the thread. */
   readonly entry?: URL;
 };
 
@@ -58,7 +58,7 @@ export class GrammarThread {
   readonly #current = new Int32Array(new SharedArrayBuffer(4));
   #worker: Worker | null = null;
   #hasBegun = false;
-  /** Answers that are outstanding. */
+  /** Number of outstanding answers. */
   #asked = 0;
   #nextId = 1;
   #memoryBytes = 0;
@@ -74,7 +74,7 @@ export class GrammarThread {
     };
   }
 
-  /** A matcher at the grammar's start; compiled in the thread. */
+  /** Opens a matcher at the grammar's start; the thread compiles it. */
   open(grammar: Grammar): Constraint {
     const words = new Uint32Array(new SharedArrayBuffer(maskWords(this.#options.table) * 4));
     const entry = this.#add(grammar, words);
@@ -157,7 +157,7 @@ export class GrammarThread {
     const worker = new Worker(this.#options.entry, { workerData });
     worker.unref();
     worker.on('message', (answer: GrammarAnswer) => this.#take(answer));
-    // A trap, or memory that ran out.
+    // A trap, or memory exhausted.
     worker.on('error', (error) => this.#replace(error.message));
     worker.on('exit', () => this.#replace('its thread ended'));
     return worker;
@@ -191,12 +191,12 @@ export class GrammarThread {
     this.#options.onChange();
   }
 
-  /** A thread that nobody uses gives its memory back by its end. */
+  /** Ends an unused thread that has taken much memory, since only its end gives the memory back. */
   #rest(): void {
     if (this.#entries.size === 0 && this.#memoryBytes > limits.grammarIdleBytes) this.close();
   }
 
-  /** Waits anew for the next answer, as long as one is outstanding. */
+  /** Restarts the time limit for the next answer, where one is outstanding. */
   #watch(): void {
     this.#stopWatch();
     if (this.#asked === 0) return;
@@ -209,14 +209,14 @@ export class GrammarThread {
         );
   }
 
-  /** Refuses what the thread works on, and gives all other matchers to a new one. */
+  /** Refuses the grammar that the thread works on, and gives all other matchers to a new thread. */
   #replace(reason: string, code: ErrorCode = 'internal_error'): void {
     const culprit = Atomics.load(this.#current, 0);
     this.close();
     const faulty = this.#entries.get(culprit);
     if (faulty !== undefined) this.#refuse(faulty, tooComplex(reason));
     for (const entry of [...this.#entries.values()]) {
-      // It did not even start: a next one will not either.
+      // The thread did not even start, and a next one would not either.
       if (culprit === 0) this.#refuse(entry, new LorikeetError(code, { message: reason }));
       else {
         this.#ask(creation(entry));
@@ -231,7 +231,7 @@ const creation = ({ id, grammar, tokens, words }: Entry): Extract<GrammarQuestio
   tokens: [...tokens],
 });
 
-/** The token at this place of those that were asked about; -1: there is a mask. */
+/** Answers a question with the token at `place`; with -1 the answer is null, and the mask is ready. */
 function answer(entry: Entry, place: number): void {
   const { tokens, resolve } = entry.asked!;
   entry.asked = null;
@@ -242,12 +242,12 @@ function answer(entry: Entry, place: number): void {
 
 function unheard<T>(): PromiseWithResolvers<T> {
   const waiting = Promise.withResolvers<T>();
-  // Whoever waits hears of an error; often nobody does.
+  // Every awaiting caller sees the error. Often nobody awaits, and that must not count as an unhandled rejection.
   waiting.promise.catch(() => {});
   return waiting;
 }
 
-/** llguidance names its own bounds where one is reached. */
+/** Words of llguidance's messages where one of its limits is reached. */
 const boundWords = /\b(fuel|too (large|complex|many|deep)|limit|exceed(ed|s)?)\b/i;
 
 const refusal = (message: string): LorikeetError =>

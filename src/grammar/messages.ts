@@ -1,17 +1,17 @@
-// What crosses between the threads that know grammars and the threads that ask. Masks lie in memory that both share.
+// Messages between a thread that knows grammars and the thread that asks. Masks lie in shared memory.
 
 import type { Grammar, TokenTable } from '../core/grammar.ts';
 
 export type GrammarThreadData = {
   readonly table: TokenTable;
-  /** [1] int32: the id that is worked on, for who waits too long; 0: none. */
+  /** [1] int32: id of the question being worked on, read when it takes too long; 0: none. */
   readonly current: Int32Array;
 };
 
 export type GrammarQuestion =
   /**
-   * A matcher at the grammar's start, moved on by `tokens`. Without `words`, where its masks are to lie: only whether
-   * it can be.
+   * Makes a matcher at the grammar's start, moved on by `tokens`. Its masks go to `words`; null: the question is only
+   * whether the grammar compiles.
    */
   | {
       readonly type: 'create';
@@ -20,19 +20,19 @@ export type GrammarQuestion =
       readonly tokens: readonly number[];
       readonly words: Uint32Array | null;
     }
-  /** The first of these that may come, which the sequence takes then; where none may, the mask. */
+  /** Asks for the first of `tokens` that may come next, which is then accepted; where none may, for the mask. */
   | { readonly type: 'ask'; readonly id: number; readonly tokens: readonly number[] }
-  /** The sequence took a token under the mask. */
+  /** Tells that the sequence took a token under the mask. */
   | { readonly type: 'accept'; readonly id: number; readonly token: number }
   | { readonly type: 'release'; readonly id: number };
 
-/** To each `create` and `ask`, and with id 0 when the thread has begun. */
+/** Answers each `create` and `ask`. An answer with id 0 tells that the thread has started. */
 export type GrammarAnswer = {
   readonly id: number;
   readonly to: 'start' | 'create' | 'ask';
-  /** Of the first token that may come; -1: the mask is there. */
+  /** Place in `tokens` of the first one that may come; -1: the mask is ready. */
   readonly place: number;
-  /** Why there is no answer. */
+  /** Why the question was refused; null where it was answered. */
   readonly refused: string | null;
   readonly memoryBytes: number;
 };

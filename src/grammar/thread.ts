@@ -1,5 +1,5 @@
-// The thread that computes masks: one matcher a sequence, and a few prototypes, since the same grammars come again.
-// A trap ends the thread, whose owner starts another one.
+// The thread that computes masks: a matcher for each sequence, and a few compiled prototypes, since the same grammars
+// come again. A trap ends the thread, and its owner starts another one.
 
 import { parentPort, workerData } from 'node:worker_threads';
 import { LRUCache } from 'lru-cache';
@@ -19,7 +19,7 @@ const prototypes = new LRUCache<string, Matcher>({
 type Entry = {
   readonly matcher: Matcher;
   readonly words: Uint32Array;
-  /** Tokens that it took since its last mask. */
+  /** Tokens accepted since the last mask. */
   unmasked: number;
 };
 const entries = new Map<number, Entry>();
@@ -49,7 +49,7 @@ function take(question: GrammarQuestion): void {
   } else if (question.type === 'ask') {
     const { result = -1, refused } = attempt(() => firstOf(entry, question.tokens));
     answer({ id, to: 'ask', place: result, refused });
-    // Nobody waits for this: the sequence computes what follows.
+    // Accepting comes after the answer, since the sequence need not wait for it.
     if (result >= 0) accept(entry, question.tokens[result]!);
   } else accept(entry, question.token);
 }
@@ -66,7 +66,7 @@ function create({ id, grammar, tokens, words }: Extract<GrammarQuestion, { type:
   mask(entry);
 }
 
-/** Its place; -1 where the mask says what may come. */
+/** Gives the place of the first token that may come; -1 where none may, after making the mask. */
 function firstOf(entry: Entry | undefined, tokens: readonly number[]): number {
   if (entry === undefined) throw new GrammarRefused('there is no such matcher');
   const place = tokens.length > 0 ? entry.matcher.first(tokens) : -1;
@@ -74,7 +74,7 @@ function firstOf(entry: Entry | undefined, tokens: readonly number[]): number {
   return place;
 }
 
-/** A matcher that refuses says so when it is asked next. */
+/** Accepts a token. A refusal is reported with the next question. */
 function accept(entry: Entry | undefined, token: number): void {
   attempt(() => {
     if (entry === undefined) return;
@@ -97,7 +97,7 @@ function prototype(grammar: Parameters<typeof grammars.create>[0]): Matcher {
   return made;
 }
 
-/** What is no refusal ends the thread; nothing more is answered. */
+/** Runs `work` and catches refusals. Any other error ends the thread, and nothing more is answered. */
 function attempt<T>(work: () => T): { readonly result?: T; readonly refused: string | null } {
   try {
     return { result: work(), refused: null };

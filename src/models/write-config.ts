@@ -1,5 +1,4 @@
-// Writes config.json and generation_config.json for a model that came without them, from its shape: the inverse of
-// config-shape.ts.
+// Writes config.json for a model that came without one, from its shape: the inverse of config-shape.ts.
 
 import type { ModelShape } from '../core/base-model.ts';
 import { architectures } from './architectures.ts';

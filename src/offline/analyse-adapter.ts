@@ -1,5 +1,5 @@
-// What an adapter changes, linear by linear: the figures of the LoRA paper's section 7, from its thin factors and one
-// pass over the rows of each base weight that it touches.
+// Analyses what an adapter changes, linear by linear: the figures of section 7 of the LoRA paper, from the thin factors
+// and one pass over the rows of each base weight that the adapter touches.
 
 import { limits } from '../core/limits.ts';
 import type { AdapterPair } from '../formats/peft-adapter.ts';
@@ -34,7 +34,7 @@ export async function analyseAdapter(work: Extract<OfflineWork, { kind: 'analysi
   return { usesDora: adapter.usesDora, linears };
 }
 
-/** `s` descends and is above zero. */
+/** Computes figures from singular values. `s` is descending and above zero. */
 export function figuresOf(
   s: Float64Array,
 ): Pick<LinearAnalysis, 'singularValues' | 'frobeniusNorm' | 'effectiveRank' | 'stableRank'> {

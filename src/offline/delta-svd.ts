@@ -1,11 +1,11 @@
-// Singular values and directions of what a pair adds, ΔW = s B A [out, in], from the thin factors alone: with
-// B = Q_b R_b and Aᵀ = Q_a R_a it is Q_b (s R_b R_aᵀ) Q_aᵀ, whose middle is r x r. ΔW itself is never made.
+// Singular values and directions of a pair's update ΔW = s B A [out, in], from the thin factors alone: with B = Q_b R_b
+// and Aᵀ = Q_a R_a the update is Q_b (s R_b R_aᵀ) Q_aᵀ, whose middle is r x r. ΔW itself is never computed.
 
 import { jacobiSvd, type Svd } from './jacobi-svd.ts';
 import type { PairValues } from './read-adapter.ts';
 import { type Columns, thinQr } from './thin-qr.ts';
 
-/** As many directions as ΔW has by its rounding: u [out], v [in], s descending and above zero. */
+/** Gives as many directions as ΔW's numerical rank: u [out], v [in], s descending and above zero. */
 export function deltaSvd({ r, scaling, a, b }: Pick<PairValues, 'r' | 'scaling' | 'a' | 'b'>): Svd {
   const inputs = a.length / r;
   const outputs = b.length / r;
@@ -13,7 +13,7 @@ export function deltaSvd({ r, scaling, a, b }: Pick<PairValues, 'r' | 'scaling' 
   const right = thinQr(Array.from({ length: r }, (_, rank) => stridedColumn(a, rank * inputs, 1, inputs)));
   const scaled = right.r.map((column) => column.map((value) => scaling * value));
   const core = svdOfProduct(left.r, scaled);
-  // What numpy and Matlab count as rank.
+  // The threshold that numpy and Matlab use for a rank.
   const smallest = (core.s[0] ?? 0) * Math.max(inputs, outputs) * 2 ** -52;
   const rank = core.s.filter((value) => value > smallest).length;
   return {
@@ -27,7 +27,7 @@ function stridedColumn(values: Float32Array, start: number, stride: number, leng
   return Float64Array.from({ length }, (_, i) => values[start + i * stride]!);
 }
 
-/** Of X Yᵀ, X [m, r] and Y [n, r] as columns. */
+/** Decomposes X Yᵀ. X [m, r] and Y [n, r] are lists of columns. */
 function svdOfProduct(x: Columns, y: Columns): Svd {
   if (x[0]!.length < y[0]!.length) {
     const { u, s, v } = svdOfProduct(y, x);

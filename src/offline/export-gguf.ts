@@ -1,7 +1,7 @@
-// A base model's GGUF file with an adapter merged in, as llama.cpp loads it. What the adapter does not touch keeps the
-// base's own bytes, packed as they are: that is exact, and smaller than any float. Merged weights become floats:
-// packing them again would round much of the adapter away, whose changes are smaller than a 4-bit step. Unpacked, all
-// matrices become floats, for a program that packs them itself or computes with nothing rounded.
+// Exports a base model's GGUF file with an adapter merged in, for llama.cpp. Tensors that the adapter does not touch
+// keep the base's own packed bytes, which is exact and smaller than floats. Merged weights become floats: packing them
+// again would round away much of the adapter, whose changes are smaller than a 4-bit step. With `unpacked` all matrices
+// become floats, for programs that pack them by themselves or compute without rounding.
 
 import { LorikeetError } from '../core/errors.ts';
 import type { GgufFile, GgufTensor } from '../formats/gguf.ts';
@@ -18,10 +18,10 @@ import { mergedWeight } from './merged-weight.ts';
 import { readAdapter } from './read-adapter.ts';
 
 type ExportWork = Extract<OfflineWork, { kind: 'export' }>;
-/** A tensor of the new file and how its data is made. */
+/** A tensor of the new file, with a function that makes its data. */
 type Planned = GgufTensorHead & { chunks(): Iterable<Uint8Array> };
 
-/** Throws `unsupported_parameter` for a base that did not come as GGUF, and the adapter's own errors. */
+/** Throws `unsupported_parameter` for a base that is not in GGUF, and the adapter's own errors. */
 export function exportGguf({
   model,
   adapter: files,
@@ -79,7 +79,7 @@ export function exportGguf({
   };
 }
 
-/** The base's metadata with other texts, and without a type of most weights: that would now be a guess. */
+/** Copies the base's metadata with other texts, and without the type of most weights, which would be wrong now. */
 function entriesOf({ entries }: GgufFile, file: WeightFile, texts: Readonly<Record<string, string>>): Uint8Array[] {
   const kept = [...entries].filter(([key]) => !(key in texts) && key !== 'general.file_type');
   return [

@@ -1,6 +1,6 @@
-// A base model with an adapter merged in as the folder that transformers loads, in a tar: config.json, the weights as
-// one safetensors file of one float type, the tokeniser. For a base that came as GGUF the files around the weights are
-// derived from its metadata; of one that came as safetensors they are its own.
+// Exports a base model with an adapter merged in, as a tar of the folder that transformers loads: config.json, the
+// weights as one safetensors file of one float type, the tokeniser. For a base in GGUF the files beside the weights are
+// derived from its metadata; a base in safetensors keeps its own.
 
 import { readFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
@@ -20,7 +20,7 @@ import { mergedWeight } from './merged-weight.ts';
 import { readAdapter } from './read-adapter.ts';
 
 type ExportWork = Extract<OfflineWork, { kind: 'export' }>;
-/** A tensor of the new file and how its data is made. */
+/** A tensor of the new file, with a function that makes its data. */
 type Planned = TensorHead & { chunks(): Iterable<Uint8Array> };
 
 const torchTypes: Readonly<Record<FloatType, string>> = { F16: 'float16', BF16: 'bfloat16', F32: 'float32' };
@@ -61,7 +61,7 @@ function filesAround(model: ModelFiles, shape: ModelShape, dtype: FloatType): Sm
   const json = (name: string, value: object) => ({ name, content: Buffer.from(`${JSON.stringify(value, null, 2)}\n`) });
   const own = { tie_word_embeddings: shape.tiedEmbedding, torch_dtype: torchTypes[dtype] };
   if (model.kind === 'safetensors') {
-    // `dtype` is what newer versions call torch_dtype, which they read too.
+    // Newer versions call torch_dtype `dtype`, but still read the older name.
     const { dtype: _, ...config } = readSidecar(model, 'config.json')!;
     const others = Object.entries(model.sidecars).filter(([name]) => name !== 'config.json' && name !== indexName);
     return [
@@ -74,7 +74,7 @@ function filesAround(model: ModelFiles, shape: ModelShape, dtype: FloatType): Sm
   return [json('config.json', config), ...Object.entries(tokenizer).map(([name, value]) => json(name, value))];
 }
 
-/** transformers takes this file before a template in tokenizer_config.json. */
+/** transformers prefers this file to a template in tokenizer_config.json. */
 const templateFile = 'chat_template.jinja';
 
 function withTemplate(files: readonly SmallFile[], template: string | null): readonly SmallFile[] {
@@ -84,10 +84,10 @@ function withTemplate(files: readonly SmallFile[], template: string | null): rea
 }
 
 const tarBlock = 512;
-/** A size that tar's own field cannot hold takes a header and a block of their own in front. */
+/** Larger sizes do not fit tar's own field, and take an additional header and block in front. */
 const tarSizeMax = 8 ** 11 - 1;
 
-/** The small files first, so that a reader who only wants to look has them at once. */
+/** Packs the files. Small files come first, so that a reader who only wants to look gets them at once. */
 function tarOf(files: readonly SmallFile[], weights: Exported & { readonly name: string }): Exported {
   const entry = (bytes: number) => (1 + Math.ceil(bytes / tarBlock) + (bytes > tarSizeMax ? 2 : 0)) * tarBlock;
   const bytes = files.reduce((sum, { content }) => sum + entry(content.length), entry(weights.bytes));

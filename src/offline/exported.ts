@@ -1,4 +1,4 @@
-// An export on its way out: how many bytes it will have, and those bytes, made one after another as they are taken.
+// An export: its length in bytes, and its bytes, which are made as they are read.
 
 export type Exported = {
   readonly bytes: number;

@@ -1,6 +1,6 @@
-// The singular value decomposition of a small dense matrix by one-sided Jacobi rotations (Hestenes 1958; Demmel and
-// Veselić 1992): columns are turned against each other until all are orthogonal; their lengths are the singular values,
-// small ones as exact as large ones. Knows no adapter.
+// Singular value decomposition of a small dense matrix by one-sided Jacobi rotations (Hestenes 1958; Demmel and Veselić
+// 1992). Pairs of columns are rotated until all are orthogonal, and their lengths are then the singular values. Small
+// values are as exact as large ones. Knows no adapters.
 
 import { type Columns, dot } from './thin-qr.ts';
 
@@ -8,10 +8,10 @@ import { type Columns, dot } from './thin-qr.ts';
 export type Svd = { readonly u: Columns; readonly s: Float64Array; readonly v: Columns };
 
 const epsilon = 2 ** -52;
-/** Ten suffice for matrices of rank 1024; one that goes on holds a NaN. */
+/** Ten suffice for matrices of rank 1024; a matrix that needs more contains a NaN. */
 const sweepsMax = 40;
 
-/** Of a matrix with at least as many rows as columns. Where s[i] is zero, u[i] is zero. */
+/** Decomposes a matrix with at least as many rows as columns. Where s[i] is zero, u[i] is zero. */
 export function jacobiSvd(matrix: Columns): Svd {
   const size = matrix.length;
   const work = matrix.map((column) => column.slice());
@@ -21,7 +21,7 @@ export function jacobiSvd(matrix: Columns): Svd {
     return column;
   });
   const total = Math.sqrt(work.reduce((sum, column) => sum + dot(column, column), 0));
-  /** Shorter than this a column is rounding, and has no direction. */
+  /** Length below which a column is only rounding, and has no direction. */
   const nothing = total * epsilon * epsilon;
   for (let sweep = 0; turnPairs(work, turns, nothing) > 0; sweep++) {
     if (sweep === sweepsMax) throw new Error(`no singular values after ${sweepsMax} sweeps`);
@@ -35,7 +35,10 @@ export function jacobiSvd(matrix: Columns): Svd {
   };
 }
 
-/** One sweep: turns each pair of columns that is not orthogonal, and `turns` with it. @returns how many there were */
+/**
+ * Runs one sweep: rotates each pair of columns that is not orthogonal, and `turns` with it. @returns the number of
+ * rotated pairs
+ */
 function turnPairs(work: Columns, turns: Columns, nothing: number): number {
   let turned = 0;
   const size = work.length;
@@ -45,7 +48,7 @@ function turnPairs(work: Columns, turns: Columns, nothing: number): number {
       const small = Math.sqrt(pp) <= nothing || Math.sqrt(qq) <= nothing;
       if (small || !(Math.abs(pq) > size * epsilon * Math.sqrt(pp) * Math.sqrt(qq))) continue;
       turned++;
-      // The smaller of the two angles that make them orthogonal.
+      // The smaller one of the two angles that make the columns orthogonal.
       const zeta = (qq - pp) / (2 * pq);
       const tangent = (zeta < 0 ? -1 : 1) / (Math.abs(zeta) + Math.hypot(1, zeta));
       const cosine = 1 / Math.hypot(1, tangent);

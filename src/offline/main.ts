@@ -1,4 +1,5 @@
-// The process of one piece of work on weights: takes it, answers, ends. Whatever goes wrong is said to the server.
+// Main file of the process for one piece of work on weights: takes it, answers, ends. Every failure is reported to the
+// server.
 
 import { once } from 'node:events';
 import { LorikeetError } from '../core/errors.ts';
@@ -9,7 +10,7 @@ import { exportGguf } from './export-gguf.ts';
 import { exportSafetensors } from './export-safetensors.ts';
 
 const channel = offlineChannel();
-// Nobody wants the rest: the end comes anyway, and this is nothing to complain of.
+// The reader has left, so that the process ends; this is no error worth a report.
 process.stdout.on('error', () => process.exit(1));
 
 try {

@@ -1,6 +1,6 @@
-// One weight with an adapter merged into it, row by row, as PEFT merges: W + s B A, and with DoRA each row of that
-// scaled to its magnitude. Sums are in 64 bits and rounded once, into the type that is written. Holds one tensor's own
-// bytes and a chunk of rows, never a dense ΔW.
+// Merges an adapter into one weight, row by row, as PEFT does: W + s B A, and with DoRA each row of the sum scaled to
+// its magnitude. Sums are in 64 bits and rounded once, to the type that is written. Memory holds one tensor's own bytes
+// and a chunk of rows, never a dense ΔW.
 
 import type { FloatType, RawTensor } from '../core/base-model.ts';
 import { LorikeetError } from '../core/errors.ts';
@@ -8,7 +8,7 @@ import { dequantize } from '../formats/dequantize.ts';
 import { encodeFloats } from '../formats/encode-floats.ts';
 import type { WeightChange } from './read-adapter.ts';
 
-/** Where a written row stands in the tensor. */
+/** Gives the place in the tensor of a row to be written. */
 export type RowOrder = (row: number) => number;
 
 const inOrder: RowOrder = (row) => row;
@@ -16,7 +16,7 @@ const inOrder: RowOrder = (row) => row;
 /** Weights in a chunk: 2 MB in 64 bits. */
 const chunkWeights = 2 ** 18;
 
-/** The rows' bytes in chunks. Throws `adapter_unsupported` for a weight beyond the type's range. */
+/** Yields the rows' bytes in chunks. Throws `adapter_unsupported` for a weight beyond the type's range. */
 export function* mergedWeight(
   tensor: RawTensor,
   change: WeightChange | null,
@@ -38,7 +38,7 @@ export function* mergedWeight(
   if (filled > 0) yield encode(tensor.name, type, chunk.subarray(0, filled * inputs));
 }
 
-/** Rows [in] as floats with where they stand in the tensor; a vector is one row. */
+/** Yields rows [in] as floats, with their places in the tensor. A vector is one row. */
 export function* rowsOf(
   { type, shape, bytes }: RawTensor,
   order: RowOrder = inOrder,
@@ -53,7 +53,7 @@ export function* rowsOf(
   }
 }
 
-/** Adds row `n` of s B A [out, in] to `row` [in], or to what stands in its place; with DoRA scales the sum. */
+/** Adds row `n` of s B A [out, in] to `row` [in], or to the trained row that replaces it; with DoRA scales the sum. */
 export function mergeRow(row: Float64Array, n: number, change: WeightChange): void {
   const { r, scaling, a, b, magnitude, rows } = change;
   const inputs = row.length;

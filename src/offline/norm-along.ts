@@ -1,13 +1,16 @@
-// How much of a weight lies along given directions: ‖Uᵀ W V‖_F, by streaming the rows of W past V.
+// Measures how much of a weight lies along given directions: ‖Uᵀ W V‖_F, in one pass over the rows of W.
 
 import type { RawTensor } from '../core/base-model.ts';
 import { rowsOf } from './merged-weight.ts';
 import type { Columns } from './thin-qr.ts';
 
-/** W [out, in], u [out] and v [in], as many of one as of the other. */
+/**
+ * @param u directions [out], as many as `v`
+ * @param v directions [in]
+ */
 export function normAlong(weight: RawTensor, u: Columns, v: Columns): number {
   const size = v.length;
-  // In fours, so that a row is read once for four products.
+  // Four products are computed in one pass over a row.
   const padded = Math.ceil(size / 4) * 4;
   const zero = new Float64Array(weight.shape[1]!);
   const directions = Array.from({ length: padded }, (_, at) => v[at] ?? zero);

@@ -1,5 +1,5 @@
-// An adapter's files -> its pairs and their numbers, in a process that has nothing else to do. What the bytes are is
-// proved by the digest under which the server holds them.
+// Reads an adapter's files as pairs with their values. The bytes are verified against the digest under which the server
+// keeps them.
 
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -13,7 +13,7 @@ import type { EmbeddingPair, TrainedTokens } from '../formats/peft-embedding.ts'
 import { embeddingModule, moduleName } from '../formats/peft-modules.ts';
 import { parseSafetensorsHeader, type SafetensorsTensor } from '../formats/safetensors.ts';
 
-/** What an adapter changes in one weight, in numbers. */
+/** The values of an adapter's change to one weight. */
 export type WeightChange = Pick<AdapterPair, 'r' | 'scaling'> & {
   /** [r, in] */
   readonly a: Float32Array;
@@ -21,27 +21,29 @@ export type WeightChange = Pick<AdapterPair, 'r' | 'scaling'> & {
   readonly b: Float32Array;
   /** [out]; null without DoRA. */
   readonly magnitude: Float32Array | null;
-  /** [in], by row: what stands in the place of the base's; null without trained tokens. */
+  /** Trained rows [in] by row number, which replace the base's; null without trained tokens. */
   readonly rows: ReadonlyMap<number, Float32Array> | null;
 };
 
-/** One linear's part of an adapter. */
+/** An adapter's values for one linear. */
 export type PairValues = Pick<AdapterPair, 'layer' | 'module'> & WeightChange;
 
 export type OpenAdapter = Pick<PeftAdapter, 'usesDora'> & {
-  /** By the name of the weight that they adapt, `model.layers.0.self_attn.q_proj.weight`; in the adapter's order. */
+  /**
+   * Pairs by the name of the weight that they adapt, `model.layers.0.self_attn.q_proj.weight`, in the adapter's order.
+   */
   readonly pairs: ReadonlyMap<string, AdapterPair>;
   values(pair: AdapterPair): PairValues;
-  /** Of every weight that it changes, the embedding and rows of the head included. */
+  /** Changes of every weight, the embedding and rows of the head included. */
   readonly changes: ReadonlyMap<string, () => WeightChange>;
-  /** The embedding and a head that is tied to it have the same rows no longer. */
+  /** The embedding and a head that was tied to it no longer have the same rows. */
   readonly untiesHead: boolean;
 };
 
 const headWeight = 'lm_head.weight';
 const embeddingWeight = `${embeddingModule}.weight`;
 
-/** Throws `adapter_corrupt` where the files are missing or are not what the digest says. */
+/** Reads the adapter. Throws `adapter_corrupt` where the files are missing or do not have the digest. */
 export function readAdapter(files: AdapterFiles, shape: ModelShape): OpenAdapter {
   const [config, weights] = readProved(files);
   const header = parseSafetensorsHeader(weights, weights.length)!;
@@ -68,7 +70,7 @@ export function readAdapter(files: AdapterFiles, shape: ModelShape): OpenAdapter
     const beside = changes.get(headWeight);
     changes.set(headWeight, () => ({ ...(beside?.() ?? noPair), rows: rowsOf(headTokens, values) }));
   }
-  // Trained tokens alone leave what is tied as it is.
+  // Trained tokens alone change the embedding and the tied head in the same way.
   const follows = pair === null && !pairs.has(headWeight) && tokens === headTokens;
   return { usesDora, pairs, values: ofPair, changes, untiesHead: shape.tiedEmbedding && !follows };
 }
@@ -77,7 +79,7 @@ type ValuesOf = (tensor: SafetensorsTensor) => Float32Array;
 
 const noPair = { r: 0, scaling: 0, a: new Float32Array(), b: new Float32Array(), magnitude: null, rows: null };
 
-/** The embedding is [vocabulary, hidden]: PEFT's two matrices the other way round. */
+/** Transposes PEFT's two matrices, since the embedding is [vocabulary, hidden]. */
 function transposed({ r, scaling, loraA, loraB }: EmbeddingPair, values: ValuesOf): WeightChange {
   const turned = (source: Float32Array, columns: number) => {
     const rows = source.length / columns;

@@ -1,13 +1,13 @@
-// How much of the space of one adapter's leading directions lies in that of another's (LoRA, section 7.2):
+// Measures how much of the space of one adapter's leading directions lies in that of another's (LoRA, section 7.2):
 // φ(i, j) = ‖U_iᵀ U'_j‖²_F / min(i, j), from 0 (orthogonal) to 1 (one within the other).
 
 import type { SimilarityGrid } from '../protocol/offline-messages.ts';
 import { type Columns, dot } from './thin-qr.ts';
 
-/** At 1, 2, 4, ... directions and at all of them; both lists are orthonormal, by descending singular value. */
+/** Compares 1, 2, 4, ... and all leading directions. Both lists are orthonormal, by descending singular value. */
 export function subspaceSimilarity(own: Columns, other: Columns): SimilarityGrid {
   const grid = { own: stepsTo(own.length), other: stepsTo(other.length) };
-  /** sums[j]: of (u_a · u'_b)² over all rows a so far and b < j. */
+  /** sums[j] is the sum of (u_a · u'_b)² over all rows a so far and b < j. */
   const sums = new Float64Array(other.length + 1);
   const phi: number[][] = [];
   for (const [at, direction] of own.entries()) {

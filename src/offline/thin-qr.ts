@@ -1,5 +1,5 @@
 // The thin QR factorisation of a tall matrix by Householder reflections (Golub and Van Loan, Matrix Computations, 5.2),
-// which keeps Q orthogonal to the last bits however near the columns are to each other. Matrices are lists of columns.
+// which keep Q orthogonal to the last bits even for nearly parallel columns. Matrices are lists of columns.
 
 /** Columns of equal length, each [rows]. */
 export type Columns = readonly Float64Array[];
@@ -7,16 +7,16 @@ export type Columns = readonly Float64Array[];
 export type ThinQr = {
   /** k = min(rows, columns) orthonormal columns [rows]. */
   readonly q: Columns;
-  /** As many columns as the matrix has, [k], upper triangular. */
+  /** As many columns [k] as the matrix has, upper triangular. */
   readonly r: Columns;
 };
 
-/** matrix = Q R; the matrix is left as it is. */
+/** Factorises matrix = Q R, without changing the matrix. */
 export function thinQr(matrix: Columns): ThinQr {
   const rows = matrix[0]!.length;
   const k = Math.min(rows, matrix.length);
   const work = matrix.map((column) => column.slice());
-  /** I - 2 v vᵀ each, v zero before its own index. */
+  /** Vectors v of the reflections I - 2 v vᵀ, each zero before its own index. */
   const reflections = Array.from({ length: k }, (_, at) => {
     const v = reflection(work[at]!, at);
     for (const column of work.slice(at)) reflect(v, at, column);
@@ -25,7 +25,7 @@ export function thinQr(matrix: Columns): ThinQr {
   const q = Array.from({ length: k }, (_, at) => {
     const column = new Float64Array(rows);
     column[at] = 1;
-    // Later reflections leave this unit vector alone.
+    // Later reflections do not change this unit vector.
     for (let i = at; i >= 0; i--) reflect(reflections[i]!, i, column);
     return column;
   });
@@ -33,13 +33,13 @@ export function thinQr(matrix: Columns): ThinQr {
   return { q, r };
 }
 
-/** The unit vector that reflects the column onto its entry at `at`; zero where there is nothing to reflect. */
+/** Gives the unit vector that reflects the column onto its entry at `at`; zero where there is nothing to reflect. */
 function reflection(column: Float64Array, at: number): Float64Array {
   const v = new Float64Array(column.length);
   v.set(column.subarray(at), at);
   const length = Math.sqrt(dot(v, v, at));
   if (length === 0) return v;
-  // Away from the column's own sign, so that nothing cancels.
+  // The sign is the column's own, so that nothing cancels.
   v[at]! += column[at]! < 0 ? -length : length;
   const scale = 1 / Math.sqrt(dot(v, v, at));
   for (let i = at; i < v.length; i++) v[i]! *= scale;
@@ -52,9 +52,9 @@ function reflect(v: Float64Array, from: number, column: Float64Array): void {
   for (let i = from; i < v.length; i++) column[i]! -= twice * v[i]!;
 }
 
-/** Of the entries from `from` on. */
+/** Multiplies the entries from `from` on. */
 export function dot(a: Float64Array, b: Float64Array, from = 0): number {
-  // Two sums, so that one addition need not wait for the one before.
+  // Two sums let one addition start before the other is done.
   let [even, odd] = [0, 0];
   let i = from;
   for (; i + 1 < a.length; i += 2) {

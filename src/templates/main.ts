@@ -1,5 +1,5 @@
-// The process that renders adapters' chat templates. A tenant may write anything into one: a loop without an end, a
-// list that fills memory. So nothing else happens here, and whoever started this process ends it without regret.
+// Main file of the process that renders adapters' chat templates. A tenant's template may contain anything: an endless
+// loop, a list that fills memory. So the process does nothing else, and its parent may kill it at any time.
 
 import { Worker } from 'node:worker_threads';
 import { Template } from '@huggingface/jinja';
@@ -15,14 +15,15 @@ const orphan = new Worker(new URL('./orphan-thread.ts', import.meta.url), { work
 orphan.unref();
 
 channel.onCommand((question) => channel.send(answer(question)));
-// What the thread reserves is no template's.
+// The thread's own memory must not count as a template's, so the process is ready only when the thread runs.
 orphan.once('online', () => channel.send({ type: 'ready' }));
 
 function answer({ id, source, variables }: TemplateQuestion): TemplateEvent {
   try {
     const template = read(source);
     const text = variables === null ? '' : template.render({ ...variables });
-    // Before it is looked at: a text that was doubled many times takes memory only then.
+    // The length is checked before the text is used: a text that was doubled many times takes its memory only when it
+    // is used.
     if (text.length <= limits.chatTemplateTextChars) return { type: 'rendered', id, text };
     return { type: 'refused', id, message: `it makes more than ${limits.chatTemplateTextChars} characters of them` };
   } catch (error) {
@@ -39,5 +40,5 @@ function read(source: string): Template {
   return template;
 }
 
-/** Long enough for what a template raises. */
+/** Characters of an error message: enough for what a template raises. */
 const messageChars = 500;

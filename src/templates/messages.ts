@@ -1,6 +1,6 @@
-// What crosses between the server and the process that renders adapters' chat templates: a question at a time.
+// Messages between the server and the process that renders adapters' chat templates: one question at a time.
 
-/** `variables` null: only whether the template can be read. */
+/** A template and its variables; with null the question is only whether the template can be parsed. */
 export type TemplateQuestion = {
   readonly id: number;
   readonly source: string;

@@ -1,5 +1,5 @@
-// Ends the process of chat templates when its server has gone. The process itself cannot: it may be in the midst of a
-// template without an end, and then it hears of nothing.
+// Kills the template process when its server has gone. The process itself cannot notice that while it is in an endless
+// template.
 
 import { workerData } from 'node:worker_threads';
 

@@ -1,4 +1,4 @@
-// What the process of chat templates may say.
+// Checks of the events of the template process.
 
 import Type from 'typebox';
 import { count, messageReader } from '../protocol/checks/check-message.ts';

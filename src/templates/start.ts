@@ -1,4 +1,5 @@
-// The process with what it may have: no environment, nothing to write to, a small heap, and a place behind the engine.
+// Starts the template process with the few rights that it needs: no environment, no write access, a small heap, and a
+// lower priority than the engine.
 
 import { limits } from '../core/limits.ts';
 import { childStarter } from '../protocol/child-process.ts';
@@ -19,10 +20,10 @@ export const startTemplateChild = childStarter<TemplateQuestion, TemplateEvent>(
   env: {},
   nice: 5,
   nodeArguments,
-  // A template that ends it by memory would write pages into the log, as often as its tenant likes.
+  // A template that exhausts the memory would make Node print pages into the log, as often as its tenant likes.
   isSilent: true,
 });
 
-/** Started with the first question. */
+/** Makes the owner of the process, which starts with the first question. */
 export const startTemplates = (options: Omit<TemplateProcessOptions, 'start'>): TemplateProcess =>
   new TemplateProcess({ ...options, start: startTemplateChild });

@@ -1,5 +1,6 @@
-// The owner of the process that renders adapters' chat templates. One question at a time, tenants in turns; where one
-// takes too long or its process dies of it, the process is ended and the template rests. Knows no conversations.
+// Owns the process that renders adapters' chat templates. It asks one question at a time, in turns by tenant. Where a
+// template takes too long or its process dies, the process is killed and the template refused for a while. Knows no
+// conversations.
 
 import { LRUCache } from 'lru-cache';
 import type { Timers } from '../core/clock.ts';
@@ -10,7 +11,7 @@ import { type SharedPlaces, sharedPlaces } from '../core/shared-places.ts';
 import type { ChildProcess, StartChild } from '../protocol/child-process.ts';
 import type { TemplateEvent, TemplateQuestion } from './messages.ts';
 
-/** An adapter's own template, and in whose name it is rendered. */
+/** An adapter's own template, and the tenant on whose behalf it is rendered. */
 export type TenantTemplate = { readonly tenant: string; readonly source: string };
 
 export type TemplateProcessOptions = {
@@ -20,7 +21,7 @@ export type TemplateProcessOptions = {
     Limits,
     'chatTemplateMs' | 'chatTemplateStartMs' | 'chatTemplateRestMs' | 'chatTemplatesWaiting' | 'chatTemplateMemoryMiB'
   >;
-  /** Lets a process take so many bytes beside what it has, and no more, where the system has such bounds. */
+  /** Limits a process to `moreBytes` of memory beyond its present use, where the system has such limits. */
   readonly boundMemory: (pid: number, moreBytes: number) => void;
 };
 
@@ -34,16 +35,19 @@ type Child = { readonly process: ChildProcess<TemplateQuestion>; isReady: boolea
 
 const MiB = 2 ** 20;
 
-/** How often a question's time may pass on a machine that is busy elsewhere. */
+/** Most intervals that are waited for on a machine that is busy with other work. */
 const looksMax = 30;
-/** Of templates that rest: more are an attack, and conversations take turns anyway. */
+/** Templates that are refused for a while: more would be an attack, and conversations take turns anyway. */
 const restingMax = 1024;
 
 export class TemplateProcess {
   readonly #options: TemplateProcessOptions;
   readonly #place: SharedPlaces;
   readonly #turn = fairTurns();
-  /** Templates that had to be ended, and why: of each tenant its own, whoever else has the same. */
+  /**
+   * Templates that had to be ended, and why. The key has the tenant, so that the same template of others is not
+   * refused.
+   */
   readonly #resting: LRUCache<string, string>;
   #child: Child | null = null;
   #current: Job | null = null;
@@ -61,7 +65,9 @@ export class TemplateProcess {
     );
   }
 
-  /** Whether it can be read. Throws `adapter_invalid`, `chat_template_too_slow`, `server_overloaded`. */
+  /**
+   * Checks whether the template can be parsed. Throws `adapter_invalid`, `chat_template_too_slow`, `server_overloaded`.
+   */
   async check(template: TenantTemplate): Promise<void> {
     const answer = await this.#ask(template, null);
     if (answer.type === 'rendered') return;
@@ -71,7 +77,7 @@ export class TemplateProcess {
     });
   }
 
-  /** Throws `chat_template_failed`, `chat_template_too_slow`, `server_overloaded`. */
+  /** Renders the template. Throws `chat_template_failed`, `chat_template_too_slow`, `server_overloaded`. */
   async render(template: TenantTemplate, variables: Readonly<Record<string, unknown>>): Promise<string> {
     const answer = await this.#ask(template, variables);
     if (answer.type === 'rendered') return answer.text;
@@ -79,7 +85,7 @@ export class TemplateProcess {
     throw new LorikeetError('chat_template_failed', { message, param: 'messages' });
   }
 
-  /** Whoever waits is refused. */
+  /** Ends the process. Waiting callers get `server_draining`. */
   close(): void {
     this.#isClosed = true;
     this.#end();
@@ -109,7 +115,7 @@ export class TemplateProcess {
 
   #answerTo(asked: Omit<Job, 'answered'>): Promise<Answer> {
     if (this.#isClosed) throw new LorikeetError('server_draining');
-    // It may have been ended for another conversation meanwhile.
+    // The template may have been ended while this question waited for its turn.
     this.#assertAwake(asked.key);
     const answered = Promise.withResolvers<Answer>();
     this.#current = { ...asked, answered };
@@ -139,7 +145,7 @@ export class TemplateProcess {
     if (event.type === 'ready') {
       const { boundMemory, limits } = this.#options;
       const { pid } = child.process;
-      // Before it knows of any template.
+      // The limit holds before the process gets any template.
       if (pid !== undefined) boundMemory(pid, limits.chatTemplateMemoryMiB * MiB);
       child.isReady = true;
       if (this.#current === null) return;
@@ -151,13 +157,14 @@ export class TemplateProcess {
   }
 
   /**
-   * A template waits for nothing, so its time is the processor's, however busy the machine is. All time is looked at in
-   * short pieces: a machine that was stopped for minutes has had one of them.
+   * Limits the time of a question. A template waits for nothing, so its own time is processor time, however busy the
+   * machine is. Elapsed time is measured in short intervals: a machine that was stopped for minutes has spent only one
+   * of them.
    */
   #watch({ isReady, process }: Child): void {
     const { timers, limits } = this.#options;
     this.#stopWatch();
-    // Where the system does not tell, the template has had all the time that passed.
+    // Where the system does not tell processor time, all elapsed time counts.
     const processorMs = () => process.processorMs?.() ?? null;
     const began = processorMs();
     const isSlow = () => {
@@ -174,7 +181,7 @@ export class TemplateProcess {
     look(looksMax);
   }
 
-  /** @param why what the template is at fault for; null: the process never started */
+  /** @param why what the template did wrong; null: the process never started */
   #fail(why: string | null): void {
     this.#end();
     this.#settle(({ key, answered }) => {

@@ -1,8 +1,9 @@
-// Finds added tokens in text before anything else reads it: the leftmost, and the longest of those that start there.
+// Finds added tokens in text before anything else reads it: the leftmost first, and the longest of those that start
+// there.
 
 import type { AddedToken } from './tokenizer-schema.ts';
 
-/** Text and token ids, in order; no piece of text is empty. */
+/** Pieces of text and token ids, in order. No piece of text is empty. */
 export type Sections = (string | number)[];
 
 export function createAddedSplit(tokens: readonly AddedToken[]): (text: string) => Sections {

@@ -1,5 +1,5 @@
-// Byte-pair encoding of one piece of text: its characters, merged pair by pair, the lowest rank first and the leftmost
-// among equals. Knows nothing of added tokens, and can't produce one: control tokens have no entry here.
+// Byte-pair encoding of one piece of text: pairs of symbols are merged, the lowest rank first and the leftmost among
+// equals. Knows no added tokens, and never gives a control token, since its vocabulary has none.
 
 import { toByteCharacters } from './byte-alphabet.ts';
 import { createHeap } from './heap.ts';
@@ -9,14 +9,17 @@ import type { BpeModel } from './tokenizer-schema.ts';
 export type EncodePiece = (piece: string) => readonly number[];
 
 type Merges = {
-  /** left * size + right -> rank */
+  /** Ranks by left * size + right. */
   readonly ranks: ReadonlyMap<number, number>;
-  /** rank -> the merged token */
+  /** Merged tokens by rank. */
   readonly merged: readonly number[];
   readonly size: number;
 };
 
-/** Words repeat; 64 characters hold nearly all of them, and the cache stays under some 10 MB. */
+/**
+ * Cached pieces, and the longest piece that is cached. Words repeat, 64 characters hold nearly all of them, and the
+ * cache stays below some 10 MB.
+ */
 const cachedPieces = 32_768;
 const cachedPieceChars = 64;
 
@@ -42,7 +45,10 @@ export function createBpe(model: BpeModel, vocabulary: ReadonlyMap<string, numbe
   };
 }
 
-/** Characters to tokens. One without a token becomes its bytes, or the unknown token, or nothing, as the model says. */
+/**
+ * Makes a reader of characters as tokens. A character without a token becomes its bytes, or the unknown token, or
+ * nothing, as the model says.
+ */
 function symbolReader(model: BpeModel, vocabulary: ReadonlyMap<string, number>): (spelling: string) => number[] {
   const unknown = typeof model.unk_token === 'string' ? model.vocab[model.unk_token] : undefined;
   const byteTokens = model.byte_fallback
@@ -78,7 +84,7 @@ function readMerges(list: BpeModel['merges'], vocabulary: ReadonlyMap<string, nu
     const [left, right] = pairOf(entry);
     const [leftToken, rightToken] = [vocabulary.get(left), vocabulary.get(right)];
     const token = vocabulary.get(left + right);
-    // A merge that would make a control token is left out with it.
+    // A merge that would make a control token is left out.
     if (leftToken !== undefined && rightToken !== undefined && token !== undefined) {
       ranks.set(leftToken * size + rightToken, merged.length);
     }
@@ -87,7 +93,7 @@ function readMerges(list: BpeModel['merges'], vocabulary: ReadonlyMap<string, nu
   return { ranks, merged, size };
 }
 
-/** `"a b"`, or `["a", "b"]` in newer files. */
+/** Reads a merge: `"a b"`, or `["a", "b"]` in newer files. */
 function pairOf(entry: unknown): readonly [string, string] {
   const [left, right, ...rest] = typeof entry === 'string' ? entry.split(' ') : Array.isArray(entry) ? entry : [];
   if (typeof left === 'string' && typeof right === 'string' && rest.length === 0) return [left, right];
@@ -97,7 +103,8 @@ function pairOf(entry: unknown): readonly [string, string] {
 function merge(symbols: number[], { ranks, merged, size }: Merges): readonly number[] {
   const count = symbols.length;
   if (count < 2) return symbols;
-  // A doubly linked list over positions. A queue entry is rank * count + position: one number orders by both.
+  // The symbols form a doubly linked list over positions. A queue entry is rank * count + position, so that one number
+  // orders by both.
   const next = new Int32Array(count);
   const previous = new Int32Array(count);
   for (let position = 0; position < count; position++) {

@@ -1,5 +1,5 @@
-// GPT-2's alphabet: each of the 256 bytes as one printable character, so that byte-level vocabularies are JSON text.
-// Printable Latin-1 stands for itself; every other byte takes the next character from U+0100 on.
+// GPT-2's byte alphabet: each of the 256 bytes as one printable character, so that byte-level vocabularies are JSON
+// text. Printable Latin-1 characters stand for themselves; every other byte takes the next character from U+0100 on.
 
 function isPrintable(byte: number): boolean {
   return (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
@@ -9,14 +9,14 @@ let shifted = 0x100;
 const characters = Array.from({ length: 256 }, (_, byte) => String.fromCharCode(isPrintable(byte) ? byte : shifted++));
 const bytes = new Map(characters.map((character, byte) => [character, byte]));
 
-/** The text's UTF-8 bytes, each as its character. */
+/** Writes the text's UTF-8 bytes as characters of the alphabet. */
 export function toByteCharacters(text: string): string {
   let out = '';
   for (const byte of Buffer.from(text, 'utf8')) out += characters[byte];
   return out;
 }
 
-/** The bytes behind a byte-level token, or null where a character is outside the alphabet. */
+/** Gives the bytes of a byte-level token; null where a character is outside the alphabet. */
 export function fromByteCharacters(text: string): Uint8Array | null {
   const out = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i++) {

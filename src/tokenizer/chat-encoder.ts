@@ -1,4 +1,4 @@
-// Around a chat template: what it is given of a conversation, and how the text that it makes becomes tokens.
+// Prepares a conversation for a chat template, and encodes the text that the template renders.
 
 import type { ControlGuard } from './control-guard.ts';
 import type { Encoder } from './encoder.ts';
@@ -13,7 +13,7 @@ export type OpenChat = {
 
 export function chatEncoder(encoder: Encoder, guard: ControlGuard, isSpecial: (token: number) => boolean) {
   return {
-    /** @param source the template's, which may know tools or not */
+    /** @param source the template's text, which shows whether it knows tools */
     open(source: string, messages: readonly ChatMessage[], { tools = [], variables = {} }: ChatOptions): OpenChat {
       const turns = toolTurns(source, messages, tools);
       const guarded = guard(turns.messages, { ...variables, ...turns.variables });
@@ -25,7 +25,7 @@ export function chatEncoder(encoder: Encoder, guard: ControlGuard, isSpecial: (t
           );
       return { ...guarded, encode };
     },
-    /** The control token that a text begins with; null where it begins with none. */
+    /** Gives the control token with which a text begins; null where it begins with none. */
     endToken(text: string): number | null {
       const [first] = encoder.cut(text, true);
       return typeof first === 'number' && isSpecial(first) ? first : null;

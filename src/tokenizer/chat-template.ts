@@ -1,4 +1,4 @@
-// The base model's own Jinja template, which comes with the weights, and how any template is shown two turns.
+// The base model's own Jinja template, which comes with the weights, and a conversation for probing any template.
 
 import { Template } from '@huggingface/jinja';
 import { LorikeetError } from '../core/errors.ts';
@@ -8,11 +8,14 @@ import type { ChatMessage } from './tokenizer.ts';
 export type RenderChat = (
   messages: readonly ChatMessage[],
   addGenerationPrompt: boolean,
-  /** What a request gives the template beside its messages. */
+  /** Variables that the request passes to the template beside its messages. */
   asked?: Readonly<Record<string, unknown>>,
 ) => string;
 
-/** `variables`: the model's special tokens under the names that templates use (bos_token, eos_token, ...). */
+/**
+ * Parses a template. `variables`: the model's special tokens under the names that templates use (bos_token, eos_token,
+ * ...).
+ */
 export function createChatTemplate(source: string, variables: Readonly<Record<string, string>>): RenderChat {
   let template: Template;
   try {
@@ -50,7 +53,7 @@ export const probeTurns: readonly ChatMessage[] = [
   { role: 'assistant', content: answer },
 ];
 
-/** What follows the last answer before the next turn: where it starts with a control token, that token ends a turn. */
+/** Takes the text after the last answer. Where it starts with a control token, that token ends a turn. */
 export const afterAnswer = (rendered: string): string =>
   rendered.includes(answer) ? rendered.slice(rendered.lastIndexOf(answer) + answer.length).trimStart() : '';
 
@@ -58,7 +61,7 @@ export function afterLastAnswer(render: RenderChat): string {
   try {
     return afterAnswer(render(probeTurns, false));
   } catch {
-    // A template that wants more than two plain messages tells nothing here; the model's own end tokens remain.
+    // A template that needs more than two plain messages cannot be probed; the model's own end tokens remain.
     return '';
   }
 }

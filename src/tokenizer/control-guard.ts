@@ -1,6 +1,6 @@
-// Keeps control tokens that somebody typed into a message from becoming control tokens. Each such spelling gets a mark
-// after its first character; the template renders, its own control tokens are cut out, and then the marks are removed
-// from the plain text between them. Text without such a spelling is never touched.
+// Keeps control tokens that somebody typed into a message from becoming control tokens. A mark is inserted after the
+// first character of each such spelling. The template renders, its own control tokens are cut out, and then the marks
+// are removed from the text between them. Text without such a spelling is never changed.
 
 import { LorikeetError } from '../core/errors.ts';
 import type { ChatMessage } from './tokenizer.ts';
@@ -20,7 +20,7 @@ export function createControlGuard(controlTokens: readonly string[]): ControlGua
     ...{ messages, variables, unmark: (text) => text },
   });
   if (controlTokens.length === 0) return (messages, variables = {}) => plain(messages, variables);
-  // A lookahead, so that overlapping spellings are all found; any case, because a template may change it.
+  // A lookahead finds overlapping spellings too. Case is ignored, because a template may change it.
   const start = new RegExp(`(?=${controlTokens.toSorted().map(RegExp.escape).join('|')})[^]`, 'giu');
 
   return (messages, variables = {}) => {
@@ -36,7 +36,7 @@ export function createControlGuard(controlTokens: readonly string[]): ControlGua
   };
 }
 
-/** Every text in a value of objects and lists, names of members too. */
+/** Lists every text in a value of objects and lists, names of members included. */
 function textsOf(value: unknown): string[] {
   if (typeof value === 'string') return [value];
   if (typeof value !== 'object' || value === null) return [];
@@ -52,7 +52,10 @@ function withTexts<T>(value: T, change: (text: string) => string): T {
   return Object.fromEntries(entries) as T;
 }
 
-/** A private-use character (no space, no case, so templates leave it alone) that the texts don't contain. */
+/**
+ * Finds a private-use character that the texts do not contain. It is no space and has no case, so templates leave it
+ * alone.
+ */
 function unusedCharacter(texts: readonly string[]): string {
   const used = new Set<string>();
   for (const text of texts) for (const character of text) used.add(character);

@@ -1,5 +1,5 @@
-// Tokens to bytes. Every decoder of these families is a table from token to bytes, and perhaps one space to drop at
-// the very start (SentencePiece writes one there). Bytes become text only when they are joined.
+// Decodes tokens to bytes. Every decoder of the supported families is a table from token to bytes, and perhaps one
+// space to drop at the very start (SentencePiece writes one there). Bytes become text only after they are joined.
 
 import { fromByteCharacters } from './byte-alphabet.ts';
 import { unsupported } from './refuse.ts';
@@ -12,7 +12,7 @@ export type Decoder = {
 
 const nothing = new Uint8Array(0);
 
-/** `spellings` by token id; byte-level vocabularies spell `added` tokens as they are. */
+/** Makes a decoder. `spellings` are by token id; in byte-level vocabularies `added` tokens are spelt as plain text. */
 export function createDecoder(
   parts: readonly DecoderPart[],
   spellings: readonly (string | undefined)[],
@@ -44,8 +44,8 @@ export function createDecoder(
 }
 
 /**
- * Python's decoder turns a whole run of byte tokens into U+FFFD when any part of it is invalid. A stream can't take
- * back what it has sent: here the characters of such a run that are valid stay.
+ * Gives the bytes of a token. Python's decoder turns a whole run of byte tokens into U+FFFD where any part of it is
+ * invalid. A stream cannot take back what it has sent, so here the valid characters of such a run stay.
  */
 function pieceBytes(parts: readonly DecoderPart[], spelling: string): Uint8Array {
   let text = spelling;

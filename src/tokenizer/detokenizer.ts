@@ -1,5 +1,6 @@
-// Tokens to text as they come. A token may end inside a UTF-8 character: its last bytes wait for the next one.
-// Invariant: what waits starts with a lead byte, where any decoder starts anew, so the pieces join to the whole.
+// Decodes tokens to text as they come. A token may end inside a UTF-8 character, whose bytes then wait for the next
+// token. Invariant: waiting bytes start with a lead byte, where any decoder starts anew, so that the pieces join to the
+// whole text.
 
 import type { Decoder } from './decoder.ts';
 import type { Detokenizer } from './tokenizer.ts';
@@ -40,7 +41,7 @@ export function decodeWhole(decoder: Decoder, tokens: readonly number[]): string
   return decoder.dropsFirstSpace && text.startsWith(' ') ? text.slice(1) : text;
 }
 
-/** Bytes up to a character that may still be unfinished: at most the last three bytes are beyond. */
+/** Counts the bytes before a character that may be unfinished, which has at most the last three bytes. */
 function completeLength(bytes: Uint8Array): number {
   for (let back = 1; back <= 3 && back <= bytes.length; back++) {
     const byte = bytes[bytes.length - back]!;

@@ -1,4 +1,4 @@
-// Text to tokens: added tokens are cut out first, the text between them is normalised, split and merged.
+// Encodes text to tokens: added tokens are cut out first, and the text between them is normalised, split and merged.
 
 import { createAddedSplit, type Sections } from './added-tokens.ts';
 import { createBpe } from './bpe.ts';
@@ -8,17 +8,17 @@ import type { TokenizerJson } from './tokenizer-json.ts';
 import type { AddedToken } from './tokenizer-schema.ts';
 
 export type Encoder = {
-  /** Cuts out the added tokens that stand in raw text; control tokens only where `parseSpecial`. */
+  /** Cuts added tokens out of raw text; control tokens only with `parseSpecial`. */
   cut(text: string, parseSpecial: boolean): Sections;
-  /** `first`: the text stands at the beginning of the input, where some models put a space. */
+  /** Encodes text. `first`: the text is the beginning of the input, where some models put a space. */
   encode(text: string, parseSpecial: boolean, first?: boolean): number[];
 };
 
 export function createEncoder(json: TokenizerJson, added: readonly AddedToken[]): Encoder {
   const control = added.filter((token) => token.special);
   const others = added.filter((token) => !token.special);
-  // Others may ask to be found after normalisation. A control token is always found in raw text, so that what is
-  // guarded and what is parsed are the same characters.
+  // Other added tokens may be looked for after normalisation. A control token is always looked for in raw text, so that
+  // the guard and the parser see the same characters.
   const isLate = (token: AddedToken) => json.normalizer.length > 0 && (token.normalized ?? true);
   const early = others.filter((token) => !isLate(token));
   const cutAll = createAddedSplit([...control, ...early]);

@@ -1,4 +1,4 @@
-// A tokeniser from GGUF metadata, by way of the tokenizer.json that would say the same.
+// Makes a tokeniser from GGUF metadata, by translating the metadata to a tokenizer.json.
 
 import { tokenizerFromJson } from './from-json.ts';
 import { createMetadataReader, type GgufMetadata } from './gguf-metadata.ts';
@@ -12,7 +12,7 @@ export function tokenizerFromGguf(metadata: GgufMetadata): Tokenizer {
   return tokenizerFromJson(filesFromGguf(metadata));
 }
 
-/** What lies beside the weights of the same model in Hugging Face's form. */
+/** Makes the files that lie beside the weights of the same model in Hugging Face's form. */
 export function filesFromGguf(metadata: GgufMetadata) {
   const reader = createMetadataReader(metadata);
   const tokens = reader.texts('tokenizer.ggml.tokens');
@@ -57,8 +57,8 @@ export function filesFromGguf(metadata: GgufMetadata) {
 }
 
 /**
- * Control and unknown tokens are no text; user-defined ones are text that no merge may cut. Some files call their end
- * of turn user-defined: what ends a sequence is control all the same.
+ * Makes an added token. Control and unknown tokens are not text; user-defined tokens are text that no merge may cut.
+ * Some files declare their end of turn as user-defined: a token that ends a sequence always counts as control.
  */
 function addedTokenOf(content: string, id: number, type: number, ends: boolean): AddedToken[] {
   const special = type === tokenTypes.control || type === tokenTypes.unknown || ends;

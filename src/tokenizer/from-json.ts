@@ -1,4 +1,4 @@
-// A tokeniser from tokenizer.json and what lies beside it.
+// Makes a tokeniser from tokenizer.json and the files beside it.
 
 import { LorikeetError } from '../core/errors.ts';
 import { chatEncoder } from './chat-encoder.ts';
@@ -72,7 +72,7 @@ export function tokenizerFromJson(files: TokenizerFiles): Tokenizer {
   };
 }
 
-/** Spellings by token id, with holes where a file skips ids. */
+/** Lists spellings by token id, with holes where a file skips ids. */
 function spellingsOf(vocab: Readonly<Record<string, number>>, added: readonly AddedToken[]): (string | undefined)[] {
   const spellings: (string | undefined)[] = [];
   for (const [spelling, token] of Object.entries(vocab)) spellings[tokenOf(token)] = spelling;

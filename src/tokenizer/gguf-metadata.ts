@@ -1,8 +1,8 @@
-// Typed reads of GGUF metadata: a value of the wrong type is an error that names its key.
+// Typed access to GGUF metadata. A value of the wrong type is an error that names its key.
 
 import { invalid } from './refuse.ts';
 
-/** Strings, numbers, booleans, and arrays of them. */
+/** Metadata values: strings, numbers, booleans, and arrays of them. */
 export type GgufMetadata = ReadonlyMap<string, unknown>;
 
 export type MetadataReader = {

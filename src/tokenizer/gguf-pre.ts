@@ -1,4 +1,5 @@
-// `tokenizer.ggml.pre` of byte-level vocabularies in GGUF files: a name for how text is split, as llama.cpp knows it.
+// The values of `tokenizer.ggml.pre` for byte-level vocabularies in GGUF files: llama.cpp's names for ways of splitting
+// text.
 
 import { gpt2Pattern } from './pattern.ts';
 import type { NormalizerPart, PreTokenizerPart } from './tokenizer-schema.ts';
@@ -6,9 +7,9 @@ import type { NormalizerPart, PreTokenizerPart } from './tokenizer-schema.ts';
 export type GgufPre = {
   readonly normalizer: readonly NormalizerPart[];
   readonly preTokenizer: readonly PreTokenizerPart[];
-  /** Where the file doesn't say: a beginning-of-sequence token in front. */
+  /** Whether a beginning-of-sequence token comes first where the file does not say. */
   readonly addBos: boolean;
-  /** A piece that is a token as a whole is that token, whatever the merges. */
+  /** A piece that is a whole token becomes that token, regardless of merges. */
   readonly ignoreMerges: boolean;
 };
 
@@ -16,7 +17,7 @@ const split = (Regex: string): PreTokenizerPart => ({ type: 'Split', pattern: { 
 const words: PreTokenizerPart = { type: 'ByteLevel', add_prefix_space: false, use_regex: true };
 const bytes: PreTokenizerPart = { type: 'ByteLevel', add_prefix_space: false, use_regex: false };
 
-/** Qwen 2's and Llama 3's pattern; they differ in how many digits may stand together. */
+/** The pattern of Qwen 2 and Llama 3, which differ in how many digits may be one piece. */
 const wordsAndDigits = (digits: string) =>
   [
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)",
@@ -42,7 +43,7 @@ const llama3: GgufPre = {
   addBos: true,
   ignoreMerges: true,
 };
-/** Of files from before the key existed. */
+/** The split for files written before the key existed. */
 const unnamed: GgufPre = {
   ...plain,
   preTokenizer: [

@@ -1,4 +1,4 @@
-// The two kinds of vocabulary in GGUF files as the parts of tokenizer.json: GPT-2's bytes with merges, and
+// Translates the two kinds of vocabulary in GGUF files to parts of tokenizer.json: GPT-2's bytes with merges, and
 // SentencePiece's pieces with scores.
 
 import { byteTokenName } from './bpe.ts';
@@ -7,7 +7,7 @@ import { ggufPres } from './gguf-pre.ts';
 import { invalid, unsupported } from './refuse.ts';
 import type { BpeModel, DecoderPart, NormalizerPart, PreTokenizerPart } from './tokenizer-schema.ts';
 
-/** llama.cpp's token types; the rest are bytes and unused tokens. */
+/** llama.cpp's token types; all others are bytes and unused tokens. */
 export const tokenTypes = { normal: 1, unknown: 2, control: 3, userDefined: 4 } as const;
 
 export type GgufVocabulary = {
@@ -15,7 +15,7 @@ export type GgufVocabulary = {
   readonly preTokenizer: readonly PreTokenizerPart[];
   readonly decoder: readonly DecoderPart[];
   readonly model: BpeModel;
-  /** Where the file doesn't say: a beginning-of-sequence token in front. */
+  /** Whether a beginning-of-sequence token comes first where the file does not say. */
   readonly addBos: boolean;
 };
 
@@ -85,8 +85,9 @@ function sentencePieceVocabulary(
 }
 
 /**
- * SentencePiece merges the pair whose joined piece scores best. As ranks: every cut of a piece into two known ones is a
- * merge, the best score first, and within a piece the longest left half first (as transformers orders them).
+ * Derives merges from scores. SentencePiece merges the pair whose joined piece has the best score. As ranked merges:
+ * every split of a piece into two known ones, the best score first, and within a piece the longest left half first (as
+ * transformers orders them).
  */
 function mergesOf(
   pieces: readonly string[],

@@ -1,4 +1,4 @@
-// A base model's tokeniser from its files. How GGUF metadata is read is the caller's.
+// Loads a base model's tokeniser from its files. The caller reads GGUF metadata.
 
 import { readFile, stat } from 'node:fs/promises';
 import type { ModelFiles } from '../core/base-model.ts';

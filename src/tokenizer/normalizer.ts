@@ -1,4 +1,4 @@
-// What happens to plain text before it is split: Unicode forms, and the replacements of SentencePiece vocabularies.
+// Normalises plain text before it is split: Unicode forms, and the replacements of SentencePiece vocabularies.
 
 import { toRegExp } from './pattern.ts';
 import type { NormalizerPart } from './tokenizer-schema.ts';

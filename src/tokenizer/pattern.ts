@@ -1,5 +1,5 @@
-// A tokenizer.json pattern as a JavaScript RegExp. The files are written for Oniguruma, where the shorthands are
-// Unicode's: `\s` is White_Space (with U+0085, without U+FEFF, against JavaScript's own) and `\d` is any decimal digit.
+// Translates a tokenizer.json pattern to a JavaScript RegExp. The files are written for Oniguruma, where shorthands are
+// Unicode's: `\s` is White_Space (with U+0085 and without U+FEFF, unlike in JavaScript) and `\d` is any decimal digit.
 
 import { unsupported } from './refuse.ts';
 import type { Pattern } from './tokenizer-schema.ts';
@@ -11,7 +11,7 @@ const shorthands: Readonly<Record<string, string>> = {
   D: '\\P{Nd}',
 };
 
-/** GPT-2's own split, which `ByteLevel` with `use_regex` stands for. */
+/** GPT-2's own split, which `ByteLevel` does with `use_regex`. */
 export const gpt2Pattern = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
 export function toRegExp(pattern: Pattern): RegExp {
@@ -23,7 +23,7 @@ export function toRegExp(pattern: Pattern): RegExp {
   try {
     return new RegExp(source, 'gu');
   } catch {
-    // Possessive quantifiers, nested classes and the like: JavaScript would read them otherwise or not at all.
+    // JavaScript would read possessive quantifiers, nested classes and the like differently or not at all.
     throw unsupported(`the pattern ${pattern.Regex}`);
   }
 }

@@ -1,4 +1,4 @@
-// What the model wants around a sequence: most often a beginning-of-sequence token, or nothing.
+// Reads the tokens that the model wants around a sequence: usually a beginning-of-sequence token, or nothing.
 
 import { invalid } from './refuse.ts';
 import type { PostProcessorPart } from './tokenizer-schema.ts';

@@ -1,11 +1,11 @@
-// Plain text into pieces that no merge crosses. Byte-level vocabularies name bytes by their own alphabet; the pieces
-// here stay text, and whoever encodes them maps them (only on a miss of its cache).
+// Splits plain text into pieces that no merge crosses. Pieces stay text even for byte-level vocabularies: the encoder
+// maps them to bytes, and only where its cache has no entry.
 
 import { gpt2Pattern, toRegExp } from './pattern.ts';
 import { unsupported } from './refuse.ts';
 import type { PreTokenizerPart } from './tokenizer-schema.ts';
 
-/** `first`: the text stands at the very beginning of the input, not after an added token. */
+/** `first`: the text is the very beginning of the input, and does not follow an added token. */
 type Split = (text: string, first: boolean) => readonly string[];
 
 export type PreTokenizer = { readonly split: Split; readonly byteLevel: boolean };
@@ -60,7 +60,7 @@ function patternSplit(part: Extract<PreTokenizerPart, { type: 'Split' }>): Split
   };
 }
 
-/** Every match and every gap between matches is a piece. */
+/** Makes every match and every gap between matches a piece. */
 function isolate(regExp: RegExp): Split {
   return (text) => {
     const pieces: string[] = [];

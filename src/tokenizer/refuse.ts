@@ -1,4 +1,4 @@
-// The two ways in which a tokeniser's files are refused, and the check that comes first.
+// Errors for refused tokeniser files, and a check that is common to all of them.
 
 import { LorikeetError } from '../core/errors.ts';
 

@@ -1,9 +1,9 @@
-// What every token of a tokeniser spells, in one piece: for whoever matches bytes and not text.
+// Makes the table of the bytes of all tokens, for code that matches bytes and not text.
 
 import type { TokenTable } from '../core/grammar.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
-/** No text has this byte, so a control token can never be a part of one. */
+/** First byte of control tokens. No UTF-8 text has this byte, so a control token is never a part of one. */
 const controlMark = 0xff;
 
 export function tokenTable(tokenizer: Tokenizer): TokenTable {

@@ -1,21 +1,21 @@
-// What the files beside tokenizer.json add: named special tokens, the chat template, end-of-sequence ids.
+// Reads the files beside tokenizer.json: named special tokens, the chat template, end-of-sequence ids.
 
 import { limits } from '../core/limits.ts';
 import { invalid, objectOf } from './refuse.ts';
 import { readAddedTokens } from './tokenizer-json.ts';
 import type { AddedToken } from './tokenizer-schema.ts';
 
-/** Parsed files, as they lie beside the weights. */
+/** The parsed files beside the weights. */
 export type TokenizerFiles = {
   readonly tokenizerJson: unknown;
   readonly tokenizerConfig?: unknown;
   readonly generationConfig?: unknown;
-  /** chat_template.jinja; it goes before the one in tokenizer_config.json. */
+  /** Content of chat_template.jinja, which overrides the template in tokenizer_config.json. */
   readonly chatTemplate?: string;
 };
 
 export type TokenizerConfig = {
-  /** bos_token, eos_token, ... as chat templates call them. */
+  /** Special tokens by the names that chat templates use: bos_token, eos_token, ... */
   readonly variables: Readonly<Record<string, string>>;
   readonly chatTemplate: string | null;
   readonly addedTokens: readonly AddedToken[];
@@ -40,13 +40,13 @@ export function readTokenizerConfig(files: TokenizerFiles): TokenizerConfig {
   };
 }
 
-/** A special token is its text, or an object around it. */
+/** Reads a special token, which is a text or an object with the text. */
 function contentOf(value: unknown): string | null {
   const content = typeof value === 'object' && value !== null && 'content' in value ? value.content : value;
   return typeof content === 'string' ? content : null;
 }
 
-/** One template, or several by name, of which `default` is for plain chat. */
+/** Reads one template, or the one named `default` of several, which is for plain chat. */
 function templateOf(value: unknown): string | null {
   if (typeof value === 'string') return value;
   if (!Array.isArray(value)) return null;

@@ -1,4 +1,4 @@
-// Checks tokenizer.json and flattens its sequences. What would change the result and isn't known is refused, never
+// Checks tokenizer.json and flattens its sequences. An unknown part that would change the result is refused, never
 // skipped.
 
 import Type, { type TSchema } from 'typebox';
@@ -19,7 +19,7 @@ import {
   preTokenizer,
 } from './tokenizer-schema.ts';
 
-/** Sequences are flat here: none is an empty list, a single part a list of one. */
+/** The file with flat sections: an absent one is an empty list, a single part a list of one. */
 export type TokenizerJson = {
   readonly addedTokens: readonly AddedToken[];
   readonly normalizer: readonly NormalizerPart[];
@@ -34,7 +34,7 @@ type Validator<T = unknown> = { Check(value: unknown): value is T; Errors(value:
 const validators = (union: { anyOf: (TSchema & { properties: { type: { const: string } } })[] }) =>
   new Map<unknown, Validator>(union.anyOf.map((schema) => [schema.properties.type.const, Compile(schema)]));
 
-/** By section: the field under which its `Sequence` lists the parts, and what a part may be. */
+/** Sections, each with the field under which a `Sequence` lists its parts, and the validators of known parts. */
 const sections = {
   normalizer: { list: 'normalizers', parts: validators(normalizer) },
   pre_tokenizer: { list: 'pretokenizers', parts: validators(preTokenizer) },
@@ -77,7 +77,10 @@ function partsOf<Part>(name: keyof typeof sections, value: unknown): readonly Pa
   return parts;
 }
 
-/** A known part with a field or a value outside the schema would change the result, so it is refused too. */
+/**
+ * Returns a valid value. A known part with a field or value outside the schema would change the result, so it is
+ * refused too.
+ */
 function checked<T>(validator: Validator<T>, value: unknown, name: string): T {
   if (validator.Check(value)) return value;
   const [error] = validator.Errors(value);

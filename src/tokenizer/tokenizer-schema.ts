@@ -1,6 +1,6 @@
-// The parts of Hugging Face's tokenizer.json that are read here: byte-pair encoding and what surrounds it in the
-// Llama, Qwen and Gemma families. This is the vocabulary of the folder: GGUF metadata is turned into it too.
-// Only types and schemas; a part of another type has no schema here and is refused by its name.
+// Schemas of the supported parts of Hugging Face's tokenizer.json: byte-pair encoding, and what surrounds it in the
+// Llama, Qwen and Gemma families. The whole folder works with these parts, and GGUF metadata is translated to them.
+// Parts of other types have no schema here and are refused by name.
 
 import Type, { type Static, type TSchema } from 'typebox';
 

@@ -1,9 +1,9 @@
-// What the server needs from a tokeniser. The implementation is chosen in load.ts.
+// The tokeniser's interface for the server. load.ts chooses the implementation.
 
 export type EncodeOptions = {
-  /** Add what the model's post-processor adds (a beginning-of-sequence token, ...). */
+  /** Adds the tokens of the model's post-processor (a beginning-of-sequence token, ...). */
   readonly addSpecialTokens: boolean;
-  /** Read `<|im_start|>` and the like in the text as control tokens; false reads them as plain characters. */
+  /** Reads `<|im_start|>` and the like in the text as control tokens; false: as plain characters. */
   readonly parseSpecial: boolean;
 };
 
@@ -11,7 +11,7 @@ export type ChatMessage = {
   readonly role: string;
   readonly content: string;
   readonly name?: string;
-  /** Calls of tools, as templates read them: arguments are a value, not text. */
+  /** Calls of tools as templates read them: arguments are a value, not text. */
   readonly tool_calls?: readonly {
     readonly id: string;
     readonly type: string;
@@ -26,13 +26,13 @@ export type ChatTool = { readonly type: string; readonly function: { readonly na
 
 export type ChatOptions = {
   readonly addGenerationPrompt?: boolean;
-  /** Described to the model, by the template or, where it knows no tools, in a system message. */
+  /** Tools, described to the model by the template, or in a system message where the template knows no tools. */
   readonly tools?: readonly ChatTool[];
-  /** More of what the template may read. */
+  /** Further variables for the template. */
   readonly variables?: Readonly<Record<string, unknown>>;
 };
 
-/** A chat template that is no part of the model, and is rendered elsewhere. */
+/** A chat template that is not the model's own, and is rendered elsewhere. */
 export type ForeignTemplate = {
   readonly source: string;
   /** @param variables all that the template may read */
@@ -47,28 +47,28 @@ export type Tokenizer = {
   /** null where the model has no chat template. */
   readonly chatTemplate: string | null;
   encode(text: string, options: EncodeOptions): number[];
-  /** Text of whole sequences; incomplete UTF-8 becomes U+FFFD. Control tokens are skipped unless told otherwise. */
+  /** Decodes a whole sequence; incomplete UTF-8 becomes U+FFFD. Control tokens are skipped by default. */
   decode(tokens: readonly number[], options?: { skipSpecial?: boolean }): string;
-  /** The bytes that one token stands for (UTF-8, possibly a part of a character). */
+  /** Gives the bytes of one token: UTF-8, possibly a part of a character. */
   tokenBytes(token: number): Uint8Array;
-  /** True for control tokens, which are no text. */
+  /** True for control tokens, which are not text. */
   isSpecial(token: number): boolean;
   /**
-   * Messages through the chat template. Control tokens typed inside a message stay plain characters.
-   * The generation prompt is added unless told otherwise. Throws `chat_template_failed`.
+   * Renders messages with the chat template and encodes the result. Control tokens typed inside a message stay plain
+   * characters. The generation prompt is added by default. Throws `chat_template_failed`.
    */
   encodeChat(messages: readonly ChatMessage[], options?: ChatOptions): number[];
-  /** The same through another template, with the model's own special tokens. */
+  /** Does the same with another template and the model's own special tokens. */
   encodeChatBy(template: ForeignTemplate, messages: readonly ChatMessage[], options?: ChatOptions): Promise<number[]>;
-  /** The token that ends an answer by another template; null where the template does not show one. */
+  /** Finds the token that ends an answer in another template; null where the template does not show one. */
   endOfTurn(template: ForeignTemplate): Promise<number | null>;
-  /** Incremental: the joined pieces equal `decode` of all tokens, and no piece ends inside a character. */
+  /** Makes an incremental decoder: its pieces join to `decode` of all tokens, and no piece ends inside a character. */
   detokenizer(options?: { skipSpecial?: boolean }): Detokenizer;
 };
 
 export type Detokenizer = {
-  /** The text that became certain with this token; often '' inside a multi-byte character. */
+  /** Gives the text that is certain after this token; often '' inside a multi-byte character. */
   push(token: number): string;
-  /** What is left at the end (U+FFFD for an incomplete character). */
+  /** Gives what is left at the end; an incomplete character becomes U+FFFD. */
   flush(): string;
 };

@@ -1,11 +1,11 @@
-// Calls and results of tools in a conversation, and the tools themselves, for a chat template: as it reads them, or in
-// Hermes' plain words where it knows no tools.
+// Prepares tools, their calls and their results in a conversation for a chat template: in the template's own form, or
+// in Hermes' format as plain text where the template knows no tools.
 
 import type { ChatMessage, ChatTool } from './tokenizer.ts';
 
 export type ToolTurns = {
   readonly messages: readonly ChatMessage[];
-  /** For the template. */
+  /** Variables for the template. */
   readonly variables: Readonly<Record<string, unknown>>;
 };
 

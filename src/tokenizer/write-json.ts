@@ -1,20 +1,20 @@
-// A tokeniser from GGUF metadata as the files that Hugging Face's libraries read. Their reader wants every field of
-// every part; ours, from-gguf.ts included, takes the usual value for one that is not there.
+// Writes a tokeniser in GGUF metadata as the files that Hugging Face's libraries read. Those need every field of every
+// part, while the parts from from-gguf.ts leave out fields with default values.
 
 import { filesFromGguf } from './from-gguf.ts';
 import { createMetadataReader, type GgufMetadata } from './gguf-metadata.ts';
 
-/** By file name. */
+/** Contents by file name. */
 export type WrittenTokenizer = {
   readonly 'tokenizer.json': object;
   readonly 'tokenizer_config.json': object;
-  /** Ids that end a text or begin one; the model's config carries them too. */
+  /** Ids that end or begin a text; the model's config has them too. */
   readonly 'generation_config.json': object;
 };
 
 type Part = { readonly type: string };
 
-/** Of each part that has fields beyond those that are always said. */
+/** Default values of the further fields of some parts. */
 const partDefaults: Readonly<Record<string, object>> = {
   ByteLevel: { add_prefix_space: false, trim_offsets: true, use_regex: true },
   Split: { invert: false },
@@ -25,7 +25,7 @@ const modelDefaults = {
 };
 const addedDefaults = { single_word: false, lstrip: false, rstrip: false };
 
-/** @param context tokens that the model was made for */
+/** @param context longest context of the model, in tokens */
 export function writeTokenizer(metadata: GgufMetadata, context: number): WrittenTokenizer {
   const { tokenizerJson: json, tokenizerConfig, generationConfig } = filesFromGguf(metadata);
   const bos = createMetadataReader(metadata).integer('tokenizer.ggml.bos_token_id');
@@ -51,7 +51,7 @@ export function writeTokenizer(metadata: GgufMetadata, context: number): Written
   };
 }
 
-/** None for an empty list: a sequence of nothing is refused by some versions. */
+/** Makes a sequence; null for an empty list, since some versions refuse an empty sequence. */
 const sequence = (list: string, parts: readonly Part[]) =>
   parts.length === 0
     ? null
@@ -59,7 +59,10 @@ const sequence = (list: string, parts: readonly Part[]) =>
 
 type Template = ReturnType<typeof filesFromGguf>['tokenizerJson']['post_processor'];
 
-/** One text between its special tokens; a pair of texts, which language models are not given, as two of them. */
+/**
+ * Makes the template of one text with its special tokens. A pair of texts, which language models never get, is two of
+ * them.
+ */
 function template({ type, single, special_tokens: ids }: Template): object {
   const ofText = (text: 'A' | 'B') =>
     single.map((piece) =>

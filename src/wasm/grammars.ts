@@ -1,12 +1,12 @@
-// llguidance in WebAssembly: grammars over a vocabulary, and matchers that say which tokens may come next. What it
-// computes is bounded by its own limits; a trap leaves the instance unusable, and its owner makes another one.
+// llguidance in WebAssembly: grammars over a vocabulary, and matchers that tell which tokens may come next. Its work is
+// bounded by its own limits. A trap leaves the instance unusable, and the owner makes another one.
 
 import { randomFillSync } from 'node:crypto';
 import type { Grammar, TokenTable } from '../core/grammar.ts';
 import { limits } from '../core/limits.ts';
 import { instantiate, type Memory } from './instantiate.ts';
 
-/** The grammar is not one, asks for what is not supported, or costs more than the limits allow. */
+/** The grammar is invalid, needs something that is not supported, or costs more than the limits allow. */
 export class GrammarRefused extends Error {
   constructor(message: string) {
     super(message);
@@ -15,21 +15,21 @@ export class GrammarRefused extends Error {
 }
 
 export type Matcher = {
-  /** @param words receives a bit for each token that may come next. Throws `GrammarRefused` */
+  /** Computes the mask. @param words receives a bit for each token that may come next. Throws `GrammarRefused` */
   mask(words: Uint32Array): void;
-  /** The place of the first of the tokens that may come; -1 where none may, or where only a mask says so. */
+  /** Gives the place of the first of `tokens` that may come next; -1 where none may, or where only a mask can tell. */
   first(tokens: readonly number[]): number;
-  /** Throws `GrammarRefused` for a token that may not come. */
+  /** Moves on by a token. Throws `GrammarRefused` for a token that may not come. */
   accept(token: number): void;
-  /** Another one in the same state. */
+  /** Makes another matcher in the same state. */
   copy(): Matcher;
   release(): void;
 };
 
 export type Grammars = {
-  /** A matcher at the grammar's start. Throws `GrammarRefused`. */
+  /** Makes a matcher at the grammar's start. Throws `GrammarRefused`. */
   create(grammar: Grammar): Matcher;
-  /** Bytes of memory that the instance has taken; it gives none back. */
+  /** Bytes of memory that the instance has taken, and never gives back. */
   readonly memoryBytes: number;
 };
 
@@ -103,10 +103,10 @@ const asBytes = ({ buffer, byteOffset, byteLength }: Uint32Array) => new Uint8Ar
 
 function sharedMemory(exports: Exports) {
   return {
-    /** `work` with the arrays' copies in the instance's memory, for as long as it takes. */
+    /** Runs `work` with copies of the arrays in the instance's memory, which are freed afterwards. */
     lent<T>(arrays: readonly Uint8Array[], work: (pointers: readonly number[]) => T): T {
       const pointers = arrays.map((array) => exports.allocate(array.length));
-      // After all are allocated: memory that grows has another buffer.
+      // The copies are written after all allocations, since memory that grows gets another buffer.
       for (const [i, array] of arrays.entries()) new Uint8Array(exports.memory.buffer).set(array, pointers[i]!);
       try {
         return work(pointers);
@@ -114,7 +114,7 @@ function sharedMemory(exports: Exports) {
         for (const [i, array] of arrays.entries()) exports.release(pointers[i]!, array.length);
       }
     },
-    /** What a function returned, unless it failed. */
+    /** Returns a function's result, or throws the module's error for a negative one. */
     check(result: number): number {
       if (result >= 0) return result;
       const text = new Uint8Array(exports.memory.buffer, exports.error_pointer(), exports.error_bytes());

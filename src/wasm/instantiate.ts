@@ -1,4 +1,5 @@
-// WebAssembly modules that come with the source, built by wasm/build.sh. Each is compiled once a thread.
+// Instantiates WebAssembly modules that come with the source, built by wasm/build.sh. Each is compiled once in a
+// thread.
 
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
@@ -15,8 +16,9 @@ declare const WebAssembly: {
 const modules = new Map<string, object>();
 
 /**
- * @param name of a file beside this one, without its ending
- * @returns its functions, and its memory
+ * Instantiates a module.
+ * @param name of a file beside this one, without its extension
+ * @returns the module's functions and memory
  */
 export function instantiate<Exports extends object>(name: 'grammar' | 'sampling', imports: Imports = {}): Exports {
   const module = modules.get(name) ?? new WebAssembly.Module(unpacked(name));

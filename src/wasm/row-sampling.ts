@@ -1,26 +1,34 @@
-// Choosing tokens out of one row of logits, in WebAssembly: four logits at a time, and never a sort of the vocabulary.
-// The row is copied into the module's memory; what is asked next is asked of it.
+// Chooses tokens from one row of logits, in WebAssembly: four logits at a time, and never by sorting the vocabulary.
+// `argmax` copies the row into the module's memory, and the other functions work on that copy.
 
 import { instantiate, type Memory } from './instantiate.ts';
 
 export type RowSampling = {
-  /** @param logits [vocabulary]. Returns the first of the largest; -1 where one is NaN or the largest is not finite. */
+  /**
+   * Gives the first of the largest logits; -1 where one is NaN or the largest is not finite. @param logits [vocabulary]
+   */
   argmax(logits: Float32Array): number;
-  /** The sum of exp((logit - largest) * sharpness) over the row that `argmax` took last. */
+  /** Sums exp((logit - largest) * sharpness) over the row that `argmax` took last. */
   mass(sharpness: number): number;
   /**
-   * The token at `position`, in [0, 1), along the weights exp(logit / temperature) of the row that `argmax` took last,
-   * in the order of ids.
+   * Draws from the weights exp(logit / temperature) of the row that `argmax` took last: gives the token at `position`,
+   * in [0, 1), along the cumulative weights in the order of ids.
    */
   draw(temperature: number, position: number): number;
   /**
-   * What one draw after the other gives at these positions, none of them twice. Fewer where too little is left to be
-   * told apart. It changes the row.
+   * Draws one token at each position, no token twice. Gives fewer tokens where the remaining weights are too small to
+   * tell apart. Changes the row.
    */
   drawSome(temperature: number, positions: readonly number[]): number[];
-  /** The same along what min-p (0: off), top-k (0: off) and top-p (1: off) leave, the best first. */
+  /**
+   * Draws like `draw` from the tokens that min-p (0: off), top-k (0: off) and top-p (1: off) keep, in the order of
+   * their logits.
+   */
   drawFiltered(filters: Filters, position: number): number;
-  /** Ids of the `count` best of the row that `argmax` took last, the best first; of equals the lower id first. */
+  /**
+   * Gives the ids of the `count` best tokens of the row that `argmax` took last, in descending order; of equals the
+   * lower id first.
+   */
   best(count: number): number[];
 };
 
@@ -74,12 +82,12 @@ export function createRowSampling(): RowSampling {
     drawFiltered: ({ temperature, topK, topP, minP }, position) =>
       exports.draw_filtered(temperature, topK, topP, minP, position),
     best(count) {
-      // Fewer than asked for where the rest has no weight at all.
+      // The list is shorter than `count` where the remaining tokens have no weight at all.
       const start = exports.best(count);
       return [...new Uint32Array(exports.memory.buffer, start, exports.best_count())];
     },
   };
 }
 
-/** Beyond this all weight is the largest's, and a float would overflow. */
+/** Inverse temperature, bounded: beyond this the largest logit has all the weight, and a float would overflow. */
 const sharpnessOf = (temperature: number) => Math.min(1 / temperature, 1e30);
