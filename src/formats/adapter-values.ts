@@ -16,9 +16,9 @@ export function pairValues(tensor: SafetensorsTensor, bytes: Uint8Array): Float3
 }
 
 /**
- * Throws `adapter_invalid` for a NaN, an infinity, or values that could overflow into them. They would end the sequences
- * with this adapter; and on a device, where unused places of a row take zero times another row's product, they would
- * turn other callers' rows into NaN. Returns warnings.
+ * Throws `adapter_invalid` for a NaN, an infinity, or values that could overflow into them. They would end the
+ * sequences with this adapter; and on a device, where unused places of a row take zero times another row's product,
+ * they would turn other callers' rows into NaN. Returns warnings.
  */
 export function checkAdapterValues(
   adapter: PeftAdapter,
