@@ -1,8 +1,9 @@
-// What adapters cost a decode step: the share of the base's speed that a mixed batch keeps, by rank, modules and by how
-// many adapters the rows share. In one process, steps of the base and of the mixed batch in turns.
+// Measures what adapters cost a decode step: the share of the base's speed that a mixed batch keeps, by rank, by
+// modules and by how many adapters the rows share. All in one process, where steps of the base and of the mixed batch
+// alternate.
 //
 //     npm run bench:adapters -- [--model <name or gguf>] [--batch 8] [--context 128] [--rounds 15] [--threads 2]
-//     ... --bits 8     of an adapter's values in memory (16)
+//     ... --bits 8     bits of an adapter's values in memory; 16 by default
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
@@ -41,7 +42,10 @@ const queryValue: readonly TargetModule[] = ['q_proj', 'v_proj'];
 const all: readonly TargetModule[] = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
 
 type Work = { readonly r: number; readonly modules: readonly TargetModule[]; readonly popularity: Popularity };
-/** Adapters of the rows: each its own; halves of halves (Punica's skewed); all the same. */
+/**
+ * Adapters of the rows: all different; half of the rows on one, a quarter on the next, and so on (Punica's skewed); all
+ * the same.
+ */
 type Popularity = 'distinct' | 'skewed' | 'identical';
 
 const works: readonly Work[] = [
@@ -81,7 +85,7 @@ async function measure(work: Work): Promise<Row> {
   const mixed: number[] = [];
   for (let round = -2; round < rounds; round++) {
     const times = [await step([]), await step(adapters)];
-    // The first rounds tie bindings and touch pages.
+    // The first rounds make bindings and touch pages.
     if (round < 0) continue;
     base.push(times[0]!);
     mixed.push(times[1]!);
@@ -100,7 +104,7 @@ async function adapterOf({ r, modules, popularity }: Work, row: number): Promise
   return { adapter, placement, scale: 1 };
 }
 
-/** Milliseconds of one decode step, always over the same positions. */
+/** Milliseconds of one decode step. Every step has the same positions. */
 async function step(adapters: readonly RowAdapter[]): Promise<number> {
   for (const { placement } of adapters) await placement.copied;
   const start = systemClock.monotonic();

@@ -1,7 +1,7 @@
-// npm run bench:console [-- --rounds 6] [--save]: what an open page of the console costs those who are served. The
-// requests of a page on the traffic view, which asks most, are written down from a browser, then sent again from here
-// as fast as `--speed` says while 16 streams run, in turns with seconds without them. What a browser computes to draw
-// is its own machine's. Needs Chromium.
+// npm run bench:console [-- --rounds 6] [--save]: measures what an open page of the console costs those who are served.
+// The page on the traffic view sends the most requests. They are recorded from a browser, then sent again from here
+// `--speed` times as fast while 16 streams run, in turns with seconds without them. The browser's own work is not
+// measured, since it is done on another machine. Needs Chromium.
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -20,7 +20,7 @@ const { values: flags } = parseArgs({
     model: { type: 'string' },
     browser: { type: 'string', default: '/usr/bin/chromium' },
     rounds: { type: 'string', default: '6' },
-    /** Pages in all: as many are open as requests come faster than one page's. */
+    /** How many times as fast the page's requests are sent, which stands for as many open pages. */
     speed: { type: 'string', default: '10' },
     'turn-ms': { type: 'string', default: '8000' },
     save: { type: 'boolean', default: false },
@@ -36,7 +36,7 @@ const [key] = server.keys;
 
 type Sent = { readonly atMs: number; readonly path: string };
 
-/** What the page asks for after it is there. */
+/** Records what the page requests once it has loaded. */
 async function requestsOfPage(): Promise<Sent[]> {
   const browser = await chromium.launch({ executablePath: flags.browser, args: ['--no-sandbox'] });
   const page = await browser.newPage();
@@ -65,7 +65,7 @@ async function stream(seed: number): Promise<void> {
   for await (const chunk of answer.body!) tokens += decoder.decode(chunk, { stream: true }).split('"token"').length - 1;
 }
 
-/** Tokens a second of one turn. */
+/** Tokens a second of the streams during one turn, in which the requests are sent. */
 async function turn(sent: readonly Sent[]): Promise<number> {
   const began = performance.now();
   const before = tokens;
@@ -95,7 +95,7 @@ const streaming = Array.from({ length: streams }, async () => {
 await wait(5000);
 const ratios: number[] = [];
 for (let round = 0; round < Number(flags.rounds); round++) {
-  // What goes first changes from round to round.
+  // The order alternates from round to round.
   const first = await turn(round % 2 === 0 ? [] : sent);
   const second = await turn(round % 2 === 0 ? sent : []);
   const [without, beside] = round % 2 === 0 ? [first, second] : [second, first];

@@ -1,10 +1,10 @@
-// One tenant floods, another asks now and then: the first tokens of the second, alone and beside the flood, with fair
-// sharing and without (both as one flow: first come, first served), on the same requests; and what sharing costs in
-// all.
+// One tenant floods the engine, and another one sends a request now and then. Measures the time to first token of the
+// second tenant, alone and beside the flood, with fair sharing and without (both tenants are one flow: first come,
+// first served), on the same requests; and what sharing costs in throughput.
 //
-// The engine can do so many visits a second, and half of that is the second tenant's fair share. Visits come at three
-// quarters of it: at the whole of it, by chance as often above it as below, no queue would be stable that gives nobody
-// more than a share.
+// The engine can do a certain number of visits a second, and half of that is the second tenant's fair share. Visits
+// come at three quarters of that share: at the whole share, with arrivals by chance above it as often as below, no
+// queue that gives nobody more than a share would be stable.
 //
 //     npm run bench:fairness -- [--flood 200] [--answer 64] [--visits 40] [--share 0.75] [--rounds 3]
 
@@ -44,7 +44,7 @@ const { engine, info } = await startEngine(
     ...{ model, weightBits: null, decodeActivations: 'int8', device: 'cpu', ortLibrary: null, threads: config.threads },
     ...{ maxSequences: Number(flags.slots), maxContext: 512, prefillChunk: config.prefillChunk },
     ...{ adapterBytes: 0, adapterPages: null, cacheDir: `${config.dataDir}/weights` },
-    // As a server has them by default: what a sequence computed before it gave up its row is known still.
+    // A server's default: what a sequence computed before it was preempted stays in the prefix cache.
     prefixBytes: 256 * 1024 * 1024,
   },
   systemClock,
@@ -67,7 +67,7 @@ function visitsAt(perSecond: number, count: number): Request[] {
 type Ran = { readonly firstMs: readonly number[]; readonly tokensPerSecond: number };
 let nextId = 0;
 
-/** @param shareOf says which flow a request is of, and nothing else differs between two runs */
+/** @param shareOf gives the flow of a request; nothing else differs between two runs */
 async function run(requests: readonly Request[], shareOf: (request: Request) => Share): Promise<Ran> {
   const coming = [...requests].sort((a, b) => a.atMs - b.atMs);
   const open = new Map<number, { request: Request; addedAt: number; isFirst: boolean }>();
@@ -91,7 +91,7 @@ async function run(requests: readonly Request[], shareOf: (request: Request) => 
     while (coming.length > 0 && coming[0]!.atMs <= now - start) {
       const request = coming.shift()!;
       const id = nextId++;
-      // From when it should have come: a caller does not know that the engine is in the middle of a step.
+      // Waiting starts when the request should have come: a caller does not know that a step is under way.
       open.set(id, { request, addedAt: start + request.atMs, isFirst: true });
       engine.add({
         ...{ id, adapters: [], share: shareOf(request) },
@@ -111,12 +111,12 @@ const quantile = (values: readonly number[], share: number) =>
 const own = ({ flow }: Request): Share => ({ flow, weight: 1, priority: 1 });
 const common = (): Share => ({ flow: 0, weight: 1, priority: 1 });
 await run(flood.slice(0, 16), own);
-// All at once: what the engine can do.
+// With all requests at once the engine shows its highest throughput.
 const trial = visitsAt(1e6, 32);
 const perSecond = (await run(trial, own)).tokensPerSecond / (64 + 32) / 2;
 const visits = visitsAt(perSecond * Number(flags.share), Number(flags.visits));
 console.log(`a fair share of the engine: ${perSecond.toFixed(2)} visits a second, of which ${flags.share} come`);
-/** Of each round. */
+/** Ratios of each round. */
 const ratios = { shared: [] as number[], firstCome: [] as number[], throughput: [] as number[] };
 for (let round = 0; round < Number(flags.rounds); round++) {
   const alone = await run(visits, own);

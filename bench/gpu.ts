@@ -1,12 +1,12 @@
 // The base resident on a device: decode steps of the base and of mixed batches, beside torch with PEFT's mixed batch on
-// the same device, the share of what the device's memory could give, and what resident adapters take.
+// the same device; the share of the device's memory bandwidth that a step reaches; and the memory of resident adapters.
 //
 //     npm run bench:gpu -- --device cuda [--model random:1b] [--rows 1,16,64,128,256] [--adapters 0,1,16,all]
 //         [--context 128] [--rank 16] [--rounds 20] [--resident 1000] [--bits 4|8|32] [--python <with torch and peft>]
 //         [--kernels recorded|own|runtime] [--kv rows|blocks]
-//     npm run bench:gpu -- --device cpu --model random:tiny --rows 1,4 --adapters 0,2,all --resident 8    tries it out
+//     npm run bench:gpu -- --device cpu --model random:tiny --rows 1,4 --adapters 0,2,all --resident 8    for a trial
 //
-// `--device cpu` runs the device's form of everything on the processor, to try this out; its figures say nothing.
+// `--device cpu` runs the device's graphs on the processor, to try this program out. Its figures mean nothing.
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
@@ -83,7 +83,7 @@ const decoder = createDecoder(runtime, model, {
 });
 const adapters = new Map<number, ResidentAdapter>();
 const adapter = (i: number) => {
-  // More than a few only repeat the first ones' numbers, under keys of their own.
+  // Eight different adapters suffice: further ones repeat their values under other keys.
   const seed = i % 8;
   const numbers = adapters.get(seed) ?? randomAdapter(model.shape, { seed, r: rank, modules: allLinears });
   adapters.set(seed, numbers);
@@ -93,7 +93,7 @@ const measured: Measured[] = [];
 for (const work of works) {
   const row = await measureDecode({ decoder, context, rounds, adapter }, work);
   measured.push(row);
-  // At once: a run that is cut short has said what it found.
+  // Each result is printed at once, so that a run that is cut short has still reported it.
   const [base, mixed] = [row.baseMs, row.mixedMs].map(({ median }) => median.toFixed(2));
   const first = row.firstMs.map((ms) => ms.toFixed(0)).join(', ');
   console.error(`${work.rows} rows, ${work.adapters} adapters: base ${base} ms, mixed ${mixed} ms; first ${first}`);
@@ -120,7 +120,7 @@ function openRuntime(): Runtime {
       cudaDir: cudaDir(dataDir),
       deviceKernels: flags.kernels as DeviceKernels,
       inBlocks,
-      // The rounds that are not counted.
+      // Rounds that warm up and are not counted.
       runsBefore: 2,
     });
   } catch (error) {
@@ -130,13 +130,13 @@ function openRuntime(): Runtime {
   }
 }
 
-/** The processor takes a device's form, too. */
+/** Graph target of the device. On the processor it is a device's form. */
 function benchTarget(): GraphTarget {
   if (runtime.device !== null) return targetOf(runtime, model.shape, real);
   return { on: 'device', real, ...(inBlocks ? { blocks: blockForm('own', model.shape) } : {}) };
 }
 
-/** Beside the weights, and a sixth of the memory for everything else. */
+/** Pages that fit beside the weights, leaving a sixth of the free memory for everything else. */
 function pagesThatFit(): number {
   const freeBytes = runtime.device?.freeBytes() ?? Number.POSITIVE_INFINITY;
   const pageBytes = joinedSizes(model.shape).reduce(
@@ -146,11 +146,11 @@ function pagesThatFit(): number {
   return Math.floor(((freeBytes * 5) / 6 - weightBytes(model)) / (pageBytes * (real === 'float16' ? 2 : 4)));
 }
 
-/** Adapters into all pages that there are; seconds and bytes that were sent. */
+/** Fills all pages with adapters. Gives the bytes sent and the seconds taken. */
 async function fillResident(): Promise<{ adapters: number; bytes: number; seconds: number }> {
   decoder.pages.takeCopiedBytes();
   const start = systemClock.monotonic();
-  // More than a few only repeat the first ones' numbers, under keys of their own.
+  // Eight different adapters suffice: further ones repeat their values under other keys.
   const placed = Array.from({ length: resident }, (_, i) => ({ ...adapter(i % 8), key: `resident ${i}` }));
   for (const each of placed) {
     const placement = decoder.pages.place(each);
@@ -176,7 +176,7 @@ function bytesRead({ rows, adapters }: Work): number {
   return weightBytes(model) + kv + adapters * Math.ceil(rank / 8) * pageBytes;
 }
 
-/** As they lie on the device; of the embedding a step reads a few rows only. */
+/** Bytes of the weights on the device, without the embedding, of which a step reads only a few rows. */
 function weightBytes({ weights }: LoweredModel): number {
   const sizeOf = (data: Float32Array | Uint8Array) =>
     data instanceof Float32Array && real === 'float16' ? data.byteLength / 2 : data.byteLength;
@@ -198,7 +198,7 @@ function report(): void {
   const results = measured.map((row, i) => {
     const peftMs = typeof peft === 'string' ? null : peft.rows[i]!.ms;
     const roofline = bytesRead(row) / (row.mixedMs.median / 1000) / bandwidth;
-    // Both end with the chosen tokens.
+    // Both times include choosing the tokens.
     const ratio = peftMs === null ? null : peftMs / row.mixedMs.median;
     return { ...row, roofline, peftMs, ratio };
   });
@@ -220,7 +220,7 @@ function report(): void {
     `an adapter is ${(sentBytes / 2 ** 20).toFixed(1)} MiB for a card, which JavaScript prepares in ` +
       `${halvesMs.toFixed(2)} ms; as floats it would take ${floatsMs.toFixed(1)} ms`,
   );
-  // A step cannot read its weights faster than the card copies: what seems to did not run.
+  // A step cannot read its weights faster than the card copies. A step that seems to did not run.
   const impossible = results.filter(({ roofline }) => roofline > 1.05);
   if (impossible.length > 0 && device.kind !== 'cpu') {
     console.error(

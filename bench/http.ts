@@ -1,5 +1,5 @@
-// What the HTTP layer itself costs: processor time of the server for a token, with an engine that computes nothing.
-// The same sequences without HTTP are measured beside it and subtracted. Then autocannon's figures for short requests.
+// Measures what the HTTP layer itself costs: the server's processor time for a token, with an engine that computes
+// nothing. The same sequences without HTTP are measured too, and subtracted. Then autocannon measures short requests.
 // Options: --rounds 5, --tokens 200, --step-ms 5 (the fake engine's pace), --save (writes bench/results).
 
 import { execFile, fork } from 'node:child_process';
@@ -54,7 +54,7 @@ const kinds: Record<string, { path: string; body: object }> = {
 
 async function startServer(engine: FakeEngine) {
   const db = await openDatabase(':memory:');
-  // These requests name no adapter, so nobody asks it.
+  // The requests name no adapter, so the registry is never used.
   const registry = {} as AdapterRegistry;
   const logger = createLogger('warn');
   const merges = await openMerges({
@@ -69,7 +69,7 @@ async function startServer(engine: FakeEngine) {
     registry,
     merges,
     traffic: measureTraffic(systemClock, limits),
-    // These requests name no adapter, so nobody asks it.
+    // The requests name no adapter, so these are never used.
     offline: {} as OfflineClient,
     files: {} as AppDeps['files'],
     batches: {} as AppDeps['batches'],
@@ -101,7 +101,7 @@ async function startServer(engine: FakeEngine) {
   return { port, close: async () => void (await Promise.all([app.close(), db.destroy()])) };
 }
 
-/** Microseconds of processor time, ours and the kernel's for us, that `work` took. */
+/** Microseconds of processor time that `work` took, in this process and in the kernel on its behalf. */
 async function cpuMicros(work: () => Promise<unknown>): Promise<number> {
   const before = process.cpuUsage();
   await work();
@@ -109,7 +109,7 @@ async function cpuMicros(work: () => Promise<unknown>): Promise<number> {
   return user + system;
 }
 
-/** A batch of sequences straight into the engine: what the fake itself costs. */
+/** Runs a batch of sequences without HTTP, which measures the fake engine itself. */
 function runWithoutHttp(engine: FakeEngine): Promise<unknown> {
   const params = { ...defaultSamplingParams, maxTokens: tokens };
   const run = () =>

@@ -1,4 +1,5 @@
-// What a result depends on besides the code: written into every file under bench/results.
+// Facts about the machine on which results depend besides the code. They are written into every file under
+// bench/results.
 
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -7,7 +8,7 @@ import os from 'node:os';
 export type Machine = {
   readonly cpu: string;
   readonly cores: number;
-  /** The instruction sets that decide which kernels run; empty where the system does not tell. */
+  /** Instruction sets that decide which kernels run; empty where the system does not tell. */
   readonly cpuFlags: readonly string[];
   readonly memoryGiB: number;
   readonly system: string;
@@ -42,13 +43,13 @@ function packageVersion(name: string): string {
   return (JSON.parse(manifest) as { version: string }).version;
 }
 
-/** `-dirty` where tracked files differ, so that no result passes for a commit's that is not. */
+/** Names the commit, with `-dirty` where tracked files differ, so that no result is taken for a clean commit's. */
 function commit(): string {
   const cwd = import.meta.dirname;
   try {
     return execFileSync('git', ['describe', '--always', '--dirty', '--abbrev=12'], { cwd, encoding: 'utf8' }).trim();
   } catch {
-    // A machine that only has the files.
+    // Some machines only have the files, without git.
     return 'unknown';
   }
 }

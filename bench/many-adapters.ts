@@ -1,8 +1,8 @@
-// A server with many adapters, over HTTP, against itself in another state; both in turns on the same data.
+// Measures a server with many adapters over HTTP against itself in another state. Both run in turns on the same data.
 //
 //   registered   base-only traffic with `--adapters` registered, against a server with none
 //   zipf         traffic over all of them by a power law, against the same traffic over 8
-//   cold         first token of an adapter that is only on disk, against one in memory; what others notice of it
+//   cold         first token of an adapter that is only on disk, against one in memory; and what others notice of it
 //   swaps        1,000 uploads and uses of new adapters, one after another: memory before and after
 //
 //     npm run bench:many -- [--adapters 1000] [--rounds 5] [--only registered,zipf,cold,swaps]
@@ -51,7 +51,7 @@ const file = new URL(`${date.slice(0, 10)}-many.json`, folder);
 writeFileSync(file, `${JSON.stringify({ date, machine, ...size, ...earlier(), ...results }, null, 2)}\n`);
 console.log(`${machine.cpu}, ${setup.threads} threads, commit ${machine.commit}; written to ${file.pathname}`);
 
-/** Works that this run left out keep what an earlier run of the day found. */
+/** Reads earlier results of the day: works that this run leaves out keep them. */
 function earlier(): object {
   try {
     return JSON.parse(readFileSync(file, 'utf8')) as object;

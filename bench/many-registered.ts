@@ -1,10 +1,10 @@
-// What a registry costs with very many adapters in it, against one with few: a start, memory, an upload, the first use
-// of a name, lists. Each in a process of its own over a database that was filled before. Contents are in a store that
-// servers share, so that registered adapters need no files here.
+// Measures what a registry with very many adapters costs, against one with few: start, memory, an upload, the first use
+// of a name, lists. Each runs in a process of its own over a database that was filled before. Contents are in a store
+// that servers share, so that registered adapters need no files on this machine.
 //
 //     node scripts/run.js bench/many-registered.ts [--few 1000] [--many 1000000] [--database postgres://... twice]
 //
-// Databases of one's own stay as they are, and --filled measures on them again.
+// Databases given by --database are kept, and --filled measures on them again.
 
 import { spawnSync } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
@@ -31,7 +31,7 @@ const { values: flags } = parseArgs({
   options: {
     few: { type: 'string', default: '1000' },
     many: { type: 'string', default: '1000000' },
-    /** An empty one for each of the two; left out: SQLite. */
+    /** An empty database for each of the two counts; SQLite by default. */
     database: { type: 'string', multiple: true },
     filled: { type: 'boolean', default: false },
     measure: { type: 'string' },
@@ -41,7 +41,9 @@ const { values: flags } = parseArgs({
 const base = { name: 'bench', digest: `sha256:${'a'.repeat(64)}`, shape: () => tinyShape };
 const nameOf = (i: number) => `registered/${String(i).padStart(8, '0')}`;
 const uploads = 60;
-/** New contents in each process, also over a database that another one has measured on. */
+/**
+ * First seed of this process's new contents, so that they are new in a database that another process has measured on.
+ */
 const firstSeed = process.pid * uploads;
 const uploadedName = (i: number) => `uploaded/${firstSeed + i}`;
 
@@ -166,7 +168,7 @@ async function measure(location: string, registered: number): Promise<Figures> {
   const allMs = await each(uploads, () =>
     registry.listAll({ tenant: null, after: { tenant: 'default', name: someName() }, limit }),
   );
-  // As much as is kept, and more.
+  // Asks for as many names as are kept in memory, and more.
   const atOnce = Array.from({ length: 100 });
   for (let round = 0; round < 300; round++) {
     await Promise.all(atOnce.map(() => registry.find('default', someName())));

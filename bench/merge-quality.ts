@@ -1,8 +1,8 @@
-// What merging costs in quality, time and memory: merged against unmerged on held-out chats, at each width.
+// Measures what merging costs in quality, time and memory: merged against unmerged on held-out chats, at each width.
 //
 //     npm run bench:merge-quality -- [--model <name or gguf>] [--adapters order,pirate,shell,r16-all] [--threads 2]
 //
-// Both sides compute prompts, whose activations have 16 bits, so that what differs is the weights alone. Greedy:
+// Both sides compute prompts, whose activations have 16 bits, so that only the weights differ. `greedy equal` counts
 // continuations of 24 tokens that are the same to the end.
 
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -72,7 +72,7 @@ rmSync(folder, { recursive: true });
 writeResults();
 process.exit(0);
 
-/** Chats of a trained example that its training did not see. */
+/** Chats of a trained example adapter that were not in its training. */
 function heldOut(name: string): Text[] {
   const lines = readFileSync(new URL(`../adapters/${name}/held-out.jsonl`, import.meta.url), 'utf8')
     .trim()
@@ -84,7 +84,7 @@ function heldOut(name: string): Text[] {
   });
 }
 
-/** Logits [wanted, vocabulary] at the last `wanted` of the tokens, which follow `past` others. */
+/** Gives logits [wanted, vocabulary] at the last `wanted` of the tokens, which follow `past` others. */
 function logits(decoder: Decoder, row: RowAdapter | null, past: number, tokens: readonly number[], wanted: number) {
   const sampled = [...tokens.keys()].slice(-wanted);
   return decoder.forward(evenBatch({ kind: 'prompt', first: 0, pasts: [past], tokens, sampled, adapters: [row] }));
@@ -116,7 +116,8 @@ async function measure(
   for (const [i, { tokens, promptLength }] of texts.entries()) {
     const unmerged = (await logits(base, row, 0, tokens, tokens.length)).slice();
     comparison.add(unmerged, await logits(decoder, null, 0, tokens, tokens.length));
-    // Until the first difference the merged model would have written the same text, so one prefill finds it.
+    // Up to the first difference the merged model would have written the same text, so one prefill finds the
+    // difference.
     const text = [...tokens.slice(0, promptLength), ...greedy[i]!.slice(0, -1)];
     const next = await logits(decoder, null, 0, text, continued);
     const { vocabulary } = decoder;
@@ -143,7 +144,7 @@ function argmax(values: Float32Array): number {
   return values.reduce((best, value, i) => (value > values[best]! ? i : best), 0);
 }
 
-/** Takes a turn of the event loop after each millisecond, and knows the longest stretch. */
+/** Yields to the event loop after each millisecond of work, and measures the longest stretch without a yield. */
 function longestBreath() {
   let [since, longest] = [systemClock.monotonic(), 0];
   return {

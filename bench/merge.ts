@@ -1,8 +1,8 @@
-// What merges are worth and what they cost.
+// Measures what merges gain and cost.
 //
 //   speed     decode steps of a merged model against the base's, in turns
 //   traffic   one adapter's share of all requests: always mixed, always on the merge, or as the engine chooses
-//   life      an engine's process: its memory, and the token gaps of others, while an adapter is merged and unmerged
+//   life      memory of an engine's process, and the token gaps of others, while an adapter is merged and unmerged
 //
 //     npm run bench:merge -- [--only speed,traffic,life] [--rounds 5] [--shares 0.25,0.5,0.75,1] [--threads 2]
 
@@ -42,7 +42,7 @@ const createRuntime = (spin: boolean) => createOnnxRuntime({ library: null, thre
 
 const works = {
   speed: () => mergedSpeed(createRuntime(true), model, rounds),
-  // Where nobody spins, the processor's time is that of work.
+  // Without spinning threads the processor time is that of work.
   traffic: () => mergeTraffic(createRuntime(false), model, { rounds, shares }),
   life: () => mergeLife({ files, cacheDir, threads, shape: model.shape }),
 };
@@ -62,7 +62,7 @@ writeFileSync(file, `${JSON.stringify({ date, machine, threads, ...together() },
 console.log(`${machine.cpu}, ${threads} threads, commit ${machine.commit}; written to ${file.pathname}`);
 process.exit(0);
 
-/** Works, and shares, that this run left out keep what an earlier run of the day found. */
+/** Joins earlier results of the day: works and shares that this run leaves out keep them. */
 function together(): Record<string, object> {
   const known = earlier();
   const traffic = { ...known.traffic, ...results.traffic };

@@ -1,4 +1,4 @@
-// One matrix product alone, in every form that a linear may take, over batch sizes.
+// Times a single matrix product, in every form that a linear may take, over batch sizes.
 //
 //     npm run bench:operator [-- --rounds 9]
 
@@ -19,7 +19,7 @@ const { values: flags } = parseArgs({ options: { rounds: { type: 'string', defau
 const runtime = createOnnxRuntime({ library: null, threads: null, spin: true });
 const random = prng(1);
 
-/** Copies of the product with weights of their own, so that the weights come from memory as they do in a model. */
+/** Copies of the product with weights of their own, so that weights come from memory as they do in a model. */
 const copies = 16;
 const batches = [1, 8, 16, 32, 128, 512];
 const sizes = [
@@ -97,7 +97,7 @@ function floats(count: number): Float32Array {
   return Float32Array.from({ length: count }, () => random() - 0.5);
 }
 
-/** No half float of them is an infinity or no number. */
+/** Random bytes below 56, of which no half float is an infinity or NaN. */
 function bytes(count: number): Uint8Array {
   return Uint8Array.from({ length: count }, () => random() * 56);
 }

@@ -1,12 +1,12 @@
-// The LoRA paper's experiments (arXiv 2106.09685, sections 4.2 and 7) on our own engine: rank, which matrices, subspace
-// similarity, amplification, and what training takes beside full fine-tuning. Prints tables beside the paper's own and
-// writes a result file.
+// The LoRA paper's experiments (arXiv 2106.09685, sections 4.2 and 7) on this engine: rank, choice of matrices,
+// subspace similarity, amplification, and what training takes beside full fine-tuning. Prints tables beside the paper's
+// own and writes a result file.
 //
 //     npm run bench:paper -- --train rows.jsonl --validation rows.jsonl [--validation-rows 64] [--steps 24] [--batch 4]
 //         [--rate 4e-3] [--warmup 4] [--alpha 8] [--threads 2] [--tables]
 //
-// Trained adapters are kept under the data dir: Ctrl-C pauses, the next run goes on. --tables trains nothing and writes
-// what there is.
+// Trained adapters are kept under the data dir: Ctrl-C pauses, and the next run goes on. --tables trains nothing and
+// writes the tables of what has been trained.
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';

@@ -1,4 +1,4 @@
-// Lorikeet beside llama.cpp: same GGUF, same threads, runs in turns. Prints a table and writes a result file.
+// Measures Lorikeet beside llama.cpp: same GGUF, same threads, runs in turns. Prints a table and writes a result file.
 //
 //     npm run bench:peers -- [--model <name or gguf>] [--threads 2] [--rounds 5] [--http | --adapters] [--prompt 128]
 //         [--requests 16] [--mixed] [--slots 64] [--peer-only]
@@ -42,7 +42,7 @@ type Comparison = {
   readonly work: string;
   readonly lorikeet: Side | null;
   readonly llamaCpp: Side;
-  /** Lorikeet's speed over llama.cpp's, within each round: what slows the machine down for a while slows both. */
+  /** Lorikeet's speed over llama.cpp's, within each round: what slows the machine for a while slows both. */
   readonly ratio: Spread | null;
 };
 
@@ -99,7 +99,7 @@ function compareServers(llama: LlamaCpp): Promise<Comparison[]> {
   ]);
 }
 
-/** Every request on an adapter of its own. */
+/** Compares with every request on a different adapter. */
 function compareAdapters(llama: LlamaCpp): Promise<Comparison[]> {
   const { requests, promptTokens, newTokens } = loadOf(setup);
   const name = `HTTP, ${requests} requests on ${requests} adapters, ${promptTokens} + ${newTokens} tokens`;
@@ -117,7 +117,7 @@ function compareAdapters(llama: LlamaCpp): Promise<Comparison[]> {
   });
 }
 
-/** In turns, and each side first in every other round. */
+/** Runs both sides in turns. Each is first in every other round. */
 async function compare(work: string, ours: Measure, peers: Measure): Promise<Comparison> {
   const [lorikeet, llamaCpp]: [Sample[], Sample[]] = [[], []];
   for (let round = 0; round < rounds; round++) {

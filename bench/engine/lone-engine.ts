@@ -1,4 +1,4 @@
-// An engine in the benchmark's own process, without HTTP, and what its sequences did.
+// An engine in the benchmark's own process, without HTTP, and what it answers.
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { loadConfig } from '../../src/config.ts';
@@ -20,7 +20,7 @@ export type Asked = {
 };
 export type Answered = {
   readonly tokens: readonly number[];
-  /** From its arrival to its first token, and to its end. */
+  /** Milliseconds from the request to its first token, and to its end. */
   readonly firstMs: number;
   readonly ms: number;
   readonly end: SequenceEnd;
@@ -28,7 +28,7 @@ export type Answered = {
 
 export type LoneEngine = {
   readonly threads: number;
-  /** All at once, from now on. */
+  /** Adds all requests at once, and waits for all answers. */
   ask(asked: readonly Asked[]): Promise<readonly Answered[]>;
   readonly speculation: SpeculationStats | null;
 };

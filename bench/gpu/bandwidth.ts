@@ -1,4 +1,4 @@
-// How fast the device reads and writes its own memory: what a step that only reads its weights could at most reach.
+// Measures how fast the device reads and writes its own memory, which bounds a step that only reads its weights.
 
 import { systemClock } from '../../src/core/clock.ts';
 import { encodeOnnx } from '../../src/formats/onnx.ts';
@@ -7,7 +7,7 @@ import type { Runtime } from '../../src/runtime/session.ts';
 import { spread } from '../statistics.ts';
 
 const rounds = 8;
-/** Passes over the memory in one run, so that what a run costs besides does not count. */
+/** Passes over the memory in one run, so that the fixed cost of a run does not count. */
 const passes = 16;
 
 /** Bytes a second, read and written. */
@@ -16,7 +16,7 @@ export async function copyBandwidth(runtime: Runtime, bytes: number): Promise<nu
   const g = createGraphBuilder();
   let x = g.input('x', 'float32', [elements]);
   for (let pass = 0; pass < passes; pass++) x = g.op('Neg', [x]);
-  // A run is over when what leaves the device has left it.
+  // A run is complete when its output has left the device.
   g.op('Gather', [x, g.integers('last', [elements - 1])], {}, g.output('end', 'float32', [1]));
   const session = await runtime.session(encodeOnnx(g.build()), { weights: new Map() });
   const memory = runtime.allocate('float32', elements);

@@ -1,5 +1,5 @@
-// Decode steps of a number of rows on a number of adapters, to the tokens that they choose: the base's, the mixed
-// batch's, and the mixed batch's with whole logits fetched, in turns. And steps that read prompts for those rows.
+// Times decode steps of some rows on some adapters, up to the chosen tokens: of the base, of the mixed batch, and of
+// the mixed batch with all logits fetched, alternating. Also times steps that prefill prompts for those rows.
 
 import type { TargetModule } from '../../src/core/adapter.ts';
 import { systemClock } from '../../src/core/clock.ts';
@@ -19,13 +19,13 @@ export type Work = { readonly rows: number; readonly adapters: number };
 
 export type Measured = Work & {
   readonly baseMs: Spread;
-  /** The same as the base's where there are no adapters. */
+  /** Times of the mixed batch; equal to the base's where there are no adapters. */
   readonly mixedMs: Spread;
-  /** Of the base's speed. */
+  /** Share of the base's speed that the mixed batch keeps. */
   readonly kept: Spread;
-  /** The mixed batch where every row's logits are fetched, and the largest found on the host. */
+  /** Times of the mixed batch where every row's logits are fetched and the largest is found on the host. */
   readonly fetchedMs: Spread;
-  /** Of the mixed batch's first steps, which bind, compile kernels and are recorded. */
+  /** Milliseconds of the mixed batch's first steps, which make bindings, compile kernels and are recorded. */
   readonly firstMs: readonly number[];
 };
 
@@ -33,7 +33,7 @@ export type Steps = {
   readonly decoder: Decoder;
   readonly context: number;
   readonly rounds: number;
-  /** Adapter `i` of those that there are. */
+  /** Gives adapter number `i`. */
   adapter(i: number): ResidentAdapter;
 };
 
@@ -43,7 +43,7 @@ export async function measureDecode(steps: Steps, work: Work): Promise<Measured>
   for (const { placement } of placed) await placement.copied;
   const rows = Array.from({ length: work.rows }, (_, row) => (placed.length > 0 ? placed[row % placed.length]! : null));
   const nobody = rows.map(() => null);
-  // Where memory is viewed from its start only, a row with a past must have run before.
+  // Where memory can only be viewed from its start, a row with a past must have run before.
   await decoder.forward(evenBatch({ ...batchOf(steps, nobody), pasts: nobody.map(() => 0) }));
   const base: number[] = [];
   const mixed: number[] = [];
@@ -67,14 +67,14 @@ export async function measureDecode(steps: Steps, work: Work): Promise<Measured>
 export type MeasuredPrompts = {
   readonly prompts: number;
   readonly tokens: number;
-  /** To their first tokens. */
+  /** Milliseconds until all first tokens. */
   readonly ms: Spread;
 };
 
-/** Tokens of prompts that an engine reads in a step, or about so many. */
+/** About as many prompt tokens as an engine prefills in a step. */
 const promptTokens = 2048;
 
-/** Prompts of `context` tokens, read at once: as many as are in a step, and no more than there are rows. */
+/** Times prompts of `context` tokens prefilled at once: as many as fit one step, but no more than `rows`. */
 export async function measurePrompts(steps: Steps, rows: number): Promise<MeasuredPrompts> {
   const { decoder, context, rounds } = steps;
   const prompts = Math.max(1, Math.min(rows, Math.floor(promptTokens / context)));
@@ -100,7 +100,7 @@ function place({ pages }: Decoder, adapter: ResidentAdapter): RowAdapter {
 
 type Rows = readonly (RowAdapter | null)[];
 
-/** Always over the same positions: what the rows hold there does not matter to time. */
+/** A decode batch, always over the same positions, since the content of the rows does not change the time. */
 const batchOf = ({ decoder, context }: Steps, adapters: Rows): EvenBatch => ({
   ...{ kind: 'answer', first: 0 },
   pasts: adapters.map(() => context),

@@ -1,12 +1,12 @@
-"""The kernel of GroupedLora on a card, beside torch: right first, then fast.
+"""Checks and times the kernel of GroupedLora on a card, beside torch.
 
     python3 bench/gpu/grouped-lora.py [--out FOLDER] [--shapes 1b,8b] [--rows 1,16,64,256] [--seconds 60] [--variants]
 
-Right: random sizes, ranks and tables in float16 and bfloat16, beside the same sums in float64; the bits of rows alone
-and in company; launches that are replayed as a graph. Fast: all the adapters' work of a decode step, every linear of
-every layer, as one CUDA graph and started one by one, beside gathered batched products of torch started one by one, and
-beside the time that the pages' bytes take at the speed of copies. Needs torch (whose wheels bring NVRTC) and a driver. Any failure ends with a
-status other than 0."""
+Checks: random sizes, ranks and tables in float16 and bfloat16, against the same sums in float64; the bits of a row
+alone and in a batch; launches that are replayed as a graph. Times: all adapter work of a decode step, every linear of
+every layer, as one CUDA graph and as single launches, beside gathered batched products of torch as single launches, and
+beside the time in which copies move as many bytes as the pages have. Needs torch (whose wheels bring NVRTC) and a
+driver. Any failure ends with a status other than 0."""
 
 import argparse, ctypes, glob, json, os, random, statistics, sys, time
 
@@ -60,7 +60,7 @@ def ask(code, what):
 
 
 def compiled(bfloat16, text=source):
-    """{aligned: CUfunction}, and what the compiler says of registers."""
+    """Compiles the kernels: {aligned: CUfunction}."""
     program, size = P(), ctypes.c_size_t()
     ask(nvrtc.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"grouped-lora.cu", 0, None, None), "program")
     flags = [f"-arch=sm_{capability[0]}{capability[1]}".encode(), b"-std=c++17", b"-default-device"]
@@ -85,7 +85,7 @@ def compiled(bfloat16, text=source):
 
 
 def groups_of(pages, spare=0):
-    """int32 [G, 20]: rows of one adapter together, at most 16; then `spare` empty ones."""
+    """Groups rows by adapter, at most 16 in a group: int32 [G, 20], then `spare` empty groups."""
     by_first = {}
     for row, list_ in enumerate(pages):
         by_first.setdefault(list_[0] if list_ else -1, []).append(row)
@@ -100,7 +100,7 @@ def groups_of(pages, spare=0):
 
 
 class Linear:
-    """A joined linear of one layer: what is tied of it."""
+    """The tensors and launch parameters of a joined linear of one layer."""
 
     def __init__(self, functions, x, base, pages, shares, a, b, gain=None, y=None, spare=0, span=None, groups=None, busy=1024):
         self.functions, span = functions, span or (1024 if x.shape[1] > 4096 else 512)
@@ -194,7 +194,7 @@ def check(functions, real, seed):
     row = random.randrange(rows)
     alone = Linear(functions, x[row : row + 1], base[row : row + 1].clone(), [pages[row]], [shares[row]], a, b,
                    gain if gain is None or gain.shape[0] == 1 else gain[row : row + 1].clone())
-    # A graph is replayed with what lies at the same addresses.
+    # A replayed graph finds the same addresses, so a second launch must work as the first.
     for _ in range(2):
         alone.launch()
     torch.cuda.synchronize()
@@ -235,7 +235,7 @@ def copy_bandwidth():
     return 2 * source_.numel() * 4 / seconds_of(lambda: target.copy_(source_))
 
 
-SHAPES = {  # layers, [(in, outs)]
+SHAPES = {  # name: layers, [(in, outs)] of each linear
     "tiny": (2, [(64, [64, 32, 32]), (64, [64]), (64, [128, 128]), (128, [64])]),
     "1b": (16, [(2048, [2048, 512, 512]), (2048, [2048]), (2048, [8192, 8192]), (8192, [2048])]),
     "8b": (32, [(4096, [4096, 1024, 1024]), (4096, [4096]), (4096, [14336, 14336]), (14336, [4096])]),
@@ -243,7 +243,7 @@ SHAPES = {  # layers, [(in, outs)]
 
 
 def step_of(functions, shape, rows, adapters, rank=16, span=None, busy=1024):
-    """Every linear of every layer, and torch's form of the same."""
+    """Makes every linear of every layer, torch's form of the same work, and the bytes of the pages."""
     layers, linears = SHAPES[shape]
     count = rank // RANKS
     slots = max(1, adapters * count)
@@ -256,7 +256,7 @@ def step_of(functions, shape, rows, adapters, rank=16, span=None, busy=1024):
         x = torch.randn(rows, inputs, device="cuda", dtype=torch.half)
         y = torch.randn(rows, sum(outs), device="cuda", dtype=torch.half)
         for _ in range(layers):
-            # A random block, repeated: filling gigabytes with fresh numbers is slow and changes no time.
+            # A small random block is repeated: filling gigabytes with fresh numbers is slow and changes no time.
             fill = lambda *shape_: (torch.randn(min(slots, 4), *shape_[1:], device="cuda", dtype=torch.half) * 0.01)[
                 torch.arange(slots, device="cuda") % min(slots, 4)]
             a = [fill(slots, RANKS, inputs) for _ in outs]
@@ -330,7 +330,7 @@ built = {2: None}
 
 
 def variants(shape, rows, adapters):
-    """Milliseconds with other constants."""
+    """Milliseconds with other constants in the kernel."""
     found = {}
     for name, span, ahead, busy in (("span 1024", 1024, 2, 1024), ("span 512", 512, 2, 1024), ("ahead 4", None, 4, 1024),
                                     ("busy 512", None, 2, 512), ("busy 4096", None, 2, 4096)):

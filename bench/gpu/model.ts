@@ -1,4 +1,4 @@
-// The base model of a run: one by name, lowered as the engine has it, or random weights in the shape of a Llama.
+// The base model of a run: a named one, lowered as the engine does, or random weights in the shape of a Llama.
 
 import { join } from 'node:path';
 import type { Config } from '../../src/config.ts';
@@ -19,7 +19,7 @@ const llama = {
   rmsNormEps: 1e-5,
 } as const;
 
-/** Llama 3.2 1B, Llama 3.1 8B, SmolLM2 135M, and one that a processor runs in no time. */
+/** Shapes of Llama 3.2 1B, Llama 3.1 8B, SmolLM2 135M, and a tiny one that a processor runs in no time. */
 export const randomShapes: Readonly<Record<string, ModelShape>> = {
   '8b': shape([32, 4096, 14_336, 32, 8, 128, 128_256], false),
   '1b': shape([16, 2048, 8192, 32, 8, 64, 128_256], true),
@@ -34,7 +34,7 @@ function shape(sizes: readonly number[], tiedEmbedding: boolean): ModelShape {
   return { ...llama, layers, hidden, intermediate, heads, kvHeads, headDim, vocabulary, tiedEmbedding };
 }
 
-/** `name`: as --model takes it, or `random:1b`. */
+/** Opens the model. `name`: as for --model, or `random:1b`. */
 export async function benchModel(
   name: string | null,
   bits: LinearBits | null,
@@ -52,8 +52,8 @@ export async function benchModel(
 }
 
 /**
- * Values only have to be such that nothing overflows. All matrices are views of one array, so that a model of billions
- * of weights is there at once; each is memory of its own on a device, as in a real model.
+ * Makes random weights, small enough that nothing overflows. All matrices are views of one array, so that a model of
+ * billions of weights is ready at once; on a device each gets memory of its own, as in a real model.
  */
 function randomModel(shape: ModelShape, bits: LinearBits, real: Real): LoweredModel {
   const { hidden, intermediate, heads, kvHeads, headDim, vocabulary } = shape;
@@ -95,9 +95,9 @@ const ones = (length: number): LoweredTensor => ({
   ...{ type: 'float32', shape: [length], data: new Float32Array(length).fill(1) },
 });
 
-/** Uniform around 0, repeated, in the floats that the device computes with. */
+/** Repeated uniform numbers around 0, in the float type of the device. */
 function pattern(elements: number, real: Real): Float32Array<ArrayBuffer> {
-  // Half floats are passed on as they are: nothing between here and the device reads them.
+  // Half floats go to the device unchanged: no code in between reads them as numbers.
   const data = (
     real === 'float16' ? new Float16Array(elements) : new Float32Array(elements)
   ) as Float32Array<ArrayBuffer>;

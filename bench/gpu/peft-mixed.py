@@ -1,4 +1,4 @@
-"""Decode steps of torch + PEFT with rows on different adapters (`adapter_names`), random weights in a Llama's shape.
+"""Times steps of torch + PEFT with rows on different adapters (`adapter_names`), random weights in a Llama's shape.
 
 python peft-mixed.py '{"shape": ..., "device": "cuda", "works": [{"rows": 16, "adapters": 4}], ...}'
 prints one line of JSON: versions, and milliseconds of a step for each work.
@@ -38,7 +38,7 @@ count = max(work["adapters"] for work in spec["works"])
 lora = peft.LoraConfig(r=spec["rank"], lora_alpha=spec["rank"], target_modules=linears, init_lora_weights=False)
 model = peft.get_peft_model(model, lora, adapter_name="a0")
 model = model.to(device=device, dtype=dtype).eval()
-# What `add_adapter` makes, without its walk over the whole model, which takes longer with every adapter that is there.
+# Adds adapters as `add_adapter` does, without its walk over the whole model, which takes longer with every adapter.
 for module in (module for module in model.modules() if isinstance(module, peft.tuners.lora.LoraLayer)):
     like = (module.lora_dropout, module.scaling, module.r, module.lora_alpha, module.use_dora, module.use_rslora)
     for i in range(1, count):

@@ -1,4 +1,4 @@
-// The same work by torch and PEFT's mixed batch, on the same device in the same run.
+// Runs the same work with torch and PEFT's mixed batch, on the same device in the same run.
 
 import type { ModelShape } from '../../src/core/base-model.ts';
 import { runProcess } from '../peers/run-process.ts';
@@ -16,7 +16,7 @@ export type PeftSpec = {
   readonly rank: number;
 };
 
-/** Why there is none, where there is none. */
+/** Runs PEFT; gives an error message where it cannot run. */
 export async function runPeft(python: string, spec: PeftSpec): Promise<PeftRun | string> {
   const script = new URL('peft-mixed.py', import.meta.url).pathname;
   try {

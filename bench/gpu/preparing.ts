@@ -1,5 +1,5 @@
-// What JavaScript does before an adapter goes to a card, without the card: pages as they are sent, half floats as they
-// lie in memory, beside the floats that graphs on other devices take.
+// Measures what JavaScript does before an adapter is sent to a card, without the card: filling pages with half floats
+// as they lie in memory, beside making the floats that graphs on other devices take.
 
 import type { ModelShape } from '../../src/core/base-model.ts';
 import { systemClock } from '../../src/core/clock.ts';
@@ -9,7 +9,7 @@ import { createRowSessions } from '../../src/engine/kv/row-sessions.ts';
 import type { Memory, Runtime } from '../../src/runtime/session.ts';
 
 export type Prepared = {
-  /** Values of an adapter's pages. */
+  /** Number of values in an adapter's pages. */
   readonly values: number;
   readonly sentBytes: number;
   readonly halvesMs: number;

@@ -1,5 +1,5 @@
-// The other end of the HTTP bench, in a process of its own so that its work is not counted as the server's.
-// Told a port, an address and a body, it reads that many answers at once to their ends and says how many bytes came.
+// The clients of the HTTP benchmark, in a separate process so that their work is not counted as the server's. Given a
+// port, a path and a body, the process reads that many answers at once to their ends and reports the bytes received.
 
 import { request } from 'node:http';
 

@@ -1,5 +1,5 @@
-// The first token of an adapter that is only on disk, against one in memory, while others decode; and what these
-// notice.
+// Measures the first token of an adapter that is only on disk, against one in memory, while other requests decode; and
+// the effect on those.
 
 import type { Setup } from '../peers/step-works.ts';
 import { spread } from '../statistics.ts';
@@ -23,7 +23,7 @@ export async function coldStarts(setup: Setup, folder: string, { rounds }: Size)
     };
     for (let round = 0; round < rounds; round++) {
       for (const side of round % 2 ? (['warm', 'cold'] as const) : (['cold', 'warm'] as const)) {
-        // Enough tokens to decode as long as the starts take.
+        // Enough tokens to decode for as long as the starts take.
         const decoding = Array.from({ length: others }, (_, i) => ask(url, { prompt: promptOf(i, 32) }, 600));
         await pause(everyMs);
         for (let i = 0; i < starts; i++) {

@@ -1,4 +1,4 @@
-// Does a server with many adapters registered serve the base as fast as one without?
+// Measures whether a server with many registered adapters serves the base as fast as one without.
 
 import { join } from 'node:path';
 import type { Setup } from '../peers/step-works.ts';

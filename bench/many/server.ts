@@ -1,4 +1,4 @@
-// A Lorikeet with adapters in it, for measuring: started on a folder, filled by uploads, asked by streams.
+// A Lorikeet server with adapters for measuring: starting it on a folder, uploading, streaming.
 
 import { buildSeededAdapter, seededAdapters } from '../../test/parity/seeded-adapter.ts';
 import { upload } from '../peers/adapter-works.ts';
@@ -10,7 +10,7 @@ export type Size = { readonly adapters: number; readonly rounds: number };
 
 export const nameOf = (index: number) => `many-${index}`;
 
-/** Adapter number `index`: r = 8 on q and v in float16, as small adapters are published. 0.9 MB. */
+/** Makes adapter number `index`: r = 8 on q and v in float16, as small adapters are published. 0.9 MB. */
 export function makeAdapter(index: number) {
   const spec = seededAdapters.find(({ name }) => name === 'r4-qv-f16')!;
   return buildSeededAdapter({ ...spec, seed: 10_000 + index });
@@ -26,12 +26,12 @@ export async function register(url: string, count: number): Promise<void> {
 }
 
 export type Asked = {
-  /** From sending to the first token, and between tokens: milliseconds. */
+  /** Milliseconds from sending to the first token, and between tokens. */
   readonly ttftMs: number;
   readonly gapsMs: readonly number[];
 };
 
-/** One streamed generation of exactly `tokens` tokens. */
+/** Streams one generation of exactly `tokens` tokens. */
 export async function ask(
   url: string,
   body: { prompt: readonly number[]; adapter_id?: string },
@@ -57,7 +57,7 @@ export async function ask(
 export const promptOf = (seed: number, length: number): number[] =>
   Array.from({ length }, (_, i) => 1000 + ((seed * 7919 + i * 104_729) % 30_000));
 
-/** Runs `work(i)` for i below `count`, `atOnce` at a time. @returns tokens a second where each makes `tokens` */
+/** Runs `work(i)` for all i below `count`, `atOnce` at a time. @returns tokens a second where each makes `tokens` */
 export async function throughput(
   count: number,
   atOnce: number,

@@ -1,11 +1,11 @@
-// New adapter after new adapter, each uploaded, used once and deleted: the server's memory must not grow.
+// Uploads, uses once and deletes one new adapter after another: the server's memory must not grow.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { upload } from '../peers/adapter-works.ts';
 import type { Setup } from '../peers/step-works.ts';
 import { ask, makeAdapter, nameOf, promptOf, type Size, startOurs } from './server.ts';
 
-/** Memory is looked at after so many. It grows until the budget and the allocators' pools are full. */
+/** Swaps after which memory is read. It grows until the memory budget and the allocators' pools are full. */
 const every = 100;
 
 export async function swaps(setup: Setup, folder: string, { adapters }: Size): Promise<object> {
@@ -27,7 +27,7 @@ export async function swaps(setup: Setup, folder: string, { adapters }: Size): P
   return { swaps: adapters, seconds, residentMiB: memory };
 }
 
-/** Of the server that uses the folder, and its children. Linux only. */
+/** Resident memory of the server that uses the folder, and of its children. Linux only. */
 function residentBytes(folder: string): number {
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
   const status = (pid: string) => {

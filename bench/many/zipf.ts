@@ -1,5 +1,5 @@
-// Traffic over many adapters by a power law (S-LoRA's generator: adapter = floor(n * u^(1/alpha))), against the same
-// traffic over a few that always stay in memory.
+// Measures traffic over many adapters by a power law (S-LoRA's generator: adapter = floor(n * u^(1/alpha))), against
+// the same traffic over a few that always stay in memory.
 
 import { prng } from '../../src/core/prng.ts';
 import type { Setup } from '../peers/step-works.ts';
@@ -7,9 +7,9 @@ import { type Spread, spread } from '../statistics.ts';
 import { ask, nameOf, promptOf, register, type Size, startOurs, throughput } from './server.ts';
 
 const [requests, atOnce, tokens, few] = [64, 16, 48, 8];
-/** 1 would be uniform; at 0.3 a tenth of the adapters gets half of the requests. */
+/** Exponent of the power law. 1 would be uniform; at 0.3 a tenth of the adapters gets half of the requests. */
 const alpha = 0.3;
-/** A third of the adapters: the rest come from disk. */
+/** Memory for a third of the adapters; the others are read from disk. */
 const memory = (adapters: number) => `${Math.ceil((adapters * 1.9) / 3)}MiB`;
 
 export async function zipfAgainstFew(

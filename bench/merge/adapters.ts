@@ -1,4 +1,4 @@
-// The adapters that are merged: as small ones are published, and as large ones are.
+// The adapters that are merged: one like small published ones, and one like large ones.
 
 import type { TargetModule } from '../../src/core/adapter.ts';
 

@@ -1,6 +1,6 @@
-// An engine's process of its own, whose rows decode all the while: what it holds in memory with the base, with a merge
-// and after it, and how long anybody waits for a token meanwhile. Each row's answer is followed by the next question,
-// so that the length of contexts is the same before, meanwhile and after.
+// Measures an engine's own process whose rows decode all the time: its memory with the base, with a merge and
+// afterwards, and the longest waits for a token. Each row's answer is followed by the next request, so that contexts
+// are equally long in all phases.
 
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -40,7 +40,7 @@ export async function mergeLife({ files, cacheDir, threads, shape }: LifeSetup):
     await engine.until((event) => event.type === 'ready');
     for (let row = 0; row < rows; row++) {
       engine.ask();
-      // Rows do not all end together.
+      // The pause keeps rows from all ending together.
       await sleep(quietMs / rows / 2);
     }
     // Graphs for adapters are made after the start.
@@ -72,7 +72,7 @@ export async function mergeLife({ files, cacheDir, threads, shape }: LifeSetup):
   return { ...results, gaps: gapTable };
 }
 
-/** Milliseconds. */
+/** Milliseconds between steps. */
 type Gaps = { readonly median: number; readonly p99: number; readonly worst: number };
 
 function startEngine(config: EngineConfig) {

@@ -1,4 +1,4 @@
-// Decode steps of merged models against the base's, in one process, in turns over the same positions.
+// Times decode steps of merged models against the base's, in one process, in turns over the same positions.
 
 import { systemClock } from '../../src/core/clock.ts';
 import { createBreath } from '../../src/engine/adapters/breath.ts';
@@ -14,7 +14,7 @@ import { adapterPlans } from './adapters.ts';
 
 const batches = [1, 8, 16];
 const context = 128;
-/** Steps of each model, in turns. */
+/** Steps of each model in a round. */
 const stepsARound = 16;
 export async function mergedSpeed(runtime: Runtime, base: LoweredModel, rounds: number): Promise<object> {
   const decoder = createDecoder(runtime, base, { rows: Math.max(...batches), positions: context + 8 });
@@ -38,7 +38,7 @@ export async function mergedSpeed(runtime: Runtime, base: LoweredModel, rounds: 
     for (let round = -1; round < stepsARound * rounds; round++) {
       for (const [name, merged] of round % 2 ? [...models].reverse() : models) {
         const { ms, busyMs } = await step(decoder, rows, merged);
-        // The first one ties bindings.
+        // The first round makes bindings.
         if (round < 0) continue;
         times.get(name)!.push(ms);
         busy.get(name)!.push(busyMs);
@@ -56,7 +56,7 @@ export async function mergedSpeed(runtime: Runtime, base: LoweredModel, rounds: 
   return results;
 }
 
-/** Milliseconds of one step, by the clock and of the processor's time, which others on the machine hardly change. */
+/** Times one step: milliseconds by the clock, and of processor time, which other programs hardly change. */
 async function step(decoder: Decoder, rows: number, merged: MergedModel | null) {
   const each = Array.from({ length: rows }, (_, row) => row);
   const batch = { first: 0, pasts: each.map(() => context), tokens: each.map(() => 1234), sampled: each };

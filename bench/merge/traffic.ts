@@ -1,5 +1,5 @@
-// Sixteen callers, each sending its next request when it has its answer; one adapter, which is merged, has a share of
-// them and the base the rest. In turns: always mixed, always on the merge, and as the engine chooses.
+// Sixteen callers, each of which sends its next request when it has its answer. One merged adapter has a share of the
+// requests, and the base the rest. Three modes alternate: always mixed, always on the merge, and as the engine chooses.
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type AppliedAdapter, mergeKey } from '../../src/core/adapter.ts';
@@ -38,7 +38,7 @@ export async function mergeTraffic(runtime: Runtime, base: LoweredModel, options
       for (let round = -1; round < options.rounds; round++) {
         for (const mode of round % 2 ? modes : modes.toReversed()) {
           const { perSecond, perProcessorSecond } = await side.run(mode, share);
-          // The first round ties bindings, and costs are learned in it.
+          // The first round makes bindings, and the engine learns costs in it.
           if (round < 0) continue;
           speeds[mode].push(perSecond);
           ofProcessor[mode].push(perProcessorSecond);
@@ -94,7 +94,7 @@ async function openSide(runtime: Runtime, base: LoweredModel, plan: Plan) {
   while (events.at(-1)?.state === 'merging') await nextTurn();
   if (events.at(-1)?.state !== 'merged') throw new Error(JSON.stringify(events.at(-1)));
 
-  /** Tokens, by the clock and by the processor's time, which others on the machine hardly change. */
+  /** Counts tokens a second, by the clock and by processor time, which other programs hardly change. */
   const run = async (mode: Mode, share: number) => {
     const engine = engines.get(mode)!;
     let sent = 0;
@@ -104,7 +104,7 @@ async function openSide(runtime: Runtime, base: LoweredModel, plan: Plan) {
       engine.add({
         id: sent,
         promptTokens: Array.from({ length: promptTokens }, (_, i) => 1000 + ((sent * 7919 + i * 104_729) % 30_000)),
-        // Answers of different lengths, so that rows do not end together.
+        // Answers have different lengths, so that rows do not end together.
         params: { ...defaultSamplingParams, temperature: 0, maxTokens: newTokens - ((sent * 7) % 24) },
         adapters: isAdapted ? adapters : [],
       });

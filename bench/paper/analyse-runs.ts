@@ -1,5 +1,5 @@
-// What the trained adapters changed, by the analysis that the server gives: where their directions meet, and what of
-// the base's weights they amplify.
+// Analyses what the trained adapters changed, with the server's own analysis: where their directions meet, and which
+// parts of the base's weights they amplify.
 
 import type { BaseModel, ModelFiles, RawTensor } from '../../src/core/base-model.ts';
 import { type Prng, prng } from '../../src/core/prng.ts';
@@ -16,13 +16,13 @@ import type { Run } from './train-once.ts';
 const analysedModules = ['q_proj', 'v_proj'] as const;
 type AnalysedModule = (typeof analysedModules)[number];
 
-/** The paper's Figure 3, and its Figure 4. */
+/** Comparisons of the paper's Figures 3 and 4. */
 const comparedPlans = [
   [rankPlan(8), rankPlan(64)],
   [rankPlan(64), rankPlan(64, seeds[1])],
 ] as const;
 
-/** Those of its Table 7. */
+/** Ranks of the paper's Table 7. */
 const amplifiedRanks = [4, 64] as const;
 
 export type Comparison = {
@@ -30,7 +30,7 @@ export type Comparison = {
   readonly own: string;
   readonly other: string;
   readonly similarity: LinearSimilarity;
-  /** Lengths of the directions: where chance puts φ(i, j) is max(i, j) over them. */
+  /** Lengths of the directions. By chance φ(i, j) is max(i, j) divided by this length. */
   readonly size: { readonly input: number; readonly output: number };
 };
 
@@ -40,23 +40,23 @@ export type Amplification = {
   readonly weightNorm: number;
   readonly deltaNorm: number;
   readonly effectiveRank: number;
-  /** ‖Uᵀ W V‖_F over r directions of ΔW, of W itself, and drawn at random. */
+  /** ‖Uᵀ W V‖_F over r directions of ΔW, of W itself, and of random ones. */
   readonly alongDelta: number;
   readonly alongWeight: number;
   readonly alongRandom: number;
-  /** ‖ΔW‖ / alongDelta of this layer, and the median of all layers. */
+  /** ‖ΔW‖ / alongDelta in this layer, and its median over all layers. */
   readonly factor: number;
   readonly medianFactor: number;
 };
 
 export type PaperAnalysis = {
-  /** The middle one, counted from 0. */
+  /** The middle layer, counted from 0. */
   readonly layer: number;
   readonly comparisons: readonly Comparison[];
   readonly amplifications: readonly Amplification[];
 };
 
-/** Runs that are missing are left out. */
+/** Analyses the runs. Missing runs are left out. */
 export async function analyseRuns(
   runs: ReadonlyMap<string, Run>,
   model: ModelFiles,
@@ -120,7 +120,7 @@ function amplificationOf(
   };
 }
 
-/** Of W through Wᵀ, which has no more columns than rows. */
+/** Singular values of W, computed from Wᵀ, which has no more columns than rows. */
 function singularValues(weight: RawTensor): Float64Array {
   return jacobiSvd([...rowsOf(weight)].map(({ weights }) => Float64Array.from(weights))).s;
 }
@@ -129,7 +129,7 @@ function weightOf({ tensors }: BaseModel, layer: number, module: AnalysedModule)
   return tensors.get(`model.layers.${layer}.self_attn.${module}.weight`)!;
 }
 
-/** Uniform among the orthonormal ones: what is left of Gaussian columns. */
+/** Draws uniform orthonormal directions: the Q of Gaussian columns. */
 function randomDirections(random: Prng, length: number, count: number): Columns {
   const gaussian = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
   return thinQr(Array.from({ length: count }, () => Float64Array.from({ length }, gaussian))).q;

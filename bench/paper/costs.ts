@@ -1,4 +1,4 @@
-// What an adapter takes beside full fine-tuning of the same base. The latter is computed, not run.
+// Computes what an adapter takes beside full fine-tuning of the same base. Full fine-tuning is computed and not run.
 
 import type { BaseModel } from '../../src/core/base-model.ts';
 import { elementCount } from '../../src/formats/tensor-bytes.ts';
@@ -9,9 +9,9 @@ export type Cost = {
   readonly name: string;
   readonly parameters: number;
   readonly checkpointBytes: number;
-  /** In 32 bits: the parameters, their gradients and AdamW's two moments. */
+  /** Bytes in 32 bits of the parameters, their gradients and AdamW's two moments. */
   readonly stateBytes: number;
-  /** The whole trainer's, base and activations included; null where nothing ran. */
+  /** Peak memory of the whole trainer, base and activations included; null where nothing ran. */
   readonly peakRssBytes: number | null;
 };
 
@@ -20,7 +20,7 @@ const copies = 4;
 
 const plans = [...ranks.map((r) => rankPlan(r)), matrixPlans['Wq,Wk,Wv,Wo']];
 
-/** Full fine-tuning first, then what has been trained of one adapter a size. */
+/** Lists full fine-tuning first, then the trained adapters, one for each size. */
 export function costsOf(runs: ReadonlyMap<string, Run>, { tensors }: BaseModel): Cost[] {
   const all = [...tensors.values()].reduce((sum, { shape }) => sum + elementCount(shape)!, 0);
   const trained = plans.map((plan) => runs.get(nameOf(plan))).filter((run) => run !== undefined);

@@ -1,12 +1,12 @@
-// Which adapters bench/paper.ts trains: the LoRA paper's sections 7.1 and 7.2, each adapter once however many tables
-// it stands in.
+// The adapters that bench/paper.ts trains, for the LoRA paper's sections 7.1 and 7.2. Each is trained once, however
+// many tables it is in.
 
 import type { TargetModule } from '../../src/core/adapter.ts';
 
 export type Plan = {
   readonly modules: readonly TargetModule[];
   readonly r: number;
-  /** Modules whose rank is another. */
+  /** Ranks of modules that differ from `r`. */
   readonly rankPattern?: Readonly<Record<string, number>>;
   readonly seed: number;
 };
@@ -14,16 +14,16 @@ export type Plan = {
 const queriesAndValues = ['q_proj', 'v_proj'] as const;
 
 export const ranks = [1, 2, 4, 8, 64] as const;
-/** The second is another draw of A, and says how much of a difference is chance. */
+/** The second seed draws another A, which shows how much of a difference is chance. */
 export const seeds = [1, 2] as const;
 
-/** By the name of their rows in the tables: Wq,Wv is Table 6's. */
+/** Plans by their rows in the tables: Wq,Wv and Wq of Table 6. */
 export const rankPlan = (r: number, seed: number = seeds[0]): Plan => ({ modules: queriesAndValues, r, seed });
 export const queryRankPlan = (r: number): Plan => ({ modules: ['q_proj'], r, seed: seeds[0] });
 
 /**
- * Table 5's rows at one number of parameters. The paper's matrices are all of one size; where three heads share one key
- * and one value, k and v are smaller, and a rank of 3 takes there what one of 2 takes at q and o.
+ * Table 5's rows with one number of parameters. The paper's matrices all have one size. Here three heads share one key
+ * and one value, so k and v are smaller, and rank 3 there takes as many parameters as rank 2 at q and o.
  */
 export const matrixPlans = {
   Wq: { modules: ['q_proj'], r: 8, seed: 1 },
@@ -40,7 +40,7 @@ export const matrixPlans = {
   },
 } as const satisfies Record<string, Plan>;
 
-/** Most wanted first, since a set is often trained in pieces. */
+/** The most important plans first, since the set is often trained in pieces. */
 export const allPlans: readonly Plan[] = [
   ...[1, 64, 8].map((r) => rankPlan(r)),
   ...Object.values(matrixPlans),

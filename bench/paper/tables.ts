@@ -1,4 +1,4 @@
-// The results as Markdown, each table beside the paper's own figures. What has not been trained is a dash.
+// Writes the results as Markdown, each table beside the paper's own figures. A dash marks what has not been trained.
 
 import type { Amplification, Comparison, PaperAnalysis } from './analyse-runs.ts';
 import type { Cost } from './costs.ts';
@@ -44,7 +44,7 @@ function matrixTable(runs: Runs): string {
   return markdown(['', 'ranks here', 'parameters', 'loss', "paper's ranks", 'WikiSQL, %', 'MNLI, %'], rows);
 }
 
-/** Of the grid's steps those that say something; chance is where it is largest. */
+/** Steps of the grid that are shown. Chance is highest at the largest. */
 const shownDirections = [1, 2, 4, 8, 64];
 
 function similarityTable(comparisons: readonly Comparison[]): string {

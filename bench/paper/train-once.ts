@@ -1,5 +1,5 @@
-// A plan -> its trained adapter and figures. What is finished is kept under the data dir and never done again; what is
-// not goes on where it was paused.
+// Trains a plan and gives its adapter and figures. Finished runs are kept under the data dir and never repeated; others
+// resume where they were paused.
 
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, statSync } from 'node:fs';
@@ -23,7 +23,7 @@ export type Settings = {
   readonly batchRows: number;
   readonly learningRate: number;
   readonly warmupSteps: number;
-  /** One for all ranks, as the paper has it. */
+  /** One alpha for all ranks, as in the paper. */
   readonly loraAlpha: number;
 };
 
@@ -37,13 +37,13 @@ export type Run = {
   readonly adapter: AdapterFiles;
 };
 
-/** The run if it is finished. */
+/** Gives the run where it is finished; null otherwise. */
 export function finishedRun(plan: Plan, settings: Settings): Run | null {
   const path = join(folderOf(plan, settings), 'run.json');
   return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as Run) : null;
 }
 
-/** null where the run was paused. */
+/** Trains the plan; null where the run was paused. */
 export async function trainOnce(plan: Plan, settings: Settings): Promise<Run | null> {
   const folder = folderOf(plan, settings);
   let parameters = 0;
@@ -68,13 +68,13 @@ function hyperparametersOf({ modules, r, rankPattern = {}, seed }: Plan, setting
   const { steps, batchRows, learningRate, warmupSteps, loraAlpha } = settings;
   return {
     ...usualHyperparameters,
-    // One validation, after the last step, so that the result is of that step in every run.
+    // One validation after the last step, so that the loss is that of the same step in every run.
     ...{ maxSteps: steps, batchRows, learningRate, warmupSteps, evalSteps: steps, checkpointSteps: steps },
     ...{ r, loraAlpha, targetModules: modules, rankPattern, seed },
   };
 }
 
-/** Named by all that its figures depend on. */
+/** Names the run's folder by everything that its figures depend on. */
 function folderOf(plan: Plan, settings: Settings): string {
   const { config, model, trainingFile, validation } = settings;
   const parts = [model.digest, config.weightBits, hyperparametersOf(plan, settings)];

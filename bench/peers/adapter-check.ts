@@ -1,4 +1,5 @@
-// Whether llama-server, on adapters that we converted, says what PEFT says: no peer is measured on a wrong conversion.
+// Checks that llama-server on the converted adapters generates what PEFT does, so that no peer is measured on a wrong
+// conversion.
 
 import { adapterFolder, readAdapterCases } from '../../test/parity/adapters.ts';
 import { firstDifference } from '../../test/parity/greedy.ts';
@@ -7,22 +8,25 @@ import type { LlamaCpp } from './llama-cpp.ts';
 import { startServer } from './running-server.ts';
 import type { Setup } from './step-works.ts';
 
-/** One for each thing that the conversion must get right: Q and K rows, every linear, half-width floats, rsLoRA. */
+/** Adapters for each thing that the conversion must get right: Q and K rows, every linear, 16-bit floats, rsLoRA. */
 const checked = ['r16-all', 'rslora', 'r8-attention-bf16', 'r4-qv-f16', 'shell', 'order', 'pirate'];
 
 /**
- * llama.cpp rounds activations to 8 bits, so tokens may change places where the reference's first two lay near each
- * other; a wrong conversion differs at once and everywhere.
+ * Largest margin at a first difference. llama.cpp rounds activations to 8 bits, so tokens may change places where the
+ * reference's first two were close; a wrong conversion differs at once and everywhere.
  */
 const marginMax = 1;
 
 /** SmolLM2's `<|im_end|>`. */
 const endOfTurn = 2;
 
-/** Short prompts, and few: this comes before every measurement. */
+/** Longest prompt, to keep the check short: it runs before every measurement. */
 const promptTokensMax = 64;
 
-/** A line about it. Throws where the first difference falls at a step of which the reference was sure. */
+/**
+ * Runs the check and describes its result in a line. Throws where a first difference is at a step at which the
+ * reference was sure.
+ */
 export async function checkPeerAdapters(setup: Setup, llama: LlamaCpp, folder: string): Promise<string> {
   const files = writeGgufAdapters(checked.map(adapterFolder), folder);
   const server = await startServer(llamaServerWithAdapters(setup, llama, files));
@@ -46,7 +50,10 @@ export async function checkPeerAdapters(setup: Setup, llama: LlamaCpp, folder: s
   return `llama-server on converted adapters: ${equal} of ${prompts} greedy texts are PEFT's${where}`;
 }
 
-/** What comes before the first end of a turn: llama-server stops there, and bans it where it is told to go on. */
+/**
+ * Takes what comes before the first end of a turn: llama-server stops there, and where it must go on it bans that
+ * token.
+ */
 function untilEnd(greedy: readonly number[]): readonly number[] {
   const end = greedy.indexOf(endOfTurn);
   return end < 0 ? greedy : greedy.slice(0, end);

@@ -1,4 +1,5 @@
-// Concurrent requests, each on an adapter of its own, against both servers: adapters made, given to the server, loaded.
+// Concurrent requests, each on a different adapter, against both servers: making adapters, giving them to the server,
+// load.
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,10 +11,12 @@ import type { LlamaCpp } from './llama-cpp.ts';
 import type { ServerCommand } from './running-server.ts';
 import type { Setup } from './step-works.ts';
 
-/** Of SmolLM2-135M, which is what the seeded adapters fit. */
+/** Heads of SmolLM2-135M, for which the seeded adapters are made. */
 const heads: Heads = { heads: 9, kvHeads: 3 };
 
-/** Different random weights, r = 16 on all seven linears, in float16 as most published adapters are. */
+/**
+ * Makes adapters with different random weights, r = 16 on all seven linears, in float16 like most published adapters.
+ */
 export function makeAdapters(count: number): AdapterFolder[] {
   const spec = seededAdapters.find(({ name }) => name === 'r16-all')!;
   return Array.from({ length: count }, (_, i) => buildSeededAdapter({ ...spec, type: 'F16', seed: 1000 + i }));
@@ -21,7 +24,10 @@ export function makeAdapters(count: number): AdapterFolder[] {
 
 const nameOf = (index: number) => `bench-${index}`;
 
-/** One request an adapter. The same folder for all rounds: the same upload again is the same version. */
+/**
+ * Loads Lorikeet with one request for each adapter. All rounds use one folder, where the same upload gives the same
+ * version.
+ */
 export function loadOursWithAdapters(
   setup: Setup,
   adapters: readonly AdapterFolder[],
@@ -43,7 +49,7 @@ export async function upload(url: string, name: string, { config, weights }: Ada
   if (!response.ok) throw new Error(`upload of ${name}: ${response.status} ${await response.text()}`);
 }
 
-/** The same adapters as GGUF files, paths in their order. */
+/** Writes the adapters as GGUF files. Gives their paths in the same order. */
 export function writeGgufAdapters(adapters: readonly AdapterFolder[], folder: string): string[] {
   mkdirSync(folder, { recursive: true });
   return adapters.map((adapter, i) => {
@@ -54,8 +60,8 @@ export function writeGgufAdapters(adapters: readonly AdapterFolder[], folder: st
 }
 
 /**
- * llama-server with adapters that only requests which name them use: `lora: [{id, scale}]`, ids in the order of
- * `files`.
+ * Command of a llama-server with adapters that apply only to requests naming them: `lora: [{id, scale}]`, with ids in
+ * the order of `files`.
  */
 export function llamaServerWithAdapters(setup: Setup, llama: LlamaCpp, files: readonly string[]): ServerCommand {
   const { args, ...command } = llamaServer(setup, llama);

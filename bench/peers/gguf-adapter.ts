@@ -1,4 +1,4 @@
-// A PEFT adapter as the GGUF file that llama.cpp takes. Knows both layouts; reads and writes bytes.
+// Converts a PEFT adapter to the GGUF file that llama.cpp reads. Knows both layouts; reads and writes bytes.
 
 import type { TensorType } from '../../src/core/base-model.ts';
 import { parseSafetensorsHeader, type SafetensorsTensor } from '../../src/formats/safetensors.ts';
@@ -6,7 +6,7 @@ import { pairedRow } from '../../src/formats/unpair-rows.ts';
 import { type GgufTensorHead, ggufFloat, ggufText, layOutGguf } from '../../src/formats/write-gguf.ts';
 import type { AdapterFolder } from '../../test/parity/seeded-adapter.ts';
 
-/** Attention heads of the base model: GGUF keeps the rows of Q and K in another order. */
+/** Attention heads of the base model, by which GGUF orders the rows of Q and K. */
 export type Heads = { readonly heads: number; readonly kvHeads: number };
 
 type Config = {
@@ -32,7 +32,10 @@ const linears: Readonly<Record<string, string>> = {
 };
 const alignment = 32;
 
-/** llama.cpp has one alpha for all pairs and divides it by each pair's rank, so patterns and DoRA cannot be said. */
+/**
+ * Converts the adapter. llama.cpp has one alpha for all pairs and divides it by each pair's rank, so patterns and DoRA
+ * are refused.
+ */
 export function toGgufAdapter({ config, weights }: AdapterFolder, base: Heads): Uint8Array {
   const { r, lora_alpha, use_rslora, use_dora, ...patterns } = JSON.parse(new TextDecoder().decode(config)) as Config;
   const hasPattern = [patterns.rank_pattern, patterns.alpha_pattern].some((map) => Object.keys(map ?? {}).length > 0);
@@ -60,7 +63,7 @@ function toGgufTensor({ name, type, shape, offset, bytes }: SafetensorsTensor, f
   };
 }
 
-/** What rotary turns together, rows j and j + headDim / 2 of a head, becomes rows 2j and 2j + 1. */
+/** Puts rows j and j + headDim / 2 of a head, which rotary positions turn together, at rows 2j and 2j + 1. */
 function pairRows(bytes: Uint8Array, rows: number, heads: number): Uint8Array {
   const rowBytes = bytes.length / rows;
   const headDim = rows / heads;

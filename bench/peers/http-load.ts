@@ -1,4 +1,4 @@
-// Concurrent streamed generations against a running server, timed from outside. Knows two wire formats.
+// Concurrent streamed generations against a running server, timed by the client. Knows two wire formats.
 
 import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
@@ -7,9 +7,9 @@ import { prng } from '../../src/core/prng.ts';
 
 export type Dialect = {
   readonly path: string;
-  /** Of request number `index`. */
+  /** Makes the body of request number `index`. */
   body(prompt: readonly number[], tokens: number, index: number): object;
-  /** Tokens generated, from the event that ends the stream; undefined in all others. */
+  /** Gives the number of generated tokens from the event that ends the stream; undefined for all others. */
   tokensOf(event: Record<string, unknown>): number | undefined;
 };
 
@@ -23,13 +23,13 @@ export const llamaServerDialect: Dialect = {
   path: '/completion',
   body: (prompt, tokens) => ({
     ...{ prompt, n_predict: tokens, temperature: 0, ignore_eos: true, stream: true },
-    // Every prompt is new; the cache could only cost.
+    // Every prompt is new, so the cache would only cost time.
     cache_prompt: false,
   }),
   tokensOf: (event) => (event.stop === true ? (event.tokens_predicted as number) : undefined),
 };
 
-/** The same wire format with more fields in each body. */
+/** Makes the same wire format with more fields in each body. */
 export const withFields = (dialect: Dialect, fields: (index: number) => object): Dialect => ({
   ...dialect,
   body: (prompt, tokens, index) => ({ ...dialect.body(prompt, tokens, index), ...fields(index) }),
@@ -39,11 +39,11 @@ export type Load = {
   readonly requests: number;
   readonly promptTokens: number;
   readonly newTokens: number;
-  /** Prompts and answers of a quarter to seven quarters of that length; false: all alike. */
+  /** Prompts and answers have a quarter to seven quarters of the given length; false: all have the given length. */
   readonly isMixed?: boolean;
 };
 
-/** Tokens of request number `index`, seven lengths of each that meet in every way. */
+/** Gives the tokens of request number `index`: seven lengths of each kind, in all combinations. */
 export function lengthsOf({ promptTokens, newTokens, isMixed = false }: Load, index: number) {
   if (!isMixed) return { prompt: promptTokens, answer: newTokens };
   const part = (tokens: number, of: number) => Math.max(1, Math.round((tokens * (1 + (of % 7))) / 4));
@@ -53,11 +53,11 @@ export function lengthsOf({ promptTokens, newTokens, isMixed = false }: Load, in
 export type LoadResult = {
   readonly tokensPerSecond: number;
   readonly wallMs: number;
-  /** The median over the requests of the time to the first event. */
+  /** Median over the requests of the milliseconds to the first event. */
   readonly ttftMs: number;
 };
 
-/** Sends all requests at once and waits for the last; throws unless every one gives exactly the tokens asked for. */
+/** Sends all requests at once and waits for the last. Throws unless every request gets exactly the tokens asked for. */
 export async function runLoad(url: string, dialect: Dialect, load: Load, seed: number): Promise<LoadResult> {
   const random = prng(seed);
   const began = performance.now();
@@ -74,10 +74,10 @@ export async function runLoad(url: string, dialect: Dialect, load: Load, seed: n
   return { tokensPerSecond: (1000 * lengths.reduce((sum, { answer }) => sum + answer, 0)) / wallMs, wallMs, ttftMs };
 }
 
-/** Ordinary tokens of any base model here: past the special and single-byte ones, below the smallest vocabulary. */
+/** An ordinary token of every base model here: beyond special and single-byte tokens, below the smallest vocabulary. */
 const promptToken = (random: number) => 1000 + Math.floor(random * 30_000);
 
-/** The moment of the first event. */
+/** Gives the time of the first event. */
 async function request(url: string, dialect: Dialect, body: object, tokens: number): Promise<number> {
   const response = await post(url, JSON.stringify(body));
   let firstAt: number | undefined;
@@ -92,7 +92,10 @@ async function request(url: string, dialect: Dialect, body: object, tokens: numb
   return firstAt;
 }
 
-/** A connection a request: llama-server closes idle ones, and a request sent at that moment would be lost. */
+/**
+ * Opens a new connection for each request: llama-server closes idle ones, and a request sent at that moment would be
+ * lost.
+ */
 async function post(url: string, body: string): Promise<IncomingMessage> {
   const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
   const sent = httpRequest(url, { method: 'POST', agent: false, headers }).end(body);

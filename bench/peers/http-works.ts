@@ -1,4 +1,4 @@
-// The whole server under concurrent requests, on both sides: started, warmed up, loaded, stopped.
+// Runs both servers under concurrent requests: start, warm up, load, stop.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -15,7 +15,7 @@ export const loadOf = ({ requests, promptTokens, isMixed = false }: Setup): Load
 
 export type HttpSample = LoadResult & { readonly peakRssBytes: number };
 
-/** One temporary data folder for all rounds, so that only the first start lowers weights. */
+/** Makes one temporary data folder for all rounds, so that only the first start lowers weights. */
 export function withDataFolder<T>(use: (folder: string) => Promise<T>): Promise<T> {
   const folder = mkdtempSync(join(tmpdir(), 'lorikeet-peers-'));
   return use(folder).finally(() => rmSync(folder, { recursive: true, force: true }));
@@ -42,14 +42,14 @@ export function llamaServer(setup: Setup, llama: LlamaCpp): ServerCommand {
   const { model, threads } = setup;
   const { requests, promptTokens, newTokens, isMixed } = loadOf(setup);
   const slots = setup.slots ?? requests;
-  // Each slot has an equal part of them, for the longest.
+  // llama-server divides the positions equally, so that each slot must hold the longest request.
   const positions = slots * ((isMixed ? 2 : 1) * (promptTokens + newTokens) + 1);
   const sizes = ['-t', String(threads), '-np', String(slots), '-c', String(positions)];
   const args = (port: number) => ['-m', model, '--port', String(port), ...sizes, ...llamaCppFlags];
   return { command: llama.server, args, ready: '/health' };
 }
 
-/** `prepare` is for what a server must be given once it runs; it is not measured. */
+/** Runs the load. `prepare` gives the running server what it needs, and is not measured. */
 export async function underLoad(
   command: ServerCommand,
   dialect: Dialect,

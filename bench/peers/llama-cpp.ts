@@ -1,5 +1,5 @@
-// Finds llama.cpp's programs, or builds them once from the sources that llama-cpp-python's sdist on PyPI carries.
-// Everything lies in a cache folder outside the tree; nothing is installed.
+// Finds llama.cpp's programs, or builds them once from the sources in llama-cpp-python's sdist on PyPI. Everything is
+// in a cache folder outside the tree; nothing is installed.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -11,11 +11,11 @@ const release = '0.3.36';
 const programs = { server: 'llama-server', bench: 'llama-bench', batchedBench: 'llama-batched-bench' } as const;
 
 export type LlamaCpp = Readonly<Record<keyof typeof programs, string>> & {
-  /** For results: the release, llama.cpp's own version and how it was built. */
+  /** Description for results: the release, llama.cpp's own version and how it was built. */
   readonly version: string;
 };
 
-/** Release build for this very CPU, which is the fastest that llama.cpp has; no network, no web page, no GPU. */
+/** A release build for this very CPU, the fastest that llama.cpp has; without network, web page and GPU. */
 const buildOptions = [
   '-DCMAKE_BUILD_TYPE=Release',
   '-DGGML_NATIVE=ON',

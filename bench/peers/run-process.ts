@@ -1,4 +1,4 @@
-// Runs a program to its end and tells what it printed and how much memory it took at most.
+// Runs a program to its end, and reports its output and its peak memory.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -33,11 +33,14 @@ export async function runProcess(
 }
 
 export type MemoryWatch = {
-  /** The high-water mark so far, children included; 0 where the system has no /proc. */
+  /** Gives the high-water mark so far, children included; 0 where the system has no /proc. */
   stop(): number;
 };
 
-/** Peak resident memory of a process and its descendants: the largest sum of their high-water marks seen at once. */
+/**
+ * Measures the peak resident memory of a process and its descendants: the largest sum of their high-water marks at one
+ * time.
+ */
 export function watchMemory(child: ChildProcess): MemoryWatch {
   let peak = 0;
   const look = () => {
@@ -53,7 +56,7 @@ export function watchMemory(child: ChildProcess): MemoryWatch {
   };
 }
 
-/** The most that a process and its children have held so far; 0 where the system does not tell. */
+/** Sums the high-water marks of a process and its children; 0 where the system does not tell. */
 export function highWaterBytes(pid: number): number {
   try {
     const status = readFileSync(`/proc/${pid}/status`, 'utf8');

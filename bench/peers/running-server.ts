@@ -8,11 +8,11 @@ import { watchMemory } from './run-process.ts';
 
 export type RunningServer = {
   readonly url: string;
-  /** Ends the server and returns its peak resident memory, that of its children included. */
+  /** Ends the server and gives its peak resident memory, children included. */
   stop(): Promise<number>;
 };
 
-/** The first start may lower weights. */
+/** Longest start in milliseconds; the first start may lower weights. */
 const readyMsMax = 120_000;
 const stderrTailChars = 2000;
 
