@@ -101,7 +101,7 @@ export async function serve(loaded: LoadedConfig, report: StartReport, asked: Ab
   lost.signal.throwIfAborted();
 }
 
-/** Finds the base model's files. Checks the devices first, so that no model is downloaded for one that is missing. */
+/** Finds the base model's files, after a check that one of the devices exists: without any, no model is downloaded. */
 async function findServedModel(config: Config, report: StartReport) {
   await assertDeviceThere(config);
   return await findModel(config, report);

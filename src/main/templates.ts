@@ -31,8 +31,8 @@ export async function openTemplates(
 }
 
 /**
- * Makes the check of an uploaded template: it must parse and end two plain turns. A template that refuses those turns
- * by an error of its own passes.
+ * Makes the check of an uploaded template: it must parse, and render two plain turns in time. A template that refuses
+ * those turns by an error of its own passes.
  */
 export function uploadCheck(
   tokenizer: Pick<Tokenizer, 'endOfTurn'>,

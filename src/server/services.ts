@@ -17,7 +17,7 @@ export type Services = AppDeps & {
    * encoded.
    */
   tokenBytesMax(): number;
-  /** Gives a place for offline work on weights, which tenants share in turns. Throws `offline_overloaded`. */
+  /** Takes a place for offline work on weights, of which no tenant may have all. Throws `offline_overloaded`. */
   readonly offlinePlace: SharedPlaces;
   /** Connections that carry an upload; the time limit of whole requests does not apply to them. */
   readonly uploads: WeakSet<Socket>;

@@ -8,7 +8,7 @@ import { openAdapterFolder, stageFolder } from './adapter-root.ts';
 const underWay = new WeakMap<object, Map<string, Promise<boolean>>>();
 
 /**
- * Loads the adapter of the folder `name`. Versions and aliases are never loaded: only uploads and operators make those.
+ * Loads the adapter of the folder `name`. Only plain names are loaded, and no reference to a version or an alias.
  * @returns whether `name` is now a version of the tenant's. Throws `adapter_...` for a folder that cannot be served.
  */
 export function resolveAdapter(services: Services, tenant: string, name: string): Promise<boolean> {

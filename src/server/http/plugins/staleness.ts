@@ -1,4 +1,5 @@
-// While the database is unreachable for longer than its replicas wait, answers carry the age of what this server knows.
+// Adds to answers how old this server's knowledge may be, while its lease has run out since the database is
+// unreachable.
 
 import { hostname } from 'node:os';
 import type { FastifyInstance } from 'fastify';
