@@ -135,7 +135,7 @@ export function publishFile(
       return await table.insert(row);
     };
     const file = await acrossServers(options.database, contentKey(staged.digest), insert);
-    // From the row on no server removes the bytes, but one may have done so just before: puts them again.
+    // Once the row is there no server removes the bytes; where one has done so just before, they are put again.
     await folder.confirm(staged.digest, staged.bytes);
     return fileOf(file, about.id);
   });

@@ -215,7 +215,7 @@ async function publish(parts: Parts, folder: string, made: NewVersion) {
       throw error;
     }
   });
-  // From the row on no server removes the content, but one may have done so just before.
+  // Once the row is there no server removes the content; where one has done so just before, it is put again.
   if (parts.changes.isShared) await orStorageFull(() => blobs.confirm(folder, digest, made.content));
   await parts.changes.everywhere(seq);
   return value;

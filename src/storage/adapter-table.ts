@@ -99,7 +99,7 @@ async function hasOwn(db: Database, tenant: string, digest: string): Promise<boo
 }
 
 function notReady(db: Database, after: VersionKey | null, limit: number): Promise<AdapterRow[]> {
-  // A parameter in place of the text would hide from SQLite that there is an index of these rows.
+  // The state is written into the statement: with a parameter, SQLite would not use the index of these rows.
   const found = db.selectFrom('adapters').selectAll().where(sql<boolean>`state <> 'ready'`);
   const { tenant, name, version } = after ?? { tenant: '', name: '', version: 0 };
   const later = found.where(sql<boolean>`(tenant, name, version) > (${tenant}, ${name}, ${version})`);

@@ -69,7 +69,7 @@ export function blobFolder(root: string, files: Files, newId: () => string) {
     pathOf,
     ...alone,
     isThere: async (digest: string): Promise<boolean> => (await files.stat(pathOf(digest))) !== null,
-    /** Makes the folders, and empties the one for what was under way. */
+    /** Makes the folders, and empties the staging folder. */
     async open(): Promise<void> {
       await files.makeFolder(blobs);
       await files.makeFolder(staging);

@@ -31,7 +31,7 @@ export function fileFolder(root: string, files: Files, newId: () => string, stor
     fetch: async (digest: string): Promise<void> => await shared?.fetch(digest),
     /** Puts those of the files that are in the folder into the store. */
     adopt: async (digests: Iterable<string>): Promise<void> => await shared?.adopt(digests),
-    /** Makes the folders, and empties the one for what was under way. */
+    /** Makes the folders, and empties the staging folder. */
     async open(): Promise<void> {
       await files.makeFolder(blobs);
       await files.makeFolder(staging);

@@ -95,7 +95,7 @@ type AuditTable = {
   at: number;
   /** Tenant that owns what was changed. */
   tenant: string;
-  /** A key's prefix, `admin`, `anonymous` on a server without keys, or `command-line`. */
+  /** A key's prefix, `admin`, `anonymous` on a server without keys, `command-line`, or `policy`. */
   actor: string;
   ip: string | null;
   request_id: string | null;
@@ -118,7 +118,7 @@ export type KeptAnswerRow = {
   created_at: number;
   /** HTTP status; null while the first request is under way. */
   status: number | null;
-  /** JSON. */
+  /** JSON of the answer's headers. */
   headers: string | null;
   body: string | null;
   /** The replica that works on the request. */
@@ -183,7 +183,7 @@ export type MergeRow = {
   created_by: string | null;
   /** JSON of the last merge's figures; null before the first. */
   figures: string | null;
-  /** The replica that made it by its own decision and alone has it; null: every replica has it. */
+  /** Always null: every replica has the merges of this table. */
   owner: string | null;
 };
 type FileTable = {
@@ -245,7 +245,7 @@ export type JobEventRow = {
   message: string;
   /** Step of the metrics; null for a message. */
   step: number | null;
-  /** JSON. */
+  /** JSON of the step's figures; null for a message. */
   data: string | null;
 };
 

@@ -1,4 +1,4 @@
-// Keys, tenants and the audit log over one database.
+// Keys, tenants, the audit log and kept answers over one database.
 
 import type { Clock } from '../core/clock.ts';
 import { auditTable } from '../storage/audit-table.ts';

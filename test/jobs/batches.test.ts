@@ -1,4 +1,4 @@
-// Batches without a server: kills at random moments, expiry, and turns of tenants.
+// Batches without a server: kills, expiry, and turns of tenants.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';

@@ -171,7 +171,7 @@ class MergeKeeper implements Merges {
     for (const { tenant, key } of [...stored, ...known]) await this.follow(tenant, key);
   }
 
-  // --- a wish from its beginning to its end ---
+  // --- the life of a wish ---
 
   #make(order: MergeOrder, key: string, adapters: readonly MergedAdapter[]): Wish {
     const { tenant, bits: bitsAsked, createdBy, automatic } = order;
@@ -293,7 +293,7 @@ class MergeKeeper implements Merges {
     if (this.#wishes.get(id) === wish) this.#wishes.delete(id);
   }
 
-  // --- what the engine says ---
+  // --- events of the engine ---
 
   /** The engine's phase has changed. While a merge drains this is called only at its end. */
   #onPhase(key: string, phase: MergePhase | null): void {
@@ -341,7 +341,7 @@ class MergeKeeper implements Merges {
     written.catch((error) => this.#logUnwritten(wish, error));
   }
 
-  // --- what is true now ---
+  // --- views and checks, and the store ---
 
   #view(wish: Wish): Merge {
     return viewOf(wish, this.#engine.phase(engineKeyOf(wish.merge)));

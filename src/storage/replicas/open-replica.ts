@@ -169,7 +169,7 @@ class Replicating implements OpenReplica {
     await this.#table.remove(this.id).catch(() => {});
   };
 
-  // --- the beat ---
+  // --- renewing the lease and reading the feed ---
 
   #beatLater(): void {
     this.#cancelBeat = this.#options.timers.after(this.#leaseMs / 4, () => void this.#beat());
