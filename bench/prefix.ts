@@ -1,4 +1,4 @@
-// What known beginnings save, and what prompts save that are computed together; ratios within each round.
+// Measures what the prefix cache saves, and what prefilling prompts together saves. Ratios are within each round.
 //
 //     npm run bench:prefix -- [--rounds 5] [--model model.gguf]
 
@@ -25,7 +25,9 @@ const one = { temperature: 0, maxTokens: 1 };
 const firstMsOf = async (engine: LoneEngine, prompt: readonly number[]) =>
   (await engine.ask([{ prompt, params: one }]))[0]!.firstMs;
 
-/** Of a prompt of 512 tokens that are known and 32 that are not, over all of it unknown. */
+/**
+ * Time to first token of a prompt with 512 cached tokens and 32 new ones, over that of a prompt without cached tokens.
+ */
 async function sharedBeginning() {
   const shared = text(512);
   const cold = await firstMsOf(cached, [...shared, ...text(32)]);
@@ -33,7 +35,7 @@ async function sharedBeginning() {
   return { coldMs: cold, warmMs: warm, ratio: warm / cold };
 }
 
-/** Prefills of a chat's turns, each of which brings all that was said before. */
+/** Times the prefills of a chat's turns, each of which repeats the whole conversation so far. */
 async function chat() {
   const talk = [cached, uncached].map((engine) => ({ engine, said: [] as number[], ms: 0, tokens: 0 }));
   const system = text(systemTokens);
@@ -57,7 +59,7 @@ async function chat() {
   };
 }
 
-/** The last first token of 16 prompts of 32 tokens: together, and one after the other. */
+/** Time until 16 prompts of 32 tokens have their first tokens: together, and one after another. */
 async function together() {
   const prompts = Array.from({ length: 16 }, () => text(32));
   let inTurnMs = 0;
@@ -67,7 +69,7 @@ async function together() {
   return { inTurnMs, togetherMs, ratio: togetherMs / inTurnMs };
 }
 
-// Kernels and pages are warm from the second on.
+// The first round warms up kernels and pages.
 for (const work of [sharedBeginning, together]) await work();
 const works = { sharedBeginning, chat, together };
 const results: Record<string, unknown> = {};

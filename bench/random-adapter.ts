@@ -1,4 +1,4 @@
-// A random adapter in memory, without files: for measuring what its size costs.
+// A random adapter in memory, without files, for measuring what its size costs.
 
 import type { TargetModule } from '../src/core/adapter.ts';
 import type { ModelShape } from '../src/core/base-model.ts';
@@ -11,7 +11,7 @@ import {
   type ResidentAdapter,
 } from '../src/engine/adapters/resident-adapter.ts';
 
-/** Small enough to leave the activations in their usual range. */
+/** Values small enough to leave the activations in their usual range. */
 const amplitude = 0.02;
 
 export function randomAdapter(

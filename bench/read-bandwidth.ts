@@ -1,4 +1,4 @@
-// What memory gives: a buffer far beyond all caches, read on the runtime's threads.
+// Measures the bandwidth of memory: the runtime's threads read a buffer far larger than all caches.
 
 import { systemClock } from '../src/core/clock.ts';
 import { encodeOnnx } from '../src/formats/onnx.ts';
@@ -8,7 +8,7 @@ import type { Runtime } from '../src/runtime/session.ts';
 const bytes = 256 * 2 ** 20;
 const rounds = 9;
 
-/** Bytes a second, of the fastest round. */
+/** Bytes a second in the fastest round. */
 export async function readBandwidth(runtime: Runtime): Promise<number> {
   const g = createGraphBuilder();
   g.native('ReadMemory', [g.input('x', 'uint8', ['N'])], {}, g.output('y', 'float32', [1]));

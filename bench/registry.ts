@@ -1,4 +1,4 @@
-// The registry: what a request pays to look its adapter up, what a large upload costs the others, and a start.
+// Measures the registry: looking up a request's adapter, the effect of a large upload on others, and a start.
 //
 //     node scripts/run.js bench/registry.ts [--versions 1000] [--megabytes 200]
 
@@ -26,7 +26,7 @@ const { values: flags } = parseArgs({
 });
 const [versions, megabytes] = [Number(flags.versions), Number(flags.megabytes)];
 
-/** SmolLM2-135M's, but for the layers. */
+/** SmolLM2-135M's shape, with more layers. */
 const modelShape: ModelShape = {
   ...{
     layers: 512,
@@ -65,7 +65,7 @@ try {
   rmSync(root, { recursive: true });
 }
 
-/** q_proj of `layers` layers at rank `r`. */
+/** Makes an adapter on q_proj of `layers` layers at rank `r`. */
 function adapter(layers: number, r: number, fill: number): { config: Uint8Array; weights: Uint8Array } {
   const size = linearSize(modelShape, 'q_proj');
   const tensor = (layer: number, part: string, shape: readonly [number, number]) => ({
@@ -100,7 +100,7 @@ async function upload(to: AdapterRegistry, name: string, { config, weights }: Re
   return { receiveMs: received - began, publishMs: systemClock.monotonic() - received };
 }
 
-/** How long the event loop, which brings everybody's tokens, was held up meanwhile. */
+/** Measures how long the event loop, which delivers everybody's tokens, was held up during `work`. */
 async function held<T>(work: () => Promise<T>): Promise<{ result: T; heldMs: string }> {
   const delay = monitorEventLoopDelay({ resolution: 1 });
   delay.enable();

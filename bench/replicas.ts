@@ -1,6 +1,6 @@
-// What three servers give through HAProxy against one: throughput, how many of an adapter's requests reach its home,
-// and how many homes move when a server is added. The engine is a fake one that takes real time, so that two cores do
-// for all servers; everything else is the server's own, with a registry of its own in memory.
+// Measures three servers behind HAProxy against one: throughput, the share of an adapter's requests that reach its home
+// server, and how many homes move when a server is added. The engine is a fake one that takes real time, so that two
+// cores suffice for all servers. Everything else is the server's own code, with a registry in memory in each.
 //
 //     node scripts/run.js bench/replicas.ts [--seconds 10] [--adapters 300]        needs HAProxy
 
@@ -23,12 +23,12 @@ const { values: flags } = parseArgs({
   },
 });
 const adapters = Number(flags.adapters);
-/** Servers behind a proxy let nobody in without one. */
+/** The servers are behind a proxy, and answer nobody without a key. */
 const key = 'the-admin-key';
 const nameOf = (i: number) => `adapter-${i}`;
-/** One engine: so many rows, a token of each in a step. */
+/** The fake engine's rows, the milliseconds of its step, and tokens of an answer. */
 const [slots, stepMs, tokens] = [8, 25, 8];
-/** Requests a second that one engine can do. */
+/** Requests a second that one engine can answer. */
 const capacity = (slots * 1000) / (stepMs * tokens);
 
 if (flags.serve === undefined) await measure();
@@ -57,7 +57,7 @@ async function measure(): Promise<void> {
     const three = await haproxy.start(context, [a, b, c]);
     for (const url of [one, two, three]) for (let i = 0; i < 3; i++) await ready(url);
 
-    // More at once than three engines have rows.
+    // More clients than three engines have rows.
     const alone = await load(one, { clients: 3 * slots * 2, perSecond: null });
     const together = await load(three, { clients: 3 * slots * 2, perSecond: null });
     const calm = await load(three, { clients: 3 * slots * 2, perSecond: 0.6 * 3 * capacity });
@@ -105,7 +105,7 @@ async function ready(url: string): Promise<void> {
     await setTimeout(100);
 }
 
-/** One request after another: nobody else is there. */
+/** Finds each adapter's home, with one request after another and no other load. */
 async function homes(url: string): Promise<Map<string, string>> {
   const found = new Map<string, string>();
   for (let i = 0; i < adapters; i++) found.set(nameOf(i), (await ask(url, nameOf(i))).at);
@@ -122,7 +122,7 @@ async function load(url: string, { clients, perSecond }: { clients: number; perS
   let begun = 0;
   const client = async () => {
     while (performance.now() < until) {
-      // All clients together keep the pace; none: as fast as answers come.
+      // All clients together keep the pace. Without one they ask as fast as answers come.
       const due = perSecond === null ? 0 : began + (begun / perSecond) * 1000;
       begun++;
       await setTimeout(Math.max(0, due - performance.now()));

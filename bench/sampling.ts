@@ -1,4 +1,4 @@
-// What choosing tokens costs a decode step: the same rows greedily, drawn, and under a grammar, in turns in one run.
+// Measures what choosing tokens costs a decode step: the same rows greedily, drawn, and under a grammar, in turns.
 //
 //     node bench/sampling.ts --model model.gguf [--batch 16] [--tokens 48] [--rounds 3] [--json]
 
@@ -48,7 +48,7 @@ const runtime = createOnnxRuntime({ library: null, threads: Number(flags.threads
 const decoder = createDecoder(runtime, model, { rows: Math.max(batch, 2), positions: context + count + 8 });
 const grammars = new GrammarThread({ table: tokenTable(tokenizer) });
 
-/** Never over within the tokens of a round: its strings and its list have no end. */
+/** A schema that is never complete within the tokens of a round: its list is too long. */
 const schema = {
   type: 'array',
   minItems: 100,
@@ -71,7 +71,7 @@ const works: Readonly<Record<string, Work>> = {
   'top_p 0.9, JSON schema': { params: { temperature: 1, topP: 0.9 }, schema },
 };
 
-// Text that a model knows: after random tokens its next ones would be flatter than anybody's.
+// The context is ordinary text: after random tokens the model's distributions would be unusually flat.
 const book = tokenizer.encode(readFileSync(new URL('../README.md', import.meta.url), 'utf8'), {
   ...{ addSpecialTokens: false, parseSpecial: false },
 });
@@ -82,7 +82,7 @@ for (let row = 0; row < batch; row++) {
 
 type Step = { readonly runMs: number; readonly chooseMs: number };
 
-/** Milliseconds of a step: of its run, and of what comes after it until all tokens are chosen. */
+/** Milliseconds of a step's run, and of the time after it until all tokens are chosen. */
 async function measure({ params, schema }: Work): Promise<Step> {
   const sampled = Array.from({ length: batch }, (_, i) => i);
   const sequences = sampled.map((row) => {
@@ -120,7 +120,7 @@ const greedy = times.get('greedy')!;
 const results = [...times].map(([name, steps]) => {
   const stepMs = spread(steps.map(({ runMs, chooseMs }) => runMs + chooseMs)).median;
   const chooseMs = spread(steps.map(({ chooseMs }) => chooseMs)).median;
-  // Of the greedy step of the same round.
+  // Each step is compared with the greedy step of its round.
   const ratio = spread(
     steps.map(({ runMs, chooseMs }, round) => (runMs + chooseMs) / (greedy[round]!.runMs + greedy[round]!.chooseMs)),
   ).median;

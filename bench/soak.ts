@@ -1,6 +1,6 @@
-// npm run bench:soak [-- --disconnects 10000 --minutes 60]: whether memory and descriptors stay flat while callers
-// leave in the middle of bodies, streams and uploads. A server on fakes in a process of its own; prints a row for each
-// tenth. Callers come as fast as they can, or spread evenly over the minutes.
+// npm run bench:soak [-- --disconnects 10000 --minutes 60]: checks that memory and descriptors do not grow while
+// callers leave in the middle of bodies, streams and uploads. The server is on fakes in a process of its own. Prints a
+// row for each tenth. Callers come as fast as they can, or spread evenly over the minutes.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -14,7 +14,7 @@ const { values } = parseArgs({
   options: { disconnects: { type: 'string', default: '10000' }, minutes: { type: 'string', default: '0' } },
 });
 const disconnects = Number(values.disconnects);
-/** Callers at once. */
+/** Concurrent callers. */
 const width = 32;
 const msOfCrowd = (Number(values.minutes) * 60_000 * width) / disconnects;
 
@@ -47,7 +47,7 @@ function leave(i: number): Promise<void> {
   });
 }
 
-/** What is left on the heap when nobody asks, MiB. */
+/** Bytes on the heap between requests, in MiB. */
 async function heap(): Promise<number> {
   child.kill('SIGUSR2');
   const [line] = (await once(child.stdout, 'data')) as [Buffer];

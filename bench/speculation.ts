@@ -1,8 +1,8 @@
-// Tokens computed ahead against none, for one sequence: the same texts, in turns, on engines of one process. Of those
-// that compute ahead one guesses from a sequence's own tokens alone, the other from earlier answers too.
-// `copy`: a passage that was there before is said again; `natural`: drawn text, which repeats itself seldom.
-// `templated`: the example adapter `order` turns orders into JSON, each of them another; `again`: the same once more.
-// `extracted`, with --rows: the base turns texts into JSON as one example shows; the file is JSONL of `completion`.
+// Measures speculative decoding against none, for one sequence: the same texts, in turns, on engines of one process.
+// One engine drafts from a sequence's own tokens alone, another one from earlier answers too. `copy`: a passage of the
+// prompt is repeated. `natural`: sampled text, which seldom repeats itself. `templated`: the example adapter `order`
+// turns different orders into JSON. `again`: the same orders once more. `extracted`, with --rows: the base turns texts
+// into JSON as one example shows; the file is JSONL of `completion`.
 //
 //     npm run bench:speculation -- [--rounds 3] [--tokens 96] [--model model.gguf] [--rows texts.jsonl]
 
@@ -97,7 +97,7 @@ async function measure(askedIn: (round: number) => readonly Asked[]) {
     const ms = { plain: 0, own: 0, past: 0 };
     for (const [i, each] of askedIn(round).entries()) {
       const said = new Set<string>();
-      // Who is first takes turns.
+      // The order alternates.
       for (let turn = 0; turn < names.length; turn++) {
         const name = names[(round + i + turn) % names.length]!;
         const [answer] = await engines[name].ask([each]);
@@ -118,7 +118,7 @@ async function measure(askedIn: (round: number) => readonly Asked[]) {
   }));
 }
 
-/** As many others in each round, after the first few. */
+/** Takes as many other requests in each round, after the first ones. */
 const others = (all: readonly Asked[]) => (round: number) => all.slice(few * (round + 1), few * (round + 2));
 const few = 6;
 

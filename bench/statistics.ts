@@ -1,4 +1,4 @@
-// Medians and spreads of repeated measurements.
+// Medians and ranges of repeated measurements.
 
 export type Spread = { readonly median: number; readonly min: number; readonly max: number };
 
@@ -9,6 +9,6 @@ export function spread(values: readonly number[]): Spread {
   return { median, min: sorted[0]!, max: sorted.at(-1)! };
 }
 
-/** As `median (min to max)`. */
+/** Formats a spread as `median (min to max)`. */
 export const showSpread = ({ median, min, max }: Spread, digits = 2): string =>
   `${median.toFixed(digits)} (${min.toFixed(digits)} to ${max.toFixed(digits)})`;

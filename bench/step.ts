@@ -1,9 +1,9 @@
-// The step alone, without HTTP and without a scheduler: decode of a full batch, or prefill of one prompt.
+// Measures the step alone, without HTTP and without a scheduler: decode of a full batch, or prefill of one prompt.
 //
 //     node bench/step.ts --model model.gguf --mode decode --batch 8 --context 128 --tokens 64 [--threads 2] [--json]
 //     node bench/step.ts --model model.gguf --mode prefill --prompt 512
 //     ... --activations int16     decode with activations of 16 bits
-//     ... --slots 256 --positions 8192     in a pool for so many sequences of so many tokens
+//     ... --slots 256 --positions 8192     in a KV pool for so many sequences of so many tokens
 
 import os from 'node:os';
 import { join } from 'node:path';
@@ -58,7 +58,7 @@ console.log(flags.json ? JSON.stringify(result) : result);
 for (const decoder of opened) await decoder.release();
 process.exit(0);
 
-/** Of a step: the share of the time in which what it must read could be read. */
+/** Computes the share of a step's time in which memory could deliver all that the step reads. */
 async function roofline() {
   const bandwidth = await readBandwidth(runtime);
   const { shape, linears } = weights.model;
@@ -121,7 +121,7 @@ function decoderOf(rows: number, positions: number) {
   return decoder;
 }
 
-/** Tokens a second; `work` returns the tokens that it did. */
+/** Median tokens a second; `work` returns the tokens that it computed. */
 async function median(work: () => Promise<number>): Promise<number> {
   const speeds: number[] = [];
   for (let round = 0; round < rounds; round++) {

@@ -1,7 +1,7 @@
-// npm run bench:strain [-- --part overload,connections,recovery] [--save]: a server on the real model under strain.
-// Overload: answers within a deadline at 1.5 and 5 times what the engine can do, with `timeout_ms` and without.
-// Connections: 2,000 idle or stuck ones of one key, and what another tenant waits beside them. Recovery: a killed
-// engine against the load of its weights.
+// npm run bench:strain [-- --part overload,connections,recovery] [--save]: measures a server on the real model under
+// strain. Overload: answers within a deadline at 1.5 and 5 times the engine's capacity, with `timeout_ms` and without.
+// Connections: 2,000 idle or stuck ones of one key, and how long another tenant waits beside them. Recovery: the time
+// until a killed engine answers again, beside the time for loading its weights.
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';

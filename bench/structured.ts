@@ -1,5 +1,5 @@
-// What a form of the output costs a token: eight rows under a JSON schema, eight free ones, and four of each, in turns
-// on one engine; and whether all answers are valid.
+// Measures what a constrained output costs a token: eight rows under a JSON schema, eight free ones, and four of each,
+// in turns on one engine; and checks that all answers are valid.
 //
 //     npm run bench:structured -- [--rounds 5] [--tokens 64] [--model model.gguf]
 
@@ -46,7 +46,7 @@ const work = {
   additionalProperties: false,
 };
 const grammarOf = (schema: object): Grammar => ({ kind: 'json_schema', text: jsonSchemaText(schema) });
-/** It goes on for as long as tokens are asked for. */
+/** A grammar whose output never ends before the tokens do. */
 const endless = grammarOf({ type: 'array', items: work, minItems: 1000 });
 const finite = grammarOf(work);
 
@@ -59,7 +59,7 @@ const batches = {
   mixed: Array.from({ length: rows }, (_, i) => (i % 2 ? free! : formed!)),
 };
 
-/** Milliseconds a token of the batch, while all of it decodes. */
+/** Milliseconds for each token of the batch, while all of its rows decode. */
 async function tokenMs(kind: keyof typeof batches, round: number): Promise<number> {
   const asked = batches[kind].map((one, i) => ({
     ...one,
@@ -74,12 +74,12 @@ const kinds = Object.keys(batches) as (keyof typeof batches)[];
 const found = Object.fromEntries(kinds.map((kind) => [kind, [] as number[]])) as Record<keyof typeof batches, number[]>;
 await tokenMs('formed', 1000);
 for (let round = 0; round < rounds; round++) {
-  // Who is first takes turns.
+  // The order alternates.
   const order = [...kinds.slice(round % kinds.length), ...kinds.slice(0, round % kinds.length)];
   for (const kind of order) found[kind].push(await tokenMs(kind, round));
 }
 
-/** Answers that do not end by themselves, or are no JSON of the schema, of so many. */
+/** Counts the answers, of `count`, that do not end by themselves or are not valid under the schema. */
 async function invalid(count: number): Promise<number> {
   const asked = Array.from({ length: count }, (_, seed) => {
     const params = { temperature: 1, seed, maxTokens: 400, stopTokens: tokenizer.eosTokens };

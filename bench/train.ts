@@ -1,11 +1,11 @@
-// A training job without a server: the trainer's process alone, driven as the server drives it. Prints each step, and
-// at the end tokens a second and the process's peak memory.
+// Runs a training job without a server: the trainer's process alone, driven as the server drives it. Prints each step,
+// and at the end tokens a second and the process's peak memory.
 //
 //     node bench/train.ts --train rows.jsonl --out folder [--validation rows.jsonl --validation-rows 64] [--steps 150]
 //         [--batch 8] [--rate 2e-3] [--warmup 10] [--r 4] [--alpha 8] [--targets q_proj,v_proj] [--threads 2]
 //         [--max-tokens 256] [--eval-steps 50] [--recompute] [--device cpu] [--json]
 //
-// Ctrl-C pauses; a second run with the same folder goes on where the first was ended.
+// Ctrl-C pauses; another run with the same folder resumes.
 
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';

@@ -1,7 +1,7 @@
-// What serving and training cost each other. The load that saturates the server is found first; then requests come at
-// half of it, with a job that trains and without in turns, and the job trains alone.
+// Measures what serving and training cost each other. First the load that saturates the server is found. Then requests
+// come at half of it, in turns with a training job and without, and the job also trains alone.
 //
-//     npm run bench:training-beside -- --train rows.jsonl [--rounds 3] [--seconds 20] [--share 0.5] [--threads 2]
+//     npm run bench:training-beside -- --train rows.jsonl [--rounds 3] [--seconds 20] [--share 0.67] [--threads 2]
 //         [--load 0.5] [--batch 8] [--name half]
 //
 // Rows are {prompt, completion}. Writes bench/results.
@@ -37,13 +37,13 @@ const { values: flags } = parseArgs({
 if (flags.train === undefined) throw new Error('--train <rows> is needed');
 const rows = flags.train;
 const seconds = Number(flags.seconds);
-/** As many as the other benches of the whole server have. */
+/** As many slots as the other benchmarks of the whole server have. */
 const slots = 16;
 
 type Round = {
   readonly without: Served;
   readonly beside: Served;
-  /** Tokens a second of the job. */
+  /** The job's tokens a second. */
   readonly job: { readonly alone: number; readonly beside: number };
   readonly loadAverage: number;
 };
@@ -76,7 +76,7 @@ const file = new URL(`${date.slice(0, 10)}-training-beside-${flags.name}.json`, 
 const { train: _, ...said } = flags;
 writeFileSync(file, `${JSON.stringify({ date, machine, flags: said, ...result }, null, 2)}\n`);
 
-/** The job starts while nothing is served: what its start costs is not measured. */
+/** Runs one round. The job starts while nothing is served, so that its start is not measured. */
 async function measureRound(url: string, job: MeasuredJob, load: number): Promise<Round> {
   await job.resume();
   const alone = await speedOf(job, () => sleep(seconds * 1000));

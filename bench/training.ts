@@ -1,13 +1,13 @@
-// One training step, forward and backward, beside PEFT on torch in float32: same GGUF, same threads, in turns, each in
-// a process of its own. Prints a table and writes a result file.
+// Measures one training step, forward and backward, beside PEFT on torch in float32: same GGUF, same threads, in turns,
+// each in a process of its own. Prints a table and writes a result file.
 //
 //     npm run bench:training -- --python path/to/python [--threads 2] [--rounds 3] [--lines 4] [--tokens 128]
 //         [--targets 32] [--only r=4] [--rows rows.jsonl --steps 3] [--device cpu] [--model random:1b]
 //
-// On a device both sides are on it, but for a job on rows, which is ours alone there. PEFT has no WebGPU, and not the
-// random weights (of LORIKEET_WEIGHT_BITS, 32 by default).
+// With --device both sides run there, except a job on rows, which only Lorikeet runs there. PEFT has no WebGPU, and not
+// the random weights (of LORIKEET_WEIGHT_BITS, 32 by default).
 //
-// The Python needs torch, transformers, peft and gguf; without --python only our side runs. --only takes the adapters
+// The Python needs torch, transformers, peft and gguf; without --python only Lorikeet runs. --only takes the adapters
 // whose names begin so, without recomputation. --rows adds the first steps of a job on that file, 8 rows a step.
 
 import { execFileSync } from 'node:child_process';

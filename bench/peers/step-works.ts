@@ -1,4 +1,4 @@
-// Decode and prefill without HTTP: what is measured, and how each side is asked for it.
+// Decode and prefill without HTTP: what is measured, and how each side is run.
 
 import { fileURLToPath } from 'node:url';
 import { mallocEnvironment } from '../../src/runtime/malloc.ts';
@@ -12,7 +12,7 @@ export type Work =
 
 export type Sample = { readonly tokensPerSecond: number; readonly peakRssBytes: number };
 
-/** Decode starts from this many tokens in every slot, and adds this many to each. */
+/** Tokens in every slot before decoding, and tokens that are then decoded in each. */
 const contextTokens = 128;
 const decodeTokens = 64;
 const prefillRepeats = 3;
@@ -28,13 +28,13 @@ export const workName = (work: Work) =>
 export type Setup = {
   readonly model: string;
   readonly threads: number;
-  /** Of each request to a whole server. */
+  /** Prompt tokens of each request to a whole server. */
   readonly promptTokens: number;
-  /** At once, over HTTP. */
+  /** Concurrent requests over HTTP. */
   readonly requests: number;
-  /** Left out: all requests are as long. */
+  /** Requests have different lengths; left out: all are equally long. */
   readonly isMixed?: boolean;
-  /** Of llama-server; left out: as many as requests. */
+  /** Slots of llama-server; as many as requests by default. */
   readonly slots?: number;
 };
 
@@ -51,8 +51,9 @@ export async function measureOurs(work: Work, { model, threads }: Setup): Promis
 }
 
 /**
- * Flash attention is on: where tried it was never slower, and 2 to 9 % faster in prefill and at B=8. Repacked weights
- * and polling threads are llama.cpp's defaults, and its fastest. Both programs warm up before they measure.
+ * Flash attention is on: wherever it was tried it was never slower, and 2 to 9 % faster in prefill and at B=8. Repacked
+ * weights and polling threads are llama.cpp's defaults, and its fastest settings. Both programs warm up before they
+ * measure.
  */
 export const llamaCppFlags = ['-fa', 'on'] as const;
 

@@ -1,5 +1,5 @@
-// Two thousand connections of one key that are idle or stuck, opened again as often as the server closes them: what
-// another tenant's answers take beside them, and what they hold.
+// Two thousand idle or stuck connections of one key, which are opened again whenever the server closes them. Measures
+// how long another tenant's answers take meanwhile, and the memory that the connections hold.
 
 import { connect, type Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -10,7 +10,7 @@ const reopenMs = 200;
 
 export type ConnectionOptions = { readonly connections: number; readonly asks: number; readonly rounds: number };
 
-/** What each of them sends, and then nothing more; none reads. */
+/** Requests of which each connection sends one, and then nothing more. No connection reads its answer. */
 function beginnings(key: string): string[] {
   const head = (path: string, more: string) =>
     `POST ${path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${key}\r\ncontent-type: application/json\r\n${more}`;
@@ -52,7 +52,10 @@ function hold({ port, keys }: StrainedServer, count: number) {
 }
 
 type Round = {
-  /** Of another tenant's answers: median, 90th percentile, and processor time of server and engine; milliseconds. */
+  /**
+   * Another tenant's answers: median and 90th percentile of their time, and processor time of server and engine for
+   * each, in milliseconds.
+   */
   readonly alone: readonly [number, number, number];
   readonly beside: readonly [number, number, number];
   /** Resident memory of the server, MiB. */
@@ -86,7 +89,7 @@ export async function measureConnections(server: StrainedServer, { connections, 
     const alone = await visit();
     const before = server.memory().server;
     const crowd = hold(server, connections);
-    // They have come, and what they asked for is answered.
+    // By then all connections are open, and their complete requests are answered.
     await wait(8000);
     const beside = await visit();
     const during = server.memory().server;

@@ -1,5 +1,5 @@
-// More requests than the engine can do, with `timeout_ms` and without: how many are answered within the deadline, how
-// soon the others are refused, and what memory does.
+// More requests than the engine can answer, with `timeout_ms` and without. Measures how many are answered within the
+// deadline, how soon the others are refused, and the memory.
 
 import { setTimeout as wait } from 'node:timers/promises';
 import { prng } from '../../src/core/prng.ts';
@@ -15,7 +15,7 @@ export type OverloadOptions = {
   readonly seconds: number;
 };
 
-/** Requests a second that as many callers as the engine likes get done. */
+/** Requests a second that are answered with enough concurrent callers to fill the engine. */
 async function capacityOf(server: StrainedServer, seconds: number): Promise<number> {
   const end = performance.now() + seconds * 1000;
   let done = 0;
@@ -52,7 +52,7 @@ async function overload(server: StrainedServer, { perSecond, deadlineMs, seconds
     open.push(ask(server, server.keys[open.length % 2]!, body, left.signal));
     if (open.length % Math.ceil(perSecond * 5) === 0) memory.push(server.memory());
   }
-  // Whoever came last has its whole deadline.
+  // Leaves the last requests their whole deadline.
   await wait(deadlineMs);
   memory.push(server.memory());
   left.abort();
@@ -90,7 +90,7 @@ export async function measureOverload(server: StrainedServer, { times, deadlineM
           `${row.late} late, ${row.refused} refused (${p50}, ${p99}, ${most} ms); ` +
           `server ${row.serverMiB.join(' to ')} MiB, engine ${row.engineMiB.join(' to ')} MiB`,
       );
-      // What nobody waits for any more ends before the next.
+      // Lets abandoned requests end before the next measurement.
       await wait(2000);
     }
   }

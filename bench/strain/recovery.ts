@@ -1,4 +1,4 @@
-// A killed engine: how long until requests are answered again, beside what loading its weights takes by itself.
+// Measures how long it takes until a killed engine answers again, beside the time for loading its weights.
 
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -8,7 +8,7 @@ import { systemClock } from '../../src/core/clock.ts';
 import { startEngine } from '../../src/engine/start-engine.ts';
 import { ask, quantile, type StrainedServer } from './server.ts';
 
-/** An engine that lived so long is started again without a longer wait. */
+/** Age in milliseconds at which an engine that dies is restarted without a longer pause. */
 const stableMs = 6000;
 
 export async function measureRecovery(server: StrainedServer, rounds: number) {
@@ -39,7 +39,7 @@ async function untilAnswered(server: StrainedServer) {
 
 type Engine = Pick<Config, 'threads' | 'prefillChunk' | 'dataDir'> & { readonly model: ModelFiles };
 
-/** In this process, on weights that are lowered and cached. */
+/** Times loading in this process, with weights that are lowered and cached. */
 export async function measureLoad({ model, threads, prefillChunk, dataDir }: Engine, rounds: number) {
   const loads: number[] = [];
   for (let round = 0; round <= rounds; round++) {
@@ -52,7 +52,7 @@ export async function measureLoad({ model, threads, prefillChunk, dataDir }: Eng
       systemClock,
       { emit() {}, onChange() {} },
     );
-    // The first may have had to lower them.
+    // The first start may have had to lower the weights.
     if (round > 0) loads.push(info.loadMs);
   }
   return { loads, ms: quantile(loads, 0.5) };

@@ -1,4 +1,4 @@
-// A keyed server on the real model in a process of its own, its memory, and callers of two tenants.
+// A server with keys on the real model in a process of its own, its memory, and callers of two tenants.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -11,21 +11,21 @@ import { cliIn } from '../../test/helpers/run-cli.ts';
 export type StrainedServer = {
   readonly url: string;
   readonly port: number;
-  /** From the start of the process until it was ready. */
+  /** Milliseconds from the start of the process until the server was ready. */
   readonly startMs: number;
   /** Keys of two tenants. */
   readonly keys: readonly [string, string];
   enginePid(): number | null;
-  /** Resident now, in MiB: of the server and of its engine. */
+  /** Resident memory of the server and of its engine, in MiB. */
   memory(): { readonly server: number; readonly engine: number };
-  /** Processor time so far, milliseconds: of the server and of its engine. */
+  /** Processor time of the server and of its engine so far, in milliseconds. */
   cpuMs(): { readonly server: number; readonly engine: number };
   stop(): Promise<void>;
 };
 
 const command = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 
-/** @param weights a data dir that may have the model's weights lowered already */
+/** @param weights a data dir, which may have the model's lowered weights */
 export async function startStrained(modelFile: string, weights: string): Promise<StrainedServer> {
   const folder = mkdtempSync(join(tmpdir(), 'lorikeet-strain-'));
   const keyOf = async (tenant: string) => {
@@ -90,7 +90,7 @@ function readOr(path: string): string {
 const residentMiB = (pid: number | null) =>
   Math.round(Number(/VmRSS:\s+(\d+)/.exec(readOr(`/proc/${pid}/status`))?.[1] ?? 0) / 1024);
 
-/** Of a tick of /proc, as Linux has it. */
+/** Milliseconds of a tick in /proc on Linux. */
 const tickMs = 10;
 
 function cpuMs(pid: number | null): number {
@@ -102,7 +102,7 @@ function cpuMs(pid: number | null): number {
 
 export type Asked = { readonly status: number; readonly ms: number };
 
-/** One answer of exactly so many tokens. @returns status 0 where the caller left */
+/** Asks for one answer of exactly `max_tokens` tokens. @returns status 0 where the caller left */
 export async function ask({ url }: StrainedServer, key: string, body: object, signal?: AbortSignal): Promise<Asked> {
   const began = performance.now();
   try {

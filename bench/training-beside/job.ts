@@ -1,27 +1,27 @@
-// A training job on a running server, for measuring: made once, paused and resumed, and how fast it goes.
+// A training job on a running server, for measuring: it is made once, paused and resumed, and its speed is read.
 
 import { openAsBlob } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export type MeasuredJob = {
-  /** Resolves when it trains, past its first step. */
+  /** Resolves when the job trains and its first step is done. */
   resume(): Promise<void>;
-  /** Resolves when its process is gone. */
+  /** Resolves when the job's process has ended. */
   pause(): Promise<void>;
-  /** Steps from now on. */
+  /** Starts counting steps. */
   steps(): StepCount;
 };
 
-/** @returns tokens and seconds of the steps that ended since; a step's rests are its seconds too */
+/** @returns tokens and seconds of the steps that ended since counting began; a step's pauses count as its time */
 export type StepCount = () => Promise<{ readonly tokens: number; readonly seconds: number }>;
 
 type Job = { readonly id: string; readonly status: string };
 type Event = { readonly data: { step: number; tokens?: number; tokens_per_second?: number } | null };
 
-/** More than any measurement takes. */
+/** More steps than any measurement takes. */
 const stepsMax = 100_000;
 
-/** Rows of the file `rows` in its order, `batch` a step, r = 4 on q and v. */
+/** Makes a job on the rows of the file `rows` in their order, `batch` rows a step, r = 4 on q and v. */
 export async function measuredJob(url: string, rows: string, batch: number): Promise<MeasuredJob> {
   const form = new FormData();
   form.append('purpose', 'fine-tune');

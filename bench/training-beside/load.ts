@@ -1,5 +1,5 @@
-// Requests at a steady rate, whether or not the ones before are answered, as people send them; and the most that a
-// server can do.
+// Sends requests at a steady rate, as people do, whether or not earlier ones are answered; and finds a server's highest
+// throughput.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ask, promptOf, throughput } from '../many/server.ts';
@@ -15,13 +15,13 @@ export type Served = {
 let seed = 0;
 const request = (url: string) => ask(url, { prompt: promptOf(seed++, promptTokens) }, newTokens);
 
-/** Tokens a second with every slot taken; what the first requests of a server make is made before. */
+/** Tokens a second with every slot taken. A request before warms the server up. */
 export async function saturation(url: string, slots: number): Promise<number> {
   await ask(url, { prompt: promptOf(seed++, promptTokens) }, 2);
   return await throughput(slots, slots, newTokens, () => request(url));
 }
 
-/** `tokensPerSecond` asked for, in requests at equal distances. */
+/** Sends requests at equal intervals, which ask for `tokensPerSecond` in all. */
 export async function serveSteadily(url: string, tokensPerSecond: number, seconds: number): Promise<Served> {
   const everyMs = (1000 * newTokens) / tokensPerSecond;
   const asked: ReturnType<typeof ask>[] = [];

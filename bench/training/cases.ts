@@ -1,26 +1,26 @@
-// What bench/training.ts measures.
+// The cases that bench/training.ts measures.
 
 import { type TargetModule, targetModules } from '../../src/core/adapter.ts';
 
 export type TrainingCase = {
-  /** As bench/gpu/model.ts takes it. */
+  /** The model, named as for bench/gpu/model.ts. */
   readonly model: string;
   readonly device: string;
   readonly threads: number;
   readonly lines: number;
   readonly tokens: number;
-  /** The last so many tokens of each line count. */
+  /** Tokens at the end of each line that count in the loss. */
   readonly targets: number;
   readonly modules: readonly TargetModule[];
   readonly r: number;
   readonly recompute: boolean;
-  /** Measured steps, after one that is not. */
+  /** Measured steps, after one that is not measured. */
   readonly steps: number;
 };
 
 export type TrainingSample = {
   readonly tokensPerSecond: number;
-  /** Of all threads: what a step takes of a machine that others use too. */
+  /** Processor time of all threads: what a step takes of a machine with other work. */
   readonly cpuSecondsPerStep: number;
   readonly peakRssBytes: number;
   readonly loss: number;

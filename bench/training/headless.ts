@@ -1,4 +1,4 @@
-// A training job without a server: the trainer's process alone, driven as the server drives it.
+// Runs a training job without a server: the trainer's process alone, driven as the server drives it.
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,7 +9,10 @@ import type { Hyperparameters, TrainerEvent, TrainingJob } from '../../src/proto
 import { mallocEnvironment } from '../../src/runtime/malloc.ts';
 import { highWaterBytes } from '../peers/run-process.ts';
 
-/** What the benchmarks leave alone: rows in the file's order, linear to zero, clipped at 1, nothing drawn but A. */
+/**
+ * Settings that the benchmarks do not vary: rows in the file's order, a learning rate that falls linearly to zero,
+ * clipping at 1, and nothing random but A.
+ */
 export const usualHyperparameters = {
   ...{ epochs: null, batchTokens: null, schedule: 'linear', weightDecay: 0, maxGradNorm: 1 },
   ...{ rankPattern: {}, useRslora: false, loraDropout: 0, seed: 1, shuffle: false },
@@ -21,10 +24,10 @@ type JobOptions = {
   readonly config: Config;
   readonly threads: number | null;
   readonly trainingFile: string;
-  /** The first `rows` of the file; null: no validation. */
+  /** File whose first `rows` rows validate; null: no validation. */
   readonly validation: { readonly path: string; readonly rows: number } | null;
   readonly hyperparameters: Hyperparameters;
-  /** Made if it is not there. */
+  /** Folder of the job, which is made where it does not exist. */
   readonly folder: string;
 };
 
@@ -40,25 +43,28 @@ export function headlessJob({ model, config, validation, folder, ...rest }: JobO
   };
 }
 
-/** Complete lines. */
+/** Reads the first `count` lines. */
 export function firstRows(path: string, count: number): string {
   return `${readFileSync(path, 'utf8').split('\n').slice(0, count).join('\n')}\n`;
 }
 
 export type Trained = {
   readonly ended: Extract<TrainerEvent, { type: 'finished' | 'paused' }>;
-  /** Of the last validation in this process. */
+  /** Loss of the last validation in this process. */
   readonly validLoss: number | null;
-  /** Over all steps of this process but the first, which makes what the others find; NaN without any. */
+  /** Tokens a second over all steps of this process but the first, which warms up; NaN without any. */
   readonly tokensPerSecond: number;
   readonly cpuSecondsPerStep: number;
-  /** 0 where the system does not tell. */
+  /** Peak memory; 0 where the system does not tell. */
   readonly peakRssBytes: number;
 };
 
 const trainerEntry = new URL('../../src/training/main.ts', import.meta.url);
 
-/** SIGINT and SIGTERM pause the job; its folder takes it up again. Rejects where the job or its process fails. */
+/**
+ * Runs the trainer. SIGINT and SIGTERM pause the job, and a later run in its folder resumes it. Rejects where the job
+ * or its process fails.
+ */
 export function runTrainer(job: TrainingJob, onEvent: (event: TrainerEvent) => void): Promise<Trained> {
   const start = trainerProcessStarter(trainerEntry, { ...environmentForChildren(), ...mallocEnvironment });
   const { promise, resolve, reject } = Promise.withResolvers<Trained>();
@@ -92,7 +98,9 @@ export function runTrainer(job: TrainingJob, onEvent: (event: TrainerEvent) => v
   }
 }
 
-/** Of all its threads so far, in hundredths as Linux counts them; 0 where the system does not tell. */
+/**
+ * Processor seconds of all threads of a process so far, read in hundredths on Linux; 0 where the system does not tell.
+ */
 function processorSeconds(pid: number | undefined): number {
   try {
     const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ');

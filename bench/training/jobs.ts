@@ -1,5 +1,5 @@
-// Whole training jobs, each side in processes of its own: the same rows in the same order, the same settings, the first
-// few steps. PEFT pads the rows of a step to the longest; ours packs them.
+// Runs whole training jobs, each side in processes of its own: the same rows in the same order, the same settings, the
+// first few steps. PEFT pads the rows of a step to the longest; Lorikeet packs them.
 
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -13,7 +13,7 @@ export type JobCase = {
   readonly device: string;
   readonly gguf: string;
   readonly rows: string;
-  /** Not counting the first, which is not measured. */
+  /** Measured steps, after one that is not measured. */
   readonly steps: number;
   readonly threads: number;
 };

@@ -1,4 +1,4 @@
-"""One case of bench/training.ts on PEFT's side: forward and backward of one batch of random tokens, float32, torch.
+"""Runs one case of bench/training.ts with PEFT: forward and backward of one batch of random tokens, float32, torch.
 
     python bench/training/peft-step.py model.gguf '{"lines": 4, "tokens": 128, ...}'
 

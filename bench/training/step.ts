@@ -1,5 +1,5 @@
-// One case of bench/training.ts on our side, in a process of its own so that its peak memory is its own: forward and
-// backward of one batch of random tokens. Prints a line of JSON.
+// Runs one case of bench/training.ts with Lorikeet, in a process of its own so that its peak memory is its own: forward
+// and backward of one batch of random tokens. Prints a line of JSON.
 //
 //     node bench/training/step.ts '<a TrainingCase>' [profile prefix]
 
