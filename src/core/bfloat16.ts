@@ -1,8 +1,9 @@
-// bfloat16: the upper 16 bits of a 32-bit float, so its range with 8 bits of precision. JavaScript has no array of it.
+// bfloat16: the upper 16 bits of a 32-bit float, which give its range with 8 bits of precision. JavaScript has no such
+// array.
 
-/** Bits of bfloat16 numbers. It reads and writes them as integers; `toBfloat16` and `ofBfloat16` know their values. */
+/** An array of bfloat16 bits. Elements are integers; `toBfloat16` and `ofBfloat16` convert from and to numbers. */
 export class BFloat16Array extends Uint16Array {
-  /** Tells its type from that of other 16-bit integers. */
+  /** Distinguishes the type from other arrays of 16-bit integers. */
   declare readonly holds: 'bfloat16';
 
   override subarray(start?: number, end?: number): BFloat16Array {
@@ -11,18 +12,21 @@ export class BFloat16Array extends Uint16Array {
 }
 
 /**
- * To the nearest, to even; what is beyond the range becomes infinite, and no number stays none.
- * @param bits of a 32-bit float
- * @returns of the bfloat16
+ * Rounds to the nearest bfloat16, ties to even. Numbers beyond the range become infinite, and NaN stays NaN.
+ * @param bits bits of a 32-bit float
+ * @returns bits of the bfloat16
  */
 export function roundToBfloat16(bits: number): number {
-  // Rounding up could carry a NaN's bits over into an infinity or a zero.
+  // Rounding up could turn a NaN's bits into those of an infinity or a zero.
   if ((bits & 0x7fffffff) > 0x7f800000) return (bits >>> 16) | 0x40;
-  // Half of the last kept place, and a little less where that place is even.
+  // Adds half of the last kept place, and slightly less where that place is even.
   return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
 }
 
-/** Rounds each to a 32-bit float first, which changes nothing for what comes as floats of 32 or 16 bits. */
+/**
+ * Converts numbers. Each is rounded to a 32-bit float first, which changes nothing for values from 16- or 32-bit
+ * floats.
+ */
 export function toBfloat16(values: ArrayLike<number>): BFloat16Array {
   const rounded = new BFloat16Array(values.length);
   const one = new Float32Array(1);
@@ -34,7 +38,7 @@ export function toBfloat16(values: ArrayLike<number>): BFloat16Array {
   return rounded;
 }
 
-/** Exactly. */
+/** Converts bfloat16 bits to floats, exactly. */
 export function ofBfloat16(values: Uint16Array): Float32Array<ArrayBuffer> {
   const floats = new Float32Array(values.length);
   const bits = new Uint32Array(floats.buffer);

@@ -1,5 +1,6 @@
-// Weights as 32-bit floats, exactly as ggml defines each type. A block shares its scales among 32 or 256 neighbouring
-// weights of a row. Each result is rounded once, so it is bit-equal to the reference whatever order that computes in.
+// Decodes weights to 32-bit floats, exactly as ggml defines each type. A block shares its scales among 32 or 256
+// neighbouring weights of a row. Each result is rounded once, so it has the reference's bits whatever the order of
+// computation.
 
 import type { TensorType } from '../core/base-model.ts';
 import { q4_0, q4_1, q5_0, q5_1, q8_0 } from './dequantize-blocks.ts';
@@ -7,7 +8,7 @@ import { q4K, q5K, q6K } from './dequantize-k-quants.ts';
 import { halfAt } from './half.ts';
 import { tensorBytes } from './tensor-bytes.ts';
 
-/** Fills `out` from `bytes`; both hold the same whole blocks. */
+/** Fills `out` from `bytes`. Both hold the same number of whole blocks. */
 export type Dequantizer = (bytes: Uint8Array, out: Float32Array) => void;
 
 const dequantizers: Readonly<Record<TensorType, Dequantizer>> = {
@@ -29,7 +30,7 @@ const dequantizers: Readonly<Record<TensorType, Dequantizer>> = {
   Q6_K: q6K,
 };
 
-/** `count` weights, a whole number of blocks, from exactly the bytes that they take. */
+/** Decodes `count` weights, a whole number of blocks, from exactly the bytes that they take. */
 export function dequantize(type: TensorType, bytes: Uint8Array, count: number): Float32Array<ArrayBuffer> {
   if (bytes.length !== tensorBytes(type, count)) throw new Error(`${bytes.length} bytes do not hold ${count} ${type}`);
   const out = new Float32Array(count);

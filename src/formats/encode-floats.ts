@@ -1,9 +1,10 @@
-// Numbers as the bytes of 32- and 16-bit floats, little endian, each rounded to the nearest (ties to even).
+// Encodes numbers as 32- and 16-bit floats, little endian, rounded to the nearest (ties to even). BF16 rounds to 32
+// bits first.
 
 import type { FloatType } from '../core/base-model.ts';
 import { roundToBfloat16 } from '../core/bfloat16.ts';
 
-/** Throws RangeError for a number that becomes an infinity: F16 ends at 65,504. */
+/** Encodes the values. Throws RangeError for a number that would become an infinity: F16 ends at 65,504. */
 export function encodeFloats(type: FloatType, values: Float64Array): Uint8Array {
   const encoded = encoders[type](values);
   return new Uint8Array(encoded.buffer, 0, encoded.byteLength);

@@ -1,8 +1,8 @@
-// ONNX models as bytes. ONNX is protobuf, and a writer needs three of its wire types, so it is written here rather than
-// generated. Knows the field numbers of onnx.proto3; knows nothing of what a graph means. Reads nothing.
+// Writes ONNX models as bytes. ONNX is protobuf, and a writer needs only three of its wire types, so they are written
+// by hand and not generated. Knows the field numbers of onnx.proto3, but not what a graph means. Reads nothing.
 
 export type OnnxType = 'float32' | 'float16' | 'bfloat16' | 'uint8' | 'int32' | 'int64';
-/** A string is a symbolic dimension. */
+/** Dimensions; a string is a symbolic one. */
 export type OnnxShape = readonly (number | string)[];
 export type OnnxValue = { readonly name: string; readonly type: OnnxType; readonly shape: OnnxShape };
 
@@ -10,16 +10,16 @@ export type OnnxAttribute = number | string | readonly number[] | { readonly flo
 export type OnnxNode = {
   readonly op: string;
   readonly domain?: string;
-  /** '' leaves an optional input or output out. */
+  /** Names of inputs; '' leaves out an optional input or output. */
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
-  /** Plain numbers are integers; a float is `{ float }`. */
+  /** Values by name. Plain numbers are integers; a float is `{ float }`. */
   readonly attributes?: Readonly<Record<string, OnnxAttribute>>;
 };
 
 export type OnnxInitializer = OnnxValue & {
   readonly shape: readonly number[];
-  /** Raw little-endian elements; null leaves the data to whoever makes the session (shared weights). */
+  /** Raw little-endian elements; null where the caller gives the data to the session by name (shared weights). */
   readonly data: Uint8Array | null;
 };
 
@@ -32,15 +32,15 @@ export type OnnxGraph = {
 
 const irVersion = 10;
 const opsetVersion = 21;
-/** TensorProto.DataType; Cast takes them as an attribute. */
+/** Numbers of TensorProto.DataType, which Cast also takes as an attribute. */
 export const dataTypes = { float32: 1, uint8: 2, int32: 6, int64: 7, float16: 10, bfloat16: 16 } as const;
 const attributeTypes = { float: 1, int: 2, string: 3, ints: 7 } as const;
 const externalData = 1;
 
-/** Operators of native/. */
+/** Domain of the operators in native/. */
 export const nativeDomain = 'lorikeet';
 
-/** Serialises a model with the standard operators, ONNX Runtime's (`com.microsoft`) and those of native/. */
+/** Serialises a model with the standard operators, ONNX Runtime's (`com.microsoft`) and those in native/. */
 export function encodeOnnx(graph: OnnxGraph): Uint8Array {
   const opset = (domain: string, version: number) => message((m) => m.string(1, domain).int(2, version));
   return message((model) => {
@@ -88,8 +88,8 @@ function encodeAttribute(name: string, value: OnnxAttribute): Uint8Array {
 }
 
 /**
- * Data that a session is given by name lies nowhere. The library looks whether the place of it is there, as a path in
- * the process's folder, and reads nothing: so that folder it is.
+ * Location of data that a session is given by name, and that is in no file. The library only checks that this path
+ * exists below the process's folder, and reads nothing, so the folder itself serves.
  */
 const nowhere = '.';
 
@@ -131,10 +131,10 @@ type Message = {
 const wire = { varint: 0, bytes: 2, float: 5 } as const;
 const utf8 = new TextEncoder();
 
-/** A byte, or many. */
+/** A single byte, or several. */
 type Chunk = number | Uint8Array;
 
-/** One protobuf message: `write` adds its fields in order. */
+/** Encodes one protobuf message. `write` adds its fields in order. */
 function message(write: (m: Message) => unknown): Uint8Array {
   const chunks: Chunk[] = [];
   const tag = (field: number, type: number) => pushVarint(chunks, field * 8 + type);
@@ -161,7 +161,7 @@ function message(write: (m: Message) => unknown): Uint8Array {
   return concat(chunks);
 }
 
-/** Base-128, least significant group first; negatives are 64-bit two's complement. */
+/** Writes a number in base 128, least significant group first. Negative numbers are 64-bit two's complement. */
 function pushVarint(chunks: Chunk[], value: number): void {
   if (value < 0) {
     pushNegative(chunks, value);

@@ -1,6 +1,6 @@
 // Merges an adapter into one weight, row by row, as PEFT does: W + s B A, and with DoRA each row of the sum scaled to
-// its magnitude. Sums are in 64 bits and rounded once, to the type that is written. Memory holds one tensor's own bytes
-// and a chunk of rows, never a dense ΔW.
+// its magnitude. Sums are in 64 bits and rounded to the type that is written. Memory holds one tensor's own bytes and a
+// chunk of rows, never a dense ΔW.
 
 import type { FloatType, RawTensor } from '../core/base-model.ts';
 import { LorikeetError } from '../core/errors.ts';

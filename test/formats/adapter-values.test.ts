@@ -11,7 +11,7 @@ import { writeSafetensors } from '../../src/formats/write-safetensors.ts';
 import { inLayer, plainConfig, readWith, tinyShape } from './peft-files.ts';
 import { accepts, assertRefuses } from './refusal.ts';
 
-/** The plain adapter's tensors, all of `type`, as bytes at an odd address; `fill` gives each one's content. */
+/** Checks the plain adapter with all tensors of `type` at an odd address. `fill` sets each tensor's content. */
 function check(type: 'F32' | 'F16' | 'BF16', fill: (tensor: SafetensorsTensor, bytes: Uint8Array) => void) {
   const adapter = readWith({}, {}, type);
   return checkAdapterValues(adapter, (tensor) => {

@@ -41,7 +41,7 @@ test('a count of elements is exact or null', () => {
   for (const shape of [[0], [-1, -1], [1.5], [2 ** 30, 2 ** 30], [Number.NaN]]) assert.equal(elementCount(shape), null);
 });
 
-/** -0 and 0 differ here, as they do in the file. */
+/** Compares bits, by which -0 and 0 differ. */
 const bitsOf = (floats: Float32Array) => Array.from(new Uint32Array(floats.buffer));
 
 const copyOf = (bytes: Uint8Array): ArrayBuffer => new Uint8Array(bytes).buffer;

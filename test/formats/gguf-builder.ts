@@ -1,4 +1,4 @@
-// Writes small GGUF files for tests, and wrong ones: every count, type and offset can be set.
+// Writes small GGUF files for tests, also wrong ones: every count, type and offset can be set.
 
 export type GgufEntry = { key: string; type: number; value: unknown };
 export type GgufTensorEntry = { name: string; shape: number[]; type: number; offset: number | bigint; rank?: number };
@@ -9,7 +9,7 @@ export type GgufParts = {
   tensorCount?: bigint;
   entryCount?: bigint;
   entries?: GgufEntry[];
-  /** Shapes as in the file: fastest dimension first. */
+  /** Tensors with shapes as in the file: fastest dimension first. */
   tensors?: GgufTensorEntry[];
   /** Bytes after the padded header. */
   dataBytes?: number;
@@ -18,7 +18,7 @@ export type GgufParts = {
 export const text = (key: string, value: string): GgufEntry => ({ key, type: 8, value });
 export const u32 = (key: string, value: number): GgufEntry => ({ key, type: 4, value });
 export const f32 = (key: string, value: number): GgufEntry => ({ key, type: 6, value });
-/** An array; `count` may lie. */
+/** Makes an array entry; `count` may be wrong on purpose. */
 export const array = (key: string, type: number, items: unknown[], count = BigInt(items.length)): GgufEntry => ({
   key,
   type: 9,

@@ -63,7 +63,7 @@ test('asks for a longer prefix exactly as long as the header is not complete', (
   const headerBytes = file.length - 84;
   for (let length = 0; length < file.length; length++) {
     const parsed = parseGguf(file.subarray(0, length), file.length);
-    // The padding after the last tensor's entry is not needed.
+    // The header is complete without the padding behind the last tensor's entry.
     if (length < headerBytes - 31) assert.equal(parsed, null);
     if (length >= headerBytes) assert.equal(parsed?.tensors.length, 2);
   }
@@ -151,7 +151,7 @@ test('random bytes behind the magic are refused', () => {
   );
 });
 
-/** `depth` arrays in each other. */
+/** Nests `depth` arrays. */
 function nested(depth: number): unknown[] {
   return depth === 1 ? [] : [{ type: 9, items: nested(depth - 1), count: depth === 2 ? 0n : 1n }];
 }

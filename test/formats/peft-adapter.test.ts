@@ -183,7 +183,7 @@ function lmHead(vocabulary = 40) {
   };
 }
 
-/** As `inject_adapter_in_model` names them. */
+/** Tensors named as `inject_adapter_in_model` names them. */
 function bare(layer: number) {
   const name = (part: string) => `model.layers.${layer}.self_attn.q_proj.${part}.weight`;
   return {

@@ -1,4 +1,4 @@
-// Adapters for tests: made from a few words, for a base model of three tiny layers.
+// Makes small adapters for tests, for a base model of three tiny layers.
 
 import type { ModelShape } from '../../src/core/base-model.ts';
 import { type PeftAdapter, readPeftAdapter } from '../../src/formats/peft-adapter.ts';
@@ -23,7 +23,7 @@ export const tinyShape: ModelShape = {
 
 export type Shapes = Readonly<Record<string, readonly number[]>>;
 
-/** The header of a file with these tensors. */
+/** Makes the header of a file with these tensors. */
 export function headerOf(shapes: Shapes, type: SafetensorsType = 'F32'): SafetensorsFile {
   let offset = 100;
   const tensors = Object.entries(shapes).map(([name, shape]) => {
@@ -37,7 +37,7 @@ export function headerOf(shapes: Shapes, type: SafetensorsType = 'F32'): Safeten
 /** `base_model.model.model.layers.<layer>.<rest>` */
 export const inLayer = (layer: number | string, rest: string) => `base_model.model.model.layers.${layer}.${rest}`;
 
-/** q_proj of all three layers, rank 4. */
+/** Tensors of q_proj in all three layers, rank 4. */
 export const plainShapes: Shapes = Object.fromEntries(
   [0, 1, 2].flatMap((layer) => [
     [inLayer(layer, 'self_attn.q_proj.lora_A.weight'), [4, 16]],
@@ -50,7 +50,7 @@ export const plainConfig = { peft_type: 'LORA', r: 4, lora_alpha: 8, target_modu
 export const bytesOf = (config: unknown) =>
   new TextEncoder().encode(typeof config === 'string' ? config : JSON.stringify(config));
 
-/** A plain adapter with some of the config and of the tensors replaced; undefined takes away. */
+/** Reads a plain adapter with some fields of the config and some tensors replaced; undefined removes one. */
 export function readWith(
   config: Readonly<Record<string, unknown>>,
   shapes: Readonly<Record<string, readonly number[] | undefined>> = {},

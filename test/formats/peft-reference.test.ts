@@ -1,4 +1,5 @@
-// Ranks, scalings and expressions as PEFT and Python see them; make-peft-cases.py tells how they were recorded.
+// Compares ranks, scalings and expressions with PEFT's and Python's own; make-peft-cases.py tells how they were
+// recorded.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -49,7 +50,7 @@ for (const { param, ...files } of reference.refused) {
   });
 }
 
-/** What linear time cannot do, and what the two engines read differently; all of it is refused. */
+/** Patterns that need more than linear time, or that the two engines read differently. All of them are refused. */
 const inexpressible = /\(\?[=!<>(#x]|\\1|\\Z|\\u|\{,|\[\[:|[*+?}]\+/;
 
 test('expressions match what they match in Python, or are refused', (context) => {

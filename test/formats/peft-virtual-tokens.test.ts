@@ -1,4 +1,4 @@
-// Prefix tuning, prompt tuning and p-tuning as files: what they say, and how wrong ones are refused.
+// Files of prefix tuning, prompt tuning and p-tuning: how they are read, and how wrong ones are refused.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -1,5 +1,5 @@
-// Adapters as the common tools write them, rebuilt small: the fields of their adapter_config.json as they stand there,
-// and the names of their tensors, over the three tiny layers of peft-files.ts. What each must become, or why not.
+// Adapters of the common tools, rebuilt small: each tool's adapter_config.json with all its fields, and the tensors'
+// names, over the three tiny layers of peft-files.ts. Each is read as expected, or refused for the expected reason.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -48,7 +48,7 @@ const dora = (modules: readonly string[]): Shapes => ({
   ),
 });
 
-// The fields of PEFT's releases; each tool writes through one of them.
+// Config fields of PEFT's releases. Each tool writes the fields of one of them.
 const early = {
   ...{ base_model_name_or_path: 'decapoda-research/llama-7b-hf', bias: 'none', enable_lora: null },
   ...{ fan_in_fan_out: false, inference_mode: true, lora_alpha: 16, lora_dropout: 0.05, merge_weights: false },

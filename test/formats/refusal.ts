@@ -12,7 +12,7 @@ export function assertRefuses(work: () => unknown, reason: RegExp, code: ErrorCo
   });
 }
 
-/** True where `work` accepts; false where it refuses; anything else thrown is a failure of the test. */
+/** True where `work` accepts, false where it refuses. Any other error fails the test. */
 export function accepts(work: () => unknown): boolean {
   try {
     work();

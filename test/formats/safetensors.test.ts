@@ -19,7 +19,9 @@ type Reference = {
 const fixture = new URL('../fixtures/safetensors-cases.json', import.meta.url);
 const reference: Reference = JSON.parse(readFileSync(fixture, 'utf8'));
 
-/** Where we refuse and the reference reader does not: two readers could see two things in such a file. */
+/**
+ * Files that are refused here and accepted by the reference reader: two readers could see two different things in them.
+ */
 const stricter = new Map([
   ['leading space', /does not begin with "{"/],
   ['duplicate name', /"a" occurs twice/],
@@ -160,7 +162,7 @@ test('any change of bytes is read or refused', () => {
       for (const { at, to } of changes) changed[at] = to;
       accepts(() => {
         const { tensors } = parseSafetensorsHeader(changed, changed.length)!;
-        // Accepted means: the tensors take every byte after the header, once.
+        // In an accepted file the tensors cover every byte after the header exactly once.
         let end = 8 + Number(new DataView(changed.buffer).getBigUint64(0, true));
         for (const { offset, bytes } of tensors) {
           assert.equal(offset, end);

@@ -1,4 +1,4 @@
-// What the writer lays out, the reader finds; metadata that is copied stays what it was.
+// The reader finds what the writer lays out, and copied metadata stays the same.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';

@@ -1,5 +1,5 @@
-// Writes small zip archives for tests. Checksums are left zero: the reader does not look at them, since a digest of the
-// unpacked file says more.
+// Writes small zip archives for tests. Checksums are zero, since the reader does not check them: a digest of the
+// unpacked file proves more.
 
 import { deflateRawSync } from 'node:zlib';
 

@@ -1,4 +1,4 @@
-// The thread that computes masks, and what happens to grammars that are wrong, hostile or slow.
+// The thread that computes masks, and its treatment of wrong, hostile or slow grammars.
 
 import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
@@ -22,7 +22,7 @@ function threadFor(t: TestContext, options: Partial<GrammarThreadOptions> = {}):
   return thread;
 }
 
-/** What its mask allows next. */
+/** Lists the tokens that the mask allows next. */
 async function allowed(constraint: Constraint): Promise<number[]> {
   assert.equal(await constraint.first([]), null);
   const { words } = constraint;
@@ -51,7 +51,7 @@ test('the first of some tokens that may come is taken; where none may, a mask is
   assert.deepEqual(await allowed(constraint), [97]);
   assert.equal(await constraint.first([98, 97, 99]), 97);
   assert.equal(await constraint.first([97, 400, 98]), 98);
-  // Long enough for masks that nobody asks for.
+  // Enough tokens that masks are made which nobody asks for.
   for (let i = 0; i < 300; i++) assert.equal(await constraint.first([65, 97 + (i % 26)]), 97 + (i % 26));
   assert.equal(await constraint.first([97]), null);
   assert.deepEqual(await allowed(constraint), [128]);
@@ -111,7 +111,7 @@ test('what is no grammar, what is not supported and what costs too much is refus
     const seconds = Number(process.hrtime.bigint() - started) / 1e9;
     assert.ok(seconds < 60, `${grammar.text.slice(0, 40)} took ${seconds} s`);
   }
-  // None of them has cost the checker its life.
+  // The checker has survived all of them.
   await checker.check(regex('b+'));
 });
 
@@ -134,7 +134,7 @@ test('a thread that never begins is nobody’s fault: what waits is told to come
   const [one, other] = [thread.open(regex('ab')), thread.open(regex('cd'))];
   fire();
   for (const { ready } of [one, other]) await assert.rejects(ready, failsWith('server_overloaded'));
-  // The next one has a thread of its own.
+  // The next grammar gets a new thread.
   const next = thread.open(regex('ef'));
   assert.deepEqual(await allowed(next), [101]);
 });
@@ -148,7 +148,7 @@ for (const fault of ['hang', 'trap']) {
     assert.equal(await good.first([]), null);
     good.accept(98);
     const bad = thread.open(regex(fault));
-    // Behind it: the next thread is asked again.
+    // The matcher behind the faulty one is asked again in the next thread.
     const asked = good.first([98, 99]);
     await assert.rejects(bad.ready, failsWith('grammar_too_complex'));
     assert.equal(bad.error?.code, 'grammar_too_complex');

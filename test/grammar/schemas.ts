@@ -1,4 +1,5 @@
-// Random JSON schemas whose instances end: what llguidance supports, with bounds on all that could go on.
+// Random JSON schemas whose instances are finite: features that llguidance supports, with bounds on everything that
+// could go on.
 
 import fc from 'fast-check';
 

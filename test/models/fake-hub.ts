@@ -15,18 +15,18 @@ export type FakeHub = {
   requests: string[];
   authorization: (string | undefined)[];
   faults: {
-    /** Close the connection after so many bytes of each answer; taken off the list one by one. */
+    /** Bytes of an answer after which the connection is closed; each answer takes the first entry off the list. */
     cutAfter: number[];
     ignoreRanges?: boolean;
     status?: number;
-    /** Bytes a 20 ms tick. */
+    /** Bytes sent in each tick of 20 ms. */
     drip?: number;
-    /** Say the right digest, send other bytes. */
+    /** Announces the right digest, but sends other bytes. */
     lie?: boolean;
   };
 };
 
-/** Files over this size are large ones, named by SHA-256; smaller ones by git's own digest, as on the real hub. */
+/** Files larger than this are named by SHA-256, smaller ones by git's own digest, as on the real hub. */
 const largeBytes = 1000;
 
 export async function fakeHub(context: TestContext, files: Record<string, Buffer>): Promise<FakeHub> {
@@ -81,7 +81,7 @@ async function sendFile(hub: FakeHub, file: Buffer, request: IncomingMessage, re
     response.write(body.subarray(at, at + step));
     if (hub.faults.drip !== undefined) await new Promise((resolve) => setTimeout(resolve, 20));
   }
-  // What was written must be on its way before the connection breaks.
+  // What was written must have left before the connection breaks.
   if (cut === undefined) response.end();
   else setTimeout(() => response.destroy(), 20);
 }

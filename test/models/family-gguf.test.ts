@@ -1,5 +1,5 @@
-// GGUF files of families as llama.cpp's converter writes them, against the safetensors that they were made of: names,
-// rows in pairs, fused rows, norms that hold one more, and what the metadata says.
+// Compares GGUF files of all families, as llama.cpp's converter writes them, with the safetensors from which they were
+// made: names, paired rows, fused rows, norms that are stored with 1 added, and metadata.
 
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
@@ -56,7 +56,7 @@ function written({ shape, tensors }: BaseModel, isPaired: boolean): Written[] {
   });
 }
 
-/** convert_hf_to_gguf.py's `permute`: of a head's rows the first and the second half take turns. */
+/** `permute` of convert_hf_to_gguf.py: rows of a head's first and second half alternate. */
 function paired(values: Float32Array, width: number, headDim: number): Float32Array<ArrayBuffer> {
   const rows = values.length / width;
   return Float32Array.from(
@@ -112,7 +112,7 @@ const gemma = {
   embeddingScale: 8,
 } as const;
 
-/** What llama.cpp's files say, or mean without saying so. */
+/** Metadata in llama.cpp's files, and the traits that the files imply. */
 const families: readonly [TinyModel, string, isPaired: boolean, own: GgufEntry[], ModelTraits][] = [
   ['smollm3', 'smollm3', true, [], {}],
   [

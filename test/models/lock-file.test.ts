@@ -14,7 +14,7 @@ test('one at a time, each exactly once, and no lock left', async (context) => {
   let done = 0;
   const work = async () => {
     assert.equal(++inside, 1);
-    // Longer than the patience: a holder that works is not taken for dead.
+    // The pause is longer than the patience: a holder that works must not count as dead.
     await sleep(done === 0 ? 250 : 5);
     inside--;
     done++;

@@ -1,4 +1,4 @@
-// Writes a tiny model as a folder of safetensors with config.json, with whatever is to be wrong in it.
+// Writes a tiny model as a folder of safetensors with config.json, with chosen faults.
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';

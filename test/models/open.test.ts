@@ -136,7 +136,7 @@ test('rows of rotary pairs are put back in two halves', () => {
       fc.integer({ min: 1, max: 7 }),
       (heads, half, rowBytes) => {
         const rows = Array.from({ length: heads * half * 2 }, (_, row) => new Uint8Array(rowBytes).fill(row));
-        // What the converter does: row (half h, pair j) of a head becomes row 2j + h.
+        // The converter moves row (half h, pair j) of a head to row 2j + h.
         const paired = rows.map((_, at) => {
           const within = at % (2 * half);
           return rows[at - within + (within % 2) * half + Math.floor(within / 2)]!;

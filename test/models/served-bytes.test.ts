@@ -9,7 +9,8 @@ for (const name of tinyModels) {
     test(`${name} at ${bits ?? 'its own'} bits takes what its headers say`, async () => {
       const [model, lowered] = [await tinyModel(name), await tinyLowered(name, bits)];
       const bytes = [...lowered.weights.values()].reduce((sum, { data }) => sum + data.byteLength, 0);
-      // Rows are joined at the wider of their widths, and scales that are no half floats take twice as much.
+      // The estimate is not exact: joined rows take the wider of their widths, and scales that no half float holds take
+      // twice as much.
       const share = servedBytes(model, bits) / bytes;
       assert.ok(share > 0.8 && share < 1.25, `${share}`);
     });

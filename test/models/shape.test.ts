@@ -131,7 +131,7 @@ test("Llama 3's divisors become its rule, and others are refused", () => {
     'llama.rope.freq_base': theta,
     'llama.rope.dimension_count': headDim,
   };
-  // As the converter writes them.
+  // Factors as llama.cpp's converter computes them.
   const factors = Float32Array.from({ length: headDim / 2 }, (_, pair) => {
     const wavelength = 2 * Math.PI * theta ** ((2 * pair) / headDim);
     if (wavelength < 8192 / 4) return 1;

@@ -1,4 +1,4 @@
-// The default model, as any machine gets it.
+// The default model, fetched as on any machine.
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';

@@ -1,4 +1,4 @@
-// config.json from a shape, and the row order of GGUF: both ways lead back.
+// A shape survives the way to config.json and back, and so does the row order of GGUF.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';

@@ -48,7 +48,7 @@ test('a flood fills its own places: another flow finds some, in requests and in 
 test('what would come too late is refused at once, and told when to come again', () => {
   const { engine, submit, time } = supervised();
   engine().ready();
-  // Two slots, and two sequences a second.
+  // Two slots, which complete two sequences a second.
   for (let second = 0; second < 10; second++) {
     submit(1);
     submit(1);
@@ -59,7 +59,7 @@ test('what would come too late is refused at once, and told when to come again',
   const refused = refusalOf(() => submit(1, 4, { timeoutMs: 1000 }));
   assert.deepEqual([refused.code, refused.retryAfterSeconds], ['server_overloaded', 4]);
   submit(1, 4, { timeoutMs: 10_000 });
-  // Another flow's turn comes sooner: it shares with one, however many those are.
+  // Another flow's turn comes sooner: it shares with one flow, however many sequences that flow has.
   submit(1, 4, { timeoutMs: 1000, share: of(2) });
 });
 

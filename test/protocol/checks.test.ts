@@ -1,4 +1,4 @@
-// What children say is looked at field by field: a message that is right is taken, one that is wrong anywhere is
+// Messages of children are checked field by field: a correct message is accepted, and one with any wrong field is
 // refused.
 
 import assert from 'node:assert/strict';
@@ -91,7 +91,7 @@ const offline: OfflineEvent[] = [
   { type: 'failed', ...failure, param: 'adapter' },
 ];
 
-/** All places in a message: fields, and items of lists. */
+/** Paths of all places in a message: fields, and items of lists. */
 function places(value: unknown, path: readonly string[] = []): (readonly string[])[] {
   if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return [path];
   const inside = Object.entries(value).flatMap(([key, one]) => places(one, [...path, key]));
@@ -106,7 +106,7 @@ function changed(message: object, path: readonly string[], value: unknown): obje
   return copy;
 }
 
-/** The engine makes it of files that were read with checks of their own. */
+/** The model's shape is not checked in detail: the engine makes it from files that have checks of their own. */
 const isBelieved = (path: readonly string[]) => path[1] === 'shape' && path.length > 2;
 
 for (const [what, read, messages] of [

@@ -1,4 +1,4 @@
-// The supervisor over a real child process, killed for real.
+// The supervisor with a real child process, which is really killed.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';

@@ -1,5 +1,5 @@
-// Several engines as one: random traffic of tenants and adapters against random deaths, and what routing is worth.
-// fast-check prints the seed and the shortest history that fails.
+// Several engines as one: random traffic of tenants and adapters with random deaths, and the gain of routing.
+// fast-check prints the seed and the shortest failing history.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -132,7 +132,10 @@ test('close ends every sequence exactly once, whatever happened before', async (
 
 type Traffic = { readonly slots: number; readonly adapters: number; readonly load: number; readonly seed: number };
 
-/** Adapters by a power law; arrivals at `load` of what all engines can do. @returns share that found its adapter */
+/**
+ * Sends traffic to adapters by a power law, at `load` times the engines' capacity. @returns the share of sequences that
+ * found their adapter in memory
+ */
 function residency(count: number, { slots, adapters, load, seed }: Traffic): { share: number; spread: number[] } {
   const world = supervised({ waitingRequests: 10_000, waitingTokens: 1_000_000 }, count);
   for (let i = 0; i < count; i++) {
@@ -160,7 +163,7 @@ function residency(count: number, { slots, adapters, load, seed }: Traffic): { s
     return { found: total(each.map(({ found }) => found)), loaded: total(each.map(({ loaded }) => loaded)) };
   };
   for (let step = 0; step < 1500; step++) {
-    // The first steps are those in which adapters come for the first time.
+    // The first steps, in which adapters are loaded for the first time, do not count.
     if (step === 500) before = counts();
     for (owed += (load * count * slots) / tokens; owed >= 1; owed--) {
       world.submit(tokens, 4, { adapters: adapterOf(draw()), share: shareOf(Math.floor(random() * 4)) });
@@ -217,7 +220,7 @@ test('a tenant whose adapter lives on a crowded engine has its share of all engi
   const servedOf = (flow: number) => total([0, 1].map((i) => world.engine(i).served.get(flow) ?? 0));
   const before = [flood, other].map(servedOf);
   for (let step = 0; step < 300; step++) {
-    // It always has more than its half of the rows.
+    // The other flow always has more sequences than its half of the rows.
     while (waiting.filter(({ ends }) => ends.length === 0).length < 8) waiting.push(submit(other, 100));
     for (const i of [0, 1]) world.engine(i).step();
     world.time.advance(10);

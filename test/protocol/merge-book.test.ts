@@ -1,4 +1,4 @@
-// Merges over the life of engines: what is wanted is asked for of each, and nobody waits for a dead one.
+// Merges over the life of engines: each engine is asked for the wanted merges, and nobody waits for a dead one.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';

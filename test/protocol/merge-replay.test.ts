@@ -1,4 +1,4 @@
-// Merges across the deaths of engines: what is wanted is asked for again, and nothing else.
+// Merges across the deaths of engines: wanted merges are asked for again, and no others.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';

@@ -1,4 +1,4 @@
-// The starter of one-shot processes, with the real one over a tiny model and with one that misbehaves.
+// The client of one-shot processes, with the real process over a tiny model and with one that misbehaves.
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -85,7 +85,7 @@ test('a third is told to come again; places are free when a reader leaves', asyn
   await assert.rejects(offline.analyse({ adapter, against: null }, never), code('offline_overloaded'));
   body.destroy();
   gone.abort();
-  // Each is logged when it has ended.
+  // Each process is logged when it has ended.
   await until(() => offline.log.length === 2);
   const waiting = new AbortController();
   const asked = offline.analyse({ adapter: { ...adapter, digest: 'hangs' }, against: null }, waiting.signal);

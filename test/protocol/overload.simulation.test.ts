@@ -5,7 +5,7 @@ import { prng } from '../../src/core/prng.ts';
 import { supervised, type Witness } from './supervised.ts';
 
 const stepMs = 10;
-/** Two slots: ten sequences a second. */
+/** Tokens of an answer: two slots complete ten sequences a second. */
 const tokens = 20;
 const capacity = 10;
 const deadlineMs = 2000;
@@ -18,7 +18,7 @@ type Load = {
   readonly retries: number[];
 };
 
-/** Requests of a Poisson process at so many times what the engine can do. */
+/** Sends requests of a Poisson process at `times` the engine's capacity. */
 function overload(times: number, isControlled: boolean, seed: number): Load {
   const { time, engine, submit, client } = supervised({ waitingRequests: 512, waitingTokens: 1_000_000 });
   engine().ready();
@@ -67,17 +67,17 @@ for (const times of [1.5, 5]) {
   });
 }
 
-/** Slots for all that come, which share one processor: a step takes longer with each row. */
+/** Slots for all requests. The rows share one processor, so a step takes longer with each row. */
 const manySlots = 256;
 const stepMsOf = (rows: number) => 5 + 5 * rows;
-/** Answers a second that the largest batch would come to. */
+/** Answers a second at the largest possible batch. */
 const sharedCapacity = 1000 / 5 / tokens;
 
 test('where all run at once and share a processor, too, and after a crowd without timeouts', (t) => {
   for (const times of [1.5, 5]) {
     const { time, engine, submit } = supervised({ waitingRequests: 512, waitingTokens: 1_000_000 });
     engine().ready(manySlots);
-    // What these teach is far above anybody's timeout.
+    // These sequences teach a time that is far above any timeout.
     for (let i = 0; i < 100; i++) submit(tokens);
     while (time.monotonic() < 20_000) {
       time.advance(stepMsOf(engine().running));

@@ -1,5 +1,5 @@
-// An engine without a process: it does what the test says, one step at a time, and keeps what it was told. The flow
-// that was served least starts next, and adapters stay in a small memory as long as they are used.
+// An engine without a process. It does what the test says, one step at a time, and records its commands. The flow with
+// the least service starts next, and adapters stay in a small memory while they are used.
 
 import { commonShare } from '../../src/core/share.ts';
 import type { EngineHandlers, EngineProcess } from '../../src/protocol/engine-process.ts';
@@ -51,7 +51,7 @@ export class SimulatedEngine implements EngineProcess {
   readonly commands: EngineCommand[] = [];
   /** A process that hangs takes commands and never answers; SIGKILL still ends it. */
   hangs = false;
-  /** Between two steps, which it says when it is asked. */
+  /** The engine is between two steps, and says so when it is pinged. */
   waits = false;
   alive = true;
   readonly #handlers: EngineHandlers;
@@ -59,19 +59,19 @@ export class SimulatedEngine implements EngineProcess {
   #running: Running[] = [];
   #steps = 0;
   #maxSequences = testInfo.maxSequences;
-  /** Adapters that memory holds; the least recently used one leaves first. */
+  /** Adapters that the memory holds; the least recently used one is dropped first. */
   adaptersMax = 4;
   readonly #memory = new Set<string>();
-  /** Sequences that found their adapter in memory, and that did not. */
+  /** Sequences that found their adapter in memory, and sequences that did not. */
   readonly adapters = { found: 0, loaded: 0 };
-  /** Tokens by flow. */
+  /** Tokens served to each flow. */
   readonly served = new Map<number, number>();
 
   constructor(handlers: EngineHandlers) {
     this.#handlers = handlers;
   }
 
-  /** As it was configured. */
+  /** Device name in the configuration. */
   get device(): string {
     const [first] = this.commands;
     return first?.type === 'start' ? first.config.device : '';
@@ -159,7 +159,7 @@ export class SimulatedEngine implements EngineProcess {
     return moves;
   }
 
-  /** Ends what was aborted, fills the slots, gives every running sequence a token. */
+  /** Runs a step: ends aborted sequences, fills the slots, and gives every running sequence a token. */
   step(): void {
     if (!this.alive || this.hangs) return;
     const aborted = new Set(this.commands.flatMap((command) => (command.type === 'abort' ? [command.id] : [])));

@@ -1,4 +1,4 @@
-// A supervisor over simulated engines on a virtual clock, and sequences that keep what happened to them.
+// A supervisor over simulated engines on a virtual clock, and sequences that record what happens to them.
 
 import assert from 'node:assert/strict';
 import { defaultSamplingParams } from '../../src/core/sampling-params.ts';
@@ -18,16 +18,16 @@ export type Witness = {
 export type Supervised = {
   readonly time: VirtualTime;
   readonly client: SupervisedEngine;
-  /** Every process there was, the newest last. */
+  /** All processes so far, the newest last. */
   readonly engines: SimulatedEngine[];
-  /** The newest of one place; by default of the first. */
+  /** Gives the newest process of an engine; the first engine by default. */
   engine(i?: number): SimulatedEngine;
   submit(maxTokens?: number, promptTokens?: number, rest?: Partial<SequenceRequest>): Witness;
 };
 
 const deviceOf = (i: number) => `cuda:${i}`;
 
-/** @param count of engines that are supervised together */
+/** @param count number of engines that are supervised together */
 export function supervised(limits: Partial<SupervisorLimits> = {}, count = 1): Supervised {
   const time = virtualTime();
   const engines: SimulatedEngine[] = [];

@@ -1,5 +1,5 @@
-// Random traffic against random deaths: whatever happens, every sequence ends exactly once. fast-check prints the seed
-// and the shortest history that fails.
+// Random traffic with random deaths: every sequence ends exactly once. fast-check prints the seed and the shortest
+// failing history.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -45,7 +45,7 @@ function abort(witness: Witness | undefined): void {
 
 function restart({ engine, time }: Supervised): void {
   engine().die();
-  // Longer than any wait before a restart, an open circuit's too.
+  // Longer than any wait before a restart, even that of an open circuit.
   time.advance(61_000);
   engine().ready();
 }
@@ -82,7 +82,7 @@ test('every sequence ends exactly once when the engine works again, and none is 
   fc.assert(
     fc.property(fc.array(action, { maxLength: 120 }), (actions) => {
       const [world, witnesses] = play(actions);
-      // A hanging engine is found by its silence, a dead one is started again: time alone mends both.
+      // A hanging engine is found by its silence, and a dead one is restarted: time alone mends both.
       for (let turn = 0; turn < 3; turn++) {
         if (world.client.state !== 'ready') world.engine().ready();
         for (let step = 0; step < 50; step++) world.engine().step();

@@ -60,7 +60,7 @@ test('a sequence that waited at two deaths is not given to a third engine', () =
 test('a queue over its limit refuses with a Retry-After that follows the measured rate', () => {
   const { engine, submit, time } = supervised({ waitingRequests: 4 });
   engine().ready();
-  // Two slots, one token each: two sequences leave the queue per second.
+  // Two slots and one token each: two sequences leave the queue in a second.
   for (let second = 0; second < 10; second++) {
     submit(1);
     submit(1);
@@ -188,7 +188,7 @@ test('close ends what does not finish in time, and kills a process that hangs', 
   engine().hangs = true;
   const closed = client.close(1000);
   time.advance(1000);
-  // The drain ends in a microtask; the limit of the stop counts from there.
+  // The drain ends in a microtask, from which the time limit of the stop counts.
   await Promise.resolve();
   await Promise.resolve();
   time.advance(6000);

@@ -1,4 +1,4 @@
-// Merging by a queue gives what merging by the rule gives; and the parts around it.
+// Merging by a queue equals merging by the rule. Also tests the parts around it.
 
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
@@ -7,7 +7,7 @@ import { createAddedSplit } from '../../src/tokenizer/added-tokens.ts';
 import { createBpe } from '../../src/tokenizer/bpe.ts';
 import { createPreTokenizer } from '../../src/tokenizer/pre-tokenizer.ts';
 
-/** The rule itself: find the lowest rank, the leftmost of it, merge, begin again. */
+/** Merges by the rule itself: finds the leftmost pair of the lowest rank, merges it, and starts again. */
 function mergeSlowly(symbols: string[], ranks: ReadonlyMap<string, number>): string[] {
   let best = { rank: Number.POSITIVE_INFINITY, at: -1 };
   for (let at = 0; at + 1 < symbols.length; at++) {

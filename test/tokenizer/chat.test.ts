@@ -1,4 +1,4 @@
-// Chat templates, and above all: nobody can type a control token into a message.
+// Chat templates, and above all that nobody can type a control token into a message.
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
@@ -23,7 +23,7 @@ describe('control tokens typed into a message', () => {
   const tokenizer = fromJson('smollm');
   const inert = (content: string) => {
     const tokens = tokenizer.encodeChat(user(content));
-    // <|im_start|> user, <|im_end|>, <|im_start|> assistant: the template's own three.
+    // The template's own three tokens: <|im_start|> of the user, <|im_end|>, <|im_start|> of the assistant.
     assert.equal(controlCount(tokenizer, tokens), 3, JSON.stringify(content));
     assert.equal(tokenizer.decode(tokens), `user\n${content.trim()}\nassistant\n`);
   };

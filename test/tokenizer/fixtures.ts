@@ -3,10 +3,10 @@
 import { readFileSync } from 'node:fs';
 import type { ChatMessage } from '../../src/tokenizer/tokenizer.ts';
 
-/** Ids, their text without control tokens, and with them. */
+/** Ids, their text without control tokens, and their text with them. */
 export type DecodedRow = readonly [tokens: number[], text: string, textWithSpecial: string];
 
-/** tokenizer.json without its model, and what Python's tokenizers made of the chosen strings. */
+/** tokenizer.json without its model, and the results of Python's tokenizers for the chosen strings. */
 export type Variant = {
   readonly parts: Readonly<Record<string, unknown>>;
   readonly encoded: readonly string[];
@@ -41,7 +41,7 @@ export const corpus = lines('corpus.jsonl') as string[];
 export const readSmall = () => Object.fromEntries(lines('small.jsonl') as [string, unknown][]) as SmallFixture;
 export const readReal = () => Object.fromEntries(lines('smollm2.jsonl') as [string, unknown][]) as RealFixture;
 
-/** base64 of little-endian 16-bit ids. */
+/** Decodes ids from base64 of little-endian 16-bit numbers. */
 export function unpack(packed: string): number[] {
   const bytes = Buffer.from(packed, 'base64');
   return Array.from({ length: bytes.length / 2 }, (_, index) => bytes.readUInt16LE(2 * index));

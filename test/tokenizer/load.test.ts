@@ -1,4 +1,4 @@
-// The files beside the weights, found by their names and read no further than their limits.
+// The files beside the weights are found by their names, and read only within their limits.
 
 import assert from 'node:assert/strict';
 import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';

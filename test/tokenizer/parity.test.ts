@@ -1,4 +1,5 @@
-// Small vocabularies under several families' pre-tokenisers give Python's ids and texts, from either kind of file.
+// Small vocabularies under several families' pre-tokenisers give the same ids and texts as in Python, from both kinds
+// of file.
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
@@ -16,7 +17,7 @@ function check(tokenizer: ReturnType<typeof fromJson>, variant: Variant, byteLev
       [true, text],
       [false, textWithSpecial],
     ] as const) {
-      // Of invalid bytes in a SentencePiece vocabulary more is kept here than there; see decoder.ts.
+      // For invalid bytes in a SentencePiece vocabulary this decoder keeps more than Python's; see decoder.ts.
       if (!byteLevel && expected.includes('\ufffd')) continue;
       assert.equal(tokenizer.decode(tokens, { skipSpecial }), expected);
     }
@@ -33,7 +34,7 @@ describe('byte-level vocabularies equal Python', () => {
 describe('SentencePiece vocabularies equal Python', () => {
   for (const [name, variant] of Object.entries(small.pieceVariants)) {
     it(`${name} from tokenizer.json`, () => check(fromJson(name), variant, false));
-    // GGUF has no way to say that only the first text gets a space.
+    // GGUF cannot express that only the first text gets a space.
     if (name !== 'metaspace') it(`${name} from GGUF`, () => check(fromGguf(name), variant, false));
   }
 });

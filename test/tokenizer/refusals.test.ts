@@ -1,4 +1,4 @@
-// What can't be read exactly is refused by its name; a broken file is an error of the file.
+// Features that cannot be read exactly are refused by name; a broken file is refused as invalid.
 
 import assert from 'node:assert/strict';
 import { it } from 'node:test';

@@ -1,4 +1,4 @@
-// The small tokenisers of the fixtures, each made from both kinds of file that may carry it.
+// The small tokenisers of the fixtures, each made from both kinds of file that may contain it.
 
 import { tokenizerFromGguf } from '../../src/tokenizer/from-gguf.ts';
 import { tokenizerFromJson } from '../../src/tokenizer/from-json.ts';

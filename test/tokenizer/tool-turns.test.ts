@@ -1,4 +1,5 @@
-// Tools, their calls and their results in prompts: as a template reads them, and in plain words where it reads none.
+// Tools, their calls and their results in prompts: in a template's own form, and as plain text for a template without
+// tools.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -7,7 +8,7 @@ import type { ChatMessage, ChatTool } from '../../src/tokenizer/tokenizer.ts';
 import { toolTurns } from '../../src/tokenizer/tool-turns.ts';
 import { fromJson, jsonFiles } from './tokenizers.ts';
 
-/** As Qwen's templates have it, shortened. */
+/** Qwen's template, shortened. */
 const template =
   "{% if tools %}{{ '<|im_start|>system\\n<tools>' }}{% for tool in tools %}{{ tool | tojson }}{% endfor %}" +
   "{{ '</tools><|im_end|>\\n' }}{% endif %}{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content }}" +
@@ -37,7 +38,8 @@ test('a template that knows tools gets them, and the variables of a request', ()
   assert.match(text, /<tool_call>\{"name": "add", "arguments": \{"a": 1, "note": "<\|im_end\|>"\}\}<\/tool_call>/);
   assert.ok(text.endsWith('assistant\n'));
   assert.ok(knowing.decode(knowing.encodeChat(conversation)).endsWith('<think></think>'));
-  // Two of each turn and of the tools', and the prompt's: what was typed stays plain.
+  // Two control tokens of each turn and of the tools' turn, and one of the generation prompt: typed ones stay plain
+  // text.
   assert.equal(tokens.filter(knowing.isSpecial).length, 9);
 });
 
